@@ -1,0 +1,44 @@
+//! The numbers that the rest of the kernel is built on.
+//!
+//! Everything here is a limit or a choice of ours, never a fact about a
+//! machine: those are read from the device tree.
+
+/// The most CPUs that one machine may have (`qemu-system-aarch64 -M virt` stops
+/// at 512 too). Memory is spent on the CPUs that the device tree lists, not on
+/// this number.
+pub const MAX_CPUS: usize = 512;
+
+/// Words of 64 bits in a CPU mask.
+pub const MASK_WORDS: usize = MAX_CPUS / 64;
+
+/// Size of a page and of a stack's guard, in bytes.
+pub const PAGE_SIZE: usize = 4096;
+
+/// Usable size of every stack of the pool, in bytes, its guard page not counted.
+pub const STACK_SIZE: usize = 16 * 1024;
+
+/// Stacks in the pool for each CPU: idle (which is also its entry stack),
+/// `cpuhp/N`, `stopper/N`, interrupts, overflow.
+pub const STACKS_PER_CPU: usize = 5;
+
+/// Stacks in the pool for ordinary threads.
+pub const ORDINARY_STACKS: usize = 128;
+
+/// Cache line that two CPUs never share: 128 bytes covers the adjacent-line
+/// prefetch of Arm's cores, and is the write-back granule of none of them.
+pub const CACHE_LINE: usize = 128;
+
+/// Events in one CPU's trace ring.
+pub const TRACE_EVENTS: usize = 256;
+
+/// Interrupt priorities that work in every GIC view: wake and panic.
+pub const PRIORITY_WAKE: u8 = 0x40;
+/// Interrupt priority of everything else.
+pub const PRIORITY_NORMAL: u8 = 0xc0;
+/// Priority mask that lets everything in.
+pub const PMR_OPEN: u8 = 0xf0;
+/// Priority mask that lets only wake and panic in.
+pub const PMR_CLOSED: u8 = 0xb0;
+
+const _: () = assert!(MAX_CPUS.is_multiple_of(64));
+const _: () = assert!(STACK_SIZE.is_multiple_of(PAGE_SIZE));

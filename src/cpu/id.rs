@@ -1,0 +1,103 @@
+//! Logical CPU numbers and hardware affinities, which are never the same thing.
+
+use core::fmt;
+
+use crate::config::MAX_CPUS;
+
+/// The logical number of a CPU: its place in the device tree's `/cpus`, the
+/// boot CPU moved to 0. What users type and masks index; firmware and the
+/// interrupt controller know only [`Mpidr`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuId(u16);
+
+impl CpuId {
+    /// The CPU that the machine was started on.
+    pub const BOOT: CpuId = CpuId(0);
+
+    /// CPU number `index`, or `None` if no machine of ours has it.
+    pub const fn new(index: usize) -> Option<CpuId> {
+        if index < MAX_CPUS {
+            #[allow(clippy::cast_possible_truncation)] // MAX_CPUS fits.
+            Some(CpuId(index as u16))
+        } else {
+            None
+        }
+    }
+
+    /// The number, to index with.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for CpuId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for CpuId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cpu{}", self.0)
+    }
+}
+
+const _: () = assert!(MAX_CPUS <= u16::MAX as usize);
+
+/// The affinity fields of `MPIDR_EL1`: Aff3 in bits 39:32, Aff2, Aff1, Aff0 in
+/// bits 23:0, all others zero (Arm ARM, MPIDR_EL1; the form that PSCI's
+/// `target_affinity` and the device tree's CPU `reg` use).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mpidr(u64);
+
+impl Mpidr {
+    /// The bits of `MPIDR_EL1` that are affinity.
+    pub const AFFINITY: u64 = 0xff_00ff_ffff;
+
+    /// The affinity in `raw`, a value of `MPIDR_EL1`; its flag bits are dropped.
+    pub const fn from_register(raw: u64) -> Mpidr {
+        Mpidr(raw & Self::AFFINITY)
+    }
+
+    /// The affinity `raw` as a device tree's `reg` has it, or `None` if bits
+    /// are set that are not affinity.
+    pub const fn from_reg(raw: u64) -> Option<Mpidr> {
+        if raw & !Self::AFFINITY == 0 {
+            Some(Mpidr(raw))
+        } else {
+            None
+        }
+    }
+
+    /// The value as firmware wants it.
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// Affinity level `level` (0 to 3).
+    ///
+    /// # Panics
+    /// If `level` is above 3.
+    #[allow(clippy::cast_possible_truncation)] // That is the point.
+    pub const fn aff(self, level: u32) -> u8 {
+        match level {
+            0 => self.0 as u8,
+            1 => (self.0 >> 8) as u8,
+            2 => (self.0 >> 16) as u8,
+            3 => (self.0 >> 32) as u8,
+            _ => panic!("BUG: an MPIDR has four affinity levels"),
+        }
+    }
+}
+
+impl fmt::Display for Mpidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for Mpidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mpidr {:#x}", self.0)
+    }
+}

@@ -1,0 +1,174 @@
+//! Sets of CPUs.
+
+use core::fmt;
+
+use crate::config::{MASK_WORDS, MAX_CPUS};
+use crate::cpu::CpuId;
+use crate::sync::Bits;
+
+/// A set of CPUs. Prints as Linux prints one: `0-3,8`; the empty set as nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuMask(Bits);
+
+impl CpuMask {
+    /// The empty set.
+    pub const EMPTY: CpuMask = CpuMask([0; MASK_WORDS]);
+
+    /// The set with just `cpu` in it.
+    pub fn of(cpu: CpuId) -> CpuMask {
+        let mut mask = CpuMask::EMPTY;
+        mask.insert(cpu);
+        mask
+    }
+
+    /// The CPUs numbered 0 to `count - 1`.
+    ///
+    /// # Panics
+    /// If `count` is above [`MAX_CPUS`].
+    pub fn first_n(count: usize) -> CpuMask {
+        assert!(count <= MAX_CPUS, "BUG: {count} CPUs do not fit a mask");
+        (0..count).filter_map(CpuId::new).collect()
+    }
+
+    /// The set with these bits.
+    pub const fn from_bits(bits: Bits) -> CpuMask {
+        CpuMask(bits)
+    }
+
+    /// The bits, CPU 0 in bit 0 of word 0.
+    pub const fn bits(&self) -> &Bits {
+        &self.0
+    }
+
+    /// Adds `cpu`.
+    pub fn insert(&mut self, cpu: CpuId) {
+        self.0[cpu.index() / 64] |= 1 << (cpu.index() % 64);
+    }
+
+    /// Takes `cpu` out.
+    pub fn remove(&mut self, cpu: CpuId) {
+        self.0[cpu.index() / 64] &= !(1 << (cpu.index() % 64));
+    }
+
+    /// Whether `cpu` is in the set.
+    pub const fn contains(&self, cpu: CpuId) -> bool {
+        self.0[cpu.index() / 64] & (1 << (cpu.index() % 64)) != 0
+    }
+
+    /// Whether nothing is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// How many CPUs are in the set.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The lowest CPU of the set.
+    pub fn first(&self) -> Option<CpuId> {
+        self.iter().next()
+    }
+
+    /// The CPUs in rising order.
+    pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
+        self.0.iter().enumerate().flat_map(|(word, bits)| {
+            let mut left = *bits;
+            core::iter::from_fn(move || {
+                (left != 0).then(|| {
+                    let bit = left.trailing_zeros() as usize;
+                    left &= left - 1;
+                    word * 64 + bit
+                })
+            })
+            .filter_map(CpuId::new)
+        })
+    }
+
+    /// The CPUs in both sets.
+    pub fn and(&self, other: &CpuMask) -> CpuMask {
+        CpuMask(core::array::from_fn(|i| self.0[i] & other.0[i]))
+    }
+
+    /// The CPUs in either set.
+    pub fn or(&self, other: &CpuMask) -> CpuMask {
+        CpuMask(core::array::from_fn(|i| self.0[i] | other.0[i]))
+    }
+
+    /// The CPUs of this set that are not in `other`.
+    pub fn without(&self, other: &CpuMask) -> CpuMask {
+        CpuMask(core::array::from_fn(|i| self.0[i] & !other.0[i]))
+    }
+
+    /// Whether every CPU of this set is in `other`.
+    pub fn is_subset_of(&self, other: &CpuMask) -> bool {
+        self.without(other).is_empty()
+    }
+}
+
+impl FromIterator<CpuId> for CpuMask {
+    fn from_iter<I: IntoIterator<Item = CpuId>>(cpus: I) -> Self {
+        let mut mask = CpuMask::EMPTY;
+        for cpu in cpus {
+            mask.insert(cpu);
+        }
+        mask
+    }
+}
+
+impl fmt::Display for CpuMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cpus = self.iter().map(CpuId::index).peekable();
+        let mut comma = "";
+        while let Some(from) = cpus.next() {
+            let mut to = from;
+            while let Some(next) = cpus.next_if_eq(&(to + 1)) {
+                to = next;
+            }
+            write!(f, "{comma}{from}")?;
+            if to > from {
+                write!(f, "-{to}")?;
+            }
+            comma = ",";
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for CpuMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{self}}}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    fn mask(cpus: &[usize]) -> CpuMask {
+        cpus.iter().filter_map(|&cpu| CpuId::new(cpu)).collect()
+    }
+
+    #[test]
+    fn prints_as_linux_prints_a_list() {
+        assert_eq!(CpuMask::EMPTY.to_string(), "");
+        assert_eq!(mask(&[0]).to_string(), "0");
+        assert_eq!(mask(&[0, 1, 2, 3, 8]).to_string(), "0-3,8");
+        assert_eq!(mask(&[63, 64, 65, 511]).to_string(), "63-65,511");
+    }
+
+    #[test]
+    fn set_operations_agree_with_the_iterator() {
+        let a = mask(&[0, 5, 64, 300]);
+        let b = mask(&[5, 64, 65]);
+        assert_eq!(a.and(&b), mask(&[5, 64]));
+        assert_eq!(a.or(&b), mask(&[0, 5, 64, 65, 300]));
+        assert_eq!(a.without(&b), mask(&[0, 300]));
+        assert!(mask(&[5]).is_subset_of(&a) && !b.is_subset_of(&a));
+        assert_eq!(a.count(), a.iter().count());
+        assert_eq!(CpuMask::first_n(70).count(), 70);
+        assert_eq!(CpuMask::first_n(MAX_CPUS).count(), MAX_CPUS);
+    }
+}

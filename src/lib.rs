@@ -1,0 +1,17 @@
+//! Stillpoint (map essay to be written last).
+#![cfg_attr(not(any(test, loom)), no_std)]
+
+extern crate alloc;
+
+pub mod config;
+pub mod cpu;
+pub mod dt;
+pub mod platform;
+pub mod shell;
+pub mod sync;
+pub mod time;
+
+#[cfg(target_os = "none")]
+pub mod arch;
+#[cfg(target_os = "none")]
+pub mod drivers;

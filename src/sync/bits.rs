@@ -1,0 +1,92 @@
+//! Bitmaps over CPUs: a plain one, and one whose bits are set one at a time.
+
+use crate::config::{MASK_WORDS, MAX_CPUS};
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// A bit for each CPU number.
+pub type Bits = [u64; MASK_WORDS];
+
+/// A bit for each CPU number, each changed by one atomic access.
+///
+/// The caller names the ordering, because only the protocol knows it.
+#[derive(Debug)]
+pub struct AtomicBits {
+    words: [AtomicU64; MASK_WORDS],
+}
+
+impl AtomicBits {
+    /// No bit set.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        AtomicBits {
+            words: [const { AtomicU64::new(0) }; MASK_WORDS],
+        }
+    }
+
+    /// No bit set.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        AtomicBits {
+            words: core::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// Sets bit `bit`; returns whether it was clear before.
+    ///
+    /// # Panics
+    /// If `bit` is not below [`MAX_CPUS`].
+    pub fn set(&self, bit: usize, order: Ordering) -> bool {
+        let (word, mask) = place(bit);
+        self.words[word].fetch_or(mask, order) & mask == 0
+    }
+
+    /// Clears bit `bit`; returns whether it was set before.
+    ///
+    /// # Panics
+    /// If `bit` is not below [`MAX_CPUS`].
+    pub fn clear(&self, bit: usize, order: Ordering) -> bool {
+        let (word, mask) = place(bit);
+        self.words[word].fetch_and(!mask, order) & mask != 0
+    }
+
+    /// Whether bit `bit` is set.
+    ///
+    /// # Panics
+    /// If `bit` is not below [`MAX_CPUS`].
+    pub fn get(&self, bit: usize, order: Ordering) -> bool {
+        let (word, mask) = place(bit);
+        self.words[word].load(order) & mask != 0
+    }
+
+    /// Word `word` of the map: the bits of CPUs `64 * word` and up.
+    ///
+    /// # Panics
+    /// If `word` is not below [`MASK_WORDS`].
+    pub fn word(&self, word: usize, order: Ordering) -> u64 {
+        self.words[word].load(order)
+    }
+
+    /// All bits, read a word at a time: not one instant, unless something else
+    /// keeps the map still.
+    pub fn snapshot(&self, order: Ordering) -> Bits {
+        core::array::from_fn(|word| self.words[word].load(order))
+    }
+
+    /// Stores all bits, a word at a time: only where nobody else writes.
+    pub fn store(&self, bits: &Bits, order: Ordering) {
+        for (word, value) in self.words.iter().zip(bits) {
+            word.store(*value, order);
+        }
+    }
+}
+
+impl Default for AtomicBits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn place(bit: usize) -> (usize, u64) {
+    assert!(bit < MAX_CPUS, "BUG: CPU number {bit} is out of range");
+    (bit / 64, 1 << (bit % 64))
+}

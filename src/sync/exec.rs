@@ -1,0 +1,132 @@
+//! What `sync` needs from the machine, as small traits, and the two guards.
+//!
+//! A guard is a token: code that needs "IRQs are off" or "preemption is off"
+//! takes a reference to one, and cannot be called without the fact.
+
+use core::marker::PhantomData;
+
+use crate::config::MASK_WORDS;
+
+/// The interrupt mask of a CPU as it was before [`Exec::irq_save`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IrqFlags(pub u64);
+
+/// The running CPU, as far as a lock needs to know it.
+///
+/// Implemented by the target's `Hw` and by the fakes of host tests.
+pub trait Exec: 'static {
+    /// Masks IRQ, FIQ and SError on this CPU and returns the mask as it was.
+    /// A compiler barrier.
+    fn irq_save() -> IrqFlags;
+
+    /// Puts back the mask that [`Exec::irq_save`] returned. A compiler barrier.
+    fn irq_restore(flags: IrqFlags);
+
+    /// Whether this CPU takes IRQs now.
+    fn irqs_enabled() -> bool;
+
+    /// Adds one to the preempt count of the running thread.
+    fn preempt_disable();
+
+    /// Takes one off the preempt count. Does *not* look for work: see
+    /// [`Exec::preempt_point`].
+    fn preempt_enable_no_resched();
+
+    /// The preempt count of the running thread.
+    fn preempt_count() -> u32;
+
+    /// A preemption point: with the count at 0 and IRQs on, a stopper that is
+    /// runnable takes the CPU here, and a quiescent state that somebody waits
+    /// for is reported. Elsewhere it does nothing.
+    fn preempt_point();
+
+    /// Tells the core (and whoever emulates it) that this loop is waiting:
+    /// `YIELD`, never `ISB`, never nothing.
+    fn relax();
+}
+
+/// What a [`crate::sync::WaitPoint`] needs: sleep until a wake SGI, send one.
+pub trait Wait: Exec {
+    /// Sleeps until a wake or panic SGI arrives, and takes it.
+    ///
+    /// `DSB`; `WFI`; acknowledge and end the wake SGI; `DSB SY`; `ISB`. May
+    /// return early. Goes to the panic handler when it was the panic SGI.
+    ///
+    /// Context: IRQs masked, priority mask closed to all but wake and panic.
+    fn sleep_masked();
+
+    /// Sleeps until any interrupt is pending: `DSB`; `WFI`. It isn't taken.
+    ///
+    /// Context: IRQs masked, priority mask open; the caller opens the IRQ
+    /// window afterwards.
+    fn sleep_open();
+
+    /// Sends the wake SGI to each CPU in `cpus`: `DSB ISHST`, SGI, `ISB`.
+    fn send_wake(cpus: &[u64; MASK_WORDS]);
+}
+
+/// IRQs are masked on this CPU while this exists.
+///
+/// Not `Send`: it speaks of the CPU that made it.
+#[must_use]
+#[derive(Debug)]
+pub struct IrqGuard<E: Exec> {
+    flags: IrqFlags,
+    _not_send: PhantomData<(*const (), E)>,
+}
+
+impl<E: Exec> IrqGuard<E> {
+    /// Masks IRQs until the guard is dropped.
+    pub fn new() -> Self {
+        IrqGuard {
+            flags: E::irq_save(),
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl<E: Exec> Default for IrqGuard<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Exec> Drop for IrqGuard<E> {
+    fn drop(&mut self) {
+        E::irq_restore(self.flags);
+        E::preempt_point();
+    }
+}
+
+/// Preemption is off on this CPU while this exists: the thread stays where it
+/// is, no stopper gets in, and no still point can begin.
+///
+/// Not `Send`: it speaks of the thread that made it.
+#[must_use]
+#[derive(Debug)]
+pub struct PreemptGuard<E: Exec> {
+    _not_send: PhantomData<(*const (), E)>,
+}
+
+impl<E: Exec> PreemptGuard<E> {
+    /// Turns preemption off until the guard is dropped.
+    pub fn new() -> Self {
+        E::preempt_disable();
+        PreemptGuard {
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl<E: Exec> Default for PreemptGuard<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Exec> Drop for PreemptGuard<E> {
+    fn drop(&mut self) {
+        E::preempt_enable_no_resched();
+        E::preempt_point();
+    }
+}

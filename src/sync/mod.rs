@@ -1,0 +1,51 @@
+//! The only door to atomics, cells, locks and waiting for a CPU.
+//!
+//! Everything in here never sleeps: what sleeps needs a scheduler and lives in
+//! `sched::lock`. Under `--cfg loom` the primitives of this module are loom's,
+//! so the protocols that ship are the protocols that are model-checked.
+//!
+//! # Orderings
+//! Each atomic of a protocol names, at its declaration, the access it pairs
+//! with. Counters that nobody synchronises on are `Relaxed` and say so.
+
+mod bits;
+mod exec;
+mod spin_lock;
+mod wait_point;
+
+pub use bits::{AtomicBits, Bits};
+pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, Wait};
+pub use spin_lock::{SpinLock, SpinLockGuard};
+pub use wait_point::WaitPoint;
+
+/// Atomic types: core's, or loom's when a model is being checked.
+#[allow(clippy::disallowed_types)] // This is the one door.
+pub mod atomic {
+    #[cfg(not(loom))]
+    pub use core::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+    #[cfg(loom)]
+    pub use loom::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+}
+
+/// A cell that is set once, from `spin`.
+pub use spin::Once;
+
+/// Keeps its content in cache lines of its own.
+///
+/// The size is [`crate::config::CACHE_LINE`].
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CachePadded<T>(pub T);
+
+impl<T> core::ops::Deref for CachePadded<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+const _: () = assert!(align_of::<CachePadded<u8>>() == crate::config::CACHE_LINE);
