@@ -5,13 +5,6 @@ extern crate alloc;
 
 pub mod config;
 pub mod cpu;
-pub mod dt;
 pub mod platform;
-pub mod shell;
 pub mod sync;
 pub mod time;
-
-#[cfg(target_os = "none")]
-pub mod arch;
-#[cfg(target_os = "none")]
-pub mod drivers;

@@ -17,7 +17,7 @@ use crate::time::{Frequency, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Sgi {
-    /// Ends the sleep of a [`crate::sync::WaitPoint`]; its handler is empty.
+    /// Ends the sleep of a `WaitPoint`; its handler is empty.
     Wake = 0,
     /// The machine has panicked: stop where you are.
     Panic = 1,

@@ -45,7 +45,7 @@ pub trait Exec: 'static {
     fn relax();
 }
 
-/// What a [`crate::sync::WaitPoint`] needs: sleep until a wake SGI, send one.
+/// What a `WaitPoint` needs: sleep until a wake SGI, send one.
 pub trait Wait: Exec {
     /// Sleeps until a wake or panic SGI arrives, and takes it.
     ///

@@ -1,7 +1,5 @@
 //! Time: instants of the system counter, and the queue of what waits for one.
 
 mod instant;
-mod timer_queue;
 
 pub use instant::{Frequency, Instant};
-pub use timer_queue::TimerQueue;
