@@ -15,7 +15,7 @@ pub use bits::{AtomicBits, Bits};
 pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, Wait};
 
 /// Atomic types: core's, or loom's when a model is being checked.
-#[allow(clippy::disallowed_types)] // This is the one door.
+
 pub mod atomic {
     #[cfg(not(loom))]
     pub use core::sync::atomic::{
