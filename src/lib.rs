@@ -5,6 +5,11 @@ extern crate alloc;
 
 pub mod config;
 pub mod cpu;
+pub mod hotplug;
 pub mod platform;
+pub mod rcu;
+pub mod sched;
+pub mod stop_machine;
 pub mod sync;
 pub mod time;
+pub mod trace;

@@ -8,7 +8,7 @@
 
 use core::fmt;
 
-use crate::cpu::{CpuId, CpuMask, Mpidr};
+use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr};
 use crate::sync::Wait;
 use crate::time::{Frequency, Instant};
 
@@ -27,8 +27,8 @@ pub enum Sgi {
     Stop = 3,
     /// A grace period waits for a quiescent state of yours.
     GracePeriod = 4,
-    /// Something that a hotplug operation on this CPU waits for has happened.
-    Hotplug = 5,
+    /// Something that a thread of this CPU waits for has happened.
+    Event = 5,
 }
 
 impl Sgi {
@@ -39,7 +39,7 @@ impl Sgi {
         Sgi::Reschedule,
         Sgi::Stop,
         Sgi::GracePeriod,
-        Sgi::Hotplug,
+        Sgi::Event,
     ];
 
     /// The interrupt number, 0 to 15.
@@ -303,10 +303,41 @@ pub trait Console: Sync {
     fn clear_receive_interrupt(&self);
 }
 
+/// No stack is left for a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfStacks;
+
+impl fmt::Display for OutOfStacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no stack is left in the pool")
+    }
+}
+
 /// What threads and hotplug need from the machine beyond [`Wait`].
 pub trait Platform: Wait + Sized + Send + Sync {
-    /// The saved registers of a thread that doesn't run. Opaque to us.
-    type Context: Send + Sync + Default;
+    /// A thread's stack and its registers while it doesn't run. Opaque here.
+    type Context: Send + Sync;
+
+    /// A new thread's context: its first switch enters `entry(arg)` with IRQs
+    /// masked, on a stack of its own, with a preempt count of 0.
+    ///
+    /// # Errors
+    /// [`OutOfStacks`] if the pool is empty.
+    fn new_context(
+        name: &str,
+        entry: extern "C" fn(usize) -> !,
+        arg: usize,
+    ) -> Result<Self::Context, OutOfStacks>;
+
+    /// Saves the running thread in `from` and goes on with `to`. Returns when
+    /// somebody switches back to `from`.
+    ///
+    /// Context: IRQs masked.
+    ///
+    /// # Safety
+    /// `from` is the context of the thread that runs here; `to` is that of a
+    /// thread of this CPU which runs nowhere; both stay where they are.
+    unsafe fn switch(from: &Self::Context, to: &Self::Context);
 
     /// The CPU that this runs on. Stable only with preemption or IRQs off.
     fn this_cpu() -> CpuId;
@@ -324,6 +355,9 @@ pub trait Platform: Wait + Sized + Send + Sync {
 
     /// Sends `sgi` to `targets` (see [`IrqChip::send_sgi`]).
     fn send_sgi(sgi: Sgi, targets: &CpuMask);
+
+    /// Which CPUs there are, and how far each has come.
+    fn masks() -> &'static CpuMasks;
 
     /// Opens this CPU's priority mask, or closes it to all but wake and panic.
     fn set_priority_mask_closed(closed: bool);

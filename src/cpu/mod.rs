@@ -2,6 +2,10 @@
 
 mod id;
 mod mask;
+mod masks;
+mod per_cpu;
 
 pub use id::{CpuId, Mpidr};
 pub use mask::CpuMask;
+pub use masks::CpuMasks;
+pub use per_cpu::PerCpu;

@@ -22,6 +22,10 @@ pub trait Exec: 'static {
     /// Puts back the mask that [`Exec::irq_save`] returned. A compiler barrier.
     fn irq_restore(flags: IrqFlags);
 
+    /// Lets this CPU take interrupts, whatever it did before: for the first
+    /// steps of a thread, and for idle. A compiler barrier.
+    fn irq_enable();
+
     /// Whether this CPU takes IRQs now.
     fn irqs_enabled() -> bool;
 

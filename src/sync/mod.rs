@@ -10,12 +10,15 @@
 
 mod bits;
 mod exec;
+mod spin_lock;
+mod wait_point;
 
 pub use bits::{AtomicBits, Bits};
 pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, Wait};
+pub use spin_lock::{SpinLock, SpinLockGuard};
+pub use wait_point::WaitPoint;
 
 /// Atomic types: core's, or loom's when a model is being checked.
-
 pub mod atomic {
     #[cfg(not(loom))]
     pub use core::sync::atomic::{

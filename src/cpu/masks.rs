@@ -1,0 +1,164 @@
+//! The masks of the machine: which CPUs there are, and how far each has come.
+//!
+//! # Invariants
+//! - M1: possible ⊇ present ⊇ online ⊇ active, at every instant. So a CPU
+//!   becomes online before it becomes active, and stops being active first.
+//! - M2: with preemption off, a CPU can't leave `online`: it is cleared in a
+//!   still point only. One may join.
+//! - M3: each bit has one writer at a time: `online` and `active` are changed by
+//!   the CPU itself, `dying` and `present` by the holder of the hotplug lock.
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::sync::AtomicBits;
+use crate::sync::atomic::Ordering;
+
+/// The masks of one machine.
+#[derive(Debug)]
+pub struct CpuMasks {
+    possible: CpuMask,
+    /// Set Relaxed by control; read as a hint, or under the hotplug lock.
+    present: AtomicBits,
+    /// Set with Release by `init:online`, pairs with the Acquire of readers:
+    /// who sees the bit sees all that the CPU did before it. Cleared inside a
+    /// still point, whose end every reader has passed through.
+    online: AtomicBits,
+    /// Set with Release by `sched:active`, Acquire by who places work; after a
+    /// clear, `sync:active` waits until nobody holds the old mask.
+    active: AtomicBits,
+    /// Written by control before RUN; read inside the still point and by idle.
+    dying: AtomicBits,
+}
+
+impl CpuMasks {
+    /// The masks of a machine whose device tree lists `possible`.
+    pub fn new(possible: CpuMask) -> CpuMasks {
+        let masks = CpuMasks {
+            possible,
+            present: AtomicBits::new(),
+            online: AtomicBits::new(),
+            active: AtomicBits::new(),
+            dying: AtomicBits::new(),
+        };
+        masks.present.store(possible.bits(), Ordering::Relaxed);
+        masks
+    }
+
+    /// The CPUs that the device tree lists. Fixed.
+    pub fn possible(&self) -> &CpuMask {
+        &self.possible
+    }
+
+    /// The CPUs that firmware has not denied to have.
+    pub fn present(&self) -> CpuMask {
+        CpuMask::from_bits(self.present.snapshot(Ordering::Relaxed))
+    }
+
+    /// The CPUs that take interrupts. Each word is of one instant.
+    pub fn online(&self) -> CpuMask {
+        CpuMask::from_bits(self.online.snapshot(Ordering::Acquire))
+    }
+
+    /// The CPUs that the general scheduler may place work on.
+    pub fn active(&self) -> CpuMask {
+        CpuMask::from_bits(self.active.snapshot(Ordering::Acquire))
+    }
+
+    /// The CPUs on their way out of the still point that takes them down.
+    pub fn dying(&self) -> CpuMask {
+        CpuMask::from_bits(self.dying.snapshot(Ordering::Relaxed))
+    }
+
+    /// Whether `cpu` is online.
+    pub fn is_online(&self, cpu: CpuId) -> bool {
+        self.online.get(cpu.index(), Ordering::Acquire)
+    }
+
+    /// Whether `cpu` is active.
+    pub fn is_active(&self, cpu: CpuId) -> bool {
+        self.active.get(cpu.index(), Ordering::Acquire)
+    }
+
+    /// Sets `cpu`'s online bit.
+    ///
+    /// Context: `cpu` itself, IRQs masked (`init:online`).
+    ///
+    /// # Panics
+    /// If it was set: two incarnations of one CPU.
+    pub fn set_online(&self, cpu: CpuId) {
+        assert!(
+            self.online.set(cpu.index(), Ordering::Release),
+            "BUG: {cpu:?} came online twice"
+        );
+    }
+
+    /// Clears `cpu`'s online bit.
+    ///
+    /// Context: `cpu` itself, inside the still point.
+    ///
+    /// # Panics
+    /// If it was clear, or the CPU is still active (M1).
+    pub fn clear_online(&self, cpu: CpuId) {
+        assert!(
+            !self.is_active(cpu),
+            "BUG: {cpu:?} leaves `online` while active (M1)"
+        );
+        assert!(
+            self.online.clear(cpu.index(), Ordering::Release),
+            "BUG: {cpu:?} went offline twice"
+        );
+    }
+
+    /// Sets or clears `cpu`'s active bit.
+    ///
+    /// Context: thread on `cpu` (`sched:active`).
+    ///
+    /// # Panics
+    /// If an offline CPU would become active (M1).
+    pub fn set_active(&self, cpu: CpuId, active: bool) {
+        if active {
+            assert!(
+                self.is_online(cpu),
+                "BUG: {cpu:?} becomes active while not online (M1)"
+            );
+            self.active.set(cpu.index(), Ordering::Release);
+        } else {
+            self.active.clear(cpu.index(), Ordering::Release);
+        }
+    }
+
+    /// Marks `cpu` as going, or no longer going.
+    ///
+    /// Context: the holder of the hotplug lock.
+    pub fn set_dying(&self, cpu: CpuId, dying: bool) {
+        if dying {
+            self.dying.set(cpu.index(), Ordering::Relaxed);
+        } else {
+            self.dying.clear(cpu.index(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_is_online_before_it_is_active() {
+        let masks = CpuMasks::new(CpuMask::first_n(2));
+        masks.set_online(CpuId::BOOT);
+        masks.set_active(CpuId::BOOT, true);
+        assert!(masks.active().is_subset_of(&masks.online()));
+        masks.set_active(CpuId::BOOT, false);
+        masks.clear_online(CpuId::BOOT);
+        assert!(masks.online().is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "M1")]
+    fn an_active_cpu_can_not_leave_online() {
+        let masks = CpuMasks::new(CpuMask::first_n(1));
+        masks.set_online(CpuId::BOOT);
+        masks.set_active(CpuId::BOOT, true);
+        masks.clear_online(CpuId::BOOT);
+    }
+}

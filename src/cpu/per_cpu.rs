@@ -1,0 +1,51 @@
+//! One value for each CPU of the machine.
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use crate::cpu::CpuId;
+use crate::sync::CachePadded;
+
+/// A `T` for each possible CPU, each in cache lines of its own, made once and
+/// never freed: a CPU that is off keeps its place (and its counts stay part of
+/// every sum).
+pub struct PerCpu<T> {
+    slots: Box<[CachePadded<T>]>,
+}
+
+impl<T> PerCpu<T> {
+    /// `cpus` values, made by `make_fn`.
+    pub fn new(cpus: usize, mut make_fn: impl FnMut(CpuId) -> T) -> PerCpu<T> {
+        PerCpu {
+            slots: (0..cpus)
+                .filter_map(CpuId::new)
+                .map(|cpu| CachePadded(make_fn(cpu)))
+                .collect(),
+        }
+    }
+
+    /// The value of `cpu`.
+    ///
+    /// # Panics
+    /// If `cpu` is not possible: numbers are checked where they come in.
+    pub fn get(&self, cpu: CpuId) -> &T {
+        match self.slots.get(cpu.index()) {
+            Some(slot) => &slot.0,
+            None => panic!("BUG: {cpu:?} is not possible on this machine"),
+        }
+    }
+
+    /// All values, for sums over possible CPUs.
+    pub fn iter(&self) -> impl Iterator<Item = (CpuId, &T)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((CpuId::new(index)?, &slot.0)))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for PerCpu<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,100 @@
+//! The side of the CPU that comes or goes.
+//!
+//! # Invariants
+//! - A1: until SHOULD_ONLINE it touches its boot record, its handshake and its
+//!   wait point, and the interrupt controller: no lock, no heap, no console, not
+//!   its per-CPU area, nothing that a still point may change, because no still
+//!   point waits for it.
+//! - A2: from then to its online bit it takes no lock that another CPU can hold:
+//!   its own run queue and stopper are nobody else's before it is online.
+//! - A3: DEAD is its last store. After it, control may hand its memory to the
+//!   CPU's next life as soon as firmware says OFF.
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::{Hotplug, HotplugHost, RELEASED, StepContext, SyncState};
+use crate::platform::Sgi;
+use crate::sync::atomic::Ordering;
+use crate::trace::Event;
+
+/// Turns a CPU spins for its verdict before it sleeps.
+const SPINS: u32 = 50;
+
+impl<P: HotplugHost> Hotplug<P> {
+    /// A CPU that was started has set up what may fail, and is here: says ALIVE,
+    /// waits for the verdict, and goes online or turns itself off.
+    ///
+    /// # Context
+    /// `cpu` itself on its entry stack, IRQs masked, its interface on with the
+    /// priority mask closed and only the wake and panic SGIs enabled.
+    pub fn arrive(&'static self, cpu: CpuId) -> ! {
+        while P::is_held(cpu) {
+            P::relax();
+        }
+        let handshake = self.handshake(cpu);
+        if !handshake.arrive() {
+            // Given up since: the word says DEAD already.
+            P::disable_cpu_interface(cpu);
+            self.tell_control(cpu);
+            P::cpu_off(cpu);
+        }
+        self.tell_control(cpu);
+        let go_on = self
+            .cpus
+            .get(cpu)
+            .arrival
+            .wait_masked::<P, bool>(cpu.index(), SPINS, || handshake.verdict());
+        if !go_on {
+            P::disable_cpu_interface(cpu);
+            handshake.dead(SyncState::ShouldDie);
+            self.tell_control(cpu);
+            P::cpu_off(cpu);
+        }
+        P::synchronize_context();
+        P::set_priority_mask_closed(false);
+        self.start_here(cpu);
+        self.tell_control(cpu);
+        P::sched().idle(|| self.leave_if_offline(cpu))
+    }
+
+    /// The INIT half, on the CPU itself, IRQs masked.
+    pub(super) fn start_here(&self, cpu: CpuId) {
+        let record = self.cpus.get(cpu);
+        let idle = record
+            .idle
+            .get()
+            .expect("BUG: a CPU is released before prep:threads");
+        P::sched().start_cpu(idle);
+        let context = StepContext { cpu };
+        let walked = self.walker(&context).up(RELEASED);
+        assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
+    }
+
+    /// `init:online`, startup.
+    pub(super) fn go_online(&self, cpu: CpuId) {
+        self.handshake(cpu).online();
+        P::masks().set_online(cpu);
+    }
+
+    /// What this CPU's idle thread asks each time round: is it to leave?
+    ///
+    /// # Context
+    /// Idle thread of `cpu`, IRQs masked, nothing runnable.
+    pub fn leave_if_offline(&self, cpu: CpuId) {
+        if P::masks().is_online(cpu) {
+            return;
+        }
+        P::trace(Event::Dead);
+        P::disable_cpu_interface(cpu);
+        self.handshake(cpu).dead(SyncState::Online); // A3
+        self.tell_control(cpu);
+        P::cpu_off(cpu);
+    }
+
+    /// Sends the event SGI to the CPU that runs the operation on us.
+    fn tell_control(&self, cpu: CpuId) {
+        let control = self.cpus.get(cpu).control.load(Ordering::Relaxed);
+        if let Some(control) = CpuId::new(control as usize) {
+            P::send_sgi(Sgi::Event, &CpuMask::of(control));
+        }
+    }
+}

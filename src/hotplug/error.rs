@@ -1,0 +1,329 @@
+//! Why an operation failed, under the errno names that Linux users know.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::cpu::CpuId;
+use crate::hotplug::SyncState;
+use crate::platform::{IrqChipError, OutOfStacks, PsciError};
+use crate::sched::SpawnError;
+use crate::stop_machine::StopError;
+
+/// An error number, as Linux has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errno {
+    /// Operation not permitted.
+    Eperm,
+    /// Input/output error.
+    Eio,
+    /// Resource temporarily unavailable.
+    Eagain,
+    /// Cannot allocate memory.
+    Enomem,
+    /// Device or resource busy.
+    Ebusy,
+    /// Invalid argument.
+    Einval,
+    /// Operation not supported.
+    Eopnotsupp,
+}
+
+impl Errno {
+    /// Its number on Linux.
+    pub const fn number(self) -> i32 {
+        match self {
+            Errno::Eperm => 1,
+            Errno::Eio => 5,
+            Errno::Eagain => 11,
+            Errno::Enomem => 12,
+            Errno::Ebusy => 16,
+            Errno::Einval => 22,
+            Errno::Eopnotsupp => 95,
+        }
+    }
+
+    /// Its name, such as `EBUSY`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Errno::Eperm => "EPERM",
+            Errno::Eio => "EIO",
+            Errno::Eagain => "EAGAIN",
+            Errno::Enomem => "ENOMEM",
+            Errno::Ebusy => "EBUSY",
+            Errno::Einval => "EINVAL",
+            Errno::Eopnotsupp => "EOPNOTSUPP",
+        }
+    }
+
+    /// The words that `strerror` has for it.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Errno::Eperm => "Operation not permitted",
+            Errno::Eio => "Input/output error",
+            Errno::Eagain => "Resource temporarily unavailable",
+            Errno::Enomem => "Cannot allocate memory",
+            Errno::Ebusy => "Device or resource busy",
+            Errno::Einval => "Invalid argument",
+            Errno::Eopnotsupp => "Operation not supported",
+        }
+    }
+
+    const fn of_psci(error: PsciError) -> Errno {
+        match error {
+            PsciError::NotSupported => Errno::Eopnotsupp,
+            PsciError::InvalidParameters | PsciError::InvalidAddress => Errno::Einval,
+            PsciError::Denied => Errno::Eperm,
+            PsciError::AlreadyOn | PsciError::OnPending => Errno::Eagain,
+            PsciError::InternalFailure
+            | PsciError::NotPresent
+            | PsciError::Disabled
+            | PsciError::Unknown(_) => Errno::Eio,
+        }
+    }
+}
+
+/// Why a CPU turned itself off again instead of saying ALIVE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApRefusal {
+    /// It has no 4 KiB pages.
+    Granule,
+    /// Its physical addresses are shorter than the boot CPU's.
+    PhysicalRange,
+    /// It was started at an exception level that we can't come from.
+    ExceptionLevel(u32),
+    /// Its affinity is not the one that it was started under.
+    WrongMpidr,
+    /// Its interrupt controller part is unusable.
+    IrqChip(IrqChipError),
+    /// A reason that this kernel doesn't know.
+    Unknown(u32),
+}
+
+impl fmt::Display for ApRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApRefusal::Granule => f.write_str("it has no 4 KiB translation granule"),
+            ApRefusal::PhysicalRange => {
+                f.write_str("its physical address range is smaller than the boot CPU's")
+            }
+            ApRefusal::ExceptionLevel(level) => write!(f, "it was started at EL{level}"),
+            ApRefusal::WrongMpidr => f.write_str("it is not the CPU that was asked for"),
+            ApRefusal::IrqChip(error) => fmt::Display::fmt(error, f),
+            ApRefusal::Unknown(code) => write!(f, "reason {code}"),
+        }
+    }
+}
+
+/// Why a step failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepError {
+    /// A failure that was asked for.
+    Injected,
+    /// No stack is left.
+    OutOfStacks,
+    /// Firmware refused CPU_ON.
+    Psci(PsciError),
+    /// The CPU did not say ALIVE in time; it may still.
+    NeverArrived,
+    /// It refused itself, and is off.
+    Refused(ApRefusal),
+    /// It is not off, so it can't be started.
+    NotOff(SyncState),
+}
+
+impl StepError {
+    /// The errno for it.
+    pub const fn errno(self) -> Errno {
+        match self {
+            StepError::Injected | StepError::NotOff(_) => Errno::Eagain,
+            StepError::OutOfStacks => Errno::Enomem,
+            StepError::Psci(error) => Errno::of_psci(error),
+            StepError::NeverArrived | StepError::Refused(_) => Errno::Eio,
+        }
+    }
+}
+
+impl From<OutOfStacks> for StepError {
+    fn from(_: OutOfStacks) -> Self {
+        StepError::OutOfStacks
+    }
+}
+
+impl From<SpawnError> for StepError {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::OutOfStacks => StepError::OutOfStacks,
+            SpawnError::NotActive(cpu) => {
+                panic!("BUG: a per-CPU thread of {cpu:?} was refused as an ordinary one")
+            }
+        }
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StepError::Injected => f.write_str("injected failure"),
+            StepError::OutOfStacks => fmt::Display::fmt(&OutOfStacks, f),
+            StepError::Psci(error) => write!(f, "CPU_ON refused: {error}"),
+            StepError::NeverArrived => f.write_str("failed to come online: it never arrived"),
+            StepError::Refused(reason) => write!(f, "refused itself: {reason}"),
+            StepError::NotOff(state) => write!(f, "not off: its handshake is {}", state.name()),
+        }
+    }
+}
+
+/// Why a CPU did not come up. It is as it was before, unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuUpError {
+    /// The machine has no CPU of this number.
+    NoSuchCpu(usize),
+    /// A step failed, and all before it were undone.
+    Step {
+        /// The CPU.
+        cpu: CpuId,
+        /// The step's name.
+        step: &'static str,
+        /// What it said.
+        error: StepError,
+    },
+}
+
+impl CpuUpError {
+    /// The errno for it.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            CpuUpError::NoSuchCpu(_) => Errno::Einval,
+            CpuUpError::Step { error, .. } => error.errno(),
+        }
+    }
+}
+
+impl fmt::Display for CpuUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CpuUpError::NoSuchCpu(number) => write!(f, "CPU {number} does not exist"),
+            CpuUpError::Step { cpu, step, error } => {
+                write!(f, "CPU{cpu} UP state {step} failed: {error}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for CpuUpError {}
+
+/// Why a CPU did not go down. It is online as before, unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuDownError {
+    /// The machine has no CPU of this number.
+    NoSuchCpu(usize),
+    /// It is the last one online.
+    LastOnline(CpuId),
+    /// It is the boot CPU, where the ordinary threads live.
+    BootCpu(CpuId),
+    /// Ordinary threads are bound to it.
+    BoundThreads {
+        /// The CPU.
+        cpu: CpuId,
+        /// How many.
+        threads: u32,
+    },
+    /// Firmware would not turn it off.
+    Refused {
+        /// The CPU.
+        cpu: CpuId,
+        /// What firmware said.
+        error: PsciError,
+    },
+    /// A step failed, and all before it were taken again.
+    Step {
+        /// The CPU.
+        cpu: CpuId,
+        /// The step's name.
+        step: &'static str,
+        /// What it said.
+        error: StepError,
+    },
+    /// The machine could not be stopped.
+    Stop(StopError),
+    /// It left `online`, but has not said DEAD: it is quarantined.
+    NotDead {
+        /// The CPU.
+        cpu: CpuId,
+        /// What its handshake says instead.
+        state: SyncState,
+    },
+    /// It has said DEAD, but firmware doesn't say OFF: it is quarantined.
+    NotOff(CpuId),
+}
+
+impl CpuDownError {
+    /// The errno for it.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            CpuDownError::NoSuchCpu(_) => Errno::Einval,
+            CpuDownError::LastOnline(_)
+            | CpuDownError::BootCpu(_)
+            | CpuDownError::BoundThreads { .. } => Errno::Ebusy,
+            CpuDownError::Refused { error, .. } => Errno::of_psci(*error),
+            CpuDownError::Step { error, .. } => error.errno(),
+            CpuDownError::Stop(_) => Errno::Eagain,
+            CpuDownError::NotDead { .. } | CpuDownError::NotOff(_) => Errno::Eio,
+        }
+    }
+}
+
+impl fmt::Display for CpuDownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CpuDownError::NoSuchCpu(number) => write!(f, "CPU {number} does not exist"),
+            CpuDownError::LastOnline(cpu) => write!(f, "CPU{cpu} is the last CPU online"),
+            CpuDownError::BootCpu(cpu) => {
+                write!(
+                    f,
+                    "CPU{cpu} is the boot CPU, where the ordinary threads live"
+                )
+            }
+            CpuDownError::BoundThreads { cpu, threads } => {
+                write!(f, "{threads} threads are bound to CPU{cpu}")
+            }
+            CpuDownError::Refused { cpu, error } => {
+                write!(f, "CPU{cpu} can not be turned off: {error}")
+            }
+            CpuDownError::Step { cpu, step, error } => {
+                write!(f, "CPU{cpu} DOWN state {step} failed: {error}")
+            }
+            CpuDownError::Stop(error) => fmt::Display::fmt(error, f),
+            CpuDownError::NotDead { cpu, state } => write!(
+                f,
+                "CPU{cpu} failed to report dead state ({}): quarantined",
+                state.name()
+            ),
+            CpuDownError::NotOff(cpu) => write!(
+                f,
+                "CPU{cpu} may not have shut down cleanly (firmware does not say OFF): quarantined"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for CpuDownError {}
+
+/// Why a failure can't be injected at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailError {
+    /// There is no such step.
+    NoSuchStep,
+    /// Neither side of it can fail.
+    CannotFail,
+}
+
+impl fmt::Display for FailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FailError::NoSuchStep => "no such step",
+            FailError::CannotFail => "neither side of this step can fail",
+        })
+    }
+}

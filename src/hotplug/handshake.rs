@@ -1,0 +1,268 @@
+//! The word in which control and the CPU that comes or goes agree.
+//!
+//! The word decides; firmware only confirms. Every change is a compare-exchange
+//! from the value seen, never a store, so of two sides that move at once exactly
+//! one wins and the other finds out.
+//!
+//! # States
+//! ```text
+//!            kick (c)              arrive (a)        release (c)
+//!   DEAD ──────────────► KICKED ─────────────► ALIVE ───────────► SHOULD_ONLINE
+//!    ▲ ▲ ▲ ◄─ refused (c) ┘ │ ▲                  │                     │
+//!    │ │ │                  │ │ retry (c)        │ dismiss (c)         │ online (a)
+//!    │ │ │        give_up (c)▼ │                 ▼                     ▼
+//!    │ │ └──── leave (a) ── CANCELLED       SHOULD_DIE              ONLINE
+//!    │ └────── leave (a) ────────────────────────┘                     │
+//!    └──────── dead (a), from idle ────────────────────────────────────┘
+//! ```
+//! (c): control, (a): the AP. `failed` (c) also takes KICKED to DEAD: an AP that
+//! refused itself says why in its boot record and leaves; control sees it OFF.
+//!
+//! # Memory ordering
+//! Every exchange is AcqRel and every load Acquire: who sees a state sees all
+//! that was done before it was set. (SeqCst is not needed: there is one word.)
+//!
+//! `tests/loom_handshake.rs` model-checks this file.
+
+#![forbid(unsafe_code)]
+
+use crate::sync::atomic::{AtomicU32, Ordering};
+
+/// What the handshake word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SyncState {
+    /// The CPU doesn't run kernel code, and won't until it is kicked.
+    Dead = 0,
+    /// CPU_ON is about to be called, or has been.
+    Kicked = 1,
+    /// Control gave up on a CPU that had not arrived; it may still.
+    Cancelled = 2,
+    /// The CPU has arrived and waits for the verdict.
+    Alive = 3,
+    /// Verdict: go on.
+    ShouldOnline = 4,
+    /// Verdict: turn yourself off.
+    ShouldDie = 5,
+    /// It runs.
+    Online = 6,
+}
+
+impl SyncState {
+    fn from_word(word: u32) -> SyncState {
+        match word {
+            0 => SyncState::Dead,
+            1 => SyncState::Kicked,
+            2 => SyncState::Cancelled,
+            3 => SyncState::Alive,
+            4 => SyncState::ShouldOnline,
+            5 => SyncState::ShouldDie,
+            6 => SyncState::Online,
+            _ => panic!("BUG: {word} is no handshake state"),
+        }
+    }
+
+    /// As people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SyncState::Dead => "DEAD",
+            SyncState::Kicked => "KICKED",
+            SyncState::Cancelled => "CANCELLED",
+            SyncState::Alive => "ALIVE",
+            SyncState::ShouldOnline => "SHOULD_ONLINE",
+            SyncState::ShouldDie => "SHOULD_DIE",
+            SyncState::Online => "ONLINE",
+        }
+    }
+}
+
+/// The moves on one CPU's handshake word.
+#[derive(Clone, Copy, Debug)]
+pub struct Handshake<'a>(pub &'a AtomicU32);
+
+impl Handshake<'_> {
+    /// What the word says now.
+    pub fn state(self) -> SyncState {
+        SyncState::from_word(self.0.load(Ordering::Acquire))
+    }
+
+    /// One move: from `from` to `to`, unless the other side was faster.
+    fn step(self, from: SyncState, to: SyncState) -> Result<(), SyncState> {
+        self.0
+            .compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+            .map_err(SyncState::from_word)
+    }
+
+    /// Control, before CPU_ON: DEAD → KICKED, or CANCELLED → KICKED for a CPU
+    /// that may still be on its way. Returns the state it was in.
+    ///
+    /// # Errors
+    /// The state that forbids it: the CPU isn't off.
+    pub fn kick(self) -> Result<SyncState, SyncState> {
+        let mut seen = self.state();
+        loop {
+            match seen {
+                SyncState::Dead | SyncState::Cancelled => {
+                    match self.step(seen, SyncState::Kicked) {
+                        Ok(()) => return Ok(seen),
+                        Err(now) => seen = now,
+                    }
+                }
+                other => return Err(other),
+            }
+        }
+    }
+
+    /// Control, when firmware refused CPU_ON: back to what [`Handshake::kick`]
+    /// found.
+    ///
+    /// # Errors
+    /// The state it is in, if the CPU has arrived all the same.
+    pub fn refused(self, before: SyncState) -> Result<(), SyncState> {
+        self.step(SyncState::Kicked, before)
+    }
+
+    /// Control gives up waiting: KICKED → CANCELLED.
+    ///
+    /// # Errors
+    /// ALIVE: it arrived at the last moment after all.
+    pub fn give_up(self) -> Result<(), SyncState> {
+        self.step(SyncState::Kicked, SyncState::Cancelled)
+    }
+
+    /// Control, when the AP refused itself and firmware says OFF: KICKED → DEAD.
+    ///
+    /// # Errors
+    /// The state it is in instead.
+    pub fn failed(self) -> Result<(), SyncState> {
+        self.step(SyncState::Kicked, SyncState::Dead)
+    }
+
+    /// Control's verdict "go on": ALIVE → SHOULD_ONLINE.
+    ///
+    /// # Errors
+    /// The state it is in instead.
+    pub fn release(self) -> Result<(), SyncState> {
+        self.step(SyncState::Alive, SyncState::ShouldOnline)
+    }
+
+    /// Control's verdict "turn yourself off": ALIVE → SHOULD_DIE.
+    ///
+    /// # Errors
+    /// The state it is in instead.
+    pub fn dismiss(self) -> Result<(), SyncState> {
+        self.step(SyncState::Alive, SyncState::ShouldDie)
+    }
+
+    /// The AP has arrived: KICKED → ALIVE, or CANCELLED → DEAD. Returns whether
+    /// it is to wait for the verdict (`false`: leave, using the boot record
+    /// only). If control's retry wins against CANCELLED, it starts again.
+    ///
+    /// # Panics
+    /// In any other state: firmware started a CPU that nobody asked for.
+    pub fn arrive(self) -> bool {
+        let mut seen = self.state();
+        loop {
+            let (to, wait) = match seen {
+                SyncState::Kicked => (SyncState::Alive, true),
+                SyncState::Cancelled => (SyncState::Dead, false),
+                other => panic!("BUG: a CPU arrives with its handshake at {}", other.name()),
+            };
+            match self.step(seen, to) {
+                Ok(()) => return wait,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The AP asks for the verdict: `None` while there is none, else whether it
+    /// goes on.
+    ///
+    /// # Panics
+    /// If the word is one that only the AP could have written.
+    pub fn verdict(self) -> Option<bool> {
+        match self.state() {
+            SyncState::Alive => None,
+            SyncState::ShouldOnline => Some(true),
+            SyncState::ShouldDie => Some(false),
+            other => panic!("BUG: a CPU that waits finds {}", other.name()),
+        }
+    }
+
+    /// The AP goes on, just before its online bit: SHOULD_ONLINE → ONLINE.
+    ///
+    /// # Panics
+    /// If somebody else moved the word, which nobody may.
+    pub fn online(self) {
+        if let Err(now) = self.step(SyncState::ShouldOnline, SyncState::Online) {
+            panic!("BUG: a released CPU finds {}", now.name());
+        }
+    }
+
+    /// The AP leaves, its last store: `from` (SHOULD_DIE or ONLINE) → DEAD.
+    ///
+    /// # Panics
+    /// If somebody else moved the word, which nobody may.
+    pub fn dead(self, from: SyncState) {
+        if let Err(now) = self.step(from, SyncState::Dead) {
+            panic!("BUG: a leaving CPU finds {}", now.name());
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn word(state: SyncState) -> AtomicU32 {
+        AtomicU32::new(state as u32)
+    }
+
+    #[test]
+    fn a_whole_life() {
+        let word = word(SyncState::Dead);
+        let sync = Handshake(&word);
+        assert_eq!(sync.kick(), Ok(SyncState::Dead));
+        assert!(sync.arrive());
+        assert_eq!(sync.verdict(), None);
+        assert_eq!(sync.release(), Ok(()));
+        assert_eq!(sync.verdict(), Some(true));
+        sync.online();
+        assert_eq!(sync.kick(), Err(SyncState::Online));
+        sync.dead(SyncState::Online);
+        assert_eq!(sync.state(), SyncState::Dead);
+    }
+
+    #[test]
+    fn one_that_comes_late_leaves() {
+        let word = word(SyncState::Kicked);
+        let sync = Handshake(&word);
+        assert_eq!(sync.give_up(), Ok(()));
+        assert!(!sync.arrive());
+        assert_eq!(sync.state(), SyncState::Dead);
+    }
+
+    #[test]
+    fn one_that_comes_late_but_within_a_retry_stays() {
+        let word = word(SyncState::Cancelled);
+        let sync = Handshake(&word);
+        assert_eq!(sync.kick(), Ok(SyncState::Cancelled));
+        assert!(sync.arrive());
+        assert_eq!(sync.dismiss(), Ok(()));
+        assert_eq!(sync.verdict(), Some(false));
+        sync.dead(SyncState::ShouldDie);
+        assert_eq!(sync.state(), SyncState::Dead);
+    }
+
+    #[test]
+    fn a_refusal_puts_back_what_was() {
+        for before in [SyncState::Dead, SyncState::Cancelled] {
+            let word = word(before);
+            let sync = Handshake(&word);
+            assert_eq!(sync.kick(), Ok(before));
+            assert_eq!(sync.refused(before), Ok(()));
+            assert_eq!(sync.state(), before);
+        }
+    }
+}

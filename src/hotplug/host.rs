@@ -1,0 +1,84 @@
+//! What hotplug needs from the machine, beyond threads and stops.
+
+use crate::cpu::CpuId;
+use crate::hotplug::{ApRefusal, Hotplug};
+use crate::platform::{OutOfStacks, PowerState, PsciError};
+use crate::rcu::GraceHost;
+use crate::stop_machine::StopHost;
+use crate::sync::atomic::AtomicU32;
+
+/// Implemented by the target's `Hw`.
+pub trait HotplugHost: StopHost + GraceHost {
+    /// The one instance.
+    fn hotplug() -> &'static Hotplug<Self>;
+
+    /// Makes `cpu`'s boot record and entry stack, or readies those that it has
+    /// from an earlier time, its refusal cleared.
+    ///
+    /// # Errors
+    /// [`OutOfStacks`].
+    fn prepare_boot_record(cpu: CpuId) -> Result<(), OutOfStacks>;
+
+    /// Makes what the CPU itself needs beyond that: interrupt and overflow
+    /// stacks. Kept for the next time.
+    ///
+    /// # Errors
+    /// [`OutOfStacks`].
+    fn prepare_area(cpu: CpuId) -> Result<(), OutOfStacks>;
+
+    /// A context for `cpu`'s idle thread, whose stack is the entry stack of its
+    /// boot record.
+    fn idle_context(cpu: CpuId) -> Self::Context;
+
+    /// The handshake word, in the boot record.
+    fn handshake_word(cpu: CpuId) -> &'static AtomicU32;
+
+    /// Why the CPU refused itself, from its boot record.
+    fn refusal(cpu: CpuId) -> Option<ApRefusal>;
+
+    /// Whether a test holds the CPU at its entry.
+    ///
+    /// Context: `cpu` itself; reads only its boot record.
+    fn is_held(cpu: CpuId) -> bool;
+
+    /// CPU_ON: the CPU will run [`Hotplug::arrive`].
+    ///
+    /// # Errors
+    /// What firmware answered.
+    fn cpu_on(cpu: CpuId) -> Result<(), PsciError>;
+
+    /// Whether firmware would turn the CPU off.
+    ///
+    /// # Errors
+    /// The refusal to expect.
+    fn can_turn_off(cpu: CpuId) -> Result<(), PsciError>;
+
+    /// AFFINITY_INFO.
+    ///
+    /// # Errors
+    /// What firmware answered.
+    fn power_state(cpu: CpuId) -> Result<PowerState, PsciError>;
+
+    /// Turns this CPU, which is `cpu`, off, its interface first. If firmware
+    /// refuses it stays in a WFI for ever, touching nothing.
+    ///
+    /// Context: IRQs masked, nothing left to run.
+    fn cpu_off(cpu: CpuId) -> !;
+
+    /// Turns this CPU's interrupt interface off.
+    fn disable_cpu_interface(cpu: CpuId);
+
+    /// The first act after SHOULD_ONLINE: ISB.
+    fn synchronize_context();
+
+    /// `init:cpu`: the system registers of this CPU.
+    fn init_cpu(cpu: CpuId);
+    /// `init:irqchip`, startup.
+    fn irqchip_startup(cpu: CpuId);
+    /// `init:irqchip`, teardown.
+    fn irqchip_teardown(cpu: CpuId);
+    /// `init:timer`, startup.
+    fn timer_startup(cpu: CpuId);
+    /// `init:timer`, teardown.
+    fn timer_teardown(cpu: CpuId);
+}

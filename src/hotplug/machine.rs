@@ -1,0 +1,267 @@
+//! What hotplug keeps: the lock, and a record for each CPU.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::cpu::{CpuId, PerCpu};
+use crate::hotplug::thread::{Command, CpuhpService};
+use crate::hotplug::{
+    ApRefusal, CpuDownError, CpuhpState, FailError, Handshake, HotplugHost, ONLINE, Step,
+    StepContext, StepError, SyncState, Walker, steps,
+};
+use crate::sched::lock::{Completion, Mutex, MutexGuard};
+use crate::sched::{Class, PerCpuThread, Service, Thread};
+use crate::stop_machine::StopHost;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Once, SpinLock, WaitPoint};
+use crate::time::Instant;
+use crate::trace::{Direction, Event};
+
+/// Held while CPUs come or go, and by whoever must keep them from it.
+pub type HotplugGuard<'a, P> = MutexGuard<'a, (), P>;
+
+/// The hotplug core.
+pub struct Hotplug<P: HotplugHost> {
+    /// Lock order: the outermost; then the stop mutex.
+    lock: Mutex<(), P>,
+    pub(super) cpus: PerCpu<CpuRecord<P>>,
+    /// For each CPU, what a control thread there waits on: posted by the event
+    /// SGI. A hint: the waiter looks at the handshake word again.
+    pub(super) events: PerCpu<Completion<P>>,
+    services: SpinLock<Vec<Registered<P>>, P>,
+    /// How long a CPU may take to say ALIVE, in nanoseconds. Relaxed: a test
+    /// sets it between operations.
+    arrive_ns: AtomicU64,
+}
+
+struct Registered<P: HotplugHost> {
+    name: &'static str,
+    service: Arc<dyn Service<P>>,
+}
+
+/// What is kept of one CPU, for ever (H4).
+pub(super) struct CpuRecord<P: HotplugHost> {
+    pub(super) state: CpuhpState,
+    /// Where the AP waits for its verdict.
+    pub(super) arrival: WaitPoint,
+    pub(super) idle: Once<Arc<Thread<P>>>,
+    pub(super) thread: Once<Arc<Thread<P>>>,
+    pub(super) services: SpinLock<Vec<Arc<Thread<P>>>, P>,
+    pub(super) command: Command<P>,
+    /// The CPU that runs the operation on this one: where the AP sends the event
+    /// SGI. Relaxed: written before CPU_ON or the stop, which order it.
+    pub(super) control: AtomicU32,
+    /// What went wrong past the point of no return; the operation reports it.
+    pub(super) trouble: SpinLock<Option<CpuDownError>, P>,
+}
+
+/// What became of a CPU that is offline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuHealth {
+    /// Off; it can be brought up.
+    Off,
+    /// It refused itself, and is off.
+    Failed(ApRefusal),
+    /// It was started and never arrived, or is not off though it should be: it
+    /// is quarantined, and its memory stays its own.
+    Unknown(SyncState),
+}
+
+impl<P: HotplugHost> Hotplug<P> {
+    /// How long a CPU may take to say ALIVE (Linux on arm64: 5 s).
+    pub const ARRIVE: Duration = Duration::from_secs(5);
+
+    /// For `cpus` CPUs, all offline.
+    pub fn new(cpus: usize) -> Self {
+        Hotplug {
+            lock: Mutex::new(()),
+            cpus: PerCpu::new(cpus, |_| CpuRecord {
+                state: CpuhpState::new(ONLINE),
+                arrival: WaitPoint::new(),
+                idle: Once::new(),
+                thread: Once::new(),
+                services: SpinLock::new(Vec::new()),
+                command: Command::new(),
+                control: AtomicU32::new(0),
+                trouble: SpinLock::new(None),
+            }),
+            events: PerCpu::new(cpus, |_| Completion::new()),
+            services: SpinLock::new(Vec::new()),
+            arrive_ns: AtomicU64::new(nanoseconds(Self::ARRIVE)),
+        }
+    }
+
+    /// Takes the hotplug lock: until it is dropped no CPU comes or goes.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn lock(&self) -> HotplugGuard<'_, P> {
+        self.lock.lock()
+    }
+
+    /// The state table.
+    pub fn steps(&self) -> &'static [Step<StepContext>] {
+        steps::<P>()
+    }
+
+    /// How far `cpu` has come, and its counters.
+    pub fn state(&self, cpu: CpuId) -> &CpuhpState {
+        &self.cpus.get(cpu).state
+    }
+
+    /// Why `cpu` is offline.
+    ///
+    /// Context: the holder of the hotplug lock, for an answer that lasts.
+    pub fn health(&self, cpu: CpuId) -> CpuHealth {
+        match (self.handshake(cpu).state(), P::refusal(cpu)) {
+            (SyncState::Dead, Some(reason)) => CpuHealth::Failed(reason),
+            (SyncState::Dead, None) => CpuHealth::Off,
+            (state, _) => CpuHealth::Unknown(state),
+        }
+    }
+
+    /// Makes the next passage of step number `step` by `cpu` fail once; `None`
+    /// takes that back.
+    ///
+    /// # Errors
+    /// [`FailError`]; nothing has changed then.
+    pub fn inject_failure(&self, cpu: CpuId, step: Option<usize>) -> Result<(), FailError> {
+        if let Some(step) = step {
+            let step = self.steps().get(step).ok_or(FailError::NoSuchStep)?;
+            if !step.startup.may_fail() && !step.teardown.may_fail() {
+                return Err(FailError::CannotFail);
+            }
+        }
+        self.cpus.get(cpu).state.inject(step);
+        Ok(())
+    }
+
+    /// How long a CPU may take to say ALIVE from now on.
+    pub fn set_arrival_limit(&self, limit: Duration) {
+        self.arrive_ns.store(nanoseconds(limit), Ordering::Relaxed);
+    }
+
+    pub(super) fn arrival_limit(&self) -> Duration {
+        Duration::from_nanos(self.arrive_ns.load(Ordering::Relaxed))
+    }
+
+    /// When something that may take `limit` from now is late.
+    pub(super) fn deadline(&self, limit: Duration) -> Instant {
+        P::now().after_ticks(P::frequency().duration_to_ticks(limit))
+    }
+
+    pub(super) fn handshake(&self, cpu: CpuId) -> Handshake<'static> {
+        Handshake(P::handshake_word(cpu))
+    }
+
+    /// A walker for `cpu`, which writes each passage into the trace ring of the
+    /// CPU that it runs on.
+    pub(super) fn walker<'a>(
+        &'a self,
+        context: &'a StepContext,
+    ) -> Walker<'a, StepContext, impl FnMut(usize, Direction, Option<bool>) + use<'a, P>> {
+        let cpu = context.cpu;
+        Walker {
+            steps: self.steps(),
+            state: &self.cpus.get(cpu).state,
+            context,
+            trace_fn: move |step, direction, done| {
+                let step = u8::try_from(step).expect("BUG: the table has under 256 steps");
+                P::trace(match done {
+                    None => Event::StepBegin {
+                        cpu,
+                        step,
+                        direction,
+                    },
+                    Some(ok) => Event::StepEnd {
+                        cpu,
+                        step,
+                        direction,
+                        ok,
+                    },
+                });
+            },
+        }
+    }
+
+    /// `prep:threads`, startup: idle, `cpuhp/N`, `stopper/N` and the services'
+    /// threads exist, parked and bound.
+    pub(super) fn create_threads(&'static self, cpu: CpuId) -> Result<(), StepError> {
+        let record = self.cpus.get(cpu);
+        let sched = P::sched();
+        if record.idle.get().is_none() {
+            let idle = sched.new_idle(cpu, P::idle_context(cpu));
+            record.idle.call_once(|| idle);
+        }
+        <P as StopHost>::stop_machine().create_thread(cpu)?;
+        if record.thread.get().is_none() {
+            let service = Arc::new(CpuhpService::<P>::new());
+            let thread = PerCpuThread::create(sched, "cpuhp", Class::Normal, cpu, service)?;
+            record.thread.call_once(|| thread);
+        }
+        self.create_service_threads(cpu)
+    }
+
+    fn create_service_threads(&self, cpu: CpuId) -> Result<(), StepError> {
+        let record = self.cpus.get(cpu);
+        loop {
+            // Making a thread allocates, so not under a spin lock.
+            let have = record.services.lock().len();
+            let next = {
+                let services = self.services.lock();
+                services
+                    .get(have)
+                    .map(|next| (next.name, Arc::clone(&next.service)))
+            };
+            let Some((name, service)) = next else {
+                return Ok(());
+            };
+            let thread = PerCpuThread::create(P::sched(), name, Class::Normal, cpu, service)?;
+            record.services.lock().push(thread);
+        }
+    }
+
+    /// Gives every CPU a thread `name/N` that does `service`, unparked while its
+    /// CPU is up. For ever.
+    ///
+    /// # Context
+    /// Thread, preemption on; takes the hotplug lock.
+    ///
+    /// # Errors
+    /// [`StepError::OutOfStacks`]: some CPUs may have got theirs; the service is
+    /// registered all the same, and the others get theirs when they come up.
+    pub fn register_service(
+        &'static self,
+        name: &'static str,
+        service: Arc<dyn Service<P>>,
+    ) -> Result<(), StepError> {
+        let _held = self.lock();
+        self.services.lock().push(Registered { name, service });
+        for cpu in P::masks().online().iter() {
+            self.create_service_threads(cpu)?;
+            self.unpark_services(cpu);
+        }
+        Ok(())
+    }
+
+    /// `sched:threads`, startup: in the order of registration.
+    pub(super) fn unpark_services(&self, cpu: CpuId) {
+        let threads = self.cpus.get(cpu).services.lock().clone();
+        for thread in &threads {
+            P::sched().unpark(thread);
+        }
+    }
+
+    /// `sched:threads`, teardown: in reverse; each is off its CPU on return.
+    pub(super) fn park_services(&self, cpu: CpuId) {
+        let threads = self.cpus.get(cpu).services.lock().clone();
+        for thread in threads.iter().rev() {
+            P::sched().park(thread);
+        }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,58 @@
+//! CPU hotplug: a table of symmetric steps, and the walk along it.
+//!
+//! Bring-up walks down the table and runs startups; tear-down walks back up and
+//! runs teardowns; a step that fails leaves the state as if it had never been
+//! tried, and the walk turns round to where the operation began.
+//!
+//! ```text
+//!   control CPU                            the CPU that comes or goes (AP)
+//!   ───────────                            ────────────────────────────────
+//!   offline
+//!   │ prep:hardware   CPU_ON ────────────► comes up while the rest is prepared
+//!   │ prep:percpu     (control)            features, GIC interface, ALIVE
+//!   │ prep:threads    (control)            sleeps until it is released
+//!   │ sync:alive      ◄── ALIVE ───────────
+//!   │                 ─── SHOULD_ONLINE ──► init:cpu … init:online   IRQs off
+//!   │                 ◄── ONLINE ──────────
+//!   │                 unpark cpuhp/N ─────► sched:threads            thread
+//!   │                                      sync:active
+//!   │                 ◄── done ─────────── sched:active
+//!   online
+//! ```
+//! and back: `cpuhp/N` walks up to `init:online`; control parks it and stops the
+//! machine; inside the still point the AP walks up to `sync:alive`, and from its
+//! idle thread leaves through firmware; control sees DEAD, then OFF, and walks
+//! the rest.
+//!
+//! # Invariants
+//! - H1: `state` of a CPU is written by one side at a time: control, then the AP
+//!   from SHOULD_ONLINE to ONLINE, then its `cpuhp` thread between a command and
+//!   its completion; in the still point of the take-down the AP.
+//! - H2: passages up − passages down of a step is 0 or 1 for each CPU, at rest,
+//!   and 1 exactly for the steps below `state`.
+//! - H3: past DISABLE_IRQ of the take-down nothing can refuse any more. All that
+//!   can is asked before.
+//! - H4: a CPU's memory is never freed.
+//!
+//! # Sources
+//! R18 to R23 of the five documents; Linux `kernel/cpu.c` and `cpuhotplug.h` for
+//! the names; DEN 0022 for CPU_ON, CPU_OFF and AFFINITY_INFO.
+
+mod ap;
+mod control;
+mod error;
+mod handshake;
+mod host;
+mod machine;
+mod step;
+mod table;
+mod thread;
+mod walk;
+
+pub use error::{ApRefusal, CpuDownError, CpuUpError, Errno, FailError, StepError};
+pub use handshake::{Handshake, SyncState};
+pub use host::HotplugHost;
+pub use machine::{CpuHealth, Hotplug, HotplugGuard};
+pub use step::{Group, RunsOn, Side, Step, StepContext};
+pub use table::{ALIVE, ONLINE, RELEASED, steps};
+pub use walk::{CpuhpState, WalkError, Walker};

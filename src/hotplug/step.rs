@@ -1,0 +1,104 @@
+//! A step of the state table: a name, and a startup and a teardown.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::hotplug::StepError;
+
+/// Which group of the table a step belongs to; the order is the table's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Before the CPU runs: may sleep, may fail.
+    Prep,
+    /// Where the two CPUs meet.
+    Sync,
+    /// On the CPU itself, IRQs off: may neither sleep nor fail.
+    Init,
+    /// Threads of the CPU, and its place in the scheduler.
+    Sched,
+    /// Facilities of the CPU.
+    Enable,
+}
+
+/// Who runs a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsOn {
+    /// The CPU that runs the operation.
+    Control,
+    /// The CPU that comes or goes: with IRQs off, or in its `cpuhp` thread.
+    Ap,
+    /// Control waits for the AP.
+    Both,
+}
+
+impl fmt::Display for RunsOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            RunsOn::Control => "control",
+            RunsOn::Ap => "AP",
+            RunsOn::Both => "both",
+        })
+    }
+}
+
+/// One side of a step. That a side can't fail is its type, not a comment.
+pub enum Side<C> {
+    /// May fail; then it has done nothing.
+    Fallible(fn(&C) -> Result<(), StepError>),
+    /// Can't fail.
+    Infallible(fn(&C)),
+    /// There is nothing to do, and this is why.
+    Nothing(&'static str),
+}
+
+impl<C> Side<C> {
+    /// Whether it may fail, and so whether a failure may be injected.
+    pub const fn may_fail(&self) -> bool {
+        matches!(self, Side::Fallible(_))
+    }
+
+    /// Why there is nothing to do on this side, if so.
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Side::Nothing(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What a fallible side returned.
+    pub fn run(&self, context: &C) -> Result<(), StepError> {
+        match self {
+            Side::Fallible(call_fn) => call_fn(context),
+            Side::Infallible(call_fn) => {
+                call_fn(context);
+                Ok(())
+            }
+            Side::Nothing(_) => Ok(()),
+        }
+    }
+}
+
+/// A step of the table.
+pub struct Step<C> {
+    /// `group:name`.
+    pub name: &'static str,
+    /// Its group.
+    pub group: Group,
+    /// Who runs it.
+    pub runs_on: RunsOn,
+    /// On the way up.
+    pub startup: Side<C>,
+    /// On the way down; the inverse of `startup`.
+    pub teardown: Side<C>,
+}
+
+/// What a callback is told.
+#[derive(Clone, Copy, Debug)]
+pub struct StepContext {
+    /// The CPU that comes or goes.
+    pub cpu: crate::cpu::CpuId,
+}

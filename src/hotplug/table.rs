@@ -1,0 +1,124 @@
+//! The state table.
+//!
+//! Thomas Gleixner's order, symmetric: each step's teardown is the inverse of
+//! its startup, or says in one line why there is nothing to do.
+
+#![forbid(unsafe_code)]
+
+use core::marker::PhantomData;
+
+use crate::hotplug::{Group, HotplugHost, RunsOn, Side, Step, StepContext, StepError};
+use crate::stop_machine::StopHost;
+
+/// Steps that are up when the AP has said ALIVE and waits for its release:
+/// control's half.
+pub const ALIVE: usize = 4;
+
+/// Steps that are up when the AP is in `online`: the half that it walks with
+/// IRQs off.
+pub const RELEASED: usize = 9;
+
+/// Steps that are up when a CPU is wholly online: all.
+pub const ONLINE: usize = 12;
+
+/// The table for a machine of type `P`.
+pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
+    Table::<P>::STEPS
+}
+
+struct Table<P>(PhantomData<P>);
+
+impl<P: HotplugHost> Table<P> {
+    const STEPS: &'static [Step<StepContext>] = &[
+        Step {
+            name: "prep:hardware",
+            group: Group::Prep,
+            runs_on: RunsOn::Control,
+            startup: Side::Fallible(|cx| P::hotplug().kick(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::hotplug().see_it_off(cx.cpu)),
+        },
+        Step {
+            name: "prep:percpu",
+            group: Group::Prep,
+            runs_on: RunsOn::Control,
+            startup: Side::Fallible(|cx| Ok(P::prepare_area(cx.cpu)?)),
+            teardown: Side::Nothing("a CPU's memory is never freed: it is kept for the next time"),
+        },
+        Step {
+            name: "prep:threads",
+            group: Group::Prep,
+            runs_on: RunsOn::Control,
+            startup: Side::Fallible(|cx| P::hotplug().create_threads(cx.cpu)),
+            teardown: Side::Nothing("the CPU's threads are kept parked for the next time"),
+        },
+        Step {
+            name: "sync:alive",
+            group: Group::Sync,
+            runs_on: RunsOn::Both,
+            startup: Side::Fallible(|cx| P::hotplug().wait_alive(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::hotplug().wait_dead(cx.cpu)),
+        },
+        Step {
+            name: "init:cpu",
+            group: Group::Init,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| P::init_cpu(cx.cpu)),
+            teardown: Side::Nothing("every entry sets all registers anew: none is left to undo"),
+        },
+        Step {
+            name: "init:irqchip",
+            group: Group::Init,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| P::irqchip_startup(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::irqchip_teardown(cx.cpu)),
+        },
+        Step {
+            name: "init:timer",
+            group: Group::Init,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| P::timer_startup(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::timer_teardown(cx.cpu)),
+        },
+        Step {
+            name: "init:stopper",
+            group: Group::Init,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| <P as StopHost>::stop_machine().enable(cx.cpu)),
+            teardown: Side::Infallible(|cx| <P as StopHost>::stop_machine().disable(cx.cpu)),
+        },
+        Step {
+            name: "init:online",
+            group: Group::Init,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| P::hotplug().go_online(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::masks().clear_online(cx.cpu)),
+        },
+        Step {
+            name: "sched:threads",
+            group: Group::Sched,
+            runs_on: RunsOn::Ap,
+            startup: Side::Fallible(|cx| {
+                P::hotplug().unpark_services(cx.cpu);
+                Ok::<(), StepError>(())
+            }),
+            teardown: Side::Fallible(|cx| {
+                P::hotplug().park_services(cx.cpu);
+                Ok::<(), StepError>(())
+            }),
+        },
+        Step {
+            name: "sync:active",
+            group: Group::Sync,
+            runs_on: RunsOn::Both,
+            startup: Side::Nothing("nobody can hold a mask that this CPU is not in yet"),
+            teardown: Side::Infallible(|cx| P::hotplug().wait_inactive(cx.cpu)),
+        },
+        Step {
+            name: "sched:active",
+            group: Group::Sched,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| P::masks().set_active(cx.cpu, true)),
+            teardown: Side::Infallible(|cx| P::masks().set_active(cx.cpu, false)),
+        },
+    ];
+}

@@ -1,0 +1,117 @@
+//! `cpuhp/N`: walks its own CPU through the steps that run in thread context.
+//!
+//! Control writes a command and wakes it; it walks; it posts the result. A walk
+//! that fails is walked back here, on the CPU that it concerns.
+
+#![forbid(unsafe_code)]
+
+use core::marker::PhantomData;
+
+use crate::cpu::CpuId;
+use crate::hotplug::{HotplugHost, StepContext, WalkError};
+use crate::sched::lock::Completion;
+use crate::sched::{Host, Service};
+use crate::sync::SpinLock;
+use crate::trace::Direction;
+
+/// The mailbox between control and `cpuhp/N`. One completion for each
+/// direction, so that one left over from the other can't be taken for this one.
+pub(super) struct Command<P: Host> {
+    slot: SpinLock<Slot, P>,
+    done_up: Completion<P>,
+    done_down: Completion<P>,
+}
+
+struct Slot {
+    wanted: Option<(Direction, usize)>,
+    result: Result<(), WalkError>,
+}
+
+impl<P: HotplugHost> Command<P> {
+    pub(super) const fn new() -> Self {
+        Command {
+            slot: SpinLock::new(Slot {
+                wanted: None,
+                result: Ok(()),
+            }),
+            done_up: Completion::new(),
+            done_down: Completion::new(),
+        }
+    }
+
+    fn done(&self, direction: Direction) -> &Completion<P> {
+        match direction {
+            Direction::Up => &self.done_up,
+            Direction::Down => &self.done_down,
+        }
+    }
+
+    /// Has `cpu`'s thread walk `direction` until `target` steps are up, and
+    /// waits for it.
+    ///
+    /// # Errors
+    /// The step that failed; the walk is back where it began.
+    pub(super) fn run_on(
+        &self,
+        cpu: CpuId,
+        direction: Direction,
+        target: usize,
+    ) -> Result<(), WalkError> {
+        let thread = P::hotplug().thread(cpu);
+        self.slot.lock().wanted = Some((direction, target));
+        P::sched().wake(thread);
+        let done = self.done(direction);
+        let patience = core::time::Duration::from_secs(10);
+        while !done.wait_until(P::hotplug().deadline(patience)) {
+            log::warn!(
+                "{} has not finished a walk for {} s (it is {:?})",
+                thread.name(),
+                patience.as_secs(),
+                thread.state_racy()
+            );
+        }
+        core::mem::replace(&mut self.slot.lock().result, Ok(()))
+    }
+}
+
+/// What `cpuhp/N` does.
+pub(super) struct CpuhpService<P: HotplugHost>(PhantomData<fn() -> P>);
+
+impl<P: HotplugHost> CpuhpService<P> {
+    pub(super) const fn new() -> Self {
+        CpuhpService(PhantomData)
+    }
+}
+
+impl<P: HotplugHost> Service<P> for CpuhpService<P> {
+    fn should_run(&self, cpu: CpuId) -> bool {
+        P::hotplug().command(cpu).slot.lock().wanted.is_some()
+    }
+
+    fn run(&self, cpu: CpuId) {
+        let hotplug = P::hotplug();
+        let command = hotplug.command(cpu);
+        let Some((direction, target)) = command.slot.lock().wanted.take() else {
+            return;
+        };
+        let origin = hotplug.state(cpu).state();
+        let context = StepContext { cpu };
+        let mut walker = hotplug.walker(&context);
+        let result = match direction {
+            Direction::Up => walker.up(target),
+            Direction::Down => walker.down(target),
+        };
+        if result.is_err() {
+            let back = match direction {
+                Direction::Up => walker.down(origin),
+                Direction::Down => walker.up(origin),
+            };
+            if let Err(second) = back {
+                // There is no second level of undoing: it stays where it is.
+                log::error!("CPU{cpu} rollback stopped at step {}", second.step);
+            }
+        }
+        command.slot.lock().result = result;
+        command.done(direction).complete();
+    }
+}

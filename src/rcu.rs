@@ -1,0 +1,144 @@
+//! Grace periods by SGI: waits until every CPU has left the read-side section
+//! that it may have been in.
+//!
+//! A read-side section is a region with preemption off (or IRQs masked). The
+//! waiter sends each CPU an SGI; one that finds the preempt count at 0 is a
+//! quiescent state, otherwise it leaves a note that the drop of the outermost
+//! guard reports. Microseconds, where waiting for ticks takes milliseconds.
+//!
+//! This is the small form that `sync:active` needs: one waiter at a time, no
+//! callbacks.
+//!
+//! # Invariants
+//! - R1: a CPU in `pending` has been sent the SGI after the bit was set, and
+//!   reports exactly once: whoever clears its bit counts `left` down.
+//! - R2: the note is written and read by its own CPU only.
+//! - R3: a CPU can't leave while it is pending: the waiter holds the hotplug
+//!   lock.
+//!
+//! # Memory ordering
+//! What the waiter stored before [`GracePeriods::synchronize`] is visible to
+//! every section that begins after that CPU's report: the SGI carries it there
+//! (DSB before the register write). What a section did before it ended is
+//! visible after `synchronize`: `left` counts down with AcqRel, and the
+//! completion's lock carries it on.
+
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+
+use crate::cpu::{CpuId, CpuMask, PerCpu};
+use crate::platform::Sgi;
+use crate::sched::Host;
+use crate::sched::lock::{Completion, Mutex};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicBits, PreemptGuard};
+
+/// How long a grace period may take before those who hold it up are named.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What grace periods need from their right.
+pub trait GraceHost: Host {
+    /// The one instance.
+    fn grace_periods() -> &'static GracePeriods<Self>;
+}
+
+/// Waits for grace periods.
+pub struct GracePeriods<P: Host> {
+    /// One waiter at a time.
+    waiter: Mutex<(), P>,
+    /// The CPUs that haven't reported. Cleared with AcqRel, so that what a CPU
+    /// did before travels with its bit.
+    pending: AtomicBits,
+    /// How many of them are left.
+    left: AtomicUsize,
+    done: Completion<P>,
+    /// R2: Relaxed.
+    note: PerCpu<AtomicBool>,
+}
+
+impl<P: Host> GracePeriods<P> {
+    /// For `cpus` CPUs.
+    pub fn new(cpus: usize) -> Self {
+        GracePeriods {
+            waiter: Mutex::new(()),
+            pending: AtomicBits::new(),
+            left: AtomicUsize::new(0),
+            done: Completion::new(),
+            note: PerCpu::new(cpus, |_| AtomicBool::new(false)),
+        }
+    }
+
+    /// Waits until every CPU that is online has left the read-side section that
+    /// it may be in now. After [`PATIENCE`] it calls `late_fn` with those that
+    /// hold it up, and waits on.
+    ///
+    /// # Context
+    /// Thread, preemption on; the hotplug lock is held by this operation.
+    pub fn synchronize(&self, mut late_fn: impl FnMut(&CpuMask)) {
+        let _one = self.waiter.lock();
+        {
+            let _here = PreemptGuard::<P>::new();
+            // This CPU runs us, with preemption on a moment ago: quiescent.
+            let others = P::masks().online().without(&CpuMask::of(P::this_cpu()));
+            if others.is_empty() {
+                return;
+            }
+            self.done.reset();
+            // Nobody else looks before the SGI arrives, whose DSB orders these.
+            self.left.store(others.count(), Ordering::Relaxed);
+            self.pending.store(others.bits(), Ordering::Relaxed);
+            P::send_sgi(Sgi::GracePeriod, &others);
+        }
+        let patience = P::frequency().duration_to_ticks(PATIENCE);
+        while !self.done.wait_until(P::now().after_ticks(patience)) {
+            late_fn(&CpuMask::from_bits(
+                self.pending.snapshot(Ordering::Relaxed),
+            ));
+        }
+    }
+
+    /// The SGI has arrived on this CPU.
+    ///
+    /// # Context
+    /// Interrupt handler, before it has taken any guard: the preempt count is
+    /// that of the interrupted thread.
+    pub fn interrupt(&self) {
+        let cpu = P::this_cpu();
+        if P::preempt_count() == 0 {
+            self.report(cpu);
+        } else {
+            self.note.get(cpu).store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The outermost guard of this CPU has been dropped: reports, if a grace
+    /// period waits for that. Called from every preemption point.
+    pub fn preempt_point(&self) {
+        let _still = crate::sync::IrqGuard::<P>::new();
+        self.report_noted(P::this_cpu());
+    }
+
+    /// Whether the running CPU's note is set: the cheap test before
+    /// [`GracePeriods::preempt_point`].
+    pub fn is_noted(&self) -> bool {
+        self.note.get(P::this_cpu()).load(Ordering::Relaxed)
+    }
+
+    fn report_noted(&self, cpu: CpuId) {
+        let note = self.note.get(cpu);
+        if note.load(Ordering::Relaxed) {
+            note.store(false, Ordering::Relaxed);
+            self.report(cpu);
+        }
+    }
+
+    fn report(&self, cpu: CpuId) {
+        // R1: a stale or repeated SGI finds the bit clear.
+        if self.pending.clear(cpu.index(), Ordering::AcqRel)
+            && self.left.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            self.done.complete();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Per-CPU threads: made once, parked while their CPU is away.
+//!
+//! A service describes what such a thread does; the loop around it, with its
+//! order of checks, is the same for `cpuhp/N`, `stopper/N` and every service.
+//!
+//! # Invariants
+//! - K1: a per-CPU thread is made parked and bound, and runs first when its CPU
+//!   is online.
+//! - K2: whatever it does, it does on its own CPU (C-1).
+//! - K3: before it sleeps it says so first and checks last, so neither work nor
+//!   a request to park is missed.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::cpu::CpuId;
+use crate::sched::{Class, Host, Scheduler, SpawnError, Thread, ThreadName};
+
+/// What a per-CPU thread does. All calls come from the thread itself, on its
+/// CPU, with IRQs on and preemption on.
+pub trait Service<P: Host>: Send + Sync {
+    /// Whether there is something to do.
+    fn should_run(&self, cpu: CpuId) -> bool;
+
+    /// Does it, or a part of it.
+    fn run(&self, cpu: CpuId);
+
+    /// About to park: the CPU goes.
+    fn park(&self, _cpu: CpuId) {}
+
+    /// Unparked: the CPU is back (or there for the first time).
+    fn unpark(&self, _cpu: CpuId) {}
+}
+
+/// Makes per-CPU threads.
+pub struct PerCpuThread;
+
+impl PerCpuThread {
+    /// Makes `cpu`'s thread of `service`, named `name/N`, parked.
+    ///
+    /// # Errors
+    /// [`SpawnError::OutOfStacks`].
+    pub fn create<P: Host>(
+        sched: &Scheduler<P>,
+        name: &str,
+        class: Class,
+        cpu: CpuId,
+        service: Arc<dyn Service<P>>,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        let name = ThreadName::new(format_args!("{name}/{cpu}"));
+        let body = Box::new(move || serve::<P>(cpu, &*service));
+        sched.create(name, class, cpu, true, body)
+    }
+}
+
+fn serve<P: Host>(cpu: CpuId, service: &dyn Service<P>) {
+    let sched = P::sched();
+    let me = sched.current();
+    service.unpark(cpu);
+    loop {
+        if sched.should_park(&me) {
+            service.park(cpu);
+            sched.park_current(&me);
+            assert!(
+                P::this_cpu() == cpu,
+                "BUG: {me:?} was unparked on {:?} (K2)",
+                P::this_cpu()
+            );
+            service.unpark(cpu);
+            continue;
+        }
+        if service.should_run(cpu) {
+            service.run(cpu);
+            continue;
+        }
+        sched.about_to_block(&me);
+        if sched.should_park(&me) || service.should_run(cpu) {
+            sched.cancel_block(&me);
+        } else {
+            sched.schedule();
+        }
+    }
+}

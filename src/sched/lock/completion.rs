@@ -1,0 +1,128 @@
+//! A completion: one side says "done", the other waits for it.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use crate::sched::{Host, Thread};
+use crate::sync::SpinLock;
+use crate::time::Instant;
+
+/// How often it was completed for ever: no waiter waits again.
+const ALL: u32 = u32::MAX;
+
+struct Inner<P: Host> {
+    done: u32,
+    waiters: VecDeque<Arc<Thread<P>>>,
+}
+
+/// Counts what was completed and not yet waited for.
+///
+/// # Ownership
+/// [`Completion::complete`] touches nothing of it after its lock is open again,
+/// and a waiter returns only after it has held that lock: so a completion may
+/// lie in the waiter's frame.
+pub struct Completion<P: Host> {
+    inner: SpinLock<Inner<P>, P>,
+}
+
+impl<P: Host> Completion<P> {
+    /// Nothing is done yet.
+    pub const fn new() -> Self {
+        Completion {
+            inner: SpinLock::new(Inner {
+                done: 0,
+                waiters: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// Says "done" once: one waiter, now or later, goes on. Any context.
+    pub fn complete(&self) {
+        let mut inner = self.inner.lock_irqsave();
+        inner.done = inner.done.saturating_add(1);
+        if let Some(waiter) = inner.waiters.pop_front() {
+            P::sched().wake(&waiter);
+        }
+    }
+
+    /// Says "done" for ever. Any context.
+    pub fn complete_all(&self) {
+        let mut inner = self.inner.lock_irqsave();
+        inner.done = ALL;
+        while let Some(waiter) = inner.waiters.pop_front() {
+            P::sched().wake(&waiter);
+        }
+    }
+
+    /// Forgets what was done. Only between uses: nobody may be waiting.
+    pub fn reset(&self) {
+        let mut inner = self.inner.lock_irqsave();
+        assert!(
+            inner.waiters.is_empty(),
+            "BUG: a completion was reset under a waiter"
+        );
+        inner.done = 0;
+    }
+
+    /// Takes one "done" without waiting; returns whether there was one.
+    pub fn try_wait(&self) -> bool {
+        take(&mut self.inner.lock_irqsave().done)
+    }
+
+    /// Waits for a "done" and takes it.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn wait(&self) {
+        assert!(
+            self.wait_until(Instant::FOREVER),
+            "BUG: a wait without limit ended without success"
+        );
+    }
+
+    /// Waits for a "done" and takes it, but not past `at`; returns whether it
+    /// got one.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn wait_until(&self, at: Instant) -> bool {
+        if self.try_wait() {
+            return true;
+        }
+        let sched = P::sched();
+        let me = sched.current();
+        loop {
+            {
+                let mut inner = self.inner.lock_irqsave();
+                let done = take(&mut inner.done);
+                let late = !done && P::now() >= at;
+                if done || late {
+                    inner.waiters.retain(|waiter| !Arc::ptr_eq(waiter, &me));
+                    return done;
+                }
+                if !inner.waiters.iter().any(|waiter| Arc::ptr_eq(waiter, &me)) {
+                    inner.waiters.push_back(Arc::clone(&me));
+                }
+                sched.about_to_block(&me);
+            }
+            sched.schedule_until(&me, at);
+        }
+    }
+}
+
+impl<P: Host> Default for Completion<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn take(done: &mut u32) -> bool {
+    match *done {
+        0 => false,
+        ALL => true,
+        _ => {
+            *done -= 1;
+            true
+        }
+    }
+}

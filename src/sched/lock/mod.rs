@@ -1,0 +1,8 @@
+//! Locks that sleep. They need the scheduler, so they live here and not in
+//! [`crate::sync`]; none may be taken with preemption off or in a still point.
+
+mod completion;
+mod mutex;
+
+pub use completion::Completion;
+pub use mutex::{Mutex, MutexGuard};

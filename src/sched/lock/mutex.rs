@@ -1,0 +1,139 @@
+//! A sleeping mutex that is handed over: who has waited longest gets it, and
+//! nobody who comes later can take it in between.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::ops::{Deref, DerefMut};
+
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+use crate::sched::{Host, Thread};
+use crate::sync::SpinLock;
+
+struct Inner<P: Host> {
+    owner: Option<Arc<Thread<P>>>,
+    waiters: VecDeque<Arc<Thread<P>>>,
+}
+
+/// A value that one thread at a time may touch; the others sleep.
+///
+/// # Invariants
+/// - X1: `owner` is set from before the owner's `lock` returns until its guard
+///   is dropped; then it is the first waiter, or nobody.
+/// - X2: `value`'s own lock is only ever tried by the owner, so it never fails:
+///   it is there so that the borrow needs no `unsafe`.
+pub struct Mutex<T, P: Host> {
+    inner: SpinLock<Inner<P>, P>,
+    value: SpinMutex<T>,
+}
+
+impl<T, P: Host> Mutex<T, P> {
+    /// An open mutex around `value`.
+    pub const fn new(value: T) -> Self {
+        Mutex {
+            inner: SpinLock::new(Inner {
+                owner: None,
+                waiters: VecDeque::new(),
+            }),
+            value: SpinMutex::new(value),
+        }
+    }
+
+    /// Takes the mutex; sleeps until it can be had.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Panics
+    /// If the running thread holds it already: it would wait for itself.
+    pub fn lock(&self) -> MutexGuard<'_, T, P> {
+        let sched = P::sched();
+        let me = sched.current();
+        {
+            let mut inner = self.inner.lock_irqsave();
+            match &inner.owner {
+                None => inner.owner = Some(Arc::clone(&me)),
+                Some(owner) => {
+                    assert!(
+                        !Arc::ptr_eq(owner, &me),
+                        "BUG: {me:?} takes a mutex that it holds"
+                    );
+                    inner.waiters.push_back(Arc::clone(&me));
+                }
+            }
+        }
+        loop {
+            {
+                let inner = self.inner.lock_irqsave();
+                let mine = inner
+                    .owner
+                    .as_ref()
+                    .is_some_and(|owner| Arc::ptr_eq(owner, &me));
+                if mine {
+                    break;
+                }
+                sched.about_to_block(&me);
+            }
+            sched.schedule();
+        }
+        self.guard()
+    }
+
+    /// Takes the mutex if nobody has it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T, P>> {
+        let me = P::sched().current();
+        {
+            let mut inner = self.inner.lock_irqsave();
+            if inner.owner.is_some() {
+                return None;
+            }
+            inner.owner = Some(me);
+        }
+        Some(self.guard())
+    }
+
+    fn guard(&self) -> MutexGuard<'_, T, P> {
+        MutexGuard {
+            value: Some(
+                self.value
+                    .try_lock()
+                    .expect("BUG: a mutex has two owners (X2)"),
+            ),
+            mutex: self,
+        }
+    }
+}
+
+/// The mutex is held while this exists.
+#[must_use]
+pub struct MutexGuard<'a, T, P: Host> {
+    /// `None` only inside `drop`.
+    value: Option<SpinMutexGuard<'a, T>>,
+    mutex: &'a Mutex<T, P>,
+}
+
+impl<T, P: Host> Deref for MutexGuard<'_, T, P> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("BUG: a guard outlived its drop")
+    }
+}
+
+impl<T, P: Host> DerefMut for MutexGuard<'_, T, P> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("BUG: a guard outlived its drop")
+    }
+}
+
+impl<T, P: Host> Drop for MutexGuard<'_, T, P> {
+    fn drop(&mut self) {
+        self.value = None; // X2: before anybody else becomes the owner.
+        let mut inner = self.mutex.inner.lock_irqsave();
+        let next = inner.waiters.pop_front();
+        inner.owner = next.clone();
+        drop(inner);
+        if let Some(next) = next {
+            P::sched().wake(&next);
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! The scheduler: switching, waking, parking, spawning, idling.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::cpu::{CpuId, CpuMask, PerCpu};
+use crate::platform::{Platform, Sgi};
+use crate::sched::thread::Body;
+use crate::sched::timers::Timers;
+use crate::sched::{Class, RunQueue, SpawnError, Thread, ThreadName, ThreadState};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{IrqGuard, PreemptGuard, SpinLock};
+use crate::trace::Event;
+
+/// What the scheduler needs from its right: where it is, and where its events
+/// go.
+pub trait Host: Platform {
+    /// The one scheduler.
+    fn sched() -> &'static Scheduler<Self>;
+
+    /// Writes `event` into this CPU's trace ring.
+    ///
+    /// Context: any, with preemption or IRQs off.
+    fn trace(event: Event);
+}
+
+/// Run queues, timers and thread counts of all CPUs.
+pub struct Scheduler<P: Host> {
+    queues: PerCpu<SpinLock<RunQueue<P>, P>>,
+    /// Whether a stopper waits for the CPU (S5). Written by the CPU itself with
+    /// its run queue locked, read by itself only: Relaxed.
+    stopper_waits: PerCpu<AtomicBool>,
+    /// Ordinary threads that live on each CPU. Relaxed: counted up under the
+    /// hotplug lock, and a count that falls can only turn a refusal around.
+    ordinary: PerCpu<AtomicU32>,
+    pub(crate) timers: PerCpu<Timers<P>>,
+}
+
+impl<P: Host> Scheduler<P> {
+    /// A scheduler for `cpus` CPUs, on which nothing runs yet.
+    pub fn new(cpus: usize) -> Self {
+        Scheduler {
+            queues: PerCpu::new(cpus, |_| SpinLock::new(RunQueue::new())),
+            stopper_waits: PerCpu::new(cpus, |_| AtomicBool::new(false)),
+            ordinary: PerCpu::new(cpus, |_| AtomicU32::new(0)),
+            timers: PerCpu::new(cpus, |_| Timers::new()),
+        }
+    }
+
+    /// The idle thread of `cpu`, whose stack and registers are those of whoever
+    /// calls [`Scheduler::start_cpu`] there.
+    pub fn new_idle(&self, cpu: CpuId, context: P::Context) -> Arc<Thread<P>> {
+        let name = ThreadName::new(format_args!("idle/{cpu}"));
+        let idle = Thread::new(name, Class::Idle, cpu, ThreadState::Running, None);
+        idle.set_context(context);
+        idle
+    }
+
+    /// Says that this CPU now runs `idle`, which is us.
+    ///
+    /// Context: the CPU itself, IRQs masked, before it is online: nobody else
+    /// takes its run-queue lock yet.
+    pub fn start_cpu(&self, idle: &Arc<Thread<P>>) {
+        self.queue(idle.cpu())
+            .lock_irqsave()
+            .start(Arc::clone(idle));
+    }
+
+    /// Makes a thread of `cpu` that will run `body`: parked, if it is to be
+    /// unparked, else runnable at once.
+    ///
+    /// The caller sees to it that `cpu` doesn't leave meanwhile.
+    ///
+    /// # Errors
+    /// [`SpawnError::OutOfStacks`].
+    pub(crate) fn create(
+        &self,
+        name: ThreadName,
+        class: Class,
+        cpu: CpuId,
+        parked: bool,
+        body: Body,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        let thread = Thread::new(name, class, cpu, ThreadState::Parked, Some(body));
+        let arg = Arc::as_ptr(&thread) as usize;
+        let context = P::new_context(name.as_str(), thread_entry::<P>, arg)?;
+        thread.set_context(context);
+        if !parked {
+            self.unpark(&thread);
+        }
+        Ok(thread)
+    }
+
+    /// Starts an ordinary thread on `cpu`, where it stays.
+    ///
+    /// # Context
+    /// Thread; the caller holds the hotplug lock, so that `cpu` stays.
+    ///
+    /// # Errors
+    /// [`SpawnError::NotActive`], [`SpawnError::OutOfStacks`]. Nothing has
+    /// happened then.
+    pub fn spawn(
+        &self,
+        name: ThreadName,
+        cpu: CpuId,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        if !P::masks().is_active(cpu) {
+            return Err(SpawnError::NotActive(cpu));
+        }
+        self.ordinary.get(cpu).fetch_add(1, Ordering::Relaxed);
+        let counted = move || {
+            body();
+            P::sched().ordinary.get(cpu).fetch_sub(1, Ordering::Relaxed);
+        };
+        self.create(name, Class::Normal, cpu, false, Box::new(counted))
+            .inspect_err(|_| {
+                self.ordinary.get(cpu).fetch_sub(1, Ordering::Relaxed);
+            })
+    }
+
+    /// How many ordinary threads live on `cpu`.
+    pub fn ordinary_threads(&self, cpu: CpuId) -> u32 {
+        self.ordinary.get(cpu).load(Ordering::Relaxed)
+    }
+
+    /// The running thread.
+    pub fn current(&self) -> Arc<Thread<P>> {
+        let _here = PreemptGuard::<P>::new();
+        Arc::clone(self.queue(P::this_cpu()).lock_irqsave().current())
+    }
+
+    /// The name of the thread that runs on `cpu`, if its run queue can be had:
+    /// for diagnosis.
+    pub fn current_name_racy(&self, cpu: CpuId) -> Option<ThreadName> {
+        let queue = self.queue(cpu).try_lock_irqsave()?;
+        Some(*queue.current().name())
+    }
+
+    /// Says that the running thread is about to wait: from here on a wake is
+    /// not lost. Look at the condition after this, then call
+    /// [`Scheduler::schedule`] or [`Scheduler::cancel_block`].
+    pub fn about_to_block(&self, me: &Arc<Thread<P>>) {
+        let _queue = self.queue(me.cpu()).lock_irqsave();
+        me.set_state(ThreadState::Blocking);
+    }
+
+    /// Takes [`Scheduler::about_to_block`] back.
+    pub fn cancel_block(&self, me: &Arc<Thread<P>>) {
+        let _queue = self.queue(me.cpu()).lock_irqsave();
+        me.set_state(ThreadState::Running);
+    }
+
+    /// Gives the CPU away: to wait, if the thread is about to, else as a yield.
+    ///
+    /// # Context
+    /// Thread, IRQs on.
+    ///
+    /// # Panics
+    /// With preemption off: the thread would take the guard's promise with it.
+    pub fn schedule(&self) {
+        assert!(
+            P::preempt_count() == 0,
+            "BUG: schedule with preemption off (count {})",
+            P::preempt_count()
+        );
+        self.switch(false);
+    }
+
+    /// Lets the other threads of this CPU run once.
+    pub fn yield_now(&self) {
+        self.schedule();
+    }
+
+    /// Where a stopper that waits takes the CPU (S5): the drop of the last
+    /// guard. Does nothing with a guard held or IRQs masked.
+    pub fn preempt_point(&self) {
+        if P::preempt_count() == 0
+            && P::irqs_enabled()
+            && self
+                .stopper_waits
+                .get(P::this_cpu())
+                .load(Ordering::Relaxed)
+        {
+            self.switch(true);
+        }
+    }
+
+    /// As [`Scheduler::preempt_point`], at the end of an interrupt: IRQs
+    /// masked, on the interrupted thread's stack.
+    pub fn preempt_from_irq(&self) {
+        if P::preempt_count() == 0
+            && self
+                .stopper_waits
+                .get(P::this_cpu())
+                .load(Ordering::Relaxed)
+        {
+            self.switch(true);
+        }
+    }
+
+    fn switch(&self, only_stopper: bool) {
+        let irqs = IrqGuard::<P>::new();
+        let cpu = P::this_cpu();
+        let picked = {
+            let mut queue = self.queue(cpu).lock_irqsave();
+            let picked = queue.pick_next(only_stopper);
+            self.note_stopper(cpu, &queue);
+            // The run queue keeps both alive, as `previous` and `current`; a
+            // count held on a dead thread's stack would never be given back.
+            picked.map(|switch| (Arc::as_ptr(&switch.from), Arc::as_ptr(&switch.to)))
+        };
+        if let Some((from, to)) = picked {
+            // SAFETY: the run queue holds a count of it until `finish_switch`.
+            let from = unsafe { &*from };
+            // SAFETY: the run queue holds a count of it while it is current.
+            let to = unsafe { &*to };
+            // SAFETY: `from` runs here and `to` belongs to this CPU and doesn't
+            // (it was on the queue); contexts live in their threads.
+            unsafe { P::switch(from.context(), to.context()) };
+            self.finish_switch();
+        }
+        drop(irqs);
+    }
+
+    /// Looks after the thread that ran here before (S4).
+    fn finish_switch(&self) {
+        let previous = {
+            let mut queue = self.queue(P::this_cpu()).lock_irqsave();
+            queue.previous.take()
+        };
+        let Some(previous) = previous else { return };
+        match previous.state() {
+            ThreadState::Dead => previous.stopped.complete_all(),
+            ThreadState::Parked => previous.stopped.complete(),
+            _ => {}
+        }
+    }
+
+    fn note_stopper(&self, cpu: CpuId, queue: &RunQueue<P>) {
+        self.stopper_waits
+            .get(cpu)
+            .store(queue.stopper_waits(), Ordering::Relaxed);
+    }
+
+    /// Makes `thread` run again if it waits; returns whether it did (or was
+    /// about to). Any context.
+    pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
+        self.rouse(thread, ThreadState::Blocking, ThreadState::Blocked)
+    }
+
+    /// Lets a parked thread go on (S3); also one that was only asked to park.
+    pub fn unpark(&self, thread: &Arc<Thread<P>>) {
+        thread.stopped.reset();
+        thread.park.store(false, Ordering::Release);
+        self.rouse(thread, ThreadState::Parking, ThreadState::Parked);
+    }
+
+    /// Asks `thread` to park without waiting until it has.
+    pub fn ask_to_park(&self, thread: &Arc<Thread<P>>) {
+        thread.park.store(true, Ordering::Release);
+        self.wake(thread);
+    }
+
+    /// Parks `thread`, a per-CPU thread, and waits until it is off its CPU.
+    ///
+    /// # Context
+    /// Thread, of another thread than `thread`.
+    pub fn park(&self, thread: &Arc<Thread<P>>) {
+        self.ask_to_park(thread);
+        thread.stopped.wait();
+    }
+
+    /// Whether `me` has been asked to park.
+    pub(crate) fn should_park(&self, me: &Thread<P>) -> bool {
+        me.park.load(Ordering::Acquire)
+    }
+
+    /// Parks the running thread until it is unparked.
+    pub(crate) fn park_current(&self, me: &Arc<Thread<P>>) {
+        while self.should_park(me) {
+            {
+                let _queue = self.queue(me.cpu()).lock_irqsave();
+                // Unparked since: the unparker found us Running and did nothing.
+                if self.should_park(me) {
+                    me.set_state(ThreadState::Parking);
+                }
+            }
+            if me.state() == ThreadState::Parking {
+                self.schedule();
+            }
+        }
+    }
+
+    fn rouse(&self, thread: &Arc<Thread<P>>, going: ThreadState, gone: ThreadState) -> bool {
+        let cpu = thread.cpu();
+        let here = PreemptGuard::<P>::new();
+        let kick = {
+            let mut queue = self.queue(cpu).lock_irqsave();
+            let state = thread.state();
+            if state == going {
+                thread.set_state(ThreadState::Running);
+                return true;
+            }
+            if state != gone {
+                return false;
+            }
+            queue.enqueue(Arc::clone(thread));
+            if cpu == P::this_cpu() {
+                self.note_stopper(cpu, &queue);
+                false
+            } else {
+                // Busy with ordinary work it finds the thread by itself.
+                queue.current().class() == Class::Idle
+            }
+        };
+        if kick {
+            P::send_sgi(Sgi::Reschedule, &CpuMask::of(cpu));
+        }
+        drop(here);
+        true
+    }
+
+    /// The end of the running thread.
+    fn exit(&self) -> ! {
+        {
+            let queue = self.queue(P::this_cpu()).lock_irqsave();
+            queue.current().set_state(ThreadState::Dead);
+        }
+        self.schedule();
+        panic!("BUG: a dead thread was scheduled");
+    }
+
+    /// What a CPU does when it has nothing to do: runs what becomes runnable,
+    /// else sleeps until an interrupt. Calls `leave_fn` with IRQs masked each
+    /// time round; it may turn the CPU off.
+    ///
+    /// # Context
+    /// The idle thread of this CPU.
+    pub fn idle(&self, mut leave_fn: impl FnMut()) -> ! {
+        loop {
+            let masked = IrqGuard::<P>::new();
+            let cpu = P::this_cpu();
+            let work = !self.queue(cpu).lock_irqsave().is_empty();
+            if work {
+                drop(masked);
+                self.schedule();
+            } else {
+                leave_fn();
+                P::sleep_open();
+                drop(masked);
+                // The window in which what ended the sleep is handled.
+                P::irq_enable();
+            }
+        }
+    }
+
+    fn queue(&self, cpu: CpuId) -> &SpinLock<RunQueue<P>, P> {
+        self.queues.get(cpu)
+    }
+}
+
+/// Where every thread begins: on its own stack, IRQs masked.
+extern "C" fn thread_entry<P: Host>(arg: usize) -> ! {
+    let sched = P::sched();
+    sched.finish_switch();
+    P::irq_enable();
+    let body = {
+        let me = sched.current();
+        assert!(
+            Arc::as_ptr(&me) as usize == arg,
+            "BUG: {me:?} was started as another thread"
+        );
+        me.take_body()
+    };
+    if let Some(body) = body {
+        body();
+    }
+    sched.exit()
+}

@@ -1,0 +1,50 @@
+//! The still point: every online CPU is inside its stopper with IRQs off, and
+//! one of them runs a function while nothing else in the machine moves.
+//!
+//! ```text
+//!   caller                     every online CPU's stopper
+//!   ──────                     ──────────────────────────
+//!   queue a work on each
+//!   stopper, one SGI to all ─► runnable ⇒ runs
+//!                              PREPARE      arrive; wait with IRQs on
+//!                              DISABLE_IRQ  mask IRQs; acknowledge; wait
+//!                              RUN          the chosen CPUs run fn; the rest wait
+//!                              EXIT         IRQs back on; done
+//!   waits for all ◄─────────── the last one tells the caller's CPU
+//! ```
+//!
+//! The last to acknowledge a state publishes the next. See
+//! [`MultiStop`] for the state machine and [`crate::sync::WaitPoint`] for the
+//! waiting.
+//!
+//! # What it excludes, and what it doesn't
+//! `fn` excludes every region with preemption off, every region with IRQs
+//! masked, and every holder of a [`crate::sync::SpinLock`]: a stopper is a
+//! thread, so it gets the CPU only where those have ended. It does *not* exclude
+//! holders of sleeping locks or threads that were merely preempted; so `fn`
+//! takes no sleeping lock, and waits for no thread and no other CPU.
+//!
+//! # Invariants
+//! - P1: no CPU masks IRQs before every participant's stopper runs (so whatever
+//!   others need from an interrupt is still served in PREPARE).
+//! - P2: nobody leaves before every chosen CPU has returned from `fn`.
+//! - P3: the participants are a snapshot taken under the stop mutex, which also
+//!   keeps a CPU that comes up from joining in the middle.
+//! - P4: works are queued on all stoppers in one preemption-off section, so the
+//!   caller can't be preempted by its own stopper with half of them queued
+//!   (C-12).
+//! - P5: the caller's frame lives until every participant has finished: the
+//!   count of those who have not is the last thing that a participant touches.
+//!
+//! # Sources
+//! R1, R14, R15, R16 of the five documents; Linux `stop_machine` for the names.
+
+mod multi_stop;
+mod report;
+mod stop;
+mod stopper;
+
+pub use multi_stop::{Acked, MultiStop, MultiStopState};
+pub use report::{CpuStopTimes, StopReport};
+pub use stop::{StopError, StopHost, StopMachine, StopMutexGuard};
+pub use stopper::{Stopper, Work};

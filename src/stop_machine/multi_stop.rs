@@ -1,0 +1,174 @@
+//! The barrier of a stop: one state word, one count of acknowledgements.
+//!
+//! # States
+//! ```text
+//!              (1)                 (1)          (1)
+//!   PREPARE ────────► DISABLE_IRQ ─────► RUN ────────► EXIT
+//!   n acks            n acks             runners acks
+//! ```
+//! (1) [`MultiStop::ack`] says to the last one "publish"; it then calls
+//! [`MultiStop::publish`], through the wait point, so that sleepers wake.
+//!
+//! # Invariants
+//! - B1: a CPU acknowledges each state at most once, and only after it has seen
+//!   it published (PREPARE is published from the start). Only CPUs that run `fn`
+//!   acknowledge RUN.
+//! - B2: the count is reset for the next state *before* that is published: who
+//!   sees the new state finds the new count.
+//! - B3: a state is published once, by the last to acknowledge the one before.
+//!
+//! # Memory ordering
+//! Each acknowledgement is AcqRel on one word, so the last one has seen all that
+//! the others did before theirs; it publishes with Release, and everyone reads
+//! the state with Acquire. So all that any CPU did before it arrived is visible
+//! to `fn`, and all that `fn` did is visible to every CPU after EXIT.
+//!
+//! `tests/loom_multi_stop.rs` model-checks this file.
+
+#![forbid(unsafe_code)]
+
+use crate::sync::atomic::{AtomicU32, Ordering};
+
+/// What every CPU of a stop has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum MultiStopState {
+    /// The stoppers arrive, IRQs on.
+    Prepare = 1,
+    /// All have arrived; IRQs go off.
+    DisableIrq = 2,
+    /// All have IRQs off: the still point. `fn` runs.
+    Run = 3,
+    /// `fn` has run everywhere it should.
+    Exit = 4,
+}
+
+impl MultiStopState {
+    fn from_word(word: u32) -> MultiStopState {
+        match word {
+            1 => MultiStopState::Prepare,
+            2 => MultiStopState::DisableIrq,
+            3 => MultiStopState::Run,
+            4 => MultiStopState::Exit,
+            _ => panic!("BUG: {word} is no state of a stop"),
+        }
+    }
+
+    /// The state after this one; EXIT is the last.
+    const fn next(self) -> MultiStopState {
+        match self {
+            MultiStopState::Prepare => MultiStopState::DisableIrq,
+            MultiStopState::DisableIrq => MultiStopState::Run,
+            MultiStopState::Run | MultiStopState::Exit => MultiStopState::Exit,
+        }
+    }
+}
+
+/// What an acknowledgement amounted to.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    /// Others are still to come.
+    More,
+    /// It was the last: publish this state.
+    Last(MultiStopState),
+}
+
+/// The barrier of one stop.
+#[derive(Debug)]
+pub struct MultiStop {
+    /// Stored Release in [`MultiStop::publish`], loaded Acquire in
+    /// [`MultiStop::state`].
+    state: AtomicU32,
+    /// Acknowledgements that the current state still waits for. Counted down
+    /// AcqRel in [`MultiStop::ack`]; reset Relaxed there, ordered by the Release
+    /// store of the state (B2).
+    left: AtomicU32,
+    participants: u32,
+    runners: u32,
+}
+
+impl MultiStop {
+    /// A stop of `participants` CPUs, of which `runners` run the function.
+    ///
+    /// # Panics
+    /// If nobody would run it, or more than take part.
+    pub fn new(participants: u32, runners: u32) -> MultiStop {
+        assert!(
+            (1..=participants).contains(&runners),
+            "BUG: {runners} of {participants} CPUs run the function of a stop"
+        );
+        MultiStop {
+            state: AtomicU32::new(MultiStopState::Prepare as u32),
+            left: AtomicU32::new(participants),
+            participants,
+            runners,
+        }
+    }
+
+    /// The state that was published last.
+    pub fn state(&self) -> MultiStopState {
+        MultiStopState::from_word(self.state.load(Ordering::Acquire))
+    }
+
+    /// Acknowledges `seen`, the state that this CPU has reached (B1).
+    pub fn ack(&self, seen: MultiStopState) -> Acked {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return Acked::More;
+        }
+        let next = seen.next();
+        let count = if next == MultiStopState::Run {
+            self.runners
+        } else {
+            self.participants
+        };
+        self.left.store(count, Ordering::Relaxed);
+        Acked::Last(next)
+    }
+
+    /// Publishes `next`, which [`MultiStop::ack`] returned (B3).
+    pub fn publish(&self, next: MultiStopState) {
+        self.state.store(next as u32, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cpu_walks_through_alone() {
+        let stop = MultiStop::new(1, 1);
+        for state in [
+            MultiStopState::Prepare,
+            MultiStopState::DisableIrq,
+            MultiStopState::Run,
+        ] {
+            assert_eq!(stop.state(), state);
+            assert_eq!(stop.ack(state), Acked::Last(state.next()));
+            stop.publish(state.next());
+        }
+        assert_eq!(stop.state(), MultiStopState::Exit);
+    }
+
+    #[test]
+    fn only_runners_acknowledge_run() {
+        let stop = MultiStop::new(3, 1);
+        for state in [MultiStopState::Prepare, MultiStopState::DisableIrq] {
+            assert_eq!(stop.ack(state), Acked::More);
+            assert_eq!(stop.ack(state), Acked::More);
+            assert_eq!(stop.ack(state), Acked::Last(state.next()));
+            stop.publish(state.next());
+        }
+        assert_eq!(
+            stop.ack(MultiStopState::Run),
+            Acked::Last(MultiStopState::Exit)
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "BUG")]
+    fn a_stop_that_nobody_runs_is_refused() {
+        let _ = MultiStop::new(2, 0);
+    }
+}

@@ -1,0 +1,404 @@
+//! `stop_machine` itself: queueing, fan-out, the walk through the states.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::cpu::{CpuId, CpuMask, PerCpu};
+use crate::platform::Sgi;
+use crate::sched::lock::{Completion, Mutex, MutexGuard};
+use crate::sched::{Class, Host, PerCpuThread, SpawnError};
+use crate::stop_machine::stopper::StopperService;
+use crate::stop_machine::{
+    Acked, CpuStopTimes, MultiStop, MultiStopState, StopReport, Stopper, Work,
+};
+use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint};
+use crate::time::Instant;
+use crate::trace::Event;
+
+/// How long the CPUs may take to arrive before those missing are named.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Turns that a CPU spins before it sleeps in a wait of a stop. Measured by
+/// `make bench`; a test may set another.
+const SPINS: u32 = 50;
+
+/// What a stop needs from its right.
+pub trait StopHost: Host {
+    /// The one instance.
+    fn stop_machine() -> &'static StopMachine<Self>;
+
+    /// Says that `missing` have not arrived in PREPARE after a long time.
+    ///
+    /// Context: a stopper, IRQs on.
+    fn stop_is_late(missing: &CpuMask);
+}
+
+/// Why a stop did not happen. `fn` has not run then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopError {
+    /// The CPU that should run `fn` is not online.
+    NotOnline(CpuId),
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopError::NotOnline(cpu) => write!(f, "CPU {cpu} is not online"),
+        }
+    }
+}
+
+/// Holds off every other stop, and every CPU that comes up, until dropped.
+pub type StopMutexGuard<'a, P> = MutexGuard<'a, (), P>;
+
+/// The stoppers of all CPUs, and the one stop at a time that they take part in.
+pub struct StopMachine<P: StopHost> {
+    mutex: Mutex<(), P>,
+    stoppers: PerCpu<Stopper<P>>,
+    /// Where the CPUs of a stop wait for its next state.
+    point: WaitPoint,
+    /// Stops whose last participant was another CPU than the caller's: their
+    /// completions are posted there, by a CPU that stays.
+    finished: PerCpu<SpinLock<Option<&'static Done<P>>, P>>,
+    times: CpuStopTimes,
+    spins: AtomicU32,
+}
+
+/// Counts the participants that have not finished.
+struct Done<P: Host> {
+    /// Counted down AcqRel as each one's last access to the caller's frame; only
+    /// the last one goes on to touch it (P5).
+    left: AtomicUsize,
+    caller: CpuId,
+    completion: Completion<P>,
+}
+
+/// One stop, in its caller's frame.
+struct Job<'a, P: StopHost> {
+    stop: MultiStop,
+    participants: CpuMask,
+    runners: CpuMask,
+    call_fn: &'a (dyn Fn(CpuId) + Sync),
+    done: Done<P>,
+    /// Written by a runner inside the still point, read after the stop.
+    fn_began: AtomicU64,
+    fn_ended: AtomicU64,
+}
+
+impl<P: StopHost> StopMachine<P> {
+    /// For `cpus` CPUs.
+    pub fn new(cpus: usize) -> Self {
+        StopMachine {
+            mutex: Mutex::new(()),
+            stoppers: PerCpu::new(cpus, |_| Stopper::new()),
+            point: WaitPoint::new(),
+            finished: PerCpu::new(cpus, |_| SpinLock::new(None)),
+            times: CpuStopTimes::new(cpus),
+            spins: AtomicU32::new(SPINS),
+        }
+    }
+
+    /// Takes the stop mutex: until it is dropped no stop begins. Lock order:
+    /// hotplug lock → stop mutex → stopper locks.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn lock(&self) -> StopMutexGuard<'_, P> {
+        self.mutex.lock()
+    }
+
+    /// The stopper of `cpu`.
+    pub fn stopper(&self, cpu: CpuId) -> &Stopper<P> {
+        self.stoppers.get(cpu)
+    }
+
+    /// For how long each CPU had IRQs off in its last stop.
+    pub fn times(&self) -> &CpuStopTimes {
+        &self.times
+    }
+
+    /// How many turns a CPU spins before it sleeps (`u32::MAX`: it never does).
+    pub fn set_spins(&self, spins: u32) {
+        // Relaxed: a hint.
+        self.spins.store(spins, Ordering::Relaxed);
+    }
+
+    /// The default of [`StopMachine::set_spins`].
+    pub const DEFAULT_SPINS: u32 = SPINS;
+
+    /// Makes `cpu`'s stopper thread, if it has none yet (`prep:threads`).
+    ///
+    /// # Errors
+    /// [`SpawnError::OutOfStacks`].
+    pub fn create_thread(&'static self, cpu: CpuId) -> Result<(), SpawnError> {
+        let stopper = self.stoppers.get(cpu);
+        if stopper.thread().is_none() {
+            let service = alloc::sync::Arc::new(StopperService(stopper));
+            let thread = PerCpuThread::create(P::sched(), "stopper", Class::Stop, cpu, service)?;
+            stopper.set_thread(thread);
+        }
+        Ok(())
+    }
+
+    /// `init:stopper`, startup: accepts work, and its thread is unparked.
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked, not online yet: nobody else takes these locks.
+    pub fn enable(&self, cpu: CpuId) {
+        let stopper = self.stoppers.get(cpu);
+        stopper.set_enabled(true);
+        P::sched().unpark(Self::thread_of(stopper));
+    }
+
+    /// `init:stopper`, teardown: accepts no more work; what it had accepted
+    /// still runs before its thread parks (Q1).
+    ///
+    /// # Context
+    /// `cpu` itself, in the still point, no longer online.
+    pub fn disable(&self, cpu: CpuId) {
+        let stopper = self.stoppers.get(cpu);
+        stopper.set_enabled(false);
+        P::sched().ask_to_park(Self::thread_of(stopper));
+    }
+
+    fn thread_of(stopper: &Stopper<P>) -> &alloc::sync::Arc<crate::sched::Thread<P>> {
+        stopper
+            .thread()
+            .expect("BUG: a stopper is used before prep:threads")
+    }
+
+    /// The stop SGI has arrived: this CPU's stopper has work (Q3).
+    ///
+    /// # Context
+    /// Interrupt handler.
+    pub fn stop_interrupt(&self) {
+        let stopper = self.stoppers.get(P::this_cpu());
+        if let Some(thread) = stopper.thread() {
+            P::sched().wake(thread);
+        }
+    }
+
+    /// The event SGI has arrived: posts the completion of a stop that was called
+    /// here, if it has finished elsewhere.
+    ///
+    /// # Context
+    /// Interrupt handler.
+    pub fn event_interrupt(&self) {
+        let done = self.finished.get(P::this_cpu()).lock_irqsave().take();
+        if let Some(done) = done {
+            done.completion.complete();
+        }
+    }
+
+    /// Stops all online CPUs and runs `call_fn` on `cpu` while nothing moves.
+    /// Returns its value and what the stop cost.
+    ///
+    /// All that any CPU did before is visible to `call_fn`, and what it did is
+    /// visible to every CPU afterwards. It must not sleep, wait, or take a
+    /// sleeping lock.
+    ///
+    /// # Context
+    /// Thread, preemption on; `_still` is the stop mutex.
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`]; nothing has happened then.
+    pub fn stop_on<R: Send>(
+        &'static self,
+        _still: &StopMutexGuard<'_, P>,
+        cpu: CpuId,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        // A cell that only the one runner opens, and the caller afterwards.
+        let cell = SpinLock::<_, P>::new((Some(call_fn), None));
+        let run_fn = |_on: CpuId| {
+            let call_fn = cell.lock().0.take();
+            let value = call_fn.map(|call_fn| call_fn());
+            cell.lock().1 = value;
+        };
+        let report = self.stop(CpuMask::of(cpu), &run_fn)?;
+        let value = cell.lock().1.take();
+        let value = value.expect("BUG: a stop ended without its function having run (P2)");
+        Ok((value, report))
+    }
+
+    /// Stops all online CPUs and runs `call_fn` on each of `runners`.
+    ///
+    /// As [`StopMachine::stop_on`] otherwise.
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`] if one of `runners` isn't.
+    pub fn stop_all(
+        &'static self,
+        _still: &StopMutexGuard<'_, P>,
+        runners: CpuMask,
+        call_fn: &(dyn Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        self.stop(runners, call_fn)
+    }
+
+    fn stop(
+        &'static self,
+        runners: CpuMask,
+        call_fn: &(dyn Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        let called = P::now();
+        // P3: the stop mutex keeps the mask still.
+        let participants = P::masks().online();
+        if let Some(cpu) = runners.without(&participants).first() {
+            return Err(StopError::NotOnline(cpu));
+        }
+        let count = participants.count();
+        let me = P::sched().current();
+        let job = Job {
+            stop: MultiStop::new(small(count), small(runners.count())),
+            participants,
+            runners,
+            call_fn,
+            done: Done {
+                left: AtomicUsize::new(count),
+                caller: me.cpu(),
+                completion: Completion::new(),
+            },
+            fn_began: AtomicU64::new(0),
+            fn_ended: AtomicU64::new(0),
+        };
+        // Wakes this CPU's stopper, if need be, to look who is late.
+        let patience = P::frequency().duration_to_ticks(PATIENCE);
+        let alarm = P::sched().set_alarm(&me, called.after_ticks(patience));
+        self.queue_everywhere(&job);
+        job.done.completion.wait();
+        P::sched().clear_alarm(&me, alarm);
+        Ok(StopReport {
+            called,
+            // Relaxed: the completion has ordered them.
+            fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
+            fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
+            ended: P::now(),
+        })
+    }
+
+    /// Queues `job` on every participant's stopper and starts them all (P4). The
+    /// caller must wait for `job.done` before its frame goes.
+    fn queue_everywhere<'a>(&'static self, job: &'a Job<'a, P>) {
+        let work: &'a dyn Work = job;
+        // SAFETY: only the lifetime changes. The borrow is used by the
+        // participants alone; each counts `done.left` down as its last access,
+        // save the last one, which completes `done` (or has it completed), and
+        // `stop` doesn't return before that (P5). A participant can't go away
+        // with the work pending: it is online and enabled, and what a stopper
+        // has accepted runs (Q1, Q2); the stop mutex keeps CPUs from leaving.
+        let work: &'static dyn Work = unsafe { core::mem::transmute(work) };
+        let here = PreemptGuard::<P>::new();
+        for cpu in job.participants.iter() {
+            assert!(
+                self.stoppers.get(cpu).queue(work),
+                "BUG: {cpu:?} is online and its stopper is disabled (Q2)"
+            );
+        }
+        let me = P::this_cpu();
+        let others = job.participants.without(&CpuMask::of(me));
+        if !others.is_empty() {
+            P::send_sgi(Sgi::Stop, &others);
+        }
+        self.stop_interrupt(); // Our own stopper, as the handler would.
+        drop(here); // Here it takes the CPU.
+    }
+}
+
+impl<P: StopHost> Job<'_, P> {
+    fn enter(&self, state: MultiStopState) {
+        P::trace(Event::Stop { state: state as u8 });
+    }
+
+    fn ack(&self, machine: &StopMachine<P>, state: MultiStopState) {
+        if let Acked::Last(next) = self.stop.ack(state) {
+            machine
+                .point
+                .publish::<P>(self.participants.bits(), || self.stop.publish(next));
+        }
+    }
+
+    /// Waits in PREPARE, IRQs on, until all have arrived.
+    fn wait_for_all(&self, machine: &StopMachine<P>, cpu: CpuId, spins: u32) {
+        let mut late_at = P::now().after_ticks(P::frequency().duration_to_ticks(PATIENCE));
+        machine.point.wait_open::<P, ()>(cpu.index(), spins, || {
+            if self.stop.state() > MultiStopState::Prepare {
+                return Some(());
+            }
+            // Looked at whenever an interrupt ends the sleep; the caller's CPU
+            // has a timer armed for it.
+            if P::now() >= late_at {
+                late_at = Instant::FOREVER;
+                P::stop_is_late(&self.missing(machine));
+            }
+            None
+        });
+    }
+
+    /// The participants whose stoppers have not taken the work yet.
+    fn missing(&self, machine: &StopMachine<P>) -> CpuMask {
+        self.participants
+            .iter()
+            .filter(|cpu| machine.stoppers.get(*cpu).has_work())
+            .collect()
+    }
+
+    /// The last thing that a participant does: its last access to the frame.
+    fn finish(&self, machine: &StopMachine<P>) {
+        let done: *const Done<P> = &self.done;
+        if self.done.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        // SAFETY: we were the last to count down, so the caller still waits for
+        // the completion, and the frame lives until that is posted.
+        let done: &'static Done<P> = unsafe { &*done };
+        let here = PreemptGuard::<P>::new();
+        if done.caller == P::this_cpu() {
+            done.completion.complete();
+        } else {
+            *machine.finished.get(done.caller).lock_irqsave() = Some(done);
+            P::send_sgi(Sgi::Event, &CpuMask::of(done.caller));
+        }
+        drop(here);
+    }
+}
+
+impl<P: StopHost> Work for Job<'_, P> {
+    fn run(&self, cpu: CpuId) {
+        let machine = P::stop_machine();
+        let spins = machine.spins.load(Ordering::Relaxed);
+        self.enter(MultiStopState::Prepare);
+        self.ack(machine, MultiStopState::Prepare);
+        self.wait_for_all(machine, cpu, spins);
+
+        let masked = IrqGuard::<P>::new();
+        P::set_priority_mask_closed(true);
+        let off = P::now();
+        self.enter(MultiStopState::DisableIrq);
+        self.ack(machine, MultiStopState::DisableIrq);
+        let reached = |state: MultiStopState| {
+            machine.point.wait_masked::<P, ()>(cpu.index(), spins, || {
+                (self.stop.state() >= state).then_some(())
+            });
+        };
+        if self.runners.contains(cpu) {
+            reached(MultiStopState::Run);
+            self.enter(MultiStopState::Run);
+            self.fn_began.store(P::now().0, Ordering::Relaxed);
+            (self.call_fn)(cpu);
+            self.fn_ended.store(P::now().0, Ordering::Relaxed);
+            self.ack(machine, MultiStopState::Run);
+        }
+        reached(MultiStopState::Exit);
+        self.enter(MultiStopState::Exit);
+        machine.times.note(cpu, off, P::now());
+        P::set_priority_mask_closed(false);
+        drop(masked);
+        self.finish(machine);
+    }
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).expect("BUG: CPU counts fit 32 bits")
+}

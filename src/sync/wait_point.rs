@@ -1,0 +1,159 @@
+//! Waiting for another CPU without burning a host's time slice.
+//!
+//! More virtual CPUs than host cores is a guest's normal life, and there a spin
+//! costs tens of milliseconds. A waiter spins for a bounded number of turns and
+//! then sleeps in WFI until the publisher sends it the wake SGI.
+//!
+//! ```text
+//!   waiter (IRQs masked)                      publisher
+//!   ─────────────────────                     ──────────────────────
+//!   set own sleeper bit                       store the state (Release)
+//!   fence(SeqCst)            ◄── W1 ──►       fence(SeqCst)
+//!   loop {                                    load the sleeper bits
+//!     load the state (Acquire); done? break   any? SGI to them
+//!     WFI; take the wake SGI
+//!   }
+//!   clear own sleeper bit
+//! ```
+//!
+//! # Invariants
+//! - W1 (store buffering): either the publisher's load sees the sleeper bit, or
+//!   the waiter's first load sees the new state. Both fences are needed; with
+//!   either left out the waiter can sleep for ever.
+//! - W2 (consume, then check): a stale wake SGI and a new one share one pending
+//!   bit. Whoever wakes takes the SGI *before* it looks at the state again.
+//! - W3: a sleeper bit is written by its own CPU only.
+//!
+//! `tests/loom_wait_point.rs` checks this file as it stands, and shows each of
+//! W1 and W2 broken.
+
+use crate::config::MASK_WORDS;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::{AtomicBits, Bits, IrqGuard, Wait};
+
+/// A place where CPUs wait for a state to be published.
+#[derive(Debug, Default)]
+pub struct WaitPoint {
+    /// Who may be asleep. Set Relaxed before the waiter's SeqCst fence, read
+    /// Relaxed after the publisher's (W1).
+    sleepers: AtomicBits,
+}
+
+impl WaitPoint {
+    /// Nobody waits.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        WaitPoint {
+            sleepers: AtomicBits::new(),
+        }
+    }
+
+    /// Nobody waits.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        WaitPoint::default()
+    }
+
+    /// A move of the waiter: from now on a publisher will send the wake SGI to
+    /// `cpu`. The waiter must look at the state after this, before it sleeps.
+    pub fn begin_sleep(&self, cpu: usize) {
+        self.sleepers.set(cpu, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // W1, waiter's half.
+    }
+
+    /// A move of the waiter: it is awake for good.
+    pub fn end_sleep(&self, cpu: usize) {
+        self.sleepers.clear(cpu, Ordering::Relaxed);
+    }
+
+    /// A move of the publisher, after its Release store of the state: which CPUs
+    /// of `participants` must be sent the wake SGI. `None` if none sleeps.
+    #[must_use]
+    pub fn sleepers_after_store(&self, participants: &Bits) -> Option<Bits> {
+        fence(Ordering::SeqCst); // W1, publisher's half.
+        let mut any = 0;
+        let mut bits = [0; MASK_WORDS];
+        for (word, of_interest) in participants.iter().enumerate() {
+            if *of_interest != 0 {
+                bits[word] = self.sleepers.word(word, Ordering::Relaxed) & of_interest;
+                any |= bits[word];
+            }
+        }
+        (any != 0).then_some(bits)
+    }
+
+    /// Publishes a state: calls `store_fn`, which must store with Release, and
+    /// wakes those of `participants` that sleep here.
+    pub fn publish<W: Wait>(&self, participants: &Bits, store_fn: impl FnOnce()) {
+        store_fn();
+        if let Some(sleepers) = self.sleepers_after_store(participants) {
+            W::send_wake(&sleepers);
+        }
+    }
+
+    /// Waits until `check_fn` returns something; it must load with Acquire.
+    /// Spins `spins` turns before it sleeps.
+    ///
+    /// # Context
+    /// IRQs masked, priority mask closed to all but wake and panic, no
+    /// interrupt active. A wait for CPUs that have all arrived: what could hold
+    /// them up is a panic, which ends the sleep, or the function they run.
+    pub fn wait_masked<W: Wait, T>(
+        &self,
+        cpu: usize,
+        spins: u32,
+        mut check_fn: impl FnMut() -> Option<T>,
+    ) -> T {
+        if let Some(value) = spin::<W, T>(spins, &mut check_fn) {
+            return value;
+        }
+        self.begin_sleep(cpu);
+        let value = loop {
+            if let Some(value) = check_fn() {
+                break value;
+            }
+            W::sleep_masked();
+        };
+        self.end_sleep(cpu);
+        value
+    }
+
+    /// As [`WaitPoint::wait_masked`], with interrupts served while it waits:
+    /// each turn opens and closes the IRQ window, and the wake SGI has an
+    /// ordinary, empty handler. Any interrupt makes it look again, so
+    /// `check_fn` may keep a time limit if a timer is armed for it.
+    ///
+    /// # Context
+    /// IRQs on, priority mask open.
+    pub fn wait_open<W: Wait, T>(
+        &self,
+        cpu: usize,
+        spins: u32,
+        mut check_fn: impl FnMut() -> Option<T>,
+    ) -> T {
+        if let Some(value) = spin::<W, T>(spins, &mut check_fn) {
+            return value;
+        }
+        self.begin_sleep(cpu);
+        let value = loop {
+            let masked = IrqGuard::<W>::new();
+            if let Some(value) = check_fn() {
+                break value;
+            }
+            W::sleep_open();
+            drop(masked); // The handlers run here: the wake SGI is consumed (W2).
+        };
+        self.end_sleep(cpu);
+        value
+    }
+}
+
+fn spin<W: Wait, T>(spins: u32, check_fn: &mut impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..spins {
+        if let Some(value) = check_fn() {
+            return Some(value);
+        }
+        W::relax();
+    }
+    None
+}

@@ -1,0 +1,255 @@
+//! A ring of typed events for each CPU, always on.
+//!
+//! Each CPU writes its own ring, takes no lock and never waits; an event costs
+//! a handful of stores. Readers on other CPUs check each slot's sequence number
+//! and leave out what is being overwritten.
+//!
+//! # Invariants
+//! - T1: a ring has one writing CPU. An interrupt may write in the middle of a
+//!   thread's event: each takes a slot of its own first.
+//! - T2: a slot's `sequence` is 0 while it is being written, else one more than
+//!   the event's number. A reader takes a slot only if it read the same
+//!   non-zero number before and after.
+
+use alloc::vec::Vec;
+
+use crate::config::TRACE_EVENTS;
+use crate::cpu::{CpuId, PerCpu};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::time::Instant;
+
+/// Which way a hotplug operation walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Bring-up: startups, down the table.
+    Up,
+    /// Tear-down: teardowns, back up the table.
+    Down,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A step of `cpu`'s walk begins.
+    StepBegin {
+        /// The CPU that comes or goes.
+        cpu: CpuId,
+        /// The step's index in the state table.
+        step: u8,
+        /// Startup or teardown.
+        direction: Direction,
+    },
+    /// A step of `cpu`'s walk has been taken, or failed.
+    StepEnd {
+        /// The CPU that comes or goes.
+        cpu: CpuId,
+        /// The step's index in the state table.
+        step: u8,
+        /// Startup or teardown.
+        direction: Direction,
+        /// Whether it succeeded.
+        ok: bool,
+    },
+    /// This CPU entered a state of a stop (its number in `MultiStopState`).
+    Stop {
+        /// The state.
+        state: u8,
+    },
+    /// This CPU is about to leave through firmware.
+    Dead,
+}
+
+/// An event with when and where it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When.
+    pub at: Instant,
+    /// The CPU that it ran on: the ring it was found in.
+    pub on: CpuId,
+    /// What.
+    pub event: Event,
+}
+
+struct Slot {
+    /// T2. Stored with Release after the words, loaded with Acquire before them.
+    sequence: AtomicU64,
+    at: AtomicU64,
+    event: AtomicU64,
+}
+
+struct Ring {
+    /// The number of the next event. Relaxed: one CPU writes it (T1).
+    next: AtomicU64,
+    slots: [Slot; TRACE_EVENTS],
+}
+
+/// The rings of all possible CPUs.
+pub struct Trace {
+    rings: PerCpu<Ring>,
+}
+
+impl Trace {
+    /// Empty rings for `cpus` CPUs.
+    pub fn new(cpus: usize) -> Trace {
+        Trace {
+            rings: PerCpu::new(cpus, |_| Ring {
+                next: AtomicU64::new(0),
+                slots: core::array::from_fn(|_| Slot {
+                    sequence: AtomicU64::new(0),
+                    at: AtomicU64::new(0),
+                    event: AtomicU64::new(0),
+                }),
+            }),
+        }
+    }
+
+    /// Writes `event` into the ring of `on`.
+    ///
+    /// Context: `on` itself, any context, once `on` has been told SHOULD_ONLINE.
+    pub fn write(&self, on: CpuId, at: Instant, event: Event) {
+        let ring = self.rings.get(on);
+        let number = ring.next.fetch_add(1, Ordering::Relaxed);
+        let slot = &ring.slots[place(number)];
+        slot.sequence.store(0, Ordering::Relaxed);
+        fence(Ordering::Release); // The 0 before the words: pairs with the reader's Acquire fence.
+        slot.at.store(at.0, Ordering::Relaxed);
+        slot.event.store(encode(event), Ordering::Relaxed);
+        slot.sequence.store(number + 1, Ordering::Release);
+    }
+
+    /// The events of all rings that `keep_fn` wants, in the order of their time.
+    ///
+    /// Context: thread; allocates.
+    pub fn collect(&self, mut keep_fn: impl FnMut(&Record) -> bool) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (on, ring) in self.rings.iter() {
+            let end = ring.next.load(Ordering::Acquire);
+            let begin = end.saturating_sub(TRACE_EVENTS as u64);
+            for number in begin..end {
+                if let Some((at, event)) = read(&ring.slots[place(number)], number) {
+                    let record = Record { at, on, event };
+                    if keep_fn(&record) {
+                        records.push(record);
+                    }
+                }
+            }
+        }
+        records.sort_by_key(|record| record.at);
+        records
+    }
+}
+
+fn place(number: u64) -> usize {
+    usize::try_from(number % TRACE_EVENTS as u64).expect("BUG: a ring's size fits")
+}
+
+fn read(slot: &Slot, number: u64) -> Option<(Instant, Event)> {
+    if slot.sequence.load(Ordering::Acquire) != number + 1 {
+        return None;
+    }
+    let at = Instant(slot.at.load(Ordering::Relaxed));
+    let word = slot.event.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    if slot.sequence.load(Ordering::Relaxed) != number + 1 {
+        return None;
+    }
+    Some((at, decode(word)?))
+}
+
+/// One word: kind in bits 7:0, step or state in 15:8, flags in 23:16, CPU in
+/// 47:32.
+fn encode(event: Event) -> u64 {
+    let step = |kind: u64, cpu: CpuId, step: u8, direction, ok: bool| {
+        let flags = u64::from(direction == Direction::Down) | u64::from(ok) << 1;
+        kind | u64::from(step) << 8 | flags << 16 | (cpu.index() as u64) << 32
+    };
+    match event {
+        Event::StepBegin {
+            cpu,
+            step: index,
+            direction,
+        } => step(1, cpu, index, direction, false),
+        Event::StepEnd {
+            cpu,
+            step: index,
+            direction,
+            ok,
+        } => step(2, cpu, index, direction, ok),
+        Event::Stop { state } => 3 | u64::from(state) << 8,
+        Event::Dead => 4,
+    }
+}
+
+fn decode(word: u64) -> Option<Event> {
+    let [kind, small, flags, ..] = word.to_le_bytes();
+    let direction = if flags & 1 == 0 {
+        Direction::Up
+    } else {
+        Direction::Down
+    };
+    let cpu = CpuId::new(usize::try_from(word >> 32).ok()?)?;
+    match kind {
+        1 => Some(Event::StepBegin {
+            cpu,
+            step: small,
+            direction,
+        }),
+        2 => Some(Event::StepEnd {
+            cpu,
+            step: small,
+            direction,
+            ok: flags & 2 != 0,
+        }),
+        3 => Some(Event::Stop { state: small }),
+        4 => Some(Event::Dead),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpu(index: usize) -> CpuId {
+        CpuId::new(index).unwrap()
+    }
+
+    #[test]
+    fn every_event_survives_its_encoding() {
+        let step = |direction, ok| Event::StepEnd {
+            cpu: cpu(511),
+            step: 11,
+            direction,
+            ok,
+        };
+        for event in [
+            step(Direction::Up, true),
+            step(Direction::Down, false),
+            Event::StepBegin {
+                cpu: cpu(3),
+                step: 0,
+                direction: Direction::Down,
+            },
+            Event::Stop { state: 4 },
+            Event::Dead,
+        ] {
+            assert_eq!(decode(encode(event)), Some(event));
+        }
+        assert_eq!(decode(0), None);
+    }
+
+    #[test]
+    fn the_last_events_of_all_rings_come_out_by_time() {
+        let trace = Trace::new(2);
+        for number in 0..TRACE_EVENTS as u64 + 5 {
+            trace.write(cpu(0), Instant(2 * number), Event::Stop { state: 0 });
+        }
+        trace.write(cpu(1), Instant(101), Event::Dead);
+        let all = trace.collect(|_| true);
+        assert_eq!(all.len(), TRACE_EVENTS + 1);
+        assert_eq!(all[0].at, Instant(10));
+        assert!(all.is_sorted_by_key(|record| record.at));
+        let dead = trace.collect(|record| record.event == Event::Dead);
+        assert_eq!((dead.len(), dead[0].on), (1, cpu(1)));
+    }
+}
