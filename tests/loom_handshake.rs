@@ -1,0 +1,140 @@
+//! Model of the hotplug handshake, from the file that ships: whatever order
+//! control and the CPU move in, they agree, and nothing either side wrote before
+//! its move is missed by the other.
+#![cfg(loom)]
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use stillpoint::hotplug::{Handshake, SyncState};
+use stillpoint::sync::atomic::AtomicU32;
+
+struct World {
+    word: AtomicU32,
+    /// Written by control before its verdict, read by the CPU after it.
+    prepared: UnsafeCell<u32>,
+    /// Written by the CPU before it arrives, read by control after ALIVE or DEAD.
+    arrived: UnsafeCell<u32>,
+}
+
+fn world() -> Arc<World> {
+    Arc::new(World {
+        word: AtomicU32::new(SyncState::Dead as u32),
+        prepared: UnsafeCell::new(0),
+        arrived: UnsafeCell::new(0),
+    })
+}
+
+/// The CPU's life; returns whether it came online.
+fn ap(world: &World) -> bool {
+    let sync = Handshake(&world.word);
+    world.arrived.with_mut(|value| unsafe { *value = 1 });
+    if !sync.arrive() {
+        return false;
+    }
+    let go_on = loop {
+        match sync.verdict() {
+            Some(go_on) => break go_on,
+            None => thread::yield_now(),
+        }
+    };
+    if !go_on {
+        sync.dead(SyncState::ShouldDie);
+        return false;
+    }
+    assert_eq!(world.prepared.with(|value| unsafe { *value }), 1);
+    sync.online();
+    true
+}
+
+#[test]
+fn a_cpu_that_is_wanted_comes_online() {
+    loom::model(|| {
+        let world = world();
+        assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
+        let other = Arc::clone(&world);
+        let cpu = thread::spawn(move || ap(&other));
+        let sync = Handshake(&world.word);
+        while sync.state() != SyncState::Alive {
+            thread::yield_now();
+        }
+        assert_eq!(world.arrived.with(|value| unsafe { *value }), 1);
+        world.prepared.with_mut(|value| unsafe { *value = 1 });
+        assert_eq!(sync.release(), Ok(()));
+        assert!(cpu.join().unwrap());
+        assert_eq!(sync.state(), SyncState::Online);
+    });
+}
+
+/// Control gives up at the very moment at which the CPU arrives.
+#[test]
+fn giving_up_and_arriving_agree_on_who_was_first() {
+    loom::model(|| {
+        let world = world();
+        assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
+        let other = Arc::clone(&world);
+        let cpu = thread::spawn(move || ap(&other));
+        let sync = Handshake(&world.word);
+        let gave_up = sync.give_up().is_ok();
+        if !gave_up {
+            world.prepared.with_mut(|value| unsafe { *value = 1 });
+            assert_eq!(sync.release(), Ok(()));
+        }
+        assert_eq!(cpu.join().unwrap(), !gave_up);
+        let end = if gave_up {
+            SyncState::Dead
+        } else {
+            SyncState::Online
+        };
+        assert_eq!(sync.state(), end);
+    });
+}
+
+/// Control gives up, and tries again while the CPU may still be on its way.
+#[test]
+fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
+    loom::model(|| {
+        let world = world();
+        assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
+        let sync = Handshake(&world.word);
+        assert_eq!(sync.give_up(), Ok(()));
+        let other = Arc::clone(&world);
+        let cpu = thread::spawn(move || ap(&other));
+        match sync.kick() {
+            // It is still to come, and this time it is wanted.
+            Ok(SyncState::Cancelled) => {
+                while sync.state() != SyncState::Alive {
+                    thread::yield_now();
+                }
+                world.prepared.with_mut(|value| unsafe { *value = 1 });
+                assert_eq!(sync.release(), Ok(()));
+                assert!(cpu.join().unwrap());
+            }
+            // It has been and gone: a new start would find a CPU that is off.
+            Ok(SyncState::Dead) => {
+                assert!(!cpu.join().unwrap());
+                assert_eq!(sync.state(), SyncState::Kicked);
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// Control dismisses a CPU that waits.
+#[test]
+fn a_cpu_that_is_dismissed_leaves() {
+    loom::model(|| {
+        let world = world();
+        assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
+        let other = Arc::clone(&world);
+        let cpu = thread::spawn(move || ap(&other));
+        let sync = Handshake(&world.word);
+        // As `see_it_off` does: whichever of the two it takes.
+        if sync.give_up().is_err() {
+            assert_eq!(sync.dismiss(), Ok(()));
+        }
+        assert!(!cpu.join().unwrap());
+        assert_eq!(sync.state(), SyncState::Dead);
+        assert_eq!(world.arrived.with(|value| unsafe { *value }), 1);
+    });
+}

@@ -1,0 +1,116 @@
+//! Model of a whole stop: `stop_machine::MultiStop` and `sync::WaitPoint`, from
+//! the files that ship, walked as a stopper walks them.
+#![cfg(loom)]
+
+#[path = "support/loom_cpu.rs"]
+mod loom_cpu;
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use loom_cpu::Cpu;
+use stillpoint::config::MASK_WORDS;
+use stillpoint::stop_machine::{Acked, MultiStop, MultiStopState};
+use stillpoint::sync::WaitPoint;
+use stillpoint::sync::atomic::{AtomicU32, Ordering};
+
+struct World {
+    stop: MultiStop,
+    point: WaitPoint,
+    cpus: usize,
+    /// Written by each CPU before it arrives, without any synchronisation of
+    /// its own: loom fails the model if `fn` could race with it.
+    before: Vec<UnsafeCell<u32>>,
+    /// Written by `fn`, read by each CPU after EXIT.
+    result: UnsafeCell<u32>,
+    /// How many CPUs have masked IRQs.
+    masked: AtomicU32,
+}
+
+fn participants(cpus: usize) -> [u64; MASK_WORDS] {
+    let mut bits = [0; MASK_WORDS];
+    bits[0] = (1 << cpus) - 1;
+    bits
+}
+
+fn ack(world: &World, state: MultiStopState) {
+    if let Acked::Last(next) = world.stop.ack(state) {
+        world
+            .point
+            .publish::<Cpu>(&participants(world.cpus), || world.stop.publish(next));
+    }
+}
+
+fn reach(world: &World, cpu: usize, state: MultiStopState, spins: u32) {
+    world.point.wait_masked::<Cpu, ()>(cpu, spins, || {
+        (world.stop.state() >= state).then_some(())
+    });
+}
+
+fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
+    Cpu::become_cpu(cpu);
+    world.before[cpu].with_mut(|value| unsafe { *value = 10 });
+    ack(world, MultiStopState::Prepare);
+    reach(world, cpu, MultiStopState::DisableIrq, spins);
+    world.masked.fetch_add(1, Ordering::Relaxed);
+    ack(world, MultiStopState::DisableIrq);
+    if cpu == runner {
+        reach(world, cpu, MultiStopState::Run, spins);
+        // The still point: everybody is masked, and all that they did is seen.
+        assert_eq!(world.masked.load(Ordering::Relaxed) as usize, world.cpus);
+        let sum = world
+            .before
+            .iter()
+            .map(|value| value.with(|value| unsafe { *value }))
+            .sum();
+        world.result.with_mut(|result| unsafe { *result = sum });
+        ack(world, MultiStopState::Run);
+    }
+    reach(world, cpu, MultiStopState::Exit, spins);
+    let result = world.result.with(|result| unsafe { *result });
+    assert_eq!(result as usize, 10 * world.cpus);
+}
+
+fn model(cpus: usize, runner: usize, spins: u32) {
+    loom::model(move || {
+        let world = Arc::new(World {
+            stop: MultiStop::new(cpus as u32, 1),
+            point: WaitPoint::new(),
+            cpus,
+            before: (0..cpus).map(|_| UnsafeCell::new(0)).collect(),
+            result: UnsafeCell::new(0),
+            masked: AtomicU32::new(0),
+        });
+        let others: Vec<_> = (1..cpus)
+            .map(|cpu| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || stopper(&world, cpu, runner, spins))
+            })
+            .collect();
+        stopper(&world, 0, runner, spins);
+        for other in others {
+            other.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn two_cpus_meet_and_the_first_runs_fn() {
+    model(2, 0, 0);
+}
+
+#[test]
+fn two_cpus_meet_and_the_second_runs_fn() {
+    model(2, 1, 0);
+}
+
+/// A condition variable brings an ordering of its own; a bare spin doesn't.
+#[test]
+fn two_cpus_meet_by_spinning_alone() {
+    model(2, 0, u32::MAX);
+}
+
+#[test]
+fn three_cpus_meet() {
+    model(3, 2, 0);
+}

@@ -1,0 +1,198 @@
+//! Model of `sync::WaitPoint`, from the file that ships: no wake is lost.
+//!
+//! The broken variants leave out one thing each, and must deadlock: that is how
+//! we know that the model bites.
+#![cfg(loom)]
+
+#[path = "support/loom_cpu.rs"]
+mod loom_cpu;
+
+use loom::sync::Arc;
+use loom::thread;
+use loom_cpu::Cpu;
+use stillpoint::config::MASK_WORDS;
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use stillpoint::sync::{Wait, WaitPoint};
+
+const WAITER: usize = 1;
+
+fn participants() -> [u64; MASK_WORDS] {
+    let mut bits = [0; MASK_WORDS];
+    bits[0] = 0b11;
+    bits
+}
+
+struct World {
+    point: WaitPoint,
+    state: AtomicU32,
+}
+
+fn world() -> Arc<World> {
+    Arc::new(World {
+        point: WaitPoint::new(),
+        state: AtomicU32::new(0),
+    })
+}
+
+fn publish(world: &World, state: u32) {
+    world
+        .point
+        .publish::<Cpu>(&participants(), || world.state.store(state, Ordering::Release));
+}
+
+#[test]
+fn a_waiter_is_always_woken() {
+    loom::model(|| {
+        let world = world();
+        let other = Arc::clone(&world);
+        let waiter = thread::spawn(move || {
+            Cpu::become_cpu(WAITER);
+            other.point.wait_masked::<Cpu, ()>(WAITER, 0, || {
+                (other.state.load(Ordering::Acquire) == 1).then_some(())
+            });
+        });
+        Cpu::become_cpu(0);
+        publish(&world, 1);
+        waiter.join().unwrap();
+    });
+}
+
+/// The second publication's SGI may merge with the first one's, which nobody
+/// took because the waiter saw state 1 by looking.
+#[test]
+fn a_stale_wake_sgi_is_not_taken_for_the_new_one() {
+    loom::model(|| {
+        let world = world();
+        let other = Arc::clone(&world);
+        let waiter = thread::spawn(move || {
+            Cpu::become_cpu(WAITER);
+            for state in 1..=2 {
+                other.point.wait_masked::<Cpu, ()>(WAITER, 0, || {
+                    (other.state.load(Ordering::Acquire) >= state).then_some(())
+                });
+            }
+        });
+        Cpu::become_cpu(0);
+        publish(&world, 1);
+        publish(&world, 2);
+        waiter.join().unwrap();
+    });
+}
+
+#[test]
+fn waiting_with_the_irq_window_open_loses_nothing_either() {
+    loom::model(|| {
+        let world = world();
+        let other = Arc::clone(&world);
+        let waiter = thread::spawn(move || {
+            Cpu::become_cpu(WAITER);
+            other.point.wait_open::<Cpu, ()>(WAITER, 0, || {
+                (other.state.load(Ordering::Acquire) == 1).then_some(())
+            });
+        });
+        Cpu::become_cpu(0);
+        publish(&world, 1);
+        waiter.join().unwrap();
+    });
+}
+
+/// A wait point and its state by hand, to leave things out of.
+struct Broken {
+    sleeping: AtomicBool,
+    state: AtomicU32,
+}
+
+fn broken_model(waiter_fence: bool, publisher_fence: bool, consume_first: bool) {
+    loom::model(move || {
+        let world = Arc::new(Broken {
+            sleeping: AtomicBool::new(false),
+            state: AtomicU32::new(0),
+        });
+        let other = Arc::clone(&world);
+        let waiter = thread::spawn(move || {
+            Cpu::become_cpu(WAITER);
+            for state in 1..=2 {
+                let done = || other.state.load(Ordering::Acquire) >= state;
+                other.sleeping.store(true, Ordering::Relaxed);
+                if waiter_fence {
+                    fence(Ordering::SeqCst);
+                }
+                if consume_first {
+                    while !done() {
+                        Cpu::sleep_masked();
+                    }
+                } else if !done() {
+                    loop {
+                        Cpu::wfi();
+                        let is_done = done();
+                        Cpu::take_wake();
+                        if is_done {
+                            break;
+                        }
+                    }
+                }
+                other.sleeping.store(false, Ordering::Relaxed);
+            }
+        });
+        Cpu::become_cpu(0);
+        for state in 1..=2 {
+            world.state.store(state, Ordering::Release);
+            if publisher_fence {
+                fence(Ordering::SeqCst);
+            }
+            if world.sleeping.load(Ordering::Relaxed) {
+                let mut bits = [0; MASK_WORDS];
+                bits[0] = 1 << WAITER;
+                Cpu::send_wake(&bits);
+            }
+        }
+        waiter.join().unwrap();
+    });
+}
+
+#[test]
+fn by_hand_with_nothing_left_out_it_holds() {
+    broken_model(true, true, true);
+}
+
+/// Names the variant that a child process runs.
+const VARIANT: &str = "STILLPOINT_BROKEN_VARIANT";
+
+/// Runs one broken variant in a process of its own, because loom aborts where it
+/// finds a deadlock, and demands that it did find one.
+fn must_deadlock(test: &str, variant: fn()) {
+    if std::env::var_os(VARIANT).is_some_and(|name| name == test) {
+        return variant();
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(VARIANT, test)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(
+        !child.status.success() && said.contains("deadlock"),
+        "the broken variant was not found out: {said}"
+    );
+}
+
+#[test]
+fn without_the_waiters_fence_it_sleeps_for_ever() {
+    must_deadlock("without_the_waiters_fence_it_sleeps_for_ever", || {
+        broken_model(false, true, true);
+    });
+}
+
+#[test]
+fn without_the_publishers_fence_it_sleeps_for_ever() {
+    must_deadlock("without_the_publishers_fence_it_sleeps_for_ever", || {
+        broken_model(true, false, true);
+    });
+}
+
+#[test]
+fn looking_before_taking_the_sgi_sleeps_for_ever() {
+    must_deadlock("looking_before_taking_the_sgi_sleeps_for_ever", || {
+        broken_model(true, true, false);
+    });
+}
