@@ -5,6 +5,8 @@ extern crate alloc;
 
 pub mod config;
 pub mod cpu;
+pub mod dt;
+pub mod memory;
 pub mod platform;
 pub mod sync;
 pub mod time;
