@@ -1,6 +1,7 @@
 //! Device trees on the host: QEMU's own, one of ours, broken ones.
 //!
 //! Trees are kept as sources in `dts/` and compiled here, so `dtc` is needed.
+#![allow(clippy::unwrap_used)] // A test's panic is its verdict.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
