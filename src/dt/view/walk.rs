@@ -16,7 +16,7 @@ pub(super) type Node<'b, 'a> = FdtNode<'b, 'a>;
 /// A node with all nodes above it.
 pub(super) struct Path<'b, 'a> {
     /// The root first, this node at `depth`; what is behind it is stale.
-    nodes: [Option<Node<'b, 'a>>; MAX_DEPTH],
+    nodes: [Node<'b, 'a>; MAX_DEPTH],
     depth: usize,
     node: Node<'b, 'a>,
 }
@@ -30,7 +30,7 @@ impl<'b, 'a> Path<'b, 'a> {
     /// The nodes above it, its parent first, the root last.
     pub(super) fn parents(&self) -> impl Iterator<Item = Node<'b, 'a>> {
         let above = self.nodes.get(..self.depth).unwrap_or_default();
-        above.iter().rev().copied().flatten()
+        above.iter().rev().copied()
     }
 
     /// Whether neither the node nor a bus above it is disabled.
@@ -42,7 +42,7 @@ impl<'b, 'a> Path<'b, 'a> {
     /// node with any.
     fn is_at(&self, path: &str) -> bool {
         let mut components = path.split('/').filter(|part| !part.is_empty());
-        let below_root = self.nodes.iter().take(self.depth + 1).skip(1).flatten();
+        let below_root = self.nodes.iter().take(self.depth + 1).skip(1);
         for node in below_root {
             let matches = |part: &str| {
                 node.name == part
@@ -78,8 +78,7 @@ impl<'a> DeviceTree<'a> {
         depths.zip(self.fdt.all_nodes())
     }
 
-    /// The nodes with depth `depth` below the node that is `parent` of its
-    /// grandparent's children: `/cpus` has its children at 2.
+    /// The children of `/parent`, each behind that node itself.
     pub(super) fn children_of(
         &self,
         parent: &'static str,
@@ -98,23 +97,21 @@ impl<'a> DeviceTree<'a> {
         &'b self,
         mut look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
     ) -> Option<T> {
-        let mut path: Option<Path<'b, 'a>> = None;
-        for (depth, node) in self.nodes() {
-            let path = path.get_or_insert(Path {
-                nodes: [None; MAX_DEPTH],
-                depth,
-                node,
-            });
-            if let Some(place) = path.nodes.get_mut(depth) {
-                *place = Some(node);
-            }
-            path.depth = depth;
-            path.node = node;
-            if let Some(found) = look(path) {
+        let mut nodes = self.nodes();
+        let (depth, node) = nodes.next()?;
+        let mut path = Path {
+            nodes: [node; MAX_DEPTH],
+            depth,
+            node,
+        };
+        loop {
+            if let Some(found) = look(&path) {
                 return Some(found);
             }
+            (path.depth, path.node) = nodes.next()?;
+            // Invariant 2 of `check`: no node is deeper than there is room for.
+            *path.nodes.get_mut(path.depth)? = path.node;
         }
-        None
     }
 
     /// What `read` makes of the node at `path`, if there is one.
