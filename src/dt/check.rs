@@ -28,8 +28,8 @@ use super::token::{BEGIN_NODE, END, END_NODE, PROPERTY, Token, Tokens, name_in};
 ///
 /// # Errors
 /// The first thing that is wrong with the blob, or
-/// [`DtError::OutputTooSmall`]. `out` is changed only in the last case or on
-/// success, and never beyond the size returned.
+/// [`DtError::OutputTooSmall`]. `out` is changed only on success, and never
+/// beyond the size returned.
 pub fn check(blob: &[u8], out: &mut [u8]) -> Result<usize, DtError> {
     let (verified, blob) = verify(blob)?;
     let needed = verified.copy_size();
