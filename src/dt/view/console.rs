@@ -45,19 +45,25 @@ impl<'a> DeviceTree<'a> {
         {
             return Ok(Some(*console));
         }
-        let first_pl011 = self.find_map(|path| {
-            if !is_compatible(path.node(), &["arm,pl011"]) || !path.is_enabled() {
-                return None;
-            }
-            self.read_console(path).ok()
-        });
-        match first_pl011 {
+        match self.first_pl011() {
             Some(console) => Ok(Some(console)),
             None => named.transpose(),
         }
     }
 
+    /// The first PL011 that can be used.
+    #[inline(never)] // A walk has a frame of 4 KiB, and the boot stack isn't large.
+    fn first_pl011(&self) -> Option<ConsoleDesc> {
+        self.find_map(|path| {
+            if !is_compatible(path.node(), &["arm,pl011"]) || !path.is_enabled() {
+                return None;
+            }
+            self.read_console(path).ok()
+        })
+    }
+
     /// The console that `stdout-path` names, if it names one that is enabled.
+    #[inline(never)] // As above.
     fn stdout(&self) -> Option<Result<ConsoleDesc, DtError>> {
         let chosen = self.find("/chosen")?;
         let name = chosen
