@@ -5,10 +5,14 @@ extern crate alloc;
 
 pub mod config;
 pub mod cpu;
+pub mod dt;
 pub mod hotplug;
+pub mod memory;
 pub mod platform;
 pub mod rcu;
 pub mod sched;
+pub mod shell;
+pub mod smp;
 pub mod stop_machine;
 pub mod sync;
 pub mod time;

@@ -1,0 +1,258 @@
+//! What can be wrong with a device tree.
+
+use core::fmt;
+
+/// A part of the blob that the header gives the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// The header itself.
+    Header,
+    /// The memory reservation block.
+    Reservations,
+    /// The structure block: nodes and properties.
+    Structure,
+    /// The strings block: the names of properties.
+    Strings,
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Reservations => "memory reservation block",
+            Self::Structure => "structure block",
+            Self::Strings => "strings block",
+        })
+    }
+}
+
+/// What a node is there for, to name it in an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// `/`.
+    Root,
+    /// A node with `device_type = "memory"`.
+    Memory,
+    /// `/reserved-memory` or a child of it.
+    ReservedMemory,
+    /// `/cpus` or a child of it.
+    Cpu,
+    /// The interrupt controller.
+    Gic,
+    /// The generic timer.
+    Timer,
+    /// The serial console.
+    Console,
+    /// The firmware interface.
+    Psci,
+    /// A bus between the root and a device.
+    Bus,
+    /// What a device's interrupts go to.
+    InterruptParent,
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Memory => "memory",
+            Self::ReservedMemory => "reserved-memory",
+            Self::Cpu => "CPU",
+            Self::Gic => "GIC",
+            Self::Timer => "timer",
+            Self::Console => "console",
+            Self::Psci => "PSCI",
+            Self::Bus => "bus",
+            Self::InterruptParent => "interrupt parent",
+        })
+    }
+}
+
+/// Why a device tree can't be used. Offsets count bytes from the blob's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DtError {
+    /// It doesn't start with the magic number.
+    BadMagic(u32),
+    /// The total size is less than a header or more than
+    /// [`MAX_SIZE`](super::MAX_SIZE).
+    BadTotalSize(u32),
+    /// The bytes end early.
+    Truncated {
+        /// Bytes that there should be.
+        needed: usize,
+        /// Bytes that there are.
+        got: usize,
+    },
+    /// A format from before version 16, or not compatible with version 17.
+    UnsupportedVersion {
+        /// The version it was written as.
+        version: u32,
+        /// The oldest version it is compatible with.
+        last_compatible: u32,
+    },
+    /// A block is not inside the blob.
+    BlockOutOfBounds(Block),
+    /// A block doesn't begin where its alignment wants it, or has a size that
+    /// isn't whole words.
+    BlockMisaligned(Block),
+    /// Two blocks share bytes.
+    BlocksOverlap(Block, Block),
+    /// The memory reservations don't end with an empty entry.
+    ReservationsUnterminated,
+    /// The structure block ends in the token at this offset, or before it.
+    StructureTruncated {
+        /// Where the token is.
+        offset: usize,
+    },
+    /// A token that the format doesn't have.
+    UnknownToken {
+        /// Where it is.
+        offset: usize,
+        /// What it is.
+        token: u32,
+    },
+    /// A node's name isn't terminated, is too long, is empty (or not empty, for
+    /// the root) or has characters that no name has.
+    BadNodeName {
+        /// Where the node begins.
+        offset: usize,
+    },
+    /// A property's name is outside the strings block, isn't terminated, is
+    /// empty, too long, or has characters that no name has.
+    BadPropertyName {
+        /// Where the property begins.
+        offset: usize,
+    },
+    /// A property's value goes past the end of the structure block.
+    PropertyTooLong {
+        /// Where the property begins.
+        offset: usize,
+    },
+    /// A property outside the root, or after a child of its node.
+    MisplacedProperty {
+        /// Where the property begins.
+        offset: usize,
+    },
+    /// Nodes nest deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
+    TooDeep {
+        /// Where the innermost node begins.
+        offset: usize,
+    },
+    /// The tree ends without a root node.
+    NoRoot,
+    /// A second root node.
+    SecondRoot {
+        /// Where it begins.
+        offset: usize,
+    },
+    /// A node ends that has not begun, or the tree ends inside a node.
+    Unbalanced {
+        /// Where the token is.
+        offset: usize,
+    },
+    /// The structure block goes on after the end of the tree.
+    TrailingData {
+        /// Where the rest begins.
+        offset: usize,
+    },
+    /// The buffer for the compact copy is too small.
+    OutputTooSmall {
+        /// Bytes that the copy takes.
+        needed: usize,
+        /// Bytes that the buffer has.
+        limit: usize,
+    },
+    /// A blob that didn't come out of [`check`](super::check).
+    NotCompact,
+    /// There is no such node, or it is disabled.
+    NodeMissing(NodeKind),
+    /// A node lacks a property.
+    PropertyMissing(NodeKind, &'static str),
+    /// A property has a length or a value that it can't have.
+    BadProperty(NodeKind, &'static str),
+    /// A cell count that isn't served.
+    BadCellCount(NodeKind, &'static str, u32),
+    /// A range goes past the end of the address space.
+    AddressOverflow(NodeKind),
+    /// No `ranges` of a parent bus leads from a node to the CPU.
+    NotTranslatable(NodeKind),
+    /// A CPU's `reg` has bits that are not affinity.
+    BadAffinity(u64),
+    /// More ranges than there is room for.
+    TooManyRanges(NodeKind, u32),
+}
+
+impl fmt::Display for DtError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadMagic(magic) => write!(f, "not a device tree: magic {magic:#010x}"),
+            Self::BadTotalSize(size) => write!(f, "impossible total size {size:#x}"),
+            Self::Truncated { needed, got } => {
+                write!(f, "cut short: {got} bytes of {needed}")
+            }
+            Self::UnsupportedVersion {
+                version,
+                last_compatible,
+            } => write!(
+                f,
+                "format version {version} (compatible with {last_compatible}) is not served"
+            ),
+            Self::BlockOutOfBounds(block) => write!(f, "the {block} is out of bounds"),
+            Self::BlockMisaligned(block) => write!(f, "the {block} is misaligned"),
+            Self::BlocksOverlap(a, b) => write!(f, "the {a} overlaps the {b}"),
+            Self::ReservationsUnterminated => {
+                f.write_str("the memory reservations are not terminated")
+            }
+            Self::StructureTruncated { offset } => {
+                write!(f, "the structure block ends early at {offset:#x}")
+            }
+            Self::UnknownToken { offset, token } => {
+                write!(f, "unknown token {token:#x} at {offset:#x}")
+            }
+            Self::BadNodeName { offset } => write!(f, "bad node name at {offset:#x}"),
+            Self::BadPropertyName { offset } => {
+                write!(f, "bad name of the property at {offset:#x}")
+            }
+            Self::PropertyTooLong { offset } => {
+                write!(f, "the property at {offset:#x} is out of bounds")
+            }
+            Self::MisplacedProperty { offset } => {
+                write!(f, "the property at {offset:#x} has no place there")
+            }
+            Self::TooDeep { offset } => write!(f, "nodes nest too deep at {offset:#x}"),
+            Self::NoRoot => f.write_str("no root node"),
+            Self::SecondRoot { offset } => write!(f, "a second root node at {offset:#x}"),
+            Self::Unbalanced { offset } => {
+                write!(f, "beginnings and ends of nodes disagree at {offset:#x}")
+            }
+            Self::TrailingData { offset } => {
+                write!(
+                    f,
+                    "the structure block goes on at {offset:#x}, after its end"
+                )
+            }
+            Self::OutputTooSmall { needed, limit } => {
+                write!(f, "too large: {needed} bytes, room for {limit}")
+            }
+            Self::NotCompact => f.write_str("not a checked copy"),
+            Self::NodeMissing(node) => write!(f, "no usable {node} node"),
+            Self::PropertyMissing(node, name) => write!(f, "the {node} node has no `{name}`"),
+            Self::BadProperty(node, name) => write!(f, "the {node} node has a bad `{name}`"),
+            Self::BadCellCount(node, name, count) => {
+                write!(f, "the {node} node has a `{name}` of {count}")
+            }
+            Self::AddressOverflow(node) => {
+                write!(f, "a range of the {node} node leaves the address space")
+            }
+            Self::NotTranslatable(node) => {
+                write!(f, "no `ranges` leads from the {node} node to the CPU")
+            }
+            Self::BadAffinity(reg) => write!(f, "{reg:#x} is not the affinity of a CPU"),
+            Self::TooManyRanges(node, count) => {
+                write!(f, "the {node} node has {count} ranges, too many")
+            }
+        }
+    }
+}
+
+impl core::error::Error for DtError {}

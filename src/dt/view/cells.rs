@@ -1,0 +1,131 @@
+//! Property values: texts, and numbers of 32-bit cells.
+//!
+//! Nothing here trusts a length: a value is what it is asked to be, whole, or
+//! it is nothing.
+
+use super::walk::Node;
+use crate::dt::error::{DtError, NodeKind};
+
+/// The one text that `value` is: terminated, UTF-8, no other NUL in it.
+pub(super) fn text(value: &[u8]) -> Option<&str> {
+    let (last, text) = value.split_last()?;
+    if *last != 0 || text.contains(&0) {
+        return None;
+    }
+    str::from_utf8(text).ok()
+}
+
+/// The terminated texts in `value`. One that isn't UTF-8 is left out; so is an
+/// unterminated rest.
+pub(super) fn texts(value: &[u8]) -> impl Iterator<Item = &str> {
+    value.split_inclusive(|byte| *byte == 0).filter_map(text)
+}
+
+/// Reads cells off the front of a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cells<'a>(pub(super) &'a [u8]);
+
+impl<'a> Cells<'a> {
+    /// Whether nothing is left.
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this is whole entries of `count` cells.
+    pub(super) fn is_multiple_of(self, count: u32) -> bool {
+        usize::try_from(count).is_ok_and(|count| self.0.len().is_multiple_of(count * 4))
+    }
+
+    /// The next cell.
+    pub(super) fn cell(&mut self) -> Option<u32> {
+        let (cell, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u32::from_be_bytes(*cell))
+    }
+
+    /// The next `count` cells as one number; 0 for no cells.
+    pub(super) fn number(&mut self, count: u32) -> Option<u64> {
+        let mut number: u64 = 0;
+        for _ in 0..count {
+            if number > u64::from(u32::MAX) {
+                return None;
+            }
+            number = number << 32 | u64::from(self.cell()?);
+        }
+        Some(number)
+    }
+
+    /// The next `count` cells, still encoded.
+    pub(super) fn take(&mut self, count: u32) -> Option<Cells<'a>> {
+        let bytes = usize::try_from(count).ok()?.checked_mul(4)?;
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(Cells(taken))
+    }
+}
+
+/// The property `name` of `node`, which is one cell, if it is there.
+pub(super) fn cell_property(
+    node: Node<'_, '_>,
+    kind: NodeKind,
+    name: &'static str,
+) -> Result<Option<u32>, DtError> {
+    let Some(property) = node.property(name) else {
+        return Ok(None);
+    };
+    match property.value.first_chunk() {
+        Some(cell) if property.value.len() == 4 => Ok(Some(u32::from_be_bytes(*cell))),
+        _ => Err(DtError::BadProperty(kind, name)),
+    }
+}
+
+/// The property `name` of `node`, which is one number of one or two cells, if
+/// it is there.
+pub(super) fn number_property(
+    node: Node<'_, '_>,
+    kind: NodeKind,
+    name: &'static str,
+) -> Result<Option<u64>, DtError> {
+    let Some(property) = node.property(name) else {
+        return Ok(None);
+    };
+    let mut cells = Cells(property.value);
+    let number = match property.value.len() {
+        4 => cells.number(1),
+        8 => cells.number(2),
+        _ => None,
+    };
+    number.map(Some).ok_or(DtError::BadProperty(kind, name))
+}
+
+/// How many cells the addresses and sizes of a node's children have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellCounts {
+    pub(super) address: u32,
+    pub(super) size: u32,
+}
+
+impl CellCounts {
+    /// What `node` says of its children; 2 and 1 if it says nothing
+    /// (Devicetree Specification, 2.3.5).
+    pub(super) fn of(node: Node<'_, '_>, kind: NodeKind) -> Result<CellCounts, DtError> {
+        Ok(CellCounts {
+            address: cell_property(node, kind, "#address-cells")?.unwrap_or(2),
+            size: cell_property(node, kind, "#size-cells")?.unwrap_or(1),
+        })
+    }
+
+    /// The same, of addresses that fit 64 bits and sizes that are not nothing.
+    pub(super) fn of_memory(node: Node<'_, '_>, kind: NodeKind) -> Result<CellCounts, DtError> {
+        let counts = CellCounts::of(node, kind)?;
+        if !(1..=2).contains(&counts.address) {
+            let count = counts.address;
+            return Err(DtError::BadCellCount(kind, "#address-cells", count));
+        }
+        if !(1..=2).contains(&counts.size) {
+            let count = counts.size;
+            return Err(DtError::BadCellCount(kind, "#size-cells", count));
+        }
+        Ok(counts)
+    }
+}

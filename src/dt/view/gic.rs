@@ -1,0 +1,119 @@
+//! The interrupt controller.
+
+use super::DeviceTree;
+use super::address::{PhysRange, mmio};
+use super::cells::{cell_property, number_property};
+use super::walk::{Path, is_compatible};
+use crate::dt::error::{DtError, NodeKind};
+
+/// What a GICv3 calls itself. A GICv4 does too.
+pub(super) const COMPATIBLE_V3: &str = "arm,gic-v3";
+
+/// What controllers with the programming model of GICv2 call themselves.
+pub(super) const COMPATIBLE_V2: [&str; 4] = [
+    "arm,gic-400",
+    "arm,cortex-a15-gic",
+    "arm,cortex-a9-gic",
+    "arm,cortex-a7-gic",
+];
+
+/// The most regions of redistributors that are served. QEMU has two, a server
+/// one for each chip.
+pub const MAX_REDISTRIBUTOR_REGIONS: usize = 8;
+
+/// A redistributor's frames are at least this large together, in bytes (IHI
+/// 0069, Redistributor memory map).
+const MIN_STRIDE: u64 = 0x2_0000;
+
+/// The interrupt controller, with its registers as the CPU addresses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GicDesc {
+    /// GICv3 and GICv4, driven by system registers.
+    V3 {
+        /// The distributor.
+        distributor: PhysRange,
+        /// The redistributors.
+        redistributors: Redistributors,
+        /// Bytes from one redistributor to the next, where it isn't what its
+        /// GICR_TYPER says.
+        stride: Option<u64>,
+    },
+    /// GICv2.
+    V2 {
+        /// The distributor.
+        distributor: PhysRange,
+        /// The CPU interface, banked for each CPU.
+        cpu_interface: PhysRange,
+    },
+}
+
+/// The regions that redistributors lie in; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redistributors {
+    ranges: [PhysRange; MAX_REDISTRIBUTOR_REGIONS],
+    count: usize,
+}
+
+impl Redistributors {
+    /// The regions, in the tree's order.
+    pub fn as_slice(&self) -> &[PhysRange] {
+        self.ranges.get(..self.count).unwrap_or_default()
+    }
+}
+
+impl DeviceTree<'_> {
+    /// The interrupt controller of the CPUs.
+    ///
+    /// # Errors
+    /// [`DtError::NodeMissing`] if there is none of a known kind; what is wrong
+    /// with it, if one is there that can't be decoded.
+    pub fn gic(&self) -> Result<GicDesc, DtError> {
+        self.find_map(|path| {
+            if is_compatible(path.node(), &[COMPATIBLE_V3]) && path.is_enabled() {
+                Some(v3(path))
+            } else if is_compatible(path.node(), &COMPATIBLE_V2) && path.is_enabled() {
+                Some(v2(path))
+            } else {
+                None
+            }
+        })
+        .unwrap_or(Err(DtError::NodeMissing(NodeKind::Gic)))
+    }
+}
+
+fn v2(path: &Path<'_, '_>) -> Result<GicDesc, DtError> {
+    Ok(GicDesc::V2 {
+        distributor: mmio(path, NodeKind::Gic, 0)?,
+        cpu_interface: mmio(path, NodeKind::Gic, 1)?,
+    })
+}
+
+fn v3(path: &Path<'_, '_>) -> Result<GicDesc, DtError> {
+    let kind = NodeKind::Gic;
+    let name = "#redistributor-regions";
+    let regions = cell_property(path.node(), kind, name)?.unwrap_or(1);
+    let count = usize::try_from(regions).unwrap_or(usize::MAX);
+    if count == 0 {
+        return Err(DtError::BadProperty(kind, name));
+    }
+    if count > MAX_REDISTRIBUTOR_REGIONS {
+        return Err(DtError::TooManyRanges(kind, regions));
+    }
+    let distributor = mmio(path, kind, 0)?;
+    let mut ranges = [distributor; MAX_REDISTRIBUTOR_REGIONS];
+    for (index, range) in ranges.iter_mut().take(count).enumerate() {
+        *range = mmio(path, kind, 1 + index)?;
+    }
+    let name = "redistributor-stride";
+    let stride = number_property(path.node(), kind, name)?;
+    // Some trees write 0 for "as GICR_TYPER says", and so does Linux read it.
+    let stride = stride.filter(|stride| *stride != 0);
+    if stride.is_some_and(|stride| stride < MIN_STRIDE || !stride.is_multiple_of(0x1_0000)) {
+        return Err(DtError::BadProperty(kind, name));
+    }
+    Ok(GicDesc::V3 {
+        distributor,
+        redistributors: Redistributors { ranges, count },
+        stride,
+    })
+}

@@ -1,0 +1,126 @@
+//! Interrupt specifiers, as a GIC counts them.
+
+use super::DeviceTree;
+use super::cells::{Cells, cell_property};
+use super::gic;
+use super::walk::{Node, Path, is_compatible};
+use crate::dt::error::{DtError, NodeKind};
+use crate::platform::{Irq, Trigger};
+
+/// INTID of the first private interrupt, and how many there are (IHI 0069,
+/// INTIDs).
+const PPI: (u32, u32) = (16, 16);
+
+/// INTID of the first shared interrupt, and how many there are.
+const SPI: (u32, u32) = (32, 988);
+
+/// An interrupt line of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterruptSpec {
+    /// Private or shared, with its INTID.
+    pub irq: Irq,
+    /// When it is pending. A specifier that doesn't say means level, as both
+    /// the timer's and the UART's lines are.
+    pub trigger: Trigger,
+}
+
+impl<'a> DeviceTree<'a> {
+    /// Interrupt `index` of the node of `path`.
+    ///
+    /// `interrupts-extended` wins over `interrupts` where a node has both
+    /// (Devicetree Specification, 2.4.1).
+    pub(super) fn interrupt(
+        &self,
+        path: &Path<'_, 'a>,
+        kind: NodeKind,
+        index: usize,
+    ) -> Result<InterruptSpec, DtError> {
+        if let Some(property) = path.node().property("interrupts-extended") {
+            return self.extended(Cells(property.value), kind, index);
+        }
+        let name = "interrupts";
+        let property = path
+            .node()
+            .property(name)
+            .ok_or(DtError::PropertyMissing(kind, name))?;
+        let parent = self.interrupt_parent(path)?;
+        let count = specifier_cells(parent)?;
+        let mut cells = Cells(property.value);
+        for _ in 0..index {
+            cells.take(count).ok_or(DtError::BadProperty(kind, name))?;
+        }
+        cells
+            .take(count)
+            .and_then(|specifier| decode(parent, specifier))
+            .ok_or(DtError::BadProperty(kind, name))
+    }
+
+    /// The controller that the `interrupts` of `path` go to: the nearest
+    /// `interrupt-parent` on the way up.
+    fn interrupt_parent(&self, path: &Path<'_, 'a>) -> Result<Node<'_, 'a>, DtError> {
+        let name = "interrupt-parent";
+        for node in core::iter::once(path.node()).chain(path.parents()) {
+            if let Some(phandle) = cell_property(node, NodeKind::InterruptParent, name)? {
+                return self
+                    .fdt
+                    .find_phandle(phandle)
+                    .ok_or(DtError::NodeMissing(NodeKind::InterruptParent));
+            }
+        }
+        Err(DtError::PropertyMissing(NodeKind::InterruptParent, name))
+    }
+
+    /// Entry `index` of an `interrupts-extended`, whose entries each name
+    /// their controller.
+    fn extended(
+        &self,
+        mut cells: Cells<'_>,
+        kind: NodeKind,
+        index: usize,
+    ) -> Result<InterruptSpec, DtError> {
+        let bad = DtError::BadProperty(kind, "interrupts-extended");
+        let mut at = 0;
+        loop {
+            let phandle = cells.cell().ok_or(bad)?;
+            let parent = self
+                .fdt
+                .find_phandle(phandle)
+                .ok_or(DtError::NodeMissing(NodeKind::InterruptParent))?;
+            let specifier = cells.take(specifier_cells(parent)?).ok_or(bad)?;
+            if at == index {
+                return decode(parent, specifier).ok_or(bad);
+            }
+            at += 1;
+        }
+    }
+}
+
+fn specifier_cells(parent: Node<'_, '_>) -> Result<u32, DtError> {
+    let name = "#interrupt-cells";
+    cell_property(parent, NodeKind::InterruptParent, name)?
+        .ok_or(DtError::PropertyMissing(NodeKind::InterruptParent, name))
+}
+
+/// Decodes a GIC's specifier: class, number, flags; a fourth cell names a set
+/// of CPUs, which we don't need (`arm,gic.yaml`, `arm,gic-v3.yaml`). `None` if
+/// it isn't one.
+fn decode(parent: Node<'_, '_>, mut specifier: Cells<'_>) -> Option<InterruptSpec> {
+    if !is_compatible(parent, &gic::COMPATIBLE_V2) && !is_compatible(parent, &[gic::COMPATIBLE_V3])
+    {
+        return None;
+    }
+    let class = specifier.cell()?;
+    let number = specifier.cell()?;
+    let flags = specifier.cell()?;
+    let irq = match class {
+        0 if number < SPI.1 => Irq::Spi(SPI.0 + number),
+        1 if number < PPI.1 => Irq::Ppi(PPI.0 + number),
+        _ => return None,
+    };
+    // Bits 3:0: rising edge, falling edge, high level, low level.
+    let trigger = match flags & 0xf {
+        1..=3 => Trigger::Edge,
+        _ => Trigger::Level,
+    };
+    Some(InterruptSpec { irq, trigger })
+}

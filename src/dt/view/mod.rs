@@ -1,0 +1,75 @@
+//! The typed view of a checked tree.
+//!
+//! Each method finds its node and decodes what the kernel wants to know of it.
+//! Nodes are looked for by what they are (`compatible`, `device_type`), by path
+//! only where the specification fixes one. A node counts only if its `status`
+//! and that of every bus above it is "okay", "ok" or missing.
+
+mod address;
+mod cells;
+mod console;
+mod cpus;
+mod gic;
+mod interrupt;
+mod memory;
+mod psci;
+mod timer;
+mod walk;
+
+pub use address::PhysRange;
+pub use console::{ConsoleDesc, ConsoleKind};
+pub use cpus::{CpuDesc, EnableMethod};
+pub use gic::{GicDesc, MAX_REDISTRIBUTOR_REGIONS, Redistributors};
+pub use interrupt::InterruptSpec;
+pub use psci::{Conduit, PsciDesc, PsciVersion};
+pub use timer::TimerDesc;
+
+use fdt::Fdt;
+
+use super::check::verify;
+use super::error::DtError;
+use super::token::Tokens;
+
+/// A device tree that can be asked what the machine has.
+#[derive(Clone, Debug)]
+pub struct DeviceTree<'a> {
+    fdt: Fdt<'a>,
+    /// The structure block, to know how deep a node is.
+    structure: &'a [u8],
+}
+
+impl<'a> DeviceTree<'a> {
+    /// The tree in `checked`, a copy that [`check`](super::check) has written.
+    ///
+    /// It is verified once more, which costs one pass over it: so no caller can
+    /// get an unchecked blob to `fdt`.
+    ///
+    /// # Errors
+    /// [`DtError::NotCompact`] for a well-formed blob that isn't such a copy;
+    /// what [`check`](super::check) says of any other.
+    pub fn new(checked: &'a [u8]) -> Result<Self, DtError> {
+        let (verified, blob) = verify(checked)?;
+        if !verified.is_compact() {
+            return Err(DtError::NotCompact);
+        }
+        Ok(DeviceTree {
+            fdt: Fdt::new(blob).map_err(|_| DtError::NotCompact)?,
+            structure: blob.get(verified.header.structure).unwrap_or_default(),
+        })
+    }
+
+    fn tokens(&self) -> Tokens<'a> {
+        Tokens::new(self.structure, 0)
+    }
+
+    /// The kernel's command line (`/chosen`, `bootargs`), if there is one that
+    /// is text.
+    pub fn bootargs(&self) -> Option<&'a str> {
+        cells::text(self.find("/chosen")?.property("bootargs")?.value)
+    }
+
+    /// What the machine calls itself (`model` of the root), if it does.
+    pub fn model(&self) -> Option<&'a str> {
+        cells::text(self.find("/")?.property("model")?.value)
+    }
+}

@@ -1,0 +1,58 @@
+//! The generic timer.
+
+use super::DeviceTree;
+use super::cells::{cell_property, texts};
+use super::walk::{Path, is_compatible};
+use crate::dt::error::{DtError, NodeKind};
+use crate::platform::{Irq, Trigger};
+
+/// Where the virtual timer's interrupt is among the timer's: after secure and
+/// non-secure physical (`arm,arch_timer.yaml`).
+const VIRTUAL: usize = 2;
+
+/// The generic timer, as far as the tree knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerDesc {
+    /// INTID of the virtual timer's private interrupt.
+    pub virtual_ppi: u32,
+    /// How that line is triggered.
+    pub trigger: Trigger,
+    /// The counter's frequency in Hz, where firmware left CNTFRQ_EL0 wrong and
+    /// the tree corrects it.
+    pub clock_frequency: Option<u32>,
+}
+
+impl<'a> DeviceTree<'a> {
+    /// The generic timer of the CPUs.
+    ///
+    /// # Errors
+    /// [`DtError::NodeMissing`] if there is none; what is wrong with it, if its
+    /// virtual interrupt can't be decoded or isn't private.
+    pub fn timer(&self) -> Result<TimerDesc, DtError> {
+        self.find_map(|path| {
+            let found = is_compatible(path.node(), &["arm,armv8-timer"]) && path.is_enabled();
+            found.then(|| self.read_timer(path))
+        })
+        .unwrap_or(Err(DtError::NodeMissing(NodeKind::Timer)))
+    }
+
+    fn read_timer(&self, path: &Path<'_, 'a>) -> Result<TimerDesc, DtError> {
+        let kind = NodeKind::Timer;
+        let name = "interrupt-names";
+        let index = match path.node().property(name) {
+            None => VIRTUAL,
+            Some(names) => texts(names.value)
+                .position(|name| name == "virt")
+                .ok_or(DtError::BadProperty(kind, name))?,
+        };
+        let interrupt = self.interrupt(path, kind, index)?;
+        let Irq::Ppi(virtual_ppi) = interrupt.irq else {
+            return Err(DtError::BadProperty(kind, "interrupts"));
+        };
+        Ok(TimerDesc {
+            virtual_ppi,
+            trigger: interrupt.trigger,
+            clock_frequency: cell_property(path.node(), kind, "clock-frequency")?,
+        })
+    }
+}

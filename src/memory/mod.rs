@@ -1,0 +1,5 @@
+//! Memory, as far as it is pure: which of it is free.
+
+mod plan;
+
+pub use plan::{MAX_RANGES, MemoryPlan, PlanError};

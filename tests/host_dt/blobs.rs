@@ -1,0 +1,119 @@
+//! Making blobs: from a source, or from tokens.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use stillpoint::dt::{DtError, check};
+
+/// The sources in `dts/`.
+pub(crate) const TREES: [&str; 6] = [
+    "board-spintable",
+    "virt-gicv2-smp4",
+    "virt-gicv3-smp20",
+    "virt-gicv3-smp4",
+    "virt-gicv3-smp4-el2",
+    "virt-gicv3-smp4-ghost",
+];
+
+/// Compiles a source.
+pub(crate) fn dtc(source: &[u8]) -> Vec<u8> {
+    let mut child = Command::new("dtc")
+        .args(["-q", "-q", "-f", "-I", "dts", "-O", "dtb", "-o", "-", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("these tests need `dtc`: install the package device-tree-compiler");
+    child.stdin.take().unwrap().write_all(source).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "dtc refuses the source");
+    output.stdout
+}
+
+pub(crate) fn blob(name: &str) -> Vec<u8> {
+    let path = format!("{}/dts/{name}.dts", env!("CARGO_MANIFEST_DIR"));
+    dtc(&std::fs::read(path).unwrap())
+}
+
+/// The copy that [`check`] makes; panics if it writes more than it says.
+pub(crate) fn checked(blob: &[u8]) -> Result<Vec<u8>, DtError> {
+    const CANARY: u8 = 0xa5;
+    let mut out = vec![CANARY; blob.len() + 64];
+    let room = blob.len() + 8;
+    let result = check(blob, &mut out[..room]);
+    let written = *result.as_ref().unwrap_or(&0);
+    assert!(out[written..].iter().all(|byte| *byte == CANARY));
+    out.truncate(written);
+    result.map(|_| out)
+}
+
+/// The copy of a tree with `body` in its root.
+pub(crate) fn tree(body: &str) -> Vec<u8> {
+    checked(&dtc(format!("/dts-v1/; / {{ {body} }};").as_bytes())).unwrap()
+}
+
+pub(crate) fn word(blob: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(blob[at..at + 4].try_into().unwrap())
+}
+
+pub(crate) fn set_word(blob: &mut [u8], at: usize, word: u32) {
+    blob[at..at + 4].copy_from_slice(&word.to_be_bytes());
+}
+
+pub(crate) fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap()
+}
+
+pub(crate) fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap()
+}
+
+// Offsets of header fields.
+pub(crate) const TOTAL: usize = 4;
+pub(crate) const STRUCT_AT: usize = 8;
+pub(crate) const STRINGS_AT: usize = 12;
+pub(crate) const RESERVED_AT: usize = 16;
+pub(crate) const VERSION: usize = 20;
+pub(crate) const LAST_COMPATIBLE: usize = 24;
+pub(crate) const STRINGS_SIZE: usize = 32;
+pub(crate) const STRUCT_SIZE: usize = 36;
+
+/// A blob around a structure and a strings block.
+pub(crate) fn assemble(structure: &[u8], strings: &[u8]) -> Vec<u8> {
+    let mut blob = vec![0; 56];
+    set_word(&mut blob, 0, 0xd00d_feed);
+    set_word(&mut blob, STRUCT_AT, 56);
+    set_word(&mut blob, STRINGS_AT, 56 + length(structure));
+    set_word(&mut blob, RESERVED_AT, 40);
+    set_word(&mut blob, VERSION, 17);
+    set_word(&mut blob, LAST_COMPATIBLE, 16);
+    set_word(&mut blob, STRINGS_SIZE, length(strings));
+    set_word(&mut blob, STRUCT_SIZE, length(structure));
+    blob.extend(structure);
+    blob.extend(strings);
+    let total = length(&blob);
+    set_word(&mut blob, TOTAL, total);
+    blob
+}
+
+/// Tokens in short: `{name` begins a node, `}` ends one, `p` is an empty
+/// property with the name at 0, `n` a NOP, `.` the end.
+pub(crate) fn tokens(short: &str) -> Vec<u8> {
+    let mut block = Vec::new();
+    for part in short.split_whitespace() {
+        let words: &[u32] = match part {
+            "}" => &[2],
+            "p" => &[3, 0, 0],
+            "n" => &[4],
+            "." => &[9],
+            name => {
+                block.extend([0, 0, 0, 1]);
+                block.extend(name.strip_prefix('{').unwrap().bytes());
+                block.push(0);
+                block.resize(block.len().next_multiple_of(4), 0);
+                continue;
+            }
+        };
+        block.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+    }
+    block
+}
