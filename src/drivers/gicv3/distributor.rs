@@ -1,0 +1,142 @@
+//! The part of a GICv3 that there is once: shared interrupts.
+//!
+//! # Sources
+//! IHI 0069: GICD_CTLR (its non-secure and its one-security-state views),
+//! GICD_TYPER, GICD_PIDR2, the registers of SPIs.
+
+use arm_gic::gicv3::GicDistributor;
+use arm_gic::gicv3::registers::{Gicd, GicdCtlr, RangeSelectorSupport};
+use arm_gic::{IntId, UniqueMmioPointer};
+use safe_mmio::{field, field_shared};
+use spin::mutex::SpinMutex;
+
+use super::{GicInitError, WRITE_LIMIT, YieldRelax, device_pointer, gic_trigger};
+use crate::arch::aarch64::timer;
+use crate::config::PRIORITY_NORMAL;
+use crate::cpu::Mpidr;
+use crate::platform::Trigger;
+
+/// Bits of GICD_CTLR by what they are to us. The non-secure view and the view
+/// of a GIC with one security state agree on them; `arm-gic` names them after
+/// the secure view.
+const AFFINITY_ROUTING: GicdCtlr = GicdCtlr::ARE_S;
+const GROUP_1: GicdCtlr = GicdCtlr::EnableGrp1NS;
+const ALL_GROUPS: GicdCtlr = GicdCtlr::EnableGrp0
+    .union(GicdCtlr::EnableGrp1NS)
+    .union(GicdCtlr::EnableGrp1S);
+
+/// INTID of the first shared interrupt.
+const FIRST_SPI: usize = 32;
+
+/// The priority of four SPIs.
+const PRIORITIES: u32 = u32::from_le_bytes([PRIORITY_NORMAL; 4]);
+
+/// Writes one word of a bank of registers.
+macro_rules! write_word {
+    ($registers:expr, $bank:ident, $word:expr, $value:expr) => {
+        field!($registers, $bank)
+            .get($word)
+            .expect("BUG: GICD_TYPER counts more SPIs than there are registers")
+            .write($value)
+    };
+}
+
+/// The distributor, set up; what is left to do with it needs a lock.
+#[derive(Debug)]
+pub(super) struct Distributor {
+    registers: SpinMutex<UniqueMmioPointer<'static, Gicd>, YieldRelax>,
+    /// GICD_TYPER.RSS.
+    range_selector: bool,
+}
+
+impl Distributor {
+    /// Sets the distributor up: every shared interrupt off, in group 1, of our
+    /// ordinary priority, neither pending nor active; affinity routing and
+    /// group 1 on.
+    ///
+    /// # Errors
+    /// [`GicInitError`] if there is no GICv3 at `base` or it doesn't get ready.
+    ///
+    /// # Safety
+    /// `base` must be a GICv3's distributor, mapped as device memory for ever
+    /// and used by nobody else.
+    pub(super) unsafe fn new(base: u64) -> Result<Distributor, GicInitError> {
+        let base = device_pointer::<Gicd>(base)?;
+        // SAFETY: promised by the caller.
+        let mut registers = unsafe { UniqueMmioPointer::new(base) };
+        let revision = field_shared!(registers, pidr2).read().arch_rev();
+        if !matches!(revision, 3 | 4) {
+            return Err(GicInitError::WrongRevision(revision));
+        }
+
+        // Affinity routing may only change while no group is on.
+        field!(registers, ctlr).modify(|control| control - ALL_GROUPS);
+        wait_for_write(&registers)?;
+        field!(registers, ctlr).modify(|control| control | AFFINITY_ROUTING);
+        wait_for_write(&registers)?;
+
+        let typer = field_shared!(registers, typer).read();
+        GicDistributor::new(registers.reborrow()).enable_all_interrupts(false);
+        wait_for_write(&registers)?;
+        reset_spis(registers.reborrow(), typer.num_spis() as usize);
+        field!(registers, ctlr).modify(|control| control | GROUP_1);
+        wait_for_write(&registers)?;
+
+        Ok(Distributor {
+            registers: SpinMutex::new(registers),
+            range_selector: typer.range_selector_support() == RangeSelectorSupport::AffZero256,
+        })
+    }
+
+    /// Whether SGIs reach affinity levels 0 above 15.
+    pub(super) const fn range_selector(&self) -> bool {
+        self.range_selector
+    }
+
+    /// Routes SPI `intid` to the CPU `target` and turns it on. Takes a lock.
+    ///
+    /// # Panics
+    /// If `intid` is not that of an SPI.
+    pub(super) fn enable_spi(&self, intid: u32, trigger: Trigger, target: Mpidr) {
+        let spi = IntId::try_from(intid).ok().filter(|intid| intid.is_spi());
+        let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
+        const ACCEPTED: &str = "BUG: arm-gic refuses a valid SPI";
+        let mut registers = self.registers.lock();
+        // Trigger and route may only change while it is off. If the GIC takes
+        // longer than it may to say so, nobody above could do anything about it.
+        let mut chip = GicDistributor::new(registers.reborrow());
+        chip.enable_interrupt(spi, false).expect(ACCEPTED);
+        wait_for_write(&registers).ok();
+        let mut chip = GicDistributor::new(registers.reborrow());
+        chip.set_trigger(spi, gic_trigger(trigger)).expect(ACCEPTED);
+        chip.set_routing(spi, Some(target.raw())).expect(ACCEPTED);
+        chip.enable_interrupt(spi, true).expect(ACCEPTED);
+    }
+}
+
+/// Puts `count` SPIs, all of them off, into a known state.
+fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, count: usize) {
+    let end = FIRST_SPI + count;
+    for word in FIRST_SPI / 32..end.div_ceil(32) {
+        write_word!(registers, igroupr, word, u32::MAX);
+        write_word!(registers, icpendr, word, u32::MAX);
+        write_word!(registers, icactiver, word, u32::MAX);
+    }
+    for word in FIRST_SPI / 4..end.div_ceil(4) {
+        write_word!(registers, ipriorityr, word, PRIORITIES);
+    }
+}
+
+/// Waits until a write to GICD_CTLR, or one that turned something off, has
+/// reached everybody.
+///
+/// # Errors
+/// [`GicInitError::WritePending`] after [`WRITE_LIMIT`].
+fn wait_for_write(registers: &UniqueMmioPointer<'_, Gicd>) -> Result<(), GicInitError> {
+    let control = field_shared!(registers, ctlr);
+    if timer::poll(WRITE_LIMIT, || !control.read().contains(GicdCtlr::RWP)) {
+        Ok(())
+    } else {
+        Err(GicInitError::WritePending)
+    }
+}

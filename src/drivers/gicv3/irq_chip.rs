@@ -1,0 +1,176 @@
+//! A GICv3 as the kernel's interrupt controller.
+
+use core::time::Duration;
+
+use arm_gic::IntId;
+
+use super::redistributor::{ALL_SGIS, Redistributor, WAKE_AND_PANIC};
+use super::{GicV3, PerCpu, cpu_interface, this_mpidr};
+use crate::arch::aarch64::timer;
+use crate::config::{PMR_CLOSED, PMR_OPEN};
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Sgi, Trigger};
+use crate::sync::atomic::Ordering;
+
+/// How long a self-SGI may take in [`IrqChip::check_priorities`].
+const SGI_LIMIT: Duration = Duration::from_millis(100);
+
+impl GicV3 {
+    /// The redistributor of `cpu`.
+    ///
+    /// # Panics
+    /// If it has none; [`IrqChip::early_init_cpu`] refused it then.
+    fn redistributor(&self, cpu: CpuId) -> &Redistributor {
+        let redistributor = self.cpus[cpu.index()].redistributor.as_ref();
+        redistributor.expect("BUG: a CPU runs that was refused for want of a redistributor")
+    }
+
+    /// The number of the CPU that this runs on.
+    fn this_cpu(&self) -> CpuId {
+        let cpu = self.fan_out.cpu_of(this_mpidr());
+        cpu.expect("BUG: a CPU runs that the GIC can't reach")
+    }
+
+    /// What [`IrqChip::check_priorities`] does between closing the mask and
+    /// opening it again, whatever comes out.
+    fn only_urgent_gets_through(&self, me: CpuId) -> bool {
+        let own = CpuMask::of(me);
+        let redistributor = self.redistributor(me);
+        let ordinary = Sgi::Reschedule.number();
+        self.send_sgi(ordinary, &own);
+        // Pending first: before that, nothing to acknowledge proves nothing.
+        let arrived = timer::poll(SGI_LIMIT, || redistributor.pending() & (1 << ordinary) != 0);
+        if !arrived || self.acknowledge().is_some() {
+            return false;
+        }
+        let urgent = Sgi::Wake.number();
+        self.send_sgi(urgent, &own);
+        self.comes(urgent) && self.acknowledge().is_none()
+    }
+
+    /// Whether SGI `number` can be acknowledged within its time. Ends what it
+    /// acknowledges.
+    fn comes(&self, number: u8) -> bool {
+        let mut came = None;
+        timer::poll(SGI_LIMIT, || {
+            came = self.acknowledge();
+            came.is_some()
+        });
+        came.is_some_and(|(token, irq)| {
+            self.end(token);
+            irq == Irq::Sgi(number)
+        })
+    }
+}
+
+impl IrqChip for GicV3 {
+    fn early_init_cpu(&self, cpu: CpuId) -> Result<(), IrqChipError> {
+        let own = &self.cpus[cpu.index()];
+        let redistributor = own.redistributor;
+        let redistributor = redistributor.ok_or(IrqChipError::NoRedistributor(own.mpidr))?;
+        cpu_interface::init()?;
+        redistributor.wake()?;
+        redistributor.reset();
+        cpu_interface::open()
+    }
+
+    fn startup_cpu(&self, cpu: CpuId) {
+        self.redistributor(cpu).enable(ALL_SGIS);
+    }
+
+    fn teardown_cpu(&self, cpu: CpuId) {
+        self.redistributor(cpu).disable(!WAKE_AND_PANIC);
+    }
+
+    /// The redistributor is not put to sleep: that is part of turning the power
+    /// off, which is firmware's, and with two security states only firmware may.
+    fn disable_cpu_interface(&self) {
+        cpu_interface::close();
+    }
+
+    /// Uses the SGIs for wake and reschedule. To be called before
+    /// [`IrqChip::startup_cpu`] and before any PPI or SPI is on, so that nothing
+    /// else can come.
+    fn check_priorities(&self) -> Result<(), IrqChipError> {
+        let me = self.this_cpu();
+        let redistributor = self.redistributor(me);
+        let ordinary = Sgi::Reschedule.number();
+        redistributor.enable(1 << ordinary);
+        self.set_priority_mask(PMR_CLOSED);
+        let separated = self.only_urgent_gets_through(me);
+        self.set_priority_mask(PMR_OPEN);
+        // What was held back comes now, and shows that the open mask is open.
+        let opened = self.comes(ordinary);
+        redistributor.disable(!WAKE_AND_PANIC);
+        redistributor.clear_pending(u32::MAX);
+        if separated && opened {
+            Ok(())
+        } else {
+            Err(IrqChipError::PrioritiesUnusable)
+        }
+    }
+
+    /// # Panics
+    /// If `ppi` is not the INTID of a PPI, 16 to 31.
+    fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger, on: bool) {
+        let intid = IntId::try_from(ppi).ok().filter(|intid| intid.is_ppi());
+        let intid = intid.expect("BUG: INTIDs of PPIs are 16 to 31");
+        let redistributor = self.redistributor(cpu);
+        // The trigger may only change while it is off.
+        redistributor.disable(1 << ppi);
+        if on {
+            redistributor.set_trigger(intid, trigger);
+            redistributor.enable(1 << ppi);
+        }
+    }
+
+    /// Takes a lock: from a thread, IRQs masked.
+    ///
+    /// # Panics
+    /// If `spi` is not the INTID of an SPI, 32 to 1019.
+    fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId) {
+        let target = self.cpus[cpu.index()].mpidr;
+        self.distributor.enable_spi(spi, trigger, target);
+    }
+
+    fn acknowledge(&self) -> Option<(IrqToken, Irq)> {
+        let intid = cpu_interface::acknowledge()?;
+        let raw = intid.raw_value();
+        let irq = match u8::try_from(raw) {
+            Ok(number) if intid.is_sgi() => Irq::Sgi(number),
+            _ if intid.is_private() => Irq::Ppi(raw),
+            _ => Irq::Spi(raw),
+        };
+        Some((IrqToken(raw), irq))
+    }
+
+    fn end(&self, token: IrqToken) {
+        let intid = IntId::try_from(token.0);
+        cpu_interface::end(intid.expect("BUG: not a token of `acknowledge`"));
+    }
+
+    fn set_priority_mask(&self, mask: u8) {
+        cpu_interface::set_priority_mask(mask);
+    }
+
+    fn send_sgi(&self, number: u8, targets: &CpuMask) {
+        let me = self.this_cpu();
+        let mut count = 0;
+        let writes = self.fan_out.writes(me, targets);
+        cpu_interface::send_sgi(writes.map(|write| {
+            count += 1;
+            write.register(number)
+        }));
+        let counter = &self.cpus[me.index()].sgi_writes[usize::from(number)];
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn sgi_writes(&self, number: u8) -> u64 {
+        let of = |cpu: &PerCpu| cpu.sgi_writes[usize::from(number)].load(Ordering::Relaxed);
+        self.cpus.iter().map(of).sum()
+    }
+
+    fn name(&self) -> &'static str {
+        "GICv3"
+    }
+}

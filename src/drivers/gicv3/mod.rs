@@ -1,0 +1,195 @@
+//! The interrupt controller: GICv3, and GICv4 without its virtualisation.
+//!
+//! Three parts, a file each: the distributor, of which there is one, a
+//! redistributor for each CPU, and the CPU interface in each CPU's system
+//! registers. `irq_chip` joins them to what the kernel asks for.
+//!
+//! # A CPU's life, as its part of the GIC sees it
+//! ```text
+//!   off ──early_init_cpu──▶ wake, panic ──startup_cpu──▶ all SGIs, its PPIs
+//!    ▲                         │     ▲                            │
+//!    └──disable_cpu_interface──┘     └────────teardown_cpu────────┘
+//! ```
+//!
+//! # Priorities
+//! Wake and panic are at 0x40, everything else at 0xc0. A mask of 0xf0 lets all
+//! in, 0xb0 those two. With two security states the priorities that we write
+//! are shifted on their way in, and the mask is or is not; these values keep
+//! their order either way. [`check_priorities`](crate::platform::IrqChip::check_priorities) proves it on the
+//! machine at hand.
+//!
+//! # Concurrency
+//! Sending, acknowledging, ending and the mask take no lock: they are system
+//! registers of the running CPU and tables that never change. A redistributor
+//! is touched by its own CPU alone, with IRQs masked. Shared interrupts are set
+//! up under a lock, from a thread, with IRQs masked.
+//!
+//! # Sources
+//! IHI 0069, the GICv3 and GICv4 architecture.
+
+mod cpu_interface;
+mod distributor;
+mod error;
+mod irq_chip;
+mod redistributor;
+
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::ptr::{self, NonNull};
+use core::time::Duration;
+
+use aarch64_cpu::registers::{MPIDR_EL1, Readable};
+use arm_gic::Trigger as GicTrigger;
+
+use crate::arch::aarch64::timer;
+use crate::config::MAX_CPUS;
+use crate::cpu::{CpuId, Mpidr};
+use crate::platform::{SGI_COUNT, Trigger};
+use crate::smp::FanOut;
+use crate::sync::CachePadded;
+use crate::sync::atomic::AtomicU64;
+
+use distributor::Distributor;
+use redistributor::Redistributor;
+
+pub use error::GicInitError;
+
+/// Size and alignment of a frame of GIC registers.
+const FRAME: u64 = 0x1_0000;
+
+/// How long a write that turns something off may take to reach everybody.
+const WRITE_LIMIT: Duration = Duration::from_millis(100);
+
+/// A pointer to device registers at `address`.
+fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
+    let bad = GicInitError::BadAddress(address);
+    if !address.is_multiple_of(FRAME) {
+        return Err(bad);
+    }
+    let address_here = usize::try_from(address).map_err(|_| bad)?;
+    NonNull::new(ptr::with_exposed_provenance_mut(address_here)).ok_or(bad)
+}
+
+const fn gic_trigger(trigger: Trigger) -> GicTrigger {
+    match trigger {
+        Trigger::Level => GicTrigger::Level,
+        Trigger::Edge => GicTrigger::Edge,
+    }
+}
+
+/// The affinity of the CPU that this runs on.
+fn this_mpidr() -> Mpidr {
+    Mpidr::from_register(MPIDR_EL1.get())
+}
+
+/// How a lock of this driver waits: `YIELD`, because the `ISB` that `spin` would
+/// use gives an emulator nothing back.
+struct YieldRelax;
+
+impl spin::RelaxStrategy for YieldRelax {
+    fn relax() {
+        timer::relax();
+    }
+}
+
+/// What there is of each CPU.
+#[derive(Debug)]
+struct PerCpu {
+    mpidr: Mpidr,
+    redistributor: Option<Redistributor>,
+    /// Register writes for each SGI number that this CPU has made. Counters:
+    /// nobody synchronises on them.
+    sgi_writes: CachePadded<[AtomicU64; SGI_COUNT]>,
+}
+
+/// A machine's GICv3.
+#[derive(Debug)]
+pub struct GicV3 {
+    distributor: Distributor,
+    cpus: Vec<PerCpu>,
+    fan_out: FanOut,
+    /// CPU interfaces that the GIC has, ours or not.
+    interfaces: usize,
+}
+
+// SAFETY: the pointers in it are to device registers, which any CPU may use;
+// that each redistributor has one user at a time is said at `Redistributor`.
+unsafe impl Send for GicV3 {}
+// SAFETY: as for `Send`; what all CPUs share is under a lock or atomic.
+unsafe impl Sync for GicV3 {}
+
+impl GicV3 {
+    /// Finds the redistributor of each CPU and sets the distributor up: every
+    /// shared interrupt off, nothing pending or active. No CPU's own part is
+    /// touched. Allocates; boot CPU, once.
+    ///
+    /// * `distributor` — address of the distributor's registers
+    /// * `redistributors` — regions of redistributors, in any order
+    /// * `stride` — the device tree's `redistributor-stride` in bytes, where it
+    ///   has one
+    /// * `cpus` — the affinity of each CPU, by CPU number
+    ///
+    /// A CPU without a redistributor is no error yet: [`early_init_cpu`](crate::platform::IrqChip::early_init_cpu)
+    /// refuses it.
+    ///
+    /// # Errors
+    /// [`GicInitError`] if this is no GICv3, doesn't get ready, or can't reach
+    /// every CPU.
+    ///
+    /// # Safety
+    /// The addresses must be those of a GICv3, mapped as device memory for ever,
+    /// and used by nobody else; each region must hold redistributors without a
+    /// gap up to the one that says it is the last, or to its end.
+    pub unsafe fn new(
+        distributor: u64,
+        redistributors: &[Range<u64>],
+        stride: Option<u64>,
+        cpus: &[Mpidr],
+    ) -> Result<GicV3, GicInitError> {
+        if cpus.len() > MAX_CPUS {
+            return Err(GicInitError::TooManyCpus(cpus.len()));
+        }
+        let mut found = Vec::new();
+        for region in redistributors {
+            // SAFETY: promised by the caller.
+            unsafe { Redistributor::walk(region, stride, |one| found.push(one)) }?;
+        }
+        let interfaces = found.len();
+        found.sort_unstable_by_key(Redistributor::mpidr);
+        let cpus: Vec<PerCpu> = cpus
+            .iter()
+            .map(|&mpidr| PerCpu {
+                mpidr,
+                redistributor: found
+                    .binary_search_by_key(&mpidr, Redistributor::mpidr)
+                    .ok()
+                    .map(|at| found[at]),
+                sgi_writes: CachePadded([const { AtomicU64::new(0) }; SGI_COUNT]),
+            })
+            .collect();
+
+        // SAFETY: promised by the caller.
+        let distributor = unsafe { Distributor::new(distributor) }?;
+        let reachable = cpus.iter().enumerate().filter_map(|(at, cpu)| {
+            let number = CpuId::new(at)?;
+            cpu.redistributor.map(|_| (number, cpu.mpidr))
+        });
+        let fan_out = FanOut::new(reachable, interfaces, distributor.range_selector())?;
+        let me = this_mpidr();
+        if fan_out.cpu_of(me).is_none() {
+            return Err(GicInitError::ThisCpuUnknown(me));
+        }
+        Ok(GicV3 {
+            distributor,
+            cpus,
+            fan_out,
+            interfaces,
+        })
+    }
+
+    /// How many CPU interfaces the GIC has, those of CPUs that the device tree
+    /// doesn't list included.
+    pub const fn interfaces(&self) -> usize {
+        self.interfaces
+    }
+}

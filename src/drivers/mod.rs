@@ -1,0 +1,9 @@
+//! The devices: interrupt controller and serial consoles.
+//!
+//! Each driver implements a trait of [`crate::platform`]. Addresses come from
+//! the device tree (the early console's from the build); whoever makes a driver
+//! promises that they are mapped as device memory and nobody else's.
+
+pub mod early;
+pub mod gicv3;
+pub mod pl011;

@@ -1,0 +1,201 @@
+//! The console: an Arm PL011 UART.
+//!
+//! The baud rate is left as firmware set it: what clock feeds the divider is
+//! often known to nobody else. Only what a driver must have is turned on, and
+//! only if it isn't.
+//!
+//! # Concurrency
+//! The caller holds the console lock, or has broken it on the way to its last
+//! words. In the second case two CPUs may be here at once: each access is a
+//! single load or store of a device register, and the worst that can happen is a
+//! byte that is lost or printed between two others.
+//!
+//! # Sources
+//! DDI 0183, PrimeCell UART (PL011) technical reference manual: UARTCR,
+//! UARTLCR_H, UARTFR, UARTIMSC.
+
+use core::ptr::{self, NonNull};
+use core::time::Duration;
+
+use arm_pl011_uart::{FifoLevel, Interrupts, PL011Registers, Uart, UniqueMmioPointer};
+use safe_mmio::fields::ReadPureWrite;
+
+use crate::arch::aarch64::timer;
+use crate::platform::Console;
+use crate::sync::atomic::{AtomicBool, Ordering};
+
+/// How long [`Console::put`] waits for room; at 9600 baud a byte takes 1 ms.
+const ROOM_LIMIT: Duration = Duration::from_millis(10);
+
+/// Bytes in the receive FIFO: how many bad ones there can be in a row.
+const FIFO_LEN: usize = 32;
+
+/// Offsets of the two registers that the crate keeps to itself.
+const LINE_CONTROL: usize = 0x2c;
+const CONTROL: usize = 0x30;
+
+/// UARTLCR_H: FIFOs on; eight data bits. No parity and one stop bit are 0.
+const FIFOS: u32 = 1 << 4;
+const EIGHT_BITS: u32 = 0b11 << 5;
+
+/// UARTCR: the UART, its transmitter and its receiver are on.
+const UART_ON: u32 = 1 << 0;
+const ALL_ON: u32 = 1 << 9 | 1 << 8 | UART_ON;
+
+/// What there is to take note of when a byte has come: the FIFO has reached its
+/// level, or holds fewer and nothing more has come for 32 bits' time.
+const RECEIVE: Interrupts = Interrupts::RXI.union(Interrupts::RTI);
+
+/// Turns the UART on as far as it isn't, the baud rate left alone.
+///
+/// At reset it is off, without FIFOs and with five data bits; QEMU's prints all
+/// the same, and complains. Firmware that used it has done all this.
+///
+/// # Safety
+/// `base` must be a PL011, mapped as device memory (or the MMU is off), and
+/// no other pointer to it in use.
+pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
+    let word = base.cast::<ReadPureWrite<u32>>();
+    // SAFETY: the register lies within the PL011's.
+    let control = unsafe { word.byte_add(CONTROL) };
+    // SAFETY: promised by the caller.
+    let mut control = unsafe { UniqueMmioPointer::new(control) };
+    // SAFETY: the register lies within the PL011's.
+    let line = unsafe { word.byte_add(LINE_CONTROL) };
+    // SAFETY: promised by the caller; it is not the register above.
+    let mut line = unsafe { UniqueMmioPointer::new(line) };
+
+    if line.read() & FIFOS == 0 {
+        let format = match line.read() {
+            0 => EIGHT_BITS,
+            set_by_firmware => set_by_firmware,
+        };
+        // The line control register may only change while the UART is off, and
+        // it goes off in the middle of firmware's last byte if it isn't idle. If
+        // it stays busy we can but go on.
+        // SAFETY: promised by the caller; it reads one register, which neither
+        // of the two above is.
+        let device = Uart::new(unsafe { UniqueMmioPointer::new(base) });
+        timer::poll(ROOM_LIMIT, || !device.is_busy());
+        let was = control.read();
+        control.write(was & !UART_ON);
+        line.write(format | FIFOS);
+        control.write(was);
+    }
+    if control.read() & ALL_ON != ALL_ON {
+        control.modify(|value| value | ALL_ON);
+    }
+}
+
+/// A PL011.
+#[derive(Debug)]
+pub struct Pl011 {
+    base: NonNull<PL011Registers>,
+    /// There was no room for a whole [`ROOM_LIMIT`], and none since. A hint of
+    /// the console lock's holder to the next: nothing pairs with it.
+    stuck: AtomicBool,
+}
+
+// SAFETY: the pointer is to device registers, which any CPU may use.
+unsafe impl Send for Pl011 {}
+// SAFETY: as for `Send`; who is here at once is said at the module.
+unsafe impl Sync for Pl011 {}
+
+impl Pl011 {
+    /// Takes the UART at `base` over from firmware, turns it on, its interrupts
+    /// off.
+    ///
+    /// # Errors
+    /// [`Pl011Error::BadAddress`] if there can't be one.
+    ///
+    /// # Safety
+    /// `base` must be the address of a PL011's registers, mapped as device
+    /// memory for ever. Only the early console may use it too, and not at the
+    /// same time.
+    pub unsafe fn new(base: u64) -> Result<Pl011, Pl011Error> {
+        let base = registers_at(base)?;
+        // SAFETY: promised by the caller.
+        unsafe { turn_on(base) };
+        let uart = Pl011 {
+            base,
+            stuck: AtomicBool::new(false),
+        };
+        let mut device = uart.device();
+        device.set_interrupt_masks(Interrupts::empty());
+        device.clear_interrupts(Interrupts::all());
+        device.set_interrupt_fifo_levels(FifoLevel::Bytes4, FifoLevel::Bytes4);
+        Ok(uart)
+    }
+
+    fn device(&self) -> Uart<'_> {
+        // SAFETY: the caller of `new` promised that it is a PL011; two at once
+        // are made only in a panic, and harmless (see the module).
+        Uart::new(unsafe { UniqueMmioPointer::new(self.base) })
+    }
+}
+
+/// Why there can't be a UART.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pl011Error {
+    /// The address is 0 or not one of a word.
+    BadAddress(u64),
+}
+
+impl core::fmt::Display for Pl011Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::BadAddress(address) => {
+                write!(f, "{address:#x} can not be the address of a PL011")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Pl011Error {}
+
+/// The pointer to a PL011 at `base`.
+pub(super) fn registers_at(base: u64) -> Result<NonNull<PL011Registers>, Pl011Error> {
+    let bad = Pl011Error::BadAddress(base);
+    let address = usize::try_from(base).map_err(|_| bad)?;
+    NonNull::new(ptr::with_exposed_provenance_mut::<PL011Registers>(address))
+        .filter(|pointer| pointer.is_aligned())
+        .ok_or(bad)
+}
+
+/// Sends `byte` if there is room within 10 ms, or at once if not `patient`.
+pub(super) fn send(device: &mut Uart<'_>, byte: u8, patient: bool) -> bool {
+    let limit = if patient { ROOM_LIMIT } else { Duration::ZERO };
+    let room = timer::poll(limit, || !device.is_tx_fifo_full());
+    if room {
+        device.write_word(byte);
+    }
+    room
+}
+
+impl Console for Pl011 {
+    fn put(&self, byte: u8) -> bool {
+        let patient = !self.stuck.load(Ordering::Relaxed);
+        let sent = send(&mut self.device(), byte, patient);
+        if sent != patient {
+            self.stuck.store(!sent, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// A byte that arrived damaged (overrun, framing, parity, break) is skipped.
+    fn get(&self) -> Option<u8> {
+        let mut device = self.device();
+        (0..FIFO_LEN)
+            .find_map(|_| device.read_word().ok())
+            .flatten()
+    }
+
+    fn enable_receive_interrupt(&self, on: bool) {
+        let mask = if on { RECEIVE } else { Interrupts::empty() };
+        self.device().set_interrupt_masks(mask);
+    }
+
+    fn clear_receive_interrupt(&self) {
+        self.device().clear_interrupts(RECEIVE);
+    }
+}
