@@ -6,5 +6,6 @@ extern crate alloc;
 pub mod config;
 pub mod cpu;
 pub mod platform;
+pub mod shell;
 pub mod sync;
 pub mod time;
