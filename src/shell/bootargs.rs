@@ -1,19 +1,19 @@
-//! The kernel command line, read as Linux reads it.
+//! What the kernel command line asks for, in Linux's words.
 //!
-//! Words are separated by white space; double quotes protect it, around a value
-//! (`init="a; b"`) or around the whole word (`"init=a; b"`). A double quote can't
-//! be escaped. Later words win over earlier ones, `--` ends what is ours, and a
-//! word that we don't know is no error: boot loaders add their own.
+//! Later words win over earlier ones, `--` ends what is ours, and a word that we
+//! don't know is no error: boot loaders add their own. How a line is split into
+//! words is in `words`.
 //!
 //! A *bad* value of a word that we do know changes nothing, and is reported:
 //! [`BootArgs::errors`] reads the line again and yields one typed error for each.
 //! Nothing here allocates, so it works before there is a heap.
 //!
 //! # Sources
-//! Linux `Documentation/admin-guide/kernel-parameters.txt`; `lib/cmdline.c`,
-//! `next_arg`.
+//! Linux `Documentation/admin-guide/kernel-parameters.txt`.
 
 use core::fmt;
+
+use super::words::{BootArg, words};
 
 /// The arguments that the kernel knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,22 +72,6 @@ impl<'a> BootArgs<'a> {
     }
 }
 
-/// One word of the command line: `name` or `name=value`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BootArg<'a> {
-    /// What stands before the first `=`.
-    pub name: &'a str,
-    /// What stands behind it, its quotes taken off.
-    pub value: Option<&'a str>,
-}
-
-impl fmt::Display for BootArg<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
-        self.value.map_or(Ok(()), |value| write!(f, "={value}"))
-    }
-}
-
 /// A word that is ours with a value that isn't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootArgError<'a> {
@@ -134,7 +118,7 @@ enum Setting<'a> {
 }
 
 fn settings(line: &str) -> impl Iterator<Item = Result<Setting<'_>, BootArgError<'_>>> {
-    Words { rest: line }
+    words(line)
         .take_while(|arg| arg.name != "--")
         .map(|arg| interpret(arg).map_err(|kind| BootArgError { arg, kind }))
 }
@@ -164,93 +148,12 @@ fn number(text: &str) -> Result<usize, BootArgErrorKind> {
     text.parse().map_err(|_| BootArgErrorKind::NotANumber)
 }
 
-/// The words of a command line.
-struct Words<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = BootArg<'a>;
-
-    fn next(&mut self) -> Option<BootArg<'a>> {
-        let rest = self.rest.trim_ascii_start();
-        if rest.is_empty() {
-            return None;
-        }
-        let unquoted = rest.strip_prefix('"');
-        let body = unquoted.unwrap_or(rest);
-
-        let mut in_quotes = unquoted.is_some();
-        let end = body
-            .bytes()
-            .position(|byte| {
-                in_quotes ^= byte == b'"';
-                byte.is_ascii_whitespace() && !in_quotes
-            })
-            .unwrap_or(body.len());
-        let (word, rest) = body.split_at(end);
-        self.rest = rest;
-
-        // An `=` in front is part of the name, as in Linux.
-        let equals = word.bytes().skip(1).position(|byte| byte == b'=');
-        let strip_end = |text: &'a str| text.strip_suffix('"').unwrap_or(text);
-        Some(match equals {
-            Some(equals) => {
-                let (name, value) = (&word[..=equals], &word[equals + 2..]);
-                let value = match value.strip_prefix('"') {
-                    Some(value) => strip_end(value),
-                    None if unquoted.is_some() => strip_end(value),
-                    None => value,
-                };
-                BootArg {
-                    name,
-                    value: Some(value),
-                }
-            }
-            None => BootArg {
-                name: if unquoted.is_some() {
-                    strip_end(word)
-                } else {
-                    word
-                },
-                value: None,
-            },
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
     use super::*;
     use std::string::{String, ToString};
     use std::vec::Vec;
-
-    fn words(line: &str) -> Vec<(&str, Option<&str>)> {
-        Words { rest: line }
-            .map(|arg| (arg.name, arg.value))
-            .collect()
-    }
-
-    #[test]
-    fn words_split_as_in_linux() {
-        assert_eq!(words(""), []);
-        assert_eq!(words(" \t\n "), []);
-        assert_eq!(words("quiet  a=b "), [("quiet", None), ("a", Some("b"))]);
-        assert_eq!(words("a=\"b c\" d"), [("a", Some("b c")), ("d", None)]);
-        assert_eq!(words("\"a=b c\" d"), [("a", Some("b c")), ("d", None)]);
-        assert_eq!(words("\"a b\" c"), [("a b", None), ("c", None)]);
-        assert_eq!(words("a=\"b c"), [("a", Some("b c"))]);
-        assert_eq!(words("a="), [("a", Some(""))]);
-        assert_eq!(words("a=\""), [("a", Some(""))]);
-        assert_eq!(words("\""), [("", None)]);
-        assert_eq!(words("=x"), [("=x", None)]);
-        assert_eq!(words("=x=y"), [("=x", Some("y"))]);
-        assert_eq!(words("a=b=c"), [("a", Some("b=c"))]);
-        // Quotes in the middle protect, and stay.
-        assert_eq!(words("a=b\" \"c d"), [("a", Some("b\" \"c")), ("d", None)]);
-        assert_eq!(words("é=\"ü ö\""), [("é", Some("ü ö"))]);
-    }
 
     #[test]
     fn arguments_are_understood() {

@@ -38,14 +38,16 @@ mod options;
 mod screen;
 mod status;
 mod syntax;
+mod words;
 
-pub use bootargs::{BootArg, BootArgError, BootArgErrorKind, BootArgs};
+pub use bootargs::{BootArgError, BootArgErrorKind, BootArgs};
 pub use command::run_line;
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
 pub use errno::{Errno, Failure};
 pub use machine::{CpuInfo, CpuState, Machine, Masks, StepRow, StopReport};
 pub use status::{Outcome, Report, Status};
+pub use words::BootArg;
 
 use editor::Editor;
 

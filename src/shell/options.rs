@@ -82,50 +82,74 @@ pub(super) fn parse_options<'a>(
     table: &[Opt],
     args: &'a [String],
 ) -> Result<Parsed<'a>, OptionError<'a>> {
-    let known = || table.iter().chain([&HELP]);
     let mut parsed = Parsed::default();
     let mut words = args.iter().map(String::as_str);
     while let Some(word) = words.next() {
         if word == "--" {
             parsed.operands.extend(words.by_ref());
-        } else if let Some(body) = word.strip_prefix("--") {
-            let (name, value) = match body.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (body, None),
-            };
-            let option = known()
-                .find(|option| option.long == name)
-                .ok_or(OptionError::Unrecognized(word))?;
-            let value = match (option.value, value) {
-                (Some(_), Some(value)) => value,
-                (Some(_), None) => words
-                    .next()
-                    .ok_or(OptionError::LongNeedsValue(option.long))?,
-                (None, None) => "",
-                (None, Some(_)) => return Err(OptionError::LongTakesNoValue(option.long)),
-            };
-            parsed.options.push((option.short, value));
+        } else if word.starts_with("--") {
+            parsed.options.push(long(table, word, &mut words)?);
         } else if let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
-            let mut letters = letters.chars();
-            while let Some(short) = letters.next() {
-                let option = known()
-                    .find(|option| option.short == short)
-                    .ok_or(OptionError::Invalid(short))?;
-                let value = match (option.value, letters.as_str()) {
-                    (None, _) => "",
-                    (Some(_), "") => words.next().ok_or(OptionError::ShortNeedsValue(short))?,
-                    (Some(_), rest) => {
-                        letters = "".chars();
-                        rest
-                    }
-                };
-                parsed.options.push((short, value));
-            }
+            short(table, letters, &mut words, &mut parsed.options)?;
         } else {
             parsed.operands.push(word);
         }
     }
     Ok(parsed)
+}
+
+/// The option in `table`, or [`HELP`], that `is_it` knows.
+fn find(table: &[Opt], is_it: impl Fn(&Opt) -> bool) -> Option<&Opt> {
+    table.iter().chain([&HELP]).find(|option| is_it(option))
+}
+
+/// Takes the long option `word`, and its value from `words` if that is there.
+fn long<'a>(
+    table: &[Opt],
+    word: &'a str,
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Result<(char, &'a str), OptionError<'a>> {
+    let body = &word[2..];
+    let (name, given) = match body.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (body, None),
+    };
+    let option =
+        find(table, |option| option.long == name).ok_or(OptionError::Unrecognized(word))?;
+    let value = match (option.value, given) {
+        (None, None) => "",
+        (None, Some(_)) => return Err(OptionError::LongTakesNoValue(option.long)),
+        (Some(_), given) => given
+            .or_else(|| words.next())
+            .ok_or(OptionError::LongNeedsValue(option.long))?,
+    };
+    Ok((option.short, value))
+}
+
+/// Takes the joined short options `letters` into `options`; the first that has a
+/// value takes the rest as its value, or the next of `words`.
+fn short<'a>(
+    table: &[Opt],
+    letters: &'a str,
+    words: &mut impl Iterator<Item = &'a str>,
+    options: &mut Vec<(char, &'a str)>,
+) -> Result<(), OptionError<'a>> {
+    let mut letters = letters.chars();
+    while let Some(letter) = letters.next() {
+        let option =
+            find(table, |option| option.short == letter).ok_or(OptionError::Invalid(letter))?;
+        if option.value.is_none() {
+            options.push((letter, ""));
+            continue;
+        }
+        let rest = Some(letters.as_str()).filter(|rest| !rest.is_empty());
+        let value = rest
+            .or_else(|| words.next())
+            .ok_or(OptionError::ShortNeedsValue(letter))?;
+        options.push((letter, value));
+        break;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
