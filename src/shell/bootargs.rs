@@ -1,0 +1,224 @@
+//! What the kernel command line asks for, in Linux's words.
+//!
+//! Later words win over earlier ones, `--` ends what is ours, and a word that we
+//! don't know is no error: boot loaders add their own. How a line is split into
+//! words is in `words`.
+//!
+//! A *bad* value of a word that we do know changes nothing, and is reported:
+//! [`BootArgs::errors`] reads the line again and yields one typed error for each.
+//! Nothing here allocates, so it works before there is a heap.
+//!
+//! # Sources
+//! Linux `Documentation/admin-guide/kernel-parameters.txt`.
+
+use core::fmt;
+
+use super::words::{BootArg, words};
+
+/// The arguments that the kernel knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BootArgs<'a> {
+    /// `init=`: a sequence of shell commands to run after boot.
+    pub init: Option<&'a str>,
+    /// `maxcpus=N`: bring up no more than `N` CPUs at boot; `nosmp` is `maxcpus=0`.
+    /// See [`BootArgs::boot_cpus`].
+    pub maxcpus: Option<usize>,
+    /// `exit=semihosting`: end with an exit status for whoever runs the
+    /// emulator, not with a power-off.
+    pub exit_semihosting: bool,
+    /// `loglevel=N`, 0 (emergencies only) to 7 (everything).
+    pub loglevel: Option<u8>,
+    line: &'a str,
+}
+
+impl<'a> BootArgs<'a> {
+    /// The arguments in `line`; what is wrong in it is skipped (see
+    /// [`BootArgs::errors`]).
+    pub fn parse(line: &'a str) -> BootArgs<'a> {
+        let mut args = BootArgs {
+            line,
+            ..BootArgs::default()
+        };
+        for setting in settings(line).filter_map(Result::ok) {
+            match setting {
+                Setting::Init(commands) => args.init = Some(commands),
+                Setting::MaxCpus(count) => args.maxcpus = Some(count),
+                Setting::ExitSemihosting => args.exit_semihosting = true,
+                Setting::LogLevel(level) => args.loglevel = Some(level),
+                Setting::Unknown(_) => {}
+            }
+        }
+        args
+    }
+
+    /// How many CPUs to have online after boot, the boot CPU counted, or `None`
+    /// for all. The others stay off until they are asked for. `maxcpus=0` and
+    /// `nosmp` mean the boot CPU alone.
+    pub fn boot_cpus(&self) -> Option<usize> {
+        self.maxcpus.map(|count| count.max(1))
+    }
+
+    /// What is wrong with the line, in its order.
+    pub fn errors(&self) -> impl Iterator<Item = BootArgError<'a>> + use<'a> {
+        settings(self.line).filter_map(Result::err)
+    }
+
+    /// The words that are not ours, in their order.
+    pub fn unknown(&self) -> impl Iterator<Item = BootArg<'a>> + use<'a> {
+        settings(self.line).filter_map(|setting| match setting {
+            Ok(Setting::Unknown(arg)) => Some(arg),
+            _ => None,
+        })
+    }
+}
+
+/// A word that is ours with a value that isn't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootArgError<'a> {
+    /// The word.
+    pub arg: BootArg<'a>,
+    /// What is wrong with it.
+    pub kind: BootArgErrorKind,
+}
+
+/// What can be wrong with a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootArgErrorKind {
+    /// It needs a value and has none.
+    MissingValue,
+    /// It takes no value and has one.
+    UnexpectedValue,
+    /// The value is not a decimal number, or too large for one.
+    NotANumber,
+    /// The value is none of those that it may have.
+    BadValue,
+}
+
+impl fmt::Display for BootArgError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problem = match self.kind {
+            BootArgErrorKind::MissingValue => "needs a value",
+            BootArgErrorKind::UnexpectedValue => "takes no value",
+            BootArgErrorKind::NotANumber => "not a number",
+            BootArgErrorKind::BadValue => "no such value",
+        };
+        write!(f, "boot argument '{}' ignored: {problem}", self.arg)
+    }
+}
+
+impl core::error::Error for BootArgError<'_> {}
+
+/// What one word asks for.
+enum Setting<'a> {
+    Init(&'a str),
+    MaxCpus(usize),
+    ExitSemihosting,
+    LogLevel(u8),
+    Unknown(BootArg<'a>),
+}
+
+fn settings(line: &str) -> impl Iterator<Item = Result<Setting<'_>, BootArgError<'_>>> {
+    words(line)
+        .take_while(|arg| arg.name != "--")
+        .map(|arg| interpret(arg).map_err(|kind| BootArgError { arg, kind }))
+}
+
+fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
+    let value = arg.value.ok_or(BootArgErrorKind::MissingValue);
+    match arg.name {
+        "init" => Ok(Setting::Init(value?)),
+        "maxcpus" => number(value?).map(Setting::MaxCpus),
+        "nosmp" if value.is_ok() => Err(BootArgErrorKind::UnexpectedValue),
+        "nosmp" => Ok(Setting::MaxCpus(0)),
+        "exit" if value? == "semihosting" => Ok(Setting::ExitSemihosting),
+        "exit" => Err(BootArgErrorKind::BadValue),
+        "loglevel" => match u8::try_from(number(value?)?) {
+            Ok(level @ 0..=7) => Ok(Setting::LogLevel(level)),
+            _ => Err(BootArgErrorKind::BadValue),
+        },
+        _ => Ok(Setting::Unknown(arg)),
+    }
+}
+
+fn number(text: &str) -> Result<usize, BootArgErrorKind> {
+    // `parse` alone would let a plus sign through.
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(BootArgErrorKind::NotANumber);
+    }
+    text.parse().map_err(|_| BootArgErrorKind::NotANumber)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    #[test]
+    fn arguments_are_understood() {
+        let line = "console=ttyAMA0 init=\"chcpu -e 1; echo 'a; b'\" maxcpus=2 \
+                    exit=semihosting loglevel=7 root=/dev/vda";
+        let args = BootArgs::parse(line);
+        assert_eq!(args.init, Some("chcpu -e 1; echo 'a; b'"));
+        assert_eq!((args.maxcpus, args.boot_cpus()), (Some(2), Some(2)));
+        assert!(args.exit_semihosting);
+        assert_eq!(args.loglevel, Some(7));
+        assert_eq!(args.errors().count(), 0);
+        let unknown: Vec<String> = args.unknown().map(|arg| arg.to_string()).collect();
+        assert_eq!(unknown, ["console=ttyAMA0", "root=/dev/vda"]);
+        assert_eq!(BootArgs::parse(""), BootArgs::default());
+    }
+
+    #[test]
+    fn maxcpus_0_and_nosmp_leave_the_boot_cpu() {
+        assert_eq!(BootArgs::parse("maxcpus=0").boot_cpus(), Some(1));
+        assert_eq!(BootArgs::parse("nosmp").boot_cpus(), Some(1));
+        assert_eq!(BootArgs::parse("nosmp maxcpus=3").boot_cpus(), Some(3));
+        assert_eq!(BootArgs::parse("maxcpus=3 nosmp").boot_cpus(), Some(1));
+        assert_eq!(BootArgs::parse("").boot_cpus(), None);
+    }
+
+    #[test]
+    fn a_bad_value_is_reported_and_changes_nothing() {
+        use BootArgErrorKind::{BadValue, MissingValue, NotANumber, UnexpectedValue};
+        for (line, kind) in [
+            ("maxcpus=x", NotANumber),
+            ("maxcpus=", NotANumber),
+            ("maxcpus=-1", NotANumber),
+            ("maxcpus=+1", NotANumber),
+            ("maxcpus=99999999999999999999999", NotANumber),
+            ("maxcpus", MissingValue),
+            ("nosmp=1", UnexpectedValue),
+            ("init", MissingValue),
+            ("exit", MissingValue),
+            ("exit=never", BadValue),
+            ("loglevel=8", BadValue),
+            ("loglevel=300", BadValue),
+            ("loglevel=a", NotANumber),
+        ] {
+            let args = BootArgs::parse(line);
+            assert_eq!(
+                args,
+                BootArgs {
+                    line,
+                    ..BootArgs::default()
+                }
+            );
+            let kinds: Vec<_> = args.errors().map(|error| error.kind).collect();
+            assert_eq!(kinds, [kind], "{line}");
+        }
+    }
+
+    #[test]
+    fn later_ones_win_and_two_dashes_end_it() {
+        let args =
+            BootArgs::parse("maxcpus=2 maxcpus=4 maxcpus=x init=a init=b -- init=c maxcpus=1");
+        assert_eq!((args.maxcpus, args.init), (Some(4), Some("b")));
+        let error = args.errors().next().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "boot argument 'maxcpus=x' ignored: not a number"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! The commands that are a few lines each.
+
+use alloc::format;
+use core::fmt;
+
+use super::command::{commands, complain, print_help};
+use super::errno::Failure;
+use super::machine::{Machine, StepRow, StopReport};
+use super::options::Parsed;
+use super::status::{Outcome, Status};
+use crate::cpu::CpuId;
+
+/// `help`: the command table, or one row of it at length.
+pub(super) fn help<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+    let table = commands::<M>();
+    let Some(name) = args.operands.first() else {
+        for row in &table {
+            let usage = format!("{} {}", row.name, row.usage);
+            machine.write(format_args!("{usage:18} {}\n", row.help));
+        }
+        return Outcome::Continue(Status::SUCCESS);
+    };
+    let Some(row) = table.iter().find(|row| row.name == *name) else {
+        complain(machine, "help", format_args!("no such command: {name}"));
+        return Outcome::Continue(Status::FAILURE);
+    };
+    print_help(machine, row);
+    Outcome::Continue(Status::SUCCESS)
+}
+
+/// `states`: number and name as in Linux's `cpu/hotplug/states`, then what Linux
+/// has not: the counters, and why a side is empty.
+pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
+    for row in machine.steps() {
+        let StepRow {
+            number, ups, downs, ..
+        } = row;
+        let colon = if row.group.is_empty() { "" } else { ":" };
+        let name = format!("{}{colon}{}", row.group, row.name);
+        machine.write(format_args!(
+            "{number:3}: {name:22} up {ups:<6} down {downs:<6} past "
+        ));
+        if row.past.is_empty() {
+            machine.write(format_args!("none"));
+        } else {
+            machine.write(format_args!("{}", row.past));
+        }
+        if !row.unbalanced.is_empty() {
+            machine.write(format_args!("; UNBALANCED on {}", row.unbalanced));
+        }
+        for (side, missing) in [("startup", row.no_startup), ("teardown", row.no_teardown)] {
+            if let Some(reason) = missing {
+                machine.write(format_args!("; no {side}: {reason}"));
+            }
+        }
+        machine.write(format_args!("\n"));
+    }
+    Outcome::Continue(Status::SUCCESS)
+}
+
+/// `stop`: one still point, timed.
+pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
+    let StopReport {
+        to_fn_ns,
+        whole_ns,
+        irqs_off_ns,
+    } = match machine.stop() {
+        Ok(report) => report,
+        Err(error) => {
+            complain(machine, "stop", format_args!("{} ({error})", error.errno()));
+            return Outcome::Continue(Status::FAILURE);
+        }
+    };
+    machine.write(format_args!(
+        "Time to fn:       {:>14} us\n",
+        Micros(to_fn_ns)
+    ));
+    machine.write(format_args!(
+        "Whole:            {:>14} us\n",
+        Micros(whole_ns)
+    ));
+    for (cpu, ns) in irqs_off_ns {
+        let cpu = cpu.index();
+        machine.write(format_args!(
+            "IRQs off CPU {cpu:<4} {:>14} us\n",
+            Micros(ns)
+        ));
+    }
+    Outcome::Continue(Status::SUCCESS)
+}
+
+/// Nanoseconds, printed as microseconds.
+struct Micros(u64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{:03}", self.0 / 1000, self.0 % 1000))
+    }
+}
+
+/// `trace`: the hotplug walks of one CPU, or of all.
+pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+    let cpu = match args.operands.first() {
+        None => None,
+        Some(word) => match existing_cpu(machine, word) {
+            Some(cpu) => Some(cpu),
+            None => {
+                complain(machine, "trace", format_args!("CPU {word} does not exist"));
+                return Outcome::Continue(Status::FAILURE);
+            }
+        },
+    };
+    machine.trace(cpu);
+    Outcome::Continue(Status::SUCCESS)
+}
+
+/// The CPU of this number, if it is one and there is such a CPU.
+fn existing_cpu<M: Machine>(machine: &M, word: &str) -> Option<CpuId> {
+    // `parse` alone would let a plus sign through.
+    let digits = word.bytes().all(|byte| byte.is_ascii_digit());
+    let cpu = CpuId::new(word.parse().ok().filter(|_| digits)?)?;
+    machine.masks().present.contains(cpu).then_some(cpu)
+}
+
+/// `echo`: its words, a space between them.
+pub(super) fn echo<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+    machine.write(format_args!("{}\n", args.operands.join(" ")));
+    Outcome::Continue(Status::SUCCESS)
+}
+
+/// `poweroff`: tells the caller.
+pub(super) fn poweroff<M: Machine>(_: &M, _: &Parsed<'_>) -> Outcome {
+    Outcome::PowerOff
+}
+
+/// `reboot`: tells the caller.
+pub(super) fn reboot<M: Machine>(_: &M, _: &Parsed<'_>) -> Outcome {
+    Outcome::Reboot
+}

@@ -1,0 +1,133 @@
+//! `chcpu`: CPUs up and down, with util-linux's options and messages.
+//!
+//! In one thing it is stricter than util-linux: the list is checked whole before
+//! the first CPU is touched, so a list with a CPU that doesn't exist changes
+//! nothing. From there on each CPU is an operation of its own, lowest number
+//! first: one that fails doesn't hold up the next, and the status says whether
+//! all ([`Status::FAILURE`]) or some of them ([`Status::PARTIAL`]) failed.
+//!
+//! # Sources
+//! util-linux chcpu(8).
+
+use super::command::{bad_usage, complain};
+use super::cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
+use super::errno::Failure;
+use super::machine::Machine;
+use super::options::{Opt, Parsed};
+use super::status::{Outcome, Status};
+use crate::cpu::{CpuId, CpuMask};
+
+/// The name, as messages have it.
+const NAME: &str = "chcpu";
+
+/// The options of `chcpu`.
+pub(super) const OPTIONS: [Opt; 2] = [
+    Opt {
+        short: 'e',
+        long: "enable",
+        value: Some("cpu-list"),
+        help: "enable cpus",
+    },
+    Opt {
+        short: 'd',
+        long: "disable",
+        value: Some("cpu-list"),
+        help: "disable cpus",
+    },
+];
+
+/// Runs `chcpu`.
+pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+    // Of one option given twice the last counts, as in util-linux.
+    let Some(&(action, list)) = args.options.last() else {
+        return bad_usage(machine, NAME);
+    };
+    if args.options.iter().any(|(other, _)| *other != action) {
+        complain(
+            machine,
+            NAME,
+            format_args!("mutually exclusive arguments: --disable --enable"),
+        );
+        return Outcome::Continue(Status::FAILURE);
+    }
+    let Some(cpus) = check_list(machine, list) else {
+        return Outcome::Continue(Status::FAILURE);
+    };
+    let failed = cpus
+        .iter()
+        .filter(|cpu| {
+            let done = if action == 'e' {
+                enable(machine, *cpu)
+            } else {
+                disable(machine, *cpu)
+            };
+            !done
+        })
+        .count();
+    Outcome::Continue(if failed == 0 {
+        Status::SUCCESS
+    } else if failed == cpus.count() {
+        Status::FAILURE
+    } else {
+        Status::PARTIAL
+    })
+}
+
+/// The CPUs of `list`, if it is one and all of them exist; else says what is wrong.
+fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
+    let cpus = match parse_cpu_list(list) {
+        Ok(cpus) => cpus,
+        Err(error @ CpuListError { kind, .. }) => {
+            let problem = match kind {
+                CpuListErrorKind::TooLarge => "invalid CPU number in CPU list",
+                _ => "failed to parse CPU list",
+            };
+            complain(machine, NAME, format_args!("{problem}: {list} ({error})"));
+            return None;
+        }
+    };
+    let missing = cpus.without(&machine.masks().present);
+    for cpu in missing.iter() {
+        complain(machine, NAME, format_args!("CPU {cpu} does not exist"));
+    }
+    missing.is_empty().then_some(cpus)
+}
+
+/// Brings `cpu` up; whether it is up now.
+fn enable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
+    if machine.masks().online.contains(cpu) {
+        machine.write(format_args!("CPU {cpu} is already enabled\n"));
+        return true;
+    }
+    report(machine, cpu, "enable", machine.cpu_up(cpu))
+}
+
+/// Takes `cpu` down; whether it is down now.
+fn disable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
+    let online = machine.masks().online;
+    if !online.contains(cpu) {
+        machine.write(format_args!("CPU {cpu} is already disabled\n"));
+        return true;
+    }
+    if online == CpuMask::of(cpu) {
+        complain(
+            machine,
+            NAME,
+            format_args!("CPU {cpu} disable failed (last enabled CPU)"),
+        );
+        return false;
+    }
+    report(machine, cpu, "disable", machine.cpu_down(cpu))
+}
+
+fn report<M: Machine>(machine: &M, cpu: CpuId, action: &str, result: Result<(), M::Error>) -> bool {
+    match result {
+        Ok(()) => machine.write(format_args!("CPU {cpu} {action}d\n")),
+        Err(ref error) => complain(
+            machine,
+            NAME,
+            format_args!("CPU {cpu} {action} failed: {} ({error})", error.errno()),
+        ),
+    }
+    result.is_ok()
+}

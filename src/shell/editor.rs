@@ -1,0 +1,269 @@
+//! The line editor: `embedded-cli` for the line, our keys in front of it.
+//!
+//! The crate keeps the line, the cursor, the echo and the history. It was
+//! chosen over `noline`, which first asks the terminal for its size, so it eats
+//! the first bytes of a pipe, and which panics on an `ESC [ R` that it didn't
+//! ask for. What version 0.2 leaves open is closed here:
+//!
+//! - *Keys.* The crate takes the DEL that most terminals send for Backspace as
+//!   text, prints SS3 arrows as letters, has no Home, End, Delete and no Ctrl
+//!   keys, lets a broken escape sequence swallow an Enter, and builds a `str`
+//!   out of overlong UTF-8 without a check, which is undefined behaviour. So
+//!   [`Keys`] decodes, and the crate is fed nothing but valid characters and its
+//!   own complete sequences. A compound key is several of those.
+//! - *The raw line.* The crate hands a processor words, with quotes taken off
+//!   where we need them: `echo "a;b"` must not become two commands. But it
+//!   redraws prompt and line when asked ([`Cli::write`]), through the writer
+//!   that we gave it. To read the line, we have it redrawn into a copy.
+//! - *What doesn't fit.* The crate drops a character for which there is no room.
+//!   We ring the bell, and if Enter follows with no editing key between, refuse
+//!   the line: `chcpu -d 1,2,…` cut off at the limit would be another list.
+//!
+//! A line is drawn on one row; a terminal narrower than that shows its end badly.
+
+use alloc::rc::Rc;
+use alloc::string::String;
+use core::convert::Infallible;
+use core::fmt;
+
+use embedded_cli::cli::{Cli, CliBuilder};
+use embedded_cli::command::RawCommand;
+
+use super::keys::{Key, Keys};
+use super::machine::Machine;
+use super::screen::{Bytes, Mode, Pen, Screen};
+
+/// What stands in front of the line.
+pub const PROMPT: &str = "stillpoint# ";
+
+/// The longest line, in bytes.
+pub const LINE_LIMIT: usize = 512;
+
+/// Bytes for the lines of the history; each takes one more than its length.
+const HISTORY_SIZE: usize = 2048;
+
+/// What the crate draws before the prompt when it redraws: carriage return,
+/// erase in line (ECMA-48, EL 2).
+const REDRAW: &str = "\r\x1b[2K";
+
+/// Cursor to the top left, erase in page (ECMA-48, CUP and ED 2).
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
+
+// The keys that the crate knows, as it knows them.
+const BACKSPACE: &str = "\x08";
+const ENTER: &str = "\r";
+const UP: &str = "\x1b[A";
+const DOWN: &str = "\x1b[B";
+const RIGHT: &str = "\x1b[C";
+const LEFT: &str = "\x1b[D";
+
+/// Why a line was refused at Enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineError {
+    /// It was longer than [`LINE_LIMIT`].
+    TooLong,
+    /// Some of its bytes were not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "line ignored: it is longer than {LINE_LIMIT} bytes"),
+            Self::NotUtf8 => f.write_str("line ignored: it is not UTF-8"),
+        }
+    }
+}
+
+impl core::error::Error for LineError {}
+
+/// A line being edited, and the lines before it.
+pub(super) struct Editor<'m, M: Machine> {
+    cli: Cli<Pen<'m, M>, Infallible, Bytes, Bytes>,
+    screen: Rc<Screen<'m, M>>,
+    keys: Keys,
+    /// What was lost of the line since the last editing key.
+    lost: Option<LineError>,
+}
+
+impl<'m, M: Machine> Editor<'m, M> {
+    /// An editor with an empty line and no history. It draws nothing yet.
+    pub(super) fn new(machine: &'m M) -> Editor<'m, M> {
+        let screen = Screen::new(machine);
+        screen.set_mode(Mode::Discard); // The crate prompts when it is built.
+        let Ok(cli) = CliBuilder::default()
+            .writer(Pen(screen.clone()))
+            .command_buffer(Bytes::new(LINE_LIMIT))
+            .history_buffer(Bytes::new(HISTORY_SIZE))
+            .prompt(PROMPT)
+            .build();
+        screen.set_mode(Mode::Show);
+        Editor {
+            cli,
+            screen,
+            keys: Keys::new(),
+            lost: None,
+        }
+    }
+
+    /// Draws the prompt. For the caller, when it is ready for the next line.
+    pub(super) fn prompt(&self) {
+        self.screen.draw(PROMPT);
+    }
+
+    /// Takes a byte from the console. At Enter it returns the line just as it
+    /// was typed, and begins an empty one.
+    ///
+    /// # Errors
+    /// [`LineError`] at Enter if the line is not all that was sent.
+    pub(super) fn feed(&mut self, byte: u8) -> Result<Option<String>, LineError> {
+        let mut line = Ok(None);
+        for key in self.keys.feed(byte) {
+            if key == Key::Enter {
+                line = self.enter().map(Some);
+            } else if !self.edit(key) {
+                self.screen.draw("\x07");
+            }
+        }
+        line
+    }
+
+    /// Does what `key` asks for; whether it could.
+    fn edit(&mut self, key: Key) -> bool {
+        match key {
+            Key::Char(c) => {
+                let typed = self.press(c.encode_utf8(&mut [0; 4]));
+                if !typed {
+                    self.lost.get_or_insert(LineError::TooLong);
+                }
+                return typed;
+            }
+            Key::Damaged => {
+                self.lost.get_or_insert(LineError::NotUtf8);
+                return false;
+            }
+            Key::Enter | Key::Unknown => return false,
+            _ => self.lost = None,
+        }
+        match key {
+            Key::Backspace => self.press(BACKSPACE),
+            Key::Delete => self.delete(),
+            Key::Left => self.press(LEFT),
+            Key::Right => self.press(RIGHT),
+            Key::Up => self.press(UP),
+            Key::Down => self.press(DOWN),
+            Key::Home => self.press_all(LEFT),
+            Key::End => self.press_all(RIGHT),
+            Key::KillToStart => self.press_all(BACKSPACE),
+            Key::KillToEnd => {
+                while self.delete() {}
+                true
+            }
+            Key::KillWord => self.kill_word(),
+            Key::ClearScreen => {
+                self.screen.draw(CLEAR_SCREEN);
+                // The redrawing leaves the cursor at the end, so it must be there.
+                self.press_all(RIGHT);
+                self.redraw();
+                true
+            }
+            Key::Interrupt => {
+                self.screen.draw("^C\n");
+                self.discard_line();
+                self.prompt();
+                true
+            }
+            Key::Char(_) | Key::Damaged | Key::Enter | Key::Unknown => false,
+        }
+    }
+
+    /// Ends the line. It is in the history from now on, if it wasn't refused.
+    fn enter(&mut self) -> Result<String, LineError> {
+        self.screen.draw("\n");
+        if let Some(error) = self.lost.take() {
+            self.discard_line();
+            return Err(error);
+        }
+        let line = self.text();
+        self.screen.set_mode(Mode::Discard);
+        self.press(ENTER);
+        self.screen.set_mode(Mode::Show);
+        Ok(line)
+    }
+
+    /// Gives the crate a character or a key; whether that did anything. The
+    /// crate draws exactly when something has changed.
+    fn press(&mut self, key: &str) -> bool {
+        self.screen.take_drawn();
+        let mut ignore = RawCommand::processor(|_, _| Ok(()));
+        for byte in key.bytes() {
+            let Ok(()) = self
+                .cli
+                .process_byte::<RawCommand<'_>, _>(byte, &mut ignore);
+        }
+        self.screen.take_drawn()
+    }
+
+    /// Presses `key`, which moves towards an end of the line, until that is reached.
+    fn press_all(&mut self, key: &str) -> bool {
+        while self.press(key) {}
+        true
+    }
+
+    fn delete(&mut self) -> bool {
+        self.press(RIGHT) && self.press(BACKSPACE)
+    }
+
+    /// Takes away the word before the cursor and the spaces behind it.
+    fn kill_word(&mut self) -> bool {
+        let text = self.text();
+        let cursor = self.cursor();
+        let mut before: String = text.chars().take(cursor).collect();
+        before.truncate(before.trim_end().len());
+        let left = before
+            .rfind(char::is_whitespace)
+            .map_or(0, |space| before[..=space].chars().count());
+        for _ in left..cursor {
+            self.press(BACKSPACE);
+        }
+        left < cursor
+    }
+
+    /// How many characters are before the cursor.
+    fn cursor(&mut self) -> usize {
+        self.screen.set_mode(Mode::Discard);
+        let mut cursor = 0;
+        while self.press(LEFT) {
+            cursor += 1;
+        }
+        for _ in 0..cursor {
+            self.press(RIGHT);
+        }
+        self.screen.set_mode(Mode::Show);
+        cursor
+    }
+
+    /// Empties the line without a trace on the console or in the history.
+    fn discard_line(&mut self) {
+        self.screen.set_mode(Mode::Discard);
+        self.press_all(RIGHT);
+        self.press_all(BACKSPACE);
+        self.screen.set_mode(Mode::Show);
+    }
+
+    /// The line as it is.
+    fn text(&mut self) -> String {
+        self.screen.set_mode(Mode::Copy);
+        self.redraw();
+        self.screen.set_mode(Mode::Show);
+        let copy = self.screen.take_copy();
+        copy.strip_prefix(REDRAW)
+            .and_then(|copy| copy.strip_prefix(PROMPT))
+            .expect("BUG: the line is not drawn after the prompt")
+            .into()
+    }
+
+    fn redraw(&mut self) {
+        let Ok(()) = self.cli.write(|_| Ok(()));
+    }
+}

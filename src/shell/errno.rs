@@ -1,0 +1,89 @@
+//! Linux's error numbers, names and texts, for the errors that users see.
+//!
+//! Kernel operations fail with typed errors of their own, which know far more
+//! than a number. At the shell each of them also has the [`Errno`] that Linux
+//! would have returned, because that is what people search for.
+
+use core::fmt;
+
+/// An error as Linux numbers it (asm-generic `errno-base.h` and `errno.h`). Prints as the C
+/// library's `strerror` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Errno {
+    /// EPERM: a policy forbids it.
+    NotPermitted = 1,
+    /// EIO: firmware or hardware failed.
+    Io = 5,
+    /// EAGAIN: it may work when tried again.
+    Again = 11,
+    /// ENOMEM.
+    NoMemory = 12,
+    /// EBUSY: something in use stands against it.
+    Busy = 16,
+    /// ENODEV: no such CPU.
+    NoDevice = 19,
+    /// EINVAL.
+    Invalid = 22,
+    /// EDEADLK: waiting would never end.
+    Deadlock = 35,
+    /// ENOSYS.
+    NotImplemented = 38,
+    /// EOPNOTSUPP: this machine can't do that.
+    NotSupported = 95,
+    /// ETIMEDOUT: a time limit has passed.
+    TimedOut = 110,
+    /// ECANCELED: the caller has given up.
+    Canceled = 125,
+}
+
+impl Errno {
+    /// The number, as Linux has it on arm64.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The name, such as `EBUSY`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotPermitted => "EPERM",
+            Self::Io => "EIO",
+            Self::Again => "EAGAIN",
+            Self::NoMemory => "ENOMEM",
+            Self::Busy => "EBUSY",
+            Self::NoDevice => "ENODEV",
+            Self::Invalid => "EINVAL",
+            Self::Deadlock => "EDEADLK",
+            Self::NotImplemented => "ENOSYS",
+            Self::NotSupported => "EOPNOTSUPP",
+            Self::TimedOut => "ETIMEDOUT",
+            Self::Canceled => "ECANCELED",
+        }
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotPermitted => "Operation not permitted",
+            Self::Io => "Input/output error",
+            Self::Again => "Resource temporarily unavailable",
+            Self::NoMemory => "Cannot allocate memory",
+            Self::Busy => "Device or resource busy",
+            Self::NoDevice => "No such device",
+            Self::Invalid => "Invalid argument",
+            Self::Deadlock => "Resource deadlock avoided",
+            Self::NotImplemented => "Function not implemented",
+            Self::NotSupported => "Operation not supported",
+            Self::TimedOut => "Connection timed out",
+            Self::Canceled => "Operation canceled",
+        })
+    }
+}
+
+/// An error of the kernel that can be shown at the shell. Its `Display` is the
+/// detail that [`Errno`] can't carry: the step, the thread, firmware's code.
+pub trait Failure: fmt::Display {
+    /// What Linux would have returned.
+    fn errno(&self) -> Errno;
+}

@@ -1,0 +1,291 @@
+//! From the bytes of a terminal, or of a pipe, to keys.
+//!
+//! # States
+//!
+//! ```text
+//!            ESC              [                    0x40..=0x7e
+//!  Ground ────────▶ Escape ────────▶ Csi ─────────────────────▶ Ground
+//!    │  ▲             │ O  ────────▶ Ss3 ── any ──────────────▶ Ground
+//!    │  └─────────────┘ anything else
+//!    └── 0xc2..=0xf4 ──▶ Utf8 ── the last continuation byte ──▶ Ground
+//! ```
+//!
+//! # Invariants
+//! - K1: a control byte ends whatever was begun and means itself, so a broken
+//!   sequence never swallows an Enter or a Ctrl-C.
+//! - K2: a [`Key::Char`] is a valid `char` that is not a control character.
+//! - K3: CR, LF and CR LF are one Enter each.
+//! - K4: a byte of text that can't be understood is reported as
+//!   [`Key::Damaged`], never dropped silently: the line isn't what was sent.
+//!
+//! # Sources
+//! ECMA-48 (control sequences); xterm's control sequences (SS3 in application
+//! mode, `~` keys); RFC 3629 (UTF-8).
+
+/// A key, or what stands for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// A character of text.
+    Char(char),
+    /// End of the line.
+    Enter,
+    /// Backspace (both codes), Ctrl-H.
+    Backspace,
+    /// Delete, Ctrl-D.
+    Delete,
+    /// Left, Ctrl-B.
+    Left,
+    /// Right, Ctrl-F.
+    Right,
+    /// Up, Ctrl-P.
+    Up,
+    /// Down, Ctrl-N.
+    Down,
+    /// Home, Ctrl-A.
+    Home,
+    /// End, Ctrl-E.
+    End,
+    /// Ctrl-U.
+    KillToStart,
+    /// Ctrl-K.
+    KillToEnd,
+    /// Ctrl-W.
+    KillWord,
+    /// Ctrl-L.
+    ClearScreen,
+    /// Ctrl-C.
+    Interrupt,
+    /// A key that does nothing here.
+    Unknown,
+    /// Bytes that are not UTF-8.
+    Damaged,
+}
+
+/// Where in a sequence the last byte has left us.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Ground,
+    Escape,
+    Ss3,
+    /// With the first parameter so far; it saturates.
+    Csi(u8),
+    /// With the bytes so far, how many they are, and how many it takes.
+    Utf8([u8; 4], usize, usize),
+}
+
+/// The decoder.
+#[derive(Debug)]
+pub(super) struct Keys {
+    state: State,
+    last_was_cr: bool,
+    /// A parameter of the control sequence has ended: later ones don't matter.
+    parameter_done: bool,
+}
+
+const ESCAPE: u8 = 0x1b;
+
+impl Keys {
+    pub(super) const fn new() -> Keys {
+        Keys {
+            state: State::Ground,
+            last_was_cr: false,
+            parameter_done: false,
+        }
+    }
+
+    /// Takes a byte, and returns the keys that it completes: mostly none or
+    /// one, two if it also shows that what came before it was damaged.
+    pub(super) fn feed(&mut self, byte: u8) -> impl Iterator<Item = Key> + use<> {
+        let last_was_cr = core::mem::replace(&mut self.last_was_cr, byte == b'\r');
+        let state = core::mem::replace(&mut self.state, State::Ground);
+        let keys = match state {
+            State::Utf8(..) if !is_continuation(byte) => {
+                [Some(Key::Damaged), self.ground(byte, last_was_cr)]
+            }
+            State::Utf8(bytes, len, needs) => [self.utf8(bytes, len, needs, byte), None],
+            // K1.
+            _ if byte.is_ascii_control() => [self.ground(byte, last_was_cr), None],
+            State::Ground => [self.ground(byte, last_was_cr), None],
+            State::Escape => [self.escape(byte), None],
+            State::Ss3 => [Some(letter_key(byte)), None],
+            State::Csi(parameter) => [self.csi(parameter, byte), None],
+        };
+        keys.into_iter().flatten()
+    }
+
+    fn ground(&mut self, byte: u8, last_was_cr: bool) -> Option<Key> {
+        Some(match byte {
+            b'\n' if last_was_cr => return None, // K3.
+            b'\r' | b'\n' => Key::Enter,
+            ESCAPE => {
+                self.state = State::Escape;
+                return None;
+            }
+            0x08 | 0x7f => Key::Backspace,
+            0x01 => Key::Home,
+            0x02 => Key::Left,
+            0x03 => Key::Interrupt,
+            0x04 => Key::Delete,
+            0x05 => Key::End,
+            0x06 => Key::Right,
+            0x0b => Key::KillToEnd,
+            0x0c => Key::ClearScreen,
+            0x0e => Key::Down,
+            0x10 => Key::Up,
+            0x15 => Key::KillToStart,
+            0x17 => Key::KillWord,
+            0x00..0x20 => Key::Unknown,
+            0x20..0x7f => Key::Char(char::from(byte)),
+            0x80.. => {
+                let needs = match byte {
+                    0xc2..=0xdf => 2,
+                    0xe0..=0xef => 3,
+                    0xf0..=0xf4 => 4,
+                    _ => return Some(Key::Damaged),
+                };
+                self.state = State::Utf8([byte, 0, 0, 0], 1, needs);
+                return None;
+            }
+        })
+    }
+
+    fn utf8(&mut self, mut bytes: [u8; 4], len: usize, needs: usize, byte: u8) -> Option<Key> {
+        bytes[len] = byte;
+        let len = len + 1;
+        if len < needs {
+            self.state = State::Utf8(bytes, len, needs);
+            return None;
+        }
+        let text = core::str::from_utf8(&bytes[..len]).ok();
+        Some(match text.and_then(|text| text.chars().next()) {
+            Some(c) if c.is_control() => Key::Unknown, // K2.
+            Some(c) => Key::Char(c),
+            None => Key::Damaged,
+        })
+    }
+
+    fn escape(&mut self, byte: u8) -> Option<Key> {
+        match byte {
+            b'[' => {
+                self.state = State::Csi(0);
+                self.parameter_done = false;
+                None
+            }
+            b'O' => {
+                self.state = State::Ss3;
+                None
+            }
+            _ => Some(Key::Unknown),
+        }
+    }
+
+    fn csi(&mut self, parameter: u8, byte: u8) -> Option<Key> {
+        match byte {
+            b'~' => Some(match parameter {
+                1 | 7 => Key::Home,
+                3 => Key::Delete,
+                4 | 8 => Key::End,
+                _ => Key::Unknown,
+            }),
+            0x40..=0x7e => Some(letter_key(byte)),
+            b'0'..=b'9' if !self.parameter_done => {
+                let parameter = parameter.saturating_mul(10).saturating_add(byte - b'0');
+                self.state = State::Csi(parameter);
+                None
+            }
+            0x20..0x40 => {
+                self.parameter_done = true;
+                self.state = State::Csi(parameter);
+                None
+            }
+            // Not part of any sequence.
+            _ => Some(Key::Damaged),
+        }
+    }
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+/// The key of a control sequence or an SS3 that ends in a letter.
+fn letter_key(byte: u8) -> Key {
+    match byte {
+        b'A' => Key::Up,
+        b'B' => Key::Down,
+        b'C' => Key::Right,
+        b'D' => Key::Left,
+        b'F' => Key::End,
+        b'H' => Key::Home,
+        _ => Key::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    fn keys(bytes: &[u8]) -> Vec<Key> {
+        let mut keys = Keys::new();
+        bytes.iter().flat_map(|byte| keys.feed(*byte)).collect()
+    }
+
+    #[test]
+    fn every_line_end_is_one_enter() {
+        use Key::{Char, Enter};
+        assert_eq!(keys(b"a\nb\n"), [Char('a'), Enter, Char('b'), Enter]);
+        assert_eq!(keys(b"\r\r"), [Enter, Enter]);
+        assert_eq!(keys(b"\n\n"), [Enter, Enter]);
+        assert_eq!(keys(b"\r\n\r\n"), [Enter, Enter]);
+        assert_eq!(keys(b"\n\r"), [Enter, Enter]);
+    }
+
+    #[test]
+    fn terminals_differ_and_are_understood() {
+        for (bytes, key) in [
+            (&b"\x7f"[..], Key::Backspace),
+            (b"\x08", Key::Backspace),
+            (b"\x1b[A", Key::Up),
+            (b"\x1bOA", Key::Up),
+            (b"\x1b[1;5C", Key::Right),
+            (b"\x1b[H", Key::Home),
+            (b"\x1b[1~", Key::Home),
+            (b"\x1bOF", Key::End),
+            (b"\x1b[4~", Key::End),
+            (b"\x1b[3~", Key::Delete),
+            (b"\x1b[3;2~", Key::Delete),
+            (b"\x1b[99999999999~", Key::Unknown),
+            (b"\x1b[15~", Key::Unknown),
+            (b"\x1bx", Key::Unknown),
+            (b"\0", Key::Unknown),
+        ] {
+            assert_eq!(keys(bytes), [key], "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_sequence_swallows_no_control_key() {
+        use Key::{Damaged, Enter, Interrupt, Up};
+        assert_eq!(keys(b"\x1b\r"), [Enter]);
+        assert_eq!(keys(b"\x1b[12\n"), [Enter]);
+        assert_eq!(keys(b"\x1bO\x03"), [Interrupt]);
+        assert_eq!(keys(b"\xe2\x82\r"), [Damaged, Enter]);
+        assert_eq!(keys(b"\x1b[1\x1b[A"), [Up]);
+        assert_eq!(keys(b"\x1b\x1b[A"), [Up]);
+    }
+
+    #[test]
+    fn text_is_utf8_or_damaged() {
+        use Key::{Char, Damaged, Unknown};
+        assert_eq!(keys("é€😀".as_bytes()), [Char('é'), Char('€'), Char('😀')]);
+        assert_eq!(keys(b"\xc0\x80"), [Damaged, Damaged]); // Overlong.
+        assert_eq!(keys(b"\xed\xa0\x80"), [Damaged]); // A surrogate.
+        assert_eq!(keys(b"\xf4\x90\x80\x80"), [Damaged]); // Above U+10FFFF.
+        assert_eq!(keys(b"\xc3\xc3\xa9"), [Damaged, Char('é')]);
+        assert_eq!(keys(b"\xff"), [Damaged]);
+        assert_eq!(keys(b"\xc2\x9b"), [Unknown]); // A C1 control character.
+        assert_eq!(keys(b"\x1b[\xff"), [Damaged]);
+    }
+}

@@ -1,0 +1,142 @@
+//! What the shell needs from the kernel, and nothing more.
+//!
+//! The kernel implements [`Machine`] over its real parts; a test implements it
+//! over a few vectors and records what was asked of it. The shell itself holds
+//! no lock and no state of the machine: each command asks afresh.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::errno::Failure;
+use crate::cpu::{CpuId, CpuMask, Mpidr};
+
+/// The machine as the shell's commands see it.
+///
+/// Context of every method: thread context, preemption on; it may sleep.
+pub trait Machine {
+    /// Why an operation was refused.
+    type Error: Failure;
+
+    /// Puts text on the console. A line ends with `\n`; what a terminal needs
+    /// beside that is the console's business.
+    fn write(&self, text: fmt::Arguments<'_>);
+
+    /// The CPU masks, consistent with each other.
+    fn masks(&self) -> Masks;
+
+    /// What is known of `cpu`, which is in [`Masks::present`].
+    fn cpu_info(&self, cpu: CpuId) -> CpuInfo;
+
+    /// Brings `cpu` up, all the way.
+    ///
+    /// # Errors
+    /// Whatever refused or failed; the CPU is where it was before.
+    fn cpu_up(&self, cpu: CpuId) -> Result<(), Self::Error>;
+
+    /// Takes `cpu` down, all the way.
+    ///
+    /// # Errors
+    /// Whatever refused or failed; the CPU is where it was before.
+    fn cpu_down(&self, cpu: CpuId) -> Result<(), Self::Error>;
+
+    /// The state table in walking order, `offline` first, `online` last.
+    fn steps(&self) -> impl Iterator<Item = StepRow<'_>>;
+
+    /// Brings the machine to a still point, does nothing there, and lets it go.
+    ///
+    /// # Errors
+    /// The stop gave up: nothing has happened.
+    fn stop(&self) -> Result<StopReport, Self::Error>;
+
+    /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
+    fn trace(&self, cpu: Option<CpuId>);
+}
+
+/// The CPU masks; each contains the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Masks {
+    /// CPUs that there may ever be.
+    pub possible: CpuMask,
+    /// CPUs that are there, `maxcpus=` or not.
+    pub present: CpuMask,
+    /// CPUs that run.
+    pub online: CpuMask,
+    /// CPUs that ordinary threads are placed on.
+    pub active: CpuMask,
+}
+
+/// Where a CPU stands between two operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuState {
+    /// Off, as firmware has confirmed.
+    Offline,
+    /// Running.
+    Online,
+    /// Between the two: an operation is under way, or it stopped half-way.
+    Partial,
+    /// Firmware would not turn it off: it waits in the pen and can be called.
+    Parked,
+    /// It came up and refused itself.
+    Failed,
+    /// It never answered: its memory stays its own until it does.
+    Unknown,
+}
+
+impl fmt::Display for CpuState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Offline => "offline",
+            Self::Online => "online",
+            Self::Partial => "partial",
+            Self::Parked => "parked",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// What is known of one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuInfo {
+    /// `MIDR_EL1` as the CPU itself read it; `None` if it never ran.
+    pub midr: Option<u32>,
+    /// Its hardware affinity.
+    pub mpidr: Mpidr,
+    /// Where it stands.
+    pub state: CpuState,
+}
+
+/// One row of the state table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRow<'a> {
+    /// Its place, `offline` being 0.
+    pub number: usize,
+    /// Its group, such as `prep`; empty for `offline` and `online`.
+    pub group: &'a str,
+    /// Its name in the group.
+    pub name: &'a str,
+    /// Why it has no startup callback; `None` if it has one.
+    pub no_startup: Option<&'a str>,
+    /// Why it has no teardown callback; `None` if it has one.
+    pub no_teardown: Option<&'a str>,
+    /// Passages up, all CPUs together; those without a callback count.
+    pub ups: u64,
+    /// Passages down, all CPUs together.
+    pub downs: u64,
+    /// The CPUs whose passages up are one more than those down.
+    pub past: CpuMask,
+    /// The CPUs where the difference is neither 0 nor 1. Empty, or the kernel
+    /// has lost a callback.
+    pub unbalanced: CpuMask,
+}
+
+/// What one still point took, in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StopReport {
+    /// From the call to the start of the function.
+    pub to_fn_ns: u64,
+    /// From the call to its return.
+    pub whole_ns: u64,
+    /// How long each participant had its IRQs off.
+    pub irqs_off_ns: Vec<(CpuId, u64)>,
+}

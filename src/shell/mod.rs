@@ -1,0 +1,87 @@
+//! The shell: CPUs up and down by hand, in the words that people know from Linux.
+//!
+//! ```text
+//!   console ──byte──▶ editor ──line──▶ syntax ──words──▶ command ──▶ Machine
+//!                    (keys, history)   (quotes, ;)    (table, options)   │
+//!   init="…" ───────────────line──────▶                                  │
+//!   console ◀──────────────────────── text ──────────────────────────────┘
+//! ```
+//!
+//! A line means the same, whether it was typed or stood in `init=`: both go
+//! through [`run_line`]. The kernel is behind one small trait, [`Machine`], so
+//! that all of this is tested on the host.
+//!
+//! # Invariants
+//! - S1: a line, a command or a CPU list that is wrong gets a message, and has
+//!   changed nothing: each is judged whole before any of it is carried out.
+//! - S2: the shell doesn't turn the machine off; it returns an [`Outcome`].
+//! - S3: no input makes it panic, and none is dropped without a sign.
+//!
+//! # Concurrency
+//! Thread context only; a command may sleep. The shell takes no lock. What it
+//! prints is as old as the call that it asked the machine with.
+
+#![forbid(unsafe_code)]
+
+mod bootargs;
+mod builtin;
+mod chcpu;
+mod command;
+mod cpulist;
+mod editor;
+mod errno;
+mod keys;
+mod lscpu;
+mod machine;
+mod midr;
+mod options;
+mod screen;
+mod status;
+mod syntax;
+mod words;
+
+pub use bootargs::{BootArgError, BootArgErrorKind, BootArgs};
+pub use command::run_line;
+pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
+pub use editor::{LINE_LIMIT, LineError, PROMPT};
+pub use errno::{Errno, Failure};
+pub use machine::{CpuInfo, CpuState, Machine, Masks, StepRow, StopReport};
+pub use status::{Outcome, Report, Status};
+pub use words::BootArg;
+
+use editor::Editor;
+
+/// An interactive session on a console.
+pub struct Shell<'m, M: Machine> {
+    machine: &'m M,
+    editor: Editor<'m, M>,
+}
+
+impl<'m, M: Machine> Shell<'m, M> {
+    /// A session on `machine`'s console. Prints the first prompt.
+    pub fn new(machine: &'m M) -> Shell<'m, M> {
+        let editor = Editor::new(machine);
+        editor.prompt();
+        Shell { machine, editor }
+    }
+
+    /// Takes a byte that came from the console; at the end of a line it runs the
+    /// line, and prompts for the next. Tells how the line ended, and `None`
+    /// within one.
+    ///
+    /// Context: thread context; sleeps as the line's commands do.
+    pub fn feed(&mut self, byte: u8) -> Option<Outcome> {
+        let outcome = match self.editor.feed(byte) {
+            Ok(None) => return None,
+            Ok(Some(line)) => run_line(self.machine, &line).outcome,
+            Err(error) => {
+                self.machine.write(format_args!("sh: {error}\n"));
+                Outcome::Continue(Status::SYNTAX)
+            }
+        };
+        if let Outcome::Continue(_) = outcome {
+            self.editor.prompt();
+        }
+        Some(outcome)
+    }
+}

@@ -1,0 +1,114 @@
+//! The words of the kernel command line, split as Linux splits them.
+//!
+//! White space separates words; double quotes protect it, around a value
+//! (`init="a; b"`) or around the whole word (`"init=a; b"`), and are taken off.
+//! Quotes inside a word protect too, but stay. A double quote can't be escaped.
+//!
+//! # Sources
+//! Linux `lib/cmdline.c`, `next_arg`.
+
+use core::fmt;
+
+/// One word of the command line: `name` or `name=value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootArg<'a> {
+    /// What stands before the first `=`.
+    pub name: &'a str,
+    /// What stands behind it, its quotes taken off.
+    pub value: Option<&'a str>,
+}
+
+impl fmt::Display for BootArg<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        self.value.map_or(Ok(()), |value| write!(f, "={value}"))
+    }
+}
+
+/// The words of the command line `line`.
+pub(super) fn words(line: &str) -> impl Iterator<Item = BootArg<'_>> {
+    Words { rest: line }
+}
+
+struct Words<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = BootArg<'a>;
+
+    fn next(&mut self) -> Option<BootArg<'a>> {
+        let rest = self.rest.trim_ascii_start();
+        if rest.is_empty() {
+            return None;
+        }
+        let unquoted = rest.strip_prefix('"');
+        let body = unquoted.unwrap_or(rest);
+
+        let mut in_quotes = unquoted.is_some();
+        let end = body
+            .bytes()
+            .position(|byte| {
+                in_quotes ^= byte == b'"';
+                byte.is_ascii_whitespace() && !in_quotes
+            })
+            .unwrap_or(body.len());
+        let (word, rest) = body.split_at(end);
+        self.rest = rest;
+
+        // An `=` in front is part of the name, as in Linux.
+        let equals = word.bytes().skip(1).position(|byte| byte == b'=');
+        let quoted = unquoted.is_some();
+        Some(match equals {
+            Some(equals) => {
+                let value = &word[equals + 2..];
+                let inner = value.strip_prefix('"');
+                let quoted = quoted || inner.is_some();
+                BootArg {
+                    name: &word[..=equals],
+                    value: Some(close(inner.unwrap_or(value), quoted)),
+                }
+            }
+            None => BootArg {
+                name: close(word, quoted),
+                value: None,
+            },
+        })
+    }
+}
+
+/// Takes the closing quote off a text whose opening quote is gone.
+fn close(text: &str, quoted: bool) -> &str {
+    text.strip_suffix('"').filter(|_| quoted).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    fn split(line: &str) -> Vec<(&str, Option<&str>)> {
+        words(line).map(|arg| (arg.name, arg.value)).collect()
+    }
+
+    #[test]
+    fn words_split_as_in_linux() {
+        assert_eq!(split(""), []);
+        assert_eq!(split(" \t\n "), []);
+        assert_eq!(split("quiet  a=b "), [("quiet", None), ("a", Some("b"))]);
+        assert_eq!(split("a=\"b c\" d"), [("a", Some("b c")), ("d", None)]);
+        assert_eq!(split("\"a=b c\" d"), [("a", Some("b c")), ("d", None)]);
+        assert_eq!(split("\"a b\" c"), [("a b", None), ("c", None)]);
+        assert_eq!(split("a=\"b c"), [("a", Some("b c"))]);
+        assert_eq!(split("a="), [("a", Some(""))]);
+        assert_eq!(split("a=\""), [("a", Some(""))]);
+        assert_eq!(split("\""), [("", None)]);
+        assert_eq!(split("=x"), [("=x", None)]);
+        assert_eq!(split("=x=y"), [("=x", Some("y"))]);
+        assert_eq!(split("a=b=c"), [("a", Some("b=c"))]);
+        // Quotes in the middle protect, and stay.
+        assert_eq!(split("a=b\" \"c d"), [("a", Some("b\" \"c")), ("d", None)]);
+        assert_eq!(split("é=\"ü ö\""), [("é", Some("ü ö"))]);
+    }
+}

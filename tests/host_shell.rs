@@ -1,0 +1,15 @@
+//! The shell on the host, over a machine that records what was done to it.
+
+#[path = "host_shell/commands.rs"]
+mod commands;
+#[path = "host_shell/editor.rs"]
+mod editor;
+#[path = "host_shell/fake.rs"]
+mod fake;
+#[path = "host_shell/properties.rs"]
+mod properties;
+
+use stillpoint::shell::{Outcome, Status};
+
+/// All went well.
+const OK: Outcome = Outcome::Continue(Status::SUCCESS);

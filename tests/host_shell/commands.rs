@@ -1,0 +1,311 @@
+//! Every command, and every wrong form of it, which must change nothing.
+
+use stillpoint::shell::{Outcome, Report, Status};
+
+use crate::OK;
+use crate::fake::{Did, Fake};
+
+const FAILED: Outcome = Outcome::Continue(Status::FAILURE);
+
+#[test]
+fn chcpu_enables_and_disables() {
+    let fake = Fake::new(4, "0-1");
+    let (text, report) = fake.run("chcpu -e 1-3");
+    assert_eq!(
+        text,
+        "CPU 1 is already enabled\nCPU 2 enabled\nCPU 3 enabled\n"
+    );
+    assert_eq!(report.outcome, OK);
+    assert_eq!(fake.did(), [Did::Up(2), Did::Up(3)]);
+
+    let (text, report) = fake.run("chcpu --disable=0,3");
+    assert_eq!(text, "CPU 0 disabled\nCPU 3 disabled\n");
+    assert_eq!(report.outcome, OK);
+    let (text, _) = fake.run("chcpu -d3");
+    assert_eq!(text, "CPU 3 is already disabled\n");
+    assert_eq!(fake.did(), [Did::Down(0), Did::Down(3)]);
+}
+
+#[test]
+fn chcpu_says_why_and_how_much_failed() {
+    let fake = Fake::new(4, "0-3").with_stuck("2");
+    let (text, report) = fake.run("chcpu -d 1-2");
+    assert_eq!(
+        text,
+        "CPU 1 disabled\n\
+         chcpu: CPU 2 disable failed: Device or resource busy (enable:pmu refused)\n"
+    );
+    assert_eq!(report.outcome, Outcome::Continue(Status::PARTIAL));
+    assert_eq!((Status::PARTIAL.code(), report.failed), (64, 1));
+    assert_eq!(fake.run("chcpu -d 2").1.outcome, FAILED);
+
+    let fake = Fake::new(4, "0").with_stuck("1");
+    let (text, report) = fake.run("chcpu -e 1");
+    assert_eq!(
+        text,
+        "chcpu: CPU 1 enable failed: Device or resource busy (enable:pmu refused)\n"
+    );
+    assert_eq!(report.outcome, FAILED);
+}
+
+#[test]
+fn chcpu_leaves_one_cpu() {
+    let fake = Fake::new(3, "0-2");
+    let (text, report) = fake.run("chcpu -d 0-2");
+    assert_eq!(
+        text,
+        "CPU 0 disabled\nCPU 1 disabled\nchcpu: CPU 2 disable failed (last enabled CPU)\n"
+    );
+    assert_eq!(report.outcome, Outcome::Continue(Status::PARTIAL));
+    assert_eq!(fake.did(), [Did::Down(0), Did::Down(1)]);
+}
+
+#[test]
+fn chcpu_wrong_forms_change_nothing() {
+    const TRY: &str = "Try 'chcpu --help' for more information.\n";
+    for (args, message, hint) in [
+        ("", "bad usage", TRY),
+        ("1", "bad usage", TRY),
+        ("-e 1 2", "bad usage", TRY),
+        ("-x", "invalid option -- 'x'", TRY),
+        ("-e 1 -x", "invalid option -- 'x'", TRY),
+        ("-e", "option requires an argument -- 'e'", TRY),
+        ("--enable", "option '--enable' requires an argument", TRY),
+        ("--foo", "unrecognized option '--foo'", TRY),
+        (
+            "-e 1 -d 2",
+            "mutually exclusive arguments: --disable --enable",
+            "",
+        ),
+        (
+            "-e abc",
+            "failed to parse CPU list: abc (not a CPU number at column 1)",
+            "",
+        ),
+        (
+            "-e ''",
+            "failed to parse CPU list:  (a CPU number is missing at column 1)",
+            "",
+        ),
+        (
+            "-e 1,,2",
+            "failed to parse CPU list: 1,,2 (a CPU number is missing at column 3)",
+            "",
+        ),
+        (
+            "-d 3-1",
+            "failed to parse CPU list: 3-1 (the range ends before it starts at column 1)",
+            "",
+        ),
+        (
+            "-d 1,9999",
+            "invalid CPU number in CPU list: 1,9999 (CPU numbers end at 511 at column 3)",
+            "",
+        ),
+        ("-d 1,9", "CPU 9 does not exist", ""),
+    ] {
+        let fake = Fake::new(4, "0-3");
+        let (text, report) = fake.run(&format!("chcpu {args}"));
+        assert_eq!(text, format!("chcpu: {message}\n{hint}"), "{args}");
+        assert_eq!(
+            report,
+            Report {
+                outcome: FAILED,
+                failed: 1
+            },
+            "{args}"
+        );
+        assert_eq!(fake.did(), [], "{args}");
+    }
+    let fake = Fake::new(2, "0");
+    let (text, _) = fake.run("chcpu -e 1-3");
+    assert_eq!(
+        text,
+        "chcpu: CPU 2 does not exist\nchcpu: CPU 3 does not exist\n"
+    );
+    assert_eq!(fake.did(), []);
+}
+
+#[test]
+fn lscpu_prints_what_is_known() {
+    let fake = Fake::new(4, "0-1");
+    assert_eq!(
+        fake.run("lscpu").0,
+        "\
+Architecture:           aarch64
+  Byte Order:           Little Endian
+CPU(s):                 4
+  On-line CPU(s) list:  0-1
+  Off-line CPU(s) list: 2-3
+Vendor ID:              ARM
+  Model name:           Cortex-A72
+    Model:              3
+    Stepping:           r0p3
+"
+    );
+}
+
+#[test]
+fn lscpu_lists_each_model_once() {
+    let fake = Fake::new(6, "0-5");
+    let (text, _) = fake.run("lscpu");
+    assert!(!text.contains("Off-line"));
+    assert_eq!(text.matches("Vendor ID:").count(), 1);
+    let models: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("Model name"))
+        .collect();
+    assert_eq!(models.len(), 2, "{text}");
+    assert!(models[0].ends_with(" Cortex-A72") && models[1].ends_with(" Cortex-A53"));
+}
+
+#[test]
+fn lscpu_extended_has_a_line_for_each_cpu() {
+    let (text, _) = Fake::new(5, "0,4").run("lscpu -e");
+    assert_eq!(
+        text,
+        "\
+CPU ONLINE ADDRESS       STATE   MODEL
+  0    yes 0x00000000000 online  Cortex-A72
+  1     no 0x00000000001 offline Cortex-A72
+  2     no 0x00000000002 offline Cortex-A72
+  3     no 0x00000000003 offline -
+  4    yes 0x00000000100 online  Cortex-A53
+"
+    );
+}
+
+#[test]
+fn states_shows_the_table() {
+    let (text, report) = Fake::new(4, "0-1").run("states");
+    assert_eq!(
+        text,
+        "  0: offline                up 0      down 0      past 0-1
+ 14: sched:drain            up 5      down 3      past 0-1; no startup: nothing to do
+ 33: online                 up 0      down 0      past 0-1; UNBALANCED on 0\n"
+    );
+    assert_eq!(report.outcome, OK);
+}
+
+#[test]
+fn stop_is_timed_or_says_why_not() {
+    let fake = Fake::new(2, "0-1");
+    let (text, report) = fake.run("stop");
+    assert_eq!(
+        text,
+        "Time to fn:              131.204 us
+Whole:                  2000.007 us
+IRQs off CPU 0            98.112 us
+IRQs off CPU 1            98.112 us\n"
+    );
+    assert_eq!(report.outcome, OK);
+    let (text, report) = Fake::new(2, "0-1").with_stuck("1").run("stop");
+    assert_eq!(text, "stop: Connection timed out (CPU 1 did not come)\n");
+    assert_eq!(report.outcome, FAILED);
+}
+
+#[test]
+fn trace_takes_a_cpu_that_exists() {
+    let fake = Fake::new(4, "0");
+    assert_eq!(fake.run("trace; trace 3").1.failed, 0);
+    assert_eq!(fake.did(), [Did::Trace(None), Did::Trace(Some(3))]);
+    for word in ["4", "512", "99999999999999999999", "x", "+1", "''", "1-2"] {
+        let (text, report) = fake.run(&format!("trace {word}"));
+        assert!(text.ends_with(" does not exist\n"), "{text}");
+        assert_eq!(report.outcome, FAILED);
+    }
+    assert_eq!(fake.did(), []);
+}
+
+#[test]
+fn help_knows_every_command() {
+    let fake = Fake::new(1, "0");
+    let (table, report) = fake.run("help");
+    assert_eq!(report.outcome, OK);
+    assert_eq!(table.lines().count(), 9);
+    for line in table.lines() {
+        let name = line.split(' ').next().unwrap();
+        let (help, report) = fake.run(&format!("help {name}"));
+        assert!(help.starts_with(&format!("Usage:\n {name}")), "{help}");
+        assert_eq!(report.outcome, OK);
+        if name != "echo" {
+            assert_eq!(fake.run(&format!("{name} --help")), (help.clone(), report));
+            assert_eq!(fake.run(&format!("{name} -h")), (help, report));
+        }
+    }
+    let (text, _) = fake.run("help chcpu");
+    assert!(text.contains(" -e, --enable <cpu-list>"), "{text}");
+    assert_eq!(fake.run("help nosuch").0, "help: no such command: nosuch\n");
+    assert_eq!(fake.did(), []);
+}
+
+#[test]
+fn wrong_arguments_change_nothing() {
+    for command in [
+        "help", "lscpu", "states", "stop", "trace", "poweroff", "reboot",
+    ] {
+        for args in ["-x", "--now", "a b"] {
+            let fake = Fake::new(4, "0-3");
+            let (text, report) = fake.run(&format!("{command} {args}"));
+            let hint = format!("Try '{command} --help' for more information.\n");
+            assert!(text.starts_with(&format!("{command}: ")) && text.ends_with(&hint));
+            assert_eq!(report.outcome, FAILED);
+            assert_eq!(fake.did(), []);
+        }
+    }
+    for command in ["poweroff", "reboot", "stop", "states", "lscpu"] {
+        assert_eq!(
+            Fake::new(1, "0").run(&format!("{command} now")).1.outcome,
+            FAILED
+        );
+    }
+}
+
+#[test]
+fn sequences_run_in_order_until_the_machine_goes() {
+    let fake = Fake::new(4, "0");
+    let (text, report) = fake.run("echo one;; nosuch -x ;chcpu -e 1;poweroff;echo never");
+    assert_eq!(text, "one\nnosuch: command not found\nCPU 1 enabled\n");
+    assert_eq!(
+        report,
+        Report {
+            outcome: Outcome::PowerOff,
+            failed: 1
+        }
+    );
+    assert_eq!(fake.run("reboot").1.outcome, Outcome::Reboot);
+    assert_eq!(
+        fake.run("nosuch").1.outcome,
+        Outcome::Continue(Status::NOT_FOUND)
+    );
+    assert_eq!(
+        fake.run(" ; "),
+        (
+            String::new(),
+            Report {
+                outcome: OK,
+                failed: 0
+            }
+        )
+    );
+    assert_eq!(
+        fake.run("echo 'a;  b' \"c\" -n --help").0,
+        "a;  b c -n --help\n"
+    );
+}
+
+#[test]
+fn a_syntax_error_runs_nothing() {
+    let fake = Fake::new(4, "0");
+    for line in [
+        "chcpu -e 1; echo 'x",
+        "chcpu -e 1 > log",
+        "stop &",
+        "stop \\",
+    ] {
+        let (text, report) = fake.run(line);
+        assert!(text.starts_with("sh: syntax error: "), "{text}");
+        assert_eq!(report.outcome, Outcome::Continue(Status::SYNTAX));
+    }
+    assert_eq!(fake.did(), []);
+}

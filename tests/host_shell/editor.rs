@@ -1,0 +1,138 @@
+//! The line editor's keys, its history, pasted text, and lines that are refused.
+
+use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell};
+
+use crate::OK;
+use crate::fake::{Did, Fake};
+
+/// Feeds `bytes` to a new session; what the commands printed, that is all but
+/// prompts and echo, when every line is one `echo`.
+fn typed(bytes: &[u8]) -> Vec<String> {
+    let fake = Fake::new(4, "0");
+    let mut shell = Shell::new(&fake);
+    fake.console.take();
+    let mut printed = Vec::new();
+    for byte in bytes {
+        let outcome = shell.feed(*byte);
+        if let Some(outcome) = outcome {
+            assert_eq!(outcome, OK);
+            let text = fake.console.take();
+            let text = text.strip_prefix('\n').expect("a line end");
+            let text = text.strip_suffix(PROMPT).expect("a prompt");
+            printed.push(text.trim_end().to_string());
+        } else {
+            let _ = fake.console.take();
+        }
+    }
+    printed
+}
+
+#[test]
+fn keys_edit_the_line() {
+    for (keys, printed) in [
+        ("echo a\n", "a"),
+        ("ecko\x7f\x7fho a\n", "a"),
+        ("echo b\x08a\r\n", "a"),
+        ("cho a\x01e\x05!\n", "a!"),
+        ("echo ac\x1b[Db\n", "abc"),
+        ("echo ac\x1bODb\x1bOCd\n", "abcd"),
+        ("echo abc\x02\x02\x04\n", "ac"),
+        ("echo abc\x1b[D\x1b[3~\n", "ab"),
+        ("echo ab\x1b[3~\n", "ab"),
+        ("xecho a\x1b[H\x1b[3~\n", "a"),
+        ("junk\x15echo a\n", "a"),
+        ("echo abc\x02\x02\x0b\n", "a"),
+        ("echo abc def  \x17ghi\n", "abc ghi"),
+        ("echo éß ü\x17\x7f\x7fa\n", "éa"),
+        ("junk\x03echo a\n", "a"),
+        ("echo a\x0cb\n", "ab"),
+        ("echo a\x1b[200~b\x1b[201~\0\x07\n", "ab"),
+        ("echo \"a;  b\" 'c\"d' -e --f=g\n", "a;  b c\"d -e --f=g"),
+        ("\"echo\" 'a'\n", "a"),
+        ("  echo   a  \n", "a"),
+        ("echo é€😀\x7f!\n", "é€!"),
+    ] {
+        assert_eq!(typed(keys.as_bytes()), [printed], "{keys:?}");
+    }
+}
+
+#[test]
+fn history_goes_back_and_forth() {
+    let (up, down) = ("\x1b[A", "\x1b[B");
+    let keys = format!("echo 'a; b'\necho c\n{up}{up}\n{up}{up}{down}d\n{up}\n");
+    assert_eq!(
+        typed(keys.as_bytes()),
+        ["a; b", "c", "a; b", "a; bd", "a; bd"]
+    );
+    // Past the newest there is an empty line, past the oldest nothing.
+    let keys = format!("echo a\n{up}{up}{down}echo b\n");
+    assert_eq!(typed(keys.as_bytes()), ["a", "b"]);
+}
+
+#[test]
+fn abandoned_lines_are_not_in_the_history() {
+    assert_eq!(typed(b"echo a\necho b\x03\x1b[A\n"), ["a", "a"]);
+}
+
+#[test]
+fn pasted_lines_run_one_by_one() {
+    for end in ["\n", "\r", "\r\n"] {
+        let paste = ["echo 1", "", "echo 2; echo 3", "echo 4", ""].join(end);
+        assert_eq!(typed(paste.as_bytes()), ["1", "", "2\n3", "4"], "{end:?}");
+    }
+}
+
+#[test]
+fn a_session_looks_as_expected() {
+    let fake = Fake::new(2, "0");
+    let mut shell = Shell::new(&fake);
+    for byte in b"chcpu -e 1\nx\x7f\x7f\npoweroff\n" {
+        if shell.feed(*byte) == Some(Outcome::PowerOff) {
+            break;
+        }
+    }
+    assert_eq!(
+        fake.console.take(),
+        "stillpoint# chcpu -e 1\nCPU 1 enabled\n\
+         stillpoint# x\x1b[D\x1b[P\x07\n\
+         stillpoint# poweroff\n"
+    );
+}
+
+/// Feeds `bytes` to a session; what it printed and what was done.
+fn session(bytes: &[u8]) -> (String, Vec<Did>) {
+    let fake = Fake::new(4, "0-3");
+    let mut shell = Shell::new(&fake);
+    for byte in bytes {
+        let _ = shell.feed(*byte);
+    }
+    (fake.console.take(), fake.did())
+}
+
+#[test]
+fn a_line_that_does_not_fit_is_refused() {
+    let fits = format!("chcpu -d 1{}", ",1".repeat((LINE_LIMIT - 10) / 2));
+    assert_eq!(fits.len(), LINE_LIMIT);
+    let (text, did) = session(format!("{fits}\n").as_bytes());
+    assert_eq!(did, [Did::Down(1)]);
+    assert!(text.contains("CPU 1 disabled\n"));
+
+    let (text, did) = session(format!("{fits},2\necho on\n").as_bytes());
+    assert_eq!(did, []);
+    assert!(text.contains("\x07") && text.contains("sh: line ignored: it is longer"));
+    assert!(text.contains("\non\n"));
+
+    // Who has edited it since has seen it.
+    let (_, did) = session(format!("{fits},2\x7f2\n").as_bytes());
+    assert_eq!(did, [Did::Down(1), Did::Down(2)]);
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_refused() {
+    for noise in [&b"\xff"[..], b"\xc0\x80", b"\xe2\x82", b"\xed\xa0\x80"] {
+        let line = [b"chcpu -d 1", noise, b"2\nchcpu -d 3\n"].concat();
+        let (text, did) = session(&line);
+        assert_eq!(did, [Did::Down(3)], "{noise:?}");
+        assert!(text.contains("sh: line ignored: it is not UTF-8\n"));
+    }
+}

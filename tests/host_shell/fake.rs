@@ -1,0 +1,191 @@
+//! A machine of a few CPUs that records what was done to it.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
+use stillpoint::shell::{
+    CpuInfo, CpuState, Errno, Failure, Machine, Masks, Report, StepRow, StopReport, parse_cpu_list,
+    run_line,
+};
+
+/// A refusal with a reason.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused(Errno, &'static str);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+}
+
+impl Failure for Refused {
+    fn errno(&self) -> Errno {
+        self.0
+    }
+}
+
+/// What was done to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Did {
+    Up(usize),
+    Down(usize),
+    Stop,
+    Trace(Option<usize>),
+}
+
+/// A machine of a few CPUs, of which `stuck` refuse to come or go.
+pub(crate) struct Fake {
+    present: CpuMask,
+    online: RefCell<CpuMask>,
+    stuck: CpuMask,
+    did: RefCell<Vec<Did>>,
+    /// What was printed and not yet taken.
+    pub(crate) console: RefCell<String>,
+}
+
+impl Fake {
+    /// `present` CPUs, of which the list is online.
+    pub(crate) fn new(present: usize, online: &str) -> Fake {
+        Fake {
+            present: CpuMask::first_n(present),
+            online: RefCell::new(parse_cpu_list(online).expect("a list")),
+            stuck: CpuMask::EMPTY,
+            did: RefCell::default(),
+            console: RefCell::default(),
+        }
+    }
+
+    /// With these CPUs refusing to come or go.
+    pub(crate) fn with_stuck(self, list: &str) -> Fake {
+        let stuck = parse_cpu_list(list).expect("a list");
+        Fake { stuck, ..self }
+    }
+
+    /// Runs a line; what it printed, and what became of it.
+    pub(crate) fn run(&self, line: &str) -> (String, Report) {
+        let report = run_line(self, line);
+        (self.console.take(), report)
+    }
+
+    /// What was done since the last time this was asked.
+    pub(crate) fn did(&self) -> Vec<Did> {
+        self.did.take()
+    }
+
+    fn set_online(&self, cpu: CpuId, online: bool) -> Result<(), Refused> {
+        assert!(self.present.contains(cpu), "{cpu} does not exist");
+        self.did.borrow_mut().push(if online {
+            Did::Up(cpu.index())
+        } else {
+            Did::Down(cpu.index())
+        });
+        if self.stuck.contains(cpu) {
+            return Err(Refused(Errno::Busy, "enable:pmu refused"));
+        }
+        if online {
+            self.online.borrow_mut().insert(cpu);
+        } else {
+            self.online.borrow_mut().remove(cpu);
+        }
+        Ok(())
+    }
+}
+
+impl Machine for Fake {
+    type Error = Refused;
+
+    fn write(&self, text: fmt::Arguments<'_>) {
+        self.console.borrow_mut().push_str(&text.to_string());
+    }
+
+    fn masks(&self) -> Masks {
+        let online = *self.online.borrow();
+        Masks {
+            possible: self.present,
+            present: self.present,
+            online,
+            active: online,
+        }
+    }
+
+    fn cpu_info(&self, cpu: CpuId) -> CpuInfo {
+        assert!(self.present.contains(cpu));
+        let index = cpu.index() as u64;
+        let online = self.online.borrow().contains(cpu);
+        CpuInfo {
+            // CPUs 4 and up have another model; CPU 3 has never run.
+            midr: match index {
+                3 => None,
+                4.. => Some(0x410f_d034),
+                _ => Some(0x410f_d083),
+            },
+            mpidr: Mpidr::from_register((index % 4) | ((index / 4) << 8)),
+            state: if online {
+                CpuState::Online
+            } else {
+                CpuState::Offline
+            },
+        }
+    }
+
+    fn cpu_up(&self, cpu: CpuId) -> Result<(), Refused> {
+        self.set_online(cpu, true)
+    }
+
+    fn cpu_down(&self, cpu: CpuId) -> Result<(), Refused> {
+        self.set_online(cpu, false)
+    }
+
+    fn steps(&self) -> impl Iterator<Item = StepRow<'_>> {
+        let row = StepRow {
+            number: 0,
+            group: "",
+            name: "offline",
+            no_startup: None,
+            no_teardown: None,
+            ups: 0,
+            downs: 0,
+            past: *self.online.borrow(),
+            unbalanced: CpuMask::EMPTY,
+        };
+        [
+            row,
+            StepRow {
+                number: 14,
+                group: "sched",
+                name: "drain",
+                no_startup: Some("nothing to do"),
+                ups: 5,
+                downs: 3,
+                ..row
+            },
+            StepRow {
+                number: 33,
+                name: "online",
+                unbalanced: CpuMask::first_n(1),
+                ..row
+            },
+        ]
+        .into_iter()
+    }
+
+    fn stop(&self) -> Result<StopReport, Refused> {
+        self.did.borrow_mut().push(Did::Stop);
+        if !self.stuck.is_empty() {
+            return Err(Refused(Errno::TimedOut, "CPU 1 did not come"));
+        }
+        let online = *self.online.borrow();
+        Ok(StopReport {
+            to_fn_ns: 131_204,
+            whole_ns: 2_000_007,
+            irqs_off_ns: online.iter().map(|cpu| (cpu, 98_112)).collect(),
+        })
+    }
+
+    fn trace(&self, cpu: Option<CpuId>) {
+        self.did
+            .borrow_mut()
+            .push(Did::Trace(cpu.map(CpuId::index)));
+    }
+}
