@@ -1,0 +1,206 @@
+//! What the hardware side keeps of each CPU and each thread: areas, boot
+//! records, stacks. Made once, kept for ever (a CPU's memory is never freed).
+
+use core::ops::Range;
+
+use crate::arch::aarch64::boot_record::{BootRecord, Handover};
+use crate::arch::aarch64::context::{self, Context};
+use crate::arch::aarch64::cpu_local::CpuLocal;
+use crate::arch::aarch64::thread_head::ThreadHead;
+use crate::cpu::{CpuId, PerCpu};
+use crate::memory::{Stack, StackLayout, StackPool};
+use crate::platform::OutOfStacks;
+use crate::start::Hw;
+use crate::start::kernel::kernel;
+use crate::sync::{Once, SpinLock, UnsafeCell};
+
+/// Areas of all CPUs, and the pool of stacks.
+pub(super) struct Areas {
+    pool: SpinLock<StackPool, Hw>,
+    layout: StackLayout,
+    cpus: PerCpu<Area>,
+}
+
+/// One CPU's.
+struct Area {
+    record: BootRecord,
+    /// What `prep:hardware` makes: the entry stack, which is idle's, and the
+    /// words that TPIDR_EL1 and SP_EL0 point to. Set once.
+    entry: Once<Entry>,
+    /// Set once by `prep:percpu`.
+    stacks: Once<()>,
+}
+
+struct Entry {
+    local: &'static CpuLocal,
+    idle: &'static ThreadHead,
+    stack: Range<usize>,
+}
+
+impl Areas {
+    pub(super) fn new(cpus: usize, layout: StackLayout) -> Areas {
+        Areas {
+            pool: SpinLock::new(StackPool::new(layout)),
+            layout,
+            cpus: PerCpu::new(cpus, |_| Area {
+                record: BootRecord::new(),
+                entry: Once::new(),
+                stacks: Once::new(),
+            }),
+        }
+    }
+
+    /// Where the stacks of the pool lie.
+    pub(super) fn layout(&self) -> &StackLayout {
+        &self.layout
+    }
+
+    /// `cpu`'s boot record.
+    pub(super) fn record(&self, cpu: CpuId) -> &BootRecord {
+        &self.cpus.get(cpu).record
+    }
+
+    /// Says that the running CPU is `cpu`, with these words and this stack.
+    pub(super) fn adopt(
+        &self,
+        cpu: CpuId,
+        local: &'static CpuLocal,
+        idle: &'static ThreadHead,
+        stack: Range<usize>,
+    ) {
+        self.cpus
+            .get(cpu)
+            .entry
+            .call_once(|| Entry { local, idle, stack });
+    }
+
+    fn stack(&self) -> Result<Stack, OutOfStacks> {
+        self.pool.lock_irqsave().alloc().ok_or(OutOfStacks)
+    }
+
+    /// Makes what the boot record hands over, if this is the CPU's first time,
+    /// and writes the record (`prep:hardware`).
+    pub(super) fn prepare_record(&self, cpu: CpuId) -> Result<(), OutOfStacks> {
+        let area = self.cpus.get(cpu);
+        if area.entry.get().is_none() {
+            let stack = self.stack()?.range();
+            let name = crate::sched::ThreadName::new(format_args!("idle/{cpu}"));
+            let head = ThreadHead::new(name.as_str(), stack.clone(), 0);
+            let idle: &'static ThreadHead = alloc::boxed::Box::leak(alloc::boxed::Box::new(head));
+            let local = CpuLocal::new(cpu, 0..0, 0..0);
+            let local: &'static CpuLocal = alloc::boxed::Box::leak(alloc::boxed::Box::new(local));
+            self.adopt(cpu, local, idle, stack);
+        }
+        let entry = self.entry(cpu);
+        entry.local.set_thread(entry.idle);
+        let (conduit, cpu_off_function) = super::hw_hotplug::cpu_off_call();
+        area.record.prepare(&Handover {
+            registers: kernel().mmu,
+            vectors: crate::arch::aarch64::vectors::table(),
+            cpu_local: entry.local.address(),
+            thread: (&raw const *entry.idle).expose_provenance(),
+            stack_top: entry.stack.end,
+            conduit,
+            cpu_off_function,
+        });
+        Ok(())
+    }
+
+    /// Gives `cpu` its interrupt and overflow stacks, if it has none yet
+    /// (`prep:percpu`).
+    pub(super) fn prepare_stacks(&self, cpu: CpuId) -> Result<(), OutOfStacks> {
+        let area = self.cpus.get(cpu);
+        if area.stacks.get().is_none() {
+            let irq = self.stack()?.range();
+            let overflow = self.stack()?.range();
+            self.entry(cpu).local.set_stacks(irq, overflow);
+            area.stacks.call_once(|| ());
+        }
+        Ok(())
+    }
+
+    /// A context for `cpu`'s idle thread: it is whoever enters on the stack of
+    /// the boot record.
+    pub(super) fn idle_context(&self, cpu: CpuId) -> HwThread {
+        HwThread {
+            context: UnsafeCell::new(Context::default()),
+            head: Head::Idle(self.entry(cpu).idle),
+            stack: None,
+        }
+    }
+
+    /// A context for a new thread: see [`crate::platform::Platform::new_context`].
+    pub(super) fn new_context(
+        &self,
+        name: &str,
+        entry: extern "C" fn(usize) -> !,
+        arg: usize,
+    ) -> Result<HwThread, OutOfStacks> {
+        let stack = self.stack()?;
+        // SAFETY: the stack was taken from the pool just now, so nobody else
+        // uses it; it is mapped.
+        let context = unsafe { Context::new(stack.range(), entry, arg) };
+        Ok(HwThread {
+            context: UnsafeCell::new(context),
+            head: Head::Own(ThreadHead::new(name, stack.range(), 0)),
+            stack: Some(stack),
+        })
+    }
+
+    /// How many stacks are in use.
+    pub(super) fn stacks_in_use(&self) -> usize {
+        self.pool.lock_irqsave().in_use()
+    }
+
+    fn entry(&self, cpu: CpuId) -> &Entry {
+        self.cpus
+            .get(cpu)
+            .entry
+            .get()
+            .expect("BUG: a CPU's area is used before prep:hardware")
+    }
+}
+
+/// A thread's stack, the words that SP_EL0 points to, and its saved SP.
+pub struct HwThread {
+    /// Written by `switch` on the thread's CPU only.
+    context: UnsafeCell<Context>,
+    head: Head,
+    stack: Option<Stack>,
+}
+
+enum Head {
+    Own(ThreadHead),
+    Idle(&'static ThreadHead),
+}
+
+// SAFETY: `context` is touched by `switch` alone, on the one CPU that the thread
+// belongs to, with IRQs masked; the rest is atomic or never changes.
+unsafe impl Sync for HwThread {}
+
+impl HwThread {
+    fn head(&self) -> &ThreadHead {
+        match &self.head {
+            Head::Own(head) => head,
+            Head::Idle(head) => head,
+        }
+    }
+
+    /// See [`crate::platform::Platform::switch`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(super) unsafe fn switch(from: &HwThread, to: &HwThread) {
+        // SAFETY: the caller promises who runs where; both contexts and the head
+        // stay where they are.
+        unsafe { context::switch_to(from.context.get(), to.context.get(), to.head()) };
+    }
+}
+
+impl Drop for HwThread {
+    fn drop(&mut self) {
+        if let Some(stack) = self.stack.take() {
+            kernel().areas.pool.lock_irqsave().free(stack);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The first Rust: MMU off, no heap, no locks, one CPU.
+//!
+//! The device tree is checked whole and copied before anything trusts it; from
+//! then on only the copy is used. What goes wrong here ends in one line on the
+//! early console, or without one in a WFI with the reason in
+//! `boot_failure_reason`.
+
+use core::cell::Cell;
+use core::fmt::{self, Write};
+use core::ops::Range;
+
+use crate::arch::aarch64::boot::halt_with_reason;
+use crate::arch::aarch64::failure::BootFailure;
+use crate::arch::aarch64::mmu::PageTables;
+use crate::arch::aarch64::image;
+use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
+use crate::drivers::early;
+use crate::dt::{self, DeviceTree, DtError, GicDesc, PhysRange};
+use crate::memory::{
+    MapError, MapKind, MapRequest, MemoryPlan, PlanError, StackLayout, tables_needed,
+};
+use crate::sync::UnsafeCell;
+
+/// Room for the checked copy of the device tree, in bytes. QEMU's tree for 512
+/// CPUs takes about 100 KiB without its padding.
+const TREE_SIZE: usize = 256 * 1024;
+
+/// The checked copy.
+#[repr(align(8))]
+struct TreeBuffer(UnsafeCell<[u8; TREE_SIZE]>);
+
+// SAFETY: written once, by the boot CPU before any other runs; read only after.
+unsafe impl Sync for TreeBuffer {}
+
+static TREE: TreeBuffer = TreeBuffer(UnsafeCell::new([0; TREE_SIZE]));
+
+/// Why the machine can't be booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyError {
+    /// x0 was 0.
+    NoDeviceTree,
+    /// x0 is not a multiple of 8, as the boot protocol wants it.
+    MisalignedDeviceTree(usize),
+    /// The device tree is unusable.
+    DeviceTree(DtError),
+    /// Its memory nodes are unusable.
+    Memory(PlanError),
+    /// No free memory of this size is left.
+    NoMemory(u64),
+    /// The address map can't be built.
+    Map(MapError),
+}
+
+impl EarlyError {
+    const fn reason(self) -> BootFailure {
+        match self {
+            EarlyError::NoDeviceTree
+            | EarlyError::MisalignedDeviceTree(_)
+            | EarlyError::DeviceTree(_) => BootFailure::BadDeviceTree,
+            EarlyError::Memory(_) | EarlyError::NoMemory(_) => BootFailure::NoMemory,
+            EarlyError::Map(_) => BootFailure::BadAddressMap,
+        }
+    }
+}
+
+impl From<DtError> for EarlyError {
+    fn from(error: DtError) -> Self {
+        EarlyError::DeviceTree(error)
+    }
+}
+
+impl From<PlanError> for EarlyError {
+    fn from(error: PlanError) -> Self {
+        EarlyError::Memory(error)
+    }
+}
+
+impl From<MapError> for EarlyError {
+    fn from(error: MapError) -> Self {
+        EarlyError::Map(error)
+    }
+}
+
+impl fmt::Display for EarlyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EarlyError::NoDeviceTree => f.write_str("no device tree: x0 is 0 at entry"),
+            EarlyError::MisalignedDeviceTree(address) => {
+                write!(f, "bad device tree: its address {address:#x} is not a multiple of 8")
+            }
+            EarlyError::DeviceTree(error) => write!(f, "bad device tree: {error}"),
+            EarlyError::Memory(error) => write!(f, "unusable memory: {error}"),
+            EarlyError::NoMemory(size) => write!(f, "no free memory of {size} bytes"),
+            EarlyError::Map(error) => write!(f, "no address map: {error}"),
+        }
+    }
+}
+
+/// The early console as a formatter writes to it.
+struct EarlyConsole;
+
+impl fmt::Write for EarlyConsole {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        early::write_str(text);
+        Ok(())
+    }
+}
+
+/// Ends a boot that can't go on.
+pub(super) fn fail(error: EarlyError) -> ! {
+    stop_with(format_args!("{error}"), error.reason())
+}
+
+/// Ends a boot that can't go on with `message` on the early console.
+pub(super) fn stop_with(message: fmt::Arguments<'_>, reason: BootFailure) -> ! {
+    // The early console never fails: it drops what it can't put out.
+    match writeln!(EarlyConsole, "stillpoint: {message}") {
+        Ok(()) | Err(fmt::Error) => halt_with_reason(reason),
+    }
+}
+
+/// Checks the device tree at `address` whole, and copies it into `copy` without
+/// its padding and NOPs. Returns the length of the copy.
+///
+/// This is the way of every boot; nothing else reads the blob.
+///
+/// # Errors
+/// [`EarlyError`]: nothing but the blob's bytes up to its stated size has been
+/// read, and that only after the size was found sane.
+///
+/// # Safety
+/// If `address` is not 0 and a multiple of 8, eight bytes there are readable;
+/// and if those are the header of a device tree, as many as it says.
+pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize, EarlyError> {
+    if address == 0 {
+        return Err(EarlyError::NoDeviceTree);
+    }
+    if !address.is_multiple_of(8) {
+        return Err(EarlyError::MisalignedDeviceTree(address));
+    }
+    let start = core::ptr::with_exposed_provenance::<u8>(address);
+    // SAFETY: the caller promises eight bytes.
+    let header = unsafe { &*start.cast::<[u8; 8]>() };
+    let size = dt::total_size(header)?;
+    // SAFETY: the header says that it is a device tree of this size, at most
+    // 2 MiB, and the caller promises that such a one is readable.
+    let blob = unsafe { core::slice::from_raw_parts(start, size) };
+    Ok(dt::check(blob, copy)?)
+}
+
+/// What the first Rust leaves to the rest.
+pub(super) struct Early {
+    /// The checked copy of the device tree.
+    pub(super) tree: &'static [u8],
+    /// The address map, in use.
+    pub(super) tables: PageTables,
+    /// Memory for the heap.
+    pub(super) heap: MemoryPlan,
+    /// Where the stacks lie.
+    pub(super) stacks: StackLayout,
+}
+
+/// Checks the tree, plans memory, builds the address map and turns it on.
+///
+/// # Safety
+/// `dtb` is x0 as the boot protocol has it; called once, first, MMU off.
+pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
+    // SAFETY: called once, before anything else could refer to the buffer.
+    let copy = unsafe { &mut *TREE.0.get() };
+    // SAFETY: the boot protocol's promise, which the caller passes on.
+    let length = unsafe { load_device_tree(dtb, copy) }?;
+    let copy: &'static [u8] = &copy[..length];
+    let tree = DeviceTree::new(copy)?;
+
+    let mut plan = plan_memory(&tree, dtb)?;
+    let stacks = plan_stacks(&tree, &mut plan)?;
+    let tables = plan_tables(&tree, &mut plan, &stacks)?;
+    // SAFETY: the plan gave this memory to us alone; it is RAM, and not at 0.
+    let tables =
+        unsafe { PageTables::build(bytes(&tables), requests(&tree, &plan, &stacks, &tables)) }?;
+    // SAFETY: the MMU is off and no other CPU runs. The map has the Image, the
+    // heap, the stacks, the tables and the devices that the tree names.
+    unsafe { tables.enable(&[]) };
+    Ok(Early {
+        tree: copy,
+        tables,
+        heap: plan,
+        stacks,
+    })
+}
+
+fn range(range: PhysRange) -> Range<u64> {
+    range.into()
+}
+
+fn bytes(range: &Range<u64>) -> Range<usize> {
+    // Addresses are 64 bits on this architecture.
+    range.start as usize..range.end as usize
+}
+
+/// An iterator over the good items of `all`, which notes the first error.
+fn sound<'a, T>(
+    all: impl Iterator<Item = Result<T, DtError>> + 'a,
+    error: &'a Cell<Option<DtError>>,
+) -> impl Iterator<Item = T> + 'a {
+    all.filter_map(|item| match item {
+        Ok(item) => Some(item),
+        Err(found) => {
+            error.set(error.get().or(Some(found)));
+            None
+        }
+    })
+}
+
+fn plan_memory(tree: &DeviceTree<'_>, dtb: usize) -> Result<MemoryPlan, EarlyError> {
+    let error = Cell::new(None);
+    let image = image::image();
+    // The size was found sane when the blob was copied.
+    let blob = core::ptr::with_exposed_provenance::<[u8; 8]>(dtb);
+    // SAFETY: `load_device_tree` has read it.
+    let size = dt::total_size(unsafe { &*blob })?;
+    let ours = [
+        image.start as u64..image.end as u64,
+        dtb as u64..(dtb + size) as u64,
+    ];
+    let plan = MemoryPlan::new(
+        sound(tree.memory(), &error).map(range),
+        sound(tree.reserved(), &error).map(range).chain(ours),
+    );
+    match error.get() {
+        Some(error) => Err(error.into()),
+        None => Ok(plan?),
+    }
+}
+
+/// Stacks for every CPU of the tree and for ordinary threads; fewer of the
+/// latter where memory is short.
+fn plan_stacks(tree: &DeviceTree<'_>, plan: &mut MemoryPlan) -> Result<StackLayout, EarlyError> {
+    let needed = tree.cpus().count() * STACKS_PER_CPU;
+    let wanted = needed + ORDINARY_STACKS;
+    let afford = plan.total() / 4 / StackLayout::bytes_for(1) as u64;
+    let count = wanted.min(usize::try_from(afford).unwrap_or(usize::MAX)).max(needed);
+    let size = StackLayout::bytes_for(count) as u64;
+    let memory = plan
+        .take(size, PAGE_SIZE as u64)
+        .ok_or(EarlyError::NoMemory(size))?;
+    Ok(StackLayout::new(bytes(&memory)))
+}
+
+/// Memory for the page tables: counted from the requests themselves, as if the
+/// largest free range were all ours, which can only be more.
+fn plan_tables(
+    tree: &DeviceTree<'_>,
+    plan: &mut MemoryPlan,
+    stacks: &StackLayout,
+) -> Result<Range<u64>, EarlyError> {
+    let guards: usize = stacks.guards().count();
+    // Pages of level 3 tables under the guards, and what one guard may ask for.
+    let under_guards = guards * StackLayout::bytes_for(1) / (512 * PAGE_SIZE) + 8;
+    let others: usize = requests(tree, plan, stacks, &(0..0))
+        .filter(|request| request.kind != MapKind::Guard)
+        .map(|request| tables_needed(&request.range))
+        .sum();
+    // One for the root; taking the tables themselves may split one range more.
+    let pages = 1 + others + under_guards + 8;
+    let size = (pages * PAGE_SIZE) as u64;
+    plan.take(size, PAGE_SIZE as u64)
+        .ok_or(EarlyError::NoMemory(size))
+}
+
+/// The whole address map. Later requests win: RAM first, then what lies in it.
+fn requests<'a>(
+    tree: &'a DeviceTree<'_>,
+    plan: &'a MemoryPlan,
+    stacks: &'a StackLayout,
+    tables: &Range<u64>,
+) -> impl Iterator<Item = MapRequest> + 'a {
+    let request = |range: Range<usize>, kind| MapRequest { range, kind };
+    let ram = plan
+        .free()
+        .map(move |range| request(bytes(&range), MapKind::Data));
+    let own = [
+        (stacks.range(), MapKind::Data),
+        (bytes(tables), MapKind::Data),
+        (image::text(), MapKind::Text),
+        (image::rodata(), MapKind::Rodata),
+        (image::data(), MapKind::Data),
+        (image::boot_stack_guard(), MapKind::Guard),
+    ]
+    .into_iter()
+    .filter(|(range, _)| !range.is_empty())
+    .map(move |(range, kind)| request(range, kind));
+    let guards = stacks
+        .guards()
+        .map(move |range| request(range, MapKind::Guard));
+    ram.chain(own).chain(guards).chain(devices(tree))
+}
+
+/// The device registers that the tree names and this kernel uses.
+fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
+    let device = |range: Range<u64>| {
+        MapRequest::around(range.start as usize, range.end as usize, MapKind::Device)
+    };
+    let console = tree
+        .console()
+        .ok()
+        .flatten()
+        .map(|console| range(console.registers));
+    let (distributor, redistributors) = match tree.gic() {
+        Ok(GicDesc::V3 {
+            distributor,
+            redistributors,
+            ..
+        }) => (Some(range(distributor)), Some(redistributors)),
+        _ => (None, None),
+    };
+    let frames = redistributors.into_iter().flat_map(|regions| {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let region = regions.as_slice().get(at).copied()?;
+            at += 1;
+            Some(range(region))
+        })
+    });
+    early::mmio()
+        .into_iter()
+        .chain(console)
+        .chain(distributor)
+        .chain(frames)
+        .map(device)
+}

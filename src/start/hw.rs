@@ -1,0 +1,166 @@
+//! `Hw`: the platform traits up to threads and stops, from the drivers.
+
+use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
+use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
+use crate::cpu::{CpuId, CpuMask, CpuMasks};
+use crate::platform::{Irq, OutOfStacks, Platform, Sgi};
+use crate::rcu::{GraceHost, GracePeriods};
+use crate::sched::{Host, Scheduler};
+use crate::start::areas::HwThread;
+use crate::start::kernel::{kernel, try_kernel};
+use crate::start::panic;
+use crate::stop_machine::{StopHost, StopMachine};
+use crate::sync::{Exec, IrqFlags, Wait};
+use crate::time::{Frequency, Instant};
+use crate::trace::Event;
+
+/// The machine that this kernel runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Hw;
+
+impl Exec for Hw {
+    fn irq_save() -> IrqFlags {
+        irq::irq_save()
+    }
+
+    fn irq_restore(flags: IrqFlags) {
+        irq::irq_restore(flags);
+    }
+
+    fn irq_enable() {
+        irq::irq_enable();
+    }
+
+    fn irqs_enabled() -> bool {
+        irq::irqs_enabled()
+    }
+
+    fn preempt_disable() {
+        thread_head::current().preempt_disable();
+    }
+
+    fn preempt_enable_no_resched() {
+        thread_head::current().preempt_enable();
+    }
+
+    fn preempt_count() -> u32 {
+        thread_head::current().preempt_count()
+    }
+
+    fn preempt_point() {
+        // IRQs masked is a read-side section too, so nothing is reported there.
+        if Self::preempt_count() == 0
+            && Self::irqs_enabled()
+            && let Some(kernel) = try_kernel()
+        {
+            if kernel.grace_periods.is_noted() {
+                kernel.grace_periods.preempt_point();
+            }
+            kernel.sched.preempt_point();
+        }
+    }
+
+    fn relax() {
+        hint::relax();
+    }
+}
+
+impl Wait for Hw {
+    fn sleep_masked() {
+        hint::wfi();
+        let chip = &kernel().irq_chip;
+        if let Some((token, irq)) = chip.acknowledge() {
+            chip.end(token);
+            if irq == Irq::Sgi(Sgi::Panic.number()) {
+                panic::stop_this_cpu();
+            }
+        }
+        hint::synchronize();
+    }
+
+    fn sleep_open() {
+        hint::wfi();
+    }
+
+    fn send_wake(cpus: &[u64; MASK_WORDS]) {
+        Self::send_sgi(Sgi::Wake, &CpuMask::from_bits(*cpus));
+    }
+}
+
+impl Platform for Hw {
+    type Context = HwThread;
+
+    fn new_context(
+        name: &str,
+        entry: extern "C" fn(usize) -> !,
+        arg: usize,
+    ) -> Result<HwThread, OutOfStacks> {
+        kernel().areas.new_context(name, entry, arg)
+    }
+
+    unsafe fn switch(from: &HwThread, to: &HwThread) {
+        // SAFETY: the same promise.
+        unsafe { HwThread::switch(from, to) };
+    }
+
+    fn this_cpu() -> CpuId {
+        CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
+    }
+
+    fn now() -> Instant {
+        timer::now()
+    }
+
+    fn frequency() -> Frequency {
+        timer::frequency()
+    }
+
+    fn arm_timer(at: Option<Instant>) {
+        timer::arm(at);
+    }
+
+    fn send_sgi(sgi: Sgi, targets: &CpuMask) {
+        kernel().irq_chip.send_sgi(sgi.number(), targets);
+    }
+
+    fn masks() -> &'static CpuMasks {
+        &kernel().masks
+    }
+
+    fn set_priority_mask_closed(closed: bool) {
+        let mask = if closed { PMR_CLOSED } else { PMR_OPEN };
+        kernel().irq_chip.set_priority_mask(mask);
+    }
+}
+
+impl Host for Hw {
+    fn sched() -> &'static Scheduler<Self> {
+        &kernel().sched
+    }
+
+    fn trace(event: Event) {
+        kernel().trace.write(Self::this_cpu(), Self::now(), event);
+    }
+}
+
+impl GraceHost for Hw {
+    fn grace_periods() -> &'static GracePeriods<Self> {
+        &kernel().grace_periods
+    }
+}
+
+impl StopHost for Hw {
+    fn stop_machine() -> &'static StopMachine<Self> {
+        &kernel().stop_machine
+    }
+
+    fn stop_is_late(missing: &CpuMask) {
+        log::warn!("stop_machine: CPUs {missing} have not come yet:");
+        for cpu in missing.iter() {
+            match kernel().sched.current_name_racy(cpu) {
+                Some(name) => log::warn!("  CPU{cpu} runs {name}"),
+                None => log::warn!("  CPU{cpu} holds its run queue"),
+            }
+        }
+    }
+}

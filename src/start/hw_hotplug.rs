@@ -1,0 +1,146 @@
+//! `Hw`, continued: what hotplug needs, from firmware, GIC and timer.
+
+use crate::arch::aarch64::boot_record::{Conduit, PSCI_CPU_OFF};
+use crate::arch::aarch64::failure::BootFailure;
+use crate::arch::aarch64::{cpu, hint, secondary, timer};
+use crate::cpu::CpuId;
+use crate::dt;
+use crate::hotplug::{ApRefusal, Hotplug, HotplugHost};
+use crate::platform::{OutOfStacks, PowerState, PsciError};
+use crate::start::Hw;
+use crate::start::areas::HwThread;
+use crate::start::kernel::kernel;
+use crate::start::secondary::decode_refusal;
+use crate::sync::Once;
+use crate::sync::atomic::{AtomicU32, Ordering};
+
+/// How a CPU that refuses itself before it can run Rust is turned off again.
+static CONDUIT: Once<Conduit> = Once::new();
+
+/// Says which way firmware is called.
+pub(super) fn set_conduit(conduit: dt::Conduit) {
+    CONDUIT.call_once(|| match conduit {
+        dt::Conduit::Hvc => Conduit::Hvc,
+        dt::Conduit::Smc => Conduit::Smc,
+    });
+}
+
+/// The call that turns a CPU off, for its boot record.
+pub(super) fn cpu_off_call() -> (Conduit, u32) {
+    (CONDUIT.get().copied().unwrap_or(Conduit::None), PSCI_CPU_OFF)
+}
+
+impl HotplugHost for Hw {
+    fn hotplug() -> &'static Hotplug<Self> {
+        &kernel().hotplug
+    }
+
+    fn prepare_boot_record(cpu: CpuId) -> Result<(), OutOfStacks> {
+        let areas = &kernel().areas;
+        areas.prepare_record(cpu)?;
+        // Relaxed: CPU_ON orders it for the CPU.
+        let handshake = &areas.record(cpu).handshake;
+        handshake.reason.store(0, Ordering::Relaxed);
+        handshake.stage.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn prepare_area(cpu: CpuId) -> Result<(), OutOfStacks> {
+        kernel().areas.prepare_stacks(cpu)
+    }
+
+    fn idle_context(cpu: CpuId) -> HwThread {
+        kernel().areas.idle_context(cpu)
+    }
+
+    fn handshake_word(cpu: CpuId) -> &'static AtomicU32 {
+        &kernel().areas.record(cpu).handshake.sync
+    }
+
+    fn refusal(cpu: CpuId) -> Option<ApRefusal> {
+        let record = kernel().areas.record(cpu);
+        if let Some(failure) = record.failure() {
+            return Some(match failure.reason {
+                Ok(BootFailure::NoSmallPages) => ApRefusal::Granule,
+                Ok(BootFailure::PhysicalRange) => ApRefusal::PhysicalRange,
+                Ok(BootFailure::EnteredAtEl3) => ApRefusal::ExceptionLevel(3),
+                Ok(other) => ApRefusal::Unknown(u32::from(other.code())),
+                Err(code) => ApRefusal::Unknown(u32::from(code)),
+            });
+        }
+        let code = record.handshake.reason.load(Ordering::Acquire);
+        (code != 0).then(|| decode_refusal(cpu, code))
+    }
+
+    fn is_held(cpu: CpuId) -> bool {
+        let record = kernel().areas.record(cpu);
+        record.handshake.hold.load(Ordering::Acquire) != 0
+    }
+
+    fn cpu_on(cpu: CpuId) -> Result<(), PsciError> {
+        let kernel = kernel();
+        let target = kernel.mpidrs[cpu.index()];
+        let context = kernel.areas.record(cpu).address();
+        let entry = secondary::entry_address();
+        // SAFETY: the entry is assembly that runs with the MMU off and reads
+        // code, which the loader cleaned, and the record, which `prepare` did.
+        unsafe { kernel.cpu_ops.cpu_on(target, entry, context) }
+    }
+
+    fn can_turn_off(cpu: CpuId) -> Result<(), PsciError> {
+        kernel().cpu_ops.can_turn_off(kernel().mpidrs[cpu.index()])
+    }
+
+    fn power_state(cpu: CpuId) -> Result<PowerState, PsciError> {
+        kernel().cpu_ops.affinity_info(kernel().mpidrs[cpu.index()])
+    }
+
+    fn cpu_off(cpu: CpuId) -> ! {
+        let error = kernel().cpu_ops.cpu_off();
+        // Firmware refused: say so in the record, and touch nothing any more.
+        let record = kernel().areas.record(cpu);
+        let code = u32::try_from(-error.code()).unwrap_or(u32::MAX);
+        record.handshake.stage.store(code, Ordering::Relaxed);
+        loop {
+            hint::wfi();
+        }
+    }
+
+    fn disable_cpu_interface(_cpu: CpuId) {
+        kernel().irq_chip.disable_cpu_interface();
+    }
+
+    fn synchronize_context() {
+        hint::synchronize();
+    }
+
+    fn init_cpu(cpu: CpuId) {
+        cpu::init();
+        // Relaxed: a fact about the silicon.
+        kernel().midrs.get(cpu).store(cpu::midr(), Ordering::Relaxed);
+    }
+
+    fn irqchip_startup(cpu: CpuId) {
+        kernel().irq_chip.startup_cpu(cpu);
+    }
+
+    fn irqchip_teardown(cpu: CpuId) {
+        kernel().irq_chip.teardown_cpu(cpu);
+    }
+
+    fn timer_startup(cpu: CpuId) {
+        let kernel = kernel();
+        timer::init_cpu();
+        kernel
+            .irq_chip
+            .enable_ppi(cpu, kernel.timer_ppi, kernel.timer_trigger, true);
+    }
+
+    fn timer_teardown(cpu: CpuId) {
+        let kernel = kernel();
+        timer::teardown_cpu();
+        kernel
+            .irq_chip
+            .enable_ppi(cpu, kernel.timer_ppi, kernel.timer_trigger, false);
+    }
+}

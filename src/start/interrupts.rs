@@ -1,0 +1,60 @@
+//! Interrupts: from the vector to whoever wants them.
+
+use crate::platform::{Irq, Platform, Sgi};
+use crate::start::Hw;
+use crate::start::kernel::{Kernel, kernel};
+use crate::start::{console, panic};
+use crate::sync::Exec;
+
+/// An interrupt was taken. Called by the vector on this CPU's IRQ stack.
+#[unsafe(no_mangle)]
+extern "C" fn stillpoint_irq() {
+    let kernel = kernel();
+    while let Some((token, irq)) = kernel.irq_chip.acknowledge() {
+        match irq {
+            Irq::Sgi(number) => handle_sgi(kernel, number),
+            Irq::Ppi(ppi) if ppi == kernel.timer_ppi => {
+                kernel.interrupts.count_timer(Hw::this_cpu());
+                kernel.sched.timer_interrupt();
+            }
+            Irq::Spi(spi) if Some(spi) == kernel.console_spi => console::receive_interrupt(),
+            Irq::Ppi(_) | Irq::Spi(_) => {
+                log::warn!("CPU{}: unexpected {irq:?}", Hw::this_cpu());
+            }
+        }
+        kernel.irq_chip.end(token);
+        if irq == Irq::Sgi(Sgi::Panic.number()) {
+            panic::stop_this_cpu();
+        }
+    }
+}
+
+fn handle_sgi(kernel: &'static Kernel, number: u8) {
+    // First, while the preempt count is that of the interrupted thread.
+    if number == Sgi::GracePeriod.number() {
+        kernel.grace_periods.interrupt();
+    }
+    kernel.interrupts.count_sgi(Hw::this_cpu(), number);
+    if number == Sgi::Stop.number() {
+        kernel.stop_machine.stop_interrupt();
+    } else if number == Sgi::Event.number() {
+        kernel.stop_machine.event_interrupt();
+        kernel.hotplug.event_interrupt();
+    }
+    // Wake and Reschedule have done their work by arriving; the others are for
+    // tests to count.
+}
+
+/// The way back from an interrupt, on the interrupted thread's stack, IRQs
+/// masked: a preemption point.
+#[unsafe(no_mangle)]
+extern "C" fn stillpoint_irq_exit() {
+    if Hw::preempt_count() == 0 {
+        let kernel = kernel();
+        // What was interrupted had IRQs on, so it is no read-side section.
+        if kernel.grace_periods.is_noted() {
+            kernel.grace_periods.preempt_point();
+        }
+        kernel.sched.preempt_from_irq();
+    }
+}

@@ -1,0 +1,118 @@
+//! The one kernel: every layer's instance, and what the tree said of the machine.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::arch::aarch64::mmu::MmuRegisters;
+use crate::cpu::{CpuId, CpuMasks, Mpidr, PerCpu};
+use crate::hotplug::Hotplug;
+use crate::platform::{CpuOps, IrqChip, SGI_COUNT, Trigger};
+use crate::rcu::GracePeriods;
+use crate::sched::Scheduler;
+use crate::start::Hw;
+use crate::start::areas::Areas;
+use crate::stop_machine::StopMachine;
+use crate::sync::Once;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::trace::Trace;
+
+/// All that the kernel knows and has.
+pub struct Kernel {
+    /// Which CPUs there are, and how far each has come.
+    pub masks: CpuMasks,
+    /// Threads.
+    pub sched: Scheduler<Hw>,
+    /// Stoppers.
+    pub stop_machine: StopMachine<Hw>,
+    /// Grace periods.
+    pub grace_periods: GracePeriods<Hw>,
+    /// CPUs that come and go.
+    pub hotplug: Hotplug<Hw>,
+    /// What happened.
+    pub trace: Trace,
+    /// Interrupts taken, for tests and for people.
+    pub interrupts: InterruptCounts,
+    /// Each CPU's affinity, by CPU number.
+    pub mpidrs: Vec<Mpidr>,
+    /// Each CPU's MIDR_EL1, as it read it itself; 0 before it ever ran. Relaxed:
+    /// a fact about the silicon.
+    pub midrs: PerCpu<AtomicU32>,
+    /// The kernel command line.
+    pub bootargs: &'static str,
+    pub(super) irq_chip: Box<dyn IrqChip + Send>,
+    pub(super) cpu_ops: Box<dyn CpuOps + Send>,
+    pub(super) timer_ppi: u32,
+    pub(super) timer_trigger: Trigger,
+    pub(super) console_spi: Option<u32>,
+    pub(super) mmu: MmuRegisters,
+    pub(super) areas: Areas,
+}
+
+/// How often each CPU has taken each SGI and its timer interrupt. Counters:
+/// nobody synchronises on them.
+pub struct InterruptCounts {
+    counts: PerCpu<[AtomicU64; SGI_COUNT + 1]>,
+}
+
+impl InterruptCounts {
+    pub(super) fn new(cpus: usize) -> Self {
+        InterruptCounts {
+            counts: PerCpu::new(cpus, |_| [const { AtomicU64::new(0) }; SGI_COUNT + 1]),
+        }
+    }
+
+    pub(super) fn count_sgi(&self, cpu: CpuId, number: u8) {
+        let counts = self.counts.get(cpu);
+        counts[usize::from(number)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_timer(&self, cpu: CpuId) {
+        self.counts.get(cpu)[SGI_COUNT].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// SGIs of number `number` that `cpu` has taken.
+    ///
+    /// # Panics
+    /// If `number` is above 15.
+    pub fn sgis(&self, cpu: CpuId, number: u8) -> u64 {
+        self.counts.get(cpu)[..SGI_COUNT][usize::from(number)].load(Ordering::Relaxed)
+    }
+
+    /// Timer interrupts that `cpu` has taken.
+    pub fn timers(&self, cpu: CpuId) -> u64 {
+        self.counts.get(cpu)[SGI_COUNT].load(Ordering::Relaxed)
+    }
+}
+
+impl Kernel {
+    /// Register writes that sending SGI `number` has taken, by all CPUs.
+    pub fn sgi_writes(&self, number: u8) -> u64 {
+        self.irq_chip.sgi_writes(number)
+    }
+
+    /// The interrupt controller, for tests that send SGIs of their own.
+    pub fn irq_chip(&self) -> &dyn IrqChip {
+        &*self.irq_chip
+    }
+}
+
+static KERNEL: Once<Kernel> = Once::new();
+
+pub(super) fn set_kernel(kernel: Kernel) -> &'static Kernel {
+    KERNEL.call_once(|| kernel)
+}
+
+/// The kernel, or `None` while it is being made.
+pub(super) fn try_kernel() -> Option<&'static Kernel> {
+    KERNEL.get()
+}
+
+/// The kernel.
+///
+/// # Panics
+/// While it is being made.
+pub fn kernel() -> &'static Kernel {
+    KERNEL
+        .get()
+        .expect("BUG: the kernel is used before it is made")
+}

@@ -1,0 +1,43 @@
+//! Where everything meets: the statics, the order of boot, and the one `Hw`
+//! that implements the platform traits from the drivers.
+//!
+//! This is the only module that names `arch` and `drivers`, and the only one
+//! with statics. Order of boot:
+//!
+//! ```text
+//!   assembly     EL1, zeroed bss, relocated, a stack           MMU off
+//!   early        device tree checked and copied, memory        MMU off
+//!                planned, address map built
+//!   boot         MMU and caches on; heap; console; GIC,        IRQs masked
+//!                timer, PSCI from the tree; kernel made
+//!   boot CPU     prep … init steps, as any CPU's
+//!   idle/0       from here on this stack is idle's
+//!   main         sched steps of the boot CPU; the other CPUs;  a thread
+//!                then the program's own `main`
+//! ```
+
+mod areas;
+mod boot;
+mod console;
+mod early;
+mod exit;
+mod heap;
+mod hw;
+mod hw_hotplug;
+mod interrupts;
+mod kernel;
+mod machine;
+mod panic;
+mod secondary;
+mod session;
+mod walks;
+
+pub use areas::HwThread;
+pub use console::print;
+pub use early::{EarlyError, load_device_tree};
+pub use exit::{exit, reboot};
+pub use hw::Hw;
+pub use kernel::{InterruptCounts, Kernel, kernel};
+pub use machine::KernelMachine;
+pub use session::run_shell;
+pub use walks::print_walk;

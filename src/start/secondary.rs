@@ -1,0 +1,78 @@
+//! A started CPU's first Rust: what may still fail, before it says ALIVE.
+
+use crate::arch::aarch64::boot_record::BootRecord;
+use crate::arch::aarch64::cpu;
+use crate::config::PMR_CLOSED;
+use crate::cpu::{CpuId, Mpidr};
+use crate::hotplug::{ApRefusal, HotplugHost};
+use crate::platform::{IrqChipError, Platform};
+use crate::start::Hw;
+use crate::start::kernel::kernel;
+use crate::sync::atomic::Ordering;
+
+/// Where `secondary_entry` goes with the MMU on, on the idle thread's stack.
+#[unsafe(no_mangle)]
+extern "C" fn stillpoint_secondary(record: &'static BootRecord) -> ! {
+    let kernel = kernel();
+    let cpu = Hw::this_cpu();
+    // Relaxed: for people who wonder how far it came.
+    record.handshake.stage.store(1, Ordering::Relaxed);
+    let arrived = check(cpu).and_then(|()| {
+        kernel
+            .irq_chip
+            .early_init_cpu(cpu)
+            .map_err(ApRefusal::IrqChip)
+    });
+    if let Err(refusal) = arrived {
+        // Pairs with the Acquire in `HotplugHost::refusal`.
+        let code = encode_refusal(refusal);
+        record.handshake.reason.store(code, Ordering::Release);
+        kernel.irq_chip.disable_cpu_interface();
+        Hw::cpu_off(cpu);
+    }
+    kernel.irq_chip.set_priority_mask(PMR_CLOSED);
+    record.handshake.stage.store(2, Ordering::Relaxed);
+    Hw::hotplug().arrive(cpu)
+}
+
+/// Whether this is the CPU that was called: some firmware passes junk (C-87).
+fn check(cpu: CpuId) -> Result<(), ApRefusal> {
+    if cpu::mpidr() == kernel().mpidrs[cpu.index()] {
+        Ok(())
+    } else {
+        Err(ApRefusal::WrongMpidr)
+    }
+}
+
+/// A refusal as one word of the boot record, never 0.
+fn encode_refusal(refusal: ApRefusal) -> u32 {
+    match refusal {
+        ApRefusal::WrongMpidr => 1,
+        ApRefusal::IrqChip(IrqChipError::NoRedistributor(_)) => 2,
+        ApRefusal::IrqChip(IrqChipError::RedistributorAsleep(_)) => 3,
+        ApRefusal::IrqChip(IrqChipError::NoSystemRegisters) => 4,
+        ApRefusal::IrqChip(IrqChipError::PrioritiesUnusable) => 5,
+        ApRefusal::IrqChip(IrqChipError::StaleRunningPriority(priority)) => {
+            0x100 | u32::from(priority)
+        }
+        ApRefusal::Granule => 6,
+        ApRefusal::PhysicalRange => 7,
+        ApRefusal::ExceptionLevel(level) => 0x200 | level,
+        ApRefusal::Unknown(code) => code.max(1),
+    }
+}
+
+/// The inverse, on the control CPU.
+pub(super) fn decode_refusal(cpu: CpuId, code: u32) -> ApRefusal {
+    let mpidr: Mpidr = kernel().mpidrs[cpu.index()];
+    let [low, ..] = code.to_le_bytes();
+    match code {
+        1 => ApRefusal::WrongMpidr,
+        2 => ApRefusal::IrqChip(IrqChipError::NoRedistributor(mpidr)),
+        3 => ApRefusal::IrqChip(IrqChipError::RedistributorAsleep(mpidr)),
+        4 => ApRefusal::IrqChip(IrqChipError::NoSystemRegisters),
+        5 => ApRefusal::IrqChip(IrqChipError::PrioritiesUnusable),
+        0x100..0x200 => ApRefusal::IrqChip(IrqChipError::StaleRunningPriority(low)),
+        other => ApRefusal::Unknown(other),
+    }
+}
