@@ -5,6 +5,8 @@ extern crate alloc;
 
 pub mod config;
 pub mod cpu;
+#[cfg(target_os = "none")]
+pub mod drivers;
 pub mod platform;
 pub mod smp;
 pub mod sync;
