@@ -215,11 +215,6 @@ impl FanOut {
         self.groups[at].members[bit]
     }
 
-    /// The CPUs that can be reached.
-    pub const fn reachable(&self) -> &CpuMask {
-        &self.reachable
-    }
-
     /// The writes that send one SGI from `me` to each CPU in `targets` once, and
     /// to nobody else. `me` may be a target. A target without a CPU interface is
     /// left out: it can't be online.

@@ -141,9 +141,9 @@ pub fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
-/// One turn of a bounded poll: `YIELD` (see `sync::Exec::relax`, which drivers
+/// One turn of a loop that waits: `YIELD` (see `sync::Exec::relax`, which drivers
 /// are below).
-fn relax() {
+pub fn relax() {
     // SAFETY: a hint; it touches no memory and no register.
     unsafe { core::arch::asm!("yield", options(nomem, nostack, preserves_flags)) };
 }

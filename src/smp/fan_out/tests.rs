@@ -93,7 +93,7 @@ fn mask(cpus: impl IntoIterator<Item = usize>) -> CpuMask {
 }
 
 fn virt_mpidr(at: u64) -> Mpidr {
-    Mpidr::from_reg((at / 16 / 256) << 16 | (at / 16 % 256) << 8 | at % 16).unwrap()
+    Mpidr::from_reg(((at / 16 / 256) << 16) | ((at / 16 % 256) << 8) | (at % 16)).unwrap()
 }
 
 /// Small deterministic generator (xorshift); a seed finds a failure again.
@@ -227,7 +227,6 @@ fn cpus_are_found_by_affinity() {
         assert_eq!(machine.fan_out.cpu_of(mpidr), Some(cpu(at)));
     }
     assert_eq!(machine.fan_out.cpu_of(virt_mpidr(40)), None);
-    assert_eq!(*machine.fan_out.reachable(), CpuMask::first_n(40));
 }
 
 #[test]
