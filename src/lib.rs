@@ -3,8 +3,12 @@
 
 extern crate alloc;
 
+#[cfg(target_os = "none")]
+pub mod arch;
 pub mod config;
 pub mod cpu;
+pub mod fault;
+pub mod memory;
 pub mod platform;
 pub mod sync;
 pub mod time;

@@ -1,0 +1,9 @@
+//! What is where in memory, as far as it can be decided without touching any.
+
+mod backtrace;
+mod map;
+mod stack_pool;
+
+pub use backtrace::{Frames, MAX_FRAMES};
+pub use map::{MapError, MapKind, MapRequest, tables_needed};
+pub use stack_pool::{Stack, StackLayout, StackPart, StackPlace, StackPool};
