@@ -6,6 +6,7 @@ extern crate alloc;
 pub mod config;
 pub mod cpu;
 pub mod dt;
+pub mod fault;
 pub mod hotplug;
 pub mod memory;
 pub mod platform;
@@ -17,3 +18,12 @@ pub mod stop_machine;
 pub mod sync;
 pub mod time;
 pub mod trace;
+
+#[cfg(target_os = "none")]
+pub mod api;
+#[cfg(target_os = "none")]
+pub mod arch;
+#[cfg(target_os = "none")]
+pub mod drivers;
+#[cfg(target_os = "none")]
+pub mod start;

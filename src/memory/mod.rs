@@ -1,5 +1,11 @@
-//! Memory, as far as it is pure: which of it is free.
+//! What is where in memory, as far as it can be decided without touching any.
 
+mod backtrace;
+mod map;
 mod plan;
+mod stack_pool;
 
+pub use backtrace::{Frames, MAX_FRAMES};
+pub use map::{MapError, MapKind, MapRequest, tables_needed};
 pub use plan::{MAX_RANGES, MemoryPlan, PlanError};
+pub use stack_pool::{Stack, StackLayout, StackPart, StackPlace, StackPool};

@@ -1,0 +1,98 @@
+//! Backtraces of this CPU, by frame records.
+//!
+//! The walk itself, and why it can't be led astray, is
+//! [`Frames`]; this knows which stacks there are and how a line looks. Addresses
+//! are printed with their offset from the Image's first byte, which is what the
+//! symbols of the ELF file are relative to, wherever the loader put the Image.
+
+use core::arch::asm;
+use core::fmt;
+use core::ops::Range;
+
+use super::cpu_local::this_cpu;
+use super::exception::ExceptionFrame;
+use super::{image, thread_head};
+use crate::memory::Frames;
+
+/// Writes the chain of calls that led to the exception of `frame`.
+///
+/// # Errors
+/// What `out` returned.
+pub fn write(out: &mut dyn fmt::Write, frame: &ExceptionFrame) -> fmt::Result {
+    let [pc, link, frame_pointer] = [frame.elr, frame.x[30], frame.x[29]].map(address);
+    write_line(out, 0, pc)?;
+    // A function that faulted before it had made its own record is missed by the
+    // chain; its return address is in x30.
+    write_chain(out, 1, frame_pointer)?;
+    writeln!(out, "  x30 is {:#018x}{}", link, Place(link))
+}
+
+/// Writes the chain of calls that led here.
+///
+/// # Errors
+/// What `out` returned.
+#[inline(never)]
+pub fn write_here(out: &mut dyn fmt::Write) -> fmt::Result {
+    let (frame_pointer, return_address): (usize, usize);
+    // This function's own record is gone if the compiler turns the call below
+    // into a jump, so it is read here, and the chain starts with the caller's.
+    // SAFETY: Every function keeps a frame record at x29 (`.cargo/config.toml`
+    // asks the compiler for it), and this one has its own.
+    unsafe {
+        asm!(
+            "ldp {frame_pointer}, {return_address}, [x29]",
+            frame_pointer = out(reg) frame_pointer,
+            return_address = out(reg) return_address,
+            options(nostack, preserves_flags, readonly)
+        );
+    }
+    write_line(out, 0, return_address)?;
+    write_chain(out, 1, frame_pointer)
+}
+
+fn write_chain(out: &mut dyn fmt::Write, first: usize, frame_pointer: usize) -> fmt::Result {
+    let stacks = known_stacks();
+    let frames = Frames::new(frame_pointer, &stacks, |address| {
+        let word = core::ptr::with_exposed_provenance::<usize>(address);
+        // SAFETY: `Frames` asks only for aligned words of `stacks`, which are
+        // mapped. What they hold may be stale, and is only printed or checked.
+        unsafe { word.read_volatile() }
+    });
+    for (index, return_address) in frames.enumerate() {
+        write_line(out, first + index, return_address)?;
+    }
+    Ok(())
+}
+
+/// The stacks that code on this CPU can be on.
+fn known_stacks() -> [Range<usize>; 4] {
+    let cpu = this_cpu();
+    [
+        thread_head::current().stack(),
+        cpu.irq_stack(),
+        cpu.overflow_stack(),
+        image::boot_stack(),
+    ]
+}
+
+fn write_line(out: &mut dyn fmt::Write, index: usize, address: usize) -> fmt::Result {
+    writeln!(out, "  #{index:<2} {address:#018x}{}", Place(address))
+}
+
+/// Prints where in the code an address is.
+struct Place(usize);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if image::text().contains(&self.0) {
+            write!(f, "  +{:#x}", self.0 - image::image().start)
+        } else {
+            f.write_str("  (not code)")
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // Addresses are 64 bits here.
+const fn address(register: u64) -> usize {
+    register as usize
+}

@@ -1,0 +1,225 @@
+//! The first instruction of the Image, and the boot CPU's way to Rust.
+//!
+//! The loader puts the Image anywhere on a page boundary, points x0 at the
+//! device tree, and jumps to its first byte with MMU and data cache off (Linux,
+//! Documentation/arch/arm64/booting.rst, whose header this has). In order:
+//!
+//! 1. known EL1 ([`super::entry`]), x0 and the level entered at kept;
+//! 2. bss dropped from the caches, then zeroed: the loader may have left lines
+//!    that would be written back over what is stored past the caches;
+//! 3. relocated: the Image is linked at 0, and every word that holds an address
+//!    is listed as `R_AARCH64_RELATIVE`;
+//! 4. a stack, no caller frame, and `stillpoint_boot`.
+//!
+//! `stillpoint_boot` runs with the MMU off. Until [`super::mmu`] has turned it
+//! on, all memory is Device memory: no unaligned access, no exclusive access
+//! (so no lock and no read-modify-write atomic; loads and stores are fine).
+//!
+//! What goes wrong before there is a console is left in `boot_failure_reason`
+//! and the three words behind it (ESR, ELR and FAR, for exceptions), and the CPU
+//! sleeps in `boot_halt`.
+
+use core::arch::{asm, global_asm};
+
+use super::failure::BootFailure;
+
+unsafe extern "C" {
+    /// The rest of booting, in `start.rs`. Called once, on the boot stack, with
+    /// MMU and caches off and everything masked.
+    ///
+    /// * `device_tree` — what the loader had in x0
+    /// * `entry_level` — the exception level that the loader entered at, 1 or 2
+    #[allow(dead_code, reason = "called from assembly; declared for its contract")]
+    fn stillpoint_boot(device_tree: usize, entry_level: u64) -> !;
+}
+
+/// Size of the stack that the boot CPU starts on, in bytes.
+///
+/// Large: parsing the device tree and building the address map run on it. No
+/// stack may be larger (see [`super::vectors`]).
+pub const BOOT_STACK_SIZE: usize = 64 * 1024;
+
+/// Size of the stack on which faults are reported until the boot CPU has one of
+/// the pool, in bytes.
+const BOOT_OVERFLOW_STACK_SIZE: usize = 16 * 1024;
+
+/// Type of the only relocations that a position-independent Image needs
+/// (ELF for the Arm 64-bit Architecture, R_AARCH64_RELATIVE).
+const R_AARCH64_RELATIVE: u64 = 1027;
+
+/// `flags` of the Image header: little-endian, 4 KiB pages, may lie anywhere.
+const IMAGE_FLAGS: u64 = 0b1010;
+
+/// Stops this CPU for good, `reason` left in `boot_failure_reason`.
+///
+/// For when nothing can be printed: it doesn't need memory, a stack or a lock.
+pub fn halt_with_reason(reason: BootFailure) -> ! {
+    // SAFETY: `boot_fail` takes its reason in w0 and never returns.
+    unsafe {
+        asm!("b boot_fail", in("w0") u32::from(reason.code()), options(noreturn));
+    }
+}
+
+global_asm!(
+    r#"
+    .section .head.text, "ax"
+    .global _start
+    .type _start, %function
+_start:
+        b       boot_primary                // code0
+        .long   0                           // code1
+        .quad   0                           // text_offset: on the boundary itself
+        .quad   __image_size                // image_size: with bss
+        .quad   {IMAGE_FLAGS}               // flags
+        .quad   0                           // res2
+        .quad   0                           // res3
+        .quad   0                           // res4
+        .ascii  "ARM\x64"                   // magic
+        .long   0                           // res5: no PE header
+    .size _start, . - _start
+
+    .section .text.boot, "ax"
+    .type boot_primary, %function
+boot_primary:
+        // 1. Nothing interrupts. The device tree is kept in x19.
+        msr     daifset, #0xf
+        mov     x19, x0
+
+        // 2. adrp counts in pages: code linked at 0 works on a page boundary only.
+        adr     x1, _start
+        mov     w0, #{MISPLACED_IMAGE}
+        tst     x1, #0xfff
+        b.ne    boot_fail
+
+        // 3. Known EL1. The level entered at is kept in x20.
+        bl      entry_to_el1
+        cbnz    x0, boot_fail
+        mov     x20, x1
+        msr     tpidr_el1, xzr
+        bl      entry_reset_el1
+        cbnz    x0, boot_fail
+        mov     x0, xzr                     // Any physical address range will do.
+        bl      entry_check_features
+        cbnz    x0, boot_fail
+
+        // 4. bss: no line of it stays in a cache ...
+        adrp    x1, __bss_start
+        add     x1, x1, :lo12:__bss_start
+        adrp    x2, __bss_end
+        add     x2, x2, :lo12:__bss_end
+        mrs     x3, ctr_el0
+        ubfx    x3, x3, #16, #4             // DminLine, log2 of words
+        mov     x4, #4
+        lsl     x4, x4, x3
+        mov     x0, x1
+1:      dc      ivac, x0
+        add     x0, x0, x4
+        cmp     x0, x2
+        b.lo    1b
+        dsb     sy
+        // ... and then it is zeroed, sixteen bytes at a time.
+2:      stp     xzr, xzr, [x1], #16
+        cmp     x1, x2
+        b.lo    2b
+
+        // 5. Relocation: *(base + offset) = base + addend.
+        adrp    x5, __image_start
+        add     x5, x5, :lo12:__image_start
+        adrp    x6, __rela_start
+        add     x6, x6, :lo12:__rela_start
+        adrp    x7, __rela_end
+        add     x7, x7, :lo12:__rela_end
+        mov     w0, #{UNKNOWN_RELOCATION}
+3:      cmp     x6, x7
+        b.hs    4f
+        ldp     x8, x9, [x6], #16           // r_offset, r_info
+        ldr     x10, [x6], #8               // r_addend
+        cmp     x9, #{R_AARCH64_RELATIVE}
+        b.ne    boot_fail
+        add     x10, x10, x5
+        str     x10, [x5, x8]
+        b       3b
+
+        // 6. What was stored is there before compiled code, code included, uses
+        // it; no stale instruction of a former image is.
+4:      dsb     sy
+        ic      iallu
+        dsb     sy
+        isb
+
+        // 7. A stack, the end of the chain of frames, and Rust.
+        adrp    x0, boot_stack_top
+        add     x0, x0, :lo12:boot_stack_top
+        mov     sp, x0
+        mov     x29, xzr
+        mov     x30, xzr
+        mov     x0, x19
+        mov     x1, x20
+        bl      stillpoint_boot
+        mov     w0, #{RETURNED}
+        b       boot_fail
+    .size boot_primary, . - boot_primary
+
+    // w0: the reason; x2, x3, x4: ESR, ELR, FAR.
+    .global boot_fail_with_exception
+    .type boot_fail_with_exception, %function
+boot_fail_with_exception:
+        adrp    x1, boot_failure_reason
+        add     x1, x1, :lo12:boot_failure_reason
+        stp     x2, x3, [x1, #8]
+        str     x4, [x1, #24]
+    .size boot_fail_with_exception, . - boot_fail_with_exception
+    // Falls through. w0: the reason.
+    .global boot_fail
+    .type boot_fail, %function
+boot_fail:
+        adrp    x1, boot_failure_reason
+        add     x1, x1, :lo12:boot_failure_reason
+        strb    w0, [x1]
+        dsb     sy
+    .size boot_fail, . - boot_fail
+    .global boot_halt
+    .type boot_halt, %function
+boot_halt:
+        msr     daifset, #0xf
+        wfi
+        b       boot_halt
+    .size boot_halt, . - boot_halt
+
+    // A cache line of its own: it may be written past the caches.
+    .section .data.boot_failure, "aw"
+    .balign 128
+    .global boot_failure_reason
+    .type boot_failure_reason, %object
+boot_failure_reason:
+        .quad   0                           // The reason, in the first byte.
+        .quad   0                           // ESR
+        .quad   0                           // ELR
+        .quad   0                           // FAR
+        .balign 128
+    .size boot_failure_reason, . - boot_failure_reason
+
+    .section .bss.boot_stack, "aw", @nobits
+    .balign 4096
+    .global boot_stack_guard
+boot_stack_guard:
+        .skip   4096
+    .global boot_stack_bottom
+boot_stack_bottom:
+        .skip   {BOOT_STACK_SIZE}
+    .global boot_stack_top
+boot_stack_top:
+    .global boot_overflow_stack_bottom
+boot_overflow_stack_bottom:
+        .skip   {BOOT_OVERFLOW_STACK_SIZE}
+    .global boot_overflow_stack_top
+boot_overflow_stack_top:
+    "#,
+    IMAGE_FLAGS = const IMAGE_FLAGS,
+    R_AARCH64_RELATIVE = const R_AARCH64_RELATIVE,
+    BOOT_STACK_SIZE = const BOOT_STACK_SIZE,
+    BOOT_OVERFLOW_STACK_SIZE = const BOOT_OVERFLOW_STACK_SIZE,
+    MISPLACED_IMAGE = const BootFailure::MisplacedImage.code(),
+    UNKNOWN_RELOCATION = const BootFailure::UnknownRelocation.code(),
+    RETURNED = const BootFailure::Returned.code(),
+);

@@ -1,0 +1,250 @@
+//! What a CPU that is being started knows of the world: its boot record.
+//!
+//! The record is made when the CPU first comes up, and belongs to that CPU for
+//! ever; a late arrival always finds its own. Its three parts never share a
+//! cache line, because each is accessed in another way:
+//!
+//! | Part | Written by | Read by | Kept coherent by |
+//! |---|---|---|---|
+//! | a: handover | control, cached | AP, MMU off | control cleans to the PoC before CPU_ON |
+//! | b: failure | AP, MMU off | control, cached | control writes it back and drops it before CPU_ON, and drops it again before each look |
+//! | c: handshake | both, cached | both, cached | hardware; the AP doesn't touch it before its MMU is on |
+//!
+//! Part a and the code are all that an AP reads before its MMU is on. The
+//! cleaning can't be seen missing under QEMU, which has no caches.
+
+use core::mem::offset_of;
+
+use super::cache;
+use super::failure::BootFailure;
+use super::mmu::MmuRegisters;
+use crate::config::CACHE_LINE;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How a CPU that refuses itself calls firmware to be turned off again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Conduit {
+    /// No firmware to call: it sleeps.
+    None = 0,
+    /// `HVC`.
+    Hvc = 1,
+    /// `SMC`.
+    Smc = 2,
+}
+
+/// PSCI's CPU_OFF in the SMC32 calling convention (DEN 0022, CPU_OFF).
+pub const PSCI_CPU_OFF: u32 = 0x8400_0002;
+
+/// All that a CPU is given for its way to Rust.
+#[derive(Clone, Copy, Debug)]
+pub struct Handover {
+    /// The address map, from the CPU that built it.
+    pub registers: MmuRegisters,
+    /// `VBAR_EL1`: see [`super::vectors::table`].
+    pub vectors: usize,
+    /// `TPIDR_EL1`: the CPU's [`super::cpu_local::CpuLocal`], its stack limit
+    /// set for `thread`.
+    pub cpu_local: usize,
+    /// `SP_EL0`: the [`super::thread_head::ThreadHead`] of the thread that it
+    /// starts as, its idle thread.
+    pub thread: usize,
+    /// SP: the top of that thread's stack, a multiple of 16.
+    pub stack_top: usize,
+    /// How to be turned off again.
+    pub conduit: Conduit,
+    /// Firmware's number for CPU_OFF, usually [`PSCI_CPU_OFF`].
+    pub cpu_off_function: u32,
+}
+
+/// Why a CPU refused itself, as it left it in its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryFailure {
+    /// The reason, or the byte as it is if it stands for none.
+    pub reason: Result<BootFailure, u8>,
+    /// `ESR_EL1`, for an exception.
+    pub esr: u64,
+    /// `ELR_EL1`, for an exception.
+    pub elr: u64,
+    /// `FAR_EL1`, for an exception.
+    pub far: u64,
+}
+
+/// Part a, read by the AP with its MMU off.
+#[derive(Debug)]
+#[repr(C, align(128))]
+struct HandoverLine {
+    mair: AtomicU64,
+    tcr: AtomicU64,
+    ttbr0: AtomicU64,
+    sctlr: AtomicU64,
+    vectors: AtomicU64,
+    cpu_local: AtomicU64,
+    thread: AtomicU64,
+    stack_top: AtomicU64,
+    conduit: AtomicU64,
+    cpu_off_function: AtomicU64,
+}
+
+/// Part b, written by the AP with its MMU off.
+#[derive(Debug)]
+#[repr(C, align(128))]
+struct FailureLine {
+    /// The first byte is the reason; 0 is none.
+    reason: AtomicU64,
+    esr: AtomicU64,
+    elr: AtomicU64,
+    far: AtomicU64,
+}
+
+/// Part c: words that both sides use once the AP's MMU is on. What their values
+/// mean is the hotplug protocol's.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct HandshakeLine {
+    /// The handshake word.
+    pub sync: AtomicU32,
+    /// Why the AP refused itself after its MMU was on.
+    pub reason: AtomicU32,
+    /// For tests: while it is not 0 the AP stays where it is.
+    pub hold: AtomicU32,
+    /// How far the AP has come: told to people when it is late.
+    pub stage: AtomicU32,
+}
+
+/// The boot record of one CPU. What CPU_ON hands over in x0 is its address.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct BootRecord {
+    handover: HandoverLine,
+    failure: FailureLine,
+    /// The words used with caches on.
+    pub handshake: HandshakeLine,
+}
+
+const _: () = assert!(size_of::<HandoverLine>() == CACHE_LINE);
+const _: () = assert!(size_of::<FailureLine>() == CACHE_LINE);
+const _: () = assert!(size_of::<HandshakeLine>() == CACHE_LINE);
+const _: () = assert!(offset_of!(BootRecord, handover) == 0);
+const _: () = assert!(offset_of!(BootRecord, failure) == CACHE_LINE);
+const _: () = assert!(offset_of!(BootRecord, handshake) == 2 * CACHE_LINE);
+const _: () = assert!(align_of::<BootRecord>() == CACHE_LINE);
+
+/// Offsets that [`super::secondary`] uses; the pairs that it loads in one
+/// instruction are neighbours.
+pub(super) mod offsets {
+    use super::{BootRecord, FailureLine, HandoverLine, offset_of};
+
+    pub(in super::super) const MAIR: usize = offset_of!(HandoverLine, mair);
+    pub(in super::super) const TTBR0: usize = offset_of!(HandoverLine, ttbr0);
+    pub(in super::super) const TCR: usize = offset_of!(HandoverLine, tcr);
+    pub(in super::super) const VECTORS: usize = offset_of!(HandoverLine, vectors);
+    pub(in super::super) const THREAD: usize = offset_of!(HandoverLine, thread);
+    pub(in super::super) const CONDUIT: usize = offset_of!(HandoverLine, conduit);
+    pub(in super::super) const CPU_OFF: usize = offset_of!(HandoverLine, cpu_off_function);
+    pub(in super::super) const REASON: usize =
+        offset_of!(BootRecord, failure) + offset_of!(FailureLine, reason);
+    pub(in super::super) const ESR: usize =
+        offset_of!(BootRecord, failure) + offset_of!(FailureLine, esr);
+    pub(in super::super) const FAR: usize =
+        offset_of!(BootRecord, failure) + offset_of!(FailureLine, far);
+
+    const _: () = assert!(TCR == MAIR + 8);
+    const _: () = assert!(offset_of!(HandoverLine, sctlr) == TTBR0 + 8);
+    const _: () = assert!(offset_of!(HandoverLine, cpu_local) == VECTORS + 8);
+    const _: () = assert!(offset_of!(HandoverLine, stack_top) == THREAD + 8);
+    const _: () = assert!(offset_of!(FailureLine, elr) == offset_of!(FailureLine, esr) + 8);
+}
+
+impl BootRecord {
+    /// A record that no CPU can start from yet: see [`BootRecord::prepare`].
+    pub const fn new() -> BootRecord {
+        BootRecord {
+            handover: HandoverLine {
+                mair: AtomicU64::new(0),
+                tcr: AtomicU64::new(0),
+                ttbr0: AtomicU64::new(0),
+                sctlr: AtomicU64::new(0),
+                vectors: AtomicU64::new(0),
+                cpu_local: AtomicU64::new(0),
+                thread: AtomicU64::new(0),
+                stack_top: AtomicU64::new(0),
+                conduit: AtomicU64::new(0),
+                cpu_off_function: AtomicU64::new(0),
+            },
+            failure: FailureLine {
+                reason: AtomicU64::new(0),
+                esr: AtomicU64::new(0),
+                elr: AtomicU64::new(0),
+                far: AtomicU64::new(0),
+            },
+            handshake: HandshakeLine {
+                sync: AtomicU32::new(0),
+                reason: AtomicU32::new(0),
+                hold: AtomicU32::new(0),
+                stage: AtomicU32::new(0),
+            },
+        }
+    }
+
+    /// Its address, as CPU_ON's context wants it (VA = PA).
+    pub fn address(&self) -> u64 {
+        (&raw const *self).addr() as u64
+    }
+
+    /// Readies the record for a CPU_ON: the handover is written, an old failure
+    /// forgotten, and both are at the point of coherency on return. The
+    /// handshake line is left alone.
+    ///
+    /// Context: control CPU, before it makes the handshake word KICKED; a CPU
+    /// that may still be on its way here reads the same values as before, or its
+    /// record isn't prepared again.
+    pub fn prepare(&self, handover: &Handover) {
+        // Relaxed: the reader is another CPU with its caches off. What orders
+        // these stores for it are the cleaning and the DSB below.
+        let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
+        let line = &self.handover;
+        set(&line.mair, handover.registers.mair);
+        set(&line.tcr, handover.registers.tcr);
+        set(&line.ttbr0, handover.registers.ttbr0);
+        set(&line.sctlr, handover.registers.sctlr);
+        set(&line.vectors, handover.vectors as u64);
+        set(&line.cpu_local, handover.cpu_local as u64);
+        set(&line.thread, handover.thread as u64);
+        set(&line.stack_top, handover.stack_top as u64);
+        set(&line.conduit, u64::from(handover.conduit as u8));
+        set(&line.cpu_off_function, u64::from(handover.cpu_off_function));
+        set(&self.failure.reason, 0);
+        set(&self.failure.esr, 0);
+        set(&self.failure.elr, 0);
+        set(&self.failure.far, 0);
+
+        let start = (&raw const *self).addr();
+        cache::clean_to_poc(start..start + CACHE_LINE);
+        // Dropped as well: a dirty line here, written back later, would undo
+        // what the AP writes past the caches.
+        cache::clean_invalidate_to_poc(start + CACHE_LINE..start + 2 * CACHE_LINE);
+    }
+
+    /// Why the CPU refused itself before its MMU was on, if it did.
+    pub fn failure(&self) -> Option<EntryFailure> {
+        let start = (&raw const self.failure).addr();
+        // SAFETY: The last cached write to this line was written back by
+        // `prepare`; since then it has only been read here.
+        unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
+        let get = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let [code, ..] = get(&self.failure.reason).to_le_bytes();
+        (code != 0).then(|| EntryFailure {
+            reason: BootFailure::from_code(code).ok_or(code),
+            esr: get(&self.failure.esr),
+            elr: get(&self.failure.elr),
+            far: get(&self.failure.far),
+        })
+    }
+}
+
+impl Default for BootRecord {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,178 @@
+//! Switching threads: a call that returns in another thread.
+//!
+//! Because it is a call, the compiler has already saved what a call may destroy;
+//! what is left is what AAPCS64 has a callee keep: x19 to x30, SP, d8 to d15, and
+//! FPCR, which a thread may have set for itself. All of it goes onto the thread's
+//! own stack, so a [`Context`] is one word.
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+use core::ops::Range;
+
+use super::cpu_local::offsets as local;
+use super::thread_head::ThreadHead;
+
+/// The saved registers of a thread that doesn't run: where on its stack they are.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Context {
+    sp: usize,
+}
+
+/// What the switch pushes.
+#[repr(C)]
+struct SwitchFrame {
+    /// x19 to x28.
+    x: [u64; 10],
+    frame_pointer: u64,
+    link: u64,
+    /// The low halves of v8 to v15.
+    d: [u64; 8],
+    fpcr: u64,
+    _pad: u64,
+}
+
+const FRAME_SIZE: usize = size_of::<SwitchFrame>();
+const _: () = assert!(FRAME_SIZE.is_multiple_of(16));
+const _: () = assert!(offset_of!(SwitchFrame, frame_pointer) == 80);
+const _: () = assert!(offset_of!(Context, sp) == 0);
+
+unsafe extern "C" {
+    fn context_switch(
+        previous: *mut Context,
+        next: *const Context,
+        next_head: *const ThreadHead,
+        next_limit: usize,
+    );
+    fn context_first_switch();
+}
+
+impl Context {
+    /// The context of a thread that has not run: the first switch to it calls
+    /// `entry(argument)` with interrupts masked, at the outermost end of its
+    /// stack and of its chain of frames.
+    ///
+    /// # Safety
+    /// `stack` is writable, its ends multiples of 16, and this thread's alone as
+    /// long as it lives.
+    pub unsafe fn new(
+        stack: Range<usize>,
+        entry: extern "C" fn(usize) -> !,
+        argument: usize,
+    ) -> Context {
+        let sp = stack.end - FRAME_SIZE;
+        let frame = SwitchFrame {
+            x: [
+                (entry as *const ()).expose_provenance() as u64,
+                argument as u64,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ],
+            frame_pointer: 0,
+            link: (context_first_switch as *const ()).expose_provenance() as u64,
+            d: [0; 8],
+            fpcr: 0,
+            _pad: 0,
+        };
+        // SAFETY: The frame lies at the top of a stack that is the caller's to
+        // give, aligned because the top is.
+        unsafe { core::ptr::with_exposed_provenance_mut::<SwitchFrame>(sp).write(frame) };
+        Context { sp }
+    }
+}
+
+/// Leaves the running thread, saved in `previous`, and goes on in the thread of
+/// `next` and `next_head`. Returns when another switch comes back to `previous`,
+/// maybe on another CPU.
+///
+/// From the instant that `previous` is saved another CPU may go on with it; who
+/// says when that is allowed is the scheduler.
+///
+/// # Safety
+/// 1. Interrupts are masked, and this is not an IRQ or overflow stack.
+/// 2. `next` was made by [`Context::new`] or saved here, and has not been
+///    switched to since; `next_head` is that thread's, and both live as long as
+///    it does.
+/// 3. `previous` is the running thread's.
+pub unsafe fn switch_to(
+    previous: *mut Context,
+    next: *const Context,
+    next_head: *const ThreadHead,
+) {
+    // SAFETY: It is a live head (2).
+    let limit = unsafe { (*next_head).stack_limit() };
+    // SAFETY: The assembly keeps what a callee keeps, and stack, head and limit
+    // change together, with nothing between that could interrupt (1).
+    unsafe { context_switch(previous, next, next_head, limit) };
+}
+
+global_asm!(
+    r#"
+    .section .text.context, "ax"
+    // x0: previous; x1: next; x2: next thread's head; x3: its stack's limit.
+    .global context_switch
+    .type context_switch, %function
+context_switch:
+        sub     sp, sp, #{FRAME_SIZE}
+        stp     x19, x20, [sp, #0]
+        stp     x21, x22, [sp, #16]
+        stp     x23, x24, [sp, #32]
+        stp     x25, x26, [sp, #48]
+        stp     x27, x28, [sp, #64]
+        stp     x29, x30, [sp, #{FRAME_POINTER}]
+        stp     d8, d9, [sp, #{D} + 0]
+        stp     d10, d11, [sp, #{D} + 16]
+        stp     d12, d13, [sp, #{D} + 32]
+        stp     d14, d15, [sp, #{D} + 48]
+        mrs     x9, fpcr
+        str     x9, [sp, #{FPCR}]
+        mov     x10, sp
+        str     x10, [x0]
+
+        // Another thread, on this CPU.
+        ldr     x10, [x1]
+        mrs     x11, tpidr_el1
+        str     x3, [x11, #{STACK_LIMIT}]
+        msr     sp_el0, x2
+        mov     sp, x10
+
+        ldr     x10, [sp, #{FPCR}]
+        cmp     x10, x9
+        b.eq    1f                          // Writing FPCR is slow on some cores.
+        msr     fpcr, x10
+1:      ldp     d8, d9, [sp, #{D} + 0]
+        ldp     d10, d11, [sp, #{D} + 16]
+        ldp     d12, d13, [sp, #{D} + 32]
+        ldp     d14, d15, [sp, #{D} + 48]
+        ldp     x19, x20, [sp, #0]
+        ldp     x21, x22, [sp, #16]
+        ldp     x23, x24, [sp, #32]
+        ldp     x25, x26, [sp, #48]
+        ldp     x27, x28, [sp, #64]
+        ldp     x29, x30, [sp, #{FRAME_POINTER}]
+        add     sp, sp, #{FRAME_SIZE}
+        ret
+    .size context_switch, . - context_switch
+
+    // Where the first switch to a thread returns to. x19: entry; x20: argument;
+    // x29 is 0. With x30 0 too the entry's own frame record ends the chain.
+    .global context_first_switch
+    .type context_first_switch, %function
+context_first_switch:
+        mov     x0, x20
+        mov     x30, xzr
+        br      x19
+    .size context_first_switch, . - context_first_switch
+    "#,
+    FRAME_SIZE = const FRAME_SIZE,
+    FRAME_POINTER = const offset_of!(SwitchFrame, frame_pointer),
+    D = const offset_of!(SwitchFrame, d),
+    FPCR = const offset_of!(SwitchFrame, fpcr),
+    STACK_LIMIT = const local::STACK_LIMIT,
+);

@@ -1,0 +1,255 @@
+//! Exceptions that are not interrupts: the saved frame, and the report of one.
+//!
+//! A kernel without EL0 expects no synchronous exception, FIQ or SError. What
+//! comes all the same is reported with everything that is known about it
+//! ([`report`]) and ends the machine. The report trusts as little as it can; a
+//! fault inside it is found by a count per CPU and stops the CPU at once, with
+//! the reason in memory.
+
+use core::fmt;
+use core::mem::offset_of;
+
+use super::boot::halt_with_reason;
+use super::cpu_local::{CpuLocal, this_cpu};
+use super::failure::BootFailure;
+use super::thread_head::{self, ThreadHead};
+use super::{backtrace, image};
+use crate::fault::Syndrome;
+use crate::memory::StackLayout;
+
+/// What an exception was, as [`super::vectors`] saves it. Changes are taken over
+/// when the exception returns.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ExceptionFrame {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// SP at the exception.
+    pub sp: u64,
+    /// The interrupted or faulting instruction: where the return goes.
+    pub elr: u64,
+    /// The processor state to return to.
+    pub spsr: u64,
+    /// The syndrome; not written by an interrupt.
+    pub esr: u64,
+    /// The faulting address, if the syndrome says so; not written by an
+    /// interrupt.
+    pub far: u64,
+    /// A frame record for backtraces: x29 and ELR.
+    pub(super) record: [u64; 2],
+    /// The floating-point status register.
+    pub fpsr: u64,
+    /// The floating-point control register.
+    pub fpcr: u64,
+    /// The stack limit in force at the exception; not written by an interrupt.
+    pub(super) stack_limit: u64,
+    _pad: u64,
+    /// The vector registers.
+    pub q: [u128; 32],
+}
+
+/// Bytes of stack that an exception takes before any Rust runs.
+pub const FRAME_SIZE: usize = size_of::<ExceptionFrame>();
+
+// `stp` stores these pairs.
+const _: () = assert!(offset_of!(ExceptionFrame, spsr) == offset_of!(ExceptionFrame, elr) + 8);
+const _: () = assert!(offset_of!(ExceptionFrame, far) == offset_of!(ExceptionFrame, esr) + 8);
+const _: () = assert!(offset_of!(ExceptionFrame, fpcr) == offset_of!(ExceptionFrame, fpsr) + 8);
+const _: () = assert!(offset_of!(ExceptionFrame, x) + 31 * 8 == offset_of!(ExceptionFrame, sp));
+
+impl ExceptionFrame {
+    /// Why the exception was taken.
+    pub const fn syndrome(&self) -> Syndrome {
+        Syndrome(self.esr)
+    }
+
+    /// Goes on behind the faulting instruction.
+    pub fn skip_instruction(&mut self) {
+        self.elr += 4;
+    }
+
+    /// Whether SP was below what a frame takes above the bottom of its stack:
+    /// the stack has overflowed, or was about to.
+    const fn has_overflowed(&self) -> bool {
+        self.sp < self.stack_limit
+    }
+}
+
+/// What kind of exception it was, and where it was taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// What it was.
+    pub event: Event,
+    /// From where.
+    pub source: Source,
+}
+
+/// What an exception was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Caused by an instruction: see the syndrome.
+    Synchronous,
+    /// An interrupt that found no room on the stack, or came from elsewhere.
+    Irq,
+    /// A fast interrupt; we have none.
+    Fiq,
+    /// A system error: an access went wrong some time ago.
+    SError,
+}
+
+/// Where an exception was taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// EL1 on `SP_EL0`, which is no stack here.
+    El1OnSpEl0,
+    /// EL1, as it should be.
+    El1,
+    /// EL0, where nothing runs.
+    El0,
+    /// EL0 in AArch32 state, likewise.
+    El0Aarch32,
+}
+
+impl Kind {
+    /// The exception of vector `number`, 0 to 15, in the order of the table
+    /// (Arm ARM, "Exception vectors"); a greater number counts as its low bits.
+    pub const fn from_vector(number: u64) -> Kind {
+        Kind {
+            event: match number & 3 {
+                0 => Event::Synchronous,
+                1 => Event::Irq,
+                2 => Event::Fiq,
+                _ => Event::SError,
+            },
+            source: match number >> 2 & 3 {
+                0 => Source::El1OnSpEl0,
+                1 => Source::El1,
+                2 => Source::El0,
+                _ => Source::El0Aarch32,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.event {
+            Event::Synchronous => "synchronous exception",
+            Event::Irq => "IRQ",
+            Event::Fiq => "FIQ",
+            Event::SError => "SError",
+        })?;
+        f.write_str(match self.source {
+            Source::El1 => "",
+            Source::El1OnSpEl0 => " at EL1 on SP_EL0",
+            Source::El0 => " from EL0",
+            Source::El0Aarch32 => " from EL0 in AArch32",
+        })
+    }
+}
+
+/// Writes all that is known about an exception: CPU, thread, cause, registers,
+/// backtrace.
+///
+/// * `pool` — where the pool's stacks are, once there is a pool, so that an
+///   address in a guard page is recognised
+///
+/// Context: `stillpoint_exception`, everything masked. Reads the frame, the
+/// stacks and this CPU's words; takes no lock.
+///
+/// # Errors
+/// What `out` returned.
+pub fn report(
+    out: &mut dyn fmt::Write,
+    frame: &ExceptionFrame,
+    kind: Kind,
+    pool: Option<&StackLayout>,
+) -> fmt::Result {
+    let cpu = this_cpu();
+    if cpu.begin_report() > 0 {
+        halt_with_reason(BootFailure::NestedFault);
+    }
+    let thread = thread_head::current();
+    writeln!(
+        out,
+        "CPU {}, thread {}: {kind}",
+        cpu.cpu_index(),
+        thread.name()
+    )?;
+    write_cause(out, frame, kind, pool)?;
+    write_stack(out, frame, cpu, thread)?;
+    write_registers(out, frame)?;
+    backtrace::write(out, frame)
+}
+
+/// The syndrome in words, and what the address is.
+fn write_cause(
+    out: &mut dyn fmt::Write,
+    frame: &ExceptionFrame,
+    kind: Kind,
+    pool: Option<&StackLayout>,
+) -> fmt::Result {
+    if !matches!(kind.event, Event::Synchronous | Event::SError) {
+        return Ok(());
+    }
+    let syndrome = frame.syndrome();
+    write!(out, "  {syndrome}")?;
+    if syndrome.has_address() {
+        write!(out, ", address {:#x}", frame.far)?;
+        #[allow(clippy::cast_possible_truncation)] // Addresses are 64 bits here.
+        let address = frame.far as usize;
+        if let Some(place) = pool.and_then(|pool| pool.locate(address)) {
+            write!(out, " ({place})")?;
+        } else if image::boot_stack_guard().contains(&address) {
+            out.write_str(" (the guard page of the boot stack)")?;
+        } else if image::text().contains(&address) {
+            write!(out, " (code +{:#x})", address - image::image().start)?;
+        }
+    }
+    writeln!(
+        out,
+        "\n  ESR {:#018x}  FAR {:#018x}  SPSR {:#x}",
+        frame.esr, frame.far, frame.spsr
+    )
+}
+
+/// Which stack was in use, and whether it has overflowed.
+fn write_stack(
+    out: &mut dyn fmt::Write,
+    frame: &ExceptionFrame,
+    cpu: &CpuLocal,
+    thread: &ThreadHead,
+) -> fmt::Result {
+    #[allow(clippy::cast_possible_truncation)] // Addresses are 64 bits here.
+    let limit = frame.stack_limit as usize;
+    let in_use = [
+        ("the stack of the thread", thread.stack()),
+        ("the IRQ stack", cpu.irq_stack()),
+        ("the overflow stack", cpu.overflow_stack()),
+    ]
+    .into_iter()
+    .find(|(_, stack)| stack.start + FRAME_SIZE == limit);
+    let Some((name, stack)) = in_use else {
+        return writeln!(out, "  SP {:#x}, on no known stack", frame.sp);
+    };
+    write!(
+        out,
+        "  SP {:#x}, {name} is {:#x}-{:#x}",
+        frame.sp, stack.start, stack.end
+    )?;
+    if frame.has_overflowed() {
+        write!(out, ": STACK OVERFLOW in thread {}", thread.name())?;
+    } else if frame.sp > stack.end as u64 {
+        write!(out, ": SP IS NOT IN IT")?;
+    }
+    writeln!(out)
+}
+
+/// The general registers, four to a line.
+fn write_registers(out: &mut dyn fmt::Write, frame: &ExceptionFrame) -> fmt::Result {
+    for (index, value) in frame.x.iter().enumerate() {
+        let separator = if index % 4 == 3 { '\n' } else { ' ' };
+        write!(out, "  x{index:<2} {value:016x}{separator}")?;
+    }
+    writeln!(out, "  pc  {:016x}", frame.elr)
+}

@@ -1,0 +1,94 @@
+//! The reason why a CPU stopped before it could say so on a console.
+//!
+//! A CPU that can't go on writes one byte and sleeps in `boot_halt`. The boot
+//! CPU's byte is at the symbol `boot_failure_reason` (read it with a debugger,
+//! or from a memory dump); a started CPU's is in its boot record. One byte,
+//! because a byte reads the same on a core whose data accesses are big-endian.
+
+use core::fmt;
+
+/// Why a CPU stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BootFailure {
+    /// Entered at EL3: that is firmware's place.
+    EnteredAtEl3 = 1,
+    /// `HCR_EL2.E2H` can't be cleared: EL2 is laid out for a host.
+    HostOnlyEl2 = 2,
+    /// The core's data accesses are big-endian and stay so.
+    BigEndian = 3,
+    /// The Image does not lie on a page boundary.
+    MisplacedImage = 4,
+    /// A relocation is not `R_AARCH64_RELATIVE`.
+    UnknownRelocation = 5,
+    /// No 4 KiB translation granule (`ID_AA64MMFR0_EL1.TGran4`).
+    NoSmallPages = 6,
+    /// Fewer physical address bits than the address map uses
+    /// (`ID_AA64MMFR0_EL1.PARange`).
+    PhysicalRange = 7,
+    /// No floating point or SIMD (`ID_AA64PFR0_EL1`).
+    NoFloatingPoint = 8,
+    /// An exception before the vectors were in place.
+    EarlyException = 9,
+    /// An exception taken to EL2, which we have left.
+    ExceptionAtEl2 = 10,
+    /// The overflow stack has overflowed.
+    DoubleStackOverflow = 11,
+    /// A fault inside the report of a fault.
+    NestedFault = 12,
+    /// A function returned that never does.
+    Returned = 13,
+    /// The kernel stopped for a reason that it couldn't print.
+    NoConsole = 14,
+}
+
+impl BootFailure {
+    /// All reasons.
+    const ALL: [BootFailure; 14] = [
+        Self::EnteredAtEl3,
+        Self::HostOnlyEl2,
+        Self::BigEndian,
+        Self::MisplacedImage,
+        Self::UnknownRelocation,
+        Self::NoSmallPages,
+        Self::PhysicalRange,
+        Self::NoFloatingPoint,
+        Self::EarlyException,
+        Self::ExceptionAtEl2,
+        Self::DoubleStackOverflow,
+        Self::NestedFault,
+        Self::Returned,
+        Self::NoConsole,
+    ];
+
+    /// The byte that stands for it; never 0.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The reason that `code` stands for, or `None`.
+    pub fn from_code(code: u8) -> Option<BootFailure> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+}
+
+impl fmt::Display for BootFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EnteredAtEl3 => "entered at EL3",
+            Self::HostOnlyEl2 => "HCR_EL2.E2H can not be cleared",
+            Self::BigEndian => "data accesses are big-endian",
+            Self::MisplacedImage => "the Image is not on a page boundary",
+            Self::UnknownRelocation => "a relocation of unknown type",
+            Self::NoSmallPages => "no 4 KiB pages",
+            Self::PhysicalRange => "too few physical address bits",
+            Self::NoFloatingPoint => "no floating point",
+            Self::EarlyException => "an exception before the vectors were in place",
+            Self::ExceptionAtEl2 => "an exception taken to EL2",
+            Self::DoubleStackOverflow => "the overflow stack has overflowed",
+            Self::NestedFault => "a fault inside the report of a fault",
+            Self::Returned => "a function returned that never does",
+            Self::NoConsole => "stopped without a console",
+        })
+    }
+}

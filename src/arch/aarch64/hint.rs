@@ -1,0 +1,30 @@
+//! Waiting instructions and the compiler barrier.
+//!
+//! `aarch64-cpu`'s `wfi` is declared not to touch memory, so the compiler may
+//! move loads and stores across it; a sleep that waits for a word in memory
+//! must not be crossed by the load of that word. These are barriers to the
+//! compiler, and to it alone: the `DSB` that a protocol needs is its own.
+
+use core::arch::asm;
+
+/// Sleeps until an interrupt is pending, masked by `DAIF` or not (`WFI`).
+/// May return early.
+#[inline]
+pub fn wfi() {
+    // SAFETY: WFI changes no state but time.
+    unsafe { asm!("wfi", options(nostack, preserves_flags)) }
+}
+
+/// Tells the core, and whoever emulates it, that this loop is waiting (`YIELD`).
+#[inline]
+pub fn relax() {
+    // SAFETY: YIELD is a hint and changes no state.
+    unsafe { asm!("yield", options(nostack, preserves_flags)) }
+}
+
+/// Keeps the compiler from moving memory accesses across this point.
+#[inline]
+pub fn compiler_barrier() {
+    // SAFETY: No instruction at all.
+    unsafe { asm!("", options(nostack, preserves_flags)) }
+}

@@ -1,0 +1,61 @@
+//! Where the running Image lies, by the symbols of `linker.ld`.
+
+use core::ops::Range;
+
+/// Symbols of the linker script and of `boot.rs`: only their addresses mean
+/// something.
+mod symbols {
+    unsafe extern "C" {
+        pub(super) static __image_start: u8;
+        pub(super) static __text_end: u8;
+        pub(super) static __rodata_end: u8;
+        pub(super) static __image_end: u8;
+        pub(super) static boot_stack_guard: u8;
+        pub(super) static boot_stack_bottom: u8;
+        pub(super) static boot_stack_top: u8;
+        pub(super) static boot_overflow_stack_bottom: u8;
+        pub(super) static boot_overflow_stack_top: u8;
+    }
+}
+
+/// The address of a symbol that is defined in assembly or by the linker script.
+macro_rules! address_of {
+    ($symbol:ident) => {
+        (&raw const symbols::$symbol).addr()
+    };
+}
+
+/// All of the Image, bss included.
+pub fn image() -> Range<usize> {
+    address_of!(__image_start)..address_of!(__image_end)
+}
+
+/// Code: read and execute. Whole pages.
+pub fn text() -> Range<usize> {
+    address_of!(__image_start)..address_of!(__text_end)
+}
+
+/// Constants, and what relocation wrote: read only from now on. Whole pages.
+pub fn rodata() -> Range<usize> {
+    address_of!(__text_end)..address_of!(__rodata_end)
+}
+
+/// Variables, zeroed ones included: read and write. Whole pages.
+pub fn data() -> Range<usize> {
+    address_of!(__rodata_end)..address_of!(__image_end)
+}
+
+/// The stack that the boot CPU starts on, in [`data`].
+pub fn boot_stack() -> Range<usize> {
+    address_of!(boot_stack_bottom)..address_of!(boot_stack_top)
+}
+
+/// The page below [`boot_stack`], to be left out of the address map.
+pub fn boot_stack_guard() -> Range<usize> {
+    address_of!(boot_stack_guard)..address_of!(boot_stack_bottom)
+}
+
+/// The stack on which the boot CPU reports faults until it has one of the pool.
+pub fn boot_overflow_stack() -> Range<usize> {
+    address_of!(boot_overflow_stack_bottom)..address_of!(boot_overflow_stack_top)
+}

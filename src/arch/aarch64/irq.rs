@@ -1,0 +1,57 @@
+//! Masking interrupts on this CPU.
+//!
+//! IRQ, FIQ and SError are masked and unmasked together: nothing that relies on
+//! "interrupts are off" should have to say which. Debug exceptions keep the mask
+//! they have. All functions are compiler barriers, or the code of a critical
+//! section could be moved out of it.
+
+use core::arch::asm;
+
+use crate::sync::IrqFlags;
+
+/// `DAIF.I`.
+const IRQ_MASKED: u64 = 1 << 7;
+
+/// Masks interrupts and returns the mask as it was.
+#[inline]
+pub fn irq_save() -> IrqFlags {
+    let flags: u64;
+    // SAFETY: Masking interrupts breaks no promise of the code around.
+    unsafe {
+        asm!(
+            "mrs {flags}, daif",
+            "msr daifset, #7",
+            flags = out(reg) flags,
+            options(nostack, preserves_flags)
+        );
+    }
+    IrqFlags(flags)
+}
+
+/// Puts back the mask that [`irq_save`] returned.
+#[inline]
+pub fn irq_restore(flags: IrqFlags) {
+    // SAFETY: `flags` was read from DAIF. Interrupts that this unmasks were
+    // unmasked before the section that ends here.
+    unsafe {
+        asm!("msr daif, {flags}", flags = in(reg) flags.0, options(nostack, preserves_flags));
+    }
+}
+
+/// Unmasks interrupts.
+///
+/// Context: the vectors are in place, and no `irq_save` is open on this CPU.
+#[inline]
+pub fn irq_enable() {
+    // SAFETY: Handlers keep every register of what they interrupt.
+    unsafe { asm!("msr daifclr, #7", options(nostack, preserves_flags)) }
+}
+
+/// Whether this CPU takes IRQs now.
+#[inline]
+pub fn irqs_enabled() -> bool {
+    let flags: u64;
+    // SAFETY: Reads a register.
+    unsafe { asm!("mrs {flags}, daif", flags = out(reg) flags, options(nostack, preserves_flags)) }
+    flags & IRQ_MASKED == 0
+}

@@ -1,0 +1,37 @@
+//! AArch64: from the first instruction to a CPU that runs threads.
+//!
+//! ```text
+//!             boot CPU                              CPU started by CPU_ON
+//!  Image ──► _start (boot)                         secondary_entry (secondary)
+//!               │      └────────► entry: EL2 → EL1 ◄──────┘      │
+//!               │ relocate, zero bss                             │ reads its boot_record
+//!               ▼                                                │
+//!         stillpoint_boot, MMU off                               │
+//!               │ mmu: build the map, enable                     │ MMU on, same map
+//!               ▼                                                ▼
+//!         cpu_local, vectors: faults can be told, stacks can be tested
+//!               │                                                │
+//!               ▼                                                ▼
+//!            threads: context, exceptions: vectors → exception → backtrace
+//! ```
+//!
+//! The functions that this layer calls upwards are plain symbols, defined once in
+//! `start.rs`: `stillpoint_boot`, `stillpoint_secondary`, `stillpoint_irq`,
+//! `stillpoint_irq_exit` and `stillpoint_exception`.
+
+pub mod backtrace;
+pub mod boot;
+pub mod boot_record;
+pub mod cache;
+pub mod context;
+pub mod cpu_local;
+mod entry;
+pub mod exception;
+pub mod failure;
+pub mod hint;
+pub mod image;
+pub mod irq;
+pub mod mmu;
+pub mod secondary;
+pub mod thread_head;
+pub mod vectors;

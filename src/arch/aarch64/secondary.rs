@@ -1,0 +1,129 @@
+//! Where a started CPU arrives, up to its MMU.
+//!
+//! CPU_ON enters at `secondary_entry` with the address of the CPU's
+//! [`BootRecord`](super::boot_record::BootRecord) in x0, MMU and caches off. All
+//! of it is assembly, because it may read nothing but its record, the code and
+//! constants in the code: whatever else compiled code would touch may be dirty
+//! in another CPU's cache. From the same values as the boot CPU it gets the same
+//! address map, and then calls `stillpoint_secondary`.
+//!
+//! A CPU that can't use that map says so in its record and has firmware turn it
+//! off again. It doesn't return to anybody: control sees the reason, and OFF.
+
+use core::arch::global_asm;
+
+use super::boot_record::{BootRecord, Conduit, offsets};
+
+unsafe extern "C" {
+    /// The entry point for CPU_ON.
+    fn secondary_entry() -> !;
+
+    /// The rest of a CPU's coming up, in `start.rs`. Called on the stack of the
+    /// CPU's idle thread, MMU and caches on, vectors and CPU data in place,
+    /// everything masked.
+    #[allow(dead_code, reason = "called from assembly; declared for its contract")]
+    fn stillpoint_secondary(record: &'static BootRecord) -> !;
+}
+
+/// The physical address to give to CPU_ON.
+pub fn entry_address() -> u64 {
+    (secondary_entry as *const ()).addr() as u64
+}
+
+global_asm!(
+    r#"
+    .section .text.secondary, "ax"
+    .global secondary_entry
+    .type secondary_entry, %function
+secondary_entry:
+        // 1. Nothing interrupts. The record is kept in x19.
+        msr     daifset, #0xf
+        mov     x19, x0
+
+        // 2. Known EL1; an exception from here on is told in the record.
+        bl      entry_to_el1
+        cbnz    x0, secondary_fail
+        msr     tpidr_el1, x19
+        bl      entry_reset_el1
+        cbnz    x0, secondary_fail
+
+        // 3. The map that all share must suit this core too.
+        ldp     x20, x21, [x19, #{MAIR}]    // MAIR, TCR
+        ubfx    x0, x21, #32, #3            // TCR_EL1.IPS
+        bl      entry_check_features
+        cbnz    x0, secondary_fail
+
+        // 4. No translation and no instruction of a former life. Local: other
+        // CPUs have nothing of ours.
+        tlbi    vmalle1
+        ic      iallu
+        dsb     nsh
+        isb
+
+        // 5. The MMU. All of the map is in place before it is used.
+        ldp     x22, x23, [x19, #{TTBR0}]   // TTBR0, SCTLR
+        msr     mair_el1, x20
+        msr     tcr_el1, x21
+        msr     ttbr0_el1, x22
+        msr     ttbr1_el1, xzr
+        isb
+        msr     sctlr_el1, x23
+        isb
+
+        // 6. Vectors, CPU data, thread, stack: now a fault can be told.
+        ldp     x0, x1, [x19, #{VECTORS}]   // VBAR, TPIDR
+        msr     vbar_el1, x0
+        msr     tpidr_el1, x1
+        ldp     x0, x1, [x19, #{THREAD}]    // SP_EL0, SP
+        msr     sp_el0, x0
+        mov     sp, x1
+        isb
+
+        // 7. The end of the chain of frames, and Rust.
+        mov     x29, xzr
+        mov     x30, xzr
+        mov     x0, x19
+        bl      stillpoint_secondary
+        b       boot_halt
+    .size secondary_entry, . - secondary_entry
+
+    // w0: the reason; x2, x3, x4: ESR, ELR, FAR; x19: the record.
+    .global secondary_fail_with_exception
+    .type secondary_fail_with_exception, %function
+secondary_fail_with_exception:
+        stp     x2, x3, [x19, #{ESR}]
+        str     x4, [x19, #{FAR}]
+    .size secondary_fail_with_exception, . - secondary_fail_with_exception
+    // Falls through. w0: the reason; x19: the record.
+    .type secondary_fail, %function
+secondary_fail:
+        strb    w0, [x19, #{REASON}]
+        // To memory, should the MMU have been on already (an exception between
+        // steps 5 and 6): control drops this line from the caches.
+        add     x1, x19, #{REASON}
+        dc      civac, x1
+        dsb     sy
+        ldr     w0, [x19, #{CPU_OFF}]
+        ldrb    w1, [x19, #{CONDUIT}]
+        cmp     w1, #{HVC}
+        b.eq    1f
+        cmp     w1, #{SMC}
+        b.ne    boot_halt
+        smc     #0
+        b       boot_halt
+1:      hvc     #0
+        b       boot_halt
+    .size secondary_fail, . - secondary_fail
+    "#,
+    MAIR = const offsets::MAIR,
+    TTBR0 = const offsets::TTBR0,
+    VECTORS = const offsets::VECTORS,
+    THREAD = const offsets::THREAD,
+    CONDUIT = const offsets::CONDUIT,
+    CPU_OFF = const offsets::CPU_OFF,
+    REASON = const offsets::REASON,
+    ESR = const offsets::ESR,
+    FAR = const offsets::FAR,
+    HVC = const Conduit::Hvc as u8,
+    SMC = const Conduit::Smc as u8,
+);

@@ -1,0 +1,182 @@
+//! What assembly and fault reports know of the running thread.
+//!
+//! `SP_EL0` is free in a kernel that never runs at EL0 and never on `SP_EL0`: it
+//! holds the address of the running thread's [`ThreadHead`]. The register changes
+//! together with the stack, in the context switch, so whoever reads it gets its
+//! own thread, whatever CPU it is on; no preemption can make the value stale.
+//!
+//! # The preempt count
+//!
+//! P1. Only the thread itself, or a handler that interrupts it on its CPU, writes
+//!     its count.
+//! P2. A handler leaves the count as it found it.
+//!
+//! So a load, an addition and a store need not be one access: whatever comes
+//! between them puts back what it changed. They are relaxed atomics, which cost
+//! what plain ones do, because other CPUs may read the count to say who holds
+//! something up.
+
+use core::arch::asm;
+use core::fmt;
+use core::mem::offset_of;
+use core::ops::Range;
+
+use super::exception::FRAME_SIZE;
+use super::hint::compiler_barrier;
+use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// Bytes of a thread's name that are kept.
+const NAME_LENGTH: usize = 24;
+
+/// The name of a thread, kept inline so that a fault report follows no pointer.
+/// A longer one is cut at a character.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct ThreadName {
+    bytes: [u8; NAME_LENGTH],
+    length: usize,
+}
+
+impl ThreadName {
+    /// The name `name`, or as much of it as fits.
+    pub const fn new(name: &str) -> ThreadName {
+        let mut length = if name.len() < NAME_LENGTH {
+            name.len()
+        } else {
+            NAME_LENGTH
+        };
+        while !name.is_char_boundary(length) {
+            length -= 1;
+        }
+        let mut bytes = [0; NAME_LENGTH];
+        let mut index = 0;
+        while index < length {
+            bytes[index] = name.as_bytes()[index];
+            index += 1;
+        }
+        ThreadName { bytes, length }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.length).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("?")
+    }
+}
+
+impl fmt::Display for ThreadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for ThreadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// The part of a thread that `SP_EL0` points to while it runs.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ThreadHead {
+    preempt_count: AtomicU32,
+    stack_bottom: AtomicUsize,
+    stack_top: AtomicUsize,
+    name: ThreadName,
+}
+
+/// Keeps the layout that a debugger's script may rely on.
+const _: () = assert!(offset_of!(ThreadHead, preempt_count) == 0);
+const _: () = assert!(offset_of!(ThreadHead, stack_bottom) == 8);
+
+impl ThreadHead {
+    /// The head of a thread called `name` on `stack`.
+    ///
+    /// * `preempt_count` — its preempt count when it first runs
+    pub const fn new(name: &str, stack: Range<usize>, preempt_count: u32) -> ThreadHead {
+        ThreadHead {
+            preempt_count: AtomicU32::new(preempt_count),
+            stack_bottom: AtomicUsize::new(stack.start),
+            stack_top: AtomicUsize::new(stack.end),
+            name: ThreadName::new(name),
+        }
+    }
+
+    /// The thread's name.
+    pub const fn name(&self) -> &ThreadName {
+        &self.name
+    }
+
+    /// The thread's stack.
+    pub fn stack(&self) -> Range<usize> {
+        self.stack_bottom.load(Ordering::Relaxed)..self.stack_top.load(Ordering::Relaxed)
+    }
+
+    /// Sets where the thread's stack is, while the thread doesn't run or hasn't
+    /// been adopted.
+    pub(super) fn set_stack(&self, stack: &Range<usize>) {
+        self.stack_bottom.store(stack.start, Ordering::Relaxed);
+        self.stack_top.store(stack.end, Ordering::Relaxed);
+    }
+
+    /// The lowest SP at which an exception frame still fits the stack.
+    pub fn stack_limit(&self) -> usize {
+        self.stack().start + FRAME_SIZE
+    }
+
+    /// The preempt count. Of another thread than the running one it may be old.
+    pub fn preempt_count(&self) -> u32 {
+        self.preempt_count.load(Ordering::Relaxed)
+    }
+
+    /// Adds one to the preempt count of this, the running thread's head. A
+    /// compiler barrier: nothing moves out of the section that this opens.
+    #[inline]
+    pub fn preempt_disable(&self) {
+        let count = self.preempt_count.load(Ordering::Relaxed);
+        self.preempt_count.store(count + 1, Ordering::Relaxed);
+        compiler_barrier();
+    }
+
+    /// Takes one off the preempt count of this, the running thread's head. A
+    /// compiler barrier.
+    ///
+    /// # Panics
+    /// If the count is 0.
+    #[inline]
+    pub fn preempt_enable(&self) {
+        compiler_barrier();
+        let count = self.preempt_count.load(Ordering::Relaxed);
+        assert!(
+            count > 0,
+            "BUG: preemption enabled more often than disabled"
+        );
+        self.preempt_count.store(count - 1, Ordering::Relaxed);
+    }
+}
+
+/// The head of the running thread.
+///
+/// Context: after [`super::cpu_local::adopt_boot_cpu`] on the boot CPU; on
+/// another CPU, anywhere in Rust.
+#[inline]
+pub fn current() -> &'static ThreadHead {
+    let head = current_address();
+    // SAFETY: SP_EL0 is written with nothing but addresses of heads that live as
+    // long as their thread, which is the one that runs this. `'static` is more
+    // than that, but the reference can't outlive the code that holds it: the
+    // thread is running that code.
+    unsafe { &*core::ptr::with_exposed_provenance::<ThreadHead>(head) }
+}
+
+/// The value of `SP_EL0`; 0 before the boot CPU is adopted.
+#[inline]
+pub fn current_address() -> usize {
+    let head: usize;
+    // SAFETY: Reads a register.
+    unsafe {
+        asm!("mrs {head}, sp_el0", head = out(reg) head, options(nomem, nostack, preserves_flags));
+    }
+    head
+}

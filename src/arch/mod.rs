@@ -1,0 +1,3 @@
+//! What is different on each processor architecture. There is one.
+
+pub mod aarch64;

@@ -1,0 +1,193 @@
+//! What the one address map is made of: requests, and what they may ask for.
+//!
+//! The kernel runs on one identity map (VA = PA) that is built once, before the
+//! MMU goes on, from a list of requests. Requests are applied in order and a
+//! later one wins where two overlap, so a caller says "all RAM is data" first,
+//! and then carves text, read-only data and guard pages out of it.
+
+use core::fmt;
+use core::ops::Range;
+
+use crate::config::PAGE_SIZE;
+
+/// Address space that one entry of a level 0 table covers, in bytes.
+const LEVEL_0_ENTRY: usize = 512 * LEVEL_1_ENTRY;
+/// Address space that one entry of a level 1 table covers, in bytes.
+const LEVEL_1_ENTRY: usize = 512 * LEVEL_2_ENTRY;
+/// Address space that one entry of a level 2 table covers, in bytes.
+const LEVEL_2_ENTRY: usize = 512 * PAGE_SIZE;
+
+/// What a range of addresses is for. No kind is both writable and executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapKind {
+    /// Code: read and execute.
+    Text,
+    /// Constants, and whatever is only written before the MMU goes on: read.
+    Rodata,
+    /// RAM: read and write.
+    Data,
+    /// Device registers: read and write, never cached, never gathered, never
+    /// reordered (Device-nGnRE).
+    Device,
+    /// Nothing: every access faults.
+    Guard,
+}
+
+/// A range of addresses and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapRequest {
+    /// The addresses, virtual and physical, both ends on a page boundary.
+    pub range: Range<usize>,
+    /// What they are for.
+    pub kind: MapKind,
+}
+
+impl MapRequest {
+    /// The request that the whole pages around `start..end` be of `kind`.
+    ///
+    /// Rounds outwards: right for devices, whose registers need not fill a page.
+    pub const fn around(start: usize, end: usize, kind: MapKind) -> MapRequest {
+        MapRequest {
+            range: start & !(PAGE_SIZE - 1)..end.next_multiple_of(PAGE_SIZE),
+            kind,
+        }
+    }
+
+    /// Checks that this can be mapped where physical addresses have
+    /// `address_bits` bits.
+    ///
+    /// # Errors
+    /// [`MapError::Malformed`] if the range is empty, backwards or not made of
+    /// whole pages; [`MapError::OutOfRange`] if it doesn't fit.
+    pub fn check(&self, address_bits: u32) -> Result<(), MapError> {
+        let Range { start, end } = self.range;
+        if start >= end || !start.is_multiple_of(PAGE_SIZE) || !end.is_multiple_of(PAGE_SIZE) {
+            return Err(MapError::Malformed { start, end });
+        }
+        if end > 1 << address_bits {
+            return Err(MapError::OutOfRange { start, end });
+        }
+        Ok(())
+    }
+}
+
+/// Why the map can't be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapError {
+    /// A range is empty, backwards, or not made of whole pages.
+    Malformed {
+        /// Where the range starts.
+        start: usize,
+        /// Where the range ends.
+        end: usize,
+    },
+    /// A range reaches beyond the physical addresses of this machine.
+    OutOfRange {
+        /// Where the range starts.
+        start: usize,
+        /// Where the range ends.
+        end: usize,
+    },
+    /// The memory given for tables does not last.
+    OutOfTables {
+        /// Pages that the request at hand may need.
+        needed: usize,
+        /// Pages that are left.
+        left: usize,
+    },
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed { start, end } => {
+                write!(f, "{start:#x}-{end:#x} is not a range of whole pages")
+            }
+            Self::OutOfRange { start, end } => write!(
+                f,
+                "{start:#x}-{end:#x} is beyond this machine's physical addresses"
+            ),
+            Self::OutOfTables { needed, left } => write!(
+                f,
+                "mapping needs up to {needed} more page tables and has memory for {left}"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for MapError {}
+
+/// How many new tables mapping `range` may take, at most: 4 KiB pages, root at
+/// level 0, VA = PA.
+///
+/// Blocks are used wherever a whole one fits, so below level 1 only the two
+/// ends of a range can need a table: one at each level for each end, or one for
+/// both where they fall into the same block. An entry that already leads to a
+/// table needs none, and splitting a block makes the one table counted here.
+pub const fn tables_needed(range: &Range<usize>) -> usize {
+    let level_1_tables = range.end.div_ceil(LEVEL_0_ENTRY) - range.start / LEVEL_0_ENTRY;
+    level_1_tables + partial_blocks(range, LEVEL_1_ENTRY) + partial_blocks(range, LEVEL_2_ENTRY)
+}
+
+/// Blocks of `size` bytes that `range` covers in part.
+const fn partial_blocks(range: &Range<usize>, size: usize) -> usize {
+    let start_cut = !range.start.is_multiple_of(size);
+    let end_cut = !range.end.is_multiple_of(size);
+    if start_cut && end_cut && range.start / size == range.end / size {
+        1
+    } else {
+        start_cut as usize + end_cut as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: usize = 1 << 30;
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn whole_blocks_need_only_the_level_1_table() {
+        assert_eq!(tables_needed(&(GIB..4 * GIB)), 1);
+        assert_eq!(tables_needed(&(511 * GIB..513 * GIB)), 2);
+    }
+
+    #[test]
+    fn each_end_inside_a_block_needs_a_table_a_level() {
+        assert_eq!(tables_needed(&(GIB + 2 * MIB..2 * GIB)), 2);
+        assert_eq!(tables_needed(&(GIB + MIB..3 * GIB + MIB)), 5);
+        assert_eq!(tables_needed(&(GIB + PAGE_SIZE..GIB + 2 * PAGE_SIZE)), 3);
+    }
+
+    #[test]
+    fn a_device_is_rounded_to_pages() {
+        let uart = MapRequest::around(0x900_0010, 0x900_0014, MapKind::Device);
+        assert_eq!(uart.range, 0x900_0000..0x900_1000);
+        assert_eq!(uart.check(40), Ok(()));
+    }
+
+    #[test]
+    fn requests_that_cannot_be_are_refused() {
+        let check = |range: Range<usize>| {
+            MapRequest {
+                range,
+                kind: MapKind::Data,
+            }
+            .check(40)
+        };
+        assert!(matches!(
+            check(0x1000..0x1000),
+            Err(MapError::Malformed { .. })
+        ));
+        assert!(matches!(
+            check(0x1000..0x1800),
+            Err(MapError::Malformed { .. })
+        ));
+        assert_eq!(check((1 << 40) - PAGE_SIZE..1 << 40), Ok(()));
+        assert!(matches!(
+            check(0..(1 << 40) + PAGE_SIZE),
+            Err(MapError::OutOfRange { .. })
+        ));
+    }
+}

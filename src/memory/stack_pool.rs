@@ -1,0 +1,296 @@
+//! The pool that all stacks come from, each above a guard page of its own.
+//!
+//! ```text
+//!  base                                                        end
+//!  | guard 0 | stack 0 ........ | guard 1 | stack 1 ........ | ...
+//!    never     bottom ----> top
+//!    mapped
+//! ```
+//!
+//! The guards are permanent: they are left out of the address map when it is
+//! built, so that taking and giving back a stack changes no mapping and costs
+//! no TLB maintenance. A stack that overflows writes into its guard, and the
+//! fault can say whose it was. The guard lies below the stack because stacks
+//! grow down.
+//!
+//! [`StackLayout`] is the geometry: it never changes, is `Copy`, and needs no
+//! lock, so that a fault handler can use it. [`StackPool`] is the bookkeeping,
+//! under whatever lock its owner puts round it.
+
+use core::fmt;
+use core::ops::Range;
+
+use crate::config::{MAX_CPUS, ORDINARY_STACKS, PAGE_SIZE, STACK_SIZE, STACKS_PER_CPU};
+
+/// The most stacks that a pool keeps account of.
+const MAX_STACKS: usize = MAX_CPUS * STACKS_PER_CPU + ORDINARY_STACKS;
+/// Words of 64 bits in the pool's account.
+const WORDS: usize = MAX_STACKS.div_ceil(64);
+/// A guard and the stack above it, in bytes.
+const SLOT_SIZE: usize = PAGE_SIZE + STACK_SIZE;
+
+/// Where the stacks of a pool lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackLayout {
+    base: usize,
+    count: usize,
+}
+
+impl StackLayout {
+    /// Bytes of memory that a pool of `count` stacks takes.
+    pub const fn bytes_for(count: usize) -> usize {
+        count * SLOT_SIZE
+    }
+
+    /// As many stacks as fit `memory`, at most [`MAX_CPUS`] times
+    /// [`STACKS_PER_CPU`] plus [`ORDINARY_STACKS`]. `memory` is cut to whole
+    /// pages first.
+    pub const fn new(memory: Range<usize>) -> StackLayout {
+        let base = memory.start.next_multiple_of(PAGE_SIZE);
+        let fit = memory.end.saturating_sub(base) / SLOT_SIZE;
+        StackLayout {
+            base,
+            count: if fit < MAX_STACKS { fit } else { MAX_STACKS },
+        }
+    }
+
+    /// How many stacks there are.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The guard pages, to be left out of the address map.
+    pub fn guards(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Self { base, count } = *self;
+        (0..count).map(move |index| {
+            let guard = base + index * SLOT_SIZE;
+            guard..guard + PAGE_SIZE
+        })
+    }
+
+    /// Which stack `address` belongs to, and whether to the stack itself or its
+    /// guard; `None` if it is not in the pool.
+    pub const fn locate(&self, address: usize) -> Option<StackPlace> {
+        if address < self.base || address >= self.base + self.count * SLOT_SIZE {
+            return None;
+        }
+        let offset = address - self.base;
+        Some(StackPlace {
+            index: offset / SLOT_SIZE,
+            part: if offset % SLOT_SIZE < PAGE_SIZE {
+                StackPart::Guard
+            } else {
+                StackPart::Stack
+            },
+        })
+    }
+
+    const fn stack(&self, index: usize) -> Stack {
+        let bottom = self.base + index * SLOT_SIZE + PAGE_SIZE;
+        Stack { index, bottom }
+    }
+}
+
+/// What an address in the pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackPart {
+    /// In the guard page: the stack above has overflowed.
+    Guard,
+    /// In the stack.
+    Stack,
+}
+
+/// A place in the pool. Prints as `the guard page of stack 7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackPlace {
+    /// The number of the stack.
+    pub index: usize,
+    /// The stack or its guard.
+    pub part: StackPart,
+}
+
+impl fmt::Display for StackPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            StackPart::Guard => write!(f, "the guard page of stack {}", self.index),
+            StackPart::Stack => write!(f, "in stack {}", self.index),
+        }
+    }
+}
+
+/// A stack taken from a pool: the right to use that memory. Neither copied nor
+/// cloned; dropping it without [`StackPool::free`] keeps the memory for good,
+/// as the stacks of a CPU are.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stack {
+    index: usize,
+    bottom: usize,
+}
+
+impl Stack {
+    /// The number of the stack in its pool.
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its lowest address.
+    pub const fn bottom(&self) -> usize {
+        self.bottom
+    }
+
+    /// The address behind its highest byte, where an empty stack's SP points;
+    /// a multiple of 16.
+    pub const fn top(&self) -> usize {
+        self.bottom + STACK_SIZE
+    }
+
+    /// Its addresses.
+    pub const fn range(&self) -> Range<usize> {
+        self.bottom()..self.top()
+    }
+}
+
+/// The account of which stacks of a layout are in use.
+#[derive(Debug)]
+pub struct StackPool {
+    layout: StackLayout,
+    /// Bit set: in use, or no such stack.
+    used: [u64; WORDS],
+    in_use: usize,
+}
+
+impl StackPool {
+    /// The pool of all stacks in `layout`, none in use.
+    ///
+    /// A second pool over the same memory would give the same stacks out twice:
+    /// a pool is made once.
+    pub const fn new(layout: StackLayout) -> StackPool {
+        let mut used = [u64::MAX; WORDS];
+        let mut index = 0;
+        while index < layout.count {
+            used[index / 64] &= !(1 << (index % 64));
+            index += 1;
+        }
+        StackPool {
+            layout,
+            used,
+            in_use: 0,
+        }
+    }
+
+    /// The geometry.
+    pub const fn layout(&self) -> StackLayout {
+        self.layout
+    }
+
+    /// How many stacks are in use.
+    pub const fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Takes a stack, or `None` if all are in use. Its content is whatever its
+    /// last user left.
+    pub fn alloc(&mut self) -> Option<Stack> {
+        let (word, bits) = self
+            .used
+            .iter_mut()
+            .enumerate()
+            .find(|(_, bits)| **bits != u64::MAX)?;
+        let bit = bits.trailing_ones() as usize;
+        *bits |= 1 << bit;
+        self.in_use += 1;
+        Some(self.layout.stack(word * 64 + bit))
+    }
+
+    /// Gives `stack` back. Nothing may run on it any more, and no other CPU may
+    /// still be leaving it.
+    ///
+    /// # Panics
+    /// If `stack` is not one of this pool that is in use.
+    pub fn free(&mut self, stack: Stack) {
+        let bit = 1 << (stack.index % 64);
+        assert!(
+            stack.index < self.layout.count
+                && stack == self.layout.stack(stack.index)
+                && self.used[stack.index / 64] & bit != 0,
+            "BUG: stack {} was not taken from this pool",
+            stack.index
+        );
+        self.used[stack.index / 64] &= !bit;
+        self.in_use -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    const BASE: usize = 0x4100_0000;
+
+    fn pool(count: usize) -> StackPool {
+        StackPool::new(StackLayout::new(BASE..BASE + StackLayout::bytes_for(count)))
+    }
+
+    #[test]
+    fn gives_every_stack_once_and_then_none() {
+        let mut pool = pool(70);
+        let mut stacks: Vec<Stack> = core::iter::from_fn(|| pool.alloc()).collect();
+        assert_eq!((stacks.len(), pool.in_use()), (70, 70));
+        stacks.sort_by_key(Stack::bottom);
+        for pair in stacks.windows(2) {
+            assert_eq!(pair[1].bottom(), pair[0].top() + PAGE_SIZE);
+        }
+        let last = stacks.pop().unwrap();
+        let index = last.index();
+        pool.free(last);
+        assert_eq!(pool.alloc().unwrap().index(), index);
+        assert_eq!(pool.alloc(), None);
+    }
+
+    #[test]
+    fn every_address_has_one_place() {
+        let mut pool = pool(3);
+        let layout = pool.layout();
+        assert_eq!(layout.locate(BASE - 1), None);
+        assert_eq!(layout.locate(BASE + StackLayout::bytes_for(3)), None);
+        for (index, guard) in layout.guards().enumerate() {
+            let stack = pool.alloc().unwrap();
+            assert_eq!(guard.end, stack.bottom());
+            for (address, part) in [
+                (guard.start, StackPart::Guard),
+                (guard.end - 1, StackPart::Guard),
+                (stack.bottom(), StackPart::Stack),
+                (stack.top() - 1, StackPart::Stack),
+            ] {
+                assert_eq!(layout.locate(address), Some(StackPlace { index, part }));
+            }
+        }
+        let place = layout.locate(BASE).unwrap();
+        assert_eq!(place.to_string(), "the guard page of stack 0");
+    }
+
+    #[test]
+    fn a_layout_keeps_inside_its_memory() {
+        let cut = StackLayout::new(BASE + 1..BASE + StackLayout::bytes_for(2));
+        assert_eq!(cut.count(), 1);
+        assert_eq!(cut.guards().next().unwrap().start, BASE + PAGE_SIZE);
+        assert_eq!(StackLayout::new(BASE..BASE).count(), 0);
+        assert_eq!(
+            StackLayout::new(0..StackLayout::bytes_for(MAX_STACKS + 1)).count(),
+            MAX_STACKS
+        );
+        assert_eq!(pool(0).alloc(), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "BUG: stack 1 was not taken from this pool")]
+    fn a_foreign_stack_is_refused() {
+        let mut other = pool(2);
+        let (_first, second) = (other.alloc(), other.alloc().unwrap());
+        pool(1).free(second);
+    }
+}
