@@ -6,6 +6,7 @@ extern crate alloc;
 pub mod config;
 pub mod cpu;
 pub mod dt;
+pub mod errno;
 pub mod fault;
 pub mod hotplug;
 pub mod memory;

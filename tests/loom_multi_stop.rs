@@ -42,9 +42,9 @@ fn ack(world: &World, state: MultiStopState) {
 }
 
 fn reach(world: &World, cpu: usize, state: MultiStopState, spins: u32) {
-    world.point.wait_masked::<Cpu, ()>(cpu, spins, || {
-        (world.stop.state() >= state).then_some(())
-    });
+    world
+        .point
+        .wait_masked::<Cpu, ()>(cpu, spins, || (world.stop.state() >= state).then_some(()));
 }
 
 fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {

@@ -35,9 +35,9 @@ fn world() -> Arc<World> {
 }
 
 fn publish(world: &World, state: u32) {
-    world
-        .point
-        .publish::<Cpu>(&participants(), || world.state.store(state, Ordering::Release));
+    world.point.publish::<Cpu>(&participants(), || {
+        world.state.store(state, Ordering::Release)
+    });
 }
 
 #[test]

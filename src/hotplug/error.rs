@@ -5,81 +5,22 @@
 use core::fmt;
 
 use crate::cpu::CpuId;
+use crate::errno::Errno;
 use crate::hotplug::SyncState;
 use crate::platform::{IrqChipError, OutOfStacks, PsciError};
 use crate::sched::SpawnError;
 use crate::stop_machine::StopError;
 
-/// An error number, as Linux has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errno {
-    /// Operation not permitted.
-    Eperm,
-    /// Input/output error.
-    Eio,
-    /// Resource temporarily unavailable.
-    Eagain,
-    /// Cannot allocate memory.
-    Enomem,
-    /// Device or resource busy.
-    Ebusy,
-    /// Invalid argument.
-    Einval,
-    /// Operation not supported.
-    Eopnotsupp,
-}
-
-impl Errno {
-    /// Its number on Linux.
-    pub const fn number(self) -> i32 {
-        match self {
-            Errno::Eperm => 1,
-            Errno::Eio => 5,
-            Errno::Eagain => 11,
-            Errno::Enomem => 12,
-            Errno::Ebusy => 16,
-            Errno::Einval => 22,
-            Errno::Eopnotsupp => 95,
-        }
-    }
-
-    /// Its name, such as `EBUSY`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Errno::Eperm => "EPERM",
-            Errno::Eio => "EIO",
-            Errno::Eagain => "EAGAIN",
-            Errno::Enomem => "ENOMEM",
-            Errno::Ebusy => "EBUSY",
-            Errno::Einval => "EINVAL",
-            Errno::Eopnotsupp => "EOPNOTSUPP",
-        }
-    }
-
-    /// The words that `strerror` has for it.
-    pub const fn message(self) -> &'static str {
-        match self {
-            Errno::Eperm => "Operation not permitted",
-            Errno::Eio => "Input/output error",
-            Errno::Eagain => "Resource temporarily unavailable",
-            Errno::Enomem => "Cannot allocate memory",
-            Errno::Ebusy => "Device or resource busy",
-            Errno::Einval => "Invalid argument",
-            Errno::Eopnotsupp => "Operation not supported",
-        }
-    }
-
-    const fn of_psci(error: PsciError) -> Errno {
-        match error {
-            PsciError::NotSupported => Errno::Eopnotsupp,
-            PsciError::InvalidParameters | PsciError::InvalidAddress => Errno::Einval,
-            PsciError::Denied => Errno::Eperm,
-            PsciError::AlreadyOn | PsciError::OnPending => Errno::Eagain,
-            PsciError::InternalFailure
-            | PsciError::NotPresent
-            | PsciError::Disabled
-            | PsciError::Unknown(_) => Errno::Eio,
-        }
+const fn errno_of_psci(error: PsciError) -> Errno {
+    match error {
+        PsciError::NotSupported => Errno::NotSupported,
+        PsciError::InvalidParameters | PsciError::InvalidAddress => Errno::Invalid,
+        PsciError::Denied => Errno::NotPermitted,
+        PsciError::AlreadyOn | PsciError::OnPending => Errno::Again,
+        PsciError::InternalFailure
+        | PsciError::NotPresent
+        | PsciError::Disabled
+        | PsciError::Unknown(_) => Errno::Io,
     }
 }
 
@@ -136,10 +77,10 @@ impl StepError {
     /// The errno for it.
     pub const fn errno(self) -> Errno {
         match self {
-            StepError::Injected | StepError::NotOff(_) => Errno::Eagain,
-            StepError::OutOfStacks => Errno::Enomem,
-            StepError::Psci(error) => Errno::of_psci(error),
-            StepError::NeverArrived | StepError::Refused(_) => Errno::Eio,
+            StepError::Injected | StepError::NotOff(_) => Errno::Again,
+            StepError::OutOfStacks => Errno::NoMemory,
+            StepError::Psci(error) => errno_of_psci(error),
+            StepError::NeverArrived | StepError::Refused(_) => Errno::Io,
         }
     }
 }
@@ -194,7 +135,7 @@ impl CpuUpError {
     /// The errno for it.
     pub const fn errno(&self) -> Errno {
         match self {
-            CpuUpError::NoSuchCpu(_) => Errno::Einval,
+            CpuUpError::NoSuchCpu(_) => Errno::Invalid,
             CpuUpError::Step { error, .. } => error.errno(),
         }
     }
@@ -262,14 +203,14 @@ impl CpuDownError {
     /// The errno for it.
     pub const fn errno(&self) -> Errno {
         match self {
-            CpuDownError::NoSuchCpu(_) => Errno::Einval,
+            CpuDownError::NoSuchCpu(_) => Errno::Invalid,
             CpuDownError::LastOnline(_)
             | CpuDownError::BootCpu(_)
-            | CpuDownError::BoundThreads { .. } => Errno::Ebusy,
-            CpuDownError::Refused { error, .. } => Errno::of_psci(*error),
+            | CpuDownError::BoundThreads { .. } => Errno::Busy,
+            CpuDownError::Refused { error, .. } => errno_of_psci(*error),
             CpuDownError::Step { error, .. } => error.errno(),
-            CpuDownError::Stop(_) => Errno::Eagain,
-            CpuDownError::NotDead { .. } | CpuDownError::NotOff(_) => Errno::Eio,
+            CpuDownError::Stop(_) => Errno::Again,
+            CpuDownError::NotDead { .. } | CpuDownError::NotOff(_) => Errno::Io,
         }
     }
 }

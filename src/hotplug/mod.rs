@@ -49,7 +49,7 @@ mod table;
 mod thread;
 mod walk;
 
-pub use error::{ApRefusal, CpuDownError, CpuUpError, Errno, FailError, StepError};
+pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, StepError};
 pub use handshake::{Handshake, SyncState};
 pub use host::HotplugHost;
 pub use machine::{CpuHealth, Hotplug, HotplugGuard};

@@ -54,6 +54,11 @@ impl StackLayout {
         }
     }
 
+    /// All of it, guards included.
+    pub const fn range(&self) -> Range<usize> {
+        self.base..self.base + self.count * SLOT_SIZE
+    }
+
     /// How many stacks there are.
     pub const fn count(&self) -> usize {
         self.count

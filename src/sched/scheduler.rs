@@ -119,6 +119,23 @@ impl<P: Host> Scheduler<P> {
             })
     }
 
+    /// Starts the first thread, on the boot CPU, which is not active yet: it is
+    /// what makes it so.
+    ///
+    /// # Context
+    /// Boot, as the idle thread of the boot CPU.
+    ///
+    /// # Errors
+    /// [`SpawnError::OutOfStacks`].
+    pub fn spawn_first(&self, body: Box<dyn FnOnce() + Send>) -> Result<(), SpawnError> {
+        let name = ThreadName::new(format_args!("main"));
+        self.ordinary
+            .get(CpuId::BOOT)
+            .fetch_add(1, Ordering::Relaxed);
+        self.create(name, Class::Normal, CpuId::BOOT, false, body)?;
+        Ok(())
+    }
+
     /// How many ordinary threads live on `cpu`.
     pub fn ordinary_threads(&self, cpu: CpuId) -> u32 {
         self.ordinary.get(cpu).load(Ordering::Relaxed)

@@ -214,6 +214,14 @@ impl<P: Host> Thread<P> {
         self.state()
     }
 
+    /// Waits until it has ended and is off its CPU.
+    ///
+    /// # Context
+    /// Another thread, preemption on.
+    pub fn wait_until_dead(&self) {
+        self.stopped.wait();
+    }
+
     pub(crate) fn state(&self) -> ThreadState {
         ThreadState::from_word(self.state.load(Ordering::Relaxed))
     }

@@ -4,7 +4,7 @@ use alloc::format;
 use core::fmt;
 
 use super::command::{commands, complain, print_help};
-use super::errno::Failure;
+use super::machine::Failure;
 use super::machine::{Machine, StepRow, StopReport};
 use super::options::Parsed;
 use super::status::{Outcome, Status};

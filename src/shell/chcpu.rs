@@ -11,7 +11,7 @@
 
 use super::command::{bad_usage, complain};
 use super::cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
-use super::errno::Failure;
+use super::machine::Failure;
 use super::machine::Machine;
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};

@@ -7,8 +7,15 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::errno::Failure;
 use crate::cpu::{CpuId, CpuMask, Mpidr};
+use crate::errno::Errno;
+
+/// An error of the kernel that can be shown at the shell. Its `Display` is the
+/// detail that [`Errno`] can't carry: the step, the thread, firmware's code.
+pub trait Failure: fmt::Display {
+    /// What Linux would have returned.
+    fn errno(&self) -> Errno;
+}
 
 /// The machine as the shell's commands see it.
 ///

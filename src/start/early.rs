@@ -11,8 +11,8 @@ use core::ops::Range;
 
 use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::image;
+use crate::arch::aarch64::mmu::PageTables;
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::drivers::early;
 use crate::dt::{self, DeviceTree, DtError, GicDesc, PhysRange};
@@ -86,7 +86,10 @@ impl fmt::Display for EarlyError {
         match self {
             EarlyError::NoDeviceTree => f.write_str("no device tree: x0 is 0 at entry"),
             EarlyError::MisalignedDeviceTree(address) => {
-                write!(f, "bad device tree: its address {address:#x} is not a multiple of 8")
+                write!(
+                    f,
+                    "bad device tree: its address {address:#x} is not a multiple of 8"
+                )
             }
             EarlyError::DeviceTree(error) => write!(f, "bad device tree: {error}"),
             EarlyError::Memory(error) => write!(f, "unusable memory: {error}"),
@@ -239,7 +242,9 @@ fn plan_stacks(tree: &DeviceTree<'_>, plan: &mut MemoryPlan) -> Result<StackLayo
     let needed = tree.cpus().count() * STACKS_PER_CPU;
     let wanted = needed + ORDINARY_STACKS;
     let afford = plan.total() / 4 / StackLayout::bytes_for(1) as u64;
-    let count = wanted.min(usize::try_from(afford).unwrap_or(usize::MAX)).max(needed);
+    let count = wanted
+        .min(usize::try_from(afford).unwrap_or(usize::MAX))
+        .max(needed);
     let size = StackLayout::bytes_for(count) as u64;
     let memory = plan
         .take(size, PAGE_SIZE as u64)

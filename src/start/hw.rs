@@ -67,6 +67,7 @@ impl Exec for Hw {
 
 impl Wait for Hw {
     fn sleep_masked() {
+        hint::complete_accesses();
         hint::wfi();
         let chip = &kernel().irq_chip;
         if let Some((token, irq)) = chip.acknowledge() {
@@ -79,6 +80,7 @@ impl Wait for Hw {
     }
 
     fn sleep_open() {
+        hint::complete_accesses();
         hint::wfi();
     }
 

@@ -27,7 +27,10 @@ pub(super) fn set_conduit(conduit: dt::Conduit) {
 
 /// The call that turns a CPU off, for its boot record.
 pub(super) fn cpu_off_call() -> (Conduit, u32) {
-    (CONDUIT.get().copied().unwrap_or(Conduit::None), PSCI_CPU_OFF)
+    (
+        CONDUIT.get().copied().unwrap_or(Conduit::None),
+        PSCI_CPU_OFF,
+    )
 }
 
 impl HotplugHost for Hw {
@@ -115,9 +118,12 @@ impl HotplugHost for Hw {
     }
 
     fn init_cpu(cpu: CpuId) {
-        cpu::init();
-        // Relaxed: a fact about the silicon.
-        kernel().midrs.get(cpu).store(cpu::midr(), Ordering::Relaxed);
+        // The entry has set every system register; what is left is to say which
+        // core this is. Relaxed: a fact about the silicon.
+        kernel()
+            .midrs
+            .get(cpu)
+            .store(cpu::midr(), Ordering::Relaxed);
     }
 
     fn irqchip_startup(cpu: CpuId) {

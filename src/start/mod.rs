@@ -41,3 +41,13 @@ pub use kernel::{InterruptCounts, Kernel, kernel};
 pub use machine::KernelMachine;
 pub use session::run_shell;
 pub use walks::print_walk;
+
+/// Bytes of heap that are in use, by all CPUs.
+pub(crate) fn heap_in_use() -> usize {
+    heap::in_use()
+}
+
+/// Stacks that are in use.
+pub(crate) fn stacks_in_use() -> usize {
+    kernel().areas.stacks_in_use()
+}

@@ -30,6 +30,9 @@ pub mod atomic {
     };
 }
 
+/// A cell with interior mutability: what touches it says why it may.
+pub use core::cell::UnsafeCell;
+
 /// A cell that is set once, from `spin`.
 pub use spin::Once;
 

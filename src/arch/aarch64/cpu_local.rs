@@ -100,6 +100,18 @@ impl CpuLocal {
             ..self.overflow_stack_top.load(Ordering::Relaxed)
     }
 
+    /// Gives the CPU its interrupt and overflow stacks.
+    ///
+    /// Context: control CPU before this one runs, or this CPU with interrupts
+    /// masked.
+    pub fn set_stacks(&self, irq: Range<usize>, overflow: Range<usize>) {
+        let set = |word: &AtomicUsize, value: usize| word.store(value, Ordering::Relaxed);
+        set(&self.irq_stack_top, irq.end);
+        set(&self.irq_stack_limit, irq.start + FRAME_SIZE);
+        set(&self.overflow_stack_top, overflow.end);
+        set(&self.overflow_stack_limit, overflow.start + FRAME_SIZE);
+    }
+
     /// The logical number of the CPU.
     pub const fn cpu_index(&self) -> usize {
         self.cpu as usize
@@ -119,7 +131,12 @@ impl CpuLocal {
 static BOOT_CPU: CpuLocal = CpuLocal::new(CpuId::BOOT, 0..0, 0..0);
 
 /// The thread that boots.
-static BOOT_THREAD: ThreadHead = ThreadHead::new("boot", 0..0, 0);
+static BOOT_THREAD: ThreadHead = ThreadHead::new("idle/0", 0..0, 0);
+
+/// The words and the thread of the boot CPU.
+pub fn boot_cpu() -> (&'static CpuLocal, &'static ThreadHead) {
+    (&BOOT_CPU, &BOOT_THREAD)
+}
 
 /// Makes the boot CPU able to report faults, and gives it a running thread: the
 /// first thing to call in `stillpoint_boot`. Works with the MMU off.

@@ -40,11 +40,19 @@ pub enum BootFailure {
     Returned = 13,
     /// The kernel stopped for a reason that it couldn't print.
     NoConsole = 14,
+    /// No device tree, or an unusable one.
+    BadDeviceTree = 15,
+    /// The device tree leaves no usable memory.
+    NoMemory = 16,
+    /// The address map can't be built.
+    BadAddressMap = 17,
+    /// A device that the kernel can't do without is missing or unusable.
+    NoDevice = 18,
 }
 
 impl BootFailure {
     /// All reasons.
-    const ALL: [BootFailure; 14] = [
+    const ALL: [BootFailure; 18] = [
         Self::EnteredAtEl3,
         Self::HostOnlyEl2,
         Self::BigEndian,
@@ -59,6 +67,10 @@ impl BootFailure {
         Self::NestedFault,
         Self::Returned,
         Self::NoConsole,
+        Self::BadDeviceTree,
+        Self::NoMemory,
+        Self::BadAddressMap,
+        Self::NoDevice,
     ];
 
     /// The byte that stands for it; never 0.
@@ -89,6 +101,10 @@ impl fmt::Display for BootFailure {
             Self::NestedFault => "a fault inside the report of a fault",
             Self::Returned => "a function returned that never does",
             Self::NoConsole => "stopped without a console",
+            Self::BadDeviceTree => "no usable device tree",
+            Self::NoMemory => "no usable memory",
+            Self::BadAddressMap => "the address map can not be built",
+            Self::NoDevice => "a device is missing",
         })
     }
 }

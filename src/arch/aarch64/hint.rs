@@ -7,6 +7,8 @@
 
 use core::arch::asm;
 
+use aarch64_cpu::asm::barrier;
+
 /// Sleeps until an interrupt is pending, masked by `DAIF` or not (`WFI`).
 /// May return early.
 #[inline]
@@ -20,6 +22,21 @@ pub fn wfi() {
 pub fn relax() {
     // SAFETY: YIELD is a hint and changes no state.
     unsafe { asm!("yield", options(nostack, preserves_flags)) }
+}
+
+/// Completes every access before it, then goes on: the `DSB SY` in front of a
+/// `WFI`, so that what it sleeps on is not still on its way.
+#[inline]
+pub fn complete_accesses() {
+    barrier::dsb(barrier::SY);
+}
+
+/// Takes over what other CPUs, or an acknowledged interrupt, have changed:
+/// `DSB SY`, `ISB`.
+#[inline]
+pub fn synchronize() {
+    barrier::dsb(barrier::SY);
+    barrier::isb(barrier::SY);
 }
 
 /// Keeps the compiler from moving memory accesses across this point.

@@ -1,8 +1,10 @@
 //! Linux's error numbers, names and texts, for the errors that users see.
 //!
 //! Kernel operations fail with typed errors of their own, which know far more
-//! than a number. At the shell each of them also has the [`Errno`] that Linux
-//! would have returned, because that is what people search for.
+//! than a number. Each of them also has the [`Errno`] that Linux would have
+//! returned, because that is what people search for.
+
+#![forbid(unsafe_code)]
 
 use core::fmt;
 
@@ -79,11 +81,4 @@ impl fmt::Display for Errno {
             Self::Canceled => "Operation canceled",
         })
     }
-}
-
-/// An error of the kernel that can be shown at the shell. Its `Display` is the
-/// detail that [`Errno`] can't carry: the step, the thread, firmware's code.
-pub trait Failure: fmt::Display {
-    /// What Linux would have returned.
-    fn errno(&self) -> Errno;
 }

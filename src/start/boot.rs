@@ -1,0 +1,199 @@
+//! The boot of the machine, from the first Rust to the first thread.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::arch::aarch64::failure::BootFailure;
+use crate::arch::aarch64::psci::{self, Psci};
+use crate::arch::aarch64::{cpu, cpu_local, image, timer};
+use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
+use crate::drivers::gicv3::GicV3;
+use crate::dt::{Conduit, DeviceTree, GicDesc};
+use crate::hotplug::Hotplug;
+use crate::platform::IrqChip;
+use crate::rcu::GracePeriods;
+use crate::sched::Scheduler;
+use crate::shell::BootArgs;
+use crate::start::areas::Areas;
+use crate::start::early::{self, Early};
+use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
+use crate::start::{Hw, console, exit, heap, hw_hotplug, panic, session};
+use crate::stop_machine::StopMachine;
+use crate::sync::Exec;
+use crate::sync::atomic::AtomicU32;
+use crate::time::Frequency;
+use crate::trace::Trace;
+
+/// Where the assembly goes: MMU off, everything masked, on the boot stack.
+#[unsafe(no_mangle)]
+extern "C" fn stillpoint_boot(dtb: usize, _entry_el: u64) -> ! {
+    cpu_local::adopt_boot_cpu();
+    // SAFETY: the assembly passes x0 on, once, with the MMU off.
+    let early = match unsafe { early::prepare(dtb) } {
+        Ok(early) => early,
+        Err(error) => early::fail(error),
+    };
+    // SAFETY: the plan's free memory is mapped, and what was taken from it is no
+    // longer in it.
+    unsafe { heap::init(&early.heap) };
+    let kernel = make_kernel(&early);
+    start_boot_cpu(kernel)
+}
+
+/// Ends a boot for want of a device: on the console if there is one by now.
+macro_rules! missing {
+    ($($message:tt)*) => {
+        early::stop_with(format_args!($($message)*), BootFailure::NoDevice)
+    };
+}
+
+fn make_kernel(early: &Early) -> &'static Kernel {
+    let tree = match DeviceTree::new(early.tree) {
+        Ok(tree) => tree,
+        Err(error) => missing!("bad device tree: {error}"),
+    };
+    let bootargs = tree.bootargs().unwrap_or("");
+    let arguments = BootArgs::parse(bootargs);
+    exit::set_semihosting(arguments.exit_semihosting);
+    let console_spi = console::init(&tree);
+    panic::set_stacks(early.stacks);
+
+    let mpidrs = list_cpus(&tree);
+    let cpus = mpidrs.len();
+    let timer = match tree.timer() {
+        Ok(timer) => timer,
+        Err(error) => missing!("no usable timer: {error}"),
+    };
+    let from_tree = timer
+        .clock_frequency
+        .and_then(|hz| Frequency::new(u64::from(hz)));
+    if let Err(error) = timer::init_frequency(from_tree) {
+        missing!("no usable timer: {error}");
+    }
+    let irq_chip = make_irq_chip(&tree, &mpidrs);
+    let cpu_ops = make_cpu_ops(&tree);
+
+    let kernel = set_kernel(Kernel {
+        masks: CpuMasks::new(CpuMask::first_n(cpus)),
+        sched: Scheduler::new(cpus),
+        stop_machine: StopMachine::new(cpus),
+        grace_periods: GracePeriods::new(cpus),
+        hotplug: Hotplug::new(cpus),
+        trace: Trace::new(cpus),
+        interrupts: InterruptCounts::new(cpus),
+        midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
+        mpidrs,
+        bootargs,
+        irq_chip: Box::new(irq_chip),
+        cpu_ops: Box::new(cpu_ops),
+        timer_ppi: timer.virtual_ppi,
+        timer_trigger: timer.trigger,
+        console_spi: console_spi.map(|(spi, _)| spi),
+        mmu: early.tables.registers(),
+        areas: Areas::new(cpus, early.stacks),
+    });
+    log::info!(
+        "Stillpoint {} on {}: {cpus} CPUs, {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        tree.model().unwrap_or("a machine without a name"),
+        kernel.irq_chip.name(),
+        exit::Describe(&*kernel.cpu_ops),
+    );
+    for error in arguments.errors() {
+        log::warn!("boot arguments: {error}");
+    }
+    for unknown in arguments.unknown() {
+        log::warn!("boot arguments: unknown {unknown}");
+    }
+    if let Err(error) = kernel.irq_chip.early_init_cpu(CpuId::BOOT) {
+        missing!("interrupt controller: {error}");
+    }
+    if let Err(error) = kernel.irq_chip.check_priorities() {
+        missing!("interrupt controller: {error}");
+    }
+    if let Some((spi, trigger)) = console_spi {
+        kernel.irq_chip.enable_spi(spi, trigger, CpuId::BOOT);
+    }
+    kernel
+}
+
+/// The enabled CPUs of the tree, the one that we run on first.
+fn list_cpus(tree: &DeviceTree<'_>) -> Vec<Mpidr> {
+    let me = cpu::mpidr();
+    let mut mpidrs = Vec::from([me]);
+    for found in tree.cpus() {
+        match found {
+            Ok(cpu) if cpu.mpidr == me => {}
+            Ok(cpu) if !cpu.enabled => log::info!("CPU {} is disabled", cpu.mpidr),
+            Ok(cpu) if mpidrs.contains(&cpu.mpidr) => {
+                log::warn!("CPU {} is listed twice", cpu.mpidr);
+            }
+            Ok(_) if mpidrs.len() == crate::config::MAX_CPUS => {
+                log::warn!(
+                    "more than {} CPUs; the rest stays off",
+                    crate::config::MAX_CPUS
+                );
+                break;
+            }
+            Ok(cpu) => mpidrs.push(cpu.mpidr),
+            Err(error) => log::warn!("a CPU is left out: {error}"),
+        }
+    }
+    mpidrs
+}
+
+fn make_irq_chip(tree: &DeviceTree<'_>, mpidrs: &[Mpidr]) -> GicV3 {
+    let (distributor, redistributors, stride) = match tree.gic() {
+        Ok(GicDesc::V3 {
+            distributor,
+            redistributors,
+            stride,
+        }) => (distributor, redistributors, stride),
+        Ok(GicDesc::V2 { .. }) => missing!("this machine has a GICv2, which is not supported"),
+        Err(error) => missing!("no usable interrupt controller: {error}"),
+    };
+    let regions: Vec<_> = redistributors
+        .as_slice()
+        .iter()
+        .map(|region| (*region).into())
+        .collect();
+    // SAFETY: the tree says that they are there; `early` mapped them as device
+    // memory, for ever; this is the only driver for them.
+    let chip = unsafe { GicV3::new(distributor.start(), &regions, stride, mpidrs) };
+    match chip {
+        Ok(chip) => chip,
+        Err(error) => missing!("interrupt controller: {error}"),
+    }
+}
+
+fn make_cpu_ops(tree: &DeviceTree<'_>) -> Psci {
+    let found = match tree.psci() {
+        Ok(Some(found)) => found,
+        Ok(None) => missing!("no PSCI in the device tree"),
+        Err(error) => missing!("no usable PSCI: {error}"),
+    };
+    hw_hotplug::set_conduit(found.conduit);
+    let conduit = match found.conduit {
+        Conduit::Hvc => psci::Conduit::Hvc,
+        Conduit::Smc => psci::Conduit::Smc,
+    };
+    match Psci::new(conduit) {
+        Ok(psci) => psci,
+        Err(error) => missing!("no usable PSCI: {error}"),
+    }
+}
+
+/// Brings the boot CPU through its steps, makes the first thread, and becomes
+/// `idle/0`.
+fn start_boot_cpu(kernel: &'static Kernel) -> ! {
+    let (local, idle) = cpu_local::boot_cpu();
+    kernel
+        .areas
+        .adopt(CpuId::BOOT, local, idle, image::boot_stack());
+    kernel.hotplug.start_boot_cpu();
+    session::spawn_main();
+    Hw::irq_enable();
+    kernel
+        .sched
+        .idle(|| kernel.hotplug.leave_if_offline(CpuId::BOOT))
+}

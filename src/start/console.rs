@@ -1,0 +1,200 @@
+//! The console: one lock around the UART, the kernel's log, and what is typed.
+//!
+//! Output can't wedge the kernel: a byte waits about 10 ms for room at most, and
+//! after one failure nothing waits until there is room again. What doesn't go
+//! out is counted and lost.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::fmt::{self, Write};
+
+use crate::drivers::early;
+use crate::drivers::pl011::Pl011;
+use crate::dt::{ConsoleKind, DeviceTree};
+use crate::platform::{Console, Irq, Platform, Trigger};
+use crate::sched::lock::Completion;
+use crate::start::Hw;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Once, SpinLock};
+
+/// Bytes that may be typed ahead; what is more is lost.
+const TYPED_AHEAD: usize = 4096;
+
+static DEVICE: Once<Box<dyn Console + Send>> = Once::new();
+/// A leaf: nothing is locked under it.
+static OUTPUT: SpinLock<(), Hw> = SpinLock::new(());
+static INPUT: SpinLock<VecDeque<u8>, Hw> = SpinLock::new(VecDeque::new());
+/// Completed for each batch of bytes that has arrived.
+static ARRIVED: Completion<Hw> = Completion::new();
+/// Whether a panic has the console: it no longer waits for the lock. Relaxed: the
+/// CPU that sets it is the only one that still prints.
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// Puts bytes out, each line feed with a carriage return before it.
+struct Output;
+
+impl Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match DEVICE.get() {
+            Some(device) => {
+                for byte in text.bytes() {
+                    // What doesn't go out is lost, rather than waited for.
+                    let _ready = byte != b'\n' || device.put(b'\r');
+                    let _sent = device.put(byte);
+                }
+            }
+            None => early::write_str(text),
+        }
+        Ok(())
+    }
+}
+
+/// Puts text on the console.
+///
+/// # Context
+/// Any; IRQs are masked while the text goes out.
+pub fn print(text: fmt::Arguments<'_>) {
+    if BROKEN.load(Ordering::Relaxed) {
+        write(text);
+    } else {
+        let _one = OUTPUT.lock_irqsave();
+        write(text);
+    }
+}
+
+fn write(text: fmt::Arguments<'_>) {
+    // `Output` never fails; a `Display` that does has printed what it could.
+    match Output.write_fmt(text) {
+        Ok(()) | Err(fmt::Error) => {}
+    }
+}
+
+/// Takes the console from whoever holds it: only a panic may, with the other
+/// CPUs stopped. Tries the lock first, for a while.
+pub(super) fn break_lock() {
+    let limit = Hw::now().after_ticks(Hw::frequency().hz() / 100);
+    while Hw::now() < limit {
+        if OUTPUT.try_lock_irqsave().is_some() {
+            break;
+        }
+        <Hw as crate::sync::Exec>::relax();
+    }
+    BROKEN.store(true, Ordering::Relaxed);
+}
+
+/// The panic's own console: no lock, whoever holds it.
+pub(super) fn panic_writer() -> impl Write {
+    Output
+}
+
+/// Finds the console that the tree names, and makes it the kernel's. Returns its
+/// interrupt.
+pub(super) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
+    if let Ok(()) = log::set_logger(&LOGGER) {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+    let found = match tree.console() {
+        Ok(found) => found,
+        Err(error) => {
+            log::warn!("console: {error}");
+            None
+        }
+    }?;
+    if found.kind != ConsoleKind::Pl011 {
+        log::warn!("console: only a PL011 is supported");
+        return None;
+    }
+    // SAFETY: the tree says that it is a PL011, `early` mapped it as device
+    // memory, and the early console is not used again.
+    let device = match unsafe { Pl011::new(found.registers.start()) } {
+        Ok(device) => device,
+        Err(error) => {
+            log::warn!("console: {error}");
+            return None;
+        }
+    };
+    DEVICE.call_once(|| Box::new(device));
+    INPUT.lock_irqsave().reserve(TYPED_AHEAD);
+    match found.interrupt {
+        Ok(line) => match line.irq {
+            Irq::Spi(spi) => Some((spi, line.trigger)),
+            other => {
+                log::warn!("console: no input, its interrupt is {other:?}");
+                None
+            }
+        },
+        Err(error) => {
+            log::warn!("console: no input: {error}");
+            None
+        }
+    }
+}
+
+/// Lets input arrive.
+///
+/// # Context
+/// Thread.
+pub(super) fn enable_input() {
+    if let Some(device) = DEVICE.get() {
+        device.enable_receive_interrupt(true);
+        // What came before the interrupt was on.
+        receive_interrupt();
+    }
+}
+
+/// The receive interrupt: takes what has arrived.
+pub(super) fn receive_interrupt() {
+    let Some(device) = DEVICE.get() else { return };
+    {
+        let mut input = INPUT.lock_irqsave();
+        device.clear_receive_interrupt();
+        while let Some(byte) = device.get() {
+            if input.len() < TYPED_AHEAD {
+                input.push_back(byte);
+            }
+        }
+    }
+    ARRIVED.complete();
+}
+
+/// The next byte that is typed; sleeps until there is one.
+///
+/// # Context
+/// Thread, preemption on.
+pub(super) fn read_byte() -> u8 {
+    loop {
+        if let Some(byte) = INPUT.lock_irqsave().pop_front() {
+            return byte;
+        }
+        ARRIVED.wait();
+    }
+}
+
+/// The kernel's log: lines with the time since the counter started, as Linux
+/// writes them.
+struct Logger;
+
+static LOGGER: Logger = Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let mark = match record.level() {
+                log::Level::Error => "error: ",
+                log::Level::Warn => "warning: ",
+                _ => "",
+            };
+            print(format_args!(
+                "[{}] {mark}{}\n",
+                super::walks::Seconds(Hw::now()),
+                record.args()
+            ));
+        }
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,171 @@
+//! The kernel as the shell sees it.
+
+use core::fmt;
+
+use alloc::vec::Vec;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::errno::Errno;
+use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError, ONLINE};
+use crate::platform::Platform;
+use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, StepRow, StopReport};
+use crate::start::kernel::kernel;
+use crate::start::{Hw, print, print_walk, walks};
+use crate::stop_machine::StopError;
+use crate::sync::atomic::Ordering;
+
+/// The one machine, for [`crate::shell`].
+#[derive(Clone, Copy, Debug)]
+pub struct KernelMachine;
+
+/// What a shell command ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineError {
+    /// A CPU did not come up.
+    Up(CpuUpError),
+    /// A CPU did not go down.
+    Down(CpuDownError),
+    /// The machine was not stopped.
+    Stop(StopError),
+}
+
+impl fmt::Display for MachineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MachineError::Up(error) => fmt::Display::fmt(error, f),
+            MachineError::Down(error) => fmt::Display::fmt(error, f),
+            MachineError::Stop(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl Failure for MachineError {
+    fn errno(&self) -> Errno {
+        match self {
+            MachineError::Up(error) => error.errno(),
+            MachineError::Down(error) => error.errno(),
+            MachineError::Stop(StopError::NotOnline(_)) => Errno::Again,
+        }
+    }
+}
+
+impl Machine for KernelMachine {
+    type Error = MachineError;
+
+    fn write(&self, text: fmt::Arguments<'_>) {
+        print(text);
+    }
+
+    fn masks(&self) -> Masks {
+        let _held = kernel().hotplug.lock();
+        let masks = &kernel().masks;
+        Masks {
+            possible: *masks.possible(),
+            present: masks.present(),
+            online: masks.online(),
+            active: masks.active(),
+        }
+    }
+
+    fn cpu_info(&self, cpu: CpuId) -> CpuInfo {
+        let _held = kernel().hotplug.lock();
+        let midr = kernel().midrs.get(cpu).load(Ordering::Relaxed);
+        let state = match kernel().hotplug.state(cpu).state() {
+            ONLINE => CpuState::Online,
+            0 => match kernel().hotplug.health(cpu) {
+                CpuHealth::Off => CpuState::Offline,
+                CpuHealth::Failed(_) => CpuState::Failed,
+                CpuHealth::Unknown(_) => CpuState::Unknown,
+            },
+            _ => CpuState::Partial,
+        };
+        CpuInfo {
+            midr: (midr != 0).then_some(midr),
+            mpidr: kernel().mpidrs[cpu.index()],
+            state,
+        }
+    }
+
+    fn cpu_up(&self, cpu: CpuId) -> Result<(), MachineError> {
+        let began = Hw::now();
+        let result = kernel().hotplug.cpu_up(cpu);
+        print_walk(cpu, began);
+        result.map_err(MachineError::Up)
+    }
+
+    fn cpu_down(&self, cpu: CpuId) -> Result<(), MachineError> {
+        let began = Hw::now();
+        let result = kernel().hotplug.cpu_down(cpu);
+        print_walk(cpu, began);
+        result.map_err(MachineError::Down)
+    }
+
+    fn steps(&self) -> impl Iterator<Item = StepRow<'_>> {
+        let end = |number, name| StepRow {
+            number,
+            group: "",
+            name,
+            no_startup: None,
+            no_teardown: None,
+            ups: 0,
+            downs: 0,
+            past: CpuMask::EMPTY,
+            unbalanced: CpuMask::EMPTY,
+        };
+        let steps = kernel().hotplug.steps();
+        let rows = steps.iter().enumerate().map(|(index, step)| {
+            let (group, name) = step.name.split_once(':').unwrap_or(("", step.name));
+            let mut row = StepRow {
+                group,
+                no_startup: step.startup.reason(),
+                no_teardown: step.teardown.reason(),
+                ..end(index + 1, name)
+            };
+            for cpu in kernel().masks.possible().iter() {
+                let (up, down) = kernel().hotplug.state(cpu).passages(index);
+                row.ups += u64::from(up);
+                row.downs += u64::from(down);
+                match up.checked_sub(down) {
+                    Some(0) => {}
+                    Some(1) => row.past.insert(cpu),
+                    _ => row.unbalanced.insert(cpu),
+                }
+            }
+            row
+        });
+        core::iter::once(end(0, "offline"))
+            .chain(rows)
+            .chain(core::iter::once(end(steps.len() + 1, "online")))
+    }
+
+    fn stop(&self) -> Result<StopReport, MachineError> {
+        let kernel = kernel();
+        let stop = &kernel.stop_machine;
+        let _held = kernel.hotplug.lock();
+        let still = stop.lock();
+        let ((), report) = stop
+            .stop_on(&still, CpuId::BOOT, || ())
+            .map_err(MachineError::Stop)?;
+        let ns = |ticks| Hw::frequency().ticks_to_ns(ticks);
+        let irqs_off_ns: Vec<(CpuId, u64)> = kernel
+            .masks
+            .online()
+            .iter()
+            .map(|cpu| (cpu, ns(stop.times().irqs_off_ticks(cpu))))
+            .collect();
+        Ok(StopReport {
+            to_fn_ns: ns(report.fn_began.ticks_since(report.called)),
+            whole_ns: ns(report.ended.ticks_since(report.called)),
+            irqs_off_ns,
+        })
+    }
+
+    fn trace(&self, cpu: Option<CpuId>) {
+        let possible = kernel().masks.possible();
+        walks::print_all(
+            possible
+                .iter()
+                .filter(|candidate| cpu.is_none_or(|cpu| cpu == *candidate)),
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! The end of a kernel that can't go on: a panic, or an exception that nobody
+//! expects.
+//!
+//! The first CPU wins. It stops the others by an SGI that gets through a closed
+//! priority mask, waits for them, but not for ever; takes the console, by force
+//! if need be; says what it knows; and leaves with a status of its own.
+
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+use core::time::Duration;
+
+use crate::arch::aarch64::boot::halt_with_reason;
+use crate::arch::aarch64::exception::{self, ExceptionFrame, Kind};
+use crate::arch::aarch64::failure::BootFailure;
+use crate::arch::aarch64::{backtrace, hint, semihosting, thread_head};
+use crate::config::{MAX_CPUS, PMR_CLOSED};
+use crate::cpu::{CpuId, CpuMask};
+use crate::memory::StackLayout;
+use crate::platform::{Platform, Sgi};
+use crate::start::kernel::try_kernel;
+use crate::start::{Hw, console, exit};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicBits, Exec, Once};
+
+/// The exit status of a panic: Rust's own.
+const STATUS: u32 = 101;
+
+/// How long the others may take to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Nobody has panicked.
+const NOBODY: u32 = u32::MAX;
+
+/// The CPU that panicked first. Exchanged Relaxed: it decides who goes on, and
+/// nothing travels with it.
+static FIRST: AtomicU32 = AtomicU32::new(NOBODY);
+/// CPUs that have stopped. Set Release as their last act, read Acquire.
+static STOPPED: AtomicBits = AtomicBits::new();
+static STACKS: Once<StackLayout> = Once::new();
+
+/// Says where the stacks are, so that a fault in a guard page is called that.
+pub(super) fn set_stacks(stacks: StackLayout) {
+    STACKS.call_once(|| stacks);
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let _masked = Hw::irq_save();
+    let others = begin();
+    end(others, |out| {
+        writeln!(
+            out,
+            "\nkernel panic on CPU {}, thread {}: {}",
+            Hw::this_cpu(),
+            thread_head::current().name(),
+            info.message()
+        )?;
+        if let Some(place) = info.location() {
+            writeln!(out, "  at {place}")?;
+        }
+        backtrace::write_here(out)
+    })
+}
+
+/// Every exception but an interrupt. Called by the vectors, everything masked.
+#[unsafe(no_mangle)]
+extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
+    if let Some(next) = semihosting::skip(frame.elr) {
+        frame.elr = next;
+        return;
+    }
+    let others = begin();
+    end(others, |out| {
+        writeln!(out)?;
+        exception::report(out, frame, Kind::from_vector(kind), STACKS.get())
+    })
+}
+
+/// Claims the panic, and stops the other CPUs. Returns those that did not stop.
+fn begin() -> CpuMask {
+    let me = u32::try_from(Hw::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
+    match FIRST.compare_exchange(NOBODY, me, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => {}
+        Err(first) if first == me => halt_with_reason(BootFailure::NestedFault),
+        Err(_) => stop_this_cpu(),
+    }
+    let Some(kernel) = try_kernel() else {
+        return CpuMask::EMPTY;
+    };
+    let others = kernel.masks.online().without(&CpuMask::of(Hw::this_cpu()));
+    if others.is_empty() {
+        return others;
+    }
+    kernel.irq_chip.set_priority_mask(PMR_CLOSED);
+    kernel.irq_chip.send_sgi(Sgi::Panic.number(), &others);
+    let limit = Hw::now().after_ticks(Hw::frequency().duration_to_ticks(PATIENCE));
+    loop {
+        let left = others.without(&CpuMask::from_bits(STOPPED.snapshot(Ordering::Acquire)));
+        if left.is_empty() || Hw::now() >= limit {
+            return left;
+        }
+        Hw::relax();
+    }
+}
+
+/// Says what `say_fn` has to say, and leaves.
+fn end(left: CpuMask, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
+    console::break_lock();
+    let mut out = console::panic_writer();
+    let said = say_fn(&mut out).and_then(|()| {
+        if left.is_empty() {
+            Ok(())
+        } else {
+            writeln!(out, "  CPUs {left} did not stop within 100 ms")
+        }
+    });
+    // The console never fails; and there would be nobody to tell.
+    match said {
+        Ok(()) | Err(fmt::Error) => exit::exit(STATUS),
+    }
+}
+
+/// Stops this CPU for good, because another one has panicked.
+///
+/// # Context
+/// Any; takes no lock.
+pub(super) fn stop_this_cpu() -> ! {
+    let _masked = Hw::irq_save();
+    let cpu = Hw::this_cpu().index();
+    if cpu < MAX_CPUS && CpuId::new(cpu).is_some() {
+        STOPPED.set(cpu, Ordering::Release);
+    }
+    loop {
+        hint::wfi();
+    }
+}
