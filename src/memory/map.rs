@@ -46,9 +46,14 @@ impl MapRequest {
     /// The request that the whole pages around `start..end` be of `kind`.
     ///
     /// Rounds outwards: right for devices, whose registers need not fill a page.
+    /// An end too large to be rounded stays too large to be mapped.
     pub const fn around(start: usize, end: usize, kind: MapKind) -> MapRequest {
+        let end = match end.checked_next_multiple_of(PAGE_SIZE) {
+            Some(end) => end,
+            None => usize::MAX & !(PAGE_SIZE - 1),
+        };
         MapRequest {
-            range: start & !(PAGE_SIZE - 1)..end.next_multiple_of(PAGE_SIZE),
+            range: start & !(PAGE_SIZE - 1)..end,
             kind,
         }
     }
@@ -165,6 +170,8 @@ mod tests {
         let uart = MapRequest::around(0x900_0010, 0x900_0014, MapKind::Device);
         assert_eq!(uart.range, 0x900_0000..0x900_1000);
         assert_eq!(uart.check(40), Ok(()));
+        let wild = MapRequest::around(0x900_0000, usize::MAX, MapKind::Device);
+        assert!(matches!(wild.check(48), Err(MapError::OutOfRange { .. })));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! device tree, and jumps to its first byte with MMU and data cache off (Linux,
 //! Documentation/arch/arm64/booting.rst, whose header this has). In order:
 //!
-//! 1. known EL1 ([`super::entry`]), x0 and the level entered at kept;
+//! 1. known EL1 (`entry.rs`), x0 and the level entered at kept;
 //! 2. bss dropped from the caches, then zeroed: the loader may have left lines
 //!    that would be written back over what is stored past the caches;
 //! 3. relocated: the Image is linked at 0, and every word that holds an address
@@ -13,7 +13,10 @@
 //!
 //! `stillpoint_boot` runs with the MMU off. Until [`super::mmu`] has turned it
 //! on, all memory is Device memory: no unaligned access, no exclusive access
-//! (so no lock and no read-modify-write atomic; loads and stores are fine).
+//! (so no lock and no read-modify-write atomic; loads and stores are fine). It
+//! reads past the caches, too: the protocol has the loader clean the Image to
+//! memory, but not the device tree, so that is cleaned
+//! ([`super::cache::clean_to_poc`]) before it is read.
 //!
 //! What goes wrong before there is a console is left in `boot_failure_reason`
 //! and the three words behind it (ESR, ELR and FAR, for exceptions), and the CPU

@@ -1,7 +1,7 @@
 //! Where a started CPU arrives, up to its MMU.
 //!
 //! CPU_ON enters at `secondary_entry` with the address of the CPU's
-//! [`BootRecord`](super::boot_record::BootRecord) in x0, MMU and caches off. All
+//! [`BootRecord`] in x0, MMU and caches off. All
 //! of it is assembly, because it may read nothing but its record, the code and
 //! constants in the code: whatever else compiled code would touch may be dirty
 //! in another CPU's cache. From the same values as the boot CPU it gets the same

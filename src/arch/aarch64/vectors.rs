@@ -31,7 +31,9 @@
 //! ```
 //!
 //! All is masked from entry to `ERET`. The FP registers are saved because the
-//! handlers are compiled code, which uses them as it likes.
+//! handlers are compiled code, which moves data through them as it likes. FPCR is
+//! saved but not changed: a handler does no floating-point arithmetic, whose
+//! result the interrupted thread's rounding mode could change.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -165,11 +167,12 @@ global_asm!(
         ldr     x30, [sp, #240]
     .endm
 
-    // One entry of the table. kind: its number. room: pages of stack needed
+    // One entry of the table, at its place: one that has outgrown its 128 bytes
+    // doesn't assemble. kind: its number. room: pages of stack needed
     // beside the frame. target: where to go with x0 and x1 in the frame at sp,
     // x0 = kind.
     .macro vector_entry kind, room, target
-        .balign 128
+        .org    vector_table + \kind * 128
         msr     tpidrro_el0, x0
         mrs     x0, tpidr_el1
         ldr     x0, [x0, #{STACK_LIMIT}]
@@ -216,7 +219,7 @@ vector_table:
         vector_entry 13, 1, vector_exception
         vector_entry 14, 1, vector_exception
         vector_entry 15, 1, vector_exception
-        .balign 128
+        .org    vector_table + 16 * 128
     .size vector_table, . - vector_table
 
     .type vector_irq, %function
