@@ -10,7 +10,6 @@ use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
 use crate::drivers::gicv3::GicV3;
 use crate::dt::{Conduit, DeviceTree, GicDesc};
 use crate::hotplug::Hotplug;
-use crate::platform::IrqChip;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::shell::BootArgs;

@@ -113,7 +113,7 @@ impl Machine for KernelMachine {
             unbalanced: CpuMask::EMPTY,
         };
         let steps = kernel().hotplug.steps();
-        let rows = steps.iter().enumerate().map(|(index, step)| {
+        let rows = steps.iter().enumerate().map(move |(index, step)| {
             let (group, name) = step.name.split_once(':').unwrap_or(("", step.name));
             let mut row = StepRow {
                 group,
