@@ -104,7 +104,7 @@ objdump: build ## disassembly of the kernel
 	@tests/llvm.sh objdump --disassemble --demangle --no-show-raw-insn $(ELF)
 
 dtb: ## compile dts/*.dts to target/dts/*.dtb
-	@tests/dtb.sh dts/*.dts
+	@tests/dtb.sh $(wildcard dts/*.dts)
 
 clean: ## remove target/
 	cargo clean

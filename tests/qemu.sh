@@ -20,7 +20,7 @@ trap 'rm -rf "$results"' EXIT
 kernels() {
     cargo test --release --target aarch64-unknown-none --test 'qemu_*' --no-run \
         --message-format=json-render-diagnostics |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/qemu_[^/]*${TEST:-}[^/]*\$"
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/[^/]*${TEST:-}[^/]*\$"
 }
 
 # The sizes that a test allows; nothing if it runs at any.
@@ -33,7 +33,7 @@ allowed() {
 run() {
     local name=$1 elf=$2 log=$results/$1.$3 from=${EPOCHREALTIME/[.,]/} status=0
     SMP=$3 tests/runner.sh "$elf" >"$log" 2>&1 || status=$?
-    local time verdict
+    local time verdict notes
     time=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
     verdict=$(tail -n 1 "$log")
     case $status:$verdict in
@@ -42,7 +42,10 @@ run() {
                 "$(grep -m 1 -o 'not applicable.*' "$log")"
             ;;
         '0:runner: ok '*)
-            printf 'ok              %-24s SMP=%-3s %6s\n' "$name" "$3" "$time"
+            # With the results in it that don't apply here, each with its reason.
+            notes=$(sed -n 's/^ok .*# *SKIP/    &/p' "$log")
+            printf 'ok              %-24s SMP=%-3s %6s\n%s' "$name" "$3" "$time" \
+                "${notes:+$notes$'\n'}"
             ;;
         *)
             printf 'FAIL            %-24s SMP=%-3s %6s\n%s\n' "$name" "$3" "$time" \
@@ -64,7 +67,7 @@ if ! ls tests/qemu_*.rs >/dev/null 2>&1; then
 fi
 
 if ! kernels >"$results/kernels"; then
-    echo "no test kernel was built${TEST:+ with \"$TEST\" in its name}"
+    echo "the build failed${TEST:+, or no test kernel has \"$TEST\" in its name}"
     exit 1
 fi
 

@@ -74,7 +74,7 @@ set -e
 sed -i 's/\r$//' "$log"
 
 case $status in
-    124 | 137) fail "$status" "timed out after $TIMEOUT s; last line: $(tail -n 1 "$log")" ;;
+    124 | 137) fail "$status" "timed out after $TIMEOUT s, SMP=$SMP" ;;
 esac
 
 case $name in

@@ -25,7 +25,16 @@ vm_command() {
 
     local arguments=exit=semihosting
     if [ -n "${INIT:-}" ]; then
-        arguments+=" init=\"$INIT\""
+        # A command line has no escape for a double quote; the shell that reads
+        # the value takes single ones as well.
+        local commands=$INIT
+        case $commands in
+            *\"*[\'\\]* | *[\'\\]*\"*)
+                echo "INIT may not mix double quotes with single ones or backslashes" >&2
+                return 1
+                ;;
+        esac
+        arguments+=" init=\"${commands//\"/\'}\""
     fi
     arguments+=${APPEND:+ $APPEND}
 
