@@ -16,11 +16,13 @@ small=4
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
-# Builds the kernels; prints the path of each.
+# Builds the kernels; prints the path of each. Cargo builds the program along
+# with its tests, and names that too.
 kernels() {
     cargo test --release --target aarch64-unknown-none --test 'qemu_*' --no-run \
         --message-format=json-render-diagnostics |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/[^/]*${TEST:-}[^/]*\$"
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' |
+        grep '/qemu_[^/]*$' | grep "/[^/]*${TEST:-}[^/]*\$"
 }
 
 # The sizes that a test allows; nothing if it runs at any.

@@ -21,12 +21,12 @@ case_of() {
     shift 3
     vm_command "$image"
     VM+=(-serial stdio -monitor none)
-    timeout --foreground -k 5 "${TIMEOUT:-60}" "${VM[@]}" </dev/null >"$log" 2>&1 || status=$?
+    timeout --foreground -k 5 "${TIMEOUT:-20}" "${VM[@]}" </dev/null >"$log" 2>&1 || status=$?
     sed -i 's/\r$//' "$log"
 
     case $status in
         0) ;;
-        124 | 137) why="timed out after ${TIMEOUT:-60} s" ;;
+        124 | 137) why="timed out after ${TIMEOUT:-20} s" ;;
         *) why="ended with status $status" ;;
     esac
     for pattern in "$@"; do
