@@ -1,0 +1,110 @@
+# Stillpoint: build it, run it, check it. Plain `make` prints what there is.
+#
+# Anything longer than a line is a script in tests/, so that it can be read,
+# run and debugged without make.
+
+## CPUs of the machine; for test-qemu a list of sizes, by default all four
+SMP ?= 4
+## memory of the machine
+MEM ?= 1G
+## CPU model: max, cortex-a72, ...
+CPU ?= max
+## `on`: boot at EL2, with PSCI by SMC
+VIRT ?=
+## shell commands to run instead of the prompt: INIT="lscpu; chcpu -d 3"
+INIT ?=
+## further boot arguments: APPEND="maxcpus=2 loglevel=7"
+APPEND ?=
+## device tree (.dts or .dtb) to boot with instead of QEMU's own
+DTB ?=
+## seconds after which a run is ended; empty: never (tests: 60)
+TIMEOUT ?=
+## what the kernel prints to before it has read the device tree
+EARLYCON ?= pl011,0x9000000
+## for test-qemu, test-host and loom: only the tests with this in their name
+TEST ?=
+## for loom: preemptions per execution, the depth of the search
+LOOM_MAX_PREEMPTIONS ?= 2
+## `1`: a test that is skipped fails the check, as in CI
+REQUIRE_ALL ?=
+## `1`: show what the stages of check print
+V ?=
+
+# INIT and APPEND reach the scripts through the environment, byte for byte:
+# neither make nor the shell ever sees them as text of its own.
+override INIT := $(value INIT)
+override APPEND := $(value APPEND)
+export SMP MEM CPU VIRT INIT APPEND DTB TIMEOUT EARLYCON TEST
+export LOOM_MAX_PREEMPTIONS REQUIRE_ALL V
+
+# They would replace the link flags of .cargo/config.toml without a word.
+unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+
+TARGET := aarch64-unknown-none
+DIR := $(or $(CARGO_TARGET_DIR),target)
+ELF := $(DIR)/$(TARGET)/release/stillpoint
+IMAGE := $(DIR)/Image
+# `SMP=4` above is what `run` means; a test runs at every size unless told.
+SIZES = $(if $(filter file,$(origin SMP)),1 2 4 20,$(SMP))
+
+.NOTPARALLEL:
+.PHONY: help setup build run debug check test-host test-qemu loom fmt lint doc \
+	size objdump dtb clean
+
+help: ## print this
+	@echo 'Usage: make TARGET [VARIABLE=value ...]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@awk '/^## / { text = substr($$0, 4) } \
+	      /^[A-Z_]+ \?=/ { name = $$1; sub(/^[A-Z_]+ \?= */, ""); \
+	                       printf "  %-21s %-18s %s\n", name, "[" $$0 "]", text }' Makefile
+
+setup: ## install what is missing: Rust toolchain, QEMU, device tree compiler
+	@tests/setup.sh
+
+build: ## the kernel, as an ELF and as the flat target/Image that boots
+	cargo build --release --target $(TARGET) --bin stillpoint
+	@tests/image.sh $(ELF) $(IMAGE)
+
+run: setup build ## boot it in QEMU, console here (Ctrl-A X ends it)
+	@tests/run.sh $(IMAGE)
+
+debug: setup build ## as run, but halted, with a gdb stub on port 1234
+	@tests/run.sh --debug $(IMAGE) $(ELF)
+
+check: ## all that CI runs, in order, up to the first stage that fails
+	@tests/check.sh
+
+test-host: ## unit and host tests
+	@tests/stages.sh host-tests
+
+test-qemu: ## tests that are kernels, in QEMU (TEST=name SMP="1 4")
+	@SMP="$(SIZES)" tests/qemu.sh
+
+loom: ## model-check the protocols (TEST=name)
+	@tests/stages.sh loom
+
+fmt: ## check the formatting
+	@tests/stages.sh fmt
+
+lint: ## clippy for the host, the target and the models; warnings fail
+	@tests/stages.sh clippy-host
+	@tests/stages.sh clippy-target
+	@tests/stages.sh clippy-loom
+
+doc: ## build the documentation, private items too; warnings fail
+	@tests/stages.sh docs-host
+	@tests/stages.sh docs-target
+
+size: build ## sections of the kernel
+	@tests/llvm.sh size -A -x $(ELF)
+
+objdump: build ## disassembly of the kernel
+	@tests/llvm.sh objdump --disassemble --demangle --no-show-raw-insn $(ELF)
+
+dtb: ## compile dts/*.dts to target/dts/*.dtb
+	@tests/dtb.sh $(wildcard dts/*.dts)
+
+clean: ## remove target/
+	cargo clean

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Builds every test kernel and runs each at its sizes: what `make test-qemu`
+# does. A line for each run, and what was counted at the end.
+#
+#   SMP   sizes to run at                       "1 2 4 20"
+#   TEST  only kernels with this in their name
+set -eu
+cd "$(dirname "$0")/.."
+. tests/counts.sh
+
+sizes=${SMP:-1 2 4 20}
+export SMP
+# Above this many CPUs a run has the host to itself.
+small=4
+
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+
+# Builds the kernels; prints the path of each. Cargo builds the program along
+# with its tests, and names that too.
+kernels() {
+    cargo test --release --target aarch64-unknown-none --test 'qemu_*' --no-run \
+        --message-format=json-render-diagnostics |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' |
+        grep '/qemu_[^/]*$' | grep "/[^/]*${TEST:-}[^/]*\$"
+}
+
+# The sizes that a test allows; nothing if it runs at any.
+allowed() {
+    sed -n -e '/^\/\/!/!q' -e 's|^//! SMP: *||p' "tests/$1.rs"
+}
+
+# Runs kernel $2, named $1, at size $3; prints its line, then all of it if it
+# failed. In one write each, because two of these run at a time.
+run() {
+    local name=$1 elf=$2 log=$results/$1.$3 from=${EPOCHREALTIME/[.,]/} status=0
+    SMP=$3 tests/runner.sh "$elf" >"$log" 2>&1 || status=$?
+    local time verdict notes
+    time=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
+    verdict=$(tail -n 1 "$log")
+    case $status:$verdict in
+        '0:runner: ok 0 passed'*)
+            printf 'not applicable  %-24s SMP=%-3s %6s  %s\n' "$name" "$3" "$time" \
+                "$(grep -m 1 -o 'not applicable.*' "$log")"
+            ;;
+        '0:runner: ok '*)
+            # With the results in it that don't apply here, each with its reason.
+            notes=$(sed -n 's/^ok .*# *SKIP/    &/p' "$log")
+            printf 'ok              %-24s SMP=%-3s %6s\n%s' "$name" "$3" "$time" \
+                "${notes:+$notes$'\n'}"
+            ;;
+        *)
+            printf 'FAIL            %-24s SMP=%-3s %6s\n%s\n' "$name" "$3" "$time" \
+                "$(sed 's/^/    /' "$log")"
+            ;;
+    esac
+    if [ "$status" = 0 ]; then
+        echo "${verdict#runner: ok }" >"$log.count"
+    else
+        # Its results before the failure count for nothing.
+        echo "0 passed, 1 failed, 0 skipped, 0 not applicable" >"$log.count"
+    fi
+}
+
+if ! ls tests/qemu_*.rs >/dev/null 2>&1; then
+    echo "there are no test kernels (tests/qemu_*.rs)"
+    echo "0 passed, 0 failed, 1 skipped, 0 not applicable"
+    exit 0
+fi
+
+if ! kernels >"$results/kernels"; then
+    echo "the build failed${TEST:+, or no test kernel has \"$TEST\" in its name}"
+    exit 1
+fi
+
+for size in $sizes; do
+    while IFS= read -r elf; do
+        name=$(basename "$elf")
+        name=${name%-????????????????}
+        only=$(allowed "$name")
+        case " ${only:-$size} " in
+            *" $size "*) ;;
+            *)
+                printf 'not applicable  %-24s SMP=%-3s %6s  it runs at %s\n' "$name" "$size" - "$only"
+                echo "0 passed, 0 failed, 0 skipped, 1 not applicable" >"$results/$name.$size.count"
+                continue
+                ;;
+        esac
+        if [ "$size" -gt "$small" ]; then
+            wait
+            run "$name" "$elf" "$size"
+        else
+            while [ "$(jobs -pr | wc -l)" -ge 2 ]; do
+                wait -n
+            done
+            run "$name" "$elf" "$size" &
+        fi
+    done <"$results/kernels"
+done
+wait
+
+add_counts "$results"/*.count
+print_counts
+[ "$failed" = 0 ]

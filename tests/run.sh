@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Boots an Image with the console on this terminal: what `make run` and
+# `make debug` do. tests/run.sh [--debug] IMAGE [ELF]
+#
+# The machine is described by the variables in tests/vm.sh; TIMEOUT, in
+# seconds, ends it early. The exit status is the kernel's, or 124 on time-out.
+set -eu
+cd "$(dirname "$0")/.."
+. tests/vm.sh
+
+debug=
+if [ "$1" = --debug ]; then
+    debug=1
+    shift
+fi
+
+vm_command "$1"
+VM+=(-serial mon:stdio)
+
+if [ -n "$debug" ]; then
+    VM+=(-S -gdb tcp::1234)
+    # The ELF is linked at 0; QEMU loads an Image at the start of memory plus
+    # its text_offset of 2 MiB.
+    echo "Halted before its first instruction. In another terminal:"
+    echo "  gdb-multiarch -ex 'target remote :1234' -ex 'add-symbol-file $2 -o 0x40200000'"
+fi
+
+if [ -n "${TIMEOUT:-}" ]; then
+    # --foreground, or a console on a terminal couldn't be read.
+    exec timeout --foreground -k 5 "$TIMEOUT" "${VM[@]}"
+fi
+exec "${VM[@]}"

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Cargo's runner for the target: boots a kernel in QEMU and judges it.
+# tests/runner.sh ELF
+#
+# A test kernel (an ELF named qemu_*) says in the first lines of its source what
+# it needs and what it will do; docs/testing.md lists the words. It passes if
+#
+#   1. it ends by itself, in time, with the status it announced (0 unless told),
+#   2. its KTAP output is whole: one plan `1..N`, N > 0, then N results numbered
+#      in order, none of them `not ok` (a kernel that announced a failing status
+#      needs no plan: it doesn't come to its end),
+#   3. every OUTPUT pattern is matched by a line, in the order given.
+#
+# The last line says what was counted, or why it failed. Any other ELF is the
+# kernel itself: it is booted, and its status handed on.
+#
+# The machine is described by the variables in tests/vm.sh.
+set -eu
+. tests/vm.sh
+
+elf=$1
+name=$(basename "$elf")
+name=${name%-????????????????}
+out=${CARGO_TARGET_DIR:-target}/qemu
+source=tests/$name.rs
+
+# The values of a directive in the source's opening comment, one a line.
+directive() {
+    case $name in qemu_*) ;; *) return 0 ;; esac
+    sed -n -e '/^\/\/!/!q' -e "s|^//! $1: *||p" "$source"
+}
+
+# The last word on a test that didn't pass. $1: exit status, $2: why.
+fail() {
+    echo "runner: FAIL $2"
+    exit "$1"
+}
+
+# What a test asks for is stronger than the environment; lists add up.
+for word in MEM CPU VIRT ICOUNT DTB; do
+    value=$(directive "$word")
+    if [ -n "$value" ]; then
+        declare "$word=$value"
+    fi
+done
+APPEND="$(directive APPEND | tr '\n' ' ')${APPEND:-}"
+QEMU="$(directive QEMU | tr '\n' ' ')${QEMU:-}"
+TIMEOUT=${TIMEOUT:-$(directive TIMEOUT)}
+TIMEOUT=${TIMEOUT:-60}
+if [ -z "${SMP:-}" ]; then
+    SMP=$(directive SMP)
+    case " ${SMP:-4} " in
+        *' 4 '*) SMP=4 ;;
+        *) SMP=${SMP%% *} ;;
+    esac
+fi
+wanted=$(directive STATUS)
+wanted=${wanted:-0}
+patterns=$(directive OUTPUT)
+if [ "$wanted" != 0 ] && [ -z "$patterns" ]; then
+    fail 1 "STATUS without OUTPUT: any early end would pass"
+fi
+
+mkdir -p "$out"
+log=$out/$name-smp$SMP.log
+tests/image.sh "$elf" "$elf.Image"
+vm_command "$elf.Image"
+VM+=(-serial stdio -monitor none)
+
+set +e
+timeout --foreground -k 5 "$TIMEOUT" "${VM[@]}" </dev/null 2>&1 | tee "$log"
+status=${PIPESTATUS[0]}
+set -e
+sed -i 's/\r$//' "$log"
+
+case $status in
+    124 | 137) fail "$status" "timed out after $TIMEOUT s, SMP=$SMP" ;;
+esac
+
+case $name in
+    qemu_*) ;;
+    *) exit "$status" ;;
+esac
+
+if [ "$status" != "$wanted" ]; then
+    # A wrong 0 must not look like a pass.
+    [ "$status" != 0 ] || status=1
+    fail "$status" "ended with status $status instead of $wanted"
+fi
+
+# Prints four counts, or why the output isn't a pass.
+verdict=$(awk -v needs_plan="$((wanted == 0))" '
+    /^1\.\.[0-9]+/ {
+        plans++
+        plan = substr($1, 4) + 0
+        if (plan == 0 && /not applicable/) whole = 1
+        next
+    }
+    /^Bail out!/ { why = why "; " $0 }
+    /^(not )?ok [0-9]+/ {
+        number = ($1 == "not" ? $3 : $2) + 0
+        if (number != ++seen) why = why "; result " number " where " seen " was due"
+        if ($1 == "not") { failed++; why = why "; " $0 }
+        else if (/#.*not applicable/) inapplicable++
+        else if (/# *SKIP/) skipped++
+        else passed++
+    }
+    END {
+        if (whole && plans == 1 && seen == 0 && why == "") { print "0 0 0 1"; exit }
+        if (needs_plan && plans != 1) why = why "; " plans + 0 " plan lines"
+        if (plans == 1 && needs_plan && plan != seen) why = why "; " seen + 0 " of " plan " results"
+        if (needs_plan && seen == 0) why = why "; nothing was tested"
+        # Ending as announced is a result too.
+        if (!needs_plan) passed++
+        if (why != "") print "FAIL " substr(why, 3)
+        else print passed + 0, failed + 0, skipped + 0, inapplicable + 0
+    }' "$log")
+case $verdict in
+    FAIL*) fail 1 "${verdict#FAIL }" ;;
+esac
+
+line=1
+while IFS= read -r pattern; do
+    [ -n "$pattern" ] || continue
+    found=$(tail -n "+$line" "$log" | grep -n -m 1 -E -e "$pattern" | cut -d : -f 1) || true
+    [ -n "$found" ] || fail 1 "no line from $line on matches: $pattern"
+    line=$((line + found))
+done <<<"$patterns"
+
+read -r passed failed skipped inapplicable <<<"$verdict"
+echo "runner: ok $passed passed, $failed failed, $skipped skipped, $inapplicable not applicable"

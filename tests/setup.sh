@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Installs what a build and a check need and this machine lacks: what
+# `make setup` does. A line for each thing it adds, nothing when all is there.
+#
+#   tests/setup.sh           everything
+#   tests/setup.sh packages  only the system's packages (needs root)
+#
+# Needs rustup, and apt for the packages. It never removes a package, and leaves
+# no package source behind.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*"; }
+
+# The value of a key of a TOML file, quotes and brackets taken off.
+toml() {
+    sed -n "s/^$2 *= *//p" "$1" | tr -d '[]",'
+}
+
+# The toolchain that rust-toolchain.toml names, with its targets and components;
+# each asked for by name, because rustup may be set not to install by itself.
+setup_toolchain() {
+    if ! command -v rustup >/dev/null; then
+        say "rustup is missing; see https://rustup.rs, then run this again"
+        exit 1
+    fi
+
+    local toolchain installed
+    toolchain=${RUSTUP_TOOLCHAIN:-$(toml rust-toolchain.toml channel)}
+    installed=$(rustup toolchain list)
+    case $'\n'$installed in
+        *$'\n'"$toolchain"[-\ ]* | *$'\n'"$toolchain") ;;
+        *)
+            say "adding the Rust toolchain $toolchain"
+            rustup --quiet toolchain install "$toolchain" --profile minimal --no-self-update
+            ;;
+    esac
+
+    local needed
+    needed=$(toml Cargo.toml rust-version)
+    installed=$(rustc "+$toolchain" --version | cut -d ' ' -f 2)
+    if [ "$(printf '%s\n%s\n' "$needed" "$installed" | sort -V | head -n 1)" != "$needed" ]; then
+        say "updating the Rust toolchain $toolchain from $installed, $needed is needed"
+        rustup --quiet update --no-self-update "$toolchain"
+    fi
+
+    local item
+    installed=$(rustup target list --toolchain "$toolchain" --installed)
+    for item in $(toml rust-toolchain.toml targets); do
+        if ! grep -qx "$item" <<<"$installed"; then
+            say "adding the Rust target $item"
+            rustup --quiet target add --toolchain "$toolchain" "$item"
+        fi
+    done
+    # Listed with the host's name behind: `clippy-x86_64-unknown-linux-gnu`.
+    installed=$(rustup component list --toolchain "$toolchain" --installed)
+    for item in $(toml rust-toolchain.toml components); do
+        if ! grep -q "^$item\(-\|\$\)" <<<"$installed"; then
+            say "adding the Rust component $item"
+            rustup --quiet component add --toolchain "$toolchain" "$item"
+        fi
+    done
+}
+
+# The packages whose commands are missing.
+missing_packages() {
+    command -v qemu-system-aarch64 >/dev/null || echo qemu-system-arm
+    command -v dtc >/dev/null || echo device-tree-compiler
+}
+
+# Runs apt-get for this call only; shows what it said if it fails.
+apt() {
+    if ! DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >"$scratch/log" 2>&1; then
+        sed 's/^/    /' "$scratch/log"
+        return 1
+    fi
+}
+
+install() {
+    apt "$@" install -y --no-remove --no-install-recommends $packages
+}
+
+# The URI of the Debian mirror that this machine uses, from its own sources.
+mirror() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+        awk '$1 == "deb" && / bookworm / { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; exit } }'
+    # A stanza: fields in any order, ended by an empty line.
+    for file in /etc/apt/sources.list.d/*.sources; do
+        [ -e "$file" ] || continue
+        awk -v RS= '/(^|\n)Suites:[^\n]* bookworm( |\n|$)/ && match($0, /(^|\n)URIs:[^\n]*/) {
+            split(substr($0, RSTART, RLENGTH), field, /[ \t]+/); print field[2]; exit }' "$file"
+    done
+    echo http://deb.debian.org/debian
+}
+
+# Debian 12 has QEMU 7.2; its backports have the one that everybody else uses.
+# The backports are a source for these two calls only: a copy of the machine's
+# sources with a line more, and package lists of their own.
+install_from_backports() {
+    local parts=$scratch/parts
+    mkdir -p "$parts" "$scratch/lists/partial"
+    if [ -e /etc/apt/sources.list ]; then
+        cp /etc/apt/sources.list "$parts/machine.list"
+    fi
+    cp /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources "$parts" 2>/dev/null || true
+    if ! grep -qs '^[^#]*bookworm-backports' "$parts"/*; then
+        local keyring=/usr/share/keyrings/debian-archive-keyring.gpg options=
+        if [ -e "$keyring" ]; then
+            options="[signed-by=$keyring] "
+        fi
+        echo "deb $options$(mirror | head -n 1) bookworm-backports main" >"$parts/backports.list"
+    fi
+    local sources=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$parts"
+        -o "Dir::State::lists=$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+    # A foreign source that can't be reached is no reason to give up.
+    apt "${sources[@]}" update || true
+    install "${sources[@]}" -t bookworm-backports
+}
+
+setup_packages() {
+    packages=$(missing_packages | tr '\n' ' ')
+    if [ -z "$packages" ]; then
+        return
+    fi
+    if ! command -v apt-get >/dev/null; then
+        say "missing, and this system has no apt: QEMU for aarch64 (7.2 or later), dtc"
+        exit 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        if command -v sudo >/dev/null && sudo "$PWD/tests/setup.sh" packages; then
+            return
+        fi
+        say "missing: $packages; run this as root, then try again:"
+        say "  $PWD/tests/setup.sh packages"
+        exit 1
+    fi
+
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    # apt fetches as a user of its own.
+    chmod 755 "$scratch"
+    local codename
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    say "adding the packages $packages"
+    if [ "$codename" = bookworm ]; then
+        if install_from_backports; then
+            return
+        fi
+        say "bookworm-backports can't be had: taking Debian 12's own QEMU 7.2"
+    fi
+    # With the package lists as they are, if they will do.
+    install 2>/dev/null >&2 || { apt update || true; install; }
+}
+
+case ${1:-} in
+    '')
+        setup_toolchain
+        setup_packages
+        ;;
+    packages) setup_packages ;;
+    *)
+        say "usage: tests/setup.sh [packages]"
+        exit 1
+        ;;
+esac

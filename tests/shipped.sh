@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Boots the Image that is shipped, as its user would, and looks at what it
+# prints: tests/shipped.sh IMAGE
+#
+# Each case is a machine, what is typed, and lines that must come, in order.
+# It must end with status 0, which is what `poweroff` gives.
+set -eu
+cd "$(dirname "$0")/.."
+. tests/vm.sh
+. tests/counts.sh
+
+image=$1
+logs=${CARGO_TARGET_DIR:-target}/qemu
+mkdir -p "$logs"
+
+# case_of NAME SMP COMMANDS PATTERN...; other settings of the machine go before
+# it, as in `VIRT=on case_of ...`.
+case_of() {
+    local name=$1 log=$logs/shipped-$1.log status=0 why='' line=1 found
+    local SMP=$2 INIT=$3 from=${EPOCHREALTIME/[.,]/}
+    shift 3
+    vm_command "$image"
+    VM+=(-serial stdio -monitor none)
+    timeout --foreground -k 5 "${TIMEOUT:-20}" "${VM[@]}" </dev/null >"$log" 2>&1 || status=$?
+    sed -i 's/\r$//' "$log"
+
+    case $status in
+        0) ;;
+        124 | 137) why="timed out after ${TIMEOUT:-20} s" ;;
+        *) why="ended with status $status" ;;
+    esac
+    for pattern in "$@"; do
+        [ -z "$why" ] || break
+        found=$(tail -n "+$line" "$log" | grep -n -m 1 -E -e "$pattern" | cut -d : -f 1) || true
+        if [ -z "$found" ]; then
+            why="no line from $line on matches: $pattern"
+        fi
+        line=$((line + ${found:-0}))
+    done
+
+    local took
+    took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
+    if [ -z "$why" ]; then
+        passed=$((passed + 1))
+        printf 'ok              %-24s SMP=%-3s %6s\n' "$name" "$SMP" "$took"
+    else
+        failed=$((failed + 1))
+        printf 'FAIL            %-24s SMP=%-3s %6s  %s\n' "$name" "$SMP" "$took" "$why"
+        sed 's/^/    /' "$log"
+    fi
+}
+
+case_of boots_alone 1 'lscpu; poweroff' 'On-line CPU\(s\) list: +0$'
+case_of boots_with_four 4 'lscpu; poweroff' 'On-line CPU\(s\) list: +0-3$'
+case_of boots_with_twenty 20 'lscpu; poweroff' 'On-line CPU\(s\) list: +0-19$'
+case_of cpu_leaves_and_returns 4 'chcpu -d 3; lscpu; chcpu -e 3; lscpu; poweroff' \
+    'CPU 3 disabled' 'On-line CPU\(s\) list: +0-2$' 'Off-line CPU\(s\) list: +3$' \
+    'CPU 3 enabled' 'On-line CPU\(s\) list: +0-3$'
+case_of boot_cpu_leaves_too 4 'chcpu -d 0; lscpu; poweroff' \
+    'CPU 0 disabled' 'On-line CPU\(s\) list: +1-3$'
+case_of last_cpu_stays 1 'chcpu -d 0; lscpu; poweroff' \
+    'last enabled CPU' 'On-line CPU\(s\) list: +0$'
+case_of bad_input_changes_nothing 2 'chcpu -d 1-99; frobnicate; lscpu; poweroff' \
+    'does not exist' 'command not found' 'On-line CPU\(s\) list: +0-1$'
+case_of machine_stops_and_goes_on 4 'stop; lscpu; poweroff' 'On-line CPU\(s\) list: +0-3$'
+APPEND='maxcpus=2' case_of boot_argument_limits_cpus 4 'lscpu; chcpu -e 2-3; lscpu; poweroff' \
+    'On-line CPU\(s\) list: +0-1$' 'On-line CPU\(s\) list: +0-3$'
+VIRT=on case_of entered_at_el2 2 'chcpu -d 1; chcpu -e 1; lscpu; poweroff' \
+    'On-line CPU\(s\) list: +0-1$'
+CPU=cortex-a72 case_of on_a_cortex_a72 4 'chcpu -d 1-3; chcpu -e 1-3; lscpu; poweroff' \
+    'On-line CPU\(s\) list: +0-3$'
+
+print_counts
+[ "$failed" = 0 ]

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# The stages of the check, each a function without arguments, in the order in
+# which they run. tests/stages.sh STAGE runs one; tests/stages.sh alone lists
+# them.
+set -eu
+cd "$(dirname "$0")/.."
+# They would replace the link flags of .cargo/config.toml without a word.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+# What the kernel prints to before it has read the device tree. The same value
+# for every stage, or each would build the kernel again.
+export EARLYCON=${EARLYCON:-pl011,0x9000000}
+
+target=(--target aarch64-unknown-none)
+
+# Sets `tests` to cargo's arguments for the test files of one kind; fails if
+# there are none, because cargo takes a pattern without a match for an error.
+tests_of_kind() {
+    tests=()
+    compgen -G "tests/$1_*.rs" >/dev/null || return 1
+    tests=(--test "$1_*")
+}
+
+stage_setup() {
+    tests/setup.sh
+}
+
+stage_fmt() {
+    cargo fmt --check
+}
+
+stage_clippy-host() {
+    cargo clippy --all-targets -- -D warnings
+}
+
+# Not --all-targets: host tests need std, which the target hasn't.
+stage_clippy-target() {
+    tests_of_kind qemu || true
+    cargo clippy --release "${target[@]}" --lib --bins ${tests[@]+"${tests[@]}"} -- -D warnings
+}
+
+stage_clippy-loom() {
+    tests_of_kind loom || true
+    RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
+        cargo clippy --release --lib ${tests[@]+"${tests[@]}"} -- -D warnings
+}
+
+stage_docs-host() {
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items --lib
+}
+
+stage_docs-target() {
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items --lib "${target[@]}"
+}
+
+stage_host-tests() {
+    cargo test --lib --test 'host_*' -- ${TEST:+"$TEST"}
+}
+
+stage_loom() {
+    if ! tests_of_kind loom; then
+        echo "there are no models (tests/loom_*.rs)"
+        echo "0 passed, 0 failed, 1 skipped, 0 not applicable"
+        return
+    fi
+    RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
+        LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2} \
+        cargo test --release "${tests[@]}" -- ${TEST:+"$TEST"}
+}
+
+stage_build() {
+    make --no-print-directory build
+}
+
+stage_qemu-tests() {
+    SMP='1 2 4 20' tests/qemu.sh
+}
+
+stage_shipped-image() {
+    tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
+}
+
+if [ $# = 0 ]; then
+    sed -n 's/^stage_\([a-z-]*\)() {$/\1/p' "$0"
+else
+    "stage_$1"
+fi

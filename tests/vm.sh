@@ -1,0 +1,62 @@
+# Sourced by the scripts that boot something: the one place that knows QEMU's
+# command line. Needs bash.
+#
+# vm_command IMAGE sets the array VM to the command that boots IMAGE on the
+# machine that these variables describe:
+#
+#   SMP     number of CPUs                        4
+#   MEM     memory                                1G
+#   CPU     CPU model                             max
+#   VIRT    `on`: entered at EL2, PSCI by SMC     off
+#   ICOUNT  `1`: time is the instruction count, one host thread; repeatable
+#   DTB     device tree, .dts or .dtb             QEMU's own
+#   INIT    shell commands, as init="..."
+#   APPEND  further boot arguments
+#   QEMU    further arguments of QEMU, split at white space
+#
+# The caller adds where the serial port goes. The kernel's exit status, given
+# to semihosting, is QEMU's exit status.
+
+vm_command() {
+    local machine=virt,gic-version=3
+    if [ "${VIRT:-}" = on ]; then
+        machine+=,virtualization=on
+    fi
+
+    local arguments=exit=semihosting
+    if [ -n "${INIT:-}" ]; then
+        # A command line has no escape for a double quote; the shell that reads
+        # the value takes single ones as well.
+        local commands=$INIT
+        case $commands in
+            *\"*[\'\\]* | *[\'\\]*\"*)
+                echo "INIT may not mix double quotes with single ones or backslashes" >&2
+                return 1
+                ;;
+        esac
+        arguments+=" init=\"${commands//\"/\'}\""
+    fi
+    arguments+=${APPEND:+ $APPEND}
+
+    # No network card: its boot ROM is in a package that nothing else needs.
+    VM=(qemu-system-aarch64 -M "$machine" -cpu "${CPU:-max}"
+        -smp "${SMP:-4}" -m "${MEM:-1G}" -nic none -display none
+        -semihosting-config enable=on,target=native
+        -kernel "$1" -append "$arguments")
+
+    if [ "${ICOUNT:-}" = 1 ]; then
+        VM+=(-icount shift=0,sleep=off -accel tcg,thread=single)
+    else
+        VM+=(-accel tcg)
+    fi
+
+    case ${DTB:-} in
+        '') ;;
+        *.dts) VM+=(-dtb "$(tests/dtb.sh "$DTB")") ;;
+        *) VM+=(-dtb "$DTB") ;;
+    esac
+
+    local extra
+    read -r -a extra <<<"${QEMU:-}"
+    VM+=(${extra[@]+"${extra[@]}"})
+}
