@@ -3,6 +3,8 @@
 //! Everything here is a limit or a choice of ours, never a fact about a
 //! machine: those are read from the device tree.
 
+#![forbid(unsafe_code)]
+
 /// The most CPUs that one machine may have (`qemu-system-aarch64 -M virt` stops
 /// at 512 too). Memory is spent on the CPUs that the device tree lists, not on
 /// this number.

@@ -5,6 +5,8 @@
 //! decodes the classes that a kernel at EL1 can meet and prints them so that
 //! nobody has to look them up. Pure, and tested on the host.
 
+#![forbid(unsafe_code)]
+
 use core::fmt;
 
 /// The value of `ESR_EL1`.

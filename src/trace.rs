@@ -11,6 +11,8 @@
 //!   the event's number. A reader takes a slot only if it read the same
 //!   non-zero number before and after.
 
+#![forbid(unsafe_code)]
+
 use alloc::vec::Vec;
 
 use crate::config::TRACE_EVENTS;

@@ -1,5 +1,7 @@
 //! Who the CPUs are: logical numbers, hardware affinities, masks, per-CPU data.
 
+#![forbid(unsafe_code)]
+
 mod id;
 mod mask;
 mod masks;

@@ -1,7 +1,5 @@
 //! Why an operation failed, under the errno names that Linux users know.
 
-#![forbid(unsafe_code)]
-
 use core::fmt;
 
 use crate::cpu::CpuId;

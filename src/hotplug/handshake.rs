@@ -24,8 +24,6 @@
 //!
 //! `tests/loom_handshake.rs` model-checks this file.
 
-#![forbid(unsafe_code)]
-
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// What the handshake word says.

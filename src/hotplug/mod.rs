@@ -38,6 +38,8 @@
 //! R18 to R23 of the five documents; Linux `kernel/cpu.c` and `cpuhotplug.h` for
 //! the names; DEN 0022 for CPU_ON, CPU_OFF and AFFINITY_INFO.
 
+#![forbid(unsafe_code)]
+
 mod ap;
 mod control;
 mod error;

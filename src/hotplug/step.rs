@@ -1,7 +1,5 @@
 //! A step of the state table: a name, and a startup and a teardown.
 
-#![forbid(unsafe_code)]
-
 use core::fmt;
 
 use crate::hotplug::StepError;

@@ -3,8 +3,6 @@
 //! Thomas Gleixner's order, symmetric: each step's teardown is the inverse of
 //! its startup, or says in one line why there is nothing to do.
 
-#![forbid(unsafe_code)]
-
 use core::marker::PhantomData;
 
 use crate::hotplug::{Group, HotplugHost, RunsOn, Side, Step, StepContext, StepError};

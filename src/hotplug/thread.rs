@@ -3,8 +3,6 @@
 //! Control writes a command and wakes it; it walks; it posts the result. A walk
 //! that fails is walked back here, on the CPU that it concerns.
 
-#![forbid(unsafe_code)]
-
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;

@@ -12,8 +12,6 @@
 //! - Turning round is the caller's: [`Walker::up`] and [`Walker::down`] walk one
 //!   way and say where they stopped.
 
-#![forbid(unsafe_code)]
-
 use alloc::boxed::Box;
 
 use crate::hotplug::{Step, StepError};

@@ -1,5 +1,7 @@
 //! What is where in memory, as far as it can be decided without touching any.
 
+#![forbid(unsafe_code)]
+
 mod backtrace;
 mod map;
 mod plan;

@@ -10,6 +10,8 @@
 //! - K3: before it sleeps it says so first and checks last, so neither work nor
 //!   a request to park is missed.
 
+#![forbid(unsafe_code)]
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 

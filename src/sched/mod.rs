@@ -41,6 +41,7 @@
 
 mod kthread;
 pub mod lock;
+mod run_link;
 mod run_queue;
 mod scheduler;
 mod thread;

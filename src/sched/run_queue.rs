@@ -3,11 +3,13 @@
 //! Pure bookkeeping behind the run-queue lock; the decision is
 //! [`RunQueue::pick_next`], which a host test checks against a small model.
 
+#![forbid(unsafe_code)]
+
 use alloc::sync::Arc;
 
 use intrusive_collections::LinkedList;
 
-use crate::sched::thread::RunLink;
+use crate::sched::run_link::RunLink;
 use crate::sched::{Class, Host, Thread, ThreadState};
 
 /// The threads of one CPU that want to run, and the one that does.

@@ -1,10 +1,12 @@
 //! A thread: name, class, CPU, state, and what it runs.
 
+#![forbid(unsafe_code)]
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
-use intrusive_collections::{LinkedListAtomicLink, intrusive_adapter};
+use intrusive_collections::LinkedListAtomicLink;
 
 use crate::cpu::CpuId;
 use crate::platform::OutOfStacks;
@@ -170,8 +172,6 @@ pub struct Thread<P: Host> {
     /// Complete each time it has parked, and for ever once it is dead (S4).
     pub(crate) stopped: Completion<P>,
 }
-
-intrusive_adapter!(pub(crate) RunLink<P> = Arc<Thread<P>>: Thread<P> { link => LinkedListAtomicLink } where P: Host);
 
 impl<P: Host> Thread<P> {
     pub(crate) fn new(

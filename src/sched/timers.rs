@@ -1,5 +1,7 @@
 //! Sleeping with a limit: a CPU's queue of threads that wake at an instant.
 
+#![forbid(unsafe_code)]
+
 use alloc::sync::Arc;
 
 use crate::sched::{Host, Scheduler, Thread};

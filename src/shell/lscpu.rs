@@ -39,15 +39,10 @@ type Line = (usize, &'static str, String);
 fn summary<M: Machine>(machine: &M) {
     let masks = machine.masks();
     let offline = masks.present.without(&masks.online);
-    let byte_order = if cfg!(target_endian = "little") {
-        "Little Endian"
-    } else {
-        "Big Endian"
-    };
-
     let mut lines: Vec<Line> = vec![
         (0, "Architecture:", "aarch64".into()),
-        (1, "Byte Order:", byte_order.into()),
+        // The entry refuses a core whose data is big-endian.
+        (1, "Byte Order:", "Little Endian".into()),
         (0, "CPU(s):", masks.present.count().to_string()),
         (1, "On-line CPU(s) list:", masks.online.to_string()),
     ];

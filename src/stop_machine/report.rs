@@ -1,5 +1,7 @@
 //! What a stop cost, in ticks of the counter.
 
+#![forbid(unsafe_code)]
+
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;

@@ -9,6 +9,8 @@
 //! - Q3: the queue is filled under its lock, by any CPU; the thread is woken by
 //!   its own CPU only, in the handler of the stop SGI.
 
+#![forbid(unsafe_code)]
+
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Time: instants of the system counter, and the queue of what waits for one.
 
+#![forbid(unsafe_code)]
+
 mod instant;
 mod timer_queue;
 

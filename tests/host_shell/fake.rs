@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::fmt;
 
 use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
+use stillpoint::errno::Errno;
 use stillpoint::shell::{
-    CpuInfo, CpuState, Errno, Failure, Machine, Masks, Report, StepRow, StopReport, parse_cpu_list,
+    CpuInfo, CpuState, Failure, Machine, Masks, Report, StepRow, StopReport, parse_cpu_list,
     run_line,
 };
 

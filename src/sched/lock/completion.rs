@@ -1,5 +1,7 @@
 //! A completion: one side says "done", the other waits for it.
 
+#![forbid(unsafe_code)]
+
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 

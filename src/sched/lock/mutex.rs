@@ -1,6 +1,8 @@
 //! A sleeping mutex that is handed over: who has waited longest gets it, and
 //! nobody who comes later can take it in between.
 
+#![forbid(unsafe_code)]
+
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::ops::{Deref, DerefMut};
