@@ -1,0 +1,56 @@
+//! KTAP from a test kernel: a plan, a line for each result, an exit status.
+
+use stillpoint::{api, println};
+
+/// The results of one test kernel.
+pub(crate) struct Ktap {
+    number: u32,
+    failed: u32,
+}
+
+impl Ktap {
+    /// Announces `results` results.
+    pub(crate) fn plan(results: u32) -> Ktap {
+        println!("KTAP version 1");
+        println!("1..{results}");
+        Ktap {
+            number: 0,
+            failed: 0,
+        }
+    }
+
+    /// Says that this machine can't run this test, and why; ends the kernel.
+    #[allow(dead_code, reason = "not every test kernel has such a case")]
+    pub(crate) fn not_applicable(why: &str) -> ! {
+        println!("KTAP version 1");
+        println!("1..0 # SKIP not applicable: {why}");
+        api::exit(0)
+    }
+
+    /// A result: whether it is as it should be.
+    pub(crate) fn check(&mut self, name: &str, as_it_should_be: bool) {
+        self.number += 1;
+        let verdict = if as_it_should_be { "ok" } else { "not ok" };
+        println!("{verdict} {} - {name}", self.number);
+        self.failed += u32::from(!as_it_should_be);
+    }
+
+    /// A result: whether `found` is `wanted`; says what it was, if not.
+    #[allow(dead_code, reason = "not every test kernel compares")]
+    pub(crate) fn equal<T: PartialEq + core::fmt::Debug>(
+        &mut self,
+        name: &str,
+        found: T,
+        wanted: T,
+    ) {
+        if found != wanted {
+            println!("# found {found:?}, wanted {wanted:?}");
+        }
+        self.check(name, found == wanted);
+    }
+
+    /// Ends the kernel: status 0 if all was as it should be.
+    pub(crate) fn finish(self) -> ! {
+        api::exit(u32::from(self.failed > 0))
+    }
+}
