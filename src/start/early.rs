@@ -196,9 +196,10 @@ fn range(range: PhysRange) -> Range<u64> {
     range.into()
 }
 
-fn bytes(range: &Range<u64>) -> Range<usize> {
-    // Addresses are 64 bits on this architecture.
-    range.start as usize..range.end as usize
+/// A physical range as addresses: the two are 64 bits alike, and VA = PA.
+pub(super) fn bytes(range: &Range<u64>) -> Range<usize> {
+    let address = |value: u64| usize::try_from(value).expect("BUG: addresses are 64 bits");
+    address(range.start)..address(range.end)
 }
 
 /// An iterator over the good items of `all`, which notes the first error.
@@ -304,7 +305,8 @@ fn requests<'a>(
 /// The device registers that the tree names and this kernel uses.
 fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
     let device = |range: Range<u64>| {
-        MapRequest::around(range.start as usize, range.end as usize, MapKind::Device)
+        let Range { start, end } = bytes(&range);
+        MapRequest::around(start, end, MapKind::Device)
     };
     let console = tree
         .console()
