@@ -76,6 +76,9 @@ impl Fake {
 
     fn set_online(&self, cpu: CpuId, online: bool) -> Result<(), Refused> {
         assert!(self.present.contains(cpu), "{cpu} does not exist");
+        if !online && *self.online.borrow() == CpuMask::of(cpu) {
+            return Err(Refused(Errno::Busy, "last enabled CPU"));
+        }
         self.did.borrow_mut().push(if online {
             Did::Up(cpu.index())
         } else {
@@ -162,9 +165,15 @@ impl Machine for Fake {
                 ..row
             },
             StepRow {
+                number: 32,
+                group: "enable",
+                name: "pmu",
+                unbalanced: CpuMask::first_n(1),
+                ..row
+            },
+            StepRow {
                 number: 33,
                 name: "online",
-                unbalanced: CpuMask::first_n(1),
                 ..row
             },
         ]
