@@ -11,7 +11,7 @@ MEM ?= 1G
 CPU ?= max
 ## `on`: boot at EL2, with PSCI by SMC
 VIRT ?=
-## shell commands to run instead of the prompt: INIT="lscpu; chcpu -d 3"
+## shell commands to run first (by default a tour): INIT="lscpu; poweroff"
 INIT ?=
 ## further boot arguments: APPEND="maxcpus=2 loglevel=7"
 APPEND ?=
