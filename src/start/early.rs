@@ -10,6 +10,7 @@ use core::fmt::{self, Write};
 use core::ops::Range;
 
 use crate::arch::aarch64::boot::halt_with_reason;
+use crate::arch::aarch64::cache;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::image;
 use crate::arch::aarch64::mmu::PageTables;
@@ -142,9 +143,13 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
         return Err(EarlyError::MisalignedDeviceTree(address));
     }
     let start = core::ptr::with_exposed_provenance::<u8>(address);
+    // The loader may have left the blob in its caches, which an access with the
+    // MMU off goes past: first what says how much there is, then all of it.
+    cache::clean_to_poc(address..address.saturating_add(8));
     // SAFETY: the caller promises eight bytes.
     let header = unsafe { &*start.cast::<[u8; 8]>() };
     let size = dt::total_size(header)?;
+    cache::clean_to_poc(address..address.saturating_add(size));
     // SAFETY: the header says that it is a device tree of this size, at most
     // 2 MiB, and the caller promises that such a one is readable.
     let blob = unsafe { core::slice::from_raw_parts(start, size) };
