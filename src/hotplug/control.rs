@@ -184,8 +184,10 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// `prep:hardware`, startup: the boot record is ready, and the CPU is called.
     pub(super) fn kick(&self, cpu: CpuId) -> Result<(), StepError> {
-        P::prepare_boot_record(cpu)?;
         let handshake = self.handshake(cpu);
+        // Of a CPU that still runs nothing is touched, its record neither.
+        handshake.may_kick().map_err(StepError::NotOff)?;
+        P::prepare_boot_record(cpu)?;
         let before = handshake.kick().map_err(StepError::NotOff)?;
         if cpu == P::this_cpu() {
             assert!(handshake.arrive(), "BUG: the boot CPU is not wanted");

@@ -92,6 +92,18 @@ impl Handshake<'_> {
             .map_err(SyncState::from_word)
     }
 
+    /// Control asks whether it may [`Handshake::kick`]. A yes lasts: the only move
+    /// of the AP from there is CANCELLED → DEAD.
+    ///
+    /// # Errors
+    /// The state that forbids it: the CPU isn't off.
+    pub fn may_kick(self) -> Result<(), SyncState> {
+        match self.state() {
+            SyncState::Dead | SyncState::Cancelled => Ok(()),
+            other => Err(other),
+        }
+    }
+
     /// Control, before CPU_ON: DEAD → KICKED, or CANCELLED → KICKED for a CPU
     /// that may still be on its way. Returns the state it was in.
     ///
@@ -227,6 +239,7 @@ mod tests {
         assert_eq!(sync.release(), Ok(()));
         assert_eq!(sync.verdict(), Some(true));
         sync.online();
+        assert_eq!(sync.may_kick(), Err(SyncState::Online));
         assert_eq!(sync.kick(), Err(SyncState::Online));
         sync.dead(SyncState::Online);
         assert_eq!(sync.state(), SyncState::Dead);
@@ -245,6 +258,7 @@ mod tests {
     fn one_that_comes_late_but_within_a_retry_stays() {
         let word = word(SyncState::Cancelled);
         let sync = Handshake(&word);
+        assert_eq!(sync.may_kick(), Ok(()));
         assert_eq!(sync.kick(), Ok(SyncState::Cancelled));
         assert!(sync.arrive());
         assert_eq!(sync.dismiss(), Ok(()));

@@ -52,9 +52,7 @@ extern "C" fn stillpoint_irq_exit() {
     if Hw::preempt_count() == 0 {
         let kernel = kernel();
         // What was interrupted had IRQs on, so it is no read-side section.
-        if kernel.grace_periods.is_noted() {
-            kernel.grace_periods.preempt_point();
-        }
+        kernel.grace_periods.preempt_point();
         kernel.sched.preempt_from_irq();
     }
 }

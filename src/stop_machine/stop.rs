@@ -30,7 +30,7 @@ pub trait StopHost: Host {
 
     /// Says that `missing` have not arrived in PREPARE after a long time.
     ///
-    /// Context: a stopper, IRQs on.
+    /// Context: a stopper, IRQs masked or not.
     fn stop_is_late(missing: &CpuMask);
 }
 
@@ -81,6 +81,9 @@ struct Job<'a, P: StopHost> {
     runners: CpuMask,
     call_fn: &'a (dyn Fn(CpuId) + Sync),
     done: Done<P>,
+    /// When those who have not arrived are named; the caller's CPU has a timer
+    /// armed for this very instant.
+    late_at: Instant,
     /// Written by a runner inside the still point, read after the stop.
     fn_began: AtomicU64,
     fn_ended: AtomicU64,
@@ -250,6 +253,7 @@ impl<P: StopHost> StopMachine<P> {
         }
         let count = participants.count();
         let me = P::sched().current();
+        let late_at = called.after_ticks(P::frequency().duration_to_ticks(PATIENCE));
         let job = Job {
             stop: MultiStop::new(small(count), small(runners.count())),
             participants,
@@ -260,12 +264,12 @@ impl<P: StopHost> StopMachine<P> {
                 caller: me.cpu(),
                 completion: Completion::new(),
             },
+            late_at,
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
         };
         // Wakes this CPU's stopper, if need be, to look who is late.
-        let patience = P::frequency().duration_to_ticks(PATIENCE);
-        let alarm = P::sched().set_alarm(&me, called.after_ticks(patience));
+        let alarm = P::sched().set_alarm(&me, late_at);
         self.queue_everywhere(&job);
         job.done.completion.wait();
         P::sched().clear_alarm(&me, alarm);
@@ -321,7 +325,7 @@ impl<P: StopHost> Job<'_, P> {
 
     /// Waits in PREPARE, IRQs on, until all have arrived.
     fn wait_for_all(&self, machine: &StopMachine<P>, cpu: CpuId, spins: u32) {
-        let mut late_at = P::now().after_ticks(P::frequency().duration_to_ticks(PATIENCE));
+        let mut late_at = self.late_at;
         machine.point.wait_open::<P, ()>(cpu.index(), spins, || {
             if self.stop.state() > MultiStopState::Prepare {
                 return Some(());
