@@ -70,7 +70,7 @@ impl<P: Host> GracePeriods<P> {
     }
 
     /// Waits until every CPU that is online has left the read-side section that
-    /// it may be in now. After [`PATIENCE`] it calls `late_fn` with those that
+    /// it may be in now. After ten seconds it calls `late_fn` with those that
     /// hold it up, and waits on.
     ///
     /// # Context

@@ -3,32 +3,35 @@
 //! its move is missed by the other.
 #![cfg(loom)]
 
-use loom::cell::UnsafeCell;
+#[path = "support/loom_word.rs"]
+mod loom_word;
+
 use loom::sync::Arc;
 use loom::thread;
+use loom_word::Word;
 use stillpoint::hotplug::{Handshake, SyncState};
 use stillpoint::sync::atomic::AtomicU32;
 
 struct World {
     word: AtomicU32,
     /// Written by control before its verdict, read by the CPU after it.
-    prepared: UnsafeCell<u32>,
+    prepared: Word,
     /// Written by the CPU before it arrives, read by control after ALIVE or DEAD.
-    arrived: UnsafeCell<u32>,
+    arrived: Word,
 }
 
 fn world() -> Arc<World> {
     Arc::new(World {
         word: AtomicU32::new(SyncState::Dead as u32),
-        prepared: UnsafeCell::new(0),
-        arrived: UnsafeCell::new(0),
+        prepared: Word::new(0),
+        arrived: Word::new(0),
     })
 }
 
 /// The CPU's life; returns whether it came online.
 fn ap(world: &World) -> bool {
     let sync = Handshake(&world.word);
-    world.arrived.with_mut(|value| unsafe { *value = 1 });
+    world.arrived.set(1);
     if !sync.arrive() {
         return false;
     }
@@ -42,7 +45,7 @@ fn ap(world: &World) -> bool {
         sync.dead(SyncState::ShouldDie);
         return false;
     }
-    assert_eq!(world.prepared.with(|value| unsafe { *value }), 1);
+    assert_eq!(world.prepared.get(), 1);
     sync.online();
     true
 }
@@ -58,10 +61,10 @@ fn a_cpu_that_is_wanted_comes_online() {
         while sync.state() != SyncState::Alive {
             thread::yield_now();
         }
-        assert_eq!(world.arrived.with(|value| unsafe { *value }), 1);
-        world.prepared.with_mut(|value| unsafe { *value = 1 });
+        assert_eq!(world.arrived.get(), 1);
+        world.prepared.set(1);
         assert_eq!(sync.release(), Ok(()));
-        assert!(cpu.join().unwrap());
+        assert!(cpu.join().expect("a CPU of the model"));
         assert_eq!(sync.state(), SyncState::Online);
     });
 }
@@ -77,10 +80,10 @@ fn giving_up_and_arriving_agree_on_who_was_first() {
         let sync = Handshake(&world.word);
         let gave_up = sync.give_up().is_ok();
         if !gave_up {
-            world.prepared.with_mut(|value| unsafe { *value = 1 });
+            world.prepared.set(1);
             assert_eq!(sync.release(), Ok(()));
         }
-        assert_eq!(cpu.join().unwrap(), !gave_up);
+        assert_eq!(cpu.join().expect("a CPU of the model"), !gave_up);
         let end = if gave_up {
             SyncState::Dead
         } else {
@@ -106,13 +109,13 @@ fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
                 while sync.state() != SyncState::Alive {
                     thread::yield_now();
                 }
-                world.prepared.with_mut(|value| unsafe { *value = 1 });
+                world.prepared.set(1);
                 assert_eq!(sync.release(), Ok(()));
-                assert!(cpu.join().unwrap());
+                assert!(cpu.join().expect("a CPU of the model"));
             }
             // It has been and gone: a new start would find a CPU that is off.
             Ok(SyncState::Dead) => {
-                assert!(!cpu.join().unwrap());
+                assert!(!cpu.join().expect("a CPU of the model"));
                 assert_eq!(sync.state(), SyncState::Kicked);
             }
             other => panic!("{other:?}"),
@@ -133,8 +136,8 @@ fn a_cpu_that_is_dismissed_leaves() {
         if sync.give_up().is_err() {
             assert_eq!(sync.dismiss(), Ok(()));
         }
-        assert!(!cpu.join().unwrap());
+        assert!(!cpu.join().expect("a CPU of the model"));
         assert_eq!(sync.state(), SyncState::Dead);
-        assert_eq!(world.arrived.with(|value| unsafe { *value }), 1);
+        assert_eq!(world.arrived.get(), 1);
     });
 }

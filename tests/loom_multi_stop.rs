@@ -4,11 +4,13 @@
 
 #[path = "support/loom_cpu.rs"]
 mod loom_cpu;
+#[path = "support/loom_word.rs"]
+mod loom_word;
 
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use loom_cpu::Cpu;
+use loom_word::Word;
 use stillpoint::config::MASK_WORDS;
 use stillpoint::stop_machine::{Acked, MultiStop, MultiStopState};
 use stillpoint::sync::WaitPoint;
@@ -20,9 +22,9 @@ struct World {
     cpus: usize,
     /// Written by each CPU before it arrives, without any synchronisation of
     /// its own: loom fails the model if `fn` could race with it.
-    before: Vec<UnsafeCell<u32>>,
+    before: Vec<Word>,
     /// Written by `fn`, read by each CPU after EXIT.
-    result: UnsafeCell<u32>,
+    result: Word,
     /// How many CPUs have masked IRQs.
     masked: AtomicU32,
 }
@@ -49,7 +51,7 @@ fn reach(world: &World, cpu: usize, state: MultiStopState, spins: u32) {
 
 fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     Cpu::become_cpu(cpu);
-    world.before[cpu].with_mut(|value| unsafe { *value = 10 });
+    world.before[cpu].set(10);
     ack(world, MultiStopState::Prepare);
     reach(world, cpu, MultiStopState::DisableIrq, spins);
     world.masked.fetch_add(1, Ordering::Relaxed);
@@ -58,27 +60,23 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
         reach(world, cpu, MultiStopState::Run, spins);
         // The still point: everybody is masked, and all that they did is seen.
         assert_eq!(world.masked.load(Ordering::Relaxed) as usize, world.cpus);
-        let sum = world
-            .before
-            .iter()
-            .map(|value| value.with(|value| unsafe { *value }))
-            .sum();
-        world.result.with_mut(|result| unsafe { *result = sum });
+        let sum = world.before.iter().map(Word::get).sum();
+        world.result.set(sum);
         ack(world, MultiStopState::Run);
     }
     reach(world, cpu, MultiStopState::Exit, spins);
-    let result = world.result.with(|result| unsafe { *result });
+    let result = world.result.get();
     assert_eq!(result as usize, 10 * world.cpus);
 }
 
 fn model(cpus: usize, runner: usize, spins: u32) {
     loom::model(move || {
         let world = Arc::new(World {
-            stop: MultiStop::new(cpus as u32, 1),
+            stop: MultiStop::new(u32::try_from(cpus).expect("few"), 1),
             point: WaitPoint::new(),
             cpus,
-            before: (0..cpus).map(|_| UnsafeCell::new(0)).collect(),
-            result: UnsafeCell::new(0),
+            before: (0..cpus).map(|_| Word::new(0)).collect(),
+            result: Word::new(0),
             masked: AtomicU32::new(0),
         });
         let others: Vec<_> = (1..cpus)
@@ -89,7 +87,7 @@ fn model(cpus: usize, runner: usize, spins: u32) {
             .collect();
         stopper(&world, 0, runner, spins);
         for other in others {
-            other.join().unwrap();
+            other.join().expect("a CPU of the model");
         }
     });
 }

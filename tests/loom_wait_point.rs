@@ -53,7 +53,7 @@ fn a_waiter_is_always_woken() {
         });
         Cpu::become_cpu(0);
         publish(&world, 1);
-        waiter.join().unwrap();
+        waiter.join().expect("a CPU of the model");
     });
 }
 
@@ -75,7 +75,7 @@ fn a_stale_wake_sgi_is_not_taken_for_the_new_one() {
         Cpu::become_cpu(0);
         publish(&world, 1);
         publish(&world, 2);
-        waiter.join().unwrap();
+        waiter.join().expect("a CPU of the model");
     });
 }
 
@@ -92,7 +92,7 @@ fn waiting_with_the_irq_window_open_loses_nothing_either() {
         });
         Cpu::become_cpu(0);
         publish(&world, 1);
-        waiter.join().unwrap();
+        waiter.join().expect("a CPU of the model");
     });
 }
 
@@ -103,7 +103,10 @@ struct Broken {
 }
 
 fn broken_model(waiter_fence: bool, publisher_fence: bool, consume_first: bool) {
-    loom::model(move || {
+    let mut model = loom::model::Builder::new();
+    // What looking too early loses takes three preemptions to lose.
+    model.preemption_bound = Some(3);
+    model.check(move || {
         let world = Arc::new(Broken {
             sleeping: AtomicBool::new(false),
             state: AtomicU32::new(0),
@@ -146,7 +149,7 @@ fn broken_model(waiter_fence: bool, publisher_fence: bool, consume_first: bool) 
                 Cpu::send_wake(&bits);
             }
         }
-        waiter.join().unwrap();
+        waiter.join().expect("a CPU of the model");
     });
 }
 
@@ -164,11 +167,11 @@ fn must_deadlock(test: &str, variant: fn()) {
     if std::env::var_os(VARIANT).is_some_and(|name| name == test) {
         return variant();
     }
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
+    let child = std::process::Command::new(std::env::current_exe().expect("a path"))
         .args(["--exact", test, "--nocapture"])
         .env(VARIANT, test)
         .output()
-        .unwrap();
+        .expect("the child runs");
     let said = String::from_utf8_lossy(&child.stderr);
     assert!(
         !child.status.success() && said.contains("deadlock"),

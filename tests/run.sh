@@ -14,6 +14,15 @@ if [ "$1" = --debug ]; then
     shift
 fi
 
+# Who types no commands is shown what the machine can do, and then gets a prompt.
+if [ -z "${INIT:-}" ] && [ -z "$debug" ]; then
+    last=$((${SMP:-4} - 1))
+    INIT='stop; lscpu'
+    if [ "$last" -gt 0 ]; then
+        INIT="stop; chcpu -d 1-$last; lscpu; chcpu -e 1-$last; stop"
+    fi
+fi
+
 vm_command "$1"
 VM+=(-serial mon:stdio)
 

@@ -162,7 +162,7 @@ pub enum DtError {
         /// Bytes that the buffer has.
         limit: usize,
     },
-    /// A blob that didn't come out of [`check`](super::check).
+    /// A blob that didn't come out of [`check`](super::check()).
     NotCompact,
     /// There is no such node, or it is disabled.
     NodeMissing(NodeKind),

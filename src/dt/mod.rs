@@ -9,7 +9,7 @@
 //!                (8 bytes)              (ours, no NOPs)     (properties through `fdt`)
 //! ```
 //!
-//! [`check`] proves every offset, length, name and token, and writes a copy
+//! [`check()`] proves every offset, length, name and token, and writes a copy
 //! that has only what it has proved. [`DeviceTree`] finds nodes in that copy
 //! and decodes their properties; it trusts the form, never the content: a
 //! `reg` of odd length, a cell count of 7, a bus that leads nowhere are typed

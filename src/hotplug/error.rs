@@ -217,7 +217,7 @@ impl fmt::Display for CpuDownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CpuDownError::NoSuchCpu(number) => write!(f, "CPU {number} does not exist"),
-            CpuDownError::LastOnline(cpu) => write!(f, "CPU{cpu} is the last CPU online"),
+            CpuDownError::LastOnline(cpu) => write!(f, "CPU{cpu} is the last enabled CPU"),
             CpuDownError::BootCpu(cpu) => {
                 write!(
                     f,

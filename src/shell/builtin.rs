@@ -9,6 +9,7 @@ use super::machine::{Machine, StepRow, StopReport};
 use super::options::Parsed;
 use super::status::{Outcome, Status};
 use crate::cpu::CpuId;
+use crate::errno::Errno;
 
 /// `help`: the command table, or one row of it at length.
 pub(super) fn help<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
@@ -35,8 +36,12 @@ pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
         let StepRow {
             number, ups, downs, ..
         } = row;
-        let colon = if row.group.is_empty() { "" } else { ":" };
-        let name = format!("{}{colon}{}", row.group, row.name);
+        if row.group.is_empty() {
+            // Where a walk starts and ends: no step, nothing to count.
+            machine.write(format_args!("{number:3}: {}\n", row.name));
+            continue;
+        }
+        let name = format!("{}:{}", row.group, row.name);
         machine.write(format_args!(
             "{number:3}: {name:22} up {ups:<6} down {downs:<6} past "
         ));
@@ -63,11 +68,17 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     let StopReport {
         to_fn_ns,
         whole_ns,
+        request_writes,
+        wake_writes,
         irqs_off_ns,
     } = match machine.stop() {
         Ok(report) => report,
         Err(error) => {
-            complain(machine, "stop", format_args!("{} ({error})", error.errno()));
+            complain(
+                machine,
+                "stop",
+                format_args!("{} ({}: {error})", error.errno(), error.errno().name()),
+            );
             return Outcome::Continue(Status::FAILURE);
         }
     };
@@ -78,6 +89,9 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     machine.write(format_args!(
         "Whole:            {:>14} us\n",
         Micros(whole_ns)
+    ));
+    machine.write(format_args!(
+        "SGI writes:       {request_writes:>10} for the request, {wake_writes} to wake\n"
     ));
     for (cpu, ns) in irqs_off_ns {
         let cpu = cpu.index();
@@ -105,7 +119,11 @@ pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         Some(word) => match existing_cpu(machine, word) {
             Some(cpu) => Some(cpu),
             None => {
-                complain(machine, "trace", format_args!("CPU {word} does not exist"));
+                complain(
+                    machine,
+                    "trace",
+                    format_args!("CPU {word} does not exist ({})", Errno::Invalid.name()),
+                );
                 return Outcome::Continue(Status::FAILURE);
             }
         },

@@ -16,6 +16,7 @@ use super::machine::Machine;
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
 use crate::cpu::{CpuId, CpuMask};
+use crate::errno::Errno;
 
 /// The name, as messages have it.
 const NAME: &str = "chcpu";
@@ -88,7 +89,11 @@ fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
     };
     let missing = cpus.without(&machine.masks().present);
     for cpu in missing.iter() {
-        complain(machine, NAME, format_args!("CPU {cpu} does not exist"));
+        complain(
+            machine,
+            NAME,
+            format_args!("CPU {cpu} does not exist ({})", Errno::Invalid.name()),
+        );
     }
     missing.is_empty().then_some(cpus)
 }
@@ -104,18 +109,9 @@ fn enable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
 
 /// Takes `cpu` down; whether it is down now.
 fn disable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
-    let online = machine.masks().online;
-    if !online.contains(cpu) {
+    if !machine.masks().online.contains(cpu) {
         machine.write(format_args!("CPU {cpu} is already disabled\n"));
         return true;
-    }
-    if online == CpuMask::of(cpu) {
-        complain(
-            machine,
-            NAME,
-            format_args!("CPU {cpu} disable failed (last enabled CPU)"),
-        );
-        return false;
     }
     report(machine, cpu, "disable", machine.cpu_down(cpu))
 }
@@ -126,7 +122,11 @@ fn report<M: Machine>(machine: &M, cpu: CpuId, action: &str, result: Result<(), 
         Err(ref error) => complain(
             machine,
             NAME,
-            format_args!("CPU {cpu} {action} failed: {} ({error})", error.errno()),
+            format_args!(
+                "CPU {cpu} {action} failed: {} ({}: {error})",
+                error.errno(),
+                error.errno().name()
+            ),
         ),
     }
     result.is_ok()

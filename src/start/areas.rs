@@ -17,7 +17,6 @@ use crate::sync::{Once, SpinLock, UnsafeCell};
 /// Areas of all CPUs, and the pool of stacks.
 pub(super) struct Areas {
     pool: SpinLock<StackPool, Hw>,
-    layout: StackLayout,
     cpus: PerCpu<Area>,
 }
 
@@ -41,18 +40,12 @@ impl Areas {
     pub(super) fn new(cpus: usize, layout: StackLayout) -> Areas {
         Areas {
             pool: SpinLock::new(StackPool::new(layout)),
-            layout,
             cpus: PerCpu::new(cpus, |_| Area {
                 record: BootRecord::new(),
                 entry: Once::new(),
                 stacks: Once::new(),
             }),
         }
-    }
-
-    /// Where the stacks of the pool lie.
-    pub(super) fn layout(&self) -> &StackLayout {
-        &self.layout
     }
 
     /// `cpu`'s boot record.

@@ -11,8 +11,8 @@ use core::ops::Range;
 
 use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::image;
 use crate::arch::aarch64::mmu::PageTables;
+use crate::arch::aarch64::{cache, image};
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::drivers::early;
 use crate::dt::{self, DeviceTree, DtError, GicDesc, PhysRange};
@@ -142,9 +142,13 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
         return Err(EarlyError::MisalignedDeviceTree(address));
     }
     let start = core::ptr::with_exposed_provenance::<u8>(address);
+    // Whoever loaded it had its caches on, ours may be off, and the boot protocol
+    // has only the Image cleaned.
+    cache::clean_to_poc(address..address + 8);
     // SAFETY: the caller promises eight bytes.
     let header = unsafe { &*start.cast::<[u8; 8]>() };
     let size = dt::total_size(header)?;
+    cache::clean_to_poc(address..address.saturating_add(size));
     // SAFETY: the header says that it is a device tree of this size, at most
     // 2 MiB, and the caller promises that such a one is readable.
     let blob = unsafe { core::slice::from_raw_parts(start, size) };
@@ -196,9 +200,10 @@ fn range(range: PhysRange) -> Range<u64> {
     range.into()
 }
 
-fn bytes(range: &Range<u64>) -> Range<usize> {
-    // Addresses are 64 bits on this architecture.
-    range.start as usize..range.end as usize
+/// A physical range as addresses: the two are 64 bits alike, and VA = PA.
+pub(super) fn bytes(range: &Range<u64>) -> Range<usize> {
+    let address = |value: u64| usize::try_from(value).expect("BUG: addresses are 64 bits");
+    address(range.start)..address(range.end)
 }
 
 /// An iterator over the good items of `all`, which notes the first error.
@@ -304,7 +309,8 @@ fn requests<'a>(
 /// The device registers that the tree names and this kernel uses.
 fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
     let device = |range: Range<u64>| {
-        MapRequest::around(range.start as usize, range.end as usize, MapKind::Device)
+        let Range { start, end } = bytes(&range);
+        MapRequest::around(start, end, MapKind::Device)
     };
     let console = tree
         .console()

@@ -9,6 +9,7 @@ use talc::source::Manual;
 
 use crate::memory::MemoryPlan;
 use crate::start::Hw;
+use crate::start::early::bytes;
 use crate::sync::SpinLock;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,8 +31,9 @@ static HEAP: Heap = Heap {
 /// The memory is mapped, and nobody else's from now on. Called once.
 pub(super) unsafe fn init(plan: &MemoryPlan) {
     for range in plan.free() {
-        let start = core::ptr::with_exposed_provenance_mut::<u8>(range.start as usize);
-        let size = (range.end - range.start) as usize;
+        let range = bytes(&range);
+        let start = core::ptr::with_exposed_provenance_mut::<u8>(range.start);
+        let size = range.len();
         // SAFETY: the caller's promise; the ranges of a plan don't overlap. One
         // that is too small to be of use is left alone by the allocator.
         let _claimed = unsafe { HEAP.talc.lock_irqsave().claim(start, size) };

@@ -33,7 +33,7 @@ fn chcpu_says_why_and_how_much_failed() {
     assert_eq!(
         text,
         "CPU 1 disabled\n\
-         chcpu: CPU 2 disable failed: Device or resource busy (enable:pmu refused)\n"
+         chcpu: CPU 2 disable failed: Device or resource busy (EBUSY: enable:pmu refused)\n"
     );
     assert_eq!(report.outcome, Outcome::Continue(Status::PARTIAL));
     assert_eq!((Status::PARTIAL.code(), report.failed), (64, 1));
@@ -43,7 +43,7 @@ fn chcpu_says_why_and_how_much_failed() {
     let (text, report) = fake.run("chcpu -e 1");
     assert_eq!(
         text,
-        "chcpu: CPU 1 enable failed: Device or resource busy (enable:pmu refused)\n"
+        "chcpu: CPU 1 enable failed: Device or resource busy (EBUSY: enable:pmu refused)\n"
     );
     assert_eq!(report.outcome, FAILED);
 }
@@ -54,7 +54,8 @@ fn chcpu_leaves_one_cpu() {
     let (text, report) = fake.run("chcpu -d 0-2");
     assert_eq!(
         text,
-        "CPU 0 disabled\nCPU 1 disabled\nchcpu: CPU 2 disable failed (last enabled CPU)\n"
+        "CPU 0 disabled\nCPU 1 disabled\n\
+         chcpu: CPU 2 disable failed: Device or resource busy (EBUSY: last enabled CPU)\n"
     );
     assert_eq!(report.outcome, Outcome::Continue(Status::PARTIAL));
     assert_eq!(fake.did(), [Did::Down(0), Did::Down(1)]);
@@ -102,7 +103,7 @@ fn chcpu_wrong_forms_change_nothing() {
             "invalid CPU number in CPU list: 1,9999 (CPU numbers end at 511 at column 3)",
             "",
         ),
-        ("-d 1,9", "CPU 9 does not exist", ""),
+        ("-d 1,9", "CPU 9 does not exist (EINVAL)", ""),
     ] {
         let fake = Fake::new(4, "0-3");
         let (text, report) = fake.run(&format!("chcpu {args}"));
@@ -121,7 +122,7 @@ fn chcpu_wrong_forms_change_nothing() {
     let (text, _) = fake.run("chcpu -e 1-3");
     assert_eq!(
         text,
-        "chcpu: CPU 2 does not exist\nchcpu: CPU 3 does not exist\n"
+        "chcpu: CPU 2 does not exist (EINVAL)\nchcpu: CPU 3 does not exist (EINVAL)\n"
     );
     assert_eq!(fake.did(), []);
 }
@@ -180,9 +181,10 @@ fn states_shows_the_table() {
     let (text, report) = Fake::new(4, "0-1").run("states");
     assert_eq!(
         text,
-        "  0: offline                up 0      down 0      past 0-1
+        "  0: offline
  14: sched:drain            up 5      down 3      past 0-1; no startup: nothing to do
- 33: online                 up 0      down 0      past 0-1; UNBALANCED on 0\n"
+ 32: enable:pmu             up 0      down 0      past 0-1; UNBALANCED on 0
+ 33: online\n"
     );
     assert_eq!(report.outcome, OK);
 }
@@ -195,12 +197,16 @@ fn stop_is_timed_or_says_why_not() {
         text,
         "Time to fn:              131.204 us
 Whole:                  2000.007 us
+SGI writes:                1 for the request, 3 to wake
 IRQs off CPU 0            98.112 us
 IRQs off CPU 1            98.112 us\n"
     );
     assert_eq!(report.outcome, OK);
     let (text, report) = Fake::new(2, "0-1").with_stuck("1").run("stop");
-    assert_eq!(text, "stop: Connection timed out (CPU 1 did not come)\n");
+    assert_eq!(
+        text,
+        "stop: Connection timed out (ETIMEDOUT: CPU 1 did not come)\n"
+    );
     assert_eq!(report.outcome, FAILED);
 }
 
@@ -211,7 +217,7 @@ fn trace_takes_a_cpu_that_exists() {
     assert_eq!(fake.did(), [Did::Trace(None), Did::Trace(Some(3))]);
     for word in ["4", "512", "99999999999999999999", "x", "+1", "''", "1-2"] {
         let (text, report) = fake.run(&format!("trace {word}"));
-        assert!(text.ends_with(" does not exist\n"), "{text}");
+        assert!(text.ends_with(" does not exist (EINVAL)\n"), "{text}");
         assert_eq!(report.outcome, FAILED);
     }
     assert_eq!(fake.did(), []);

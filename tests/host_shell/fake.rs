@@ -76,6 +76,9 @@ impl Fake {
 
     fn set_online(&self, cpu: CpuId, online: bool) -> Result<(), Refused> {
         assert!(self.present.contains(cpu), "{cpu} does not exist");
+        if !online && *self.online.borrow() == CpuMask::of(cpu) {
+            return Err(Refused(Errno::Busy, "last enabled CPU"));
+        }
         self.did.borrow_mut().push(if online {
             Did::Up(cpu.index())
         } else {
@@ -162,9 +165,15 @@ impl Machine for Fake {
                 ..row
             },
             StepRow {
+                number: 32,
+                group: "enable",
+                name: "pmu",
+                unbalanced: CpuMask::first_n(1),
+                ..row
+            },
+            StepRow {
                 number: 33,
                 name: "online",
-                unbalanced: CpuMask::first_n(1),
                 ..row
             },
         ]
@@ -180,6 +189,8 @@ impl Machine for Fake {
         Ok(StopReport {
             to_fn_ns: 131_204,
             whole_ns: 2_000_007,
+            request_writes: 1,
+            wake_writes: 3,
             irqs_off_ns: online.iter().map(|cpu| (cpu, 98_112)).collect(),
         })
     }

@@ -33,15 +33,15 @@ impl Cpu {
 
     /// WFI: returns when a wake SGI is pending. Doesn't take it.
     pub(crate) fn wfi() {
-        let mut pending = WAKE.0.lock().unwrap();
+        let mut pending = WAKE.0.lock().expect("never poisoned");
         while !pending[Self::this()] {
-            pending = WAKE.1.wait(pending).unwrap();
+            pending = WAKE.1.wait(pending).expect("never poisoned");
         }
     }
 
     /// Acknowledges and ends the wake SGI, if there is one.
     pub(crate) fn take_wake() {
-        WAKE.0.lock().unwrap()[Self::this()] = false;
+        WAKE.0.lock().expect("never poisoned")[Self::this()] = false;
     }
 }
 
@@ -79,7 +79,7 @@ impl Wait for Cpu {
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {
-        let mut pending = WAKE.0.lock().unwrap();
+        let mut pending = WAKE.0.lock().expect("never poisoned");
         for cpu in 0..CPUS {
             if cpus[0] & (1 << cpu) != 0 {
                 pending[cpu] = true;

@@ -39,14 +39,14 @@ pub struct DeviceTree<'a> {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// The tree in `checked`, a copy that [`check`](super::check) has written.
+    /// The tree in `checked`, a copy that [`check`](super::check()) has written.
     ///
     /// It is verified once more, which costs one pass over it: so no caller can
     /// get an unchecked blob to `fdt`.
     ///
     /// # Errors
     /// [`DtError::NotCompact`] for a well-formed blob that isn't such a copy;
-    /// what [`check`](super::check) says of any other.
+    /// what [`check`](super::check()) says of any other.
     pub fn new(checked: &'a [u8]) -> Result<Self, DtError> {
         let (verified, blob) = verify(checked)?;
         if !verified.is_compact() {

@@ -1,0 +1,23 @@
+//! A plain word between the CPUs of a model, without any synchronisation of its
+//! own: loom fails the model where two CPUs could touch it at once.
+
+use loom::cell::UnsafeCell;
+
+/// The word.
+pub(crate) struct Word(UnsafeCell<u32>);
+
+impl Word {
+    pub(crate) fn new(value: u32) -> Word {
+        Word(UnsafeCell::new(value))
+    }
+
+    pub(crate) fn get(&self) -> u32 {
+        // SAFETY: loom has just checked that nobody writes it at this point.
+        self.0.with(|word| unsafe { *word })
+    }
+
+    pub(crate) fn set(&self, value: u32) {
+        // SAFETY: loom has just checked that nobody else touches it at this point.
+        self.0.with_mut(|word| unsafe { *word = value });
+    }
+}
