@@ -38,7 +38,6 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
     if number == Sgi::Stop.number() {
         kernel.stop_machine.stop_interrupt();
     } else if number == Sgi::Event.number() {
-        kernel.stop_machine.event_interrupt();
         kernel.hotplug.event_interrupt();
     }
     // Wake and Reschedule have done their work by arriving; the others are for
