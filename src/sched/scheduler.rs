@@ -352,7 +352,7 @@ impl<P: Host> Scheduler<P> {
                 self.schedule();
             } else {
                 leave_fn();
-                P::sleep_open();
+                P::sleep();
                 drop(masked);
                 // The window in which what ended the sleep is handled.
                 P::irq_enable();

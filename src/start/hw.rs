@@ -79,9 +79,12 @@ fn preempt_work() {
 }
 
 impl Wait for Hw {
-    fn sleep_masked() {
+    fn sleep() {
         hint::complete_accesses();
         hint::wfi();
+    }
+
+    fn take_wake() {
         let chip = &kernel().irq_chip;
         if let Some((token, irq)) = chip.acknowledge() {
             chip.end(token);
@@ -90,11 +93,6 @@ impl Wait for Hw {
             }
         }
         hint::synchronize();
-    }
-
-    fn sleep_open() {
-        hint::complete_accesses();
-        hint::wfi();
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {
