@@ -11,7 +11,7 @@ use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{
     Acked, CpuStopTimes, MultiStop, MultiStopState, StopReport, Stopper, Work,
 };
-use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
 use crate::trace::Event;
@@ -71,9 +71,6 @@ struct Job<'a, P: StopHost> {
     participants: CpuMask,
     runners: CpuMask,
     call_fn: &'a (dyn Fn(CpuId) + Sync),
-    /// The participants that have not finished. Counted down AcqRel as each one's
-    /// last access to the caller's frame (P5); pairs with the caller's Acquire.
-    left: AtomicUsize,
     caller: CpuId,
     /// When those who have not arrived are named; the caller's CPU has a timer
     /// armed for this very instant.
@@ -243,7 +240,6 @@ impl<P: StopHost> StopMachine<P> {
             participants,
             runners,
             call_fn,
-            left: AtomicUsize::new(count),
             caller,
             late_at,
             fn_began: AtomicU64::new(0),
@@ -253,13 +249,12 @@ impl<P: StopHost> StopMachine<P> {
         P::sched().set_alarm(caller, late_at);
         self.queue_everywhere(&job);
         let spins = self.spins.load(Ordering::Relaxed);
-        self.left.wait_open::<P, ()>(caller.index(), spins, || {
-            (job.left.load(Ordering::Acquire) == 0).then_some(())
-        });
+        self.left
+            .wait_open::<P, ()>(caller.index(), spins, || job.stop.is_over().then_some(()));
         P::sched().set_alarm(caller, Instant::FOREVER);
         Ok(StopReport {
             called,
-            // Relaxed: the count of those left has ordered them.
+            // Relaxed: their leaving has ordered them.
             fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
             fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
             ended: P::now(),
@@ -267,12 +262,12 @@ impl<P: StopHost> StopMachine<P> {
     }
 
     /// Queues `job` on every participant's stopper and starts them all (P4). The
-    /// caller must wait until `job.left` is 0 before its frame goes.
+    /// caller must wait until the stop is over before its frame goes.
     fn queue_everywhere<'a>(&'static self, job: &'a Job<'a, P>) {
         let work: &'a dyn Work = job;
         // SAFETY: only the lifetime changes. The borrow is used by the
-        // participants alone; each counts `job.left` down as its last access to
-        // it, and `stop` doesn't return before that is 0 (P5). A participant
+        // participants alone; each leaves as its last access to it, and `stop`
+        // doesn't return before the last one has (P5, B4). A participant
         // can't go away with the work pending: it is online and enabled, and
         // what a stopper has accepted runs (Q1, Q2); the stop mutex keeps CPUs
         // from leaving.
@@ -334,12 +329,12 @@ impl<P: StopHost> Job<'_, P> {
             .collect()
     }
 
-    /// The last thing that a participant does. Its count is its last access to
-    /// the frame (P5); what follows is the machine's, which stays.
+    /// The last thing that a participant does. To leave is its last access to the
+    /// frame (P5); what follows is the machine's, which stays.
     fn finish(&self) {
         let machine = self.machine;
         let caller = CpuMask::of(self.caller);
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1
+        if self.stop.leave()
             && let Some(sleeper) = machine.left.sleepers_after_store(caller.bits())
         {
             P::send_wake(&sleeper);
