@@ -18,9 +18,8 @@ use crate::shell::BootArgs;
 use crate::start::areas::Areas;
 use crate::start::early::{self, Early};
 use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
-use crate::start::{Hw, console, exit, heap, hw_hotplug, panic, session};
+use crate::start::{console, exit, heap, hw_hotplug, panic, session};
 use crate::stop_machine::StopMachine;
-use crate::sync::Exec;
 use crate::sync::atomic::AtomicU32;
 use crate::time::Frequency;
 use crate::trace::Trace;
@@ -200,7 +199,6 @@ fn start_boot_cpu(kernel: &'static Kernel) -> ! {
         .adopt(CpuId::BOOT, local, idle, image::boot_stack());
     kernel.hotplug.start_boot_cpu();
     session::spawn_main();
-    Hw::irq_enable();
     kernel
         .sched
         .idle(|| kernel.hotplug.leave_if_offline(CpuId::BOOT))
