@@ -15,6 +15,8 @@ VIRT ?=
 INIT ?=
 ## further boot arguments: APPEND="maxcpus=2 loglevel=7"
 APPEND ?=
+## for bench: `1` by instruction count only, `0` in real time only
+ICOUNT ?=
 ## device tree (.dts or .dtb) to boot with instead of QEMU's own
 DTB ?=
 ## seconds after which a run is ended; empty: never (tests: 60)
@@ -34,7 +36,7 @@ V ?=
 # neither make nor the shell ever sees them as text of its own.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export SMP MEM CPU VIRT INIT APPEND DTB TIMEOUT EARLYCON TEST
+export SMP MEM CPU VIRT ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST
 export LOOM_MAX_PREEMPTIONS REQUIRE_ALL V
 
 # They would replace the link flags of .cargo/config.toml without a word.
@@ -47,8 +49,10 @@ IMAGE := $(DIR)/Image
 # `SMP=4` above is what `run` means; a test runs at every size unless told.
 SIZES = $(if $(filter file,$(origin SMP)),1 2 4 20,$(SMP))
 
+BENCH_SIZES = $(if $(filter file,$(origin SMP)),,$(SMP))
+
 .NOTPARALLEL:
-.PHONY: help setup build run debug check test-host test-qemu loom fmt lint doc \
+.PHONY: help setup build run debug check test-host test-qemu bench loom fmt lint doc \
 	size objdump dtb clean
 
 help: ## print this
@@ -81,6 +85,9 @@ test-host: ## unit and host tests
 
 test-qemu: ## tests that are kernels, in QEMU (TEST=name SMP="1 4")
 	@SMP="$(SIZES)" tests/qemu.sh
+
+bench: ## figures beside Linux's, at all sizes (SMP=4, ICOUNT=1: one)
+	@SMP="$(BENCH_SIZES)" tests/bench.sh
 
 loom: ## model-check the protocols (TEST=name)
 	@tests/stages.sh loom

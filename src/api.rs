@@ -128,6 +128,12 @@ pub fn yield_now() {
     kernel().sched.yield_now();
 }
 
+/// How many ticks of the counter bringing up the secondaries took at boot, with
+/// what it printed meanwhile; `None` before it is over.
+pub fn boot_bring_up_ticks() -> Option<u64> {
+    crate::start::bring_up_ticks()
+}
+
 /// Bytes of heap that are in use, by all CPUs.
 pub fn heap_in_use() -> usize {
     crate::start::heap_in_use()

@@ -27,12 +27,12 @@
 
 use core::time::Duration;
 
-use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::platform::Sgi;
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform::{PreemptWork, Sgi};
 use crate::sched::Host;
 use crate::sched::lock::{Completion, Mutex};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{AtomicBits, PreemptGuard};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicBits, IrqGuard, PreemptGuard};
 
 /// How long a grace period may take before those who hold it up are named.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,19 +53,16 @@ pub struct GracePeriods<P: Host> {
     /// How many of them are left.
     left: AtomicUsize,
     done: Completion<P>,
-    /// R2: Relaxed.
-    note: PerCpu<AtomicBool>,
 }
 
 impl<P: Host> GracePeriods<P> {
-    /// For `cpus` CPUs.
-    pub fn new(cpus: usize) -> Self {
+    /// Nobody waits.
+    pub fn new() -> Self {
         GracePeriods {
             waiter: Mutex::new(()),
             pending: AtomicBits::new(),
             left: AtomicUsize::new(0),
             done: Completion::new(),
-            note: PerCpu::new(cpus, |_| AtomicBool::new(false)),
         }
     }
 
@@ -108,28 +105,17 @@ impl<P: Host> GracePeriods<P> {
         if P::preempt_count() == 0 {
             self.report(cpu);
         } else {
-            self.note.get(cpu).store(true, Ordering::Relaxed);
+            P::set_preempt_work(PreemptWork::GracePeriod, true);
         }
     }
 
     /// The outermost guard of this CPU has been dropped: reports, if a grace
     /// period waits for that. Called from every preemption point.
     pub fn preempt_point(&self) {
-        let _still = crate::sync::IrqGuard::<P>::new();
-        self.report_noted(P::this_cpu());
-    }
-
-    /// Whether the running CPU's note is set: the cheap test before
-    /// [`GracePeriods::preempt_point`].
-    pub fn is_noted(&self) -> bool {
-        self.note.get(P::this_cpu()).load(Ordering::Relaxed)
-    }
-
-    fn report_noted(&self, cpu: CpuId) {
-        let note = self.note.get(cpu);
-        if note.load(Ordering::Relaxed) {
-            note.store(false, Ordering::Relaxed);
-            self.report(cpu);
+        if P::has_preempt_work(PreemptWork::GracePeriod) {
+            let _still = IrqGuard::<P>::new();
+            P::set_preempt_work(PreemptWork::GracePeriod, false);
+            self.report(P::this_cpu());
         }
     }
 
@@ -140,5 +126,11 @@ impl<P: Host> GracePeriods<P> {
         {
             self.done.complete();
         }
+    }
+}
+
+impl<P: Host> Default for GracePeriods<P> {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -71,7 +71,7 @@ const BEHIND_THE_DOOR: &[&[&str]] = &[
 const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["sync"],
     &["platform"],
-    &["sched", "run_link"],
+    &["sched", "links"],
     &["sched", "scheduler"],
     &["stop_machine", "stop"],
 ];

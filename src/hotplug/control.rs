@@ -228,15 +228,14 @@ impl<P: HotplugHost> Hotplug<P> {
     /// so and seen off. After a tear-down it already is.
     pub(super) fn see_it_off(&self, cpu: CpuId) {
         let handshake = self.handshake(cpu);
-        // It arrives between our look and our move at most once.
-        while handshake.state() == SyncState::Kicked && handshake.give_up().is_err() {
-            P::relax();
-        }
+        // If it has arrived since we looked, it is ALIVE now.
+        let gave_up = handshake.state() == SyncState::Kicked && handshake.give_up().is_ok();
         match handshake.state() {
-            SyncState::Dead => {}
+            SyncState::Dead if !gave_up => {}
             // Never arrived, and found so before: unknown, quarantined.
             SyncState::Cancelled if self.state_is_unknown(cpu) => {}
-            SyncState::Cancelled => self.wait_dead(cpu),
+            // DEAD, if it has come and gone since: then OFF is still to be seen.
+            SyncState::Cancelled | SyncState::Dead => self.wait_dead(cpu),
             SyncState::Alive => {
                 let point = &self.cpus.get(cpu).arrival;
                 point.publish::<P>(CpuMask::of(cpu).bits(), || {

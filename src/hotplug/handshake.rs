@@ -19,8 +19,10 @@
 //! refused itself says why in its boot record and leaves; control sees it OFF.
 //!
 //! # Memory ordering
-//! Every exchange is AcqRel and every load Acquire: who sees a state sees all
-//! that was done before it was set. (SeqCst is not needed: there is one word.)
+//! A move releases, and every look acquires, that of a failed move included: who
+//! sees a state sees all that was done before it was set. A move that succeeds
+//! needs no Acquire: who makes it has looked before. (SeqCst is not needed: there
+//! is one word.)
 //!
 //! `tests/loom_handshake.rs` model-checks this file.
 
@@ -87,7 +89,7 @@ impl Handshake<'_> {
     /// One move: from `from` to `to`, unless the other side was faster.
     fn step(self, from: SyncState, to: SyncState) -> Result<(), SyncState> {
         self.0
-            .compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(from as u32, to as u32, Ordering::Release, Ordering::Acquire)
             .map(|_| ())
             .map_err(SyncState::from_word)
     }

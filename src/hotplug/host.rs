@@ -41,6 +41,9 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// Context: `cpu` itself; reads only its boot record.
     fn is_held(cpu: CpuId) -> bool;
 
+    /// Has `cpu` wait at its entry, or go on: see [`Hotplug::hold_at_entry`].
+    fn set_held(cpu: CpuId, held: bool);
+
     /// CPU_ON: the CPU will run [`Hotplug::arrive`].
     ///
     /// # Errors

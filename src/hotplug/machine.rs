@@ -137,6 +137,13 @@ impl<P: HotplugHost> Hotplug<P> {
         Ok(())
     }
 
+    /// Has `cpu` wait at its entry the next time it is started, before it says
+    /// ALIVE, or lets it go on. For tests of a CPU that is late: it does nothing
+    /// that control could see, whatever becomes of the operation meanwhile.
+    pub fn hold_at_entry(&self, cpu: CpuId, held: bool) {
+        P::set_held(cpu, held);
+    }
+
     /// How long a CPU may take to say ALIVE from now on.
     pub fn set_arrival_limit(&self, limit: Duration) {
         self.arrive_ns.store(nanoseconds(limit), Ordering::Relaxed);

@@ -40,8 +40,8 @@
 //! are taken with IRQs masked; two are never held at once.
 
 mod kthread;
+mod links;
 pub mod lock;
-mod run_link;
 mod run_queue;
 mod scheduler;
 mod thread;

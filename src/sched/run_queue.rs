@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 
 use intrusive_collections::LinkedList;
 
-use crate::sched::run_link::RunLink;
+use crate::sched::links::RunLink;
 use crate::sched::{Class, Host, Thread, ThreadState};
 
 /// The threads of one CPU that want to run, and the one that does.
@@ -77,7 +77,7 @@ impl<P: Host> RunQueue<P> {
     /// If it is queued already (S2).
     pub fn enqueue(&mut self, thread: Arc<Thread<P>>) {
         assert!(
-            !thread.link.is_linked(),
+            !thread.run_link.is_linked(),
             "BUG: {thread:?} is runnable twice (S2)"
         );
         thread.set_state(ThreadState::Runnable);

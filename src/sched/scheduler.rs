@@ -4,11 +4,11 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::platform::{Platform, Sgi};
+use crate::platform::{Platform, PreemptWork, Sgi};
 use crate::sched::thread::Body;
 use crate::sched::timers::Timers;
 use crate::sched::{Class, RunQueue, SpawnError, Thread, ThreadName, ThreadState};
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, SpinLock};
 use crate::trace::Event;
 
@@ -27,9 +27,6 @@ pub trait Host: Platform {
 /// Run queues, timers and thread counts of all CPUs.
 pub struct Scheduler<P: Host> {
     queues: PerCpu<SpinLock<RunQueue<P>, P>>,
-    /// Whether a stopper waits for the CPU (S5). Written by the CPU itself with
-    /// its run queue locked, read by itself only: Relaxed.
-    stopper_waits: PerCpu<AtomicBool>,
     /// Ordinary threads that live on each CPU. Relaxed: counted up under the
     /// hotplug lock, and a count that falls can only turn a refusal around.
     ordinary: PerCpu<AtomicU32>,
@@ -41,7 +38,6 @@ impl<P: Host> Scheduler<P> {
     pub fn new(cpus: usize) -> Self {
         Scheduler {
             queues: PerCpu::new(cpus, |_| SpinLock::new(RunQueue::new())),
-            stopper_waits: PerCpu::new(cpus, |_| AtomicBool::new(false)),
             ordinary: PerCpu::new(cpus, |_| AtomicU32::new(0)),
             timers: PerCpu::new(cpus, |_| Timers::new()),
         }
@@ -194,12 +190,7 @@ impl<P: Host> Scheduler<P> {
     /// Where a stopper that waits takes the CPU (S5): the drop of the last
     /// guard. Does nothing with a guard held or IRQs masked.
     pub fn preempt_point(&self) {
-        if P::preempt_count() == 0
-            && P::irqs_enabled()
-            && self
-                .stopper_waits
-                .get(P::this_cpu())
-                .load(Ordering::Relaxed)
+        if P::preempt_count() == 0 && P::irqs_enabled() && P::has_preempt_work(PreemptWork::Stopper)
         {
             self.switch(true);
         }
@@ -208,12 +199,7 @@ impl<P: Host> Scheduler<P> {
     /// As [`Scheduler::preempt_point`], at the end of an interrupt: IRQs
     /// masked, on the interrupted thread's stack.
     pub fn preempt_from_irq(&self) {
-        if P::preempt_count() == 0
-            && self
-                .stopper_waits
-                .get(P::this_cpu())
-                .load(Ordering::Relaxed)
-        {
+        if P::preempt_count() == 0 && P::has_preempt_work(PreemptWork::Stopper) {
             self.switch(true);
         }
     }
@@ -224,7 +210,7 @@ impl<P: Host> Scheduler<P> {
         let picked = {
             let mut queue = self.queue(cpu).lock_irqsave();
             let picked = queue.pick_next(only_stopper);
-            self.note_stopper(cpu, &queue);
+            Self::note_stopper(&queue);
             // The run queue keeps both alive, as `previous` and `current`; a
             // count held on a dead thread's stack would never be given back.
             picked.map(|switch| (Arc::as_ptr(&switch.from), Arc::as_ptr(&switch.to)))
@@ -256,10 +242,9 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
-    fn note_stopper(&self, cpu: CpuId, queue: &RunQueue<P>) {
-        self.stopper_waits
-            .get(cpu)
-            .store(queue.stopper_waits(), Ordering::Relaxed);
+    /// S5: says at the preemption points of this CPU whether its stopper waits.
+    fn note_stopper(queue: &RunQueue<P>) {
+        P::set_preempt_work(PreemptWork::Stopper, queue.stopper_waits());
     }
 
     /// Makes `thread` run again if it waits; returns whether it did (or was
@@ -326,7 +311,7 @@ impl<P: Host> Scheduler<P> {
             }
             queue.enqueue(Arc::clone(thread));
             if cpu == P::this_cpu() {
-                self.note_stopper(cpu, &queue);
+                Self::note_stopper(&queue);
                 false
             } else {
                 // Busy with ordinary work it finds the thread by itself.
@@ -365,10 +350,11 @@ impl<P: Host> Scheduler<P> {
             let work = !self.queue(cpu).lock_irqsave().is_empty();
             if work {
                 drop(masked);
+                P::irq_enable();
                 self.schedule();
             } else {
                 leave_fn();
-                P::sleep_open();
+                P::sleep();
                 // The window in which what ended the sleep is handled.
                 drop(masked);
             }

@@ -153,7 +153,9 @@ pub(crate) type Body = Box<dyn FnOnce() + Send>;
 /// A thread. Shared by its run queue, by who waits for it, and by itself.
 pub struct Thread<P: Host> {
     /// In the run queue of `cpu` (S2).
-    pub(crate) link: LinkedListAtomicLink,
+    pub(crate) run_link: LinkedListAtomicLink,
+    /// Among those who wait for what it waits for: one thing at a time.
+    pub(crate) wait_link: LinkedListAtomicLink,
     name: ThreadName,
     class: Class,
     cpu: CpuId,
@@ -182,7 +184,8 @@ impl<P: Host> Thread<P> {
         body: Option<Body>,
     ) -> Arc<Thread<P>> {
         Arc::new(Thread {
-            link: LinkedListAtomicLink::new(),
+            run_link: LinkedListAtomicLink::new(),
+            wait_link: LinkedListAtomicLink::new(),
             name,
             class,
             cpu,

@@ -68,6 +68,8 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     let StopReport {
         to_fn_ns,
         whole_ns,
+        request_writes,
+        wake_writes,
         irqs_off_ns,
     } = match machine.stop() {
         Ok(report) => report,
@@ -87,6 +89,9 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     machine.write(format_args!(
         "Whole:            {:>14} us\n",
         Micros(whole_ns)
+    ));
+    machine.write(format_args!(
+        "SGI writes:       {request_writes:>10} for the request, {wake_writes} to wake\n"
     ));
     for (cpu, ns) in irqs_off_ns {
         let cpu = cpu.index();

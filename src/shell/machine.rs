@@ -144,6 +144,10 @@ pub struct StopReport {
     pub to_fn_ns: u64,
     /// From the call to its return.
     pub whole_ns: u64,
+    /// Register writes that sending the request to all took.
+    pub request_writes: u64,
+    /// Register writes that waking those who slept in it took.
+    pub wake_writes: u64,
     /// How long each participant had its IRQs off.
     pub irqs_off_ns: Vec<(CpuId, u64)>,
 }

@@ -83,7 +83,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
         sched: Scheduler::new(cpus),
         stop_machine: StopMachine::new(cpus),
-        grace_periods: GracePeriods::new(cpus),
+        grace_periods: GracePeriods::new(),
         hotplug: Hotplug::new(cpus),
         trace: Trace::new(cpus),
         interrupts: InterruptCounts::new(cpus),

@@ -10,10 +10,9 @@ use core::fmt::{self, Write};
 use core::ops::Range;
 
 use crate::arch::aarch64::boot::halt_with_reason;
-use crate::arch::aarch64::cache;
 use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::image;
 use crate::arch::aarch64::mmu::PageTables;
+use crate::arch::aarch64::{cache, image};
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::drivers::early;
 use crate::dt::{self, DeviceTree, DtError, GicDesc, PhysRange};

@@ -80,6 +80,15 @@ impl HotplugHost for Hw {
         record.handshake.hold.load(Ordering::Acquire) != 0
     }
 
+    fn set_held(cpu: CpuId, held: bool) {
+        let record = kernel().areas.record(cpu);
+        // Pairs with the Acquire in `is_held`.
+        record
+            .handshake
+            .hold
+            .store(u32::from(held), Ordering::Release);
+    }
+
     fn cpu_on(cpu: CpuId) -> Result<(), PsciError> {
         let kernel = kernel();
         let target = kernel.mpidrs[cpu.index()];

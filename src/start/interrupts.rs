@@ -38,7 +38,6 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
     if number == Sgi::Stop.number() {
         kernel.stop_machine.stop_interrupt();
     } else if number == Sgi::Event.number() {
-        kernel.stop_machine.event_interrupt();
         kernel.hotplug.event_interrupt();
     }
     // Wake and Reschedule have done their work by arriving; the others are for
@@ -52,9 +51,7 @@ extern "C" fn stillpoint_irq_exit() {
     if Hw::preempt_count() == 0 {
         let kernel = kernel();
         // What was interrupted had IRQs on, so it is no read-side section.
-        if kernel.grace_periods.is_noted() {
-            kernel.grace_periods.preempt_point();
-        }
+        kernel.grace_periods.preempt_point();
         kernel.sched.preempt_from_irq();
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError, ONLINE};
-use crate::platform::Platform;
+use crate::platform::{Platform, Sgi};
 use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, StepRow, StopReport};
 use crate::start::kernel::kernel;
 use crate::start::{Hw, print, print_walk, walks};
@@ -143,6 +143,8 @@ impl Machine for KernelMachine {
         let stop = &kernel.stop_machine;
         let _held = kernel.hotplug.lock();
         let still = stop.lock();
+        let writes = |sgi: Sgi| kernel.sgi_writes(sgi.number());
+        let (requests, wakes) = (writes(Sgi::Stop), writes(Sgi::Wake));
         let ((), report) = stop
             .stop_on(&still, CpuId::BOOT, || ())
             .map_err(MachineError::Stop)?;
@@ -156,6 +158,8 @@ impl Machine for KernelMachine {
         Ok(StopReport {
             to_fn_ns: ns(report.fn_began.ticks_since(report.called)),
             whole_ns: ns(report.ended.ticks_since(report.called)),
+            request_writes: writes(Sgi::Stop) - requests,
+            wake_writes: writes(Sgi::Wake) - wakes,
             irqs_off_ns,
         })
     }

@@ -39,6 +39,7 @@ pub use exit::{exit, reboot};
 pub use hw::Hw;
 pub use kernel::{InterruptCounts, Kernel, kernel};
 pub use machine::KernelMachine;
+pub(crate) use session::bring_up_ticks;
 pub use session::run_shell;
 pub use walks::print_walk;
 

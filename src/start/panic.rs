@@ -47,7 +47,7 @@ pub(super) fn set_stacks(stacks: StackLayout) {
 fn panic(info: &PanicInfo<'_>) -> ! {
     let _masked = Hw::irq_save();
     let others = begin();
-    end(others, |out| {
+    end(&others, |out| {
         writeln!(
             out,
             "\nkernel panic on CPU {}, thread {}: {}",
@@ -70,7 +70,7 @@ extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
         return;
     }
     let others = begin();
-    end(others, |out| {
+    end(&others, |out| {
         writeln!(out)?;
         exception::report(out, frame, Kind::from_vector(kind), STACKS.get())
     })
@@ -95,8 +95,33 @@ fn claim(me: u32) -> Result<u32, u32> {
     }
 }
 
-/// Claims the panic, and stops the other CPUs. Returns those that did not stop.
-fn begin() -> CpuMask {
+/// What became of the other CPUs.
+struct Others {
+    stopped: CpuMask,
+    running: CpuMask,
+}
+
+impl Others {
+    const NONE: Others = Others {
+        stopped: CpuMask::EMPTY,
+        running: CpuMask::EMPTY,
+    };
+}
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.stopped.is_empty() {
+            writeln!(f, "  CPUs {} have stopped", self.stopped)?;
+        }
+        if !self.running.is_empty() {
+            writeln!(f, "  CPUs {} did not stop within 100 ms", self.running)?;
+        }
+        Ok(())
+    }
+}
+
+/// Claims the panic, and stops the other CPUs.
+fn begin() -> Others {
     let me = u32::try_from(Hw::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
     match claim(me) {
         Ok(_) => {}
@@ -104,35 +129,30 @@ fn begin() -> CpuMask {
         Err(_) => stop_this_cpu(),
     }
     let Some(kernel) = try_kernel() else {
-        return CpuMask::EMPTY;
+        return Others::NONE;
     };
     let others = kernel.masks.online().without(&CpuMask::of(Hw::this_cpu()));
     if others.is_empty() {
-        return others;
+        return Others::NONE;
     }
     kernel.irq_chip.set_priority_mask(PMR_CLOSED);
     kernel.irq_chip.send_sgi(Sgi::Panic.number(), &others);
     let limit = Hw::now().after_ticks(Hw::frequency().duration_to_ticks(PATIENCE));
     loop {
-        let left = others.without(&CpuMask::from_bits(STOPPED.snapshot(Ordering::Acquire)));
-        if left.is_empty() || Hw::now() >= limit {
-            return left;
+        let stopped = others.and(&CpuMask::from_bits(STOPPED.snapshot(Ordering::Acquire)));
+        if stopped == others || Hw::now() >= limit {
+            let running = others.without(&stopped);
+            return Others { stopped, running };
         }
         Hw::relax();
     }
 }
 
 /// Says what `say_fn` has to say, and leaves.
-fn end(left: CpuMask, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
+fn end(others: &Others, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
     console::break_lock();
     let mut out = console::panic_writer();
-    let said = say_fn(&mut out).and_then(|()| {
-        if left.is_empty() {
-            Ok(())
-        } else {
-            writeln!(out, "  CPUs {left} did not stop within 100 ms")
-        }
-    });
+    let said = say_fn(&mut out).and_then(|()| write!(out, "{others}"));
     // The console never fails; and there would be nobody to tell.
     match said {
         Ok(()) | Err(fmt::Error) => exit::exit(STATUS),

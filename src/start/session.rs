@@ -8,6 +8,15 @@ use crate::platform::Platform;
 use crate::shell::{BootArgs, Outcome, Shell, run_line};
 use crate::start::kernel::kernel;
 use crate::start::{Hw, KernelMachine, console, exit, print_walk, reboot};
+use crate::sync::Once;
+
+/// How many ticks bringing the other CPUs up took at boot.
+static BRING_UP: Once<u64> = Once::new();
+
+/// How many ticks bringing the other CPUs up took at boot, printing included.
+pub(crate) fn bring_up_ticks() -> Option<u64> {
+    BRING_UP.get().copied()
+}
 
 unsafe extern "Rust" {
     /// The program: see `entry!`.
@@ -49,6 +58,7 @@ fn bring_up_others() {
             Err(error) => log::error!("{error} ({})", error.errno().name()),
         }
     }
+    BRING_UP.call_once(|| Hw::now().ticks_since(began));
     let us = Hw::frequency().ticks_to_ns(Hw::now().ticks_since(began)) / 1000;
     log::info!(
         "Brought up {} of {} CPUs in {us} us: online {}",

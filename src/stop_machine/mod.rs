@@ -10,7 +10,7 @@
 //!                              DISABLE_IRQ  mask IRQs; acknowledge; wait
 //!                              RUN          the chosen CPUs run fn; the rest wait
 //!                              EXIT         IRQs back on; done
-//!   waits for all ◄─────────── the last one tells the caller's CPU
+//!   waits for all ◄─────────── the last one wakes the caller's CPU, if it sleeps
 //! ```
 //!
 //! The last to acknowledge a state publishes the next. See

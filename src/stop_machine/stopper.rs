@@ -16,6 +16,7 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
 use crate::sched::{Host, Service, Thread};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Once, SpinLock};
 
 /// Something for a stopper to do.
@@ -34,6 +35,11 @@ struct Inner {
 pub struct Stopper<P: Host> {
     /// Lock order: after the stop mutex; by CPU number where two are held.
     inner: SpinLock<Inner, P>,
+    /// How many works are queued. Written under the lock; read without it by the
+    /// thread before it sleeps. The queueing CPU wakes the thread after it has
+    /// stored this, and both the wake and "about to sleep" are decided under the
+    /// run-queue lock: so the thread either reads the new count, or is woken.
+    queued: AtomicUsize,
     thread: Once<Arc<Thread<P>>>,
 }
 
@@ -46,6 +52,7 @@ impl<P: Host> Stopper<P> {
                 // One stop at a time, so this never grows under the lock.
                 works: VecDeque::with_capacity(4),
             }),
+            queued: AtomicUsize::new(0),
             thread: Once::new(),
         }
     }
@@ -74,16 +81,20 @@ impl<P: Host> Stopper<P> {
         let mut inner = self.inner.lock_irqsave();
         if inner.enabled {
             inner.works.push_back(work);
+            self.queued.store(inner.works.len(), Ordering::Release);
         }
         inner.enabled
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        !self.inner.lock_irqsave().works.is_empty()
+        self.queued.load(Ordering::Acquire) > 0
     }
 
     fn take(&self) -> Option<&'static dyn Work> {
-        self.inner.lock_irqsave().works.pop_front()
+        let mut inner = self.inner.lock_irqsave();
+        let work = inner.works.pop_front();
+        self.queued.store(inner.works.len(), Ordering::Release);
+        work
     }
 }
 

@@ -1,4 +1,4 @@
-//! Spin locks: `spin`'s mutex, with preemption (or IRQs) off while held.
+//! Spin locks: `spin`'s mutex, with preemption or IRQs off while held.
 //!
 //! The lock is unfair on purpose: a fair one hands itself to a virtual CPU that
 //! the host isn't running. A holder is never preempted, so the wait is short.
@@ -12,7 +12,7 @@ use core::ops::{Deref, DerefMut};
 use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-use crate::sync::{Exec, IrqGuard, PreemptGuard};
+use crate::sync::{Exec, IrqFlags};
 
 /// Waiting is `E::relax`.
 struct Relax<E>(PhantomData<fn() -> E>);
@@ -41,35 +41,31 @@ impl<T, E: Exec> SpinLock<T, E> {
     /// # Context
     /// Thread. Not for a lock that an interrupt handler takes too:
     /// [`SpinLock::lock_irqsave`].
+    #[inline]
     pub fn lock(&self) -> SpinLockGuard<'_, T, E> {
-        let preempt = PreemptGuard::new();
-        SpinLockGuard {
-            inner: self.inner.lock(),
-            _irq: None,
-            _preempt: preempt,
-        }
+        E::preempt_disable();
+        SpinLockGuard::new(self.inner.lock(), Off::Preemption)
     }
 
-    /// Takes the lock with IRQs masked and preemption off. Any context.
+    /// Takes the lock with IRQs masked, which keeps everything else off the CPU
+    /// as well. Any context.
+    #[inline]
     pub fn lock_irqsave(&self) -> SpinLockGuard<'_, T, E> {
-        let preempt = PreemptGuard::new();
-        let irq = IrqGuard::new();
-        SpinLockGuard {
-            inner: self.inner.lock(),
-            _irq: Some(irq),
-            _preempt: preempt,
-        }
+        let flags = E::irq_save();
+        SpinLockGuard::new(self.inner.lock(), Off::Irqs(flags))
     }
 
     /// As [`SpinLock::lock_irqsave`], but gives up at once if it is taken.
     pub fn try_lock_irqsave(&self) -> Option<SpinLockGuard<'_, T, E>> {
-        let preempt = PreemptGuard::new();
-        let irq = IrqGuard::new();
-        Some(SpinLockGuard {
-            inner: self.inner.try_lock()?,
-            _irq: Some(irq),
-            _preempt: preempt,
-        })
+        let flags = E::irq_save();
+        match self.inner.try_lock() {
+            Some(inner) => Some(SpinLockGuard::new(inner, Off::Irqs(flags))),
+            None => {
+                E::irq_restore(flags);
+                E::preempt_point();
+                None
+            }
+        }
     }
 
     /// Opens the lock though somebody holds it.
@@ -89,26 +85,58 @@ impl<T, E: Exec> fmt::Debug for SpinLock<T, E> {
     }
 }
 
-/// The lock is held while this exists.
+/// What a guard keeps off while it lives.
+#[derive(Clone, Copy)]
+enum Off {
+    Preemption,
+    Irqs(IrqFlags),
+}
+
+/// The lock is held while this exists. Its drop is a preemption point.
 ///
-/// Fields are dropped in order: the lock opens, IRQs come back, and then the
-/// last guard's drop is a preemption point with IRQs on.
+/// Not `Send`: it speaks of the CPU that made it.
 #[must_use]
 pub struct SpinLockGuard<'a, T, E: Exec> {
-    inner: SpinMutexGuard<'a, T, Relax<E>>,
-    _irq: Option<IrqGuard<E>>,
-    _preempt: PreemptGuard<E>,
+    /// `None` only inside `drop`: the lock opens before anything comes back on.
+    inner: Option<SpinMutexGuard<'a, T, Relax<E>>>,
+    off: Off,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
+    #[inline]
+    fn new(inner: SpinMutexGuard<'a, T, Relax<E>>, off: Off) -> Self {
+        SpinLockGuard {
+            inner: Some(inner),
+            off,
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
+    #[inline]
+    fn drop(&mut self) {
+        self.inner = None;
+        match self.off {
+            Off::Preemption => E::preempt_enable_no_resched(),
+            Off::Irqs(flags) => E::irq_restore(flags),
+        }
+        E::preempt_point();
+    }
 }
 
 impl<T, E: Exec> Deref for SpinLockGuard<'_, T, E> {
     type Target = T;
+    #[inline]
     fn deref(&self) -> &T {
-        &self.inner
+        self.inner.as_ref().expect("BUG: a guard outlived its drop")
     }
 }
 
 impl<T, E: Exec> DerefMut for SpinLockGuard<'_, T, E> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.inner
+        self.inner.as_mut().expect("BUG: a guard outlived its drop")
     }
 }

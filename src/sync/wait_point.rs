@@ -112,7 +112,8 @@ impl WaitPoint {
             if let Some(value) = check_fn() {
                 break value;
             }
-            W::sleep_masked();
+            W::sleep();
+            W::take_wake(); // W2: before the next look.
         };
         self.end_sleep(cpu);
         value
@@ -140,7 +141,7 @@ impl WaitPoint {
             if let Some(value) = check_fn() {
                 break value;
             }
-            W::sleep_open();
+            W::sleep();
             drop(masked); // The handlers run here: the wake SGI is consumed (W2).
         };
         self.end_sleep(cpu);

@@ -197,6 +197,7 @@ fn stop_is_timed_or_says_why_not() {
         text,
         "Time to fn:              131.204 us
 Whole:                  2000.007 us
+SGI writes:                1 for the request, 3 to wake
 IRQs off CPU 0            98.112 us
 IRQs off CPU 1            98.112 us\n"
     );

@@ -189,6 +189,8 @@ impl Machine for Fake {
         Ok(StopReport {
             to_fn_ns: 131_204,
             whole_ns: 2_000_007,
+            request_writes: 1,
+            wake_writes: 3,
             irqs_off_ns: online.iter().map(|cpu| (cpu, 98_112)).collect(),
         })
     }

@@ -2,10 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
-
-use crate::sched::{Host, Thread};
+use crate::sched::Host;
+use crate::sched::lock::waiters::Waiters;
 use crate::sync::SpinLock;
 use crate::time::Instant;
 
@@ -14,7 +12,7 @@ const ALL: u32 = u32::MAX;
 
 struct Inner<P: Host> {
     done: u32,
-    waiters: VecDeque<Arc<Thread<P>>>,
+    waiters: Waiters<P>,
 }
 
 /// Counts what was completed and not yet waited for.
@@ -33,7 +31,7 @@ impl<P: Host> Completion<P> {
         Completion {
             inner: SpinLock::new(Inner {
                 done: 0,
-                waiters: VecDeque::new(),
+                waiters: Waiters::new(),
             }),
         }
     }
@@ -42,7 +40,7 @@ impl<P: Host> Completion<P> {
     pub fn complete(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.done = inner.done.saturating_add(1);
-        if let Some(waiter) = inner.waiters.pop_front() {
+        if let Some(waiter) = inner.waiters.pop() {
             P::sched().wake(&waiter);
         }
     }
@@ -51,7 +49,7 @@ impl<P: Host> Completion<P> {
     pub fn complete_all(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.done = ALL;
-        while let Some(waiter) = inner.waiters.pop_front() {
+        while let Some(waiter) = inner.waiters.pop() {
             P::sched().wake(&waiter);
         }
     }
@@ -99,12 +97,10 @@ impl<P: Host> Completion<P> {
                 let done = take(&mut inner.done);
                 let late = !done && P::now() >= at;
                 if done || late {
-                    inner.waiters.retain(|waiter| !Arc::ptr_eq(waiter, &me));
+                    inner.waiters.remove(&me);
                     return done;
                 }
-                if !inner.waiters.iter().any(|waiter| Arc::ptr_eq(waiter, &me)) {
-                    inner.waiters.push_back(Arc::clone(&me));
-                }
+                inner.waiters.add(&me);
                 sched.about_to_block(&me);
             }
             sched.schedule_until(&me, at);

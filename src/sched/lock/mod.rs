@@ -5,6 +5,7 @@
 
 mod completion;
 mod mutex;
+mod waiters;
 
 pub use completion::Completion;
 pub use mutex::{Mutex, MutexGuard};

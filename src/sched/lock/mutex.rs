@@ -3,18 +3,18 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::ops::{Deref, DerefMut};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
+use crate::sched::lock::waiters::Waiters;
 use crate::sched::{Host, Thread};
 use crate::sync::SpinLock;
 
 struct Inner<P: Host> {
     owner: Option<Arc<Thread<P>>>,
-    waiters: VecDeque<Arc<Thread<P>>>,
+    waiters: Waiters<P>,
 }
 
 /// A value that one thread at a time may touch; the others sleep.
@@ -35,7 +35,7 @@ impl<T, P: Host> Mutex<T, P> {
         Mutex {
             inner: SpinLock::new(Inner {
                 owner: None,
-                waiters: VecDeque::new(),
+                waiters: Waiters::new(),
             }),
             value: SpinMutex::new(value),
         }
@@ -60,7 +60,7 @@ impl<T, P: Host> Mutex<T, P> {
                         !Arc::ptr_eq(owner, &me),
                         "BUG: {me:?} takes a mutex that it holds"
                     );
-                    inner.waiters.push_back(Arc::clone(&me));
+                    inner.waiters.add(&me);
                 }
             }
         }
@@ -131,7 +131,7 @@ impl<T, P: Host> Drop for MutexGuard<'_, T, P> {
     fn drop(&mut self) {
         self.value = None; // X2: before anybody else becomes the owner.
         let mut inner = self.mutex.inner.lock_irqsave();
-        let next = inner.waiters.pop_front();
+        let next = inner.waiters.pop();
         inner.owner = next.clone();
         drop(inner);
         if let Some(next) = next {

@@ -1,0 +1,57 @@
+//! Threads that wait for one thing, in the order in which they came.
+//!
+//! A thread waits for one thing at a time, so it hangs in the list by a link of
+//! its own: waiting takes no memory, and nothing is allocated under the spin
+//! lock around the list.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+
+use intrusive_collections::LinkedList;
+
+use crate::sched::links::WaitLink;
+use crate::sched::{Host, Thread};
+
+/// A queue of waiting threads; its owner keeps it under a lock.
+pub(super) struct Waiters<P: Host> {
+    list: LinkedList<WaitLink<P>>,
+}
+
+impl<P: Host> Waiters<P> {
+    /// Nobody waits.
+    pub(super) const fn new() -> Self {
+        Waiters {
+            list: LinkedList::new(WaitLink::NEW),
+        }
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Adds `me` behind the others, if it is not among them.
+    pub(super) fn add(&mut self, me: &Arc<Thread<P>>) {
+        if !me.wait_link.is_linked() {
+            self.list.push_back(Arc::clone(me));
+        }
+    }
+
+    /// Takes out who has waited longest.
+    pub(super) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
+        self.list.pop_front()
+    }
+
+    /// Takes `me` out, if it is among them.
+    pub(super) fn remove(&mut self, me: &Arc<Thread<P>>) {
+        let mut at = self.list.front_mut();
+        while let Some(waiter) = at.get() {
+            if core::ptr::eq(waiter, Arc::as_ptr(me)) {
+                at.remove();
+                return;
+            }
+            at.move_next();
+        }
+    }
+}

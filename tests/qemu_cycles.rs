@@ -1,0 +1,216 @@
+//! CPUs leave and come back, over and over: each time they are as they were
+//! before, and nothing is left of their absence.
+//!
+//! SMP: 2 4 20
+//! TIMEOUT: 240
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+#[path = "support/ktap.rs"]
+mod ktap;
+#[cfg(target_os = "none")]
+#[path = "support/machine.rs"]
+mod machine;
+
+#[cfg(target_os = "none")]
+stillpoint::entry!(kernel_test::main);
+
+#[cfg(not(target_os = "none"))]
+fn main() {}
+
+#[cfg(target_os = "none")]
+mod kernel_test {
+    use alloc::sync::Arc;
+    use core::fmt::Debug;
+    use core::ops::RangeInclusive;
+    use core::time::Duration;
+
+    use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::platform::{Platform, Sgi};
+    use stillpoint::start::{Hw, kernel};
+    use stillpoint::sync::atomic::{AtomicBool, Ordering};
+    use stillpoint::{api, println};
+
+    use crate::ktap::Ktap;
+    use crate::machine::{eventually, masks_say, secondaries, send_sgi, states_say};
+
+    /// SGIs that the kernel itself never sends: every one taken is a test's.
+    const UNUSED: RangeInclusive<u8> = 6..=15;
+
+    /// All SGIs but the one that would stop the CPU for good.
+    fn harmless() -> impl Iterator<Item = u8> {
+        (0..=15).filter(|number| *number != Sgi::Panic.number())
+    }
+
+    /// Whether all was as it should be so far, by result.
+    struct Verdicts {
+        masks: bool,
+        states: bool,
+        stale: bool,
+        sgis: bool,
+        timers: bool,
+    }
+
+    pub(crate) fn main() {
+        let rounds = match kernel().masks.possible().count() {
+            4 => 100,
+            20 => 20,
+            _ => 50,
+        };
+        let mut ktap = Ktap::plan(8);
+        let mut good = Verdicts {
+            masks: true,
+            states: true,
+            stale: true,
+            sgis: true,
+            timers: true,
+        };
+        let mut cycled = true;
+        let mut after_first = None;
+        for round in 0..rounds {
+            cycled = cycle(round, &mut good);
+            // Each event that doesn't come costs a long wait: once is enough.
+            if !cycled || !good.all() {
+                break;
+            }
+            if after_first.is_none() {
+                after_first = Some(settled_memory());
+            }
+        }
+        println!("# {rounds} cycles");
+        ktap.check("every CPU leaves and comes back, each time", cycled);
+        ktap.check("the masks say so after each move", good.masks);
+        ktap.check("the counters are balanced after each move", good.states);
+        ktap.check("no SGI that was sent to a CPU that was off", good.stale);
+        ktap.check("every SGI arrives at a CPU that is back, once", good.sgis);
+        ktap.check(
+            "the timer of a CPU that is back wakes a sleeper",
+            good.timers,
+        );
+        let (heap, stacks) = after_first.unwrap_or_default();
+        ktap.check(
+            "as much heap in use as after the first cycle",
+            returns_to(heap, api::heap_in_use),
+        );
+        ktap.check(
+            "as many stacks in use as after the first cycle",
+            returns_to(stacks, api::stacks_in_use),
+        );
+        ktap.finish()
+    }
+
+    /// Takes all secondaries down, one after the other, and up again.
+    fn cycle(round: u32, good: &mut Verdicts) -> bool {
+        let mut online = *kernel().masks.possible();
+        for cpu in secondaries() {
+            if let Err(error) = api::cpu_down(cpu) {
+                return broken(round, cpu, &error);
+            }
+            online.remove(cpu);
+            good.look(&online);
+        }
+        let counts: alloc::vec::Vec<_> = secondaries().into_iter().map(unused_counts).collect();
+        for cpu in secondaries() {
+            harmless().for_each(|number| send_sgi(number, cpu));
+        }
+        for cpu in secondaries() {
+            if let Err(error) = api::cpu_up(cpu) {
+                return broken(round, cpu, &error);
+            }
+            online.insert(cpu);
+            good.look(&online);
+        }
+        for (cpu, before) in secondaries().into_iter().zip(counts) {
+            // The sleeper has run there with IRQs on, so what was left pending
+            // has been taken by the time it is back.
+            good.timers &= timer_is_alive(cpu);
+            good.stale &= told(cpu, "stale SGIs", unused_counts(cpu) == before);
+            good.sgis &= told(cpu, "SGIs", sgis_are_alive(cpu));
+            let once = before.map(|count| count + 1);
+            good.sgis &= told(cpu, "SGIs came more than once", unused_counts(cpu) == once);
+        }
+        true
+    }
+
+    impl Verdicts {
+        fn all(&self) -> bool {
+            self.masks && self.states && self.stale && self.sgis && self.timers
+        }
+
+        fn look(&mut self, online: &CpuMask) {
+            self.masks &= masks_say(online);
+            self.states &= states_say(online);
+        }
+    }
+
+    fn broken(round: u32, cpu: CpuId, error: &dyn Debug) -> bool {
+        println!("# cycle {round}, CPU{cpu}: {error:?}");
+        false
+    }
+
+    fn told(cpu: CpuId, what: &str, good: bool) -> bool {
+        if !good {
+            println!("# CPU{cpu}: {what}");
+        }
+        good
+    }
+
+    /// How often `cpu` has taken each of [`UNUSED`].
+    fn unused_counts(cpu: CpuId) -> [u64; 10] {
+        let mut counts = [0; 10];
+        for (count, number) in counts.iter_mut().zip(UNUSED) {
+            *count = kernel().interrupts.sgis(cpu, number);
+        }
+        counts
+    }
+
+    fn sgis_are_alive(cpu: CpuId) -> bool {
+        harmless().all(|number| {
+            let before = kernel().interrupts.sgis(cpu, number);
+            send_sgi(number, cpu);
+            eventually(|| kernel().interrupts.sgis(cpu, number) > before)
+        })
+    }
+
+    /// Whether a sleeper on `cpu` comes back, and an interrupt of its timer was
+    /// taken. A sleep that is over before it began takes none: then once more.
+    fn timer_is_alive(cpu: CpuId) -> bool {
+        let before = kernel().interrupts.timers(cpu);
+        eventually(|| {
+            let woken = Arc::new(AtomicBool::new(false));
+            let flag = Arc::clone(&woken);
+            let sleeper = api::spawn_on(cpu, "sleeper", move || {
+                api::sleep(Duration::from_millis(1));
+                flag.store(true, Ordering::Relaxed);
+                Hw::this_cpu()
+            });
+            // Not to be joined if it never wakes.
+            eventually(|| woken.load(Ordering::Relaxed))
+                && sleeper.is_ok_and(|sleeper| sleeper.join() == cpu)
+                && kernel().interrupts.timers(cpu) > before
+        })
+    }
+
+    /// Heap and stacks in use once every thread that has ended is gone: its
+    /// memory is given back by its CPU, a moment after its joiner goes on.
+    fn settled_memory() -> (usize, usize) {
+        let mut last = (0, 0);
+        eventually(|| {
+            api::sleep(Duration::from_millis(20));
+            let now = (api::heap_in_use(), api::stacks_in_use());
+            core::mem::replace(&mut last, now) == now
+        });
+        last
+    }
+
+    fn returns_to(wanted: usize, value_fn: impl Fn() -> usize) -> bool {
+        let returned = eventually(|| value_fn() == wanted);
+        if !returned {
+            println!("# {} in use, {wanted} after the first cycle", value_fn());
+        }
+        returned
+    }
+}

@@ -1,0 +1,105 @@
+//! What test kernels ask of the machine.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use stillpoint::api;
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::ONLINE;
+use stillpoint::platform::Platform;
+use stillpoint::start::{Hw, kernel};
+use stillpoint::sync::{Exec, IrqGuard};
+use stillpoint::time::Instant;
+
+/// How long an event that is expected may take: never a matter of speed.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The moment `time` from now.
+pub(crate) fn after(time: Duration) -> Instant {
+    Hw::now().after_ticks(Hw::frequency().duration_to_ticks(time))
+}
+
+/// Waits until `check_fn` says yes; returns whether it did within the limit.
+/// Other threads of this CPU run meanwhile.
+#[allow(dead_code, reason = "not every test kernel waits")]
+pub(crate) fn eventually(mut check_fn: impl FnMut() -> bool) -> bool {
+    let limit = after(LIMIT);
+    loop {
+        if check_fn() {
+            return true;
+        }
+        if Hw::now() >= limit {
+            return false;
+        }
+        api::yield_now();
+        Hw::relax();
+    }
+}
+
+/// As [`eventually`], but never gives the CPU away: also with preemption off.
+#[allow(dead_code, reason = "not every test kernel waits")]
+pub(crate) fn spin_until(mut check_fn: impl FnMut() -> bool) -> bool {
+    let limit = after(LIMIT);
+    loop {
+        if check_fn() {
+            return true;
+        }
+        if Hw::now() >= limit {
+            return false;
+        }
+        Hw::relax();
+    }
+}
+
+/// Lets `time` pass without giving the CPU away.
+#[allow(dead_code, reason = "not every test kernel waits")]
+pub(crate) fn spin_for(time: Duration) {
+    let until = after(time);
+    while Hw::now() < until {
+        Hw::relax();
+    }
+}
+
+/// All CPUs of the machine but the boot CPU.
+#[allow(dead_code, reason = "not every test kernel takes CPUs down")]
+pub(crate) fn secondaries() -> Vec<CpuId> {
+    let possible = *kernel().masks.possible();
+    possible.without(&CpuMask::of(CpuId::BOOT)).iter().collect()
+}
+
+/// The highest CPU number; the boot CPU on a machine with one CPU.
+#[allow(dead_code, reason = "not every test kernel needs another CPU")]
+pub(crate) fn last_cpu() -> CpuId {
+    let last = kernel().masks.possible().iter().last();
+    last.expect("a machine has a CPU")
+}
+
+/// Sends SGI `number` to `cpu`.
+#[allow(dead_code, reason = "not every test kernel sends interrupts")]
+pub(crate) fn send_sgi(number: u8, cpu: CpuId) {
+    let _masked = IrqGuard::<Hw>::new();
+    kernel().irq_chip().send_sgi(number, &CpuMask::of(cpu));
+}
+
+/// Whether the masks say that exactly `online` are up, and all of them wholly.
+#[allow(dead_code, reason = "not every test kernel looks at the masks")]
+pub(crate) fn masks_say(online: &CpuMask) -> bool {
+    let masks = &kernel().masks;
+    masks.online() == *online
+        && masks.active() == *online
+        && masks.dying().is_empty()
+        && masks.online().is_subset_of(&masks.present())
+        && masks.present().is_subset_of(masks.possible())
+}
+
+/// Whether the counters of every CPU's steps are balanced, and each CPU is
+/// wholly up if it is in `online`, and down to the first step if not.
+#[allow(dead_code, reason = "not every test kernel looks at the state table")]
+pub(crate) fn states_say(online: &CpuMask) -> bool {
+    let _held = kernel().hotplug.lock();
+    kernel().masks.possible().iter().all(|cpu| {
+        let state = kernel().hotplug.state(cpu);
+        let wanted = if online.contains(cpu) { ONLINE } else { 0 };
+        state.is_balanced() && state.state() == wanted
+    })
+}
