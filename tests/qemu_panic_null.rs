@@ -27,7 +27,7 @@ mod kernel_test {
     fn read_null() {
         // SAFETY: Nothing is read: nothing is mapped there, and the fault ends the
         // kernel.
-        unsafe { asm!("ldr {value}, [{null}]", value = out(reg) _, null = in(reg) 0) };
+        unsafe { asm!("ldr {value}, [{null}]", value = out(reg) _, null = in(reg) 0_usize) };
     }
 
     pub(crate) fn main() {
