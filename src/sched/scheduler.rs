@@ -170,8 +170,8 @@ impl<P: Host> Scheduler<P> {
     /// Thread, IRQs on.
     ///
     /// # Panics
-    /// With preemption off or IRQs masked: the thread would take the guard's
-    /// promise with it.
+    /// With preemption off: the thread would take the guard's promise with it. With
+    /// IRQs masked, as in a still point: who runs next would unmask them.
     pub fn schedule(&self) {
         assert!(
             P::preempt_count() == 0,
@@ -342,6 +342,8 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// The idle thread of this CPU.
     pub fn idle(&self, mut leave_fn: impl FnMut()) -> ! {
+        // A CPU that has just come up gets here as it entered: everything masked.
+        P::irq_enable();
         loop {
             let masked = IrqGuard::<P>::new();
             let cpu = P::this_cpu();
@@ -353,9 +355,8 @@ impl<P: Host> Scheduler<P> {
             } else {
                 leave_fn();
                 P::sleep();
-                drop(masked);
                 // The window in which what ended the sleep is handled.
-                P::irq_enable();
+                drop(masked);
             }
         }
     }

@@ -109,16 +109,11 @@ impl fmt::Write for EarlyConsole {
     }
 }
 
-/// Ends a boot that can't go on.
+/// Ends a boot that can't go on, with one line on the early console.
 pub(super) fn fail(error: EarlyError) -> ! {
-    stop_with(format_args!("{error}"), error.reason())
-}
-
-/// Ends a boot that can't go on with `message` on the early console.
-pub(super) fn stop_with(message: fmt::Arguments<'_>, reason: BootFailure) -> ! {
     // The early console never fails: it drops what it can't put out.
-    match writeln!(EarlyConsole, "stillpoint: {message}") {
-        Ok(()) | Err(fmt::Error) => halt_with_reason(reason),
+    match writeln!(EarlyConsole, "stillpoint: {error}") {
+        Ok(()) | Err(fmt::Error) => halt_with_reason(error.reason()),
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Kernel {
     /// Each CPU's MIDR_EL1, as it read it itself; 0 before it ever ran. Relaxed:
     /// a fact about the silicon.
     pub midrs: PerCpu<AtomicU32>,
+    /// The checked copy of the device tree: see
+    /// [`load_device_tree`](crate::start::load_device_tree).
+    pub device_tree: &'static [u8],
     /// The kernel command line.
     pub bootargs: &'static str,
     pub(super) irq_chip: Box<dyn IrqChip + Send>,

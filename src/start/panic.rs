@@ -76,6 +76,25 @@ extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
     })
 }
 
+/// Makes `me` the CPU that panicked first.
+///
+/// # Errors
+/// The one that was faster.
+fn claim(me: u32) -> Result<u32, u32> {
+    if try_kernel().is_some() {
+        return FIRST.compare_exchange(NOBODY, me, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    // One CPU runs, perhaps with its MMU off, where memory takes no exclusive
+    // access: a compare-exchange could fault, or never succeed.
+    match FIRST.load(Ordering::Relaxed) {
+        NOBODY => {
+            FIRST.store(me, Ordering::Relaxed);
+            Ok(NOBODY)
+        }
+        first => Err(first),
+    }
+}
+
 /// What became of the other CPUs.
 struct Others {
     stopped: CpuMask,
@@ -104,7 +123,7 @@ impl fmt::Display for Others {
 /// Claims the panic, and stops the other CPUs.
 fn begin() -> Others {
     let me = u32::try_from(Hw::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
-    match FIRST.compare_exchange(NOBODY, me, Ordering::Relaxed, Ordering::Relaxed) {
+    match claim(me) {
         Ok(_) => {}
         Err(first) if first == me => halt_with_reason(BootFailure::NestedFault),
         Err(_) => stop_this_cpu(),

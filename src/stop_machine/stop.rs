@@ -210,6 +210,9 @@ impl<P: StopHost> StopMachine<P> {
     ///
     /// # Errors
     /// [`StopError::NotOnline`] if one of `runners` isn't.
+    ///
+    /// # Panics
+    /// If `runners` is empty: the still point would have no end.
     pub fn stop_all(
         &'static self,
         _still: &StopMutexGuard<'_, P>,
