@@ -123,7 +123,8 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    const TEXT: &str = "0 _start\n40 a::first\n1f40 b::<impl T>::second\n2000\n2100 last\n\0\0garbage";
+    const TEXT: &str =
+        "0 _start\n40 a::first\n1f40 b::<impl T>::second\n2000\n2100 last\n\0\0garbage";
 
     fn name_at(text: &str, offset: usize) -> Option<String> {
         let found = Symbols::new(text.as_bytes()).find(offset);
@@ -142,7 +143,11 @@ mod tests {
             (0x2100, "last+0x0"),
             (0x9999, "last+0x7899"),
         ] {
-            assert_eq!(name_at(TEXT, offset).as_deref(), Some(wanted), "{offset:#x}");
+            assert_eq!(
+                name_at(TEXT, offset).as_deref(),
+                Some(wanted),
+                "{offset:#x}"
+            );
         }
     }
 
