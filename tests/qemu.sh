@@ -90,12 +90,13 @@ for size in $sizes; do
         name=$(basename "$elf")
         name=${name%-????????????????}
         for case in $(runs "$name"); do
-            only=$(directive "tests/$name.rs" SMP "${case#-}" | tail -n 1)
+            label=${case#-}
+            only=$(directive "tests/$name.rs" SMP "$label" | tail -n 1)
             case " ${only:-$size} " in
                 *" $size "*) ;;
                 *)
                     printf 'not applicable  %-24s SMP=%-3s %6s  it runs at %s\n' \
-                        "$name${case/#-/}" "$size" - "$only"
+                        "$name${label:+ $label}" "$size" - "$only"
                     echo "0 passed, 0 failed, 0 skipped, 1 not applicable" \
                         >"$results/$name.$size.$case.count"
                     continue
