@@ -129,8 +129,7 @@ impl<P: Host> RunQueue<P> {
                 self.queues[level(current.class())].push_front(Arc::clone(&current));
                 current.set_state(state);
             }
-            ThreadState::Blocking => current.set_state(ThreadState::Blocked),
-            ThreadState::Parking => current.set_state(ThreadState::Parked),
+            ThreadState::Blocking | ThreadState::Parking => current.rest.settle(),
             ThreadState::Dead => {}
             state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
         }
