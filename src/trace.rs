@@ -52,7 +52,8 @@ pub enum Event {
         /// Whether it succeeded.
         ok: bool,
     },
-    /// This CPU entered a state of a stop (its number in `MultiStopState`).
+    /// This CPU arrived in a stop, or left it: PREPARE or EXIT (the number of the
+    /// state in `MultiStopState`). What lies between is timed by the stop itself.
     Stop {
         /// The state.
         state: u8,

@@ -211,12 +211,14 @@ impl<P: Host> Scheduler<P> {
             let mut queue = self.queue(cpu).lock_irqsave();
             let picked = queue.pick_next(only_stopper);
             Self::note_stopper(&queue);
-            // The run queue keeps both alive, as `previous` and `current`; a
-            // count held on a dead thread's stack would never be given back.
+            // Counts held here, on a dead thread's stack, would never be given
+            // back. Both threads stay: see the SAFETY lines below.
             picked.map(|switch| (Arc::as_ptr(&switch.from), Arc::as_ptr(&switch.to)))
         };
         if let Some((from, to)) = picked {
-            // SAFETY: the run queue holds a count of it until `finish_switch`.
+            // SAFETY: if it is dead or parked the run queue holds a count of it
+            // until `finish_switch`; if it is runnable, as long as it is queued; if
+            // it waits there is one in the frame that called `schedule`.
             let from = unsafe { &*from };
             // SAFETY: the run queue holds a count of it while it is current.
             let to = unsafe { &*to };
@@ -230,8 +232,12 @@ impl<P: Host> Scheduler<P> {
 
     /// Looks after the thread that ran here before (S4).
     fn finish_switch(&self) {
+        if !P::has_preempt_work(PreemptWork::Previous) {
+            return;
+        }
         let previous = {
             let mut queue = self.queue(P::this_cpu()).lock_irqsave();
+            P::set_preempt_work(PreemptWork::Previous, false);
             queue.previous.take()
         };
         let Some(previous) = previous else { return };

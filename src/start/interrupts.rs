@@ -7,10 +7,13 @@ use crate::start::{console, panic};
 use crate::sync::Exec;
 
 /// An interrupt was taken. Called by the vector on this CPU's IRQ stack.
+///
+/// One is handled: a second one that is pending is rare, and asking for it would
+/// cost every interrupt what it costs that one to come in anew.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_irq() {
     let kernel = kernel();
-    while let Some((token, irq)) = kernel.irq_chip.acknowledge() {
+    if let Some((token, irq)) = kernel.irq_chip.acknowledge() {
         match irq {
             Irq::Sgi(number) => handle_sgi(kernel, number),
             Irq::Ppi(ppi) if ppi == kernel.timer_ppi => {
