@@ -227,6 +227,20 @@ fn what_was_accepted_has_run_before_it_parks() {
     });
 }
 
+/// Asked to park while it goes to sleep, and nothing else comes: it parks.
+#[test]
+fn asked_to_park_it_does() {
+    loom::model(|| {
+        let world = world(ThreadState::Running);
+        let control = spawn(&world, |world| {
+            world.ask_to_park();
+            true
+        });
+        assert!(world.serve(|_| false), "it parks");
+        control.join().expect("a CPU of the model");
+    });
+}
+
 /// Parked, and called back by another CPU, which then queues a work. The CPU
 /// that comes back may be early: the thread is not parked yet then.
 #[test]

@@ -23,6 +23,7 @@ mod machine;
 mod memory;
 #[cfg(target_os = "none")]
 #[path = "support/unharmed.rs"]
+#[allow(dead_code, reason = "the whole machine is looked at each time anyway")]
 mod unharmed;
 
 #[cfg(target_os = "none")]
@@ -39,7 +40,7 @@ mod kernel_test {
         CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, StepError,
         SyncState,
     };
-    use stillpoint::platform::{Platform, PowerState};
+    use stillpoint::platform::PowerState;
     use stillpoint::start::{Hw, kernel};
 
     use crate::ktap::Ktap;
@@ -67,8 +68,10 @@ mod kernel_test {
             "every CPU leaves and comes back",
             secondaries().into_iter().all(cycles),
         );
+        // What this test keeps is in use from the start.
+        let mut up = Vec::with_capacity(table.len());
+        let mut down = Vec::with_capacity(table.len());
         let before = InUse::settled();
-        let (mut up, mut down) = (Vec::new(), Vec::new());
         for (index, step) in table.iter().enumerate() {
             let name = step.name;
             for (way, may_fail, failed, walk_fn) in [
