@@ -17,7 +17,8 @@
 //!   was stored before the wake, or the wake finds it Blocking or Blocked.
 //! - N2: it parks only if the request still stands under the lock: an unpark that
 //!   came earlier found it Running and did nothing.
-//! - N3: a wake does nothing to a parking or parked thread, an unpark nothing to a
+//! - N3: a wake does nothing to a parking or parked thread (which would look at the
+//!   request again and park once more), an unpark nothing to a
 //!   waiting one (S3).
 //! - N4: a thread that is to park looks for that first and last: it parks with
 //!   nothing in between but its service's `park`.
