@@ -70,8 +70,10 @@ fn every_source_is_attacked() {
 /// in: as it is 1 MiB, most of it padding.
 fn qemu(machine: &str, cpus: &str) -> Vec<u8> {
     let file = std::env::temp_dir().join(format!(
-        "stillpoint-{}-{cpus}-{machine}.dtb",
-        std::process::id()
+        // A comma would end the file's name for QEMU.
+        "stillpoint-{}-{cpus}-{}.dtb",
+        std::process::id(),
+        machine.replace(',', "-")
     ));
     let output = Command::new("qemu-system-aarch64")
         .arg("-M")
