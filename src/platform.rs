@@ -303,7 +303,8 @@ pub trait Console: Sync {
     fn clear_receive_interrupt(&self);
 }
 
-/// What a CPU may have to do at a preemption point. The discriminant is a bit.
+/// What a CPU may have to do at a preemption point, or at the end of a switch. The
+/// discriminant is a bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PreemptWork {
@@ -311,6 +312,9 @@ pub enum PreemptWork {
     Stopper = 1,
     /// A grace period waits for the quiescent state.
     GracePeriod = 2,
+    /// The thread that was switched away from is to be looked after: by the next
+    /// one, before it does anything else.
+    Previous = 4,
 }
 
 /// No stack is left for a thread.

@@ -356,7 +356,6 @@ impl<P: StopHost> Work for Job<'_, P> {
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
         let off = P::now();
-        self.enter(MultiStopState::DisableIrq);
         self.ack(MultiStopState::DisableIrq);
         let reached = |state: MultiStopState| {
             machine.point.wait_masked::<P, ()>(cpu.index(), spins, || {
@@ -365,7 +364,6 @@ impl<P: StopHost> Work for Job<'_, P> {
         };
         if self.runners.contains(cpu) {
             reached(MultiStopState::Run);
-            self.enter(MultiStopState::Run);
             self.fn_began.store(P::now().0, Ordering::Relaxed);
             (self.call_fn)(cpu);
             self.fn_ended.store(P::now().0, Ordering::Relaxed);
