@@ -132,9 +132,9 @@ impl<P: Host> RunQueue<P> {
                 self.queues[level(current.class())].push_front(Arc::clone(&current));
                 current.set_state(state);
             }
-            ThreadState::Blocking => current.set_state(ThreadState::Blocked),
+            ThreadState::Blocking => current.rest.settle(),
             ThreadState::Parking => {
-                current.set_state(ThreadState::Parked);
+                current.rest.settle();
                 to_look_after = true;
             }
             ThreadState::Dead => to_look_after = true,

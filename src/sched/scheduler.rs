@@ -7,7 +7,9 @@ use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{Platform, PreemptWork, Sgi};
 use crate::sched::thread::Body;
 use crate::sched::timers::Timers;
-use crate::sched::{Class, RunQueue, SpawnError, Thread, ThreadName, ThreadState};
+use crate::sched::{
+    Class, Rest, Resting, Rouse, RunQueue, SpawnError, Thread, ThreadName, ThreadState,
+};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, SpinLock};
 use crate::trace::Event;
@@ -154,14 +156,12 @@ impl<P: Host> Scheduler<P> {
     /// not lost. Look at the condition after this, then call
     /// [`Scheduler::schedule`] or [`Scheduler::cancel_block`].
     pub fn about_to_block(&self, me: &Arc<Thread<P>>) {
-        let _queue = self.queue(me.cpu()).lock_irqsave();
-        me.set_state(ThreadState::Blocking);
+        Running { sched: self, me }.about_to_block();
     }
 
     /// Takes [`Scheduler::about_to_block`] back.
     pub fn cancel_block(&self, me: &Arc<Thread<P>>) {
-        let _queue = self.queue(me.cpu()).lock_irqsave();
-        me.set_state(ThreadState::Running);
+        Running { sched: self, me }.cancel_block();
     }
 
     /// Gives the CPU away: to wait, if the thread is about to, else as a yield.
@@ -256,20 +256,22 @@ impl<P: Host> Scheduler<P> {
     /// Makes `thread` run again if it waits; returns whether it did (or was
     /// about to). Any context.
     pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
-        self.rouse(thread, ThreadState::Blocking, ThreadState::Blocked)
+        self.rouse(thread, Rest::wake)
     }
 
     /// Lets a parked thread go on (S3); also one that was only asked to park.
     pub fn unpark(&self, thread: &Arc<Thread<P>>) {
         thread.stopped.reset();
-        thread.park.store(false, Ordering::Release);
-        self.rouse(thread, ThreadState::Parking, ThreadState::Parked);
+        thread.rest.unpark(|| {
+            self.rouse(thread, Rest::end_park);
+        });
     }
 
     /// Asks `thread` to park without waiting until it has.
     pub fn ask_to_park(&self, thread: &Arc<Thread<P>>) {
-        thread.park.store(true, Ordering::Release);
-        self.wake(thread);
+        thread.rest.ask_to_park(|| {
+            self.wake(thread);
+        });
     }
 
     /// Parks `thread`, a per-CPU thread, and waits until it is off its CPU.
@@ -281,39 +283,15 @@ impl<P: Host> Scheduler<P> {
         thread.stopped.wait();
     }
 
-    /// Whether `me` has been asked to park.
-    pub(crate) fn should_park(&self, me: &Thread<P>) -> bool {
-        me.park.load(Ordering::Acquire)
-    }
-
-    /// Parks the running thread until it is unparked.
-    pub(crate) fn park_current(&self, me: &Arc<Thread<P>>) {
-        while self.should_park(me) {
-            {
-                let _queue = self.queue(me.cpu()).lock_irqsave();
-                // Unparked since: the unparker found us Running and did nothing.
-                if self.should_park(me) {
-                    me.set_state(ThreadState::Parking);
-                }
-            }
-            if me.state() == ThreadState::Parking {
-                self.schedule();
-            }
-        }
-    }
-
-    fn rouse(&self, thread: &Arc<Thread<P>>, going: ThreadState, gone: ThreadState) -> bool {
+    fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {
         let cpu = thread.cpu();
         let here = PreemptGuard::<P>::new();
         let kick = {
             let mut queue = self.queue(cpu).lock_irqsave();
-            let state = thread.state();
-            if state == going {
-                thread.set_state(ThreadState::Running);
-                return true;
-            }
-            if state != gone {
-                return false;
+            match move_fn(&thread.rest) {
+                Rouse::GoesOn => return true,
+                Rouse::Nothing => return false,
+                Rouse::Enqueue => {}
             }
             queue.enqueue(Arc::clone(thread));
             if cpu == P::this_cpu() {
@@ -369,6 +347,27 @@ impl<P: Host> Scheduler<P> {
 
     fn queue(&self, cpu: CpuId) -> &SpinLock<RunQueue<P>, P> {
         self.queues.get(cpu)
+    }
+}
+
+/// The running thread, to rest by.
+pub(crate) struct Running<'a, P: Host> {
+    pub(crate) sched: &'a Scheduler<P>,
+    pub(crate) me: &'a Thread<P>,
+}
+
+impl<P: Host> Resting for Running<'_, P> {
+    fn rest(&self) -> &Rest {
+        &self.me.rest
+    }
+
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
+        let _queue = self.sched.queue(self.me.cpu()).lock_irqsave();
+        move_fn(&self.me.rest)
+    }
+
+    fn schedule(&self) {
+        self.sched.schedule();
     }
 }
 

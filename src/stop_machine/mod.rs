@@ -43,8 +43,10 @@ mod multi_stop;
 mod report;
 mod stop;
 mod stopper;
+mod work_queue;
 
 pub use multi_stop::{Acked, MultiStop, MultiStopState};
 pub use report::{CpuStopTimes, StopReport};
 pub use stop::{StopError, StopHost, StopMachine, StopMutexGuard};
 pub use stopper::{Stopper, Work};
+pub use work_queue::WorkQueue;

@@ -9,30 +9,91 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use spin::RelaxStrategy;
-use spin::mutex::{SpinMutex, SpinMutexGuard};
+#[cfg(loom)]
+use in_a_model::{Guard, Lock};
+#[cfg(not(loom))]
+use with_spin::{Guard, Lock};
 
 use crate::sync::{Exec, IrqFlags};
 
-/// Waiting is `E::relax`.
-struct Relax<E>(PhantomData<fn() -> E>);
+/// `spin`'s mutex.
+#[cfg(not(loom))]
+mod with_spin {
+    use core::marker::PhantomData;
 
-impl<E: Exec> RelaxStrategy for Relax<E> {
-    fn relax() {
-        E::relax();
+    use spin::RelaxStrategy;
+    use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+    use crate::sync::Exec;
+
+    /// Waiting is `E::relax`.
+    pub(super) struct Relax<E>(PhantomData<fn() -> E>);
+
+    impl<E: Exec> RelaxStrategy for Relax<E> {
+        fn relax() {
+            E::relax();
+        }
+    }
+
+    pub(super) type Lock<T, E> = SpinMutex<T, Relax<E>>;
+    pub(super) type Guard<'a, T, E> = SpinMutexGuard<'a, T, Relax<E>>;
+}
+
+/// In a model loom has to know who waits for whom: its own mutex stands for
+/// `spin`'s, which is not ours to check.
+#[cfg(loom)]
+mod in_a_model {
+    use core::marker::PhantomData;
+    use core::ops::{Deref, DerefMut};
+
+    use loom::sync::{Mutex, MutexGuard};
+
+    pub(super) struct Lock<T, E>(Mutex<T>, PhantomData<fn() -> E>);
+    pub(super) struct Guard<'a, T, E>(MutexGuard<'a, T>, PhantomData<fn() -> E>);
+
+    impl<T, E> Lock<T, E> {
+        pub(super) fn new(value: T) -> Self {
+            Lock(Mutex::new(value), PhantomData)
+        }
+
+        pub(super) fn lock(&self) -> Guard<'_, T, E> {
+            Guard(
+                self.0.lock().expect("a failed model runs no further"),
+                PhantomData,
+            )
+        }
+
+        pub(super) fn try_lock(&self) -> Option<Guard<'_, T, E>> {
+            Some(Guard(self.0.try_lock().ok()?, PhantomData))
+        }
+    }
+
+    impl<T, E> Deref for Guard<'_, T, E> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+
+    impl<T, E> DerefMut for Guard<'_, T, E> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.0
+        }
     }
 }
 
 /// A value that one CPU at a time may touch.
 pub struct SpinLock<T, E: Exec> {
-    inner: SpinMutex<T, Relax<E>>,
+    inner: Lock<T, E>,
 }
 
 impl<T, E: Exec> SpinLock<T, E> {
-    /// An open lock around `value`.
-    pub const fn new(value: T) -> Self {
-        SpinLock {
-            inner: SpinMutex::new(value),
+    const_unless_loom! {
+        /// An open lock around `value`.
+        pub const fn new(value: T) -> Self {
+            SpinLock {
+                inner: Lock::new(value),
+            }
         }
     }
 
@@ -73,6 +134,7 @@ impl<T, E: Exec> SpinLock<T, E> {
     /// # Safety
     /// The holder never runs again, or never touches the value again: only a
     /// panic, with the other CPUs stopped, may say so.
+    #[cfg(not(loom))]
     pub unsafe fn break_lock(&self) {
         // SAFETY: the caller's promise is the one that `force_unlock` asks for.
         unsafe { self.inner.force_unlock() };
@@ -98,14 +160,14 @@ enum Off {
 #[must_use]
 pub struct SpinLockGuard<'a, T, E: Exec> {
     /// `None` only inside `drop`: the lock opens before anything comes back on.
-    inner: Option<SpinMutexGuard<'a, T, Relax<E>>>,
+    inner: Option<Guard<'a, T, E>>,
     off: Off,
     _not_send: PhantomData<*const ()>,
 }
 
 impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
     #[inline]
-    fn new(inner: SpinMutexGuard<'a, T, Relax<E>>, off: Off) -> Self {
+    fn new(inner: Guard<'a, T, E>, off: Off) -> Self {
         SpinLockGuard {
             inner: Some(inner),
             off,

@@ -40,18 +40,13 @@ pub struct WaitPoint {
 }
 
 impl WaitPoint {
-    /// Nobody waits.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        WaitPoint {
-            sleepers: AtomicBits::new(),
+    const_unless_loom! {
+        /// Nobody waits.
+        pub const fn new() -> Self {
+            WaitPoint {
+                sleepers: AtomicBits::new(),
+            }
         }
-    }
-
-    /// Nobody waits.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        WaitPoint::default()
     }
 
     /// A move of the waiter: from now on a publisher will send the wake SGI to
