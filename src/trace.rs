@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn cpu(index: usize) -> CpuId {
-        CpuId::new(index).unwrap()
+        CpuId::new(index).expect("small")
     }
 
     #[test]

@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 . tests/counts.sh
 
 # A check means the same whatever machine was asked for on the command line.
-unset SMP MEM CPU VIRT INIT APPEND DTB TEST ICOUNT QEMU
+unset SMP MEM CPU VIRT INIT APPEND DTB TEST CASE ICOUNT QEMU
 unset EARLYCON LOOM_MAX_PREEMPTIONS
 
 logs=target/check

@@ -15,6 +15,9 @@
 # comes to sleep in `boot_halt` with that number in `boot_failure_reason`; QEMU is
 # then ended. For it too 3 holds.
 #
+# A kernel with CASES is run once for each, or for the one that the variable CASE
+# names; the boot argument `case=NAME` tells it which.
+#
 # The last line says what was counted, or why it failed. Any other ELF is the
 # kernel itself: it is booted, and its status handed on.
 #
@@ -22,6 +25,8 @@
 set -eu
 . tests/vm.sh
 . tests/halt.sh
+. tests/directives.sh
+. tests/counts.sh
 
 elf=$1
 name=$(basename "$elf")
@@ -29,10 +34,12 @@ name=${name%-????????????????}
 out=${CARGO_TARGET_DIR:-target}/qemu
 source=tests/$name.rs
 
-# The values of a directive in the source's opening comment, one a line.
-directive() {
-    case $name in qemu_*) ;; *) return 0 ;; esac
-    sed -n -e '/^\/\/!/!q' -e "s|^//! $1: *||p" "$source"
+# The values of a word in the source's opening comment, one a line; the last one.
+values() {
+    case $name in qemu_*) directive "$source" "$1" "${CASE:-}" ;; esac
+}
+value() {
+    values "$1" | tail -n 1
 }
 
 # The last word on a test that didn't pass. $1: exit status, $2: why.
@@ -41,28 +48,41 @@ fail() {
     exit "$1"
 }
 
+if [ -z "${CASE:-}" ] && [ -n "$(value CASES)" ]; then
+    for each in $(cases "$source"); do
+        echo "runner: case $each"
+        status=0
+        log=$(CASE=$each "$0" "$elf") || status=$?
+        printf '%s\n' "$log"
+        [ "$status" = 0 ] || exit "$status"
+        add_counts <(sed -n 's/^runner: ok //p' <<<"$log")
+    done
+    echo "runner: ok $(print_counts)"
+    exit
+fi
+
 # What a test asks for is stronger than the environment; lists add up.
 for word in MEM CPU VIRT ICOUNT DTB; do
-    value=$(directive "$word")
-    if [ -n "$value" ]; then
-        declare "$word=$value"
+    wish=$(value "$word")
+    if [ -n "$wish" ]; then
+        declare "$word=$wish"
     fi
 done
-APPEND="$(directive APPEND | tr '\n' ' ')${APPEND:-}"
-QEMU="$(directive QEMU | tr '\n' ' ')${QEMU:-}"
-TIMEOUT=${TIMEOUT:-$(directive TIMEOUT)}
+APPEND="${CASE:+case=$CASE }$(values APPEND | tr '\n' ' ')${APPEND:-}"
+QEMU="$(values QEMU | tr '\n' ' ')${QEMU:-}"
+TIMEOUT=${TIMEOUT:-$(value TIMEOUT)}
 TIMEOUT=${TIMEOUT:-60}
 if [ -z "${SMP:-}" ]; then
-    SMP=$(directive SMP)
+    SMP=$(value SMP)
     case " ${SMP:-4} " in
         *' 4 '*) SMP=4 ;;
         *) SMP=${SMP%% *} ;;
     esac
 fi
-wanted=$(directive STATUS)
+wanted=$(value STATUS)
 wanted=${wanted:-0}
-patterns=$(directive OUTPUT)
-halts=$(directive HALTS)
+patterns=$(values OUTPUT)
+halts=$(value HALTS)
 ends=yes
 if [ "$wanted" != 0 ] || [ -n "$halts" ]; then
     ends=
@@ -70,7 +90,7 @@ if [ "$wanted" != 0 ] || [ -n "$halts" ]; then
 fi
 
 mkdir -p "$out"
-log=$out/$name-smp$SMP.log
+log=$out/$name${CASE:+-$CASE}-smp$SMP.log
 tests/image.sh "$elf" "$elf.Image"
 vm_command "$elf.Image"
 

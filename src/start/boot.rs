@@ -20,6 +20,7 @@ use crate::start::early::{self, Early};
 use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
 use crate::start::{console, exit, heap, hw_hotplug, panic, session};
 use crate::stop_machine::StopMachine;
+use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
 use crate::time::Frequency;
 use crate::trace::Trace;
@@ -88,6 +89,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         trace: Trace::new(cpus),
         interrupts: InterruptCounts::new(cpus),
         midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
+        test_handler: Once::new(),
         mpidrs,
         device_tree: early.tree,
         bootargs,

@@ -89,7 +89,13 @@ impl Wait for Hw {
         if let Some((token, irq)) = chip.acknowledge() {
             chip.end(token);
             if irq == Irq::Sgi(Sgi::Panic.number()) {
-                panic::stop_this_cpu();
+                // A counter of this CPU's own, which it may write before it is
+                // online too: it is nothing but a number to its readers.
+                let kernel = kernel();
+                kernel
+                    .interrupts
+                    .count_sgi(Self::this_cpu(), Sgi::Panic.number());
+                panic::interrupt();
             }
         }
         hint::synchronize();

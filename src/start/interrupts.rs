@@ -2,7 +2,7 @@
 
 use crate::platform::{Irq, Platform, Sgi};
 use crate::start::Hw;
-use crate::start::kernel::{Kernel, kernel};
+use crate::start::kernel::{Kernel, TEST_SGI, kernel};
 use crate::start::{console, panic};
 use crate::sync::Exec;
 
@@ -27,7 +27,7 @@ extern "C" fn stillpoint_irq() {
         }
         kernel.irq_chip.end(token);
         if irq == Irq::Sgi(Sgi::Panic.number()) {
-            panic::stop_this_cpu();
+            panic::interrupt();
         }
     }
 }
@@ -42,6 +42,10 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
         kernel.stop_machine.stop_interrupt();
     } else if number == Sgi::Event.number() {
         kernel.hotplug.event_interrupt();
+    } else if number == TEST_SGI
+        && let Some(handler) = kernel.test_handler.get()
+    {
+        handler();
     }
     // Wake and Reschedule have done their work by arriving; the others are for
     // tests to count.

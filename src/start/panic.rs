@@ -32,7 +32,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const NOBODY: u32 = u32::MAX;
 
 /// The CPU that panicked first. Exchanged Relaxed: it decides who goes on, and
-/// nothing travels with it.
+/// nothing travels with it. Who takes the panic SGI sees it: `IrqChip::send_sgi`
+/// makes the stores before it visible first, and the load comes after
+/// `IrqChip::acknowledge`, behind which nothing is read ahead (see
+/// [`interrupt`]).
 static FIRST: AtomicU32 = AtomicU32::new(NOBODY);
 /// CPUs that have stopped. Set Release as their last act, read Acquire.
 static STOPPED: AtomicBits = AtomicBits::new();
@@ -159,11 +162,27 @@ fn end(others: &Others, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> !
     }
 }
 
+/// The panic SGI has been taken: stops this CPU if another one has panicked.
+/// Otherwise it means nothing; a test or a confused device has sent it.
+///
+/// An SGI that means nothing can't swallow one that does. The two may share the
+/// pending bit, but then the panicking CPU's store of [`FIRST`] was visible before
+/// it set that bit, which was before our acknowledge cleared it; and what sets the
+/// bit later comes as an interrupt of its own.
+///
+/// # Context
+/// Any, IRQs masked, the SGI acknowledged and ended; takes no lock.
+pub(super) fn interrupt() {
+    if FIRST.load(Ordering::Relaxed) != NOBODY {
+        stop_this_cpu();
+    }
+}
+
 /// Stops this CPU for good, because another one has panicked.
 ///
 /// # Context
 /// Any; takes no lock.
-pub(super) fn stop_this_cpu() -> ! {
+fn stop_this_cpu() -> ! {
     let _masked = Hw::irq_save();
     let cpu = Hw::this_cpu().index();
     if cpu < MAX_CPUS && CpuId::new(cpu).is_some() {
