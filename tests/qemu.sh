@@ -89,18 +89,16 @@ for size in $sizes; do
     while IFS= read -r elf; do
         name=$(basename "$elf")
         name=${name%-????????????????}
+        only=$(directive "tests/$name.rs" SMP)
+        case " ${only:-$size} " in
+            *" $size "*) ;;
+            *)
+                printf 'not applicable  %-24s SMP=%-3s %6s  it runs at %s\n' "$name" "$size" - "$only"
+                echo "0 passed, 0 failed, 0 skipped, 1 not applicable" >"$results/$name.$size.count"
+                continue
+                ;;
+        esac
         for case in $(runs "$name"); do
-            only=$(directive "tests/$name.rs" SMP "${case#-}" | tail -n 1)
-            case " ${only:-$size} " in
-                *" $size "*) ;;
-                *)
-                    printf 'not applicable  %-24s SMP=%-3s %6s  it runs at %s\n' \
-                        "$name${case/#-/}" "$size" - "$only"
-                    echo "0 passed, 0 failed, 0 skipped, 1 not applicable" \
-                        >"$results/$name.$size.$case.count"
-                    continue
-                    ;;
-            esac
             if [ "$size" -gt "$small" ]; then
                 wait
                 run "$name" "$elf" "$size" "$case"

@@ -111,7 +111,6 @@ mod kernel_test {
     use stillpoint::arch::aarch64::cpu_local::this_cpu;
     use stillpoint::arch::aarch64::exception::{ExceptionFrame, FRAME_SIZE};
     use stillpoint::arch::aarch64::{image, thread_head};
-    use stillpoint::config::PAGE_SIZE;
     use stillpoint::cpu::CpuId;
     use stillpoint::start::{TEST_SGI, kernel};
     use stillpoint::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -247,7 +246,6 @@ mod kernel_test {
     }
 
     pub(crate) fn main() {
-        assert!(IDLE_STACK.load(Ordering::Relaxed) % PAGE_SIZE == 0);
         let (what, cpu) = case().split_once('@').expect("WHAT@CPU");
         let number = if cpu == "0" { 0 } else { 1 };
         let [cpu, other] = [number, 1 - number].map(|n| CpuId::new(n).expect("a small number"));
