@@ -212,7 +212,7 @@ fn decode(word: u64) -> Option<Event> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

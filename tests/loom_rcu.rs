@@ -14,6 +14,9 @@ use stillpoint::sync::atomic::{AtomicU32, Ordering};
 
 struct World {
     pending: Pending,
+    /// Written by the waiter before the grace period, read by the last report. It
+    /// stands beside the count, of which loom knows only the newest value.
+    before: Word,
     /// Written by each CPU in its section, read after the grace period.
     sections: [Word; 2],
     /// Stands for the completion: how often there was a last report.
@@ -29,6 +32,7 @@ fn reports(world: &World, index: usize, times: u32) {
     world.sections[index].set(1);
     for _ in 0..times {
         if world.pending.report(cpu(index)) {
+            assert_eq!(world.before.get(), 1);
             // Release: as the completion's lock.
             world.done.fetch_add(1, Ordering::Release);
         }
@@ -38,6 +42,7 @@ fn reports(world: &World, index: usize, times: u32) {
 fn world() -> Arc<World> {
     Arc::new(World {
         pending: Pending::new(),
+        before: Word::new(0),
         sections: [Word::new(0), Word::new(0)],
         done: AtomicU32::new(0),
     })
@@ -48,6 +53,7 @@ fn the_last_report_has_seen_every_section() {
     loom::model(|| {
         let world = world();
         let cpus = (0..2).map(cpu).collect();
+        world.before.set(1);
         world.pending.begin(&cpus);
         let others: Vec<_> = (0..2)
             .map(|index| {
@@ -83,6 +89,7 @@ fn a_report_by_a_stale_sgi_counts_nothing_that_is_not_there() {
             }
             reports(&other, 0, 1);
         });
+        world.before.set(1);
         world.pending.begin(&CpuMask::of(cpu(0)));
         stale.join().expect("a CPU of the model");
         assert_eq!(world.done.load(Ordering::Relaxed), 1);
