@@ -59,7 +59,7 @@ pub(crate) fn check<C: smccc::Call>(ktap: &mut Ktap) {
 fn firmware_agrees<C: smccc::Call>() -> bool {
     let count = kernel().mpidrs.len() as u64;
     (0..count + 1).all(|number| {
-        let mpidr = (number / 16) << 8 | number % 16;
+        let mpidr = ((number / 16) << 8) | (number % 16);
         let known = psci::affinity_info::<C>(mpidr, psci::LowestAffinityLevel::All).is_ok();
         let listed = kernel().mpidrs.iter().any(|listed| listed.raw() == mpidr);
         if known != listed || known != (number < count) {

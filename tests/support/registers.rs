@@ -18,7 +18,7 @@ impl Vectors {
     /// Values that differ from register to register, and with `seed`.
     pub(crate) fn new(seed: u64) -> Vectors {
         Vectors(core::array::from_fn(|index| {
-            let value = seed << 32 | (index as u64) << 8;
+            let value = (seed << 32) | ((index as u64) << 8);
             [value | 0xa5, !value]
         }))
     }
@@ -27,7 +27,9 @@ impl Vectors {
 impl Low {
     /// Values that differ from register to register, and with `seed`.
     pub(crate) fn new(seed: u64) -> Low {
-        Low(core::array::from_fn(|index| seed << 32 | index as u64 + 1))
+        Low(core::array::from_fn(|index| {
+            (seed << 32) | (index as u64 + 1)
+        }))
     }
 }
 
