@@ -25,6 +25,8 @@ TIMEOUT ?=
 EARLYCON ?= pl011,0x9000000
 ## for test-qemu, test-host and loom: only the tests with this in their name
 TEST ?=
+## for test-qemu: of tests that have cases, only this one
+CASE ?=
 ## for loom: preemptions per execution, the depth of the search
 LOOM_MAX_PREEMPTIONS ?= 2
 ## `1`: a test that is skipped fails the check, as in CI
@@ -36,7 +38,7 @@ V ?=
 # neither make nor the shell ever sees them as text of its own.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export SMP MEM CPU VIRT ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST
+export SMP MEM CPU VIRT ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
 export LOOM_MAX_PREEMPTIONS REQUIRE_ALL V
 
 # They would replace the link flags of .cargo/config.toml without a word.

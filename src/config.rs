@@ -30,8 +30,8 @@ pub const ORDINARY_STACKS: usize = 128;
 /// prefetch of Arm's cores, and is the write-back granule of none of them.
 pub const CACHE_LINE: usize = 128;
 
-/// Events in one CPU's trace ring.
-pub const TRACE_EVENTS: usize = 256;
+/// Events in one CPU's trace ring. In a model two, so that it comes round.
+pub const TRACE_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// Interrupt priorities that work in every GIC view: wake and panic.
 pub const PRIORITY_WAKE: u8 = 0x40;

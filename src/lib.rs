@@ -8,7 +8,7 @@
 //! # The map
 //!
 //! ```text
-//!            config, errno, fault          numbers, names, decoders
+//!            config, errno, fault, symbols     numbers, names, decoders
 //!                  sync                    atomics, spin locks, WaitPoint
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             the machine's contract; instants; rings
@@ -67,6 +67,7 @@ pub mod sched;
 pub mod shell;
 pub mod smp;
 pub mod stop_machine;
+pub mod symbols;
 pub mod sync;
 pub mod time;
 pub mod trace;

@@ -303,6 +303,20 @@ pub trait Console: Sync {
     fn clear_receive_interrupt(&self);
 }
 
+/// What a CPU may have to do at a preemption point, or at the end of a switch. The
+/// discriminant is a bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PreemptWork {
+    /// A stopper waits for the CPU.
+    Stopper = 1,
+    /// A grace period waits for the quiescent state.
+    GracePeriod = 2,
+    /// The thread that was switched away from is to be looked after: by the next
+    /// one, before it does anything else.
+    Previous = 4,
+}
+
 /// No stack is left for a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfStacks;
@@ -355,6 +369,15 @@ pub trait Platform: Wait + Sized + Send + Sync {
 
     /// Sends `sgi` to `targets` (see [`IrqChip::send_sgi`]).
     fn send_sgi(sgi: Sgi, targets: &CpuMask);
+
+    /// Says whether this CPU has `work` to do at its next preemption point: what
+    /// makes [`crate::sync::Exec::preempt_point`] more than a load and a test.
+    ///
+    /// Context: IRQs masked.
+    fn set_preempt_work(work: PreemptWork, pending: bool);
+
+    /// Whether [`Platform::set_preempt_work`] said so last, on this CPU.
+    fn has_preempt_work(work: PreemptWork) -> bool;
 
     /// Which CPUs there are, and how far each has come.
     fn masks() -> &'static CpuMasks;

@@ -11,7 +11,8 @@
 //!
 //! # Invariants
 //! - R1: a CPU in `pending` has been sent the SGI after the bit was set, and
-//!   reports exactly once: whoever clears its bit counts `left` down.
+//!   reports exactly once: whoever clears its bit counts `left` down. A stale or
+//!   repeated SGI finds the bit clear, or is as good as the real one.
 //! - R2: the note is written and read by its own CPU only.
 //! - R3: a CPU can't leave while it is pending: the waiter holds the hotplug
 //!   lock.
@@ -21,18 +22,19 @@
 //! every section that begins after that CPU's report: the SGI carries it there
 //! (DSB before the register write). What a section did before it ended is
 //! visible after `synchronize`: `left` counts down with AcqRel, and the
-//! completion's lock carries it on.
+//! completion's lock carries it on. `tests/loom_rcu.rs` model-checks [`Pending`];
+//! the SGI and the completion are not in it.
 
 #![forbid(unsafe_code)]
 
 use core::time::Duration;
 
-use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::platform::Sgi;
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform::{PreemptWork, Sgi};
 use crate::sched::Host;
 use crate::sched::lock::{Completion, Mutex};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{AtomicBits, PreemptGuard};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicBits, IrqGuard, PreemptGuard};
 
 /// How long a grace period may take before those who hold it up are named.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,29 +45,69 @@ pub trait GraceHost: Host {
     fn grace_periods() -> &'static GracePeriods<Self>;
 }
 
+/// The CPUs that have not reported in a grace period.
+#[derive(Debug)]
+pub struct Pending {
+    /// Who they are. Stored Release in [`Pending::begin`], cleared Acquire in
+    /// [`Pending::report`]: who finds its bit finds the count.
+    cpus: AtomicBits,
+    /// How many they are. Counted down AcqRel: the last one has seen what all the
+    /// others did before they reported.
+    left: AtomicUsize,
+}
+
+impl Pending {
+    /// No grace period.
+    pub fn new() -> Pending {
+        Pending {
+            cpus: AtomicBits::new(),
+            left: AtomicUsize::new(0),
+        }
+    }
+
+    /// A grace period begins, in which all of `cpus` have to report. Only when the
+    /// one before is over.
+    pub fn begin(&self, cpus: &CpuMask) {
+        // Relaxed: the store of the bits orders it.
+        self.left.store(cpus.count(), Ordering::Relaxed);
+        self.cpus.store(cpus.bits(), Ordering::Release);
+    }
+
+    /// `cpu` is quiescent; returns whether it was the last that had to be. A
+    /// second report, or one that nobody waits for, is none (R1).
+    #[must_use]
+    pub fn report(&self, cpu: CpuId) -> bool {
+        self.cpus.clear(cpu.index(), Ordering::Acquire)
+            && self.left.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Who has not reported, a moment ago: for diagnosis.
+    pub fn cpus_racy(&self) -> CpuMask {
+        CpuMask::from_bits(self.cpus.snapshot(Ordering::Relaxed))
+    }
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Waits for grace periods.
 pub struct GracePeriods<P: Host> {
     /// One waiter at a time.
     waiter: Mutex<(), P>,
-    /// The CPUs that haven't reported. Cleared with AcqRel, so that what a CPU
-    /// did before travels with its bit.
-    pending: AtomicBits,
-    /// How many of them are left.
-    left: AtomicUsize,
+    pending: Pending,
     done: Completion<P>,
-    /// R2: Relaxed.
-    note: PerCpu<AtomicBool>,
 }
 
 impl<P: Host> GracePeriods<P> {
-    /// For `cpus` CPUs.
-    pub fn new(cpus: usize) -> Self {
+    /// Nobody waits.
+    pub fn new() -> Self {
         GracePeriods {
             waiter: Mutex::new(()),
-            pending: AtomicBits::new(),
-            left: AtomicUsize::new(0),
+            pending: Pending::new(),
             done: Completion::new(),
-            note: PerCpu::new(cpus, |_| AtomicBool::new(false)),
         }
     }
 
@@ -85,16 +127,12 @@ impl<P: Host> GracePeriods<P> {
                 return;
             }
             self.done.reset();
-            // Nobody else looks before the SGI arrives, whose DSB orders these.
-            self.left.store(others.count(), Ordering::Relaxed);
-            self.pending.store(others.bits(), Ordering::Relaxed);
+            self.pending.begin(&others);
             P::send_sgi(Sgi::GracePeriod, &others);
         }
         let patience = P::frequency().duration_to_ticks(PATIENCE);
         while !self.done.wait_until(P::now().after_ticks(patience)) {
-            late_fn(&CpuMask::from_bits(
-                self.pending.snapshot(Ordering::Relaxed),
-            ));
+            late_fn(&self.pending.cpus_racy());
         }
     }
 
@@ -108,37 +146,29 @@ impl<P: Host> GracePeriods<P> {
         if P::preempt_count() == 0 {
             self.report(cpu);
         } else {
-            self.note.get(cpu).store(true, Ordering::Relaxed);
+            P::set_preempt_work(PreemptWork::GracePeriod, true);
         }
     }
 
     /// The outermost guard of this CPU has been dropped: reports, if a grace
     /// period waits for that. Called from every preemption point.
     pub fn preempt_point(&self) {
-        let _still = crate::sync::IrqGuard::<P>::new();
-        self.report_noted(P::this_cpu());
-    }
-
-    /// Whether the running CPU's note is set: the cheap test before
-    /// [`GracePeriods::preempt_point`].
-    pub fn is_noted(&self) -> bool {
-        self.note.get(P::this_cpu()).load(Ordering::Relaxed)
-    }
-
-    fn report_noted(&self, cpu: CpuId) {
-        let note = self.note.get(cpu);
-        if note.load(Ordering::Relaxed) {
-            note.store(false, Ordering::Relaxed);
-            self.report(cpu);
+        if P::has_preempt_work(PreemptWork::GracePeriod) {
+            let _still = IrqGuard::<P>::new();
+            P::set_preempt_work(PreemptWork::GracePeriod, false);
+            self.report(P::this_cpu());
         }
     }
 
     fn report(&self, cpu: CpuId) {
-        // R1: a stale or repeated SGI finds the bit clear.
-        if self.pending.clear(cpu.index(), Ordering::AcqRel)
-            && self.left.fetch_sub(1, Ordering::AcqRel) == 1
-        {
+        if self.pending.report(cpu) {
             self.done.complete();
         }
+    }
+}
+
+impl<P: Host> Default for GracePeriods<P> {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -29,7 +29,7 @@ use source::Source;
 
 /// The pure modules, lowest rank first. Those of one rank may name each other.
 const LAYERS: &[&[&str]] = &[
-    &["config", "errno", "fault"],
+    &["config", "errno", "fault", "symbols"],
     &["sync"],
     &["cpu"],
     &["platform", "time", "trace"],
@@ -47,7 +47,7 @@ const HARDWARE: &[&str] = &["arch", "drivers", "bsp"];
 
 /// The pure modules that hardware code may name.
 const HARDWARE_NAMES: &[&str] = &[
-    "platform", "cpu", "config", "sync", "time", "dt", "memory", "fault", "smp",
+    "platform", "cpu", "config", "sync", "time", "dt", "memory", "fault", "smp", "symbols",
 ];
 
 /// What stands above the layers: it may name every pure module and each other.

@@ -16,6 +16,9 @@ struct World {
     word: AtomicU32,
     /// Written by control before its verdict, read by the CPU after it.
     prepared: Word,
+    /// Written by control before it calls the CPU, read by the CPU once it is
+    /// here: its boot record, say.
+    record: Word,
     /// Written by the CPU before it arrives, read by control after ALIVE or DEAD.
     arrived: Word,
 }
@@ -24,6 +27,7 @@ fn world() -> Arc<World> {
     Arc::new(World {
         word: AtomicU32::new(SyncState::Dead as u32),
         prepared: Word::new(0),
+        record: Word::new(0),
         arrived: Word::new(0),
     })
 }
@@ -35,6 +39,7 @@ fn ap(world: &World) -> bool {
     if !sync.arrive() {
         return false;
     }
+    let record = world.record.get();
     let go_on = loop {
         match sync.verdict() {
             Some(go_on) => break go_on,
@@ -45,6 +50,7 @@ fn ap(world: &World) -> bool {
         sync.dead(SyncState::ShouldDie);
         return false;
     }
+    assert!(record == 0 || record == 7);
     assert_eq!(world.prepared.get(), 1);
     sync.online();
     true
@@ -80,6 +86,8 @@ fn giving_up_and_arriving_agree_on_who_was_first() {
         let sync = Handshake(&world.word);
         let gave_up = sync.give_up().is_ok();
         if !gave_up {
+            // What the failed move has read, it has acquired.
+            assert_eq!(world.arrived.get(), 1);
             world.prepared.set(1);
             assert_eq!(sync.release(), Ok(()));
         }
@@ -103,6 +111,8 @@ fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
         assert_eq!(sync.give_up(), Ok(()));
         let other = Arc::clone(&world);
         let cpu = thread::spawn(move || ap(&other));
+        // Nobody reads the record while the word says that nobody should come.
+        world.record.set(7);
         match sync.kick() {
             // It is still to come, and this time it is wanted.
             Ok(SyncState::Cancelled) => {

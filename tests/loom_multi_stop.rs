@@ -13,8 +13,8 @@ use loom_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::config::MASK_WORDS;
 use stillpoint::stop_machine::{Acked, MultiStop, MultiStopState};
-use stillpoint::sync::WaitPoint;
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::{Wait, WaitPoint};
 
 struct World {
     stop: MultiStop,
@@ -25,6 +25,11 @@ struct World {
     before: Vec<Word>,
     /// Written by `fn`, read by each CPU after EXIT.
     result: Word,
+    /// Stands for the caller's frame: read by each CPU until it leaves, written
+    /// by the caller when the stop is over, as freeing it would.
+    frame: Word,
+    /// Where the caller waits for the last one to leave.
+    left: WaitPoint,
     /// How many CPUs have masked IRQs.
     masked: AtomicU32,
 }
@@ -67,6 +72,25 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     reach(world, cpu, MultiStopState::Exit, spins);
     let result = world.result.get();
     assert_eq!(result as usize, 10 * world.cpus);
+    assert_eq!(world.frame.get(), 1);
+    leave(world);
+}
+
+/// As `Job::finish` does.
+fn leave(world: &World) {
+    if world.stop.leave()
+        && let Some(sleepers) = world.left.sleepers_after_store(&participants(1))
+    {
+        Cpu::send_wake(&sleepers);
+    }
+}
+
+/// The caller, on CPU 0, when its own stopper has left.
+fn wait_until_over(world: &World, spins: u32) {
+    world
+        .left
+        .wait_open::<Cpu, ()>(0, spins, || world.stop.is_over().then_some(()));
+    world.frame.set(0);
 }
 
 fn model(cpus: usize, runner: usize, spins: u32) {
@@ -77,6 +101,8 @@ fn model(cpus: usize, runner: usize, spins: u32) {
             cpus,
             before: (0..cpus).map(|_| Word::new(0)).collect(),
             result: Word::new(0),
+            frame: Word::new(1),
+            left: WaitPoint::new(),
             masked: AtomicU32::new(0),
         });
         let others: Vec<_> = (1..cpus)
@@ -86,6 +112,7 @@ fn model(cpus: usize, runner: usize, spins: u32) {
             })
             .collect();
         stopper(&world, 0, runner, spins);
+        wait_until_over(&world, spins);
         for other in others {
             other.join().expect("a CPU of the model");
         }

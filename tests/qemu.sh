@@ -4,9 +4,11 @@
 #
 #   SMP   sizes to run at                       "1 2 4 20"
 #   TEST  only kernels with this in their name
+#   CASE  only this case of those that have cases
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
+. tests/directives.sh
 
 sizes=${SMP:-1 2 4 20}
 export SMP
@@ -25,16 +27,26 @@ kernels() {
         grep '/qemu_[^/]*$' | grep "/[^/]*${TEST:-}[^/]*\$"
 }
 
-# The sizes that a test allows; nothing if it runs at any.
-allowed() {
-    sed -n -e '/^\/\/!/!q' -e 's|^//! SMP: *||p' "tests/$1.rs"
+# What is to be run of a test: its cases, or `-` if it has none.
+runs() {
+    local all
+    all=$(cases "tests/$1.rs")
+    if [ -z "$all" ]; then
+        echo -
+    elif [ -z "${CASE:-}" ]; then
+        echo "$all"
+    else
+        grep -Fx -e "$CASE" <<<"$all" || true
+    fi
 }
 
-# Runs kernel $2, named $1, at size $3; prints its line, then all of it if it
-# failed. In one write each, because two of these run at a time.
+# Runs case $4 (`-`: it has none) of kernel $2, named $1, at size $3; prints its
+# line, then all of it if it failed. In one write each, because two of these run
+# at a time.
 run() {
-    local name=$1 elf=$2 log=$results/$1.$3 from=${EPOCHREALTIME/[.,]/} status=0
-    SMP=$3 tests/runner.sh "$elf" >"$log" 2>&1 || status=$?
+    local name=$1 elf=$2 case=${4#-} log=$results/$1.$3.$4 from=${EPOCHREALTIME/[.,]/} status=0
+    name+=${case:+ $case}
+    CASE=$case SMP=$3 tests/runner.sh "$elf" >"$log" 2>&1 || status=$?
     local time verdict notes
     time=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
     verdict=$(tail -n 1 "$log")
@@ -77,24 +89,28 @@ for size in $sizes; do
     while IFS= read -r elf; do
         name=$(basename "$elf")
         name=${name%-????????????????}
-        only=$(allowed "$name")
-        case " ${only:-$size} " in
-            *" $size "*) ;;
-            *)
-                printf 'not applicable  %-24s SMP=%-3s %6s  it runs at %s\n' "$name" "$size" - "$only"
-                echo "0 passed, 0 failed, 0 skipped, 1 not applicable" >"$results/$name.$size.count"
-                continue
-                ;;
-        esac
-        if [ "$size" -gt "$small" ]; then
-            wait
-            run "$name" "$elf" "$size"
-        else
-            while [ "$(jobs -pr | wc -l)" -ge 2 ]; do
-                wait -n
-            done
-            run "$name" "$elf" "$size" &
-        fi
+        for case in $(runs "$name"); do
+            only=$(directive "tests/$name.rs" SMP "${case#-}" | tail -n 1)
+            case " ${only:-$size} " in
+                *" $size "*) ;;
+                *)
+                    printf 'not applicable  %-24s SMP=%-3s %6s  it runs at %s\n' \
+                        "$name${case/#-/}" "$size" - "$only"
+                    echo "0 passed, 0 failed, 0 skipped, 1 not applicable" \
+                        >"$results/$name.$size.$case.count"
+                    continue
+                    ;;
+            esac
+            if [ "$size" -gt "$small" ]; then
+                wait
+                run "$name" "$elf" "$size" "$case"
+            else
+                while [ "$(jobs -pr | wc -l)" -ge 2 ]; do
+                    wait -n
+                done
+                run "$name" "$elf" "$size" "$case" &
+            fi
+        done
     done <"$results/kernels"
 done
 wait

@@ -14,6 +14,9 @@ mod ktap;
 #[cfg(target_os = "none")]
 #[path = "support/machine.rs"]
 mod machine;
+#[cfg(target_os = "none")]
+#[path = "support/memory.rs"]
+mod memory;
 
 #[cfg(target_os = "none")]
 stillpoint::entry!(kernel_test::main);
@@ -36,6 +39,7 @@ mod kernel_test {
 
     use crate::ktap::Ktap;
     use crate::machine::{eventually, masks_say, secondaries, send_sgi, states_say};
+    use crate::memory::InUse;
 
     /// SGIs that the kernel itself never sends: every one taken is a test's.
     const UNUSED: RangeInclusive<u8> = 6..=15;
@@ -56,11 +60,11 @@ mod kernel_test {
 
     pub(crate) fn main() {
         let rounds = match kernel().masks.possible().count() {
-            4 => 100,
-            20 => 20,
-            _ => 50,
+            4 => 1000,
+            20 => 200,
+            _ => 100,
         };
-        let mut ktap = Ktap::plan(8);
+        let mut ktap = Ktap::plan(7);
         let mut good = Verdicts {
             masks: true,
             states: true,
@@ -77,7 +81,7 @@ mod kernel_test {
                 break;
             }
             if after_first.is_none() {
-                after_first = Some(settled_memory());
+                after_first = Some(InUse::settled());
             }
         }
         println!("# {rounds} cycles");
@@ -91,12 +95,8 @@ mod kernel_test {
             good.timers,
         );
         ktap.check(
-            "as much heap in use as after the first cycle",
-            after_first.is_some_and(|(heap, _)| returns_to(heap, api::heap_in_use)),
-        );
-        ktap.check(
-            "as many stacks in use as after the first cycle",
-            after_first.is_some_and(|(_, stacks)| returns_to(stacks, api::stacks_in_use)),
+            "as much heap and as many stacks in use as after the first cycle",
+            after_first.is_some_and(InUse::is_back),
         );
         ktap.finish()
     }
@@ -191,25 +191,5 @@ mod kernel_test {
                 && sleeper.is_ok_and(|sleeper| sleeper.join() == cpu)
                 && kernel().interrupts.timers(cpu) > before
         })
-    }
-
-    /// Heap and stacks in use once every thread that has ended is gone: its
-    /// memory is given back by its CPU, a moment after its joiner goes on.
-    fn settled_memory() -> (usize, usize) {
-        let mut last = (0, 0);
-        eventually(|| {
-            api::sleep(Duration::from_millis(20));
-            let now = (api::heap_in_use(), api::stacks_in_use());
-            core::mem::replace(&mut last, now) == now
-        });
-        last
-    }
-
-    fn returns_to(wanted: usize, value_fn: impl Fn() -> usize) -> bool {
-        let returned = eventually(|| value_fn() == wanted);
-        if !returned {
-            println!("# {} in use, {wanted} after the first cycle", value_fn());
-        }
-        returned
     }
 }

@@ -117,24 +117,14 @@ mod kernel_test {
         ktap.check("stop_all runs fn on no other CPU", one.is_ok() && right);
     }
 
-    /// Whether each online CPU was between DISABLE_IRQ and EXIT while fn ran.
+    /// Whether each online CPU had IRQs off while fn ran.
     fn all_were_still(report: &StopReport) -> bool {
-        let entered = |cpu: CpuId, state: MultiStopState| {
-            let records = kernel().trace.collect(|record| {
-                record.on == cpu
-                    && record.at >= report.called
-                    && record.at <= report.ended
-                    && record.event == Event::Stop { state: state as u8 }
-            });
-            (records.len() == 1).then(|| records[0].at)
-        };
         kernel().masks.online().iter().all(|cpu| {
-            let off = entered(cpu, MultiStopState::DisableIrq);
-            let on = entered(cpu, MultiStopState::Exit);
-            let still = off.is_some_and(|off| off <= report.fn_began)
-                && on.is_some_and(|on| on >= report.fn_ended);
+            let off = kernel().stop_machine.times().irqs_off(cpu);
+            let in_this_stop = off.start >= report.called && off.end <= report.ended;
+            let still = in_this_stop && off.start <= report.fn_began && off.end >= report.fn_ended;
             if !still {
-                println!("# CPU{cpu}: from {off:?} to {on:?}, {report:?}");
+                println!("# CPU{cpu}: {off:?}, {report:?}");
             }
             still
         })

@@ -11,12 +11,22 @@
 #      needs no plan: it doesn't come to its end),
 #   3. every OUTPUT pattern is matched by a line, in the order given.
 #
+# A kernel that can't end announces `HALTS: REASON` instead: it passes if its CPU
+# comes to sleep in `boot_halt` with that number in `boot_failure_reason`; QEMU is
+# then ended. For it too 3 holds.
+#
+# A kernel with CASES is run once for each, or for the one that the variable CASE
+# names; the boot argument `case=NAME` tells it which.
+#
 # The last line says what was counted, or why it failed. Any other ELF is the
 # kernel itself: it is booted, and its status handed on.
 #
 # The machine is described by the variables in tests/vm.sh.
 set -eu
 . tests/vm.sh
+. tests/halt.sh
+. tests/directives.sh
+. tests/counts.sh
 
 elf=$1
 name=$(basename "$elf")
@@ -24,10 +34,12 @@ name=${name%-????????????????}
 out=${CARGO_TARGET_DIR:-target}/qemu
 source=tests/$name.rs
 
-# The values of a directive in the source's opening comment, one a line.
-directive() {
-    case $name in qemu_*) ;; *) return 0 ;; esac
-    sed -n -e '/^\/\/!/!q' -e "s|^//! $1: *||p" "$source"
+# The values of a word in the source's opening comment, one a line; the last one.
+values() {
+    case $name in qemu_*) directive "$source" "$1" "${CASE:-}" ;; esac
+}
+value() {
+    values "$1" | tail -n 1
 }
 
 # The last word on a test that didn't pass. $1: exit status, $2: why.
@@ -36,42 +48,67 @@ fail() {
     exit "$1"
 }
 
+if [ -z "${CASE:-}" ] && [ -n "$(value CASES)" ]; then
+    for each in $(cases "$source"); do
+        echo "runner: case $each"
+        status=0
+        log=$(CASE=$each "$0" "$elf") || status=$?
+        printf '%s\n' "$log"
+        [ "$status" = 0 ] || exit "$status"
+        add_counts <(sed -n 's/^runner: ok //p' <<<"$log")
+    done
+    echo "runner: ok $(print_counts)"
+    exit
+fi
+
 # What a test asks for is stronger than the environment; lists add up.
 for word in MEM CPU VIRT ICOUNT DTB; do
-    value=$(directive "$word")
-    if [ -n "$value" ]; then
-        declare "$word=$value"
+    wish=$(value "$word")
+    if [ -n "$wish" ]; then
+        declare "$word=$wish"
     fi
 done
-APPEND="$(directive APPEND | tr '\n' ' ')${APPEND:-}"
-QEMU="$(directive QEMU | tr '\n' ' ')${QEMU:-}"
-TIMEOUT=${TIMEOUT:-$(directive TIMEOUT)}
+APPEND="${CASE:+case=$CASE }$(values APPEND | tr '\n' ' ')${APPEND:-}"
+QEMU="$(values QEMU | tr '\n' ' ')${QEMU:-}"
+TIMEOUT=${TIMEOUT:-$(value TIMEOUT)}
 TIMEOUT=${TIMEOUT:-60}
 if [ -z "${SMP:-}" ]; then
-    SMP=$(directive SMP)
+    SMP=$(value SMP)
     case " ${SMP:-4} " in
         *' 4 '*) SMP=4 ;;
         *) SMP=${SMP%% *} ;;
     esac
 fi
-wanted=$(directive STATUS)
+wanted=$(value STATUS)
 wanted=${wanted:-0}
-patterns=$(directive OUTPUT)
-if [ "$wanted" != 0 ] && [ -z "$patterns" ]; then
-    fail 1 "STATUS without OUTPUT: any early end would pass"
+patterns=$(values OUTPUT)
+halts=$(value HALTS)
+ends=yes
+if [ "$wanted" != 0 ] || [ -n "$halts" ]; then
+    ends=
+    [ -n "$patterns" ] || fail 1 "STATUS or HALTS without OUTPUT: any early end would pass"
 fi
 
 mkdir -p "$out"
-log=$out/$name-smp$SMP.log
+log=$out/$name${CASE:+-$CASE}-smp$SMP.log
 tests/image.sh "$elf" "$elf.Image"
 vm_command "$elf.Image"
-VM+=(-serial stdio -monitor none)
 
-set +e
-timeout --foreground -k 5 "$TIMEOUT" "${VM[@]}" </dev/null 2>&1 | tee "$log"
-status=${PIPESTATUS[0]}
-set -e
-sed -i 's/\r$//' "$log"
+if [ -n "$halts" ]; then
+    run_until_halt "$elf" "$log"
+    cat "$log"
+    if [ "$halt_reason" != "$halts" ]; then
+        fail 1 "boot_failure_reason is ${halt_reason:-none within $TIMEOUT s} instead of $halts"
+    fi
+    status=$wanted
+else
+    VM+=(-serial stdio -monitor none)
+    set +e
+    timeout --foreground -k 5 "$TIMEOUT" "${VM[@]}" </dev/null 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    set -e
+    sed -i 's/\r$//' "$log"
+fi
 
 case $status in
     124 | 137) fail "$status" "timed out after $TIMEOUT s, SMP=$SMP" ;;
@@ -89,7 +126,7 @@ if [ "$status" != "$wanted" ]; then
 fi
 
 # Prints four counts, or why the output isn't a pass.
-verdict=$(awk -v needs_plan="$((wanted == 0))" '
+verdict=$(awk -v needs_plan="${ends:+1}" '
     /^1\.\.[0-9]+/ {
         plans++
         plan = substr($1, 4) + 0

@@ -79,6 +79,17 @@ stage_shipped-image() {
     tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
 }
 
+# The second kernel has no early console. In the dev profile, which nothing else
+# uses for the target, so that the two don't build each other anew each time.
+stage_bad-boot() {
+    local dir=${CARGO_TARGET_DIR:-target}
+    local ours=$dir/aarch64-unknown-none/release/stillpoint
+    local mute=$dir/aarch64-unknown-none/debug/stillpoint
+    EARLYCON='' cargo build "${target[@]}" --bin stillpoint
+    tests/image.sh "$mute" "$mute.Image"
+    tests/bad_boot.sh "$ours" "$dir/Image" "$mute" "$mute.Image"
+}
+
 if [ $# = 0 ]; then
     sed -n 's/^stage_\([a-z-]*\)() {$/\1/p' "$0"
 else

@@ -2,13 +2,14 @@
 //!
 //! # Invariants
 //! - A1: until SHOULD_ONLINE it touches its boot record, its handshake and its
-//!   wait point, and the interrupt controller: no lock, no heap, no console, not
-//!   its per-CPU area, nothing that a still point may change, because no still
-//!   point waits for it.
+//!   wait point, the word that says who control is, and the interrupt controller:
+//!   no lock, no heap, no console, not its per-CPU area, nothing that a still
+//!   point may change, because no still point waits for it.
 //! - A2: from then to its online bit it takes no lock that another CPU can hold:
 //!   its own run queue and stopper are nobody else's before it is online.
-//! - A3: DEAD is its last store. After it, control may hand its memory to the
-//!   CPU's next life as soon as firmware says OFF.
+//! - A3: after DEAD it uses nothing but the stack that it is on, the interrupt
+//!   controller and firmware. DEAD alone doesn't make its memory free for its next
+//!   life: only firmware's OFF after that does.
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{Hotplug, HotplugHost, RELEASED, StepContext, SyncState};

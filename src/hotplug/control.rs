@@ -18,8 +18,13 @@ use crate::trace::Direction;
 /// How long a CPU that was told to leave may take to say DEAD.
 const DIE: Duration = Duration::from_secs(10);
 /// How long firmware may take to say OFF after DEAD, and to start a CPU that it
-/// still takes for on (Linux on arm64: 100 ms).
-const OFF: Duration = Duration::from_millis(100);
+/// still takes for on. Linux on arm64 waits 100 ms and goes on with a warning; here
+/// it is an error and the CPU is quarantined, which a virtual CPU that merely
+/// isn't running must not be.
+const OFF: Duration = Duration::from_secs(5);
+/// How long control sleeps between two questions to firmware, once it has spun: a
+/// virtual CPU that leaves needs the host's time for it.
+const ASK_AGAIN: Duration = Duration::from_micros(100);
 /// How often control looks for what can't raise an event: a CPU that refused
 /// itself before its interrupt interface was up.
 const LOOK: Duration = Duration::from_millis(10);
@@ -184,14 +189,17 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// `prep:hardware`, startup: the boot record is ready, and the CPU is called.
     pub(super) fn kick(&self, cpu: CpuId) -> Result<(), StepError> {
-        P::prepare_boot_record(cpu)?;
         let handshake = self.handshake(cpu);
+        // Of a CPU that still runs nothing is touched, its record neither.
+        handshake.may_kick().map_err(StepError::NotOff)?;
+        P::prepare_boot_record(cpu)?;
         let before = handshake.kick().map_err(StepError::NotOff)?;
         if cpu == P::this_cpu() {
             assert!(handshake.arrive(), "BUG: the boot CPU is not wanted");
             return Ok(());
         }
         let limit = self.deadline(OFF);
+        let mut turns = 0;
         loop {
             match P::cpu_on(cpu) {
                 Ok(()) => return Ok(()),
@@ -202,7 +210,9 @@ impl<P: HotplugHost> Hotplug<P> {
                     return Ok(());
                 }
                 // Firmware has not finished turning it off.
-                Err(PsciError::AlreadyOn | PsciError::OnPending) if P::now() < limit => P::relax(),
+                Err(PsciError::AlreadyOn | PsciError::OnPending) if P::now() < limit => {
+                    self.pause(&mut turns);
+                }
                 Err(error) => {
                     return match handshake.refused(before) {
                         Ok(()) => Err(StepError::Psci(error)),
@@ -358,6 +368,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Polls firmware until it says OFF; returns whether it did in time.
     fn wait_off(&self, cpu: CpuId) -> bool {
         let limit = self.deadline(OFF);
+        let mut turns = 0;
         loop {
             if P::power_state(cpu) == Ok(PowerState::Off) {
                 return true;
@@ -365,7 +376,17 @@ impl<P: HotplugHost> Hotplug<P> {
             if P::now() >= limit {
                 return false;
             }
+            self.pause(&mut turns);
+        }
+    }
+
+    /// A turn of a loop that asks firmware: spins at first, then sleeps.
+    fn pause(&self, turns: &mut u32) {
+        if *turns < SPINS {
+            *turns += 1;
             P::relax();
+        } else {
+            P::sched().sleep_until(self.deadline(ASK_AGAIN));
         }
     }
 

@@ -19,8 +19,10 @@
 //! refused itself says why in its boot record and leaves; control sees it OFF.
 //!
 //! # Memory ordering
-//! Every exchange is AcqRel and every load Acquire: who sees a state sees all
-//! that was done before it was set. (SeqCst is not needed: there is one word.)
+//! A move releases, and every look acquires, that of a failed move included: who
+//! sees a state sees all that was done before it was set. A move that succeeds
+//! needs no Acquire: who makes it has looked before. (SeqCst is not needed: there
+//! is one word.)
 //!
 //! `tests/loom_handshake.rs` model-checks this file.
 
@@ -87,9 +89,21 @@ impl Handshake<'_> {
     /// One move: from `from` to `to`, unless the other side was faster.
     fn step(self, from: SyncState, to: SyncState) -> Result<(), SyncState> {
         self.0
-            .compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(from as u32, to as u32, Ordering::Release, Ordering::Acquire)
             .map(|_| ())
             .map_err(SyncState::from_word)
+    }
+
+    /// Control asks whether it may [`Handshake::kick`]. A yes lasts: the only move
+    /// of the AP from there is CANCELLED → DEAD.
+    ///
+    /// # Errors
+    /// The state that forbids it: the CPU isn't off.
+    pub fn may_kick(self) -> Result<(), SyncState> {
+        match self.state() {
+            SyncState::Dead | SyncState::Cancelled => Ok(()),
+            other => Err(other),
+        }
     }
 
     /// Control, before CPU_ON: DEAD → KICKED, or CANCELLED → KICKED for a CPU
@@ -227,6 +241,7 @@ mod tests {
         assert_eq!(sync.release(), Ok(()));
         assert_eq!(sync.verdict(), Some(true));
         sync.online();
+        assert_eq!(sync.may_kick(), Err(SyncState::Online));
         assert_eq!(sync.kick(), Err(SyncState::Online));
         sync.dead(SyncState::Online);
         assert_eq!(sync.state(), SyncState::Dead);
@@ -245,6 +260,7 @@ mod tests {
     fn one_that_comes_late_but_within_a_retry_stays() {
         let word = word(SyncState::Cancelled);
         let sync = Handshake(&word);
+        assert_eq!(sync.may_kick(), Ok(()));
         assert_eq!(sync.kick(), Ok(SyncState::Cancelled));
         assert!(sync.arrive());
         assert_eq!(sync.dismiss(), Ok(()));

@@ -26,7 +26,7 @@ struct Slot {
 }
 
 impl<P: HotplugHost> Command<P> {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Command {
             slot: SpinLock::new(Slot {
                 wanted: None,

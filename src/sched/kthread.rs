@@ -16,7 +16,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
-use crate::sched::{Class, Host, Scheduler, SpawnError, Thread, ThreadName};
+use crate::sched::scheduler::Running;
+use crate::sched::{Class, Host, Resting, Scheduler, SpawnError, Thread, ThreadName, Turn, turn};
 
 /// What a per-CPU thread does. All calls come from the thread itself, on its
 /// CPU, with IRQs on and preemption on.
@@ -58,28 +59,22 @@ impl PerCpuThread {
 fn serve<P: Host>(cpu: CpuId, service: &dyn Service<P>) {
     let sched = P::sched();
     let me = sched.current();
+    let thread = Running { sched, me: &me };
     service.unpark(cpu);
     loop {
-        if sched.should_park(&me) {
-            service.park(cpu);
-            sched.park_current(&me);
-            assert!(
-                P::this_cpu() == cpu,
-                "BUG: {me:?} was unparked on {:?} (K2)",
-                P::this_cpu()
-            );
-            service.unpark(cpu);
-            continue;
-        }
-        if service.should_run(cpu) {
-            service.run(cpu);
-            continue;
-        }
-        sched.about_to_block(&me);
-        if sched.should_park(&me) || service.should_run(cpu) {
-            sched.cancel_block(&me);
-        } else {
-            sched.schedule();
+        match turn(&thread, || service.should_run(cpu)) {
+            Turn::Park => {
+                service.park(cpu);
+                thread.park();
+                assert!(
+                    P::this_cpu() == cpu,
+                    "BUG: {me:?} was unparked on {:?} (K2)",
+                    P::this_cpu()
+                );
+                service.unpark(cpu);
+            }
+            Turn::Run => service.run(cpu),
+            Turn::Again => {}
         }
     }
 }

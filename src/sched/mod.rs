@@ -42,12 +42,14 @@
 mod kthread;
 mod links;
 pub mod lock;
+mod rest;
 mod run_queue;
 mod scheduler;
 mod thread;
 mod timers;
 
 pub use kthread::{PerCpuThread, Service};
+pub use rest::{Rest, Resting, Rouse, Turn, turn};
 pub use run_queue::RunQueue;
 pub use scheduler::{Host, Scheduler};
 pub use thread::{Class, SpawnError, Thread, ThreadName, ThreadState};

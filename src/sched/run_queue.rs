@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 
 use intrusive_collections::LinkedList;
 
+use crate::platform::PreemptWork;
 use crate::sched::links::RunLink;
 use crate::sched::{Class, Host, Thread, ThreadState};
 
@@ -18,8 +19,9 @@ pub struct RunQueue<P: Host> {
     queues: [LinkedList<RunLink<P>>; 3],
     current: Option<Arc<Thread<P>>>,
     idle: Option<Arc<Thread<P>>>,
-    /// The thread that was switched away from, until the next one has looked
-    /// after it (S4).
+    /// A thread that was switched away from for good or to park, until the next
+    /// one has looked after it (S4). Others need nothing: one that waits has a
+    /// count of itself on its own stack, one that doesn't is on the queue.
     pub(crate) previous: Option<Arc<Thread<P>>>,
 }
 
@@ -111,6 +113,7 @@ impl<P: Host> RunQueue<P> {
             return None;
         }
         let current = Arc::clone(self.current());
+        let mut to_look_after = false;
         match current.state() {
             ThreadState::Running if current.class() == Class::Idle => {}
             ThreadState::Running => {
@@ -129,9 +132,12 @@ impl<P: Host> RunQueue<P> {
                 self.queues[level(current.class())].push_front(Arc::clone(&current));
                 current.set_state(state);
             }
-            ThreadState::Blocking => current.set_state(ThreadState::Blocked),
-            ThreadState::Parking => current.set_state(ThreadState::Parked),
-            ThreadState::Dead => {}
+            ThreadState::Blocking => current.rest.settle(),
+            ThreadState::Parking => {
+                current.rest.settle();
+                to_look_after = true;
+            }
+            ThreadState::Dead => to_look_after = true,
             state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
         }
         let next = self
@@ -146,12 +152,12 @@ impl<P: Host> RunQueue<P> {
         if Arc::ptr_eq(&next, &current) {
             return None;
         }
-        self.current = Some(Arc::clone(&next));
-        self.previous = Some(Arc::clone(&current));
-        Some(Switch {
-            from: current,
-            to: next,
-        })
+        let from = self.current.replace(Arc::clone(&next)).unwrap_or(current);
+        if to_look_after {
+            P::set_preempt_work(PreemptWork::Previous, true);
+            self.previous = Some(Arc::clone(&from));
+        }
+        Some(Switch { from, to: next })
     }
 }
 

@@ -4,11 +4,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::platform::{Platform, Sgi};
+use crate::platform::{Platform, PreemptWork, Sgi};
 use crate::sched::thread::Body;
 use crate::sched::timers::Timers;
-use crate::sched::{Class, RunQueue, SpawnError, Thread, ThreadName, ThreadState};
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sched::{
+    Class, Rest, Resting, Rouse, RunQueue, SpawnError, Thread, ThreadName, ThreadState,
+};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, SpinLock};
 use crate::trace::Event;
 
@@ -27,9 +29,6 @@ pub trait Host: Platform {
 /// Run queues, timers and thread counts of all CPUs.
 pub struct Scheduler<P: Host> {
     queues: PerCpu<SpinLock<RunQueue<P>, P>>,
-    /// Whether a stopper waits for the CPU (S5). Written by the CPU itself with
-    /// its run queue locked, read by itself only: Relaxed.
-    stopper_waits: PerCpu<AtomicBool>,
     /// Ordinary threads that live on each CPU. Relaxed: counted up under the
     /// hotplug lock, and a count that falls can only turn a refusal around.
     ordinary: PerCpu<AtomicU32>,
@@ -41,7 +40,6 @@ impl<P: Host> Scheduler<P> {
     pub fn new(cpus: usize) -> Self {
         Scheduler {
             queues: PerCpu::new(cpus, |_| SpinLock::new(RunQueue::new())),
-            stopper_waits: PerCpu::new(cpus, |_| AtomicBool::new(false)),
             ordinary: PerCpu::new(cpus, |_| AtomicU32::new(0)),
             timers: PerCpu::new(cpus, |_| Timers::new()),
         }
@@ -158,14 +156,12 @@ impl<P: Host> Scheduler<P> {
     /// not lost. Look at the condition after this, then call
     /// [`Scheduler::schedule`] or [`Scheduler::cancel_block`].
     pub fn about_to_block(&self, me: &Arc<Thread<P>>) {
-        let _queue = self.queue(me.cpu()).lock_irqsave();
-        me.set_state(ThreadState::Blocking);
+        Running { sched: self, me }.about_to_block();
     }
 
     /// Takes [`Scheduler::about_to_block`] back.
     pub fn cancel_block(&self, me: &Arc<Thread<P>>) {
-        let _queue = self.queue(me.cpu()).lock_irqsave();
-        me.set_state(ThreadState::Running);
+        Running { sched: self, me }.cancel_block();
     }
 
     /// Gives the CPU away: to wait, if the thread is about to, else as a yield.
@@ -174,13 +170,15 @@ impl<P: Host> Scheduler<P> {
     /// Thread, IRQs on.
     ///
     /// # Panics
-    /// With preemption off: the thread would take the guard's promise with it.
+    /// With preemption off: the thread would take the guard's promise with it. With
+    /// IRQs masked, as in a still point: who runs next would unmask them.
     pub fn schedule(&self) {
         assert!(
             P::preempt_count() == 0,
             "BUG: schedule with preemption off (count {})",
             P::preempt_count()
         );
+        assert!(P::irqs_enabled(), "BUG: schedule with IRQs masked");
         self.switch(false);
     }
 
@@ -192,12 +190,7 @@ impl<P: Host> Scheduler<P> {
     /// Where a stopper that waits takes the CPU (S5): the drop of the last
     /// guard. Does nothing with a guard held or IRQs masked.
     pub fn preempt_point(&self) {
-        if P::preempt_count() == 0
-            && P::irqs_enabled()
-            && self
-                .stopper_waits
-                .get(P::this_cpu())
-                .load(Ordering::Relaxed)
+        if P::preempt_count() == 0 && P::irqs_enabled() && P::has_preempt_work(PreemptWork::Stopper)
         {
             self.switch(true);
         }
@@ -206,12 +199,7 @@ impl<P: Host> Scheduler<P> {
     /// As [`Scheduler::preempt_point`], at the end of an interrupt: IRQs
     /// masked, on the interrupted thread's stack.
     pub fn preempt_from_irq(&self) {
-        if P::preempt_count() == 0
-            && self
-                .stopper_waits
-                .get(P::this_cpu())
-                .load(Ordering::Relaxed)
-        {
+        if P::preempt_count() == 0 && P::has_preempt_work(PreemptWork::Stopper) {
             self.switch(true);
         }
     }
@@ -222,13 +210,15 @@ impl<P: Host> Scheduler<P> {
         let picked = {
             let mut queue = self.queue(cpu).lock_irqsave();
             let picked = queue.pick_next(only_stopper);
-            self.note_stopper(cpu, &queue);
-            // The run queue keeps both alive, as `previous` and `current`; a
-            // count held on a dead thread's stack would never be given back.
+            Self::note_stopper(&queue);
+            // Counts held here, on a dead thread's stack, would never be given
+            // back. Both threads stay: see the SAFETY lines below.
             picked.map(|switch| (Arc::as_ptr(&switch.from), Arc::as_ptr(&switch.to)))
         };
         if let Some((from, to)) = picked {
-            // SAFETY: the run queue holds a count of it until `finish_switch`.
+            // SAFETY: if it is dead or parked the run queue holds a count of it
+            // until `finish_switch`; if it is runnable, as long as it is queued; if
+            // it waits there is one in the frame that called `schedule`.
             let from = unsafe { &*from };
             // SAFETY: the run queue holds a count of it while it is current.
             let to = unsafe { &*to };
@@ -242,8 +232,12 @@ impl<P: Host> Scheduler<P> {
 
     /// Looks after the thread that ran here before (S4).
     fn finish_switch(&self) {
+        if !P::has_preempt_work(PreemptWork::Previous) {
+            return;
+        }
         let previous = {
             let mut queue = self.queue(P::this_cpu()).lock_irqsave();
+            P::set_preempt_work(PreemptWork::Previous, false);
             queue.previous.take()
         };
         let Some(previous) = previous else { return };
@@ -254,29 +248,30 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
-    fn note_stopper(&self, cpu: CpuId, queue: &RunQueue<P>) {
-        self.stopper_waits
-            .get(cpu)
-            .store(queue.stopper_waits(), Ordering::Relaxed);
+    /// S5: says at the preemption points of this CPU whether its stopper waits.
+    fn note_stopper(queue: &RunQueue<P>) {
+        P::set_preempt_work(PreemptWork::Stopper, queue.stopper_waits());
     }
 
     /// Makes `thread` run again if it waits; returns whether it did (or was
     /// about to). Any context.
     pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
-        self.rouse(thread, ThreadState::Blocking, ThreadState::Blocked)
+        self.rouse(thread, Rest::wake)
     }
 
     /// Lets a parked thread go on (S3); also one that was only asked to park.
     pub fn unpark(&self, thread: &Arc<Thread<P>>) {
         thread.stopped.reset();
-        thread.park.store(false, Ordering::Release);
-        self.rouse(thread, ThreadState::Parking, ThreadState::Parked);
+        thread.rest.unpark(|move_fn| {
+            self.rouse(thread, move_fn);
+        });
     }
 
     /// Asks `thread` to park without waiting until it has.
     pub fn ask_to_park(&self, thread: &Arc<Thread<P>>) {
-        thread.park.store(true, Ordering::Release);
-        self.wake(thread);
+        thread.rest.ask_to_park(|| {
+            self.wake(thread);
+        });
     }
 
     /// Parks `thread`, a per-CPU thread, and waits until it is off its CPU.
@@ -288,43 +283,19 @@ impl<P: Host> Scheduler<P> {
         thread.stopped.wait();
     }
 
-    /// Whether `me` has been asked to park.
-    pub(crate) fn should_park(&self, me: &Thread<P>) -> bool {
-        me.park.load(Ordering::Acquire)
-    }
-
-    /// Parks the running thread until it is unparked.
-    pub(crate) fn park_current(&self, me: &Arc<Thread<P>>) {
-        while self.should_park(me) {
-            {
-                let _queue = self.queue(me.cpu()).lock_irqsave();
-                // Unparked since: the unparker found us Running and did nothing.
-                if self.should_park(me) {
-                    me.set_state(ThreadState::Parking);
-                }
-            }
-            if me.state() == ThreadState::Parking {
-                self.schedule();
-            }
-        }
-    }
-
-    fn rouse(&self, thread: &Arc<Thread<P>>, going: ThreadState, gone: ThreadState) -> bool {
+    fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: fn(&Rest) -> Rouse) -> bool {
         let cpu = thread.cpu();
         let here = PreemptGuard::<P>::new();
         let kick = {
             let mut queue = self.queue(cpu).lock_irqsave();
-            let state = thread.state();
-            if state == going {
-                thread.set_state(ThreadState::Running);
-                return true;
-            }
-            if state != gone {
-                return false;
+            match move_fn(&thread.rest) {
+                Rouse::GoesOn => return true,
+                Rouse::Nothing => return false,
+                Rouse::Enqueue => {}
             }
             queue.enqueue(Arc::clone(thread));
             if cpu == P::this_cpu() {
-                self.note_stopper(cpu, &queue);
+                Self::note_stopper(&queue);
                 false
             } else {
                 // Busy with ordinary work it finds the thread by itself.
@@ -355,25 +326,48 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// The idle thread of this CPU.
     pub fn idle(&self, mut leave_fn: impl FnMut()) -> ! {
+        // A CPU that has just come up gets here as it entered: everything masked.
+        P::irq_enable();
         loop {
             let masked = IrqGuard::<P>::new();
             let cpu = P::this_cpu();
             let work = !self.queue(cpu).lock_irqsave().is_empty();
             if work {
                 drop(masked);
+                P::irq_enable();
                 self.schedule();
             } else {
                 leave_fn();
-                P::sleep_open();
-                drop(masked);
+                P::sleep();
                 // The window in which what ended the sleep is handled.
-                P::irq_enable();
+                drop(masked);
             }
         }
     }
 
     fn queue(&self, cpu: CpuId) -> &SpinLock<RunQueue<P>, P> {
         self.queues.get(cpu)
+    }
+}
+
+/// The running thread, to rest by.
+pub(crate) struct Running<'a, P: Host> {
+    pub(crate) sched: &'a Scheduler<P>,
+    pub(crate) me: &'a Thread<P>,
+}
+
+impl<P: Host> Resting for Running<'_, P> {
+    fn rest(&self) -> &Rest {
+        &self.me.rest
+    }
+
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
+        let _queue = self.sched.queue(self.me.cpu()).lock_irqsave();
+        move_fn(&self.me.rest)
+    }
+
+    fn schedule(&self) {
+        self.sched.schedule();
     }
 }
 

@@ -10,9 +10,8 @@ use intrusive_collections::LinkedListAtomicLink;
 
 use crate::cpu::CpuId;
 use crate::platform::OutOfStacks;
-use crate::sched::Host;
 use crate::sched::lock::Completion;
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sched::{Host, Rest};
 use crate::sync::{Once, SpinLock};
 
 /// Scheduling classes, the most urgent first.
@@ -49,7 +48,7 @@ pub enum ThreadState {
 }
 
 impl ThreadState {
-    fn from_word(word: u32) -> ThreadState {
+    pub(super) fn from_word(word: u32) -> ThreadState {
         const STATES: [ThreadState; 7] = [
             ThreadState::Runnable,
             ThreadState::Running,
@@ -159,15 +158,8 @@ pub struct Thread<P: Host> {
     name: ThreadName,
     class: Class,
     cpu: CpuId,
-    /// S1: changed and decided upon under the run-queue lock; Relaxed, because
-    /// that lock orders it. Read elsewhere for display only.
-    state: AtomicU32,
-    /// Whether it has been asked to park. Set Release by the parker before its
-    /// wake, read Acquire by the thread in [`Scheduler::should_park`]; the
-    /// decision to sleep is made under the run-queue lock.
-    ///
-    /// [`Scheduler::should_park`]: crate::sched::Scheduler::should_park
-    pub(crate) park: AtomicBool,
+    /// Its state, and whether it has been asked to park.
+    pub(crate) rest: Rest,
     /// Set once, before the thread runs for the first time.
     context: Once<P::Context>,
     body: SpinLock<Option<Body>, P>,
@@ -189,8 +181,7 @@ impl<P: Host> Thread<P> {
             name,
             class,
             cpu,
-            state: AtomicU32::new(state as u32),
-            park: AtomicBool::new(state == ThreadState::Parked),
+            rest: Rest::new(state),
             context: Once::new(),
             body: SpinLock::new(body),
             stopped: Completion::new(),
@@ -226,11 +217,11 @@ impl<P: Host> Thread<P> {
     }
 
     pub(crate) fn state(&self) -> ThreadState {
-        ThreadState::from_word(self.state.load(Ordering::Relaxed))
+        self.rest.state()
     }
 
     pub(crate) fn set_state(&self, state: ThreadState) {
-        self.state.store(state as u32, Ordering::Relaxed);
+        self.rest.set_state(state);
     }
 
     pub(crate) fn context(&self) -> &P::Context {

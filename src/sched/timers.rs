@@ -4,35 +4,75 @@
 
 use alloc::sync::Arc;
 
+use crate::cpu::CpuId;
 use crate::sched::{Host, Scheduler, Thread};
 use crate::sync::{PreemptGuard, SpinLock};
 use crate::time::{Instant, TimerKey, TimerQueue};
 
-/// The sleepers of one CPU.
+/// What one CPU's timer is armed for.
 pub(crate) struct Timers<P: Host> {
     /// Taken with IRQs masked; no other lock is taken under it.
-    queue: SpinLock<TimerQueue<Arc<Thread<P>>>, P>,
+    inner: SpinLock<Inner<P>, P>,
+}
+
+struct Inner<P: Host> {
+    sleepers: TimerQueue<Arc<Thread<P>>>,
+    /// An interrupt that somebody wants for its own sake.
+    alarm: Instant,
+}
+
+impl<P: Host> Inner<P> {
+    /// Arms the timer for what is due first.
+    fn arm(&self) {
+        let first = self.sleepers.next().unwrap_or(Instant::FOREVER);
+        let at = first.min(self.alarm);
+        P::arm_timer((at != Instant::FOREVER).then_some(at));
+    }
 }
 
 impl<P: Host> Timers<P> {
     pub(crate) fn new() -> Self {
         Timers {
-            queue: SpinLock::new(TimerQueue::new()),
+            inner: SpinLock::new(Inner {
+                sleepers: TimerQueue::new(),
+                alarm: Instant::FOREVER,
+            }),
         }
     }
 
     fn add(&self, at: Instant, thread: &Arc<Thread<P>>) -> TimerKey {
-        let mut queue = self.queue.lock_irqsave();
-        let key = queue.insert(at, Arc::clone(thread));
-        P::arm_timer(queue.next());
+        let mut inner = self.inner.lock_irqsave();
+        let key = inner.sleepers.insert(at, Arc::clone(thread));
+        inner.arm();
         key
     }
 
     fn cancel(&self, key: TimerKey) {
-        let mut queue = self.queue.lock_irqsave();
+        let mut inner = self.inner.lock_irqsave();
         // Already expired is as good as cancelled: the thread is awake.
-        drop(queue.remove(key));
-        P::arm_timer(queue.next());
+        drop(inner.sleepers.remove(key));
+        inner.arm();
+    }
+
+    fn set_alarm(&self, at: Instant) {
+        let mut inner = self.inner.lock_irqsave();
+        inner.alarm = at;
+        inner.arm();
+    }
+
+    /// Takes out a thread that is due; if none is, arms the timer for what is
+    /// next. An alarm that is due has gone off by that.
+    fn pop_expired(&self) -> Option<Arc<Thread<P>>> {
+        let mut inner = self.inner.lock_irqsave();
+        let now = P::now();
+        let due = inner.sleepers.pop_expired(now);
+        if due.is_none() {
+            if inner.alarm <= now {
+                inner.alarm = Instant::FOREVER;
+            }
+            inner.arm();
+        }
+        due
     }
 }
 
@@ -46,23 +86,20 @@ impl<P: Host> Scheduler<P> {
             self.schedule();
             return;
         }
-        let alarm = self.set_alarm(me, at);
+        let timers = self.timers.get(me.cpu());
+        let key = timers.add(at, me);
         self.schedule();
-        self.clear_alarm(me, alarm);
+        timers.cancel(key);
     }
 
-    /// Sets a timer interrupt for `at` on this CPU, and a wake of `me` if it
-    /// then waits. Undone by [`Scheduler::clear_alarm`].
+    /// Has the timer interrupt this CPU at `at`, for whoever waits with
+    /// interrupts served and looks at the time then; [`Instant::FOREVER`] takes
+    /// that back. There is one alarm for each CPU.
     ///
     /// # Context
-    /// Thread, which is `me`.
-    pub fn set_alarm(&self, me: &Arc<Thread<P>>, at: Instant) -> TimerKey {
-        self.timers.get(me.cpu()).add(at, me)
-    }
-
-    /// Takes an alarm of `me` back, if it has not gone off.
-    pub fn clear_alarm(&self, me: &Arc<Thread<P>>, alarm: TimerKey) {
-        self.timers.get(me.cpu()).cancel(alarm);
+    /// Thread of `cpu`, which runs here.
+    pub fn set_alarm(&self, cpu: CpuId, at: Instant) {
+        self.timers.get(cpu).set_alarm(at);
     }
 
     /// Sleeps until `at`, and not less.
@@ -85,21 +122,8 @@ impl<P: Host> Scheduler<P> {
     pub fn timer_interrupt(&self) {
         let _here = PreemptGuard::<P>::new();
         let timers = self.timers.get(P::this_cpu());
-        loop {
-            let due = {
-                let mut queue = timers.queue.lock_irqsave();
-                let due = queue.pop_expired(P::now());
-                if due.is_none() {
-                    P::arm_timer(queue.next());
-                }
-                due
-            };
-            match due {
-                Some(thread) => {
-                    self.wake(&thread);
-                }
-                None => return,
-            }
+        while let Some(thread) = timers.pop_expired() {
+            self.wake(&thread);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
+use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::psci::{self, Psci};
 use crate::arch::aarch64::{cpu, cpu_local, image, timer};
@@ -16,9 +18,9 @@ use crate::shell::BootArgs;
 use crate::start::areas::Areas;
 use crate::start::early::{self, Early};
 use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
-use crate::start::{Hw, console, exit, heap, hw_hotplug, panic, session};
+use crate::start::{console, exit, heap, hw_hotplug, panic, session};
 use crate::stop_machine::StopMachine;
-use crate::sync::Exec;
+use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
 use crate::time::Frequency;
 use crate::trace::Trace;
@@ -40,9 +42,15 @@ extern "C" fn stillpoint_boot(dtb: usize, _entry_el: u64) -> ! {
 }
 
 /// Ends a boot for want of a device: on the console if there is one by now.
+fn give_up(message: fmt::Arguments<'_>) -> ! {
+    console::print(format_args!("stillpoint: {message}\n"));
+    halt_with_reason(BootFailure::NoDevice)
+}
+
+/// As [`give_up`], with a message to format.
 macro_rules! missing {
     ($($message:tt)*) => {
-        early::stop_with(format_args!($($message)*), BootFailure::NoDevice)
+        give_up(format_args!($($message)*))
     };
 }
 
@@ -76,12 +84,14 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
         sched: Scheduler::new(cpus),
         stop_machine: StopMachine::new(cpus),
-        grace_periods: GracePeriods::new(cpus),
+        grace_periods: GracePeriods::new(),
         hotplug: Hotplug::new(cpus),
         trace: Trace::new(cpus),
         interrupts: InterruptCounts::new(cpus),
         midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
+        test_handler: Once::new(),
         mpidrs,
+        device_tree: early.tree,
         bootargs,
         irq_chip: Box::new(irq_chip),
         cpu_ops: Box::new(cpu_ops),
@@ -191,7 +201,6 @@ fn start_boot_cpu(kernel: &'static Kernel) -> ! {
         .adopt(CpuId::BOOT, local, idle, image::boot_stack());
     kernel.hotplug.start_boot_cpu();
     session::spawn_main();
-    Hw::irq_enable();
     kernel
         .sched
         .idle(|| kernel.hotplug.leave_if_offline(CpuId::BOOT))

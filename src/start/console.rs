@@ -14,6 +14,7 @@ use crate::dt::{ConsoleKind, DeviceTree};
 use crate::platform::{Console, Irq, Platform, Trigger};
 use crate::sched::lock::Completion;
 use crate::start::Hw;
+use crate::start::kernel::try_kernel;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Once, SpinLock};
 
@@ -72,6 +73,11 @@ fn write(text: fmt::Arguments<'_>) {
 /// Takes the console from whoever holds it: only a panic may, with the other
 /// CPUs stopped. Tries the lock first, for a while.
 pub(super) fn break_lock() {
+    if try_kernel().is_none() {
+        // Nobody else runs. And with the MMU off memory takes no exclusive access.
+        BROKEN.store(true, Ordering::Relaxed);
+        return;
+    }
     let limit = Hw::now().after_ticks(Hw::frequency().hz() / 100);
     while Hw::now() < limit {
         if OUTPUT.try_lock_irqsave().is_some() {

@@ -109,16 +109,11 @@ impl fmt::Write for EarlyConsole {
     }
 }
 
-/// Ends a boot that can't go on.
+/// Ends a boot that can't go on, with one line on the early console.
 pub(super) fn fail(error: EarlyError) -> ! {
-    stop_with(format_args!("{error}"), error.reason())
-}
-
-/// Ends a boot that can't go on with `message` on the early console.
-pub(super) fn stop_with(message: fmt::Arguments<'_>, reason: BootFailure) -> ! {
     // The early console never fails: it drops what it can't put out.
-    match writeln!(EarlyConsole, "stillpoint: {message}") {
-        Ok(()) | Err(fmt::Error) => halt_with_reason(reason),
+    match writeln!(EarlyConsole, "stillpoint: {error}") {
+        Ok(()) | Err(fmt::Error) => halt_with_reason(error.reason()),
     }
 }
 
@@ -142,9 +137,9 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
         return Err(EarlyError::MisalignedDeviceTree(address));
     }
     let start = core::ptr::with_exposed_provenance::<u8>(address);
-    // Whoever loaded it had its caches on, ours may be off, and the boot protocol
-    // has only the Image cleaned.
-    cache::clean_to_poc(address..address + 8);
+    // The loader may have left the blob in its caches, which an access with the
+    // MMU off goes past: first what says how much there is, then all of it.
+    cache::clean_to_poc(address..address.saturating_add(8));
     // SAFETY: the caller promises eight bytes.
     let header = unsafe { &*start.cast::<[u8; 8]>() };
     let size = dt::total_size(header)?;

@@ -6,6 +6,8 @@
 
 use core::fmt;
 
+use crate::arch::aarch64::boot::halt_with_reason;
+use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::{hint, semihosting};
 use crate::platform::CpuOps;
 use crate::start::kernel::try_kernel;
@@ -30,8 +32,10 @@ pub fn exit(status: u32) -> ! {
         semihosting::exit(status);
     }
     console::print(format_args!("stillpoint: exit {status}\n"));
-    if let Some(kernel) = try_kernel() {
-        kernel.cpu_ops.system_off();
+    match try_kernel() {
+        Some(kernel) => kernel.cpu_ops.system_off(),
+        // Only a panic ends the machine before it is up; there may be no console.
+        None => halt_with_reason(BootFailure::Panicked),
     }
     halt()
 }

@@ -3,11 +3,11 @@
 use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
 use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
-use crate::platform::{Irq, OutOfStacks, Platform, Sgi};
+use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{Host, Scheduler};
 use crate::start::areas::HwThread;
-use crate::start::kernel::{kernel, try_kernel};
+use crate::start::kernel::kernel;
 use crate::start::panic;
 use crate::stop_machine::{StopHost, StopMachine};
 use crate::sync::{Exec, IrqFlags, Wait};
@@ -19,69 +19,86 @@ use crate::trace::Event;
 pub struct Hw;
 
 impl Exec for Hw {
+    #[inline]
     fn irq_save() -> IrqFlags {
         irq::irq_save()
     }
 
+    #[inline]
     fn irq_restore(flags: IrqFlags) {
         irq::irq_restore(flags);
     }
 
+    #[inline]
     fn irq_enable() {
         irq::irq_enable();
     }
 
+    #[inline]
     fn irqs_enabled() -> bool {
         irq::irqs_enabled()
     }
 
+    #[inline]
     fn preempt_disable() {
         thread_head::current().preempt_disable();
     }
 
+    #[inline]
     fn preempt_enable_no_resched() {
         thread_head::current().preempt_enable();
     }
 
+    #[inline]
     fn preempt_count() -> u32 {
         thread_head::current().preempt_count()
     }
 
+    #[inline]
     fn preempt_point() {
-        // IRQs masked is a read-side section too, so nothing is reported there.
-        if Self::preempt_count() == 0
-            && Self::irqs_enabled()
-            && let Some(kernel) = try_kernel()
-        {
-            if kernel.grace_periods.is_noted() {
-                kernel.grace_periods.preempt_point();
-            }
-            kernel.sched.preempt_point();
+        if cpu_local::this_cpu().has_preempt_work() {
+            preempt_work();
         }
     }
 
+    #[inline]
     fn relax() {
         hint::relax();
     }
 }
 
+/// The rare part of a preemption point: this CPU has something to do.
+#[cold]
+#[inline(never)]
+fn preempt_work() {
+    // IRQs masked is a read-side section too, so nothing is reported there.
+    if Hw::preempt_count() == 0 && Hw::irqs_enabled() {
+        kernel().grace_periods.preempt_point();
+        kernel().sched.preempt_point();
+    }
+}
+
 impl Wait for Hw {
-    fn sleep_masked() {
+    fn sleep() {
         hint::complete_accesses();
         hint::wfi();
+    }
+
+    fn take_wake() {
         let chip = &kernel().irq_chip;
         if let Some((token, irq)) = chip.acknowledge() {
             chip.end(token);
             if irq == Irq::Sgi(Sgi::Panic.number()) {
-                panic::stop_this_cpu();
+                // A counter of this CPU's own, which it may write before it is
+                // online too: it is nothing but a number to its readers.
+                let kernel = kernel();
+                kernel
+                    .interrupts
+                    .count_sgi(Self::this_cpu(), Sgi::Panic.number());
+                panic::interrupt();
             }
         }
         hint::synchronize();
-    }
-
-    fn sleep_open() {
-        hint::complete_accesses();
-        hint::wfi();
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {
@@ -105,10 +122,12 @@ impl Platform for Hw {
         unsafe { HwThread::switch(from, to) };
     }
 
+    #[inline]
     fn this_cpu() -> CpuId {
         CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
     }
 
+    #[inline]
     fn now() -> Instant {
         timer::now()
     }
@@ -123,6 +142,16 @@ impl Platform for Hw {
 
     fn send_sgi(sgi: Sgi, targets: &CpuMask) {
         kernel().irq_chip.send_sgi(sgi.number(), targets);
+    }
+
+    #[inline]
+    fn set_preempt_work(work: PreemptWork, pending: bool) {
+        cpu_local::this_cpu().set_preempt_work(work, pending);
+    }
+
+    #[inline]
+    fn has_preempt_work(work: PreemptWork) -> bool {
+        cpu_local::this_cpu().has_this_preempt_work(work)
     }
 
     fn masks() -> &'static CpuMasks {

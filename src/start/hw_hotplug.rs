@@ -33,6 +33,27 @@ pub(super) fn cpu_off_call() -> (Conduit, u32) {
     )
 }
 
+/// What the boot record's `hold` asks of a CPU at its entry, for tests.
+mod hold {
+    pub(super) const NOTHING: u32 = 0;
+    pub(super) const STAY: u32 = 1;
+    pub(super) const PANIC: u32 = 2;
+}
+
+impl Hw {
+    /// For tests: has `cpu` panic at its entry when it next comes up, before it
+    /// says ALIVE; a CPU that [`Hotplug::hold_at_entry`] holds panics at once.
+    pub fn panic_at_entry(cpu: CpuId) {
+        set_hold(cpu, hold::PANIC);
+    }
+}
+
+fn set_hold(cpu: CpuId, what: u32) {
+    let record = kernel().areas.record(cpu);
+    // Pairs with the Acquire in `is_held`.
+    record.handshake.hold.store(what, Ordering::Release);
+}
+
 impl HotplugHost for Hw {
     fn hotplug() -> &'static Hotplug<Self> {
         &kernel().hotplug
@@ -77,16 +98,16 @@ impl HotplugHost for Hw {
 
     fn is_held(cpu: CpuId) -> bool {
         let record = kernel().areas.record(cpu);
-        record.handshake.hold.load(Ordering::Acquire) != 0
+        let hold = record.handshake.hold.load(Ordering::Acquire);
+        assert!(
+            hold != hold::PANIC,
+            "panics at its entry, as a test wants it"
+        );
+        hold != hold::NOTHING
     }
 
     fn set_held(cpu: CpuId, held: bool) {
-        let record = kernel().areas.record(cpu);
-        // Pairs with the Acquire in `is_held`.
-        record
-            .handshake
-            .hold
-            .store(u32::from(held), Ordering::Release);
+        set_hold(cpu, if held { hold::STAY } else { hold::NOTHING });
     }
 
     fn cpu_on(cpu: CpuId) -> Result<(), PsciError> {

@@ -2,15 +2,18 @@
 
 use crate::platform::{Irq, Platform, Sgi};
 use crate::start::Hw;
-use crate::start::kernel::{Kernel, kernel};
+use crate::start::kernel::{Kernel, TEST_SGI, kernel};
 use crate::start::{console, panic};
 use crate::sync::Exec;
 
 /// An interrupt was taken. Called by the vector on this CPU's IRQ stack.
+///
+/// One is handled: a second one that is pending is rare, and asking for it would
+/// cost every interrupt what it costs that one to come in anew.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_irq() {
     let kernel = kernel();
-    while let Some((token, irq)) = kernel.irq_chip.acknowledge() {
+    if let Some((token, irq)) = kernel.irq_chip.acknowledge() {
         match irq {
             Irq::Sgi(number) => handle_sgi(kernel, number),
             Irq::Ppi(ppi) if ppi == kernel.timer_ppi => {
@@ -24,7 +27,7 @@ extern "C" fn stillpoint_irq() {
         }
         kernel.irq_chip.end(token);
         if irq == Irq::Sgi(Sgi::Panic.number()) {
-            panic::stop_this_cpu();
+            panic::interrupt();
         }
     }
 }
@@ -38,8 +41,11 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
     if number == Sgi::Stop.number() {
         kernel.stop_machine.stop_interrupt();
     } else if number == Sgi::Event.number() {
-        kernel.stop_machine.event_interrupt();
         kernel.hotplug.event_interrupt();
+    } else if number == TEST_SGI
+        && let Some(handler) = kernel.test_handler.get()
+    {
+        handler();
     }
     // Wake and Reschedule have done their work by arriving; the others are for
     // tests to count.
@@ -52,9 +58,7 @@ extern "C" fn stillpoint_irq_exit() {
     if Hw::preempt_count() == 0 {
         let kernel = kernel();
         // What was interrupted had IRQs on, so it is no read-side section.
-        if kernel.grace_periods.is_noted() {
-            kernel.grace_periods.preempt_point();
-        }
+        kernel.grace_periods.preempt_point();
         kernel.sched.preempt_from_irq();
     }
 }

@@ -16,6 +16,9 @@ use crate::sync::Once;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::trace::Trace;
 
+/// The SGI whose handler a test may set: see [`Kernel::test_handler`].
+pub const TEST_SGI: u8 = 15;
+
 /// All that the kernel knows and has.
 pub struct Kernel {
     /// Which CPUs there are, and how far each has come.
@@ -37,8 +40,14 @@ pub struct Kernel {
     /// Each CPU's MIDR_EL1, as it read it itself; 0 before it ever ran. Relaxed:
     /// a fact about the silicon.
     pub midrs: PerCpu<AtomicU32>,
+    /// The checked copy of the device tree: see
+    /// [`load_device_tree`](crate::start::load_device_tree).
+    pub device_tree: &'static [u8],
     /// The kernel command line.
     pub bootargs: &'static str,
+    /// For tests: called on each CPU that takes [`TEST_SGI`], on its IRQ stack with
+    /// everything masked. Set once.
+    pub test_handler: Once<fn()>,
     pub(super) irq_chip: Box<dyn IrqChip + Send>,
     pub(super) cpu_ops: Box<dyn CpuOps + Send>,
     pub(super) timer_ppi: u32,

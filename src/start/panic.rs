@@ -32,7 +32,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const NOBODY: u32 = u32::MAX;
 
 /// The CPU that panicked first. Exchanged Relaxed: it decides who goes on, and
-/// nothing travels with it.
+/// nothing travels with it. Who takes the panic SGI sees it: `IrqChip::send_sgi`
+/// makes the stores before it visible first, and the load comes after
+/// `IrqChip::acknowledge`, behind which nothing is read ahead (see
+/// [`interrupt`]).
 static FIRST: AtomicU32 = AtomicU32::new(NOBODY);
 /// CPUs that have stopped. Set Release as their last act, read Acquire.
 static STOPPED: AtomicBits = AtomicBits::new();
@@ -76,6 +79,25 @@ extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
     })
 }
 
+/// Makes `me` the CPU that panicked first.
+///
+/// # Errors
+/// The one that was faster.
+fn claim(me: u32) -> Result<u32, u32> {
+    if try_kernel().is_some() {
+        return FIRST.compare_exchange(NOBODY, me, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    // One CPU runs, perhaps with its MMU off, where memory takes no exclusive
+    // access: a compare-exchange could fault, or never succeed.
+    match FIRST.load(Ordering::Relaxed) {
+        NOBODY => {
+            FIRST.store(me, Ordering::Relaxed);
+            Ok(NOBODY)
+        }
+        first => Err(first),
+    }
+}
+
 /// What became of the other CPUs.
 struct Others {
     stopped: CpuMask,
@@ -104,7 +126,7 @@ impl fmt::Display for Others {
 /// Claims the panic, and stops the other CPUs.
 fn begin() -> Others {
     let me = u32::try_from(Hw::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
-    match FIRST.compare_exchange(NOBODY, me, Ordering::Relaxed, Ordering::Relaxed) {
+    match claim(me) {
         Ok(_) => {}
         Err(first) if first == me => halt_with_reason(BootFailure::NestedFault),
         Err(_) => stop_this_cpu(),
@@ -140,11 +162,27 @@ fn end(others: &Others, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> !
     }
 }
 
+/// The panic SGI has been taken: stops this CPU if another one has panicked.
+/// Otherwise it means nothing; a test or a confused device has sent it.
+///
+/// An SGI that means nothing can't swallow one that does. The two may share the
+/// pending bit, but then the panicking CPU's store of [`FIRST`] was visible before
+/// it set that bit, which was before our acknowledge cleared it; and what sets the
+/// bit later comes as an interrupt of its own.
+///
+/// # Context
+/// Any, IRQs masked, the SGI acknowledged and ended; takes no lock.
+pub(super) fn interrupt() {
+    if FIRST.load(Ordering::Relaxed) != NOBODY {
+        stop_this_cpu();
+    }
+}
+
 /// Stops this CPU for good, because another one has panicked.
 ///
 /// # Context
 /// Any; takes no lock.
-pub(super) fn stop_this_cpu() -> ! {
+fn stop_this_cpu() -> ! {
     let _masked = Hw::irq_save();
     let cpu = Hw::this_cpu().index();
     if cpu < MAX_CPUS && CpuId::new(cpu).is_some() {

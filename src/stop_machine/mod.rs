@@ -10,7 +10,7 @@
 //!                              DISABLE_IRQ  mask IRQs; acknowledge; wait
 //!                              RUN          the chosen CPUs run fn; the rest wait
 //!                              EXIT         IRQs back on; done
-//!   waits for all ◄─────────── the last one tells the caller's CPU
+//!   waits for all ◄─────────── the last one wakes the caller's CPU, if it sleeps
 //! ```
 //!
 //! The last to acknowledge a state publishes the next. See
@@ -43,8 +43,10 @@ mod multi_stop;
 mod report;
 mod stop;
 mod stopper;
+mod work_queue;
 
 pub use multi_stop::{Acked, MultiStop, MultiStopState};
 pub use report::{CpuStopTimes, StopReport};
 pub use stop::{StopError, StopHost, StopMachine, StopMutexGuard};
 pub use stopper::{Stopper, Work};
+pub use work_queue::WorkQueue;

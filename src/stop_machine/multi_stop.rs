@@ -6,6 +6,9 @@
 //!   PREPARE ────────► DISABLE_IRQ ─────► RUN ────────► EXIT
 //!   n acks            n acks             runners acks
 //! ```
+//! and, beside it, the participants leave: [`MultiStop::leave`], each as its last
+//! access, until [`MultiStop::is_over`].
+//!
 //! (1) [`MultiStop::ack`] says to the last one "publish"; it then calls
 //! [`MultiStop::publish`], through the wait point, so that sleepers wake.
 //!
@@ -16,12 +19,17 @@
 //! - B2: the count is reset for the next state *before* that is published: who
 //!   sees the new state finds the new count.
 //! - B3: a state is published once, by the last to acknowledge the one before.
+//! - B4: the owner of the barrier may free it, and all that the participants
+//!   used with it, once it is over: `leave` is a participant's last access.
 //!
 //! # Memory ordering
 //! Each acknowledgement is AcqRel on one word, so the last one has seen all that
 //! the others did before theirs; it publishes with Release, and everyone reads
 //! the state with Acquire. So all that any CPU did before it arrived is visible
-//! to `fn`, and all that `fn` did is visible to every CPU after EXIT.
+//! to `fn`, and all that `fn` did is visible to every CPU after EXIT. Leaving is a
+//! Release on a word of its own, and every decrement continues the release
+//! sequences of those before it; the owner reads it with Acquire. So what each
+//! participant did to the owner's frame is over before the frame is.
 //!
 //! `tests/loom_multi_stop.rs` model-checks this file.
 
@@ -84,6 +92,9 @@ pub struct MultiStop {
     /// AcqRel in [`MultiStop::ack`]; reset Relaxed there, ordered by the Release
     /// store of the state (B2).
     left: AtomicU32,
+    /// Participants that have not left. Counted down Release in
+    /// [`MultiStop::leave`], loaded Acquire in [`MultiStop::is_over`] (B4).
+    staying: AtomicU32,
     participants: u32,
     runners: u32,
 }
@@ -101,6 +112,7 @@ impl MultiStop {
         MultiStop {
             state: AtomicU32::new(MultiStopState::Prepare as u32),
             left: AtomicU32::new(participants),
+            staying: AtomicU32::new(participants),
             participants,
             runners,
         }
@@ -126,6 +138,18 @@ impl MultiStop {
         Acked::Last(next)
     }
 
+    /// A participant leaves, after EXIT: its last access to the barrier and to
+    /// what its owner lent with it (B4). Returns whether it was the last.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        self.staying.fetch_sub(1, Ordering::Release) == 1
+    }
+
+    /// Whether every participant has left.
+    pub fn is_over(&self) -> bool {
+        self.staying.load(Ordering::Acquire) == 0
+    }
+
     /// Publishes `next`, which [`MultiStop::ack`] returned (B3).
     pub fn publish(&self, next: MultiStopState) {
         self.state.store(next as u32, Ordering::Release);
@@ -149,6 +173,9 @@ mod tests {
             stop.publish(state.next());
         }
         assert_eq!(stop.state(), MultiStopState::Exit);
+        assert!(!stop.is_over());
+        assert!(stop.leave());
+        assert!(stop.is_over());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
@@ -39,12 +41,19 @@ impl CpuStopTimes {
         ended.store(on.0, Ordering::Relaxed);
     }
 
-    /// For how many ticks `cpu` had IRQs off in its last stop.
+    /// From when to when `cpu` had IRQs off in its last stop.
     ///
     /// Context: the holder of the stop mutex, after the stop.
-    pub fn irqs_off_ticks(&self, cpu: CpuId) -> u64 {
+    pub fn irqs_off(&self, cpu: CpuId) -> Range<Instant> {
         let [began, ended] = self.times.get(cpu);
-        let began = Instant(began.load(Ordering::Relaxed));
-        Instant(ended.load(Ordering::Relaxed)).ticks_since(began)
+        Instant(began.load(Ordering::Relaxed))..Instant(ended.load(Ordering::Relaxed))
+    }
+
+    /// For how many ticks `cpu` had IRQs off in its last stop.
+    ///
+    /// Context: as [`CpuStopTimes::irqs_off`].
+    pub fn irqs_off_ticks(&self, cpu: CpuId) -> u64 {
+        let off = self.irqs_off(cpu);
+        off.end.ticks_since(off.start)
     }
 }

@@ -5,13 +5,13 @@ use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
-use crate::sched::lock::{Completion, Mutex, MutexGuard};
+use crate::sched::lock::{Mutex, MutexGuard};
 use crate::sched::{Class, Host, PerCpuThread, SpawnError};
 use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{
     Acked, CpuStopTimes, MultiStop, MultiStopState, StopReport, Stopper, Work,
 };
-use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
 use crate::trace::Event;
@@ -30,7 +30,7 @@ pub trait StopHost: Host {
 
     /// Says that `missing` have not arrived in PREPARE after a long time.
     ///
-    /// Context: a stopper, IRQs on.
+    /// Context: a stopper, IRQs masked or not.
     fn stop_is_late(missing: &CpuMask);
 }
 
@@ -58,29 +58,23 @@ pub struct StopMachine<P: StopHost> {
     stoppers: PerCpu<Stopper<P>>,
     /// Where the CPUs of a stop wait for its next state.
     point: WaitPoint,
-    /// Stops whose last participant was another CPU than the caller's: their
-    /// completions are posted there, by a CPU that stays.
-    finished: PerCpu<SpinLock<Option<&'static Done<P>>, P>>,
+    /// Where the caller waits for the last participant to leave.
+    left: WaitPoint,
     times: CpuStopTimes,
     spins: AtomicU32,
 }
 
-/// Counts the participants that have not finished.
-struct Done<P: Host> {
-    /// Counted down AcqRel as each one's last access to the caller's frame; only
-    /// the last one goes on to touch it (P5).
-    left: AtomicUsize,
-    caller: CpuId,
-    completion: Completion<P>,
-}
-
 /// One stop, in its caller's frame.
 struct Job<'a, P: StopHost> {
+    machine: &'static StopMachine<P>,
     stop: MultiStop,
     participants: CpuMask,
     runners: CpuMask,
     call_fn: &'a (dyn Fn(CpuId) + Sync),
-    done: Done<P>,
+    caller: CpuId,
+    /// When those who have not arrived are named; the caller's CPU has a timer
+    /// armed for this very instant.
+    late_at: Instant,
     /// Written by a runner inside the still point, read after the stop.
     fn_began: AtomicU64,
     fn_ended: AtomicU64,
@@ -93,7 +87,7 @@ impl<P: StopHost> StopMachine<P> {
             mutex: Mutex::new(()),
             stoppers: PerCpu::new(cpus, |_| Stopper::new()),
             point: WaitPoint::new(),
-            finished: PerCpu::new(cpus, |_| SpinLock::new(None)),
+            left: WaitPoint::new(),
             times: CpuStopTimes::new(cpus),
             spins: AtomicU32::new(SPINS),
         }
@@ -179,18 +173,6 @@ impl<P: StopHost> StopMachine<P> {
         }
     }
 
-    /// The event SGI has arrived: posts the completion of a stop that was called
-    /// here, if it has finished elsewhere.
-    ///
-    /// # Context
-    /// Interrupt handler.
-    pub fn event_interrupt(&self) {
-        let done = self.finished.get(P::this_cpu()).lock_irqsave().take();
-        if let Some(done) = done {
-            done.completion.complete();
-        }
-    }
-
     /// Stops all online CPUs and runs `call_fn` on `cpu` while nothing moves.
     /// Returns its value and what the stop cost.
     ///
@@ -228,6 +210,9 @@ impl<P: StopHost> StopMachine<P> {
     ///
     /// # Errors
     /// [`StopError::NotOnline`] if one of `runners` isn't.
+    ///
+    /// # Panics
+    /// If `runners` is empty: the still point would have no end.
     pub fn stop_all(
         &'static self,
         _still: &StopMutexGuard<'_, P>,
@@ -249,29 +234,30 @@ impl<P: StopHost> StopMachine<P> {
             return Err(StopError::NotOnline(cpu));
         }
         let count = participants.count();
-        let me = P::sched().current();
+        // Threads stay on their CPUs, so this is where we wait as well.
+        let caller = P::this_cpu();
+        let late_at = called.after_ticks(P::frequency().duration_to_ticks(PATIENCE));
         let job = Job {
+            machine: self,
             stop: MultiStop::new(small(count), small(runners.count())),
             participants,
             runners,
             call_fn,
-            done: Done {
-                left: AtomicUsize::new(count),
-                caller: me.cpu(),
-                completion: Completion::new(),
-            },
+            caller,
+            late_at,
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
         };
         // Wakes this CPU's stopper, if need be, to look who is late.
-        let patience = P::frequency().duration_to_ticks(PATIENCE);
-        let alarm = P::sched().set_alarm(&me, called.after_ticks(patience));
+        P::sched().set_alarm(caller, late_at);
         self.queue_everywhere(&job);
-        job.done.completion.wait();
-        P::sched().clear_alarm(&me, alarm);
+        let spins = self.spins.load(Ordering::Relaxed);
+        self.left
+            .wait_open::<P, ()>(caller.index(), spins, || job.stop.is_over().then_some(()));
+        P::sched().set_alarm(caller, Instant::FOREVER);
         Ok(StopReport {
             called,
-            // Relaxed: the completion has ordered them.
+            // Relaxed: their leaving has ordered them.
             fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
             fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
             ended: P::now(),
@@ -279,15 +265,15 @@ impl<P: StopHost> StopMachine<P> {
     }
 
     /// Queues `job` on every participant's stopper and starts them all (P4). The
-    /// caller must wait for `job.done` before its frame goes.
+    /// caller must wait until the stop is over before its frame goes.
     fn queue_everywhere<'a>(&'static self, job: &'a Job<'a, P>) {
         let work: &'a dyn Work = job;
         // SAFETY: only the lifetime changes. The borrow is used by the
-        // participants alone; each counts `done.left` down as its last access,
-        // save the last one, which completes `done` (or has it completed), and
-        // `stop` doesn't return before that (P5). A participant can't go away
-        // with the work pending: it is online and enabled, and what a stopper
-        // has accepted runs (Q1, Q2); the stop mutex keeps CPUs from leaving.
+        // participants alone; each leaves as its last access to it, and `stop`
+        // doesn't return before the last one has (P5, B4). A participant
+        // can't go away with the work pending: it is online and enabled, and
+        // what a stopper has accepted runs (Q1, Q2); the stop mutex keeps CPUs
+        // from leaving.
         let work: &'static dyn Work = unsafe { core::mem::transmute(work) };
         let here = PreemptGuard::<P>::new();
         for cpu in job.participants.iter() {
@@ -311,72 +297,66 @@ impl<P: StopHost> Job<'_, P> {
         P::trace(Event::Stop { state: state as u8 });
     }
 
-    fn ack(&self, machine: &StopMachine<P>, state: MultiStopState) {
+    fn ack(&self, state: MultiStopState) {
         if let Acked::Last(next) = self.stop.ack(state) {
-            machine
+            self.machine
                 .point
                 .publish::<P>(self.participants.bits(), || self.stop.publish(next));
         }
     }
 
     /// Waits in PREPARE, IRQs on, until all have arrived.
-    fn wait_for_all(&self, machine: &StopMachine<P>, cpu: CpuId, spins: u32) {
-        let mut late_at = P::now().after_ticks(P::frequency().duration_to_ticks(PATIENCE));
-        machine.point.wait_open::<P, ()>(cpu.index(), spins, || {
-            if self.stop.state() > MultiStopState::Prepare {
-                return Some(());
-            }
-            // Looked at whenever an interrupt ends the sleep; the caller's CPU
-            // has a timer armed for it.
-            if P::now() >= late_at {
-                late_at = Instant::FOREVER;
-                P::stop_is_late(&self.missing(machine));
-            }
-            None
-        });
+    fn wait_for_all(&self, cpu: CpuId, spins: u32) {
+        let mut late_at = self.late_at;
+        self.machine
+            .point
+            .wait_open::<P, ()>(cpu.index(), spins, || {
+                if self.stop.state() > MultiStopState::Prepare {
+                    return Some(());
+                }
+                // Looked at whenever an interrupt ends the sleep; the caller's CPU
+                // has a timer armed for it.
+                if P::now() >= late_at {
+                    late_at = Instant::FOREVER;
+                    P::stop_is_late(&self.missing());
+                }
+                None
+            });
     }
 
     /// The participants whose stoppers have not taken the work yet.
-    fn missing(&self, machine: &StopMachine<P>) -> CpuMask {
+    fn missing(&self) -> CpuMask {
         self.participants
             .iter()
-            .filter(|cpu| machine.stoppers.get(*cpu).has_work())
+            .filter(|cpu| self.machine.stoppers.get(*cpu).has_work())
             .collect()
     }
 
-    /// The last thing that a participant does: its last access to the frame.
-    fn finish(&self, machine: &StopMachine<P>) {
-        let done: *const Done<P> = &self.done;
-        if self.done.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return;
+    /// The last thing that a participant does. To leave is its last access to the
+    /// frame (P5); what follows is the machine's, which stays.
+    fn finish(&self) {
+        let machine = self.machine;
+        let caller = CpuMask::of(self.caller);
+        if self.stop.leave()
+            && let Some(sleeper) = machine.left.sleepers_after_store(caller.bits())
+        {
+            P::send_wake(&sleeper);
         }
-        // SAFETY: we were the last to count down, so the caller still waits for
-        // the completion, and the frame lives until that is posted.
-        let done: &'static Done<P> = unsafe { &*done };
-        let here = PreemptGuard::<P>::new();
-        if done.caller == P::this_cpu() {
-            done.completion.complete();
-        } else {
-            *machine.finished.get(done.caller).lock_irqsave() = Some(done);
-            P::send_sgi(Sgi::Event, &CpuMask::of(done.caller));
-        }
-        drop(here);
     }
 }
 
 impl<P: StopHost> Work for Job<'_, P> {
     fn run(&self, cpu: CpuId) {
-        let machine = P::stop_machine();
+        let machine = self.machine;
         let spins = machine.spins.load(Ordering::Relaxed);
         self.enter(MultiStopState::Prepare);
-        self.ack(machine, MultiStopState::Prepare);
-        self.wait_for_all(machine, cpu, spins);
+        self.ack(MultiStopState::Prepare);
+        self.wait_for_all(cpu, spins);
 
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
         let off = P::now();
-        self.enter(MultiStopState::DisableIrq);
-        self.ack(machine, MultiStopState::DisableIrq);
+        self.ack(MultiStopState::DisableIrq);
         let reached = |state: MultiStopState| {
             machine.point.wait_masked::<P, ()>(cpu.index(), spins, || {
                 (self.stop.state() >= state).then_some(())
@@ -384,18 +364,17 @@ impl<P: StopHost> Work for Job<'_, P> {
         };
         if self.runners.contains(cpu) {
             reached(MultiStopState::Run);
-            self.enter(MultiStopState::Run);
             self.fn_began.store(P::now().0, Ordering::Relaxed);
             (self.call_fn)(cpu);
             self.fn_ended.store(P::now().0, Ordering::Relaxed);
-            self.ack(machine, MultiStopState::Run);
+            self.ack(MultiStopState::Run);
         }
         reached(MultiStopState::Exit);
         self.enter(MultiStopState::Exit);
         machine.times.note(cpu, off, P::now());
         P::set_priority_mask_closed(false);
         drop(masked);
-        self.finish(machine);
+        self.finish();
     }
 }
 

@@ -11,12 +11,12 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
 use crate::sched::{Host, Service, Thread};
-use crate::sync::{Once, SpinLock};
+use crate::stop_machine::WorkQueue;
+use crate::sync::Once;
 
 /// Something for a stopper to do.
 pub trait Work: Sync {
@@ -25,15 +25,9 @@ pub trait Work: Sync {
     fn run(&self, cpu: CpuId);
 }
 
-struct Inner {
-    enabled: bool,
-    works: VecDeque<&'static dyn Work>,
-}
-
 /// One CPU's stopper.
 pub struct Stopper<P: Host> {
-    /// Lock order: after the stop mutex; by CPU number where two are held.
-    inner: SpinLock<Inner, P>,
+    works: WorkQueue<&'static dyn Work, P>,
     thread: Once<Arc<Thread<P>>>,
 }
 
@@ -41,11 +35,8 @@ impl<P: Host> Stopper<P> {
     /// Disabled, without a thread.
     pub(crate) fn new() -> Self {
         Stopper {
-            inner: SpinLock::new(Inner {
-                enabled: false,
-                // One stop at a time, so this never grows under the lock.
-                works: VecDeque::with_capacity(4),
-            }),
+            // One stop at a time, so this never grows under its lock.
+            works: WorkQueue::new(4),
             thread: Once::new(),
         }
     }
@@ -61,29 +52,21 @@ impl<P: Host> Stopper<P> {
 
     /// Whether it accepts work.
     pub fn is_enabled(&self) -> bool {
-        self.inner.lock_irqsave().enabled
+        self.works.is_enabled()
     }
 
     pub(crate) fn set_enabled(&self, enabled: bool) {
-        self.inner.lock_irqsave().enabled = enabled;
+        self.works.set_enabled(enabled);
     }
 
     /// Accepts `work` if it is enabled; returns whether it did.
     #[must_use]
     pub(crate) fn queue(&self, work: &'static dyn Work) -> bool {
-        let mut inner = self.inner.lock_irqsave();
-        if inner.enabled {
-            inner.works.push_back(work);
-        }
-        inner.enabled
+        self.works.push(work)
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        !self.inner.lock_irqsave().works.is_empty()
-    }
-
-    fn take(&self) -> Option<&'static dyn Work> {
-        self.inner.lock_irqsave().works.pop_front()
+        self.works.has_work()
     }
 }
 
@@ -96,13 +79,13 @@ impl<P: Host> Service<P> for StopperService<P> {
     }
 
     fn run(&self, cpu: CpuId) {
-        if let Some(work) = self.0.take() {
+        if let Some(work) = self.0.works.pop() {
             work.run(cpu);
         }
     }
 
     fn park(&self, cpu: CpuId) {
-        while let Some(work) = self.0.take() {
+        while let Some(work) = self.0.works.pop() {
             work.run(cpu); // Q1
         }
     }

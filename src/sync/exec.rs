@@ -51,19 +51,18 @@ pub trait Exec: 'static {
 
 /// What a `WaitPoint` needs: sleep until a wake SGI, send one.
 pub trait Wait: Exec {
-    /// Sleeps until a wake or panic SGI arrives, and takes it.
+    /// Sleeps until an interrupt is pending that the priority mask lets through:
+    /// `DSB`; `WFI`. It isn't taken. May return early.
     ///
-    /// `DSB`; `WFI`; acknowledge and end the wake SGI; `DSB SY`; `ISB`. May
-    /// return early. Goes to the panic handler when it was the panic SGI.
+    /// Context: IRQs masked.
+    fn sleep();
+
+    /// Takes the pending interrupt, if it is a wake or panic SGI: acknowledge and
+    /// end it; `DSB SY`; `ISB`. Goes to the panic handler when it was the panic
+    /// SGI.
     ///
     /// Context: IRQs masked, priority mask closed to all but wake and panic.
-    fn sleep_masked();
-
-    /// Sleeps until any interrupt is pending: `DSB`; `WFI`. It isn't taken.
-    ///
-    /// Context: IRQs masked, priority mask open; the caller opens the IRQ
-    /// window afterwards.
-    fn sleep_open();
+    fn take_wake();
 
     /// Sends the wake SGI to each CPU in `cpus`: `DSB ISHST`, SGI, `ISB`.
     fn send_wake(cpus: &[u64; MASK_WORDS]);

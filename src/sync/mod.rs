@@ -8,6 +8,21 @@
 //! Each atomic of a protocol names, at its declaration, the access it pairs
 //! with. Counters that nobody synchronises on are `Relaxed` and say so.
 
+/// A constructor that is `const`, except in a model: loom's types know the
+/// execution that they belong to, so they can't be made before it begins.
+macro_rules! const_unless_loom {
+    ($(#[$meta:meta])* $vis:vis const fn $name:ident($($args:tt)*) -> $result:ty $body:block) => {
+        $(#[$meta])*
+        #[cfg(not(loom))]
+        $vis const fn $name($($args)*) -> $result $body
+
+        $(#[$meta])*
+        #[cfg(loom)]
+        $vis fn $name($($args)*) -> $result $body
+    };
+}
+pub(crate) use const_unless_loom;
+
 mod bits;
 mod exec;
 mod spin_lock;

@@ -1,4 +1,4 @@
-//! Spin locks: `spin`'s mutex, with preemption (or IRQs) off while held.
+//! Spin locks: `spin`'s mutex, with preemption or IRQs off while held.
 //!
 //! The lock is unfair on purpose: a fair one hands itself to a virtual CPU that
 //! the host isn't running. A holder is never preempted, so the wait is short.
@@ -9,30 +9,91 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use spin::RelaxStrategy;
-use spin::mutex::{SpinMutex, SpinMutexGuard};
+#[cfg(loom)]
+use in_a_model::{Guard, Lock};
+#[cfg(not(loom))]
+use with_spin::{Guard, Lock};
 
-use crate::sync::{Exec, IrqGuard, PreemptGuard};
+use crate::sync::{Exec, IrqFlags};
 
-/// Waiting is `E::relax`.
-struct Relax<E>(PhantomData<fn() -> E>);
+/// `spin`'s mutex.
+#[cfg(not(loom))]
+mod with_spin {
+    use core::marker::PhantomData;
 
-impl<E: Exec> RelaxStrategy for Relax<E> {
-    fn relax() {
-        E::relax();
+    use spin::RelaxStrategy;
+    use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+    use crate::sync::Exec;
+
+    /// Waiting is `E::relax`.
+    pub(super) struct Relax<E>(PhantomData<fn() -> E>);
+
+    impl<E: Exec> RelaxStrategy for Relax<E> {
+        fn relax() {
+            E::relax();
+        }
+    }
+
+    pub(super) type Lock<T, E> = SpinMutex<T, Relax<E>>;
+    pub(super) type Guard<'a, T, E> = SpinMutexGuard<'a, T, Relax<E>>;
+}
+
+/// In a model loom has to know who waits for whom: its own mutex stands for
+/// `spin`'s, which is not ours to check.
+#[cfg(loom)]
+mod in_a_model {
+    use core::marker::PhantomData;
+    use core::ops::{Deref, DerefMut};
+
+    use loom::sync::{Mutex, MutexGuard};
+
+    pub(super) struct Lock<T, E>(Mutex<T>, PhantomData<fn() -> E>);
+    pub(super) struct Guard<'a, T, E>(MutexGuard<'a, T>, PhantomData<fn() -> E>);
+
+    impl<T, E> Lock<T, E> {
+        pub(super) fn new(value: T) -> Self {
+            Lock(Mutex::new(value), PhantomData)
+        }
+
+        pub(super) fn lock(&self) -> Guard<'_, T, E> {
+            Guard(
+                self.0.lock().expect("a failed model runs no further"),
+                PhantomData,
+            )
+        }
+
+        pub(super) fn try_lock(&self) -> Option<Guard<'_, T, E>> {
+            Some(Guard(self.0.try_lock().ok()?, PhantomData))
+        }
+    }
+
+    impl<T, E> Deref for Guard<'_, T, E> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+
+    impl<T, E> DerefMut for Guard<'_, T, E> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.0
+        }
     }
 }
 
 /// A value that one CPU at a time may touch.
 pub struct SpinLock<T, E: Exec> {
-    inner: SpinMutex<T, Relax<E>>,
+    inner: Lock<T, E>,
 }
 
 impl<T, E: Exec> SpinLock<T, E> {
-    /// An open lock around `value`.
-    pub const fn new(value: T) -> Self {
-        SpinLock {
-            inner: SpinMutex::new(value),
+    const_unless_loom! {
+        /// An open lock around `value`.
+        pub const fn new(value: T) -> Self {
+            SpinLock {
+                inner: Lock::new(value),
+            }
         }
     }
 
@@ -41,35 +102,31 @@ impl<T, E: Exec> SpinLock<T, E> {
     /// # Context
     /// Thread. Not for a lock that an interrupt handler takes too:
     /// [`SpinLock::lock_irqsave`].
+    #[inline]
     pub fn lock(&self) -> SpinLockGuard<'_, T, E> {
-        let preempt = PreemptGuard::new();
-        SpinLockGuard {
-            inner: self.inner.lock(),
-            _irq: None,
-            _preempt: preempt,
-        }
+        E::preempt_disable();
+        SpinLockGuard::new(self.inner.lock(), Off::Preemption)
     }
 
-    /// Takes the lock with IRQs masked and preemption off. Any context.
+    /// Takes the lock with IRQs masked, which keeps everything else off the CPU
+    /// as well. Any context.
+    #[inline]
     pub fn lock_irqsave(&self) -> SpinLockGuard<'_, T, E> {
-        let preempt = PreemptGuard::new();
-        let irq = IrqGuard::new();
-        SpinLockGuard {
-            inner: self.inner.lock(),
-            _irq: Some(irq),
-            _preempt: preempt,
-        }
+        let flags = E::irq_save();
+        SpinLockGuard::new(self.inner.lock(), Off::Irqs(flags))
     }
 
     /// As [`SpinLock::lock_irqsave`], but gives up at once if it is taken.
     pub fn try_lock_irqsave(&self) -> Option<SpinLockGuard<'_, T, E>> {
-        let preempt = PreemptGuard::new();
-        let irq = IrqGuard::new();
-        Some(SpinLockGuard {
-            inner: self.inner.try_lock()?,
-            _irq: Some(irq),
-            _preempt: preempt,
-        })
+        let flags = E::irq_save();
+        match self.inner.try_lock() {
+            Some(inner) => Some(SpinLockGuard::new(inner, Off::Irqs(flags))),
+            None => {
+                E::irq_restore(flags);
+                E::preempt_point();
+                None
+            }
+        }
     }
 
     /// Opens the lock though somebody holds it.
@@ -77,6 +134,7 @@ impl<T, E: Exec> SpinLock<T, E> {
     /// # Safety
     /// The holder never runs again, or never touches the value again: only a
     /// panic, with the other CPUs stopped, may say so.
+    #[cfg(not(loom))]
     pub unsafe fn break_lock(&self) {
         // SAFETY: the caller's promise is the one that `force_unlock` asks for.
         unsafe { self.inner.force_unlock() };
@@ -89,26 +147,58 @@ impl<T, E: Exec> fmt::Debug for SpinLock<T, E> {
     }
 }
 
-/// The lock is held while this exists.
+/// What a guard keeps off while it lives.
+#[derive(Clone, Copy)]
+enum Off {
+    Preemption,
+    Irqs(IrqFlags),
+}
+
+/// The lock is held while this exists. Its drop is a preemption point.
 ///
-/// Fields are dropped in order: the lock opens, IRQs come back, and then the
-/// last guard's drop is a preemption point with IRQs on.
+/// Not `Send`: it speaks of the CPU that made it.
 #[must_use]
 pub struct SpinLockGuard<'a, T, E: Exec> {
-    inner: SpinMutexGuard<'a, T, Relax<E>>,
-    _irq: Option<IrqGuard<E>>,
-    _preempt: PreemptGuard<E>,
+    /// `None` only inside `drop`: the lock opens before anything comes back on.
+    inner: Option<Guard<'a, T, E>>,
+    off: Off,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
+    #[inline]
+    fn new(inner: Guard<'a, T, E>, off: Off) -> Self {
+        SpinLockGuard {
+            inner: Some(inner),
+            off,
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
+    #[inline]
+    fn drop(&mut self) {
+        self.inner = None;
+        match self.off {
+            Off::Preemption => E::preempt_enable_no_resched(),
+            Off::Irqs(flags) => E::irq_restore(flags),
+        }
+        E::preempt_point();
+    }
 }
 
 impl<T, E: Exec> Deref for SpinLockGuard<'_, T, E> {
     type Target = T;
+    #[inline]
     fn deref(&self) -> &T {
-        &self.inner
+        self.inner.as_ref().expect("BUG: a guard outlived its drop")
     }
 }
 
 impl<T, E: Exec> DerefMut for SpinLockGuard<'_, T, E> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.inner
+        self.inner.as_mut().expect("BUG: a guard outlived its drop")
     }
 }

@@ -40,18 +40,13 @@ pub struct WaitPoint {
 }
 
 impl WaitPoint {
-    /// Nobody waits.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        WaitPoint {
-            sleepers: AtomicBits::new(),
+    const_unless_loom! {
+        /// Nobody waits.
+        pub const fn new() -> Self {
+            WaitPoint {
+                sleepers: AtomicBits::new(),
+            }
         }
-    }
-
-    /// Nobody waits.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        WaitPoint::default()
     }
 
     /// A move of the waiter: from now on a publisher will send the wake SGI to
@@ -112,7 +107,8 @@ impl WaitPoint {
             if let Some(value) = check_fn() {
                 break value;
             }
-            W::sleep_masked();
+            W::sleep();
+            W::take_wake(); // W2: before the next look.
         };
         self.end_sleep(cpu);
         value
@@ -140,7 +136,7 @@ impl WaitPoint {
             if let Some(value) = check_fn() {
                 break value;
             }
-            W::sleep_open();
+            W::sleep();
             drop(masked); // The handlers run here: the wake SGI is consumed (W2).
         };
         self.end_sleep(cpu);

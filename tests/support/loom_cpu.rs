@@ -30,26 +30,16 @@ impl Cpu {
     fn this() -> usize {
         THIS.with(Cell::get)
     }
-
-    /// WFI: returns when a wake SGI is pending. Doesn't take it.
-    pub(crate) fn wfi() {
-        let mut pending = WAKE.0.lock().expect("never poisoned");
-        while !pending[Self::this()] {
-            pending = WAKE.1.wait(pending).expect("never poisoned");
-        }
-    }
-
-    /// Acknowledges and ends the wake SGI, if there is one.
-    pub(crate) fn take_wake() {
-        WAKE.0.lock().expect("never poisoned")[Self::this()] = false;
-    }
 }
 
 impl Exec for Cpu {
     fn irq_save() -> IrqFlags {
         IrqFlags(0)
     }
-    fn irq_restore(_: IrqFlags) {}
+    /// The IRQ window: the handler takes the wake SGI.
+    fn irq_restore(_: IrqFlags) {
+        <Self as Wait>::take_wake();
+    }
     fn irq_enable() {}
     fn irqs_enabled() -> bool {
         true
@@ -66,16 +56,16 @@ impl Exec for Cpu {
 }
 
 impl Wait for Cpu {
-    fn sleep_masked() {
-        Self::wfi();
-        Self::take_wake();
+    /// WFI: returns when a wake SGI is pending. Doesn't take it.
+    fn sleep() {
+        let mut pending = WAKE.0.lock().expect("never poisoned");
+        while !pending[Self::this()] {
+            pending = WAKE.1.wait(pending).expect("never poisoned");
+        }
     }
 
-    fn sleep_open() {
-        // The IRQ window follows, and its handler takes the SGI; no other
-        // interrupt exists here.
-        Self::wfi();
-        Self::take_wake();
+    fn take_wake() {
+        WAKE.0.lock().expect("never poisoned")[Self::this()] = false;
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {

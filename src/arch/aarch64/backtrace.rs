@@ -3,7 +3,8 @@
 //! The walk itself, and why it can't be led astray, is
 //! [`Frames`]; this knows which stacks there are and how a line looks. Addresses
 //! are printed with their offset from the Image's first byte, which is what the
-//! symbols of the ELF file are relative to, wherever the loader put the Image.
+//! symbols of the ELF file are relative to, wherever the loader put the Image, and
+//! with the function's name if the Image has its symbols.
 
 use core::arch::asm;
 use core::fmt;
@@ -13,6 +14,7 @@ use super::cpu_local::this_cpu;
 use super::exception::ExceptionFrame;
 use super::{image, thread_head};
 use crate::memory::Frames;
+use crate::symbols::{Symbol, Symbols};
 
 /// Writes the chain of calls that led to the exception of `frame`.
 ///
@@ -20,11 +22,11 @@ use crate::memory::Frames;
 /// What `out` returned.
 pub fn write(out: &mut dyn fmt::Write, frame: &ExceptionFrame) -> fmt::Result {
     let [pc, link, frame_pointer] = [frame.elr, frame.x[30], frame.x[29]].map(address);
-    write_line(out, 0, pc)?;
+    writeln!(out, "  #0  {pc:#018x}{}", Place(pc))?;
     // A function that faulted before it had made its own record is missed by the
     // chain; its return address is in x30.
     write_chain(out, 1, frame_pointer)?;
-    writeln!(out, "  x30 is {:#018x}{}", link, Place(link))
+    writeln!(out, "  x30 is {link:#018x}{}", ReturnPlace(link))
 }
 
 /// Writes the chain of calls that led here.
@@ -76,19 +78,40 @@ fn known_stacks() -> [Range<usize>; 4] {
 }
 
 fn write_line(out: &mut dyn fmt::Write, index: usize, address: usize) -> fmt::Result {
-    writeln!(out, "  #{index:<2} {address:#018x}{}", Place(address))
+    writeln!(out, "  #{index:<2} {address:#018x}{}", ReturnPlace(address))
 }
 
 /// Prints where in the code an address is.
 struct Place(usize);
 
+/// As [`Place`], for an address that a call returns to.
+struct ReturnPlace(usize);
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if image::text().contains(&self.0) {
-            write!(f, "  +{:#x}", self.0 - image::image().start)
-        } else {
-            f.write_str("  (not code)")
-        }
+        write_place(f, self.0, Symbols::find)
+    }
+}
+
+impl fmt::Display for ReturnPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_place(f, self.0, Symbols::find_caller)
+    }
+}
+
+fn write_place(
+    f: &mut fmt::Formatter<'_>,
+    address: usize,
+    find_fn: fn(&Symbols<'static>, usize) -> Option<Symbol<'static>>,
+) -> fmt::Result {
+    if !image::text().contains(&address) {
+        return f.write_str("  (not code)");
+    }
+    let offset = address - image::image().start;
+    write!(f, "  +{offset:#x}")?;
+    match find_fn(&image::symbols(), offset) {
+        Some(symbol) => write!(f, "  {symbol}"),
+        None => Ok(()),
     }
 }
 

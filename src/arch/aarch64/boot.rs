@@ -25,6 +25,7 @@
 use core::arch::{asm, global_asm};
 
 use super::failure::BootFailure;
+use super::image;
 
 unsafe extern "C" {
     /// The rest of booting, in `start.rs`. Called once, on the boot stack, with
@@ -53,6 +54,9 @@ const R_AARCH64_RELATIVE: u64 = 1027;
 /// `flags` of the Image header: little-endian, 4 KiB pages, may lie anywhere.
 const IMAGE_FLAGS: u64 = 0b1010;
 
+/// `SCTLR_EL1.I`, `C` and `M`.
+const SCTLR_CACHES_AND_MMU: u64 = 1 << 12 | 1 << 2 | 1;
+
 /// Stops this CPU for good, `reason` left in `boot_failure_reason`.
 ///
 /// For when nothing can be printed: it doesn't need memory, a stack or a lock.
@@ -60,6 +64,31 @@ pub fn halt_with_reason(reason: BootFailure) -> ! {
     // SAFETY: `boot_fail` takes its reason in w0 and never returns.
     unsafe {
         asm!("b boot_fail", in("w0") u32::from(reason.code()), options(noreturn));
+    }
+}
+
+/// Boots again: goes to the Image's first byte as a loader does, everything
+/// masked, MMU and caches off, `device_tree` in x0.
+///
+/// What the Image holds beside zeroes is not put back: a variable that begins
+/// with another value keeps the one that it has now. So this is for a device tree
+/// that boot is to refuse, which it does before it uses such a variable.
+///
+/// # Safety
+/// This is the only CPU that runs, and nobody needs anything of this kernel any
+/// more: threads, heap and locks are left as they are.
+pub unsafe fn restart(device_tree: usize) -> ! {
+    let image = image::image();
+    // SAFETY: `boot_restart` takes the tree's address in x0 and the bounds of the
+    // Image in x1 and x2, uses no stack, and never returns.
+    unsafe {
+        asm!(
+            "b boot_restart",
+            in("x0") device_tree,
+            in("x1") image.start,
+            in("x2") image.end,
+            options(noreturn)
+        );
     }
 }
 
@@ -163,6 +192,35 @@ boot_primary:
         b       boot_fail
     .size boot_primary, . - boot_primary
 
+    // x0: the device tree; x1, x2: where the Image begins and ends. Works on
+    // registers alone: from the cleaning on, what a store left in a cache would
+    // be lost, or be written back over what boot stores past the caches.
+    .global boot_restart
+    .type boot_restart, %function
+boot_restart:
+        msr     daifset, #0xf
+        mrs     x3, ctr_el0
+        ubfx    x3, x3, #16, #4             // DminLine, log2 of words
+        mov     x4, #4
+        lsl     x4, x4, x3
+1:      dc      civac, x1
+        add     x1, x1, x4
+        cmp     x1, x2
+        b.lo    1b
+        dsb     sy
+        // VA = PA: the next instruction is where this one is.
+        mrs     x3, sctlr_el1
+        mov     x4, #{SCTLR_CACHES_AND_MMU}
+        bic     x3, x3, x4
+        msr     sctlr_el1, x3
+        isb
+        tlbi    vmalle1
+        ic      iallu
+        dsb     nsh
+        isb
+        b       _start
+    .size boot_restart, . - boot_restart
+
     // w0: the reason; x2, x3, x4: ESR, ELR, FAR.
     .global boot_fail_with_exception
     .type boot_fail_with_exception, %function
@@ -219,6 +277,7 @@ boot_overflow_stack_bottom:
 boot_overflow_stack_top:
     "#,
     IMAGE_FLAGS = const IMAGE_FLAGS,
+    SCTLR_CACHES_AND_MMU = const SCTLR_CACHES_AND_MMU,
     R_AARCH64_RELATIVE = const R_AARCH64_RELATIVE,
     BOOT_STACK_SIZE = const BOOT_STACK_SIZE,
     BOOT_OVERFLOW_STACK_SIZE = const BOOT_OVERFLOW_STACK_SIZE,

@@ -106,7 +106,7 @@ pub struct HandshakeLine {
     pub sync: AtomicU32,
     /// Why the AP refused itself after its MMU was on.
     pub reason: AtomicU32,
-    /// For tests: while it is not 0 the AP stays where it is.
+    /// For tests: 1 has the AP stay where it is, 2 has it panic there.
     pub hold: AtomicU32,
     /// How far the AP has come: told to people when it is late.
     pub stage: AtomicU32,

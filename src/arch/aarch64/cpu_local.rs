@@ -25,6 +25,7 @@ use super::image;
 use super::thread_head::ThreadHead;
 use super::vectors;
 use crate::cpu::CpuId;
+use crate::platform::PreemptWork;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// The words of one CPU that exception entry uses.
@@ -42,6 +43,9 @@ pub struct CpuLocal {
     cpu: u32,
     /// Fault reports that have begun on this CPU.
     reports: AtomicU32,
+    /// What is to be done at the next preemption point: bits of
+    /// [`PreemptWork`].
+    preempt_work: AtomicU32,
 }
 
 /// Offsets that [`super::vectors`] and [`super::context`] use.
@@ -73,6 +77,7 @@ impl CpuLocal {
             scratch: [const { AtomicUsize::new(0) }; 3],
             cpu,
             reports: AtomicU32::new(0),
+            preempt_work: AtomicU32::new(0),
         }
     }
 
@@ -98,6 +103,28 @@ impl CpuLocal {
     pub fn overflow_stack(&self) -> Range<usize> {
         self.overflow_stack_limit.load(Ordering::Relaxed) - FRAME_SIZE
             ..self.overflow_stack_top.load(Ordering::Relaxed)
+    }
+
+    /// Whether this CPU has anything to do at a preemption point.
+    #[inline]
+    pub fn has_preempt_work(&self) -> bool {
+        self.preempt_work.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether this CPU has `work` to do at a preemption point.
+    #[inline]
+    pub fn has_this_preempt_work(&self, work: PreemptWork) -> bool {
+        self.preempt_work.load(Ordering::Relaxed) & work as u32 != 0
+    }
+
+    /// Says whether this CPU has `work` to do. A load and a store suffice.
+    ///
+    /// Context: this CPU, interrupts masked.
+    #[inline]
+    pub fn set_preempt_work(&self, work: PreemptWork, pending: bool) {
+        let others = self.preempt_work.load(Ordering::Relaxed) & !(work as u32);
+        let bit = if pending { work as u32 } else { 0 };
+        self.preempt_work.store(others | bit, Ordering::Relaxed);
     }
 
     /// Gives the CPU its interrupt and overflow stacks.

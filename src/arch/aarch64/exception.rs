@@ -14,6 +14,7 @@ use super::cpu_local::{CpuLocal, this_cpu};
 use super::failure::BootFailure;
 use super::thread_head::{self, ThreadHead};
 use super::{backtrace, image};
+use crate::config::PAGE_SIZE;
 use crate::fault::Syndrome;
 use crate::memory::StackLayout;
 
@@ -35,8 +36,9 @@ pub struct ExceptionFrame {
     /// The faulting address, if the syndrome says so; not written by an
     /// interrupt.
     pub far: u64,
-    /// A frame record for backtraces: x29 and ELR.
-    pub(super) record: [u64; 2],
+    /// A frame record for backtraces: x29 and ELR. What a handler's chain of
+    /// records comes to first on the interrupted stack.
+    pub record: [u64; 2],
     /// The floating-point status register.
     pub fpsr: u64,
     /// The floating-point control register.
@@ -198,19 +200,47 @@ fn write_cause(
         write!(out, ", address {:#x}", frame.far)?;
         #[allow(clippy::cast_possible_truncation)] // Addresses are 64 bits here.
         let address = frame.far as usize;
-        if let Some(place) = pool.and_then(|pool| pool.locate(address)) {
-            write!(out, " ({place})")?;
-        } else if image::boot_stack_guard().contains(&address) {
-            out.write_str(" (the guard page of the boot stack)")?;
-        } else if image::text().contains(&address) {
-            write!(out, " (code +{:#x})", address - image::image().start)?;
-        }
+        write_address(out, address, pool)?;
     }
     writeln!(
         out,
         "\n  ESR {:#018x}  FAR {:#018x}  SPSR {:#x}",
         frame.esr, frame.far, frame.spsr
     )
+}
+
+/// What is at an address, if it is a place that we know.
+fn write_address(
+    out: &mut dyn fmt::Write,
+    address: usize,
+    pool: Option<&StackLayout>,
+) -> fmt::Result {
+    let offset = || address - image::image().start;
+    if let Some(place) = pool.and_then(|pool| pool.locate(address)) {
+        write!(out, " ({place}")?;
+        let cpu = this_cpu();
+        // Each stack with the guard page below it.
+        for (name, stack) in [
+            ("the running thread", thread_head::current().stack()),
+            ("this CPU's interrupts", cpu.irq_stack()),
+            ("this CPU's fault reports", cpu.overflow_stack()),
+        ] {
+            if (stack.start.saturating_sub(PAGE_SIZE)..stack.end).contains(&address) {
+                write!(out, ", that of {name}")?;
+            }
+        }
+        out.write_str(")")
+    } else if image::boot_stack_guard().contains(&address) {
+        out.write_str(" (the guard page of the boot stack)")
+    } else if image::text().contains(&address) {
+        write!(out, " (code +{:#x})", offset())
+    } else if image::rodata().contains(&address) {
+        write!(out, " (read-only data +{:#x})", offset())
+    } else if image::data().contains(&address) {
+        write!(out, " (data +{:#x})", offset())
+    } else {
+        Ok(())
+    }
 }
 
 /// Which stack was in use, and whether it has overflowed.

@@ -38,8 +38,9 @@ pub enum BootFailure {
     NestedFault = 12,
     /// A function returned that never does.
     Returned = 13,
-    /// The kernel stopped for a reason that it couldn't print.
-    NoConsole = 14,
+    /// A panic, or an exception that nobody expects, while the kernel was made:
+    /// the early console says more, if there is one.
+    Panicked = 14,
     /// No device tree, or an unusable one.
     BadDeviceTree = 15,
     /// The device tree leaves no usable memory.
@@ -66,7 +67,7 @@ impl BootFailure {
         Self::DoubleStackOverflow,
         Self::NestedFault,
         Self::Returned,
-        Self::NoConsole,
+        Self::Panicked,
         Self::BadDeviceTree,
         Self::NoMemory,
         Self::BadAddressMap,
@@ -100,7 +101,7 @@ impl fmt::Display for BootFailure {
             Self::DoubleStackOverflow => "the overflow stack has overflowed",
             Self::NestedFault => "a fault inside the report of a fault",
             Self::Returned => "a function returned that never does",
-            Self::NoConsole => "stopped without a console",
+            Self::Panicked => "a panic while booting",
             Self::BadDeviceTree => "no usable device tree",
             Self::NoMemory => "no usable memory",
             Self::BadAddressMap => "the address map can not be built",

@@ -2,12 +2,16 @@
 
 use core::ops::Range;
 
+use crate::symbols::Symbols;
+
 /// Symbols of the linker script and of `boot.rs`: only their addresses mean
 /// something.
 mod symbols {
     unsafe extern "C" {
         pub(super) static __image_start: u8;
         pub(super) static __text_end: u8;
+        pub(super) static __symbols_start: u8;
+        pub(super) static __symbols_end: u8;
         pub(super) static __rodata_end: u8;
         pub(super) static __image_end: u8;
         pub(super) static boot_stack_guard: u8;
@@ -43,6 +47,16 @@ pub fn rodata() -> Range<usize> {
 /// Variables, zeroed ones included: read and write. Whole pages.
 pub fn data() -> Range<usize> {
     address_of!(__rodata_end)..address_of!(__image_end)
+}
+
+/// The names of the functions in [`text`]: none if nobody filled them in.
+pub fn symbols() -> Symbols<'static> {
+    let room = address_of!(__symbols_start)..address_of!(__symbols_end);
+    let start = core::ptr::with_exposed_provenance::<u8>(room.start);
+    // SAFETY: the linker script reserves these bytes in the Image, where they are
+    // mapped read only, or not mapped at all yet. What the file has there is not
+    // known to the compiler, which sees no definition of the two symbols.
+    Symbols::new(unsafe { core::slice::from_raw_parts(start, room.len()) })
 }
 
 /// The stack that the boot CPU starts on, in [`data`].

@@ -4,7 +4,7 @@
 
 use crate::sched::Host;
 use crate::sched::lock::waiters::Waiters;
-use crate::sync::SpinLock;
+use crate::sync::{SpinLock, const_unless_loom};
 use crate::time::Instant;
 
 /// How often it was completed for ever: no waiter waits again.
@@ -26,13 +26,15 @@ pub struct Completion<P: Host> {
 }
 
 impl<P: Host> Completion<P> {
-    /// Nothing is done yet.
-    pub const fn new() -> Self {
-        Completion {
-            inner: SpinLock::new(Inner {
-                done: 0,
-                waiters: Waiters::new(),
-            }),
+    const_unless_loom! {
+        /// Nothing is done yet.
+        pub const fn new() -> Self {
+            Completion {
+                inner: SpinLock::new(Inner {
+                    done: 0,
+                    waiters: Waiters::new(),
+                }),
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::sched::lock::waiters::Waiters;
 use crate::sched::{Host, Thread};
-use crate::sync::SpinLock;
+use crate::sync::{SpinLock, const_unless_loom};
 
 struct Inner<P: Host> {
     owner: Option<Arc<Thread<P>>>,
@@ -30,14 +30,16 @@ pub struct Mutex<T, P: Host> {
 }
 
 impl<T, P: Host> Mutex<T, P> {
-    /// An open mutex around `value`.
-    pub const fn new(value: T) -> Self {
-        Mutex {
-            inner: SpinLock::new(Inner {
-                owner: None,
-                waiters: Waiters::new(),
-            }),
-            value: SpinMutex::new(value),
+    const_unless_loom! {
+        /// An open mutex around `value`.
+        pub const fn new(value: T) -> Self {
+            Mutex {
+                inner: SpinLock::new(Inner {
+                    owner: None,
+                    waiters: Waiters::new(),
+                }),
+                value: SpinMutex::new(value),
+            }
         }
     }
 

@@ -1,0 +1,192 @@
+//! How a thread comes to rest and is roused: the moves on its state and on the
+//! request to park, and the loop of a per-CPU thread over them.
+//!
+//! ```text
+//!   thread                                   waker, any CPU
+//!   ──────                                   ──────────────
+//!   under the lock: Blocking                 queue the work, store the count
+//!   anything to do? ──yes──► Running again   under the lock:
+//!   under the lock: Blocking ► Blocked         Blocking ► Running
+//!   gives the CPU away                         Blocked  ► run queue
+//! ```
+//! "The lock" is that of the thread's run queue.
+//!
+//! # Invariants
+//! - N1: a thread says that it is about to wait *before* it looks whether it need
+//!   wait, and waits only if nobody has roused it since. So either it sees what
+//!   was stored before the wake, or the wake finds it Blocking or Blocked.
+//! - N2: it parks only if the request still stands under the lock: an unpark that
+//!   came earlier found it Running and did nothing.
+//! - N3: a wake does nothing to a parking or parked thread, an unpark nothing to a
+//!   waiting one (S3).
+//! - N4: a thread that is to park looks for that first and last: it parks with
+//!   nothing in between but its service's `park`.
+//!
+//! # Memory ordering
+//! The state is decided under the run-queue lock, which orders it and what a waker
+//! stored before. The request to park is read without the lock: what was done
+//! before [`Rest::ask_to_park`] or [`Rest::unpark`] is visible to the thread once
+//! it sees that (Release, Acquire).
+//!
+//! `tests/loom_stopper.rs` model-checks this file, with a mutex for the run-queue
+//! lock and a thread of the model for each thread. The switch itself and the order
+//! of the run queue are not in it: `tests/host_sched.rs` and the kernels in QEMU
+//! show those.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::ThreadState;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// What somebody who rouses a thread has to do.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rouse {
+    /// Nothing: it doesn't wait for this.
+    Nothing,
+    /// Nothing more: it was about to wait, and goes on.
+    GoesOn,
+    /// Put it on its run queue.
+    Enqueue,
+}
+
+/// Whether a thread runs or waits, and whether it has been asked to park.
+#[derive(Debug)]
+pub struct Rest {
+    /// Changed and decided upon under the run-queue lock (S1); Relaxed, because
+    /// that lock orders it. Read elsewhere for display, and by the thread itself.
+    state: AtomicU32,
+    /// Stored Release, loaded Acquire.
+    park: AtomicBool,
+}
+
+impl Rest {
+    /// In `state`; asked to park if that is Parked.
+    pub fn new(state: ThreadState) -> Rest {
+        Rest {
+            state: AtomicU32::new(state as u32),
+            park: AtomicBool::new(state == ThreadState::Parked),
+        }
+    }
+
+    /// The state.
+    pub fn state(&self) -> ThreadState {
+        ThreadState::from_word(self.state.load(Ordering::Relaxed))
+    }
+
+    /// The run queue's own moves. Under the lock.
+    pub fn set_state(&self, state: ThreadState) {
+        self.state.store(state as u32, Ordering::Relaxed);
+    }
+
+    /// The thread gives its CPU away: what it was about to do, it does. Under the
+    /// lock.
+    pub fn settle(&self) {
+        match self.state() {
+            ThreadState::Blocking => self.set_state(ThreadState::Blocked),
+            ThreadState::Parking => self.set_state(ThreadState::Parked),
+            _ => {}
+        }
+    }
+
+    /// Somebody wakes the thread. Under the lock.
+    pub fn wake(&self) -> Rouse {
+        self.rouse(ThreadState::Blocking, ThreadState::Blocked)
+    }
+
+    /// Whether the thread has been asked to park.
+    pub fn should_park(&self) -> bool {
+        self.park.load(Ordering::Acquire)
+    }
+
+    /// Asks the thread to park. `wake_fn` takes the lock and wakes it, in case it
+    /// waits.
+    pub fn ask_to_park(&self, wake_fn: impl FnOnce()) {
+        self.park.store(true, Ordering::Release);
+        wake_fn();
+    }
+
+    /// Takes the request back. `rouse_fn` takes the lock and does what the closure
+    /// that it is given says.
+    pub fn unpark(&self, rouse_fn: impl FnOnce(fn(&Rest) -> Rouse)) {
+        self.park.store(false, Ordering::Release);
+        rouse_fn(|rest| rest.rouse(ThreadState::Parking, ThreadState::Parked));
+    }
+
+    fn rouse(&self, going: ThreadState, gone: ThreadState) -> Rouse {
+        let state = self.state();
+        if state == going {
+            self.set_state(ThreadState::Running);
+            Rouse::GoesOn
+        } else if state == gone {
+            Rouse::Enqueue
+        } else {
+            Rouse::Nothing
+        }
+    }
+}
+
+/// The running thread, as far as it needs a scheduler to rest.
+pub trait Resting {
+    /// Its state.
+    fn rest(&self) -> &Rest;
+
+    /// Calls `move_fn` under the lock of its run queue.
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R;
+
+    /// Gives the CPU away: to wait, if it is about to, else as a yield.
+    fn schedule(&self);
+
+    /// Says that it is about to wait: from here on a wake is not lost (N1).
+    fn about_to_block(&self) {
+        self.under_lock(|rest| rest.set_state(ThreadState::Blocking));
+    }
+
+    /// Takes [`Resting::about_to_block`] back.
+    fn cancel_block(&self) {
+        self.under_lock(|rest| rest.set_state(ThreadState::Running));
+    }
+
+    /// Parks until it is unparked.
+    fn park(&self) {
+        while self.rest().should_park() {
+            self.under_lock(|rest| {
+                if rest.should_park() {
+                    rest.set_state(ThreadState::Parking); // N2
+                }
+            });
+            if self.rest().state() == ThreadState::Parking {
+                self.schedule();
+            }
+        }
+    }
+}
+
+/// What a per-CPU thread does next.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Parks (N4).
+    Park,
+    /// Runs.
+    Run,
+    /// It has rested, or was about to: looks again.
+    Again,
+}
+
+/// One look of the loop of a per-CPU thread; rests if there is nothing to do.
+pub fn turn(thread: &impl Resting, should_run_fn: impl Fn() -> bool) -> Turn {
+    if thread.rest().should_park() {
+        return Turn::Park;
+    }
+    if should_run_fn() {
+        return Turn::Run;
+    }
+    thread.about_to_block();
+    if thread.rest().should_park() || should_run_fn() {
+        thread.cancel_block();
+    } else {
+        thread.schedule();
+    }
+    Turn::Again
+}

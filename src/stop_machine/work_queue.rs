@@ -1,0 +1,85 @@
+//! The queue of works of a stopper: filled by any CPU while it is enabled,
+//! emptied by one.
+//!
+//! # Invariants
+//! - Q1: what was accepted stays until it is taken, enabled or not.
+//! - Q4: accepted or refused is decided under the lock that disables it too: once
+//!   it is disabled nothing comes in any more.
+//! - Q5: the count is stored under that lock, so it is right for whoever reads it
+//!   after a push or a take that it knows of.
+//!
+//! # Memory ordering
+//! What was done before a push is visible to who takes the work: by the lock. The
+//! count orders nothing and is Relaxed: whoever queues wakes the thread after it,
+//! and that wake and the thread's "about to wait" are decided under one lock, so
+//! the thread reads the new count or is woken (N1 in `sched`).
+//!
+//! `tests/loom_stopper.rs` model-checks this file.
+
+#![forbid(unsafe_code)]
+
+use alloc::collections::VecDeque;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Exec, SpinLock};
+
+struct Inner<T> {
+    enabled: bool,
+    works: VecDeque<T>,
+}
+
+/// Works that wait for their stopper.
+pub struct WorkQueue<T, E: Exec> {
+    /// Lock order: after the stop mutex; by CPU number where two are held.
+    inner: SpinLock<Inner<T>, E>,
+    /// How many works there are (Q5): read without the lock.
+    queued: AtomicUsize,
+}
+
+impl<T, E: Exec> WorkQueue<T, E> {
+    /// Disabled and empty, with room for `capacity` works. One more than that is
+    /// allocated for under the lock.
+    pub fn new(capacity: usize) -> Self {
+        WorkQueue {
+            inner: SpinLock::new(Inner {
+                enabled: false,
+                works: VecDeque::with_capacity(capacity),
+            }),
+            queued: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether it accepts work.
+    pub fn is_enabled(&self) -> bool {
+        self.inner.lock_irqsave().enabled
+    }
+
+    /// From now on accepts work, or refuses it (Q4).
+    pub fn set_enabled(&self, enabled: bool) {
+        self.inner.lock_irqsave().enabled = enabled;
+    }
+
+    /// Accepts `work` if it is enabled; returns whether it did.
+    #[must_use]
+    pub fn push(&self, work: T) -> bool {
+        let mut inner = self.inner.lock_irqsave();
+        if inner.enabled {
+            inner.works.push_back(work);
+            self.queued.store(inner.works.len(), Ordering::Relaxed);
+        }
+        inner.enabled
+    }
+
+    /// Takes the oldest work, also when disabled (Q1).
+    pub fn pop(&self) -> Option<T> {
+        let mut inner = self.inner.lock_irqsave();
+        let work = inner.works.pop_front();
+        self.queued.store(inner.works.len(), Ordering::Relaxed);
+        work
+    }
+
+    /// Whether there is work, without the lock.
+    pub fn has_work(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > 0
+    }
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Boots an Image as a loader does that gets the device tree wrong:
+# tests/bad_boot.sh ELF IMAGE MUTE_ELF MUTE_IMAGE
+#
+# Each case puts a doctored tree into memory and jumps to the Image's first byte
+# with some address in x0, without QEMU's own loader, which would not hand over
+# such a tree. The CPU must end asleep in `boot_halt`, the reason in
+# `boot_failure_reason`, after exactly one line on the early console; after none
+# with the second Image, which was built with EARLYCON= and so has no console.
+set -eu
+cd "$(dirname "$0")/.."
+. tests/counts.sh
+. tests/halt.sh
+
+elf=$1 image=$2 mute_elf=$3 mute_image=$4
+logs=${CARGO_TARGET_DIR:-target}/qemu
+mkdir -p "$logs"
+export TIMEOUT=${TIMEOUT:-20}
+
+# Of `BootFailure` in src/arch/aarch64/failure.rs.
+panicked=14 bad_device_tree=15 no_memory=16
+
+# Where things go. What a loader runs last is `adr x0, tree; b image`.
+image_at=$((0x40200000)) loader_at=$((0x44000000)) tree_at=$((0x44001000))
+
+good=$logs/bad_boot.dtb
+bad=$logs/bad_boot-doctored.dtb
+qemu=(qemu-system-aarch64 -M virt,gic-version=3 -cpu max -m 256M -nic none -display none)
+"${qemu[@]}" -machine "dumpdtb=$good" >/dev/null 2>&1
+
+# Copies the good tree, puts the big-endian word $2 at byte $1, and so on.
+doctor() {
+    cp "$good" "$bad"
+    while [ $# -gt 0 ]; do
+        local bytes
+        bytes=$(printf '%08x' "$2" | sed 's/../\\x&/g')
+        printf '%b' "$bytes" | dd of="$bad" bs=1 seek="$1" conv=notrunc status=none
+        shift 2
+    done
+}
+
+# case_of NAME ELF IMAGE X0 REASON [LINE]; X0 is from `tree_at` on, or `null`, or
+# `nowhere`, where no memory is. LINE is all that may be printed, an extended regular expression.
+case_of() {
+    local name=$1 log=$logs/bad_boot-$1.log from=${EPOCHREALTIME/[.,]/} why='' took printed
+    local set_x0 branch offset
+    VM=("${qemu[@]}" -device "loader,file=$3,addr=$image_at,force-raw=on"
+        -device "loader,file=$bad,addr=$tree_at,force-raw=on")
+    if [ "$4" = null ]; then
+        # QEMU starts a CPU with x0 at 0.
+        VM+=(-device "loader,addr=$image_at,cpu-num=0")
+    else
+        if [ "$4" = nowhere ]; then
+            set_x0=$((0xd2ac0000)) # movz x0, #0x6000, lsl #16
+        else
+            offset=$((tree_at + $4 - loader_at))
+            set_x0=$((0x10000000 | (offset & 3) << 29 | (offset >> 2) << 5)) # adr x0
+        fi
+        branch=$((0x14000000 | ((image_at - loader_at - 4) >> 2 & 0x3ffffff)))
+        VM+=(-device "loader,addr=$loader_at,data=$((branch << 32 | set_x0)),data-len=8"
+            -device "loader,addr=$loader_at,cpu-num=0")
+    fi
+    run_until_halt "$2" "$log"
+
+    printed=$(cat "$log")
+    if [ "$halt_reason" != "$5" ]; then
+        why="boot_failure_reason is ${halt_reason:-none within $TIMEOUT s} instead of $5"
+    elif [ $# -lt 6 ]; then
+        [ -z "$printed" ] || why="it has no console, and printed"
+    elif [ "$(wc -l <"$log")" != 1 ] || ! [[ $printed =~ ^stillpoint:\ $6$ ]]; then
+        why="not the one line: $6"
+    fi
+
+    took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
+    if [ -z "$why" ]; then
+        passed=$((passed + 1))
+        printf 'ok              %-24s %13s\n' "$name" "$took"
+    else
+        failed=$((failed + 1))
+        printf 'FAIL            %-24s %13s  %s\n' "$name" "$took" "$why"
+        sed 's/^/    /' "$log"
+    fi
+}
+
+both_of() {
+    local name=$1 x0=$2 reason=$3 line=$4
+    case_of "$name" "$elf" "$image" "$x0" "$reason" "$line"
+    case_of "$name-mute" "$mute_elf" "$mute_image" "$x0" "$reason"
+}
+
+size=$(stat -c %s "$good")
+doctor
+both_of no_tree null $bad_device_tree 'no device tree: x0 is 0 at entry'
+case_of misaligned "$elf" "$image" 4 $bad_device_tree \
+    'bad device tree: its address 0x44001004 is not a multiple of 8'
+doctor 0 0xd00dfeee
+both_of bad_magic 0 $bad_device_tree 'bad device tree: not a device tree: magic 0xd00dfeee'
+doctor 4 0
+case_of no_size "$elf" "$image" 0 $bad_device_tree 'bad device tree: impossible total size 0x0'
+doctor 4 $((2 * 1024 * 1024 + 1))
+case_of too_large "$elf" "$image" 0 $bad_device_tree \
+    'bad device tree: impossible total size 0x200001'
+# What a loader leaves that stopped in the middle: the header, and then nothing.
+doctor
+truncate -s 256 "$bad"
+truncate -s "$size" "$bad"
+both_of truncated 0 $bad_device_tree 'bad device tree: bad name of the property at 0x[0-9a-f]+'
+doctor 8 0x7fffffff
+case_of structure_elsewhere "$elf" "$image" 0 $bad_device_tree \
+    'bad device tree: the structure block is out of bounds'
+doctor 12 0xfffffff0
+case_of strings_elsewhere "$elf" "$image" 0 $bad_device_tree \
+    'bad device tree: the strings block is out of bounds'
+# A tree, but one that says nothing: a root without anything in it.
+: >"$bad"
+printf '%b' '\xd0\x0d\xfe\xed\0\0\0\x48\0\0\0\x38\0\0\0\x48\0\0\0\x28\0\0\0\x11' >>"$bad"
+printf '%b' '\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\x10' >>"$bad"
+printf '%b' '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' >>"$bad"
+printf '%b' '\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x09' >>"$bad"
+both_of no_memory 0 $no_memory 'no free memory of [0-9]+ bytes'
+
+# Not one line, but all that is known about the fault; here the reason counts.
+case_of nothing_there-mute "$mute_elf" "$mute_image" nowhere $panicked
+
+print_counts
+[ "$failed" = 0 ]

@@ -1,0 +1,181 @@
+//! The rules of the state table, held against the one that ships, and against
+//! tables that are wrong in one way each.
+
+use std::collections::BTreeSet;
+
+use stillpoint::hotplug::{ALIVE, Group, ONLINE, RELEASED, RunsOn, Side, Step, steps};
+
+use crate::fake::Fake;
+
+/// All that is wrong with `table`.
+fn violations<C>(table: &[Step<C>]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut names = BTreeSet::new();
+    for step in table {
+        let mut wrong = |what: &str| found.push(format!("{}: {what}", step.name));
+        if !names.insert(step.name) {
+            wrong("twice");
+        }
+        let group = match step.group {
+            Group::Prep => "prep",
+            Group::Sync => "sync",
+            Group::Init => "init",
+            Group::Sched => "sched",
+            Group::Enable => "enable",
+        };
+        if step.name.split_once(':').map(|(before, _)| before) != Some(group) {
+            wrong("not named after its group");
+        }
+        let sides = [&step.startup, &step.teardown];
+        for side in sides {
+            // A reason is words, not a placeholder.
+            if side.reason().is_some_and(|why| why.split(' ').count() < 3) {
+                wrong("lacks a side without a reason");
+            }
+        }
+        if sides.iter().all(|side| side.reason().is_some()) {
+            wrong("has no side at all");
+        }
+        if step.group == Group::Init && sides.iter().any(|side| side.may_fail()) {
+            wrong("may fail where nothing may");
+        }
+        if matches!(step.group, Group::Prep | Group::Sync) && step.teardown.may_fail() {
+            wrong("may refuse to be undone");
+        }
+        let runs_on = match step.group {
+            Group::Prep => RunsOn::Control,
+            Group::Sync => RunsOn::Both,
+            Group::Init | Group::Sched | Group::Enable => RunsOn::Ap,
+        };
+        if step.runs_on != runs_on {
+            wrong("runs on the wrong CPU");
+        }
+    }
+    found
+}
+
+#[test]
+fn the_steps_are_those_of_the_issue_in_their_order() {
+    let names: Vec<&str> = steps::<Fake>().iter().map(|step| step.name).collect();
+    assert_eq!(
+        names,
+        [
+            "prep:hardware",
+            "prep:percpu",
+            "prep:threads",
+            "sync:alive",
+            "init:cpu",
+            "init:irqchip",
+            "init:timer",
+            "init:stopper",
+            "init:online",
+            "sched:threads",
+            "sync:active",
+            "sched:active",
+        ]
+    );
+}
+
+#[test]
+fn the_table_keeps_its_rules() {
+    assert_eq!(violations(steps::<Fake>()), [""; 0]);
+}
+
+#[test]
+fn the_landmarks_are_where_they_say() {
+    let table = steps::<Fake>();
+    assert_eq!(table[ALIVE - 1].name, "sync:alive");
+    assert_eq!(table[RELEASED - 1].name, "init:online");
+    assert_eq!(table.len(), ONLINE);
+    // The AP's IRQ-masked half is the INIT group, all of it and nothing else;
+    // before it nothing runs on the AP alone.
+    for (index, step) in table.iter().enumerate() {
+        let masked = (ALIVE..RELEASED).contains(&index);
+        assert_eq!(step.group == Group::Init, masked, "{}", step.name);
+        assert!(
+            index >= ALIVE || step.runs_on != RunsOn::Ap,
+            "{}",
+            step.name
+        );
+    }
+}
+
+/// A step without fault.
+fn sound() -> Step<()> {
+    Step {
+        name: "init:sound",
+        group: Group::Init,
+        runs_on: RunsOn::Ap,
+        startup: Side::Infallible(|()| ()),
+        teardown: Side::Infallible(|()| ()),
+    }
+}
+
+#[test]
+fn a_table_that_is_wrong_is_found() {
+    assert_eq!(violations(&[sound()]), [""; 0]);
+    let fallible = || Side::Fallible(|()| Ok(()));
+    let prep = || Step {
+        name: "prep:sound",
+        group: Group::Prep,
+        runs_on: RunsOn::Control,
+        ..sound()
+    };
+    let broken = [
+        (
+            "may fail where nothing may",
+            Step {
+                startup: fallible(),
+                ..sound()
+            },
+        ),
+        (
+            "may fail where nothing may",
+            Step {
+                teardown: fallible(),
+                ..sound()
+            },
+        ),
+        (
+            "may refuse to be undone",
+            Step {
+                teardown: fallible(),
+                ..prep()
+            },
+        ),
+        (
+            "lacks a side without a reason",
+            Step {
+                teardown: Side::Nothing(""),
+                ..sound()
+            },
+        ),
+        (
+            "not named after its group",
+            Step {
+                name: "sync:sound",
+                ..sound()
+            },
+        ),
+        (
+            "runs on the wrong CPU",
+            Step {
+                runs_on: RunsOn::Ap,
+                ..prep()
+            },
+        ),
+        (
+            "has no side at all",
+            Step {
+                startup: Side::Nothing("there is nothing to do"),
+                teardown: Side::Nothing("there is nothing to undo"),
+                ..sound()
+            },
+        ),
+    ];
+    for (what, step) in broken {
+        let wanted = format!("{}: {what}", step.name);
+        assert_eq!(violations(&[step]), [wanted]);
+    }
+    assert_eq!(violations(&[sound(), sound()]), ["init:sound: twice"]);
+}

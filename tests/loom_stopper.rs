@@ -1,0 +1,295 @@
+//! Model of a stopper: the queue of its works (`stop_machine::WorkQueue`), and how
+//! its thread comes to rest and is roused (`sched::Rest`, `Resting`, `turn`), from
+//! the files that ship.
+//!
+//! The model brings what the scheduler's switch does: a thread that waits is off
+//! its CPU until somebody has put it on the run queue. The lock of that queue is a
+//! mutex of the model's.
+#![cfg(loom)]
+
+#[path = "support/loom_word.rs"]
+mod loom_word;
+
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use loom_word::Word;
+use stillpoint::sched::{Rest, Resting, Rouse, ThreadState, Turn, turn};
+use stillpoint::stop_machine::WorkQueue;
+use stillpoint::sync::{Exec, IrqFlags};
+
+/// No interrupts of its own: what an interrupt handler does, a thread of the model
+/// does, at every moment at which the handler could and some more.
+struct Cpu;
+
+impl Exec for Cpu {
+    fn irq_save() -> IrqFlags {
+        IrqFlags(0)
+    }
+    fn irq_restore(_: IrqFlags) {}
+    fn irq_enable() {}
+    fn irqs_enabled() -> bool {
+        true
+    }
+    fn preempt_disable() {}
+    fn preempt_enable_no_resched() {}
+    fn preempt_count() -> u32 {
+        0
+    }
+    fn preempt_point() {}
+    fn relax() {
+        thread::yield_now();
+    }
+}
+
+/// What a work is to the model.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Counts one up: its number.
+    Count(usize),
+    /// The still point of a take-down: disables the stopper, has it park.
+    Leave,
+}
+
+/// The works that a model counts.
+const WORKS: usize = 2;
+
+struct World {
+    works: WorkQueue<Task, Cpu>,
+    rest: Rest,
+    /// The lock of the run queue.
+    run_queue: Mutex<()>,
+    /// Told when the thread is put on the run queue.
+    enqueued: Condvar,
+    /// Written before each work is queued, read where it runs.
+    given: [Word; WORKS],
+    /// How often each work has run: the stopper's alone.
+    ran: [Word; WORKS],
+    /// Written before somebody asks the thread to park, read by it as it parks.
+    asked: Word,
+    /// Written by the thread once it is parked, and by whoever then unparks it.
+    parked: Word,
+}
+
+fn world(state: ThreadState) -> Arc<World> {
+    let world = World {
+        works: WorkQueue::new(WORKS),
+        rest: Rest::new(state),
+        run_queue: Mutex::new(()),
+        enqueued: Condvar::new(),
+        given: [Word::new(0), Word::new(0)],
+        ran: [Word::new(0), Word::new(0)],
+        asked: Word::new(0),
+        parked: Word::new(0),
+    };
+    world.works.set_enabled(state != ThreadState::Parked);
+    Arc::new(world)
+}
+
+impl Resting for World {
+    fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
+        let _queue = self.run_queue.lock().expect("never poisoned");
+        move_fn(&self.rest)
+    }
+
+    fn schedule(&self) {
+        let mut queue = self.run_queue.lock().expect("never poisoned");
+        self.rest.settle();
+        while matches!(
+            self.rest.state(),
+            ThreadState::Blocked | ThreadState::Parked
+        ) {
+            queue = self.enqueued.wait(queue).expect("never poisoned");
+        }
+        self.rest.set_state(ThreadState::Running);
+    }
+}
+
+impl World {
+    /// As `Scheduler::rouse` does.
+    fn rouse(&self, move_fn: impl FnOnce(&Rest) -> Rouse) {
+        self.under_lock(|rest| match move_fn(rest) {
+            Rouse::Nothing | Rouse::GoesOn => {}
+            Rouse::Enqueue => {
+                rest.set_state(ThreadState::Runnable);
+                self.enqueued.notify_one();
+            }
+        });
+    }
+
+    /// The stop SGI.
+    fn wake(&self) {
+        self.rouse(Rest::wake);
+    }
+
+    /// Any CPU queues a work; returns whether it was accepted.
+    fn queue(&self, task: Task) -> bool {
+        if let Task::Count(work) = task {
+            self.given[work].set(1);
+        }
+        let accepted = self.works.push(task);
+        if accepted {
+            self.wake();
+        }
+        accepted
+    }
+
+    fn ask_to_park(&self) {
+        self.asked.set(1);
+        self.rest.ask_to_park(|| self.wake());
+    }
+
+    fn unpark(&self) {
+        self.rest.unpark(|move_fn| self.rouse(move_fn));
+    }
+
+    /// One work, if there is any: what `StopperService` does.
+    fn run_one(&self) -> bool {
+        let Some(task) = self.works.pop() else {
+            return false;
+        };
+        match task {
+            Task::Count(work) => {
+                assert_eq!(self.given[work].get(), 1);
+                self.ran[work].set(self.ran[work].get() + 1);
+            }
+            Task::Leave => {
+                self.works.set_enabled(false);
+                self.ask_to_park();
+            }
+        }
+        true
+    }
+
+    fn ran(&self) -> u32 {
+        self.ran.iter().map(Word::get).sum()
+    }
+
+    /// The thread's loop (`serve` in `sched::kthread`), until `end_fn` says so
+    /// before it looks, or until it would park: then it has run what it had.
+    fn serve(&self, end_fn: impl Fn(&World) -> bool) -> bool {
+        while !end_fn(self) {
+            match turn(self, || self.works.has_work()) {
+                Turn::Park => {
+                    assert_eq!(self.asked.get(), 1);
+                    while self.run_one() {}
+                    return true;
+                }
+                Turn::Run => {
+                    self.run_one();
+                }
+                Turn::Again => {}
+            }
+        }
+        false
+    }
+}
+
+fn spawn(
+    world: &Arc<World>,
+    body: impl FnOnce(&World) -> bool + 'static,
+) -> thread::JoinHandle<bool> {
+    let world = Arc::clone(world);
+    thread::spawn(move || body(&world))
+}
+
+/// Two CPUs queue while the stopper goes to sleep: each work runs, once.
+#[test]
+fn works_from_two_cpus_all_run_once() {
+    loom::model(|| {
+        let world = world(ThreadState::Running);
+        let first = spawn(&world, |world| world.queue(Task::Count(0)));
+        let second = spawn(&world, |world| world.queue(Task::Count(1)));
+        // A lost wake-up is a deadlock here.
+        world.serve(|world| world.ran() == 2);
+        assert!(first.join().expect("accepts") && second.join().expect("accepts"));
+        assert_eq!((world.ran[0].get(), world.ran[1].get()), (1, 1));
+        assert!(!world.works.has_work());
+    });
+}
+
+/// The stopper is disabled and parked by one of its works while another CPU
+/// queues: what was accepted has run when it parks, what wasn't is refused.
+#[test]
+fn what_was_accepted_has_run_before_it_parks() {
+    loom::model(|| {
+        let world = world(ThreadState::Running);
+        let other = spawn(&world, |world| world.queue(Task::Count(0)));
+        assert!(world.queue(Task::Leave));
+        assert!(world.serve(|_| false), "it parks");
+        // Disabled, so nothing more can come: it stays as it is.
+        let accepted = other.join().expect("an answer");
+        assert_eq!(world.ran[0].get(), u32::from(accepted));
+        assert!(!world.works.has_work() && !world.works.is_enabled());
+    });
+}
+
+/// Asked to park while it goes to sleep, and nothing else comes: it parks.
+#[test]
+fn asked_to_park_it_does() {
+    loom::model(|| {
+        let world = world(ThreadState::Running);
+        let control = spawn(&world, |world| {
+            world.ask_to_park();
+            true
+        });
+        assert!(world.serve(|_| false), "it parks");
+        control.join().expect("a CPU of the model");
+    });
+}
+
+/// Parked, and called back by another CPU, which then queues a work. The CPU
+/// that comes back may be early: the thread is not parked yet then.
+#[test]
+fn it_comes_back_and_works_again() {
+    loom::model(|| {
+        let world = world(ThreadState::Running);
+        let control = spawn(&world, |world| {
+            world.ask_to_park();
+            world.parked.set(1);
+            world.unpark();
+            world.works.set_enabled(true);
+            world.queue(Task::Count(0))
+        });
+        let mut asked = false;
+        while world.ran() == 0 {
+            if world.serve(|world| world.ran() == 1) {
+                asked = true;
+                world.park();
+                // What the unparker did before is seen.
+                assert_eq!(world.parked.get(), 1);
+            }
+        }
+        assert!(control.join().expect("accepts"));
+        assert!(asked || !world.rest.should_park());
+        assert_eq!(world.ran[0].get(), 1);
+    });
+}
+
+/// A plain wake, as of a stale SGI, doesn't get a parked thread going, and takes
+/// nothing from the unpark that comes with it.
+#[test]
+fn a_wake_is_no_unpark() {
+    loom::model(|| {
+        let world = world(ThreadState::Running);
+        world.ask_to_park();
+        let stale = spawn(&world, |world| {
+            world.wake();
+            true
+        });
+        let control = spawn(&world, |world| {
+            world.parked.set(1);
+            world.unpark();
+            true
+        });
+        world.park();
+        assert_eq!(world.parked.get(), 1);
+        for other in [stale, control] {
+            other.join().expect("a CPU of the model");
+        }
+        assert_eq!(world.rest.state(), ThreadState::Running);
+    });
+}

@@ -1,0 +1,52 @@
+//! A device tree that was cut short, handed to the boot path itself: one clear
+//! line on the early console, and the CPU sleeps with the reason in memory.
+//!
+//! This kernel hands it over as a loader does: MMU and caches off, the address
+//! in x0, a jump to the first byte of the Image. tests/bad_boot.sh does the same
+//! to the shipped Image, from outside.
+//!
+//! SMP: 1
+//! HALTS: 15
+//! OUTPUT: ^restarting with a tree of [0-9]+ bytes, cut to 64$
+//! OUTPUT: ^stillpoint: bad device tree: the structure block is out of bounds$
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+mod restart {
+    use alloc::vec::Vec;
+
+    use stillpoint::arch::aarch64::boot;
+    use stillpoint::println;
+    use stillpoint::start::kernel;
+
+    /// Bytes that are left of the tree: its header, and a little more.
+    const LEFT: u32 = 64;
+
+    pub(super) fn main() {
+        let tree = kernel().device_tree;
+        println!(
+            "restarting with a tree of {} bytes, cut to {LEFT}",
+            tree.len()
+        );
+
+        // In whole words of 8 bytes, because boot wants them aligned so.
+        let bytes = tree.chunks_exact(8).take(LEFT as usize / 8);
+        let mut words: Vec<[u8; 8]> = bytes
+            .filter_map(|word| word.first_chunk().copied())
+            .collect();
+        words[0][4..].copy_from_slice(&LEFT.to_be_bytes());
+        let words: Vec<u64> = words.into_iter().map(u64::from_ne_bytes).collect();
+        let address = words.leak().as_ptr().expose_provenance();
+        // SAFETY: this is the only CPU, and the kernel's last act.
+        unsafe { boot::restart(address) }
+    }
+}
+
+#[cfg(target_os = "none")]
+stillpoint::entry!(restart::main);
+
+#[cfg(not(target_os = "none"))]
+fn main() {}

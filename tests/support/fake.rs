@@ -1,0 +1,318 @@
+//! A machine for host tests of code that is generic over the platform.
+//!
+//! One CPU. Each kernel thread is a host thread, and one of them at a time has
+//! the baton: a context switch hands it on, and returns when it comes back. So
+//! what runs is the real scheduler with real threads, and yet every step of it
+//! is repeatable. A fake machine belongs to the host thread that made it and to
+//! the threads that were started there. Its threads are never freed: nobody can
+//! return from the entry of a thread that doesn't exit, and where one has
+//! exited the kernel doesn't come back either.
+//!
+//! What no host test needs yet panics.
+
+use std::cell::Cell;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+
+use stillpoint::config::MASK_WORDS;
+use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
+use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost};
+use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
+use stillpoint::rcu::{GraceHost, GracePeriods};
+use stillpoint::sched::{Host, Scheduler};
+use stillpoint::stop_machine::{StopHost, StopMachine};
+use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::{Exec, IrqFlags, Wait};
+use stillpoint::time::{Frequency, Instant};
+use stillpoint::trace::Event;
+
+/// What a kernel keeps of a machine.
+struct Machine {
+    masks: CpuMasks,
+    sched: OnceLock<Scheduler<Fake>>,
+    /// The CPU's, whichever thread has the baton.
+    preempt_work: AtomicU32,
+}
+
+thread_local! {
+    static MACHINE: Cell<Option<&'static Machine>> = const { Cell::new(None) };
+    static PREEMPT_COUNT: Cell<u32> = const { Cell::new(0) };
+    static MASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn machine() -> &'static Machine {
+    MACHINE.get().expect("this thread has no fake machine")
+}
+
+/// The platform of the fake machine.
+#[derive(Debug)]
+pub(crate) struct Fake;
+
+impl Fake {
+    /// Gives the calling thread a machine whose one CPU is online and active.
+    #[allow(dead_code, reason = "a test of the table needs the type only")]
+    pub(crate) fn new_machine() {
+        let machine: &'static Machine = Box::leak(Box::new(Machine {
+            masks: CpuMasks::new(CpuMask::first_n(1)),
+            sched: OnceLock::new(),
+            preempt_work: AtomicU32::new(0),
+        }));
+        machine.masks.set_online(CpuId::BOOT);
+        machine.masks.set_active(CpuId::BOOT, true);
+        MACHINE.set(Some(machine));
+    }
+
+    /// A host thread that belongs to the machine of the calling one.
+    pub(crate) fn spawn(masked: bool, body: impl FnOnce() + Send + 'static) {
+        let machine = MACHINE.get();
+        let start = move || {
+            MACHINE.set(machine);
+            MASKED.set(masked);
+            body();
+        };
+        // Small stacks: there are many, and they are never freed.
+        std::thread::Builder::new()
+            .stack_size(256 * 1024)
+            .spawn(start)
+            .expect("a host thread");
+    }
+}
+
+/// Whose turn it is: the baton of one thread.
+#[derive(Clone, Default)]
+pub(crate) struct Baton(Arc<(Mutex<bool>, Condvar)>);
+
+impl Baton {
+    fn give(&self) {
+        *self.0.0.lock().expect("no panic under it") = true;
+        self.0.1.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut mine = self.0.0.lock().expect("no panic under it");
+        while !*mine {
+            mine = self.0.1.wait(mine).expect("no panic under it");
+        }
+        *mine = false;
+    }
+}
+
+impl Exec for Fake {
+    fn irq_save() -> IrqFlags {
+        IrqFlags(u64::from(MASKED.replace(true)))
+    }
+
+    fn irq_restore(flags: IrqFlags) {
+        MASKED.set(flags.0 != 0);
+    }
+
+    fn irq_enable() {
+        MASKED.set(false);
+    }
+
+    fn irqs_enabled() -> bool {
+        !MASKED.get()
+    }
+
+    fn preempt_disable() {
+        PREEMPT_COUNT.set(PREEMPT_COUNT.get() + 1);
+    }
+
+    fn preempt_enable_no_resched() {
+        PREEMPT_COUNT.set(PREEMPT_COUNT.get() - 1);
+    }
+
+    fn preempt_count() -> u32 {
+        PREEMPT_COUNT.get()
+    }
+
+    fn preempt_point() {
+        if let Some(sched) = machine().sched.get() {
+            sched.preempt_point();
+        }
+    }
+
+    fn relax() {
+        std::thread::yield_now();
+    }
+}
+
+impl Wait for Fake {
+    fn sleep() {
+        unreachable!("nobody else wakes the only CPU")
+    }
+
+    fn take_wake() {
+        unreachable!("the fake machine has no interrupts")
+    }
+
+    fn send_wake(_: &[u64; MASK_WORDS]) {
+        unreachable!("the fake machine has one CPU")
+    }
+}
+
+impl Platform for Fake {
+    type Context = Baton;
+
+    fn new_context(
+        _: &str,
+        entry: extern "C" fn(usize) -> !,
+        arg: usize,
+    ) -> Result<Baton, OutOfStacks> {
+        let baton = Baton::default();
+        let mine = baton.clone();
+        Fake::spawn(true, move || {
+            mine.wait();
+            entry(arg)
+        });
+        Ok(baton)
+    }
+
+    unsafe fn switch(from: &Baton, to: &Baton) {
+        assert!(MASKED.get(), "a switch with IRQs on");
+        // Copies: once the other one runs, the thread that we leave may be freed.
+        let (mine, next) = (from.clone(), to.clone());
+        next.give();
+        mine.wait();
+    }
+
+    fn this_cpu() -> CpuId {
+        CpuId::BOOT
+    }
+
+    fn now() -> Instant {
+        Instant(0)
+    }
+
+    fn frequency() -> Frequency {
+        unreachable!("the fake machine has no time")
+    }
+
+    fn arm_timer(_: Option<Instant>) {
+        unreachable!("the fake machine has no time")
+    }
+
+    fn send_sgi(_: Sgi, _: &CpuMask) {
+        unreachable!("the fake machine has one CPU")
+    }
+
+    fn set_preempt_work(work: PreemptWork, pending: bool) {
+        let bits = &machine().preempt_work;
+        let others = bits.load(Ordering::Relaxed) & !(work as u32);
+        let bit = if pending { work as u32 } else { 0 };
+        bits.store(others | bit, Ordering::Relaxed);
+    }
+
+    fn has_preempt_work(work: PreemptWork) -> bool {
+        machine().preempt_work.load(Ordering::Relaxed) & work as u32 != 0
+    }
+
+    fn masks() -> &'static CpuMasks {
+        &machine().masks
+    }
+
+    fn set_priority_mask_closed(_: bool) {
+        unreachable!("the fake machine has no interrupts")
+    }
+}
+
+impl Host for Fake {
+    fn sched() -> &'static Scheduler<Fake> {
+        machine().sched.get_or_init(|| Scheduler::new(1))
+    }
+
+    fn trace(_: Event) {}
+}
+
+impl GraceHost for Fake {
+    fn grace_periods() -> &'static GracePeriods<Fake> {
+        unreachable!("no grace period on one CPU")
+    }
+}
+
+impl StopHost for Fake {
+    fn stop_machine() -> &'static StopMachine<Fake> {
+        unreachable!("nobody stops the fake machine")
+    }
+
+    fn stop_is_late(_: &CpuMask) {
+        unreachable!("nobody stops the fake machine")
+    }
+}
+
+impl HotplugHost for Fake {
+    fn hotplug() -> &'static Hotplug<Fake> {
+        unreachable!("the table's callbacks are not run")
+    }
+
+    fn prepare_boot_record(_: CpuId) -> Result<(), OutOfStacks> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn prepare_area(_: CpuId) -> Result<(), OutOfStacks> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn idle_context(_: CpuId) -> Baton {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn handshake_word(_: CpuId) -> &'static AtomicU32 {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn refusal(_: CpuId) -> Option<ApRefusal> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn is_held(_: CpuId) -> bool {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn set_held(_: CpuId, _: bool) {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn cpu_on(_: CpuId) -> Result<(), PsciError> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn can_turn_off(_: CpuId) -> Result<(), PsciError> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn power_state(_: CpuId) -> Result<PowerState, PsciError> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn cpu_off(_: CpuId) -> ! {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn disable_cpu_interface(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn synchronize_context() {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn init_cpu(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn irqchip_startup(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn irqchip_teardown(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn timer_startup(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn timer_teardown(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+}
