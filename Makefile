@@ -29,6 +29,8 @@ TEST ?=
 CASE ?=
 ## for loom: preemptions per execution, the depth of the search
 LOOM_MAX_PREEMPTIONS ?= 2
+## for nightly: how long the fuzzer runs
+FUZZ_SECONDS ?= 60
 ## `1`: a test that is skipped fails the check, as in CI
 REQUIRE_ALL ?=
 ## `1`: show what the stages of check print
@@ -39,7 +41,7 @@ V ?=
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
 export SMP MEM CPU VIRT ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
-export LOOM_MAX_PREEMPTIONS REQUIRE_ALL V
+export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS REQUIRE_ALL V
 
 # They would replace the link flags of .cargo/config.toml without a word.
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
@@ -54,8 +56,8 @@ SIZES = $(if $(filter file,$(origin SMP)),1 2 4 20,$(SMP))
 BENCH_SIZES = $(if $(filter file,$(origin SMP)),,$(SMP))
 
 .NOTPARALLEL:
-.PHONY: help setup build run debug check test-host test-qemu bench loom fmt lint doc \
-	size objdump dtb clean
+.PHONY: help setup build run debug check test-host test-qemu bench loom mutants nightly \
+	fmt lint doc size objdump dtb clean
 
 help: ## print this
 	@echo 'Usage: make TARGET [VARIABLE=value ...]'
@@ -93,6 +95,12 @@ bench: ## figures beside Linux's, at all sizes (SMP=4, ICOUNT=1: one)
 
 loom: ## model-check the protocols (TEST=name)
 	@tests/stages.sh loom
+
+mutants: ## plant each listed mistake in the protocols: a model must find it
+	@tests/mutants.sh $(if $(TEST),'$(TEST)')
+
+nightly: ## what is too long for check: fuzzer, Miri, deeper models, more machines
+	@tests/nightly.sh
 
 fmt: ## check the formatting
 	@tests/stages.sh fmt

@@ -67,6 +67,7 @@ impl Pending {
 
     /// A grace period begins, in which all of `cpus` have to report. Only when the
     /// one before is over.
+    #[inline]
     pub fn begin(&self, cpus: &CpuMask) {
         // Relaxed: the store of the bits orders it.
         self.left.store(cpus.count(), Ordering::Relaxed);
@@ -75,6 +76,7 @@ impl Pending {
 
     /// `cpu` is quiescent; returns whether it was the last that had to be. A
     /// second report, or one that nobody waits for, is none (R1).
+    #[inline]
     #[must_use]
     pub fn report(&self, cpu: CpuId) -> bool {
         self.cpus.clear(cpu.index(), Ordering::Acquire)

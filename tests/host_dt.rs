@@ -1,11 +1,20 @@
 //! Device trees on the host: QEMU's own, one of ours, broken ones.
 //!
-//! Trees are kept as sources in `dts/` and compiled here, so `dtc` is needed.
+//! Trees are kept as sources in `dts/` and compiled here, and QEMU is asked for
+//! its own, so `dtc` and `qemu-system-aarch64` are needed.
 #![allow(clippy::unwrap_used)] // A test's panic is its verdict.
 
 #[path = "host_dt/blobs.rs"]
 mod blobs;
 #[path = "host_dt/broken.rs"]
 mod broken;
+#[path = "support/dt_view.rs"]
+mod dt_view;
+#[path = "host_dt/mutants.rs"]
+mod mutants;
+#[path = "host_dt/mutate.rs"]
+mod mutate;
 #[path = "host_dt/trees.rs"]
 mod trees;
+#[path = "support/xorshift.rs"]
+mod xorshift;

@@ -143,7 +143,7 @@ impl World {
     }
 
     fn unpark(&self) {
-        self.rest.unpark(|move_fn| self.rouse(move_fn));
+        self.rest.unpark(|| self.rouse(Rest::end_park));
     }
 
     /// One work, if there is any: what `StopperService` does.

@@ -129,6 +129,13 @@ impl<P: HotplugHost> Hotplug<P> {
         let context = StepContext { cpu };
         P::sched().park(self.thread(cpu));
         let stop = <P as StopHost>::stop_machine();
+        // The still point takes the INIT steps back, and no others: a walk that
+        // could not be undone before may not end there.
+        let up = self.state(cpu).state();
+        assert!(
+            up == RELEASED,
+            "BUG: {cpu:?} is taken down with {up} steps up"
+        );
         let stopped = {
             let still = stop.lock();
             P::masks().set_dying(cpu, true);
@@ -235,7 +242,7 @@ impl<P: HotplugHost> Hotplug<P> {
             // Never arrived, and found so before: unknown, quarantined.
             SyncState::Cancelled if self.state_is_unknown(cpu) => {}
             // DEAD, if it has come and gone since: then OFF is still to be seen.
-            SyncState::Cancelled | SyncState::Dead => self.wait_dead(cpu),
+            SyncState::Cancelled | SyncState::Dead => self.wait_gone(cpu),
             SyncState::Alive => {
                 let point = &self.cpus.get(cpu).arrival;
                 point.publish::<P>(CpuMask::of(cpu).bits(), || {
@@ -246,6 +253,26 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             state => panic!("BUG: {cpu:?} is {} before sync:alive", state.name()),
         }
+    }
+
+    /// As [`Hotplug::wait_dead`] for a CPU that was given up on its way here: it may
+    /// also have refused itself, which leaves a reason and no DEAD. Then firmware's
+    /// OFF is enough, and the word is control's to write.
+    fn wait_gone(&self, cpu: CpuId) {
+        let limit = self.deadline(DIE);
+        let handshake = self.handshake(cpu);
+        while handshake.state() != SyncState::Dead && P::now() < limit {
+            if P::refusal(cpu).is_some() && self.wait_off(cpu) {
+                // Refused it has not touched the word: nobody else moves it now.
+                if handshake.failed(SyncState::Cancelled).is_ok() {
+                    return;
+                }
+            }
+            self.wait_event(limit.min(self.deadline(LOOK)), || {
+                handshake.state() == SyncState::Dead
+            });
+        }
+        self.wait_dead(cpu);
     }
 
     /// Whether the operation has already found that `cpu` never arrived.
@@ -264,7 +291,7 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             if let Some(reason) = P::refusal(cpu)
                 && self.wait_off(cpu)
-                && handshake.failed().is_ok()
+                && handshake.failed(SyncState::Kicked).is_ok()
             {
                 return Err(StepError::Refused(reason));
             }

@@ -15,7 +15,7 @@
 //!    │ └────── leave (a) ────────────────────────┘                     │
 //!    └──────── dead (a), from idle ────────────────────────────────────┘
 //! ```
-//! (c): control, (a): the AP. `failed` (c) also takes KICKED to DEAD: an AP that
+//! (c): control, (a): the AP. `failed` (c) also takes KICKED or CANCELLED to DEAD: an AP that
 //! refused itself says why in its boot record and leaves; control sees it OFF.
 //!
 //! # Memory ordering
@@ -143,12 +143,13 @@ impl Handshake<'_> {
         self.step(SyncState::Kicked, SyncState::Cancelled)
     }
 
-    /// Control, when the AP refused itself and firmware says OFF: KICKED → DEAD.
+    /// Control, when the AP refused itself and firmware says OFF: `from` (KICKED, or
+    /// CANCELLED if it had been given up) → DEAD.
     ///
     /// # Errors
     /// The state it is in instead.
-    pub fn failed(self) -> Result<(), SyncState> {
-        self.step(SyncState::Kicked, SyncState::Dead)
+    pub fn failed(self, from: SyncState) -> Result<(), SyncState> {
+        self.step(from, SyncState::Dead)
     }
 
     /// Control's verdict "go on": ALIVE → SHOULD_ONLINE.

@@ -17,8 +17,8 @@
 //!   was stored before the wake, or the wake finds it Blocking or Blocked.
 //! - N2: it parks only if the request still stands under the lock: an unpark that
 //!   came earlier found it Running and did nothing.
-//! - N3: a wake does nothing to a parking or parked thread, an unpark nothing to a
-//!   waiting one (S3).
+//! - N3: a wake does nothing to a parking or parked thread (which would look at the
+//!   request again and park once more), an unpark nothing to a waiting one (S3).
 //! - N4: a thread that is to park looks for that first and last: it parks with
 //!   nothing in between but its service's `park`.
 //!
@@ -70,17 +70,20 @@ impl Rest {
     }
 
     /// The state.
+    #[inline]
     pub fn state(&self) -> ThreadState {
         ThreadState::from_word(self.state.load(Ordering::Relaxed))
     }
 
     /// The run queue's own moves. Under the lock.
+    #[inline]
     pub fn set_state(&self, state: ThreadState) {
         self.state.store(state as u32, Ordering::Relaxed);
     }
 
     /// The thread gives its CPU away: what it was about to do, it does. Under the
     /// lock.
+    #[inline]
     pub fn settle(&self) {
         match self.state() {
             ThreadState::Blocking => self.set_state(ThreadState::Blocked),
@@ -90,29 +93,40 @@ impl Rest {
     }
 
     /// Somebody wakes the thread. Under the lock.
+    #[inline]
     pub fn wake(&self) -> Rouse {
         self.rouse(ThreadState::Blocking, ThreadState::Blocked)
     }
 
     /// Whether the thread has been asked to park.
+    #[inline]
     pub fn should_park(&self) -> bool {
         self.park.load(Ordering::Acquire)
     }
 
     /// Asks the thread to park. `wake_fn` takes the lock and wakes it, in case it
     /// waits.
+    #[inline]
     pub fn ask_to_park(&self, wake_fn: impl FnOnce()) {
         self.park.store(true, Ordering::Release);
         wake_fn();
     }
 
-    /// Takes the request back. `rouse_fn` takes the lock and does what the closure
-    /// that it is given says.
-    pub fn unpark(&self, rouse_fn: impl FnOnce(fn(&Rest) -> Rouse)) {
+    /// Takes the request back. `rouse_fn` takes the lock and makes the move
+    /// [`Rest::end_park`].
+    #[inline]
+    pub fn unpark(&self, rouse_fn: impl FnOnce()) {
         self.park.store(false, Ordering::Release);
-        rouse_fn(|rest| rest.rouse(ThreadState::Parking, ThreadState::Parked));
+        rouse_fn();
     }
 
+    /// Somebody unparks the thread. Under the lock.
+    #[inline]
+    pub fn end_park(&self) -> Rouse {
+        self.rouse(ThreadState::Parking, ThreadState::Parked)
+    }
+
+    #[inline]
     fn rouse(&self, going: ThreadState, gone: ThreadState) -> Rouse {
         let state = self.state();
         if state == going {

@@ -262,8 +262,8 @@ impl<P: Host> Scheduler<P> {
     /// Lets a parked thread go on (S3); also one that was only asked to park.
     pub fn unpark(&self, thread: &Arc<Thread<P>>) {
         thread.stopped.reset();
-        thread.rest.unpark(|move_fn| {
-            self.rouse(thread, move_fn);
+        thread.rest.unpark(|| {
+            self.rouse(thread, Rest::end_park);
         });
     }
 
@@ -283,7 +283,7 @@ impl<P: Host> Scheduler<P> {
         thread.stopped.wait();
     }
 
-    fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: fn(&Rest) -> Rouse) -> bool {
+    fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {
         let cpu = thread.cpu();
         let here = PreemptGuard::<P>::new();
         let kick = {

@@ -48,6 +48,7 @@ pub enum ThreadState {
 }
 
 impl ThreadState {
+    #[inline]
     pub(super) fn from_word(word: u32) -> ThreadState {
         const STATES: [ThreadState; 7] = [
             ThreadState::Runnable,

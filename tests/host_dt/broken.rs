@@ -6,81 +6,11 @@ use crate::blobs::{
     LAST_COMPATIBLE, RESERVED_AT, STRINGS_AT, STRINGS_SIZE, STRUCT_AT, STRUCT_SIZE, TOTAL, TREES,
     VERSION, assemble, blob, checked, index, length, set_word, tokens, word,
 };
+use crate::dt_view::examine;
 
 /// What [`check`] says of a blob with these tokens and the property name "x".
 fn verdict(short: &str) -> Result<usize, DtError> {
     checked(&assemble(&tokens(short), b"x\0")).map(|copy| copy.len())
-}
-
-/// Calls every method and uses up every iterator.
-fn exercise(tree: &DeviceTree<'_>) {
-    let _ = (tree.bootargs(), tree.model(), tree.console(), tree.psci());
-    let _ = (tree.gic(), tree.timer());
-    let _ = (tree.memory().count(), tree.reserved().count());
-    let _ = tree.cpus().count();
-}
-
-#[test]
-fn every_truncation_is_an_error() {
-    for name in TREES {
-        let whole = blob(name);
-        for size in 0..whole.len() {
-            assert!(checked(&whole[..size]).is_err(), "{name} cut to {size}");
-            if size >= 8 {
-                let mut cut = whole[..size].to_vec();
-                set_word(&mut cut, TOTAL, length(&whole[..size]));
-                assert!(checked(&cut).is_err(), "{name} said to have {size}");
-            }
-        }
-    }
-}
-
-#[test]
-fn no_mutant_panics() {
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move |limit: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        usize::try_from(seed % u64::try_from(limit).unwrap()).unwrap()
-    };
-    const WORDS: [u32; 12] = [0, 1, 2, 3, 4, 5, 9, 16, 0x7fff_ffff, 0x8000_0000, !3, !0];
-    let mut survivors = 0;
-    for name in TREES {
-        let original = blob(name);
-        let compact = checked(&original).unwrap();
-        for round in 0..4000 {
-            let mut mutant = if round % 2 == 0 {
-                original.clone()
-            } else {
-                compact.clone()
-            };
-            for _ in 0..=random(6) {
-                // The header is small: hit it often enough.
-                let end = if random(8) == 0 { 56 } else { mutant.len() };
-                let at = random(end);
-                match random(3) {
-                    0 => mutant[at] ^= 1 << random(8),
-                    1 => set_word(&mut mutant, at / 4 * 4 % (end - 4), WORDS[random(12)]),
-                    _ => mutant[at] = 0,
-                }
-            }
-            if let Ok(copy) = checked(&mutant) {
-                let tree = DeviceTree::new(&copy).expect("what `check` wrote is good");
-                exercise(&tree);
-                assert_eq!(
-                    checked(&copy).as_ref(),
-                    Ok(&copy),
-                    "a copy's copy is itself"
-                );
-                survivors += 1;
-            }
-            if let Ok(tree) = DeviceTree::new(&mutant) {
-                exercise(&tree);
-            }
-        }
-    }
-    assert!(survivors > 1000, "mutants are too broken to test the view");
 }
 
 /// The blob with NOPs before every token.
@@ -296,8 +226,7 @@ fn depth_is_bounded() {
         let inner = depth - 1;
         format!("{{ {} {} }} .", "{a ".repeat(inner), "} ".repeat(inner))
     };
-    let copy = checked(&assemble(&tokens(&nested(MAX_DEPTH)), b"")).unwrap();
-    exercise(&DeviceTree::new(&copy).unwrap());
+    examine(&assemble(&tokens(&nested(MAX_DEPTH)), b"")).unwrap();
     let offset = 56 + 8 * MAX_DEPTH;
     let too_deep = Err(DtError::TooDeep { offset });
     assert_eq!(verdict(&nested(MAX_DEPTH + 1)), too_deep);

@@ -31,7 +31,9 @@ impl<P: Host> Waiters<P> {
         self.list.is_empty()
     }
 
-    /// Adds `me` behind the others, if it is not among them.
+    /// Adds `me` behind the others, if it is not among them. It is in no other
+    /// list: a thread waits for one thing at a time, and leaves the list when its
+    /// wait ends.
     pub(super) fn add(&mut self, me: &Arc<Thread<P>>) {
         if !me.wait_link.is_linked() {
             self.list.push_back(Arc::clone(me));

@@ -1,0 +1,115 @@
+//! Everything that is asked of a device tree, with what has to be true of every
+//! answer, whatever the blob was. For the host tests and the fuzzer.
+
+use stillpoint::dt::{ConsoleDesc, DeviceTree, DtError, GicDesc, InterruptSpec, PhysRange, check};
+use stillpoint::platform::Irq;
+
+/// Gives `blob` to [`check`], and what comes of it to every method of the view;
+/// returns the copy if `blob` is a tree.
+///
+/// `blob` and the copy each fill an allocation of their own, exactly: a read
+/// behind the end is out of the allocation, which safe code answers with a
+/// panic and AddressSanitizer (under the fuzzer) with a report.
+pub(crate) fn examine(blob: &[u8]) -> Result<Box<[u8]>, DtError> {
+    const CANARY: u8 = 0xa5;
+    let blob: Box<[u8]> = blob.into();
+    if let Ok(tree) = DeviceTree::new(&blob) {
+        read_all(&tree, &blob);
+    }
+    // A compact copy is never longer than the blob, but for the header's last
+    // field, which version 16 hasn't.
+    let untouched = vec![CANARY; blob.len() + 4].into_boxed_slice();
+    let mut room = untouched.clone();
+    let written = match check(&blob, &mut room) {
+        Ok(size) => size,
+        Err(error) => {
+            let too_small = matches!(error, DtError::OutputTooSmall { .. });
+            assert!(!too_small, "a copy that grew: {error}");
+            assert!(*room == *untouched, "changed its output and said {error}");
+            // The messages are formatted by what reports them.
+            assert!(!error.to_string().is_empty());
+            return Err(error);
+        }
+    };
+    let (copy, rest) = room.split_at(written);
+    assert!(
+        *rest == untouched[written..],
+        "wrote more than the {written} bytes it says"
+    );
+    let copy: Box<[u8]> = copy.into();
+    let tree = DeviceTree::new(&copy).expect("what `check` wrote is good");
+    read_all(&tree, &copy);
+    let mut again = vec![0; copy.len()];
+    assert_eq!(check(&copy, &mut again), Ok(copy.len()));
+    assert!(*again == *copy, "a copy's copy is itself");
+    Ok(copy)
+}
+
+/// Calls every method of `tree`, a view of `copy`, and uses up every iterator.
+fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
+    for text in [tree.bootargs(), tree.model()].into_iter().flatten() {
+        let (inside, text) = (copy.as_ptr_range(), text.as_bytes().as_ptr_range());
+        assert!(inside.start <= text.start && text.end <= inside.end);
+    }
+    if let Ok(Some(ConsoleDesc {
+        registers,
+        interrupt,
+        ..
+    })) = tree.console()
+    {
+        holds_bytes(registers);
+        interrupt.ok().map(sane_line);
+    }
+    let _ = tree.psci();
+    match tree.gic() {
+        Ok(GicDesc::V3 {
+            distributor,
+            redistributors,
+            ..
+        }) => {
+            holds_bytes(distributor);
+            assert!(!redistributors.as_slice().is_empty());
+            redistributors
+                .as_slice()
+                .iter()
+                .copied()
+                .for_each(holds_bytes);
+        }
+        Ok(GicDesc::V2 {
+            distributor,
+            cpu_interface,
+        }) => {
+            holds_bytes(distributor);
+            holds_bytes(cpu_interface);
+        }
+        Err(_) => {}
+    }
+    if let Ok(timer) = tree.timer() {
+        assert!((16..32).contains(&timer.virtual_ppi), "{timer:?}");
+    }
+    bounded(tree.memory(), copy).flatten().for_each(holds_bytes);
+    bounded(tree.reserved(), copy)
+        .flatten()
+        .for_each(holds_bytes);
+    bounded(tree.cpus(), copy).for_each(drop);
+}
+
+/// The items of an iterator over `copy`. Each takes at least a byte of it.
+fn bounded<T>(items: impl Iterator<Item = T>, copy: &[u8]) -> impl Iterator<Item = T> {
+    items.enumerate().map(|(count, item)| {
+        assert!(count < copy.len(), "more items than bytes");
+        item
+    })
+}
+
+fn holds_bytes(range: PhysRange) {
+    assert!(range.size() != 0 && range.start() < range.end(), "{range}");
+}
+
+fn sane_line(line: InterruptSpec) {
+    match line.irq {
+        Irq::Ppi(intid) => assert!((16..32).contains(&intid), "{line:?}"),
+        Irq::Spi(intid) => assert!((32..1020).contains(&intid), "{line:?}"),
+        Irq::Sgi(_) => panic!("a device that raises {line:?}"),
+    }
+}
