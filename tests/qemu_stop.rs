@@ -43,7 +43,7 @@ mod kernel_test {
 
     use crate::ktap::Ktap;
     use crate::loops::Loops;
-    use crate::machine::{last_cpu, spin_for, spin_until};
+    use crate::machine::{eventually, last_cpu, spin_for, spin_until};
 
     /// How long fn gives the other CPUs to do what they must not.
     const A_WHILE: Duration = Duration::from_millis(10);
@@ -215,15 +215,20 @@ mod kernel_test {
     fn two_callers(ktap: &mut Ktap) {
         const EACH: u32 = 30;
         let total = Arc::new(AtomicU32::new(0));
+        let ready = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = [CpuId::BOOT, last_cpu()]
             .into_iter()
             .filter_map(|cpu| {
                 let total = Arc::clone(&total);
+                let ready = Arc::clone(&ready);
                 let body = move || {
+                    ready.fetch_add(1, Ordering::Relaxed);
+                    let both = eventually(|| ready.load(Ordering::Relaxed) == 2);
+                    assert!(both, "a caller doesn't start");
                     // Two accesses, which only the still point holds together.
                     let step = || {
                         let value = total.load(Ordering::Relaxed);
-                        spin_for(Duration::from_micros(50));
+                        spin_for(Duration::from_millis(1));
                         total.store(value + 1, Ordering::Relaxed);
                         value
                     };

@@ -70,8 +70,9 @@ impl Loops {
     pub(crate) fn end(self) -> bool {
         let ran = self.all_move_on();
         self.shared.end.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join();
+        // One that is lost would be waited for in vain.
+        if ran {
+            self.threads.into_iter().for_each(JoinHandle::join);
         }
         ran
     }
