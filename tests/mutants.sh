@@ -11,7 +11,8 @@ unset CARGO_ENCODED_RUSTFLAGS
 only=${1:-}
 
 list=tests/mutants.list
-work=$PWD/${CARGO_TARGET_DIR:-target}/mutants
+work=${CARGO_TARGET_DIR:-target}/mutants
+case $work in /*) ;; *) work=$PWD/$work ;; esac
 tree=$work/tree
 rm -rf "$tree"
 mkdir -p "$tree"

@@ -58,7 +58,7 @@ fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
     })) = tree.console()
     {
         holds_bytes(registers);
-        interrupt.ok().map(sane_line);
+        interrupt.into_iter().for_each(sane_line);
     }
     let _ = tree.psci();
     match tree.gic() {
