@@ -1,4 +1,9 @@
 //! Sleeping with a limit: a CPU's queue of threads that wake at an instant.
+//!
+//! Most limits are never reached, and to program a timer is dear, under a hypervisor
+//! above all. So the timer is only ever moved to an earlier instant: one that was
+//! cancelled, or that something later has replaced, still interrupts, finds nothing
+//! due, and arms for what is first then.
 
 #![forbid(unsafe_code)]
 
@@ -19,14 +24,27 @@ struct Inner<P: Host> {
     sleepers: TimerQueue<Arc<Thread<P>>>,
     /// An interrupt that somebody wants for its own sake.
     alarm: Instant,
+    /// What the timer itself is set to: never later than what is due first.
+    armed: Instant,
 }
 
 impl<P: Host> Inner<P> {
-    /// Arms the timer for what is due first.
-    fn arm(&self) {
+    fn first(&self) -> Instant {
         let first = self.sleepers.next().unwrap_or(Instant::FOREVER);
-        let at = first.min(self.alarm);
-        P::arm_timer((at != Instant::FOREVER).then_some(at));
+        first.min(self.alarm)
+    }
+
+    /// Moves the timer to what is due first, if that is earlier than it is.
+    fn bring_forward(&mut self) {
+        if self.first() < self.armed {
+            self.arm();
+        }
+    }
+
+    /// Arms the timer for what is due first, whatever it was set to.
+    fn arm(&mut self) {
+        self.armed = self.first();
+        P::arm_timer((self.armed != Instant::FOREVER).then_some(self.armed));
     }
 }
 
@@ -36,6 +54,7 @@ impl<P: Host> Timers<P> {
             inner: SpinLock::new(Inner {
                 sleepers: TimerQueue::new(),
                 alarm: Instant::FOREVER,
+                armed: Instant::FOREVER,
             }),
         }
     }
@@ -43,7 +62,7 @@ impl<P: Host> Timers<P> {
     fn add(&self, at: Instant, thread: &Arc<Thread<P>>) -> TimerKey {
         let mut inner = self.inner.lock_irqsave();
         let key = inner.sleepers.insert(at, Arc::clone(thread));
-        inner.arm();
+        inner.bring_forward();
         key
     }
 
@@ -51,13 +70,12 @@ impl<P: Host> Timers<P> {
         let mut inner = self.inner.lock_irqsave();
         // Already expired is as good as cancelled: the thread is awake.
         drop(inner.sleepers.remove(key));
-        inner.arm();
     }
 
     fn set_alarm(&self, at: Instant) {
         let mut inner = self.inner.lock_irqsave();
         inner.alarm = at;
-        inner.arm();
+        inner.bring_forward();
     }
 
     /// Takes out a thread that is due; if none is, arms the timer for what is
@@ -73,6 +91,10 @@ impl<P: Host> Timers<P> {
             inner.arm();
         }
         due
+    }
+
+    fn timer_was_reset(&self) {
+        self.inner.lock_irqsave().arm();
     }
 }
 
@@ -112,6 +134,14 @@ impl<P: Host> Scheduler<P> {
             self.about_to_block(&me);
             self.schedule_until(&me, at);
         }
+    }
+
+    /// The timer of `cpu` has lost its setting: sets it anew (`init:timer`).
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked.
+    pub fn timer_was_reset(&self, cpu: CpuId) {
+        self.timers.get(cpu).timer_was_reset();
     }
 
     /// The timer interrupt of this CPU: wakes what is due and arms the timer

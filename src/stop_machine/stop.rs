@@ -299,9 +299,14 @@ impl<P: StopHost> Job<'_, P> {
 
     fn ack(&self, state: MultiStopState) {
         if let Acked::Last(next) = self.stop.ack(state) {
+            // RUN concerns those alone who run: the others sleep on until EXIT.
+            let waiting = match next {
+                MultiStopState::Run => &self.runners,
+                _ => &self.participants,
+            };
             self.machine
                 .point
-                .publish::<P>(self.participants.bits(), || self.stop.publish(next));
+                .publish::<P>(waiting.bits(), || self.stop.publish(next));
         }
     }
 
