@@ -421,7 +421,7 @@ mod kernel_test {
             one_each,
         );
         let stop = &kernel().stop_machine;
-        stop.set_spins(u32::MAX);
+        stop.set_spins(Some(u32::MAX));
         // The last to leave a stop may wake the caller, who slept, when the caller
         // has seen by itself that it is over: that write can come late. A stop in
         // which nobody sleeps needs that CPU too, and so is after it.
@@ -430,7 +430,7 @@ mod kernel_test {
         let awake = writes_of(Sgi::Wake);
         ktap.equal("with nobody asleep no wake SGI is sent", awake, 0);
         // fn takes its time, so the others are asleep when it ends.
-        stop.set_spins(0);
+        stop.set_spins(Some(0));
         let name = "a CPU that sleeps in a stop is woken";
         if cpus() > 1 {
             let before = kernel().sgi_writes(Sgi::Wake.number());
@@ -442,7 +442,7 @@ mod kernel_test {
         } else {
             ktap.inapplicable(name, ONE_CPU);
         }
-        stop.set_spins(StopMachine::<Hw>::DEFAULT_SPINS);
+        stop.set_spins(None);
     }
 
     /// How many affinity groups the online CPUs other than this one are in.

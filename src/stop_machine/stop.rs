@@ -11,7 +11,7 @@ use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{
     Acked, CpuStopTimes, MultiStop, MultiStopState, StopReport, Stopper, Work,
 };
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
 use crate::trace::Event;
@@ -19,9 +19,14 @@ use crate::trace::Event;
 /// How long the CPUs may take to arrive before those missing are named.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Turns that a CPU spins before it sleeps in a wait of a stop. Measured by
-/// `make bench`; a test may set another.
-const SPINS: u32 = 50;
+/// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
+/// turn costs a virtual CPU a microsecond that its host could give to the one it
+/// waits for. A test may set another.
+const SPINS: u32 = 6;
+
+/// The same in a stop of two CPUs: the other one is all there is to wait for, and
+/// is on its way.
+const SPINS_OF_TWO: u32 = 100;
 
 /// What a stop needs from its right.
 pub trait StopHost: Host {
@@ -61,7 +66,8 @@ pub struct StopMachine<P: StopHost> {
     /// Where the caller waits for the last participant to leave.
     left: WaitPoint,
     times: CpuStopTimes,
-    spins: AtomicU32,
+    /// What a test has set.
+    spins: SpinLock<Option<u32>, P>,
 }
 
 /// One stop, in its caller's frame.
@@ -72,6 +78,8 @@ struct Job<'a, P: StopHost> {
     runners: CpuMask,
     call_fn: &'a (dyn Fn(CpuId) + Sync),
     caller: CpuId,
+    /// Turns before a CPU sleeps.
+    spins: u32,
     /// When those who have not arrived are named; the caller's CPU has a timer
     /// armed for this very instant.
     late_at: Instant,
@@ -89,7 +97,7 @@ impl<P: StopHost> StopMachine<P> {
             point: WaitPoint::new(),
             left: WaitPoint::new(),
             times: CpuStopTimes::new(cpus),
-            spins: AtomicU32::new(SPINS),
+            spins: SpinLock::new(None),
         }
     }
 
@@ -112,14 +120,11 @@ impl<P: StopHost> StopMachine<P> {
         &self.times
     }
 
-    /// How many turns a CPU spins before it sleeps (`u32::MAX`: it never does).
-    pub fn set_spins(&self, spins: u32) {
-        // Relaxed: a hint.
-        self.spins.store(spins, Ordering::Relaxed);
+    /// How many turns a CPU spins before it sleeps (`u32::MAX`: it never does), from
+    /// the next stop on. `None`: what serves best.
+    pub fn set_spins(&self, spins: Option<u32>) {
+        *self.spins.lock() = spins;
     }
-
-    /// The default of [`StopMachine::set_spins`].
-    pub const DEFAULT_SPINS: u32 = SPINS;
 
     /// Makes `cpu`'s stopper thread, if it has none yet (`prep:threads`).
     ///
@@ -244,6 +249,7 @@ impl<P: StopHost> StopMachine<P> {
             runners,
             call_fn,
             caller,
+            spins: (*self.spins.lock()).unwrap_or(if count == 2 { SPINS_OF_TWO } else { SPINS }),
             late_at,
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
@@ -251,9 +257,9 @@ impl<P: StopHost> StopMachine<P> {
         // Wakes this CPU's stopper, if need be, to look who is late.
         P::sched().set_alarm(caller, late_at);
         self.queue_everywhere(&job);
-        let spins = self.spins.load(Ordering::Relaxed);
-        self.left
-            .wait_open::<P, ()>(caller.index(), spins, || job.stop.is_over().then_some(()));
+        self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
+            job.stop.is_over().then_some(())
+        });
         P::sched().set_alarm(caller, Instant::FOREVER);
         Ok(StopReport {
             called,
@@ -311,11 +317,11 @@ impl<P: StopHost> Job<'_, P> {
     }
 
     /// Waits in PREPARE, IRQs on, until all have arrived.
-    fn wait_for_all(&self, cpu: CpuId, spins: u32) {
+    fn wait_for_all(&self, cpu: CpuId) {
         let mut late_at = self.late_at;
         self.machine
             .point
-            .wait_open::<P, ()>(cpu.index(), spins, || {
+            .wait_open::<P, ()>(cpu.index(), self.spins, || {
                 if self.stop.state() > MultiStopState::Prepare {
                     return Some(());
                 }
@@ -353,19 +359,20 @@ impl<P: StopHost> Job<'_, P> {
 impl<P: StopHost> Work for Job<'_, P> {
     fn run(&self, cpu: CpuId) {
         let machine = self.machine;
-        let spins = machine.spins.load(Ordering::Relaxed);
         self.enter(MultiStopState::Prepare);
         self.ack(MultiStopState::Prepare);
-        self.wait_for_all(cpu, spins);
+        self.wait_for_all(cpu);
 
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
         let off = P::now();
         self.ack(MultiStopState::DisableIrq);
         let reached = |state: MultiStopState| {
-            machine.point.wait_masked::<P, ()>(cpu.index(), spins, || {
-                (self.stop.state() >= state).then_some(())
-            });
+            machine
+                .point
+                .wait_masked::<P, ()>(cpu.index(), self.spins, || {
+                    (self.stop.state() >= state).then_some(())
+                });
         };
         if self.runners.contains(cpu) {
             reached(MultiStopState::Run);
