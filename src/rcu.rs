@@ -4,7 +4,8 @@
 //! A read-side section is a region with preemption off (or IRQs masked). The
 //! waiter sends each CPU an SGI; one that finds the preempt count at 0 is a
 //! quiescent state, otherwise it leaves a note that the drop of the outermost
-//! guard reports. Microseconds, where waiting for ticks takes milliseconds.
+//! guard reports. Microseconds, where waiting for ticks takes milliseconds. A CPU
+//! that is idle is in no section and isn't woken ([`Quiet`]).
 //!
 //! This is the small form that `sync:active` needs: one waiter at a time, no
 //! callbacks.
@@ -23,18 +24,23 @@
 //! (DSB before the register write). What a section did before it ended is
 //! visible after `synchronize`: `left` counts down with AcqRel, and the
 //! completion's lock carries it on. `tests/loom_rcu.rs` model-checks [`Pending`];
-//! the SGI and the completion are not in it.
+//! the SGI and the completion are not in it. An idle CPU is [`Quiet`]'s part, with
+//! fences of its own.
 
 #![forbid(unsafe_code)]
 
+mod quiet;
+
 use core::time::Duration;
 
-use crate::cpu::{CpuId, CpuMask};
+use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{PreemptWork, Sgi};
 use crate::sched::Host;
 use crate::sched::lock::{Completion, Mutex};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{AtomicBits, IrqGuard, PreemptGuard};
+
+pub use quiet::Quiet;
 
 /// How long a grace period may take before those who hold it up are named.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -101,16 +107,30 @@ pub struct GracePeriods<P: Host> {
     waiter: Mutex<(), P>,
     pending: Pending,
     done: Completion<P>,
+    quiet: PerCpu<Quiet>,
 }
 
 impl<P: Host> GracePeriods<P> {
-    /// Nobody waits.
-    pub fn new() -> Self {
+    /// Nobody waits; for `cpus` CPUs.
+    pub fn new(cpus: usize) -> Self {
         GracePeriods {
             waiter: Mutex::new(()),
             pending: Pending::new(),
             done: Completion::new(),
+            quiet: PerCpu::new(cpus, |_| Quiet::new()),
         }
+    }
+
+    /// Sleeps until an interrupt is pending; meanwhile no grace period waits for
+    /// this CPU.
+    ///
+    /// # Context
+    /// The idle thread, IRQs masked.
+    pub fn idle(&self) {
+        let quiet = self.quiet.get(P::this_cpu());
+        quiet.begin();
+        P::sleep();
+        quiet.end();
     }
 
     /// Waits until every CPU that is online has left the read-side section that
@@ -125,12 +145,19 @@ impl<P: Host> GracePeriods<P> {
             let _here = PreemptGuard::<P>::new();
             // This CPU runs us, with preemption on a moment ago: quiescent.
             let others = P::masks().online().without(&CpuMask::of(P::this_cpu()));
-            if others.is_empty() {
+            Quiet::before_asking();
+            let mut busy = others;
+            for cpu in others.iter() {
+                if self.quiet.get(cpu).is_quiet() {
+                    busy.remove(cpu);
+                }
+            }
+            if busy.is_empty() {
                 return;
             }
             self.done.reset();
-            self.pending.begin(&others);
-            P::send_sgi(Sgi::GracePeriod, &others);
+            self.pending.begin(&busy);
+            P::send_sgi(Sgi::GracePeriod, &busy);
         }
         let patience = P::frequency().duration_to_ticks(PATIENCE);
         while !self.done.wait_until(P::now().after_ticks(patience)) {
@@ -166,11 +193,5 @@ impl<P: Host> GracePeriods<P> {
         if self.pending.report(cpu) {
             self.done.complete();
         }
-    }
-}
-
-impl<P: Host> Default for GracePeriods<P> {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -40,11 +40,17 @@ fn participants(cpus: usize) -> [u64; MASK_WORDS] {
     bits
 }
 
-fn ack(world: &World, state: MultiStopState) {
+/// As `Job::ack` does: RUN wakes the runner alone.
+fn ack(world: &World, state: MultiStopState, runner: usize) {
     if let Acked::Last(next) = world.stop.ack(state) {
+        let mut waiting = participants(world.cpus);
+        if next == MultiStopState::Run {
+            waiting = [0; MASK_WORDS];
+            waiting[0] = 1 << runner;
+        }
         world
             .point
-            .publish::<Cpu>(&participants(world.cpus), || world.stop.publish(next));
+            .publish::<Cpu>(&waiting, || world.stop.publish(next));
     }
 }
 
@@ -57,17 +63,17 @@ fn reach(world: &World, cpu: usize, state: MultiStopState, spins: u32) {
 fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     Cpu::become_cpu(cpu);
     world.before[cpu].set(10);
-    ack(world, MultiStopState::Prepare);
+    ack(world, MultiStopState::Prepare, runner);
     reach(world, cpu, MultiStopState::DisableIrq, spins);
     world.masked.fetch_add(1, Ordering::Relaxed);
-    ack(world, MultiStopState::DisableIrq);
+    ack(world, MultiStopState::DisableIrq, runner);
     if cpu == runner {
         reach(world, cpu, MultiStopState::Run, spins);
         // The still point: everybody is masked, and all that they did is seen.
         assert_eq!(world.masked.load(Ordering::Relaxed) as usize, world.cpus);
         let sum = world.before.iter().map(Word::get).sum();
         world.result.set(sum);
-        ack(world, MultiStopState::Run);
+        ack(world, MultiStopState::Run, runner);
     }
     reach(world, cpu, MultiStopState::Exit, spins);
     let result = world.result.get();

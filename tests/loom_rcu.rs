@@ -1,5 +1,6 @@
 //! Model of a grace period's count (`rcu::Pending`), from the file that ships:
-//! exactly one report is the last, and it has seen all that the others did.
+//! exactly one report is the last, and it has seen all that the others did. And of
+//! an idle CPU (`rcu::Quiet`): nothing that it may still read is freed.
 #![cfg(loom)]
 
 #[path = "support/loom_word.rs"]
@@ -9,7 +10,7 @@ use loom::sync::Arc;
 use loom::thread;
 use loom_word::Word;
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::rcu::Pending;
+use stillpoint::rcu::{Pending, Quiet};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
 
 struct World {
@@ -93,5 +94,48 @@ fn a_report_by_a_stale_sgi_counts_nothing_that_is_not_there() {
         world.pending.begin(&CpuMask::of(cpu(0)));
         stale.join().expect("a CPU of the model");
         assert_eq!(world.done.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// A CPU with an object that it reads in sections, and the one that frees it.
+struct Shared {
+    quiet: Quiet,
+    /// Which version the sections read. Relaxed on both sides: the grace period is
+    /// all that orders them.
+    version: AtomicU32,
+    /// The old version: read while it is current, and freed.
+    old: Word,
+}
+
+fn section(shared: &Shared) {
+    if shared.version.load(Ordering::Relaxed) == 0 {
+        assert_eq!(shared.old.get(), 1);
+    }
+}
+
+#[test]
+fn what_a_cpu_may_read_when_it_wakes_is_not_freed_because_it_slept() {
+    loom::model(|| {
+        let shared = Arc::new(Shared {
+            quiet: Quiet::new(),
+            version: AtomicU32::new(0),
+            old: Word::new(1),
+        });
+        let reader = Arc::clone(&shared);
+        let cpu = thread::spawn(move || {
+            section(&reader);
+            reader.quiet.begin();
+            reader.quiet.end();
+            section(&reader);
+            reader.quiet.begin();
+        });
+        shared.version.store(1, Ordering::Relaxed);
+        Quiet::before_asking();
+        // A CPU that is busy would be sent the SGI: here, asked until it is quiet.
+        while !shared.quiet.is_quiet() {
+            thread::yield_now();
+        }
+        shared.old.set(0); // Freed.
+        cpu.join().expect("the CPU of the model");
     });
 }

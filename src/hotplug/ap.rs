@@ -54,7 +54,7 @@ impl<P: HotplugHost> Hotplug<P> {
         P::set_priority_mask_closed(false);
         self.start_here(cpu);
         self.tell_control(cpu);
-        P::sched().idle(|| self.leave_if_offline(cpu))
+        P::sched().idle(|| self.idle(cpu))
     }
 
     /// The INIT half, on the CPU itself, IRQs masked.
@@ -76,14 +76,21 @@ impl<P: HotplugHost> Hotplug<P> {
         P::masks().set_online(cpu);
     }
 
-    /// What this CPU's idle thread asks each time round: is it to leave?
+    /// What this CPU's idle thread does each time round: leaves, if the CPU is not
+    /// online any more, else sleeps until an interrupt is pending.
     ///
     /// # Context
     /// Idle thread of `cpu`, IRQs masked, nothing runnable.
-    pub fn leave_if_offline(&self, cpu: CpuId) {
+    pub fn idle(&self, cpu: CpuId) {
         if P::masks().is_online(cpu) {
-            return;
+            P::grace_periods().idle();
+        } else {
+            self.leave(cpu);
         }
+    }
+
+    /// The end of a CPU's time: DEAD, and off.
+    fn leave(&self, cpu: CpuId) {
         P::trace(Event::Dead);
         P::disable_cpu_interface(cpu);
         self.handshake(cpu).dead(SyncState::Online); // A3

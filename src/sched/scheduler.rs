@@ -320,12 +320,12 @@ impl<P: Host> Scheduler<P> {
     }
 
     /// What a CPU does when it has nothing to do: runs what becomes runnable,
-    /// else sleeps until an interrupt. Calls `leave_fn` with IRQs masked each
-    /// time round; it may turn the CPU off.
+    /// else calls `sleep_fn` with IRQs masked, which sleeps until an interrupt is
+    /// pending, or turns the CPU off.
     ///
     /// # Context
     /// The idle thread of this CPU.
-    pub fn idle(&self, mut leave_fn: impl FnMut()) -> ! {
+    pub fn idle(&self, mut sleep_fn: impl FnMut()) -> ! {
         // A CPU that has just come up gets here as it entered: everything masked.
         P::irq_enable();
         loop {
@@ -337,8 +337,7 @@ impl<P: Host> Scheduler<P> {
                 P::irq_enable();
                 self.schedule();
             } else {
-                leave_fn();
-                P::sleep();
+                sleep_fn();
                 // The window in which what ended the sleep is handled.
                 drop(masked);
             }

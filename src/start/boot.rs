@@ -84,7 +84,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
         sched: Scheduler::new(cpus),
         stop_machine: StopMachine::new(cpus),
-        grace_periods: GracePeriods::new(),
+        grace_periods: GracePeriods::new(cpus),
         hotplug: Hotplug::new(cpus),
         trace: Trace::new(cpus),
         interrupts: InterruptCounts::new(cpus),
@@ -201,7 +201,5 @@ fn start_boot_cpu(kernel: &'static Kernel) -> ! {
         .adopt(CpuId::BOOT, local, idle, image::boot_stack());
     kernel.hotplug.start_boot_cpu();
     session::spawn_main();
-    kernel
-        .sched
-        .idle(|| kernel.hotplug.leave_if_offline(CpuId::BOOT))
+    kernel.sched.idle(|| kernel.hotplug.idle(CpuId::BOOT))
 }

@@ -1,0 +1,75 @@
+//! Which CPUs are idle, so that a grace period need not wake them.
+//!
+//! ```text
+//!   idle CPU (IRQs masked)               waiter
+//!   ──────────────────────               ──────
+//!   ... sections of before ...           store the new version
+//!   quiet = 1 (Release)                  fence(SeqCst)
+//!   WFI                                  quiet (Acquire)? 1: nothing to wait for
+//!   quiet = 0                                             0: send the SGI
+//!   fence(SeqCst)
+//!   ... sections, handlers too ...
+//! ```
+//!
+//! # Invariants
+//! - I1 (store buffering): a waiter that takes the CPU for quiet stored before the
+//!   CPU's next section loads: it reads the new version. Both fences are needed.
+//! - I2: a waiter that takes it for quiet sees all that its sections of before did
+//!   (Release, Acquire).
+//! - I3: between quiet and not quiet the CPU does nothing but sleep: no handler
+//!   runs, because IRQs stay masked until it is over.
+//!
+//! `tests/loom_rcu.rs` model-checks this file.
+
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
+
+/// Whether one CPU is idle; written by that CPU alone.
+#[derive(Debug)]
+pub struct Quiet {
+    /// 1 while it is. Stored Release in [`Quiet::begin`], loaded Acquire in
+    /// [`Quiet::is_quiet`] (I2); stored Relaxed in [`Quiet::end`], ordered by the
+    /// fence behind it (I1).
+    word: AtomicU32,
+}
+
+impl Quiet {
+    /// Of a CPU that isn't idle.
+    pub fn new() -> Quiet {
+        Quiet {
+            word: AtomicU32::new(0),
+        }
+    }
+
+    /// The CPU goes to sleep. IRQs masked, no guard held.
+    #[inline]
+    pub fn begin(&self) {
+        self.word.store(1, Ordering::Release);
+    }
+
+    /// The CPU is awake. IRQs still masked (I3).
+    #[inline]
+    pub fn end(&self) {
+        self.word.store(0, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // I1, the CPU's half.
+    }
+
+    /// Once, before a waiter asks [`Quiet::is_quiet`] of the CPUs: what it stored
+    /// comes first.
+    #[inline]
+    pub fn before_asking() {
+        fence(Ordering::SeqCst); // I1, the waiter's half.
+    }
+
+    /// Whether the CPU is idle: it has ended all sections of before, and later ones
+    /// see what the waiter stored.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.word.load(Ordering::Acquire) != 0
+    }
+}
+
+impl Default for Quiet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
