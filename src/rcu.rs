@@ -31,8 +31,6 @@
 
 mod quiet;
 
-use core::time::Duration;
-
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{PreemptWork, Sgi};
 use crate::sched::Host;
@@ -41,9 +39,6 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{AtomicBits, IrqGuard, PreemptGuard};
 
 pub use quiet::Quiet;
-
-/// How long a grace period may take before those who hold it up are named.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What grace periods need from their right.
 pub trait GraceHost: Host {
@@ -159,10 +154,8 @@ impl<P: Host> GracePeriods<P> {
             self.pending.begin(&busy);
             P::send_sgi(Sgi::GracePeriod, &busy);
         }
-        let patience = P::frequency().duration_to_ticks(PATIENCE);
-        while !self.done.wait_until(P::now().after_ticks(patience)) {
-            late_fn(&self.pending.cpus_racy());
-        }
+        self.done
+            .wait_patiently(|| late_fn(&self.pending.cpus_racy()));
     }
 
     /// The SGI has arrived on this CPU.

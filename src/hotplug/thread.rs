@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
 use crate::hotplug::{HotplugHost, StepContext, WalkError};
-use crate::sched::lock::Completion;
+use crate::sched::lock::{Completion, PATIENCE};
 use crate::sched::{Host, Service};
 use crate::sync::SpinLock;
 use crate::trace::Direction;
@@ -58,16 +58,14 @@ impl<P: HotplugHost> Command<P> {
         let thread = P::hotplug().thread(cpu);
         self.slot.lock().wanted = Some((direction, target));
         P::sched().wake(thread);
-        let done = self.done(direction);
-        let patience = core::time::Duration::from_secs(10);
-        while !done.wait_until(P::hotplug().deadline(patience)) {
+        self.done(direction).wait_patiently(|| {
             log::warn!(
                 "{} has not finished a walk for {} s (it is {:?})",
                 thread.name(),
-                patience.as_secs(),
+                PATIENCE.as_secs(),
                 thread.state_racy()
             );
-        }
+        });
         core::mem::replace(&mut self.slot.lock().result, Ok(()))
     }
 }

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{Platform, PreemptWork, Sgi};
+use crate::sched::lock::PATIENCE;
 use crate::sched::thread::Body;
 use crate::sched::timers::Timers;
 use crate::sched::{
@@ -280,7 +281,15 @@ impl<P: Host> Scheduler<P> {
     /// Thread, of another thread than `thread`.
     pub fn park(&self, thread: &Arc<Thread<P>>) {
         self.ask_to_park(thread);
-        thread.stopped.wait();
+        thread.stopped.wait_patiently(|| {
+            log::warn!(
+                "{} on CPU{} has not parked for {} s (it is {:?})",
+                thread.name(),
+                thread.cpu(),
+                PATIENCE.as_secs(),
+                thread.state_racy()
+            );
+        });
     }
 
     fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {

@@ -9,7 +9,7 @@ use crate::sched::{Host, Scheduler};
 use crate::start::areas::HwThread;
 use crate::start::kernel::kernel;
 use crate::start::panic;
-use crate::stop_machine::{StopHost, StopMachine};
+use crate::stop_machine::{MultiStopState, StopHost, StopMachine};
 use crate::sync::{Exec, IrqFlags, Wait};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
@@ -185,9 +185,14 @@ impl StopHost for Hw {
         &kernel().stop_machine
     }
 
-    fn stop_is_late(missing: &CpuMask) {
-        log::warn!("stop_machine: CPUs {missing} have not come yet:");
-        for cpu in missing.iter() {
+    fn stop_is_late(cpus: &CpuMask, state: MultiStopState) {
+        match state {
+            MultiStopState::Prepare => {
+                log::warn!("stop_machine: CPUs {cpus} have not come yet:");
+            }
+            _ => log::warn!("stop_machine: in {state:?}, some of CPUs {cpus} have not left:"),
+        }
+        for cpu in cpus.iter() {
             match kernel().sched.current_name_racy(cpu) {
                 Some(name) => log::warn!("  CPU{cpu} runs {name}"),
                 None => log::warn!("  CPU{cpu} holds its run queue"),

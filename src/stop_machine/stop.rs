@@ -1,11 +1,10 @@
 //! `stop_machine` itself: queueing, fan-out, the walk through the states.
 
 use core::fmt;
-use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
-use crate::sched::lock::{Mutex, MutexGuard};
+use crate::sched::lock::{Mutex, MutexGuard, PATIENCE};
 use crate::sched::{Class, Host, PerCpuThread, SpawnError};
 use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{
@@ -15,9 +14,6 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
 use crate::trace::Event;
-
-/// How long the CPUs may take to arrive before those missing are named.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
 /// turn costs a virtual CPU a microsecond that its host could give to the one it
@@ -33,10 +29,11 @@ pub trait StopHost: Host {
     /// The one instance.
     fn stop_machine() -> &'static StopMachine<Self>;
 
-    /// Says that `missing` have not arrived in PREPARE after a long time.
+    /// Says that a stop is in `state` after a long time, and waits for some of
+    /// `cpus`: in PREPARE for all of them to arrive.
     ///
-    /// Context: a stopper, IRQs masked or not.
-    fn stop_is_late(missing: &CpuMask);
+    /// Context: a thread, IRQs masked or not.
+    fn stop_is_late(cpus: &CpuMask, state: MultiStopState);
 }
 
 /// Why a stop did not happen. `fn` has not run then.
@@ -241,7 +238,8 @@ impl<P: StopHost> StopMachine<P> {
         let count = participants.count();
         // Threads stay on their CPUs, so this is where we wait as well.
         let caller = P::this_cpu();
-        let late_at = called.after_ticks(P::frequency().duration_to_ticks(PATIENCE));
+        let patience = || P::now().after_ticks(P::frequency().duration_to_ticks(PATIENCE));
+        let late_at = patience();
         let job = Job {
             machine: self,
             stop: MultiStop::new(small(count), small(runners.count())),
@@ -257,8 +255,19 @@ impl<P: StopHost> StopMachine<P> {
         // Wakes this CPU's stopper, if need be, to look who is late.
         P::sched().set_alarm(caller, late_at);
         self.queue_everywhere(&job);
+        // Our own stopper has left: fn is over, however long it took.
+        let mut late_at = patience();
+        P::sched().set_alarm(caller, late_at);
         self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
-            job.stop.is_over().then_some(())
+            if job.stop.is_over() {
+                return Some(());
+            }
+            // The alarm ends the sleep for this.
+            if P::now() >= late_at {
+                late_at = Instant::FOREVER;
+                P::stop_is_late(&job.participants, job.stop.state());
+            }
+            None
         });
         P::sched().set_alarm(caller, Instant::FOREVER);
         Ok(StopReport {
@@ -329,7 +338,7 @@ impl<P: StopHost> Job<'_, P> {
                 // has a timer armed for it.
                 if P::now() >= late_at {
                     late_at = Instant::FOREVER;
-                    P::stop_is_late(&self.missing());
+                    P::stop_is_late(&self.missing(), MultiStopState::Prepare);
                 }
                 None
             });

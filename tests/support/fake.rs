@@ -19,7 +19,7 @@ use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost};
 use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{Host, Scheduler};
-use stillpoint::stop_machine::{StopHost, StopMachine};
+use stillpoint::stop_machine::{MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
 use stillpoint::sync::{Exec, IrqFlags, Wait};
 use stillpoint::time::{Frequency, Instant};
@@ -234,7 +234,7 @@ impl StopHost for Fake {
         unreachable!("nobody stops the fake machine")
     }
 
-    fn stop_is_late(_: &CpuMask) {
+    fn stop_is_late(_: &CpuMask, _: MultiStopState) {
         unreachable!("nobody stops the fake machine")
     }
 }

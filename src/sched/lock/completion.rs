@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sched::Host;
+use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::Waiters;
 use crate::sync::{SpinLock, const_unless_loom};
 use crate::time::Instant;
@@ -71,7 +72,8 @@ impl<P: Host> Completion<P> {
         take(&mut self.inner.lock_irqsave().done)
     }
 
-    /// Waits for a "done" and takes it.
+    /// Waits for a "done" and takes it, for as long as it takes: for what the
+    /// program does. The kernel's own waits are [`Completion::wait_patiently`]'s.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -80,6 +82,18 @@ impl<P: Host> Completion<P> {
             self.wait_until(Instant::FOREVER),
             "BUG: a wait without limit ended without success"
         );
+    }
+
+    /// Waits for a "done" and takes it. Each time that [`PATIENCE`] has passed it
+    /// calls `late_fn`, which says what is being waited for.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn wait_patiently(&self, mut late_fn: impl FnMut()) {
+        let patience = P::frequency().duration_to_ticks(PATIENCE);
+        while !self.wait_until(P::now().after_ticks(patience)) {
+            late_fn();
+        }
     }
 
     /// Waits for a "done" and takes it, but not past `at`; returns whether it

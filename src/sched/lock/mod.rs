@@ -7,5 +7,11 @@ mod completion;
 mod mutex;
 mod waiters;
 
+use core::time::Duration;
+
 pub use completion::Completion;
 pub use mutex::{Mutex, MutexGuard};
+
+/// How long a wait for another thread of the kernel may take before the log says
+/// what is waited for. The wait goes on.
+pub const PATIENCE: Duration = Duration::from_secs(10);

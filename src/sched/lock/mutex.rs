@@ -8,9 +8,11 @@ use core::ops::{Deref, DerefMut};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
+use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::Waiters;
 use crate::sched::{Host, Thread};
 use crate::sync::{SpinLock, const_unless_loom};
+use crate::time::Instant;
 
 struct Inner<P: Host> {
     owner: Option<Arc<Thread<P>>>,
@@ -51,12 +53,15 @@ impl<T, P: Host> Mutex<T, P> {
     /// # Panics
     /// If the running thread holds it already: it would wait for itself.
     pub fn lock(&self) -> MutexGuard<'_, T, P> {
-        let sched = P::sched();
-        let me = sched.current();
+        let me = P::sched().current();
         {
             let mut inner = self.inner.lock_irqsave();
             match &inner.owner {
-                None => inner.owner = Some(Arc::clone(&me)),
+                None => {
+                    inner.owner = Some(me);
+                    drop(inner);
+                    return self.guard();
+                }
                 Some(owner) => {
                     assert!(
                         !Arc::ptr_eq(owner, &me),
@@ -66,21 +71,37 @@ impl<T, P: Host> Mutex<T, P> {
                 }
             }
         }
+        let patience = P::frequency().duration_to_ticks(PATIENCE);
+        let mut late_at = P::now().after_ticks(patience);
+        while let Some(owner) = self.wait_turn(&me, late_at) {
+            log::warn!(
+                "{} has waited {} s for a mutex that {} on CPU{} holds (it is {:?})",
+                me.name(),
+                PATIENCE.as_secs(),
+                owner.name(),
+                owner.cpu(),
+                owner.state_racy()
+            );
+            late_at = P::now().after_ticks(patience);
+        }
+        self.guard()
+    }
+
+    /// Waits until the mutex is `me`'s, but not past `late_at`: then returns who
+    /// holds it.
+    fn wait_turn(&self, me: &Arc<Thread<P>>, late_at: Instant) -> Option<Arc<Thread<P>>> {
+        let sched = P::sched();
         loop {
             {
                 let inner = self.inner.lock_irqsave();
-                let mine = inner
-                    .owner
-                    .as_ref()
-                    .is_some_and(|owner| Arc::ptr_eq(owner, &me));
-                if mine {
-                    break;
+                match &inner.owner {
+                    Some(owner) if Arc::ptr_eq(owner, me) => return None,
+                    Some(owner) if P::now() >= late_at => return Some(Arc::clone(owner)),
+                    _ => sched.about_to_block(me),
                 }
-                sched.about_to_block(&me);
             }
-            sched.schedule();
+            sched.schedule_until(me, late_at);
         }
-        self.guard()
     }
 
     /// Takes the mutex if nobody has it.
