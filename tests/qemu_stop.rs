@@ -34,7 +34,7 @@ mod kernel_test {
     use stillpoint::platform::{Platform, Sgi};
     use stillpoint::sched::lock::Mutex;
     use stillpoint::start::{Hw, kernel};
-    use stillpoint::stop_machine::{MultiStopState, StopError, StopMachine, StopReport};
+    use stillpoint::stop_machine::{MultiStopState, StopError, StopReport};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use stillpoint::sync::{Exec, IrqGuard, PreemptGuard, SpinLock};
     use stillpoint::time::Instant;
