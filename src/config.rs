@@ -10,6 +10,10 @@
 /// this number.
 pub const MAX_CPUS: usize = 512;
 
+/// The most CPUs that are parked because firmware can't turn them off. Such firmware
+/// is found on small boards; their words take 256 bytes each.
+pub const MAX_PEN_CPUS: usize = 64;
+
 /// Words of 64 bits in a CPU mask.
 pub const MASK_WORDS: usize = MAX_CPUS / 64;
 

@@ -86,15 +86,17 @@ impl Areas {
         }
         let entry = self.entry(cpu);
         entry.local.set_thread(entry.idle);
-        let (conduit, cpu_off_function) = super::hw_hotplug::cpu_off_call();
+        let kernel = kernel();
+        let way_off = kernel.cpu_ops.way_off(kernel.mpidrs[cpu.index()]);
         area.record.prepare(&Handover {
-            registers: kernel().mmu,
+            registers: kernel.mmu,
             vectors: crate::arch::aarch64::vectors::table(),
             cpu_local: entry.local.address(),
             thread: (&raw const *entry.idle).expose_provenance(),
             stack_top: entry.stack.end,
-            conduit,
-            cpu_off_function,
+            conduit: way_off.conduit,
+            cpu_off_function: way_off.cpu_off_function,
+            pen_slot: way_off.pen_slot,
         });
         Ok(())
     }

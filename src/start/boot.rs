@@ -6,19 +6,20 @@ use core::fmt;
 
 use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::psci::{self, Psci};
+use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::{cpu, cpu_local, image, timer};
 use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
 use crate::drivers::gicv3::GicV3;
-use crate::dt::{Conduit, DeviceTree, GicDesc};
+use crate::dt::{DeviceTree, GicDesc};
 use crate::hotplug::Hotplug;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::shell::BootArgs;
 use crate::start::areas::Areas;
+use crate::start::cpu_power::CpuPower;
 use crate::start::early::{self, Early};
 use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
-use crate::start::{console, exit, heap, hw_hotplug, panic, session};
+use crate::start::{console, exit, heap, panic, session};
 use crate::stop_machine::StopMachine;
 use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
@@ -65,7 +66,8 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     let console_spi = console::init(&tree);
     panic::set_stacks(early.stacks);
 
-    let mpidrs = list_cpus(&tree);
+    let cpu_ops = make_cpu_ops(&tree);
+    let mpidrs = list_cpus(&tree, &cpu_ops);
     let cpus = mpidrs.len();
     let timer = match tree.timer() {
         Ok(timer) => timer,
@@ -78,7 +80,6 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         missing!("no usable timer: {error}");
     }
     let irq_chip = make_irq_chip(&tree, &mpidrs);
-    let cpu_ops = make_cpu_ops(&tree);
 
     let kernel = set_kernel(Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
@@ -94,7 +95,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         device_tree: early.tree,
         bootargs,
         irq_chip: Box::new(irq_chip),
-        cpu_ops: Box::new(cpu_ops),
+        cpu_ops,
         timer_ppi: timer.virtual_ppi,
         timer_trigger: timer.trigger,
         console_spi: console_spi.map(|(spi, _)| spi),
@@ -106,7 +107,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         env!("CARGO_PKG_VERSION"),
         tree.model().unwrap_or("a machine without a name"),
         kernel.irq_chip.name(),
-        exit::Describe(&*kernel.cpu_ops),
+        exit::Describe(&kernel.cpu_ops),
     );
     for error in arguments.errors() {
         log::warn!("boot arguments: {error}");
@@ -127,7 +128,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
 }
 
 /// The enabled CPUs of the tree, the one that we run on first.
-fn list_cpus(tree: &DeviceTree<'_>) -> Vec<Mpidr> {
+fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower) -> Vec<Mpidr> {
     let me = cpu::mpidr();
     let mut mpidrs = Vec::from([me]);
     for found in tree.cpus() {
@@ -136,6 +137,9 @@ fn list_cpus(tree: &DeviceTree<'_>) -> Vec<Mpidr> {
             Ok(cpu) if !cpu.enabled => log::info!("CPU {} is disabled", cpu.mpidr),
             Ok(cpu) if mpidrs.contains(&cpu.mpidr) => {
                 log::warn!("CPU {} is listed twice", cpu.mpidr);
+            }
+            Ok(cpu) if !power.can_start(cpu.mpidr) => {
+                log::warn!("CPU {} stays off: nothing starts it", cpu.mpidr);
             }
             Ok(_) if mpidrs.len() == crate::config::MAX_CPUS => {
                 log::warn!(
@@ -175,19 +179,17 @@ fn make_irq_chip(tree: &DeviceTree<'_>, mpidrs: &[Mpidr]) -> GicV3 {
     }
 }
 
-fn make_cpu_ops(tree: &DeviceTree<'_>) -> Psci {
-    let found = match tree.psci() {
-        Ok(Some(found)) => found,
-        Ok(None) => missing!("no PSCI in the device tree"),
+fn make_cpu_ops(tree: &DeviceTree<'_>) -> CpuPower {
+    let conduit = match tree.psci() {
+        Ok(found) => found.map(|psci| psci.conduit),
         Err(error) => missing!("no usable PSCI: {error}"),
     };
-    hw_hotplug::set_conduit(found.conduit);
-    let conduit = match found.conduit {
-        Conduit::Hvc => psci::Conduit::Hvc,
-        Conduit::Smc => psci::Conduit::Smc,
+    let interface = match tree.gic() {
+        Ok(GicDesc::V2 { cpu_interface, .. }) => Some(early::bytes(&cpu_interface.into()).start),
+        _ => None,
     };
-    match Psci::new(conduit) {
-        Ok(psci) => psci,
+    match CpuPower::new(conduit, Pen::new(interface)) {
+        Ok(power) => power,
         Err(error) => missing!("no usable PSCI: {error}"),
     }
 }

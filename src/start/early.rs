@@ -12,10 +12,10 @@ use core::ops::Range;
 use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::mmu::PageTables;
-use crate::arch::aarch64::{cache, image};
+use crate::arch::aarch64::{cache, cpu, image, pen};
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::drivers::early;
-use crate::dt::{self, DeviceTree, DtError, GicDesc, PhysRange};
+use crate::dt::{self, CpuDesc, DeviceTree, DtError, EnableMethod, GicDesc, PhysRange};
 use crate::memory::{
     MapError, MapKind, MapRequest, MemoryPlan, PlanError, StackLayout, tables_needed,
 };
@@ -180,7 +180,9 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     // SAFETY: the plan gave this memory to us alone; it is RAM, and not at 0.
     let tables =
         unsafe { PageTables::build(bytes(&tables), requests(&tree, &plan, &stacks, &tables)) }?;
-    // SAFETY: the MMU is off and no other CPU runs. The map has the Image, the
+    take_cpus_from_firmware(&tree);
+    // SAFETY: the MMU is off, and no other CPU runs but those in the pen, which use
+    // neither MMU nor cache. The map has the Image, the
     // heap, the stacks, the tables and the devices that the tree names.
     unsafe { tables.enable(&[]) };
     Ok(Early {
@@ -189,6 +191,32 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
         heap: plan,
         stacks,
     })
+}
+
+/// Moves the CPUs of a spin-table to our own pen: theirs may lie in memory that is
+/// about to be used otherwise. One release word may serve several, so all have
+/// their slots first.
+fn take_cpus_from_firmware(tree: &DeviceTree<'_>) {
+    let waiting = || {
+        let me = cpu::mpidr();
+        tree.cpus().flatten().filter_map(move |cpu| match cpu {
+            CpuDesc {
+                mpidr,
+                enable_method: EnableMethod::SpinTable { release_addr },
+                enabled: true,
+            } if mpidr != me => Some((mpidr, release_addr)),
+            _ => None,
+        })
+    };
+    // A CPU for which there is no slot is left where it is, and out of the kernel's
+    // list: see `boot::list_cpus`.
+    let mut in_pen = waiting().filter(|(mpidr, _)| pen::claim(*mpidr).is_ok());
+    let count = in_pen.by_ref().count();
+    for (_, release_addr) in waiting().take(count) {
+        // SAFETY: the tree says that this is a release word; `dt` has seen that it is
+        // a multiple of 8.
+        unsafe { pen::take_from_firmware(release_addr) };
+    }
 }
 
 fn range(range: PhysRange) -> Range<u64> {

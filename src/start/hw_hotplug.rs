@@ -1,37 +1,16 @@
 //! `Hw`, continued: what hotplug needs, from firmware, GIC and timer.
 
-use crate::arch::aarch64::boot_record::{Conduit, PSCI_CPU_OFF};
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::{cpu, hint, secondary, timer};
-use crate::cpu::CpuId;
-use crate::dt;
+use crate::config::PMR_CLOSED;
+use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{ApRefusal, Hotplug, HotplugHost};
-use crate::platform::{OutOfStacks, PowerState, PsciError};
+use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
 use crate::start::Hw;
 use crate::start::areas::HwThread;
 use crate::start::kernel::kernel;
 use crate::start::secondary::decode_refusal;
-use crate::sync::Once;
 use crate::sync::atomic::{AtomicU32, Ordering};
-
-/// How a CPU that refuses itself before it can run Rust is turned off again.
-static CONDUIT: Once<Conduit> = Once::new();
-
-/// Says which way firmware is called.
-pub(super) fn set_conduit(conduit: dt::Conduit) {
-    CONDUIT.call_once(|| match conduit {
-        dt::Conduit::Hvc => Conduit::Hvc,
-        dt::Conduit::Smc => Conduit::Smc,
-    });
-}
-
-/// The call that turns a CPU off, for its boot record.
-pub(super) fn cpu_off_call() -> (Conduit, u32) {
-    (
-        CONDUIT.get().copied().unwrap_or(Conduit::None),
-        PSCI_CPU_OFF,
-    )
-}
 
 /// What the boot record's `hold` asks of a CPU at its entry, for tests.
 mod hold {
@@ -117,7 +96,16 @@ impl HotplugHost for Hw {
         let entry = secondary::entry_address();
         // SAFETY: the entry is assembly that runs with the MMU off and reads
         // code, which the loader cleaned, and the record, which `prepare` did.
-        unsafe { kernel.cpu_ops.cpu_on(target, entry, context) }
+        unsafe { kernel.cpu_ops.cpu_on(target, entry, context) }?;
+        if kernel.cpu_ops.parks(target) {
+            // It sleeps until this one, which is all that its mask lets through. One
+            // that was never here sleeps otherwise, and the SGI goes with the reset
+            // of its interrupt interface.
+            kernel
+                .irq_chip
+                .send_sgi(Sgi::Wake.number(), &CpuMask::of(cpu));
+        }
+        Ok(())
     }
 
     fn can_turn_off(cpu: CpuId) -> Result<(), PsciError> {
@@ -139,8 +127,14 @@ impl HotplugHost for Hw {
         }
     }
 
-    fn disable_cpu_interface(_cpu: CpuId) {
-        kernel().irq_chip.disable_cpu_interface();
+    fn disable_cpu_interface(cpu: CpuId) {
+        let kernel = kernel();
+        if kernel.cpu_ops.parks(kernel.mpidrs[cpu.index()]) {
+            // The wake SGI must still come through, and nothing else.
+            kernel.irq_chip.set_priority_mask(PMR_CLOSED);
+        } else {
+            kernel.irq_chip.disable_cpu_interface();
+        }
     }
 
     fn synchronize_context() {

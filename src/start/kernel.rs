@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use crate::arch::aarch64::mmu::MmuRegisters;
 use crate::cpu::{CpuId, CpuMasks, Mpidr, PerCpu};
 use crate::hotplug::Hotplug;
-use crate::platform::{CpuOps, IrqChip, SGI_COUNT, Trigger};
+use crate::platform::{IrqChip, SGI_COUNT, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::start::Hw;
 use crate::start::areas::Areas;
+use crate::start::cpu_power::CpuPower;
 use crate::stop_machine::StopMachine;
 use crate::sync::Once;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -49,7 +50,7 @@ pub struct Kernel {
     /// everything masked. Set once.
     pub test_handler: Once<fn()>,
     pub(super) irq_chip: Box<dyn IrqChip + Send>,
-    pub(super) cpu_ops: Box<dyn CpuOps + Send>,
+    pub(super) cpu_ops: CpuPower,
     pub(super) timer_ppi: u32,
     pub(super) timer_trigger: Trigger,
     pub(super) console_spi: Option<u32>,

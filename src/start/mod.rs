@@ -19,6 +19,7 @@
 mod areas;
 mod boot;
 mod console;
+mod cpu_power;
 mod early;
 mod exit;
 mod heap;

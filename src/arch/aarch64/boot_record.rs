@@ -10,7 +10,7 @@
 //! | b: failure | AP, MMU off | control, cached | control writes it back and drops it before CPU_ON, and drops it again before each look |
 //! | c: handshake | both, cached | both, cached | hardware; the AP doesn't touch it before its MMU is on |
 //!
-//! Part a and the code are all that an AP reads before its MMU is on. The
+//! In which order: [`crate::smp::pen`]. Part a and the code are all that an AP reads before its MMU is on. The
 //! cleaning can't be seen missing under QEMU, which has no caches.
 
 use core::mem::offset_of;
@@ -19,6 +19,7 @@ use super::cache;
 use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
 use crate::config::CACHE_LINE;
+use crate::smp::pen::{self, Line, Step};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How a CPU that refuses itself calls firmware to be turned off again.
@@ -31,6 +32,8 @@ pub enum Conduit {
     Hvc = 1,
     /// `SMC`.
     Smc = 2,
+    /// None to call: it goes to the parking pen.
+    Pen = 3,
 }
 
 /// PSCI's CPU_OFF in the SMC32 calling convention (DEN 0022, CPU_OFF).
@@ -55,6 +58,8 @@ pub struct Handover {
     pub conduit: Conduit,
     /// Firmware's number for CPU_OFF, usually [`PSCI_CPU_OFF`].
     pub cpu_off_function: u32,
+    /// Its slot in the parking pen, for [`Conduit::Pen`]: see [`super::pen`].
+    pub pen_slot: usize,
 }
 
 /// Why a CPU refused itself, as it left it in its record.
@@ -84,6 +89,7 @@ struct HandoverLine {
     stack_top: AtomicU64,
     conduit: AtomicU64,
     cpu_off_function: AtomicU64,
+    pen_slot: AtomicU64,
 }
 
 /// Part b, written by the AP with its MMU off.
@@ -142,6 +148,7 @@ pub(super) mod offsets {
     pub(in super::super) const THREAD: usize = offset_of!(HandoverLine, thread);
     pub(in super::super) const CONDUIT: usize = offset_of!(HandoverLine, conduit);
     pub(in super::super) const CPU_OFF: usize = offset_of!(HandoverLine, cpu_off_function);
+    pub(in super::super) const PEN_SLOT: usize = offset_of!(HandoverLine, pen_slot);
     pub(in super::super) const REASON: usize =
         offset_of!(BootRecord, failure) + offset_of!(FailureLine, reason);
     pub(in super::super) const ESR: usize =
@@ -154,6 +161,34 @@ pub(super) mod offsets {
     const _: () = assert!(offset_of!(HandoverLine, cpu_local) == VECTORS + 8);
     const _: () = assert!(offset_of!(HandoverLine, stack_top) == THREAD + 8);
     const _: () = assert!(offset_of!(FailureLine, elr) == offset_of!(FailureLine, esr) + 8);
+}
+
+impl HandoverLine {
+    /// Relaxed: the reader is another CPU with its caches off. What orders these
+    /// stores for it are the cleaning and the DSB behind them.
+    fn write(&self, handover: &Handover) {
+        let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
+        set(&self.mair, handover.registers.mair);
+        set(&self.tcr, handover.registers.tcr);
+        set(&self.ttbr0, handover.registers.ttbr0);
+        set(&self.sctlr, handover.registers.sctlr);
+        set(&self.vectors, handover.vectors as u64);
+        set(&self.cpu_local, handover.cpu_local as u64);
+        set(&self.thread, handover.thread as u64);
+        set(&self.stack_top, handover.stack_top as u64);
+        set(&self.conduit, u64::from(handover.conduit as u8));
+        set(&self.cpu_off_function, u64::from(handover.cpu_off_function));
+        set(&self.pen_slot, handover.pen_slot as u64);
+    }
+}
+
+impl FailureLine {
+    /// Relaxed: as for the handover.
+    fn forget(&self) {
+        for word in [&self.reason, &self.esr, &self.elr, &self.far] {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 impl BootRecord {
@@ -171,6 +206,7 @@ impl BootRecord {
                 stack_top: AtomicU64::new(0),
                 conduit: AtomicU64::new(0),
                 cpu_off_function: AtomicU64::new(0),
+                pen_slot: AtomicU64::new(0),
             },
             failure: FailureLine {
                 reason: AtomicU64::new(0),
@@ -200,45 +236,46 @@ impl BootRecord {
     /// that may still be on its way here reads the same values as before, or its
     /// record isn't prepared again.
     pub fn prepare(&self, handover: &Handover) {
-        // Relaxed: the reader is another CPU with its caches off. What orders
-        // these stores for it are the cleaning and the DSB below.
-        let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
-        let line = &self.handover;
-        set(&line.mair, handover.registers.mair);
-        set(&line.tcr, handover.registers.tcr);
-        set(&line.ttbr0, handover.registers.ttbr0);
-        set(&line.sctlr, handover.registers.sctlr);
-        set(&line.vectors, handover.vectors as u64);
-        set(&line.cpu_local, handover.cpu_local as u64);
-        set(&line.thread, handover.thread as u64);
-        set(&line.stack_top, handover.stack_top as u64);
-        set(&line.conduit, u64::from(handover.conduit as u8));
-        set(&line.cpu_off_function, u64::from(handover.cpu_off_function));
-        set(&self.failure.reason, 0);
-        set(&self.failure.esr, 0);
-        set(&self.failure.elr, 0);
-        set(&self.failure.far, 0);
-
         let start = (&raw const *self).addr();
-        cache::clean_to_poc(start..start + CACHE_LINE);
-        // Dropped as well: a dirty line here, written back later, would undo
-        // what the AP writes past the caches.
-        cache::clean_invalidate_to_poc(start + CACHE_LINE..start + 2 * CACHE_LINE);
+        for step in pen::PREPARE {
+            match step {
+                Step::Write(Line::Handover) => self.handover.write(handover),
+                Step::Clean(Line::Handover) => cache::clean_to_poc(start..start + CACHE_LINE),
+                Step::Write(Line::Failure) => self.failure.forget(),
+                // Dropped as well: a dirty line here, written back later, would
+                // undo what the AP writes past the caches.
+                Step::CleanInvalidate(Line::Failure) => {
+                    cache::clean_invalidate_to_poc(start + CACHE_LINE..start + 2 * CACHE_LINE);
+                }
+                step => panic!("BUG: {step:?} prepares nothing"),
+            }
+        }
     }
 
     /// Why the CPU refused itself before its MMU was on, if it did.
     pub fn failure(&self) -> Option<EntryFailure> {
-        let start = (&raw const self.failure).addr();
-        // SAFETY: The last cached write to this line was written back by
-        // `prepare`; since then it has only been read here.
-        unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
+        let line = &self.failure;
+        let mut code = 0;
+        for step in pen::LOOK_WHY {
+            match step {
+                Step::Invalidate(Line::Failure) => {
+                    let start = (&raw const *line).addr();
+                    // SAFETY: The last cached write to this line was written back
+                    // by `prepare`; since then it has only been read here.
+                    unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
+                }
+                Step::Read(Line::Failure) => {
+                    [code, ..] = line.reason.load(Ordering::Relaxed).to_le_bytes();
+                }
+                step => panic!("BUG: {step:?} looks at nothing"),
+            }
+        }
         let get = |word: &AtomicU64| word.load(Ordering::Relaxed);
-        let [code, ..] = get(&self.failure.reason).to_le_bytes();
         (code != 0).then(|| EntryFailure {
             reason: BootFailure::from_code(code).ok_or(code),
-            esr: get(&self.failure.esr),
-            elr: get(&self.failure.elr),
-            far: get(&self.failure.far),
+            esr: get(&line.esr),
+            elr: get(&line.elr),
+            far: get(&line.far),
         })
     }
 }

@@ -24,6 +24,13 @@ pub fn relax() {
     unsafe { asm!("yield", options(nostack, preserves_flags)) }
 }
 
+/// Wakes all CPUs that sleep in WFE (`SEV`).
+#[inline]
+pub fn send_event() {
+    // SAFETY: SEV changes no state but the event registers.
+    unsafe { asm!("sev", options(nostack, preserves_flags)) }
+}
+
 /// Completes every access before it, then goes on: the `DSB SY` in front of a
 /// `WFI`, so that what it sleeps on is not still on its way.
 #[inline]

@@ -33,6 +33,7 @@ pub mod hint;
 pub mod image;
 pub mod irq;
 pub mod mmu;
+pub mod pen;
 pub mod psci;
 pub mod secondary;
 pub mod semihosting;

@@ -8,11 +8,12 @@
 //! address map, and then calls `stillpoint_secondary`.
 //!
 //! A CPU that can't use that map says so in its record and has firmware turn it
-//! off again. It doesn't return to anybody: control sees the reason, and OFF.
+//! off again, or goes to the parking pen. It doesn't return to anybody: control sees the reason, and OFF.
 
 use core::arch::global_asm;
 
 use super::boot_record::{BootRecord, Conduit, offsets};
+use crate::smp::pen::refuse;
 
 unsafe extern "C" {
     /// The entry point for CPU_ON.
@@ -28,6 +29,25 @@ unsafe extern "C" {
 /// The physical address to give to CPU_ON.
 pub fn entry_address() -> u64 {
     (secondary_entry as *const ()).addr() as u64
+}
+
+/// A step of [`crate::smp::pen::REFUSE`] in assembly. w0: the reason; x19: the
+/// record.
+macro_rules! refuse_step {
+    (Write(Failure)) => {
+        "strb w0, [x19, #{REASON}]\n"
+    };
+    (CleanInvalidate(Failure)) => {
+        // The MMU may have been on already: an exception between steps 5 and 6.
+        "add x1, x19, #{REASON}\n dc civac, x1\n dsb sy\n"
+    };
+}
+
+/// The assembly of [`crate::smp::pen::REFUSE`].
+macro_rules! assemble_refuse {
+    ($($step:ident $(($line:ident))?),* $(,)?) => {
+        concat!($(refuse_step!($step $(($line))?)),*)
+    };
 }
 
 global_asm!(
@@ -97,22 +117,24 @@ secondary_fail_with_exception:
     // Falls through. w0: the reason; x19: the record.
     .type secondary_fail, %function
 secondary_fail:
-        strb    w0, [x19, #{REASON}]
-        // To memory, should the MMU have been on already (an exception between
-        // steps 5 and 6): control drops this line from the caches.
-        add     x1, x19, #{REASON}
-        dc      civac, x1
-        dsb     sy
+"#,
+    refuse!(assemble_refuse),
+    r#"
         ldr     w0, [x19, #{CPU_OFF}]
         ldrb    w1, [x19, #{CONDUIT}]
         cmp     w1, #{HVC}
         b.eq    1f
+        cmp     w1, #{PEN}
+        b.eq    2f
         cmp     w1, #{SMC}
         b.ne    boot_halt
         smc     #0
         b       boot_halt
 1:      hvc     #0
         b       boot_halt
+2:      ldr     x0, [x19, #{PEN_SLOT}]
+        mov     x1, xzr                     // Its interrupt interface is not up.
+        b       pen_park
     .size secondary_fail, . - secondary_fail
     "#,
     MAIR = const offsets::MAIR,
@@ -121,9 +143,11 @@ secondary_fail:
     THREAD = const offsets::THREAD,
     CONDUIT = const offsets::CONDUIT,
     CPU_OFF = const offsets::CPU_OFF,
+    PEN_SLOT = const offsets::PEN_SLOT,
     REASON = const offsets::REASON,
     ESR = const offsets::ESR,
     FAR = const offsets::FAR,
     HVC = const Conduit::Hvc as u8,
     SMC = const Conduit::Smc as u8,
+    PEN = const Conduit::Pen as u8,
 );

@@ -1,0 +1,394 @@
+//! The parking pen: where a CPU stays that firmware can't turn off.
+//!
+//! The protocol, and who may write what, is [`crate::smp::pen`]: the code of the
+//! CPU's side below is assembled from its sequences, and control's side runs them.
+//! What is here is the page of code and the words.
+//!
+//! * From the firmware's own pen (a spin-table) every CPU comes here at boot, by
+//!   its release word: that pen may lie in memory that is ours from then on, and
+//!   can't be gone back to.
+//! * A parked CPU sleeps. The first time in WFE, for it has no interrupt interface
+//!   yet; later in WFI, until the wake SGI, which alone gets through its priority
+//!   mask. It takes that before it looks at its command (a GICv2's is read without
+//!   an MMU as well as with one).
+//! * A parked CPU still answers its neighbours' cache look-ups, as any core with
+//!   its caches off does: what it left dirty isn't lost, and isn't cleaned.
+//!
+//! # Sources
+//! Linux, Documentation/arch/arm64/booting.rst (spin-table). IHI 0048 (GICv2),
+//! GICC_IAR and GICC_EOIR. Arm ARM: SCTLR_EL1, WFE, WFI.
+
+use core::arch::{asm, global_asm};
+use core::fmt;
+use core::mem::offset_of;
+
+use super::cache;
+use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
+use crate::cpu::Mpidr;
+use crate::platform::{CpuOps, PowerState, PsciError};
+use crate::smp::pen::{self, Line, Step, arrive, park};
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// The bit that makes a slot's affinity one: 0 is an empty slot.
+const TAKEN: u64 = 1 << 63;
+
+/// The status of a CPU that is in the pen.
+const PARKED: u64 = 1;
+
+/// [`Line::Command`]. The CPU itself writes the first and the last word before it
+/// parks, with caches on; control the first and the second while it is parked.
+#[repr(C, align(128))]
+struct CommandLine {
+    /// Where a released CPU goes; 0: it stays.
+    entry: AtomicU64,
+    /// What it finds in x0 there.
+    context: AtomicU64,
+    /// Whose slot this is. Never changes once the machine has an MMU.
+    mpidr: AtomicU64,
+    /// Its GICv2 CPU interface, or 0: it sleeps in WFE.
+    interface: AtomicU64,
+}
+
+/// [`Line::Status`]. Written past the caches, by the CPU alone.
+#[repr(C, align(128))]
+struct StatusLine {
+    status: AtomicU64,
+}
+
+/// One CPU's words.
+#[repr(C, align(128))]
+struct Slot {
+    command: CommandLine,
+    status: StatusLine,
+}
+
+const _: () = assert!(size_of::<CommandLine>() == CACHE_LINE);
+const _: () = assert!(size_of::<StatusLine>() == CACHE_LINE);
+const _: () = assert!(offset_of!(CommandLine, context) == offset_of!(CommandLine, entry) + 8);
+
+/// All slots. No static of the pure layers, because the CPUs find them with no
+/// more than their own affinity. What orders these accesses for CPUs without
+/// caches is cache maintenance and DSB: all of them are Relaxed.
+static SLOTS: [Slot; MAX_PEN_CPUS] = [const {
+    Slot {
+        command: CommandLine {
+            entry: AtomicU64::new(0),
+            context: AtomicU64::new(0),
+            mpidr: AtomicU64::new(0),
+            interface: AtomicU64::new(0),
+        },
+        status: StatusLine {
+            status: AtomicU64::new(0),
+        },
+    }
+}; MAX_PEN_CPUS];
+
+unsafe extern "C" {
+    /// Where a spin-table's release word sends a CPU: EL2 or EL1, MMU off.
+    fn pen_from_firmware() -> !;
+    /// Parks this CPU, MMU on or off: x0 is its slot, x1 its CPU interface or 0.
+    fn pen_park() -> !;
+}
+
+/// The pen is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PenIsFull;
+
+impl fmt::Display for PenIsFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the parking pen has room for {MAX_PEN_CPUS} CPUs")
+    }
+}
+
+/// Gives `mpidr` a slot.
+///
+/// Context: boot CPU, MMU off, before any CPU is sent here.
+///
+/// # Errors
+/// [`PenIsFull`].
+pub fn claim(mpidr: Mpidr) -> Result<(), PenIsFull> {
+    let free = SLOTS
+        .iter()
+        .find(|slot| slot.command.mpidr.load(Ordering::Relaxed) == 0);
+    let slot = free.ok_or(PenIsFull)?;
+    let value = mpidr.raw() | TAKEN;
+    slot.command.mpidr.store(value, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Sends the CPUs that wait at the spin-table word `release` here.
+///
+/// Context: boot CPU, MMU off, all slots claimed.
+///
+/// # Safety
+/// `release` is the physical address of a spin-table's release word, a multiple
+/// of 8.
+pub unsafe fn take_from_firmware(release: u64) {
+    let entry = (pen_from_firmware as *const ()).addr();
+    // SAFETY: the caller's promise; the MMU is off, so this goes past the caches. A
+    // line that firmware left in one is written back first and dropped: it can
+    // neither hide the word nor undo it.
+    unsafe {
+        asm!(
+            "dc civac, {release}",
+            "dsb sy",
+            "str {entry}, [{release}]",
+            "dc civac, {release}",
+            "dsb sy",
+            "sev",
+            release = in(reg) release,
+            entry = in(reg) entry,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// CPUs that are parked and released.
+#[derive(Clone, Copy, Debug)]
+pub struct Pen {
+    /// The GICv2 CPU interface as each CPU addresses its own; 0 if there is none.
+    interface: usize,
+}
+
+impl Pen {
+    /// The pen of this machine; `interface` is where its GICv2 has the CPU
+    /// interface.
+    pub const fn new(interface: Option<usize>) -> Pen {
+        let interface = match interface {
+            Some(interface) => interface,
+            None => 0,
+        };
+        Pen { interface }
+    }
+
+    /// Whether `mpidr` has a slot.
+    pub fn has(&self, mpidr: Mpidr) -> bool {
+        self.slot(mpidr).is_some()
+    }
+
+    /// Where `mpidr`'s slot is, for its boot record; 0 if it has none.
+    pub fn slot_address(&self, mpidr: Mpidr) -> usize {
+        self.slot(mpidr).map_or(0, |slot| (&raw const *slot).addr())
+    }
+
+    fn slot(&self, mpidr: Mpidr) -> Option<&'static Slot> {
+        let value = mpidr.raw() | TAKEN;
+        SLOTS
+            .iter()
+            .find(|slot| slot.command.mpidr.load(Ordering::Relaxed) == value)
+    }
+}
+
+impl CpuOps for Pen {
+    unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
+        let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
+        let command = &slot.command;
+        if command.entry.load(Ordering::Relaxed) != 0 {
+            return Err(PsciError::AlreadyOn); // P1: it has not parked since.
+        }
+        for step in pen::RELEASE {
+            match step {
+                Step::Write(Line::Command) => {
+                    command.context.store(context, Ordering::Relaxed);
+                    command.entry.store(entry, Ordering::Relaxed);
+                }
+                Step::Clean(Line::Command) => {
+                    let line = (&raw const *command).addr();
+                    cache::clean_to_poc(line..line + CACHE_LINE);
+                }
+                // The cleaning has ended with a DSB.
+                Step::Signal => super::hint::send_event(),
+                step => panic!("BUG: {step:?} releases nobody"),
+            }
+        }
+        Ok(())
+    }
+
+    fn cpu_off(&self) -> PsciError {
+        let slot = match self.slot(super::cpu::mpidr()) {
+            Some(slot) => &raw const *slot,
+            None => return PsciError::InvalidParameters,
+        };
+        // SAFETY: the slot is this CPU's, and VA = PA; nothing is left to run here,
+        // by this function's contract.
+        unsafe {
+            asm!(
+                "b {park}",
+                park = sym pen_park,
+                in("x0") slot,
+                in("x1") self.interface,
+                options(noreturn)
+            );
+        }
+    }
+
+    fn can_turn_off(&self, target: Mpidr) -> Result<(), PsciError> {
+        match self.slot(target) {
+            Some(_) => Ok(()),
+            None => Err(PsciError::NotSupported),
+        }
+    }
+
+    fn affinity_info(&self, target: Mpidr) -> Result<PowerState, PsciError> {
+        let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
+        let mut status = 0;
+        for step in pen::LOOK {
+            match step {
+                Step::Invalidate(Line::Status) => {
+                    let line = (&raw const slot.status).addr();
+                    // SAFETY: this line is never written through a cache (P2).
+                    unsafe { cache::invalidate_to_poc(line..line + CACHE_LINE) };
+                }
+                Step::Read(Line::Status) => status = slot.status.status.load(Ordering::Relaxed),
+                step => panic!("BUG: {step:?} looks at nothing"),
+            }
+        }
+        Ok(match status {
+            PARKED => PowerState::Off,
+            _ => PowerState::On,
+        })
+    }
+
+    fn system_off(&self) {}
+
+    fn system_reset(&self) {}
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("spin-table with a parking pen")
+    }
+}
+
+/// A step of [`pen::PARK`] in assembly. x0: the slot; x1: the CPU interface.
+macro_rules! park_step {
+    (Write(Command)) => {
+        "str xzr, [x0, #{ENTRY}]\n str x1, [x0, #{INTERFACE}]\n"
+    };
+    (Clean(Command)) => {
+        "dc cvac, x0\n dsb sy\n"
+    };
+    (CachesOff) => {
+        // VA = PA: the next instruction is where this one is. No translation and no
+        // instruction of this life is left for the next.
+        "movz x2, #({SCTLR} & 0xffff)
+         movk x2, #({SCTLR} >> 16), lsl #16
+         msr sctlr_el1, x2
+         isb
+         tlbi vmalle1
+         ic iallu
+         dsb nsh
+         isb\n"
+    };
+    (Write(Status)) => {
+        "pen_say_parked:
+         mov x2, #{PARKED}
+         str x2, [x0, #{STATUS}]
+         dsb sy\n"
+    };
+}
+
+/// A step of [`pen::ARRIVE`] in assembly. x0: the slot.
+macro_rules! arrive_step {
+    (Await) => {
+        // The SGI is taken, then the command is looked at: a stale one and a new
+        // one share a pending bit.
+        "ldr x1, [x0, #{INTERFACE}]
+1:       ldr x2, [x0, #{ENTRY}]
+         cbnz x2, 3f
+         cbz x1, 2f
+         dsb sy
+         wfi
+         ldr w3, [x1, #{GICC_IAR}]
+         and w4, w3, #0x3ff
+         cmp w4, #1020
+         b.hs 1b
+         str w3, [x1, #{GICC_EOIR}]
+         dsb sy
+         b 1b
+2:       wfe
+         b 1b
+3:\n"
+    };
+    (Write(Status)) => {
+        "str xzr, [x0, #{STATUS}]\n dsb sy\n"
+    };
+}
+
+/// The assembly of [`pen::PARK`].
+macro_rules! assemble_park {
+    ($($step:ident $(($line:ident))?),* $(,)?) => {
+        concat!($(park_step!($step $(($line))?)),*)
+    };
+}
+
+/// The assembly of [`pen::ARRIVE`].
+macro_rules! assemble_arrive {
+    ($($step:ident $(($line:ident))?),* $(,)?) => {
+        concat!($(arrive_step!($step $(($line))?)),*)
+    };
+}
+
+global_asm!(
+    // Whole pages: nothing else is fetched with the caches off.
+    r#"
+    .section .text.pen, "ax"
+    .balign 4096
+    .global pen_start
+pen_start:
+    .global pen_from_firmware
+    .type pen_from_firmware, %function
+pen_from_firmware:
+        // Firmware hands over nothing but this address.
+        msr     daifset, #0xf
+        bl      entry_to_el1
+        cbnz    x0, 5f
+        msr     tpidr_el1, xzr
+        bl      entry_reset_el1
+        cbnz    x0, 5f
+        mrs     x1, mpidr_el1
+        mov     x2, #0xff00000000
+        orr     x2, x2, #0xffffff
+        and     x1, x1, x2
+        orr     x1, x1, #{TAKEN}
+        adrp    x0, {SLOTS}
+        add     x0, x0, :lo12:{SLOTS}
+        mov     x3, #{COUNT}
+4:      ldr     x4, [x0, #{MPIDR}]
+        cmp     x4, x1
+        b.eq    pen_say_parked
+        add     x0, x0, #{SLOT_SIZE}
+        subs    x3, x3, #1
+        b.ne    4b
+        // Nobody's, or of no use: it stays, and is late if anybody wants it.
+5:      wfe
+        b       5b
+    .size pen_from_firmware, . - pen_from_firmware
+
+    .global pen_park
+    .type pen_park, %function
+pen_park:
+        msr     daifset, #0xf
+    "#,
+    park!(assemble_park),
+    arrive!(assemble_arrive),
+    r#"
+        ldr     x0, [x0, #{CONTEXT}]
+        br      x2
+    .size pen_park, . - pen_park
+    .balign 4096
+    .global pen_end
+pen_end:
+    "#,
+    SCTLR = const super::mmu::SCTLR_RES1,
+    TAKEN = const TAKEN,
+    PARKED = const PARKED,
+    COUNT = const MAX_PEN_CPUS,
+    SLOTS = sym SLOTS,
+    SLOT_SIZE = const size_of::<Slot>(),
+    ENTRY = const offset_of!(CommandLine, entry),
+    CONTEXT = const offset_of!(CommandLine, context),
+    MPIDR = const offset_of!(CommandLine, mpidr),
+    INTERFACE = const offset_of!(CommandLine, interface),
+    STATUS = const offset_of!(Slot, status),
+    GICC_IAR = const 0xc,
+    GICC_EOIR = const 0x10,
+);

@@ -1,0 +1,120 @@
+//! What turns the CPUs of this machine on and off, chosen for each from the device
+//! tree: firmware (PSCI), or our own parking pen (spin-table).
+
+use core::fmt;
+
+use crate::arch::aarch64::boot_record::{self, PSCI_CPU_OFF};
+use crate::arch::aarch64::pen::Pen;
+use crate::arch::aarch64::psci::{self, Psci, PsciInitError};
+use crate::cpu::Mpidr;
+use crate::dt;
+use crate::platform::{CpuOps, PowerState, PsciError};
+
+/// PSCI, the pen, or both.
+pub(super) struct CpuPower {
+    psci: Option<(Psci, boot_record::Conduit)>,
+    pen: Pen,
+}
+
+/// How a CPU that refuses itself goes away again, for its boot record.
+pub(super) struct WayOff {
+    pub(super) conduit: boot_record::Conduit,
+    pub(super) cpu_off_function: u32,
+    pub(super) pen_slot: usize,
+}
+
+impl CpuPower {
+    /// * `conduit` — how firmware is called, if the tree has a PSCI node
+    ///
+    /// # Errors
+    /// [`PsciInitError`].
+    pub(super) fn new(conduit: Option<dt::Conduit>, pen: Pen) -> Result<CpuPower, PsciInitError> {
+        let psci = match conduit {
+            None => None,
+            Some(dt::Conduit::Hvc) => {
+                Some((Psci::new(psci::Conduit::Hvc)?, boot_record::Conduit::Hvc))
+            }
+            Some(dt::Conduit::Smc) => {
+                Some((Psci::new(psci::Conduit::Smc)?, boot_record::Conduit::Smc))
+            }
+        };
+        Ok(CpuPower { psci, pen })
+    }
+
+    /// Whether `cpu` is one that parks.
+    pub(super) fn parks(&self, cpu: Mpidr) -> bool {
+        self.pen.has(cpu)
+    }
+
+    /// Whether `cpu` can be started at all.
+    pub(super) fn can_start(&self, cpu: Mpidr) -> bool {
+        self.psci.is_some() || self.parks(cpu)
+    }
+
+    /// How `cpu` goes away if it refuses itself.
+    pub(super) fn way_off(&self, cpu: Mpidr) -> WayOff {
+        let conduit = match &self.psci {
+            _ if self.parks(cpu) => boot_record::Conduit::Pen,
+            Some((_, conduit)) => *conduit,
+            None => boot_record::Conduit::None,
+        };
+        WayOff {
+            conduit,
+            cpu_off_function: PSCI_CPU_OFF,
+            pen_slot: self.pen.slot_address(cpu),
+        }
+    }
+
+    /// # Errors
+    /// NOT_SUPPORTED: nothing turns this CPU on or off.
+    fn of(&self, cpu: Mpidr) -> Result<&dyn CpuOps, PsciError> {
+        if self.parks(cpu) {
+            return Ok(&self.pen);
+        }
+        match &self.psci {
+            Some((psci, _)) => Ok(psci),
+            None => Err(PsciError::NotSupported),
+        }
+    }
+}
+
+impl CpuOps for CpuPower {
+    unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
+        // SAFETY: the same promise.
+        unsafe { self.of(target)?.cpu_on(target, entry, context) }
+    }
+
+    fn cpu_off(&self) -> PsciError {
+        match self.of(crate::arch::aarch64::cpu::mpidr()) {
+            Ok(ops) => ops.cpu_off(),
+            Err(error) => error,
+        }
+    }
+
+    fn can_turn_off(&self, target: Mpidr) -> Result<(), PsciError> {
+        self.of(target)?.can_turn_off(target)
+    }
+
+    fn affinity_info(&self, target: Mpidr) -> Result<PowerState, PsciError> {
+        self.of(target)?.affinity_info(target)
+    }
+
+    fn system_off(&self) {
+        if let Some((psci, _)) = &self.psci {
+            psci.system_off();
+        }
+    }
+
+    fn system_reset(&self) {
+        if let Some((psci, _)) = &self.psci {
+            psci.system_reset();
+        }
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.psci {
+            Some((psci, _)) => psci.describe(f),
+            None => self.pen.describe(f),
+        }
+    }
+}
