@@ -19,6 +19,8 @@ use crate::dt::{self, CpuDesc, DeviceTree, DtError, EnableMethod, GicDesc, PhysR
 use crate::memory::{
     MapError, MapKind, MapRequest, MemoryPlan, PlanError, StackLayout, tables_needed,
 };
+use crate::smp;
+use crate::smp::steps::{Line, Step};
 use crate::sync::UnsafeCell;
 
 /// Room for the checked copy of the device tree, in bytes. QEMU's tree for 512
@@ -137,17 +139,33 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
         return Err(EarlyError::MisalignedDeviceTree(address));
     }
     let start = core::ptr::with_exposed_provenance::<u8>(address);
-    // The loader may have left the blob in its caches, which an access with the
-    // MMU off goes past: first what says how much there is, then all of it.
-    cache::clean_to_poc(address..address.saturating_add(8));
-    // SAFETY: the caller promises eight bytes.
-    let header = unsafe { &*start.cast::<[u8; 8]>() };
-    let size = dt::total_size(header)?;
-    cache::clean_to_poc(address..address.saturating_add(size));
-    // SAFETY: the header says that it is a device tree of this size, at most
-    // 2 MiB, and the caller promises that such a one is readable.
-    let blob = unsafe { core::slice::from_raw_parts(start, size) };
-    Ok(dt::check(blob, copy)?)
+    // First what says how much there is, then all of it.
+    let header = read_tree(address..address.saturating_add(8), || {
+        // SAFETY: the caller promises eight bytes.
+        unsafe { *start.cast::<[u8; 8]>() }
+    });
+    let size = dt::total_size(&header)?;
+    let checked = read_tree(address..address.saturating_add(size), || {
+        // SAFETY: the header says that it is a device tree of this size, at most
+        // 2 MiB, and the caller promises that such a one is readable.
+        let blob = unsafe { core::slice::from_raw_parts(start, size) };
+        dt::check(blob, copy)
+    });
+    Ok(checked?)
+}
+
+/// Reads `range` of the device tree by `read_fn`.
+fn read_tree<T>(range: Range<usize>, read_fn: impl FnOnce() -> T) -> T {
+    let mut read_fn = Some(read_fn);
+    let mut value = None;
+    for step in smp::boot::READ_TREE {
+        match step {
+            Step::Clean(Line::Tree) => cache::clean_to_poc(range.clone()),
+            Step::Read(Line::Tree) => value = read_fn.take().map(|read_fn| read_fn()),
+            step => panic!("BUG: {step:?} reads no tree"),
+        }
+    }
+    value.expect("BUG: the sequence reads the tree once")
 }
 
 /// What the first Rust leaves to the rest.
@@ -184,7 +202,7 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     // SAFETY: the MMU is off, and no other CPU runs but those in the pen, which use
     // neither MMU nor cache. The map has the Image, the
     // heap, the stacks, the tables and the devices that the tree names.
-    unsafe { tables.enable(&[]) };
+    unsafe { tables.enable() };
     Ok(Early {
         tree: copy,
         tables,
