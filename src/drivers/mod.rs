@@ -5,5 +5,6 @@
 //! promises that they are mapped as device memory and nobody else's.
 
 pub mod early;
+mod gic;
 pub mod gicv3;
 pub mod pl011;
