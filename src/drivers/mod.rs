@@ -6,5 +6,6 @@
 
 pub mod early;
 mod gic;
+pub mod gicv2;
 pub mod gicv3;
 pub mod pl011;
