@@ -1,7 +1,7 @@
 //! Still points: nothing else moves while the function runs, whatever the CPUs
 //! were doing, and getting there takes as few interrupts as the GIC allows.
 //!
-//! SMP: 1 2 4 20
+//! SMP: 1 2 4 8 20
 //! TIMEOUT: 240
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -34,7 +34,7 @@ mod kernel_test {
     use stillpoint::platform::{Platform, Sgi};
     use stillpoint::sched::lock::Mutex;
     use stillpoint::start::{Hw, kernel};
-    use stillpoint::stop_machine::{MultiStopState, StopError, StopMachine, StopReport};
+    use stillpoint::stop_machine::{MultiStopState, StopError, StopReport};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use stillpoint::sync::{Exec, IrqGuard, PreemptGuard, SpinLock};
     use stillpoint::time::Instant;
