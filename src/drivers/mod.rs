@@ -5,5 +5,7 @@
 //! promises that they are mapped as device memory and nobody else's.
 
 pub mod early;
+mod gic;
+pub mod gicv2;
 pub mod gicv3;
 pub mod pl011;

@@ -14,7 +14,7 @@ use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, pen};
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
-use crate::drivers::early;
+use crate::drivers::{early, gicv2};
 use crate::dt::{self, CpuDesc, DeviceTree, DtError, EnableMethod, GicDesc, PhysRange};
 use crate::memory::{
     MapError, MapKind, MapRequest, MemoryPlan, PlanError, StackLayout, tables_needed,
@@ -358,13 +358,24 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
         .ok()
         .flatten()
         .map(|console| range(console.registers));
-    let (distributor, redistributors) = match tree.gic() {
+    // The banks of a GICv2 have a size of their own, whatever the tree says.
+    let at_least =
+        |range: PhysRange, size| range.start()..range.end().max(range.start().saturating_add(size));
+    let (singles, redistributors) = match tree.gic() {
         Ok(GicDesc::V3 {
             distributor,
             redistributors,
             ..
-        }) => (Some(range(distributor)), Some(redistributors)),
-        _ => (None, None),
+        }) => ([Some(range(distributor)), None], Some(redistributors)),
+        Ok(GicDesc::V2 {
+            distributor,
+            cpu_interface,
+        }) => {
+            let distributor = at_least(distributor, gicv2::DISTRIBUTOR_SIZE);
+            let cpu_interface = at_least(cpu_interface, gicv2::CPU_INTERFACE_SIZE);
+            ([Some(distributor), Some(cpu_interface)], None)
+        }
+        Err(_) => ([None, None], None),
     };
     let frames = redistributors.into_iter().flat_map(|regions| {
         let mut at = 0;
@@ -377,7 +388,7 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
     early::mmio()
         .into_iter()
         .chain(console)
-        .chain(distributor)
+        .chain(singles.into_iter().flatten())
         .chain(frames)
         .map(device)
 }

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 6] = [
+pub(crate) const TREES: [&str; 7] = [
     "board-spintable",
     "virt-gicv2-smp4",
+    "virt-gicv2-ten",
     "virt-gicv3-smp20",
     "virt-gicv3-smp4",
     "virt-gicv3-smp4-el2",
