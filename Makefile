@@ -36,7 +36,7 @@ TEST ?=
 ## for test-qemu: of tests that have cases, only this one
 CASE ?=
 ## for loom: preemptions per execution, the depth of the search
-LOOM_MAX_PREEMPTIONS ?= 2
+LOOM_MAX_PREEMPTIONS ?= 3
 ## for nightly: how long the fuzzer runs
 FUZZ_SECONDS ?= 60
 ## `1`: a test that is skipped fails the check, as in CI

@@ -73,7 +73,7 @@ stage_mutants() {
 }
 
 stage_loom() {
-    LOOM_MAX_PREEMPTIONS=3 tests/stages.sh loom
+    LOOM_MAX_PREEMPTIONS=4 tests/stages.sh loom
 }
 
 # The pure modules. Threads that hand a baton around run host by host; what

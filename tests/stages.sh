@@ -63,7 +63,7 @@ stage_loom() {
         return
     fi
     RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
-        LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2} \
+        LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} \
         cargo test --release "${tests[@]}" -- ${TEST:+"$TEST"}
 }
 
