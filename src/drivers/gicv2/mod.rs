@@ -30,8 +30,8 @@
 //!
 //! Bit 1 of GICD_CTLR and the aliased registers, which mean group 1 in the first
 //! and the third view and nothing in the second, are left alone. In the non-secure
-//! view the priorities that we write are shifted, and so is the mask; see
-//! [`gic`](super::gic).
+//! view the priorities that we write are shifted, and so is the mask: they keep their
+//! order. [`check_priorities`](crate::platform::IrqChip::check_priorities) proves it.
 //!
 //! # Concurrency
 //! Sending, acknowledging, ending and the mask take no lock: they are registers of
