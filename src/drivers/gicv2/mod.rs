@@ -40,9 +40,11 @@
 //! IRQs masked. Shared interrupts are set up under a lock, from a thread, with IRQs
 //! masked.
 //!
-//! # Not asked
-//! GICD_ICPIDR2 and GICC_IIDR would tell the revision. Some hypervisors answer
-//! neither, one of them with an abort, so the device tree is believed.
+//! # Registers that abort
+//! Xen (`xen/arch/arm/vgic-v2.c`) answers some accesses that the architecture allows
+//! with an abort. So GICD_ICPIDR2, which would tell the revision, isn't read: the
+//! device tree is believed. And pending state is read before it is taken back, and
+//! not written where there is none.
 //!
 //! # Sources
 //! IHI 0048, the GICv2 architecture: Interrupt handling and prioritization;
