@@ -31,7 +31,7 @@ DTB ?=
 TIMEOUT ?=
 ## what the kernel prints to before it has read the device tree
 EARLYCON ?= pl011,0x9000000
-## for test-qemu, test-host and loom: only the tests with this in their name
+## for test-qemu, test-host and loom: only the tests with this in their name (test-qemu: several words)
 TEST ?=
 ## for test-qemu: of tests that have cases, only this one
 CASE ?=

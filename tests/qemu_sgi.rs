@@ -25,15 +25,17 @@ stillpoint::entry!(kernel_test::main);
 mod kernel_test {
     use alloc::sync::Arc;
     use alloc::vec::Vec;
+    use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::platform::{Irq, Sgi};
     use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::IrqGuard;
     use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::{api, println};
 
     use crate::ktap::Ktap;
-    use crate::machine::{eventually, last_cpu, send_sgi, spin_until};
+    use crate::machine::{eventually, last_cpu, send_sgi, spin_for, spin_until};
 
     /// Nobody but a test sends it.
     const SGI: u8 = 9;
@@ -41,9 +43,10 @@ mod kernel_test {
     const ONE_CPU: &str = "one CPU";
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(7);
+        let mut ktap = Ktap::plan(8);
         sets(&mut ktap);
         from_everybody(&mut ktap);
+        on_the_way_down(&mut ktap);
         to_an_absent_cpu(&mut ktap);
         ktap.finish()
     }
@@ -165,6 +168,50 @@ mod kernel_test {
         send_sgi(SGI, target);
         let next = eventually(|| count() - before == wanted + 1);
         ktap.check(after, next && count() - before == wanted + 1);
+    }
+
+    /// Whether there is nothing to acknowledge. Ends what there is after all.
+    fn nothing_comes() -> bool {
+        let came = kernel().irq_chip().acknowledge();
+        came.inspect(|(token, _)| kernel().irq_chip().end(*token))
+            .is_none()
+    }
+
+    /// What is left of a CPU's interrupts by `init:irqchip`'s teardown: its timer
+    /// is off too, until [`to_an_absent_cpu`] has taken it down and up.
+    fn on_the_way_down(ktap: &mut Ktap) {
+        let name = "on a CPU's way down wake gets through, and nothing else";
+        let target = last_cpu();
+        if target == CpuId::BOOT {
+            ktap.inapplicable(name, ONE_CPU);
+            return;
+        }
+        let before = kernel().interrupts.sgis(target, SGI);
+        let thread = api::spawn_on(target, "leaver", move || {
+            let chip = kernel().irq_chip();
+            let _masked = IrqGuard::<Hw>::new();
+            chip.teardown_cpu(target);
+            send_sgi(SGI, target);
+            spin_for(Duration::from_millis(1));
+            let held_back = nothing_comes();
+            send_sgi(Sgi::Wake.number(), target);
+            let mut woken = false;
+            let came = spin_until(|| {
+                let Some((token, irq)) = chip.acknowledge() else {
+                    return false;
+                };
+                chip.end(token);
+                woken = irq == Irq::Sgi(Sgi::Wake.number());
+                true
+            });
+            let alone = nothing_comes();
+            chip.startup_cpu(target);
+            held_back && came && woken && alone
+        });
+        let only_wake = thread.map(|thread| thread.join());
+        // With its SGIs on again it takes what was held back.
+        let came = eventually(|| kernel().interrupts.sgis(target, SGI) == before + 1);
+        ktap.check(name, only_wake == Ok(true) && came);
     }
 
     /// While a CPU is off each other one sends to it.

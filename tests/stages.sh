@@ -79,9 +79,9 @@ stage_qemu-tests() {
 # software is entered at EL2, and where the GIC shows us its non-secure view.
 stage_qemu-gicv2() {
     export GIC=2
-    TEST='boot stop threads errors cycles sgi excess' APPEND=rounds=50 SMP='1 4 8' tests/qemu.sh
-    VIRT=on TEST='qemu_stop sgi' SMP='4' tests/qemu.sh
-    SECURE=on TEST='qemu_stop sgi' SMP='4 8' tests/qemu.sh
+    TEST='boot qemu_stop threads errors cycles sgi excess' APPEND=rounds=50 SMP='1 4 8' tests/qemu.sh
+    VIRT=on TEST='qemu_stop qemu_sgi' SMP=4 tests/qemu.sh
+    SECURE=on TEST='qemu_stop qemu_sgi' SMP='4 8' tests/qemu.sh
 }
 
 # And on a Raspberry Pi 4, as QEMU has it. A test without the tool is skipped.

@@ -23,7 +23,7 @@ use arm_gic::UniqueMmioPointer;
 use safe_mmio::{field, field_shared};
 
 use super::distributor::{
-    Distributor, Registers, read_targets, read_word, set_trigger, write_word,
+    Distributor, Registers, clear_pending, read_targets, read_word, set_trigger, write_word,
 };
 use crate::config::PMR_OPEN;
 use crate::drivers::gic::{ALL_SGIS, PRIORITY_WORDS, WAKE_AND_PANIC, priority_of};
@@ -150,9 +150,12 @@ impl Bank<'_> {
     /// Takes back all pending SGIs, from whichever CPU, and PPIs.
     pub(super) fn clear_pending(&self) {
         let mut registers = self.registers();
-        write_word!(registers, icpendr, 0, u32::MAX);
+        clear_pending(registers.reborrow(), 0);
         for mut four_sgis in field!(registers, cpendsgir).split() {
-            four_sgis.write(u32::MAX);
+            let pending = four_sgis.read();
+            if pending != 0 {
+                four_sgis.write(pending);
+            }
         }
     }
 }

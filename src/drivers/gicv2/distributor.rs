@@ -176,12 +176,20 @@ fn reset_spis(mut registers: UniqueMmioPointer<'_, Registers>, typer: Typer) {
     for word in FIRST_SPI / 32..end.div_ceil(32) {
         write_word!(registers, icenabler, word, u32::MAX);
         write_word!(registers, igroupr, word, 0);
-        write_word!(registers, icpendr, word, u32::MAX);
+        clear_pending(registers.reborrow(), word);
         write_word!(registers, icactiver, word, u32::MAX);
     }
     for word in FIRST_SPI / 4..end.div_ceil(4) {
         write_word!(registers, ipriorityr, word, PRIORITIES);
         write_targets(registers.reborrow(), word, 0);
+    }
+}
+
+/// Takes back what is pending of the 32 interrupts of `word`. SGIs are not affected.
+pub(super) fn clear_pending(mut registers: UniqueMmioPointer<'_, Registers>, word: usize) {
+    let pending = read_word!(registers, icpendr, word);
+    if pending != 0 {
+        write_word!(registers, icpendr, word, pending);
     }
 }
 

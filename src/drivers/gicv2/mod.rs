@@ -30,8 +30,8 @@
 //!
 //! Bit 1 of GICD_CTLR and the aliased registers, which mean group 1 in the first
 //! and the third view and nothing in the second, are left alone. In the non-secure
-//! view the priorities that we write are shifted, and so is the mask; see
-//! [`gic`](super::gic).
+//! view the priorities that we write are shifted, and so is the mask: they keep their
+//! order. [`check_priorities`](crate::platform::IrqChip::check_priorities) proves it.
 //!
 //! # Concurrency
 //! Sending, acknowledging, ending and the mask take no lock: they are registers of
@@ -40,9 +40,11 @@
 //! IRQs masked. Shared interrupts are set up under a lock, from a thread, with IRQs
 //! masked.
 //!
-//! # Not asked
-//! GICD_ICPIDR2 and GICC_IIDR would tell the revision. Some hypervisors answer
-//! neither, one of them with an abort, so the device tree is believed.
+//! # Registers that abort
+//! Xen (`xen/arch/arm/vgic-v2.c`) answers some accesses that the architecture allows
+//! with an abort. So GICD_ICPIDR2, which would tell the revision, isn't read: the
+//! device tree is believed. And pending state is read before it is taken back, and
+//! not written where there is none.
 //!
 //! # Sources
 //! IHI 0048, the GICv2 architecture: Interrupt handling and prioritization;
