@@ -3,8 +3,8 @@
 # up to the first that fails. What `make check` does.
 #
 # A stage prints into target/check/STAGE.log, shown if it fails; with V=1, and
-# for the stages that take long, here at once. The last line is
-# `N passed, N failed, N skipped`, summed over all tests; it is kept in
+# for the stages that take long or install something, here at once. The last line
+# is `N passed, N failed, N skipped`, summed over all tests; it is kept in
 # target/check/summary too. A stage that fails without a failing test counts as
 # one failure. "Not applicable" (a test that this machine can't run, by design)
 # is counted apart from "skipped" (a test that should have run).
@@ -22,6 +22,14 @@ logs=target/check
 mkdir -p "$logs"
 rm -f "$logs"/*
 
+# Whether stage $1 prints here at once.
+at_once() {
+    case ${V:-}$1 in
+        1* | setup | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
 finish() {
     if [ "$inapplicable" != 0 ]; then
         echo "not applicable here, each with its reason in $logs: $inapplicable"
@@ -34,17 +42,14 @@ for stage in $(tests/stages.sh); do
     log=$logs/$stage.log
     from=${EPOCHREALTIME/[.,]/}
     status=0
-    case ${V:-}$stage in
-        1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot)
-            echo "$stage:"
-            tests/stages.sh "$stage" 2>&1 | tee "$log"
-            status=${PIPESTATUS[0]}
-            ;;
-        *)
-            printf '%-16s' "$stage"
-            tests/stages.sh "$stage" >"$log" 2>&1 || status=$?
-            ;;
-    esac
+    if at_once "$stage"; then
+        echo "$stage:"
+        tests/stages.sh "$stage" 2>&1 | tee "$log"
+        status=${PIPESTATUS[0]}
+    else
+        printf '%-16s' "$stage"
+        tests/stages.sh "$stage" >"$log" 2>&1 || status=$?
+    fi
 
     before=$failed
     skipped_before=$skipped
@@ -55,17 +60,16 @@ for stage in $(tests/stages.sh); do
     fi
 
     took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
-    case ${V:-}$stage in
-        1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot) printf '%-16s' "$stage" ;;
-    esac
+    if at_once "$stage"; then
+        printf '%-16s' "$stage"
+    fi
     if [ "$status" = 0 ]; then
         printf 'ok   %8s\n' "$took"
     else
         printf 'FAIL %8s\n' "$took"
-        case ${V:-}$stage in
-            1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot) ;;
-            *) cat "$log" ;;
-        esac
+        if ! at_once "$stage"; then
+            cat "$log"
+        fi
         if [ "$failed" = "$before" ]; then
             failed=$((failed + 1))
         fi

@@ -32,7 +32,7 @@ setup_toolchain() {
         *$'\n'"$toolchain"[-\ ]* | *$'\n'"$toolchain") ;;
         *)
             say "adding the Rust toolchain $toolchain"
-            rustup --quiet toolchain install "$toolchain" --profile minimal --no-self-update
+            rustup --quiet toolchain install "$toolchain" --profile minimal --no-self-update >/dev/null
             ;;
     esac
 
@@ -41,7 +41,7 @@ setup_toolchain() {
     installed=$(rustc "+$toolchain" --version | cut -d ' ' -f 2)
     if [ "$(printf '%s\n%s\n' "$needed" "$installed" | sort -V | head -n 1)" != "$needed" ]; then
         say "updating the Rust toolchain $toolchain from $installed, $needed is needed"
-        rustup --quiet update --no-self-update "$toolchain"
+        rustup --quiet update --no-self-update "$toolchain" >/dev/null
     fi
 
     local item
@@ -69,8 +69,10 @@ missing_packages() {
 }
 
 # Runs apt-get for this call only; shows what it said if it fails.
+# Who is at it already (a machine's own updates, say) is waited for.
 apt() {
-    if ! DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >"$scratch/log" 2>&1; then
+    if ! DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -o DPkg::Lock::Timeout=120 "$@" >"$scratch/log" 2>&1; then
         sed 's/^/    /' "$scratch/log"
         return 1
     fi
@@ -80,22 +82,24 @@ install() {
     apt "$@" install -y --no-remove --no-install-recommends $packages
 }
 
-# The URI of the Debian mirror that this machine uses, from its own sources.
-mirror() {
+# The URIs of this machine's own sources that have a `bookworm`: its Debian
+# mirror, and maybe others' (Docker's, say).
+bookworm_uris() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-        awk '$1 == "deb" && / bookworm / { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; exit } }'
+        awk '$1 == "deb" && / bookworm / { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; next } }'
     # A stanza: fields in any order, ended by an empty line.
     for file in /etc/apt/sources.list.d/*.sources; do
         [ -e "$file" ] || continue
         awk -v RS= '/(^|\n)Suites:[^\n]* bookworm( |\n|$)/ && match($0, /(^|\n)URIs:[^\n]*/) {
-            split(substr($0, RSTART, RLENGTH), field, /[ \t]+/); print field[2]; exit }' "$file"
+            split(substr($0, RSTART, RLENGTH), field, /[ \t]+/); print field[2] }' "$file"
     done
-    echo http://deb.debian.org/debian
 }
 
 # Debian 12 has QEMU 7.2; its backports have the one that everybody else uses.
 # The backports are a source for these two calls only: a copy of the machine's
-# sources with a line more, and package lists of their own.
+# sources with a few lines more, and package lists of their own. Which URI is
+# Debian's mirror needn't be known: the others have no backports that Debian's key
+# has signed.
 install_from_backports() {
     local parts=$scratch/parts
     mkdir -p "$parts" "$scratch/lists/partial"
@@ -104,11 +108,15 @@ install_from_backports() {
     fi
     cp /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources "$parts" 2>/dev/null || true
     if ! grep -qs '^[^#]*bookworm-backports' "$parts"/*; then
-        local keyring=/usr/share/keyrings/debian-archive-keyring.gpg options=
+        local keyring=/usr/share/keyrings/debian-archive-keyring.gpg options= uri
         if [ -e "$keyring" ]; then
             options="[signed-by=$keyring] "
         fi
-        echo "deb $options$(mirror | head -n 1) bookworm-backports main" >"$parts/backports.list"
+        local uris
+        uris=$(bookworm_uris | sed 's,/*$,,' | sort -u)
+        for uri in ${uris:-http://deb.debian.org/debian}; do
+            echo "deb $options$uri bookworm-backports main"
+        done >"$parts/backports.list"
     fi
     local sources=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$parts"
         -o "Dir::State::lists=$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
@@ -118,7 +126,7 @@ install_from_backports() {
 }
 
 setup_packages() {
-    packages=$(missing_packages | tr '\n' ' ')
+    packages=$(missing_packages | paste -sd ' ')
     if [ -z "$packages" ]; then
         return
     fi
@@ -138,10 +146,13 @@ setup_packages() {
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
     # apt fetches as a user of its own.
+    umask 022
     chmod 755 "$scratch"
-    local codename
+    local codename package
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-    say "adding the packages $packages"
+    for package in $packages; do
+        say "adding the package $package"
+    done
     if [ "$codename" = bookworm ]; then
         if install_from_backports; then
             return
