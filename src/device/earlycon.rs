@@ -78,7 +78,7 @@ const fn plain(shift: u32, width: RegisterWidth) -> Layout {
 
 impl EarlyCon {
     /// Bytes that its registers are mapped with, from [`EarlyCon::base`] on.
-    pub const SIZE: u64 = 0x1000;
+    pub const SIZE: u64 = 0x100;
 
     /// Reads the words.
     ///
@@ -102,7 +102,7 @@ impl EarlyCon {
 
 const fn alignment(kind: EarlyConKind) -> u64 {
     match kind {
-        EarlyConKind::Pl011 | EarlyConKind::SbsaUart => 0x1000,
+        EarlyConKind::Pl011 | EarlyConKind::SbsaUart => 4,
         EarlyConKind::Ns16550(layout) => layout.width.bytes() as u64,
     }
 }
@@ -185,10 +185,10 @@ mod tests {
             "pl011,9000000",
             "pl011,0x",
             "pl011,0x0",
-            "pl011,0x9000004",
+            "pl011,0x9000002",
             "pl011,0x900000g",
             "pl011,0x10000000000001000",
-            "pl011,0xfffffffffffff000",
+            "pl011,0xffffffffffffff04",
             "uart8250,io,0x3f8",
             "uart8250,mmio32,0x3f9",
         ] {
