@@ -9,8 +9,12 @@ SMP ?= 4
 MEM ?= 1G
 ## CPU model: max, cortex-a72, ...
 CPU ?= max
+## interrupt controller: 2 (up to 8 CPUs), 3 or 4 (with VIRT=on)
+GIC ?= 3
 ## `on`: boot at EL2, with PSCI by SMC
 VIRT ?=
+## `on`: a machine with EL3 and a secure world
+SECURE ?=
 ## shell commands to run first (by default a tour): INIT="lscpu; poweroff"
 INIT ?=
 ## further boot arguments: APPEND="maxcpus=2 loglevel=7"
@@ -40,7 +44,7 @@ V ?=
 # neither make nor the shell ever sees them as text of its own.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export SMP MEM CPU VIRT ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
+export SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
 export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS REQUIRE_ALL V
 
 # They would replace the link flags of .cargo/config.toml without a word.

@@ -86,7 +86,8 @@ pub trait IrqChip: Sync {
     /// open. Takes no lock.
     ///
     /// # Errors
-    /// [`IrqChipError`] if this CPU has no redistributor or it doesn't wake.
+    /// [`IrqChipError`] if the chip has no part for this CPU, or that can't be
+    /// used.
     fn early_init_cpu(&self, cpu: CpuId) -> Result<(), IrqChipError>;
 
     /// Turns this CPU's SGIs on (`init:irqchip`, startup). Takes no lock.
@@ -147,6 +148,10 @@ pub enum IrqChipError {
     PrioritiesUnusable,
     /// The system register interface can't be turned on.
     NoSystemRegisters,
+    /// A GICv2 has no CPU interface for this CPU.
+    NoCpuInterface(Mpidr),
+    /// Firmware keeps this CPU's SGIs for secure software.
+    SgisReserved(Mpidr),
 }
 
 impl fmt::Display for IrqChipError {
@@ -166,6 +171,18 @@ impl fmt::Display for IrqChipError {
             }
             Self::NoSystemRegisters => {
                 f.write_str("the GIC system registers can not be turned on (ICC_SRE_EL1.SRE)")
+            }
+            Self::NoCpuInterface(mpidr) => {
+                write!(
+                    f,
+                    "the GIC has no CPU interface for {mpidr} (GICD_ITARGETSR0)"
+                )
+            }
+            Self::SgisReserved(mpidr) => {
+                write!(
+                    f,
+                    "the SGIs of {mpidr} are kept for secure software (GICD_IGROUPR0)"
+                )
             }
         }
     }

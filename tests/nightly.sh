@@ -12,7 +12,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
-unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS SMP MEM CPU VIRT INIT APPEND DTB TEST ICOUNT QEMU
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS SMP MEM CPU GIC VIRT SECURE INIT APPEND DTB TEST ICOUNT QEMU
 
 # The status of a stage that can't run here; its last line says why.
 skip=77
@@ -92,6 +92,16 @@ stage_qemu-el2() {
 # Time is the instruction count, on one host thread: slow, so at two sizes.
 stage_qemu-icount() {
     ICOUNT=1 TIMEOUT=300 SMP='1 4' tests/qemu.sh
+}
+
+stage_qemu-gicv2() {
+    GIC=2 SMP='1 2 4 8' tests/qemu.sh
+}
+
+# With EL3 the GIC has two security states, and shows us the non-secure one.
+stage_qemu-secure() {
+    GIC=2 SECURE=on SMP='1 4 8' tests/qemu.sh
+    SECURE=on SMP='1 4 20' tests/qemu.sh
 }
 
 stage_qemu-a72() {

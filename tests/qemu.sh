@@ -3,7 +3,7 @@
 # does. A line for each run, and what was counted at the end.
 #
 #   SMP   sizes to run at                       "1 2 4 20"
-#   TEST  only kernels with this in their name
+#   TEST  only kernels with one of these words in their name
 #   CASE  only this case of those that have cases
 set -eu
 cd "$(dirname "$0")/.."
@@ -24,7 +24,36 @@ kernels() {
     cargo test --release --target aarch64-unknown-none --test 'qemu_*' --no-run \
         --message-format=json-render-diagnostics |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' |
-        grep '/qemu_[^/]*$' | grep "/[^/]*${TEST:-}[^/]*\$"
+        grep '/qemu_[^/]*$' | named
+}
+
+# Of the paths on standard input, those whose file is wanted.
+named() {
+    local word words=()
+    for word in ${TEST:-''}; do
+        words+=(-e "/[^/]*$word[^/]*\$")
+    done
+    grep "${words[@]}"
+}
+
+# Why the kernel named $1 does not run on $2 CPUs of this machine; nothing if it
+# does.
+unfit() {
+    local only gic=${GIC:-3}
+    only=$(directive "tests/$1.rs" SMP)
+    case " ${only:-$2} " in
+        *" $2 "*) ;;
+        *)
+            echo "it runs at $only"
+            return
+            ;;
+    esac
+    only=$(directive "tests/$1.rs" GIC)
+    if [ "${only:-$gic}" != "$gic" ]; then
+        echo "it is for GICv$only"
+    elif [ "$gic" = 2 ] && [ "$2" -gt 8 ]; then
+        echo "a GICv2 has 8 CPU interfaces"
+    fi
 }
 
 # What is to be run of a test: its cases, or `-` if it has none.
@@ -89,15 +118,12 @@ for size in $sizes; do
     while IFS= read -r elf; do
         name=$(basename "$elf")
         name=${name%-????????????????}
-        only=$(directive "tests/$name.rs" SMP)
-        case " ${only:-$size} " in
-            *" $size "*) ;;
-            *)
-                printf 'not applicable  %-24s SMP=%-3s %6s  it runs at %s\n' "$name" "$size" - "$only"
-                echo "0 passed, 0 failed, 0 skipped, 1 not applicable" >"$results/$name.$size.count"
-                continue
-                ;;
-        esac
+        why=$(unfit "$name" "$size")
+        if [ -n "$why" ]; then
+            printf 'not applicable  %-24s SMP=%-3s %6s  %s\n' "$name" "$size" - "$why"
+            echo "0 passed, 0 failed, 0 skipped, 1 not applicable" >"$results/$name.$size.count"
+            continue
+        fi
         for case in $(runs "$name"); do
             if [ "$size" -gt "$small" ]; then
                 wait

@@ -1,7 +1,7 @@
 //! Everything that can refuse or fail does so as a typed error with Linux's
 //! errno name, and leaves the machine unharmed.
 //!
-//! SMP: 1 2 4
+//! SMP: 1 2 4 8
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]

@@ -1,6 +1,7 @@
 //! CPU_ON refused: the device tree lists a fifth CPU, which QEMU doesn't have.
 //!
 //! SMP: 4
+//! GIC: 3
 //! DTB: dts/virt-gicv3-smp4-ghost.dts
 //! OUTPUT: error: CPU4 UP state prep:hardware failed: CPU_ON refused: PSCI INVALID_PARAMETERS \(-2\) \(EINVAL\)
 //! OUTPUT: Brought up 4 of 5 CPUs

@@ -1,7 +1,7 @@
 //! Still points: nothing else moves while the function runs, whatever the CPUs
 //! were doing, and getting there takes as few interrupts as the GIC allows.
 //!
-//! SMP: 1 2 4 20
+//! SMP: 1 2 4 8 20
 //! TIMEOUT: 240
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -62,7 +62,7 @@ if [ -z "${CASE:-}" ] && [ -n "$(value CASES)" ]; then
 fi
 
 # What a test asks for is stronger than the environment; lists add up.
-for word in MEM CPU VIRT ICOUNT DTB; do
+for word in MEM CPU GIC VIRT SECURE ICOUNT DTB; do
     wish=$(value "$word")
     if [ -n "$wish" ]; then
         declare "$word=$wish"

@@ -70,5 +70,15 @@ VIRT=on case_of entered_at_el2 2 'chcpu -d 1; chcpu -e 1; lscpu; poweroff' \
 CPU=cortex-a72 case_of on_a_cortex_a72 4 'chcpu -d 1-3; chcpu -e 1-3; lscpu; poweroff' \
     'On-line CPU\(s\) list: +0-3$'
 
+# On each GIC, in each of its views: CPUs come and go, and sleep in still points.
+comes_and_stops=(8 'chcpu -d 1-7; stop; chcpu -e 1-7; stop; stop; lscpu; poweroff'
+    'CPU 7 disabled' 'CPU 7 enabled' 'SGI writes: +1 for the request, [1-9][0-9]* to wake'
+    'SGI writes: +1 for the request' 'On-line CPU\(s\) list: +0-7$')
+GIC=2 case_of gicv2 "${comes_and_stops[@]}"
+GIC=2 VIRT=on case_of gicv2_at_el2 "${comes_and_stops[@]}"
+GIC=2 SECURE=on case_of gicv2_non_secure "${comes_and_stops[@]}"
+SECURE=on case_of gicv3_non_secure "${comes_and_stops[@]}"
+GIC=4 VIRT=on case_of gicv4 "${comes_and_stops[@]}"
+
 print_counts
 [ "$failed" = 0 ]

@@ -7,7 +7,9 @@
 #   SMP     number of CPUs                        4
 #   MEM     memory                                1G
 #   CPU     CPU model                             max
+#   GIC     interrupt controller: 2, 3 or 4       3
 #   VIRT    `on`: entered at EL2, PSCI by SMC     off
+#   SECURE  `on`: with EL3 and a secure world     off
 #   ICOUNT  `1`: time is the instruction count, one host thread; repeatable
 #   DTB     device tree, .dts or .dtb             QEMU's own
 #   INIT    shell commands, as init="..."
@@ -18,9 +20,12 @@
 # to semihosting, is QEMU's exit status.
 
 vm_command() {
-    local machine=virt,gic-version=3
+    local machine=virt,gic-version=${GIC:-3}
     if [ "${VIRT:-}" = on ]; then
         machine+=,virtualization=on
+    fi
+    if [ "${SECURE:-}" = on ]; then
+        machine+=,secure=on
     fi
 
     local arguments=exit=semihosting

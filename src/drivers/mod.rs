@@ -6,6 +6,8 @@
 
 pub mod bcm_watchdog;
 pub mod early;
+mod gic;
+pub mod gicv2;
 pub mod gicv3;
 pub mod pl011;
 pub mod uart16550;

@@ -21,8 +21,9 @@
 //! ```
 //!
 //! # Invariants
-//! - P1: the command is written by control while the CPU is parked, and forgotten
-//!   by the CPU before it parks: so one command is one release.
+//! - P1: the command is written by control when it has found the CPU parked, and
+//!   forgotten by the CPU before it parks: so one command is one release. Control
+//!   never reads it: its copy may be older than what the CPU wrote past it.
 //! - P2: the status is written by the CPU alone, past its caches. Control never
 //!   writes it, and drops its own copy before each look.
 //! - P3: the handover is clean in memory before the command is there.
@@ -30,62 +31,13 @@
 //!   over what the CPU writes past it.
 //! - P5: lines are never shared: each has 128 bytes of its own.
 //!
-//! The sequences below are the protocol. `arch/aarch64/pen.rs` assembles those of
-//! the CPU from them, step by step, and runs those of control; so does
-//! `arch/aarch64/boot_record.rs`. `tests/host_caches.rs` runs the same against
-//! memory with a write-back cache for each CPU, and shows each cache operation
-//! needed. QEMU has no caches to catch a mistake with.
+//! The sequences below are the protocol: [`crate::smp::steps`].
 //!
 //! # Sources
 //! Arm ARM, "Caches and memory hierarchy" (maintenance to the point of coherency);
 //! Linux, Documentation/arch/arm64/booting.rst (spin-table).
 
-/// Words that travel together. Each line is one or more cache lines of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Line {
-    /// Where a released CPU goes: 0 for a CPU that is to stay.
-    Command,
-    /// Whether the CPU is in the pen.
-    Status,
-    /// What a started CPU is given: the first part of its boot record.
-    Handover,
-    /// Why it refused itself: the second part.
-    Failure,
-}
-
-/// One step. What is written and read is up to the sequence that it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// Stores to the line: through the cache, or past it if caches are off.
-    Write(Line),
-    /// Loads from the line, likewise.
-    Read(Line),
-    /// Writes cached content back to memory.
-    Clean(Line),
-    /// Writes it back, and drops it from all caches.
-    CleanInvalidate(Line),
-    /// Drops it from all caches.
-    Invalidate(Line),
-    /// From here on accesses of this CPU go past its caches.
-    CachesOff,
-    /// Wakes whoever waits for a command.
-    Signal,
-    /// Sleeps until the command is there.
-    Await,
-}
-
-/// Turns the words of a sequence into its steps.
-macro_rules! steps {
-    ($($step:ident $(($line:ident))?),* $(,)?) => {
-        &[$(steps!(@one $step $($line)?)),*]
-    };
-    (@one $step:ident $line:ident) => {
-        $crate::smp::pen::Step::$step($crate::smp::pen::Line::$line)
-    };
-    (@one $step:ident) => {
-        $crate::smp::pen::Step::$step
-    };
-}
+use super::steps::{Step, steps};
 
 /// The sequence of a CPU that parks, caches on or off, for `$with!` to make
 /// something of.
@@ -103,10 +55,11 @@ macro_rules! arrive {
     };
 }
 
-/// The sequence of a CPU that can't use what it was handed, caches on or off.
+/// The sequence of a CPU that can't use what it was handed, caches on or off. They
+/// go off first: control drops the line from all caches whenever it looks.
 macro_rules! refuse {
     ($with:ident) => {
-        $with! { Write(Failure), CleanInvalidate(Failure) }
+        $with! { CachesOff, Write(Failure) }
     };
 }
 

@@ -10,9 +10,11 @@ use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::{cpu, cpu_local, image, timer};
 use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
 use crate::drivers::bcm_watchdog::BcmWatchdog;
+use crate::drivers::gicv2::GicV2;
 use crate::drivers::gicv3::GicV3;
-use crate::dt::{BoardPower, DeviceTree, GicDesc};
+use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors};
 use crate::hotplug::Hotplug;
+use crate::platform::IrqChip;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::shell::BootArgs;
@@ -68,8 +70,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     panic::set_stacks(early.stacks);
 
     let cpu_ops = make_cpu_ops(&tree);
-    let mpidrs = list_cpus(&tree, &cpu_ops);
-    let cpus = mpidrs.len();
+    let mut mpidrs = list_cpus(&tree, &cpu_ops);
     let timer = match tree.timer() {
         Ok(timer) => timer,
         Err(error) => missing!("no usable timer: {error}"),
@@ -80,7 +81,8 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     if let Err(error) = timer::init_frequency(from_tree) {
         missing!("no usable timer: {error}");
     }
-    let irq_chip = make_irq_chip(&tree, &mpidrs);
+    let irq_chip = make_irq_chip(&tree, &mut mpidrs);
+    let cpus = mpidrs.len();
 
     let kernel = set_kernel(Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
@@ -95,7 +97,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         mpidrs,
         device_tree: early.tree,
         bootargs,
-        irq_chip: Box::new(irq_chip),
+        irq_chip,
         cpu_ops,
         timer_ppi: timer.virtual_ppi,
         timer_trigger: timer.trigger,
@@ -156,16 +158,29 @@ fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower) -> Vec<Mpidr> {
     mpidrs
 }
 
-fn make_irq_chip(tree: &DeviceTree<'_>, mpidrs: &[Mpidr]) -> GicV3 {
-    let (distributor, redistributors, stride) = match tree.gic() {
+/// The tree's interrupt controller. Takes the CPUs that it can't reach off the
+/// list, each with a warning.
+fn make_irq_chip(tree: &DeviceTree<'_>, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
+    match tree.gic() {
         Ok(GicDesc::V3 {
             distributor,
             redistributors,
             stride,
-        }) => (distributor, redistributors, stride),
-        Ok(GicDesc::V2 { .. }) => missing!("this machine has a GICv2, which is not supported"),
+        }) => Box::new(make_gicv3(distributor, &redistributors, stride, mpidrs)),
+        Ok(GicDesc::V2 {
+            distributor,
+            cpu_interface,
+        }) => Box::new(make_gicv2(distributor, cpu_interface, mpidrs)),
         Err(error) => missing!("no usable interrupt controller: {error}"),
-    };
+    }
+}
+
+fn make_gicv3(
+    distributor: PhysRange,
+    redistributors: &Redistributors,
+    stride: Option<u64>,
+    mpidrs: &[Mpidr],
+) -> GicV3 {
     let regions: Vec<_> = redistributors
         .as_slice()
         .iter()
@@ -178,6 +193,21 @@ fn make_irq_chip(tree: &DeviceTree<'_>, mpidrs: &[Mpidr]) -> GicV3 {
         Ok(chip) => chip,
         Err(error) => missing!("interrupt controller: {error}"),
     }
+}
+
+fn make_gicv2(distributor: PhysRange, cpu_interface: PhysRange, mpidrs: &mut Vec<Mpidr>) -> GicV2 {
+    // SAFETY: the tree says that they are there; `early` mapped as much of them as
+    // the driver wants as device memory, for ever; this is the only driver for them.
+    let chip = unsafe { GicV2::new(distributor.start(), cpu_interface.start(), mpidrs) };
+    let chip = match chip {
+        Ok(chip) => chip,
+        Err(error) => missing!("interrupt controller: {error}"),
+    };
+    let served = chip.served();
+    for mpidr in mpidrs.drain(served..) {
+        log::warn!("CPU {mpidr} is left out: the GICv2 has {served} CPU interfaces");
+    }
+    chip
 }
 
 fn make_cpu_ops(tree: &DeviceTree<'_>) -> CpuPower {

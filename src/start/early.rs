@@ -15,7 +15,7 @@ use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::device::{EarlyCon, EarlyConKind};
-use crate::drivers::early;
+use crate::drivers::{early, gicv2};
 use crate::dt::{
     self, BoardPower, ConsoleDesc, ConsoleKind, CpuDesc, DeviceTree, DtError, EnableMethod,
     GicDesc, PhysRange,
@@ -24,6 +24,8 @@ use crate::memory::{
     MapError, MapKind, MapRequest, MemoryPlan, PlanError, StackLayout, tables_needed,
 };
 use crate::shell::BootArgs;
+use crate::smp;
+use crate::smp::steps::{Line, Step};
 use crate::sync::UnsafeCell;
 
 /// Room for the checked copy of the device tree, in bytes. QEMU's tree for 512
@@ -142,17 +144,33 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
         return Err(EarlyError::MisalignedDeviceTree(address));
     }
     let start = core::ptr::with_exposed_provenance::<u8>(address);
-    // The loader may have left the blob in its caches, which an access with the
-    // MMU off goes past: first what says how much there is, then all of it.
-    cache::clean_to_poc(address..address.saturating_add(8));
-    // SAFETY: the caller promises eight bytes.
-    let header = unsafe { &*start.cast::<[u8; 8]>() };
-    let size = dt::total_size(header)?;
-    cache::clean_to_poc(address..address.saturating_add(size));
-    // SAFETY: the header says that it is a device tree of this size, at most
-    // 2 MiB, and the caller promises that such a one is readable.
-    let blob = unsafe { core::slice::from_raw_parts(start, size) };
-    Ok(dt::check(blob, copy)?)
+    // First what says how much there is, then all of it.
+    let header = read_tree(address..address.saturating_add(8), || {
+        // SAFETY: the caller promises eight bytes.
+        unsafe { *start.cast::<[u8; 8]>() }
+    });
+    let size = dt::total_size(&header)?;
+    let checked = read_tree(address..address.saturating_add(size), || {
+        // SAFETY: the header says that it is a device tree of this size, at most
+        // 2 MiB, and the caller promises that such a one is readable.
+        let blob = unsafe { core::slice::from_raw_parts(start, size) };
+        dt::check(blob, copy)
+    });
+    Ok(checked?)
+}
+
+/// Reads `range` of the device tree by `read_fn`.
+fn read_tree<T>(range: Range<usize>, read_fn: impl FnOnce() -> T) -> T {
+    let mut read_fn = Some(read_fn);
+    let mut value = None;
+    for step in smp::boot::READ_TREE {
+        match step {
+            Step::Clean(Line::Tree) => cache::clean_to_poc(range.clone()),
+            Step::Read(Line::Tree) => value = read_fn.take().map(|read_fn| read_fn()),
+            step => panic!("BUG: {step:?} reads no tree"),
+        }
+    }
+    value.expect("BUG: the sequence reads the tree once")
 }
 
 /// What the first Rust leaves to the rest.
@@ -190,7 +208,7 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     // SAFETY: the MMU is off, and no other CPU runs but those in the pen, which use
     // neither MMU nor cache. The map has the Image, the
     // heap, the stacks, the tables and the devices that the tree names.
-    unsafe { tables.enable(&[]) };
+    unsafe { tables.enable() };
     Ok(Early {
         tree: copy,
         tables,
@@ -386,13 +404,24 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
         .ok()
         .flatten()
         .map(|BoardPower::BcmWatchdog { registers }| range(registers));
-    let (distributor, redistributors) = match tree.gic() {
+    // The banks of a GICv2 have a size of their own, whatever the tree says.
+    let at_least =
+        |range: PhysRange, size| range.start()..range.end().max(range.start().saturating_add(size));
+    let (singles, redistributors) = match tree.gic() {
         Ok(GicDesc::V3 {
             distributor,
             redistributors,
             ..
-        }) => (Some(range(distributor)), Some(redistributors)),
-        _ => (None, None),
+        }) => ([Some(range(distributor)), None], Some(redistributors)),
+        Ok(GicDesc::V2 {
+            distributor,
+            cpu_interface,
+        }) => {
+            let distributor = at_least(distributor, gicv2::DISTRIBUTOR_SIZE);
+            let cpu_interface = at_least(cpu_interface, gicv2::CPU_INTERFACE_SIZE);
+            ([Some(distributor), Some(cpu_interface)], None)
+        }
+        Err(_) => ([None, None], None),
     };
     let frames = redistributors.into_iter().flat_map(|regions| {
         let mut at = 0;
@@ -406,7 +435,7 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
         .into_iter()
         .chain(console)
         .chain(power)
-        .chain(distributor)
+        .chain(singles.into_iter().flatten())
         .chain(frames)
         .map(device)
 }

@@ -57,6 +57,8 @@ fn encode_refusal(refusal: ApRefusal) -> u32 {
         }
         ApRefusal::Granule => 6,
         ApRefusal::PhysicalRange => 7,
+        ApRefusal::IrqChip(IrqChipError::NoCpuInterface(_)) => 8,
+        ApRefusal::IrqChip(IrqChipError::SgisReserved(_)) => 9,
         ApRefusal::ExceptionLevel(level) => 0x200 | level,
         ApRefusal::Unknown(code) => code.max(1),
     }
@@ -72,6 +74,8 @@ pub(super) fn decode_refusal(cpu: CpuId, code: u32) -> ApRefusal {
         3 => ApRefusal::IrqChip(IrqChipError::RedistributorAsleep(mpidr)),
         4 => ApRefusal::IrqChip(IrqChipError::NoSystemRegisters),
         5 => ApRefusal::IrqChip(IrqChipError::PrioritiesUnusable),
+        8 => ApRefusal::IrqChip(IrqChipError::NoCpuInterface(mpidr)),
+        9 => ApRefusal::IrqChip(IrqChipError::SgisReserved(mpidr)),
         0x100..0x200 => ApRefusal::IrqChip(IrqChipError::StaleRunningPriority(low)),
         other => ApRefusal::Unknown(other),
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 21] = [
+pub(crate) const TREES: [&str; 22] = [
     "bcm2711-rpi-4-b",
     "board-spintable",
     "console-16550",
@@ -24,6 +24,7 @@ pub(crate) const TREES: [&str; 21] = [
     "ram-at-0",
     "ram-at-2g",
     "virt-gicv2-smp4",
+    "virt-gicv2-ten",
     "virt-gicv3-smp20",
     "virt-gicv3-smp4",
     "virt-gicv3-smp4-el2",

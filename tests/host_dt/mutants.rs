@@ -62,6 +62,7 @@ trees! {
     ram_at_0: blob("ram-at-0"), FEW;
     ram_at_2g: blob("ram-at-2g"), FEW;
     virt_gicv2_smp4: blob("virt-gicv2-smp4"), MUTANTS;
+    virt_gicv2_ten: blob("virt-gicv2-ten"), MUTANTS;
     virt_gicv3_smp20: blob("virt-gicv3-smp20"), MUTANTS;
     virt_gicv3_smp4: blob("virt-gicv3-smp4"), MUTANTS;
     virt_gicv3_smp4_el2: blob("virt-gicv3-smp4-el2"), MUTANTS;

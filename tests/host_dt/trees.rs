@@ -81,6 +81,50 @@ fn gicv2_is_read() {
 }
 
 #[test]
+fn a_gicv2_is_known_by_each_of_its_names() {
+    let gic = GicDesc::V2 {
+        distributor: range(0x1000, 0x1000),
+        cpu_interface: range(0x2000, 0x100),
+    };
+    for name in [
+        "gic-400",
+        "cortex-a15-gic",
+        "cortex-a9-gic",
+        "cortex-a7-gic",
+    ] {
+        let copy = tree(&format!(
+            "#address-cells = <1>; #size-cells = <1>;
+             gic@1000 {{ compatible = \"vendor,gic\", \"arm,{name}\";
+                        reg = <0x1000 0x1000>, <0x2000 0x100>; }};"
+        ));
+        assert_eq!(DeviceTree::new(&copy).unwrap().gic(), Ok(gic), "{name}");
+    }
+}
+
+#[test]
+fn a_gicv2_that_is_disabled_is_not_used() {
+    let missing = Err(DtError::NodeMissing(NodeKind::Gic));
+    for status in ["disabled", "fail", "reserved"] {
+        let copy = tree(&format!(
+            "#address-cells = <1>; #size-cells = <1>;
+             gic@1000 {{ compatible = \"arm,gic-400\"; status = \"{status}\";
+                        reg = <0x1000 0x1000>, <0x2000 0x2000>; }};"
+        ));
+        assert_eq!(DeviceTree::new(&copy).unwrap().gic(), missing, "{status}");
+    }
+}
+
+#[test]
+fn a_gicv2_without_a_cpu_interface_is_an_error() {
+    let copy = tree(
+        "#address-cells = <1>; #size-cells = <1>;
+         gic@1000 { compatible = \"arm,gic-400\"; reg = <0x1000 0x1000>; };",
+    );
+    let bad = Err(DtError::BadProperty(NodeKind::Gic, "reg"));
+    assert_eq!(DeviceTree::new(&copy).unwrap().gic(), bad);
+}
+
+#[test]
 fn a_spin_table_board_behind_a_bus_is_read() {
     let copy = checked(&blob("board-spintable")).unwrap();
     let tree = DeviceTree::new(&copy).unwrap();

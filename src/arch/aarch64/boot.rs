@@ -5,11 +5,12 @@
 //! Documentation/arch/arm64/booting.rst, whose header this has). In order:
 //!
 //! 1. known EL1 (`entry.rs`), x0 and the level entered at kept;
-//! 2. bss dropped from the caches, then zeroed: the loader may have left lines
-//!    that would be written back over what is stored past the caches;
+//! 2. bss zeroed past the caches;
 //! 3. relocated: the Image is linked at 0, and every word that holds an address
 //!    is listed as `R_AARCH64_RELATIVE`;
 //! 4. a stack, no caller frame, and `stillpoint_boot`.
+//!
+//! 2 and 3 are assembled from [`crate::smp::boot`], which says what the caches need.
 //!
 //! `stillpoint_boot` runs with the MMU off. Until [`super::mmu`] has turned it
 //! on, all memory is Device memory: no unaligned access, no exclusive access
@@ -26,6 +27,7 @@ use core::arch::{asm, global_asm};
 
 use super::failure::BootFailure;
 use super::image;
+use crate::smp::boot;
 
 unsafe extern "C" {
     /// The rest of booting, in `start.rs`. Called once, on the boot stack, with
@@ -92,6 +94,51 @@ pub unsafe fn restart(device_tree: usize) -> ! {
     }
 }
 
+/// A step of [`boot::BSS`] and [`boot::RELOCATE`] in assembly.
+macro_rules! step {
+    // x1 to x2: bss.
+    (Invalidate(Bss)) => {
+        "mrs x3, ctr_el0
+         ubfx x3, x3, #16, #4 // DminLine, log2 of words
+         mov x4, #4
+         lsl x4, x4, x3
+         mov x0, x1
+1:       dc ivac, x0
+         add x0, x0, x4
+         cmp x0, x2
+         b.lo 1b
+         dsb sy\n"
+    };
+    // Sixteen bytes at a time.
+    (Write(Bss)) => {
+        "mov x0, x1
+2:       stp xzr, xzr, [x0], #16
+         cmp x0, x2
+         b.lo 2b\n"
+    };
+    // x5: the base; x6 to x7: the relocations; w0: the reason if one is unknown.
+    (Write(Relocated)) => {
+        "
+3:       cmp x6, x7
+         b.hs 4f
+         ldp x8, x9, [x6], #16 // r_offset, r_info
+         ldr x10, [x6], #8 // r_addend
+         cmp x9, #{R_AARCH64_RELATIVE}
+         b.ne boot_fail
+         add x10, x10, x5
+         str x10, [x5, x8]
+         b 3b
+4:\n"
+    };
+}
+
+/// The assembly of a sequence.
+macro_rules! assemble {
+    ($($step:ident $(($line:ident))?),* $(,)?) => {
+        concat!($(step!($step $(($line))?)),*)
+    };
+}
+
 global_asm!(
     r#"
     .section .head.text, "ax"
@@ -134,26 +181,14 @@ boot_primary:
         bl      entry_check_features
         cbnz    x0, boot_fail
 
-        // 4. bss: no line of it stays in a cache ...
+        // 4. bss.
         adrp    x1, __bss_start
         add     x1, x1, :lo12:__bss_start
         adrp    x2, __bss_end
         add     x2, x2, :lo12:__bss_end
-        mrs     x3, ctr_el0
-        ubfx    x3, x3, #16, #4             // DminLine, log2 of words
-        mov     x4, #4
-        lsl     x4, x4, x3
-        mov     x0, x1
-1:      dc      ivac, x0
-        add     x0, x0, x4
-        cmp     x0, x2
-        b.lo    1b
-        dsb     sy
-        // ... and then it is zeroed, sixteen bytes at a time.
-2:      stp     xzr, xzr, [x1], #16
-        cmp     x1, x2
-        b.lo    2b
-
+    "#,
+    boot::bss!(assemble),
+    r#"
         // 5. Relocation: *(base + offset) = base + addend.
         adrp    x5, __image_start
         add     x5, x5, :lo12:__image_start
@@ -162,19 +197,12 @@ boot_primary:
         adrp    x7, __rela_end
         add     x7, x7, :lo12:__rela_end
         mov     w0, #{UNKNOWN_RELOCATION}
-3:      cmp     x6, x7
-        b.hs    4f
-        ldp     x8, x9, [x6], #16           // r_offset, r_info
-        ldr     x10, [x6], #8               // r_addend
-        cmp     x9, #{R_AARCH64_RELATIVE}
-        b.ne    boot_fail
-        add     x10, x10, x5
-        str     x10, [x5, x8]
-        b       3b
-
+    "#,
+    boot::relocate!(assemble),
+    r#"
         // 6. What was stored is there before compiled code, code included, uses
         // it; no stale instruction of a former image is.
-4:      dsb     sy
+        dsb     sy
         ic      iallu
         dsb     sy
         isb

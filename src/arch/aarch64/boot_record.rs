@@ -19,7 +19,8 @@ use super::cache;
 use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
 use crate::config::CACHE_LINE;
-use crate::smp::pen::{self, Line, Step};
+use crate::smp::pen;
+use crate::smp::steps::{Line, Step};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How a CPU that refuses itself calls firmware to be turned off again.

@@ -13,6 +13,7 @@ mod symbols {
         pub(super) static __symbols_start: u8;
         pub(super) static __symbols_end: u8;
         pub(super) static __rodata_end: u8;
+        pub(super) static __bss_start: u8;
         pub(super) static __image_end: u8;
         pub(super) static boot_stack_guard: u8;
         pub(super) static boot_stack_bottom: u8;
@@ -32,6 +33,16 @@ macro_rules! address_of {
 /// All of the Image, bss included.
 pub fn image() -> Range<usize> {
     address_of!(__image_start)..address_of!(__image_end)
+}
+
+/// What the Image's file has in it: what is relocated lies there.
+pub fn without_bss() -> Range<usize> {
+    address_of!(__image_start)..address_of!(__bss_start)
+}
+
+/// What boot zeroes: variables and the first stacks. Whole pages.
+pub fn bss() -> Range<usize> {
+    address_of!(__bss_start)..address_of!(__image_end)
 }
 
 /// Code: read and execute. Whole pages.

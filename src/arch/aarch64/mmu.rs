@@ -28,6 +28,8 @@ use super::cache;
 use super::image;
 use crate::config::PAGE_SIZE;
 use crate::memory::{MapError, MapKind, MapRequest, tables_needed};
+use crate::smp::boot;
+use crate::smp::steps::{Line, Step};
 
 /// Level of the root table: four levels, 48 bits.
 const ROOT_LEVEL: usize = 0;
@@ -180,10 +182,31 @@ impl PageTables {
         let start = memory.start.next_multiple_of(PAGE_SIZE);
         let end = (memory.end & !(PAGE_SIZE - 1)).max(start);
         let memory = start..end;
-        // SAFETY: Nobody uses this memory but us. A line that is dirty in a
-        // cache could later be written back over the tables.
-        unsafe { cache::invalidate_to_poc(memory.clone()) };
+        let mut requests = Some(requests);
+        let mut built = Err(MapError::OutOfTables { needed: 1, left: 0 });
+        for step in boot::BUILD {
+            match (step, requests.take()) {
+                (Step::Write(Line::Tables), Some(requests)) => {
+                    built = Self::write(memory.clone(), requests);
+                }
+                (Step::Invalidate(Line::Tables), left) => {
+                    // SAFETY: Nobody uses this memory but us.
+                    unsafe { cache::invalidate_to_poc(memory.clone()) };
+                    requests = left;
+                }
+                (step, _) => panic!("BUG: {step:?} builds nothing"),
+            }
+        }
+        built
+    }
 
+    /// Writes the tables of `requests` into `memory`, which is whole pages that
+    /// nothing else uses.
+    fn write(
+        memory: Range<usize>,
+        requests: impl IntoIterator<Item = MapRequest>,
+    ) -> Result<PageTables, MapError> {
+        let Range { start, end } = memory;
         let pages = TablePages { next: start, end };
         if pages.left() == 0 {
             return Err(MapError::OutOfTables { needed: 1, left: 0 });
@@ -235,24 +258,26 @@ impl PageTables {
 
     /// Turns MMU and caches on, on the boot CPU.
     ///
-    /// * `written` — memory besides the Image and the tables that was written
-    ///   with the MMU off. Whole cache lines of it are dropped from the caches.
-    ///
     /// # Safety
     /// 1. The MMU of this CPU is off, and no other CPU of ours runs.
     /// 2. The map has the running Image in it, text, read-only data and data each
     ///    as such, and all memory and devices that are used from now on.
-    /// 3. No line that is only partly in `written` holds anything else.
-    pub unsafe fn enable(&self, written: &[Range<usize>]) {
+    pub unsafe fn enable(&self) {
         // What was stored with the MMU off went past the caches. A line that a
         // cache still holds from before (firmware and loader had theirs on) would
         // hide it as soon as ours is on. The stack that this runs on is part of
         // the Image; nothing of it is in a cache of ours.
-        for range in [image::image(), self.used()].iter().chain(written) {
+        for step in boot::TURN_ON {
+            let range = match step {
+                Step::Invalidate(Line::Relocated) => image::without_bss(),
+                Step::Invalidate(Line::Bss) => image::bss(),
+                Step::Invalidate(Line::Tables) => self.used(),
+                Step::CachesOn => continue, // Last, below.
+                step => panic!("BUG: {step:?} turns nothing on"),
+            };
             // SAFETY: All that matters there was written past the caches (1),
-            // the Image itself cleaned to memory by the loader; neighbours are
-            // not touched (3).
-            unsafe { cache::invalidate_to_poc(range.clone()) };
+            // the Image itself cleaned to memory by the loader.
+            unsafe { cache::invalidate_to_poc(range) };
         }
         let MmuRegisters {
             mair,

@@ -26,7 +26,8 @@ use super::cache;
 use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
 use crate::cpu::Mpidr;
 use crate::platform::{CpuOps, PowerState, PsciError};
-use crate::smp::pen::{self, Line, Step, arrive, park};
+use crate::smp::pen::{self, arrive, park};
+use crate::smp::steps::{Line, Step};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The bit that makes a slot's affinity one: 0 is an empty slot.
@@ -35,18 +36,17 @@ const TAKEN: u64 = 1 << 63;
 /// The status of a CPU that is in the pen.
 const PARKED: u64 = 1;
 
-/// [`Line::Command`]. The CPU itself writes the first and the last word before it
-/// parks, with caches on; control the first and the second while it is parked.
+/// [`Line::Command`]. The CPU forgets the first word before it parks; control writes
+/// the first two while it is parked (P1).
 #[repr(C, align(128))]
 struct CommandLine {
     /// Where a released CPU goes; 0: it stays.
     entry: AtomicU64,
-    /// What it finds in x0 there.
+    /// What it finds in x0 there; 0 until control has released it for the first time,
+    /// which is control's to remember.
     context: AtomicU64,
     /// Whose slot this is. Never changes once the machine has an MMU.
     mpidr: AtomicU64,
-    /// Its GICv2 CPU interface, or 0: it sleeps in WFE.
-    interface: AtomicU64,
 }
 
 /// [`Line::Status`]. Written past the caches, by the CPU alone.
@@ -75,7 +75,6 @@ static SLOTS: [Slot; MAX_PEN_CPUS] = [const {
             entry: AtomicU64::new(0),
             context: AtomicU64::new(0),
             mpidr: AtomicU64::new(0),
-            interface: AtomicU64::new(0),
         },
         status: StatusLine {
             status: AtomicU64::new(0),
@@ -86,7 +85,8 @@ static SLOTS: [Slot; MAX_PEN_CPUS] = [const {
 unsafe extern "C" {
     /// Where a spin-table's release word sends a CPU: EL2 or EL1, MMU off.
     fn pen_from_firmware() -> !;
-    /// Parks this CPU, MMU on or off: x0 is its slot, x1 its CPU interface or 0.
+    /// Parks this CPU, MMU on or off: x0 is its slot, x1 its GICv2 CPU interface, or
+    /// 0 to sleep in WFE.
     fn pen_park() -> !;
 }
 
@@ -183,8 +183,11 @@ impl CpuOps for Pen {
     unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
         let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
         let command = &slot.command;
-        if command.entry.load(Ordering::Relaxed) != 0 {
-            return Err(PsciError::AlreadyOn); // P1: it has not parked since.
+        // P1. One that has never been released may still be on its way from
+        // firmware: it finds the command when it comes.
+        let released = command.context.load(Ordering::Relaxed) != 0;
+        if released && self.affinity_info(target)? != PowerState::Off {
+            return Err(PsciError::AlreadyOn);
         }
         for step in pen::RELEASE {
             match step {
@@ -261,7 +264,7 @@ impl CpuOps for Pen {
 /// A step of [`pen::PARK`] in assembly. x0: the slot; x1: the CPU interface.
 macro_rules! park_step {
     (Write(Command)) => {
-        "str xzr, [x0, #{ENTRY}]\n str x1, [x0, #{INTERFACE}]\n"
+        "str xzr, [x0, #{ENTRY}]\n"
     };
     (Clean(Command)) => {
         "dc cvac, x0\n dsb sy\n"
@@ -286,13 +289,13 @@ macro_rules! park_step {
     };
 }
 
-/// A step of [`pen::ARRIVE`] in assembly. x0: the slot.
+/// A step of [`pen::ARRIVE`] in assembly. x0: the slot; x1: the CPU interface.
 macro_rules! arrive_step {
     (Await) => {
         // The SGI is taken, then the command is looked at: a stale one and a new
         // one share a pending bit.
-        "ldr x1, [x0, #{INTERFACE}]
-1:       ldr x2, [x0, #{ENTRY}]
+        "1:
+         ldr x2, [x0, #{ENTRY}]
          cbnz x2, 3f
          cbz x1, 2f
          dsb sy
@@ -354,10 +357,13 @@ pen_from_firmware:
         mov     x3, #{COUNT}
 4:      ldr     x4, [x0, #{MPIDR}]
         cmp     x4, x1
-        b.eq    pen_say_parked
+        b.eq    6f
         add     x0, x0, #{SLOT_SIZE}
         subs    x3, x3, #1
         b.ne    4b
+        b       5f
+6:      mov     x1, xzr                     // Its interrupt interface is not up.
+        b       pen_say_parked
         // Nobody's, or of no use: it stays, and is late if anybody wants it.
 5:      wfe
         b       5b
@@ -387,7 +393,6 @@ pen_end:
     ENTRY = const offset_of!(CommandLine, entry),
     CONTEXT = const offset_of!(CommandLine, context),
     MPIDR = const offset_of!(CommandLine, mpidr),
-    INTERFACE = const offset_of!(CommandLine, interface),
     STATUS = const offset_of!(Slot, status),
     GICC_IAR = const 0xc,
     GICC_EOIR = const 0x10,

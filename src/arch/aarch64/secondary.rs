@@ -31,15 +31,22 @@ pub fn entry_address() -> u64 {
     (secondary_entry as *const ()).addr() as u64
 }
 
-/// A step of [`crate::smp::pen::REFUSE`] in assembly. w0: the reason; x19: the
-/// record.
+/// A step of [`crate::smp::pen::REFUSE`] in assembly. w0: the reason; x2, x3, x4:
+/// ESR, ELR, FAR; x19: the record.
 macro_rules! refuse_step {
-    (Write(Failure)) => {
-        "strb w0, [x19, #{REASON}]\n"
+    (CachesOff) => {
+        // They may have been on already: an exception between steps 5 and 6. VA = PA.
+        "movz x1, #({SCTLR_OFF} & 0xffff)
+         movk x1, #({SCTLR_OFF} >> 16), lsl #16
+         msr sctlr_el1, x1
+         isb\n"
     };
-    (CleanInvalidate(Failure)) => {
-        // The MMU may have been on already: an exception between steps 5 and 6.
-        "add x1, x19, #{REASON}\n dc civac, x1\n dsb sy\n"
+    (Write(Failure)) => {
+        "stp x2, x3, [x19, #{ESR}]
+         str x4, [x19, #{FAR}]
+         dsb sy
+         strb w0, [x19, #{REASON}]
+         dsb sy\n"
     };
 }
 
@@ -107,17 +114,18 @@ secondary_entry:
         b       boot_halt
     .size secondary_entry, . - secondary_entry
 
-    // w0: the reason; x2, x3, x4: ESR, ELR, FAR; x19: the record.
+    // w0: the reason; x19: the record.
+    .type secondary_fail, %function
+secondary_fail:
+        mov     x2, xzr
+        mov     x3, xzr
+        mov     x4, xzr
+    .size secondary_fail, . - secondary_fail
+    // Falls through. w0: the reason; x2, x3, x4: ESR, ELR, FAR; x19: the record.
     .global secondary_fail_with_exception
     .type secondary_fail_with_exception, %function
 secondary_fail_with_exception:
-        stp     x2, x3, [x19, #{ESR}]
-        str     x4, [x19, #{FAR}]
-    .size secondary_fail_with_exception, . - secondary_fail_with_exception
-    // Falls through. w0: the reason; x19: the record.
-    .type secondary_fail, %function
-secondary_fail:
-"#,
+    "#,
     refuse!(assemble_refuse),
     r#"
         ldr     w0, [x19, #{CPU_OFF}]
@@ -135,7 +143,7 @@ secondary_fail:
 2:      ldr     x0, [x19, #{PEN_SLOT}]
         mov     x1, xzr                     // Its interrupt interface is not up.
         b       pen_park
-    .size secondary_fail, . - secondary_fail
+    .size secondary_fail_with_exception, . - secondary_fail_with_exception
     "#,
     MAIR = const offsets::MAIR,
     TTBR0 = const offsets::TTBR0,
@@ -150,4 +158,5 @@ secondary_fail:
     HVC = const Conduit::Hvc as u8,
     SMC = const Conduit::Smc as u8,
     PEN = const Conduit::Pen as u8,
+    SCTLR_OFF = const super::mmu::SCTLR_RES1,
 );

@@ -10,10 +10,11 @@ use arm_gic::{IntId, UniqueMmioPointer};
 use safe_mmio::{field, field_shared};
 use spin::mutex::SpinMutex;
 
-use super::{GicInitError, WRITE_LIMIT, YieldRelax, device_pointer, gic_trigger};
+use super::{GicInitError, WRITE_LIMIT, device_pointer, gic_trigger};
 use crate::arch::aarch64::timer;
 use crate::config::PRIORITY_NORMAL;
 use crate::cpu::Mpidr;
+use crate::drivers::gic::YieldRelax;
 use crate::platform::Trigger;
 
 /// Bits of GICD_CTLR by what they are to us. The non-secure view and the view

@@ -1,19 +1,12 @@
 //! A GICv3 as the kernel's interrupt controller.
 
-use core::time::Duration;
-
 use arm_gic::IntId;
 
-use super::redistributor::{ALL_SGIS, Redistributor, WAKE_AND_PANIC};
+use super::redistributor::Redistributor;
 use super::{GicV3, PerCpu, cpu_interface, this_mpidr};
-use crate::arch::aarch64::timer;
-use crate::config::{PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask};
-use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Sgi, Trigger};
-use crate::sync::atomic::Ordering;
-
-/// How long a self-SGI may take in [`IrqChip::check_priorities`].
-const SGI_LIMIT: Duration = Duration::from_millis(100);
+use crate::drivers::gic::{self, ALL_SGIS, OwnSgis, WAKE_AND_PANIC};
+use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Trigger};
 
 impl GicV3 {
     /// The redistributor of `cpu`.
@@ -30,36 +23,21 @@ impl GicV3 {
         let cpu = self.fan_out.cpu_of(this_mpidr());
         cpu.expect("BUG: a CPU runs that the GIC can't reach")
     }
+}
 
-    /// What [`IrqChip::check_priorities`] does between closing the mask and
-    /// opening it again, whatever comes out.
-    fn only_urgent_gets_through(&self, me: CpuId) -> bool {
-        let own = CpuMask::of(me);
-        let redistributor = self.redistributor(me);
-        let ordinary = Sgi::Reschedule.number();
-        self.send_sgi(ordinary, &own);
-        // Pending first: before that, nothing to acknowledge proves nothing.
-        let arrived = timer::poll(SGI_LIMIT, || redistributor.pending() & (1 << ordinary) != 0);
-        if !arrived || self.acknowledge().is_some() {
-            return false;
-        }
-        let urgent = Sgi::Wake.number();
-        self.send_sgi(urgent, &own);
-        self.comes(urgent) && self.acknowledge().is_none()
+impl OwnSgis for GicV3 {
+    fn enable_sgis(&self, me: CpuId, bits: u32) {
+        self.redistributor(me).enable(bits & ALL_SGIS);
     }
 
-    /// Whether SGI `number` can be acknowledged within its time. Ends what it
-    /// acknowledges.
-    fn comes(&self, number: u8) -> bool {
-        let mut came = None;
-        timer::poll(SGI_LIMIT, || {
-            came = self.acknowledge();
-            came.is_some()
-        });
-        came.is_some_and(|(token, irq)| {
-            self.end(token);
-            irq == Irq::Sgi(number)
-        })
+    fn quieten(&self, me: CpuId) {
+        let redistributor = self.redistributor(me);
+        redistributor.disable(!WAKE_AND_PANIC);
+        redistributor.clear_pending(u32::MAX);
+    }
+
+    fn pending_sgis(&self, me: CpuId) -> u32 {
+        self.redistributor(me).pending() & ALL_SGIS
     }
 }
 
@@ -88,26 +66,8 @@ impl IrqChip for GicV3 {
         cpu_interface::close();
     }
 
-    /// Uses the SGIs for wake and reschedule. To be called before
-    /// [`IrqChip::startup_cpu`] and before any PPI or SPI is on, so that nothing
-    /// else can come.
     fn check_priorities(&self) -> Result<(), IrqChipError> {
-        let me = self.this_cpu();
-        let redistributor = self.redistributor(me);
-        let ordinary = Sgi::Reschedule.number();
-        redistributor.enable(1 << ordinary);
-        self.set_priority_mask(PMR_CLOSED);
-        let separated = self.only_urgent_gets_through(me);
-        self.set_priority_mask(PMR_OPEN);
-        // What was held back comes now, and shows that the open mask is open.
-        let opened = self.comes(ordinary);
-        redistributor.disable(!WAKE_AND_PANIC);
-        redistributor.clear_pending(u32::MAX);
-        if separated && opened {
-            Ok(())
-        } else {
-            Err(IrqChipError::PrioritiesUnusable)
-        }
+        gic::check_priorities(self, self.this_cpu())
     }
 
     /// # Panics
@@ -161,12 +121,11 @@ impl IrqChip for GicV3 {
             count += 1;
             write.register(number)
         }));
-        let counter = &self.cpus[me.index()].sgi_writes[usize::from(number)];
-        counter.fetch_add(count, Ordering::Relaxed);
+        self.cpus[me.index()].sgi_writes.add(number, count);
     }
 
     fn sgi_writes(&self, number: u8) -> u64 {
-        let of = |cpu: &PerCpu| cpu.sgi_writes[usize::from(number)].load(Ordering::Relaxed);
+        let of = |cpu: &PerCpu| cpu.sgi_writes.get(number);
         self.cpus.iter().map(of).sum()
     }
 

@@ -11,13 +11,6 @@
 //!    └──disable_cpu_interface──┘     └────────teardown_cpu────────┘
 //! ```
 //!
-//! # Priorities
-//! Wake and panic are at 0x40, everything else at 0xc0. A mask of 0xf0 lets all
-//! in, 0xb0 those two. With two security states the priorities that we write
-//! are shifted on their way in, and the mask is or is not; these values keep
-//! their order either way. [`check_priorities`](crate::platform::IrqChip::check_priorities) proves it on the
-//! machine at hand.
-//!
 //! # Concurrency
 //! Sending, acknowledging, ending and the mask take no lock: they are system
 //! registers of the running CPU and tables that never change. A redistributor
@@ -41,13 +34,11 @@ use core::time::Duration;
 use aarch64_cpu::registers::{MPIDR_EL1, Readable};
 use arm_gic::Trigger as GicTrigger;
 
-use crate::arch::aarch64::timer;
 use crate::config::MAX_CPUS;
 use crate::cpu::{CpuId, Mpidr};
-use crate::platform::{SGI_COUNT, Trigger};
+use crate::drivers::gic::SgiWrites;
+use crate::platform::Trigger;
 use crate::smp::FanOut;
-use crate::sync::CachePadded;
-use crate::sync::atomic::AtomicU64;
 
 use distributor::Distributor;
 use redistributor::Redistributor;
@@ -82,24 +73,12 @@ fn this_mpidr() -> Mpidr {
     Mpidr::from_register(MPIDR_EL1.get())
 }
 
-/// How a lock of this driver waits: `YIELD`, because the `ISB` that `spin` would
-/// use gives an emulator nothing back.
-struct YieldRelax;
-
-impl spin::RelaxStrategy for YieldRelax {
-    fn relax() {
-        timer::relax();
-    }
-}
-
 /// What there is of each CPU.
 #[derive(Debug)]
 struct PerCpu {
     mpidr: Mpidr,
     redistributor: Option<Redistributor>,
-    /// Register writes for each SGI number that this CPU has made. Counters:
-    /// nobody synchronises on them.
-    sgi_writes: CachePadded<[AtomicU64; SGI_COUNT]>,
+    sgi_writes: SgiWrites,
 }
 
 /// A machine's GICv3.
@@ -164,7 +143,7 @@ impl GicV3 {
                     .binary_search_by_key(&mpidr, Redistributor::mpidr)
                     .ok()
                     .map(|at| found[at]),
-                sgi_writes: CachePadded([const { AtomicU64::new(0) }; SGI_COUNT]),
+                sgi_writes: SgiWrites::new(),
             })
             .collect();
 

@@ -23,9 +23,9 @@ use safe_mmio::{field, field_shared};
 
 use super::{FRAME, GicInitError, WRITE_LIMIT, device_pointer, gic_trigger};
 use crate::arch::aarch64::timer;
-use crate::config::{PRIORITY_NORMAL, PRIORITY_WAKE};
 use crate::cpu::Mpidr;
-use crate::platform::{IrqChipError, Sgi, Trigger};
+use crate::drivers::gic::{PRIORITY_WORDS, WAKE_AND_PANIC, priority_of};
+use crate::platform::{IrqChipError, Trigger};
 
 /// How long a redistributor may take to wake.
 const WAKE_LIMIT: Duration = Duration::from_millis(100);
@@ -34,15 +34,6 @@ const WAKE_LIMIT: Duration = Duration::from_millis(100);
 /// deliver virtual LPIs too.
 const STRIDE: u64 = 2 * FRAME;
 const STRIDE_VLPI: u64 = 4 * FRAME;
-
-/// All SGIs, as bits of the enable, pending and active registers.
-pub(super) const ALL_SGIS: u32 = 0xffff;
-
-/// The SGIs that are never turned off while a CPU runs.
-pub(super) const WAKE_AND_PANIC: u32 = 1 << Sgi::Wake.number() | 1 << Sgi::Panic.number();
-
-/// Priority registers that hold the SGIs and PPIs, four to a word.
-const PRIORITY_WORDS: usize = 32 / 4;
 
 /// Writes word 0 of a register of the SGI frame: the one of SGIs and PPIs.
 macro_rules! write_private {
@@ -211,14 +202,5 @@ impl Redistributor {
         let frame = field_shared!(registers, gicr);
         let control = field_shared!(frame, ctlr);
         timer::poll(WRITE_LIMIT, || !control.read().contains(GicrCtlr::RWP));
-    }
-}
-
-/// The priority of SGI or PPI `number`.
-const fn priority_of(number: usize) -> u8 {
-    if WAKE_AND_PANIC & (1 << number) != 0 {
-        PRIORITY_WAKE
-    } else {
-        PRIORITY_NORMAL
     }
 }

@@ -1,0 +1,236 @@
+//! The part of a GICv2 that there is once: shared interrupts, and the register
+//! that sends SGIs.
+//!
+//! # Sources
+//! IHI 0048, Distributor register descriptions: GICD_CTLR (its views), GICD_TYPER,
+//! GICD_ITARGETSRn, GICD_ICFGRn, GICD_SGIR.
+
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use arm_gic::UniqueMmioPointer;
+use arm_gic::gicv2::registers::{Gicd, GicdCtlr, Typer};
+use safe_mmio::fields::ReadPureWrite;
+use safe_mmio::{field, field_shared};
+use spin::mutex::SpinMutex;
+
+use super::{GicInitError, MAX_INTERFACES, device_pointer};
+use crate::config::PRIORITY_NORMAL;
+use crate::drivers::gic::YieldRelax;
+use crate::platform::Trigger;
+
+/// Our group's bit of GICD_CTLR. `arm-gic` names it after the view of a GIC
+/// without Security Extensions; in the non-secure one it turns group 1 on.
+const OUR_GROUP: GicdCtlr = GicdCtlr::EnableGrp0;
+
+/// INTID of the first shared interrupt.
+const FIRST_SPI: usize = 32;
+
+/// INTIDs behind the last shared interrupt.
+const END_OF_SPIS: usize = 1020;
+
+/// The priority of four SPIs.
+const PRIORITIES: u32 = u32::from_le_bytes([PRIORITY_NORMAL; 4]);
+
+/// The distributor's registers: `arm-gic`'s, and the two banks behind them.
+#[repr(C, align(8))]
+pub(super) struct Registers {
+    pub(super) gicd: Gicd,
+    _reserved: [u32; 2],
+    /// SGI Clear-Pending Registers: for each SGI a byte, with a bit for each CPU
+    /// interface that may have sent it.
+    pub(super) cpendsgir: [ReadPureWrite<u32>; 4],
+    /// SGI Set-Pending Registers, laid out as the clearing ones.
+    _spendsgir: [ReadPureWrite<u32>; 4],
+}
+
+const _: () = assert!(offset_of!(Gicd, sgir) == 0xf00);
+const _: () = assert!(offset_of!(Registers, cpendsgir) == 0xf10);
+
+/// Writes one word of a bank of registers.
+macro_rules! write_word {
+    ($registers:expr, $bank:ident, $word:expr, $value:expr) => {{
+        let mut gicd = field!($registers, gicd);
+        field!(gicd, $bank)
+            .get($word)
+            .expect("BUG: there are registers for INTIDs up to 1023")
+            .write($value);
+    }};
+}
+pub(super) use write_word;
+
+/// Reads one word of a bank of registers.
+macro_rules! read_word {
+    ($registers:expr, $bank:ident, $word:expr) => {{
+        let gicd = field_shared!($registers, gicd);
+        field_shared!(gicd, $bank)
+            .get($word)
+            .expect("BUG: there are registers for INTIDs up to 1023")
+            .read()
+    }};
+}
+pub(super) use read_word;
+
+/// The distributor, set up.
+///
+/// # Invariants
+/// Each access makes a pointer of its own, on any CPU at any time. That no two of
+/// them get in each other's way is kept so:
+/// 1. what is banked (the words of SGIs and PPIs) is reached through
+///    [`Bank`](super::bank::Bank) by the CPU whose it is, with IRQs masked;
+/// 2. GICD_SGIR is only written, and each write is whole in itself;
+/// 3. what is shared is written by [`Distributor::new`], before there is a second
+///    user, or under the lock `spis`; no word is in two of these parts.
+#[derive(Debug)]
+pub(super) struct Distributor {
+    base: NonNull<Registers>,
+    spis: SpinMutex<(), YieldRelax>,
+    interfaces: usize,
+}
+
+impl Distributor {
+    /// Sets the distributor up: every shared interrupt off, in our group, of our
+    /// ordinary priority, sent to nobody, neither pending nor active.
+    ///
+    /// # Errors
+    /// [`GicInitError`] if there can be none at `base`, or it can't be turned on.
+    ///
+    /// # Safety
+    /// `base` must be a GICv2's distributor, mapped as device memory for ever and
+    /// used by nobody else.
+    pub(super) unsafe fn new(base: u64) -> Result<Distributor, GicInitError> {
+        let base = device_pointer::<Registers>(base)?;
+        let mut distributor = Distributor {
+            base,
+            spis: SpinMutex::new(()),
+            interfaces: 1,
+        };
+        let mut registers = distributor.registers();
+        let mut gicd = field!(registers, gicd);
+        field!(gicd, ctlr).write(GicdCtlr::empty());
+        let typer = field_shared!(gicd, typer).read();
+        reset_spis(registers.reborrow(), typer);
+        let mut gicd = field!(registers, gicd);
+        let mut control = field!(gicd, ctlr);
+        control.write(OUR_GROUP);
+        if !control.read().contains(OUR_GROUP) {
+            return Err(GicInitError::StaysOff);
+        }
+        distributor.interfaces = (typer.cpu_count() as usize).min(MAX_INTERFACES);
+        Ok(distributor)
+    }
+
+    /// A pointer to the registers, for one access.
+    pub(super) fn registers(&self) -> UniqueMmioPointer<'_, Registers> {
+        // SAFETY: the caller of `new` promised a distributor that is nobody else's;
+        // that what two such pointers reach at a time differs, or is written whole,
+        // are the invariants of the type.
+        unsafe { UniqueMmioPointer::new(self.base) }
+    }
+
+    /// How many CPU interfaces the GIC has.
+    pub(super) const fn interfaces(&self) -> usize {
+        self.interfaces
+    }
+
+    /// Sends SGI `number` to the CPU interfaces of `targets`, in one write. Any CPU,
+    /// no lock. The caller has seen to what the receivers are to find in memory.
+    ///
+    /// TargetListFilter is 0, "to those listed", in bits 25:24. NSATT, bit 15, is 0:
+    /// without meaning in the non-secure view, and in the secure one it says that
+    /// the SGI is in group 0, which is ours.
+    ///
+    /// # Panics
+    /// If `number` is not that of an SGI, 0 to 15.
+    pub(super) fn send_sgi(&self, number: u8, targets: u8) {
+        assert!(number < 16, "BUG: there are sixteen SGIs");
+        let value = u32::from(targets) << 16 | u32::from(number);
+        let mut registers = self.registers();
+        let mut gicd = field!(registers, gicd);
+        field!(gicd, sgir).write(value);
+    }
+
+    /// Sends SPI `intid` to the CPU interface whose bit is `target`, and turns it
+    /// on. Takes a lock.
+    ///
+    /// # Panics
+    /// If `intid` is not that of an SPI.
+    pub(super) fn enable_spi(&self, intid: u32, trigger: Trigger, target: u8) {
+        let spi = usize::try_from(intid).ok();
+        let spi = spi.filter(|spi| (FIRST_SPI..END_OF_SPIS).contains(spi));
+        let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
+        let _held = self.spis.lock();
+        let mut registers = self.registers();
+        // Trigger and target may only change while it is off.
+        write_word!(registers, icenabler, spi / 32, 1 << (spi % 32));
+        set_trigger(registers.reborrow(), spi, trigger);
+        set_target(registers.reborrow(), spi, target);
+        write_word!(registers, isenabler, spi / 32, 1 << (spi % 32));
+    }
+}
+
+/// Puts all SPIs into a known state. Where Security Extensions keep one for secure
+/// software, the writes are ignored.
+fn reset_spis(mut registers: UniqueMmioPointer<'_, Registers>, typer: Typer) {
+    let end = (typer.num_irqs() as usize).min(END_OF_SPIS);
+    for word in FIRST_SPI / 32..end.div_ceil(32) {
+        write_word!(registers, icenabler, word, u32::MAX);
+        write_word!(registers, igroupr, word, 0);
+        write_word!(registers, icpendr, word, u32::MAX);
+        write_word!(registers, icactiver, word, u32::MAX);
+    }
+    for word in FIRST_SPI / 4..end.div_ceil(4) {
+        write_word!(registers, ipriorityr, word, PRIORITIES);
+        write_targets(registers.reborrow(), word, 0);
+    }
+}
+
+/// Says how the line of interrupt `intid` triggers; it must be off. Where this is
+/// fixed in hardware the write is ignored.
+pub(super) fn set_trigger(
+    mut registers: UniqueMmioPointer<'_, Registers>,
+    intid: usize,
+    trigger: Trigger,
+) {
+    // Two bits each, the upper one is "edge"; what the lower one is differs.
+    let bit = 2 << (intid % 16 * 2);
+    let mut gicd = field!(registers, gicd);
+    let mut word = field!(gicd, icfgr);
+    let mut word = word
+        .get(intid / 16)
+        .expect("BUG: there are registers for INTIDs up to 1023");
+    word.modify(|value| match trigger {
+        Trigger::Edge => value | bit,
+        Trigger::Level => value & !bit,
+    });
+}
+
+/// Sends SPI `intid` to the CPU interfaces of `target`, the three SPIs that share
+/// its word to where they go now.
+fn set_target(mut registers: UniqueMmioPointer<'_, Registers>, intid: usize, target: u8) {
+    let mut bytes = read_targets(registers.reborrow(), intid / 4).to_le_bytes();
+    bytes[intid % 4] = target;
+    write_targets(registers, intid / 4, u32::from_le_bytes(bytes));
+}
+
+/// Reads GICD_ITARGETSR`word`.
+pub(super) fn read_targets(mut registers: UniqueMmioPointer<'_, Registers>, word: usize) -> u32 {
+    let mut gicd = field!(registers, gicd);
+    let mut targets = field!(gicd, itargetsr);
+    let mut word = targets
+        .get(word)
+        .expect("BUG: there are registers for INTIDs up to 1023");
+    // SAFETY: reading a target register changes nothing.
+    unsafe { word.read_unsafe() }
+}
+
+/// Writes GICD_ITARGETSR`word`. With a single CPU interface that is ignored.
+fn write_targets(mut registers: UniqueMmioPointer<'_, Registers>, word: usize, value: u32) {
+    let mut gicd = field!(registers, gicd);
+    let mut targets = field!(gicd, itargetsr);
+    let mut word = targets
+        .get(word)
+        .expect("BUG: there are registers for INTIDs up to 1023");
+    // SAFETY: a target register takes every value, and touches no memory.
+    unsafe { word.write_unsafe(value) };
+}

@@ -1,0 +1,145 @@
+//! A GICv2 as the kernel's interrupt controller.
+
+use aarch64_cpu::asm::barrier;
+
+use super::{GicV2, PerCpu};
+use crate::arch::aarch64::cpu_local;
+use crate::cpu::{CpuId, CpuMask};
+use crate::drivers::gic::{self, ALL_SGIS, OwnSgis, WAKE_AND_PANIC};
+use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Trigger};
+use crate::sync::atomic::Ordering;
+
+/// INTIDs of PPIs.
+const PPIS: core::ops::Range<u32> = 16..32;
+
+impl GicV2 {
+    /// The number of the CPU that this runs on.
+    fn this_cpu(&self) -> CpuId {
+        let cpu = CpuId::new(cpu_local::this_cpu_index());
+        cpu.expect("BUG: TPIDR_EL1 names no CPU of ours")
+    }
+
+    /// The bits of `targets` in a target list. A CPU that has never come up has none,
+    /// nor one that the GIC doesn't serve.
+    fn target_list(&self, targets: &CpuMask) -> u8 {
+        // CPU numbers of this machine are below 8.
+        let [first, ..] = targets.bits();
+        let [mut left, ..] = first.to_le_bytes();
+        let mut list = 0;
+        while let Some(at) = left.checked_ilog2() {
+            left &= !(1 << at);
+            if let Some(cpu) = self.cpus.get(at as usize) {
+                list |= cpu.interface.load(Ordering::Relaxed);
+            }
+        }
+        list
+    }
+}
+
+impl OwnSgis for GicV2 {
+    fn enable_sgis(&self, _me: CpuId, bits: u32) {
+        self.distributor.bank().set_sgis(WAKE_AND_PANIC | bits);
+    }
+
+    fn quieten(&self, _me: CpuId) {
+        let bank = self.distributor.bank();
+        bank.quieten();
+        bank.clear_pending();
+    }
+
+    fn pending_sgis(&self, _me: CpuId) -> u32 {
+        self.distributor.bank().pending() & ALL_SGIS
+    }
+}
+
+impl IrqChip for GicV2 {
+    fn early_init_cpu(&self, cpu: CpuId) -> Result<(), IrqChipError> {
+        let own = &self.cpus[cpu.index()];
+        let bank = self.distributor.bank();
+        let interface = bank.interface();
+        let interface = interface.ok_or(IrqChipError::NoCpuInterface(own.mpidr))?;
+        self.cpu_interface.init();
+        if !bank.reset() {
+            return Err(IrqChipError::SgisReserved(own.mpidr));
+        }
+        self.cpu_interface.open()?;
+        own.interface.store(interface, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn startup_cpu(&self, _cpu: CpuId) {
+        self.distributor.bank().set_sgis(ALL_SGIS);
+    }
+
+    fn teardown_cpu(&self, _cpu: CpuId) {
+        self.distributor.bank().quieten();
+    }
+
+    fn disable_cpu_interface(&self) {
+        self.cpu_interface.close();
+    }
+
+    fn check_priorities(&self) -> Result<(), IrqChipError> {
+        gic::check_priorities(self, self.this_cpu())
+    }
+
+    /// # Panics
+    /// If `ppi` is not the INTID of a PPI, 16 to 31.
+    fn enable_ppi(&self, _cpu: CpuId, ppi: u32, trigger: Trigger, on: bool) {
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        let bank = self.distributor.bank();
+        if on {
+            bank.enable_ppi(ppi, trigger);
+        } else {
+            bank.disable_ppis(1 << ppi);
+        }
+    }
+
+    /// Takes a lock: from a thread, IRQs masked.
+    ///
+    /// # Panics
+    /// If `spi` is not the INTID of an SPI, 32 to 1019, or `cpu` has never come up.
+    fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId) {
+        let target = self.cpus[cpu.index()].interface.load(Ordering::Relaxed);
+        assert!(target != 0, "BUG: CPU {cpu} has not come up yet");
+        self.distributor.enable_spi(spi, trigger, target);
+    }
+
+    fn acknowledge(&self) -> Option<(IrqToken, Irq)> {
+        let (raw, intid) = self.cpu_interface.acknowledge()?;
+        let irq = match u8::try_from(intid) {
+            Ok(number) if number < 16 => Irq::Sgi(number),
+            _ if PPIS.contains(&intid) => Irq::Ppi(intid),
+            _ => Irq::Spi(intid),
+        };
+        Some((IrqToken(raw), irq))
+    }
+
+    fn end(&self, token: IrqToken) {
+        self.cpu_interface.end(token.0);
+    }
+
+    fn set_priority_mask(&self, mask: u8) {
+        self.cpu_interface.set_priority_mask(mask);
+    }
+
+    fn send_sgi(&self, number: u8, targets: &CpuMask) {
+        let list = self.target_list(targets);
+        if list == 0 {
+            return;
+        }
+        barrier::dsb(barrier::ISHST);
+        self.distributor.send_sgi(number, list);
+        let me = &self.cpus[self.this_cpu().index()];
+        me.sgi_writes.add(number, 1);
+    }
+
+    fn sgi_writes(&self, number: u8) -> u64 {
+        let of = |cpu: &PerCpu| cpu.sgi_writes.get(number);
+        self.cpus.iter().map(of).sum()
+    }
+
+    fn name(&self) -> &'static str {
+        "GICv2"
+    }
+}

@@ -1,0 +1,36 @@
+//! The boot and pen protocols against memory with write-back caches, in every order.
+//!
+//! What runs here are the sequences that ship (`stillpoint::smp::boot` and
+//! `stillpoint::smp::pen`), a step at a time, between two CPUs whose caches may at
+//! any moment write a line back, drop it or fetch one. `host_caches/memory.rs` is
+//! that memory, `host_caches/search.rs` walks through every state that can be
+//! reached. A protocol is sound if nobody ever reads what is out of date, and if
+//! from every state it comes to its end without the help of chance.
+//!
+//! Then each cache operation is left out, one at a time: each time it must go wrong.
+
+#[path = "host_caches/boot.rs"]
+mod boot;
+#[path = "host_caches/memory.rs"]
+mod memory;
+#[path = "host_caches/pen.rs"]
+mod pen;
+#[path = "host_caches/search.rs"]
+mod search;
+
+use stillpoint::smp::steps::Step;
+
+/// Whether `step` is one that can be left out to see what happens.
+fn is_maintenance(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Clean(_) | Step::CleanInvalidate(_) | Step::Invalidate(_)
+    )
+}
+
+/// `steps` without the one at `left_out`.
+fn without(steps: &[Step], left_out: usize) -> Vec<Step> {
+    let mut steps = steps.to_vec();
+    steps.remove(left_out);
+    steps
+}

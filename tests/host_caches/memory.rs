@@ -1,0 +1,135 @@
+//! Memory with a write-back cache for each of two CPUs.
+//!
+//! With its caches on, a CPU sees what any cache has (hardware keeps them coherent);
+//! with them off it sees memory, and no cache sees what it writes. Maintenance by
+//! address reaches all caches, whoever does it (Arm ARM: to the point of coherency,
+//! inner shareable). What may happen by itself, at any moment: a line is written
+//! back and dropped, or fetched (firmware at a higher level may fetch too).
+
+use stillpoint::smp::steps::Line;
+
+pub const LINES: [Line; 8] = [
+    Line::Command,
+    Line::Status,
+    Line::Handover,
+    Line::Failure,
+    Line::Tree,
+    Line::Bss,
+    Line::Relocated,
+    Line::Tables,
+];
+
+/// What a line holds. 0 at first.
+pub type Value = u8;
+
+/// A cached copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Copy {
+    pub value: Value,
+    pub dirty: bool,
+}
+
+/// Memory and caches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Memory {
+    memory: [Value; LINES.len()],
+    caches: [[Option<Copy>; LINES.len()]; 2],
+    /// Whether each CPU goes through its cache.
+    pub caches_on: [bool; 2],
+}
+
+fn index(line: Line) -> usize {
+    let found = LINES.iter().position(|other| *other == line);
+    found.expect("every line is listed")
+}
+
+impl Memory {
+    /// All 0, nothing cached.
+    pub fn new(caches_on: [bool; 2]) -> Memory {
+        Memory {
+            memory: [0; LINES.len()],
+            caches: [[None; LINES.len()]; 2],
+            caches_on,
+        }
+    }
+
+    /// What was before: `value` in memory.
+    pub fn set_memory(&mut self, line: Line, value: Value) {
+        self.memory[index(line)] = value;
+    }
+
+    /// What was before: a copy in `cpu`'s cache.
+    pub fn set_copy(&mut self, cpu: usize, line: Line, copy: Copy) {
+        self.caches[cpu][index(line)] = Some(copy);
+    }
+
+    pub fn read(&mut self, cpu: usize, line: Line) -> Value {
+        if !self.caches_on[cpu] {
+            return self.memory[index(line)];
+        }
+        self.fetch(cpu, line);
+        let copy = self.caches[cpu][index(line)];
+        copy.expect("just fetched").value
+    }
+
+    pub fn write(&mut self, cpu: usize, line: Line, value: Value) {
+        let at = index(line);
+        if self.caches_on[cpu] {
+            for cache in &mut self.caches {
+                cache[at] = None;
+            }
+            self.caches[cpu][at] = Some(Copy { value, dirty: true });
+        } else {
+            self.memory[at] = value;
+        }
+    }
+
+    pub fn clean(&mut self, line: Line) {
+        let at = index(line);
+        for cache in &mut self.caches {
+            if let Some(copy) = &mut cache[at]
+                && copy.dirty
+            {
+                copy.dirty = false;
+                self.memory[at] = copy.value;
+            }
+        }
+    }
+
+    pub fn invalidate(&mut self, line: Line) {
+        for cache in &mut self.caches {
+            cache[index(line)] = None;
+        }
+    }
+
+    /// `cpu`'s cache gets a copy of what other caches or memory have.
+    fn fetch(&mut self, cpu: usize, line: Line) {
+        let at = index(line);
+        if self.caches[cpu][at].is_some() {
+            return;
+        }
+        let elsewhere = self.caches.iter().find_map(|cache| cache[at]);
+        let value = elsewhere.map_or(self.memory[at], |copy| copy.value);
+        self.caches[cpu][at] = Some(Copy {
+            value,
+            dirty: false,
+        });
+    }
+
+    /// All that one event of chance can make of this, for `lines`.
+    pub fn by_chance(&self, lines: &[Line]) -> Vec<Memory> {
+        let mut all = Vec::new();
+        for cpu in 0..2 {
+            for line in lines {
+                let mut next = self.clone();
+                match next.caches[cpu][index(*line)].take() {
+                    Some(copy) if copy.dirty => next.memory[index(*line)] = copy.value,
+                    Some(_) => {}
+                    None => next.fetch(cpu, *line),
+                }
+                all.push(next);
+            }
+        }
+        all
+    }
+}
