@@ -3,6 +3,8 @@
 # Anything longer than a line is a script in tests/, so that it can be read,
 # run and debugged without make.
 
+## machine: virt, or rpi4 (QEMU's raspi4b, from QEMU 9 on)
+BOARD ?= virt
 ## CPUs of the machine; for test-qemu a list of sizes, by default all four
 SMP ?= 4
 ## memory of the machine
@@ -44,7 +46,7 @@ V ?=
 # neither make nor the shell ever sees them as text of its own.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
+export BOARD SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
 export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS REQUIRE_ALL V
 
 # They would replace the link flags of .cargo/config.toml without a word.

@@ -39,7 +39,25 @@ named() {
 # Why the kernel named $1 does not run on $2 CPUs of this machine; nothing if it
 # does.
 unfit() {
-    local only gic=${GIC:-3}
+    local only gic=${GIC:-3} board=${BOARD:-virt}
+    only=$(directive "tests/$1.rs" BOARD)
+    if [ "${only:-$board}" != "$board" ]; then
+        echo "it is for ${only}"
+        return
+    fi
+    if [ "${BOARD:-virt}" = rpi4 ]; then
+        if [ "$2" != 4 ]; then
+            echo "a Raspberry Pi 4 has 4 CPUs"
+            return
+        fi
+        for only in MEM CPU VIRT SECURE DTB QEMU; do
+            if [ -n "$(directive "tests/$1.rs" "$only" '.*')" ]; then
+                echo "it chooses $only, which a Raspberry Pi 4 has as it is"
+                return
+            fi
+        done
+        gic=2
+    fi
     only=$(directive "tests/$1.rs" SMP)
     case " ${only:-$2} " in
         *" $2 "*) ;;

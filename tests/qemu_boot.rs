@@ -1,6 +1,7 @@
 //! Boot at EL1: all CPUs come up, by the same steps, each on the CPU that it
 //! belongs to.
 //!
+//! BOARD: virt
 //! SMP: 1 2 4 8 20
 //! OUTPUT: ^.*PSCI .*[Hh][Vv][Cc]
 #![cfg_attr(target_os = "none", no_std, no_main)]

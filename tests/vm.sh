@@ -4,7 +4,10 @@
 # vm_command IMAGE sets the array VM to the command that boots IMAGE on the
 # machine that these variables describe:
 #
-#   SMP     number of CPUs                        4
+#   BOARD   `virt`, or `rpi4`: QEMU's raspi4b,    virt
+#           of which nothing below down to DTB
+#           can be chosen but SMP and ICOUNT
+#   SMP     number of CPUs; rpi4: that start      4
 #   MEM     memory                                1G
 #   CPU     CPU model                             max
 #   GIC     interrupt controller: 2, 3 or 4       3
@@ -20,15 +23,36 @@
 # to semihosting, is QEMU's exit status.
 
 vm_command() {
-    local machine=virt,gic-version=${GIC:-3}
-    if [ "${VIRT:-}" = on ]; then
-        machine+=,virtualization=on
-    fi
-    if [ "${SECURE:-}" = on ]; then
-        machine+=,secure=on
-    fi
-
     local arguments=exit=semihosting
+    case ${BOARD:-virt} in
+        virt)
+            local machine=virt,gic-version=${GIC:-3}
+            if [ "${VIRT:-}" = on ]; then
+                machine+=,virtualization=on
+            fi
+            if [ "${SECURE:-}" = on ]; then
+                machine+=,secure=on
+            fi
+            # No network card: its boot ROM is in a package that nothing else needs.
+            VM=(qemu-system-aarch64 -M "$machine" -cpu "${CPU:-max}"
+                -smp "${SMP:-4}" -m "${MEM:-1G}" -nic none)
+            ;;
+        rpi4)
+            VM=(qemu-system-aarch64 -M raspi4b)
+            if [ "${SMP:-4}" -gt 4 ]; then
+                echo "a Raspberry Pi 4 has 4 CPUs" >&2
+                return 1
+            elif [ "${SMP:-4}" -lt 4 ]; then
+                arguments+=" maxcpus=$SMP"
+            fi
+            local DTB=${DTB:-dts/bcm2711-rpi-4-b.dts}
+            ;;
+        *)
+            echo "BOARD may be virt or rpi4" >&2
+            return 1
+            ;;
+    esac
+
     if [ -n "${INIT:-}" ]; then
         # A command line has no escape for a double quote; the shell that reads
         # the value takes single ones as well.
@@ -43,9 +67,7 @@ vm_command() {
     fi
     arguments+=${APPEND:+ $APPEND}
 
-    # No network card: its boot ROM is in a package that nothing else needs.
-    VM=(qemu-system-aarch64 -M "$machine" -cpu "${CPU:-max}"
-        -smp "${SMP:-4}" -m "${MEM:-1G}" -nic none -display none
+    VM+=(-display none
         -semihosting-config enable=on,target=native
         -kernel "$1" -append "$arguments")
 

@@ -1,0 +1,70 @@
+//! CPUs park and come back ten thousand times, without firmware.
+//!
+//! BOARD: rpi4
+//! SMP: 4
+//! TIMEOUT: 240
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+#[path = "support/ktap.rs"]
+mod ktap;
+#[cfg(target_os = "none")]
+#[path = "support/machine.rs"]
+mod machine;
+#[cfg(target_os = "none")]
+#[path = "support/memory.rs"]
+mod memory;
+
+#[cfg(target_os = "none")]
+stillpoint::entry!(kernel_test::main);
+
+#[cfg(not(target_os = "none"))]
+fn main() {}
+
+#[cfg(target_os = "none")]
+mod kernel_test {
+    use stillpoint::cpu::CpuId;
+    use stillpoint::start::kernel;
+    use stillpoint::{api, println};
+
+    use crate::ktap::Ktap;
+    use crate::machine::{masks_say, secondaries, states_say};
+    use crate::memory::InUse;
+
+    const CYCLES: usize = 10_000;
+
+    pub(crate) fn main() {
+        let mut ktap = Ktap::plan(3);
+        let all = *kernel().masks.possible();
+        let secondaries = secondaries();
+        let before: alloc::vec::Vec<_> = secondaries.iter().map(|cpu| cycle(*cpu)).collect();
+        let in_use = InUse::settled();
+        let cycled = before.iter().all(|good| *good)
+            && (0..CYCLES).all(|turn| cycle(secondaries[turn % secondaries.len()]));
+        ktap.check("ten thousand times a CPU parks and comes back", cycled);
+        let balanced = masks_say(&all) && states_say(&all);
+        ktap.check("all are online, their counters balanced", balanced);
+        ktap.check("as much memory in use as before", in_use.is_back());
+        ktap.finish()
+    }
+
+    fn cycle(cpu: CpuId) -> bool {
+        match api::cpu_down(cpu) {
+            Ok(()) => {}
+            Err(error) => {
+                println!("# CPU{cpu}: {error}");
+                return false;
+            }
+        }
+        match api::cpu_up(cpu) {
+            Ok(()) => true,
+            Err(error) => {
+                println!("# CPU{cpu}: {error}");
+                false
+            }
+        }
+    }
+}
