@@ -3,6 +3,7 @@
 //!
 //! SMP: 4
 //! GIC: 3
+//! VIRT: off
 //! CASES: console-alias console-missing console-disabled console-unknown console-sbsa
 //! CASES: psci-0.2 psci-old-numbers cpus-disabled
 //! OUTPUT: Stillpoint .* on Stillpoint small virt: [24] CPUs, GICv3, PSCI

@@ -129,9 +129,13 @@ impl CpuOps for CpuPower {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.psci {
-            Some((psci, _)) => psci.describe(f),
-            None => self.pen.describe(f),
+        if let Some((psci, _)) = &self.psci {
+            return psci.describe(f);
         }
+        self.pen.describe(f)?;
+        f.write_str(match &self.board {
+            Some(_) => ", power-off by watchdog",
+            None => ", no power-off",
+        })
     }
 }

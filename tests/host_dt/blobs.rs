@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 22] = [
+pub(crate) const TREES: [&str; 23] = [
     "bcm2711-rpi-4-b",
+    "bcm2711-rpi-4-b-mini-uart",
     "board-spintable",
     "console-16550",
     "console-alias",

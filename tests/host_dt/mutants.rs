@@ -46,6 +46,7 @@ macro_rules! trees {
 
 trees! {
     bcm2711_rpi_4_b: blob("bcm2711-rpi-4-b"), MUTANTS;
+    bcm2711_rpi_4_b_mini_uart: blob("bcm2711-rpi-4-b-mini-uart"), FEW;
     board_spintable: blob("board-spintable"), MUTANTS;
     console_16550: blob("console-16550"), MUTANTS;
     console_alias: blob("console-alias"), FEW;
