@@ -17,6 +17,8 @@ GIC ?= 3
 VIRT ?=
 ## `on`: a machine with EL3 and a secure world
 SECURE ?=
+## `single`: one host thread for all CPUs
+TCG ?=
 ## shell commands to run first (by default a tour): INIT="lscpu; poweroff"
 INIT ?=
 ## further boot arguments: APPEND="maxcpus=2 loglevel=7"
@@ -46,7 +48,7 @@ V ?=
 # neither make nor the shell ever sees them as text of its own.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export BOARD SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
+export BOARD TCG SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
 export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS REQUIRE_ALL V
 
 # They would replace the link flags of .cargo/config.toml without a word.

@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 . tests/counts.sh
 
 # A check means the same whatever machine was asked for on the command line.
-unset BOARD SMP MEM CPU GIC VIRT SECURE INIT APPEND DTB TEST CASE ICOUNT QEMU
+unset BOARD TCG SMP MEM CPU GIC VIRT SECURE INIT APPEND DTB TEST CASE ICOUNT QEMU
 unset EARLYCON LOOM_MAX_PREEMPTIONS
 
 logs=target/check
@@ -35,7 +35,7 @@ for stage in $(tests/stages.sh); do
     from=${EPOCHREALTIME/[.,]/}
     status=0
     case ${V:-}$stage in
-        1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | shipped-image | bad-boot)
+        1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot)
             echo "$stage:"
             tests/stages.sh "$stage" 2>&1 | tee "$log"
             status=${PIPESTATUS[0]}
@@ -56,14 +56,14 @@ for stage in $(tests/stages.sh); do
 
     took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
     case ${V:-}$stage in
-        1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | shipped-image | bad-boot) printf '%-16s' "$stage" ;;
+        1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot) printf '%-16s' "$stage" ;;
     esac
     if [ "$status" = 0 ]; then
         printf 'ok   %8s\n' "$took"
     else
         printf 'FAIL %8s\n' "$took"
         case ${V:-}$stage in
-            1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | shipped-image | bad-boot) ;;
+            1* | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot) ;;
             *) cat "$log" ;;
         esac
         if [ "$failed" = "$before" ]; then

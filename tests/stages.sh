@@ -96,6 +96,11 @@ stage_qemu-rpi4() {
     tests/parked.sh "${CARGO_TARGET_DIR:-target}/aarch64-unknown-none/release/stillpoint" "$image"
 }
 
+# The same file on every machine.
+stage_matrix() {
+    tests/matrix.sh "${CARGO_TARGET_DIR:-target}/Image"
+}
+
 stage_shipped-image() {
     tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
 }

@@ -13,6 +13,7 @@
 #   GIC     interrupt controller: 2, 3 or 4       3
 #   VIRT    `on`: entered at EL2, PSCI by SMC     off
 #   SECURE  `on`: with EL3 and a secure world     off
+#   TCG     `single`: one host thread for all CPUs  one for each
 #   ICOUNT  `1`: time is the instruction count, one host thread; repeatable
 #   DTB     device tree, .dts or .dtb             QEMU's own
 #   INIT    shell commands, as init="..."
@@ -73,6 +74,8 @@ vm_command() {
 
     if [ "${ICOUNT:-}" = 1 ]; then
         VM+=(-icount shift=0,sleep=off -accel tcg,thread=single)
+    elif [ "${TCG:-}" = single ]; then
+        VM+=(-accel tcg,thread=single)
     else
         VM+=(-accel tcg)
     fi

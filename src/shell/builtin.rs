@@ -103,6 +103,19 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
+/// `selftest`: every check of the machine, a line each.
+pub(super) fn selftest<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
+    let mut status = Status::SUCCESS;
+    machine.self_test(&mut |name, outcome| match outcome {
+        Ok(seen) => machine.write(format_args!("selftest: {name}: ok: {seen}\n")),
+        Err(wrong) => {
+            status = Status::FAILURE;
+            machine.write(format_args!("selftest: {name}: FAILED: {wrong}\n"));
+        }
+    });
+    Outcome::Continue(status)
+}
+
 /// Nanoseconds, printed as microseconds.
 struct Micros(u64);
 

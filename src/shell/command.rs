@@ -36,7 +36,7 @@ enum Takes {
 }
 
 /// The command table.
-pub(super) fn commands<M: Machine>() -> [Command<M>; 9] {
+pub(super) fn commands<M: Machine>() -> [Command<M>; 10] {
     use Takes::{Options, Words};
     [
         Command {
@@ -73,6 +73,13 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 9] {
             help: "stop all CPUs once and show how long it took",
             takes: Options(&[], 0),
             run: builtin::stop,
+        },
+        Command {
+            name: "selftest",
+            usage: "",
+            help: "check that everything works on this machine",
+            takes: Options(&[], 0),
+            run: builtin::selftest,
         },
         Command {
             name: "trace",

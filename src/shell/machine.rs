@@ -4,6 +4,7 @@
 //! over a few vectors and records what was asked of it. The shell itself holds
 //! no lock and no state of the machine: each command asks afresh.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -54,6 +55,10 @@ pub trait Machine {
     /// # Errors
     /// The stop gave up: nothing has happened.
     fn stop(&self) -> Result<StopReport, Self::Error>;
+
+    /// Checks that all that the kernel offers works on this machine, and tells the
+    /// outcome of each check to `tell_fn`: what was seen, or what is wrong.
+    fn self_test(&self, tell_fn: &mut dyn FnMut(&str, Result<String, String>));
 
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);

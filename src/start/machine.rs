@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
@@ -10,7 +11,7 @@ use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError, ONLINE};
 use crate::platform::{Platform, Sgi};
 use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, StepRow, StopReport};
 use crate::start::kernel::kernel;
-use crate::start::{Hw, print, print_walk, walks};
+use crate::start::{Hw, print, print_walk, selftest, walks};
 use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
 
@@ -162,6 +163,10 @@ impl Machine for KernelMachine {
             wake_writes: writes(Sgi::Wake) - wakes,
             irqs_off_ns,
         })
+    }
+
+    fn self_test(&self, tell_fn: &mut dyn FnMut(&str, Result<String, String>)) {
+        selftest::run(tell_fn);
     }
 
     fn trace(&self, cpu: Option<CpuId>) {

@@ -30,6 +30,7 @@ mod kernel;
 mod machine;
 mod panic;
 mod secondary;
+mod selftest;
 mod session;
 mod walks;
 

@@ -224,11 +224,27 @@ fn trace_takes_a_cpu_that_exists() {
 }
 
 #[test]
+fn a_self_test_fails_if_one_check_does() {
+    let fake = Fake::new(4, "0-3");
+    let (text, report) = fake.run("selftest");
+    assert_eq!(text, "selftest: masks: ok: CPUs 0-3\n");
+    assert_eq!(report.outcome, OK);
+    assert_eq!(fake.did(), [Did::SelfTest]);
+    let fake = Fake::new(4, "0-3").with_stuck("2");
+    let (text, report) = fake.run("selftest");
+    assert!(
+        text.ends_with("selftest: hotplug: FAILED: CPUs 2 are stuck\n"),
+        "{text}"
+    );
+    assert_eq!(report.outcome, FAILED);
+}
+
+#[test]
 fn help_knows_every_command() {
     let fake = Fake::new(1, "0");
     let (table, report) = fake.run("help");
     assert_eq!(report.outcome, OK);
-    assert_eq!(table.lines().count(), 9);
+    assert_eq!(table.lines().count(), 10);
     for line in table.lines() {
         let name = line.split(' ').next().unwrap();
         let (help, report) = fake.run(&format!("help {name}"));
@@ -248,7 +264,7 @@ fn help_knows_every_command() {
 #[test]
 fn wrong_arguments_change_nothing() {
     for command in [
-        "help", "lscpu", "states", "stop", "trace", "poweroff", "reboot",
+        "help", "lscpu", "states", "stop", "selftest", "trace", "poweroff", "reboot",
     ] {
         for args in ["-x", "--now", "a b"] {
             let fake = Fake::new(4, "0-3");

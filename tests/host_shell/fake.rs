@@ -32,6 +32,7 @@ pub(crate) enum Did {
     Up(usize),
     Down(usize),
     Stop,
+    SelfTest,
     Trace(Option<usize>),
 }
 
@@ -193,6 +194,14 @@ impl Machine for Fake {
             wake_writes: 3,
             irqs_off_ns: online.iter().map(|cpu| (cpu, 98_112)).collect(),
         })
+    }
+
+    fn self_test(&self, tell_fn: &mut dyn FnMut(&str, Result<String, String>)) {
+        tell_fn("masks", Ok(format!("CPUs {}", self.online.borrow())));
+        if !self.stuck.is_empty() {
+            tell_fn("hotplug", Err(format!("CPUs {} are stuck", self.stuck)));
+        }
+        self.did.borrow_mut().push(Did::SelfTest);
     }
 
     fn trace(&self, cpu: Option<CpuId>) {
