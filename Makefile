@@ -29,7 +29,7 @@ ICOUNT ?=
 DTB ?=
 ## seconds after which a run is ended; empty: never (tests: 60)
 TIMEOUT ?=
-## what the kernel prints to before it has read the device tree
+## what the kernel prints to before it has read the device tree: docs/consoles.md
 EARLYCON ?= pl011,0x9000000
 ## for test-qemu, test-host and loom: only the tests with this in their name (test-qemu: several words)
 TEST ?=

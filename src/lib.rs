@@ -12,6 +12,7 @@
 //!                  sync                    atomics, spin locks, WaitPoint
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             the machine's contract; instants; rings
+//!           device                         what goes into which register
 //!        memory, dt, sched                 memory plan; device tree; threads, sleeping locks
 //!                  smp                     who gets an SGI in how few writes
 //!                  rcu                     grace periods by SGI
@@ -56,6 +57,7 @@ extern crate alloc;
 
 pub mod config;
 pub mod cpu;
+pub mod device;
 pub mod dt;
 pub mod errno;
 pub mod fault;

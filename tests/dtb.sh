@@ -7,7 +7,7 @@ out=${CARGO_TARGET_DIR:-target}/dts
 mkdir -p "$out"
 for source in "$@"; do
     blob=$out/$(basename "$source" .dts).dtb
-    dtc -q -I dts -O dtb -o "$blob.$$" "$source"
+    dtc -q -i dts -I dts -O dtb -o "$blob.$$" "$source"
     mv "$blob.$$" "$blob"
     echo "$blob"
 done

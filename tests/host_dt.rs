@@ -6,8 +6,12 @@
 
 #[path = "host_dt/blobs.rs"]
 mod blobs;
+#[path = "host_dt/boards.rs"]
+mod boards;
 #[path = "host_dt/broken.rs"]
 mod broken;
+#[path = "host_dt/consoles.rs"]
+mod consoles;
 #[path = "support/dt_view.rs"]
 mod dt_view;
 #[path = "host_dt/mutants.rs"]

@@ -33,6 +33,7 @@ const LAYERS: &[&[&str]] = &[
     &["sync"],
     &["cpu"],
     &["platform", "time", "trace"],
+    &["device"],
     &["memory", "dt", "sched"],
     &["smp"],
     &["rcu"],
@@ -47,7 +48,8 @@ const HARDWARE: &[&str] = &["arch", "drivers", "bsp"];
 
 /// The pure modules that hardware code may name.
 const HARDWARE_NAMES: &[&str] = &[
-    "platform", "cpu", "config", "sync", "time", "dt", "memory", "fault", "smp", "symbols",
+    "platform", "cpu", "config", "sync", "time", "device", "dt", "memory", "fault", "smp",
+    "symbols",
 ];
 
 /// What stands above the layers: it may name every pure module and each other.

@@ -1,104 +1,109 @@
-//! A console for what happens before the device tree has been read.
+//! A console for what happens before there is a real one.
 //!
-//! It is chosen when the kernel is built, by the environment variable
-//! `EARLYCON=pl011,0x9000000`, and is the one place where an address is compiled
-//! in. Without the variable there is none, and the code folds away.
+//! Until the device tree has been read it is the one that the kernel was built with,
+//! by the environment variable `EARLYCON=pl011,0x9000000`: the one place where an
+//! address is compiled in. Without the variable there is none. Once there is a tree,
+//! the caller may [`choose`] another.
 //!
 //! It needs nothing: no memory, no lock, no page tables. CPUs that print at the
 //! same time mix their letters. It is a debugging aid and knows its place: as
 //! soon as the real console is up, use that.
 
 use core::ops::Range;
-use core::ptr::NonNull;
 
-use arm_pl011_uart::{PL011Registers, Uart, UniqueMmioPointer};
+use arm_pl011_uart::{Uart, UniqueMmioPointer};
 
 use super::pl011;
+use super::uart16550::MmioPort;
+use crate::device::{EarlyCon, EarlyConKind, Ns16550, ROOM_LIMIT};
+use crate::platform::Console;
+use crate::sync::UnsafeCell;
 
-/// Bytes of registers that a PL011 has.
-const SIZE: u64 = 0x1000;
-
-/// Where the PL011 is.
-const BASE: Option<u64> = match option_env!("EARLYCON") {
+/// What the kernel was built with.
+pub const BUILT_IN: Option<EarlyCon> = match option_env!("EARLYCON") {
     None => None,
-    Some(choice) => parse(choice.as_bytes()),
+    Some(words) if words.is_empty() => None,
+    Some(words) => match EarlyCon::parse(words.as_bytes()) {
+        Ok(console) => Some(console),
+        Err(_) => panic!("EARLYCON must be a kind and an address, such as pl011,0x9000000"),
+    },
 };
 
+/// What is printed to.
+struct Chosen(UnsafeCell<Option<EarlyCon>>);
+
+// SAFETY: written only by `choose`, whose caller promises that nobody else is here.
+unsafe impl Sync for Chosen {}
+
+static CHOSEN: Chosen = Chosen(UnsafeCell::new(BUILT_IN));
+
+/// Makes `console` the one to print to, or makes there be none.
+///
+/// # Safety
+/// The console is there, or the user says so. No other CPU runs, and this one prints
+/// nothing meanwhile.
+pub unsafe fn choose(console: Option<EarlyCon>) {
+    // SAFETY: the caller promises that nobody else refers to it.
+    unsafe { *CHOSEN.0.get() = console };
+}
+
+fn chosen() -> Option<EarlyCon> {
+    // SAFETY: nobody writes to it: see `choose`.
+    unsafe { *CHOSEN.0.get() }
+}
+
 /// Writes `text`, each line feed with a carriage return before it. Gives up on
-/// the rest when there is no room for 10 ms. Does nothing if no early console
-/// was configured.
+/// the rest when there is no room for 10 ms. Does nothing if there is no early
+/// console.
 ///
 /// Context: any, MMU on or off. With the MMU on, [`mmio`] must be mapped.
 pub fn write_str(text: &str) {
-    let Some(base) = registers() else {
+    let Some(EarlyCon { kind, base }) = chosen() else {
         return;
     };
-    // SAFETY: who configured the early console says that it is there.
-    unsafe { pl011::turn_on(base) };
+    match kind {
+        EarlyConKind::Pl011 => write_pl011(base, text, true),
+        EarlyConKind::SbsaUart => write_pl011(base, text, false),
+        EarlyConKind::Ns16550(layout) => {
+            // SAFETY: who chose the early console says that it is there; another CPU
+            // that prints too uses single accesses as well, and costs letters at worst.
+            if let Some(port) = unsafe { MmioPort::new(base, layout) } {
+                let uart = Ns16550::as_it_is(port, layout.model);
+                write(text, |byte| uart.put(byte));
+            }
+        }
+    }
+}
+
+/// * `whole` — it is a PL011, not only as much of one as SBSA asks for
+fn write_pl011(base: u64, text: &str, whole: bool) {
+    let Ok(base) = pl011::registers_at(base) else {
+        return;
+    };
+    if whole {
+        // SAFETY: who chose the early console says that it is there.
+        unsafe { pl011::turn_on(base) };
+    }
     // SAFETY: as above; another CPU that prints too uses single accesses as
     // well, and costs letters at worst.
     let mut device = Uart::new(unsafe { UniqueMmioPointer::new(base) });
+    write(text, |byte| pl011::send(&mut device, byte, ROOM_LIMIT));
+}
+
+fn write(text: &str, mut put: impl FnMut(u8) -> bool) {
     for byte in text.bytes() {
-        let sent = (byte != b'\n' || pl011::send(&mut device, b'\r', true))
-            && pl011::send(&mut device, byte, true);
-        if !sent {
+        if (byte == b'\n' && !put(b'\r')) || !put(byte) {
             return;
         }
     }
 }
 
-/// Whether the kernel was built with an early console.
-pub const fn is_configured() -> bool {
-    BASE.is_some()
-}
-
 /// The registers of the early console, to be mapped as device memory.
-pub const fn mmio() -> Option<Range<u64>> {
-    match BASE {
-        Some(base) => Some(base..base + SIZE),
-        None => None,
-    }
+pub fn mmio() -> Option<Range<u64>> {
+    chosen().map(registers)
 }
 
-fn registers() -> Option<NonNull<PL011Registers>> {
-    pl011::registers_at(BASE?).ok()
-}
-
-/// Reads `pl011,` and a hexadecimal address; the empty string is no console.
-///
-/// # Panics
-/// On anything else: when the kernel is built, as an error of the compiler.
-const fn parse(choice: &[u8]) -> Option<u64> {
-    const PREFIX: &[u8] = b"pl011,0x";
-    if choice.is_empty() {
-        return None;
-    }
-    assert!(
-        choice.len() > PREFIX.len() && choice.len() <= PREFIX.len() + 16,
-        "EARLYCON must be pl011,0x<address>"
-    );
-    let mut base: u64 = 0;
-    let mut at = 0;
-    while at < choice.len() {
-        if at < PREFIX.len() {
-            assert!(
-                choice[at] == PREFIX[at],
-                "EARLYCON must be pl011,0x<address>"
-            );
-        } else {
-            let digit = match choice[at] {
-                digit @ b'0'..=b'9' => digit - b'0',
-                digit @ b'a'..=b'f' => digit - b'a' + 10,
-                digit @ b'A'..=b'F' => digit - b'A' + 10,
-                _ => panic!("EARLYCON's address is not hexadecimal"),
-            };
-            base = base << 4 | digit as u64;
-        }
-        at += 1;
-    }
-    assert!(
-        base != 0 && base.is_multiple_of(SIZE) && base <= u64::MAX - SIZE,
-        "EARLYCON's address is not one of a page"
-    );
-    Some(base)
+/// The registers of `console`.
+pub const fn registers(console: EarlyCon) -> Range<u64> {
+    console.base..console.base + EarlyCon::SIZE
 }

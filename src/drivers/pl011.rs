@@ -1,8 +1,11 @@
-//! The console: an Arm PL011 UART.
+//! The console: an Arm PL011 UART, or as much of one as SBSA asks for.
 //!
 //! The baud rate is left as firmware set it: what clock feeds the divider is
 //! often known to nobody else. Only what a driver must have is turned on, and
 //! only if it isn't.
+//!
+//! SBSA's generic UART has the data, flag and interrupt registers of a PL011 and no
+//! others: it is on, its line set up by whoever made the machine.
 //!
 //! # Concurrency
 //! The caller holds the console lock, or has broken it on the way to its last
@@ -12,7 +15,8 @@
 //!
 //! # Sources
 //! DDI 0183, PrimeCell UART (PL011) technical reference manual: UARTCR,
-//! UARTLCR_H, UARTFR, UARTIMSC.
+//! UARTLCR_H, UARTFR, UARTIMSC. DEN 0029, Server Base System Architecture, Generic
+//! UART: the registers that there are.
 
 use core::ptr::{self, NonNull};
 use core::time::Duration;
@@ -21,11 +25,8 @@ use arm_pl011_uart::{FifoLevel, Interrupts, PL011Registers, Uart, UniqueMmioPoin
 use safe_mmio::fields::ReadPureWrite;
 
 use crate::arch::aarch64::timer;
+use crate::device::{Patience, ROOM_LIMIT};
 use crate::platform::Console;
-use crate::sync::atomic::{AtomicBool, Ordering};
-
-/// How long [`Console::put`] waits for room; at 9600 baud a byte takes 1 ms.
-const ROOM_LIMIT: Duration = Duration::from_millis(10);
 
 /// Bytes in the receive FIFO: how many bad ones there can be in a row.
 const FIFO_LEN: usize = 32;
@@ -91,9 +92,7 @@ pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
 #[derive(Debug)]
 pub struct Pl011 {
     base: NonNull<PL011Registers>,
-    /// There was no room for a whole [`ROOM_LIMIT`], and none since. A hint of
-    /// the console lock's holder to the next: nothing pairs with it.
-    stuck: AtomicBool,
+    patience: Patience,
 }
 
 // SAFETY: the pointer is to device registers, which any CPU may use.
@@ -113,17 +112,31 @@ impl Pl011 {
     /// memory for ever. Only the early console may use it too, and not at the
     /// same time.
     pub unsafe fn new(base: u64) -> Result<Pl011, Pl011Error> {
-        let base = registers_at(base)?;
+        let pointer = registers_at(base)?;
         // SAFETY: promised by the caller.
-        unsafe { turn_on(base) };
+        unsafe { turn_on(pointer) };
+        // SAFETY: promised by the caller.
+        let uart = unsafe { Pl011::new_sbsa(base) }?;
+        uart.device()
+            .set_interrupt_fifo_levels(FifoLevel::Bytes4, FifoLevel::Bytes4);
+        Ok(uart)
+    }
+
+    /// Takes SBSA's generic UART at `base` over from firmware, its interrupts off.
+    ///
+    /// # Errors
+    /// [`Pl011Error::BadAddress`] if there can't be one.
+    ///
+    /// # Safety
+    /// As for [`Pl011::new`], but that of a PL011 only what SBSA asks for is there.
+    pub unsafe fn new_sbsa(base: u64) -> Result<Pl011, Pl011Error> {
         let uart = Pl011 {
-            base,
-            stuck: AtomicBool::new(false),
+            base: registers_at(base)?,
+            patience: Patience::new(),
         };
         let mut device = uart.device();
         device.set_interrupt_masks(Interrupts::empty());
         device.clear_interrupts(Interrupts::all());
-        device.set_interrupt_fifo_levels(FifoLevel::Bytes4, FifoLevel::Bytes4);
         Ok(uart)
     }
 
@@ -162,9 +175,8 @@ pub(super) fn registers_at(base: u64) -> Result<NonNull<PL011Registers>, Pl011Er
         .ok_or(bad)
 }
 
-/// Sends `byte` if there is room within 10 ms, or at once if not `patient`.
-pub(super) fn send(device: &mut Uart<'_>, byte: u8, patient: bool) -> bool {
-    let limit = if patient { ROOM_LIMIT } else { Duration::ZERO };
+/// Sends `byte` if there is room within `limit`.
+pub(super) fn send(device: &mut Uart<'_>, byte: u8, limit: Duration) -> bool {
     let room = timer::poll(limit, || !device.is_tx_fifo_full());
     if room {
         device.write_word(byte);
@@ -174,12 +186,8 @@ pub(super) fn send(device: &mut Uart<'_>, byte: u8, patient: bool) -> bool {
 
 impl Console for Pl011 {
     fn put(&self, byte: u8) -> bool {
-        let patient = !self.stuck.load(Ordering::Relaxed);
-        let sent = send(&mut self.device(), byte, patient);
-        if sent != patient {
-            self.stuck.store(!sent, Ordering::Relaxed);
-        }
-        sent
+        let mut device = self.device();
+        self.patience.wait(|limit| send(&mut device, byte, limit))
     }
 
     /// A byte that arrived damaged (overrun, framing, parity, break) is skipped.

@@ -45,6 +45,8 @@ pub enum NodeKind {
     Console,
     /// The firmware interface.
     Psci,
+    /// What turns the board off.
+    PowerManager,
     /// A bus between the root and a device.
     Bus,
     /// What a device's interrupts go to.
@@ -62,6 +64,7 @@ impl fmt::Display for NodeKind {
             Self::Timer => "timer",
             Self::Console => "console",
             Self::Psci => "PSCI",
+            Self::PowerManager => "power manager",
             Self::Bus => "bus",
             Self::InterruptParent => "interrupt parent",
         })

@@ -37,8 +37,9 @@ pub use check::check;
 pub use error::{Block, DtError, NodeKind};
 pub use header::{MAX_SIZE, total_size};
 pub use view::{
-    Conduit, ConsoleDesc, ConsoleKind, CpuDesc, DeviceTree, EnableMethod, GicDesc, InterruptSpec,
-    MAX_REDISTRIBUTOR_REGIONS, PhysRange, PsciDesc, PsciVersion, Redistributors, TimerDesc,
+    BoardPower, Conduit, ConsoleDesc, ConsoleKind, CpuDesc, DeviceTree, EnableMethod, GicDesc,
+    InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PhysRange, PsciDesc, PsciVersion, Redistributors,
+    TimerDesc,
 };
 
 /// How deep nodes may nest, the root counted. Real trees stay below ten; `fdt`

@@ -14,6 +14,7 @@
 use core::fmt;
 
 use super::words::{BootArg, words};
+use crate::device::EarlyCon;
 
 /// The arguments that the kernel knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub struct BootArgs<'a> {
     /// `exit=semihosting`: end with an exit status for whoever runs the
     /// emulator, not with a power-off.
     pub exit_semihosting: bool,
+    /// `earlycon=KIND,ADDRESS`: what to print to before there is a console. Without
+    /// a value, as without the word, it is the console of the device tree.
+    pub earlycon: Option<EarlyCon>,
     /// `loglevel=N`, 0 (emergencies only) to 7 (everything).
     pub loglevel: Option<u8>,
     line: &'a str,
@@ -44,6 +48,7 @@ impl<'a> BootArgs<'a> {
                 Setting::Init(commands) => args.init = Some(commands),
                 Setting::MaxCpus(count) => args.maxcpus = Some(count),
                 Setting::ExitSemihosting => args.exit_semihosting = true,
+                Setting::EarlyCon(console) => args.earlycon = console,
                 Setting::LogLevel(level) => args.loglevel = Some(level),
                 Setting::Unknown(_) => {}
             }
@@ -113,6 +118,7 @@ enum Setting<'a> {
     Init(&'a str),
     MaxCpus(usize),
     ExitSemihosting,
+    EarlyCon(Option<EarlyCon>),
     LogLevel(u8),
     Unknown(BootArg<'a>),
 }
@@ -132,6 +138,11 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
         "nosmp" => Ok(Setting::MaxCpus(0)),
         "exit" if value? == "semihosting" => Ok(Setting::ExitSemihosting),
         "exit" => Err(BootArgErrorKind::BadValue),
+        "earlycon" => match arg.value.map(|words| EarlyCon::parse(words.as_bytes())) {
+            None => Ok(Setting::EarlyCon(None)),
+            Some(Ok(console)) => Ok(Setting::EarlyCon(Some(console))),
+            Some(Err(_)) => Err(BootArgErrorKind::BadValue),
+        },
         "loglevel" => match u8::try_from(number(value?)?) {
             Ok(level @ 0..=7) => Ok(Setting::LogLevel(level)),
             _ => Err(BootArgErrorKind::BadValue),
@@ -158,12 +169,15 @@ mod tests {
     #[test]
     fn arguments_are_understood() {
         let line = "console=ttyAMA0 init=\"chcpu -e 1; echo 'a; b'\" maxcpus=2 \
-                    exit=semihosting loglevel=7 root=/dev/vda";
+                    exit=semihosting loglevel=7 root=/dev/vda earlycon \
+                    earlycon=pl011,0x9000000";
         let args = BootArgs::parse(line);
         assert_eq!(args.init, Some("chcpu -e 1; echo 'a; b'"));
         assert_eq!((args.maxcpus, args.boot_cpus()), (Some(2), Some(2)));
         assert!(args.exit_semihosting);
         assert_eq!(args.loglevel, Some(7));
+        let earlycon = EarlyCon::parse(b"pl011,0x9000000");
+        assert_eq!(args.earlycon, earlycon.ok());
         assert_eq!(args.errors().count(), 0);
         let unknown: Vec<String> = args.unknown().map(|arg| arg.to_string()).collect();
         assert_eq!(unknown, ["console=ttyAMA0", "root=/dev/vda"]);
@@ -193,6 +207,8 @@ mod tests {
             ("init", MissingValue),
             ("exit", MissingValue),
             ("exit=never", BadValue),
+            ("earlycon=ttyS0", BadValue),
+            ("earlycon=pl011,9000000", BadValue),
             ("loglevel=8", BadValue),
             ("loglevel=300", BadValue),
             ("loglevel=a", NotANumber),

@@ -9,9 +9,10 @@ use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::{cpu, cpu_local, image, timer};
 use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
+use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::drivers::gicv2::GicV2;
 use crate::drivers::gicv3::GicV3;
-use crate::dt::{DeviceTree, GicDesc, PhysRange, Redistributors};
+use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors};
 use crate::hotplug::Hotplug;
 use crate::platform::IrqChip;
 use crate::rcu::GracePeriods;
@@ -218,9 +219,25 @@ fn make_cpu_ops(tree: &DeviceTree<'_>) -> CpuPower {
         Ok(GicDesc::V2 { cpu_interface, .. }) => Some(early::bytes(&cpu_interface.into()).start),
         _ => None,
     };
-    match CpuPower::new(conduit, Pen::new(interface)) {
+    match CpuPower::new(conduit, Pen::new(interface), board_power(tree)) {
         Ok(power) => power,
         Err(error) => missing!("no usable PSCI: {error}"),
+    }
+}
+
+/// What ends the machine where there is no firmware to ask.
+fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
+    match tree.board_power() {
+        Ok(None) => None,
+        Ok(Some(BoardPower::BcmWatchdog { registers })) => {
+            // SAFETY: the tree says that it is there; `early` mapped it as device
+            // memory, for ever; this is the only driver for it.
+            unsafe { BcmWatchdog::new(registers.start()) }
+        }
+        Err(error) => {
+            log::warn!("no power-off: {error}");
+            None
+        }
     }
 }
 

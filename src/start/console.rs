@@ -8,9 +8,11 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt::{self, Write};
 
+use crate::device::Ns16550;
 use crate::drivers::early;
 use crate::drivers::pl011::Pl011;
-use crate::dt::{ConsoleKind, DeviceTree};
+use crate::drivers::uart16550::MmioPort;
+use crate::dt::{ConsoleDesc, ConsoleKind, DeviceTree};
 use crate::platform::{Console, Irq, Platform, Trigger};
 use crate::sched::lock::Completion;
 use crate::start::Hw;
@@ -106,20 +108,14 @@ pub(super) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
             None
         }
     }?;
-    if found.kind != ConsoleKind::Pl011 {
-        log::warn!("console: only a PL011 is supported");
-        return None;
-    }
-    // SAFETY: the tree says that it is a PL011, `early` mapped it as device
-    // memory, and the early console is not used again.
-    let device = match unsafe { Pl011::new(found.registers.start()) } {
+    let device = match make(&found) {
         Ok(device) => device,
         Err(error) => {
             log::warn!("console: {error}");
             return None;
         }
     };
-    DEVICE.call_once(|| Box::new(device));
+    DEVICE.call_once(|| device);
     INPUT.lock_irqsave().reserve(TYPED_AHEAD);
     match found.interrupt {
         Ok(line) => match line.irq {
@@ -133,6 +129,51 @@ pub(super) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
             log::warn!("console: no input: {error}");
             None
         }
+    }
+}
+
+/// Why there is no console although the tree has one.
+enum NoConsole {
+    /// It is of a kind that we don't know.
+    Unknown,
+    /// There can't be any at this address.
+    BadAddress(u64),
+}
+
+impl fmt::Display for NoConsole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoConsole::Unknown => f.write_str("none of a known kind"),
+            NoConsole::BadAddress(address) => {
+                write!(f, "{address:#x} can not be the address of a UART")
+            }
+        }
+    }
+}
+
+/// The driver for what the tree names.
+fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
+    let base = found.registers.start();
+    let bad = NoConsole::BadAddress(base);
+    match found.kind {
+        ConsoleKind::Pl011 => {
+            // SAFETY: the tree says that it is a PL011, `early` mapped it as device
+            // memory, and the early console is not used again.
+            let uart = unsafe { Pl011::new(base) }.map_err(|_| bad)?;
+            Ok(Box::new(uart))
+        }
+        ConsoleKind::SbsaUart => {
+            // SAFETY: as above, of SBSA's generic UART.
+            let uart = unsafe { Pl011::new_sbsa(base) }.map_err(|_| bad)?;
+            Ok(Box::new(uart))
+        }
+        ConsoleKind::Ns16550(layout) => {
+            // SAFETY: as above, of a 16550; `dt` has seen that all of the layout is
+            // within the registers that the tree names.
+            let port = unsafe { MmioPort::new(base, layout) }.ok_or(bad)?;
+            Ok(Box::new(Ns16550::new(port, layout.model)))
+        }
+        ConsoleKind::Other => Err(NoConsole::Unknown),
     }
 }
 

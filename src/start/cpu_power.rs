@@ -1,5 +1,6 @@
 //! What turns the CPUs of this machine on and off, chosen for each from the device
-//! tree: firmware (PSCI), or our own parking pen (spin-table).
+//! tree: firmware (PSCI), or our own parking pen (spin-table). And what ends the
+//! machine: firmware, else the board's watchdog.
 
 use core::fmt;
 
@@ -7,13 +8,16 @@ use crate::arch::aarch64::boot_record::{self, PSCI_CPU_OFF};
 use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::psci::{self, Psci, PsciInitError};
 use crate::cpu::Mpidr;
+use crate::device::Ending;
+use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::dt;
 use crate::platform::{CpuOps, PowerState, PsciError};
 
-/// PSCI, the pen, or both.
+/// PSCI, the pen, or both; and the board's own switch, if it has one.
 pub(super) struct CpuPower {
     psci: Option<(Psci, boot_record::Conduit)>,
     pen: Pen,
+    board: Option<BcmWatchdog>,
 }
 
 /// How a CPU that refuses itself goes away again, for its boot record.
@@ -25,10 +29,15 @@ pub(super) struct WayOff {
 
 impl CpuPower {
     /// * `conduit` — how firmware is called, if the tree has a PSCI node
+    /// * `board` — what ends the machine where firmware doesn't
     ///
     /// # Errors
     /// [`PsciInitError`].
-    pub(super) fn new(conduit: Option<dt::Conduit>, pen: Pen) -> Result<CpuPower, PsciInitError> {
+    pub(super) fn new(
+        conduit: Option<dt::Conduit>,
+        pen: Pen,
+        board: Option<BcmWatchdog>,
+    ) -> Result<CpuPower, PsciInitError> {
         let psci = match conduit {
             None => None,
             Some(dt::Conduit::Hvc) => {
@@ -38,7 +47,7 @@ impl CpuPower {
                 Some((Psci::new(psci::Conduit::Smc)?, boot_record::Conduit::Smc))
             }
         };
-        Ok(CpuPower { psci, pen })
+        Ok(CpuPower { psci, pen, board })
     }
 
     /// Whether `cpu` is one that parks.
@@ -103,18 +112,30 @@ impl CpuOps for CpuPower {
         if let Some((psci, _)) = &self.psci {
             psci.system_off();
         }
+        // There is no firmware, or it can't.
+        if let Some(board) = &self.board {
+            board.end(Ending::PowerOff);
+        }
     }
 
     fn system_reset(&self) {
         if let Some((psci, _)) = &self.psci {
             psci.system_reset();
         }
+        // There is no firmware, or it can't.
+        if let Some(board) = &self.board {
+            board.end(Ending::Reset);
+        }
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.psci {
-            Some((psci, _)) => psci.describe(f),
-            None => self.pen.describe(f),
+        if let Some((psci, _)) = &self.psci {
+            return psci.describe(f);
         }
+        self.pen.describe(f)?;
+        f.write_str(match &self.board {
+            Some(_) => ", power-off by watchdog",
+            None => ", no power-off",
+        })
     }
 }

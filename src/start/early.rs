@@ -12,13 +12,18 @@ use core::ops::Range;
 use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::mmu::PageTables;
-use crate::arch::aarch64::{cache, cpu, image, pen};
+use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
+use crate::device::{EarlyCon, EarlyConKind};
 use crate::drivers::{early, gicv2};
-use crate::dt::{self, CpuDesc, DeviceTree, DtError, EnableMethod, GicDesc, PhysRange};
+use crate::dt::{
+    self, BoardPower, ConsoleDesc, ConsoleKind, CpuDesc, DeviceTree, DtError, EnableMethod,
+    GicDesc, PhysRange,
+};
 use crate::memory::{
     MapError, MapKind, MapRequest, MemoryPlan, PlanError, StackLayout, tables_needed,
 };
+use crate::shell::BootArgs;
 use crate::smp;
 use crate::smp::steps::{Line, Step};
 use crate::sync::UnsafeCell;
@@ -191,6 +196,7 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     let length = unsafe { load_device_tree(dtb, copy) }?;
     let copy: &'static [u8] = &copy[..length];
     let tree = DeviceTree::new(copy)?;
+    choose_console(&tree);
 
     let mut plan = plan_memory(&tree, dtb)?;
     let stacks = plan_stacks(&tree, &mut plan)?;
@@ -209,6 +215,40 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
         heap: plan,
         stacks,
     })
+}
+
+/// Prints from now on to what `earlycon=` names, else to the tree's console, else to
+/// what the kernel was built with; but not to what the tree calls memory: that was
+/// meant for another machine.
+#[inline(never)] // The walks of the tree have large frames.
+fn choose_console(tree: &DeviceTree<'_>) {
+    let usable = |console: &EarlyCon| {
+        let Range { start, end } = early::registers(*console);
+        let is_ram = |ram: PhysRange| ram.start() < end && start < ram.end();
+        mmu::can_address(bytes(&(start..end)).end) && !tree.memory().flatten().any(is_ram)
+    };
+    let arguments = BootArgs::parse(tree.bootargs().unwrap_or(""));
+    let console = arguments
+        .earlycon
+        .filter(usable)
+        .or_else(|| console_of(tree))
+        .or(early::BUILT_IN.filter(usable));
+    // SAFETY: the boot CPU is alone, and says what it does. The console is there by
+    // the word of the user, of the tree, or of who built the kernel.
+    unsafe { early::choose(console) };
+}
+
+/// The tree's console, as one that needs no memory.
+fn console_of(tree: &DeviceTree<'_>) -> Option<EarlyCon> {
+    let found = tree.console().ok()??;
+    let kind = match found.kind {
+        ConsoleKind::Pl011 => EarlyConKind::Pl011,
+        ConsoleKind::SbsaUart => EarlyConKind::SbsaUart,
+        ConsoleKind::Ns16550(layout) => EarlyConKind::Ns16550(layout),
+        ConsoleKind::Other => return None,
+    };
+    let base = found.registers.start();
+    Some(EarlyCon { kind, base })
 }
 
 /// Moves the CPUs of a spin-table to our own pen: theirs may lie in memory that is
@@ -357,7 +397,13 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
         .console()
         .ok()
         .flatten()
+        .filter(|console: &ConsoleDesc| console.kind != ConsoleKind::Other)
         .map(|console| range(console.registers));
+    let power = tree
+        .board_power()
+        .ok()
+        .flatten()
+        .map(|BoardPower::BcmWatchdog { registers }| range(registers));
     // The banks of a GICv2 have a size of their own, whatever the tree says.
     let at_least =
         |range: PhysRange, size| range.start()..range.end().max(range.start().saturating_add(size));
@@ -388,6 +434,7 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
     early::mmio()
         .into_iter()
         .chain(console)
+        .chain(power)
         .chain(singles.into_iter().flatten())
         .chain(frames)
         .map(device)

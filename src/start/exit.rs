@@ -2,7 +2,7 @@
 //!
 //! A test runner asks for the status by semihosting, with `exit=semihosting` on
 //! the command line; otherwise the last line says `stillpoint: exit N` and
-//! firmware turns the machine off.
+//! firmware, or else the board's watchdog, turns the machine off.
 
 use core::fmt;
 
@@ -50,12 +50,12 @@ pub fn reboot() -> ! {
         kernel.cpu_ops.system_reset();
     }
     console::print(format_args!(
-        "stillpoint: firmware can not reset the machine\n"
+        "stillpoint: nothing here can reset the machine\n"
     ));
     halt()
 }
 
-/// What is left when firmware can't end it.
+/// What is left when neither firmware nor the board can end it.
 fn halt() -> ! {
     loop {
         hint::wfi();

@@ -6,8 +6,24 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 7] = [
+pub(crate) const TREES: [&str; 23] = [
+    "bcm2711-rpi-4-b",
+    "bcm2711-rpi-4-b-mini-uart",
     "board-spintable",
+    "console-16550",
+    "console-alias",
+    "console-disabled",
+    "console-missing",
+    "console-sbsa",
+    "console-unknown",
+    "cpus-disabled",
+    "cpus-one-cell",
+    "cpus-two-cells",
+    "psci-0.2",
+    "psci-old-numbers",
+    "ram-8g",
+    "ram-at-0",
+    "ram-at-2g",
     "virt-gicv2-smp4",
     "virt-gicv2-ten",
     "virt-gicv3-smp20",
@@ -19,7 +35,9 @@ pub(crate) const TREES: [&str; 7] = [
 /// Compiles a source.
 pub(crate) fn dtc(source: &[u8]) -> Vec<u8> {
     let mut child = Command::new("dtc")
-        .args(["-q", "-q", "-f", "-I", "dts", "-O", "dtb", "-o", "-", "-"])
+        .args([
+            "-q", "-q", "-f", "-i", "dts", "-I", "dts", "-O", "dtb", "-o", "-", "-",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,6 +1,7 @@
 //! What well-formed trees say, and what their content can have wrong.
 
 use stillpoint::cpu::Mpidr;
+use stillpoint::device::Layout;
 use stillpoint::dt::{
     Conduit, ConsoleKind, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec, NodeKind,
     PhysRange, PsciVersion,
@@ -9,11 +10,11 @@ use stillpoint::platform::{Irq, Trigger};
 
 use crate::blobs::{blob, checked, tree};
 
-fn range(start: u64, size: u64) -> PhysRange {
+pub(crate) fn range(start: u64, size: u64) -> PhysRange {
     PhysRange::new(start, size).unwrap()
 }
 
-fn spi(intid: u32) -> Result<InterruptSpec, DtError> {
+pub(crate) fn spi(intid: u32) -> Result<InterruptSpec, DtError> {
     Ok(InterruptSpec {
         irq: Irq::Spi(intid),
         trigger: Trigger::Level,
@@ -143,7 +144,7 @@ fn a_spin_table_board_behind_a_bus_is_read() {
     ];
     assert_eq!(tree.reserved().collect::<Vec<_>>(), reserved.map(Ok));
     let console = tree.console().unwrap().unwrap();
-    assert_eq!(console.kind, ConsoleKind::MiniUart);
+    assert_eq!(console.kind, ConsoleKind::Ns16550(Layout::MINI_UART));
     assert_eq!(console.registers, range(0xfe21_5040, 0x40));
     assert_eq!(console.interrupt, spi(125));
     let gic = GicDesc::V2 {
@@ -166,40 +167,6 @@ fn a_spin_table_board_behind_a_bus_is_read() {
         (0x1_0000_0100, 0xe8, false),
     ];
     assert_eq!(facts.collect::<Vec<_>>(), expected);
-}
-
-#[test]
-fn the_console_falls_back_to_a_usable_pl011() {
-    let uart = |extra: &str| {
-        format!(
-            "#address-cells = <1>; #size-cells = <1>;
-             off@100 {{ compatible = \"arm,pl011\"; reg = <0x100 0x10>; status = \"disabled\"; }};
-             nowhere {{ compatible = \"arm,pl011\"; }};
-             on@200 {{ compatible = \"arm,pl011\"; reg = <0x200 0x10>; }};
-             other@300 {{ compatible = \"ns16550a\"; reg = <0x300 0x10>; }}; {extra}"
-        )
-    };
-    let choices = [
-        "",
-        "chosen { stdout-path = \"/other@300:9600\"; };",
-        "chosen { stdout-path = \"/off@100\"; };",
-        "chosen { stdout-path = \"/missing\"; };",
-        "chosen { stdout-path = \"alias\"; };",
-        "chosen { stdout-path = \"/on:115200n8\"; };",
-        "chosen { stdout-path = [2f 6f 6e]; };",
-    ];
-    for chosen in choices {
-        let copy = tree(&uart(chosen));
-        let console = DeviceTree::new(&copy).unwrap().console().unwrap().unwrap();
-        assert_eq!(console.kind, ConsoleKind::Pl011, "{chosen}");
-        assert_eq!(console.registers, range(0x200, 0x10), "{chosen}");
-        let name = "interrupts";
-        let error = DtError::PropertyMissing(NodeKind::Console, name);
-        assert_eq!(console.interrupt, Err(error));
-    }
-    let copy = tree("chosen { stdout-path = \"/u\"; }; u { compatible = \"ns16550a\"; };");
-    let error = DtError::PropertyMissing(NodeKind::Console, "reg");
-    assert_eq!(DeviceTree::new(&copy).unwrap().console(), Err(error));
 }
 
 #[test]

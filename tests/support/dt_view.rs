@@ -1,7 +1,10 @@
 //! Everything that is asked of a device tree, with what has to be true of every
 //! answer, whatever the blob was. For the host tests and the fuzzer.
 
-use stillpoint::dt::{ConsoleDesc, DeviceTree, DtError, GicDesc, InterruptSpec, PhysRange, check};
+use stillpoint::dt::{
+    BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, DtError, GicDesc, InterruptSpec, PhysRange,
+    check,
+};
 use stillpoint::platform::Irq;
 
 /// Gives `blob` to [`check`], and what comes of it to every method of the view;
@@ -52,15 +55,22 @@ fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
         assert!(inside.start <= text.start && text.end <= inside.end);
     }
     if let Ok(Some(ConsoleDesc {
+        kind,
         registers,
         interrupt,
-        ..
     })) = tree.console()
     {
         holds_bytes(registers);
+        if let ConsoleKind::Ns16550(layout) = kind {
+            let size = layout.size().expect("a layout that can be");
+            assert!(u64::from(size) <= registers.size(), "{layout:?}");
+        }
         interrupt.into_iter().for_each(sane_line);
     }
     let _ = tree.psci();
+    if let Ok(Some(BoardPower::BcmWatchdog { registers })) = tree.board_power() {
+        holds_bytes(registers);
+    }
     match tree.gic() {
         Ok(GicDesc::V3 {
             distributor,

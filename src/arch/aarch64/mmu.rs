@@ -312,6 +312,12 @@ impl PageTables {
     }
 }
 
+/// Whether this CPU has physical addresses up to `end`.
+pub fn can_address(end: usize) -> bool {
+    let (_, address_bits) = physical_addresses();
+    end <= 1 << address_bits
+}
+
 /// The physical address size of this core, as `TCR_EL1.IPS` codes it, at most 48
 /// bits, and in bits (Arm ARM, ID_AA64MMFR0_EL1.PARange).
 fn physical_addresses() -> (u64, u32) {

@@ -2,9 +2,10 @@
 
 use super::DeviceTree;
 use super::address::{PhysRange, mmio};
-use super::cells;
+use super::cells::{self, cell_property};
 use super::interrupt::InterruptSpec;
-use super::walk::{Path, is_compatible};
+use super::walk::{Node, Path, is_compatible};
+use crate::device::{Layout, Model, RegisterWidth};
 use crate::dt::error::{DtError, NodeKind};
 
 /// What a console is driven as.
@@ -12,11 +13,25 @@ use crate::dt::error::{DtError, NodeKind};
 pub enum ConsoleKind {
     /// Arm's PL011.
     Pl011,
-    /// The auxiliary UART of the BCM2835 family.
-    MiniUart,
+    /// The part of a PL011 that Arm's Server Base System Architecture asks for:
+    /// what sets the line up isn't there.
+    SbsaUart,
+    /// A 16550 or a relative, such as the mini UART of the BCM2835 family.
+    Ns16550(Layout),
     /// Something else.
     Other,
 }
+
+/// What 16550s call themselves, and their ancestors, which have no FIFO.
+const PLAIN: [&str; 6] = [
+    "ns16550a", "ns16550", "ns16750", "ns16850", "ns16450", "ns8250",
+];
+
+/// What a DesignWare UART calls itself, often behind its chip's name.
+const DESIGN_WARE: &str = "snps,dw-apb-uart";
+
+/// What the mini UART calls itself.
+const MINI_UART: &str = "brcm,bcm2835-aux-uart";
 
 /// The console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +47,12 @@ pub struct ConsoleDesc {
 
 impl<'a> DeviceTree<'a> {
     /// The console: what `stdout-path` names if it is enabled and of a known
-    /// kind, else the first usable PL011 of the tree, else what `stdout-path`
+    /// kind, else the first usable one of the tree, else what `stdout-path`
     /// names after all. `None` if there is nothing of all that.
     ///
     /// # Errors
     /// What is wrong with the node that `stdout-path` names, if there is no
-    /// PL011 to take instead.
+    /// other to take instead.
     pub fn console(&self) -> Result<Option<ConsoleDesc>, DtError> {
         let named = self.stdout();
         if let Some(Ok(console)) = &named
@@ -45,17 +60,18 @@ impl<'a> DeviceTree<'a> {
         {
             return Ok(Some(*console));
         }
-        match self.first_pl011() {
+        match self.first_console() {
             Some(console) => Ok(Some(console)),
             None => named.transpose(),
         }
     }
 
-    /// The first PL011 that can be used.
+    /// The first console of a known kind that can be used.
     #[inline(never)] // A walk has a frame of 4 KiB, and the boot stack isn't large.
-    fn first_pl011(&self) -> Option<ConsoleDesc> {
+    fn first_console(&self) -> Option<ConsoleDesc> {
         self.find_map(|path| {
-            if !is_compatible(path.node(), &["arm,pl011"]) || !path.is_enabled() {
+            let known = kind(path.node()) != Ok(ConsoleKind::Other);
+            if !known || !path.is_enabled() {
                 return None;
             }
             self.read_console(path).ok()
@@ -82,17 +98,74 @@ impl<'a> DeviceTree<'a> {
     }
 
     fn read_console(&self, path: &Path<'_, 'a>) -> Result<ConsoleDesc, DtError> {
-        let kind = if is_compatible(path.node(), &["arm,pl011"]) {
-            ConsoleKind::Pl011
-        } else if is_compatible(path.node(), &["brcm,bcm2835-aux-uart"]) {
-            ConsoleKind::MiniUart
-        } else {
-            ConsoleKind::Other
-        };
+        let kind = kind(path.node())?;
+        let mut registers = mmio(path, NodeKind::Console, 0)?;
+        if let ConsoleKind::Ns16550(layout) = kind {
+            registers = without_offset(registers, path.node())?;
+            let needed = layout.size().map(u64::from);
+            let aligned = registers
+                .start()
+                .is_multiple_of(u64::from(layout.width.bytes()));
+            if !aligned || needed.is_none_or(|needed| needed > registers.size()) {
+                return Err(DtError::BadProperty(NodeKind::Console, "reg"));
+            }
+        }
         Ok(ConsoleDesc {
             kind,
-            registers: mmio(path, NodeKind::Console, 0)?,
+            registers,
             interrupt: self.interrupt(path, NodeKind::Console, 0),
         })
     }
+}
+
+/// What `node` is driven as.
+fn kind(node: Node<'_, '_>) -> Result<ConsoleKind, DtError> {
+    // A PL011 says that it is one even where it says more.
+    if is_compatible(node, &["arm,pl011"]) {
+        Ok(ConsoleKind::Pl011)
+    } else if is_compatible(node, &["arm,sbsa-uart"]) {
+        Ok(ConsoleKind::SbsaUart)
+    } else if is_compatible(node, &[MINI_UART]) {
+        Ok(ConsoleKind::Ns16550(Layout::MINI_UART))
+    } else if is_compatible(node, &[DESIGN_WARE]) {
+        Ok(ConsoleKind::Ns16550(layout(node, Model::DesignWare)?))
+    } else if is_compatible(node, &PLAIN) {
+        Ok(ConsoleKind::Ns16550(layout(node, Model::Plain)?))
+    } else {
+        Ok(ConsoleKind::Other)
+    }
+}
+
+/// How the registers of a 16550 lie (`8250.yaml`).
+fn layout(node: Node<'_, '_>, model: Model) -> Result<Layout, DtError> {
+    let number = |name| cell_property(node, NodeKind::Console, name);
+    let bad = |name| Err(DtError::BadProperty(NodeKind::Console, name));
+    let width = match number("reg-io-width")? {
+        None | Some(1) => RegisterWidth::Byte,
+        Some(4) => RegisterWidth::Word,
+        Some(_) => return bad("reg-io-width"),
+    };
+    if node.property("big-endian").is_some() {
+        return bad("big-endian");
+    }
+    let layout = Layout {
+        model,
+        shift: number("reg-shift")?.unwrap_or(0),
+        width,
+    };
+    match layout.size() {
+        Some(_) => Ok(layout),
+        None => bad("reg-shift"),
+    }
+}
+
+/// `registers` from the UART's first on: others may lie in front of it.
+fn without_offset(registers: PhysRange, node: Node<'_, '_>) -> Result<PhysRange, DtError> {
+    let name = "reg-offset";
+    let offset = cell_property(node, NodeKind::Console, name)?.map_or(0, u64::from);
+    registers
+        .size()
+        .checked_sub(offset)
+        .and_then(|size| PhysRange::new(registers.start() + offset, size))
+        .ok_or(DtError::BadProperty(NodeKind::Console, name))
 }

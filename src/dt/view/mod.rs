@@ -6,6 +6,7 @@
 //! and that of every bus above it is "okay", "ok" or missing.
 
 mod address;
+mod board_power;
 mod cells;
 mod console;
 mod cpus;
@@ -17,6 +18,7 @@ mod timer;
 mod walk;
 
 pub use address::PhysRange;
+pub use board_power::BoardPower;
 pub use console::{ConsoleDesc, ConsoleKind};
 pub use cpus::{CpuDesc, EnableMethod};
 pub use gic::{GicDesc, MAX_REDISTRIBUTOR_REGIONS, Redistributors};

@@ -1,0 +1,202 @@
+//! `earlycon=`: a console that is named by its kind and address, as Linux names it.
+//!
+//! The same words are the kernel's argument and, when it is built, the environment
+//! variable `EARLYCON`; so this is `const`.
+//!
+//! | | |
+//! |---|---|
+//! | `pl011,0x9000000`, `pl011,mmio32,0x9000000` | Arm's PL011 |
+//! | `sbsa-uart,0x9000000` | the part of a PL011 that SBSA asks for |
+//! | `uart8250,mmio,0x3f8`, `uart8250,0x3f8` | a 16550 with registers of a byte |
+//! | `uart8250,mmio32,0x10000000` | a 16550 with registers of a word |
+//! | `bcm2835aux,0xfe215040` | the BCM2835's mini UART |
+//!
+//! What follows the address behind another comma (a baud rate, which firmware has
+//! set) is passed over.
+//!
+//! # Sources
+//! Linux, `Documentation/admin-guide/kernel-parameters.txt`, earlycon.
+
+use super::ns16550::{Layout, Model, RegisterWidth};
+
+/// What an early console is driven as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyConKind {
+    /// Arm's PL011.
+    Pl011,
+    /// The part of a PL011 that SBSA asks for.
+    SbsaUart,
+    /// A 16550 or a relative.
+    Ns16550(Layout),
+}
+
+/// An early console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EarlyCon {
+    /// What it is driven as.
+    pub kind: EarlyConKind,
+    /// Address of its first register.
+    pub base: u64,
+}
+
+/// What is wrong with the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyConError {
+    /// No such kind.
+    Kind,
+    /// The address isn't `0x` and hexadecimal digits, or can't be that of a UART.
+    Address,
+}
+
+/// The kinds by name, the longer name of two first.
+const KINDS: [(&[u8], EarlyConKind); 7] = [
+    (b"pl011,mmio32,", EarlyConKind::Pl011),
+    (b"pl011,", EarlyConKind::Pl011),
+    (b"sbsa-uart,", EarlyConKind::SbsaUart),
+    (
+        b"uart8250,mmio32,",
+        EarlyConKind::Ns16550(plain(2, RegisterWidth::Word)),
+    ),
+    (
+        b"uart8250,mmio,",
+        EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte)),
+    ),
+    (
+        b"uart8250,",
+        EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte)),
+    ),
+    (b"bcm2835aux,", EarlyConKind::Ns16550(Layout::MINI_UART)),
+];
+
+const fn plain(shift: u32, width: RegisterWidth) -> Layout {
+    Layout {
+        model: Model::Plain,
+        shift,
+        width,
+    }
+}
+
+impl EarlyCon {
+    /// Bytes that its registers are mapped with, from [`EarlyCon::base`] on.
+    pub const SIZE: u64 = 0x100;
+
+    /// Reads the words.
+    ///
+    /// # Errors
+    /// [`EarlyConError`].
+    pub const fn parse(words: &[u8]) -> Result<EarlyCon, EarlyConError> {
+        let mut at = 0;
+        while at < KINDS.len() {
+            let (name, kind) = KINDS[at];
+            if let Some(rest) = behind(words, name) {
+                return match address(rest) {
+                    Some(base) if base % alignment(kind) == 0 => Ok(EarlyCon { kind, base }),
+                    _ => Err(EarlyConError::Address),
+                };
+            }
+            at += 1;
+        }
+        Err(EarlyConError::Kind)
+    }
+}
+
+const fn alignment(kind: EarlyConKind) -> u64 {
+    match kind {
+        EarlyConKind::Pl011 | EarlyConKind::SbsaUart => 4,
+        EarlyConKind::Ns16550(layout) => layout.width.bytes() as u64,
+    }
+}
+
+/// What stands in `words` behind `name`, if they begin with it.
+const fn behind<'a>(words: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = words;
+    let mut at = 0;
+    while at < name.len() {
+        rest = match rest {
+            [first, others @ ..] if *first == name[at] => others,
+            _ => return None,
+        };
+        at += 1;
+    }
+    Some(rest)
+}
+
+/// The address at the front of `words`: not 0, and with room behind it.
+const fn address(words: &[u8]) -> Option<u64> {
+    let Some(mut digits) = behind(words, b"0x") else {
+        return None;
+    };
+    let mut base: u64 = 0;
+    while let [digit, rest @ ..] = digits {
+        let value = match *digit {
+            digit @ b'0'..=b'9' => digit - b'0',
+            digit @ b'a'..=b'f' => digit - b'a' + 10,
+            digit @ b'A'..=b'F' => digit - b'A' + 10,
+            b',' => break,
+            _ => return None,
+        };
+        if base >> 60 != 0 {
+            return None;
+        }
+        base = base << 4 | value as u64;
+        digits = rest;
+    }
+    if base == 0 || base > u64::MAX - EarlyCon::SIZE {
+        return None;
+    }
+    Some(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_are_told_apart() {
+        let parse = |words: &str| EarlyCon::parse(words.as_bytes()).unwrap();
+        let con = |kind, base| EarlyCon { kind, base };
+        let pl011 = con(EarlyConKind::Pl011, 0x900_0000);
+        assert_eq!(parse("pl011,0x9000000"), pl011);
+        assert_eq!(parse("pl011,mmio32,0x09000000,115200n8"), pl011);
+        assert_eq!(
+            parse("sbsa-uart,0xFE201000"),
+            con(EarlyConKind::SbsaUart, 0xfe20_1000)
+        );
+        let bytes = EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte));
+        assert_eq!(parse("uart8250,mmio,0x3f8,9600"), con(bytes, 0x3f8));
+        assert_eq!(parse("uart8250,0x3f8"), con(bytes, 0x3f8));
+        let words = EarlyConKind::Ns16550(plain(2, RegisterWidth::Word));
+        assert_eq!(parse("uart8250,mmio32,0x10000000"), con(words, 0x1000_0000));
+        let mini = EarlyConKind::Ns16550(Layout::MINI_UART);
+        assert_eq!(parse("bcm2835aux,0xfe215040"), con(mini, 0xfe21_5040));
+    }
+
+    #[test]
+    fn what_is_no_console_is_refused() {
+        for words in ["", "pl011", "ttyS0,0x1000", "PL011,0x1000", "0x1000"] {
+            assert_eq!(
+                EarlyCon::parse(words.as_bytes()),
+                Err(EarlyConError::Kind),
+                "{words}"
+            );
+        }
+        for words in [
+            "pl011,",
+            "pl011,9000000",
+            "pl011,0x",
+            "pl011,0x0",
+            "pl011,0x9000002",
+            "pl011,0x900000g",
+            "pl011,0x10000000000001000",
+            "pl011,0xffffffffffffff04",
+            "uart8250,io,0x3f8",
+            "uart8250,mmio32,0x3f9",
+        ] {
+            assert_eq!(
+                EarlyCon::parse(words.as_bytes()),
+                Err(EarlyConError::Address),
+                "{words}"
+            );
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The 16550 and its relatives, the BCM2835's mini UART among them.
+//!
+//! The baud rate and the format of a character are left as firmware set them: what
+//! clock feeds the divisor is often known to nobody else. Of the rest only what
+//! a driver must have is set.
+//!
+//! A byte goes out when the transmitter's FIFO has room for one that nobody has to
+//! guess: a 16550 says only "empty", a mini UART "not full", both with the same bit.
+//!
+//! # Concurrency
+//! As said at [`Console`]: the caller holds the console lock, or has broken it. In
+//! the second case each access is still a single load or store of a register, and
+//! at worst a byte is lost.
+//!
+//! # Sources
+//! - PC16550D, *Universal Asynchronous Receiver/Transmitter with FIFOs*: RBR, THR,
+//!   IER, IIR, FCR, LCR, MCR, LSR.
+//! - *BCM2835 ARM Peripherals*, 2.2, Mini UART. The copies of that document differ
+//!   about AUX_MU_IER_REG: some exchange bits 0 and 1. It is as in a 16550, bit 0
+//!   for receive, and bit 2 has to be set beside it (the errata at
+//!   elinux.org/BCM2835_datasheet_errata, p12).
+//! - Linux, `Documentation/devicetree/bindings/serial/8250.yaml` and
+//!   `snps-dw-apb-uart.yaml`. The DesignWare UART's own registers are in the manuals
+//!   of the chips that have one: USR, and the "busy detect" of IIR.
+
+use core::time::Duration;
+
+use super::patience::{Patience, ROOM_LIMIT};
+use crate::platform::Console;
+
+/// Receiver buffer (read) and transmitter holding register (written).
+const DATA: u32 = 0;
+/// IER, interrupt enable.
+const INTERRUPT_ENABLE: u32 = 1;
+/// IIR, interrupt identification (read), and FCR, FIFO control (written).
+const INTERRUPT_ID: u32 = 2;
+const FIFO_CONTROL: u32 = 2;
+/// LCR, line control.
+const LINE_CONTROL: u32 = 3;
+/// MCR, modem control.
+const MODEM_CONTROL: u32 = 4;
+/// LSR, line status.
+const LINE_STATUS: u32 = 5;
+/// USR, UART status; a DesignWare's only.
+const UART_STATUS: u32 = 31;
+
+/// IER: a byte has come, and something was wrong with one.
+const RECEIVE: u8 = 1 << 0 | 1 << 2;
+/// FCR: FIFOs on, "a byte has come" from the first byte on, nothing cleared.
+const FIFOS: u8 = 1 << 0;
+/// LCR: registers 0 and 1 are the divisor's.
+const DIVISOR_LATCH: u8 = 1 << 7;
+/// MCR: on a PC, the gate of the interrupt line.
+const OUT2: u8 = 1 << 3;
+/// LSR: there is a byte.
+const DATA_READY: u8 = 1 << 0;
+/// LSR: parity error, framing error, break; of the byte that is read next. An
+/// overrun is no fault of that one.
+const DAMAGED: u8 = 1 << 2 | 1 << 3 | 1 << 4;
+/// LSR: there is room for a byte.
+const ROOM: u8 = 1 << 5;
+/// LSR: there is room, and nothing is being sent.
+const IDLE: u8 = 1 << 6;
+/// What is read where no device answers. No UART says so: with an error in the FIFO
+/// (bit 7) there is a byte, and it isn't all errors while the transmitter is idle.
+const NOBODY: u8 = 0xff;
+
+/// IIR: which interrupt there is.
+const WHICH: u8 = 0xf;
+/// IIR: bytes have lain in the FIFO for a while.
+const TIME_OUT: u8 = 0xc;
+/// IIR: a DesignWare's LCR was written while it was busy.
+const BUSY_DETECT: u8 = 0x7;
+
+/// The most damaged bytes that are skipped in a row: those of the largest FIFO.
+const MOST_DAMAGED: usize = 256;
+
+/// How wide the accesses to a register have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterWidth {
+    /// A byte.
+    Byte,
+    /// A word, of which the lowest byte counts.
+    Word,
+}
+
+impl RegisterWidth {
+    /// Bytes of an access.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            RegisterWidth::Byte => 1,
+            RegisterWidth::Word => 4,
+        }
+    }
+}
+
+/// Whose relative a UART is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// A 8250, 16450, 16550 or a faithful copy.
+    Plain,
+    /// Synopsys' DesignWare APB UART, which has two habits of its own: an interrupt
+    /// that only reading USR ends, and a time-out without a byte.
+    DesignWare,
+    /// The BCM2835's mini UART: has no parity, and doesn't say what it reads in the
+    /// bits that would tell of one.
+    MiniUart,
+}
+
+/// Where the registers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Whose relative it is.
+    pub model: Model,
+    /// From one register to the next it is `1 << shift` bytes.
+    pub shift: u32,
+    /// How they are accessed.
+    pub width: RegisterWidth,
+}
+
+impl Layout {
+    /// The mini UART's, which its node needn't say.
+    pub const MINI_UART: Layout = Layout {
+        model: Model::MiniUart,
+        shift: 2,
+        width: RegisterWidth::Word,
+    };
+
+    /// Bytes from the first register to the end of the last one that is used; `None`
+    /// if no UART can be so.
+    pub const fn size(self) -> Option<u32> {
+        // Real ones have 0, 1 and 2.
+        if self.shift > 8 || 1 << self.shift < self.width.bytes() {
+            return None;
+        }
+        let last = match self.model {
+            Model::DesignWare => UART_STATUS,
+            Model::Plain | Model::MiniUart => LINE_STATUS,
+        };
+        Some((last << self.shift) + self.width.bytes())
+    }
+}
+
+/// A UART's registers, by their number, and the time.
+pub trait Port: Sync {
+    /// Reads a register.
+    fn read(&self, register: u32) -> u8;
+
+    /// Writes a register.
+    fn write(&self, register: u32, value: u8);
+
+    /// Polls `done` until it is true or `limit` has passed, once at least; returns
+    /// whether it became true.
+    fn poll(&self, limit: Duration, done: impl FnMut() -> bool) -> bool;
+}
+
+/// A 16550 or a relative of it.
+#[derive(Debug)]
+pub struct Ns16550<P> {
+    port: P,
+    model: Model,
+    patience: Patience,
+}
+
+impl<P: Port> Ns16550<P> {
+    /// The UART at `port`, taken as firmware left it. Touches nothing.
+    pub fn as_it_is(port: P, model: Model) -> Ns16550<P> {
+        Ns16550 {
+            port,
+            model,
+            patience: Patience::new(),
+        }
+    }
+
+    /// Takes the UART at `port` over from firmware, its interrupts off.
+    pub fn new(port: P, model: Model) -> Ns16550<P> {
+        let uart = Ns16550::as_it_is(port, model);
+        // Turning the FIFOs on empties them, and a DesignWare that is busy doesn't
+        // let LCR be written: firmware's last words first. If they don't end we can
+        // but go on.
+        let idle = || uart.port.read(LINE_STATUS) & IDLE != 0;
+        uart.port.poll(ROOM_LIMIT, idle);
+        let line = uart.port.read(LINE_CONTROL);
+        if line & DIVISOR_LATCH != 0 {
+            uart.port.write(LINE_CONTROL, line & !DIVISOR_LATCH);
+        }
+        uart.port.write(INTERRUPT_ENABLE, 0);
+        // A mini UART's are always on; it takes no note of the bit.
+        uart.port.write(FIFO_CONTROL, FIFOS);
+        uart
+    }
+
+    /// The next byte, or what has come in its place.
+    fn receive(&self) -> Received {
+        let damaged = match self.model {
+            Model::Plain | Model::DesignWare => DAMAGED,
+            Model::MiniUart => 0,
+        };
+        match self.port.read(LINE_STATUS) {
+            NOBODY => Received::Nothing,
+            status if status & DATA_READY == 0 => Received::Nothing,
+            status => {
+                let byte = self.port.read(DATA);
+                if status & damaged == 0 {
+                    Received::Byte(byte)
+                } else {
+                    Received::Damaged
+                }
+            }
+        }
+    }
+}
+
+/// What a receiver has.
+enum Received {
+    Byte(u8),
+    Damaged,
+    Nothing,
+}
+
+impl<P: Port> Console for Ns16550<P> {
+    fn put(&self, byte: u8) -> bool {
+        let room = || self.port.read(LINE_STATUS) & ROOM != 0;
+        let sent = self.patience.wait(|limit| self.port.poll(limit, room));
+        if sent {
+            self.port.write(DATA, byte);
+        }
+        sent
+    }
+
+    /// A byte that arrived damaged (framing, parity, break) is skipped.
+    fn get(&self) -> Option<u8> {
+        for _ in 0..MOST_DAMAGED {
+            match self.receive() {
+                Received::Byte(byte) => return Some(byte),
+                Received::Damaged => {}
+                Received::Nothing => return None,
+            }
+        }
+        None
+    }
+
+    fn enable_receive_interrupt(&self, on: bool) {
+        if on {
+            let modem = self.port.read(MODEM_CONTROL);
+            self.port.write(MODEM_CONTROL, modem | OUT2);
+        }
+        self.port
+            .write(INTERRUPT_ENABLE, if on { RECEIVE } else { 0 });
+    }
+
+    /// Reading the bytes acknowledges; here goes only what would stay without any.
+    fn clear_receive_interrupt(&self) {
+        if self.model != Model::DesignWare {
+            return;
+        }
+        match self.port.read(INTERRUPT_ID) & WHICH {
+            BUSY_DETECT => {
+                self.port.read(UART_STATUS);
+            }
+            TIME_OUT if self.port.read(LINE_STATUS) & DATA_READY == 0 => {
+                self.port.read(DATA);
+            }
+            _ => {}
+        }
+    }
+}

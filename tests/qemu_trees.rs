@@ -1,0 +1,81 @@
+//! Trees with a habit that QEMU's own has not: each leads to the console that is
+//! there, to firmware, and to the CPUs that may be started.
+//!
+//! SMP: 4
+//! GIC: 3
+//! VIRT: off
+//! CASES: console-alias console-missing console-disabled console-unknown console-sbsa
+//! CASES: psci-0.2 psci-old-numbers cpus-disabled
+//! OUTPUT: Stillpoint .* on Stillpoint small virt: [24] CPUs, GICv3, PSCI
+//!
+//! CASE: console-alias
+//! DTB: dts/console-alias.dts
+//! CASE: console-missing
+//! DTB: dts/console-missing.dts
+//! CASE: console-disabled
+//! DTB: dts/console-disabled.dts
+//! CASE: console-unknown
+//! DTB: dts/console-unknown.dts
+//! CASE: console-sbsa
+//! DTB: dts/console-sbsa.dts
+//! CASE: psci-0.2
+//! DTB: dts/psci-0.2.dts
+//! CASE: psci-old-numbers
+//! DTB: dts/psci-old-numbers.dts
+//! CASE: cpus-disabled
+//! DTB: dts/cpus-disabled.dts
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {}
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+#[path = "support/case.rs"]
+mod case;
+#[cfg(target_os = "none")]
+#[path = "support/ktap.rs"]
+mod ktap;
+#[cfg(target_os = "none")]
+#[path = "support/machine.rs"]
+mod machine;
+
+#[cfg(target_os = "none")]
+stillpoint::entry!(kernel_test::main);
+
+#[cfg(target_os = "none")]
+mod kernel_test {
+    use alloc::vec::Vec;
+
+    use stillpoint::api;
+    use stillpoint::start::kernel;
+
+    use crate::case::case;
+    use crate::ktap::Ktap;
+    use crate::machine::{masks_say, secondaries, states_say};
+
+    pub(crate) fn main() {
+        let mut ktap = Ktap::plan(3);
+        let mpidrs: Vec<u64> = kernel().mpidrs.iter().map(|mpidr| mpidr.raw()).collect();
+        let expected: &[u64] = match case() {
+            "cpus-disabled" => &[0, 2],
+            _ => &[0, 1, 2, 3],
+        };
+        ktap.equal("those CPUs are there that may be", &*mpidrs, expected);
+        let possible = *kernel().masks.possible();
+        ktap.check("all are up", masks_say(&possible) && states_say(&possible));
+        let left = secondaries()
+            .into_iter()
+            .all(|cpu| api::cpu_down(cpu).is_ok());
+        let back = secondaries()
+            .into_iter()
+            .all(|cpu| api::cpu_up(cpu).is_ok());
+        ktap.check(
+            "they leave and come back",
+            left && back && masks_say(&possible),
+        );
+        ktap.finish()
+    }
+}
