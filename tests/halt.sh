@@ -24,12 +24,12 @@ run_until_halt() {
         sleep 0.1
         pc=$(ask_monitor 'info registers' | sed -n 's/^ *PC=\([0-9a-f]*\).*/\1/p' | head -n 1)
         [ -n "$pc" ] || continue
-        # `boot_halt` is three instructions, and an Image lies on a page boundary.
+        # `boot_halt` is five instructions, and an Image lies on a page boundary.
         line=$(((16#$pc - halt) & 0xfff))
         image=$((16#$pc - line - halt))
         # Other code has such addresses too: then there is no Image, whose header
         # says "ARM\x64", where it would have to lie.
-        if [ "$line" -le 8 ] && [ "$(peek "/1xw $((image + 56))")" = 0x644d5241 ]; then
+        if [ "$line" -le 16 ] && [ "$(peek "/1xw $((image + 56))")" = 0x644d5241 ]; then
             halt_reason=$(peek "/1db $((image + reason))")
             break
         fi

@@ -6,9 +6,9 @@
 
 use core::fmt;
 
-use crate::arch::aarch64::boot::halt_with_reason;
+use crate::arch::aarch64::boot::{halt, halt_with_reason};
 use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::{hint, semihosting};
+use crate::arch::aarch64::semihosting;
 use crate::platform::CpuOps;
 use crate::start::kernel::try_kernel;
 use crate::start::{Hw, console};
@@ -53,13 +53,6 @@ pub fn reboot() -> ! {
         "stillpoint: nothing here can reset the machine\n"
     ));
     halt()
-}
-
-/// What is left when neither firmware nor the board can end it.
-fn halt() -> ! {
-    loop {
-        hint::wfi();
-    }
 }
 
 /// Prints what turns CPUs on and off.

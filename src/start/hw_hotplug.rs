@@ -1,5 +1,6 @@
 //! `Hw`, continued: what hotplug needs, from firmware, GIC and timer.
 
+use crate::arch::aarch64::boot::halt;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::{cpu, hint, secondary, timer};
 use crate::config::PMR_CLOSED;
@@ -122,9 +123,7 @@ impl HotplugHost for Hw {
         let record = kernel().areas.record(cpu);
         let code = u32::try_from(-error.code()).unwrap_or(u32::MAX);
         record.handshake.stage.store(code, Ordering::Relaxed);
-        loop {
-            hint::wfi();
-        }
+        halt()
     }
 
     fn disable_cpu_interface(cpu: CpuId) {

@@ -9,10 +9,10 @@ use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::time::Duration;
 
-use crate::arch::aarch64::boot::halt_with_reason;
+use crate::arch::aarch64::boot::{halt, halt_with_reason};
 use crate::arch::aarch64::exception::{self, ExceptionFrame, Kind};
 use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::{backtrace, hint, semihosting, thread_head};
+use crate::arch::aarch64::{backtrace, semihosting, thread_head};
 use crate::config::{MAX_CPUS, PMR_CLOSED};
 use crate::cpu::{CpuId, CpuMask};
 use crate::memory::StackLayout;
@@ -188,7 +188,5 @@ fn stop_this_cpu() -> ! {
     if cpu < MAX_CPUS && CpuId::new(cpu).is_some() {
         STOPPED.set(cpu, Ordering::Release);
     }
-    loop {
-        hint::wfi();
-    }
+    halt()
 }

@@ -69,6 +69,14 @@ pub fn halt_with_reason(reason: BootFailure) -> ! {
     }
 }
 
+/// Stops this CPU for good.
+pub fn halt() -> ! {
+    // SAFETY: `boot_halt` takes nothing and never returns.
+    unsafe {
+        asm!("b boot_halt", options(noreturn));
+    }
+}
+
 /// Boots again: goes to the Image's first byte as a loader does, everything
 /// masked, MMU and caches off, `device_tree` in x0.
 ///
@@ -271,8 +279,12 @@ boot_fail:
     .type boot_halt, %function
 boot_halt:
         msr     daifset, #0xf
-        wfi
-        b       boot_halt
+        // Nobody waits for our timer any more, and a pending interrupt, masked or
+        // not, would end each sleep at once.
+        msr     cntv_ctl_el0, xzr
+        isb
+1:      wfi
+        b       1b
     .size boot_halt, . - boot_halt
 
     // A cache line of its own: it may be written past the caches.
