@@ -18,7 +18,7 @@ mkdir -p "$logs"
 export TIMEOUT=${TIMEOUT:-20}
 
 # Of `BootFailure` in src/arch/aarch64/failure.rs.
-panicked=14 bad_device_tree=15 no_memory=16
+panicked=14 bad_device_tree=15 no_memory=16 bad_address_map=17
 
 # Where things go. What a loader runs last is `adr x0, tree; b image`.
 image_at=$((0x40200000)) loader_at=$((0x44000000)) tree_at=$((0x44001000))
@@ -111,6 +111,12 @@ case_of structure_elsewhere "$elf" "$image" 0 $bad_device_tree \
 doctor 12 0xfffffff0
 case_of strings_elsewhere "$elf" "$image" 0 $bad_device_tree \
     'bad device tree: the strings block is out of bounds'
+# A console where the memory is.
+sed 's/reg = <0x00 0x9000000 0x00 0x1000>/reg = <0x00 0x41000000 0x00 0x1000>/' \
+    dts/virt-gicv3-smp4.dts >"$logs/bad_boot.dts"
+dtc -q -I dts -O dtb -o "$bad" "$logs/bad_boot.dts"
+case_of device_in_memory "$elf" "$image" 0 $bad_address_map \
+    'bad device tree: a device at 0x41000000, where it has memory'
 # A tree, but one that says nothing: a root without anything in it.
 : >"$bad"
 printf '%b' '\xd0\x0d\xfe\xed\0\0\0\x48\0\0\0\x38\0\0\0\x48\0\0\0\x28\0\0\0\x11' >>"$bad"

@@ -5,28 +5,28 @@
 //! early console, or without one in a WFI with the reason in
 //! `boot_failure_reason`.
 
+mod error;
+mod map;
+
 use core::cell::Cell;
 use core::fmt::{self, Write};
 use core::ops::Range;
 
 use crate::arch::aarch64::boot::halt_with_reason;
-use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
 use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::device::{EarlyCon, EarlyConKind};
-use crate::drivers::{early, gicv2};
-use crate::dt::{
-    self, BoardPower, ConsoleDesc, ConsoleKind, CpuDesc, DeviceTree, DtError, EnableMethod,
-    GicDesc, PhysRange,
-};
-use crate::memory::{
-    MapError, MapKind, MapRequest, MemoryPlan, PlanError, StackLayout, tables_needed,
-};
+use crate::drivers::early;
+use crate::dt::{self, ConsoleKind, CpuDesc, DeviceTree, DtError, EnableMethod, PhysRange};
+use crate::memory::{MapKind, MemoryPlan, StackLayout, tables_needed};
 use crate::shell::BootArgs;
 use crate::smp;
 use crate::smp::steps::{Line, Step};
 use crate::sync::UnsafeCell;
+
+pub use error::EarlyError;
+use map::{check_devices, requests};
 
 /// Room for the checked copy of the device tree, in bytes. QEMU's tree for 512
 /// CPUs takes about 100 KiB without its padding.
@@ -40,71 +40,6 @@ struct TreeBuffer(UnsafeCell<[u8; TREE_SIZE]>);
 unsafe impl Sync for TreeBuffer {}
 
 static TREE: TreeBuffer = TreeBuffer(UnsafeCell::new([0; TREE_SIZE]));
-
-/// Why the machine can't be booted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EarlyError {
-    /// x0 was 0.
-    NoDeviceTree,
-    /// x0 is not a multiple of 8, as the boot protocol wants it.
-    MisalignedDeviceTree(usize),
-    /// The device tree is unusable.
-    DeviceTree(DtError),
-    /// Its memory nodes are unusable.
-    Memory(PlanError),
-    /// No free memory of this size is left.
-    NoMemory(u64),
-    /// The address map can't be built.
-    Map(MapError),
-}
-
-impl EarlyError {
-    const fn reason(self) -> BootFailure {
-        match self {
-            EarlyError::NoDeviceTree
-            | EarlyError::MisalignedDeviceTree(_)
-            | EarlyError::DeviceTree(_) => BootFailure::BadDeviceTree,
-            EarlyError::Memory(_) | EarlyError::NoMemory(_) => BootFailure::NoMemory,
-            EarlyError::Map(_) => BootFailure::BadAddressMap,
-        }
-    }
-}
-
-impl From<DtError> for EarlyError {
-    fn from(error: DtError) -> Self {
-        EarlyError::DeviceTree(error)
-    }
-}
-
-impl From<PlanError> for EarlyError {
-    fn from(error: PlanError) -> Self {
-        EarlyError::Memory(error)
-    }
-}
-
-impl From<MapError> for EarlyError {
-    fn from(error: MapError) -> Self {
-        EarlyError::Map(error)
-    }
-}
-
-impl fmt::Display for EarlyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EarlyError::NoDeviceTree => f.write_str("no device tree: x0 is 0 at entry"),
-            EarlyError::MisalignedDeviceTree(address) => {
-                write!(
-                    f,
-                    "bad device tree: its address {address:#x} is not a multiple of 8"
-                )
-            }
-            EarlyError::DeviceTree(error) => write!(f, "bad device tree: {error}"),
-            EarlyError::Memory(error) => write!(f, "unusable memory: {error}"),
-            EarlyError::NoMemory(size) => write!(f, "no free memory of {size} bytes"),
-            EarlyError::Map(error) => write!(f, "no address map: {error}"),
-        }
-    }
-}
 
 /// The early console as a formatter writes to it.
 struct EarlyConsole;
@@ -198,6 +133,7 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     let tree = DeviceTree::new(copy)?;
     choose_console(&tree);
 
+    check_devices(&tree)?;
     let mut plan = plan_memory(&tree, dtb)?;
     let stacks = plan_stacks(&tree, &mut plan)?;
     let tables = plan_tables(&tree, &mut plan, &stacks)?;
@@ -357,85 +293,4 @@ fn plan_tables(
     let size = (pages * PAGE_SIZE) as u64;
     plan.take(size, PAGE_SIZE as u64)
         .ok_or(EarlyError::NoMemory(size))
-}
-
-/// The whole address map. Later requests win: RAM first, then what lies in it.
-fn requests<'a>(
-    tree: &'a DeviceTree<'_>,
-    plan: &'a MemoryPlan,
-    stacks: &'a StackLayout,
-    tables: &Range<u64>,
-) -> impl Iterator<Item = MapRequest> + 'a {
-    let request = |range: Range<usize>, kind| MapRequest { range, kind };
-    let ram = plan
-        .free()
-        .map(move |range| request(bytes(&range), MapKind::Data));
-    let own = [
-        (stacks.range(), MapKind::Data),
-        (bytes(tables), MapKind::Data),
-        (image::text(), MapKind::Text),
-        (image::rodata(), MapKind::Rodata),
-        (image::data(), MapKind::Data),
-        (image::boot_stack_guard(), MapKind::Guard),
-    ]
-    .into_iter()
-    .filter(|(range, _)| !range.is_empty())
-    .map(move |(range, kind)| request(range, kind));
-    let guards = stacks
-        .guards()
-        .map(move |range| request(range, MapKind::Guard));
-    ram.chain(own).chain(guards).chain(devices(tree))
-}
-
-/// The device registers that the tree names and this kernel uses.
-fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
-    let device = |range: Range<u64>| {
-        let Range { start, end } = bytes(&range);
-        MapRequest::around(start, end, MapKind::Device)
-    };
-    let console = tree
-        .console()
-        .ok()
-        .flatten()
-        .filter(|console: &ConsoleDesc| console.kind != ConsoleKind::Other)
-        .map(|console| range(console.registers));
-    let power = tree
-        .board_power()
-        .ok()
-        .flatten()
-        .map(|BoardPower::BcmWatchdog { registers }| range(registers));
-    // The banks of a GICv2 have a size of their own, whatever the tree says.
-    let at_least =
-        |range: PhysRange, size| range.start()..range.end().max(range.start().saturating_add(size));
-    let (singles, redistributors) = match tree.gic() {
-        Ok(GicDesc::V3 {
-            distributor,
-            redistributors,
-            ..
-        }) => ([Some(range(distributor)), None], Some(redistributors)),
-        Ok(GicDesc::V2 {
-            distributor,
-            cpu_interface,
-        }) => {
-            let distributor = at_least(distributor, gicv2::DISTRIBUTOR_SIZE);
-            let cpu_interface = at_least(cpu_interface, gicv2::CPU_INTERFACE_SIZE);
-            ([Some(distributor), Some(cpu_interface)], None)
-        }
-        Err(_) => ([None, None], None),
-    };
-    let frames = redistributors.into_iter().flat_map(|regions| {
-        let mut at = 0;
-        core::iter::from_fn(move || {
-            let region = regions.as_slice().get(at).copied()?;
-            at += 1;
-            Some(range(region))
-        })
-    });
-    early::mmio()
-        .into_iter()
-        .chain(console)
-        .chain(power)
-        .chain(singles.into_iter().flatten())
-        .chain(frames)
-        .map(device)
 }

@@ -1,0 +1,78 @@
+//! Why a machine can't be booted, and what is left in `boot_failure_reason` then.
+
+use core::fmt;
+
+use crate::arch::aarch64::failure::BootFailure;
+use crate::dt::DtError;
+use crate::memory::{MapError, PlanError};
+
+/// Why the machine can't be booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyError {
+    /// x0 was 0.
+    NoDeviceTree,
+    /// x0 is not a multiple of 8, as the boot protocol wants it.
+    MisalignedDeviceTree(usize),
+    /// The device tree is unusable.
+    DeviceTree(DtError),
+    /// Its memory nodes are unusable.
+    Memory(PlanError),
+    /// A device has its registers here, where RAM is too.
+    DeviceInMemory(usize),
+    /// No free memory of this size is left.
+    NoMemory(u64),
+    /// The address map can't be built.
+    Map(MapError),
+}
+
+impl EarlyError {
+    pub(super) const fn reason(self) -> BootFailure {
+        match self {
+            EarlyError::NoDeviceTree
+            | EarlyError::MisalignedDeviceTree(_)
+            | EarlyError::DeviceTree(_) => BootFailure::BadDeviceTree,
+            EarlyError::Memory(_) | EarlyError::NoMemory(_) => BootFailure::NoMemory,
+            EarlyError::Map(_) | EarlyError::DeviceInMemory(_) => BootFailure::BadAddressMap,
+        }
+    }
+}
+
+impl From<DtError> for EarlyError {
+    fn from(error: DtError) -> Self {
+        EarlyError::DeviceTree(error)
+    }
+}
+
+impl From<PlanError> for EarlyError {
+    fn from(error: PlanError) -> Self {
+        EarlyError::Memory(error)
+    }
+}
+
+impl From<MapError> for EarlyError {
+    fn from(error: MapError) -> Self {
+        EarlyError::Map(error)
+    }
+}
+
+impl fmt::Display for EarlyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EarlyError::NoDeviceTree => f.write_str("no device tree: x0 is 0 at entry"),
+            EarlyError::MisalignedDeviceTree(address) => {
+                write!(
+                    f,
+                    "bad device tree: its address {address:#x} is not a multiple of 8"
+                )
+            }
+            EarlyError::DeviceTree(error) => write!(f, "bad device tree: {error}"),
+            EarlyError::Memory(error) => write!(f, "unusable memory: {error}"),
+            EarlyError::DeviceInMemory(address) => write!(
+                f,
+                "bad device tree: a device at {address:#x}, where it has memory"
+            ),
+            EarlyError::NoMemory(size) => write!(f, "no free memory of {size} bytes"),
+            EarlyError::Map(error) => write!(f, "no address map: {error}"),
+        }
+    }
+}

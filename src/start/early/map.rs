@@ -1,0 +1,112 @@
+//! The address map of the machine: what is mapped, as what.
+
+use core::ops::Range;
+
+use super::{EarlyError, bytes, range};
+use crate::arch::aarch64::image;
+use crate::drivers::{early, gicv2};
+use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
+use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout};
+
+/// The whole address map. Later requests win: RAM first, then what lies in it.
+pub(super) fn requests<'a>(
+    tree: &'a DeviceTree<'_>,
+    plan: &'a MemoryPlan,
+    stacks: &'a StackLayout,
+    tables: &Range<u64>,
+) -> impl Iterator<Item = MapRequest> + 'a {
+    let request = |range: Range<usize>, kind| MapRequest { range, kind };
+    let ram = plan
+        .free()
+        .map(move |range| request(bytes(&range), MapKind::Data));
+    let own = [
+        (stacks.range(), MapKind::Data),
+        (bytes(tables), MapKind::Data),
+        (image::text(), MapKind::Text),
+        (image::rodata(), MapKind::Rodata),
+        (image::data(), MapKind::Data),
+        (image::boot_stack_guard(), MapKind::Guard),
+    ]
+    .into_iter()
+    .filter(|(range, _)| !range.is_empty())
+    .map(move |(range, kind)| request(range, kind));
+    let guards = stacks
+        .guards()
+        .map(move |range| request(range, MapKind::Guard));
+    ram.chain(own).chain(guards).chain(devices(tree))
+}
+
+/// Whether some of `range` is RAM, as the tree has it.
+fn is_memory(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
+    tree.memory()
+        .flatten()
+        .any(|memory| range.start < memory.end() && memory.start() < range.end)
+}
+
+/// Refuses a tree that has device registers where it has RAM: to map them would take
+/// the memory away from under whoever uses it, this kernel perhaps.
+pub(super) fn check_devices(tree: &DeviceTree<'_>) -> Result<(), EarlyError> {
+    match devices(tree).find(|request| is_memory(tree, &range_of(request))) {
+        Some(request) => Err(EarlyError::DeviceInMemory(request.range.start)),
+        None => Ok(()),
+    }
+}
+
+fn range_of(request: &MapRequest) -> Range<u64> {
+    request.range.start as u64..request.range.end as u64
+}
+
+/// The device registers that the tree names and this kernel uses.
+fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
+    let device = |range: Range<u64>| {
+        let Range { start, end } = bytes(&range);
+        MapRequest::around(start, end, MapKind::Device)
+    };
+    let console = tree
+        .console()
+        .ok()
+        .flatten()
+        .filter(|console: &ConsoleDesc| console.kind != ConsoleKind::Other)
+        .map(|console| range(console.registers));
+    let power = tree
+        .board_power()
+        .ok()
+        .flatten()
+        .map(|BoardPower::BcmWatchdog { registers }| range(registers));
+    // The banks of a GICv2 have a size of their own, whatever the tree says.
+    let at_least =
+        |range: PhysRange, size| range.start()..range.end().max(range.start().saturating_add(size));
+    let (singles, redistributors) = match tree.gic() {
+        Ok(GicDesc::V3 {
+            distributor,
+            redistributors,
+            ..
+        }) => ([Some(range(distributor)), None], Some(redistributors)),
+        Ok(GicDesc::V2 {
+            distributor,
+            cpu_interface,
+        }) => {
+            let distributor = at_least(distributor, gicv2::DISTRIBUTOR_SIZE);
+            let cpu_interface = at_least(cpu_interface, gicv2::CPU_INTERFACE_SIZE);
+            ([Some(distributor), Some(cpu_interface)], None)
+        }
+        Err(_) => ([None, None], None),
+    };
+    let frames = redistributors.into_iter().flat_map(|regions| {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let region = regions.as_slice().get(at).copied()?;
+            at += 1;
+            Some(range(region))
+        })
+    });
+    // It was chosen for another machine than this one if RAM is there.
+    let early = early::mmio().filter(|range| !is_memory(tree, range));
+    early
+        .into_iter()
+        .chain(console)
+        .chain(power)
+        .chain(singles.into_iter().flatten())
+        .chain(frames)
+        .map(device)
+}
