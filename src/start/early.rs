@@ -132,8 +132,8 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     let copy: &'static [u8] = &copy[..length];
     let tree = DeviceTree::new(copy)?;
     choose_console(&tree);
-
     check_devices(&tree)?;
+
     let mut plan = plan_memory(&tree, dtb)?;
     let stacks = plan_stacks(&tree, &mut plan)?;
     let tables = plan_tables(&tree, &mut plan, &stacks)?;
@@ -167,7 +167,7 @@ fn choose_console(tree: &DeviceTree<'_>) {
     let console = arguments
         .earlycon
         .filter(usable)
-        .or_else(|| console_of(tree))
+        .or_else(|| console_of(tree).filter(usable))
         .or(early::BUILT_IN.filter(usable));
     // SAFETY: the boot CPU is alone, and says what it does. The console is there by
     // the word of the user, of the tree, or of who built the kernel.

@@ -100,9 +100,7 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
             Some(range(region))
         })
     });
-    // It was chosen for another machine than this one if RAM is there.
-    let early = early::mmio().filter(|range| !is_memory(tree, range));
-    early
+    early::mmio()
         .into_iter()
         .chain(console)
         .chain(power)
