@@ -62,10 +62,19 @@ setup_toolchain() {
     done
 }
 
-# The packages whose commands are missing.
+codename() {
+    (. /etc/os-release && echo "${VERSION_CODENAME:-}")
+}
+
+# The packages that are missing, or too old.
 missing_packages() {
-    command -v qemu-system-aarch64 >/dev/null || echo qemu-system-arm
+    if ! command -v qemu-system-aarch64 >/dev/null; then
+        echo qemu-system-arm
+    elif [ "$(codename)" = bookworm ] && ! qemu-system-aarch64 -M help | grep -q '^raspi4b '; then
+        echo qemu-system-arm # Debian 12's own; its backports have a newer one.
+    fi
     command -v dtc >/dev/null || echo device-tree-compiler
+    [ -e /usr/lib/u-boot/qemu_arm64/u-boot.bin ] || echo u-boot-qemu
 }
 
 # Runs apt-get for this call only; shows what it said if it fails.
@@ -131,7 +140,7 @@ setup_packages() {
         return
     fi
     if ! command -v apt-get >/dev/null; then
-        say "missing, and this system has no apt: QEMU for aarch64 (7.2 or later), dtc"
+        say "missing, and this system has no apt: $packages"
         exit 1
     fi
     if [ "$(id -u)" != 0 ]; then
@@ -148,12 +157,11 @@ setup_packages() {
     # apt fetches as a user of its own.
     umask 022
     chmod 755 "$scratch"
-    local codename package
-    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    local package
     for package in $packages; do
         say "adding the package $package"
     done
-    if [ "$codename" = bookworm ]; then
+    if [ "$(codename)" = bookworm ]; then
         if install_from_backports; then
             return
         fi
