@@ -64,7 +64,7 @@ SIZES = $(if $(filter file,$(origin SMP)),1 2 4 20,$(SMP))
 BENCH_SIZES = $(if $(filter file,$(origin SMP)),,$(SMP))
 
 .NOTPARALLEL:
-.PHONY: help setup build run debug check test-host test-qemu bench loom mutants nightly \
+.PHONY: help setup build image run debug check test-host test-qemu bench loom mutants nightly \
 	fmt lint doc size objdump dtb clean
 
 help: ## print this
@@ -82,6 +82,9 @@ setup: ## install what is missing: Rust toolchain, QEMU, device tree compiler
 build: ## the kernel, as an ELF and as the flat target/Image that boots
 	cargo build --release --target $(TARGET) --bin stillpoint
 	@tests/image.sh $(ELF) $(IMAGE)
+
+image: setup build ## files for a Raspberry Pi 4's SD card, in target/sdcard
+	@tests/sdcard.sh $(IMAGE) $(DIR)/sdcard
 
 run: setup build ## boot it in QEMU, console here (Ctrl-A X ends it)
 	@tests/run.sh $(IMAGE)
@@ -122,8 +125,8 @@ doc: ## build the documentation, private items too; warnings fail
 	@tests/stages.sh docs-host
 	@tests/stages.sh docs-target
 
-size: build ## sections of the kernel
-	@tests/llvm.sh size -A -x $(ELF)
+size: build ## sections of the kernel, and memory for each CPU
+	@tests/size.sh $(ELF) $(IMAGE)
 
 objdump: build ## disassembly of the kernel
 	@tests/llvm.sh objdump --disassemble --demangle --no-show-raw-insn $(ELF)

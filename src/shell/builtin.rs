@@ -103,6 +103,24 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
+/// `free`: as on Linux, in KiB; the stacks are a pool of their own.
+pub(super) fn free<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
+    let memory = machine.memory();
+    machine.write(format_args!(
+        "{:8}{:>12}{:>12}{:>12}\n",
+        "", "total", "used", "free"
+    ));
+    for (name, total, used) in [
+        ("Mem:", memory.heap, memory.heap_used),
+        ("Stacks:", memory.stacks, memory.stacks_used),
+    ] {
+        let (total, used) = (total / 1024, used.div_ceil(1024));
+        let left = total.saturating_sub(used);
+        machine.write(format_args!("{name:8}{total:12}{used:12}{left:12}\n"));
+    }
+    Outcome::Continue(Status::SUCCESS)
+}
+
 /// `selftest`: every check of the machine, a line each.
 pub(super) fn selftest<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     let mut status = Status::SUCCESS;

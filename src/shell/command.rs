@@ -36,7 +36,7 @@ enum Takes {
 }
 
 /// The command table.
-pub(super) fn commands<M: Machine>() -> [Command<M>; 10] {
+pub(super) fn commands<M: Machine>() -> [Command<M>; 11] {
     use Takes::{Options, Words};
     [
         Command {
@@ -80,6 +80,13 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 10] {
             help: "check that everything works on this machine",
             takes: Options(&[], 0),
             run: builtin::selftest,
+        },
+        Command {
+            name: "free",
+            usage: "",
+            help: "display the amount of free and used memory, in KiB",
+            takes: Options(&[], 0),
+            run: builtin::free,
         },
         Command {
             name: "trace",

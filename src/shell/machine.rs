@@ -60,8 +60,24 @@ pub trait Machine {
     /// outcome of each check to `tell_fn`: what was seen, or what is wrong.
     fn self_test(&self, tell_fn: &mut dyn FnMut(&str, Result<String, String>));
 
+    /// How much memory there is.
+    fn memory(&self) -> MemoryReport;
+
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
+}
+
+/// How much memory there is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryReport {
+    /// The heap.
+    pub heap: usize,
+    /// What of it is in use.
+    pub heap_used: usize,
+    /// The stacks, with their guard pages.
+    pub stacks: usize,
+    /// What of them is in use.
+    pub stacks_used: usize,
 }
 
 /// The CPU masks; each contains the next.

@@ -43,7 +43,7 @@ pub use bootargs::{BootArgError, BootArgErrorKind, BootArgs};
 pub use command::run_line;
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
-pub use machine::{CpuInfo, CpuState, Failure, Machine, Masks, StepRow, StopReport};
+pub use machine::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
 pub use status::{Outcome, Report, Status};
 pub use words::BootArg;
 

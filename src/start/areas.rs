@@ -147,6 +147,11 @@ impl Areas {
         self.pool.lock_irqsave().in_use()
     }
 
+    /// How many stacks there are, in use or not.
+    pub(super) fn stacks(&self) -> usize {
+        self.pool.lock_irqsave().layout().count()
+    }
+
     fn entry(&self, cpu: CpuId) -> &Entry {
         self.cpus
             .get(cpu)

@@ -17,12 +17,15 @@ struct Heap {
     talc: SpinLock<Talc<Manual, DefaultBinning>, Hw>,
     /// Bytes asked for and not given back. Relaxed: a counter.
     in_use: AtomicUsize,
+    /// Bytes that it was given. Relaxed: a counter.
+    total: AtomicUsize,
 }
 
 #[global_allocator]
 static HEAP: Heap = Heap {
     talc: SpinLock::new(Talc::new(Manual)),
     in_use: AtomicUsize::new(0),
+    total: AtomicUsize::new(0),
 };
 
 /// Gives all free memory of `plan` to the heap.
@@ -37,12 +40,18 @@ pub(super) unsafe fn init(plan: &MemoryPlan) {
         // SAFETY: the caller's promise; the ranges of a plan don't overlap. One
         // that is too small to be of use is left alone by the allocator.
         let _claimed = unsafe { HEAP.talc.lock_irqsave().claim(start, size) };
+        HEAP.total.fetch_add(size, Ordering::Relaxed);
     }
 }
 
 /// Bytes that are in use now, by all CPUs.
 pub(crate) fn in_use() -> usize {
     HEAP.in_use.load(Ordering::Relaxed)
+}
+
+/// Bytes that there are, in use or not.
+pub(crate) fn total() -> usize {
+    HEAP.total.load(Ordering::Relaxed)
 }
 
 // SAFETY: every call goes through one allocator under its lock; `talc` keeps the

@@ -8,10 +8,11 @@ use alloc::vec::Vec;
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError, ONLINE};
+use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
-use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, StepRow, StopReport};
+use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
 use crate::start::kernel::kernel;
-use crate::start::{Hw, print, print_walk, selftest, walks};
+use crate::start::{Hw, heap, print, print_walk, selftest, walks};
 use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
 
@@ -167,6 +168,16 @@ impl Machine for KernelMachine {
 
     fn self_test(&self, tell_fn: &mut dyn FnMut(&str, Result<String, String>)) {
         selftest::run(tell_fn);
+    }
+
+    fn memory(&self) -> MemoryReport {
+        let stack = StackLayout::bytes_for(1);
+        MemoryReport {
+            heap: heap::total(),
+            heap_used: heap::in_use(),
+            stacks: kernel().areas.stacks() * stack,
+            stacks_used: kernel().areas.stacks_in_use() * stack,
+        }
     }
 
     fn trace(&self, cpu: Option<CpuId>) {

@@ -224,6 +224,19 @@ fn trace_takes_a_cpu_that_exists() {
 }
 
 #[test]
+fn free_counts_in_kibibytes() {
+    let fake = Fake::new(1, "0");
+    let (text, report) = fake.run("free");
+    assert_eq!(report.outcome, OK);
+    let words: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(words[1], ["Mem:", "1024", "3", "1021"]);
+    assert_eq!(words[2], ["Stacks:", "100", "20", "80"]);
+}
+
+#[test]
 fn a_self_test_fails_if_one_check_does() {
     let fake = Fake::new(4, "0-3");
     let (text, report) = fake.run("selftest");
@@ -244,7 +257,7 @@ fn help_knows_every_command() {
     let fake = Fake::new(1, "0");
     let (table, report) = fake.run("help");
     assert_eq!(report.outcome, OK);
-    assert_eq!(table.lines().count(), 10);
+    assert_eq!(table.lines().count(), 11);
     for line in table.lines() {
         let name = line.split(' ').next().unwrap();
         let (help, report) = fake.run(&format!("help {name}"));
@@ -264,7 +277,7 @@ fn help_knows_every_command() {
 #[test]
 fn wrong_arguments_change_nothing() {
     for command in [
-        "help", "lscpu", "states", "stop", "selftest", "trace", "poweroff", "reboot",
+        "help", "lscpu", "states", "stop", "selftest", "free", "trace", "poweroff", "reboot",
     ] {
         for args in ["-x", "--now", "a b"] {
             let fake = Fake::new(4, "0-3");

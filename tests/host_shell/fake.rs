@@ -6,8 +6,8 @@ use std::fmt;
 use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
 use stillpoint::errno::Errno;
 use stillpoint::shell::{
-    CpuInfo, CpuState, Failure, Machine, Masks, Report, StepRow, StopReport, parse_cpu_list,
-    run_line,
+    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, Report, StepRow, StopReport,
+    parse_cpu_list, run_line,
 };
 
 /// A refusal with a reason.
@@ -202,6 +202,15 @@ impl Machine for Fake {
             tell_fn("hotplug", Err(format!("CPUs {} are stuck", self.stuck)));
         }
         self.did.borrow_mut().push(Did::SelfTest);
+    }
+
+    fn memory(&self) -> MemoryReport {
+        MemoryReport {
+            heap: 1024 * 1024,
+            heap_used: 2 * 1024 + 1,
+            stacks: 100 * 1024,
+            stacks_used: 20 * 1024,
+        }
     }
 
     fn trace(&self, cpu: Option<CpuId>) {
