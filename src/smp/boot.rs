@@ -33,6 +33,10 @@ macro_rules! relocate {
     };
 }
 
+#[allow(
+    unused_imports,
+    reason = "the assembly made of them is for the target alone"
+)]
 pub(crate) use {bss, relocate};
 
 /// The Image's memory is zeroed.

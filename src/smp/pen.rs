@@ -63,6 +63,10 @@ macro_rules! refuse {
     };
 }
 
+#[allow(
+    unused_imports,
+    reason = "the assembly made of them is for the target alone"
+)]
 pub(crate) use {arrive, park, refuse};
 
 /// A CPU parks.

@@ -8,7 +8,7 @@
 
 use stillpoint::smp::steps::Line;
 
-pub const LINES: [Line; 8] = [
+pub(crate) const LINES: [Line; 8] = [
     Line::Command,
     Line::Status,
     Line::Handover,
@@ -20,22 +20,22 @@ pub const LINES: [Line; 8] = [
 ];
 
 /// What a line holds. 0 at first.
-pub type Value = u8;
+pub(crate) type Value = u8;
 
 /// A cached copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Copy {
-    pub value: Value,
-    pub dirty: bool,
+pub(crate) struct Copy {
+    pub(crate) value: Value,
+    pub(crate) dirty: bool,
 }
 
 /// Memory and caches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Memory {
+pub(crate) struct Memory {
     memory: [Value; LINES.len()],
     caches: [[Option<Copy>; LINES.len()]; 2],
     /// Whether each CPU goes through its cache.
-    pub caches_on: [bool; 2],
+    pub(crate) caches_on: [bool; 2],
 }
 
 fn index(line: Line) -> usize {
@@ -45,7 +45,7 @@ fn index(line: Line) -> usize {
 
 impl Memory {
     /// All 0, nothing cached.
-    pub fn new(caches_on: [bool; 2]) -> Memory {
+    pub(crate) fn new(caches_on: [bool; 2]) -> Memory {
         Memory {
             memory: [0; LINES.len()],
             caches: [[None; LINES.len()]; 2],
@@ -54,16 +54,16 @@ impl Memory {
     }
 
     /// What was before: `value` in memory.
-    pub fn set_memory(&mut self, line: Line, value: Value) {
+    pub(crate) fn set_memory(&mut self, line: Line, value: Value) {
         self.memory[index(line)] = value;
     }
 
     /// What was before: a copy in `cpu`'s cache.
-    pub fn set_copy(&mut self, cpu: usize, line: Line, copy: Copy) {
+    pub(crate) fn set_copy(&mut self, cpu: usize, line: Line, copy: Copy) {
         self.caches[cpu][index(line)] = Some(copy);
     }
 
-    pub fn read(&mut self, cpu: usize, line: Line) -> Value {
+    pub(crate) fn read(&mut self, cpu: usize, line: Line) -> Value {
         if !self.caches_on[cpu] {
             return self.memory[index(line)];
         }
@@ -72,7 +72,7 @@ impl Memory {
         copy.expect("just fetched").value
     }
 
-    pub fn write(&mut self, cpu: usize, line: Line, value: Value) {
+    pub(crate) fn write(&mut self, cpu: usize, line: Line, value: Value) {
         let at = index(line);
         if self.caches_on[cpu] {
             for cache in &mut self.caches {
@@ -84,7 +84,7 @@ impl Memory {
         }
     }
 
-    pub fn clean(&mut self, line: Line) {
+    pub(crate) fn clean(&mut self, line: Line) {
         let at = index(line);
         for cache in &mut self.caches {
             if let Some(copy) = &mut cache[at]
@@ -96,7 +96,7 @@ impl Memory {
         }
     }
 
-    pub fn invalidate(&mut self, line: Line) {
+    pub(crate) fn invalidate(&mut self, line: Line) {
         for cache in &mut self.caches {
             cache[index(line)] = None;
         }
@@ -117,7 +117,7 @@ impl Memory {
     }
 
     /// All that one event of chance can make of this, for `lines`.
-    pub fn by_chance(&self, lines: &[Line]) -> Vec<Memory> {
+    pub(crate) fn by_chance(&self, lines: &[Line]) -> Vec<Memory> {
         let mut all = Vec::new();
         for cpu in 0..2 {
             for line in lines {

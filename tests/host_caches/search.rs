@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 /// A protocol between CPUs, at some point.
-pub trait State: Clone + Eq + Hash {
+pub(crate) trait State: Clone + Eq + Hash {
     /// What the next step of `cpu` makes of it; `None` if it waits or has ended.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ const ENOUGH: usize = 400;
 ///
 /// # Errors
 /// What can go wrong.
-pub fn search<S: State>(start: S) -> Result<usize, String> {
+pub(crate) fn search<S: State>(start: S) -> Result<usize, String> {
     let mut seen = HashSet::from([start.clone()]);
     let mut left = vec![start];
     while let Some(state) = left.pop() {
