@@ -12,7 +12,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
-unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS SMP MEM CPU GIC VIRT SECURE INIT APPEND DTB TEST ICOUNT QEMU
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS BOARD TCG SMP MEM CPU GIC VIRT SECURE INIT APPEND DTB TEST ICOUNT QEMU
 
 # The status of a stage that can't run here; its last line says why.
 skip=77
@@ -102,6 +102,16 @@ stage_qemu-gicv2() {
 stage_qemu-secure() {
     GIC=2 SECURE=on SMP='1 4 8' tests/qemu.sh
     SECURE=on SMP='1 4 20' tests/qemu.sh
+}
+
+stage_qemu-rpi4() {
+    BOARD=rpi4 SMP=4 tests/qemu.sh
+}
+
+# Every combination of what the matrix of `make check` has in pairs.
+stage_matrix() {
+    make --no-print-directory build
+    tests/matrix.sh "${CARGO_TARGET_DIR:-target}/Image" all
 }
 
 stage_qemu-a72() {
