@@ -92,7 +92,7 @@ stage_qemu-rpi4() {
         echo "0 passed, 0 failed, 1 skipped, 0 not applicable"
         return
     fi
-    BOARD=rpi4 TEST='boot stop threads errors cycles sgi pen' APPEND=rounds=50 SMP=4 tests/qemu.sh
+    BOARD=rpi4 TEST='boot stop threads errors cycles sgi pen poison' APPEND=rounds=50 SMP=4 tests/qemu.sh
     tests/parked.sh "${CARGO_TARGET_DIR:-target}/aarch64-unknown-none/release/stillpoint" "$image"
 }
 

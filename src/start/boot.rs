@@ -94,6 +94,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         interrupts: InterruptCounts::new(cpus),
         midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
         test_handler: Once::new(),
+        test_last_act: Once::new(),
         mpidrs,
         device_tree: early.tree,
         bootargs,

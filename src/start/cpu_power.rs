@@ -12,6 +12,7 @@ use crate::device::Ending;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::dt;
 use crate::platform::{CpuOps, PowerState, PsciError};
+use crate::start::kernel::{LastCall, LastCallBy};
 
 /// PSCI, the pen, or both; and the board's own switch, if it has one.
 pub(super) struct CpuPower {
@@ -72,6 +73,22 @@ impl CpuPower {
             cpu_off_function: PSCI_CPU_OFF,
             pen_slot: self.pen.slot_address(cpu),
         }
+    }
+
+    /// The call that `cpu_off` makes on `cpu`.
+    pub(super) fn last_call(&self, cpu: Mpidr) -> LastCall {
+        let way = self.way_off(cpu);
+        let function = u64::from(way.cpu_off_function);
+        let (how, x0, x1) = match way.conduit {
+            boot_record::Conduit::Hvc => (LastCallBy::Hvc, function, 0),
+            boot_record::Conduit::Smc => (LastCallBy::Smc, function, 0),
+            boot_record::Conduit::Pen => {
+                let (entry, slot, interface) = self.pen.way_in(cpu);
+                (LastCallBy::Branch(entry), slot, interface)
+            }
+            boot_record::Conduit::None => panic!("BUG: {cpu} can't go off"),
+        };
+        LastCall { how, x0, x1 }
     }
 
     /// # Errors

@@ -118,6 +118,10 @@ impl HotplugHost for Hw {
     }
 
     fn cpu_off(cpu: CpuId) -> ! {
+        if let Some(last_act) = kernel().test_last_act.get() {
+            let mpidr = kernel().mpidrs[cpu.index()];
+            last_act(&kernel().cpu_ops.last_call(mpidr));
+        }
         let error = kernel().cpu_ops.cpu_off();
         // Firmware refused: say so in the record, and touch nothing any more.
         let record = kernel().areas.record(cpu);

@@ -20,6 +20,28 @@ use crate::trace::Trace;
 /// The SGI whose handler a test may set: see [`Kernel::test_handler`].
 pub const TEST_SGI: u8 = 15;
 
+/// The call by which a CPU goes off: what to do, and with what in x0 and x1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastCall {
+    /// How.
+    pub how: LastCallBy,
+    /// x0.
+    pub x0: u64,
+    /// x1.
+    pub x1: u64,
+}
+
+/// How a CPU goes off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastCallBy {
+    /// `HVC #0`.
+    Hvc,
+    /// `SMC #0`.
+    Smc,
+    /// A branch to this address.
+    Branch(u64),
+}
+
 /// All that the kernel knows and has.
 pub struct Kernel {
     /// Which CPUs there are, and how far each has come.
@@ -49,6 +71,9 @@ pub struct Kernel {
     /// For tests: called on each CPU that takes [`TEST_SGI`], on its IRQ stack with
     /// everything masked. Set once.
     pub test_handler: Once<fn()>,
+    /// For tests: how a CPU goes off instead, from the call on that it would make.
+    /// Set once.
+    pub test_last_act: Once<fn(&LastCall) -> !>,
     pub(super) irq_chip: Box<dyn IrqChip + Send>,
     pub(super) cpu_ops: CpuPower,
     pub(super) timer_ppi: u32,

@@ -39,7 +39,7 @@ pub use console::print;
 pub use early::{EarlyError, load_device_tree};
 pub use exit::{exit, reboot};
 pub use hw::Hw;
-pub use kernel::{InterruptCounts, Kernel, TEST_SGI, kernel};
+pub use kernel::{InterruptCounts, Kernel, LastCall, LastCallBy, TEST_SGI, kernel};
 pub use machine::KernelMachine;
 pub(crate) use session::bring_up_ticks;
 pub use session::run_shell;

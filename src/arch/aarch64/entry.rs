@@ -193,6 +193,19 @@ entry_reset_el1:
         msr     cntkctl_el1, xzr
         msr     mdscr_el1, xzr
 
+        // No counter of a former life counts or interrupts, if there are any.
+        mrs     x2, id_aa64dfr0_el1
+        ubfx    x2, x2, #8, #4              // PMUVer
+        cbz     x2, 1f
+        cmp     x2, #0xf
+        b.eq    1f
+        msr     pmcr_el0, xzr
+        mov     x0, #-1
+        msr     pmcntenclr_el0, x0
+        msr     pmintenclr_el1, x0
+        msr     pmovsclr_el0, x0
+        msr     pmuserenr_el0, xzr
+1:
         // Nobody's thread, nobody's CPU data.
         msr     sp_el0, xzr
         msr     tpidr_el0, xzr

@@ -171,6 +171,16 @@ impl Pen {
         self.slot(mpidr).map_or(0, |slot| (&raw const *slot).addr())
     }
 
+    /// Where a CPU goes to park, and what it has in x0 and x1 then.
+    pub fn way_in(&self, mpidr: Mpidr) -> (u64, u64, u64) {
+        let entry = (pen_park as *const ()).addr() as u64;
+        (
+            entry,
+            self.slot_address(mpidr) as u64,
+            self.interface as u64,
+        )
+    }
+
     fn slot(&self, mpidr: Mpidr) -> Option<&'static Slot> {
         let value = mpidr.raw() | TAKEN;
         SLOTS
