@@ -96,10 +96,11 @@ stage_qemu-rpi4() {
     tests/parked.sh "${CARGO_TARGET_DIR:-target}/aarch64-unknown-none/release/stillpoint" "$image"
 }
 
-# The same file on every machine, and started by another loader.
+# The same file on every machine, started by another loader, and anywhere.
 stage_matrix() {
     tests/matrix.sh "${CARGO_TARGET_DIR:-target}/Image"
     tests/uboot.sh "${CARGO_TARGET_DIR:-target}/Image"
+    tests/places.sh "${CARGO_TARGET_DIR:-target}/Image"
 }
 
 stage_shipped-image() {
