@@ -31,13 +31,23 @@ impl<P: Host> Waiters<P> {
         self.list.is_empty()
     }
 
-    /// Adds `me` behind the others, if it is not among them. It is in no other
-    /// list: a thread waits for one thing at a time, and leaves the list when its
-    /// wait ends.
+    /// Adds `me` behind the others, if it is not among them.
+    ///
+    /// # Panics
+    /// If it is in another list: a thread waits for one thing at a time, and leaves
+    /// the list when its wait ends.
     pub(super) fn add(&mut self, me: &Arc<Thread<P>>) {
-        if !me.wait_link.is_linked() {
+        if me.wait_link.is_linked() {
+            assert!(self.contains(me), "BUG: {me:?} waits for two things");
+        } else {
             self.list.push_back(Arc::clone(me));
         }
+    }
+
+    /// Whether `me` is among them. Walked when a thread looks again.
+    fn contains(&self, me: &Arc<Thread<P>>) -> bool {
+        let mut waiters = self.list.iter();
+        waiters.any(|waiter| core::ptr::eq(waiter, Arc::as_ptr(me)))
     }
 
     /// Takes out who has waited longest.
