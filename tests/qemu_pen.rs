@@ -27,7 +27,8 @@ fn main() {}
 #[cfg(target_os = "none")]
 mod kernel_test {
     use stillpoint::cpu::CpuId;
-    use stillpoint::start::kernel;
+    use stillpoint::hotplug::{CpuHealth, CpuUpError, StepError};
+    use stillpoint::start::{Hw, kernel};
     use stillpoint::{api, println};
 
     use crate::ktap::Ktap;
@@ -37,10 +38,15 @@ mod kernel_test {
     const CYCLES: usize = 10_000;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(3);
+        let mut ktap = Ktap::plan(4);
         let all = *kernel().masks.possible();
         let secondaries = secondaries();
         let before: alloc::vec::Vec<_> = secondaries.iter().map(|cpu| cycle(*cpu)).collect();
+        let refused = secondaries.iter().all(|cpu| refuses_once(*cpu));
+        ktap.check(
+            "a CPU that refuses itself parks, and comes when called again",
+            refused,
+        );
         let in_use = InUse::settled();
         let cycled = before.iter().all(|good| *good)
             && (0..CYCLES).all(|turn| cycle(secondaries[turn % secondaries.len()]));
@@ -49,6 +55,25 @@ mod kernel_test {
         ktap.check("all are online, their counters balanced", balanced);
         ktap.check("as much memory in use as before", in_use.is_back());
         ktap.finish()
+    }
+
+    /// Twice, for it sleeps otherwise after the first.
+    fn refuses_once(cpu: CpuId) -> bool {
+        let down = api::cpu_down(cpu).is_ok();
+        let refused = (0..2).all(|_| {
+            Hw::refuse_at_entry(cpu);
+            let up = api::cpu_up(cpu);
+            println!("# CPU{cpu}: {up:?}");
+            let refused = matches!(
+                up,
+                Err(CpuUpError::Step {
+                    error: StepError::Refused(_),
+                    ..
+                })
+            );
+            refused && matches!(kernel().hotplug.health(cpu), CpuHealth::Failed(_))
+        });
+        down && refused && api::cpu_up(cpu).is_ok()
     }
 
     fn cycle(cpu: CpuId) -> bool {

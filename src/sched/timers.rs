@@ -16,7 +16,8 @@ use crate::time::{Instant, TimerKey, TimerQueue};
 
 /// What one CPU's timer is armed for.
 pub(crate) struct Timers<P: Host> {
-    /// Taken with IRQs masked; no other lock is taken under it.
+    /// Taken with IRQs masked; under it only the heap's, should more threads of one
+    /// CPU wait with a limit than there is room for.
     inner: SpinLock<Inner<P>, P>,
 }
 

@@ -78,6 +78,9 @@ pub const ARRIVE: &[Step] = arrive!(steps);
 /// A started CPU refuses itself.
 pub const REFUSE: &[Step] = refuse!(steps);
 
+/// Control has made a boot record, which it may look at before it readies it.
+pub const MAKE: &[Step] = steps!(CleanInvalidate(Failure));
+
 /// Control readies the boot record of a CPU that is off or parked.
 pub const PREPARE: &[Step] = steps!(
     Write(Handover),

@@ -38,13 +38,16 @@ struct Entry {
 
 impl Areas {
     pub(super) fn new(cpus: usize, layout: StackLayout) -> Areas {
+        let cpus = PerCpu::new(cpus, |_| Area {
+            record: BootRecord::new(),
+            entry: Once::new(),
+            stacks: Once::new(),
+        });
+        // On the heap they stay where they are.
+        cpus.iter().for_each(|(_, area)| area.record.settle());
         Areas {
             pool: SpinLock::new(StackPool::new(layout)),
-            cpus: PerCpu::new(cpus, |_| Area {
-                record: BootRecord::new(),
-                entry: Once::new(),
-                stacks: Once::new(),
-            }),
+            cpus,
         }
     }
 

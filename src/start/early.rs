@@ -133,6 +133,7 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     let tree = DeviceTree::new(copy)?;
     choose_console(&tree);
     check_devices(&tree)?;
+    take_cpus_from_firmware(&tree);
 
     let mut plan = plan_memory(&tree, dtb)?;
     let stacks = plan_stacks(&tree, &mut plan)?;
@@ -140,7 +141,6 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     // SAFETY: the plan gave this memory to us alone; it is RAM, and not at 0.
     let tables =
         unsafe { PageTables::build(bytes(&tables), requests(&tree, &plan, &stacks, &tables)) }?;
-    take_cpus_from_firmware(&tree);
     // SAFETY: the MMU is off, and no other CPU runs but those in the pen, which use
     // neither MMU nor cache. The map has the Image, the
     // heap, the stacks, the tables and the devices that the tree names.
@@ -187,18 +187,23 @@ fn console_of(tree: &DeviceTree<'_>) -> Option<EarlyCon> {
     Some(EarlyCon { kind, base })
 }
 
-/// Moves the CPUs of a spin-table to our own pen: theirs may lie in memory that is
-/// about to be used otherwise. One release word may serve several, so all have
+/// Moves the CPUs of a spin-table to our own pen, before any memory beside the Image
+/// is written: theirs may lie there. One release word may serve several, so all have
 /// their slots first.
 fn take_cpus_from_firmware(tree: &DeviceTree<'_>) {
     let waiting = || {
         let me = cpu::mpidr();
+        let image = image::image();
+        let can_write = move |word: u64| {
+            let word = bytes(&(word..word.saturating_add(8)));
+            mmu::can_address(word.end) && (word.end <= image.start || image.end <= word.start)
+        };
         tree.cpus().flatten().filter_map(move |cpu| match cpu {
             CpuDesc {
                 mpidr,
                 enable_method: EnableMethod::SpinTable { release_addr },
                 enabled: true,
-            } if mpidr != me => Some((mpidr, release_addr)),
+            } if mpidr != me && can_write(release_addr) => Some((mpidr, release_addr)),
             _ => None,
         })
     };
@@ -208,8 +213,11 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>) {
     let count = in_pen.by_ref().count();
     for (_, release_addr) in waiting().take(count) {
         // SAFETY: the tree says that this is a release word; `dt` has seen that it is
-        // a multiple of 8.
+        // a multiple of 8; it can be addressed, and is not in the Image.
         unsafe { pen::take_from_firmware(release_addr) };
+    }
+    if !pen::all_are_here() {
+        early::write_str("stillpoint: not all CPUs have come from firmware's spin-table yet\n");
     }
 }
 

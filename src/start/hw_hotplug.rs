@@ -18,6 +18,7 @@ mod hold {
     pub(super) const NOTHING: u32 = 0;
     pub(super) const STAY: u32 = 1;
     pub(super) const PANIC: u32 = 2;
+    pub(super) const REFUSE: u32 = 3;
 }
 
 impl Hw {
@@ -25,6 +26,23 @@ impl Hw {
     /// says ALIVE; a CPU that [`Hotplug::hold_at_entry`] holds panics at once.
     pub fn panic_at_entry(cpu: CpuId) {
         set_hold(cpu, hold::PANIC);
+    }
+}
+
+impl Hw {
+    /// For tests: has `cpu` refuse itself when it next comes up, once.
+    pub fn refuse_at_entry(cpu: CpuId) {
+        set_hold(cpu, hold::REFUSE);
+    }
+
+    /// Whether [`Hw::refuse_at_entry`] has asked for this.
+    pub(super) fn takes_refusal(cpu: CpuId) -> bool {
+        let record = kernel().areas.record(cpu);
+        let asked = record.handshake.hold.load(Ordering::Acquire) == hold::REFUSE;
+        if asked {
+            set_hold(cpu, hold::NOTHING);
+        }
+        asked
     }
 }
 

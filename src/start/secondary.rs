@@ -37,7 +37,7 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord) -> ! {
 
 /// Whether this is the CPU that was called: some firmware passes junk (C-87).
 fn check(cpu: CpuId) -> Result<(), ApRefusal> {
-    if cpu::mpidr() == kernel().mpidrs[cpu.index()] {
+    if cpu::mpidr() == kernel().mpidrs[cpu.index()] && !Hw::takes_refusal(cpu) {
         Ok(())
     } else {
         Err(ApRefusal::WrongMpidr)

@@ -336,9 +336,12 @@ impl<P: StopHost> Job<'_, P> {
                 }
                 // Looked at whenever an interrupt ends the sleep; the caller's CPU
                 // has a timer armed for it.
-                if P::now() >= late_at {
+                if cpu == self.caller && P::now() >= late_at {
                     late_at = Instant::FOREVER;
-                    P::stop_is_late(&self.missing(), MultiStopState::Prepare);
+                    let missing = self.missing();
+                    if !missing.is_empty() {
+                        P::stop_is_late(&missing, MultiStopState::Prepare);
+                    }
                 }
                 None
             });

@@ -4,7 +4,7 @@
 use stillpoint::smp::pen;
 use stillpoint::smp::steps::{Line, Step};
 
-use crate::memory::{Memory, Value};
+use crate::memory::{Copy, Memory, Value};
 use crate::search::{State, search};
 use crate::{is_maintenance, without};
 
@@ -30,7 +30,7 @@ enum Round {
 /// The sequences, so that one can be changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Protocol {
-    sequences: [Vec<Step>; 7],
+    sequences: [Vec<Step>; 8],
 }
 
 /// Where each is in [`Protocol`].
@@ -41,6 +41,7 @@ const LOOK_WHY: usize = 3;
 const PARK: usize = 4;
 const ARRIVE: usize = 5;
 const REFUSE: usize = 6;
+const MAKE: usize = 7;
 
 impl Protocol {
     fn new() -> Protocol {
@@ -52,6 +53,7 @@ impl Protocol {
             pen::PARK,
             pen::ARRIVE,
             pen::REFUSE,
+            pen::MAKE,
         ];
         Protocol {
             sequences: sequences.map(<[Step]>::to_vec),
@@ -80,6 +82,8 @@ struct Pen<'a> {
     round: [usize; 2],
     /// What control has read last of the line that it looked at.
     seen: Value,
+    /// Control has released the CPU once.
+    called: bool,
     /// The CPU has said DEAD in this round.
     dead: bool,
     /// The CPU has left a reason in this round.
@@ -92,13 +96,21 @@ impl<'a> Pen<'a> {
     fn new(protocol: &'a Protocol, rounds: &'a [Round]) -> Pen<'a> {
         let mut memory = Memory::new([true, false]);
         memory.set_memory(Line::Status, PARKED);
+        // The record has just been written; before, anything was there.
+        memory.set_memory(Line::Failure, 8);
+        let new = Copy {
+            value: 0,
+            dirty: true,
+        };
+        memory.set_copy(CONTROL, Line::Failure, new);
         Pen {
             protocol,
             rounds,
             memory,
-            at: [At::In(LOOK, 0), At::In(ARRIVE, 0)],
+            at: [At::In(MAKE, 0), At::In(ARRIVE, 0)],
             round: [1, 0],
             seen: 0,
+            called: false,
             dead: false,
             refused: false,
             parked: true,
@@ -162,8 +174,14 @@ impl<'a> Pen<'a> {
     /// Where control goes from the end of a sequence.
     fn control_after(&mut self, sequence: usize) -> Result<At, String> {
         Ok(match sequence {
+            // Somebody asks before the CPU was ever called.
+            MAKE => At::In(LOOK_WHY, 0),
             PREPARE => At::In(RELEASE, 0),
-            RELEASE => At::Waits,
+            RELEASE => {
+                self.called = true;
+                At::Waits
+            }
+            LOOK_WHY if self.seen == 0 && !self.called => At::In(LOOK, 0),
             LOOK_WHY if self.seen == 0 => At::Waits,
             LOOK_WHY => {
                 let came = self.round[CPU] == self.round[CONTROL] && self.refused;
@@ -217,9 +235,14 @@ impl<'a> Pen<'a> {
             At::Waits => At::In(LOOK_WHY, 0),
             At::In(sequence, at) => {
                 let steps = &self.protocol.sequences[sequence];
-                if !self.perform(cpu, steps[at])? {
+                // None if the only step was left out.
+                let step = steps.get(at).copied();
+                if let Some(step) = step
+                    && !self.perform(cpu, step)?
+                {
                     return Ok(false);
                 }
+                let steps = &self.protocol.sequences[sequence];
                 match (at + 1 < steps.len(), cpu) {
                     (true, _) => At::In(sequence, at + 1),
                     (false, CONTROL) => self.control_after(sequence)?,
@@ -289,5 +312,5 @@ fn the_pen_needs_each_of_its_cache_operations() {
             assert!(wrong.is_err(), "without {step:?} ({name}) nothing fails");
         }
     }
-    assert_eq!(tried, 6);
+    assert_eq!(tried, 7);
 }

@@ -224,6 +224,20 @@ impl BootRecord {
         }
     }
 
+    /// Once, when the record is where it stays: nothing of its failure line is left in
+    /// a cache, from where it could be dropped.
+    pub fn settle(&self) {
+        for step in pen::MAKE {
+            match step {
+                Step::CleanInvalidate(Line::Failure) => {
+                    let start = (&raw const self.failure).addr();
+                    cache::clean_invalidate_to_poc(start..start + CACHE_LINE);
+                }
+                step => panic!("BUG: {step:?} makes nothing"),
+            }
+        }
+    }
+
     /// Its address, as CPU_ON's context wants it (VA = PA).
     pub fn address(&self) -> u64 {
         (&raw const *self).addr() as u64
@@ -262,7 +276,7 @@ impl BootRecord {
                 Step::Invalidate(Line::Failure) => {
                     let start = (&raw const *line).addr();
                     // SAFETY: The last cached write to this line was written back
-                    // by `prepare`; since then it has only been read here.
+                    // by `settle` or `prepare`; since then it has only been read.
                     unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
                 }
                 Step::Read(Line::Failure) => {

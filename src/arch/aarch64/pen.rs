@@ -7,10 +7,10 @@
 //! * From the firmware's own pen (a spin-table) every CPU comes here at boot, by
 //!   its release word: that pen may lie in memory that is ours from then on, and
 //!   can't be gone back to.
-//! * A parked CPU sleeps. The first time in WFE, for it has no interrupt interface
-//!   yet; later in WFI, until the wake SGI, which alone gets through its priority
-//!   mask. It takes that before it looks at its command (a GICv2's is read without
-//!   an MMU as well as with one).
+//! * A parked CPU sleeps: in WFI until the wake SGI, which (with panic's, which the
+//!   pen drops) alone gets through its priority mask. It takes that before it looks
+//!   at its command; a GICv2's interface is read without an MMU as well as with one.
+//!   Where there is none, the first time and after a refusal, it sleeps in WFE.
 //! * A parked CPU still answers its neighbours' cache look-ups, as any core with
 //!   its caches off does: what it left dirty isn't lost, and isn't cleaned.
 //!
@@ -21,6 +21,7 @@
 use core::arch::{asm, global_asm};
 use core::fmt;
 use core::mem::offset_of;
+use core::time::Duration;
 
 use super::cache;
 use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
@@ -32,6 +33,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The bit that makes a slot's affinity one: 0 is an empty slot.
 const TAKEN: u64 = 1 << 63;
+
+/// How long the CPUs may take from firmware's pen to ours.
+const ARRIVAL: Duration = Duration::from_millis(200);
 
 /// The status of a CPU that is in the pen.
 const PARKED: u64 = 1;
@@ -143,6 +147,19 @@ pub unsafe fn take_from_firmware(release: u64) {
     }
 }
 
+/// Waits until all CPUs that have a slot are here; returns whether they are, within a
+/// moment. Who is not may come later, or never.
+///
+/// Context: boot CPU, MMU off.
+pub fn all_are_here() -> bool {
+    super::timer::poll(ARRIVAL, || {
+        SLOTS.iter().all(|slot| {
+            slot.command.mpidr.load(Ordering::Relaxed) == 0
+                || slot.status.status.load(Ordering::Relaxed) == PARKED
+        })
+    })
+}
+
 /// CPUs that are parked and released.
 #[derive(Clone, Copy, Debug)]
 pub struct Pen {
@@ -181,6 +198,15 @@ impl Pen {
         )
     }
 
+    /// Whether this CPU's interface signals interrupts (IHI 0048, GICC_CTLR: bit 0
+    /// in every view).
+    fn is_interface_on(&self) -> bool {
+        let control = core::ptr::with_exposed_provenance::<u32>(self.interface);
+        // SAFETY: a register of this CPU's own, mapped for ever; reading it changes
+        // nothing.
+        self.interface != 0 && unsafe { control.read_volatile() } & 1 != 0
+    }
+
     fn slot(&self, mpidr: Mpidr) -> Option<&'static Slot> {
         let value = mpidr.raw() | TAKEN;
         SLOTS
@@ -203,7 +229,10 @@ impl CpuOps for Pen {
             match step {
                 Step::Write(Line::Command) => {
                     command.context.store(context, Ordering::Relaxed);
-                    command.entry.store(entry, Ordering::Relaxed);
+                    // Release: should the line go to memory between the two, the
+                    // CPU, whose loads are Device accesses and stay in order, finds
+                    // no entry without its context.
+                    command.entry.store(entry, Ordering::Release);
                 }
                 Step::Clean(Line::Command) => {
                     let line = (&raw const *command).addr();
@@ -222,6 +251,12 @@ impl CpuOps for Pen {
             Some(slot) => &raw const *slot,
             None => return PsciError::InvalidParameters,
         };
+        // A CPU that refused itself has no interface that would wake it by an SGI.
+        let interface = if self.is_interface_on() {
+            self.interface
+        } else {
+            0
+        };
         // SAFETY: the slot is this CPU's, and VA = PA; nothing is left to run here,
         // by this function's contract.
         unsafe {
@@ -229,7 +264,7 @@ impl CpuOps for Pen {
                 "b {park}",
                 park = sym pen_park,
                 in("x0") slot,
-                in("x1") self.interface,
+                in("x1") interface,
                 options(noreturn)
             );
         }
