@@ -55,7 +55,11 @@ for stage in $(tests/stages.sh); do
     skipped_before=$skipped
     add_counts "$log"
     if [ "${REQUIRE_ALL:-}" = 1 ] && [ "$skipped" != "$skipped_before" ]; then
-        echo "skipped, and REQUIRE_ALL=1 says that nothing may be" >>"$log"
+        refused="skipped, and REQUIRE_ALL=1 says that nothing may be"
+        echo "$refused" >>"$log"
+        if at_once "$stage"; then
+            echo "$refused"
+        fi
         status=1
     fi
 

@@ -119,7 +119,7 @@ stage_bad-boot() {
 }
 
 if [ $# = 0 ]; then
-    sed -n 's/^stage_\([a-z-]*\)() {$/\1/p' "$0"
+    sed -n 's/^stage_\([a-z0-9-]*\)() {$/\1/p' "$0"
 else
     "stage_$1"
 fi
