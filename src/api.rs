@@ -116,7 +116,7 @@ impl<T> JoinHandle<T> {
 /// # Context
 /// Thread, preemption on.
 pub fn sleep(time: Duration) {
-    let until = Hw::now().after_ticks(Hw::frequency().duration_to_ticks(time));
+    let until = Hw::deadline(time);
     kernel().sched.sleep_until(until);
 }
 

@@ -14,7 +14,7 @@
 //!        platform, time, trace             the machine's contract; instants; rings
 //!           device                         what goes into which register
 //!        memory, dt, sched                 memory plan; device tree; threads, sleeping locks
-//!                  smp                     who gets an SGI in how few writes
+//!                  smp                     SGIs in few writes; CPUs whose caches are off
 //!                  rcu                     grace periods by SGI
 //!              stop_machine                stoppers and the still point
 //!                hotplug                   the state table and the walks

@@ -7,6 +7,7 @@
 //! `start.rs`, chosen at boot from the device tree.
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr};
 use crate::sync::Wait;
@@ -378,6 +379,11 @@ pub trait Platform: Wait + Sized + Send + Sync {
 
     /// The counter's frequency.
     fn frequency() -> Frequency;
+
+    /// The moment `time` from now.
+    fn deadline(time: Duration) -> Instant {
+        Self::now().after_ticks(Self::frequency().duration_to_ticks(time))
+    }
 
     /// Arms this CPU's one-shot timer for `at`, or turns it off with `None`.
     ///

@@ -10,6 +10,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
+. tests/outcome.sh
 . tests/halt.sh
 
 elf=$1 image=$2 mute_elf=$3 mute_image=$4
@@ -72,14 +73,7 @@ case_of() {
     fi
 
     took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
-    if [ -z "$why" ]; then
-        passed=$((passed + 1))
-        printf 'ok              %-24s %13s\n' "$name" "$took"
-    else
-        failed=$((failed + 1))
-        printf 'FAIL            %-24s %13s  %s\n' "$name" "$took" "$why"
-        sed 's/^/    /' "$log"
-    fi
+    tell "$(printf '%-24s %13s' "$name" "$took")" "$log"
 }
 
 both_of() {

@@ -9,6 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . tests/vm.sh
 . tests/counts.sh
+. tests/outcome.sh
 
 image=$1
 logs=${CARGO_TARGET_DIR:-target}/qemu
@@ -56,34 +57,16 @@ all_rows() {
 # Boots a row and judges it.
 boot() {
     local name=$1 BOARD=$2 GIC=$3 VIRT='' SECURE='' CPU=$5 TCG=$6 MEM=$7 SMP=$8
-    local log=$logs/matrix-$name.log from=${EPOCHREALTIME/[.,]/} status=0 why='' took
-    local INIT='selftest; poweroff'
+    local log=$logs/matrix-$name.log INIT='selftest; poweroff' why took
     case $4 in
         el2) VIRT=on ;;
         secure) SECURE=on ;;
     esac
     vm_command "$image"
-    VM+=(-serial stdio -monitor none)
-    timeout --foreground -k 5 "${TIMEOUT:-60}" "${VM[@]}" </dev/null >"$log" 2>&1 || status=$?
-    sed -i 's/\r$//' "$log"
-    case $status in
-        0) ;;
-        124 | 137) why="timed out after ${TIMEOUT:-60} s" ;;
-        *) why="ended with status $status" ;;
-    esac
-    # All its lines, each of them ok.
-    [ -n "$why" ] || [ "$(grep -c '^selftest: .*: ok: ' "$log")" = 8 ] || why='not all eight checks are ok'
-    [ -n "$why" ] || ! grep -q FAILED "$log" || why='a check has failed'
-    took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
-    if [ -z "$why" ]; then
-        passed=$((passed + 1))
-        printf 'ok    %-14s GICv%s %-6s %-10s %-6s %4s SMP=%-3s %6s  %s\n' "$name" "$GIC" "$4" \
-            "$CPU" "$TCG" "$MEM" "$SMP" "$took" "$checksum"
-    else
-        failed=$((failed + 1))
-        printf 'FAIL  %-14s %s\n' "$name" "$why"
-        sed 's/^/    /' "$log"
-    fi
+    run_to_end "$log" "${TIMEOUT:-60}" </dev/null
+    judge_selftest "$log"
+    tell "$(printf '%-14s GICv%s %-6s %-10s %-6s %4s SMP=%-3s %6s  %s' "$name" "$GIC" "$4" \
+        "$CPU" "$TCG" "$MEM" "$SMP" "$took" "$checksum")" "$log"
 }
 
 checksum=$(sha256sum "$image" | cut -c 1-16)

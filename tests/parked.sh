@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 . tests/halt.sh
 . tests/gdb.sh
 . tests/counts.sh
+. tests/outcome.sh
 
 elf=$1
 image=$2
@@ -22,13 +23,9 @@ mkdir -p "$(dirname "$log")"
 readonly WATCHED=300 ALLOWED=45
 
 check() {
-    if [ "$2" = yes ]; then
-        passed=$((passed + 1))
-        echo "ok              $1"
-    else
-        failed=$((failed + 1))
-        echo "FAIL            $1"
-    fi
+    local why=
+    [ "$2" = yes ] || why='is not so'
+    tell "$1" /dev/null
 }
 
 # Waits until line $1 is in the log.
@@ -53,6 +50,7 @@ port=$((20000 + RANDOM % 20000))
 coproc QEMU_MONITOR { exec "${VM[@]}" -gdb "tcp:127.0.0.1:$port" \
     -serial "file:$log" -monitor stdio 2>>"$log"; }
 vm=$QEMU_MONITOR_PID
+# It has ended by itself unless something here failed.
 trap 'kill "$vm" 2>/dev/null || true' EXIT
 exec {monitor_out}<&"${QEMU_MONITOR[0]}" {monitor_in}>&"${QEMU_MONITOR[1]}"
 
@@ -91,6 +89,7 @@ check 'those of CPU 0 are on' "$([ $((sctlr & 0x1005)) = $((0x1005)) ] && echo y
 gdb_disconnect
 
 echo quit >&"$monitor_in"
+# How QEMU ends when told to is not what is tested.
 wait "$vm" || true
 [ "$failed" = 0 ] || sed 's/^/    /' "$log"
 print_counts

@@ -8,15 +8,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
+. tests/outcome.sh
 
 image=$1
 logs=${CARGO_TARGET_DIR:-target}/qemu
 mkdir -p "$logs"
 
-# The bytes of little-endian words, as a QEMU loader's data: two a device.
-instruction() { printf '%08x' "$1"; }
-
-# movz or movk (top byte) of 16 bits of $2, number $3, into register $4.
+# Prints the instruction, movz or movk as $1 has it, that puts the 16 bits number $3 of
+# the value $2 into register $4.
 move() {
     echo $(($1 | $3 << 21 | ($2 >> (16 * $3) & 0xffff) << 5 | $4))
 }
@@ -25,10 +24,10 @@ move() {
 place() {
     local name=$1 memory=$2 image_at=$3 tree_at=$4
     local log=$logs/place-$name.log tree=$logs/place-$name.dtb loader_at=$((0x48000000))
-    local machine=virt,gic-version=3 vm status=0 why='' at word words=() from=${EPOCHREALTIME/[.,]/}
-    vm=(qemu-system-aarch64 -cpu max -smp 4 -m "$memory" -nic none -display none
+    local machine=virt,gic-version=3 at words=() why took VM
+    VM=(qemu-system-aarch64 -cpu max -smp 4 -m "$memory" -nic none -display none
         -semihosting-config enable=on,target=native)
-    "${vm[@]}" -M "$machine,dumpdtb=$tree" -kernel "$image" \
+    "${VM[@]}" -M "$machine,dumpdtb=$tree" -kernel "$image" \
         -append 'exit=semihosting init="selftest; poweroff"' >/dev/null 2>&1
     # x0: the tree; x1: the Image; br x1.
     for at in 0 1 2 3; do
@@ -38,32 +37,18 @@ place() {
         words+=("$(move $((at ? 0xf2800000 : 0xd2800000)) "$image_at" "$at" 1)")
     done
     words+=($((0xd61f0020)))
-    vm+=(-M "$machine" -device "loader,addr=$loader_at,cpu-num=0"
+    VM+=(-M "$machine" -device "loader,addr=$loader_at,cpu-num=0"
         -device "loader,file=$image,addr=$image_at,force-raw=on")
     if [ "$tree_at" != "$ram" ]; then
-        vm+=(-device "loader,file=$tree,addr=$tree_at,force-raw=on")
+        VM+=(-device "loader,file=$tree,addr=$tree_at,force-raw=on")
     fi
     for at in "${!words[@]}"; do
-        word=$(instruction "${words[at]}")
-        vm+=(-device "loader,addr=$((loader_at + 4 * at)),data=0x$word,data-len=4")
+        VM+=(-device "loader,addr=$((loader_at + 4 * at)),data=${words[at]},data-len=4")
     done
-    timeout --foreground -k 5 "${TIMEOUT:-60}" "${vm[@]}" -serial stdio -monitor none \
-        <<<$'\n\nselftest; poweroff' >"$log" 2>&1 || status=$?
-    sed -i 's/\r$//' "$log"
-    if [ "$status" != 0 ]; then
-        why="ended with status $status"
-    elif [ "$(grep -c '^selftest: .*: ok: ' "$log")" != 8 ]; then
-        why='not all eight checks are ok'
-    fi
-    if [ -z "$why" ]; then
-        passed=$((passed + 1))
-        printf 'ok              %-24s %13s  Image at %#x, tree at %#x\n' "$name" \
-            "$(seconds $((${EPOCHREALTIME/[.,]/} - from)))" "$image_at" "$tree_at"
-    else
-        failed=$((failed + 1))
-        printf 'FAIL            %-24s %s\n' "$name" "$why"
-        sed 's/^/    /' "$log"
-    fi
+    run_to_end "$log" "${TIMEOUT:-60}" <<<$'\n\nselftest; poweroff'
+    judge_selftest "$log"
+    tell "$(printf '%-24s %13s  Image at %#x, tree at %#x' "$name" "$took" "$image_at" \
+        "$tree_at")" "$log"
 }
 
 ram=$((0x40000000))

@@ -34,7 +34,7 @@ mod kernel_test {
     use stillpoint::start::kernel;
 
     use crate::ktap::Ktap;
-    use crate::machine::{masks_say, secondaries, states_say};
+    use crate::machine::{leave_and_return, masks_say, states_say};
 
     pub(crate) fn main() {
         let mut ktap = Ktap::plan(5);
@@ -50,17 +50,8 @@ mod kernel_test {
             masks_say(&possible) && states_say(&possible),
         );
         ktap.equal("they can be stopped", api::stop_machine(|| 7), Ok(7));
-        let left = secondaries()
-            .into_iter()
-            .all(|cpu| api::cpu_down(cpu).is_ok());
-        let alone = masks_say(&CpuMask::first_n(1));
-        let back = secondaries()
-            .into_iter()
-            .all(|cpu| api::cpu_up(cpu).is_ok());
-        ktap.check(
-            "they leave and come back",
-            left && alone && back && masks_say(&possible),
-        );
+        let cycled = leave_and_return(|| masks_say(&CpuMask::first_n(1)));
+        ktap.check("they leave and come back", cycled && masks_say(&possible));
         ktap.finish()
     }
 }

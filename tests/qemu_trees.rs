@@ -49,12 +49,11 @@ stillpoint::entry!(kernel_test::main);
 mod kernel_test {
     use alloc::vec::Vec;
 
-    use stillpoint::api;
     use stillpoint::start::kernel;
 
     use crate::case::case;
     use crate::ktap::Ktap;
-    use crate::machine::{masks_say, secondaries, states_say};
+    use crate::machine::{leave_and_return, masks_say, states_say};
 
     pub(crate) fn main() {
         let mut ktap = Ktap::plan(3);
@@ -66,16 +65,8 @@ mod kernel_test {
         ktap.equal("those CPUs are there that may be", &*mpidrs, expected);
         let possible = *kernel().masks.possible();
         ktap.check("all are up", masks_say(&possible) && states_say(&possible));
-        let left = secondaries()
-            .into_iter()
-            .all(|cpu| api::cpu_down(cpu).is_ok());
-        let back = secondaries()
-            .into_iter()
-            .all(|cpu| api::cpu_up(cpu).is_ok());
-        ktap.check(
-            "they leave and come back",
-            left && back && masks_say(&possible),
-        );
+        let cycled = leave_and_return(|| true);
+        ktap.check("they leave and come back", cycled && masks_say(&possible));
         ktap.finish()
     }
 }

@@ -186,6 +186,7 @@ setup_newer_qemu() {
     fi
     case $1 in
         *qemu-system-arm*) ;;
+        # An older one does for all but raspi4b: no reason to stop.
         *) setup_packages qemu-system-arm || true ;;
     esac
     if qemu_is_old; then

@@ -8,6 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . tests/vm.sh
 . tests/counts.sh
+. tests/outcome.sh
 
 image=$1
 logs=${CARGO_TARGET_DIR:-target}/qemu
@@ -16,19 +17,11 @@ mkdir -p "$logs"
 # case_of NAME SMP COMMANDS PATTERN...; other settings of the machine go before
 # it, as in `VIRT=on case_of ...`.
 case_of() {
-    local name=$1 log=$logs/shipped-$1.log status=0 why='' line=1 found
-    local SMP=$2 INIT=$3 from=${EPOCHREALTIME/[.,]/}
+    local name=$1 log=$logs/shipped-$1.log line=1 found why took
+    local SMP=$2 INIT=$3
     shift 3
     vm_command "$image"
-    VM+=(-serial stdio -monitor none)
-    timeout --foreground -k 5 "${TIMEOUT:-20}" "${VM[@]}" </dev/null >"$log" 2>&1 || status=$?
-    sed -i 's/\r$//' "$log"
-
-    case $status in
-        0) ;;
-        124 | 137) why="timed out after ${TIMEOUT:-20} s" ;;
-        *) why="ended with status $status" ;;
-    esac
+    run_to_end "$log" "${TIMEOUT:-20}" </dev/null
     for pattern in "$@"; do
         [ -z "$why" ] || break
         found=$(tail -n "+$line" "$log" | grep -n -m 1 -E -e "$pattern" | cut -d : -f 1) || true
@@ -38,16 +31,7 @@ case_of() {
         line=$((line + ${found:-0}))
     done
 
-    local took
-    took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
-    if [ -z "$why" ]; then
-        passed=$((passed + 1))
-        printf 'ok              %-24s SMP=%-3s %6s\n' "$name" "$SMP" "$took"
-    else
-        failed=$((failed + 1))
-        printf 'FAIL            %-24s SMP=%-3s %6s  %s\n' "$name" "$SMP" "$took" "$why"
-        sed 's/^/    /' "$log"
-    fi
+    tell "$(printf '%-24s SMP=%-3s %6s' "$name" "$SMP" "$took")" "$log"
 }
 
 case_of boots_alone 1 'lscpu; poweroff' 'On-line CPU\(s\) list: +0$'

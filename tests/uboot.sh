@@ -6,6 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
+. tests/outcome.sh
 
 image=$1
 log=${CARGO_TARGET_DIR:-target}/qemu/uboot.log
@@ -59,19 +60,10 @@ status=0
 wait "$vm" || status=$?
 exec {from}<&- {to}>&-
 sed -i 's/\r$//' "$log"
-if [ -z "$why" ] && [ "$status" != 0 ]; then
-    why="ended with status $status"
-elif [ -z "$why" ] && [ "$(grep -c '^selftest: .*: ok: ' "$log")" != 8 ]; then
-    why='not all eight checks are ok'
-fi
-
 if [ -z "$why" ]; then
-    passed=1
-    echo "ok              booti by $(grep -m 1 -a -o 'U-Boot 20[0-9.]*' "$log")"
-else
-    failed=1
-    echo "FAIL            booti: $why"
-    sed 's/^/    /' "$log"
+    judge_status "$status" "${TIMEOUT:-60}"
+    judge_selftest "$log"
 fi
+tell "booti by $(grep -m 1 -a -o 'U-Boot 20[0-9.]*' "$log")" "$log"
 print_counts
 [ "$failed" = 0 ]

@@ -10,6 +10,7 @@ use crate::hotplug::{
 };
 use crate::platform::{PowerState, PsciError};
 use crate::sched::Thread;
+use crate::sched::lock::PATIENCE;
 use crate::stop_machine::StopHost;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
@@ -28,8 +29,6 @@ const ASK_AGAIN: Duration = Duration::from_micros(100);
 /// How often control looks for what can't raise an event: a CPU that refused
 /// itself before its interrupt interface was up.
 const LOOK: Duration = Duration::from_millis(10);
-/// After this long without ONLINE a released CPU is named.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Turns that control spins before it sleeps. By `make bench`: fewer cost a switch
 /// where the answer is an instant away, more keep the host from whom we wait for.
 const SPINS: u32 = 8;
@@ -206,7 +205,7 @@ impl<P: HotplugHost> Hotplug<P> {
             assert!(handshake.arrive(), "BUG: the boot CPU is not wanted");
             return Ok(());
         }
-        let limit = self.deadline(OFF);
+        let limit = P::deadline(OFF);
         let mut turns = 0;
         loop {
             match P::cpu_on(cpu) {
@@ -260,7 +259,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// also have refused itself, which leaves a reason and no DEAD. Then firmware's
     /// OFF is enough, and the word is control's to write.
     fn wait_gone(&self, cpu: CpuId) {
-        let limit = self.deadline(DIE);
+        let limit = P::deadline(DIE);
         let handshake = self.handshake(cpu);
         while handshake.state() != SyncState::Dead && P::now() < limit {
             if P::refusal(cpu).is_some() && self.wait_off(cpu) {
@@ -269,7 +268,7 @@ impl<P: HotplugHost> Hotplug<P> {
                     return;
                 }
             }
-            self.wait_event(limit.min(self.deadline(LOOK)), || {
+            self.wait_event(limit.min(P::deadline(LOOK)), || {
                 handshake.state() == SyncState::Dead
             });
         }
@@ -284,9 +283,9 @@ impl<P: HotplugHost> Hotplug<P> {
     /// `sync:alive`, startup: the CPU has said ALIVE.
     pub(super) fn wait_alive(&self, cpu: CpuId) -> Result<(), StepError> {
         let handshake = self.handshake(cpu);
-        let deadline = self.deadline(self.arrival_limit());
+        let deadline = P::deadline(self.arrival_limit());
         loop {
-            let look_again = deadline.min(self.deadline(LOOK));
+            let look_again = deadline.min(P::deadline(LOOK));
             if self.wait_event(look_again, || handshake.state() != SyncState::Kicked) {
                 return Ok(());
             }
@@ -322,7 +321,7 @@ impl<P: HotplugHost> Hotplug<P> {
             assert!(released.is_ok(), "BUG: ALIVE became {released:?}");
         });
         // From here nothing can fail, so control doesn't give up.
-        while !self.wait_event(self.deadline(PATIENCE), || P::masks().is_online(cpu)) {
+        while !self.wait_event(P::deadline(PATIENCE), || P::masks().is_online(cpu)) {
             log::warn!(
                 "CPU{cpu} was released {} s ago and is not online; it is at step {}",
                 PATIENCE.as_secs(),
@@ -336,7 +335,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub(super) fn wait_dead(&self, cpu: CpuId) {
         let handshake = self.handshake(cpu);
         let dead = || handshake.state() == SyncState::Dead;
-        let trouble = if !self.wait_event(self.deadline(DIE), dead) {
+        let trouble = if !self.wait_event(P::deadline(DIE), dead) {
             Some(CpuDownError::NotDead {
                 cpu,
                 state: handshake.state(),
@@ -395,7 +394,7 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Polls firmware until it says OFF; returns whether it did in time.
     fn wait_off(&self, cpu: CpuId) -> bool {
-        let limit = self.deadline(OFF);
+        let limit = P::deadline(OFF);
         let mut turns = 0;
         loop {
             if P::power_state(cpu) == Ok(PowerState::Off) {
@@ -414,7 +413,7 @@ impl<P: HotplugHost> Hotplug<P> {
             *turns += 1;
             P::relax();
         } else {
-            P::sched().sleep_until(self.deadline(ASK_AGAIN));
+            P::sched().sleep_until(P::deadline(ASK_AGAIN));
         }
     }
 

@@ -15,7 +15,6 @@ use crate::sched::{Class, PerCpuThread, Service, Thread};
 use crate::stop_machine::StopHost;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Once, SpinLock, WaitPoint};
-use crate::time::Instant;
 use crate::trace::{Direction, Event};
 
 /// Held while CPUs come or go, and by whoever must keep them from it.
@@ -151,11 +150,6 @@ impl<P: HotplugHost> Hotplug<P> {
 
     pub(super) fn arrival_limit(&self) -> Duration {
         Duration::from_nanos(self.arrive_ns.load(Ordering::Relaxed))
-    }
-
-    /// When something that may take `limit` from now is late.
-    pub(super) fn deadline(&self, limit: Duration) -> Instant {
-        P::now().after_ticks(P::frequency().duration_to_ticks(limit))
     }
 
     pub(super) fn handshake(&self, cpu: CpuId) -> Handshake<'static> {

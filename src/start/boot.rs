@@ -69,7 +69,11 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     let console_spi = console::init(&tree);
     panic::set_stacks(early.stacks);
 
-    let cpu_ops = make_cpu_ops(&tree);
+    let gic = match tree.gic() {
+        Ok(gic) => gic,
+        Err(error) => missing!("no usable interrupt controller: {error}"),
+    };
+    let cpu_ops = make_cpu_ops(&tree, &gic);
     let mut mpidrs = list_cpus(&tree, &cpu_ops);
     let timer = match tree.timer() {
         Ok(timer) => timer,
@@ -81,7 +85,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     if let Err(error) = timer::init_frequency(from_tree) {
         missing!("no usable timer: {error}");
     }
-    let irq_chip = make_irq_chip(&tree, &mut mpidrs);
+    let irq_chip = make_irq_chip(&gic, &mut mpidrs);
     let cpus = mpidrs.len();
 
     let kernel = set_kernel(Kernel {
@@ -161,18 +165,17 @@ fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower) -> Vec<Mpidr> {
 
 /// The tree's interrupt controller. Takes the CPUs that it can't reach off the
 /// list, each with a warning.
-fn make_irq_chip(tree: &DeviceTree<'_>, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
-    match tree.gic() {
-        Ok(GicDesc::V3 {
+fn make_irq_chip(gic: &GicDesc, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
+    match gic {
+        GicDesc::V3 {
             distributor,
             redistributors,
             stride,
-        }) => Box::new(make_gicv3(distributor, &redistributors, stride, mpidrs)),
-        Ok(GicDesc::V2 {
+        } => Box::new(make_gicv3(*distributor, redistributors, *stride, mpidrs)),
+        GicDesc::V2 {
             distributor,
             cpu_interface,
-        }) => Box::new(make_gicv2(distributor, cpu_interface, mpidrs)),
-        Err(error) => missing!("no usable interrupt controller: {error}"),
+        } => Box::new(make_gicv2(*distributor, *cpu_interface, mpidrs)),
     }
 }
 
@@ -211,14 +214,14 @@ fn make_gicv2(distributor: PhysRange, cpu_interface: PhysRange, mpidrs: &mut Vec
     chip
 }
 
-fn make_cpu_ops(tree: &DeviceTree<'_>) -> CpuPower {
+fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
     let conduit = match tree.psci() {
         Ok(found) => found.map(|psci| psci.conduit),
         Err(error) => missing!("no usable PSCI: {error}"),
     };
-    let interface = match tree.gic() {
-        Ok(GicDesc::V2 { cpu_interface, .. }) => Some(early::bytes(&cpu_interface.into()).start),
-        _ => None,
+    let interface = match *gic {
+        GicDesc::V2 { cpu_interface, .. } => Some(early::bytes(&cpu_interface.into()).start),
+        GicDesc::V3 { .. } => None,
     };
     match CpuPower::new(conduit, Pen::new(interface), board_power(tree)) {
         Ok(power) => power,

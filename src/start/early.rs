@@ -26,7 +26,7 @@ use crate::smp::steps::{Line, Step};
 use crate::sync::UnsafeCell;
 
 pub use error::EarlyError;
-use map::{check_devices, requests};
+use map::{check_devices, is_memory, requests};
 
 /// Room for the checked copy of the device tree, in bytes. QEMU's tree for 512
 /// CPUs takes about 100 KiB without its padding.
@@ -159,9 +159,8 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
 #[inline(never)] // The walks of the tree have large frames.
 fn choose_console(tree: &DeviceTree<'_>) {
     let usable = |console: &EarlyCon| {
-        let Range { start, end } = early::registers(*console);
-        let is_ram = |ram: PhysRange| ram.start() < end && start < ram.end();
-        mmu::can_address(bytes(&(start..end)).end) && !tree.memory().flatten().any(is_ram)
+        let registers = early::registers(*console);
+        mmu::can_address(bytes(&registers).end) && !is_memory(tree, &registers)
     };
     let arguments = BootArgs::parse(tree.bootargs().unwrap_or(""));
     let console = arguments
@@ -209,9 +208,8 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>) {
     };
     // A CPU for which there is no slot is left where it is, and out of the kernel's
     // list: see `boot::list_cpus`.
-    let mut in_pen = waiting().filter(|(mpidr, _)| pen::claim(*mpidr).is_ok());
-    let count = in_pen.by_ref().count();
-    for (_, release_addr) in waiting().take(count) {
+    let in_pen = waiting().take_while(|(mpidr, _)| pen::claim(*mpidr).is_ok());
+    for (_, release_addr) in waiting().take(in_pen.count()) {
         // SAFETY: the tree says that this is a release word; `dt` has seen that it is
         // a multiple of 8; it can be addressed, and is not in the Image.
         unsafe { pen::take_from_firmware(release_addr) };

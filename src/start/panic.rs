@@ -140,7 +140,7 @@ fn begin() -> Others {
     }
     kernel.irq_chip.set_priority_mask(PMR_CLOSED);
     kernel.irq_chip.send_sgi(Sgi::Panic.number(), &others);
-    let limit = Hw::now().after_ticks(Hw::frequency().duration_to_ticks(PATIENCE));
+    let limit = Hw::deadline(PATIENCE);
     loop {
         let stopped = others.and(&CpuMask::from_bits(STOPPED.snapshot(Ordering::Acquire)));
         if stopped == others || Hw::now() >= limit {

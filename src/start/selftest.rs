@@ -58,7 +58,7 @@ fn boot() -> Result<String, String> {
 
 /// Waits until `check_fn` says yes; returns whether it did.
 fn soon(check_fn: impl Fn() -> bool) -> bool {
-    let limit = Hw::now().after_ticks(Hw::frequency().duration_to_ticks(LIMIT));
+    let limit = Hw::deadline(LIMIT);
     while !check_fn() {
         if Hw::now() >= limit {
             return check_fn();
@@ -128,7 +128,7 @@ fn stop() -> Result<String, String> {
         return Err(format!("{ran} of {} CPUs ran the function", all.count()));
     }
     let value = api::stop_machine(|| {
-        let until = Hw::now().after_ticks(Hw::frequency().duration_to_ticks(LONG));
+        let until = Hw::deadline(LONG);
         while Hw::now() < until {
             Hw::relax();
         }

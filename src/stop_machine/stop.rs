@@ -238,8 +238,7 @@ impl<P: StopHost> StopMachine<P> {
         let count = participants.count();
         // Threads stay on their CPUs, so this is where we wait as well.
         let caller = P::this_cpu();
-        let patience = || P::now().after_ticks(P::frequency().duration_to_ticks(PATIENCE));
-        let late_at = patience();
+        let late_at = P::deadline(PATIENCE);
         let job = Job {
             machine: self,
             stop: MultiStop::new(small(count), small(runners.count())),
@@ -256,7 +255,7 @@ impl<P: StopHost> StopMachine<P> {
         P::sched().set_alarm(caller, late_at);
         self.queue_everywhere(&job);
         // Our own stopper has left: fn is over, however long it took.
-        let mut late_at = patience();
+        let mut late_at = P::deadline(PATIENCE);
         P::sched().set_alarm(caller, late_at);
         self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
             if job.stop.is_over() {

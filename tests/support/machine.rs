@@ -16,7 +16,21 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// The moment `time` from now.
 pub(crate) fn after(time: Duration) -> Instant {
-    Hw::now().after_ticks(Hw::frequency().duration_to_ticks(time))
+    Hw::deadline(time)
+}
+
+/// Takes all secondaries down, calls `alone_fn`, and brings them up again; returns
+/// whether each went and came, and what `alone_fn` returned was yes.
+#[allow(dead_code, reason = "not every test kernel moves CPUs")]
+pub(crate) fn leave_and_return(alone_fn: impl FnOnce() -> bool) -> bool {
+    let left = secondaries()
+        .into_iter()
+        .all(|cpu| api::cpu_down(cpu).is_ok());
+    let alone = alone_fn();
+    let back = secondaries()
+        .into_iter()
+        .all(|cpu| api::cpu_up(cpu).is_ok());
+    left && alone && back
 }
 
 /// Waits until `check_fn` says yes; returns whether it did within the limit.

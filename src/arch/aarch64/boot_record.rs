@@ -10,8 +10,9 @@
 //! | b: failure | AP, MMU off | control, cached | control writes it back and drops it before CPU_ON, and drops it again before each look |
 //! | c: handshake | both, cached | both, cached | hardware; the AP doesn't touch it before its MMU is on |
 //!
-//! In which order: [`crate::smp::pen`]. Part a and the code are all that an AP reads before its MMU is on. The
-//! cleaning can't be seen missing under QEMU, which has no caches.
+//! In which order: [`crate::smp::pen`]. Part a and the code are all that an AP reads
+//! before its MMU is on. The cleaning can't be seen missing under QEMU, which has no
+//! caches.
 
 use core::mem::offset_of;
 

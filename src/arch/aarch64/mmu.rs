@@ -70,6 +70,26 @@ const IPS_48_BITS: u64 = 0b101;
 pub(super) const SCTLR_RES1: u64 =
     1 << 29 | 1 << 28 | 1 << 23 | 1 << 22 | 1 << 20 | 1 << 11 | 1 << 8 | 1 << 7;
 
+/// MMU and caches off, in assembly, by way of a scratch register; `SCTLR_OFF` has to be
+/// an operand, [`SCTLR_RES1`]. VA = PA: the next instruction is where this one is.
+macro_rules! caches_off {
+    ($scratch:literal) => {
+        concat!(
+            "movz ",
+            $scratch,
+            ", #({SCTLR_OFF} & 0xffff)\n",
+            "movk ",
+            $scratch,
+            ", #({SCTLR_OFF} >> 16), lsl #16\n",
+            "msr sctlr_el1, ",
+            $scratch,
+            "\n",
+            "isb\n",
+        )
+    };
+}
+pub(super) use caches_off;
+
 /// `SCTLR_EL1` with the MMU on. A stays 0: the kernel is compiled without
 /// unaligned accesses, but C code that applications link need not be. EE, E0E
 /// (little-endian), UCI, UCT, DZE, UMA, nTWE, nTWI (EL0's) stay 0 as well.

@@ -24,6 +24,7 @@ use core::mem::offset_of;
 use core::time::Duration;
 
 use super::cache;
+use super::mmu::caches_off;
 use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
 use crate::cpu::Mpidr;
 use crate::platform::{CpuOps, PowerState, PsciError};
@@ -315,16 +316,14 @@ macro_rules! park_step {
         "dc cvac, x0\n dsb sy\n"
     };
     (CachesOff) => {
-        // VA = PA: the next instruction is where this one is. No translation and no
-        // instruction of this life is left for the next.
-        "movz x2, #({SCTLR} & 0xffff)
-         movk x2, #({SCTLR} >> 16), lsl #16
-         msr sctlr_el1, x2
-         isb
-         tlbi vmalle1
-         ic iallu
-         dsb nsh
-         isb\n"
+        // No translation and no instruction of this life is left for the next.
+        concat!(
+            caches_off!("x2"),
+            "tlbi vmalle1
+             ic iallu
+             dsb nsh
+             isb\n"
+        )
     };
     (Write(Status)) => {
         "pen_say_parked:
@@ -429,7 +428,7 @@ pen_park:
     .global pen_end
 pen_end:
     "#,
-    SCTLR = const super::mmu::SCTLR_RES1,
+    SCTLR_OFF = const super::mmu::SCTLR_RES1,
     TAKEN = const TAKEN,
     PARKED = const PARKED,
     COUNT = const MAX_PEN_CPUS,

@@ -13,6 +13,7 @@
 use core::arch::global_asm;
 
 use super::boot_record::{BootRecord, Conduit, offsets};
+use super::mmu::caches_off;
 use crate::smp::pen::refuse;
 
 unsafe extern "C" {
@@ -35,11 +36,8 @@ pub fn entry_address() -> u64 {
 /// ESR, ELR, FAR; x19: the record.
 macro_rules! refuse_step {
     (CachesOff) => {
-        // They may have been on already: an exception between steps 5 and 6. VA = PA.
-        "movz x1, #({SCTLR_OFF} & 0xffff)
-         movk x1, #({SCTLR_OFF} >> 16), lsl #16
-         msr sctlr_el1, x1
-         isb\n"
+        // They may have been on already: an exception between steps 5 and 6.
+        caches_off!("x1")
     };
     (Write(Failure)) => {
         "stp x2, x3, [x19, #{ESR}]

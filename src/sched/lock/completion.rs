@@ -90,8 +90,7 @@ impl<P: Host> Completion<P> {
     /// # Context
     /// Thread, preemption on.
     pub fn wait_patiently(&self, mut late_fn: impl FnMut()) {
-        let patience = P::frequency().duration_to_ticks(PATIENCE);
-        while !self.wait_until(P::now().after_ticks(patience)) {
+        while !self.wait_until(P::deadline(PATIENCE)) {
             late_fn();
         }
     }

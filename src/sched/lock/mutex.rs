@@ -71,9 +71,7 @@ impl<T, P: Host> Mutex<T, P> {
                 }
             }
         }
-        let patience = P::frequency().duration_to_ticks(PATIENCE);
-        let mut late_at = P::now().after_ticks(patience);
-        while let Some(owner) = self.wait_turn(&me, late_at) {
+        while let Some(owner) = self.wait_turn(&me, P::deadline(PATIENCE)) {
             log::warn!(
                 "{} has waited {} s for a mutex that {} on CPU{} holds (it is {:?})",
                 me.name(),
@@ -82,7 +80,6 @@ impl<T, P: Host> Mutex<T, P> {
                 owner.cpu(),
                 owner.state_racy()
             );
-            late_at = P::now().after_ticks(patience);
         }
         self.guard()
     }

@@ -37,7 +37,7 @@ pub(super) fn requests<'a>(
 }
 
 /// Whether some of `range` is RAM, as the tree has it.
-fn is_memory(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
+pub(super) fn is_memory(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
     tree.memory()
         .flatten()
         .any(|memory| range.start < memory.end() && memory.start() < range.end)
