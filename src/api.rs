@@ -16,7 +16,7 @@ use core::time::Duration;
 use crate::cpu::CpuId;
 use crate::hotplug::{CpuDownError, CpuUpError};
 use crate::platform::Platform;
-use crate::sched::{SpawnError, Thread, ThreadName};
+use crate::sched::{Class, SpawnError, Thread, ThreadName};
 use crate::start::{Hw, kernel};
 use crate::stop_machine::{StopError, StopReport};
 use crate::sync::SpinLock;
@@ -86,10 +86,12 @@ pub fn spawn_on<T: Send + 'static>(
     let value = Arc::new(SpinLock::new(None));
     let slot = Arc::clone(&value);
     let name = ThreadName::new(format_args!("{name}"));
-    let thread = kernel().sched.spawn(name, cpu, move || {
-        let result = body();
-        *slot.lock() = Some(result);
-    })?;
+    let thread = kernel()
+        .sched
+        .spawn_bound(name, Class::Normal, cpu, move || {
+            let result = body();
+            *slot.lock() = Some(result);
+        })?;
     Ok(JoinHandle { thread, value })
 }
 

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::time::Duration;
+
 /// The most CPUs that one machine may have (`qemu-system-aarch64 -M virt` stops
 /// at 512 too). Memory is spent on the CPUs that the device tree lists, not on
 /// this number.
@@ -36,6 +38,14 @@ pub const CACHE_LINE: usize = 128;
 
 /// Events in one CPU's trace ring. In a model two, so that it comes round.
 pub const TRACE_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
+
+/// How long an ordinary thread may have a CPU that another one wants (Linux at
+/// HZ=250 looks as often).
+pub const NORMAL_SLICE: Duration = Duration::from_millis(4);
+
+/// How long a realtime thread that takes turns may have a CPU that another one of its
+/// priority wants (Linux's default, `RR_TIMESLICE`).
+pub const ROUND_ROBIN_SLICE: Duration = Duration::from_millis(100);
 
 /// Interrupt priorities that work in every GIC view: wake and panic.
 pub const PRIORITY_WAKE: u8 = 0x40;

@@ -326,8 +326,8 @@ pub trait Console: Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PreemptWork {
-    /// A stopper waits for the CPU.
-    Stopper = 1,
+    /// The running thread is to lose the CPU.
+    Reschedule = 1,
     /// A grace period waits for the quiescent state.
     GracePeriod = 2,
     /// The thread that was switched away from is to be looked after: by the next
@@ -351,7 +351,8 @@ pub trait Platform: Wait + Sized + Send + Sync {
     type Context: Send + Sync;
 
     /// A new thread's context: its first switch enters `entry(arg)` with IRQs
-    /// masked, on a stack of its own, with a preempt count of 0.
+    /// masked, on a stack of its own, with a preempt count of 0. `arg` is also what
+    /// [`Platform::thread_word`] returns to it.
     ///
     /// # Errors
     /// [`OutOfStacks`] if the pool is empty.
@@ -370,6 +371,13 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// `from` is the context of the thread that runs here; `to` is that of a
     /// thread of this CPU which runs nowhere; both stay where they are.
     unsafe fn switch(from: &Self::Context, to: &Self::Context);
+
+    /// The word that the running thread was made with, or that it has set; 0 before
+    /// that. It goes with the thread, whatever CPU it is on.
+    fn thread_word() -> usize;
+
+    /// Sets the running thread's word: for an idle thread, which nobody made.
+    fn set_thread_word(word: usize);
 
     /// The CPU that this runs on. Stable only with preemption or IRQs off.
     fn this_cpu() -> CpuId;

@@ -128,6 +128,12 @@ impl<P: Host> GracePeriods<P> {
         quiet.end();
     }
 
+    /// Whether `cpu` sleeps for want of work, a moment ago.
+    #[inline]
+    pub fn is_idle(&self, cpu: CpuId) -> bool {
+        self.quiet.get(cpu).is_quiet()
+    }
+
     /// Waits until every CPU that is online has left the read-side section that
     /// it may be in now. After ten seconds it calls `late_fn` with those that
     /// hold it up, and waits on.

@@ -9,8 +9,8 @@ use crate::hotplug::{
     StepError, SyncState, WalkError,
 };
 use crate::platform::{PowerState, PsciError};
-use crate::sched::Thread;
 use crate::sched::lock::PATIENCE;
+use crate::sched::{MigrateGuard, Thread};
 use crate::stop_machine::StopHost;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
@@ -32,6 +32,57 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Turns that control spins before it sleeps. By `make bench`: fewer cost a switch
 /// where the answer is an instant away, more keep the host from whom we wait for.
 const SPINS: u32 = 8;
+
+/// Where the control thread stays for as long as an operation lasts: on a CPU that
+/// does.
+struct ControlPlace<P: HotplugHost> {
+    /// `None` only inside `drop`.
+    pin: Option<MigrateGuard<P>>,
+    /// Where it may run when the operation is over, if it had to move.
+    before: Option<CpuMask>,
+}
+
+impl<P: HotplugHost> ControlPlace<P> {
+    /// Moves the running thread away from `cpu`, if it is there, and keeps it.
+    ///
+    /// # Errors
+    /// [`CpuDownError::BoundThreads`] if it can't run elsewhere.
+    fn away_from(cpu: CpuId) -> Result<Self, CpuDownError> {
+        let sched = P::sched();
+        let mut place = ControlPlace {
+            pin: Some(sched.migrate_disable()),
+            before: None,
+        };
+        if P::this_cpu() != cpu {
+            return Ok(place);
+        }
+        place.pin = None;
+        let me = sched.current();
+        let before = me.affinity();
+        let elsewhere = P::masks().active().without(&CpuMask::of(cpu));
+        if sched.set_affinity(&me, &elsewhere).is_ok() {
+            place.before = Some(before);
+        }
+        place.pin = Some(sched.migrate_disable());
+        if P::this_cpu() == cpu {
+            return Err(CpuDownError::BoundThreads { cpu, threads: 1 });
+        }
+        Ok(place)
+    }
+}
+
+impl<P: HotplugHost> Drop for ControlPlace<P> {
+    fn drop(&mut self) {
+        self.pin = None;
+        if let Some(before) = self.before {
+            let sched = P::sched();
+            let me = sched.current();
+            if let Err(error) = sched.set_affinity(&me, &before) {
+                log::warn!("thread {} stays where it is: {error}", me.name());
+            }
+        }
+    }
+}
 
 impl<P: HotplugHost> Hotplug<P> {
     /// The CPU of number `number`, if the machine has it.
@@ -60,7 +111,7 @@ impl<P: HotplugHost> Hotplug<P> {
             step: self.steps()[failed.step].name,
             error: failed.error,
         };
-        self.take_charge(cpu);
+        let _here = self.take_charge(cpu, P::sched().migrate_disable());
         let context = StepContext { cpu };
         let mut walker = self.walker(&context);
         if let Err(error) = walker.up(ALIVE) {
@@ -98,7 +149,8 @@ impl<P: HotplugHost> Hotplug<P> {
             return Ok(());
         }
         self.may_leave(cpu)?;
-        self.take_charge(cpu);
+        let elsewhere = ControlPlace::<P>::away_from(cpu)?;
+        let _here = self.take_charge(cpu, elsewhere);
         self.command(cpu)
             .run_on(cpu, Direction::Down, RELEASED)
             .map_err(|failed| CpuDownError::Step {
@@ -117,7 +169,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if cpu == CpuId::BOOT {
             return Err(CpuDownError::BootCpu(cpu));
         }
-        let threads = P::sched().ordinary_threads(cpu);
+        let threads = P::sched().bound_threads(cpu);
         if threads > 0 {
             return Err(CpuDownError::BoundThreads { cpu, threads });
         }
@@ -363,13 +415,14 @@ impl<P: HotplugHost> Hotplug<P> {
         self.events.get(P::this_cpu()).complete();
     }
 
-    /// From now on events about `cpu` are ours.
-    fn take_charge(&self, cpu: CpuId) {
+    /// From now on events about `cpu` are ours: they come to this CPU, on which
+    /// `place` keeps us.
+    fn take_charge<T>(&self, cpu: CpuId, place: T) -> T {
         let record = self.cpus.get(cpu);
-        let me = P::sched().current().cpu();
-        let me = u32::try_from(me.index()).expect("BUG: CPU numbers fit 32 bits");
+        let me = u32::try_from(P::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
         record.control.store(me, Ordering::Relaxed);
         *record.trouble.lock() = None;
+        place
     }
 
     /// Waits until `check_fn` says yes, or `at`; returns whether it did. Spins
@@ -381,7 +434,7 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             P::relax();
         }
-        let event = self.events.get(P::sched().current().cpu());
+        let event = self.events.get(P::this_cpu());
         loop {
             if check_fn() {
                 return true;

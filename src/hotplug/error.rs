@@ -93,8 +93,8 @@ impl From<SpawnError> for StepError {
     fn from(error: SpawnError) -> Self {
         match error {
             SpawnError::OutOfStacks => StepError::OutOfStacks,
-            SpawnError::NotActive(cpu) => {
-                panic!("BUG: a per-CPU thread of {cpu:?} was refused as an ordinary one")
+            SpawnError::NotActive(_) | SpawnError::NoActiveCpu(_) => {
+                panic!("BUG: a per-CPU thread was refused as an ordinary one: {error}")
             }
         }
     }

@@ -198,7 +198,7 @@ impl<P: HotplugHost> Hotplug<P> {
         <P as StopHost>::stop_machine().create_thread(cpu)?;
         if record.thread.get().is_none() {
             let service = Arc::new(CpuhpService::<P>::new());
-            let thread = PerCpuThread::create(sched, "cpuhp", Class::Normal, cpu, service)?;
+            let thread = PerCpuThread::create(sched, "cpuhp", Class::KERNEL, cpu, service)?;
             record.thread.call_once(|| thread);
         }
         self.create_service_threads(cpu)

@@ -17,7 +17,9 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
 use crate::sched::scheduler::Running;
-use crate::sched::{Class, Host, Resting, Scheduler, SpawnError, Thread, ThreadName, Turn, turn};
+use crate::sched::{
+    Class, Host, Place, Resting, Scheduler, SpawnError, Thread, ThreadName, Turn, turn,
+};
 
 /// What a per-CPU thread does. All calls come from the thread itself, on its
 /// CPU, with IRQs on and preemption on.
@@ -52,7 +54,7 @@ impl PerCpuThread {
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let name = ThreadName::new(format_args!("{name}/{cpu}"));
         let body = Box::new(move || serve::<P>(cpu, &*service));
-        sched.create(name, class, cpu, true, body)
+        sched.create(name, class, Place::PerCpu(cpu), body)
     }
 }
 

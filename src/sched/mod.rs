@@ -1,8 +1,9 @@
 //! Threads: who runs on each CPU, and how a thread waits and is woken.
 //!
-//! Every thread belongs to one CPU and never runs on another. A CPU has a run
-//! queue; the run queue's lock guards the state of every thread of that CPU, so
-//! "is it going to sleep?" and "wake it" are decided one after the other.
+//! Every thread belongs to the run queue of one CPU at a time; a CPU's own threads
+//! stay there, others go where there is room. The run queue's lock guards the state of
+//! every thread that belongs to it, so "is it going to sleep?" and "wake it" are
+//! decided one after the other.
 //!
 //! # States of a thread
 //! ```text
@@ -20,7 +21,7 @@
 //!                                                             Dead
 //! ```
 //! (1) [`Scheduler::spawn`], [`Scheduler::unpark`]; (2), (4)
-//! `Scheduler::schedule`; (5) [`Scheduler::about_to_block`]; (6)
+//! [`RunQueue::pick_next`]; (5) [`Scheduler::about_to_block`]; (6)
 //! [`Scheduler::wake`].
 //!
 //! # Invariants
@@ -32,24 +33,41 @@
 //! - S4: what follows a switch (waking the joiner of a dead thread, telling the
 //!   parker) is done by the *next* thread, when the old one's stack is no longer
 //!   in use.
-//! - S5: a CPU's stopper, when runnable, runs: at the return from an interrupt,
-//!   and where the last guard drops. Other classes don't preempt each other yet.
+//! - S5: if a thread that is more urgent than the running one is queued on a CPU, it
+//!   gets the CPU at the return from the interrupt that said so, or where the last
+//!   guard drops ([`Class`] says who is more urgent).
+//! - S6 to S10: see `scheduler` (the lock is held across the switch), `wake` and
+//!   `migrate`.
+//! - S7: the registers of a thread that is queued or waits are saved, for whoever
+//!   holds its run-queue lock.
+//! - S8: who changes the queue of another CPU so that its running thread is to lose
+//!   the CPU, or is to have a slice, sends it the Reschedule SGI afterwards.
 //!
 //! # Concurrency
-//! Lock order: a lock of `sched::lock` → run queue → nothing. Run-queue locks
-//! are taken with IRQs masked; two are never held at once.
+//! Lock order: list of threads, or a lock of `sched::lock` → run queue → timers.
+//! Run-queue locks are taken with IRQs masked; two are never held at once.
 
+mod class;
+mod due;
 mod kthread;
 mod links;
 pub mod lock;
+mod migrate;
+mod ready;
 mod rest;
 mod run_queue;
 mod scheduler;
+mod spawn;
 mod thread;
+mod timer;
 mod timers;
+mod wake;
 
+pub use class::{Class, Policy, Priority};
 pub use kthread::{PerCpuThread, Service};
+pub use migrate::{AffinityError, MigrateGuard};
 pub use rest::{Rest, Resting, Rouse, Turn, turn};
-pub use run_queue::RunQueue;
+pub use run_queue::{Because, RunQueue, Switch};
 pub use scheduler::{Host, Scheduler};
-pub use thread::{Class, SpawnError, Thread, ThreadName, ThreadState};
+pub use thread::{Place, SpawnError, Thread, ThreadName, ThreadState};
+pub use timer::Timer;

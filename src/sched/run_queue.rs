@@ -1,57 +1,70 @@
-//! One CPU's run queue: who is runnable, and who is next.
+//! One CPU's run queue: who is runnable, who is next, and for how long.
 //!
 //! Pure bookkeeping behind the run-queue lock; the decision is
 //! [`RunQueue::pick_next`], which a host test checks against a small model.
+//!
+//! # Slices
+//! A slice is only counted while somebody waits for it to end. It begins when a
+//! thread that takes turns has the CPU and another one of its level comes, or when it
+//! gets the CPU from another one; then the timer is armed for its end. A CPU that is
+//! idle, or that runs a thread alone on its level, has no timer running.
 
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
 
-use intrusive_collections::LinkedList;
-
 use crate::platform::PreemptWork;
-use crate::sched::links::RunLink;
+use crate::sched::ready::ReadyQueue;
 use crate::sched::{Class, Host, Thread, ThreadState};
+use crate::time::Instant;
 
 /// The threads of one CPU that want to run, and the one that does.
 pub struct RunQueue<P: Host> {
-    /// FIFO for each class above idle, the most urgent first.
-    queues: [LinkedList<RunLink<P>>; 3],
+    pub(crate) ready: ReadyQueue<P>,
     current: Option<Arc<Thread<P>>>,
     idle: Option<Arc<Thread<P>>>,
-    /// A thread that was switched away from for good or to park, until the next
-    /// one has looked after it (S4). Others need nothing: one that waits has a
-    /// count of itself on its own stack, one that doesn't is on the queue.
+    /// A thread that was switched away from for good, to park, or to go on elsewhere,
+    /// until the next one has looked after it (S4). Others need nothing: one that
+    /// waits has a count of itself on its own stack, one that doesn't is queued.
     pub(crate) previous: Option<Arc<Thread<P>>>,
+    /// When the running thread's slice ends.
+    slice_end: Option<Instant>,
+    /// It has ended, and somebody waits for the CPU.
+    slice_over: bool,
+    /// The running thread may not stay here.
+    must_move: bool,
+}
+
+/// Why a CPU looks for who runs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// The running thread gives the CPU away: it waits, parks, yields, or has ended.
+    GivesAway,
+    /// It may be preempted here.
+    MayBePreempted,
 }
 
 /// A decision to switch threads.
 #[must_use]
 #[derive(Debug)]
 pub struct Switch<P: Host> {
-    /// Who runs now.
+    /// Who ran until now.
     pub from: Arc<Thread<P>>,
     /// Who runs next.
     pub to: Arc<Thread<P>>,
-}
-
-fn level(class: Class) -> usize {
-    match class {
-        Class::Stop => 0,
-        Class::Realtime => 1,
-        Class::Normal => 2,
-        Class::Idle => panic!("BUG: an idle thread is never queued"),
-    }
 }
 
 impl<P: Host> RunQueue<P> {
     /// An empty queue of a CPU that runs nothing yet.
     pub fn new() -> Self {
         RunQueue {
-            queues: core::array::from_fn(|_| LinkedList::new(RunLink::new())),
+            ready: ReadyQueue::new(),
             current: None,
             idle: None,
             previous: None,
+            slice_end: None,
+            slice_over: false,
+            must_move: false,
         }
     }
 
@@ -67,97 +80,177 @@ impl<P: Host> RunQueue<P> {
     ///
     /// # Panics
     /// Before [`RunQueue::start`].
+    #[inline]
     pub fn current(&self) -> &Arc<Thread<P>> {
         self.current
             .as_ref()
             .expect("BUG: this CPU runs no thread yet")
     }
 
-    /// Makes `thread` runnable.
+    /// Makes `thread` runnable here.
     ///
     /// # Panics
     /// If it is queued already (S2).
     pub fn enqueue(&mut self, thread: Arc<Thread<P>>) {
-        assert!(
-            !thread.run_link.is_linked(),
-            "BUG: {thread:?} is runnable twice (S2)"
-        );
         thread.set_state(ThreadState::Runnable);
-        self.queues[level(thread.class())].push_back(thread);
+        self.ready.push(thread, false);
     }
 
-    /// Whether a stopper waits for the CPU, and something else has it.
-    pub fn stopper_waits(&self) -> bool {
-        !self.queues[0].is_empty()
-            && self
-                .current
-                .as_ref()
-                .is_some_and(|current| current.class() != Class::Stop)
-    }
-
-    /// Whether anything but the running thread wants the CPU.
+    /// Whether nothing but the running thread wants the CPU.
     pub fn is_empty(&self) -> bool {
-        self.queues.iter().all(LinkedList::is_empty)
+        self.ready.is_empty()
+    }
+
+    /// Whether the idle thread runs.
+    #[inline]
+    pub fn runs_idle(&self) -> bool {
+        self.current
+            .as_ref()
+            .is_none_or(|current| current.class() == Class::Idle)
+    }
+
+    /// Whether the CPU has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.is_empty() && self.runs_idle()
+    }
+
+    /// Whether the running thread is to lose the CPU: somebody more urgent waits, its
+    /// slice is over, or it may not stay here.
+    #[inline]
+    pub fn should_preempt(&self) -> bool {
+        let Some(current) = &self.current else {
+            return false;
+        };
+        let level = current.class().level();
+        self.must_move
+            || match self.ready.first_level() {
+                Some(first) => first < level || (first == level && self.slice_over),
+                None => false,
+            }
+    }
+
+    /// Says that the running thread may not stay here: it goes elsewhere as soon as
+    /// it can be preempted.
+    pub(crate) fn evict_current(&mut self) {
+        self.must_move = true;
+    }
+
+    /// Whether the running thread takes turns, somebody of its level waits, and no
+    /// slice is being counted.
+    #[inline]
+    pub fn wants_slice(&self) -> bool {
+        let Some(current) = &self.current else {
+            return false;
+        };
+        !self.slice_over
+            && self.slice_end.is_none()
+            && self.ready.has(current.class().level())
+            && current.class().slice().is_some()
+    }
+
+    /// Begins the running thread's slice, if it [wants one](RunQueue::wants_slice);
+    /// returns when it ends.
+    pub fn begin_slice(&mut self) -> Option<Instant> {
+        if self.wants_slice() {
+            let current = self.current();
+            let slice = match current.take_slice_left() {
+                Some(left) => P::now().after_ticks(left),
+                None => P::deadline(current.class().slice()?),
+            };
+            self.slice_end = Some(slice);
+        }
+        self.slice_end
+    }
+
+    /// The timer has gone off: ends the slice, if it is over. Returns whether it is,
+    /// and somebody waits for that.
+    pub fn end_slice(&mut self) -> bool {
+        if self.slice_end.is_some_and(|end| P::now() >= end) {
+            self.slice_end = None;
+            self.slice_over = self.ready.has(self.current().class().level());
+            return self.slice_over;
+        }
+        false
     }
 
     /// Decides what becomes of the running thread, and who runs next. Returns
     /// the two, or `None` if the running thread goes on.
     ///
-    /// `only_stopper`: the running thread is being preempted, which only a
-    /// stopper may do; it goes back to the *front* of its class.
-    ///
     /// # Panics
     /// If nothing runs here yet.
-    pub fn pick_next(&mut self, only_stopper: bool) -> Option<Switch<P>> {
-        if only_stopper && !self.stopper_waits() {
+    pub fn pick_next(&mut self, because: Because) -> Option<Switch<P>> {
+        let preempted = because == Because::MayBePreempted;
+        if preempted && !self.should_preempt() {
             return None;
         }
-        let current = Arc::clone(self.current());
-        let mut to_look_after = false;
-        match current.state() {
-            ThreadState::Running if current.class() == Class::Idle => {}
-            ThreadState::Running => {
-                current.set_state(ThreadState::Runnable);
-                let queue = &mut self.queues[level(current.class())];
-                if only_stopper {
-                    queue.push_front(Arc::clone(&current));
-                } else {
-                    queue.push_back(Arc::clone(&current));
-                }
-            }
-            // Preempted between "about to wait" and the wait itself: it is
-            // still running, and will look at its condition again.
-            ThreadState::Blocking | ThreadState::Parking if only_stopper => {
-                let state = current.state();
-                self.queues[level(current.class())].push_front(Arc::clone(&current));
-                current.set_state(state);
-            }
-            ThreadState::Blocking => current.rest.settle(),
-            ThreadState::Parking => {
-                current.rest.settle();
-                to_look_after = true;
-            }
-            ThreadState::Dead => to_look_after = true,
-            state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
-        }
-        let next = self
-            .queues
-            .iter_mut()
-            .find_map(LinkedList::pop_front)
-            .or_else(|| self.idle.clone())
-            .expect("BUG: this CPU has no idle thread");
+        let current = self
+            .current
+            .take()
+            .expect("BUG: this CPU runs no thread yet");
+        let goes = self.put_away(&current, preempted);
+        self.slice_end = None;
+        self.slice_over = false;
+        self.must_move = false;
+
+        let next = match self.ready.pop() {
+            Some(next) => next,
+            None => self.idle.clone().expect("BUG: this CPU has no idle thread"),
+        };
         if !matches!(next.state(), ThreadState::Blocking | ThreadState::Parking) {
             next.set_state(ThreadState::Running);
         }
         if Arc::ptr_eq(&next, &current) {
+            self.current = Some(next);
             return None;
         }
-        let from = self.current.replace(Arc::clone(&next)).unwrap_or(current);
-        if to_look_after {
+        if goes {
             P::set_preempt_work(PreemptWork::Previous, true);
-            self.previous = Some(Arc::clone(&from));
+            self.previous = Some(Arc::clone(&current));
         }
-        Some(Switch { from, to: next })
+        self.current = Some(Arc::clone(&next));
+        Some(Switch {
+            from: current,
+            to: next,
+        })
+    }
+
+    /// What becomes of the running thread; returns whether the next one has to look
+    /// after it.
+    fn put_away(&mut self, current: &Arc<Thread<P>>, preempted: bool) -> bool {
+        let state = current.state();
+        if current.class() == Class::Idle {
+            assert!(
+                state == ThreadState::Running,
+                "BUG: an idle thread is {state:?}"
+            );
+            return false;
+        }
+        current.set_marked(preempted);
+        match state {
+            ThreadState::Running => current.set_state(ThreadState::Runnable),
+            // Preempted between "about to wait" and the wait itself: it is still
+            // running, and will look at its condition again.
+            ThreadState::Blocking | ThreadState::Parking if preempted => {}
+            ThreadState::Blocking => {
+                current.rest.settle();
+                return false;
+            }
+            ThreadState::Parking => {
+                current.rest.settle();
+                return true;
+            }
+            ThreadState::Dead => return true,
+            state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
+        }
+        if self.must_move && !current.is_pinned() {
+            return true;
+        }
+        let stays_in_front = preempted && !self.slice_over;
+        if stays_in_front && let Some(end) = self.slice_end {
+            current.set_slice_left(end.ticks_since(P::now()));
+        }
+        self.ready.push(Arc::clone(current), stays_in_front);
+        false
     }
 }
 

@@ -1,25 +1,35 @@
-//! The scheduler: switching, waking, parking, spawning, idling.
+//! The scheduler: who runs on this CPU, and the switch from one thread to the next.
+//!
+//! The lock of a CPU's run queue is held *across* the switch: the thread that leaves
+//! takes it, the one that comes opens it. So whoever holds that lock and finds a
+//! thread queued or waiting finds its registers saved, and may take it to another CPU.
+//!
+//! Waking and placing is in `wake`, moving in `migrate`, making threads in `spawn`.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::platform::{Platform, PreemptWork, Sgi};
-use crate::sched::lock::PATIENCE;
-use crate::sched::thread::Body;
+use intrusive_collections::LinkedList;
+
+use crate::cpu::{CpuId, PerCpu};
+use crate::platform::{Platform, PreemptWork};
+use crate::sched::links::AllLink;
+use crate::sched::lock::Completion;
 use crate::sched::timers::Timers;
 use crate::sched::{
-    Class, Rest, Resting, Rouse, RunQueue, SpawnError, Thread, ThreadName, ThreadState,
+    Because, Class, Place, Rest, Resting, RunQueue, Thread, ThreadName, ThreadState,
 };
-use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{IrqGuard, PreemptGuard, SpinLock};
+use crate::sync::atomic::{AtomicU32, AtomicUsize};
+use crate::sync::{IrqGuard, SpinLock, SpinLockGuard};
 use crate::trace::Event;
 
-/// What the scheduler needs from its right: where it is, and where its events
-/// go.
+/// What the scheduler needs from its right: where it is, who is idle, and where its
+/// events go.
 pub trait Host: Platform {
     /// The one scheduler.
     fn sched() -> &'static Scheduler<Self>;
+
+    /// Whether `cpu` sleeps for want of work: a hint, and cheap.
+    fn is_idle(cpu: CpuId) -> bool;
 
     /// Writes `event` into this CPU's trace ring.
     ///
@@ -27,13 +37,30 @@ pub trait Host: Platform {
     fn trace(event: Event);
 }
 
-/// Run queues, timers and thread counts of all CPUs.
+/// What the scheduler keeps of one CPU beside its run queue.
+pub(super) struct CpuRecord<P: Host> {
+    /// Ordinary threads queued here, for who looks for work. Relaxed: a hint, stored
+    /// under the run-queue lock.
+    pub(super) waiting: AtomicU32,
+    /// Threads that are pinned here. Relaxed: written by this CPU alone with
+    /// preemption off; read by its own `cpuhp/N`.
+    pub(super) pinned: AtomicU32,
+    /// Threads that refuse to let this CPU go. Relaxed: counted up by who holds off
+    /// hotplug, and one that falls can only turn a refusal round.
+    pub(super) bound: AtomicU32,
+    /// Posted when a thread lets go of a CPU that is not active.
+    pub(super) let_go: Completion<P>,
+}
+
+/// Run queues, timers and threads of all CPUs.
 pub struct Scheduler<P: Host> {
     queues: PerCpu<SpinLock<RunQueue<P>, P>>,
-    /// Ordinary threads that live on each CPU. Relaxed: counted up under the
-    /// hotplug lock, and a count that falls can only turn a refusal around.
-    ordinary: PerCpu<AtomicU32>,
+    pub(super) cpus: PerCpu<CpuRecord<P>>,
+    /// CPUs on which an ordinary thread waits behind another. Relaxed: a hint.
+    pub(super) overloaded: AtomicUsize,
     pub(crate) timers: PerCpu<Timers<P>>,
+    /// All threads that have not ended. Taken before any run queue's lock.
+    pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
 }
 
 impl<P: Host> Scheduler<P> {
@@ -41,8 +68,15 @@ impl<P: Host> Scheduler<P> {
     pub fn new(cpus: usize) -> Self {
         Scheduler {
             queues: PerCpu::new(cpus, |_| SpinLock::new(RunQueue::new())),
-            ordinary: PerCpu::new(cpus, |_| AtomicU32::new(0)),
-            timers: PerCpu::new(cpus, |_| Timers::new()),
+            cpus: PerCpu::new(cpus, |_| CpuRecord {
+                waiting: AtomicU32::new(0),
+                pinned: AtomicU32::new(0),
+                bound: AtomicU32::new(0),
+                let_go: Completion::new(),
+            }),
+            overloaded: AtomicUsize::new(0),
+            timers: PerCpu::new(cpus, Timers::new),
+            threads: SpinLock::new(LinkedList::new(AllLink::NEW)),
         }
     }
 
@@ -50,7 +84,13 @@ impl<P: Host> Scheduler<P> {
     /// calls [`Scheduler::start_cpu`] there.
     pub fn new_idle(&self, cpu: CpuId, context: P::Context) -> Arc<Thread<P>> {
         let name = ThreadName::new(format_args!("idle/{cpu}"));
-        let idle = Thread::new(name, Class::Idle, cpu, ThreadState::Running, None);
+        let idle = Thread::new(
+            name,
+            Class::Idle,
+            Place::PerCpu(cpu),
+            ThreadState::Running,
+            None,
+        );
         idle.set_context(context);
         idle
     }
@@ -60,90 +100,38 @@ impl<P: Host> Scheduler<P> {
     /// Context: the CPU itself, IRQs masked, before it is online: nobody else
     /// takes its run-queue lock yet.
     pub fn start_cpu(&self, idle: &Arc<Thread<P>>) {
+        P::set_thread_word(Arc::as_ptr(idle).expose_provenance());
         self.queue(idle.cpu())
             .lock_irqsave()
             .start(Arc::clone(idle));
     }
 
-    /// Makes a thread of `cpu` that will run `body`: parked, if it is to be
-    /// unparked, else runnable at once.
-    ///
-    /// The caller sees to it that `cpu` doesn't leave meanwhile.
-    ///
-    /// # Errors
-    /// [`SpawnError::OutOfStacks`].
-    pub(crate) fn create(
-        &self,
-        name: ThreadName,
-        class: Class,
-        cpu: CpuId,
-        parked: bool,
-        body: Body,
-    ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = Thread::new(name, class, cpu, ThreadState::Parked, Some(body));
-        let arg = Arc::as_ptr(&thread) as usize;
-        let context = P::new_context(name.as_str(), thread_entry::<P>, arg)?;
-        thread.set_context(context);
-        if !parked {
-            self.unpark(&thread);
-        }
-        Ok(thread)
-    }
-
-    /// Starts an ordinary thread on `cpu`, where it stays.
-    ///
-    /// # Context
-    /// Thread; the caller holds the hotplug lock, so that `cpu` stays.
-    ///
-    /// # Errors
-    /// [`SpawnError::NotActive`], [`SpawnError::OutOfStacks`]. Nothing has
-    /// happened then.
-    pub fn spawn(
-        &self,
-        name: ThreadName,
-        cpu: CpuId,
-        body: impl FnOnce() + Send + 'static,
-    ) -> Result<Arc<Thread<P>>, SpawnError> {
-        if !P::masks().is_active(cpu) {
-            return Err(SpawnError::NotActive(cpu));
-        }
-        self.ordinary.get(cpu).fetch_add(1, Ordering::Relaxed);
-        let counted = move || {
-            body();
-            P::sched().ordinary.get(cpu).fetch_sub(1, Ordering::Relaxed);
-        };
-        self.create(name, Class::Normal, cpu, false, Box::new(counted))
-            .inspect_err(|_| {
-                self.ordinary.get(cpu).fetch_sub(1, Ordering::Relaxed);
-            })
-    }
-
-    /// Starts the first thread, on the boot CPU, which is not active yet: it is
-    /// what makes it so.
-    ///
-    /// # Context
-    /// Boot, as the idle thread of the boot CPU.
-    ///
-    /// # Errors
-    /// [`SpawnError::OutOfStacks`].
-    pub fn spawn_first(&self, body: Box<dyn FnOnce() + Send>) -> Result<(), SpawnError> {
-        let name = ThreadName::new(format_args!("main"));
-        self.ordinary
-            .get(CpuId::BOOT)
-            .fetch_add(1, Ordering::Relaxed);
-        self.create(name, Class::Normal, CpuId::BOOT, false, body)?;
-        Ok(())
-    }
-
-    /// How many ordinary threads live on `cpu`.
-    pub fn ordinary_threads(&self, cpu: CpuId) -> u32 {
-        self.ordinary.get(cpu).load(Ordering::Relaxed)
-    }
-
     /// The running thread.
+    #[inline]
     pub fn current(&self) -> Arc<Thread<P>> {
-        let _here = PreemptGuard::<P>::new();
-        Arc::clone(self.queue(P::this_cpu()).lock_irqsave().current())
+        let me = Self::current_address();
+        // SAFETY: the word of the running thread is the address of its `Thread`, from
+        // an `Arc` of which its run queue holds a count while it runs.
+        unsafe { Arc::increment_strong_count(me) };
+        // SAFETY: the count that was added just now.
+        unsafe { Arc::from_raw(me) }
+    }
+
+    /// Calls `look_fn` with the running thread: as [`Scheduler::current`], for those
+    /// who need no count of it.
+    #[inline]
+    pub fn with_current<R>(&self, look_fn: impl FnOnce(&Thread<P>) -> R) -> R {
+        let me = Self::current_address();
+        // SAFETY: its run queue holds a count of the running thread while it runs,
+        // and it runs until `look_fn` has returned.
+        look_fn(unsafe { &*me })
+    }
+
+    #[inline]
+    fn current_address() -> *const Thread<P> {
+        let word = P::thread_word();
+        assert!(word != 0, "BUG: this CPU runs no thread yet");
+        core::ptr::with_exposed_provenance(word)
     }
 
     /// The name of the thread that runs on `cpu`, if its run queue can be had:
@@ -180,64 +168,73 @@ impl<P: Host> Scheduler<P> {
             P::preempt_count()
         );
         assert!(P::irqs_enabled(), "BUG: schedule with IRQs masked");
-        self.switch(false);
+        self.switch(Because::GivesAway);
     }
 
-    /// Lets the other threads of this CPU run once.
+    /// Lets the other threads of this CPU run, if they are as urgent.
     pub fn yield_now(&self) {
         self.schedule();
     }
 
-    /// Where a stopper that waits takes the CPU (S5): the drop of the last
+    /// Where a thread that is more urgent takes the CPU (S5): the drop of the last
     /// guard. Does nothing with a guard held or IRQs masked.
+    #[inline]
     pub fn preempt_point(&self) {
-        if P::preempt_count() == 0 && P::irqs_enabled() && P::has_preempt_work(PreemptWork::Stopper)
+        if P::preempt_count() == 0
+            && P::irqs_enabled()
+            && P::has_preempt_work(PreemptWork::Reschedule)
         {
-            self.switch(true);
+            self.switch(Because::MayBePreempted);
         }
     }
 
     /// As [`Scheduler::preempt_point`], at the end of an interrupt: IRQs
     /// masked, on the interrupted thread's stack.
+    #[inline]
     pub fn preempt_from_irq(&self) {
-        if P::preempt_count() == 0 && P::has_preempt_work(PreemptWork::Stopper) {
-            self.switch(true);
+        if P::preempt_count() == 0 && P::has_preempt_work(PreemptWork::Reschedule) {
+            self.switch(Because::MayBePreempted);
         }
     }
 
-    fn switch(&self, only_stopper: bool) {
+    fn switch(&self, because: Because) {
         let irqs = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
-        let picked = {
-            let mut queue = self.queue(cpu).lock_irqsave();
-            let picked = queue.pick_next(only_stopper);
-            Self::note_stopper(&queue);
-            // Counts held here, on a dead thread's stack, would never be given
-            // back. Both threads stay: see the SAFETY lines below.
-            picked.map(|switch| (Arc::as_ptr(&switch.from), Arc::as_ptr(&switch.to)))
-        };
-        if let Some((from, to)) = picked {
-            // SAFETY: if it is dead or parked the run queue holds a count of it
-            // until `finish_switch`; if it is runnable, as long as it is queued; if
-            // it waits there is one in the frame that called `schedule`.
-            let from = unsafe { &*from };
-            // SAFETY: the run queue holds a count of it while it is current.
-            let to = unsafe { &*to };
-            // SAFETY: `from` runs here and `to` belongs to this CPU and doesn't
-            // (it was on the queue); contexts live in their threads.
-            unsafe { P::switch(from.context(), to.context()) };
-            self.finish_switch();
-        }
+        let mut queue = self.queue(cpu).lock_irqsave();
+        let picked = queue.pick_next(because);
+        self.note_here(cpu, &mut queue);
+        let Some(switch) = picked else { return };
+        // Counts held here, on a dead thread's stack, would never be given back.
+        // Both threads stay: see the SAFETY lines below.
+        let from = Arc::as_ptr(&switch.from);
+        let to = Arc::as_ptr(&switch.to);
+        drop(switch);
+        SpinLockGuard::leave_locked(queue);
+        // SAFETY: if it is dead, parked or on its way elsewhere the run queue holds a
+        // count of it until `finish_switch`; if it is runnable, as long as it is
+        // queued, which the lock keeps it; if it waits there is one in the frame that
+        // called `schedule`.
+        let from = unsafe { &*from };
+        // SAFETY: the run queue holds a count of it while it is current.
+        let to = unsafe { &*to };
+        // SAFETY: `from` runs here; `to` was on this CPU's queue, so its registers are
+        // saved (S7), and it is on no queue now. Contexts live in their threads.
+        unsafe { P::switch(from.context(), to.context()) };
+        self.finish_switch();
         drop(irqs);
     }
 
-    /// Looks after the thread that ran here before (S4).
-    fn finish_switch(&self) {
+    /// The first act of a thread that has the CPU again, or for the first time: opens
+    /// the run queue that the one before has locked, and looks after that one (S4).
+    pub(super) fn finish_switch(&self) {
+        let cpu = P::this_cpu();
+        // SAFETY: the thread that ran here before has left it locked, for us.
+        unsafe { self.queue(cpu).open_left() };
         if !P::has_preempt_work(PreemptWork::Previous) {
             return;
         }
         let previous = {
-            let mut queue = self.queue(P::this_cpu()).lock_irqsave();
+            let mut queue = self.queue(cpu).lock_irqsave();
             P::set_preempt_work(PreemptWork::Previous, false);
             queue.previous.take()
         };
@@ -245,92 +242,31 @@ impl<P: Host> Scheduler<P> {
         match previous.state() {
             ThreadState::Dead => previous.stopped.complete_all(),
             ThreadState::Parked => previous.stopped.complete(),
+            ThreadState::Runnable => self.place_elsewhere(previous),
             _ => {}
         }
     }
 
-    /// S5: says at the preemption points of this CPU whether its stopper waits.
-    fn note_stopper(queue: &RunQueue<P>) {
-        P::set_preempt_work(PreemptWork::Stopper, queue.stopper_waits());
-    }
-
-    /// Makes `thread` run again if it waits; returns whether it did (or was
-    /// about to). Any context.
-    pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
-        self.rouse(thread, Rest::wake)
-    }
-
-    /// Lets a parked thread go on (S3); also one that was only asked to park.
-    pub fn unpark(&self, thread: &Arc<Thread<P>>) {
-        thread.stopped.reset();
-        thread.rest.unpark(|| {
-            self.rouse(thread, Rest::end_park);
-        });
-    }
-
-    /// Asks `thread` to park without waiting until it has.
-    pub fn ask_to_park(&self, thread: &Arc<Thread<P>>) {
-        thread.rest.ask_to_park(|| {
-            self.wake(thread);
-        });
-    }
-
-    /// Parks `thread`, a per-CPU thread, and waits until it is off its CPU.
-    ///
-    /// # Context
-    /// Thread, of another thread than `thread`.
-    pub fn park(&self, thread: &Arc<Thread<P>>) {
-        self.ask_to_park(thread);
-        thread.stopped.wait_patiently(|| {
-            log::warn!(
-                "{} on CPU{} has not parked for {} s (it is {:?})",
-                thread.name(),
-                thread.cpu(),
-                PATIENCE.as_secs(),
-                thread.state_racy()
-            );
-        });
-    }
-
-    fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {
-        let cpu = thread.cpu();
-        let here = PreemptGuard::<P>::new();
-        let kick = {
-            let mut queue = self.queue(cpu).lock_irqsave();
-            match move_fn(&thread.rest) {
-                Rouse::GoesOn => return true,
-                Rouse::Nothing => return false,
-                Rouse::Enqueue => {}
-            }
-            queue.enqueue(Arc::clone(thread));
-            if cpu == P::this_cpu() {
-                Self::note_stopper(&queue);
-                false
-            } else {
-                // Busy with ordinary work it finds the thread by itself.
-                queue.current().class() == Class::Idle
-            }
-        };
-        if kick {
-            P::send_sgi(Sgi::Reschedule, &CpuMask::of(cpu));
-        }
-        drop(here);
-        true
-    }
-
-    /// The end of the running thread.
-    fn exit(&self) -> ! {
+    /// After a change of this CPU's queue: says at its preemption points whether the
+    /// running thread is to lose the CPU, begins its slice if somebody waits for that
+    /// to end, and tells the other CPUs whether there is work for them.
+    #[inline]
+    pub(super) fn note_here(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
+        P::set_preempt_work(PreemptWork::Reschedule, queue.should_preempt());
+        if queue.wants_slice()
+            && let Some(end) = queue.begin_slice()
         {
-            let queue = self.queue(P::this_cpu()).lock_irqsave();
-            queue.current().set_state(ThreadState::Dead);
+            self.timers.get(cpu).set_slice(end);
         }
-        self.schedule();
-        panic!("BUG: a dead thread was scheduled");
+        self.note_load(cpu, queue);
     }
 
     /// What a CPU does when it has nothing to do: runs what becomes runnable,
     /// else calls `sleep_fn` with IRQs masked, which sleeps until an interrupt is
     /// pending, or turns the CPU off.
+    ///
+    /// Nobody else makes it look at its queue: who puts a thread there sends an SGI,
+    /// which ends the sleep, and whose handler notes it (S8).
     ///
     /// # Context
     /// The idle thread of this CPU.
@@ -338,23 +274,32 @@ impl<P: Host> Scheduler<P> {
         // A CPU that has just come up gets here as it entered: everything masked.
         P::irq_enable();
         loop {
+            self.pull();
             let masked = IrqGuard::<P>::new();
-            let cpu = P::this_cpu();
-            let work = !self.queue(cpu).lock_irqsave().is_empty();
-            if work {
-                drop(masked);
-                P::irq_enable();
-                self.schedule();
-            } else {
+            if !P::has_preempt_work(PreemptWork::Reschedule) {
                 sleep_fn();
-                // The window in which what ended the sleep is handled.
-                drop(masked);
             }
+            // The window in which what ended the sleep is handled, and at whose end
+            // whoever became runnable takes the CPU.
+            drop(masked);
         }
     }
 
-    fn queue(&self, cpu: CpuId) -> &SpinLock<RunQueue<P>, P> {
+    #[inline]
+    pub(super) fn queue(&self, cpu: CpuId) -> &SpinLock<RunQueue<P>, P> {
         self.queues.get(cpu)
+    }
+
+    /// Locks the run queue that `thread` belongs to (S6).
+    #[inline]
+    pub(super) fn lock_queue_of(&self, thread: &Thread<P>) -> SpinLockGuard<'_, RunQueue<P>, P> {
+        loop {
+            let cpu = thread.cpu();
+            let queue = self.queue(cpu).lock_irqsave();
+            if thread.cpu() == cpu {
+                return queue;
+            }
+        }
     }
 }
 
@@ -370,30 +315,11 @@ impl<P: Host> Resting for Running<'_, P> {
     }
 
     fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
-        let _queue = self.sched.queue(self.me.cpu()).lock_irqsave();
+        let _queue = self.sched.lock_queue_of(self.me);
         move_fn(&self.me.rest)
     }
 
     fn schedule(&self) {
         self.sched.schedule();
     }
-}
-
-/// Where every thread begins: on its own stack, IRQs masked.
-extern "C" fn thread_entry<P: Host>(arg: usize) -> ! {
-    let sched = P::sched();
-    sched.finish_switch();
-    P::irq_enable();
-    let body = {
-        let me = sched.current();
-        assert!(
-            Arc::as_ptr(&me) as usize == arg,
-            "BUG: {me:?} was started as another thread"
-        );
-        me.take_body()
-    };
-    if let Some(body) = body {
-        body();
-    }
-    sched.exit()
 }

@@ -8,24 +8,13 @@ use core::fmt;
 
 use intrusive_collections::LinkedListAtomicLink;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::platform::OutOfStacks;
+use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::Completion;
-use crate::sched::{Host, Rest};
-use crate::sync::{Once, SpinLock};
-
-/// Scheduling classes, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// A stopper: if it is runnable, it runs.
-    Stop,
-    /// Fixed priority above all ordinary work.
-    Realtime,
-    /// Ordinary threads, in turn.
-    Normal,
-    /// Runs when nothing else does; one for each CPU, never queued.
-    Idle,
-}
+use crate::sched::{Class, Host, Rest};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBits, Once, SpinLock};
 
 /// Where a thread is in its life. See the diagram in [`crate::sched`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +119,8 @@ pub enum SpawnError {
     OutOfStacks,
     /// The CPU that it should be bound to is not active.
     NotActive(CpuId),
+    /// None of the CPUs that it may run on is active.
+    NoActiveCpu(CpuMask),
 }
 
 impl From<OutOfStacks> for SpawnError {
@@ -143,6 +134,7 @@ impl fmt::Display for SpawnError {
         match self {
             SpawnError::OutOfStacks => fmt::Display::fmt(&OutOfStacks, f),
             SpawnError::NotActive(cpu) => write!(f, "CPU {cpu} is not active"),
+            SpawnError::NoActiveCpu(cpus) => write!(f, "none of CPUs {cpus} is active"),
         }
     }
 }
@@ -150,15 +142,43 @@ impl fmt::Display for SpawnError {
 /// What a thread runs.
 pub(crate) type Body = Box<dyn FnOnce() + Send>;
 
+/// Where a thread may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One CPU's own thread (or idle): there, and nowhere else, ever.
+    PerCpu(CpuId),
+    /// Any of these CPUs.
+    Among(CpuMask),
+}
+
 /// A thread. Shared by its run queue, by who waits for it, and by itself.
 pub struct Thread<P: Host> {
     /// In the run queue of `cpu` (S2).
     pub(crate) run_link: LinkedListAtomicLink,
     /// Among those who wait for what it waits for: one thing at a time.
     pub(crate) wait_link: LinkedListAtomicLink,
+    /// Among all that have not ended.
+    pub(crate) all_link: LinkedListAtomicLink,
+    /// Among those that wake at an instant.
+    pub(crate) sleep_link: DueLink,
+    due: Due,
     name: ThreadName,
     class: Class,
-    cpu: CpuId,
+    per_cpu: bool,
+    /// The CPU whose run queue is its own. Relaxed: written under the lock of the
+    /// queue that it names before (S6), and looked at again under that lock.
+    cpu: AtomicU32,
+    /// Where it may run. Relaxed: changed under its run-queue lock; a reader without
+    /// that lock gets a hint.
+    affinity: AtomicBits,
+    /// How often it has asked to stay on its CPU. Relaxed: written by itself alone,
+    /// and read under its run-queue lock while it doesn't run.
+    pins: AtomicU32,
+    /// What is left of its slice, in ticks; 0: a whole one. Relaxed: run-queue lock.
+    slice_left: AtomicU64,
+    /// It lost the CPU other than by its own sleep, park, yield or exit, and has not
+    /// done one of those since (design: *mark*). Relaxed: run-queue lock.
+    marked: AtomicBool,
     /// Its state, and whether it has been asked to park.
     pub(crate) rest: Rest,
     /// Set once, before the thread runs for the first time.
@@ -172,21 +192,36 @@ impl<P: Host> Thread<P> {
     pub(crate) fn new(
         name: ThreadName,
         class: Class,
-        cpu: CpuId,
+        place: Place,
         state: ThreadState,
         body: Option<Body>,
     ) -> Arc<Thread<P>> {
-        Arc::new(Thread {
+        let (cpu, affinity) = match place {
+            Place::PerCpu(cpu) => (cpu, CpuMask::of(cpu)),
+            Place::Among(cpus) => (cpus.first().unwrap_or(CpuId::BOOT), cpus),
+        };
+        let thread = Thread {
             run_link: LinkedListAtomicLink::new(),
             wait_link: LinkedListAtomicLink::new(),
+            all_link: LinkedListAtomicLink::new(),
+            sleep_link: DueLink::new(),
+            due: Due::new(),
             name,
             class,
-            cpu,
+            per_cpu: matches!(place, Place::PerCpu(_)),
+            cpu: AtomicU32::new(0),
+            affinity: AtomicBits::new(),
+            pins: AtomicU32::new(0),
+            slice_left: AtomicU64::new(0),
+            marked: AtomicBool::new(false),
             rest: Rest::new(state),
             context: Once::new(),
             body: SpinLock::new(body),
             stopped: Completion::new(),
-        })
+        };
+        thread.set_cpu(cpu);
+        thread.set_affinity(&affinity);
+        Arc::new(thread)
     }
 
     /// Its name, such as `cpuhp/3`.
@@ -199,9 +234,89 @@ impl<P: Host> Thread<P> {
         self.class
     }
 
-    /// The CPU that it runs on.
+    /// The CPU that it runs on, or ran on last. Unless it is a per-CPU thread, or
+    /// pinned, another one a moment later.
+    #[inline]
     pub fn cpu(&self) -> CpuId {
-        self.cpu
+        let index = self.cpu.load(Ordering::Relaxed) as usize;
+        CpuId::new(index).expect("BUG: a thread is on no CPU of ours")
+    }
+
+    /// Under the lock of the queue that [`Thread::cpu`] names, or before it runs.
+    pub(crate) fn set_cpu(&self, cpu: CpuId) {
+        let index = u32::try_from(cpu.index()).expect("BUG: CPU numbers fit 32 bits");
+        self.cpu.store(index, Ordering::Relaxed);
+    }
+
+    /// Whether it is one CPU's own, which runs nowhere else.
+    #[inline]
+    pub fn is_per_cpu(&self) -> bool {
+        self.per_cpu
+    }
+
+    /// Where it may run, a moment ago.
+    pub fn affinity(&self) -> CpuMask {
+        CpuMask::from_bits(self.affinity.snapshot(Ordering::Relaxed))
+    }
+
+    /// Under its run-queue lock, or before it runs.
+    pub(crate) fn set_affinity(&self, cpus: &CpuMask) {
+        self.affinity.store(cpus.bits(), Ordering::Relaxed);
+    }
+
+    /// Whether it may run on `cpu`.
+    #[inline]
+    pub fn may_run_on(&self, cpu: CpuId) -> bool {
+        self.affinity.get(cpu.index(), Ordering::Relaxed)
+    }
+
+    /// Whether it stays on its CPU for now.
+    #[inline]
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Relaxed) != 0
+    }
+
+    /// Adds to the number of pins of this, the running thread; returns what it was.
+    #[inline]
+    pub(crate) fn pin(&self) -> u32 {
+        let pins = self.pins.load(Ordering::Relaxed);
+        self.pins.store(pins + 1, Ordering::Relaxed);
+        pins
+    }
+
+    /// Takes one pin of this, the running thread, off; returns what is left.
+    #[inline]
+    pub(crate) fn unpin(&self) -> u32 {
+        let pins = self.pins.load(Ordering::Relaxed);
+        assert!(pins > 0, "BUG: {self:?} is unpinned more often than pinned");
+        self.pins.store(pins - 1, Ordering::Relaxed);
+        pins - 1
+    }
+
+    /// What is left of its slice, in ticks; the next time it is a whole one. Under
+    /// the run-queue lock.
+    pub(crate) fn take_slice_left(&self) -> Option<u64> {
+        let left = self.slice_left.load(Ordering::Relaxed);
+        if left != 0 {
+            self.slice_left.store(0, Ordering::Relaxed);
+        }
+        (left != 0).then_some(left)
+    }
+
+    pub(crate) fn set_slice_left(&self, ticks: u64) {
+        self.slice_left.store(ticks, Ordering::Relaxed);
+    }
+
+    /// Whether it left its CPU in the middle of something, a moment ago.
+    #[inline]
+    pub fn is_marked_racy(&self) -> bool {
+        self.marked.load(Ordering::Relaxed)
+    }
+
+    /// Under the run-queue lock.
+    #[inline]
+    pub(crate) fn set_marked(&self, marked: bool) {
+        self.marked.store(marked, Ordering::Relaxed);
     }
 
     /// Its state a moment ago: for display.
@@ -237,6 +352,12 @@ impl<P: Host> Thread<P> {
 
     pub(crate) fn take_body(&self) -> Option<Body> {
         self.body.lock_irqsave().take()
+    }
+}
+
+impl<P: Host> HasDue for Thread<P> {
+    fn due(&self) -> &Due {
+        &self.due
     }
 }
 

@@ -1,44 +1,70 @@
-//! Sleeping with a limit: a CPU's queue of threads that wake at an instant.
+//! Each CPU's timers: threads that sleep with a limit, functions to be called, and the
+//! one-shot hardware timer behind them.
 //!
 //! Most limits are never reached, and to program a timer is dear, under a hypervisor
 //! above all. So the timer is only ever moved to an earlier instant: one that was
 //! cancelled, or that something later has replaced, still interrupts, finds nothing
-//! due, and arms for what is first then.
+//! due, and arms for what is first then. A CPU with nothing to wait for has no timer
+//! running.
+//!
+//! When a CPU is gone the control CPU adopts what waited there (`prep:timers`), in the
+//! order in which it was due; nobody adds to it any more then, because what is set is
+//! set on the CPU that it is set from.
+//!
+//! # Concurrency
+//! Lock order: run queue → timers → nothing; of two CPUs' timers that of the lower
+//! number first. All of it with IRQs masked.
 
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
+use crate::sched::due::{DueQueue, HasDue};
+use crate::sched::links::{SleepLink, TimerLink};
+use crate::sched::timer::TimerNode;
 use crate::sched::{Host, Scheduler, Thread};
-use crate::sync::{PreemptGuard, SpinLock};
-use crate::time::{Instant, TimerKey, TimerQueue};
+use crate::sync::atomic::Ordering;
+use crate::sync::{IrqGuard, SpinLock, SpinLockGuard};
+use crate::time::Instant;
+
+/// How many timers are adopted before interrupts are let in.
+const BATCH: usize = 64;
 
 /// What one CPU's timer is armed for.
 pub(crate) struct Timers<P: Host> {
-    /// Taken with IRQs masked; under it only the heap's, should more threads of one
-    /// CPU wait with a limit than there is room for.
     inner: SpinLock<Inner<P>, P>,
 }
 
 struct Inner<P: Host> {
-    sleepers: TimerQueue<Arc<Thread<P>>>,
+    sleepers: DueQueue<SleepLink<P>>,
+    timers: DueQueue<TimerLink<P>>,
     /// An interrupt that somebody wants for its own sake.
     alarm: Instant,
+    /// When the running thread's slice ends.
+    slice: Instant,
     /// What the timer itself is set to: never later than what is due first.
     armed: Instant,
 }
 
+/// Something that has come due.
+enum Expired<P: Host> {
+    Thread(Arc<Thread<P>>),
+    Timer(Arc<TimerNode<P>>),
+}
+
 impl<P: Host> Inner<P> {
     fn first(&self) -> Instant {
-        let first = self.sleepers.next().unwrap_or(Instant::FOREVER);
-        first.min(self.alarm)
+        let sleeper = self.sleepers.next().unwrap_or(Instant::FOREVER);
+        let timer = self.timers.next().unwrap_or(Instant::FOREVER);
+        sleeper.min(timer).min(self.alarm).min(self.slice)
     }
 
-    /// Moves the timer to what is due first, if that is earlier than it is.
-    fn bring_forward(&mut self) {
-        if self.first() < self.armed {
-            self.arm();
+    /// Moves the timer to `at`, if that is earlier than it is.
+    fn bring_forward(&mut self, at: Instant) {
+        if at < self.armed {
+            self.armed = at;
+            P::arm_timer(Some(at));
         }
     }
 
@@ -47,55 +73,60 @@ impl<P: Host> Inner<P> {
         self.armed = self.first();
         P::arm_timer((self.armed != Instant::FOREVER).then_some(self.armed));
     }
+
+    /// Takes out one thing that is due; a timer that is periodic is set again.
+    fn pop(&mut self, now: Instant) -> Option<Expired<P>> {
+        if let Some((_, thread)) = self.sleepers.pop(now) {
+            return Some(Expired::Thread(thread));
+        }
+        let (at, timer) = self.timers.pop(now)?;
+        timer.running.store(true, Ordering::Relaxed);
+        let period = timer.period.load(Ordering::Relaxed);
+        if period > 0 {
+            let missed = now.ticks_since(at) / period;
+            let next = at.after_ticks(period.saturating_mul(missed + 1));
+            self.timers.insert(next, Arc::clone(&timer));
+        }
+        Some(Expired::Timer(timer))
+    }
 }
 
 impl<P: Host> Timers<P> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(cpu: CpuId) -> Self {
         Timers {
             inner: SpinLock::new(Inner {
-                sleepers: TimerQueue::new(),
+                sleepers: DueQueue::new(cpu, SleepLink::NEW),
+                timers: DueQueue::new(cpu, TimerLink::NEW),
                 alarm: Instant::FOREVER,
+                slice: Instant::FOREVER,
                 armed: Instant::FOREVER,
             }),
         }
     }
 
-    fn add(&self, at: Instant, thread: &Arc<Thread<P>>) -> TimerKey {
+    /// Context: `cpu` itself, IRQs masked.
+    pub(super) fn set_slice(&self, at: Instant) {
         let mut inner = self.inner.lock_irqsave();
-        let key = inner.sleepers.insert(at, Arc::clone(thread));
-        inner.bring_forward();
-        key
+        inner.slice = at;
+        inner.bring_forward(at);
     }
 
-    fn cancel(&self, key: TimerKey) {
-        let mut inner = self.inner.lock_irqsave();
-        // Already expired is as good as cancelled: the thread is awake.
-        drop(inner.sleepers.remove(key));
-    }
-
-    fn set_alarm(&self, at: Instant) {
-        let mut inner = self.inner.lock_irqsave();
-        inner.alarm = at;
-        inner.bring_forward();
-    }
-
-    /// Takes out a thread that is due; if none is, arms the timer for what is
-    /// next. An alarm that is due has gone off by that.
-    fn pop_expired(&self) -> Option<Arc<Thread<P>>> {
+    /// Takes out one thing that is due; if none is, arms the timer for what is next.
+    /// An alarm and a slice that are due have gone off by that.
+    fn pop_expired(&self) -> Option<Expired<P>> {
         let mut inner = self.inner.lock_irqsave();
         let now = P::now();
-        let due = inner.sleepers.pop_expired(now);
+        let due = inner.pop(now);
         if due.is_none() {
             if inner.alarm <= now {
                 inner.alarm = Instant::FOREVER;
             }
+            if inner.slice <= now {
+                inner.slice = Instant::FOREVER;
+            }
             inner.arm();
         }
         due
-    }
-
-    fn timer_was_reset(&self) {
-        self.inner.lock_irqsave().arm();
     }
 }
 
@@ -109,10 +140,17 @@ impl<P: Host> Scheduler<P> {
             self.schedule();
             return;
         }
-        let timers = self.timers.get(me.cpu());
-        let key = timers.add(at, me);
+        {
+            let _here = IrqGuard::<P>::new();
+            let mut inner = self.timers.get(P::this_cpu()).inner.lock_irqsave();
+            inner.sleepers.insert(at, Arc::clone(me));
+            inner.bring_forward(at);
+        }
         self.schedule();
-        timers.cancel(key);
+        // Already expired is as good as cancelled: the thread is awake.
+        if let Some(mut inner) = self.lock_timers_of(&**me) {
+            drop(inner.sleepers.remove(me));
+        }
     }
 
     /// Has the timer interrupt this CPU at `at`, for whoever waits with
@@ -120,9 +158,11 @@ impl<P: Host> Scheduler<P> {
     /// that back. There is one alarm for each CPU.
     ///
     /// # Context
-    /// Thread of `cpu`, which runs here.
+    /// Thread that stays on `cpu`, which runs here.
     pub fn set_alarm(&self, cpu: CpuId, at: Instant) {
-        self.timers.get(cpu).set_alarm(at);
+        let mut inner = self.timers.get(cpu).inner.lock_irqsave();
+        inner.alarm = at;
+        inner.bring_forward(at);
     }
 
     /// Sleeps until `at`, and not less.
@@ -137,24 +177,99 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
+    /// Sets `timer` on this CPU, wherever it was set before.
+    pub(super) fn set_timer(&self, timer: &Arc<TimerNode<P>>, at: Instant, period: u64) {
+        let _here = IrqGuard::<P>::new();
+        let _was_set = self.unset_timer(timer);
+        let mut inner = self.timers.get(P::this_cpu()).inner.lock_irqsave();
+        // Two that set it at once: the second finds it set.
+        drop(inner.timers.remove(timer));
+        timer.period.store(period, Ordering::Relaxed);
+        inner.timers.insert(at, Arc::clone(timer));
+        inner.bring_forward(at);
+    }
+
+    /// Takes `timer` out of the queue that it is in; returns whether it was in one.
+    pub(super) fn unset_timer(&self, timer: &TimerNode<P>) -> bool {
+        match self.lock_timers_of(timer) {
+            Some(mut inner) => inner.timers.remove(timer).is_some(),
+            None => false,
+        }
+    }
+
+    /// Locks the queue that `thing` is in, if it is in one (D1).
+    fn lock_timers_of(&self, thing: &impl HasDue) -> Option<SpinLockGuard<'_, Inner<P>, P>> {
+        loop {
+            let cpu = thing.due().queue()?;
+            let inner = self.timers.get(cpu).inner.lock_irqsave();
+            if thing.due().queue() == Some(cpu) {
+                return Some(inner);
+            }
+        }
+    }
+
     /// The timer of `cpu` has lost its setting: sets it anew (`init:timer`).
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
     pub fn timer_was_reset(&self, cpu: CpuId) {
-        self.timers.get(cpu).timer_was_reset();
+        self.timers.get(cpu).inner.lock_irqsave().arm();
     }
 
-    /// The timer interrupt of this CPU: wakes what is due and arms the timer
-    /// for what is next.
+    /// The timer interrupt of this CPU: wakes and calls what is due, and arms the
+    /// timer for what is next.
     ///
     /// # Context
-    /// Interrupt handler.
+    /// Interrupt handler, IRQs masked.
     pub fn timer_interrupt(&self) {
-        let _here = PreemptGuard::<P>::new();
         let timers = self.timers.get(P::this_cpu());
-        while let Some(thread) = timers.pop_expired() {
-            self.wake(&thread);
+        while let Some(expired) = timers.pop_expired() {
+            match expired {
+                Expired::Thread(thread) => {
+                    self.wake(&thread);
+                }
+                Expired::Timer(timer) => {
+                    (timer.call_fn)();
+                    timer.running.store(false, Ordering::Release);
+                    timer.done.wake_all();
+                }
+            }
         }
+        self.slice_interrupt();
+    }
+
+    /// Takes over all that waits on `cpu`, which is off, to this CPU (`prep:timers`).
+    /// What is due at one instant stays in its order.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn adopt_timers(&self, cpu: CpuId) {
+        while self.adopt_some(cpu) {}
+    }
+
+    fn adopt_some(&self, cpu: CpuId) -> bool {
+        let _here = IrqGuard::<P>::new();
+        let here = P::this_cpu();
+        assert!(here != cpu, "BUG: {cpu:?} is to adopt its own timers");
+        let lock = |cpu| self.timers.get(cpu).inner.lock_irqsave();
+        let (mut from, mut to) = if cpu < here {
+            let from = lock(cpu);
+            (from, lock(here))
+        } else {
+            let to = lock(here);
+            (lock(cpu), to)
+        };
+        for _ in 0..BATCH {
+            if let Some((at, thread)) = from.sleepers.pop(Instant::FOREVER) {
+                to.sleepers.insert(at, thread);
+                to.bring_forward(at);
+            } else if let Some((at, timer)) = from.timers.pop(Instant::FOREVER) {
+                to.timers.insert(at, timer);
+                to.bring_forward(at);
+            } else {
+                return false;
+            }
+        }
+        true
     }
 }

@@ -81,7 +81,7 @@ impl Areas {
         if area.entry.get().is_none() {
             let stack = self.stack()?.range();
             let name = crate::sched::ThreadName::new(format_args!("idle/{cpu}"));
-            let head = ThreadHead::new(name.as_str(), stack.clone(), 0);
+            let head = ThreadHead::new(name.as_str(), stack.clone(), 0, 0);
             let idle: &'static ThreadHead = alloc::boxed::Box::leak(alloc::boxed::Box::new(head));
             let local = CpuLocal::new(cpu, 0..0, 0..0);
             let local: &'static CpuLocal = alloc::boxed::Box::leak(alloc::boxed::Box::new(local));
@@ -140,7 +140,7 @@ impl Areas {
         let context = unsafe { Context::new(stack.range(), entry, arg) };
         Ok(HwThread {
             context: UnsafeCell::new(context),
-            head: Head::Own(ThreadHead::new(name, stack.range(), 0)),
+            head: Head::Own(ThreadHead::new(name, stack.range(), 0, arg)),
             stack: Some(stack),
         })
     }
@@ -166,7 +166,8 @@ impl Areas {
 
 /// A thread's stack, the words that SP_EL0 points to, and its saved SP.
 pub struct HwThread {
-    /// Written by `switch` on the thread's CPU only.
+    /// Written by `switch` on the CPU that the thread leaves, read on the one where it
+    /// goes on.
     context: UnsafeCell<Context>,
     head: Head,
     stack: Option<Stack>,
@@ -177,8 +178,9 @@ enum Head {
     Idle(&'static ThreadHead),
 }
 
-// SAFETY: `context` is touched by `switch` alone, on the one CPU that the thread
-// belongs to, with IRQs masked; the rest is atomic or never changes.
+// SAFETY: `context` is touched by `switch` alone, under the lock of the run queue that
+// the thread belongs to, which is opened only when its registers are saved; the rest is
+// atomic or never changes.
 unsafe impl Sync for HwThread {}
 
 impl HwThread {

@@ -123,6 +123,15 @@ impl Platform for Hw {
     }
 
     #[inline]
+    fn thread_word() -> usize {
+        thread_head::current().word()
+    }
+
+    fn set_thread_word(word: usize) {
+        thread_head::current().set_word(word);
+    }
+
+    #[inline]
     fn this_cpu() -> CpuId {
         CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
     }
@@ -167,6 +176,11 @@ impl Platform for Hw {
 impl Host for Hw {
     fn sched() -> &'static Scheduler<Self> {
         &kernel().sched
+    }
+
+    #[inline]
+    fn is_idle(cpu: CpuId) -> bool {
+        kernel().grace_periods.is_idle(cpu)
     }
 
     fn trace(event: Event) {

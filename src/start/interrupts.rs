@@ -40,6 +40,8 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
     kernel.interrupts.count_sgi(Hw::this_cpu(), number);
     if number == Sgi::Stop.number() {
         kernel.stop_machine.stop_interrupt();
+    } else if number == Sgi::Reschedule.number() {
+        kernel.sched.reschedule_interrupt();
     } else if number == Sgi::Event.number() {
         kernel.hotplug.event_interrupt();
     } else if number == TEST_SGI
@@ -47,8 +49,7 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
     {
         handler();
     }
-    // Wake and Reschedule have done their work by arriving; the others are for
-    // tests to count.
+    // Wake has done its work by arriving; the others are for tests to count.
 }
 
 /// The way back from an interrupt, on the interrupted thread's stack, IRQs

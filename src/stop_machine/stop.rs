@@ -236,8 +236,9 @@ impl<P: StopHost> StopMachine<P> {
             return Err(StopError::NotOnline(cpu));
         }
         let count = participants.count();
-        // Threads stay on their CPUs, so this is where we wait as well.
-        let caller = P::this_cpu();
+        // Where we are is where we wait, and whose alarm we set.
+        let here = P::sched().migrate_disable();
+        let caller = here.cpu();
         let late_at = P::deadline(PATIENCE);
         let job = Job {
             machine: self,

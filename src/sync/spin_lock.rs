@@ -129,6 +129,23 @@ impl<T, E: Exec> SpinLock<T, E> {
         }
     }
 
+    /// Opens a lock that was [left locked](SpinLockGuard::leave_locked). The IRQ mask
+    /// stays as it is.
+    ///
+    /// # Safety
+    /// It was left so for the caller, who is the only one to open it.
+    #[inline]
+    pub unsafe fn open_left(&self) {
+        #[cfg(not(loom))]
+        // SAFETY: the guard that would have opened it is gone, and the caller says
+        // that nobody else opens it.
+        unsafe {
+            self.inner.force_unlock();
+        };
+        #[cfg(loom)]
+        panic!("BUG: a model has no context switch");
+    }
+
     /// Opens the lock though somebody holds it.
     ///
     /// # Safety
@@ -173,6 +190,15 @@ impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
             off,
             _not_send: PhantomData,
         }
+    }
+}
+
+impl<T, E: Exec> SpinLockGuard<'_, T, E> {
+    /// Ends the guard with the lock still taken, and IRQs as they are, for somebody
+    /// else to open: [`SpinLock::open_left`].
+    #[inline]
+    pub fn leave_locked(guard: Self) {
+        core::mem::forget(guard);
     }
 }
 

@@ -158,7 +158,7 @@ impl CpuLocal {
 static BOOT_CPU: CpuLocal = CpuLocal::new(CpuId::BOOT, 0..0, 0..0);
 
 /// The thread that boots.
-static BOOT_THREAD: ThreadHead = ThreadHead::new("idle/0", 0..0, 0);
+static BOOT_THREAD: ThreadHead = ThreadHead::new("idle/0", 0..0, 0, 0);
 
 /// The words and the thread of the boot CPU.
 pub fn boot_cpu() -> (&'static CpuLocal, &'static ThreadHead) {

@@ -84,6 +84,8 @@ pub struct ThreadHead {
     stack_bottom: AtomicUsize,
     stack_top: AtomicUsize,
     name: ThreadName,
+    /// What the kernel knows the thread by: set before it runs, or by itself.
+    word: AtomicUsize,
 }
 
 /// Keeps the layout that a debugger's script may rely on.
@@ -94,13 +96,31 @@ impl ThreadHead {
     /// The head of a thread called `name` on `stack`.
     ///
     /// * `preempt_count` — its preempt count when it first runs
-    pub const fn new(name: &str, stack: Range<usize>, preempt_count: u32) -> ThreadHead {
+    /// * `word` — what the kernel knows it by
+    pub const fn new(
+        name: &str,
+        stack: Range<usize>,
+        preempt_count: u32,
+        word: usize,
+    ) -> ThreadHead {
         ThreadHead {
             preempt_count: AtomicU32::new(preempt_count),
             stack_bottom: AtomicUsize::new(stack.start),
             stack_top: AtomicUsize::new(stack.end),
             name: ThreadName::new(name),
+            word: AtomicUsize::new(word),
         }
+    }
+
+    /// What the kernel knows the thread by.
+    #[inline]
+    pub fn word(&self) -> usize {
+        self.word.load(Ordering::Relaxed)
+    }
+
+    /// Sets what the kernel knows the thread by: by itself.
+    pub fn set_word(&self, word: usize) {
+        self.word.store(word, Ordering::Relaxed);
     }
 
     /// The thread's name.

@@ -5,12 +5,14 @@
 
 mod completion;
 mod mutex;
+mod wait_queue;
 mod waiters;
 
 use core::time::Duration;
 
 pub use completion::Completion;
 pub use mutex::{Mutex, MutexGuard};
+pub use wait_queue::WaitQueue;
 
 /// How long a wait for another thread of the kernel may take before the log says
 /// what is waited for. The wait goes on.

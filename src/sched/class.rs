@@ -1,0 +1,128 @@
+//! Scheduling classes: who goes before whom, and who takes turns.
+//!
+//! ```text
+//!   level   0   stop        a stopper: if it is runnable, it runs
+//!           1   realtime    the kernel's own, above all priorities
+//!     2 ..100   realtime    priority 99 down to 1; FIFO, or round robin by slice
+//!         101   normal      round robin by slice
+//!               idle        when nothing else is runnable; never queued
+//! ```
+//! A lower level goes before a higher one, always; within a level it is first come,
+//! first served. A thread that takes turns goes behind the others of its level when
+//! its slice is over; one that was preempted by a lower level stays in front, with
+//! what is left of its slice.
+
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+
+use crate::config::{NORMAL_SLICE, ROUND_ROBIN_SLICE};
+
+/// A realtime priority, 1 to 99; more is more urgent (as in Linux).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority(u8);
+
+impl Priority {
+    /// The least urgent.
+    pub const MIN: Priority = Priority(1);
+    /// The most urgent that a program may have.
+    pub const MAX: Priority = Priority(99);
+    /// The kernel's own threads, such as `cpuhp/N`.
+    const KERNEL: Priority = Priority(100);
+
+    /// Priority `value`, or `None` if it isn't 1 to 99.
+    pub const fn new(value: u8) -> Option<Priority> {
+        if Self::MIN.0 <= value && value <= Self::MAX.0 {
+            Some(Priority(value))
+        } else {
+            None
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// How realtime threads of one priority share a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Who has the CPU keeps it until it waits, yields or is preempted.
+    Fifo,
+    /// In turn, by time slice.
+    RoundRobin,
+}
+
+/// What a thread is to the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A stopper: if it is runnable, it runs.
+    Stop,
+    /// Fixed priority above all ordinary work.
+    Realtime(Priority, Policy),
+    /// Ordinary threads, in turn.
+    Normal,
+    /// Runs when nothing else does; one for each CPU, never queued.
+    Idle,
+}
+
+/// How many levels threads queue at.
+pub(crate) const LEVELS: usize = 102;
+
+impl Class {
+    /// The class of the kernel's own threads, which no program's may hold up.
+    pub(crate) const KERNEL: Class = Class::Realtime(Priority::KERNEL, Policy::Fifo);
+
+    /// Realtime, FIFO.
+    pub const fn fifo(priority: Priority) -> Class {
+        Class::Realtime(priority, Policy::Fifo)
+    }
+
+    /// Realtime, round robin.
+    pub const fn round_robin(priority: Priority) -> Class {
+        Class::Realtime(priority, Policy::RoundRobin)
+    }
+
+    /// Its level: lower goes first. Idle's is [`LEVELS`], behind all.
+    pub const fn level(self) -> usize {
+        match self {
+            Class::Stop => 0,
+            Class::Realtime(priority, _) => 101 - priority.0 as usize,
+            Class::Normal => LEVELS - 1,
+            Class::Idle => LEVELS,
+        }
+    }
+
+    /// How long a thread of this class may have the CPU while another one of its
+    /// level wants it; `None`: as long as it likes.
+    pub const fn slice(self) -> Option<Duration> {
+        match self {
+            Class::Normal => Some(NORMAL_SLICE),
+            Class::Realtime(_, Policy::RoundRobin) => Some(ROUND_ROBIN_SLICE),
+            Class::Stop | Class::Realtime(_, Policy::Fifo) | Class::Idle => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_in_the_order_of_urgency() {
+        let realtime = |priority| Class::fifo(Priority::new(priority).expect("1 to 99"));
+        let order = [
+            Class::Stop,
+            Class::KERNEL,
+            realtime(99),
+            realtime(50),
+            realtime(1),
+            Class::Normal,
+            Class::Idle,
+        ];
+        assert!(order.is_sorted_by(|a, b| a.level() < b.level()));
+        assert_eq!(Class::Idle.level(), LEVELS);
+        assert_eq!((Priority::new(0), Priority::new(100)), (None, None));
+    }
+}

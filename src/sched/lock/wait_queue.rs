@@ -1,0 +1,77 @@
+//! Where threads wait for a condition that others bring about.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::Host;
+use crate::sched::lock::waiters::Waiters;
+use crate::sync::{SpinLock, const_unless_loom};
+use crate::time::Instant;
+
+/// A queue of threads that wait for a condition. The condition is the caller's: who
+/// makes it true does so first, then wakes.
+///
+/// # Memory ordering
+/// A waiter queues itself under the lock before it looks; who wakes takes the lock
+/// after the change. So the waiter sees the change, or is found in the queue.
+pub struct WaitQueue<P: Host> {
+    waiters: SpinLock<Waiters<P>, P>,
+}
+
+impl<P: Host> WaitQueue<P> {
+    const_unless_loom! {
+        /// Nobody waits.
+        pub const fn new() -> Self {
+            WaitQueue {
+                waiters: SpinLock::new(Waiters::new()),
+            }
+        }
+    }
+
+    /// Waits until `ready_fn` says yes, but not past `at`; returns what it said last.
+    ///
+    /// # Context
+    /// Thread, preemption on. `ready_fn` doesn't wait.
+    pub fn wait_until(&self, at: Instant, mut ready_fn: impl FnMut() -> bool) -> bool {
+        if ready_fn() {
+            return true;
+        }
+        let sched = P::sched();
+        let me = sched.current();
+        loop {
+            {
+                let mut waiters = self.waiters.lock_irqsave();
+                waiters.add(&me);
+                sched.about_to_block(&me);
+            }
+            let ready = ready_fn();
+            if ready || (at != Instant::FOREVER && P::now() >= at) {
+                sched.cancel_block(&me);
+                self.waiters.lock_irqsave().remove(&me);
+                return ready;
+            }
+            sched.schedule_until(&me, at);
+        }
+    }
+
+    /// Wakes who has waited longest. Any context.
+    pub fn wake_one(&self) {
+        let woken = self.waiters.lock_irqsave().pop();
+        if let Some(thread) = woken {
+            P::sched().wake(&thread);
+        }
+    }
+
+    /// Wakes all who wait. Any context.
+    pub fn wake_all(&self) {
+        let mut waiters = self.waiters.lock_irqsave();
+        while let Some(thread) = waiters.pop() {
+            P::sched().wake(&thread);
+        }
+    }
+}
+
+impl<P: Host> Default for WaitQueue<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

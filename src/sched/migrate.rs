@@ -1,0 +1,289 @@
+//! Moving threads between CPUs: affinity, staying put, work for idle CPUs, and a CPU
+//! that empties itself before it goes.
+//!
+//! # Invariants
+//! - S6: the CPU of a thread is changed under the lock of the queue that it belonged
+//!   to, with the thread off its CPU and off that queue.
+//! - S9: a pinned thread and a per-CPU thread are never moved (C-51).
+//! - S10: after [`Scheduler::drain`] of a CPU that is not active, nothing but per-CPU
+//!   threads is queued or pinned there, and nothing comes any more: who placed a
+//!   thread there had preemption off since it saw the CPU active, and `sync:active`
+//!   has waited for that.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform::Sgi;
+use crate::sched::lock::PATIENCE;
+use crate::sched::wake::say_broken;
+use crate::sched::{Host, Scheduler, Thread, ThreadState};
+use crate::sync::PreemptGuard;
+use crate::sync::atomic::{AtomicU32, Ordering};
+
+/// Why a thread was not given another affinity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AffinityError {
+    /// None of these CPUs is active.
+    NoActiveCpu(CpuMask),
+    /// It is a CPU's own thread.
+    PerCpu(CpuId),
+}
+
+impl fmt::Display for AffinityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoActiveCpu(cpus) => write!(f, "none of CPUs {cpus} is active"),
+            Self::PerCpu(cpu) => write!(f, "the thread is CPU {cpu}'s own"),
+        }
+    }
+}
+
+/// The running thread stays on its CPU while this exists, whatever it does: it may be
+/// preempted and it may sleep, and the CPU may not leave.
+///
+/// Not `Send`: it speaks of the thread that made it.
+#[must_use]
+#[derive(Debug)]
+pub struct MigrateGuard<P: Host> {
+    cpu: CpuId,
+    _not_send: PhantomData<(*const (), P)>,
+}
+
+impl<P: Host> MigrateGuard<P> {
+    /// The CPU that it stays on.
+    pub fn cpu(&self) -> CpuId {
+        self.cpu
+    }
+}
+
+impl<P: Host> Drop for MigrateGuard<P> {
+    fn drop(&mut self) {
+        P::sched().unpin_here(self.cpu);
+    }
+}
+
+impl<P: Host> Scheduler<P> {
+    /// Keeps the running thread on its CPU until the guard is dropped. Nests.
+    ///
+    /// # Context
+    /// Thread. A CPU can't be taken offline meanwhile, so not for long.
+    pub fn migrate_disable(&self) -> MigrateGuard<P> {
+        let _here = PreemptGuard::<P>::new();
+        let cpu = P::this_cpu();
+        if self.with_current(Thread::pin) == 0 {
+            add(&self.cpus.get(cpu).pinned, 1);
+        }
+        MigrateGuard {
+            cpu,
+            _not_send: PhantomData,
+        }
+    }
+
+    fn unpin_here(&self, cpu: CpuId) {
+        let _here = PreemptGuard::<P>::new();
+        assert!(
+            cpu == P::this_cpu(),
+            "BUG: a pinned thread was moved from {cpu:?} to {:?} (S9)",
+            P::this_cpu()
+        );
+        if self.with_current(Thread::unpin) > 0 {
+            return;
+        }
+        let record = self.cpus.get(cpu);
+        add(&record.pinned, u32::MAX);
+        if !P::masks().is_active(cpu) {
+            record.let_go.complete();
+        }
+        if !self.with_current(|me| me.may_run_on(cpu)) {
+            let mut queue = self.queue(cpu).lock_irqsave();
+            queue.evict_current();
+            self.note_here(cpu, &mut queue);
+        }
+    }
+
+    /// Lets `thread` run on `cpus` and on no others, from now on. The running thread
+    /// is there on return; another one goes there as soon as it can.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`AffinityError`]; nothing has changed then.
+    pub fn set_affinity(
+        &self,
+        thread: &Arc<Thread<P>>,
+        cpus: &CpuMask,
+    ) -> Result<(), AffinityError> {
+        if thread.is_per_cpu() {
+            return Err(AffinityError::PerCpu(thread.cpu()));
+        }
+        let here = PreemptGuard::<P>::new();
+        if P::masks().active().and(cpus).is_empty() {
+            return Err(AffinityError::NoActiveCpu(*cpus));
+        }
+        loop {
+            let mut queue = self.lock_queue_of(thread);
+            let cpu = thread.cpu();
+            let runs = Arc::ptr_eq(queue.current(), thread);
+            let on_its_way =
+                thread.state() == ThreadState::Runnable && !thread.run_link.is_linked();
+            if on_its_way && !runs {
+                // Its mover is about to queue it, and will not look again.
+                drop(queue);
+                P::relax();
+                continue;
+            }
+            thread.set_affinity(cpus);
+            if cpus.contains(cpu) || thread.is_pinned() {
+                break;
+            }
+            if runs {
+                queue.evict_current();
+                if cpu == P::this_cpu() {
+                    self.note_here(cpu, &mut queue);
+                } else {
+                    drop(queue);
+                    P::send_sgi(Sgi::Reschedule, &CpuMask::of(cpu));
+                }
+            } else if let Some(thread) = queue.ready.remove(thread) {
+                let placed = self.place(&thread, cpu);
+                thread.set_cpu(placed.cpu);
+                self.note_load(cpu, &queue);
+                drop(queue);
+                self.enqueue(placed.cpu, thread);
+            }
+            break;
+        }
+        drop(here); // The running thread goes here, if it must.
+        Ok(())
+    }
+
+    /// Takes a thread that may not stay on this CPU elsewhere; it has just been
+    /// switched away from.
+    ///
+    /// # Context
+    /// IRQs masked.
+    pub(super) fn place_elsewhere(&self, thread: Arc<Thread<P>>) {
+        let cpu = P::this_cpu();
+        let placed = self.place(&thread, cpu);
+        {
+            let _queue = self.queue(cpu).lock_irqsave();
+            thread.set_cpu(placed.cpu); // S6
+        }
+        self.enqueue(placed.cpu, thread);
+    }
+
+    /// An idle CPU takes a thread that waits elsewhere, if there is one for it.
+    ///
+    /// # Context
+    /// The idle thread.
+    #[inline]
+    pub(super) fn pull(&self) {
+        if self.overloaded.load(Ordering::Relaxed) > 0 {
+            self.pull_from_busiest();
+        }
+    }
+
+    fn pull_from_busiest(&self) {
+        let _here = PreemptGuard::<P>::new();
+        let cpu = P::this_cpu();
+        if !P::masks().is_active(cpu) {
+            return;
+        }
+        let waiting =
+            |record: &super::scheduler::CpuRecord<P>| record.waiting.load(Ordering::Relaxed);
+        let busiest = self
+            .cpus
+            .iter()
+            .filter(|(other, record)| *other != cpu && waiting(record) > 0)
+            .max_by_key(|(_, record)| waiting(record));
+        let Some((busiest, _)) = busiest else { return };
+        let thread = {
+            let mut queue = self.queue(busiest).lock_irqsave();
+            let thread = queue
+                .ready
+                .take_last(|thread| Self::is_movable(thread) && thread.may_run_on(cpu));
+            self.note_load(busiest, &queue);
+            if let Some(thread) = &thread {
+                thread.set_cpu(cpu);
+            }
+            thread
+        };
+        if let Some(thread) = thread {
+            self.enqueue(cpu, thread);
+        }
+    }
+
+    fn is_movable(thread: &Thread<P>) -> bool {
+        !thread.is_per_cpu() && !thread.is_pinned()
+    }
+
+    /// Empties `cpu` of all but its own threads, and waits for those that are pinned
+    /// there (`sched:drain`). One that may run nowhere else loses its affinity, with
+    /// a line in the log.
+    ///
+    /// # Context
+    /// `cpuhp/N`, on `cpu`, which is not active any more: it is more urgent than what
+    /// it moves, so all that is to be moved is queued.
+    pub fn drain(&self, cpu: CpuId) {
+        let record = self.cpus.get(cpu);
+        record.let_go.reset();
+        loop {
+            while self.push_one(cpu) {}
+            // Relaxed: this CPU writes it, and nothing else runs here meanwhile.
+            let pinned = record.pinned.load(Ordering::Relaxed);
+            if pinned == 0 {
+                return;
+            }
+            record.let_go.wait_patiently(|| {
+                log::warn!(
+                    "CPU{cpu} has waited {} s for {pinned} threads that are pinned to it",
+                    PATIENCE.as_secs()
+                );
+            });
+        }
+    }
+
+    /// Moves one ordinary thread from this CPU, `cpu`, to another; returns whether
+    /// there was one.
+    fn push_one(&self, cpu: CpuId) -> bool {
+        let here = PreemptGuard::<P>::new();
+        let (thread, placed) = {
+            let mut queue = self.queue(cpu).lock_irqsave();
+            let Some(thread) = queue.ready.take_last(Self::is_movable) else {
+                return false;
+            };
+            let placed = self.place(&thread, cpu);
+            if placed.affinity_broken {
+                thread.set_affinity(P::masks().possible());
+            }
+            thread.set_cpu(placed.cpu);
+            self.note_load(cpu, &queue);
+            (thread, placed)
+        };
+        self.enqueue(placed.cpu, Arc::clone(&thread));
+        if placed.affinity_broken {
+            say_broken(&thread, cpu);
+        }
+        drop(here);
+        true
+    }
+
+    /// Whether anything but `cpu`'s own threads is queued on it.
+    ///
+    /// Context: `cpu` itself, in the still point.
+    pub fn is_drained(&self, cpu: CpuId) -> bool {
+        let queue = self.queue(cpu).lock_irqsave();
+        queue.ready.ordinary() == 0 && self.cpus.get(cpu).pinned.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Adds to a counter that only this CPU writes, with preemption off.
+fn add(counter: &AtomicU32, what: u32) {
+    let value = counter.load(Ordering::Relaxed).wrapping_add(what);
+    counter.store(value, Ordering::Relaxed);
+}

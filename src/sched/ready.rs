@@ -1,0 +1,128 @@
+//! The threads of one CPU that want to run: a queue for each level, and a word of
+//! bits that says which are not empty.
+//!
+//! # Invariants
+//! - Y1: a bit is set if and only if the queue of its level holds a thread.
+//! - Y2: `ordinary` counts the queued threads that may run on another CPU.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+
+use intrusive_collections::LinkedList;
+
+use crate::sched::class::LEVELS;
+use crate::sched::links::RunLink;
+use crate::sched::{Host, Thread};
+
+/// Runnable threads, most urgent first, within a level in the order they came.
+pub(crate) struct ReadyQueue<P: Host> {
+    levels: [LinkedList<RunLink<P>>; LEVELS],
+    occupied: u128,
+    ordinary: usize,
+}
+
+const _: () = assert!(LEVELS <= 128);
+
+impl<P: Host> ReadyQueue<P> {
+    pub(crate) fn new() -> Self {
+        ReadyQueue {
+            levels: [const { LinkedList::new(RunLink::NEW) }; LEVELS],
+            occupied: 0,
+            ordinary: 0,
+        }
+    }
+
+    /// Whether nothing is queued.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
+    /// The level of who is next.
+    #[inline]
+    pub(crate) fn first_level(&self) -> Option<usize> {
+        (self.occupied != 0).then(|| self.occupied.trailing_zeros() as usize)
+    }
+
+    /// Whether somebody is queued at `level`.
+    #[inline]
+    pub(crate) fn has(&self, level: usize) -> bool {
+        level < LEVELS && self.occupied & (1 << level) != 0
+    }
+
+    /// How many queued threads may run on another CPU.
+    pub(crate) fn ordinary(&self) -> usize {
+        self.ordinary
+    }
+
+    /// Queues `thread` behind the others of its level, or before them.
+    ///
+    /// # Panics
+    /// If it is queued already (S2).
+    #[inline]
+    pub(crate) fn push(&mut self, thread: Arc<Thread<P>>, front: bool) {
+        assert!(
+            !thread.run_link.is_linked(),
+            "BUG: {thread:?} is runnable twice (S2)"
+        );
+        let level = thread.class().level();
+        assert!(level < LEVELS, "BUG: an idle thread is never queued");
+        self.occupied |= 1 << level;
+        self.ordinary += usize::from(!thread.is_per_cpu());
+        if front {
+            self.levels[level].push_front(thread);
+        } else {
+            self.levels[level].push_back(thread);
+        }
+    }
+
+    /// Takes out who is next.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
+        let level = self.first_level()?;
+        let thread = self.levels[level].pop_front();
+        self.account(level, thread.as_deref());
+        thread
+    }
+
+    /// Takes out the least urgent thread that `want_fn` wants, of those the one that
+    /// came last.
+    pub(crate) fn take_last(
+        &mut self,
+        mut want_fn: impl FnMut(&Thread<P>) -> bool,
+    ) -> Option<Arc<Thread<P>>> {
+        let mut left = self.occupied;
+        while left != 0 {
+            let level = 127 - left.leading_zeros() as usize;
+            left &= !(1 << level);
+            let mut at = self.levels[level].back_mut();
+            while let Some(thread) = at.get() {
+                if want_fn(thread) {
+                    let thread = at.remove();
+                    self.account(level, thread.as_deref());
+                    return thread;
+                }
+                at.move_prev();
+            }
+        }
+        None
+    }
+
+    /// Takes `thread` out, if it is queued here.
+    pub(crate) fn remove(&mut self, thread: &Thread<P>) -> Option<Arc<Thread<P>>> {
+        if !thread.run_link.is_linked() {
+            return None;
+        }
+        self.take_last(|other| core::ptr::eq(other, thread))
+    }
+
+    /// Keeps Y1 and Y2 after `thread` was taken out of `level`.
+    #[inline]
+    fn account(&mut self, level: usize, thread: Option<&Thread<P>>) {
+        if self.levels[level].is_empty() {
+            self.occupied &= !(1 << level);
+        }
+        self.ordinary -= usize::from(thread.is_some_and(|thread| !thread.is_per_cpu()));
+    }
+}

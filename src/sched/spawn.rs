@@ -1,0 +1,178 @@
+//! The first and the last moments of a thread.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::sched::thread::Body;
+use crate::sched::{Class, Host, Place, Scheduler, SpawnError, Thread, ThreadName, ThreadState};
+use crate::sync::PreemptGuard;
+use crate::sync::atomic::Ordering;
+
+impl<P: Host> Scheduler<P> {
+    /// Makes a thread that will run `body`: parked, until it is unparked.
+    ///
+    /// # Errors
+    /// [`SpawnError::OutOfStacks`].
+    pub(crate) fn create(
+        &self,
+        name: ThreadName,
+        class: Class,
+        place: Place,
+        body: Body,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        let thread = Thread::new(name, class, place, ThreadState::Parked, Some(body));
+        let arg = Arc::as_ptr(&thread).expose_provenance();
+        let context = P::new_context(name.as_str(), thread_entry::<P>, arg)?;
+        thread.set_context(context);
+        self.threads.lock_irqsave().push_back(Arc::clone(&thread));
+        Ok(thread)
+    }
+
+    /// Starts a thread that may run on `cpus`.
+    ///
+    /// # Context
+    /// Thread.
+    ///
+    /// # Errors
+    /// [`SpawnError::NoActiveCpu`], [`SpawnError::OutOfStacks`]. Nothing has
+    /// happened then.
+    pub fn spawn(
+        &self,
+        name: ThreadName,
+        class: Class,
+        cpus: &CpuMask,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        let thread = self.create(name, class, Place::Among(*cpus), Box::new(body))?;
+        let _here = PreemptGuard::<P>::new();
+        let active = P::masks().active().and(cpus);
+        let cpu = P::this_cpu();
+        let first = if active.contains(cpu) {
+            Some(cpu)
+        } else {
+            active.first()
+        };
+        let Some(first) = first else {
+            self.discard(&thread);
+            return Err(SpawnError::NoActiveCpu(*cpus));
+        };
+        thread.set_cpu(first); // Nobody else knows it yet.
+        self.unpark(&thread);
+        Ok(thread)
+    }
+
+    /// Starts a thread on `cpu`, which can't go as long as the thread lives.
+    ///
+    /// # Context
+    /// Thread; the caller holds off hotplug.
+    ///
+    /// # Errors
+    /// [`SpawnError::NotActive`], [`SpawnError::OutOfStacks`]. Nothing has
+    /// happened then.
+    pub fn spawn_bound(
+        &self,
+        name: ThreadName,
+        class: Class,
+        cpu: CpuId,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        if !P::masks().is_active(cpu) {
+            return Err(SpawnError::NotActive(cpu));
+        }
+        self.cpus.get(cpu).bound.fetch_add(1, Ordering::Relaxed);
+        let counted = move || {
+            body();
+            P::sched()
+                .cpus
+                .get(cpu)
+                .bound
+                .fetch_sub(1, Ordering::Relaxed);
+        };
+        self.spawn(name, class, &CpuMask::of(cpu), counted)
+            .inspect_err(|_| {
+                self.cpus.get(cpu).bound.fetch_sub(1, Ordering::Relaxed);
+            })
+    }
+
+    /// Starts the first thread, on the boot CPU, which is not active yet: it is
+    /// what makes it so.
+    ///
+    /// # Context
+    /// Boot, as the idle thread of the boot CPU.
+    ///
+    /// # Errors
+    /// [`SpawnError::OutOfStacks`].
+    pub fn spawn_first(&self, body: Box<dyn FnOnce() + Send>) -> Result<(), SpawnError> {
+        let name = ThreadName::new(format_args!("main"));
+        let anywhere = Place::Among(*P::masks().possible());
+        let thread = self.create(name, Class::Normal, anywhere, body)?;
+        self.unpark(&thread);
+        Ok(())
+    }
+
+    /// How many threads refuse to let `cpu` go.
+    pub fn bound_threads(&self, cpu: CpuId) -> u32 {
+        self.cpus.get(cpu).bound.load(Ordering::Relaxed)
+    }
+
+    /// Calls `look_fn` with every thread that has not ended, idle threads aside.
+    ///
+    /// # Context
+    /// Any; IRQs are masked and a lock is held meanwhile: no allocation, no wait.
+    pub fn for_each_thread(&self, mut look_fn: impl FnMut(&Thread<P>)) {
+        for thread in self.threads.lock_irqsave().iter() {
+            look_fn(thread);
+        }
+    }
+
+    /// Takes `thread` off the list of those that live.
+    fn discard(&self, thread: &Thread<P>) {
+        let listed = {
+            let mut threads = self.threads.lock_irqsave();
+            let mut at = threads.back_mut();
+            loop {
+                match at.get() {
+                    Some(other) if core::ptr::eq(other, thread) => break at.remove(),
+                    Some(_) => at.move_prev(),
+                    None => break None,
+                }
+            }
+        };
+        assert!(
+            listed.is_some(),
+            "BUG: {thread:?} is not among those that live"
+        );
+    }
+
+    /// The end of the running thread.
+    fn exit(&self) -> ! {
+        self.with_current(|me| {
+            self.discard(me);
+            let _here = PreemptGuard::<P>::new();
+            let _queue = self.lock_queue_of(me);
+            me.set_state(ThreadState::Dead);
+        });
+        self.schedule();
+        panic!("BUG: a dead thread was scheduled");
+    }
+}
+
+/// Where every thread begins: on its own stack, IRQs masked.
+extern "C" fn thread_entry<P: Host>(arg: usize) -> ! {
+    let sched = P::sched();
+    sched.finish_switch();
+    P::irq_enable();
+    let body = {
+        let me = sched.current();
+        assert!(
+            Arc::as_ptr(&me).addr() == arg,
+            "BUG: {me:?} was started as another thread"
+        );
+        me.take_body()
+    };
+    if let Some(body) = body {
+        body();
+    }
+    sched.exit()
+}

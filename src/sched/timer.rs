@@ -1,0 +1,129 @@
+//! Timers that programs and the kernel set: a function that is called at an instant,
+//! once or again and again.
+//!
+//! # Invariants
+//! - T1: a timer is called not before its instant, and once for each time that it
+//!   comes due, whatever becomes of the CPU that it was set on.
+//! - T2: after [`Timer::cancel`] has returned its function is not running, and will not
+//!   be called until the timer is set again.
+
+#![forbid(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::sched::Host;
+use crate::sched::due::{Due, DueLink, HasDue};
+use crate::sched::lock::{PATIENCE, WaitQueue};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::time::Instant;
+
+/// What a timer calls.
+type Call = Box<dyn Fn() + Send + Sync>;
+
+/// What the queue of a CPU keeps of a timer.
+pub(crate) struct TimerNode<P: Host> {
+    pub(super) link: DueLink,
+    pub(super) due: Due,
+    /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
+    pub(super) period: AtomicU64,
+    /// Its function is being called. Relaxed under the lock of the queue that it was
+    /// in when it came due; cleared Release, and loaded Acquire by who waits.
+    pub(super) running: AtomicBool,
+    pub(super) call_fn: Call,
+    pub(super) done: WaitQueue<P>,
+}
+
+impl<P: Host> HasDue for TimerNode<P> {
+    fn due(&self) -> &Due {
+        &self.due
+    }
+}
+
+/// A function that is called at an instant. Dropping it cancels it.
+pub struct Timer<P: Host> {
+    node: Arc<TimerNode<P>>,
+}
+
+impl<P: Host> Timer<P> {
+    /// A timer that is not set. `call_fn` is called in an interrupt handler, IRQs
+    /// masked: it may wake threads and set timers, and neither waits nor frees much.
+    ///
+    /// # Context
+    /// Any; allocates.
+    pub fn new(call_fn: impl Fn() + Send + Sync + 'static) -> Timer<P> {
+        Timer {
+            node: Arc::new(TimerNode {
+                link: DueLink::new(),
+                due: Due::new(),
+                period: AtomicU64::new(0),
+                running: AtomicBool::new(false),
+                call_fn: Box::new(call_fn),
+                done: WaitQueue::new(),
+            }),
+        }
+    }
+
+    /// Has it called once, at `at` or as soon as it can be after that. If it is set
+    /// already this replaces that.
+    ///
+    /// # Context
+    /// Any.
+    pub fn start(&self, at: Instant) {
+        P::sched().set_timer(&self.node, at, 0);
+    }
+
+    /// Has it called at `first`, and then again each `period`. Times that were missed
+    /// altogether are left out.
+    ///
+    /// # Context
+    /// Any.
+    ///
+    /// # Panics
+    /// If `period` is less than a tick of the counter.
+    pub fn start_periodic(&self, first: Instant, period: Duration) {
+        let period = P::frequency().duration_to_ticks(period);
+        assert!(period > 0, "BUG: a periodic timer without a period");
+        P::sched().set_timer(&self.node, first, period);
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.node.due.queue().is_some()
+    }
+
+    /// Takes it back without waiting: its function may be running. Returns whether it
+    /// was set.
+    ///
+    /// # Context
+    /// Any, its own function included.
+    pub fn try_cancel(&self) -> bool {
+        P::sched().unset_timer(&self.node)
+    }
+
+    /// Takes it back, and waits until its function is not running (T2). Returns
+    /// whether it was set.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn cancel(&self) -> bool {
+        let was_set = self.try_cancel();
+        let node = &self.node;
+        let idle = || !node.running.load(Ordering::Acquire);
+        while !node.done.wait_until(P::deadline(PATIENCE), idle) {
+            log::warn!(
+                "a timer's function has been running for {} s",
+                PATIENCE.as_secs()
+            );
+        }
+        // It may have set itself again.
+        was_set | P::sched().unset_timer(node)
+    }
+}
+
+impl<P: Host> Drop for Timer<P> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}

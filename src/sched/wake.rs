@@ -1,0 +1,251 @@
+//! Waking: making a thread runnable, and choosing where.
+//!
+//! ```text
+//!   under the lock of its queue:  Blocked? ── no ──► nothing to do
+//!                                   │ yes
+//!                    where? the CPU it ran on, if that is idle;
+//!                           else one that is; else the CPU it ran on
+//!           ┌───────────────────────┴──────────────────────┐
+//!         here or there                                 elsewhere
+//!     queued under the same lock             its CPU changed, Runnable; unlock;
+//!                                            queued under the lock of the new one
+//! ```
+//! Between the two locks a thread is Runnable and nowhere queued: nobody else moves
+//! or queues it, because nobody finds it queued or waiting.
+//!
+//! All of it happens with preemption off, from the look at `active` to the queue: a
+//! grace period after a CPU was taken out of `active` nobody places anything there any
+//! more (C-65).
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform::Sgi;
+use crate::sched::lock::PATIENCE;
+use crate::sched::{Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
+use crate::sync::PreemptGuard;
+use crate::sync::atomic::Ordering;
+
+/// How many CPUs a waker asks whether they are idle, before it leaves the thread
+/// where it was.
+const PROBES: usize = 16;
+
+/// Where a thread is to run.
+pub(super) struct Placed {
+    pub(super) cpu: CpuId,
+    /// None of the CPUs that it may run on is active: that no longer counts.
+    pub(super) affinity_broken: bool,
+}
+
+impl<P: Host> Scheduler<P> {
+    /// Makes `thread` run again if it waits; returns whether it did (or was
+    /// about to). Any context.
+    pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
+        self.rouse(thread, Rest::wake)
+    }
+
+    /// Lets a parked thread go on (S3); also one that was only asked to park.
+    pub fn unpark(&self, thread: &Arc<Thread<P>>) {
+        thread.stopped.reset();
+        thread.rest.unpark(|| {
+            self.rouse(thread, Rest::end_park);
+        });
+    }
+
+    /// Asks `thread` to park without waiting until it has.
+    pub fn ask_to_park(&self, thread: &Arc<Thread<P>>) {
+        thread.rest.ask_to_park(|| {
+            self.wake(thread);
+        });
+    }
+
+    /// Parks `thread`, a per-CPU thread, and waits until it is off its CPU.
+    ///
+    /// # Context
+    /// Thread, of another thread than `thread`.
+    pub fn park(&self, thread: &Arc<Thread<P>>) {
+        self.ask_to_park(thread);
+        thread.stopped.wait_patiently(|| {
+            log::warn!(
+                "{} on CPU{} has not parked for {} s (it is {:?})",
+                thread.name(),
+                thread.cpu(),
+                PATIENCE.as_secs(),
+                thread.state_racy()
+            );
+        });
+    }
+
+    fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {
+        let here = PreemptGuard::<P>::new();
+        let mut queue = self.lock_queue_of(thread);
+        match move_fn(&thread.rest) {
+            Rouse::GoesOn => return true,
+            Rouse::Nothing => return false,
+            Rouse::Enqueue => {}
+        }
+        let last = thread.cpu();
+        if thread.is_per_cpu() || thread.is_pinned() || self.suits(thread, last, &queue) {
+            let kick = self.enqueue_locked(last, &mut queue, Arc::clone(thread));
+            drop(queue);
+            Self::kick(last, kick);
+        } else {
+            let placed = self.place(thread, last);
+            thread.set_state(ThreadState::Runnable);
+            if placed.affinity_broken {
+                thread.set_affinity(P::masks().possible());
+            }
+            thread.set_cpu(placed.cpu);
+            drop(queue);
+            self.enqueue(placed.cpu, Arc::clone(thread));
+            if placed.affinity_broken {
+                say_broken(thread, last);
+            }
+        }
+        drop(here);
+        true
+    }
+
+    /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`:
+    /// it may, and nothing else does.
+    fn suits(&self, thread: &Thread<P>, cpu: CpuId, queue: &RunQueue<P>) -> bool {
+        queue.is_idle() && thread.may_run_on(cpu) && Self::takes_work(cpu)
+    }
+
+    /// Whether ordinary threads may be placed on `cpu`. While the machine boots no
+    /// CPU is active; then the boot CPU takes them.
+    fn takes_work(cpu: CpuId) -> bool {
+        P::masks().is_active(cpu) || (cpu == CpuId::BOOT && P::masks().active().is_empty())
+    }
+
+    /// Where `thread`, which ran on `last`, should run: a CPU that is idle, else
+    /// `last`, else any that it may run on, else any.
+    ///
+    /// # Context
+    /// Preemption off, until the thread is queued there.
+    pub(super) fn place(&self, thread: &Thread<P>, last: CpuId) -> Placed {
+        let found = |cpu| Placed {
+            cpu,
+            affinity_broken: false,
+        };
+        if let Some(cpu) = self.find_idle(thread, last) {
+            return found(cpu);
+        }
+        if thread.may_run_on(last) && Self::takes_work(last) {
+            return found(last);
+        }
+        let active = P::masks().active();
+        if let Some(cpu) = active.and(&thread.affinity()).first() {
+            return found(cpu);
+        }
+        Placed {
+            cpu: active.first().unwrap_or(CpuId::BOOT),
+            affinity_broken: true,
+        }
+    }
+
+    /// An idle CPU on which `thread` may run; those next to `last` come first.
+    pub(super) fn find_idle(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
+        let cpus = P::masks().possible().count();
+        (0..cpus.min(PROBES))
+            .filter_map(|step| CpuId::new((last.index() + step) % cpus))
+            .find(|cpu| P::is_idle(*cpu) && P::masks().is_active(*cpu) && thread.may_run_on(*cpu))
+    }
+
+    /// Queues `thread`, which is Runnable (or about to wait) and nowhere queued, on
+    /// `cpu`.
+    ///
+    /// # Context
+    /// Preemption off since `cpu` was chosen.
+    pub(super) fn enqueue(&self, cpu: CpuId, thread: Arc<Thread<P>>) {
+        let kick = {
+            let mut queue = self.queue(cpu).lock_irqsave();
+            self.enqueue_locked(cpu, &mut queue, thread)
+        };
+        Self::kick(cpu, kick);
+    }
+
+    /// As [`Scheduler::enqueue`], with the queue's lock held; returns whether the CPU
+    /// must be told, by [`Scheduler::kick`] (S8).
+    #[must_use]
+    fn enqueue_locked(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: Arc<Thread<P>>) -> bool {
+        if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
+            queue.ready.push(thread, false);
+        } else {
+            queue.enqueue(thread);
+        }
+        if cpu == P::this_cpu() {
+            self.note_here(cpu, queue);
+            false
+        } else {
+            self.note_load(cpu, queue);
+            queue.should_preempt() || queue.wants_slice()
+        }
+    }
+
+    fn kick(cpu: CpuId, kick: bool) {
+        if kick {
+            P::send_sgi(Sgi::Reschedule, &CpuMask::of(cpu));
+        }
+    }
+
+    /// Keeps the hints of where work waits. Under the lock of `queue`, `cpu`'s.
+    #[inline]
+    pub(super) fn note_load(&self, cpu: CpuId, queue: &RunQueue<P>) {
+        // What an idle CPU has queued it is about to run.
+        let waiting = if queue.runs_idle() {
+            0
+        } else {
+            u32::try_from(queue.ready.ordinary()).unwrap_or(u32::MAX)
+        };
+        let hint = &self.cpus.get(cpu).waiting;
+        let before = hint.load(Ordering::Relaxed);
+        if before != waiting {
+            hint.store(waiting, Ordering::Relaxed);
+            match (before, waiting) {
+                (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
+                (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
+                _ => 0,
+            };
+        }
+    }
+
+    /// The Reschedule SGI has arrived: somebody has changed this CPU's queue (S8).
+    ///
+    /// # Context
+    /// Interrupt handler.
+    pub fn reschedule_interrupt(&self) {
+        let cpu = P::this_cpu();
+        self.note_here(cpu, &mut self.queue(cpu).lock_irqsave());
+    }
+
+    /// The timer interrupt of this CPU: ends the running thread's slice, if it is
+    /// over, and calls an idle CPU to take one of those who wait here.
+    ///
+    /// # Context
+    /// Interrupt handler.
+    pub(super) fn slice_interrupt(&self) {
+        let cpu = P::this_cpu();
+        {
+            let mut queue = self.queue(cpu).lock_irqsave();
+            let over = queue.end_slice();
+            self.note_here(cpu, &mut queue);
+            if !over {
+                return;
+            }
+        }
+        if self.cpus.get(cpu).waiting.load(Ordering::Relaxed) > 0 {
+            let idle = P::masks().active();
+            if let Some(idle) = idle.iter().find(|other| P::is_idle(*other)) {
+                P::send_sgi(Sgi::Reschedule, &CpuMask::of(idle));
+            }
+        }
+    }
+}
+
+/// As Linux says it.
+pub(super) fn say_broken<P: Host>(thread: &Thread<P>, cpu: CpuId) {
+    log::warn!("thread {} no longer affine to cpu{cpu}", thread.name());
+}
