@@ -71,18 +71,12 @@ impl CpuMask {
     }
 
     /// The CPUs in rising order.
-    pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
-        self.0.iter().enumerate().flat_map(|(word, bits)| {
-            let mut left = *bits;
-            core::iter::from_fn(move || {
-                (left != 0).then(|| {
-                    let bit = left.trailing_zeros() as usize;
-                    left &= left - 1;
-                    word * 64 + bit
-                })
-            })
-            .filter_map(CpuId::new)
-        })
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            words: &self.0,
+            word: 0,
+            left: self.0[0],
+        }
     }
 
     /// The CPUs in both sets.
@@ -103,6 +97,30 @@ impl CpuMask {
     /// Whether every CPU of this set is in `other`.
     pub fn is_subset_of(&self, other: &CpuMask) -> bool {
         self.without(other).is_empty()
+    }
+}
+
+/// The CPUs of a mask in rising order: [`CpuMask::iter`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    words: &'a Bits,
+    word: usize,
+    /// What is left of that word.
+    left: u64,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = CpuId;
+
+    #[inline]
+    fn next(&mut self) -> Option<CpuId> {
+        while self.left == 0 {
+            self.word += 1;
+            self.left = *self.words.get(self.word)?;
+        }
+        let bit = self.left.trailing_zeros() as usize;
+        self.left &= self.left - 1;
+        CpuId::new(self.word * 64 + bit)
     }
 }
 

@@ -152,7 +152,7 @@ impl<P: Host> Scheduler<P> {
             } else if let Some(thread) = queue.ready.remove(thread) {
                 let placed = self.place(&thread, cpu);
                 thread.set_cpu(placed.cpu);
-                self.note_load(cpu, &queue);
+                self.note_load(cpu, &mut queue);
                 drop(queue);
                 self.enqueue(placed.cpu, thread);
             }
@@ -206,8 +206,8 @@ impl<P: Host> Scheduler<P> {
             let mut queue = self.queue(busiest).lock_irqsave();
             let thread = queue
                 .ready
-                .take_last(|thread| Self::is_movable(thread) && thread.may_run_on(cpu));
-            self.note_load(busiest, &queue);
+                .take_last(|thread| thread.is_movable() && thread.may_run_on(cpu));
+            self.note_load(busiest, &mut queue);
             if let Some(thread) = &thread {
                 thread.set_cpu(cpu);
             }
@@ -216,10 +216,6 @@ impl<P: Host> Scheduler<P> {
         if let Some(thread) = thread {
             self.enqueue(cpu, thread);
         }
-    }
-
-    fn is_movable(thread: &Thread<P>) -> bool {
-        !thread.is_per_cpu() && !thread.is_pinned()
     }
 
     /// Empties `cpu` of all but its own threads, and waits for those that are pinned
@@ -254,7 +250,7 @@ impl<P: Host> Scheduler<P> {
         let here = PreemptGuard::<P>::new();
         let (thread, placed) = {
             let mut queue = self.queue(cpu).lock_irqsave();
-            let Some(thread) = queue.ready.take_last(Self::is_movable) else {
+            let Some(thread) = queue.ready.take_last(Thread::is_movable) else {
                 return false;
             };
             let placed = self.place(&thread, cpu);
@@ -262,7 +258,7 @@ impl<P: Host> Scheduler<P> {
                 thread.set_affinity(P::masks().possible());
             }
             thread.set_cpu(placed.cpu);
-            self.note_load(cpu, &queue);
+            self.note_load(cpu, &mut queue);
             (thread, placed)
         };
         self.enqueue(placed.cpu, Arc::clone(&thread));
@@ -278,7 +274,7 @@ impl<P: Host> Scheduler<P> {
     /// Context: `cpu` itself, in the still point.
     pub fn is_drained(&self, cpu: CpuId) -> bool {
         let queue = self.queue(cpu).lock_irqsave();
-        queue.ready.ordinary() == 0 && self.cpus.get(cpu).pinned.load(Ordering::Relaxed) == 0
+        queue.ready.movable() == 0 && self.cpus.get(cpu).pinned.load(Ordering::Relaxed) == 0
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! # Invariants
 //! - Y1: a bit is set if and only if the queue of its level holds a thread.
-//! - Y2: `ordinary` counts the queued threads that may run on another CPU.
+//! - Y2: `movable` counts the queued threads that may run on another CPU: a thread that
+//!   is queued is neither pinned nor unpinned.
 
 #![forbid(unsafe_code)]
 
@@ -18,42 +19,46 @@ use crate::sched::{Host, Thread};
 /// Runnable threads, most urgent first, within a level in the order they came.
 pub(crate) struct ReadyQueue<P: Host> {
     levels: [LinkedList<RunLink<P>>; LEVELS],
-    occupied: u128,
-    ordinary: usize,
+    occupied: [u64; 2],
+    movable: usize,
 }
 
-const _: () = assert!(LEVELS <= 128);
+const _: () = assert!(LEVELS <= 2 * 64);
 
 impl<P: Host> ReadyQueue<P> {
     pub(crate) fn new() -> Self {
         ReadyQueue {
             levels: [const { LinkedList::new(RunLink::NEW) }; LEVELS],
-            occupied: 0,
-            ordinary: 0,
+            occupied: [0; 2],
+            movable: 0,
         }
     }
 
     /// Whether nothing is queued.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.occupied == 0
+        self.occupied == [0; 2]
     }
 
     /// The level of who is next.
     #[inline]
     pub(crate) fn first_level(&self) -> Option<usize> {
-        (self.occupied != 0).then(|| self.occupied.trailing_zeros() as usize)
+        match self.occupied {
+            [0, 0] => None,
+            [0, high] => Some(64 + high.trailing_zeros() as usize),
+            [low, _] => Some(low.trailing_zeros() as usize),
+        }
     }
 
     /// Whether somebody is queued at `level`.
     #[inline]
     pub(crate) fn has(&self, level: usize) -> bool {
-        level < LEVELS && self.occupied & (1 << level) != 0
+        level < LEVELS && self.occupied[level / 64] & (1 << (level % 64)) != 0
     }
 
     /// How many queued threads may run on another CPU.
-    pub(crate) fn ordinary(&self) -> usize {
-        self.ordinary
+    pub(crate) fn movable(&self) -> usize {
+        self.movable
     }
 
     /// Queues `thread` behind the others of its level, or before them.
@@ -66,10 +71,10 @@ impl<P: Host> ReadyQueue<P> {
             !thread.run_link.is_linked(),
             "BUG: {thread:?} is runnable twice (S2)"
         );
-        let level = thread.class().level();
+        let level = thread.level();
         assert!(level < LEVELS, "BUG: an idle thread is never queued");
-        self.occupied |= 1 << level;
-        self.ordinary += usize::from(!thread.is_per_cpu());
+        self.occupied[level / 64] |= 1 << (level % 64);
+        self.movable += usize::from(thread.is_movable());
         if front {
             self.levels[level].push_front(thread);
         } else {
@@ -92,10 +97,10 @@ impl<P: Host> ReadyQueue<P> {
         &mut self,
         mut want_fn: impl FnMut(&Thread<P>) -> bool,
     ) -> Option<Arc<Thread<P>>> {
-        let mut left = self.occupied;
-        while left != 0 {
-            let level = 127 - left.leading_zeros() as usize;
-            left &= !(1 << level);
+        for level in (0..LEVELS).rev() {
+            if !self.has(level) {
+                continue;
+            }
             let mut at = self.levels[level].back_mut();
             while let Some(thread) = at.get() {
                 if want_fn(thread) {
@@ -121,8 +126,8 @@ impl<P: Host> ReadyQueue<P> {
     #[inline]
     fn account(&mut self, level: usize, thread: Option<&Thread<P>>) {
         if self.levels[level].is_empty() {
-            self.occupied &= !(1 << level);
+            self.occupied[level / 64] &= !(1 << (level % 64));
         }
-        self.ordinary -= usize::from(thread.is_some_and(|thread| !thread.is_per_cpu()));
+        self.movable -= usize::from(thread.is_some_and(Thread::is_movable));
     }
 }

@@ -15,12 +15,14 @@ use alloc::sync::Arc;
 
 use crate::platform::PreemptWork;
 use crate::sched::ready::ReadyQueue;
-use crate::sched::{Class, Host, Thread, ThreadState};
+use crate::sched::class::LEVELS;
+use crate::sched::{Host, Thread, ThreadState};
 use crate::time::Instant;
 
 /// The threads of one CPU that want to run, and the one that does.
 pub struct RunQueue<P: Host> {
     pub(crate) ready: ReadyQueue<P>,
+    /// Who runs; `None`: idle.
     current: Option<Arc<Thread<P>>>,
     idle: Option<Arc<Thread<P>>>,
     /// A thread that was switched away from for good, to park, or to go on elsewhere,
@@ -33,6 +35,8 @@ pub struct RunQueue<P: Host> {
     slice_over: bool,
     /// The running thread may not stay here.
     must_move: bool,
+    /// Ordinary threads that wait here, as the other CPUs were told.
+    pub(crate) told_waiting: u32,
 }
 
 /// Why a CPU looks for who runs next.
@@ -44,14 +48,15 @@ pub enum Because {
     MayBePreempted,
 }
 
-/// A decision to switch threads.
+/// A decision to switch threads. It holds no count of either: who keeps them says
+/// [`RunQueue::pick_next`].
 #[must_use]
 #[derive(Debug)]
 pub struct Switch<P: Host> {
     /// Who ran until now.
-    pub from: Arc<Thread<P>>,
+    pub from: *const Thread<P>,
     /// Who runs next.
-    pub to: Arc<Thread<P>>,
+    pub to: *const Thread<P>,
 }
 
 impl<P: Host> RunQueue<P> {
@@ -65,6 +70,7 @@ impl<P: Host> RunQueue<P> {
             slice_end: None,
             slice_over: false,
             must_move: false,
+            told_waiting: 0,
         }
     }
 
@@ -72,7 +78,7 @@ impl<P: Host> RunQueue<P> {
     /// runnable.
     pub fn start(&mut self, idle: Arc<Thread<P>>) {
         idle.set_state(ThreadState::Running);
-        self.current = Some(Arc::clone(&idle));
+        self.current = None;
         self.idle = Some(idle);
     }
 
@@ -84,7 +90,14 @@ impl<P: Host> RunQueue<P> {
     pub fn current(&self) -> &Arc<Thread<P>> {
         self.current
             .as_ref()
+            .or(self.idle.as_ref())
             .expect("BUG: this CPU runs no thread yet")
+    }
+
+    /// The level of the thread that runs here.
+    #[inline]
+    fn current_level(&self) -> usize {
+        self.current.as_ref().map_or(LEVELS, |current| current.level())
     }
 
     /// Makes `thread` runnable here.
@@ -104,9 +117,19 @@ impl<P: Host> RunQueue<P> {
     /// Whether the idle thread runs.
     #[inline]
     pub fn runs_idle(&self) -> bool {
-        self.current
-            .as_ref()
-            .is_none_or(|current| current.class() == Class::Idle)
+        self.current.is_none()
+    }
+
+    /// How many threads wait here that another CPU could run. What an idle CPU has
+    /// queued it is about to run itself; and a stopper is so brief that nothing is said
+    /// meanwhile.
+    #[inline]
+    pub(crate) fn waiting(&self) -> u32 {
+        match self.current_level() {
+            0 => self.told_waiting,
+            LEVELS => 0,
+            _ => u32::try_from(self.ready.movable()).unwrap_or(u32::MAX),
+        }
     }
 
     /// Whether the CPU has nothing to do.
@@ -118,10 +141,7 @@ impl<P: Host> RunQueue<P> {
     /// slice is over, or it may not stay here.
     #[inline]
     pub fn should_preempt(&self) -> bool {
-        let Some(current) = &self.current else {
-            return false;
-        };
-        let level = current.class().level();
+        let level = self.current_level();
         self.must_move
             || match self.ready.first_level() {
                 Some(first) => first < level || (first == level && self.slice_over),
@@ -139,13 +159,12 @@ impl<P: Host> RunQueue<P> {
     /// slice is being counted.
     #[inline]
     pub fn wants_slice(&self) -> bool {
-        let Some(current) = &self.current else {
-            return false;
-        };
-        !self.slice_over
-            && self.slice_end.is_none()
-            && self.ready.has(current.class().level())
-            && current.class().slice().is_some()
+        self.current.as_ref().is_some_and(|current| {
+            current.takes_turns()
+                && self.ready.has(current.level())
+                && !self.slice_over
+                && self.slice_end.is_none()
+        })
     }
 
     /// Begins the running thread's slice, if it [wants one](RunQueue::wants_slice);
@@ -167,7 +186,7 @@ impl<P: Host> RunQueue<P> {
     pub fn end_slice(&mut self) -> bool {
         if self.slice_end.is_some_and(|end| P::now() >= end) {
             self.slice_end = None;
-            self.slice_over = self.ready.has(self.current().class().level());
+            self.slice_over = self.ready.has(self.current_level());
             return self.slice_over;
         }
         false
@@ -176,6 +195,10 @@ impl<P: Host> RunQueue<P> {
     /// Decides what becomes of the running thread, and who runs next. Returns
     /// the two, or `None` if the running thread goes on.
     ///
+    /// The queue keeps a count of who runs next for as long as it runs. Who ran until
+    /// now is kept by the queue if it is still runnable, or if the next one has to look
+    /// after it (S4); one that waits keeps itself, in its own frame.
+    ///
     /// # Panics
     /// If nothing runs here yet.
     pub fn pick_next(&mut self, because: Because) -> Option<Switch<P>> {
@@ -183,74 +206,55 @@ impl<P: Host> RunQueue<P> {
         if preempted && !self.should_preempt() {
             return None;
         }
-        let current = self
-            .current
-            .take()
-            .expect("BUG: this CPU runs no thread yet");
-        let goes = self.put_away(&current, preempted);
+        let from = Arc::as_ptr(self.current());
+        if let Some(current) = self.current.take() {
+            self.put_away(current, preempted);
+        }
         self.slice_end = None;
         self.slice_over = false;
         self.must_move = false;
 
-        let next = match self.ready.pop() {
-            Some(next) => next,
-            None => self.idle.clone().expect("BUG: this CPU has no idle thread"),
-        };
-        if !matches!(next.state(), ThreadState::Blocking | ThreadState::Parking) {
+        self.current = self.ready.pop();
+        if let Some(next) = &self.current
+            && !matches!(next.state(), ThreadState::Blocking | ThreadState::Parking)
+        {
             next.set_state(ThreadState::Running);
         }
-        if Arc::ptr_eq(&next, &current) {
-            self.current = Some(next);
-            return None;
-        }
-        if goes {
-            P::set_preempt_work(PreemptWork::Previous, true);
-            self.previous = Some(Arc::clone(&current));
-        }
-        self.current = Some(Arc::clone(&next));
-        Some(Switch {
-            from: current,
-            to: next,
-        })
+        let to = Arc::as_ptr(self.current());
+        (from != to).then_some(Switch { from, to })
     }
 
-    /// What becomes of the running thread; returns whether the next one has to look
-    /// after it.
-    fn put_away(&mut self, current: &Arc<Thread<P>>, preempted: bool) -> bool {
-        let state = current.state();
-        if current.class() == Class::Idle {
-            assert!(
-                state == ThreadState::Running,
-                "BUG: an idle thread is {state:?}"
-            );
-            return false;
-        }
+    /// What becomes of the running thread, which is not idle.
+    fn put_away(&mut self, current: Arc<Thread<P>>, preempted: bool) {
         current.set_marked(preempted);
-        match state {
-            ThreadState::Running => current.set_state(ThreadState::Runnable),
+        match current.state() {
+            ThreadState::Running => {
+                current.set_state(ThreadState::Runnable);
+                if self.must_move && !current.is_pinned() {
+                    return self.leave_to_next(current);
+                }
+            }
             // Preempted between "about to wait" and the wait itself: it is still
             // running, and will look at its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
-            ThreadState::Blocking => {
-                current.rest.settle();
-                return false;
-            }
+            ThreadState::Blocking => return current.rest.settle(),
             ThreadState::Parking => {
                 current.rest.settle();
-                return true;
+                return self.leave_to_next(current);
             }
-            ThreadState::Dead => return true,
+            ThreadState::Dead => return self.leave_to_next(current),
             state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
-        }
-        if self.must_move && !current.is_pinned() {
-            return true;
         }
         let stays_in_front = preempted && !self.slice_over;
         if stays_in_front && let Some(end) = self.slice_end {
             current.set_slice_left(end.ticks_since(P::now()));
         }
-        self.ready.push(Arc::clone(current), stays_in_front);
-        false
+        self.ready.push(current, stays_in_front);
+    }
+
+    fn leave_to_next(&mut self, thread: Arc<Thread<P>>) {
+        P::set_preempt_work(PreemptWork::Previous, true);
+        self.previous = Some(thread);
     }
 }
 

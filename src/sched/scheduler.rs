@@ -16,7 +16,7 @@ use crate::sched::links::AllLink;
 use crate::sched::lock::Completion;
 use crate::sched::timers::Timers;
 use crate::sched::{
-    Because, Class, Place, Rest, Resting, RunQueue, Thread, ThreadName, ThreadState,
+    Because, Class, Place, Rest, Resting, RunQueue, Switch, Thread, ThreadName, ThreadState,
 };
 use crate::sync::atomic::{AtomicU32, AtomicUsize};
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard};
@@ -202,13 +202,11 @@ impl<P: Host> Scheduler<P> {
         let cpu = P::this_cpu();
         let mut queue = self.queue(cpu).lock_irqsave();
         let picked = queue.pick_next(because);
-        self.note_here(cpu, &mut queue);
-        let Some(switch) = picked else { return };
-        // Counts held here, on a dead thread's stack, would never be given back.
-        // Both threads stay: see the SAFETY lines below.
-        let from = Arc::as_ptr(&switch.from);
-        let to = Arc::as_ptr(&switch.to);
-        drop(switch);
+        self.note_picked(cpu, &mut queue);
+        // No counts here: on a dead thread's stack they would never be given back.
+        let Some(Switch { from, to }) = picked else {
+            return;
+        };
         SpinLockGuard::leave_locked(queue);
         // SAFETY: if it is dead, parked or on its way elsewhere the run queue holds a
         // count of it until `finish_switch`; if it is runnable, as long as it is
@@ -244,6 +242,17 @@ impl<P: Host> Scheduler<P> {
             ThreadState::Parked => previous.stopped.complete(),
             ThreadState::Runnable => self.place_elsewhere(previous),
             _ => {}
+        }
+    }
+
+    /// As [`Scheduler::note_here`], just after the most urgent thread was picked.
+    #[inline]
+    fn note_picked(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
+        if queue.is_empty() {
+            P::set_preempt_work(PreemptWork::Reschedule, false);
+            self.note_load(cpu, queue);
+        } else {
+            self.note_here(cpu, queue);
         }
     }
 

@@ -164,6 +164,9 @@ pub struct Thread<P: Host> {
     due: Due,
     name: ThreadName,
     class: Class,
+    /// Its class's, at hand.
+    level: u8,
+    sliced: bool,
     per_cpu: bool,
     /// The CPU whose run queue is its own. Relaxed: written under the lock of the
     /// queue that it names before (S6), and looked at again under that lock.
@@ -208,6 +211,8 @@ impl<P: Host> Thread<P> {
             due: Due::new(),
             name,
             class,
+            level: u8::try_from(class.level()).expect("BUG: levels fit a byte"),
+            sliced: class.slice().is_some(),
             per_cpu: matches!(place, Place::PerCpu(_)),
             cpu: AtomicU32::new(0),
             affinity: AtomicBits::new(),
@@ -232,6 +237,18 @@ impl<P: Host> Thread<P> {
     /// Its class.
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Its class's level.
+    #[inline]
+    pub(crate) fn level(&self) -> usize {
+        usize::from(self.level)
+    }
+
+    /// Whether its class takes turns.
+    #[inline]
+    pub(crate) fn takes_turns(&self) -> bool {
+        self.sliced
     }
 
     /// The CPU that it runs on, or ran on last. Unless it is a per-CPU thread, or
@@ -274,6 +291,12 @@ impl<P: Host> Thread<P> {
     #[inline]
     pub(crate) fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether it may be taken to another CPU.
+    #[inline]
+    pub(crate) fn is_movable(&self) -> bool {
+        !self.per_cpu && !self.is_pinned()
     }
 
     /// Adds to the number of pins of this, the running thread; returns what it was.

@@ -193,23 +193,22 @@ impl<P: Host> Scheduler<P> {
 
     /// Keeps the hints of where work waits. Under the lock of `queue`, `cpu`'s.
     #[inline]
-    pub(super) fn note_load(&self, cpu: CpuId, queue: &RunQueue<P>) {
-        // What an idle CPU has queued it is about to run.
-        let waiting = if queue.runs_idle() {
-            0
-        } else {
-            u32::try_from(queue.ready.ordinary()).unwrap_or(u32::MAX)
-        };
-        let hint = &self.cpus.get(cpu).waiting;
-        let before = hint.load(Ordering::Relaxed);
-        if before != waiting {
-            hint.store(waiting, Ordering::Relaxed);
-            match (before, waiting) {
-                (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
-                (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
-                _ => 0,
-            };
+    pub(super) fn note_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
+        if queue.waiting() != queue.told_waiting {
+            self.tell_load(cpu, queue);
         }
+    }
+
+    #[inline(never)]
+    fn tell_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
+        let waiting = queue.waiting();
+        self.cpus.get(cpu).waiting.store(waiting, Ordering::Relaxed);
+        match (queue.told_waiting, waiting) {
+            (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
+            (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        queue.told_waiting = waiting;
     }
 
     /// The Reschedule SGI has arrived: somebody has changed this CPU's queue (S8).

@@ -71,8 +71,8 @@ pub struct StopMachine<P: StopHost> {
 struct Job<'a, P: StopHost> {
     machine: &'static StopMachine<P>,
     stop: MultiStop,
-    participants: CpuMask,
-    runners: CpuMask,
+    participants: &'a CpuMask,
+    runners: &'a CpuMask,
     call_fn: &'a (dyn Fn(CpuId) + Sync),
     caller: CpuId,
     /// Turns before a CPU sleeps.
@@ -243,8 +243,8 @@ impl<P: StopHost> StopMachine<P> {
         let job = Job {
             machine: self,
             stop: MultiStop::new(small(count), small(runners.count())),
-            participants,
-            runners,
+            participants: &participants,
+            runners: &runners,
             call_fn,
             caller,
             spins: (*self.spins.lock()).unwrap_or(if count == 2 { SPINS_OF_TWO } else { SPINS }),
@@ -265,7 +265,7 @@ impl<P: StopHost> StopMachine<P> {
             // The alarm ends the sleep for this.
             if P::now() >= late_at {
                 late_at = Instant::FOREVER;
-                P::stop_is_late(&job.participants, job.stop.state());
+                P::stop_is_late(job.participants, job.stop.state());
             }
             None
         });
@@ -316,8 +316,8 @@ impl<P: StopHost> Job<'_, P> {
         if let Acked::Last(next) = self.stop.ack(state) {
             // RUN concerns those alone who run: the others sleep on until EXIT.
             let waiting = match next {
-                MultiStopState::Run => &self.runners,
-                _ => &self.participants,
+                MultiStopState::Run => self.runners,
+                _ => self.participants,
             };
             self.machine
                 .point

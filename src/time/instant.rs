@@ -48,8 +48,12 @@ impl Frequency {
 
     /// `time` in ticks, rounded up; saturates.
     pub fn duration_to_ticks(self, time: Duration) -> u64 {
-        let ticks = (time.as_nanos() * u128::from(self.hz())).div_ceil(1_000_000_000);
-        u64::try_from(ticks).unwrap_or(u64::MAX)
+        // In two parts, because a division by 128 bits is dear. The second overflows
+        // with a counter of 18 GHz; the architecture's is 1 GHz.
+        let parts = u64::from(time.subsec_nanos()).saturating_mul(self.hz());
+        time.as_secs()
+            .saturating_mul(self.hz())
+            .saturating_add(parts.div_ceil(1_000_000_000))
     }
 }
 
