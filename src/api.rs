@@ -65,7 +65,7 @@ pub fn stop_machine<R: Send>(call_fn: impl FnOnce() -> R + Send) -> Result<R, St
 pub fn timed_stop_machine<R: Send>(
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<(R, StopReport), StopError> {
-    let _held = kernel().hotplug.lock();
+    let _held = kernel().hotplug.cpus_read_lock();
     let still = kernel().stop_machine.lock();
     kernel().stop_machine.stop_on(&still, CpuId::BOOT, call_fn)
 }
@@ -82,7 +82,7 @@ pub fn spawn_on<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, SpawnError> {
-    let _held = kernel().hotplug.lock();
+    let _held = kernel().hotplug.cpus_read_lock();
     let value = Arc::new(SpinLock::new(None));
     let slot = Arc::clone(&value);
     let name = ThreadName::new(format_args!("{name}"));

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fake::{Baton, Fake};
-use stillpoint::cpu::CpuId;
+use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::sched::{
-    Class, Host, PerCpuThread, RunQueue, Service, Thread, ThreadName, ThreadState,
+    Because, Class, Host, PerCpuThread, Priority, RunQueue, Service, Switch, Thread, ThreadName,
+    ThreadState,
 };
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use stillpoint::sync::{Exec, PreemptGuard};
+use stillpoint::time::Instant;
 use xorshift::Random;
 
 #[path = "support/fake.rs"]
@@ -33,8 +35,8 @@ const IDLE: usize = 0;
 const CLASSES: [Class; 7] = [
     Class::Stop,
     Class::Stop,
-    Class::Realtime,
-    Class::Realtime,
+    Class::fifo(Priority::MAX),
+    Class::fifo(Priority::MIN),
     Class::Normal,
     Class::Normal,
     Class::Normal,
@@ -130,7 +132,10 @@ impl Shared {
         let id = self.threads.lock().expect("no panic under it").len();
         let name = ThreadName::new(format_args!("ordinary {id}"));
         let shared = Arc::clone(self);
-        let thread = Fake::sched().spawn(name, CpuId::BOOT, move || shared.work(id));
+        let thread =
+            Fake::sched().spawn(name, Class::Normal, &CpuMask::of(CpuId::BOOT), move || {
+                shared.work(id);
+            });
         self.threads
             .lock()
             .expect("no panic under it")
@@ -240,8 +245,8 @@ struct ModelThread {
     asked_to_park: bool,
     /// It has not gone on since it was parked.
     in_park: bool,
-    /// Class, then when it came, negative for one that goes to the front.
-    ticket: Option<(Class, i64)>,
+    /// Level, then when it came, negative for one that goes to the front.
+    ticket: Option<(usize, i64)>,
 }
 
 /// How often the interesting happened: a walk without it shows nothing.
@@ -281,7 +286,7 @@ impl Model {
         assert_eq!(self.threads[id].ticket, None, "runnable twice");
         self.last_ticket += 1;
         let sign = if front { -1 } else { 1 };
-        self.threads[id].ticket = Some((self.threads[id].class, sign * self.last_ticket));
+        self.threads[id].ticket = Some((self.threads[id].class.level(), sign * self.last_ticket));
     }
 
     /// The best ticket.
@@ -327,10 +332,13 @@ impl Model {
         self.dispatch();
     }
 
-    /// A stopper takes the CPU from anything else.
+    /// Who is more urgent takes the CPU.
     fn preempt(&mut self) {
-        let stopper = |id: usize| self.threads[id].class == Class::Stop;
-        if stopper(self.current) || !self.first().is_some_and(stopper) {
+        let level = |id: usize| self.threads[id].class.level();
+        if !self
+            .first()
+            .is_some_and(|first| level(first) < level(self.current))
+        {
             return;
         }
         let id = self.current;
@@ -394,6 +402,7 @@ impl Model {
                     ticket: None,
                 });
                 self.draw(self.threads.len() - 1, false);
+                self.preempt();
             }
             Op::Return if id > CLASSES.len() => {
                 self.threads[id].state = ThreadState::Dead;
@@ -468,7 +477,7 @@ fn walk(seed: u64, steps: usize) -> Seen {
 fn the_scheduler_does_what_the_model_does() {
     let mut least = [u32::MAX; 9];
     for seed in 1..=4 {
-        let seen = walk(seed, 20_000);
+        let seen = walk(seed, 40_000);
         let counts = [
             seen.preempted,
             seen.preempted_while_blocking,
@@ -520,39 +529,34 @@ fn waits(times: usize) -> Vec<Op> {
 
 #[test]
 fn classes_come_in_their_order_and_threads_in_theirs() {
-    // Woken in reverse, with nothing but stoppers able to preempt.
-    let mut script: Vec<Op> = [7, 5, 6, 4, 3].map(Op::Wake).to_vec();
-    script.push(Op::Yield);
-    script.extend(waits(5));
-    assert_eq!(play(&script), [IDLE, 4, 3, 7, 5, 6, IDLE]);
+    // Woken in no order, by a stopper, which nobody preempts.
+    let mut script: Vec<Op> = [1, 7, 5, 6, 4, 3, 2].map(Op::Wake).to_vec();
+    script.extend(waits(7));
+    assert_eq!(play(&script), [1, 2, 3, 4, 7, 5, 6, IDLE]);
 }
 
 #[test]
-fn only_a_stopper_preempts_and_the_preempted_is_next() {
-    let mut script = vec![Op::Wake(5), Op::Wake(6), Op::Yield];
-    script.extend([Op::Interrupt(3), Op::Interrupt(1)]);
-    // 1 has preempted 5; after it comes 3, of a higher class, and then 5 again.
-    script.extend(waits(4));
-    assert_eq!(play(&script), [IDLE, 5, 1, 3, 5, 6, IDLE]);
+fn the_more_urgent_preempts_and_the_preempted_is_next() {
+    let mut script = vec![Op::Wake(5), Op::Wake(6)];
+    script.extend([4, 3, 1].map(Op::Interrupt));
+    script.extend(waits(5));
+    assert_eq!(play(&script), [5, 4, 3, 1, 3, 4, 5, 6, IDLE]);
     // With preemption off it comes later, and comes.
-    assert_eq!(
-        play(&[Op::Wake(5), Op::Yield, Op::GuardedWake(1)]),
-        [IDLE, 5, 1]
-    );
+    assert_eq!(play(&[Op::Wake(5), Op::GuardedWake(1)]), [5, 1]);
 }
 
 #[test]
 fn a_wake_between_about_to_block_and_block_is_not_lost() {
-    let script = [Op::Wake(5), Op::Yield, Op::AboutToBlock, Op::Interrupt(5)];
-    assert_eq!(play(&[&script[..], &[Op::Schedule]].concat()), [IDLE, 5]);
+    let script = [Op::Wake(5), Op::AboutToBlock, Op::Interrupt(5)];
+    assert_eq!(play(&[&script[..], &[Op::Schedule]].concat()), [5]);
     // Nor is one that comes while it has been preempted in between.
     let script = [
-        &script[..3],
+        &script[..2],
         &[Op::Interrupt(1), Op::Wake(5)],
         &waits(1),
         &[Op::Schedule],
     ];
-    assert_eq!(play(&script.concat()), [IDLE, 5, 1, 5]);
+    assert_eq!(play(&script.concat()), [5, 1, 5]);
 }
 
 /// A thread for a run queue alone: it never runs.
@@ -569,6 +573,12 @@ fn thread(class: Class) -> Arc<Thread<Fake>> {
         .expect("a thread")
 }
 
+/// The running thread says that it is about to wait.
+fn block_current(queue: &RunQueue<Fake>) {
+    let current = Arc::clone(queue.current());
+    Fake::sched().about_to_block(&current);
+}
+
 /// A run queue on which idle runs.
 fn queue() -> RunQueue<Fake> {
     Fake::new_machine();
@@ -577,24 +587,74 @@ fn queue() -> RunQueue<Fake> {
     queue
 }
 
+/// Who a switch goes to.
+fn to(switch: Option<Switch<Fake>>) -> Option<*const Thread<Fake>> {
+    switch.map(|switch| switch.to)
+}
+
 #[test]
-fn a_preemption_is_refused_to_all_but_a_stopper() {
+fn only_who_is_more_urgent_preempts() {
     let mut queue = queue();
-    let [normal, realtime, stopper] = [Class::Normal, Class::Realtime, Class::Stop].map(thread);
-    let name = |thread: &Arc<Thread<Fake>>| *thread.name();
+    let [normal, other, realtime, stopper] = [
+        Class::Normal,
+        Class::Normal,
+        Class::round_robin(Priority::MIN),
+        Class::Stop,
+    ]
+    .map(thread);
+    let preempt = Because::MayBePreempted;
+    assert_eq!(to(queue.pick_next(preempt)), None);
     queue.enqueue(Arc::clone(&normal));
-    assert!(queue.pick_next(true).is_none());
-    let switch = queue.pick_next(false).expect("a switch");
-    assert_eq!(name(&switch.to), name(&normal));
-    queue.enqueue(realtime);
-    assert!(queue.pick_next(true).is_none());
-    assert!(!queue.stopper_waits());
+    assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&normal)));
+    queue.enqueue(Arc::clone(&other));
+    assert_eq!(to(queue.pick_next(preempt)), None);
+    for next in [realtime, stopper] {
+        queue.enqueue(Arc::clone(&next));
+        assert!(queue.should_preempt());
+        assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&next)));
+        assert!(!queue.should_preempt());
+    }
+    // Preempted in the middle of something, both of them; who waits is not.
+    assert!(normal.is_marked_racy() && !other.is_marked_racy());
+}
+
+const SLICE: u64 = 4_000_000;
+
+#[test]
+fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
+    let mut queue = queue();
+    let [first, second, stopper] = [Class::Normal, Class::Normal, Class::Stop].map(thread);
+    let preempt = Because::MayBePreempted;
+    queue.enqueue(Arc::clone(&first));
+    assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&first)));
+    assert_eq!(queue.begin_slice(), None, "it is alone");
+    Fake::set_now(1_000);
+    queue.enqueue(Arc::clone(&second));
+    assert!(queue.wants_slice());
+    assert_eq!(queue.begin_slice(), Some(Instant(1_000 + SLICE)));
+    // A stopper comes in the middle: what is left of the slice is kept.
+    Fake::set_now(1_000_000);
     queue.enqueue(Arc::clone(&stopper));
-    assert!(queue.stopper_waits());
-    let switch = queue.pick_next(true).expect("a switch");
-    assert_eq!(name(&switch.from), name(&normal));
-    assert_eq!(name(&switch.to), name(&stopper));
-    assert!(queue.pick_next(true).is_none());
+    assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&stopper)));
+    assert_eq!(queue.begin_slice(), None, "a stopper takes no turns");
+    Fake::set_now(2_000_000);
+    block_current(&queue);
+    assert_eq!(
+        to(queue.pick_next(Because::GivesAway)),
+        Some(Arc::as_ptr(&first)),
+        "the preempted is next"
+    );
+    assert_eq!(
+        queue.begin_slice(),
+        Some(Instant(1_000 + SLICE + 1_000_000))
+    );
+    // One tick before its end nothing happens; at its end the other one is next.
+    Fake::set_now(SLICE + 1_000_999);
+    assert!(!queue.end_slice() && !queue.should_preempt());
+    Fake::set_now(SLICE + 1_001_000);
+    assert!(queue.end_slice() && queue.should_preempt());
+    assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&second)));
+    assert_eq!(queue.begin_slice(), Some(Instant(2 * SLICE + 1_001_000)));
 }
 
 #[test]

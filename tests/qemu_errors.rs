@@ -163,11 +163,13 @@ mod kernel_test {
             .map(|(_, step)| step.name)
             .collect();
         let wanted = [
+            "prep:timers",
             "init:cpu",
             "init:irqchip",
             "init:timer",
             "init:stopper",
             "init:online",
+            "sched:drain",
             "sync:active",
             "sched:active",
         ];

@@ -8,7 +8,9 @@
 #[cfg(target_os = "none")]
 fn main() {
     // The stop holds the lock that this takes.
-    let result = stillpoint::api::stop_machine(|| drop(stillpoint::start::kernel().hotplug.lock()));
+    let result = stillpoint::api::stop_machine(|| {
+        drop(stillpoint::start::kernel().hotplug.cpus_write_lock())
+    });
     stillpoint::println!("slept in a still point: {result:?}");
 }
 

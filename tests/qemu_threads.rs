@@ -422,7 +422,7 @@ mod kernel_test {
 
     /// Stops the machine, and leaves something else in every CPU's registers.
     fn scramble_everywhere() {
-        let _held = kernel().hotplug.lock();
+        let _held = kernel().hotplug.cpus_read_lock();
         let still = kernel().stop_machine.lock();
         let online = kernel().masks.online();
         let stop = &kernel().stop_machine;

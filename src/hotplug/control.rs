@@ -99,7 +99,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`CpuUpError`]: the step that failed. All others are undone; a CPU that
     /// never arrived is quarantined and may be tried again.
     pub fn cpu_up(&'static self, cpu: CpuId) -> Result<(), CpuUpError> {
-        let _held = self.lock();
+        let _held = self.cpus_write_lock();
         if !P::masks().possible().contains(cpu) {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
         }
@@ -141,7 +141,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`CpuDownError`]. Unless it is one of those that speak of quarantine the
     /// CPU is online as before.
     pub fn cpu_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
-        let _held = self.lock();
+        let _held = self.cpus_write_lock();
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));
         }
@@ -240,7 +240,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// The step that failed.
     pub fn finish_boot_cpu(&'static self) -> Result<(), WalkError> {
-        let _held = self.lock();
+        let _held = self.cpus_write_lock();
         P::sched().unpark(self.thread(CpuId::BOOT));
         self.command(CpuId::BOOT)
             .run_on(CpuId::BOOT, Direction::Up, ONLINE)

@@ -10,20 +10,17 @@ use crate::hotplug::{
     ApRefusal, CpuDownError, CpuhpState, FailError, Handshake, HotplugHost, ONLINE, Step,
     StepContext, StepError, SyncState, Walker, steps,
 };
-use crate::sched::lock::{Completion, Mutex, MutexGuard};
+use crate::sched::lock::{Completion, CpusLock, CpusReadGuard, CpusWriteGuard};
 use crate::sched::{Class, PerCpuThread, Service, Thread};
 use crate::stop_machine::StopHost;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Once, SpinLock, WaitPoint};
 use crate::trace::{Direction, Event};
 
-/// Held while CPUs come or go, and by whoever must keep them from it.
-pub type HotplugGuard<'a, P> = MutexGuard<'a, (), P>;
-
 /// The hotplug core.
 pub struct Hotplug<P: HotplugHost> {
-    /// Lock order: the outermost; then the stop mutex.
-    lock: Mutex<(), P>,
+    /// The hotplug lock. Lock order: the outermost; then the stop mutex.
+    lock: CpusLock<P>,
     pub(super) cpus: PerCpu<CpuRecord<P>>,
     /// For each CPU, what a control thread there waits on: posted by the event
     /// SGI. A hint: the waiter looks at the handshake word again.
@@ -74,7 +71,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// For `cpus` CPUs, all offline.
     pub fn new(cpus: usize) -> Self {
         Hotplug {
-            lock: Mutex::new(()),
+            lock: CpusLock::new(cpus),
             cpus: PerCpu::new(cpus, |_| CpuRecord {
                 state: CpuhpState::new(ONLINE),
                 arrival: WaitPoint::new(),
@@ -91,12 +88,29 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Takes the hotplug lock: until it is dropped no CPU comes or goes.
+    /// Keeps CPUs from coming and going until it is dropped: see [`CpusLock::read`].
+    ///
+    /// # Context
+    /// Thread, preemption on; not inside another one, and not in a callback of hotplug,
+    /// which has the lock already.
+    pub fn cpus_read_lock(&self) -> CpusReadGuard<'_, P> {
+        self.lock.read()
+    }
+
+    /// As [`Hotplug::cpus_read_lock`], if no CPU is about to come or go.
+    ///
+    /// # Context
+    /// Thread; doesn't sleep.
+    pub fn try_cpus_read_lock(&self) -> Option<CpusReadGuard<'_, P>> {
+        self.lock.try_read()
+    }
+
+    /// Keeps everybody else from it: for who brings and takes CPUs.
     ///
     /// # Context
     /// Thread, preemption on.
-    pub fn lock(&self) -> HotplugGuard<'_, P> {
-        self.lock.lock()
+    pub fn cpus_write_lock(&self) -> CpusWriteGuard<'_, P> {
+        self.lock.write()
     }
 
     /// The state table.
@@ -237,7 +251,7 @@ impl<P: HotplugHost> Hotplug<P> {
         name: &'static str,
         service: Arc<dyn Service<P>>,
     ) -> Result<(), StepError> {
-        let _held = self.lock();
+        let _held = self.cpus_write_lock();
         self.services.lock().push(Registered { name, service });
         for cpu in P::masks().online().iter() {
             self.create_service_threads(cpu)?;

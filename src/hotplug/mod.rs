@@ -54,7 +54,7 @@ mod walk;
 pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, StepError};
 pub use handshake::{Handshake, SyncState};
 pub use host::HotplugHost;
-pub use machine::{CpuHealth, Hotplug, HotplugGuard};
+pub use machine::{CpuHealth, Hotplug};
 pub use step::{Group, RunsOn, Side, Step, StepContext};
 pub use table::{ALIVE, ONLINE, RELEASED, steps};
 pub use walk::{CpuhpState, WalkError, Walker};

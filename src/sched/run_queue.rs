@@ -14,8 +14,8 @@
 use alloc::sync::Arc;
 
 use crate::platform::PreemptWork;
-use crate::sched::ready::ReadyQueue;
 use crate::sched::class::LEVELS;
+use crate::sched::ready::ReadyQueue;
 use crate::sched::{Host, Thread, ThreadState};
 use crate::time::Instant;
 
@@ -97,7 +97,9 @@ impl<P: Host> RunQueue<P> {
     /// The level of the thread that runs here.
     #[inline]
     fn current_level(&self) -> usize {
-        self.current.as_ref().map_or(LEVELS, |current| current.level())
+        self.current
+            .as_ref()
+            .map_or(LEVELS, |current| current.level())
     }
 
     /// Makes `thread` runnable here.

@@ -59,7 +59,7 @@ impl Machine for KernelMachine {
     }
 
     fn masks(&self) -> Masks {
-        let _held = kernel().hotplug.lock();
+        let _held = kernel().hotplug.cpus_read_lock();
         let masks = &kernel().masks;
         Masks {
             possible: *masks.possible(),
@@ -70,7 +70,7 @@ impl Machine for KernelMachine {
     }
 
     fn cpu_info(&self, cpu: CpuId) -> CpuInfo {
-        let _held = kernel().hotplug.lock();
+        let _held = kernel().hotplug.cpus_read_lock();
         let midr = kernel().midrs.get(cpu).load(Ordering::Relaxed);
         let state = match kernel().hotplug.state(cpu).state() {
             ONLINE => CpuState::Online,
@@ -143,7 +143,7 @@ impl Machine for KernelMachine {
     fn stop(&self) -> Result<StopReport, MachineError> {
         let kernel = kernel();
         let stop = &kernel.stop_machine;
-        let _held = kernel.hotplug.lock();
+        let _held = kernel.hotplug.cpus_read_lock();
         let still = stop.lock();
         let writes = |sgi: Sgi| kernel.sgi_writes(sgi.number());
         let (requests, wakes) = (writes(Sgi::Stop), writes(Sgi::Wake));

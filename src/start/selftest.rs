@@ -34,13 +34,13 @@ pub(super) fn run(mut tell_fn: impl FnMut(&str, Result<String, String>)) {
 }
 
 fn online() -> CpuMask {
-    let _held = kernel().hotplug.lock();
+    let _held = kernel().hotplug.cpus_read_lock();
     kernel().masks.online()
 }
 
 /// The masks and the steps of every CPU agree.
 fn boot() -> Result<String, String> {
-    let _held = kernel().hotplug.lock();
+    let _held = kernel().hotplug.cpus_read_lock();
     let masks = &kernel().masks;
     let online = masks.online();
     if masks.active() != online {
@@ -110,7 +110,7 @@ fn stop() -> Result<String, String> {
     let before = writes();
     let runs = AtomicU32::new(0);
     let stopped = {
-        let _held = kernel().hotplug.lock();
+        let _held = kernel().hotplug.cpus_read_lock();
         let still = kernel().stop_machine.lock();
         let all = kernel().masks.online();
         kernel()

@@ -62,6 +62,7 @@ fn the_steps_are_those_of_the_issue_in_their_order() {
         [
             "prep:hardware",
             "prep:percpu",
+            "prep:timers",
             "prep:threads",
             "sync:alive",
             "init:cpu",
@@ -69,6 +70,7 @@ fn the_steps_are_those_of_the_issue_in_their_order() {
             "init:timer",
             "init:stopper",
             "init:online",
+            "sched:drain",
             "sched:threads",
             "sync:active",
             "sched:active",

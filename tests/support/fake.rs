@@ -20,7 +20,7 @@ use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciE
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{Host, Scheduler};
 use stillpoint::stop_machine::{MultiStopState, StopHost, StopMachine};
-use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use stillpoint::sync::{Exec, IrqFlags, Wait};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
@@ -31,12 +31,16 @@ struct Machine {
     sched: OnceLock<Scheduler<Fake>>,
     /// The CPU's, whichever thread has the baton.
     preempt_work: AtomicU32,
+    /// The time, and what the timer is set to; `u64::MAX`: off.
+    now: AtomicU64,
+    armed: AtomicU64,
 }
 
 thread_local! {
     static MACHINE: Cell<Option<&'static Machine>> = const { Cell::new(None) };
     static PREEMPT_COUNT: Cell<u32> = const { Cell::new(0) };
     static MASKED: Cell<bool> = const { Cell::new(false) };
+    static WORD: Cell<usize> = const { Cell::new(0) };
 }
 
 fn machine() -> &'static Machine {
@@ -55,10 +59,25 @@ impl Fake {
             masks: CpuMasks::new(CpuMask::first_n(1)),
             sched: OnceLock::new(),
             preempt_work: AtomicU32::new(0),
+            now: AtomicU64::new(0),
+            armed: AtomicU64::new(u64::MAX),
         }));
         machine.masks.set_online(CpuId::BOOT);
         machine.masks.set_active(CpuId::BOOT, true);
         MACHINE.set(Some(machine));
+    }
+
+    /// Lets time pass, in nanoseconds. Nothing happens by that: see [`Fake::armed`].
+    #[allow(dead_code, reason = "not every test has time")]
+    pub(crate) fn set_now(now: u64) {
+        machine().now.store(now, Ordering::Relaxed);
+    }
+
+    /// What the timer is set to.
+    #[allow(dead_code, reason = "not every test has time")]
+    pub(crate) fn armed() -> Option<u64> {
+        let armed = machine().armed.load(Ordering::Relaxed);
+        (armed != u64::MAX).then_some(armed)
     }
 
     /// A host thread that belongs to the machine of the calling one.
@@ -161,6 +180,7 @@ impl Platform for Fake {
         let baton = Baton::default();
         let mine = baton.clone();
         Fake::spawn(true, move || {
+            WORD.set(arg);
             mine.wait();
             entry(arg)
         });
@@ -175,20 +195,29 @@ impl Platform for Fake {
         mine.wait();
     }
 
+    fn thread_word() -> usize {
+        WORD.get()
+    }
+
+    fn set_thread_word(word: usize) {
+        WORD.set(word);
+    }
+
     fn this_cpu() -> CpuId {
         CpuId::BOOT
     }
 
     fn now() -> Instant {
-        Instant(0)
+        Instant(machine().now.load(Ordering::Relaxed))
     }
 
     fn frequency() -> Frequency {
-        unreachable!("the fake machine has no time")
+        Frequency::new(1_000_000_000).expect("it is not 0")
     }
 
-    fn arm_timer(_: Option<Instant>) {
-        unreachable!("the fake machine has no time")
+    fn arm_timer(at: Option<Instant>) {
+        let at = at.map_or(u64::MAX, |at| at.0);
+        machine().armed.store(at, Ordering::Relaxed);
     }
 
     fn send_sgi(_: Sgi, _: &CpuMask) {
@@ -218,6 +247,10 @@ impl Platform for Fake {
 impl Host for Fake {
     fn sched() -> &'static Scheduler<Fake> {
         machine().sched.get_or_init(|| Scheduler::new(1))
+    }
+
+    fn is_idle(_: CpuId) -> bool {
+        false
     }
 
     fn trace(_: Event) {}

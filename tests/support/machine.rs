@@ -110,7 +110,7 @@ pub(crate) fn masks_say(online: &CpuMask) -> bool {
 /// wholly up if it is in `online`, and down to the first step if not.
 #[allow(dead_code, reason = "not every test kernel looks at the state table")]
 pub(crate) fn states_say(online: &CpuMask) -> bool {
-    let _held = kernel().hotplug.lock();
+    let _held = kernel().hotplug.cpus_read_lock();
     kernel().masks.possible().iter().all(|cpu| {
         let state = kernel().hotplug.state(cpu);
         let wanted = if online.contains(cpu) { ONLINE } else { 0 };

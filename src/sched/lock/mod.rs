@@ -4,14 +4,26 @@
 #![forbid(unsafe_code)]
 
 mod completion;
+mod condvar;
+mod cpus_lock;
 mod mutex;
+mod once;
+mod reader_counts;
+mod rw_lock;
+mod semaphore;
 mod wait_queue;
 mod waiters;
 
 use core::time::Duration;
 
 pub use completion::Completion;
+pub use condvar::Condvar;
+pub use cpus_lock::{CpusLock, CpusReadGuard, CpusWriteGuard};
 pub use mutex::{Mutex, MutexGuard};
+pub use once::Once;
+pub use reader_counts::ReaderCounts;
+pub use rw_lock::{ReadGuard, RwLock, WriteGuard};
+pub use semaphore::Semaphore;
 pub use wait_queue::WaitQueue;
 
 /// How long a wait for another thread of the kernel may take before the log says

@@ -134,6 +134,13 @@ pub struct MutexGuard<'a, T, P: Host> {
     mutex: &'a Mutex<T, P>,
 }
 
+impl<'a, T, P: Host> MutexGuard<'a, T, P> {
+    /// The mutex that it holds.
+    pub(super) fn mutex(&self) -> &'a Mutex<T, P> {
+        self.mutex
+    }
+}
+
 impl<T, P: Host> Deref for MutexGuard<'_, T, P> {
     type Target = T;
     fn deref(&self) -> &T {

@@ -11,7 +11,49 @@ use alloc::sync::Arc;
 use intrusive_collections::LinkedList;
 
 use crate::sched::links::WaitLink;
+use crate::sched::lock::PATIENCE;
 use crate::sched::{Host, Thread};
+use crate::sync::SpinLock;
+use crate::time::Instant;
+
+/// Sleeps until somebody takes `me` out of the list of waiters that it hangs in, under
+/// the lock `inner`: so it is given what it waits for, and need not ask again. Each
+/// time that [`PATIENCE`] has passed it calls `late_fn`.
+///
+/// # Context
+/// Thread, preemption on.
+pub(super) fn wait_until_taken<T, P: Host>(
+    inner: &SpinLock<T, P>,
+    me: &Arc<Thread<P>>,
+    mut late_fn: impl FnMut(),
+) {
+    while !wait_taken_until(inner, me, P::deadline(PATIENCE)) {
+        late_fn();
+    }
+}
+
+/// As [`wait_until_taken`], but not past `at`; returns whether it was taken out. If not
+/// it still hangs there.
+pub(super) fn wait_taken_until<T, P: Host>(
+    inner: &SpinLock<T, P>,
+    me: &Arc<Thread<P>>,
+    at: Instant,
+) -> bool {
+    let sched = P::sched();
+    loop {
+        {
+            let _inner = inner.lock_irqsave();
+            if !me.wait_link.is_linked() {
+                return true;
+            }
+            if at != Instant::FOREVER && P::now() >= at {
+                return false;
+            }
+            sched.about_to_block(me);
+        }
+        sched.schedule_until(me, at);
+    }
+}
 
 /// A queue of waiting threads; its owner keeps it under a lock.
 pub(super) struct Waiters<P: Host> {
@@ -55,15 +97,18 @@ impl<P: Host> Waiters<P> {
         self.list.pop_front()
     }
 
-    /// Takes `me` out, if it is among them.
-    pub(super) fn remove(&mut self, me: &Arc<Thread<P>>) {
+    /// Takes `me` out, if it is among them; returns whether it was.
+    pub(super) fn remove(&mut self, me: &Arc<Thread<P>>) -> bool {
+        if !me.wait_link.is_linked() {
+            return false;
+        }
         let mut at = self.list.front_mut();
         while let Some(waiter) = at.get() {
             if core::ptr::eq(waiter, Arc::as_ptr(me)) {
-                at.remove();
-                return;
+                return at.remove().is_some();
             }
             at.move_next();
         }
+        false
     }
 }

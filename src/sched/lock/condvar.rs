@@ -1,0 +1,96 @@
+//! A condition variable: waits for a change of what a mutex guards.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::Host;
+use crate::sched::lock::MutexGuard;
+use crate::sched::lock::waiters::{Waiters, wait_taken_until};
+use crate::sync::{SpinLock, const_unless_loom};
+use crate::time::Instant;
+
+/// Where threads wait, with a mutex open, until somebody says that the value has
+/// changed.
+pub struct Condvar<P: Host> {
+    waiters: SpinLock<Waiters<P>, P>,
+}
+
+impl<P: Host> Condvar<P> {
+    const_unless_loom! {
+        /// Nobody waits.
+        pub const fn new() -> Self {
+            Condvar {
+                waiters: SpinLock::new(Waiters::new()),
+            }
+        }
+    }
+
+    /// Opens the mutex, waits until it is notified, and takes the mutex again. Never
+    /// returns without a notification, but somebody else may have had the mutex first:
+    /// look at the condition again.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T, P>) -> MutexGuard<'a, T, P> {
+        self.wait_until(guard, Instant::FOREVER).0
+    }
+
+    /// As [`Condvar::wait`], but not past `at`; returns also whether it was notified.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn wait_until<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T, P>,
+        at: Instant,
+    ) -> (MutexGuard<'a, T, P>, bool) {
+        let mutex = guard.mutex();
+        let me = P::sched().current();
+        // Before the mutex opens: who changes the value after that finds us here.
+        self.waiters.lock_irqsave().add(&me);
+        drop(guard);
+        let mut notified = wait_taken_until(&self.waiters, &me, at);
+        if !notified {
+            let mut waiters = self.waiters.lock_irqsave();
+            notified = !waiters.remove(&me); // At the last moment.
+        }
+        (mutex.lock(), notified)
+    }
+
+    /// As [`Condvar::wait`], again and again until `wait_fn` says that there is nothing
+    /// to wait for any more.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn wait_while<'a, T>(
+        &self,
+        mut guard: MutexGuard<'a, T, P>,
+        mut wait_fn: impl FnMut(&mut T) -> bool,
+    ) -> MutexGuard<'a, T, P> {
+        while wait_fn(&mut guard) {
+            guard = self.wait(guard);
+        }
+        guard
+    }
+
+    /// Wakes who has waited longest. Any context.
+    pub fn notify_one(&self) {
+        let mut waiters = self.waiters.lock_irqsave();
+        if let Some(thread) = waiters.pop() {
+            P::sched().wake(&thread);
+        }
+    }
+
+    /// Wakes all who wait. Any context.
+    pub fn notify_all(&self) {
+        let mut waiters = self.waiters.lock_irqsave();
+        while let Some(thread) = waiters.pop() {
+            P::sched().wake(&thread);
+        }
+    }
+}
+
+impl<P: Host> Default for Condvar<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

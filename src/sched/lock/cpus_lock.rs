@@ -1,0 +1,171 @@
+//! The lock that keeps CPUs from coming and going: read by all who look at CPUs for
+//! longer than a moment, written by hotplug.
+//!
+//! A reader that meets no writer writes one word of its own CPU
+//! ([`ReaderCounts`]). Writers come in the order in which they asked. Readers that came
+//! while a writer was in are let in when it leaves, before the next writer: so neither
+//! starves, and a thread that reads must not read again inside (C-44).
+
+#![forbid(unsafe_code)]
+
+use core::marker::PhantomData;
+
+use crate::cpu::CpuId;
+use crate::sched::Host;
+use crate::sched::lock::waiters::{Waiters, wait_until_taken};
+use crate::sched::lock::{Mutex, MutexGuard, PATIENCE, ReaderCounts, WaitQueue};
+use crate::sync::{PreemptGuard, SpinLock};
+
+/// Keeps CPUs from coming and going.
+pub struct CpusLock<P: Host> {
+    counts: ReaderCounts,
+    /// Readers that wait for a writer to leave. `counts` is blocked and unblocked under
+    /// this lock.
+    readers: SpinLock<Waiters<P>, P>,
+    /// Where the writer waits for readers to leave.
+    drained: WaitQueue<P>,
+    writer: Mutex<(), P>,
+}
+
+impl<P: Host> CpusLock<P> {
+    /// Open; for `cpus` CPUs.
+    pub fn new(cpus: usize) -> Self {
+        CpusLock {
+            counts: ReaderCounts::new(cpus),
+            readers: SpinLock::new(Waiters::new()),
+            drained: WaitQueue::new(),
+            writer: Mutex::new(()),
+        }
+    }
+
+    /// Takes the lock for reading: until it is dropped no CPU comes or goes.
+    ///
+    /// # Context
+    /// Thread, preemption on; may sleep while a CPU comes or goes. Not inside another
+    /// read: a writer in between would wait for the first, and the second for it.
+    pub fn read(&self) -> CpusReadGuard<'_, P> {
+        if !self.try_enter() {
+            self.read_slowly();
+        }
+        self.read_guard()
+    }
+
+    /// Takes the lock for reading if no CPU is about to come or go.
+    ///
+    /// # Context
+    /// Thread; doesn't sleep.
+    pub fn try_read(&self) -> Option<CpusReadGuard<'_, P>> {
+        self.try_enter().then(|| self.read_guard())
+    }
+
+    fn read_guard(&self) -> CpusReadGuard<'_, P> {
+        CpusReadGuard {
+            lock: self,
+            _not_send: PhantomData,
+        }
+    }
+
+    fn try_enter(&self) -> bool {
+        let here = PreemptGuard::<P>::new();
+        let entered = self.counts.try_enter(P::this_cpu());
+        drop(here);
+        if !entered {
+            self.drained.wake_one();
+        }
+        entered
+    }
+
+    #[cold]
+    fn read_slowly(&self) {
+        let me = P::sched().current();
+        {
+            let mut readers = self.readers.lock_irqsave();
+            if !self.counts.is_blocked() {
+                // It has left; and under this lock no other one comes.
+                self.counts.let_in(P::this_cpu(), 1);
+                return;
+            }
+            readers.add(&me);
+        }
+        wait_until_taken(&self.readers, &me, || {
+            log::warn!(
+                "{} has waited {} s for cpus_read_lock",
+                me.name(),
+                PATIENCE.as_secs()
+            );
+        });
+    }
+
+    /// Takes the lock for writing: for who changes which CPUs there are.
+    ///
+    /// # Context
+    /// Thread, preemption on; sleeps until all readers have left.
+    pub fn write(&self) -> CpusWriteGuard<'_, P> {
+        let turn = self.writer.lock();
+        {
+            let _readers = self.readers.lock_irqsave();
+            self.counts.block();
+        }
+        let drained = || self.counts.is_drained();
+        while !self.drained.wait_until(P::deadline(PATIENCE), drained) {
+            log::warn!(
+                "{} has waited {} s for cpus_write_lock: somebody holds cpus_read_lock",
+                P::sched().current().name(),
+                PATIENCE.as_secs()
+            );
+        }
+        CpusWriteGuard {
+            lock: self,
+            _turn: turn,
+        }
+    }
+
+    fn leave_read(&self) {
+        let here = PreemptGuard::<P>::new();
+        let tell = self.counts.leave(P::this_cpu());
+        drop(here);
+        if tell {
+            self.drained.wake_one();
+        }
+    }
+
+    /// Lets the readers in who have come meanwhile, then whoever comes.
+    fn leave_write(&self) {
+        let mut readers = self.readers.lock_irqsave();
+        let cpu: CpuId = P::this_cpu();
+        while let Some(reader) = readers.pop() {
+            self.counts.let_in(cpu, 1);
+            P::sched().wake(&reader);
+        }
+        self.counts.unblock();
+    }
+}
+
+/// No CPU comes or goes while this exists.
+///
+/// Not `Send`: it speaks of the thread that made it.
+#[must_use]
+pub struct CpusReadGuard<'a, P: Host> {
+    lock: &'a CpusLock<P>,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<P: Host> Drop for CpusReadGuard<'_, P> {
+    fn drop(&mut self) {
+        self.lock.leave_read();
+    }
+}
+
+/// The CPUs are this thread's to bring and to take while this exists.
+#[must_use]
+pub struct CpusWriteGuard<'a, P: Host> {
+    lock: &'a CpusLock<P>,
+    /// Given on after the readers were let in: fields drop after `drop`.
+    _turn: MutexGuard<'a, (), P>,
+}
+
+impl<P: Host> Drop for CpusWriteGuard<'_, P> {
+    fn drop(&mut self) {
+        self.lock.leave_write();
+    }
+}

@@ -1,0 +1,56 @@
+//! A value that is made once, by whoever needs it first; the others sleep meanwhile.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::Host;
+use crate::sched::lock::Mutex;
+use crate::sync::const_unless_loom;
+
+/// A value that is made at its first use. Unlike [`crate::sync::Once`] who makes it may
+/// sleep.
+pub struct Once<T, P: Host> {
+    value: crate::sync::Once<T>,
+    making: Mutex<(), P>,
+}
+
+impl<T, P: Host> Once<T, P> {
+    const_unless_loom! {
+        /// Not made yet.
+        pub const fn new() -> Self {
+            Once {
+                value: crate::sync::Once::new(),
+                making: Mutex::new(()),
+            }
+        }
+    }
+
+    /// The value, if it has been made. Any context.
+    pub fn get(&self) -> Option<&T> {
+        self.value.get()
+    }
+
+    /// The value, made by `make_fn` if it is the first call.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Panics
+    /// If `make_fn` needs the value itself.
+    pub fn call_once(&self, make_fn: impl FnOnce() -> T) -> &T {
+        if let Some(value) = self.value.get() {
+            return value;
+        }
+        let _one = self.making.lock();
+        if let Some(value) = self.value.get() {
+            return value;
+        }
+        let value = make_fn();
+        self.value.call_once(|| value)
+    }
+}
+
+impl<T, P: Host> Default for Once<T, P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

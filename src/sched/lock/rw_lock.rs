@@ -1,0 +1,192 @@
+//! A sleeping lock for many readers or one writer.
+//!
+//! It takes turns: a reader waits behind a writer that waits, and a writer that leaves
+//! lets all readers in who have come meanwhile. So neither starves, and a thread that
+//! reads must not read again inside: a writer may have come in between.
+
+#![forbid(unsafe_code)]
+
+use core::ops::{Deref, DerefMut};
+
+use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard as CellWrite};
+
+use crate::sched::Host;
+use crate::sched::lock::PATIENCE;
+use crate::sched::lock::waiters::{Waiters, wait_until_taken};
+use crate::sync::{SpinLock, const_unless_loom};
+
+struct Inner<P: Host> {
+    readers: usize,
+    writing: bool,
+    waiting_readers: Waiters<P>,
+    waiting_writers: Waiters<P>,
+}
+
+/// A value that many threads may look at, or one may change; the others sleep.
+///
+/// # Invariants
+/// - W1: `readers` and `writing` are set for a thread before its lock call returns, by
+///   itself or by who lets it in; never both.
+/// - W2: `value`'s own lock is only ever tried by who may have it, so it never fails.
+pub struct RwLock<T, P: Host> {
+    inner: SpinLock<Inner<P>, P>,
+    value: Cell<T>,
+}
+
+impl<T, P: Host> RwLock<T, P> {
+    const_unless_loom! {
+        /// An open lock around `value`.
+        pub const fn new(value: T) -> Self {
+            RwLock {
+                inner: SpinLock::new(Inner {
+                    readers: 0,
+                    writing: false,
+                    waiting_readers: Waiters::new(),
+                    waiting_writers: Waiters::new(),
+                }),
+                value: Cell::new(value),
+            }
+        }
+    }
+
+    /// Takes the lock to look at the value; sleeps until that can be.
+    ///
+    /// # Context
+    /// Thread, preemption on; not inside another read of the same lock.
+    pub fn read(&self) -> ReadGuard<'_, T, P> {
+        let waits = {
+            let mut inner = self.inner.lock_irqsave();
+            if inner.writing || !inner.waiting_writers.is_empty() {
+                let me = P::sched().current();
+                inner.waiting_readers.add(&me);
+                Some(me)
+            } else {
+                inner.readers += 1;
+                None
+            }
+        };
+        if let Some(me) = waits {
+            wait_until_taken(&self.inner, &me, || say_late("read", me.name()));
+        }
+        ReadGuard {
+            value: Some(
+                self.value
+                    .try_read()
+                    .expect("BUG: a reader meets a writer (W2)"),
+            ),
+            lock: self,
+        }
+    }
+
+    /// Takes the lock to change the value; sleeps until that can be.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn write(&self) -> WriteGuard<'_, T, P> {
+        let waits = {
+            let mut inner = self.inner.lock_irqsave();
+            if inner.writing || inner.readers > 0 {
+                let me = P::sched().current();
+                inner.waiting_writers.add(&me);
+                Some(me)
+            } else {
+                inner.writing = true;
+                None
+            }
+        };
+        if let Some(me) = waits {
+            wait_until_taken(&self.inner, &me, || say_late("write", me.name()));
+        }
+        WriteGuard {
+            value: Some(
+                self.value
+                    .try_write()
+                    .expect("BUG: a writer is not alone (W2)"),
+            ),
+            lock: self,
+        }
+    }
+
+    fn leave_read(&self) {
+        let mut inner = self.inner.lock_irqsave();
+        inner.readers -= 1;
+        if inner.readers == 0
+            && let Some(next) = inner.waiting_writers.pop()
+        {
+            inner.writing = true;
+            P::sched().wake(&next);
+        }
+    }
+
+    fn leave_write(&self) {
+        let mut inner = self.inner.lock_irqsave();
+        inner.writing = false;
+        while let Some(next) = inner.waiting_readers.pop() {
+            inner.readers += 1;
+            P::sched().wake(&next);
+        }
+        if inner.readers == 0
+            && let Some(next) = inner.waiting_writers.pop()
+        {
+            inner.writing = true;
+            P::sched().wake(&next);
+        }
+    }
+}
+
+fn say_late(what: &str, name: &crate::sched::ThreadName) {
+    log::warn!(
+        "{name} has waited {} s to {what} under a lock",
+        PATIENCE.as_secs()
+    );
+}
+
+/// The value can be looked at, and nobody changes it, while this exists.
+#[must_use]
+pub struct ReadGuard<'a, T, P: Host> {
+    /// `None` only inside `drop`.
+    value: Option<CellRead<'a, T>>,
+    lock: &'a RwLock<T, P>,
+}
+
+impl<T, P: Host> Deref for ReadGuard<'_, T, P> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("BUG: a guard outlived its drop")
+    }
+}
+
+impl<T, P: Host> Drop for ReadGuard<'_, T, P> {
+    fn drop(&mut self) {
+        self.value = None; // W2: before anybody else is let in.
+        self.lock.leave_read();
+    }
+}
+
+/// The value is this thread's alone while this exists.
+#[must_use]
+pub struct WriteGuard<'a, T, P: Host> {
+    /// `None` only inside `drop`.
+    value: Option<CellWrite<'a, T>>,
+    lock: &'a RwLock<T, P>,
+}
+
+impl<T, P: Host> Deref for WriteGuard<'_, T, P> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("BUG: a guard outlived its drop")
+    }
+}
+
+impl<T, P: Host> DerefMut for WriteGuard<'_, T, P> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("BUG: a guard outlived its drop")
+    }
+}
+
+impl<T, P: Host> Drop for WriteGuard<'_, T, P> {
+    fn drop(&mut self) {
+        self.value = None; // W2: before anybody else is let in.
+        self.lock.leave_write();
+    }
+}

@@ -1,0 +1,75 @@
+//! A counting semaphore: so many may go on, the others sleep.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::Host;
+use crate::sched::lock::PATIENCE;
+use crate::sched::lock::waiters::{Waiters, wait_until_taken};
+use crate::sync::{SpinLock, const_unless_loom};
+
+struct Inner<P: Host> {
+    count: usize,
+    waiters: Waiters<P>,
+}
+
+/// A number of permits. One that is given back goes to who has waited longest, and
+/// nobody who comes later can take it in between.
+pub struct Semaphore<P: Host> {
+    inner: SpinLock<Inner<P>, P>,
+}
+
+impl<P: Host> Semaphore<P> {
+    const_unless_loom! {
+        /// With `permits` permits.
+        pub const fn new(permits: usize) -> Self {
+            Semaphore {
+                inner: SpinLock::new(Inner {
+                    count: permits,
+                    waiters: Waiters::new(),
+                }),
+            }
+        }
+    }
+
+    /// Takes a permit; sleeps until there is one.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn acquire(&self) {
+        let me = P::sched().current();
+        {
+            let mut inner = self.inner.lock_irqsave();
+            if inner.count > 0 {
+                inner.count -= 1;
+                return;
+            }
+            inner.waiters.add(&me);
+        }
+        wait_until_taken(&self.inner, &me, || {
+            log::warn!(
+                "{} has waited {} s for a semaphore",
+                me.name(),
+                PATIENCE.as_secs()
+            );
+        });
+    }
+
+    /// Takes a permit if there is one; returns whether there was. Any context.
+    pub fn try_acquire(&self) -> bool {
+        let mut inner = self.inner.lock_irqsave();
+        let there_is = inner.count > 0;
+        inner.count -= usize::from(there_is);
+        there_is
+    }
+
+    /// Gives a permit back, or adds one. Any context.
+    pub fn release(&self) {
+        let mut inner = self.inner.lock_irqsave();
+        match inner.waiters.pop() {
+            Some(next) => {
+                P::sched().wake(&next);
+            }
+            None => inner.count += 1,
+        }
+    }
+}
