@@ -16,9 +16,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
-use crate::sched::scheduler::Running;
 use crate::sched::{
-    Class, Host, Place, Resting, Scheduler, SpawnError, Thread, ThreadName, Turn, turn,
+    Class, Host, Place, Resting, Running, Scheduler, SpawnError, Thread, ThreadName, Turn, turn,
 };
 
 /// What a per-CPU thread does. All calls come from the thread itself, on its

@@ -31,6 +31,8 @@ pub enum AffinityError {
     NoActiveCpu(CpuMask),
     /// It is a CPU's own thread.
     PerCpu(CpuId),
+    /// It keeps the CPUs on which it may run from going.
+    HoldsCpus,
 }
 
 impl fmt::Display for AffinityError {
@@ -38,6 +40,7 @@ impl fmt::Display for AffinityError {
         match self {
             Self::NoActiveCpu(cpus) => write!(f, "none of CPUs {cpus} is active"),
             Self::PerCpu(cpu) => write!(f, "the thread is CPU {cpu}'s own"),
+            Self::HoldsCpus => f.write_str("the thread keeps its CPUs from going"),
         }
     }
 }
@@ -120,6 +123,9 @@ impl<P: Host> Scheduler<P> {
     ) -> Result<(), AffinityError> {
         if thread.is_per_cpu() {
             return Err(AffinityError::PerCpu(thread.cpu()));
+        }
+        if thread.holds_cpus() {
+            return Err(AffinityError::HoldsCpus);
         }
         let here = PreemptGuard::<P>::new();
         if P::masks().active().and(cpus).is_empty() {

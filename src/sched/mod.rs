@@ -49,6 +49,7 @@
 
 mod class;
 mod due;
+mod join;
 mod kthread;
 mod links;
 pub mod lock;
@@ -64,10 +65,12 @@ mod timers;
 mod wake;
 
 pub use class::{Class, Policy, Priority};
+pub use join::JoinHandle;
 pub use kthread::{PerCpuThread, Service};
 pub use migrate::{AffinityError, MigrateGuard};
 pub use rest::{Rest, Resting, Rouse, Turn, turn};
 pub use run_queue::{Because, RunQueue, Switch};
+pub(crate) use scheduler::Running;
 pub use scheduler::{Host, Scheduler};
 pub use thread::{Place, SpawnError, Thread, ThreadName, ThreadState};
 pub use timer::Timer;

@@ -44,7 +44,21 @@ impl<P: Host> Scheduler<P> {
         cpus: &CpuMask,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = self.create(name, class, Place::Among(*cpus), Box::new(body))?;
+        self.spawn_as(name, class, cpus, false, Box::new(body))
+    }
+
+    fn spawn_as(
+        &self,
+        name: ThreadName,
+        class: Class,
+        cpus: &CpuMask,
+        holds_cpus: bool,
+        body: Body,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        let thread = self.create(name, class, Place::Among(*cpus), body)?;
+        if holds_cpus {
+            thread.set_holds_cpus();
+        }
         let _here = PreemptGuard::<P>::new();
         let active = P::masks().active().and(cpus);
         let cpu = P::this_cpu();
@@ -62,37 +76,39 @@ impl<P: Host> Scheduler<P> {
         Ok(thread)
     }
 
-    /// Starts a thread on `cpu`, which can't go as long as the thread lives.
+    /// Starts a thread on `cpus`, none of which can go as long as the thread lives.
     ///
     /// # Context
     /// Thread; the caller holds off hotplug.
     ///
     /// # Errors
-    /// [`SpawnError::NotActive`], [`SpawnError::OutOfStacks`]. Nothing has
-    /// happened then.
+    /// [`SpawnError::NotActive`] if one of them is not, [`SpawnError::OutOfStacks`].
+    /// Nothing has happened then.
     pub fn spawn_bound(
         &self,
         name: ThreadName,
         class: Class,
-        cpu: CpuId,
+        cpus: &CpuMask,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        if !P::masks().is_active(cpu) {
+        if let Some(cpu) = cpus.without(&P::masks().active()).first() {
             return Err(SpawnError::NotActive(cpu));
         }
-        self.cpus.get(cpu).bound.fetch_add(1, Ordering::Relaxed);
+        self.bind(cpus, 1);
+        let held = *cpus;
         let counted = move || {
             body();
-            P::sched()
-                .cpus
-                .get(cpu)
-                .bound
-                .fetch_sub(1, Ordering::Relaxed);
+            P::sched().bind(&held, u32::MAX);
         };
-        self.spawn(name, class, &CpuMask::of(cpu), counted)
-            .inspect_err(|_| {
-                self.cpus.get(cpu).bound.fetch_sub(1, Ordering::Relaxed);
-            })
+        self.spawn_as(name, class, cpus, true, Box::new(counted))
+            .inspect_err(|_| self.bind(cpus, u32::MAX))
+    }
+
+    /// Adds to the number of threads that refuse to let each of `cpus` go.
+    fn bind(&self, cpus: &CpuMask, what: u32) {
+        for cpu in cpus.iter() {
+            self.cpus.get(cpu).bound.fetch_add(what, Ordering::Relaxed);
+        }
     }
 
     /// Starts the first thread, on the boot CPU, which is not active yet: it is

@@ -179,6 +179,11 @@ pub struct Thread<P: Host> {
     pins: AtomicU32,
     /// What is left of its slice, in ticks; 0: a whole one. Relaxed: run-queue lock.
     slice_left: AtomicU64,
+    /// Whoever waits for it need not. Stored Release, taken Acquire: what was done
+    /// before it was given is visible to the thread.
+    permit: AtomicBool,
+    /// As long as it lives no CPU that it may run on can go.
+    holds_cpus: AtomicBool,
     /// It lost the CPU other than by its own sleep, park, yield or exit, and has not
     /// done one of those since (design: *mark*). Relaxed: run-queue lock.
     marked: AtomicBool,
@@ -218,6 +223,8 @@ impl<P: Host> Thread<P> {
             affinity: AtomicBits::new(),
             pins: AtomicU32::new(0),
             slice_left: AtomicU64::new(0),
+            permit: AtomicBool::new(false),
+            holds_cpus: AtomicBool::new(false),
             marked: AtomicBool::new(false),
             rest: Rest::new(state),
             context: Once::new(),
@@ -314,6 +321,28 @@ impl<P: Host> Thread<P> {
         assert!(pins > 0, "BUG: {self:?} is unpinned more often than pinned");
         self.pins.store(pins - 1, Ordering::Relaxed);
         pins - 1
+    }
+
+    pub(super) fn put_permit(&self) {
+        self.permit.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_permit(&self) -> bool {
+        self.permit.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_permit(&self) -> bool {
+        self.permit.swap(false, Ordering::Acquire)
+    }
+
+    /// Whether no CPU that it may run on can go as long as it lives. Relaxed: set before
+    /// it runs.
+    pub(super) fn holds_cpus(&self) -> bool {
+        self.holds_cpus.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_holds_cpus(&self) {
+        self.holds_cpus.store(true, Ordering::Relaxed);
     }
 
     /// What is left of its slice, in ticks; the next time it is a whole one. Under

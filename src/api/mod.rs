@@ -10,16 +10,17 @@
 //! }
 //! ```
 
-use alloc::sync::Arc;
-use core::time::Duration;
+pub mod thread;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{CpuDownError, CpuUpError};
-use crate::platform::Platform;
-use crate::sched::{Class, SpawnError, Thread, ThreadName};
+use crate::sched::SpawnError;
+use crate::sched::lock::CpusReadGuard;
 use crate::start::{Hw, kernel};
 use crate::stop_machine::{StopError, StopReport};
-use crate::sync::SpinLock;
+use thread::OnOffline;
+
+pub use thread::{JoinHandle, sleep, yield_now};
 
 pub use crate::start::{exit, reboot};
 
@@ -50,7 +51,7 @@ pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
 /// what that excludes, and what it doesn't.
 ///
 /// # Context
-/// Thread, preemption on; takes the hotplug lock and the stop mutex.
+/// Thread, preemption on; takes `cpus_read_lock` and the stop mutex.
 ///
 /// # Errors
 /// [`StopError`]; `call_fn` has not run then.
@@ -70,10 +71,18 @@ pub fn timed_stop_machine<R: Send>(
     kernel().stop_machine.stop_on(&still, CpuId::BOOT, call_fn)
 }
 
-/// Starts an ordinary thread on `cpu`, where it stays.
+/// Keeps CPUs from coming and going until it is dropped (Linux's name).
 ///
 /// # Context
-/// Thread, preemption on; takes the hotplug lock.
+/// Thread, preemption on; not inside another one, and not in a callback of hotplug.
+pub fn cpus_read_lock() -> CpusReadGuard<'static, Hw> {
+    kernel().hotplug.cpus_read_lock()
+}
+
+/// Starts an ordinary thread on `cpu`, which can't go as long as the thread lives.
+///
+/// # Context
+/// Thread, preemption on; takes `cpus_read_lock`.
 ///
 /// # Errors
 /// [`SpawnError`]; nothing has happened then.
@@ -82,52 +91,11 @@ pub fn spawn_on<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, SpawnError> {
-    let _held = kernel().hotplug.cpus_read_lock();
-    let value = Arc::new(SpinLock::new(None));
-    let slot = Arc::clone(&value);
-    let name = ThreadName::new(format_args!("{name}"));
-    let thread = kernel()
-        .sched
-        .spawn_bound(name, Class::Normal, cpu, move || {
-            let result = body();
-            *slot.lock() = Some(result);
-        })?;
-    Ok(JoinHandle { thread, value })
-}
-
-/// A thread that can be waited for.
-pub struct JoinHandle<T> {
-    thread: Arc<Thread<Hw>>,
-    value: Arc<SpinLock<Option<T>, Hw>>,
-}
-
-impl<T> JoinHandle<T> {
-    /// Waits until the thread has ended, and returns what it returned.
-    ///
-    /// # Context
-    /// Thread, preemption on.
-    pub fn join(self) -> T {
-        self.thread.wait_until_dead();
-        let value = self.value.lock().take();
-        value.expect("BUG: a thread ended without a value")
-    }
-}
-
-/// Sleeps for `time`, and not less.
-///
-/// # Context
-/// Thread, preemption on.
-pub fn sleep(time: Duration) {
-    let until = Hw::deadline(time);
-    kernel().sched.sleep_until(until);
-}
-
-/// Lets the other threads of this CPU run once.
-///
-/// # Context
-/// Thread, preemption on.
-pub fn yield_now() {
-    kernel().sched.yield_now();
+    thread::Builder::new()
+        .name(name)
+        .affinity(CpuMask::of(cpu))
+        .on_offline(OnOffline::Refuse)
+        .spawn(body)
 }
 
 /// How many ticks of the counter bringing up the secondaries took at boot, with

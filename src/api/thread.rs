@@ -1,0 +1,348 @@
+//! Threads, as a Rust programmer knows them.
+//!
+//! ```ignore
+//! let sum = thread::Builder::new()
+//!     .name("adder")
+//!     .affinity(CpuMask::of(cpu))
+//!     .spawn(|| 1 + 1)?
+//!     .join();
+//! ```
+//! A thread runs on any CPU, one after the other, and goes on when CPUs come and go. A
+//! panic in a thread stops the machine, so [`JoinHandle::join`] returns the value
+//! itself.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform::Platform;
+use crate::sched::lock::WaitQueue;
+use crate::sched::{self, AffinityError, Class, SpawnError, ThreadName};
+use crate::start::{Hw, kernel};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::time::Instant;
+
+pub use crate::sched::{Policy, Priority};
+
+/// The right to a thread's value.
+pub type JoinHandle<T> = sched::JoinHandle<T, Hw>;
+
+/// The running thread stays on its CPU while this exists.
+pub type MigrateGuard = sched::MigrateGuard<Hw>;
+
+/// What becomes of a thread when the last CPU that it may run on goes offline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnOffline {
+    /// It runs elsewhere, with a line in the log (as Linux has it).
+    #[default]
+    BreakAffinity,
+    /// No CPU that it may run on can go, as long as it lives: `cpu_down` is refused.
+    Refuse,
+}
+
+/// How a thread is to be.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    name: ThreadName,
+    class: Class,
+    affinity: Option<CpuMask>,
+    on_offline: OnOffline,
+}
+
+impl Builder {
+    /// An ordinary thread without a name, for any CPU.
+    pub fn new() -> Builder {
+        Builder {
+            name: ThreadName::new(format_args!("thread")),
+            class: Class::Normal,
+            affinity: None,
+            on_offline: OnOffline::default(),
+        }
+    }
+
+    /// Its name, cut to [`ThreadName::MAX`] bytes: what a panic shows.
+    #[must_use]
+    pub fn name(mut self, name: impl fmt::Display) -> Builder {
+        self.name = ThreadName::new(format_args!("{name}"));
+        self
+    }
+
+    /// Where it may run.
+    #[must_use]
+    pub fn affinity(mut self, cpus: CpuMask) -> Builder {
+        self.affinity = Some(cpus);
+        self
+    }
+
+    /// Its class; [`Class::Normal`] unless told.
+    #[must_use]
+    pub fn class(mut self, class: Class) -> Builder {
+        self.class = class;
+        self
+    }
+
+    /// What becomes of it when it may run nowhere any more.
+    #[must_use]
+    pub fn on_offline(mut self, on_offline: OnOffline) -> Builder {
+        self.on_offline = on_offline;
+        self
+    }
+
+    /// Starts a thread that runs `body`.
+    ///
+    /// # Context
+    /// Thread, preemption on. With [`OnOffline::Refuse`] it takes `cpus_read_lock`.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing has happened then.
+    ///
+    /// # Panics
+    /// If its class is [`Class::Stop`] or [`Class::Idle`], which are the kernel's.
+    pub fn spawn<T: Send + 'static>(
+        self,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, SpawnError> {
+        JoinHandle::start(body, |body| self.start(body))
+    }
+
+    fn start(self, body: Box<dyn FnOnce() + Send>) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
+        assert!(
+            !matches!(self.class, Class::Stop | Class::Idle),
+            "BUG: a program's thread of class {:?}",
+            self.class
+        );
+        let kernel = kernel();
+        let cpus = self.affinity.unwrap_or(*kernel.masks.possible());
+        match self.on_offline {
+            OnOffline::BreakAffinity => kernel.sched.spawn(self.name, self.class, &cpus, body),
+            OnOffline::Refuse => {
+                let _held = kernel.hotplug.cpus_read_lock();
+                kernel.sched.spawn_bound(self.name, self.class, &cpus, body)
+            }
+        }
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Starts an ordinary thread.
+///
+/// # Context
+/// Thread, preemption on.
+///
+/// # Panics
+/// If there is no stack left: [`Builder::spawn`] returns that.
+pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    match Builder::new().spawn(body) {
+        Ok(handle) => handle,
+        Err(error) => panic!("a thread could not be started: {error}"),
+    }
+}
+
+/// A thread, for those who wake it or move it.
+#[derive(Clone)]
+pub struct Thread(Arc<sched::Thread<Hw>>);
+
+impl Thread {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.0.name().as_str()
+    }
+
+    /// Lets it go on, if it is in [`park`], or return from the next [`park`] at once.
+    /// Any context.
+    pub fn unpark(&self) {
+        kernel().sched.give_permit(&self.0);
+    }
+
+    /// Lets it run on `cpus` only; if it is the running thread it is there on return.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`AffinityError`]; nothing has changed then.
+    pub fn set_affinity(&self, cpus: &CpuMask) -> Result<(), AffinityError> {
+        kernel().sched.set_affinity(&self.0, cpus)
+    }
+
+    /// Where it may run.
+    pub fn affinity(&self) -> CpuMask {
+        self.0.affinity()
+    }
+}
+
+impl From<&Arc<sched::Thread<Hw>>> for Thread {
+    fn from(thread: &Arc<sched::Thread<Hw>>) -> Thread {
+        Thread(Arc::clone(thread))
+    }
+}
+
+/// The running thread.
+pub fn current() -> Thread {
+    Thread(kernel().sched.current())
+}
+
+/// Waits for an [`Thread::unpark`] of this thread, or for one that came since the last.
+///
+/// # Context
+/// Thread, preemption on.
+pub fn park() {
+    kernel().sched.wait_permit(Instant::FOREVER);
+}
+
+/// As [`park`], for `time` at most; returns whether it was unparked.
+///
+/// # Context
+/// Thread, preemption on.
+pub fn park_timeout(time: Duration) -> bool {
+    kernel().sched.wait_permit(Hw::deadline(time))
+}
+
+/// Sleeps for `time`, and not less.
+///
+/// # Context
+/// Thread, preemption on.
+pub fn sleep(time: Duration) {
+    sleep_until(Hw::deadline(time));
+}
+
+/// Sleeps until `at`, and not less.
+///
+/// # Context
+/// Thread, preemption on.
+pub fn sleep_until(at: Instant) {
+    kernel().sched.sleep_until(at);
+}
+
+/// Lets the other threads of this CPU that are as urgent run first.
+///
+/// # Context
+/// Thread, preemption on.
+pub fn yield_now() {
+    kernel().sched.yield_now();
+}
+
+/// Keeps the running thread on its CPU until the guard is dropped. It may sleep
+/// meanwhile; the CPU can't be taken offline.
+///
+/// # Context
+/// Thread.
+pub fn migrate_disable() -> MigrateGuard {
+    kernel().sched.migrate_disable()
+}
+
+/// The CPU that the thread runs on: unless it is kept there, another one a moment later.
+pub fn current_cpu_racy() -> CpuId {
+    Hw::this_cpu()
+}
+
+/// What a scope's threads and the one that waits for them share. It outlives the scope's
+/// frame, because a thread that ends touches it last.
+struct Running {
+    threads: AtomicUsize,
+    none_left: WaitQueue<Hw>,
+}
+
+/// Threads that may borrow from the frame of [`scope`].
+pub struct Scope<'scope, 'env: 'scope> {
+    running: Arc<Running>,
+    _scope: PhantomData<&'scope mut &'scope ()>,
+    _env: PhantomData<&'env mut &'env ()>,
+}
+
+/// The right to the value of a scope's thread.
+#[must_use]
+pub struct ScopedJoinHandle<'scope, T> {
+    thread: Arc<sched::Thread<Hw>>,
+    value: Arc<crate::sync::SpinLock<Option<T>, Hw>>,
+    _scope: PhantomData<&'scope ()>,
+}
+
+impl<T> ScopedJoinHandle<'_, T> {
+    /// Waits until the thread has ended, and returns what it returned.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn join(self) -> T {
+        self.thread.wait_until_dead();
+        let value = self.value.lock().take();
+        value.expect("BUG: a thread ended without a value")
+    }
+}
+
+/// Calls `body` with a scope, in which threads may be started that borrow what lives
+/// longer than the call; returns when they have all ended.
+///
+/// # Context
+/// Thread, preemption on.
+pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
+    let scope = Scope {
+        running: Arc::new(Running {
+            threads: AtomicUsize::new(0),
+            none_left: WaitQueue::new(),
+        }),
+        _scope: PhantomData,
+        _env: PhantomData,
+    };
+    let result = body(&scope);
+    let running = &scope.running;
+    // Pairs with the Release of each thread's end.
+    let ended = || running.threads.load(Ordering::Acquire) == 0;
+    let waited = running.none_left.wait_until(Instant::FOREVER, ended);
+    assert!(waited, "BUG: a wait without limit ended without success");
+    result
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Starts a thread of the scope.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing has happened then.
+    pub fn spawn<T: Send + 'scope>(
+        &'scope self,
+        builder: Builder,
+        body: impl FnOnce() -> T + Send + 'scope,
+    ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
+        let value = Arc::new(crate::sync::SpinLock::new(None));
+        let slot = Arc::clone(&value);
+        let work: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
+            let result = body();
+            *slot.lock() = Some(result);
+            // Here, if nobody joins, the value goes: before the scope may end.
+            drop(slot);
+        });
+        // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
+        // that `work` borrows ends, before the count below is 0 again; it has been run
+        // and dropped by then.
+        let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
+        let running = Arc::clone(&self.running);
+        running.threads.fetch_add(1, Ordering::Relaxed);
+        let counted = move || {
+            work();
+            running.threads.fetch_sub(1, Ordering::Release);
+            running.none_left.wake_all();
+        };
+        match builder.start(Box::new(counted)) {
+            Ok(thread) => Ok(ScopedJoinHandle {
+                thread,
+                value,
+                _scope: PhantomData,
+            }),
+            Err(error) => {
+                self.running.threads.fetch_sub(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+}

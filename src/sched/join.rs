@@ -1,0 +1,107 @@
+//! What is left of a thread for those who started it: whether it has ended, its value,
+//! and a permit to go on.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+
+use crate::sched::{Host, Resting, Running, Scheduler, SpawnError, Thread, ThreadState};
+use crate::sync::SpinLock;
+use crate::time::Instant;
+
+/// Where a thread leaves its value.
+type Slot<T, P> = Arc<SpinLock<Option<T>, P>>;
+
+/// The right to a thread's value. Dropping it lets the thread go on by itself.
+#[must_use]
+pub struct JoinHandle<T, P: Host> {
+    thread: Arc<Thread<P>>,
+    value: Slot<T, P>,
+}
+
+impl<T: Send + 'static, P: Host> JoinHandle<T, P> {
+    /// Starts a thread by `spawn_fn`, which is given what the thread is to run: `body`,
+    /// with its value left for who joins.
+    ///
+    /// # Errors
+    /// Those of `spawn_fn`.
+    pub fn start<B: FnOnce() -> T + Send + 'static>(
+        body: B,
+        spawn_fn: impl FnOnce(
+            alloc::boxed::Box<dyn FnOnce() + Send>,
+        ) -> Result<Arc<Thread<P>>, SpawnError>,
+    ) -> Result<Self, SpawnError> {
+        let value: Slot<T, P> = Arc::new(SpinLock::new(None));
+        let slot = Arc::clone(&value);
+        let thread = spawn_fn(alloc::boxed::Box::new(move || {
+            let result = body();
+            *slot.lock() = Some(result);
+        }))?;
+        Ok(JoinHandle { thread, value })
+    }
+}
+
+impl<T, P: Host> JoinHandle<T, P> {
+    /// Waits until the thread has ended, and returns what it returned.
+    ///
+    /// # Context
+    /// Another thread, preemption on.
+    ///
+    /// # Panics
+    /// If it is the running thread's own: it would wait for itself.
+    pub fn join(self) -> T {
+        let me = P::sched().current();
+        assert!(!Arc::ptr_eq(&me, &self.thread), "BUG: {me:?} joins itself");
+        self.thread.wait_until_dead();
+        let value = self.value.lock().take();
+        value.expect("BUG: a thread ended without a value")
+    }
+
+    /// The thread.
+    pub fn thread(&self) -> &Arc<Thread<P>> {
+        &self.thread
+    }
+
+    /// Whether the thread has ended: [`JoinHandle::join`] would not wait.
+    pub fn is_finished(&self) -> bool {
+        self.thread.state_racy() == ThreadState::Dead
+    }
+}
+
+impl<P: Host> Scheduler<P> {
+    /// Gives `thread` a permit: it goes on, if it waits for one, else it will not wait
+    /// the next time. There is one at most.
+    ///
+    /// # Context
+    /// Any.
+    pub fn give_permit(&self, thread: &Arc<Thread<P>>) {
+        thread.put_permit();
+        self.wake(thread);
+    }
+
+    /// Waits for a permit and takes it, but not past `at`; returns whether it got one.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn wait_permit(&self, at: Instant) -> bool {
+        let me = self.current();
+        let running = Running {
+            sched: self,
+            me: &me,
+        };
+        loop {
+            if me.take_permit() {
+                return true;
+            }
+            if at != Instant::FOREVER && P::now() >= at {
+                return false;
+            }
+            running.about_to_block();
+            if me.has_permit() {
+                running.cancel_block();
+            } else {
+                self.schedule_until(&me, at);
+            }
+        }
+    }
+}
