@@ -163,9 +163,11 @@ mod kernel_test {
             .map(|(_, step)| step.name)
             .collect();
         let wanted = [
+            "prep:calls",
             "init:cpu",
             "init:irqchip",
             "init:timer",
+            "init:calls",
             "init:stopper",
             "init:online",
             "sync:active",

@@ -21,6 +21,8 @@
 //! IHI 0069, ICC_SGI1R_EL1 (fields, "all excluding self", range selector) and
 //! GICD_TYPER.RSS.
 
+#![forbid(unsafe_code)]
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -213,6 +215,17 @@ impl FanOut {
             .binary_search_by_key(&key, |group| group.key)
             .ok()?;
         self.groups[at].members[bit]
+    }
+
+    /// The write that sends an SGI to `cpu` alone, whoever sends it; `None` if it
+    /// has no CPU interface.
+    pub fn write_to(&self, cpu: CpuId) -> Option<SgiWrite> {
+        let just_this = Lists {
+            fan_out: self,
+            left: *CpuMask::of(cpu).and(&self.reachable).bits(),
+            word: 0,
+        };
+        just_this.last()
     }
 
     /// The writes that send one SGI from `me` to each CPU in `targets` once, and

@@ -62,11 +62,13 @@ fn the_steps_are_those_of_the_issue_in_their_order() {
         [
             "prep:hardware",
             "prep:percpu",
+            "prep:calls",
             "prep:threads",
             "sync:alive",
             "init:cpu",
             "init:irqchip",
             "init:timer",
+            "init:calls",
             "init:stopper",
             "init:online",
             "sched:threads",

@@ -124,6 +124,14 @@ impl IrqChip for GicV3 {
         self.cpus[me.index()].sgi_writes.add(number, count);
     }
 
+    fn send_sgi_to(&self, number: u8, me: CpuId, target: CpuId) {
+        // Without an interface it can't be online.
+        if let Some(target) = self.cpus[target.index()].sgi_target {
+            cpu_interface::send_sgi(core::iter::once(target | u64::from(number) << 24));
+            self.cpus[me.index()].sgi_writes.add(number, 1);
+        }
+    }
+
     fn sgi_writes(&self, number: u8) -> u64 {
         let of = |cpu: &PerCpu| cpu.sgi_writes.get(number);
         self.cpus.iter().map(of).sum()
