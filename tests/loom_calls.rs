@@ -19,6 +19,7 @@ use std::ptr::NonNull;
 use stillpoint::cpu::CpuId;
 use stillpoint::smp::call::{Batch, CallNode, CallQueue, ManyNodes, OneCall, OwnedCall, Target};
 use stillpoint::sync::WaitPoint;
+use stillpoint::sync::atomic::{AtomicUsize, Ordering};
 
 /// The CPU whose queue it is.
 const TARGET: usize = 0;
@@ -29,15 +30,20 @@ fn cpu(index: usize) -> CpuId {
 
 struct World {
     queue: CallQueue,
-    point: WaitPoint,
+    point: Arc<WaitPoint>,
     /// The call SGI: pending, and told so.
     sgi: (Mutex<bool>, Condvar),
 }
 
 fn world() -> Arc<World> {
+    world_of(&Arc::new(WaitPoint::new()))
+}
+
+/// One more target of senders that wait at `point`.
+fn world_of(point: &Arc<WaitPoint>) -> Arc<World> {
     Arc::new(World {
         queue: CallQueue::new(),
-        point: WaitPoint::new(),
+        point: Arc::clone(point),
         sgi: (Mutex::new(false), Condvar::new()),
     })
 }
@@ -164,43 +170,35 @@ fn the_nodes_of_a_batch_can_be_used_again() {
     });
 }
 
-/// Two targets of one batch: the last one to count itself off has seen nothing go.
+/// Two targets of one batch, whose interrupts come in any order: the last one to
+/// count itself off wakes the sender, who then finds what both have done.
 #[test]
 fn a_batch_is_over_when_both_have_run_it() {
     loom::model(|| {
-        let worlds = [world(), world()];
-        let targets: Vec<_> = [2, 3]
-            .into_iter()
-            .zip(&worlds)
-            .map(|(me, world)| {
-                let world = Arc::clone(world);
-                thread::spawn(move || {
-                    Cpu::become_cpu(me);
-                    while !world.run() {
-                        thread::yield_now();
-                    }
-                })
-            })
-            .collect();
+        let point = Arc::new(WaitPoint::new());
+        let targets = [world_of(&point), world_of(&point)];
         Cpu::become_cpu(1);
-        let nodes = ManyNodes::new::<Cpu>(2);
+        let nodes = ManyNodes::new::<Cpu>(targets.len());
         let lent = [Word::new(0), Word::new(0)];
-        let taken = loom::sync::atomic::AtomicUsize::new(0);
+        let taken = AtomicUsize::new(0);
         let call_fn = |_: CpuId| {
-            let mine = taken.fetch_add(1, loom::sync::atomic::Ordering::Relaxed);
+            // Relaxed: a word for each.
+            let mine = taken.fetch_add(1, Ordering::Relaxed);
             lent[mine].set(1);
         };
-        let batch = Batch::new(cpu(1), 2, &call_fn);
-        for (at, world) in worlds.iter().enumerate() {
-            world.send(nodes.ready(cpu(at), &batch));
+        let batch = Batch::new(cpu(1), targets.len(), &call_fn);
+        for (at, target) in targets.iter().enumerate() {
+            target.send(nodes.ready(cpu(at), &batch));
         }
-        while !batch.is_over() {
-            thread::yield_now();
-        }
+        let others = targets.each_ref().map(|target| {
+            let target = Arc::clone(target);
+            thread::spawn(move || assert!(target.run()))
+        });
+        targets[0].wait(1, || batch.is_over());
         assert!(lent.iter().all(|lent| lent.get() == 1));
         drop(batch);
-        for target in targets {
-            target.join().expect("a CPU of the model");
+        for other in others {
+            other.join().expect("a CPU of the model");
         }
     });
 }
