@@ -71,18 +71,13 @@ impl CpuMask {
     }
 
     /// The CPUs in rising order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
-        self.0.iter().enumerate().flat_map(|(word, bits)| {
-            let mut left = *bits;
-            core::iter::from_fn(move || {
-                (left != 0).then(|| {
-                    let bit = left.trailing_zeros() as usize;
-                    left &= left - 1;
-                    word * 64 + bit
-                })
-            })
-            .filter_map(CpuId::new)
-        })
+        Iter {
+            mask: self,
+            word: 0,
+            left: self.0[0],
+        }
     }
 
     /// The CPUs in both sets.
@@ -103,6 +98,30 @@ impl CpuMask {
     /// Whether every CPU of this set is in `other`.
     pub fn is_subset_of(&self, other: &CpuMask) -> bool {
         self.without(other).is_empty()
+    }
+}
+
+/// The CPUs of a mask in rising order: a few instructions each.
+struct Iter<'a> {
+    mask: &'a CpuMask,
+    /// The word that `left` is of.
+    word: usize,
+    /// What is left of it.
+    left: u64,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = CpuId;
+
+    #[inline]
+    fn next(&mut self) -> Option<CpuId> {
+        while self.left == 0 {
+            self.word += 1;
+            self.left = *self.mask.0.get(self.word)?;
+        }
+        let bit = self.left.trailing_zeros() as usize;
+        self.left &= self.left - 1;
+        CpuId::new(self.word * 64 + bit)
     }
 }
 

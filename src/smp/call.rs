@@ -47,6 +47,7 @@ pub use one::OneCall;
 pub use owned::OwnedCall;
 pub use queue::{CallNode, CallQueue, RunFn, Target};
 
+use crate::config::MASK_WORDS;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
 use crate::sched::Host;
@@ -84,6 +85,8 @@ impl core::error::Error for CallError {}
 /// The queues of all CPUs.
 pub struct Calls<P: CallHost> {
     cpus: PerCpu<OneCpu>,
+    /// Words of a mask that the machine's CPUs take.
+    words: usize,
     /// Where senders wait for their answers.
     point: WaitPoint,
     _platform: PhantomData<fn() -> P>,
@@ -110,6 +113,7 @@ impl<P: CallHost> Calls<P> {
                 calls_many: AtomicBool::new(false),
                 runs_unwaited: AtomicBool::new(false),
             }),
+            words: cpus.div_ceil(64),
             point: WaitPoint::new(),
             _platform: PhantomData,
         }
@@ -251,60 +255,75 @@ impl<P: CallHost> Calls<P> {
     pub fn call_on_many(&'static self, cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
         let _stay = PreemptGuard::<P>::new();
         let me = P::this_cpu();
-        let called = cpus.and(&P::masks().online());
-        let mut others = called;
-        others.remove(me);
+        let (mut called, many) = self.other_targets(me, cpus);
         let own = self.cpus.get(me);
-        let here = || {
-            if called.contains(me) {
+        let here = cpus.contains(me);
+        let call_here = || {
+            if here {
                 let _masked = IrqGuard::<P>::new();
                 call_fn(me);
             }
         };
-        let many = others.count();
         if many == 0 {
-            here();
+            call_here();
         } else if let Some(nodes) = own.nodes.get()
             && !own.calls_many.load(Ordering::Relaxed)
         {
             own.calls_many.store(true, Ordering::Relaxed);
             let batch = Batch::new(me, many, &call_fn);
-            self.send_batch(&others, nodes, &batch);
-            here();
+            self.send_batch(&called, nodes, &batch);
+            call_here();
             self.wait(me, || batch.is_over(), || nodes.missing_racy());
             own.calls_many.store(false, Ordering::Relaxed);
         } else {
             // Inside another call of many by this CPU: the nodes are that one's.
-            for cpu in others.iter() {
+            for cpu in called.iter() {
                 let answer = self.call_on(cpu, || call_fn(cpu));
                 assert!(answer.is_ok(), "BUG: {cpu:?} left while it was called (X1)");
             }
-            here();
+            call_here();
+        }
+        if here {
+            called.insert(me);
         }
         called
+    }
+
+    /// Those of `cpus` that are online, this CPU left out, and how many they are.
+    /// Looks at no more of the masks than the machine has CPUs.
+    fn other_targets(&self, me: CpuId, cpus: &CpuMask) -> (CpuMask, usize) {
+        let mut targets = [0; MASK_WORDS];
+        let mut many = 0;
+        let words = targets.iter_mut().zip(cpus.bits()).enumerate();
+        for (word, (target, wanted)) in words.take(self.words) {
+            let myself = u64::from(word == me.index() / 64) << (me.index() % 64);
+            *target = wanted & P::masks().online_word(word) & !myself;
+            many += target.count_ones() as usize;
+        }
+        (CpuMask::from_bits(targets), many)
     }
 
     /// Queues `batch` on each of `targets`, and sends one SGI to all of them that
     /// need it.
     fn send_batch(&self, targets: &CpuMask, nodes: &ManyNodes, batch: &Batch<'_>) {
         let mut had_calls = CpuMask::EMPTY;
+        let masked = !P::irqs_enabled(); // Then to all (C1).
+        let mut all_need_it = true;
         for cpu in targets.iter() {
             let node = nodes.ready(cpu, batch);
             // SAFETY: nodes stay for ever, and are the batch's until it is over
             // (`calls_many`), as long as `call_on_many` keeps it in its frame. `cpu`
             // has been online since preemption is off, so it answers.
             let was_empty = unsafe { self.cpus.get(cpu).queue.push(node) };
-            if !was_empty {
+            if !(was_empty || masked) {
                 had_calls.insert(cpu);
+                all_need_it = false;
             }
         }
-        let to = if P::irqs_enabled() {
-            targets.without(&had_calls)
+        if all_need_it {
+            P::send_sgi(Sgi::Call, targets);
         } else {
-            *targets
-        };
-        if !to.is_empty() {
-            P::send_sgi(Sgi::Call, &to);
+            P::send_sgi(Sgi::Call, &targets.without(&had_calls));
         }
     }
 

@@ -3,10 +3,12 @@
 use arm_gic::IntId;
 
 use super::redistributor::Redistributor;
-use super::{GicV3, PerCpu, cpu_interface, this_mpidr};
+use super::{GicV3, PerCpu, cpu_interface};
+use crate::arch::aarch64::cpu_local;
 use crate::cpu::{CpuId, CpuMask};
 use crate::drivers::gic::{self, ALL_SGIS, OwnSgis, WAKE_AND_PANIC};
 use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Trigger};
+use crate::smp::SgiWrite;
 
 impl GicV3 {
     /// The redistributor of `cpu`.
@@ -20,8 +22,7 @@ impl GicV3 {
 
     /// The number of the CPU that this runs on.
     fn this_cpu(&self) -> CpuId {
-        let cpu = self.fan_out.cpu_of(this_mpidr());
-        cpu.expect("BUG: a CPU runs that the GIC can't reach")
+        CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
     }
 }
 
@@ -115,6 +116,12 @@ impl IrqChip for GicV3 {
 
     fn send_sgi(&self, number: u8, targets: &CpuMask) {
         let me = self.this_cpu();
+        if self.fan_out.is_all_but_self(me, targets) {
+            // What a stop and a call of many send, and nothing to work out.
+            cpu_interface::send_sgi(core::iter::once(SgiWrite::AllButSelf.register(number)));
+            self.cpus[me.index()].sgi_writes.add(number, 1);
+            return;
+        }
         let mut count = 0;
         let writes = self.fan_out.writes(me, targets);
         cpu_interface::send_sgi(writes.map(|write| {
