@@ -106,8 +106,7 @@ impl IrqChip for GicV3 {
     }
 
     fn end(&self, token: IrqToken) {
-        let intid = IntId::try_from(token.0);
-        cpu_interface::end(intid.expect("BUG: not a token of `acknowledge`"));
+        cpu_interface::end(token.0);
     }
 
     fn set_priority_mask(&self, mask: u8) {
