@@ -216,12 +216,12 @@ fn a_cpu_that_leaves_has_run_all() {
                 let (world, ran) = (Arc::clone(&world), Arc::clone(&ran));
                 thread::spawn(move || {
                     Cpu::become_cpu(me);
-                    for number in 1..=me {
+                    for number in (1..).take(me) {
                         let ran = Arc::clone(&ran);
                         let call = OwnedCall::new(move || {
                             ran.count.set(ran.count.get() + 1);
                             let order = &ran.order[me - 1];
-                            assert_eq!(order.get() + 1, number as u32);
+                            assert_eq!(order.get() + 1, number);
                             order.set(order.get() + 1);
                         });
                         world.send(call.into_node());

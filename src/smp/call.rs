@@ -218,17 +218,17 @@ impl<P: CallHost> Calls<P> {
         cpu: CpuId,
         call_fn: impl FnOnce() + Send + 'static,
     ) -> Result<(), CallError> {
-        let call = OwnedCall::new(move || P::calls().run_unwaited(call_fn));
         let _stay = PreemptGuard::<P>::new();
         let me = P::this_cpu();
         if cpu == me {
             let _masked = IrqGuard::<P>::new();
-            call.run_here();
+            self.run_unwaited(call_fn);
             return Ok(());
         }
         if !P::masks().is_online(cpu) {
             return Err(CallError::Offline(cpu));
         }
+        let call = OwnedCall::new(move || P::calls().run_unwaited(call_fn));
         // SAFETY: it is on the heap and its own. `cpu` is online until the stop
         // that this section holds up, which runs it.
         let was_empty = unsafe { self.cpus.get(cpu).queue.push(call.into_node()) };

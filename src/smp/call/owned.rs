@@ -25,12 +25,6 @@ impl<F: FnOnce() + Send + 'static> OwnedCall<F> {
         })
     }
 
-    /// Runs it here instead of pushing it.
-    pub fn run_here(self: Box<Self>) {
-        let OwnedCall { call_fn, .. } = *self;
-        call_fn();
-    }
-
     /// What to push: from then on it is the queue's.
     pub fn into_node(self: Box<Self>) -> NonNull<CallNode> {
         NonNull::from(Box::leak(self)).cast()
@@ -41,10 +35,12 @@ impl<F: FnOnce() + Send + 'static> OwnedCall<F> {
 ///
 /// # Safety
 /// As for every run function; the node is an [`OwnedCall`]'s of this type.
-unsafe fn run<F: FnOnce() + Send + 'static>(node: NonNull<CallNode>, _target: &Target<'_>) {
+unsafe fn run<F: FnOnce()>(node: NonNull<CallNode>, _target: &Target<'_>) {
     let call = node.cast::<OwnedCall<F>>().as_ptr();
-    // SAFETY: `node` is its first field, and it was leaked to be pushed; this is
-    // its one call, so nobody else will free it.
-    let call = unsafe { Box::from_raw(call) };
-    call.run_here();
+    let OwnedCall { call_fn, .. } = {
+        // SAFETY: `node` is its first field, and it was leaked to be pushed; this
+        // is its one call, so nobody else will free it.
+        *unsafe { Box::from_raw(call) }
+    };
+    call_fn();
 }
