@@ -163,8 +163,8 @@ mod kernel_test {
     }
 
     /// How often `cpu` has taken each of [`UNUSED`].
-    fn unused_counts(cpu: CpuId) -> [u64; 10] {
-        let mut counts = [0; 10];
+    fn unused_counts(cpu: CpuId) -> [u64; 9] {
+        let mut counts = [0; 9];
         for (count, number) in counts.iter_mut().zip(UNUSED) {
             *count = kernel().interrupts.sgis(cpu, number);
         }
