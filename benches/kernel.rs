@@ -81,6 +81,7 @@ mod kernel {
         boot(cpus);
         if cpus > 1 {
             floor(&rounds);
+            calls(&rounds);
         }
         stops(&rounds);
         if cpus > 1 {
@@ -124,6 +125,31 @@ mod kernel {
             }
         }
         print_line("floor", samples, rounds.warm_up);
+    }
+
+    /// Cross calls of functions that do nothing, waited for: one other CPU, idle,
+    /// and all others.
+    fn calls(rounds: &Rounds) {
+        let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
+        let one = others.first().expect("more than one CPU");
+        let mut single = Vec::with_capacity(rounds.measured);
+        let mut many = Vec::with_capacity(rounds.measured);
+        for round in 0..rounds.warm_up + rounds.measured {
+            let began = Hw::now();
+            let called = api::call_on(one, || ());
+            let ended = Hw::now();
+            assert!(called.is_ok(), "{called:?}");
+            let again = Hw::now();
+            let all = api::call_on_many(&others, |_| ());
+            let over = Hw::now();
+            assert!(all == others, "{all} of {others}");
+            if round >= rounds.warm_up {
+                single.push(ns(ended.ticks_since(began)));
+                many.push(ns(over.ticks_since(again)));
+            }
+        }
+        print_line("smp_call_single", single, rounds.warm_up);
+        print_line("smp_call_many", many, rounds.warm_up);
     }
 
     fn stops(rounds: &Rounds) {

@@ -30,17 +30,20 @@ pub enum Sgi {
     GracePeriod = 4,
     /// Something that a thread of this CPU waits for has happened.
     Event = 5,
+    /// A function was queued for you to run.
+    Call = 6,
 }
 
 impl Sgi {
     /// All SGIs that have a meaning.
-    pub const ALL: [Sgi; 6] = [
+    pub const ALL: [Sgi; 7] = [
         Sgi::Wake,
         Sgi::Panic,
         Sgi::Reschedule,
         Sgi::Stop,
         Sgi::GracePeriod,
         Sgi::Event,
+        Sgi::Call,
     ];
 
     /// The interrupt number, 0 to 15.
@@ -128,7 +131,11 @@ pub trait IrqChip: Sync {
     /// before it are visible to the handlers. Every write is counted.
     fn send_sgi(&self, number: u8, targets: &CpuMask);
 
-    /// How many register writes [`IrqChip::send_sgi`] has made for `number`, by
+    /// As [`IrqChip::send_sgi`], from this CPU, which is `me`, to `target` alone:
+    /// one register write.
+    fn send_sgi_to(&self, number: u8, me: CpuId, target: CpuId);
+
+    /// How many register writes [`IrqChip::send_sgi`] and its like have made for `number`, by
     /// all CPUs together.
     fn sgi_writes(&self, number: u8) -> u64;
 
@@ -400,6 +407,10 @@ pub trait Platform: Wait + Sized + Send + Sync {
 
     /// Sends `sgi` to `targets` (see [`IrqChip::send_sgi`]).
     fn send_sgi(sgi: Sgi, targets: &CpuMask);
+
+    /// Sends `sgi` from this CPU, which is `me`, to `target` alone (see
+    /// [`IrqChip::send_sgi_to`]).
+    fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId);
 
     /// Says whether this CPU has `work` to do at its next preemption point: what
     /// makes [`crate::sync::Exec::preempt_point`] more than a load and a test.

@@ -75,6 +75,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["platform"],
     &["sched", "links"],
     &["sched", "scheduler"],
+    &["smp", "call"],
     &["stop_machine", "stop"],
 ];
 

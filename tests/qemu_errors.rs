@@ -163,10 +163,12 @@ mod kernel_test {
             .map(|(_, step)| step.name)
             .collect();
         let wanted = [
+            "prep:calls",
             "prep:timers",
             "init:cpu",
             "init:irqchip",
             "init:timer",
+            "init:calls",
             "init:stopper",
             "init:online",
             "sched:drain",

@@ -16,6 +16,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{CpuDownError, CpuUpError};
 use crate::sched::SpawnError;
 use crate::sched::lock::CpusReadGuard;
+use crate::smp::call::CallError;
 use crate::start::{Hw, kernel};
 use crate::stop_machine::{StopError, StopReport};
 use thread::OnOffline;
@@ -69,6 +70,52 @@ pub fn timed_stop_machine<R: Send>(
     let _held = kernel().hotplug.cpus_read_lock();
     let still = kernel().stop_machine.lock();
     kernel().stop_machine.stop_on(&still, CpuId::BOOT, call_fn)
+}
+
+/// Runs `call_fn` on CPU `cpu`, in its interrupt handler with IRQs masked, and
+/// returns its value: see [`Calls::call_on`](crate::smp::call::Calls::call_on).
+///
+/// # Context
+/// A thread, or the function of a call that is waited for; IRQs on or off. Not
+/// inside a still point.
+///
+/// # Errors
+/// [`CallError::Offline`]; `call_fn` has not run then.
+pub fn call_on<R: Send>(cpu: CpuId, call_fn: impl FnOnce() -> R + Send) -> Result<R, CallError> {
+    kernel().calls.call_on(cpu, call_fn)
+}
+
+/// Has `call_fn` run on CPU `cpu` as [`call_on`] does, without waiting for that:
+/// it runs once, even if the CPU goes offline meanwhile.
+///
+/// # Context
+/// Any but a still point's function. `call_fn` may not wait for another CPU.
+///
+/// # Errors
+/// [`CallError::Offline`]; `call_fn` will not run then.
+pub fn call_on_nowait(
+    cpu: CpuId,
+    call_fn: impl FnOnce() + Send + 'static,
+) -> Result<(), CallError> {
+    kernel().calls.call_on_nowait(cpu, call_fn)
+}
+
+/// Runs `call_fn` on those of `cpus` that are online, all at the same time, and
+/// returns which those were. This CPU is one if it is in `cpus`.
+///
+/// # Context
+/// As [`call_on`].
+pub fn call_on_many(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
+    kernel().calls.call_on_many(cpus, call_fn)
+}
+
+/// Runs `call_fn` on every online CPU, this one included, and returns which those
+/// were.
+///
+/// # Context
+/// As [`call_on`].
+pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
+    call_on_many(&kernel().masks.online(), call_fn)
 }
 
 /// Keeps CPUs from coming and going until it is dropped (Linux's name).

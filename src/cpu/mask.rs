@@ -71,6 +71,7 @@ impl CpuMask {
     }
 
     /// The CPUs in rising order.
+    #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter {
             words: &self.0,

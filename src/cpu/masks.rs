@@ -58,6 +58,15 @@ impl CpuMasks {
         CpuMask::from_bits(self.online.snapshot(Ordering::Acquire))
     }
 
+    /// Word `word` of [`CpuMasks::online`]: CPUs `64 * word` and up, of one instant.
+    ///
+    /// # Panics
+    /// If a mask has no such word.
+    #[inline]
+    pub fn online_word(&self, word: usize) -> u64 {
+        self.online.word(word, Ordering::Acquire)
+    }
+
     /// The CPUs that the general scheduler may place work on.
     pub fn active(&self) -> CpuMask {
         CpuMask::from_bits(self.active.snapshot(Ordering::Acquire))

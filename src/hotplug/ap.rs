@@ -11,7 +11,7 @@
 //!   controller and firmware. DEAD alone doesn't make its memory free for its next
 //!   life: only firmware's OFF after that does.
 
-use crate::cpu::{CpuId, CpuMask};
+use crate::cpu::CpuId;
 use crate::hotplug::{Hotplug, HotplugHost, RELEASED, StepContext, SyncState};
 use crate::platform::Sgi;
 use crate::sync::atomic::Ordering;
@@ -102,7 +102,7 @@ impl<P: HotplugHost> Hotplug<P> {
     fn tell_control(&self, cpu: CpuId) {
         let control = self.cpus.get(cpu).control.load(Ordering::Relaxed);
         if let Some(control) = CpuId::new(control as usize) {
-            P::send_sgi(Sgi::Event, &CpuMask::of(control));
+            P::send_sgi_to(Sgi::Event, cpu, control);
         }
     }
 }

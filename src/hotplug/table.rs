@@ -10,14 +10,14 @@ use crate::stop_machine::StopHost;
 
 /// Steps that are up when the AP has said ALIVE and waits for its release:
 /// control's half.
-pub const ALIVE: usize = 5;
+pub const ALIVE: usize = 6;
 
 /// Steps that are up when the AP is in `online`: the half that it walks with
 /// IRQs off.
-pub const RELEASED: usize = 10;
+pub const RELEASED: usize = 12;
 
 /// Steps that are up when a CPU is wholly online: all.
-pub const ONLINE: usize = 14;
+pub const ONLINE: usize = 16;
 
 /// The table for a machine of type `P`.
 pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
@@ -40,6 +40,13 @@ impl<P: HotplugHost> Table<P> {
             group: Group::Prep,
             runs_on: RunsOn::Control,
             startup: Side::Fallible(|cx| Ok(P::prepare_area(cx.cpu)?)),
+            teardown: Side::Nothing("a CPU's memory is never freed: it is kept for the next time"),
+        },
+        Step {
+            name: "prep:calls",
+            group: Group::Prep,
+            runs_on: RunsOn::Control,
+            startup: Side::Infallible(|cx| P::calls().prepare(cx.cpu)),
             teardown: Side::Nothing("a CPU's memory is never freed: it is kept for the next time"),
         },
         Step {
@@ -83,6 +90,13 @@ impl<P: HotplugHost> Table<P> {
             runs_on: RunsOn::Ap,
             startup: Side::Infallible(|cx| P::timer_startup(cx.cpu)),
             teardown: Side::Infallible(|cx| P::timer_teardown(cx.cpu)),
+        },
+        Step {
+            name: "init:calls",
+            group: Group::Init,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| P::calls().startup(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::calls().drain(cx.cpu)),
         },
         Step {
             name: "init:stopper",

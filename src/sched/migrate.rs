@@ -153,7 +153,7 @@ impl<P: Host> Scheduler<P> {
                     self.note_here(cpu, &mut queue);
                 } else {
                     drop(queue);
-                    P::send_sgi(Sgi::Reschedule, &CpuMask::of(cpu));
+                    P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
                 }
             } else if let Some(thread) = queue.ready.remove(thread) {
                 let placed = self.place(&thread, cpu);

@@ -1,5 +1,7 @@
 //! The first and the last moments of a thread.
 
+#![forbid(unsafe_code)]
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 

@@ -21,7 +21,7 @@
 
 use alloc::sync::Arc;
 
-use crate::cpu::{CpuId, CpuMask};
+use crate::cpu::CpuId;
 use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
 use crate::sched::{Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
@@ -187,7 +187,7 @@ impl<P: Host> Scheduler<P> {
 
     fn kick(cpu: CpuId, kick: bool) {
         if kick {
-            P::send_sgi(Sgi::Reschedule, &CpuMask::of(cpu));
+            P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
         }
     }
 
@@ -238,7 +238,7 @@ impl<P: Host> Scheduler<P> {
         if self.cpus.get(cpu).waiting.load(Ordering::Relaxed) > 0 {
             let idle = P::masks().active();
             if let Some(idle) = idle.iter().find(|other| P::is_idle(*other)) {
-                P::send_sgi(Sgi::Reschedule, &CpuMask::of(idle));
+                P::send_sgi_to(Sgi::Reschedule, cpu, idle);
             }
         }
     }

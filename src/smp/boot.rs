@@ -17,6 +17,8 @@
 //!
 //! The sequences are run as [`super::steps`] says.
 
+#![forbid(unsafe_code)]
+
 use super::steps::{Step, steps};
 
 /// The sequence that zeroes the Image's memory, for `$with!` to make something of.

@@ -21,10 +21,12 @@
 //! IHI 0069, ICC_SGI1R_EL1 (fields, "all excluding self", range selector) and
 //! GICD_TYPER.RSS.
 
+#![forbid(unsafe_code)]
+
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::config::MAX_CPUS;
+use crate::config::{MASK_WORDS, MAX_CPUS};
 use crate::cpu::{CpuId, CpuMask, Mpidr};
 use crate::sync::Bits;
 
@@ -144,6 +146,8 @@ pub struct FanOut {
     places: Vec<Option<u16>>,
     /// Every CPU in `places`.
     reachable: CpuMask,
+    /// Words of a mask that have a CPU in `reachable`.
+    words: usize,
     /// Every CPU interface that the GIC has belongs to a CPU in `reachable`.
     interfaces_known: bool,
 }
@@ -199,6 +203,7 @@ impl FanOut {
         }
         Ok(FanOut {
             groups,
+            words: places.len().div_ceil(64),
             places,
             interfaces_known: reachable.count() == interfaces,
             reachable,
@@ -215,6 +220,23 @@ impl FanOut {
         self.groups[at].members[bit]
     }
 
+    /// The write that sends an SGI to `cpu` alone, whoever sends it; `None` if it
+    /// has no CPU interface.
+    pub fn write_to(&self, cpu: CpuId) -> Option<SgiWrite> {
+        let just_this = Lists {
+            fan_out: self,
+            left: *CpuMask::of(cpu).and(&self.reachable).bits(),
+            word: 0,
+        };
+        just_this.last()
+    }
+
+    /// Whether one all-but-self write from `me` reaches exactly `targets`.
+    #[inline]
+    pub fn is_all_but_self(&self, me: CpuId, targets: &CpuMask) -> bool {
+        self.interfaces_known && !targets.contains(me) && self.are_all_others(me, targets)
+    }
+
     /// The writes that send one SGI from `me` to each CPU in `targets` once, and
     /// to nobody else. `me` may be a target. A target without a CPU interface is
     /// left out: it can't be online.
@@ -224,24 +246,38 @@ impl FanOut {
     ///   all-but-self and a list for the sender alone
     /// * otherwise one list for each group with a target in it
     pub fn writes(&self, me: CpuId, targets: &CpuMask) -> impl Iterator<Item = SgiWrite> + '_ {
-        let mut left = targets.and(&self.reachable);
-        let mut all_but_self = None;
-        if self.interfaces_known && self.reachable.contains(me) {
-            let mut others = self.reachable;
-            others.remove(me);
-            // One group alone is one list, with or without the sender.
-            let saves = !left.contains(me) || self.groups.len() > 1;
-            if saves && !others.is_empty() && others.is_subset_of(&left) {
-                all_but_self = Some(SgiWrite::AllButSelf);
-                left = left.without(&others);
-            }
+        // One group alone is one list, with or without the sender.
+        let saves = !targets.contains(me) || self.groups.len() > 1;
+        let all = saves && self.interfaces_known && self.are_all_others(me, targets);
+        let all_but_self = all.then_some(SgiWrite::AllButSelf);
+        let mut left = [0; MASK_WORDS];
+        let reachable = self.reachable.bits().iter().zip(targets.bits());
+        for (left, (reachable, targets)) in left.iter_mut().zip(reachable).take(self.words) {
+            *left = if all { 0 } else { reachable & targets };
+        }
+        if all && targets.contains(me) {
+            left[me.index() / 64] = 1 << (me.index() % 64);
         }
         let lists = Lists {
             fan_out: self,
-            left: *left.bits(),
+            left,
             word: 0,
         };
         all_but_self.into_iter().chain(lists)
+    }
+
+    /// Whether `targets` has in it every reachable CPU but `me`, which is one, and
+    /// that is any at all.
+    fn are_all_others(&self, me: CpuId, targets: &CpuMask) -> bool {
+        let mut any = 0;
+        let mut missing = 0;
+        let words = self.reachable.bits().iter().zip(targets.bits());
+        for (word, (reachable, targets)) in words.enumerate().take(self.words) {
+            let myself = u64::from(word == me.index() / 64) << (me.index() % 64);
+            any |= reachable & !myself;
+            missing |= reachable & !myself & !targets;
+        }
+        any != 0 && missing == 0 && self.reachable.contains(me)
     }
 }
 
@@ -271,6 +307,9 @@ impl Iterator for Lists<'_> {
     fn next(&mut self) -> Option<SgiWrite> {
         while *self.left.get(self.word)? == 0 {
             self.word += 1;
+            if self.word >= self.fan_out.words {
+                return None;
+            }
         }
         let first = self.word * 64 + self.left[self.word].trailing_zeros() as usize;
         let fan_out = self.fan_out;

@@ -1,10 +1,9 @@
 //! What CPUs say to each other: who is reached by an inter-processor interrupt, and
-//! in how few register writes; how one is parked and released; how one comes to its
+//! in how few register writes; functions that run on another CPU ([`call`]); how one is parked and released; how one comes to its
 //! caches.
 
-#![forbid(unsafe_code)]
-
 pub mod boot;
+pub mod call;
 mod fan_out;
 pub mod pen;
 pub mod steps;

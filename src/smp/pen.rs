@@ -37,6 +37,8 @@
 //! Arm ARM, "Caches and memory hierarchy" (maintenance to the point of coherency);
 //! Linux, Documentation/arch/arm64/booting.rst (spin-table).
 
+#![forbid(unsafe_code)]
+
 use super::steps::{Step, steps};
 
 /// The sequence of a CPU that parks, caches on or off, for `$with!` to make

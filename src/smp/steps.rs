@@ -12,6 +12,8 @@
 //! [`super::pen`] has the parking pen and the boot record, [`super::boot`] the boot
 //! CPU's own way to its caches.
 
+#![forbid(unsafe_code)]
+
 /// Words that travel together: one or more cache lines that hold nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Line {

@@ -18,6 +18,7 @@ use crate::platform::IrqChip;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::shell::BootArgs;
+use crate::smp::call::Calls;
 use crate::start::areas::Areas;
 use crate::start::cpu_power::CpuPower;
 use crate::start::early::{self, Early};
@@ -91,6 +92,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     let kernel = set_kernel(Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
         sched: Scheduler::new(cpus),
+        calls: Calls::new(cpus),
         stop_machine: StopMachine::new(cpus),
         grace_periods: GracePeriods::new(cpus),
         hotplug: Hotplug::new(cpus),

@@ -6,6 +6,7 @@ use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{Host, Scheduler};
+use crate::smp::call::{CallHost, Calls};
 use crate::start::areas::HwThread;
 use crate::start::kernel::kernel;
 use crate::start::panic;
@@ -153,6 +154,10 @@ impl Platform for Hw {
         kernel().irq_chip.send_sgi(sgi.number(), targets);
     }
 
+    fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {
+        kernel().irq_chip.send_sgi_to(sgi.number(), me, target);
+    }
+
     #[inline]
     fn set_preempt_work(work: PreemptWork, pending: bool) {
         cpu_local::this_cpu().set_preempt_work(work, pending);
@@ -191,6 +196,13 @@ impl Host for Hw {
 impl GraceHost for Hw {
     fn grace_periods() -> &'static GracePeriods<Self> {
         &kernel().grace_periods
+    }
+}
+
+impl CallHost for Hw {
+    #[inline]
+    fn calls() -> &'static Calls<Self> {
+        &kernel().calls
     }
 }
 

@@ -38,7 +38,9 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
         kernel.grace_periods.interrupt();
     }
     kernel.interrupts.count_sgi(Hw::this_cpu(), number);
-    if number == Sgi::Stop.number() {
+    if number == Sgi::Call.number() {
+        kernel.calls.interrupt(Hw::this_cpu());
+    } else if number == Sgi::Stop.number() {
         kernel.stop_machine.stop_interrupt();
     } else if number == Sgi::Reschedule.number() {
         kernel.sched.reschedule_interrupt();

@@ -9,6 +9,7 @@ use crate::hotplug::Hotplug;
 use crate::platform::{IrqChip, SGI_COUNT, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
+use crate::smp::call::Calls;
 use crate::start::Hw;
 use crate::start::areas::Areas;
 use crate::start::cpu_power::CpuPower;
@@ -48,6 +49,8 @@ pub struct Kernel {
     pub masks: CpuMasks,
     /// Threads.
     pub sched: Scheduler<Hw>,
+    /// Functions that run on other CPUs.
+    pub calls: Calls<Hw>,
     /// Stoppers.
     pub stop_machine: StopMachine<Hw>,
     /// Grace periods.

@@ -5,7 +5,8 @@ use core::fmt;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
 use crate::sched::lock::{Mutex, MutexGuard, PATIENCE};
-use crate::sched::{Class, Host, PerCpuThread, SpawnError};
+use crate::sched::{Class, PerCpuThread, SpawnError};
+use crate::smp::call::CallHost;
 use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{
     Acked, CpuStopTimes, MultiStop, MultiStopState, StopReport, Stopper, Work,
@@ -25,7 +26,7 @@ const SPINS: u32 = 6;
 const SPINS_OF_TWO: u32 = 100;
 
 /// What a stop needs from its right.
-pub trait StopHost: Host {
+pub trait StopHost: CallHost {
     /// The one instance.
     fn stop_machine() -> &'static StopMachine<Self>;
 
@@ -378,6 +379,8 @@ impl<P: StopHost> Work for Job<'_, P> {
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
         let off = P::now();
+        // What was called before it came here has run before fn.
+        P::calls().drain(cpu);
         self.ack(MultiStopState::DisableIrq);
         let reached = |state: MultiStopState| {
             machine

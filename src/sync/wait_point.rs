@@ -77,6 +77,15 @@ impl WaitPoint {
         (any != 0).then_some(bits)
     }
 
+    /// As [`WaitPoint::sleepers_after_store`], for the one CPU that can be waiting:
+    /// whether it must be sent the wake SGI.
+    #[inline]
+    #[must_use]
+    pub fn sleeps_after_store(&self, cpu: usize) -> bool {
+        fence(Ordering::SeqCst); // W1, publisher's half, for one waiter.
+        self.sleepers.get(cpu, Ordering::Relaxed)
+    }
+
     /// Publishes a state: calls `store_fn`, which must store with Release, and
     /// wakes those of `participants` that sleep here.
     pub fn publish<W: Wait>(&self, participants: &Bits, store_fn: impl FnOnce()) {

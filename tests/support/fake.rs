@@ -19,6 +19,7 @@ use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost};
 use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{Host, Scheduler};
+use stillpoint::smp::call::{CallHost, Calls};
 use stillpoint::stop_machine::{MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use stillpoint::sync::{Exec, IrqFlags, Wait};
@@ -224,6 +225,10 @@ impl Platform for Fake {
         unreachable!("the fake machine has one CPU")
     }
 
+    fn send_sgi_to(_: Sgi, _: CpuId, _: CpuId) {
+        unreachable!("the fake machine has one CPU")
+    }
+
     fn set_preempt_work(work: PreemptWork, pending: bool) {
         let bits = &machine().preempt_work;
         let others = bits.load(Ordering::Relaxed) & !(work as u32);
@@ -259,6 +264,12 @@ impl Host for Fake {
 impl GraceHost for Fake {
     fn grace_periods() -> &'static GracePeriods<Fake> {
         unreachable!("no grace period on one CPU")
+    }
+}
+
+impl CallHost for Fake {
+    fn calls() -> &'static Calls<Fake> {
+        unreachable!("there is no other CPU to call")
     }
 }
 

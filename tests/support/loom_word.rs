@@ -6,6 +6,9 @@ use loom::cell::UnsafeCell;
 /// The word.
 pub(crate) struct Word(UnsafeCell<u32>);
 
+// SAFETY: loom itself looks at every access, and ends the model at a race.
+unsafe impl Sync for Word {}
+
 impl Word {
     pub(crate) fn new(value: u32) -> Word {
         Word(UnsafeCell::new(value))

@@ -134,6 +134,10 @@ impl IrqChip for GicV2 {
         me.sgi_writes.add(number, 1);
     }
 
+    fn send_sgi_to(&self, number: u8, _me: CpuId, target: CpuId) {
+        self.send_sgi(number, &CpuMask::of(target));
+    }
+
     fn sgi_writes(&self, number: u8) -> u64 {
         let of = |cpu: &PerCpu| cpu.sgi_writes.get(number);
         self.cpus.iter().map(of).sum()

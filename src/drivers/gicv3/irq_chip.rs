@@ -3,10 +3,12 @@
 use arm_gic::IntId;
 
 use super::redistributor::Redistributor;
-use super::{GicV3, PerCpu, cpu_interface, this_mpidr};
+use super::{GicV3, PerCpu, cpu_interface};
+use crate::arch::aarch64::cpu_local;
 use crate::cpu::{CpuId, CpuMask};
 use crate::drivers::gic::{self, ALL_SGIS, OwnSgis, WAKE_AND_PANIC};
 use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Trigger};
+use crate::smp::SgiWrite;
 
 impl GicV3 {
     /// The redistributor of `cpu`.
@@ -20,8 +22,7 @@ impl GicV3 {
 
     /// The number of the CPU that this runs on.
     fn this_cpu(&self) -> CpuId {
-        let cpu = self.fan_out.cpu_of(this_mpidr());
-        cpu.expect("BUG: a CPU runs that the GIC can't reach")
+        CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
     }
 }
 
@@ -105,8 +106,7 @@ impl IrqChip for GicV3 {
     }
 
     fn end(&self, token: IrqToken) {
-        let intid = IntId::try_from(token.0);
-        cpu_interface::end(intid.expect("BUG: not a token of `acknowledge`"));
+        cpu_interface::end(token.0);
     }
 
     fn set_priority_mask(&self, mask: u8) {
@@ -115,6 +115,12 @@ impl IrqChip for GicV3 {
 
     fn send_sgi(&self, number: u8, targets: &CpuMask) {
         let me = self.this_cpu();
+        if self.fan_out.is_all_but_self(me, targets) {
+            // What a stop and a call of many send, and nothing to work out.
+            cpu_interface::send_sgi(core::iter::once(SgiWrite::AllButSelf.register(number)));
+            self.cpus[me.index()].sgi_writes.add(number, 1);
+            return;
+        }
         let mut count = 0;
         let writes = self.fan_out.writes(me, targets);
         cpu_interface::send_sgi(writes.map(|write| {
@@ -122,6 +128,14 @@ impl IrqChip for GicV3 {
             write.register(number)
         }));
         self.cpus[me.index()].sgi_writes.add(number, count);
+    }
+
+    fn send_sgi_to(&self, number: u8, me: CpuId, target: CpuId) {
+        // Without an interface it can't be online.
+        if let Some(target) = self.cpus[target.index()].sgi_target {
+            cpu_interface::send_sgi(core::iter::once(target | u64::from(number) << 24));
+            self.cpus[me.index()].sgi_writes.add(number, 1);
+        }
     }
 
     fn sgi_writes(&self, number: u8) -> u64 {

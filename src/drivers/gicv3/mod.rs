@@ -78,6 +78,8 @@ fn this_mpidr() -> Mpidr {
 struct PerCpu {
     mpidr: Mpidr,
     redistributor: Option<Redistributor>,
+    /// What, with an SGI's number in its place, sends that to this CPU alone.
+    sgi_target: Option<u64>,
     sgi_writes: SgiWrites,
 }
 
@@ -135,7 +137,7 @@ impl GicV3 {
         }
         let interfaces = found.len();
         found.sort_unstable_by_key(Redistributor::mpidr);
-        let cpus: Vec<PerCpu> = cpus
+        let mut cpus: Vec<PerCpu> = cpus
             .iter()
             .map(|&mpidr| PerCpu {
                 mpidr,
@@ -143,6 +145,7 @@ impl GicV3 {
                     .binary_search_by_key(&mpidr, Redistributor::mpidr)
                     .ok()
                     .map(|at| found[at]),
+                sgi_target: None,
                 sgi_writes: SgiWrites::new(),
             })
             .collect();
@@ -154,6 +157,10 @@ impl GicV3 {
             cpu.redistributor.map(|_| (number, cpu.mpidr))
         });
         let fan_out = FanOut::new(reachable, interfaces, distributor.range_selector())?;
+        for (at, cpu) in cpus.iter_mut().enumerate() {
+            let write = CpuId::new(at).and_then(|cpu| fan_out.write_to(cpu));
+            cpu.sgi_target = write.map(|write| write.register(0));
+        }
         let me = this_mpidr();
         if fan_out.cpu_of(me).is_none() {
             return Err(GicInitError::ThisCpuUnknown(me));

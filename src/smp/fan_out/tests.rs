@@ -68,6 +68,8 @@ impl Machine {
         let writes = self.writes(me, targets);
         let expected: BTreeSet<usize> = targets.iter().map(CpuId::index).collect();
         assert_eq!(self.deliver(me, &writes), expected, "{me} to {targets}");
+        let all_but_self = self.fan_out.is_all_but_self(cpu(me), targets);
+        assert_eq!(all_but_self, writes == [SgiWrite::AllButSelf]);
 
         let groups_of = |set: &BTreeSet<usize>| {
             let key = |at: &usize| self.interfaces[*at].raw() >> 4;
@@ -270,5 +272,21 @@ fn random_machines_and_random_targets() {
             }
             machine.check(me, &targets);
         }
+    }
+}
+
+#[test]
+fn a_write_to_one_cpu_reaches_it_alone() {
+    for count in [1, 2, 20, 100] {
+        let machine = Machine::virt(count);
+        for target in 0..count {
+            let write = machine.fan_out.write_to(cpu(target));
+            let writes: Vec<_> = write.into_iter().collect();
+            // Whoever sends it, the target too.
+            for me in [0, target] {
+                assert_eq!(machine.deliver(me, &writes), BTreeSet::from([target]));
+            }
+        }
+        assert_eq!(machine.fan_out.write_to(cpu(count)), None);
     }
 }

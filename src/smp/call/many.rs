@@ -1,0 +1,123 @@
+//! A call of many CPUs, which its sender waits for: one batch in the sender's
+//! frame, and a node for each target, made beforehand.
+//!
+//! # Invariants
+//! - M1: the nodes of a source belong to the batch under way there, which is one
+//!   at a time; from its push until the batch is over a node is its target's.
+//! - M2: counting itself off is a target's last access to its node and to the
+//!   batch.
+
+use alloc::boxed::Box;
+use core::ptr::{self, NonNull};
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::smp::call::one::wake_if_asleep;
+use crate::smp::call::{CallNode, Target};
+use crate::sync::Wait;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+/// What the targets of one call share, in its sender's frame.
+pub struct Batch<'a> {
+    call_fn: &'a (dyn Fn(CpuId) + Sync),
+    source: CpuId,
+    /// Targets that have not run it. Counted down Release in `run`, each
+    /// decrement continuing the release sequence of those before; pairs with the
+    /// Acquire in [`Batch::is_over`] (M2).
+    left: AtomicUsize,
+}
+
+impl<'a> Batch<'a> {
+    /// A call of `call_fn` on `targets` CPUs, by a thread of `source`.
+    pub fn new(source: CpuId, targets: usize, call_fn: &'a (dyn Fn(CpuId) + Sync)) -> Self {
+        Batch {
+            call_fn,
+            source,
+            left: AtomicUsize::new(targets),
+        }
+    }
+
+    /// Whether all targets have run it, and nobody but the sender touches it or
+    /// its nodes any more.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+}
+
+/// In a model the end of a batch is a write to it, so that loom finds who may
+/// still look at it.
+#[cfg(loom)]
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.left.with_mut(|_| ());
+    }
+}
+
+/// One source's node for one target.
+#[repr(C)]
+#[derive(Debug)]
+struct ManyNode {
+    /// First: see `run`.
+    node: CallNode,
+    /// Written Relaxed before the push, which orders it.
+    batch: AtomicPtr<Batch<'static>>,
+    /// Whether its target has yet to run it. Relaxed: for diagnosis.
+    waits: AtomicBool,
+}
+
+/// One source's nodes, by target.
+#[derive(Debug)]
+pub struct ManyNodes(Box<[ManyNode]>);
+
+impl ManyNodes {
+    /// Nodes for `cpus` targets.
+    pub fn new<W: Wait>(cpus: usize) -> ManyNodes {
+        let make = |_| ManyNode {
+            node: CallNode::new(run::<W>),
+            batch: AtomicPtr::new(ptr::null_mut()),
+            waits: AtomicBool::new(false),
+        };
+        ManyNodes((0..cpus).map(make).collect())
+    }
+
+    /// The node for `target`, readied for `batch`: to be pushed to that CPU's
+    /// queue. Batch and nodes must stay until the batch is over.
+    ///
+    /// # Panics
+    /// If there is none for that CPU.
+    #[inline]
+    pub fn ready(&self, target: CpuId, batch: &Batch<'_>) -> NonNull<CallNode> {
+        let node = &self.0[target.index()];
+        let batch = ptr::from_ref(batch).cast_mut().cast();
+        node.batch.store(batch, Ordering::Relaxed); // The push orders it.
+        node.waits.store(true, Ordering::Relaxed); // For diagnosis.
+        NonNull::from(node).cast()
+    }
+
+    /// The targets that have not run the batch under way, a moment ago: for
+    /// diagnosis.
+    pub fn missing_racy(&self) -> CpuMask {
+        let waits = |at: &(usize, &ManyNode)| at.1.waits.load(Ordering::Relaxed);
+        let waiting = self.0.iter().enumerate().filter(waits);
+        waiting.filter_map(|(at, _)| CpuId::new(at)).collect()
+    }
+}
+
+/// Runs the batch's function here, and counts this target off.
+///
+/// # Safety
+/// As for every run function; the node is a [`ManyNode`]'s.
+unsafe fn run<W: Wait>(node: NonNull<CallNode>, target: &Target<'_>) {
+    // SAFETY: `node` is its first field; nodes stay for ever.
+    let node = unsafe { node.cast::<ManyNode>().as_ref() };
+    // SAFETY: set before the push; the sender keeps the batch until it is over,
+    // which it is not before this target has counted itself off. That its
+    // lifetime was called `'static` says nothing: it is used until then alone.
+    let batch = unsafe { &*node.batch.load(Ordering::Relaxed) };
+    (batch.call_fn)(target.cpu);
+    let source = batch.source;
+    node.waits.store(false, Ordering::Relaxed); // For diagnosis.
+    if batch.left.fetch_sub(1, Ordering::Release) == 1 {
+        wake_if_asleep::<W>(source, target.point); // M2: nothing of the batch.
+    }
+}

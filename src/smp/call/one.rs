@@ -1,0 +1,94 @@
+//! A call that its sender waits for, in the sender's frame.
+//!
+//! # Invariants
+//! - O1: from the push to the answer only the target touches the function and its
+//!   value; before and after that only the sender.
+//! - O2: the answer is the target's last access. What it needs to wake the sender
+//!   it has read before.
+
+use core::ptr::NonNull;
+
+use crate::cpu::CpuId;
+use crate::smp::call::{CallNode, Target};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{UnsafeCell, Wait, WaitPoint};
+
+/// A function for one CPU, then its value.
+#[repr(C)]
+pub struct OneCall<F, R> {
+    /// First: see `run`.
+    node: CallNode,
+    source: CpuId,
+    content: UnsafeCell<Content<F, R>>,
+    /// Stored Release in `run`, pairs with the Acquire in
+    /// [`OneCall::is_answered`] (O2).
+    answered: AtomicBool,
+}
+
+enum Content<F, R> {
+    Call(F),
+    Running,
+    Value(R),
+}
+
+impl<F: FnOnce() -> R + Send, R: Send> OneCall<F, R> {
+    /// A call of `call_fn` by a thread of `source`.
+    pub fn new<W: Wait>(source: CpuId, call_fn: F) -> Self {
+        OneCall {
+            node: CallNode::new(run::<W, F, R>),
+            source,
+            content: UnsafeCell::new(Content::Call(call_fn)),
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    /// What to push: once, and then this must stay until it is answered.
+    #[inline]
+    pub fn node(&self) -> NonNull<CallNode> {
+        NonNull::from(self).cast()
+    }
+
+    /// Whether the function has run, and nobody but the sender touches this any
+    /// more.
+    #[inline]
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// The function's value.
+    ///
+    /// # Panics
+    /// If it has not run.
+    #[inline]
+    pub fn into_value(self) -> R {
+        match self.content.into_inner() {
+            Content::Value(value) => value,
+            _ => panic!("BUG: a call was answered without having run"),
+        }
+    }
+}
+
+/// Runs the call and answers it.
+///
+/// # Safety
+/// As for every run function; the node is a [`OneCall`]'s of these types.
+unsafe fn run<W: Wait, F: FnOnce() -> R, R>(node: NonNull<CallNode>, target: &Target<'_>) {
+    // SAFETY: `node` is its first field; the sender keeps it until the answer.
+    let call = unsafe { node.cast::<OneCall<F, R>>().as_ref() };
+    // SAFETY: the target's until the answer (O1).
+    let content = unsafe { &mut *call.content.get() };
+    if let Content::Call(call_fn) = core::mem::replace(content, Content::Running) {
+        *content = Content::Value(call_fn());
+    }
+    let source = call.source;
+    call.answered.store(true, Ordering::Release); // O2
+    wake_if_asleep::<W>(source, target.point);
+}
+
+/// Wakes the sender of a call that was answered just now.
+#[inline]
+pub(super) fn wake_if_asleep<W: Wait>(source: CpuId, point: &WaitPoint) {
+    if point.sleeps_after_store(source.index()) {
+        W::send_wake(crate::cpu::CpuMask::of(source).bits());
+    }
+}

@@ -1,0 +1,46 @@
+//! A call that nobody waits for: it owns its function, and frees itself.
+
+use alloc::boxed::Box;
+use core::ptr::NonNull;
+
+use crate::smp::call::{CallNode, Target};
+
+/// A function for one CPU, on the heap.
+#[repr(C)]
+pub struct OwnedCall<F> {
+    /// First: see `run`.
+    node: CallNode,
+    call_fn: F,
+}
+
+impl<F: FnOnce() + Send + 'static> OwnedCall<F> {
+    /// A call of `call_fn`, to be pushed once. It is freed when it runs.
+    ///
+    /// # Context
+    /// Any that may allocate.
+    pub fn new(call_fn: F) -> Box<Self> {
+        Box::new(OwnedCall {
+            node: CallNode::new(run::<F>),
+            call_fn,
+        })
+    }
+
+    /// What to push: from then on it is the queue's.
+    pub fn into_node(self: Box<Self>) -> NonNull<CallNode> {
+        NonNull::from(Box::leak(self)).cast()
+    }
+}
+
+/// Runs the call, its memory freed first.
+///
+/// # Safety
+/// As for every run function; the node is an [`OwnedCall`]'s of this type.
+unsafe fn run<F: FnOnce()>(node: NonNull<CallNode>, _target: &Target<'_>) {
+    let call = node.cast::<OwnedCall<F>>().as_ptr();
+    let OwnedCall { call_fn, .. } = {
+        // SAFETY: `node` is its first field, and it was leaked to be pushed; this
+        // is its one call, so nobody else will free it.
+        *unsafe { Box::from_raw(call) }
+    };
+    call_fn();
+}

@@ -1,0 +1,179 @@
+//! What other CPUs want run on this one: a stack that anybody pushes to and its
+//! CPU takes whole.
+//!
+//! ```text
+//!   senders (any CPU)                   owner (its own CPU, IRQs masked)
+//!   ─────────────────                   ────────────────────────────────
+//!   node.next = head                    list = swap(head, none)   (Acquire)
+//!   head: next → node   (Release)       turn the list round: first come first
+//!   was it empty? ⇒ send the SGI        run each; a node is not touched after
+//! ```
+//!
+//! # Invariants
+//! - C1: who finds the queue empty sends the SGI; who doesn't may rely on the one
+//!   who did, unless it could be in that one's way (a caller with IRQs masked may
+//!   have interrupted it between its push and its SGI, so it sends one always).
+//! - C2: a node is in one queue at most, from its push until its run function is
+//!   called, which alone decides when its memory may go: [`CallQueue::run`] reads
+//!   what it needs of it before.
+//! - C3: the owner takes with one exchange all that there is, so no node can come
+//!   back under another's hands: there is no ABA.
+//!
+//! # Memory ordering
+//! Each push is a Release, and every later one continues its release sequence
+//! (they are read-modify-writes of one word): so the owner's Acquire has seen what
+//! every sender wrote before its push.
+//!
+//! `tests/loom_calls.rs` model-checks this file.
+
+use core::ptr::{self, NonNull};
+
+use crate::cpu::CpuId;
+use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::{WaitPoint, const_unless_loom};
+
+/// What runs a node on its target, and answers it if anybody waits.
+///
+/// # Safety
+/// The node is the first field of what the function was made for, was taken out
+/// of a queue by its owner, and this is its one call.
+pub type RunFn = unsafe fn(NonNull<CallNode>, &Target<'_>);
+
+/// Where a call runs.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// The CPU that runs it.
+    pub cpu: CpuId,
+    /// Where the senders that wait for an answer sleep.
+    pub point: &'a WaitPoint,
+}
+
+/// The head of every call: what a queue links.
+#[derive(Debug)]
+pub struct CallNode {
+    /// The one pushed before. Written Relaxed, by the sender before its push and
+    /// read by the owner after its exchange, which order it; then by the owner
+    /// alone.
+    next: AtomicPtr<CallNode>,
+    run_fn: RunFn,
+}
+
+impl CallNode {
+    /// The head of a call that `run_fn` runs.
+    pub fn new(run_fn: RunFn) -> CallNode {
+        CallNode {
+            next: AtomicPtr::new(ptr::null_mut()),
+            run_fn,
+        }
+    }
+}
+
+/// In a model the end of a node is a write to it, so that loom finds who may
+/// still look at it.
+#[cfg(loom)]
+impl Drop for CallNode {
+    fn drop(&mut self) {
+        self.next.with_mut(|_| ());
+    }
+}
+
+/// One CPU's queue.
+#[derive(Debug, Default)]
+pub struct CallQueue {
+    /// The one pushed last. Exchanged Release in [`CallQueue::push`], pairs with
+    /// the Acquire in [`CallQueue::run`].
+    head: AtomicPtr<CallNode>,
+}
+
+impl CallQueue {
+    const_unless_loom! {
+        /// Nothing is queued.
+        pub const fn new() -> Self {
+            CallQueue {
+                head: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    /// Adds `node`; returns whether there was none before it (C1).
+    ///
+    /// # Context
+    /// Any CPU, any context.
+    ///
+    /// # Safety
+    /// The node stays where it is, and nobody else touches it, until its run
+    /// function has been called and says that it may go. What it runs may be run
+    /// on the queue's CPU.
+    #[inline]
+    #[must_use]
+    pub unsafe fn push(&self, node: NonNull<CallNode>) -> bool {
+        // SAFETY: it is the caller's alone until it is in the queue.
+        let next = unsafe { &node.as_ref().next };
+        // Relaxed: nothing is read through it here.
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            next.store(head, Ordering::Relaxed); // Before the push, which orders it.
+            let pushed = self.head.compare_exchange_weak(
+                head,
+                node.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            match pushed {
+                Ok(_) => return head.is_null(),
+                Err(newer) => head = newer,
+            }
+        }
+    }
+
+    /// Whether nothing is queued: what was pushed before something that this CPU
+    /// has synchronised with is seen.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        // Relaxed: whoever finds something takes it with Acquire.
+        self.head.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Runs what is queued, first come first; returns whether there was anything.
+    ///
+    /// # Context
+    /// `target.cpu`, whose queue this is, IRQs masked.
+    #[inline]
+    pub fn run(&self, target: &Target<'_>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let mut left = in_order(self.head.swap(ptr::null_mut(), Ordering::Acquire));
+        let any = left.is_some();
+        while let Some(node) = left {
+            // SAFETY: it is in the list, so its run function has not been called
+            // and it is still there (the promise of `push`).
+            let head = unsafe { node.as_ref() };
+            left = NonNull::new(head.next.load(Ordering::Relaxed)); // C2
+            let run_fn = head.run_fn;
+            // SAFETY: taken out of the queue by its owner, and now of the list.
+            unsafe { run_fn(node, target) };
+        }
+        any
+    }
+}
+
+/// Turns a list round: the last one pushed is its first.
+#[inline]
+fn in_order(last: *mut CallNode) -> Option<NonNull<CallNode>> {
+    let mut at = NonNull::new(last)?;
+    let mut later = ptr::null_mut();
+    loop {
+        // SAFETY: a node of a list that the owner has taken: see `run`.
+        let next = unsafe { &at.as_ref().next };
+        let earlier = next.load(Ordering::Relaxed);
+        next.store(later, Ordering::Relaxed);
+        match NonNull::new(earlier) {
+            None => return Some(at),
+            Some(earlier) => {
+                later = at.as_ptr();
+                at = earlier;
+            }
+        }
+    }
+}
