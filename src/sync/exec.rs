@@ -68,6 +68,13 @@ pub trait Wait: Exec {
     fn send_wake(cpus: &[u64; MASK_WORDS]);
 }
 
+/// A guard that keeps its thread where it is: while one lives, "this CPU" means one
+/// CPU.
+pub trait StaysHere<E: Exec> {}
+
+impl<E: Exec> StaysHere<E> for IrqGuard<E> {}
+impl<E: Exec> StaysHere<E> for PreemptGuard<E> {}
+
 /// IRQs are masked on this CPU while this exists.
 ///
 /// Not `Send`: it speaks of the CPU that made it.

@@ -29,7 +29,7 @@ mod spin_lock;
 mod wait_point;
 
 pub use bits::{AtomicBits, Bits};
-pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, Wait};
+pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, StaysHere, Wait};
 pub use spin_lock::{SpinLock, SpinLockGuard};
 pub use wait_point::WaitPoint;
 

@@ -14,7 +14,7 @@ use in_a_model::{Guard, Lock};
 #[cfg(not(loom))]
 use with_spin::{Guard, Lock};
 
-use crate::sync::{Exec, IrqFlags};
+use crate::sync::{Exec, IrqFlags, StaysHere};
 
 /// `spin`'s mutex.
 #[cfg(not(loom))]
@@ -175,6 +175,8 @@ impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
         }
     }
 }
+
+impl<T, E: Exec> StaysHere<E> for SpinLockGuard<'_, T, E> {}
 
 impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
     #[inline]
