@@ -40,7 +40,7 @@ impl<P: Host> Scheduler<P> {
     /// A scheduler for `cpus` CPUs, on which nothing runs yet.
     pub fn new(cpus: usize) -> Self {
         Scheduler {
-            queues: PerCpu::new(cpus, |_| SpinLock::new(RunQueue::new())),
+            queues: PerCpu::new(cpus, |_| SpinLock::new_untracked(RunQueue::new())),
             ordinary: PerCpu::new(cpus, |_| AtomicU32::new(0)),
             timers: PerCpu::new(cpus, |_| Timers::new()),
         }

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
 use crate::sched::{Host, Scheduler, Thread};
-use crate::sync::{PreemptGuard, SpinLock};
+use crate::sync::{PreemptGuard, SpinLock, might_sleep};
 use crate::time::{Instant, TimerKey, TimerQueue};
 
 /// What one CPU's timer is armed for.
@@ -129,7 +129,9 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Context
     /// Thread, IRQs on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn sleep_until(&self, at: Instant) {
+        might_sleep::<P>();
         let me = self.current();
         while P::now() < at {
             self.about_to_block(&me);

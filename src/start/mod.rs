@@ -27,6 +27,8 @@ mod hw;
 mod hw_hotplug;
 mod interrupts;
 mod kernel;
+#[cfg(debug_assertions)]
+mod lockdep;
 mod machine;
 mod panic;
 mod per_cpu;

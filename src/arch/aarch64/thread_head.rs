@@ -84,6 +84,8 @@ pub struct ThreadHead {
     stack_bottom: AtomicUsize,
     stack_top: AtomicUsize,
     name: ThreadName,
+    #[cfg(debug_assertions)]
+    held: crate::sync::HeldCell,
 }
 
 /// Keeps the layout that a debugger's script may rely on.
@@ -100,7 +102,15 @@ impl ThreadHead {
             stack_bottom: AtomicUsize::new(stack.start),
             stack_top: AtomicUsize::new(stack.end),
             name: ThreadName::new(name),
+            #[cfg(debug_assertions)]
+            held: crate::sync::HeldCell::new(),
         }
+    }
+
+    /// What the thread holds, for the lock validator.
+    #[cfg(debug_assertions)]
+    pub fn held(&self) -> &crate::sync::HeldCell {
+        &self.held
     }
 
     /// The thread's name.
