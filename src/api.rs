@@ -19,7 +19,7 @@ use crate::platform::Platform;
 use crate::sched::{SpawnError, Thread, ThreadName};
 use crate::start::{Hw, kernel};
 use crate::stop_machine::{StopError, StopReport};
-use crate::sync::SpinLock;
+use crate::sync::{LockMap, SpinLock};
 
 pub use crate::start::{HeapStats, PerCpuVar, exit, reboot};
 
@@ -77,6 +77,7 @@ pub fn timed_stop_machine<R: Send>(
 ///
 /// # Errors
 /// [`SpawnError`]; nothing has happened then.
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn spawn_on<T: Send + 'static>(
     cpu: CpuId,
     name: &str,
@@ -85,18 +86,28 @@ pub fn spawn_on<T: Send + 'static>(
     let _held = kernel().hotplug.lock();
     let value = Arc::new(SpinLock::new(None));
     let slot = Arc::clone(&value);
+    let work = LockMap::new();
+    let its_work = work.same();
     let name = ThreadName::new(format_args!("{name}"));
     let thread = kernel().sched.spawn(name, cpu, move || {
+        let working = its_work.work::<Hw>();
         let result = body();
+        drop(working);
         *slot.lock() = Some(result);
     })?;
-    Ok(JoinHandle { thread, value })
+    Ok(JoinHandle {
+        thread,
+        value,
+        work,
+    })
 }
 
 /// A thread that can be waited for.
 pub struct JoinHandle<T> {
     thread: Arc<Thread<Hw>>,
     value: Arc<SpinLock<Option<T>, Hw>>,
+    /// What it does, for the validator.
+    work: LockMap,
 }
 
 impl<T> JoinHandle<T> {
@@ -104,7 +115,9 @@ impl<T> JoinHandle<T> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
+        self.work.wait::<Hw>();
         self.thread.wait_until_dead();
         let value = self.value.lock().take();
         value.expect("BUG: a thread ended without a value")

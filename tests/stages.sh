@@ -84,6 +84,13 @@ stage_qemu-gicv2() {
     SECURE=on TEST='qemu_stop qemu_sgi' SMP='4 8' tests/qemu.sh
 }
 
+# Those with the most locks once more in a debug build, under the lock validator: it has
+# nothing to say.
+stage_qemu-debug() {
+    PROFILE=dev TEST='qemu_boot qemu_stop threads errors cycles heap' APPEND=rounds=20 \
+        SMP='2 4' tests/qemu.sh
+}
+
 # And on a Raspberry Pi 4, as QEMU has it. A test without the tool is skipped.
 stage_qemu-rpi4() {
     local image=${CARGO_TARGET_DIR:-target}/Image

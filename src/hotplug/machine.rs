@@ -95,6 +95,7 @@ impl<P: HotplugHost> Hotplug<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> HotplugGuard<'_, P> {
         self.lock.lock()
     }

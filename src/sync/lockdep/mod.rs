@@ -34,8 +34,9 @@
 //! # Not seen
 //! Run queues ([`SpinLock::new_untracked`](crate::sync::SpinLock::new_untracked)): they
 //! nest in nothing of ours, come in CPU order where there are two, and change hands
-//! across a context switch. The registers of the GIC, behind plain locks of `spin`. And
-//! the graph's own lock.
+//! across a context switch. The registers of the GIC, behind plain locks of `spin`. The
+//! graph's own lock. And what a per-CPU thread does before it parks: who parks it is only
+//! held to rule 4.
 
 #![forbid(unsafe_code)]
 
