@@ -143,7 +143,7 @@ fn areas() -> &'static Areas {
 /// ```
 ///
 /// The initial value is a constant, the type is `Sync` and aligned to at most a cache
-/// line. See [`PerCpuVar`](crate::start::PerCpuVar).
+/// line. See [`PerCpuVar`].
 #[macro_export]
 macro_rules! percpu {
     ($($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $value:expr;)+) => {

@@ -30,19 +30,19 @@ impl LockKey {
     /// Its lock is about to be taken.
     #[inline(always)]
     pub fn acquire<E: Exec>(&self) -> LockHeld<'_, E> {
-        LockHeld(PhantomData)
+        LockHeld(PhantomData, PhantomData)
     }
 
     /// Its lock was taken by a try.
     #[inline(always)]
     pub fn acquired<E: Exec>(&self) -> LockHeld<'_, E> {
-        LockHeld(PhantomData)
+        LockHeld(PhantomData, PhantomData)
     }
 }
 
 /// Says that a lock is held; [`LockHeld::release`] says that it is no more.
 #[must_use]
-pub struct LockHeld<'a, E>(PhantomData<(&'a LockKey, fn() -> E)>);
+pub struct LockHeld<'a, E>(PhantomData<&'a LockKey>, PhantomData<fn() -> E>);
 
 impl<E: Exec> LockHeld<'_, E> {
     /// The lock is about to be opened.

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-#[path = "../../../tests/support/xorshift.rs"]
-mod xorshift;
-use xorshift::Random;
+use crate::xorshift::Random;
 
 fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).expect("a sane layout")

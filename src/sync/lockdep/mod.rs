@@ -22,7 +22,7 @@
 //! it; who waits until the work is done takes it for a moment. So to wait for work that
 //! takes a lock which the waiter holds is a circle like any other.
 //!
-//! In a release build, and in a model, [`LockKey`] is nothing and does nothing.
+//! In a release build, and in a model, [`LockKey`](crate::sync::LockKey) is nothing and does nothing.
 //!
 //! # Invariants
 //! - D1: each thread has a stack of what it holds. A handler puts its own on top, and
@@ -39,6 +39,8 @@
 //! held to rule 4.
 
 #![forbid(unsafe_code)]
+// A report is made once, where there may be no heap to put it on.
+#![allow(clippy::result_large_err, clippy::large_enum_variant)]
 
 #[cfg(not(loom))]
 mod graph;

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::sync::lockdep::{HeldLock, LinkRecord, LockClass, Place, Taking, Where};
 
 /// Links of a circle that are shown.
-const SHOWN: usize = 8;
+const SHOWN: usize = 4;
 
 /// The name of a thread, or as much of it as fits.
 #[derive(Clone, Copy)]
@@ -18,7 +18,10 @@ impl Name {
     /// The beginning of `name`.
     pub fn new(name: &str) -> Name {
         let mut bytes = [0; 16];
-        let end = name.floor_char_boundary(bytes.len());
+        let mut end = name.len().min(bytes.len());
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
         bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
         let length = u8::try_from(end).unwrap_or(0);
         Name { bytes, length }

@@ -2,15 +2,11 @@
 
 use super::*;
 use crate::sync::{Exec, IrqFlags};
-use core::marker::PhantomData;
-
-#[path = "../../../tests/support/xorshift.rs"]
-mod xorshift;
-use xorshift::Random;
+use crate::xorshift::Random;
 
 /// A machine that only the graph's own lock is on.
 #[derive(Debug)]
-struct Nowhere(PhantomData<()>);
+struct Nowhere;
 
 impl Exec for Nowhere {
     fn irq_save() -> IrqFlags {
@@ -233,10 +229,11 @@ fn a_handler_and_irqs_masked_are_fine() {
 #[test]
 fn what_a_handler_takes_must_not_lead_to_irqs_on() {
     // 0 is a handler's, 1 is taken with IRQs on; whichever is seen last.
-    let acts: [&dyn Fn(&Test) -> Result<(), String>; 3] = [
-        &|test| test.take_as(&mut HeldLocks::new(), (0, LockKind::Spin), HANDLER, true),
-        &|test| test.take_as(&mut HeldLocks::new(), (1, LockKind::Spin), THREAD, true),
-        &|test| test.nest(&[0, 1]),
+    type Act = fn(&Test) -> Result<(), String>;
+    let acts: [Act; 3] = [
+        |test| test.take_as(&mut HeldLocks::new(), (0, LockKind::Spin), HANDLER, true),
+        |test| test.take_as(&mut HeldLocks::new(), (1, LockKind::Spin), THREAD, true),
+        |test| test.nest(&[0, 1]),
     ];
     for order in [[0, 1, 2], [0, 2, 1], [1, 2, 0], [2, 1, 0]] {
         let test = Test::new();
