@@ -1,11 +1,11 @@
 //! Locks that are misused, in a debug build: each is told, with both sides, before
 //! anything hangs. None of these would hang here: no two threads run at once.
 //!
-//! SMP: 1 4
+//! SMP: 2 4
 //! PROFILE: dev
 //! STATUS: 101
 //! CASES: sleep-in-spin mutex-in-spin mutex-in-handler
-//! CASES: mutexes spins three recursive handler-spin inversion join
+//! CASES: mutexes spins three recursive handler-spin inversion join park
 //!
 //! CASE: sleep-in-spin|mutex-in-spin
 //! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
@@ -45,10 +45,21 @@
 //! OUTPUT: BUG: possible circular locking dependency:$
 //! OUTPUT: ^  main is about to take work \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^  worker took mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! A service that takes the hotplug lock when its CPU leaves: cpuhp/1 waits for it, and
+//! who waits for cpuhp/1 holds that.
+//! CASE: park
+//! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: BUG: possible circular locking dependency:$
+//! OUTPUT: ^  doomed/1 is about to take mutex \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  main took work \(src/hotplug/thread\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^    while it held mutex \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  cpuhp/1 took work \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
 fn main() {}
+
+#[cfg(target_os = "none")]
+extern crate alloc;
 
 #[cfg(target_os = "none")]
 #[path = "support/case.rs"]
@@ -59,9 +70,11 @@ stillpoint::entry!(kernel_test::main);
 
 #[cfg(target_os = "none")]
 mod kernel_test {
+    use alloc::sync::Arc;
     use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::sched::Service;
     use stillpoint::sched::lock::Mutex;
     use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::{IrqGuard, SpinLock};
@@ -102,6 +115,28 @@ mod kernel_test {
     fn spins(outer: &S, inner: &S) {
         let _outer = outer.lock_irqsave();
         let _inner = inner.lock_irqsave();
+    }
+
+    struct Doomed;
+
+    impl Service<Hw> for Doomed {
+        fn should_run(&self, _: CpuId) -> bool {
+            false
+        }
+
+        fn run(&self, _: CpuId) {}
+
+        fn park(&self, _: CpuId) {
+            drop(kernel().hotplug.lock());
+        }
+    }
+
+    fn park() {
+        let hotplug = &kernel().hotplug;
+        let registered = hotplug.register_service("doomed", Arc::new(Doomed));
+        assert!(registered.is_ok(), "no thread");
+        let left = api::cpu_down(CpuId::new(1).expect("a small number"));
+        println!("it left: {left:?}");
     }
 
     pub(crate) fn main() {
@@ -148,6 +183,7 @@ mod kernel_test {
                 let _held = MUTEX_A.lock();
                 worker.expect("a thread is started").join();
             }
+            "park" => park(),
             other => println!("there is no case {other}"),
         }
         println!("nobody has noticed");

@@ -72,6 +72,7 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Errors
     /// [`SpawnError::OutOfStacks`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn create(
         &self,
         name: ThreadName,
@@ -280,6 +281,7 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// Thread, of another thread than `thread`.
     pub fn park(&self, thread: &Arc<Thread<P>>) {
+        thread.work.wait::<P>();
         self.ask_to_park(thread);
         thread.stopped.wait_patiently(|| {
             log::warn!(

@@ -12,7 +12,7 @@ use crate::cpu::CpuId;
 use crate::platform::OutOfStacks;
 use crate::sched::lock::Completion;
 use crate::sched::{Host, Rest};
-use crate::sync::{Once, SpinLock};
+use crate::sync::{LockMap, Once, SpinLock};
 
 /// Scheduling classes, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,9 +166,12 @@ pub struct Thread<P: Host> {
     body: SpinLock<Option<Body>, P>,
     /// Complete each time it has parked, and for ever once it is dead (S4).
     pub(crate) stopped: Completion<P>,
+    /// What a per-CPU thread does between two parks, for the validator.
+    pub(crate) work: LockMap,
 }
 
 impl<P: Host> Thread<P> {
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn new(
         name: ThreadName,
         class: Class,
@@ -186,6 +189,7 @@ impl<P: Host> Thread<P> {
             context: Once::new(),
             body: SpinLock::new(body),
             stopped: Completion::new(),
+            work: LockMap::new(),
         })
     }
 

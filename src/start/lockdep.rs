@@ -3,6 +3,9 @@
 //! What a thread holds is kept in its head, which SP_EL0 names; a handler runs with the
 //! head of the thread that it interrupts.
 
+// A report is made once, where there may be no heap to put it on.
+#![allow(clippy::result_large_err)]
+
 use crate::arch::aarch64::thread_head;
 use crate::start::{Hw, panic};
 use crate::sync::lockdep::{HeldLocks, Lockdep, Place, Taking, Where};

@@ -22,21 +22,25 @@
 //! it; who waits until the work is done takes it for a moment. So to wait for work that
 //! takes a lock which the waiter holds is a circle like any other.
 //!
-//! In a release build, and in a model, [`LockKey`](crate::sync::LockKey) is nothing and does nothing.
+//! A lock of another kind has a [`LockKey`](crate::sync::LockKey), calls `acquire`
+//! before it waits, keeps what that returns, and calls `release` on it before it opens.
+//! Readers do so too: one that is inside may not read again, because a writer may have
+//! come in between that both would wait for.
+//!
+//! In a release build, and in a model, a `LockKey` is nothing and does nothing.
 //!
 //! # Invariants
 //! - D1: each thread has a stack of what it holds. A handler puts its own on top, and
 //!   takes them off before it returns; between the two no order is noted.
-//! - D2: a bit of the graph is set under the graph's lock, after all checks, and never
-//!   cleared. So who finds it set need not check again.
+//! - D2: a bit of the graph is set under the graph's lock, and never cleared. Who finds
+//!   it set need not check again: whoever set it did so, or has panicked.
 //! - D3: after a report nothing is checked any more: a panic takes locks as it can.
 //!
 //! # Not seen
 //! Run queues ([`SpinLock::new_untracked`](crate::sync::SpinLock::new_untracked)): they
 //! nest in nothing of ours, come in CPU order where there are two, and change hands
-//! across a context switch. The registers of the GIC, behind plain locks of `spin`. The
-//! graph's own lock. And what a per-CPU thread does before it parks: who parks it is only
-//! held to rule 4.
+//! across a context switch. The registers of the GIC, behind plain locks of `spin`. And
+//! the graph's own lock.
 
 #![forbid(unsafe_code)]
 // A report is made once, where there may be no heap to put it on.
