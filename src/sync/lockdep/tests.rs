@@ -170,6 +170,21 @@ fn a_lock_that_was_opened_is_not_held() {
 }
 
 #[test]
+fn classes_with_large_numbers_are_kept_apart() {
+    let test = Test::new();
+    for kind in [LockKind::Map, LockKind::Sleep, LockKind::Spin] {
+        for site in test.sites {
+            let _number = test.lockdep.number(LockClass { kind, site });
+        }
+    }
+    // Numbers 24 to 35.
+    assert_eq!(test.nest(&[11, 10]), Ok(()));
+    assert_eq!(test.nest(&[3, 10]), Ok(()));
+    assert_eq!(test.nest(&[3, 11]), Ok(()));
+    says(test.nest(&[10, 11]), CIRCLE);
+}
+
+#[test]
 fn who_only_tries_closes_no_circle() {
     let test = Test::new();
     assert_eq!(test.nest(&[0, 1]), Ok(()));
