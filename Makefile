@@ -35,6 +35,8 @@ EARLYCON ?= pl011,0x9000000
 TEST ?=
 ## for test-qemu: of tests that have cases, only this one
 CASE ?=
+## for test-qemu: `dev`: all in a debug build, under the lock validator
+PROFILE ?=
 ## for loom: preemptions per execution, the depth of the search
 LOOM_MAX_PREEMPTIONS ?= 3
 ## for nightly: how long the fuzzer runs
@@ -49,7 +51,7 @@ V ?=
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
 export BOARD TCG SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
-export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS REQUIRE_ALL V
+export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS PROFILE REQUIRE_ALL V
 
 # They would replace the link flags of .cargo/config.toml without a word.
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS

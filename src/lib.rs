@@ -74,6 +74,10 @@ pub mod sync;
 pub mod time;
 pub mod trace;
 
+#[cfg(test)]
+#[path = "../tests/support/xorshift.rs"]
+mod xorshift;
+
 #[cfg(target_os = "none")]
 pub mod api;
 #[cfg(target_os = "none")]

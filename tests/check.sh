@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 . tests/counts.sh
 
 # A check means the same whatever machine was asked for on the command line.
-unset BOARD TCG SMP MEM CPU GIC VIRT SECURE INIT APPEND DTB TEST CASE ICOUNT QEMU
+unset BOARD TCG SMP MEM CPU GIC VIRT SECURE INIT APPEND DTB TEST CASE ICOUNT QEMU PROFILE
 unset EARLYCON LOOM_MAX_PREEMPTIONS
 
 logs=target/check
@@ -25,7 +25,7 @@ rm -f "$logs"/*
 # Whether stage $1 prints here at once.
 at_once() {
     case ${V:-}$1 in
-        1* | setup | qemu-tests | qemu-gicv2 | qemu-rpi4 | matrix | shipped-image | bad-boot) return 0 ;;
+        1* | setup | qemu-tests | qemu-gicv2 | qemu-debug | qemu-rpi4 | matrix | shipped-image | bad-boot) return 0 ;;
         *) return 1 ;;
     esac
 }

@@ -5,6 +5,7 @@
 #   SMP   sizes to run at                       "1 2 4 20"
 #   TEST  only kernels with one of these words in their name
 #   CASE  only this case of those that have cases
+#   PROFILE  dev: all in a debug build, whatever they ask for
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
@@ -18,13 +19,33 @@ small=4
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
-# Builds the kernels; prints the path of each. Cargo builds the program along
-# with its tests, and names that too.
+# Builds the kernels, each in the profile that it asks for; prints the path of each.
 kernels() {
-    cargo test --release --target aarch64-unknown-none --test 'qemu_*' --no-run \
-        --message-format=json-render-diagnostics |
+    local source profile release=() dev=()
+    for source in tests/qemu_*.rs; do
+        profile=${PROFILE:-$(directive "$source" PROFILE)}
+        source=$(basename "$source" .rs)
+        [ -n "$(named <<<"/$source")" ] || continue
+        case ${profile:-release} in
+            release) release+=(--test "$source") ;;
+            dev) dev+=(--test "$source") ;;
+            *)
+                echo "$source: no profile is named $profile" >&2
+                return 1
+                ;;
+        esac
+    done
+    [ ${#release[@]} = 0 ] || build --release "${release[@]}"
+    [ ${#dev[@]} = 0 ] || build "${dev[@]}"
+    [ $((${#release[@]} + ${#dev[@]})) -gt 0 ]
+}
+
+# Cargo builds the program along with its tests, and names that too.
+build() {
+    cargo test --target aarch64-unknown-none --no-run \
+        --message-format=json-render-diagnostics "$@" |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' |
-        grep '/qemu_[^/]*$' | named
+        grep '/qemu_[^/]*$'
 }
 
 # Of the paths on standard input, those whose file is wanted.
@@ -33,7 +54,7 @@ named() {
     for word in ${TEST:-''}; do
         words+=(-e "/[^/]*$word[^/]*\$")
     done
-    grep "${words[@]}"
+    grep "${words[@]}" || true
 }
 
 # Why the kernel named $1 does not run on $2 CPUs of this machine; nothing if it

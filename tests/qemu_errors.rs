@@ -163,6 +163,7 @@ mod kernel_test {
             .map(|(_, step)| step.name)
             .collect();
         let wanted = [
+            "prep:heap",
             "prep:calls",
             "prep:timers",
             "init:cpu",

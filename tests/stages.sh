@@ -36,6 +36,8 @@ stage_clippy-host() {
 stage_clippy-target() {
     tests_of_kind qemu || true
     cargo clippy --release "${target[@]}" --lib --bins ${tests[@]+"${tests[@]}"} -- -D warnings
+    # The lock validator is in debug builds only.
+    cargo clippy "${target[@]}" --lib -- -D warnings
 }
 
 stage_clippy-loom() {
@@ -84,6 +86,13 @@ stage_qemu-gicv2() {
     SECURE=on TEST='qemu_stop qemu_sgi' SMP='4 8' tests/qemu.sh
 }
 
+# Those with the most locks once more in a debug build, under the lock validator: it has
+# nothing to say.
+stage_qemu-debug() {
+    PROFILE=dev TEST='qemu_boot qemu_stop threads errors cycles heap' APPEND=rounds=20 \
+        SMP='2 4' tests/qemu.sh
+}
+
 # And on a Raspberry Pi 4, as QEMU has it. A test without the tool is skipped.
 stage_qemu-rpi4() {
     local image=${CARGO_TARGET_DIR:-target}/Image
@@ -107,13 +116,13 @@ stage_shipped-image() {
     tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
 }
 
-# The second kernel has no early console. In the dev profile, which nothing else
-# uses for the target, so that the two don't build each other anew each time.
+# The second kernel has no early console. In a profile of its own, so that it and the
+# others don't build each other anew each time.
 stage_bad-boot() {
     local dir=${CARGO_TARGET_DIR:-target}
     local ours=$dir/aarch64-unknown-none/release/stillpoint
-    local mute=$dir/aarch64-unknown-none/debug/stillpoint
-    EARLYCON='' cargo build "${target[@]}" --bin stillpoint
+    local mute=$dir/aarch64-unknown-none/mute/stillpoint
+    EARLYCON='' cargo build --profile mute "${target[@]}" --bin stillpoint
     tests/image.sh "$mute" "$mute.Image"
     tests/bad_boot.sh "$ours" "$dir/Image" "$mute" "$mute.Image"
 }

@@ -23,7 +23,7 @@ use thread::OnOffline;
 
 pub use thread::{JoinHandle, sleep, yield_now};
 
-pub use crate::start::{exit, reboot};
+pub use crate::start::{HeapStats, PerCpuVar, exit, reboot};
 
 /// Brings CPU `cpu` online; does nothing if it is.
 ///
@@ -133,6 +133,7 @@ pub fn cpus_read_lock() -> CpusReadGuard<'static, Hw> {
 ///
 /// # Errors
 /// [`SpawnError`]; nothing has happened then.
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn spawn_on<T: Send + 'static>(
     cpu: CpuId,
     name: &str,
@@ -151,9 +152,23 @@ pub fn boot_bring_up_ticks() -> Option<u64> {
     crate::start::bring_up_ticks()
 }
 
-/// Bytes of heap that are in use, by all CPUs.
+/// Bytes of heap that are in use, by all CPUs: asked for and not given back. Exact
+/// if nobody allocates or frees meanwhile.
 pub fn heap_in_use() -> usize {
     crate::start::heap_in_use()
+}
+
+/// Where the memory of the heap is, in bytes.
+pub fn heap_stats() -> HeapStats {
+    crate::start::heap_stats()
+}
+
+/// Bytes of free heap that `cpu` keeps for itself: none while it is off.
+///
+/// # Panics
+/// If `cpu` is not possible.
+pub fn heap_cached(cpu: CpuId) -> usize {
+    crate::start::heap_cached(cpu)
 }
 
 /// Stacks that are in use.

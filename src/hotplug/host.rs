@@ -26,6 +26,11 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// [`OutOfStacks`].
     fn prepare_area(cpu: CpuId) -> Result<(), OutOfStacks>;
 
+    /// Gives back the free blocks of heap that `cpu` keeps.
+    ///
+    /// Context: the control CPU; `cpu` has said DEAD, or never ran.
+    fn empty_heap_cache(cpu: CpuId);
+
     /// A context for `cpu`'s idle thread, whose stack is the entry stack of its
     /// boot record.
     fn idle_context(cpu: CpuId) -> Self::Context;

@@ -10,7 +10,8 @@
 //!   offline
 //!   │ prep:hardware   CPU_ON ────────────► comes up while the rest is prepared
 //!   │ prep:percpu     (control)            features, GIC interface, ALIVE
-//!   │ prep:threads    (control)            sleeps until it is released
+//!   │ prep:heap       (control)            sleeps until it is released
+//!   │ prep:threads    (control)
 //!   │ sync:alive      ◄── ALIVE ───────────
 //!   │                 ─── SHOULD_ONLINE ──► init:cpu … init:online   IRQs off
 //!   │                 ◄── ONLINE ──────────

@@ -10,14 +10,14 @@ use crate::stop_machine::StopHost;
 
 /// Steps that are up when the AP has said ALIVE and waits for its release:
 /// control's half.
-pub const ALIVE: usize = 6;
+pub const ALIVE: usize = 7;
 
 /// Steps that are up when the AP is in `online`: the half that it walks with
 /// IRQs off.
-pub const RELEASED: usize = 12;
+pub const RELEASED: usize = 13;
 
 /// Steps that are up when a CPU is wholly online: all.
-pub const ONLINE: usize = 16;
+pub const ONLINE: usize = 17;
 
 /// The table for a machine of type `P`.
 pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
@@ -41,6 +41,13 @@ impl<P: HotplugHost> Table<P> {
             runs_on: RunsOn::Control,
             startup: Side::Fallible(|cx| Ok(P::prepare_area(cx.cpu)?)),
             teardown: Side::Nothing("a CPU's memory is never freed: it is kept for the next time"),
+        },
+        Step {
+            name: "prep:heap",
+            group: Group::Prep,
+            runs_on: RunsOn::Control,
+            startup: Side::Nothing("a cache fills itself from what is asked of it"),
+            teardown: Side::Infallible(|cx| P::empty_heap_cache(cx.cpu)),
         },
         Step {
             name: "prep:calls",

@@ -9,7 +9,7 @@ use crate::cpu::CpuId;
 use crate::hotplug::{HotplugHost, StepContext, WalkError};
 use crate::sched::lock::{Completion, PATIENCE};
 use crate::sched::{Host, Service};
-use crate::sync::SpinLock;
+use crate::sync::{LockMap, SpinLock};
 use crate::trace::Direction;
 
 /// The mailbox between control and `cpuhp/N`. One completion for each
@@ -18,6 +18,10 @@ pub(super) struct Command<P: Host> {
     slot: SpinLock<Slot, P>,
     done_up: Completion<P>,
     done_down: Completion<P>,
+    /// Each direction's walk, for the validator: what is taken on the way down may be
+    /// held by who waits for the way up.
+    walk_up: LockMap,
+    walk_down: LockMap,
 }
 
 struct Slot {
@@ -34,6 +38,15 @@ impl<P: HotplugHost> Command<P> {
             }),
             done_up: Completion::new(),
             done_down: Completion::new(),
+            walk_up: LockMap::new(),
+            walk_down: LockMap::new(),
+        }
+    }
+
+    fn walk(&self, direction: Direction) -> &LockMap {
+        match direction {
+            Direction::Up => &self.walk_up,
+            Direction::Down => &self.walk_down,
         }
     }
 
@@ -58,6 +71,7 @@ impl<P: HotplugHost> Command<P> {
         let thread = P::hotplug().thread(cpu);
         self.slot.lock().wanted = Some((direction, target));
         P::sched().wake(thread);
+        self.walk(direction).wait::<P>();
         self.done(direction).wait_patiently(|| {
             log::warn!(
                 "{} has not finished a walk for {} s (it is {:?})",
@@ -90,6 +104,7 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
         let Some((direction, target)) = command.slot.lock().wanted.take() else {
             return;
         };
+        let walk = command.walk(direction).work::<P>();
         let origin = hotplug.state(cpu).state();
         let context = StepContext { cpu };
         let mut walker = hotplug.walker(&context);
@@ -107,6 +122,7 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 log::error!("CPU{cpu} rollback stopped at step {}", second.step);
             }
         }
+        drop(walk);
         command.slot.lock().result = result;
         command.done(direction).complete();
     }

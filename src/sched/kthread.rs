@@ -44,6 +44,7 @@ impl PerCpuThread {
     ///
     /// # Errors
     /// [`SpawnError::OutOfStacks`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn create<P: Host>(
         sched: &Scheduler<P>,
         name: &str,
@@ -61,17 +62,20 @@ fn serve<P: Host>(cpu: CpuId, service: &dyn Service<P>) {
     let sched = P::sched();
     let me = sched.current();
     let thread = Running { sched, me: &me };
+    let mut working = me.work.work::<P>();
     service.unpark(cpu);
     loop {
         match turn(&thread, || service.should_run(cpu)) {
             Turn::Park => {
                 service.park(cpu);
+                drop(working);
                 thread.park();
                 assert!(
                     P::this_cpu() == cpu,
                     "BUG: {me:?} was unparked on {:?} (K2)",
                     P::this_cpu()
                 );
+                working = me.work.work::<P>();
                 service.unpark(cpu);
             }
             Turn::Run => service.run(cpu),

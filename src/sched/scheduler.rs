@@ -67,7 +67,7 @@ impl<P: Host> Scheduler<P> {
     /// A scheduler for `cpus` CPUs, on which nothing runs yet.
     pub fn new(cpus: usize) -> Self {
         Scheduler {
-            queues: PerCpu::new(cpus, |_| SpinLock::new(RunQueue::new())),
+            queues: PerCpu::new(cpus, |_| SpinLock::new_untracked(RunQueue::new())),
             cpus: PerCpu::new(cpus, |_| CpuRecord {
                 waiting: AtomicU32::new(0),
                 pinned: AtomicU32::new(0),

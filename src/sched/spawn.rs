@@ -16,6 +16,7 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Errors
     /// [`SpawnError::OutOfStacks`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn create(
         &self,
         name: ThreadName,

@@ -14,7 +14,7 @@ use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::Completion;
 use crate::sched::{Class, Host, Rest};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{AtomicBits, Once, SpinLock};
+use crate::sync::{AtomicBits, LockMap, Once, SpinLock};
 
 /// Where a thread is in its life. See the diagram in [`crate::sched`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,9 +194,12 @@ pub struct Thread<P: Host> {
     body: SpinLock<Option<Body>, P>,
     /// Complete each time it has parked, and for ever once it is dead (S4).
     pub(crate) stopped: Completion<P>,
+    /// What a per-CPU thread does between two parks, for the validator.
+    pub(crate) work: LockMap,
 }
 
 impl<P: Host> Thread<P> {
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn new(
         name: ThreadName,
         class: Class,
@@ -230,6 +233,7 @@ impl<P: Host> Thread<P> {
             context: Once::new(),
             body: SpinLock::new(body),
             stopped: Completion::new(),
+            work: LockMap::new(),
         };
         thread.set_cpu(cpu);
         thread.set_affinity(&affinity);

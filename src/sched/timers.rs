@@ -25,7 +25,7 @@ use crate::sched::links::{SleepLink, TimerLink};
 use crate::sched::timer::TimerNode;
 use crate::sched::{Host, Scheduler, Thread};
 use crate::sync::atomic::Ordering;
-use crate::sync::{IrqGuard, SpinLock, SpinLockGuard};
+use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, might_sleep};
 use crate::time::Instant;
 
 /// How many timers are adopted before interrupts are let in.
@@ -169,7 +169,9 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Context
     /// Thread, IRQs on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn sleep_until(&self, at: Instant) {
+        might_sleep::<P>();
         let me = self.current();
         while P::now() < at {
             self.about_to_block(&me);

@@ -66,6 +66,7 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// Thread, of another thread than `thread`.
     pub fn park(&self, thread: &Arc<Thread<P>>) {
+        thread.work.wait::<P>();
         self.ask_to_park(thread);
         thread.stopped.wait_patiently(|| {
             log::warn!(

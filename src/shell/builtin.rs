@@ -107,16 +107,25 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
 pub(super) fn free<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     let memory = machine.memory();
     machine.write(format_args!(
-        "{:8}{:>12}{:>12}{:>12}\n",
-        "", "total", "used", "free"
+        "{:8}{:>12}{:>12}{:>12}{:>12}\n",
+        "", "total", "used", "free", "cache"
     ));
-    for (name, total, used) in [
-        ("Mem:", memory.heap, memory.heap_used),
-        ("Stacks:", memory.stacks, memory.stacks_used),
+    let stacks_free = memory.stacks.saturating_sub(memory.stacks_used);
+    for (name, total, used, free, cache) in [
+        (
+            "Mem:",
+            memory.heap,
+            memory.heap_used,
+            memory.heap_free,
+            memory.heap_cached,
+        ),
+        ("Stacks:", memory.stacks, memory.stacks_used, stacks_free, 0),
     ] {
         let (total, used) = (total / 1024, used.div_ceil(1024));
-        let left = total.saturating_sub(used);
-        machine.write(format_args!("{name:8}{total:12}{used:12}{left:12}\n"));
+        let (free, cache) = (free / 1024, cache.div_ceil(1024));
+        machine.write(format_args!(
+            "{name:8}{total:12}{used:12}{free:12}{cache:12}\n"
+        ));
     }
     Outcome::Continue(Status::SUCCESS)
 }

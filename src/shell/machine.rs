@@ -72,8 +72,12 @@ pub trait Machine {
 pub struct MemoryReport {
     /// The heap.
     pub heap: usize,
-    /// What of it is in use.
+    /// What of it is in use: asked for, and not given back.
     pub heap_used: usize,
+    /// What of it CPUs keep for their next requests.
+    pub heap_cached: usize,
+    /// What is left of it. The heap itself needs some, too.
+    pub heap_free: usize,
     /// The stacks, with their guard pages.
     pub stacks: usize,
     /// What of them is in use.

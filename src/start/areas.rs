@@ -173,6 +173,7 @@ pub struct HwThread {
     stack: Option<Stack>,
 }
 
+#[cfg_attr(debug_assertions, allow(clippy::large_enum_variant))]
 enum Head {
     Own(ThreadHead),
     Idle(&'static ThreadHead),

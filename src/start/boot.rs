@@ -23,7 +23,7 @@ use crate::start::areas::Areas;
 use crate::start::cpu_power::CpuPower;
 use crate::start::early::{self, Early};
 use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
-use crate::start::{console, exit, heap, panic, session};
+use crate::start::{console, exit, heap, panic, per_cpu, session};
 use crate::stop_machine::StopMachine;
 use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
@@ -88,6 +88,8 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     }
     let irq_chip = make_irq_chip(&gic, &mut mpidrs);
     let cpus = mpidrs.len();
+    heap::init_caches(cpus);
+    per_cpu::init(cpus);
 
     let kernel = set_kernel(Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),

@@ -9,6 +9,8 @@ use crate::sched::{Host, Scheduler};
 use crate::smp::call::{CallHost, Calls};
 use crate::start::areas::HwThread;
 use crate::start::kernel::kernel;
+#[cfg(debug_assertions)]
+use crate::start::lockdep;
 use crate::start::panic;
 use crate::stop_machine::{MultiStopState, StopHost, StopMachine};
 use crate::sync::{Exec, IrqFlags, Wait};
@@ -65,6 +67,21 @@ impl Exec for Hw {
     #[inline]
     fn relax() {
         hint::relax();
+    }
+
+    #[cfg(debug_assertions)]
+    fn lock_acquire(lock: &crate::sync::LockKey, waits: bool, at: crate::sync::lockdep::Place) {
+        lockdep::acquire(lock, waits, at);
+    }
+
+    #[cfg(debug_assertions)]
+    fn lock_release(lock: &crate::sync::LockKey) {
+        lockdep::release(lock);
+    }
+
+    #[cfg(debug_assertions)]
+    fn might_sleep(at: crate::sync::lockdep::Place) {
+        lockdep::might_sleep(at);
     }
 }
 

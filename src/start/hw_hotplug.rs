@@ -7,10 +7,10 @@ use crate::config::PMR_CLOSED;
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{ApRefusal, Hotplug, HotplugHost};
 use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
-use crate::start::Hw;
 use crate::start::areas::HwThread;
 use crate::start::kernel::kernel;
 use crate::start::secondary::decode_refusal;
+use crate::start::{Hw, heap};
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// What the boot record's `hold` asks of a CPU at its entry, for tests.
@@ -69,6 +69,13 @@ impl HotplugHost for Hw {
 
     fn prepare_area(cpu: CpuId) -> Result<(), OutOfStacks> {
         kernel().areas.prepare_stacks(cpu)
+    }
+
+    fn empty_heap_cache(cpu: CpuId) {
+        // SAFETY: the CPU has said DEAD, which the control CPU has seen (Acquire), or
+        // has not come beyond its boot record: it asks the heap for nothing until it
+        // is started again, by this thread.
+        unsafe { heap::empty_cache_of(cpu) };
     }
 
     fn idle_context(cpu: CpuId) -> HwThread {

@@ -3,6 +3,8 @@
 use crate::platform::{Irq, Platform, Sgi};
 use crate::start::Hw;
 use crate::start::kernel::{Kernel, TEST_SGI, kernel};
+#[cfg(debug_assertions)]
+use crate::start::lockdep;
 use crate::start::{console, panic};
 use crate::sync::Exec;
 
@@ -12,6 +14,8 @@ use crate::sync::Exec;
 /// cost every interrupt what it costs that one to come in anew.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_irq() {
+    #[cfg(debug_assertions)]
+    lockdep::set_in_irq(true);
     let kernel = kernel();
     if let Some((token, irq)) = kernel.irq_chip.acknowledge() {
         match irq {
@@ -30,6 +34,8 @@ extern "C" fn stillpoint_irq() {
             panic::interrupt();
         }
     }
+    #[cfg(debug_assertions)]
+    lockdep::set_in_irq(false);
 }
 
 fn handle_sgi(kernel: &'static Kernel, number: u8) {

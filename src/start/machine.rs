@@ -172,9 +172,12 @@ impl Machine for KernelMachine {
 
     fn memory(&self) -> MemoryReport {
         let stack = StackLayout::bytes_for(1);
+        let heap = heap::stats();
         MemoryReport {
-            heap: heap::total(),
-            heap_used: heap::in_use(),
+            heap: heap.total,
+            heap_used: heap.in_use,
+            heap_cached: heap.cached,
+            heap_free: heap.free,
             stacks: kernel().areas.stacks() * stack,
             stacks_used: kernel().areas.stacks_in_use() * stack,
         }

@@ -27,8 +27,11 @@ mod hw;
 mod hw_hotplug;
 mod interrupts;
 mod kernel;
+#[cfg(debug_assertions)]
+mod lockdep;
 mod machine;
 mod panic;
+mod per_cpu;
 mod secondary;
 mod selftest;
 mod session;
@@ -38,9 +41,11 @@ pub use areas::HwThread;
 pub use console::print;
 pub use early::{EarlyError, load_device_tree};
 pub use exit::{exit, reboot};
+pub use heap::HeapStats;
 pub use hw::Hw;
 pub use kernel::{InterruptCounts, Kernel, LastCall, LastCallBy, TEST_SGI, kernel};
 pub use machine::KernelMachine;
+pub use per_cpu::PerCpuVar;
 pub(crate) use session::bring_up_ticks;
 pub use session::run_shell;
 pub use walks::print_walk;
@@ -48,6 +53,16 @@ pub use walks::print_walk;
 /// Bytes of heap that are in use, by all CPUs.
 pub(crate) fn heap_in_use() -> usize {
     heap::in_use()
+}
+
+/// Where the memory of the heap is.
+pub(crate) fn heap_stats() -> HeapStats {
+    heap::stats()
+}
+
+/// Bytes of free heap that `cpu` keeps for itself.
+pub(crate) fn heap_cached(cpu: crate::cpu::CpuId) -> usize {
+    heap::cached(cpu)
 }
 
 /// Stacks that are in use.

@@ -41,6 +41,12 @@ static FIRST: AtomicU32 = AtomicU32::new(NOBODY);
 static STOPPED: AtomicBits = AtomicBits::new();
 static STACKS: Once<StackLayout> = Once::new();
 
+/// Whether some CPU has panicked.
+#[cfg(debug_assertions)]
+pub(super) fn has_begun() -> bool {
+    FIRST.load(Ordering::Relaxed) != NOBODY
+}
+
 /// Says where the stacks are, so that a fault in a guard page is called that.
 pub(super) fn set_stacks(stacks: StackLayout) {
     STACKS.call_once(|| stacks);

@@ -104,6 +104,7 @@ impl<P: StopHost> StopMachine<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> StopMutexGuard<'_, P> {
         self.mutex.lock()
     }

@@ -6,6 +6,8 @@
 use core::marker::PhantomData;
 
 use crate::config::MASK_WORDS;
+#[cfg(all(debug_assertions, not(loom)))]
+use crate::sync::lockdep::Place;
 
 /// The interrupt mask of a CPU as it was before [`Exec::irq_save`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,19 @@ pub trait Exec: 'static {
     /// Tells the core (and whoever emulates it) that this loop is waiting:
     /// `YIELD`, never `ISB`, never nothing.
     fn relax();
+
+    /// For the validator: the lock of `lock` is about to be taken at `at`, or was taken
+    /// by a try if the caller does not wait. See [`crate::sync::lockdep`].
+    #[cfg(all(debug_assertions, not(loom)))]
+    fn lock_acquire(_lock: &crate::sync::LockKey, _waits: bool, _at: Place) {}
+
+    /// For the validator: the lock of `lock` is about to be opened.
+    #[cfg(all(debug_assertions, not(loom)))]
+    fn lock_release(_lock: &crate::sync::LockKey) {}
+
+    /// For the validator: the caller at `at` may have to wait.
+    #[cfg(all(debug_assertions, not(loom)))]
+    fn might_sleep(_at: Place) {}
 }
 
 /// What a `WaitPoint` needs: sleep until a wake SGI, send one.
@@ -67,6 +82,13 @@ pub trait Wait: Exec {
     /// Sends the wake SGI to each CPU in `cpus`: `DSB ISHST`, SGI, `ISB`.
     fn send_wake(cpus: &[u64; MASK_WORDS]);
 }
+
+/// A guard that keeps its thread where it is: while one lives, "this CPU" means one
+/// CPU.
+pub trait StaysHere<E: Exec> {}
+
+impl<E: Exec> StaysHere<E> for IrqGuard<E> {}
+impl<E: Exec> StaysHere<E> for PreemptGuard<E> {}
 
 /// IRQs are masked on this CPU while this exists.
 ///

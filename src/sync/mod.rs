@@ -25,11 +25,21 @@ pub(crate) use const_unless_loom;
 
 mod bits;
 mod exec;
+#[cfg(all(debug_assertions, not(loom)))]
+mod held_cell;
+mod lock_map;
+pub mod lockdep;
+#[cfg_attr(not(all(debug_assertions, not(loom))), path = "lockdep_no_key.rs")]
+mod lockdep_key;
 mod spin_lock;
 mod wait_point;
 
 pub use bits::{AtomicBits, Bits};
-pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, Wait};
+pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, StaysHere, Wait};
+#[cfg(all(debug_assertions, not(loom)))]
+pub use held_cell::HeldCell;
+pub use lock_map::{LockMap, LockMapGuard};
+pub use lockdep_key::{LockHeld, LockKey, might_sleep};
 pub use spin_lock::{SpinLock, SpinLockGuard};
 pub use wait_point::WaitPoint;
 

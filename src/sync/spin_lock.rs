@@ -14,7 +14,8 @@ use in_a_model::{Guard, Lock};
 #[cfg(not(loom))]
 use with_spin::{Guard, Lock};
 
-use crate::sync::{Exec, IrqFlags};
+use crate::sync::lockdep::LockKind;
+use crate::sync::{Exec, IrqFlags, LockHeld, LockKey, StaysHere};
 
 /// `spin`'s mutex.
 #[cfg(not(loom))]
@@ -85,14 +86,28 @@ mod in_a_model {
 /// A value that one CPU at a time may touch.
 pub struct SpinLock<T, E: Exec> {
     inner: Lock<T, E>,
+    key: LockKey,
 }
 
 impl<T, E: Exec> SpinLock<T, E> {
     const_unless_loom! {
         /// An open lock around `value`.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(value: T) -> Self {
             SpinLock {
                 inner: Lock::new(value),
+                key: LockKey::new(LockKind::Spin),
+            }
+        }
+    }
+
+    const_unless_loom! {
+        /// As [`SpinLock::new`], but the validator doesn't look at it: who makes one
+        /// says why it need not (see [`crate::sync::lockdep`]).
+        pub const fn new_untracked(value: T) -> Self {
+            SpinLock {
+                inner: Lock::new(value),
+                key: LockKey::untracked(),
             }
         }
     }
@@ -103,24 +118,32 @@ impl<T, E: Exec> SpinLock<T, E> {
     /// Thread. Not for a lock that an interrupt handler takes too:
     /// [`SpinLock::lock_irqsave`].
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> SpinLockGuard<'_, T, E> {
         E::preempt_disable();
-        SpinLockGuard::new(self.inner.lock(), Off::Preemption)
+        let held = self.key.acquire();
+        SpinLockGuard::new(self.inner.lock(), held, Off::Preemption)
     }
 
     /// Takes the lock with IRQs masked, which keeps everything else off the CPU
     /// as well. Any context.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_irqsave(&self) -> SpinLockGuard<'_, T, E> {
         let flags = E::irq_save();
-        SpinLockGuard::new(self.inner.lock(), Off::Irqs(flags))
+        let held = self.key.acquire();
+        SpinLockGuard::new(self.inner.lock(), held, Off::Irqs(flags))
     }
 
     /// As [`SpinLock::lock_irqsave`], but gives up at once if it is taken.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock_irqsave(&self) -> Option<SpinLockGuard<'_, T, E>> {
         let flags = E::irq_save();
         match self.inner.try_lock() {
-            Some(inner) => Some(SpinLockGuard::new(inner, Off::Irqs(flags))),
+            Some(inner) => {
+                let held = self.key.acquired();
+                Some(SpinLockGuard::new(inner, held, Off::Irqs(flags)))
+            }
             None => {
                 E::irq_restore(flags);
                 E::preempt_point();
@@ -178,15 +201,17 @@ enum Off {
 pub struct SpinLockGuard<'a, T, E: Exec> {
     /// `None` only inside `drop`: the lock opens before anything comes back on.
     inner: Option<Guard<'a, T, E>>,
+    held: LockHeld<'a, E>,
     off: Off,
     _not_send: PhantomData<*const ()>,
 }
 
 impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
     #[inline]
-    fn new(inner: Guard<'a, T, E>, off: Off) -> Self {
+    fn new(inner: Guard<'a, T, E>, held: LockHeld<'a, E>, off: Off) -> Self {
         SpinLockGuard {
             inner: Some(inner),
+            held,
             off,
             _not_send: PhantomData,
         }
@@ -202,9 +227,12 @@ impl<T, E: Exec> SpinLockGuard<'_, T, E> {
     }
 }
 
+impl<T, E: Exec> StaysHere<E> for SpinLockGuard<'_, T, E> {}
+
 impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
     #[inline]
     fn drop(&mut self) {
+        self.held.release();
         self.inner = None;
         match self.off {
             Off::Preemption => E::preempt_enable_no_resched(),

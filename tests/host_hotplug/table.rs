@@ -62,6 +62,7 @@ fn the_steps_are_those_of_the_issue_in_their_order() {
         [
             "prep:hardware",
             "prep:percpu",
+            "prep:heap",
             "prep:calls",
             "prep:timers",
             "prep:threads",

@@ -232,8 +232,8 @@ fn free_counts_in_kibibytes() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(words[1], ["Mem:", "1024", "3", "1021"]);
-    assert_eq!(words[2], ["Stacks:", "100", "20", "80"]);
+    assert_eq!(words[1], ["Mem:", "1024", "3", "999", "1"]);
+    assert_eq!(words[2], ["Stacks:", "100", "20", "80", "0"]);
 }
 
 #[test]

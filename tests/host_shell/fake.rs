@@ -208,6 +208,8 @@ impl Machine for Fake {
         MemoryReport {
             heap: 1024 * 1024,
             heap_used: 2 * 1024 + 1,
+            heap_cached: 1,
+            heap_free: 1000 * 1024 - 1,
             stacks: 100 * 1024,
             stacks_used: 20 * 1024,
         }

@@ -296,6 +296,10 @@ impl HotplugHost for Fake {
         unreachable!("no CPU comes or goes")
     }
 
+    fn empty_heap_cache(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
     fn idle_context(_: CpuId) -> Baton {
         unreachable!("no CPU comes or goes")
     }

@@ -37,6 +37,8 @@ const _: () = assert!(FRAME_SIZE.is_multiple_of(16));
 const _: () = assert!(offset_of!(SwitchFrame, frame_pointer) == 80);
 const _: () = assert!(offset_of!(Context, sp) == 0);
 
+// Only the address goes there: what a debug build adds behind it needs no layout.
+#[cfg_attr(debug_assertions, allow(improper_ctypes))]
 unsafe extern "C" {
     fn context_switch(
         previous: *mut Context,

@@ -10,6 +10,8 @@ mod symbols {
     unsafe extern "C" {
         pub(super) static __image_start: u8;
         pub(super) static __text_end: u8;
+        pub(super) static __percpu_start: u8;
+        pub(super) static __percpu_end: u8;
         pub(super) static __symbols_start: u8;
         pub(super) static __symbols_end: u8;
         pub(super) static __rodata_end: u8;
@@ -58,6 +60,12 @@ pub fn rodata() -> Range<usize> {
 /// Variables, zeroed ones included: read and write. Whole pages.
 pub fn data() -> Range<usize> {
     address_of!(__rodata_end)..address_of!(__image_end)
+}
+
+/// What the per-CPU variables of the program begin as, in [`rodata`]. Whole cache
+/// lines.
+pub fn per_cpu_template() -> Range<usize> {
+    address_of!(__percpu_start)..address_of!(__percpu_end)
 }
 
 /// The names of the functions in [`text`]: none if nobody filled them in.

@@ -86,6 +86,8 @@ pub struct ThreadHead {
     name: ThreadName,
     /// What the kernel knows the thread by: set before it runs, or by itself.
     word: AtomicUsize,
+    #[cfg(debug_assertions)]
+    held: crate::sync::HeldCell,
 }
 
 /// Keeps the layout that a debugger's script may rely on.
@@ -109,6 +111,8 @@ impl ThreadHead {
             stack_top: AtomicUsize::new(stack.end),
             name: ThreadName::new(name),
             word: AtomicUsize::new(word),
+            #[cfg(debug_assertions)]
+            held: crate::sync::HeldCell::new(),
         }
     }
 
@@ -121,6 +125,12 @@ impl ThreadHead {
     /// Sets what the kernel knows the thread by: by itself.
     pub fn set_word(&self, word: usize) {
         self.word.store(word, Ordering::Relaxed);
+    }
+
+    /// What the thread holds, for the lock validator.
+    #[cfg(debug_assertions)]
+    pub fn held(&self) -> &crate::sync::HeldCell {
+        &self.held
     }
 
     /// The thread's name.

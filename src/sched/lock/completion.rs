@@ -5,7 +5,7 @@
 use crate::sched::Host;
 use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::Waiters;
-use crate::sync::{SpinLock, const_unless_loom};
+use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
 /// How often it was completed for ever: no waiter waits again.
@@ -29,6 +29,7 @@ pub struct Completion<P: Host> {
 impl<P: Host> Completion<P> {
     const_unless_loom! {
         /// Nothing is done yet.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             Completion {
                 inner: SpinLock::new(Inner {
@@ -77,6 +78,7 @@ impl<P: Host> Completion<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait(&self) {
         assert!(
             self.wait_until(Instant::FOREVER),
@@ -89,6 +91,7 @@ impl<P: Host> Completion<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_patiently(&self, mut late_fn: impl FnMut()) {
         while !self.wait_until(P::deadline(PATIENCE)) {
             late_fn();
@@ -100,7 +103,9 @@ impl<P: Host> Completion<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant) -> bool {
+        might_sleep::<P>();
         if self.try_wait() {
             return true;
         }
@@ -124,6 +129,7 @@ impl<P: Host> Completion<P> {
 }
 
 impl<P: Host> Default for Completion<P> {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn default() -> Self {
         Self::new()
     }

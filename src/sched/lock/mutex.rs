@@ -11,7 +11,8 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::Waiters;
 use crate::sched::{Host, Thread};
-use crate::sync::{SpinLock, const_unless_loom};
+use crate::sync::lockdep::LockKind;
+use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
 struct Inner<P: Host> {
@@ -29,11 +30,13 @@ struct Inner<P: Host> {
 pub struct Mutex<T, P: Host> {
     inner: SpinLock<Inner<P>, P>,
     value: SpinMutex<T>,
+    key: LockKey,
 }
 
 impl<T, P: Host> Mutex<T, P> {
     const_unless_loom! {
         /// An open mutex around `value`.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(value: T) -> Self {
             Mutex {
                 inner: SpinLock::new(Inner {
@@ -41,6 +44,7 @@ impl<T, P: Host> Mutex<T, P> {
                     waiters: Waiters::new(),
                 }),
                 value: SpinMutex::new(value),
+                key: LockKey::new(LockKind::Sleep),
             }
         }
     }
@@ -52,7 +56,10 @@ impl<T, P: Host> Mutex<T, P> {
     ///
     /// # Panics
     /// If the running thread holds it already: it would wait for itself.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T, P> {
+        might_sleep::<P>();
+        let held = self.key.acquire();
         let me = P::sched().current();
         {
             let mut inner = self.inner.lock_irqsave();
@@ -60,7 +67,7 @@ impl<T, P: Host> Mutex<T, P> {
                 None => {
                     inner.owner = Some(me);
                     drop(inner);
-                    return self.guard();
+                    return self.guard(held);
                 }
                 Some(owner) => {
                     assert!(
@@ -81,7 +88,7 @@ impl<T, P: Host> Mutex<T, P> {
                 owner.state_racy()
             );
         }
-        self.guard()
+        self.guard(held)
     }
 
     /// Waits until the mutex is `me`'s, but not past `late_at`: then returns who
@@ -102,6 +109,7 @@ impl<T, P: Host> Mutex<T, P> {
     }
 
     /// Takes the mutex if nobody has it.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T, P>> {
         let me = P::sched().current();
         {
@@ -111,10 +119,10 @@ impl<T, P: Host> Mutex<T, P> {
             }
             inner.owner = Some(me);
         }
-        Some(self.guard())
+        Some(self.guard(self.key.acquired()))
     }
 
-    fn guard(&self) -> MutexGuard<'_, T, P> {
+    fn guard<'a>(&'a self, held: LockHeld<'a, P>) -> MutexGuard<'a, T, P> {
         MutexGuard {
             value: Some(
                 self.value
@@ -122,6 +130,7 @@ impl<T, P: Host> Mutex<T, P> {
                     .expect("BUG: a mutex has two owners (X2)"),
             ),
             mutex: self,
+            held,
         }
     }
 }
@@ -132,6 +141,7 @@ pub struct MutexGuard<'a, T, P: Host> {
     /// `None` only inside `drop`.
     value: Option<SpinMutexGuard<'a, T>>,
     mutex: &'a Mutex<T, P>,
+    held: LockHeld<'a, P>,
 }
 
 impl<'a, T, P: Host> MutexGuard<'a, T, P> {
@@ -156,6 +166,7 @@ impl<T, P: Host> DerefMut for MutexGuard<'_, T, P> {
 
 impl<T, P: Host> Drop for MutexGuard<'_, T, P> {
     fn drop(&mut self) {
+        self.held.release();
         self.value = None; // X2: before anybody else becomes the owner.
         let mut inner = self.mutex.inner.lock_irqsave();
         let next = inner.waiters.pop();

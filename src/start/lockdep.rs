@@ -1,0 +1,72 @@
+//! The lock validator of this kernel, in a debug build: see [`crate::sync::lockdep`].
+//!
+//! What a thread holds is kept in its head, which SP_EL0 names; a handler runs with the
+//! head of the thread that it interrupts.
+
+// A report is made once, where there may be no heap to put it on.
+#![allow(clippy::result_large_err)]
+
+use crate::arch::aarch64::thread_head;
+use crate::start::{Hw, panic};
+use crate::sync::lockdep::{HeldLocks, Lockdep, Place, Taking, Where};
+use crate::sync::{Exec, IrqFlags, LockKey};
+
+static LOCKDEP: Lockdep<Hw> = Lockdep::new();
+
+/// Calls `use_fn` with what the running thread holds and with whether IRQs were on;
+/// not once a panic has begun (D3).
+fn with_held<R>(use_fn: impl FnOnce(&mut HeldLocks, bool) -> R) -> Option<R> {
+    if panic::has_begun() {
+        return None;
+    }
+    let irqs_on = Hw::irqs_enabled();
+    let flags: IrqFlags = Hw::irq_save();
+    let held = thread_head::current().held();
+    // SAFETY: it is the running thread's, IRQs are masked, and the validator's own lock
+    // is not validated.
+    let result = unsafe { held.with(|held| use_fn(held, irqs_on)) };
+    // Not a preemption point: the caller may be about to wait.
+    Hw::irq_restore(flags);
+    Some(result)
+}
+
+/// See [`Exec::lock_acquire`].
+pub(super) fn acquire(lock: &LockKey, waits: bool, at: Place) {
+    let Some(class) = lock.class() else { return };
+    let found = with_held(|held, irqs_on| {
+        let taking = Taking {
+            number: lock.number(|| LOCKDEP.number(class)),
+            class,
+            instance: (&raw const *lock).addr(),
+            waits,
+            at,
+            place: Where {
+                in_irq: held.in_irq(),
+                irqs_on,
+            },
+            who: thread_head::current().name().as_str(),
+        };
+        LOCKDEP.acquire(held, &taking)
+    });
+    if let Some(Err(report)) = found {
+        panic!("BUG: {report}");
+    }
+}
+
+/// See [`Exec::lock_release`].
+pub(super) fn release(lock: &LockKey) {
+    let _unless_in_panic = with_held(|held, _| LOCKDEP.release(held, (&raw const *lock).addr()));
+}
+
+/// See [`Exec::might_sleep`].
+pub(super) fn might_sleep(at: Place) {
+    let found = with_held(|held, irqs_on| held.may_sleep(at, Hw::preempt_count(), irqs_on));
+    if let Some(Err(report)) = found {
+        panic!("BUG: {report}");
+    }
+}
+
+/// An interrupt handler begins, or ends.
+pub(super) fn set_in_irq(in_irq: bool) {
+    let _unless_in_panic = with_held(|held, _| held.set_in_irq(in_irq));
+}

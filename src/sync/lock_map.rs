@@ -1,0 +1,56 @@
+//! A map: what stands for the work that somebody waits for, as a lock class.
+
+#![forbid(unsafe_code)]
+
+use crate::sync::lockdep::LockKind;
+use crate::sync::{Exec, LockHeld, LockKey};
+
+/// The work of a thread, which others wait for: see [`crate::sync::lockdep`]. In a
+/// release build nothing.
+#[derive(Debug)]
+pub struct LockMap(LockKey);
+
+impl LockMap {
+    /// Work of the kind that is told by where this is called.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub const fn new() -> LockMap {
+        LockMap(LockKey::new(LockKind::Map))
+    }
+
+    /// Another name for work of the same kind.
+    pub const fn same(&self) -> LockMap {
+        LockMap(self.0.same())
+    }
+
+    /// This thread does the work until the guard is dropped.
+    #[cfg_attr(debug_assertions, track_caller)]
+    #[inline]
+    pub fn work<E: Exec>(&self) -> LockMapGuard<'_, E> {
+        LockMapGuard(self.0.acquire())
+    }
+
+    /// This thread is about to wait until the work is done.
+    #[cfg_attr(debug_assertions, track_caller)]
+    #[inline]
+    pub fn wait<E: Exec>(&self) {
+        self.0.acquire::<E>().release();
+    }
+}
+
+impl Default for LockMap {
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The thread does the work while this exists.
+#[must_use]
+pub struct LockMapGuard<'a, E: Exec>(LockHeld<'a, E>);
+
+impl<E: Exec> Drop for LockMapGuard<'_, E> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}

@@ -1,0 +1,112 @@
+//! What ties a lock to the validator: see [`crate::sync::lockdep`].
+
+#![forbid(unsafe_code)]
+
+use core::marker::PhantomData;
+use core::panic::Location;
+
+use crate::sync::Exec;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::lockdep::{LockClass, LockKind, Place};
+
+/// The part of a lock by which the validator knows it. In a release build nothing.
+#[derive(Debug)]
+pub struct LockKey {
+    /// `None`: not looked at.
+    class: Option<LockClass>,
+    /// The number of the class plus 1, once it is known. Relaxed: a fact.
+    number: AtomicU32,
+}
+
+impl LockKey {
+    /// Of the class of what the caller makes where it is called.
+    #[track_caller]
+    pub const fn new(kind: LockKind) -> LockKey {
+        LockKey {
+            class: Some(LockClass {
+                kind,
+                site: Location::caller(),
+            }),
+            number: AtomicU32::new(0),
+        }
+    }
+
+    /// Of a lock that the validator doesn't look at.
+    pub const fn untracked() -> LockKey {
+        LockKey {
+            class: None,
+            number: AtomicU32::new(0),
+        }
+    }
+
+    /// Another key of the same class.
+    pub const fn same(&self) -> LockKey {
+        LockKey {
+            class: self.class,
+            number: AtomicU32::new(0),
+        }
+    }
+
+    /// The class; `None` if the validator doesn't look at it.
+    pub fn class(&self) -> Option<LockClass> {
+        self.class
+    }
+
+    /// The number of the class, which `find_fn` knows: asked once.
+    pub fn number(&self, find_fn: impl FnOnce() -> u16) -> u16 {
+        match u16::try_from(self.number.load(Ordering::Relaxed)) {
+            Ok(number @ 1..) => number - 1,
+            _ => {
+                let number = find_fn();
+                self.number.store(u32::from(number) + 1, Ordering::Relaxed);
+                number
+            }
+        }
+    }
+
+    /// Its lock is about to be taken.
+    #[track_caller]
+    pub fn acquire<E: Exec>(&self) -> LockHeld<'_, E> {
+        self.acquire_as(true)
+    }
+
+    /// Its lock was taken by a try.
+    #[track_caller]
+    pub fn acquired<E: Exec>(&self) -> LockHeld<'_, E> {
+        self.acquire_as(false)
+    }
+
+    #[track_caller]
+    fn acquire_as<E: Exec>(&self, waits: bool) -> LockHeld<'_, E> {
+        if self.class.is_some() {
+            let at: Place = Location::caller();
+            E::lock_acquire(self, waits, at);
+        }
+        LockHeld {
+            key: self,
+            _exec: PhantomData,
+        }
+    }
+}
+
+/// Says that a lock is held; [`LockHeld::release`] says that it is no more.
+#[must_use]
+pub struct LockHeld<'a, E> {
+    key: &'a LockKey,
+    _exec: PhantomData<fn() -> E>,
+}
+
+impl<E: Exec> LockHeld<'_, E> {
+    /// The lock is about to be opened.
+    pub fn release(&self) {
+        if self.key.class.is_some() {
+            E::lock_release(self.key);
+        }
+    }
+}
+
+/// The caller may have to wait now: what that takes is checked, whether it must or not.
+#[track_caller]
+pub fn might_sleep<E: Exec>() {
+    E::might_sleep(Location::caller());
+}

@@ -1,0 +1,191 @@
+//! Locks that are misused, in a debug build: each is told, with both sides, before
+//! anything hangs. None of these would hang here: no two threads run at once.
+//!
+//! SMP: 2 4
+//! PROFILE: dev
+//! STATUS: 101
+//! CASES: sleep-in-spin mutex-in-spin mutex-in-handler
+//! CASES: mutexes spins three recursive handler-spin inversion join park
+//!
+//! CASE: sleep-in-spin|mutex-in-spin
+//! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
+//! OUTPUT: ^  at tests/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^  preempt count 1, IRQs on: yes, in an interrupt handler: no$
+//! OUTPUT: ^  holds spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^    since tests/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//! CASE: mutex-in-handler
+//! OUTPUT: BUG: sleeping function called from invalid context:$
+//! OUTPUT: ^  preempt count 0, IRQs on: no, in an interrupt handler: yes$
+//!
+//! CASE: mutexes
+//! OUTPUT: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
+//! OUTPUT: ^  second is about to take mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  and holds mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  but the other way round there has been:$
+//! OUTPUT: ^  first took mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^    while it held mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! CASE: spins
+//! OUTPUT: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
+//! OUTPUT: ^  second is about to take spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  first took spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! CASE: three
+//! OUTPUT: ^kernel panic on CPU 0, thread third: BUG: possible circular locking dependency:$
+//! OUTPUT: ^  first took mutex
+//! OUTPUT: ^  second took mutex
+//! CASE: recursive
+//! OUTPUT: BUG: possible recursive locking:$
+//! CASE: handler-spin
+//! OUTPUT: BUG: inconsistent lock state: spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  is taken in an interrupt handler$
+//! OUTPUT: ^    at tests/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^  and with IRQs on, when the handler may come in,$
+//! CASE: inversion
+//! OUTPUT: BUG: possible irq lock inversion dependency:$
+//! CASE: join
+//! OUTPUT: BUG: possible circular locking dependency:$
+//! OUTPUT: ^  main is about to take work \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  worker took mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! A service that takes the hotplug lock when its CPU leaves: cpuhp/1 waits for it, and
+//! who waits for cpuhp/1 holds that.
+//! CASE: park
+//! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: BUG: possible circular locking dependency:$
+//! OUTPUT: ^  doomed/1 is about to take mutex \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  main took work \(src/hotplug/thread\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^    while it held mutex \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  cpuhp/1 took work \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {}
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+#[path = "support/case.rs"]
+mod case;
+
+#[cfg(target_os = "none")]
+stillpoint::entry!(kernel_test::main);
+
+#[cfg(target_os = "none")]
+mod kernel_test {
+    use alloc::sync::Arc;
+    use core::time::Duration;
+
+    use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::sched::Service;
+    use stillpoint::sched::lock::Mutex;
+    use stillpoint::start::{Hw, TEST_SGI, kernel};
+    use stillpoint::sync::{IrqGuard, SpinLock};
+    use stillpoint::{api, println};
+
+    use super::case::case;
+
+    type M = Mutex<(), Hw>;
+    type S = SpinLock<(), Hw>;
+
+    static MUTEX_A: M = Mutex::new(());
+    static MUTEX_B: M = Mutex::new(());
+    static MUTEX_C: M = Mutex::new(());
+    static SPIN_A: S = SpinLock::new(());
+    static SPIN_B: S = SpinLock::new(());
+
+    /// Runs `body` in a thread called `name`, from its beginning to its end.
+    fn thread(name: &str, body: fn()) {
+        let thread = api::spawn_on(CpuId::BOOT, name, body);
+        thread.expect("a thread is started").join();
+    }
+
+    /// Has this CPU run `handler` in an interrupt.
+    fn interrupt(handler: fn()) {
+        kernel().test_handler.call_once(|| handler);
+        let masked = IrqGuard::<Hw>::new();
+        let here = CpuMask::of(CpuId::BOOT);
+        kernel().irq_chip().send_sgi(TEST_SGI, &here);
+        drop(masked);
+        api::sleep(Duration::from_millis(1));
+    }
+
+    fn mutexes(outer: &M, inner: &M) {
+        let _outer = outer.lock();
+        let _inner = inner.lock();
+    }
+
+    fn spins(outer: &S, inner: &S) {
+        let _outer = outer.lock_irqsave();
+        let _inner = inner.lock_irqsave();
+    }
+
+    struct Doomed;
+
+    impl Service<Hw> for Doomed {
+        fn should_run(&self, _: CpuId) -> bool {
+            false
+        }
+
+        fn run(&self, _: CpuId) {}
+
+        fn park(&self, _: CpuId) {
+            drop(kernel().hotplug.lock());
+        }
+    }
+
+    fn park() {
+        let hotplug = &kernel().hotplug;
+        let registered = hotplug.register_service("doomed", Arc::new(Doomed));
+        assert!(registered.is_ok(), "no thread");
+        let left = api::cpu_down(CpuId::new(1).expect("a small number"));
+        println!("it left: {left:?}");
+    }
+
+    pub(crate) fn main() {
+        match case() {
+            "sleep-in-spin" => {
+                let _held = SPIN_A.lock();
+                // A wait of the program's own, whose place is told.
+                kernel()
+                    .sched
+                    .sleep_until(stillpoint::time::Instant::FOREVER);
+            }
+            "mutex-in-spin" => {
+                let _held = SPIN_A.lock();
+                drop(MUTEX_A.lock());
+            }
+            "mutex-in-handler" => interrupt(|| drop(MUTEX_A.lock())),
+            "mutexes" => {
+                thread("first", || mutexes(&MUTEX_A, &MUTEX_B));
+                thread("second", || mutexes(&MUTEX_B, &MUTEX_A));
+            }
+            "spins" => {
+                thread("first", || spins(&SPIN_A, &SPIN_B));
+                thread("second", || spins(&SPIN_B, &SPIN_A));
+            }
+            "three" => {
+                thread("first", || mutexes(&MUTEX_A, &MUTEX_B));
+                thread("second", || mutexes(&MUTEX_B, &MUTEX_C));
+                thread("third", || mutexes(&MUTEX_C, &MUTEX_A));
+            }
+            "recursive" => mutexes(&MUTEX_A, &MUTEX_A),
+            "handler-spin" => {
+                drop(SPIN_A.lock());
+                interrupt(|| drop(SPIN_A.lock_irqsave()));
+            }
+            "inversion" => {
+                drop(SPIN_B.lock());
+                spins(&SPIN_A, &SPIN_B);
+                interrupt(|| drop(SPIN_A.lock_irqsave()));
+            }
+            "join" => {
+                let worker = api::spawn_on(CpuId::BOOT, "worker", || drop(MUTEX_A.lock()));
+                // It has long ended.
+                api::sleep(Duration::from_millis(10));
+                let _held = MUTEX_A.lock();
+                worker.expect("a thread is started").join();
+            }
+            "park" => park(),
+            other => println!("there is no case {other}"),
+        }
+        println!("nobody has noticed");
+    }
+}
