@@ -200,7 +200,7 @@ impl<P: Host> Scheduler<P> {
     fn switch(&self, because: Because) {
         let irqs = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
-        let mut queue = self.queue(cpu).lock_irqsave();
+        let mut queue = self.queue(cpu).lock_masked(&irqs);
         let picked = queue.pick_next(because);
         self.note_picked(cpu, &mut queue);
         // No counts here: on a dead thread's stack they would never be given back.
@@ -218,13 +218,13 @@ impl<P: Host> Scheduler<P> {
         // SAFETY: `from` runs here; `to` was on this CPU's queue, so its registers are
         // saved (S7), and it is on no queue now. Contexts live in their threads.
         unsafe { P::switch(from.context(), to.context()) };
-        self.finish_switch();
+        self.finish_switch(&irqs);
         drop(irqs);
     }
 
     /// The first act of a thread that has the CPU again, or for the first time: opens
     /// the run queue that the one before has locked, and looks after that one (S4).
-    pub(super) fn finish_switch(&self) {
+    pub(super) fn finish_switch(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         // SAFETY: the thread that ran here before has left it locked, for us.
         unsafe { self.queue(cpu).open_left() };
@@ -232,7 +232,7 @@ impl<P: Host> Scheduler<P> {
             return;
         }
         let previous = {
-            let mut queue = self.queue(cpu).lock_irqsave();
+            let mut queue = self.queue(cpu).lock_masked(masked);
             P::set_preempt_work(PreemptWork::Previous, false);
             queue.previous.take()
         };
@@ -240,7 +240,7 @@ impl<P: Host> Scheduler<P> {
         match previous.state() {
             ThreadState::Dead => previous.stopped.complete_all(),
             ThreadState::Parked => previous.stopped.complete(),
-            ThreadState::Runnable => self.place_elsewhere(previous),
+            ThreadState::Runnable => self.place_elsewhere(previous, masked),
             _ => {}
         }
     }
@@ -301,10 +301,14 @@ impl<P: Host> Scheduler<P> {
 
     /// Locks the run queue that `thread` belongs to (S6).
     #[inline]
-    pub(super) fn lock_queue_of(&self, thread: &Thread<P>) -> SpinLockGuard<'_, RunQueue<P>, P> {
+    pub(super) fn lock_queue_of<'a>(
+        &'a self,
+        thread: &Thread<P>,
+        masked: &'a IrqGuard<P>,
+    ) -> SpinLockGuard<'a, RunQueue<P>, P> {
         loop {
             let cpu = thread.cpu();
-            let queue = self.queue(cpu).lock_irqsave();
+            let queue = self.queue(cpu).lock_masked(masked);
             if thread.cpu() == cpu {
                 return queue;
             }
@@ -324,7 +328,8 @@ impl<P: Host> Resting for Running<'_, P> {
     }
 
     fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
-        let _queue = self.sched.lock_queue_of(self.me);
+        let masked = IrqGuard::<P>::new();
+        let _queue = self.sched.lock_queue_of(self.me, &masked);
         move_fn(&self.me.rest)
     }
 

@@ -13,7 +13,7 @@
 //! Between the two locks a thread is Runnable and nowhere queued: nobody else moves
 //! or queues it, because nobody finds it queued or waiting.
 //!
-//! All of it happens with preemption off, from the look at `active` to the queue: a
+//! All of it happens with IRQs masked, from the look at `active` to the queue: a
 //! grace period after a CPU was taken out of `active` nobody places anything there any
 //! more (C-65).
 
@@ -25,7 +25,7 @@ use crate::cpu::CpuId;
 use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
 use crate::sched::{Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
-use crate::sync::PreemptGuard;
+use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
 /// How many CPUs a waker asks whether they are idle, before it leaves the thread
@@ -80,8 +80,8 @@ impl<P: Host> Scheduler<P> {
     }
 
     fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {
-        let here = PreemptGuard::<P>::new();
-        let mut queue = self.lock_queue_of(thread);
+        let masked = IrqGuard::<P>::new();
+        let mut queue = self.lock_queue_of(thread, &masked);
         match move_fn(&thread.rest) {
             Rouse::GoesOn => return true,
             Rouse::Nothing => return false,
@@ -100,12 +100,12 @@ impl<P: Host> Scheduler<P> {
             }
             thread.set_cpu(placed.cpu);
             drop(queue);
-            self.enqueue(placed.cpu, Arc::clone(thread));
+            self.enqueue(placed.cpu, Arc::clone(thread), &masked);
             if placed.affinity_broken {
+                drop(masked);
                 say_broken(thread, last);
             }
         }
-        drop(here);
         true
     }
 
@@ -125,7 +125,7 @@ impl<P: Host> Scheduler<P> {
     /// `last`, else any that it may run on, else any.
     ///
     /// # Context
-    /// Preemption off, until the thread is queued there.
+    /// IRQs masked, until the thread is queued there.
     pub(super) fn place(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let found = |cpu| Placed {
             cpu,
@@ -159,10 +159,10 @@ impl<P: Host> Scheduler<P> {
     /// `cpu`.
     ///
     /// # Context
-    /// Preemption off since `cpu` was chosen.
-    pub(super) fn enqueue(&self, cpu: CpuId, thread: Arc<Thread<P>>) {
+    /// IRQs masked since `cpu` was chosen.
+    pub(super) fn enqueue(&self, cpu: CpuId, thread: Arc<Thread<P>>, masked: &IrqGuard<P>) {
         let kick = {
-            let mut queue = self.queue(cpu).lock_irqsave();
+            let mut queue = self.queue(cpu).lock_masked(masked);
             self.enqueue_locked(cpu, &mut queue, thread)
         };
         Self::kick(cpu, kick);
@@ -217,8 +217,9 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// Interrupt handler.
     pub fn reschedule_interrupt(&self) {
+        let masked = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
-        self.note_here(cpu, &mut self.queue(cpu).lock_irqsave());
+        self.note_here(cpu, &mut self.queue(cpu).lock_masked(&masked));
     }
 
     /// The timer interrupt of this CPU: ends the running thread's slice, if it is
