@@ -32,8 +32,9 @@ pub(crate) struct Key {
     serial: u64,
 }
 
-/// When a thing is due, and in whose queue it is. All Relaxed: changed under the lock
-/// of that queue (D1).
+/// When a thing is due, and in whose queue it is. All changed under the lock of that
+/// queue (D1), so Relaxed, but for one: that it is in no queue any more is stored
+/// Release and loaded Acquire, for those who look without the lock.
 #[derive(Debug)]
 pub(crate) struct Due {
     at: AtomicU64,
@@ -58,9 +59,10 @@ impl Due {
         }
     }
 
-    /// The CPU in whose queue it is; a hint without that queue's lock.
+    /// The CPU in whose queue it is; a hint without that queue's lock. Who is told that
+    /// it is in none sees what was done before it was taken out.
     pub(crate) fn queue(&self) -> Option<CpuId> {
-        CpuId::new(self.queue.load(Ordering::Relaxed) as usize)
+        CpuId::new(self.queue.load(Ordering::Acquire) as usize)
     }
 }
 
@@ -108,7 +110,7 @@ where
     }
 
     /// Adds `thing`, due at `at`, behind those that are due then already. It must be
-    /// in no queue.
+    /// in no other queue's tree.
     pub(crate) fn insert(&mut self, at: Instant, thing: Arc<T>) {
         self.serial += 1;
         let due = thing.due();
@@ -124,19 +126,34 @@ where
         if due.queue.load(Ordering::Relaxed) != self.cpu {
             return None;
         }
-        due.queue.store(NONE, Ordering::Relaxed);
+        due.queue.store(NONE, Ordering::Release);
         self.tree.find_mut(&due.key()).remove()
     }
 
-    /// Takes out what is due first, with its instant, if that is `now` or earlier.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, Arc<T>)> {
+    /// Takes out what is due first, with its instant, if that is `now` or earlier;
+    /// calls `before_fn` with it just before.
+    pub(crate) fn pop(
+        &mut self,
+        now: Instant,
+        before_fn: impl FnOnce(&T),
+    ) -> Option<(Instant, Arc<T>)> {
         let at = self.next()?;
         if at > now {
             return None;
         }
         let thing = self.tree.front_mut().remove()?;
-        thing.due().queue.store(NONE, Ordering::Relaxed);
+        before_fn(&thing);
+        thing.due().queue.store(NONE, Ordering::Release);
         Some((at, thing))
+    }
+
+    /// Moves what is due first to `other`, behind those that are due then there; returns
+    /// its instant. Nobody sees it in no queue: it is in this one or in that one.
+    pub(crate) fn move_first(&mut self, other: &mut Self) -> Option<Instant> {
+        let thing = self.tree.front_mut().remove()?;
+        let Key { at, .. } = thing.due().key();
+        other.insert(at, thing);
+        Some(at)
     }
 
     /// When the first is due.

@@ -197,10 +197,26 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
+    /// Switches, if there is somebody to switch to; and again, if by the time that this
+    /// thread has the CPU back it is to lose it once more. A loop, because the way out of
+    /// a switch is a preemption point, and one inside the other would have no end.
     fn switch(&self, because: Because) {
-        let irqs = IrqGuard::<P>::new();
+        let mut because = because;
+        loop {
+            let irqs = IrqGuard::<P>::new();
+            self.switch_once(because, &irqs);
+            irqs.end_no_resched();
+            if !P::has_preempt_work(PreemptWork::Reschedule) {
+                return;
+            }
+            because = Because::MayBePreempted;
+        }
+    }
+
+    #[inline]
+    fn switch_once(&self, because: Because, irqs: &IrqGuard<P>) {
         let cpu = P::this_cpu();
-        let mut queue = self.queue(cpu).lock_masked(&irqs);
+        let mut queue = self.queue(cpu).lock_masked(irqs);
         let picked = queue.pick_next(because);
         self.note_picked(cpu, &mut queue);
         // No counts here: on a dead thread's stack they would never be given back.
@@ -218,8 +234,7 @@ impl<P: Host> Scheduler<P> {
         // SAFETY: `from` runs here; `to` was on this CPU's queue, so its registers are
         // saved (S7), and it is on no queue now. Contexts live in their threads.
         unsafe { P::switch(from.context(), to.context()) };
-        self.finish_switch(&irqs);
-        drop(irqs);
+        self.finish_switch(irqs);
     }
 
     /// The first act of a thread that has the CPU again, or for the first time: opens

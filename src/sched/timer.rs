@@ -16,7 +16,7 @@ use core::time::Duration;
 use crate::sched::Host;
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{PATIENCE, WaitQueue};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::time::Instant;
 
 /// What a timer calls.
@@ -28,11 +28,30 @@ pub(crate) struct TimerNode<P: Host> {
     pub(super) due: Due,
     /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
     pub(super) period: AtomicU64,
-    /// Its function is being called. Relaxed under the lock of the queue that it was
-    /// in when it came due; cleared Release, and loaded Acquire by who waits.
-    pub(super) running: AtomicBool,
+    /// How many CPUs are calling its function: two, if it was set anew meanwhile and
+    /// came due elsewhere. Raised Relaxed before the timer is taken out of its queue,
+    /// which is stored Release, so who finds it in no queue finds this (T2); lowered
+    /// Release, loaded Acquire by who waits.
+    running: AtomicU32,
     pub(super) call_fn: Call,
     pub(super) done: WaitQueue<P>,
+}
+
+impl<P: Host> TimerNode<P> {
+    /// It has come due: under the lock of its queue, before it is taken out.
+    pub(super) fn begin_call(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its function has returned.
+    pub(super) fn end_call(&self) {
+        self.running.fetch_sub(1, Ordering::Release);
+        self.done.wake_all();
+    }
+
+    fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire) > 0
+    }
 }
 
 impl<P: Host> HasDue for TimerNode<P> {
@@ -58,7 +77,7 @@ impl<P: Host> Timer<P> {
                 link: DueLink::new(),
                 due: Due::new(),
                 period: AtomicU64::new(0),
-                running: AtomicBool::new(false),
+                running: AtomicU32::new(0),
                 call_fn: Box::new(call_fn),
                 done: WaitQueue::new(),
             }),
@@ -108,17 +127,21 @@ impl<P: Host> Timer<P> {
     /// # Context
     /// Thread, preemption on.
     pub fn cancel(&self) -> bool {
-        let was_set = self.try_cancel();
-        let node = &self.node;
-        let idle = || !node.running.load(Ordering::Acquire);
-        while !node.done.wait_until(P::deadline(PATIENCE), idle) {
-            log::warn!(
-                "a timer's function has been running for {} s",
-                PATIENCE.as_secs()
-            );
+        let mut was_set = false;
+        loop {
+            was_set |= self.try_cancel();
+            let idle = || !self.node.is_running();
+            while !self.node.done.wait_until(P::deadline(PATIENCE), idle) {
+                log::warn!(
+                    "a timer's function has been running for {} s",
+                    PATIENCE.as_secs()
+                );
+            }
+            // It may have set itself again.
+            if !self.is_set() {
+                return was_set;
+            }
         }
-        // It may have set itself again.
-        was_set | P::sched().unset_timer(node)
     }
 }
 

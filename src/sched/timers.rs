@@ -76,11 +76,10 @@ impl<P: Host> Inner<P> {
 
     /// Takes out one thing that is due; a timer that is periodic is set again.
     fn pop(&mut self, now: Instant) -> Option<Expired<P>> {
-        if let Some((_, thread)) = self.sleepers.pop(now) {
+        if let Some((_, thread)) = self.sleepers.pop(now, |_| ()) {
             return Some(Expired::Thread(thread));
         }
-        let (at, timer) = self.timers.pop(now)?;
-        timer.running.store(true, Ordering::Relaxed);
+        let (at, timer) = self.timers.pop(now, TimerNode::begin_call)?;
         let period = timer.period.load(Ordering::Relaxed);
         if period > 0 {
             let missed = now.ticks_since(at) / period;
@@ -233,8 +232,7 @@ impl<P: Host> Scheduler<P> {
                 }
                 Expired::Timer(timer) => {
                     (timer.call_fn)();
-                    timer.running.store(false, Ordering::Release);
-                    timer.done.wake_all();
+                    timer.end_call();
                 }
             }
         }
@@ -263,11 +261,12 @@ impl<P: Host> Scheduler<P> {
             (lock(cpu), to)
         };
         for _ in 0..BATCH {
-            if let Some((at, thread)) = from.sleepers.pop(Instant::FOREVER) {
-                to.sleepers.insert(at, thread);
-                to.bring_forward(at);
-            } else if let Some((at, timer)) = from.timers.pop(Instant::FOREVER) {
-                to.timers.insert(at, timer);
+            let (from, to) = (&mut *from, &mut *to);
+            if let Some(at) = from
+                .sleepers
+                .move_first(&mut to.sleepers)
+                .or_else(|| from.timers.move_first(&mut to.timers))
+            {
                 to.bring_forward(at);
             } else {
                 return false;
