@@ -276,7 +276,11 @@ impl<P: Host> Scheduler<P> {
     /// to end, and tells the other CPUs whether there is work for them.
     #[inline]
     pub(super) fn note_here(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
-        P::set_preempt_work(PreemptWork::Reschedule, queue.should_preempt());
+        let preempt = queue.should_preempt();
+        P::set_preempt_work(PreemptWork::Reschedule, preempt);
+        if preempt {
+            return; // The switch says the rest.
+        }
         if queue.wants_slice()
             && let Some(end) = queue.begin_slice()
         {
