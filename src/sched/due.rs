@@ -6,8 +6,11 @@
 //!
 //! # Invariants
 //! - D1: a thing is in one queue at most. `queue` in its [`Due`] names the CPU whose
-//!   queue that is, and changes under the lock of the queue that it names (or, when it
-//!   names none, of the one that it comes into).
+//!   queue that is, and changes under the lock of the queue that it names. From none to
+//!   one it changes by a compare-exchange: two that put it into different queues hold
+//!   different locks.
+//! - D2: who finds that `queue` names none, without a lock, finds the thing out of every
+//!   queue: one that moves, or comes back into its queue, doesn't pass through none.
 
 #![forbid(unsafe_code)]
 
@@ -32,12 +35,14 @@ pub(crate) struct Key {
     serial: u64,
 }
 
-/// When a thing is due, and in whose queue it is. All Relaxed: changed under the lock
-/// of that queue (D1).
+/// When a thing is due, and in whose queue it is.
 #[derive(Debug)]
 pub(crate) struct Due {
+    /// Relaxed, as `serial`: changed under the lock of its queue (D1).
     at: AtomicU64,
     serial: AtomicU64,
+    /// Set to none Release, when the thing is unlinked; who finds none does so Acquire:
+    /// it may link it again.
     queue: AtomicU32,
 }
 
@@ -58,9 +63,10 @@ impl Due {
         }
     }
 
-    /// The CPU in whose queue it is; a hint without that queue's lock.
+    /// The CPU in whose queue it is: without that queue's lock `None` is sure (D2), all
+    /// else a hint.
     pub(crate) fn queue(&self) -> Option<CpuId> {
-        CpuId::new(self.queue.load(Ordering::Relaxed) as usize)
+        CpuId::new(self.queue.load(Ordering::Acquire) as usize)
     }
 }
 
@@ -107,14 +113,25 @@ where
         }
     }
 
-    /// Adds `thing`, due at `at`, behind those that are due then already. It must be
-    /// in no queue.
-    pub(crate) fn insert(&mut self, at: Instant, thing: Arc<T>) {
+    /// Adds `thing`, due at `at`, behind those that are due then already. Returns whether
+    /// it did: not if somebody else has put it into a queue meanwhile.
+    #[must_use]
+    pub(crate) fn insert(&mut self, at: Instant, thing: &Arc<T>) -> bool {
+        let queue = &thing.due().queue;
+        // Acquire: pairs with the Release of whoever took it out.
+        let claimed = queue.compare_exchange(NONE, self.cpu, Ordering::Acquire, Ordering::Relaxed);
+        if claimed.is_ok() {
+            self.link(at, Arc::clone(thing));
+        }
+        claimed.is_ok()
+    }
+
+    /// Links `thing`, which is this queue's by its `queue` already.
+    fn link(&mut self, at: Instant, thing: Arc<T>) {
         self.serial += 1;
         let due = thing.due();
         due.at.store(at.0, Ordering::Relaxed);
         due.serial.store(self.serial, Ordering::Relaxed);
-        due.queue.store(self.cpu, Ordering::Relaxed);
         self.tree.insert(thing);
     }
 
@@ -124,19 +141,39 @@ where
         if due.queue.load(Ordering::Relaxed) != self.cpu {
             return None;
         }
-        due.queue.store(NONE, Ordering::Relaxed);
-        self.tree.find_mut(&due.key()).remove()
+        let taken = self.tree.find_mut(&due.key()).remove();
+        due.queue.store(NONE, Ordering::Release);
+        taken
     }
 
-    /// Takes out what is due first, with its instant, if that is `now` or earlier.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, Arc<T>)> {
+    /// Takes out what is due first, if that is `now` or earlier. Before it is out,
+    /// `again_fn` is given it and its instant, and says when it is due again, if it is:
+    /// then it stays.
+    pub(crate) fn pop(
+        &mut self,
+        now: Instant,
+        again_fn: impl FnOnce(Instant, &T) -> Option<Instant>,
+    ) -> Option<Arc<T>> {
         let at = self.next()?;
         if at > now {
             return None;
         }
         let thing = self.tree.front_mut().remove()?;
-        thing.due().queue.store(NONE, Ordering::Relaxed);
-        Some((at, thing))
+        match again_fn(at, &thing) {
+            Some(again) => self.link(again, Arc::clone(&thing)),
+            None => thing.due().queue.store(NONE, Ordering::Release),
+        }
+        Some(thing)
+    }
+
+    /// Moves what is due first to `to`, under both locks; returns when it is due.
+    pub(crate) fn move_first(&mut self, to: &mut Self) -> Option<Instant> {
+        let at = self.next()?;
+        let thing = self.tree.front_mut().remove()?;
+        // Relaxed: who finds either queue takes its lock.
+        thing.due().queue.store(to.cpu, Ordering::Relaxed);
+        to.link(at, thing);
+        Some(at)
     }
 
     /// When the first is due.

@@ -16,7 +16,7 @@ use core::time::Duration;
 use crate::sched::Host;
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{PATIENCE, WaitQueue};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::time::Instant;
 
 /// What a timer calls.
@@ -28,11 +28,42 @@ pub(crate) struct TimerNode<P: Host> {
     pub(super) due: Due,
     /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
     pub(super) period: AtomicU64,
-    /// Its function is being called. Relaxed under the lock of the queue that it was
-    /// in when it came due; cleared Release, and loaded Acquire by who waits.
-    pub(super) running: AtomicBool,
+    /// Calls of its function that have begun. Added to before it leaves its queue, whose
+    /// word is then stored Release (D2): who finds it in none finds the call.
+    begun: AtomicU32,
+    /// Those that have ended. Added to Release, loaded Acquire by who waits. Two counts,
+    /// because a timer that is set on another CPU meanwhile may run on both.
+    ended: AtomicU32,
     pub(super) call_fn: Call,
-    pub(super) done: WaitQueue<P>,
+    done: WaitQueue<P>,
+}
+
+impl<P: Host> TimerNode<P> {
+    /// Its function is about to be called. Under the lock of the queue that it leaves.
+    pub(super) fn begin_call(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its function has returned.
+    pub(super) fn end_call(&self) {
+        self.ended.fetch_add(1, Ordering::Release);
+        self.done.wake_all();
+    }
+
+    /// Whether no call is under way.
+    fn has_ended(&self) -> bool {
+        let ended = self.ended.load(Ordering::Acquire);
+        self.begun.load(Ordering::Relaxed) == ended
+    }
+
+    /// Whether it is not set, and no call is under way.
+    fn is_at_rest(&self) -> bool {
+        // In this order: a call that ends before the first look has set it again by
+        // then, if it does so, and one that took it out of its queue before the second
+        // has been counted before the third.
+        let ended = self.ended.load(Ordering::Acquire);
+        self.due.queue().is_none() && self.begun.load(Ordering::Relaxed) == ended
+    }
 }
 
 impl<P: Host> HasDue for TimerNode<P> {
@@ -58,7 +89,8 @@ impl<P: Host> Timer<P> {
                 link: DueLink::new(),
                 due: Due::new(),
                 period: AtomicU64::new(0),
-                running: AtomicBool::new(false),
+                begun: AtomicU32::new(0),
+                ended: AtomicU32::new(0),
                 call_fn: Box::new(call_fn),
                 done: WaitQueue::new(),
             }),
@@ -108,17 +140,22 @@ impl<P: Host> Timer<P> {
     /// # Context
     /// Thread, preemption on.
     pub fn cancel(&self) -> bool {
-        let was_set = self.try_cancel();
         let node = &self.node;
-        let idle = || !node.running.load(Ordering::Acquire);
-        while !node.done.wait_until(P::deadline(PATIENCE), idle) {
-            log::warn!(
-                "a timer's function has been running for {} s",
-                PATIENCE.as_secs()
-            );
+        let mut was_set = false;
+        loop {
+            was_set |= self.try_cancel();
+            if node.is_at_rest() {
+                return was_set;
+            }
+            let ended = || node.has_ended();
+            while !node.done.wait_until(P::deadline(PATIENCE), ended) {
+                log::warn!(
+                    "a timer's function has been running for {} s",
+                    PATIENCE.as_secs()
+                );
+            }
+            // It may have set itself again.
         }
-        // It may have set itself again.
-        was_set | P::sched().unset_timer(node)
     }
 }
 
