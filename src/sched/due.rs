@@ -6,8 +6,11 @@
 //!
 //! # Invariants
 //! - D1: a thing is in one queue at most. `queue` in its [`Due`] names the CPU whose
-//!   queue that is, and changes under the lock of the queue that it names (or, when it
-//!   names none, of the one that it comes into).
+//!   queue that is, and changes under the lock of the queue that it names. From none to
+//!   one it changes by a compare-exchange: two that put it into different queues hold
+//!   different locks.
+//! - D2: who finds that `queue` names none, without a lock, finds the thing out of every
+//!   queue: one that moves, or comes back into its queue, doesn't pass through none.
 
 #![forbid(unsafe_code)]
 
@@ -32,19 +35,20 @@ pub(crate) struct Key {
     serial: u64,
 }
 
-/// When a thing is due, and in whose queue it is. All changed under the lock of that
-/// queue (D1), so Relaxed, but for one: that it is in no queue any more is stored
-/// Release and loaded Acquire, for those who look without the lock.
+/// When a thing is due, and in whose queue it is.
 #[derive(Debug)]
 pub(crate) struct Due {
+    /// Relaxed, as `serial`: changed under the lock of its queue (D1).
     at: AtomicU64,
     serial: AtomicU64,
+    /// Set to none Release, when the thing is unlinked; who finds none does so Acquire:
+    /// it may link it again.
     queue: AtomicU32,
 }
 
 impl Due {
     /// Of a thing that is in no queue.
-    pub(crate) const fn new() -> Due {
+    pub(crate) fn new() -> Due {
         Due {
             at: AtomicU64::new(0),
             serial: AtomicU64::new(0),
@@ -59,8 +63,8 @@ impl Due {
         }
     }
 
-    /// The CPU in whose queue it is; a hint without that queue's lock. Who is told that
-    /// it is in none sees what was done before it was taken out.
+    /// The CPU in whose queue it is: without that queue's lock `None` is sure (D2), all
+    /// else a hint.
     pub(crate) fn queue(&self) -> Option<CpuId> {
         CpuId::new(self.queue.load(Ordering::Acquire) as usize)
     }
@@ -109,14 +113,25 @@ where
         }
     }
 
-    /// Adds `thing`, due at `at`, behind those that are due then already. It must be
-    /// in no other queue's tree.
-    pub(crate) fn insert(&mut self, at: Instant, thing: Arc<T>) {
+    /// Adds `thing`, due at `at`, behind those that are due then already. Returns whether
+    /// it did: not if somebody else has put it into a queue meanwhile.
+    #[must_use]
+    pub(crate) fn insert(&mut self, at: Instant, thing: &Arc<T>) -> bool {
+        let queue = &thing.due().queue;
+        // Acquire: pairs with the Release of whoever took it out.
+        let claimed = queue.compare_exchange(NONE, self.cpu, Ordering::Acquire, Ordering::Relaxed);
+        if claimed.is_ok() {
+            self.link(at, Arc::clone(thing));
+        }
+        claimed.is_ok()
+    }
+
+    /// Links `thing`, which is this queue's by its `queue` already.
+    fn link(&mut self, at: Instant, thing: Arc<T>) {
         self.serial += 1;
         let due = thing.due();
         due.at.store(at.0, Ordering::Relaxed);
         due.serial.store(self.serial, Ordering::Relaxed);
-        due.queue.store(self.cpu, Ordering::Relaxed);
         self.tree.insert(thing);
     }
 
@@ -126,33 +141,38 @@ where
         if due.queue.load(Ordering::Relaxed) != self.cpu {
             return None;
         }
+        let taken = self.tree.find_mut(&due.key()).remove();
         due.queue.store(NONE, Ordering::Release);
-        self.tree.find_mut(&due.key()).remove()
+        taken
     }
 
-    /// Takes out what is due first, with its instant, if that is `now` or earlier;
-    /// calls `before_fn` with it just before.
+    /// Takes out what is due first, if that is `now` or earlier. Before it is out,
+    /// `again_fn` is given it and its instant, and says when it is due again, if it is:
+    /// then it stays.
     pub(crate) fn pop(
         &mut self,
         now: Instant,
-        before_fn: impl FnOnce(&T),
-    ) -> Option<(Instant, Arc<T>)> {
+        again_fn: impl FnOnce(Instant, &T) -> Option<Instant>,
+    ) -> Option<Arc<T>> {
         let at = self.next()?;
         if at > now {
             return None;
         }
         let thing = self.tree.front_mut().remove()?;
-        before_fn(&thing);
-        thing.due().queue.store(NONE, Ordering::Release);
-        Some((at, thing))
+        match again_fn(at, &thing) {
+            Some(again) => self.link(again, Arc::clone(&thing)),
+            None => thing.due().queue.store(NONE, Ordering::Release),
+        }
+        Some(thing)
     }
 
-    /// Moves what is due first to `other`, behind those that are due then there; returns
-    /// its instant. Nobody sees it in no queue: it is in this one or in that one.
-    pub(crate) fn move_first(&mut self, other: &mut Self) -> Option<Instant> {
+    /// Moves what is due first to `to`, under both locks; returns when it is due.
+    pub(crate) fn move_first(&mut self, to: &mut Self) -> Option<Instant> {
+        let at = self.next()?;
         let thing = self.tree.front_mut().remove()?;
-        let Key { at, .. } = thing.due().key();
-        other.insert(at, thing);
+        // Relaxed: who finds either queue takes its lock.
+        thing.due().queue.store(to.cpu, Ordering::Relaxed);
+        to.link(at, thing);
         Some(at)
     }
 

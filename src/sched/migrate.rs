@@ -21,7 +21,7 @@ use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
 use crate::sched::wake::say_broken;
 use crate::sched::{Host, Scheduler, Thread, ThreadState};
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use crate::sync::{IrqGuard, PreemptGuard};
 
 /// Why a thread was not given another affinity.
@@ -96,6 +96,9 @@ impl<P: Host> Scheduler<P> {
         if self.with_current(Thread::unpin) > 0 {
             return;
         }
+        // Pairs with the fence of `set_affinity`: it finds the thread unpinned, or the
+        // thread finds its new affinity.
+        fence(Ordering::SeqCst);
         let record = self.cpus.get(cpu);
         add(&record.pinned, u32::MAX);
         if !P::masks().is_active(cpu) {
@@ -144,6 +147,7 @@ impl<P: Host> Scheduler<P> {
                 continue;
             }
             thread.set_affinity(cpus);
+            fence(Ordering::SeqCst); // Pairs with the one of `unpin_here`.
             if cpus.contains(cpu) || thread.is_pinned() {
                 break;
             }

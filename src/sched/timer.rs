@@ -28,29 +28,41 @@ pub(crate) struct TimerNode<P: Host> {
     pub(super) due: Due,
     /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
     pub(super) period: AtomicU64,
-    /// How many CPUs are calling its function: two, if it was set anew meanwhile and
-    /// came due elsewhere. Raised Relaxed before the timer is taken out of its queue,
-    /// which is stored Release, so who finds it in no queue finds this (T2); lowered
-    /// Release, loaded Acquire by who waits.
-    running: AtomicU32,
+    /// Calls of its function that have begun. Added to before it leaves its queue, whose
+    /// word is then stored Release (D2): who finds it in none finds the call.
+    begun: AtomicU32,
+    /// Those that have ended. Added to Release, loaded Acquire by who waits. Two counts,
+    /// because a timer that is set on another CPU meanwhile may run on both.
+    ended: AtomicU32,
     pub(super) call_fn: Call,
-    pub(super) done: WaitQueue<P>,
+    done: WaitQueue<P>,
 }
 
 impl<P: Host> TimerNode<P> {
-    /// It has come due: under the lock of its queue, before it is taken out.
+    /// Its function is about to be called. Under the lock of the queue that it leaves.
     pub(super) fn begin_call(&self) {
-        self.running.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Its function has returned.
     pub(super) fn end_call(&self) {
-        self.running.fetch_sub(1, Ordering::Release);
+        self.ended.fetch_add(1, Ordering::Release);
         self.done.wake_all();
     }
 
-    fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire) > 0
+    /// Whether no call is under way.
+    fn has_ended(&self) -> bool {
+        let ended = self.ended.load(Ordering::Acquire);
+        self.begun.load(Ordering::Relaxed) == ended
+    }
+
+    /// Whether it is not set, and no call is under way.
+    fn is_at_rest(&self) -> bool {
+        // In this order: a call that ends before the first look has set it again by
+        // then, if it does so, and one that took it out of its queue before the second
+        // has been counted before the third.
+        let ended = self.ended.load(Ordering::Acquire);
+        self.due.queue().is_none() && self.begun.load(Ordering::Relaxed) == ended
     }
 }
 
@@ -77,7 +89,8 @@ impl<P: Host> Timer<P> {
                 link: DueLink::new(),
                 due: Due::new(),
                 period: AtomicU64::new(0),
-                running: AtomicU32::new(0),
+                begun: AtomicU32::new(0),
+                ended: AtomicU32::new(0),
                 call_fn: Box::new(call_fn),
                 done: WaitQueue::new(),
             }),
@@ -127,20 +140,21 @@ impl<P: Host> Timer<P> {
     /// # Context
     /// Thread, preemption on.
     pub fn cancel(&self) -> bool {
+        let node = &self.node;
         let mut was_set = false;
         loop {
             was_set |= self.try_cancel();
-            let idle = || !self.node.is_running();
-            while !self.node.done.wait_until(P::deadline(PATIENCE), idle) {
+            if node.is_at_rest() {
+                return was_set;
+            }
+            let ended = || node.has_ended();
+            while !node.done.wait_until(P::deadline(PATIENCE), ended) {
                 log::warn!(
                     "a timer's function has been running for {} s",
                     PATIENCE.as_secs()
                 );
             }
             // It may have set itself again.
-            if !self.is_set() {
-                return was_set;
-            }
         }
     }
 }

@@ -76,16 +76,17 @@ impl<P: Host> Inner<P> {
 
     /// Takes out one thing that is due; a timer that is periodic is set again.
     fn pop(&mut self, now: Instant) -> Option<Expired<P>> {
-        if let Some((_, thread)) = self.sleepers.pop(now, |_| ()) {
+        if let Some(thread) = self.sleepers.pop(now, |_, _| None) {
             return Some(Expired::Thread(thread));
         }
-        let (at, timer) = self.timers.pop(now, TimerNode::begin_call)?;
-        let period = timer.period.load(Ordering::Relaxed);
-        if period > 0 {
-            let missed = now.ticks_since(at) / period;
-            let next = at.after_ticks(period.saturating_mul(missed + 1));
-            self.timers.insert(next, Arc::clone(&timer));
-        }
+        let timer = self.timers.pop(now, |at, timer| {
+            timer.begin_call();
+            let period = timer.period.load(Ordering::Relaxed);
+            (period > 0).then(|| {
+                let missed = now.ticks_since(at) / period;
+                at.after_ticks(period.saturating_mul(missed + 1))
+            })
+        })?;
         Some(Expired::Timer(timer))
     }
 }
@@ -143,7 +144,8 @@ impl<P: Host> Scheduler<P> {
         {
             let _here = IrqGuard::<P>::new();
             let mut inner = self.timers.get(P::this_cpu()).inner.lock_irqsave();
-            inner.sleepers.insert(at, Arc::clone(me));
+            let inserted = inner.sleepers.insert(at, me);
+            assert!(inserted, "BUG: {me:?} sleeps twice (D1)");
             inner.bring_forward(at);
         }
         self.schedule();
@@ -182,13 +184,16 @@ impl<P: Host> Scheduler<P> {
     /// Sets `timer` on this CPU, wherever it was set before.
     pub(super) fn set_timer(&self, timer: &Arc<TimerNode<P>>, at: Instant, period: u64) {
         let _here = IrqGuard::<P>::new();
-        let _was_set = self.unset_timer(timer);
-        let mut inner = self.timers.get(P::this_cpu()).inner.lock_irqsave();
-        // Two that set it at once: the second finds it set.
-        drop(inner.timers.remove(timer));
-        timer.period.store(period, Ordering::Relaxed);
-        inner.timers.insert(at, Arc::clone(timer));
-        inner.bring_forward(at);
+        loop {
+            let _was_set = self.unset_timer(timer);
+            let mut inner = self.timers.get(P::this_cpu()).inner.lock_irqsave();
+            // Of two that set it at once the second finds it set, and replaces that.
+            if inner.timers.insert(at, timer) {
+                timer.period.store(period, Ordering::Relaxed);
+                inner.bring_forward(at);
+                return;
+            }
+        }
     }
 
     /// Takes `timer` out of the queue that it is in; returns whether it was in one.
@@ -261,15 +266,11 @@ impl<P: Host> Scheduler<P> {
             (lock(cpu), to)
         };
         for _ in 0..BATCH {
-            let (from, to) = (&mut *from, &mut *to);
-            if let Some(at) = from
-                .sleepers
-                .move_first(&mut to.sleepers)
-                .or_else(|| from.timers.move_first(&mut to.timers))
-            {
-                to.bring_forward(at);
-            } else {
-                return false;
+            let sleeper = from.sleepers.move_first(&mut to.sleepers);
+            let moved = sleeper.or_else(|| from.timers.move_first(&mut to.timers));
+            match moved {
+                Some(at) => to.bring_forward(at),
+                None => return false,
             }
         }
         true

@@ -68,8 +68,8 @@ impl ReaderCounts {
         if !self.block.load(Ordering::Acquire) {
             return true;
         }
-        self.add(cpu, u32::MAX, Ordering::Release);
-        fence(Ordering::SeqCst); // C2: before the writer is told.
+        // Relaxed: it has looked at nothing, and telling the writer takes a lock.
+        self.add(cpu, u32::MAX, Ordering::Relaxed);
         false
     }
 
@@ -114,9 +114,10 @@ impl ReaderCounts {
         self.block.store(false, Ordering::Release);
     }
 
-    /// Whether a writer is in, or wants in. Exact for who keeps writers still.
+    /// Whether a writer is in, or wants in. For who holds the lock under which writers
+    /// block and unblock.
     pub fn is_blocked(&self) -> bool {
-        self.block.load(Ordering::Acquire)
+        self.block.load(Ordering::Relaxed)
     }
 
     /// C3: a load and a store suffice.
