@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard as CellWrite};
@@ -83,6 +84,7 @@ impl<T, P: Host> RwLock<T, P> {
             ),
             lock: self,
             held,
+            _not_send: PhantomData,
         }
     }
 
@@ -116,6 +118,7 @@ impl<T, P: Host> RwLock<T, P> {
             ),
             lock: self,
             held,
+            _not_send: PhantomData,
         }
     }
 
@@ -160,6 +163,7 @@ pub struct ReadGuard<'a, T, P: Host> {
     value: Option<CellRead<'a, T>>,
     lock: &'a RwLock<T, P>,
     held: LockHeld<'a, P>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl<T, P: Host> Deref for ReadGuard<'_, T, P> {
@@ -184,6 +188,7 @@ pub struct WriteGuard<'a, T, P: Host> {
     value: Option<CellWrite<'a, T>>,
     lock: &'a RwLock<T, P>,
     held: LockHeld<'a, P>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl<T, P: Host> Deref for WriteGuard<'_, T, P> {
