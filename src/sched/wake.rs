@@ -24,7 +24,7 @@ use alloc::sync::Arc;
 use crate::cpu::CpuId;
 use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
-use crate::sched::{Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
+use crate::sched::{Class, Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
@@ -109,10 +109,13 @@ impl<P: Host> Scheduler<P> {
         true
     }
 
-    /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`:
-    /// it may, and nothing else does.
+    /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`: it
+    /// may, and nothing else does, or for a realtime thread, nothing as urgent.
     fn suits(&self, thread: &Thread<P>, cpu: CpuId, queue: &RunQueue<P>) -> bool {
-        queue.is_idle() && thread.may_run_on(cpu) && Self::takes_work(cpu)
+        let has_room = queue.is_idle()
+            || (matches!(thread.class(), Class::Realtime(..))
+                && queue.current().level() > thread.level());
+        has_room && thread.may_run_on(cpu) && Self::takes_work(cpu)
     }
 
     /// Whether ordinary threads may be placed on `cpu`. While the machine boots no
@@ -134,6 +137,11 @@ impl<P: Host> Scheduler<P> {
         if let Some(cpu) = self.find_idle(thread, last) {
             return found(cpu);
         }
+        if matches!(thread.class(), Class::Realtime(..))
+            && let Some(cpu) = self.find_less_urgent(thread, last)
+        {
+            return found(cpu);
+        }
         if thread.may_run_on(last) && Self::takes_work(last) {
             return found(last);
         }
@@ -149,10 +157,25 @@ impl<P: Host> Scheduler<P> {
 
     /// An idle CPU on which `thread` may run; those next to `last` come first.
     pub(super) fn find_idle(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
-        let cpus = P::masks().possible().count();
-        (0..cpus.min(PROBES))
-            .filter_map(|step| CpuId::new((last.index() + step) % cpus))
+        self.near(last)
             .find(|cpu| P::is_idle(*cpu) && P::masks().is_active(*cpu) && thread.may_run_on(*cpu))
+    }
+
+    /// For a realtime thread: a CPU on which it may run and which does something less
+    /// urgent. A queue that is locked is passed over, because the caller may hold one.
+    fn find_less_urgent(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
+        let less_urgent = |cpu: CpuId| {
+            let queue = self.queue(cpu).try_lock_irqsave();
+            queue.is_some_and(|queue| queue.current().level() > thread.level())
+        };
+        self.near(last)
+            .find(|cpu| Self::takes_work(*cpu) && thread.may_run_on(*cpu) && less_urgent(*cpu))
+    }
+
+    /// The CPUs from `last` on, as many as a waker asks.
+    fn near(&self, last: CpuId) -> impl Iterator<Item = CpuId> + use<P> {
+        let cpus = P::masks().possible().count();
+        (0..cpus.min(PROBES)).filter_map(move |step| CpuId::new((last.index() + step) % cpus))
     }
 
     /// Queues `thread`, which is Runnable (or about to wait) and nowhere queued, on
