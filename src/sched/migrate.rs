@@ -228,6 +228,14 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
+    /// Moves all that can be moved from `cpu`: what is left runs there undisturbed.
+    ///
+    /// # Context
+    /// As [`Scheduler::drain`].
+    pub fn push_all(&self, cpu: CpuId) {
+        while self.push_one(cpu) {}
+    }
+
     /// Empties `cpu` of all but its own threads, and waits for those that are pinned
     /// there (`sched:drain`). One that may run nowhere else loses its affinity, with
     /// a line in the log.
@@ -239,7 +247,7 @@ impl<P: Host> Scheduler<P> {
         let record = self.cpus.get(cpu);
         record.let_go.reset();
         loop {
-            while self.push_one(cpu) {}
+            self.push_all(cpu);
             // Relaxed: this CPU writes it, and nothing else runs here meanwhile.
             let pinned = record.pinned.load(Ordering::Relaxed);
             if pinned == 0 {
@@ -279,7 +287,7 @@ impl<P: Host> Scheduler<P> {
         true
     }
 
-    /// Whether anything but `cpu`'s own threads is queued on it.
+    /// Whether nothing but `cpu`'s own threads is queued or pinned there (S10).
     ///
     /// Context: `cpu` itself, in the still point.
     pub fn is_drained(&self, cpu: CpuId) -> bool {

@@ -14,6 +14,7 @@ use crate::cpu::{CpuId, PerCpu};
 use crate::platform::{Platform, PreemptWork};
 use crate::sched::links::AllLink;
 use crate::sched::lock::Completion;
+use crate::sched::run_queue::Aftermath;
 use crate::sched::timers::Timers;
 use crate::sched::{
     Because, Class, Place, Rest, Resting, RunQueue, Switch, Thread, ThreadName, ThreadState,
@@ -251,12 +252,14 @@ impl<P: Host> Scheduler<P> {
             P::set_preempt_work(PreemptWork::Previous, false);
             queue.previous.take()
         };
-        let Some(previous) = previous else { return };
-        match previous.state() {
-            ThreadState::Dead => previous.stopped.complete_all(),
-            ThreadState::Parked => previous.stopped.complete(),
-            ThreadState::Runnable => self.place_elsewhere(previous, masked),
-            _ => {}
+        match previous {
+            Some((thread, Aftermath::Dead)) => thread.stopped.complete_all(),
+            // It may have been unparked since, and be on its way.
+            Some((thread, Aftermath::Parked)) if thread.state() == ThreadState::Parked => {
+                thread.stopped.complete();
+            }
+            Some((thread, Aftermath::Elsewhere)) => self.place_elsewhere(thread, masked),
+            Some((_, Aftermath::Parked)) | None => {}
         }
     }
 
