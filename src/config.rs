@@ -37,7 +37,7 @@ pub const ORDINARY_STACKS: usize = 128;
 pub const CACHE_LINE: usize = 128;
 
 /// Events in one CPU's trace ring. In a model two, so that it comes round.
-pub const TRACE_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
+pub const TRACE_EVENTS: usize = if cfg!(loom) { 2 } else { 512 };
 
 /// How long an ordinary thread may have a CPU that another one wants (Linux at
 /// HZ=250 looks as often).

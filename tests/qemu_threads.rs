@@ -31,13 +31,14 @@ mod kernel_test {
     use alloc::vec::Vec;
     use core::time::Duration;
 
+    use stillpoint::api::thread::{Builder, Priority};
     use stillpoint::api::{self, JoinHandle};
     use stillpoint::config::{MAX_CPUS, ORDINARY_STACKS};
-    use stillpoint::cpu::CpuId;
+    use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::platform::Platform;
     use stillpoint::println;
-    use stillpoint::sched::SpawnError;
     use stillpoint::sched::lock::{Completion, Mutex};
+    use stillpoint::sched::{Class, SpawnError};
     use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::IrqGuard;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -227,12 +228,17 @@ mod kernel_test {
             .map(|number| {
                 let order = Arc::clone(&order);
                 let until = first.after_ticks(apart * u64::from(number));
-                spawn(last_cpu(), move || {
+                // FIFO: a slice that ends between waking and counting would turn two round.
+                let sleeper = Builder::new()
+                    .affinity(CpuMask::of(last_cpu()))
+                    .class(Class::fifo(Priority::MAX));
+                let woken = sleeper.spawn(move || {
                     let in_time = Hw::now() < first;
                     kernel().sched.sleep_until(until);
                     let turn = order.fetch_add(1, Ordering::Relaxed);
                     (in_time, turn == number && Hw::now() >= until)
-                })
+                });
+                woken.expect("a stack is free")
             })
             .collect();
         let woken: Vec<_> = sleepers.into_iter().map(JoinHandle::join).collect();
