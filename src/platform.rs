@@ -10,7 +10,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr};
-use crate::sync::Wait;
+use crate::sync::{IrqGuard, PreemptGuard, Wait};
 use crate::time::{Frequency, Instant};
 
 /// Software generated interrupts, by what they ask for. The discriminant is the
@@ -349,6 +349,20 @@ pub struct OutOfStacks;
 impl fmt::Display for OutOfStacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no stack is left in the pool")
+    }
+}
+
+impl<P: Platform> PreemptGuard<P> {
+    /// The CPU that this runs on, for as long as the guard lives.
+    pub fn cpu(&self) -> CpuId {
+        P::this_cpu()
+    }
+}
+
+impl<P: Platform> IrqGuard<P> {
+    /// The CPU that this runs on, for as long as the guard lives.
+    pub fn cpu(&self) -> CpuId {
+        P::this_cpu()
     }
 }
 

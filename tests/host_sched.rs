@@ -335,9 +335,9 @@ impl Model {
     /// Who is more urgent takes the CPU.
     fn preempt(&mut self) {
         let level = |id: usize| self.threads[id].class.level();
-        if !self
+        if self
             .first()
-            .is_some_and(|first| level(first) < level(self.current))
+            .is_none_or(|first| level(first) >= level(self.current))
         {
             return;
         }

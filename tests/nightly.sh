@@ -108,6 +108,14 @@ stage_qemu-rpi4() {
     BOARD=rpi4 SMP=4 tests/qemu.sh
 }
 
+# Ten minutes each; the seed is in the log.
+stage_soak() {
+    local size
+    for size in 4 20; do
+        APPEND=seconds=600 TEST=qemu_soak SMP=$size V=1 tests/qemu.sh
+    done
+}
+
 # Every combination of what the matrix of `make check` has in pairs.
 stage_matrix() {
     make --no-print-directory build

@@ -5,7 +5,7 @@
 //! PROFILE: dev
 //! STATUS: 101
 //! CASES: sleep-in-spin mutex-in-spin mutex-in-handler
-//! CASES: mutexes spins three recursive handler-spin inversion join park
+//! CASES: mutexes spins three recursive cpus-read handler-spin inversion join park
 //!
 //! CASE: sleep-in-spin|mutex-in-spin
 //! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
@@ -34,6 +34,9 @@
 //! OUTPUT: ^  second took mutex
 //! CASE: recursive
 //! OUTPUT: BUG: possible recursive locking:$
+//! CASE: cpus-read
+//! OUTPUT: BUG: possible recursive locking:$
+//! OUTPUT: rw lock \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
 //! CASE: handler-spin
 //! OUTPUT: BUG: inconsistent lock state: spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^  is taken in an interrupt handler$
@@ -49,9 +52,9 @@
 //! who waits for cpuhp/1 holds that.
 //! CASE: park
 //! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  doomed/1 is about to take mutex \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  doomed/1 is about to take rw lock \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^  main took work \(src/hotplug/thread\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^    while it held mutex \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^    while it held rw lock \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^  cpuhp/1 took work \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -127,7 +130,7 @@ mod kernel_test {
         fn run(&self, _: CpuId) {}
 
         fn park(&self, _: CpuId) {
-            drop(kernel().hotplug.lock());
+            drop(kernel().hotplug.cpus_read_lock());
         }
     }
 
@@ -167,6 +170,10 @@ mod kernel_test {
                 thread("third", || mutexes(&MUTEX_C, &MUTEX_A));
             }
             "recursive" => mutexes(&MUTEX_A, &MUTEX_A),
+            "cpus-read" => {
+                let _outer = api::cpus_read_lock();
+                let _inner = api::cpus_read_lock();
+            }
             "handler-spin" => {
                 drop(SPIN_A.lock());
                 interrupt(|| drop(SPIN_A.lock_irqsave()));

@@ -89,7 +89,7 @@ stage_qemu-gicv2() {
 # Those with the most locks once more in a debug build, under the lock validator: it has
 # nothing to say.
 stage_qemu-debug() {
-    PROFILE=dev TEST='qemu_boot qemu_stop threads errors cycles heap' APPEND=rounds=20 \
+    PROFILE=dev TEST='qemu_boot qemu_stop threads errors cycles heap calls sched rcu soak' APPEND='rounds=20 seconds=10' \
         SMP='2 4' tests/qemu.sh
 }
 

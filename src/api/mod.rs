@@ -122,6 +122,7 @@ pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
 ///
 /// # Context
 /// Thread, preemption on; not inside another one, and not in a callback of hotplug.
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock() -> CpusReadGuard<'static, Hw> {
     kernel().hotplug.cpus_read_lock()
 }

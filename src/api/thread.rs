@@ -101,6 +101,7 @@ impl Builder {
     ///
     /// # Panics
     /// If its class is [`Class::Stop`] or [`Class::Idle`], which are the kernel's.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn spawn<T: Send + 'static>(
         self,
         body: impl FnOnce() -> T + Send + 'static,
@@ -139,6 +140,7 @@ impl Default for Builder {
 ///
 /// # Panics
 /// If there is no stack left: [`Builder::spawn`] returns that.
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     match Builder::new().spawn(body) {
         Ok(handle) => handle,

@@ -76,6 +76,15 @@ impl<P: HotplugHost> Hotplug<P> {
         P::masks().set_online(cpu);
     }
 
+    /// `init:online`, teardown.
+    pub(super) fn go_offline(&self, cpu: CpuId) {
+        assert!(
+            P::sched().is_drained(cpu),
+            "BUG: {cpu:?} goes with threads that are not its own"
+        );
+        P::masks().clear_online(cpu);
+    }
+
     /// What this CPU's idle thread does each time round: leaves, if the CPU is not
     /// online any more, else sleeps until an interrupt is pending.
     ///

@@ -93,6 +93,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Context
     /// Thread, preemption on; not inside another one, and not in a callback of hotplug,
     /// which has the lock already.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_read_lock(&self) -> CpusReadGuard<'_, P> {
         self.lock.read()
     }
@@ -109,6 +110,7 @@ impl<P: HotplugHost> Hotplug<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_write_lock(&self) -> CpusWriteGuard<'_, P> {
         self.lock.write()
     }

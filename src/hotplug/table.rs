@@ -117,7 +117,7 @@ impl<P: HotplugHost> Table<P> {
             group: Group::Init,
             runs_on: RunsOn::Ap,
             startup: Side::Infallible(|cx| P::hotplug().go_online(cx.cpu)),
-            teardown: Side::Infallible(|cx| P::masks().clear_online(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::hotplug().go_offline(cx.cpu)),
         },
         Step {
             name: "sched:drain",

@@ -84,7 +84,7 @@ impl Class {
         Class::Realtime(priority, Policy::RoundRobin)
     }
 
-    /// Its level: lower goes first. Idle's is [`LEVELS`], behind all.
+    /// Its level: lower goes first. Idle's is behind all.
     pub const fn level(self) -> usize {
         match self {
             Class::Stop => 0,

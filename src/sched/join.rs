@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 
 use crate::sched::{Host, Resting, Running, Scheduler, SpawnError, Thread, ThreadState};
-use crate::sync::SpinLock;
+use crate::sync::{LockMap, SpinLock, might_sleep};
 use crate::time::Instant;
 
 /// Where a thread leaves its value.
@@ -17,6 +17,8 @@ type Slot<T, P> = Arc<SpinLock<Option<T>, P>>;
 pub struct JoinHandle<T, P: Host> {
     thread: Arc<Thread<P>>,
     value: Slot<T, P>,
+    /// What it does, for the validator.
+    work: LockMap,
 }
 
 impl<T: Send + 'static, P: Host> JoinHandle<T, P> {
@@ -25,6 +27,7 @@ impl<T: Send + 'static, P: Host> JoinHandle<T, P> {
     ///
     /// # Errors
     /// Those of `spawn_fn`.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn start<B: FnOnce() -> T + Send + 'static>(
         body: B,
         spawn_fn: impl FnOnce(
@@ -33,11 +36,19 @@ impl<T: Send + 'static, P: Host> JoinHandle<T, P> {
     ) -> Result<Self, SpawnError> {
         let value: Slot<T, P> = Arc::new(SpinLock::new(None));
         let slot = Arc::clone(&value);
+        let work = LockMap::new();
+        let its_work = work.same();
         let thread = spawn_fn(alloc::boxed::Box::new(move || {
+            let working = its_work.work::<P>();
             let result = body();
+            drop(working);
             *slot.lock() = Some(result);
         }))?;
-        Ok(JoinHandle { thread, value })
+        Ok(JoinHandle {
+            thread,
+            value,
+            work,
+        })
     }
 }
 
@@ -49,7 +60,9 @@ impl<T, P: Host> JoinHandle<T, P> {
     ///
     /// # Panics
     /// If it is the running thread's own: it would wait for itself.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
+        self.work.wait::<P>();
         let me = P::sched().current();
         assert!(!Arc::ptr_eq(&me, &self.thread), "BUG: {me:?} joins itself");
         self.thread.wait_until_dead();
@@ -83,7 +96,9 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_permit(&self, at: Instant) -> bool {
+        might_sleep::<P>();
         let me = self.current();
         let running = Running {
             sched: self,

@@ -21,8 +21,8 @@ use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
 use crate::sched::wake::say_broken;
 use crate::sched::{Host, Scheduler, Thread, ThreadState};
-use crate::sync::PreemptGuard;
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sync::{IrqGuard, PreemptGuard};
 
 /// Why a thread was not given another affinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,12 +130,12 @@ impl<P: Host> Scheduler<P> {
         if thread.holds_cpus() {
             return Err(AffinityError::HoldsCpus);
         }
-        let here = PreemptGuard::<P>::new();
+        let here = IrqGuard::<P>::new();
         if P::masks().active().and(cpus).is_empty() {
             return Err(AffinityError::NoActiveCpu(*cpus));
         }
         loop {
-            let mut queue = self.lock_queue_of(thread);
+            let mut queue = self.lock_queue_of(thread, &here);
             let cpu = thread.cpu();
             let runs = Arc::ptr_eq(queue.current(), thread);
             let on_its_way =
@@ -164,7 +164,7 @@ impl<P: Host> Scheduler<P> {
                 thread.set_cpu(placed.cpu);
                 self.note_load(cpu, &mut queue);
                 drop(queue);
-                self.enqueue(placed.cpu, thread);
+                self.enqueue(placed.cpu, thread, &here);
             }
             break;
         }
@@ -177,14 +177,14 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Context
     /// IRQs masked.
-    pub(super) fn place_elsewhere(&self, thread: Arc<Thread<P>>) {
+    pub(super) fn place_elsewhere(&self, thread: Arc<Thread<P>>, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         let placed = self.place(&thread, cpu);
         {
-            let _queue = self.queue(cpu).lock_irqsave();
+            let _queue = self.queue(cpu).lock_masked(masked);
             thread.set_cpu(placed.cpu); // S6
         }
-        self.enqueue(placed.cpu, thread);
+        self.enqueue(placed.cpu, thread, masked);
     }
 
     /// An idle CPU takes a thread that waits elsewhere, if there is one for it.
@@ -199,7 +199,7 @@ impl<P: Host> Scheduler<P> {
     }
 
     fn pull_from_busiest(&self) {
-        let _here = PreemptGuard::<P>::new();
+        let here = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
         if !P::masks().is_active(cpu) {
             return;
@@ -213,7 +213,7 @@ impl<P: Host> Scheduler<P> {
             .max_by_key(|(_, record)| waiting(record));
         let Some((busiest, _)) = busiest else { return };
         let thread = {
-            let mut queue = self.queue(busiest).lock_irqsave();
+            let mut queue = self.queue(busiest).lock_masked(&here);
             let thread = queue
                 .ready
                 .take_last(|thread| thread.is_movable() && thread.may_run_on(cpu));
@@ -224,8 +224,16 @@ impl<P: Host> Scheduler<P> {
             thread
         };
         if let Some(thread) = thread {
-            self.enqueue(cpu, thread);
+            self.enqueue(cpu, thread, &here);
         }
+    }
+
+    /// Moves all that can be moved from `cpu`: what is left runs there undisturbed.
+    ///
+    /// # Context
+    /// As [`Scheduler::drain`].
+    pub fn push_all(&self, cpu: CpuId) {
+        while self.push_one(cpu) {}
     }
 
     /// Empties `cpu` of all but its own threads, and waits for those that are pinned
@@ -239,7 +247,7 @@ impl<P: Host> Scheduler<P> {
         let record = self.cpus.get(cpu);
         record.let_go.reset();
         loop {
-            while self.push_one(cpu) {}
+            self.push_all(cpu);
             // Relaxed: this CPU writes it, and nothing else runs here meanwhile.
             let pinned = record.pinned.load(Ordering::Relaxed);
             if pinned == 0 {
@@ -257,9 +265,9 @@ impl<P: Host> Scheduler<P> {
     /// Moves one ordinary thread from this CPU, `cpu`, to another; returns whether
     /// there was one.
     fn push_one(&self, cpu: CpuId) -> bool {
-        let here = PreemptGuard::<P>::new();
+        let here = IrqGuard::<P>::new();
         let (thread, placed) = {
-            let mut queue = self.queue(cpu).lock_irqsave();
+            let mut queue = self.queue(cpu).lock_masked(&here);
             let Some(thread) = queue.ready.take_last(Thread::is_movable) else {
                 return false;
             };
@@ -271,15 +279,15 @@ impl<P: Host> Scheduler<P> {
             self.note_load(cpu, &mut queue);
             (thread, placed)
         };
-        self.enqueue(placed.cpu, Arc::clone(&thread));
+        self.enqueue(placed.cpu, Arc::clone(&thread), &here);
+        drop(here);
         if placed.affinity_broken {
             say_broken(&thread, cpu);
         }
-        drop(here);
         true
     }
 
-    /// Whether anything but `cpu`'s own threads is queued on it.
+    /// Whether nothing but `cpu`'s own threads is queued or pinned there (S10).
     ///
     /// Context: `cpu` itself, in the still point.
     pub fn is_drained(&self, cpu: CpuId) -> bool {

@@ -28,7 +28,7 @@ pub struct RunQueue<P: Host> {
     /// A thread that was switched away from for good, to park, or to go on elsewhere,
     /// until the next one has looked after it (S4). Others need nothing: one that
     /// waits has a count of itself on its own stack, one that doesn't is queued.
-    pub(crate) previous: Option<Arc<Thread<P>>>,
+    pub(crate) previous: Option<(Arc<Thread<P>>, Aftermath)>,
     /// When the running thread's slice ends.
     slice_end: Option<Instant>,
     /// It has ended, and somebody waits for the CPU.
@@ -37,6 +37,17 @@ pub struct RunQueue<P: Host> {
     must_move: bool,
     /// Ordinary threads that wait here, as the other CPUs were told.
     pub(crate) told_waiting: u32,
+}
+
+/// What the next thread has to do for the one that was switched away from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aftermath {
+    /// It has ended: tell who joins it.
+    Dead,
+    /// It has parked: tell who waits for that.
+    Parked,
+    /// It may not stay here: queue it elsewhere. Nobody else does.
+    Elsewhere,
 }
 
 /// Why a CPU looks for who runs next.
@@ -233,7 +244,7 @@ impl<P: Host> RunQueue<P> {
             ThreadState::Running => {
                 current.set_state(ThreadState::Runnable);
                 if self.must_move && !current.is_pinned() {
-                    return self.leave_to_next(current);
+                    return self.leave_to_next(current, Aftermath::Elsewhere);
                 }
             }
             // Preempted between "about to wait" and the wait itself: it is still
@@ -242,9 +253,9 @@ impl<P: Host> RunQueue<P> {
             ThreadState::Blocking => return current.rest.settle(),
             ThreadState::Parking => {
                 current.rest.settle();
-                return self.leave_to_next(current);
+                return self.leave_to_next(current, Aftermath::Parked);
             }
-            ThreadState::Dead => return self.leave_to_next(current),
+            ThreadState::Dead => return self.leave_to_next(current, Aftermath::Dead),
             state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
         }
         let stays_in_front = preempted && !self.slice_over;
@@ -254,9 +265,9 @@ impl<P: Host> RunQueue<P> {
         self.ready.push(current, stays_in_front);
     }
 
-    fn leave_to_next(&mut self, thread: Arc<Thread<P>>) {
+    fn leave_to_next(&mut self, thread: Arc<Thread<P>>, aftermath: Aftermath) {
         P::set_preempt_work(PreemptWork::Previous, true);
-        self.previous = Some(thread);
+        self.previous = Some((thread, aftermath));
     }
 }
 

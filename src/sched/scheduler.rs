@@ -14,6 +14,7 @@ use crate::cpu::{CpuId, PerCpu};
 use crate::platform::{Platform, PreemptWork};
 use crate::sched::links::AllLink;
 use crate::sched::lock::Completion;
+use crate::sched::run_queue::Aftermath;
 use crate::sched::timers::Timers;
 use crate::sched::{
     Because, Class, Place, Rest, Resting, RunQueue, Switch, Thread, ThreadName, ThreadState,
@@ -197,10 +198,26 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
+    /// Switches, if there is somebody to switch to; and again, if by the time that this
+    /// thread has the CPU back it is to lose it once more. A loop, because the way out of
+    /// a switch is a preemption point, and one inside the other would have no end.
     fn switch(&self, because: Because) {
-        let irqs = IrqGuard::<P>::new();
+        let mut because = because;
+        loop {
+            let irqs = IrqGuard::<P>::new();
+            self.switch_once(because, &irqs);
+            irqs.end_no_resched();
+            if !P::has_preempt_work(PreemptWork::Reschedule) {
+                return;
+            }
+            because = Because::MayBePreempted;
+        }
+    }
+
+    #[inline]
+    fn switch_once(&self, because: Because, irqs: &IrqGuard<P>) {
         let cpu = P::this_cpu();
-        let mut queue = self.queue(cpu).lock_irqsave();
+        let mut queue = self.queue(cpu).lock_masked(irqs);
         let picked = queue.pick_next(because);
         self.note_picked(cpu, &mut queue);
         // No counts here: on a dead thread's stack they would never be given back.
@@ -218,13 +235,12 @@ impl<P: Host> Scheduler<P> {
         // SAFETY: `from` runs here; `to` was on this CPU's queue, so its registers are
         // saved (S7), and it is on no queue now. Contexts live in their threads.
         unsafe { P::switch(from.context(), to.context()) };
-        self.finish_switch();
-        drop(irqs);
+        self.finish_switch(irqs);
     }
 
     /// The first act of a thread that has the CPU again, or for the first time: opens
     /// the run queue that the one before has locked, and looks after that one (S4).
-    pub(super) fn finish_switch(&self) {
+    pub(super) fn finish_switch(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         // SAFETY: the thread that ran here before has left it locked, for us.
         unsafe { self.queue(cpu).open_left() };
@@ -232,16 +248,18 @@ impl<P: Host> Scheduler<P> {
             return;
         }
         let previous = {
-            let mut queue = self.queue(cpu).lock_irqsave();
+            let mut queue = self.queue(cpu).lock_masked(masked);
             P::set_preempt_work(PreemptWork::Previous, false);
             queue.previous.take()
         };
-        let Some(previous) = previous else { return };
-        match previous.state() {
-            ThreadState::Dead => previous.stopped.complete_all(),
-            ThreadState::Parked => previous.stopped.complete(),
-            ThreadState::Runnable => self.place_elsewhere(previous),
-            _ => {}
+        match previous {
+            Some((thread, Aftermath::Dead)) => thread.stopped.complete_all(),
+            // It may have been unparked since, and be on its way.
+            Some((thread, Aftermath::Parked)) if thread.state() == ThreadState::Parked => {
+                thread.stopped.complete();
+            }
+            Some((thread, Aftermath::Elsewhere)) => self.place_elsewhere(thread, masked),
+            Some((_, Aftermath::Parked)) | None => {}
         }
     }
 
@@ -261,7 +279,11 @@ impl<P: Host> Scheduler<P> {
     /// to end, and tells the other CPUs whether there is work for them.
     #[inline]
     pub(super) fn note_here(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
-        P::set_preempt_work(PreemptWork::Reschedule, queue.should_preempt());
+        let preempt = queue.should_preempt();
+        P::set_preempt_work(PreemptWork::Reschedule, preempt);
+        if preempt {
+            return; // The switch says the rest.
+        }
         if queue.wants_slice()
             && let Some(end) = queue.begin_slice()
         {
@@ -301,10 +323,14 @@ impl<P: Host> Scheduler<P> {
 
     /// Locks the run queue that `thread` belongs to (S6).
     #[inline]
-    pub(super) fn lock_queue_of(&self, thread: &Thread<P>) -> SpinLockGuard<'_, RunQueue<P>, P> {
+    pub(super) fn lock_queue_of<'a>(
+        &'a self,
+        thread: &Thread<P>,
+        masked: &'a IrqGuard<P>,
+    ) -> SpinLockGuard<'a, RunQueue<P>, P> {
         loop {
             let cpu = thread.cpu();
-            let queue = self.queue(cpu).lock_irqsave();
+            let queue = self.queue(cpu).lock_masked(masked);
             if thread.cpu() == cpu {
                 return queue;
             }
@@ -324,7 +350,8 @@ impl<P: Host> Resting for Running<'_, P> {
     }
 
     fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
-        let _queue = self.sched.lock_queue_of(self.me);
+        let masked = IrqGuard::<P>::new();
+        let _queue = self.sched.lock_queue_of(self.me, &masked);
         move_fn(&self.me.rest)
     }
 

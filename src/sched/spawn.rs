@@ -8,8 +8,8 @@ use alloc::sync::Arc;
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::thread::Body;
 use crate::sched::{Class, Host, Place, Scheduler, SpawnError, Thread, ThreadName, ThreadState};
-use crate::sync::PreemptGuard;
 use crate::sync::atomic::Ordering;
+use crate::sync::{IrqGuard, PreemptGuard};
 
 impl<P: Host> Scheduler<P> {
     /// Makes a thread that will run `body`: parked, until it is unparked.
@@ -168,8 +168,8 @@ impl<P: Host> Scheduler<P> {
     fn exit(&self) -> ! {
         self.with_current(|me| {
             self.discard(me);
-            let _here = PreemptGuard::<P>::new();
-            let _queue = self.lock_queue_of(me);
+            let masked = IrqGuard::<P>::new();
+            let _queue = self.lock_queue_of(me, &masked);
             me.set_state(ThreadState::Dead);
         });
         self.schedule();
@@ -180,7 +180,7 @@ impl<P: Host> Scheduler<P> {
 /// Where every thread begins: on its own stack, IRQs masked.
 extern "C" fn thread_entry<P: Host>(arg: usize) -> ! {
     let sched = P::sched();
-    sched.finish_switch();
+    sched.finish_switch(&IrqGuard::new());
     P::irq_enable();
     let body = {
         let me = sched.current();

@@ -13,7 +13,7 @@
 //! Between the two locks a thread is Runnable and nowhere queued: nobody else moves
 //! or queues it, because nobody finds it queued or waiting.
 //!
-//! All of it happens with preemption off, from the look at `active` to the queue: a
+//! All of it happens with IRQs masked, from the look at `active` to the queue: a
 //! grace period after a CPU was taken out of `active` nobody places anything there any
 //! more (C-65).
 
@@ -24,8 +24,8 @@ use alloc::sync::Arc;
 use crate::cpu::CpuId;
 use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
-use crate::sched::{Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
-use crate::sync::PreemptGuard;
+use crate::sched::{Class, Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
+use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
 /// How many CPUs a waker asks whether they are idle, before it leaves the thread
@@ -80,8 +80,8 @@ impl<P: Host> Scheduler<P> {
     }
 
     fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {
-        let here = PreemptGuard::<P>::new();
-        let mut queue = self.lock_queue_of(thread);
+        let masked = IrqGuard::<P>::new();
+        let mut queue = self.lock_queue_of(thread, &masked);
         match move_fn(&thread.rest) {
             Rouse::GoesOn => return true,
             Rouse::Nothing => return false,
@@ -100,19 +100,22 @@ impl<P: Host> Scheduler<P> {
             }
             thread.set_cpu(placed.cpu);
             drop(queue);
-            self.enqueue(placed.cpu, Arc::clone(thread));
+            self.enqueue(placed.cpu, Arc::clone(thread), &masked);
             if placed.affinity_broken {
+                drop(masked);
                 say_broken(thread, last);
             }
         }
-        drop(here);
         true
     }
 
-    /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`:
-    /// it may, and nothing else does.
+    /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`: it
+    /// may, and nothing else does, or for a realtime thread, nothing as urgent.
     fn suits(&self, thread: &Thread<P>, cpu: CpuId, queue: &RunQueue<P>) -> bool {
-        queue.is_idle() && thread.may_run_on(cpu) && Self::takes_work(cpu)
+        let has_room = queue.is_idle()
+            || (matches!(thread.class(), Class::Realtime(..))
+                && queue.current().level() > thread.level());
+        has_room && thread.may_run_on(cpu) && Self::takes_work(cpu)
     }
 
     /// Whether ordinary threads may be placed on `cpu`. While the machine boots no
@@ -125,13 +128,18 @@ impl<P: Host> Scheduler<P> {
     /// `last`, else any that it may run on, else any.
     ///
     /// # Context
-    /// Preemption off, until the thread is queued there.
+    /// IRQs masked, until the thread is queued there.
     pub(super) fn place(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let found = |cpu| Placed {
             cpu,
             affinity_broken: false,
         };
         if let Some(cpu) = self.find_idle(thread, last) {
+            return found(cpu);
+        }
+        if matches!(thread.class(), Class::Realtime(..))
+            && let Some(cpu) = self.find_less_urgent(thread, last)
+        {
             return found(cpu);
         }
         if thread.may_run_on(last) && Self::takes_work(last) {
@@ -149,20 +157,35 @@ impl<P: Host> Scheduler<P> {
 
     /// An idle CPU on which `thread` may run; those next to `last` come first.
     pub(super) fn find_idle(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
-        let cpus = P::masks().possible().count();
-        (0..cpus.min(PROBES))
-            .filter_map(|step| CpuId::new((last.index() + step) % cpus))
+        self.near(last)
             .find(|cpu| P::is_idle(*cpu) && P::masks().is_active(*cpu) && thread.may_run_on(*cpu))
+    }
+
+    /// For a realtime thread: a CPU on which it may run and which does something less
+    /// urgent. A queue that is locked is passed over, because the caller may hold one.
+    fn find_less_urgent(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
+        let less_urgent = |cpu: CpuId| {
+            let queue = self.queue(cpu).try_lock_irqsave();
+            queue.is_some_and(|queue| queue.current().level() > thread.level())
+        };
+        self.near(last)
+            .find(|cpu| Self::takes_work(*cpu) && thread.may_run_on(*cpu) && less_urgent(*cpu))
+    }
+
+    /// The CPUs from `last` on, as many as a waker asks.
+    fn near(&self, last: CpuId) -> impl Iterator<Item = CpuId> + use<P> {
+        let cpus = P::masks().possible().count();
+        (0..cpus.min(PROBES)).filter_map(move |step| CpuId::new((last.index() + step) % cpus))
     }
 
     /// Queues `thread`, which is Runnable (or about to wait) and nowhere queued, on
     /// `cpu`.
     ///
     /// # Context
-    /// Preemption off since `cpu` was chosen.
-    pub(super) fn enqueue(&self, cpu: CpuId, thread: Arc<Thread<P>>) {
+    /// IRQs masked since `cpu` was chosen.
+    pub(super) fn enqueue(&self, cpu: CpuId, thread: Arc<Thread<P>>, masked: &IrqGuard<P>) {
         let kick = {
-            let mut queue = self.queue(cpu).lock_irqsave();
+            let mut queue = self.queue(cpu).lock_masked(masked);
             self.enqueue_locked(cpu, &mut queue, thread)
         };
         Self::kick(cpu, kick);
@@ -217,8 +240,9 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// Interrupt handler.
     pub fn reschedule_interrupt(&self) {
+        let masked = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
-        self.note_here(cpu, &mut self.queue(cpu).lock_irqsave());
+        self.note_here(cpu, &mut self.queue(cpu).lock_masked(&masked));
     }
 
     /// The timer interrupt of this CPU: ends the running thread's slice, if it is

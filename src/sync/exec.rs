@@ -110,6 +110,15 @@ impl<E: Exec> IrqGuard<E> {
     }
 }
 
+impl<E: Exec> IrqGuard<E> {
+    /// Ends the guard without a preemption point: for who looks for work by himself.
+    #[inline]
+    pub fn end_no_resched(self) {
+        E::irq_restore(self.flags);
+        core::mem::forget(self);
+    }
+}
+
 impl<E: Exec> Default for IrqGuard<E> {
     fn default() -> Self {
         Self::new()

@@ -15,7 +15,7 @@ use in_a_model::{Guard, Lock};
 use with_spin::{Guard, Lock};
 
 use crate::sync::lockdep::LockKind;
-use crate::sync::{Exec, IrqFlags, LockHeld, LockKey, StaysHere};
+use crate::sync::{Exec, IrqFlags, IrqGuard, LockHeld, LockKey, StaysHere};
 
 /// `spin`'s mutex.
 #[cfg(not(loom))]
@@ -135,6 +135,14 @@ impl<T, E: Exec> SpinLock<T, E> {
         SpinLockGuard::new(self.inner.lock(), held, Off::Irqs(flags))
     }
 
+    /// Takes the lock where IRQs are masked already, as the token says.
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_masked<'a>(&'a self, _masked: &'a IrqGuard<E>) -> SpinLockGuard<'a, T, E> {
+        let held = self.key.acquire();
+        SpinLockGuard::new(self.inner.lock(), held, Off::Nothing)
+    }
+
     /// As [`SpinLock::lock_irqsave`], but gives up at once if it is taken.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock_irqsave(&self) -> Option<SpinLockGuard<'_, T, E>> {
@@ -192,6 +200,8 @@ impl<T, E: Exec> fmt::Debug for SpinLock<T, E> {
 enum Off {
     Preemption,
     Irqs(IrqFlags),
+    /// Another guard does that, and outlives this one.
+    Nothing,
 }
 
 /// The lock is held while this exists. Its drop is a preemption point.
@@ -237,6 +247,7 @@ impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
         match self.off {
             Off::Preemption => E::preempt_enable_no_resched(),
             Off::Irqs(flags) => E::irq_restore(flags),
+            Off::Nothing => return,
         }
         E::preempt_point();
     }

@@ -17,6 +17,7 @@ pub struct Condvar<P: Host> {
 impl<P: Host> Condvar<P> {
     const_unless_loom! {
         /// Nobody waits.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             Condvar {
                 waiters: SpinLock::new(Waiters::new()),
@@ -30,6 +31,7 @@ impl<P: Host> Condvar<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T, P>) -> MutexGuard<'a, T, P> {
         self.wait_until(guard, Instant::FOREVER).0
     }
@@ -38,6 +40,7 @@ impl<P: Host> Condvar<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T, P>,
@@ -61,6 +64,7 @@ impl<P: Host> Condvar<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_while<'a, T>(
         &self,
         mut guard: MutexGuard<'a, T, P>,

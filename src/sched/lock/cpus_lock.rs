@@ -14,7 +14,8 @@ use crate::cpu::CpuId;
 use crate::sched::Host;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sched::lock::{Mutex, MutexGuard, PATIENCE, ReaderCounts, WaitQueue};
-use crate::sync::{PreemptGuard, SpinLock};
+use crate::sync::lockdep::LockKind;
+use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep};
 
 /// Keeps CPUs from coming and going.
 pub struct CpusLock<P: Host> {
@@ -25,16 +26,19 @@ pub struct CpusLock<P: Host> {
     /// Where the writer waits for readers to leave.
     drained: WaitQueue<P>,
     writer: Mutex<(), P>,
+    key: LockKey,
 }
 
 impl<P: Host> CpusLock<P> {
     /// Open; for `cpus` CPUs.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn new(cpus: usize) -> Self {
         CpusLock {
             counts: ReaderCounts::new(cpus),
             readers: SpinLock::new(Waiters::new()),
             drained: WaitQueue::new(),
             writer: Mutex::new(()),
+            key: LockKey::new(LockKind::Rw),
         }
     }
 
@@ -43,24 +47,32 @@ impl<P: Host> CpusLock<P> {
     /// # Context
     /// Thread, preemption on; may sleep while a CPU comes or goes. Not inside another
     /// read: a writer in between would wait for the first, and the second for it.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> CpusReadGuard<'_, P> {
+        might_sleep::<P>();
+        let held = self.key.acquire();
         if !self.try_enter() {
             self.read_slowly();
         }
-        self.read_guard()
+        self.read_guard(held)
     }
 
     /// Takes the lock for reading if no CPU is about to come or go.
     ///
     /// # Context
     /// Thread; doesn't sleep.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_read(&self) -> Option<CpusReadGuard<'_, P>> {
-        self.try_enter().then(|| self.read_guard())
+        if !self.try_enter() {
+            return None;
+        }
+        Some(self.read_guard(self.key.acquired()))
     }
 
-    fn read_guard(&self) -> CpusReadGuard<'_, P> {
+    fn read_guard<'a>(&'a self, held: LockHeld<'a, P>) -> CpusReadGuard<'a, P> {
         CpusReadGuard {
             lock: self,
+            held,
             _not_send: PhantomData,
         }
     }
@@ -100,7 +112,10 @@ impl<P: Host> CpusLock<P> {
     ///
     /// # Context
     /// Thread, preemption on; sleeps until all readers have left.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> CpusWriteGuard<'_, P> {
+        might_sleep::<P>();
+        let held = self.key.acquire();
         let turn = self.writer.lock();
         {
             let _readers = self.readers.lock_irqsave();
@@ -116,6 +131,7 @@ impl<P: Host> CpusLock<P> {
         }
         CpusWriteGuard {
             lock: self,
+            held,
             _turn: turn,
         }
     }
@@ -147,11 +163,13 @@ impl<P: Host> CpusLock<P> {
 #[must_use]
 pub struct CpusReadGuard<'a, P: Host> {
     lock: &'a CpusLock<P>,
+    held: LockHeld<'a, P>,
     _not_send: PhantomData<*const ()>,
 }
 
 impl<P: Host> Drop for CpusReadGuard<'_, P> {
     fn drop(&mut self) {
+        self.held.release();
         self.lock.leave_read();
     }
 }
@@ -160,12 +178,14 @@ impl<P: Host> Drop for CpusReadGuard<'_, P> {
 #[must_use]
 pub struct CpusWriteGuard<'a, P: Host> {
     lock: &'a CpusLock<P>,
+    held: LockHeld<'a, P>,
     /// Given on after the readers were let in: fields drop after `drop`.
     _turn: MutexGuard<'a, (), P>,
 }
 
 impl<P: Host> Drop for CpusWriteGuard<'_, P> {
     fn drop(&mut self) {
+        self.held.release();
         self.lock.leave_write();
     }
 }

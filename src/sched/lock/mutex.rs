@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
@@ -131,17 +132,21 @@ impl<T, P: Host> Mutex<T, P> {
             ),
             mutex: self,
             held,
+            _not_send: PhantomData,
         }
     }
 }
 
 /// The mutex is held while this exists.
+///
+/// Not `Send`: the owner is the thread that made it.
 #[must_use]
 pub struct MutexGuard<'a, T, P: Host> {
     /// `None` only inside `drop`.
     value: Option<SpinMutexGuard<'a, T>>,
     mutex: &'a Mutex<T, P>,
     held: LockHeld<'a, P>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl<'a, T, P: Host> MutexGuard<'a, T, P> {

@@ -16,6 +16,7 @@ pub struct Once<T, P: Host> {
 impl<T, P: Host> Once<T, P> {
     const_unless_loom! {
         /// Not made yet.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             Once {
                 value: crate::sync::Once::new(),
@@ -36,6 +37,7 @@ impl<T, P: Host> Once<T, P> {
     ///
     /// # Panics
     /// If `make_fn` needs the value itself.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn call_once(&self, make_fn: impl FnOnce() -> T) -> &T {
         if let Some(value) = self.value.get() {
             return value;
@@ -50,6 +52,7 @@ impl<T, P: Host> Once<T, P> {
 }
 
 impl<T, P: Host> Default for Once<T, P> {
+    #[cfg_attr(debug_assertions, track_caller)]
     fn default() -> Self {
         Self::new()
     }

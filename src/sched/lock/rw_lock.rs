@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard as CellWrite};
@@ -13,7 +14,8 @@ use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard
 use crate::sched::Host;
 use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
-use crate::sync::{SpinLock, const_unless_loom};
+use crate::sync::lockdep::LockKind;
+use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 
 struct Inner<P: Host> {
     readers: usize,
@@ -31,11 +33,13 @@ struct Inner<P: Host> {
 pub struct RwLock<T, P: Host> {
     inner: SpinLock<Inner<P>, P>,
     value: Cell<T>,
+    key: LockKey,
 }
 
 impl<T, P: Host> RwLock<T, P> {
     const_unless_loom! {
         /// An open lock around `value`.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(value: T) -> Self {
             RwLock {
                 inner: SpinLock::new(Inner {
@@ -45,6 +49,7 @@ impl<T, P: Host> RwLock<T, P> {
                     waiting_writers: Waiters::new(),
                 }),
                 value: Cell::new(value),
+                key: LockKey::new(LockKind::Rw),
             }
         }
     }
@@ -53,7 +58,10 @@ impl<T, P: Host> RwLock<T, P> {
     ///
     /// # Context
     /// Thread, preemption on; not inside another read of the same lock.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> ReadGuard<'_, T, P> {
+        might_sleep::<P>();
+        let held = self.key.acquire();
         let waits = {
             let mut inner = self.inner.lock_irqsave();
             if inner.writing || !inner.waiting_writers.is_empty() {
@@ -75,6 +83,8 @@ impl<T, P: Host> RwLock<T, P> {
                     .expect("BUG: a reader meets a writer (W2)"),
             ),
             lock: self,
+            held,
+            _not_send: PhantomData,
         }
     }
 
@@ -82,7 +92,10 @@ impl<T, P: Host> RwLock<T, P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> WriteGuard<'_, T, P> {
+        might_sleep::<P>();
+        let held = self.key.acquire();
         let waits = {
             let mut inner = self.inner.lock_irqsave();
             if inner.writing || inner.readers > 0 {
@@ -104,6 +117,8 @@ impl<T, P: Host> RwLock<T, P> {
                     .expect("BUG: a writer is not alone (W2)"),
             ),
             lock: self,
+            held,
+            _not_send: PhantomData,
         }
     }
 
@@ -147,6 +162,8 @@ pub struct ReadGuard<'a, T, P: Host> {
     /// `None` only inside `drop`.
     value: Option<CellRead<'a, T>>,
     lock: &'a RwLock<T, P>,
+    held: LockHeld<'a, P>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl<T, P: Host> Deref for ReadGuard<'_, T, P> {
@@ -158,6 +175,7 @@ impl<T, P: Host> Deref for ReadGuard<'_, T, P> {
 
 impl<T, P: Host> Drop for ReadGuard<'_, T, P> {
     fn drop(&mut self) {
+        self.held.release();
         self.value = None; // W2: before anybody else is let in.
         self.lock.leave_read();
     }
@@ -169,6 +187,8 @@ pub struct WriteGuard<'a, T, P: Host> {
     /// `None` only inside `drop`.
     value: Option<CellWrite<'a, T>>,
     lock: &'a RwLock<T, P>,
+    held: LockHeld<'a, P>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl<T, P: Host> Deref for WriteGuard<'_, T, P> {
@@ -186,6 +206,7 @@ impl<T, P: Host> DerefMut for WriteGuard<'_, T, P> {
 
 impl<T, P: Host> Drop for WriteGuard<'_, T, P> {
     fn drop(&mut self) {
+        self.held.release();
         self.value = None; // W2: before anybody else is let in.
         self.lock.leave_write();
     }

@@ -5,7 +5,7 @@
 use crate::sched::Host;
 use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
-use crate::sync::{SpinLock, const_unless_loom};
+use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 
 struct Inner<P: Host> {
     count: usize,
@@ -21,6 +21,7 @@ pub struct Semaphore<P: Host> {
 impl<P: Host> Semaphore<P> {
     const_unless_loom! {
         /// With `permits` permits.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(permits: usize) -> Self {
             Semaphore {
                 inner: SpinLock::new(Inner {
@@ -35,7 +36,9 @@ impl<P: Host> Semaphore<P> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire(&self) {
+        might_sleep::<P>();
         let me = P::sched().current();
         {
             let mut inner = self.inner.lock_irqsave();

@@ -4,7 +4,7 @@
 
 use crate::sched::Host;
 use crate::sched::lock::waiters::Waiters;
-use crate::sync::{SpinLock, const_unless_loom};
+use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
 /// A queue of threads that wait for a condition. The condition is the caller's: who
@@ -20,6 +20,7 @@ pub struct WaitQueue<P: Host> {
 impl<P: Host> WaitQueue<P> {
     const_unless_loom! {
         /// Nobody waits.
+        #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             WaitQueue {
                 waiters: SpinLock::new(Waiters::new()),
@@ -31,7 +32,9 @@ impl<P: Host> WaitQueue<P> {
     ///
     /// # Context
     /// Thread, preemption on. `ready_fn` doesn't wait.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant, mut ready_fn: impl FnMut() -> bool) -> bool {
+        might_sleep::<P>();
         if ready_fn() {
             return true;
         }

@@ -73,6 +73,8 @@ pub enum LockKind {
     Spin,
     /// A lock whose waiters sleep.
     Sleep,
+    /// Sleeps too, and lets several readers in; to read twice is as wrong as to lock twice.
+    Rw,
     /// Work that is waited for.
     Map,
 }
@@ -101,6 +103,7 @@ impl fmt::Display for LockClass {
         let kind = match self.kind {
             LockKind::Spin => "spin lock",
             LockKind::Sleep => "mutex",
+            LockKind::Rw => "rw lock",
             LockKind::Map => "work",
         };
         write!(f, "{kind} ({})", self.site)

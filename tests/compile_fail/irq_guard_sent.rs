@@ -1,0 +1,11 @@
+//! IRQs are masked on the CPU that made the guard, not where it is sent.
+
+use stillpoint::sync::{Exec, IrqGuard};
+
+fn needs_send<T: Send>(_: T) {}
+
+fn sent<E: Exec>(guard: IrqGuard<E>) {
+    needs_send(guard);
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+//! A thread is kept on its CPU by a guard of its own.
+
+use stillpoint::sched::{Host, MigrateGuard};
+
+fn needs_send<T: Send>(_: T) {}
+
+fn sent<P: Host>(guard: MigrateGuard<P>) {
+    needs_send(guard);
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+//! A spin lock is opened on the CPU that took it.
+
+use stillpoint::sync::{Exec, SpinLockGuard};
+
+fn needs_send<T: Send>(_: T) {}
+
+fn sent<E: Exec>(guard: SpinLockGuard<'_, u32, E>) {
+    needs_send(guard);
+}
+
+fn main() {}
