@@ -1,4 +1,4 @@
-//! The figures: what stops and hotplug cost, as `BENCH` lines on the console.
+//! The figures: what threads, stops and hotplug cost, as `BENCH` lines on the console.
 //!
 //! A kernel of its own, booted by `tests/bench.sh` at each size. Operations run
 //! back to back from one thread on the boot CPU, after unmeasured rounds; times
@@ -15,13 +15,19 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod kernel {
+    use alloc::sync::Arc;
     use alloc::vec::Vec;
     use core::time::Duration;
 
+    use stillpoint::api::thread::{self, Builder};
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::platform::Platform;
+    use stillpoint::sched::lock::Mutex;
+    use stillpoint::sched::{Class, Priority, ThreadState};
     use stillpoint::start::{Hw, kernel};
+    use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use stillpoint::sync::{Exec, PreemptGuard};
+    use stillpoint::time::Instant;
     use stillpoint::{api, println};
 
     stillpoint::entry!(main);
@@ -83,6 +89,7 @@ mod kernel {
             floor(&rounds);
             calls(&rounds);
         }
+        threads(&rounds, cpus);
         stops(&rounds);
         if cpus > 1 {
             hotplug(&rounds);
@@ -150,6 +157,127 @@ mod kernel {
         }
         print_line("smp_call_single", single, rounds.warm_up);
         print_line("smp_call_many", many, rounds.warm_up);
+    }
+
+    /// Threads and what they wait by. All on the boot CPU, or it and the last one.
+    fn threads(rounds: &Rounds, cpus: usize) {
+        let me = thread::current();
+        let anywhere = me.affinity();
+        let here = CpuMask::of(CpuId::BOOT);
+        me.set_affinity(&here).expect("the boot CPU is active");
+        context_switch(rounds);
+        wake(rounds, "wake_same_cpu", CpuId::BOOT);
+        let last = CpuId::new(cpus - 1).expect("a CPU number");
+        if last != CpuId::BOOT {
+            wake(rounds, "wake_other_cpu", last);
+        }
+        mutex_uncontended(rounds);
+        if last != CpuId::BOOT {
+            mutex_contended(rounds, last);
+        }
+        me.set_affinity(&anywhere).expect("all CPUs are active");
+    }
+
+    fn on(cpu: CpuId) -> Builder {
+        Builder::new().name("bench").affinity(CpuMask::of(cpu))
+    }
+
+    /// What `BATCH` operations took, for each of them: one is too short for the counter.
+    fn batches(rounds: &Rounds, mut op_fn: impl FnMut()) -> Vec<u64> {
+        const BATCH: u64 = 100;
+        let mut samples = Vec::with_capacity(rounds.measured);
+        for round in 0..rounds.warm_up + rounds.measured {
+            let began = Hw::now();
+            for _ in 0..BATCH {
+                op_fn();
+            }
+            let took = Hw::now().ticks_since(began);
+            if round >= rounds.warm_up {
+                samples.push(ns(took) / BATCH);
+            }
+        }
+        samples
+    }
+
+    /// Two threads of one CPU that yield to each other; a yield here is two switches.
+    fn context_switch(rounds: &Rounds) {
+        let end = Arc::new(AtomicBool::new(false));
+        let own_end = Arc::clone(&end);
+        let other = on(CpuId::BOOT).spawn(move || {
+            while !own_end.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        });
+        let other = other.expect("a stack is free");
+        let there_and_back = batches(rounds, thread::yield_now);
+        end.store(true, Ordering::Relaxed);
+        other.join();
+        let each = there_and_back.into_iter().map(|both| both / 2).collect();
+        print_line("context_switch", each, rounds.warm_up);
+    }
+
+    /// From the wake of a thread that sleeps on `cpu` until it runs. It is realtime, so
+    /// that on this CPU it doesn't wait for the end of a slice.
+    fn wake(rounds: &Rounds, op: &str, cpu: CpuId) {
+        let ran_at = Arc::new(AtomicU64::new(0));
+        let (own_ran_at, turns) = (Arc::clone(&ran_at), rounds.warm_up + rounds.measured);
+        let sleeper = on(cpu).class(Class::fifo(Priority::MIN)).spawn(move || {
+            for _ in 0..turns {
+                thread::park();
+                own_ran_at.store(Hw::now().0, Ordering::Release);
+            }
+        });
+        let sleeper = sleeper.expect("a stack is free");
+        let handle = thread::Thread::from(sleeper.thread());
+        let mut samples = Vec::with_capacity(rounds.measured);
+        for round in 0..turns {
+            // It is asleep, and its CPU too.
+            while sleeper.thread().state_racy() != ThreadState::Blocked {
+                thread::yield_now();
+            }
+            api::sleep(Duration::from_micros(100));
+            let began = Hw::now();
+            handle.unpark();
+            let ran = loop {
+                match ran_at.swap(0, Ordering::Acquire) {
+                    0 => Hw::relax(),
+                    ran => break Instant(ran),
+                }
+            };
+            if round >= rounds.warm_up {
+                samples.push(ns(ran.ticks_since(began)));
+            }
+        }
+        sleeper.join();
+        print_line(op, samples, rounds.warm_up);
+    }
+
+    /// Lock and unlock of a mutex that nobody else wants.
+    fn mutex_uncontended(rounds: &Rounds) {
+        let mutex = Mutex::<u64, Hw>::new(0);
+        let samples = batches(rounds, || *mutex.lock() += 1);
+        print_line("mutex_uncontended", samples, rounds.warm_up);
+    }
+
+    /// The same while a thread of another CPU does nothing else either. Who has just let
+    /// go often has it again before the other one wakes: the worst are the waits.
+    fn mutex_contended(rounds: &Rounds, cpu: CpuId) {
+        let mutex = Arc::new(Mutex::<u64, Hw>::new(0));
+        let end = Arc::new(AtomicBool::new(false));
+        let (own_mutex, own_end) = (Arc::clone(&mutex), Arc::clone(&end));
+        let other = on(cpu).spawn(move || {
+            while !own_end.load(Ordering::Relaxed) {
+                *own_mutex.lock() += 1;
+            }
+        });
+        let other = other.expect("a stack is free");
+        while *mutex.lock() == 0 {
+            thread::yield_now();
+        }
+        let samples = batches(rounds, || *mutex.lock() += 1);
+        end.store(true, Ordering::Relaxed);
+        other.join();
+        print_line("mutex_contended", samples, rounds.warm_up);
     }
 
     fn stops(rounds: &Rounds) {

@@ -49,8 +49,9 @@ mod kernel_test {
     use crate::registers::{self, Low, Vectors};
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(18);
+        let mut ktap = Ktap::plan(19);
         spawn_and_join(&mut ktap);
+        thousands(&mut ktap);
         refusals(&mut ktap);
         bound(&mut ktap);
         sleeping(&mut ktap);
@@ -128,6 +129,27 @@ mod kernel_test {
         ktap.check(
             "a thread that nobody joins leaves nothing behind",
             memory_is_back(before),
+        );
+    }
+
+    /// Ten thousand threads that may run anywhere, started and joined by one on each CPU.
+    fn thousands(ktap: &mut Ktap) {
+        const THREADS: usize = 10_000;
+        const AT_A_TIME: usize = 4;
+        let before = (api::heap_in_use(), api::stacks_in_use());
+        let rounds = THREADS.div_ceil(AT_A_TIME * cpus().len());
+        let sums = on_each(move |_| {
+            let mut sum = 0;
+            for _ in 0..rounds {
+                let threads = [1, 2, 3, 4].map(|value| api::thread::spawn(move || value));
+                sum += threads.into_iter().map(JoinHandle::join).sum::<usize>();
+            }
+            sum
+        });
+        let right = sums.into_iter().all(|sum| sum == 10 * rounds);
+        ktap.check(
+            "ten thousand threads later too",
+            right && memory_is_back(before),
         );
     }
 

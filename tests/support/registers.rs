@@ -14,6 +14,26 @@ pub(crate) struct Vectors([[u64; 2]; 32]);
 #[repr(C)]
 pub(crate) struct Low([u64; 8]);
 
+/// A value for FPCR and one for FPSR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every test kernel has such a case")]
+pub(crate) struct Control {
+    fpcr: u64,
+    fpsr: u64,
+}
+
+#[allow(dead_code, reason = "not every test kernel has such a case")]
+impl Control {
+    /// One of the four rounding modes, and some of the six flags (IOC, DZC, OFC, UFC,
+    /// IXC, IDC), by `seed`.
+    pub(crate) fn new(seed: u64) -> Control {
+        Control {
+            fpcr: (seed % 4) << 22,
+            fpsr: (seed / 4 % 32) | (seed / 128 % 2) << 7,
+        }
+    }
+}
+
 impl Vectors {
     /// Values that differ from register to register, and with `seed`.
     pub(crate) fn new(seed: u64) -> Vectors {
@@ -85,6 +105,63 @@ pub(crate) fn hold(values: &Vectors, until: Instant) -> Vectors {
         );
     }
     found
+}
+
+/// As [`hold`], IRQs as they are, with FPCR and FPSR too; they are put back.
+#[allow(dead_code, reason = "not every test kernel has such a case")]
+pub(crate) fn hold_all(values: &Vectors, control: &Control, until: Instant) -> (Vectors, Control) {
+    let mut found = Vectors([[0; 2]; 32]);
+    let mut control_found = Control { fpcr: 0, fpsr: 0 };
+    // SAFETY: reads 512 bytes at x0 and writes 512 at x1, which are the two values;
+    // every vector register is given up by `clobber_abi`, as are the scratch registers
+    // and the flags; FPCR is what it was at the end. Rounding modes and cumulative
+    // flags trap nothing.
+    unsafe {
+        asm!(
+            "mrs x5, fpcr",
+            "msr fpcr, x3",
+            "msr fpsr, x4",
+            all_vectors!("ldp", "x0"),
+            "2: mrs x6, cntvct_el0",
+            "cmp x6, x2",
+            "b.lo 2b",
+            all_vectors!("stp", "x1"),
+            "mrs x3, fpcr",
+            "mrs x4, fpsr",
+            "msr fpcr, x5",
+            "msr fpsr, xzr",
+            in("x0") &raw const *values,
+            in("x1") &raw mut found,
+            in("x2") until.0,
+            inout("x3") control.fpcr => control_found.fpcr,
+            inout("x4") control.fpsr => control_found.fpsr,
+            clobber_abi("C"),
+            options(nostack),
+        );
+    }
+    (found, control_found)
+}
+
+/// Whether FPCR is still what `control` says after a call of `call_fn`; it is put back.
+#[allow(dead_code, reason = "not every test kernel has such a case")]
+pub(crate) fn keeps_rounding_over(control: &Control, call_fn: extern "C" fn()) -> bool {
+    let found: u64;
+    // SAFETY: a function of the C ABI keeps x20 to x22, and `clobber_abi` gives up what
+    // it doesn't keep; FPCR is what it was at the end.
+    unsafe {
+        asm!(
+            "mrs x21, fpcr",
+            "msr fpcr, x20",
+            "blr {call_fn}",
+            "mrs x20, fpcr",
+            "msr fpcr, x21",
+            call_fn = in(reg) call_fn,
+            inout("x20") control.fpcr => found,
+            out("x21") _,
+            clobber_abi("C"),
+        );
+    }
+    found == control.fpcr
 }
 
 /// Puts `values` into d8 to d15, calls `call_fn`, and returns what is in them
