@@ -187,6 +187,8 @@ pub struct Thread<P: Host> {
     /// It lost the CPU other than by its own sleep, park, yield or exit, and has not
     /// done one of those since (design: *mark*). Relaxed: run-queue lock.
     marked: AtomicBool,
+    /// Somebody waits until it rests: see `holdouts`. Relaxed: run-queue lock.
+    holdout: AtomicBool,
     /// Its state, and whether it has been asked to park.
     pub(crate) rest: Rest,
     /// Set once, before the thread runs for the first time.
@@ -229,6 +231,7 @@ impl<P: Host> Thread<P> {
             permit: AtomicBool::new(false),
             holds_cpus: AtomicBool::new(false),
             marked: AtomicBool::new(false),
+            holdout: AtomicBool::new(false),
             rest: Rest::new(state),
             context: Once::new(),
             body: SpinLock::new(body),
@@ -373,6 +376,17 @@ impl<P: Host> Thread<P> {
     #[inline]
     pub(crate) fn set_marked(&self, marked: bool) {
         self.marked.store(marked, Ordering::Relaxed);
+    }
+
+    /// Under the run-queue lock.
+    pub(super) fn is_holdout(&self) -> bool {
+        self.holdout.load(Ordering::Relaxed)
+    }
+
+    /// Under the run-queue lock.
+    #[inline]
+    pub(super) fn set_holdout(&self, holdout: bool) {
+        self.holdout.store(holdout, Ordering::Relaxed);
     }
 
     /// Its state a moment ago: for display.
