@@ -43,7 +43,7 @@ pub(crate) struct Due {
 
 impl Due {
     /// Of a thing that is in no queue.
-    pub(crate) const fn new() -> Due {
+    pub(crate) fn new() -> Due {
         Due {
             at: AtomicU64::new(0),
             serial: AtomicU64::new(0),
