@@ -8,13 +8,43 @@
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
-use loom::sync::{Arc, Mutex};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_word::Word;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::rcu::{Passes, Pending, Queues, Quiet, Sequence, Turn, node};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
 use stillpoint::sync::{Exec, IrqFlags};
+
+/// Stands for `sched::lock::WaitQueue`, and looks as that does: without the lock first.
+struct WaitQueue {
+    waiters: Mutex<()>,
+    woken: Condvar,
+}
+
+impl WaitQueue {
+    fn new() -> WaitQueue {
+        WaitQueue {
+            waiters: Mutex::new(()),
+            woken: Condvar::new(),
+        }
+    }
+
+    fn wait(&self, mut ready_fn: impl FnMut() -> bool) {
+        if ready_fn() {
+            return;
+        }
+        let mut waiters = self.waiters.lock().expect("nobody panics under it");
+        while !ready_fn() {
+            waiters = self.woken.wait(waiters).expect("nobody panics under it");
+        }
+    }
+
+    fn wake(&self) {
+        let _waiters = self.waiters.lock().expect("nobody panics under it");
+        self.woken.notify_all();
+    }
+}
 
 struct World {
     pending: Pending,
@@ -144,7 +174,11 @@ fn a_cpu_that_leaves_is_not_waited_for() {
 struct Shared {
     pending: Pending,
     rounds: Sequence,
+    waiters: WaitQueue,
     quiet: Quiet,
+    /// The CPU's sections are over, for a leader that has found it busy.
+    reported: Mutex<bool>,
+    done: Condvar,
     /// Which version the sections read. Relaxed on both sides: the grace period is
     /// all that orders them.
     version: AtomicU32,
@@ -156,7 +190,10 @@ fn shared() -> Arc<Shared> {
     Arc::new(Shared {
         pending: Pending::new(),
         rounds: Sequence::new(),
+        waiters: WaitQueue::new(),
         quiet: Quiet::new(),
+        reported: Mutex::new(false),
+        done: Condvar::new(),
         version: AtomicU32::new(0),
         old: Word::new(1),
     })
@@ -168,23 +205,30 @@ fn section(shared: &Shared) {
     }
 }
 
+/// The last section is over: the CPU reports, if it is asked, and is idle.
+fn rest(shared: &Shared) {
+    *shared.reported.lock().expect("nobody panics under it") = true;
+    shared.done.notify_all();
+    shared.quiet.begin();
+}
+
 /// Waits for a grace period, or runs it.
 fn synchronize(shared: &Shared) {
     let need = shared.rounds.need();
-    loop {
-        match shared.rounds.try_begin(need) {
-            Turn::Done => return,
-            Turn::Busy => thread::yield_now(),
-            Turn::Begun => {
-                // A CPU that is busy would be sent the SGI: here, asked until it is
-                // quiet.
-                while !shared.quiet.is_quiet() {
-                    thread::yield_now();
-                }
-                shared.rounds.end();
-                return;
+    let mut turn = Turn::Busy;
+    shared.waiters.wait(|| {
+        turn = shared.rounds.try_begin(need);
+        turn != Turn::Busy
+    });
+    if turn == Turn::Begun {
+        if !shared.quiet.is_quiet() {
+            let mut reported = shared.reported.lock().expect("nobody panics under it");
+            while !*reported {
+                reported = shared.done.wait(reported).expect("nobody panics under it");
             }
         }
+        shared.rounds.end();
+        shared.waiters.wake();
     }
 }
 
@@ -198,7 +242,7 @@ fn what_a_cpu_may_read_when_it_wakes_is_not_freed_because_it_slept() {
             reader.quiet.begin();
             reader.quiet.end();
             section(&reader);
-            reader.quiet.begin();
+            rest(&reader);
         });
         shared.version.store(1, Ordering::Relaxed);
         synchronize(&shared);
@@ -218,7 +262,7 @@ fn whoever_runs_the_grace_period_serves_those_who_came_before() {
         let cpu = thread::spawn(move || {
             reader.quiet.end();
             section(&reader);
-            reader.quiet.begin();
+            rest(&reader);
         });
         let leader = Arc::clone(&shared);
         let other = thread::spawn(move || synchronize(&leader));
@@ -273,22 +317,23 @@ impl Exec for Cpu {
     }
 }
 
-/// The lists, and the thread that runs them. It is asked to stop by `STOP`, where a
-/// wait queue would make it wait.
+/// The lists, and where the thread that runs them waits.
 struct Lists {
     queues: Queues<Cpu>,
     passes: Passes,
+    work: WaitQueue,
+    passed: WaitQueue,
     /// How many callbacks of each CPU have run: the thread's.
     ran: [Word; 2],
-    stop: AtomicU32,
 }
 
 fn lists() -> Arc<Lists> {
     Arc::new(Lists {
         queues: Queues::new(2),
         passes: Passes::new(),
+        work: WaitQueue::new(),
+        passed: WaitQueue::new(),
         ran: [Word::new(0), Word::new(0)],
-        stop: AtomicU32::new(0),
     })
 }
 
@@ -302,30 +347,20 @@ fn queue(lists: &Arc<Lists>, index: usize, number: u32) {
         assert_eq!(of.ran[index].get(), number, "out of order, or twice");
         of.ran[index].set(number + 1);
     });
-    // Who is to be woken looks for itself here.
-    let _ = lists.queues.push(list_of(index), callback);
-}
-
-fn serve(lists: &Lists) {
-    while lists.stop.load(Ordering::Relaxed) == 0 {
-        if !lists.queues.has_any() && !lists.passes.is_asked() {
-            thread::yield_now();
-            continue;
-        }
-        lists.passes.begin();
-        let batches = [0, 1].map(|index| lists.queues.take(list_of(index)));
-        for batch in batches {
-            batch.run();
-        }
-        lists.passes.end();
+    if lists.queues.push(list_of(index), callback) {
+        lists.work.wake();
     }
 }
 
-fn barrier(lists: &Lists) {
-    let need = lists.passes.ask();
-    while !lists.passes.is_done(need) {
-        thread::yield_now();
+/// One pass of the thread.
+fn pass(lists: &Lists) {
+    lists.passes.begin();
+    let batches = [0, 1].map(|index| lists.queues.take(list_of(index)));
+    for batch in batches {
+        batch.run();
     }
+    lists.passes.end();
+    lists.passed.wake();
 }
 
 #[test]
@@ -333,12 +368,25 @@ fn a_barrier_has_seen_all_that_was_queued_before() {
     loom::model(|| {
         let lists = lists();
         let runner = Arc::clone(&lists);
-        let rcu = thread::spawn(move || serve(&runner));
+        let rcu = thread::spawn(move || {
+            // As many as there can be something for.
+            loop {
+                let ready = || runner.queues.has_any() || runner.passes.is_asked();
+                runner.work.wait(ready);
+                pass(&runner);
+                if runner.ran[1].get() == 1 {
+                    break;
+                }
+            }
+        });
         queue(&lists, 0, 0);
         queue(&lists, 0, 1);
-        barrier(&lists);
+        let need = lists.passes.ask();
+        lists.work.wake();
+        lists.passed.wait(|| lists.passes.is_done(need));
         assert_eq!(lists.ran[0].get(), 2);
-        lists.stop.store(1, Ordering::Relaxed);
+        // The last.
+        queue(&lists, 1, 0);
         rcu.join().expect("the thread of the model");
     });
 }
@@ -352,14 +400,8 @@ fn what_two_cpus_queue_runs_once() {
         let second = thread::spawn(move || queue(&other, 1, 0));
         let runner = Arc::clone(&lists);
         let rcu = thread::spawn(move || {
-            for _ in 0..2 {
-                runner.passes.begin();
-                let batches = [0, 1].map(|index| runner.queues.take(list_of(index)));
-                for batch in batches {
-                    batch.run();
-                }
-                runner.passes.end();
-            }
+            pass(&runner);
+            pass(&runner);
         });
         queue(&lists, 0, 0);
         second.join().expect("a CPU of the model");

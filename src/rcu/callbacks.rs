@@ -165,7 +165,7 @@ impl Batch {
 #[derive(Debug)]
 pub struct Passes {
     sequence: Sequence,
-    /// Somebody needs a pass, though nothing may be queued. Stored Release, taken
+    /// Somebody needs a pass, though nothing may be queued. Set Release, taken
     /// Acquire: L3.
     asked: AtomicBool,
 }
@@ -182,7 +182,8 @@ impl Passes {
     /// Asks for a pass that begins after this. The caller wakes the thread.
     pub fn ask(&self) -> Need {
         let need = self.sequence.need();
-        self.asked.store(true, Ordering::Release);
+        // A swap, because loom lets a store and an access that changes both win.
+        self.asked.swap(true, Ordering::Release);
         need
     }
 
