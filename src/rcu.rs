@@ -25,7 +25,7 @@
 //! longer watched by then, so the next grace period doesn't wait for it either (C-39).
 //! Steps below `init:rcu` may not read. A CPU that comes is watched from `init:rcu` on.
 //! An SGI that is sent to it before its interrupts work may be lost, so it reports
-//! unasked before it is idle for the first time.
+//! unasked once it is online.
 //!
 //! # Invariants
 //! - R1: a CPU in `pending` has been sent the SGI after the bit was set, and
@@ -130,7 +130,15 @@ impl<P: Host> GracePeriods<P> {
     /// `cpu` itself, IRQs masked.
     pub fn startup(&self, cpu: CpuId) {
         self.pending.join(cpu);
-        P::set_preempt_work(PreemptWork::GracePeriod, true);
+    }
+
+    /// This CPU is online, and in no section: reports, whether it has been asked or not.
+    /// An SGI of before its interrupts worked is lost.
+    ///
+    /// # Context
+    /// The CPU itself, IRQs masked, before its first thread.
+    pub fn arrived(&self) {
+        self.report();
     }
 
     /// `init:rcu`, teardown: this CPU is quiescent, and reads no more.
@@ -151,11 +159,6 @@ impl<P: Host> GracePeriods<P> {
     /// # Context
     /// The idle thread, IRQs masked.
     pub fn idle(&self) {
-        if P::has_preempt_work(PreemptWork::GracePeriod) {
-            // Just up. Whoever this wakes may have come here: no sleep yet.
-            self.preempt_point();
-            return;
-        }
         let quiet = self.quiet.get(P::this_cpu());
         quiet.begin();
         P::sleep();

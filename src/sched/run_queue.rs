@@ -228,10 +228,7 @@ impl<P: Host> RunQueue<P> {
 
     /// What becomes of the running thread, which is not idle.
     fn put_away(&mut self, current: Arc<Thread<P>>, preempted: bool) {
-        current.set_marked(preempted);
-        if !preempted {
-            current.set_holdout(false);
-        }
+        current.leaves_cpu(preempted);
         match current.state() {
             ThreadState::Running => {
                 current.set_state(ThreadState::Runnable);
