@@ -186,8 +186,7 @@ impl<P: Host> GracePeriods<P> {
             "BUG: synchronize inside a read-side section"
         );
         let late = || late_fn(&self.pending.cpus_racy());
-        self.rounds
-            .share(late, |late| self.run_grace_period(|| late()));
+        self.rounds.share(late, |late| self.run_grace_period(late));
     }
 
     /// The leader's part.

@@ -65,7 +65,7 @@ impl Sequence {
         if now >= need.0 {
             return Turn::Done;
         }
-        let is_free = now % 2 == 0;
+        let is_free = now.is_multiple_of(2);
         if !is_free || !self.advance(now) {
             return Turn::Busy;
         }
@@ -85,7 +85,10 @@ impl Sequence {
     /// Ends the round that the caller has begun.
     pub fn end(&self) {
         let before = self.number.fetch_add(1, Ordering::Release);
-        assert!(before % 2 == 1, "BUG: a round ended that nobody began");
+        assert!(
+            !before.is_multiple_of(2),
+            "BUG: a round ended that nobody began"
+        );
     }
 
     /// Whether the round that `need` speaks of is over.
