@@ -25,7 +25,7 @@ mod kernel {
     use stillpoint::sched::lock::Mutex;
     use stillpoint::sched::{Class, Priority, ThreadState};
     use stillpoint::start::{Hw, kernel};
-    use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use stillpoint::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     use stillpoint::sync::{Exec, PreemptGuard};
     use stillpoint::time::Instant;
     use stillpoint::{api, println};
@@ -92,6 +92,7 @@ mod kernel {
         threads(&rounds, cpus);
         stops(&rounds);
         if cpus > 1 {
+            grace_periods(&rounds);
             hotplug(&rounds);
         }
     }
@@ -307,6 +308,44 @@ mod kernel {
         print_line("stop_machine", whole, rounds.warm_up);
         print_line("stop_machine.to_fn", to_fn, rounds.warm_up);
         print_line("stop_machine.irqs_off", irqs_off, rounds.warm_up);
+    }
+
+    /// Grace periods with all other CPUs idle, and with a thread on each that computes.
+    fn grace_periods(rounds: &Rounds) {
+        synchronize("synchronize", rounds);
+        let stop = Arc::new(AtomicBool::new(false));
+        let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let compute = |cpu| {
+            let (stop, begun) = (Arc::clone(&stop), Arc::clone(&begun));
+            let body = move || {
+                begun.fetch_add(1, Ordering::Relaxed);
+                while !stop.load(Ordering::Relaxed) {
+                    Hw::relax();
+                }
+            };
+            api::spawn_on(cpu, "computes", body).expect("a stack")
+        };
+        let threads: Vec<_> = others.iter().map(compute).collect();
+        while begun.load(Ordering::Relaxed) < others.count() {
+            api::sleep(Duration::from_millis(1));
+        }
+        synchronize("synchronize.busy", rounds);
+        stop.store(true, Ordering::Relaxed);
+        threads.into_iter().for_each(api::JoinHandle::join);
+    }
+
+    fn synchronize(op: &str, rounds: &Rounds) {
+        let mut samples = Vec::with_capacity(rounds.measured);
+        for round in 0..rounds.warm_up + rounds.measured {
+            let began = Hw::now();
+            api::rcu::synchronize();
+            let took = Hw::now().ticks_since(began);
+            if round >= rounds.warm_up {
+                samples.push(ns(took));
+            }
+        }
+        print_line(op, samples, rounds.warm_up);
     }
 
     /// One CPU down and up again, round robin over all secondaries.

@@ -1,44 +1,74 @@
-//! Grace periods by SGI: waits until every CPU has left the read-side section
-//! that it may have been in.
+//! Grace periods by SGI, and what waits for them.
 //!
-//! A read-side section is a region with preemption off (or IRQs masked). The
-//! waiter sends each CPU an SGI; one that finds the preempt count at 0 is a
-//! quiescent state, otherwise it leaves a note that the drop of the outermost
-//! guard reports. Microseconds, where waiting for ticks takes milliseconds. A CPU
-//! that is idle is in no section and isn't woken ([`Quiet`]).
+//! ```text
+//!   unpublish X                      an SGI to each CPU that is not idle:
+//!   synchronize() ── a round ──►       preempt count 0? it is quiescent
+//!   free X                             else the outermost guard's drop reports
+//! ```
+//! A read-side section is a region with preemption off, or with IRQs masked. That makes
+//! every CPU quiescent wherever a thread may be preempted, and in a still point: its
+//! stopper has been switched to, so no section is under it. Microseconds, where waiting
+//! for ticks takes milliseconds; and a thread that computes alone on its CPU holds
+//! nothing up.
 //!
-//! This is the small form that `sync:active` needs: one waiter at a time, no
-//! callbacks.
+//! - [`GracePeriods::synchronize`]: one grace period serves all who wait ([`Sequence`]).
+//!   A CPU that is idle is in no section and isn't woken ([`Quiet`]).
+//! - [`GracePeriods::call_rcu`]: a function that runs after one ([`Queues`]).
+//! - [`GracePeriods::synchronize_tasks`]: also threads that were preempted.
+//!
+//! # CPUs that come and go
+//! No grace period takes the hotplug lock (C-37), so hotplug may wait for one, and a
+//! callback of hotplug too. A leader has preemption off from its look at who is watched
+//! until the SGI is out, and a CPU leaves in a still point only: so it is sent the SGI
+//! or not waited for. If it has not reported by the still point it is quiescent there,
+//! and says so itself (`init:rcu`, the last step that it takes back but one); it is no
+//! longer watched by then, so the next grace period doesn't wait for it either (C-39).
+//! Steps below `init:rcu` may not read. A CPU that comes is watched from `init:rcu` on.
+//! An SGI that is sent to it before its interrupts work may be lost, so it reports
+//! unasked once it is online.
 //!
 //! # Invariants
 //! - R1: a CPU in `pending` has been sent the SGI after the bit was set, and
 //!   reports exactly once: whoever clears its bit counts `left` down. A stale or
 //!   repeated SGI finds the bit clear, or is as good as the real one.
 //! - R2: the note is written and read by its own CPU only.
-//! - R3: a CPU can't leave while it is pending: the waiter holds the hotplug
-//!   lock.
+//! - R3: a grace period is run by one leader, in a thread: its own CPU is quiescent
+//!   after it has begun, and so is not asked.
 //!
 //! # Memory ordering
-//! What the waiter stored before [`GracePeriods::synchronize`] is visible to
-//! every section that begins after that CPU's report: the SGI carries it there
-//! (DSB before the register write). What a section did before it ended is
-//! visible after `synchronize`: `left` counts down with AcqRel, and the
-//! completion's lock carries it on. `tests/loom_rcu.rs` model-checks [`Pending`];
-//! the SGI and the completion are not in it. An idle CPU is [`Quiet`]'s part, with
-//! fences of its own.
+//! What a caller stored before [`GracePeriods::synchronize`] is visible to
+//! every section that begins after that CPU's report: the number carries it to the
+//! leader, the SGI to the CPU (DSB before the register write). What a section did
+//! before it ended is visible after `synchronize`: `left` counts down with AcqRel, the
+//! completion's lock carries it to the leader, the number to the callers.
+//! `tests/loom_rcu.rs` model-checks [`Pending`], [`Sequence`], [`Quiet`] and
+//! [`Queues`]; the SGI, the completion and the wait queues are not in it.
 
 #![forbid(unsafe_code)]
 
+mod callbacks;
+mod deferred;
+mod pending;
 mod quiet;
+mod read;
+mod rounds;
+mod sequence;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{PreemptWork, Sgi};
 use crate::sched::Host;
-use crate::sched::lock::{Completion, Mutex};
-use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{AtomicBits, IrqGuard, PreemptGuard};
+use crate::sched::lock::Completion;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{IrqGuard, PreemptGuard};
 
+pub use callbacks::{Batch, Node, Passes, Queues, node};
+pub use pending::Pending;
 pub use quiet::Quiet;
+pub use read::ReadGuard;
+pub use sequence::{Need, Sequence, Turn};
+
+use deferred::Deferred;
+use rounds::Rounds;
 
 /// What grace periods need from their right.
 pub trait GraceHost: Host {
@@ -46,73 +76,80 @@ pub trait GraceHost: Host {
     fn grace_periods() -> &'static GracePeriods<Self>;
 }
 
-/// The CPUs that have not reported in a grace period.
-#[derive(Debug)]
-pub struct Pending {
-    /// Who they are. Stored Release in [`Pending::begin`], cleared Acquire in
-    /// [`Pending::report`]: who finds its bit finds the count.
-    cpus: AtomicBits,
-    /// How many they are. Counted down AcqRel: the last one has seen what all the
-    /// others did before they reported.
-    left: AtomicUsize,
+/// What grace periods have cost so far. Counters: exact when none runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GraceStats {
+    /// Grace periods that have run.
+    pub grace_periods: u64,
+    /// CPUs that were sent an SGI.
+    pub asked: u64,
+    /// CPUs that were found idle, and left alone.
+    pub idle: u64,
+    /// Callbacks that have been queued.
+    pub queued: u64,
+    /// Callbacks that have run.
+    pub ran: u64,
 }
 
-impl Pending {
-    /// No grace period.
-    pub fn new() -> Pending {
-        Pending {
-            cpus: AtomicBits::new(),
-            left: AtomicUsize::new(0),
-        }
-    }
-
-    /// A grace period begins, in which all of `cpus` have to report. Only when the
-    /// one before is over.
-    #[inline]
-    pub fn begin(&self, cpus: &CpuMask) {
-        // Relaxed: the store of the bits orders it.
-        self.left.store(cpus.count(), Ordering::Relaxed);
-        self.cpus.store(cpus.bits(), Ordering::Release);
-    }
-
-    /// `cpu` is quiescent; returns whether it was the last that had to be. A
-    /// second report, or one that nobody waits for, is none (R1).
-    #[inline]
-    #[must_use]
-    pub fn report(&self, cpu: CpuId) -> bool {
-        self.cpus.clear(cpu.index(), Ordering::Acquire)
-            && self.left.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// Who has not reported, a moment ago: for diagnosis.
-    pub fn cpus_racy(&self) -> CpuMask {
-        CpuMask::from_bits(self.cpus.snapshot(Ordering::Relaxed))
-    }
+/// Relaxed: counters that nobody synchronises on.
+#[derive(Debug, Default)]
+struct Counts {
+    grace_periods: AtomicU64,
+    asked: AtomicU64,
+    idle: AtomicU64,
 }
 
-impl Default for Pending {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Waits for grace periods.
+/// Grace periods, and those who wait for them.
 pub struct GracePeriods<P: Host> {
-    /// One waiter at a time.
-    waiter: Mutex<(), P>,
+    rounds: Rounds<P>,
     pending: Pending,
     done: Completion<P>,
     quiet: PerCpu<Quiet>,
+    counts: Counts,
+    deferred: Deferred<P>,
+    task_rounds: Rounds<P>,
 }
 
 impl<P: Host> GracePeriods<P> {
     /// Nobody waits; for `cpus` CPUs.
     pub fn new(cpus: usize) -> Self {
         GracePeriods {
-            waiter: Mutex::new(()),
+            rounds: Rounds::new(),
             pending: Pending::new(),
             done: Completion::new(),
             quiet: PerCpu::new(cpus, |_| Quiet::new()),
+            counts: Counts::default(),
+            deferred: Deferred::new(cpus),
+            task_rounds: Rounds::new(),
+        }
+    }
+
+    /// `init:rcu`, startup: from here on this CPU's sections count.
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked.
+    pub fn startup(&self, cpu: CpuId) {
+        self.pending.join(cpu);
+    }
+
+    /// This CPU is online, and in no section: reports, whether it has been asked or not.
+    /// An SGI of before its interrupts worked is lost.
+    ///
+    /// # Context
+    /// The CPU itself, IRQs masked, before its first thread.
+    pub fn arrived(&self) {
+        self.report();
+    }
+
+    /// `init:rcu`, teardown: this CPU is quiescent, and reads no more.
+    ///
+    /// # Context
+    /// `cpu` itself, in the still point that takes it down.
+    pub fn teardown(&self, cpu: CpuId) {
+        P::set_preempt_work(PreemptWork::GracePeriod, false);
+        if self.pending.leave(cpu) {
+            // The leader is on a CPU that stays; nobody holds a spin lock now.
+            self.done.complete();
         }
     }
 
@@ -134,34 +171,51 @@ impl<P: Host> GracePeriods<P> {
         self.quiet.get(cpu).is_quiet()
     }
 
-    /// Waits until every CPU that is online has left the read-side section that
-    /// it may be in now. After ten seconds it calls `late_fn` with those that
-    /// hold it up, and waits on.
+    /// Waits until every CPU has left the read-side section that it may be in now.
+    /// Whenever ten seconds have passed it calls `late_fn` with those that hold it up,
+    /// and waits on.
     ///
     /// # Context
-    /// Thread, preemption on; the hotplug lock is held by this operation.
+    /// Thread, preemption on. Takes no lock of hotplug: the caller may hold any.
+    ///
+    /// # Panics
+    /// In a read-side section: it would wait for itself.
     pub fn synchronize(&self, mut late_fn: impl FnMut(&CpuMask)) {
-        let _one = self.waiter.lock();
+        assert!(
+            P::preempt_count() == 0 && P::irqs_enabled(),
+            "BUG: synchronize inside a read-side section"
+        );
+        let late = || late_fn(&self.pending.cpus_racy());
+        self.rounds.share(late, |late| self.run_grace_period(late));
+    }
+
+    /// The leader's part.
+    fn run_grace_period(&self, late_fn: impl FnMut()) {
+        let count = |counter: &AtomicU64, what: usize| {
+            counter.fetch_add(what as u64, Ordering::Relaxed);
+        };
+        count(&self.counts.grace_periods, 1);
         {
             let _here = PreemptGuard::<P>::new();
-            // This CPU runs us, with preemption on a moment ago: quiescent.
-            let others = P::masks().online().without(&CpuMask::of(P::this_cpu()));
-            Quiet::before_asking();
+            let me = CpuMask::of(P::this_cpu()); // R3
+            let others = self.pending.watched().without(&me);
             let mut busy = others;
             for cpu in others.iter() {
                 if self.quiet.get(cpu).is_quiet() {
                     busy.remove(cpu);
                 }
             }
-            if busy.is_empty() {
+            let asked = busy.count();
+            count(&self.counts.idle, others.count() - asked);
+            if asked == 0 {
                 return;
             }
+            count(&self.counts.asked, asked);
             self.done.reset();
             self.pending.begin(&busy);
             P::send_sgi(Sgi::GracePeriod, &busy);
         }
-        self.done
-            .wait_patiently(|| late_fn(&self.pending.cpus_racy()));
+        self.done.wait_patiently(late_fn);
     }
 
     /// The SGI has arrived on this CPU.
@@ -170,9 +224,8 @@ impl<P: Host> GracePeriods<P> {
     /// Interrupt handler, before it has taken any guard: the preempt count is
     /// that of the interrupted thread.
     pub fn interrupt(&self) {
-        let cpu = P::this_cpu();
         if P::preempt_count() == 0 {
-            self.report(cpu);
+            self.report();
         } else {
             P::set_preempt_work(PreemptWork::GracePeriod, true);
         }
@@ -184,13 +237,25 @@ impl<P: Host> GracePeriods<P> {
         if P::has_preempt_work(PreemptWork::GracePeriod) {
             let _still = IrqGuard::<P>::new();
             P::set_preempt_work(PreemptWork::GracePeriod, false);
-            self.report(P::this_cpu());
+            self.report();
         }
     }
 
-    fn report(&self, cpu: CpuId) {
-        if self.pending.report(cpu) {
+    fn report(&self) {
+        if self.pending.report(P::this_cpu()) {
             self.done.complete();
+        }
+    }
+
+    /// What it has cost so far.
+    pub fn stats(&self) -> GraceStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        GraceStats {
+            grace_periods: read(&self.counts.grace_periods),
+            asked: read(&self.counts.asked),
+            idle: read(&self.counts.idle),
+            queued: self.deferred.queues.queued(),
+            ran: read(&self.deferred.ran),
         }
     }
 }

@@ -1,17 +1,50 @@
-//! Model of a grace period's count (`rcu::Pending`), from the file that ships:
-//! exactly one report is the last, and it has seen all that the others did. And of
-//! an idle CPU (`rcu::Quiet`): nothing that it may still read is freed.
+//! Model of grace periods, from the files that ship. `rcu::Pending`: exactly one
+//! report is the last, and it has seen all that the others did; a CPU that leaves is
+//! waited for or not, never for ever. `rcu::Sequence` and `rcu::Quiet`: nothing that
+//! somebody may still read is freed, whoever runs the grace period. `rcu::Queues` and
+//! `rcu::Passes`: each callback runs once, in order, and a barrier has seen it.
 #![cfg(loom)]
 
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
-use loom::sync::Arc;
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_word::Word;
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::rcu::{Pending, Quiet};
+use stillpoint::rcu::{Passes, Pending, Queues, Quiet, Sequence, Turn, node};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::{Exec, IrqFlags};
+
+/// Stands for `sched::lock::WaitQueue`, and looks as that does: without the lock first.
+struct WaitQueue {
+    waiters: Mutex<()>,
+    woken: Condvar,
+}
+
+impl WaitQueue {
+    fn new() -> WaitQueue {
+        WaitQueue {
+            waiters: Mutex::new(()),
+            woken: Condvar::new(),
+        }
+    }
+
+    fn wait(&self, mut ready_fn: impl FnMut() -> bool) {
+        if ready_fn() {
+            return;
+        }
+        let mut waiters = self.waiters.lock().expect("nobody panics under it");
+        while !ready_fn() {
+            waiters = self.woken.wait(waiters).expect("nobody panics under it");
+        }
+    }
+
+    fn wake(&self) {
+        let _waiters = self.waiters.lock().expect("nobody panics under it");
+        self.woken.notify_all();
+    }
+}
 
 struct World {
     pending: Pending,
@@ -97,14 +130,73 @@ fn a_report_by_a_stale_sgi_counts_nothing_that_is_not_there() {
     });
 }
 
-/// A CPU with an object that it reads in sections, and the one that frees it.
+/// The CPU leaves while a grace period begins. The still point that it needs excludes a
+/// leader between its look and its SGI; a mutex stands for that.
+#[test]
+fn a_cpu_that_leaves_is_not_waited_for() {
+    loom::model(|| {
+        let world = world();
+        world.pending.join(cpu(0));
+        let no_still_point = Arc::new(Mutex::new(()));
+        let (other, excluded) = (Arc::clone(&world), Arc::clone(&no_still_point));
+        let leaver = thread::spawn(move || {
+            other.sections[0].set(1);
+            let still = excluded.lock().expect("nobody panics under it");
+            if other.pending.leave(cpu(0)) {
+                other.done.fetch_add(1, Ordering::Release);
+            }
+            drop(still);
+        });
+        // Two, one after the other: the second must not be told of it either (C-39).
+        for round in 1..=2 {
+            let here = no_still_point.lock().expect("nobody panics under it");
+            let watched = world.pending.watched();
+            if !watched.is_empty() {
+                world.pending.begin(&watched);
+            }
+            drop(here);
+            if watched.is_empty() {
+                // It left before.
+                continue;
+            }
+            // There is no SGI in this model: it reports by leaving, or never.
+            while world.done.load(Ordering::Acquire) < round {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(world.sections[0].get(), 1);
+        leaver.join().expect("the CPU of the model");
+        assert!(world.pending.cpus_racy().is_empty());
+    });
+}
+
+/// A CPU with an object that it reads in sections, and those who free it.
 struct Shared {
+    pending: Pending,
+    rounds: Sequence,
+    waiters: WaitQueue,
     quiet: Quiet,
+    /// The CPU's sections are over, for a leader that has found it busy.
+    reported: Mutex<bool>,
+    done: Condvar,
     /// Which version the sections read. Relaxed on both sides: the grace period is
     /// all that orders them.
     version: AtomicU32,
     /// The old version: read while it is current, and freed.
     old: Word,
+}
+
+fn shared() -> Arc<Shared> {
+    Arc::new(Shared {
+        pending: Pending::new(),
+        rounds: Sequence::new(),
+        waiters: WaitQueue::new(),
+        quiet: Quiet::new(),
+        reported: Mutex::new(false),
+        done: Condvar::new(),
+        version: AtomicU32::new(0),
+        old: Word::new(1),
+    })
 }
 
 fn section(shared: &Shared) {
@@ -113,29 +205,211 @@ fn section(shared: &Shared) {
     }
 }
 
+/// The last section is over: the CPU reports, if it is asked, and is idle.
+fn rest(shared: &Shared) {
+    *shared.reported.lock().expect("nobody panics under it") = true;
+    shared.done.notify_all();
+    shared.quiet.begin();
+}
+
+/// Waits for a grace period, or runs it.
+fn synchronize(shared: &Shared) {
+    let need = shared.rounds.need();
+    let mut turn = Turn::Busy;
+    shared.waiters.wait(|| {
+        turn = shared.rounds.try_begin(need);
+        turn != Turn::Busy
+    });
+    if turn == Turn::Begun {
+        if !shared.quiet.is_quiet() {
+            let mut reported = shared.reported.lock().expect("nobody panics under it");
+            while !*reported {
+                reported = shared.done.wait(reported).expect("nobody panics under it");
+            }
+        }
+        shared.rounds.end();
+        shared.waiters.wake();
+    }
+}
+
 #[test]
 fn what_a_cpu_may_read_when_it_wakes_is_not_freed_because_it_slept() {
     loom::model(|| {
-        let shared = Arc::new(Shared {
-            quiet: Quiet::new(),
-            version: AtomicU32::new(0),
-            old: Word::new(1),
-        });
+        let shared = shared();
         let reader = Arc::clone(&shared);
         let cpu = thread::spawn(move || {
             section(&reader);
             reader.quiet.begin();
             reader.quiet.end();
             section(&reader);
-            reader.quiet.begin();
+            rest(&reader);
         });
         shared.version.store(1, Ordering::Relaxed);
-        Quiet::before_asking();
-        // A CPU that is busy would be sent the SGI: here, asked until it is quiet.
-        while !shared.quiet.is_quiet() {
-            thread::yield_now();
-        }
+        synchronize(&shared);
         shared.old.set(0); // Freed.
         cpu.join().expect("the CPU of the model");
+    });
+}
+
+/// Somebody else runs grace periods: the one who frees may lead, or find another's
+/// under way or over.
+#[test]
+fn whoever_runs_the_grace_period_serves_those_who_came_before() {
+    loom::model(|| {
+        let shared = shared();
+        shared.quiet.begin();
+        let reader = Arc::clone(&shared);
+        let cpu = thread::spawn(move || {
+            reader.quiet.end();
+            section(&reader);
+            rest(&reader);
+        });
+        let leader = Arc::clone(&shared);
+        let other = thread::spawn(move || synchronize(&leader));
+        shared.version.store(1, Ordering::Relaxed);
+        synchronize(&shared);
+        shared.old.set(0); // Freed.
+        cpu.join().expect("the CPU of the model");
+        other.join().expect("the other thread");
+    });
+}
+
+/// A CPU joins while a grace period begins: it is seen, or it sees what was stored.
+#[test]
+fn a_cpu_that_joins_is_watched_or_reads_what_is_new() {
+    loom::model(|| {
+        let shared = shared();
+        let comer = Arc::clone(&shared);
+        let joins = thread::spawn(move || {
+            comer.pending.join(cpu(0));
+            section(&comer);
+        });
+        shared.version.store(1, Ordering::Relaxed);
+        let need = shared.rounds.need();
+        assert_eq!(shared.rounds.try_begin(need), Turn::Begun);
+        if shared.pending.watched().is_empty() {
+            shared.old.set(0); // Freed.
+        }
+        joins.join().expect("the CPU of the model");
+    });
+}
+
+/// What a lock needs to know of a CPU: nothing here.
+struct Cpu;
+
+impl Exec for Cpu {
+    fn irq_save() -> IrqFlags {
+        IrqFlags(0)
+    }
+    fn irq_restore(_: IrqFlags) {}
+    fn irq_enable() {}
+    fn irqs_enabled() -> bool {
+        true
+    }
+    fn preempt_disable() {}
+    fn preempt_enable_no_resched() {}
+    fn preempt_count() -> u32 {
+        0
+    }
+    fn preempt_point() {}
+    fn relax() {
+        thread::yield_now();
+    }
+}
+
+/// The lists, and where the thread that runs them waits.
+struct Lists {
+    queues: Queues<Cpu>,
+    passes: Passes,
+    work: WaitQueue,
+    passed: WaitQueue,
+    /// How many callbacks of each CPU have run: the thread's.
+    ran: [Word; 2],
+}
+
+fn lists() -> Arc<Lists> {
+    Arc::new(Lists {
+        queues: Queues::new(2),
+        passes: Passes::new(),
+        work: WaitQueue::new(),
+        passed: WaitQueue::new(),
+        ran: [Word::new(0), Word::new(0)],
+    })
+}
+
+fn list_of(index: usize) -> CpuId {
+    CpuId::new(index).expect("few")
+}
+
+fn queue(lists: &Arc<Lists>, index: usize, number: u32) {
+    let of = Arc::clone(lists);
+    let callback = node(move || {
+        assert_eq!(of.ran[index].get(), number, "out of order, or twice");
+        of.ran[index].set(number + 1);
+    });
+    if lists.queues.push(list_of(index), callback) {
+        lists.work.wake();
+    }
+}
+
+/// One pass of the thread.
+fn pass(lists: &Lists) {
+    lists.passes.begin();
+    let batches = [0, 1].map(|index| lists.queues.take(list_of(index)));
+    for batch in batches {
+        batch.run();
+    }
+    lists.passes.end();
+    lists.passed.wake();
+}
+
+#[test]
+fn a_barrier_has_seen_all_that_was_queued_before() {
+    loom::model(|| {
+        let lists = lists();
+        let runner = Arc::clone(&lists);
+        let rcu = thread::spawn(move || {
+            // As many as there can be something for.
+            loop {
+                let ready = || runner.queues.has_any() || runner.passes.is_asked();
+                runner.work.wait(ready);
+                pass(&runner);
+                if runner.ran[1].get() == 1 {
+                    break;
+                }
+            }
+        });
+        queue(&lists, 0, 0);
+        queue(&lists, 0, 1);
+        let need = lists.passes.ask();
+        lists.work.wake();
+        lists.passed.wait(|| lists.passes.is_done(need));
+        assert_eq!(lists.ran[0].get(), 2);
+        // The last.
+        queue(&lists, 1, 0);
+        rcu.join().expect("the thread of the model");
+    });
+}
+
+/// Two CPUs queue, one of them while a pass runs; nothing is lost.
+#[test]
+fn what_two_cpus_queue_runs_once() {
+    loom::model(|| {
+        let lists = lists();
+        let other = Arc::clone(&lists);
+        let second = thread::spawn(move || queue(&other, 1, 0));
+        let runner = Arc::clone(&lists);
+        let rcu = thread::spawn(move || {
+            pass(&runner);
+            pass(&runner);
+        });
+        queue(&lists, 0, 0);
+        second.join().expect("a CPU of the model");
+        rcu.join().expect("the thread of the model");
+        // A list whose bit is set has something in it, and one whose bit is clear nothing.
+        for index in 0..2 {
+            lists.queues.take(list_of(index)).run();
+            assert_eq!(lists.ran[index].get(), 1);
+        }
     });
 }

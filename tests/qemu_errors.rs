@@ -167,6 +167,7 @@ mod kernel_test {
             "prep:calls",
             "prep:timers",
             "init:cpu",
+            "init:rcu",
             "init:irqchip",
             "init:timer",
             "init:calls",

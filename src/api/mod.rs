@@ -10,6 +10,7 @@
 //! }
 //! ```
 
+pub mod rcu;
 pub mod thread;
 
 use crate::cpu::{CpuId, CpuMask};

@@ -68,6 +68,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let context = StepContext { cpu };
         let walked = self.walker(&context).up(RELEASED);
         assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
+        P::grace_periods().arrived();
     }
 
     /// `init:online`, startup.

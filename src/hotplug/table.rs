@@ -14,10 +14,10 @@ pub const ALIVE: usize = 7;
 
 /// Steps that are up when the AP is in `online`: the half that it walks with
 /// IRQs off.
-pub const RELEASED: usize = 13;
+pub const RELEASED: usize = 14;
 
 /// Steps that are up when a CPU is wholly online: all.
-pub const ONLINE: usize = 17;
+pub const ONLINE: usize = 18;
 
 /// The table for a machine of type `P`.
 pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
@@ -83,6 +83,13 @@ impl<P: HotplugHost> Table<P> {
             runs_on: RunsOn::Ap,
             startup: Side::Infallible(|cx| P::init_cpu(cx.cpu)),
             teardown: Side::Nothing("every entry sets all registers anew: none is left to undo"),
+        },
+        Step {
+            name: "init:rcu",
+            group: Group::Init,
+            runs_on: RunsOn::Ap,
+            startup: Side::Infallible(|cx| P::grace_periods().startup(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::grace_periods().teardown(cx.cpu)),
         },
         Step {
             name: "init:irqchip",

@@ -1,10 +1,10 @@
 //! Which CPUs are idle, so that a grace period need not wake them.
 //!
 //! ```text
-//!   idle CPU (IRQs masked)               waiter
+//!   idle CPU (IRQs masked)               leader
 //!   ──────────────────────               ──────
-//!   ... sections of before ...           store the new version
-//!   quiet = 1 (Release)                  fence(SeqCst)
+//!   ... sections of before ...           begins: fence(SeqCst)
+//!   quiet = 1 (Release)
 //!   WFI                                  quiet (Acquire)? 1: nothing to wait for
 //!   quiet = 0                                             0: send the SGI
 //!   fence(SeqCst)
@@ -12,9 +12,9 @@
 //! ```
 //!
 //! # Invariants
-//! - I1 (store buffering): a waiter that takes the CPU for quiet stored before the
-//!   CPU's next section loads: it reads the new version. Both fences are needed.
-//! - I2: a waiter that takes it for quiet sees all that its sections of before did
+//! - I1 (store buffering): what was stored before a grace period began, the leader of
+//!   which takes the CPU for quiet, the CPU's next section sees. Both fences are needed.
+//! - I2: a leader that takes it for quiet sees all that its sections of before did
 //!   (Release, Acquire).
 //! - I3: between quiet and not quiet the CPU does nothing but sleep: no handler
 //!   runs, because IRQs stay masked until it is over.
@@ -53,15 +53,9 @@ impl Quiet {
         fence(Ordering::SeqCst); // I1, the CPU's half.
     }
 
-    /// Once, before a waiter asks [`Quiet::is_quiet`] of the CPUs: what it stored
-    /// comes first.
-    #[inline]
-    pub fn before_asking() {
-        fence(Ordering::SeqCst); // I1, the waiter's half.
-    }
-
     /// Whether the CPU is idle: it has ended all sections of before, and later ones
-    /// see what the waiter stored.
+    /// see what those stored who need the grace period that the caller has begun
+    /// ([`Sequence::try_begin`](crate::rcu::Sequence::try_begin)).
     #[inline]
     pub fn is_quiet(&self) -> bool {
         self.word.load(Ordering::Acquire) != 0

@@ -49,6 +49,7 @@
 
 mod class;
 mod due;
+mod holdouts;
 mod join;
 mod kthread;
 mod links;

@@ -239,7 +239,7 @@ impl<P: Host> RunQueue<P> {
 
     /// What becomes of the running thread, which is not idle.
     fn put_away(&mut self, current: Arc<Thread<P>>, preempted: bool) {
-        current.set_marked(preempted);
+        current.leaves_cpu(preempted);
         match current.state() {
             ThreadState::Running => {
                 current.set_state(ThreadState::Runnable);

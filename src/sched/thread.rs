@@ -139,6 +139,10 @@ impl fmt::Display for SpawnError {
     }
 }
 
+/// Bits of what a thread has not finished.
+const MARKED: u32 = 1;
+const HOLDOUT: u32 = 2;
+
 /// What a thread runs.
 pub(crate) type Body = Box<dyn FnOnce() + Send>;
 
@@ -184,9 +188,11 @@ pub struct Thread<P: Host> {
     permit: AtomicBool,
     /// As long as it lives no CPU that it may run on can go.
     holds_cpus: AtomicBool,
-    /// It lost the CPU other than by its own sleep, park, yield or exit, and has not
-    /// done one of those since (design: *mark*). Relaxed: run-queue lock.
-    marked: AtomicBool,
+    /// [`MARKED`]: it lost the CPU other than by its own sleep, park, yield or exit,
+    /// and has not done one of those since (design: *mark*). [`HOLDOUT`]: somebody waits
+    /// until it has, see `holdouts`. One word, so that it is cleared by one store.
+    /// Relaxed: run-queue lock.
+    unfinished: AtomicU32,
     /// Its state, and whether it has been asked to park.
     pub(crate) rest: Rest,
     /// Set once, before the thread runs for the first time.
@@ -228,7 +234,7 @@ impl<P: Host> Thread<P> {
             slice_left: AtomicU64::new(0),
             permit: AtomicBool::new(false),
             holds_cpus: AtomicBool::new(false),
-            marked: AtomicBool::new(false),
+            unfinished: AtomicU32::new(0),
             rest: Rest::new(state),
             context: Once::new(),
             body: SpinLock::new(body),
@@ -366,13 +372,31 @@ impl<P: Host> Thread<P> {
     /// Whether it left its CPU in the middle of something, a moment ago.
     #[inline]
     pub fn is_marked_racy(&self) -> bool {
-        self.marked.load(Ordering::Relaxed)
+        self.unfinished.load(Ordering::Relaxed) & MARKED != 0
+    }
+
+    /// It leaves its CPU, by itself or in the middle of something. Under the run-queue
+    /// lock.
+    #[inline]
+    pub(crate) fn leaves_cpu(&self, preempted: bool) {
+        let unfinished = if preempted {
+            self.unfinished.load(Ordering::Relaxed) | MARKED
+        } else {
+            0
+        };
+        self.unfinished.store(unfinished, Ordering::Relaxed);
     }
 
     /// Under the run-queue lock.
-    #[inline]
-    pub(crate) fn set_marked(&self, marked: bool) {
-        self.marked.store(marked, Ordering::Relaxed);
+    pub(super) fn is_holdout(&self) -> bool {
+        self.unfinished.load(Ordering::Relaxed) & HOLDOUT != 0
+    }
+
+    /// Under the run-queue lock.
+    pub(super) fn set_holdout(&self, holdout: bool) {
+        let others = self.unfinished.load(Ordering::Relaxed) & !HOLDOUT;
+        let bit = if holdout { HOLDOUT } else { 0 };
+        self.unfinished.store(others | bit, Ordering::Relaxed);
     }
 
     /// Its state a moment ago: for display.

@@ -34,6 +34,8 @@ fn main() {
     let walked = kernel.hotplug.finish_boot_cpu();
     assert!(walked.is_ok(), "BUG: the boot CPU fails: {walked:?}");
     print_walk(CpuId::BOOT, crate::time::Instant(0));
+    let started = kernel.grace_periods.start_thread();
+    assert!(started.is_ok(), "BUG: no stack for the thread rcu");
     bring_up_others();
     console::enable_input();
     stillpoint_main();

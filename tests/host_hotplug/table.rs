@@ -68,6 +68,7 @@ fn the_steps_are_those_of_the_issue_in_their_order() {
             "prep:threads",
             "sync:alive",
             "init:cpu",
+            "init:rcu",
             "init:irqchip",
             "init:timer",
             "init:calls",

@@ -1,0 +1,71 @@
+//! Reading without a lock what others replace, and freeing it when nobody reads it any
+//! more. Linux's names, where there are such.
+//!
+//! ```ignore
+//! let old = SHARED.swap(new, Ordering::AcqRel);
+//! rcu::synchronize();
+//! // Nobody has `old` any more.
+//! ```
+//! See [`crate::rcu`] for what a section is, and how it works.
+
+use crate::rcu::GraceStats;
+use crate::start::{Hw, kernel};
+
+/// A read-side section, as a token.
+pub type ReadGuard = crate::rcu::ReadGuard<Hw>;
+
+/// Calls `read_fn` in a read-side section: what it reaches isn't freed before it has
+/// returned, if whoever frees it waits for a grace period first.
+///
+/// # Context
+/// Any; preemption is off in `read_fn`, so it may not wait. Nests.
+#[inline]
+pub fn read<R>(read_fn: impl FnOnce(&ReadGuard) -> R) -> R {
+    read_fn(&ReadGuard::new())
+}
+
+/// Waits for a grace period: until every section that any CPU is in now has ended.
+///
+/// # Context
+/// Thread, preemption on, not in a section. The caller may hold any lock that sections
+/// don't need, those of hotplug too.
+///
+/// # Panics
+/// In a section.
+pub fn synchronize() {
+    kernel().grace_periods.synchronize(|late| {
+        log::warn!("rcu: CPUs {late} hold up a grace period");
+    });
+}
+
+/// Has `call_fn` run once, in a thread, after a grace period that begins after this.
+///
+/// # Context
+/// Any, in a section and in an interrupt handler too. Allocates. `call_fn` may wait, but
+/// holds up all other callbacks meanwhile.
+pub fn call_rcu(call_fn: impl FnOnce() + Send + 'static) {
+    kernel().grace_periods.call_rcu(call_fn);
+}
+
+/// Waits until all that was given to [`call_rcu`] before has run.
+///
+/// # Context
+/// Thread, preemption on; not in a callback.
+pub fn barrier() {
+    kernel().grace_periods.barrier();
+}
+
+/// Waits until each thread has slept, parked, yielded or ended that is now in the middle
+/// of something, preempted ones included: for taking away what is used without a
+/// section, such as code.
+///
+/// # Context
+/// Thread, preemption on. Takes as long as any other thread computes without a rest.
+pub fn synchronize_tasks() {
+    kernel().grace_periods.synchronize_tasks();
+}
+
+/// What grace periods have cost so far.
+pub fn stats() -> GraceStats {
+    kernel().grace_periods.stats()
+}

@@ -1,0 +1,167 @@
+//! What runs after a grace period, and the thread that runs it; and the grace periods
+//! that also wait for preempted threads.
+
+use core::time::Duration;
+
+use crate::rcu::callbacks::{Passes, Queues, node};
+use crate::rcu::{GraceHost, GracePeriods};
+use crate::sched::lock::{PATIENCE, WaitQueue};
+use crate::sched::{Class, Host, SpawnError, ThreadName};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Once, PreemptGuard};
+use crate::time::Instant;
+
+/// How long a wait for threads looks again: at first, and at the longest.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(10);
+
+/// Callbacks, and the thread `rcu`.
+pub(super) struct Deferred<P: Host> {
+    pub(super) queues: Queues<P>,
+    passes: Passes,
+    /// Where the thread waits for work.
+    work: WaitQueue<P>,
+    /// Where others wait for the end of a pass.
+    passed: WaitQueue<P>,
+    /// Callbacks that have run. Relaxed: a counter, the thread's.
+    pub(super) ran: AtomicU64,
+    /// The address of the thread's own, to know it by.
+    thread: Once<usize>,
+}
+
+impl<P: Host> Deferred<P> {
+    pub(super) fn new(cpus: usize) -> Self {
+        Deferred {
+            queues: Queues::new(cpus),
+            passes: Passes::new(),
+            work: WaitQueue::new(),
+            passed: WaitQueue::new(),
+            ran: AtomicU64::new(0),
+            thread: Once::new(),
+        }
+    }
+
+    /// Runs what is queued, for ever.
+    fn serve(&self, grace_periods: &GracePeriods<P>) {
+        self.thread.call_once(P::thread_word);
+        loop {
+            let ready = || self.queues.has_any() || self.passes.is_asked();
+            if !self.work.wait_until(Instant::FOREVER, ready) {
+                continue;
+            }
+            self.passes.begin();
+            let possible = P::masks().possible();
+            let batches: alloc::vec::Vec<_> = possible
+                .iter()
+                .map(|cpu| self.queues.take(cpu))
+                .filter(|batch| !batch.is_empty())
+                .collect();
+            if !batches.is_empty() {
+                grace_periods.synchronize(|late| {
+                    log::warn!("rcu: callbacks wait for CPUs {late}");
+                });
+            }
+            for batch in batches {
+                let ran = batch.run();
+                self.ran.fetch_add(ran, Ordering::Relaxed);
+            }
+            self.passes.end();
+            self.passed.wake_all();
+        }
+    }
+}
+
+impl<P: Host> GracePeriods<P> {
+    /// Has `call_fn` run in a thread, once, after a grace period that begins after
+    /// this. Those that are queued on one CPU run in order. It may wait, but holds up
+    /// all that are behind it.
+    ///
+    /// # Context
+    /// Any in which memory may be allocated, in a still point too.
+    pub fn call_rcu(&self, call_fn: impl FnOnce() + Send + 'static) {
+        let node = node(call_fn);
+        let here = PreemptGuard::<P>::new();
+        let wake = self.deferred.queues.push(P::this_cpu(), node);
+        drop(here);
+        if wake {
+            self.deferred.work.wake_one();
+        }
+    }
+
+    /// Waits until every callback that was queued before has run.
+    ///
+    /// # Context
+    /// Thread, preemption on; the boot is over.
+    ///
+    /// # Panics
+    /// In a callback: it would wait for itself.
+    pub fn barrier(&self) {
+        let deferred = &self.deferred;
+        assert!(
+            deferred.thread.get() != Some(&P::thread_word()),
+            "BUG: a callback waits for all callbacks"
+        );
+        let need = deferred.passes.ask();
+        deferred.work.wake_one();
+        let done = || deferred.passes.is_done(need);
+        while !deferred.passed.wait_until(P::deadline(PATIENCE), done) {
+            log::warn!(
+                "rcu: a barrier has waited {} s; {} of {} callbacks have run",
+                PATIENCE.as_secs(),
+                deferred.ran.load(Ordering::Relaxed),
+                deferred.queues.queued()
+            );
+        }
+    }
+
+    /// Waits until no thread is any more where it was when this was called: each has
+    /// since slept, parked, yielded or ended, or had done that when it last left its
+    /// CPU. A thread that was preempted is waited for, which [`Self::synchronize`]
+    /// doesn't. Idle threads don't count.
+    ///
+    /// # Context
+    /// Thread, preemption on. As long as other threads compute: without limit.
+    pub fn synchronize_tasks(&self) {
+        let late = || {
+            log::warn!(
+                "rcu: {} threads have run for {} s without a rest",
+                P::sched().holdouts(),
+                PATIENCE.as_secs()
+            );
+        };
+        self.task_rounds.share(late, |late| {
+            let mut left = P::sched().note_holdouts();
+            let mut wait = LOOK_AGAIN;
+            let mut limit = P::deadline(PATIENCE);
+            while left > 0 {
+                P::sched().sleep_until(P::deadline(wait));
+                wait = LOOK_AGAIN_MAX.min(wait * 2);
+                left = P::sched().holdouts();
+                if P::now() >= limit {
+                    late();
+                    limit = P::deadline(PATIENCE);
+                }
+            }
+        });
+    }
+}
+
+impl<P: GraceHost> GracePeriods<P> {
+    /// Starts the thread that runs callbacks.
+    ///
+    /// # Context
+    /// Thread; once, when a CPU is active.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub fn start_thread(&self) -> Result<(), SpawnError> {
+        let name = ThreadName::new(format_args!("rcu"));
+        let body = || {
+            let all = P::grace_periods();
+            all.deferred.serve(all);
+        };
+        P::sched()
+            .spawn(name, Class::Normal, P::masks().possible(), body)
+            .map(|_| ())
+    }
+}

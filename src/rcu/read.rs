@@ -1,0 +1,35 @@
+//! The read side: a token.
+
+use crate::sync::{Exec, PreemptGuard, StaysHere};
+
+/// A read-side section: what was reachable when it began, or since, is not freed
+/// while this exists, if whoever frees it waits for a grace period first.
+///
+/// Preemption is off meanwhile, so nothing that waits may be called. Sections nest. Not
+/// `Send`: it speaks of the thread that made it.
+#[must_use]
+#[derive(Debug)]
+pub struct ReadGuard<E: Exec> {
+    _preempt: PreemptGuard<E>,
+}
+
+impl<E: Exec> ReadGuard<E> {
+    /// Begins a section, which lasts until the guard is dropped.
+    ///
+    /// # Context
+    /// Any.
+    #[inline]
+    pub fn new() -> Self {
+        ReadGuard {
+            _preempt: PreemptGuard::new(),
+        }
+    }
+}
+
+impl<E: Exec> Default for ReadGuard<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Exec> StaysHere<E> for ReadGuard<E> {}

@@ -1,0 +1,139 @@
+//! One round serves all who wait: numbers, and who runs the next one.
+//!
+//! ```text
+//!   0      1       2       3       4      even: none runs; odd: one does
+//!   ───────┼───────┼───────┼───────┼──►
+//!        ▲ begins  ends  begins  ends
+//!      a │    ▲ b
+//!        needs 2 needs 4: the round under way began before b called
+//! ```
+//! Whoever finds that no round runs and that its own is still to come begins it, for
+//! all who wait by then. Those who come meanwhile share the next.
+//!
+//! # Invariants
+//! - Q1: one begins a round (a compare-exchange from even to odd), and ends it.
+//! - Q2: what somebody stored before [`Sequence::need`] comes before the round that it
+//!   needs: both fences are required (store buffering), since it only loads.
+//! - Q3: what came before the end of a round is visible to all who find it done.
+//!
+//! `tests/loom_rcu.rs` model-checks this file.
+
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// How many rounds have begun and ended.
+#[derive(Debug)]
+pub struct Sequence {
+    /// Stored Release in [`Sequence::end`], loaded Acquire by those who find a round
+    /// done and by who begins the next (Q3).
+    number: AtomicU64,
+}
+
+/// What the number must have reached for somebody to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need(u64);
+
+/// What somebody who needs a round finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Turn {
+    /// The round is over.
+    Done,
+    /// It is the caller's to run.
+    Begun,
+    /// Another one runs. Its end is to be waited for, then this to be asked again.
+    Busy,
+}
+
+impl Sequence {
+    /// No round has begun.
+    pub fn new() -> Sequence {
+        Sequence {
+            number: AtomicU64::new(0),
+        }
+    }
+
+    /// What the number will be when a round is over that begins after this.
+    pub fn need(&self) -> Need {
+        fence(Ordering::SeqCst); // Q2, the caller's half.
+        Need((self.number.load(Ordering::Relaxed) + 3) & !1)
+    }
+
+    /// Begins the round that `need` speaks of, if it is not over and none runs. It
+    /// comes after all that those stored who need it.
+    pub fn try_begin(&self, need: Need) -> Turn {
+        let now = self.number.load(Ordering::Acquire);
+        if now >= need.0 {
+            return Turn::Done;
+        }
+        let is_free = now.is_multiple_of(2);
+        if !is_free || !self.advance(now) {
+            return Turn::Busy;
+        }
+        fence(Ordering::SeqCst); // Q2, the round's half.
+        Turn::Begun
+    }
+
+    /// Q1.
+    fn advance(&self, from: u64) -> bool {
+        // Relaxed: the load before and the fence behind order it.
+        let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.number
+            .compare_exchange(from, from + 1, ok, failed)
+            .is_ok()
+    }
+
+    /// Ends the round that the caller has begun.
+    pub fn end(&self) {
+        let before = self.number.fetch_add(1, Ordering::Release);
+        assert!(
+            !before.is_multiple_of(2),
+            "BUG: a round ended that nobody began"
+        );
+    }
+
+    /// Whether the round that `need` speaks of is over.
+    pub fn is_done(&self, need: Need) -> bool {
+        self.number.load(Ordering::Acquire) >= need.0
+    }
+}
+
+impl Default for Sequence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_under_way_is_not_enough() {
+        let rounds = Sequence::new();
+        let before = rounds.need();
+        assert_eq!(rounds.try_begin(before), Turn::Begun);
+        let during = rounds.need();
+        assert_eq!(rounds.try_begin(during), Turn::Busy);
+        rounds.end();
+        assert!(rounds.is_done(before) && !rounds.is_done(during));
+        assert_eq!(rounds.try_begin(before), Turn::Done);
+        assert_eq!(rounds.try_begin(during), Turn::Begun);
+        rounds.end();
+        assert!(rounds.is_done(during));
+    }
+
+    #[test]
+    fn those_who_come_together_share_one() {
+        let rounds = Sequence::new();
+        let needs = [rounds.need(), rounds.need(), rounds.need()];
+        assert_eq!(rounds.try_begin(needs[1]), Turn::Begun);
+        rounds.end();
+        assert!(needs.iter().all(|need| rounds.is_done(*need)));
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody began")]
+    fn only_what_has_begun_ends() {
+        Sequence::new().end();
+    }
+}
