@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sched::{Host, Scheduler, Thread, ThreadState};
+use crate::sync::IrqGuard;
 
 impl<P: Host> Scheduler<P> {
     /// Notes every thread that is in the middle of something, but the running one and
@@ -40,8 +41,9 @@ impl<P: Host> Scheduler<P> {
     /// How many threads `look_fn` says yes to, each under its run-queue lock.
     fn count_threads(&self, mut look_fn: impl FnMut(&Thread<P>) -> bool) -> usize {
         let mut count = 0;
+        let masked = IrqGuard::<P>::new();
         self.for_each_thread(|thread| {
-            let _queue = self.lock_queue_of(thread);
+            let _queue = self.lock_queue_of(thread, &masked);
             count += usize::from(look_fn(thread));
         });
         count
