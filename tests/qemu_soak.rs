@@ -1,5 +1,5 @@
 //! Everything at once: CPUs come and go at random under threads, sleeps, timers, cross
-//! calls, locks, stops and allocation; at the end the totals add up and all memory is
+//! calls, locks, RCU, stops and allocation; at the end the totals add up and all memory is
 //! back.
 //!
 //! Among the boot arguments `seconds=` says how long (60 unless told; then only on 4
@@ -25,6 +25,9 @@ mod memory;
 #[cfg(target_os = "none")]
 #[path = "qemu_soak/moving.rs"]
 mod moving;
+#[cfg(target_os = "none")]
+#[path = "qemu_soak/reading.rs"]
+mod reading;
 #[cfg(target_os = "none")]
 #[path = "qemu_soak/waiting.rs"]
 mod waiting;
@@ -59,13 +62,13 @@ mod kernel_test {
     use crate::machine::{eventually, masks_say, secondaries, states_say};
     use crate::world::World;
     use crate::xorshift::Random;
-    use crate::{memory, moving, waiting};
+    use crate::{memory, moving, reading, waiting};
 
     /// What a worker does until the world stops, and how many of them there are: so
     /// many, and so many for each CPU.
     type Worker = (&'static str, fn(&World, Random), usize, usize);
 
-    const WORKERS: [Worker; 9] = [
+    const WORKERS: [Worker; 11] = [
         ("hotplug", moving::hotplug, 1, 0),
         ("computes", moving::compute, 0, 1),
         ("sleeps", waiting::sleep, 2, 0),
@@ -75,6 +78,8 @@ mod kernel_test {
         ("allocates", memory::allocate, 2, 0),
         ("spawns", memory::spawn, 1, 0),
         ("parks", waiting::park, 1, 0),
+        ("replaces", reading::replace, 1, 0),
+        ("reads", reading::read, 3, 0),
     ];
 
     pub(crate) fn main() {
@@ -85,7 +90,7 @@ mod kernel_test {
             None => Ktap::not_applicable("without seconds= the soak is for 4 CPUs"),
         };
         let seed = told("seed").unwrap_or(Hw::now().0);
-        let mut ktap = Ktap::plan(9);
+        let mut ktap = Ktap::plan(10);
         println!("# seed={seed} seconds={seconds}");
         // What is made once and kept is made before the memory is counted.
         soak(1, seed);
@@ -101,6 +106,10 @@ mod kernel_test {
         ktap.check(
             "timers that were set have gone off or were cancelled",
             world.timers_add_up(),
+        );
+        ktap.check(
+            "callbacks that were queued have run, once each",
+            world.callbacks_add_up(),
         );
         ktap.check("what was done under locks adds up", world.locks_add_up());
         let all: CpuMask = *kernel().masks.possible();

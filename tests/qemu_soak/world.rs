@@ -1,5 +1,6 @@
 //! What the workers of the soak share, and what they count.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -7,6 +8,8 @@ use stillpoint::println;
 use stillpoint::sched::lock::{Condvar, Mutex, RwLock, Semaphore};
 use stillpoint::start::Hw;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::reading::Page;
 
 /// A count. Relaxed: read when its writers have ended.
 #[derive(Default)]
@@ -51,6 +54,13 @@ pub(crate) struct World {
     pub(crate) parked: Count,
     pub(crate) spawned: Count,
     pub(crate) allocated: Count,
+    /// What is read under RCU, and which of it is published.
+    pub(crate) pages: [Arc<Page>; 32],
+    pub(crate) page: AtomicU64,
+    pub(crate) read: Count,
+    /// Callbacks that were queued, and that have run.
+    pub(crate) deferred: Count,
+    pub(crate) ran: Arc<Count>,
     /// Memory on its way from one allocator to another.
     pub(crate) parcels: Mutex<Vec<(u8, Vec<u8>)>, Hw>,
 }
@@ -84,6 +94,12 @@ impl World {
             parked: Count::default(),
             spawned: Count::default(),
             allocated: Count::default(),
+            // The first is published.
+            pages: core::array::from_fn(|at| Page::new(at != 0)),
+            page: AtomicU64::new(0),
+            read: Count::default(),
+            deferred: Count::default(),
+            ran: Arc::new(Count::default()),
             parcels: Mutex::new(Vec::new()),
         }
     }
@@ -118,6 +134,8 @@ impl World {
             &self.parked,
             &self.spawned,
             &self.allocated,
+            &self.read,
+            &self.deferred,
         ];
         let hotplug = [&self.downs, &self.ups];
         always.iter().all(|count| count.get() > 0)
@@ -126,6 +144,10 @@ impl World {
 
     pub(crate) fn calls_add_up(&self) -> bool {
         self.called.get() == self.executed.get()
+    }
+
+    pub(crate) fn callbacks_add_up(&self) -> bool {
+        self.deferred.get() == self.ran.get()
     }
 
     pub(crate) fn timers_add_up(&self) -> bool {
@@ -155,6 +177,8 @@ impl fmt::Display for World {
             ("parked", &self.parked),
             ("spawned", &self.spawned),
             ("allocated", &self.allocated),
+            ("read", &self.read),
+            ("deferred", &self.deferred),
         ];
         for (name, count) in counts {
             write!(f, "{name}={} ", count.get())?;
