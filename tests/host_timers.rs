@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fake::Fake;
+use fake::{Baton, Fake};
+use stillpoint::cpu::CpuId;
+use stillpoint::platform::Platform;
 use stillpoint::sched::{Host, Timer};
 use stillpoint::sync::IrqGuard;
 use stillpoint::time::Instant;
@@ -62,9 +64,8 @@ impl Model {
             }
             let (timer, period) = first.remove();
             calls.push((timer, self.now));
-            if period > 0 {
-                // The next of its times that is not over.
-                let missed = (self.now - at) / period;
+            // The next of its times that is not over.
+            if let Some(missed) = (self.now - at).checked_div(period) {
                 self.insert(timer, at + (missed + 1) * period, period);
             }
         }
@@ -97,7 +98,7 @@ fn serve_interrupts(now: u64) {
 
 fn run(seed: u64) {
     Fake::new_machine();
-    let idle = Fake::sched().new_idle(stillpoint::cpu::CpuId::BOOT, fake::Baton::default());
+    let idle = Fake::sched().new_idle(CpuId::BOOT, Baton::default());
     Fake::sched().start_cpu(&idle);
     let mut random = Random::new(seed);
     let calls = Arc::new(Mutex::new(Vec::<Call>::new()));
@@ -105,7 +106,6 @@ fn run(seed: u64) {
         .map(|number| {
             let calls = Arc::clone(&calls);
             Timer::new(move || {
-                use stillpoint::platform::Platform;
                 let call = (number, Fake::now().0);
                 calls.lock().expect("no panic under it").push(call);
             })
