@@ -132,6 +132,8 @@ impl Shared {
         let id = self.threads.lock().expect("no panic under it").len();
         let name = ThreadName::new(format_args!("ordinary {id}"));
         let shared = Arc::clone(self);
+        // It may not run before it is listed.
+        let _here = PreemptGuard::<Fake>::new();
         let thread =
             Fake::sched().spawn(name, Class::Normal, &CpuMask::of(CpuId::BOOT), move || {
                 shared.work(id);
