@@ -146,7 +146,7 @@ mod kernel_test {
                             retired.free();
                         }
                         written += 1;
-                        if written % 64 == 0 {
+                        if written.is_multiple_of(64) {
                             rcu::barrier();
                         }
                     }
