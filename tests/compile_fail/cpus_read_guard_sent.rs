@@ -1,4 +1,4 @@
-//! Who reads is the thread that took the lock.
+//! E0277: Who reads is the thread that took the lock.
 
 use stillpoint::sched::{Host, lock::CpusReadGuard};
 

@@ -1,4 +1,4 @@
-//! IRQs are masked on the CPU that made the guard, not where it is sent.
+//! E0277: IRQs are masked on the CPU that made the guard, not where it is sent.
 
 use stillpoint::sync::{Exec, IrqGuard};
 

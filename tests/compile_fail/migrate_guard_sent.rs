@@ -1,4 +1,4 @@
-//! A thread is kept on its CPU by a guard of its own.
+//! E0277: A thread is kept on its CPU by a guard of its own.
 
 use stillpoint::sched::{Host, MigrateGuard};
 

@@ -1,4 +1,4 @@
-//! A mutex is opened by the thread that took it.
+//! E0277: A mutex is opened by the thread that took it.
 
 use stillpoint::sched::{Host, lock::MutexGuard};
 

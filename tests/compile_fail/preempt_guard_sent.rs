@@ -1,4 +1,4 @@
-//! Preemption is off on the CPU that made the guard, not where it is sent.
+//! E0277: Preemption is off on the CPU that made the guard, not where it is sent.
 
 use stillpoint::sync::{Exec, PreemptGuard};
 

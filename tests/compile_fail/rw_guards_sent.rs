@@ -1,4 +1,4 @@
-//! A lock is opened by the thread that took it, for reading too.
+//! E0277: A lock is opened by the thread that took it, for reading too.
 
 use stillpoint::sched::{
     Host,

@@ -1,4 +1,4 @@
-//! A spin lock is opened on the CPU that took it.
+//! E0277: A spin lock is opened on the CPU that took it.
 
 use stillpoint::sync::{Exec, SpinLockGuard};
 

@@ -1,4 +1,4 @@
-//! A thread is joined once.
+//! E0382: A thread is joined once.
 
 use stillpoint::sched::{Host, JoinHandle};
 
