@@ -26,7 +26,7 @@ fn compile(source: &Path, library: &Path) -> String {
     let deps = library.parent().expect("a file is in a directory");
     let output = Command::new(env::var("RUSTC").unwrap_or_else(|_| "rustc".into()))
         .args(["--edition=2024", "--emit=metadata", "-o"])
-        .arg(env::temp_dir().join(format!("stillpoint-{}.rmeta", std::process::id())))
+        .arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/compile_fail.rmeta"))
         .arg(format!("-Ldependency={}", deps.display()))
         .arg(format!("--extern=stillpoint={}", library.display()))
         .arg(source)
