@@ -10,20 +10,22 @@
 //!   offline
 //!   │ prep:hardware   CPU_ON ────────────► comes up while the rest is prepared
 //!   │ prep:percpu     (control)            features, GIC interface, ALIVE
-//!   │ prep:heap       (control)            sleeps until it is released
+//!   │ prep:…          (control)            sleeps until it is released
 //!   │ prep:threads    (control)
 //!   │ sync:alive      ◄── ALIVE ───────────
 //!   │                 ─── SHOULD_ONLINE ──► init:cpu … init:online   IRQs off
 //!   │                 ◄── ONLINE ──────────
-//!   │                 unpark cpuhp/N ─────► sched:threads            thread
+//!   │                 unpark cpuhp/N ─────► sched:drain, :threads    thread
 //!   │                                      sync:active
 //!   │                 ◄── done ─────────── sched:active
 //!   online
 //! ```
-//! and back: `cpuhp/N` walks up to `init:online`; control parks it and stops the
+//! and back: `cpuhp/N` takes its CPU out of `active`, waits until nobody holds the old
+//! mask, sends all threads that are not the CPU's own elsewhere and walks up to
+//! `init:online`; control, on a CPU that stays, parks it and stops the
 //! machine; inside the still point the AP walks up to `sync:alive`, and from its
 //! idle thread leaves through firmware; control sees DEAD, then OFF, and walks
-//! the rest.
+//! the rest, taking over what the CPU has left behind: timers, free memory.
 //!
 //! # Invariants
 //! - H1: `state` of a CPU is written by one side at a time: control, then the AP
