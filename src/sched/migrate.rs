@@ -138,8 +138,11 @@ impl<P: Host> Scheduler<P> {
             let mut queue = self.lock_queue_of(thread, &here);
             let cpu = thread.cpu();
             let runs = Arc::ptr_eq(queue.current(), thread);
-            let on_its_way =
-                thread.state() == ThreadState::Runnable && !thread.run_link.is_linked();
+            let on_its_way = !thread.run_link.is_linked()
+                && !matches!(
+                    thread.state(),
+                    ThreadState::Blocked | ThreadState::Parked | ThreadState::Dead
+                );
             if on_its_way && !runs {
                 // Its mover is about to queue it, and will not look again.
                 drop(queue);

@@ -241,12 +241,7 @@ impl<P: Host> RunQueue<P> {
     fn put_away(&mut self, current: Arc<Thread<P>>, preempted: bool) {
         current.leaves_cpu(preempted);
         match current.state() {
-            ThreadState::Running => {
-                current.set_state(ThreadState::Runnable);
-                if self.must_move && !current.is_pinned() {
-                    return self.leave_to_next(current, Aftermath::Elsewhere);
-                }
-            }
+            ThreadState::Running => current.set_state(ThreadState::Runnable),
             // Preempted between "about to wait" and the wait itself: it is still
             // running, and will look at its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
@@ -257,6 +252,9 @@ impl<P: Host> RunQueue<P> {
             }
             ThreadState::Dead => return self.leave_to_next(current, Aftermath::Dead),
             state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
+        }
+        if self.must_move && !current.is_pinned() {
+            return self.leave_to_next(current, Aftermath::Elsewhere);
         }
         let stays_in_front = preempted && !self.slice_over;
         if stays_in_front && let Some(end) = self.slice_end {
