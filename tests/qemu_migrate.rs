@@ -38,10 +38,10 @@ mod kernel_test {
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
     use crate::ktap::Ktap;
-    use crate::machine::{eventually, last_cpu, masks_say, secondaries};
+    use crate::machine::{eventually, last_cpu, masks_say, secondaries, spin_for, spin_until};
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(15);
+        let mut ktap = Ktap::plan(16);
         affinity(&mut ktap);
         pins(&mut ktap);
         refusal(&mut ktap);
@@ -166,6 +166,7 @@ mod kernel_test {
         ktap.check("and one that is parked", round);
         parks.end();
         ktap.check("and one that waits for its CPU", queued_goes_elsewhere());
+        ktap.check("and one that is about to wait", waiter_goes_elsewhere());
 
         let nowhere = CpuMask::of(CpuId::new(MAX_CPUS - 1).expect("a CPU number"));
         let bound = api::spawn_on(last_cpu(), "bound", thread::park).expect("a stack is free");
@@ -199,6 +200,32 @@ mod kernel_test {
         queued.end();
         hog.end();
         has_it && waits && moved
+    }
+
+    /// Whether a thread that is told to move when it has said that it is about to wait,
+    /// and then finds that it need not, moves nevertheless.
+    fn waiter_goes_elsewhere() -> bool {
+        let (says, told) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (own_says, own_told) = (Arc::clone(&says), Arc::clone(&told));
+        let boot = CpuMask::of(CpuId::BOOT);
+        let waiter = on(last_cpu()).spawn(move || {
+            let me = kernel().sched.current();
+            kernel().sched.about_to_block(&me);
+            own_says.store(true, Ordering::Release);
+            while !own_told.load(Ordering::Acquire) {}
+            // The SGI is on its way.
+            spin_for(Duration::from_millis(20));
+            kernel().sched.cancel_block(&me);
+            spin_until(|| boot.contains(thread::current_cpu_racy()))
+        });
+        let waiter = waiter.expect("a stack is free");
+        let waits = eventually(|| says.load(Ordering::Acquire));
+        let moved = Thread::from(waiter.thread()).set_affinity(&boot);
+        told.store(true, Ordering::Release);
+        waiter.join() && waits && moved.is_ok()
     }
 
     fn pins(ktap: &mut Ktap) {

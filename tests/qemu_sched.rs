@@ -55,7 +55,7 @@ mod kernel_test {
     }
 
     fn order() -> ! {
-        let mut ktap = Ktap::plan(13);
+        let mut ktap = Ktap::plan(15);
         preemption(&mut ktap);
         priorities(&mut ktap);
         without_a_tick(&mut ktap);
@@ -266,13 +266,89 @@ mod kernel_test {
     fn idle_cpus(ktap: &mut Ktap) {
         let woken = "who is woken goes from a busy CPU to an idle one";
         let spread = "idle CPUs take what waits elsewhere";
+        let preempted = "and who was preempted by one that takes no turns";
+        let bound = "though more wait that may not come";
         if last_cpu() == CpuId::BOOT {
-            ktap.inapplicable(woken, "one CPU");
-            ktap.inapplicable(spread, "one CPU");
+            for name in [woken, spread, preempted, bound] {
+                ktap.inapplicable(name, "one CPU");
+            }
             return;
         }
         ktap.check(woken, wakes_elsewhere());
         ktap.check(spread, spreads_out());
+        ktap.check(preempted, preempted_goes_on());
+        if kernel().masks.online().count() < 4 {
+            ktap.inapplicable(bound, "two CPUs are kept busy, and two more are needed");
+        } else {
+            ktap.check(bound, spreads_past_the_bound());
+        }
+    }
+
+    /// Whether a thread that a FIFO thread takes the CPU from goes on elsewhere, though
+    /// all other CPUs sleep by then.
+    fn preempted_goes_on() -> bool {
+        let turns = Arc::new(AtomicU64::new(0));
+        let own_turns = Arc::clone(&turns);
+        let urgent = spawn(last_cpu(), fifo(1), move || {
+            thread::sleep(Duration::from_millis(100));
+            let before = own_turns.load(Ordering::Relaxed);
+            // Not for long: any other interrupt of an idle CPU makes it look, too.
+            spin_for(Duration::from_millis(1500));
+            own_turns.load(Ordering::Relaxed) > before
+        });
+        let end = Flag::default();
+        let (own_turns, own_end) = (Arc::clone(&turns), end.clone());
+        let preempted = spawn(last_cpu(), Class::Normal, move || {
+            while !own_end.is_set() {
+                own_turns.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let runs = eventually(|| turns.load(Ordering::Relaxed) > 0);
+        let all = kernel().masks.online();
+        let moved = thread::Thread::from(preempted.thread()).set_affinity(&all);
+        moved.expect("all are active");
+        let went_on = urgent.join();
+        end.set();
+        preempted.join();
+        runs && went_on
+    }
+
+    /// Whether of two threads on one CPU one goes to an idle CPU, though on a third one
+    /// more threads wait, which must stay there.
+    fn spreads_past_the_bound() -> bool {
+        let end = Flag::default();
+        let other = CpuId::new(last_cpu().index() - 1).expect("a CPU number");
+        let bound = [(); 4].map(|()| {
+            let end = end.clone();
+            spawn(other, Class::Normal, move || spin_until(|| end.is_set()))
+        });
+        let places = Arc::new([(); 2].map(|()| AtomicU64::new(0)));
+        let pair = [0, 1].map(|number| {
+            let (places, end) = (Arc::clone(&places), end.clone());
+            spawn(last_cpu(), Class::Normal, move || {
+                while !end.is_set() {
+                    let cpu = thread::current_cpu_racy().index() as u64;
+                    places[number].store(cpu + 1, Ordering::Relaxed);
+                }
+            })
+        });
+        let place = |number: usize| places[number].load(Ordering::Relaxed);
+        let run = eventually(|| place(0) > 0 && place(1) > 0);
+        for thread in &pair {
+            let thread = thread::Thread::from(thread.thread());
+            let moved = thread.set_affinity(&kernel().masks.online());
+            moved.expect("all are active");
+        }
+        // Asleep, so that this CPU is idle too.
+        let limit = after(Duration::from_secs(10));
+        while place(0) == place(1) && Hw::now() < limit {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let apart = place(0) != place(1);
+        end.set();
+        pair.into_iter().for_each(JoinHandle::join);
+        let ended = bound.map(JoinHandle::join);
+        run && apart && ended == [true; 4]
     }
 
     /// Whether a sleeper whose CPU is taken by another thread wakes on an idle one.

@@ -138,8 +138,11 @@ impl<P: Host> Scheduler<P> {
             let mut queue = self.lock_queue_of(thread, &here);
             let cpu = thread.cpu();
             let runs = Arc::ptr_eq(queue.current(), thread);
-            let on_its_way =
-                thread.state() == ThreadState::Runnable && !thread.run_link.is_linked();
+            let on_its_way = !thread.run_link.is_linked()
+                && !matches!(
+                    thread.state(),
+                    ThreadState::Blocked | ThreadState::Parked | ThreadState::Dead
+                );
             if on_its_way && !runs {
                 // Its mover is about to queue it, and will not look again.
                 drop(queue);
@@ -206,26 +209,36 @@ impl<P: Host> Scheduler<P> {
         }
         let waiting =
             |record: &super::scheduler::CpuRecord<P>| record.waiting.load(Ordering::Relaxed);
-        let busiest = self
-            .cpus
-            .iter()
-            .filter(|(other, record)| *other != cpu && waiting(record) > 0)
-            .max_by_key(|(_, record)| waiting(record));
-        let Some((busiest, _)) = busiest else { return };
+        let others = || {
+            let others = self.cpus.iter();
+            others.filter(|(other, record)| *other != cpu && waiting(record) > 0)
+        };
+        let Some((busiest, _)) = others().max_by_key(|(_, record)| waiting(record)) else {
+            return;
+        };
+        if !self.pull_from(busiest, cpu, &here) {
+            // All that waits there may run elsewhere only.
+            let _any = others().any(|(other, _)| self.pull_from(other, cpu, &here));
+        }
+    }
+
+    /// Takes a thread that waits on `from` to `cpu`, which is this one; returns whether
+    /// there is one that may run here.
+    fn pull_from(&self, from: CpuId, cpu: CpuId, here: &IrqGuard<P>) -> bool {
         let thread = {
-            let mut queue = self.queue(busiest).lock_masked(&here);
+            let mut queue = self.queue(from).lock_masked(here);
             let thread = queue
                 .ready
                 .take_last(|thread| thread.is_movable() && thread.may_run_on(cpu));
-            self.note_load(busiest, &mut queue);
+            self.note_load(from, &mut queue);
             if let Some(thread) = &thread {
                 thread.set_cpu(cpu);
             }
             thread
         };
-        if let Some(thread) = thread {
-            self.enqueue(cpu, thread, &here);
-        }
+        let Some(thread) = thread else { return false };
+        self.enqueue(cpu, thread, here);
+        true
     }
 
     /// Moves all that can be moved from `cpu`: what is left runs there undisturbed.

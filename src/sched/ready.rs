@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 
 use intrusive_collections::LinkedList;
 
+use crate::cpu::{CpuId, CpuMask};
 use crate::sched::class::LEVELS;
 use crate::sched::links::RunLink;
 use crate::sched::{Host, Thread};
@@ -59,6 +60,14 @@ impl<P: Host> ReadyQueue<P> {
     /// How many queued threads may run on another CPU.
     pub(crate) fn movable(&self) -> usize {
         self.movable
+    }
+
+    /// One of `cpus` that a queued thread may be taken to.
+    pub(crate) fn cpu_for_one(&self, cpus: &CpuMask) -> Option<CpuId> {
+        let queued = self.levels.iter().flat_map(LinkedList::iter);
+        queued
+            .filter(|thread| thread.is_movable())
+            .find_map(|thread| thread.affinity().and(cpus).first())
     }
 
     /// Queues `thread` behind the others of its level, or before them.

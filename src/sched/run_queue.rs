@@ -6,13 +6,16 @@
 //! # Slices
 //! A slice is only counted while somebody waits for it to end. It begins when a
 //! thread that takes turns has the CPU and another one of its level comes, or when it
-//! gets the CPU from another one; then the timer is armed for its end. A CPU that is
-//! idle, or that runs a thread alone on its level, has no timer running.
+//! gets the CPU from another one; then the timer is armed for its end. Behind a thread
+//! that takes no turns others wait as long as it likes, unless another CPU is idle: the
+//! end of its slice is when one is called to help. A CPU that is idle, or that runs a
+//! thread behind which nobody waits, has no timer running.
 
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
 
+use crate::config::NORMAL_SLICE;
 use crate::platform::PreemptWork;
 use crate::sched::class::LEVELS;
 use crate::sched::ready::ReadyQueue;
@@ -168,15 +171,18 @@ impl<P: Host> RunQueue<P> {
         self.must_move = true;
     }
 
-    /// Whether the running thread takes turns, somebody of its level waits, and no
-    /// slice is being counted.
+    /// Whether somebody waits for the end of a slice of the running thread, and none is
+    /// being counted: one of its level, with which it takes turns, or one that another
+    /// CPU could run. A stopper is so brief that it has none.
     #[inline]
     pub fn wants_slice(&self) -> bool {
         self.current.as_ref().is_some_and(|current| {
-            current.takes_turns()
-                && self.ready.has(current.level())
-                && !self.slice_over
-                && self.slice_end.is_none()
+            let others_wait = if current.takes_turns() && self.ready.has(current.level()) {
+                true
+            } else {
+                current.level() > 0 && self.ready.movable() > 0
+            };
+            others_wait && !self.slice_over && self.slice_end.is_none()
         })
     }
 
@@ -187,7 +193,7 @@ impl<P: Host> RunQueue<P> {
             let current = self.current();
             let slice = match current.take_slice_left() {
                 Some(left) => P::now().after_ticks(left),
-                None => P::deadline(current.class().slice()?),
+                None => P::deadline(current.class().slice().unwrap_or(NORMAL_SLICE)),
             };
             self.slice_end = Some(slice);
         }
@@ -195,12 +201,15 @@ impl<P: Host> RunQueue<P> {
     }
 
     /// The timer has gone off: ends the slice, if it is over. Returns whether it is,
-    /// and somebody waits for that.
+    /// and somebody waits for that: to run here in turn, or to be taken elsewhere.
     pub fn end_slice(&mut self) -> bool {
         if self.slice_end.is_some_and(|end| P::now() >= end) {
             self.slice_end = None;
-            self.slice_over = self.ready.has(self.current_level());
-            return self.slice_over;
+            self.slice_over = self
+                .current
+                .as_ref()
+                .is_some_and(|current| current.takes_turns() && self.ready.has(current.level()));
+            return self.slice_over || self.ready.movable() > 0;
         }
         false
     }
@@ -241,12 +250,7 @@ impl<P: Host> RunQueue<P> {
     fn put_away(&mut self, current: Arc<Thread<P>>, preempted: bool) {
         current.leaves_cpu(preempted);
         match current.state() {
-            ThreadState::Running => {
-                current.set_state(ThreadState::Runnable);
-                if self.must_move && !current.is_pinned() {
-                    return self.leave_to_next(current, Aftermath::Elsewhere);
-                }
-            }
+            ThreadState::Running => current.set_state(ThreadState::Runnable),
             // Preempted between "about to wait" and the wait itself: it is still
             // running, and will look at its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
@@ -257,6 +261,9 @@ impl<P: Host> RunQueue<P> {
             }
             ThreadState::Dead => return self.leave_to_next(current, Aftermath::Dead),
             state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
+        }
+        if self.must_move && !current.is_pinned() {
+            return self.leave_to_next(current, Aftermath::Elsewhere);
         }
         let stays_in_front = preempted && !self.slice_over;
         if stays_in_front && let Some(end) = self.slice_end {

@@ -167,6 +167,8 @@ impl<P: Host> Scheduler<P> {
     /// The end of the running thread.
     fn exit(&self) -> ! {
         self.with_current(|me| {
+            // Its CPU could never go any more, and nobody would find out why.
+            assert!(!me.is_pinned(), "BUG: {me:?} ends while it is pinned");
             self.discard(me);
             let masked = IrqGuard::<P>::new();
             let _queue = self.lock_queue_of(me, &masked);

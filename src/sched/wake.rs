@@ -21,7 +21,7 @@
 
 use alloc::sync::Arc;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
 use crate::sched::{Class, Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
@@ -246,25 +246,25 @@ impl<P: Host> Scheduler<P> {
     }
 
     /// The timer interrupt of this CPU: ends the running thread's slice, if it is
-    /// over, and calls an idle CPU to take one of those who wait here.
+    /// over, and calls an idle CPU to take one of those who wait here, if one may.
     ///
     /// # Context
     /// Interrupt handler.
     pub(super) fn slice_interrupt(&self) {
         let cpu = P::this_cpu();
-        {
+        let helper = {
             let mut queue = self.queue(cpu).lock_irqsave();
             let over = queue.end_slice();
             self.note_here(cpu, &mut queue);
             if !over {
                 return;
             }
-        }
-        if self.cpus.get(cpu).waiting.load(Ordering::Relaxed) > 0 {
-            let idle = P::masks().active();
-            if let Some(idle) = idle.iter().find(|other| P::is_idle(*other)) {
-                P::send_sgi_to(Sgi::Reschedule, cpu, idle);
-            }
+            let active = P::masks().active();
+            let idle: CpuMask = active.iter().filter(|other| P::is_idle(*other)).collect();
+            queue.ready.cpu_for_one(&idle)
+        };
+        if let Some(helper) = helper {
+            P::send_sgi_to(Sgi::Reschedule, cpu, helper);
         }
     }
 }
