@@ -1,17 +1,35 @@
-//! Who would sleep in a still point is told so at once: nobody could wake it.
+//! Who would sleep in a still point, or wait for another CPU there, is told so at once:
+//! nobody could wake it, and nobody answers.
 //!
-//! SMP: 1 4
+//! SMP: 2 4
 //! STATUS: 101
+//! CASES: sleep call
+//!
+//! CASE: sleep
 //! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
+//! CASE: call
+//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls another CPU, which can't answer$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+#[path = "support/case.rs"]
+mod case;
+
+#[cfg(target_os = "none")]
 fn main() {
-    // The stop holds the lock that this takes.
-    let result = stillpoint::api::stop_machine(|| {
-        drop(stillpoint::start::kernel().hotplug.cpus_write_lock())
+    use stillpoint::cpu::CpuId;
+
+    let result = stillpoint::api::stop_machine(|| match case::case() {
+        // The stop's caller reads under the lock that this takes for writing.
+        "sleep" => drop(stillpoint::start::kernel().hotplug.cpus_write_lock()),
+        "call" => {
+            let other = CpuId::new(1).expect("a small number");
+            let called = stillpoint::api::call_on(other, || ());
+            stillpoint::println!("called: {called:?}");
+        }
+        other => stillpoint::println!("there is no case {other}"),
     });
-    stillpoint::println!("slept in a still point: {result:?}");
+    stillpoint::println!("waited in a still point: {result:?}");
 }
 
 #[cfg(target_os = "none")]

@@ -22,6 +22,7 @@ use crate::platform::Platform;
 use crate::sched::lock::WaitQueue;
 use crate::sched::{self, AffinityError, Class, SpawnError, ThreadName};
 use crate::start::{Hw, kernel};
+use crate::sync::LockMap;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::time::Instant;
 
@@ -265,6 +266,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 pub struct ScopedJoinHandle<'scope, T> {
     thread: Arc<sched::Thread<Hw>>,
     value: Arc<crate::sync::SpinLock<Option<T>, Hw>>,
+    /// What it does, for the validator.
+    work: LockMap,
     _scope: PhantomData<&'scope ()>,
 }
 
@@ -273,7 +276,9 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Context
     /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
+        self.work.wait::<Hw>();
         self.thread.wait_until_dead();
         let value = self.value.lock().take();
         value.expect("BUG: a thread ended without a value")
@@ -311,6 +316,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Errors
     /// [`SpawnError`]; nothing has happened then.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn spawn<T: Send + 'scope>(
         &'scope self,
         builder: Builder,
@@ -318,8 +324,12 @@ impl<'scope> Scope<'scope, '_> {
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let value = Arc::new(crate::sync::SpinLock::new(None));
         let slot = Arc::clone(&value);
+        let map = LockMap::new();
+        let its_map = map.same();
         let work: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
+            let working = its_map.work::<Hw>();
             let result = body();
+            drop(working);
             *slot.lock() = Some(result);
             // Here, if nobody joins, the value goes: before the scope may end.
             drop(slot);
@@ -339,6 +349,7 @@ impl<'scope> Scope<'scope, '_> {
             Ok(thread) => Ok(ScopedJoinHandle {
                 thread,
                 value,
+                work: map,
                 _scope: PhantomData,
             }),
             Err(error) => {

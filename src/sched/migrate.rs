@@ -73,7 +73,9 @@ impl<P: Host> Scheduler<P> {
     /// Keeps the running thread on its CPU until the guard is dropped. Nests.
     ///
     /// # Context
-    /// Thread. A CPU can't be taken offline meanwhile, so not for long.
+    /// Thread. A CPU can't be taken offline meanwhile, so not for long; and nothing that
+    /// waits for hotplug (`cpus_read_lock`, bringing or taking a CPU, a thread that holds
+    /// its CPUs) inside, which may be waiting for this pin. A debug build says so.
     pub fn migrate_disable(&self) -> MigrateGuard<P> {
         let _here = PreemptGuard::<P>::new();
         let cpu = P::this_cpu();
@@ -164,6 +166,9 @@ impl<P: Host> Scheduler<P> {
                 }
             } else if let Some(thread) = queue.ready.remove(thread) {
                 let placed = self.place(&thread, cpu);
+                if placed.affinity_broken {
+                    thread.set_affinity(P::masks().possible());
+                }
                 thread.set_cpu(placed.cpu);
                 self.note_load(cpu, &mut queue);
                 drop(queue);
@@ -185,6 +190,9 @@ impl<P: Host> Scheduler<P> {
         let placed = self.place(&thread, cpu);
         {
             let _queue = self.queue(cpu).lock_masked(masked);
+            if placed.affinity_broken {
+                thread.set_affinity(P::masks().possible());
+            }
             thread.set_cpu(placed.cpu); // S6
         }
         self.enqueue(placed.cpu, thread, masked);

@@ -73,6 +73,9 @@ impl<P: Host> HasDue for TimerNode<P> {
 }
 
 /// A function that is called at an instant. Dropping it cancels it.
+///
+/// What the function owns may be dropped by the interrupt handler that has called it, a
+/// moment after this was: its destructors neither wait nor take locks of threads.
 pub struct Timer<P: Host> {
     node: Arc<TimerNode<P>>,
 }

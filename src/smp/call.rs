@@ -101,6 +101,8 @@ struct OneCpu {
     calls_many: AtomicBool,
     /// It runs a function that nobody waits for. Relaxed: this CPU's alone.
     runs_unwaited: AtomicBool,
+    /// It runs the function of a stop. Relaxed: this CPU's alone.
+    runs_stop: AtomicBool,
 }
 
 impl<P: CallHost> Calls<P> {
@@ -112,6 +114,7 @@ impl<P: CallHost> Calls<P> {
                 nodes: Once::new(),
                 calls_many: AtomicBool::new(false),
                 runs_unwaited: AtomicBool::new(false),
+                runs_stop: AtomicBool::new(false),
             }),
             words: cpus.div_ceil(64),
             point: WaitPoint::new(),
@@ -362,6 +365,15 @@ impl<P: CallHost> Calls<P> {
         P::sched().set_alarm(me, Instant::FOREVER);
     }
 
+    /// Says that `cpu` begins to run the function of a stop, or has run it: no other CPU
+    /// answers meanwhile, and who calls one is told so (C-17).
+    ///
+    /// # Context
+    /// `cpu` itself, in the still point.
+    pub fn set_runs_stop(&self, cpu: CpuId, runs: bool) {
+        self.cpus.get(cpu).runs_stop.store(runs, Ordering::Relaxed);
+    }
+
     /// As [`Calls::wait`], with IRQs masked (X2).
     #[cold]
     fn wait_serving(
@@ -373,6 +385,10 @@ impl<P: CallHost> Calls<P> {
         assert!(
             !self.cpus.get(me).runs_unwaited.load(Ordering::Relaxed),
             "BUG: the function of a call that nobody waits for waits for one (X3)"
+        );
+        assert!(
+            !self.cpus.get(me).runs_stop.load(Ordering::Relaxed),
+            "BUG: the function of a stop calls another CPU, which can't answer"
         );
         let mut late_at = P::deadline(PATIENCE);
         while !done_fn() {

@@ -393,7 +393,9 @@ impl<P: StopHost> Work for Job<'_, P> {
         if self.runners.contains(cpu) {
             reached(MultiStopState::Run);
             self.fn_began.store(P::now().0, Ordering::Relaxed);
+            P::calls().set_runs_stop(cpu, true);
             (self.call_fn)(cpu);
+            P::calls().set_runs_stop(cpu, false);
             self.fn_ended.store(P::now().0, Ordering::Relaxed);
             self.ack(MultiStopState::Run);
         }

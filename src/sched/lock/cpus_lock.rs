@@ -29,6 +29,19 @@ pub struct CpusLock<P: Host> {
     key: LockKey,
 }
 
+/// In a debug build: who is pinned may not wait for the lock. Its CPU could be on its
+/// way out, under this lock, and waiting for the pin.
+fn may_not_be_pinned<P: Host>() {
+    if cfg!(debug_assertions) {
+        P::sched().with_current(|me| {
+            assert!(
+                me.is_per_cpu() || !me.is_pinned(),
+                "BUG: {me:?} takes the lock of the CPUs while it keeps one from going"
+            );
+        });
+    }
+}
+
 impl<P: Host> CpusLock<P> {
     /// Open; for `cpus` CPUs.
     #[cfg_attr(debug_assertions, track_caller)]
@@ -45,11 +58,12 @@ impl<P: Host> CpusLock<P> {
     /// Takes the lock for reading: until it is dropped no CPU comes or goes.
     ///
     /// # Context
-    /// Thread, preemption on; may sleep while a CPU comes or goes. Not inside another
-    /// read: a writer in between would wait for the first, and the second for it.
+    /// Thread, preemption on, not pinned; may sleep while a CPU comes or goes. Not inside
+    /// another read: a writer in between would wait for the first, and the second for it.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> CpusReadGuard<'_, P> {
         might_sleep::<P>();
+        may_not_be_pinned::<P>();
         let held = self.key.acquire();
         if !self.try_enter() {
             self.read_slowly();
@@ -115,6 +129,7 @@ impl<P: Host> CpusLock<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> CpusWriteGuard<'_, P> {
         might_sleep::<P>();
+        may_not_be_pinned::<P>();
         let held = self.key.acquire();
         let turn = self.writer.lock();
         {
