@@ -108,6 +108,11 @@ stage_qemu-rpi4() {
     BOARD=rpi4 SMP=4 tests/qemu.sh
 }
 
+# All of them under the lock validator.
+stage_qemu-debug() {
+    PROFILE=dev APPEND='rounds=50 seconds=20' TIMEOUT=600 SMP='1 4 20' tests/qemu.sh
+}
+
 # Ten minutes each; the seed is in the log.
 stage_soak() {
     local size
