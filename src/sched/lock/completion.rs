@@ -44,18 +44,14 @@ impl<P: Host> Completion<P> {
     pub fn complete(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.done = inner.done.saturating_add(1);
-        if let Some(waiter) = inner.waiters.pop() {
-            P::sched().wake(&waiter);
-        }
+        inner.waiters.wake_one();
     }
 
     /// Says "done" for ever. Any context.
     pub fn complete_all(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.done = ALL;
-        while let Some(waiter) = inner.waiters.pop() {
-            P::sched().wake(&waiter);
-        }
+        inner.waiters.wake_all();
     }
 
     /// Forgets what was done. Only between uses: nobody may be waiting.

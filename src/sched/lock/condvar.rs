@@ -78,18 +78,12 @@ impl<P: Host> Condvar<P> {
 
     /// Wakes who has waited longest. Any context.
     pub fn notify_one(&self) {
-        let mut waiters = self.waiters.lock_irqsave();
-        if let Some(thread) = waiters.pop() {
-            P::sched().wake(&thread);
-        }
+        self.waiters.lock_irqsave().wake_one();
     }
 
     /// Wakes all who wait. Any context.
     pub fn notify_all(&self) {
-        let mut waiters = self.waiters.lock_irqsave();
-        while let Some(thread) = waiters.pop() {
-            P::sched().wake(&thread);
-        }
+        self.waiters.lock_irqsave().wake_all();
     }
 }
 

@@ -113,13 +113,7 @@ impl<P: Host> CpusLock<P> {
             }
             readers.add(&me);
         }
-        wait_until_taken(&self.readers, &me, || {
-            log::warn!(
-                "{} has waited {} s for cpus_read_lock",
-                me.name(),
-                PATIENCE.as_secs()
-            );
-        });
+        wait_until_taken(&self.readers, &me, "cpus_read_lock");
     }
 
     /// Takes the lock for writing: for who changes which CPUs there are.

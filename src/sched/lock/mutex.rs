@@ -10,11 +10,10 @@ use core::ops::{Deref, DerefMut};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::sched::lock::PATIENCE;
-use crate::sched::lock::waiters::Waiters;
+use crate::sched::lock::waiters::{Waiters, wait_taken_until};
 use crate::sched::{Host, Thread};
 use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
-use crate::time::Instant;
 
 struct Inner<P: Host> {
     owner: Option<Arc<Thread<P>>>,
@@ -79,7 +78,16 @@ impl<T, P: Host> Mutex<T, P> {
                 }
             }
         }
-        while let Some(owner) = self.wait_turn(&me, P::deadline(PATIENCE)) {
+        while !wait_taken_until(&self.inner, &me, P::deadline(PATIENCE)) {
+            self.say_late(&me);
+        }
+        self.guard(held)
+    }
+
+    /// Says who holds up `me`.
+    fn say_late(&self, me: &Thread<P>) {
+        let owner = self.inner.lock_irqsave().owner.clone();
+        if let Some(owner) = owner {
             log::warn!(
                 "{} has waited {} s for a mutex that {} on CPU{} holds (it is {:?})",
                 me.name(),
@@ -88,24 +96,6 @@ impl<T, P: Host> Mutex<T, P> {
                 owner.cpu(),
                 owner.state_racy()
             );
-        }
-        self.guard(held)
-    }
-
-    /// Waits until the mutex is `me`'s, but not past `late_at`: then returns who
-    /// holds it.
-    fn wait_turn(&self, me: &Arc<Thread<P>>, late_at: Instant) -> Option<Arc<Thread<P>>> {
-        let sched = P::sched();
-        loop {
-            {
-                let inner = self.inner.lock_irqsave();
-                match &inner.owner {
-                    Some(owner) if Arc::ptr_eq(owner, me) => return None,
-                    Some(owner) if P::now() >= late_at => return Some(Arc::clone(owner)),
-                    _ => sched.about_to_block(me),
-                }
-            }
-            sched.schedule_until(me, late_at);
         }
     }
 

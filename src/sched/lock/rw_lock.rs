@@ -12,7 +12,6 @@ use core::ops::{Deref, DerefMut};
 use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard as CellWrite};
 
 use crate::sched::Host;
-use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
@@ -22,6 +21,15 @@ struct Inner<P: Host> {
     writing: bool,
     waiting_readers: Waiters<P>,
     waiting_writers: Waiters<P>,
+}
+
+impl<P: Host> Inner<P> {
+    /// Once the last reader has gone, the writer that has waited longest is in.
+    fn let_writer_in(&mut self) {
+        if self.readers == 0 {
+            self.writing = self.waiting_writers.wake_one();
+        }
+    }
 }
 
 /// A value that many threads may look at, or one may change; the others sleep.
@@ -74,7 +82,7 @@ impl<T, P: Host> RwLock<T, P> {
             }
         };
         if let Some(me) = waits {
-            wait_until_taken(&self.inner, &me, || say_late("read", me.name()));
+            wait_until_taken(&self.inner, &me, "its turn to read");
         }
         ReadGuard {
             value: Some(
@@ -108,7 +116,7 @@ impl<T, P: Host> RwLock<T, P> {
             }
         };
         if let Some(me) = waits {
-            wait_until_taken(&self.inner, &me, || say_late("write", me.name()));
+            wait_until_taken(&self.inner, &me, "its turn to write");
         }
         WriteGuard {
             value: Some(
@@ -125,35 +133,15 @@ impl<T, P: Host> RwLock<T, P> {
     fn leave_read(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.readers -= 1;
-        if inner.readers == 0
-            && let Some(next) = inner.waiting_writers.pop()
-        {
-            inner.writing = true;
-            P::sched().wake(&next);
-        }
+        inner.let_writer_in();
     }
 
     fn leave_write(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.writing = false;
-        while let Some(next) = inner.waiting_readers.pop() {
-            inner.readers += 1;
-            P::sched().wake(&next);
-        }
-        if inner.readers == 0
-            && let Some(next) = inner.waiting_writers.pop()
-        {
-            inner.writing = true;
-            P::sched().wake(&next);
-        }
+        inner.readers += inner.waiting_readers.wake_all();
+        inner.let_writer_in();
     }
-}
-
-fn say_late(what: &str, name: &crate::sched::ThreadName) {
-    log::warn!(
-        "{name} has waited {} s to {what} under a lock",
-        PATIENCE.as_secs()
-    );
 }
 
 /// The value can be looked at, and nobody changes it, while this exists.

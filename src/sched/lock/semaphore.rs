@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use crate::sched::Host;
-use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 
@@ -48,13 +47,7 @@ impl<P: Host> Semaphore<P> {
             }
             inner.waiters.add(&me);
         }
-        wait_until_taken(&self.inner, &me, || {
-            log::warn!(
-                "{} has waited {} s for a semaphore",
-                me.name(),
-                PATIENCE.as_secs()
-            );
-        });
+        wait_until_taken(&self.inner, &me, "a semaphore");
     }
 
     /// Takes a permit if there is one; returns whether there was. Any context.
@@ -68,11 +61,8 @@ impl<P: Host> Semaphore<P> {
     /// Gives a permit back, or adds one. Any context.
     pub fn release(&self) {
         let mut inner = self.inner.lock_irqsave();
-        match inner.waiters.pop() {
-            Some(next) => {
-                P::sched().wake(&next);
-            }
-            None => inner.count += 1,
+        if !inner.waiters.wake_one() {
+            inner.count += 1;
         }
     }
 }

@@ -58,18 +58,12 @@ impl<P: Host> WaitQueue<P> {
 
     /// Wakes who has waited longest. Any context.
     pub fn wake_one(&self) {
-        let woken = self.waiters.lock_irqsave().pop();
-        if let Some(thread) = woken {
-            P::sched().wake(&thread);
-        }
+        self.waiters.lock_irqsave().wake_one();
     }
 
     /// Wakes all who wait. Any context.
     pub fn wake_all(&self) {
-        let mut waiters = self.waiters.lock_irqsave();
-        while let Some(thread) = waiters.pop() {
-            P::sched().wake(&thread);
-        }
+        self.waiters.lock_irqsave().wake_all();
     }
 }
 

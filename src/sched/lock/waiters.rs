@@ -18,17 +18,21 @@ use crate::time::Instant;
 
 /// Sleeps until somebody takes `me` out of the list of waiters that it hangs in, under
 /// the lock `inner`: so it is given what it waits for, and need not ask again. Each
-/// time that [`PATIENCE`] has passed it calls `late_fn`.
+/// time that [`PATIENCE`] has passed it says that it still waits for `what`.
 ///
 /// # Context
 /// Thread, preemption on.
 pub(super) fn wait_until_taken<T, P: Host>(
     inner: &SpinLock<T, P>,
     me: &Arc<Thread<P>>,
-    mut late_fn: impl FnMut(),
+    what: &str,
 ) {
     while !wait_taken_until(inner, me, P::deadline(PATIENCE)) {
-        late_fn();
+        log::warn!(
+            "{} has waited {} s for {what}",
+            me.name(),
+            PATIENCE.as_secs()
+        );
     }
 }
 
@@ -95,6 +99,21 @@ impl<P: Host> Waiters<P> {
     /// Takes out who has waited longest.
     pub(super) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
         self.list.pop_front()
+    }
+
+    /// Takes out who has waited longest, and wakes it; returns whether there was one. It
+    /// goes on when the lock around the list is open.
+    pub(super) fn wake_one(&mut self) -> bool {
+        let next = self.pop();
+        if let Some(thread) = &next {
+            P::sched().wake(thread);
+        }
+        next.is_some()
+    }
+
+    /// As [`Waiters::wake_one`], all of them; returns how many.
+    pub(super) fn wake_all(&mut self) -> usize {
+        core::iter::from_fn(|| self.wake_one().then_some(())).count()
     }
 
     /// Takes `me` out, if it is among them; returns whether it was.
