@@ -111,7 +111,8 @@ impl<P: HotplugHost> Hotplug<P> {
             step: self.steps()[failed.step].name,
             error: failed.error,
         };
-        let _here = self.take_charge(cpu, P::sched().migrate_disable());
+        let _here = P::sched().migrate_disable();
+        self.take_charge(cpu);
         let context = StepContext { cpu };
         let mut walker = self.walker(&context);
         if let Err(error) = walker.up(ALIVE) {
@@ -149,8 +150,8 @@ impl<P: HotplugHost> Hotplug<P> {
             return Ok(());
         }
         self.may_leave(cpu)?;
-        let elsewhere = ControlPlace::<P>::away_from(cpu)?;
-        let _here = self.take_charge(cpu, elsewhere);
+        let _elsewhere = ControlPlace::<P>::away_from(cpu)?;
+        self.take_charge(cpu);
         self.command(cpu)
             .run_on(cpu, Direction::Down, RELEASED)
             .map_err(|failed| CpuDownError::Step {
@@ -418,14 +419,13 @@ impl<P: HotplugHost> Hotplug<P> {
         self.events.get(P::this_cpu()).complete();
     }
 
-    /// From now on events about `cpu` are ours: they come to this CPU, on which
-    /// `place` keeps us.
-    fn take_charge<T>(&self, cpu: CpuId, place: T) -> T {
+    /// From now on events about `cpu` are ours: they come to this CPU, on which the caller
+    /// has seen to it that we stay.
+    fn take_charge(&self, cpu: CpuId) {
         let record = self.cpus.get(cpu);
         let me = u32::try_from(P::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
         record.control.store(me, Ordering::Relaxed);
         *record.trouble.lock() = None;
-        place
     }
 
     /// Waits until `check_fn` says yes, or `at`; returns whether it did. Spins

@@ -19,7 +19,6 @@ use core::marker::PhantomData;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
-use crate::sched::wake::say_broken;
 use crate::sched::{Host, Scheduler, Thread, ThreadState};
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use crate::sync::{IrqGuard, PreemptGuard};
@@ -165,14 +164,10 @@ impl<P: Host> Scheduler<P> {
                     P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
                 }
             } else if let Some(thread) = queue.ready.remove(thread) {
-                let placed = self.place(&thread, cpu);
-                if placed.affinity_broken {
-                    thread.set_affinity(P::masks().possible());
-                }
-                thread.set_cpu(placed.cpu);
+                let placed = self.assign(&thread, cpu);
                 self.note_load(cpu, &mut queue);
                 drop(queue);
-                self.enqueue(placed.cpu, thread, &here);
+                self.deliver(thread, cpu, &placed, &here);
             }
             break;
         }
@@ -187,15 +182,11 @@ impl<P: Host> Scheduler<P> {
     /// IRQs masked.
     pub(super) fn place_elsewhere(&self, thread: Arc<Thread<P>>, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
-        let placed = self.place(&thread, cpu);
-        {
+        let placed = {
             let _queue = self.queue(cpu).lock_masked(masked);
-            if placed.affinity_broken {
-                thread.set_affinity(P::masks().possible());
-            }
-            thread.set_cpu(placed.cpu); // S6
-        }
-        self.enqueue(placed.cpu, thread, masked);
+            self.assign(&thread, cpu)
+        };
+        self.deliver(thread, cpu, &placed, masked);
     }
 
     /// An idle CPU takes a thread that waits elsewhere, if there is one for it.
@@ -292,19 +283,11 @@ impl<P: Host> Scheduler<P> {
             let Some(thread) = queue.ready.take_last(Thread::is_movable) else {
                 return false;
             };
-            let placed = self.place(&thread, cpu);
-            if placed.affinity_broken {
-                thread.set_affinity(P::masks().possible());
-            }
-            thread.set_cpu(placed.cpu);
+            let placed = self.assign(&thread, cpu);
             self.note_load(cpu, &mut queue);
             (thread, placed)
         };
-        self.enqueue(placed.cpu, Arc::clone(&thread), &here);
-        drop(here);
-        if placed.affinity_broken {
-            say_broken(&thread, cpu);
-        }
+        self.deliver(thread, cpu, &placed, &here);
         true
     }
 

@@ -34,9 +34,9 @@ const PROBES: usize = 16;
 
 /// Where a thread is to run.
 pub(super) struct Placed {
-    pub(super) cpu: CpuId,
+    cpu: CpuId,
     /// None of the CPUs that it may run on is active: that no longer counts.
-    pub(super) affinity_broken: bool,
+    affinity_broken: bool,
 }
 
 impl<P: Host> Scheduler<P> {
@@ -93,20 +93,42 @@ impl<P: Host> Scheduler<P> {
             drop(queue);
             Self::kick(last, kick);
         } else {
-            let placed = self.place(thread, last);
             thread.set_state(ThreadState::Runnable);
-            if placed.affinity_broken {
-                thread.set_affinity(P::masks().possible());
-            }
-            thread.set_cpu(placed.cpu);
+            let placed = self.assign(thread, last);
             drop(queue);
-            self.enqueue(placed.cpu, Arc::clone(thread), &masked);
-            if placed.affinity_broken {
-                drop(masked);
-                say_broken(thread, last);
-            }
+            self.deliver(Arc::clone(thread), last, &placed, &masked);
         }
         true
+    }
+
+    /// Gives `thread`, which is on no CPU and in no queue, to the CPU where it should run
+    /// next; `last` is the one that it belongs to. Under the lock of that one's queue (S6).
+    pub(super) fn assign(&self, thread: &Thread<P>, last: CpuId) -> Placed {
+        let placed = self.place(thread, last);
+        if placed.affinity_broken {
+            thread.set_affinity(P::masks().possible());
+        }
+        thread.set_cpu(placed.cpu);
+        placed
+    }
+
+    /// Queues `thread` where it was assigned to, and says if it may run there only because
+    /// its affinity was broken.
+    ///
+    /// # Context
+    /// IRQs masked since then; no queue locked.
+    pub(super) fn deliver(
+        &self,
+        thread: Arc<Thread<P>>,
+        last: CpuId,
+        placed: &Placed,
+        masked: &IrqGuard<P>,
+    ) {
+        if placed.affinity_broken {
+            // As Linux says it.
+            log::warn!("thread {} no longer affine to cpu{last}", thread.name());
+        }
+        self.enqueue(placed.cpu, thread, masked);
     }
 
     /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`: it
@@ -129,7 +151,7 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Context
     /// IRQs masked, until the thread is queued there.
-    pub(super) fn place(&self, thread: &Thread<P>, last: CpuId) -> Placed {
+    fn place(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let found = |cpu| Placed {
             cpu,
             affinity_broken: false,
@@ -267,9 +289,4 @@ impl<P: Host> Scheduler<P> {
             P::send_sgi_to(Sgi::Reschedule, cpu, helper);
         }
     }
-}
-
-/// As Linux says it.
-pub(super) fn say_broken<P: Host>(thread: &Thread<P>, cpu: CpuId) {
-    log::warn!("thread {} no longer affine to cpu{cpu}", thread.name());
 }
