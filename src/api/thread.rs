@@ -22,7 +22,6 @@ use crate::platform::Platform;
 use crate::sched::lock::WaitQueue;
 use crate::sched::{self, AffinityError, Class, SpawnError, ThreadName};
 use crate::start::{Hw, kernel};
-use crate::sync::LockMap;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::time::Instant;
 
@@ -264,10 +263,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// The right to the value of a scope's thread.
 #[must_use]
 pub struct ScopedJoinHandle<'scope, T> {
-    thread: Arc<sched::Thread<Hw>>,
-    value: Arc<crate::sync::SpinLock<Option<T>, Hw>>,
-    /// What it does, for the validator.
-    work: LockMap,
+    handle: JoinHandle<T>,
     _scope: PhantomData<&'scope ()>,
 }
 
@@ -278,10 +274,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
-        self.work.wait::<Hw>();
-        self.thread.wait_until_dead();
-        let value = self.value.lock().take();
-        value.expect("BUG: a thread ended without a value")
+        self.handle.join()
     }
 }
 
@@ -322,34 +315,22 @@ impl<'scope> Scope<'scope, '_> {
         builder: Builder,
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
-        let value = Arc::new(crate::sync::SpinLock::new(None));
-        let slot = Arc::clone(&value);
-        let map = LockMap::new();
-        let its_map = map.same();
-        let work: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
-            let working = its_map.work::<Hw>();
-            let result = body();
-            drop(working);
-            *slot.lock() = Some(result);
-            // Here, if nobody joins, the value goes: before the scope may end.
-            drop(slot);
-        });
-        // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
-        // that `work` borrows ends, before the count below is 0 again; it has been run
-        // and dropped by then.
-        let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
         let running = Arc::clone(&self.running);
         running.threads.fetch_add(1, Ordering::Relaxed);
-        let counted = move || {
-            work();
-            running.threads.fetch_sub(1, Ordering::Release);
-            running.none_left.wake_all();
-        };
-        match builder.start(Box::new(counted)) {
-            Ok(thread) => Ok(ScopedJoinHandle {
-                thread,
-                value,
-                work: map,
+        let started = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
+            // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
+            // that `work` borrows ends, before the count below is 0 again; it has been
+            // run and dropped by then, and its value with it if nobody joins.
+            let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
+            builder.start(Box::new(move || {
+                work();
+                running.threads.fetch_sub(1, Ordering::Release);
+                running.none_left.wake_all();
+            }))
+        });
+        match started {
+            Ok(handle) => Ok(ScopedJoinHandle {
+                handle,
                 _scope: PhantomData,
             }),
             Err(error) => {

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::sched::{Host, Resting, Running, Scheduler, SpawnError, Thread, ThreadState};
@@ -21,24 +22,25 @@ pub struct JoinHandle<T, P: Host> {
     work: LockMap,
 }
 
-impl<T: Send + 'static, P: Host> JoinHandle<T, P> {
+impl<T: Send, P: Host> JoinHandle<T, P> {
     /// Starts a thread by `spawn_fn`, which is given what the thread is to run: `body`,
-    /// with its value left for who joins.
+    /// with its value left for who joins. If nobody will, the value goes there.
     ///
     /// # Errors
     /// Those of `spawn_fn`.
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn start<B: FnOnce() -> T + Send + 'static>(
-        body: B,
-        spawn_fn: impl FnOnce(
-            alloc::boxed::Box<dyn FnOnce() + Send>,
-        ) -> Result<Arc<Thread<P>>, SpawnError>,
-    ) -> Result<Self, SpawnError> {
+    pub fn start<'a>(
+        body: impl FnOnce() -> T + Send + 'a,
+        spawn_fn: impl FnOnce(Box<dyn FnOnce() + Send + 'a>) -> Result<Arc<Thread<P>>, SpawnError>,
+    ) -> Result<Self, SpawnError>
+    where
+        T: 'a,
+    {
         let value: Slot<T, P> = Arc::new(SpinLock::new(None));
         let slot = Arc::clone(&value);
         let work = LockMap::new();
         let its_work = work.same();
-        let thread = spawn_fn(alloc::boxed::Box::new(move || {
+        let thread = spawn_fn(Box::new(move || {
             let working = its_work.work::<P>();
             let result = body();
             drop(working);
