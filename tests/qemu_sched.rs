@@ -433,7 +433,7 @@ mod kernel_test {
                     thread::sleep(Duration::from_micros(100 * number));
                     *share = number;
                 };
-                let _handle = scope.spawn(Builder::new(), body).expect("a stack is free");
+                let _handle = scope.spawn(body);
             }
         });
         ktap.check(

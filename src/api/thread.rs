@@ -109,6 +109,47 @@ impl Builder {
         JoinHandle::start(body, |body| self.start(body))
     }
 
+    /// Starts a thread of `scope` that runs `body`.
+    ///
+    /// # Context
+    /// As [`Builder::spawn`].
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing has happened then.
+    ///
+    /// # Panics
+    /// As [`Builder::spawn`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn spawn_scoped<'scope, T: Send + 'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        body: impl FnOnce() -> T + Send + 'scope,
+    ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
+        let running = Arc::clone(&scope.running);
+        running.threads.fetch_add(1, Ordering::Relaxed);
+        let started = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
+            // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
+            // that `work` borrows ends, before the count below is 0 again; it has been
+            // run and dropped by then, and its value with it if nobody joins.
+            let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
+            self.start(Box::new(move || {
+                work();
+                running.threads.fetch_sub(1, Ordering::Release);
+                running.none_left.wake_all();
+            }))
+        });
+        match started {
+            Ok(handle) => Ok(ScopedJoinHandle {
+                handle,
+                _scope: PhantomData,
+            }),
+            Err(error) => {
+                scope.running.threads.fetch_sub(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
     fn start(self, body: Box<dyn FnOnce() + Send>) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
         assert!(
             !matches!(self.class, Class::Stop | Class::Idle),
@@ -142,7 +183,13 @@ impl Default for Builder {
 /// If there is no stack left: [`Builder::spawn`] returns that.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    match Builder::new().spawn(body) {
+    started(Builder::new().spawn(body))
+}
+
+/// For those who can't go on without the thread.
+#[cfg_attr(debug_assertions, track_caller)]
+fn started<H>(started: Result<H, SpawnError>) -> H {
+    match started {
         Ok(handle) => handle,
         Err(error) => panic!("a thread could not be started: {error}"),
     }
@@ -302,41 +349,18 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Starts a thread of the scope.
+    /// Starts an ordinary thread of the scope.
     ///
     /// # Context
     /// Thread, preemption on.
     ///
-    /// # Errors
-    /// [`SpawnError`]; nothing has happened then.
+    /// # Panics
+    /// If there is no stack left: [`Builder::spawn_scoped`] returns that.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn spawn<T: Send + 'scope>(
         &'scope self,
-        builder: Builder,
         body: impl FnOnce() -> T + Send + 'scope,
-    ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
-        let running = Arc::clone(&self.running);
-        running.threads.fetch_add(1, Ordering::Relaxed);
-        let started = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
-            // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
-            // that `work` borrows ends, before the count below is 0 again; it has been
-            // run and dropped by then, and its value with it if nobody joins.
-            let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
-            builder.start(Box::new(move || {
-                work();
-                running.threads.fetch_sub(1, Ordering::Release);
-                running.none_left.wake_all();
-            }))
-        });
-        match started {
-            Ok(handle) => Ok(ScopedJoinHandle {
-                handle,
-                _scope: PhantomData,
-            }),
-            Err(error) => {
-                self.running.threads.fetch_sub(1, Ordering::Relaxed);
-                Err(error)
-            }
-        }
+    ) -> ScopedJoinHandle<'scope, T> {
+        started(Builder::new().spawn_scoped(self, body))
     }
 }
