@@ -5,16 +5,18 @@
 //! `rcu::Passes`: each callback runs once, in order, and a barrier has seen it.
 #![cfg(loom)]
 
+#[path = "support/loom_plain_cpu.rs"]
+mod loom_plain_cpu;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use loom_plain_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::rcu::{Passes, Pending, Queues, Quiet, Sequence, Turn, node};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
-use stillpoint::sync::{Exec, IrqFlags};
 
 /// Stands for `sched::lock::WaitQueue`, and looks as that does: without the lock first.
 struct WaitQueue {
@@ -292,29 +294,6 @@ fn a_cpu_that_joins_is_watched_or_reads_what_is_new() {
         }
         joins.join().expect("the CPU of the model");
     });
-}
-
-/// What a lock needs to know of a CPU: nothing here.
-struct Cpu;
-
-impl Exec for Cpu {
-    fn irq_save() -> IrqFlags {
-        IrqFlags(0)
-    }
-    fn irq_restore(_: IrqFlags) {}
-    fn irq_enable() {}
-    fn irqs_enabled() -> bool {
-        true
-    }
-    fn preempt_disable() {}
-    fn preempt_enable_no_resched() {}
-    fn preempt_count() -> u32 {
-        0
-    }
-    fn preempt_point() {}
-    fn relax() {
-        thread::yield_now();
-    }
 }
 
 /// The lists, and where the thread that runs them waits.

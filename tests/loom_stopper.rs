@@ -7,39 +7,17 @@
 //! mutex of the model's.
 #![cfg(loom)]
 
+#[path = "support/loom_plain_cpu.rs"]
+mod loom_plain_cpu;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use loom_plain_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::sched::{Rest, Resting, Rouse, ThreadState, Turn, turn};
 use stillpoint::stop_machine::WorkQueue;
-use stillpoint::sync::{Exec, IrqFlags};
-
-/// No interrupts of its own: what an interrupt handler does, a thread of the model
-/// does, at every moment at which the handler could and some more.
-struct Cpu;
-
-impl Exec for Cpu {
-    fn irq_save() -> IrqFlags {
-        IrqFlags(0)
-    }
-    fn irq_restore(_: IrqFlags) {}
-    fn irq_enable() {}
-    fn irqs_enabled() -> bool {
-        true
-    }
-    fn preempt_disable() {}
-    fn preempt_enable_no_resched() {}
-    fn preempt_count() -> u32 {
-        0
-    }
-    fn preempt_point() {}
-    fn relax() {
-        thread::yield_now();
-    }
-}
 
 /// What a work is to the model.
 #[derive(Clone, Copy, PartialEq, Eq)]

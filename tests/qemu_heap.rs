@@ -94,7 +94,7 @@ mod kernel_test {
         fits
     }
 
-    #[allow(clippy::cast_possible_truncation)] // That is the point.
+    #[allow(clippy::cast_possible_truncation)] // A mark is what fits a byte.
     fn mark(length: usize) -> u8 {
         length as u8
     }

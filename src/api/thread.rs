@@ -20,12 +20,12 @@ use core::time::Duration;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Platform;
 use crate::sched::lock::WaitQueue;
-use crate::sched::{self, AffinityError, Class, SpawnError, ThreadName};
+use crate::sched::{self, AffinityError, SpawnError, ThreadName};
 use crate::start::{Hw, kernel};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::time::Instant;
 
-pub use crate::sched::{Policy, Priority};
+pub use crate::sched::{Class, Policy, Priority};
 
 /// The right to a thread's value.
 pub type JoinHandle<T> = sched::JoinHandle<T, Hw>;

@@ -173,6 +173,8 @@ pub struct HwThread {
     stack: Option<Stack>,
 }
 
+// What a thread holds is part of its head in a debug build: on the heap with it, wherever
+// that is, and no other place is spared by a box.
 #[cfg_attr(debug_assertions, allow(clippy::large_enum_variant))]
 enum Head {
     Own(ThreadHead),
