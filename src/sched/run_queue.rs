@@ -171,47 +171,48 @@ impl<P: Host> RunQueue<P> {
         self.must_move = true;
     }
 
+    /// Whether the running thread takes turns, and somebody of its level waits for its own.
+    #[inline]
+    fn has_rival(&self) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|current| current.takes_turns() && self.ready.has(current.level()))
+    }
+
     /// Whether somebody waits for the end of a slice of the running thread, and none is
     /// being counted: one of its level, with which it takes turns, or one that another
     /// CPU could run. A stopper is so brief that it has none.
     #[inline]
     pub fn wants_slice(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| {
-            let others_wait = if current.takes_turns() && self.ready.has(current.level()) {
-                true
-            } else {
-                current.level() > 0 && self.ready.movable() > 0
-            };
-            others_wait && !self.slice_over && self.slice_end.is_none()
-        })
+        let helped = || !matches!(self.current_level(), 0 | LEVELS) && self.ready.movable() > 0;
+        !self.slice_over && self.slice_end.is_none() && (self.has_rival() || helped())
     }
 
     /// Begins the running thread's slice, if it [wants one](RunQueue::wants_slice);
-    /// returns when it ends.
+    /// returns when that ends.
+    #[inline]
     pub fn begin_slice(&mut self) -> Option<Instant> {
-        if self.wants_slice() {
-            let current = self.current();
-            let slice = match current.take_slice_left() {
-                Some(left) => P::now().after_ticks(left),
-                None => P::deadline(current.class().slice().unwrap_or(NORMAL_SLICE)),
-            };
-            self.slice_end = Some(slice);
+        if !self.wants_slice() {
+            return None;
         }
+        let current = self.current();
+        let end = match current.take_slice_left() {
+            Some(left) => P::now().after_ticks(left),
+            None => P::deadline(current.class().slice().unwrap_or(NORMAL_SLICE)),
+        };
+        self.slice_end = Some(end);
         self.slice_end
     }
 
     /// The timer has gone off: ends the slice, if it is over. Returns whether it is,
     /// and somebody waits for that: to run here in turn, or to be taken elsewhere.
     pub fn end_slice(&mut self) -> bool {
-        if self.slice_end.is_some_and(|end| P::now() >= end) {
+        let over = self.slice_end.is_some_and(|end| P::now() >= end);
+        if over {
             self.slice_end = None;
-            self.slice_over = self
-                .current
-                .as_ref()
-                .is_some_and(|current| current.takes_turns() && self.ready.has(current.level()));
-            return self.slice_over || self.ready.movable() > 0;
+            self.slice_over = self.has_rival();
         }
-        false
+        over && (self.slice_over || self.ready.movable() > 0)
     }
 
     /// Decides what becomes of the running thread, and who runs next. Returns

@@ -284,9 +284,7 @@ impl<P: Host> Scheduler<P> {
         if preempt {
             return; // The switch says the rest.
         }
-        if queue.wants_slice()
-            && let Some(end) = queue.begin_slice()
-        {
+        if let Some(end) = queue.begin_slice() {
             self.timers.get(cpu).set_slice(end);
         }
         self.note_load(cpu, queue);
