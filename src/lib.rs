@@ -13,9 +13,9 @@
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             the machine's contract; instants; rings
 //!           device                         what goes into which register
-//!        memory, dt, sched                 memory plan; device tree; threads, sleeping locks
-//!                  smp                     SGIs in few writes; CPUs whose caches are off
-//!                  rcu                     grace periods by SGI
+//!        memory, dt, sched                 memory plan; device tree; threads, timers, sleeping locks
+//!                  smp                     cross calls; SGIs in few writes; CPUs whose caches are off
+//!                  rcu                     grace periods by SGI, and callbacks
 //!              stop_machine                stoppers and the still point
 //!                hotplug                   the state table and the walks
 //!                 shell                    commands, over a small trait
