@@ -20,7 +20,7 @@ use crate::sched::{
     Because, Class, Place, Rest, Resting, RunQueue, Switch, Thread, ThreadName, ThreadState,
 };
 use crate::sync::atomic::{AtomicU32, AtomicUsize};
-use crate::sync::{IrqGuard, SpinLock, SpinLockGuard};
+use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, assert_may_schedule};
 use crate::trace::Event;
 
 /// What the scheduler needs from its right: where it is, who is idle, and where its
@@ -160,15 +160,9 @@ impl<P: Host> Scheduler<P> {
     /// Thread, IRQs on.
     ///
     /// # Panics
-    /// With preemption off: the thread would take the guard's promise with it. With
-    /// IRQs masked, as in a still point: who runs next would unmask them.
+    /// As [`assert_may_schedule`].
     pub fn schedule(&self) {
-        assert!(
-            P::preempt_count() == 0,
-            "BUG: schedule with preemption off (count {})",
-            P::preempt_count()
-        );
-        assert!(P::irqs_enabled(), "BUG: schedule with IRQs masked");
+        assert_may_schedule::<P>();
         self.switch(Because::GivesAway);
     }
 

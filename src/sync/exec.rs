@@ -64,6 +64,22 @@ pub trait Exec: 'static {
     fn might_sleep(_at: Place) {}
 }
 
+/// Checks that the running thread may give its CPU away, in every build and whether it
+/// will have to or not: one that seldom must would be wrong unseen.
+///
+/// # Panics
+/// With preemption off: the thread would take the guard's promise with it. With IRQs
+/// masked, as in a still point: who runs next would unmask them.
+#[inline]
+pub fn assert_may_schedule<E: Exec>() {
+    let count = E::preempt_count();
+    assert!(
+        count == 0,
+        "BUG: schedule with preemption off (count {count})"
+    );
+    assert!(E::irqs_enabled(), "BUG: schedule with IRQs masked");
+}
+
 /// What a `WaitPoint` needs: sleep until a wake SGI, send one.
 pub trait Wait: Exec {
     /// Sleeps until an interrupt is pending that the priority mask lets through:

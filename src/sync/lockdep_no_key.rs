@@ -4,8 +4,8 @@
 
 use core::marker::PhantomData;
 
-use crate::sync::Exec;
 use crate::sync::lockdep::LockKind;
+use crate::sync::{Exec, assert_may_schedule};
 
 /// The part of a lock by which the validator of a debug build knows it.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ impl<E: Exec> LockHeld<'_, E> {
     pub fn release(&self) {}
 }
 
-/// The caller may have to wait now.
+/// The caller may have to wait now: see [`assert_may_schedule`].
 #[inline(always)]
-pub fn might_sleep<E: Exec>() {}
+pub fn might_sleep<E: Exec>() {
+    assert_may_schedule::<E>();
+}
