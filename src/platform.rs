@@ -398,7 +398,10 @@ pub trait Platform: Wait + Sized + Send + Sync {
     fn thread_word() -> usize;
 
     /// Sets the running thread's word: for an idle thread, which nobody made.
-    fn set_thread_word(word: usize);
+    ///
+    /// # Safety
+    /// It is what [`Platform::new_context`] would have been given for that thread.
+    unsafe fn set_thread_word(word: usize);
 
     /// The CPU that this runs on. Stable only with preemption or IRQs off.
     fn this_cpu() -> CpuId;

@@ -111,7 +111,8 @@ impl Shared {
                     sched.wake(&self.thread(other));
                     self.keeps_cpu.store(false, Ordering::Relaxed);
                     sched.preempt_from_irq();
-                    Fake::irq_restore(flags);
+                    // SAFETY: saved above.
+                    unsafe { Fake::irq_restore(flags) };
                 }
                 Op::GuardedWake(other) => {
                     let guard = PreemptGuard::<Fake>::new();

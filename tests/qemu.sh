@@ -10,6 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
 . tests/directives.sh
+. tests/variant.sh
 
 sizes=${SMP:-1 2 4 20}
 export SMP
@@ -36,7 +37,8 @@ kernels() {
         esac
     done
     [ ${#release[@]} = 0 ] || build --release "${release[@]}"
-    [ ${#dev[@]} = 0 ] || build "${dev[@]}"
+    as_debug_build
+    [ ${#dev[@]} = 0 ] || build "${variant[@]}" "${dev[@]}"
     [ $((${#release[@]} + ${#dev[@]})) -gt 0 ]
 }
 

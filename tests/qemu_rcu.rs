@@ -47,13 +47,14 @@ mod kernel_test {
     const WATCHED: Duration = Duration::from_millis(20);
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(18);
+        let mut ktap = Ktap::plan(19);
         readers(&mut ktap);
         every_callback_runs(&mut ktap);
         any_context(&mut ktap);
         barriers(&mut ktap);
         idle_cpus(&mut ktap);
         computing(&mut ktap);
+        urgent(&mut ktap);
         sections_hold_up(&mut ktap);
         shared(&mut ktap);
         tasks(&mut ktap);
@@ -325,6 +326,37 @@ mod kernel_test {
         go.store(true, Ordering::Release);
         thread.join();
         ktap.check(name, still_computes);
+    }
+
+    fn urgent(ktap: &mut Ktap) {
+        let ran = Arc::new(AtomicBool::new(false));
+        let begun = Arc::new(AtomicU32::new(0));
+        let online = kernel().masks.online();
+        let here = thread::migrate_disable();
+        // Our own CPU last: whoever computes there keeps us from it.
+        let mut order: Vec<CpuId> = online.without(&CpuMask::of(here.cpu())).iter().collect();
+        order.push(here.cpu());
+        let spawn = |cpu| {
+            let (ran, begun, all) = (Arc::clone(&ran), Arc::clone(&begun), online.count());
+            let body = move || {
+                if begun.fetch_add(1, Ordering::Relaxed) + 1 == u32::try_from(all).expect("few") {
+                    let ran = Arc::clone(&ran);
+                    rcu::call_rcu(move || ran.store(true, Ordering::Release));
+                }
+                spin_until(|| ran.load(Ordering::Acquire))
+            };
+            let builder = thread::Builder::new().class(Class::fifo(Priority::MAX));
+            builder
+                .affinity(CpuMask::of(cpu))
+                .spawn(body)
+                .expect("a stack")
+        };
+        let urgent: Vec<_> = order.into_iter().map(spawn).collect();
+        drop(here);
+        ktap.check(
+            "nor do the most urgent threads, computing on all CPUs, hold up callbacks",
+            urgent.into_iter().fold(true, |all, one| one.join() & all),
+        );
     }
 
     fn sections_hold_up(ktap: &mut Ktap) {

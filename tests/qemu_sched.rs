@@ -31,6 +31,7 @@ fn main() {}
 mod kernel_test {
     use alloc::sync::Arc;
     use alloc::vec::Vec;
+    use core::hint::black_box;
     use core::time::Duration;
 
     use stillpoint::api::thread::{self, Builder, JoinHandle};
@@ -42,6 +43,7 @@ mod kernel_test {
     use stillpoint::sched::{Class, Priority};
     use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use stillpoint::time::Instant;
 
     use crate::case::case;
     use crate::ktap::Ktap;
@@ -456,18 +458,24 @@ mod kernel_test {
         ktap.finish()
     }
 
+    /// How far the thread counts until `until`.
+    fn count_until(until: Instant) -> u64 {
+        // QEMU needs long for a look at the time.
+        const BETWEEN_LOOKS: u64 = 200;
+        let mut count = 0;
+        while Hw::now() < until {
+            for _ in 0..BETWEEN_LOOKS {
+                count = black_box(count + 1);
+            }
+        }
+        count
+    }
+
     /// Whether three threads of one CPU count equally far, within a tenth.
     fn fair_shares() -> bool {
         let until = after(Duration::from_millis(200));
-        let threads = [(); 3].map(|()| {
-            spawn(last_cpu(), Class::Normal, move || {
-                let mut count = 0_u64;
-                while Hw::now() < until {
-                    count += 1;
-                }
-                count
-            })
-        });
+        let threads =
+            [(); 3].map(|()| spawn(last_cpu(), Class::Normal, move || count_until(until)));
         let counts = threads.map(JoinHandle::join);
         println!("# {counts:?}");
         let most = counts.iter().max().copied().unwrap_or(0);
@@ -497,14 +505,7 @@ mod kernel_test {
     fn slice_is_kept() -> bool {
         let cpu = last_cpu();
         let until = after(Duration::from_millis(120));
-        let count = move || {
-            let mut count = 0_u64;
-            while Hw::now() < until {
-                count += 1;
-            }
-            count
-        };
-        let pair = [(); 2].map(|()| spawn(cpu, Class::Normal, count));
+        let pair = [(); 2].map(|()| spawn(cpu, Class::Normal, move || count_until(until)));
         let nuisance = spawn(cpu, fifo(1), move || {
             while Hw::now() < until {
                 thread::sleep(Duration::from_micros(700));

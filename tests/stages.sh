@@ -4,6 +4,7 @@
 # them.
 set -eu
 cd "$(dirname "$0")/.."
+. tests/variant.sh
 # They would replace the link flags of .cargo/config.toml without a word.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 # What the kernel prints to before it has read the device tree. The same value
@@ -37,7 +38,8 @@ stage_clippy-target() {
     tests_of_kind qemu || true
     cargo clippy --release "${target[@]}" --lib --bins ${tests[@]+"${tests[@]}"} -- -D warnings
     # The lock validator is in debug builds only.
-    cargo clippy "${target[@]}" --lib -- -D warnings
+    as_debug_build
+    cargo clippy "${variant[@]}" "${target[@]}" --lib -- -D warnings
 }
 
 stage_clippy-loom() {
@@ -51,7 +53,8 @@ stage_docs-host() {
 }
 
 stage_docs-target() {
-    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items --lib "${target[@]}"
+    RUSTDOCFLAGS=-Dwarnings \
+        cargo doc --release --no-deps --document-private-items --lib "${target[@]}"
 }
 
 stage_host-tests() {
@@ -64,9 +67,13 @@ stage_loom() {
         echo "0 passed, 0 failed, 1 skipped, 0 not applicable"
         return
     fi
-    RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
-        LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} \
-        cargo test --release "${tests[@]}" -- ${TEST:+"$TEST"}
+    local built models
+    export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3}
+    built=$(RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
+        cargo test --release --no-run --message-format=json-render-diagnostics "${tests[@]}")
+    models=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<<"$built")
+    # Two at a time, the two longest side by side: that is so from the last one on.
+    tac <<<"$models" | xargs -P 2 -n 1 tests/model.sh
 }
 
 stage_build() {
@@ -116,13 +123,14 @@ stage_shipped-image() {
     tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
 }
 
-# The second kernel has no early console. In a profile of its own, so that it and the
-# others don't build each other anew each time.
+# The second kernel has no early console: a variant, so that it and the others don't
+# build each other anew each time.
 stage_bad-boot() {
     local dir=${CARGO_TARGET_DIR:-target}
     local ours=$dir/aarch64-unknown-none/release/stillpoint
-    local mute=$dir/aarch64-unknown-none/mute/stillpoint
-    EARLYCON='' cargo build --profile mute "${target[@]}" --bin stillpoint
+    local mute=$dir/mute/aarch64-unknown-none/release/stillpoint
+    as_variant mute 'debug="none"'
+    EARLYCON='' cargo build "${variant[@]}" "${target[@]}" --bin stillpoint
     tests/image.sh "$mute" "$mute.Image"
     tests/bad_boot.sh "$ours" "$dir/Image" "$mute" "$mute.Image"
 }

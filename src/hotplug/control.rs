@@ -38,8 +38,8 @@ const SPINS: u32 = 8;
 struct ControlPlace<P: HotplugHost> {
     /// `None` only inside `drop`.
     pin: Option<MigrateGuard<P>>,
-    /// Where it may run when the operation is over, if it had to move.
-    before: Option<CpuMask>,
+    /// Where it may run meanwhile, if it had to move, and where when that is over.
+    moved: Option<(CpuMask, CpuMask)>,
 }
 
 impl<P: HotplugHost> ControlPlace<P> {
@@ -51,7 +51,7 @@ impl<P: HotplugHost> ControlPlace<P> {
         let sched = P::sched();
         let mut place = ControlPlace {
             pin: Some(sched.migrate_disable()),
-            before: None,
+            moved: None,
         };
         if P::this_cpu() != cpu {
             return Ok(place);
@@ -61,7 +61,7 @@ impl<P: HotplugHost> ControlPlace<P> {
         let before = me.affinity();
         let elsewhere = P::masks().active().without(&CpuMask::of(cpu));
         if sched.set_affinity(&me, &elsewhere).is_ok() {
-            place.before = Some(before);
+            place.moved = Some((elsewhere, before));
         }
         place.pin = Some(sched.migrate_disable());
         if P::this_cpu() == cpu {
@@ -74,12 +74,17 @@ impl<P: HotplugHost> ControlPlace<P> {
 impl<P: HotplugHost> Drop for ControlPlace<P> {
     fn drop(&mut self) {
         self.pin = None;
-        if let Some(before) = self.before {
-            let sched = P::sched();
-            let me = sched.current();
-            if let Err(error) = sched.set_affinity(&me, &before) {
-                log::warn!("thread {} stays where it is: {error}", me.name());
-            }
+        let Some((elsewhere, before)) = self.moved else {
+            return;
+        };
+        let sched = P::sched();
+        let me = sched.current();
+        // Somebody else may have said since where it is to run: that holds.
+        if me.affinity() != elsewhere {
+            return;
+        }
+        if let Err(error) = sched.set_affinity(&me, &before) {
+            log::warn!("thread {} stays where it is: {error}", me.name());
         }
     }
 }

@@ -161,7 +161,7 @@ impl<P: GraceHost> GracePeriods<P> {
             all.deferred.serve(all);
         };
         P::sched()
-            .spawn(name, Class::Normal, P::masks().possible(), body)
+            .spawn(name, Class::KERNEL, P::masks().possible(), body)
             .map(|_| ())
     }
 }

@@ -75,3 +75,4 @@ pub(crate) use scheduler::Running;
 pub use scheduler::{Host, Scheduler};
 pub use thread::{Place, SpawnError, Thread, ThreadName, ThreadState};
 pub use timer::Timer;
+pub use timers::Watch;

@@ -100,8 +100,18 @@ impl<P: Host> Scheduler<P> {
     ///
     /// Context: the CPU itself, IRQs masked, before it is online: nobody else
     /// takes its run-queue lock yet.
+    ///
+    /// # Panics
+    /// If a thread runs here already, other than `idle` before its CPU went.
     pub fn start_cpu(&self, idle: &Arc<Thread<P>>) {
-        P::set_thread_word(Arc::as_ptr(idle).expose_provenance());
+        let word = Arc::as_ptr(idle).expose_provenance();
+        let before = P::thread_word();
+        assert!(
+            before == 0 || before == word,
+            "BUG: {idle:?} starts on the stack of another thread"
+        );
+        // SAFETY: it is the address of the idle thread, which the run queue keeps.
+        unsafe { P::set_thread_word(word) };
         self.queue(idle.cpu())
             .lock_irqsave()
             .start(Arc::clone(idle));
@@ -234,7 +244,7 @@ impl<P: Host> Scheduler<P> {
 
     /// The first act of a thread that has the CPU again, or for the first time: opens
     /// the run queue that the one before has locked, and looks after that one (S4).
-    pub(super) fn finish_switch(&self, masked: &IrqGuard<P>) {
+    fn finish_switch(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         // SAFETY: the thread that ran here before has left it locked, for us.
         unsafe { self.queue(cpu).open_left() };
@@ -255,6 +265,14 @@ impl<P: Host> Scheduler<P> {
             Some((thread, Aftermath::Elsewhere)) => self.place_elsewhere(thread, masked),
             Some((_, Aftermath::Parked)) | None => {}
         }
+    }
+
+    /// The first steps of a new thread, which the switch has brought here.
+    pub(super) fn begin_thread(&self) {
+        self.finish_switch(&IrqGuard::new());
+        // SAFETY: a thread begins with IRQs masked, and without a guard but that one,
+        // which has ended.
+        unsafe { P::irq_enable() };
     }
 
     /// As [`Scheduler::note_here`], just after the most urgent thread was picked.
@@ -295,7 +313,8 @@ impl<P: Host> Scheduler<P> {
     /// The idle thread of this CPU.
     pub fn idle(&self, mut sleep_fn: impl FnMut()) -> ! {
         // A CPU that has just come up gets here as it entered: everything masked.
-        P::irq_enable();
+        // SAFETY: the idle loop is the first frame of its stack: no guard is below it.
+        unsafe { P::irq_enable() };
         loop {
             self.pull();
             let masked = IrqGuard::<P>::new();

@@ -182,8 +182,7 @@ impl<P: Host> Scheduler<P> {
 /// Where every thread begins: on its own stack, IRQs masked.
 extern "C" fn thread_entry<P: Host>(arg: usize) -> ! {
     let sched = P::sched();
-    sched.finish_switch(&IrqGuard::new());
-    P::irq_enable();
+    sched.begin_thread();
     let body = {
         let me = sched.current();
         assert!(

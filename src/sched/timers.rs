@@ -18,6 +18,8 @@
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
+use core::marker::PhantomData;
+use core::time::Duration;
 
 use crate::cpu::CpuId;
 use crate::sched::due::{DueQueue, HasDue};
@@ -28,6 +30,8 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, might_sleep};
 use crate::time::Instant;
 
+/// How often who [watches](Scheduler::watch) is interrupted.
+const LOOK: Duration = Duration::from_secs(1);
 /// How many timers are adopted before interrupts are let in.
 const BATCH: usize = 64;
 
@@ -39,8 +43,10 @@ pub(crate) struct Timers<P: Host> {
 struct Inner<P: Host> {
     sleepers: DueQueue<SleepLink<P>>,
     timers: DueQueue<TimerLink<P>>,
-    /// An interrupt that somebody wants for its own sake.
-    alarm: Instant,
+    /// Who wants an interrupt for its own sake, every [`LOOK`].
+    watches: u32,
+    /// When the next one is.
+    look: Instant,
     /// When the running thread's slice ends.
     slice: Instant,
     /// What the timer itself is set to: never later than what is due first.
@@ -57,7 +63,7 @@ impl<P: Host> Inner<P> {
     fn first(&self) -> Instant {
         let sleeper = self.sleepers.next().unwrap_or(Instant::FOREVER);
         let timer = self.timers.next().unwrap_or(Instant::FOREVER);
-        sleeper.min(timer).min(self.alarm).min(self.slice)
+        sleeper.min(timer).min(self.look).min(self.slice)
     }
 
     /// Moves the timer to `at`, if that is earlier than it is.
@@ -98,7 +104,8 @@ impl<P: Host> Timers<P> {
             inner: SpinLock::new_untracked(Inner {
                 sleepers: DueQueue::new(cpu, SleepLink::NEW),
                 timers: DueQueue::new(cpu, TimerLink::NEW),
-                alarm: Instant::FOREVER,
+                watches: 0,
+                look: Instant::FOREVER,
                 slice: Instant::FOREVER,
                 armed: Instant::FOREVER,
             }),
@@ -113,14 +120,14 @@ impl<P: Host> Timers<P> {
     }
 
     /// Takes out one thing that is due; if none is, arms the timer for what is next.
-    /// An alarm and a slice that are due have gone off by that.
+    /// A look and a slice that are due have come to pass by that.
     fn pop_expired(&self) -> Option<Expired<P>> {
         let mut inner = self.inner.lock_irqsave();
         let now = P::now();
         let due = inner.pop(now);
         if due.is_none() {
-            if inner.alarm <= now {
-                inner.alarm = Instant::FOREVER;
+            if inner.look <= now {
+                inner.look = P::deadline(LOOK);
             }
             if inner.slice <= now {
                 inner.slice = Instant::FOREVER;
@@ -128,6 +135,27 @@ impl<P: Host> Timers<P> {
             inner.arm();
         }
         due
+    }
+}
+
+/// A thread of this CPU is interrupted now and then while this exists:
+/// [`Scheduler::watch`].
+///
+/// Not `Send`: it speaks of the CPU that made it.
+#[must_use]
+#[derive(Debug)]
+pub struct Watch<P: Host> {
+    cpu: CpuId,
+    _not_send: PhantomData<(*const (), P)>,
+}
+
+impl<P: Host> Drop for Watch<P> {
+    fn drop(&mut self) {
+        let mut inner = P::sched().timers.get(self.cpu).inner.lock_irqsave();
+        inner.watches -= 1;
+        if inner.watches == 0 {
+            inner.look = Instant::FOREVER;
+        }
     }
 }
 
@@ -155,16 +183,23 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
-    /// Has the timer interrupt this CPU at `at`, for whoever waits with
-    /// interrupts served and looks at the time then; [`Instant::FOREVER`] takes
-    /// that back. There is one alarm for each CPU.
+    /// Has the timer interrupt `cpu` every second until the watch is dropped, for a
+    /// thread that waits there with interrupts served and looks at the time then.
     ///
     /// # Context
     /// Thread that stays on `cpu`, which runs here.
-    pub fn set_alarm(&self, cpu: CpuId, at: Instant) {
+    pub fn watch(&self, cpu: CpuId) -> Watch<P> {
         let mut inner = self.timers.get(cpu).inner.lock_irqsave();
-        inner.alarm = at;
-        inner.bring_forward(at);
+        inner.watches += 1;
+        if inner.watches == 1 {
+            inner.look = P::deadline(LOOK);
+            let look = inner.look;
+            inner.bring_forward(look);
+        }
+        Watch {
+            cpu,
+            _not_send: PhantomData,
+        }
     }
 
     /// Sleeps until `at`, and not less.

@@ -351,7 +351,7 @@ impl<P: CallHost> Calls<P> {
     fn wait_asleep(&self, me: CpuId, done_fn: impl Fn() -> bool, missing_fn: impl Fn() -> CpuMask) {
         let mut late_at = P::deadline(PATIENCE);
         // Ends the sleep, to look who is late.
-        P::sched().set_alarm(me, late_at);
+        let _watch = P::sched().watch(me);
         self.point.wait_open::<P, ()>(me.index(), 0, || {
             if done_fn() {
                 return Some(());
@@ -362,7 +362,6 @@ impl<P: CallHost> Calls<P> {
             }
             None
         });
-        P::sched().set_alarm(me, Instant::FOREVER);
     }
 
     /// Says that `cpu` begins to run the function of a stop, or has run it: no other CPU

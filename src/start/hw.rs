@@ -28,13 +28,15 @@ impl Exec for Hw {
     }
 
     #[inline]
-    fn irq_restore(flags: IrqFlags) {
-        irq::irq_restore(flags);
+    unsafe fn irq_restore(flags: IrqFlags) {
+        // SAFETY: the same promise.
+        unsafe { irq::irq_restore(flags) };
     }
 
     #[inline]
-    fn irq_enable() {
-        irq::irq_enable();
+    unsafe fn irq_enable() {
+        // SAFETY: the same promise.
+        unsafe { irq::irq_enable() };
     }
 
     #[inline]
@@ -48,7 +50,7 @@ impl Exec for Hw {
     }
 
     #[inline]
-    fn preempt_enable_no_resched() {
+    unsafe fn preempt_enable_no_resched() {
         thread_head::current().preempt_enable();
     }
 
@@ -145,7 +147,7 @@ impl Platform for Hw {
         thread_head::current().word()
     }
 
-    fn set_thread_word(word: usize) {
+    unsafe fn set_thread_word(word: usize) {
         thread_head::current().set_word(word);
     }
 

@@ -26,7 +26,8 @@ fn with_held<R>(use_fn: impl FnOnce(&mut HeldLocks, bool) -> R) -> Option<R> {
     // is not validated.
     let result = unsafe { held.with(|held| use_fn(held, irqs_on)) };
     // Not a preemption point: the caller may be about to wait.
-    Hw::irq_restore(flags);
+    // SAFETY: they were saved above, and no guard has been made since.
+    unsafe { Hw::irq_restore(flags) };
     Some(result)
 }
 

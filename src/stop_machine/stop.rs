@@ -238,7 +238,7 @@ impl<P: StopHost> StopMachine<P> {
             return Err(StopError::NotOnline(cpu));
         }
         let count = participants.count();
-        // Where we are is where we wait, and whose alarm we set.
+        // Where we are is where we wait, and whose timer tells us to look.
         let here = P::sched().migrate_disable();
         let caller = here.cpu();
         let late_at = P::deadline(PATIENCE);
@@ -255,23 +255,22 @@ impl<P: StopHost> StopMachine<P> {
             fn_ended: AtomicU64::new(0),
         };
         // Wakes this CPU's stopper, if need be, to look who is late.
-        P::sched().set_alarm(caller, late_at);
+        let watch = P::sched().watch(caller);
         self.queue_everywhere(&job);
         // Our own stopper has left: fn is over, however long it took.
         let mut late_at = P::deadline(PATIENCE);
-        P::sched().set_alarm(caller, late_at);
         self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
             if job.stop.is_over() {
                 return Some(());
             }
-            // The alarm ends the sleep for this.
+            // The watch ends the sleep for this.
             if P::now() >= late_at {
                 late_at = Instant::FOREVER;
                 P::stop_is_late(job.participants, job.stop.state());
             }
             None
         });
-        P::sched().set_alarm(caller, Instant::FOREVER);
+        drop(watch);
         Ok(StopReport {
             called,
             // Relaxed: their leaving has ordered them.

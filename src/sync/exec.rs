@@ -22,11 +22,18 @@ pub trait Exec: 'static {
     fn irq_save() -> IrqFlags;
 
     /// Puts back the mask that [`Exec::irq_save`] returned. A compiler barrier.
-    fn irq_restore(flags: IrqFlags);
+    ///
+    /// # Safety
+    /// `flags` are what that returned on this CPU, and no guard that was made since
+    /// says that IRQs are masked.
+    unsafe fn irq_restore(flags: IrqFlags);
 
     /// Lets this CPU take interrupts, whatever it did before: for the first
     /// steps of a thread, and for idle. A compiler barrier.
-    fn irq_enable();
+    ///
+    /// # Safety
+    /// The vectors are in place, and no guard of this CPU says that IRQs are masked.
+    unsafe fn irq_enable();
 
     /// Whether this CPU takes IRQs now.
     fn irqs_enabled() -> bool;
@@ -36,7 +43,11 @@ pub trait Exec: 'static {
 
     /// Takes one off the preempt count. Does *not* look for work: see
     /// [`Exec::preempt_point`].
-    fn preempt_enable_no_resched();
+    ///
+    /// # Safety
+    /// It takes back an [`Exec::preempt_disable`] of this thread for which no guard
+    /// stands any more.
+    unsafe fn preempt_enable_no_resched();
 
     /// The preempt count of the running thread.
     fn preempt_count() -> u32;
@@ -106,7 +117,8 @@ pub trait StaysHere<E: Exec> {}
 impl<E: Exec> StaysHere<E> for IrqGuard<E> {}
 impl<E: Exec> StaysHere<E> for PreemptGuard<E> {}
 
-/// IRQs are masked on this CPU while this exists.
+/// IRQs are masked on this CPU while this exists. Those of one CPU end in the reverse of
+/// the order in which they began; a debug build panics with `BUG:` if not.
 ///
 /// Not `Send`: it speaks of the CPU that made it.
 #[must_use]
@@ -124,14 +136,22 @@ impl<E: Exec> IrqGuard<E> {
             _not_send: PhantomData,
         }
     }
-}
 
-impl<E: Exec> IrqGuard<E> {
     /// Ends the guard without a preemption point: for who looks for work by himself.
     #[inline]
     pub fn end_no_resched(self) {
-        E::irq_restore(self.flags);
+        self.restore();
         core::mem::forget(self);
+    }
+
+    #[inline]
+    fn restore(&self) {
+        debug_assert!(
+            !E::irqs_enabled(),
+            "BUG: IRQs were unmasked while a guard stood for their mask"
+        );
+        // SAFETY: the flags are this guard's, and it ends here, after all younger ones.
+        unsafe { E::irq_restore(self.flags) };
     }
 }
 
@@ -143,7 +163,7 @@ impl<E: Exec> Default for IrqGuard<E> {
 
 impl<E: Exec> Drop for IrqGuard<E> {
     fn drop(&mut self) {
-        E::irq_restore(self.flags);
+        self.restore();
         E::preempt_point();
     }
 }
@@ -176,7 +196,8 @@ impl<E: Exec> Default for PreemptGuard<E> {
 
 impl<E: Exec> Drop for PreemptGuard<E> {
     fn drop(&mut self) {
-        E::preempt_enable_no_resched();
+        // SAFETY: `new` turned it off for this guard, which ends here.
+        unsafe { E::preempt_enable_no_resched() };
         E::preempt_point();
     }
 }

@@ -31,6 +31,8 @@ mod lock_map;
 pub mod lockdep;
 #[cfg_attr(not(all(debug_assertions, not(loom))), path = "lockdep_no_key.rs")]
 mod lockdep_key;
+#[cfg(all(test, debug_assertions, not(loom)))]
+pub(crate) mod nowhere;
 mod spin_lock;
 mod wait_point;
 

@@ -153,7 +153,8 @@ impl<T, E: Exec> SpinLock<T, E> {
                 Some(SpinLockGuard::new(inner, held, Off::Irqs(flags)))
             }
             None => {
-                E::irq_restore(flags);
+                // SAFETY: they were saved just now, and no guard has been made since.
+                unsafe { E::irq_restore(flags) };
                 E::preempt_point();
                 None
             }
@@ -245,8 +246,10 @@ impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
         self.held.release();
         self.inner = None;
         match self.off {
-            Off::Preemption => E::preempt_enable_no_resched(),
-            Off::Irqs(flags) => E::irq_restore(flags),
+            // SAFETY: it was turned off for this guard, which ends here.
+            Off::Preemption => unsafe { E::preempt_enable_no_resched() },
+            // SAFETY: they were saved for this guard, which ends here.
+            Off::Irqs(flags) => unsafe { E::irq_restore(flags) },
             Off::Nothing => return,
         }
         E::preempt_point();

@@ -66,6 +66,7 @@ impl Fake {
         machine.masks.set_online(CpuId::BOOT);
         machine.masks.set_active(CpuId::BOOT, true);
         MACHINE.set(Some(machine));
+        WORD.set(0);
     }
 
     /// Lets time pass, in nanoseconds. Nothing happens by that: see [`Fake::armed`].
@@ -121,11 +122,11 @@ impl Exec for Fake {
         IrqFlags(u64::from(MASKED.replace(true)))
     }
 
-    fn irq_restore(flags: IrqFlags) {
+    unsafe fn irq_restore(flags: IrqFlags) {
         MASKED.set(flags.0 != 0);
     }
 
-    fn irq_enable() {
+    unsafe fn irq_enable() {
         MASKED.set(false);
     }
 
@@ -137,7 +138,7 @@ impl Exec for Fake {
         PREEMPT_COUNT.set(PREEMPT_COUNT.get() + 1);
     }
 
-    fn preempt_enable_no_resched() {
+    unsafe fn preempt_enable_no_resched() {
         PREEMPT_COUNT.set(PREEMPT_COUNT.get() - 1);
     }
 
@@ -200,7 +201,7 @@ impl Platform for Fake {
         WORD.get()
     }
 
-    fn set_thread_word(word: usize) {
+    unsafe fn set_thread_word(word: usize) {
         WORD.set(word);
     }
 

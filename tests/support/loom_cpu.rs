@@ -37,15 +37,15 @@ impl Exec for Cpu {
         IrqFlags(0)
     }
     /// The IRQ window: the handler takes the wake SGI.
-    fn irq_restore(_: IrqFlags) {
+    unsafe fn irq_restore(_: IrqFlags) {
         <Self as Wait>::take_wake();
     }
-    fn irq_enable() {}
+    unsafe fn irq_enable() {}
     fn irqs_enabled() -> bool {
         true
     }
     fn preempt_disable() {}
-    fn preempt_enable_no_resched() {}
+    unsafe fn preempt_enable_no_resched() {}
     fn preempt_count() -> u32 {
         0
     }

@@ -11,13 +11,13 @@ impl Exec for Cpu {
     fn irq_save() -> IrqFlags {
         IrqFlags(0)
     }
-    fn irq_restore(_: IrqFlags) {}
-    fn irq_enable() {}
+    unsafe fn irq_restore(_: IrqFlags) {}
+    unsafe fn irq_enable() {}
     fn irqs_enabled() -> bool {
         true
     }
     fn preempt_disable() {}
-    fn preempt_enable_no_resched() {}
+    unsafe fn preempt_enable_no_resched() {}
     fn preempt_count() -> u32 {
         0
     }

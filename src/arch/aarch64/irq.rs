@@ -29,10 +29,13 @@ pub fn irq_save() -> IrqFlags {
 }
 
 /// Puts back the mask that [`irq_save`] returned.
+///
+/// # Safety
+/// As [`crate::sync::Exec::irq_restore`].
 #[inline]
-pub fn irq_restore(flags: IrqFlags) {
+pub unsafe fn irq_restore(flags: IrqFlags) {
     // SAFETY: `flags` was read from DAIF. Interrupts that this unmasks were
-    // unmasked before the section that ends here.
+    // unmasked before the section that ends here, says the caller.
     unsafe {
         asm!("msr daif, {flags}", flags = in(reg) flags.0, options(nostack, preserves_flags));
     }
@@ -40,10 +43,12 @@ pub fn irq_restore(flags: IrqFlags) {
 
 /// Unmasks interrupts.
 ///
-/// Context: the vectors are in place, and no `irq_save` is open on this CPU.
+/// # Safety
+/// As [`crate::sync::Exec::irq_enable`].
 #[inline]
-pub fn irq_enable() {
-    // SAFETY: Handlers keep every register of what they interrupt.
+pub unsafe fn irq_enable() {
+    // SAFETY: Handlers keep every register of what they interrupt; the caller says
+    // that there are some.
     unsafe { asm!("msr daifclr, #7", options(nostack, preserves_flags)) }
 }
 

@@ -1,30 +1,8 @@
 //! The validator on threads that only hold locks: what it finds, and what it lets be.
 
 use super::*;
-use crate::sync::{Exec, IrqFlags};
+use crate::sync::nowhere::Nowhere;
 use crate::xorshift::Random;
-
-/// A machine that only the graph's own lock is on.
-#[derive(Debug)]
-struct Nowhere;
-
-impl Exec for Nowhere {
-    fn irq_save() -> IrqFlags {
-        IrqFlags(0)
-    }
-    fn irq_restore(_: IrqFlags) {}
-    fn irq_enable() {}
-    fn irqs_enabled() -> bool {
-        true
-    }
-    fn preempt_disable() {}
-    fn preempt_enable_no_resched() {}
-    fn preempt_count() -> u32 {
-        0
-    }
-    fn preempt_point() {}
-    fn relax() {}
-}
 
 /// A class each, by the line.
 #[rustfmt::skip]
