@@ -151,10 +151,22 @@ if ! ls tests/qemu_*.rs >/dev/null 2>&1; then
     exit 0
 fi
 
-if ! kernels >"$results/kernels"; then
+# The paths on standard input, those that may take long first: the last to end doesn't
+# begin last.
+longest_first() {
+    local elf name limit
+    while IFS= read -r elf; do
+        name=$(basename "$elf")
+        limit=$(directive "tests/${name%-????????????????}.rs" TIMEOUT)
+        echo "${limit:-0} $elf"
+    done | sort -k 1nr -k 2 | cut -d ' ' -f 2-
+}
+
+if ! kernels >"$results/built"; then
     echo "the build failed${TEST:+, or no test kernel has \"$TEST\" in its name}"
     exit 1
 fi
+longest_first <"$results/built" >"$results/kernels"
 
 for size in $sizes; do
     while IFS= read -r elf; do

@@ -1,18 +1,41 @@
-//! Who would sleep with a spin lock held is told so, in any build.
+//! Who would wait with something in hand that others may wait for is told so before it is
+//! known whether he must, in any build.
 //!
 //! SMP: 1 4
 //! STATUS: 101
+//! CASES: spin pinned
+//!
+//! CASE: spin
 //! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: schedule with preemption off \(count 1\)$
+//! CASE: pinned
+//! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+#[path = "support/case.rs"]
+mod case;
+
+#[cfg(target_os = "none")]
 fn main() {
-    use stillpoint::{api, start::Hw, sync::SpinLock};
-    let lock = SpinLock::<u32, Hw>::new(0);
-    let held = lock.lock();
-    // Told though it would be over before it began: no matter how fast the machine.
-    api::sleep(core::time::Duration::ZERO);
-    stillpoint::println!("slept with a spin lock held: {}", *held);
+    use core::time::Duration;
+
+    use stillpoint::api::{self, thread};
+    use stillpoint::{start::Hw, sync::SpinLock};
+
+    match case::case() {
+        "spin" => {
+            let lock = SpinLock::<u32, Hw>::new(0);
+            let held = lock.lock();
+            api::sleep(Duration::ZERO);
+            stillpoint::println!("slept with a spin lock held: {}", *held);
+        }
+        "pinned" => {
+            let here = thread::migrate_disable();
+            drop(api::cpus_read_lock());
+            stillpoint::println!("took it on {:?}", here.cpu());
+        }
+        other => stillpoint::println!("there is no case {other}"),
+    }
 }
 
 #[cfg(target_os = "none")]

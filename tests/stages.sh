@@ -67,13 +67,13 @@ stage_loom() {
         echo "0 passed, 0 failed, 1 skipped, 0 not applicable"
         return
     fi
-    local built models
-    export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3}
+    local built
     built=$(RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
         cargo test --release --no-run --message-format=json-render-diagnostics "${tests[@]}")
-    models=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<<"$built")
-    # Two at a time, the two longest side by side: that is so from the last one on.
-    tac <<<"$models" | xargs -P 2 -n 1 tests/model.sh
+    # Two at a time: the longest has one test that takes as long as all others.
+    export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3}
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<<"$built" | tac |
+        xargs -P 2 -n 1 tests/program.sh
 }
 
 stage_build() {

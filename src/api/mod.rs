@@ -122,7 +122,8 @@ pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
 /// Keeps CPUs from coming and going until it is dropped (Linux's name).
 ///
 /// # Context
-/// Thread, preemption on; not inside another one, and not in a callback of hotplug.
+/// Thread, preemption on; not inside another one, not inside
+/// [`migrate_disable`](thread::migrate_disable), and not in a callback of hotplug.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock() -> CpusReadGuard<'static, Hw> {
     kernel().hotplug.cpus_read_lock()

@@ -283,7 +283,8 @@ pub fn yield_now() {
 /// meanwhile; the CPU can't be taken offline.
 ///
 /// # Context
-/// Thread.
+/// Thread. What takes `cpus_read_lock` or the hotplug lock panics inside: hotplug may
+/// be waiting for this guard.
 pub fn migrate_disable() -> MigrateGuard {
     kernel().sched.migrate_disable()
 }

@@ -74,7 +74,7 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// Thread. A CPU can't be taken offline meanwhile, so not for long; and nothing that
     /// waits for hotplug (`cpus_read_lock`, bringing or taking a CPU, a thread that holds
-    /// its CPUs) inside, which may be waiting for this pin. A debug build says so.
+    /// its CPUs) inside, which may be waiting for this pin: that panics.
     pub fn migrate_disable(&self) -> MigrateGuard<P> {
         let _here = PreemptGuard::<P>::new();
         let cpu = P::this_cpu();

@@ -29,17 +29,15 @@ pub struct CpusLock<P: Host> {
     key: LockKey,
 }
 
-/// In a debug build: who is pinned may not wait for the lock. Its CPU could be on its
-/// way out, under this lock, and waiting for the pin.
+/// Checks that the running thread isn't pinned: its CPU could be on its way out, under
+/// this lock, and waiting for the pin.
 fn may_not_be_pinned<P: Host>() {
-    if cfg!(debug_assertions) {
-        P::sched().with_current(|me| {
-            assert!(
-                me.is_per_cpu() || !me.is_pinned(),
-                "BUG: {me:?} takes the lock of the CPUs while it keeps one from going"
-            );
-        });
-    }
+    P::sched().with_current(|me| {
+        assert!(
+            me.is_per_cpu() || !me.is_pinned(),
+            "BUG: {me:?} takes the lock of the CPUs while it keeps one from going"
+        );
+    });
 }
 
 impl<P: Host> CpusLock<P> {
@@ -60,6 +58,9 @@ impl<P: Host> CpusLock<P> {
     /// # Context
     /// Thread, preemption on, not pinned; may sleep while a CPU comes or goes. Not inside
     /// another read: a writer in between would wait for the first, and the second for it.
+    ///
+    /// # Panics
+    /// If the thread is pinned, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> CpusReadGuard<'_, P> {
         might_sleep::<P>();
@@ -119,7 +120,10 @@ impl<P: Host> CpusLock<P> {
     /// Takes the lock for writing: for who changes which CPUs there are.
     ///
     /// # Context
-    /// Thread, preemption on; sleeps until all readers have left.
+    /// Thread, preemption on, not pinned; sleeps until all readers have left.
+    ///
+    /// # Panics
+    /// If the thread is pinned, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> CpusWriteGuard<'_, P> {
         might_sleep::<P>();

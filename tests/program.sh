@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of one program and prints all of it at once, because two of these run
-# at a time: tests/model.sh PROGRAM
+# at a time: tests/program.sh PROGRAM
 #
 #   TEST  only tests with this in their name
 set -eu
