@@ -193,8 +193,14 @@ mod kernel_test {
     fn every_callback_runs(ktap: &mut Ktap) {
         const EACH: u32 = 50;
         let go = Arc::new(Completion::<Hw>::new());
-        let held = Arc::clone(&go);
-        rcu::call_rcu(move || held.wait());
+        let runs = Arc::new(AtomicBool::new(false));
+        let (held, says) = (Arc::clone(&go), Arc::clone(&runs));
+        rcu::call_rcu(move || {
+            says.store(true, Ordering::Release);
+            held.wait();
+        });
+        // What is queued later would be of the same pass, and of a CPU before this one's.
+        assert!(eventually(|| runs.load(Ordering::Acquire)), "it runs");
         let cpus: Vec<CpuId> = kernel().masks.possible().iter().collect();
         let next: Arc<Vec<AtomicU32>> = Arc::new(cpus.iter().map(|_| AtomicU32::new(0)).collect());
         let out_of_order = Arc::new(AtomicU32::new(0));
