@@ -19,8 +19,8 @@ use core::marker::PhantomData;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::sched::lock::PATIENCE;
-use crate::sched::{Host, Scheduler, Thread, ThreadState};
-use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sched::{Host, Scheduler, Thread, ThreadState, Unpinned};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard};
 
 /// Why a thread was not given another affinity.
@@ -78,7 +78,7 @@ impl<P: Host> Scheduler<P> {
     pub fn migrate_disable(&self) -> MigrateGuard<P> {
         let _here = PreemptGuard::<P>::new();
         let cpu = P::this_cpu();
-        if self.with_current(Thread::pin) == 0 {
+        if self.with_current(|me| me.affinity.pin()) {
             add(&self.cpus.get(cpu).pinned, 1);
         }
         MigrateGuard {
@@ -94,18 +94,16 @@ impl<P: Host> Scheduler<P> {
             "BUG: a pinned thread was moved from {cpu:?} to {:?} (S9)",
             P::this_cpu()
         );
-        if self.with_current(Thread::unpin) > 0 {
+        let unpinned = self.with_current(|me| me.affinity.unpin(cpu));
+        if unpinned == Unpinned::NotYet {
             return;
         }
-        // Pairs with the fence of `set_affinity`: it finds the thread unpinned, or the
-        // thread finds its new affinity.
-        fence(Ordering::SeqCst);
         let record = self.cpus.get(cpu);
         add(&record.pinned, u32::MAX);
         if !P::masks().is_active(cpu) {
             record.let_go.complete();
         }
-        if !self.with_current(|me| me.may_run_on(cpu)) {
+        if unpinned == Unpinned::MustGo {
             let mut queue = self.queue(cpu).lock_irqsave();
             queue.evict_current();
             self.note_here(cpu, &mut queue);
@@ -150,9 +148,7 @@ impl<P: Host> Scheduler<P> {
                 P::relax();
                 continue;
             }
-            thread.set_affinity(cpus);
-            fence(Ordering::SeqCst); // Pairs with the one of `unpin_here`.
-            if cpus.contains(cpu) || thread.is_pinned() {
+            if !thread.affinity.change(cpus, cpu) {
                 break;
             }
             if runs {

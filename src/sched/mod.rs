@@ -47,6 +47,7 @@
 //! Lock order: list of threads, or a lock of `sched::lock` → run queue → timers.
 //! Run-queue locks are taken with IRQs masked; two are never held at once.
 
+mod affinity;
 mod class;
 mod due;
 mod holdouts;
@@ -65,6 +66,7 @@ mod timer;
 mod timers;
 mod wake;
 
+pub use affinity::{Affinity, Unpinned};
 pub use class::{Class, Policy, Priority};
 pub use join::JoinHandle;
 pub use kthread::{PerCpuThread, Service};

@@ -12,9 +12,9 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::platform::OutOfStacks;
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::Completion;
-use crate::sched::{Class, Host, Rest};
+use crate::sched::{Affinity, Class, Host, Rest};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{AtomicBits, LockMap, Once, SpinLock};
+use crate::sync::{LockMap, Once, SpinLock};
 
 /// Where a thread is in its life. See the diagram in [`crate::sched`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,12 +175,8 @@ pub struct Thread<P: Host> {
     /// The CPU whose run queue is its own. Relaxed: written under the lock of the
     /// queue that it names before (S6), and looked at again under that lock.
     cpu: AtomicU32,
-    /// Where it may run. Relaxed: changed under its run-queue lock; a reader without
-    /// that lock gets a hint.
-    affinity: AtomicBits,
-    /// How often it has asked to stay on its CPU. Relaxed: written by itself alone,
-    /// and read under its run-queue lock while it doesn't run.
-    pins: AtomicU32,
+    /// Where it may run, and whether it stays on its CPU.
+    pub(crate) affinity: Affinity,
     /// What is left of its slice, in ticks; 0: a whole one. Relaxed: run-queue lock.
     slice_left: AtomicU64,
     /// Whoever waits for it need not. Stored Release, taken Acquire: what was done
@@ -213,7 +209,7 @@ impl<P: Host> Thread<P> {
         state: ThreadState,
         body: Option<Body>,
     ) -> Arc<Thread<P>> {
-        let (cpu, affinity) = match place {
+        let (cpu, cpus) = match place {
             Place::PerCpu(cpu) => (cpu, CpuMask::of(cpu)),
             Place::Among(cpus) => (cpus.first().unwrap_or(CpuId::BOOT), cpus),
         };
@@ -229,8 +225,7 @@ impl<P: Host> Thread<P> {
             sliced: class.slice().is_some(),
             per_cpu: matches!(place, Place::PerCpu(_)),
             cpu: AtomicU32::new(0),
-            affinity: AtomicBits::new(),
-            pins: AtomicU32::new(0),
+            affinity: Affinity::new(&cpus),
             slice_left: AtomicU64::new(0),
             permit: AtomicBool::new(false),
             holds_cpus: AtomicBool::new(false),
@@ -242,7 +237,6 @@ impl<P: Host> Thread<P> {
             work: LockMap::new(),
         };
         thread.set_cpu(cpu);
-        thread.set_affinity(&affinity);
         Arc::new(thread)
     }
 
@@ -290,47 +284,25 @@ impl<P: Host> Thread<P> {
 
     /// Where it may run, a moment ago.
     pub fn affinity(&self) -> CpuMask {
-        CpuMask::from_bits(self.affinity.snapshot(Ordering::Relaxed))
-    }
-
-    /// Under its run-queue lock, or before it runs.
-    pub(crate) fn set_affinity(&self, cpus: &CpuMask) {
-        self.affinity.store(cpus.bits(), Ordering::Relaxed);
+        self.affinity.cpus()
     }
 
     /// Whether it may run on `cpu`.
     #[inline]
     pub fn may_run_on(&self, cpu: CpuId) -> bool {
-        self.affinity.get(cpu.index(), Ordering::Relaxed)
+        self.affinity.allows(cpu)
     }
 
     /// Whether it stays on its CPU for now.
     #[inline]
     pub(crate) fn is_pinned(&self) -> bool {
-        self.pins.load(Ordering::Relaxed) != 0
+        self.affinity.is_pinned()
     }
 
     /// Whether it may be taken to another CPU.
     #[inline]
     pub(crate) fn is_movable(&self) -> bool {
         !self.per_cpu && !self.is_pinned()
-    }
-
-    /// Adds to the number of pins of this, the running thread; returns what it was.
-    #[inline]
-    pub(crate) fn pin(&self) -> u32 {
-        let pins = self.pins.load(Ordering::Relaxed);
-        self.pins.store(pins + 1, Ordering::Relaxed);
-        pins
-    }
-
-    /// Takes one pin of this, the running thread, off; returns what is left.
-    #[inline]
-    pub(crate) fn unpin(&self) -> u32 {
-        let pins = self.pins.load(Ordering::Relaxed);
-        assert!(pins > 0, "BUG: {self:?} is unpinned more often than pinned");
-        self.pins.store(pins - 1, Ordering::Relaxed);
-        pins - 1
     }
 
     pub(super) fn put_permit(&self) {

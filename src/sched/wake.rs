@@ -106,7 +106,7 @@ impl<P: Host> Scheduler<P> {
     pub(super) fn assign(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let placed = self.place(thread, last);
         if placed.affinity_broken {
-            thread.set_affinity(P::masks().possible());
+            thread.affinity.set(P::masks().possible());
         }
         thread.set_cpu(placed.cpu);
         placed

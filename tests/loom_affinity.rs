@@ -1,0 +1,65 @@
+//! Model of a thread's CPUs and pins (`sched::affinity`), from the file that ships: a
+//! thread that is given other CPUs while its pin comes off leaves the one that it is on.
+#![cfg(loom)]
+
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::sched::{Affinity, Unpinned};
+
+struct World {
+    affinity: Affinity,
+    /// `must_move` of CPU 0's run queue, under its lock.
+    must_move: Mutex<bool>,
+}
+
+impl World {
+    fn evict(&self) {
+        *self.must_move.lock().expect("never poisoned") = true;
+    }
+
+    fn unpin(&self) {
+        if self.affinity.unpin(cpu(0)) == Unpinned::MustGo {
+            self.evict();
+        }
+    }
+}
+
+fn cpu(number: usize) -> CpuId {
+    CpuId::new(number).expect("a small number")
+}
+
+/// A thread on CPU 0 puts `pins` pins on and takes them off, while it is told to be on
+/// CPU 1.
+fn told_while_pinned(pins: usize) {
+    loom::model(move || {
+        let world = Arc::new(World {
+            affinity: Affinity::new(&CpuMask::first_n(2)),
+            must_move: Mutex::new(false),
+        });
+        let theirs = Arc::clone(&world);
+        let runs = thread::spawn(move || {
+            (0..pins).for_each(|_| drop(theirs.affinity.pin()));
+            (0..pins).for_each(|_| theirs.unpin());
+        });
+        {
+            let mut must_move = world.must_move.lock().expect("never poisoned");
+            if world.affinity.change(&CpuMask::of(cpu(1)), cpu(0)) {
+                *must_move = true;
+            }
+        }
+        runs.join().expect("it doesn't panic");
+        let gone = *world.must_move.lock().expect("never poisoned");
+        assert!(gone, "it stays where it may not be");
+    });
+}
+
+#[test]
+fn a_pinned_thread_goes_with_its_last_pin() {
+    told_while_pinned(1);
+}
+
+#[test]
+fn a_pin_inside_a_pin_hides_nothing() {
+    told_while_pinned(2);
+}
