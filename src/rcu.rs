@@ -18,8 +18,7 @@
 //!
 //! # CPUs that come and go
 //! No grace period takes the hotplug lock (C-37), so hotplug may wait for one, and a
-//! callback of hotplug too. A leader has preemption off from its look at who is watched
-//! until the SGI is out, and a CPU leaves in a still point only: so it is sent the SGI
+//! callback of hotplug too. Who begins one has preemption off until the SGI is out, and a CPU leaves in a still point only: so it is sent the SGI
 //! or not waited for. If it has not reported by the still point it is quiescent there,
 //! and says so itself (`init:rcu`, the last step that it takes back but one); it is no
 //! longer watched by then, so the next grace period doesn't wait for it either (C-39).
@@ -32,17 +31,19 @@
 //!   reports exactly once: whoever clears its bit counts `left` down. A stale or
 //!   repeated SGI finds the bit clear, or is as good as the real one.
 //! - R2: the note is written and read by its own CPU only.
-//! - R3: a grace period is run by one leader, in a thread: its own CPU is quiescent
-//!   after it has begun, and so is not asked.
+//! - R3: a grace period is begun in a thread: its CPU is quiescent then, and so is not
+//!   asked.
+//! - R4: it is ended by the last CPU that reports. Nothing is left for who has begun it,
+//!   whom a more urgent thread may keep from his CPU.
 //!
 //! # Memory ordering
 //! What a caller stored before [`GracePeriods::synchronize`] is visible to
-//! every section that begins after that CPU's report: the number carries it to the
-//! leader, the SGI to the CPU (DSB before the register write). What a section did
-//! before it ended is visible after `synchronize`: `left` counts down with AcqRel, the
-//! completion's lock carries it to the leader, the number to the callers.
+//! every section that begins after that CPU's report: the number carries it to who
+//! begins, the SGI to the CPU (DSB before the register write). What a section did
+//! before it ended is visible after `synchronize`: `left` counts down with AcqRel, and
+//! the number carries it from the last to the callers.
 //! `tests/loom_rcu.rs` model-checks [`Pending`], [`Sequence`], [`Quiet`] and
-//! [`Queues`]; the SGI, the completion and the wait queues are not in it.
+//! [`Queues`]; the SGI and the wait queues are not in it.
 
 #![forbid(unsafe_code)]
 
@@ -57,9 +58,8 @@ mod sequence;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{PreemptWork, Sgi};
 use crate::sched::Host;
-use crate::sched::lock::Completion;
+use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{IrqGuard, PreemptGuard};
 
 pub use callbacks::{Batch, Node, Passes, Queues, node};
 pub use pending::Pending;
@@ -103,7 +103,6 @@ struct Counts {
 pub struct GracePeriods<P: Host> {
     rounds: Rounds<P>,
     pending: Pending,
-    done: Completion<P>,
     quiet: PerCpu<Quiet>,
     counts: Counts,
     deferred: Deferred<P>,
@@ -116,7 +115,6 @@ impl<P: Host> GracePeriods<P> {
         GracePeriods {
             rounds: Rounds::new(),
             pending: Pending::new(),
-            done: Completion::new(),
             quiet: PerCpu::new(cpus, |_| Quiet::new()),
             counts: Counts::default(),
             deferred: Deferred::new(cpus),
@@ -148,8 +146,8 @@ impl<P: Host> GracePeriods<P> {
     pub fn teardown(&self, cpu: CpuId) {
         P::set_preempt_work(PreemptWork::GracePeriod, false);
         if self.pending.leave(cpu) {
-            // The leader is on a CPU that stays; nobody holds a spin lock now.
-            self.done.complete();
+            // Nobody holds a spin lock now.
+            self.rounds.end();
         }
     }
 
@@ -186,36 +184,35 @@ impl<P: Host> GracePeriods<P> {
             "BUG: synchronize inside a read-side section"
         );
         let late = || late_fn(&self.pending.cpus_racy());
-        self.rounds.share(late, |late| self.run_grace_period(late));
+        self.rounds.share(late, || self.begin());
     }
 
-    /// The leader's part.
-    fn run_grace_period(&self, late_fn: impl FnMut()) {
+    /// Begins a grace period; returns whether it is over by that. If not the last CPU
+    /// that reports ends it.
+    ///
+    /// Context: preemption off.
+    fn begin(&self) -> bool {
         let count = |counter: &AtomicU64, what: usize| {
             counter.fetch_add(what as u64, Ordering::Relaxed);
         };
         count(&self.counts.grace_periods, 1);
-        {
-            let _here = PreemptGuard::<P>::new();
-            let me = CpuMask::of(P::this_cpu()); // R3
-            let others = self.pending.watched().without(&me);
-            let mut busy = others;
-            for cpu in others.iter() {
-                if self.quiet.get(cpu).is_quiet() {
-                    busy.remove(cpu);
-                }
+        let me = CpuMask::of(P::this_cpu()); // R3
+        let others = self.pending.watched().without(&me);
+        let mut busy = others;
+        for cpu in others.iter() {
+            if self.quiet.get(cpu).is_quiet() {
+                busy.remove(cpu);
             }
-            let asked = busy.count();
-            count(&self.counts.idle, others.count() - asked);
-            if asked == 0 {
-                return;
-            }
-            count(&self.counts.asked, asked);
-            self.done.reset();
-            self.pending.begin(&busy);
-            P::send_sgi(Sgi::GracePeriod, &busy);
         }
-        self.done.wait_patiently(late_fn);
+        let asked = busy.count();
+        count(&self.counts.idle, others.count() - asked);
+        if asked == 0 {
+            return true;
+        }
+        count(&self.counts.asked, asked);
+        self.pending.begin(&busy);
+        P::send_sgi(Sgi::GracePeriod, &busy);
+        false
     }
 
     /// The SGI has arrived on this CPU.
@@ -243,7 +240,7 @@ impl<P: Host> GracePeriods<P> {
 
     fn report(&self) {
         if self.pending.report(P::this_cpu()) {
-            self.done.complete();
+            self.rounds.end();
         }
     }
 

@@ -172,15 +172,23 @@ fn a_cpu_that_leaves_is_not_waited_for() {
     });
 }
 
+/// What a CPU knows of a grace period, and that of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Report {
+    Not,
+    /// Its report ends the round.
+    Asked,
+    Done,
+}
+
 /// A CPU with an object that it reads in sections, and those who free it.
 struct Shared {
     pending: Pending,
     rounds: Sequence,
     waiters: WaitQueue,
     quiet: Quiet,
-    /// The CPU's sections are over, for a leader that has found it busy.
-    reported: Mutex<bool>,
-    done: Condvar,
+    /// Whether the CPU's sections are over, for who has found it busy.
+    reported: Mutex<Report>,
     /// Which version the sections read. Relaxed on both sides: the grace period is
     /// all that orders them.
     version: AtomicU32,
@@ -194,8 +202,7 @@ fn shared() -> Arc<Shared> {
         rounds: Sequence::new(),
         waiters: WaitQueue::new(),
         quiet: Quiet::new(),
-        reported: Mutex::new(false),
-        done: Condvar::new(),
+        reported: Mutex::new(Report::Not),
         version: AtomicU32::new(0),
         old: Word::new(1),
     })
@@ -209,28 +216,49 @@ fn section(shared: &Shared) {
 
 /// The last section is over: the CPU reports, if it is asked, and is idle.
 fn rest(shared: &Shared) {
-    *shared.reported.lock().expect("nobody panics under it") = true;
-    shared.done.notify_all();
+    let mut reported = shared.reported.lock().expect("nobody panics under it");
+    let asked = core::mem::replace(&mut *reported, Report::Done) == Report::Asked;
+    drop(reported);
+    if asked {
+        end(shared);
+    }
     shared.quiet.begin();
 }
 
-/// Waits for a grace period, or runs it.
+fn end(shared: &Shared) {
+    shared.rounds.end();
+    shared.waiters.wake();
+}
+
+/// Begins a round; returns whether it is over by that, as the CPU is idle or has
+/// reported. Else that ends it.
+fn begin(shared: &Shared) -> bool {
+    if shared.quiet.is_quiet() {
+        return true;
+    }
+    let mut reported = shared.reported.lock().expect("nobody panics under it");
+    if *reported == Report::Done {
+        return true;
+    }
+    *reported = Report::Asked;
+    false
+}
+
+/// Waits for a grace period, or begins it.
 fn synchronize(shared: &Shared) {
     let need = shared.rounds.need();
-    let mut turn = Turn::Busy;
-    shared.waiters.wait(|| {
-        turn = shared.rounds.try_begin(need);
-        turn != Turn::Busy
-    });
-    if turn == Turn::Begun {
-        if !shared.quiet.is_quiet() {
-            let mut reported = shared.reported.lock().expect("nobody panics under it");
-            while !*reported {
-                reported = shared.done.wait(reported).expect("nobody panics under it");
-            }
+    let mut ends = false;
+    shared.waiters.wait(|| match shared.rounds.try_begin(need) {
+        Turn::Done => true,
+        Turn::Busy => false,
+        Turn::Begun => {
+            ends = begin(shared);
+            ends
         }
-        shared.rounds.end();
-        shared.waiters.wake();
+    });
+    // The kernel does this in there, where the model's queue is locked.
+    if ends {
+        end(shared);
     }
 }
 

@@ -47,7 +47,7 @@ mod kernel_test {
     const WATCHED: Duration = Duration::from_millis(20);
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(19);
+        let mut ktap = Ktap::plan(21);
         readers(&mut ktap);
         every_callback_runs(&mut ktap);
         any_context(&mut ktap);
@@ -55,6 +55,8 @@ mod kernel_test {
         idle_cpus(&mut ktap);
         computing(&mut ktap);
         urgent(&mut ktap);
+        queues_itself(&mut ktap);
+        beginner_is_kept_away(&mut ktap);
         sections_hold_up(&mut ktap);
         shared(&mut ktap);
         tasks(&mut ktap);
@@ -363,6 +365,74 @@ mod kernel_test {
             "nor do the most urgent threads, computing on all CPUs, hold up callbacks",
             urgent.into_iter().fold(true, |all, one| one.join() & all),
         );
+    }
+
+    /// Queues itself until `end` is said.
+    fn again(end: Arc<AtomicBool>) {
+        if !end.load(Ordering::Relaxed) {
+            rcu::call_rcu(move || again(end));
+        }
+    }
+
+    fn queues_itself(ktap: &mut Ktap) {
+        let end = Arc::new(AtomicBool::new(false));
+        let before = rcu::stats().ran;
+        again(Arc::clone(&end));
+        let runs = eventually(|| rcu::stats().ran > before + 3);
+        let moved = leave_and_return(|| {
+            api::sleep(WATCHED);
+            true
+        });
+        end.store(true, Ordering::Relaxed);
+        rcu::barrier();
+        ktap.check(
+            "a callback that queues itself keeps nobody from a CPU",
+            runs && moved,
+        );
+    }
+
+    /// Who has begun a grace period is kept from his CPU by a more urgent thread.
+    fn beginner_is_kept_away(ktap: &mut Ktap) {
+        let name = "a grace period ends though who began it is kept from the CPU";
+        if is_alone() {
+            ktap.inapplicable(name, "there is one CPU");
+            return;
+        }
+        let me = thread::current();
+        let anywhere = me.affinity();
+        let boot = CpuMask::of(CpuId::BOOT);
+        me.set_affinity(&boot).expect("it is active");
+        let end = Arc::new(AtomicBool::new(false));
+        let comes = Arc::new(AtomicBool::new(false));
+        let (ends, says) = (Arc::clone(&end), Arc::clone(&comes));
+        let urgent = thread::Builder::new()
+            .class(Class::fifo(Priority::MAX))
+            .affinity(CpuMask::of(last_cpu()))
+            .spawn(move || {
+                thread::park();
+                says.store(true, Ordering::Release);
+                until(&ends);
+            })
+            .expect("a stack");
+        let (go, beginner) = on_last(|begun, go| {
+            begun();
+            until(go);
+            rcu::synchronize();
+        });
+        let asked = rcu::stats().asked;
+        rcu::read(|_| {
+            go.store(true, Ordering::Release);
+            assert!(spin_until(|| rcu::stats().asked > asked), "it begins");
+            thread::Thread::from(urgent.thread()).unpark();
+            until(&comes);
+        });
+        (0..3).for_each(|_| rcu::synchronize());
+        let still_computes = !urgent.is_finished();
+        end.store(true, Ordering::Release);
+        urgent.join();
+        beginner.join();
+        me.set_affinity(&anywhere).expect("all are active");
+        ktap.check(name, still_computes);
     }
 
     fn sections_hold_up(ktap: &mut Ktap) {

@@ -42,6 +42,7 @@ mod kernel_test {
     use stillpoint::sched::lock::Mutex;
     use stillpoint::sched::{Class, Priority};
     use stillpoint::start::{Hw, kernel};
+    use stillpoint::sync::PreemptGuard;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use stillpoint::time::Instant;
 
@@ -57,12 +58,14 @@ mod kernel_test {
     }
 
     fn order() -> ! {
-        let mut ktap = Ktap::plan(15);
+        let mut ktap = Ktap::plan(17);
         preemption(&mut ktap);
         priorities(&mut ktap);
         without_a_tick(&mut ktap);
         idle_cpus(&mut ktap);
         permits(&mut ktap);
+        scope_ends(&mut ktap);
+        woken_together(&mut ktap);
         ktap.finish()
     }
 
@@ -442,6 +445,78 @@ mod kernel_test {
             "threads hand each other the turn, and a scope waits for all of its own",
             here && other.join() && shares.iter().sum::<u64>() == 36,
         );
+    }
+
+    /// Two realtime threads that ran on one CPU are woken before either has come to run,
+    /// while ordinary threads compute on that CPU and on others.
+    fn woken_together(ktap: &mut Ktap) {
+        let name = "of two urgent threads that wake together neither waits for the other";
+        let all = kernel().masks.online();
+        if all.count() < 3 {
+            ktap.inapplicable(name, "two CPUs besides that of who wakes are needed");
+            return;
+        }
+        let others = all.without(&CpuMask::of(CpuId::BOOT));
+        let end = Flag::default();
+        let both = Arc::new(AtomicU64::new(0));
+        let urgent = [50, 40].map(|priority| {
+            let both = Arc::clone(&both);
+            spawn(last_cpu(), fifo(priority), move || {
+                thread::park();
+                both.fetch_add(1, Ordering::Relaxed);
+                spin_until(|| both.load(Ordering::Relaxed) == 2)
+            })
+        });
+        let threads = urgent
+            .each_ref()
+            .map(|one| thread::Thread::from(one.thread()));
+        // They have parked there: a thread of least urgency has run.
+        spawn(last_cpu(), Class::Normal, || ()).join();
+        let hogs: Vec<_> = others
+            .iter()
+            .map(|cpu| {
+                let (begun, end) = (Flag::default(), end.clone());
+                let begins = begun.clone();
+                let hog = spawn(cpu, Class::Normal, move || {
+                    begins.set();
+                    spin_until(|| end.is_set())
+                });
+                assert!(eventually(|| begun.is_set()), "it begins");
+                hog
+            })
+            .collect();
+        let me = thread::current();
+        let anywhere = me.affinity();
+        me.set_affinity(&CpuMask::of(CpuId::BOOT)).expect("active");
+        for thread in &threads {
+            thread.set_affinity(&others).expect("all are active");
+        }
+        {
+            let _together = PreemptGuard::<Hw>::new();
+            threads.iter().for_each(thread::Thread::unpark);
+        }
+        let met = urgent.map(JoinHandle::join);
+        end.set();
+        hogs.into_iter().for_each(|hog| assert!(hog.join(), "told"));
+        me.set_affinity(&anywhere).expect("all are active");
+        ktap.check(name, met == [true; 2]);
+    }
+
+    /// A more urgent thread waits for those of its scope on their CPU: it would have the
+    /// CPU back from one that has done its work and not ended.
+    fn scope_ends(ktap: &mut Ktap) {
+        let cpu = last_cpu();
+        let bound = spawn(cpu, fifo(50), move || {
+            thread::scope(|scope| {
+                let builder = Builder::new().affinity(CpuMask::of(cpu));
+                let _handle = builder
+                    .on_offline(thread::OnOffline::Refuse)
+                    .spawn_scoped(scope, || ())
+                    .expect("a stack is free");
+            });
+            kernel().sched.bound_threads(cpu)
+        });
+        ktap.equal("a scope's threads have ended with it", bound.join(), 0);
     }
 
     /// In virtual time, which instructions make.

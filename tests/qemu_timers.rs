@@ -43,9 +43,10 @@ mod kernel_test {
     type Timer = stillpoint::sched::Timer<Hw>;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(11);
+        let mut ktap = Ktap::plan(12);
         once(&mut ktap);
         periodic(&mut ktap);
+        too_often(&mut ktap);
         cancelled(&mut ktap);
         running(&mut ktap);
         going(&mut ktap);
@@ -167,6 +168,22 @@ mod kernel_test {
         ktap.check(
             "and no more when it is cancelled",
             !timer.is_set() && calls.0.load(Ordering::Acquire) == count,
+        );
+    }
+
+    /// Periods that are shorter than what is called.
+    fn too_often(ktap: &mut Ktap) {
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&calls);
+        let timer = Timer::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        timer.start_periodic(Hw::now(), Duration::from_nanos(100));
+        let called = eventually(|| calls.load(Ordering::Relaxed) > 10);
+        timer.cancel();
+        ktap.check(
+            "a timer that is always due leaves the CPU to others",
+            called,
         );
     }
 

@@ -13,14 +13,15 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Platform;
-use crate::sched::lock::WaitQueue;
-use crate::sched::{self, AffinityError, SpawnError, ThreadName};
+use crate::sched::lock::{Mutex, WaitQueue};
+use crate::sched::{self, AffinityError, SpawnError, ThreadName, ThreadState};
 use crate::start::{Hw, kernel};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::time::Instant;
@@ -126,6 +127,7 @@ impl Builder {
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let running = Arc::clone(&scope.running);
+        running.forget_ended();
         running.threads.fetch_add(1, Ordering::Relaxed);
         let started = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
             // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
@@ -134,8 +136,7 @@ impl Builder {
             let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
             self.start(Box::new(move || {
                 work();
-                running.threads.fetch_sub(1, Ordering::Release);
-                running.none_left.wake_all();
+                running.work_is_over();
             }))
         });
         match started {
@@ -211,7 +212,8 @@ impl Thread {
         kernel().sched.give_permit(&self.0);
     }
 
-    /// Lets it run on `cpus` only; if it is the running thread it is there on return.
+    /// Lets it run on `cpus` only; if it is the running thread it is there on return,
+    /// unless it is pinned.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -297,8 +299,36 @@ pub fn current_cpu_racy() -> CpuId {
 /// What a scope's threads and the one that waits for them share. It outlives the scope's
 /// frame, because a thread that ends touches it last.
 struct Running {
+    /// Those whose work isn't over. Counted down Release, read Acquire by the scope.
     threads: AtomicUsize,
     none_left: WaitQueue<Hw>,
+    /// Those whose work is, until they have ended.
+    ending: Mutex<Vec<Arc<sched::Thread<Hw>>>, Hw>,
+}
+
+impl Running {
+    /// The running thread's work is over: the last that it does.
+    fn work_is_over(&self) {
+        self.ending.lock().push(kernel().sched.current());
+        self.threads.fetch_sub(1, Ordering::Release);
+        self.none_left.wake_all();
+    }
+
+    /// Forgets those that have ended: a scope may have any number, one after the other.
+    fn forget_ended(&self) {
+        self.ending
+            .lock()
+            .retain(|thread| thread.state_racy() != ThreadState::Dead);
+    }
+
+    fn wait_until_ended(&self) {
+        let over = || self.threads.load(Ordering::Acquire) == 0;
+        let waited = self.none_left.wait_until(Instant::FOREVER, over);
+        assert!(waited, "BUG: a wait without limit ended without success");
+        for thread in core::mem::take(&mut *self.ending.lock()) {
+            thread.wait_until_dead();
+        }
+    }
 }
 
 /// Threads that may borrow from the frame of [`scope`].
@@ -336,16 +366,13 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
         running: Arc::new(Running {
             threads: AtomicUsize::new(0),
             none_left: WaitQueue::new(),
+            ending: Mutex::new(Vec::new()),
         }),
         _scope: PhantomData,
         _env: PhantomData,
     };
     let result = body(&scope);
-    let running = &scope.running;
-    // Pairs with the Release of each thread's end.
-    let ended = || running.threads.load(Ordering::Acquire) == 0;
-    let waited = running.none_left.wait_until(Instant::FOREVER, ended);
-    assert!(waited, "BUG: a wait without limit ended without success");
+    scope.running.wait_until_ended();
     result
 }
 

@@ -14,6 +14,9 @@ use crate::time::Instant;
 /// How long a wait for threads looks again: at first, and at the longest.
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(10);
+/// After a pass the thread that runs callbacks rests for as long as that took, but no
+/// longer than this.
+const LONGEST_REST: Duration = Duration::from_millis(10);
 
 /// Callbacks, and the thread `rcu`.
 pub(super) struct Deferred<P: Host> {
@@ -49,6 +52,7 @@ impl<P: Host> Deferred<P> {
             if !self.work.wait_until(Instant::FOREVER, ready) {
                 continue;
             }
+            let began = P::now();
             self.passes.begin();
             let possible = P::masks().possible();
             let batches: alloc::vec::Vec<_> = possible
@@ -67,6 +71,10 @@ impl<P: Host> Deferred<P> {
             }
             self.passes.end();
             self.passed.wake_all();
+            // A callback may queue itself, and this thread is more urgent than all others.
+            let now = P::now();
+            let rest = now.after_ticks(now.ticks_since(began));
+            P::sched().sleep_until(rest.min(P::deadline(LONGEST_REST)));
         }
     }
 }
@@ -129,7 +137,7 @@ impl<P: Host> GracePeriods<P> {
                 PATIENCE.as_secs()
             );
         };
-        self.task_rounds.share(late, |late| {
+        self.task_rounds.share_run(late, |late| {
             let mut left = P::sched().note_holdouts();
             let mut wait = LOOK_AGAIN;
             let mut limit = P::deadline(PATIENCE);

@@ -1,8 +1,9 @@
-//! Waiting for a round, or running it for all who wait.
+//! Waiting for a round, or beginning it for all who wait.
 
 use crate::rcu::sequence::{Sequence, Turn};
 use crate::sched::Host;
 use crate::sched::lock::{PATIENCE, WaitQueue};
+use crate::sync::PreemptGuard;
 
 /// Rounds of one kind, and those who wait for one.
 pub(super) struct Rounds<P: Host> {
@@ -18,13 +19,50 @@ impl<P: Host> Rounds<P> {
         }
     }
 
-    /// Returns once a whole round has run between the call and the return: by
-    /// `round_fn`, if it is this caller's turn, else by another's. While it waits for
-    /// others it calls `late_fn` whenever [`PATIENCE`] has passed.
+    /// Returns once a whole round has run between the call and the return. If it is this
+    /// caller's turn he begins it, by `begin_fn`, which returns whether it is over by
+    /// that; if not, [`Rounds::end`] says so, and needs nothing of who has begun it: he
+    /// may be kept from his CPU by then. Whenever [`PATIENCE`] has passed it calls
+    /// `late_fn`.
+    ///
+    /// # Context
+    /// Thread, preemption on. `begin_fn` is called with preemption off.
+    pub(super) fn share(&self, mut late_fn: impl FnMut(), begin_fn: impl Fn() -> bool) {
+        let need = self.sequence.need();
+        let over = || {
+            let _here = PreemptGuard::<P>::new();
+            match self.sequence.try_begin(need) {
+                Turn::Done => true,
+                Turn::Busy => false,
+                Turn::Begun => {
+                    let over = begin_fn();
+                    if over {
+                        self.end();
+                    }
+                    over
+                }
+            }
+        };
+        while !self.waiters.wait_until(P::deadline(PATIENCE), over) {
+            late_fn();
+        }
+    }
+
+    /// The round that was begun is over.
+    ///
+    /// # Context
+    /// Any.
+    pub(super) fn end(&self) {
+        self.sequence.end();
+        self.waiters.wake_all();
+    }
+
+    /// As [`Rounds::share`], for a round that a thread runs: who begins it calls `run_fn`
+    /// and ends it.
     ///
     /// # Context
     /// Thread, preemption on.
-    pub(super) fn share<L: FnMut()>(&self, mut late_fn: L, round_fn: impl FnOnce(&mut L)) {
+    pub(super) fn share_run<L: FnMut()>(&self, mut late_fn: L, run_fn: impl FnOnce(&mut L)) {
         let need = self.sequence.need();
         let mut turn = Turn::Busy;
         let mut ask = || {
@@ -35,9 +73,8 @@ impl<P: Host> Rounds<P> {
             late_fn();
         }
         if turn == Turn::Begun {
-            round_fn(&mut late_fn);
-            self.sequence.end();
-            self.waiters.wake_all();
+            run_fn(&mut late_fn);
+            self.end();
         }
     }
 }

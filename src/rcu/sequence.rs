@@ -11,7 +11,7 @@
 //! all who wait by then. Those who come meanwhile share the next.
 //!
 //! # Invariants
-//! - Q1: one begins a round (a compare-exchange from even to odd), and ends it.
+//! - Q1: one begins a round (a compare-exchange from even to odd), and one ends it.
 //! - Q2: what somebody stored before [`Sequence::need`] comes before the round that it
 //!   needs: both fences are required (store buffering), since it only loads.
 //! - Q3: what came before the end of a round is visible to all who find it done.
@@ -82,7 +82,7 @@ impl Sequence {
             .is_ok()
     }
 
-    /// Ends the round that the caller has begun.
+    /// Ends the round that has begun. By one, who has seen all that is of it.
     pub fn end(&self) {
         let before = self.number.fetch_add(1, Ordering::Release);
         assert!(

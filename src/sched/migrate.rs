@@ -111,7 +111,8 @@ impl<P: Host> Scheduler<P> {
     }
 
     /// Lets `thread` run on `cpus` and on no others, from now on. The running thread
-    /// is there on return; another one goes there as soon as it can.
+    /// is there on return, unless it is pinned; another one, and one that is pinned, goes
+    /// there as soon as it can.
     ///
     /// # Context
     /// Thread, preemption on.

@@ -116,6 +116,13 @@ impl<P: Host> RunQueue<P> {
             .map_or(LEVELS, |current| current.level())
     }
 
+    /// The most urgent level of what runs and is queued here: one that was queued a moment
+    /// ago may not run yet.
+    pub(crate) fn most_urgent(&self) -> usize {
+        let queued = self.ready.first_level().unwrap_or(LEVELS);
+        self.current_level().min(queued)
+    }
+
     /// Makes `thread` runnable here.
     ///
     /// # Panics

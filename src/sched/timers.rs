@@ -74,9 +74,10 @@ impl<P: Host> Inner<P> {
         }
     }
 
-    /// Arms the timer for what is due first, whatever it was set to.
-    fn arm(&mut self) {
-        self.armed = self.first();
+    /// Arms the timer for what is due first, whatever it was set to, but for no instant
+    /// before `earliest`.
+    fn arm(&mut self, earliest: Instant) {
+        self.armed = self.first().max(earliest);
         P::arm_timer((self.armed != Instant::FOREVER).then_some(self.armed));
     }
 
@@ -119,11 +120,11 @@ impl<P: Host> Timers<P> {
         inner.bring_forward(at);
     }
 
-    /// Takes out one thing that is due; if none is, arms the timer for what is next.
-    /// A look and a slice that are due have come to pass by that.
-    fn pop_expired(&self) -> Option<Expired<P>> {
+    /// Takes out one thing that is due at `now`; if none is, arms the timer for what is
+    /// next, but for no instant before `earliest`. A look and a slice that are due have
+    /// come to pass by that.
+    fn pop_expired(&self, now: Instant, earliest: Instant) -> Option<Expired<P>> {
         let mut inner = self.inner.lock_irqsave();
-        let now = P::now();
         let due = inner.pop(now);
         if due.is_none() {
             if inner.look <= now {
@@ -132,7 +133,7 @@ impl<P: Host> Timers<P> {
             if inner.slice <= now {
                 inner.slice = Instant::FOREVER;
             }
-            inner.arm();
+            inner.arm(earliest);
         }
         due
     }
@@ -255,17 +256,25 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// `cpu` itself, IRQs masked.
     pub fn timer_was_reset(&self, cpu: CpuId) {
-        self.timers.get(cpu).inner.lock_irqsave().arm();
+        let now = P::now();
+        self.timers.get(cpu).inner.lock_irqsave().arm(now);
     }
 
-    /// The timer interrupt of this CPU: wakes and calls what is due, and arms the
-    /// timer for what is next.
+    /// The timer interrupt of this CPU: wakes and calls what is due by now, and arms the
+    /// timer for what is next: if that has come due meanwhile, as with a timer whose
+    /// period is shorter than its function, for as long from now as all this took. So
+    /// timers alone never have more than half of a CPU.
     ///
     /// # Context
     /// Interrupt handler, IRQs masked.
     pub fn timer_interrupt(&self) {
         let timers = self.timers.get(P::this_cpu());
-        while let Some(expired) = timers.pop_expired() {
+        let began = P::now();
+        let earliest = || {
+            let now = P::now();
+            now.after_ticks(now.ticks_since(began))
+        };
+        while let Some(expired) = timers.pop_expired(began, earliest()) {
             match expired {
                 Expired::Thread(thread) => {
                     self.wake(&thread);

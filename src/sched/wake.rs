@@ -132,11 +132,12 @@ impl<P: Host> Scheduler<P> {
     }
 
     /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`: it
-    /// may, and nothing else does, or for a realtime thread, nothing as urgent.
+    /// may, and nothing else does, or for a realtime thread, nothing as urgent runs or
+    /// is queued.
     fn suits(&self, thread: &Thread<P>, cpu: CpuId, queue: &RunQueue<P>) -> bool {
         let has_room = queue.is_idle()
             || (matches!(thread.class(), Class::Realtime(..))
-                && queue.current().level() > thread.level());
+                && queue.most_urgent() > thread.level());
         has_room && thread.may_run_on(cpu) && Self::takes_work(cpu)
     }
 
@@ -183,12 +184,11 @@ impl<P: Host> Scheduler<P> {
             .find(|cpu| P::is_idle(*cpu) && P::masks().is_active(*cpu) && thread.may_run_on(*cpu))
     }
 
-    /// For a realtime thread: a CPU on which it may run and which does something less
-    /// urgent. A queue that is locked is passed over, because the caller may hold one.
+    /// For a realtime thread: a CPU on which it may run and which has nothing as urgent. A queue that is locked is passed over, because the caller may hold one.
     fn find_less_urgent(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
         let less_urgent = |cpu: CpuId| {
             let queue = self.queue(cpu).try_lock_irqsave();
-            queue.is_some_and(|queue| queue.current().level() > thread.level())
+            queue.is_some_and(|queue| queue.most_urgent() > thread.level())
         };
         self.near(last)
             .find(|cpu| Self::takes_work(*cpu) && thread.may_run_on(*cpu) && less_urgent(*cpu))
