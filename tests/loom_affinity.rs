@@ -64,3 +64,15 @@ fn a_pinned_thread_goes_with_its_last_pin() {
 fn a_pin_inside_a_pin_hides_nothing() {
     told_while_pinned(2);
 }
+
+/// One after the other: who changes it leaves a pinned thread where it is.
+#[test]
+fn the_last_pin_and_no_other_makes_it_go() {
+    loom::model(|| {
+        let affinity = Affinity::new(&CpuMask::first_n(2));
+        assert!(affinity.pin() && !affinity.pin());
+        assert!(!affinity.change(&CpuMask::of(cpu(1)), cpu(0)));
+        assert_eq!(affinity.unpin(cpu(0)), Unpinned::NotYet);
+        assert_eq!(affinity.unpin(cpu(0)), Unpinned::MustGo);
+    });
+}
