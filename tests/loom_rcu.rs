@@ -55,7 +55,7 @@ struct World {
     before: Word,
     /// Written by each CPU in its section, read after the grace period.
     sections: [Word; 2],
-    /// Stands for the completion: how often there was a last report.
+    /// Stands for the end of the round: how often there was a last report.
     done: AtomicU32,
 }
 
@@ -69,7 +69,7 @@ fn reports(world: &World, index: usize, times: u32) {
     for _ in 0..times {
         if world.pending.report(cpu(index)) {
             assert_eq!(world.before.get(), 1);
-            // Release: as the completion's lock.
+            // Release: as `Sequence::end`.
             world.done.fetch_add(1, Ordering::Release);
         }
     }

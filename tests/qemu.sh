@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
 . tests/directives.sh
-. tests/variant.sh
+. tests/build.sh
 
 sizes=${SMP:-1 2 4 20}
 export SMP
@@ -36,18 +36,16 @@ kernels() {
                 ;;
         esac
     done
-    [ ${#release[@]} = 0 ] || build --release "${release[@]}"
+    # Called in a condition, where `set -e` is off.
+    [ ${#release[@]} = 0 ] || build --release "${release[@]}" || return
     as_debug_build
-    [ ${#dev[@]} = 0 ] || build "${variant[@]}" "${dev[@]}"
+    [ ${#dev[@]} = 0 ] || build "${variant[@]}" "${dev[@]}" || return
     [ $((${#release[@]} + ${#dev[@]})) -gt 0 ]
 }
 
 # Cargo builds the program along with its tests, and names that too.
 build() {
-    cargo test --target aarch64-unknown-none --no-run \
-        --message-format=json-render-diagnostics "$@" |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' |
-        grep '/qemu_[^/]*$'
+    built_tests --target aarch64-unknown-none "$@" | grep '/qemu_[^/]*$'
 }
 
 # Of the paths on standard input, those whose file is wanted.

@@ -94,9 +94,8 @@ mod kernel_test {
         fits
     }
 
-    #[allow(clippy::cast_possible_truncation)] // A mark is what fits a byte.
     fn mark(length: usize) -> u8 {
-        length as u8
+        length.to_le_bytes()[0]
     }
 
     /// Makes blocks of random sizes and frees those that it finds, mostly another

@@ -4,7 +4,7 @@
 # them.
 set -eu
 cd "$(dirname "$0")/.."
-. tests/variant.sh
+. tests/build.sh
 # They would replace the link flags of .cargo/config.toml without a word.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 # What the kernel prints to before it has read the device tree. The same value
@@ -68,12 +68,10 @@ stage_loom() {
         return
     fi
     local built
-    built=$(RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
-        cargo test --release --no-run --message-format=json-render-diagnostics "${tests[@]}")
+    built=$(RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom built_tests --release "${tests[@]}")
     # Two at a time: the longest has one test that takes as long as all others.
     export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3}
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' <<<"$built" | tac |
-        xargs -P 2 -n 1 tests/program.sh
+    tac <<<"$built" | xargs -P 2 -n 1 tests/program.sh
 }
 
 stage_build() {

@@ -20,10 +20,9 @@ use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Platform;
-use crate::sched::lock::{Mutex, WaitQueue};
+use crate::sched::lock::Mutex;
 use crate::sched::{self, AffinityError, SpawnError, ThreadName, ThreadState};
 use crate::start::{Hw, kernel};
-use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::time::Instant;
 
 pub use crate::sched::{Class, Policy, Priority};
@@ -126,29 +125,21 @@ impl Builder {
         scope: &'scope Scope<'scope, '_>,
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
-        let running = Arc::clone(&scope.running);
-        running.forget_ended();
-        running.threads.fetch_add(1, Ordering::Relaxed);
-        let started = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
+        let handle = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
             // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
-            // that `work` borrows ends, before the count below is 0 again; it has been
-            // run and dropped by then, and its value with it if nobody joins.
+            // that `work` borrows ends, before the thread has ended; it has run and
+            // dropped `work` by then, and its value with it if nobody joins.
             let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
-            self.start(Box::new(move || {
-                work();
-                running.work_is_over();
-            }))
-        });
-        match started {
-            Ok(handle) => Ok(ScopedJoinHandle {
-                handle,
-                _scope: PhantomData,
-            }),
-            Err(error) => {
-                scope.running.threads.fetch_sub(1, Ordering::Relaxed);
-                Err(error)
-            }
-        }
+            self.start(work)
+        })?;
+        let mut threads = scope.threads.lock();
+        // There may be any number, one after the other.
+        threads.retain(|thread| thread.state_racy() != ThreadState::Dead);
+        threads.push(Arc::clone(handle.thread()));
+        Ok(ScopedJoinHandle {
+            handle,
+            _scope: PhantomData,
+        })
     }
 
     fn start(self, body: Box<dyn FnOnce() + Send>) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
@@ -296,44 +287,10 @@ pub fn current_cpu_racy() -> CpuId {
     Hw::this_cpu()
 }
 
-/// What a scope's threads and the one that waits for them share. It outlives the scope's
-/// frame, because a thread that ends touches it last.
-struct Running {
-    /// Those whose work isn't over. Counted down Release, read Acquire by the scope.
-    threads: AtomicUsize,
-    none_left: WaitQueue<Hw>,
-    /// Those whose work is, until they have ended.
-    ending: Mutex<Vec<Arc<sched::Thread<Hw>>>, Hw>,
-}
-
-impl Running {
-    /// The running thread's work is over: the last that it does.
-    fn work_is_over(&self) {
-        self.ending.lock().push(kernel().sched.current());
-        self.threads.fetch_sub(1, Ordering::Release);
-        self.none_left.wake_all();
-    }
-
-    /// Forgets those that have ended: a scope may have any number, one after the other.
-    fn forget_ended(&self) {
-        self.ending
-            .lock()
-            .retain(|thread| thread.state_racy() != ThreadState::Dead);
-    }
-
-    fn wait_until_ended(&self) {
-        let over = || self.threads.load(Ordering::Acquire) == 0;
-        let waited = self.none_left.wait_until(Instant::FOREVER, over);
-        assert!(waited, "BUG: a wait without limit ended without success");
-        for thread in core::mem::take(&mut *self.ending.lock()) {
-            thread.wait_until_dead();
-        }
-    }
-}
-
 /// Threads that may borrow from the frame of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
-    running: Arc<Running>,
+    /// Those that it waits for; each is there before who has started it can end.
+    threads: Mutex<Vec<Arc<sched::Thread<Hw>>>, Hw>,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
@@ -363,16 +320,16 @@ impl<T> ScopedJoinHandle<'_, T> {
 /// Thread, preemption on.
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
     let scope = Scope {
-        running: Arc::new(Running {
-            threads: AtomicUsize::new(0),
-            none_left: WaitQueue::new(),
-            ending: Mutex::new(Vec::new()),
-        }),
+        threads: Mutex::new(Vec::new()),
         _scope: PhantomData,
         _env: PhantomData,
     };
     let result = body(&scope);
-    scope.running.wait_until_ended();
+    // One may start another before it ends.
+    let next = || scope.threads.lock().pop();
+    while let Some(thread) = next() {
+        thread.wait_until_dead();
+    }
     result
 }
 

@@ -28,23 +28,29 @@ impl<P: Host> Rounds<P> {
     /// # Context
     /// Thread, preemption on. `begin_fn` is called with preemption off.
     pub(super) fn share(&self, mut late_fn: impl FnMut(), begin_fn: impl Fn() -> bool) {
-        let need = self.sequence.need();
-        let over = || {
-            let _here = PreemptGuard::<P>::new();
-            match self.sequence.try_begin(need) {
-                Turn::Done => true,
-                Turn::Busy => false,
-                Turn::Begun => {
-                    let over = begin_fn();
-                    if over {
-                        self.end();
-                    }
-                    over
-                }
+        self.wait(&mut late_fn, || {
+            let over = begin_fn();
+            if over {
+                self.end();
             }
-        };
-        while !self.waiters.wait_until(P::deadline(PATIENCE), over) {
-            late_fn();
+            over
+        });
+    }
+
+    /// As [`Rounds::share`], for a round that a thread runs: who begins it calls `run_fn`
+    /// and ends it.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub(super) fn share_run<L: FnMut()>(&self, mut late_fn: L, run_fn: impl FnOnce(&mut L)) {
+        let mut mine = false;
+        self.wait(&mut late_fn, || {
+            mine = true;
+            true
+        });
+        if mine {
+            run_fn(&mut late_fn);
+            self.end();
         }
     }
 
@@ -57,24 +63,20 @@ impl<P: Host> Rounds<P> {
         self.waiters.wake_all();
     }
 
-    /// As [`Rounds::share`], for a round that a thread runs: who begins it calls `run_fn`
-    /// and ends it.
-    ///
-    /// # Context
-    /// Thread, preemption on.
-    pub(super) fn share_run<L: FnMut()>(&self, mut late_fn: L, run_fn: impl FnOnce(&mut L)) {
+    /// Waits until a round is over that begins after this. If it has to begin that itself
+    /// it calls `begun_fn`, preemption off since before; if that says yes it waits no more.
+    fn wait(&self, late_fn: &mut impl FnMut(), mut begun_fn: impl FnMut() -> bool) {
         let need = self.sequence.need();
-        let mut turn = Turn::Busy;
-        let mut ask = || {
-            turn = self.sequence.try_begin(need);
-            turn != Turn::Busy
+        let mut over = || {
+            let _here = PreemptGuard::<P>::new();
+            match self.sequence.try_begin(need) {
+                Turn::Done => true,
+                Turn::Busy => false,
+                Turn::Begun => begun_fn(),
+            }
         };
-        while !self.waiters.wait_until(P::deadline(PATIENCE), &mut ask) {
+        while !self.waiters.wait_until(P::deadline(PATIENCE), &mut over) {
             late_fn();
-        }
-        if turn == Turn::Begun {
-            run_fn(&mut late_fn);
-            self.end();
         }
     }
 }

@@ -313,7 +313,8 @@ impl<P: Host> Scheduler<P> {
     /// The idle thread of this CPU.
     pub fn idle(&self, mut sleep_fn: impl FnMut()) -> ! {
         // A CPU that has just come up gets here as it entered: everything masked.
-        // SAFETY: the idle loop is the first frame of its stack: no guard is below it.
+        // SAFETY: this never returns, so no guard that its callers may have is used again,
+        // and `sleep_fn` is called with IRQs masked.
         unsafe { P::irq_enable() };
         loop {
             self.pull();

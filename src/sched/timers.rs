@@ -49,7 +49,8 @@ struct Inner<P: Host> {
     look: Instant,
     /// When the running thread's slice ends.
     slice: Instant,
-    /// What the timer itself is set to: never later than what is due first.
+    /// What the timer itself is set to: never later than what is due first, but for what
+    /// has come due in the interrupt that set it.
     armed: Instant,
 }
 
@@ -120,20 +121,24 @@ impl<P: Host> Timers<P> {
         inner.bring_forward(at);
     }
 
-    /// Takes out one thing that is due at `now`; if none is, arms the timer for what is
-    /// next, but for no instant before `earliest`. A look and a slice that are due have
-    /// come to pass by that.
-    fn pop_expired(&self, now: Instant, earliest: Instant) -> Option<Expired<P>> {
+    /// Takes out one thing that was due when the interrupt `began`; if none was, arms the
+    /// timer for what is next. A look and a slice that were due have come to pass by that.
+    ///
+    /// What has come due since, as with a timer whose period is shorter than its function,
+    /// must wait for as long again as all this took: timers alone never have more than
+    /// half of a CPU.
+    fn pop_expired(&self, began: Instant) -> Option<Expired<P>> {
         let mut inner = self.inner.lock_irqsave();
-        let due = inner.pop(now);
+        let due = inner.pop(began);
         if due.is_none() {
-            if inner.look <= now {
+            if inner.look <= began {
                 inner.look = P::deadline(LOOK);
             }
-            if inner.slice <= now {
+            if inner.slice <= began {
                 inner.slice = Instant::FOREVER;
             }
-            inner.arm(earliest);
+            let now = P::now();
+            inner.arm(now.after_ticks(now.ticks_since(began)));
         }
         due
     }
@@ -256,25 +261,18 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// `cpu` itself, IRQs masked.
     pub fn timer_was_reset(&self, cpu: CpuId) {
-        let now = P::now();
-        self.timers.get(cpu).inner.lock_irqsave().arm(now);
+        self.timers.get(cpu).inner.lock_irqsave().arm(P::now());
     }
 
     /// The timer interrupt of this CPU: wakes and calls what is due by now, and arms the
-    /// timer for what is next: if that has come due meanwhile, as with a timer whose
-    /// period is shorter than its function, for as long from now as all this took. So
-    /// timers alone never have more than half of a CPU.
+    /// timer for what is next.
     ///
     /// # Context
     /// Interrupt handler, IRQs masked.
     pub fn timer_interrupt(&self) {
         let timers = self.timers.get(P::this_cpu());
         let began = P::now();
-        let earliest = || {
-            let now = P::now();
-            now.after_ticks(now.ticks_since(began))
-        };
-        while let Some(expired) = timers.pop_expired(began, earliest()) {
+        while let Some(expired) = timers.pop_expired(began) {
             match expired {
                 Expired::Thread(thread) => {
                     self.wake(&thread);

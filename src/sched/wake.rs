@@ -184,7 +184,8 @@ impl<P: Host> Scheduler<P> {
             .find(|cpu| P::is_idle(*cpu) && P::masks().is_active(*cpu) && thread.may_run_on(*cpu))
     }
 
-    /// For a realtime thread: a CPU on which it may run and which has nothing as urgent. A queue that is locked is passed over, because the caller may hold one.
+    /// For a realtime thread: a CPU on which it may run and which has nothing as urgent. A
+    /// queue that is locked is passed over, because the caller may hold one.
     fn find_less_urgent(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
         let less_urgent = |cpu: CpuId| {
             let queue = self.queue(cpu).try_lock_irqsave();

@@ -150,7 +150,8 @@ impl<E: Exec> IrqGuard<E> {
             !E::irqs_enabled(),
             "BUG: IRQs were unmasked while a guard stood for their mask"
         );
-        // SAFETY: the flags are this guard's, and it ends here, after all younger ones.
+        // SAFETY: the flags are this guard's, and it ends here. Younger ones have ended:
+        // that is the rule for who makes guards, which a debug build checks above.
         unsafe { E::irq_restore(self.flags) };
     }
 }
