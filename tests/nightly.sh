@@ -127,6 +127,29 @@ stage_matrix() {
     tests/matrix.sh "${CARGO_TARGET_DIR:-target}/Image" all
 }
 
+# As a guest of Xen, which has no place for a pending bit and its own ideas of addresses.
+stage_xen() {
+    make --no-print-directory build
+    tests/rigs/xen.sh "${CARGO_TARGET_DIR:-target}/Image"
+}
+
+# Under firmware that keeps the secure world's interrupts, and answers PSCI by SMC.
+stage_tfa() {
+    make --no-print-directory build
+    tests/rigs/tfa.sh "${CARGO_TARGET_DIR:-target}/Image"
+}
+
+stage_uboot() {
+    make --no-print-directory build
+    local output
+    output=$(tests/uboot.sh "${CARGO_TARGET_DIR:-target}/Image" all) || {
+        echo "$output"
+        return 1
+    }
+    echo "$output"
+    case $output in SKIP*) exit "$skip" ;; esac
+}
+
 stage_qemu-a72() {
     CPU=cortex-a72 SMP='1 4 20' tests/qemu.sh
 }

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Boots the Image as U-Boot's `booti` does: tests/uboot.sh IMAGE
+# Boots the Image as U-Boot's `booti` does: tests/uboot.sh IMAGE [all]
 #
 # Debian's U-Boot for QEMU is the firmware; the Image lies in memory, the device
-# tree is U-Boot's own copy, near the top of it.
+# tree is U-Boot's own copy, near the top of it. With `all`, at both exception levels and
+# with both interrupt controllers.
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
 . tests/outcome.sh
+. tests/uboot_prompt.sh
 
 image=$1
-log=${CARGO_TARGET_DIR:-target}/qemu/uboot.log
+logs=${CARGO_TARGET_DIR:-target}/qemu
 firmware=/usr/lib/u-boot/qemu_arm64/u-boot.bin
-image_at=0x40400000
-mkdir -p "$(dirname "$log")"
-: >"$log"
+mkdir -p "$logs"
 
 if [ ! -e "$firmware" ]; then
     echo "SKIP: no U-Boot for QEMU (Debian's package u-boot-qemu)"
@@ -21,49 +21,22 @@ if [ ! -e "$firmware" ]; then
     exit
 fi
 
-coproc UBOOT { exec timeout --foreground -k 5 "${TIMEOUT:-60}" qemu-system-aarch64 \
-    -M virt,gic-version=3 -cpu max -smp 4 -m 1G -nic none -display none \
-    -semihosting-config enable=on,target=native -bios "$firmware" \
-    -device "loader,file=$image,addr=$image_at,force-raw=on" \
-    -serial stdio -monitor none 2>&1; }
-vm=$UBOOT_PID
-exec {from}<&"${UBOOT[0]}" {to}>&"${UBOOT[1]}"
-
-# Reads on until the text $1 has come.
-expect() {
-    local text='' char
-    while IFS= read -r -N 1 -t 30 -u "$from" char; do
-        printf '%s' "$char" >>"$log"
-        text+=$char
-        case $text in *"$1") return ;; esac
-    done
-    return 1
-}
-
-say() {
-    printf '%s\n' "$1" >&"$to"
-}
-
-why=
-if ! expect 'Hit any key to stop autoboot:'; then
-    why='U-Boot does not start'
-else
-    say ''
-    # The hash may be followed by what the key did.
-    expect '=> ' || why='U-Boot has no prompt'
-    say "setenv bootargs 'exit=semihosting init=\"selftest; poweroff\"'"
-    expect '=> ' || why='U-Boot takes no variable'
-    say "booti $image_at - \${fdtcontroladdr}"
-    cat <&"$from" >>"$log" || true
-fi
-status=0
-wait "$vm" || status=$?
-exec {from}<&- {to}>&-
-sed -i 's/\r$//' "$log"
-if [ -z "$why" ]; then
-    judge_status "$status" "${TIMEOUT:-60}"
+# boot GIC EL2 MEMORY
+boot() {
+    local log=$logs/uboot-gicv$1-el2-$2-$3.log why
+    boot_by_uboot "$log" 'exit=semihosting init="selftest; poweroff"' "$image" \
+        qemu-system-aarch64 -M "virt,gic-version=$1,virtualization=$2" -cpu max -smp 4 -m "$3" \
+        -nic none -display none -semihosting-config enable=on,target=native -bios "$firmware" \
+        -monitor none
     judge_selftest "$log"
+    tell "booti by $(grep -m 1 -a -o 'U-Boot 20[0-9.]*' "$log"), GICv$1, EL2 $2, $3" "$log"
+}
+
+boot 3 off 1G
+if [ "${2:-}" = all ]; then
+    boot 3 on 1G
+    boot 2 off 1G
+    boot 2 on 6G
 fi
-tell "booti by $(grep -m 1 -a -o 'U-Boot 20[0-9.]*' "$log")" "$log"
 print_counts
 [ "$failed" = 0 ]
