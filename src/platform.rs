@@ -14,7 +14,7 @@ use crate::sync::{IrqGuard, PreemptGuard, Wait};
 use crate::time::{Frequency, Instant};
 
 /// Software generated interrupts, by what they ask for. The discriminant is the
-/// interrupt number; all sixteen are ours.
+/// interrupt number, below [`OUR_SGI_COUNT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Sgi {
@@ -46,7 +46,7 @@ impl Sgi {
         Sgi::Call,
     ];
 
-    /// The interrupt number, 0 to 15.
+    /// The interrupt number, 0 to 6.
     pub const fn number(self) -> u8 {
         self as u8
     }
@@ -54,6 +54,11 @@ impl Sgi {
 
 /// How many SGIs a GIC has (IHI 0069, INTIDs 0 to 15).
 pub const SGI_COUNT: usize = 16;
+
+/// How many of them are ours: 0 to 7. The others are secure software's, by what Arm
+/// recommends and TF-A does; see [`crate::device::gic`]. They are never sent, turned on
+/// or set up.
+pub const OUR_SGI_COUNT: usize = 8;
 
 /// An interrupt as [`IrqChip::acknowledge`] returns it: what
 /// [`IrqChip::end`] must be given back, unchanged.
@@ -85,7 +90,7 @@ pub enum Trigger {
 pub trait IrqChip: Sync {
     /// Readies this CPU's part before it says ALIVE: redistributor awake
     /// (bounded wait), priorities set, every private interrupt off but wake and
-    /// panic, pending and active state of all SGIs and PPIs cleared, running
+    /// panic, pending and active state of our SGIs and all PPIs cleared, running
     /// priority checked to be idle, CPU interface on with the priority mask
     /// open. Takes no lock.
     ///
@@ -94,7 +99,7 @@ pub trait IrqChip: Sync {
     /// used.
     fn early_init_cpu(&self, cpu: CpuId) -> Result<(), IrqChipError>;
 
-    /// Turns this CPU's SGIs on (`init:irqchip`, startup). Takes no lock.
+    /// Turns our SGIs of this CPU on (`init:irqchip`, startup). Takes no lock.
     fn startup_cpu(&self, cpu: CpuId);
 
     /// Turns off all private interrupts of this CPU but wake and panic
@@ -129,10 +134,16 @@ pub trait IrqChip: Sync {
     /// Sends SGI `number` to every CPU of `targets`, this one included if it is
     /// in there, in as few register writes as the hardware allows. Stores
     /// before it are visible to the handlers. Every write is counted.
+    ///
+    /// # Panics
+    /// If `number` is none of ours, 0 to 7.
     fn send_sgi(&self, number: u8, targets: &CpuMask);
 
     /// As [`IrqChip::send_sgi`], from this CPU, which is `me`, to `target` alone:
     /// one register write.
+    ///
+    /// # Panics
+    /// If `number` is none of ours, 0 to 7.
     fn send_sgi_to(&self, number: u8, me: CpuId, target: CpuId);
 
     /// How many register writes [`IrqChip::send_sgi`] and its like have made for `number`, by

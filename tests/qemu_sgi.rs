@@ -25,11 +25,12 @@ stillpoint::entry!(kernel_test::main);
 mod kernel_test {
     use alloc::sync::Arc;
     use alloc::vec::Vec;
+    use core::arch::asm;
     use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::platform::{Irq, Sgi};
-    use stillpoint::start::{Hw, kernel};
+    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::IrqGuard;
     use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::{api, println};
@@ -38,16 +39,17 @@ mod kernel_test {
     use crate::machine::{eventually, last_cpu, send_sgi, spin_for, spin_until};
 
     /// Nobody but a test sends it.
-    const SGI: u8 = 9;
+    const SGI: u8 = TEST_SGI;
 
     const ONE_CPU: &str = "one CPU";
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(8);
+        let mut ktap = Ktap::plan(9);
         sets(&mut ktap);
         from_everybody(&mut ktap);
         on_the_way_down(&mut ktap);
         to_an_absent_cpu(&mut ktap);
+        of_the_secure_world(&mut ktap);
         ktap.finish()
     }
 
@@ -238,5 +240,43 @@ mod kernel_test {
         send_sgi(SGI, target);
         let came = eventually(|| count() > before);
         ktap.check(after, came && count() == before + 1);
+    }
+
+    /// Sends SGI `number` to this CPU by ICC_SGI1R_EL1, past the driver, which refuses.
+    fn send_to_self_past_the_driver(number: u8) {
+        let mpidr: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack)) };
+        let list = 1 << (mpidr & 0xf);
+        let affinity = (mpidr >> 8 & 0xff) << 16 | (mpidr >> 16 & 0xff) << 32;
+        let value = u64::from(number) << 24 | affinity | list;
+        // SAFETY: this sends an interrupt to this CPU, whose handler counts it.
+        unsafe { asm!("msr S3_0_C12_C11_5, {}", "isb", in(reg) value, options(nostack)) };
+    }
+
+    /// This machine has no secure world, so all SGIs could be turned on: but whoever
+    /// sends one of those gets nothing through.
+    fn of_the_secure_world(ktap: &mut Ktap) {
+        let name = "SGIs 8 to 15, which are the secure world's, are off on every CPU";
+        if is_gicv2() {
+            ktap.inapplicable(name, "QEMU's GICv2 has them on at reset");
+            return;
+        }
+        let mut off = true;
+        for cpu in kernel().masks.online().iter() {
+            let thread = api::spawn_on(cpu, "sender", move || {
+                let theirs = || (8..16).map(|number| kernel().interrupts.sgis(cpu, number));
+                let before: u64 = theirs().sum();
+                (8..16).for_each(send_to_self_past_the_driver);
+                // Ours, sent after them and of the same priority, has come.
+                let ours = kernel().interrupts.sgis(cpu, SGI);
+                send_to_self_past_the_driver(SGI);
+                let came = eventually(|| kernel().interrupts.sgis(cpu, SGI) == ours + 1);
+                spin_for(Duration::from_millis(1));
+                came && theirs().sum::<u64>() == before
+            });
+            off &= thread.is_ok_and(|thread| thread.join());
+        }
+        ktap.check(name, off);
     }
 }

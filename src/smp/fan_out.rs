@@ -28,6 +28,7 @@ use core::fmt;
 
 use crate::config::{MASK_WORDS, MAX_CPUS};
 use crate::cpu::{CpuId, CpuMask, Mpidr};
+use crate::platform::OUR_SGI_COUNT;
 use crate::sync::Bits;
 
 /// CPUs that one list write can name (IHI 0069, ICC_SGI1R_EL1.TargetList).
@@ -58,9 +59,12 @@ impl SgiWrite {
     /// The value that sends SGI `number` when written to `ICC_SGI1R_EL1`.
     ///
     /// # Panics
-    /// If `number` is not that of an SGI, 0 to 15.
+    /// If `number` is none of ours, 0 to 7.
     pub const fn register(self, number: u8) -> u64 {
-        assert!(number < 16, "BUG: there are sixteen SGIs");
+        assert!(
+            (number as usize) < OUR_SGI_COUNT,
+            "BUG: SGIs 8 to 15 are secure software's"
+        );
         let intid = (number as u64) << 24;
         match self {
             SgiWrite::AllButSelf => 1 << 40 | intid,

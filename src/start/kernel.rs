@@ -19,7 +19,7 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::trace::Trace;
 
 /// The SGI whose handler a test may set: see [`Kernel::test_handler`].
-pub const TEST_SGI: u8 = 15;
+pub const TEST_SGI: u8 = 7;
 
 /// The call by which a CPU goes off: what to do, and with what in x0 and x1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -196,7 +196,7 @@ fn a_range_selector_is_used_where_there_is_one() {
     );
     let fan_out = FanOut::new([(cpu(0), mpidr)], 1, true).unwrap();
     let write = fan_out.writes(cpu(0), &mask([0])).next().unwrap();
-    assert_eq!(write.register(15), 2 << 44 | 15 << 24 | 1 << 1);
+    assert_eq!(write.register(7), 2 << 44 | 7 << 24 | 1 << 1);
 }
 
 #[test]
