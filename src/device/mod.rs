@@ -8,6 +8,7 @@
 
 mod bcm_watchdog;
 mod earlycon;
+pub mod gic;
 mod ns16550;
 mod patience;
 

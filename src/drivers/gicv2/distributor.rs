@@ -10,14 +10,14 @@ use core::ptr::NonNull;
 
 use arm_gic::UniqueMmioPointer;
 use arm_gic::gicv2::registers::{Gicd, GicdCtlr, Typer};
-use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{field, field_shared};
 use spin::mutex::SpinMutex;
 
 use super::{GicInitError, MAX_INTERFACES, device_pointer};
 use crate::config::PRIORITY_NORMAL;
+use crate::device::gic::with_trigger;
 use crate::drivers::gic::YieldRelax;
-use crate::platform::Trigger;
+use crate::platform::{OUR_SGI_COUNT, Trigger};
 
 /// Our group's bit of GICD_CTLR. `arm-gic` names it after the view of a GIC
 /// without Security Extensions; in the non-secure one it turns group 1 on.
@@ -32,44 +32,27 @@ const END_OF_SPIS: usize = 1020;
 /// The priority of four SPIs.
 const PRIORITIES: u32 = u32::from_le_bytes([PRIORITY_NORMAL; 4]);
 
-/// The distributor's registers: `arm-gic`'s, and the two banks behind them.
-#[repr(C, align(8))]
-pub(super) struct Registers {
-    pub(super) gicd: Gicd,
-    _reserved: [u32; 2],
-    /// SGI Clear-Pending Registers: for each SGI a byte, with a bit for each CPU
-    /// interface that may have sent it.
-    pub(super) cpendsgir: [ReadPureWrite<u32>; 4],
-    /// SGI Set-Pending Registers, laid out as the clearing ones.
-    _spendsgir: [ReadPureWrite<u32>; 4],
-}
-
 const _: () = assert!(offset_of!(Gicd, sgir) == 0xf00);
-const _: () = assert!(offset_of!(Registers, cpendsgir) == 0xf10);
 
 /// Writes one word of a bank of registers.
 macro_rules! write_word {
-    ($registers:expr, $bank:ident, $word:expr, $value:expr) => {{
-        let mut gicd = field!($registers, gicd);
-        field!(gicd, $bank)
+    ($registers:expr, $bank:ident, $word:expr, $value:expr) => {
+        field!($registers, $bank)
             .get($word)
             .expect("BUG: there are registers for INTIDs up to 1023")
-            .write($value);
-    }};
+            .write($value)
+    };
 }
-pub(super) use write_word;
 
 /// Reads one word of a bank of registers.
 macro_rules! read_word {
-    ($registers:expr, $bank:ident, $word:expr) => {{
-        let gicd = field_shared!($registers, gicd);
-        field_shared!(gicd, $bank)
+    ($registers:expr, $bank:ident, $word:expr) => {
+        field_shared!($registers, $bank)
             .get($word)
             .expect("BUG: there are registers for INTIDs up to 1023")
             .read()
-    }};
+    };
 }
-pub(super) use read_word;
 
 /// The distributor, set up.
 ///
@@ -77,13 +60,14 @@ pub(super) use read_word;
 /// Each access makes a pointer of its own, on any CPU at any time. That no two of
 /// them get in each other's way is kept so:
 /// 1. what is banked (the words of SGIs and PPIs) is reached through
-///    [`Bank`](super::bank::Bank) by the CPU whose it is, with IRQs masked;
+///    [`BankRegisters`](super::bank::BankRegisters) by the CPU whose it is, with IRQs
+///    masked;
 /// 2. GICD_SGIR is only written, and each write is whole in itself;
 /// 3. what is shared is written by [`Distributor::new`], before there is a second
 ///    user, or under the lock `spis`; no word is in two of these parts.
 #[derive(Debug)]
 pub(super) struct Distributor {
-    base: NonNull<Registers>,
+    base: NonNull<Gicd>,
     spis: SpinMutex<(), YieldRelax>,
     interfaces: usize,
 }
@@ -99,19 +83,17 @@ impl Distributor {
     /// `base` must be a GICv2's distributor, mapped as device memory for ever and
     /// used by nobody else.
     pub(super) unsafe fn new(base: u64) -> Result<Distributor, GicInitError> {
-        let base = device_pointer::<Registers>(base)?;
+        let base = device_pointer::<Gicd>(base)?;
         let mut distributor = Distributor {
             base,
             spis: SpinMutex::new(()),
             interfaces: 1,
         };
         let mut registers = distributor.registers();
-        let mut gicd = field!(registers, gicd);
-        field!(gicd, ctlr).write(GicdCtlr::empty());
-        let typer = field_shared!(gicd, typer).read();
+        field!(registers, ctlr).write(GicdCtlr::empty());
+        let typer = field_shared!(registers, typer).read();
         reset_spis(registers.reborrow(), typer);
-        let mut gicd = field!(registers, gicd);
-        let mut control = field!(gicd, ctlr);
+        let mut control = field!(registers, ctlr);
         control.write(OUR_GROUP);
         if !control.read().contains(OUR_GROUP) {
             return Err(GicInitError::StaysOff);
@@ -120,8 +102,13 @@ impl Distributor {
         Ok(distributor)
     }
 
+    /// The address of the registers.
+    pub(super) const fn base(&self) -> NonNull<Gicd> {
+        self.base
+    }
+
     /// A pointer to the registers, for one access.
-    pub(super) fn registers(&self) -> UniqueMmioPointer<'_, Registers> {
+    fn registers(&self) -> UniqueMmioPointer<'_, Gicd> {
         // SAFETY: the caller of `new` promised a distributor that is nobody else's;
         // that what two such pointers reach at a time differs, or is written whole,
         // are the invariants of the type.
@@ -141,13 +128,15 @@ impl Distributor {
     /// the SGI is in group 0, which is ours.
     ///
     /// # Panics
-    /// If `number` is not that of an SGI, 0 to 15.
+    /// If `number` is none of ours, 0 to 7.
     pub(super) fn send_sgi(&self, number: u8, targets: u8) {
-        assert!(number < 16, "BUG: there are sixteen SGIs");
+        assert!(
+            usize::from(number) < OUR_SGI_COUNT,
+            "BUG: SGIs 8 to 15 are secure software's"
+        );
         let value = u32::from(targets) << 16 | u32::from(number);
         let mut registers = self.registers();
-        let mut gicd = field!(registers, gicd);
-        field!(gicd, sgir).write(value);
+        field!(registers, sgir).write(value);
     }
 
     /// Sends SPI `intid` to the CPU interface whose bit is `target`, and turns it
@@ -171,12 +160,16 @@ impl Distributor {
 
 /// Puts all SPIs into a known state. Where Security Extensions keep one for secure
 /// software, the writes are ignored.
-fn reset_spis(mut registers: UniqueMmioPointer<'_, Registers>, typer: Typer) {
+fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, typer: Typer) {
     let end = (typer.num_irqs() as usize).min(END_OF_SPIS);
     for word in FIRST_SPI / 32..end.div_ceil(32) {
         write_word!(registers, icenabler, word, u32::MAX);
         write_word!(registers, igroupr, word, 0);
-        clear_pending(registers.reborrow(), word);
+        // Xen answers a write with an abort, and reads zero.
+        let pending = read_word!(registers, icpendr, word);
+        if pending != 0 {
+            write_word!(registers, icpendr, word, pending);
+        }
         write_word!(registers, icactiver, word, u32::MAX);
     }
     for word in FIRST_SPI / 4..end.div_ceil(4) {
@@ -185,46 +178,27 @@ fn reset_spis(mut registers: UniqueMmioPointer<'_, Registers>, typer: Typer) {
     }
 }
 
-/// Takes back what is pending of the 32 interrupts of `word`. SGIs are not affected.
-pub(super) fn clear_pending(mut registers: UniqueMmioPointer<'_, Registers>, word: usize) {
-    let pending = read_word!(registers, icpendr, word);
-    if pending != 0 {
-        write_word!(registers, icpendr, word, pending);
-    }
-}
-
 /// Says how the line of interrupt `intid` triggers; it must be off. Where this is
 /// fixed in hardware the write is ignored.
-pub(super) fn set_trigger(
-    mut registers: UniqueMmioPointer<'_, Registers>,
-    intid: usize,
-    trigger: Trigger,
-) {
-    // Two bits each, the upper one is "edge"; what the lower one is differs.
-    let bit = 2 << (intid % 16 * 2);
-    let mut gicd = field!(registers, gicd);
-    let mut word = field!(gicd, icfgr);
+fn set_trigger(mut registers: UniqueMmioPointer<'_, Gicd>, intid: usize, trigger: Trigger) {
+    let mut word = field!(registers, icfgr);
     let mut word = word
         .get(intid / 16)
         .expect("BUG: there are registers for INTIDs up to 1023");
-    word.modify(|value| match trigger {
-        Trigger::Edge => value | bit,
-        Trigger::Level => value & !bit,
-    });
+    word.modify(|value| with_trigger(value, intid, trigger));
 }
 
 /// Sends SPI `intid` to the CPU interfaces of `target`, the three SPIs that share
 /// its word to where they go now.
-fn set_target(mut registers: UniqueMmioPointer<'_, Registers>, intid: usize, target: u8) {
+fn set_target(mut registers: UniqueMmioPointer<'_, Gicd>, intid: usize, target: u8) {
     let mut bytes = read_targets(registers.reborrow(), intid / 4).to_le_bytes();
     bytes[intid % 4] = target;
     write_targets(registers, intid / 4, u32::from_le_bytes(bytes));
 }
 
 /// Reads GICD_ITARGETSR`word`.
-pub(super) fn read_targets(mut registers: UniqueMmioPointer<'_, Registers>, word: usize) -> u32 {
-    let mut gicd = field!(registers, gicd);
-    let mut targets = field!(gicd, itargetsr);
+fn read_targets(mut registers: UniqueMmioPointer<'_, Gicd>, word: usize) -> u32 {
+    let mut targets = field!(registers, itargetsr);
     let mut word = targets
         .get(word)
         .expect("BUG: there are registers for INTIDs up to 1023");
@@ -233,9 +207,8 @@ pub(super) fn read_targets(mut registers: UniqueMmioPointer<'_, Registers>, word
 }
 
 /// Writes GICD_ITARGETSR`word`. With a single CPU interface that is ignored.
-fn write_targets(mut registers: UniqueMmioPointer<'_, Registers>, word: usize, value: u32) {
-    let mut gicd = field!(registers, gicd);
-    let mut targets = field!(gicd, itargetsr);
+fn write_targets(mut registers: UniqueMmioPointer<'_, Gicd>, word: usize, value: u32) {
+    let mut targets = field!(registers, itargetsr);
     let mut word = targets
         .get(word)
         .expect("BUG: there are registers for INTIDs up to 1023");

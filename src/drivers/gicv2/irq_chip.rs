@@ -5,8 +5,9 @@ use aarch64_cpu::asm::barrier;
 use super::{GicV2, PerCpu};
 use crate::arch::aarch64::cpu_local;
 use crate::cpu::{CpuId, CpuMask};
-use crate::drivers::gic::{self, ALL_SGIS, OwnSgis, WAKE_AND_PANIC};
-use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Trigger};
+use crate::device::gic::{OUR_SGIS, WAKE_AND_PANIC};
+use crate::drivers::gic::{self, OwnBank};
+use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Sgi, Trigger};
 use crate::sync::atomic::Ordering;
 
 /// INTIDs of PPIs.
@@ -36,9 +37,10 @@ impl GicV2 {
     }
 }
 
-impl OwnSgis for GicV2 {
-    fn enable_sgis(&self, _me: CpuId, bits: u32) {
-        self.distributor.bank().set_sgis(WAKE_AND_PANIC | bits);
+impl OwnBank for GicV2 {
+    fn turn_on(&self, _me: CpuId, sgi: Sgi) {
+        let bank = self.distributor.bank();
+        bank.set_sgis(WAKE_AND_PANIC | 1 << sgi.number());
     }
 
     fn quieten(&self, _me: CpuId) {
@@ -46,17 +48,13 @@ impl OwnSgis for GicV2 {
         bank.quieten();
         bank.clear_pending();
     }
-
-    fn pending_sgis(&self, _me: CpuId) -> u32 {
-        self.distributor.bank().pending() & ALL_SGIS
-    }
 }
 
 impl IrqChip for GicV2 {
     fn early_init_cpu(&self, cpu: CpuId) -> Result<(), IrqChipError> {
         let own = &self.cpus[cpu.index()];
         let bank = self.distributor.bank();
-        let interface = bank.interface();
+        let interface = bank.interface(self.distributor.interfaces());
         let interface = interface.ok_or(IrqChipError::NoCpuInterface(own.mpidr))?;
         self.cpu_interface.init();
         if !bank.reset() {
@@ -68,7 +66,7 @@ impl IrqChip for GicV2 {
     }
 
     fn startup_cpu(&self, _cpu: CpuId) {
-        self.distributor.bank().set_sgis(ALL_SGIS);
+        self.distributor.bank().set_sgis(OUR_SGIS);
     }
 
     fn teardown_cpu(&self, _cpu: CpuId) {

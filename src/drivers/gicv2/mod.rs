@@ -7,7 +7,7 @@
 //!
 //! # A CPU's life, as its part of the GIC sees it
 //! ```text
-//!   off ──early_init_cpu──▶ wake, panic ──startup_cpu──▶ all SGIs, its PPIs
+//!   off ──early_init_cpu──▶ wake, panic ──startup_cpu──▶ our SGIs, its PPIs
 //!    ▲                         │     ▲                            │
 //!    └──disable_cpu_interface──┘     └────────teardown_cpu────────┘
 //! ```
@@ -60,14 +60,15 @@ use alloc::vec::Vec;
 use core::mem::size_of;
 use core::ptr::{self, NonNull};
 
-use arm_gic::gicv2::registers::Gicc;
+use arm_gic::gicv2::registers::{Gicc, Gicd};
 
 use crate::cpu::Mpidr;
+use crate::device::gic::is_register_address;
 use crate::drivers::gic::SgiWrites;
 use crate::sync::atomic::AtomicU8;
 
 use cpu_interface::CpuInterface;
-use distributor::{Distributor, Registers};
+use distributor::Distributor;
 
 pub use error::GicInitError;
 
@@ -81,13 +82,13 @@ pub const DISTRIBUTOR_SIZE: u64 = 0x1000;
 /// because the last register came with GICv2.
 pub const CPU_INTERFACE_SIZE: u64 = 0x2000;
 
-const _: () = assert!(size_of::<Registers>() as u64 <= DISTRIBUTOR_SIZE);
+const _: () = assert!(size_of::<Gicd>() as u64 <= DISTRIBUTOR_SIZE);
 const _: () = assert!(size_of::<Gicc>() as u64 <= CPU_INTERFACE_SIZE);
 
 /// A pointer to device registers at `address`.
 fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     let bad = GicInitError::BadAddress(address);
-    if !address.is_multiple_of(0x1000) {
+    if !is_register_address(address) {
         return Err(bad);
     }
     let address_here = usize::try_from(address).map_err(|_| bad)?;

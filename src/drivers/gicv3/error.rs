@@ -9,7 +9,7 @@ use crate::smp::FanOutError;
 /// Why a machine's GICv3 can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GicInitError {
-    /// A register address is 0 or not aligned to 64 KiB.
+    /// A register address is 0 or not aligned to 4 KiB.
     BadAddress(u64),
     /// The device tree's `redistributor-stride` can't be one.
     BadStride,

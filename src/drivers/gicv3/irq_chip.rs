@@ -1,14 +1,16 @@
 //! A GICv3 as the kernel's interrupt controller.
 
-use arm_gic::IntId;
-
 use super::redistributor::Redistributor;
 use super::{GicV3, PerCpu, cpu_interface};
 use crate::arch::aarch64::cpu_local;
 use crate::cpu::{CpuId, CpuMask};
-use crate::drivers::gic::{self, ALL_SGIS, OwnSgis, WAKE_AND_PANIC};
-use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Trigger};
+use crate::device::gic::OUR_SGIS;
+use crate::drivers::gic::{self, OwnBank};
+use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, OUR_SGI_COUNT, Sgi, Trigger};
 use crate::smp::SgiWrite;
+
+/// INTIDs of PPIs.
+const PPIS: core::ops::Range<u32> = 16..32;
 
 impl GicV3 {
     /// The redistributor of `cpu`.
@@ -26,19 +28,15 @@ impl GicV3 {
     }
 }
 
-impl OwnSgis for GicV3 {
-    fn enable_sgis(&self, me: CpuId, bits: u32) {
-        self.redistributor(me).enable(bits & ALL_SGIS);
+impl OwnBank for GicV3 {
+    fn turn_on(&self, me: CpuId, sgi: Sgi) {
+        self.redistributor(me).bank().enable_sgis(1 << sgi.number());
     }
 
     fn quieten(&self, me: CpuId) {
-        let redistributor = self.redistributor(me);
-        redistributor.disable(!WAKE_AND_PANIC);
-        redistributor.clear_pending(u32::MAX);
-    }
-
-    fn pending_sgis(&self, me: CpuId) -> u32 {
-        self.redistributor(me).pending() & ALL_SGIS
+        let bank = self.redistributor(me).bank();
+        bank.quieten();
+        bank.clear_pending();
     }
 }
 
@@ -54,11 +52,11 @@ impl IrqChip for GicV3 {
     }
 
     fn startup_cpu(&self, cpu: CpuId) {
-        self.redistributor(cpu).enable(ALL_SGIS);
+        self.redistributor(cpu).bank().enable_sgis(OUR_SGIS);
     }
 
     fn teardown_cpu(&self, cpu: CpuId) {
-        self.redistributor(cpu).disable(!WAKE_AND_PANIC);
+        self.redistributor(cpu).bank().quieten();
     }
 
     /// The redistributor is not put to sleep: that is part of turning the power
@@ -74,14 +72,12 @@ impl IrqChip for GicV3 {
     /// # Panics
     /// If `ppi` is not the INTID of a PPI, 16 to 31.
     fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger, on: bool) {
-        let intid = IntId::try_from(ppi).ok().filter(|intid| intid.is_ppi());
-        let intid = intid.expect("BUG: INTIDs of PPIs are 16 to 31");
-        let redistributor = self.redistributor(cpu);
-        // The trigger may only change while it is off.
-        redistributor.disable(1 << ppi);
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        let bank = self.redistributor(cpu).bank();
         if on {
-            redistributor.set_trigger(intid, trigger);
-            redistributor.enable(1 << ppi);
+            bank.enable_ppi(ppi, trigger);
+        } else {
+            bank.disable_ppi(ppi);
         }
     }
 
@@ -131,6 +127,10 @@ impl IrqChip for GicV3 {
     }
 
     fn send_sgi_to(&self, number: u8, me: CpuId, target: CpuId) {
+        assert!(
+            usize::from(number) < OUR_SGI_COUNT,
+            "BUG: SGIs 8 to 15 are secure software's"
+        );
         // Without an interface it can't be online.
         if let Some(target) = self.cpus[target.index()].sgi_target {
             cpu_interface::send_sgi(core::iter::once(target | u64::from(number) << 24));

@@ -6,7 +6,7 @@
 //!
 //! # A CPU's life, as its part of the GIC sees it
 //! ```text
-//!   off ──early_init_cpu──▶ wake, panic ──startup_cpu──▶ all SGIs, its PPIs
+//!   off ──early_init_cpu──▶ wake, panic ──startup_cpu──▶ our SGIs, its PPIs
 //!    ▲                         │     ▲                            │
 //!    └──disable_cpu_interface──┘     └────────teardown_cpu────────┘
 //! ```
@@ -36,6 +36,7 @@ use arm_gic::Trigger as GicTrigger;
 
 use crate::config::MAX_CPUS;
 use crate::cpu::{CpuId, Mpidr};
+use crate::device::gic::is_register_address;
 use crate::drivers::gic::SgiWrites;
 use crate::platform::Trigger;
 use crate::smp::FanOut;
@@ -45,7 +46,7 @@ use redistributor::Redistributor;
 
 pub use error::GicInitError;
 
-/// Size and alignment of a frame of GIC registers.
+/// Size of a frame of GIC registers.
 const FRAME: u64 = 0x1_0000;
 
 /// How long a write that turns something off may take to reach everybody.
@@ -54,7 +55,7 @@ const WRITE_LIMIT: Duration = Duration::from_millis(100);
 /// A pointer to device registers at `address`.
 fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     let bad = GicInitError::BadAddress(address);
-    if !address.is_multiple_of(FRAME) {
+    if !is_register_address(address) {
         return Err(bad);
     }
     let address_here = usize::try_from(address).map_err(|_| bad)?;

@@ -4,28 +4,31 @@
 //! its place: neither the order of the frames nor their number need agree with
 //! the device tree's CPUs.
 //!
-//! `arm-gic` drives the registers. Its iterator over frames isn't used: it hides
-//! their addresses, runs to the last frame without regard to the end of the
-//! region, and doesn't know the device tree's stride. Nor are its waits, which
-//! have no limit.
+//! What is written to the registers of SGIs and PPIs is [`GicV3Bank`]'s; `arm-gic`
+//! drives the others. Its iterator over frames isn't used: it hides their addresses,
+//! runs to the last frame without regard to the end of the region, and doesn't know
+//! the device tree's stride. Nor are its waits, which have no limit.
 //!
 //! # Sources
 //! IHI 0069: GICR_TYPER, GICR_WAKER, GICR_CTLR.RWP, the SGI frame's registers.
 
+use core::mem::offset_of;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
 
+use aarch64_cpu::asm::barrier;
+use arm_gic::UniqueMmioPointer;
 use arm_gic::gicv3::GicRedistributor;
-use arm_gic::gicv3::registers::{GicrCtlr, GicrSgi, GicrTyper, Waker};
-use arm_gic::{IntId, UniqueMmioPointer};
+use arm_gic::gicv3::registers::{GicrCtlr, GicrSgi, GicrTyper, Sgi, Waker};
+use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{field, field_shared};
 
-use super::{FRAME, GicInitError, WRITE_LIMIT, device_pointer, gic_trigger};
+use super::{FRAME, GicInitError, WRITE_LIMIT, device_pointer};
 use crate::arch::aarch64::timer;
 use crate::cpu::Mpidr;
-use crate::drivers::gic::{PRIORITY_WORDS, WAKE_AND_PANIC, priority_of};
-use crate::platform::{IrqChipError, Trigger};
+use crate::device::gic::{GicV3Bank, ICENABLER, PrivateRegisters};
+use crate::platform::IrqChipError;
 
 /// How long a redistributor may take to wake.
 const WAKE_LIMIT: Duration = Duration::from_millis(100);
@@ -35,15 +38,9 @@ const WAKE_LIMIT: Duration = Duration::from_millis(100);
 const STRIDE: u64 = 2 * FRAME;
 const STRIDE_VLPI: u64 = 4 * FRAME;
 
-/// Writes word 0 of a register of the SGI frame: the one of SGIs and PPIs.
-macro_rules! write_private {
-    ($redistributor:expr, $register:ident, $value:expr) => {{
-        let mut registers = $redistributor.registers();
-        let mut frame = field!(registers, sgi);
-        let [mut word, ..] = field!(frame, $register).split();
-        word.write($value);
-    }};
-}
+/// Where the second frame begins, that of SGIs and PPIs.
+const SGI_FRAME: usize = offset_of!(GicrSgi, sgi);
+const _: () = assert!(SGI_FRAME as u64 == FRAME);
 
 /// The redistributor of one CPU.
 ///
@@ -132,75 +129,53 @@ impl Redistributor {
         }
     }
 
-    /// Puts all private interrupts into a known state, whatever the last user
-    /// of this CPU left behind: group 1, our two priorities, neither pending
-    /// nor active, and all off but wake and panic.
-    ///
-    /// An SGI that was sent to the CPU while it was off is pending here, and one
-    /// that was active when it went down still is. Whole words are written, not
-    /// an interrupt at a time: a hypervisor traps each access, and this is part
-    /// of every CPU's way up.
+    /// Does what [`GicV3Bank::reset`] says.
     pub(super) fn reset(&self) {
-        // The extended PPIs too, of which we use none.
-        GicRedistributor::new(self.registers()).enable_all_interrupts(false);
-        self.wait_for_write();
-        write_private!(self, igroupr, u32::MAX);
-        write_private!(self, igrpmodr, 0);
-        self.set_priorities();
-        self.clear_pending(u32::MAX);
-        write_private!(self, icactiver, u32::MAX);
-        self.enable(WAKE_AND_PANIC);
+        let extended = self.typer().max_eppi_count() / 32;
+        self.bank().reset(extended as usize);
     }
 
-    fn set_priorities(&self) {
-        let mut registers = self.registers();
-        let mut frame = field!(registers, sgi);
-        let words = field!(frame, ipriorityr).split();
-        for (at, mut word) in words.into_iter().take(PRIORITY_WORDS).enumerate() {
-            let bytes = core::array::from_fn(|byte| priority_of(at * 4 + byte));
-            word.write(u32::from_le_bytes(bytes));
-        }
+    /// The SGIs and PPIs of this redistributor's CPU.
+    ///
+    /// # Context
+    /// That CPU, IRQs masked.
+    pub(super) const fn bank(&self) -> GicV3Bank<&Self> {
+        GicV3Bank::new(self)
     }
 
-    /// Turns the SGIs and PPIs of `bits` on.
-    pub(super) fn enable(&self, bits: u32) {
-        write_private!(self, isenabler, bits);
+    fn register(&self, offset: usize) -> UniqueMmioPointer<'_, ReadPureWrite<u32>> {
+        assert!(
+            offset.is_multiple_of(4) && offset < size_of::<Sgi>(),
+            "BUG: a redistributor's second frame has no register at {offset:#x}"
+        );
+        // SAFETY: it is inside the second frame, which the caller of `walk` promised to
+        // be there.
+        let register = unsafe { self.base.byte_add(SGI_FRAME + offset) };
+        // SAFETY: the same promise; that no two pointers are in use at once is said at
+        // the type.
+        unsafe { UniqueMmioPointer::new(register.cast()) }
+    }
+}
+
+impl PrivateRegisters for &Redistributor {
+    fn read(&self, offset: usize) -> u32 {
+        self.register(offset).read()
     }
 
-    /// Turns the SGIs and PPIs of `bits` off; none of them comes any more once
-    /// this has returned.
-    pub(super) fn disable(&self, bits: u32) {
-        write_private!(self, icenabler, bits);
-        self.wait_for_write();
+    fn write(&self, offset: usize, value: u32) {
+        self.register(offset).write(value);
     }
 
-    /// Which SGIs and PPIs are pending.
-    pub(super) fn pending(&self) -> u32 {
-        let mut registers = self.registers();
-        let mut frame = field!(registers, sgi);
-        let [word, ..] = field!(frame, ispendr).split();
-        word.read()
-    }
-
-    /// Takes back the pending SGIs and PPIs of `bits`.
-    pub(super) fn clear_pending(&self, bits: u32) {
-        write_private!(self, icpendr, bits);
-    }
-
-    /// Says how the line of PPI `intid` triggers; it must be off. Where this is
-    /// fixed in hardware the write is ignored.
-    pub(super) fn set_trigger(&self, intid: IntId, trigger: Trigger) {
-        GicRedistributor::new(self.registers())
-            .set_trigger(intid, gic_trigger(trigger))
-            .expect("BUG: the caller has checked that this is a PPI");
-    }
-
-    /// Waits until a write that turned something off has reached everybody. Not
-    /// an error if it takes too long: nobody above could do anything about it.
-    fn wait_for_write(&self) {
+    /// Reads the frame that was written: a read of another frame may overtake the
+    /// writes. Then waits for GICR_CTLR.RWP, which speaks of GICR_ICENABLER0. Not an
+    /// error if that takes too long: nobody above could do anything about it. The DSB
+    /// waits for the reads.
+    fn settle(&self) {
+        let _arrived = self.read(ICENABLER);
         let registers = self.registers();
         let frame = field_shared!(registers, gicr);
         let control = field_shared!(frame, ctlr);
         timer::poll(WRITE_LIMIT, || !control.read().contains(GicrCtlr::RWP));
+        barrier::dsb(barrier::SY);
     }
 }

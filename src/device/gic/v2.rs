@@ -1,0 +1,147 @@
+//! The part of a GICv2's distributor that each CPU has to itself: SGIs and PPIs,
+//! and the number of its CPU interface.
+//!
+//! The registers are *banked*: at the same address each CPU finds its own, and no
+//! CPU finds another one's.
+//!
+//! # SGIs that can't be turned off
+//! Whether GICD_ICENABLER0 turns SGIs off is the implementation's choice, and a
+//! GIC-400's are always on. A priority does the same everywhere: one that not even
+//! the open mask lets through. So an SGI of ours that is off is off twice.
+//!
+//! # Pending SGIs
+//! An SGI is pending once for each CPU that has sent it, and comes once for each.
+//! GICD_ICPENDR0 doesn't touch them; they are taken back by GICD_CPENDSGIRn, which
+//! have a bit for each SGI and sender.
+//!
+//! Xen answers a write to either with an abort, and reads both as zero; so what
+//! reads as zero isn't written. What is pending there comes after all: each handler
+//! bears an SGI that nobody has sent.
+//!
+//! # Sources
+//! IHI 0048, Distributor register descriptions: GICD_IGROUPRn, GICD_ISENABLERn,
+//! GICD_ICPENDRn, GICD_ICACTIVERn, GICD_IPRIORITYRn (the non-secure view of group 0
+//! reads as 0), GICD_ITARGETSR0 to 7, GICD_CPENDSGIRn.
+
+use super::{
+    CPENDSGIR, ICACTIVER, ICENABLER, ICPENDR, IGROUPR, IPRIORITYR, ISENABLER, ITARGETSR,
+    OUR_PRIORITY_WORDS, OUR_SGIS, PPI_PRIORITY_WORDS, PPIS, PrivateRegisters, SECURE_SGIS,
+    WAKE_AND_PANIC, priority_of, set_trigger, write_our_bits, write_priorities,
+};
+use crate::config::PMR_OPEN;
+use crate::platform::Trigger;
+
+/// The priority of an SGI that is off: a mask lets through what is *lower*.
+const PRIORITY_OFF: u8 = PMR_OPEN;
+
+/// Words of GICD_CPENDSGIRn that hold our SGIs.
+const OUR_PENDING_WORDS: core::ops::Range<usize> = 0..2;
+
+/// The SGIs and PPIs of the CPU that this runs on.
+///
+/// # Context
+/// IRQs masked, from when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct GicV2Bank<R>(R);
+
+impl<R: PrivateRegisters> GicV2Bank<R> {
+    /// The SGIs and PPIs that `registers` steer.
+    pub const fn new(registers: R) -> Self {
+        GicV2Bank(registers)
+    }
+
+    /// Returns this CPU's bit in a target list, or `None` if the GIC has no interface
+    /// for it. The only interface of a GIC with one of `interfaces` is the first, and
+    /// GICD_ITARGETSR0 reads as 0 there.
+    pub fn interface(&self, interfaces: usize) -> Option<u8> {
+        if interfaces == 1 {
+            return Some(1);
+        }
+        let [own, ..] = self.0.read(ITARGETSR).to_le_bytes();
+        own.is_power_of_two().then_some(own)
+    }
+
+    /// Puts our SGIs and all PPIs into a known state, whatever the last user of
+    /// this CPU left behind: our group, our priorities, neither pending nor active,
+    /// and all off but wake and panic. Returns whether those two are ours at all,
+    /// and not kept for secure software.
+    ///
+    /// All of it has arrived on return: the next thing is that another CPU is told, and
+    /// sends the wake SGI.
+    pub fn reset(&self) -> bool {
+        self.0.write(ICENABLER, OUR_SGIS | PPIS);
+        write_our_bits(&self.0, IGROUPR, 0);
+        self.set_sgi_priorities(WAKE_AND_PANIC);
+        write_priorities(&self.0, PPI_PRIORITY_WORDS, priority_of);
+        self.clear_pending();
+        self.0.write(ICACTIVER, OUR_SGIS | PPIS);
+        self.0.write(ISENABLER, WAKE_AND_PANIC);
+        self.0.settle();
+        self.owns_wake_and_panic()
+    }
+
+    /// Whether the bits of wake and panic can be seen. Those of an interrupt that is
+    /// secure, in group 0 of a GIC with Security Extensions, read as 0 to the others.
+    fn owns_wake_and_panic(&self) -> bool {
+        let enabled = self.0.read(ISENABLER);
+        let [wake, panic, ..] = self.0.read(IPRIORITYR).to_le_bytes();
+        const { assert!(WAKE_AND_PANIC == 0b11, "they are SGIs 0 and 1") };
+        enabled & WAKE_AND_PANIC == WAKE_AND_PANIC && wake != 0 && panic != 0
+    }
+
+    /// Turns those of our SGIs that are in `on` on, at their priorities, and the others
+    /// off.
+    pub fn set_sgis(&self, on: u32) {
+        self.set_sgi_priorities(on);
+        self.0.write(ICENABLER, OUR_SGIS & !on);
+        self.0.write(ISENABLER, OUR_SGIS & on);
+        self.0.settle();
+    }
+
+    fn set_sgi_priorities(&self, on: u32) {
+        write_priorities(&self.0, OUR_PRIORITY_WORDS, |number| {
+            match on & 1 << number {
+                0 => PRIORITY_OFF,
+                _ => priority_of(number),
+            }
+        });
+    }
+
+    /// Turns all of our SGIs but wake and panic off, and all PPIs.
+    pub fn quieten(&self) {
+        self.set_sgis(WAKE_AND_PANIC);
+        self.disable_ppis(PPIS);
+    }
+
+    /// Turns PPI `ppi`, INTID 16 to 31, on, its line as `trigger` says.
+    pub fn enable_ppi(&self, ppi: u32, trigger: Trigger) {
+        // The trigger may only change while it is off.
+        self.disable_ppis(1 << ppi);
+        set_trigger(&self.0, ppi, trigger);
+        self.0.write(ISENABLER, 1 << ppi);
+    }
+
+    /// Turns the PPIs of `bits` off. There is no telling when a CPU interface that
+    /// was about to signal one has heard of it, so one may still come; reading back
+    /// keeps that as short as the bus is.
+    pub fn disable_ppis(&self, bits: u32) {
+        self.0.write(ICENABLER, bits & PPIS);
+        self.0.settle();
+    }
+
+    /// Takes back all pending SGIs of ours, from whichever CPU, and PPIs.
+    pub fn clear_pending(&self) {
+        let pending = self.0.read(ICPENDR) & !SECURE_SGIS;
+        if pending != 0 {
+            self.0.write(ICPENDR, pending);
+        }
+        for word in OUR_PENDING_WORDS {
+            let offset = CPENDSGIR + word * 4;
+            let pending = self.0.read(offset);
+            if pending != 0 {
+                self.0.write(offset, pending);
+            }
+        }
+        self.0.settle();
+    }
+}

@@ -1,0 +1,92 @@
+//! The part of a GICv3 that each CPU has to itself, the CPU interface apart: SGIs
+//! and PPIs, in the second frame of its redistributor.
+//!
+//! # Sources
+//! IHI 0069, the redistributor's SGI and PPI registers: GICR_IGROUPR0,
+//! GICR_IGRPMODR0, GICR_ISENABLER0, GICR_ICENABLER0, GICR_ICPENDR0, GICR_ICACTIVER0,
+//! GICR_IPRIORITYRn, and their copies for extended PPIs.
+
+use super::{
+    ICACTIVER, ICENABLER, ICPENDR, IGROUPR, IGRPMODR, ISENABLER, OUR_PRIORITY_WORDS, OUR_SGIS,
+    PPI_PRIORITY_WORDS, PPIS, PrivateRegisters, SECURE_SGIS, WAKE_AND_PANIC, priority_of,
+    set_trigger, write_our_bits, write_priorities,
+};
+use crate::platform::Trigger;
+
+/// The SGIs and PPIs of one CPU.
+///
+/// # Context
+/// That CPU, IRQs masked.
+#[derive(Clone, Copy, Debug)]
+pub struct GicV3Bank<R>(R);
+
+impl<R: PrivateRegisters> GicV3Bank<R> {
+    /// The SGIs and PPIs that `registers` steer.
+    pub const fn new(registers: R) -> Self {
+        GicV3Bank(registers)
+    }
+
+    /// Puts our SGIs and all PPIs into a known state, whatever the last user
+    /// of this CPU left behind: group 1, our two priorities, neither pending
+    /// nor active, and all off but wake and panic.
+    ///
+    /// * `extended` — how many times 32 extended PPIs there are; we use none
+    ///
+    /// An SGI that was sent to the CPU while it was off is pending here, and one
+    /// that was active when it went down still is. Whole words are written, not
+    /// an interrupt at a time: a hypervisor traps each access, and this is part
+    /// of every CPU's way up.
+    ///
+    /// All of it has arrived on return: the next thing is that another CPU is told, and
+    /// sends the wake SGI, which a late write to GICR_ICPENDR0 would take back.
+    pub fn reset(&self, extended: usize) {
+        self.0.write(ICENABLER, OUR_SGIS | PPIS);
+        for word in 1..=extended {
+            self.0.write(ICENABLER + word * 4, u32::MAX);
+        }
+        self.0.settle();
+        write_our_bits(&self.0, IGROUPR, u32::MAX);
+        write_our_bits(&self.0, IGRPMODR, 0);
+        write_priorities(&self.0, OUR_PRIORITY_WORDS, priority_of);
+        write_priorities(&self.0, PPI_PRIORITY_WORDS, priority_of);
+        self.0.write(ICPENDR, OUR_SGIS | PPIS);
+        self.0.write(ICACTIVER, OUR_SGIS | PPIS);
+        self.0.write(ISENABLER, WAKE_AND_PANIC);
+        self.0.settle();
+    }
+
+    /// Turns our SGIs of `bits` on.
+    ///
+    /// What is pending by then isn't lost, so nothing waits for the write to arrive.
+    pub fn enable_sgis(&self, bits: u32) {
+        self.0.write(ISENABLER, bits & OUR_SGIS);
+    }
+
+    /// Turns all of our SGIs but wake and panic off, and all PPIs; none of them comes
+    /// any more once this has returned.
+    pub fn quieten(&self) {
+        self.0.write(ICENABLER, (OUR_SGIS | PPIS) & !WAKE_AND_PANIC);
+        self.0.settle();
+    }
+
+    /// Turns PPI `ppi`, INTID 16 to 31, on, its line as `trigger` says.
+    pub fn enable_ppi(&self, ppi: u32, trigger: Trigger) {
+        // The trigger may only change while it is off.
+        self.disable_ppi(ppi);
+        set_trigger(&self.0, ppi, trigger);
+        self.0.write(ISENABLER, 1 << ppi);
+    }
+
+    /// Turns PPI `ppi`, INTID 16 to 31, off; it doesn't come any more once this has
+    /// returned.
+    pub fn disable_ppi(&self, ppi: u32) {
+        self.0.write(ICENABLER, 1 << ppi & !SECURE_SGIS);
+        self.0.settle();
+    }
+
+    /// Takes back all pending SGIs of ours, and PPIs; done on return.
+    pub fn clear_pending(&self) {
+        self.0.write(ICPENDR, OUR_SGIS | PPIS);
+        self.0.settle();
+    }
+}

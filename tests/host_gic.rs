@@ -1,0 +1,290 @@
+//! A CPU's part of a GICv2 or GICv3, set up on a fake that is as slow, as reserved and
+//! as silent as real ones can be.
+
+#[path = "host_gic/fake_gic.rs"]
+mod fake_gic;
+
+use fake_gic::{BOTH, FakeGic, Quirks, Version};
+use stillpoint::device::gic::{
+    OUR_SGIS, OwnSgis, PPIS, SECURE_SGIS, WAKE_AND_PANIC, check_priorities, is_register_address,
+};
+use stillpoint::platform::{Irq, IrqChipError, Sgi, Trigger};
+
+const PLAIN: Quirks = Quirks {
+    pending_reads_zero: false,
+    secure: false,
+    all_sgis_secure: false,
+    sgis_always_on: false,
+    mask_stuck_open: false,
+    mask_stuck_closed: false,
+    one_priority: None,
+    loses_sgis: false,
+};
+
+const SECURE: Quirks = Quirks {
+    secure: true,
+    ..PLAIN
+};
+
+const XEN: Quirks = Quirks {
+    pending_reads_zero: true,
+    ..PLAIN
+};
+
+const GIC_400: Quirks = Quirks {
+    sgis_always_on: true,
+    ..PLAIN
+};
+
+const USABLE: [Quirks; 4] = [PLAIN, SECURE, XEN, GIC_400];
+
+/// A CPU's way up to its SGIs, as a GIC with a clean past sees it.
+fn fresh(version: Version, quirks: Quirks) -> FakeGic {
+    let gic = FakeGic::new(version, quirks);
+    gic.forget_the_past();
+    assert!(gic.reset());
+    gic
+}
+
+/// All that is ever done to the SGIs and PPIs of a CPU.
+fn whole_life(gic: &FakeGic, version: Version) {
+    assert!(gic.reset());
+    match version {
+        Version::V2 => {
+            gic.v2().set_sgis(OUR_SGIS);
+            gic.v2().enable_ppi(27, Trigger::Level);
+            gic.v2().disable_ppis(1 << 27);
+            gic.v2().quieten();
+            gic.v2().clear_pending();
+        }
+        Version::V3 => {
+            gic.v3().enable_sgis(OUR_SGIS);
+            gic.v3().enable_ppi(27, Trigger::Level);
+            gic.v3().disable_ppi(27);
+            gic.v3().quieten();
+            gic.v3().clear_pending();
+        }
+    }
+    gic.rest();
+}
+
+#[test]
+fn a_reset_leaves_nothing_of_what_was_there() {
+    for version in BOTH {
+        for quirks in [PLAIN, SECURE] {
+            let gic = FakeGic::new(version, quirks);
+            assert!(gic.reset());
+            let state = gic.state();
+            let ours = OUR_SGIS | PPIS;
+            assert_eq!(state.enabled & ours, WAKE_AND_PANIC, "{version:?}");
+            assert_eq!(state.pending & ours, 0, "{version:?}");
+            assert_eq!(state.active & ours, 0, "{version:?}");
+            if version == Version::V2 {
+                assert_eq!(state.senders[..8], [0; 8]);
+            }
+            let all_low = |range: std::ops::Range<usize>| {
+                state.priority[range].iter().all(|byte| *byte >= 0xc0)
+            };
+            assert_eq!(state.priority[..2], [0x40; 2], "{version:?}");
+            assert!(all_low(2..8) && all_low(16..32), "{version:?}");
+            if quirks.secure {
+                continue;
+            }
+            let group = match version {
+                Version::V2 => 0,
+                Version::V3 => ours,
+            };
+            assert_eq!(state.group & ours, group, "{version:?}");
+            if version == Version::V3 {
+                assert_eq!(state.modifier & ours, 0);
+            }
+        }
+    }
+}
+
+/// What follows a reset is that another CPU is told, which then sends the wake SGI.
+#[test]
+fn what_is_sent_after_a_reset_is_not_taken_back_by_it() {
+    for version in BOTH {
+        for quirks in USABLE {
+            let gic = FakeGic::new(version, quirks);
+            assert!(gic.reset());
+            assert_eq!(gic.under_way(), 0, "{version:?} {quirks:?}");
+            gic.others_send(Sgi::Wake.number());
+            gic.rest();
+            let pending = gic.state().pending;
+            assert_ne!(pending & 1, 0, "{version:?} {quirks:?}: it is gone");
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_after_the_check_is_not_taken_back_by_it() {
+    for version in BOTH {
+        let gic = fresh(version, PLAIN);
+        check_priorities(&gic).expect("a good GIC");
+        gic.others_send(Sgi::Wake.number());
+        gic.rest();
+        assert_ne!(gic.state().pending & 1, 0, "{version:?}: it is gone");
+    }
+}
+
+#[test]
+fn what_is_turned_off_is_off_on_return() {
+    for version in BOTH {
+        let gic = fresh(version, PLAIN);
+        gic.turn_on(Sgi::Call);
+        match version {
+            Version::V2 => gic.v2().quieten(),
+            Version::V3 => gic.v3().quieten(),
+        }
+        gic.others_send(Sgi::Call.number());
+        assert_eq!(gic.take(), None, "{version:?}");
+        let ppi = 27;
+        match version {
+            Version::V2 => {
+                gic.v2().enable_ppi(ppi, Trigger::Level);
+                gic.v2().disable_ppis(1 << ppi);
+            }
+            Version::V3 => {
+                gic.v3().enable_ppi(ppi, Trigger::Level);
+                gic.v3().disable_ppi(ppi);
+            }
+        }
+        assert_eq!(gic.state().enabled & 1 << ppi, 0, "{version:?}");
+        assert_eq!(gic.under_way(), 0, "{version:?}");
+    }
+}
+
+#[test]
+fn the_secure_world_s_sgis_are_never_touched() {
+    for version in BOTH {
+        for quirks in USABLE {
+            let gic = FakeGic::new(version, quirks);
+            let before = gic.state();
+            whole_life(&gic, version);
+            let gic_checked = fresh(version, quirks);
+            check_priorities(&gic_checked).expect("a good GIC");
+            gic_checked.rest();
+            let wrong = (gic.wrong(), gic_checked.wrong());
+            assert_eq!(wrong, (vec![], vec![]), "{version:?} {quirks:?}");
+            let after = gic.state();
+            let theirs = |state: &fake_gic::State| {
+                let bits = [
+                    state.enabled,
+                    state.pending,
+                    state.active,
+                    state.group,
+                    state.modifier,
+                ];
+                (
+                    bits.map(|bits| bits & SECURE_SGIS),
+                    state.priority[8..16].to_vec(),
+                    state.senders[8..16].to_vec(),
+                )
+            };
+            assert_eq!(theirs(&after), theirs(&before), "{version:?} {quirks:?}");
+        }
+    }
+}
+
+#[test]
+fn sgis_that_are_all_secure_are_noticed() {
+    let quirks = Quirks {
+        all_sgis_secure: true,
+        ..PLAIN
+    };
+    assert!(!FakeGic::new(Version::V2, quirks).reset());
+}
+
+#[test]
+fn good_priorities_are_proved_whatever_pending_bits_read() {
+    for version in BOTH {
+        for quirks in USABLE {
+            let gic = fresh(version, quirks);
+            let proof = check_priorities(&gic);
+            assert_eq!(proof, Ok(()), "{version:?} {quirks:?}");
+            assert_eq!(gic.take(), None, "{version:?} {quirks:?}: left over");
+            let enabled = gic.state().enabled & (OUR_SGIS | PPIS);
+            if !quirks.sgis_always_on {
+                assert_eq!(enabled, WAKE_AND_PANIC, "{version:?} {quirks:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn priorities_that_separate_nothing_are_refused() {
+    let useless = [
+        Quirks {
+            mask_stuck_open: true,
+            ..PLAIN
+        },
+        Quirks {
+            mask_stuck_closed: true,
+            ..PLAIN
+        },
+        Quirks {
+            one_priority: Some(0x40),
+            ..PLAIN
+        },
+        Quirks {
+            one_priority: Some(0xc0),
+            ..PLAIN
+        },
+        Quirks {
+            loses_sgis: true,
+            ..PLAIN
+        },
+    ];
+    for version in BOTH {
+        for quirks in useless {
+            for pending_reads_zero in [false, true] {
+                let quirks = Quirks {
+                    pending_reads_zero,
+                    ..quirks
+                };
+                let proof = check_priorities(&fresh(version, quirks));
+                let refused = Err(IrqChipError::PrioritiesUnusable);
+                assert_eq!(proof, refused, "{version:?} {quirks:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_sgi_that_is_off_does_not_come_though_it_can_t_be_turned_off() {
+    let gic = fresh(Version::V2, GIC_400);
+    gic.others_send(Sgi::Call.number());
+    assert_eq!(gic.take(), None);
+    gic.v2().set_sgis(OUR_SGIS);
+    assert_eq!(gic.take(), Some(Irq::Sgi(Sgi::Call.number())));
+}
+
+#[test]
+fn registers_may_be_where_hypervisors_put_them() {
+    // QEMU's virt, a Raspberry Pi 4's CPU interface, Xen's guests.
+    for address in [0x0800_0000, 0xff84_2000, 0x0300_1000] {
+        assert!(is_register_address(address), "{address:#x}");
+    }
+    for address in [0, 0x0800_0004, 0x0300_1800] {
+        assert!(!is_register_address(address), "{address:#x}");
+    }
+}
+
+#[test]
+fn a_trigger_changes_that_of_one_interrupt() {
+    for version in BOTH {
+        let gic = fresh(version, PLAIN);
+        let before = gic.state().config;
+        match version {
+            Version::V2 => gic.v2().enable_ppi(27, Trigger::Level),
+            Version::V3 => gic.v3().enable_ppi(27, Trigger::Level),
+        }
+        gic.rest();
+        let edge = 2 << ((27 - 16) * 2);
+        let config = [before[0], before[1] & !edge];
+        assert_eq!(gic.state().config, config, "{version:?}");
+        assert_ne!(gic.state().enabled & 1 << 27, 0, "{version:?}");
+    }
+}
