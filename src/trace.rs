@@ -34,6 +34,19 @@ pub enum Direction {
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Control begins a walk of `cpu`: the hotplug lock is held, and all that can refuse
+    /// has been asked.
+    WalkBegin {
+        /// The CPU that is to come or to go.
+        cpu: CpuId,
+        /// Which of the two.
+        direction: Direction,
+    },
+    /// The walk of `cpu` is over, wherever it ended.
+    WalkEnd {
+        /// The CPU that came or went.
+        cpu: CpuId,
+    },
     /// A step of `cpu`'s walk begins.
     StepBegin {
         /// The CPU that comes or goes.
@@ -183,6 +196,8 @@ fn encode(event: Event) -> u64 {
         } => step(2, cpu, index, direction, ok),
         Event::Stop { state } => 3 | u64::from(state) << 8,
         Event::Dead => 4,
+        Event::WalkBegin { cpu, direction } => step(5, cpu, 0, direction, false),
+        Event::WalkEnd { cpu } => step(6, cpu, 0, Direction::Up, false),
     }
 }
 
@@ -208,6 +223,8 @@ fn decode(word: u64) -> Option<Event> {
         }),
         3 => Some(Event::Stop { state: small }),
         4 => Some(Event::Dead),
+        5 => Some(Event::WalkBegin { cpu, direction }),
+        6 => Some(Event::WalkEnd { cpu }),
         _ => None,
     }
 }
@@ -238,6 +255,11 @@ mod tests {
             },
             Event::Stop { state: 4 },
             Event::Dead,
+            Event::WalkBegin {
+                cpu: cpu(511),
+                direction: Direction::Down,
+            },
+            Event::WalkEnd { cpu: cpu(1) },
         ] {
             assert_eq!(decode(encode(event)), Some(event));
         }

@@ -3,6 +3,8 @@
 
 #[path = "support/fake.rs"]
 mod fake;
+#[path = "host_hotplug/history.rs"]
+mod history;
 #[path = "host_hotplug/table.rs"]
 mod table;
 #[path = "host_hotplug/walk.rs"]

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::history::Recorded;
 use crate::hotplug::thread::Command;
 use crate::hotplug::{
     ALIVE, CpuDownError, CpuUpError, Hotplug, HotplugHost, ONLINE, RELEASED, StepContext,
@@ -14,7 +15,7 @@ use crate::sched::{MigrateGuard, Thread};
 use crate::stop_machine::StopHost;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
-use crate::trace::Direction;
+use crate::trace::{Direction, Event};
 
 /// How long a CPU that was told to leave may take to say DEAD.
 const DIE: Duration = Duration::from_secs(10);
@@ -117,6 +118,7 @@ impl<P: HotplugHost> Hotplug<P> {
             error: failed.error,
         };
         let _here = P::sched().migrate_disable();
+        let _recorded = Recorded::<P>::new(cpu, Direction::Up);
         self.take_charge(cpu);
         let context = StepContext { cpu };
         let mut walker = self.walker(&context);
@@ -156,6 +158,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         self.may_leave(cpu)?;
         let _elsewhere = ControlPlace::<P>::away_from(cpu)?;
+        let _recorded = Recorded::<P>::new(cpu, Direction::Down);
         self.take_charge(cpu);
         self.command(cpu)
             .run_on(cpu, Direction::Down, RELEASED)
@@ -228,6 +231,10 @@ impl<P: HotplugHost> Hotplug<P> {
         let cpu = CpuId::BOOT;
         let record = self.cpus.get(cpu);
         let context = StepContext { cpu };
+        P::trace(Event::WalkBegin {
+            cpu,
+            direction: Direction::Up,
+        });
         // Locks that sleep ask who runs, so idle comes first here.
         let idle = P::sched().new_idle(cpu, P::idle_context(cpu));
         P::sched().start_cpu(record.idle.call_once(|| idle));
@@ -248,8 +255,11 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn finish_boot_cpu(&'static self) -> Result<(), WalkError> {
         let _held = self.cpus_write_lock();
         P::sched().unpark(self.thread(CpuId::BOOT));
-        self.command(CpuId::BOOT)
-            .run_on(CpuId::BOOT, Direction::Up, ONLINE)
+        let walked = self
+            .command(CpuId::BOOT)
+            .run_on(CpuId::BOOT, Direction::Up, ONLINE);
+        P::trace(Event::WalkEnd { cpu: CpuId::BOOT });
+        walked
     }
 
     /// `prep:hardware`, startup: the boot record is ready, and the CPU is called.

@@ -47,6 +47,7 @@ mod ap;
 mod control;
 mod error;
 mod handshake;
+mod history;
 mod host;
 mod machine;
 mod step;
@@ -56,6 +57,7 @@ mod walk;
 
 pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, StepError};
 pub use handshake::{Handshake, SyncState};
+pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
 pub use host::HotplugHost;
 pub use machine::{CpuHealth, Hotplug};
 pub use step::{Group, RunsOn, Side, Step, StepContext};

@@ -12,7 +12,7 @@ use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
 use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
 use crate::start::kernel::kernel;
-use crate::start::{Hw, heap, print, print_walk, selftest, walks};
+use crate::start::{Hw, heap, log_walk, print, selftest, walks};
 use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
 
@@ -91,14 +91,14 @@ impl Machine for KernelMachine {
     fn cpu_up(&self, cpu: CpuId) -> Result<(), MachineError> {
         let began = Hw::now();
         let result = kernel().hotplug.cpu_up(cpu);
-        print_walk(cpu, began);
+        log_walk(cpu, began);
         result.map_err(MachineError::Up)
     }
 
     fn cpu_down(&self, cpu: CpuId) -> Result<(), MachineError> {
         let began = Hw::now();
         let result = kernel().hotplug.cpu_down(cpu);
-        print_walk(cpu, began);
+        log_walk(cpu, began);
         result.map_err(MachineError::Down)
     }
 

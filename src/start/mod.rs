@@ -48,7 +48,7 @@ pub use machine::KernelMachine;
 pub use per_cpu::PerCpuVar;
 pub(crate) use session::bring_up_ticks;
 pub use session::run_shell;
-pub use walks::print_walk;
+pub use walks::log_walk;
 
 /// Bytes of heap that are in use, by all CPUs.
 pub(crate) fn heap_in_use() -> usize {

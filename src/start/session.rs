@@ -7,7 +7,7 @@ use crate::hotplug::CpuUpError;
 use crate::platform::Platform;
 use crate::shell::{BootArgs, Outcome, Shell, run_line};
 use crate::start::kernel::kernel;
-use crate::start::{Hw, KernelMachine, console, exit, print_walk, reboot};
+use crate::start::{Hw, KernelMachine, console, exit, log_walk, reboot};
 use crate::sync::Once;
 
 /// How many ticks bringing the other CPUs up took at boot.
@@ -33,7 +33,7 @@ fn main() {
     let kernel = kernel();
     let walked = kernel.hotplug.finish_boot_cpu();
     assert!(walked.is_ok(), "BUG: the boot CPU fails: {walked:?}");
-    print_walk(CpuId::BOOT, crate::time::Instant(0));
+    log_walk(CpuId::BOOT, crate::time::Instant(0));
     let started = kernel.grace_periods.start_thread();
     assert!(started.is_ok(), "BUG: no stack for the thread rcu");
     bring_up_others();
@@ -74,7 +74,7 @@ fn bring_up_others() {
 fn bring_up(cpu: CpuId) -> Result<(), CpuUpError> {
     let began = Hw::now();
     let result = kernel().hotplug.cpu_up(cpu);
-    print_walk(cpu, began);
+    log_walk(cpu, began);
     result
 }
 

@@ -4,11 +4,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::cpu::CpuId;
+use crate::hotplug::{Part, PartKind, RecordedWalk, recorded_walks};
 use crate::platform::Platform;
 use crate::start::kernel::kernel;
 use crate::start::{Hw, print};
 use crate::time::Instant;
-use crate::trace::{Direction, Event, Record};
+use crate::trace::{Direction, Event};
 
 /// An instant as Linux prints one: seconds and microseconds since the counter
 /// started.
@@ -21,75 +22,139 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Prints each step that `cpu` has passed since `since`: when, which, on which
-/// CPU it ran, and how long it took.
+/// Puts the last walk of `cpu` that began at `since` or later into the log: in one line
+/// at level info, and what it was made of at level debug.
 ///
 /// # Context
 /// Thread; the walk should be over, or its last steps may be missing.
-pub fn print_walk(cpu: CpuId, since: Instant) {
+pub fn log_walk(cpu: CpuId, since: Instant) {
+    if !log::log_enabled!(log::Level::Info) {
+        return;
+    }
+    if let Some(walk) = walks_since(cpu, since).last() {
+        if log::log_enabled!(log::Level::Debug) {
+            print_parts(walk);
+        }
+        log::info!("{}", Headline(walk));
+    }
+}
+
+/// Prints what the rings still have of all walks of `cpus`.
+///
+/// # Context
+/// As of [`log_walk`].
+pub(super) fn print_all(cpus: impl Iterator<Item = CpuId>) {
+    let cpus: Vec<CpuId> = cpus.collect();
+    for cpu in cpus {
+        for walk in walks_since(cpu, Instant(0)) {
+            print_parts(&walk);
+            print(format_args!(
+                "[{}] {}\n",
+                Seconds(walk.ended),
+                Headline(&walk)
+            ));
+        }
+    }
+}
+
+fn walks_since(cpu: CpuId, since: Instant) -> Vec<RecordedWalk> {
     let records = kernel().trace.collect(|record| {
         record.at >= since
             && match record.event {
-                Event::StepBegin { cpu: of, .. } | Event::StepEnd { cpu: of, .. } => of == cpu,
+                Event::WalkBegin { cpu: of, .. }
+                | Event::WalkEnd { cpu: of }
+                | Event::StepBegin { cpu: of, .. }
+                | Event::StepEnd { cpu: of, .. } => of == cpu,
                 Event::Dead => record.on == cpu,
-                Event::Stop { .. } => false,
+                Event::Stop { .. } => true,
             }
     });
-    for (index, record) in records.iter().enumerate() {
-        print_record(cpu, record, &records[index + 1..]);
-    }
+    recorded_walks(cpu, &records)
 }
 
-fn print_record(cpu: CpuId, record: &Record, later: &[Record]) {
-    let at = Seconds(record.at);
-    match record.event {
-        Event::StepBegin {
-            step, direction, ..
-        } => {
-            let name = kernel().hotplug.steps()[usize::from(step)].name;
-            let end = later.iter().find(|other| {
-                matches!(other.event, Event::StepEnd { step: of, direction: way, .. }
-                    if of == step && way == direction)
-            });
-            let way = match direction {
-                Direction::Up => "up",
-                Direction::Down => "down",
-            };
-            print(format_args!(
-                "[{at}] CPU{cpu:<3} {way:<5} {name:<14} on CPU{:<3} {}\n",
-                record.on,
-                Took { record, end }
-            ));
-        }
-        Event::Dead => print(format_args!("[{at}] CPU{cpu:<3} dead\n")),
-        Event::StepEnd { .. } | Event::Stop { .. } => {}
-    }
-}
+/// What a walk came to, in a line.
+struct Headline<'a>(&'a RecordedWalk);
 
-/// How long a step took, or that it failed.
-struct Took<'a> {
-    record: &'a Record,
-    end: Option<&'a Record>,
-}
-
-impl fmt::Display for Took<'_> {
+impl fmt::Display for Headline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(end) = self.end else {
-            return f.write_str("(not finished)");
-        };
-        let ns = Hw::frequency().ticks_to_ns(end.at.ticks_since(self.record.at));
-        write!(f, "{:>6}.{:03} us", ns / 1000, ns % 1000)?;
-        if let Event::StepEnd { ok: false, .. } = end.event {
-            f.write_str("  FAILED")?;
+        let walk = self.0;
+        let whole = Millis(walk.ended.ticks_since(walk.began));
+        write!(f, "CPU{} {}", walk.cpu, way(walk.direction))?;
+        match walk.failed {
+            Some(step) => {
+                let name = kernel().hotplug.steps()[step].name;
+                write!(f, ": {name} failed, back after {whole}")?;
+            }
+            None if walk.turned_back => write!(f, ": turned back after {whole}")?,
+            None => write!(f, " in {whole}")?,
+        }
+        if let Some(ticks) = walk.irqs_off {
+            write!(f, ", interrupts off for {}", Millis(ticks))?;
+        }
+        if !walk.whole {
+            f.write_str(" (not all of it is recorded)")?;
         }
         Ok(())
     }
 }
 
-/// Prints what the rings still have of all walks of `cpus`.
-pub(super) fn print_all(cpus: impl Iterator<Item = CpuId>) {
-    let cpus: Vec<CpuId> = cpus.collect();
-    for cpu in cpus {
-        print_walk(cpu, Instant(0));
+/// Ticks, printed as milliseconds.
+struct Millis(u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let us = Hw::frequency().ticks_to_ns(self.0) / 1000;
+        write!(f, "{}.{:03} ms", us / 1000, us % 1000)
     }
+}
+
+const fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Up => "up",
+        Direction::Down => "down",
+    }
+}
+
+fn print_parts(walk: &RecordedWalk) {
+    for part in &walk.parts {
+        print_part(walk, part);
+    }
+}
+
+fn print_part(walk: &RecordedWalk, part: &Part) {
+    let (at, cpu, on) = (Seconds(part.at), walk.cpu, part.on);
+    let (name, direction, note) = match part.kind {
+        PartKind::Step {
+            step,
+            direction,
+            done,
+        } => (
+            kernel().hotplug.steps()[step].name,
+            direction,
+            match done {
+                Some(true) => "",
+                Some(false) => "  FAILED",
+                None => "  (not finished)",
+            },
+        ),
+        PartKind::Dead => {
+            print(format_args!("[{at}] CPU{cpu:<3} dead\n"));
+            return;
+        }
+        PartKind::Call => ("call", walk.direction, ""),
+        PartKind::HandOver => ("hand-over", walk.direction, ""),
+        PartKind::Request => ("stop:request", walk.direction, ""),
+        PartKind::Gather => ("stop:gather", walk.direction, ""),
+        PartKind::Mask => ("stop:mask", walk.direction, ""),
+        PartKind::Exit => ("stop:exit", walk.direction, ""),
+        PartKind::Return => ("return", walk.direction, ""),
+        PartKind::Between => ("between", walk.direction, ""),
+    };
+    let way = way(direction);
+    let ns = Hw::frequency().ticks_to_ns(part.ticks);
+    print(format_args!(
+        "[{at}] CPU{cpu:<3} {way:<5} {name:<14} on CPU{on:<3} {:>6}.{:03} us{note}\n",
+        ns / 1000,
+        ns % 1000
+    ));
 }

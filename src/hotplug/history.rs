@@ -1,0 +1,363 @@
+//! Walks as the trace rings hold them: the steps of each, and what lay between the
+//! steps, so that the parts of a walk add up to the whole.
+//!
+//! ```text
+//!   call │ steps of control │ hand-over │ steps on the CPU │ … │ return
+//!
+//!   and in the middle of a take-down, between two hand-overs:
+//!   stop:request │ stop:gather │ stop:mask │ INIT steps │ stop:exit
+//!                └─ first arrival ─ last   └─ IRQs off everywhere ─┘
+//! ```
+//!
+//! Steps that follow each other on one CPU have a few instructions between them, for
+//! the counters and the trace itself. Those are summed in one part, `between`.
+
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use crate::cpu::CpuId;
+use crate::hotplug::{ALIVE, HotplugHost, RELEASED};
+use crate::stop_machine::MultiStopState;
+use crate::time::Instant;
+use crate::trace::{Direction, Event, Record};
+
+/// One walk of one CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedWalk {
+    /// The CPU that came or went.
+    pub cpu: CpuId,
+    /// Which of the two was wanted.
+    pub direction: Direction,
+    /// When control began, or as far back as the rings go.
+    pub began: Instant,
+    /// When control was done, or when the last record was written.
+    pub ended: Instant,
+    /// Whether the rings hold all of it.
+    pub whole: bool,
+    /// The index of the step that failed, if one did.
+    pub failed: Option<usize>,
+    /// Whether some of the steps went the other way.
+    pub turned_back: bool,
+    /// For how many ticks interrupts were off in its still point: from the arrival of
+    /// the last CPU until the last CPU left.
+    pub irqs_off: Option<u64>,
+    /// What it was made of, in order. The ticks of all parts are those from `began` to
+    /// `ended`.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// When it began.
+    pub at: Instant,
+    /// The CPU that it ran on, or that was waited for.
+    pub on: CpuId,
+    /// What it was.
+    pub kind: PartKind,
+    /// How long it took.
+    pub ticks: u64,
+}
+
+/// What a part of a walk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartKind {
+    /// A step of the table.
+    Step {
+        /// Its index.
+        step: usize,
+        /// Startup or teardown.
+        direction: Direction,
+        /// Whether it succeeded; `None` if its end is not recorded.
+        done: Option<bool>,
+    },
+    /// From the call until the first step began.
+    Call,
+    /// From a step of one thread, or of one CPU, to the next of another.
+    HandOver,
+    /// Until the first CPU had arrived in the still point.
+    Request,
+    /// From the arrival of the first CPU to that of the last.
+    Gather,
+    /// Until interrupts were off everywhere and the steps began.
+    Mask,
+    /// From the last step in the still point until all CPUs had left it.
+    Exit,
+    /// The CPU is about to leave through firmware; takes no time of its own.
+    Dead,
+    /// From the last step until control was done.
+    Return,
+    /// All that lay between steps that followed each other on one CPU.
+    Between,
+}
+
+/// Writes the two events that a walk lies between: one when it is made, the other when
+/// it is dropped.
+pub(super) struct Recorded<P: HotplugHost>(CpuId, PhantomData<fn() -> P>);
+
+impl<P: HotplugHost> Recorded<P> {
+    pub(super) fn new(cpu: CpuId, direction: Direction) -> Self {
+        P::trace(Event::WalkBegin { cpu, direction });
+        Recorded(cpu, PhantomData)
+    }
+}
+
+impl<P: HotplugHost> Drop for Recorded<P> {
+    fn drop(&mut self) {
+        P::trace(Event::WalkEnd { cpu: self.0 });
+    }
+}
+
+/// The walks of `cpu` in `records`, which are in the order of their time.
+pub fn recorded_walks(cpu: CpuId, records: &[Record]) -> Vec<RecordedWalk> {
+    let mut walks = Vec::new();
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (walk, after) = rest.split_at(first_walk(cpu, rest));
+        walks.extend(recorded_walk(cpu, walk));
+        rest = after;
+    }
+    walks
+}
+
+/// How many of `records`, which are not empty, end the first walk of `cpu` in them: up
+/// to its end, or to the beginning of the next.
+fn first_walk(cpu: CpuId, records: &[Record]) -> usize {
+    let later = records.iter().enumerate().skip(1);
+    let begins = later.clone().find_map(|(index, record)| {
+        matches!(record.event, Event::WalkBegin { cpu: of, .. } if of == cpu).then_some(index)
+    });
+    let ends = later.clone().find_map(|(index, record)| {
+        matches!(record.event, Event::WalkEnd { cpu: of } if of == cpu).then_some(index + 1)
+    });
+    let all = records.len();
+    begins.unwrap_or(all).min(ends.unwrap_or(all))
+}
+
+/// What `records` tell of one walk of `cpu`; `None` if they hold no step of it.
+fn recorded_walk(cpu: CpuId, records: &[Record]) -> Option<RecordedWalk> {
+    let first_step = records
+        .iter()
+        .position(|record| matches!(record.event, Event::StepBegin { cpu: of, .. } if of == cpu))?;
+    let began = match records[0].event {
+        Event::WalkBegin { cpu: of, direction } if of == cpu => Some(direction),
+        _ => None,
+    };
+    // Without a beginning the walk starts at the first step that is left of it.
+    let records = &records[if began.is_some() { 0 } else { first_step }..];
+    let last = records.last()?;
+    let is_over = matches!(last.event, Event::WalkEnd { cpu: of } if of == cpu);
+
+    let still = StillPoint::of(records);
+    let mut entries = still.iter().flat_map(StillPoint::entries).collect();
+    let steps = step_entries(cpu, records, &mut entries);
+    let direction = began.or(steps.first_direction)?;
+    let (began_at, ended_at) = (records[0].at, last.at);
+    let mut parts = lay_out(entries, began_at, ended_at, last.on);
+    let is_dead = |record: &&Record| record.event == Event::Dead && record.on == cpu;
+    if let Some(dead) = records.iter().find(is_dead) {
+        let place = parts.partition_point(|part| part.at <= dead.at);
+        let part = Part {
+            at: dead.at,
+            on: cpu,
+            kind: PartKind::Dead,
+            ticks: 0,
+        };
+        parts.insert(place, part);
+    }
+    Some(RecordedWalk {
+        cpu,
+        direction,
+        began: began_at,
+        ended: ended_at,
+        whole: began.is_some() && is_over,
+        failed: steps.failed,
+        turned_back: entries_turn_back(&parts, direction),
+        irqs_off: still.map(|still| still.left.at.ticks_since(still.gathered.at)),
+        parts,
+    })
+}
+
+fn entries_turn_back(parts: &[Part], wanted: Direction) -> bool {
+    parts
+        .iter()
+        .any(|part| matches!(part.kind, PartKind::Step { direction, .. } if direction != wanted))
+}
+
+/// Something with a beginning and an end; what lies between two of these is named
+/// after both.
+#[derive(Clone, Copy)]
+struct Entry {
+    from: Instant,
+    to: Instant,
+    on: CpuId,
+    kind: PartKind,
+}
+
+/// The still point of a walk.
+struct StillPoint {
+    /// The first arrival.
+    first: Record,
+    /// The last arrival.
+    gathered: Record,
+    /// The last to leave.
+    left: Record,
+}
+
+impl StillPoint {
+    /// While a walk lasts there is no other still point than its own: control holds the
+    /// hotplug lock.
+    fn of(records: &[Record]) -> Option<StillPoint> {
+        let of = |state: MultiStopState| {
+            let event = Event::Stop { state: state as u8 };
+            records.iter().filter(move |record| record.event == event)
+        };
+        Some(StillPoint {
+            first: *of(MultiStopState::Prepare).next()?,
+            gathered: *of(MultiStopState::Prepare).next_back()?,
+            left: *of(MultiStopState::Exit).next_back()?,
+        })
+    }
+
+    fn entries(&self) -> [Entry; 2] {
+        [
+            Entry {
+                from: self.first.at,
+                to: self.gathered.at,
+                on: self.gathered.on,
+                kind: PartKind::Gather,
+            },
+            // A moment: what came before it is named after it.
+            Entry {
+                from: self.left.at,
+                to: self.left.at,
+                on: self.left.on,
+                kind: PartKind::Exit,
+            },
+        ]
+    }
+}
+
+/// What the steps of a walk tell of all of it.
+struct Steps {
+    first_direction: Option<Direction>,
+    failed: Option<usize>,
+}
+
+/// Adds the steps of `cpu` in `records` to `entries`.
+fn step_entries(cpu: CpuId, records: &[Record], entries: &mut Vec<Entry>) -> Steps {
+    let mut steps = Steps {
+        first_direction: None,
+        failed: None,
+    };
+    for (index, record) in records.iter().enumerate() {
+        let Event::StepBegin {
+            cpu: of,
+            step,
+            direction,
+        } = record.event
+        else {
+            continue;
+        };
+        if of != cpu {
+            continue;
+        }
+        let end = records[index + 1..]
+            .iter()
+            .find_map(|later| match later.event {
+                Event::StepEnd {
+                    cpu: of,
+                    step: ended,
+                    direction: way,
+                    ok,
+                } if (of, ended, way) == (cpu, step, direction) => Some((later.at, ok)),
+                _ => None,
+            });
+        let step = usize::from(step);
+        steps.first_direction.get_or_insert(direction);
+        if let Some((_, false)) = end {
+            steps.failed.get_or_insert(step);
+        }
+        entries.push(Entry {
+            from: record.at,
+            to: end.map_or(record.at, |(at, _)| at),
+            on: record.on,
+            kind: PartKind::Step {
+                step,
+                direction,
+                done: end.map(|(_, ok)| ok),
+            },
+        });
+    }
+    steps
+}
+
+/// The parts from `began` to `ended`: the entries, and what lies between them.
+fn lay_out(mut entries: Vec<Entry>, began: Instant, ended: Instant, control: CpuId) -> Vec<Part> {
+    entries.sort_by_key(|entry| entry.from);
+    let mut parts = Vec::new();
+    let mut between = 0;
+    let mut until = began;
+    let mut before: Option<Entry> = None;
+    for entry in entries {
+        let gap = entry.from.ticks_since(until);
+        match gap_before(before, entry) {
+            PartKind::Between => between += gap,
+            _ if gap == 0 => {}
+            kind => parts.push(Part {
+                at: until,
+                on: entry.on,
+                kind,
+                ticks: gap,
+            }),
+        }
+        if entry.kind != PartKind::Exit {
+            parts.push(Part {
+                at: entry.from,
+                on: entry.on,
+                kind: entry.kind,
+                ticks: entry.to.ticks_since(until.max(entry.from)),
+            });
+        }
+        until = until.max(entry.to);
+        before = Some(entry);
+    }
+    for (kind, at, ticks) in [
+        (PartKind::Return, until, ended.ticks_since(until)),
+        (PartKind::Between, ended, between),
+    ] {
+        if ticks > 0 {
+            let on = control;
+            parts.push(Part {
+                at,
+                on,
+                kind,
+                ticks,
+            });
+        }
+    }
+    parts
+}
+
+/// What the time between `before` and `entry` is.
+fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
+    let Some(before) = before else {
+        return PartKind::Call;
+    };
+    match (before.kind, entry.kind) {
+        (_, PartKind::Gather) => PartKind::Request,
+        (PartKind::Gather, _) => PartKind::Mask,
+        (_, PartKind::Exit) => PartKind::Exit,
+        (PartKind::Step { step: one, .. }, PartKind::Step { step: next, .. })
+            if (before.on, walked_by(one)) == (entry.on, walked_by(next)) =>
+        {
+            PartKind::Between
+        }
+        _ => PartKind::HandOver,
+    }
+}
+
+/// What walks a step: control, the CPU itself with IRQs off, or its `cpuhp` thread.
+fn walked_by(step: usize) -> usize {
+    usize::from(step >= ALIVE) + usize::from(step >= RELEASED)
+}

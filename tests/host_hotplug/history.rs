@@ -1,0 +1,226 @@
+//! What the trace rings tell of walks: the parts of each, which add up to the whole.
+
+use stillpoint::cpu::CpuId;
+use stillpoint::hotplug::{ALIVE, ONLINE, PartKind, RELEASED, RecordedWalk, recorded_walks};
+use stillpoint::stop_machine::MultiStopState;
+use stillpoint::time::Instant;
+use stillpoint::trace::Direction::{self, Down, Up};
+use stillpoint::trace::{Event, Record};
+
+use crate::xorshift::Random;
+
+const CONTROL: usize = 0;
+const AP: usize = 3;
+
+fn cpu(number: usize) -> CpuId {
+    CpuId::new(number).expect("a small number")
+}
+
+/// Writes records, each some time after the one before.
+struct Writer {
+    now: u64,
+    random: Random,
+    records: Vec<Record>,
+}
+
+impl Writer {
+    fn new(seed: u64) -> Writer {
+        Writer {
+            now: 1000,
+            random: Random::new(seed),
+            records: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, on: usize, event: Event) {
+        self.now += self.random.below(100) as u64;
+        self.records.push(Record {
+            at: Instant(self.now),
+            on: cpu(on),
+            event,
+        });
+    }
+
+    fn step(&mut self, step: usize, direction: Direction, ok: bool) {
+        let on = if step < ALIVE { CONTROL } else { AP };
+        let (cpu, step) = (cpu(AP), u8::try_from(step).expect("a small number"));
+        let begin = Event::StepBegin {
+            cpu,
+            step,
+            direction,
+        };
+        self.write(on, begin);
+        let end = Event::StepEnd {
+            cpu,
+            step,
+            direction,
+            ok,
+        };
+        self.write(on, end);
+    }
+
+    fn begin(&mut self, direction: Direction) {
+        let cpu = cpu(AP);
+        self.write(CONTROL, Event::WalkBegin { cpu, direction });
+    }
+
+    fn end(&mut self) {
+        self.write(CONTROL, Event::WalkEnd { cpu: cpu(AP) });
+    }
+
+    fn stop(&mut self, state: MultiStopState) {
+        for on in [1, CONTROL, AP] {
+            self.write(on, Event::Stop { state: state as u8 });
+        }
+    }
+
+    fn up(&mut self) {
+        self.begin(Up);
+        (0..ONLINE).for_each(|step| self.step(step, Up, true));
+        self.end();
+    }
+
+    fn down(&mut self) {
+        self.begin(Down);
+        (RELEASED..ONLINE)
+            .rev()
+            .for_each(|step| self.step(step, Down, true));
+        self.stop(MultiStopState::Prepare);
+        (ALIVE..RELEASED)
+            .rev()
+            .for_each(|step| self.step(step, Down, true));
+        self.stop(MultiStopState::Exit);
+        self.write(AP, Event::Dead);
+        (0..ALIVE)
+            .rev()
+            .for_each(|step| self.step(step, Down, true));
+        self.end();
+    }
+
+    fn walks(&self) -> Vec<RecordedWalk> {
+        recorded_walks(cpu(AP), &self.records)
+    }
+}
+
+fn adds_up(walk: &RecordedWalk) -> bool {
+    let sum: u64 = walk.parts.iter().map(|part| part.ticks).sum();
+    sum == walk.ended.ticks_since(walk.began)
+}
+
+/// The parts without the steps, in order.
+fn gaps(walk: &RecordedWalk) -> Vec<PartKind> {
+    let kinds = walk.parts.iter().map(|part| part.kind);
+    kinds
+        .filter(|kind| !matches!(kind, PartKind::Step { .. }))
+        .collect()
+}
+
+#[test]
+fn the_parts_of_every_walk_add_up_to_it() {
+    for seed in 1..200 {
+        let mut writer = Writer::new(seed);
+        writer.up();
+        writer.down();
+        writer.up();
+        let walks = writer.walks();
+        let directions: Vec<Direction> = walks.iter().map(|walk| walk.direction).collect();
+        assert_eq!(directions, [Up, Down, Up]);
+        for walk in &walks {
+            assert!(adds_up(walk), "seed {seed}: {walk:#?}");
+            assert!(walk.whole && !walk.turned_back && walk.failed.is_none());
+            let steps = walk.parts.len() - gaps(walk).len();
+            assert_eq!(steps, ONLINE);
+            assert!(walk.parts.is_sorted_by_key(|part| part.at));
+        }
+    }
+}
+
+#[test]
+fn what_lies_between_the_steps_has_a_name() {
+    use PartKind::{Between, Call, Dead, Exit, Gather, HandOver, Mask, Request, Return};
+    // Of a hundred such walks one at least has no two records at one instant.
+    let longest = |walk_fn: fn(&mut Writer)| {
+        let walks = (1..100).map(|seed| {
+            let mut writer = Writer::new(seed);
+            walk_fn(&mut writer);
+            gaps(&writer.walks()[0])
+        });
+        walks.max_by_key(Vec::len).expect("a hundred")
+    };
+    assert_eq!(
+        longest(Writer::up),
+        [Call, HandOver, HandOver, Return, Between]
+    );
+    // The CPU says "dead" in the middle of its hand-over to control.
+    assert_eq!(
+        longest(Writer::down),
+        [
+            Call, Request, Gather, Mask, Exit, HandOver, Dead, Return, Between
+        ]
+    );
+}
+
+#[test]
+fn interrupts_are_off_from_the_last_arrival_to_the_last_leaving() {
+    let mut writer = Writer::new(1);
+    writer.down();
+    let at = |state: MultiStopState| {
+        let event = Event::Stop { state: state as u8 };
+        let last = writer.records.iter().rfind(|record| record.event == event);
+        last.expect("it was written").at
+    };
+    let off = at(MultiStopState::Exit).ticks_since(at(MultiStopState::Prepare));
+    assert_eq!(writer.walks()[0].irqs_off, Some(off));
+    let mut writer = Writer::new(1);
+    writer.up();
+    assert_eq!(writer.walks()[0].irqs_off, None);
+}
+
+#[test]
+fn a_walk_that_turns_back_says_where() {
+    let mut writer = Writer::new(1);
+    writer.begin(Up);
+    writer.step(0, Up, true);
+    writer.step(1, Up, false);
+    writer.step(0, Down, true);
+    writer.end();
+    writer.up();
+    let walks = writer.walks();
+    assert_eq!(walks.len(), 2);
+    assert_eq!((walks[0].direction, walks[0].failed), (Up, Some(1)));
+    assert!(walks[0].turned_back && adds_up(&walks[0]) && walks[0].whole);
+    assert!(!walks[1].turned_back && walks[1].failed.is_none());
+}
+
+#[test]
+fn what_the_rings_have_lost_is_not_made_up() {
+    for lost in 0..200 {
+        let mut writer = Writer::new(lost + 1);
+        writer.up();
+        writer.down();
+        let lost = usize::try_from(lost)
+            .expect("small")
+            .min(writer.records.len());
+        // The oldest are overwritten first; and the newest may not be written yet.
+        for records in [&writer.records[lost..], &writer.records[..lost]] {
+            for walk in recorded_walks(cpu(AP), records) {
+                assert!(adds_up(&walk), "{lost}: {walk:#?}");
+                assert!(!walk.turned_back && walk.failed.is_none());
+            }
+        }
+        let rest = recorded_walks(cpu(AP), &writer.records[lost..]);
+        assert!(rest.iter().skip(1).all(|walk| walk.whole));
+        assert_eq!(
+            rest.first().is_some_and(|walk| walk.whole),
+            lost == 0 || rest.len() == 1 && lost <= 2 * ONLINE + 2
+        );
+    }
+}
+
+#[test]
+fn walks_of_other_cpus_are_not_told() {
+    let mut writer = Writer::new(1);
+    writer.up();
+    assert_eq!(recorded_walks(cpu(1), &writer.records), []);
+    assert_eq!(recorded_walks(cpu(AP), &[]), []);
+}
