@@ -13,8 +13,17 @@
 
 use core::fmt;
 
+use log::LevelFilter;
+
 use super::words::{BootArg, words};
 use crate::device::EarlyCon;
+
+/// `loglevel=` where nothing is said.
+const DEFAULT_LOGLEVEL: u8 = 6;
+/// What `quiet` means, and `debug`: Linux's CONSOLE_LOGLEVEL_QUIET and
+/// CONSOLE_LOGLEVEL_DEBUG.
+const QUIET_LOGLEVEL: u8 = 4;
+const DEBUG_LOGLEVEL: u8 = 10;
 
 /// The arguments that the kernel knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +39,8 @@ pub struct BootArgs<'a> {
     /// `earlycon=KIND,ADDRESS`: what to print to before there is a console. Without
     /// a value, as without the word, it is the console of the device tree.
     pub earlycon: Option<EarlyCon>,
-    /// `loglevel=N`, 0 (emergencies only) to 7 (everything).
+    /// `loglevel=N`, 0 to 7; `quiet` is 4 and `debug` is 10, as in Linux. See
+    /// [`BootArgs::log_filter`].
     pub loglevel: Option<u8>,
     line: &'a str,
 }
@@ -61,6 +71,27 @@ impl<'a> BootArgs<'a> {
     /// `nosmp` mean the boot CPU alone.
     pub fn boot_cpus(&self) -> Option<usize> {
         self.maxcpus.map(|count| count.max(1))
+    }
+
+    /// What of the kernel's log goes to the console: messages of a level below
+    /// `loglevel=`, which is 6 unless told.
+    ///
+    /// | Our level | is Linux's | | shown from |
+    /// |---|---|---|---|
+    /// | error | 3, KERN_ERR | | `loglevel=4` on, which is `quiet` |
+    /// | warn | 4, KERN_WARNING | | `loglevel=5` |
+    /// | info | 5, KERN_NOTICE | how far the boot is, a line for each walk | `loglevel=6` |
+    /// | debug | 6, KERN_INFO | each step of a walk | `loglevel=7` |
+    /// | trace | 7, KERN_DEBUG | | `debug` |
+    pub fn log_filter(&self) -> LevelFilter {
+        match self.loglevel.unwrap_or(DEFAULT_LOGLEVEL) {
+            0..=3 => LevelFilter::Off,
+            4 => LevelFilter::Error,
+            5 => LevelFilter::Warn,
+            6 => LevelFilter::Info,
+            7 => LevelFilter::Debug,
+            8.. => LevelFilter::Trace,
+        }
     }
 
     /// What is wrong with the line, in its order.
@@ -143,6 +174,9 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
             Some(Ok(console)) => Ok(Setting::EarlyCon(Some(console))),
             Some(Err(_)) => Err(BootArgErrorKind::BadValue),
         },
+        "quiet" | "debug" if value.is_ok() => Err(BootArgErrorKind::UnexpectedValue),
+        "quiet" => Ok(Setting::LogLevel(QUIET_LOGLEVEL)),
+        "debug" => Ok(Setting::LogLevel(DEBUG_LOGLEVEL)),
         "loglevel" => match u8::try_from(number(value?)?) {
             Ok(level @ 0..=7) => Ok(Setting::LogLevel(level)),
             _ => Err(BootArgErrorKind::BadValue),
@@ -185,6 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn the_log_shows_what_is_below_the_level() {
+        for (line, filter) in [
+            ("", LevelFilter::Info),
+            ("loglevel=0", LevelFilter::Off),
+            ("loglevel=3", LevelFilter::Off),
+            ("loglevel=4", LevelFilter::Error),
+            ("quiet", LevelFilter::Error),
+            ("loglevel=5", LevelFilter::Warn),
+            ("loglevel=6", LevelFilter::Info),
+            ("loglevel=7", LevelFilter::Debug),
+            ("quiet debug", LevelFilter::Trace),
+            ("debug loglevel=4", LevelFilter::Error),
+        ] {
+            assert_eq!(BootArgs::parse(line).log_filter(), filter, "{line}");
+        }
+    }
+
+    #[test]
     fn maxcpus_0_and_nosmp_leave_the_boot_cpu() {
         assert_eq!(BootArgs::parse("maxcpus=0").boot_cpus(), Some(1));
         assert_eq!(BootArgs::parse("nosmp").boot_cpus(), Some(1));
@@ -212,6 +264,8 @@ mod tests {
             ("loglevel=8", BadValue),
             ("loglevel=300", BadValue),
             ("loglevel=a", NotANumber),
+            ("quiet=1", UnexpectedValue),
+            ("debug=all", UnexpectedValue),
         ] {
             let args = BootArgs::parse(line);
             assert_eq!(

@@ -1,33 +1,32 @@
 //! The commands that are a few lines each.
 
 use alloc::format;
+use alloc::string::{String, ToString};
 use core::fmt;
 
-use super::command::{commands, complain, print_help};
+use super::command::complain;
 use super::machine::Failure;
 use super::machine::{Machine, StepRow, StopReport};
-use super::options::Parsed;
+use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
 use crate::cpu::CpuId;
 use crate::errno::Errno;
 
-/// `help`: the command table, or one row of it at length.
-pub(super) fn help<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
-    let table = commands::<M>();
-    let Some(name) = args.operands.first() else {
-        for row in &table {
-            let usage = format!("{} {}", row.name, row.usage);
-            machine.write(format_args!("{usage:18} {}\n", row.help));
-        }
-        return Outcome::Continue(Status::SUCCESS);
-    };
-    let Some(row) = table.iter().find(|row| row.name == *name) else {
-        complain(machine, "help", format_args!("no such command: {name}"));
-        return Outcome::Continue(Status::FAILURE);
-    };
-    print_help(machine, row);
-    Outcome::Continue(Status::SUCCESS)
-}
+/// The options of `stop`.
+pub(super) const STOP_OPTIONS: [Opt; 1] = [Opt {
+    short: 'v',
+    long: "verbose",
+    value: None,
+    help: "one line for each CPU",
+}];
+
+/// The options of `free`.
+pub(super) const FREE_OPTIONS: [Opt; 1] = [Opt {
+    short: 'h',
+    long: "human",
+    value: None,
+    help: "show units: Ki, Mi, Gi",
+}];
 
 /// `states`: number and name as in Linux's `cpu/hotplug/states`, then what Linux
 /// has not: the counters, and why a side is empty.
@@ -64,7 +63,7 @@ pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
 }
 
 /// `stop`: one still point, timed.
-pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
+pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let StopReport {
         to_fn_ns,
         whole_ns,
@@ -93,6 +92,16 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     machine.write(format_args!(
         "SGI writes:       {request_writes:>10} for the request, {wake_writes} to wake\n"
     ));
+    if args.options.is_empty() {
+        // Never empty: this CPU takes part.
+        if let Some((cpu, ns)) = irqs_off_ns.iter().max_by_key(|(_, ns)| *ns) {
+            let most = Micros(*ns);
+            machine.write(format_args!(
+                "IRQs off:         {most:>14} us at most, on CPU {cpu}\n"
+            ));
+        }
+        return Outcome::Continue(Status::SUCCESS);
+    }
     for (cpu, ns) in irqs_off_ns {
         let cpu = cpu.index();
         machine.write(format_args!(
@@ -104,13 +113,14 @@ pub(super) fn stop<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
 }
 
 /// `free`: as on Linux, in KiB; the stacks are a pool of their own.
-pub(super) fn free<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
+pub(super) fn free<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let memory = machine.memory();
     machine.write(format_args!(
         "{:8}{:>12}{:>12}{:>12}{:>12}\n",
         "", "total", "used", "free", "cache"
     ));
     let stacks_free = memory.stacks.saturating_sub(memory.stacks_used);
+    let human = !args.options.is_empty();
     for (name, total, used, free, cache) in [
         (
             "Mem:",
@@ -121,13 +131,39 @@ pub(super) fn free<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
         ),
         ("Stacks:", memory.stacks, memory.stacks_used, stacks_free, 0),
     ] {
-        let (total, used) = (total / 1024, used.div_ceil(1024));
-        let (free, cache) = (free / 1024, cache.div_ceil(1024));
+        // What there is is rounded down, what is taken up.
+        let [total, free] = [total, free].map(|bytes| size(bytes / 1024, human));
+        let [used, cache] = [used, cache].map(|bytes| size(bytes.div_ceil(1024), human));
         machine.write(format_args!(
-            "{name:8}{total:12}{used:12}{free:12}{cache:12}\n"
+            "{name:8}{total:>12}{used:>12}{free:>12}{cache:>12}\n"
         ));
     }
     Outcome::Continue(Status::SUCCESS)
+}
+
+/// A number of KiB as `free` prints it: with a unit and at most one decimal if
+/// `human`.
+fn size(kib: usize, human: bool) -> String {
+    if !human {
+        return kib.to_string();
+    }
+    let mut tenths = kib * 10;
+    for unit in ["Ki", "Mi"] {
+        if tenths < 10_240 {
+            return in_units(tenths, unit);
+        }
+        tenths = tenths.div_ceil(1024);
+    }
+    in_units(tenths, "Gi")
+}
+
+/// So many tenths of a unit; the decimal only where it tells something.
+fn in_units(tenths: usize, unit: &str) -> String {
+    if tenths < 100 && !tenths.is_multiple_of(10) {
+        format!("{}.{}{unit}", tenths / 10, tenths % 10)
+    } else {
+        format!("{}{unit}", tenths / 10)
+    }
 }
 
 /// `selftest`: every check of the machine, a line each.
@@ -186,9 +222,29 @@ pub(super) fn echo<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// `poweroff`: tells the caller.
-pub(super) fn poweroff<M: Machine>(_: &M, _: &Parsed<'_>) -> Outcome {
-    Outcome::PowerOff
+/// `exit`: tells the caller, with a status of its own or the last one.
+pub(super) fn exit<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+    let Some(word) = args.operands.first() else {
+        return Outcome::PowerOff(args.last);
+    };
+    // `parse` alone would let a plus sign through.
+    let digits = word.bytes().all(|byte| byte.is_ascii_digit());
+    match word.parse().ok().filter(|_| digits) {
+        Some(code) => Outcome::PowerOff(Status::new(code)),
+        None => {
+            complain(
+                machine,
+                "exit",
+                format_args!("{word}: not a number from 0 to 255"),
+            );
+            Outcome::Continue(Status::SYNTAX)
+        }
+    }
+}
+
+/// `poweroff`: tells the caller, with the last status.
+pub(super) fn poweroff<M: Machine>(_: &M, args: &Parsed<'_>) -> Outcome {
+    Outcome::PowerOff(args.last)
 }
 
 /// `reboot`: tells the caller.

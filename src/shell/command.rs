@@ -6,15 +6,15 @@
 //! mistyped has changed nothing. Messages about a mistake read as they do on
 //! Linux, and begin with the command's name.
 
-use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
+use super::help::{self, print_help};
 use super::machine::Machine;
-use super::options::{HELP, Opt, Parsed, parse_options};
+use super::options::{Opt, Parsed, parse_options};
 use super::status::{Outcome, Report, Status};
-use super::syntax::parse_line;
-use super::{builtin, chcpu, lscpu};
+use super::syntax::{Simple, parse_line};
+use super::{PROMPT, builtin, chcpu, lscpu};
 
 /// A row of the command table.
 pub(super) struct Command<M: Machine> {
@@ -23,12 +23,14 @@ pub(super) struct Command<M: Machine> {
     pub(super) usage: &'static str,
     /// One line of help.
     pub(super) help: &'static str,
-    takes: Takes,
+    /// What else its help says, from [`help`]; empty if nothing.
+    pub(super) more: &'static str,
+    pub(super) takes: Takes,
     run: fn(&M, &Parsed<'_>) -> Outcome,
 }
 
 /// What may follow a command's name.
-enum Takes {
+pub(super) enum Takes {
     /// Any words, options or not.
     Words,
     /// These options, and up to so many other words.
@@ -36,20 +38,22 @@ enum Takes {
 }
 
 /// The command table.
-pub(super) fn commands<M: Machine>() -> [Command<M>; 11] {
+pub(super) fn commands<M: Machine>() -> [Command<M>; 12] {
     use Takes::{Options, Words};
     [
         Command {
             name: "help",
             usage: "[COMMAND]",
             help: "show the commands, or how one is used",
+            more: "",
             takes: Options(&[], 1),
-            run: builtin::help,
+            run: help::run,
         },
         Command {
             name: "lscpu",
             usage: "[-e]",
             help: "display information about the CPUs",
+            more: help::LSCPU,
             takes: Options(&lscpu::OPTIONS, 0),
             run: lscpu::run,
         },
@@ -57,6 +61,7 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 11] {
             name: "chcpu",
             usage: "-e|-d LIST",
             help: "enable or disable CPUs",
+            more: help::CHCPU,
             takes: Options(&chcpu::OPTIONS, 0),
             run: chcpu::run,
         },
@@ -64,34 +69,39 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 11] {
             name: "states",
             usage: "",
             help: "show the hotplug state table and its counters",
+            more: help::STATES,
             takes: Options(&[], 0),
             run: builtin::states,
         },
         Command {
             name: "stop",
-            usage: "",
+            usage: "[-v]",
             help: "stop all CPUs once and show how long it took",
-            takes: Options(&[], 0),
+            more: help::STOP,
+            takes: Options(&builtin::STOP_OPTIONS, 0),
             run: builtin::stop,
         },
         Command {
             name: "selftest",
             usage: "",
             help: "check that everything works on this machine",
+            more: "",
             takes: Options(&[], 0),
             run: builtin::selftest,
         },
         Command {
             name: "free",
-            usage: "",
+            usage: "[-h]",
             help: "display the amount of free and used memory, in KiB",
-            takes: Options(&[], 0),
+            more: help::FREE,
+            takes: Options(&builtin::FREE_OPTIONS, 0),
             run: builtin::free,
         },
         Command {
             name: "trace",
             usage: "[CPU]",
             help: "show the recorded hotplug walks",
+            more: help::TRACE,
             takes: Options(&[], 1),
             run: builtin::trace,
         },
@@ -99,13 +109,23 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 11] {
             name: "echo",
             usage: "[WORD]...",
             help: "print the words",
+            more: "",
             takes: Words,
             run: builtin::echo,
+        },
+        Command {
+            name: "exit",
+            usage: "[N]",
+            help: "turn the machine off, with exit status N",
+            more: help::POWEROFF,
+            takes: Options(&[], 1),
+            run: builtin::exit,
         },
         Command {
             name: "poweroff",
             usage: "",
             help: "turn the machine off",
+            more: help::POWEROFF,
             takes: Options(&[], 0),
             run: builtin::poweroff,
         },
@@ -113,6 +133,7 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 11] {
             name: "reboot",
             usage: "",
             help: "reset the machine",
+            more: help::REBOOT,
             takes: Options(&[], 0),
             run: builtin::reboot,
         },
@@ -125,6 +146,21 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 11] {
 ///
 /// Context: thread context, preemption on; it may sleep.
 pub fn run_line<M: Machine>(machine: &M, line: &str) -> Report {
+    run_each(machine, line, |_| ())
+}
+
+/// Runs `line` as [`run_line`] does, and shows each command before it runs, as if it
+/// had been typed behind a prompt.
+///
+/// Context: as of [`run_line`].
+pub fn run_shown<M: Machine>(machine: &M, line: &str) -> Report {
+    run_each(machine, line, |text| {
+        machine.write(format_args!("{PROMPT}{text}\n"));
+    })
+}
+
+/// Runs `line`; `before_fn` is given the text of each command before it runs.
+fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Report {
     let mut report = Report {
         outcome: Outcome::Continue(Status::SUCCESS),
         failed: 0,
@@ -132,33 +168,46 @@ pub fn run_line<M: Machine>(machine: &M, line: &str) -> Report {
     let sequence = match parse_line(line) {
         Ok(sequence) => sequence,
         Err(error) => {
+            before_fn(line.trim());
             machine.write(format_args!("sh: {error}\n"));
             report.outcome = Outcome::Continue(Status::SYNTAX);
             report.failed = 1;
             return report;
         }
     };
-    for words in &sequence {
+    let mut last = Status::SUCCESS;
+    for Simple { text, words } in &sequence {
+        before_fn(text);
         if let [name, args @ ..] = words.as_slice() {
-            report.outcome = run_command(machine, name, args);
+            report.outcome = run_command(machine, name, args, last);
         }
         match report.outcome {
-            Outcome::Continue(status) => report.failed += usize::from(!status.is_success()),
-            Outcome::PowerOff | Outcome::Reboot => break,
+            Outcome::Continue(status) => {
+                report.failed += usize::from(!status.is_success());
+                last = status;
+            }
+            Outcome::PowerOff(_) | Outcome::Reboot => break,
         }
     }
     report
 }
 
-fn run_command<M: Machine>(machine: &M, name: &str, args: &[String]) -> Outcome {
+/// Runs the command `name`; `last` is the status of the one before it in its line.
+fn run_command<M: Machine>(machine: &M, name: &str, args: &[String], last: Status) -> Outcome {
     let Some(command) = commands::<M>().into_iter().find(|row| row.name == name) else {
         machine.write(format_args!("{name}: command not found\n"));
+        let hint = match name {
+            "quit" | "logout" | "halt" | "shutdown" => "Try 'poweroff'.",
+            _ => "Try 'help' for a list of the commands.",
+        };
+        machine.write(format_args!("{hint}\n"));
         return Outcome::Continue(Status::NOT_FOUND);
     };
     let (options, operands) = match command.takes {
         Takes::Words => {
             let parsed = Parsed {
                 operands: args.iter().map(String::as_str).collect(),
+                last,
                 ..Parsed::default()
             };
             return (command.run)(machine, &parsed);
@@ -170,35 +219,12 @@ fn run_command<M: Machine>(machine: &M, name: &str, args: &[String]) -> Outcome 
             complain(machine, name, format_args!("{error}"));
             try_help(machine, name)
         }
-        Ok(parsed) if parsed.options.iter().any(|(short, _)| *short == HELP.short) => {
+        Ok(parsed) if parsed.help => {
             print_help(machine, &command);
             Outcome::Continue(Status::SUCCESS)
         }
         Ok(parsed) if parsed.operands.len() > operands => bad_usage(machine, name),
-        Ok(parsed) => (command.run)(machine, &parsed),
-    }
-}
-
-/// Prints how `command` is used.
-pub(super) fn print_help<M: Machine>(machine: &M, command: &Command<M>) {
-    let Command {
-        name, usage, help, ..
-    } = command;
-    machine.write(format_args!("Usage:\n {name} {usage}\n\n{help}\n"));
-    let Takes::Options(options, _) = command.takes else {
-        return;
-    };
-    machine.write(format_args!("\nOptions:\n"));
-    for Opt {
-        short,
-        long,
-        value,
-        help,
-    } in options.iter().chain([&HELP])
-    {
-        let value = value.map_or_else(String::new, |value| format!(" <{value}>"));
-        let names = format!("-{short}, --{long}{value}");
-        machine.write(format_args!(" {names:28} {help}\n"));
+        Ok(parsed) => (command.run)(machine, &Parsed { last, ..parsed }),
     }
 }
 

@@ -55,7 +55,7 @@ impl fmt::Display for CpuListErrorKind {
         match self {
             Self::Empty => f.write_str("a CPU number is missing"),
             Self::NotANumber => f.write_str("not a CPU number"),
-            Self::TooLarge => write!(f, "CPU numbers end at {}", MAX_CPUS - 1),
+            Self::TooLarge => write!(f, "the highest CPU number is {}", MAX_CPUS - 1),
             Self::Reversed => f.write_str("the range ends before it starts"),
             Self::BadStride => f.write_str("no such stride"),
             Self::Unexpected => f.write_str("unexpected character"),
@@ -66,7 +66,7 @@ impl fmt::Display for CpuListErrorKind {
 impl fmt::Display for CpuListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // People count columns from 1.
-        write!(f, "{} at column {}", self.kind, self.at + 1)
+        write!(f, "column {}: {}", self.at + 1, self.kind)
     }
 }
 

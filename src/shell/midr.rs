@@ -35,8 +35,12 @@ impl Midr {
         self.implementer() == ARM
     }
 
-    /// The implementer's name, as `lscpu` has it.
+    /// The implementer's name, as `lscpu` has it. An implementer of 0 is nobody's code:
+    /// it says "software", and only the part says whose.
     pub(super) fn vendor(self) -> Option<&'static str> {
+        if (self.implementer(), self.part()) == QEMU_MAX {
+            return Some("QEMU");
+        }
         find(&VENDORS, self.implementer())
     }
 
@@ -51,6 +55,10 @@ fn find<K: Copy + PartialEq>(table: &[(K, &'static str)], key: K) -> Option<&'st
 }
 
 const ARM: u32 = 0x41;
+
+/// QEMU's CPU model `max` under TCG, which is no core that was ever made. The part is
+/// the letter Q (QEMU, `target/arm/tcg/cpu64.c`, `aarch64_max_tcg_initfn`).
+const QEMU_MAX: (u32, u32) = (0, 0x051);
 
 const VENDORS: [(u32, &str); 13] = [
     (ARM, "ARM"),
@@ -68,7 +76,8 @@ const VENDORS: [(u32, &str); 13] = [
     (0xc0, "Ampere"),
 ];
 
-const MODELS: [((u32, u32), &str); 36] = [
+const MODELS: [((u32, u32), &str); 37] = [
+    (QEMU_MAX, "max (emulated)"),
     ((ARM, 0xd03), "Cortex-A53"),
     ((ARM, 0xd04), "Cortex-A35"),
     ((ARM, 0xd05), "Cortex-A55"),
@@ -123,9 +132,15 @@ mod tests {
     }
 
     #[test]
-    fn an_emulated_cpu_has_no_name() {
+    fn an_emulated_cpu_is_called_what_qemu_calls_it() {
         let max = Midr(0x000f_0510);
-        assert_eq!((max.vendor(), max.model()), (None, None));
+        assert_eq!(
+            (max.vendor(), max.model()),
+            (Some("QEMU"), Some("max (emulated)"))
+        );
         assert_eq!((max.implementer(), max.part()), (0, 0x051));
+        // Other software that takes the same code is not QEMU.
+        let other = Midr(0x000f_0520);
+        assert_eq!((other.vendor(), other.model()), (None, None));
     }
 }

@@ -29,6 +29,7 @@ mod chcpu;
 mod command;
 mod cpulist;
 mod editor;
+mod help;
 mod keys;
 mod lscpu;
 mod machine;
@@ -40,7 +41,7 @@ mod syntax;
 mod words;
 
 pub use bootargs::{BootArgError, BootArgErrorKind, BootArgs};
-pub use command::run_line;
+pub use command::{run_line, run_shown};
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
 pub use machine::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};

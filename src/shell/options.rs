@@ -1,7 +1,8 @@
 //! Command options as `getopt_long` takes them, from a table.
 //!
 //! Short options may be joined (`-ab`) and carry their value behind them or in
-//! the next word (`-e1`, `-e 1`), long ones behind `=` or in the next word;
+//! the next word (`-e1`, `-e 1`), long ones behind `=` or in the next word. A long
+//! name may be cut short as long as only one option begins so;
 //! options and operands may be mixed, and `--` ends the options. What people
 //! typed is judged in its order, and the first thing wrong is reported in the
 //! words of the C library.
@@ -12,6 +13,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+
+use super::status::Status;
 
 /// An option that a command takes.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,10 @@ pub(super) struct Parsed<'a> {
     pub(super) options: Vec<(char, &'a str)>,
     /// The other words.
     pub(super) operands: Vec<&'a str>,
+    /// Whether [`HELP`] is among the options, which doesn't list it.
+    pub(super) help: bool,
+    /// The status of the command before this one.
+    pub(super) last: Status,
 }
 
 /// Why arguments don't fit a command's options. Prints in the C library's words.
@@ -50,6 +57,8 @@ pub(super) enum OptionError<'a> {
     Invalid(char),
     /// `--name`, and there is no such option.
     Unrecognized(&'a str),
+    /// `--na`, and more than one option begins so.
+    Ambiguous(&'a str),
     /// `-x` at the end, and it needs a value.
     ShortNeedsValue(char),
     /// `--name` at the end, and it needs a value.
@@ -63,6 +72,7 @@ impl fmt::Display for OptionError<'_> {
         match self {
             Self::Invalid(short) => write!(f, "invalid option -- '{short}'"),
             Self::Unrecognized(word) => write!(f, "unrecognized option '{word}'"),
+            Self::Ambiguous(word) => write!(f, "option '{word}' is ambiguous"),
             Self::ShortNeedsValue(short) => {
                 write!(f, "option requires an argument -- '{short}'")
             }
@@ -88,9 +98,9 @@ pub(super) fn parse_options<'a>(
         if word == "--" {
             parsed.operands.extend(words.by_ref());
         } else if word.starts_with("--") {
-            parsed.options.push(long(table, word, &mut words)?);
+            long(table, word, &mut words, &mut parsed)?;
         } else if let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
-            short(table, letters, &mut words, &mut parsed.options)?;
+            short(table, letters, &mut words, &mut parsed)?;
         } else {
             parsed.operands.push(word);
         }
@@ -98,24 +108,49 @@ pub(super) fn parse_options<'a>(
     Ok(parsed)
 }
 
-/// The option in `table`, or [`HELP`], that `is_it` knows.
-fn find(table: &[Opt], is_it: impl Fn(&Opt) -> bool) -> Option<&Opt> {
-    table.iter().chain([&HELP]).find(|option| is_it(option))
+/// The options in `table`, and [`HELP`].
+fn known(table: &[Opt]) -> impl Iterator<Item = &Opt> {
+    table.iter().chain([&HELP])
 }
 
-/// Takes the long option `word`, and its value from `words` if that is there.
+/// The option in `table`, or [`HELP`], whose name is `name` or alone begins so; `word`
+/// is what was typed.
+fn named<'t, 'a>(table: &'t [Opt], name: &str, word: &'a str) -> Result<&'t Opt, OptionError<'a>> {
+    let mut beginning = known(table).filter(|option| option.long.starts_with(name));
+    match known(table).find(|option| option.long == name) {
+        Some(option) => Ok(option),
+        None => match (beginning.next(), beginning.next()) {
+            (Some(option), None) => Ok(option),
+            (Some(_), Some(_)) => Err(OptionError::Ambiguous(word)),
+            (None, _) => Err(OptionError::Unrecognized(word)),
+        },
+    }
+}
+
+impl<'a> Parsed<'a> {
+    fn take(&mut self, option: &Opt, value: &'a str) {
+        if option.long == HELP.long {
+            self.help = true;
+        } else {
+            self.options.push((option.short, value));
+        }
+    }
+}
+
+/// Takes the long option `word` into `parsed`, and its value from `words` if that is
+/// there.
 fn long<'a>(
     table: &[Opt],
     word: &'a str,
     words: &mut impl Iterator<Item = &'a str>,
-) -> Result<(char, &'a str), OptionError<'a>> {
+    parsed: &mut Parsed<'a>,
+) -> Result<(), OptionError<'a>> {
     let body = &word[2..];
     let (name, given) = match body.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (body, None),
     };
-    let option =
-        find(table, |option| option.long == name).ok_or(OptionError::Unrecognized(word))?;
+    let option = named(table, name, word)?;
     let value = match (option.value, given) {
         (None, None) => "",
         (None, Some(_)) => return Err(OptionError::LongTakesNoValue(option.long)),
@@ -123,30 +158,33 @@ fn long<'a>(
             .or_else(|| words.next())
             .ok_or(OptionError::LongNeedsValue(option.long))?,
     };
-    Ok((option.short, value))
+    parsed.take(option, value);
+    Ok(())
 }
 
-/// Takes the joined short options `letters` into `options`; the first that has a
+/// Takes the joined short options `letters` into `parsed`; the first that has a
 /// value takes the rest as its value, or the next of `words`.
 fn short<'a>(
     table: &[Opt],
     letters: &'a str,
     words: &mut impl Iterator<Item = &'a str>,
-    options: &mut Vec<(char, &'a str)>,
+    parsed: &mut Parsed<'a>,
 ) -> Result<(), OptionError<'a>> {
     let mut letters = letters.chars();
     while let Some(letter) = letters.next() {
-        let option =
-            find(table, |option| option.short == letter).ok_or(OptionError::Invalid(letter))?;
+        let mut options = known(table);
+        let option = options
+            .find(|option| option.short == letter)
+            .ok_or(OptionError::Invalid(letter))?;
         if option.value.is_none() {
-            options.push((letter, ""));
+            parsed.take(option, "");
             continue;
         }
         let rest = Some(letters.as_str()).filter(|rest| !rest.is_empty());
         let value = rest
             .or_else(|| words.next())
             .ok_or(OptionError::ShortNeedsValue(letter))?;
-        options.push((letter, value));
+        parsed.take(option, value);
         break;
     }
     Ok(())
@@ -188,7 +226,11 @@ mod tests {
             ("--enable=", &[('e', "")], &[]),
             ("a -x b", &[('x', "")], &["a", "b"]),
             ("- -- -x --", &[], &["-", "-x", "--"]),
-            ("--help -h", &[('h', ""), ('h', "")], &[]),
+            (
+                "--en 1 --hex --en=2",
+                &[('e', "1"), ('x', ""), ('e', "2")],
+                &[],
+            ),
         ] {
             let args = strings(words);
             let parsed = parse_options(&TABLE, &args).unwrap();
@@ -198,12 +240,38 @@ mod tests {
     }
 
     #[test]
+    fn the_help_is_not_one_of_the_options() {
+        let human = Opt {
+            short: 'h',
+            long: "human",
+            ..TABLE[1]
+        };
+        for (words, help, options) in [
+            ("--help", true, &[][..]),
+            ("--hel", true, &[]),
+            ("-h", false, &[('h', "")]),
+            ("--hu -h", false, &[('h', ""), ('h', "")]),
+        ] {
+            let args = strings(words);
+            let parsed = parse_options(&[human], &args).unwrap();
+            assert_eq!(
+                (parsed.help, &parsed.options[..]),
+                (help, options),
+                "{words}"
+            );
+        }
+        assert!(parse_options(&TABLE, &strings("-h")).unwrap().help);
+    }
+
+    #[test]
     fn errors_read_as_those_of_the_c_library() {
         for (words, message) in [
             ("-z", "invalid option -- 'z'"),
             ("-xz", "invalid option -- 'z'"),
             ("-é", "invalid option -- 'é'"),
             ("--foo=1", "unrecognized option '--foo=1'"),
+            ("--he", "option '--he' is ambiguous"),
+            ("--hexa", "unrecognized option '--hexa'"),
             ("-e", "option requires an argument -- 'e'"),
             ("--enable", "option '--enable' requires an argument"),
             ("--hex=1", "option '--hex' doesn't allow an argument"),

@@ -2,13 +2,16 @@
 //!
 //! A small part of the POSIX shell's grammar, with its meaning. Commands are
 //! separated by `;` or a newline, words by other white space. Single quotes keep
-//! everything literal; double quotes too, but for a backslash before `"` or `\`;
+//! everything literal; double quotes too, but for a backslash before `"`, `\`, `$`
+//! or a backquote;
 //! outside of quotes a backslash keeps the next character literal. An empty
-//! command is skipped.
+//! command is skipped. A `#` at the beginning of a word starts a comment, which
+//! ends with the line.
 //!
-//! Operators that a real shell would act on (`|`, `&`, `<`, `>`, parentheses)
-//! are refused, not printed by `echo` as if nothing were wrong. A line is parsed
-//! whole before any of it runs, so an error in its last command stops the first.
+//! What a real shell would act on and this one can't (`|`, `&`, `<`, `>`,
+//! parentheses, and outside of single quotes `$` and the backquote) is refused, not
+//! printed by `echo` as if nothing were wrong. A line is parsed whole before any of
+//! it runs, so an error in its last command stops the first.
 //!
 //! # Sources
 //! POSIX.1-2017, XCU chapter 2, "Quoting" and "Token Recognition".
@@ -22,6 +25,15 @@ use core::str::Chars;
 /// A command and its arguments, quotes taken off; never empty.
 pub(super) type Words = Vec<String>;
 
+/// One command of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Simple<'a> {
+    /// The command as it stands in the line.
+    pub(super) text: &'a str,
+    /// Its words.
+    pub(super) words: Words,
+}
+
 /// Why a line is not a sequence of commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SyntaxError {
@@ -29,7 +41,7 @@ pub(super) enum SyntaxError {
     Unterminated(char),
     /// The line ends after a backslash.
     TrailingBackslash,
-    /// An operator that this shell doesn't have.
+    /// An operator or an expansion that this shell doesn't have.
     Operator(char),
 }
 
@@ -51,35 +63,46 @@ impl core::error::Error for SyntaxError {}
 ///
 /// # Errors
 /// [`SyntaxError`] with the first thing wrong.
-pub(super) fn parse_line(line: &str) -> Result<Vec<Words>, SyntaxError> {
+pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
     let mut commands = Vec::new();
     let mut words = Words::new();
     // `None` between words; quotes alone make an empty word.
     let mut word: Option<String> = None;
+    let mut from = 0;
     let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            ';' | '\n' => {
+    loop {
+        let at = line.len() - chars.as_str().len();
+        let next = chars.next();
+        match next {
+            None | Some(';' | '\n') => {
                 words.extend(word.take());
                 if !words.is_empty() {
-                    commands.push(take(&mut words));
+                    let text = line[from..at].trim();
+                    let words = take(&mut words);
+                    commands.push(Simple { text, words });
                 }
+                if next.is_none() {
+                    return Ok(commands);
+                }
+                from = at + 1;
             }
-            c if c.is_ascii_whitespace() => words.extend(word.take()),
-            '\'' | '"' => quoted(c, &mut chars, word.get_or_insert_default())?,
-            '\\' => {
+            Some('#') if word.is_none() => {
+                let comment = chars.as_str();
+                let end = comment.find('\n').unwrap_or(comment.len());
+                chars = comment[end..].chars();
+            }
+            Some(c) if c.is_ascii_whitespace() => words.extend(word.take()),
+            Some(c @ ('\'' | '"')) => quoted(c, &mut chars, word.get_or_insert_default())?,
+            Some('\\') => {
                 let literal = chars.next().ok_or(SyntaxError::TrailingBackslash)?;
                 word.get_or_insert_default().push(literal);
             }
-            '|' | '&' | '<' | '>' | '(' | ')' => return Err(SyntaxError::Operator(c)),
-            c => word.get_or_insert_default().push(c),
+            Some(c @ ('|' | '&' | '<' | '>' | '(' | ')' | '$' | '`')) => {
+                return Err(SyntaxError::Operator(c));
+            }
+            Some(c) => word.get_or_insert_default().push(c),
         }
     }
-    words.extend(word);
-    if !words.is_empty() {
-        commands.push(words);
-    }
-    Ok(commands)
 }
 
 /// Takes what stands before the closing `quote` from `chars` to `word`.
@@ -88,10 +111,11 @@ fn quoted(quote: char, chars: &mut Chars<'_>, word: &mut String) -> Result<(), S
         match c {
             c if c == quote => return Ok(()),
             '\\' if quote == '"' => match chars.next() {
-                Some(escaped @ ('"' | '\\')) => word.push(escaped),
+                Some(escaped @ ('"' | '\\' | '$' | '`')) => word.push(escaped),
                 Some(other) => word.extend(['\\', other]),
                 None => break,
             },
+            '$' | '`' if quote == '"' => return Err(SyntaxError::Operator(c)),
             c => word.push(c),
         }
     }
@@ -104,7 +128,7 @@ mod tests {
 
     #[test]
     fn words_quotes_and_sequences() {
-        let cases: [(&str, &[&[&str]]); 14] = [
+        let cases: [(&str, &[&[&str]]); 18] = [
             ("", &[]),
             (" \t ", &[]),
             (";; ;\n;", &[]),
@@ -119,10 +143,23 @@ mod tests {
             ("echo '' \"\"", &[&["echo", "", ""]]),
             ("e'ch'\"o\" x'|'y", &[&["echo", "x|y"]]),
             ("echo -e --d=é", &[&["echo", "-e", "--d=é"]]),
+            ("# a > b", &[]),
+            ("a # b; c\nd #", &[&["a"], &["d"]]),
+            ("a#b '#' \\# ''#", &[&["a#b", "#", "#", "#"]]),
+            ("echo '$`' \"\\$\\`\" \\$", &[&["echo", "$`", "$`", "$"]]),
         ];
         for (line, commands) in cases {
-            assert_eq!(parse_line(line).unwrap(), commands, "{line:?}");
+            let parsed = parse_line(line).unwrap();
+            let words: Vec<Words> = parsed.into_iter().map(|command| command.words).collect();
+            assert_eq!(words, commands, "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_text_of_a_command_is_what_was_written() {
+        let parsed = parse_line(" echo  'a; b' ;; lscpu -e # all\n\techo ü;").unwrap();
+        let texts: Vec<&str> = parsed.iter().map(|command| command.text).collect();
+        assert_eq!(texts, ["echo  'a; b'", "lscpu -e # all", "echo ü"]);
     }
 
     #[test]
@@ -137,6 +174,9 @@ mod tests {
             ("a | b", Operator('|')),
             ("a && b", Operator('&')),
             ("(a)", Operator('(')),
+            ("echo $HOME", Operator('$')),
+            ("echo \"$HOME\"", Operator('$')),
+            ("echo `a`", Operator('`')),
         ] {
             assert_eq!(parse_line(line), Err(error), "{line:?}");
         }

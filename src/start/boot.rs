@@ -67,6 +67,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     let bootargs = tree.bootargs().unwrap_or("");
     let arguments = BootArgs::parse(bootargs);
     exit::set_semihosting(arguments.exit_semihosting);
+    console::start_log(arguments.log_filter());
     let console_spi = console::init(&tree);
     panic::set_stacks(early.stacks);
 

@@ -95,12 +95,17 @@ pub(super) fn panic_writer() -> impl Write {
     Output
 }
 
+/// Has the log go to the console, as much of it as `filter` lets through.
+pub(super) fn start_log(filter: log::LevelFilter) {
+    // It fails only if there is a logger: this one, which is set once.
+    if let Ok(()) = log::set_logger(&LOGGER) {
+        log::set_max_level(filter);
+    }
+}
+
 /// Finds the console that the tree names, and makes it the kernel's. Returns its
 /// interrupt.
 pub(super) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
-    if let Ok(()) = log::set_logger(&LOGGER) {
-        log::set_max_level(log::LevelFilter::Info);
-    }
     let found = match tree.console() {
         Ok(found) => found,
         Err(error) => {

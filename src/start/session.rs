@@ -3,17 +3,16 @@
 use alloc::boxed::Box;
 
 use crate::cpu::CpuId;
-use crate::hotplug::CpuUpError;
 use crate::platform::Platform;
-use crate::shell::{BootArgs, Outcome, Shell, run_line};
+use crate::shell::{BootArgs, Outcome, Shell, run_shown};
 use crate::start::kernel::kernel;
-use crate::start::{Hw, KernelMachine, console, exit, log_walk, reboot};
+use crate::start::{Hw, KernelMachine, console, exit, log_walk, print, reboot};
 use crate::sync::Once;
 
 /// How many ticks bringing the other CPUs up took at boot.
 static BRING_UP: Once<u64> = Once::new();
 
-/// How many ticks bringing the other CPUs up took at boot, printing included.
+/// How many ticks bringing the other CPUs up took at boot.
 pub(crate) fn bring_up_ticks() -> Option<u64> {
     BRING_UP.get().copied()
 }
@@ -33,7 +32,9 @@ fn main() {
     let kernel = kernel();
     let walked = kernel.hotplug.finish_boot_cpu();
     assert!(walked.is_ok(), "BUG: the boot CPU fails: {walked:?}");
-    log_walk(CpuId::BOOT, crate::time::Instant(0));
+    if log::log_enabled!(log::Level::Debug) {
+        log_walk(CpuId::BOOT, crate::time::Instant(0));
+    }
     let started = kernel.grace_periods.start_thread();
     assert!(started.is_ok(), "BUG: no stack for the thread rcu");
     bring_up_others();
@@ -47,7 +48,7 @@ fn bring_up_others() {
     let kernel = kernel();
     let arguments = BootArgs::parse(kernel.bootargs);
     let wanted = arguments.boot_cpus().unwrap_or(usize::MAX);
-    let began = Hw::now();
+    let mut ticks = 0;
     for cpu in kernel.masks.possible().iter() {
         if kernel.masks.online().count() >= wanted {
             break;
@@ -55,13 +56,19 @@ fn bring_up_others() {
         if kernel.masks.is_online(cpu) {
             continue;
         }
-        match bring_up(cpu) {
-            Ok(()) => {}
-            Err(error) => log::error!("{error} ({})", error.errno().name()),
+        let began = Hw::now();
+        let result = kernel.hotplug.cpu_up(cpu);
+        ticks += Hw::now().ticks_since(began);
+        // A line for each of them is for those who ask for it.
+        if log::log_enabled!(log::Level::Debug) {
+            log_walk(cpu, began);
+        }
+        if let Err(error) = result {
+            log::error!("{error} ({})", error.errno().name());
         }
     }
-    BRING_UP.call_once(|| Hw::now().ticks_since(began));
-    let us = Hw::frequency().ticks_to_ns(Hw::now().ticks_since(began)) / 1000;
+    BRING_UP.call_once(|| ticks);
+    let us = Hw::frequency().ticks_to_ns(ticks) / 1000;
     log::info!(
         "Brought up {} of {} CPUs in {us} us: online {}",
         kernel.masks.online().count(),
@@ -70,15 +77,12 @@ fn bring_up_others() {
     );
 }
 
-/// Brings `cpu` up and prints its walk.
-fn bring_up(cpu: CpuId) -> Result<(), CpuUpError> {
-    let began = Hw::now();
-    let result = kernel().hotplug.cpu_up(cpu);
-    log_walk(cpu, began);
-    result
-}
-
-/// Runs the commands of `init=`, then a shell on the console; returns never.
+/// Runs the commands of `init=`, each shown as it begins, then a shell on the console;
+/// returns never.
+///
+/// If the last thing in `init=` is a mistake (a line that can't be understood, a command
+/// that doesn't exist) the machine ends with its status: what was to end it may stand
+/// in that very line, and nobody need be at the console.
 ///
 /// # Context
 /// Thread.
@@ -86,8 +90,17 @@ pub fn run_shell() -> ! {
     let machine = KernelMachine;
     let arguments = BootArgs::parse(kernel().bootargs);
     if let Some(line) = arguments.init {
-        leave(run_line(&machine, line).outcome);
+        let outcome = run_shown(&machine, line).outcome;
+        leave(outcome);
+        if let Outcome::Continue(status) = outcome
+            && status.is_mistake()
+        {
+            exit(status.code().into());
+        }
     }
+    print(format_args!(
+        "Type 'help' for a list of the commands, 'poweroff' to end.\n"
+    ));
     let mut shell = Shell::new(&machine);
     loop {
         if let Some(outcome) = shell.feed(console::read_byte()) {
@@ -96,10 +109,11 @@ pub fn run_shell() -> ! {
     }
 }
 
+/// Ends the machine, if `outcome` says so.
 fn leave(outcome: Outcome) {
     match outcome {
         Outcome::Continue(_) => {}
-        Outcome::PowerOff => exit(0),
+        Outcome::PowerOff(status) => exit(status.code().into()),
         Outcome::Reboot => reboot(),
     }
 }

@@ -1,6 +1,6 @@
 //! Every command, and every wrong form of it, which must change nothing.
 
-use stillpoint::shell::{Outcome, Report, Status};
+use stillpoint::shell::{Outcome, Report, Status, run_shown};
 
 use crate::OK;
 use crate::fake::{Did, Fake};
@@ -80,27 +80,27 @@ fn chcpu_wrong_forms_change_nothing() {
         ),
         (
             "-e abc",
-            "failed to parse CPU list: abc (not a CPU number at column 1)",
+            "failed to parse CPU list: abc (column 1: not a CPU number)",
             "",
         ),
         (
             "-e ''",
-            "failed to parse CPU list:  (a CPU number is missing at column 1)",
+            "failed to parse CPU list:  (column 1: a CPU number is missing)",
             "",
         ),
         (
             "-e 1,,2",
-            "failed to parse CPU list: 1,,2 (a CPU number is missing at column 3)",
+            "failed to parse CPU list: 1,,2 (column 3: a CPU number is missing)",
             "",
         ),
         (
             "-d 3-1",
-            "failed to parse CPU list: 3-1 (the range ends before it starts at column 1)",
+            "failed to parse CPU list: 3-1 (column 1: the range ends before it starts)",
             "",
         ),
         (
             "-d 1,9999",
-            "invalid CPU number in CPU list: 1,9999 (CPU numbers end at 511 at column 3)",
+            "invalid CPU number in CPU list: 1,9999 (column 3: the highest CPU number is 511)",
             "",
         ),
         ("-d 1,9", "CPU 9 does not exist (EINVAL)", ""),
@@ -198,10 +198,12 @@ fn stop_is_timed_or_says_why_not() {
         "Time to fn:              131.204 us
 Whole:                  2000.007 us
 SGI writes:                1 for the request, 3 to wake
-IRQs off CPU 0            98.112 us
-IRQs off CPU 1            98.112 us\n"
+IRQs off:                 98.113 us at most, on CPU 1\n"
     );
     assert_eq!(report.outcome, OK);
+    assert!(fake.run("stop -v").0.ends_with(
+        "to wake\nIRQs off CPU 0            98.112 us\nIRQs off CPU 1            98.113 us\n"
+    ));
     let (text, report) = Fake::new(2, "0-1").with_stuck("1").run("stop");
     assert_eq!(
         text,
@@ -234,6 +236,14 @@ fn free_counts_in_kibibytes() {
         .collect();
     assert_eq!(words[1], ["Mem:", "1024", "3", "999", "1"]);
     assert_eq!(words[2], ["Stacks:", "100", "20", "80", "0"]);
+    for option in ["-h", "--human", "--hu"] {
+        let (text, report) = fake.run(&format!("free {option}"));
+        assert_eq!(report.outcome, OK);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words[4..9], ["Mem:", "1Mi", "3Ki", "999Ki", "1Ki"]);
+        assert_eq!(words[9..], ["Stacks:", "100Ki", "20Ki", "80Ki", "0Ki"]);
+    }
+    assert!(fake.run("free --help").0.contains("     --help "));
 }
 
 #[test]
@@ -257,7 +267,9 @@ fn help_knows_every_command() {
     let fake = Fake::new(1, "0");
     let (table, report) = fake.run("help");
     assert_eq!(report.outcome, OK);
-    assert_eq!(table.lines().count(), 11);
+    let (table, rest) = table.split_once("\n\n").expect("an empty line");
+    assert_eq!(table.lines().count(), 12);
+    assert!(rest.contains("1,4-7"), "what a list looks like: {rest}");
     for line in table.lines() {
         let name = line.split(' ').next().unwrap();
         let (help, report) = fake.run(&format!("help {name}"));
@@ -265,11 +277,18 @@ fn help_knows_every_command() {
         assert_eq!(report.outcome, OK);
         if name != "echo" {
             assert_eq!(fake.run(&format!("{name} --help")), (help.clone(), report));
-            assert_eq!(fake.run(&format!("{name} -h")), (help, report));
+            if name != "free" {
+                assert_eq!(fake.run(&format!("{name} -h")), (help, report));
+            }
         }
     }
     let (text, _) = fake.run("help chcpu");
     assert!(text.contains(" -e, --enable <cpu-list>"), "{text}");
+    assert!(
+        text.contains("0-7:2") && text.contains("chcpu -d 1,4-7"),
+        "{text}"
+    );
+    assert!(fake.run("lscpu --help").0.contains("\n lscpu -e "));
     assert_eq!(fake.run("help nosuch").0, "help: no such command: nosuch\n");
     assert_eq!(fake.did(), []);
 }
@@ -277,7 +296,8 @@ fn help_knows_every_command() {
 #[test]
 fn wrong_arguments_change_nothing() {
     for command in [
-        "help", "lscpu", "states", "stop", "selftest", "free", "trace", "poweroff", "reboot",
+        "help", "lscpu", "states", "stop", "selftest", "free", "trace", "exit", "poweroff",
+        "reboot",
     ] {
         for args in ["-x", "--now", "a b"] {
             let fake = Fake::new(4, "0-3");
@@ -300,11 +320,14 @@ fn wrong_arguments_change_nothing() {
 fn sequences_run_in_order_until_the_machine_goes() {
     let fake = Fake::new(4, "0");
     let (text, report) = fake.run("echo one;; nosuch -x ;chcpu -e 1;poweroff;echo never");
-    assert_eq!(text, "one\nnosuch: command not found\nCPU 1 enabled\n");
+    assert_eq!(
+        text,
+        "one\nnosuch: command not found\nTry 'help' for a list of the commands.\nCPU 1 enabled\n"
+    );
     assert_eq!(
         report,
         Report {
-            outcome: Outcome::PowerOff,
+            outcome: Outcome::PowerOff(Status::SUCCESS),
             failed: 1
         }
     );
@@ -330,12 +353,90 @@ fn sequences_run_in_order_until_the_machine_goes() {
 }
 
 #[test]
+fn the_last_status_is_that_of_the_end() {
+    for (line, code) in [
+        ("poweroff", 0),
+        ("exit", 0),
+        ("nosuch; poweroff", 127),
+        ("nosuch; exit", 127),
+        ("nosuch; echo; exit", 0),
+        ("chcpu -d 1-2; poweroff", 64),
+        ("chcpu -d 9; poweroff", 1),
+        ("exit x; poweroff", 2),
+        ("nosuch; exit 0", 0),
+        ("exit 7", 7),
+        ("exit 255", 255),
+    ] {
+        let fake = Fake::new(4, "0-3").with_stuck("2");
+        let outcome = fake.run(line).1.outcome;
+        assert_eq!(outcome, Outcome::PowerOff(Status::new(code)), "{line}");
+    }
+    for word in ["256", "-1", "+1", "x", "''", "1x"] {
+        let (text, report) = Fake::new(1, "0").run(&format!("exit -- {word}"));
+        assert!(text.ends_with(": not a number from 0 to 255\n"), "{text}");
+        assert_eq!(report.outcome, Outcome::Continue(Status::SYNTAX));
+    }
+}
+
+#[test]
+fn a_mistake_is_told_from_a_failure() {
+    let fake = Fake::new(4, "0-3").with_stuck("2");
+    for (line, mistake) in [
+        ("stop >", true),
+        ("lscpu; powerof", true),
+        ("powerof; lscpu", false),
+        ("chcpu -d 2", false),
+        ("lscpu -x", false),
+    ] {
+        let Outcome::Continue(status) = fake.run(line).1.outcome else {
+            panic!("{line} ends the machine");
+        };
+        assert_eq!(status.is_mistake(), mistake, "{line}");
+    }
+}
+
+#[test]
+fn words_for_leaving_get_the_right_one() {
+    for name in ["quit", "logout", "halt", "shutdown"] {
+        let (text, _) = Fake::new(1, "0").run(name);
+        assert_eq!(
+            text,
+            format!("{name}: command not found\nTry 'poweroff'.\n")
+        );
+    }
+}
+
+#[test]
+fn commands_are_shown_before_they_run() {
+    let fake = Fake::new(4, "0-3");
+    let report = run_shown(&fake, "echo 'a; b' ;;  chcpu -d '3#'\n poweroff");
+    assert_eq!(report.outcome, Outcome::PowerOff(Status::FAILURE));
+    assert_eq!(
+        fake.console.take(),
+        "stillpoint# echo 'a; b'\na; b\n\
+         stillpoint# chcpu -d '3#'\n\
+         chcpu: failed to parse CPU list: 3# (column 2: unexpected character)\n\
+         stillpoint# poweroff\n"
+    );
+    assert_eq!(
+        run_shown(&fake, "stop >").outcome,
+        Outcome::Continue(Status::SYNTAX)
+    );
+    assert_eq!(
+        fake.console.take(),
+        "stillpoint# stop >\nsh: syntax error: '>' is not supported\n"
+    );
+    assert_eq!(fake.did(), []);
+}
+
+#[test]
 fn a_syntax_error_runs_nothing() {
     let fake = Fake::new(4, "0");
     for line in [
         "chcpu -e 1; echo 'x",
         "chcpu -e 1 > log",
         "stop &",
+        "chcpu -e 1; echo $x",
         "stop \\",
     ] {
         let (text, report) = fake.run(line);

@@ -1,6 +1,6 @@
 //! The line editor's keys, its history, pasted text, and lines that are refused.
 
-use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell};
+use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell, Status};
 
 use crate::OK;
 use crate::fake::{Did, Fake};
@@ -87,7 +87,7 @@ fn a_session_looks_as_expected() {
     let fake = Fake::new(2, "0");
     let mut shell = Shell::new(&fake);
     for byte in b"chcpu -e 1\nx\x7f\x7f\npoweroff\n" {
-        if shell.feed(*byte) == Some(Outcome::PowerOff) {
+        if shell.feed(*byte) == Some(Outcome::PowerOff(Status::SUCCESS)) {
             break;
         }
     }

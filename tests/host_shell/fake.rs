@@ -192,7 +192,10 @@ impl Machine for Fake {
             whole_ns: 2_000_007,
             request_writes: 1,
             wake_writes: 3,
-            irqs_off_ns: online.iter().map(|cpu| (cpu, 98_112)).collect(),
+            irqs_off_ns: online
+                .iter()
+                .map(|cpu| (cpu, 98_112 + cpu.index() as u64))
+                .collect(),
         })
     }
 

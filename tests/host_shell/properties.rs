@@ -134,7 +134,8 @@ fn what_is_drawn_is_what_runs() {
                 .expect("a prompt")
                 .trim_start();
             if ended == 1 && !line.is_empty() {
-                let message = format!("\n{line}: command not found\n{PROMPT}");
+                let hint = "Try 'help' for a list of the commands.";
+                let message = format!("\n{line}: command not found\n{hint}\n{PROMPT}");
                 assert_eq!(drawn, message, "seed {seed}");
             }
         }

@@ -1,0 +1,134 @@
+//! `help`, and what the help of each command says beside its usage and its options:
+//! examples, and what its output means.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::command::{Command, Takes, commands, complain};
+use super::machine::Machine;
+use super::options::{HELP, Opt, Parsed};
+use super::status::{Outcome, Status};
+
+/// What else the help of `states` says.
+pub(super) const STATES: &str = "\
+One line for each step, in the order in which a CPU passes them on its way up; on
+its way down it passes them from the last to the first.
+ up N, down N                 how often CPUs have passed it, either way
+ past LIST                    the CPUs that are beyond it, and not back yet
+";
+
+/// What else the help of `stop` says.
+pub(super) const STOP: &str = "\
+Every CPU comes to a still point, one of them runs a function that does nothing, and
+all go on:
+ Time to fn                   from the call until the function ran, all CPUs still
+ Whole                        from the call until all CPUs had been let go
+ SGI writes                   register writes that the interrupts took, of which one
+                              may reach many CPUs
+ IRQs off                     how long CPUs had their interrupts off
+
+Under an emulator these are the times of the emulator, and of what else its host does.
+";
+
+/// What else the help of `free` says.
+pub(super) const FREE: &str = "\
+ Mem                          the heap; cache is what CPUs keep of it for their next
+                              requests
+ Stacks                       the pool from which threads get their stacks
+";
+
+/// What else the help of `trace` says.
+pub(super) const TRACE: &str = "\
+What the rings still hold of each time that a CPU came or went: a line for each step
+and for what lay between the steps, with when it began, the CPU that it ran on, and
+how long it took. The lines add up to the whole. To see the steps as they are taken,
+boot with loglevel=7.
+";
+
+/// What else the help of `exit` and `poweroff` says.
+pub(super) const POWEROFF: &str = "\
+The exit status reaches whoever runs the emulator, if the kernel was booted with
+exit=semihosting. Without a number it is the status of the command before it in the
+same line, as that of a script: 0 if there is none.
+";
+
+/// What else the help of `reboot` says.
+pub(super) const REBOOT: &str = "\
+The kernel command line stays what it was: commands in init= run again.
+";
+
+/// What else the help of `chcpu` says.
+pub(super) const CHCPU: &str = "\
+A CPU list names CPUs by number, from 0 on, without spaces:
+ 1,4-7                        CPU 1, and CPUs 4 to 7
+ 0-7:2                        every second one of 0 to 7: CPUs 0, 2, 4, 6
+ 0-7:2/4                      the first two of every four: CPUs 0, 1, 4, 5
+
+Examples:
+ chcpu -d 1,4-7               take them down, lowest number first
+ chcpu -e 1-7                 bring them up; those that are up stay so
+
+The status is 0, 1 if no CPU of the list came or went, 64 if some did.
+";
+
+/// What else the help of `lscpu` says.
+pub(super) const LSCPU: &str = "\
+Examples:
+ lscpu                        how many CPUs there are, which are on, what they are
+ lscpu -e                     the state of each: online, offline, or what went wrong
+";
+
+/// `help`: the command table, or one row of it at length.
+pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+    let table = commands::<M>();
+    let Some(name) = args.operands.first() else {
+        for row in &table {
+            let usage = format!("{} {}", row.name, row.usage);
+            machine.write(format_args!("{usage:18} {}\n", row.help));
+        }
+        machine.write(format_args!(
+            "\nCommands are separated by ';'. A LIST of CPUs: 1,4-7. More: COMMAND --help\n"
+        ));
+        return Outcome::Continue(Status::SUCCESS);
+    };
+    let Some(row) = table.iter().find(|row| row.name == *name) else {
+        complain(machine, "help", format_args!("no such command: {name}"));
+        return Outcome::Continue(Status::FAILURE);
+    };
+    print_help(machine, row);
+    Outcome::Continue(Status::SUCCESS)
+}
+
+/// Prints how `command` is used.
+pub(super) fn print_help<M: Machine>(machine: &M, command: &Command<M>) {
+    let Command {
+        name,
+        usage,
+        help,
+        more,
+        ..
+    } = command;
+    machine.write(format_args!("Usage:\n {name} {usage}\n\n{help}\n"));
+    if let Takes::Options(options, _) = command.takes {
+        machine.write(format_args!("\nOptions:\n"));
+        for option in options.iter().chain([&HELP]) {
+            let Opt { long, help, .. } = option;
+            // A command's own letter is stronger than that of the help.
+            let taken =
+                option.long == HELP.long && options.iter().any(|other| other.short == option.short);
+            let short = if taken {
+                "    ".into()
+            } else {
+                format!("-{}, ", option.short)
+            };
+            let value = option
+                .value
+                .map_or_else(String::new, |value| format!(" <{value}>"));
+            let names = format!("{short}--{long}{value}");
+            machine.write(format_args!(" {names:28} {help}\n"));
+        }
+    }
+    if !more.is_empty() {
+        machine.write(format_args!("\n{more}"));
+    }
+}
