@@ -88,7 +88,7 @@ build: ## the kernel, as an ELF and as the flat target/Image that boots
 image: setup build ## files for a Raspberry Pi 4's SD card, in target/sdcard
 	@tests/sdcard.sh $(IMAGE) $(DIR)/sdcard
 
-run: setup build ## boot it in QEMU, console here (Ctrl-A X ends it)
+run: setup build ## boot it in QEMU, console here; poweroff, or Ctrl-] X, ends it
 	@tests/run.sh $(IMAGE)
 
 debug: setup build ## as run, but halted, with a gdb stub on port 1234

@@ -4,6 +4,10 @@
 #
 # The machine is described by the variables in tests/vm.sh; TIMEOUT, in
 # seconds, ends it early. The exit status is the kernel's, or 124 on time-out.
+#
+# QEMU's escape key is Ctrl-], not its usual Ctrl-A, which the shell's line editor
+# has for "to the beginning of the line": Ctrl-] X ends the machine, Ctrl-] C is
+# QEMU's monitor, and Ctrl-] twice sends one.
 set -eu
 cd "$(dirname "$0")/.."
 . tests/vm.sh
@@ -24,7 +28,8 @@ if [ -z "${INIT:-}" ] && [ -z "$debug" ]; then
 fi
 
 vm_command "$1"
-VM+=(-serial mon:stdio)
+VM+=(-serial mon:stdio -echr 0x1d)
+echo "Ctrl-] X ends the machine, whatever it does."
 
 if [ -n "$debug" ]; then
     VM+=(-S -gdb tcp::1234)

@@ -3,7 +3,7 @@
 # prints: tests/shipped.sh IMAGE
 #
 # Each case is a machine, what is typed, and lines that must come, in order.
-# It must end with status 0, which is what `poweroff` gives.
+# It must end with status 0, which is what `poweroff` gives when all went well.
 set -eu
 cd "$(dirname "$0")/.."
 . tests/vm.sh
@@ -15,24 +15,118 @@ logs=${CARGO_TARGET_DIR:-target}/qemu
 mkdir -p "$logs"
 
 # case_of NAME SMP COMMANDS PATTERN...; other settings of the machine go before
-# it, as in `VIRT=on case_of ...`.
+# it, as in `VIRT=on case_of ...`. A pattern behind `! ` is one that no line may match.
+# STATUS is the status that it must end with.
 case_of() {
-    local name=$1 log=$logs/shipped-$1.log line=1 found why took
+    local name=$1 log=$logs/shipped-$1.log why took wanted=${STATUS:-0}
     local SMP=$2 INIT=$3
     shift 3
     vm_command "$image"
     run_to_end "$log" "${TIMEOUT:-20}" </dev/null
+    if [ "$why" = "ended with status $wanted" ]; then
+        why=
+    elif [ -z "$why" ] && [ "$wanted" != 0 ]; then
+        why="ended with status 0 instead of $wanted"
+    fi
+    find_lines "$log" "$@"
+    tell "$(printf '%-24s SMP=%-3s %6s' "$name" "$SMP" "$took")" "$log"
+}
+
+# find_lines LOG PATTERN... sets `why`, if it says nothing yet, to the first that LOG
+# hasn't.
+find_lines() {
+    local log=$1 line=1 found pattern
+    shift
     for pattern in "$@"; do
         [ -z "$why" ] || break
+        if [ "$pattern" != "${pattern#! }" ]; then
+            if grep -q -E -e "${pattern#! }" "$log"; then
+                why="a line matches: ${pattern#! }"
+            fi
+            continue
+        fi
         found=$(tail -n "+$line" "$log" | grep -n -m 1 -E -e "$pattern" | cut -d : -f 1) || true
         if [ -z "$found" ]; then
             why="no line from $line on matches: $pattern"
         fi
         line=$((line + ${found:-0}))
     done
-
-    tell "$(printf '%-24s SMP=%-3s %6s' "$name" "$SMP" "$took")" "$log"
 }
+
+# What `make run` shows whoever sits at the terminal: the tour, as typed and in order,
+# on one screen of 50 lines with what follows it; then each key must reach the kernel.
+# Ctrl-A goes to the beginning of the line: `cho it` becomes `echo it`.
+the_tour() {
+    local log=$logs/shipped-the_tour.log typed=$logs/shipped-keys why='' status=0 tries=0 lines
+    local from=${EPOCHREALTIME/[.,]/} pid SMP=4
+    rm -f "$typed"
+    mkfifo "$typed"
+    (unset INIT && TIMEOUT=${TIMEOUT:-60} exec tests/run.sh "$image" <"$typed" >"$log" 2>&1) &
+    pid=$!
+    exec 4>"$typed"
+    until grep -q '^stillpoint# $' <(tr '\r' '\n' <"$log"; echo) || [ $tries = 300 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+    lines=$(wc -l <"$log")
+    printf 'cho it arrives\001e\npoweroff\n' >&4
+    exec 4>&-
+    wait $pid || status=$?
+    rm -f "$typed"
+    sed -i 's/\r$//' "$log"
+    judge_status "$status" "${TIMEOUT:-60}"
+    if [ -z "$why" ] && [ "$lines" -gt 49 ]; then
+        why="$lines lines, and the prompt: more than a screen"
+    elif [ -z "$why" ] && head -n "$lines" "$log" | grep -q '.\{121\}'; then
+        why='a line is longer than 120 columns'
+    fi
+    find_lines "$log" 'Ctrl-\] X ends the machine' 'Stillpoint .* on .*: 4 CPUs' \
+        'Brought up 4 of 4 CPUs in [0-9]+ us: online 0-3' \
+        '^stillpoint# stop$' '^Time to fn: ' \
+        '^stillpoint# chcpu -d 1-3$' \
+        'CPU1 down in [0-9.]+ ms, interrupts off for [0-9.]+ ms$' '^CPU 1 disabled$' \
+        'CPU2 down in ' '^CPU 2 disabled$' 'CPU3 down in ' '^CPU 3 disabled$' \
+        '^stillpoint# lscpu$' 'On-line CPU\(s\) list: +0$' 'Model name: +max \(emulated\)$' \
+        '^stillpoint# chcpu -e 1-3$' 'CPU1 up in [0-9.]+ ms$' '^CPU 1 enabled$' \
+        'CPU2 up in ' '^CPU 2 enabled$' 'CPU3 up in ' '^CPU 3 enabled$' \
+        '^stillpoint# stop$' '^Time to fn: ' "^Type 'help'" '^it arrives$' '^stillpoint# poweroff$' \
+        '! prep:hardware'
+    took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
+    tell "$(printf '%-24s SMP=%-3s %6s' the_tour "$SMP" "$took")" "$log"
+}
+
+# The lines of each walk that `trace` shows add up to what its last line says.
+walks_add_up() {
+    local log=$logs/shipped-walks_add_up.log SMP=4 why took
+    local INIT='chcpu -d 1,3; chcpu -e 3; trace 3; trace 1; poweroff'
+    vm_command "$image"
+    run_to_end "$log" "${TIMEOUT:-20}" </dev/null
+    if [ -z "$why" ]; then
+        # A nanosecond may be lost in each line, and a microsecond in the last.
+        why=$(awk '
+            / us( |$)/ && / on CPU/ { for (at = 1; at < NF; at++) if ($(at + 1) == "us") sum += $at }
+            / CPU[0-9]+ (up|down) in / && sum {
+                walks++
+                for (at = 1; at < NF; at++) if ($at == "in") whole = 1000 * $(at + 1)
+                if (sum < whole - 1 || sum > whole + 1)
+                    bad = bad sprintf("; walk %d: the lines make %.3f us of %.3f", walks, sum, whole)
+                sum = 0
+            }
+            END {
+                if (walks != 5) bad = bad "; " walks + 0 " walks instead of 5"
+                print substr(bad, 3)
+            }' "$log")
+    fi
+    find_lines "$log" '^stillpoint# trace 3$' 'down  stop:request' 'down  stop:gather' \
+        'down  stop:mask' 'down  init:online' 'down  stop:exit' 'down  hand-over' \
+        'down  sync:alive' 'down  return' 'CPU3 down in .*, interrupts off for'
+    # Control may see it leave at once, or later.
+    find_lines "$log" 'CPU3   dead'
+    tell "$(printf '%-24s SMP=%-3s %6s' walks_add_up "$SMP" "$took")" "$log"
+}
+
+the_tour
+walks_add_up
 
 case_of boots_alone 1 'lscpu; poweroff' 'On-line CPU\(s\) list: +0$'
 case_of boots_with_four 4 'lscpu; poweroff' 'On-line CPU\(s\) list: +0-3$'
@@ -51,6 +145,28 @@ APPEND='maxcpus=2' case_of boot_argument_limits_cpus 4 'lscpu; chcpu -e 2-3; lsc
     'On-line CPU\(s\) list: +0-1$' 'On-line CPU\(s\) list: +0-3$'
 VIRT=on case_of entered_at_el2 2 'chcpu -d 1; chcpu -e 1; lscpu; poweroff' \
     'On-line CPU\(s\) list: +0-1$'
+
+# What init= comes to is what the machine ends with, if its last command ends it; and a
+# mistake in it doesn't leave a prompt behind that nobody sees.
+STATUS=1 case_of last_status_is_the_exit 2 'lscpu; chcpu -d 0; poweroff' 'disable failed'
+STATUS=127 case_of unknown_is_an_exit 2 'nosuch; exit' 'nosuch: command not found' "Try 'help'"
+STATUS=7 case_of exit_with_a_number 2 'nosuch; exit 7' 'command not found'
+STATUS=2 case_of syntax_error_is_an_exit 2 'lscpu; stop | cat' \
+    "sh: syntax error: '\|' is not supported" '! Architecture' '! On-line'
+STATUS=127 case_of mistyped_end_is_an_exit 2 'lscpu; powerof' 'powerof: command not found'
+case_of comments_are_passed_over 2 'echo a # echo b; exit 3
+poweroff' '^a$' '! ^b$'
+
+# loglevel= shows messages below it, as in Linux; commands print all the same.
+APPEND=loglevel=0 case_of loglevel_0_says_nothing 2 'chcpu -d 1; poweroff' \
+    'CPU 1 disabled' '! Stillpoint 0' '! Brought up' '! down in'
+APPEND='quiet nonsense' case_of quiet_says_no_warning 2 'lscpu; poweroff' \
+    'On-line CPU\(s\) list: +0-1$' '! Brought up' '! unknown'
+APPEND='loglevel=5 nonsense' case_of loglevel_5_warns 2 'lscpu; poweroff' \
+    'warning: boot arguments: unknown nonsense' '! Brought up'
+APPEND=loglevel=7 case_of loglevel_7_shows_the_steps 2 'chcpu -d 1; poweroff' \
+    'CPU0   up    init:online' 'CPU1   up    prep:hardware  on CPU0' 'CPU1 up in' \
+    'Brought up 2 of 2' 'CPU1   down  sched:active   on CPU1' 'CPU1 down in' 'CPU 1 disabled'
 CPU=cortex-a72 case_of on_a_cortex_a72 4 'chcpu -d 1-3; chcpu -e 1-3; lscpu; poweroff' \
     'On-line CPU\(s\) list: +0-3$'
 
