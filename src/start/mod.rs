@@ -36,6 +36,7 @@ mod secondary;
 mod selftest;
 mod session;
 mod walks;
+mod whereabouts;
 
 pub use areas::HwThread;
 pub use console::print;
@@ -49,6 +50,7 @@ pub use per_cpu::PerCpuVar;
 pub(crate) use session::bring_up_ticks;
 pub use session::run_shell;
 pub use walks::log_walk;
+pub use whereabouts::print_whereabouts;
 
 /// Bytes of heap that are in use, by all CPUs.
 pub(crate) fn heap_in_use() -> usize {

@@ -18,7 +18,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
 use crate::start::kernel::try_kernel;
-use crate::start::{Hw, console, exit};
+use crate::start::{Hw, console, exit, whereabouts};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{AtomicBits, Exec, Once};
 
@@ -168,8 +168,9 @@ fn end(others: &Others, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> !
     }
 }
 
-/// The panic SGI has been taken: stops this CPU if another one has panicked.
-/// Otherwise it means nothing; a test or a confused device has sent it.
+/// The panic SGI has been taken: stops this CPU if another one has panicked, and has
+/// it say where it is if another one asks ([`whereabouts`]). Otherwise it means
+/// nothing; a test or a confused device has sent it.
 ///
 /// An SGI that means nothing can't swallow one that does. The two may share the
 /// pending bit, but then the panicking CPU's store of [`FIRST`] was visible before
@@ -182,6 +183,7 @@ pub(super) fn interrupt() {
     if FIRST.load(Ordering::Relaxed) != NOBODY {
         stop_this_cpu();
     }
+    whereabouts::interrupt();
 }
 
 /// Stops this CPU for good, because another one has panicked.
