@@ -1,0 +1,165 @@
+//! What the runner of the test kernels says of a kernel: that it passed only if it did,
+//! and why it didn't. QEMU is a script here, which prints what a kernel is to have
+//! printed and ends as told.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+/// Stands for QEMU. `FAKE_END` is its exit status, or `hang`: then it answers its monitor
+/// without a word, and ends when that says so.
+const FAKE_QEMU: &str = r#"#!/bin/bash
+if [ "$1" = --version ]; then
+    echo "QEMU emulator version $FAKE_VERSION (Debian)"
+    exit
+fi
+for word; do
+    case $word in pipe,*) monitor=${word##*path=} ;; esac
+done
+printf '%s\r\n' "$FAKE_OUTPUT"
+[ "$FAKE_END" = hang ] || exit "$FAKE_END"
+exec 4<>"$monitor.in" 5<>"$monitor.out"
+while read -r line <&4; do
+    [ "$line" != quit ] || exit 0
+    echo 424242 >&5
+done
+"#;
+
+/// A directory with the scripts, and a kernel called `qemu_fake`.
+struct Fake {
+    dir: PathBuf,
+}
+
+/// How the runner ended, and its last line.
+type Verdict = (i32, String);
+
+impl Fake {
+    /// The directory `name`, whose kernel says `directives` of itself.
+    fn new(name: &str, directives: &[&str]) -> Fake {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("runner-{name}"));
+        let _was_there = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("tests")).expect("a directory");
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        for entry in fs::read_dir(&ours).expect("our tests") {
+            let path = entry.expect("a name").path();
+            if path.extension().is_some_and(|extension| extension == "sh") {
+                let file = path.file_name().expect("a file");
+                symlink(&path, dir.join("tests").join(file)).expect("a link");
+            }
+        }
+        let source: String = directives
+            .iter()
+            .map(|line| format!("//! {line}\n"))
+            .collect();
+        fs::write(dir.join("tests/qemu_fake.rs"), source).expect("a source");
+        // The Image is the newer one, so none is made of what is no ELF.
+        let elf = fs::File::create(dir.join("qemu_fake")).expect("an ELF");
+        elf.set_modified(SystemTime::UNIX_EPOCH).expect("its time");
+        fs::write(dir.join("qemu_fake.Image"), "").expect("an Image");
+        let qemu = dir.join("qemu-system-aarch64");
+        fs::write(&qemu, FAKE_QEMU).expect("a script");
+        fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).expect("executable");
+        Fake { dir }
+    }
+
+    /// Lets the runner judge a kernel that prints `output` and ends as `end` says.
+    fn run(&self, output: &str, end: &str, version: &str) -> Verdict {
+        let path = std::env::var("PATH").expect("a path");
+        let ran = Command::new("tests/runner.sh")
+            .arg("qemu_fake")
+            .current_dir(&self.dir)
+            .env("PATH", format!("{}:{path}", self.dir.display()))
+            .env("CARGO_TARGET_DIR", self.dir.join("target"))
+            .env("TIMEOUT", "1")
+            .env("FAKE_OUTPUT", output)
+            .env("FAKE_END", end)
+            .env("FAKE_VERSION", version)
+            .output()
+            .expect("the runner runs");
+        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let last = text.lines().last().unwrap_or_default().to_owned();
+        (ran.status.code().unwrap_or(-1), last)
+    }
+}
+
+/// The verdict on a kernel without directives.
+fn verdict(name: &str, output: &str, end: &str) -> Verdict {
+    Fake::new(name, &[]).run(output, end, "10.0.2")
+}
+
+const HALF: &str = "1..3\nok 1 - one\nnot ok 2 - two\n# why";
+
+#[test]
+fn a_kernel_whose_results_are_whole_passes() {
+    let (status, last) = verdict("whole", "1..2\nok 1 - one\nok 2 - two", "0");
+    assert_eq!(
+        (status, last.as_str()),
+        (
+            0,
+            "runner: ok 2 passed, 0 failed, 0 skipped, 0 not applicable"
+        )
+    );
+}
+
+#[test]
+fn a_time_out_hides_no_result() {
+    let (status, last) = verdict("time-out", HALF, "hang");
+    assert_eq!(status, 124);
+    assert!(
+        last.starts_with("runner: FAIL timed out after 1 s"),
+        "{last}"
+    );
+    assert!(last.ends_with("; not ok 2 - two"), "{last}");
+}
+
+#[test]
+fn a_status_hides_no_result() {
+    let (status, last) = verdict("status", HALF, "101");
+    let wanted = "runner: FAIL ended with status 101 instead of 0; not ok 2 - two";
+    assert_eq!((status, last.as_str()), (101, wanted));
+}
+
+#[test]
+fn a_wrong_result_fails_a_kernel_that_ends_well() {
+    let (status, last) = verdict("wrong", "1..2\nok 1 - one\nnot ok 2 - two", "0");
+    let wanted = "runner: FAIL 1 of the results; not ok 2 - two";
+    assert_eq!((status, last.as_str()), (1, wanted));
+}
+
+#[test]
+fn a_kernel_that_bails_out_says_why_and_what_failed() {
+    let output = format!("{HALF}\nBail out! no memory");
+    let (status, last) = verdict("bail", &output, "0");
+    assert_eq!(status, 1);
+    assert!(last.contains("Bail out! no memory"), "{last}");
+    assert!(last.ends_with("; not ok 2 - two"), "{last}");
+}
+
+#[test]
+fn a_kernel_that_hangs_as_announced_passes_and_no_other() {
+    let hangs = ["HANGS: ^now$", "OUTPUT: ^now$"];
+    let fake = Fake::new("hangs", &hangs);
+    let passes = "runner: ok 1 passed, 0 failed, 0 skipped, 0 not applicable";
+    assert_eq!(fake.run("now", "hang", "10.0.2"), (0, passes.to_owned()));
+    let (status, last) = fake.run("not yet", "hang", "10.0.2");
+    assert_eq!(
+        (status, last.as_str()),
+        (1, "runner: FAIL no line matches: ^now$")
+    );
+    let (status, last) = fake.run("now", "0", "10.0.2");
+    assert_eq!(status, 1, "{last}");
+}
+
+#[test]
+fn a_kernel_is_skipped_on_the_version_that_it_names_only() {
+    let fake = Fake::new("version", &["NOT_ON: 7.2 it stalls"]);
+    let skipped = "runner: ok 0 passed, 0 failed, 1 skipped, 0 not applicable";
+    let passes = "runner: ok 1 passed, 0 failed, 0 skipped, 0 not applicable";
+    let output = "1..1\nok 1 - one";
+    assert_eq!(fake.run(output, "0", "7.2.22"), (0, skipped.to_owned()));
+    for version in ["7.20.1", "8.2.0", "10.0.2"] {
+        assert_eq!(fake.run(output, "0", version), (0, passes.to_owned()));
+    }
+}
