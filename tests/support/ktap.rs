@@ -56,6 +56,13 @@ impl Ktap {
         println!("ok {} - {name} # SKIP not applicable: {why}", self.number);
     }
 
+    /// Ends the kernel here, because of `why` the rest can't be tested. It has failed.
+    #[allow(dead_code, reason = "not every test kernel gives up")]
+    pub(crate) fn bail_out(self, why: &str) -> ! {
+        println!("Bail out! {why}");
+        api::exit(1)
+    }
+
     /// Ends the kernel: status 0 if all was as it should be.
     pub(crate) fn finish(self) -> ! {
         api::exit(u32::from(self.failed > 0))
