@@ -20,6 +20,7 @@
 //! On the CPU that is to leave, in the middle of a line: it has the console itself,
 //! and the thread that waits for it has the hotplug lock.
 //! CASE: in-callback
+//! NOT_ON: 7.2 under icount it runs no vCPU for seconds, until its monitor stops and continues it
 //! OUTPUT: ^CPU 1 says $
 //! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: no last words$
 //! Between its first instruction and its online bit.
