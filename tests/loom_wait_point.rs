@@ -96,6 +96,29 @@ fn waiting_with_the_irq_window_open_loses_nothing_either() {
     });
 }
 
+/// The SGI of state 1, which the waiter saw by looking, is still pending when it waits
+/// for state 2. Unless it is served it ends each sleep at once, and the waiter turns
+/// until the second state comes, if that can come at all.
+#[test]
+fn a_stale_wake_sgi_is_served_in_the_irq_window() {
+    loom::model(|| {
+        let world = world();
+        let other = Arc::clone(&world);
+        let waiter = thread::spawn(move || {
+            Cpu::become_cpu(WAITER);
+            for state in 1..=2 {
+                other.point.wait_open::<Cpu, ()>(WAITER, 0, || {
+                    (other.state.load(Ordering::Acquire) >= state).then_some(())
+                });
+            }
+        });
+        Cpu::become_cpu(0);
+        publish(&world, 1);
+        publish(&world, 2);
+        waiter.join().expect("a CPU of the model");
+    });
+}
+
 /// A wait point and its state by hand, to leave things out of.
 struct Broken {
     sleeping: AtomicBool,

@@ -121,6 +121,11 @@ impl Wait for Hw {
         hint::synchronize();
     }
 
+    #[inline]
+    fn serve_interrupts() {
+        hint::synchronize_context();
+    }
+
     fn send_wake(cpus: &[u64; MASK_WORDS]) {
         Self::send_sgi(Sgi::Wake, &CpuMask::from_bits(*cpus));
     }

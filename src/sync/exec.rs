@@ -106,6 +106,17 @@ pub trait Wait: Exec {
     /// Context: IRQs masked, priority mask closed to all but wake and panic.
     fn take_wake();
 
+    /// Takes what is pending by now, in its handlers, before it returns: `ISB`. What
+    /// unmasks IRQs promises no such thing. They are taken in finite time as long as
+    /// they stay unmasked; those that are pending at a context synchronization event
+    /// are taken before the next instruction (Arm ARM, "Context synchronization
+    /// event"). A loop that masks them again at once, because it waits for what a
+    /// handler does, needs one in between, or it may turn for ever.
+    ///
+    /// # Context
+    /// IRQs on.
+    fn serve_interrupts();
+
     /// Sends the wake SGI to each CPU in `cpus`: `DSB ISHST`, SGI, `ISB`.
     fn send_wake(cpus: &[u64; MASK_WORDS]);
 }

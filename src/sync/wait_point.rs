@@ -146,7 +146,8 @@ impl WaitPoint {
                 break value;
             }
             W::sleep();
-            drop(masked); // The handlers run here: the wake SGI is consumed (W2).
+            drop(masked);
+            W::serve_interrupts(); // The handlers run: the wake SGI is consumed (W2).
         };
         self.end_sleep(cpu);
         value

@@ -42,6 +42,8 @@ thread_local! {
     static PREEMPT_COUNT: Cell<u32> = const { Cell::new(0) };
     static MASKED: Cell<bool> = const { Cell::new(false) };
     static WORD: Cell<usize> = const { Cell::new(0) };
+    /// How often this thread has let interrupts in for certain.
+    static SERVED: Cell<usize> = const { Cell::new(0) };
 }
 
 fn machine() -> &'static Machine {
@@ -80,6 +82,12 @@ impl Fake {
     pub(crate) fn armed() -> Option<u64> {
         let armed = machine().armed.load(Ordering::Relaxed);
         (armed != u64::MAX).then_some(armed)
+    }
+
+    /// How often the calling thread has let interrupts in for certain.
+    #[allow(dead_code, reason = "not every test has an idle thread that runs")]
+    pub(crate) fn served() -> usize {
+        SERVED.get()
     }
 
     /// A host thread that belongs to the machine of the calling one.
@@ -164,6 +172,11 @@ impl Wait for Fake {
 
     fn take_wake() {
         unreachable!("the fake machine has no interrupts")
+    }
+
+    fn serve_interrupts() {
+        assert!(!MASKED.get(), "nothing is served with IRQs masked");
+        SERVED.set(SERVED.get() + 1);
     }
 
     fn send_wake(_: &[u64; MASK_WORDS]) {

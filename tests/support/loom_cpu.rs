@@ -36,10 +36,9 @@ impl Exec for Cpu {
     fn irq_save() -> IrqFlags {
         IrqFlags(0)
     }
-    /// The IRQ window: the handler takes the wake SGI.
-    unsafe fn irq_restore(_: IrqFlags) {
-        <Self as Wait>::take_wake();
-    }
+    /// Unmasking takes nothing by itself: a core may still be about to take it when
+    /// IRQs are masked again.
+    unsafe fn irq_restore(_: IrqFlags) {}
     unsafe fn irq_enable() {}
     fn irqs_enabled() -> bool {
         true
@@ -66,6 +65,11 @@ impl Wait for Cpu {
 
     fn take_wake() {
         WAKE.0.lock().expect("never poisoned")[Self::this()] = false;
+    }
+
+    /// The handler takes the wake SGI.
+    fn serve_interrupts() {
+        Self::take_wake();
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {

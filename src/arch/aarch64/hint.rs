@@ -46,6 +46,13 @@ pub fn synchronize() {
     barrier::isb(barrier::SY);
 }
 
+/// A context synchronization event (`ISB`): unmasked interrupts that are pending are
+/// taken before it returns.
+#[inline]
+pub fn synchronize_context() {
+    barrier::isb(barrier::SY);
+}
+
 /// Keeps the compiler from moving memory accesses across this point.
 #[inline]
 pub fn compiler_barrier() {
