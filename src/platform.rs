@@ -94,6 +94,8 @@ pub trait IrqChip: Sync {
     /// priority checked to be idle, CPU interface on with the priority mask
     /// open. Takes no lock.
     ///
+    /// All of it has arrived on return, for another CPU to send SGIs to this one.
+    ///
     /// # Errors
     /// [`IrqChipError`] if the chip has no part for this CPU, or that can't be
     /// used.
@@ -106,8 +108,14 @@ pub trait IrqChip: Sync {
     /// (`init:irqchip`, teardown). Takes no lock.
     fn teardown_cpu(&self, cpu: CpuId);
 
-    /// Turns this CPU's interface off: the last act before CPU_OFF.
+    /// Turns this CPU's interface off: the last act before CPU_OFF. Only after
+    /// [`IrqChip::early_init_cpu`] has succeeded here.
     fn disable_cpu_interface(&self);
+
+    /// As [`IrqChip::disable_cpu_interface`], for a CPU that refuses itself: in
+    /// [`IrqChip::early_init_cpu`], or before that was called. Touches no register that
+    /// may not be there.
+    fn disable_refused_interface(&self);
 
     /// Proves with a self-SGI at each of the two priorities, the mask closed,
     /// that only wake and panic get through. Boot CPU, IRQs masked, once.

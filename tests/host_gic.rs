@@ -3,8 +3,12 @@
 
 #[path = "host_gic/fake_gic.rs"]
 mod fake_gic;
+#[path = "host_gic/fake_interface.rs"]
+mod fake_interface;
 
 use fake_gic::{BOTH, FakeGic, Quirks, Version};
+use fake_interface::{FakeInterface, GOOD, Interface};
+use stillpoint::cpu::Mpidr;
 use stillpoint::device::gic::{
     OUR_SGIS, OwnSgis, PPIS, SECURE_SGIS, WAKE_AND_PANIC, check_priorities, is_register_address,
 };
@@ -286,5 +290,62 @@ fn a_trigger_changes_that_of_one_interrupt() {
         let config = [before[0], before[1] & !edge];
         assert_eq!(gic.state().config, config, "{version:?}");
         assert_ne!(gic.state().enabled & 1 << 27, 0, "{version:?}");
+    }
+}
+
+#[test]
+fn an_interface_lets_interrupts_through_once_all_else_is_set_up() {
+    for is_on in [false, true] {
+        let fake = FakeInterface::new(Interface { is_on, ..GOOD });
+        let brought_up = fake.interface().bring_up(|| {
+            assert!(fake.is_set_up() && !fake.lets_through());
+            assert_eq!(
+                fake.without_effect(),
+                0,
+                "before the redistributor is reset"
+            );
+            Ok(())
+        });
+        assert_eq!(brought_up, Ok(()));
+        assert!(fake.lets_through());
+        assert_eq!(fake.without_effect(), 0, "on return");
+        assert_eq!(fake.undefined(), []);
+        fake.interface().close();
+        assert!(!fake.lets_through());
+        assert_eq!(fake.without_effect(), 0, "on return");
+    }
+}
+
+/// A CPU can refuse itself at each of these places. Whoever turns its interface off
+/// then must not do so by a register that isn't there.
+#[test]
+fn a_refusal_touches_no_register_that_is_not_there_and_lets_nothing_through() {
+    let asleep = IrqChipError::RedistributorAsleep(Mpidr::from_register(1));
+    let absent = Interface {
+        exists: false,
+        ..GOOD
+    };
+    let kept_off = Interface {
+        can_be_on: false,
+        ..GOOD
+    };
+    let stale = Interface {
+        running: 0x40,
+        ..GOOD
+    };
+    let none = Err(IrqChipError::NoSystemRegisters);
+    let active = Err(IrqChipError::StaleRunningPriority(0x40));
+    for (what, others, refusal) in [
+        (absent, Ok(()), none),
+        (kept_off, Ok(()), none),
+        (GOOD, Err(asleep), Err(asleep)),
+        (stale, Ok(()), active),
+    ] {
+        let fake = FakeInterface::new(what);
+        assert_eq!(fake.interface().bring_up(|| others), refusal);
+        assert_eq!(fake.undefined(), [], "{what:?}");
+        assert_eq!(fake.without_effect(), 0, "{what:?}");
+        let usable = what.exists && what.can_be_on;
+        assert!(!usable || !fake.lets_through(), "{what:?}");
     }
 }

@@ -27,7 +27,7 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord) -> ! {
         // Pairs with the Acquire in `HotplugHost::refusal`.
         let code = encode_refusal(refusal);
         record.handshake.reason.store(code, Ordering::Release);
-        kernel.irq_chip.disable_cpu_interface();
+        kernel.irq_chip.disable_refused_interface();
         Hw::cpu_off(cpu);
     }
     kernel.irq_chip.set_priority_mask(PMR_CLOSED);

@@ -4,7 +4,8 @@
 //! The SGIs and PPIs of a CPU are set up through registers that lie at the same
 //! offsets in a GICv2's distributor, where they are banked, and in the second frame
 //! of a GICv3's redistributor. [`GicV2Bank`] and [`GicV3Bank`] say what differs.
-//! [`check_priorities`] proves on the machine at hand that the priorities work.
+//! [`GicV3Interface`] is the way from there into the CPU. [`check_priorities`] proves on
+//! the machine at hand that the priorities work.
 //!
 //! # Priorities
 //! Wake and panic are at 0x40, everything else at 0xc0. A mask of 0xf0 lets all
@@ -13,12 +14,11 @@
 //! their order either way.
 //!
 //! # SGIs that aren't ours
-//! SGIs 8 to 15 are the secure world's: "ARM strongly recommends that all processors
-//! reserve interrupts ID8-ID15 for Secure SGIs, and ID0-ID7 for Non-secure SGIs"
-//! (IHI 0048, Interrupt handling and prioritization). TF-A does so: "Mark SGIs 8-15 and
-//! the other secure interrupts on the platform as group0" (TF-A, Firmware Design, the
-//! GIC in BL31). Of those eight no bit and no byte is changed here, whether this
-//! GIC would let us or not.
+//! SGIs 8 to 15 are the secure world's: Arm "strongly recommends that all processors
+//! reserve" ID0 to ID7 for non-secure SGIs, and ID8 to ID15 for secure ones (IHI 0048).
+//! TF-A does so: "Mark SGIs 8-15 and the other secure interrupts on the platform as
+//! group0" (TF-A, Firmware Design). Of those eight no bit and no byte is changed here,
+//! whether this GIC would let us or not.
 //!
 //! # Writes that are under way
 //! The registers are mapped as Device-nGnRE. Accesses of one CPU to one peripheral
@@ -33,6 +33,7 @@
 //! Nothing is decided by what the pending and active registers read: the GICs that Xen
 //! emulates (`xen/arch/arm/vgic-v2.c`, `vgic-v3.c`) read them as zero.
 
+mod interface;
 mod priorities;
 mod v2;
 mod v3;
@@ -40,6 +41,7 @@ mod v3;
 use crate::config::{PRIORITY_NORMAL, PRIORITY_WAKE};
 use crate::platform::{Sgi, Trigger};
 
+pub use interface::{GicV3Interface, Icc, IccRegisters};
 pub use priorities::{OwnSgis, check_priorities};
 pub use v2::GicV2Bank;
 pub use v3::GicV3Bank;

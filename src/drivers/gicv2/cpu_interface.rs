@@ -4,7 +4,9 @@
 //!
 //! They are memory of type Device-nGnRE: accesses of one CPU to one device stay in
 //! order, but a write is over for the CPU before the device has it. What must have
-//! happened on return is therefore read back.
+//! happened on return is therefore read back. The end of an interrupt need not: what
+//! this interface is asked next comes behind it, and until it has arrived the GIC
+//! holds back what is no more urgent, which is late then and not lost.
 //!
 //! # Sources
 //! IHI 0048, CPU interface register descriptions: GICC_CTLR (its views), GICC_PMR,
@@ -93,7 +95,9 @@ impl CpuInterface {
             return Err(IrqChipError::PrioritiesUnusable);
         }
         let mut registers = self.registers();
-        field!(registers, ctlr).write(ON);
+        let mut control = field!(registers, ctlr);
+        control.write(ON);
+        let _arrived = control.read();
         Ok(())
     }
 

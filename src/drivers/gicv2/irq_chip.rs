@@ -77,6 +77,12 @@ impl IrqChip for GicV2 {
         self.cpu_interface.close();
     }
 
+    /// These registers are there in any state. Firmware may have left the interface on,
+    /// and a CPU that parks itself looks whether it is.
+    fn disable_refused_interface(&self) {
+        self.cpu_interface.close();
+    }
+
     fn check_priorities(&self) -> Result<(), IrqChipError> {
         gic::check_priorities(self, self.this_cpu())
     }

@@ -1,8 +1,7 @@
 //! The part of a GICv3 that is in the CPU: the `ICC_*` system registers.
 //!
-//! Everything here speaks of the CPU that runs it. What `arm-gic` has is used
-//! from there; the registers that it keeps to itself, whose fields it doesn't have,
-//! or that every interrupt needs are read and written here.
+//! Everything here speaks of the CPU that runs it. How the interface is turned on and
+//! off is [`GicV3Interface`]'s; what every interrupt needs is here.
 //!
 //! # Sources
 //! IHI 0069, AArch64 system register descriptions, ICC_*.
@@ -12,11 +11,7 @@ use aarch64_cpu::registers::{ID_AA64PFR0_EL1, Readable};
 use arm_gic::gicv3::GicCpuInterface;
 use arm_gic::{IntId, InterruptGroup};
 
-use crate::config::PMR_OPEN;
-use crate::platform::IrqChipError;
-
-/// What ICC_RPR_EL1 says when no interrupt is active.
-const IDLE_PRIORITY: u8 = 0xff;
+use crate::device::gic::{GicV3Interface, Icc, IccRegisters};
 
 /// Reads a system register without side effects.
 macro_rules! read {
@@ -52,70 +47,52 @@ macro_rules! write {
     }};
 }
 
-/// Makes the system registers usable and puts them into a known state, with no
-/// interrupt let through yet.
-///
-/// # Errors
-/// [`IrqChipError::NoSystemRegisters`] if the CPU has none, or a higher
-/// exception level keeps them off.
-pub(super) fn init() -> Result<(), IrqChipError> {
-    // ID_AA64PFR0_EL1.GIC, bits 27:24: 0 is "no system register interface".
-    if ID_AA64PFR0_EL1.get() >> 24 & 0xf == 0 {
-        return Err(IrqChipError::NoSystemRegisters);
+/// The registers that are set up once, and the mask.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Registers;
+
+/// The interface of the CPU that this runs on.
+pub(super) const INTERFACE: GicV3Interface<Registers> = GicV3Interface::new(Registers);
+
+impl IccRegisters for Registers {
+    /// ID_AA64PFR0_EL1.GIC, bits 27:24: 0 is "no system register interface".
+    fn exist(&self) -> bool {
+        ID_AA64PFR0_EL1.get() >> 24 & 0xf != 0
     }
-    GicCpuInterface::enable_system_register_el1();
-    barrier::isb(barrier::SY);
-    if read!("ICC_SRE_EL1") & 1 == 0 {
-        return Err(IrqChipError::NoSystemRegisters);
+
+    #[inline]
+    fn read(&self, register: Icc) -> u64 {
+        match register {
+            Icc::SystemRegisterEnable => read!("ICC_SRE_EL1"),
+            Icc::Control => read!("ICC_CTLR_EL1"),
+            Icc::BinaryPoint => read!("ICC_BPR1_EL1"),
+            Icc::PriorityMask => read!("ICC_PMR_EL1"),
+            Icc::RunningPriority => read!("ICC_RPR_EL1"),
+            Icc::Group1 => read!("ICC_IGRPEN1_EL1"),
+        }
     }
-    GicCpuInterface::enable_group1(false);
-    // EOImode 0: the write to EOIR drops the priority and deactivates. PMHE 0
-    // and CBPR 0 where they are ours to write.
-    write!("ICC_CTLR_EL1", 0);
-    // The smallest binary point that is implemented: each priority a level of
-    // its own.
-    write!("ICC_BPR1_EL1", 0);
-    barrier::isb(barrier::SY);
-    Ok(())
-}
 
-/// Lets interrupts through, the priority mask open.
-///
-/// # Errors
-/// [`IrqChipError::StaleRunningPriority`] if an interrupt of another
-/// incarnation is still active; nothing of its priority or below would come.
-pub(super) fn open() -> Result<(), IrqChipError> {
-    match running_priority() {
-        IDLE_PRIORITY => {}
-        stale => return Err(IrqChipError::StaleRunningPriority(stale)),
+    #[inline]
+    fn write(&self, register: Icc, value: u64) {
+        match register {
+            Icc::SystemRegisterEnable => write!("ICC_SRE_EL1", value),
+            Icc::Control => write!("ICC_CTLR_EL1", value),
+            Icc::BinaryPoint => write!("ICC_BPR1_EL1", value),
+            Icc::PriorityMask => write!("ICC_PMR_EL1", value),
+            Icc::RunningPriority => panic!("BUG: ICC_RPR_EL1 is read only"),
+            Icc::Group1 => write!("ICC_IGRPEN1_EL1", value),
+        }
     }
-    set_priority_mask(PMR_OPEN);
-    GicCpuInterface::enable_group1(true);
-    barrier::isb(barrier::SY);
-    Ok(())
-}
 
-/// Lets nothing through any more.
-pub(super) fn close() {
-    GicCpuInterface::enable_group1(false);
-    barrier::isb(barrier::SY);
-}
+    #[inline]
+    fn synchronize(&self) {
+        barrier::isb(barrier::SY);
+    }
 
-/// The priority of the active interrupt. The bits above are of NMIs.
-#[allow(clippy::cast_possible_truncation)] // The field is the low byte.
-fn running_priority() -> u8 {
-    read!("ICC_RPR_EL1") as u8
-}
-
-/// Writes the priority mask; it has taken effect on return.
-///
-/// The CPU sees its own write at once. The DSB is for a GIC that was set up by
-/// firmware to use the mask as a hint (ICC_CTLR_EL1.PMHE, read-only then): it
-/// has to learn of the new mask before we wait for what it lets through.
-pub(super) fn set_priority_mask(mask: u8) {
-    GicCpuInterface::set_priority_mask(mask);
-    barrier::dsb(barrier::SY);
-    barrier::isb(barrier::SY);
+    #[inline]
+    fn tell_others(&self) {
+        barrier::dsb(barrier::SY);
+    }
 }
 
 /// Acknowledges the most urgent interrupt that the mask lets through.

@@ -1,5 +1,6 @@
 //! A GICv3 as the kernel's interrupt controller.
 
+use super::cpu_interface::INTERFACE;
 use super::redistributor::Redistributor;
 use super::{GicV3, PerCpu, cpu_interface};
 use crate::arch::aarch64::cpu_local;
@@ -45,10 +46,11 @@ impl IrqChip for GicV3 {
         let own = &self.cpus[cpu.index()];
         let redistributor = own.redistributor;
         let redistributor = redistributor.ok_or(IrqChipError::NoRedistributor(own.mpidr))?;
-        cpu_interface::init()?;
-        redistributor.wake()?;
-        redistributor.reset();
-        cpu_interface::open()
+        INTERFACE.bring_up(|| {
+            redistributor.wake()?;
+            redistributor.reset();
+            Ok(())
+        })
     }
 
     fn startup_cpu(&self, cpu: CpuId) {
@@ -62,8 +64,12 @@ impl IrqChip for GicV3 {
     /// The redistributor is not put to sleep: that is part of turning the power
     /// off, which is firmware's, and with two security states only firmware may.
     fn disable_cpu_interface(&self) {
-        cpu_interface::close();
+        INTERFACE.close();
     }
+
+    /// Nothing: where `early_init_cpu` has not come to its end no interrupt is let
+    /// through, and before its middle an access to the registers may be UNDEFINED.
+    fn disable_refused_interface(&self) {}
 
     fn check_priorities(&self) -> Result<(), IrqChipError> {
         gic::check_priorities(self, self.this_cpu())
@@ -106,7 +112,7 @@ impl IrqChip for GicV3 {
     }
 
     fn set_priority_mask(&self, mask: u8) {
-        cpu_interface::set_priority_mask(mask);
+        INTERFACE.set_priority_mask(mask);
     }
 
     fn send_sgi(&self, number: u8, targets: &CpuMask) {
