@@ -28,7 +28,7 @@ trap 'rm -f "$part" "$part.elf" "$part.symbols"' EXIT
 symbols() {
     "$llvm" nm --demangle --defined-only --numeric-sort "$elf" |
         sed -n -e 's/^0*\([0-9a-f][0-9a-f]*\) [tTwW] /\1 /p' |
-        sed -e 's/\.llvm\.[0-9]*$//' -e 's/::h[0-9a-f]\{16\}$//' \
+        sed -e 's/\.llvm\.[0-9]*$//' -e 's/ (\.llvm\.[0-9]*)$//' -e 's/::h[0-9a-f]\{16\}$//' \
             -e 's/\$LT\$/</g' -e 's/\$GT\$/>/g' -e 's/\$RF\$/\&/g' -e 's/\$BP\$/*/g' \
             -e 's/\$C\$/,/g' -e 's/\$u20\$/ /g' -e 's/\$u7b\$/{/g' -e 's/\$u7d\$/}/g' \
             -e 's/\$LP\$/(/g' -e 's/\$RP\$/)/g' -e 's/\$u5b\$/[/g' -e 's/\$u5d\$/]/g' \

@@ -113,11 +113,14 @@ stage_qemu-debug() {
     PROFILE=dev APPEND='rounds=50 seconds=20' TIMEOUT=600 SMP='1 4 20' tests/qemu.sh
 }
 
-# Ten minutes each; the seed is in the log.
-stage_soak() {
-    local size
-    for size in 4 20; do
-        APPEND=seconds=600 TEST=qemu_soak SMP=$size V=1 tests/qemu.sh
+# Ten minutes each, the debug build under the lock validator; the seed is in the log.
+stage_storm() {
+    local profile size
+    for profile in release dev; do
+        for size in 4 8 20; do
+            PROFILE=$profile APPEND=seconds=600 TIMEOUT=1200 TEST=qemu_storm CASE=mixture \
+                SMP=$size V=1 tests/qemu.sh
+        done
     done
 }
 

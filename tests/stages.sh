@@ -94,7 +94,7 @@ stage_qemu-gicv2() {
 # Those with the most locks once more in a debug build, under the lock validator: it has
 # nothing to say. The others in `make nightly`.
 stage_qemu-debug() {
-    PROFILE=dev TEST='qemu_boot threads cycles rcu soak' APPEND='rounds=10 seconds=10' \
+    PROFILE=dev TEST='qemu_boot threads cycles rcu storm' APPEND='rounds=10 seconds=10' \
         SMP=4 tests/qemu.sh
 }
 
