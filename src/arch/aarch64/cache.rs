@@ -9,6 +9,12 @@
 //!
 //! QEMU has no caches: under it these instructions do nothing and a missing one
 //! is never found. Each use is therefore argued where it stands.
+//!
+//! # Ordering
+//! With the MMU on these instructions execute in program order relative to accesses to
+//! the same line; with it off, when the accesses are Device accesses, they may overtake
+//! them unless a DMB stands between (Arm ARM, "Ordering and completion of data and
+//! instruction cache instructions"). So one does. The DSB at the end completes them.
 
 use core::arch::asm;
 use core::ops::Range;
@@ -35,6 +41,7 @@ fn lines(range: Range<usize>) -> impl Iterator<Item = usize> {
 /// Writes the cached content of `range` back to the point of coherency; done on
 /// return. The range is mapped, or the MMU is off.
 pub fn clean_to_poc(range: Range<usize>) {
+    barrier::dmb(barrier::SY);
     for line in lines(range) {
         // SAFETY: Cleaning changes nothing that this CPU can read.
         unsafe { asm!("dc cvac, {line}", line = in(reg) line, options(nostack, preserves_flags)) }
@@ -45,6 +52,7 @@ pub fn clean_to_poc(range: Range<usize>) {
 /// Writes the cached content of `range` back and drops it from the caches; done
 /// on return. The range is mapped, or the MMU is off.
 pub fn clean_invalidate_to_poc(range: Range<usize>) {
+    barrier::dmb(barrier::SY);
     for line in lines(range) {
         // SAFETY: Dirty lines are written back first, so nothing is lost.
         unsafe { asm!("dc civac, {line}", line = in(reg) line, options(nostack, preserves_flags)) }
@@ -59,6 +67,7 @@ pub fn clean_invalidate_to_poc(range: Range<usize>) {
 /// Nothing that was written to the lines of `range` through a cache may be
 /// needed any more: it may be lost.
 pub unsafe fn invalidate_to_poc(range: Range<usize>) {
+    barrier::dmb(barrier::SY);
     for line in lines(range) {
         // SAFETY: The caller can lose what is cached in these lines.
         unsafe { asm!("dc ivac, {line}", line = in(reg) line, options(nostack, preserves_flags)) }

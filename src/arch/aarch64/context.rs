@@ -4,6 +4,10 @@
 //! what is left is what AAPCS64 has a callee keep: x19 to x30, SP, d8 to d15, and
 //! FPCR, which a thread may have set for itself. All of it goes onto the thread's
 //! own stack, so a [`Context`] is one word.
+//!
+//! No ISB is needed: SP_EL0 and FPCR are Special-purpose registers, whose writes take
+//! effect in program order (Arm ARM, "Synchronization requirements for AArch64 System
+//! registers"), and nothing else in the system registers is a thread's.
 
 use core::arch::global_asm;
 use core::mem::offset_of;

@@ -153,6 +153,8 @@ entry_to_el1:
         msr     elr_el2, x30
         mov     x0, xzr
         mov     x1, #2
+        // SCTLR_EL2.EOS is set: this is a context synchronization event, and all of
+        // the above holds at EL1.
         eret
     .size entry_to_el1, . - entry_to_el1
 

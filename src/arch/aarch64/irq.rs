@@ -4,6 +4,13 @@
 //! "interrupts are off" should have to say which. Debug exceptions keep the mask
 //! they have. All functions are compiler barriers, or the code of a critical
 //! section could be moved out of it.
+//!
+//! # Ordering
+//! Masking needs no ISB: the side effect of a write to PSTATE "is guaranteed to be
+//! visible to later instructions in the Execution stream" (Arm ARM, "Process state,
+//! PSTATE"), so nothing behind it is interrupted. Unmasking promises less: what is
+//! pending by then is taken in finite time, and for certain at the next context
+//! synchronization event ([`crate::sync::Wait::serve_interrupts`]).
 
 use core::arch::asm;
 

@@ -138,6 +138,7 @@ pub unsafe fn take_from_firmware(release: u64) {
             "dc civac, {release}",
             "dsb sy",
             "str {entry}, [{release}]",
+            "dmb sy",
             "dc civac, {release}",
             "dsb sy",
             "sev",

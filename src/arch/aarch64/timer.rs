@@ -88,7 +88,10 @@ pub fn now() -> Instant {
 }
 
 /// Arms this CPU's timer to fire at `at`, or turns it off with `None`. A moment
-/// that has passed fires at once. Takes effect before it returns.
+/// that has passed fires at once. The timer has changed on return (the ISB is for
+/// the writes to its registers); its line changes in the interrupt controller a
+/// moment later, so one more interrupt may come of what was armed before. The
+/// handler looks at what is due, and finds nothing then.
 pub fn arm(at: Option<Instant>) {
     match at {
         Some(Instant(ticks)) => {
@@ -111,14 +114,6 @@ pub fn init_cpu() {
 /// line raised behind.
 pub fn teardown_cpu() {
     arm(None);
-}
-
-/// Whether this CPU's timer asks for its interrupt now.
-pub fn is_pending() -> bool {
-    let control = CNTV_CTL_EL0.extract();
-    control.is_set(CNTV_CTL_EL0::ENABLE)
-        && !control.is_set(CNTV_CTL_EL0::IMASK)
-        && control.is_set(CNTV_CTL_EL0::ISTATUS)
 }
 
 /// Polls `done` until it is true or `limit` has passed; returns whether it

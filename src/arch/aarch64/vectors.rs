@@ -5,7 +5,8 @@
 //! An entry that pushed onto an overflown stack would fault again, at once and
 //! for ever. So before it pushes, every entry tests `SP` with the one register
 //! that it can free (x0, kept in `TPIDRRO_EL0`, which a kernel without EL0 has no
-//! other use for). One subtraction and one test of bits cover all that can be
+//! other use for; it reads back what it wrote without an ISB, as every register does
+//! by the same name). One subtraction and one test of bits cover all that can be
 //! wrong with `SP`:
 //!
 //! ```text
@@ -125,7 +126,8 @@ global_asm!(
         stp     q30, q31, [x24, #480]
     .endm
 
-    // The reverse; x0 and x1 stay in the frame.
+    // The reverse; x0 and x1 stay in the frame. No ISB before the ERET: ELR_EL1 and
+    // SPSR_EL1 are Special-purpose registers.
     .macro vector_restore_registers
         add     x24, sp, #{VECTOR_REGISTERS}
         ldp     q0, q1, [x24, #0]

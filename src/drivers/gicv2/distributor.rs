@@ -150,7 +150,8 @@ impl Distributor {
         let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
         let _held = self.spis.lock();
         let mut registers = self.registers();
-        // Trigger and target may only change while it is off.
+        // Trigger and target may only change while it is off. The writes arrive in this
+        // order; whatever the line has signalled meanwhile comes when the last has.
         write_word!(registers, icenabler, spi / 32, 1 << (spi % 32));
         set_trigger(registers.reborrow(), spi, trigger);
         set_target(registers.reborrow(), spi, target);

@@ -101,7 +101,8 @@ pub(super) fn acknowledge() -> Option<IntId> {
         // 1020 to 1023 stand for no interrupt of ours; they are not ended.
         .filter(|intid| !(1020..1024).contains(&intid.raw_value()))?;
     // The handler's accesses come after the acknowledge (IHI 0069, ICC_IAR1_EL1:
-    // the state change is only ordered by a DSB).
+    // the state change is only ordered by a DSB). Where nothing was acknowledged
+    // there is nothing to order.
     barrier::dsb(barrier::SY);
     Some(intid)
 }
