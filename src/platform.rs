@@ -4,7 +4,7 @@
 //! nothing on the target, where the one `Hw` implements it from the drivers, and
 //! a host test implements it with state per thread. The driver traits
 //! ([`IrqChip`], [`CpuOps`], [`Console`]) are what `drivers` and `arch` hand to
-//! `start.rs`, chosen at boot from the device tree.
+//! `start`, chosen at boot from the device tree.
 
 use core::fmt;
 use core::time::Duration;
@@ -288,7 +288,8 @@ pub enum PowerState {
     OnPending,
 }
 
-/// Turns CPUs on and off. PSCI today; chosen per machine from the device tree.
+/// Turns CPUs on and off: PSCI, or the pen where a CPU has a spin-table. Chosen for
+/// each CPU from the device tree.
 pub trait CpuOps: Sync {
     /// Starts `target` at the physical address `entry` with `context` in x0.
     ///

@@ -6,7 +6,7 @@
 //! not repeated here.
 //!
 //! 1. **Layers.** A module names modules of its own rank and of those below it.
-//! 2. **Hardware.** `arch`, `drivers` and `bsp` are named by `start.rs` alone.
+//! 2. **Hardware.** `arch` and `drivers` are named by `start` alone.
 //! 3. **One door.** Atomics, cells and spin hints come from `crate::sync`.
 //! 4. **Purity.** A module with a rank holds no `static`, no assembly and no
 //!    `cfg(target_...)`: it is the same program on the host as on the target.
@@ -39,12 +39,11 @@ const LAYERS: &[&[&str]] = &[
     &["rcu"],
     &["stop_machine"],
     &["hotplug"],
-    &["workqueue"],
     &["shell"],
 ];
 
 /// What touches hardware, and implements `platform`.
-const HARDWARE: &[&str] = &["arch", "drivers", "bsp"];
+const HARDWARE: &[&str] = &["arch", "drivers"];
 
 /// The pure modules that hardware code may name.
 const HARDWARE_NAMES: &[&str] = &[
@@ -206,7 +205,7 @@ fn naming_the_hardware_is_found() {
         broken("sched/mod.rs", "use crate::arch::switch;"),
         ["hardware"]
     );
-    assert_eq!(broken("api.rs", "use crate::bsp::BOARD;"), ["hardware"]);
+    assert_eq!(broken("api.rs", "use crate::drivers::BOARD;"), ["hardware"]);
     assert_eq!(
         broken("arch/irq.rs", "use crate::hotplug::die;"),
         ["hardware"]

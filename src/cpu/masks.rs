@@ -1,12 +1,11 @@
 //! The masks of the machine: which CPUs there are, and how far each has come.
 //!
 //! # Invariants
-//! - M1: possible ⊇ present ⊇ online ⊇ active, at every instant. So a CPU
+//! - M1: possible ⊇ online ⊇ active, at every instant. So a CPU
 //!   becomes online before it becomes active, and stops being active first.
 //! - M2: with preemption off, a CPU can't leave `online`: it is cleared in a
 //!   still point only. One may join.
-//! - M3: each bit has one writer at a time: `online` and `active` are changed by
-//!   the CPU itself, `dying` and `present` by the holder of the hotplug lock.
+//! - M3: each bit has one writer, the CPU that it stands for.
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sync::AtomicBits;
@@ -16,8 +15,6 @@ use crate::sync::atomic::Ordering;
 #[derive(Debug)]
 pub struct CpuMasks {
     possible: CpuMask,
-    /// Set Relaxed by control; read as a hint, or under the hotplug lock.
-    present: AtomicBits,
     /// Set with Release by `init:online`, pairs with the Acquire of readers:
     /// who sees the bit sees all that the CPU did before it. Cleared inside a
     /// still point, whose end every reader has passed through.
@@ -25,32 +22,21 @@ pub struct CpuMasks {
     /// Set with Release by `sched:active`, Acquire by who places work; after a
     /// clear, `sync:active` waits until nobody holds the old mask.
     active: AtomicBits,
-    /// Written by control before RUN; read inside the still point and by idle.
-    dying: AtomicBits,
 }
 
 impl CpuMasks {
     /// The masks of a machine whose device tree lists `possible`.
     pub fn new(possible: CpuMask) -> CpuMasks {
-        let masks = CpuMasks {
+        CpuMasks {
             possible,
-            present: AtomicBits::new(),
             online: AtomicBits::new(),
             active: AtomicBits::new(),
-            dying: AtomicBits::new(),
-        };
-        masks.present.store(possible.bits(), Ordering::Relaxed);
-        masks
+        }
     }
 
     /// The CPUs that the device tree lists. Fixed.
     pub fn possible(&self) -> &CpuMask {
         &self.possible
-    }
-
-    /// The CPUs that firmware has not denied to have.
-    pub fn present(&self) -> CpuMask {
-        CpuMask::from_bits(self.present.snapshot(Ordering::Relaxed))
     }
 
     /// The CPUs that take interrupts. Each word is of one instant.
@@ -70,11 +56,6 @@ impl CpuMasks {
     /// The CPUs that the general scheduler may place work on.
     pub fn active(&self) -> CpuMask {
         CpuMask::from_bits(self.active.snapshot(Ordering::Acquire))
-    }
-
-    /// The CPUs on their way out of the still point that takes them down.
-    pub fn dying(&self) -> CpuMask {
-        CpuMask::from_bits(self.dying.snapshot(Ordering::Relaxed))
     }
 
     /// Whether `cpu` is online.
@@ -132,17 +113,6 @@ impl CpuMasks {
             self.active.set(cpu.index(), Ordering::Release);
         } else {
             self.active.clear(cpu.index(), Ordering::Release);
-        }
-    }
-
-    /// Marks `cpu` as going, or no longer going.
-    ///
-    /// Context: the holder of the hotplug lock.
-    pub fn set_dying(&self, cpu: CpuId, dying: bool) {
-        if dying {
-            self.dying.set(cpu.index(), Ordering::Relaxed);
-        } else {
-            self.dying.clear(cpu.index(), Ordering::Relaxed);
         }
     }
 }

@@ -85,7 +85,10 @@ impl<P: HotplugHost> Drop for ControlPlace<P> {
             return;
         }
         if let Err(error) = sched.set_affinity(&me, &before) {
-            log::warn!("thread {} stays where it is: {error}", me.name());
+            log::warn!(
+                "thread {} is bound to CPUs {elsewhere} from now on: {error}",
+                me.name()
+            );
         }
     }
 }
@@ -199,13 +202,11 @@ impl<P: HotplugHost> Hotplug<P> {
         );
         let stopped = {
             let still = stop.lock();
-            P::masks().set_dying(cpu, true);
             stop.stop_on(&still, cpu, || {
                 let walked = self.walker(&context).down(ALIVE);
                 assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
             })
         };
-        P::masks().set_dying(cpu, false);
         if let Err(error) = stopped {
             P::sched().unpark(self.thread(cpu));
             let back = self.command(cpu).run_on(cpu, Direction::Up, ONLINE);

@@ -159,7 +159,8 @@ pub enum CpuDownError {
     NoSuchCpu(usize),
     /// It is the last one online.
     LastOnline(CpuId),
-    /// It is the boot CPU, where the ordinary threads live.
+    /// It is the boot CPU, which stays: it takes the interrupts of devices, and it runs
+    /// what `stop_machine` is given.
     BootCpu(CpuId),
     /// Ordinary threads are bound to it.
     BoundThreads {
@@ -219,10 +220,7 @@ impl fmt::Display for CpuDownError {
             CpuDownError::NoSuchCpu(number) => write!(f, "CPU {number} does not exist"),
             CpuDownError::LastOnline(cpu) => write!(f, "CPU{cpu} is the last enabled CPU"),
             CpuDownError::BootCpu(cpu) => {
-                write!(
-                    f,
-                    "CPU{cpu} is the boot CPU, where the ordinary threads live"
-                )
+                write!(f, "CPU{cpu} is the boot CPU, which stays online")
             }
             CpuDownError::BoundThreads { cpu, threads } => {
                 write!(f, "{threads} threads are bound to CPU{cpu}")

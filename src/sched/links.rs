@@ -1,7 +1,7 @@
-//! How a thread hangs in a run queue, in the list of those who wait for one thing and
-//! among those that sleep until an instant: by links of its own, so that nothing of it
-//! allocates. The macro's code is
-//! `unsafe`; that is all of this file.
+//! The links by which a thread is in a run queue, in the list of threads that wait for
+//! one thing, and among those that sleep until an instant. They are in the thread
+//! itself, so queueing allocates nothing. The macro's code is `unsafe`; that is all of
+//! this file.
 
 use alloc::sync::Arc;
 

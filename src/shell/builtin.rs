@@ -213,7 +213,7 @@ fn existing_cpu<M: Machine>(machine: &M, word: &str) -> Option<CpuId> {
     // `parse` alone would let a plus sign through.
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());
     let cpu = CpuId::new(word.parse().ok().filter(|_| digits)?)?;
-    machine.masks().present.contains(cpu).then_some(cpu)
+    machine.masks().possible.contains(cpu).then_some(cpu)
 }
 
 /// `echo`: its words, a space between them.

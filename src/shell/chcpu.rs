@@ -87,7 +87,7 @@ fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
             return None;
         }
     };
-    let missing = cpus.without(&machine.masks().present);
+    let missing = cpus.without(&machine.masks().possible);
     for cpu in missing.iter() {
         complain(
             machine,

@@ -38,18 +38,18 @@ type Line = (usize, &'static str, String);
 
 fn summary<M: Machine>(machine: &M) {
     let masks = machine.masks();
-    let offline = masks.present.without(&masks.online);
+    let offline = masks.possible.without(&masks.online);
     let mut lines: Vec<Line> = vec![
         (0, "Architecture:", "aarch64".into()),
         // The entry refuses a core whose data is big-endian.
         (1, "Byte Order:", "Little Endian".into()),
-        (0, "CPU(s):", masks.present.count().to_string()),
+        (0, "CPU(s):", masks.possible.count().to_string()),
         (1, "On-line CPU(s) list:", masks.online.to_string()),
     ];
     if !offline.is_empty() {
         lines.push((1, "Off-line CPU(s) list:", offline.to_string()));
     }
-    models(machine, &masks.present, &mut lines);
+    models(machine, &masks.possible, &mut lines);
 
     let width = lines
         .iter()
@@ -97,7 +97,7 @@ fn named(name: Option<&str>, number: u32, digits: usize) -> String {
 fn table<M: Machine>(machine: &M) {
     let masks = machine.masks();
     machine.write(format_args!("CPU ONLINE ADDRESS       STATE   MODEL\n"));
-    for cpu in masks.present.iter() {
+    for cpu in masks.possible.iter() {
         let CpuInfo { midr, mpidr, state } = machine.cpu_info(cpu);
         let model = match midr.map(Midr) {
             Some(midr) => named(midr.model(), midr.part(), 3),

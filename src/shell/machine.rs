@@ -32,7 +32,7 @@ pub trait Machine {
     /// The CPU masks, consistent with each other.
     fn masks(&self) -> Masks;
 
-    /// What is known of `cpu`, which is in [`Masks::present`].
+    /// What is known of `cpu`, which is in [`Masks::possible`].
     fn cpu_info(&self, cpu: CpuId) -> CpuInfo;
 
     /// Brings `cpu` up, all the way.
@@ -87,10 +87,8 @@ pub struct MemoryReport {
 /// The CPU masks; each contains the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Masks {
-    /// CPUs that there may ever be.
+    /// CPUs that the machine has, `maxcpus=` or not.
     pub possible: CpuMask,
-    /// CPUs that are there, `maxcpus=` or not.
-    pub present: CpuMask,
     /// CPUs that run.
     pub online: CpuMask,
     /// CPUs that ordinary threads are placed on.

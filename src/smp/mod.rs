@@ -1,6 +1,6 @@
-//! What CPUs say to each other: who is reached by an inter-processor interrupt, and
-//! in how few register writes; functions that run on another CPU ([`call`]); how one is parked and released; how one comes to its
-//! caches.
+//! What CPUs say to each other: which of them an inter-processor interrupt reaches, and
+//! in how few register writes; functions that run on another CPU ([`call`]); how a CPU
+//! is parked and released; how it comes to its caches.
 
 pub mod boot;
 pub mod call;

@@ -63,7 +63,6 @@ impl Machine for KernelMachine {
         let masks = &kernel().masks;
         Masks {
             possible: *masks.possible(),
-            present: masks.present(),
             online: masks.online(),
             active: masks.active(),
         }

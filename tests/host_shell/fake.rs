@@ -108,7 +108,6 @@ impl Machine for Fake {
         let online = *self.online.borrow();
         Masks {
             possible: self.present,
-            present: self.present,
             online,
             active: online,
         }

@@ -30,7 +30,7 @@ use super::image;
 use crate::smp::boot;
 
 unsafe extern "C" {
-    /// The rest of booting, in `start.rs`. Called once, on the boot stack, with
+    /// The rest of booting, in `start`. Called once, on the boot stack, with
     /// MMU and caches off and everything masked.
     ///
     /// * `device_tree` — what the loader had in x0

@@ -65,11 +65,6 @@ impl ExceptionFrame {
         Syndrome(self.esr)
     }
 
-    /// Goes on behind the faulting instruction.
-    pub fn skip_instruction(&mut self) {
-        self.elr += 4;
-    }
-
     /// Whether SP was below what a frame takes above the bottom of its stack:
     /// the stack has overflowed, or was about to.
     const fn has_overflowed(&self) -> bool {

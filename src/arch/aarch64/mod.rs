@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The functions that this layer calls upwards are plain symbols, defined once in
-//! `start.rs`: `stillpoint_boot`, `stillpoint_secondary`, `stillpoint_irq`,
+//! `start`: `stillpoint_boot`, `stillpoint_secondary`, `stillpoint_irq`,
 //! `stillpoint_irq_exit` and `stillpoint_exception`.
 
 pub mod backtrace;

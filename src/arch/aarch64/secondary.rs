@@ -1,14 +1,14 @@
 //! Where a started CPU arrives, up to its MMU.
 //!
 //! CPU_ON enters at `secondary_entry` with the address of the CPU's
-//! [`BootRecord`] in x0, MMU and caches off. All
-//! of it is assembly, because it may read nothing but its record, the code and
-//! constants in the code: whatever else compiled code would touch may be dirty
-//! in another CPU's cache. From the same values as the boot CPU it gets the same
-//! address map, and then calls `stillpoint_secondary`.
+//! [`BootRecord`] in x0, MMU and caches off. All of it is assembly, because it may
+//! read nothing but its record, the code and constants in the code: whatever else
+//! compiled code would touch may be dirty in another CPU's cache. From the same values
+//! as the boot CPU it gets the same address map, and then calls `stillpoint_secondary`.
 //!
-//! A CPU that can't use that map says so in its record and has firmware turn it
-//! off again, or goes to the parking pen. It doesn't return to anybody: control sees the reason, and OFF.
+//! A CPU that can't use that map says so in its record and has firmware turn it off
+//! again, or goes to the parking pen. It doesn't return: control sees the reason, and
+//! OFF.
 
 use core::arch::global_asm;
 
@@ -20,7 +20,7 @@ unsafe extern "C" {
     /// The entry point for CPU_ON.
     fn secondary_entry() -> !;
 
-    /// The rest of a CPU's coming up, in `start.rs`. Called on the stack of the
+    /// The rest of a CPU's coming up, in `start`. Called on the stack of the
     /// CPU's idle thread, MMU and caches on, vectors and CPU data in place,
     /// everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
