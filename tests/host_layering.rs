@@ -372,3 +372,41 @@ fn an_unsafe_block_without_an_argument_is_found() {
         [""; 0]
     );
 }
+
+/// The crates that a section of Cargo.toml names, as code names them.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut wanted = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            // Those of the models are named by their door.
+            wanted = line.ends_with("dependencies]") && !line.contains("loom");
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| wanted) {
+            names.push(name.replace('-', "_"));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_crate_has_a_job_and_the_docs_name_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("it is there");
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files).expect("src is readable");
+    let source: String = files
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("it is readable"))
+        .collect();
+    let table = read("docs/references.md");
+    let crates = dependencies(&read("Cargo.toml"));
+    assert!(crates.len() > 10, "{crates:?}");
+    for name in crates {
+        assert!(
+            source.contains(&format!("{name}::")),
+            "no line of src names {name}"
+        );
+        let row = format!("| `{}` |", name.replace('_', "-"));
+        assert!(table.contains(&row), "docs/references.md has no row {row}");
+    }
+}

@@ -10,30 +10,61 @@
 //! `drivers/watchdog/bcm2835_wdt.c` (the offsets, the password, the partition's bits,
 //! what 63 means), and are what QEMU models (`hw/misc/bcm2835_powermgt.c`).
 
-/// Offset of the register that says what the watchdog does when it has run out.
-pub const RSTC: usize = 0x1c;
-/// Offset of the register that firmware reads after a reset.
-pub const RSTS: usize = 0x20;
-/// Offset of the watchdog's counter.
-pub const WDOG: usize = 0x24;
+use tock_registers::LocalRegisterCopy;
+use tock_registers::fields::Field;
+
+/// The fields of the registers.
+#[allow(
+    missing_docs,
+    reason = "the macro leaves constants of its own without a word"
+)]
+mod fields {
+    use tock_registers::register_bitfields;
+
+    register_bitfields! {u32,
+        /// What the watchdog does when it has run out.
+        pub RSTC [
+            /// What must be written here, or nothing is.
+            PASSWORD OFFSET(24) NUMBITS(8) [
+                /// What opens the register.
+                Key = 0x5a
+            ],
+            /// What is done.
+            ACTION OFFSET(4) NUMBITS(2) [
+                /// All of the chip is reset.
+                FullReset = 0b10
+            ],
+        ],
+        /// What firmware reads after a reset.
+        pub RSTS [
+            /// What must be written here, or nothing is.
+            PASSWORD OFFSET(24) NUMBITS(8) [
+                /// What opens the register.
+                Key = 0x5a
+            ],
+        ],
+        /// The watchdog's counter.
+        pub WDOG [
+            /// What must be written here, or nothing is.
+            PASSWORD OFFSET(24) NUMBITS(8) [
+                /// What opens the register.
+                Key = 0x5a
+            ],
+            /// What is left, in ticks of 1/65536 s.
+            TIME OFFSET(0) NUMBITS(20) [],
+        ],
+    }
+}
+
+pub use fields::{RSTC, RSTS, WDOG};
+
+/// RSTS: the six bits of the partition, which are every second one from bit 0 on.
+const PARTITION: Field<u32, RSTS::Register> = Field::new(0x555, 0);
+/// Partition 63.
+const HALT: u32 = 0x555;
 
 /// Bytes of registers that are used, those in front of them counted.
 pub const REGISTERS_SIZE: u64 = 0x28;
-
-/// What the highest byte of a written word must be; else nothing is written.
-const PASSWORD: u32 = 0x5a00_0000;
-/// The bits that aren't the password.
-const VALUE: u32 = 0x00ff_ffff;
-
-/// RSTC: what is done at the end.
-const ACTION: u32 = 0b11 << 4;
-/// RSTC: all of the chip is reset.
-const FULL_RESET: u32 = 0b10 << 4;
-
-/// RSTS: the six bits of the partition, which are every second one from bit 0 on.
-const PARTITION: u32 = 0x555;
-/// RSTS: partition 63.
-const HALT: u32 = PARTITION;
 
 /// How long until the watchdog has run out, in its ticks of 1/65536 s: 62 ms, in
 /// which a UART can send what is in its FIFO, 32 bytes at 9600 baud.
@@ -48,60 +79,67 @@ pub enum Ending {
     Reset,
 }
 
-/// What is to be written, in this order: offsets and values.
+/// What is to be written, in the order of the fields. A word whose highest byte isn't
+/// the password is not taken.
+#[derive(Clone, Copy)]
+pub struct LastWrites {
+    /// RSTS.
+    pub rsts: LocalRegisterCopy<u32, RSTS::Register>,
+    /// WDOG.
+    pub wdog: LocalRegisterCopy<u32, WDOG::Register>,
+    /// RSTC, which starts it.
+    pub rstc: LocalRegisterCopy<u32, RSTC::Register>,
+}
+
+/// What ends the machine.
 ///
 /// * `rsts`, `rstc` — what those two registers read
-pub const fn ending(ending: Ending, rsts: u32, rstc: u32) -> [(usize, u32); 3] {
+pub fn last_writes(
+    ending: Ending,
+    mut rsts: LocalRegisterCopy<u32, RSTS::Register>,
+    mut rstc: LocalRegisterCopy<u32, RSTC::Register>,
+) -> LastWrites {
     let partition = match ending {
         Ending::PowerOff => HALT,
         Ending::Reset => 0,
     };
-    [
-        (RSTS, PASSWORD | rsts & VALUE & !PARTITION | partition),
-        (WDOG, PASSWORD | DELAY),
-        (RSTC, PASSWORD | rstc & VALUE & !ACTION | FULL_RESET),
-    ]
+    rsts.modify(RSTS::PASSWORD::Key + PARTITION.val(partition));
+    let mut wdog = LocalRegisterCopy::new(0);
+    wdog.modify(WDOG::PASSWORD::Key + WDOG::TIME.val(DELAY));
+    rstc.modify(RSTC::PASSWORD::Key + RSTC::ACTION::FullReset);
+    LastWrites { rsts, wdog, rstc }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What both registers read after power-on.
-    const AT_POWER_ON: (u32, u32) = (0x1000, 0x102);
+    /// The three words, with what both registers read.
+    fn words(ending: Ending, rsts: u32, rstc: u32) -> [u32; 3] {
+        let (rsts, rstc) = (LocalRegisterCopy::new(rsts), LocalRegisterCopy::new(rstc));
+        let writes = last_writes(ending, rsts, rstc);
+        [writes.rsts.get(), writes.wdog.get(), writes.rstc.get()]
+    }
 
     #[test]
     fn power_off_is_a_reset_into_partition_63() {
-        let (rsts, rstc) = AT_POWER_ON;
-        let writes = ending(Ending::PowerOff, rsts, rstc);
-        let expected = [
-            (0x20, 0x5a00_1555),
-            (0x24, 0x5a00_1000),
-            (0x1c, 0x5a00_0122),
-        ];
-        assert_eq!(writes, expected);
+        // What both read after power-on.
+        let writes = words(Ending::PowerOff, 0x1000, 0x102);
+        assert_eq!(writes, [0x5a00_1555, 0x5a00_1000, 0x5a00_0122]);
     }
 
     #[test]
     fn a_reset_forgets_the_partition() {
-        let (_, rstc) = AT_POWER_ON;
-        let writes = ending(Ending::Reset, 0x1555, rstc);
-        let expected = [
-            (0x20, 0x5a00_1000),
-            (0x24, 0x5a00_1000),
-            (0x1c, 0x5a00_0122),
-        ];
-        assert_eq!(writes, expected);
+        let writes = words(Ending::Reset, 0x1555, 0x102);
+        assert_eq!(writes, [0x5a00_1000, 0x5a00_1000, 0x5a00_0122]);
     }
 
     #[test]
     fn the_password_is_whole_whatever_was_read() {
-        for kind in [Ending::PowerOff, Ending::Reset] {
-            for (_, value) in ending(kind, u32::MAX, u32::MAX) {
-                assert_eq!(value >> 24, 0x5a);
-            }
-            let [_, _, (_, rstc)] = ending(kind, u32::MAX, u32::MAX);
-            assert_eq!(rstc & ACTION, FULL_RESET);
+        for ending in [Ending::PowerOff, Ending::Reset] {
+            let writes = words(ending, u32::MAX, u32::MAX);
+            assert!(writes.iter().all(|word| word >> 24 == 0x5a));
+            assert_eq!(writes[2] >> 4 & 0b11, 0b10);
         }
     }
 }

@@ -12,7 +12,9 @@ pub mod gic;
 mod ns16550;
 mod patience;
 
-pub use bcm_watchdog::{Ending, REGISTERS_SIZE as BCM_WATCHDOG_SIZE, RSTC, RSTS, WDOG, ending};
+pub use bcm_watchdog::{
+    Ending, LastWrites, REGISTERS_SIZE as BCM_WATCHDOG_SIZE, RSTC, RSTS, WDOG, last_writes,
+};
 pub use earlycon::{EarlyCon, EarlyConError, EarlyConKind};
 pub use ns16550::{Layout, Model, Ns16550, Port, RegisterWidth};
 pub use patience::{Patience, ROOM_LIMIT};

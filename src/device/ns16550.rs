@@ -25,6 +25,8 @@
 
 use core::time::Duration;
 
+use tock_registers::{LocalRegisterCopy, register_bitfields};
+
 use super::patience::{Patience, ROOM_LIMIT};
 use crate::platform::Console;
 
@@ -44,33 +46,61 @@ const LINE_STATUS: u32 = 5;
 /// USR, UART status; a DesignWare's only.
 const UART_STATUS: u32 = 31;
 
-/// IER: a byte has come, and something was wrong with one.
-const RECEIVE: u8 = 1 << 0 | 1 << 2;
-/// FCR: FIFOs on, "a byte has come" from the first byte on, nothing cleared.
-const FIFOS: u8 = 1 << 0;
-/// LCR: registers 0 and 1 are the divisor's.
-const DIVISOR_LATCH: u8 = 1 << 7;
-/// MCR: on a PC, the gate of the interrupt line.
-const OUT2: u8 = 1 << 3;
-/// LSR: there is a byte.
-const DATA_READY: u8 = 1 << 0;
-/// LSR: parity error, framing error, break; of the byte that is read next. An
-/// overrun is no fault of that one.
-const DAMAGED: u8 = 1 << 2 | 1 << 3 | 1 << 4;
-/// LSR: there is room for a byte.
-const ROOM: u8 = 1 << 5;
-/// LSR: there is room, and nothing is being sent.
-const IDLE: u8 = 1 << 6;
+register_bitfields! {u8,
+    /// Interrupt enable.
+    IER [
+        /// A byte has come.
+        RECEIVE OFFSET(0) NUMBITS(1) [],
+        /// Something was wrong with one.
+        LINE_STATUS OFFSET(2) NUMBITS(1) [],
+    ],
+    /// Interrupt identification.
+    IIR [
+        /// Which interrupt there is.
+        ID OFFSET(0) NUMBITS(4) [
+            /// Bytes have lain in the FIFO for a while.
+            TimeOut = 0xc,
+            /// A DesignWare's LCR was written while it was busy.
+            BusyDetect = 0x7,
+        ],
+    ],
+    /// FIFO control.
+    FCR [
+        /// FIFOs on. With all else 0: "a byte has come" from the first byte on, and
+        /// nothing is cleared.
+        ENABLE OFFSET(0) NUMBITS(1) [],
+    ],
+    /// Line control.
+    LCR [
+        /// Registers 0 and 1 are the divisor's.
+        DIVISOR_LATCH OFFSET(7) NUMBITS(1) [],
+    ],
+    /// Modem control.
+    MCR [
+        /// On a PC, the gate of the interrupt line.
+        OUT2 OFFSET(3) NUMBITS(1) [],
+    ],
+    /// Line status.
+    LSR [
+        /// There is a byte.
+        DATA_READY OFFSET(0) NUMBITS(1) [],
+        /// Parity error of the byte that is read next. An overrun is no fault of that
+        /// one.
+        PARITY OFFSET(2) NUMBITS(1) [],
+        /// Framing error of the byte that is read next.
+        FRAMING OFFSET(3) NUMBITS(1) [],
+        /// The byte that is read next is a break.
+        BREAK OFFSET(4) NUMBITS(1) [],
+        /// There is room for a byte.
+        ROOM OFFSET(5) NUMBITS(1) [],
+        /// There is room, and nothing is being sent.
+        IDLE OFFSET(6) NUMBITS(1) [],
+    ],
+}
+
 /// What is read where no device answers. No UART says so: with an error in the FIFO
 /// (bit 7) there is a byte, and it isn't all errors while the transmitter is idle.
 const NOBODY: u8 = 0xff;
-
-/// IIR: which interrupt there is.
-const WHICH: u8 = 0xf;
-/// IIR: bytes have lain in the FIFO for a while.
-const TIME_OUT: u8 = 0xc;
-/// IIR: a DesignWare's LCR was written while it was busy.
-const BUSY_DETECT: u8 = 0x7;
 
 /// The most damaged bytes that are skipped in a row: those of the largest FIFO.
 const MOST_DAMAGED: usize = 256;
@@ -94,7 +124,7 @@ impl RegisterWidth {
     }
 }
 
-/// Whose relative a UART is.
+/// Which kind of 16550 a UART is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
     /// A 8250, 16450, 16550 or a faithful copy.
@@ -110,7 +140,7 @@ pub enum Model {
 /// Where the registers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Whose relative it is.
+    /// Which kind it is.
     pub model: Model,
     /// From one register to the next it is `1 << shift` bytes.
     pub shift: u32,
@@ -178,35 +208,35 @@ impl<P: Port> Ns16550<P> {
         // Turning the FIFOs on empties them, and a DesignWare that is busy doesn't
         // let LCR be written: firmware's last words first. If they don't end we can
         // but go on.
-        let idle = || uart.port.read(LINE_STATUS) & IDLE != 0;
+        let idle = || uart.status().is_set(LSR::IDLE);
         uart.port.poll(ROOM_LIMIT, idle);
-        let line = uart.port.read(LINE_CONTROL);
-        if line & DIVISOR_LATCH != 0 {
-            uart.port.write(LINE_CONTROL, line & !DIVISOR_LATCH);
+        let mut line = LocalRegisterCopy::new(uart.port.read(LINE_CONTROL));
+        if line.is_set(LCR::DIVISOR_LATCH) {
+            line.modify(LCR::DIVISOR_LATCH::CLEAR);
+            uart.port.write(LINE_CONTROL, line.get());
         }
         uart.port.write(INTERRUPT_ENABLE, 0);
         // A mini UART's are always on; it takes no note of the bit.
-        uart.port.write(FIFO_CONTROL, FIFOS);
+        uart.port.write(FIFO_CONTROL, FCR::ENABLE::SET.value);
         uart
+    }
+
+    fn status(&self) -> LocalRegisterCopy<u8, LSR::Register> {
+        LocalRegisterCopy::new(self.port.read(LINE_STATUS))
     }
 
     /// The next byte, or what has come in its place.
     fn receive(&self) -> Received {
-        let damaged = match self.model {
-            Model::Plain | Model::DesignWare => DAMAGED,
-            Model::MiniUart => 0,
-        };
-        match self.port.read(LINE_STATUS) {
-            NOBODY => Received::Nothing,
-            status if status & DATA_READY == 0 => Received::Nothing,
-            status => {
-                let byte = self.port.read(DATA);
-                if status & damaged == 0 {
-                    Received::Byte(byte)
-                } else {
-                    Received::Damaged
-                }
-            }
+        let status = self.status();
+        if status.get() == NOBODY || !status.is_set(LSR::DATA_READY) {
+            return Received::Nothing;
+        }
+        let byte = self.port.read(DATA);
+        let damage = LSR::PARITY::SET + LSR::FRAMING::SET + LSR::BREAK::SET;
+        if self.model != Model::MiniUart && status.any_matching_bits_set(damage) {
+            Received::Damaged
+        } else {
+            Received::Byte(byte)
         }
     }
 }
@@ -220,7 +250,7 @@ enum Received {
 
 impl<P: Port> Console for Ns16550<P> {
     fn put(&self, byte: u8) -> bool {
-        let room = || self.port.read(LINE_STATUS) & ROOM != 0;
+        let room = || self.status().is_set(LSR::ROOM);
         let sent = self.patience.wait(|limit| self.port.poll(limit, room));
         if sent {
             self.port.write(DATA, byte);
@@ -242,11 +272,13 @@ impl<P: Port> Console for Ns16550<P> {
 
     fn enable_receive_interrupt(&self, on: bool) {
         if on {
-            let modem = self.port.read(MODEM_CONTROL);
-            self.port.write(MODEM_CONTROL, modem | OUT2);
+            let mut modem = LocalRegisterCopy::new(self.port.read(MODEM_CONTROL));
+            modem.modify(MCR::OUT2::SET);
+            self.port.write(MODEM_CONTROL, modem.get());
         }
+        let receive = (IER::RECEIVE::SET + IER::LINE_STATUS::SET).value;
         self.port
-            .write(INTERRUPT_ENABLE, if on { RECEIVE } else { 0 });
+            .write(INTERRUPT_ENABLE, if on { receive } else { 0 });
     }
 
     /// Reading the bytes acknowledges; here goes only what would stay without any.
@@ -254,11 +286,12 @@ impl<P: Port> Console for Ns16550<P> {
         if self.model != Model::DesignWare {
             return;
         }
-        match self.port.read(INTERRUPT_ID) & WHICH {
-            BUSY_DETECT => {
+        let which = LocalRegisterCopy::new(self.port.read(INTERRUPT_ID));
+        match which.read_as_enum(IIR::ID) {
+            Some(IIR::ID::Value::BusyDetect) => {
                 self.port.read(UART_STATUS);
             }
-            TIME_OUT if self.port.read(LINE_STATUS) & DATA_READY == 0 => {
+            Some(IIR::ID::Value::TimeOut) if !self.status().is_set(LSR::DATA_READY) => {
                 self.port.read(DATA);
             }
             _ => {}

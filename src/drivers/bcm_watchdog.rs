@@ -1,16 +1,30 @@
 //! The watchdog of the BCM2835 and its successors, by which a Raspberry Pi is turned
 //! off and reset.
 //!
-//! What is written is in [`crate::device::ending`].
+//! What is written is in [`last_writes`].
 
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 
-use safe_mmio::UniqueMmioPointer;
-use safe_mmio::fields::ReadPureWrite;
+use tock_registers::interfaces::{Readable, Writeable};
+use tock_registers::register_structs;
+use tock_registers::registers::ReadWrite;
 
 use crate::arch::aarch64::timer;
-use crate::device::{Ending, RSTC, RSTS, ending};
+use crate::device::{BCM_WATCHDOG_SIZE, Ending, RSTC, RSTS, WDOG, last_writes};
+
+register_structs! {
+    /// The registers of the power manager, as far as they are the watchdog's.
+    Registers {
+        (0x00 => _others),
+        (0x1c => rstc: ReadWrite<u32, RSTC::Register>),
+        (0x20 => rsts: ReadWrite<u32, RSTS::Register>),
+        (0x24 => wdog: ReadWrite<u32, WDOG::Register>),
+        (0x28 => @END),
+    }
+}
+
+const _: () = assert!(size_of::<Registers>() as u64 == BCM_WATCHDOG_SIZE);
 
 /// How long the end may take, from the last write on: several times what the watchdog
 /// is set to.
@@ -19,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The watchdog.
 #[derive(Debug)]
 pub struct BcmWatchdog {
-    base: NonNull<u32>,
+    base: NonNull<Registers>,
 }
 
 // SAFETY: the pointer is to device registers, which any CPU may use.
@@ -37,25 +51,20 @@ impl BcmWatchdog {
     /// device memory for ever and used by nobody else.
     pub unsafe fn new(base: u64) -> Option<BcmWatchdog> {
         let address = usize::try_from(base).ok()?;
-        let base = NonNull::new(ptr::with_exposed_provenance_mut::<u32>(address))?;
+        let base = NonNull::new(ptr::with_exposed_provenance_mut::<Registers>(address))?;
         base.is_aligned().then_some(BcmWatchdog { base })
     }
 
     /// Ends the machine. Returns only if that didn't happen within a second.
     pub fn end(&self, how: Ending) {
-        let rsts = self.register(RSTS).read();
-        let rstc = self.register(RSTC).read();
-        for (offset, value) in ending(how, rsts, rstc) {
-            self.register(offset).write(value);
-        }
+        // SAFETY: the caller of `new` promised that the registers are there, for ever.
+        // Each access of the crate's is one volatile load or store; no hypervisor
+        // emulates this device, so that any form of them will do.
+        let registers = unsafe { self.base.as_ref() };
+        let writes = last_writes(how, registers.rsts.extract(), registers.rstc.extract());
+        registers.rsts.set(writes.rsts.get());
+        registers.wdog.set(writes.wdog.get());
+        registers.rstc.set(writes.rstc.get());
         timer::poll(PATIENCE, || false);
-    }
-
-    fn register(&self, offset: usize) -> UniqueMmioPointer<'_, ReadPureWrite<u32>> {
-        // SAFETY: the offsets are those of this device's registers, which the caller of
-        // `new` promised to be there.
-        let register = unsafe { self.base.byte_add(offset) };
-        // SAFETY: the same promise; each of these makes one access.
-        unsafe { UniqueMmioPointer::new(register.cast()) }
     }
 }

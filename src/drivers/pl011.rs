@@ -23,6 +23,7 @@ use core::time::Duration;
 
 use arm_pl011_uart::{FifoLevel, Interrupts, PL011Registers, Uart, UniqueMmioPointer};
 use safe_mmio::fields::ReadPureWrite;
+use tock_registers::{LocalRegisterCopy, register_bitfields};
 
 use crate::arch::aarch64::timer;
 use crate::device::{Patience, ROOM_LIMIT};
@@ -31,17 +32,30 @@ use crate::platform::Console;
 /// Bytes in the receive FIFO: how many bad ones there can be in a row.
 const FIFO_LEN: usize = 32;
 
-/// Offsets of the two registers that the crate keeps to itself.
+/// Offsets of the two registers that the driver's crate keeps to itself. They are
+/// accessed by `safe_mmio`, whose instructions a hypervisor can emulate, whatever the
+/// compiler makes of the code around them.
 const LINE_CONTROL: usize = 0x2c;
 const CONTROL: usize = 0x30;
 
-/// UARTLCR_H: FIFOs on; eight data bits. No parity and one stop bit are 0.
-const FIFOS: u32 = 1 << 4;
-const EIGHT_BITS: u32 = 0b11 << 5;
-
-/// UARTCR: the UART, its transmitter and its receiver are on.
-const UART_ON: u32 = 1 << 0;
-const ALL_ON: u32 = 1 << 9 | 1 << 8 | UART_ON;
+register_bitfields! {u32,
+    /// UARTLCR_H, line control. No parity and one stop bit are 0.
+    LCR_H [
+        /// FIFOs on.
+        FEN OFFSET(4) NUMBITS(1) [],
+        /// Data bits.
+        WLEN OFFSET(5) NUMBITS(2) [ Eight = 0b11 ],
+    ],
+    /// UARTCR, control.
+    CR [
+        /// The UART.
+        UARTEN OFFSET(0) NUMBITS(1) [],
+        /// Its transmitter.
+        TXE OFFSET(8) NUMBITS(1) [],
+        /// Its receiver.
+        RXE OFFSET(9) NUMBITS(1) [],
+    ],
+}
 
 /// What there is to take note of when a byte has come: the FIFO has reached its
 /// level, or holds fewer and nothing more has come for 32 bits' time.
@@ -66,11 +80,12 @@ pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
     // SAFETY: promised by the caller; it is not the register above.
     let mut line = unsafe { UniqueMmioPointer::new(line) };
 
-    if line.read() & FIFOS == 0 {
-        let format = match line.read() {
-            0 => EIGHT_BITS,
-            set_by_firmware => set_by_firmware,
-        };
+    let mut format = LocalRegisterCopy::<u32, LCR_H::Register>::new(line.read());
+    if !format.is_set(LCR_H::FEN) {
+        if format.get() == 0 {
+            format.modify(LCR_H::WLEN::Eight);
+        }
+        format.modify(LCR_H::FEN::SET);
         // The line control register may only change while the UART is off, and
         // it goes off in the middle of firmware's last byte if it isn't idle. If
         // it stays busy we can but go on.
@@ -79,12 +94,17 @@ pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
         let device = Uart::new(unsafe { UniqueMmioPointer::new(base) });
         timer::poll(ROOM_LIMIT, || !device.is_busy());
         let was = control.read();
-        control.write(was & !UART_ON);
-        line.write(format | FIFOS);
+        let mut off = LocalRegisterCopy::<u32, CR::Register>::new(was);
+        off.modify(CR::UARTEN::CLEAR);
+        control.write(off.get());
+        line.write(format.get());
         control.write(was);
     }
-    if control.read() & ALL_ON != ALL_ON {
-        control.modify(|value| value | ALL_ON);
+    let all_on = CR::UARTEN::SET + CR::TXE::SET + CR::RXE::SET;
+    let mut state = LocalRegisterCopy::<u32, CR::Register>::new(control.read());
+    if !state.matches_all(all_on) {
+        state.modify(all_on);
+        control.write(state.get());
     }
 }
 
