@@ -2,7 +2,7 @@
 //! were doing, and getting there takes as few interrupts as the GIC allows.
 //!
 //! SMP: 1 2 4 8 20
-//! TIMEOUT: 240
+//! TIMEOUT: 900
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

@@ -1,8 +1,8 @@
 //! Threads: they run where they are bound, wait for each other across CPUs, give
 //! back all that they had, and keep their registers whatever interrupts them.
 //!
-//! SMP: 1 2 4 8
-//! TIMEOUT: 240
+//! SMP: 1 2 4 8 20
+//! TIMEOUT: 600
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

@@ -4,10 +4,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api;
+use stillpoint::config::MAX_CPUS;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::hotplug::ONLINE;
 use stillpoint::platform::Platform;
 use stillpoint::start::{Hw, kernel};
+use stillpoint::sync::atomic::{AtomicU32, Ordering};
 use stillpoint::sync::{Exec, IrqGuard};
 use stillpoint::time::Instant;
 
@@ -114,4 +116,27 @@ pub(crate) fn states_say(online: &CpuMask) -> bool {
         let wanted = if online.contains(cpu) { ONLINE } else { 0 };
         state.is_balanced() && state.state() == wanted
     })
+}
+
+/// Whether a stop runs its function once on each of `cpus`, on no other CPU, with
+/// interrupts off.
+#[allow(dead_code, reason = "not every test kernel stops the machine")]
+pub(crate) fn stop_takes(cpus: &CpuMask) -> bool {
+    let took = [const { AtomicU32::new(0) }; MAX_CPUS];
+    let stop = &kernel().stop_machine;
+    let stopped = {
+        let _held = kernel().hotplug.cpus_read_lock();
+        stop.stop_all(&stop.lock(), *cpus, &|cpu| {
+            if !Hw::irqs_enabled() {
+                // Relaxed: read after the stop.
+                took[cpu.index()].fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    let wanted = |index| u32::from(CpuId::new(index).is_some_and(|cpu| cpus.contains(cpu)));
+    let all = (0..MAX_CPUS).all(|index| took[index].load(Ordering::Relaxed) == wanted(index));
+    if !all || stopped.is_err() {
+        stillpoint::println!("# {stopped:?}, and it ran {took:?} times");
+    }
+    all && stopped.is_ok()
 }
