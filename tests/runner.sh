@@ -11,6 +11,8 @@
 #      needs no plan: it doesn't come to its end),
 #   3. every OUTPUT pattern is matched by a line, in the order given.
 #
+# A program that isn't a test announces `PLAN: none`: 1 and 3 hold for it.
+#
 # A kernel that can't end announces `HALTS: REASON` instead: it passes if its CPU
 # comes to sleep in `boot_halt` with that number in `boot_failure_reason`; QEMU is
 # then ended. For it too 3 holds.
@@ -96,9 +98,9 @@ if [ -n "$hangs" ]; then
     wanted=124
 fi
 ends=yes
-if [ "$wanted" != 0 ] || [ -n "$halts" ]; then
+if [ "$wanted" != 0 ] || [ -n "$halts" ] || [ "$(value PLAN)" = none ]; then
     ends=
-    [ -n "$patterns" ] || fail 1 "STATUS, HALTS or HANGS without OUTPUT: any early end would pass"
+    [ -n "$patterns" ] || fail 1 "STATUS, HALTS, HANGS or PLAN without OUTPUT: any early end would pass"
 fi
 
 # A version of QEMU on which it can't mean anything, and why.

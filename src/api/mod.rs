@@ -1,13 +1,7 @@
 //! What programs call: free functions over the one kernel.
 //!
 //! ```ignore
-//! stillpoint::entry!(main);
-//!
-//! fn main() {
-//!     let four = CpuId::new(4).expect("small");
-//!     stillpoint::api::cpu_up(four)?;
-//!     let value = stillpoint::api::stop_machine(|| "nothing else moves")?;
-//! }
+#![doc = include_str!("../../tests/qemu_readme/program.rs")]
 //! ```
 
 pub mod rcu;

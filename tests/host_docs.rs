@@ -1,0 +1,68 @@
+//! What the documents say, held against the tree.
+
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
+}
+
+/// All Rust text below the directory `path`.
+fn rust_text(path: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(path).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            text += &rust_text(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text += &fs::read_to_string(path).expect("it is readable");
+        }
+    }
+    text
+}
+
+/// The crates that a section of Cargo.toml names, as code names them.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut wanted = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            // Those of the models are named by their door.
+            wanted = line.ends_with("dependencies]") && !line.contains("loom");
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| wanted) {
+            names.push(name.replace('-', "_"));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_crate_has_a_job_and_the_docs_name_it() {
+    let source = rust_text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let table = read("docs/references.md");
+    let crates = dependencies(&read("Cargo.toml"));
+    assert!(crates.len() > 10, "{crates:?}");
+    for name in crates {
+        assert!(
+            source.contains(&format!("{name}::")),
+            "no line of src names {name}"
+        );
+        let row = format!("| `{}` |", name.replace('_', "-"));
+        assert!(table.contains(&row), "docs/references.md has no row {row}");
+    }
+}
+
+#[test]
+fn the_program_of_the_readme_is_the_one_that_runs() {
+    let program = read("tests/qemu_readme/program.rs");
+    let (_, section) = read("README.md")
+        .split_once("\n## A program\n\n")
+        .map(|(before, after)| (before.to_string(), after.to_string()))
+        .expect("the section");
+    let shown: String = section
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line)))
+        .collect();
+    assert_eq!(shown.trim_end(), program.trim_end());
+}

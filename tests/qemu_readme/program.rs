@@ -1,0 +1,19 @@
+use core::time::Duration;
+use stillpoint::api::thread::{self, Class, Priority};
+use stillpoint::{api, cpu::CpuId, println};
+
+stillpoint::entry!(main);
+
+fn main() {
+    let worker = thread::Builder::new()
+        .name("worker")
+        .class(Class::round_robin(Priority::MIN))
+        .spawn(|| 6 * 7)
+        .expect("a stack is free");
+    thread::sleep(Duration::from_millis(10));
+    println!("{}", worker.join());
+    let cpu = CpuId::new(3).expect("a small number");
+    api::cpu_down(cpu).expect("it can go");
+    let still = api::stop_machine(|| "nothing else moves");
+    println!("{}", still.expect("the boot CPU is online"));
+}
