@@ -126,6 +126,9 @@ lint: ## clippy for the host, the target and the models; warnings fail
 doc: ## build the documentation, private items too; warnings fail
 	@tests/stages.sh docs-host
 	@tests/stages.sh docs-target
+	@echo
+	@echo 'To read first, with all that programs call: $(DIR)/$(TARGET)/doc/stillpoint/index.html'
+	@echo 'As the host tests see it, without api, start, arch and drivers: $(DIR)/doc/stillpoint/index.html'
 
 size: build ## sections of the kernel, and memory for each CPU
 	@tests/size.sh $(ELF) $(IMAGE)

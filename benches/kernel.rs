@@ -24,7 +24,7 @@ mod kernel {
     use stillpoint::platform::Platform;
     use stillpoint::sched::lock::Mutex;
     use stillpoint::sched::{Class, Priority, ThreadState};
-    use stillpoint::start::{Hw, kernel};
+    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     use stillpoint::sync::{Exec, PreemptGuard};
     use stillpoint::time::Instant;
@@ -33,7 +33,7 @@ mod kernel {
     stillpoint::entry!(main);
 
     /// The SGI that `floor` uses: one that has no handler but the counter.
-    const FLOOR_SGI: u8 = 8;
+    const FLOOR_SGI: u8 = TEST_SGI;
 
     /// How many operations are measured, and how many before that are not.
     struct Rounds {

@@ -3,8 +3,10 @@
 #
 # Boots the bench kernel at each size, in real time at SMP=2, 4, 8 and 16 and
 # with the instruction count as the clock at 2, 4, 16 and 64. Prints each BENCH
-# line as the kernel printed it, with the clock, the host's load, Linux's figure
-# (benches/linux.tsv) and the ratio; then a table.
+# line as the kernel printed it, with the clock and the host's load; by instruction
+# count also with Linux's figure (benches/linux.tsv) and the ratio. Then a table. In
+# real time there is nothing to compare with: Linux's figures are of another day, on a
+# host that did something else.
 #
 #   SMP     only these sizes
 #   ICOUNT  `1`: only by instruction count; `0`: only in real time
@@ -63,7 +65,7 @@ for clock in $clocks; do
                     }
                     key = op "," clock "," smp
                     tail = ""
-                    if (key in linux)
+                    if (clock == "icount" && key in linux)
                         tail = sprintf(",linux_us=%s,ratio=%.1f", linux[key], linux[key] / median)
                     print $0 ",clock=" clock ",load=" load tail
                 }' >"$dir/bench.new"
@@ -73,7 +75,14 @@ for clock in $clocks; do
 done
 
 echo
-echo 'Medians in microseconds; by icount: thousands of instructions of all CPUs.'
+cat <<'END'
+median, p99  microseconds; by icount: thousands of instructions of all CPUs
+Linux        Linux's median; ratio: Linux's over ours, more is better. By icount only:
+             real times are comparable within one run, and Linux is not in this one
+x floor      the median in floors: a bare SGI to all other CPUs and their answers, which
+             is the least that it takes to reach them all
+
+END
 awk -F ',' '
     {
         delete field
@@ -85,9 +94,10 @@ awk -F ',' '
         if (field["op"] == "floor") floors[floor_key] = field["median_us"]
         times = (floor_key in floors) ? sprintf("%.1f", field["median_us"] / floors[floor_key]) : "-"
         if (NR == 1)
-            printf "%-7s %4s  %-22s %12s %12s %9s %9s\n", \
-                "clock", "SMP", "op", "stillpoint", "Linux", "ratio", "x floor"
-        printf "%-7s %4s  %-22s %12s %12s %9s %9s\n", field["clock"], field["smp"], field["op"], \
-            field["median_us"], field["linux_us"] ? field["linux_us"] : "-", \
+            printf "%-7s %4s  %-22s %12s %12s %12s %7s %9s\n", \
+                "clock", "SMP", "op", "median", "p99", "Linux", "ratio", "x floor"
+        printf "%-7s %4s  %-22s %12s %12s %12s %7s %9s\n", field["clock"], field["smp"], \
+            field["op"], field["median_us"], field["p99_us"], \
+            field["linux_us"] ? field["linux_us"] : "-", \
             field["ratio"] ? field["ratio"] : "-", times
     }' "$lines"
