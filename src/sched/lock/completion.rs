@@ -18,6 +18,11 @@ struct Inner<P: Host> {
 
 /// Counts what was completed and not yet waited for.
 ///
+/// The lock validator of a debug build ([`crate::sync::lockdep`]) takes a join or a park
+/// for a wait, but not this: it can't know which thread will say "done", and a guess makes
+/// correct programs look wrong. Linux had such a guess ("crossrelease", 4.14) and took it
+/// out again for its false alarms.
+///
 /// # Ownership
 /// [`Completion::complete`] touches nothing of it after its lock is open again,
 /// and a waiter returns only after it has held that lock: so a completion may
