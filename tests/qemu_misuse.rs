@@ -5,13 +5,14 @@
 //! PROFILE: dev
 //! STATUS: 101
 //! CASES: sleep-in-spin mutex-in-spin mutex-in-handler
-//! CASES: mutexes spins three recursive cpus-read handler-spin inversion join park
+//! CASES: mutexes spins three recursive descending cpus-read handler-spin inversion join
+//! CASES: scope fork-join park
 //!
 //! CASE: sleep-in-spin|mutex-in-spin
 //! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
 //! OUTPUT: ^  at tests/qemu_misuse\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^  preempt count 1, IRQs on: yes, in an interrupt handler: no$
-//! OUTPUT: ^  holds spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  holds spin lock of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^    since tests/qemu_misuse\.rs:[0-9]+:[0-9]+$
 //! CASE: mutex-in-handler
 //! OUTPUT: BUG: sleeping function called from invalid context:$
@@ -19,26 +20,28 @@
 //!
 //! CASE: mutexes
 //! OUTPUT: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  second is about to take mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  and holds mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  second is about to take mutex of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  and holds mutex of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^  but the other way round there has been:$
-//! OUTPUT: ^  first took mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^    while it held mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  first took mutex of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^    while it held mutex of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! CASE: spins
 //! OUTPUT: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  second is about to take spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  first took spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  second is about to take spin lock of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  first took spin lock of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! CASE: three
 //! OUTPUT: ^kernel panic on CPU 0, thread third: BUG: possible circular locking dependency:$
 //! OUTPUT: ^  first took mutex
 //! OUTPUT: ^  second took mutex
 //! CASE: recursive
 //! OUTPUT: BUG: possible recursive locking:$
+//! CASE: descending
+//! OUTPUT: BUG: locks of one class are not taken in ascending order:$
 //! CASE: cpus-read
 //! OUTPUT: BUG: possible recursive locking:$
-//! OUTPUT: rw lock \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: rw lock of \(\) \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
 //! CASE: handler-spin
-//! OUTPUT: BUG: inconsistent lock state: spin lock \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: BUG: inconsistent lock state: spin lock of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^  is taken in an interrupt handler$
 //! OUTPUT: ^    at tests/qemu_misuse\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^  and with IRQs on, when the handler may come in,$
@@ -46,15 +49,22 @@
 //! OUTPUT: BUG: possible irq lock inversion dependency:$
 //! CASE: join
 //! OUTPUT: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  main is about to take work \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  worker took mutex \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  main is about to take work of .* \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  worker took mutex of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! CASE: scope
+//! OUTPUT: BUG: possible circular locking dependency:$
+//! OUTPUT: ^  main is about to take work of .* \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^    at tests/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//! CASE: fork-join
+//! OUTPUT: BUG: possible circular locking dependency:$
+//! OUTPUT: took mutex of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! A service that takes the hotplug lock when its CPU leaves: cpuhp/1 waits for it, and
 //! who waits for cpuhp/1 holds that. Who is told is who comes second.
 //! CASE: park
 //! OUTPUT: ^kernel panic on CPU (1, thread doomed/1|0, thread main): BUG: possible circular locking dependency:$
-//! OUTPUT: ^  (doomed/1 is about to take rw lock \(src/hotplug/machine|main is about to take work \(src/hotplug/thread)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  (main took work \(src/hotplug/thread|cpuhp/1 took work \(src/hotplug/machine)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  (cpuhp/1 took work|doomed/1 took rw lock) \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  (doomed/1 is about to take rw lock of \(\) \(src/hotplug/machine|main is about to take work of \(\) \(src/hotplug/thread)\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  (main took work of \(\) \(src/hotplug/thread|cpuhp/1 took work of \(\) \(src/hotplug/machine)\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  (cpuhp/1 took work|doomed/1 took rw lock) of \(\) \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -77,7 +87,7 @@ mod kernel_test {
 
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::sched::Service;
-    use stillpoint::sched::lock::Mutex;
+    use stillpoint::sched::lock::{Completion, Mutex, Nesting};
     use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::{IrqGuard, SpinLock};
     use stillpoint::{api, println};
@@ -117,6 +127,36 @@ mod kernel_test {
     fn spins(outer: &S, inner: &S) {
         let _outer = outer.lock_irqsave();
         let _inner = inner.lock_irqsave();
+    }
+
+    /// A thread of a scope takes a mutex; the caller holds it at the end of the scope, and
+    /// hasn't joined the thread.
+    fn scope() {
+        let taken = Completion::<Hw>::new();
+        let mut held = None;
+        api::thread::scope(|scope| {
+            let _worker = scope.spawn(|| {
+                drop(MUTEX_A.lock());
+                taken.complete();
+            });
+            taken.wait();
+            held = Some(MUTEX_A.lock());
+        });
+    }
+
+    /// Threads of two kinds that start and join each other; the last takes a mutex.
+    fn even(depth: u32) {
+        match depth {
+            0 => drop(MUTEX_A.lock()),
+            _ => api::thread::spawn(move || odd(depth - 1)).join(),
+        }
+    }
+
+    fn odd(depth: u32) {
+        match depth {
+            0 => {}
+            _ => api::thread::spawn(move || even(depth - 1)).join(),
+        }
     }
 
     struct Doomed;
@@ -169,6 +209,11 @@ mod kernel_test {
                 thread("third", || mutexes(&MUTEX_C, &MUTEX_A));
             }
             "recursive" => mutexes(&MUTEX_A, &MUTEX_A),
+            "descending" => {
+                let locks = [const { M::new(()) }; 2];
+                let _high = locks[1].lock();
+                let _low = locks[0].lock_nested(Nesting::Ascending);
+            }
             "cpus-read" => {
                 let _outer = api::cpus_read_lock();
                 let _inner = api::cpus_read_lock();
@@ -190,6 +235,14 @@ mod kernel_test {
                 }
                 let _held = MUTEX_A.lock();
                 worker.join();
+            }
+            "scope" => scope(),
+            "fork-join" => {
+                even(4);
+                let _held = MUTEX_A.lock();
+                // It starts `odd(0)`, which takes nothing; but some `odd` have waited
+                // for some `even`, and those for the mutex.
+                even(1);
             }
             "park" => park(),
             other => println!("there is no case {other}"),

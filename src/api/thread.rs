@@ -23,6 +23,7 @@ use crate::platform::Platform;
 use crate::sched::lock::Mutex;
 use crate::sched::{self, AffinityError, SpawnError, ThreadName, ThreadState};
 use crate::start::{Hw, kernel};
+use crate::sync::LockMap;
 use crate::time::Instant;
 
 pub use crate::sched::{Class, Policy, Priority};
@@ -134,11 +135,14 @@ impl Builder {
         })?;
         let mut threads = scope.threads.lock();
         // There may be any number, one after the other.
-        threads.retain(|thread| thread.state_racy() != ThreadState::Dead);
-        threads.push(Arc::clone(handle.thread()));
+        threads.retain(|member| member.thread.state_racy() != ThreadState::Dead);
+        threads.push(Member {
+            thread: Arc::clone(handle.thread()),
+            work: handle.work(),
+        });
         Ok(ScopedJoinHandle {
             handle,
-            _scope: PhantomData,
+            threads: &scope.threads,
         })
     }
 
@@ -290,16 +294,25 @@ pub fn current_cpu_racy() -> CpuId {
 /// Threads that may borrow from the frame of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     /// Those that it waits for; each is there before who has started it can end.
-    threads: Mutex<Vec<Arc<sched::Thread<Hw>>>, Hw>,
+    threads: Members,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
+}
+
+type Members = Mutex<Vec<Member>, Hw>;
+
+/// A thread of a scope.
+struct Member {
+    thread: Arc<sched::Thread<Hw>>,
+    /// What it does, for the validator.
+    work: LockMap,
 }
 
 /// The right to the value of a scope's thread.
 #[must_use]
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
-    _scope: PhantomData<&'scope ()>,
+    threads: &'scope Members,
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
@@ -309,7 +322,12 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
-        self.handle.join()
+        let thread = Arc::clone(self.handle.thread());
+        let value = self.handle.join();
+        // The scope doesn't wait for it any more, whatever its caller holds then.
+        let mut threads = self.threads.lock();
+        threads.retain(|member| !Arc::ptr_eq(&member.thread, &thread));
+        value
     }
 }
 
@@ -318,6 +336,11 @@ impl<T> ScopedJoinHandle<'_, T> {
 ///
 /// # Context
 /// Thread, preemption on.
+///
+/// # Panics
+/// In a debug build, if the caller holds a lock that one of the threads that are waited
+/// for takes: see [`crate::sync::lockdep`].
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
     let scope = Scope {
         threads: Mutex::new(Vec::new()),
@@ -327,8 +350,9 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
     let result = body(&scope);
     // One may start another before it ends.
     let next = || scope.threads.lock().pop();
-    while let Some(thread) = next() {
-        thread.wait_until_dead();
+    while let Some(member) = next() {
+        member.work.wait::<Hw>();
+        member.thread.wait_until_dead();
     }
     result
 }

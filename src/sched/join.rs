@@ -38,7 +38,7 @@ impl<T: Send, P: Host> JoinHandle<T, P> {
     {
         let value: Slot<T, P> = Arc::new(SpinLock::new(None));
         let slot = Arc::clone(&value);
-        let work = LockMap::new();
+        let work = LockMap::of(&body);
         let its_work = work.same();
         let thread = spawn_fn(Box::new(move || {
             let working = its_work.work::<P>();
@@ -70,6 +70,12 @@ impl<T, P: Host> JoinHandle<T, P> {
         self.thread.wait_until_dead();
         let value = self.value.lock().take();
         value.expect("BUG: a thread ended without a value")
+    }
+
+    /// What the thread does, for the validator: to be waited for by another than who
+    /// joins.
+    pub fn work(&self) -> LockMap {
+        self.work.same()
     }
 
     /// The thread.

@@ -72,8 +72,12 @@ impl Exec for Hw {
     }
 
     #[cfg(debug_assertions)]
-    fn lock_acquire(lock: &crate::sync::LockKey, waits: bool, at: crate::sync::lockdep::Place) {
-        lockdep::acquire(lock, waits, at);
+    fn lock_acquire(
+        lock: &crate::sync::LockKey,
+        manner: crate::sync::lockdep::Manner,
+        at: crate::sync::lockdep::Place,
+    ) {
+        lockdep::acquire(lock, manner, at);
     }
 
     #[cfg(debug_assertions)]

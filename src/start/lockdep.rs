@@ -8,7 +8,7 @@
 
 use crate::arch::aarch64::thread_head;
 use crate::start::{Hw, panic};
-use crate::sync::lockdep::{HeldLocks, Lockdep, Place, Taking, Where};
+use crate::sync::lockdep::{HeldLocks, LockClass, Lockdep, Manner, Nesting, Place, Taking, Where};
 use crate::sync::{Exec, IrqFlags, LockKey};
 
 static LOCKDEP: Lockdep<Hw> = Lockdep::new();
@@ -32,14 +32,29 @@ fn with_held<R>(use_fn: impl FnOnce(&mut HeldLocks, bool) -> R) -> Option<R> {
 }
 
 /// See [`Exec::lock_acquire`].
-pub(super) fn acquire(lock: &LockKey, waits: bool, at: Place) {
+pub(super) fn acquire(lock: &LockKey, manner: Manner, at: Place) {
     let Some(class) = lock.class() else { return };
+    let level = match manner {
+        Manner::Nested(Nesting::Level(level)) => level,
+        _ => 0,
+    };
     let found = with_held(|held, irqs_on| {
+        let base = lock.number(|| LOCKDEP.number(class));
+        let class = LockClass { level, ..class };
+        let number = match level {
+            0 => base,
+            _ => LOCKDEP.number(class),
+        };
+        let (Some(base), Some(number)) = (base, number) else {
+            return Ok(()); // It is off.
+        };
         let taking = Taking {
-            number: lock.number(|| LOCKDEP.number(class)),
+            number,
+            base,
             class,
             instance: (&raw const *lock).addr(),
-            waits,
+            waits: manner != Manner::Try,
+            ascending: manner == Manner::Nested(Nesting::Ascending),
             at,
             place: Where {
                 in_irq: held.in_irq(),
@@ -64,6 +79,10 @@ pub(super) fn might_sleep(at: Place) {
     let found = with_held(|held, irqs_on| held.may_sleep(at, Hw::preempt_count(), irqs_on));
     if let Some(Err(report)) = found {
         panic!("BUG: {report}");
+    }
+    // Said here, where no spin lock is held: the console has one of its own.
+    if let Some(full) = LOCKDEP.notice() {
+        log::warn!("{full}: the lock validator is off");
     }
 }
 

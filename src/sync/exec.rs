@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 
 use crate::config::MASK_WORDS;
 #[cfg(all(debug_assertions, not(loom)))]
-use crate::sync::lockdep::Place;
+use crate::sync::lockdep::{Manner, Place};
 
 /// The interrupt mask of a CPU as it was before [`Exec::irq_save`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +62,9 @@ pub trait Exec: 'static {
     fn relax();
 
     /// For the validator: the lock of `lock` is about to be taken at `at`, or was taken
-    /// by a try if the caller does not wait. See [`crate::sync::lockdep`].
+    /// by a try. See [`crate::sync::lockdep`].
     #[cfg(all(debug_assertions, not(loom)))]
-    fn lock_acquire(_lock: &crate::sync::LockKey, _waits: bool, _at: Place) {}
+    fn lock_acquire(_lock: &crate::sync::LockKey, _manner: Manner, _at: Place) {}
 
     /// For the validator: the lock of `lock` is about to be opened.
     #[cfg(all(debug_assertions, not(loom)))]

@@ -14,7 +14,14 @@ impl LockMap {
     /// Work of the kind that is told by where this is called.
     #[cfg_attr(debug_assertions, track_caller)]
     pub const fn new() -> LockMap {
-        LockMap(LockKey::new(LockKind::Map))
+        LockMap::of(&())
+    }
+
+    /// Work of the kind that is told by where this is called, and by the type of what does
+    /// it.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub const fn of<F: ?Sized>(_does_it: &F) -> LockMap {
+        LockMap(LockKey::new::<F>(LockKind::Map))
     }
 
     /// Another name for work of the same kind.

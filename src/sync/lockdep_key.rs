@@ -7,7 +7,7 @@ use core::panic::Location;
 
 use crate::sync::Exec;
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::lockdep::{LockClass, LockKind, Place};
+use crate::sync::lockdep::{LockClass, LockKind, Manner, Nesting, Place};
 
 /// The part of a lock by which the validator knows it. In a release build nothing.
 #[derive(Debug)]
@@ -19,13 +19,15 @@ pub struct LockKey {
 }
 
 impl LockKey {
-    /// Of the class of what the caller makes where it is called.
+    /// Of the class of what the caller makes where it is called, around a `T`.
     #[track_caller]
-    pub const fn new(kind: LockKind) -> LockKey {
+    pub const fn new<T: ?Sized>(kind: LockKind) -> LockKey {
         LockKey {
             class: Some(LockClass {
                 kind,
                 site: Location::caller(),
+                type_name_fn: core::any::type_name::<T>,
+                level: 0,
             }),
             number: AtomicU32::new(0),
         }
@@ -52,14 +54,14 @@ impl LockKey {
         self.class
     }
 
-    /// The number of the class, which `find_fn` knows: asked once.
-    pub fn number(&self, find_fn: impl FnOnce() -> u16) -> u16 {
+    /// The number of the class, which `find_fn` knows, if it has one: asked until then.
+    pub fn number(&self, find_fn: impl FnOnce() -> Option<u16>) -> Option<u16> {
         match u16::try_from(self.number.load(Ordering::Relaxed)) {
-            Ok(number @ 1..) => number - 1,
+            Ok(number @ 1..) => Some(number - 1),
             _ => {
-                let number = find_fn();
+                let number = find_fn()?;
                 self.number.store(u32::from(number) + 1, Ordering::Relaxed);
-                number
+                Some(number)
             }
         }
     }
@@ -67,20 +69,26 @@ impl LockKey {
     /// Its lock is about to be taken.
     #[track_caller]
     pub fn acquire<E: Exec>(&self) -> LockHeld<'_, E> {
-        self.acquire_as(true)
+        self.acquire_as(Manner::Lock)
+    }
+
+    /// Its lock is about to be taken, by a thread that may hold others of its class.
+    #[track_caller]
+    pub fn acquire_nested<E: Exec>(&self, nesting: Nesting) -> LockHeld<'_, E> {
+        self.acquire_as(Manner::Nested(nesting))
     }
 
     /// Its lock was taken by a try.
     #[track_caller]
     pub fn acquired<E: Exec>(&self) -> LockHeld<'_, E> {
-        self.acquire_as(false)
+        self.acquire_as(Manner::Try)
     }
 
     #[track_caller]
-    fn acquire_as<E: Exec>(&self, waits: bool) -> LockHeld<'_, E> {
+    fn acquire_as<E: Exec>(&self, manner: Manner) -> LockHeld<'_, E> {
         if self.class.is_some() {
             let at: Place = Location::caller();
-            E::lock_acquire(self, waits, at);
+            E::lock_acquire(self, manner, at);
         }
         LockHeld {
             key: self,

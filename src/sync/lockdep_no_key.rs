@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 
-use crate::sync::lockdep::LockKind;
+use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{Exec, assert_may_schedule};
 
 /// The part of a lock by which the validator of a debug build knows it.
@@ -12,8 +12,8 @@ use crate::sync::{Exec, assert_may_schedule};
 pub struct LockKey(());
 
 impl LockKey {
-    /// Of the class of what the caller makes where it is called.
-    pub const fn new(_: LockKind) -> LockKey {
+    /// Of the class of what the caller makes where it is called, around a `T`.
+    pub const fn new<T: ?Sized>(_: LockKind) -> LockKey {
         LockKey(())
     }
 
@@ -30,6 +30,12 @@ impl LockKey {
     /// Its lock is about to be taken.
     #[inline(always)]
     pub fn acquire<E: Exec>(&self) -> LockHeld<'_, E> {
+        LockHeld(PhantomData, PhantomData)
+    }
+
+    /// Its lock is about to be taken, by a thread that may hold others of its class.
+    #[inline(always)]
+    pub fn acquire_nested<E: Exec>(&self, _: Nesting) -> LockHeld<'_, E> {
         LockHeld(PhantomData, PhantomData)
     }
 

@@ -14,7 +14,7 @@ use in_a_model::{Guard, Lock};
 #[cfg(not(loom))]
 use with_spin::{Guard, Lock};
 
-use crate::sync::lockdep::LockKind;
+use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{Exec, IrqFlags, IrqGuard, LockHeld, LockKey, StaysHere};
 
 /// `spin`'s mutex.
@@ -96,7 +96,7 @@ impl<T, E: Exec> SpinLock<T, E> {
         pub const fn new(value: T) -> Self {
             SpinLock {
                 inner: Lock::new(value),
-                key: LockKey::new(LockKind::Spin),
+                key: LockKey::new::<T>(LockKind::Spin),
             }
         }
     }
@@ -132,6 +132,16 @@ impl<T, E: Exec> SpinLock<T, E> {
     pub fn lock_irqsave(&self) -> SpinLockGuard<'_, T, E> {
         let flags = E::irq_save();
         let held = self.key.acquire();
+        SpinLockGuard::new(self.inner.lock(), held, Off::Irqs(flags))
+    }
+
+    /// As [`SpinLock::lock_irqsave`], where the caller may hold others of the same
+    /// class: `nesting` says in which order it takes them.
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_irqsave_nested(&self, nesting: Nesting) -> SpinLockGuard<'_, T, E> {
+        let flags = E::irq_save();
+        let held = self.key.acquire_nested(nesting);
         SpinLockGuard::new(self.inner.lock(), held, Off::Irqs(flags))
     }
 

@@ -49,7 +49,7 @@ impl<P: Host> CpusLock<P> {
             readers: SpinLock::new(Waiters::new()),
             drained: WaitQueue::new(),
             writer: Mutex::new(()),
-            key: LockKey::new(LockKind::Rw),
+            key: LockKey::new::<()>(LockKind::Rw),
         }
     }
 

@@ -26,6 +26,8 @@ pub use rw_lock::{ReadGuard, RwLock, WriteGuard};
 pub use semaphore::Semaphore;
 pub use wait_queue::WaitQueue;
 
+pub use crate::sync::lockdep::Nesting;
+
 /// How long a wait for another thread of the kernel may take before the log says
 /// what is waited for. The wait goes on.
 pub const PATIENCE: Duration = Duration::from_secs(10);

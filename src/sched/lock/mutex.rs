@@ -12,7 +12,7 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::{Waiters, wait_taken_until};
 use crate::sched::{Host, Thread};
-use crate::sync::lockdep::LockKind;
+use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 
 struct Inner<P: Host> {
@@ -44,7 +44,7 @@ impl<T, P: Host> Mutex<T, P> {
                     waiters: Waiters::new(),
                 }),
                 value: SpinMutex::new(value),
-                key: LockKey::new(LockKind::Sleep),
+                key: LockKey::new::<T>(LockKind::Sleep),
             }
         }
     }
@@ -59,7 +59,31 @@ impl<T, P: Host> Mutex<T, P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T, P> {
         might_sleep::<P>();
-        let held = self.key.acquire();
+        self.take(self.key.acquire())
+    }
+
+    /// As [`Mutex::lock`], where the thread may hold others of the same class: those that
+    /// were made at the same place around the same type. `nesting` says in which order it
+    /// takes them, which the validator of a debug build checks.
+    ///
+    /// ```ignore
+    /// // Every transfer takes the account with the lower index first.
+    /// let low = accounts[from.min(to)].lock();
+    /// let high = accounts[from.max(to)].lock_nested(Nesting::Ascending);
+    /// ```
+    ///
+    /// # Context
+    /// As [`Mutex::lock`].
+    ///
+    /// # Panics
+    /// As [`Mutex::lock`]; in a debug build also if the order isn't kept.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_nested(&self, nesting: Nesting) -> MutexGuard<'_, T, P> {
+        might_sleep::<P>();
+        self.take(self.key.acquire_nested(nesting))
+    }
+
+    fn take<'a>(&'a self, held: LockHeld<'a, P>) -> MutexGuard<'a, T, P> {
         let me = P::sched().current();
         {
             let mut inner = self.inner.lock_irqsave();

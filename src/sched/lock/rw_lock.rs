@@ -13,7 +13,7 @@ use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard
 
 use crate::sched::Host;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
-use crate::sync::lockdep::LockKind;
+use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 
 struct Inner<P: Host> {
@@ -57,7 +57,7 @@ impl<T, P: Host> RwLock<T, P> {
                     waiting_writers: Waiters::new(),
                 }),
                 value: Cell::new(value),
-                key: LockKey::new(LockKind::Rw),
+                key: LockKey::new::<T>(LockKind::Rw),
             }
         }
     }
@@ -69,7 +69,24 @@ impl<T, P: Host> RwLock<T, P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> ReadGuard<'_, T, P> {
         might_sleep::<P>();
-        let held = self.key.acquire();
+        self.take_read(self.key.acquire())
+    }
+
+    /// As [`RwLock::read`], where the thread may hold others of the same class: see
+    /// [`Mutex::lock_nested`](crate::sched::lock::Mutex::lock_nested).
+    ///
+    /// # Context
+    /// As [`RwLock::read`].
+    ///
+    /// # Panics
+    /// In a debug build, if the order isn't kept.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn read_nested(&self, nesting: Nesting) -> ReadGuard<'_, T, P> {
+        might_sleep::<P>();
+        self.take_read(self.key.acquire_nested(nesting))
+    }
+
+    fn take_read<'a>(&'a self, held: LockHeld<'a, P>) -> ReadGuard<'a, T, P> {
         let waits = {
             let mut inner = self.inner.lock_irqsave();
             if inner.writing || !inner.waiting_writers.is_empty() {
@@ -103,7 +120,24 @@ impl<T, P: Host> RwLock<T, P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> WriteGuard<'_, T, P> {
         might_sleep::<P>();
-        let held = self.key.acquire();
+        self.take_write(self.key.acquire())
+    }
+
+    /// As [`RwLock::write`], where the thread may hold others of the same class: see
+    /// [`Mutex::lock_nested`](crate::sched::lock::Mutex::lock_nested).
+    ///
+    /// # Context
+    /// As [`RwLock::write`].
+    ///
+    /// # Panics
+    /// In a debug build, if the order isn't kept.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn write_nested(&self, nesting: Nesting) -> WriteGuard<'_, T, P> {
+        might_sleep::<P>();
+        self.take_write(self.key.acquire_nested(nesting))
+    }
+
+    fn take_write<'a>(&'a self, held: LockHeld<'a, P>) -> WriteGuard<'a, T, P> {
         let waits = {
             let mut inner = self.inner.lock_irqsave();
             if inner.writing || inner.readers > 0 {

@@ -1,11 +1,15 @@
 //! The orders that have been seen, and the check of each new one.
 
-use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::fmt;
+
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use crate::sync::lockdep::held::DEPTH;
+use crate::sync::lockdep::search::{Search, Spot};
 use crate::sync::lockdep::{HeldLock, HeldLocks, LockClass, LockKind, Name, Place, Report, Where};
 use crate::sync::{Exec, SpinLock};
 
 /// The most classes. A program that makes more asks for a larger number here.
-const CLASSES: usize = 512;
+pub(super) const CLASSES: usize = 512;
 /// The most orders.
 const LINKS: usize = 2048;
 const WORDS: usize = CLASSES / 64;
@@ -14,18 +18,43 @@ const WORDS: usize = CLASSES / 64;
 const IN_IRQ: u8 = 1;
 const IRQS_ON: u8 = 2;
 
-/// A lock that is about to be taken, by whom.
+/// Which table is full, so that the validator has turned itself off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Full {
+    /// That of the classes.
+    Classes = 1,
+    /// That of the orders.
+    Orders,
+    /// That of what a thread holds.
+    Held,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Full::Classes => write!(f, "more than {CLASSES} classes of locks"),
+            Full::Orders => write!(f, "more than {LINKS} orders of locks"),
+            Full::Held => write!(f, "more than {DEPTH} locks held at a time"),
+        }
+    }
+}
+
+/// A lock that is about to be taken, and by which thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking<'a> {
     /// The number of its class, from [`Lockdep::number`].
     pub number: u16,
+    /// The number of its class on level 0.
+    pub base: u16,
     /// Its class.
     pub class: LockClass,
     /// Its address.
     pub instance: usize,
-    /// Whether who takes it waits for it. Who only tries can't be part of a circle as
-    /// the one who waits.
+    /// Whether the thread waits for it. A thread that only tries doesn't close a circle.
     pub waits: bool,
+    /// Whether the program takes those of its class in the order of their addresses.
+    pub ascending: bool,
     /// Where it is taken.
     pub at: Place,
     /// On what terms.
@@ -51,6 +80,11 @@ pub struct Lockdep<E: Exec> {
     orders: [[AtomicU64; WORDS]; CLASSES],
     /// How each class was used. As `orders`.
     usage: [AtomicU8; CLASSES],
+    /// The [`Full`] that has turned it off; 0: it is on. Relaxed, as `said`: nothing is
+    /// read through it, and a check that runs meanwhile is still right.
+    off: AtomicU8,
+    /// Whether [`Lockdep::notice`] has told so.
+    said: AtomicBool,
     graph: SpinLock<Graph, E>,
 }
 
@@ -59,9 +93,7 @@ struct Graph {
     count: u16,
     links: [Option<(u16, u16, LinkRecord)>; LINKS],
     linked: usize,
-    /// What a search goes through, and where it came from: [`CLASSES`] is nowhere.
-    queue: [u16; CLASSES],
-    came_from: [u16; CLASSES],
+    search: Search,
 }
 
 #[derive(Clone, Copy)]
@@ -72,38 +104,39 @@ struct Class {
     irqs_on: Option<Place>,
 }
 
-const NOWHERE: u16 = u16::MAX;
-
 impl<E: Exec> Lockdep<E> {
     /// Nothing has been seen.
     pub const fn new() -> Self {
         Lockdep {
             orders: [const { [const { AtomicU64::new(0) }; WORDS] }; CLASSES],
             usage: [const { AtomicU8::new(0) }; CLASSES],
+            off: AtomicU8::new(0),
+            said: AtomicBool::new(false),
             graph: SpinLock::new_untracked(Graph {
                 classes: [None; CLASSES],
                 count: 0,
                 links: [None; LINKS],
                 linked: 0,
-                queue: [0; CLASSES],
-                came_from: [0; CLASSES],
+                search: Search::new(),
             }),
         }
     }
 
-    /// The number of `class`, to keep: a search.
-    ///
-    /// # Panics
-    /// If there are too many classes.
-    pub fn number(&self, class: LockClass) -> u16 {
+    /// Returns the number of `class`, to keep: a search. `None` if there is no room for
+    /// another class, which turns the validator off.
+    pub fn number(&self, class: LockClass) -> Option<u16> {
+        if self.is_off() {
+            return None;
+        }
         let mut graph = self.graph.lock_irqsave();
         let known = |known: &Option<Class>| known.is_some_and(|known| known.class == class);
         let count = graph.count;
         if let Some(index) = graph.classes[..usize::from(count)].iter().position(known) {
-            return u16::try_from(index).unwrap_or(NOWHERE);
+            return u16::try_from(index).ok();
         }
         let Some(free) = graph.classes.get_mut(usize::from(count)) else {
-            panic!("BUG: lockdep: more than {CLASSES} classes of locks");
+            self.turn_off(Full::Classes);
+            return None;
         };
         *free = Some(Class {
             class,
@@ -111,7 +144,30 @@ impl<E: Exec> Lockdep<E> {
             irqs_on: None,
         });
         graph.count += 1;
-        count
+        Some(count)
+    }
+
+    /// Returns once, if a table is full, which one it is: for the caller to say.
+    pub fn notice(&self) -> Option<Full> {
+        let full = match self.off.load(Ordering::Relaxed) {
+            0 => return None,
+            1 => Full::Classes,
+            2 => Full::Orders,
+            _ => Full::Held,
+        };
+        let said = self.said.load(Ordering::Relaxed) || self.said.swap(true, Ordering::Relaxed);
+        (!said).then_some(full)
+    }
+
+    fn is_off(&self) -> bool {
+        self.off.load(Ordering::Relaxed) != 0
+    }
+
+    /// The first reason stays; Relaxed, see `off`.
+    fn turn_off(&self, why: Full) {
+        let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Err: another table was full before this one.
+        let _first = self.off.compare_exchange(0, why as u8, ok, failed);
     }
 
     /// A lock is about to be taken, or was taken by a try: checks what that means, and
@@ -123,52 +179,62 @@ impl<E: Exec> Lockdep<E> {
     /// # Errors
     /// [`Report`]: this can deadlock.
     pub fn acquire(&self, held: &mut HeldLocks, taking: &Taking<'_>) -> Result<(), Report> {
-        self.check_usage(taking)?;
+        if self.is_off() {
+            return Ok(());
+        }
+        // A handler takes the lock itself, on whichever level.
+        self.check_usage(taking, taking.base)?;
+        if taking.number != taking.base {
+            self.check_usage(taking, taking.number)?;
+        }
         for lock in held.here() {
             self.check_order(lock, taking)?;
         }
-        held.push(HeldLock {
+        let has_room = held.push(HeldLock {
             number: taking.number,
             in_irq: taking.place.in_irq,
             instance: taking.instance,
             class: taking.class,
             at: taking.at,
         });
+        if !has_room {
+            self.turn_off(Full::Held);
+        }
         Ok(())
     }
 
     /// A lock is open again. One that its holder didn't take is none of ours: a try
-    /// before the first thread, a guard that went to another thread.
+    /// before the first thread, a guard that went to another thread, a lock that was
+    /// taken when the validator was off.
     pub fn release(&self, held: &mut HeldLocks, instance: usize) {
         held.remove(instance);
     }
 
-    fn check_usage(&self, taking: &Taking<'_>) -> Result<(), Report> {
+    fn check_usage(&self, taking: &Taking<'_>, number: u16) -> Result<(), Report> {
         let used = match taking.place {
             Where { in_irq: true, .. } => IN_IRQ,
             Where { irqs_on: true, .. } => IRQS_ON,
             Where { .. } => return Ok(()),
         };
-        let usage = &self.usage[usize::from(taking.number)];
+        let usage = &self.usage[usize::from(number)];
         if taking.class.kind != LockKind::Spin || usage.load(Ordering::Relaxed) & used != 0 {
             return Ok(());
         }
         let mut graph = self.graph.lock_irqsave();
         usage.fetch_or(used, Ordering::Relaxed);
-        let class = graph.class(taking.number);
+        let class = graph.class(number);
         let first = if used == IN_IRQ {
             &mut class.in_irq
         } else {
             &mut class.irqs_on
         };
         first.get_or_insert(taking.at);
-        self.check_irqs(&mut graph, taking)
+        self.check_irqs(&mut graph, taking, number)
     }
 
-    /// Whether something that is taken in a handler leads, by way of `taking`, to
+    /// Checks that nothing which is taken in a handler leads, by way of `me`, to
     /// something that is taken with IRQs on.
-    fn check_irqs(&self, graph: &mut Graph, taking: &Taking<'_>) -> Result<(), Report> {
-        let me = taking.number;
+    fn check_irqs(&self, graph: &mut Graph, taking: &Taking<'_>, me: u16) -> Result<(), Report> {
         let Some(last) = self.search(graph, me, |number| self.is_used(number, IRQS_ON)) else {
             return Ok(());
         };
@@ -188,24 +254,28 @@ impl<E: Exec> Lockdep<E> {
     }
 
     fn check_order(&self, lock: &HeldLock, taking: &Taking<'_>) -> Result<(), Report> {
-        if !taking.waits || self.is_linked(lock.number, taking.number) {
+        if !taking.waits {
             return Ok(());
         }
-        if lock.number == taking.number {
-            // Work that waits for work of its kind, as in fork and join, is no circle.
-            if taking.class.kind == LockKind::Map {
-                return Ok(());
-            }
-            return Err(Report::recursive(taking, lock));
+        if lock.number == taking.number || lock.instance == taking.instance {
+            return check_same_class(lock, taking);
+        }
+        if self.is_linked(lock.number, taking.number) {
+            return Ok(());
         }
         let mut graph = self.graph.lock_irqsave();
         let (from, to) = (lock.number, taking.number);
-        if self
-            .search(&mut graph, to, |number| number == from)
-            .is_some()
-        {
+        let begin = Spot {
+            number: to,
+            met_lock: !(graph.is_map(from) && graph.is_map(to)),
+        };
+        let end = Spot {
+            number: from,
+            met_lock: true,
+        };
+        if self.walk(&mut graph, begin, |spot| spot == end).is_some() {
             let mut report = Report::circular(taking, lock);
-            graph.tell_way(to, from, |link| report.add(link));
+            graph.tell_way(begin, end, |link| report.add(link));
             return Err(report);
         }
         let record = LinkRecord {
@@ -215,10 +285,13 @@ impl<E: Exec> Lockdep<E> {
             from_at: lock.at,
             to_at: taking.at,
         };
-        graph.add(from, to, record);
+        if !graph.add(from, to, record) {
+            self.turn_off(Full::Orders);
+            return Ok(());
+        }
         self.orders[usize::from(from)][usize::from(to) / 64]
             .fetch_or(1 << (to % 64), Ordering::Relaxed);
-        self.check_irqs(&mut graph, taking)
+        self.check_irqs(&mut graph, taking, to)
     }
 
     fn is_linked(&self, from: u16, to: u16) -> bool {
@@ -226,28 +299,50 @@ impl<E: Exec> Lockdep<E> {
         word.load(Ordering::Relaxed) & (1 << (to % 64)) != 0
     }
 
-    /// The nearest class that `from` leads to, itself included, of which `is_it_fn`
-    /// says yes. Leaves the way to it in `came_from`.
+    /// Returns the nearest class that `from` leads to, itself included, of which
+    /// `is_it_fn` says yes.
     fn search(&self, graph: &mut Graph, from: u16, is_it_fn: impl Fn(u16) -> bool) -> Option<u16> {
-        graph.came_from = [NOWHERE; CLASSES];
-        graph.came_from[usize::from(from)] = from;
-        graph.queue[0] = from;
-        let (mut next, mut end) = (0, 1);
-        while next < end {
-            let here = graph.queue[next];
-            next += 1;
+        let begin = Spot {
+            number: from,
+            met_lock: true,
+        };
+        let found = self.walk(graph, begin, |spot| is_it_fn(spot.number));
+        found.map(|spot| spot.number)
+    }
+
+    /// Returns the nearest spot that `begin` leads to, itself included, of which
+    /// `is_it_fn` says yes. Leaves the way to it in `graph.search`.
+    fn walk(
+        &self,
+        graph: &mut Graph,
+        begin: Spot,
+        is_it_fn: impl Fn(Spot) -> bool,
+    ) -> Option<Spot> {
+        graph.search.begin(begin);
+        while let Some(here) = graph.search.next() {
             if is_it_fn(here) {
                 return Some(here);
             }
-            for there in 0..graph.count {
-                if graph.came_from[usize::from(there)] == NOWHERE && self.is_linked(here, there) {
-                    graph.came_from[usize::from(there)] = here;
-                    graph.queue[end] = there;
-                    end += 1;
+            for number in 0..graph.count {
+                if self.is_linked(here.number, number) {
+                    let met_lock = here.met_lock || !graph.is_map(number);
+                    graph.search.add(here, Spot { number, met_lock });
                 }
             }
         }
         None
+    }
+}
+
+/// Checks a lock of the class of one that is held, or that very one again.
+fn check_same_class(lock: &HeldLock, taking: &Taking<'_>) -> Result<(), Report> {
+    // Work that waits for work of its kind, as in fork and join, is no circle.
+    if taking.class.kind == LockKind::Map || taking.ascending && lock.instance < taking.instance {
+        Ok(())
+    } else if taking.ascending && lock.instance > taking.instance {
+        Err(Report::descending(taking, lock))
+    } else {
+        Err(Report::recursive(taking, lock))
     }
 }
 
@@ -273,21 +368,29 @@ impl Graph {
         class.expect("BUG: a class has a number and no entry")
     }
 
-    fn add(&mut self, from: u16, to: u16, record: LinkRecord) {
+    fn is_map(&mut self, number: u16) -> bool {
+        self.class(number).class.kind == LockKind::Map
+    }
+
+    /// Notes a link; returns whether there was room for it.
+    #[must_use]
+    fn add(&mut self, from: u16, to: u16, record: LinkRecord) -> bool {
         let Some(free) = self.links.get_mut(self.linked) else {
-            panic!("BUG: lockdep: more than {LINKS} orders of locks");
+            return false;
         };
         *free = Some((from, to, record));
         self.linked += 1;
+        true
     }
 
     /// Tells the links of the way that a search has found, from its end.
-    fn tell_way(&self, from: u16, to: u16, mut tell_fn: impl FnMut(&LinkRecord)) {
-        let mut here = to;
-        while here != from {
-            let before = self.came_from[usize::from(here)];
+    fn tell_way(&self, begin: Spot, end: Spot, mut tell_fn: impl FnMut(&LinkRecord)) {
+        let mut here = end;
+        while here != begin {
+            let before = self.search.came_from(here);
+            let way = (before.number, here.number);
             let mut links = self.links[..self.linked].iter().flatten();
-            if let Some((_, _, link)) = links.find(|(a, b, _)| (*a, *b) == (before, here)) {
+            if let Some((_, _, link)) = links.find(|(a, b, _)| (*a, *b) == way) {
                 tell_fn(link);
             }
             here = before;

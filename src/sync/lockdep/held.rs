@@ -5,7 +5,7 @@ use core::fmt;
 use crate::sync::lockdep::{LockClass, Place, SleepReport, Where};
 
 /// The most locks that a thread, and a handler that interrupts it, hold together.
-const DEPTH: usize = 24;
+pub(super) const DEPTH: usize = 24;
 
 /// A lock that is held.
 #[derive(Clone, Copy, Debug)]
@@ -53,12 +53,15 @@ impl HeldLocks {
         self.in_irq = in_irq;
     }
 
-    pub(super) fn push(&mut self, lock: HeldLock) {
+    /// Notes that `lock` is held; returns whether there was room for it.
+    #[must_use]
+    pub(super) fn push(&mut self, lock: HeldLock) -> bool {
         let Some(place) = self.locks.get_mut(self.depth) else {
-            panic!("BUG: more than {DEPTH} locks are held: {self:?}");
+            return false;
         };
         *place = Some(lock);
         self.depth += 1;
+        true
     }
 
     /// Takes the lock at address `instance` off; returns whether it was there.

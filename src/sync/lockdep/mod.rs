@@ -8,24 +8,34 @@
 //!                                                    of the thread
 //! ```
 //!
-//! Locks that are made at one place in the source are one *class*, however many there
-//! are. What is found, and is reported with both sides and who they were:
+//! Locks that are made at one place in the source, around values of one type, are one
+//! *class*, however many there are. `.map(Mutex::new)` makes them at a place in `core`,
+//! whichever program says so; there the type alone tells them apart, and
+//! `.map(|value| Mutex::new(value))` has a place of its own.
+//!
+//! What is found is reported with both sides and the threads that they were seen in:
 //!
 //! 1. an order that closes a circle: B is taken with A held, and somewhere, some time,
 //!    A was taken with B held, or by way of others;
-//! 2. a class that is taken again by who holds one of it;
+//! 2. a class that is taken again by a thread that holds one of it, unless the program
+//!    has declared the order in which it takes several: [`Nesting`];
 //! 3. a spin lock that is taken in an interrupt handler, and elsewhere with IRQs on;
 //!    also by way of others: what a handler takes leads to what is taken with IRQs on;
 //! 4. a wait with preemption or IRQs off, or in a handler.
 //!
-//! A *map* is no lock but stands for one: "the work of that thread". Who works holds
-//! it; who waits until the work is done takes it for a moment. So to wait for work that
-//! takes a lock which the waiter holds is a circle like any other.
+//! A *map* is no lock but stands for one: "the work of that thread". The thread that
+//! works holds it; a thread that waits until the work is done takes it for a moment. So
+//! to wait for work that takes a lock which the waiter holds is a circle like any other.
+//! A circle of maps alone is none: threads of two kinds that start and join each other
+//! by turns are a tree, because a thread is joined by another than it joins.
 //!
 //! A lock of another kind has a [`LockKey`](crate::sync::LockKey), calls `acquire`
 //! before it waits, keeps what that returns, and calls `release` on it before it opens.
 //! Readers do so too: one that is inside may not read again, because a writer may have
 //! come in between that both would wait for.
+//!
+//! Where a table is full the validator says so once, as soon as a thread may wait, and
+//! checks no orders any more: [`Full`]. The program goes on.
 //!
 //! In a release build, and in a model, a `LockKey` is nothing and does nothing.
 //!
@@ -39,8 +49,10 @@
 //! # Not seen
 //! Run queues ([`SpinLock::new_untracked`](crate::sync::SpinLock::new_untracked)): they
 //! nest in nothing of ours, come in CPU order where there are two, and change hands
-//! across a context switch. The registers of the GIC, behind plain locks of `spin`. And
-//! the graph's own lock.
+//! across a context switch. The registers of the GIC, behind plain locks of `spin`. The
+//! graph's own lock. Two threads that wait for each other's end and hold no lock. What
+//! waits for a program's own [`Completion`](crate::sched::lock::Completion), which says
+//! why.
 
 #![forbid(unsafe_code)]
 // A report is made once, where there may be no heap to put it on.
@@ -52,9 +64,11 @@ mod graph;
 mod held;
 #[cfg(not(loom))]
 mod report;
+#[cfg(not(loom))]
+mod search;
 
 #[cfg(not(loom))]
-pub use graph::{LinkRecord, Lockdep, Taking};
+pub use graph::{Full, LinkRecord, Lockdep, Taking};
 #[cfg(not(loom))]
 pub use held::{HeldLock, HeldLocks};
 #[cfg(not(loom))]
@@ -79,22 +93,54 @@ pub enum LockKind {
     Map,
 }
 
-/// A class: what, and where it is made.
+/// How a thread takes a lock while it holds another one of the same class. To the
+/// validator it is a promise, which it checks; in a release build it is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nesting {
+    /// The locks of the class stand on levels, as the directories of a tree do, and are
+    /// taken from one level to another. Locks that are taken without a `Nesting` stand
+    /// on level 0. Each level counts as a class of its own: two locks of one level, or
+    /// levels in both orders, are reported.
+    Level(u8),
+    /// The locks of the class are taken in the order of their addresses, which in a
+    /// vector is that of their indices. A lock below one that is held is reported.
+    Ascending,
+}
+
+/// How a lock comes to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// The thread waits for it.
+    Lock,
+    /// The thread has tried, and got it.
+    Try,
+    /// The thread waits for it, and may hold others of its class.
+    Nested(Nesting),
+}
+
+/// A class: what, of which type, where it is made, and on which level it is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct LockClass {
     /// What.
     pub kind: LockKind,
     /// Where.
     pub site: Place,
+    /// The name of the type that it protects. A function, because a constant can't ask
+    /// for the name.
+    pub type_name_fn: fn() -> &'static str,
+    /// The level: see [`Nesting::Level`].
+    pub level: u8,
 }
 
 impl PartialEq for LockClass {
     /// By what the places say: a place has no one address.
     fn eq(&self, other: &LockClass) -> bool {
         self.kind == other.kind
+            && self.level == other.level
             && self.site.line() == other.site.line()
             && self.site.column() == other.site.column()
             && self.site.file() == other.site.file()
+            && (self.type_name_fn)() == (other.type_name_fn)()
     }
 }
 
@@ -106,7 +152,11 @@ impl fmt::Display for LockClass {
             LockKind::Rw => "rw lock",
             LockKind::Map => "work",
         };
-        write!(f, "{kind} ({})", self.site)
+        write!(f, "{kind} of {} ({})", (self.type_name_fn)(), self.site)?;
+        match self.level {
+            0 => Ok(()),
+            level => write!(f, " on level {level}"),
+        }
     }
 }
 

@@ -61,6 +61,10 @@ enum What {
     Recursive {
         holding: HeldLock,
     },
+    /// One of a class is taken whose address is below that of one that is held.
+    Descending {
+        holding: HeldLock,
+    },
     /// Taken in a handler; and with IRQs on. Where.
     Irqs {
         in_irq: (LockClass, Place),
@@ -92,6 +96,10 @@ impl Report {
 
     pub(super) fn recursive(taking: &Taking<'_>, holding: &HeldLock) -> Report {
         Report::new(taking, What::Recursive { holding: *holding })
+    }
+
+    pub(super) fn descending(taking: &Taking<'_>, holding: &HeldLock) -> Report {
+        Report::new(taking, What::Descending { holding: *holding })
     }
 
     pub(super) fn irqs(
@@ -146,6 +154,13 @@ impl fmt::Display for Report {
                 writeln!(f, "  {who} is about to take {taking}")?;
                 writeln!(f, "    at {at}")?;
                 writeln!(f, "  and holds that, or one made at the same place,")?;
+                write!(f, "    since {}", holding.at)
+            }
+            What::Descending { holding } => {
+                writeln!(f, "locks of one class are not taken in ascending order:")?;
+                writeln!(f, "  {who} is about to take {taking}")?;
+                writeln!(f, "    at {at}")?;
+                writeln!(f, "  and holds one with a higher address")?;
                 write!(f, "    since {}", holding.at)
             }
             What::Irqs { in_irq, irqs_on } if in_irq.0 == irqs_on.0 => {

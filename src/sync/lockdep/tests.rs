@@ -1,8 +1,13 @@
 //! The validator on threads that only hold locks: what it finds, and what it lets be.
 
+use core::any::type_name;
+
 use super::*;
+use crate::sync::LockKey;
 use crate::sync::nowhere::Nowhere;
 use crate::xorshift::Random;
+
+mod accepted;
 
 /// A class each, by the line.
 #[rustfmt::skip]
@@ -45,6 +50,15 @@ impl Test {
         }
     }
 
+    fn class(&self, site: usize, kind: LockKind) -> LockClass {
+        LockClass {
+            kind,
+            site: self.sites[site],
+            type_name_fn: type_name::<()>,
+            level: 0,
+        }
+    }
+
     /// Takes lock `lock`, one of a class of its own.
     fn take_as(
         &self,
@@ -53,16 +67,38 @@ impl Test {
         place: Where,
         waits: bool,
     ) -> Result<(), String> {
-        let class = LockClass {
-            kind,
-            site: self.sites[lock],
-        };
+        let manner = if waits { Manner::Lock } else { Manner::Try };
+        let class = self.class(lock, kind);
+        self.take_one(held, class, lock, place, manner)
+    }
+
+    /// Takes the lock of `class` at address `instance`, as the kernel does.
+    fn take_one(
+        &self,
+        held: &mut HeldLocks,
+        class: LockClass,
+        instance: usize,
+        place: Where,
+        manner: Manner,
+    ) -> Result<(), String> {
         held.set_in_irq(place.in_irq);
+        let key = LockKey::untracked();
+        let base = key.number(|| self.lockdep.number(class));
+        let level = match manner {
+            Manner::Nested(Nesting::Level(level)) => level,
+            _ => 0,
+        };
+        let class = LockClass { level, ..class };
+        let (Some(base), Some(number)) = (base, self.lockdep.number(class)) else {
+            return Ok(());
+        };
         let taking = Taking {
-            number: self.lockdep.number(class),
+            number,
+            base,
             class,
-            instance: lock,
-            waits,
+            instance,
+            waits: manner != Manner::Try,
+            ascending: manner == Manner::Nested(Nesting::Ascending),
             at: at(),
             place,
             who: "tester",
@@ -75,12 +111,28 @@ impl Test {
         self.take_as(held, (lock, LockKind::Spin), MASKED, true)
     }
 
+    /// Checks that it has turned itself off, says so once, and reports nothing more.
+    fn is_off_because(&self, full: Full) {
+        assert_eq!(self.lockdep.notice(), Some(full));
+        assert_eq!(self.lockdep.notice(), None);
+        assert_eq!(self.nest(&[0, 1, 0]), Ok(()));
+    }
+
     /// Takes `locks` one in the other, and opens them again.
     fn nest(&self, locks: &[usize]) -> Result<(), String> {
+        self.nest_kinds(locks, |_| LockKind::Spin)
+    }
+
+    /// As `nest`, of locks whose kinds `kind_fn` knows.
+    fn nest_kinds(
+        &self,
+        locks: &[usize],
+        kind_fn: impl Fn(usize) -> LockKind,
+    ) -> Result<(), String> {
         let mut held = HeldLocks::new();
         let taken = locks
             .iter()
-            .try_for_each(|lock| self.take(&mut held, *lock));
+            .try_for_each(|&lock| self.take_as(&mut held, (lock, kind_fn(lock)), MASKED, true));
         for lock in locks {
             self.lockdep.release(&mut held, *lock);
         }
@@ -95,6 +147,7 @@ fn says(result: Result<(), String>, words: &str) {
 }
 
 const CIRCLE: &str = "possible circular locking dependency";
+const RECURSIVE: &str = "possible recursive locking";
 
 #[test]
 fn one_order_is_fine_however_often() {
@@ -152,7 +205,11 @@ fn classes_with_large_numbers_are_kept_apart() {
     let test = Test::new();
     for kind in [LockKind::Map, LockKind::Sleep, LockKind::Spin] {
         for site in test.sites {
-            let _number = test.lockdep.number(LockClass { kind, site });
+            let class = LockClass {
+                site,
+                ..test.class(0, kind)
+            };
+            assert!(test.lockdep.number(class).is_some());
         }
     }
     // Numbers 24 to 35.
@@ -178,7 +235,7 @@ fn who_only_tries_closes_no_circle() {
 #[test]
 fn the_same_class_twice_is_found() {
     let test = Test::new();
-    says(test.nest(&[0, 0]), "possible recursive locking");
+    says(test.nest(&[0, 0]), RECURSIVE);
 }
 
 #[test]
@@ -267,10 +324,17 @@ fn a_wait_is_judged_by_where_it_is() {
     assert!(held.may_sleep(at(), 0, true).is_err());
 }
 
-/// Random nests against a graph that is searched naively: the first circle is found,
-/// and none before.
+/// Random nests of locks and maps against a graph that is searched naively: the first
+/// circle with a lock in it is found, and none before.
 #[test]
 fn it_finds_what_a_naive_graph_finds() {
+    let kind = |lock| {
+        if lock < LOCKS {
+            LockKind::Spin
+        } else {
+            LockKind::Map
+        }
+    };
     let mut circles = 0;
     for seed in 1..300 {
         let mut random = Random::new(seed);
@@ -290,7 +354,7 @@ fn it_finds_what_a_naive_graph_finds() {
                 }
             }
             let circle = has_circle(&orders);
-            let found = test.nest(&locks);
+            let found = test.nest_kinds(&locks, kind);
             assert_eq!(found.is_err(), circle, "seed {seed}: {locks:?}, {found:?}");
             if circle {
                 circles += 1;
@@ -301,7 +365,10 @@ fn it_finds_what_a_naive_graph_finds() {
     assert!(circles > 100, "only {circles} circles");
 }
 
-/// Whether some lock leads to itself (Warshall's closure).
+/// Of the 12 of a random nest: the others are maps.
+const LOCKS: usize = 7;
+
+/// Whether some lock, and not only a map, leads to itself (Warshall's closure).
 fn has_circle(orders: &[[bool; 12]; 12]) -> bool {
     let mut leads = *orders;
     for by in 0..12 {
@@ -311,5 +378,5 @@ fn has_circle(orders: &[[bool; 12]; 12]) -> bool {
             }
         }
     }
-    (0..12).any(|lock| leads[lock][lock])
+    (0..LOCKS).any(|lock| leads[lock][lock])
 }
