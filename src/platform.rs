@@ -331,6 +331,16 @@ pub trait CpuOps: Sync {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
+/// What a serial console has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A byte.
+    Byte(u8),
+    /// Some bytes were lost or damaged here: the next byte doesn't follow the one
+    /// before.
+    Lost,
+}
+
 /// A serial console. Its caller holds the console lock, or has broken it.
 pub trait Console: Sync {
     /// Puts `byte` out if there is room within about `10 ms` by the counter;
@@ -338,8 +348,8 @@ pub trait Console: Sync {
     /// the kernel; after one failure it doesn't wait again until there is room.
     fn put(&self, byte: u8) -> bool;
 
-    /// Takes a byte that has arrived, if there is one.
-    fn get(&self) -> Option<u8>;
+    /// Takes what has arrived, if anything has.
+    fn get(&self) -> Option<Received>;
 
     /// Turns the receive interrupt on or off.
     fn enable_receive_interrupt(&self, on: bool);

@@ -7,8 +7,8 @@ mod fake_uart;
 use std::time::Duration;
 
 use fake_uart::{Chip, FakeUart};
-use stillpoint::device::{Model, Ns16550};
-use stillpoint::platform::Console;
+use stillpoint::device::{Model, Ns16550, TypedAhead};
+use stillpoint::platform::{Console, Received};
 
 const ALL: [Chip; 4] = [
     Chip::Ns8250,
@@ -33,8 +33,15 @@ fn print(uart: &impl Console, text: &str) -> usize {
     text.bytes().filter(|byte| uart.put(*byte)).count()
 }
 
+/// What `uart` has received, `!` where some is lost.
 fn typed(uart: &impl Console) -> Vec<u8> {
-    std::iter::from_fn(|| uart.get()).collect()
+    let received = std::iter::from_fn(|| uart.get());
+    received
+        .map(|received| match received {
+            Received::Byte(byte) => byte,
+            Received::Lost => b'!',
+        })
+        .collect()
 }
 
 #[test]
@@ -62,6 +69,19 @@ fn firmware_s_words_line_and_baud_rate_stay() {
         assert_eq!(fake.sent(), b"boot!", "{chip:?}");
         assert_eq!(fake.line(), (divisor, format), "{chip:?}");
         assert!(!fake.raises_interrupt(), "{chip:?}");
+    }
+}
+
+#[test]
+fn what_was_typed_before_the_kernel_came_is_kept() {
+    for chip in ALL {
+        let fake = FakeUart::new(chip);
+        // All that fits where the FIFOs aren't on yet.
+        fake.types(b"e");
+        let uart = uart(&fake);
+        assert_eq!(typed(&uart), b"e", "{chip:?}");
+        fake.types(b"c");
+        assert_eq!(typed(&uart), b"c", "{chip:?}");
     }
 }
 
@@ -135,25 +155,103 @@ fn a_line_of_input_waits_in_the_fifo() {
 }
 
 #[test]
-fn damaged_bytes_are_skipped_and_the_others_not() {
+fn a_damaged_byte_is_a_gap_and_the_others_are_there() {
     for chip in [Chip::Ns8250, Chip::Ns16550, Chip::DesignWare] {
         let fake = FakeUart::new(chip);
         let uart = uart(&fake);
         uart.enable_receive_interrupt(true);
         fake.types_damaged(b'?');
-        assert_eq!(uart.get(), None, "{chip:?}");
+        assert_eq!(typed(&uart), b"!", "{chip:?}");
         assert!(!fake.raises_interrupt(), "{chip:?}");
         fake.types(b"y");
-        assert_eq!(uart.get(), Some(b'y'), "{chip:?}");
+        assert_eq!(typed(&uart), b"y", "{chip:?}");
     }
-    let fake = FakeUart::new(Chip::Ns8250);
+}
+
+#[test]
+fn an_overrun_leaves_nothing_that_could_be_joined() {
+    for chip in ALL {
+        for printed in ["", "the line status is read here, which forgets an overrun"] {
+            let fake = FakeUart::new(chip);
+            let uart = uart(&fake);
+            uart.enable_receive_interrupt(true);
+            // More than any FIFO holds: a command is cut, and the end of another one
+            // would come right behind it.
+            fake.types("x\n".repeat(20).as_bytes());
+            assert_eq!(print(&uart, printed), printed.len());
+            assert_eq!(typed(&uart), b"!", "{chip:?}");
+            fake.types(b"2");
+            assert_eq!(typed(&uart), b"2", "{chip:?}");
+            assert!(!fake.raises_interrupt(), "{chip:?}");
+        }
+    }
+}
+
+/// What is typed ahead, at most `most` bytes of it, `!` where some is lost.
+fn take(ahead: &mut TypedAhead, console: &impl Console, most: usize) -> Vec<u8> {
+    let next = std::iter::from_fn(|| ahead.next(console)).take(most);
+    next.map(|received| match received {
+        Received::Byte(byte) => byte,
+        Received::Lost => b'!',
+    })
+    .collect()
+}
+
+#[test]
+fn what_is_typed_ahead_stays_in_the_uart_when_there_is_no_more_room() {
+    let fake = FakeUart::new(Chip::Ns16550);
     let uart = uart(&fake);
-    fake.types(b"12");
-    assert_eq!(
-        typed(&uart),
-        b"2",
-        "the one that overran the other is whole"
-    );
+    uart.enable_receive_interrupt(true);
+    let mut ahead = TypedAhead::new();
+    ahead.reserve();
+    // As a sender with flow control: a byte whenever there is room in the FIFO.
+    let text: Vec<u8> = (0..1_000)
+        .flat_map(|n| format!("echo {n:03}\n").into_bytes())
+        .collect();
+    let mut rest = text.chunks(8).peekable();
+    let mut typed = Vec::new();
+    let mut paused = false;
+    loop {
+        if fake.raises_interrupt() {
+            ahead.receive(&uart);
+        } else if fake.input() == 0 && rest.peek().is_some() {
+            fake.types(rest.next().unwrap());
+        } else {
+            paused |= (fake.input() != 0);
+            let some = take(&mut ahead, &uart, 50);
+            if some.is_empty() {
+                break;
+            }
+            typed.extend(some);
+        }
+    }
+    assert!(paused, "there was always room");
+    assert!(typed == text);
+}
+
+#[test]
+fn a_gap_in_what_is_typed_ahead_stays_in_its_place() {
+    let fake = FakeUart::new(Chip::Ns16550);
+    let uart = uart(&fake);
+    uart.enable_receive_interrupt(true);
+    let mut ahead = TypedAhead::new();
+    ahead.reserve();
+    let mut sent = 0;
+    // Until there is no more room, and more than the FIFO holds.
+    while fake.input() == 0 {
+        fake.types(b"ab");
+        ahead.receive(&uart);
+        sent += 2;
+    }
+    let in_memory = sent - fake.input();
+    fake.types(&[b'c'; 40]);
+    assert!(!fake.raises_interrupt(), "it would come for ever");
+    let mut typed = take(&mut ahead, &uart, sent);
+    fake.types(b"d");
+    ahead.receive(&uart);
+    typed.extend(take(&mut ahead, &uart, sent));
+    let expected = ["ab".repeat(in_memory / 2), "!d".into()].concat();
+    assert!(typed == expected.as_bytes(), "{}", typed.escape_ascii());
 }
 
 #[test]

@@ -119,6 +119,7 @@ stage_matrix() {
 
 stage_shipped-image() {
     tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
+    tests/typed.sh "${CARGO_TARGET_DIR:-target}/Image"
 }
 
 # The second kernel has no early console: a variant, so that it and the others don't

@@ -11,6 +11,7 @@ mod earlycon;
 pub mod gic;
 mod ns16550;
 mod patience;
+mod typed_ahead;
 
 pub use bcm_watchdog::{
     Ending, LastWrites, REGISTERS_SIZE as BCM_WATCHDOG_SIZE, RSTC, RSTS, WDOG, last_writes,
@@ -18,3 +19,4 @@ pub use bcm_watchdog::{
 pub use earlycon::{EarlyCon, EarlyConError, EarlyConKind};
 pub use ns16550::{Layout, Model, Ns16550, Port, RegisterWidth};
 pub use patience::{Patience, ROOM_LIMIT};
+pub use typed_ahead::TypedAhead;

@@ -28,7 +28,8 @@ use core::time::Duration;
 use tock_registers::{LocalRegisterCopy, register_bitfields};
 
 use super::patience::{Patience, ROOM_LIMIT};
-use crate::platform::Console;
+use crate::platform::{Console, Received};
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Receiver buffer (read) and transmitter holding register (written).
 const DATA: u32 = 0;
@@ -63,6 +64,8 @@ register_bitfields! {u8,
             /// A DesignWare's LCR was written while it was busy.
             BusyDetect = 0x7,
         ],
+        /// The FIFOs are on.
+        FIFOS OFFSET(6) NUMBITS(2) [ On = 0b11 ],
     ],
     /// FIFO control.
     FCR [
@@ -84,8 +87,10 @@ register_bitfields! {u8,
     LSR [
         /// There is a byte.
         DATA_READY OFFSET(0) NUMBITS(1) [],
-        /// Parity error of the byte that is read next. An overrun is no fault of that
-        /// one.
+        /// A byte came for which there was no room; reading LSR clears it. It is not
+        /// told behind which of the FIFO's bytes that was.
+        OVERRUN OFFSET(1) NUMBITS(1) [],
+        /// Parity error of the byte that is read next.
         PARITY OFFSET(2) NUMBITS(1) [],
         /// Framing error of the byte that is read next.
         FRAMING OFFSET(3) NUMBITS(1) [],
@@ -102,8 +107,8 @@ register_bitfields! {u8,
 /// (bit 7) there is a byte, and it isn't all errors while the transmitter is idle.
 const NOBODY: u8 = 0xff;
 
-/// The most damaged bytes that are skipped in a row: those of the largest FIFO.
-const MOST_DAMAGED: usize = 256;
+/// The bytes of the largest FIFO.
+const LARGEST_FIFO: usize = 256;
 
 /// How wide the accesses to a register have to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +195,11 @@ pub struct Ns16550<P> {
     port: P,
     model: Model,
     patience: Patience,
+    /// Whether an overrun was read in the line status, which clears it there, that `get`
+    /// hasn't told yet. Relaxed: it orders nothing. Should `get` on another CPU come
+    /// between a read in `put` and its store here, the bytes that it takes are still
+    /// those before the gap.
+    overrun: AtomicBool,
 }
 
 impl<P: Port> Ns16550<P> {
@@ -199,6 +209,7 @@ impl<P: Port> Ns16550<P> {
             port,
             model,
             patience: Patience::new(),
+            overrun: AtomicBool::new(false),
         }
     }
 
@@ -216,36 +227,34 @@ impl<P: Port> Ns16550<P> {
             uart.port.write(LINE_CONTROL, line.get());
         }
         uart.port.write(INTERRUPT_ENABLE, 0);
-        // A mini UART's are always on; it takes no note of the bit.
-        uart.port.write(FIFO_CONTROL, FCR::ENABLE::SET.value);
+        // Turning the FIFOs on would drop what has come by now; without them the UART
+        // is as good for an emulator, and tells when it overruns. A mini UART's are
+        // always on.
+        let which = LocalRegisterCopy::<u8, IIR::Register>::new(uart.port.read(INTERRUPT_ID));
+        if which.matches_all(IIR::FIFOS::On) || !uart.status().is_set(LSR::DATA_READY) {
+            uart.port.write(FIFO_CONTROL, FCR::ENABLE::SET.value);
+        }
         uart
     }
 
+    /// Reads the line status, and keeps in mind an overrun that it tells.
     fn status(&self) -> LocalRegisterCopy<u8, LSR::Register> {
-        LocalRegisterCopy::new(self.port.read(LINE_STATUS))
+        let status = LocalRegisterCopy::new(self.port.read(LINE_STATUS));
+        if status.is_set(LSR::OVERRUN) && status.get() != NOBODY {
+            self.overrun.store(true, Ordering::Relaxed);
+        }
+        status
     }
 
-    /// The next byte, or what has come in its place.
-    fn receive(&self) -> Received {
-        let status = self.status();
-        if status.get() == NOBODY || !status.is_set(LSR::DATA_READY) {
-            return Received::Nothing;
-        }
-        let byte = self.port.read(DATA);
-        let damage = LSR::PARITY::SET + LSR::FRAMING::SET + LSR::BREAK::SET;
-        if self.model != Model::MiniUart && status.any_matching_bits_set(damage) {
-            Received::Damaged
-        } else {
-            Received::Byte(byte)
+    /// Drops the bytes of the receive FIFO.
+    fn drop_received(&self) {
+        for _ in 0..LARGEST_FIFO {
+            if !self.status().is_set(LSR::DATA_READY) {
+                break;
+            }
+            self.port.read(DATA);
         }
     }
-}
-
-/// What a receiver has.
-enum Received {
-    Byte(u8),
-    Damaged,
-    Nothing,
 }
 
 impl<P: Port> Console for Ns16550<P> {
@@ -258,16 +267,27 @@ impl<P: Port> Console for Ns16550<P> {
         sent
     }
 
-    /// A byte that arrived damaged (framing, parity, break) is skipped.
-    fn get(&self) -> Option<u8> {
-        for _ in 0..MOST_DAMAGED {
-            match self.receive() {
-                Received::Byte(byte) => return Some(byte),
-                Received::Damaged => {}
-                Received::Nothing => return None,
-            }
+    /// After an overrun the bytes of the FIFO are dropped: the gap is behind one of
+    /// them, and nothing says behind which.
+    fn get(&self) -> Option<Received> {
+        let status = self.status();
+        if status.get() == NOBODY {
+            return None;
         }
-        None
+        if self.overrun.swap(false, Ordering::Relaxed) {
+            self.drop_received();
+            return Some(Received::Lost);
+        }
+        if !status.is_set(LSR::DATA_READY) {
+            return None;
+        }
+        let byte = self.port.read(DATA);
+        let damage = LSR::PARITY::SET + LSR::FRAMING::SET + LSR::BREAK::SET;
+        if self.model != Model::MiniUart && status.any_matching_bits_set(damage) {
+            Some(Received::Lost)
+        } else {
+            Some(Received::Byte(byte))
+        }
     }
 
     fn enable_receive_interrupt(&self, on: bool) {

@@ -13,23 +13,29 @@
 //! single load or store of a device register, and the worst that can happen is a
 //! byte that is lost or printed between two others.
 //!
+//! # Flow control
+//! nUARTRTS, where it is connected, tells the other side to wait while the receive FIFO
+//! is full. Where it isn't, that changes nothing: a FIFO that is full overruns, and what
+//! is received tells of it. The other direction stays as firmware left it: where
+//! nUARTCTS isn't connected nothing would go out.
+//!
 //! # Sources
 //! DDI 0183, PrimeCell UART (PL011) technical reference manual: UARTCR,
-//! UARTLCR_H, UARTFR, UARTIMSC. DEN 0029, Server Base System Architecture, Generic
+//! UARTLCR_H, UARTFR, UARTIMSC, UARTRIS (an overrun). DEN 0029, Server Base System Architecture, Generic
 //! UART: the registers that there are.
 
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 
-use arm_pl011_uart::{FifoLevel, Interrupts, PL011Registers, Uart, UniqueMmioPointer};
+use arm_pl011_uart::{Error, FifoLevel, Interrupts, PL011Registers, Uart, UniqueMmioPointer};
 use safe_mmio::fields::ReadPureWrite;
 use tock_registers::{LocalRegisterCopy, register_bitfields};
 
 use crate::arch::aarch64::timer;
 use crate::device::{Patience, ROOM_LIMIT};
-use crate::platform::Console;
+use crate::platform::{Console, Received};
 
-/// Bytes in the receive FIFO: how many bad ones there can be in a row.
+/// The most bytes that the receive FIFO holds.
 const FIFO_LEN: usize = 32;
 
 /// Offsets of the two registers that the driver's crate keeps to itself. They are
@@ -54,6 +60,8 @@ register_bitfields! {u32,
         TXE OFFSET(8) NUMBITS(1) [],
         /// Its receiver.
         RXE OFFSET(9) NUMBITS(1) [],
+        /// nUARTRTS tells the other side to wait while the receive FIFO is full.
+        RTSEN OFFSET(14) NUMBITS(1) [],
     ],
 }
 
@@ -85,7 +93,6 @@ pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
         if format.get() == 0 {
             format.modify(LCR_H::WLEN::Eight);
         }
-        format.modify(LCR_H::FEN::SET);
         // The line control register may only change while the UART is off, and
         // it goes off in the middle of firmware's last byte if it isn't idle. If
         // it stays busy we can but go on.
@@ -97,10 +104,15 @@ pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
         let mut off = LocalRegisterCopy::<u32, CR::Register>::new(was);
         off.modify(CR::UARTEN::CLEAR);
         control.write(off.get());
+        // Turning the FIFOs on would drop what has come by now; without them the UART
+        // is as good for an emulator, and tells when it overruns.
+        if device.is_rx_fifo_empty() {
+            format.modify(LCR_H::FEN::SET);
+        }
         line.write(format.get());
         control.write(was);
     }
-    let all_on = CR::UARTEN::SET + CR::TXE::SET + CR::RXE::SET;
+    let all_on = CR::UARTEN::SET + CR::TXE::SET + CR::RXE::SET + CR::RTSEN::SET;
     let mut state = LocalRegisterCopy::<u32, CR::Register>::new(control.read());
     if !state.matches_all(all_on) {
         state.modify(all_on);
@@ -210,12 +222,24 @@ impl Console for Pl011 {
         self.patience.wait(|limit| send(&mut device, byte, limit))
     }
 
-    /// A byte that arrived damaged (overrun, framing, parity, break) is skipped.
-    fn get(&self) -> Option<u8> {
+    /// After an overrun the bytes of the FIFO are dropped: the gap is behind one of
+    /// them, and nothing says behind which.
+    fn get(&self) -> Option<Received> {
         let mut device = self.device();
-        (0..FIFO_LEN)
-            .find_map(|_| device.read_word().ok())
-            .flatten()
+        let overrun = device.raw_interrupt_status().contains(Interrupts::OEI);
+        match device.read_word() {
+            Ok(received) if !overrun => received.map(Received::Byte),
+            Err(Error::Framing | Error::Parity | Error::Break) if !overrun => Some(Received::Lost),
+            _ => {
+                device.clear_interrupts(Interrupts::OEI);
+                for _ in 0..FIFO_LEN {
+                    if let Ok(None) = device.read_word() {
+                        break;
+                    }
+                }
+                Some(Received::Lost)
+            }
+        }
     }
 
     fn enable_receive_interrupt(&self, on: bool) {

@@ -18,6 +18,10 @@
 //! - *What doesn't fit.* The crate drops a character for which there is no room.
 //!   We ring the bell, and if Enter follows with no editing key between, refuse
 //!   the line: `chcpu -d 1,2,…` cut off at the limit would be another list.
+//! - *What the console has lost.* The line in which something is missing may be the
+//!   beginning of one and the end of another. It is refused at Enter, whatever keys
+//!   are between: they may have been meant for another line too. Only Ctrl-C begins
+//!   a new one.
 //!
 //! A line is drawn on one row; a terminal narrower than that shows its end badly.
 
@@ -64,6 +68,8 @@ pub enum LineError {
     TooLong,
     /// Some of its bytes were not UTF-8.
     NotUtf8,
+    /// The console lost some of it.
+    Lost,
 }
 
 impl fmt::Display for LineError {
@@ -71,6 +77,9 @@ impl fmt::Display for LineError {
         match self {
             Self::TooLong => write!(f, "line ignored: it is longer than {LINE_LIMIT} bytes"),
             Self::NotUtf8 => f.write_str("line ignored: it is not UTF-8"),
+            Self::Lost => {
+                f.write_str("line ignored: it came too fast or damaged, and not all of it is here")
+            }
         }
     }
 }
@@ -121,11 +130,22 @@ impl<'m, M: Machine> Editor<'m, M> {
         for key in self.keys.feed(byte) {
             if key == Key::Enter {
                 line = self.enter().map(Some);
-            } else if !self.edit(key) {
-                self.screen.draw("\x07");
+            } else {
+                let told = self.lost.is_some();
+                // Of a line that will be refused the bell has told already.
+                if !self.edit(key) && !told {
+                    self.screen.draw("\x07");
+                }
             }
         }
         line
+    }
+
+    /// Has the line refused at Enter: some of what was sent is missing here.
+    pub(super) fn lose(&mut self) {
+        self.keys = Keys::new();
+        self.lost = Some(LineError::Lost);
+        self.screen.draw("\x07");
     }
 
     /// Does what `key` asks for; whether it could.
@@ -143,7 +163,8 @@ impl<'m, M: Machine> Editor<'m, M> {
                 return false;
             }
             Key::Enter | Key::Unknown => return false,
-            _ => self.lost = None,
+            Key::Interrupt => self.lost = None,
+            _ => self.lost = self.lost.filter(|lost| *lost == LineError::Lost),
         }
         match key {
             Key::Backspace => self.press(BACKSPACE),

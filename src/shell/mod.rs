@@ -64,6 +64,12 @@ impl<'m, M: Machine> Shell<'m, M> {
         Shell { machine, editor }
     }
 
+    /// Takes note that the console has lost some bytes here: the line that they
+    /// belong to is refused at its end.
+    pub fn lose(&mut self) {
+        self.editor.lose();
+    }
+
     /// Takes a byte that came from the console; at the end of a line it runs the
     /// line, and prompts for the next. Tells how the line ended, and `None`
     /// within one.

@@ -5,29 +5,25 @@
 //! out is counted and lost.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use core::fmt::{self, Write};
 
-use crate::device::Ns16550;
+use crate::device::{Ns16550, TypedAhead};
 use crate::drivers::early;
 use crate::drivers::pl011::Pl011;
 use crate::drivers::uart16550::MmioPort;
 use crate::dt::{ConsoleDesc, ConsoleKind, DeviceTree};
-use crate::platform::{Console, Irq, Platform, Trigger};
+use crate::platform::{Console, Irq, Platform, Received, Trigger};
 use crate::sched::lock::Completion;
 use crate::start::Hw;
 use crate::start::kernel::try_kernel;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Once, SpinLock};
 
-/// Bytes that may be typed ahead; what is more is lost.
-const TYPED_AHEAD: usize = 4096;
-
 static DEVICE: Once<Box<dyn Console + Send>> = Once::new();
 /// A leaf: nothing is locked under it.
 static OUTPUT: SpinLock<(), Hw> = SpinLock::new(());
-static INPUT: SpinLock<VecDeque<u8>, Hw> = SpinLock::new(VecDeque::new());
-/// Completed for each batch of bytes that has arrived.
+static INPUT: SpinLock<TypedAhead, Hw> = SpinLock::new(TypedAhead::new());
+/// Completed for each batch of what has arrived.
 static ARRIVED: Completion<Hw> = Completion::new();
 /// Whether a panic has the console: it no longer waits for the lock. Relaxed: the
 /// CPU that sets it is the only one that still prints.
@@ -121,7 +117,7 @@ pub(super) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
         }
     };
     DEVICE.call_once(|| device);
-    INPUT.lock_irqsave().reserve(TYPED_AHEAD);
+    INPUT.lock_irqsave().reserve();
     match found.interrupt {
         Ok(line) => match line.irq {
             Irq::Spi(spi) => Some((spi, line.trigger)),
@@ -197,26 +193,21 @@ pub(super) fn enable_input() {
 /// The receive interrupt: takes what has arrived.
 pub(super) fn receive_interrupt() {
     let Some(device) = DEVICE.get() else { return };
-    {
-        let mut input = INPUT.lock_irqsave();
-        device.clear_receive_interrupt();
-        while let Some(byte) = device.get() {
-            if input.len() < TYPED_AHEAD {
-                input.push_back(byte);
-            }
-        }
-    }
+    INPUT.lock_irqsave().receive(&**device);
     ARRIVED.complete();
 }
 
-/// The next byte that is typed; sleeps until there is one.
+/// Returns the next byte that is typed, or that some are missing; sleeps until there is
+/// one.
 ///
 /// # Context
 /// Thread, preemption on.
-pub(super) fn read_byte() -> u8 {
+pub(super) fn read() -> Received {
     loop {
-        if let Some(byte) = INPUT.lock_irqsave().pop_front() {
-            return byte;
+        if let Some(device) = DEVICE.get()
+            && let Some(received) = INPUT.lock_irqsave().next(&**device)
+        {
+            return received;
         }
         ARRIVED.wait();
     }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use crate::cpu::CpuId;
-use crate::platform::Platform;
+use crate::platform::{Platform, Received};
 use crate::shell::{BootArgs, Outcome, Shell, run_shown};
 use crate::start::kernel::kernel;
 use crate::start::{Hw, KernelMachine, console, exit, log_walk, print, reboot};
@@ -103,8 +103,9 @@ pub fn run_shell() -> ! {
     ));
     let mut shell = Shell::new(&machine);
     loop {
-        if let Some(outcome) = shell.feed(console::read_byte()) {
-            leave(outcome);
+        match console::read() {
+            Received::Byte(byte) => shell.feed(byte).map_or((), leave),
+            Received::Lost => shell.lose(),
         }
     }
 }

@@ -144,6 +144,11 @@ impl FakeUart {
         self.state.lock().unwrap().plugged = false;
     }
 
+    /// Bytes that have come and were not read.
+    pub(crate) fn input(&self) -> usize {
+        self.state.lock().unwrap().come.len()
+    }
+
     pub(crate) fn types(&self, text: &[u8]) {
         for byte in text {
             self.receives((*byte, true));

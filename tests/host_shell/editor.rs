@@ -128,6 +128,49 @@ fn a_line_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn a_line_of_which_some_is_missing_is_refused_whatever_is_typed_in_it() {
+    let run = |before: &[u8], after: &[u8]| {
+        let fake = Fake::new(4, "0-3");
+        let mut shell = Shell::new(&fake);
+        for byte in before {
+            let _ = shell.feed(*byte);
+        }
+        shell.lose();
+        for byte in after {
+            let _ = shell.feed(*byte);
+        }
+        (fake.console.take(), fake.did())
+    };
+    let told = "sh: line ignored: it came too fast or damaged, and not all of it is here\n";
+    for (before, after) in [
+        (&b"chcpu -d 1"[..], &b"2\nchcpu -d 3\n"[..]),
+        // A whole line may have been in the gap, or this be the end of one.
+        (b"echo a\n", b"chcpu -d 1\nchcpu -d 3\n"),
+        (b"chcpu -d 1", b"\nchcpu -d 3\n"),
+        // Keys that would show that a line which is too long has been seen.
+        (b"chcpu -d 1", b"\x15chcpu -d 2\x7f1\nchcpu -d 3\n"),
+        // Half a key, and half a character.
+        (b"chcpu -d 1\x1b[", b"Achcpu -d 2\nchcpu -d 3\n"),
+        (b"chcpu -d 1\xe2", b"\x82\xac\nchcpu -d 3\n"),
+    ] {
+        let (text, did) = run(before, after);
+        assert_eq!(did, [Did::Down(3)], "{before:?} {after:?}");
+        assert_eq!(text.matches(told).count(), 1, "{before:?} {after:?}");
+    }
+    let (text, did) = run(b"chcpu -d 1", b"2\x03chcpu -d 3\n");
+    assert_eq!(did, [Did::Down(3)], "Ctrl-C begins a new line");
+    assert!(!text.contains(told));
+}
+
+#[test]
+fn the_bell_rings_once_for_a_line_that_is_too_long() {
+    let line = "x".repeat(10_000);
+    let (text, _) = session(format!("{line}\necho on\n").as_bytes());
+    assert_eq!(text.matches('\x07').count(), 1);
+    assert!(text.contains("sh: line ignored: it is longer") && text.contains("\non\n"));
+}
+
+#[test]
 fn a_line_that_is_not_utf8_is_refused() {
     for noise in [&b"\xff"[..], b"\xc0\x80", b"\xe2\x82", b"\xed\xa0\x80"] {
         let line = [b"chcpu -d 1", noise, b"2\nchcpu -d 3\n"].concat();
