@@ -22,6 +22,9 @@
 //!   beginning of one and the end of another. It is refused at Enter, whatever keys
 //!   are between: they may have been meant for another line too. Only Ctrl-C begins
 //!   a new one.
+//! - *Wide characters.* The crate takes each character for one column. A line with
+//!   more than ASCII is drawn anew after each key, first all of it and then what stands
+//!   before the cursor: so the terminal itself finds the cursor's column.
 //!
 //! A line is drawn on one row; a terminal narrower than that shows its end badly.
 
@@ -33,6 +36,8 @@ use core::fmt;
 use embedded_cli::cli::{Cli, CliBuilder};
 use embedded_cli::command::RawCommand;
 
+use super::command::commands;
+use super::complete::{Completion, completion, to_word_end, to_word_start};
 use super::keys::{Key, Keys};
 use super::machine::Machine;
 use super::screen::{Bytes, Mode, Pen, Screen};
@@ -93,6 +98,8 @@ pub(super) struct Editor<'m, M: Machine> {
     keys: Keys,
     /// What was lost of the line since the last editing key.
     lost: Option<LineError>,
+    /// Whether each character of the line takes one column for sure.
+    is_ascii: bool,
 }
 
 impl<'m, M: Machine> Editor<'m, M> {
@@ -112,6 +119,7 @@ impl<'m, M: Machine> Editor<'m, M> {
             screen,
             keys: Keys::new(),
             lost: None,
+            is_ascii: true,
         }
     }
 
@@ -130,12 +138,25 @@ impl<'m, M: Machine> Editor<'m, M> {
         for key in self.keys.feed(byte) {
             if key == Key::Enter {
                 line = self.enter().map(Some);
-            } else {
-                let told = self.lost.is_some();
-                // Of a line that will be refused the bell has told already.
-                if !self.edit(key) && !told {
-                    self.screen.draw("\x07");
+                continue;
+            }
+            let told = self.lost.is_some();
+            let done = match key {
+                Key::Char(c) if c.is_ascii() && self.is_ascii => self.edit(key),
+                Key::ClearScreen | Key::Interrupt | Key::Complete => self.edit(key),
+                // The crate draws a line of the history from its beginning.
+                Key::Up | Key::Down => {
+                    let done = self.edit(key);
+                    self.is_ascii = self.text().is_ascii();
+                    done
                 }
+                Key::Char(_) => self.edit_and_repaint(key),
+                _ if !self.is_ascii => self.edit_and_repaint(key),
+                _ => self.edit(key),
+            };
+            // Of a line that will be refused the bell has told already.
+            if !done && !told {
+                self.screen.draw("\x07");
             }
         }
         line
@@ -171,6 +192,9 @@ impl<'m, M: Machine> Editor<'m, M> {
             Key::Delete => self.delete(),
             Key::Left => self.press(LEFT),
             Key::Right => self.press(RIGHT),
+            Key::WordLeft => self.word_left(),
+            Key::WordRight => self.word_right(),
+            Key::Complete => self.complete(),
             Key::Up => self.press(UP),
             Key::Down => self.press(DOWN),
             Key::Home => self.press_all(LEFT),
@@ -198,6 +222,30 @@ impl<'m, M: Machine> Editor<'m, M> {
         }
     }
 
+    /// As [`Editor::edit`], whatever the line has in it.
+    fn edit_and_repaint(&mut self, key: Key) -> bool {
+        let mode = self.screen.set_mode(Mode::Discard);
+        let done = self.edit(key);
+        self.screen.set_mode(mode);
+        self.repaint();
+        done
+    }
+
+    /// Draws the line, and then once more what stands before the cursor.
+    fn repaint(&mut self) {
+        let text = self.text();
+        let before = self.before_cursor();
+        self.screen.draw(REDRAW);
+        self.prompt();
+        self.screen.draw(&text);
+        if before.len() < text.len() {
+            self.screen.draw("\r");
+            self.prompt();
+            self.screen.draw(&before);
+        }
+        self.is_ascii = text.is_ascii();
+    }
+
     /// Ends the line. It is in the history from now on, if it wasn't refused.
     fn enter(&mut self) -> Result<String, LineError> {
         self.screen.draw("\n");
@@ -206,9 +254,10 @@ impl<'m, M: Machine> Editor<'m, M> {
             return Err(error);
         }
         let line = self.text();
-        self.screen.set_mode(Mode::Discard);
+        let mode = self.screen.set_mode(Mode::Discard);
         self.press(ENTER);
-        self.screen.set_mode(Mode::Show);
+        self.screen.set_mode(mode);
+        self.is_ascii = true;
         Ok(line)
     }
 
@@ -231,28 +280,67 @@ impl<'m, M: Machine> Editor<'m, M> {
         true
     }
 
+    /// Presses `key` so many times; whether that is once at least.
+    fn press_times(&mut self, key: &str, count: usize) -> bool {
+        for _ in 0..count {
+            self.press(key);
+        }
+        count > 0
+    }
+
     fn delete(&mut self) -> bool {
         self.press(RIGHT) && self.press(BACKSPACE)
     }
 
     /// Takes away the word before the cursor and the spaces behind it.
     fn kill_word(&mut self) -> bool {
-        let text = self.text();
-        let cursor = self.cursor();
-        let mut before: String = text.chars().take(cursor).collect();
-        before.truncate(before.trim_end().len());
-        let left = before
-            .rfind(char::is_whitespace)
-            .map_or(0, |space| before[..=space].chars().count());
-        for _ in left..cursor {
-            self.press(BACKSPACE);
-        }
-        left < cursor
+        let count = to_word_start(&self.before_cursor());
+        self.press_times(BACKSPACE, count)
     }
 
-    /// How many characters are before the cursor.
-    fn cursor(&mut self) -> usize {
-        self.screen.set_mode(Mode::Discard);
+    /// Goes to the beginning of the word before the cursor.
+    fn word_left(&mut self) -> bool {
+        let count = to_word_start(&self.before_cursor());
+        self.press_times(LEFT, count)
+    }
+
+    /// Goes behind the word after the cursor.
+    fn word_right(&mut self) -> bool {
+        let text = self.text();
+        let after = &text[self.before_cursor().len()..];
+        let count = to_word_end(after);
+        self.press_times(RIGHT, count)
+    }
+
+    /// Completes the name of a command before the cursor as far as it is certain. If
+    /// that is no further, the commands that begin so are shown.
+    fn complete(&mut self) -> bool {
+        let rows = commands::<M>();
+        let before = self.before_cursor();
+        let Some(completion) = completion(&before, rows.iter().map(|row| row.name)) else {
+            return false;
+        };
+        let typed = match completion {
+            Completion::Certain(more) => {
+                let mode = self.screen.set_mode(Mode::Discard);
+                let fits = more.chars().all(|c| self.press(c.encode_utf8(&mut [0; 4])));
+                self.screen.set_mode(mode);
+                fits
+            }
+            Completion::OneOf(names) => {
+                self.screen.draw("\n");
+                self.screen.draw(&names.join("  "));
+                self.screen.draw("\n");
+                true
+            }
+        };
+        self.repaint();
+        typed
+    }
+
+    /// What stands before the cursor.
+    fn before_cursor(&mut self) -> String {
+        let mode = self.screen.set_mode(Mode::Discard);
         let mut cursor = 0;
         while self.press(LEFT) {
             cursor += 1;
@@ -260,23 +348,24 @@ impl<'m, M: Machine> Editor<'m, M> {
         for _ in 0..cursor {
             self.press(RIGHT);
         }
-        self.screen.set_mode(Mode::Show);
-        cursor
+        self.screen.set_mode(mode);
+        self.text().chars().take(cursor).collect()
     }
 
     /// Empties the line without a trace on the console or in the history.
     fn discard_line(&mut self) {
-        self.screen.set_mode(Mode::Discard);
+        let mode = self.screen.set_mode(Mode::Discard);
         self.press_all(RIGHT);
         self.press_all(BACKSPACE);
-        self.screen.set_mode(Mode::Show);
+        self.screen.set_mode(mode);
+        self.is_ascii = true;
     }
 
     /// The line as it is.
     fn text(&mut self) -> String {
-        self.screen.set_mode(Mode::Copy);
+        let mode = self.screen.set_mode(Mode::Copy);
         self.redraw();
-        self.screen.set_mode(Mode::Show);
+        self.screen.set_mode(mode);
         let copy = self.screen.take_copy();
         copy.strip_prefix(REDRAW)
             .and_then(|copy| copy.strip_prefix(PROMPT))

@@ -37,6 +37,10 @@ pub(super) enum Key {
     Left,
     /// Right, Ctrl-F.
     Right,
+    /// Ctrl-Left, Alt-Left, Alt-B.
+    WordLeft,
+    /// Ctrl-Right, Alt-Right, Alt-F.
+    WordRight,
     /// Up, Ctrl-P.
     Up,
     /// Down, Ctrl-N.
@@ -51,6 +55,8 @@ pub(super) enum Key {
     KillToEnd,
     /// Ctrl-W.
     KillWord,
+    /// Tab.
+    Complete,
     /// Ctrl-L.
     ClearScreen,
     /// Ctrl-C.
@@ -78,8 +84,9 @@ enum State {
 pub(super) struct Keys {
     state: State,
     last_was_cr: bool,
-    /// A parameter of the control sequence has ended: later ones don't matter.
-    parameter_done: bool,
+    /// The second parameter of the control sequence, which says what was held down with
+    /// the key; `None` within the first. Later ones don't matter.
+    modifier: Option<u8>,
 }
 
 const ESCAPE: u8 = 0x1b;
@@ -89,7 +96,7 @@ impl Keys {
         Keys {
             state: State::Ground,
             last_was_cr: false,
-            parameter_done: false,
+            modifier: None,
         }
     }
 
@@ -128,6 +135,7 @@ impl Keys {
             0x04 => Key::Delete,
             0x05 => Key::End,
             0x06 => Key::Right,
+            0x09 => Key::Complete,
             0x0b => Key::KillToEnd,
             0x0c => Key::ClearScreen,
             0x0e => Key::Down,
@@ -168,15 +176,23 @@ impl Keys {
         match byte {
             b'[' => {
                 self.state = State::Csi(0);
-                self.parameter_done = false;
+                self.modifier = None;
                 None
             }
             b'O' => {
                 self.state = State::Ss3;
                 None
             }
+            b'b' => Some(Key::WordLeft),
+            b'f' => Some(Key::WordRight),
             _ => Some(Key::Unknown),
         }
+    }
+
+    /// Whether an arrow goes by words: with Alt or Ctrl, which xterm counts as 2 and 4,
+    /// and adds 1.
+    fn jumps(&self) -> bool {
+        matches!(self.modifier, Some(3 | 5))
     }
 
     fn csi(&mut self, parameter: u8, byte: u8) -> Option<Key> {
@@ -187,14 +203,20 @@ impl Keys {
                 4 | 8 => Key::End,
                 _ => Key::Unknown,
             }),
+            b'C' if self.jumps() => Some(Key::WordRight),
+            b'D' if self.jumps() => Some(Key::WordLeft),
             0x40..=0x7e => Some(letter_key(byte)),
-            b'0'..=b'9' if !self.parameter_done => {
-                let parameter = parameter.saturating_mul(10).saturating_add(byte - b'0');
-                self.state = State::Csi(parameter);
+            b'0'..=b'9' => {
+                let (first, second) = match self.modifier {
+                    None => (with_digit(parameter, byte), None),
+                    Some(modifier) => (parameter, Some(with_digit(modifier, byte))),
+                };
+                self.modifier = second;
+                self.state = State::Csi(first);
                 None
             }
             0x20..0x40 => {
-                self.parameter_done = true;
+                self.modifier = Some(0);
                 self.state = State::Csi(parameter);
                 None
             }
@@ -202,6 +224,11 @@ impl Keys {
             _ => Some(Key::Damaged),
         }
     }
+}
+
+/// `number` with the decimal digit `digit` behind it; saturates.
+fn with_digit(number: u8, digit: u8) -> u8 {
+    number.saturating_mul(10).saturating_add(digit - b'0')
 }
 
 fn is_continuation(byte: u8) -> bool {
@@ -249,7 +276,14 @@ mod tests {
             (b"\x08", Key::Backspace),
             (b"\x1b[A", Key::Up),
             (b"\x1bOA", Key::Up),
-            (b"\x1b[1;5C", Key::Right),
+            (b"\x1b[1;5C", Key::WordRight),
+            (b"\x1b[1;3D", Key::WordLeft),
+            (b"\x1b[1;2D", Key::Left),
+            (b"\x1b[1;25D", Key::Left),
+            (b"\x1b[5C", Key::Right),
+            (b"\x1bb", Key::WordLeft),
+            (b"\x1bf", Key::WordRight),
+            (b"\t", Key::Complete),
             (b"\x1b[H", Key::Home),
             (b"\x1b[1~", Key::Home),
             (b"\x1bOF", Key::End),

@@ -27,6 +27,7 @@ mod bootargs;
 mod builtin;
 mod chcpu;
 mod command;
+mod complete;
 mod cpulist;
 mod editor;
 mod help;

@@ -45,9 +45,9 @@ impl<'m, M: Machine> Screen<'m, M> {
         })
     }
 
-    /// From now on, drawing does this.
-    pub(super) fn set_mode(&self, mode: Mode) {
-        self.mode.set(mode);
+    /// From now on, drawing does this. Returns what it did before.
+    pub(super) fn set_mode(&self, mode: Mode) -> Mode {
+        self.mode.replace(mode)
     }
 
     /// Whether something was drawn, in whatever mode, since the last time this

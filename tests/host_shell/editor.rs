@@ -51,9 +51,58 @@ fn keys_edit_the_line() {
         ("\"echo\" 'a'\n", "a"),
         ("  echo   a  \n", "a"),
         ("echo é€😀\x7f!\n", "é€!"),
+        ("echo ab cd\x1bb\x1bbx\n", "xab cd"),
+        ("echo ab cd\x1b[1;5D\x1b[1;5D\x1b[1;5Cx\n", "abx cd"),
+        ("ab cd\x1bb\x1bb\x1bf\x7f\x7fecho\n", "cd"),
+        ("ec\tab\n", "ab"),
+        ("echo 1;  ec\t2\n", "1\n2"),
+        ("o 1\x01ech\n", "1"),
+        (" 1\x01ech\t\n", "1"),
     ] {
         assert_eq!(typed(keys.as_bytes()), [printed], "{keys:?}");
     }
+}
+
+/// What a session draws for `bytes`, behind its first prompt.
+fn drawn(bytes: &str) -> String {
+    let fake = Fake::new(2, "0");
+    let mut shell = Shell::new(&fake);
+    fake.console.take();
+    for byte in bytes.bytes() {
+        let _ = shell.feed(byte);
+    }
+    fake.console.take()
+}
+
+#[test]
+fn tab_completes_the_name_of_a_command() {
+    assert_eq!(drawn("lsc\t"), "lsc\r\x1b[2Kstillpoint# lscpu ");
+    // As far as it is certain; then what there is.
+    assert_eq!(drawn("st\t"), "st\nstates  stop\n\r\x1b[2Kstillpoint# st");
+    assert!(drawn("\t").starts_with("\nhelp  lscpu  chcpu  "));
+    for line in ["x\t", "lscpu \t", "echo e\t"] {
+        assert!(
+            drawn(line).ends_with(&line.replace('\t', "\x07")),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn the_terminal_finds_the_column_of_a_wide_character() {
+    let line = "\r\x1b[2Kstillpoint# 日本";
+    assert!(drawn("日本").ends_with(line));
+    // The cursor is where a terminal is that has drawn what stands before it.
+    assert_eq!(
+        drawn("日本\x1b[D"),
+        drawn("日本") + line + "\rstillpoint# 日"
+    );
+    assert_eq!(drawn("ab\x1b[D"), "ab\x1b[D", "no need to");
+    // Once it is gone, the line is drawn as any other.
+    assert!(drawn("a日\x7fb").ends_with("\r\x1b[2Kstillpoint# ab"));
+    assert!(drawn("日\x03b").ends_with("\nstillpoint# b"));
+    let up = "\x1b[A";
+    assert!(drawn(&format!("echo 日\n{up}\x1b[D")).ends_with("\rstillpoint# echo "));
 }
 
 #[test]

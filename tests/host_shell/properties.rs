@@ -60,6 +60,9 @@ fn random_lists_parse_or_fail_inside_the_text() {
     }
 }
 
+/// What stands in the second column of a wide character.
+const SECOND_HALF: char = '\0';
+
 /// One row of a terminal, with what ECMA-48 sequences the editor draws.
 #[derive(Default)]
 struct Row {
@@ -91,21 +94,29 @@ impl Row {
                 '\r' => self.cursor = 0,
                 '\n' => *self = Row::default(),
                 '\x07' => {}
-                c => {
-                    if self.cursor >= self.text.len() {
-                        self.text.resize(self.cursor + 1, ' ');
-                    }
-                    self.text[self.cursor] = c;
-                    self.cursor += 1;
-                }
+                c => self.put(c),
             }
             rest = &rest[c.len_utf8()..];
         }
     }
 
+    /// Puts a character where the cursor is. One that takes two columns fills the second
+    /// with [`SECOND_HALF`].
+    fn put(&mut self, c: char) {
+        let halves: &[char] = if c == '日' { &[c, SECOND_HALF] } else { &[c] };
+        for half in halves {
+            if self.cursor >= self.text.len() {
+                self.text.resize(self.cursor + 1, ' ');
+            }
+            self.text[self.cursor] = *half;
+            self.cursor += 1;
+        }
+    }
+
     /// What is on the row, the blanks at its end not counted.
     fn text(&self) -> String {
-        self.text.iter().collect::<String>().trim_end().into()
+        let characters = self.text.iter().filter(|c| **c != SECOND_HALF);
+        characters.collect::<String>().trim_end().into()
     }
 }
 
@@ -113,7 +124,7 @@ impl Row {
 fn what_is_drawn_is_what_runs() {
     let keys = [
         "a", "b", "é", "c", "\x7f", "\x04", "\x1b[D", "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B",
-        "\x01", "\x05", "\x0b", "\x15", "\x17", "\x0c", "\x03", "\n",
+        "\x01", "\x05", "\x0b", "\x15", "\x17", "\x0c", "\x03", "\n", "日", " ", "\x1bb", "\x1bf",
     ];
     for seed in 1..=SEEDS {
         let mut random = Random::new(seed);
@@ -135,7 +146,8 @@ fn what_is_drawn_is_what_runs() {
                 .trim_start();
             if ended == 1 && !line.is_empty() {
                 let hint = "Try 'help' for a list of the commands.";
-                let message = format!("\n{line}: command not found\n{hint}\n{PROMPT}");
+                let name = line.split(' ').next().expect("one word");
+                let message = format!("\n{name}: command not found\n{hint}\n{PROMPT}");
                 assert_eq!(drawn, message, "seed {seed}");
             }
         }
