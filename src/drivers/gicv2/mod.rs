@@ -3,7 +3,8 @@
 //! Three parts, a file each: the distributor, of which there is one; the bank of
 //! the distributor's registers that each CPU has to itself, at an address that is
 //! the same for all; and the CPU interface, banked as well. `irq_chip` joins them
-//! to what the kernel asks for.
+//! to what the kernel asks for. What is written to the bank is in
+//! [`crate::device::gic`], where host tests reach it.
 //!
 //! # A CPU's life, as its part of the GIC sees it
 //! ```text
@@ -20,7 +21,8 @@
 //! bits: every set of CPUs is one write, with the sender in it or without.
 //!
 //! # Security states
-//! What is written here means the same in each view that software can have:
+//! What is written means the same in each view that software can have, for the SGIs
+//! that are ours:
 //!
 //! | View | Our interrupts | Bit 0 of GICD_CTLR and GICC_CTLR | GICD_IGROUPRn |
 //! |---|---|---|---|

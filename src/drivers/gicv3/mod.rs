@@ -2,7 +2,8 @@
 //!
 //! Three parts, a file each: the distributor, of which there is one, a
 //! redistributor for each CPU, and the CPU interface in each CPU's system
-//! registers. `irq_chip` joins them to what the kernel asks for.
+//! registers. `irq_chip` joins them to what the kernel asks for. What is written to a
+//! CPU's own part is in [`crate::device::gic`], where host tests reach it.
 //!
 //! # A CPU's life, as its part of the GIC sees it
 //! ```text
