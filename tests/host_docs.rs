@@ -66,3 +66,33 @@ fn the_program_of_the_readme_is_the_one_that_runs() {
         .collect();
     assert_eq!(shown.trim_end(), program.trim_end());
 }
+
+/// The files of the tree that `text` names between backquotes. What is meant to be
+/// filled in (`qemu_NAME.rs`) or stands for several (`host_*`) is none.
+fn named_files(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|word| {
+        let inside = ["src/", "tests/", "benches/"];
+        inside.iter().any(|folder| word.starts_with(folder))
+            && !word.contains(|c: char| c.is_whitespace() || "*[".contains(c))
+            && !word.contains("NAME")
+    })
+}
+
+#[test]
+fn the_files_that_the_documents_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec!["README.md".to_string(), "CONTRIBUTING.md".to_string()];
+    for entry in fs::read_dir(root.join("docs")).expect("a directory") {
+        let name = entry.expect("an entry").file_name();
+        documents.push(format!("docs/{}", name.to_string_lossy()));
+    }
+    let mut named = 0;
+    for document in documents {
+        for file in named_files(&read(&document)) {
+            named += 1;
+            assert!(root.join(file).exists(), "{document} names {file}");
+        }
+    }
+    assert!(named > 40, "only {named} names were found");
+}
