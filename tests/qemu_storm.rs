@@ -1,6 +1,7 @@
 //! Everything at once: CPUs come and go by two hands under threads, scopes, timers,
-//! calls, RCU, per-CPU words, locks, stops and allocation; at the end all totals add up
-//! and all memory is back.
+//! calls, RCU, per-CPU words, locks, stops and allocation. At the end all CPUs but one
+//! are taken down under it, and what they leave behind has to end without them; then all
+//! totals add up and all memory is back.
 //!
 //! Among the boot arguments `seconds=` says how long (60 unless told; then only on 4
 //! CPUs), `seed=` what happens (it is printed), and `patience=` after how many seconds
@@ -103,8 +104,11 @@ mod kernel_test {
     /// for each CPU.
     type Worker = (&'static str, fn(&Arc<World>, &mut Random), usize, usize);
 
+    /// The kind that moves CPUs.
+    const HANDS: &str = "hotplug";
+
     const WORKERS: [Worker; 22] = [
-        ("hotplug", hotplug::move_cpus, 2, 0),
+        (HANDS, hotplug::move_cpus, 2, 0),
         ("stops", hotplug::stop, 1, 0),
         ("holds", hotplug::hold, 2, 0),
         ("spawns", threads::spawn, 3, 0),
@@ -115,7 +119,7 @@ mod kernel_test {
         ("ring", scopes::ring, 1, 0),
         ("timers", timers::own, 2, 0),
         ("shared-timers", timers::shared, 3, 0),
-        ("sleeps", timers::sleep, 1, 0),
+        ("sleeps", timers::sleep, 4, 0),
         ("calls", calls::call, 2, 0),
         ("replaces", reading::replace, 2, 0),
         ("reads", reading::read, 2, 0),
@@ -212,6 +216,24 @@ mod kernel_test {
         masks_say(kernel().masks.possible())
     }
 
+    /// Takes all CPUs but the boot CPU down, under all that goes on: what they leave
+    /// behind has to come to its end without them.
+    fn all_down(world: &World) {
+        world.hotplug.rest();
+        let turns: Vec<u64> = world.beats.iter().map(Beat::turns).collect();
+        // Each hand has at most ended the turn in which it may move a CPU.
+        let rested = || {
+            let mut beats = world.beats.iter().zip(&turns);
+            beats.all(|(beat, turns)| !beat.name().starts_with(HANDS) || beat.turns() > *turns)
+        };
+        world.must(eventually(rested), format_args!("the hands do not rest"));
+        for cpu in secondaries() {
+            // A thread that refuses to go ends before long.
+            let went = eventually(|| api::cpu_down(cpu).is_ok());
+            world.must(went, format_args!("CPU{cpu} does not go at the end"));
+        }
+    }
+
     /// Lets `workers` work for `seconds`; returns what became of the world when all that
     /// they have left running has come to its end.
     fn storm(workers: &[Worker], seconds: u64, seed: u64, patience: Duration) -> Arc<World> {
@@ -238,6 +260,7 @@ mod kernel_test {
             threads.push(thread.expect("a stack is free"));
         }
         api::sleep(Duration::from_secs(seconds));
+        all_down(&world);
         world.end();
         threads.into_iter().for_each(JoinHandle::join);
         world.timers.end();

@@ -9,6 +9,7 @@ use stillpoint::api::thread;
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::CpuDownError;
 use stillpoint::start::kernel;
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
 
 use crate::machine::spin_for;
 use crate::world::{Count, World, cpu, cpus, micros};
@@ -23,9 +24,16 @@ pub(crate) struct Hotplug {
     refused: Count,
     stops: Count,
     held: Count,
+    /// The hands move nothing any more. Relaxed: they look once a turn.
+    rests: AtomicBool,
 }
 
 impl Hotplug {
+    /// Has the hands move nothing any more, from their next turn on.
+    pub(crate) fn rest(&self) {
+        self.rests.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn has_worked(&self) -> bool {
         let moved = self.downs.get() > 0 && self.ups.get() > 0;
         (moved || cpus() == 1) && self.stops.get() > 0 && self.held.get() > 0
@@ -60,7 +68,7 @@ fn up(world: &World, cpu: CpuId) {
 /// Moves one CPU, or all but the boot CPU one after the other; the other hand may undo
 /// it meanwhile.
 pub(crate) fn move_cpus(world: &Arc<World>, random: &mut Random) {
-    if cpus() > 1 {
+    if cpus() > 1 && !world.hotplug.rests.load(Ordering::Relaxed) {
         let one = cpu(1 + random.below(cpus() - 1));
         match random.below(10) {
             0 => (1..cpus()).for_each(|number| down(world, cpu(number))),

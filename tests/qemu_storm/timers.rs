@@ -5,7 +5,6 @@ use alloc::sync::{Arc, Weak};
 use core::fmt;
 use core::time::Duration;
 
-use stillpoint::api;
 use stillpoint::api::thread;
 use stillpoint::platform::Platform;
 use stillpoint::sched::Timer;
@@ -114,6 +113,15 @@ impl fmt::Display for SharedTimers {
     }
 }
 
+/// A time that mostly ends before a CPU could go, or one in which CPUs come and go.
+fn soon_or_later(random: &mut Random) -> Duration {
+    if one_in(random, 8) {
+        micros(random, 300_000)
+    } else {
+        micros(random, 3000)
+    }
+}
+
 /// What a timer's function and its owner know of it.
 #[derive(Default)]
 struct Fired {
@@ -144,7 +152,7 @@ pub(crate) fn own(world: &Arc<World>, random: &mut Random) {
     });
     let (mut set, mut cancelled) = (0, 0);
     for _ in 0..10 {
-        let at = after(micros(random, 3000));
+        let at = after(soon_or_later(random));
         fired.due.store(at.0, Ordering::Relaxed);
         timer.start(at);
         set += 1;
@@ -251,8 +259,8 @@ fn drop_one(world: &World, random: &mut Random) {
 
 /// Sleeps, and never wakes early.
 pub(crate) fn sleep(world: &Arc<World>, random: &mut Random) {
-    let until = after(micros(random, 3000));
-    api::thread::sleep_until(until);
+    let until = after(soon_or_later(random));
+    thread::sleep_until(until);
     let now = Hw::now();
     world.must(
         now >= until,
