@@ -17,12 +17,12 @@
 //! - [`GracePeriods::synchronize_tasks`]: also threads that were preempted.
 //!
 //! # CPUs that come and go
-//! No grace period takes the hotplug lock (C-37), so hotplug may wait for one, and a
+//! No grace period takes the hotplug lock, so hotplug may wait for one, and a
 //! callback of hotplug too. Who begins one has preemption off until the SGI is out, and a
 //! CPU leaves in a still point only: so it is sent the SGI or not waited for. If it has
 //! not reported by the still point it is quiescent there, and says so itself (`init:rcu`,
 //! the last step that it takes back but one); it is no longer watched by then, so the next
-//! grace period doesn't wait for it either (C-39).
+//! grace period doesn't wait for it either.
 //! Steps below `init:rcu` may not read. A CPU that comes is watched from `init:rcu` on.
 //! An SGI that is sent to it before its interrupts work may be lost, so it reports
 //! unasked once it is online.

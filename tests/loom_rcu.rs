@@ -149,7 +149,7 @@ fn a_cpu_that_leaves_is_not_waited_for() {
             }
             drop(still);
         });
-        // Two, one after the other: the second must not be told of it either (C-39).
+        // Two, one after the other: the second must not be told of it either.
         for round in 1..=2 {
             let here = no_still_point.lock().expect("nobody panics under it");
             let watched = world.pending.watched();

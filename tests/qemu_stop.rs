@@ -339,7 +339,7 @@ mod kernel_test {
         kernel().interrupts.sgis(last_cpu(), Sgi::Stop.number())
     }
 
-    /// R2: what a still point excludes, and what it doesn't.
+    /// What a still point excludes, and what it doesn't.
     fn read_side(ktap: &mut Ktap) {
         static SPIN: SpinLock<(), Hw> = SpinLock::new(());
         static SLEEPING: Mutex<(), Hw> = Mutex::new(());

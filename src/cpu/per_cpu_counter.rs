@@ -6,7 +6,7 @@ use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts on each CPU by itself; the value is the sum over all possible CPUs. A CPU
-/// that goes off leaves its part in the sum (C-76), and finds it when it is back.
+/// that goes off leaves its part in the sum, and finds it when it is back.
 pub struct PerCpuCounter {
     /// Relaxed: counters. Added to atomically, so that a handler of the same CPU, or
     /// a thread that was moved in between, loses nothing.

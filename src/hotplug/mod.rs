@@ -38,8 +38,8 @@
 //! - H4: a CPU's memory is never freed.
 //!
 //! # Sources
-//! R18 to R23 of the five documents; Linux `kernel/cpu.c` and `cpuhotplug.h` for
-//! the names; DEN 0022 for CPU_ON, CPU_OFF and AFFINITY_INFO.
+//! Thomas Gleixner's *CPU hotplug rework* (`docs/references.md`); Linux `kernel/cpu.c`
+//! and `cpuhotplug.h` for the names; DEN 0022 for CPU_ON, CPU_OFF and AFFINITY_INFO.
 
 #![forbid(unsafe_code)]
 

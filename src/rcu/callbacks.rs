@@ -10,7 +10,7 @@
 //! ```
 //! A list belongs to a CPU number, not to a running CPU: one that is off keeps what
 //! was queued there, and the thread takes it as any other. So a CPU that goes has
-//! nothing to hand over, and nothing is lost or runs out of order (C-38).
+//! nothing to hand over, and nothing is lost or runs out of order.
 //!
 //! # Invariants
 //! - L1: a CPU's bit in `waiting` is set if and only if its list is not empty; both

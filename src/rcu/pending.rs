@@ -61,7 +61,7 @@ impl Pending {
     /// [`Pending::watched`] and its SGI.
     #[must_use]
     pub fn leave(&self, cpu: CpuId) -> bool {
-        // First: the next grace period must not wait for it (C-39).
+        // First: the next grace period must not wait for it.
         let was = self.watched.clear(cpu.index(), Ordering::Relaxed);
         assert!(was, "BUG: {cpu:?} leaves the grace periods twice");
         self.report(cpu)

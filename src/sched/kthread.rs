@@ -6,7 +6,7 @@
 //! # Invariants
 //! - K1: a per-CPU thread is made parked and bound, and runs first when its CPU
 //!   is online.
-//! - K2: whatever it does, it does on its own CPU (C-1).
+//! - K2: whatever it does, it does on its own CPU.
 //! - K3: before it sleeps it says so first and checks last, so neither work nor
 //!   a request to park is missed.
 

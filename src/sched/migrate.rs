@@ -4,7 +4,7 @@
 //! # Invariants
 //! - S6: the CPU of a thread is changed under the lock of the queue that it belonged
 //!   to, with the thread off its CPU and off that queue.
-//! - S9: a pinned thread and a per-CPU thread are never moved (C-51).
+//! - S9: a pinned thread and a per-CPU thread are never moved.
 //! - S10: after [`Scheduler::drain`] of a CPU that is not active, nothing but per-CPU
 //!   threads is queued or pinned there, and nothing comes any more: who placed a
 //!   thread there had preemption off since it saw the CPU active, and `sync:active`

@@ -29,7 +29,7 @@
 //! - S2: a thread is on its CPU's run queue if and only if it neither runs nor
 //!   waits: Runnable, or preempted while Blocking or Parking.
 //! - S3: a parking or parked thread leaves by `unpark` only; a plain wake does
-//!   nothing to it (C-2).
+//!   nothing to it.
 //! - S4: what follows a switch (waking the joiner of a dead thread, telling the
 //!   parker) is done by the *next* thread, when the old one's stack is no longer
 //!   in use.

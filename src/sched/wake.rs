@@ -15,7 +15,7 @@
 //!
 //! All of it happens with IRQs masked, from the look at `active` to the queue: a
 //! grace period after a CPU was taken out of `active` nobody places anything there any
-//! more (C-65).
+//! more.
 
 #![forbid(unsafe_code)]
 

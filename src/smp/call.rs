@@ -9,7 +9,7 @@
 //!   a few turns, then sleeps ◄─────── answers; wakes the sender, if it sleeps
 //! ```
 //!
-//! # What may be borrowed, and why that is sound (C-56, C-57)
+//! # What may be borrowed, and why that is sound
 //! A call that is waited for may borrow from its sender's frame. The sender keeps
 //! preemption off from its look at the online mask until the answer. A CPU leaves
 //! `online` in a still point only, and no still point begins before every CPU's
@@ -365,7 +365,7 @@ impl<P: CallHost> Calls<P> {
     }
 
     /// Says that `cpu` begins to run the function of a stop, or has run it: no other CPU
-    /// answers meanwhile, and who calls one is told so (C-17).
+    /// answers meanwhile, and who calls one is told so.
     ///
     /// # Context
     /// `cpu` itself, in the still point.

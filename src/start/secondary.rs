@@ -35,7 +35,7 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord) -> ! {
     Hw::hotplug().arrive(cpu)
 }
 
-/// Whether this is the CPU that was called: some firmware passes junk (C-87).
+/// Whether this is the CPU that was called: some firmware passes junk.
 fn check(cpu: CpuId) -> Result<(), ApRefusal> {
     if cpu::mpidr() == kernel().mpidrs[cpu.index()] && !Hw::takes_refusal(cpu) {
         Ok(())

@@ -31,13 +31,13 @@
 //! - P3: the participants are a snapshot taken under the stop mutex, which also
 //!   keeps a CPU that comes up from joining in the middle.
 //! - P4: works are queued on all stoppers in one preemption-off section, so the
-//!   caller can't be preempted by its own stopper with half of them queued
-//!   (C-12).
+//!   caller can't be preempted by its own stopper with half of them queued.
 //! - P5: the caller's frame lives until every participant has finished: the
 //!   count of those who have not is the last thing that a participant touches.
 //!
 //! # Sources
-//! R1, R14, R15, R16 of the five documents; Linux `stop_machine` for the names.
+//! The threads of 2006 and 2025 in `docs/references.md`; Linux `stop_machine` for the
+//! names.
 
 mod multi_stop;
 mod report;

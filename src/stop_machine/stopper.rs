@@ -3,8 +3,8 @@
 //!
 //! # Invariants
 //! - Q1: what was accepted will run: a stopper that is disabled still runs what
-//!   it has before it parks (C-9).
-//! - Q2: online ⇒ enabled (C-7, C-8): `init:stopper` comes just before
+//!   it has before it parks.
+//! - Q2: online ⇒ enabled: `init:stopper` comes just before
 //!   `init:online`, and just after it on the way down.
 //! - Q3: the queue is filled under its lock, by any CPU; the thread is woken by
 //!   its own CPU only, in the handler of the stop SGI.

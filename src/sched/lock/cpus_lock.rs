@@ -4,7 +4,7 @@
 //! A reader that meets no writer writes one word of its own CPU
 //! ([`ReaderCounts`]). Writers come in the order in which they asked. Readers that came
 //! while a writer was in are let in when it leaves, before the next writer: so neither
-//! starves, and a thread that reads must not read again inside (C-44).
+//! starves, and a thread that reads must not read again inside.
 
 #![forbid(unsafe_code)]
 

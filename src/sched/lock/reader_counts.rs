@@ -25,7 +25,7 @@
 //! - C4: a reader that turns back leaves no trace: it came and went on one CPU.
 //!
 //! There is no grace period in here: who holds the lock to take a CPU down waits for
-//! one elsewhere, and one inside the other would be slow, or never end (C-37).
+//! one elsewhere, and one inside the other would be slow, or never end.
 //!
 //! `tests/loom_cpus_lock.rs` model-checks this file.
 
