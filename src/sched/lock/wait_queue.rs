@@ -13,6 +13,11 @@ use crate::time::Instant;
 /// # Memory ordering
 /// A waiter queues itself under the lock before it looks; who wakes takes the lock
 /// after the change. So the waiter sees the change, or is found in the queue.
+///
+/// # No wake-up is lost
+/// A waiter that leaves and finds itself out of the queue was given a wake-up after its
+/// last look. It hands that wake-up to the next waiter, also if its own look said yes: what
+/// it saw may have been another change than the one that the wake-up was for.
 pub struct WaitQueue<P: Host> {
     waiters: SpinLock<Waiters<P>, P>,
 }
@@ -49,7 +54,10 @@ impl<P: Host> WaitQueue<P> {
             let ready = ready_fn();
             if ready || (at != Instant::FOREVER && P::now() >= at) {
                 sched.cancel_block(&me);
-                self.waiters.lock_irqsave().remove(&me);
+                let mut waiters = self.waiters.lock_irqsave();
+                if !waiters.remove(&me) {
+                    waiters.wake_one();
+                }
                 return ready;
             }
             sched.schedule_until(&me, at);
