@@ -72,10 +72,8 @@ impl<P: Host> HasDue for TimerNode<P> {
     }
 }
 
-/// A function that is called at an instant. Dropping it cancels it.
-///
-/// What the function owns may be dropped by the interrupt handler that has called it, a
-/// moment after this was: its destructors neither wait nor take locks of threads.
+/// A function that is called at an instant. Dropping it cancels it, and drops the function
+/// with all that it owns, in the thread that drops the timer.
 pub struct Timer<P: Host> {
     node: Arc<TimerNode<P>>,
 }
@@ -165,5 +163,16 @@ impl<P: Host> Timer<P> {
 impl<P: Host> Drop for Timer<P> {
     fn drop(&mut self) {
         self.cancel();
+        // A handler that has called the function gives up its count of the node a few
+        // instructions after it has said so. The last count drops the function, and that
+        // may not happen in a handler.
+        let limit = P::deadline(PATIENCE);
+        while Arc::strong_count(&self.node) > 1 {
+            P::relax();
+            assert!(
+                P::now() < limit,
+                "BUG: the handler that called a timer's function does not end"
+            );
+        }
     }
 }
