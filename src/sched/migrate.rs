@@ -110,7 +110,8 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
-    /// Lets `thread` run on `cpus` and on no others, from now on. The running thread
+    /// Lets `thread` run on `cpus` and on no others, from now on; those that the machine
+    /// hasn't are left out. The running thread
     /// is there on return, unless it is pinned; another one, and one that is pinned, goes
     /// there as soon as it can.
     ///
@@ -134,6 +135,7 @@ impl<P: Host> Scheduler<P> {
         if P::masks().active().and(cpus).is_empty() {
             return Err(AffinityError::NoActiveCpu(*cpus));
         }
+        let cpus = &P::masks().possible().and(cpus);
         loop {
             let mut queue = self.lock_queue_of(thread, &here);
             let cpu = thread.cpu();
