@@ -29,8 +29,9 @@ pub const STACK_SIZE: usize = 16 * 1024;
 /// `cpuhp/N`, `stopper/N`, interrupts, overflow.
 pub const STACKS_PER_CPU: usize = 5;
 
-/// Stacks in the pool for ordinary threads.
-pub const ORDINARY_STACKS: usize = 128;
+/// Stacks in the pool for ordinary threads, where memory is not short: as many as can have
+/// been started and not yet have ended. Half a thousand are 10 MiB.
+pub const ORDINARY_STACKS: usize = 512;
 
 /// Cache line that two CPUs never share: 128 bytes covers the adjacent-line
 /// prefetch of Arm's cores, and is the write-back granule of none of them.

@@ -413,6 +413,16 @@ pub trait Platform: Wait + Sized + Send + Sync {
         arg: usize,
     ) -> Result<Self::Context, OutOfStacks>;
 
+    /// Gives back the stack of the thread whose context this is, which will never run
+    /// again. What is left of the context may live on.
+    ///
+    /// # Context
+    /// Any, IRQs masked.
+    ///
+    /// # Safety
+    /// No CPU runs on that stack, and none will.
+    unsafe fn release_stack(context: &Self::Context);
+
     /// Saves the running thread in `from` and goes on with `to`. Returns when
     /// somebody switches back to `from`.
     ///

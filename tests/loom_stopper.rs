@@ -271,3 +271,23 @@ fn a_wake_is_no_unpark() {
         assert_eq!(world.rest.state(), ThreadState::Running);
     });
 }
+
+/// A thread that is seen to have ended: what it did is seen too. So a scope may forget the
+/// thread and give its caller back what the thread borrowed.
+#[test]
+fn what_an_ended_thread_did_is_seen() {
+    loom::model(|| {
+        let world = world(ThreadState::Running);
+        let thread = spawn(&world, |world| {
+            world.asked.set(1); // The thread's body.
+            world.under_lock(|rest| rest.set_state(ThreadState::Dead)); // Its last act.
+            world.rest.end(); // Its CPU, on the next thread's stack.
+            true
+        });
+        if world.rest.has_ended() {
+            assert_eq!(world.asked.get(), 1);
+        }
+        assert!(thread.join().expect("a CPU of the model"));
+        assert!(world.rest.has_ended());
+    });
+}

@@ -21,7 +21,7 @@ use core::time::Duration;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Platform;
 use crate::sched::lock::Mutex;
-use crate::sched::{self, AffinityError, SpawnError, ThreadName, ThreadState};
+use crate::sched::{self, AffinityError, SpawnError, ThreadName};
 use crate::start::{Hw, kernel};
 use crate::sync::LockMap;
 use crate::time::Instant;
@@ -134,8 +134,9 @@ impl Builder {
             self.start(work)
         })?;
         let mut threads = scope.threads.lock();
-        // There may be any number, one after the other.
-        threads.retain(|member| member.thread.state_racy() != ThreadState::Dead);
+        // There may be any number, one after the other. What one that has ended did is
+        // seen by this look (Acquire), and so by the scope's caller.
+        threads.retain(|member| !member.thread.has_ended());
         threads.push(Member {
             thread: Arc::clone(handle.thread()),
             work: handle.work(),

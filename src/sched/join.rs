@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::sched::{Host, Resting, Running, Scheduler, SpawnError, Thread, ThreadState};
+use crate::sched::{Host, Resting, Running, Scheduler, SpawnError, Thread};
 use crate::sync::{LockMap, SpinLock, might_sleep};
 use crate::time::Instant;
 
@@ -83,9 +83,13 @@ impl<T, P: Host> JoinHandle<T, P> {
         &self.thread
     }
 
-    /// Whether the thread has ended: [`JoinHandle::join`] would not wait.
+    /// Returns whether the thread has ended: [`JoinHandle::join`] would not wait. What the
+    /// thread did is visible to the caller then.
+    ///
+    /// # Context
+    /// Any.
     pub fn is_finished(&self) -> bool {
-        self.thread.state_racy() == ThreadState::Dead
+        self.thread.has_ended()
     }
 }
 

@@ -28,6 +28,10 @@
 //! before [`Rest::ask_to_park`] or [`Rest::unpark`] is visible to the thread once
 //! it sees that (Release, Acquire).
 //!
+//! That a thread is Dead says that its CPU is about to leave it. That it has *ended* says
+//! that its CPU has left it: [`Rest::end`] releases, and [`Rest::has_ended`] acquires, all
+//! that the thread did. Only this may stand in for a join.
+//!
 //! `tests/loom_stopper.rs` model-checks this file, with a mutex for the run-queue
 //! lock and a thread of the model for each thread. The switch itself and the order
 //! of the run queue are not in it: `tests/host_sched.rs` and the kernels in QEMU
@@ -58,6 +62,8 @@ pub struct Rest {
     state: AtomicU32,
     /// Stored Release, loaded Acquire.
     park: AtomicBool,
+    /// Stored Release by the CPU that has left the dead thread, loaded Acquire.
+    ended: AtomicBool,
 }
 
 impl Rest {
@@ -66,6 +72,7 @@ impl Rest {
         Rest {
             state: AtomicU32::new(state as u32),
             park: AtomicBool::new(state == ThreadState::Parked),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -90,6 +97,24 @@ impl Rest {
             ThreadState::Parking => self.set_state(ThreadState::Parked),
             _ => {}
         }
+    }
+
+    /// Says that the thread, which is dead, is off its CPU and will touch nothing any more.
+    ///
+    /// # Context
+    /// The CPU that ran it, after the switch to the next thread.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Returns whether the thread is dead and off its CPU. All that it did is visible to
+    /// the caller then.
+    ///
+    /// # Context
+    /// Any.
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Somebody wakes the thread. Under the lock.

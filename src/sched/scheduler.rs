@@ -257,7 +257,7 @@ impl<P: Host> Scheduler<P> {
             queue.previous.take()
         };
         match previous {
-            Some((thread, Aftermath::Dead)) => thread.stopped.complete_all(),
+            Some((thread, Aftermath::Dead)) => self.finish_thread(&thread),
             // It may have been unparked since, and be on its way.
             Some((thread, Aftermath::Parked)) if thread.state() == ThreadState::Parked => {
                 thread.stopped.complete();
@@ -265,6 +265,18 @@ impl<P: Host> Scheduler<P> {
             Some((thread, Aftermath::Elsewhere)) => self.place_elsewhere(thread, masked),
             Some((_, Aftermath::Parked)) | None => {}
         }
+    }
+
+    /// `thread` is dead, and its CPU has just left it: gives back what it needed to run,
+    /// though handles to it may live on, and tells the threads that wait for its end.
+    fn finish_thread(&self, thread: &Thread<P>) {
+        // SAFETY: it is dead, so no CPU switches to it again, and this CPU, the only one
+        // that ran on its stack, runs another thread now.
+        unsafe { P::release_stack(thread.context()) };
+        self.let_held_cpus_go(thread);
+        thread.stopped.complete_all();
+        // Last: a caller that finds it ended need not wait for it.
+        thread.rest.end();
     }
 
     /// The first steps of a new thread, which the switch has brought here.

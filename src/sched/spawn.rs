@@ -24,7 +24,22 @@ impl<P: Host> Scheduler<P> {
         place: Place,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
+        self.create_with(name, class, place, body, |_| {})
+    }
+
+    /// As [`Scheduler::create`]; `prepare_fn` sees the thread before any other CPU can
+    /// find it.
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn create_with(
+        &self,
+        name: ThreadName,
+        class: Class,
+        place: Place,
+        body: Body,
+        prepare_fn: impl FnOnce(&Thread<P>),
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
         let thread = Thread::new(name, class, place, ThreadState::Parked, Some(body));
+        prepare_fn(&thread);
         let arg = Arc::as_ptr(&thread).expose_provenance();
         let context = P::new_context(name.as_str(), thread_entry::<P>, arg)?;
         thread.set_context(context);
@@ -32,7 +47,8 @@ impl<P: Host> Scheduler<P> {
         Ok(thread)
     }
 
-    /// Starts a thread that may run on `cpus`.
+    /// Starts a thread that may run on `cpus`. Those that the machine hasn't are left out
+    /// of its affinity, as Linux does it.
     ///
     /// # Context
     /// Thread.
@@ -58,10 +74,7 @@ impl<P: Host> Scheduler<P> {
         holds_cpus: bool,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = self.create(name, class, Place::Among(*cpus), body)?;
-        if holds_cpus {
-            thread.set_holds_cpus();
-        }
+        // With preemption off an active CPU stays one until the thread is in its queue.
         let _here = PreemptGuard::<P>::new();
         let active = P::masks().active().and(cpus);
         let cpu = P::this_cpu();
@@ -70,11 +83,16 @@ impl<P: Host> Scheduler<P> {
         } else {
             active.first()
         };
-        let Some(first) = first else {
-            self.discard(&thread);
-            return Err(SpawnError::NoActiveCpu(*cpus));
-        };
-        thread.set_cpu(first); // Nobody else knows it yet.
+        let first = first.ok_or(SpawnError::NoActiveCpu(*cpus))?;
+        let among = Place::Among(P::masks().possible().and(cpus));
+        // A walk over the list of all threads takes the lock of the queue that a thread
+        // belongs to: so the thread belongs to a CPU that is there before it is listed.
+        let thread = self.create_with(name, class, among, body, |thread| {
+            thread.set_cpu(first);
+            if holds_cpus {
+                thread.set_holds_cpus();
+            }
+        })?;
         self.unpark(&thread);
         Ok(thread)
     }
@@ -98,13 +116,16 @@ impl<P: Host> Scheduler<P> {
             return Err(SpawnError::NotActive(cpu));
         }
         self.bind(cpus, 1);
-        let held = *cpus;
-        let counted = move || {
-            body();
-            P::sched().bind(&held, u32::MAX);
-        };
-        self.spawn_as(name, class, cpus, true, Box::new(counted))
+        self.spawn_as(name, class, cpus, true, Box::new(body))
             .inspect_err(|_| self.bind(cpus, u32::MAX))
+    }
+
+    /// `thread` has ended: the CPUs that it held may go. Its affinity is as it was made,
+    /// because that of a thread which holds CPUs can't be changed.
+    pub(super) fn let_held_cpus_go(&self, thread: &Thread<P>) {
+        if thread.holds_cpus() {
+            self.bind(&thread.affinity(), u32::MAX);
+        }
     }
 
     /// Adds to the number of threads that refuse to let each of `cpus` go.

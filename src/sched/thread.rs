@@ -376,6 +376,15 @@ impl<P: Host> Thread<P> {
         self.state()
     }
 
+    /// Returns whether it has ended and is off its CPU: [`Thread::wait_until_dead`] would
+    /// not wait. What it did is visible to the caller then.
+    ///
+    /// # Context
+    /// Any.
+    pub fn has_ended(&self) -> bool {
+        self.rest.has_ended()
+    }
+
     /// Waits until it has ended and is off its CPU.
     ///
     /// # Context

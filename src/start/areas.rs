@@ -123,7 +123,7 @@ impl Areas {
         HwThread {
             context: UnsafeCell::new(Context::default()),
             head: Head::Idle(self.entry(cpu).idle),
-            stack: None,
+            stack: SpinLock::new(None),
         }
     }
 
@@ -141,7 +141,7 @@ impl Areas {
         Ok(HwThread {
             context: UnsafeCell::new(context),
             head: Head::Own(ThreadHead::new(name, stack.range(), 0, arg)),
-            stack: Some(stack),
+            stack: SpinLock::new(Some(stack)),
         })
     }
 
@@ -170,7 +170,8 @@ pub struct HwThread {
     /// goes on.
     context: UnsafeCell<Context>,
     head: Head,
-    stack: Option<Stack>,
+    /// Until the thread has ended, however long a handle keeps the rest.
+    stack: SpinLock<Option<Stack>, Hw>,
 }
 
 // What a thread holds is part of its head in a debug build: on the heap with it, wherever
@@ -205,10 +206,27 @@ impl HwThread {
     }
 }
 
-impl Drop for HwThread {
-    fn drop(&mut self) {
-        if let Some(stack) = self.stack.take() {
+impl HwThread {
+    /// Gives the stack back to the pool, if this still has one.
+    ///
+    /// # Context
+    /// Any.
+    ///
+    /// # Safety
+    /// No CPU runs on the stack, and none will.
+    pub(super) unsafe fn release_stack(&self) {
+        let stack = self.stack.lock_irqsave().take();
+        if let Some(stack) = stack {
             kernel().areas.pool.lock_irqsave().free(stack);
         }
+    }
+}
+
+// One that never ran has its stack still.
+impl Drop for HwThread {
+    fn drop(&mut self) {
+        // SAFETY: nothing refers to the thread any more, and a thread that runs or may run
+        // is referred to by its run queue.
+        unsafe { self.release_stack() };
     }
 }

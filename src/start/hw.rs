@@ -146,6 +146,11 @@ impl Platform for Hw {
         kernel().areas.new_context(name, entry, arg)
     }
 
+    unsafe fn release_stack(context: &HwThread) {
+        // SAFETY: the same promise.
+        unsafe { context.release_stack() };
+    }
+
     unsafe fn switch(from: &HwThread, to: &HwThread) {
         // SAFETY: the same promise.
         unsafe { HwThread::switch(from, to) };

@@ -202,6 +202,9 @@ impl Platform for Fake {
         Ok(baton)
     }
 
+    // A host thread's stack is the host's.
+    unsafe fn release_stack(_: &Baton) {}
+
     unsafe fn switch(from: &Baton, to: &Baton) {
         assert!(MASKED.get(), "a switch with IRQs on");
         // Copies: once the other one runs, the thread that we leave may be freed.

@@ -60,6 +60,9 @@ impl<P: Host> Completion<P> {
     }
 
     /// Forgets what was done. Only between uses: nobody may be waiting.
+    ///
+    /// # Panics
+    /// If a thread waits.
     pub fn reset(&self) {
         let mut inner = self.inner.lock_irqsave();
         assert!(
