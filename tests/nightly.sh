@@ -89,9 +89,10 @@ stage_qemu-el2() {
     VIRT=on SMP='1 4 20' tests/qemu.sh
 }
 
-# Time is the instruction count, on one host thread: slow, so at two sizes.
+# Time is the instruction count, on one host thread: slow, so at two sizes, and a short
+# storm.
 stage_qemu-icount() {
-    ICOUNT=1 TIMEOUT=300 SMP='1 4' tests/qemu.sh
+    ICOUNT=1 TIMEOUT=600 APPEND=seconds=2 SMP='1 4' tests/qemu.sh
 }
 
 stage_qemu-gicv2() {
