@@ -59,7 +59,7 @@ mod kernel_test {
 
     /// CPUs that this machine hasn't, while all threads are walked over again and again.
     fn foreign_cpus(ktap: &mut Ktap) {
-        const ROUNDS: usize = 2_000;
+        const ROUNDS: usize = 50_000;
         static DONE: AtomicBool = AtomicBool::new(false);
         let walker = thread::spawn(|| {
             while !DONE.load(Ordering::Relaxed) {
