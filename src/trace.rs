@@ -5,13 +5,14 @@
 //! and leave out what is being overwritten.
 //!
 //! # Invariants
-//! - T1: a ring has one writing CPU. An interrupt may write in the middle of a
-//!   thread's event: each takes a slot of its own first.
+//! - T1: a ring has one writing CPU, which writes with IRQs masked: neither an interrupt
+//!   nor another thread of that CPU writes in the middle of an event. If one did, and
+//!   came once round the ring, both would be in one slot.
 //! - T2: a slot's `sequence` is 0 while it is being written, else one more than
 //!   the event's number. A reader takes a slot only if it read the same
 //!   non-zero number before and after.
 //!
-//! `tests/loom_trace.rs` model-checks T2, from this file.
+//! `tests/loom_trace.rs` model-checks both, from this file.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ use alloc::vec::Vec;
 use crate::config::TRACE_EVENTS;
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::{Exec, IrqGuard};
 use crate::time::Instant;
 
 /// Which way a hotplug operation walks.
@@ -121,10 +123,18 @@ impl Trace {
         }
     }
 
-    /// Writes `event` into the ring of `on`.
+    /// Writes `event` into the ring of this CPU. `here_fn` is called with IRQs masked, and
+    /// says which one that is and what time it is.
     ///
-    /// Context: `on` itself, any context, once `on` has been told SHOULD_ONLINE.
-    pub fn write(&self, on: CpuId, at: Instant, event: Event) {
+    /// # Context
+    /// Any, once this CPU has been told SHOULD_ONLINE.
+    pub fn write<E: Exec>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
+        let _masked = IrqGuard::<E>::new(); // T1
+        let (on, at) = here_fn();
+        self.put(on, at, event);
+    }
+
+    fn put(&self, on: CpuId, at: Instant, event: Event) {
         let ring = self.rings.get(on);
         let number = ring.next.fetch_add(1, Ordering::Relaxed);
         let slot = &ring.slots[place(number)];
@@ -270,9 +280,9 @@ mod tests {
     fn the_last_events_of_all_rings_come_out_by_time() {
         let trace = Trace::new(2);
         for number in 0..TRACE_EVENTS as u64 + 5 {
-            trace.write(cpu(0), Instant(2 * number), Event::Stop { state: 0 });
+            trace.put(cpu(0), Instant(2 * number), Event::Stop { state: 0 });
         }
-        trace.write(cpu(1), Instant(101), Event::Dead);
+        trace.put(cpu(1), Instant(101), Event::Dead);
         let all = trace.collect(|_| true);
         assert_eq!(all.len(), TRACE_EVENTS + 1);
         assert_eq!(all[0].at, Instant(10));

@@ -1,20 +1,57 @@
 //! Model of a trace ring, from the file that ships: a reader on another CPU never
-//! sees an event put together from two.
+//! sees an event put together from two, whichever threads of its CPU write them.
 #![cfg(loom)]
 
-use loom::sync::Arc;
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use stillpoint::config::TRACE_EVENTS;
 use stillpoint::cpu::CpuId;
+use stillpoint::sync::{Exec, IrqFlags};
 use stillpoint::time::Instant;
 use stillpoint::trace::{Event, Record, Trace};
 
 /// Once round the ring, and one more.
 const EVENTS: u8 = 3;
 
+loom::lazy_static! {
+    static ref MASKED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+}
+
+/// The one CPU that writes. Model threads are threads of it, each of which can be
+/// preempted by the other at any moment, but not while IRQs are masked.
+struct Cpu;
+
+impl Exec for Cpu {
+    fn irq_save() -> IrqFlags {
+        let mut masked = MASKED.0.lock().expect("never poisoned");
+        while *masked {
+            masked = MASKED.1.wait(masked).expect("never poisoned");
+        }
+        *masked = true;
+        IrqFlags(0)
+    }
+    unsafe fn irq_restore(_: IrqFlags) {
+        *MASKED.0.lock().expect("never poisoned") = false;
+        MASKED.1.notify_one();
+    }
+    unsafe fn irq_enable() {}
+    fn irqs_enabled() -> bool {
+        !*MASKED.0.lock().expect("never poisoned")
+    }
+    fn preempt_disable() {}
+    unsafe fn preempt_enable_no_resched() {}
+    fn preempt_count() -> u32 {
+        0
+    }
+    fn preempt_point() {}
+    fn relax() {
+        thread::yield_now();
+    }
+}
+
 fn write(trace: &Trace, number: u8) {
-    let at = Instant(u64::from(number));
-    trace.write(CpuId::BOOT, at, Event::Stop { state: number });
+    let here = || (CpuId::BOOT, Instant(u64::from(number)));
+    trace.write::<Cpu>(here, Event::Stop { state: number });
 }
 
 /// What is there; each event is whole, and comes once.
@@ -40,5 +77,19 @@ fn a_reader_sees_whole_events_only() {
         let records = collect(&trace);
         assert_eq!(records.len(), TRACE_EVENTS);
         assert_eq!(records[1].at, Instant(u64::from(EVENTS)));
+    });
+}
+
+/// One thread is preempted within its event by another that comes once round the ring:
+/// both would write the same slot, and the last event would be spoilt.
+#[test]
+fn a_thread_that_is_preempted_spoils_no_later_event() {
+    loom::model(|| {
+        let trace = Arc::new(Trace::new(1));
+        let writing = Arc::clone(&trace);
+        let preempted = thread::spawn(move || write(&writing, EVENTS));
+        (1..EVENTS).for_each(|number| write(&trace, number));
+        preempted.join().expect("a thread of the model");
+        assert_eq!(collect(&trace).len(), TRACE_EVENTS);
     });
 }

@@ -34,7 +34,8 @@ pub trait Host: Platform {
 
     /// Writes `event` into this CPU's trace ring.
     ///
-    /// Context: any, with preemption or IRQs off.
+    /// # Context
+    /// Any.
     fn trace(event: Event);
 }
 

@@ -222,7 +222,8 @@ impl Host for Hw {
     }
 
     fn trace(event: Event) {
-        kernel().trace.write(Self::this_cpu(), Self::now(), event);
+        let here = || (Self::this_cpu(), Self::now());
+        kernel().trace.write::<Self>(here, event);
     }
 }
 
