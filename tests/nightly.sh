@@ -69,6 +69,7 @@ stage_fuzz() {
 }
 
 stage_mutants() {
+    tests/mutants_verdicts.sh
     tests/mutants.sh
 }
 
