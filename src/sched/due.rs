@@ -5,12 +5,10 @@
 //! came in.
 //!
 //! # Invariants
-//! - D1: a thing is in one queue at most. `queue` in its [`Due`] names the CPU whose
-//!   queue that is, and changes under the lock of the queue that it names. From none to
-//!   one it changes by a compare-exchange: two that put it into different queues hold
-//!   different locks.
-//! - D2: who finds that `queue` names none, without a lock, finds the thing out of every
-//!   queue: one that moves, or comes back into its queue, doesn't pass through none.
+//! - D1: a thing is in one queue at most. The [`Claim`] in its [`Due`] names the CPU whose
+//!   queue that is, and changes under the lock of the queue that it names.
+//! - D2: if the claim names none, the thing is out of every queue, though no lock is held:
+//!   one that moves, or comes back into its queue, doesn't pass through none.
 
 #![forbid(unsafe_code)]
 
@@ -21,12 +19,9 @@ use intrusive_collections::{Adapter, KeyAdapter, RBTree, RBTreeAtomicLink};
 use crate::cpu::CpuId;
 use crate::sched::links::{SleepLink, TimerLink};
 use crate::sched::timer::TimerNode;
-use crate::sched::{Host, Thread};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sched::{Claim, Host, Thread};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
-
-/// No queue.
-const NONE: u32 = u32::MAX;
 
 /// The place of a thing among those that are due: the instant, then who came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,9 +36,7 @@ pub(crate) struct Due {
     /// Relaxed, as `serial`: changed under the lock of its queue (D1).
     at: AtomicU64,
     serial: AtomicU64,
-    /// Set to none Release, when the thing is unlinked; who finds none does so Acquire:
-    /// it may link it again.
-    queue: AtomicU32,
+    claim: Claim,
 }
 
 impl Due {
@@ -52,7 +45,7 @@ impl Due {
         Due {
             at: AtomicU64::new(0),
             serial: AtomicU64::new(0),
-            queue: AtomicU32::new(NONE),
+            claim: Claim::new(),
         }
     }
 
@@ -66,7 +59,12 @@ impl Due {
     /// The CPU in whose queue it is: without that queue's lock `None` is sure (D2), all
     /// else a hint.
     pub(crate) fn queue(&self) -> Option<CpuId> {
-        CpuId::new(self.queue.load(Ordering::Acquire) as usize)
+        self.claim.queue()
+    }
+
+    /// In whose queue it is.
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
     }
 }
 
@@ -92,7 +90,7 @@ impl<'a, P: Host> KeyAdapter<'a> for TimerLink<P> {
 
 /// The things of one kind that wait on one CPU.
 pub(crate) struct DueQueue<A: Adapter<LinkOps = intrusive_collections::rbtree::AtomicLinkOps>> {
-    cpu: u32,
+    cpu: CpuId,
     tree: RBTree<A>,
     serial: u64,
 }
@@ -107,7 +105,7 @@ where
     /// An empty queue of `cpu`.
     pub(crate) fn new(cpu: CpuId, adapter: A) -> Self {
         DueQueue {
-            cpu: u32::try_from(cpu.index()).expect("BUG: CPU numbers fit 32 bits"),
+            cpu,
             tree: RBTree::new(adapter),
             serial: 0,
         }
@@ -117,16 +115,14 @@ where
     /// it did: not if somebody else has put it into a queue meanwhile.
     #[must_use]
     pub(crate) fn insert(&mut self, at: Instant, thing: &Arc<T>) -> bool {
-        let queue = &thing.due().queue;
-        // Acquire: pairs with the Release of whoever took it out.
-        let claimed = queue.compare_exchange(NONE, self.cpu, Ordering::Acquire, Ordering::Relaxed);
-        if claimed.is_ok() {
+        let entered = thing.due().claim.enter(self.cpu);
+        if entered {
             self.link(at, Arc::clone(thing));
         }
-        claimed.is_ok()
+        entered
     }
 
-    /// Links `thing`, which is this queue's by its `queue` already.
+    /// Links `thing`, which is this queue's by its claim already.
     fn link(&mut self, at: Instant, thing: Arc<T>) {
         self.serial += 1;
         let due = thing.due();
@@ -138,11 +134,11 @@ where
     /// Takes `thing` out, if it is in this queue.
     pub(crate) fn remove(&mut self, thing: &T) -> Option<Arc<T>> {
         let due = thing.due();
-        if due.queue.load(Ordering::Relaxed) != self.cpu {
+        if !due.claim.is_in(self.cpu) {
             return None;
         }
         let taken = self.tree.find_mut(&due.key()).remove();
-        due.queue.store(NONE, Ordering::Release);
+        due.claim.leave();
         taken
     }
 
@@ -161,7 +157,7 @@ where
         let thing = self.tree.front_mut().remove()?;
         match again_fn(at, &thing) {
             Some(again) => self.link(again, Arc::clone(&thing)),
-            None => thing.due().queue.store(NONE, Ordering::Release),
+            None => thing.due().claim.leave(),
         }
         Some(thing)
     }
@@ -170,8 +166,7 @@ where
     pub(crate) fn move_first(&mut self, to: &mut Self) -> Option<Instant> {
         let at = self.next()?;
         let thing = self.tree.front_mut().remove()?;
-        // Relaxed: who finds either queue takes its lock.
-        thing.due().queue.store(to.cpu, Ordering::Relaxed);
+        thing.due().claim.move_to(to.cpu);
         to.link(at, thing);
         Some(at)
     }

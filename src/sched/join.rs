@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::sched::{Host, Resting, Running, Scheduler, SpawnError, Thread};
+use crate::sched::{Host, Running, Scheduler, SpawnError, Thread};
 use crate::sync::{LockMap, SpinLock, might_sleep};
 use crate::time::Instant;
 
@@ -100,8 +100,9 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// Any.
     pub fn give_permit(&self, thread: &Arc<Thread<P>>) {
-        thread.put_permit();
-        self.wake(thread);
+        thread.permit.give(|| {
+            self.wake(thread);
+        });
     }
 
     /// Waits for a permit and takes it, but not past `at`; returns whether it got one.
@@ -116,19 +117,8 @@ impl<P: Host> Scheduler<P> {
             sched: self,
             me: &me,
         };
-        loop {
-            if me.take_permit() {
-                return true;
-            }
-            if at != Instant::FOREVER && P::now() >= at {
-                return false;
-            }
-            running.about_to_block();
-            if me.has_permit() {
-                running.cancel_block();
-            } else {
-                self.schedule_until(&me, at);
-            }
-        }
+        let is_late = || at != Instant::FOREVER && P::now() >= at;
+        me.permit
+            .wait(&running, is_late, || self.schedule_until(&me, at))
     }
 }

@@ -48,6 +48,8 @@
 //! Run-queue locks are taken with IRQs masked; two are never held at once.
 
 mod affinity;
+mod call_count;
+mod claim;
 mod class;
 mod due;
 mod holdouts;
@@ -56,6 +58,7 @@ mod kthread;
 mod links;
 pub mod lock;
 mod migrate;
+mod permit;
 mod ready;
 mod rest;
 mod run_queue;
@@ -67,10 +70,13 @@ mod timers;
 mod wake;
 
 pub use affinity::{Affinity, Unpinned};
+pub use call_count::CallCount;
+pub use claim::Claim;
 pub use class::{Class, Policy, Priority};
 pub use join::JoinHandle;
 pub use kthread::{PerCpuThread, Service};
 pub use migrate::{AffinityError, MigrateGuard};
+pub use permit::Permit;
 pub use rest::{Rest, Resting, Rouse, Turn, turn};
 pub use run_queue::{Because, RunQueue, Switch};
 pub(crate) use scheduler::Running;

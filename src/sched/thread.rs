@@ -12,6 +12,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::platform::OutOfStacks;
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::Completion;
+use crate::sched::permit::Permit;
 use crate::sched::{Affinity, Class, Host, Rest};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{LockMap, Once, SpinLock};
@@ -179,9 +180,8 @@ pub struct Thread<P: Host> {
     pub(crate) affinity: Affinity,
     /// What is left of its slice, in ticks; 0: a whole one. Relaxed: run-queue lock.
     slice_left: AtomicU64,
-    /// Whoever waits for it need not. Stored Release, taken Acquire: what was done
-    /// before it was given is visible to the thread.
-    permit: AtomicBool,
+    /// Lets it go on, if it waits for that.
+    pub(super) permit: Permit,
     /// As long as it lives no CPU that it may run on can go.
     holds_cpus: AtomicBool,
     /// [`MARKED`]: it lost the CPU other than by its own sleep, park, yield or exit,
@@ -227,7 +227,7 @@ impl<P: Host> Thread<P> {
             cpu: AtomicU32::new(0),
             affinity: Affinity::new(&cpus),
             slice_left: AtomicU64::new(0),
-            permit: AtomicBool::new(false),
+            permit: Permit::new(),
             holds_cpus: AtomicBool::new(false),
             unfinished: AtomicU32::new(0),
             rest: Rest::new(state),
@@ -303,18 +303,6 @@ impl<P: Host> Thread<P> {
     #[inline]
     pub(crate) fn is_movable(&self) -> bool {
         !self.per_cpu && !self.is_pinned()
-    }
-
-    pub(super) fn put_permit(&self) {
-        self.permit.store(true, Ordering::Release);
-    }
-
-    pub(super) fn has_permit(&self) -> bool {
-        self.permit.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn take_permit(&self) -> bool {
-        self.permit.swap(false, Ordering::Acquire)
     }
 
     /// Whether no CPU that it may run on can go as long as it lives. Relaxed: set before

@@ -13,10 +13,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::sched::Host;
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{PATIENCE, WaitQueue};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sched::{CallCount, Host};
+use crate::sync::atomic::AtomicU64;
 use crate::time::Instant;
 
 /// What a timer calls.
@@ -28,41 +28,16 @@ pub(crate) struct TimerNode<P: Host> {
     pub(super) due: Due,
     /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
     pub(super) period: AtomicU64,
-    /// Calls of its function that have begun. Added to before it leaves its queue, whose
-    /// word is then stored Release (D2): who finds it in none finds the call.
-    begun: AtomicU32,
-    /// Those that have ended. Added to Release, loaded Acquire by who waits. Two counts,
-    /// because a timer that is set on another CPU meanwhile may run on both.
-    ended: AtomicU32,
+    pub(super) calls: CallCount,
     pub(super) call_fn: Call,
     done: WaitQueue<P>,
 }
 
 impl<P: Host> TimerNode<P> {
-    /// Its function is about to be called. Under the lock of the queue that it leaves.
-    pub(super) fn begin_call(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Its function has returned.
     pub(super) fn end_call(&self) {
-        self.ended.fetch_add(1, Ordering::Release);
+        self.calls.end();
         self.done.wake_all();
-    }
-
-    /// Whether no call is under way.
-    fn has_ended(&self) -> bool {
-        let ended = self.ended.load(Ordering::Acquire);
-        self.begun.load(Ordering::Relaxed) == ended
-    }
-
-    /// Whether it is not set, and no call is under way.
-    fn is_at_rest(&self) -> bool {
-        // In this order: a call that ends before the first look has set it again by
-        // then, if it does so, and one that took it out of its queue before the second
-        // has been counted before the third.
-        let ended = self.ended.load(Ordering::Acquire);
-        self.due.queue().is_none() && self.begun.load(Ordering::Relaxed) == ended
     }
 }
 
@@ -90,8 +65,7 @@ impl<P: Host> Timer<P> {
                 link: DueLink::new(),
                 due: Due::new(),
                 period: AtomicU64::new(0),
-                begun: AtomicU32::new(0),
-                ended: AtomicU32::new(0),
+                calls: CallCount::new(),
                 call_fn: Box::new(call_fn),
                 done: WaitQueue::new(),
             }),
@@ -145,10 +119,10 @@ impl<P: Host> Timer<P> {
         let mut was_set = false;
         loop {
             was_set |= self.try_cancel();
-            if node.is_at_rest() {
+            if node.calls.is_at_rest(node.due.claim()) {
                 return was_set;
             }
-            let ended = || node.has_ended();
+            let ended = || node.calls.has_ended();
             while !node.done.wait_until(P::deadline(PATIENCE), ended) {
                 log::warn!(
                     "a timer's function has been running for {} s",

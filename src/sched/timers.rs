@@ -88,7 +88,7 @@ impl<P: Host> Inner<P> {
             return Some(Expired::Thread(thread));
         }
         let timer = self.timers.pop(now, |at, timer| {
-            timer.begin_call();
+            timer.calls.begin();
             let period = timer.period.load(Ordering::Relaxed);
             (period > 0).then(|| {
                 let missed = now.ticks_since(at) / period;

@@ -1,0 +1,78 @@
+//! A permit to go on: what `unpark` gives a thread and `park` takes.
+//!
+//! # Invariants
+//! - P1: there is one at most: given twice it is taken once.
+//! - P2: none is lost. The giver puts it there before it wakes the thread; the thread says
+//!   that it is about to wait before it looks ([`Rest`](crate::sched::Rest), N1).
+//!
+//! `tests/loom_permit.rs` model-checks this file, with the states of
+//! [`Rest`](crate::sched::Rest).
+
+#![forbid(unsafe_code)]
+
+use crate::sched::Resting;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::const_unless_loom;
+
+/// A permit, or none.
+#[derive(Debug)]
+pub struct Permit {
+    /// Stored Release in `give`, taken Acquire in `take`: what the giver did before is
+    /// visible to the thread that goes on.
+    given: AtomicBool,
+}
+
+impl Permit {
+    const_unless_loom! {
+        /// No permit.
+        pub const fn new() -> Permit {
+            Permit {
+                given: AtomicBool::new(false),
+            }
+        }
+    }
+
+    /// Gives it. `wake_fn` takes the lock of the thread's run queue and wakes the thread,
+    /// in case it waits.
+    pub fn give(&self, wake_fn: impl FnOnce()) {
+        // A swap, because loom lets a store and an access that changes both win.
+        self.given.swap(true, Ordering::Release);
+        wake_fn();
+    }
+
+    /// Takes it, if there is one; returns whether there was.
+    pub fn take(&self) -> bool {
+        self.given.swap(false, Ordering::Acquire)
+    }
+
+    /// `thread`, which is running, waits for a permit and takes it, until `is_late_fn`
+    /// says that it is late; returns whether it got one. `sleep_fn` gives the CPU away.
+    pub fn wait(
+        &self,
+        thread: &impl Resting,
+        is_late_fn: impl Fn() -> bool,
+        sleep_fn: impl Fn(),
+    ) -> bool {
+        loop {
+            if self.take() {
+                return true;
+            }
+            if is_late_fn() {
+                return false;
+            }
+            thread.about_to_block();
+            // Relaxed: the lock of the run queue orders it, and `take` comes after it.
+            if self.given.load(Ordering::Relaxed) {
+                thread.cancel_block();
+            } else {
+                sleep_fn();
+            }
+        }
+    }
+}
+
+impl Default for Permit {
+    fn default() -> Self {
+        Self::new()
+    }
+}

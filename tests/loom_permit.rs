@@ -1,0 +1,138 @@
+//! Model of a permit (`sched::Permit`), from the file that ships, with the states of a
+//! thread (`sched::Rest`): none is lost, none is taken twice, and what the giver did
+//! before is visible to the thread that goes on.
+//!
+//! The model brings what the scheduler's switch does, as `tests/loom_stopper.rs`: the
+//! lock of the run queue is a mutex.
+#![cfg(loom)]
+
+#[path = "support/loom_word.rs"]
+mod loom_word;
+
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use loom_word::Word;
+use stillpoint::sched::{Permit, Rest, Resting, Rouse, ThreadState};
+
+struct World {
+    permit: Permit,
+    rest: Rest,
+    /// The lock of the run queue.
+    run_queue: Mutex<()>,
+    /// Told when the thread is put on the run queue.
+    enqueued: Condvar,
+    /// Written before the permit is given, read by the thread that has taken it.
+    given: Word,
+}
+
+fn world() -> Arc<World> {
+    Arc::new(World {
+        permit: Permit::new(),
+        rest: Rest::new(ThreadState::Running),
+        run_queue: Mutex::new(()),
+        enqueued: Condvar::new(),
+        given: Word::new(0),
+    })
+}
+
+impl Resting for World {
+    fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
+        let _queue = self.run_queue.lock().expect("never poisoned");
+        move_fn(&self.rest)
+    }
+
+    fn schedule(&self) {
+        let mut queue = self.run_queue.lock().expect("never poisoned");
+        self.rest.settle();
+        while self.rest.state() == ThreadState::Blocked {
+            queue = self.enqueued.wait(queue).expect("never poisoned");
+        }
+        self.rest.set_state(ThreadState::Running);
+    }
+}
+
+impl World {
+    fn wake(&self) {
+        self.under_lock(|rest| match rest.wake() {
+            Rouse::Nothing | Rouse::GoesOn => {}
+            Rouse::Enqueue => {
+                rest.set_state(ThreadState::Runnable);
+                self.enqueued.notify_one();
+            }
+        });
+    }
+
+    fn give(&self) {
+        self.permit.give(|| self.wake());
+    }
+
+    fn wait(&self, is_late_fn: impl Fn() -> bool) -> bool {
+        self.permit.wait(self, is_late_fn, || self.schedule())
+    }
+}
+
+/// Loom ends a model in which the thread sleeps for ever.
+#[test]
+fn a_permit_is_not_lost_and_brings_what_was_done_before() {
+    loom::model(|| {
+        let world = world();
+        let giving = Arc::clone(&world);
+        let giver = thread::spawn(move || {
+            giving.given.set(1);
+            giving.give();
+        });
+        assert!(world.wait(|| false));
+        assert_eq!(world.given.get(), 1);
+        giver.join().expect("a thread of the model");
+        assert!(!world.permit.take(), "it was taken once");
+    });
+}
+
+/// A thread that doesn't wait for it, but finds it.
+#[test]
+fn a_permit_that_is_found_brings_what_was_done_before() {
+    loom::model(|| {
+        let world = world();
+        let giving = Arc::clone(&world);
+        let giver = thread::spawn(move || {
+            giving.given.set(1);
+            giving.give();
+        });
+        if world.permit.take() {
+            assert_eq!(world.given.get(), 1);
+        }
+        giver.join().expect("a thread of the model");
+    });
+}
+
+/// Both give it; other wakes come in between.
+#[test]
+fn two_givers_give_one_or_two() {
+    loom::model(|| {
+        let world = world();
+        let giving = Arc::clone(&world);
+        let giver = thread::spawn(move || {
+            giving.wake();
+            giving.give();
+        });
+        world.give();
+        assert!(world.wait(|| false));
+        giver.join().expect("a thread of the model");
+        let left = u32::from(world.permit.take()) + u32::from(world.permit.take());
+        assert!(left <= 1, "there is one at most");
+    });
+}
+
+#[test]
+fn a_thread_that_is_late_leaves_the_permit() {
+    loom::model(|| {
+        let world = world();
+        assert!(!world.wait(|| true));
+        world.give();
+        assert!(world.wait(|| true));
+    });
+}
