@@ -38,6 +38,7 @@ impl Hw {
     /// Whether [`Hw::refuse_at_entry`] has asked for this.
     pub(super) fn takes_refusal(cpu: CpuId) -> bool {
         let record = kernel().areas.record(cpu);
+        // Pairs with the Release in `set_hold`.
         let asked = record.handshake.hold.load(Ordering::Acquire) == hold::REFUSE;
         if asked {
             set_hold(cpu, hold::NOTHING);
@@ -48,7 +49,7 @@ impl Hw {
 
 fn set_hold(cpu: CpuId, what: u32) {
     let record = kernel().areas.record(cpu);
-    // Pairs with the Acquire in `is_held`.
+    // Pairs with the Acquire in `is_held` and `takes_refusal`.
     record.handshake.hold.store(what, Ordering::Release);
 }
 
@@ -97,12 +98,14 @@ impl HotplugHost for Hw {
                 Err(code) => ApRefusal::Unknown(u32::from(code)),
             });
         }
+        // Pairs with the Release in `stillpoint_secondary`.
         let code = record.handshake.reason.load(Ordering::Acquire);
         (code != 0).then(|| decode_refusal(cpu, code))
     }
 
     fn is_held(cpu: CpuId) -> bool {
         let record = kernel().areas.record(cpu);
+        // Pairs with the Release in `set_hold`.
         let hold = record.handshake.hold.load(Ordering::Acquire);
         assert!(
             hold != hold::PANIC,

@@ -148,6 +148,7 @@ fn begin() -> Others {
     kernel.irq_chip.send_sgi(Sgi::Panic.number(), &others);
     let limit = Hw::deadline(PATIENCE);
     loop {
+        // Pairs with the Release in `stop_this_cpu`.
         let stopped = others.and(&CpuMask::from_bits(STOPPED.snapshot(Ordering::Acquire)));
         if stopped == others || Hw::now() >= limit {
             let running = others.without(&stopped);
@@ -194,6 +195,7 @@ fn stop_this_cpu() -> ! {
     let _masked = Hw::irq_save();
     let cpu = Hw::this_cpu().index();
     if cpu < MAX_CPUS && CpuId::new(cpu).is_some() {
+        // Pairs with the Acquire in `begin`: what this CPU printed comes before.
         STOPPED.set(cpu, Ordering::Release);
     }
     halt()

@@ -41,6 +41,7 @@ static ASKED: AtomicBits = AtomicBits::new();
 /// is no.
 pub fn print_whereabouts() -> bool {
     let _stay = IrqGuard::<Hw>::new();
+    // Pairs with the Release at the end: what the one before printed comes before.
     if ASKS.swap(true, Ordering::Acquire) {
         return false;
     }
@@ -64,15 +65,18 @@ pub fn print_whereabouts() -> bool {
             };
         }
     }
+    // Pairs with the Acquire at the beginning.
     ASKS.store(false, Ordering::Release);
     all
 }
 
 /// Asks `cpu`, another one; returns whether it has answered.
 fn asked(cpu: CpuId) -> bool {
+    // Pairs with the Acquire in `interrupt`, beside what the SGI orders.
     ASKED.set(cpu.index(), Ordering::Release);
     Hw::send_sgi_to(Sgi::Panic, Hw::this_cpu(), cpu);
     let limit = Hw::deadline(PATIENCE);
+    // Pairs, as the clear below, with the Release in `interrupt`: its answer comes before.
     while ASKED.get(cpu.index(), Ordering::Acquire) {
         if Hw::now() >= limit {
             // An SGI that is taken later finds nothing to say.
@@ -89,8 +93,10 @@ fn asked(cpu: CpuId) -> bool {
 /// Any, IRQs masked, the SGI acknowledged and ended; takes no lock.
 pub(super) fn interrupt() {
     let me = Hw::this_cpu().index();
+    // Pairs with the Release in `asked`.
     if ASKED.get(me, Ordering::Acquire) {
         say();
+        // Pairs with the Acquires in `asked`.
         ASKED.clear(me, Ordering::Release);
     }
 }

@@ -231,9 +231,9 @@ impl CpuOps for Pen {
             match step {
                 Step::Write(Line::Command) => {
                     command.context.store(context, Ordering::Relaxed);
-                    // Release: should the line go to memory between the two, the
-                    // CPU, whose loads are Device accesses and stay in order, finds
-                    // no entry without its context.
+                    // Release, which pairs with the CPU's loads in `park!`, Device
+                    // accesses that stay in order: should the line go to memory
+                    // between the two, it finds no entry without its context.
                     command.entry.store(entry, Ordering::Release);
                 }
                 Step::Clean(Line::Command) => {

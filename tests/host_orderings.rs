@@ -1,0 +1,226 @@
+//! Every atomic access has a model that sees its ordering, or a reason why it needs none.
+//!
+//! 1. **Listed.** A file of `src` with an ordering in it is named in `tests/mutants.list`,
+//!    which breaks a model with each ordering weakened, or in [`REASONS`] below.
+//! 2. **Whole.** In a file that the list names every line with an ordering or a fence is
+//!    covered by an entry, whose text stands once in the file and whose model is there.
+//! 3. **Paired.** In a file of [`REASONS`] every line with an ordering other than Relaxed
+//!    has a comment near it that says what it pairs with.
+//!
+//! Tests at the end of a file are not looked at.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// Files whose orderings no model looks at, each with the reason.
+#[rustfmt::skip]
+const REASONS: &[(&str, &str)] = &[
+    ("src/arch/aarch64/boot_record.rs", "cache maintenance and CPU_ON order the words: tests/host_caches.rs models that"),
+    ("src/arch/aarch64/cpu_local.rs", "a CPU's own words, or set before the CPU is started"),
+    ("src/arch/aarch64/pen.rs", "cache maintenance and DSB order the words: tests/host_caches.rs models that"),
+    ("src/arch/aarch64/thread_head.rs", "the running thread's own words"),
+    ("src/arch/aarch64/timer.rs", "a fact about the machine, set before a second CPU runs"),
+    ("src/cpu/per_cpu_counter.rs", "counts that nobody synchronises on"),
+    ("src/device/ns16550.rs", "a note, under the lock of the device"),
+    ("src/device/patience.rs", "a hint, under the lock of the device"),
+    ("src/drivers/gic.rs", "counts for display"),
+    ("src/drivers/gicv2/irq_chip.rs", "a CPU's own fact, ordered for others by its online bit: tests/loom_masks.rs"),
+    ("src/hotplug/ap.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
+    ("src/hotplug/control.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
+    ("src/hotplug/machine.rs", "a setting, read once for each operation"),
+    ("src/hotplug/walk.rs", "changed by the one walk that the hotplug lock lets in; read for display"),
+    ("src/rcu/deferred.rs", "a count for display"),
+    ("src/rcu.rs", "counts for display"),
+    ("src/sched/migrate.rs", "a CPU's own words, and hints that are looked at again under the lock"),
+    ("src/sched/due.rs", "under the lock of the queue that the thing is in; src/sched/claim.rs has the model"),
+    ("src/sched/spawn.rs", "a count that hotplug reads with its lock held, which a thread that raises it holds off"),
+    ("src/sched/thread.rs", "under the run-queue lock, or a hint that is looked at again under it"),
+    ("src/sched/timers.rs", "under the lock of the queue"),
+    ("src/sched/wake.rs", "hints, stored under the run-queue lock"),
+    ("src/smp/call.rs", "a CPU's own words"),
+    ("src/start/console.rs", "set by the one CPU that still prints"),
+    ("src/start/exit.rs", "a setting, stored before a second CPU runs"),
+    ("src/start/heap.rs", "counts for display, each added to by its own CPU"),
+    ("src/start/hw_hotplug.rs", "one word each, for a refusal and for tests; nothing else is read through them"),
+    ("src/start/kernel.rs", "counts for display"),
+    ("src/start/machine.rs", "a fact about the silicon, stored by its CPU before it is online"),
+    ("src/start/panic.rs", "nothing is read through the first word, and what goes on after the second is the console"),
+    ("src/start/secondary.rs", "one word, for a refusal; nothing else is read through it"),
+    ("src/start/selftest.rs", "a count, read after the calls have been waited for"),
+    ("src/start/whereabouts.rs", "orders what is printed; nothing is read through it"),
+    ("src/stop_machine/report.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
+    ("src/stop_machine/stop.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
+    ("src/sync/lockdep/graph.rs", "a 0 that is read late is looked at again under the graph's lock"),
+    ("src/sync/lockdep_key.rs", "a fact: whoever stores it stores the same"),
+];
+
+/// The words that make a line of interest.
+const ORDERING: [&str; 2] = ["Ordering::", "fence("];
+
+/// Orderings for which something has to be at the other end.
+const PAIRED: [&str; 5] = ["::Acquire", "::Release", "::AcqRel", "::SeqCst", "fence("];
+
+/// How far above a line its comment may begin.
+const NEAR: usize = 8;
+
+/// An entry of the list of mutants.
+struct Entry {
+    file: String,
+    model: String,
+    before: String,
+}
+
+/// Reads the list as `tests/mutants.sh` does.
+fn entries(list: &str) -> Vec<Entry> {
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| {
+            let (file, rest) = line.split_once('|')?;
+            let (model, rest) = rest.split_once('|')?;
+            // A Rust closure has bars of its own: they are not fields.
+            let before = rest.split(" | ").next()?;
+            Some(Entry {
+                file: file.trim().to_owned(),
+                model: model.trim().to_owned(),
+                before: before.trim_matches(' ').replace("\\n", "\n"),
+            })
+        })
+        .collect()
+}
+
+/// The lines of a file with an ordering in them, by number from 0.
+fn orderings<'a>(source: &'a str, words: &'a [&str]) -> impl Iterator<Item = (usize, &'a str)> {
+    let code = source.lines().take_while(|line| {
+        !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test")
+    });
+    code.enumerate().filter(|(_, line)| {
+        let line = line.trim_start();
+        let is_code = !line.starts_with("//") && !line.starts_with("use ");
+        is_code && words.iter().any(|word| line.contains(word))
+    })
+}
+
+/// What is wrong with `source`, the file `file`.
+fn check(file: &str, source: &str, entries: &[Entry], reasons: &[(&str, &str)]) -> Vec<String> {
+    let mine: Vec<_> = entries.iter().filter(|entry| entry.file == file).collect();
+    let has_reason = reasons.iter().any(|(name, _)| *name == file);
+    let has_ordering = orderings(source, &ORDERING).next().is_some();
+    match (mine.is_empty(), has_reason) {
+        (true, false) if has_ordering => vec![format!("{file}: no model, and no reason")],
+        (true, true) if !has_ordering => vec![format!("{file}: a reason for nothing")],
+        (false, true) => vec![format!("{file}: a model, and a reason for none")],
+        (false, false) => uncovered(file, source, &mine),
+        (true, true) => unpaired(file, source),
+        (true, false) => Vec::new(),
+    }
+}
+
+fn uncovered(file: &str, source: &str, entries: &[&Entry]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut covered = BTreeSet::new();
+    for entry in entries {
+        let mut found = source.match_indices(&entry.before);
+        if let (Some((at, text)), None) = (found.next(), found.next()) {
+            let first = source[..at].matches('\n').count();
+            covered.extend(first..=first + text.matches('\n').count());
+        } else {
+            wrong.push(format!("{file}: not there just once: {}", entry.before));
+        }
+    }
+    let open = orderings(source, &ORDERING).filter(|(number, _)| !covered.contains(number));
+    wrong.extend(open.map(|(number, line)| format!("{file}:{}: no entry: {line}", number + 1)));
+    wrong
+}
+
+fn unpaired(file: &str, source: &str) -> Vec<String> {
+    let lines: Vec<_> = source.lines().collect();
+    orderings(source, &PAIRED)
+        .filter(|(number, _)| {
+            let near = &lines[number.saturating_sub(NEAR)..=*number];
+            !near
+                .iter()
+                .any(|line| line.contains("// ") && line.to_lowercase().contains("pairs"))
+        })
+        .map(|(number, line)| format!("{file}:{}: pairs with what? {line}", number + 1))
+        .collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_ordering_has_a_model_or_a_reason() {
+    let list = fs::read_to_string(root().join("tests/mutants.list")).expect("readable");
+    let entries = entries(&list);
+    let mut files = Vec::new();
+    collect(&root().join("src"), &mut files).expect("src is readable");
+    files.sort();
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for path in files {
+        let name = path.strip_prefix(root()).expect("below the root");
+        let name = name.to_str().expect("ASCII").to_owned();
+        let source = fs::read_to_string(&path).expect("readable");
+        wrong.extend(check(&name, &source, &entries, REASONS));
+        seen.insert(name);
+    }
+    let named = entries.iter().map(|entry| entry.file.as_str());
+    let named = named.chain(REASONS.iter().map(|(name, _)| *name));
+    for name in named.collect::<BTreeSet<_>>() {
+        if !seen.contains(name) {
+            wrong.push(format!("{name}: there is no such file"));
+        }
+    }
+    for model in entries
+        .iter()
+        .map(|entry| &entry.model)
+        .collect::<BTreeSet<_>>()
+    {
+        if !root().join(format!("tests/{model}.rs")).exists() {
+            wrong.push(format!("{model}: there is no such model"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn the_test_sees_what_is_wrong() {
+    let list = "# comment\nsrc/a.rs | loom_a | x.load(Ordering::Acquire) | x.load(Ordering::Relaxed)\n\
+                src/a.rs | loom_a | y(|| 1);\\nx.store(Ordering::Release); | - so\n";
+    let entries = entries(list);
+    assert_eq!(entries.len(), 2);
+    let right = "x.load(Ordering::Acquire);\ny(|| 1);\nx.store(Ordering::Release);\n";
+    let reasons = [("src/r.rs", "why")];
+    let wrong = |file, source: &str| check(file, source, &entries, &reasons).len();
+    assert_eq!(wrong("src/a.rs", right), 0);
+    assert_eq!(
+        wrong("src/a.rs", &format!("{right}fence(Ordering::SeqCst);\n")),
+        1
+    );
+    // Neither text stands there just once, so no line is covered.
+    assert_eq!(wrong("src/a.rs", &format!("{right}{right}")), 2 + 4);
+    assert_eq!(wrong("src/b.rs", right), 1);
+    assert_eq!(wrong("src/b.rs", "nothing();\n"), 0);
+    assert_eq!(wrong("src/r.rs", "nothing();\n"), 1);
+    assert_eq!(wrong("src/r.rs", "x.load(Ordering::Relaxed);\n"), 0);
+    assert_eq!(wrong("src/r.rs", right), 2);
+    assert_eq!(
+        wrong("src/r.rs", "// Pairs with y.\nx.load(Ordering::Acquire);\n"),
+        0
+    );
+    assert_eq!(wrong("src/r.rs", &format!("#[cfg(test)]\n{right}")), 1);
+}

@@ -1,0 +1,91 @@
+//! Model of the machine's masks (`cpu::CpuMasks`), from the file that ships: a CPU that
+//! finds another one's bit set, or cleared, sees what that one did before.
+#![cfg(loom)]
+
+#[path = "support/loom_word.rs"]
+mod loom_word;
+
+use loom::sync::Arc;
+use loom::thread;
+use loom_word::Word;
+use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
+
+struct World {
+    masks: CpuMasks,
+    /// Written by the CPU before it comes or goes.
+    done: Word,
+}
+
+fn cpu() -> CpuId {
+    CpuId::new(1).expect("a small number")
+}
+
+/// A CPU changes its bit by `change_fn` while another one looks by `is_there_fn`, which
+/// says `is_there` once the bit has changed.
+fn look(
+    is_active: bool,
+    change_fn: fn(&CpuMasks),
+    is_there_fn: fn(&CpuMasks) -> bool,
+    is_there: bool,
+) {
+    loom::model(move || {
+        let masks = CpuMasks::new(CpuMask::first_n(2));
+        if !is_there || is_active {
+            masks.set_online(cpu());
+        }
+        if !is_there && is_active {
+            masks.set_active(cpu(), true);
+        }
+        let world = Arc::new(World {
+            masks,
+            done: Word::new(0),
+        });
+        let its = Arc::clone(&world);
+        let changes = thread::spawn(move || {
+            its.done.set(1);
+            change_fn(&its.masks);
+        });
+        if is_there_fn(&world.masks) == is_there {
+            assert_eq!(world.done.get(), 1);
+        }
+        changes.join().expect("a CPU of the model");
+        assert_eq!(is_there_fn(&world.masks), is_there);
+    });
+}
+
+const ONLINE: [fn(&CpuMasks) -> bool; 3] = [
+    |masks| masks.is_online(cpu()),
+    |masks| masks.online().contains(cpu()),
+    |masks| masks.online_word(0) & 2 != 0,
+];
+
+const ACTIVE: [fn(&CpuMasks) -> bool; 2] = [
+    |masks| masks.is_active(cpu()),
+    |masks| masks.active().contains(cpu()),
+];
+
+#[test]
+fn a_cpu_that_is_online_has_done_what_comes_before() {
+    for is_there_fn in ONLINE {
+        look(false, |masks| masks.set_online(cpu()), is_there_fn, true);
+        look(false, |masks| masks.clear_online(cpu()), is_there_fn, false);
+    }
+}
+
+#[test]
+fn a_cpu_that_is_active_has_done_what_comes_before() {
+    for is_there_fn in ACTIVE {
+        look(
+            true,
+            |masks| masks.set_active(cpu(), true),
+            is_there_fn,
+            true,
+        );
+        look(
+            true,
+            |masks| masks.set_active(cpu(), false),
+            is_there_fn,
+            false,
+        );
+    }
+}
