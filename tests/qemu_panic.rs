@@ -78,7 +78,7 @@ mod kernel_test {
 
     use stillpoint::cpu::CpuId;
     use stillpoint::sched::Service;
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
+    use stillpoint::start::{Hw, TEST_SGI, kernel, with_console_taken};
     use stillpoint::sync::Exec;
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
     use stillpoint::{api, print, println};
@@ -100,19 +100,14 @@ mod kernel_test {
         }
     }
 
-    /// Never ends being printed: whoever prints it keeps the console.
-    struct Endless;
-
-    impl fmt::Display for Endless {
-        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            assert!(!Hw::irqs_enabled(), "the console masks interrupts");
-            loop_for_ever()
-        }
-    }
-
     fn console() {
         let computes = api::spawn_on(cpu(1), "computes", || loop_for_ever());
-        let prints = api::spawn_on(cpu(2), "prints", || print!("{Endless}"));
+        let prints = api::spawn_on(cpu(2), "prints", || {
+            with_console_taken(|| -> () {
+                assert!(!Hw::irqs_enabled(), "the console masks interrupts");
+                loop_for_ever()
+            });
+        });
         assert!(computes.is_ok() && prints.is_ok(), "no thread");
         while READY.load(Ordering::Relaxed) < 2 {
             api::yield_now();
@@ -153,7 +148,8 @@ mod kernel_test {
         fn run(&self, _: CpuId) {}
 
         fn park(&self, cpu: CpuId) {
-            println!("CPU {cpu} says {LastWords}");
+            print!("CPU {cpu} says ");
+            with_console_taken(|| panic!("no last words"));
         }
     }
 

@@ -1,5 +1,8 @@
 //! The console: one lock around the UART, the kernel's log, and what is typed.
 //!
+//! The lock is held while bytes go out, never while a value is formatted: so a `Display`
+//! may print, log, or take a lock that sleeps.
+//!
 //! Output can't wedge the kernel: a byte waits about 10 ms for room at most, and
 //! after one failure nothing waits until there is room again. What doesn't go
 //! out is counted and lost.
@@ -48,40 +51,121 @@ impl Write for Output {
     }
 }
 
-/// Puts text on the console.
+/// How many bytes go out at once: what a UART takes in 11 ms at 115200 baud, for which
+/// interrupts are masked.
+const PIECE: usize = 128;
+
+/// Collects text, and puts it out piece by piece. The console is taken for each piece
+/// and not while a value says what it is, which may print itself.
 ///
-/// # Context
-/// Any; IRQs are masked while the text goes out.
-pub fn print(text: fmt::Arguments<'_>) {
-    if BROKEN.load(Ordering::Relaxed) {
-        write(text);
-    } else {
-        let _one = OUTPUT.lock_irqsave();
-        write(text);
+/// Pieces end at the end of a line where there is one, so a line of up to [`PIECE`] bytes
+/// goes out whole.
+struct Pieces {
+    bytes: [u8; PIECE],
+    len: usize,
+}
+
+impl Pieces {
+    const fn new() -> Pieces {
+        Pieces {
+            bytes: [0; PIECE],
+            len: 0,
+        }
+    }
+
+    /// Puts out the first `len` bytes, which end at a character.
+    fn put(&mut self, len: usize) {
+        let text = core::str::from_utf8(&self.bytes[..len]);
+        let text = text.expect("BUG: a piece is cut at a character");
+        if !text.is_empty() {
+            let one = (!BROKEN.load(Ordering::Relaxed)).then(|| OUTPUT.lock_irqsave());
+            write(&mut Output, format_args!("{text}"));
+            drop(one);
+        }
+        self.bytes.copy_within(len..self.len, 0);
+        self.len -= len;
     }
 }
 
-fn write(text: fmt::Arguments<'_>) {
-    // `Output` never fails; a `Display` that does has printed what it could.
-    match Output.write_fmt(text) {
+impl Write for Pieces {
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        while !text.is_empty() {
+            let room = text.len().min(PIECE - self.len);
+            // At the latest at 0, which is one.
+            let fits = (0..=room).rev().find(|at| text.is_char_boundary(*at));
+            let fits = fits.unwrap_or(0);
+            let (now, later) = text.split_at(fits);
+            self.bytes[self.len..self.len + fits].copy_from_slice(now.as_bytes());
+            self.len += fits;
+            text = later;
+            if !text.is_empty() {
+                let lines = self.bytes[..self.len]
+                    .iter()
+                    .rposition(|byte| *byte == b'\n');
+                self.put(lines.map_or(self.len, |end| end + 1));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts text on the console. A value in it may print, too, while it says what it is: that
+/// comes out in front of what has not gone out yet. A line of up to 128 bytes comes out
+/// in one piece; what is longer may have others' text in it.
+///
+/// # Context
+/// Any; IRQs are masked while a piece of up to 128 bytes goes out.
+pub fn print(text: fmt::Arguments<'_>) {
+    let mut pieces = Pieces::new();
+    write(&mut pieces, text);
+    pieces.put(pieces.len);
+}
+
+/// Puts a warning into the log from where the holder of the console may never let it go:
+/// tries for 10 ms to get it, and then prints all the same.
+///
+/// # Context
+/// As [`print`]; `text` doesn't print itself.
+pub(super) fn warn_in_need(text: fmt::Arguments<'_>) {
+    let one = try_for_a_while();
+    let time = super::walks::Seconds(Hw::now());
+    write(&mut Output, format_args!("[{time}] warning: {text}\n"));
+    drop(one);
+}
+
+fn write(out: &mut dyn Write, text: fmt::Arguments<'_>) {
+    // Neither writer fails; a `Display` that does has printed what it could.
+    match out.write_fmt(text) {
         Ok(()) | Err(fmt::Error) => {}
     }
+}
+
+/// Takes the console, if it is to be had within 10 ms.
+fn try_for_a_while() -> Option<impl Drop> {
+    let limit = Hw::now().after_ticks(Hw::frequency().hz() / 100);
+    loop {
+        let one = OUTPUT.try_lock_irqsave();
+        if one.is_some() || Hw::now() >= limit {
+            return one;
+        }
+        <Hw as crate::sync::Exec>::relax();
+    }
+}
+
+/// Calls `hold_fn` with the console taken and IRQs masked. For tests of those who find it
+/// so: nobody else prints meanwhile.
+pub fn with_console_taken<R>(hold_fn: impl FnOnce() -> R) -> R {
+    let _one = OUTPUT.lock_irqsave();
+    hold_fn()
 }
 
 /// Takes the console from whoever holds it: only a panic may, with the other
 /// CPUs stopped. Tries the lock first, for a while.
 pub(super) fn break_lock() {
-    if try_kernel().is_none() {
-        // Nobody else runs. And with the MMU off memory takes no exclusive access.
-        BROKEN.store(true, Ordering::Relaxed);
-        return;
-    }
-    let limit = Hw::now().after_ticks(Hw::frequency().hz() / 100);
-    while Hw::now() < limit {
-        if OUTPUT.try_lock_irqsave().is_some() {
-            break;
-        }
-        <Hw as crate::sync::Exec>::relax();
+    // Before there is a kernel nobody else runs; and with the MMU off memory takes no
+    // exclusive access.
+    if try_kernel().is_some() {
+        drop(try_for_a_while());
     }
     BROKEN.store(true, Ordering::Relaxed);
 }

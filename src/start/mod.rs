@@ -39,7 +39,7 @@ mod walks;
 mod whereabouts;
 
 pub use areas::HwThread;
-pub use console::print;
+pub use console::{print, with_console_taken};
 pub use early::{EarlyError, load_device_tree};
 pub use exit::{exit, reboot};
 pub use heap::HeapStats;
