@@ -48,13 +48,13 @@ pub const NORMAL_SLICE: Duration = Duration::from_millis(4);
 /// priority wants (Linux's default, `RR_TIMESLICE`).
 pub const ROUND_ROBIN_SLICE: Duration = Duration::from_millis(100);
 
-/// Interrupt priorities that work in every GIC view: wake and panic.
+/// Interrupt priorities that work in every GIC view: wake, panic and the timer.
 pub const PRIORITY_WAKE: u8 = 0x40;
 /// Interrupt priority of everything else.
 pub const PRIORITY_NORMAL: u8 = 0xc0;
 /// Priority mask that lets everything in.
 pub const PMR_OPEN: u8 = 0xf0;
-/// Priority mask that lets only wake and panic in.
+/// Priority mask that lets only wake, panic and the timer in.
 pub const PMR_CLOSED: u8 = 0xb0;
 
 const _: () = assert!(MAX_CPUS.is_multiple_of(64));

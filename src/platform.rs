@@ -462,6 +462,12 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// Context: IRQs masked.
     fn arm_timer(at: Option<Instant>);
 
+    /// Has this CPU's timer interrupt at `at` at the latest. One that comes when nothing is
+    /// due does no harm: whoever takes it arms the timer anew.
+    ///
+    /// Context: IRQs masked.
+    fn arm_timer_by(at: Instant);
+
     /// Sends `sgi` to `targets` (see [`IrqChip::send_sgi`]).
     fn send_sgi(sgi: Sgi, targets: &CpuMask);
 
@@ -481,6 +487,6 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// Which CPUs there are, and how far each has come.
     fn masks() -> &'static CpuMasks;
 
-    /// Opens this CPU's priority mask, or closes it to all but wake and panic.
+    /// Opens this CPU's priority mask, or closes it to all but wake, panic and the timer.
     fn set_priority_mask_closed(closed: bool);
 }

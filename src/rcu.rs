@@ -140,16 +140,25 @@ impl<P: Host> GracePeriods<P> {
         self.report();
     }
 
-    /// `init:rcu`, teardown: this CPU is quiescent, and reads no more.
+    /// `init:rcu`, teardown: this CPU is quiescent, and reads no more. If a grace period has
+    /// waited for it alone that is over, but nobody hears of it before
+    /// [`GracePeriods::after_teardown`].
     ///
     /// # Context
     /// `cpu` itself, in the still point that takes it down.
     pub fn teardown(&self, cpu: CpuId) {
         P::set_preempt_work(PreemptWork::GracePeriod, false);
         if self.pending.leave(cpu) {
-            // Nobody holds a spin lock now.
-            self.rounds.end();
+            self.rounds.end_in_still_point();
         }
+    }
+
+    /// Wakes those who have waited for the grace period that a CPU's leaving has ended.
+    ///
+    /// # Context
+    /// Thread; the caller of the still point that took the CPU down, after it.
+    pub fn after_teardown(&self) {
+        self.rounds.wake_after_still_point();
     }
 
     /// Sleeps until an interrupt is pending; meanwhile no grace period waits for

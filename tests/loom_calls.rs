@@ -17,7 +17,9 @@ use loom_cpu::Cpu;
 use loom_word::Word;
 use std::ptr::NonNull;
 use stillpoint::cpu::CpuId;
-use stillpoint::smp::call::{Batch, CallNode, CallQueue, ManyNodes, OneCall, OwnedCall, Target};
+use stillpoint::smp::call::{
+    Batch, CallNode, CallQueue, ManyNodes, OneCall, OwnedCall, Running, Target,
+};
 use stillpoint::sync::WaitPoint;
 use stillpoint::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,6 +33,7 @@ fn cpu(index: usize) -> CpuId {
 struct World {
     queue: CallQueue,
     point: Arc<WaitPoint>,
+    running: Running,
     /// The call SGI: pending, and told so.
     sgi: (Mutex<bool>, Condvar),
 }
@@ -44,6 +47,7 @@ fn world_of(point: &Arc<WaitPoint>) -> Arc<World> {
     Arc::new(World {
         queue: CallQueue::new(),
         point: Arc::clone(point),
+        running: Running::new(),
         sgi: (Mutex::new(false), Condvar::new()),
     })
 }
@@ -76,6 +80,7 @@ impl World {
         self.queue.run(&Target {
             cpu: cpu(TARGET),
             point: &self.point,
+            running: &self.running,
         })
     }
 
@@ -218,7 +223,7 @@ fn a_cpu_that_leaves_has_run_all() {
                     Cpu::become_cpu(me);
                     for number in (1..).take(me) {
                         let ran = Arc::clone(&ran);
-                        let call = OwnedCall::new(move || {
+                        let call = OwnedCall::new((), move |()| {
                             ran.count.set(ran.count.get() + 1);
                             let order = &ran.order[me - 1];
                             assert_eq!(order.get() + 1, number);

@@ -146,13 +146,13 @@ fn broken_model(waiter_fence: bool, publisher_fence: bool, consume_first: bool) 
                 if consume_first {
                     while !done() {
                         Cpu::sleep();
-                        Cpu::take_wake();
+                        let _woken = Cpu::take_wake();
                     }
                 } else if !done() {
                     loop {
                         Cpu::sleep();
                         let is_done = done();
-                        Cpu::take_wake();
+                        let _woken = Cpu::take_wake();
                         if is_done {
                             break;
                         }

@@ -58,13 +58,13 @@
 //! CASE: fork-join
 //! OUTPUT: BUG: possible circular locking dependency:$
 //! OUTPUT: took mutex of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! A service that takes the hotplug lock when its CPU leaves: cpuhp/1 waits for it, and
-//! who waits for cpuhp/1 holds that. Who is told is who comes second.
+//! A service that takes a mutex when its CPU leaves: cpuhp/1 waits for it, and who waits for
+//! cpuhp/1 holds that. Who is told is who comes second.
 //! CASE: park
 //! OUTPUT: ^kernel panic on CPU (1, thread doomed/1|0, thread main): BUG: possible circular locking dependency:$
-//! OUTPUT: ^  (doomed/1 is about to take rw lock of \(\) \(src/hotplug/machine|main is about to take work of \(\) \(src/hotplug/thread)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  (main took work of \(\) \(src/hotplug/thread|cpuhp/1 took work of \(\) \(src/hotplug/machine)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  (cpuhp/1 took work|doomed/1 took rw lock) of \(\) \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  (doomed/1 is about to take mutex of \(\) \(tests/qemu_misuse|main is about to take work of \(\) \(src/hotplug/thread)\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  (main took (work|rw lock) of \(\) \(src/hotplug/|cpuhp/1 took work of \(\) \(src/hotplug/machine)
+//! OUTPUT: ^  (cpuhp/1 took work of \(\) \(src/hotplug/machine|doomed/1 took mutex of \(\) \(tests/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -169,7 +169,7 @@ mod kernel_test {
         fn run(&self, _: CpuId) {}
 
         fn park(&self, _: CpuId) {
-            drop(kernel().hotplug.cpus_read_lock());
+            drop(MUTEX_A.lock());
         }
     }
 
@@ -177,6 +177,7 @@ mod kernel_test {
         let hotplug = &kernel().hotplug;
         let registered = hotplug.register_service("doomed", Arc::new(Doomed));
         assert!(registered.is_ok(), "no thread");
+        let _held = MUTEX_A.lock();
         let left = api::cpu_down(CpuId::new(1).expect("a small number"));
         println!("it left: {left:?}");
     }

@@ -8,7 +8,7 @@
 //! CASE: sleep
 //! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
 //! CASE: call
-//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls another CPU, which can't answer$
+//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

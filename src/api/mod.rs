@@ -23,7 +23,8 @@ pub use crate::start::{HeapStats, PerCpuVar, exit, reboot};
 /// Brings CPU `cpu` online; does nothing if it is.
 ///
 /// # Context
-/// Thread, preemption on; takes the hotplug lock.
+/// Thread, preemption on; takes the hotplug lock. In a service, a callback of hotplug or
+/// under [`cpus_read_lock`] it is refused at once.
 ///
 /// # Errors
 /// [`CpuUpError`]; the machine is unharmed.
@@ -34,7 +35,8 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 /// Takes CPU `cpu` offline and has firmware turn it off; does nothing if it is.
 ///
 /// # Context
-/// Thread on a CPU that stays, preemption on; takes the hotplug lock.
+/// Thread, preemption on; takes the hotplug lock. A thread that runs on `cpu` is moved. In
+/// a service, a callback of hotplug or under [`cpus_read_lock`] it is refused at once.
 ///
 /// # Errors
 /// [`CpuDownError`]; the machine is unharmed.
@@ -47,10 +49,15 @@ pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
 /// what that excludes, and what it doesn't.
 ///
 /// # Context
-/// Thread, preemption on; takes `cpus_read_lock` and the stop mutex.
+/// Thread, preemption on; takes [`cpus_read_lock`] and the stop mutex. `call_fn` neither
+/// waits nor takes a lock that sleeps.
 ///
 /// # Errors
 /// [`StopError`]; `call_fn` has not run then.
+///
+/// # Panics
+/// Where [`cpus_read_lock`] does; if `call_fn` may wait, for a thread, a lock or another
+/// CPU.
 pub fn stop_machine<R: Send>(call_fn: impl FnOnce() -> R + Send) -> Result<R, StopError> {
     timed_stop_machine(call_fn).map(|(value, _)| value)
 }
@@ -71,11 +78,14 @@ pub fn timed_stop_machine<R: Send>(
 /// returns its value: see [`Calls::call_on`](crate::smp::call::Calls::call_on).
 ///
 /// # Context
-/// A thread, or the function of a call that is waited for; IRQs on or off. Not
-/// inside a still point.
+/// A thread, or the function of a call that is waited for; IRQs on or off. No other
+/// interrupt handler, a timer's function among them, and not inside a still point.
 ///
 /// # Errors
 /// [`CallError::Offline`]; `call_fn` has not run then.
+///
+/// # Panics
+/// In such a handler or a still point, whether it would have to wait or not.
 pub fn call_on<R: Send>(cpu: CpuId, call_fn: impl FnOnce() -> R + Send) -> Result<R, CallError> {
     kernel().calls.call_on(cpu, call_fn)
 }
@@ -100,6 +110,9 @@ pub fn call_on_nowait(
 ///
 /// # Context
 /// As [`call_on`].
+///
+/// # Panics
+/// As [`call_on`].
 pub fn call_on_many(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
     kernel().calls.call_on_many(cpus, call_fn)
 }
@@ -109,6 +122,9 @@ pub fn call_on_many(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
 ///
 /// # Context
 /// As [`call_on`].
+///
+/// # Panics
+/// As [`call_on`].
 pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
     call_on_many(&kernel().masks.online(), call_fn)
 }
@@ -117,7 +133,11 @@ pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
 ///
 /// # Context
 /// Thread, preemption on; not inside another one, not inside
-/// [`migrate_disable`](thread::migrate_disable), and not in a callback of hotplug.
+/// [`migrate_disable`](thread::migrate_disable), and neither in a callback of hotplug nor in
+/// a service, which hotplug waits for.
+///
+/// # Panics
+/// There, whether it would have to wait or not.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock() -> CpusReadGuard<'static, Hw> {
     kernel().hotplug.cpus_read_lock()
@@ -173,7 +193,7 @@ pub fn stacks_in_use() -> usize {
     crate::start::stacks_in_use()
 }
 
-/// Puts text on the console.
+/// Puts text on the console: see [`print`](crate::start::print()).
 #[macro_export]
 macro_rules! print {
     ($($text:tt)*) => {
@@ -181,7 +201,7 @@ macro_rules! print {
     };
 }
 
-/// Puts a line on the console.
+/// Puts a line on the console: see [`print`](crate::start::print()).
 #[macro_export]
 macro_rules! println {
     () => {

@@ -23,7 +23,7 @@ use crate::platform::Platform;
 use crate::sched::lock::Mutex;
 use crate::sched::{self, AffinityError, SpawnError, ThreadName};
 use crate::start::{Hw, kernel};
-use crate::sync::LockMap;
+use crate::sync::{LockMap, might_sleep};
 use crate::time::Instant;
 
 pub use crate::sched::{Class, Policy, Priority};
@@ -147,7 +147,9 @@ impl Builder {
         })
     }
 
+    #[cfg_attr(debug_assertions, track_caller)]
     fn start(self, body: Box<dyn FnOnce() + Send>) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
+        might_sleep::<Hw>();
         assert!(
             !matches!(self.class, Class::Stop | Class::Idle),
             "BUG: a program's thread of class {:?}",

@@ -10,8 +10,8 @@ use crate::hotplug::{
     StepError, SyncState, WalkError,
 };
 use crate::platform::{PowerState, PsciError};
-use crate::sched::lock::PATIENCE;
 use crate::sched::{MigrateGuard, Thread};
+use crate::sched::{late_at, patience};
 use crate::stop_machine::StopHost;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
@@ -108,7 +108,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`CpuUpError`]: the step that failed. All others are undone; a CPU that
     /// never arrived is quarantined and may be tried again.
     pub fn cpu_up(&'static self, cpu: CpuId) -> Result<(), CpuUpError> {
-        let _held = self.cpus_write_lock();
+        let _held = self.begin_operation()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
         }
@@ -152,7 +152,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`CpuDownError`]. Unless it is one of those that speak of quarantine the
     /// CPU is online as before.
     pub fn cpu_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
-        let _held = self.cpus_write_lock();
+        let _held = self.begin_operation()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));
         }
@@ -207,6 +207,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
             })
         };
+        P::grace_periods().after_teardown();
         if let Err(error) = stopped {
             P::sched().unpark(self.thread(cpu));
             let back = self.command(cpu).run_on(cpu, Direction::Up, ONLINE);
@@ -390,10 +391,10 @@ impl<P: HotplugHost> Hotplug<P> {
             assert!(released.is_ok(), "BUG: ALIVE became {released:?}");
         });
         // From here nothing can fail, so control doesn't give up.
-        while !self.wait_event(P::deadline(PATIENCE), || P::masks().is_online(cpu)) {
+        while !self.wait_event(late_at::<P>(), || P::masks().is_online(cpu)) {
             log::warn!(
                 "CPU{cpu} was released {} s ago and is not online; it is at step {}",
-                PATIENCE.as_secs(),
+                patience::<P>().as_secs(),
                 self.state(cpu).state()
             );
         }

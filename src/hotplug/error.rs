@@ -7,6 +7,7 @@ use crate::errno::Errno;
 use crate::hotplug::SyncState;
 use crate::platform::{IrqChipError, OutOfStacks, PsciError};
 use crate::sched::SpawnError;
+use crate::sched::lock::WouldDeadlock;
 use crate::stop_machine::StopError;
 
 const fn errno_of_psci(error: PsciError) -> Errno {
@@ -118,6 +119,9 @@ impl fmt::Display for StepError {
 pub enum CpuUpError {
     /// The machine has no CPU of this number.
     NoSuchCpu(usize),
+    /// The calling thread is one that the operation would wait for: a callback of hotplug,
+    /// a service, or a thread that holds the lock of the CPUs. Nothing has happened.
+    WouldDeadlock(WouldDeadlock),
     /// A step failed, and all before it were undone.
     Step {
         /// The CPU.
@@ -134,6 +138,7 @@ impl CpuUpError {
     pub const fn errno(&self) -> Errno {
         match self {
             CpuUpError::NoSuchCpu(_) => Errno::Invalid,
+            CpuUpError::WouldDeadlock(_) => Errno::Deadlock,
             CpuUpError::Step { error, .. } => error.errno(),
         }
     }
@@ -143,6 +148,9 @@ impl fmt::Display for CpuUpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CpuUpError::NoSuchCpu(number) => write!(f, "CPU {number} does not exist"),
+            CpuUpError::WouldDeadlock(why) => {
+                write!(f, "a CPU can not be brought up by a thread that {why}")
+            }
             CpuUpError::Step { cpu, step, error } => {
                 write!(f, "CPU{cpu} UP state {step} failed: {error}")
             }
@@ -152,11 +160,20 @@ impl fmt::Display for CpuUpError {
 
 impl core::error::Error for CpuUpError {}
 
+impl From<WouldDeadlock> for CpuUpError {
+    fn from(why: WouldDeadlock) -> Self {
+        CpuUpError::WouldDeadlock(why)
+    }
+}
+
 /// Why a CPU did not go down. It is online as before, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuDownError {
     /// The machine has no CPU of this number.
     NoSuchCpu(usize),
+    /// The calling thread is one that the operation would wait for: a callback of hotplug,
+    /// a service, or a thread that holds the lock of the CPUs. Nothing has happened.
+    WouldDeadlock(WouldDeadlock),
     /// It is the last one online.
     LastOnline(CpuId),
     /// It is the boot CPU, which stays: it takes the interrupts of devices, and it runs
@@ -203,6 +220,7 @@ impl CpuDownError {
     pub const fn errno(&self) -> Errno {
         match self {
             CpuDownError::NoSuchCpu(_) => Errno::Invalid,
+            CpuDownError::WouldDeadlock(_) => Errno::Deadlock,
             CpuDownError::LastOnline(_)
             | CpuDownError::BootCpu(_)
             | CpuDownError::BoundThreads { .. } => Errno::Busy,
@@ -218,6 +236,9 @@ impl fmt::Display for CpuDownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CpuDownError::NoSuchCpu(number) => write!(f, "CPU {number} does not exist"),
+            CpuDownError::WouldDeadlock(why) => {
+                write!(f, "a CPU can not be taken down by a thread that {why}")
+            }
             CpuDownError::LastOnline(cpu) => write!(f, "CPU{cpu} is the last enabled CPU"),
             CpuDownError::BootCpu(cpu) => {
                 write!(f, "CPU{cpu} is the boot CPU, which stays online")
@@ -246,6 +267,50 @@ impl fmt::Display for CpuDownError {
 }
 
 impl core::error::Error for CpuDownError {}
+
+impl From<WouldDeadlock> for CpuDownError {
+    fn from(why: WouldDeadlock) -> Self {
+        CpuDownError::WouldDeadlock(why)
+    }
+}
+
+/// Why a service was not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterError {
+    /// No stack is left for one of its threads.
+    OutOfStacks,
+    /// The calling thread is one that hotplug waits for. Nothing has happened.
+    WouldDeadlock(WouldDeadlock),
+}
+
+impl RegisterError {
+    /// The errno for it.
+    pub const fn errno(self) -> Errno {
+        match self {
+            RegisterError::OutOfStacks => Errno::NoMemory,
+            RegisterError::WouldDeadlock(_) => Errno::Deadlock,
+        }
+    }
+}
+
+impl From<WouldDeadlock> for RegisterError {
+    fn from(why: WouldDeadlock) -> Self {
+        RegisterError::WouldDeadlock(why)
+    }
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RegisterError::OutOfStacks => fmt::Display::fmt(&OutOfStacks, f),
+            RegisterError::WouldDeadlock(why) => {
+                write!(f, "a service can not be registered by a thread that {why}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for RegisterError {}
 
 /// Why a failure can't be injected at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

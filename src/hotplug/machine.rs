@@ -7,10 +7,10 @@ use core::time::Duration;
 use crate::cpu::{CpuId, PerCpu};
 use crate::hotplug::thread::{Command, CpuhpService};
 use crate::hotplug::{
-    ApRefusal, CpuDownError, CpuhpState, FailError, Handshake, HotplugHost, ONLINE, Step,
-    StepContext, StepError, SyncState, Walker, steps,
+    ApRefusal, CpuDownError, CpuhpState, FailError, Handshake, HotplugHost, ONLINE, RegisterError,
+    Step, StepContext, StepError, SyncState, Walker, steps,
 };
-use crate::sched::lock::{Completion, CpusLock, CpusReadGuard, CpusWriteGuard};
+use crate::sched::lock::{Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
 use crate::sched::{Class, PerCpuThread, Service, Thread};
 use crate::stop_machine::StopHost;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -91,8 +91,11 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Keeps CPUs from coming and going until it is dropped: see [`CpusLock::read`].
     ///
     /// # Context
-    /// Thread, preemption on; not inside another one, and not in a callback of hotplug,
-    /// which has the lock already.
+    /// Thread, preemption on; not inside another one, and neither in a callback of hotplug,
+    /// which has the lock already, nor in a service, which hotplug waits for.
+    ///
+    /// # Panics
+    /// There, and in a pinned thread, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_read_lock(&self) -> CpusReadGuard<'_, P> {
         self.lock.read()
@@ -109,10 +112,22 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Keeps everybody else from it: for who brings and takes CPUs.
     ///
     /// # Context
-    /// Thread, preemption on.
+    /// As [`Hotplug::cpus_read_lock`].
+    ///
+    /// # Panics
+    /// As there.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_write_lock(&self) -> CpusWriteGuard<'_, P> {
         self.lock.write()
+    }
+
+    /// As [`Hotplug::cpus_write_lock`], for an operation that returns the refusal.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`]: in a callback of hotplug, in a service, or under the lock.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(super) fn begin_operation(&self) -> Result<CpusWriteGuard<'_, P>, WouldDeadlock> {
+        self.lock.write_if_it_may()
     }
 
     /// The state table.
@@ -246,17 +261,19 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Thread, preemption on; takes the hotplug lock.
     ///
     /// # Errors
-    /// [`StepError::OutOfStacks`]: some CPUs may have got theirs; the service is
-    /// registered all the same, and the others get theirs when they come up.
+    /// [`RegisterError`]. With [`RegisterError::OutOfStacks`] some CPUs may have got
+    /// theirs; the service is registered all the same, and the others get theirs when they
+    /// come up.
     pub fn register_service(
         &'static self,
         name: &'static str,
         service: Arc<dyn Service<P>>,
-    ) -> Result<(), StepError> {
-        let _held = self.cpus_write_lock();
+    ) -> Result<(), RegisterError> {
+        let _held = self.begin_operation()?;
         self.services.lock().push(Registered { name, service });
         for cpu in P::masks().online().iter() {
-            self.create_service_threads(cpu)?;
+            self.create_service_threads(cpu)
+                .map_err(|_| RegisterError::OutOfStacks)?;
             self.unpark_services(cpu);
         }
         Ok(())

@@ -55,7 +55,7 @@ mod table;
 mod thread;
 mod walk;
 
-pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, StepError};
+pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, RegisterError, StepError};
 pub use handshake::{Handshake, SyncState};
 pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
 pub use host::HotplugHost;

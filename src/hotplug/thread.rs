@@ -7,7 +7,8 @@ use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
 use crate::hotplug::{HotplugHost, StepContext, WalkError};
-use crate::sched::lock::{Completion, PATIENCE};
+use crate::sched::lock::Completion;
+use crate::sched::patience;
 use crate::sched::{Host, Service};
 use crate::sync::{LockMap, SpinLock};
 use crate::trace::Direction;
@@ -76,7 +77,7 @@ impl<P: HotplugHost> Command<P> {
             log::warn!(
                 "{} has not finished a walk for {} s (it is {:?})",
                 thread.name(),
-                PATIENCE.as_secs(),
+                patience::<P>().as_secs(),
                 thread.state_racy()
             );
         });

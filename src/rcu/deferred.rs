@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use crate::rcu::callbacks::{Passes, Queues, node};
 use crate::rcu::{GraceHost, GracePeriods};
-use crate::sched::lock::{PATIENCE, WaitQueue};
+use crate::sched::lock::WaitQueue;
 use crate::sched::{Class, Host, SpawnError, ThreadName};
+use crate::sched::{late_at, patience};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Once, PreemptGuard};
 use crate::time::Instant;
@@ -112,10 +113,10 @@ impl<P: Host> GracePeriods<P> {
         let need = deferred.passes.ask();
         deferred.work.wake_one();
         let done = || deferred.passes.is_done(need);
-        while !deferred.passed.wait_until(P::deadline(PATIENCE), done) {
+        while !deferred.passed.wait_until(late_at::<P>(), done) {
             log::warn!(
                 "rcu: a barrier has waited {} s; {} of {} callbacks have run",
-                PATIENCE.as_secs(),
+                patience::<P>().as_secs(),
                 deferred.ran.load(Ordering::Relaxed),
                 deferred.queues.queued()
             );
@@ -134,20 +135,20 @@ impl<P: Host> GracePeriods<P> {
             log::warn!(
                 "rcu: {} threads have run for {} s without a rest",
                 P::sched().holdouts(),
-                PATIENCE.as_secs()
+                patience::<P>().as_secs()
             );
         };
         self.task_rounds.share_run(late, |late| {
             let mut left = P::sched().note_holdouts();
             let mut wait = LOOK_AGAIN;
-            let mut limit = P::deadline(PATIENCE);
+            let mut limit = late_at::<P>();
             while left > 0 {
                 P::sched().sleep_until(P::deadline(wait));
                 wait = LOOK_AGAIN_MAX.min(wait * 2);
                 left = P::sched().holdouts();
                 if P::now() >= limit {
                     late();
-                    limit = P::deadline(PATIENCE);
+                    limit = late_at::<P>();
                 }
             }
         });

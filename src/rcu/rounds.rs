@@ -2,13 +2,18 @@
 
 use crate::rcu::sequence::{Sequence, Turn};
 use crate::sched::Host;
-use crate::sched::lock::{PATIENCE, WaitQueue};
+use crate::sched::late_at;
+use crate::sched::lock::WaitQueue;
 use crate::sync::PreemptGuard;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Rounds of one kind, and those who wait for one.
 pub(super) struct Rounds<P: Host> {
     sequence: Sequence,
     waiters: WaitQueue<P>,
+    /// A round has ended in a still point, and nobody has been woken. Relaxed: the still
+    /// point orders it for whoever wakes them after it.
+    owes_wake: AtomicBool,
 }
 
 impl<P: Host> Rounds<P> {
@@ -16,13 +21,14 @@ impl<P: Host> Rounds<P> {
         Rounds {
             sequence: Sequence::new(),
             waiters: WaitQueue::new(),
+            owes_wake: AtomicBool::new(false),
         }
     }
 
     /// Returns once a whole round has run between the call and the return. If it is this
     /// caller's turn he begins it, by `begin_fn`, which returns whether it is over by
     /// that; if not, [`Rounds::end`] says so, and needs nothing of who has begun it: he
-    /// may be kept from his CPU by then. Whenever [`PATIENCE`] has passed it calls
+    /// may be kept from his CPU by then. Whenever [`PATIENCE`](crate::sched::PATIENCE) has passed it calls
     /// `late_fn`.
     ///
     /// # Context
@@ -63,6 +69,21 @@ impl<P: Host> Rounds<P> {
         self.waiters.wake_all();
     }
 
+    /// As [`Rounds::end`], in a still point: those who wait are not woken before
+    /// [`Rounds::wake_after_still_point`], because there may be any number of them and all
+    /// CPUs have masked IRQs.
+    pub(super) fn end_in_still_point(&self) {
+        self.sequence.end();
+        self.owes_wake.store(true, Ordering::Relaxed);
+    }
+
+    /// Wakes those whose round has ended in a still point that is over.
+    pub(super) fn wake_after_still_point(&self) {
+        if self.owes_wake.swap(false, Ordering::Relaxed) {
+            self.waiters.wake_all();
+        }
+    }
+
     /// Waits until a round is over that begins after this. If it has to begin that itself
     /// it calls `begun_fn`, preemption off since before; if that says yes it waits no more.
     fn wait(&self, late_fn: &mut impl FnMut(), mut begun_fn: impl FnMut() -> bool) {
@@ -75,7 +96,7 @@ impl<P: Host> Rounds<P> {
                 Turn::Begun => begun_fn(),
             }
         };
-        while !self.waiters.wait_until(P::deadline(PATIENCE), &mut over) {
+        while !self.waiters.wait_until(late_at::<P>(), &mut over) {
             late_fn();
         }
     }

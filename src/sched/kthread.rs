@@ -22,6 +22,10 @@ use crate::sched::{
 
 /// What a per-CPU thread does. All calls come from the thread itself, on its
 /// CPU, with IRQs on and preemption on.
+///
+/// None may take the lock of the CPUs, nor stop the machine, nor bring or take a CPU: when
+/// its CPU goes, hotplug has that lock and waits until the thread has parked. It is told
+/// so at once: an operation of hotplug is refused, all else panics.
 pub trait Service<P: Host>: Send + Sync {
     /// Whether there is something to do.
     fn should_run(&self, cpu: CpuId) -> bool;

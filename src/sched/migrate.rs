@@ -18,10 +18,10 @@ use core::marker::PhantomData;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
-use crate::sched::lock::PATIENCE;
+use crate::sched::patience;
 use crate::sched::{Host, Scheduler, Thread, ThreadState, Unpinned};
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{IrqGuard, PreemptGuard};
+use crate::sync::{IrqGuard, PreemptGuard, might_sleep};
 
 /// Why a thread was not given another affinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +120,13 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Errors
     /// [`AffinityError`]; nothing has changed then.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn set_affinity(
         &self,
         thread: &Arc<Thread<P>>,
         cpus: &CpuMask,
     ) -> Result<(), AffinityError> {
+        might_sleep::<P>();
         if thread.is_per_cpu() {
             return Err(AffinityError::PerCpu(thread.cpu()));
         }
@@ -267,7 +269,7 @@ impl<P: Host> Scheduler<P> {
             record.let_go.wait_patiently(|| {
                 log::warn!(
                     "CPU{cpu} has waited {} s for {pinned} threads that are pinned to it",
-                    PATIENCE.as_secs()
+                    patience::<P>().as_secs()
                 );
             });
         }

@@ -7,6 +7,7 @@
 //! Waking and placing is in `wake`, moving in `migrate`, making threads in `spawn`.
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use intrusive_collections::LinkedList;
 
@@ -31,6 +32,10 @@ pub trait Host: Platform {
 
     /// Whether `cpu` sleeps for want of work: a hint, and cheap.
     fn is_idle(cpu: CpuId) -> bool;
+
+    /// How long a test wants a wait to take before the log says what is waited for; `None`:
+    /// as long as it does.
+    fn patience_of_test() -> Option<Duration>;
 
     /// Writes `event` into this CPU's trace ring.
     ///

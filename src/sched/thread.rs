@@ -11,7 +11,7 @@ use intrusive_collections::LinkedListAtomicLink;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::OutOfStacks;
 use crate::sched::due::{Due, DueLink, HasDue};
-use crate::sched::lock::Completion;
+use crate::sched::lock::{Completion, HeldCpusLock};
 use crate::sched::permit::Permit;
 use crate::sched::{Affinity, Class, Host, Rest};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -184,6 +184,8 @@ pub struct Thread<P: Host> {
     pub(super) permit: Permit,
     /// As long as it lives no CPU that it may run on can go.
     holds_cpus: AtomicBool,
+    /// How it holds the lock of the CPUs. Relaxed: the thread's own.
+    pub(crate) cpus_lock: HeldCpusLock,
     /// [`MARKED`]: it lost the CPU other than by its own sleep, park, yield or exit,
     /// and has not done one of those since (design: *mark*). [`HOLDOUT`]: somebody waits
     /// until it has, see `holdouts`. One word, so that it is cleared by one store.
@@ -229,6 +231,7 @@ impl<P: Host> Thread<P> {
             slice_left: AtomicU64::new(0),
             permit: Permit::new(),
             holds_cpus: AtomicBool::new(false),
+            cpus_lock: HeldCpusLock::new(),
             unfinished: AtomicU32::new(0),
             rest: Rest::new(state),
             context: Once::new(),

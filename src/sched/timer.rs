@@ -14,9 +14,10 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::sched::due::{Due, DueLink, HasDue};
-use crate::sched::lock::{PATIENCE, WaitQueue};
-use crate::sched::{CallCount, Host};
+use crate::sched::lock::WaitQueue;
+use crate::sched::{CallCount, Host, PATIENCE, late_at, patience};
 use crate::sync::atomic::AtomicU64;
+use crate::sync::might_sleep;
 use crate::time::Instant;
 
 /// What a timer calls.
@@ -30,6 +31,8 @@ pub(crate) struct TimerNode<P: Host> {
     pub(super) period: AtomicU64,
     pub(super) calls: CallCount,
     pub(super) call_fn: Call,
+    /// What its function is called, for messages.
+    name: &'static str,
     done: WaitQueue<P>,
 }
 
@@ -48,7 +51,8 @@ impl<P: Host> HasDue for TimerNode<P> {
 }
 
 /// A function that is called at an instant. Dropping it cancels it, and drops the function
-/// with all that it owns, in the thread that drops the timer.
+/// with all that it owns, in the thread that drops the timer: it waits as [`Timer::cancel`]
+/// does, and panics where that does.
 pub struct Timer<P: Host> {
     node: Arc<TimerNode<P>>,
 }
@@ -62,6 +66,7 @@ impl<P: Host> Timer<P> {
     pub fn new(call_fn: impl Fn() + Send + Sync + 'static) -> Timer<P> {
         Timer {
             node: Arc::new(TimerNode {
+                name: core::any::type_name_of_val(&call_fn),
                 link: DueLink::new(),
                 due: Due::new(),
                 period: AtomicU64::new(0),
@@ -113,9 +118,19 @@ impl<P: Host> Timer<P> {
     /// whether it was set.
     ///
     /// # Context
-    /// Thread, preemption on.
+    /// Thread, preemption on; so not its own function, nor another timer's.
+    ///
+    /// # Panics
+    /// Elsewhere, whether its function is running or not.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn cancel(&self) -> bool {
         let node = &self.node;
+        assert!(
+            !P::sched().runs_timer_here(node),
+            "BUG: the function of the timer {} waits for its own end",
+            node.name
+        );
+        might_sleep::<P>();
         let mut was_set = false;
         loop {
             was_set |= self.try_cancel();
@@ -123,10 +138,11 @@ impl<P: Host> Timer<P> {
                 return was_set;
             }
             let ended = || node.calls.has_ended();
-            while !node.done.wait_until(P::deadline(PATIENCE), ended) {
+            while !node.done.wait_until(late_at::<P>(), ended) {
                 log::warn!(
-                    "a timer's function has been running for {} s",
-                    PATIENCE.as_secs()
+                    "the function of the timer {} has been running for {} s",
+                    node.name,
+                    patience::<P>().as_secs()
                 );
             }
             // It may have set itself again.

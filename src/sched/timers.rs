@@ -26,7 +26,7 @@ use crate::sched::due::{DueQueue, HasDue};
 use crate::sched::links::{SleepLink, TimerLink};
 use crate::sched::timer::TimerNode;
 use crate::sched::{Host, Scheduler, Thread};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, might_sleep};
 use crate::time::Instant;
 
@@ -38,6 +38,8 @@ const BATCH: usize = 64;
 /// What one CPU's timer is armed for.
 pub(crate) struct Timers<P: Host> {
     inner: SpinLock<Inner<P>, P>,
+    /// The address of the timer whose function runs here, or 0. Relaxed: this CPU's alone.
+    runs: AtomicUsize,
 }
 
 struct Inner<P: Host> {
@@ -111,6 +113,7 @@ impl<P: Host> Timers<P> {
                 slice: Instant::FOREVER,
                 armed: Instant::FOREVER,
             }),
+            runs: AtomicUsize::new(0),
         }
     }
 
@@ -278,12 +281,25 @@ impl<P: Host> Scheduler<P> {
                     self.wake(&thread);
                 }
                 Expired::Timer(timer) => {
+                    timers
+                        .runs
+                        .store(Arc::as_ptr(&timer).addr(), Ordering::Relaxed);
                     (timer.call_fn)();
+                    timers.runs.store(0, Ordering::Relaxed);
                     timer.end_call();
                 }
             }
         }
         self.slice_interrupt();
+    }
+
+    /// Whether this is called, directly or not, by the function of `timer`.
+    pub(super) fn runs_timer_here(&self, timer: &TimerNode<P>) -> bool {
+        // With IRQs on it is no handler, and this CPU may be another one a moment later.
+        !P::irqs_enabled() && {
+            let timers = self.timers.get(P::this_cpu());
+            timers.runs.load(Ordering::Relaxed) == core::ptr::from_ref(timer).addr()
+        }
     }
 
     /// Takes over all that waits on `cpu`, which is off, to this CPU (`prep:timers`).

@@ -23,7 +23,7 @@ use alloc::sync::Arc;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
-use crate::sched::lock::PATIENCE;
+use crate::sched::patience;
 use crate::sched::{Class, Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
@@ -73,7 +73,7 @@ impl<P: Host> Scheduler<P> {
                 "{} on CPU{} has not parked for {} s (it is {:?})",
                 thread.name(),
                 thread.cpu(),
-                PATIENCE.as_secs(),
+                patience::<P>().as_secs(),
                 thread.state_racy()
             );
         });

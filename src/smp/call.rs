@@ -29,12 +29,14 @@
 //! - X3: who waits can hold up a stop, and a stop never holds up who waits: not
 //!   every CPU has arrived, so no CPU has masked IRQs yet. This is why the function
 //!   of a call that nobody waits for must not wait for one itself: its own sender
-//!   may be in its stopper by then.
+//!   may be in its stopper by then. The same holds for a timer's function, which may
+//!   have interrupted a stopper. Either is found ([`Inside`]).
 //!
 //! # Sources
 //! Linux `kernel/smp.c` for the names and what users expect of them.
 
 mod many;
+mod name;
 mod one;
 mod owned;
 mod queue;
@@ -43,6 +45,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 pub use many::{Batch, ManyNodes};
+pub use name::{CallName, Running};
 pub use one::OneCall;
 pub use owned::OwnedCall;
 pub use queue::{CallNode, CallQueue, RunFn, Target};
@@ -51,8 +54,8 @@ use crate::config::MASK_WORDS;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
 use crate::sched::Host;
-use crate::sched::lock::PATIENCE;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sched::{late_at, patience};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{IrqGuard, Once, PreemptGuard, WaitPoint};
 use crate::time::Instant;
 
@@ -99,10 +102,42 @@ struct OneCpu {
     nodes: Once<ManyNodes>,
     /// They are in use. Relaxed: this CPU's alone, preemption off.
     calls_many: AtomicBool,
-    /// It runs a function that nobody waits for. Relaxed: this CPU's alone.
-    runs_unwaited: AtomicBool,
-    /// It runs the function of a stop. Relaxed: this CPU's alone.
-    runs_stop: AtomicBool,
+    /// What it runs, as an [`Inside`]. Relaxed: this CPU's alone.
+    inside: AtomicU32,
+    /// Whose function it runs of those that were called here.
+    running: Running,
+}
+
+/// Where a CPU is that may not wait for another one's answer: that one may be waiting for
+/// what this CPU does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Inside {
+    /// Nowhere of the kind.
+    Nothing,
+    /// The function of a call that nobody waits for (X3).
+    UnwaitedCall,
+    /// An interrupt handler that runs what a program has set: it may have interrupted a
+    /// stopper that others wait for.
+    Handler,
+    /// The function of a stop: all other CPUs have masked IRQs (C-17).
+    Stop,
+}
+
+impl Inside {
+    /// What is wrong with waiting there.
+    fn fault(word: u32) -> &'static str {
+        const FAULTS: [(Inside, &str); 3] = [
+            (
+                Inside::UnwaitedCall,
+                "the function of a call that nobody waits for",
+            ),
+            (Inside::Handler, "an interrupt handler"),
+            (Inside::Stop, "the function of a stop"),
+        ];
+        let fault = FAULTS.iter().find(|(inside, _)| *inside as u32 == word);
+        fault.map_or("nothing", |(_, what)| what)
+    }
 }
 
 impl<P: CallHost> Calls<P> {
@@ -113,8 +148,8 @@ impl<P: CallHost> Calls<P> {
                 queue: CallQueue::new(),
                 nodes: Once::new(),
                 calls_many: AtomicBool::new(false),
-                runs_unwaited: AtomicBool::new(false),
-                runs_stop: AtomicBool::new(false),
+                inside: AtomicU32::new(Inside::Nothing as u32),
+                running: Running::new(),
             }),
             words: cpus.div_ceil(64),
             point: WaitPoint::new(),
@@ -164,7 +199,12 @@ impl<P: CallHost> Calls<P> {
 
     fn run_queue(&self, cpu: CpuId) -> bool {
         let point = &self.point;
-        self.cpus.get(cpu).queue.run(&Target { cpu, point })
+        let OneCpu { queue, running, .. } = self.cpus.get(cpu);
+        queue.run(&Target {
+            cpu,
+            point,
+            running,
+        })
     }
 
     /// Runs `call_fn` on `cpu`, in its interrupt handler with IRQs masked, and
@@ -180,6 +220,10 @@ impl<P: CallHost> Calls<P> {
     ///
     /// # Errors
     /// [`CallError::Offline`].
+    ///
+    /// # Panics
+    /// In the function of a timer, of a call that nobody waits for or of a still point,
+    /// whether it would have to wait or not.
     #[inline]
     pub fn call_on<R: Send>(
         &'static self,
@@ -188,6 +232,10 @@ impl<P: CallHost> Calls<P> {
     ) -> Result<R, CallError> {
         let _stay = PreemptGuard::<P>::new();
         let me = P::this_cpu();
+        let masked = !P::irqs_enabled();
+        if masked {
+            self.check_may_wait(me);
+        }
         if cpu == me {
             let _masked = IrqGuard::<P>::new();
             return Ok(call_fn());
@@ -199,7 +247,7 @@ impl<P: CallHost> Calls<P> {
         // SAFETY: `call` stays in this frame until it is answered. `cpu` has been
         // online since preemption is off, so it answers (see above).
         let was_empty = unsafe { self.cpus.get(cpu).queue.push(call.node()) };
-        if was_empty || !P::irqs_enabled() {
+        if was_empty || masked {
             P::send_sgi_to(Sgi::Call, me, cpu);
         }
         self.wait(me, || call.is_answered(), || CpuMask::of(cpu));
@@ -231,7 +279,7 @@ impl<P: CallHost> Calls<P> {
         if !P::masks().is_online(cpu) {
             return Err(CallError::Offline(cpu));
         }
-        let call = OwnedCall::new(move || P::calls().run_unwaited(call_fn));
+        let call = OwnedCall::new(call_fn, |call_fn| P::calls().run_unwaited(call_fn));
         // SAFETY: it is on the heap and its own. `cpu` is online until the stop
         // that this section holds up, which runs it.
         let was_empty = unsafe { self.cpus.get(cpu).queue.push(call.into_node()) };
@@ -242,11 +290,38 @@ impl<P: CallHost> Calls<P> {
     }
 
     fn run_unwaited(&self, call_fn: impl FnOnce()) {
-        let flag = &self.cpus.get(P::this_cpu()).runs_unwaited;
-        let before = flag.load(Ordering::Relaxed);
-        flag.store(true, Ordering::Relaxed);
-        call_fn();
-        flag.store(before, Ordering::Relaxed);
+        self.run_inside(P::this_cpu(), Inside::UnwaitedCall, call_fn);
+    }
+
+    /// Calls `run_fn` on `cpu`, where meanwhile whoever would wait for another CPU's answer
+    /// is told that it may not.
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked.
+    #[inline]
+    pub fn run_inside(&self, cpu: CpuId, inside: Inside, run_fn: impl FnOnce()) {
+        let word = &self.cpus.get(cpu).inside;
+        let before = word.load(Ordering::Relaxed);
+        word.store(inside as u32, Ordering::Relaxed);
+        run_fn();
+        word.store(before, Ordering::Relaxed);
+    }
+
+    /// Checks that this CPU, which has IRQs masked, may wait for another one's answer.
+    #[cold]
+    fn check_may_wait(&self, me: CpuId) {
+        let inside = self.cpus.get(me).inside.load(Ordering::Relaxed);
+        assert!(
+            inside == Inside::Nothing as u32,
+            "BUG: {} waits for another CPU's answer",
+            Inside::fault(inside)
+        );
+    }
+
+    /// Whose function `cpu` runs of those that were called there, a moment ago: for
+    /// diagnosis.
+    pub fn running_racy(&self, cpu: CpuId) -> Option<&'static str> {
+        self.cpus.get(cpu).running.get().map(CallName::as_str)
     }
 
     /// Runs `call_fn` on those of `cpus` that are online, this CPU included if it
@@ -255,9 +330,15 @@ impl<P: CallHost> Calls<P> {
     ///
     /// # Context
     /// As [`Calls::call_on`].
+    ///
+    /// # Panics
+    /// As [`Calls::call_on`].
     pub fn call_on_many(&'static self, cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
         let _stay = PreemptGuard::<P>::new();
         let me = P::this_cpu();
+        if !P::irqs_enabled() {
+            self.check_may_wait(me);
+        }
         let (mut called, many) = self.other_targets(me, cpus);
         let own = self.cpus.get(me);
         let here = cpus.contains(me);
@@ -349,7 +430,7 @@ impl<P: CallHost> Calls<P> {
 
     #[cold]
     fn wait_asleep(&self, me: CpuId, done_fn: impl Fn() -> bool, missing_fn: impl Fn() -> CpuMask) {
-        let mut late_at = P::deadline(PATIENCE);
+        let mut late_at = late_at::<P>();
         // Ends the sleep, to look who is late.
         let _watch = P::sched().watch(me);
         self.point.wait_open::<P, ()>(me.index(), 0, || {
@@ -358,19 +439,10 @@ impl<P: CallHost> Calls<P> {
             }
             if P::now() >= late_at {
                 late_at = Instant::FOREVER;
-                say_late(me, &missing_fn());
+                self.say_late(me, &missing_fn());
             }
             None
         });
-    }
-
-    /// Says that `cpu` begins to run the function of a stop, or has run it: no other CPU
-    /// answers meanwhile, and who calls one is told so.
-    ///
-    /// # Context
-    /// `cpu` itself, in the still point.
-    pub fn set_runs_stop(&self, cpu: CpuId, runs: bool) {
-        self.cpus.get(cpu).runs_stop.store(runs, Ordering::Relaxed);
     }
 
     /// As [`Calls::wait`], with IRQs masked (X2).
@@ -381,30 +453,27 @@ impl<P: CallHost> Calls<P> {
         done_fn: impl Fn() -> bool,
         missing_fn: impl Fn() -> CpuMask,
     ) {
-        assert!(
-            !self.cpus.get(me).runs_unwaited.load(Ordering::Relaxed),
-            "BUG: the function of a call that nobody waits for waits for one (X3)"
-        );
-        assert!(
-            !self.cpus.get(me).runs_stop.load(Ordering::Relaxed),
-            "BUG: the function of a stop calls another CPU, which can't answer"
-        );
-        let mut late_at = P::deadline(PATIENCE);
+        let mut late_at = late_at::<P>();
         while !done_fn() {
             self.run_queue(me);
             if P::now() >= late_at {
                 late_at = Instant::FOREVER;
-                say_late(me, &missing_fn());
+                self.say_late(me, &missing_fn());
             }
             P::relax();
         }
     }
-}
 
-/// Says that `missing` have not answered a call by `me`.
-fn say_late(me: CpuId, missing: &CpuMask) {
-    log::warn!(
-        "CPU{me} called, and CPUs {missing} have not answered for {} s",
-        PATIENCE.as_secs()
-    );
+    /// Says that `missing` have not answered a call by `me`, and what they run instead.
+    fn say_late(&self, me: CpuId, missing: &CpuMask) {
+        log::warn!(
+            "CPU{me} called, and CPUs {missing} have not answered for {} s",
+            patience::<P>().as_secs()
+        );
+        for cpu in missing.iter() {
+            if let Some(name) = self.running_racy(cpu) {
+                log::warn!("  CPU{cpu} runs the call {name}");
+            }
+        }
+    }
 }

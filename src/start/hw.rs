@@ -1,25 +1,39 @@
 //! `Hw`: the platform traits up to threads and stops, from the drivers.
 
+use core::time::Duration;
+
 use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
 use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
 use crate::rcu::{GraceHost, GracePeriods};
-use crate::sched::{Host, Scheduler};
+use crate::sched::{Host, Scheduler, patience};
 use crate::smp::call::{CallHost, Calls};
 use crate::start::areas::HwThread;
 use crate::start::kernel::kernel;
 #[cfg(debug_assertions)]
 use crate::start::lockdep;
-use crate::start::panic;
-use crate::stop_machine::{MultiStopState, StopHost, StopMachine};
-use crate::sync::{Exec, IrqFlags, Wait};
+use crate::start::{console, panic};
+use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Exec, IrqFlags, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
 
 /// The machine that this kernel runs on.
 #[derive(Clone, Copy, Debug)]
 pub struct Hw;
+
+/// What a test has set, in nanoseconds; 0: nothing. Relaxed: set while nothing waits.
+static PATIENCE_OF_TEST: AtomicU64 = AtomicU64::new(0);
+
+impl Hw {
+    /// Has the log say what is waited for after `patience` instead of ten seconds: for tests.
+    pub fn set_patience(patience: Duration) {
+        let nanoseconds = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        PATIENCE_OF_TEST.store(nanoseconds, Ordering::Relaxed);
+    }
+}
 
 impl Exec for Hw {
     #[inline]
@@ -108,9 +122,15 @@ impl Wait for Hw {
         hint::wfi();
     }
 
-    fn take_wake() {
+    fn take_wake() -> Woken {
         let chip = &kernel().irq_chip;
+        let mut woken = Woken::Other;
         if let Some((token, irq)) = chip.acknowledge() {
+            if irq == Irq::Ppi(kernel().timer_ppi) {
+                // First: its line is a level, and would bring the next one at once.
+                timer::arm(None);
+                woken = Woken::Timer;
+            }
             chip.end(token);
             if irq == Irq::Sgi(Sgi::Panic.number()) {
                 // A counter of this CPU's own, which it may write before it is
@@ -123,6 +143,7 @@ impl Wait for Hw {
             }
         }
         hint::synchronize();
+        woken
     }
 
     #[inline]
@@ -183,6 +204,11 @@ impl Platform for Hw {
         timer::arm(at);
     }
 
+    #[inline]
+    fn arm_timer_by(at: Instant) {
+        timer::arm_by(at);
+    }
+
     fn send_sgi(sgi: Sgi, targets: &CpuMask) {
         kernel().irq_chip.send_sgi(sgi.number(), targets);
     }
@@ -201,6 +227,7 @@ impl Platform for Hw {
         cpu_local::this_cpu().has_this_preempt_work(work)
     }
 
+    #[inline]
     fn masks() -> &'static CpuMasks {
         &kernel().masks
     }
@@ -212,6 +239,7 @@ impl Platform for Hw {
 }
 
 impl Host for Hw {
+    #[inline]
     fn sched() -> &'static Scheduler<Self> {
         &kernel().sched
     }
@@ -221,6 +249,14 @@ impl Host for Hw {
         kernel().grace_periods.is_idle(cpu)
     }
 
+    #[inline]
+    fn patience_of_test() -> Option<Duration> {
+        match PATIENCE_OF_TEST.load(Ordering::Relaxed) {
+            0 => None,
+            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
+        }
+    }
+
     fn trace(event: Event) {
         let here = || (Self::this_cpu(), Self::now());
         kernel().trace.write::<Self>(here, event);
@@ -228,6 +264,7 @@ impl Host for Hw {
 }
 
 impl GraceHost for Hw {
+    #[inline]
     fn grace_periods() -> &'static GracePeriods<Self> {
         &kernel().grace_periods
     }
@@ -241,6 +278,7 @@ impl CallHost for Hw {
 }
 
 impl StopHost for Hw {
+    #[inline]
     fn stop_machine() -> &'static StopMachine<Self> {
         &kernel().stop_machine
     }
@@ -256,6 +294,34 @@ impl StopHost for Hw {
             match kernel().sched.current_name_racy(cpu) {
                 Some(name) => log::warn!("  CPU{cpu} runs {name}"),
                 None => log::warn!("  CPU{cpu} holds its run queue"),
+            }
+            if let Some(name) = kernel().calls.running_racy(cpu) {
+                log::warn!("  CPU{cpu} runs the call {name}");
+            }
+        }
+    }
+
+    fn still_point_is_late(late: &LateStillPoint<'_>) {
+        let LateStillPoint {
+            state,
+            cpus,
+            name,
+            caller,
+        } = late;
+        let time = patience::<Hw>().as_secs();
+        match state {
+            MultiStopState::Run => console::warn_in_need(format_args!(
+                "stop_machine: CPUs {cpus} have run {name} for {time} s, as {caller} has asked, \
+                 and the machine waits"
+            )),
+            _ => console::warn_in_need(format_args!(
+                "stop_machine: CPUs {cpus} have not come to a stop for {time} s, which \
+                 {caller} has asked for, and the machine waits"
+            )),
+        }
+        for cpu in cpus.iter() {
+            if let Some(name) = kernel().calls.running_racy(cpu) {
+                console::warn_in_need(format_args!("  CPU{cpu} runs the call {name}"));
             }
         }
     }

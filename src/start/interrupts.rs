@@ -1,6 +1,7 @@
 //! Interrupts: from the vector to whoever wants them.
 
 use crate::platform::{Irq, Platform, Sgi};
+use crate::smp::call::Inside;
 use crate::start::Hw;
 use crate::start::kernel::{Kernel, TEST_SGI, kernel};
 #[cfg(debug_assertions)]
@@ -22,7 +23,10 @@ extern "C" fn stillpoint_irq() {
             Irq::Sgi(number) => handle_sgi(kernel, number),
             Irq::Ppi(ppi) if ppi == kernel.timer_ppi => {
                 kernel.interrupts.count_timer(Hw::this_cpu());
-                kernel.sched.timer_interrupt();
+                let handler = || kernel.sched.timer_interrupt();
+                kernel
+                    .calls
+                    .run_inside(Hw::this_cpu(), Inside::Handler, handler);
             }
             Irq::Spi(spi) if Some(spi) == kernel.console_spi => console::receive_interrupt(),
             Irq::Ppi(_) | Irq::Spi(_) => {
@@ -55,7 +59,9 @@ fn handle_sgi(kernel: &'static Kernel, number: u8) {
     } else if number == TEST_SGI
         && let Some(handler) = kernel.test_handler.get()
     {
-        handler();
+        kernel
+            .calls
+            .run_inside(Hw::this_cpu(), Inside::Handler, handler);
     }
     // Wake has done its work by arriving; the others are for tests to count.
 }

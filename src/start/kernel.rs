@@ -149,6 +149,7 @@ pub(super) fn try_kernel() -> Option<&'static Kernel> {
 ///
 /// # Panics
 /// While it is being made.
+#[inline]
 pub fn kernel() -> &'static Kernel {
     KERNEL
         .get()

@@ -22,7 +22,8 @@
 //! masked, and every holder of a [`crate::sync::SpinLock`]: a stopper is a
 //! thread, so it gets the CPU only where those have ended. It does *not* exclude
 //! holders of sleeping locks or threads that were merely preempted; so `fn`
-//! takes no sleeping lock, and waits for no thread and no other CPU.
+//! takes no sleeping lock, and waits for no thread and no other CPU. Whether it would have to
+//! wait or not, that is a panic; one that takes long is named in the log ([`late`]).
 //!
 //! # Invariants
 //! - P1: no CPU masks IRQs before every participant's stopper runs (so whatever
@@ -39,12 +40,15 @@
 //! The threads of 2006 and 2025 in `docs/references.md`; Linux `stop_machine` for the
 //! names.
 
+mod job;
+mod late;
 mod multi_stop;
 mod report;
 mod stop;
 mod stopper;
 mod work_queue;
 
+pub use late::LateStillPoint;
 pub use multi_stop::{Acked, MultiStop, MultiStopState};
 pub use report::{CpuStopTimes, StopReport};
 pub use stop::{StopError, StopHost, StopMachine, StopMutexGuard};

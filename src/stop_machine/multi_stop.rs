@@ -119,11 +119,13 @@ impl MultiStop {
     }
 
     /// The state that was published last.
+    #[inline]
     pub fn state(&self) -> MultiStopState {
         MultiStopState::from_word(self.state.load(Ordering::Acquire))
     }
 
     /// Acknowledges `seen`, the state that this CPU has reached (B1).
+    #[inline]
     pub fn ack(&self, seen: MultiStopState) -> Acked {
         if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return Acked::More;
@@ -140,17 +142,20 @@ impl MultiStop {
 
     /// A participant leaves, after EXIT: its last access to the barrier and to
     /// what its owner lent with it (B4). Returns whether it was the last.
+    #[inline]
     #[must_use]
     pub fn leave(&self) -> bool {
         self.staying.fetch_sub(1, Ordering::Release) == 1
     }
 
     /// Whether every participant has left.
+    #[inline]
     pub fn is_over(&self) -> bool {
         self.staying.load(Ordering::Acquire) == 0
     }
 
     /// Publishes `next`, which [`MultiStop::ack`] returned (B3).
+    #[inline]
     pub fn publish(&self, next: MultiStopState) {
         self.state.store(next as u32, Ordering::Release);
     }

@@ -4,17 +4,18 @@ use core::fmt;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
-use crate::sched::lock::{Mutex, MutexGuard, PATIENCE};
+use crate::sched::late_at;
+use crate::sched::lock::{Mutex, MutexGuard};
 use crate::sched::{Class, PerCpuThread, SpawnError};
 use crate::smp::call::CallHost;
+use crate::stop_machine::job::Job;
 use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{
-    Acked, CpuStopTimes, MultiStop, MultiStopState, StopReport, Stopper, Work,
+    CpuStopTimes, LateStillPoint, MultiStop, MultiStopState, StopReport, Stopper, Work,
 };
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{PreemptGuard, SpinLock, WaitPoint, might_sleep};
 use crate::time::Instant;
-use crate::trace::Event;
 
 /// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
 /// turn costs a virtual CPU a microsecond that its host could give to the one it
@@ -33,8 +34,14 @@ pub trait StopHost: CallHost {
     /// Says that a stop is in `state` after a long time, and waits for some of
     /// `cpus`: in PREPARE for all of them to arrive.
     ///
-    /// Context: a thread, IRQs masked or not.
+    /// Context: a thread, IRQs on.
     fn stop_is_late(cpus: &CpuMask, state: MultiStopState);
+
+    /// Says who keeps a machine whose CPUs have masked IRQs so for a long time.
+    ///
+    /// Context: a stopper, IRQs masked, while the CPUs that it speaks of go on. Whatever
+    /// lock it wants may never be opened.
+    fn still_point_is_late(late: &LateStillPoint<'_>);
 }
 
 /// Why a stop did not happen. `fn` has not run then.
@@ -58,32 +65,16 @@ pub type StopMutexGuard<'a, P> = MutexGuard<'a, (), P>;
 /// The stoppers of all CPUs, and the one stop at a time that they take part in.
 pub struct StopMachine<P: StopHost> {
     mutex: Mutex<(), P>,
-    stoppers: PerCpu<Stopper<P>>,
-    /// Where the CPUs of a stop wait for its next state.
-    point: WaitPoint,
-    /// Where the caller waits for the last participant to leave.
-    left: WaitPoint,
-    times: CpuStopTimes,
+    pub(super) stoppers: PerCpu<Stopper<P>>,
+    /// Where the CPUs of a stop wait for its next state. One waiter of each CPU: its
+    /// stopper.
+    pub(super) point: WaitPoint,
+    /// Where the caller waits for the last participant to leave. One waiter in all: it has
+    /// the stop mutex.
+    pub(super) left: WaitPoint,
+    pub(super) times: CpuStopTimes,
     /// What a test has set.
     spins: SpinLock<Option<u32>, P>,
-}
-
-/// One stop, in its caller's frame.
-struct Job<'a, P: StopHost> {
-    machine: &'static StopMachine<P>,
-    stop: MultiStop,
-    participants: &'a CpuMask,
-    runners: &'a CpuMask,
-    call_fn: &'a (dyn Fn(CpuId) + Sync),
-    caller: CpuId,
-    /// Turns before a CPU sleeps.
-    spins: u32,
-    /// When those who have not arrived are named; the caller's CPU has a timer
-    /// armed for this very instant.
-    late_at: Instant,
-    /// Written by a runner inside the still point, read after the stop.
-    fn_began: AtomicU64,
-    fn_ended: AtomicU64,
 }
 
 impl<P: StopHost> StopMachine<P> {
@@ -182,13 +173,17 @@ impl<P: StopHost> StopMachine<P> {
     ///
     /// All that any CPU did before is visible to `call_fn`, and what it did is
     /// visible to every CPU afterwards. It must not sleep, wait, or take a
-    /// sleeping lock.
+    /// sleeping lock. If it takes long, a CPU that waits for it says so
+    /// ([`StopHost::still_point_is_late`]).
     ///
     /// # Context
     /// Thread, preemption on; `_still` is the stop mutex.
     ///
     /// # Errors
     /// [`StopError::NotOnline`]; nothing has happened then.
+    ///
+    /// # Panics
+    /// With preemption off; if `call_fn` may wait.
     pub fn stop_on<R: Send>(
         &'static self,
         _still: &StopMutexGuard<'_, P>,
@@ -196,13 +191,14 @@ impl<P: StopHost> StopMachine<P> {
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
         // A cell that only the one runner opens, and the caller afterwards.
+        let name = core::any::type_name_of_val(&call_fn);
         let cell = SpinLock::<_, P>::new((Some(call_fn), None));
         let run_fn = |_on: CpuId| {
             let call_fn = cell.lock().0.take();
             let value = call_fn.map(|call_fn| call_fn());
             cell.lock().1 = value;
         };
-        let report = self.stop(CpuMask::of(cpu), &run_fn)?;
+        let report = self.stop(CpuMask::of(cpu), name, &run_fn)?;
         let value = cell.lock().1.take();
         let value = value.expect("BUG: a stop ended without its function having run (P2)");
         Ok((value, report))
@@ -216,21 +212,26 @@ impl<P: StopHost> StopMachine<P> {
     /// [`StopError::NotOnline`] if one of `runners` isn't.
     ///
     /// # Panics
-    /// If `runners` is empty: the still point would have no end.
+    /// If `runners` is empty: the still point would have no end. As
+    /// [`StopMachine::stop_on`] otherwise.
     pub fn stop_all(
         &'static self,
         _still: &StopMutexGuard<'_, P>,
         runners: CpuMask,
-        call_fn: &(dyn Fn(CpuId) + Sync),
+        call_fn: &(impl Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
-        self.stop(runners, call_fn)
+        self.stop(runners, core::any::type_name_of_val(call_fn), call_fn)
     }
 
+    /// * `name` — what messages call `call_fn`
     fn stop(
         &'static self,
         runners: CpuMask,
+        name: &'static str,
         call_fn: &(dyn Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
+        // Its own stopper would never run.
+        might_sleep::<P>();
         let called = P::now();
         // P3: the stop mutex keeps the mask still.
         let participants = P::masks().online();
@@ -241,16 +242,21 @@ impl<P: StopHost> StopMachine<P> {
         // Where we are is where we wait, and whose timer tells us to look.
         let here = P::sched().migrate_disable();
         let caller = here.cpu();
-        let late_at = P::deadline(PATIENCE);
+        let late = late_at::<P>();
         let job = Job {
             machine: self,
             stop: MultiStop::new(small(count), small(runners.count())),
             participants: &participants,
             runners: &runners,
             call_fn,
+            name,
             caller,
+            watcher: participants.iter().find(|cpu| *cpu != caller),
+            caller_name: P::sched().with_current(|me| *me.name()),
             spins: (*self.spins.lock()).unwrap_or(if count == 2 { SPINS_OF_TWO } else { SPINS }),
-            late_at,
+            late_at: late,
+            patience: late.ticks_since(called),
+            told: AtomicBool::new(false),
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
         };
@@ -258,14 +264,14 @@ impl<P: StopHost> StopMachine<P> {
         let watch = P::sched().watch(caller);
         self.queue_everywhere(&job);
         // Our own stopper has left: fn is over, however long it took.
-        let mut late_at = P::deadline(PATIENCE);
+        let mut late = late_at::<P>();
         self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
             if job.stop.is_over() {
                 return Some(());
             }
             // The watch ends the sleep for this.
-            if P::now() >= late_at {
-                late_at = Instant::FOREVER;
+            if P::now() >= late {
+                late = Instant::FOREVER;
                 P::stop_is_late(job.participants, job.stop.state());
             }
             None
@@ -305,105 +311,6 @@ impl<P: StopHost> StopMachine<P> {
         }
         self.stop_interrupt(); // Our own stopper, as the handler would.
         drop(here); // Here it takes the CPU.
-    }
-}
-
-impl<P: StopHost> Job<'_, P> {
-    fn enter(&self, state: MultiStopState) {
-        P::trace(Event::Stop { state: state as u8 });
-    }
-
-    fn ack(&self, state: MultiStopState) {
-        if let Acked::Last(next) = self.stop.ack(state) {
-            // RUN concerns those alone who run: the others sleep on until EXIT.
-            let waiting = match next {
-                MultiStopState::Run => self.runners,
-                _ => self.participants,
-            };
-            self.machine
-                .point
-                .publish::<P>(waiting.bits(), || self.stop.publish(next));
-        }
-    }
-
-    /// Waits in PREPARE, IRQs on, until all have arrived.
-    fn wait_for_all(&self, cpu: CpuId) {
-        let mut late_at = self.late_at;
-        self.machine
-            .point
-            .wait_open::<P, ()>(cpu.index(), self.spins, || {
-                if self.stop.state() > MultiStopState::Prepare {
-                    return Some(());
-                }
-                // Looked at whenever an interrupt ends the sleep; the caller's CPU
-                // has a timer armed for it.
-                if cpu == self.caller && P::now() >= late_at {
-                    late_at = Instant::FOREVER;
-                    let missing = self.missing();
-                    if !missing.is_empty() {
-                        P::stop_is_late(&missing, MultiStopState::Prepare);
-                    }
-                }
-                None
-            });
-    }
-
-    /// The participants whose stoppers have not taken the work yet.
-    fn missing(&self) -> CpuMask {
-        self.participants
-            .iter()
-            .filter(|cpu| self.machine.stoppers.get(*cpu).has_work())
-            .collect()
-    }
-
-    /// The last thing that a participant does. To leave is its last access to the
-    /// frame (P5); what follows is the machine's, which stays.
-    fn finish(&self) {
-        let machine = self.machine;
-        let caller = CpuMask::of(self.caller);
-        if self.stop.leave()
-            && let Some(sleeper) = machine.left.sleepers_after_store(caller.bits())
-        {
-            P::send_wake(&sleeper);
-        }
-    }
-}
-
-impl<P: StopHost> Work for Job<'_, P> {
-    fn run(&self, cpu: CpuId) {
-        let machine = self.machine;
-        self.enter(MultiStopState::Prepare);
-        self.ack(MultiStopState::Prepare);
-        self.wait_for_all(cpu);
-
-        let masked = IrqGuard::<P>::new();
-        P::set_priority_mask_closed(true);
-        let off = P::now();
-        // What was called before it came here has run before fn.
-        P::calls().drain(cpu);
-        self.ack(MultiStopState::DisableIrq);
-        let reached = |state: MultiStopState| {
-            machine
-                .point
-                .wait_masked::<P, ()>(cpu.index(), self.spins, || {
-                    (self.stop.state() >= state).then_some(())
-                });
-        };
-        if self.runners.contains(cpu) {
-            reached(MultiStopState::Run);
-            self.fn_began.store(P::now().0, Ordering::Relaxed);
-            P::calls().set_runs_stop(cpu, true);
-            (self.call_fn)(cpu);
-            P::calls().set_runs_stop(cpu, false);
-            self.fn_ended.store(P::now().0, Ordering::Relaxed);
-            self.ack(MultiStopState::Run);
-        }
-        reached(MultiStopState::Exit);
-        self.enter(MultiStopState::Exit);
-        machine.times.note(cpu, off, P::now());
-        P::set_priority_mask_closed(false);
-        drop(masked);
-        self.finish();
     }
 }
 

@@ -91,6 +91,15 @@ pub fn assert_may_schedule<E: Exec>() {
     assert!(E::irqs_enabled(), "BUG: schedule with IRQs masked");
 }
 
+/// What has ended a sleep, as far as [`Wait::take_wake`] could take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// A wake SGI, or what could not be taken.
+    Other,
+    /// This CPU's timer, which is off now: whoever opens the priority mask arms it anew.
+    Timer,
+}
+
 /// What a `WaitPoint` needs: sleep until a wake SGI, send one.
 pub trait Wait: Exec {
     /// Sleeps until an interrupt is pending that the priority mask lets through:
@@ -99,12 +108,12 @@ pub trait Wait: Exec {
     /// Context: IRQs masked.
     fn sleep();
 
-    /// Takes the pending interrupt, if it is a wake or panic SGI: acknowledge and
-    /// end it; `DSB SY`; `ISB`. Goes to the panic handler when it was the panic
-    /// SGI.
+    /// Takes the pending interrupt, if it is a wake or panic SGI or the timer's:
+    /// acknowledge and end it; `DSB SY`; `ISB`. Turns the timer off before that, and goes
+    /// to the panic handler after it, if it was the one or the other.
     ///
-    /// Context: IRQs masked, priority mask closed to all but wake and panic.
-    fn take_wake();
+    /// Context: IRQs masked, priority mask closed to all but what is urgent.
+    fn take_wake() -> Woken;
 
     /// Takes what is pending by now, in its handlers, before it returns: `ISB`. What
     /// unmasks IRQs promises no such thing. They are taken in finite time as long as

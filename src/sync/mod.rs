@@ -37,7 +37,9 @@ mod spin_lock;
 mod wait_point;
 
 pub use bits::{AtomicBits, Bits};
-pub use exec::{Exec, IrqFlags, IrqGuard, PreemptGuard, StaysHere, Wait, assert_may_schedule};
+pub use exec::{
+    Exec, IrqFlags, IrqGuard, PreemptGuard, StaysHere, Wait, Woken, assert_may_schedule,
+};
 #[cfg(all(debug_assertions, not(loom)))]
 pub use held_cell::HeldCell;
 pub use lock_map::{LockMap, LockMapGuard};

@@ -22,14 +22,17 @@
 //!   either left out the waiter can sleep for ever.
 //! - W2 (consume, then check): a stale wake SGI and a new one share one pending
 //!   bit. Whoever wakes takes the SGI *before* it looks at the state again.
-//! - W3: a sleeper bit is written by its own CPU only.
+//! - W3: a sleeper bit is written by its own CPU only, and stands for one waiter. Of two
+//!   waiters of a CPU the first to go on would clear the bit under the other, which would
+//!   sleep for ever. So a CPU has one waiter at a point: the others wait with preemption
+//!   off, or under a lock. A second one is found ([`WaitPoint::begin_sleep`]).
 //!
 //! `tests/loom_wait_point.rs` checks this file as it stands, and shows each of
 //! W1 and W2 broken.
 
 use crate::config::MASK_WORDS;
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{AtomicBits, Bits, IrqGuard, Wait};
+use crate::sync::{AtomicBits, Bits, IrqGuard, Wait, Woken};
 
 /// A place where CPUs wait for a state to be published.
 #[derive(Debug, Default)]
@@ -51,12 +54,21 @@ impl WaitPoint {
 
     /// A move of the waiter: from now on a publisher will send the wake SGI to
     /// `cpu`. The waiter must look at the state after this, before it sleeps.
+    ///
+    /// # Panics
+    /// If another waiter of this CPU sleeps here (W3).
+    #[inline]
     pub fn begin_sleep(&self, cpu: usize) {
-        self.sleepers.set(cpu, Ordering::Relaxed);
+        let alone = self.sleepers.set(cpu, Ordering::Relaxed);
+        assert!(
+            alone,
+            "BUG: two waiters of CPU {cpu} sleep at one wait point (W3)"
+        );
         fence(Ordering::SeqCst); // W1, waiter's half.
     }
 
     /// A move of the waiter: it is awake for good.
+    #[inline]
     pub fn end_sleep(&self, cpu: usize) {
         self.sleepers.clear(cpu, Ordering::Relaxed);
     }
@@ -95,18 +107,44 @@ impl WaitPoint {
         }
     }
 
+    /// The CPUs that sleep here, a moment ago: for diagnosis.
+    pub fn sleepers_racy(&self) -> Bits {
+        self.sleepers.snapshot(Ordering::Relaxed)
+    }
+
     /// Waits until `check_fn` returns something; it must load with Acquire.
     /// Spins `spins` turns before it sleeps.
     ///
     /// # Context
-    /// IRQs masked, priority mask closed to all but wake and panic, no
-    /// interrupt active. A wait for CPUs that have all arrived: what could hold
-    /// them up is a panic, which ends the sleep, or the function they run.
+    /// IRQs masked, priority mask closed to all but what is urgent, no interrupt
+    /// active; the only waiter of this CPU. A wait for CPUs that have all arrived: what
+    /// could hold them up is a panic, which ends the sleep, or the function they run.
+    ///
+    /// # Panics
+    /// If another waiter of this CPU sleeps here (W3).
     pub fn wait_masked<W: Wait, T>(
         &self,
         cpu: usize,
         spins: u32,
+        check_fn: impl FnMut() -> Option<T>,
+    ) -> T {
+        self.wait_masked_until_late::<W, T>(cpu, spins, check_fn, |_| {})
+    }
+
+    /// As [`WaitPoint::wait_masked`], and calls `woken_fn` with what ended each sleep, so
+    /// that one who has armed the timer can look at the time.
+    ///
+    /// # Context
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn wait_masked_until_late<W: Wait, T>(
+        &self,
+        cpu: usize,
+        spins: u32,
         mut check_fn: impl FnMut() -> Option<T>,
+        mut woken_fn: impl FnMut(Woken),
     ) -> T {
         if let Some(value) = spin::<W, T>(spins, &mut check_fn) {
             return value;
@@ -117,7 +155,7 @@ impl WaitPoint {
                 break value;
             }
             W::sleep();
-            W::take_wake(); // W2: before the next look.
+            woken_fn(W::take_wake()); // W2: before the next look.
         };
         self.end_sleep(cpu);
         value
@@ -129,7 +167,11 @@ impl WaitPoint {
     /// `check_fn` may keep a time limit if a timer is armed for it.
     ///
     /// # Context
-    /// IRQs on, priority mask open.
+    /// IRQs on, priority mask open; the only waiter of this CPU: with preemption off, or
+    /// under a lock that all who wait here take.
+    ///
+    /// # Panics
+    /// If another waiter of this CPU sleeps here (W3).
     pub fn wait_open<W: Wait, T>(
         &self,
         cpu: usize,
@@ -162,4 +204,30 @@ fn spin<W: Wait, T>(spins: u32, check_fn: &mut impl FnMut() -> Option<T>) -> Opt
         W::relax();
     }
     None
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_waiter_of_a_cpu_after_the_other_sleeps() {
+        let point = WaitPoint::new();
+        for _ in 0..2 {
+            point.begin_sleep(1);
+            point.begin_sleep(0);
+            assert_eq!(point.sleepers_racy()[0], 0b11);
+            point.end_sleep(1);
+            assert_eq!(point.sleepers_racy()[0], 0b01);
+            point.end_sleep(0);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "BUG: two waiters of CPU 1")]
+    fn a_second_waiter_of_the_same_cpu_is_found() {
+        let point = WaitPoint::new();
+        point.begin_sleep(1);
+        point.begin_sleep(1);
+    }
 }

@@ -12,6 +12,7 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Duration;
 
 use stillpoint::config::MASK_WORDS;
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
@@ -20,9 +21,9 @@ use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciE
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{Host, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
-use stillpoint::stop_machine::{MultiStopState, StopHost, StopMachine};
+use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use stillpoint::sync::{Exec, IrqFlags, Wait};
+use stillpoint::sync::{Exec, IrqFlags, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
 
@@ -170,7 +171,7 @@ impl Wait for Fake {
         unreachable!("nobody else wakes the only CPU")
     }
 
-    fn take_wake() {
+    fn take_wake() -> Woken {
         unreachable!("the fake machine has no interrupts")
     }
 
@@ -238,6 +239,10 @@ impl Platform for Fake {
         machine().armed.store(at, Ordering::Relaxed);
     }
 
+    fn arm_timer_by(_: Instant) {
+        unreachable!("nobody stops the fake machine")
+    }
+
     fn send_sgi(_: Sgi, _: &CpuMask) {
         unreachable!("the fake machine has one CPU")
     }
@@ -275,6 +280,10 @@ impl Host for Fake {
         false
     }
 
+    fn patience_of_test() -> Option<Duration> {
+        None
+    }
+
     fn trace(_: Event) {}
 }
 
@@ -296,6 +305,10 @@ impl StopHost for Fake {
     }
 
     fn stop_is_late(_: &CpuMask, _: MultiStopState) {
+        unreachable!("nobody stops the fake machine")
+    }
+
+    fn still_point_is_late(_: &LateStillPoint<'_>) {
         unreachable!("nobody stops the fake machine")
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use loom::sync::{Condvar, Mutex};
 use stillpoint::config::MASK_WORDS;
-use stillpoint::sync::{Exec, IrqFlags, Wait};
+use stillpoint::sync::{Exec, IrqFlags, Wait, Woken};
 
 /// The most CPUs of a model.
 pub(crate) const CPUS: usize = 4;
@@ -63,13 +63,14 @@ impl Wait for Cpu {
         }
     }
 
-    fn take_wake() {
+    fn take_wake() -> Woken {
         WAKE.0.lock().expect("never poisoned")[Self::this()] = false;
+        Woken::Other
     }
 
     /// The handler takes the wake SGI.
     fn serve_interrupts() {
-        Self::take_wake();
+        let _woken = Self::take_wake();
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {

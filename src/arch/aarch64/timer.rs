@@ -103,6 +103,16 @@ pub fn arm(at: Option<Instant>) {
     barrier::isb(barrier::SY);
 }
 
+/// Has this CPU's timer fire at `at` at the latest: leaves it alone if it is armed for that
+/// or an earlier moment.
+#[inline]
+pub fn arm_by(at: Instant) {
+    let is_armed = CNTV_CTL_EL0.is_set(CNTV_CTL_EL0::ENABLE);
+    if !is_armed || CNTV_CVAL_EL0.get() > at.0 {
+        arm(Some(at));
+    }
+}
+
 /// Puts this CPU's timer into a known state: off, its interrupt masked, the
 /// moment it waits for at the end of time. Its reset state is unknown.
 pub fn init_cpu() {

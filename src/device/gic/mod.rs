@@ -118,9 +118,10 @@ pub const fn is_register_address(address: u64) -> bool {
     address != 0 && address.is_multiple_of(ADDRESS_ALIGNMENT)
 }
 
-/// The priority of SGI or PPI `number`.
+/// The priority of SGI or PPI `number`. Of the PPIs the timer alone is ever turned on; it
+/// is urgent, so that a CPU of a still point can look at the time.
 const fn priority_of(number: usize) -> u8 {
-    if WAKE_AND_PANIC & (1 << number) != 0 {
+    if (WAKE_AND_PANIC | PPIS) & (1 << number) != 0 {
         PRIORITY_WAKE
     } else {
         PRIORITY_NORMAL

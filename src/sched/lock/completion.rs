@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sched::Host;
-use crate::sched::lock::PATIENCE;
+use crate::sched::late_at;
 use crate::sched::lock::waiters::Waiters;
 use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
@@ -90,14 +90,14 @@ impl<P: Host> Completion<P> {
         );
     }
 
-    /// Waits for a "done" and takes it. Each time that [`PATIENCE`] has passed it
+    /// Waits for a "done" and takes it. Each time that [`PATIENCE`](crate::sched::PATIENCE) has passed it
     /// calls `late_fn`, which says what is being waited for.
     ///
     /// # Context
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_patiently(&self, mut late_fn: impl FnMut()) {
-        while !self.wait_until(P::deadline(PATIENCE)) {
+        while !self.wait_until(late_at::<P>()) {
             late_fn();
         }
     }

@@ -5,7 +5,7 @@
 use crate::sched::Host;
 use crate::sched::lock::MutexGuard;
 use crate::sched::lock::waiters::{Waiters, wait_taken_until};
-use crate::sync::{SpinLock, const_unless_loom};
+use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
 /// Where threads wait, with a mutex open, until somebody says that the value has
@@ -46,6 +46,7 @@ impl<P: Host> Condvar<P> {
         guard: MutexGuard<'a, T, P>,
         at: Instant,
     ) -> (MutexGuard<'a, T, P>, bool) {
+        might_sleep::<P>();
         let mutex = guard.mutex();
         let me = P::sched().current();
         // Before the mutex opens: who changes the value after that finds us here.

@@ -13,7 +13,8 @@ use core::marker::PhantomData;
 use crate::cpu::CpuId;
 use crate::sched::Host;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
-use crate::sched::lock::{Mutex, MutexGuard, PATIENCE, ReaderCounts, WaitQueue};
+use crate::sched::lock::{Mutex, MutexGuard, ReaderCounts, WaitQueue, WouldDeadlock};
+use crate::sched::{late_at, patience};
 use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep};
 
@@ -29,15 +30,34 @@ pub struct CpusLock<P: Host> {
     key: LockKey,
 }
 
-/// Checks that the running thread isn't pinned: its CPU could be on its way out, under
-/// this lock, and waiting for the pin.
-fn may_not_be_pinned<P: Host>() {
+/// Checks that the running thread may wait for the lock, whether it must or not: such a
+/// wait would seldom not end.
+///
+/// # Errors
+/// [`WouldDeadlock`].
+///
+/// # Panics
+/// If the thread is pinned: its CPU could be on its way out, under this lock, and waiting
+/// for the pin.
+fn may_wait<P: Host>() -> Result<(), WouldDeadlock> {
     P::sched().with_current(|me| {
+        if me.cpus_lock.is_held() {
+            return Err(WouldDeadlock::HoldsIt);
+        }
+        if me.is_per_cpu() {
+            return Err(WouldDeadlock::PerCpu);
+        }
         assert!(
-            me.is_per_cpu() || !me.is_pinned(),
+            !me.is_pinned(),
             "BUG: {me:?} takes the lock of the CPUs while it keeps one from going"
         );
-    });
+        Ok(())
+    })
+}
+
+#[cold]
+fn forbidden<P: Host>(why: WouldDeadlock) -> ! {
+    panic!("BUG: {:?} {why}", P::sched().current())
 }
 
 impl<P: Host> CpusLock<P> {
@@ -58,14 +78,19 @@ impl<P: Host> CpusLock<P> {
     /// # Context
     /// Thread, preemption on, not pinned; may sleep while a CPU comes or goes. Not inside
     /// another read: a writer in between would wait for the first, and the second for it.
+    /// Not in a CPU's own thread, which hotplug waits for.
     ///
     /// # Panics
-    /// If the thread is pinned, whether it would have to wait or not.
+    /// If the thread is pinned, holds the lock or is a CPU's own ([`WouldDeadlock`]),
+    /// whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> CpusReadGuard<'_, P> {
         might_sleep::<P>();
-        may_not_be_pinned::<P>();
+        let may = may_wait::<P>();
         let held = self.key.acquire();
+        if let Err(why) = may {
+            forbidden::<P>(why);
+        }
         if !self.try_enter() {
             self.read_slowly();
         }
@@ -85,6 +110,7 @@ impl<P: Host> CpusLock<P> {
     }
 
     fn read_guard<'a>(&'a self, held: LockHeld<'a, P>) -> CpusReadGuard<'a, P> {
+        P::sched().with_current(|me| me.cpus_lock.begin_read());
         CpusReadGuard {
             lock: self,
             held,
@@ -123,11 +149,30 @@ impl<P: Host> CpusLock<P> {
     /// Thread, preemption on, not pinned; sleeps until all readers have left.
     ///
     /// # Panics
-    /// If the thread is pinned, whether it would have to wait or not.
+    /// If the thread is pinned, holds the lock or is a CPU's own ([`WouldDeadlock`]),
+    /// whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> CpusWriteGuard<'_, P> {
+        match self.write_if_it_may() {
+            Ok(guard) => guard,
+            Err(why) => forbidden::<P>(why),
+        }
+    }
+
+    /// As [`CpusLock::write`], for who returns the refusal to its own caller.
+    ///
+    /// # Context
+    /// As there.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`], whether it would have to wait or not.
+    ///
+    /// # Panics
+    /// If the thread is pinned, whether it would have to wait or not.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn write_if_it_may(&self) -> Result<CpusWriteGuard<'_, P>, WouldDeadlock> {
         might_sleep::<P>();
-        may_not_be_pinned::<P>();
+        may_wait::<P>()?;
         let held = self.key.acquire();
         let turn = self.writer.lock();
         {
@@ -135,18 +180,19 @@ impl<P: Host> CpusLock<P> {
             self.counts.block();
         }
         let drained = || self.counts.is_drained();
-        while !self.drained.wait_until(P::deadline(PATIENCE), drained) {
+        while !self.drained.wait_until(late_at::<P>(), drained) {
             log::warn!(
                 "{} has waited {} s for cpus_write_lock: somebody holds cpus_read_lock",
                 P::sched().current().name(),
-                PATIENCE.as_secs()
+                patience::<P>().as_secs()
             );
         }
-        CpusWriteGuard {
+        P::sched().with_current(|me| me.cpus_lock.begin_write());
+        Ok(CpusWriteGuard {
             lock: self,
             held,
             _turn: turn,
-        }
+        })
     }
 
     fn leave_read(&self) {
@@ -183,6 +229,7 @@ pub struct CpusReadGuard<'a, P: Host> {
 impl<P: Host> Drop for CpusReadGuard<'_, P> {
     fn drop(&mut self) {
         self.held.release();
+        P::sched().with_current(|me| me.cpus_lock.end_read());
         self.lock.leave_read();
     }
 }
@@ -199,6 +246,7 @@ pub struct CpusWriteGuard<'a, P: Host> {
 impl<P: Host> Drop for CpusWriteGuard<'_, P> {
     fn drop(&mut self) {
         self.held.release();
+        P::sched().with_current(|me| me.cpus_lock.end_write());
         self.lock.leave_write();
     }
 }

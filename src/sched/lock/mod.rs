@@ -6,6 +6,7 @@
 mod completion;
 mod condvar;
 mod cpus_lock;
+mod held_cpus_lock;
 mod mutex;
 mod once;
 mod reader_counts;
@@ -14,11 +15,11 @@ mod semaphore;
 mod wait_queue;
 mod waiters;
 
-use core::time::Duration;
-
 pub use completion::Completion;
 pub use condvar::Condvar;
 pub use cpus_lock::{CpusLock, CpusReadGuard, CpusWriteGuard};
+pub(crate) use held_cpus_lock::HeldCpusLock;
+pub use held_cpus_lock::WouldDeadlock;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::Once;
 pub use reader_counts::ReaderCounts;
@@ -27,7 +28,3 @@ pub use semaphore::Semaphore;
 pub use wait_queue::WaitQueue;
 
 pub use crate::sync::lockdep::Nesting;
-
-/// How long a wait for another thread of the kernel may take before the log says
-/// what is waited for. The wait goes on.
-pub const PATIENCE: Duration = Duration::from_secs(10);

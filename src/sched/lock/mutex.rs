@@ -9,9 +9,9 @@ use core::ops::{Deref, DerefMut};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-use crate::sched::lock::PATIENCE;
 use crate::sched::lock::waiters::{Waiters, wait_taken_until};
 use crate::sched::{Host, Thread};
+use crate::sched::{late_at, patience};
 use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 
@@ -102,7 +102,7 @@ impl<T, P: Host> Mutex<T, P> {
                 }
             }
         }
-        while !wait_taken_until(&self.inner, &me, P::deadline(PATIENCE)) {
+        while !wait_taken_until(&self.inner, &me, late_at::<P>()) {
             self.say_late(&me);
         }
         self.guard(held)
@@ -115,7 +115,7 @@ impl<T, P: Host> Mutex<T, P> {
             log::warn!(
                 "{} has waited {} s for a mutex that {} on CPU{} holds (it is {:?})",
                 me.name(),
-                PATIENCE.as_secs(),
+                patience::<P>().as_secs(),
                 owner.name(),
                 owner.cpu(),
                 owner.state_racy()

@@ -4,7 +4,7 @@
 
 use crate::sched::Host;
 use crate::sched::lock::Mutex;
-use crate::sync::const_unless_loom;
+use crate::sync::{const_unless_loom, might_sleep};
 
 /// A value that is made at its first use. Unlike [`crate::sync::Once`] who makes it may
 /// sleep.
@@ -36,9 +36,10 @@ impl<T, P: Host> Once<T, P> {
     /// Thread, preemption on.
     ///
     /// # Panics
-    /// If `make_fn` needs the value itself.
+    /// If `make_fn` needs the value itself. Where no thread may sleep, made or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn call_once(&self, make_fn: impl FnOnce() -> T) -> &T {
+        might_sleep::<P>();
         if let Some(value) = self.value.get() {
             return value;
         }

@@ -11,14 +11,14 @@ use alloc::sync::Arc;
 use intrusive_collections::LinkedList;
 
 use crate::sched::links::WaitLink;
-use crate::sched::lock::PATIENCE;
 use crate::sched::{Host, Thread};
+use crate::sched::{late_at, patience};
 use crate::sync::SpinLock;
 use crate::time::Instant;
 
 /// Sleeps until somebody takes `me` out of the list of waiters that it hangs in, under
 /// the lock `inner`: so it is given what it waits for, and need not ask again. Each
-/// time that [`PATIENCE`] has passed it says that it still waits for `what`.
+/// time that [`PATIENCE`](crate::sched::PATIENCE) has passed it says that it still waits for `what`.
 ///
 /// # Context
 /// Thread, preemption on.
@@ -27,11 +27,11 @@ pub(super) fn wait_until_taken<T, P: Host>(
     me: &Arc<Thread<P>>,
     what: &str,
 ) {
-    while !wait_taken_until(inner, me, P::deadline(PATIENCE)) {
+    while !wait_taken_until(inner, me, late_at::<P>()) {
         log::warn!(
             "{} has waited {} s for {what}",
             me.name(),
-            PATIENCE.as_secs()
+            patience::<P>().as_secs()
         );
     }
 }

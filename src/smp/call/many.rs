@@ -12,13 +12,14 @@ use core::ptr::{self, NonNull};
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::smp::call::one::wake_if_asleep;
-use crate::smp::call::{CallNode, Target};
+use crate::smp::call::{CallName, CallNode, Target};
 use crate::sync::Wait;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// What the targets of one call share, in its sender's frame.
 pub struct Batch<'a> {
     call_fn: &'a (dyn Fn(CpuId) + Sync),
+    name: &'static CallName,
     source: CpuId,
     /// Targets that have not run it. Counted down Release in `run`, each
     /// decrement continuing the release sequence of those before; pairs with the
@@ -28,9 +29,10 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// A call of `call_fn` on `targets` CPUs, by a thread of `source`.
-    pub fn new(source: CpuId, targets: usize, call_fn: &'a (dyn Fn(CpuId) + Sync)) -> Self {
+    pub fn new(source: CpuId, targets: usize, call_fn: &'a (impl Fn(CpuId) + Sync)) -> Self {
         Batch {
             call_fn,
+            name: CallName::of_val(call_fn),
             source,
             left: AtomicUsize::new(targets),
         }
@@ -114,7 +116,8 @@ unsafe fn run<W: Wait>(node: NonNull<CallNode>, target: &Target<'_>) {
     // which it is not before this target has counted itself off. That its
     // lifetime was called `'static` says nothing: it is used until then alone.
     let batch = unsafe { &*node.batch.load(Ordering::Relaxed) };
-    (batch.call_fn)(target.cpu);
+    let call_fn = || (batch.call_fn)(target.cpu);
+    target.running.note(batch.name, call_fn);
     let source = batch.source;
     node.waits.store(false, Ordering::Relaxed); // For diagnosis.
     if batch.left.fetch_sub(1, Ordering::Release) == 1 {

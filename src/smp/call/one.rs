@@ -9,7 +9,7 @@
 use core::ptr::NonNull;
 
 use crate::cpu::CpuId;
-use crate::smp::call::{CallNode, Target};
+use crate::smp::call::{CallName, CallNode, Target};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{UnsafeCell, Wait, WaitPoint};
 
@@ -78,7 +78,8 @@ unsafe fn run<W: Wait, F: FnOnce() -> R, R>(node: NonNull<CallNode>, target: &Ta
     // SAFETY: the target's until the answer (O1).
     let content = unsafe { &mut *call.content.get() };
     if let Content::Call(call_fn) = core::mem::replace(content, Content::Running) {
-        *content = Content::Value(call_fn());
+        let name = CallName::of::<F>();
+        *content = Content::Value(target.running.note(name, call_fn));
     }
     let source = call.source;
     call.answered.store(true, Ordering::Release); // O2

@@ -3,25 +3,28 @@
 use alloc::boxed::Box;
 use core::ptr::NonNull;
 
-use crate::smp::call::{CallNode, Target};
+use crate::smp::call::{CallName, CallNode, Target};
 
 /// A function for one CPU, on the heap.
 #[repr(C)]
-pub struct OwnedCall<F> {
+pub struct OwnedCall<F, A> {
     /// First: see `run`.
     node: CallNode,
     call_fn: F,
+    around_fn: A,
 }
 
-impl<F: FnOnce() + Send + 'static> OwnedCall<F> {
-    /// A call of `call_fn`, to be pushed once. It is freed when it runs.
+impl<F: Send + 'static, A: FnOnce(F) + Send + 'static> OwnedCall<F, A> {
+    /// A call of `call_fn`, to be pushed once: `around_fn` is given it to call. It is freed
+    /// when it runs.
     ///
     /// # Context
     /// Any that may allocate.
-    pub fn new(call_fn: F) -> Box<Self> {
+    pub fn new(call_fn: F, around_fn: A) -> Box<Self> {
         Box::new(OwnedCall {
-            node: CallNode::new(run::<F>),
+            node: CallNode::new(run::<F, A>),
             call_fn,
+            around_fn,
         })
     }
 
@@ -35,12 +38,15 @@ impl<F: FnOnce() + Send + 'static> OwnedCall<F> {
 ///
 /// # Safety
 /// As for every run function; the node is an [`OwnedCall`]'s of this type.
-unsafe fn run<F: FnOnce()>(node: NonNull<CallNode>, _target: &Target<'_>) {
-    let call = node.cast::<OwnedCall<F>>().as_ptr();
-    let OwnedCall { call_fn, .. } = {
+unsafe fn run<F, A: FnOnce(F)>(node: NonNull<CallNode>, target: &Target<'_>) {
+    let call = node.cast::<OwnedCall<F, A>>().as_ptr();
+    let OwnedCall {
+        call_fn, around_fn, ..
+    } = {
         // SAFETY: `node` is its first field, and it was leaked to be pushed; this
         // is its one call, so nobody else will free it.
         *unsafe { Box::from_raw(call) }
     };
-    call_fn();
+    let name = CallName::of::<F>();
+    target.running.note(name, || around_fn(call_fn));
 }

@@ -29,6 +29,7 @@
 use core::ptr::{self, NonNull};
 
 use crate::cpu::CpuId;
+use crate::smp::call::Running;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::{WaitPoint, const_unless_loom};
 
@@ -46,6 +47,8 @@ pub struct Target<'a> {
     pub cpu: CpuId,
     /// Where the senders that wait for an answer sleep.
     pub point: &'a WaitPoint,
+    /// Whose function it runs: for who runs a node to say.
+    pub running: &'a Running,
 }
 
 /// The head of every call: what a queue links.

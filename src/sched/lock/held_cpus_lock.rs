@@ -1,0 +1,72 @@
+//! How a thread holds the lock of the CPUs: kept in the thread, so that a wait for the lock
+//! that would have no end is found before it begins.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::sync::atomic::{AtomicU32, Ordering};
+
+/// The value of a thread that holds the lock for writing.
+const WRITES: u32 = u32::MAX;
+
+/// How often a thread holds the lock for reading, or that it holds it for writing. A
+/// thread changes its own alone: Relaxed.
+#[derive(Debug)]
+pub(crate) struct HeldCpusLock(AtomicU32);
+
+impl HeldCpusLock {
+    /// Not at all.
+    pub(crate) fn new() -> HeldCpusLock {
+        HeldCpusLock(AtomicU32::new(0))
+    }
+
+    /// Whether the thread holds it.
+    #[inline]
+    pub(super) fn is_held(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// The thread reads, once more.
+    #[inline]
+    pub(super) fn begin_read(&self) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn end_read(&self) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    /// The thread writes.
+    pub(super) fn begin_write(&self) {
+        self.0.store(WRITES, Ordering::Relaxed);
+    }
+
+    pub(super) fn end_write(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Why the running thread may not wait for the lock of the CPUs: the wait would never end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WouldDeadlock {
+    /// It holds the lock itself.
+    HoldsIt,
+    /// It is a CPU's own thread. Whoever takes that CPU down holds the lock, and waits
+    /// until the thread has parked.
+    PerCpu,
+}
+
+impl fmt::Display for WouldDeadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WouldDeadlock::HoldsIt => "takes the lock of the CPUs, and holds it",
+            WouldDeadlock::PerCpu => {
+                "takes the lock of the CPUs, and who takes its CPU waits for it"
+            }
+        })
+    }
+}

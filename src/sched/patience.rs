@@ -1,0 +1,27 @@
+//! How long a wait may take before the log says what is waited for.
+
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+
+use crate::sched::Host;
+use crate::time::Instant;
+
+/// How long a wait for another thread or CPU may take before the log says what is waited
+/// for. The wait goes on. A test may have it shorter: [`Host::patience_of_test`].
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a wait may take before the log says what is waited for.
+pub fn patience<P: Host>() -> Duration {
+    P::patience_of_test().unwrap_or(PATIENCE)
+}
+
+/// When a wait that begins now has taken too long.
+#[inline]
+pub fn late_at<P: Host>() -> Instant {
+    match P::patience_of_test() {
+        // With a number that the compiler knows it costs next to nothing.
+        None => P::deadline(PATIENCE),
+        Some(patience) => P::deadline(patience),
+    }
+}
