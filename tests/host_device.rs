@@ -217,7 +217,7 @@ fn what_is_typed_ahead_stays_in_the_uart_when_there_is_no_more_room() {
         } else if fake.input() == 0 && rest.peek().is_some() {
             fake.types(rest.next().unwrap());
         } else {
-            paused |= (fake.input() != 0);
+            paused |= fake.input() != 0;
             let some = take(&mut ahead, &uart, 50);
             if some.is_empty() {
                 break;
