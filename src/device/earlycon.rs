@@ -9,6 +9,7 @@
 //! | `sbsa-uart,0x9000000` | the part of a PL011 that SBSA asks for |
 //! | `uart8250,mmio,0x3f8`, `uart8250,0x3f8` | a 16550 with registers of a byte |
 //! | `uart8250,mmio32,0x10000000` | a 16550 with registers of a word |
+//! | `uart,mmio,0x3f8` and so on | the same (Firecracker's word for it) |
 //! | `bcm2835aux,0xfe215040` | the BCM2835's mini UART |
 //!
 //! What follows the address behind another comma (a baud rate, which firmware has
@@ -49,7 +50,7 @@ pub enum EarlyConError {
 }
 
 /// The kinds by name, the longer name of two first.
-const KINDS: [(&[u8], EarlyConKind); 7] = [
+const KINDS: [(&[u8], EarlyConKind); 10] = [
     (b"pl011,mmio32,", EarlyConKind::Pl011),
     (b"pl011,", EarlyConKind::Pl011),
     (b"sbsa-uart,", EarlyConKind::SbsaUart),
@@ -63,6 +64,18 @@ const KINDS: [(&[u8], EarlyConKind); 7] = [
     ),
     (
         b"uart8250,",
+        EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte)),
+    ),
+    (
+        b"uart,mmio32,",
+        EarlyConKind::Ns16550(plain(2, RegisterWidth::Word)),
+    ),
+    (
+        b"uart,mmio,",
+        EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte)),
+    ),
+    (
+        b"uart,",
         EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte)),
     ),
     (b"bcm2835aux,", EarlyConKind::Ns16550(Layout::MINI_UART)),
@@ -165,8 +178,11 @@ mod tests {
         let bytes = EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte));
         assert_eq!(parse("uart8250,mmio,0x3f8,9600"), con(bytes, 0x3f8));
         assert_eq!(parse("uart8250,0x3f8"), con(bytes, 0x3f8));
+        assert_eq!(parse("uart,mmio,0x40002000"), con(bytes, 0x4000_2000));
+        assert_eq!(parse("uart,0x3f8"), con(bytes, 0x3f8));
         let words = EarlyConKind::Ns16550(plain(2, RegisterWidth::Word));
         assert_eq!(parse("uart8250,mmio32,0x10000000"), con(words, 0x1000_0000));
+        assert_eq!(parse("uart,mmio32,0x10000000"), con(words, 0x1000_0000));
         let mini = EarlyConKind::Ns16550(Layout::MINI_UART);
         assert_eq!(parse("bcm2835aux,0xfe215040"), con(mini, 0xfe21_5040));
     }

@@ -4,13 +4,16 @@
 //! don't know is no error: boot loaders add their own. How a line is split into
 //! words is in `words`.
 //!
-//! A *bad* value of a word that we do know changes nothing, and is reported:
-//! [`BootArgs::errors`] reads the line again and yields one typed error for each.
+//! A *bad* value of a word that we do know, and a word that isn't UTF-8, changes
+//! nothing, and is reported: [`BootArgs::errors`] reads the line again and yields one
+//! typed error for each.
 //! Nothing here allocates, so it works before there is a heap.
 //!
 //! # Sources
 //! Linux `Documentation/admin-guide/kernel-parameters.txt`.
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use log::LevelFilter;
@@ -42,13 +45,14 @@ pub struct BootArgs<'a> {
     /// `loglevel=N`, 0 to 7; `quiet` is 4 and `debug` is 10, as in Linux. See
     /// [`BootArgs::log_filter`].
     pub loglevel: Option<u8>,
-    line: &'a str,
+    line: &'a [u8],
 }
 
 impl<'a> BootArgs<'a> {
-    /// The arguments in `line`; what is wrong in it is skipped (see
-    /// [`BootArgs::errors`]).
-    pub fn parse(line: &'a str) -> BootArgs<'a> {
+    /// The arguments in `line`, which may be any bytes; what is wrong in it is skipped
+    /// (see [`BootArgs::errors`]).
+    pub fn parse(line: &'a (impl AsRef<[u8]> + ?Sized)) -> BootArgs<'a> {
+        let line = line.as_ref();
         let mut args = BootArgs {
             line,
             ..BootArgs::default()
@@ -94,6 +98,12 @@ impl<'a> BootArgs<'a> {
         }
     }
 
+    /// The line without the words that aren't UTF-8.
+    pub fn text(&self) -> String {
+        let good = words(self.line).filter_map(|word| str::from_utf8(word).ok());
+        good.collect::<Vec<_>>().join(" ")
+    }
+
     /// What is wrong with the line, in its order.
     pub fn errors(&self) -> impl Iterator<Item = BootArgError<'a>> + use<'a> {
         settings(self.line).filter_map(Result::err)
@@ -108,11 +118,11 @@ impl<'a> BootArgs<'a> {
     }
 }
 
-/// A word that is ours with a value that isn't.
+/// A word that is ours with a value that isn't, or one that is no text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootArgError<'a> {
-    /// The word.
-    pub arg: BootArg<'a>,
+    /// The word, as it stands in the line.
+    pub word: &'a [u8],
     /// What is wrong with it.
     pub kind: BootArgErrorKind,
 }
@@ -128,6 +138,8 @@ pub enum BootArgErrorKind {
     NotANumber,
     /// The value is none of those that it may have.
     BadValue,
+    /// The word isn't UTF-8.
+    NotUtf8,
 }
 
 impl fmt::Display for BootArgError<'_> {
@@ -137,8 +149,16 @@ impl fmt::Display for BootArgError<'_> {
             BootArgErrorKind::UnexpectedValue => "takes no value",
             BootArgErrorKind::NotANumber => "not a number",
             BootArgErrorKind::BadValue => "no such value",
+            BootArgErrorKind::NotUtf8 => "not UTF-8",
         };
-        write!(f, "boot argument '{}' ignored: {problem}", self.arg)
+        f.write_str("boot argument '")?;
+        for chunk in self.word.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                f.write_str("\u{fffd}")?;
+            }
+        }
+        write!(f, "' ignored: {problem}")
     }
 }
 
@@ -154,10 +174,14 @@ enum Setting<'a> {
     Unknown(BootArg<'a>),
 }
 
-fn settings(line: &str) -> impl Iterator<Item = Result<Setting<'_>, BootArgError<'_>>> {
+fn settings(line: &[u8]) -> impl Iterator<Item = Result<Setting<'_>, BootArgError<'_>>> {
     words(line)
-        .take_while(|arg| arg.name != "--")
-        .map(|arg| interpret(arg).map_err(|kind| BootArgError { arg, kind }))
+        .take_while(|word| !matches!(*word, b"--" | b"\"--\""))
+        .map(|word| {
+            let text = str::from_utf8(word).map_err(|_| BootArgErrorKind::NotUtf8);
+            text.and_then(|text| interpret(BootArg::new(text)))
+                .map_err(|kind| BootArgError { word, kind })
+        })
 }
 
 fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
@@ -197,8 +221,7 @@ fn number(text: &str) -> Result<usize, BootArgErrorKind> {
 mod tests {
     extern crate std;
     use super::*;
-    use std::string::{String, ToString};
-    use std::vec::Vec;
+    use std::string::ToString;
 
     #[test]
     fn arguments_are_understood() {
@@ -271,13 +294,34 @@ mod tests {
             assert_eq!(
                 args,
                 BootArgs {
-                    line,
+                    line: line.as_bytes(),
                     ..BootArgs::default()
                 }
             );
             let kinds: Vec<_> = args.errors().map(|error| error.kind).collect();
             assert_eq!(kinds, [kind], "{line}");
         }
+    }
+
+    #[test]
+    fn a_word_that_is_not_utf8_is_left_out_alone() {
+        let line =
+            b"maxcpus=2 user=J\xfcrgen init=\"echo \xff a\" \xc3 exit=semihosting caf\xc3\xa9";
+        let args = BootArgs::parse(line);
+        assert_eq!((args.maxcpus, args.init), (Some(2), None));
+        assert!(args.exit_semihosting);
+        let errors: Vec<String> = args.errors().map(|error| error.to_string()).collect();
+        assert_eq!(
+            errors,
+            [
+                "boot argument 'user=J\u{fffd}rgen' ignored: not UTF-8",
+                "boot argument 'init=\"echo \u{fffd} a\"' ignored: not UTF-8",
+                "boot argument '\u{fffd}' ignored: not UTF-8",
+            ]
+        );
+        assert_eq!(args.text(), "maxcpus=2 exit=semihosting caf\u{e9}");
+        let unknown: Vec<String> = args.unknown().map(|arg| arg.to_string()).collect();
+        assert_eq!(unknown, ["caf\u{e9}"]);
     }
 
     #[test]

@@ -25,41 +25,47 @@ impl fmt::Display for BootArg<'_> {
     }
 }
 
-/// The words of the command line `line`.
-pub(super) fn words(line: &str) -> impl Iterator<Item = BootArg<'_>> {
+/// The words of the command line `line`, each as it stands there. A word needn't be
+/// UTF-8, because whoever wrote the line need not have written that.
+pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     Words { rest: line }
 }
 
 struct Words<'a> {
-    rest: &'a str,
+    rest: &'a [u8],
 }
 
 impl<'a> Iterator for Words<'a> {
-    type Item = BootArg<'a>;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<BootArg<'a>> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest.trim_ascii_start();
         if rest.is_empty() {
             return None;
         }
-        let unquoted = rest.strip_prefix('"');
-        let body = unquoted.unwrap_or(rest);
-
-        let mut in_quotes = unquoted.is_some();
-        let end = body
-            .bytes()
+        let mut in_quotes = false;
+        let end = rest
+            .iter()
             .position(|byte| {
-                in_quotes ^= byte == b'"';
+                in_quotes ^= *byte == b'"';
                 byte.is_ascii_whitespace() && !in_quotes
             })
-            .unwrap_or(body.len());
-        let (word, rest) = body.split_at(end);
+            .unwrap_or(rest.len());
+        let (word, rest) = rest.split_at(end);
         self.rest = rest;
+        Some(word)
+    }
+}
 
+impl<'a> BootArg<'a> {
+    /// What `word`, one of [`words`], says.
+    pub(super) fn new(word: &'a str) -> BootArg<'a> {
+        let unquoted = word.strip_prefix('"');
+        let quoted = unquoted.is_some();
+        let word = unquoted.unwrap_or(word);
         // An `=` in front is part of the name, as in Linux.
         let equals = word.bytes().skip(1).position(|byte| byte == b'=');
-        let quoted = unquoted.is_some();
-        Some(match equals {
+        match equals {
             Some(equals) => {
                 let value = &word[equals + 2..];
                 let inner = value.strip_prefix('"');
@@ -73,7 +79,7 @@ impl<'a> Iterator for Words<'a> {
                 name: close(word, quoted),
                 value: None,
             },
-        })
+        }
     }
 }
 
@@ -89,7 +95,10 @@ mod tests {
     use std::vec::Vec;
 
     fn split(line: &str) -> Vec<(&str, Option<&str>)> {
-        words(line).map(|arg| (arg.name, arg.value)).collect()
+        words(line.as_bytes())
+            .map(|word| BootArg::new(core::str::from_utf8(word).unwrap()))
+            .map(|arg| (arg.name, arg.value))
+            .collect()
     }
 
     #[test]
