@@ -29,6 +29,10 @@ pub const STACK_SIZE: usize = 16 * 1024;
 /// `cpuhp/N`, `stopper/N`, interrupts, overflow.
 pub const STACKS_PER_CPU: usize = 5;
 
+/// Stacks without which no boot ends: of the threads `main` and `rcu`, and of the first
+/// one that the program makes.
+pub const FIRST_STACKS: usize = 3;
+
 /// Stacks in the pool for ordinary threads, where memory is not short: as many as can have
 /// been started and not yet have ended. Half a thousand are 10 MiB.
 pub const ORDINARY_STACKS: usize = 512;

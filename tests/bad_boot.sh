@@ -111,13 +111,23 @@ sed 's/reg = <0x00 0x9000000 0x00 0x1000>/reg = <0x00 0x41000000 0x00 0x1000>/' 
 dtc -q -I dts -O dtb -o "$bad" "$logs/bad_boot.dts"
 case_of device_in_memory "$elf" "$image" 0 $bad_address_map \
     'bad device tree: a device at 0x41000000, where it has memory'
+# A tree that calls all addresses memory, those of its only console too: that can't be,
+# and is told there all the same.
+sed 's/reg = <0x00 0x40000000 0x00 0x40000000>/reg = <0x00 0x00 0x00 0x80000000>/' \
+    dts/virt-gicv3-smp4.dts >"$logs/bad_boot.dts"
+dtc -q -I dts -O dtb -o "$bad" "$logs/bad_boot.dts"
+for each in "$elf $image" "$mute_elf $mute_image"; do
+    read -r this_elf this_image <<<"$each"
+    case_of "all_is_memory-$(basename "$this_image")" "$this_elf" "$this_image" 0 $bad_address_map \
+        'bad device tree: a device at 0x9000000, where it has memory'
+done
 # A tree, but one that says nothing: a root without anything in it.
 : >"$bad"
 printf '%b' '\xd0\x0d\xfe\xed\0\0\0\x48\0\0\0\x38\0\0\0\x48\0\0\0\x28\0\0\0\x11' >>"$bad"
 printf '%b' '\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\x10' >>"$bad"
 printf '%b' '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' >>"$bad"
 printf '%b' '\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x09' >>"$bad"
-both_of no_memory 0 $no_memory 'no free memory of [0-9]+ bytes'
+both_of no_memory 0 $no_memory 'no free memory of [0-9]+ bytes for the stacks of 1 CPUs'
 
 # Not one line, but all that is known about the fault; here the reason counts.
 case_of nothing_there-mute "$mute_elf" "$mute_image" nowhere $panicked

@@ -51,14 +51,58 @@ place() {
         "$tree_at")" "$log"
 }
 
+# Boots the Image with the tree of dts/$1.dts, in which nothing is changed. Each pattern
+# behind it must match a line.
+habit() {
+    local name=$1 log=$logs/place-$1.log tree=$logs/place-$1.dtb loader_at=$((0x48000000))
+    local image_at=$((ram + 0x200000)) tree_at=$((ram + 0x4000000)) at words=() why took pattern VM
+    dtc -q -q -f -i dts -I dts -O dtb -o "$tree" "dts/$name.dts"
+    for at in 0 1 2 3; do
+        words+=("$(move $((at ? 0xf2800000 : 0xd2800000)) "$tree_at" "$at" 0)")
+    done
+    for at in 0 1 2 3; do
+        words+=("$(move $((at ? 0xf2800000 : 0xd2800000)) "$image_at" "$at" 1)")
+    done
+    words+=($((0xd61f0020)))
+    VM=(qemu-system-aarch64 -cpu max -smp 4 -m 1G -nic none -display none
+        -semihosting-config enable=on,target=native -M virt,gic-version=3
+        -device "loader,addr=$loader_at,cpu-num=0"
+        -device "loader,file=$image,addr=$image_at,force-raw=on"
+        -device "loader,file=$tree,addr=$tree_at,force-raw=on")
+    for at in "${!words[@]}"; do
+        VM+=(-device "loader,addr=$((loader_at + 4 * at)),data=${words[at]},data-len=4")
+    done
+    run_to_end "$log" "${TIMEOUT:-60}" </dev/null
+    judge_selftest "$log"
+    shift
+    for pattern in "$@"; do
+        if [ -z "$why" ] && ! grep -q -a -E -e "$pattern" "$log"; then
+            why="no line matches: $pattern"
+        fi
+    done
+    tell "$(printf '%-24s %13s' "$name" "$took")" "$log"
+}
+
 ram=$((0x40000000))
 image_size=$(od -An -t u8 -j 16 -N 8 "$image")
 # QEMU puts a tree on the first byte of RAM itself.
 place tree_first 1G $((ram + 0x200000)) "$ram"
 place tree_behind_image 1G $((ram + 0x200000)) $((ram + 0x200000 + image_size))
-place tree_at_the_end 1G $((ram + 0x3fe01000)) $((ram + 0x3ff00000))
+place tree_at_the_end 1G $((ram + 0x3fc01000)) $((ram + 0x3ff00000))
 place tree_above_4g 8G $((ram + 0x101000)) $((0x140000000))
 place both_above_4g 8G $((0x180001000)) $((0x23ff00000))
+
+# And with trees as people and firmware write them: what can't be used is left out, and
+# told.
+habit habits-texts 'on Stillpoint .*: 3 CPUs' "CPU 0x3 is left alone: it has failed" \
+    'boot arguments: the text has no end' "'user=J.*rg' ignored: not UTF-8" \
+    'console: ./serial@9000001., as /chosen has it, is none' \
+    '^CPU 1 disabled' '^CPU 1 enabled'
+habit habits-memory ': 2 CPUs' 'memory is left out: the memory node has a bad .reg.' \
+    '1048576 KiB of memory are left out: this CPU has no addresses' \
+    'KiB of memory are left out: it is in more than 64 pieces' \
+    'CPU 0x2 stays off: its release word is in no memory that is reserved' \
+    'CPU 0x3 stays off: its release word is in no memory that is reserved'
 
 print_counts
 [ "$failed" = 0 ]

@@ -4,7 +4,8 @@
 //! how large its compact copy is, once to write the copy. The copy has the four
 //! blocks in their usual order without gaps, and in the structure block only
 //! what the tree means: no NOPs (which `fdt` stumbles over, and which QEMU
-//! leaves when it takes devices out), padding zeroed.
+//! leaves when it takes devices out), padding zeroed. Nor has it the nodes that are
+//! there for overlays, which may be most of a tree.
 //!
 //! # Invariants
 //! What [`verify`] has accepted without NOPs is safe to walk with `fdt`:
@@ -45,7 +46,7 @@ pub fn check(blob: &[u8], out: &mut [u8]) -> Result<usize, DtError> {
 #[derive(Clone, Debug)]
 pub(super) struct Verified {
     pub(super) header: Header,
-    /// Size of the structure block without NOPs.
+    /// Size of the structure block with only what is kept of it.
     structure_size: usize,
 }
 
@@ -71,10 +72,15 @@ pub(super) fn verify(blob: &[u8]) -> Result<(Verified, &[u8]), DtError> {
     let strings = blob.get(header.strings.clone()).unwrap_or_default();
     let mut tokens = Tokens::new(structure, header.structure.start);
     let mut shape = Shape::default();
-    let mut nops = 0;
+    let mut keep = Keep::default();
+    let mut left_out = 0;
     loop {
         let offset = tokens.offset();
-        match tokens.read()? {
+        let token = tokens.read()?;
+        if !keep.keeps(&token) {
+            left_out += tokens.offset() - offset;
+        }
+        match token {
             Token::BeginNode(name) => shape.begin(name, offset)?,
             Token::EndNode => shape.end_node(offset)?,
             Token::Property(name_offset, _) => {
@@ -82,7 +88,7 @@ pub(super) fn verify(blob: &[u8]) -> Result<(Verified, &[u8]), DtError> {
                 check_property_name(strings, name_offset)
                     .ok_or(DtError::BadPropertyName { offset })?;
             }
-            Token::Nop => nops += 1,
+            Token::Nop => {}
             Token::End => {
                 shape.end(offset)?;
                 break;
@@ -96,7 +102,7 @@ pub(super) fn verify(blob: &[u8]) -> Result<(Verified, &[u8]), DtError> {
         return Err(DtError::TrailingData { offset: end });
     }
     header.check_overlaps()?;
-    let structure_size = header.structure.len() - 4 * nops;
+    let structure_size = header.structure.len() - left_out;
     let verified = Verified {
         header,
         structure_size,
@@ -108,6 +114,45 @@ fn check_property_name(strings: &[u8], offset: u32) -> Option<()> {
     let offset = usize::try_from(offset).ok()?;
     let name = name_in(strings.get(offset..)?)?;
     (!name.is_empty()).then_some(())
+}
+
+/// The children of the root that only overlays need (the device tree compiler writes
+/// them with `-@`).
+const FOR_OVERLAYS: [&[u8]; 3] = [b"__symbols__", b"__fixups__", b"__local_fixups__"];
+
+/// Which tokens the copy has.
+#[derive(Default)]
+struct Keep {
+    /// Nodes that have begun and not ended.
+    depth: usize,
+    /// Whether this is inside a node for overlays.
+    left_out: bool,
+}
+
+impl Keep {
+    /// Whether the copy has `token`, the next one of the tree.
+    fn keeps(&mut self, token: &Token<'_>) -> bool {
+        match token {
+            Token::BeginNode(name) => {
+                if self.depth == 1 && FOR_OVERLAYS.contains(name) {
+                    self.left_out = true;
+                }
+                self.depth += 1;
+                !self.left_out
+            }
+            Token::EndNode => {
+                let kept = !self.left_out;
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth == 1 {
+                    self.left_out = false;
+                }
+                kept
+            }
+            Token::Property(..) => !self.left_out,
+            Token::Nop => false,
+            Token::End => true,
+        }
+    }
 }
 
 /// Which token may come next.
@@ -191,8 +236,13 @@ fn copy(blob: &[u8], verified: &Verified, out: &mut [u8]) -> Result<(), DtError>
     writer.bytes(blob.get(header.reservations.clone()).unwrap_or_default())?;
     let structure = blob.get(header.structure.clone()).unwrap_or_default();
     let mut tokens = Tokens::new(structure, header.structure.start);
+    let mut keep = Keep::default();
     loop {
-        match tokens.read()? {
+        let token = tokens.read()?;
+        if !keep.keeps(&token) {
+            continue;
+        }
+        match token {
             Token::BeginNode(name) => {
                 writer.word(Some(BEGIN_NODE))?;
                 writer.bytes(name)?;

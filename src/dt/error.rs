@@ -181,8 +181,6 @@ pub enum DtError {
     NotTranslatable(NodeKind),
     /// A CPU's `reg` has bits that are not affinity.
     BadAffinity(u64),
-    /// More ranges than there is room for.
-    TooManyRanges(NodeKind, u32),
 }
 
 impl fmt::Display for DtError {
@@ -251,9 +249,6 @@ impl fmt::Display for DtError {
                 write!(f, "no `ranges` leads from the {node} node to the CPU")
             }
             Self::BadAffinity(reg) => write!(f, "{reg:#x} is not the affinity of a CPU"),
-            Self::TooManyRanges(node, count) => {
-                write!(f, "the {node} node has {count} ranges, too many")
-            }
         }
     }
 }

@@ -11,5 +11,5 @@ mod stack_pool;
 pub use backtrace::{Frames, MAX_FRAMES};
 pub use heap_cache::{HeapCache, MAGAZINE_BLOCKS, MAGAZINE_BYTES, SizeClass};
 pub use map::{MapError, MapKind, MapRequest, tables_needed};
-pub use plan::{MAX_RANGES, MemoryPlan, PlanError};
+pub use plan::{MAX_RANGES, MemoryPlan};
 pub use stack_pool::{Stack, StackLayout, StackPart, StackPlace, StackPool};

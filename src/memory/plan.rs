@@ -13,32 +13,15 @@
 //!    is null.
 #![forbid(unsafe_code)]
 
-use core::fmt;
 use core::ops::Range;
 
 use crate::config::PAGE_SIZE;
 
-/// The most ranges that free memory may fall apart into.
+/// The most ranges that are kept of free memory. Where it falls apart into more, the
+/// smallest are left out.
 pub const MAX_RANGES: usize = 64;
 
 const PAGE: u64 = PAGE_SIZE as u64;
-
-/// Why memory can't be planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanError {
-    /// Free memory falls apart into more than [`MAX_RANGES`] ranges.
-    TooManyRanges,
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooManyRanges => write!(f, "more than {MAX_RANGES} ranges of free memory"),
-        }
-    }
-}
-
-impl core::error::Error for PlanError {}
 
 /// The addresses from `start` to before `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,53 +69,51 @@ impl From<Range<u64>> for Span {
 /// The free memory, in ranges of whole pages.
 #[derive(Clone, Debug)]
 pub struct MemoryPlan {
-    spans: [Span; MAX_RANGES],
+    /// With room for one more than are kept, while a change is made.
+    spans: [Span; MAX_RANGES + 1],
     count: usize,
+    left_out: u64,
 }
 
 impl MemoryPlan {
     /// All pages that lie wholly in `ram` and have no byte in `reserved` or in
     /// page 0. Both may have ranges of any order, that overlap, touch or are
-    /// empty.
-    ///
-    /// # Errors
-    /// [`PlanError::TooManyRanges`], also if only `ram` or a part of `reserved`
-    /// makes so many.
+    /// empty. Of what would be more than [`MAX_RANGES`] ranges, also if only `ram` or a
+    /// part of `reserved` makes so many, the smallest are left out.
     pub fn new(
         ram: impl IntoIterator<Item = Range<u64>>,
         reserved: impl IntoIterator<Item = Range<u64>>,
-    ) -> Result<MemoryPlan, PlanError> {
+    ) -> MemoryPlan {
         let mut plan = MemoryPlan {
-            spans: [Span::default(); MAX_RANGES],
+            spans: [Span::default(); MAX_RANGES + 1],
             count: 0,
+            left_out: 0,
         };
         for range in ram {
-            plan.add(range.into())?;
+            plan.add(range.into());
         }
         // Only now: a page may be covered by several ranges together.
         plan.cut_to_pages();
-        plan.reserve(0..PAGE)?;
+        plan.reserve(0..PAGE);
         for range in reserved {
-            plan.reserve(range)?;
+            plan.reserve(range);
         }
-        Ok(plan)
+        plan
     }
 
     /// Takes every page that `range` has a byte of out of the plan, if it is
-    /// in there.
-    ///
-    /// # Errors
-    /// [`PlanError::TooManyRanges`]; then nothing has changed.
-    pub fn reserve(&mut self, range: Range<u64>) -> Result<(), PlanError> {
+    /// in there. Where that makes more than [`MAX_RANGES`] ranges, the smallest is left
+    /// out.
+    pub fn reserve(&mut self, range: Range<u64>) {
         let span = Span::from(range);
         if span.is_empty() {
-            return Ok(());
+            return;
         }
         let gone = span.outwards();
         let from = self.spans().partition_point(|s| s.end <= gone.start);
         let to = self.spans().partition_point(|s| s.start < gone.end);
         if from == to {
-            return Ok(());
+            return;
         }
         let left = Span {
             start: self.spans[from].start,
@@ -152,9 +133,8 @@ impl MemoryPlan {
 
     /// Takes `size` bytes, rounded up to pages, out of the plan, at a multiple
     /// of `align` bytes: the lowest such place in the largest range that has
-    /// one, so that small ranges don't break up first. `None` if none has, if
-    /// `size` is 0, or if what is left would be more than [`MAX_RANGES`]
-    /// ranges.
+    /// one, so that small ranges don't break up first. `None` if none has, or if
+    /// `size` is 0. As [`MemoryPlan::reserve`], it may leave the smallest range out.
     ///
     /// # Panics
     /// If `align` isn't a power of two.
@@ -176,7 +156,7 @@ impl MemoryPlan {
             .rev()
             .filter_map(place)
             .max_by_key(|(room, _)| *room)?;
-        self.reserve(range.clone()).ok()?;
+        self.reserve(range.clone());
         Some(range)
     }
 
@@ -191,14 +171,20 @@ impl MemoryPlan {
         self.spans().iter().map(|span| span.end - span.start).sum()
     }
 
+    /// Free memory that was left out because it fell apart into too many ranges, in
+    /// bytes.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     fn spans(&self) -> &[Span] {
         &self.spans[..self.count]
     }
 
     /// Adds `span`, which becomes one with all that it overlaps or touches.
-    fn add(&mut self, span: Span) -> Result<(), PlanError> {
+    fn add(&mut self, span: Span) {
         if span.is_empty() {
-            return Ok(());
+            return;
         }
         let from = self.spans().partition_point(|s| s.end < span.start);
         let to = self.spans().partition_point(|s| s.start <= span.end);
@@ -206,7 +192,7 @@ impl MemoryPlan {
             start: all.start.min(s.start),
             end: all.end.max(s.end),
         });
-        self.splice(from..to, &[joined])
+        self.splice(from..to, &[joined]);
     }
 
     fn cut_to_pages(&mut self) {
@@ -221,17 +207,26 @@ impl MemoryPlan {
         self.count = kept;
     }
 
-    /// Puts `with` where the spans `old` are, or changes nothing.
-    fn splice(&mut self, old: Range<usize>, with: &[Span]) -> Result<(), PlanError> {
+    /// Puts `with` where the spans `old` are, of which it is one more at most. If that
+    /// makes one too many, leaves the smallest out.
+    fn splice(&mut self, old: Range<usize>, with: &[Span]) {
         let count = self.count - old.len() + with.len();
-        if count > MAX_RANGES {
-            return Err(PlanError::TooManyRanges);
-        }
         let behind = old.start + with.len();
         self.spans.copy_within(old.end..self.count, behind);
         self.spans[old.start..behind].copy_from_slice(with);
         self.count = count;
-        Ok(())
+        if count > MAX_RANGES {
+            self.leave_smallest_out();
+        }
+    }
+
+    fn leave_smallest_out(&mut self) {
+        let size = |span: &Span| span.end - span.start;
+        let sizes = self.spans().iter().map(size).enumerate();
+        if let Some((index, size)) = sizes.min_by_key(|(_, size)| *size) {
+            self.left_out += size;
+            self.splice(index..index + 1, &[]);
+        }
     }
 }
 

@@ -7,19 +7,21 @@ use core::fmt;
 use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::pen::Pen;
-use crate::arch::aarch64::{cpu, cpu_local, image, timer};
+use crate::arch::aarch64::{cpu_local, image, timer};
 use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::drivers::gicv2::GicV2;
 use crate::drivers::gicv3::GicV3;
-use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors};
+use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, Text};
 use crate::hotplug::Hotplug;
+use crate::memory::MAX_RANGES;
 use crate::platform::IrqChip;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::shell::BootArgs;
 use crate::smp::call::Calls;
 use crate::start::areas::Areas;
+use crate::start::cpu_list::list_cpus;
 use crate::start::cpu_power::CpuPower;
 use crate::start::early::{self, Early};
 use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
@@ -64,8 +66,8 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         Ok(tree) => tree,
         Err(error) => missing!("bad device tree: {error}"),
     };
-    let bootargs = tree.bootargs().unwrap_or("");
-    let arguments = BootArgs::parse(bootargs);
+    let line = tree.bootargs();
+    let arguments = BootArgs::parse(line.map_or(&[][..], |line| line.bytes()));
     exit::set_semihosting(arguments.exit_semihosting);
     console::start_log(arguments.log_filter());
     let console_spi = console::init(&tree);
@@ -76,7 +78,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         Err(error) => missing!("no usable interrupt controller: {error}"),
     };
     let cpu_ops = make_cpu_ops(&tree, &gic);
-    let mut mpidrs = list_cpus(&tree, &cpu_ops);
+    let mut mpidrs = list_cpus(&tree, &cpu_ops, early);
     let timer = match tree.timer() {
         Ok(timer) => timer,
         Err(error) => missing!("no usable timer: {error}"),
@@ -106,7 +108,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         test_last_act: Once::new(),
         mpidrs,
         device_tree: early.tree,
-        bootargs,
+        bootargs: Box::leak(arguments.text().into_boxed_str()),
         irq_chip,
         cpu_ops,
         timer_ppi: timer.virtual_ppi,
@@ -118,10 +120,14 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     log::info!(
         "Stillpoint {} on {}: {cpus} CPUs, {}, {}",
         env!("CARGO_PKG_VERSION"),
-        tree.model().unwrap_or("a machine without a name"),
+        Name(tree.model()),
         kernel.irq_chip.name(),
         exit::Describe(&kernel.cpu_ops),
     );
+    tell_what_is_left_out(&tree, early);
+    if let Some(flaw) = line.and_then(|line| line.flaw()) {
+        log::warn!("boot arguments: {flaw}");
+    }
     for error in arguments.errors() {
         log::warn!("boot arguments: {error}");
     }
@@ -140,32 +146,35 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     kernel
 }
 
-/// The enabled CPUs of the tree, the one that we run on first.
-fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower) -> Vec<Mpidr> {
-    let me = cpu::mpidr();
-    let mut mpidrs = Vec::from([me]);
-    for found in tree.cpus() {
-        match found {
-            Ok(cpu) if cpu.mpidr == me => {}
-            Ok(cpu) if !cpu.enabled => log::info!("CPU {} is disabled", cpu.mpidr),
-            Ok(cpu) if mpidrs.contains(&cpu.mpidr) => {
-                log::warn!("CPU {} is listed twice", cpu.mpidr);
-            }
-            Ok(cpu) if !power.can_start(cpu.mpidr) => {
-                log::warn!("CPU {} stays off: nothing starts it", cpu.mpidr);
-            }
-            Ok(_) if mpidrs.len() == crate::config::MAX_CPUS => {
-                log::warn!(
-                    "more than {} CPUs; the rest stays off",
-                    crate::config::MAX_CPUS
-                );
-                break;
-            }
-            Ok(cpu) => mpidrs.push(cpu.mpidr),
-            Err(error) => log::warn!("a CPU is left out: {error}"),
+/// What the machine calls itself.
+struct Name<'a>(Option<Text<'a>>);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(name) => name.fmt(f),
+            None => f.write_str("a machine without a name"),
         }
     }
-    mpidrs
+}
+
+/// Tells of the memory that isn't used, and why.
+fn tell_what_is_left_out(tree: &DeviceTree<'_>, early: &Early) {
+    for error in tree.memory().filter_map(Result::err) {
+        log::warn!("memory is left out: {error}");
+    }
+    if early.beyond != 0 {
+        log::warn!(
+            "{} KiB of memory are left out: this CPU has no addresses for them",
+            early.beyond / 1024
+        );
+    }
+    if early.heap.left_out() != 0 {
+        log::warn!(
+            "{} KiB of memory are left out: it is in more than {MAX_RANGES} pieces",
+            early.heap.left_out() / 1024
+        );
+    }
 }
 
 /// The tree's interrupt controller. Takes the CPUs that it can't reach off the
@@ -190,6 +199,12 @@ fn make_gicv3(
     stride: Option<u64>,
     mpidrs: &[Mpidr],
 ) -> GicV3 {
+    if redistributors.left_out() != 0 {
+        log::warn!(
+            "{} regions of redistributors are left out, with the CPUs that need them",
+            redistributors.left_out()
+        );
+    }
     let regions: Vec<_> = redistributors
         .as_slice()
         .iter()

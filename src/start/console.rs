@@ -201,6 +201,9 @@ pub(super) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
         }
     };
     DEVICE.call_once(|| device);
+    if let Some(path) = tree.stdout_path().filter(|_| !found.named) {
+        log::warn!("console: `{path}`, as /chosen has it, is none: this is the first other one");
+    }
     INPUT.lock_irqsave().reserve();
     match found.interrupt {
         Ok(line) => match line.irq {

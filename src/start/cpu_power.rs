@@ -10,7 +10,7 @@ use crate::arch::aarch64::psci::{self, Psci, PsciInitError};
 use crate::cpu::Mpidr;
 use crate::device::Ending;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
-use crate::dt;
+use crate::dt::{self, CpuDesc, EnableMethod};
 use crate::platform::{CpuOps, PowerState, PsciError};
 use crate::start::kernel::{LastCall, LastCallBy};
 
@@ -56,9 +56,13 @@ impl CpuPower {
         self.pen.has(cpu)
     }
 
-    /// Whether `cpu` can be started at all.
-    pub(super) fn can_start(&self, cpu: Mpidr) -> bool {
-        self.psci.is_some() || self.parks(cpu)
+    /// Whether `cpu` can be started at all, by the method that the tree names or, if it
+    /// names none that we know, by firmware.
+    pub(super) fn can_start(&self, cpu: &CpuDesc) -> bool {
+        match cpu.enable_method {
+            EnableMethod::SpinTable { .. } => self.parks(cpu.mpidr),
+            EnableMethod::Psci | EnableMethod::Unknown => self.psci.is_some(),
+        }
     }
 
     /// How `cpu` goes away if it refuses itself.

@@ -7,39 +7,48 @@
 
 mod error;
 mod map;
+mod plan;
 
-use core::cell::Cell;
 use core::fmt::{self, Write};
 use core::ops::Range;
 
 use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
-use crate::config::{ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
+use crate::config::PAGE_SIZE;
 use crate::device::{EarlyCon, EarlyConKind};
 use crate::drivers::early;
-use crate::dt::{self, ConsoleKind, CpuDesc, DeviceTree, DtError, EnableMethod, PhysRange};
-use crate::memory::{MapKind, MemoryPlan, StackLayout, tables_needed};
+use crate::dt::{self, ConsoleKind, CpuDesc, DeviceTree, EnableMethod, PhysRange};
+use crate::memory::{MemoryPlan, StackLayout};
 use crate::shell::BootArgs;
 use crate::smp;
 use crate::smp::steps::{Line, Step};
 use crate::sync::UnsafeCell;
 
-pub use error::EarlyError;
+pub use error::{EarlyError, Purpose};
 use map::{check_devices, is_memory, requests};
+use plan::{plan_memory, plan_stacks, plan_tables};
 
-/// Room for the checked copy of the device tree, in bytes. QEMU's tree for 512
-/// CPUs takes about 100 KiB without its padding.
-const TREE_SIZE: usize = 256 * 1024;
+/// Where the checked copy of the device tree goes: room for the largest that the boot
+/// protocol allows. The pages that the copy doesn't fill become free memory.
+#[repr(align(4096))]
+struct TreeBuffer(UnsafeCell<[u8; dt::MAX_SIZE]>);
 
-/// The checked copy.
-#[repr(align(8))]
-struct TreeBuffer(UnsafeCell<[u8; TREE_SIZE]>);
+const _: () = assert!(align_of::<TreeBuffer>() == PAGE_SIZE);
+const _: () = assert!(size_of::<TreeBuffer>().is_multiple_of(PAGE_SIZE));
 
-// SAFETY: written once, by the boot CPU before any other runs; read only after.
+// SAFETY: the copy is written once, by the boot CPU before any other runs, and only
+// read after. The rest of it is used as what it then is, memory of the plan.
 unsafe impl Sync for TreeBuffer {}
 
-static TREE: TreeBuffer = TreeBuffer(UnsafeCell::new([0; TREE_SIZE]));
+static TREE: TreeBuffer = TreeBuffer(UnsafeCell::new([0; dt::MAX_SIZE]));
+
+/// The pages of [`TREE`] that a copy of `length` bytes leaves.
+fn unused_tree(length: usize) -> Range<u64> {
+    let start = TREE.0.get().addr();
+    let used = length.next_multiple_of(PAGE_SIZE);
+    (start + used) as u64..(start + dt::MAX_SIZE) as u64
+}
 
 /// The early console as a formatter writes to it.
 struct EarlyConsole;
@@ -118,6 +127,10 @@ pub(super) struct Early {
     pub(super) heap: MemoryPlan,
     /// Where the stacks lie.
     pub(super) stacks: StackLayout,
+    /// Bytes of memory that this CPU has no addresses for.
+    pub(super) beyond: u64,
+    /// Where a loader put the tree, of which nothing may be written any more.
+    pub(super) blob: Range<u64>,
 }
 
 /// Checks the tree, plans memory, builds the address map and turns it on.
@@ -129,18 +142,43 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     let copy = unsafe { &mut *TREE.0.get() };
     // SAFETY: the boot protocol's promise, which the caller passes on.
     let length = unsafe { load_device_tree(dtb, copy) }?;
-    let copy: &'static [u8] = &copy[..length];
+    // SAFETY: it is within the buffer, whose first `length` bytes are only read from now
+    // on. No reference to the others is left: they become free memory.
+    let copy: &'static [u8] =
+        unsafe { core::slice::from_raw_parts(TREE.0.get().cast::<u8>(), length) };
     let tree = DeviceTree::new(copy)?;
     choose_console(&tree);
-    check_devices(&tree)?;
-    take_cpus_from_firmware(&tree);
+    // SAFETY: the caller's promise.
+    let early = unsafe { prepare_with(&tree, copy, dtb) };
+    if early.is_err() {
+        choose_last_console(&tree);
+    }
+    early
+}
 
-    let mut plan = plan_memory(&tree, dtb)?;
-    let stacks = plan_stacks(&tree, &mut plan)?;
-    let tables = plan_tables(&tree, &mut plan, &stacks)?;
+/// As [`prepare`], with the checked tree.
+///
+/// # Safety
+/// As for [`prepare`].
+unsafe fn prepare_with(
+    tree: &DeviceTree<'_>,
+    copy: &'static [u8],
+    dtb: usize,
+) -> Result<Early, EarlyError> {
+    check_devices(tree)?;
+    // The size was found sane when the blob was copied.
+    let blob = core::ptr::with_exposed_provenance::<[u8; 8]>(dtb);
+    // SAFETY: `load_device_tree` has read it.
+    let size = dt::total_size(unsafe { &*blob })?;
+    let blob = dtb as u64..(dtb + size) as u64;
+    take_cpus_from_firmware(tree, &blob);
+
+    let (mut plan, beyond) = plan_memory(tree, &blob, copy.len())?;
+    let stacks = plan_stacks(tree, &mut plan)?;
+    let tables = plan_tables(tree, &mut plan, &stacks)?;
     // SAFETY: the plan gave this memory to us alone; it is RAM, and not at 0.
     let tables =
-        unsafe { PageTables::build(bytes(&tables), requests(&tree, &plan, &stacks, &tables)) }?;
+        unsafe { PageTables::build(bytes(&tables), requests(tree, &plan, &stacks, &tables)) }?;
     // SAFETY: the MMU is off, and no other CPU runs but those in the pen, which use
     // neither MMU nor cache. The map has the Image, the
     // heap, the stacks, the tables and the devices that the tree names.
@@ -150,6 +188,8 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
         tables,
         heap: plan,
         stacks,
+        beyond,
+        blob,
     })
 }
 
@@ -162,8 +202,29 @@ fn choose_console(tree: &DeviceTree<'_>) {
         let registers = early::registers(*console);
         mmu::can_address(bytes(&registers).end) && !is_memory(tree, &registers)
     };
-    let arguments = BootArgs::parse(tree.bootargs().unwrap_or(""));
-    let console = arguments
+    choose_first(tree, usable);
+}
+
+/// Where the boot can't go on and there is no console to say so, prints to the first one
+/// that can be addressed and isn't the Image. The tree calls it memory; but no memory is
+/// in use any more that it could overwrite.
+#[inline(never)] // As above.
+fn choose_last_console(tree: &DeviceTree<'_>) {
+    if early::mmio().is_some() {
+        return;
+    }
+    let image = image::image();
+    choose_first(tree, |console| {
+        let registers = bytes(&early::registers(*console));
+        let in_image = registers.start < image.end && image.start < registers.end;
+        mmu::can_address(registers.end) && !in_image
+    });
+}
+
+/// Prints from now on to the first console that is `usable`, or to none.
+fn choose_first(tree: &DeviceTree<'_>, usable: impl Fn(&EarlyCon) -> bool + Copy) {
+    let line = tree.bootargs().map_or(&[][..], |text| text.bytes());
+    let console = BootArgs::parse(line)
         .earlycon
         .filter(usable)
         .or_else(|| console_of(tree).filter(usable))
@@ -189,20 +250,17 @@ fn console_of(tree: &DeviceTree<'_>) -> Option<EarlyCon> {
 /// Moves the CPUs of a spin-table to our own pen, before any memory beside the Image
 /// is written: theirs may lie there. One release word may serve several, so all have
 /// their slots first.
-fn take_cpus_from_firmware(tree: &DeviceTree<'_>) {
+fn take_cpus_from_firmware(tree: &DeviceTree<'_>, blob: &Range<u64>) {
     let waiting = || {
         let me = cpu::mpidr();
-        let image = image::image();
-        let can_write = move |word: u64| {
-            let word = bytes(&(word..word.saturating_add(8)));
-            mmu::can_address(word.end) && (word.end <= image.start || image.end <= word.start)
-        };
         tree.cpus().flatten().filter_map(move |cpu| match cpu {
             CpuDesc {
                 mpidr,
                 enable_method: EnableMethod::SpinTable { release_addr },
-                enabled: true,
-            } if mpidr != me && can_write(release_addr) => Some((mpidr, release_addr)),
+                ..
+            } if mpidr != me && cpu.may_start() && is_release_word(tree, release_addr, blob) => {
+                Some((mpidr, release_addr))
+            }
             _ => None,
         })
     };
@@ -211,12 +269,33 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>) {
     let in_pen = waiting().take_while(|(mpidr, _)| pen::claim(*mpidr).is_ok());
     for (_, release_addr) in waiting().take(in_pen.count()) {
         // SAFETY: the tree says that this is a release word; `dt` has seen that it is
-        // a multiple of 8; it can be addressed, and is not in the Image.
+        // a multiple of 8; `is_release_word`, that nobody else can have it.
         unsafe { pen::take_from_firmware(release_addr) };
     }
     if !pen::all_are_here() {
         early::write_str("stillpoint: not all CPUs have come from firmware's spin-table yet\n");
     }
+}
+
+/// Whether a release word can be at `word`, so that it may be written to: inside a range
+/// that the tree reserves, as the boot protocol has it (Linux,
+/// `Documentation/arch/arm64/booting.rst`), where this CPU can write; and not in the Image
+/// or in `blob`, the tree. Anywhere else it would be memory that is used for something
+/// else, or no memory.
+pub(super) fn is_release_word(tree: &DeviceTree<'_>, word: u64, blob: &Range<u64>) -> bool {
+    let Some(end) = word.checked_add(8).filter(|_| word != 0) else {
+        return false;
+    };
+    let image = image::image();
+    let image = image.start as u64..image.end as u64;
+    let is_ours = [image, blob.clone()]
+        .iter()
+        .any(|ours| word < ours.end && ours.start < end);
+    let is_reserved = tree
+        .reserved()
+        .flatten()
+        .any(|reserved| reserved.start() <= word && end <= reserved.end());
+    is_reserved && !is_ours && mmu::can_address(bytes(&(word..end)).end)
 }
 
 fn range(range: PhysRange) -> Range<u64> {
@@ -227,76 +306,4 @@ fn range(range: PhysRange) -> Range<u64> {
 pub(super) fn bytes(range: &Range<u64>) -> Range<usize> {
     let address = |value: u64| usize::try_from(value).expect("BUG: addresses are 64 bits");
     address(range.start)..address(range.end)
-}
-
-/// An iterator over the good items of `all`, which notes the first error.
-fn sound<'a, T>(
-    all: impl Iterator<Item = Result<T, DtError>> + 'a,
-    error: &'a Cell<Option<DtError>>,
-) -> impl Iterator<Item = T> + 'a {
-    all.filter_map(|item| match item {
-        Ok(item) => Some(item),
-        Err(found) => {
-            error.set(error.get().or(Some(found)));
-            None
-        }
-    })
-}
-
-fn plan_memory(tree: &DeviceTree<'_>, dtb: usize) -> Result<MemoryPlan, EarlyError> {
-    let error = Cell::new(None);
-    let image = image::image();
-    // The size was found sane when the blob was copied.
-    let blob = core::ptr::with_exposed_provenance::<[u8; 8]>(dtb);
-    // SAFETY: `load_device_tree` has read it.
-    let size = dt::total_size(unsafe { &*blob })?;
-    let ours = [
-        image.start as u64..image.end as u64,
-        dtb as u64..(dtb + size) as u64,
-    ];
-    let plan = MemoryPlan::new(
-        sound(tree.memory(), &error).map(range),
-        sound(tree.reserved(), &error).map(range).chain(ours),
-    );
-    match error.get() {
-        Some(error) => Err(error.into()),
-        None => Ok(plan?),
-    }
-}
-
-/// Stacks for every CPU of the tree and for ordinary threads; fewer of the
-/// latter where memory is short.
-fn plan_stacks(tree: &DeviceTree<'_>, plan: &mut MemoryPlan) -> Result<StackLayout, EarlyError> {
-    let needed = tree.cpus().count() * STACKS_PER_CPU;
-    let wanted = needed + ORDINARY_STACKS;
-    let afford = plan.total() / 4 / StackLayout::bytes_for(1) as u64;
-    let count = wanted
-        .min(usize::try_from(afford).unwrap_or(usize::MAX))
-        .max(needed);
-    let size = StackLayout::bytes_for(count) as u64;
-    let memory = plan
-        .take(size, PAGE_SIZE as u64)
-        .ok_or(EarlyError::NoMemory(size))?;
-    Ok(StackLayout::new(bytes(&memory)))
-}
-
-/// Memory for the page tables: counted from the requests themselves, as if the
-/// largest free range were all ours, which can only be more.
-fn plan_tables(
-    tree: &DeviceTree<'_>,
-    plan: &mut MemoryPlan,
-    stacks: &StackLayout,
-) -> Result<Range<u64>, EarlyError> {
-    let guards: usize = stacks.guards().count();
-    // Pages of level 3 tables under the guards, and what one guard may ask for.
-    let under_guards = guards * StackLayout::bytes_for(1) / (512 * PAGE_SIZE) + 8;
-    let others: usize = requests(tree, plan, stacks, &(0..0))
-        .filter(|request| request.kind != MapKind::Guard)
-        .map(|request| tables_needed(&request.range))
-        .sum();
-    // One for the root; taking the tables themselves may split one range more.
-    let pages = 1 + others + under_guards + 8;
-    let size = (pages * PAGE_SIZE) as u64;
-    plan.take(size, PAGE_SIZE as u64)
-        .ok_or(EarlyError::NoMemory(size))
 }

@@ -19,6 +19,7 @@
 mod areas;
 mod boot;
 mod console;
+mod cpu_list;
 mod cpu_power;
 mod early;
 mod exit;
@@ -40,7 +41,7 @@ mod whereabouts;
 
 pub use areas::HwThread;
 pub use console::{print, with_console_taken};
-pub use early::{EarlyError, load_device_tree};
+pub use early::{EarlyError, Purpose, load_device_tree};
 pub use exit::{exit, reboot};
 pub use heap::HeapStats;
 pub use hw::Hw;

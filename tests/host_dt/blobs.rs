@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 23] = [
+pub(crate) const TREES: [&str; 25] = [
     "bcm2711-rpi-4-b",
     "bcm2711-rpi-4-b-mini-uart",
     "board-spintable",
@@ -19,6 +19,8 @@ pub(crate) const TREES: [&str; 23] = [
     "cpus-disabled",
     "cpus-one-cell",
     "cpus-two-cells",
+    "habits-memory",
+    "habits-texts",
     "psci-0.2",
     "psci-old-numbers",
     "ram-8g",

@@ -3,12 +3,12 @@
 
 use stillpoint::device::Layout;
 use stillpoint::dt::{
-    BoardPower, Conduit, ConsoleKind, DeviceTree, DtError, EnableMethod, GicDesc, NodeKind,
-    PhysRange, PsciVersion,
+    BoardPower, Conduit, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc,
+    NodeKind, PhysRange, PsciVersion,
 };
 
 use crate::blobs::{blob, checked, tree};
-use crate::trees::{range, spi};
+use crate::trees::{range, said, spi};
 
 /// What `ask` makes of the tree with this name.
 fn of<T>(name: &str, ask: impl FnOnce(&DeviceTree<'_>) -> T) -> T {
@@ -23,13 +23,13 @@ fn memory(name: &str) -> (Vec<PhysRange>, Vec<PhysRange>) {
     })
 }
 
-/// Affinity and whether it may be used, of each CPU.
+/// Affinity and whether it may be started, of each CPU.
 fn cpus(name: &str) -> Vec<(u64, bool)> {
     of(name, |tree| {
         let cpus = tree.cpus().map(Result::unwrap);
         cpus.map(|cpu| {
             assert_eq!(cpu.enable_method, EnableMethod::Psci);
-            (cpu.mpidr.raw(), cpu.enabled)
+            (cpu.mpidr.raw(), cpu.may_start())
         })
         .collect()
     })
@@ -61,9 +61,34 @@ fn cpu_numbers_may_have_holes() {
 }
 
 #[test]
-fn disabled_cpus_are_known_as_such() {
-    let expected = [(0, true), (1, false), (2, true), (3, false)];
+fn a_disabled_cpu_is_one_that_is_started_and_one_that_failed_is_not() {
+    let expected = [(0, true), (1, true), (2, true), (3, false)];
     assert_eq!(cpus("cpus-disabled"), expected);
+    let status = |status: &str, method: &str| {
+        let copy = tree(&format!(
+            "cpus {{ #address-cells = <1>; #size-cells = <0>;
+                 cpu@1 {{ reg = <1>; {status} {method} }}; }};"
+        ));
+        let cpu = DeviceTree::new(&copy).unwrap().cpus().next();
+        let cpu = cpu.unwrap().unwrap();
+        (cpu.status, cpu.may_start())
+    };
+    let psci = "enable-method = \"psci\";";
+    for (text, meaning, may_start) in [
+        ("", CpuStatus::Okay, true),
+        ("status = \"okay\";", CpuStatus::Okay, true),
+        ("status = [6f 6b];", CpuStatus::Okay, true),
+        ("status = \"disabled\";", CpuStatus::Quiescent, true),
+        ("status = \"fail\";", CpuStatus::Failed, false),
+        ("status = \"fail-hot\";", CpuStatus::Failed, false),
+        ("status = \"reserved\";", CpuStatus::Other, false),
+        ("status = [ff];", CpuStatus::Other, false),
+        ("status;", CpuStatus::Other, false),
+    ] {
+        assert_eq!(status(text, psci), (meaning, may_start), "{text}");
+    }
+    let nothing_starts_it = (CpuStatus::Quiescent, false);
+    assert_eq!(status("status = \"disabled\";", ""), nothing_starts_it);
 }
 
 #[test]
@@ -84,7 +109,7 @@ fn firmware_may_say_more_or_less_of_itself() {
 #[test]
 fn the_raspberry_pi_4_is_read() {
     of("bcm2711-rpi-4-b", |tree| {
-        assert_eq!(tree.model(), Some("Raspberry Pi 4 Model B"));
+        assert_eq!(said(tree.model()), "Raspberry Pi 4 Model B");
         assert_eq!(tree.memory().count(), 0, "firmware fills it in");
         let stub = Ok(range(0, 0x1000));
         assert_eq!(tree.reserved().collect::<Vec<_>>(), [stub]);
@@ -105,7 +130,7 @@ fn the_raspberry_pi_4_is_read() {
         assert_eq!(tree.board_power(), Ok(Some(power)));
         let cpus = tree.cpus().map(Result::unwrap);
         let cpus: Vec<_> = cpus
-            .map(|cpu| (cpu.mpidr.raw(), cpu.enable_method, cpu.enabled))
+            .map(|cpu| (cpu.mpidr.raw(), cpu.enable_method, cpu.may_start()))
             .collect();
         let waits_on = |release_addr| EnableMethod::SpinTable { release_addr };
         let expected = [0xd8, 0xe0, 0xe8, 0xf0].into_iter().zip(0..);

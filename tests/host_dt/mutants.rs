@@ -54,6 +54,8 @@ trees! {
     cpus_disabled: blob("cpus-disabled");
     cpus_one_cell: blob("cpus-one-cell");
     cpus_two_cells: blob("cpus-two-cells");
+    habits_memory: blob("habits-memory");
+    habits_texts: blob("habits-texts");
     psci_0_2: blob("psci-0.2");
     psci_old_numbers: blob("psci-old-numbers");
     ram_8g: blob("ram-8g");

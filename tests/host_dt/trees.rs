@@ -3,15 +3,23 @@
 use stillpoint::cpu::Mpidr;
 use stillpoint::device::Layout;
 use stillpoint::dt::{
-    Conduit, ConsoleKind, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec, NodeKind,
-    PhysRange, PsciVersion,
+    Conduit, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec,
+    NodeKind, PhysRange, PsciVersion, Text,
 };
+use stillpoint::dt::{MAX_REDISTRIBUTOR_REGIONS, TextFlaw};
 use stillpoint::platform::{Irq, Trigger};
 
-use crate::blobs::{blob, checked, tree};
+use crate::blobs::{STRUCT_AT, STRUCT_SIZE, blob, checked, index, tree, word};
 
 pub(crate) fn range(start: u64, size: u64) -> PhysRange {
     PhysRange::new(start, size).unwrap()
+}
+
+/// The text, whose form has no flaw.
+pub(crate) fn said(text: Option<Text<'_>>) -> String {
+    let text = text.unwrap();
+    assert_eq!(text.flaw(), None);
+    text.to_string()
 }
 
 pub(crate) fn spi(intid: u32) -> Result<InterruptSpec, DtError> {
@@ -32,7 +40,7 @@ fn qemu_virt_is_read() {
     for (name, cpus, conduit) in expected {
         let copy = checked(&blob(name)).unwrap();
         let tree = DeviceTree::new(&copy).unwrap();
-        assert_eq!(tree.model(), Some("linux,dummy-virt"));
+        assert_eq!(said(tree.model()), "linux,dummy-virt");
         assert_eq!(tree.bootargs(), None);
         let ram = [Ok(range(0x4000_0000, 0x4000_0000))];
         assert_eq!(tree.memory().collect::<Vec<_>>(), ram);
@@ -63,7 +71,7 @@ fn qemu_virt_is_read() {
             let affinity = ((number / 16) << 8) | (number % 16);
             assert_eq!(Some(cpu.mpidr), Mpidr::from_reg(affinity));
             assert_eq!(cpu.enable_method, EnableMethod::Psci);
-            assert!(cpu.enabled);
+            assert_eq!(cpu.status, CpuStatus::Okay);
         }
     }
 }
@@ -87,14 +95,16 @@ fn a_gicv2_is_known_by_each_of_its_names() {
         cpu_interface: range(0x2000, 0x100),
     };
     for name in [
-        "gic-400",
-        "cortex-a15-gic",
-        "cortex-a9-gic",
-        "cortex-a7-gic",
+        "arm,gic-400",
+        "arm,cortex-a15-gic",
+        "arm,cortex-a9-gic",
+        "arm,cortex-a7-gic",
+        "qcom,msm-qgic2",
+        "qcom,msm-8660-qgic",
     ] {
         let copy = tree(&format!(
             "#address-cells = <1>; #size-cells = <1>;
-             gic@1000 {{ compatible = \"vendor,gic\", \"arm,{name}\";
+             gic@1000 {{ compatible = \"vendor,gic\", \"{name}\";
                         reg = <0x1000 0x1000>, <0x2000 0x100>; }};"
         ));
         assert_eq!(DeviceTree::new(&copy).unwrap().gic(), Ok(gic), "{name}");
@@ -128,8 +138,8 @@ fn a_gicv2_without_a_cpu_interface_is_an_error() {
 fn a_spin_table_board_behind_a_bus_is_read() {
     let copy = checked(&blob("board-spintable")).unwrap();
     let tree = DeviceTree::new(&copy).unwrap();
-    assert_eq!(tree.model(), Some("Stillpoint spin-table board"));
-    assert_eq!(tree.bootargs(), Some("maxcpus=2 init=\"lscpu; exit\""));
+    assert_eq!(said(tree.model()), "Stillpoint spin-table board");
+    assert_eq!(said(tree.bootargs()), "maxcpus=2 init=\"lscpu; exit\"");
     let ram = [
         range(0, 0x3b40_0000),
         range(0x4000_0000, 0xbc00_0000),
@@ -159,27 +169,37 @@ fn a_spin_table_board_behind_a_bus_is_read() {
         let EnableMethod::SpinTable { release_addr } = cpu.enable_method else {
             panic!("{cpu:?} is started by spin-table");
         };
-        (cpu.mpidr.raw(), release_addr, cpu.enabled)
+        (cpu.mpidr.raw(), release_addr, cpu.status)
     });
     let expected = [
-        (0, 0xd8, true),
-        (1, 0xe0, true),
-        (0x1_0000_0100, 0xe8, false),
+        (0, 0xd8, CpuStatus::Okay),
+        (1, 0xe0, CpuStatus::Okay),
+        (0x1_0000_0100, 0xe8, CpuStatus::Quiescent),
     ];
     assert_eq!(facts.collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn interrupts_are_found_however_they_are_written() {
-    let timer = |how: &str| {
+    let timer_of = |name: &str, how: &str| {
         let copy = tree(&format!(
             "v4: gic {{ compatible = \"arm,gic-v3\"; #interrupt-cells = <4>; }};
              other: pic {{ #interrupt-cells = <1>; }};
-             timer {{ compatible = \"arm,armv8-timer\"; {how} }};"
+             timer {{ compatible = \"{name}\"; {how} }};"
         ));
         let timer = DeviceTree::new(&copy).unwrap().timer();
         timer.map(|timer| (timer.virtual_ppi, timer.trigger))
     };
+    let timer = |how: &str| timer_of("arm,armv8-timer", how);
+    let armv7 = timer_of(
+        "arm,armv7-timer",
+        "interrupt-parent = <&v4>; interrupts = <1 13 4 0 1 14 4 0 1 11 4 0>;",
+    );
+    assert_eq!(
+        armv7,
+        Ok((27, Trigger::Level)),
+        "as 32-bit software says it"
+    );
     let four = "interrupt-parent = <&v4>; interrupts = <1 13 4 0 1 14 4 0 1 11 1 0 1 10 4 0>;";
     assert_eq!(timer(four), Ok((27, Trigger::Edge)));
     let named = "interrupt-parent = <&v4>; interrupts = <1 14 4 0 1 11 8 0>;
@@ -240,8 +260,16 @@ fn redistributor_regions_are_counted() {
     let none = format!("{regs} #redistributor-regions = <0>;");
     assert_eq!(gic(&none), bad("#redistributor-regions"));
     let many = format!("{regs} #redistributor-regions = <0xffffffff>;");
-    let error = DtError::TooManyRanges(NodeKind::Gic, u32::MAX);
-    assert_eq!(gic(&many), Err(error));
+    assert_eq!(gic(&many), bad("reg"), "there aren't so many");
+    let seventeen: String = (0..18)
+        .map(|n| format!(" 0 {} 0 0x20000", n * 0x2_0000))
+        .collect();
+    let all = format!("reg = <{seventeen}>; #redistributor-regions = <17>;");
+    let Ok(GicDesc::V3 { redistributors, .. }) = gic(&all) else {
+        panic!("a GICv3 with more regions than are kept");
+    };
+    assert_eq!(redistributors.as_slice().len(), MAX_REDISTRIBUTOR_REGIONS);
+    assert_eq!(redistributors.left_out(), 1);
     let odd = format!("{regs} redistributor-stride = <0x1000>;");
     assert_eq!(gic(&odd), bad("redistributor-stride"));
     assert_eq!(gic(""), Err(DtError::PropertyMissing(NodeKind::Gic, "reg")));
@@ -287,6 +315,150 @@ fn addresses_that_lead_nowhere_are_errors() {
 }
 
 #[test]
+fn texts_are_read_as_far_as_they_go() {
+    let bootargs = |value: &str| {
+        let copy = tree(&format!("chosen {{ bootargs = {value}; }};"));
+        let text = DeviceTree::new(&copy).unwrap().bootargs().unwrap();
+        (text.bytes().to_vec(), text.flaw())
+    };
+    let open = Some(TextFlaw::Unterminated);
+    for (value, bytes, flaw) in [
+        ("\"a b\"", &b"a b"[..], None),
+        ("[61 62]", b"ab", open),
+        ("[61 00 00 00]", b"a", None),
+        ("\"a\", \"bc\"", b"a", Some(TextFlaw::MoreBehind(3))),
+        ("[61 fc 62 00]", b"a\xfcb", None),
+        ("\"\"", b"", None),
+    ] {
+        assert_eq!(bootargs(value), (bytes.to_vec(), flaw), "{value}");
+    }
+    let copy = tree("model = [4a fc 72 67];");
+    let model = DeviceTree::new(&copy).unwrap().model().unwrap();
+    assert_eq!(model.to_string(), "J\u{fffd}rg");
+}
+
+#[test]
+fn texts_without_an_end_mean_what_they_say() {
+    // "cpu", "psci", "memory", "arm,psci", "smc", "okay" without their NULs.
+    let copy = tree(
+        "#address-cells = <1>; #size-cells = <1>;
+         memory@1000 { device_type = [6d 65 6d 6f 72 79]; reg = <0x1000 0x1000>; };
+         psci { compatible = [61 72 6d 2c 70 73 63 69]; method = [73 6d 63]; status = [6f 6b 61 79]; };
+         cpus { processor@7 { device_type = [63 70 75]; reg = <7>; enable-method = [70 73 63 69]; }; };",
+    );
+    let tree = DeviceTree::new(&copy).unwrap();
+    assert_eq!(
+        tree.memory().collect::<Vec<_>>(),
+        [Ok(range(0x1000, 0x1000))]
+    );
+    assert_eq!(tree.psci().unwrap().unwrap().conduit, Conduit::Smc);
+    let cpus: Vec<_> = tree.cpus().map(Result::unwrap).collect();
+    assert_eq!(cpus.len(), 1);
+    assert_eq!(
+        (cpus[0].mpidr.raw(), cpus[0].enable_method),
+        (7, EnableMethod::Psci)
+    );
+}
+
+#[test]
+fn a_name_that_is_not_utf8_does_not_move_the_others() {
+    let copy = tree(
+        "v3: gic { compatible = \"arm,gic-v3\"; #interrupt-cells = <3>; };
+         timer { compatible = \"arm,armv8-timer\"; interrupt-parent = <&v3>;
+                 interrupts = <1 14 4 1 11 4>; interrupt-names = [ff 00 76 69 72 74 00]; };",
+    );
+    let timer = DeviceTree::new(&copy).unwrap().timer().unwrap();
+    assert_eq!(timer.virtual_ppi, 27);
+}
+
+#[test]
+fn cpus_are_known_by_their_name_and_count_their_own_cells() {
+    let affinities = |cpus: &str| {
+        let copy = tree(&format!("cpus {{ {cpus} }};"));
+        let tree = DeviceTree::new(&copy).unwrap();
+        let found: Result<Vec<_>, _> = tree
+            .cpus()
+            .map(|cpu| cpu.map(|cpu| cpu.mpidr.raw()))
+            .collect();
+        found
+    };
+    let named = "cpu@0 { reg = <0>; }; cpu { reg = <1>; }; cpu-map { }; l2-cache { };";
+    assert_eq!(affinities(named), Ok(vec![0, 1]));
+    let two = "cpu@0 { reg = <0 0>; }; cpu@100000001 { reg = <1 1>; };";
+    assert_eq!(affinities(two), Ok(vec![0, 0x1_0000_0001]));
+    let bad = Err(DtError::BadProperty(NodeKind::Cpu, "reg"));
+    assert_eq!(affinities("cpu@0 { reg = <0 0 0>; };"), bad);
+    assert_eq!(affinities("cpu@0 { reg; };"), bad);
+    let method = Err(DtError::BadProperty(NodeKind::Cpu, "enable-method"));
+    assert_eq!(affinities("cpu@0 { reg = <0>; enable-method; };"), method);
+}
+
+#[test]
+fn a_bad_bank_costs_itself() {
+    let memory = |cells: &str, reg: &str| {
+        let copy = tree(&format!(
+            "{cells} memory@1 {{ device_type = \"memory\"; reg = <{reg}>; }};"
+        ));
+        DeviceTree::new(&copy).unwrap().memory().collect::<Vec<_>>()
+    };
+    let two = "#address-cells = <2>; #size-cells = <2>;";
+    let bad = Err(DtError::BadProperty(NodeKind::Memory, "reg"));
+    let bank = Ok(range(0x4000_0000, 0x4000_0000));
+    assert_eq!(memory(two, "0 0x40000000 0 0x40000000 0"), [bank, bad]);
+    // Three entries of one cell each way, and one and a half of three cells: their
+    // numbers make no bank that an Arm CPU could address.
+    assert_eq!(
+        memory(two, "0x40000000 0x1000 0x50000000 0x1000 0x60000000 0x1000"),
+        [bad]
+    );
+    assert_eq!(
+        memory(two, "0 0x40000000 0x40000000 0 0x80000000 0x40000000"),
+        [bad]
+    );
+    let three = "#address-cells = <3>; #size-cells = <2>;";
+    let count = Err(DtError::BadCellCount(NodeKind::Memory, "#address-cells", 3));
+    assert_eq!(memory(three, "0 0 0x40000000 0 0x1000"), [count]);
+}
+
+#[test]
+fn a_reservation_that_can_not_be_understood_is_an_error() {
+    let copy = tree(
+        "#address-cells = <2>; #size-cells = <2>;
+         reserved-memory { #address-cells = <2>; #size-cells = <2>; ranges;
+             x@60000000 { reg = <0x60000000 0x10000 0>; }; y@1000 { reg = <0 0x1000 0 0x1000>; }; };",
+    );
+    let reserved: Vec<_> = DeviceTree::new(&copy).unwrap().reserved().collect();
+    let bad = Err(DtError::BadProperty(NodeKind::ReservedMemory, "reg"));
+    assert_eq!(reserved, [bad, Ok(range(0x1000, 0x1000))]);
+}
+
+#[test]
+fn what_is_for_overlays_is_not_in_the_copy() {
+    let cells = "#address-cells = <1>; #size-cells = <1>;";
+    let nodes = "a { x = <1>; }; memory@1000 { device_type = \"memory\"; reg = <0x1000 0x1000>; };";
+    let deep = "b { __symbols__ { kept = <1>; }; };";
+    let symbols: String = (0..40_000)
+        .map(|n| format!("s{n} = \"/memory@1000/a/b/c\"; "))
+        .collect();
+    let plain = tree(&format!("{cells} {nodes} {deep}"));
+    let copy = tree(&format!(
+        "{cells} {nodes} {deep} __symbols__ {{ {symbols} }};
+         __local_fixups__ {{ memory@1000 {{ x = <0>; y {{ }}; }}; }}; __fixups__ {{ }};"
+    ));
+    let structure = |copy: &[u8]| {
+        let at = index(word(copy, STRUCT_AT));
+        copy[at..at + index(word(copy, STRUCT_SIZE))].to_vec()
+    };
+    assert!(copy.len() > plain.len(), "the names are");
+    assert_eq!(structure(&copy).len(), structure(&plain).len());
+    let tree = DeviceTree::new(&copy).unwrap();
+    assert_eq!(
+        tree.memory().collect::<Vec<_>>(),
+        [Ok(range(0x1000, 0x1000))]
+    );
+}
+
+#[test]
 fn bad_items_do_not_hide_good_ones() {
     let copy = tree(
         "#address-cells = <2>; #size-cells = <1>;
@@ -305,6 +477,7 @@ fn bad_items_do_not_hide_good_ones() {
     );
     let tree = DeviceTree::new(&copy).unwrap();
     let memory = [
+        Ok(range(1, 2)),
         Err(DtError::BadProperty(NodeKind::Memory, "reg")),
         Err(DtError::PropertyMissing(NodeKind::Memory, "reg")),
         Err(DtError::AddressOverflow(NodeKind::Memory)),

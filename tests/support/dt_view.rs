@@ -50,14 +50,20 @@ pub(crate) fn examine(blob: &[u8]) -> Result<Box<[u8]>, DtError> {
 
 /// Calls every method of `tree`, a view of `copy`, and uses up every iterator.
 fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
-    for text in [tree.bootargs(), tree.model()].into_iter().flatten() {
-        let (inside, text) = (copy.as_ptr_range(), text.as_bytes().as_ptr_range());
+    for text in [tree.bootargs(), tree.model(), tree.stdout_path()]
+        .into_iter()
+        .flatten()
+    {
+        assert!(!text.bytes().contains(&0));
+        let _ = text.to_string();
+        let (inside, text) = (copy.as_ptr_range(), text.bytes().as_ptr_range());
         assert!(inside.start <= text.start && text.end <= inside.end);
     }
     if let Ok(Some(ConsoleDesc {
         kind,
         registers,
         interrupt,
+        named: _,
     })) = tree.console()
     {
         holds_bytes(registers);

@@ -332,10 +332,15 @@ impl PageTables {
     }
 }
 
+/// Behind the last physical address that this CPU has.
+pub fn end_of_addresses() -> usize {
+    let (_, address_bits) = physical_addresses();
+    1 << address_bits
+}
+
 /// Whether this CPU has physical addresses up to `end`.
 pub fn can_address(end: usize) -> bool {
-    let (_, address_bits) = physical_addresses();
-    end <= 1 << address_bits
+    end <= end_of_addresses()
 }
 
 /// The physical address size of this core, as `TCR_EL1.IPS` codes it, at most 48

@@ -85,6 +85,22 @@ impl<'a> Regs<'a> {
     }
 }
 
+impl<'a> Regs<'a> {
+    /// The entries of the `reg` of `node` in front of a rest that is too short to be
+    /// one.
+    pub(super) fn in_front(
+        node: Node<'_, 'a>,
+        parent: Node<'_, 'a>,
+        kind: NodeKind,
+    ) -> Option<Regs<'a>> {
+        Some(Regs {
+            cells: Cells(node.property("reg")?.value),
+            counts: CellCounts::of_memory(parent, kind).ok()?,
+            kind,
+        })
+    }
+}
+
 impl Iterator for Regs<'_> {
     type Item = Result<PhysRange, DtError>;
 

@@ -1,25 +1,10 @@
-//! Property values: texts, and numbers of 32-bit cells.
+//! Property values that are numbers of 32-bit cells.
 //!
 //! Nothing here trusts a length: a value is what it is asked to be, whole, or
 //! it is nothing.
 
 use super::walk::Node;
 use crate::dt::error::{DtError, NodeKind};
-
-/// The one text that `value` is: terminated, UTF-8, no other NUL in it.
-pub(super) fn text(value: &[u8]) -> Option<&str> {
-    let (last, text) = value.split_last()?;
-    if *last != 0 || text.contains(&0) {
-        return None;
-    }
-    str::from_utf8(text).ok()
-}
-
-/// The terminated texts in `value`. One that isn't UTF-8 is left out; so is an
-/// unterminated rest.
-pub(super) fn texts(value: &[u8]) -> impl Iterator<Item = &str> {
-    value.split_inclusive(|byte| *byte == 0).filter_map(text)
-}
 
 /// Reads cells off the front of a value.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,9 @@
 
 use super::DeviceTree;
 use super::address::{PhysRange, mmio};
-use super::cells::{self, cell_property};
+use super::cells::cell_property;
 use super::interrupt::InterruptSpec;
+use super::text::Text;
 use super::walk::{Node, Path, is_compatible};
 use crate::device::{Layout, Model, RegisterWidth};
 use crate::dt::error::{DtError, NodeKind};
@@ -23,8 +24,14 @@ pub enum ConsoleKind {
 }
 
 /// What 16550s call themselves, and their ancestors, which have no FIFO.
-const PLAIN: [&str; 6] = [
-    "ns16550a", "ns16550", "ns16750", "ns16850", "ns16450", "ns8250",
+const PLAIN: [&str; 7] = [
+    "ns16550a",
+    "ns16550",
+    "ns16750",
+    "ns16850",
+    "ns16450",
+    "ns8250",
+    "nvidia,tegra20-uart",
 ];
 
 /// What a DesignWare UART calls itself, often behind its chip's name.
@@ -43,6 +50,8 @@ pub struct ConsoleDesc {
     /// Its interrupt. A console without one can still be written to and polled,
     /// so what is wrong with it is no error of the whole.
     pub interrupt: Result<InterruptSpec, DtError>,
+    /// Whether it is the one that `stdout-path` names.
+    pub named: bool,
 }
 
 impl<'a> DeviceTree<'a> {
@@ -81,20 +90,37 @@ impl<'a> DeviceTree<'a> {
     /// The console that `stdout-path` names, if it names one that is enabled.
     #[inline(never)] // As above.
     fn stdout(&self) -> Option<Result<ConsoleDesc, DtError>> {
-        let chosen = self.find("/chosen")?;
-        let name = chosen
-            .property("stdout-path")
-            .or_else(|| chosen.property("linux,stdout-path"))?;
         // Options such as ":115200n8" follow the path; no path has a colon.
-        let name = cells::text(name.value)?.split(':').next()?;
+        let name = self
+            .stdout_path()?
+            .bytes()
+            .split(|byte| *byte == b':')
+            .next()?;
+        // Names of nodes and properties are ASCII: another one names nothing.
+        let name = str::from_utf8(name).ok()?;
         let path = if name.starts_with('/') {
             name
         } else {
-            cells::text(self.find("/aliases")?.property(name)?.value)?
+            let alias = self.find("/aliases")?.property(name)?;
+            str::from_utf8(Text::new(alias.value).bytes()).ok()?
         };
-        self.at_path(path, |path| {
+        let named = self.at_path(path, |path| {
             path.is_enabled().then(|| self.read_console(path))
-        })?
+        })??;
+        Some(named.map(|console| ConsoleDesc {
+            named: true,
+            ..console
+        }))
+    }
+
+    /// What `/chosen` says that the console is, if it does: a path or an alias, and
+    /// options.
+    pub fn stdout_path(&self) -> Option<Text<'a>> {
+        let chosen = self.find("/chosen")?;
+        let path = chosen
+            .property("stdout-path")
+            .or_else(|| chosen.property("linux,stdout-path"))?;
+        Some(Text::new(path.value))
     }
 
     fn read_console(&self, path: &Path<'_, 'a>) -> Result<ConsoleDesc, DtError> {
@@ -114,6 +140,7 @@ impl<'a> DeviceTree<'a> {
             kind,
             registers,
             interrupt: self.interrupt(path, NodeKind::Console, 0),
+            named: false,
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use super::DeviceTree;
 use super::cells::{self, Cells};
-use super::walk::{Node, is_enabled};
+use super::text::Text;
+use super::walk::{Node, Status, is_named, is_of_type, status};
 use crate::cpu::Mpidr;
 use crate::dt::error::{DtError, NodeKind};
 
@@ -20,6 +21,19 @@ pub enum EnableMethod {
     Unknown,
 }
 
+/// What a CPU's `status` says of it (Devicetree Specification, 3.8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuStatus {
+    /// It may be running.
+    Okay,
+    /// "disabled": it is quiescent, and is started by its enable-method.
+    Quiescent,
+    /// "fail", or "fail-" and why: it is broken, or there isn't one.
+    Failed,
+    /// Anything else, "reserved" too: it isn't ours.
+    Other,
+}
+
 /// One CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuDesc {
@@ -27,36 +41,56 @@ pub struct CpuDesc {
     pub mpidr: Mpidr,
     /// How it is started.
     pub enable_method: EnableMethod,
-    /// Whether its `status` lets it be used.
-    pub enabled: bool,
+    /// What its `status` says.
+    pub status: CpuStatus,
+}
+
+impl CpuDesc {
+    /// Whether the tree lets it be started: it is okay, or it is quiescent and the tree
+    /// says how it is started.
+    ///
+    /// So does Linux on arm64, which leaves out only what has failed
+    /// (`drivers/of/base.c`, `of_get_next_cpu_node`); unlike it, we leave a CPU
+    /// alone that is reserved.
+    pub fn may_start(&self) -> bool {
+        match self.status {
+            CpuStatus::Okay => true,
+            CpuStatus::Quiescent => self.enable_method != EnableMethod::Unknown,
+            CpuStatus::Failed | CpuStatus::Other => false,
+        }
+    }
 }
 
 impl<'a> DeviceTree<'a> {
-    /// The CPUs in the tree's order, disabled ones too.
+    /// The CPUs in the tree's order, those too that may not be started: the children of
+    /// `/cpus` that are CPUs by their `device_type` or, as for Linux, by their name.
     ///
     /// An item is an error if its node can't be decoded; the others are still
     /// good.
     pub fn cpus(&self) -> impl Iterator<Item = Result<CpuDesc, DtError>> + '_ {
         self.children_of("cpus")
-            .filter(|(_, node)| {
-                node.property("device_type")
-                    .is_some_and(|class| cells::text(class.value) == Some("cpu"))
-            })
+            .filter(|(_, node)| is_named(*node, "cpu") || is_of_type(*node, "cpu"))
             .map(|(cpus, node)| cpu(cpus, node))
     }
 }
 
 fn cpu(cpus: Node<'_, '_>, node: Node<'_, '_>) -> Result<CpuDesc, DtError> {
     let kind = NodeKind::Cpu;
-    let count = cells::cell_property(cpus, kind, "#address-cells")?
-        .ok_or(DtError::PropertyMissing(kind, "#address-cells"))?;
-    if !(1..=2).contains(&count) {
-        return Err(DtError::BadCellCount(kind, "#address-cells", count));
-    }
     let reg = node
         .property("reg")
         .ok_or(DtError::PropertyMissing(kind, "reg"))?;
     let mut cells = Cells(reg.value);
+    let name = "#address-cells";
+    let count = match cells::cell_property(cpus, kind, name)? {
+        Some(count) if !(1..=2).contains(&count) => {
+            return Err(DtError::BadCellCount(kind, name, count));
+        }
+        Some(count) => count,
+        // The specification says 2, Linux takes the root's. A CPU's `reg` is one address
+        // and no size, so it tells by its length.
+        None if cells.is_multiple_of(2) => 2,
+        None => 1,
+    };
     let raw = cells
         .number(count)
         .filter(|_| cells.is_empty())
@@ -64,7 +98,12 @@ fn cpu(cpus: Node<'_, '_>, node: Node<'_, '_>) -> Result<CpuDesc, DtError> {
     Ok(CpuDesc {
         mpidr: Mpidr::from_reg(raw).ok_or(DtError::BadAffinity(raw))?,
         enable_method: enable_method(cpus, node)?,
-        enabled: is_enabled(node),
+        status: match status(node) {
+            Status::Okay => CpuStatus::Okay,
+            Status::Disabled => CpuStatus::Quiescent,
+            Status::Failed => CpuStatus::Failed,
+            Status::Other => CpuStatus::Other,
+        },
     })
 }
 
@@ -75,9 +114,9 @@ fn enable_method(cpus: Node<'_, '_>, node: Node<'_, '_>) -> Result<EnableMethod,
         return Ok(EnableMethod::Unknown);
     };
     let name = "cpu-release-addr";
-    match cells::texts(method.value).next() {
-        Some("psci") => Ok(EnableMethod::Psci),
-        Some("spin-table") => {
+    match Text::new(method.value).bytes() {
+        b"psci" => Ok(EnableMethod::Psci),
+        b"spin-table" => {
             let release_addr = cells::number_property(node, NodeKind::Cpu, name)?
                 .ok_or(DtError::PropertyMissing(NodeKind::Cpu, name))?;
             if !release_addr.is_multiple_of(8) {
@@ -85,6 +124,7 @@ fn enable_method(cpus: Node<'_, '_>, node: Node<'_, '_>) -> Result<EnableMethod,
             }
             Ok(EnableMethod::SpinTable { release_addr })
         }
+        b"" => Err(DtError::BadProperty(NodeKind::Cpu, "enable-method")),
         _ => Ok(EnableMethod::Unknown),
     }
 }

@@ -10,22 +10,28 @@ use crate::dt::error::{DtError, NodeKind};
 pub(super) const COMPATIBLE_V3: &str = "arm,gic-v3";
 
 /// What controllers with the programming model of GICv2 call themselves.
-pub(super) const COMPATIBLE_V2: [&str; 4] = [
+pub(super) const COMPATIBLE_V2: [&str; 6] = [
     "arm,gic-400",
     "arm,cortex-a15-gic",
     "arm,cortex-a9-gic",
     "arm,cortex-a7-gic",
+    "qcom,msm-qgic2",
+    "qcom,msm-8660-qgic",
 ];
 
-/// The most regions of redistributors that are served. QEMU has two, a server
-/// one for each chip.
-pub const MAX_REDISTRIBUTOR_REGIONS: usize = 8;
+/// The most regions of redistributors that are kept. QEMU has two, a server
+/// one for each chip, of which there are 16 at most (Arm GIC-700).
+pub const MAX_REDISTRIBUTOR_REGIONS: usize = 16;
 
 /// A redistributor's frames are at least this large together, in bytes (IHI
 /// 0069, Redistributor memory map).
 const MIN_STRIDE: u64 = 0x2_0000;
 
 /// The interrupt controller, with its registers as the CPU addresses them.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it at a time, before there is a heap"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GicDesc {
     /// GICv3 and GICv4, driven by system registers.
@@ -52,12 +58,19 @@ pub enum GicDesc {
 pub struct Redistributors {
     ranges: [PhysRange; MAX_REDISTRIBUTOR_REGIONS],
     count: usize,
+    left_out: u32,
 }
 
 impl Redistributors {
     /// The regions, in the tree's order.
     pub fn as_slice(&self) -> &[PhysRange] {
         self.ranges.get(..self.count).unwrap_or_default()
+    }
+
+    /// How many more the tree names than there is room for. A CPU whose redistributor
+    /// is in one of them can't be used.
+    pub fn left_out(&self) -> u32 {
+        self.left_out
     }
 }
 
@@ -92,13 +105,13 @@ fn v3(path: &Path<'_, '_>) -> Result<GicDesc, DtError> {
     let kind = NodeKind::Gic;
     let name = "#redistributor-regions";
     let regions = cell_property(path.node(), kind, name)?.unwrap_or(1);
-    let count = usize::try_from(regions).unwrap_or(usize::MAX);
+    let count = usize::try_from(regions)
+        .unwrap_or(usize::MAX)
+        .min(MAX_REDISTRIBUTOR_REGIONS);
     if count == 0 {
         return Err(DtError::BadProperty(kind, name));
     }
-    if count > MAX_REDISTRIBUTOR_REGIONS {
-        return Err(DtError::TooManyRanges(kind, regions));
-    }
+    let left_out = regions.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
     let distributor = mmio(path, kind, 0)?;
     let mut ranges = [distributor; MAX_REDISTRIBUTOR_REGIONS];
     for (index, range) in ranges.iter_mut().take(count).enumerate() {
@@ -113,7 +126,11 @@ fn v3(path: &Path<'_, '_>) -> Result<GicDesc, DtError> {
     }
     Ok(GicDesc::V3 {
         distributor,
-        redistributors: Redistributors { ranges, count },
+        redistributors: Redistributors {
+            ranges,
+            count,
+            left_out,
+        },
         stride,
     })
 }

@@ -3,7 +3,8 @@
 //! Each method finds its node and decodes what the kernel wants to know of it.
 //! Nodes are looked for by what they are (`compatible`, `device_type`), by path
 //! only where the specification fixes one. A node counts only if its `status`
-//! and that of every bus above it is "okay", "ok" or missing.
+//! and that of every bus above it is "okay", "ok" or missing; a CPU's status means
+//! something else ([`CpuStatus`]).
 
 mod address;
 mod board_power;
@@ -14,16 +15,18 @@ mod gic;
 mod interrupt;
 mod memory;
 mod psci;
+mod text;
 mod timer;
 mod walk;
 
 pub use address::PhysRange;
 pub use board_power::BoardPower;
 pub use console::{ConsoleDesc, ConsoleKind};
-pub use cpus::{CpuDesc, EnableMethod};
+pub use cpus::{CpuDesc, CpuStatus, EnableMethod};
 pub use gic::{GicDesc, MAX_REDISTRIBUTOR_REGIONS, Redistributors};
 pub use interrupt::InterruptSpec;
 pub use psci::{Conduit, PsciDesc, PsciVersion};
+pub use text::{Text, TextFlaw};
 pub use timer::TimerDesc;
 
 use fdt::Fdt;
@@ -64,14 +67,13 @@ impl<'a> DeviceTree<'a> {
         Tokens::new(self.structure, 0)
     }
 
-    /// The kernel's command line (`/chosen`, `bootargs`), if there is one that
-    /// is text.
-    pub fn bootargs(&self) -> Option<&'a str> {
-        cells::text(self.find("/chosen")?.property("bootargs")?.value)
+    /// The kernel's command line (`/chosen`, `bootargs`), if there is one.
+    pub fn bootargs(&self) -> Option<Text<'a>> {
+        Some(Text::new(self.find("/chosen")?.property("bootargs")?.value))
     }
 
     /// What the machine calls itself (`model` of the root), if it does.
-    pub fn model(&self) -> Option<&'a str> {
-        cells::text(self.find("/")?.property("model")?.value)
+    pub fn model(&self) -> Option<Text<'a>> {
+        Some(Text::new(self.find("/")?.property("model")?.value))
     }
 }

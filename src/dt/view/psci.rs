@@ -1,7 +1,7 @@
 //! How firmware is called.
 
 use super::DeviceTree;
-use super::cells;
+use super::text::Text;
 use super::walk::{Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
 
@@ -61,9 +61,9 @@ fn read(path: &Path<'_, '_>) -> Option<Result<PsciDesc, DtError>> {
     let Some(method) = path.node().property("method") else {
         return Some(Err(DtError::PropertyMissing(NodeKind::Psci, "method")));
     };
-    let conduit = match cells::text(method.value) {
-        Some("hvc") => Conduit::Hvc,
-        Some("smc") => Conduit::Smc,
+    let conduit = match Text::new(method.value).bytes() {
+        b"hvc" => Conduit::Hvc,
+        b"smc" => Conduit::Smc,
         _ => return Some(Err(DtError::BadProperty(NodeKind::Psci, "method"))),
     };
     Some(Ok(PsciDesc { conduit, version }))

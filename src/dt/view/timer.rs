@@ -1,10 +1,14 @@
 //! The generic timer.
 
 use super::DeviceTree;
-use super::cells::{cell_property, texts};
+use super::cells::cell_property;
+use super::text::texts;
 use super::walk::{Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
 use crate::platform::{Irq, Trigger};
+
+/// What the generic timer calls itself, in 32-bit software's trees too.
+const COMPATIBLE: [&str; 2] = ["arm,armv8-timer", "arm,armv7-timer"];
 
 /// Where the virtual timer's interrupt is among the timer's: after secure and
 /// non-secure physical (`arm,arch_timer.yaml`).
@@ -30,7 +34,7 @@ impl<'a> DeviceTree<'a> {
     /// virtual interrupt can't be decoded or isn't private.
     pub fn timer(&self) -> Result<TimerDesc, DtError> {
         self.find_map(|path| {
-            let found = is_compatible(path.node(), &["arm,armv8-timer"]) && path.is_enabled();
+            let found = is_compatible(path.node(), &COMPATIBLE) && path.is_enabled();
             found.then(|| self.read_timer(path))
         })
         .unwrap_or(Err(DtError::NodeMissing(NodeKind::Timer)))
@@ -42,7 +46,7 @@ impl<'a> DeviceTree<'a> {
         let index = match path.node().property(name) {
             None => VIRTUAL,
             Some(names) => texts(names.value)
-                .position(|name| name == "virt")
+                .position(|name| name == b"virt")
                 .ok_or(DtError::BadProperty(kind, name))?,
         };
         let interrupt = self.interrupt(path, kind, index)?;

@@ -6,7 +6,7 @@
 use fdt::node::FdtNode;
 
 use super::DeviceTree;
-use super::cells;
+use super::text::{Text, texts};
 use crate::dt::MAX_DEPTH;
 use crate::dt::token::{Token, Tokens};
 
@@ -44,10 +44,8 @@ impl<'b, 'a> Path<'b, 'a> {
         let mut components = path.split('/').filter(|part| !part.is_empty());
         let below_root = self.nodes.iter().take(self.depth + 1).skip(1);
         for node in below_root {
-            let matches = |part: &str| {
-                node.name == part
-                    || (!part.contains('@') && node.name.split('@').next() == Some(part))
-            };
+            let matches =
+                |part: &str| node.name == part || (!part.contains('@') && is_named(*node, part));
             if !components.next().is_some_and(matches) {
                 return false;
             }
@@ -56,16 +54,55 @@ impl<'b, 'a> Path<'b, 'a> {
     }
 }
 
+/// What a node's `status` says (Devicetree Specification, 2.3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// "okay", "ok", or nothing.
+    Okay,
+    /// "disabled".
+    Disabled,
+    /// "fail", or "fail-" and why.
+    Failed,
+    /// "reserved", which is another program's, or something that the specification
+    /// hasn't.
+    Other,
+}
+
+/// What the `status` of `node` says.
+pub(super) fn status(node: Node<'_, '_>) -> Status {
+    let Some(status) = node.property("status") else {
+        return Status::Okay;
+    };
+    match Text::new(status.value).bytes() {
+        b"okay" | b"ok" => Status::Okay,
+        b"disabled" => Status::Disabled,
+        b"fail" => Status::Failed,
+        other if other.starts_with(b"fail-") => Status::Failed,
+        _ => Status::Other,
+    }
+}
+
 /// Whether `status` lets this node be used.
 pub(super) fn is_enabled(node: Node<'_, '_>) -> bool {
-    node.property("status")
-        .is_none_or(|status| matches!(cells::text(status.value), Some("okay" | "ok")))
+    status(node) == Status::Okay
+}
+
+/// Whether `node` is called `name`, its unit address not counted.
+pub(super) fn is_named(node: Node<'_, '_>, name: &str) -> bool {
+    node.name.split('@').next() == Some(name)
+}
+
+/// Whether the `device_type` of `node` is `class`.
+pub(super) fn is_of_type(node: Node<'_, '_>, class: &str) -> bool {
+    node.property("device_type")
+        .is_some_and(|own| Text::new(own.value).bytes() == class.as_bytes())
 }
 
 /// Whether `node` says it is compatible with one of `names`.
 pub(super) fn is_compatible(node: Node<'_, '_>, names: &[&str]) -> bool {
-    node.property("compatible")
-        .is_some_and(|own| cells::texts(own.value).any(|name| names.contains(&name)))
+    node.property("compatible").is_some_and(|own| {
+        texts(own.value).any(|own| names.iter().any(|name| name.as_bytes() == own))
+    })
 }
 
 impl<'a> DeviceTree<'a> {

@@ -68,7 +68,7 @@ fn agrees_with_a_model_of_single_pages() {
     for _ in 0..rounds {
         let ram = random.ranges(6, 200);
         let reserved = random.ranges(8, 60);
-        let mut plan = MemoryPlan::new(ram.clone(), reserved.clone()).unwrap();
+        let mut plan = MemoryPlan::new(ram.clone(), reserved.clone());
         let mut pages = model(&ram, &reserved);
         loop {
             assert_invariants(&plan);
@@ -104,13 +104,13 @@ fn agrees_with_a_model_of_single_pages() {
 
 #[test]
 fn one_byte_decides_about_a_page() {
-    let plan = MemoryPlan::new([PAGE + 1..4 * PAGE - 1], []).unwrap();
+    let plan = MemoryPlan::new([PAGE + 1..4 * PAGE - 1], []);
     assert_eq!(plan.free().collect::<Vec<_>>(), [2 * PAGE..3 * PAGE]);
     let halves = [2 * PAGE..2 * PAGE + 7, 2 * PAGE + 7..3 * PAGE];
-    let plan = MemoryPlan::new(halves, []).unwrap();
+    let plan = MemoryPlan::new(halves, []);
     assert_eq!(plan.total(), PAGE);
     let last_byte = [3 * PAGE - 1..3 * PAGE];
-    let plan = MemoryPlan::new([2 * PAGE..4 * PAGE], last_byte).unwrap();
+    let plan = MemoryPlan::new([2 * PAGE..4 * PAGE], last_byte);
     assert_eq!(plan.free().collect::<Vec<_>>(), [3 * PAGE..4 * PAGE]);
 }
 
@@ -118,37 +118,69 @@ fn one_byte_decides_about_a_page() {
 #[allow(clippy::reversed_empty_ranges)] // Such input is ignored.
 fn the_ends_of_the_address_space_are_safe() {
     let top = !(PAGE - 1);
-    let mut plan = MemoryPlan::new([0..u64::MAX], [u64::MAX - 1..u64::MAX]).unwrap();
+    let mut plan = MemoryPlan::new([0..u64::MAX], [u64::MAX - 1..u64::MAX]);
     assert_eq!(plan.free().collect::<Vec<_>>(), [PAGE..top]);
     assert_eq!(plan.take(u64::MAX, 1), None);
     assert_eq!(plan.take(PAGE, 1 << 63), Some(1 << 63..(1 << 63) + PAGE));
     assert_eq!(plan.take(PAGE, 1 << 63), None);
-    let nothing = MemoryPlan::new([u64::MAX - 9..u64::MAX, 9..3, 7..7], [8..2]).unwrap();
+    let nothing = MemoryPlan::new([u64::MAX - 9..u64::MAX, 9..3, 7..7], [8..2]);
     assert_eq!(nothing.total(), 0);
 }
 
 #[test]
-fn too_many_ranges_are_refused_and_change_nothing() {
+fn of_too_many_ranges_the_smallest_are_left_out() {
+    // From one page on each is a page larger than the one before.
     let island = |index: usize| {
-        let start = (2 * index as u64 + 1) * PAGE;
-        start..start + PAGE
+        let start = (1000 * index as u64 + 1) * PAGE;
+        start..start + (index as u64 + 1) * PAGE
     };
-    let full = MemoryPlan::new((0..MAX_RANGES).map(island), []).unwrap();
-    assert_eq!(full.free().count(), MAX_RANGES);
-    let error = MemoryPlan::new((0..=MAX_RANGES).map(island), []).unwrap_err();
-    assert_eq!(error, PlanError::TooManyRanges);
-    let mut plan = MemoryPlan::new((1..MAX_RANGES).map(island), []).unwrap();
-    plan.add((1000 * PAGE..1005 * PAGE).into()).unwrap();
+    let full = MemoryPlan::new((0..MAX_RANGES).map(island), []);
+    assert_eq!((full.free().count(), full.left_out()), (MAX_RANGES, 0));
+    let more: Vec<_> = (0..MAX_RANGES + 10).map(island).collect();
+    let plan = MemoryPlan::new(more.clone(), []);
+    assert_eq!(plan.free().collect::<Vec<_>>(), more[10..]);
+    assert_eq!(plan.left_out(), (1..=10).sum::<u64>() * PAGE);
+    let plan = MemoryPlan::new(more.iter().rev().cloned(), []);
+    assert_eq!(plan.free().collect::<Vec<_>>(), more[10..], "in any order");
+
+    let mut plan = MemoryPlan::new((1..MAX_RANGES).map(island), []);
+    plan.add((1_000_000 * PAGE..1_000_005 * PAGE).into());
     let total = plan.total();
-    let middle = 1002 * PAGE..1003 * PAGE;
-    assert_eq!(plan.reserve(middle), Err(PlanError::TooManyRanges));
-    assert_eq!(plan.total(), total);
-    assert!(plan.take(PAGE, 4 * PAGE).is_some(), "at the range's start");
+    plan.reserve(1_000_001 * PAGE..1_000_002 * PAGE);
+    assert_invariants(&plan);
+    assert_eq!(plan.free().count(), MAX_RANGES);
+    assert_eq!(plan.left_out(), PAGE, "what is left in front of it");
+    assert_eq!(plan.total(), total - 2 * PAGE);
+    assert!(plan.take(PAGE, 4 * PAGE).is_some());
+    assert_invariants(&plan);
+}
+
+#[test]
+fn nothing_reserved_is_free_however_many_ranges_there_are() {
+    let mut random = Random(0x0de5_1e55);
+    for _ in 0..if cfg!(miri) { 2 } else { 200 } {
+        let span = |random: &mut Random| {
+            let start = random.below(4000);
+            start * PAGE..(start + random.below(20)) * PAGE
+        };
+        let ram: Vec<_> = (0..300).map(|_| span(&mut random)).collect();
+        let reserved: Vec<_> = (0..300).map(|_| span(&mut random)).collect();
+        let plan = MemoryPlan::new(ram.clone(), reserved.clone());
+        assert_invariants(&plan);
+        assert!(plan.free().count() <= MAX_RANGES);
+        let covers = |ranges: &[Range<u64>], at| ranges.iter().any(|range| range.contains(&at));
+        let free = |at: &u64| covers(&ram, *at) && !covers(&reserved, *at);
+        let pages = (1..5000).map(|page| page * PAGE);
+        let wrong = |at: &u64| plan.free().any(|range| range.contains(at)) && !free(at);
+        assert_eq!(pages.clone().find(wrong), None);
+        let all = pages.filter(free).count() as u64 * PAGE;
+        assert!(plan.total() + plan.left_out() >= all, "lost without a word");
+    }
 }
 
 #[test]
 fn of_equal_ranges_the_lowest_is_taken() {
-    let mut plan = MemoryPlan::new([PAGE..3 * PAGE, 8 * PAGE..10 * PAGE], []).unwrap();
+    let mut plan = MemoryPlan::new([PAGE..3 * PAGE, 8 * PAGE..10 * PAGE], []);
     assert_eq!(plan.take(1, 1), Some(PAGE..2 * PAGE));
     assert_eq!(plan.take(0, 1), None);
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::arch::aarch64::failure::BootFailure;
 use crate::dt::DtError;
-use crate::memory::{MapError, PlanError};
+use crate::memory::MapError;
 
 /// Why the machine can't be booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,14 +15,35 @@ pub enum EarlyError {
     MisalignedDeviceTree(usize),
     /// The device tree is unusable.
     DeviceTree(DtError),
-    /// Its memory nodes are unusable.
-    Memory(PlanError),
     /// A device has its registers here, where RAM is too.
     DeviceInMemory(usize),
-    /// No free memory of this size is left.
-    NoMemory(u64),
+    /// No free memory in one piece is left for something.
+    NoMemory {
+        /// How much it is, in bytes.
+        size: u64,
+        /// What it is for.
+        purpose: Purpose,
+    },
     /// The address map can't be built.
     Map(MapError),
+}
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The stacks of this many CPUs.
+    Stacks(usize),
+    /// The page tables.
+    Tables,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Purpose::Stacks(cpus) => write!(f, "stacks of {cpus} CPUs"),
+            Purpose::Tables => f.write_str("page tables"),
+        }
+    }
 }
 
 impl EarlyError {
@@ -31,7 +52,7 @@ impl EarlyError {
             EarlyError::NoDeviceTree
             | EarlyError::MisalignedDeviceTree(_)
             | EarlyError::DeviceTree(_) => BootFailure::BadDeviceTree,
-            EarlyError::Memory(_) | EarlyError::NoMemory(_) => BootFailure::NoMemory,
+            EarlyError::NoMemory { .. } => BootFailure::NoMemory,
             EarlyError::Map(_) | EarlyError::DeviceInMemory(_) => BootFailure::BadAddressMap,
         }
     }
@@ -40,12 +61,6 @@ impl EarlyError {
 impl From<DtError> for EarlyError {
     fn from(error: DtError) -> Self {
         EarlyError::DeviceTree(error)
-    }
-}
-
-impl From<PlanError> for EarlyError {
-    fn from(error: PlanError) -> Self {
-        EarlyError::Memory(error)
     }
 }
 
@@ -66,12 +81,13 @@ impl fmt::Display for EarlyError {
                 )
             }
             EarlyError::DeviceTree(error) => write!(f, "bad device tree: {error}"),
-            EarlyError::Memory(error) => write!(f, "unusable memory: {error}"),
             EarlyError::DeviceInMemory(address) => write!(
                 f,
                 "bad device tree: a device at {address:#x}, where it has memory"
             ),
-            EarlyError::NoMemory(size) => write!(f, "no free memory of {size} bytes"),
+            EarlyError::NoMemory { size, purpose } => {
+                write!(f, "no free memory of {size} bytes for the {purpose}")
+            }
             EarlyError::Map(error) => write!(f, "no address map: {error}"),
         }
     }

@@ -1,0 +1,54 @@
+//! Which CPUs there are to use, of all that the device tree has.
+
+use alloc::vec::Vec;
+
+use crate::arch::aarch64::cpu;
+use crate::cpu::Mpidr;
+use crate::dt::{CpuStatus, DeviceTree, EnableMethod};
+use crate::start::cpu_power::CpuPower;
+use crate::start::early::{self, Early};
+
+/// The CPUs of the tree that may be started and can be, the one that we run on first;
+/// tells of each that is left out.
+pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) -> Vec<Mpidr> {
+    let me = cpu::mpidr();
+    let mut mpidrs = Vec::from([me]);
+    for found in tree.cpus() {
+        match found {
+            Ok(cpu) if cpu.mpidr == me => {}
+            Ok(cpu) if !cpu.may_start() => log::info!(
+                "CPU {} is left alone: {}",
+                cpu.mpidr,
+                match cpu.status {
+                    CpuStatus::Failed => "it has failed",
+                    CpuStatus::Quiescent => "it is disabled, and nothing says how it is started",
+                    CpuStatus::Okay | CpuStatus::Other => "its status is none that we know",
+                }
+            ),
+            Ok(cpu) if mpidrs.contains(&cpu.mpidr) => {
+                log::warn!("CPU {} is listed twice", cpu.mpidr);
+            }
+            Ok(cpu) if !power.can_start(&cpu) => log::warn!(
+                "CPU {} stays off: {}",
+                cpu.mpidr,
+                match cpu.enable_method {
+                    EnableMethod::SpinTable { release_addr }
+                        if !early::is_release_word(tree, release_addr, &early.blob) =>
+                        "its release word is in no memory that is reserved for it",
+                    EnableMethod::SpinTable { .. } => "the parking pen is full",
+                    EnableMethod::Psci | EnableMethod::Unknown => "nothing starts it",
+                }
+            ),
+            Ok(_) if mpidrs.len() == crate::config::MAX_CPUS => {
+                log::warn!(
+                    "more than {} CPUs; the rest stays off",
+                    crate::config::MAX_CPUS
+                );
+                break;
+            }
+            Ok(cpu) => mpidrs.push(cpu.mpidr),
+            Err(error) => log::warn!("a CPU is left out: {error}"),
+        }
+    }
+    mpidrs
+}

@@ -1,0 +1,98 @@
+//! Which memory is for what: stacks, page tables, and the heap, which has the rest.
+
+use core::ops::Range;
+
+use super::error::{EarlyError, Purpose};
+use super::map::requests;
+use super::{bytes, range, unused_tree};
+use crate::arch::aarch64::{image, mmu};
+use crate::config::{FIRST_STACKS, ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
+use crate::dt::DeviceTree;
+use crate::memory::{MapKind, MemoryPlan, StackLayout, tables_needed};
+
+/// Plans the memory that there is and that this CPU can address; also returns how much
+/// of it it can't. `copy_length` is how much of [`TREE`] is in use.
+///
+/// A bank that can't be understood is left out, which is safe: `boot` tells of it.
+///
+/// # Errors
+/// What is wrong with the first reservation that can't be understood, which could be
+/// anywhere; or with the first bank, if it leaves no memory at all.
+pub(super) fn plan_memory(
+    tree: &DeviceTree<'_>,
+    blob: &Range<u64>,
+    copy_length: usize,
+) -> Result<(MemoryPlan, u64), EarlyError> {
+    if let Some(error) = tree.reserved().find_map(Result::err) {
+        return Err(error.into());
+    }
+    let image = image::image();
+    let unused = unused_tree(copy_length);
+    // Its two ends lie around the pages of the buffer for the tree.
+    let ours = [
+        image.start as u64..unused.start,
+        unused.end..image.end as u64,
+        blob.clone(),
+    ];
+    let end_of_addresses = mmu::end_of_addresses() as u64;
+    let banks = || tree.memory().flatten().map(range);
+    let plan = MemoryPlan::new(
+        banks().map(|bank| bank.start..bank.end.min(end_of_addresses)),
+        tree.reserved().flatten().map(range).chain(ours),
+    );
+    if plan.total() == 0
+        && let Some(error) = tree.memory().find_map(Result::err)
+    {
+        return Err(error.into());
+    }
+    let beyond = banks().map(|bank| bank.end.saturating_sub(bank.start.max(end_of_addresses)));
+    Ok((plan, beyond.sum()))
+}
+
+/// Stacks for every CPU of the tree, for the first threads, and for ordinary ones;
+/// fewer of the latter where memory is short.
+pub(super) fn plan_stacks(
+    tree: &DeviceTree<'_>,
+    plan: &mut MemoryPlan,
+) -> Result<StackLayout, EarlyError> {
+    // The boot CPU may have no node.
+    let cpus = tree.cpus().count().max(1);
+    let needed = cpus * STACKS_PER_CPU + FIRST_STACKS;
+    let wanted = cpus * STACKS_PER_CPU + ORDINARY_STACKS;
+    let afford = plan.total() / 4 / StackLayout::bytes_for(1) as u64;
+    let count = wanted
+        .min(usize::try_from(afford).unwrap_or(usize::MAX))
+        .max(needed);
+    let size = StackLayout::bytes_for(count) as u64;
+    let memory = plan
+        .take(size, PAGE_SIZE as u64)
+        .ok_or(EarlyError::NoMemory {
+            size,
+            purpose: Purpose::Stacks(cpus),
+        })?;
+    Ok(StackLayout::new(bytes(&memory)))
+}
+
+/// Memory for the page tables: counted from the requests themselves, as if the
+/// largest free range were all ours, which can only be more.
+pub(super) fn plan_tables(
+    tree: &DeviceTree<'_>,
+    plan: &mut MemoryPlan,
+    stacks: &StackLayout,
+) -> Result<Range<u64>, EarlyError> {
+    let guards: usize = stacks.guards().count();
+    // Pages of level 3 tables under the guards, and what one guard may ask for.
+    let under_guards = guards * StackLayout::bytes_for(1) / (512 * PAGE_SIZE) + 8;
+    let others: usize = requests(tree, plan, stacks, &(0..0))
+        .filter(|request| request.kind != MapKind::Guard)
+        .map(|request| tables_needed(&request.range))
+        .sum();
+    // One for the root; taking the tables themselves may split one range more.
+    let pages = 1 + others + under_guards + 8;
+    let size = (pages * PAGE_SIZE) as u64;
+    plan.take(size, PAGE_SIZE as u64)
+        .ok_or(EarlyError::NoMemory {
+            size,
+            purpose: Purpose::Tables,
+        })
+}
