@@ -5,82 +5,23 @@
 //! interleaving, and the same one each time.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex as HostMutex};
-use std::time::Duration;
 
-use fake::{Baton, Fake};
-use stillpoint::cpu::{CpuId, CpuMask};
+use fake::Fake;
+use fake_threads::{Body, bodies, rest, run};
+use stillpoint::sched::Host;
 use stillpoint::sched::lock::{Completion, Condvar, Mutex, Once, RwLock, Semaphore, WaitQueue};
-use stillpoint::sched::{Class, Host, ThreadName};
-use stillpoint::sync::PreemptGuard;
 use stillpoint::time::Instant;
 use xorshift::Random;
 
 #[path = "support/fake.rs"]
 mod fake;
+#[path = "support/fake_threads.rs"]
+mod fake_threads;
 #[path = "support/xorshift.rs"]
 mod xorshift;
 
 const SEEDS: u64 = 20;
-
-/// A machine on which nothing has happened for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a kernel thread runs.
-type Body = Box<dyn FnOnce(&mut Random) + Send>;
-
-/// Runs `bodies` as kernel threads of one fake machine, until all have ended.
-fn run(seed: u64, bodies: Vec<Body>) {
-    let (done, ended) = channel();
-    std::thread::spawn(move || {
-        Fake::new_machine();
-        Fake::spawn(false, move || {
-            let sched = Fake::sched();
-            let idle = sched.new_idle(CpuId::BOOT, Baton::default());
-            sched.start_cpu(&idle);
-            let left = Arc::new(AtomicUsize::new(bodies.len()));
-            // The first may not run before the last is there.
-            let held = PreemptGuard::<Fake>::new();
-            for (number, body) in bodies.into_iter().enumerate() {
-                let left = Arc::clone(&left);
-                let name = ThreadName::new(format_args!("thread {number}"));
-                let here = CpuMask::of(CpuId::BOOT);
-                let spawned = sched.spawn(name, Class::Normal, &here, move || {
-                    let mut random = Random::new(seed * 1000 + number as u64);
-                    rest(&mut random);
-                    body(&mut random);
-                    left.fetch_sub(1, Ordering::Relaxed);
-                });
-                assert!(spawned.is_ok(), "a thread");
-            }
-            drop(held);
-            while left.load(Ordering::Relaxed) > 0 {
-                sched.yield_now();
-            }
-            done.send(()).expect("the test waits");
-        });
-    });
-    ended
-        .recv_timeout(PATIENCE)
-        .unwrap_or_else(|error| panic!("seed {seed}: {error}: a thread waits for ever"));
-}
-
-/// Gives the CPU away, now and then.
-fn rest(random: &mut Random) {
-    while random.below(3) == 0 {
-        Fake::sched().yield_now();
-    }
-}
-
-/// `number` bodies, each made by `make_fn`.
-fn bodies<F>(number: usize, make_fn: impl Fn(usize) -> F) -> Vec<Body>
-where
-    F: FnOnce(&mut Random) + Send + 'static,
-{
-    let make = |number| Box::new(make_fn(number)) as Body;
-    (0..number).map(make).collect()
-}
 
 #[test]
 fn each_completion_lets_one_waiter_go_on() {

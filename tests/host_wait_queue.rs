@@ -1,0 +1,159 @@
+//! A queue of threads that wait for tokens, not for ever: none is left asleep beside a
+//! token that another one was woken for and didn't take.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fake::Fake;
+use fake_threads::{Body, bodies, rest, run};
+use stillpoint::platform::Platform;
+use stillpoint::sched::Host;
+use stillpoint::sched::lock::WaitQueue;
+use stillpoint::sync::IrqGuard;
+use stillpoint::time::Instant;
+
+#[path = "support/fake.rs"]
+mod fake;
+#[path = "support/fake_threads.rs"]
+mod fake_threads;
+#[path = "support/xorshift.rs"]
+mod xorshift;
+
+/// Tokens, and those who wait for one.
+struct Tokens {
+    left: AtomicUsize,
+    queue: WaitQueue<Fake>,
+}
+
+impl Tokens {
+    fn new() -> Arc<Tokens> {
+        Arc::new(Tokens {
+            left: AtomicUsize::new(0),
+            queue: WaitQueue::new(),
+        })
+    }
+
+    fn put(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+        self.queue.wake_one();
+    }
+
+    fn take(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        let taken = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok()
+    }
+}
+
+/// The timer interrupt, if it is due.
+fn tick() {
+    if Fake::armed().is_some_and(|armed| armed <= Fake::now().0) {
+        let _masked = IrqGuard::<Fake>::new();
+        Fake::sched().timer_interrupt();
+    }
+}
+
+/// Three wait: the early one, the lucky one, the patient one. The first token's wake-up
+/// goes to the early one, but the lucky one takes the token while it looks for another
+/// reason; the second token's wake-up goes to it before it has left the queue.
+#[test]
+fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
+    let tokens = Tokens::new();
+    let looks = Arc::new([const { AtomicUsize::new(0) }; 3]);
+    let got = Arc::new(AtomicUsize::new(0));
+    let lucky = Arc::new(Mutex::new(None));
+    let waiter = |number: usize| -> Body {
+        let (tokens, looks, got) = (Arc::clone(&tokens), Arc::clone(&looks), Arc::clone(&got));
+        let lucky = Arc::clone(&lucky);
+        Box::new(move |_| {
+            // The second look of a thread is its first one as a waiter.
+            let waits = |other: usize| looks[other].load(Ordering::Relaxed) >= 2;
+            while number > 0 && !waits(number - 1) {
+                Fake::sched().yield_now();
+            }
+            let me = Fake::sched().current();
+            if number == 1 {
+                *lucky.lock().expect("no panic under it") = Some(Arc::clone(&me));
+            }
+            let taken = tokens.queue.wait_until(Instant::FOREVER, || {
+                let look = looks[number].fetch_add(1, Ordering::Relaxed);
+                let taken = tokens.take();
+                if taken && number == 1 && look == 2 {
+                    // As if on another CPU: the early one is woken and finds nothing.
+                    tokens.queue.wake_one();
+                    Fake::sched().wake(&me);
+                    while looks[0].load(Ordering::Relaxed) < 3 {
+                        Fake::sched().yield_now();
+                    }
+                    tokens.put();
+                }
+                taken
+            });
+            got.fetch_add(usize::from(taken), Ordering::Relaxed);
+        })
+    };
+    let mut all: Vec<Body> = (0..3).map(waiter).collect();
+    all.push(Box::new(move |_| {
+        while looks[2].load(Ordering::Relaxed) < 2 {
+            Fake::sched().yield_now();
+        }
+        tokens.left.store(1, Ordering::Relaxed);
+        let lucky = lucky.lock().expect("no panic under it").take();
+        Fake::sched().wake(&lucky.expect("it waits"));
+        for _ in 0..100 {
+            Fake::sched().yield_now();
+        }
+        assert_eq!(
+            (
+                got.load(Ordering::Relaxed),
+                tokens.left.load(Ordering::Relaxed)
+            ),
+            (2, 0),
+            "who got one, and what is left"
+        );
+        tokens.put();
+    }));
+    run(1, all);
+}
+
+#[test]
+fn no_token_is_left_beside_a_waiter() {
+    const TOKENS: usize = 60;
+    for seed in 0..40 {
+        let tokens = Tokens::new();
+        let got = Arc::new(AtomicUsize::new(0));
+        let waiters = Arc::new(AtomicUsize::new(3));
+        let mut all = bodies(3, |_| {
+            let (tokens, got) = (Arc::clone(&tokens), Arc::clone(&got));
+            let waiters = Arc::clone(&waiters);
+            move |random| {
+                while got.load(Ordering::Relaxed) < TOKENS {
+                    let limit = Fake::now().after_ticks(1 + random.below(6) as u64);
+                    let taken = tokens.queue.wait_until(limit, || tokens.take());
+                    got.fetch_add(usize::from(taken), Ordering::Relaxed);
+                    rest(random);
+                }
+                waiters.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+        let putting = Arc::clone(&tokens);
+        all.push(Box::new(move |random| {
+            let mut put = 0;
+            // Time goes on until the last of them has done.
+            while waiters.load(Ordering::Relaxed) > 0 {
+                if put < TOKENS && random.below(2) == 0 {
+                    put += 1;
+                    putting.put();
+                }
+                Fake::set_now(Fake::now().0 + 1);
+                tick();
+                rest(random);
+                Fake::sched().yield_now();
+            }
+        }));
+        run(seed, all);
+        assert_eq!(tokens.left.load(Ordering::Relaxed), 0, "seed {seed}");
+    }
+}
