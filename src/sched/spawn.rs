@@ -24,27 +24,30 @@ impl<P: Host> Scheduler<P> {
         place: Place,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        self.create_with(name, class, place, body, |_| {})
+        let thread = Self::make(name, class, place, body)?;
+        self.list(&thread);
+        Ok(thread)
     }
 
-    /// As [`Scheduler::create`]; `prepare_fn` sees the thread before any other CPU can
-    /// find it.
+    /// As [`Scheduler::create`], but no other thread can find it yet.
     #[cfg_attr(debug_assertions, track_caller)]
-    fn create_with(
-        &self,
+    fn make(
         name: ThreadName,
         class: Class,
         place: Place,
         body: Body,
-        prepare_fn: impl FnOnce(&Thread<P>),
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let thread = Thread::new(name, class, place, ThreadState::Parked, Some(body));
-        prepare_fn(&thread);
         let arg = Arc::as_ptr(&thread).expose_provenance();
         let context = P::new_context(name.as_str(), thread_entry::<P>, arg)?;
         thread.set_context(context);
-        self.threads.lock_irqsave().push_back(Arc::clone(&thread));
         Ok(thread)
+    }
+
+    /// Puts `thread` on the list of those that live. A walk over the list takes the lock of
+    /// the queue that a thread belongs to: so that is settled by then.
+    fn list(&self, thread: &Arc<Thread<P>>) {
+        self.threads.lock_irqsave().push_back(Arc::clone(thread));
     }
 
     /// Starts a thread that may run on `cpus`. Those that the machine hasn't are left out
@@ -74,6 +77,22 @@ impl<P: Host> Scheduler<P> {
         holds_cpus: bool,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
+        // With preemption on: a thread that is refused drops its body, and that may sleep.
+        let among = Place::Among(P::masks().possible().and(cpus));
+        let thread = Self::make(name, class, among, body)?;
+        if holds_cpus {
+            thread.set_holds_cpus();
+        }
+        if self.start_on_one_of(&thread, cpus) {
+            Ok(thread)
+        } else {
+            Err(SpawnError::NoActiveCpu(*cpus))
+        }
+    }
+
+    /// Starts `thread`, which no other thread can find yet, on one of `cpus`, this one if it
+    /// is among them; returns whether any of them is active.
+    fn start_on_one_of(&self, thread: &Arc<Thread<P>>, cpus: &CpuMask) -> bool {
         // With preemption off an active CPU stays one until the thread is in its queue.
         let _here = PreemptGuard::<P>::new();
         let active = P::masks().active().and(cpus);
@@ -83,18 +102,11 @@ impl<P: Host> Scheduler<P> {
         } else {
             active.first()
         };
-        let first = first.ok_or(SpawnError::NoActiveCpu(*cpus))?;
-        let among = Place::Among(P::masks().possible().and(cpus));
-        // A walk over the list of all threads takes the lock of the queue that a thread
-        // belongs to: so the thread belongs to a CPU that is there before it is listed.
-        let thread = self.create_with(name, class, among, body, |thread| {
-            thread.set_cpu(first);
-            if holds_cpus {
-                thread.set_holds_cpus();
-            }
-        })?;
-        self.unpark(&thread);
-        Ok(thread)
+        let Some(first) = first else { return false };
+        thread.set_cpu(first);
+        self.list(thread);
+        self.unpark(thread);
+        true
     }
 
     /// Starts a thread on `cpus`, none of which can go as long as the thread lives.

@@ -273,7 +273,8 @@ impl<P: Host> Thread<P> {
         CpuId::new(index).expect("BUG: a thread is on no CPU of ours")
     }
 
-    /// Under the lock of the queue that [`Thread::cpu`] names, or before it runs.
+    /// Under the lock of the queue that [`Thread::cpu`] names, or before any other thread can
+    /// find it.
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
         let index = u32::try_from(cpu.index()).expect("BUG: CPU numbers fit 32 bits");
         self.cpu.store(index, Ordering::Relaxed);

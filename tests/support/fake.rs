@@ -22,7 +22,7 @@ use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{Host, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
 use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
-use stillpoint::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use stillpoint::sync::{Exec, IrqFlags, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
@@ -36,7 +36,16 @@ struct Machine {
     /// The time, and what the timer is set to; `u64::MAX`: off.
     now: AtomicU64,
     armed: AtomicU64,
+    /// Whether there is no stack for another thread.
+    out_of_stacks: AtomicBool,
+    on_switch: OnceLock<SwitchHook>,
 }
+
+/// What a test wants to look at whenever a thread gives the CPU away.
+type SwitchHook = Box<dyn Fn() + Send + Sync>;
+
+/// What a test wants to happen whenever a host thread lets interrupts in again.
+type RestoreHook = Box<dyn Fn()>;
 
 thread_local! {
     static MACHINE: Cell<Option<&'static Machine>> = const { Cell::new(None) };
@@ -45,6 +54,7 @@ thread_local! {
     static WORD: Cell<usize> = const { Cell::new(0) };
     /// How often this thread has let interrupts in for certain.
     static SERVED: Cell<usize> = const { Cell::new(0) };
+    static ON_RESTORE: Cell<Option<RestoreHook>> = const { Cell::new(None) };
 }
 
 fn machine() -> &'static Machine {
@@ -65,6 +75,8 @@ impl Fake {
             preempt_work: AtomicU32::new(0),
             now: AtomicU64::new(0),
             armed: AtomicU64::new(u64::MAX),
+            out_of_stacks: AtomicBool::new(false),
+            on_switch: OnceLock::new(),
         }));
         machine.masks.set_online(CpuId::BOOT);
         machine.masks.set_active(CpuId::BOOT, true);
@@ -89,6 +101,25 @@ impl Fake {
     #[allow(dead_code, reason = "not every test has an idle thread that runs")]
     pub(crate) fn served() -> usize {
         SERVED.get()
+    }
+
+    /// From now on there is no stack for another thread.
+    #[allow(dead_code, reason = "not every test refuses threads")]
+    pub(crate) fn run_out_of_stacks() {
+        machine().out_of_stacks.store(true, Ordering::Relaxed);
+    }
+
+    /// Has `hook` called at each switch, by the thread that leaves. Once for a machine.
+    #[allow(dead_code, reason = "not every test looks at switches")]
+    pub(crate) fn on_switch(hook: impl Fn() + Send + Sync + 'static) {
+        let fresh = machine().on_switch.set(Box::new(hook)).is_ok();
+        assert!(fresh, "a machine has one hook");
+    }
+
+    /// Has `hook` called whenever the calling host thread lets interrupts in again.
+    #[allow(dead_code, reason = "not every test looks at guards")]
+    pub(crate) fn on_irq_restore(hook: impl Fn() + 'static) {
+        ON_RESTORE.set(Some(Box::new(hook)));
     }
 
     /// A host thread that belongs to the machine of the calling one.
@@ -133,6 +164,11 @@ impl Exec for Fake {
 
     unsafe fn irq_restore(flags: IrqFlags) {
         MASKED.set(flags.0 != 0);
+        // Taken out meanwhile: the hook may restore interrupts itself.
+        if let Some(hook) = ON_RESTORE.take() {
+            hook();
+            ON_RESTORE.set(Some(hook));
+        }
     }
 
     unsafe fn irq_enable() {
@@ -193,6 +229,9 @@ impl Platform for Fake {
         entry: extern "C" fn(usize) -> !,
         arg: usize,
     ) -> Result<Baton, OutOfStacks> {
+        if machine().out_of_stacks.load(Ordering::Relaxed) {
+            return Err(OutOfStacks);
+        }
         let baton = Baton::default();
         let mine = baton.clone();
         Fake::spawn(true, move || {
@@ -208,6 +247,9 @@ impl Platform for Fake {
 
     unsafe fn switch(from: &Baton, to: &Baton) {
         assert!(MASKED.get(), "a switch with IRQs on");
+        if let Some(hook) = machine().on_switch.get() {
+            hook();
+        }
         // Copies: once the other one runs, the thread that we leave may be freed.
         let (mine, next) = (from.clone(), to.clone());
         next.give();

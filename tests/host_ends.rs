@@ -1,0 +1,101 @@
+//! The ends of threads: what is given back, when, and by which thread.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fake::{Baton, Fake};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::sched::{Class, Host, JoinHandle, SpawnError, ThreadName};
+use stillpoint::sync::{Exec, PreemptGuard};
+
+#[path = "support/fake.rs"]
+mod fake;
+
+/// A machine on which nothing has happened for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs `body` as the idle thread of a fake machine, and returns what it returned.
+fn on_a_machine<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, ended) = channel();
+    std::thread::spawn(move || {
+        Fake::new_machine();
+        Fake::spawn(false, move || {
+            let idle = Fake::sched().new_idle(CpuId::BOOT, Baton::default());
+            Fake::sched().start_cpu(&idle);
+            let result = body();
+            done.send(result).expect("the test waits");
+        });
+    });
+    ended.recv_timeout(PATIENCE).expect("the body ends")
+}
+
+/// What is said of a thread that holds its CPU, at each switch while it ends: how many
+/// hold the CPU, and whether a join would return at once.
+#[test]
+fn a_thread_holds_its_cpu_and_is_joined_until_it_is_off() {
+    type Seen = Vec<(u32, bool)>;
+    let (at_switches, afterwards) = on_a_machine(|| {
+        let seen = Arc::new(Mutex::new(Seen::new()));
+        // It may not run before the hook is there.
+        let held = PreemptGuard::<Fake>::new();
+        let handle = JoinHandle::<(), Fake>::start(
+            || (),
+            |body| {
+                let name = ThreadName::new(format_args!("bound"));
+                let here = CpuMask::of(CpuId::BOOT);
+                Fake::sched().spawn_bound(name, Class::Normal, &here, body)
+            },
+        );
+        let handle = Arc::new(handle.expect("a thread"));
+        let look = {
+            let handle = Arc::clone(&handle);
+            move || {
+                let bound = Fake::sched().bound_threads(CpuId::BOOT);
+                (bound, handle.is_finished())
+            }
+        };
+        let its = (Arc::clone(&seen), look.clone());
+        Fake::on_switch(move || its.0.lock().expect("no panic under it").push((its.1)()));
+        drop(held);
+        let at_switches = core::mem::take(&mut *seen.lock().expect("no panic under it"));
+        (at_switches, look())
+    });
+    // To the thread, and away from it: it is on its CPU then.
+    assert_eq!(at_switches, [(1, false), (1, false)]);
+    assert_eq!(afterwards, (0, true));
+}
+
+/// Says whether a thread could sleep where it is dropped.
+struct Sleepy(Arc<Mutex<Vec<bool>>>);
+
+impl Drop for Sleepy {
+    fn drop(&mut self) {
+        let may_sleep = Fake::preempt_count() == 0 && Fake::irqs_enabled();
+        self.0.lock().expect("no panic under it").push(may_sleep);
+    }
+}
+
+#[test]
+fn what_a_refused_thread_owns_is_dropped_where_it_may_sleep() {
+    let dropped = on_a_machine(|| {
+        let dropped = Arc::new(Mutex::new(Vec::new()));
+        let refuse = |cpus: CpuMask| {
+            let owned = Sleepy(Arc::clone(&dropped));
+            let spawned = Fake::sched().spawn(
+                ThreadName::new(format_args!("refused")),
+                Class::Normal,
+                &cpus,
+                move || drop(owned),
+            );
+            spawned.err()
+        };
+        let nowhere = CpuId::new(5).map_or(CpuMask::EMPTY, CpuMask::of);
+        assert_eq!(refuse(nowhere), Some(SpawnError::NoActiveCpu(nowhere)));
+        Fake::run_out_of_stacks();
+        let here = CpuMask::of(CpuId::BOOT);
+        assert_eq!(refuse(here), Some(SpawnError::OutOfStacks));
+        core::mem::take(&mut *dropped.lock().expect("no panic under it"))
+    });
+    assert_eq!(dropped, [true, true]);
+}
