@@ -1,13 +1,15 @@
-//! The ends of threads: what is given back, when, and by which thread.
+//! The ends of threads and of timers: what is given back, when, and by which thread.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use fake::{Baton, Fake};
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::sched::{Class, Host, JoinHandle, SpawnError, ThreadName};
-use stillpoint::sync::{Exec, PreemptGuard};
+use stillpoint::sched::{Class, Host, JoinHandle, SpawnError, ThreadName, Timer};
+use stillpoint::sync::{Exec, IrqGuard, PreemptGuard};
+use stillpoint::time::Instant;
 
 #[path = "support/fake.rs"]
 mod fake;
@@ -98,4 +100,74 @@ fn what_a_refused_thread_owns_is_dropped_where_it_may_sleep() {
         core::mem::take(&mut *dropped.lock().expect("no panic under it"))
     });
     assert_eq!(dropped, [true, true]);
+}
+
+/// Says which host thread drops it.
+struct Owned(Arc<Mutex<Option<ThreadId>>>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        *self.0.lock().expect("no panic under it") = Some(std::thread::current().id());
+    }
+}
+
+/// The interrupt handler is held up just after the function's call is counted as ended:
+/// another CPU drops the timer there.
+#[test]
+fn what_a_timer_owns_is_dropped_by_the_thread_that_drops_it() {
+    let (dropped_by, dropper) = on_a_machine(|| {
+        let dropped_by = Arc::new(Mutex::new(None));
+        let owned = Owned(Arc::clone(&dropped_by));
+        let called = Arc::new(Mutex::new(false));
+        let was_called = Arc::clone(&called);
+        let timer = Timer::<Fake>::new(move || {
+            let _kept = &owned;
+            *was_called.lock().expect("no panic under it") = true;
+        });
+        timer.start(Instant(0));
+        let (ended, has_ended) = channel();
+        let (dropped, is_dropped) = channel();
+        let (over, is_over) = channel();
+        Fake::spawn(true, move || {
+            let once = Mutex::new(false);
+            Fake::on_irq_restore(move || {
+                let called = *called.lock().expect("no panic under it");
+                let first =
+                    !core::mem::replace(&mut *once.lock().expect("no panic under it"), called);
+                if called && first {
+                    ended.send(()).expect("the dropper waits");
+                    is_dropped.recv().expect("the timer is dropped");
+                }
+            });
+            Fake::sched().timer_interrupt();
+            over.send(()).expect("the dropper waits");
+        });
+        has_ended.recv().expect("the function is called");
+        drop(timer);
+        dropped.send(()).expect("the handler waits");
+        is_over.recv().expect("the handler returns");
+        let by = *dropped_by.lock().expect("no panic under it");
+        (by, std::thread::current().id())
+    });
+    assert_eq!(dropped_by, Some(dropper));
+}
+
+/// Without the hold-up: a timer that was called is dropped as any.
+#[test]
+fn a_timer_that_was_called_frees_what_it_owns() {
+    let dropped = on_a_machine(|| {
+        let dropped_by = Arc::new(Mutex::new(None));
+        let owned = Owned(Arc::clone(&dropped_by));
+        let timer = Timer::<Fake>::new(move || {
+            let _kept = &owned;
+        });
+        timer.start_periodic(Instant(0), Duration::from_nanos(10));
+        let masked = IrqGuard::<Fake>::new();
+        Fake::sched().timer_interrupt();
+        drop(masked);
+        drop(timer);
+        let by = *dropped_by.lock().expect("no panic under it");
+        by.is_some()
+    });
+    assert!(dropped);
 }

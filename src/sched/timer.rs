@@ -6,6 +6,8 @@
 //!   comes due, whatever becomes of the CPU that it was set on.
 //! - T2: after [`Timer::cancel`] has returned its function is not running, and will not
 //!   be called until the timer is set again.
+//! - T3: what the function owns is dropped where the timer is, and not by the interrupt
+//!   handler that has called it.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +17,7 @@ use core::time::Duration;
 
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::WaitQueue;
-use crate::sched::{CallCount, Host, PATIENCE, late_at, patience};
+use crate::sched::{CallCount, Host, late_at, patience};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::might_sleep;
 use crate::time::Instant;
@@ -29,18 +31,32 @@ pub(crate) struct TimerNode<P: Host> {
     pub(super) due: Due,
     /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
     pub(super) period: AtomicU64,
-    pub(super) calls: CallCount,
+    calls: Arc<Calls<P>>,
     pub(super) call_fn: Call,
     /// What its function is called, for messages.
     name: &'static str,
+}
+
+/// The calls of a timer's function. They live apart from the function, because a handler
+/// lets go of that before it says that the call has ended (T3).
+struct Calls<P: Host> {
+    count: CallCount,
     done: WaitQueue<P>,
 }
 
 impl<P: Host> TimerNode<P> {
+    /// Its function is about to be called. Under the lock of the queue that it leaves.
+    pub(super) fn begin_call(&self) {
+        self.calls.count.begin();
+    }
+
     /// Its function has returned.
-    pub(super) fn end_call(&self) {
-        self.calls.end();
-        self.done.wake_all();
+    pub(super) fn end_call(self: Arc<Self>) {
+        let calls = Arc::clone(&self.calls);
+        // Not the last count of the function: the timer has one until the call has ended.
+        drop(self);
+        calls.count.end();
+        calls.done.wake_all();
     }
 }
 
@@ -70,9 +86,11 @@ impl<P: Host> Timer<P> {
                 link: DueLink::new(),
                 due: Due::new(),
                 period: AtomicU64::new(0),
-                calls: CallCount::new(),
+                calls: Arc::new(Calls {
+                    count: CallCount::new(),
+                    done: WaitQueue::new(),
+                }),
                 call_fn: Box::new(call_fn),
-                done: WaitQueue::new(),
             }),
         }
     }
@@ -134,11 +152,11 @@ impl<P: Host> Timer<P> {
         let mut was_set = false;
         loop {
             was_set |= self.try_cancel();
-            if node.calls.is_at_rest(node.due.claim()) {
+            if node.calls.count.is_at_rest(node.due.claim()) {
                 return was_set;
             }
-            let ended = || node.calls.has_ended();
-            while !node.done.wait_until(late_at::<P>(), ended) {
+            let ended = || node.calls.count.has_ended();
+            while !node.calls.done.wait_until(late_at::<P>(), ended) {
                 log::warn!(
                     "the function of the timer {} has been running for {} s",
                     node.name,
@@ -152,17 +170,7 @@ impl<P: Host> Timer<P> {
 
 impl<P: Host> Drop for Timer<P> {
     fn drop(&mut self) {
+        // Then this has the only count of the function (T3).
         self.cancel();
-        // A handler that has called the function gives up its count of the node a few
-        // instructions after it has said so. The last count drops the function, and that
-        // may not happen in a handler.
-        let limit = P::deadline(PATIENCE);
-        while Arc::strong_count(&self.node) > 1 {
-            P::relax();
-            assert!(
-                P::now() < limit,
-                "BUG: the handler that called a timer's function does not end"
-            );
-        }
     }
 }

@@ -90,7 +90,7 @@ impl<P: Host> Inner<P> {
             return Some(Expired::Thread(thread));
         }
         let timer = self.timers.pop(now, |at, timer| {
-            timer.calls.begin();
+            timer.begin_call();
             let period = timer.period.load(Ordering::Relaxed);
             (period > 0).then(|| {
                 let missed = now.ticks_since(at) / period;
