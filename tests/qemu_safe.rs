@@ -44,7 +44,7 @@ mod kernel_test {
     type Timer = stillpoint::sched::Timer<Hw>;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(9);
+        let mut ktap = Ktap::plan(12);
         foreign_cpus(&mut ktap);
         kept_handles(&mut ktap);
         held_cpus(&mut ktap);
@@ -107,6 +107,29 @@ mod kernel_test {
         ktap.check(
             "a call, a walk and a thread that holds CPUs are refused there",
             refusals == [true; 5],
+        );
+        let calls = AtomicU32::new(0);
+        let called = api::call_on_many(&some, |_| {
+            calls.fetch_add(1, Ordering::Relaxed);
+        });
+        let nowait = api::call_on_nowait(last(&foreign()), || ());
+        ktap.equal(
+            "of many that are called only those that are there are called",
+            (called, calls.into_inner(), nowait.is_err()),
+            (CpuMask::of(CpuId::BOOT), 1, true),
+        );
+        let none = Builder::new()
+            .affinity(CpuMask::EMPTY)
+            .on_offline(OnOffline::Refuse);
+        ktap.equal(
+            "a thread that holds no CPU at all is refused",
+            none.spawn(|| ()).err(),
+            Some(SpawnError::NoActiveCpu(CpuMask::EMPTY)),
+        );
+        ktap.equal(
+            "a CPU that is not there keeps no memory",
+            api::heap_cached(last(&foreign())),
+            0,
         );
     }
 

@@ -180,10 +180,8 @@ pub fn heap_stats() -> HeapStats {
     crate::start::heap_stats()
 }
 
-/// Bytes of free heap that `cpu` keeps for itself: none while it is off.
-///
-/// # Panics
-/// If `cpu` is not possible.
+/// Bytes of free heap that `cpu` keeps for itself: none while it is off, or if the machine
+/// hasn't that CPU.
 pub fn heap_cached(cpu: CpuId) -> usize {
     crate::start::heap_cached(cpu)
 }

@@ -164,11 +164,12 @@ pub(crate) fn in_use() -> usize {
     usize::try_from(sum.cast_signed()).unwrap_or(0)
 }
 
-/// Bytes in the cache of `cpu`.
+/// Bytes in the cache of `cpu`; none if the machine hasn't that CPU.
 pub(crate) fn cached(cpu: CpuId) -> usize {
-    HEAP.cpus
-        .get()
-        .map_or(0, |cpus| cpus.get(cpu).cached.load(Ordering::Relaxed))
+    let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
+    cpus.filter(|(other, _)| *other == cpu)
+        .map(|(_, cache)| cache.cached.load(Ordering::Relaxed))
+        .sum()
 }
 
 /// Where the memory is: exact if nobody allocates or frees meanwhile.
