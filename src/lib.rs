@@ -51,38 +51,109 @@
 //! | target (`target_os = "none"`) | yes | core's |
 //! | host, tests | no | core's |
 //! | host, `--cfg loom` | no | loom's |
+//!
+//! # What programs may use
+//!
+//! `api`, and what its functions take and return: [`cpu`], [`errno`], [`sched`] with
+//! [`sched::lock`], [`sync`], [`time`], as far as they are public. Safe code that uses
+//! nothing else can't cause undefined behaviour, and panics only as a `# Panics` section
+//! says. All else is public with the feature `internals` alone, for tests, benches and
+//! the fuzzer: it promises neither. `tests/host_compile_fail.rs` holds the line.
 #![cfg_attr(not(any(test, loom)), no_std)]
+// Without the feature much that is `pub` for tests can be reached by nothing, and is not
+// used. With it the lints hold: clippy sees both builds.
+#![cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, unreachable_pub, unused_imports)
+)]
 
 extern crate alloc;
 
-pub mod config;
+/// Makes names public with the feature `internals`, and the crate's own without it.
+macro_rules! internal {
+    ($($path:tt)+) => {
+        #[cfg(feature = "internals")]
+        pub use $($path)+;
+        #[cfg(not(feature = "internals"))]
+        pub(crate) use $($path)+;
+    };
+}
+
 pub mod cpu;
-pub mod device;
-pub mod dt;
 pub mod errno;
-pub mod fault;
-pub mod hotplug;
-pub mod memory;
-pub mod platform;
-pub mod rcu;
 pub mod sched;
-pub mod shell;
-pub mod smp;
-pub mod stop_machine;
-pub mod symbols;
 pub mod sync;
 pub mod time;
+
+#[cfg(target_os = "none")]
+pub mod api;
+
+#[cfg(feature = "internals")]
+pub mod config;
+#[cfg(not(feature = "internals"))]
+mod config;
+#[cfg(feature = "internals")]
+pub mod device;
+#[cfg(not(feature = "internals"))]
+mod device;
+#[cfg(feature = "internals")]
+pub mod dt;
+#[cfg(not(feature = "internals"))]
+mod dt;
+#[cfg(feature = "internals")]
+pub mod fault;
+#[cfg(not(feature = "internals"))]
+mod fault;
+#[cfg(feature = "internals")]
+pub mod hotplug;
+#[cfg(not(feature = "internals"))]
+mod hotplug;
+#[cfg(feature = "internals")]
+pub mod memory;
+#[cfg(not(feature = "internals"))]
+mod memory;
+#[cfg(feature = "internals")]
+pub mod platform;
+#[cfg(not(feature = "internals"))]
+mod platform;
+#[cfg(feature = "internals")]
+pub mod rcu;
+#[cfg(not(feature = "internals"))]
+mod rcu;
+#[cfg(feature = "internals")]
+pub mod shell;
+#[cfg(not(feature = "internals"))]
+mod shell;
+#[cfg(feature = "internals")]
+pub mod smp;
+#[cfg(not(feature = "internals"))]
+mod smp;
+#[cfg(feature = "internals")]
+pub mod stop_machine;
+#[cfg(not(feature = "internals"))]
+mod stop_machine;
+#[cfg(feature = "internals")]
+pub mod symbols;
+#[cfg(not(feature = "internals"))]
+mod symbols;
+#[cfg(feature = "internals")]
 pub mod trace;
+#[cfg(not(feature = "internals"))]
+mod trace;
+
+#[cfg(all(feature = "internals", target_os = "none"))]
+pub mod arch;
+#[cfg(all(not(feature = "internals"), target_os = "none"))]
+mod arch;
+#[cfg(all(feature = "internals", target_os = "none"))]
+pub mod drivers;
+#[cfg(all(not(feature = "internals"), target_os = "none"))]
+mod drivers;
+#[cfg(all(feature = "internals", target_os = "none"))]
+pub mod start;
+#[cfg(all(not(feature = "internals"), target_os = "none"))]
+mod start;
 
 #[cfg(test)]
 #[path = "../tests/support/xorshift.rs"]
 mod xorshift;
-
-#[cfg(target_os = "none")]
-pub mod api;
-#[cfg(target_os = "none")]
-pub mod arch;
-#[cfg(target_os = "none")]
-pub mod drivers;
-#[cfg(target_os = "none")]
-pub mod start;

@@ -7,7 +7,7 @@ stillpoint::entry!(main);
 
 #[cfg(target_os = "none")]
 fn main() {
-    stillpoint::start::run_shell()
+    stillpoint::api::run_shell()
 }
 
 /// On the host there is nothing to run.

@@ -1,64 +1,229 @@
 //! What the types forbid: each file in `compile_fail` is a mistake that must not
 //! compile. Its first line names the error that the compiler has for it, or `ok` for
 //! the one that is none.
+//!
+//! Those in `compile_fail/outside` are programs of the target, compiled twice: against
+//! the library as programs have it, and against the one with the feature `internals`.
+//! The first line names both verdicts. If the second is `ok`, nothing but visibility
+//! keeps the mistake out.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The library as this test was linked with: the newest of them, beside it.
-fn library() -> PathBuf {
-    let here = env::current_exe().expect("a program knows where it is");
-    let dir = here.parent().expect("a program is in a directory");
-    let files = fs::read_dir(dir).expect("it can be read");
-    files
-        .filter_map(|file| Some(file.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("libstillpoint-") && name.ends_with(".rlib")
-        })
-        .max_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok())
-        .expect("the library has been built")
+/// A library that programs are compiled against, and for what.
+struct Library {
+    target: Option<&'static str>,
+    rmeta: PathBuf,
 }
 
-/// What the compiler says of `source`; nothing if that is in order.
-fn compile(source: &Path, library: &Path) -> String {
-    let deps = library.parent().expect("a file is in a directory");
-    let output = Command::new(env::var("RUSTC").unwrap_or_else(|_| "rustc".into()))
-        .args(["--edition=2024", "--emit=metadata", "-o"])
-        .arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/compile_fail.rmeta"))
-        .arg(format!("-Ldependency={}", deps.display()))
-        .arg(format!("--extern=stillpoint={}", library.display()))
-        .arg(source)
-        .output()
-        .expect("the compiler can be started");
-    if output.status.success() {
-        String::new()
-    } else {
-        String::from_utf8_lossy(&output.stderr).into_owned()
+impl Library {
+    /// The library for `target`, or for the host, as cargo makes it with `features`.
+    fn new(target: Option<&'static str>, features: &str) -> Library {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["check", "--lib", "--message-format=json"])
+            .arg(format!("--features={features}"));
+        if let Some(target) = target {
+            // As the kernel is built, so that its dependencies are there.
+            cargo.args(["--release", "--target", target]);
+        }
+        let output = cargo.output().expect("cargo can be started");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let messages = String::from_utf8(output.stdout).expect("JSON is text");
+        let rmeta = messages
+            .split('"')
+            .find(|text| text.contains("/libstillpoint-") && text.ends_with(".rmeta"))
+            .expect("cargo names what it made");
+        Library {
+            target,
+            rmeta: rmeta.into(),
+        }
     }
+
+    /// What the compiler says of `source`; nothing if that is in order. `name` tells
+    /// the files of several tests apart.
+    fn compile(&self, source: &Path, name: &str) -> String {
+        let deps = self.rmeta.parent().expect("a file is in a directory");
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.rmeta"));
+        let mut rustc = Command::new(env::var("RUSTC").unwrap_or_else(|_| "rustc".into()));
+        if let Some(target) = self.target {
+            rustc.args(["--target", target]);
+            // Macros of dependencies are programs of the host.
+            let host = deps.ancestors().nth(3).expect("cargo's directories");
+            rustc.arg(format!("-Ldependency={}/release/deps", host.display()));
+        }
+        let output = rustc
+            .args(["--edition=2024", "--emit=metadata", "-Awarnings", "-o"])
+            .arg(out)
+            .arg(format!("-Ldependency={}", deps.display()))
+            .arg(format!("--extern=stillpoint={}", self.rmeta.display()))
+            .arg(source)
+            .output()
+            .expect("the compiler can be started");
+        if output.status.success() {
+            String::new()
+        } else {
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        }
+    }
+}
+
+/// The library as the tests have it, and as programs have it.
+fn inside_and_outside() -> [Library; 2] {
+    let target = Some("aarch64-unknown-none");
+    [Library::new(target, "internals"), Library::new(target, "")]
+}
+
+/// The programs in `dir`, each with the verdicts that its first line names.
+fn programs(dir: &str) -> Vec<(PathBuf, Vec<String>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    let mut programs = Vec::new();
+    for file in fs::read_dir(dir).expect("it can be read") {
+        let path = file.expect("it can be read").path();
+        if path.is_dir() {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("it can be read");
+        let verdicts = text
+            .strip_prefix("//! ")
+            .and_then(|rest| rest.split_once(':'))
+            .map(|(verdicts, _)| verdicts.split(" / ").map(str::to_owned).collect())
+            .unwrap_or_else(|| panic!("{} does not say what it is for", path.display()));
+        programs.push((path, verdicts));
+    }
+    programs
+}
+
+/// Checks that what the compiler `said` of the program at `path` is the verdict `wanted`.
+fn judge(path: &Path, wanted: &str, said: &str) {
+    let as_it_should_be = match wanted {
+        "ok" => said.is_empty(),
+        error => said.contains(&format!("error[{error}]")),
+    };
+    assert!(as_it_should_be, "{}: {wanted}?\n{said}", path.display());
 }
 
 #[test]
 fn mistakes_do_not_compile() {
-    let library = library();
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile_fail");
-    let mut seen = 0;
-    for file in fs::read_dir(dir).expect("it can be read") {
-        let path = file.expect("it can be read").path();
-        let text = fs::read_to_string(&path).expect("it can be read");
-        let wanted = text
-            .strip_prefix("//! ")
-            .and_then(|rest| rest.split_once(':'))
-            .map(|(wanted, _)| wanted)
-            .unwrap_or_else(|| panic!("{} does not say what it is for", path.display()));
-        let said = compile(&path, &library);
-        let as_it_should_be = match wanted {
-            "ok" => said.is_empty(),
-            error => said.contains(&format!("error[{error}]")),
-        };
-        assert!(as_it_should_be, "{}: {wanted}?\n{said}", path.display());
-        seen += 1;
+    let library = Library::new(None, "internals");
+    let programs = programs("tests/compile_fail");
+    assert!(programs.len() > 7, "only {} files", programs.len());
+    for (path, verdicts) in programs {
+        let said = library.compile(&path, "mistakes");
+        judge(&path, &verdicts[0], &said);
     }
-    assert!(seen > 7, "only {seen} files");
+}
+
+#[test]
+fn programs_can_not_reach_inside() {
+    let [inside, outside] = inside_and_outside();
+    let programs = programs("tests/compile_fail/outside");
+    assert!(programs.len() > 12, "only {} files", programs.len());
+    for (path, verdicts) in programs {
+        judge(&path, &verdicts[0], &outside.compile(&path, "outside"));
+        judge(&path, &verdicts[1], &inside.compile(&path, "outside"));
+    }
+}
+
+/// What programs have no name for: all that isn't theirs.
+const INSIDE: [&str; 57] = [
+    "arch::aarch64::boot",
+    "arch::aarch64::cpu_local::this_cpu",
+    "arch::aarch64::irq::irq_save",
+    "arch::aarch64::mmu",
+    "arch::aarch64::psci::Psci",
+    "arch::aarch64::semihosting::exit",
+    "arch::aarch64::thread_head::current",
+    "arch::aarch64::timer::arm",
+    "config::MAX_CPUS",
+    "cpu::CpuMasks",
+    "cpu::Mpidr",
+    "cpu::PerCpu",
+    "cpu::PerCpuCounter",
+    "device::gic",
+    "drivers::early::write_str",
+    "drivers::gicv2",
+    "drivers::gicv3",
+    "dt::check",
+    "fault",
+    "hotplug::Hotplug",
+    "hotplug::HotplugHost",
+    "hotplug::Walker",
+    "memory::StackPool",
+    "platform::CpuOps",
+    "platform::IrqChip",
+    "platform::Platform",
+    "rcu::GraceHost",
+    "rcu::GracePeriods",
+    "sched::Affinity",
+    "sched::Host",
+    "sched::PerCpuThread",
+    "sched::RunQueue",
+    "sched::Scheduler",
+    "sched::Thread",
+    "sched::lock::CpusLock",
+    "sched::lock::ReaderCounts",
+    "shell::Shell",
+    "smp::FanOut",
+    "smp::call::CallQueue",
+    "smp::call::Calls",
+    "smp::pen",
+    "start::Kernel",
+    "start::KernelMachine",
+    "start::kernel",
+    "start::load_device_tree",
+    "stop_machine::MultiStop",
+    "stop_machine::StopHost",
+    "stop_machine::StopMachine",
+    "symbols",
+    "sync::AtomicBits",
+    "sync::Exec",
+    "sync::LockMap",
+    "sync::StaysHere",
+    "sync::Wait",
+    "sync::WaitPoint",
+    "sync::lockdep",
+    "trace::Trace",
+];
+
+#[test]
+fn what_is_inside_has_no_name() {
+    let [inside, outside] = inside_and_outside();
+    let mut text = String::from("#![no_std] #![no_main]");
+    for (number, name) in INSIDE.iter().enumerate() {
+        text += &format!("\nuse stillpoint::{name} as _{number};");
+    }
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("names.rs");
+    fs::write(&source, text).expect("it can be written");
+    assert_eq!(inside.compile(&source, "names"), "");
+    let said = outside.compile(&source, "names");
+    for (number, name) in INSIDE.iter().enumerate() {
+        // The first line is another.
+        let place = format!("names.rs:{}:", number + 2);
+        assert!(said.contains(&place), "{name} has a name\n{said}");
+    }
+}
+
+/// A module is the kernel's own, unless it stands here.
+#[test]
+fn only_these_modules_are_for_programs() {
+    let root = include_str!("../src/lib.rs");
+    let mut before = "";
+    let mut modules = Vec::new();
+    for line in root.lines() {
+        if let Some(module) = line.strip_prefix("pub mod ")
+            && !before.contains("internals")
+        {
+            modules.push(module.trim_end_matches(';'));
+        }
+        before = line;
+    }
+    modules.sort_unstable();
+    assert_eq!(modules, ["api", "cpu", "errno", "sched", "sync", "time"]);
 }

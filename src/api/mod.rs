@@ -7,18 +7,49 @@
 pub mod rcu;
 pub mod thread;
 
+use core::time::Duration;
+
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::{CpuDownError, CpuUpError};
+use crate::platform::Platform;
 use crate::sched::SpawnError;
 use crate::sched::lock::CpusReadGuard;
-use crate::smp::call::CallError;
-use crate::start::{Hw, kernel};
-use crate::stop_machine::{StopError, StopReport};
+use crate::start::kernel;
+use crate::time::{Frequency, Instant};
 use thread::OnOffline;
 
 pub use thread::{JoinHandle, sleep, yield_now};
 
-pub use crate::start::{HeapStats, PerCpuVar, exit, reboot};
+pub use crate::hotplug::{ApRefusal, CpuDownError, CpuUpError, StepError};
+pub use crate::smp::call::CallError;
+#[doc(hidden)]
+pub use crate::start::print;
+pub use crate::start::{HeapStats, Hw, PerCpuVar, exit, reboot, run_shell};
+pub use crate::stop_machine::{CpuStopTimes, StopError, StopReport};
+
+/// The instant that it is.
+///
+/// # Context
+/// Any.
+pub fn now() -> Instant {
+    Hw::now()
+}
+
+/// The first instant that is `after` from now, or later by less than a tick: what
+/// [`Timer::start`](crate::sched::Timer::start) and the locks' `wait_until` take.
+///
+/// # Context
+/// Any.
+pub fn deadline(after: Duration) -> Instant {
+    Hw::deadline(after)
+}
+
+/// Ticks of [`Instant`] in a second.
+///
+/// # Context
+/// Any.
+pub fn frequency() -> Frequency {
+    Hw::frequency()
+}
 
 /// Brings CPU `cpu` online; does nothing if it is.
 ///
@@ -195,7 +226,7 @@ pub fn stacks_in_use() -> usize {
 #[macro_export]
 macro_rules! print {
     ($($text:tt)*) => {
-        $crate::start::print(format_args!($($text)*))
+        $crate::api::print(format_args!($($text)*))
     };
 }
 
@@ -203,10 +234,10 @@ macro_rules! print {
 #[macro_export]
 macro_rules! println {
     () => {
-        $crate::start::print(format_args!("\n"))
+        $crate::api::print(format_args!("\n"))
     };
     ($($text:tt)*) => {
-        $crate::start::print(format_args!("{}\n", format_args!($($text)*)))
+        $crate::api::print(format_args!("{}\n", format_args!($($text)*)))
     };
 }
 

@@ -8,8 +8,9 @@
 //! ```
 //! See [`crate::rcu`] for what a section is, and how it works.
 
-use crate::rcu::GraceStats;
 use crate::start::{Hw, kernel};
+
+pub use crate::rcu::GraceStats;
 
 /// A read-side section, as a token.
 pub type ReadGuard = crate::rcu::ReadGuard<Hw>;

@@ -8,8 +8,10 @@ mod masks;
 mod per_cpu;
 mod per_cpu_counter;
 
-pub use id::{CpuId, Mpidr};
+pub use id::CpuId;
 pub use mask::CpuMask;
-pub use masks::CpuMasks;
-pub use per_cpu::PerCpu;
-pub use per_cpu_counter::PerCpuCounter;
+
+internal!(id::Mpidr);
+internal!(masks::CpuMasks);
+internal!(per_cpu::PerCpu);
+internal!(per_cpu_counter::PerCpuCounter);

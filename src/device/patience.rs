@@ -19,7 +19,7 @@ pub struct Patience {
 
 impl Patience {
     /// Somebody who has not waited in vain yet.
-    #[expect(
+    #[allow(
         clippy::new_without_default,
         reason = "a console is never made by default"
     )]

@@ -24,7 +24,7 @@ pub struct TypedAhead {
 
 impl TypedAhead {
     /// Nothing, without memory for more.
-    #[expect(
+    #[allow(
         clippy::new_without_default,
         reason = "it is made once, as the initial value of a static"
     )]

@@ -24,6 +24,7 @@ mod hold {
 impl Hw {
     /// For tests: has `cpu` panic at its entry when it next comes up, before it
     /// says ALIVE; a CPU that [`Hotplug::hold_at_entry`] holds panics at once.
+    #[cfg(feature = "internals")]
     pub fn panic_at_entry(cpu: CpuId) {
         set_hold(cpu, hold::PANIC);
     }
@@ -31,11 +32,12 @@ impl Hw {
 
 impl Hw {
     /// For tests: has `cpu` refuse itself when it next comes up, once.
+    #[cfg(feature = "internals")]
     pub fn refuse_at_entry(cpu: CpuId) {
         set_hold(cpu, hold::REFUSE);
     }
 
-    /// Whether [`Hw::refuse_at_entry`] has asked for this.
+    /// Whether `Hw::refuse_at_entry` has asked for this.
     pub(super) fn takes_refusal(cpu: CpuId) -> bool {
         let record = kernel().areas.record(cpu);
         // Pairs with the Release in `set_hold`.

@@ -149,12 +149,12 @@ macro_rules! percpu {
     ($($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $value:expr;)+) => {
         $(
             $(#[$meta])*
-            $vis static $name: $crate::start::PerCpuVar<$type> = {
+            $vis static $name: $crate::api::PerCpuVar<$type> = {
                 const VALUE: $type = $value;
                 #[unsafe(link_section = ".percpu")]
                 static TEMPLATE: $type = VALUE;
                 // SAFETY: it is in that section, and the value is a constant's.
-                unsafe { $crate::start::PerCpuVar::new(&TEMPLATE) }
+                unsafe { $crate::api::PerCpuVar::new(&TEMPLATE) }
             };
         )+
     };

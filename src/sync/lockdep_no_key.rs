@@ -13,6 +13,10 @@ pub struct LockKey(());
 
 impl LockKey {
     /// Of the class of what the caller makes where it is called, around a `T`.
+    #[allow(
+        clippy::extra_unused_type_parameters,
+        reason = "the validator's has it"
+    )]
     pub const fn new<T: ?Sized>(_: LockKind) -> LockKey {
         LockKey(())
     }

@@ -28,7 +28,10 @@ mod exec;
 #[cfg(all(debug_assertions, not(loom)))]
 mod held_cell;
 mod lock_map;
+#[cfg(feature = "internals")]
 pub mod lockdep;
+#[cfg(not(feature = "internals"))]
+pub(crate) mod lockdep;
 #[cfg_attr(not(all(debug_assertions, not(loom))), path = "lockdep_no_key.rs")]
 mod lockdep_key;
 #[cfg(all(test, debug_assertions, not(loom)))]
@@ -36,16 +39,17 @@ pub(crate) mod nowhere;
 mod spin_lock;
 mod wait_point;
 
-pub use bits::{AtomicBits, Bits};
-pub use exec::{
-    Exec, IrqFlags, IrqGuard, PreemptGuard, StaysHere, Wait, Woken, assert_may_schedule,
-};
-#[cfg(all(debug_assertions, not(loom)))]
-pub use held_cell::HeldCell;
-pub use lock_map::{LockMap, LockMapGuard};
-pub use lockdep_key::{LockHeld, LockKey, might_sleep};
+pub use bits::Bits;
+pub use exec::{IrqGuard, PreemptGuard};
 pub use spin_lock::{SpinLock, SpinLockGuard};
-pub use wait_point::WaitPoint;
+
+internal!(bits::AtomicBits);
+internal!(exec::{Exec, IrqFlags, StaysHere, Wait, Woken, assert_may_schedule});
+#[cfg(all(debug_assertions, not(loom)))]
+internal!(held_cell::HeldCell);
+internal!(lock_map::{LockMap, LockMapGuard});
+internal!(lockdep_key::{LockHeld, LockKey, might_sleep});
+internal!(wait_point::WaitPoint);
 
 /// Atomic types: core's, or loom's when a model is being checked.
 pub mod atomic {

@@ -17,14 +17,16 @@ mod waiters;
 
 pub use completion::Completion;
 pub use condvar::Condvar;
-pub use cpus_lock::{CpusLock, CpusReadGuard, CpusWriteGuard};
+pub use cpus_lock::CpusReadGuard;
 pub(crate) use held_cpus_lock::HeldCpusLock;
 pub use held_cpus_lock::WouldDeadlock;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::Once;
-pub use reader_counts::ReaderCounts;
 pub use rw_lock::{ReadGuard, RwLock, WriteGuard};
 pub use semaphore::Semaphore;
 pub use wait_queue::WaitQueue;
 
 pub use crate::sync::lockdep::Nesting;
+
+internal!(cpus_lock::{CpusLock, CpusWriteGuard});
+internal!(reader_counts::ReaderCounts);

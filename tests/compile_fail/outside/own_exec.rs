@@ -1,0 +1,13 @@
+//! E0603 / ok: What a lock takes for the machine is the machine, not a type of the program.
+#![no_std]
+#![no_main]
+
+use stillpoint::sync::{Exec, SpinLock};
+
+stillpoint::entry!(main);
+
+fn main() {}
+
+fn lock<E: Exec>(lock: &SpinLock<u32, E>) -> u32 {
+    *lock.lock()
+}

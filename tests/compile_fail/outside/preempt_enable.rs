@@ -1,0 +1,9 @@
+//! E0603 / ok: The guards of a thread count on its preempt count.
+#![no_std]
+#![no_main]
+
+stillpoint::entry!(main);
+
+fn main() {
+    stillpoint::arch::aarch64::thread_head::current().preempt_enable();
+}
