@@ -88,7 +88,8 @@ impl Areas {
             self.adopt(cpu, local, idle, stack);
         }
         let entry = self.entry(cpu);
-        entry.local.set_thread(entry.idle);
+        // SAFETY: the CPU is off, and its entry puts it on the stack of this thread.
+        unsafe { entry.local.set_thread(entry.idle) };
         let kernel = kernel();
         let way_off = kernel.cpu_ops.way_off(kernel.mpidrs[cpu.index()]);
         area.record.prepare(&Handover {
@@ -111,7 +112,9 @@ impl Areas {
         if area.stacks.get().is_none() {
             let irq = self.stack()?.range();
             let overflow = self.stack()?.range();
-            self.entry(cpu).local.set_stacks(irq, overflow);
+            // SAFETY: both are of the pool, taken for this CPU and never given back; it
+            // has had none before, so it doesn't take interrupts yet.
+            unsafe { self.entry(cpu).local.set_stacks(irq, overflow) };
             area.stacks.call_once(|| ());
         }
         Ok(())

@@ -65,7 +65,8 @@ impl Exec for Hw {
 
     #[inline]
     unsafe fn preempt_enable_no_resched() {
-        thread_head::current().preempt_enable();
+        // SAFETY: the same promise.
+        unsafe { thread_head::current().preempt_enable() };
     }
 
     #[inline]
@@ -183,7 +184,8 @@ impl Platform for Hw {
     }
 
     unsafe fn set_thread_word(word: usize) {
-        thread_head::current().set_word(word);
+        // SAFETY: the same promise, and it is the running thread's head.
+        unsafe { thread_head::current().set_word(word) };
     }
 
     #[inline]

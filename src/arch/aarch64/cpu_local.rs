@@ -86,9 +86,12 @@ impl CpuLocal {
         (&raw const *self).addr()
     }
 
-    /// Says that the CPU runs on the stack of `thread`: before it is started, or
-    /// by itself with interrupts masked.
-    pub fn set_thread(&self, thread: &ThreadHead) {
+    /// Says that the CPU runs on the stack of `thread`.
+    ///
+    /// # Safety
+    /// It does, or will when it is started. The CPU hasn't been started, or is this one
+    /// with interrupts masked.
+    pub unsafe fn set_thread(&self, thread: &ThreadHead) {
         self.stack_limit
             .store(thread.stack_limit(), Ordering::Relaxed);
     }
@@ -129,9 +132,13 @@ impl CpuLocal {
 
     /// Gives the CPU its interrupt and overflow stacks.
     ///
-    /// Context: control CPU before this one runs, or this CPU with interrupts
-    /// masked.
-    pub fn set_stacks(&self, irq: Range<usize>, overflow: Range<usize>) {
+    /// # Context
+    /// Control CPU before this one runs, or this CPU with interrupts masked.
+    ///
+    /// # Safety
+    /// Both are mapped, are this CPU's alone as long as it may run, and have room for an
+    /// exception frame: exceptions are saved there.
+    pub unsafe fn set_stacks(&self, irq: Range<usize>, overflow: Range<usize>) {
         let set = |word: &AtomicUsize, value: usize| word.store(value, Ordering::Relaxed);
         set(&self.irq_stack_top, irq.end);
         set(&self.irq_stack_limit, irq.start + FRAME_SIZE);
@@ -190,7 +197,8 @@ pub fn adopt_boot_cpu() {
 /// Interrupts are masked, this runs on the stack of `thread`, and the stacks of
 /// `local` are this CPU's alone.
 pub unsafe fn adopt(local: &'static CpuLocal, thread: &'static ThreadHead) {
-    local.set_thread(thread);
+    // SAFETY: the caller promises both.
+    unsafe { local.set_thread(thread) };
     let head = (&raw const *thread).expose_provenance();
     let local = (&raw const *local).expose_provenance();
     // SAFETY: Both live for ever, and the caller vouches for what they say. The

@@ -123,7 +123,11 @@ impl ThreadHead {
     }
 
     /// Sets what the kernel knows the thread by: by itself.
-    pub fn set_word(&self, word: usize) {
+    ///
+    /// # Safety
+    /// `word` is what the kernel takes for the running thread from now on; this is the
+    /// head of the running thread.
+    pub unsafe fn set_word(&self, word: usize) {
         self.word.store(word, Ordering::Relaxed);
     }
 
@@ -174,8 +178,12 @@ impl ThreadHead {
     ///
     /// # Panics
     /// If the count is 0.
+    ///
+    /// # Safety
+    /// It takes back a [`ThreadHead::preempt_disable`] of this thread for which no guard
+    /// stands any more.
     #[inline]
-    pub fn preempt_enable(&self) {
+    pub unsafe fn preempt_enable(&self) {
         compiler_barrier();
         let count = self.preempt_count.load(Ordering::Relaxed);
         assert!(

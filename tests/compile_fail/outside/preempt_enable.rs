@@ -1,4 +1,4 @@
-//! E0603 / ok: The guards of a thread count on its preempt count.
+//! E0603 / E0133: The guards of a thread count on its preempt count.
 #![no_std]
 #![no_main]
 

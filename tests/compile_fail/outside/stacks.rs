@@ -1,4 +1,4 @@
-//! E0603 / ok: An exception saves its frame where these say.
+//! E0603 / E0133: An exception saves its frame where these say.
 #![no_std]
 #![no_main]
 

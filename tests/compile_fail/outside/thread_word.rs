@@ -1,4 +1,4 @@
-//! E0603 / ok: The scheduler takes the word of a thread for a pointer.
+//! E0603 / E0133: The scheduler takes the word of a thread for a pointer.
 #![no_std]
 #![no_main]
 
