@@ -168,7 +168,7 @@ impl<P: Host> Scheduler<P> {
                 let placed = self.assign(&thread, cpu);
                 self.note_load(cpu, &mut queue);
                 drop(queue);
-                self.deliver(thread, cpu, &placed, &here);
+                self.deliver(thread, &placed, &here);
             }
             break;
         }
@@ -187,7 +187,7 @@ impl<P: Host> Scheduler<P> {
             let _queue = self.queue(cpu).lock_masked(masked);
             self.assign(&thread, cpu)
         };
-        self.deliver(thread, cpu, &placed, masked);
+        self.deliver(thread, &placed, masked);
     }
 
     /// An idle CPU takes a thread that waits elsewhere, if there is one for it.
@@ -288,7 +288,7 @@ impl<P: Host> Scheduler<P> {
             self.note_load(cpu, &mut queue);
             (thread, placed)
         };
-        self.deliver(thread, cpu, &placed, &here);
+        self.deliver(thread, &placed, &here);
         true
     }
 

@@ -35,8 +35,8 @@ const PROBES: usize = 16;
 /// Where a thread is to run.
 pub(super) struct Placed {
     cpu: CpuId,
-    /// None of the CPUs that it may run on is active: that no longer counts.
-    affinity_broken: bool,
+    /// The CPUs that it might run on, if none of them is active: they no longer count.
+    broken: Option<CpuMask>,
 }
 
 impl<P: Host> Scheduler<P> {
@@ -96,7 +96,7 @@ impl<P: Host> Scheduler<P> {
             thread.set_state(ThreadState::Runnable);
             let placed = self.assign(thread, last);
             drop(queue);
-            self.deliver(Arc::clone(thread), last, &placed, &masked);
+            self.deliver(Arc::clone(thread), &placed, &masked);
         }
         true
     }
@@ -105,7 +105,7 @@ impl<P: Host> Scheduler<P> {
     /// next; `last` is the one that it belongs to. Under the lock of that one's queue (S6).
     pub(super) fn assign(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let placed = self.place(thread, last);
-        if placed.affinity_broken {
+        if placed.broken.is_some() {
             thread.affinity.set(P::masks().possible());
         }
         thread.set_cpu(placed.cpu);
@@ -117,16 +117,11 @@ impl<P: Host> Scheduler<P> {
     ///
     /// # Context
     /// IRQs masked since then; no queue locked.
-    pub(super) fn deliver(
-        &self,
-        thread: Arc<Thread<P>>,
-        last: CpuId,
-        placed: &Placed,
-        masked: &IrqGuard<P>,
-    ) {
-        if placed.affinity_broken {
-            // As Linux says it.
-            log::warn!("thread {} no longer affine to cpu{last}", thread.name());
+    pub(super) fn deliver(&self, thread: Arc<Thread<P>>, placed: &Placed, masked: &IrqGuard<P>) {
+        if let Some(cpus) = &placed.broken {
+            // As Linux says it: the CPUs that it was confined to have gone, and need not be
+            // those where it ran last.
+            log::warn!("thread {} no longer affine to cpu{cpus}", thread.name());
         }
         self.enqueue(placed.cpu, thread, masked);
     }
@@ -153,10 +148,7 @@ impl<P: Host> Scheduler<P> {
     /// # Context
     /// IRQs masked, until the thread is queued there.
     fn place(&self, thread: &Thread<P>, last: CpuId) -> Placed {
-        let found = |cpu| Placed {
-            cpu,
-            affinity_broken: false,
-        };
+        let found = |cpu| Placed { cpu, broken: None };
         if let Some(cpu) = self.find_idle(thread, last) {
             return found(cpu);
         }
@@ -174,7 +166,7 @@ impl<P: Host> Scheduler<P> {
         }
         Placed {
             cpu: active.first().unwrap_or(CpuId::BOOT),
-            affinity_broken: true,
+            broken: Some(thread.affinity()),
         }
     }
 
