@@ -241,6 +241,22 @@ pub enum PsciError {
 }
 
 impl PsciError {
+    /// The error that `code` stands for: the inverse of [`PsciError::code`].
+    pub const fn from_code(code: i64) -> PsciError {
+        match code {
+            -1 => Self::NotSupported,
+            -2 => Self::InvalidParameters,
+            -3 => Self::Denied,
+            -4 => Self::AlreadyOn,
+            -5 => Self::OnPending,
+            -6 => Self::InternalFailure,
+            -7 => Self::NotPresent,
+            -8 => Self::Disabled,
+            -9 => Self::InvalidAddress,
+            other => Self::Unknown(other),
+        }
+    }
+
     /// The value that firmware returned.
     pub const fn code(self) -> i64 {
         match self {

@@ -28,7 +28,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/drivers/gicv2/irq_chip.rs", "a CPU's own fact, ordered for others by its online bit: tests/loom_masks.rs"),
     ("src/hotplug/ap.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/control.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
-    ("src/hotplug/machine.rs", "a setting, read once for each operation"),
+    ("src/hotplug/power.rs", "settings of tests, and what the hotplug lock guards"),
     ("src/hotplug/walk.rs", "changed by the one walk that the hotplug lock lets in; read for display"),
     ("src/rcu/deferred.rs", "a count for display"),
     ("src/rcu/rounds.rs", "a note between a still point and its caller, whom that orders: tests/loom_multi_stop.rs"),

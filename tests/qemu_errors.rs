@@ -32,7 +32,7 @@ mod kernel_test {
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::hotplug::{
         CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, ONLINE,
-        StepError, SyncState,
+        Parked, Quarantine, StepError, SyncState,
     };
     use stillpoint::platform::{Platform, PowerState};
     use stillpoint::start::{Hw, kernel};
@@ -114,7 +114,15 @@ mod kernel_test {
         same("steps up", hotplug().state(victim()).state(), 0)
             & same("handshake", handshake(), SyncState::Dead)
             & same("power", Hw::power_state(victim()), Ok(PowerState::Off))
-            & same("health", hotplug().health(victim()), CpuHealth::Off)
+            & same("health", is_well(hotplug().health(victim())), true)
+    }
+
+    /// Whether a CPU is off for good reasons: by firmware, or in the pen where there is none.
+    fn is_well(health: CpuHealth) -> bool {
+        matches!(
+            health,
+            CpuHealth::Off | CpuHealth::Parked(Parked::NoFirmware)
+        )
     }
 
     /// Whether the victim leaves and comes back.
@@ -340,7 +348,7 @@ mod kernel_test {
             & same(
                 "health",
                 hotplug().health(victim()),
-                CpuHealth::Unknown(SyncState::Cancelled),
+                CpuHealth::Unknown(Quarantine::NeverArrived),
             )
     }
 
@@ -351,6 +359,12 @@ mod kernel_test {
         hotplug().set_arrival_limit(Duration::from_millis(100));
         sound &= is_given_up();
         let quarantined = same("online", kernel().masks.is_online(victim()), false);
+        let wanted = CpuDownError::Quarantined {
+            cpu: victim(),
+            quarantine: Quarantine::NeverArrived,
+        };
+        sound &= same("down", api::cpu_down(victim()), Err(wanted));
+        sound &= same("errno", wanted.errno().name(), "EBUSY");
         sound & quarantined & is_given_up()
     }
 

@@ -37,8 +37,8 @@ mod kernel_test {
     use stillpoint::api;
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::hotplug::{
-        CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, StepError,
-        SyncState,
+        CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, Parked,
+        StepError, SyncState,
     };
     use stillpoint::platform::PowerState;
     use stillpoint::start::{Hw, kernel};
@@ -195,7 +195,14 @@ mod kernel_test {
                 SyncState::Dead,
             )
             & same("power", Hw::power_state(cpu), Ok(PowerState::Off))
-            & same("health", hotplug().health(cpu), CpuHealth::Off)
+            & same(
+                "health",
+                matches!(
+                    hotplug().health(cpu),
+                    CpuHealth::Off | CpuHealth::Parked(Parked::NoFirmware)
+                ),
+                true,
+            )
     }
 
     /// Whether all CPUs are online.

@@ -27,7 +27,7 @@ fn main() {}
 #[cfg(target_os = "none")]
 mod kernel_test {
     use stillpoint::cpu::CpuId;
-    use stillpoint::hotplug::{CpuHealth, CpuUpError, StepError};
+    use stillpoint::hotplug::{CpuHealth, CpuUpError, Parked, StepError};
     use stillpoint::start::{Hw, kernel};
     use stillpoint::{api, println};
 
@@ -50,7 +50,10 @@ mod kernel_test {
         let in_use = InUse::settled();
         let cycled = before.iter().all(|good| *good)
             && (0..CYCLES).all(|turn| cycle(secondaries[turn % secondaries.len()]));
-        ktap.check("ten thousand times a CPU parks and comes back", cycled);
+        ktap.check(
+            "ten thousand times a CPU parks, says so, and comes back",
+            cycled,
+        );
         let balanced = masks_say(&all) && states_say(&all);
         ktap.check("all are online, their counters balanced", balanced);
         ktap.check("as much memory in use as before", in_use.is_back());
@@ -77,8 +80,13 @@ mod kernel_test {
     }
 
     fn cycle(cpu: CpuId) -> bool {
+        let wanted = CpuHealth::Parked(Parked::NoFirmware);
         match api::cpu_down(cpu) {
-            Ok(()) => {}
+            Ok(()) if kernel().hotplug.health(cpu) == wanted => {}
+            Ok(()) => {
+                println!("# CPU{cpu}: {:?}", kernel().hotplug.health(cpu));
+                return false;
+            }
             Err(error) => {
                 println!("# CPU{cpu}: {error}");
                 return false;

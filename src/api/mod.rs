@@ -19,7 +19,9 @@ use thread::OnOffline;
 
 pub use thread::{JoinHandle, sleep, yield_now};
 
-pub use crate::hotplug::{ApRefusal, CpuDownError, CpuUpError, StepError};
+pub use crate::hotplug::{
+    ApRefusal, CpuDownError, CpuUpError, Left, Quarantine, StepError, SyncState,
+};
 pub use crate::smp::call::CallError;
 #[doc(hidden)]
 pub use crate::start::print;

@@ -5,11 +5,14 @@
 //!   wait point, the word that says who control is, and the interrupt controller:
 //!   no lock, no heap, no console, not its per-CPU area, nothing that a still
 //!   point may change, because no still point waits for it.
-//! - A2: from then to its online bit it takes no lock that another CPU can hold:
-//!   its own run queue and stopper are nobody else's before it is online.
+//! - A2: from then to its online bit it takes no lock that another CPU holds for long. Its
+//!   stopper's is its own; that of its run queue is also taken by a CPU that wakes a
+//!   thread which slept here when this one went, with IRQs masked and for a few
+//!   instructions.
 //! - A3: after DEAD it uses nothing but the stack that it is on, the interrupt
 //!   controller and firmware. DEAD alone doesn't make its memory free for its next
-//!   life: only firmware's OFF after that does.
+//!   life: only firmware's OFF after that does, or that it has come to the pen. If CPU_OFF
+//!   returns, it also uses its boot record and its slot in the pen.
 
 use crate::cpu::CpuId;
 use crate::hotplug::{Hotplug, HotplugHost, RELEASED, StepContext, SyncState};
@@ -33,7 +36,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let handshake = self.handshake(cpu);
         if !handshake.arrive() {
-            // Given up since: the word says DEAD already.
+            // Given up since, or not called: the word says DEAD already.
             P::disable_cpu_interface(cpu);
             self.tell_control(cpu);
             P::cpu_off(cpu);

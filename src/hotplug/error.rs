@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::errno::Errno;
-use crate::hotplug::SyncState;
+use crate::hotplug::{Quarantine, SyncState};
 use crate::platform::{IrqChipError, OutOfStacks, PsciError};
 use crate::sched::SpawnError;
 use crate::sched::lock::WouldDeadlock;
@@ -114,6 +114,28 @@ impl fmt::Display for StepError {
     }
 }
 
+/// What is not as it was before an operation that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The CPU is online with the steps up to this one: a second step failed on the way
+    /// back. It can be taken on, up or down.
+    HalfWay(&'static str),
+    /// The CPU was half way, and is offline.
+    Offline,
+    /// The CPU is offline, but was not seen to go.
+    Quarantined(Quarantine),
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Left::HalfWay(step) => write!(f, "half way, at {step}"),
+            Left::Offline => f.write_str("offline"),
+            Left::Quarantined(quarantine) => write!(f, "quarantined: {quarantine}"),
+        }
+    }
+}
+
 /// Why a CPU did not come up. It is as it was before, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuUpError {
@@ -131,6 +153,17 @@ pub enum CpuUpError {
         /// What it said.
         error: StepError,
     },
+    /// A step failed, and not all before it could be undone.
+    NotUndone {
+        /// The CPU.
+        cpu: CpuId,
+        /// The step's name.
+        step: &'static str,
+        /// What it said.
+        error: StepError,
+        /// How the CPU is.
+        left: Left,
+    },
 }
 
 impl CpuUpError {
@@ -140,6 +173,7 @@ impl CpuUpError {
             CpuUpError::NoSuchCpu(_) => Errno::Invalid,
             CpuUpError::WouldDeadlock(_) => Errno::Deadlock,
             CpuUpError::Step { error, .. } => error.errno(),
+            CpuUpError::NotUndone { .. } => Errno::Io,
         }
     }
 }
@@ -154,6 +188,12 @@ impl fmt::Display for CpuUpError {
             CpuUpError::Step { cpu, step, error } => {
                 write!(f, "CPU{cpu} UP state {step} failed: {error}")
             }
+            CpuUpError::NotUndone {
+                cpu,
+                step,
+                error,
+                left,
+            } => write!(f, "CPU{cpu} UP state {step} failed: {error}; it is {left}"),
         }
     }
 }
@@ -202,6 +242,17 @@ pub enum CpuDownError {
         /// What it said.
         error: StepError,
     },
+    /// A step failed, and not all before it could be taken again.
+    NotUndone {
+        /// The CPU.
+        cpu: CpuId,
+        /// The step's name.
+        step: &'static str,
+        /// What it said.
+        error: StepError,
+        /// How the CPU is.
+        left: Left,
+    },
     /// The machine could not be stopped.
     Stop(StopError),
     /// It left `online`, but has not said DEAD: it is quarantined.
@@ -212,7 +263,20 @@ pub enum CpuDownError {
         state: SyncState,
     },
     /// It has said DEAD, but firmware doesn't say OFF: it is quarantined.
-    NotOff(CpuId),
+    NotOff {
+        /// The CPU.
+        cpu: CpuId,
+        /// What firmware answered to CPU_OFF, if the CPU has told.
+        refused: Option<PsciError>,
+    },
+    /// It is offline and has been quarantined, by an earlier operation, and that is not
+    /// over.
+    Quarantined {
+        /// The CPU.
+        cpu: CpuId,
+        /// Why.
+        quarantine: Quarantine,
+    },
 }
 
 impl CpuDownError {
@@ -223,11 +287,14 @@ impl CpuDownError {
             CpuDownError::WouldDeadlock(_) => Errno::Deadlock,
             CpuDownError::LastOnline(_)
             | CpuDownError::BootCpu(_)
-            | CpuDownError::BoundThreads { .. } => Errno::Busy,
+            | CpuDownError::BoundThreads { .. }
+            | CpuDownError::Quarantined { .. } => Errno::Busy,
             CpuDownError::Refused { error, .. } => errno_of_psci(*error),
             CpuDownError::Step { error, .. } => error.errno(),
             CpuDownError::Stop(_) => Errno::Again,
-            CpuDownError::NotDead { .. } | CpuDownError::NotOff(_) => Errno::Io,
+            CpuDownError::NotUndone { .. }
+            | CpuDownError::NotDead { .. }
+            | CpuDownError::NotOff { .. } => Errno::Io,
         }
     }
 }
@@ -252,16 +319,29 @@ impl fmt::Display for CpuDownError {
             CpuDownError::Step { cpu, step, error } => {
                 write!(f, "CPU{cpu} DOWN state {step} failed: {error}")
             }
+            CpuDownError::NotUndone {
+                cpu,
+                step,
+                error,
+                left,
+            } => write!(
+                f,
+                "CPU{cpu} DOWN state {step} failed: {error}; it is {left}"
+            ),
             CpuDownError::Stop(error) => fmt::Display::fmt(error, f),
             CpuDownError::NotDead { cpu, state } => write!(
                 f,
                 "CPU{cpu} failed to report dead state ({}): quarantined",
                 state.name()
             ),
-            CpuDownError::NotOff(cpu) => write!(
+            CpuDownError::NotOff { cpu, refused } => write!(
                 f,
-                "CPU{cpu} may not have shut down cleanly (firmware does not say OFF): quarantined"
+                "CPU{cpu} may not have shut down cleanly ({}): quarantined",
+                Quarantine::NotOff(*refused)
             ),
+            CpuDownError::Quarantined { cpu, quarantine } => {
+                write!(f, "CPU{cpu} is quarantined: {quarantine}")
+            }
         }
     }
 }

@@ -94,14 +94,14 @@ impl Handshake<'_> {
             .map_err(SyncState::from_word)
     }
 
-    /// Control asks whether it may [`Handshake::kick`]. A yes lasts: the only move
-    /// of the AP from there is CANCELLED → DEAD.
+    /// Control asks whether it may [`Handshake::kick`], and from which state. A yes lasts:
+    /// the only move of the AP from there is CANCELLED → DEAD.
     ///
     /// # Errors
     /// The state that forbids it: the CPU isn't off.
-    pub fn may_kick(self) -> Result<(), SyncState> {
+    pub fn may_kick(self) -> Result<SyncState, SyncState> {
         match self.state() {
-            SyncState::Dead | SyncState::Cancelled => Ok(()),
+            state @ (SyncState::Dead | SyncState::Cancelled) => Ok(state),
             other => Err(other),
         }
     }
@@ -170,16 +170,19 @@ impl Handshake<'_> {
 
     /// The AP has arrived: KICKED → ALIVE, or CANCELLED → DEAD. Returns whether
     /// it is to wait for the verdict (`false`: leave, using the boot record
-    /// only). If control's retry wins against CANCELLED, it starts again.
+    /// only). If control's retry wins against CANCELLED, it starts again. At DEAD it
+    /// leaves too: firmware has started a CPU though it said that it would not, and control
+    /// has put DEAD back.
     ///
     /// # Panics
-    /// In any other state: firmware started a CPU that nobody asked for.
+    /// In any other state: there would be two of this CPU.
     pub fn arrive(self) -> bool {
         let mut seen = self.state();
         loop {
             let (to, wait) = match seen {
                 SyncState::Kicked => (SyncState::Alive, true),
                 SyncState::Cancelled => (SyncState::Dead, false),
+                SyncState::Dead => return false,
                 other => panic!("BUG: a CPU arrives with its handshake at {}", other.name()),
             };
             match self.step(seen, to) {
@@ -261,13 +264,21 @@ mod tests {
     fn one_that_comes_late_but_within_a_retry_stays() {
         let word = word(SyncState::Cancelled);
         let sync = Handshake(&word);
-        assert_eq!(sync.may_kick(), Ok(()));
+        assert_eq!(sync.may_kick(), Ok(SyncState::Cancelled));
         assert_eq!(sync.kick(), Ok(SyncState::Cancelled));
         assert!(sync.arrive());
         assert_eq!(sync.dismiss(), Ok(()));
         assert_eq!(sync.verdict(), Some(false));
         sync.dead(SyncState::ShouldDie);
         assert_eq!(sync.state(), SyncState::Dead);
+    }
+
+    #[test]
+    fn one_that_was_not_called_leaves() {
+        let word = word(SyncState::Dead);
+        let sync = Handshake(&word);
+        assert!(!sync.arrive());
+        assert_eq!(sync.kick(), Ok(SyncState::Dead));
     }
 
     #[test]

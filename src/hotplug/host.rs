@@ -1,7 +1,7 @@
 //! What hotplug needs from the machine, beyond threads and stops.
 
 use crate::cpu::CpuId;
-use crate::hotplug::{ApRefusal, Hotplug};
+use crate::hotplug::{ApRefusal, Hotplug, Life, Parked, Step, StepContext, steps};
 use crate::platform::{OutOfStacks, PowerState, PsciError};
 use crate::rcu::GraceHost;
 use crate::stop_machine::StopHost;
@@ -15,6 +15,8 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// Makes `cpu`'s boot record and entry stack, or readies those that it has
     /// from an earlier time, its refusal cleared.
     ///
+    /// Context: the control CPU; `cpu` has said DEAD.
+    ///
     /// # Errors
     /// [`OutOfStacks`].
     fn prepare_boot_record(cpu: CpuId) -> Result<(), OutOfStacks>;
@@ -26,9 +28,15 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// [`OutOfStacks`].
     fn prepare_area(cpu: CpuId) -> Result<(), OutOfStacks>;
 
+    /// The state table; a host test's has steps that fail where these can't.
+    fn steps() -> &'static [Step<StepContext>] {
+        steps::<Self>()
+    }
+
     /// Gives back the free blocks of heap that `cpu` keeps.
     ///
-    /// Context: the control CPU; `cpu` has said DEAD, or never ran.
+    /// Context: the control CPU; `cpu` is off or parked, as control has seen, or has not
+    /// come beyond its boot record since it was.
     fn empty_heap_cache(cpu: CpuId);
 
     /// A context for `cpu`'s idle thread, whose stack is the entry stack of its
@@ -38,8 +46,14 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// The handshake word, in the boot record.
     fn handshake_word(cpu: CpuId) -> &'static AtomicU32;
 
-    /// Why the CPU refused itself, from its boot record.
-    fn refusal(cpu: CpuId) -> Option<ApRefusal>;
+    /// Why the CPU refused itself, from its boot record, and in which of its lives.
+    fn refusal(cpu: CpuId) -> Option<(Life, ApRefusal)>;
+
+    /// What firmware answered when `cpu` last called CPU_OFF, if that returned.
+    fn off_refused(cpu: CpuId) -> Option<PsciError>;
+
+    /// Why the CPU waits in the parking pen, if it does.
+    fn parked(cpu: CpuId) -> Option<Parked>;
 
     /// Whether a test holds the CPU at its entry.
     ///
@@ -49,11 +63,12 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// Has `cpu` wait at its entry, or go on: see [`Hotplug::hold_at_entry`].
     fn set_held(cpu: CpuId, held: bool);
 
-    /// CPU_ON: the CPU will run [`Hotplug::arrive`].
+    /// CPU_ON, or the release from the pen: the CPU will run [`Hotplug::arrive`], or
+    /// refuse itself with `life` beside the reason.
     ///
     /// # Errors
     /// What firmware answered.
-    fn cpu_on(cpu: CpuId) -> Result<(), PsciError>;
+    fn cpu_on(cpu: CpuId, life: Life) -> Result<(), PsciError>;
 
     /// Whether firmware would turn the CPU off.
     ///
@@ -61,14 +76,14 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// The refusal to expect.
     fn can_turn_off(cpu: CpuId) -> Result<(), PsciError>;
 
-    /// AFFINITY_INFO.
+    /// AFFINITY_INFO; a CPU in the pen is off.
     ///
     /// # Errors
     /// What firmware answered.
     fn power_state(cpu: CpuId) -> Result<PowerState, PsciError>;
 
-    /// Turns this CPU, which is `cpu`, off, its interface first. If firmware
-    /// refuses it stays in a WFI for ever, touching nothing.
+    /// Turns this CPU, which is `cpu`, off. If firmware refuses it goes to the pen, and
+    /// where that has no room, it stays in a WFI for ever, touching nothing.
     ///
     /// Context: IRQs masked, nothing left to run.
     fn cpu_off(cpu: CpuId) -> !;

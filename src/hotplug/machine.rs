@@ -2,18 +2,18 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use crate::cpu::{CpuId, PerCpu};
+use crate::hotplug::power::Limits;
 use crate::hotplug::thread::{Command, CpuhpService};
 use crate::hotplug::{
-    ApRefusal, CpuDownError, CpuhpState, FailError, Handshake, HotplugHost, ONLINE, RegisterError,
-    Step, StepContext, StepError, SyncState, Walker, steps,
+    CpuhpState, FailError, Handshake, HotplugHost, Life, ONLINE, Quarantine, RegisterError, Step,
+    StepContext, StepError, Walker,
 };
 use crate::sched::lock::{Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
 use crate::sched::{Class, PerCpuThread, Service, Thread};
 use crate::stop_machine::StopHost;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::AtomicU32;
 use crate::sync::{Once, SpinLock, WaitPoint};
 use crate::trace::{Direction, Event};
 
@@ -26,9 +26,7 @@ pub struct Hotplug<P: HotplugHost> {
     /// SGI. A hint: the waiter looks at the handshake word again.
     pub(super) events: PerCpu<Completion<P>>,
     services: SpinLock<Vec<Registered<P>>, P>,
-    /// How long a CPU may take to say ALIVE, in nanoseconds. Relaxed: a test
-    /// sets it between operations.
-    arrive_ns: AtomicU64,
+    pub(super) limits: Limits,
 }
 
 struct Registered<P: HotplugHost> {
@@ -48,26 +46,14 @@ pub(super) struct CpuRecord<P: HotplugHost> {
     /// The CPU that runs the operation on this one: where the AP sends the event
     /// SGI. Relaxed: written before CPU_ON or the stop, which order it.
     pub(super) control: AtomicU32,
-    /// What went wrong past the point of no return; the operation reports it.
-    pub(super) trouble: SpinLock<Option<CpuDownError>, P>,
-}
-
-/// What became of a CPU that is offline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CpuHealth {
-    /// Off; it can be brought up.
-    Off,
-    /// It refused itself, and is off.
-    Failed(ApRefusal),
-    /// It was started and never arrived, or is not off though it should be: it
-    /// is quarantined, and its memory stays its own.
-    Unknown(SyncState),
+    /// Why it isn't known to be off, if so: kept from one operation to the next.
+    pub(super) quarantine: SpinLock<Option<Quarantine>, P>,
+    /// The life that it was last started for: [`Life::number`]. Relaxed: written by the
+    /// holder of the hotplug lock.
+    pub(super) life: AtomicU32,
 }
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// How long a CPU may take to say ALIVE (Linux on arm64: 5 s).
-    pub const ARRIVE: Duration = Duration::from_secs(5);
-
     /// For `cpus` CPUs, all offline.
     pub fn new(cpus: usize) -> Self {
         Hotplug {
@@ -80,11 +66,12 @@ impl<P: HotplugHost> Hotplug<P> {
                 services: SpinLock::new(Vec::new()),
                 command: Command::new(),
                 control: AtomicU32::new(0),
-                trouble: SpinLock::new(None),
+                quarantine: SpinLock::new(None),
+                life: AtomicU32::new(Life::NONE.number()),
             }),
             events: PerCpu::new(cpus, |_| Completion::new()),
             services: SpinLock::new(Vec::new()),
-            arrive_ns: AtomicU64::new(nanoseconds(Self::ARRIVE)),
+            limits: Limits::new::<P>(),
         }
     }
 
@@ -132,23 +119,12 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// The state table.
     pub fn steps(&self) -> &'static [Step<StepContext>] {
-        steps::<P>()
+        P::steps()
     }
 
     /// How far `cpu` has come, and its counters.
     pub fn state(&self, cpu: CpuId) -> &CpuhpState {
         &self.cpus.get(cpu).state
-    }
-
-    /// Why `cpu` is offline.
-    ///
-    /// Context: the holder of the hotplug lock, for an answer that lasts.
-    pub fn health(&self, cpu: CpuId) -> CpuHealth {
-        match (self.handshake(cpu).state(), P::refusal(cpu)) {
-            (SyncState::Dead, Some(reason)) => CpuHealth::Failed(reason),
-            (SyncState::Dead, None) => CpuHealth::Off,
-            (state, _) => CpuHealth::Unknown(state),
-        }
     }
 
     /// Makes the next passage of step number `step` by `cpu` fail once; `None`
@@ -172,15 +148,6 @@ impl<P: HotplugHost> Hotplug<P> {
     /// that control could see, whatever becomes of the operation meanwhile.
     pub fn hold_at_entry(&self, cpu: CpuId, held: bool) {
         P::set_held(cpu, held);
-    }
-
-    /// How long a CPU may take to say ALIVE from now on.
-    pub fn set_arrival_limit(&self, limit: Duration) {
-        self.arrive_ns.store(nanoseconds(limit), Ordering::Relaxed);
-    }
-
-    pub(super) fn arrival_limit(&self) -> Duration {
-        Duration::from_nanos(self.arrive_ns.load(Ordering::Relaxed))
     }
 
     pub(super) fn handshake(&self, cpu: CpuId) -> Handshake<'static> {
@@ -294,8 +261,4 @@ impl<P: HotplugHost> Hotplug<P> {
             P::sched().park(thread);
         }
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

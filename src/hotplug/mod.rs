@@ -36,6 +36,10 @@
 //! - H3: past DISABLE_IRQ of the take-down nothing can refuse any more. All that
 //!   can is asked before.
 //! - H4: a CPU's memory is never freed.
+//! - H5: of a CPU that may still run nothing is touched that it may use: where its end
+//!   was not seen it is quarantined ([`Quarantine`]).
+//! - H6: between two operations 0 steps are up, or all, or at least those up to
+//!   `init:online`: a CPU that was left half way is online. Each operation begins there.
 //!
 //! # Sources
 //! Thomas Gleixner's *CPU hotplug rework* (`docs/references.md`); Linux `kernel/cpu.c`
@@ -47,19 +51,25 @@ mod ap;
 mod control;
 mod error;
 mod handshake;
+mod health;
 mod history;
 mod host;
+mod life;
 mod machine;
+mod place;
+mod power;
 mod step;
 mod table;
 mod thread;
 mod walk;
 
-pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, RegisterError, StepError};
+pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, RegisterError, StepError};
 pub use handshake::{Handshake, SyncState};
+pub use health::{CpuHealth, Parked, Quarantine};
 pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
 pub use host::HotplugHost;
-pub use machine::{CpuHealth, Hotplug};
+pub use life::Life;
+pub use machine::Hotplug;
 pub use step::{Group, RunsOn, Side, Step, StepContext};
 pub use table::{ALIVE, ONLINE, RELEASED, steps};
 pub use walk::{CpuhpState, WalkError, Walker};

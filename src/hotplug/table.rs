@@ -47,7 +47,7 @@ impl<P: HotplugHost> Table<P> {
             group: Group::Prep,
             runs_on: RunsOn::Control,
             startup: Side::Nothing("a cache fills itself from what is asked of it"),
-            teardown: Side::Infallible(|cx| P::empty_heap_cache(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::hotplug().empty_heap_cache(cx.cpu)),
         },
         Step {
             name: "prep:calls",

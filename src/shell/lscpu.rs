@@ -96,9 +96,16 @@ fn named(name: Option<&str>, number: u32, digits: usize) -> String {
 
 fn table<M: Machine>(machine: &M) {
     let masks = machine.masks();
-    machine.write(format_args!("CPU ONLINE ADDRESS       STATE   MODEL\n"));
+    machine.write(format_args!("CPU ONLINE ADDRESS       STATE       MODEL\n"));
+    let mut whys = Vec::new();
     for cpu in masks.possible.iter() {
-        let CpuInfo { midr, mpidr, state } = machine.cpu_info(cpu);
+        let CpuInfo {
+            midr,
+            mpidr,
+            state,
+            why,
+        } = machine.cpu_info(cpu);
+        whys.extend(why.map(|why| (cpu, state, why)));
         let model = match midr.map(Midr) {
             Some(midr) => named(midr.model(), midr.part(), 3),
             None => "-".into(),
@@ -110,7 +117,10 @@ fn table<M: Machine>(machine: &M) {
         };
         let (cpu, mpidr) = (cpu.index(), mpidr.raw());
         machine.write(format_args!(
-            "{cpu:3} {online:>6} {mpidr:#013x} {state:7} {model}\n"
+            "{cpu:3} {online:>6} {mpidr:#013x} {state:11} {model}\n"
         ));
+    }
+    for (cpu, state, why) in whys {
+        machine.write(format_args!("CPU{cpu} {state}: {why}\n"));
     }
 }

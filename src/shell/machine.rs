@@ -104,12 +104,12 @@ pub enum CpuState {
     Online,
     /// Between the two: an operation is under way, or it stopped half-way.
     Partial,
-    /// Firmware would not turn it off: it waits in the pen and can be called.
+    /// Firmware can't or would not turn it off: it waits in the pen and can be called.
     Parked,
     /// It came up and refused itself.
     Failed,
-    /// It never answered: its memory stays its own until it does.
-    Unknown,
+    /// It never arrived, or was not seen to go: its memory stays its own until it is.
+    Quarantined,
 }
 
 impl fmt::Display for CpuState {
@@ -120,13 +120,13 @@ impl fmt::Display for CpuState {
             Self::Partial => "partial",
             Self::Parked => "parked",
             Self::Failed => "failed",
-            Self::Unknown => "unknown",
+            Self::Quarantined => "quarantined",
         })
     }
 }
 
 /// What is known of one CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuInfo {
     /// `MIDR_EL1` as the CPU itself read it; `None` if it never ran.
     pub midr: Option<u32>,
@@ -134,6 +134,8 @@ pub struct CpuInfo {
     pub mpidr: Mpidr,
     /// Where it stands.
     pub state: CpuState,
+    /// Why there, if that needs to be told.
+    pub why: Option<String>,
 }
 
 /// One row of the state table.

@@ -1,16 +1,19 @@
 //! What turns the CPUs of this machine on and off, chosen for each from the device
-//! tree: firmware (PSCI), or our own parking pen (spin-table). And what ends the
-//! machine: firmware, else the board's watchdog.
+//! tree: firmware (PSCI), or our own parking pen (spin-table). A CPU that firmware has once
+//! refused to turn off is the pen's from then on. And what ends the machine: firmware,
+//! else the board's watchdog.
 
 use core::fmt;
 
 use crate::arch::aarch64::boot_record::{self, PSCI_CPU_OFF};
+use crate::arch::aarch64::cpu::mpidr;
 use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::psci::{self, Psci, PsciInitError};
 use crate::cpu::Mpidr;
 use crate::device::Ending;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::dt::{self, CpuDesc, EnableMethod};
+use crate::hotplug::Parked;
 use crate::platform::{CpuOps, PowerState, PsciError};
 use crate::start::kernel::{LastCall, LastCallBy};
 
@@ -54,6 +57,29 @@ impl CpuPower {
     /// Whether `cpu` is one that parks.
     pub(super) fn parks(&self, cpu: Mpidr) -> bool {
         self.pen.has(cpu)
+    }
+
+    /// Whether the wake SGI must come through to `cpu` while it is parked.
+    pub(super) fn wakes_by_sgi(&self, cpu: Mpidr) -> bool {
+        self.parks(cpu) && self.pen.wakes_by_sgi()
+    }
+
+    /// Why `cpu` is in the pen, if it is; `refused` is what firmware has answered it.
+    pub(super) fn parked(&self, cpu: Mpidr, refused: Option<PsciError>) -> Option<Parked> {
+        let is_there = self.parks(cpu) && self.pen.affinity_info(cpu) == Ok(PowerState::Off);
+        is_there.then_some(match refused {
+            Some(error) => Parked::Refused(error),
+            None => Parked::NoFirmware,
+        })
+    }
+
+    /// This CPU's CPU_OFF has returned: it parks from now on. Returns if the pen is full.
+    ///
+    /// Context: IRQs masked, no interrupt active, nothing left to run here.
+    pub(super) fn park_for_good(&self) {
+        if self.pen.admit(mpidr()).is_ok() {
+            self.pen.cpu_off();
+        }
     }
 
     /// Whether `cpu` can be started at all, by the method that the tree names or, if it
@@ -115,7 +141,7 @@ impl CpuOps for CpuPower {
     }
 
     fn cpu_off(&self) -> PsciError {
-        match self.of(crate::arch::aarch64::cpu::mpidr()) {
+        match self.of(mpidr()) {
             Ok(ops) => ops.cpu_off(),
             Err(error) => error,
         }

@@ -5,7 +5,7 @@ use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::{cpu, hint, secondary, timer};
 use crate::config::PMR_CLOSED;
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::{ApRefusal, Hotplug, HotplugHost};
+use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
 use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
 use crate::start::areas::HwThread;
 use crate::start::kernel::kernel;
@@ -13,7 +13,8 @@ use crate::start::secondary::decode_refusal;
 use crate::start::{Hw, heap};
 use crate::sync::atomic::{AtomicU32, Ordering};
 
-/// What the boot record's `hold` asks of a CPU at its entry, for tests.
+/// What the boot record's `hold` asks of a CPU at its entry, for tests: nothing, to stay
+/// there until that changes, to panic, or to refuse itself once.
 mod hold {
     pub(super) const NOTHING: u32 = 0;
     pub(super) const STAY: u32 = 1;
@@ -49,6 +50,40 @@ impl Hw {
     }
 }
 
+impl Hw {
+    /// What this CPU, which is `cpu`, does when firmware has returned from CPU_OFF with
+    /// `error`: it says so in its boot record and parks; where the pen is full it halts.
+    /// For tests too, instead of a CPU_OFF that is refused.
+    ///
+    /// # Context
+    /// IRQs masked, after DEAD or a refusal; nothing left to run.
+    pub fn cpu_off_returned(cpu: CpuId, error: PsciError) -> ! {
+        let record = kernel().areas.record(cpu);
+        // Pairs with the Acquire in `off_refused`. The first answer stays: a CPU of the
+        // pen's doesn't ask again.
+        record
+            .handshake
+            .off_code
+            .store(encode_off(error), Ordering::Release);
+        kernel().cpu_ops.park_for_good();
+        halt()
+    }
+}
+
+/// What firmware answered to CPU_OFF, as one word that is not 0.
+fn encode_off(error: PsciError) -> u64 {
+    // What it returns has 32 bits (DEN 0022, CPU_OFF is an SMC32 call).
+    let code = i32::try_from(error.code()).unwrap_or(i32::MIN);
+    1 << 32 | u64::from(code.cast_unsigned())
+}
+
+/// The inverse; `None` for 0.
+fn decode_off(word: u64) -> Option<PsciError> {
+    let [a, b, c, d, ..] = word.to_le_bytes();
+    let code = i32::from_le_bytes([a, b, c, d]);
+    (word != 0).then(|| PsciError::from_code(i64::from(code)))
+}
+
 fn set_hold(cpu: CpuId, what: u32) {
     let record = kernel().areas.record(cpu);
     // Pairs with the Acquire in `is_held` and `takes_refusal`.
@@ -64,9 +99,8 @@ impl HotplugHost for Hw {
         let areas = &kernel().areas;
         areas.prepare_record(cpu)?;
         // Relaxed: CPU_ON orders it for the CPU.
-        let handshake = &areas.record(cpu).handshake;
-        handshake.reason.store(0, Ordering::Relaxed);
-        handshake.stage.store(0, Ordering::Relaxed);
+        let reason = &areas.record(cpu).handshake.reason;
+        reason.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -75,9 +109,10 @@ impl HotplugHost for Hw {
     }
 
     fn empty_heap_cache(cpu: CpuId) {
-        // SAFETY: the CPU has said DEAD, which the control CPU has seen (Acquire), or
-        // has not come beyond its boot record: it asks the heap for nothing until it
-        // is started again, by this thread.
+        // SAFETY: hotplug asks only where the CPU isn't quarantined. So it has said DEAD,
+        // which the control CPU has seen (Acquire), and firmware OFF; or it has come no
+        // further than its boot record since, before it was seen to go. It asks the heap
+        // for nothing until it is started again, by the holder of the hotplug lock.
         unsafe { heap::empty_cache_of(cpu) };
     }
 
@@ -89,20 +124,33 @@ impl HotplugHost for Hw {
         &kernel().areas.record(cpu).handshake.sync
     }
 
-    fn refusal(cpu: CpuId) -> Option<ApRefusal> {
+    fn refusal(cpu: CpuId) -> Option<(Life, ApRefusal)> {
         let record = kernel().areas.record(cpu);
         if let Some(failure) = record.failure() {
-            return Some(match failure.reason {
+            let refusal = match failure.reason {
                 Ok(BootFailure::NoSmallPages) => ApRefusal::Granule,
                 Ok(BootFailure::PhysicalRange) => ApRefusal::PhysicalRange,
                 Ok(BootFailure::EnteredAtEl3) => ApRefusal::ExceptionLevel(3),
                 Ok(other) => ApRefusal::Unknown(u32::from(other.code())),
                 Err(code) => ApRefusal::Unknown(u32::from(code)),
-            });
+            };
+            return Some((Life::from_number(u32::from(failure.life)), refusal));
         }
         // Pairs with the Release in `stillpoint_secondary`.
-        let code = record.handshake.reason.load(Ordering::Acquire);
-        (code != 0).then(|| decode_refusal(cpu, code))
+        let word = record.handshake.reason.load(Ordering::Acquire);
+        (word != 0).then(|| decode_refusal(cpu, word))
+    }
+
+    fn off_refused(cpu: CpuId) -> Option<PsciError> {
+        let record = kernel().areas.record(cpu);
+        // Pairs with the Release in `cpu_off_returned`.
+        decode_off(record.handshake.off_code.load(Ordering::Acquire))
+    }
+
+    fn parked(cpu: CpuId) -> Option<Parked> {
+        let kernel = kernel();
+        let refused = Self::off_refused(cpu);
+        kernel.cpu_ops.parked(kernel.mpidrs[cpu.index()], refused)
     }
 
     fn is_held(cpu: CpuId) -> bool {
@@ -120,15 +168,15 @@ impl HotplugHost for Hw {
         set_hold(cpu, if held { hold::STAY } else { hold::NOTHING });
     }
 
-    fn cpu_on(cpu: CpuId) -> Result<(), PsciError> {
+    fn cpu_on(cpu: CpuId, life: Life) -> Result<(), PsciError> {
         let kernel = kernel();
         let target = kernel.mpidrs[cpu.index()];
-        let context = kernel.areas.record(cpu).address();
+        let context = kernel.areas.record(cpu).context(life);
         let entry = secondary::entry_address();
         // SAFETY: the entry is assembly that runs with the MMU off and reads
         // code, which the loader cleaned, and the record, which `prepare` did.
         unsafe { kernel.cpu_ops.cpu_on(target, entry, context) }?;
-        if kernel.cpu_ops.parks(target) {
+        if kernel.cpu_ops.wakes_by_sgi(target) {
             // It sleeps until this one, which is all that its mask lets through. One
             // that was never here sleeps otherwise, and the SGI goes with the reset
             // of its interrupt interface.
@@ -153,16 +201,12 @@ impl HotplugHost for Hw {
             last_act(&kernel().cpu_ops.last_call(mpidr));
         }
         let error = kernel().cpu_ops.cpu_off();
-        // Firmware refused: say so in the record, and touch nothing any more.
-        let record = kernel().areas.record(cpu);
-        let code = u32::try_from(-error.code()).unwrap_or(u32::MAX);
-        record.handshake.stage.store(code, Ordering::Relaxed);
-        halt()
+        Self::cpu_off_returned(cpu, error)
     }
 
     fn disable_cpu_interface(cpu: CpuId) {
         let kernel = kernel();
-        if kernel.cpu_ops.parks(kernel.mpidrs[cpu.index()]) {
+        if kernel.cpu_ops.wakes_by_sgi(kernel.mpidrs[cpu.index()]) {
             // The wake SGI must still come through, and nothing else.
             kernel.irq_chip.set_priority_mask(PMR_CLOSED);
         } else {

@@ -2,12 +2,13 @@
 
 use core::fmt;
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
-use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError, ONLINE};
+use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
 use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
@@ -71,19 +72,23 @@ impl Machine for KernelMachine {
     fn cpu_info(&self, cpu: CpuId) -> CpuInfo {
         let _held = kernel().hotplug.cpus_read_lock();
         let midr = kernel().midrs.get(cpu).load(Ordering::Relaxed);
-        let state = match kernel().hotplug.state(cpu).state() {
-            ONLINE => CpuState::Online,
-            0 => match kernel().hotplug.health(cpu) {
-                CpuHealth::Off => CpuState::Offline,
-                CpuHealth::Failed(_) => CpuState::Failed,
-                CpuHealth::Unknown(_) => CpuState::Unknown,
-            },
-            _ => CpuState::Partial,
+        let health = kernel().hotplug.health(cpu);
+        let (state, why) = match health {
+            CpuHealth::Online => (CpuState::Online, None),
+            CpuHealth::HalfWay(up) => {
+                let step = kernel().hotplug.steps()[up - 1].name;
+                (CpuState::Partial, Some(format!("half way, at {step}")))
+            }
+            CpuHealth::Off => (CpuState::Offline, None),
+            CpuHealth::Parked(why) => (CpuState::Parked, Some(why.to_string())),
+            CpuHealth::Failed(why) => (CpuState::Failed, Some(why.to_string())),
+            CpuHealth::Unknown(why) => (CpuState::Quarantined, Some(why.to_string())),
         };
         CpuInfo {
             midr: (midr != 0).then_some(midr),
             mpidr: kernel().mpidrs[cpu.index()],
             state,
+            why,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::arch::aarch64::boot_record::BootRecord;
 use crate::arch::aarch64::cpu;
 use crate::config::PMR_CLOSED;
 use crate::cpu::{CpuId, Mpidr};
-use crate::hotplug::{ApRefusal, HotplugHost};
+use crate::hotplug::{ApRefusal, HotplugHost, Life};
 use crate::platform::{IrqChipError, Platform};
 use crate::start::Hw;
 use crate::start::kernel::kernel;
@@ -12,11 +12,9 @@ use crate::sync::atomic::Ordering;
 
 /// Where `secondary_entry` goes with the MMU on, on the idle thread's stack.
 #[unsafe(no_mangle)]
-extern "C" fn stillpoint_secondary(record: &'static BootRecord) -> ! {
+extern "C" fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> ! {
     let kernel = kernel();
     let cpu = Hw::this_cpu();
-    // Relaxed: for people who wonder how far it came.
-    record.handshake.stage.store(1, Ordering::Relaxed);
     let arrived = check(cpu).and_then(|()| {
         kernel
             .irq_chip
@@ -25,13 +23,12 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord) -> ! {
     });
     if let Err(refusal) = arrived {
         // Pairs with the Acquire in `HotplugHost::refusal`.
-        let code = encode_refusal(refusal);
-        record.handshake.reason.store(code, Ordering::Release);
+        let word = encode_refusal(refusal) | life << LIFE_SHIFT;
+        record.handshake.reason.store(word, Ordering::Release);
         kernel.irq_chip.disable_refused_interface();
         Hw::cpu_off(cpu);
     }
     kernel.irq_chip.set_priority_mask(PMR_CLOSED);
-    record.handshake.stage.store(2, Ordering::Relaxed);
     Hw::hotplug().arrive(cpu)
 }
 
@@ -44,7 +41,10 @@ fn check(cpu: CpuId) -> Result<(), ApRefusal> {
     }
 }
 
-/// A refusal as one word of the boot record, never 0.
+/// Where the life stands in the boot record's word, above the reason.
+const LIFE_SHIFT: u32 = 24;
+
+/// A refusal as the lower part of one word of the boot record, never 0.
 fn encode_refusal(refusal: ApRefusal) -> u32 {
     match refusal {
         ApRefusal::WrongMpidr => 1,
@@ -60,15 +60,17 @@ fn encode_refusal(refusal: ApRefusal) -> u32 {
         ApRefusal::IrqChip(IrqChipError::NoCpuInterface(_)) => 8,
         ApRefusal::IrqChip(IrqChipError::SgisReserved(_)) => 9,
         ApRefusal::ExceptionLevel(level) => 0x200 | level,
-        ApRefusal::Unknown(code) => code.max(1),
+        ApRefusal::Unknown(code) => code.clamp(1, (1 << LIFE_SHIFT) - 1),
     }
 }
 
 /// The inverse, on the control CPU.
-pub(super) fn decode_refusal(cpu: CpuId, code: u32) -> ApRefusal {
+pub(super) fn decode_refusal(cpu: CpuId, word: u32) -> (Life, ApRefusal) {
+    let life = Life::from_number(word >> LIFE_SHIFT);
+    let code = word & ((1 << LIFE_SHIFT) - 1);
     let mpidr: Mpidr = kernel().mpidrs[cpu.index()];
     let [low, ..] = code.to_le_bytes();
-    match code {
+    let refusal = match code {
         1 => ApRefusal::WrongMpidr,
         2 => ApRefusal::IrqChip(IrqChipError::NoRedistributor(mpidr)),
         3 => ApRefusal::IrqChip(IrqChipError::RedistributorAsleep(mpidr)),
@@ -78,5 +80,6 @@ pub(super) fn decode_refusal(cpu: CpuId, code: u32) -> ApRefusal {
         9 => ApRefusal::IrqChip(IrqChipError::SgisReserved(mpidr)),
         0x100..0x200 => ApRefusal::IrqChip(IrqChipError::StaleRunningPriority(low)),
         other => ApRefusal::Unknown(other),
-    }
+    };
+    (life, refusal)
 }

@@ -166,12 +166,13 @@ fn lscpu_extended_has_a_line_for_each_cpu() {
     assert_eq!(
         text,
         "\
-CPU ONLINE ADDRESS       STATE   MODEL
-  0    yes 0x00000000000 online  Cortex-A72
-  1     no 0x00000000001 offline Cortex-A72
-  2     no 0x00000000002 offline Cortex-A72
-  3     no 0x00000000003 offline -
-  4    yes 0x00000000100 online  Cortex-A53
+CPU ONLINE ADDRESS       STATE       MODEL
+  0    yes 0x00000000000 online      Cortex-A72
+  1     no 0x00000000001 offline     Cortex-A72
+  2     no 0x00000000002 offline     Cortex-A72
+  3     no 0x00000000003 offline     -
+  4    yes 0x00000000100 online      Cortex-A53
+CPU2 offline: out of reach
 "
     );
 }

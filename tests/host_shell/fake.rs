@@ -130,6 +130,7 @@ impl Machine for Fake {
             } else {
                 CpuState::Offline
             },
+            why: (!online && index == 2).then(|| String::from("out of reach")),
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use stillpoint::config::MASK_WORDS;
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
-use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost};
+use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
 use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{Host, Scheduler};
@@ -380,7 +380,15 @@ impl HotplugHost for Fake {
         unreachable!("no CPU comes or goes")
     }
 
-    fn refusal(_: CpuId) -> Option<ApRefusal> {
+    fn refusal(_: CpuId) -> Option<(Life, ApRefusal)> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn off_refused(_: CpuId) -> Option<PsciError> {
+        unreachable!("no CPU comes or goes")
+    }
+
+    fn parked(_: CpuId) -> Option<Parked> {
         unreachable!("no CPU comes or goes")
     }
 
@@ -392,7 +400,7 @@ impl HotplugHost for Fake {
         unreachable!("no CPU comes or goes")
     }
 
-    fn cpu_on(_: CpuId) -> Result<(), PsciError> {
+    fn cpu_on(_: CpuId, _: Life) -> Result<(), PsciError> {
         unreachable!("no CPU comes or goes")
     }
 

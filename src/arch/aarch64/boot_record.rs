@@ -20,6 +20,7 @@ use super::cache;
 use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
 use crate::config::CACHE_LINE;
+use crate::hotplug::Life;
 use crate::smp::pen;
 use crate::smp::steps::{Line, Step};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -67,6 +68,8 @@ pub struct Handover {
 /// Why a CPU refused itself, as it left it in its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryFailure {
+    /// The number of the life in which it did: see [`BootRecord::context`].
+    pub life: u8,
     /// The reason, or the byte as it is if it stands for none.
     pub reason: Result<BootFailure, u8>,
     /// `ESR_EL1`, for an exception.
@@ -98,7 +101,7 @@ struct HandoverLine {
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct FailureLine {
-    /// The first byte is the reason; 0 is none.
+    /// The first byte is the reason, and 0 is none; the second is the life.
     reason: AtomicU64,
     esr: AtomicU64,
     elr: AtomicU64,
@@ -112,15 +115,15 @@ struct FailureLine {
 pub struct HandshakeLine {
     /// The handshake word.
     pub sync: AtomicU32,
-    /// Why the AP refused itself after its MMU was on.
+    /// Why the AP refused itself after its MMU was on, and in which life.
     pub reason: AtomicU32,
-    /// For tests: 1 has the AP stay where it is, 2 has it panic there.
+    /// For tests: what the AP is to do at its entry instead of going on.
     pub hold: AtomicU32,
-    /// How far the AP has come: told to people when it is late.
-    pub stage: AtomicU32,
+    /// What firmware answered to CPU_OFF, if it returned.
+    pub off_code: AtomicU64,
 }
 
-/// The boot record of one CPU. What CPU_ON hands over in x0 is its address.
+/// The boot record of one CPU: see [`BootRecord::context`].
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct BootRecord {
@@ -137,6 +140,11 @@ const _: () = assert!(offset_of!(BootRecord, handover) == 0);
 const _: () = assert!(offset_of!(BootRecord, failure) == CACHE_LINE);
 const _: () = assert!(offset_of!(BootRecord, handshake) == 2 * CACHE_LINE);
 const _: () = assert!(align_of::<BootRecord>() == CACHE_LINE);
+
+/// The bits of [`BootRecord::context`] that are the life.
+pub(super) const LIFE_MASK: usize = align_of::<BootRecord>() - 1;
+
+const _: () = assert!(Life::LAST as usize <= LIFE_MASK && Life::LAST <= u8::MAX as u32);
 
 /// Offsets that [`super::secondary`] uses; the pairs that it loads in one
 /// instruction are neighbours.
@@ -220,7 +228,7 @@ impl BootRecord {
                 sync: AtomicU32::new(0),
                 reason: AtomicU32::new(0),
                 hold: AtomicU32::new(0),
-                stage: AtomicU32::new(0),
+                off_code: AtomicU64::new(0),
             },
         }
     }
@@ -239,18 +247,19 @@ impl BootRecord {
         }
     }
 
-    /// Its address, as CPU_ON's context wants it (VA = PA).
-    pub fn address(&self) -> u64 {
-        (&raw const *self).addr() as u64
+    /// What CPU_ON hands over in x0: its address (VA = PA), and in the bits that are 0 in
+    /// that the life which the CPU is started for.
+    pub fn context(&self, life: Life) -> u64 {
+        (&raw const *self).addr() as u64 | u64::from(life.number())
     }
 
     /// Readies the record for a CPU_ON: the handover is written, an old failure
     /// forgotten, and both are at the point of coherency on return. The
     /// handshake line is left alone.
     ///
-    /// Context: control CPU, before it makes the handshake word KICKED; a CPU
-    /// that may still be on its way here reads the same values as before, or its
-    /// record isn't prepared again.
+    /// Context: control CPU, the handshake word at DEAD or just kicked from there. A CPU
+    /// that was given up may still be on its way, and write its failure: its record isn't
+    /// prepared again.
     pub fn prepare(&self, handover: &Handover) {
         let start = (&raw const *self).addr();
         for step in pen::PREPARE {
@@ -271,7 +280,7 @@ impl BootRecord {
     /// Why the CPU refused itself before its MMU was on, if it did.
     pub fn failure(&self) -> Option<EntryFailure> {
         let line = &self.failure;
-        let mut code = 0;
+        let (mut code, mut life) = (0, 0);
         for step in pen::LOOK_WHY {
             match step {
                 Step::Invalidate(Line::Failure) => {
@@ -281,13 +290,14 @@ impl BootRecord {
                     unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
                 }
                 Step::Read(Line::Failure) => {
-                    [code, ..] = line.reason.load(Ordering::Relaxed).to_le_bytes();
+                    [code, life, ..] = line.reason.load(Ordering::Relaxed).to_le_bytes();
                 }
                 step => panic!("BUG: {step:?} looks at nothing"),
             }
         }
         let get = |word: &AtomicU64| word.load(Ordering::Relaxed);
         (code != 0).then(|| EntryFailure {
+            life,
             reason: BootFailure::from_code(code).ok_or(code),
             esr: get(&line.esr),
             elr: get(&line.elr),

@@ -254,7 +254,8 @@ entry_check_features:
     entry_vectors entry_el1_vectors, entry_early_exception
     entry_vectors entry_el2_vectors, entry_exception_at_el2
 
-    // TPIDR_EL1 tells who this is: 0 for the boot CPU, else the boot record.
+    // TPIDR_EL1 tells which CPU this is: 0 for the boot CPU, else what CPU_ON handed over,
+    // the boot record and the life.
 entry_early_exception:
         mrs     x2, esr_el1
         mrs     x3, elr_el1
@@ -262,6 +263,8 @@ entry_early_exception:
         mov     w0, #{EARLY_EXCEPTION}
         mrs     x19, tpidr_el1
         cbz     x19, boot_fail_with_exception
+        and     x24, x19, #{LIFE_MASK}
+        sub     x19, x19, x24
         b       secondary_fail_with_exception
 
 entry_exception_at_el2:
@@ -284,6 +287,7 @@ entry_exception_at_el2:
     NO_FLOATING_POINT = const BootFailure::NoFloatingPoint.code(),
     PHYSICAL_RANGE = const BootFailure::PhysicalRange.code(),
     NO_SMALL_PAGES = const BootFailure::NoSmallPages.code(),
+    LIFE_MASK = const super::boot_record::LIFE_MASK,
     EARLY_EXCEPTION = const BootFailure::EarlyException.code(),
     EXCEPTION_AT_EL2 = const BootFailure::ExceptionAtEl2.code(),
 );

@@ -1,4 +1,4 @@
-//! The parking pen: where a CPU stays that firmware can't turn off.
+//! The parking pen: where a CPU stays that firmware can't turn off, or doesn't.
 //!
 //! The protocol, and who may write what, is [`crate::smp::pen`]: the code of the
 //! CPU's side below is assembled from its sequences, and control's side runs them.
@@ -7,6 +7,8 @@
 //! * From the firmware's own pen (a spin-table) every CPU comes here at boot, by
 //!   its release word: that pen may lie in memory that is ours from then on, and
 //!   can't be gone back to.
+//! * Where there is firmware (PSCI), a CPU comes here by itself when its CPU_OFF has
+//!   returned, and takes a slot then ([`Pen::admit`]). From there on it is the pen's.
 //! * A parked CPU sleeps: in WFI until the wake SGI, which (with panic's, which the
 //!   pen drops) alone gets through its priority mask. It takes that before it looks
 //!   at its command; a GICv2's interface is read without an MMU as well as with one.
@@ -35,6 +37,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// The bit that makes a slot's affinity one: 0 is an empty slot.
 const TAKEN: u64 = 1 << 63;
 
+/// The bit that says that its CPU came by itself, and not from firmware's pen.
+const ADMITTED: u64 = 1 << 62;
+
 /// How long the CPUs may take from firmware's pen to ours.
 const ARRIVAL: Duration = Duration::from_millis(200);
 
@@ -50,7 +55,8 @@ struct CommandLine {
     /// What it finds in x0 there; 0 until control has released it for the first time,
     /// which is control's to remember.
     context: AtomicU64,
-    /// Whose slot this is. Never changes once the machine has an MMU.
+    /// Whose slot this is; 0: free. Set once: with the MMU off at boot, or by the CPU
+    /// itself before its first parking. The parked CPU doesn't read it.
     mpidr: AtomicU64,
 }
 
@@ -73,7 +79,8 @@ const _: () = assert!(offset_of!(CommandLine, context) == offset_of!(CommandLine
 
 /// All slots. No static of the pure layers, because the CPUs find them with no
 /// more than their own affinity. What orders these accesses for CPUs without
-/// caches is cache maintenance and DSB: all of them are Relaxed.
+/// caches is cache maintenance and DSB: all of them are Relaxed, but those of `mpidr`
+/// ([`Pen::admit`]).
 static SLOTS: [Slot; MAX_PEN_CPUS] = [const {
     Slot {
         command: CommandLine {
@@ -185,19 +192,58 @@ impl Pen {
         self.slot(mpidr).is_some()
     }
 
+    /// Whether a CPU in this pen is woken by an SGI once its interface is up: on a GICv2.
+    /// Else an event wakes it.
+    pub const fn wakes_by_sgi(&self) -> bool {
+        self.interface != 0
+    }
+
+    /// Gives this CPU, which is `mpidr`, a slot if it has none, so that it can park.
+    ///
+    /// # Context
+    /// The CPU itself, its caches on; nothing left to run here.
+    ///
+    /// # Errors
+    /// [`PenIsFull`].
+    pub fn admit(&self, mpidr: Mpidr) -> Result<(), PenIsFull> {
+        if self.has(mpidr) {
+            return Ok(());
+        }
+        let value = mpidr.raw() | TAKEN | ADMITTED;
+        // Release: pairs with the Acquire in `slot`. What the slot says else is the CPU's to
+        // write when it parks, and 0 until then: not parked, never released.
+        let took = |slot: &Slot| {
+            let word = &slot.command.mpidr;
+            word.compare_exchange(0, value, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+        };
+        if SLOTS.iter().any(took) {
+            Ok(())
+        } else {
+            Err(PenIsFull)
+        }
+    }
+
     /// Where `mpidr`'s slot is, for its boot record; 0 if it has none.
     pub fn slot_address(&self, mpidr: Mpidr) -> usize {
         self.slot(mpidr).map_or(0, |slot| (&raw const *slot).addr())
     }
 
-    /// Where a CPU goes to park, and what it has in x0 and x1 then.
+    /// Where this CPU, which is `mpidr`, goes to park, and what it has in x0 and x1 then.
     pub fn way_in(&self, mpidr: Mpidr) -> (u64, u64, u64) {
         let entry = (pen_park as *const ()).addr() as u64;
-        (
-            entry,
-            self.slot_address(mpidr) as u64,
-            self.interface as u64,
-        )
+        let interface = self.own_interface() as u64;
+        (entry, self.slot_address(mpidr) as u64, interface)
+    }
+
+    /// The interface that wakes this CPU by an SGI; 0 if it is off, as that of a CPU that
+    /// has refused itself, or that firmware was to turn off.
+    fn own_interface(&self) -> usize {
+        if self.is_interface_on() {
+            self.interface
+        } else {
+            0
+        }
     }
 
     /// Whether this CPU's interface signals interrupts (IHI 0048, GICC_CTLR: bit 0
@@ -211,9 +257,9 @@ impl Pen {
 
     fn slot(&self, mpidr: Mpidr) -> Option<&'static Slot> {
         let value = mpidr.raw() | TAKEN;
-        SLOTS
-            .iter()
-            .find(|slot| slot.command.mpidr.load(Ordering::Relaxed) == value)
+        // Acquire: pairs with the Release in `admit`.
+        let holder = |slot: &&Slot| slot.command.mpidr.load(Ordering::Acquire) & !ADMITTED;
+        SLOTS.iter().find(|slot| holder(slot) == value)
     }
 }
 
@@ -222,9 +268,11 @@ impl CpuOps for Pen {
         let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
         let command = &slot.command;
         // P1. One that has never been released may still be on its way from
-        // firmware: it finds the command when it comes.
-        let released = command.context.load(Ordering::Relaxed) != 0;
-        if released && self.affinity_info(target)? != PowerState::Off {
+        // firmware: it finds the command when it comes. One that came by itself forgets
+        // its command first, as each time that it parks.
+        let parks_itself = command.context.load(Ordering::Relaxed) != 0
+            || command.mpidr.load(Ordering::Relaxed) & ADMITTED != 0;
+        if parks_itself && self.affinity_info(target)? != PowerState::Off {
             return Err(PsciError::AlreadyOn);
         }
         for step in pen::RELEASE {
@@ -253,12 +301,7 @@ impl CpuOps for Pen {
             Some(slot) => &raw const *slot,
             None => return PsciError::InvalidParameters,
         };
-        // A CPU that refused itself has no interface that would wake it by an SGI.
-        let interface = if self.is_interface_on() {
-            self.interface
-        } else {
-            0
-        };
+        let interface = self.own_interface();
         // SAFETY: the slot is this CPU's, and VA = PA; nothing is left to run here,
         // by this function's contract.
         unsafe {

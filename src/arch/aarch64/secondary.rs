@@ -1,10 +1,11 @@
 //! Where a started CPU arrives, up to its MMU.
 //!
 //! CPU_ON enters at `secondary_entry` with the address of the CPU's
-//! [`BootRecord`] in x0, MMU and caches off. All of it is assembly, because it may
-//! read nothing but its record, the code and constants in the code: whatever else
-//! compiled code would touch may be dirty in another CPU's cache. From the same values
-//! as the boot CPU it gets the same address map, and then calls `stillpoint_secondary`.
+//! [`BootRecord`] and its life in x0 ([`BootRecord::context`]), MMU and caches off. All
+//! of it is assembly, because it may read nothing but its record, the code and
+//! constants in the code: whatever else compiled code would touch may be dirty
+//! in another CPU's cache. From the same values as the boot CPU it gets the same
+//! address map, and then calls `stillpoint_secondary`.
 //!
 //! A CPU that can't use that map says so in its record and has firmware turn it off
 //! again, or goes to the parking pen. It doesn't return: control sees the reason, and
@@ -12,7 +13,7 @@
 
 use core::arch::global_asm;
 
-use super::boot_record::{BootRecord, Conduit, offsets};
+use super::boot_record::{BootRecord, Conduit, LIFE_MASK, offsets};
 use super::mmu::caches_off;
 use crate::smp::pen::refuse;
 
@@ -20,11 +21,11 @@ unsafe extern "C" {
     /// The entry point for CPU_ON.
     fn secondary_entry() -> !;
 
-    /// The rest of a CPU's coming up, in `start`. Called on the stack of the
-    /// CPU's idle thread, MMU and caches on, vectors and CPU data in place,
-    /// everything masked.
+    /// The rest of a CPU's coming up, in `start`, in the life of number `life`. Called
+    /// on the stack of the CPU's idle thread, MMU and caches on, vectors and CPU data in
+    /// place, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
-    fn stillpoint_secondary(record: &'static BootRecord) -> !;
+    fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> !;
 }
 
 /// The physical address to give to CPU_ON.
@@ -33,7 +34,7 @@ pub fn entry_address() -> u64 {
 }
 
 /// A step of [`crate::smp::pen::REFUSE`] in assembly. w0: the reason; x2, x3, x4:
-/// ESR, ELR, FAR; x19: the record.
+/// ESR, ELR, FAR; x19: the record; x24: the life.
 macro_rules! refuse_step {
     (CachesOff) => {
         // They may have been on already: an exception between steps 5 and 6.
@@ -43,7 +44,8 @@ macro_rules! refuse_step {
         "stp x2, x3, [x19, #{ESR}]
          str x4, [x19, #{FAR}]
          dsb sy
-         strb w0, [x19, #{REASON}]
+         orr w0, w0, w24, lsl #8
+         strh w0, [x19, #{REASON}]
          dsb sy\n"
     };
 }
@@ -61,14 +63,16 @@ global_asm!(
     .global secondary_entry
     .type secondary_entry, %function
 secondary_entry:
-        // 1. Nothing interrupts. The record is kept in x19.
+        // 1. Nothing interrupts. The record is kept in x19, the life in x24.
         msr     daifset, #0xf
-        mov     x19, x0
+        and     x24, x0, #{LIFE_MASK}
+        sub     x19, x0, x24
 
         // 2. Known EL1; an exception from here on is told in the record.
         bl      entry_to_el1
         cbnz    x0, secondary_fail
-        msr     tpidr_el1, x19
+        orr     x0, x19, x24
+        msr     tpidr_el1, x0
         bl      entry_reset_el1
         cbnz    x0, secondary_fail
 
@@ -108,18 +112,20 @@ secondary_entry:
         mov     x29, xzr
         mov     x30, xzr
         mov     x0, x19
+        mov     x1, x24
         bl      stillpoint_secondary
         b       boot_halt
     .size secondary_entry, . - secondary_entry
 
-    // w0: the reason; x19: the record.
+    // w0: the reason; x19: the record; x24: the life.
     .type secondary_fail, %function
 secondary_fail:
         mov     x2, xzr
         mov     x3, xzr
         mov     x4, xzr
     .size secondary_fail, . - secondary_fail
-    // Falls through. w0: the reason; x2, x3, x4: ESR, ELR, FAR; x19: the record.
+    // Falls through. w0: the reason; x2, x3, x4: ESR, ELR, FAR; x19: the record; x24: the
+    // life.
     .global secondary_fail_with_exception
     .type secondary_fail_with_exception, %function
 secondary_fail_with_exception:
@@ -143,6 +149,7 @@ secondary_fail_with_exception:
         b       pen_park
     .size secondary_fail_with_exception, . - secondary_fail_with_exception
     "#,
+    LIFE_MASK = const LIFE_MASK,
     MAIR = const offsets::MAIR,
     TTBR0 = const offsets::TTBR0,
     VECTORS = const offsets::VECTORS,

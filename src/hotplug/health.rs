@@ -1,0 +1,121 @@
+//! What is known of a CPU between two operations, and what is not.
+
+use core::fmt;
+
+use crate::cpu::CpuId;
+use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, ONLINE, SyncState};
+use crate::platform::{PowerState, PsciError};
+
+/// Why it is not known where a CPU is. Its memory stays its own until it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quarantine {
+    /// It was started, and has not said ALIVE; it may still come.
+    NeverArrived,
+    /// It was told to leave, and has not said DEAD: what its handshake says instead.
+    NotDead(SyncState),
+    /// It has said DEAD or has refused itself, and firmware doesn't say OFF; with what
+    /// firmware answered to CPU_OFF, if the CPU has told.
+    NotOff(Option<PsciError>),
+}
+
+impl Quarantine {
+    /// That of a CPU whose handshake is `word` where it should be DEAD.
+    pub(super) const fn not_dead(word: SyncState) -> Quarantine {
+        match word {
+            SyncState::Cancelled => Quarantine::NeverArrived,
+            other => Quarantine::NotDead(other),
+        }
+    }
+}
+
+impl fmt::Display for Quarantine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Quarantine::NeverArrived => f.write_str("it was started and never arrived"),
+            Quarantine::NotDead(state) => {
+                write!(f, "it has not said DEAD, its handshake is {}", state.name())
+            }
+            Quarantine::NotOff(None) => f.write_str("firmware does not say OFF"),
+            Quarantine::NotOff(Some(error)) => {
+                write!(f, "firmware has answered CPU_OFF with {error}")
+            }
+        }
+    }
+}
+
+/// Why a CPU that is offline waits in the parking pen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parked {
+    /// No firmware turns it off: it is a spin-table's.
+    NoFirmware,
+    /// Firmware returned from CPU_OFF with this.
+    Refused(PsciError),
+}
+
+impl fmt::Display for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Parked::NoFirmware => f.write_str("no firmware turns it off"),
+            Parked::Refused(error) => write!(f, "firmware has answered CPU_OFF with {error}"),
+        }
+    }
+}
+
+/// How a CPU is, as [`Hotplug::health`] finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuHealth {
+    /// All steps are up.
+    Online,
+    /// So many steps are up: an operation is under way, or one has failed and could
+    /// not be undone. It can be taken on, up or down.
+    HalfWay(usize),
+    /// Off, as firmware has confirmed. It can be brought up.
+    Off,
+    /// In the parking pen, not powered off. It can be brought up.
+    Parked(Parked),
+    /// It refused itself, and is off or parked. It may be tried again.
+    Failed(ApRefusal),
+    /// Nobody knows: it is quarantined.
+    Unknown(Quarantine),
+}
+
+impl<P: HotplugHost> Hotplug<P> {
+    /// How `cpu` is. A CPU that was quarantined and has come round since is off: the
+    /// answer is of now, not of the last operation.
+    ///
+    /// # Context
+    /// Thread; asks firmware. For an answer that lasts the caller holds the hotplug lock.
+    pub fn health(&self, cpu: CpuId) -> CpuHealth {
+        match self.state(cpu).state() {
+            ONLINE => return CpuHealth::Online,
+            0 => {}
+            up => return CpuHealth::HalfWay(up),
+        }
+        let word = self.handshake(cpu).state();
+        let refusal = self.refusal(cpu);
+        let left = match word {
+            SyncState::Dead => true,
+            SyncState::Cancelled => refusal.is_some(),
+            _ => false,
+        };
+        let quarantine = self.quarantine(cpu);
+        // Without a quarantine OFF has been seen, or the CPU was never started.
+        if left && (quarantine.is_none() || P::power_state(cpu) == Ok(PowerState::Off)) {
+            return match (refusal, P::parked(cpu)) {
+                (Some(refusal), _) => CpuHealth::Failed(refusal),
+                (None, Some(parked)) => CpuHealth::Parked(parked),
+                (None, None) => CpuHealth::Off,
+            };
+        }
+        CpuHealth::Unknown(if left {
+            Quarantine::NotOff(P::off_refused(cpu))
+        } else {
+            Quarantine::not_dead(word)
+        })
+    }
+
+    /// Why `cpu` was not known to be off when the last operation on it ended.
+    pub(super) fn quarantine(&self, cpu: CpuId) -> Option<Quarantine> {
+        *self.cpus.get(cpu).quarantine.lock()
+    }
+}

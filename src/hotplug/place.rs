@@ -1,0 +1,65 @@
+//! Where the thread that runs an operation stays meanwhile.
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::{CpuDownError, HotplugHost};
+use crate::sched::MigrateGuard;
+
+/// Where the control thread stays for as long as an operation lasts: on a CPU that
+/// does.
+pub(super) struct ControlPlace<P: HotplugHost> {
+    /// `None` only inside `drop`.
+    pin: Option<MigrateGuard<P>>,
+    /// Where it may run meanwhile, if it had to move, and where when that is over.
+    moved: Option<(CpuMask, CpuMask)>,
+}
+
+impl<P: HotplugHost> ControlPlace<P> {
+    /// Moves the running thread away from `cpu`, if it is there, and keeps it.
+    ///
+    /// # Errors
+    /// [`CpuDownError::BoundThreads`] if it can't run elsewhere.
+    pub(super) fn away_from(cpu: CpuId) -> Result<Self, CpuDownError> {
+        let sched = P::sched();
+        let mut place = ControlPlace {
+            pin: Some(sched.migrate_disable()),
+            moved: None,
+        };
+        if P::this_cpu() != cpu {
+            return Ok(place);
+        }
+        place.pin = None;
+        let me = sched.current();
+        let before = me.affinity();
+        let elsewhere = P::masks().active().without(&CpuMask::of(cpu));
+        if sched.set_affinity(&me, &elsewhere).is_ok() {
+            place.moved = Some((elsewhere, before));
+        }
+        place.pin = Some(sched.migrate_disable());
+        if P::this_cpu() == cpu {
+            return Err(CpuDownError::BoundThreads { cpu, threads: 1 });
+        }
+        Ok(place)
+    }
+}
+
+impl<P: HotplugHost> Drop for ControlPlace<P> {
+    fn drop(&mut self) {
+        self.pin = None;
+        let Some((elsewhere, before)) = self.moved else {
+            return;
+        };
+        let sched = P::sched();
+        let me = sched.current();
+        // Another thread may have said since where this one is to run: that holds.
+        if me.affinity() != elsewhere {
+            return;
+        }
+        if sched.set_affinity(&me, &before).is_ok() {
+            return;
+        }
+        // None of its CPUs is left: as for any thread of a CPU that goes.
+        log::warn!("thread {} no longer affine to cpu{before}", me.name());
+        let anywhere = sched.set_affinity(&me, P::masks().possible());
+        assert!(anywhere.is_ok(), "BUG: it runs nowhere: {anywhere:?}");
+    }
+}

@@ -1,0 +1,366 @@
+//! The control CPU's side of the handshake: a CPU is called, awaited, released, or seen
+//! off; and what is kept of one that isn't seen.
+//!
+//! # Quarantine
+//! A CPU whose end control has not seen is *quarantined*: nothing that it may still use
+//! is touched. Its heap cache stays as it is. Its timers are adopted all the same: they
+//! hang under a lock, and the CPU has turned its own timer off in the still point. The
+//! quarantine lasts until firmware starts the CPU again, the CPU says ALIVE, or an
+//! operation finds it DEAD and OFF ([`Hotplug::settle`]).
+
+use core::time::Duration;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Quarantine, StepError, SyncState};
+use crate::platform::{PowerState, PsciError};
+use crate::sched::{late_at, patience};
+use crate::stop_machine::StopHost;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::time::Instant;
+
+/// How long control sleeps between two questions to firmware, once it has spun: a
+/// virtual CPU that leaves needs the host's time for it.
+const ASK_AGAIN: Duration = Duration::from_micros(100);
+/// How often control looks for what can't raise an event: a CPU that refused
+/// itself before its interrupt interface was up.
+const LOOK: Duration = Duration::from_millis(10);
+/// Turns that control spins before it sleeps. By `make bench`: fewer cost a switch
+/// where the answer is an instant away, more keep the host from the CPU that is awaited.
+const SPINS: u32 = 8;
+
+/// How long control waits for what another CPU or firmware does, in nanoseconds.
+/// Relaxed: a test sets them between operations.
+pub(super) struct Limits {
+    arrive: AtomicU64,
+    die: AtomicU64,
+    off: AtomicU64,
+}
+
+impl Limits {
+    pub(super) fn new<P: HotplugHost>() -> Limits {
+        Limits {
+            arrive: AtomicU64::new(nanoseconds(Hotplug::<P>::ARRIVE)),
+            die: AtomicU64::new(nanoseconds(Hotplug::<P>::DIE)),
+            off: AtomicU64::new(nanoseconds(Hotplug::<P>::OFF)),
+        }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn set(limit: &AtomicU64, time: Duration) {
+    limit.store(nanoseconds(time), Ordering::Relaxed);
+}
+
+fn deadline<P: HotplugHost>(limit: &AtomicU64) -> Instant {
+    P::deadline(Duration::from_nanos(limit.load(Ordering::Relaxed)))
+}
+
+impl<P: HotplugHost> Hotplug<P> {
+    /// How long a CPU may take to say ALIVE (Linux on arm64: 5 s).
+    pub const ARRIVE: Duration = Duration::from_secs(5);
+    /// How long a CPU that was told to leave may take to say DEAD.
+    pub const DIE: Duration = Duration::from_secs(10);
+    /// How long firmware may take to say OFF after DEAD, and to start a CPU that it
+    /// still takes for on. Linux on arm64 waits 100 ms and goes on with a warning; here
+    /// it is an error and the CPU is quarantined, which a virtual CPU that merely
+    /// isn't running must not be.
+    pub const OFF: Duration = Duration::from_secs(5);
+
+    /// For tests: how long a CPU may take to say ALIVE from now on.
+    pub fn set_arrival_limit(&self, limit: Duration) {
+        set(&self.limits.arrive, limit);
+    }
+
+    /// For tests: how long a CPU may take to say DEAD from now on.
+    pub fn set_die_limit(&self, limit: Duration) {
+        set(&self.limits.die, limit);
+    }
+
+    /// For tests: how long firmware may take to say OFF, or to start a CPU, from now on.
+    pub fn set_off_limit(&self, limit: Duration) {
+        set(&self.limits.off, limit);
+    }
+
+    /// `prep:hardware`, startup: the boot record is ready, and the CPU is called.
+    pub(super) fn kick(&self, cpu: CpuId) -> Result<(), StepError> {
+        let handshake = self.handshake(cpu);
+        // Of a CPU that still runs nothing is touched, its record neither. One that was
+        // given up may still be on its way, and write there why it refuses itself.
+        let seen = handshake.may_kick().map_err(StepError::NotOff)?;
+        if seen == SyncState::Dead {
+            P::prepare_boot_record(cpu)?;
+        }
+        let before = handshake.kick().map_err(StepError::NotOff)?;
+        if before != seen {
+            let prepared = P::prepare_boot_record(cpu);
+            assert!(
+                prepared.is_ok(),
+                "BUG: {cpu:?} has lost its record: {prepared:?}"
+            );
+        }
+        if cpu == P::this_cpu() {
+            assert!(handshake.arrive(), "BUG: the boot CPU is not wanted");
+            return Ok(());
+        }
+        let record = self.cpus.get(cpu);
+        let life = self.life(cpu).next();
+        let limit = deadline::<P>(&self.limits.off);
+        let mut turns = 0;
+        loop {
+            match P::cpu_on(cpu, life) {
+                Ok(()) => {
+                    // It was off then, whatever was known of it before.
+                    record.life.store(life.number(), Ordering::Relaxed);
+                    if before == SyncState::Dead {
+                        *record.quarantine.lock() = None;
+                    }
+                    return Ok(());
+                }
+                // It was given up while it was still on its way: so it is.
+                Err(PsciError::AlreadyOn | PsciError::OnPending)
+                    if before == SyncState::Cancelled =>
+                {
+                    return Ok(());
+                }
+                // An earlier call has brought it here after all: the word decides.
+                Err(_) if handshake.state() != SyncState::Kicked => return Ok(()),
+                // Firmware has not finished turning it off.
+                Err(PsciError::AlreadyOn | PsciError::OnPending) if P::now() < limit => {
+                    self.pause(&mut turns);
+                }
+                Err(error) => {
+                    return match handshake.refused(before) {
+                        Ok(()) => Err(StepError::Psci(error)),
+                        // Refused, and here nevertheless: the word decides.
+                        Err(_) => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// `sync:alive`, startup: the CPU has said ALIVE.
+    pub(super) fn wait_alive(&self, cpu: CpuId) -> Result<(), StepError> {
+        let handshake = self.handshake(cpu);
+        let deadline = deadline::<P>(&self.limits.arrive);
+        loop {
+            let look_again = deadline.min(P::deadline(LOOK));
+            if self.wait_event(look_again, || handshake.state() != SyncState::Kicked) {
+                break;
+            }
+            if let Some(reason) = self.refusal(cpu) {
+                if self.wait_off(cpu) {
+                    if handshake.failed(SyncState::Kicked).is_ok() {
+                        *self.cpus.get(cpu).quarantine.lock() = None;
+                        return Err(StepError::Refused(reason));
+                    }
+                } else if handshake.give_up().is_ok() {
+                    self.note_not_off(cpu);
+                    return Err(StepError::Refused(reason));
+                }
+            } else if P::now() >= deadline && handshake.give_up().is_ok() {
+                *self.cpus.get(cpu).quarantine.lock() = Some(Quarantine::NeverArrived);
+                return Err(StepError::NeverArrived);
+            }
+        }
+        // Also at the last moment.
+        *self.cpus.get(cpu).quarantine.lock() = None;
+        Ok(())
+    }
+
+    /// Releases a CPU that is ALIVE and waits until it is online. No stop can
+    /// begin meanwhile: the set of those who take part can't grow in the middle.
+    pub(super) fn release(&self, cpu: CpuId) {
+        let handshake = self.handshake(cpu);
+        let still = <P as StopHost>::stop_machine().lock();
+        let point = &self.cpus.get(cpu).arrival;
+        point.publish::<P>(CpuMask::of(cpu).bits(), || {
+            let released = handshake.release();
+            assert!(released.is_ok(), "BUG: ALIVE became {released:?}");
+        });
+        // From here nothing can fail, so control doesn't give up.
+        while !self.wait_event(late_at::<P>(), || P::masks().is_online(cpu)) {
+            log::warn!(
+                "CPU{cpu} was released {} s ago and is not online; it is at step {}",
+                patience::<P>().as_secs(),
+                self.state(cpu).state()
+            );
+        }
+        drop(still);
+    }
+
+    /// `sync:alive`, teardown: the CPU has said DEAD, then firmware says OFF. Otherwise it
+    /// is quarantined.
+    pub(super) fn wait_dead(&self, cpu: CpuId) {
+        self.wait_dead_until(cpu, deadline::<P>(&self.limits.die));
+    }
+
+    fn wait_dead_until(&self, cpu: CpuId, limit: Instant) {
+        let handshake = self.handshake(cpu);
+        if !self.wait_event(limit, || handshake.state() == SyncState::Dead) {
+            let quarantine = Quarantine::not_dead(handshake.state());
+            *self.cpus.get(cpu).quarantine.lock() = Some(quarantine);
+        } else if self.wait_off(cpu) {
+            *self.cpus.get(cpu).quarantine.lock() = None;
+        } else {
+            self.note_not_off(cpu);
+        }
+    }
+
+    fn note_not_off(&self, cpu: CpuId) {
+        let quarantine = Quarantine::NotOff(P::off_refused(cpu));
+        *self.cpus.get(cpu).quarantine.lock() = Some(quarantine);
+    }
+
+    /// `prep:heap`, teardown: unless the CPU may still run, the memory that it kept is
+    /// everybody's.
+    pub(super) fn empty_heap_cache(&self, cpu: CpuId) {
+        if self.quarantine(cpu).is_none() {
+            P::empty_heap_cache(cpu);
+        }
+    }
+
+    /// `prep:hardware`, teardown: a CPU that was called and is not wanted is told
+    /// so and seen off. After a tear-down it already is, or is quarantined.
+    pub(super) fn see_it_off(&self, cpu: CpuId) {
+        let handshake = self.handshake(cpu);
+        // If it has arrived since we looked, it is ALIVE now.
+        let gave_up = handshake.state() == SyncState::Kicked && handshake.give_up().is_ok();
+        match handshake.state() {
+            SyncState::Dead if !gave_up => {}
+            // Given up by `wait_alive`, which has quarantined it.
+            SyncState::Cancelled if !gave_up => {}
+            // DEAD, if it has come and gone since: then OFF is still to be seen.
+            SyncState::Cancelled | SyncState::Dead => self.wait_gone(cpu),
+            SyncState::Alive => {
+                let point = &self.cpus.get(cpu).arrival;
+                point.publish::<P>(CpuMask::of(cpu).bits(), || {
+                    let dismissed = handshake.dismiss();
+                    assert!(dismissed.is_ok(), "BUG: ALIVE became {dismissed:?}");
+                });
+                self.wait_dead(cpu);
+            }
+            // `wait_dead` has waited for it in vain.
+            SyncState::Online if self.quarantine(cpu).is_some() => {}
+            state => panic!("BUG: {cpu:?} is {} before sync:alive", state.name()),
+        }
+    }
+
+    /// As [`Hotplug::wait_dead`], and with its limit, for a CPU that was given up on its
+    /// way here: it may also have refused itself, which leaves a reason and no DEAD. Then
+    /// firmware's OFF is enough, and the word is control's to write.
+    fn wait_gone(&self, cpu: CpuId) {
+        let limit = deadline::<P>(&self.limits.die);
+        let handshake = self.handshake(cpu);
+        loop {
+            let look_again = limit.min(P::deadline(LOOK));
+            if self.wait_event(look_again, || handshake.state() == SyncState::Dead) {
+                return self.wait_dead_until(cpu, limit);
+            }
+            if self.refusal(cpu).is_some() {
+                if !self.wait_off(cpu) {
+                    return self.note_not_off(cpu);
+                }
+                // Refused it has not touched the word: no other side moves it now.
+                if handshake.failed(SyncState::Cancelled).is_ok() {
+                    *self.cpus.get(cpu).quarantine.lock() = None;
+                    return;
+                }
+            } else if P::now() >= limit {
+                return self.wait_dead_until(cpu, limit);
+            }
+        }
+    }
+
+    /// Looks again for a CPU whose end was not seen, and that says DEAD by now or has
+    /// refused itself: if firmware says OFF within its limit, or at once where `patient`
+    /// is not set, the quarantine is over.
+    pub(super) fn settle(&self, cpu: CpuId, patient: bool) -> Option<Quarantine> {
+        let quarantine = self.quarantine(cpu)?;
+        let handshake = self.handshake(cpu);
+        let word = handshake.state();
+        let refused = word == SyncState::Cancelled && self.refusal(cpu).is_some();
+        if word != SyncState::Dead && !refused {
+            return Some(quarantine);
+        }
+        let is_off = if patient {
+            self.wait_off(cpu)
+        } else {
+            P::power_state(cpu) == Ok(PowerState::Off)
+        };
+        if !is_off {
+            self.note_not_off(cpu);
+            return self.quarantine(cpu);
+        }
+        if refused {
+            let failed = handshake.failed(SyncState::Cancelled);
+            assert!(failed.is_ok(), "BUG: a CPU that is off moved: {failed:?}");
+        }
+        *self.cpus.get(cpu).quarantine.lock() = None;
+        P::empty_heap_cache(cpu);
+        None
+    }
+
+    /// Why `cpu` refused itself, in the life that control has last called it to. A reason
+    /// of an earlier life, which can be written after control's retry has cleared the
+    /// record, is none.
+    pub(super) fn refusal(&self, cpu: CpuId) -> Option<ApRefusal> {
+        let (life, reason) = P::refusal(cpu)?;
+        (life == self.life(cpu)).then_some(reason)
+    }
+
+    /// The life that `cpu` was last started for.
+    fn life(&self, cpu: CpuId) -> Life {
+        Life::from_number(self.cpus.get(cpu).life.load(Ordering::Relaxed))
+    }
+
+    /// Waits until `check_fn` says yes, or `at`; returns whether it did. Spins
+    /// for a moment, then sleeps until the event SGI.
+    fn wait_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
+        for _ in 0..SPINS {
+            if check_fn() {
+                return true;
+            }
+            P::relax();
+        }
+        let event = self.events.get(P::this_cpu());
+        loop {
+            if check_fn() {
+                return true;
+            }
+            if !event.wait_until(at) {
+                return check_fn();
+            }
+        }
+    }
+
+    /// Polls firmware until it says OFF; returns whether it did in time. A control CPU
+    /// that didn't run until the limit was past asks once more.
+    fn wait_off(&self, cpu: CpuId) -> bool {
+        let limit = deadline::<P>(&self.limits.off);
+        let mut turns = 0;
+        loop {
+            let is_late = P::now() >= limit;
+            if P::power_state(cpu) == Ok(PowerState::Off) {
+                return true;
+            }
+            if is_late {
+                return false;
+            }
+            self.pause(&mut turns);
+        }
+    }
+
+    /// A turn of a loop that asks firmware: spins at first, then sleeps.
+    fn pause(&self, turns: &mut u32) {
+        if *turns < SPINS {
+            *turns += 1;
+            P::relax();
+        } else {
+            P::sched().sleep_until(P::deadline(ASK_AGAIN));
+        }
+    }
+}
