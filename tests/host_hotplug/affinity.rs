@@ -1,0 +1,135 @@
+//! Threads whose last CPU goes: where they may run then, and what the log says.
+
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
+
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::HotplugHost;
+use stillpoint::platform::Platform;
+use stillpoint::sched::lock::Completion;
+use stillpoint::sched::{Class, Host, Thread, ThreadName};
+
+use crate::sim::Sim;
+
+/// Starts a thread on `cpu`.
+pub(crate) fn spawn(
+    name: &str,
+    cpu: CpuId,
+    body: impl FnOnce() + Send + 'static,
+) -> Arc<Thread<Sim>> {
+    let name = ThreadName::new(format_args!("{name}"));
+    let spawned = Sim::sched().spawn(name, Class::Normal, &CpuMask::of(cpu), body);
+    spawned.expect("the CPU is active")
+}
+
+/// Every line of the log.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let mut lines = LINES.lock().expect("no panic under it");
+        lines.push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+fn start_log() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        log::set_logger(&Lines).expect("the only one");
+        log::set_max_level(log::LevelFilter::Warn);
+    });
+}
+
+/// What the log has said of thread `name`.
+fn said(name: &str) -> Vec<String> {
+    let lines = LINES.lock().expect("no panic under it");
+    let prefix = format!("thread {name} ");
+    lines
+        .iter()
+        .filter_map(|line| line.strip_prefix(&prefix).map(String::from))
+        .collect()
+}
+
+fn cpu(number: usize) -> CpuId {
+    CpuId::new(number).expect("a CPU of the machine")
+}
+
+/// Waits until `check_fn` says yes; virtual time, so for ever is found.
+fn until(check_fn: impl Fn() -> bool) {
+    while !check_fn() {
+        Sim::sched().sleep_until(Sim::deadline(Duration::from_micros(100)));
+    }
+}
+
+#[test]
+fn a_thread_that_takes_its_only_cpu_down_may_run_anywhere() {
+    start_log();
+    Sim::run(3, || {
+        let hotplug = Sim::hotplug();
+        assert_eq!(hotplug.cpu_up(cpu(1)), Ok(()));
+        let done = Arc::new(Completion::<Sim>::new());
+        let told = Arc::clone(&done);
+        let thread = spawn("itself", cpu(1), move || {
+            assert_eq!(hotplug.cpu_down(cpu(1)), Ok(()));
+            told.complete();
+            Sim::sched().sleep_until(Sim::deadline(Duration::from_secs(1)));
+        });
+        done.wait();
+        assert_eq!(thread.affinity(), CpuMask::first_n(3));
+        assert_eq!(said("itself"), ["no longer affine to cpu1"]);
+    });
+}
+
+#[test]
+fn a_thread_that_takes_one_of_its_cpus_down_keeps_the_others() {
+    start_log();
+    Sim::run(3, || {
+        let hotplug = Sim::hotplug();
+        for number in 1..3 {
+            assert_eq!(hotplug.cpu_up(cpu(number)), Ok(()));
+        }
+        let both: CpuMask = [1, 2].map(cpu).into_iter().collect();
+        let done = Arc::new(Completion::<Sim>::new());
+        let told = Arc::clone(&done);
+        let thread = spawn("one of two", cpu(1), move || {
+            let me = Sim::sched().current();
+            assert_eq!(Sim::sched().set_affinity(&me, &both), Ok(()));
+            assert_eq!(hotplug.cpu_down(Sim::this_cpu()), Ok(()));
+            told.complete();
+            Sim::sched().sleep_until(Sim::deadline(Duration::from_secs(1)));
+        });
+        done.wait();
+        assert_eq!(thread.affinity(), both);
+        assert_eq!(said("one of two"), [""; 0]);
+    });
+}
+
+/// It last ran on CPU 0, and was confined to CPU 1 while it slept.
+#[test]
+fn the_log_names_the_cpu_that_went() {
+    start_log();
+    Sim::run(2, || {
+        let hotplug = Sim::hotplug();
+        assert_eq!(hotplug.cpu_up(cpu(1)), Ok(()));
+        let go_on = Arc::new(Completion::<Sim>::new());
+        let waits = Arc::clone(&go_on);
+        let thread = spawn("sleeper", cpu(0), move || waits.wait());
+        until(|| thread.state_racy() == stillpoint::sched::ThreadState::Blocked);
+        assert_eq!(
+            Sim::sched().set_affinity(&thread, &CpuMask::of(cpu(1))),
+            Ok(())
+        );
+        assert_eq!(hotplug.cpu_down(cpu(1)), Ok(()));
+        go_on.complete();
+        until(|| thread.affinity() == CpuMask::first_n(2));
+        assert_eq!(said("sleeper"), ["no longer affine to cpu1"]);
+    });
+}

@@ -1,0 +1,382 @@
+//! Past a failure: an operation ends in a typed error, the CPU's health says the same, its
+//! counters hold, and the next operation has a defined answer. Afterwards, when CPUs and
+//! firmware do what they should again, the CPU comes up and goes. Here one by one; in
+//! `sweep.rs` all of them.
+
+use std::time::Duration;
+
+use stillpoint::cpu::CpuId;
+use stillpoint::hotplug::{
+    ApRefusal, CpuDownError, CpuHealth, CpuUpError, Handshake, Hotplug, HotplugHost, Left, ONLINE,
+    Parked, Quarantine, RELEASED, StepError, SyncState,
+};
+use stillpoint::platform::{Platform, PsciError};
+use stillpoint::sched::Host;
+use stillpoint::trace::Direction;
+
+use crate::affinity::spawn;
+use crate::sim::{NEVER, Off, Sim};
+
+/// The limits: short, because firmware is asked every 100 µs.
+const ARRIVE: Duration = Duration::from_millis(25);
+const DIE: Duration = Duration::from_millis(15);
+const OFF: Duration = Duration::from_millis(5);
+
+pub(crate) const MS: u64 = 1_000_000;
+
+pub(crate) const ERRORS: [PsciError; 10] = [
+    PsciError::NotSupported,
+    PsciError::InvalidParameters,
+    PsciError::Denied,
+    PsciError::AlreadyOn,
+    PsciError::OnPending,
+    PsciError::InternalFailure,
+    PsciError::NotPresent,
+    PsciError::Disabled,
+    PsciError::InvalidAddress,
+    PsciError::Unknown(-77),
+];
+
+fn victim() -> CpuId {
+    CpuId::new(1).expect("a CPU of the machine")
+}
+
+fn hotplug() -> &'static Hotplug<Sim> {
+    Sim::hotplug()
+}
+
+fn word() -> SyncState {
+    Handshake(Sim::handshake_word(victim())).state()
+}
+
+fn health() -> CpuHealth {
+    hotplug().health(victim())
+}
+
+pub(crate) fn set_limits() {
+    hotplug().set_arrival_limit(ARRIVE);
+    hotplug().set_die_limit(DIE);
+    hotplug().set_off_limit(OFF);
+}
+
+fn sleep(time: Duration) {
+    Sim::sched().sleep_until(Sim::deadline(time));
+}
+
+/// What holds between any two operations.
+fn check_rest() {
+    let state = hotplug().state(victim());
+    assert!(state.is_balanced(), "counters at {}", state.state());
+    let up = state.state();
+    assert!(up == 0 || up >= RELEASED, "it rests at step {up}");
+    assert_eq!(Sim::masks().is_online(victim()), up >= RELEASED);
+    assert_eq!(Sim::masks().is_active(victim()), up == ONLINE);
+    match health() {
+        CpuHealth::Online => assert_eq!(up, ONLINE),
+        CpuHealth::HalfWay(steps) => assert!(steps == up && up < ONLINE && up > 0),
+        _ => assert_eq!(up, 0),
+    }
+}
+
+fn check_left(left: Left) {
+    match left {
+        Left::HalfWay(step) => {
+            let CpuHealth::HalfWay(up) = health() else {
+                panic!("{:?} after {left:?}", health());
+            };
+            assert_eq!(hotplug().steps()[up - 1].name, step);
+        }
+        Left::Offline => assert_eq!(health(), CpuHealth::Off),
+        Left::Quarantined(why) => assert_eq!(health(), CpuHealth::Unknown(why)),
+    }
+}
+
+/// Brings the victim up, and checks that its health says what the answer said.
+pub(crate) fn up() -> Result<(), CpuUpError> {
+    let before = health();
+    let began = Sim::time();
+    let result = hotplug().cpu_up(victim());
+    check_rest();
+    let after = health();
+    match result {
+        Ok(()) => assert_eq!(after, CpuHealth::Online),
+        Err(CpuUpError::NoSuchCpu(_)) => panic!("the machine has it"),
+        Err(CpuUpError::NotUndone { left, .. }) => check_left(left),
+        Err(CpuUpError::Step { error, .. }) => match error {
+            StepError::NeverArrived => {
+                assert_eq!(after, CpuHealth::Unknown(Quarantine::NeverArrived));
+            }
+            StepError::Refused(reason) => assert_eq!(after, CpuHealth::Failed(reason)),
+            // As it was before; or more is known of it, and that it refused itself.
+            _ => assert!(
+                after == before
+                    || matches!(
+                        after,
+                        CpuHealth::Off | CpuHealth::Failed(_) | CpuHealth::Parked(_)
+                    )
+                    || matches!(
+                        (before, after),
+                        (CpuHealth::Unknown(_), CpuHealth::Unknown(_))
+                    ),
+                "{before:?} became {after:?} by {error:?}"
+            ),
+        },
+    }
+    // Each limit counts once: to arrive, to say DEAD, and OFF for CPU_ON and for the end.
+    let most = ARRIVE + DIE + 3 * OFF + Duration::from_millis(2);
+    let took = Duration::from_nanos(Sim::time() - began);
+    assert!(took < most, "it took {took:?}");
+    result
+}
+
+/// Takes the victim down, and checks that its health says what the answer said.
+pub(crate) fn down() -> Result<(), CpuDownError> {
+    let before = health();
+    let result = hotplug().cpu_down(victim());
+    check_rest();
+    let after = health();
+    match result {
+        Ok(()) => assert!(
+            matches!(
+                after,
+                CpuHealth::Off | CpuHealth::Parked(_) | CpuHealth::Failed(_)
+            ),
+            "{after:?}"
+        ),
+        Err(CpuDownError::NotUndone { left, .. }) => check_left(left),
+        Err(CpuDownError::NotDead { state, .. }) => {
+            assert_eq!(after, CpuHealth::Unknown(Quarantine::NotDead(state)));
+        }
+        Err(CpuDownError::NotOff { refused, .. }) => {
+            assert_eq!(after, CpuHealth::Unknown(Quarantine::NotOff(refused)));
+        }
+        Err(CpuDownError::Quarantined { quarantine, .. }) => {
+            assert_eq!(after, CpuHealth::Unknown(quarantine));
+            assert!(matches!(before, CpuHealth::Unknown(_)), "{before:?}");
+        }
+        Err(_) => assert_eq!(after, before),
+    }
+    result
+}
+
+/// All is well again: the victim can be taken down, whatever became of it, and cycles.
+pub(crate) fn recover() {
+    Sim::heal();
+    sleep(Duration::from_millis(50));
+    assert_eq!(down(), Ok(()));
+    for _ in 0..2 {
+        assert_eq!(up(), Ok(()));
+        assert_eq!(down(), Ok(()));
+    }
+    assert_eq!(health(), CpuHealth::Off);
+}
+
+/// A machine whose victim is online.
+fn with_victim(test: impl FnOnce() + Send + 'static) {
+    Sim::run(2, move || {
+        set_limits();
+        assert_eq!(up(), Ok(()));
+        test();
+    });
+}
+
+#[test]
+fn a_cpu_that_does_not_say_dead_is_quarantined_and_comes_back() {
+    with_victim(|| {
+        let cpu = victim();
+        let state = SyncState::Online;
+        Sim::script(|script| script.dies_after = NEVER);
+        let error = CpuDownError::NotDead { cpu, state };
+        assert_eq!(down(), Err(error));
+        assert_eq!(error.errno().name(), "EIO");
+        // It may still run: it is neither started again nor called off.
+        let error = CpuUpError::Step {
+            cpu,
+            step: "prep:hardware",
+            error: StepError::NotOff(state),
+        };
+        assert_eq!(up(), Err(error));
+        assert_eq!(error.errno().name(), "EAGAIN");
+        let error = CpuDownError::Quarantined {
+            cpu,
+            quarantine: Quarantine::NotDead(state),
+        };
+        assert_eq!(down(), Err(error));
+        assert_eq!(error.errno().name(), "EBUSY");
+        // It runs again, says DEAD and is off: without an operation that is seen.
+        Sim::heal();
+        sleep(Duration::from_millis(1));
+        assert_eq!(health(), CpuHealth::Off);
+        assert_eq!(up(), Ok(()));
+        assert_eq!(down(), Ok(()));
+    });
+}
+
+#[test]
+fn a_cpu_that_is_not_off_stays_quarantined() {
+    with_victim(|| {
+        let cpu = victim();
+        Sim::script(|script| script.off = Off::After(NEVER));
+        let refused = None;
+        assert_eq!(down(), Err(CpuDownError::NotOff { cpu, refused }));
+        let quarantine = Quarantine::NotOff(None);
+        for _ in 0..2 {
+            assert_eq!(down(), Err(CpuDownError::Quarantined { cpu, quarantine }));
+            let error = StepError::Psci(PsciError::AlreadyOn);
+            let step = "prep:hardware";
+            assert_eq!(up(), Err(CpuUpError::Step { cpu, step, error }));
+            assert_eq!(health(), CpuHealth::Unknown(quarantine));
+        }
+        recover();
+    });
+}
+
+#[test]
+fn a_cpu_whose_cpu_off_returns_is_parked_and_comes_back() {
+    with_victim(|| {
+        for error in ERRORS {
+            Sim::script(|script| script.off = Off::Parks(error));
+            assert_eq!(down(), Ok(()));
+            assert_eq!(health(), CpuHealth::Parked(Parked::Refused(error)));
+            assert_eq!(down(), Ok(()));
+            assert_eq!(up(), Ok(()));
+        }
+    });
+}
+
+#[test]
+fn what_firmware_answered_is_told_where_the_pen_is_full() {
+    with_victim(|| {
+        let cpu = victim();
+        for error in ERRORS {
+            Sim::script(|script| script.off = Off::Halts(error));
+            let refused = Some(error);
+            let failed = CpuDownError::NotOff { cpu, refused };
+            assert_eq!(down(), Err(failed));
+            assert!(failed.to_string().contains(&error.to_string()), "{failed}");
+            recover();
+            assert_eq!(up(), Ok(()));
+        }
+    });
+}
+
+/// The limit to say DEAD counts once when a CPU is given up that was called and is not
+/// wanted.
+#[test]
+fn giving_up_takes_one_limit() {
+    Sim::run(2, || {
+        set_limits();
+        Sim::script(|script| {
+            script.arrives_after = NEVER;
+            script.fails = vec![(1, Direction::Up)];
+        });
+        let began = Sim::time();
+        let left = Left::Quarantined(Quarantine::NeverArrived);
+        assert_eq!(
+            up(),
+            Err(CpuUpError::NotUndone {
+                cpu: victim(),
+                step: "prep:percpu",
+                error: StepError::Injected,
+                left,
+            })
+        );
+        let took = Duration::from_nanos(Sim::time() - began);
+        assert!(
+            took >= DIE && took < DIE + Duration::from_millis(2),
+            "{took:?}"
+        );
+        recover();
+    });
+}
+
+/// A reason that an earlier life left after control had cleared the record is none of this
+/// life's, though firmware says OFF for a while after CPU_ON.
+#[test]
+fn a_reason_of_an_earlier_life_is_none() {
+    Sim::run(2, || {
+        set_limits();
+        assert_eq!(up(), Ok(()));
+        assert_eq!(down(), Ok(()));
+        let earlier = Sim::life(victim());
+        // It comes to its entry when control has looked for a reason.
+        Sim::script(|script| {
+            script.on[0].starts = 15 * MS;
+            script.early_off = true;
+        });
+        let writer = move || {
+            while word() != SyncState::Kicked {
+                Sim::sched().sleep_until(Sim::deadline(Duration::from_micros(10)));
+            }
+            Sim::leave_reason(victim(), earlier, ApRefusal::WrongMpidr);
+        };
+        spawn("writer", CpuId::BOOT, writer);
+        assert_eq!(up(), Ok(()));
+    });
+}
+
+/// Firmware is asked once more when the limit has passed while control did not run.
+#[test]
+fn a_cpu_that_is_off_is_found_so_however_late() {
+    with_victim(|| {
+        Sim::script(|script| {
+            script.off = Off::After(MS);
+            script.held_after_asking = 20 * MS;
+        });
+        assert_eq!(down(), Ok(()));
+    });
+}
+
+#[test]
+fn a_cpu_left_half_way_goes_on_up_or_down() {
+    use Direction::{Down, Up};
+    with_victim(|| {
+        let cpu = victim();
+        let error = StepError::Injected;
+        for onward in [Up, Down] {
+            // sched:threads fails on the way down, and sched:active on the way back.
+            Sim::script(|script| script.fails = vec![(15, Down), (17, Up)]);
+            let step = "sched:threads";
+            let left = Left::HalfWay("sync:active");
+            assert_eq!(
+                down(),
+                Err(CpuDownError::NotUndone {
+                    cpu,
+                    step,
+                    error,
+                    left,
+                })
+            );
+            assert_eq!(health(), CpuHealth::HalfWay(17));
+            if onward == Up {
+                assert_eq!(up(), Ok(()));
+            } else {
+                assert_eq!(down(), Ok(()));
+                assert_eq!(up(), Ok(()));
+            }
+        }
+        // On the way up: sched:active fails, and sched:threads on the way back.
+        assert_eq!(down(), Ok(()));
+        for onward in [Up, Down] {
+            Sim::script(|script| script.fails = vec![(17, Up), (15, Down)]);
+            let step = "sched:active";
+            let left = Left::HalfWay("sched:threads");
+            assert_eq!(
+                up(),
+                Err(CpuUpError::NotUndone {
+                    cpu,
+                    step,
+                    error,
+                    left,
+                })
+            );
+            if onward == Up {
+                // And fails again from there: it stays where it was.
+                Sim::script(|script| script.fails = vec![(17, Up)]);
+                assert_eq!(up(), Err(CpuUpError::Step { cpu, step, error }));
+                assert_eq!(up(), Ok(()));
+            }
+            assert_eq!(down(), Ok(()));
+        }
+    });
+}

@@ -1,0 +1,139 @@
+//! Whatever CPUs and firmware answer, and whenever they are silent: `failures.rs` says what
+//! must hold after it.
+
+use stillpoint::hotplug::{ApRefusal, ONLINE, RELEASED};
+use stillpoint::platform::{PowerState, PsciError};
+use stillpoint::trace::Direction;
+
+use crate::failures::{ERRORS, MS, down, recover, set_limits, up};
+use crate::sim::{NEVER, Off, On, Script, Sim};
+
+fn scripts() -> Vec<Script> {
+    use Direction::{Down, Up};
+    let good = Script::good();
+    let mut scripts = Vec::new();
+    let starts = 2_000;
+    // CPU_ON: each answer, once and for good; silence; a start that comes too late; an
+    // error and a start nevertheless.
+    let answers = ERRORS
+        .iter()
+        .flat_map(|error| {
+            let refused = On {
+                answer: Err(*error),
+                starts: NEVER,
+            };
+            let lie = On { starts, ..refused };
+            [
+                vec![refused],
+                vec![refused, good.on[0]],
+                vec![lie],
+                vec![lie, refused],
+            ]
+        })
+        .chain([NEVER, 20 * MS, 40 * MS].map(|starts| {
+            vec![On {
+                answer: Ok(()),
+                starts,
+            }]
+        }))
+        .map(|on| Script {
+            on: on.into(),
+            ..good.clone()
+        });
+    scripts.extend(answers);
+
+    let offs = [
+        Off::After(0),
+        Off::After(2 * MS),
+        Off::After(20 * MS),
+        Off::After(NEVER),
+        Off::Parks(PsciError::Denied),
+        Off::Halts(PsciError::InternalFailure),
+    ];
+    let refusals = [None, Some(ApRefusal::WrongMpidr)];
+    // The CPU is late or silent wherever it can be, wanted or not.
+    for off in offs {
+        for refuses in refusals {
+            for arrives_after in [0, 20 * MS, 40 * MS, NEVER] {
+                for dies_after in [0, 10 * MS, 20 * MS, NEVER] {
+                    for fails in [vec![], vec![(1, Up)], vec![(5, Up)]] {
+                        scripts.push(Script {
+                            off,
+                            refuses,
+                            arrives_after,
+                            dies_after,
+                            fails,
+                            ..good.clone()
+                        });
+                    }
+                }
+            }
+        }
+    }
+    // Each step fails that can sleep, in both directions, and another on the way back.
+    let mut failures: Vec<Vec<(usize, Direction)>> = (1..=5).map(|step| vec![(step, Up)]).collect();
+    for step in RELEASED..ONLINE {
+        failures.extend([Up, Down].map(|direction| vec![(step, direction)]));
+        failures.extend((RELEASED..step).map(|second| vec![(step, Up), (second, Down)]));
+        failures.extend((step + 1..ONLINE).map(|second| vec![(step, Down), (second, Up)]));
+    }
+    for fails in failures {
+        for dies_after in [0, 20 * MS, NEVER] {
+            for off in [offs[0], offs[3], offs[4]] {
+                scripts.push(Script {
+                    off,
+                    dies_after,
+                    fails: fails.clone(),
+                    ..good.clone()
+                });
+            }
+        }
+    }
+    // AFFINITY_INFO: each answer.
+    let answers = [PowerState::On, PowerState::Off, PowerState::OnPending]
+        .map(Ok)
+        .into_iter()
+        .chain(ERRORS.map(Err));
+    for affinity in answers {
+        for refuses in refusals {
+            scripts.push(Script {
+                affinity: Some(affinity),
+                refuses,
+                ..good.clone()
+            });
+        }
+    }
+    scripts
+}
+
+/// Every script, on the way up and on the way down.
+#[test]
+fn every_answer_and_every_silence() {
+    let scripts = scripts();
+    println!("{} scripts", scripts.len());
+    // A machine for each hundred: what it leaves behind is never freed.
+    for some in scripts.chunks(100).map(<[Script]>::to_vec) {
+        Sim::run(2, move || {
+            set_limits();
+            for script in some {
+                println!("up, {script:?}");
+                Sim::script(|now| now.clone_from(&script));
+                let first = up();
+                let _ = down();
+                let second = up();
+                let _ = (down(), up(), up());
+                println!("  {first:?}, {second:?}");
+                recover();
+
+                println!("down, {script:?}");
+                assert_eq!(up(), Ok(()));
+                Sim::script(|now| now.clone_from(&script));
+                let first = down();
+                let second = down();
+                let _ = (up(), down());
+                println!("  {first:?}, {second:?}");
+                recover();
+            }
+        });
+    }
+}

@@ -1,0 +1,395 @@
+//! The simulated machine as the kernel sees it: the platform's traits.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use stillpoint::config::MASK_WORDS;
+use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
+use stillpoint::hotplug::{
+    ApRefusal, Handshake, Hotplug, HotplugHost, Life, Parked, Side, Step, StepContext, SyncState,
+    steps,
+};
+use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
+use stillpoint::rcu::{GraceHost, GracePeriods};
+use stillpoint::sched::{Host, Scheduler};
+use stillpoint::smp::call::{CallHost, Calls};
+use stillpoint::stop_machine::{MultiStopState, StopHost, StopMachine};
+use stillpoint::sync::atomic::AtomicU32;
+use stillpoint::sync::{Exec, IrqFlags, Wait};
+use stillpoint::time::{Frequency, Instant};
+use stillpoint::trace::{Direction, Event};
+
+use super::{
+    CPU, MASKED, NEVER, Off, PREEMPT_COUNT, Power, Sim, WORD, end, give_turn, hold, machine, serve,
+    spawn, state,
+};
+
+/// The table that ships, with steps in thread context that may fail on either side.
+macro_rules! table {
+    ($($step:literal),*) => {
+        [$(Step {
+            name: steps::<Sim>()[$step].name,
+            group: steps::<Sim>()[$step].group,
+            runs_on: steps::<Sim>()[$step].runs_on,
+            startup: Side::Fallible(|cx| Sim::pass($step, Direction::Up, cx)),
+            teardown: Side::Fallible(|cx| Sim::pass($step, Direction::Down, cx)),
+        }),*]
+    };
+}
+
+static STEPS: [Step<StepContext>; 18] =
+    table![0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
+
+impl Exec for Sim {
+    fn irq_save() -> IrqFlags {
+        IrqFlags(u64::from(MASKED.replace(true)))
+    }
+
+    unsafe fn irq_restore(flags: IrqFlags) {
+        MASKED.set(flags.0 != 0);
+        serve();
+    }
+
+    unsafe fn irq_enable() {
+        MASKED.set(false);
+        serve();
+    }
+
+    fn irqs_enabled() -> bool {
+        !MASKED.get()
+    }
+
+    fn preempt_disable() {
+        PREEMPT_COUNT.set(PREEMPT_COUNT.get() + 1);
+    }
+
+    unsafe fn preempt_enable_no_resched() {
+        PREEMPT_COUNT.set(PREEMPT_COUNT.get() - 1);
+    }
+
+    fn preempt_count() -> u32 {
+        PREEMPT_COUNT.get()
+    }
+
+    fn preempt_point() {
+        let work = state().cpus[CPU.get()].preempt_work;
+        if work != 0 && PREEMPT_COUNT.get() == 0 && !MASKED.get() {
+            machine().grace.preempt_point();
+            machine().sched.preempt_point();
+        }
+    }
+
+    fn relax() {
+        give_turn(state());
+        serve();
+    }
+}
+
+impl Wait for Sim {
+    fn sleep() {
+        let mut state = state();
+        let me = CPU.get();
+        let now = state.now;
+        if state.cpus[me].interrupt(now).is_none() {
+            state.cpus[me].asleep = true;
+            give_turn(state);
+            super::state().cpus[me].asleep = false;
+        }
+    }
+
+    fn take_wake() {
+        let mut state = state();
+        let cpu = &mut state.cpus[CPU.get()];
+        assert!(cpu.closed, "an interrupt taken by hand with the mask open");
+        cpu.pending &= !1;
+    }
+
+    fn serve_interrupts() {
+        serve();
+    }
+
+    fn send_wake(cpus: &[u64; MASK_WORDS]) {
+        Sim::send_sgi(Sgi::Wake, &CpuMask::from_bits(*cpus));
+    }
+}
+
+/// The baton of a thread, and the CPU that it was given on.
+#[derive(Clone, Default)]
+pub(crate) struct Baton(Arc<(Mutex<Option<usize>>, Condvar)>);
+
+impl Baton {
+    fn give(&self, cpu: usize) {
+        *self.0.0.lock().expect("no panic under it") = Some(cpu);
+        self.0.1.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut mine = self.0.0.lock().expect("no panic under it");
+        loop {
+            if let Some(cpu) = mine.take() {
+                CPU.set(cpu);
+                return;
+            }
+            mine = self.0.1.wait(mine).expect("no panic under it");
+        }
+    }
+}
+
+impl Platform for Sim {
+    type Context = Baton;
+
+    fn new_context(
+        _: &str,
+        entry: extern "C" fn(usize) -> !,
+        arg: usize,
+    ) -> Result<Baton, OutOfStacks> {
+        let baton = Baton::default();
+        let mine = baton.clone();
+        spawn(0, true, move || {
+            WORD.set(arg);
+            mine.wait();
+            entry(arg)
+        });
+        Ok(baton)
+    }
+
+    unsafe fn switch(from: &Baton, to: &Baton) {
+        assert!(MASKED.get(), "a switch with IRQs on");
+        // Copies: once the other one runs, the thread that is left may be freed.
+        let (mine, next) = (from.clone(), to.clone());
+        next.give(CPU.get());
+        mine.wait();
+    }
+
+    fn thread_word() -> usize {
+        WORD.get()
+    }
+
+    unsafe fn set_thread_word(word: usize) {
+        WORD.set(word);
+    }
+
+    fn this_cpu() -> CpuId {
+        CpuId::new(CPU.get()).expect("a CPU of the machine")
+    }
+
+    fn now() -> Instant {
+        Instant(state().now)
+    }
+
+    fn frequency() -> Frequency {
+        Frequency::new(1_000_000_000).expect("it is not 0")
+    }
+
+    fn arm_timer(at: Option<Instant>) {
+        state().cpus[CPU.get()].armed = at.map_or(NEVER, |at| at.0);
+    }
+
+    fn send_sgi(sgi: Sgi, targets: &CpuMask) {
+        let mut state = state();
+        for target in targets.iter() {
+            state.cpus[target.index()].pending |= 1 << sgi.number();
+        }
+    }
+
+    fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {
+        assert_eq!(me.index(), CPU.get(), "the sender");
+        Sim::send_sgi(sgi, &CpuMask::of(target));
+    }
+
+    fn set_preempt_work(work: PreemptWork, pending: bool) {
+        let mut state = state();
+        let bits = &mut state.cpus[CPU.get()].preempt_work;
+        *bits = *bits & !(work as u32) | if pending { work as u32 } else { 0 };
+    }
+
+    fn has_preempt_work(work: PreemptWork) -> bool {
+        state().cpus[CPU.get()].preempt_work & work as u32 != 0
+    }
+
+    fn masks() -> &'static CpuMasks {
+        &machine().masks
+    }
+
+    fn set_priority_mask_closed(closed: bool) {
+        state().cpus[CPU.get()].closed = closed;
+    }
+}
+
+impl Host for Sim {
+    fn sched() -> &'static Scheduler<Sim> {
+        &machine().sched
+    }
+
+    fn is_idle(cpu: CpuId) -> bool {
+        machine().grace.is_idle(cpu)
+    }
+
+    fn trace(_: Event) {}
+}
+
+impl GraceHost for Sim {
+    fn grace_periods() -> &'static GracePeriods<Sim> {
+        &machine().grace
+    }
+}
+
+impl CallHost for Sim {
+    fn calls() -> &'static Calls<Sim> {
+        &machine().calls
+    }
+}
+
+impl StopHost for Sim {
+    fn stop_machine() -> &'static StopMachine<Sim> {
+        &machine().stop
+    }
+
+    fn stop_is_late(_: &CpuMask, _: MultiStopState) {}
+}
+
+impl HotplugHost for Sim {
+    fn hotplug() -> &'static Hotplug<Sim> {
+        let machine = machine();
+        let cpus = machine.words.len();
+        machine.hotplug.get_or_init(|| Hotplug::new(cpus))
+    }
+
+    fn steps() -> &'static [Step<StepContext>] {
+        &STEPS
+    }
+
+    fn prepare_boot_record(cpu: CpuId) -> Result<(), OutOfStacks> {
+        let mut state = state();
+        let cpu = &mut state.cpus[cpu.index()];
+        cpu.reason = None;
+        cpu.off_refused = None;
+        Ok(())
+    }
+
+    fn prepare_area(_: CpuId) -> Result<(), OutOfStacks> {
+        Ok(())
+    }
+
+    fn empty_heap_cache(cpu: CpuId) {
+        let beyond = state().cpus[cpu.index()].beyond;
+        let word = Handshake(Self::handshake_word(cpu)).state();
+        let dead = word == SyncState::Dead;
+        assert!(dead || !beyond, "the heap cache of CPU{cpu} at {word:?}");
+    }
+
+    fn idle_context(_: CpuId) -> Baton {
+        Baton::default()
+    }
+
+    fn handshake_word(cpu: CpuId) -> &'static AtomicU32 {
+        &machine().words[cpu.index()]
+    }
+
+    fn refusal(cpu: CpuId) -> Option<(Life, ApRefusal)> {
+        state().cpus[cpu.index()].reason
+    }
+
+    fn off_refused(cpu: CpuId) -> Option<PsciError> {
+        state().cpus[cpu.index()].off_refused
+    }
+
+    fn parked(cpu: CpuId) -> Option<Parked> {
+        let state = state();
+        let cpu = &state.cpus[cpu.index()];
+        (cpu.power == Power::Parked).then_some(match cpu.off_refused {
+            Some(error) => Parked::Refused(error),
+            None => Parked::NoFirmware,
+        })
+    }
+
+    fn is_held(_: CpuId) -> bool {
+        false
+    }
+
+    fn set_held(_: CpuId, _: bool) {
+        unreachable!("the script holds CPUs")
+    }
+
+    fn cpu_on(cpu: CpuId, life: Life) -> Result<(), PsciError> {
+        let mut state = state();
+        let on = match state.script.on.len() {
+            1 => state.script.on[0],
+            _ => state.script.on.pop_front().expect("an answer is left"),
+        };
+        let starts_at = state.now.saturating_add(on.starts);
+        let it = &mut state.cpus[cpu.index()];
+        let answer = match (on.answer, it.power) {
+            (Ok(()), Power::Starting(..)) => Err(PsciError::OnPending),
+            (Ok(()), Power::On | Power::Leaving(_)) => Err(PsciError::AlreadyOn),
+            (answer, _) => answer,
+        };
+        let is_off = matches!(it.power, Power::Off | Power::Parked);
+        if is_off && (answer.is_ok() || on.starts != NEVER) {
+            it.power = Power::Starting(starts_at, life);
+            it.beyond = false;
+        }
+        answer
+    }
+
+    fn can_turn_off(_: CpuId) -> Result<(), PsciError> {
+        Ok(())
+    }
+
+    fn power_state(cpu: CpuId) -> Result<PowerState, PsciError> {
+        let (answer, held) = {
+            let mut state = state();
+            let truth = match state.cpus[cpu.index()].power {
+                Power::Off | Power::Parked => PowerState::Off,
+                Power::Starting(..) if state.script.early_off => PowerState::Off,
+                Power::Starting(..) => PowerState::OnPending,
+                Power::On | Power::Leaving(_) => PowerState::On,
+            };
+            let held = std::mem::take(&mut state.script.held_after_asking);
+            (state.script.affinity.unwrap_or(Ok(truth)), held)
+        };
+        hold(held);
+        answer
+    }
+
+    fn cpu_off(cpu: CpuId) -> ! {
+        assert_eq!(cpu.index(), CPU.get(), "the CPU itself");
+        let mut state = state();
+        let now = state.now;
+        let off = state.script.off;
+        let it = &mut state.cpus[cpu.index()];
+        match off {
+            Off::After(time) => it.power = Power::Leaving(now.saturating_add(time)),
+            Off::Parks(error) => {
+                it.off_refused = Some(error);
+                it.power = Power::Parked;
+            }
+            Off::Halts(error) => {
+                it.off_refused = Some(error);
+                it.power = Power::Leaving(NEVER);
+            }
+        }
+        end(state)
+    }
+
+    fn disable_cpu_interface(cpu: CpuId) {
+        assert_eq!(cpu.index(), CPU.get(), "the CPU itself");
+        let late = state().script.dies_after;
+        hold(late);
+    }
+
+    fn synchronize_context() {
+        state().cpus[CPU.get()].beyond = true;
+    }
+
+    fn init_cpu(_: CpuId) {}
+    fn irqchip_startup(_: CpuId) {}
+    fn irqchip_teardown(_: CpuId) {}
+
+    fn timer_startup(cpu: CpuId) {
+        Self::sched().timer_was_reset(cpu);
+    }
+
+    fn timer_teardown(_: CpuId) {
+        Self::arm_timer(None);
+    }
+}
