@@ -5,6 +5,7 @@
 pub mod boot;
 pub mod call;
 mod fan_out;
+pub mod life;
 pub mod pen;
 pub mod steps;
 

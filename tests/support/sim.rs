@@ -32,6 +32,8 @@ mod platform;
 
 /// How much time a turn takes that is given away, in nanoseconds.
 const MOMENT: u64 = 500;
+/// The number of the timer's interrupt; those below are SGIs.
+const TIMER: u32 = 16;
 /// Never, as a time.
 pub(crate) const NEVER: u64 = u64::MAX;
 
@@ -178,14 +180,14 @@ impl Cpu {
         }
     }
 
-    /// The next interrupt that this CPU would take: an SGI, or 16 for its timer.
+    /// The next interrupt that this CPU would take, by its number.
     fn interrupt(&self, now: u64) -> Option<u32> {
         let open = if self.closed { 0b11 } else { u16::MAX };
         let pending = self.pending & open;
         if pending != 0 {
             return Some(pending.trailing_zeros());
         }
-        (!self.closed && self.armed <= now).then_some(16)
+        (self.armed <= now).then_some(TIMER)
     }
 
     fn runs(&self, now: u64) -> bool {
@@ -200,7 +202,6 @@ impl Cpu {
             Power::Off | Power::Parked => NEVER,
             Power::Starting(at, _) | Power::Leaving(at) => at,
             Power::On if !self.asleep || self.pending != 0 => self.held_until,
-            Power::On if self.closed => NEVER,
             Power::On => self.armed.max(self.held_until),
         }
     }
@@ -332,7 +333,7 @@ fn serve() {
             let cpu = &mut state.cpus[me];
             let taken = cpu.interrupt(now);
             match taken {
-                Some(16) => cpu.armed = NEVER,
+                Some(TIMER) => cpu.armed = NEVER,
                 Some(sgi) => cpu.pending &= !(1 << sgi),
                 None => {}
             }
@@ -354,7 +355,7 @@ fn serve() {
             machine.sched.reschedule_interrupt();
         } else if sgi(Sgi::Event) {
             Sim::hotplug().event_interrupt();
-        } else if number == 16 {
+        } else if number == TIMER {
             machine.sched.timer_interrupt();
         }
         if PREEMPT_COUNT.get() == 0 {

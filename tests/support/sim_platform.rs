@@ -1,6 +1,7 @@
 //! The simulated machine as the kernel sees it: the platform's traits.
 
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use stillpoint::config::MASK_WORDS;
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
@@ -12,15 +13,15 @@ use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciE
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{Host, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
-use stillpoint::stop_machine::{MultiStopState, StopHost, StopMachine};
+use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::AtomicU32;
-use stillpoint::sync::{Exec, IrqFlags, Wait};
+use stillpoint::sync::{Exec, IrqFlags, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::{Direction, Event};
 
 use super::{
-    CPU, MASKED, NEVER, Off, PREEMPT_COUNT, Power, Sim, WORD, end, give_turn, hold, machine, serve,
-    spawn, state,
+    CPU, MASKED, NEVER, Off, PREEMPT_COUNT, Power, Sim, TIMER, WORD, end, give_turn, hold, machine,
+    serve, spawn, state,
 };
 
 /// The table that ships, with steps in thread context that may fail on either side.
@@ -96,11 +97,17 @@ impl Wait for Sim {
         }
     }
 
-    fn take_wake() {
+    fn take_wake() -> Woken {
         let mut state = state();
+        let now = state.now;
         let cpu = &mut state.cpus[CPU.get()];
         assert!(cpu.closed, "an interrupt taken by hand with the mask open");
-        cpu.pending &= !1;
+        if cpu.interrupt(now) == Some(TIMER) {
+            cpu.armed = NEVER;
+            return Woken::Timer;
+        }
+        cpu.pending &= !(1 << Sgi::Wake.number());
+        Woken::Other
     }
 
     fn serve_interrupts() {
@@ -160,6 +167,8 @@ impl Platform for Sim {
         mine.wait();
     }
 
+    unsafe fn release_stack(_: &Baton) {}
+
     fn thread_word() -> usize {
         WORD.get()
     }
@@ -182,6 +191,11 @@ impl Platform for Sim {
 
     fn arm_timer(at: Option<Instant>) {
         state().cpus[CPU.get()].armed = at.map_or(NEVER, |at| at.0);
+    }
+
+    fn arm_timer_by(at: Instant) {
+        let armed = &mut state().cpus[CPU.get()].armed;
+        *armed = (*armed).min(at.0);
     }
 
     fn send_sgi(sgi: Sgi, targets: &CpuMask) {
@@ -224,6 +238,10 @@ impl Host for Sim {
         machine().grace.is_idle(cpu)
     }
 
+    fn patience_of_test() -> Option<Duration> {
+        None
+    }
+
     fn trace(_: Event) {}
 }
 
@@ -245,6 +263,8 @@ impl StopHost for Sim {
     }
 
     fn stop_is_late(_: &CpuMask, _: MultiStopState) {}
+
+    fn still_point_is_late(_: &LateStillPoint<'_>) {}
 }
 
 impl HotplugHost for Sim {

@@ -20,7 +20,7 @@ use super::cache;
 use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
 use crate::config::CACHE_LINE;
-use crate::hotplug::Life;
+use crate::smp::life::Life;
 use crate::smp::pen;
 use crate::smp::steps::{Line, Step};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};

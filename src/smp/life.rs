@@ -1,5 +1,7 @@
 //! Which start of a CPU something belongs to.
 
+#![forbid(unsafe_code)]
+
 /// The number of a CPU's start: 1 to [`Life::LAST`], then 1 again; 0 before the first. The
 /// CPU is told it by CPU_ON and puts it beside the reason if it refuses itself, so that
 /// control never takes a reason of an earlier life for one of this.
