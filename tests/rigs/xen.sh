@@ -76,9 +76,10 @@ watch() {
                 [ "$line" != 'rig: done' ] || last=1
                 ;;
             *'General information for domain 1:'*) paused=0 of=0 ;;
-            *"$state"*)
+            # One virtual CPU; the domain as a whole has the first word too.
+            *"$state"*' pause_flags='*)
                 of=$((of + 1))
-                [ "${line#*"$state"}" = "${line#*"$state"0 }" ] && paused=$((paused + 1))
+                [ "${line/"$state"0 /}" != "$line" ] || paused=$((paused + 1))
                 ;;
             # The last lines of the listing.
             *'Notifying guest 1:'*)
