@@ -234,6 +234,7 @@ impl Platform for Hw {
         &kernel().masks
     }
 
+    #[inline]
     fn set_priority_mask_closed(closed: bool) {
         let mask = if closed { PMR_CLOSED } else { PMR_OPEN };
         kernel().irq_chip.set_priority_mask(mask);
@@ -259,6 +260,7 @@ impl Host for Hw {
         }
     }
 
+    #[inline]
     fn trace(event: Event) {
         let here = || (Self::this_cpu(), Self::now());
         kernel().trace.write::<Self>(here, event);

@@ -99,6 +99,7 @@ impl InterruptCounts {
         }
     }
 
+    #[inline]
     pub(super) fn count_sgi(&self, cpu: CpuId, number: u8) {
         let counts = self.counts.get(cpu);
         counts[usize::from(number)].fetch_add(1, Ordering::Relaxed);
@@ -141,6 +142,7 @@ pub(super) fn set_kernel(kernel: Kernel) -> &'static Kernel {
 }
 
 /// The kernel, or `None` while it is being made.
+#[inline]
 pub(super) fn try_kernel() -> Option<&'static Kernel> {
     KERNEL.get()
 }

@@ -35,6 +35,7 @@ impl CpuStopTimes {
     }
 
     /// Context: `cpu`'s stopper. Relaxed: the stop's own ordering carries it.
+    #[inline]
     pub(crate) fn note(&self, cpu: CpuId, off: Instant, on: Instant) {
         let [began, ended] = self.times.get(cpu);
         began.store(off.0, Ordering::Relaxed);

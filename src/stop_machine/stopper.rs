@@ -65,6 +65,7 @@ impl<P: Host> Stopper<P> {
         self.works.push(work)
     }
 
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
         self.works.has_work()
     }

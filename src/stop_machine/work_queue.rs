@@ -71,6 +71,7 @@ impl<T, E: Exec> WorkQueue<T, E> {
     }
 
     /// Takes the oldest work, also when disabled (Q1).
+    #[inline]
     pub fn pop(&self) -> Option<T> {
         let mut inner = self.inner.lock_irqsave();
         let work = inner.works.pop_front();
@@ -79,6 +80,7 @@ impl<T, E: Exec> WorkQueue<T, E> {
     }
 
     /// Whether there is work, without the lock.
+    #[inline]
     pub fn has_work(&self) -> bool {
         self.queued.load(Ordering::Relaxed) > 0
     }

@@ -160,6 +160,7 @@ impl ThreadHead {
     }
 
     /// The preempt count. Of another thread than the running one it may be old.
+    #[inline]
     pub fn preempt_count(&self) -> u32 {
         self.preempt_count.load(Ordering::Relaxed)
     }
