@@ -1,5 +1,9 @@
 //! What programs call: free functions over the one kernel.
 //!
+//! # Panics
+//! What may wait panics where its `# Context` doesn't let it be called, whether it would
+//! have to wait or not; what else panics is said at each function.
+//!
 //! ```ignore
 #![doc = include_str!("../../tests/qemu_readme/program.rs")]
 //! ```

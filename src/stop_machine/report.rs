@@ -45,6 +45,9 @@ impl CpuStopTimes {
     /// From when to when `cpu` had IRQs off in its last stop.
     ///
     /// Context: the holder of the stop mutex, after the stop.
+    ///
+    /// # Panics
+    /// If `cpu` is not possible.
     pub fn irqs_off(&self, cpu: CpuId) -> Range<Instant> {
         let [began, ended] = self.times.get(cpu);
         Instant(began.load(Ordering::Relaxed))..Instant(ended.load(Ordering::Relaxed))
@@ -53,6 +56,9 @@ impl CpuStopTimes {
     /// For how many ticks `cpu` had IRQs off in its last stop.
     ///
     /// Context: as [`CpuStopTimes::irqs_off`].
+    ///
+    /// # Panics
+    /// If `cpu` is not possible.
     pub fn irqs_off_ticks(&self, cpu: CpuId) -> u64 {
         let off = self.irqs_off(cpu);
         off.end.ticks_since(off.start)
