@@ -25,7 +25,7 @@ rm -f "$logs"/*
 # Whether stage $1 prints here at once.
 at_once() {
     case ${V:-}$1 in
-        1* | setup | qemu-tests | qemu-gicv2 | qemu-debug | qemu-rpi4 | matrix | shipped-image | bad-boot) return 0 ;;
+        1* | setup | qemu-tests | qemu-gicv2 | qemu-debug | qemu-rpi4 | matrix | held | shipped-image | bad-boot) return 0 ;;
         *) return 1 ;;
     esac
 }

@@ -15,14 +15,25 @@ gdb_disconnect() {
 
 # Prints the answer to the packet $1.
 gdb_ask() {
-    local packet=$1 sum=0 at answer=''
+    gdb_send "$1"
+    gdb_answer
+}
+
+# Sends the packet $1.
+gdb_send() {
+    local packet=$1 sum=0 at
     for ((at = 0; at < ${#packet}; at++)); do
         printf -v byte '%d' "'${packet:at:1}"
         sum=$(((sum + byte) % 256))
     done
     printf '$%s#%02x' "$packet" "$sum" >&"$gdb"
+}
+
+# Prints the next packet that comes within $1 seconds, 10 without.
+gdb_answer() {
+    local answer=''
     # What comes before the dollar sign says that the packet has arrived.
-    IFS= read -r -d '#' -t 10 -u "$gdb" answer || return 1
+    IFS= read -r -d '#' -t "${1:-10}" -u "$gdb" answer || return 1
     IFS= read -r -N 2 -t 10 -u "$gdb" || return 1
     printf + >&"$gdb"
     printf '%s' "${answer#*\$}"

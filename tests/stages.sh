@@ -120,6 +120,13 @@ stage_matrix() {
     tests/places.sh "${CARGO_TARGET_DIR:-target}/Image"
 }
 
+# A CPU that its host doesn't run, as QEMU's gdbstub has it.
+stage_held() {
+    local elf
+    elf=$(built_tests --release "${target[@]}" --test qemu_quarantine | grep /qemu_quarantine)
+    tests/held.sh "$elf"
+}
+
 stage_shipped-image() {
     tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
     tests/typed.sh "${CARGO_TARGET_DIR:-target}/Image"
