@@ -11,6 +11,7 @@ use stillpoint::sched::Host;
 use stillpoint::sched::lock::WaitQueue;
 use stillpoint::sync::IrqGuard;
 use stillpoint::time::Instant;
+use xorshift::Random;
 
 #[path = "support/fake.rs"]
 mod fake;
@@ -118,42 +119,58 @@ fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
     run(1, all);
 }
 
+/// Some wait for ever, some give up; between a look and what follows from it other threads
+/// run, as on other CPUs. The next token comes when the last one has been taken: so one
+/// that is taken by none stops everything.
 #[test]
 fn no_token_is_left_beside_a_waiter() {
-    const TOKENS: usize = 60;
+    const PATIENT: usize = 2;
+    const EACH: usize = 15;
     for seed in 0..40 {
         let tokens = Tokens::new();
-        let got = Arc::new(AtomicUsize::new(0));
-        let waiters = Arc::new(AtomicUsize::new(3));
-        let mut all = bodies(3, |_| {
-            let (tokens, got) = (Arc::clone(&tokens), Arc::clone(&got));
-            let waiters = Arc::clone(&waiters);
-            move |random| {
-                while got.load(Ordering::Relaxed) < TOKENS {
-                    let limit = Fake::now().after_ticks(1 + random.below(6) as u64);
-                    let taken = tokens.queue.wait_until(limit, || tokens.take());
-                    got.fetch_add(usize::from(taken), Ordering::Relaxed);
+        let waiting = Arc::new(AtomicUsize::new(2 * PATIENT));
+        let all = bodies(2 * PATIENT, |number| {
+            let (tokens, waiting) = (Arc::clone(&tokens), Arc::clone(&waiting));
+            move |random: &mut Random| {
+                let me = Fake::sched().current();
+                for _ in 0..EACH {
+                    let limit = if number < PATIENT {
+                        Instant::FOREVER
+                    } else {
+                        Fake::now().after_ticks(1 + random.below(6) as u64)
+                    };
+                    tokens.queue.wait_until(limit, || {
+                        let taken = tokens.take();
+                        if random.below(2) == 0 {
+                            Fake::sched().wake(&me);
+                            Fake::sched().yield_now();
+                            rest(random);
+                        }
+                        taken
+                    });
                     rest(random);
                 }
-                waiters.fetch_sub(1, Ordering::Relaxed);
+                waiting.fetch_sub(1, Ordering::Relaxed);
             }
         });
-        let putting = Arc::clone(&tokens);
-        all.push(Box::new(move |random| {
-            let mut put = 0;
-            // Time goes on until the last of them has done.
-            while waiters.load(Ordering::Relaxed) > 0 {
-                if put < TOKENS && random.below(2) == 0 {
-                    put += 1;
-                    putting.put();
+        let putter: Body = Box::new(move |random| {
+            let mut idle_rounds = 0;
+            while waiting.load(Ordering::Relaxed) > 0 {
+                idle_rounds += 1;
+                if tokens.left.load(Ordering::Relaxed) == 0 {
+                    idle_rounds = 0;
+                    tokens.put();
                 }
+                assert!(
+                    idle_rounds < 1000,
+                    "seed {seed}: a token lies there untaken"
+                );
                 Fake::set_now(Fake::now().0 + 1);
                 tick();
                 rest(random);
                 Fake::sched().yield_now();
             }
-        }));
-        run(seed, all);
-        assert_eq!(tokens.left.load(Ordering::Relaxed), 0, "seed {seed}");
+        });
+        run(seed, all.into_iter().chain([putter]).collect());
     }
 }
