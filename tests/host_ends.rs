@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fake::{Baton, Fake};
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::sched::{Class, Host, JoinHandle, SpawnError, ThreadName, Timer};
+use stillpoint::sched::{Class, Host, SpawnError, ThreadName, Timer};
 use stillpoint::sync::{Exec, IrqGuard, PreemptGuard};
 use stillpoint::time::Instant;
 
@@ -41,21 +41,13 @@ fn a_thread_holds_its_cpu_and_is_joined_until_it_is_off() {
         let seen = Arc::new(Mutex::new(Seen::new()));
         // It may not run before the hook is there.
         let held = PreemptGuard::<Fake>::new();
-        let handle = JoinHandle::<(), Fake>::start(
-            || (),
-            |body| {
-                let name = ThreadName::new(format_args!("bound"));
-                let here = CpuMask::of(CpuId::BOOT);
-                Fake::sched().spawn_bound(name, Class::Normal, &here, body)
-            },
-        );
-        let handle = Arc::new(handle.expect("a thread"));
-        let look = {
-            let handle = Arc::clone(&handle);
-            move || {
-                let bound = Fake::sched().bound_threads(CpuId::BOOT);
-                (bound, handle.is_finished())
-            }
+        let name = ThreadName::new(format_args!("bound"));
+        let here = CpuMask::of(CpuId::BOOT);
+        let thread = Fake::sched().spawn_bound(name, Class::Normal, &here, || ());
+        let thread = thread.expect("a thread");
+        let look = move || {
+            let bound = Fake::sched().bound_threads(CpuId::BOOT);
+            (bound, thread.has_ended())
         };
         let its = (Arc::clone(&seen), look.clone());
         Fake::on_switch(move || its.0.lock().expect("no panic under it").push((its.1)()));

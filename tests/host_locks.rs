@@ -222,6 +222,19 @@ fn a_semaphore_lets_so_many_in() {
 }
 
 #[test]
+fn no_number_of_permits_is_too_large() {
+    let alone = bodies(1, |_| {
+        |_: &mut Random| {
+            let semaphore = Semaphore::<Fake>::new(usize::MAX);
+            semaphore.release();
+            assert!(semaphore.try_acquire());
+            semaphore.acquire();
+        }
+    });
+    run(0, alone);
+}
+
+#[test]
 fn a_change_that_is_notified_is_seen() {
     for seed in 0..SEEDS {
         let shared = Arc::new((Mutex::<Vec<usize>, Fake>::new(Vec::new()), Condvar::new()));

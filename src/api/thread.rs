@@ -285,6 +285,10 @@ pub fn yield_now() {
 /// # Context
 /// Thread. What takes `cpus_read_lock` or the hotplug lock panics inside: hotplug may
 /// be waiting for this guard.
+///
+/// # Panics
+/// The end of a thread that has forgotten the guard ([`core::mem::forget`]): its CPU could
+/// never go any more.
 pub fn migrate_disable() -> MigrateGuard {
     kernel().sched.migrate_disable()
 }

@@ -28,8 +28,9 @@ impl<T: Send, P: Host> JoinHandle<T, P> {
     ///
     /// # Errors
     /// Those of `spawn_fn`.
+    #[allow(dead_code, reason = "called by `api`, which the host hasn't")]
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn start<'a>(
+    pub(crate) fn start<'a>(
         body: impl FnOnce() -> T + Send + 'a,
         spawn_fn: impl FnOnce(Box<dyn FnOnce() + Send + 'a>) -> Result<Arc<Thread<P>>, SpawnError>,
     ) -> Result<Self, SpawnError>
@@ -74,7 +75,8 @@ impl<T, P: Host> JoinHandle<T, P> {
 
     /// What the thread does, for the validator: to be waited for by another than who
     /// joins.
-    pub fn work(&self) -> LockMap {
+    #[allow(dead_code, reason = "called by `api`, which the host hasn't")]
+    pub(crate) fn work(&self) -> LockMap {
         self.work.same()
     }
 

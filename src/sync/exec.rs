@@ -159,7 +159,7 @@ impl<E: Exec> IrqGuard<E> {
 
     /// Ends the guard without a preemption point: for who looks for work by himself.
     #[inline]
-    pub fn end_no_resched(self) {
+    pub(crate) fn end_no_resched(self) {
         self.restore();
         core::mem::forget(self);
     }

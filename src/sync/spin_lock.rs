@@ -177,7 +177,7 @@ impl<T, E: Exec> SpinLock<T, E> {
     /// # Safety
     /// It was left so for the caller, who is the only one to open it.
     #[inline]
-    pub unsafe fn open_left(&self) {
+    pub(crate) unsafe fn open_left(&self) {
         #[cfg(not(loom))]
         // SAFETY: the guard that would have opened it is gone, and the caller says
         // that nobody else opens it.
@@ -243,7 +243,7 @@ impl<T, E: Exec> SpinLockGuard<'_, T, E> {
     /// Ends the guard with the lock still taken, and IRQs as they are, for somebody
     /// else to open: [`SpinLock::open_left`].
     #[inline]
-    pub fn leave_locked(guard: Self) {
+    pub(crate) fn leave_locked(guard: Self) {
         core::mem::forget(guard);
     }
 }

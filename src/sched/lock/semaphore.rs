@@ -58,11 +58,12 @@ impl<P: Host> Semaphore<P> {
         there_is
     }
 
-    /// Gives a permit back, or adds one. Any context.
+    /// Gives a permit back, or adds one; beyond `usize::MAX` of them there are no more. Any
+    /// context.
     pub fn release(&self) {
         let mut inner = self.inner.lock_irqsave();
         if !inner.waiters.wake_one() {
-            inner.count += 1;
+            inner.count = inner.count.saturating_add(1);
         }
     }
 }

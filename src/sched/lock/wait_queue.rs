@@ -37,6 +37,9 @@ impl<P: Host> WaitQueue<P> {
     ///
     /// # Context
     /// Thread, preemption on. `ready_fn` doesn't wait.
+    ///
+    /// # Panics
+    /// If `ready_fn` waits for another thing: a thread waits for one at a time.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant, mut ready_fn: impl FnMut() -> bool) -> bool {
         might_sleep::<P>();
