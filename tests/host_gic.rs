@@ -5,6 +5,8 @@
 mod fake_gic;
 #[path = "host_gic/fake_interface.rs"]
 mod fake_interface;
+#[path = "host_gic/redistributors.rs"]
+mod redistributors;
 
 use fake_gic::{BOTH, FakeGic, Quirks, Version};
 use fake_interface::{FakeInterface, GOOD, Interface};

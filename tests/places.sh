@@ -103,6 +103,8 @@ habit habits-memory ': 2 CPUs' 'memory is left out: the memory node has a bad .r
     'KiB of memory are left out: it is in more than 64 pieces' \
     'CPU 0x2 stays off: its release word is in no memory that is reserved' \
     'CPU 0x3 stays off: its release word is in no memory that is reserved'
+habit habits-redistributors ': 4 CPUs, GICv3' '1 regions of redistributors are left out' \
+    'Brought up 4 of 4 CPUs' '^CPU 3 disabled' '^CPU 3 enabled'
 
 print_counts
 [ "$failed" = 0 ]

@@ -210,9 +210,11 @@ fn make_gicv3(
         .iter()
         .map(|region| (*region).into())
         .collect();
+    let all_regions = redistributors.left_out() == 0;
+    let distributor = distributor.start();
     // SAFETY: the tree says that they are there; `early` mapped them as device
     // memory, for ever; this is the only driver for them.
-    let chip = unsafe { GicV3::new(distributor.start(), &regions, stride, mpidrs) };
+    let chip = unsafe { GicV3::new(distributor, &regions, all_regions, stride, mpidrs) };
     match chip {
         Ok(chip) => chip,
         Err(error) => missing!("interrupt controller: {error}"),

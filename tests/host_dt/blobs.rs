@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 25] = [
+pub(crate) const TREES: [&str; 26] = [
     "bcm2711-rpi-4-b",
     "bcm2711-rpi-4-b-mini-uart",
     "board-spintable",
@@ -20,6 +20,7 @@ pub(crate) const TREES: [&str; 25] = [
     "cpus-one-cell",
     "cpus-two-cells",
     "habits-memory",
+    "habits-redistributors",
     "habits-texts",
     "psci-0.2",
     "psci-old-numbers",

@@ -55,6 +55,7 @@ trees! {
     cpus_one_cell: blob("cpus-one-cell");
     cpus_two_cells: blob("cpus-two-cells");
     habits_memory: blob("habits-memory");
+    habits_redistributors: blob("habits-redistributors");
     habits_texts: blob("habits-texts");
     psci_0_2: blob("psci-0.2");
     psci_old_numbers: blob("psci-old-numbers");

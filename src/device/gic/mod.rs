@@ -4,6 +4,7 @@
 //! The SGIs and PPIs of a CPU are set up through registers that lie at the same
 //! offsets in a GICv2's distributor, where they are banked, and in the second frame
 //! of a GICv3's redistributor. [`GicV2Bank`] and [`GicV3Bank`] say what differs.
+//! [`find_redistributors`] finds each CPU's frame of the latter.
 //! [`GicV3Interface`] is the way from there into the CPU. [`check_priorities`] proves on
 //! the machine at hand that the priorities work.
 //!
@@ -33,6 +34,7 @@
 //! Nothing is decided by what the pending and active registers read: the GICs that Xen
 //! emulates (`xen/arch/arm/vgic-v2.c`, `vgic-v3.c`) read them as zero.
 
+mod frames;
 mod interface;
 mod priorities;
 mod v2;
@@ -41,6 +43,7 @@ mod v3;
 use crate::config::{PRIORITY_NORMAL, PRIORITY_WAKE};
 use crate::platform::{Sgi, Trigger};
 
+pub use frames::{BadStride, FRAME, Found, RedistributorType, find_redistributors};
 pub use interface::{GicV3Interface, Icc, IccRegisters};
 pub use priorities::{OwnSgis, check_priorities};
 pub use v2::GicV2Bank;

@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::config::MAX_CPUS;
 use crate::cpu::Mpidr;
+use crate::device::gic::BadStride;
 use crate::smp::FanOutError;
 
 /// Why a machine's GICv3 can't be used.
@@ -48,6 +49,12 @@ impl fmt::Display for GicInitError {
 }
 
 impl core::error::Error for GicInitError {}
+
+impl From<BadStride> for GicInitError {
+    fn from(_: BadStride) -> Self {
+        Self::BadStride
+    }
+}
 
 impl From<FanOutError> for GicInitError {
     fn from(error: FanOutError) -> Self {

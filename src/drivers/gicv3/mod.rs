@@ -37,7 +37,7 @@ use arm_gic::Trigger as GicTrigger;
 
 use crate::config::MAX_CPUS;
 use crate::cpu::{CpuId, Mpidr};
-use crate::device::gic::is_register_address;
+use crate::device::gic::{find_redistributors, is_register_address};
 use crate::drivers::gic::SgiWrites;
 use crate::platform::Trigger;
 use crate::smp::FanOut;
@@ -46,9 +46,6 @@ use distributor::Distributor;
 use redistributor::Redistributor;
 
 pub use error::GicInitError;
-
-/// Size of a frame of GIC registers.
-const FRAME: u64 = 0x1_0000;
 
 /// How long a write that turns something off may take to reach everybody.
 const WRITE_LIMIT: Duration = Duration::from_millis(100);
@@ -91,8 +88,6 @@ pub struct GicV3 {
     distributor: Distributor,
     cpus: Vec<PerCpu>,
     fan_out: FanOut,
-    /// CPU interfaces that the GIC has, ours or not.
-    interfaces: usize,
 }
 
 // SAFETY: the pointers in it are to device registers, which any CPU may use;
@@ -107,7 +102,9 @@ impl GicV3 {
     /// touched. Allocates; boot CPU, once.
     ///
     /// * `distributor` — address of the distributor's registers
-    /// * `redistributors` — regions of redistributors, in any order
+    /// * `redistributors` — regions of redistributors, in any order. Those behind the
+    ///   last that a CPU needs are not read, and need not be there
+    /// * `all_regions` — whether these are all that the GIC has
     /// * `stride` — the device tree's `redistributor-stride` in bytes, where it
     ///   has one
     /// * `cpus` — the affinity of each CPU, by CPU number
@@ -122,35 +119,38 @@ impl GicV3 {
     /// # Safety
     /// The addresses must be those of a GICv3, mapped as device memory for ever,
     /// and used by nobody else; each region must hold redistributors without a
-    /// gap up to the one that says it is the last, or to its end.
+    /// gap up to the one that says it is the last, or to its end, as far as it is read.
     pub unsafe fn new(
         distributor: u64,
         redistributors: &[Range<u64>],
+        all_regions: bool,
         stride: Option<u64>,
         cpus: &[Mpidr],
     ) -> Result<GicV3, GicInitError> {
         if cpus.len() > MAX_CPUS {
             return Err(GicInitError::TooManyCpus(cpus.len()));
         }
-        let mut found = Vec::new();
-        for region in redistributors {
-            // SAFETY: promised by the caller.
-            unsafe { Redistributor::walk(region, stride, |one| found.push(one)) }?;
-        }
-        let interfaces = found.len();
-        found.sort_unstable_by_key(Redistributor::mpidr);
+        let found = find_redistributors(redistributors, stride, cpus, |at| {
+            // SAFETY: promised by the caller; it is read here and not used any more.
+            let redistributor = unsafe { Redistributor::new(at, Mpidr::from_register(0)) }?;
+            Ok::<_, GicInitError>(redistributor.own_type())
+        })?;
         let mut cpus: Vec<PerCpu> = cpus
             .iter()
-            .map(|&mpidr| PerCpu {
-                mpidr,
-                redistributor: found
-                    .binary_search_by_key(&mpidr, Redistributor::mpidr)
-                    .ok()
-                    .map(|at| found[at]),
-                sgi_target: None,
-                sgi_writes: SgiWrites::new(),
+            .zip(&found.frames)
+            .map(|(&mpidr, frame)| {
+                // SAFETY: promised by the caller; there is one for each CPU.
+                let redistributor = frame.map(|at| unsafe { Redistributor::new(at, mpidr) });
+                Ok(PerCpu {
+                    mpidr,
+                    redistributor: redistributor.transpose()?,
+                    sgi_target: None,
+                    sgi_writes: SgiWrites::new(),
+                })
             })
-            .collect();
+            .collect::<Result<_, GicInitError>>()?;
+        // An interface more than there are CPUs: all-but-self would reach it too.
+        let interfaces = found.interfaces + usize::from(!all_regions);
 
         // SAFETY: promised by the caller.
         let distributor = unsafe { Distributor::new(distributor) }?;
@@ -171,13 +171,6 @@ impl GicV3 {
             distributor,
             cpus,
             fan_out,
-            interfaces,
         })
-    }
-
-    /// How many CPU interfaces the GIC has, those of CPUs that the device tree
-    /// doesn't list included.
-    pub const fn interfaces(&self) -> usize {
-        self.interfaces
     }
 }

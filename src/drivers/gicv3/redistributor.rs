@@ -1,19 +1,16 @@
 //! The part of a GICv3 that each CPU has to itself: SGIs and PPIs.
 //!
-//! A redistributor is found by the affinity that it says it serves, never by
-//! its place: neither the order of the frames nor their number need agree with
-//! the device tree's CPUs.
-//!
 //! What is written to the registers of SGIs and PPIs is [`GicV3Bank`]'s; `arm-gic`
-//! drives the others. Its iterator over frames isn't used: it hides their addresses,
-//! runs to the last frame without regard to the end of the region, and doesn't know
-//! the device tree's stride. Nor are its waits, which have no limit.
+//! drives the others. Its iterator over frames isn't used, but
+//! [`find_redistributors`](crate::device::gic::find_redistributors): the iterator hides
+//! their addresses, runs to the last frame without regard to the end of the region or
+//! to what the machine has, and doesn't know the device tree's stride. Nor are its
+//! waits, which have no limit.
 //!
 //! # Sources
 //! IHI 0069: GICR_TYPER, GICR_WAKER, GICR_CTLR.RWP, the SGI frame's registers.
 
 use core::mem::offset_of;
-use core::ops::Range;
 use core::ptr::NonNull;
 use core::time::Duration;
 
@@ -24,19 +21,14 @@ use arm_gic::gicv3::registers::{GicrCtlr, GicrSgi, GicrTyper, Sgi, Waker};
 use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{field, field_shared};
 
-use super::{FRAME, GicInitError, WRITE_LIMIT, device_pointer};
+use super::{GicInitError, WRITE_LIMIT, device_pointer};
 use crate::arch::aarch64::timer;
 use crate::cpu::Mpidr;
-use crate::device::gic::{GicV3Bank, ICENABLER, PrivateRegisters};
+use crate::device::gic::{FRAME, GicV3Bank, ICENABLER, PrivateRegisters, RedistributorType};
 use crate::platform::IrqChipError;
 
 /// How long a redistributor may take to wake.
 const WAKE_LIMIT: Duration = Duration::from_millis(100);
-
-/// Distance of two redistributors: two frames of 64 KiB, or four where they
-/// deliver virtual LPIs too.
-const STRIDE: u64 = 2 * FRAME;
-const STRIDE_VLPI: u64 = 4 * FRAME;
 
 /// Where the second frame begins, that of SGIs and PPIs.
 const SGI_FRAME: usize = offset_of!(GicrSgi, sgi);
@@ -53,50 +45,27 @@ pub(super) struct Redistributor {
 }
 
 impl Redistributor {
-    /// Walks the redistributors of `region` and gives each to `found`.
+    /// The redistributor at `base`, of the CPU `mpidr`. Touches no register.
     ///
     /// # Errors
-    /// [`GicInitError::BadAddress`] or [`GicInitError::BadStride`] if the
-    /// region can't be one.
+    /// [`GicInitError::BadAddress`] if none can be there.
     ///
     /// # Safety
-    /// `region` must be mapped as device memory, hold redistributors without a
-    /// gap up to the one that says it is the last, or to its end, and be used
-    /// by nobody else while they are.
-    pub(super) unsafe fn walk(
-        region: &Range<u64>,
-        stride: Option<u64>,
-        mut found: impl FnMut(Redistributor),
-    ) -> Result<(), GicInitError> {
-        if stride.is_some_and(|stride| stride < STRIDE || !stride.is_multiple_of(FRAME)) {
-            return Err(GicInitError::BadStride);
-        }
-        let mut at = region.start;
-        while region.end.saturating_sub(at) >= STRIDE {
-            let base = device_pointer(at)?;
-            let mut redistributor = Redistributor {
-                base,
-                mpidr: Mpidr::from_register(0),
-            };
-            let typer = redistributor.typer();
-            redistributor.mpidr = Mpidr::from_register(typer.core_mpidr());
-            found(redistributor);
-            if typer.last_redistributor() {
-                break;
-            }
-            let own = if typer.virtual_lpis_supported() {
-                STRIDE_VLPI
-            } else {
-                STRIDE
-            };
-            at = at.saturating_add(stride.unwrap_or(own));
-        }
-        Ok(())
+    /// `base` must be mapped as device memory, hold a redistributor, and be used by
+    /// nobody else for as long as this is.
+    pub(super) unsafe fn new(base: u64, mpidr: Mpidr) -> Result<Redistributor, GicInitError> {
+        let base = device_pointer(base)?;
+        Ok(Redistributor { base, mpidr })
     }
 
-    /// The affinity of the CPU that this serves.
-    pub(super) const fn mpidr(&self) -> Mpidr {
-        self.mpidr
+    /// Reads what it says of itself.
+    pub(super) fn own_type(&self) -> RedistributorType {
+        let typer = self.typer();
+        RedistributorType {
+            mpidr: Mpidr::from_register(typer.core_mpidr()),
+            is_last: typer.last_redistributor(),
+            has_vlpis: typer.virtual_lpis_supported(),
+        }
     }
 
     fn typer(&self) -> GicrTyper {
@@ -104,7 +73,7 @@ impl Redistributor {
     }
 
     fn registers(&self) -> UniqueMmioPointer<'_, GicrSgi> {
-        // SAFETY: the caller of `walk` promised that these are redistributors
+        // SAFETY: the caller of `new` promised that this is a redistributor
         // and nobody else's; that no two pointers are in use at once is said at
         // the type.
         unsafe { UniqueMmioPointer::new(self.base) }
@@ -148,7 +117,7 @@ impl Redistributor {
             offset.is_multiple_of(4) && offset < size_of::<Sgi>(),
             "BUG: a redistributor's second frame has no register at {offset:#x}"
         );
-        // SAFETY: it is inside the second frame, which the caller of `walk` promised to
+        // SAFETY: it is inside the second frame, which the caller of `new` promised to
         // be there.
         let register = unsafe { self.base.byte_add(SGI_FRAME + offset) };
         // SAFETY: the same promise; that no two pointers are in use at once is said at

@@ -1,0 +1,105 @@
+//! Which redistributor belongs to which CPU: the way over a GICv3's frames.
+//!
+//! A redistributor is found by the affinity that it says it serves, never by its
+//! place: neither the order of the frames nor their number need agree with the device
+//! tree's CPUs.
+//!
+//! A device tree may list regions that the machine hasn't, such as those of CPUs that
+//! this model of it came without. A read there is an external abort, which ends the
+//! boot. So no frame is read once every CPU has its own.
+//!
+//! # Sources
+//! IHI 0069, GICR_TYPER (Affinity_Value, Last, VLPIS) and "Redistributor register map".
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::cpu::Mpidr;
+
+/// Size of a frame of GIC registers.
+pub const FRAME: u64 = 0x1_0000;
+
+/// Distance of two redistributors: two frames of 64 KiB, or four where they
+/// deliver virtual LPIs too.
+const STRIDE: u64 = 2 * FRAME;
+const STRIDE_VLPI: u64 = 4 * FRAME;
+
+/// What a redistributor says of itself in GICR_TYPER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedistributorType {
+    /// The affinity of the CPU that it serves.
+    pub mpidr: Mpidr,
+    /// No other redistributor follows it in its region.
+    pub is_last: bool,
+    /// It has the two frames of virtual LPIs too.
+    pub has_vlpis: bool,
+}
+
+/// The device tree's `redistributor-stride` can't be one: it is below two frames, or no
+/// multiple of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadStride;
+
+/// The redistributors of a machine's CPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The address of each CPU's redistributor, in the order of the CPUs.
+    pub frames: Vec<Option<u64>>,
+    /// How many CPU interfaces the GIC has; where some frame was not read, one more than
+    /// were. It is the number of CPUs in `frames` that have one only if the GIC has
+    /// no interface of another CPU.
+    pub interfaces: usize,
+}
+
+/// Finds the redistributor of each of `cpus`. Allocates.
+///
+/// * `regions` — where redistributors are, one behind the other up to the one that
+///   says it is the last or to the region's end
+/// * `stride` — the device tree's `redistributor-stride` in bytes, where it has one
+/// * `read_fn` — reads the redistributor at an address. It is called in the order of
+///   `regions`, and no more once each CPU has its redistributor
+///
+/// # Errors
+/// [`BadStride`], and what `read_fn` returns.
+pub fn find_redistributors<E: From<BadStride>>(
+    regions: &[Range<u64>],
+    stride: Option<u64>,
+    cpus: &[Mpidr],
+    mut read_fn: impl FnMut(u64) -> Result<RedistributorType, E>,
+) -> Result<Found, E> {
+    if stride.is_some_and(|stride| stride < STRIDE || !stride.is_multiple_of(FRAME)) {
+        return Err(BadStride.into());
+    }
+    let mut by_mpidr: Vec<(Mpidr, usize)> = cpus.iter().copied().zip(0..).collect();
+    by_mpidr.sort_unstable();
+    let mut frames = Vec::new();
+    frames.resize(cpus.len(), None);
+    let mut missing = cpus.len();
+    let mut interfaces = 0;
+    for region in regions {
+        let mut at = region.start;
+        while region.end.saturating_sub(at) >= STRIDE {
+            if missing == 0 {
+                // Whether there is a redistributor only a read would tell.
+                interfaces += 1;
+                return Ok(Found { frames, interfaces });
+            }
+            let own = read_fn(at)?;
+            interfaces += 1;
+            let first = by_mpidr.partition_point(|(mpidr, _)| *mpidr < own.mpidr);
+            let served = by_mpidr[first..].iter();
+            for (_, cpu) in served.take_while(|(mpidr, _)| *mpidr == own.mpidr) {
+                if frames[*cpu].is_none() {
+                    frames[*cpu] = Some(at);
+                    missing -= 1;
+                }
+            }
+            if own.is_last {
+                break;
+            }
+            let distance = if own.has_vlpis { STRIDE_VLPI } else { STRIDE };
+            at = at.saturating_add(stride.unwrap_or(distance));
+        }
+    }
+    Ok(Found { frames, interfaces })
+}

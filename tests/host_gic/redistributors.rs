@@ -1,0 +1,171 @@
+//! Finding redistributors on machines that have fewer of them than their device tree.
+
+use std::ops::Range;
+
+use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
+use stillpoint::device::gic::{BadStride, FRAME, Found, RedistributorType, find_redistributors};
+use stillpoint::smp::FanOut;
+
+/// Why a redistributor can't be read.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// There is nothing at this address: an external abort, which ends the boot.
+    Abort(u64),
+    BadStride,
+}
+
+impl From<BadStride> for Failure {
+    fn from(_: BadStride) -> Self {
+        Failure::BadStride
+    }
+}
+
+const BASE: u64 = 0x080a_0000;
+const STRIDE: u64 = 2 * FRAME;
+
+/// `count` redistributors at [`BASE`] without a gap, that of CPU 0 first.
+struct Machine {
+    count: u64,
+    has_vlpis: bool,
+}
+
+const FOUR: Machine = Machine {
+    count: 4,
+    has_vlpis: false,
+};
+
+impl Machine {
+    fn find(
+        &self,
+        regions: &[Range<u64>],
+        stride: Option<u64>,
+        cpus: &[Mpidr],
+    ) -> Result<Found, Failure> {
+        let own = if self.has_vlpis { 2 * STRIDE } else { STRIDE };
+        find_redistributors(regions, stride, cpus, |at| {
+            let number = (at - BASE) / own;
+            if at % own != BASE % own || number >= self.count {
+                return Err(Failure::Abort(at));
+            }
+            Ok(RedistributorType {
+                mpidr: Mpidr::from_register(number),
+                is_last: number + 1 == self.count,
+                has_vlpis: self.has_vlpis,
+            })
+        })
+    }
+}
+
+/// Regions for one redistributor each.
+fn singles(count: u64) -> Vec<Range<u64>> {
+    let starts = (0..count).map(|at| BASE + at * STRIDE);
+    starts.map(|start| start..start + STRIDE).collect()
+}
+
+fn cpus(numbers: impl IntoIterator<Item = u64>) -> Vec<Mpidr> {
+    numbers.into_iter().map(Mpidr::from_register).collect()
+}
+
+fn places(numbers: impl IntoIterator<Item = u64>) -> Vec<Option<u64>> {
+    let place = |number| Some(BASE + number * STRIDE);
+    numbers.into_iter().map(place).collect()
+}
+
+/// Whether CPU 0 sends to all other `count` CPUs by the write that reaches every
+/// interface.
+fn broadcasts(found: &Found, count: usize) -> bool {
+    let numbers = (0..count).filter_map(CpuId::new);
+    let all = numbers.zip(cpus(0..count as u64));
+    let fan_out = FanOut::new(all, found.interfaces, false).expect("few CPUs");
+    let others = CpuMask::first_n(count).without(&CpuMask::of(CpuId::BOOT));
+    fan_out.is_all_but_self(CpuId::BOOT, &others)
+}
+
+#[test]
+fn regions_behind_the_last_cpu_s_are_not_read() {
+    for regions in 5..9 {
+        let found = FOUR.find(&singles(regions), None, &cpus(0..4));
+        let found = found.expect("nothing is read that isn't there");
+        assert_eq!(found.frames, places(0..4));
+        assert!(!broadcasts(&found, 4), "to what was never looked at");
+    }
+}
+
+#[test]
+fn frames_behind_the_last_cpu_s_are_not_read() {
+    let whole = BASE..BASE + 8 * STRIDE;
+    let found = FOUR.find(&[whole], None, &cpus([1, 0]));
+    let found = found.expect("nothing is read that isn't there");
+    assert_eq!(found.frames, places([1, 0]));
+    assert_eq!(found.interfaces, 3, "two that were read, and perhaps more");
+    assert!(!broadcasts(&found, 2), "to the CPUs that aren't listed");
+}
+
+#[test]
+fn a_machine_of_its_cpus_alone_is_known_to_be_one() {
+    let whole = BASE..BASE + 4 * STRIDE;
+    let too_long = BASE..BASE + 100 * STRIDE;
+    let no_room = BASE + 4 * STRIDE..BASE + 5 * STRIDE - 1;
+    for regions in [
+        singles(4),
+        vec![whole.clone()],
+        vec![too_long],
+        vec![whole, no_room],
+    ] {
+        let found = FOUR.find(&regions, None, &cpus(0..4)).expect("all there");
+        assert_eq!(found.frames, places(0..4));
+        assert_eq!(found.interfaces, 4, "{regions:x?}");
+        assert!(broadcasts(&found, 4), "{regions:x?}");
+    }
+}
+
+#[test]
+fn the_order_of_cpus_and_regions_is_free() {
+    let mut regions = singles(4);
+    regions.reverse();
+    let found = FOUR
+        .find(&regions, None, &cpus([2, 0, 3, 1]))
+        .expect("all there");
+    assert_eq!(found.frames, places([2, 0, 3, 1]));
+    assert_eq!(found.interfaces, 4);
+}
+
+#[test]
+fn a_cpu_without_a_redistributor_is_looked_for_to_the_end() {
+    let found = FOUR
+        .find(&singles(4), None, &cpus([0, 9, 1]))
+        .expect("no fault");
+    let mut wanted = places([0, 9, 1]);
+    wanted[1] = None;
+    assert_eq!(found.frames, wanted);
+    assert_eq!(found.interfaces, 4);
+    // It can't be known that the region isn't there.
+    let beyond = FOUR.find(&singles(5), None, &cpus([0, 9]));
+    assert_eq!(beyond, Err(Failure::Abort(BASE + 4 * STRIDE)));
+}
+
+#[test]
+fn two_cpus_with_one_affinity_have_one_redistributor() {
+    let found = FOUR
+        .find(&singles(4), None, &cpus([1, 1]))
+        .expect("all there");
+    assert_eq!(found.frames, places([1, 1]));
+}
+
+#[test]
+fn redistributors_are_as_far_apart_as_they_or_the_tree_say() {
+    let wide = Machine {
+        count: 4,
+        has_vlpis: true,
+    };
+    let whole = BASE..BASE + 8 * STRIDE;
+    for stride in [None, Some(2 * STRIDE)] {
+        let found = wide.find(std::slice::from_ref(&whole), stride, &cpus(0..4));
+        let frames = found.expect("all there").frames;
+        assert_eq!(frames, places([0, 2, 4, 6]));
+    }
+    for stride in [0, FRAME, STRIDE + 0x1000] {
+        let found = FOUR.find(std::slice::from_ref(&whole), Some(stride), &cpus(0..4));
+        assert_eq!(found, Err(Failure::BadStride), "{stride:#x}");
+    }
+}
