@@ -92,7 +92,9 @@ fn a_reset_leaves_nothing_of_what_was_there() {
                 state.priority[range].iter().all(|byte| *byte >= 0xc0)
             };
             assert_eq!(state.priority[..2], [0x40; 2], "{version:?}");
-            assert!(all_low(2..8) && all_low(16..32), "{version:?}");
+            assert!(all_low(2..8), "{version:?}");
+            // The PPIs: a CPU of a still point can look at the time.
+            assert_eq!(state.priority[16..], [0x40; 16], "{version:?}");
             if quirks.secure {
                 continue;
             }

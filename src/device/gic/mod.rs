@@ -9,8 +9,8 @@
 //! the machine at hand that the priorities work.
 //!
 //! # Priorities
-//! Wake and panic are at 0x40, everything else at 0xc0. A mask of 0xf0 lets all
-//! in, 0xb0 those two. With two security states the priorities that we write
+//! Wake, panic and the PPIs are at 0x40, everything else at 0xc0. A mask of 0xf0 lets
+//! all in, 0xb0 the former. With two security states the priorities that we write
 //! are shifted on their way in, and the mask is or is not; these values keep
 //! their order either way.
 //!
