@@ -23,7 +23,7 @@
 //! thread, so it gets the CPU only where those have ended. It does *not* exclude
 //! holders of sleeping locks or threads that were merely preempted; so `fn`
 //! takes no sleeping lock, and waits for no thread and no other CPU. Whether it would have to
-//! wait or not, that is a panic; one that takes long is named in the log ([`late`]).
+//! wait or not, that is a panic; one that takes long is named in the log (`late.rs`).
 //!
 //! # Invariants
 //! - P1: no CPU masks IRQs before every participant's stopper runs (so whatever

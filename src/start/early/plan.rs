@@ -11,7 +11,7 @@ use crate::dt::DeviceTree;
 use crate::memory::{MapKind, MemoryPlan, StackLayout, tables_needed};
 
 /// Plans the memory that there is and that this CPU can address; also returns how much
-/// of it it can't. `copy_length` is how much of [`TREE`] is in use.
+/// of it it can't. `copy_length` is how much of `TREE` is in use.
 ///
 /// A bank that can't be understood is left out, which is safe: `boot` tells of it.
 ///
