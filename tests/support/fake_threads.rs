@@ -13,8 +13,8 @@ use stillpoint::sync::PreemptGuard;
 use crate::fake::{Baton, Fake};
 use crate::xorshift::Random;
 
-/// A machine on which nothing has happened for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A machine on which nothing has happened for so long hangs. Miri is slow.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 1800 } else { 60 });
 
 /// What a kernel thread runs.
 pub(crate) type Body = Box<dyn FnOnce(&mut Random) + Send>;
