@@ -117,6 +117,11 @@ pub trait IrqChip: Sync {
     /// may not be there.
     fn disable_refused_interface(&self);
 
+    /// Whether this CPU, which is `cpu`, can write its priority mask and send SGIs. It
+    /// can from the success of [`IrqChip::early_init_cpu`] on; where a chip's registers
+    /// are there in any state, earlier. Touches no register that may not be there. Takes no lock.
+    fn can_send(&self, cpu: CpuId) -> bool;
+
     /// Proves with a self-SGI at each of the two priorities, the mask closed,
     /// that only wake and panic get through. Boot CPU, IRQs masked, once.
     ///

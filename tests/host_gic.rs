@@ -353,3 +353,24 @@ fn a_refusal_touches_no_register_that_is_not_there_and_lets_nothing_through() {
         assert!(!usable || !fake.lets_through(), "{what:?}");
     }
 }
+
+/// What a panic asks: it must neither touch a register that may fault nor, after the
+/// CPU has been reset, believe what was so in its former life.
+#[test]
+fn an_interface_that_is_not_up_is_not_used() {
+    let first_life = FakeInterface::new(GOOD);
+    assert!(!first_life.interface().is_usable(false));
+    assert_eq!(first_life.accesses(), 0, "even ICC_SRE_EL1 may trap");
+
+    let reset = FakeInterface::new(GOOD);
+    assert!(!reset.interface().is_usable(true));
+    assert_eq!(reset.undefined(), []);
+
+    let up = FakeInterface::new(GOOD);
+    assert_eq!(up.interface().bring_up(|| Ok(())), Ok(()));
+    assert!(up.interface().is_usable(true));
+    // It lets nothing in, and can send all the same.
+    up.interface().close();
+    assert!(up.interface().is_usable(true));
+    assert_eq!(up.undefined(), []);
+}

@@ -14,12 +14,14 @@ use crate::start::{Hw, heap};
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// What the boot record's `hold` asks of a CPU at its entry, for tests: nothing, to stay
-/// there until that changes, to panic, or to refuse itself once.
+/// there until that changes, to panic, to refuse itself once, or to panic before its
+/// interrupt interface is up.
 mod hold {
     pub(super) const NOTHING: u32 = 0;
     pub(super) const STAY: u32 = 1;
     pub(super) const PANIC: u32 = 2;
     pub(super) const REFUSE: u32 = 3;
+    pub(super) const PANIC_FIRST: u32 = 4;
 }
 
 impl Hw {
@@ -28,6 +30,13 @@ impl Hw {
     #[cfg(feature = "internals")]
     pub fn panic_at_entry(cpu: CpuId) {
         set_hold(cpu, hold::PANIC);
+    }
+
+    /// For tests: has `cpu` panic at its entry when it next comes up, before its
+    /// interrupt interface is up.
+    #[cfg(feature = "internals")]
+    pub fn panic_before_interface(cpu: CpuId) {
+        set_hold(cpu, hold::PANIC_FIRST);
     }
 }
 
@@ -39,10 +48,18 @@ impl Hw {
     }
 
     /// Whether `Hw::refuse_at_entry` has asked for this.
+    ///
+    /// # Panics
+    /// If `Hw::panic_before_interface` has.
     pub(super) fn takes_refusal(cpu: CpuId) -> bool {
         let record = kernel().areas.record(cpu);
         // Pairs with the Release in `set_hold`.
-        let asked = record.handshake.hold.load(Ordering::Acquire) == hold::REFUSE;
+        let hold = record.handshake.hold.load(Ordering::Acquire);
+        assert!(
+            hold != hold::PANIC_FIRST,
+            "panics before its interface is up, as a test wants it"
+        );
+        let asked = hold == hold::REFUSE;
         if asked {
             set_hold(cpu, hold::NOTHING);
         }

@@ -2,7 +2,8 @@
 //! expects.
 //!
 //! The first CPU wins. It stops the others by an SGI that gets through a closed
-//! priority mask, waits for them, but not for ever; takes the console, by force
+//! priority mask, waits for them, but not for ever (a CPU whose interrupt interface
+//! isn't up yet can't send one, and says so: the others run on until the end); takes the console, by force
 //! if need be; says what it knows; and leaves with a status of its own.
 
 use core::fmt::{self, Write};
@@ -108,12 +109,15 @@ fn claim(me: u32) -> Result<u32, u32> {
 struct Others {
     stopped: CpuMask,
     running: CpuMask,
+    /// This CPU could not send them the SGI.
+    untold: CpuMask,
 }
 
 impl Others {
     const NONE: Others = Others {
         stopped: CpuMask::EMPTY,
         running: CpuMask::EMPTY,
+        untold: CpuMask::EMPTY,
     };
 }
 
@@ -124,6 +128,13 @@ impl fmt::Display for Others {
         }
         if !self.running.is_empty() {
             writeln!(f, "  CPUs {} did not stop within 100 ms", self.running)?;
+        }
+        if !self.untold.is_empty() {
+            writeln!(
+                f,
+                "  CPUs {} run on: this CPU can't send SGIs yet",
+                self.untold
+            )?;
         }
         Ok(())
     }
@@ -144,6 +155,13 @@ fn begin() -> Others {
     if others.is_empty() {
         return Others::NONE;
     }
+    if !kernel.irq_chip.can_send(Hw::this_cpu()) {
+        // An access to its registers could be the next exception, and end the report.
+        return Others {
+            untold: others,
+            ..Others::NONE
+        };
+    }
     kernel.irq_chip.set_priority_mask(PMR_CLOSED);
     kernel.irq_chip.send_sgi(Sgi::Panic.number(), &others);
     let limit = Hw::deadline(PATIENCE);
@@ -152,7 +170,11 @@ fn begin() -> Others {
         let stopped = others.and(&CpuMask::from_bits(STOPPED.snapshot(Ordering::Acquire)));
         if stopped == others || Hw::now() >= limit {
             let running = others.without(&stopped);
-            return Others { stopped, running };
+            return Others {
+                stopped,
+                running,
+                ..Others::NONE
+            };
         }
         Hw::relax();
     }

@@ -35,6 +35,7 @@ pub(crate) struct FakeInterface {
     /// Writes that have not taken effect.
     written: RefCell<Vec<(Icc, u64)>>,
     undefined: RefCell<Vec<Icc>>,
+    accesses: Cell<usize>,
 }
 
 impl FakeInterface {
@@ -49,6 +50,7 @@ impl FakeInterface {
             mask: Cell::new(0),
             written: RefCell::new(Vec::new()),
             undefined: RefCell::new(Vec::new()),
+            accesses: Cell::new(0),
         }
     }
 
@@ -71,12 +73,18 @@ impl FakeInterface {
         self.undefined.borrow().clone()
     }
 
+    /// How often a register was read or written.
+    pub(crate) fn accesses(&self) -> usize {
+        self.accesses.get()
+    }
+
     /// How many writes have not taken effect.
     pub(crate) fn without_effect(&self) -> usize {
         self.written.borrow().len()
     }
 
     fn is_undefined(&self, register: Icc) -> bool {
+        self.accesses.set(self.accesses.get() + 1);
         let undefined =
             !self.what.exists || register != Icc::SystemRegisterEnable && !self.on.get();
         if undefined {

@@ -134,6 +134,19 @@ impl<R: IccRegisters> GicV3Interface<R> {
         self.0.synchronize();
     }
 
+    /// Whether this CPU can write its mask and send SGIs, which takes system registers.
+    ///
+    /// `was_up` is whether [`GicV3Interface::bring_up`] has ever succeeded on this CPU.
+    /// Until then no register is touched: a higher exception level may trap even
+    /// ICC_SRE_EL1 (IHI 0069, ICC_SRE_EL2.Enable and ICC_SRE_EL3.Enable). Afterwards that
+    /// register says whether the CPU has been reset since.
+    ///
+    /// # Context
+    /// Any, also in the report of a fault.
+    pub fn is_usable(&self, was_up: bool) -> bool {
+        was_up && self.0.read(Icc::SystemRegisterEnable) & SRE != 0
+    }
+
     /// Writes the priority mask; it has taken effect on return.
     ///
     /// The CPU sees its own write at once. The DSB is for a GIC that was set up by

@@ -83,6 +83,11 @@ impl IrqChip for GicV2 {
         self.cpu_interface.close();
     }
 
+    /// True: the registers are in memory, and there in any state.
+    fn can_send(&self, _cpu: CpuId) -> bool {
+        true
+    }
+
     fn check_priorities(&self) -> Result<(), IrqChipError> {
         gic::check_priorities(self, self.this_cpu())
     }

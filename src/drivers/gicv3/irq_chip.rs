@@ -9,6 +9,7 @@ use crate::device::gic::OUR_SGIS;
 use crate::drivers::gic::{self, OwnBank};
 use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, OUR_SGI_COUNT, Sgi, Trigger};
 use crate::smp::SgiWrite;
+use crate::sync::atomic::Ordering;
 
 /// INTIDs of PPIs.
 const PPIS: core::ops::Range<u32> = 16..32;
@@ -50,7 +51,9 @@ impl IrqChip for GicV3 {
             redistributor.wake()?;
             redistributor.reset();
             Ok(())
-        })
+        })?;
+        own.was_up.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn startup_cpu(&self, cpu: CpuId) {
@@ -70,6 +73,10 @@ impl IrqChip for GicV3 {
     /// Nothing: where `early_init_cpu` has not come to its end no interrupt is let
     /// through, and before its middle an access to the registers may be UNDEFINED.
     fn disable_refused_interface(&self) {}
+
+    fn can_send(&self, cpu: CpuId) -> bool {
+        INTERFACE.is_usable(self.cpus[cpu.index()].was_up.load(Ordering::Relaxed))
+    }
 
     fn check_priorities(&self) -> Result<(), IrqChipError> {
         gic::check_priorities(self, self.this_cpu())

@@ -41,6 +41,7 @@ use crate::device::gic::{find_redistributors, is_register_address};
 use crate::drivers::gic::SgiWrites;
 use crate::platform::Trigger;
 use crate::smp::FanOut;
+use crate::sync::atomic::AtomicBool;
 
 use distributor::Distributor;
 use redistributor::Redistributor;
@@ -80,6 +81,9 @@ struct PerCpu {
     /// What, with an SGI's number in its place, sends that to this CPU alone.
     sgi_target: Option<u64>,
     sgi_writes: SgiWrites,
+    /// Whether `early_init_cpu` has ever succeeded on this CPU. Relaxed: no other CPU
+    /// stores or loads it.
+    was_up: AtomicBool,
 }
 
 /// A machine's GICv3.
@@ -146,6 +150,7 @@ impl GicV3 {
                     redistributor: redistributor.transpose()?,
                     sgi_target: None,
                     sgi_writes: SgiWrites::new(),
+                    was_up: AtomicBool::new(false),
                 })
             })
             .collect::<Result<_, GicInitError>>()?;
