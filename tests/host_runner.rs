@@ -163,3 +163,39 @@ fn a_kernel_is_skipped_on_the_version_that_it_names_only() {
         assert_eq!(fake.run(output, "0", version), (0, passes.to_owned()));
     }
 }
+
+/// The last line of what `tests/run.sh` prints, on a machine with `name` set to `value`.
+fn booted(fake: &Fake, name: &str, value: &str) -> Verdict {
+    let path = std::env::var("PATH").expect("a path");
+    let ran = Command::new("tests/run.sh")
+        .arg("qemu_fake.Image")
+        .current_dir(&fake.dir)
+        .env("PATH", format!("{}:{path}", fake.dir.display()))
+        .env("FAKE_OUTPUT", "booted")
+        .env("FAKE_END", "0")
+        .env(name, value)
+        .output()
+        .expect("the script runs");
+    let text = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+    let last = text.lines().last().unwrap_or_default().trim().to_owned();
+    (ran.status.code().unwrap_or(-1), last)
+}
+
+#[test]
+fn a_switch_that_is_neither_on_nor_off_is_refused() {
+    let fake = Fake::new("switch", &[]);
+    for name in ["VIRT", "SECURE"] {
+        for good in ["", "on", "off"] {
+            assert_eq!(booted(&fake, name, good), (0, "booted".to_owned()));
+        }
+        for bad in ["1", "yes", "ON", "on "] {
+            let said = format!("{name} may be on or off");
+            assert_eq!(booted(&fake, name, bad), (1, said));
+        }
+    }
+    for good in ["", "single", "multi"] {
+        assert_eq!(booted(&fake, "TCG", good), (0, "booted".to_owned()));
+    }
+    let said = "TCG may be single or multi".to_owned();
+    assert_eq!(booted(&fake, "TCG", "1"), (1, said));
+}

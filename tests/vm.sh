@@ -13,7 +13,8 @@
 #   GIC     interrupt controller: 2, 3 or 4       3
 #   VIRT    `on`: entered at EL2, PSCI by SMC     off
 #   SECURE  `on`: with EL3 and a secure world     off
-#   TCG     `single`: one host thread for all CPUs  one for each
+#   TCG     `single`: one host thread for all     multi: one for each
+#           CPUs
 #   ICOUNT  `1`: time is the instruction count, one host thread; repeatable
 #   DTB     device tree, .dts or .dtb             QEMU's own
 #   INIT    shell commands, as init="..."
@@ -24,7 +25,24 @@
 # to semihosting, is QEMU's exit status.
 
 vm_command() {
-    local arguments=exit=semihosting
+    local arguments=exit=semihosting name
+    # What isn't understood is no other machine than the one that was meant.
+    for name in VIRT SECURE; do
+        case ${!name:-} in
+            '' | on | off) ;;
+            *)
+                echo "$name may be on or off" >&2
+                return 1
+                ;;
+        esac
+    done
+    case ${TCG:-} in
+        '' | single | multi) ;;
+        *)
+            echo "TCG may be single or multi" >&2
+            return 1
+            ;;
+    esac
     case ${BOARD:-virt} in
         virt)
             local machine=virt,gic-version=${GIC:-3}
