@@ -57,8 +57,9 @@
 //! `api`, and what its functions take and return: [`cpu`], [`errno`], [`sched`] with
 //! [`sched::lock`], [`sync`], [`time`], as far as they are public. Safe code that uses
 //! nothing else can't cause undefined behaviour, and panics only as a `# Panics` section
-//! says. All else is public with the feature `internals` alone, for tests, benches and
-//! the fuzzer: it promises neither. `tests/host_compile_fail.rs` holds the line.
+//! says, or where it calls something outside its `# Context`. All else is public with the
+//! feature `internals` alone, for tests, benches and the fuzzer: it promises neither.
+//! `tests/host_compile_fail.rs` holds the line.
 #![cfg_attr(not(any(test, loom)), no_std)]
 // Without the feature much that is `pub` for tests can be reached by nothing, and is not
 // used. With it the lints hold: clippy sees both builds.

@@ -66,7 +66,9 @@ pub mod atomic {
 /// A cell with interior mutability: what touches it says why it may.
 pub use core::cell::UnsafeCell;
 
-/// A cell that is set once, from `spin`.
+/// A cell that is set once, from `spin`. A caller that finds another at it spins, interrupts and
+/// preemption as they are: for a value that is made without a wait, and neither by what
+/// interrupts its maker, nor by itself. Threads use `sched::lock::Once`.
 pub use spin::Once;
 
 /// Keeps its content in cache lines of its own.
