@@ -6,7 +6,8 @@
 //! has to be armed no later than what is due first.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use fake::{Baton, Fake};
@@ -172,4 +173,31 @@ fn timers_are_called_as_the_model_says() {
     for seed in 1..=40 {
         run(seed);
     }
+}
+
+#[test]
+fn a_timer_that_sets_itself_to_what_is_over_leaves_the_handler() {
+    /// More calls than this are as good as no end.
+    const MANY: usize = 100;
+    Fake::new_machine();
+    let idle = Fake::sched().new_idle(CpuId::BOOT, Baton::default());
+    Fake::sched().start_cpu(&idle);
+    Fake::set_now(10);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let timer = Arc::new_cyclic(|own: &Weak<Timer<Fake>>| {
+        let (own, calls) = (own.clone(), Arc::clone(&calls));
+        Timer::new(move || {
+            if calls.fetch_add(1, Ordering::Relaxed) < MANY {
+                own.upgrade().expect("the test has it").start(Instant(3));
+            }
+        })
+    });
+    timer.start(Instant(3));
+    for (now, times) in [(10, 1), (11, 2), (12, 3)] {
+        Fake::set_now(now);
+        serve_interrupts(now);
+        assert_eq!(calls.load(Ordering::Relaxed), times);
+        assert_eq!(Fake::armed(), Some(now + 1));
+    }
+    timer.cancel();
 }

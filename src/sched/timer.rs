@@ -96,7 +96,8 @@ impl<P: Host> Timer<P> {
     }
 
     /// Has it called once, at `at` or as soon as it can be after that. If it is set
-    /// already this replaces that.
+    /// already this replaces that. What a timer's function sets is called by a later
+    /// interrupt than that function, also if `at` is over.
     ///
     /// # Context
     /// Any.

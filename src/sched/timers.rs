@@ -225,12 +225,20 @@ impl<P: Host> Scheduler<P> {
         }
     }
 
-    /// Sets `timer` on this CPU, wherever it was set before.
+    /// Sets `timer` on this CPU, wherever it was set before. By the function of a timer it
+    /// is set to a tick from now at the earliest.
     pub(super) fn set_timer(&self, timer: &Arc<TimerNode<P>>, at: Instant, period: u64) {
         let _here = IrqGuard::<P>::new();
+        let timers = self.timers.get(P::this_cpu());
+        // By a timer's function: not due in the same interrupt, which would never end if
+        // that sets itself to what is over.
+        let at = match timers.runs.load(Ordering::Relaxed) {
+            0 => at,
+            _ => at.max(P::now().after_ticks(1)),
+        };
         loop {
             let _was_set = self.unset_timer(timer);
-            let mut inner = self.timers.get(P::this_cpu()).inner.lock_irqsave();
+            let mut inner = timers.inner.lock_irqsave();
             // Of two that set it at once the second finds it set, and replaces that.
             if inner.timers.insert(at, timer) {
                 timer.period.store(period, Ordering::Relaxed);
