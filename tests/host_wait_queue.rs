@@ -85,9 +85,11 @@ fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
                     // As if on another CPU: the early one is woken and finds nothing.
                     tokens.queue.wake_one();
                     Fake::sched().wake(&me);
-                    while looks[0].load(Ordering::Relaxed) < 3 {
-                        Fake::sched().yield_now();
-                    }
+                    Fake::others_run(|| {
+                        while looks[0].load(Ordering::Relaxed) < 3 {
+                            Fake::sched().yield_now();
+                        }
+                    });
                     tokens.put();
                 }
                 taken
@@ -144,8 +146,10 @@ fn no_token_is_left_beside_a_waiter() {
                         let taken = tokens.take();
                         if random.below(2) == 0 {
                             Fake::sched().wake(&me);
-                            Fake::sched().yield_now();
-                            rest(random);
+                            Fake::others_run(|| {
+                                Fake::sched().yield_now();
+                                rest(random);
+                            });
                         }
                         taken
                     });

@@ -13,6 +13,8 @@
 //! CASES: stop-in-stop lock-in-stop timer-in-stop call-in-stop stop-in-section
 //! A timer that waits for itself.
 //! CASES: own-timer
+//! In what a wait queue asks.
+//! CASES: yield-in-look lock-in-look
 //! In a callback of hotplug, and with the lock held that hotplug needs.
 //! CASES: read-in-park stop-in-run read-twice read-in-operation write-twice
 //! An operation of hotplug there is refused.
@@ -33,6 +35,8 @@
 //! CASE: call-in-stop
 //! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
 //! CASE: stop-in-section
+//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: schedule with preemption off \(count 1\)$
+//! CASE: yield-in-look|lock-in-look
 //! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: schedule with preemption off \(count 1\)$
 //! CASE: own-timer
 //! OUTPUT: ^kernel panic on CPU [01], .*: BUG: the function of the timer qemu_forbidden::.* waits for its own end$
@@ -263,6 +267,18 @@ mod kernel_test {
                 let _section = PreemptGuard::<Hw>::new();
                 let stopped = kernel().stop_machine.stop_on(&still, CpuId::BOOT, || ());
                 println!("{:?}", stopped.is_ok());
+            }
+            "yield-in-look" | "lock-in-look" => {
+                let misused = if case == "yield-in-look" {
+                    "yield"
+                } else {
+                    "mutex"
+                };
+                let look = || {
+                    misuse(misused);
+                    true
+                };
+                println!("{}", QUEUE.wait_until(Instant::FOREVER, look));
             }
             "own-timer" => {
                 let own = Timer::new(|| {

@@ -66,6 +66,15 @@ fn machine() -> &'static Machine {
 pub(crate) struct Fake;
 
 impl Fake {
+    /// Calls `rest_fn`, which lets other threads run, in the middle of what this one does
+    /// with preemption off: as those of another CPU, which this machine hasn't.
+    #[allow(dead_code, reason = "not every test has such a moment")]
+    pub(crate) fn others_run(rest_fn: impl FnOnce()) {
+        let count = PREEMPT_COUNT.replace(0);
+        rest_fn();
+        PREEMPT_COUNT.set(count);
+    }
+
     /// Gives the calling thread a machine whose one CPU is online and active.
     #[allow(dead_code, reason = "a test of the table needs the type only")]
     pub(crate) fn new_machine() {

@@ -4,7 +4,7 @@
 
 use crate::sched::Host;
 use crate::sched::lock::waiters::Waiters;
-use crate::sync::{SpinLock, const_unless_loom, might_sleep};
+use crate::sync::{PreemptGuard, SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
 /// A queue of threads that wait for a condition. The condition is the caller's: who
@@ -36,14 +36,19 @@ impl<P: Host> WaitQueue<P> {
     /// Waits until `ready_fn` says yes, but not past `at`; returns what it said last.
     ///
     /// # Context
-    /// Thread, preemption on. `ready_fn` doesn't wait.
+    /// Thread, preemption on. `ready_fn` is called with preemption off: it doesn't wait.
     ///
     /// # Panics
-    /// If `ready_fn` waits for another thing: a thread waits for one at a time.
+    /// If `ready_fn` may wait, for a lock that sleeps too, whether it would have to or not:
+    /// the thread is about to wait already, and might never look again.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant, mut ready_fn: impl FnMut() -> bool) -> bool {
         might_sleep::<P>();
-        if ready_fn() {
+        let mut is_ready = || {
+            let _here = PreemptGuard::<P>::new();
+            ready_fn()
+        };
+        if is_ready() {
             return true;
         }
         let sched = P::sched();
@@ -54,7 +59,7 @@ impl<P: Host> WaitQueue<P> {
                 waiters.add(&me);
                 sched.about_to_block(&me);
             }
-            let ready = ready_fn();
+            let ready = is_ready();
             if ready || (at != Instant::FOREVER && P::now() >= at) {
                 sched.cancel_block(&me);
                 let mut waiters = self.waiters.lock_irqsave();
