@@ -329,6 +329,7 @@ fn texts_are_read_as_far_as_they_go() {
         ("\"a\", \"bc\"", b"a", Some(TextFlaw::MoreBehind(3))),
         ("[61 fc 62 00]", b"a\xfcb", None),
         ("\"\"", b"", None),
+        ("[]", b"", None),
     ] {
         assert_eq!(bootargs(value), (bytes.to_vec(), flaw), "{value}");
     }

@@ -42,6 +42,8 @@ impl<'a> Text<'a> {
             .split_at_checked(end.unwrap_or(value.len()))
             .unwrap_or_default();
         let flaw = match end {
+            // Nothing at all, as in `bootargs;`, breaks off nowhere.
+            None if value.is_empty() => None,
             None => Some(TextFlaw::Unterminated),
             // Zeros are padding.
             Some(_) if behind.iter().all(|byte| *byte == 0) => None,
