@@ -12,12 +12,7 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
-extern crate alloc;
-
-#[cfg(target_os = "none")]
 mod restart {
-    use alloc::vec::Vec;
-
     use stillpoint::arch::aarch64::boot;
     use stillpoint::println;
     use stillpoint::start::kernel;
@@ -32,14 +27,17 @@ mod restart {
             tree.len()
         );
 
-        // In whole words of 8 bytes, because boot wants them aligned so.
-        let bytes = tree.chunks_exact(8).take(LEFT as usize / 8);
-        let mut words: Vec<[u8; 8]> = bytes
-            .filter_map(|word| word.first_chunk().copied())
-            .collect();
-        words[0][4..].copy_from_slice(&LEFT.to_be_bytes());
-        let words: Vec<u64> = words.into_iter().map(u64::from_ne_bytes).collect();
-        let address = words.leak().as_ptr().expose_provenance();
+        // In whole words of 8 bytes, because boot wants them aligned so. On the stack: some
+        // of the heap is in the Image's own memory, which an entry clears.
+        let mut words = [0_u64; LEFT as usize / 8];
+        for (word, bytes) in words.iter_mut().zip(tree.chunks_exact(8)) {
+            *word = u64::from_ne_bytes(*bytes.first_chunk().expect("eight bytes"));
+        }
+        // The second half of the first word is the tree's size.
+        let mut first = words[0].to_ne_bytes();
+        first[4..].copy_from_slice(&LEFT.to_be_bytes());
+        words[0] = u64::from_ne_bytes(first);
+        let address = words.as_ptr().expose_provenance();
         // SAFETY: this is the only CPU, and the kernel's last act.
         unsafe { boot::restart(address) }
     }
