@@ -153,6 +153,8 @@ STATUS=127 case_of unknown_is_an_exit 2 'nosuch; exit' 'nosuch: command not foun
 STATUS=7 case_of exit_with_a_number 2 'nosuch; exit 7' 'command not found'
 STATUS=2 case_of syntax_error_is_an_exit 2 'lscpu; stop | cat' \
     "sh: syntax error: '\|' is not supported" '! Architecture' '! On-line'
+STATUS=2 case_of init_that_is_no_text_is_an_exit 2 $'echo \xfc; poweroff' \
+    'warning: boot arguments: boot argument .init=.* ignored: not UTF-8' '! Type .help'
 STATUS=127 case_of mistyped_end_is_an_exit 2 'lscpu; powerof' 'powerof: command not found'
 case_of comments_are_passed_over 2 'echo a # echo b; exit 3
 poweroff' '^a$' '! ^b$'

@@ -98,10 +98,21 @@ impl<'a> BootArgs<'a> {
         }
     }
 
-    /// The line without the words that aren't UTF-8.
+    /// Returns the line without the words that aren't UTF-8. Of an `init=` that isn't, the
+    /// name stays, so that [`BootArgs::has_unusable_init`] says of the text what it says of
+    /// the line.
     pub fn text(&self) -> String {
-        let good = words(self.line).filter_map(|word| str::from_utf8(word).ok());
+        let good = words(self.line).filter_map(|word| match str::from_utf8(word) {
+            Ok(text) => Some(text),
+            Err(_) => is_init(word).then_some("init"),
+        });
         good.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns whether the line has an `init=` and no commands can be taken from it: it
+    /// isn't UTF-8, or has no value.
+    pub fn has_unusable_init(&self) -> bool {
+        self.init.is_none() && self.errors().any(|error| is_init(error.word))
     }
 
     /// What is wrong with the line, in its order.
@@ -209,6 +220,11 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
     }
 }
 
+/// Whether `word` is an `init=`, with or without a value.
+fn is_init(word: &[u8]) -> bool {
+    word.split(|byte| *byte == b'=').next() == Some(b"init")
+}
+
 fn number(text: &str) -> Result<usize, BootArgErrorKind> {
     // `parse` alone would let a plus sign through.
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -309,6 +325,9 @@ mod tests {
             b"maxcpus=2 user=J\xfcrgen init=\"echo \xff a\" \xc3 exit=semihosting caf\xc3\xa9";
         let args = BootArgs::parse(line);
         assert_eq!((args.maxcpus, args.init), (Some(2), None));
+        assert!(args.has_unusable_init() && BootArgs::parse("init").has_unusable_init());
+        assert!(!BootArgs::parse(b"user=\xff init=stop init=").has_unusable_init());
+        assert!(!BootArgs::parse("maxcpus").has_unusable_init());
         assert!(args.exit_semihosting);
         let errors: Vec<String> = args.errors().map(|error| error.to_string()).collect();
         assert_eq!(
@@ -319,7 +338,7 @@ mod tests {
                 "boot argument '\u{fffd}' ignored: not UTF-8",
             ]
         );
-        assert_eq!(args.text(), "maxcpus=2 exit=semihosting caf\u{e9}");
+        assert_eq!(args.text(), "maxcpus=2 init exit=semihosting caf\u{e9}");
         let unknown: Vec<String> = args.unknown().map(|arg| arg.to_string()).collect();
         assert_eq!(unknown, ["caf\u{e9}"]);
     }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use crate::cpu::CpuId;
 use crate::platform::{Platform, Received};
-use crate::shell::{BootArgs, Outcome, Shell, run_shown};
+use crate::shell::{BootArgs, Outcome, Shell, Status, run_shown};
 use crate::start::kernel::kernel;
 use crate::start::{Hw, KernelMachine, console, exit, log_walk, print, reboot};
 use crate::sync::Once;
@@ -82,7 +82,8 @@ fn bring_up_others() {
 ///
 /// If the last thing in `init=` is a mistake (a line that can't be understood, a command
 /// that doesn't exist) the machine ends with its status: what was to end it may stand
-/// in that very line, and nobody need be at the console.
+/// in that very line, and nobody need be at the console. So it does if no commands can be
+/// taken from `init=` at all.
 ///
 /// # Context
 /// Thread.
@@ -97,6 +98,9 @@ pub fn run_shell() -> ! {
         {
             exit(status.code().into());
         }
+    } else if arguments.has_unusable_init() {
+        // The log has said why. A shell would wait for a person that may not be there.
+        exit(Status::SYNTAX.code().into());
     }
     print(format_args!(
         "Type 'help' for a list of the commands, 'poweroff' to end.\n"
