@@ -5,7 +5,8 @@
 //! SMP: 4
 //! ICOUNT: 1
 //! STATUS: 101
-//! CASES: console in-interrupt in-still-point in-callback before-online in-panic
+//! CASES: console in-interrupt in-still-point in-callback before-online
+//! CASES: message-panics message-sleeps message-panics-twice
 //!
 //! One CPU computes, one has the console and interrupts masked for ever, one idles.
 //! The panic gives up on the one that it can't reach, and takes the console from
@@ -48,10 +49,17 @@
 //! CASE: in-interrupt|in-callback|before-online
 //! OUTPUT: ^  CPUs 0,2-3 have stopped$
 //!
-//! A panic of the panic's own message: what is left is the reason.
-//! CASE: in-panic
-//! HALTS: 12
-//! OUTPUT: ^kernel panic on CPU 0, thread main:
+//! A message that panics, or takes a lock that sleeps, costs itself only: the report says
+//! so, where the first panic was, and how it came there.
+//! CASE: message-(panics|sleeps)
+//! OUTPUT: ^kernel panic on CPU 0, thread main: $
+//! OUTPUT: ^  \(the report has panicked itself, at (tests/qemu_panic|src/[a-z/_]+)\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  at tests/qemu_panic\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
+//!
+//! The second message is left out: it may panic too.
+//! CASE: message-panics-twice
+//! OUTPUT: ^  at tests/qemu_panic\.rs:[0-9]+:[0-9]+$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -78,6 +86,7 @@ mod kernel_test {
 
     use stillpoint::cpu::CpuId;
     use stillpoint::sched::Service;
+    use stillpoint::sched::lock::Mutex;
     use stillpoint::start::{Hw, TEST_SGI, kernel, with_console_taken};
     use stillpoint::sync::Exec;
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
@@ -137,6 +146,26 @@ mod kernel_test {
         }
     }
 
+    /// Can't be printed, and neither can the reason.
+    struct LastOfAll;
+
+    impl fmt::Display for LastOfAll {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("{LastWords}")
+        }
+    }
+
+    static MUTEX: Mutex<u32, Hw> = Mutex::new(7);
+
+    /// Takes a lock that sleeps in order to be printed.
+    struct Locked;
+
+    impl fmt::Display for Locked {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt::Display::fmt(&*MUTEX.lock(), f)
+        }
+    }
+
     /// Doesn't survive being parked.
     struct Doomed;
 
@@ -178,7 +207,9 @@ mod kernel_test {
             "in-still-point" => in_still_point(),
             "in-callback" => in_callback(),
             "before-online" => before_online(),
-            "in-panic" => panic!("{LastWords}"),
+            "message-panics" => panic!("{LastWords}"),
+            "message-sleeps" => panic!("{Locked}"),
+            "message-panics-twice" => panic!("{LastOfAll}"),
             _ => {}
         }
         panic!("no such case, or nothing has happened");

@@ -7,7 +7,8 @@
 //! if need be; says what it knows; and leaves with a status of its own.
 
 use core::fmt::{self, Write};
-use core::panic::PanicInfo;
+use core::panic::{Location, PanicInfo};
+use core::ptr;
 use core::time::Duration;
 
 use crate::arch::aarch64::boot::{halt, halt_with_reason};
@@ -20,7 +21,7 @@ use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
 use crate::start::kernel::try_kernel;
 use crate::start::{Hw, console, exit, whereabouts};
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use crate::sync::{AtomicBits, Exec, Once};
 
 /// The exit status of a panic: Rust's own.
@@ -40,6 +41,11 @@ const NOBODY: u32 = u32::MAX;
 static FIRST: AtomicU32 = AtomicU32::new(NOBODY);
 /// CPUs that have stopped. Set Release as their last act, read Acquire.
 static STOPPED: AtomicBits = AtomicBits::new();
+/// Whether the report has panicked or faulted itself. Relaxed: the CPU's alone that
+/// panicked first.
+static AGAIN: AtomicBool = AtomicBool::new(false);
+/// Where the first panic was, or null. Relaxed: the CPU's alone that panicked first.
+static PLACE: AtomicPtr<Location<'static>> = AtomicPtr::new(ptr::null_mut());
 static STACKS: Once<StackLayout> = Once::new();
 
 /// Whether some CPU has panicked.
@@ -56,7 +62,10 @@ pub(super) fn set_stacks(stacks: StackLayout) {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let _masked = Hw::irq_save();
-    let others = begin();
+    let others = begin(info.location());
+    if let Some(place) = info.location() {
+        PLACE.store(ptr::from_ref(place).cast_mut().cast(), Ordering::Relaxed);
+    }
     end(&others, |out| {
         writeln!(
             out,
@@ -79,7 +88,7 @@ extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
         frame.elr = next;
         return;
     }
-    let others = begin();
+    let others = begin(None);
     end(&others, |out| {
         writeln!(out)?;
         exception::report(out, frame, Kind::from_vector(kind), STACKS.get())
@@ -141,11 +150,13 @@ impl fmt::Display for Others {
 }
 
 /// Claims the panic, and stops the other CPUs.
-fn begin() -> Others {
+///
+/// * `place` — where it is, unless it is an exception
+fn begin(place: Option<&Location<'_>>) -> Others {
     let me = u32::try_from(Hw::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
     match claim(me) {
         Ok(_) => {}
-        Err(first) if first == me => halt_with_reason(BootFailure::NestedFault),
+        Err(first) if first == me => end_again(place),
         Err(_) => stop_this_cpu(),
     }
     let Some(kernel) = try_kernel() else {
@@ -178,6 +189,31 @@ fn begin() -> Others {
         }
         Hw::relax();
     }
+}
+
+/// Ends the report of a panic that has itself panicked, at `place`, or faulted: a panic's
+/// message is a program's code. Says what is known of the first panic but its message.
+///
+/// A report that doesn't get through this either halts this CPU: what is left is the
+/// reason.
+fn end_again(place: Option<&Location<'_>>) -> ! {
+    if AGAIN.load(Ordering::Relaxed) {
+        halt_with_reason(BootFailure::NestedFault);
+    }
+    AGAIN.store(true, Ordering::Relaxed);
+    // The other CPUs have been stopped by the first report, or don't stop.
+    end(&Others::NONE, |out| {
+        match place {
+            Some(place) => writeln!(out, "\n  (the report has panicked itself, at {place})")?,
+            None => writeln!(out, "\n  (the report has faulted itself)")?,
+        }
+        // SAFETY: null, or the place that `panic` has stored. That one is valid as long as
+        // its frame, which is further up on this CPU's stack: `panic` never returns.
+        if let Some(first) = unsafe { PLACE.load(Ordering::Relaxed).as_ref() } {
+            writeln!(out, "  at {first}")?;
+        }
+        backtrace::write_here(out)
+    })
 }
 
 /// Says what `say_fn` has to say, and leaves.
