@@ -9,6 +9,9 @@
 //! CASES: synchronize synchronize-tasks barrier timer
 //! What waits for another CPU's answer, in the function of a timer and in a handler.
 //! CASES: call call-many call-each call-own call-in-handler
+//! What outlasts a handler, and would be the interrupted thread's.
+//! CASES: preempt-kept-in-call preempt-kept-in-timer preempt-kept-in-handler
+//! CASES: pinned-in-call pinned-in-timer
 //! In the function of a still point, and in a section.
 //! CASES: stop-in-stop lock-in-stop timer-in-stop call-in-stop stop-in-section
 //! A timer that waits for itself.
@@ -30,6 +33,16 @@
 //! OUTPUT: ^kernel panic on CPU 0, .*: BUG: synchronize inside a read-side section$
 //! CASE: call|call-many|call-each|call-own|call-in-handler
 //! OUTPUT: ^kernel panic on CPU 0, .*: BUG: an interrupt handler waits for another CPU's answer$
+//! CASE: preempt-kept-in-call
+//! OUTPUT: ^kernel panic on CPU 1, .*: BUG: the function of a call has left the preempt count at [0-9]+, which was [0-9]+$
+//! CASE: preempt-kept-in-timer
+//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: the function of a timer has left the preempt count at [0-9]+, which was [0-9]+$
+//! CASE: preempt-kept-in-handler
+//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: an interrupt handler has left the preempt count at [0-9]+, which was [0-9]+$
+//! CASE: pinned-in-call
+//! OUTPUT: ^kernel panic on CPU 1, .*: BUG: migrate_disable with IRQs masked$
+//! CASE: pinned-in-timer
+//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: migrate_disable with IRQs masked$
 //! CASE: stop-in-stop|lock-in-stop|timer-in-stop
 //! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
 //! CASE: call-in-stop
@@ -114,6 +127,14 @@ mod kernel_test {
         *TIMER.lock_irqsave() = Some(Timer::new(|| ()));
     }
 
+    fn keep_preempt_off() {
+        core::mem::forget(PreemptGuard::<Hw>::new());
+    }
+
+    fn keep_pinned() {
+        core::mem::forget(thread::migrate_disable());
+    }
+
     /// Does what the case is named after. None of it has to wait.
     fn misuse(case: &str) {
         match case {
@@ -152,6 +173,8 @@ mod kernel_test {
             "call" | "call-in-handler" | "call-in-stop" => {
                 println!("{:?}", api::call_on(other(), Hw::this_cpu));
             }
+            "preempt-kept-in-timer" => keep_preempt_off(),
+            "pinned-in-timer" => keep_pinned(),
             "call-many" => println!("{}", api::call_on_many(&CpuMask::of(other()), |_| ())),
             "call-each" => println!("{}", api::on_each_cpu(|_| ())),
             "call-own" => println!("{:?}", api::call_on(CpuId::BOOT, Hw::this_cpu)),
@@ -288,6 +311,13 @@ mod kernel_test {
                 own.start(Hw::deadline(Duration::from_millis(10)));
                 let before = TIMER.lock_irqsave().replace(own);
                 drop(before);
+                api::sleep(Duration::from_millis(100));
+            }
+            "preempt-kept-in-call" => println!("{:?}", api::call_on(other(), keep_preempt_off)),
+            "pinned-in-call" => println!("{:?}", api::call_on(other(), keep_pinned)),
+            "preempt-kept-in-handler" => {
+                kernel().test_handler.call_once(|| keep_preempt_off);
+                send_sgi(TEST_SGI, CpuId::BOOT);
                 api::sleep(Duration::from_millis(100));
             }
             "call-in-handler" => {

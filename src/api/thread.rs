@@ -283,10 +283,13 @@ pub fn yield_now() {
 /// meanwhile; the CPU can't be taken offline.
 ///
 /// # Context
-/// Thread. What takes `cpus_read_lock` or the hotplug lock panics inside: hotplug may
-/// be waiting for this guard.
+/// Thread, IRQs on. What takes `cpus_read_lock` or the hotplug lock panics inside: hotplug
+/// may be waiting for this guard.
 ///
 /// # Panics
+/// With IRQs masked, as in the function of a timer or of a call: the guard would pin the
+/// interrupted thread.
+///
 /// The end of a thread that has forgotten the guard ([`core::mem::forget`]): its CPU could
 /// never go any more.
 pub fn migrate_disable() -> MigrateGuard {

@@ -72,10 +72,15 @@ impl<P: Host> Scheduler<P> {
     /// Keeps the running thread on its CPU until the guard is dropped. Nests.
     ///
     /// # Context
-    /// Thread. A CPU can't be taken offline meanwhile, so not for long; and nothing that
+    /// Thread, IRQs on. A CPU can't be taken offline meanwhile, so not for long; and nothing that
     /// waits for hotplug (`cpus_read_lock`, bringing or taking a CPU, a thread that holds
     /// its CPUs) inside, which may be waiting for this pin: that panics.
+    ///
+    /// # Panics
+    /// With IRQs masked, as in the function of a timer or of a call: a guard that outlasts
+    /// the interrupt ([`core::mem::forget`]) would pin the interrupted thread for ever.
     pub fn migrate_disable(&self) -> MigrateGuard<P> {
+        assert!(P::irqs_enabled(), "BUG: migrate_disable with IRQs masked");
         let _here = PreemptGuard::<P>::new();
         let cpu = P::this_cpu();
         if self.with_current(|me| me.affinity.pin()) {

@@ -13,11 +13,16 @@ use crate::sync::Exec;
 ///
 /// One is handled: a second one that is pending is rare, and asking for it would
 /// cost every interrupt what it costs that one to come in anew.
+///
+/// # Panics
+/// If what the interrupt ran has changed the preempt count: that is the interrupted
+/// thread's, whose CPU would never switch again.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_irq() {
     #[cfg(debug_assertions)]
     lockdep::set_in_irq(true);
     let kernel = kernel();
+    let before = Hw::preempt_count();
     if let Some((token, irq)) = kernel.irq_chip.acknowledge() {
         match irq {
             Irq::Sgi(number) => handle_sgi(kernel, number),
@@ -37,9 +42,27 @@ extern "C" fn stillpoint_irq() {
         if irq == Irq::Sgi(Sgi::Panic.number()) {
             panic::interrupt();
         }
+        if Hw::preempt_count() != before {
+            count_changed(kernel, irq, before);
+        }
     }
     #[cfg(debug_assertions)]
     lockdep::set_in_irq(false);
+}
+
+/// The end of a kernel whose handler of `irq` has changed the preempt count, which was
+/// `before`.
+#[cold]
+fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {
+    let what = match irq {
+        Irq::Sgi(number) if number == Sgi::Call.number() => "the function of a call",
+        Irq::Ppi(ppi) if ppi == kernel.timer_ppi => "the function of a timer",
+        Irq::Sgi(_) | Irq::Ppi(_) | Irq::Spi(_) => "an interrupt handler",
+    };
+    panic!(
+        "BUG: {what} has left the preempt count at {}, which was {before}",
+        Hw::preempt_count()
+    );
 }
 
 fn handle_sgi(kernel: &'static Kernel, number: u8) {

@@ -9,7 +9,8 @@
 //!
 //! P1. Only the thread itself, or a handler that interrupts it on its CPU, writes
 //!     its count.
-//! P2. A handler leaves the count as it found it.
+//! P2. A handler leaves the count as it found it. What a program runs in one is checked at
+//!     the end of the interrupt.
 //!
 //! So a load, an addition and a store need not be one access: whatever comes
 //! between them puts back what it changed. They are relaxed atomics, which cost
