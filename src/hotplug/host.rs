@@ -15,7 +15,8 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// Makes `cpu`'s boot record and entry stack, or readies those that it has
     /// from an earlier time, its refusal cleared.
     ///
-    /// Context: the control CPU; `cpu` has said DEAD.
+    /// Context: the control CPU; `cpu` was never started, or firmware has said since that it
+    /// is off.
     ///
     /// # Errors
     /// [`OutOfStacks`].

@@ -87,20 +87,14 @@ impl<P: HotplugHost> Hotplug<P> {
     /// `prep:hardware`, startup: the boot record is ready, and the CPU is called.
     pub(super) fn kick(&self, cpu: CpuId) -> Result<(), StepError> {
         let handshake = self.handshake(cpu);
-        // Of a CPU that still runs nothing is touched, its record neither. One that was
-        // given up may still be on its way, and write there why it refuses itself.
-        let seen = handshake.may_kick().map_err(StepError::NotOff)?;
-        if seen == SyncState::Dead {
+        handshake.may_kick().map_err(StepError::NotOff)?;
+        // A CPU without a quarantine is off, or was never started. A quarantined one may
+        // still read its record, and write there why it refuses itself: the record that it
+        // was started with serves the retry as it is.
+        if self.quarantine(cpu).is_none() {
             P::prepare_boot_record(cpu)?;
         }
         let before = handshake.kick().map_err(StepError::NotOff)?;
-        if before != seen {
-            let prepared = P::prepare_boot_record(cpu);
-            assert!(
-                prepared.is_ok(),
-                "BUG: {cpu:?} has lost its record: {prepared:?}"
-            );
-        }
         if cpu == P::this_cpu() {
             assert!(handshake.arrive(), "BUG: the boot CPU is not wanted");
             return Ok(());

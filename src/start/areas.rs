@@ -88,7 +88,9 @@ impl Areas {
             self.adopt(cpu, local, idle, stack);
         }
         let entry = self.entry(cpu);
-        // SAFETY: the CPU is off, and its entry puts it on the stack of this thread.
+        // SAFETY: hotplug asks only where the CPU isn't quarantined. So it was never started,
+        // or firmware has said since that it is off; its entry puts it on the stack of this
+        // thread.
         unsafe { entry.local.set_thread(entry.idle) };
         let kernel = kernel();
         let way_off = kernel.cpu_ops.way_off(kernel.mpidrs[cpu.index()]);

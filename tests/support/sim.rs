@@ -116,6 +116,8 @@ struct Cpu {
     power: Power,
     /// Whether it has come beyond its boot record since it was started.
     beyond: bool,
+    /// Whether firmware has said that it is off, or won't start, and it runs nevertheless.
+    misled: bool,
     asleep: bool,
     /// Doesn't run before this time, as a virtual CPU whose host doesn't run it.
     held_until: u64,
@@ -168,6 +170,7 @@ impl Cpu {
         Cpu {
             power,
             beyond: false,
+            misled: false,
             asleep: false,
             held_until: 0,
             pending: 0,
@@ -216,6 +219,7 @@ fn choose(state: &mut State, me: usize) -> usize {
                 Power::Starting(at, life) if at <= now => {
                     *cpu = Cpu {
                         power: Power::On,
+                        misled: cpu.misled,
                         reason: cpu.reason,
                         off_refused: cpu.off_refused,
                         pending: cpu.pending,
@@ -446,6 +450,11 @@ impl Sim {
     /// As if `cpu` had left a reason in life `life`.
     pub(crate) fn leave_reason(cpu: CpuId, life: Life, reason: ApRefusal) {
         state().cpus[cpu.index()].reason = Some((life, reason));
+    }
+
+    /// Whether this CPU's priority mask is closed: online it is so in a stop alone.
+    pub(crate) fn is_closed() -> bool {
+        state().cpus[CPU.get()].closed
     }
 
     /// The life that `cpu` was last started for.

@@ -225,7 +225,12 @@ impl Platform for Sim {
     }
 
     fn set_priority_mask_closed(closed: bool) {
-        state().cpus[CPU.get()].closed = closed;
+        let mut state = state();
+        state.cpus[CPU.get()].closed = closed;
+        if closed {
+            // What others do meanwhile finds it with interrupts that wait.
+            give_turn(state);
+        }
     }
 }
 
@@ -280,9 +285,15 @@ impl HotplugHost for Sim {
 
     fn prepare_boot_record(cpu: CpuId) -> Result<(), OutOfStacks> {
         let mut state = state();
-        let cpu = &mut state.cpus[cpu.index()];
-        cpu.reason = None;
-        cpu.off_refused = None;
+        let it = &mut state.cpus[cpu.index()];
+        let off = matches!(it.power, Power::Off | Power::Parked);
+        let own = cpu.index() == CPU.get();
+        assert!(
+            off || own || it.misled,
+            "the record of CPU{cpu}, which may run"
+        );
+        it.reason = None;
+        it.off_refused = None;
         Ok(())
     }
 
@@ -345,6 +356,7 @@ impl HotplugHost for Sim {
         };
         let is_off = matches!(it.power, Power::Off | Power::Parked);
         if is_off && (answer.is_ok() || on.starts != NEVER) {
+            it.misled = answer.is_err();
             it.power = Power::Starting(starts_at, life);
             it.beyond = false;
         }
@@ -365,7 +377,12 @@ impl HotplugHost for Sim {
                 Power::On | Power::Leaving(_) => PowerState::On,
             };
             let held = std::mem::take(&mut state.script.held_after_asking);
-            (state.script.affinity.unwrap_or(Ok(truth)), held)
+            let answer = state.script.affinity.unwrap_or(Ok(truth));
+            let is_off = matches!(state.cpus[cpu.index()].power, Power::Off | Power::Parked);
+            if answer == Ok(PowerState::Off) && !is_off {
+                state.cpus[cpu.index()].misled = true;
+            }
+            (answer, held)
         };
         hold(held);
         answer

@@ -257,9 +257,9 @@ impl BootRecord {
     /// forgotten, and both are at the point of coherency on return. The
     /// handshake line is left alone.
     ///
-    /// Context: control CPU, the handshake word at DEAD or just kicked from there. A CPU
-    /// that was given up may still be on its way, and write its failure: its record isn't
-    /// prepared again.
+    /// Context: control CPU; the CPU was never started, or firmware has said since that it
+    /// is off. A CPU that may still run uses its record, and may write its failure: that
+    /// record isn't prepared again.
     pub fn prepare(&self, handover: &Handover) {
         let start = (&raw const *self).addr();
         for step in pen::PREPARE {
