@@ -1,9 +1,11 @@
 //! The walk along a state table: order, failures, turning round, counters; what the
 //! table that ships promises of itself; and what becomes of whole operations past a
-//! failure.
+//! failure. On the same simulated machine, a stop among calls that breed calls.
 
 #[path = "host_hotplug/affinity.rs"]
 mod affinity;
+#[path = "host_hotplug/calls.rs"]
+mod calls;
 #[path = "host_hotplug/failures.rs"]
 mod failures;
 #[path = "support/fake.rs"]

@@ -178,11 +178,22 @@ impl<P: CallHost> Calls<P> {
         );
     }
 
-    /// Runs what is queued on `cpu` until nothing is: in a stop before its CPU is
-    /// still, and as `init:calls`, teardown.
+    /// Runs what is queued on `cpu` at this moment, in a stop before its CPU is still.
+    /// Calls that are queued meanwhile stay for the call SGI: functions that call each
+    /// other's CPUs for ever hold up no stop.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
+    #[inline]
+    pub fn run_queued(&self, cpu: CpuId) {
+        self.run_queue(cpu);
+    }
+
+    /// `init:calls`, teardown: runs what is queued on `cpu` until nothing is. That ends,
+    /// because no other CPU runs anything in a still point.
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked, in the still point that takes it away.
     #[inline]
     pub fn drain(&self, cpu: CpuId) {
         while self.run_queue(cpu) {}

@@ -113,7 +113,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         let off = P::now();
         let mut watch = self.watch(cpu, off);
         // What was called before it came here has run before fn.
-        P::calls().drain(cpu);
+        P::calls().run_queued(cpu);
         self.ack(MultiStopState::DisableIrq);
         let mut reached = |state: MultiStopState| {
             machine.point.wait_masked_until_late::<P, ()>(

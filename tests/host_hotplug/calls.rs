@@ -1,0 +1,86 @@
+//! Calls that queue each other for ever, and a stop.
+
+use std::array;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use stillpoint::cpu::CpuId;
+use stillpoint::platform::Platform;
+use stillpoint::sched::Host;
+use stillpoint::smp::call::CallHost;
+use stillpoint::stop_machine::StopHost;
+use stillpoint::sync::Exec;
+
+use crate::failures::up;
+use crate::sim::Sim;
+
+const CPUS: usize = 2;
+const BALLS: u32 = 4;
+/// Runs in one stop after which a ball is dropped: the test ends in any case.
+const MANY: u32 = 1000;
+
+/// Balls that two CPUs throw each other.
+struct Game {
+    is_over: AtomicBool,
+    /// Throws on each CPU in the stop that goes on, and in all stops.
+    in_stop: [AtomicU32; CPUS],
+    in_stops: AtomicU32,
+}
+
+/// Throws a ball to `cpu`, which throws it back. In a stop the other CPU has its turn
+/// before the function returns.
+fn throw(game: &Arc<Game>, cpu: CpuId) {
+    let there = Arc::clone(game);
+    let called = Sim::calls().call_on_nowait(cpu, move || {
+        let me = Sim::this_cpu().index();
+        let is_closed = Sim::is_closed();
+        if is_closed {
+            there.in_stops.fetch_add(1, Ordering::Relaxed);
+            if there.in_stop[me].fetch_add(1, Ordering::Relaxed) >= MANY {
+                return;
+            }
+        }
+        if !there.is_over.load(Ordering::Relaxed) {
+            throw(&there, CpuId::new(1 - me).expect("small"));
+        }
+        if is_closed {
+            Sim::relax();
+        }
+    });
+    assert_eq!(called, Ok(()));
+}
+
+/// A CPU that goes into a stop runs what was queued before. There are so many balls, and
+/// one that it has thrown comes back too late for that.
+#[test]
+fn calls_that_breed_calls_do_not_hold_up_a_stop() {
+    Sim::run(CPUS, || {
+        assert_eq!(up(), Ok(()));
+        let game = Arc::new(Game {
+            is_over: AtomicBool::new(false),
+            in_stop: array::from_fn(|_| AtomicU32::new(0)),
+            in_stops: AtomicU32::new(0),
+        });
+        for _ in 0..BALLS {
+            throw(&game, CpuId::new(1).expect("small"));
+        }
+        for _ in 0..20 {
+            let still = Sim::stop_machine().lock();
+            let stopped = Sim::stop_machine().stop_on(&still, CpuId::BOOT, || ());
+            assert!(stopped.is_ok());
+            drop(still);
+            for runs in &game.in_stop {
+                let runs = runs.swap(0, Ordering::Relaxed);
+                assert!(runs <= BALLS, "{runs} calls in a stop");
+            }
+        }
+        assert!(
+            game.in_stops.load(Ordering::Relaxed) > 0,
+            "no call met a stop"
+        );
+        game.is_over.store(true, Ordering::Relaxed);
+        Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
+        assert_eq!(Arc::strong_count(&game), 1, "a ball is lost");
+    });
+}
