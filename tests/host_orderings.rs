@@ -40,7 +40,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sched/thread.rs", "under the run-queue lock, or a hint that is looked at again under it"),
     ("src/sched/timers.rs", "under the lock of the queue"),
     ("src/sched/wake.rs", "hints, stored under the run-queue lock"),
-    ("src/smp/call/name.rs", "a name for messages, which never changes"),
+    ("src/sync/running.rs", "a name for messages, which never changes"),
     ("src/smp/call.rs", "a CPU's own words"),
     ("src/start/console.rs", "set by the one CPU that still prints"),
     ("src/start/exit.rs", "a setting, stored before a second CPU runs"),

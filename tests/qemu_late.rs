@@ -3,7 +3,7 @@
 //!
 //! SMP: 2
 //! TIMEOUT: 120
-//! CASES: fn own-fn unwaited prepare call mutex reader walk grace barrier tasks timer operators
+//! CASES: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer operators
 //!
 //! The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //! CASE: fn
@@ -20,6 +20,9 @@
 //! CASE: call
 //! OUTPUT: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
 //! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
+//! CASE: call-behind-timer
+//! OUTPUT: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
+//! OUTPUT: warning:   CPU1 runs the function of the timer qemu_late::.*$
 //! CASE: mutex
 //! OUTPUT: warning: main has waited 1 s for a mutex that holder on CPU1 holds
 //! CASE: reader
@@ -87,6 +90,14 @@ mod kernel_test {
     fn take_long() {
         BEGUN.store(true, Ordering::Relaxed);
         spin_for(LONG);
+    }
+
+    /// Has a timer's function take long on this CPU.
+    fn time_long() {
+        let timer = Timer::<Hw>::new(take_long);
+        timer.start(after(Duration::from_millis(10)));
+        *TIMER.lock_irqsave() = Some(timer);
+        api::sleep(LONG);
     }
 
     /// A thread of CPU 1 that does `body`, once that has begun.
@@ -192,6 +203,12 @@ mod kernel_test {
                 let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
                 begun && queued.is_ok() && api::call_on(other(), || ()).is_ok()
             }
+            "call-behind-timer" => {
+                let holder = holder(time_long);
+                let called = api::call_on(other(), || ());
+                holder.join();
+                called.is_ok()
+            }
             "reader" => {
                 let holder = holder(|| {
                     let _held = api::cpus_read_lock();
@@ -224,12 +241,7 @@ mod kernel_test {
                 true
             }
             "timer" => {
-                let holder = holder(|| {
-                    let timer = Timer::<Hw>::new(take_long);
-                    timer.start(after(Duration::from_millis(10)));
-                    *TIMER.lock_irqsave() = Some(timer);
-                    api::sleep(LONG);
-                });
+                let holder = holder(time_long);
                 let timer = TIMER.lock_irqsave().take();
                 drop(timer);
                 holder.join();

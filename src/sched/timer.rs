@@ -19,7 +19,7 @@ use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::WaitQueue;
 use crate::sched::{CallCount, Host, late_at, patience};
 use crate::sync::atomic::AtomicU64;
-use crate::sync::might_sleep;
+use crate::sync::{CallName, might_sleep};
 use crate::time::Instant;
 
 /// What a timer calls.
@@ -34,7 +34,7 @@ pub(crate) struct TimerNode<P: Host> {
     calls: Arc<Calls<P>>,
     pub(super) call_fn: Call,
     /// What its function is called, for messages.
-    name: &'static str,
+    pub(super) name: &'static CallName,
 }
 
 /// The calls of a timer's function. They live apart from the function, because a handler
@@ -82,7 +82,7 @@ impl<P: Host> Timer<P> {
     pub fn new(call_fn: impl Fn() + Send + Sync + 'static) -> Timer<P> {
         Timer {
             node: Arc::new(TimerNode {
-                name: core::any::type_name_of_val(&call_fn),
+                name: CallName::of_val(&call_fn),
                 link: DueLink::new(),
                 due: Due::new(),
                 period: AtomicU64::new(0),
@@ -147,7 +147,7 @@ impl<P: Host> Timer<P> {
         assert!(
             !P::sched().runs_timer_here(node),
             "BUG: the function of the timer {} waits for its own end",
-            node.name
+            node.name.as_str()
         );
         might_sleep::<P>();
         let mut was_set = false;
@@ -160,7 +160,7 @@ impl<P: Host> Timer<P> {
             while !node.calls.done.wait_until(late_at::<P>(), ended) {
                 log::warn!(
                     "the function of the timer {} has been running for {} s",
-                    node.name,
+                    node.name.as_str(),
                     patience::<P>().as_secs()
                 );
             }

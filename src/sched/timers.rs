@@ -27,7 +27,7 @@ use crate::sched::links::{SleepLink, TimerLink};
 use crate::sched::timer::TimerNode;
 use crate::sched::{Host, Scheduler, Thread};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, might_sleep};
+use crate::sync::{CallName, IrqGuard, Running, SpinLock, SpinLockGuard, might_sleep};
 use crate::time::Instant;
 
 /// How often who [watches](Scheduler::watch) is interrupted.
@@ -40,6 +40,8 @@ pub(crate) struct Timers<P: Host> {
     inner: SpinLock<Inner<P>, P>,
     /// The address of the timer whose function runs here, or 0. Relaxed: this CPU's alone.
     runs: AtomicUsize,
+    /// What that function is called.
+    running: Running,
 }
 
 struct Inner<P: Host> {
@@ -114,6 +116,7 @@ impl<P: Host> Timers<P> {
                 armed: Instant::FOREVER,
             }),
             runs: AtomicUsize::new(0),
+            running: Running::new(),
         }
     }
 
@@ -292,7 +295,7 @@ impl<P: Host> Scheduler<P> {
                     timers
                         .runs
                         .store(Arc::as_ptr(&timer).addr(), Ordering::Relaxed);
-                    (timer.call_fn)();
+                    timers.running.note(timer.name, || (timer.call_fn)());
                     timers.runs.store(0, Ordering::Relaxed);
                     timer.end_call();
                 }
@@ -308,6 +311,12 @@ impl<P: Host> Scheduler<P> {
             let timers = self.timers.get(P::this_cpu());
             timers.runs.load(Ordering::Relaxed) == core::ptr::from_ref(timer).addr()
         }
+    }
+
+    /// What the timer's function is called that runs on `cpu`, a moment ago: for diagnosis.
+    pub fn running_timer_racy(&self, cpu: CpuId) -> Option<&'static str> {
+        let running = self.timers.get(cpu).running.get();
+        running.map(CallName::as_str)
     }
 
     /// Takes over all that waits on `cpu`, which is off, to this CPU (`prep:timers`).

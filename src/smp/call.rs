@@ -36,7 +36,6 @@
 //! Linux `kernel/smp.c` for the names and what users expect of them.
 
 mod many;
-mod name;
 mod one;
 mod owned;
 mod queue;
@@ -45,7 +44,6 @@ use core::fmt;
 use core::marker::PhantomData;
 
 pub use many::{Batch, ManyNodes};
-pub use name::{CallName, Running};
 pub use one::OneCall;
 pub use owned::OwnedCall;
 pub use queue::{CallNode, CallQueue, RunFn, Target};
@@ -56,7 +54,7 @@ use crate::platform::Sgi;
 use crate::sched::Host;
 use crate::sched::{late_at, patience};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{IrqGuard, Once, PreemptGuard, WaitPoint};
+use crate::sync::{CallName, IrqGuard, Once, PreemptGuard, Running, WaitPoint};
 use crate::time::Instant;
 
 /// Turns that a sender waits awake before it sleeps, by `make bench`.
@@ -484,6 +482,9 @@ impl<P: CallHost> Calls<P> {
         for cpu in missing.iter() {
             if let Some(name) = self.running_racy(cpu) {
                 log::warn!("  CPU{cpu} runs the call {name}");
+            }
+            if let Some(name) = P::sched().running_timer_racy(cpu) {
+                log::warn!("  CPU{cpu} runs the function of the timer {name}");
             }
         }
     }

@@ -302,6 +302,9 @@ impl StopHost for Hw {
             if let Some(name) = kernel().calls.running_racy(cpu) {
                 log::warn!("  CPU{cpu} runs the call {name}");
             }
+            if let Some(name) = kernel().sched.running_timer_racy(cpu) {
+                log::warn!("  CPU{cpu} runs the function of the timer {name}");
+            }
         }
     }
 
@@ -326,6 +329,11 @@ impl StopHost for Hw {
         for cpu in cpus.iter() {
             if let Some(name) = kernel().calls.running_racy(cpu) {
                 console::warn_in_need(format_args!("  CPU{cpu} runs the call {name}"));
+            }
+            if let Some(name) = kernel().sched.running_timer_racy(cpu) {
+                console::warn_in_need(format_args!(
+                    "  CPU{cpu} runs the function of the timer {name}"
+                ));
             }
         }
     }

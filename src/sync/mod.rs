@@ -36,6 +36,7 @@ pub(crate) mod lockdep;
 mod lockdep_key;
 #[cfg(all(test, debug_assertions, not(loom)))]
 pub(crate) mod nowhere;
+mod running;
 mod spin_lock;
 mod wait_point;
 
@@ -47,6 +48,7 @@ internal!(bits::AtomicBits);
 internal!(exec::{Exec, IrqFlags, StaysHere, Wait, Woken, assert_may_schedule});
 #[cfg(all(debug_assertions, not(loom)))]
 internal!(held_cell::HeldCell);
+internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
 internal!(lockdep_key::{LockHeld, LockKey, might_sleep});
 internal!(wait_point::WaitPoint);

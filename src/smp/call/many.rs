@@ -12,7 +12,8 @@ use core::ptr::{self, NonNull};
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::smp::call::one::wake_if_asleep;
-use crate::smp::call::{CallName, CallNode, Target};
+use crate::smp::call::{CallNode, Target};
+use crate::sync::CallName;
 use crate::sync::Wait;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 

@@ -9,7 +9,8 @@
 use core::ptr::NonNull;
 
 use crate::cpu::CpuId;
-use crate::smp::call::{CallName, CallNode, Target};
+use crate::smp::call::{CallNode, Target};
+use crate::sync::CallName;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{UnsafeCell, Wait, WaitPoint};
 

@@ -3,7 +3,8 @@
 use alloc::boxed::Box;
 use core::ptr::NonNull;
 
-use crate::smp::call::{CallName, CallNode, Target};
+use crate::smp::call::{CallNode, Target};
+use crate::sync::CallName;
 
 /// A function for one CPU, on the heap.
 #[repr(C)]

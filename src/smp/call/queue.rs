@@ -29,7 +29,7 @@
 use core::ptr::{self, NonNull};
 
 use crate::cpu::CpuId;
-use crate::smp::call::Running;
+use crate::sync::Running;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::{WaitPoint, const_unless_loom};
 
