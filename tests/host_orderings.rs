@@ -26,6 +26,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/device/patience.rs", "a hint, under the lock of the device"),
     ("src/drivers/gic.rs", "counts for display"),
     ("src/drivers/gicv2/irq_chip.rs", "a CPU's own fact, ordered for others by its online bit: tests/loom_masks.rs"),
+    ("src/drivers/gicv3/irq_chip.rs", "a CPU's own word, read by that CPU alone"),
     ("src/hotplug/ap.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/control.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/power.rs", "settings of tests, and what the hotplug lock guards"),
