@@ -17,11 +17,9 @@ use loom_cpu::Cpu;
 use loom_word::Word;
 use std::ptr::NonNull;
 use stillpoint::cpu::CpuId;
-use stillpoint::smp::call::{
-    Batch, CallNode, CallQueue, ManyNodes, OneCall, OwnedCall, Running, Target,
-};
-use stillpoint::sync::WaitPoint;
+use stillpoint::smp::call::{Batch, CallNode, CallQueue, ManyNodes, OneCall, OwnedCall, Target};
 use stillpoint::sync::atomic::{AtomicUsize, Ordering};
+use stillpoint::sync::{Running, WaitPoint};
 
 /// The CPU whose queue it is.
 const TARGET: usize = 0;
