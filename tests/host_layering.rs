@@ -20,8 +20,10 @@
 mod rules;
 #[path = "host_layering/source.rs"]
 mod source;
+#[path = "support/sources.rs"]
+mod sources;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 use rules::{Violation, check};
@@ -82,7 +84,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
 fn sources() -> io::Result<Vec<Source>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    collect(&root, &mut files)?;
+    sources::collect(&root, &mut files)?;
     files.sort();
     files
         .iter()
@@ -94,18 +96,6 @@ fn sources() -> io::Result<Vec<Source>> {
             ))
         })
         .collect()
-}
-
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 fn report(violations: &[Violation]) -> String {

@@ -9,9 +9,12 @@
 //!
 //! Tests at the end of a file are not looked at.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::fs;
+use std::path::Path;
 
 /// Files whose orderings no model looks at, each with the reason.
 #[rustfmt::skip]
@@ -157,24 +160,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
 #[test]
 fn every_ordering_has_a_model_or_a_reason() {
     let list = fs::read_to_string(root().join("tests/mutants.list")).expect("readable");
     let entries = entries(&list);
     let mut files = Vec::new();
-    collect(&root().join("src"), &mut files).expect("src is readable");
+    sources::collect(&root().join("src"), &mut files).expect("src is readable");
     files.sort();
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
