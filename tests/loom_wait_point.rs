@@ -40,60 +40,51 @@ fn publish(world: &World, state: u32) {
     });
 }
 
-#[test]
-fn a_waiter_is_always_woken() {
-    loom::model(|| {
+/// How a CPU of the model waits until the state has come to at least this.
+type WaitFn = fn(&World, u32);
+
+fn wait_masked(world: &World, state: u32) {
+    world.point.wait_masked::<Cpu, ()>(WAITER, 0, || {
+        (world.state.load(Ordering::Acquire) >= state).then_some(())
+    });
+}
+
+fn wait_open(world: &World, state: u32) {
+    world.point.wait_open::<Cpu, ()>(WAITER, 0, || {
+        (world.state.load(Ordering::Acquire) >= state).then_some(())
+    });
+}
+
+/// One CPU publishes the states from 1 to `last`, another one waits for each of them.
+fn no_wake_is_lost(last: u32, wait_fn: WaitFn) {
+    loom::model(move || {
         let world = world();
         let other = Arc::clone(&world);
         let waiter = thread::spawn(move || {
             Cpu::become_cpu(WAITER);
-            other.point.wait_masked::<Cpu, ()>(WAITER, 0, || {
-                (other.state.load(Ordering::Acquire) == 1).then_some(())
-            });
+            (1..=last).for_each(|state| wait_fn(&other, state));
         });
         Cpu::become_cpu(0);
-        publish(&world, 1);
+        (1..=last).for_each(|state| publish(&world, state));
         waiter.join().expect("a CPU of the model");
     });
+}
+
+#[test]
+fn a_waiter_is_always_woken() {
+    no_wake_is_lost(1, wait_masked);
 }
 
 /// The second publication's SGI may merge with the first one's, which nobody
 /// took because the waiter saw state 1 by looking.
 #[test]
 fn a_stale_wake_sgi_is_not_taken_for_the_new_one() {
-    loom::model(|| {
-        let world = world();
-        let other = Arc::clone(&world);
-        let waiter = thread::spawn(move || {
-            Cpu::become_cpu(WAITER);
-            for state in 1..=2 {
-                other.point.wait_masked::<Cpu, ()>(WAITER, 0, || {
-                    (other.state.load(Ordering::Acquire) >= state).then_some(())
-                });
-            }
-        });
-        Cpu::become_cpu(0);
-        publish(&world, 1);
-        publish(&world, 2);
-        waiter.join().expect("a CPU of the model");
-    });
+    no_wake_is_lost(2, wait_masked);
 }
 
 #[test]
 fn waiting_with_the_irq_window_open_loses_nothing_either() {
-    loom::model(|| {
-        let world = world();
-        let other = Arc::clone(&world);
-        let waiter = thread::spawn(move || {
-            Cpu::become_cpu(WAITER);
-            other.point.wait_open::<Cpu, ()>(WAITER, 0, || {
-                (other.state.load(Ordering::Acquire) == 1).then_some(())
-            });
-        });
-        Cpu::become_cpu(0);
-        publish(&world, 1);
-        waiter.join().expect("a CPU of the model");
-    });
+    no_wake_is_lost(1, wait_open);
 }
 
 /// The SGI of state 1, which the waiter saw by looking, is still pending when it waits
@@ -101,22 +92,7 @@ fn waiting_with_the_irq_window_open_loses_nothing_either() {
 /// until the second state comes, if that can come at all.
 #[test]
 fn a_stale_wake_sgi_is_served_in_the_irq_window() {
-    loom::model(|| {
-        let world = world();
-        let other = Arc::clone(&world);
-        let waiter = thread::spawn(move || {
-            Cpu::become_cpu(WAITER);
-            for state in 1..=2 {
-                other.point.wait_open::<Cpu, ()>(WAITER, 0, || {
-                    (other.state.load(Ordering::Acquire) >= state).then_some(())
-                });
-            }
-        });
-        Cpu::become_cpu(0);
-        publish(&world, 1);
-        publish(&world, 2);
-        waiter.join().expect("a CPU of the model");
-    });
+    no_wake_is_lost(2, wait_open);
 }
 
 /// A wait point and its state by hand, to leave things out of.
