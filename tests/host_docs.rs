@@ -1,5 +1,8 @@
 //! What the documents say, held against the tree.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::fs;
 use std::path::Path;
 
@@ -9,16 +12,10 @@ fn read(path: &str) -> String {
 
 /// All Rust text below the directory `path`.
 fn rust_text(path: &Path) -> String {
-    let mut text = String::new();
-    for entry in fs::read_dir(path).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            text += &rust_text(&path);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text += &fs::read_to_string(path).expect("it is readable");
-        }
-    }
-    text
+    let mut files = Vec::new();
+    sources::collect(path, &mut files).expect("a directory");
+    let read = |file| fs::read_to_string(file).expect("it is readable");
+    files.into_iter().map(read).collect()
 }
 
 /// The crates that a section of Cargo.toml names, as code names them.
