@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as HostMutex};
 
 use fake::Fake;
-use fake_threads::{Body, bodies, rest, run};
-use stillpoint::sched::Host;
-use stillpoint::sched::lock::{Completion, Condvar, Mutex, Once, RwLock, Semaphore, WaitQueue};
-use stillpoint::time::Instant;
+use fake_threads::{bodies, rest, run};
+use stillpoint::sched::lock::{Completion, Condvar, Mutex, Once, RwLock, Semaphore};
 use xorshift::Random;
 
 #[path = "support/fake.rs"]
@@ -285,66 +283,4 @@ fn a_value_is_made_once_though_its_maker_sleeps() {
         run(seed, all);
         assert_eq!(made.load(Ordering::Relaxed), 1);
     }
-}
-
-/// A waiter that gives up is given a wake-up between its last look and its leave: the one
-/// that waits behind it gets that. `sees` says whether the last look said yes, for another
-/// reason.
-fn a_wake_up_in_the_last_moment(sees: bool) {
-    let queue = Arc::new(WaitQueue::<Fake>::new());
-    let tokens = Arc::new(AtomicUsize::new(0));
-    let waiter = Arc::new(std::sync::OnceLock::new());
-    let asleep = Arc::new(AtomicUsize::new(0));
-    let first: Body = {
-        let (queue, tokens) = (Arc::clone(&queue), Arc::clone(&tokens));
-        let (waiter, asleep) = (Arc::clone(&waiter), Arc::clone(&asleep));
-        Box::new(move |_| {
-            assert!(waiter.set(Fake::sched().current()).is_ok());
-            let mut looks = 0;
-            let got = queue.wait_until(Instant(1), || {
-                looks += 1;
-                if looks <= 2 {
-                    asleep.store(looks, Ordering::Relaxed);
-                    return false;
-                }
-                // Another CPU makes the condition true just now, behind this look.
-                tokens.store(1, Ordering::Relaxed);
-                queue.wake_one();
-                sees
-            });
-            assert_eq!((got, looks), (sees, 3));
-        })
-    };
-    let second: Body = {
-        let (queue, tokens) = (Arc::clone(&queue), Arc::clone(&tokens));
-        let asleep = Arc::clone(&asleep);
-        Box::new(move |_| {
-            while asleep.load(Ordering::Relaxed) < 2 {
-                Fake::sched().yield_now();
-            }
-            let take = || {
-                asleep.fetch_add(1, Ordering::Relaxed);
-                tokens.swap(0, Ordering::Relaxed) == 1
-            };
-            assert!(queue.wait_until(Instant::FOREVER, take));
-        })
-    };
-    let timer: Body = Box::new(move |_| {
-        while asleep.load(Ordering::Relaxed) < 4 {
-            Fake::sched().yield_now();
-        }
-        Fake::set_now(1);
-        Fake::sched().wake(waiter.get().expect("the first is asleep"));
-    });
-    run(0, vec![first, second, timer]);
-}
-
-#[test]
-fn a_waiter_that_gives_up_hands_its_wake_up_on() {
-    a_wake_up_in_the_last_moment(false);
-}
-
-#[test]
-fn a_waiter_that_goes_on_for_another_reason_hands_its_wake_up_on() {
-    a_wake_up_in_the_last_moment(true);
 }
