@@ -89,6 +89,7 @@ pub mod time;
 #[cfg(target_os = "none")]
 pub mod api;
 
+// Written out, one pair a module: a macro would hide the files from rustfmt.
 #[cfg(feature = "internals")]
 pub mod config;
 #[cfg(not(feature = "internals"))]

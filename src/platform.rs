@@ -484,7 +484,7 @@ pub trait Platform: Wait + Sized + Send + Sync {
     fn arm_timer(at: Option<Instant>);
 
     /// Has this CPU's timer interrupt at `at` at the latest. One that comes when nothing is
-    /// due does no harm: whoever takes it arms the timer anew.
+    /// due does no harm: its handler arms the timer anew.
     ///
     /// Context: IRQs masked.
     fn arm_timer_by(at: Instant);

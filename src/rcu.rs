@@ -153,7 +153,7 @@ impl<P: Host> GracePeriods<P> {
         }
     }
 
-    /// Wakes those who have waited for the grace period that a CPU's leaving has ended.
+    /// Wakes the threads that have waited for the grace period that a CPU's leaving has ended.
     ///
     /// # Context
     /// Thread; the caller of the still point that took the CPU down, after it.

@@ -166,7 +166,7 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Releases a CPU that is ALIVE and waits until it is online. No stop can
-    /// begin meanwhile: the set of those who take part can't grow in the middle.
+    /// begin meanwhile: the set of its participants can't grow in the middle.
     pub(super) fn release(&self, cpu: CpuId) {
         let handshake = self.handshake(cpu);
         let still = <P as StopHost>::stop_machine().lock();

@@ -11,8 +11,8 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Rounds<P: Host> {
     sequence: Sequence,
     waiters: WaitQueue<P>,
-    /// A round has ended in a still point, and nobody has been woken. Relaxed: the still
-    /// point orders it for whoever wakes them after it.
+    /// A round has ended in a still point, and no waiter has been woken. Relaxed: the still
+    /// point orders it for the thread that wakes them after it.
     owes_wake: AtomicBool,
 }
 
@@ -26,10 +26,10 @@ impl<P: Host> Rounds<P> {
     }
 
     /// Returns once a whole round has run between the call and the return. If it is this
-    /// caller's turn he begins it, by `begin_fn`, which returns whether it is over by
-    /// that; if not, [`Rounds::end`] says so, and needs nothing of who has begun it: he
-    /// may be kept from his CPU by then. Whenever [`PATIENCE`](crate::sched::PATIENCE) has passed it calls
-    /// `late_fn`.
+    /// caller's turn it begins the round, by `begin_fn`, which returns whether the round is over by
+    /// that. If not, [`Rounds::end`] says so, and needs nothing of the thread that has begun it:
+    /// that one may be kept from its CPU by then. Whenever
+    /// [`PATIENCE`](crate::sched::PATIENCE) has passed it calls `late_fn`.
     ///
     /// # Context
     /// Thread, preemption on. `begin_fn` is called with preemption off.
@@ -69,7 +69,7 @@ impl<P: Host> Rounds<P> {
         self.waiters.wake_all();
     }
 
-    /// As [`Rounds::end`], in a still point: those who wait are not woken before
+    /// As [`Rounds::end`], in a still point: the waiters are not woken before
     /// [`Rounds::wake_after_still_point`], because there may be any number of them and all
     /// CPUs have masked IRQs.
     pub(super) fn end_in_still_point(&self) {

@@ -14,7 +14,7 @@ use crate::sync::const_unless_loom;
 #[derive(Debug)]
 pub struct CallCount {
     /// Added to before the timer leaves its queue, which is a Release ([`Claim::leave`]):
-    /// who finds it in none finds the call.
+    /// a look that finds the timer in none finds the call.
     begun: AtomicU32,
     /// Added to Release, loaded Acquire in `is_at_rest`: what the function did is visible
     /// to the thread that has waited for its end.

@@ -59,9 +59,9 @@ impl Claim {
     }
 
     /// It moves to the queue of `cpu`; the locks of both are held. Not by way of none:
-    /// who finds none need not look again.
+    /// a look that finds none is not repeated.
     pub fn move_to(&self, cpu: CpuId) {
-        // Relaxed: who finds either queue takes its lock.
+        // Relaxed: a look that finds either queue takes that queue's lock.
         self.cpu.store(word(cpu), Ordering::Relaxed);
     }
 }

@@ -73,8 +73,8 @@ impl<T, P: Host> JoinHandle<T, P> {
         value.expect("BUG: a thread ended without a value")
     }
 
-    /// What the thread does, for the validator: to be waited for by another than who
-    /// joins.
+    /// What the thread does, for the validator: for a waiter that doesn't join, such as
+    /// the end of a scope.
     #[allow(dead_code, reason = "called by `api`, which the host hasn't")]
     pub(crate) fn work(&self) -> LockMap {
         self.work.same()

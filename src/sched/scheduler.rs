@@ -341,7 +341,7 @@ impl<P: Host> Scheduler<P> {
                 sleep_fn();
             }
             // The window in which what ended the sleep is handled, and at whose end
-            // whoever became runnable takes the CPU. Left pending it would end the next
+            // a thread that became runnable takes the CPU. Left pending it would end the next
             // sleep at once.
             drop(masked);
             P::serve_interrupts();

@@ -26,7 +26,7 @@ impl fmt::Display for BootArg<'_> {
 }
 
 /// The words of the command line `line`, each as it stands there. A word needn't be
-/// UTF-8, because whoever wrote the line need not have written that.
+/// UTF-8: the line comes from outside, byte for byte.
 pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     Words { rest: line }
 }

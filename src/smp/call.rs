@@ -302,8 +302,7 @@ impl<P: CallHost> Calls<P> {
         self.run_inside(P::this_cpu(), Inside::UnwaitedCall, call_fn);
     }
 
-    /// Calls `run_fn` on `cpu`, where meanwhile whoever would wait for another CPU's answer
-    /// is told that it may not.
+    /// Calls `run_fn` on `cpu`, where meanwhile a wait for another CPU's answer panics.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.

@@ -152,14 +152,14 @@ fn try_for_a_while() -> Option<impl Drop> {
     }
 }
 
-/// Calls `hold_fn` with the console taken and IRQs masked. For tests of those who find it
-/// so: nobody else prints meanwhile.
+/// Calls `hold_fn` with the console taken and IRQs masked. For tests of a CPU that finds it
+/// so: no other CPU prints meanwhile.
 pub fn with_console_taken<R>(hold_fn: impl FnOnce() -> R) -> R {
     let _one = OUTPUT.lock_irqsave();
     hold_fn()
 }
 
-/// Takes the console from whoever holds it: only a panic may, with the other
+/// Takes the console from the CPU that holds it: only a panic may, with the other
 /// CPUs stopped. Tries the lock first, for a while.
 pub(super) fn break_lock() {
     // Before there is a kernel nobody else runs; and with the MMU off memory takes no

@@ -59,7 +59,7 @@ fn bring_up_others() {
         let began = Hw::now();
         let result = kernel.hotplug.cpu_up(cpu);
         ticks += Hw::now().ticks_since(began);
-        // A line for each of them is for those who ask for it.
+        // A line for each of them comes at this level alone.
         if log::log_enabled!(log::Level::Debug) {
             log_walk(cpu, began);
         }

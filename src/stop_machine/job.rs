@@ -27,7 +27,7 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) caller_name: ThreadName,
     /// Turns before a CPU sleeps.
     pub(super) spins: u32,
-    /// When those who have not arrived are named; the caller's CPU has a timer
+    /// When the CPUs that have not arrived are named; the caller's CPU has a timer
     /// armed for this very instant.
     pub(super) late_at: Instant,
     /// Ticks after which the still point takes too long.
@@ -47,7 +47,7 @@ impl<P: StopHost> Job<'_, P> {
 
     fn ack(&self, state: MultiStopState) {
         if let Acked::Last(next) = self.stop.ack(state) {
-            // RUN concerns those alone who run: the others sleep on until EXIT.
+            // RUN concerns the runners alone: the others sleep on until EXIT.
             let waiting = match next {
                 MultiStopState::Run => self.runners,
                 _ => self.participants,

@@ -1,6 +1,6 @@
-//! Who keeps the machine in a still point for too long.
+//! Naming the CPU that keeps the machine in a still point for too long.
 //!
-//! All CPUs have masked IRQs there, so nobody is interrupted to look at the time. But the
+//! All CPUs have masked IRQs there, so no CPU is interrupted to look at the time. But the
 //! timer's interrupt passes the closed priority mask, and a pending interrupt ends a WFI
 //! whether it is masked or not. So two CPUs of a stop, the caller's and another one, have
 //! their timers armed while they wait: whichever CPU doesn't come, one of them waits for it.
@@ -49,7 +49,7 @@ impl<P: StopHost> Job<'_, P> {
             late = off.after_ticks(self.patience);
             P::arm_timer_by(late);
         } else if cpu == self.caller {
-            // Its timer is armed: it has been watching for those who come late.
+            // Its timer is armed: it has been watching for CPUs that come late.
             late = off.after_ticks(self.patience);
         }
         LateWatch {

@@ -37,7 +37,7 @@ pub trait StopHost: CallHost {
     /// Context: a thread, IRQs on.
     fn stop_is_late(cpus: &CpuMask, state: MultiStopState);
 
-    /// Says who keeps a machine whose CPUs have masked IRQs so for a long time.
+    /// Names the CPUs that keep a machine whose CPUs have masked IRQs so for a long time.
     ///
     /// Context: a stopper, IRQs masked, while the CPUs that it speaks of go on. Whatever
     /// lock it wants may never be opened.

@@ -96,7 +96,7 @@ pub fn assert_may_schedule<E: Exec>() {
 pub enum Woken {
     /// A wake SGI, or what could not be taken.
     Other,
-    /// This CPU's timer, which is off now: whoever opens the priority mask arms it anew.
+    /// This CPU's timer, which is off now: the code that opens the priority mask arms it anew.
     Timer,
 }
 

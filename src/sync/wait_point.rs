@@ -132,7 +132,7 @@ impl WaitPoint {
     }
 
     /// As [`WaitPoint::wait_masked`], and calls `woken_fn` with what ended each sleep, so
-    /// that one who has armed the timer can look at the time.
+    /// that a waiter which has armed the timer can look at the time.
     ///
     /// # Context
     /// As there.
@@ -168,7 +168,7 @@ impl WaitPoint {
     ///
     /// # Context
     /// IRQs on, priority mask open; the only waiter of this CPU: with preemption off, or
-    /// under a lock that all who wait here take.
+    /// under a lock that every waiter of this point takes.
     ///
     /// # Panics
     /// If another waiter of this CPU sleeps here (W3).

@@ -159,7 +159,7 @@ impl<P: Host> CpusLock<P> {
         }
     }
 
-    /// As [`CpusLock::write`], for who returns the refusal to its own caller.
+    /// As [`CpusLock::write`], but returns the refusal instead of a panic.
     ///
     /// # Context
     /// As there.

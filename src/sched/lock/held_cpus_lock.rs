@@ -55,8 +55,8 @@ impl HeldCpusLock {
 pub enum WouldDeadlock {
     /// It holds the lock itself.
     HoldsIt,
-    /// It is a CPU's own thread. Whoever takes that CPU down holds the lock, and waits
-    /// until the thread has parked.
+    /// It is a CPU's own thread. The control thread that takes that CPU down holds the
+    /// lock, and waits until the thread has parked.
     PerCpu,
 }
 

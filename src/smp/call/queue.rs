@@ -47,7 +47,7 @@ pub struct Target<'a> {
     pub cpu: CpuId,
     /// Where the senders that wait for an answer sleep.
     pub point: &'a WaitPoint,
-    /// Whose function it runs: for who runs a node to say.
+    /// The name of the function that runs; set by the code that runs a node.
     pub running: &'a Running,
 }
 
