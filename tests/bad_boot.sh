@@ -6,7 +6,11 @@
 # with some address in x0, without QEMU's own loader, which would not hand over
 # such a tree. The CPU must end asleep in `boot_halt`, the reason in
 # `boot_failure_reason`, after exactly one line on the early console; after none
-# with the second Image, which was built with EARLYCON= and so has no console.
+# with the second Image, which was built with EARLYCON= and so has no console. QEMU
+# takes semihosting calls, and a boot that makes one unasked ends there.
+#
+# Where the tree's own boot arguments say `exit=semihosting`, a boot that is refused ends
+# with status 101 after the one line; where nobody takes the call it sleeps all the same.
 set -eu
 cd "$(dirname "$0")/.."
 . tests/counts.sh
@@ -19,14 +23,15 @@ mkdir -p "$logs"
 export TIMEOUT=${TIMEOUT:-20}
 
 # Of `BootFailure` in src/arch/aarch64/failure.rs.
-panicked=14 bad_device_tree=15 no_memory=16 bad_address_map=17
+panicked=14 bad_device_tree=15 no_memory=16 bad_address_map=17 no_device=18
 
 # Where things go. What a loader runs last is `adr x0, tree; b image`.
 image_at=$((0x40200000)) loader_at=$((0x44000000)) tree_at=$((0x44001000))
 
 good=$logs/bad_boot.dtb
 bad=$logs/bad_boot-doctored.dtb
-qemu=(qemu-system-aarch64 -M virt,gic-version=3 -cpu max -m 256M -nic none -display none)
+qemu=(qemu-system-aarch64 -M virt,gic-version=3 -cpu max -m 256M -nic none -display none
+    -semihosting-config enable=on,target=native)
 "${qemu[@]}" -machine "dumpdtb=$good" >/dev/null 2>&1
 
 # Copies the good tree, puts the big-endian word $2 at byte $1, and so on.
@@ -40,40 +45,89 @@ doctor() {
     done
 }
 
-# case_of NAME ELF IMAGE X0 REASON [LINE]; X0 is from `tree_at` on, or `null`, or
-# `nowhere`, where no memory is. LINE is all that may be printed, an extended regular expression.
-case_of() {
-    local name=$1 log=$logs/bad_boot-$1.log from=${EPOCHREALTIME/[.,]/} why='' took printed
+# set_vm IMAGE X0 sets VM to a machine that enters IMAGE with X0, which is from `tree_at`
+# on, or `null`, or `nowhere`, where no memory is.
+set_vm() {
     local set_x0 branch offset
-    VM=("${qemu[@]}" -device "loader,file=$3,addr=$image_at,force-raw=on"
+    VM=("${qemu[@]}" -device "loader,file=$1,addr=$image_at,force-raw=on"
         -device "loader,file=$bad,addr=$tree_at,force-raw=on")
-    if [ "$4" = null ]; then
+    if [ "$2" = null ]; then
         # QEMU starts a CPU with x0 at 0.
         VM+=(-device "loader,addr=$image_at,cpu-num=0")
     else
-        if [ "$4" = nowhere ]; then
+        if [ "$2" = nowhere ]; then
             set_x0=$((0xd2ac0000)) # movz x0, #0x6000, lsl #16
         else
-            offset=$((tree_at + $4 - loader_at))
+            offset=$((tree_at + $2 - loader_at))
             set_x0=$((0x10000000 | (offset & 3) << 29 | (offset >> 2) << 5)) # adr x0
         fi
         branch=$((0x14000000 | ((image_at - loader_at - 4) >> 2 & 0x3ffffff)))
         VM+=(-device "loader,addr=$loader_at,data=$((branch << 32 | set_x0)),data-len=8"
             -device "loader,addr=$loader_at,cpu-num=0")
     fi
-    run_until_halt "$2" "$log"
+}
 
-    printed=$(cat "$log")
-    if [ "$halt_reason" != "$5" ]; then
-        why="boot_failure_reason is ${halt_reason:-none within $TIMEOUT s} instead of $5"
-    elif [ $# -lt 6 ]; then
-        [ -z "$printed" ] || why="it has no console, and printed"
-    elif [ "$(wc -l <"$log")" != 1 ] || ! [[ $printed =~ ^stillpoint:\ $6$ ]]; then
-        why="not the one line: $6"
+# judge_halt REASON sets `why` unless that is how it halted.
+judge_halt() {
+    why=
+    if [ "$halt_reason" != "$1" ]; then
+        why="boot_failure_reason is ${halt_reason:-none within $TIMEOUT s} instead of $1"
     fi
+}
 
+# judge_line LOG LINE adds to `why` unless LINE is all that is in LOG.
+judge_line() {
+    local printed
+    printed=$(cat "$1")
+    if [ -z "$why" ] && { [ "$(wc -l <"$1")" != 1 ] || ! [[ $printed =~ ^stillpoint:\ $2$ ]]; }; then
+        why="not the one line: $2"
+    fi
+}
+
+# case_of NAME ELF IMAGE X0 REASON [LINE]; X0 is as for `set_vm`. LINE is all that may be
+# printed, an extended regular expression.
+case_of() {
+    local name=$1 log=$logs/bad_boot-$1.log from=${EPOCHREALTIME/[.,]/} why took
+    set_vm "$3" "$4"
+    run_until_halt "$2" "$log"
+    judge_halt "$5"
+    if [ $# -ge 6 ]; then
+        judge_line "$log" "$6"
+    elif [ -z "$why" ] && [ -s "$log" ]; then
+        why="it has no console, and printed"
+    fi
     took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
     tell "$(printf '%-24s %13s' "$name" "$took")" "$log"
+}
+
+# refused NAME REASON LINE SOURCE boots with the tree of dts/virt-small.dtsi and SOURCE
+# behind it: asked for a status; asked where nobody takes the call; and not asked.
+refused() {
+    local name=$1 log=$logs/bad_boot-$1.log why took arguments heard
+    for arguments in exit=semihosting ''; do
+        dtc -q -q -f -i dts -I dts -O dtb -o "$bad" <(printf '%s\n' '/dts-v1/;' \
+            '/include/ "virt-small.dtsi"' "&chosen { bootargs = \"$arguments\"; };" "$4")
+        set_vm "$image" 0
+        VM+=(-m 1G)
+        if [ -n "$arguments" ]; then
+            run_to_end "$log" "$TIMEOUT" </dev/null
+            if [ "$why" = 'ended with status 101' ]; then
+                why=
+            else
+                why="${why:-ended with status 0} instead of status 101"
+            fi
+            judge_line "$log" "$3"
+            tell "$(printf '%-24s %13s' "$name" "$took")" "$log"
+            VM+=(-semihosting-config enable=off)
+        fi
+        local from=${EPOCHREALTIME/[.,]/}
+        run_until_halt "$elf" "$log"
+        judge_halt "$2"
+        judge_line "$log" "$3"
+        took=$(seconds $((${EPOCHREALTIME/[.,]/} - from)))
+        heard=${arguments:+unheard}
+        tell "$(printf '%-24s %13s' "$name-${heard:-unasked}" "$took")" "$log"
+    done
 }
 
 both_of() {
@@ -131,6 +185,20 @@ both_of no_memory 0 $no_memory 'no free memory of [0-9]+ bytes for the stacks of
 
 # Not one line, but all that is known about the fault; here the reason counts.
 case_of nothing_there-mute "$mute_elf" "$mute_image" nowhere $panicked
+
+# Trees that can be read, of machines that can't be booted.
+refused bad_gic $no_device 'no usable interrupt controller: the GIC node has a bad .reg.' \
+    '&gic { reg = <0 1>; };'
+refused no_timer $no_device 'no usable timer: no usable timer node' '/ { timer { compatible = "none"; }; };'
+refused bad_psci_method $no_device 'no usable PSCI: the PSCI node has a bad .method.' \
+    '&psci { method = "svc"; };'
+refused memory_over_mmio $bad_address_map \
+    'bad device tree: a device at 0x9000000, where it has memory' \
+    '/ { memory@9000000 { device_type = "memory"; reg = <0 0x9000000 0 0x10000>; }; };'
+refused bad_reservation $bad_device_tree 'bad device tree: the reserved-memory node has a bad .reg.' \
+    '/ { reserved-memory { #address-cells = <2>; #size-cells = <2>; ranges; x@0 { reg = <1 2 3>; }; }; };'
+refused no_memory_left $no_memory 'no free memory of [0-9]+ bytes for the stacks of 4 CPUs' \
+    '/ { memory@40000000 { reg = <0 0x40000000 0 0x10000>; }; };'
 
 print_counts
 [ "$failed" = 0 ]

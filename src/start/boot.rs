@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::{cpu_local, image, timer};
@@ -51,7 +50,7 @@ extern "C" fn stillpoint_boot(dtb: usize, _entry_el: u64) -> ! {
 /// Ends a boot for want of a device: on the console if there is one by now.
 fn give_up(message: fmt::Arguments<'_>) -> ! {
     console::print(format_args!("stillpoint: {message}\n"));
-    halt_with_reason(BootFailure::NoDevice)
+    exit::end_refused(BootFailure::NoDevice)
 }
 
 /// As [`give_up`], with a message to format.
@@ -68,7 +67,6 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     };
     let line = tree.bootargs();
     let arguments = BootArgs::parse(line.map_or(&[][..], |line| line.bytes()));
-    exit::set_semihosting(arguments.exit_semihosting);
     console::start_log(arguments.log_filter());
     let console_spi = console::init(&tree);
     panic::set_stacks(early.stacks);

@@ -2,8 +2,8 @@
 //!
 //! The device tree is checked whole and copied before anything trusts it; from
 //! then on only the copy is used. What goes wrong here ends in one line on the
-//! early console, or without one in a WFI with the reason in
-//! `boot_failure_reason`.
+//! early console and a WFI, with the reason in `boot_failure_reason`; or, where the
+//! tree's boot arguments could be read and ask for it, in an exit status.
 
 mod error;
 mod map;
@@ -12,7 +12,6 @@ mod plan;
 use core::fmt::{self, Write};
 use core::ops::Range;
 
-use crate::arch::aarch64::boot::halt_with_reason;
 use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
 use crate::config::PAGE_SIZE;
@@ -23,6 +22,7 @@ use crate::memory::{MemoryPlan, StackLayout};
 use crate::shell::BootArgs;
 use crate::smp;
 use crate::smp::steps::{Line, Step};
+use crate::start::exit;
 use crate::sync::UnsafeCell;
 
 pub use error::{EarlyError, Purpose};
@@ -64,7 +64,7 @@ impl fmt::Write for EarlyConsole {
 pub(super) fn fail(error: EarlyError) -> ! {
     // The early console never fails: it drops what it can't put out.
     match writeln!(EarlyConsole, "stillpoint: {error}") {
-        Ok(()) | Err(fmt::Error) => halt_with_reason(error.reason()),
+        Ok(()) | Err(fmt::Error) => exit::end_refused(error.reason()),
     }
 }
 
@@ -147,6 +147,7 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     let copy: &'static [u8] =
         unsafe { core::slice::from_raw_parts(TREE.0.get().cast::<u8>(), length) };
     let tree = DeviceTree::new(copy)?;
+    exit::set_semihosting(arguments(&tree).exit_semihosting);
     choose_console(&tree);
     // SAFETY: the caller's promise.
     let early = unsafe { prepare_with(&tree, copy, dtb) };
@@ -221,10 +222,15 @@ fn choose_last_console(tree: &DeviceTree<'_>) {
     });
 }
 
+/// The tree's boot arguments.
+#[inline(never)] // As above.
+fn arguments<'a>(tree: &DeviceTree<'a>) -> BootArgs<'a> {
+    BootArgs::parse(tree.bootargs().map_or(&[][..], |text| text.bytes()))
+}
+
 /// Prints from now on to the first console that is `usable`, or to none.
 fn choose_first(tree: &DeviceTree<'_>, usable: impl Fn(&EarlyCon) -> bool + Copy) {
-    let line = tree.bootargs().map_or(&[][..], |text| text.bytes());
-    let console = BootArgs::parse(line)
+    let console = arguments(tree)
         .earlycon
         .filter(usable)
         .or_else(|| console_of(tree).filter(usable))

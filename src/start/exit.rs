@@ -2,7 +2,9 @@
 //!
 //! A test runner asks for the status by semihosting, with `exit=semihosting` on
 //! the command line; otherwise the last line says `stillpoint: exit N` and
-//! firmware, or else the board's watchdog, turns the machine off.
+//! firmware, or else the board's watchdog, turns the machine off. A boot that is refused
+//! ends in the same way where the status was asked for; otherwise its CPU sleeps, the
+//! reason left in `boot_failure_reason`.
 
 use core::fmt;
 
@@ -15,9 +17,16 @@ use crate::start::{Hw, console};
 use crate::sync::Exec;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// Set once at boot, before other CPUs run: Relaxed.
+/// The exit status of a panic, Rust's own, and of a boot that is refused.
+pub(super) const FAILED: u32 = 101;
+
+/// Set once at boot, before other CPUs run: Relaxed. A plain store: the MMU is off.
 static SEMIHOSTING: AtomicBool = AtomicBool::new(false);
 
+/// Says whether the boot arguments ask for a status by semihosting.
+///
+/// # Context
+/// The boot CPU, alone, MMU on or off.
 pub(super) fn set_semihosting(asked_for: bool) {
     SEMIHOSTING.store(asked_for, Ordering::Relaxed);
 }
@@ -38,6 +47,18 @@ pub fn exit(status: u32) -> ! {
         None => halt_with_reason(BootFailure::Panicked),
     }
     halt()
+}
+
+/// Ends a boot that is refused, `reason` having been said: with a status where the boot
+/// arguments ask for one and somebody takes it, else asleep.
+///
+/// # Context
+/// The boot CPU, alone, MMU on or off.
+pub(super) fn end_refused(reason: BootFailure) -> ! {
+    if SEMIHOSTING.load(Ordering::Relaxed) {
+        semihosting::exit(FAILED);
+    }
+    halt_with_reason(reason)
 }
 
 /// Resets the machine.

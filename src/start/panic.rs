@@ -24,9 +24,6 @@ use crate::start::{Hw, console, exit, whereabouts};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use crate::sync::{AtomicBits, Exec, Once};
 
-/// The exit status of a panic: Rust's own.
-const STATUS: u32 = 101;
-
 /// How long the others may take to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -223,7 +220,7 @@ fn end(others: &Others, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> !
     let said = say_fn(&mut out).and_then(|()| write!(out, "{others}"));
     // The console never fails; and there would be nobody to tell.
     match said {
-        Ok(()) | Err(fmt::Error) => exit::exit(STATUS),
+        Ok(()) | Err(fmt::Error) => exit::exit(exit::FAILED),
     }
 }
 
