@@ -21,10 +21,10 @@ mod kernel {
 
     use stillpoint::api::thread::{self, Builder};
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::platform::Platform;
     use stillpoint::sched::lock::Mutex;
     use stillpoint::sched::{Class, Priority, ThreadState};
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     use stillpoint::sync::{Exec, PreemptGuard};
     use stillpoint::time::Instant;

@@ -12,21 +12,25 @@
 //!                  sync                    atomics, spin locks, WaitPoint
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             the machine's contract; instants; rings
-//!           device                         what goes into which register
-//!        memory, dt, sched                 memory plan; device tree; threads, timers, sleeping locks
-//!                  smp                     cross calls; SGIs in few writes; CPUs whose caches are off
+//!         device, coherency                what goes into which register; CPUs whose caches are off
+//!    memory, dt, bootargs, sched           memory plan; device tree; command line; threads, timers,
+//!                                          sleeping locks
+//!                  smp                     cross calls; SGIs in few writes
 //!                  rcu                     grace periods by SGI, and callbacks
 //!              stop_machine                stoppers and the still point
 //!                hotplug                   the state table and the walks
 //!                 shell                    commands, over a small trait
 //!   ─────────────────────────────────────────────────────────────────────────
-//!                 start, api               the one kernel; what programs call
+//!                 kernel                   the one kernel: `Hw`, heap, console, panic
+//!                  boot                    from the first instruction to the first thread
+//!             shell_program                the shell on the console
+//!                  api                     what programs call
 //!   ─────────────────────────────────────────────────────────────────────────
 //!            arch, drivers                 implement `platform`
 //! ```
 //!
-//! A module names modules above it in this picture, never below; only `start`
-//! names `arch` and `drivers`. Everything above the first line is *pure*: no
+//! A module names modules above it in this picture, never below; only `kernel`
+//! and `boot` name `arch` and `drivers`. Everything above the first line is *pure*: no
 //! statics, no assembly, generic over [`platform::Platform`], the same program
 //! on the host as on the target. That is how the protocols that ship are
 //! unit-tested, property-tested and (under `--cfg loom`) model-checked.
@@ -35,8 +39,8 @@
 //! # A boot
 //!
 //! Assembly brings the CPU to EL1 with everything in a known state and relocates
-//! the Image. `start::early` checks the device tree whole and turns the MMU on.
-//! `start::boot` makes the kernel from what the tree says and brings the boot
+//! the Image. `boot::early` checks the device tree whole and turns the MMU on.
+//! `boot::machine` makes the kernel from what the tree says and brings the boot
 //! CPU through its steps, as any CPU. The first thread brings up the others and
 //! then runs the program: the function named by `entry!`, which in the
 //! shipped kernel is the shell.
@@ -46,7 +50,7 @@
 //! [`hotplug`] and its table; [`stop_machine`]; [`sync::WaitPoint`], on which
 //! both wait; [`sched`] for how a thread waits.
 //!
-//! | Build | `arch`, `drivers`, `start`, `api` | atomics |
+//! | Build | `arch`, `drivers`, `kernel` and above | atomics |
 //! |---|---|---|
 //! | target (`target_os = "none"`) | yes | core's |
 //! | host, tests | no | core's |
@@ -90,6 +94,14 @@ pub mod time;
 pub mod api;
 
 // Written out, one pair a module: a macro would hide the files from rustfmt.
+#[cfg(feature = "internals")]
+pub mod bootargs;
+#[cfg(not(feature = "internals"))]
+mod bootargs;
+#[cfg(feature = "internals")]
+pub mod coherency;
+#[cfg(not(feature = "internals"))]
+mod coherency;
 #[cfg(feature = "internals")]
 pub mod config;
 #[cfg(not(feature = "internals"))]
@@ -148,13 +160,21 @@ pub mod arch;
 #[cfg(all(not(feature = "internals"), target_os = "none"))]
 mod arch;
 #[cfg(all(feature = "internals", target_os = "none"))]
+pub mod boot;
+#[cfg(all(not(feature = "internals"), target_os = "none"))]
+mod boot;
+#[cfg(all(feature = "internals", target_os = "none"))]
 pub mod drivers;
 #[cfg(all(not(feature = "internals"), target_os = "none"))]
 mod drivers;
 #[cfg(all(feature = "internals", target_os = "none"))]
-pub mod start;
+pub mod kernel;
 #[cfg(all(not(feature = "internals"), target_os = "none"))]
-mod start;
+mod kernel;
+#[cfg(all(feature = "internals", target_os = "none"))]
+pub mod shell_program;
+#[cfg(all(not(feature = "internals"), target_os = "none"))]
+mod shell_program;
 
 #[cfg(test)]
 #[path = "../tests/support/xorshift.rs"]

@@ -4,7 +4,7 @@
 //! nothing on the target, where the one `Hw` implements it from the drivers, and
 //! a host test implements it with state per thread. The driver traits
 //! ([`IrqChip`], [`CpuOps`], [`Console`]) are what `drivers` and `arch` hand to
-//! `start`, chosen at boot from the device tree.
+//! `kernel`, chosen at boot from the device tree.
 
 use core::fmt;
 use core::time::Duration;

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   1f40 stillpoint::sched::scheduler::Scheduler<P>::idle
-//!   2164 <stillpoint::start::console::Output as core::fmt::Write>::write_str
+//!   2164 <stillpoint::kernel::console::Output as core::fmt::Write>::write_str
 //!   2200
 //!   22c0 vector_table
 //!   (zeroes)

@@ -1,7 +1,7 @@
 //! The boot and pen protocols against memory with write-back caches, in every order.
 //!
-//! What runs here are the sequences that ship (`stillpoint::smp::boot` and
-//! `stillpoint::smp::pen`), a step at a time, between two CPUs whose caches may at
+//! What runs here are the sequences that ship (`stillpoint::coherency::boot` and
+//! `stillpoint::coherency::pen`), a step at a time, between two CPUs whose caches may at
 //! any moment write a line back, drop it or fetch one. `host_caches/memory.rs` is
 //! that memory, `host_caches/search.rs` walks through every state that can be
 //! reached. A protocol is sound if nobody ever reads what is out of date, and if
@@ -18,7 +18,7 @@ mod pen;
 #[path = "host_caches/search.rs"]
 mod search;
 
-use stillpoint::smp::steps::Step;
+use stillpoint::coherency::steps::Step;
 
 /// Whether `step` is one that can be left out to see what happens.
 fn is_maintenance(step: &Step) -> bool {

@@ -5,8 +5,9 @@
 //! What the compiler checks already (visibility, `unsafe` without a block) is
 //! not repeated here.
 //!
-//! 1. **Layers.** A module names modules of its own rank and of those below it.
-//! 2. **Hardware.** `arch` and `drivers` are named by `start` alone.
+//! 1. **Layers.** A module names modules of its own rank and of those below it. Above the
+//!    layers is an order of single modules: each names those before it.
+//! 2. **Hardware.** `arch` and `drivers` are named by `kernel` and `boot` alone.
 //! 3. **One door.** Atomics, cells and spin hints come from `crate::sync`.
 //! 4. **Purity.** A module with a rank holds no `static`, no assembly and no
 //!    `cfg(target_...)`: it is the same program on the host as on the target.
@@ -35,8 +36,8 @@ const LAYERS: &[&[&str]] = &[
     &["sync"],
     &["cpu"],
     &["platform", "time", "trace"],
-    &["device"],
-    &["memory", "dt", "sched"],
+    &["device", "coherency"],
+    &["memory", "dt", "bootargs", "sched"],
     &["smp"],
     &["rcu"],
     &["stop_machine"],
@@ -49,15 +50,28 @@ const HARDWARE: &[&str] = &["arch", "drivers"];
 
 /// The pure modules that hardware code may name.
 const HARDWARE_NAMES: &[&str] = &[
-    "platform", "cpu", "config", "sync", "time", "device", "dt", "memory", "fault", "smp",
+    "platform",
+    "cpu",
+    "config",
+    "sync",
+    "time",
+    "device",
+    "dt",
+    "memory",
+    "fault",
+    "coherency",
     "symbols",
 ];
 
-/// What stands above the layers: it may name every pure module and each other.
-const TOP: &[&str] = &["lib", "main", "start", "api"];
+/// What drivers alone may name beside those: an interrupt controller plans its SGIs.
+const DRIVERS_NAME: &str = "smp";
 
-/// The one module that may name the hardware.
-const KNOWS_HARDWARE: &str = "start";
+/// What stands above the layers, lowest first: a module may name every pure module and
+/// those before it.
+const TOP: &[&str] = &["kernel", "boot", "shell_program", "api", "lib", "main"];
+
+/// The modules that may name the hardware.
+const KNOW_HARDWARE: &[&str] = &["kernel", "boot"];
 
 /// The module behind which atomics and cells are kept.
 const DOOR: &str = "sync";
@@ -141,7 +155,7 @@ fn naming_a_lower_layer_is_fine() {
         broken("time/queue.rs", "use crate::platform::Platform;"),
         [""; 0]
     );
-    assert_eq!(broken("start.rs", "use crate::{arch, hotplug};"), [""; 0]);
+    assert_eq!(broken("boot.rs", "use crate::{arch, hotplug};"), [""; 0]);
     assert_eq!(
         broken("drivers/gic.rs", "use crate::{arch::mmio, dt::Tree};"),
         [""; 0]
@@ -180,6 +194,20 @@ fn naming_a_higher_layer_is_found() {
 }
 
 #[test]
+fn the_modules_above_the_layers_have_an_order() {
+    assert_eq!(broken("boot/mod.rs", "use crate::kernel::Hw;"), [""; 0]);
+    assert_eq!(broken("api.rs", "use crate::{boot, kernel};"), [""; 0]);
+    assert_eq!(
+        broken("kernel/mod.rs", "use crate::boot::early;"),
+        ["layers"]
+    );
+    assert_eq!(
+        broken("shell_program/run.rs", "use crate::api::exit;"),
+        ["layers"]
+    );
+}
+
+#[test]
 fn naming_ones_own_siblings_is_fine() {
     assert_eq!(broken("cpu/mask.rs", "use super::id::CpuId;"), [""; 0]);
     assert_eq!(broken("cpu.rs", "mod inner { use super::CpuId; }"), [""; 0]);
@@ -201,9 +229,14 @@ fn naming_the_hardware_is_found() {
         ["hardware"]
     );
     assert_eq!(
-        broken("arch/irq.rs", "use crate::start::KERNEL;"),
+        broken("arch/irq.rs", "use crate::kernel::KERNEL;"),
         ["hardware"]
     );
+    assert_eq!(
+        broken("arch/irq.rs", "use crate::smp::FanOut;"),
+        ["hardware"]
+    );
+    assert_eq!(broken("drivers/gic.rs", "use crate::smp::FanOut;"), [""; 0]);
 }
 
 #[test]
@@ -262,7 +295,7 @@ fn impure_code_is_found() {
         broken("rcu/mod.rs", "fn f() -> bool { cfg!(target_arch = \"x\") }"),
         ["purity"]
     );
-    assert_eq!(broken("start.rs", "static KERNEL: u32 = 0;"), [""; 0]);
+    assert_eq!(broken("kernel.rs", "static KERNEL: u32 = 0;"), [""; 0]);
 }
 
 #[test]

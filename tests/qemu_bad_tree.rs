@@ -25,9 +25,10 @@ mod bad_tree {
     use alloc::{format, vec};
 
     use stillpoint::arch::aarch64::thread_head;
+    use stillpoint::boot::{EarlyError, load_device_tree};
     use stillpoint::cpu::CpuId;
     use stillpoint::dt::{Block, DeviceTree, DtError, MAX_DEPTH, MAX_SIZE};
-    use stillpoint::start::{EarlyError, kernel, load_device_tree};
+    use stillpoint::kernel::kernel;
     use stillpoint::{api, println};
 
     use super::ktap::Ktap;

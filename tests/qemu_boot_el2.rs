@@ -26,7 +26,7 @@ stillpoint::entry!(main);
 fn main() {
     use stillpoint::api;
     use stillpoint::cpu::CpuMask;
-    use stillpoint::start::kernel;
+    use stillpoint::kernel::kernel;
 
     let mut ktap = ktap::Ktap::plan(boot::RESULTS + 2);
     boot::check::<smccc::Smc>(&mut ktap);

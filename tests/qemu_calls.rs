@@ -32,9 +32,9 @@ mod kernel_test {
     use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask, PerCpu};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::{Platform, Sgi};
     use stillpoint::smp::call::CallError;
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use stillpoint::sync::{Exec, IrqGuard, PreemptGuard};
     use stillpoint::{api, println};

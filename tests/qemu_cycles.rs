@@ -33,8 +33,8 @@ mod kernel_test {
     use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::platform::Platform;
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::{api, println};
 

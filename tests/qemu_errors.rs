@@ -34,8 +34,8 @@ mod kernel_test {
         CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, ONLINE,
         Parked, Quarantine, StepError, SyncState,
     };
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::{Platform, PowerState};
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::time::Instant;
 

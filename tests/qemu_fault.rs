@@ -112,7 +112,7 @@ mod kernel_test {
     use stillpoint::arch::aarch64::exception::{ExceptionFrame, FRAME_SIZE};
     use stillpoint::arch::aarch64::{image, thread_head};
     use stillpoint::cpu::CpuId;
-    use stillpoint::start::{TEST_SGI, kernel};
+    use stillpoint::kernel::{TEST_SGI, kernel};
     use stillpoint::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
     use stillpoint::{api, println};
 

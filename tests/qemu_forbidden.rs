@@ -91,11 +91,11 @@ mod kernel_test {
     use stillpoint::api::{self, JoinHandle, thread};
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::errno::Errno;
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::platform::Platform;
     use stillpoint::println;
     use stillpoint::sched::lock::{Completion, Mutex, Once, RwLock, Semaphore, WaitQueue};
     use stillpoint::sched::{Service, Timer};
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::{PreemptGuard, SpinLock};
     use stillpoint::time::Instant;
 

@@ -37,9 +37,9 @@ mod kernel_test {
     use stillpoint::api;
     use stillpoint::api::thread::{self, Builder, JoinHandle, Thread};
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::Platform;
     use stillpoint::println;
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use crate::ktap::Ktap;

@@ -27,8 +27,8 @@ mod kernel_test {
     use stillpoint::api;
     use stillpoint::cpu::CpuMask;
     use stillpoint::hotplug::{CpuHealth, CpuUpError, StepError};
+    use stillpoint::kernel::kernel;
     use stillpoint::platform::PsciError;
-    use stillpoint::start::kernel;
 
     pub(crate) fn main() {
         let ghost = cpu(4);

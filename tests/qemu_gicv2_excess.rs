@@ -31,7 +31,7 @@ mod kernel_test {
     use stillpoint::api;
     use stillpoint::cpu::CpuMask;
     use stillpoint::dt::DeviceTree;
-    use stillpoint::start::kernel;
+    use stillpoint::kernel::kernel;
 
     use crate::ktap::Ktap;
     use crate::machine::{leave_and_return, masks_say, states_say};

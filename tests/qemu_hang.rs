@@ -67,7 +67,7 @@ stillpoint::entry!(kernel_test::main);
 #[cfg(target_os = "none")]
 mod kernel_test {
     use stillpoint::cpu::CpuId;
-    use stillpoint::start::{Hw, print_whereabouts};
+    use stillpoint::kernel::{Hw, print_whereabouts};
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
     use stillpoint::sync::{Exec, IrqGuard};
     use stillpoint::{api, println};

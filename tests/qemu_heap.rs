@@ -38,8 +38,8 @@ mod kernel_test {
 
     use stillpoint::api::{self, JoinHandle};
     use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::println;
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::SpinLock;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

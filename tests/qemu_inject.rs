@@ -40,8 +40,8 @@ mod kernel_test {
         CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, Parked,
         StepError, SyncState,
     };
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::PowerState;
-    use stillpoint::start::{Hw, kernel};
 
     use crate::ktap::Ktap;
     use crate::machine::{masks_say, secondaries, states_say};

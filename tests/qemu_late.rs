@@ -65,9 +65,9 @@ mod kernel_test {
 
     use stillpoint::api::{self, JoinHandle, thread};
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::sched::lock::Mutex;
     use stillpoint::sched::{Service, Timer};
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use stillpoint::sync::{PreemptGuard, SpinLock};
 

@@ -15,8 +15,8 @@ mod kernel_test {
 
     use stillpoint::api;
     use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::Hw;
     use stillpoint::platform::Platform;
-    use stillpoint::start::Hw;
     use stillpoint::sync::{Exec, IrqGuard};
 
     use crate::ktap::Ktap;

@@ -32,8 +32,8 @@ mod kernel_test {
     use core::time::Duration;
 
     use stillpoint::api::{self, thread};
+    use stillpoint::kernel::Hw;
     use stillpoint::sched::lock::{Mutex, Nesting, RwLock};
-    use stillpoint::start::Hw;
 
     use super::case::case;
     use super::ktap::Ktap;

@@ -33,8 +33,8 @@ mod kernel_test {
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::errno::Errno;
     use stillpoint::hotplug::CpuDownError;
+    use stillpoint::kernel::kernel;
     use stillpoint::sched::{AffinityError, Class, Priority};
-    use stillpoint::start::kernel;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
     use crate::ktap::Ktap;

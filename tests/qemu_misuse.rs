@@ -86,9 +86,9 @@ mod kernel_test {
     use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::sched::Service;
     use stillpoint::sched::lock::{Completion, Mutex, Nesting};
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::{IrqGuard, SpinLock};
     use stillpoint::{api, println};
 

@@ -28,7 +28,7 @@
 //! CASE: before-online
 //! OUTPUT: ^online: 0,2-3$
 //! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics at its entry, as a test wants it$
-//! OUTPUT: ^  at src/start/hw_hotplug\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^  at src/kernel/hw/hotplug\.rs:[0-9]+:[0-9]+$
 //! CASE: console|in-(interrupt|still-point|callback)
 //! OUTPUT: ^  at tests/qemu_panic\.rs:[0-9]+:[0-9]+$
 //!
@@ -85,9 +85,9 @@ mod kernel_test {
     use core::fmt;
 
     use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel, with_console_taken};
     use stillpoint::sched::Service;
     use stillpoint::sched::lock::Mutex;
-    use stillpoint::start::{Hw, TEST_SGI, kernel, with_console_taken};
     use stillpoint::sync::Exec;
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
     use stillpoint::{api, print, println};

@@ -8,7 +8,7 @@
 //! STATUS: 101
 //! OUTPUT: ^online: 0$
 //! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics before its interface is up, as a test wants it$
-//! OUTPUT: ^  at src/start/hw_hotplug\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^  at src/kernel/hw/hotplug\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
 //! OUTPUT: ^  CPUs 0 run on: this CPU can't send SGIs yet$
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -22,7 +22,7 @@ stillpoint::entry!(kernel_test::main);
 #[cfg(target_os = "none")]
 mod kernel_test {
     use stillpoint::cpu::CpuId;
-    use stillpoint::start::{Hw, kernel};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::{api, println};
 
     pub(crate) fn main() {

@@ -27,8 +27,8 @@ mod kernel_test {
 
     use stillpoint::api;
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::kernel;
     use stillpoint::platform::Sgi;
-    use stillpoint::start::kernel;
 
     use super::ktap::Ktap;
     use super::machine::{eventually, secondaries, send_sgi, spin_until};

@@ -28,7 +28,7 @@ fn main() {}
 mod kernel_test {
     use stillpoint::cpu::CpuId;
     use stillpoint::hotplug::{CpuHealth, CpuUpError, Parked, StepError};
-    use stillpoint::start::{Hw, kernel};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::{api, println};
 
     use crate::ktap::Ktap;

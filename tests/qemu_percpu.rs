@@ -28,8 +28,8 @@ mod kernel_test {
     use stillpoint::api;
     use stillpoint::config::CACHE_LINE;
     use stillpoint::cpu::{CpuId, PerCpuCounter};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::Platform;
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::atomic::{AtomicU8, AtomicU64, Ordering};
     use stillpoint::sync::{CachePadded, IrqGuard, PreemptGuard};
 

@@ -26,8 +26,8 @@ mod kernel_test {
     use core::time::Duration;
 
     use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::{Hw, LastCall, LastCallBy, kernel};
     use stillpoint::platform::Platform;
-    use stillpoint::start::{Hw, LastCall, LastCallBy, kernel};
     use stillpoint::sync::atomic::{AtomicU64, Ordering};
     use stillpoint::{api, println};
 

@@ -24,8 +24,8 @@ mod kernel_test {
     use core::fmt;
 
     use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::Hw;
     use stillpoint::sched::lock::Mutex;
-    use stillpoint::start::Hw;
     use stillpoint::sync::Exec;
     use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::{api, println};

@@ -37,10 +37,11 @@ mod kernel_test {
     use stillpoint::hotplug::{
         CpuDownError, CpuHealth, CpuUpError, Hotplug, Parked, Quarantine, StepError, SyncState,
     };
+    use stillpoint::kernel::{Hw, LastCall, LastCallBy, kernel};
     use stillpoint::platform::{Platform, PsciError};
     use stillpoint::println;
     use stillpoint::shell::{CpuState, Machine, run_line};
-    use stillpoint::start::{Hw, KernelMachine, LastCall, LastCallBy, kernel};
+    use stillpoint::shell_program::KernelMachine;
     use stillpoint::sync::Exec;
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
 

@@ -32,11 +32,11 @@ mod kernel_test {
 
     use stillpoint::api::{self, rcu, thread};
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::Sgi;
     use stillpoint::println;
     use stillpoint::sched::lock::Completion;
     use stillpoint::sched::{Class, Priority};
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::Exec;
     use stillpoint::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 

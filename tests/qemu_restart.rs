@@ -14,8 +14,8 @@
 #[cfg(target_os = "none")]
 mod restart {
     use stillpoint::arch::aarch64::boot;
+    use stillpoint::kernel::kernel;
     use stillpoint::println;
-    use stillpoint::start::kernel;
 
     /// Bytes that are left of the tree: its header, and a little more.
     const LEFT: u32 = 64;

@@ -31,10 +31,10 @@ mod kernel_test {
     use stillpoint::api::{self, rcu};
     use stillpoint::config::{MAX_CPUS, ORDINARY_STACKS};
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::Platform;
     use stillpoint::println;
     use stillpoint::sched::SpawnError;
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::Exec;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

@@ -37,11 +37,11 @@ mod kernel_test {
     use stillpoint::api::thread::{self, Builder, JoinHandle};
     use stillpoint::config::NORMAL_SLICE;
     use stillpoint::cpu::{CpuId, CpuMask, PerCpu};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::Platform;
     use stillpoint::println;
     use stillpoint::sched::lock::Mutex;
     use stillpoint::sched::{Class, Priority};
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::PreemptGuard;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use stillpoint::time::Instant;

@@ -29,8 +29,8 @@ mod kernel_test {
     use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::platform::{Irq, Sgi};
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::IrqGuard;
     use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::{api, println};

@@ -20,7 +20,7 @@ fn main() {
     use core::time::Duration;
 
     use stillpoint::api::{self, thread};
-    use stillpoint::{start::Hw, sync::SpinLock};
+    use stillpoint::{kernel::Hw, sync::SpinLock};
 
     match case::case() {
         "spin" => {

@@ -21,7 +21,7 @@ fn main() {
 
     let result = stillpoint::api::stop_machine(|| match case::case() {
         // The stop's caller reads under the lock that this takes for writing.
-        "sleep" => drop(stillpoint::start::kernel().hotplug.cpus_write_lock()),
+        "sleep" => drop(stillpoint::kernel::kernel().hotplug.cpus_write_lock()),
         "call" => {
             let other = CpuId::new(1).expect("a small number");
             let called = stillpoint::api::call_on(other, || ());

@@ -31,9 +31,9 @@ mod kernel_test {
     use core::time::Duration;
 
     use stillpoint::cpu::{CpuId, CpuMask, PerCpu};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::{Platform, Sgi};
     use stillpoint::sched::lock::Mutex;
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::stop_machine::{MultiStopState, StopError, StopReport};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use stillpoint::sync::{Exec, IrqGuard, PreemptGuard, SpinLock};

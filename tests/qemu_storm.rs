@@ -86,8 +86,8 @@ mod kernel_test {
 
     use stillpoint::api::rcu;
     use stillpoint::api::thread::{Builder, JoinHandle};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::Platform;
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::{api, println};
 
     use crate::case::case;

@@ -35,11 +35,11 @@ mod kernel_test {
     use stillpoint::api::{self, JoinHandle};
     use stillpoint::config::{MAX_CPUS, ORDINARY_STACKS};
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::platform::Platform;
     use stillpoint::println;
     use stillpoint::sched::lock::{Completion, Mutex};
     use stillpoint::sched::{Class, SpawnError};
-    use stillpoint::start::{Hw, TEST_SGI, kernel};
     use stillpoint::sync::IrqGuard;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use stillpoint::time::Instant;

@@ -30,9 +30,9 @@ mod kernel_test {
     use stillpoint::api;
     use stillpoint::api::thread::{self, Builder, JoinHandle};
     use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, kernel};
     use stillpoint::platform::Platform;
     use stillpoint::println;
-    use stillpoint::start::{Hw, kernel};
     use stillpoint::sync::Once;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
     use stillpoint::time::Instant;

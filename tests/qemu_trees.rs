@@ -49,7 +49,7 @@ stillpoint::entry!(kernel_test::main);
 mod kernel_test {
     use alloc::vec::Vec;
 
-    use stillpoint::start::kernel;
+    use stillpoint::kernel::kernel;
 
     use crate::case::case;
     use crate::ktap::Ktap;

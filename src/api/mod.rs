@@ -14,10 +14,10 @@ pub mod thread;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::kernel;
 use crate::platform::Platform;
 use crate::sched::SpawnError;
 use crate::sched::lock::CpusReadGuard;
-use crate::start::kernel;
 use crate::time::{Frequency, Instant};
 use thread::OnOffline;
 
@@ -26,10 +26,11 @@ pub use thread::{JoinHandle, sleep, yield_now};
 pub use crate::hotplug::{
     ApRefusal, CpuDownError, CpuUpError, Left, Quarantine, StepError, SyncState,
 };
-pub use crate::smp::call::CallError;
 #[doc(hidden)]
-pub use crate::start::print;
-pub use crate::start::{HeapStats, Hw, PerCpuVar, exit, reboot, run_shell};
+pub use crate::kernel::print;
+pub use crate::kernel::{HeapStats, Hw, PerCpuVar, exit, reboot};
+pub use crate::shell_program::run_shell;
+pub use crate::smp::call::CallError;
 pub use crate::stop_machine::{CpuStopTimes, StopError, StopReport};
 
 /// The instant that it is.
@@ -203,32 +204,32 @@ pub fn spawn_on<T: Send + 'static>(
 /// How many ticks of the counter bringing up the secondaries took at boot, with
 /// what it printed meanwhile; `None` before it is over.
 pub fn boot_bring_up_ticks() -> Option<u64> {
-    crate::start::bring_up_ticks()
+    crate::boot::bring_up_ticks()
 }
 
 /// Bytes of heap that are in use, by all CPUs: asked for and not given back. Exact
 /// if nobody allocates or frees meanwhile.
 pub fn heap_in_use() -> usize {
-    crate::start::heap_in_use()
+    crate::kernel::heap_in_use()
 }
 
 /// Where the memory of the heap is, in bytes.
 pub fn heap_stats() -> HeapStats {
-    crate::start::heap_stats()
+    crate::kernel::heap_stats()
 }
 
 /// Bytes of free heap that `cpu` keeps for itself: none while it is off, or if the machine
 /// hasn't that CPU.
 pub fn heap_cached(cpu: CpuId) -> usize {
-    crate::start::heap_cached(cpu)
+    crate::kernel::heap_cached(cpu)
 }
 
 /// Stacks that are in use.
 pub fn stacks_in_use() -> usize {
-    crate::start::stacks_in_use()
+    crate::kernel::stacks_in_use()
 }
 
-/// Puts text on the console: see [`print`](crate::start::print()).
+/// Puts text on the console: see [`print`](crate::kernel::print()).
 #[macro_export]
 macro_rules! print {
     ($($text:tt)*) => {
@@ -236,7 +237,7 @@ macro_rules! print {
     };
 }
 
-/// Puts a line on the console: see [`print`](crate::start::print()).
+/// Puts a line on the console: see [`print`](crate::kernel::print()).
 #[macro_export]
 macro_rules! println {
     () => {
@@ -244,6 +245,36 @@ macro_rules! println {
     };
     ($($text:tt)*) => {
         $crate::api::print(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
+/// Declares variables of which every possible CPU has its own:
+///
+/// ```ignore
+/// stillpoint::percpu! {
+///     /// Requests served.
+///     static HITS: AtomicU64 = AtomicU64::new(0);
+/// }
+///
+/// HITS.this(&PreemptGuard::new()).fetch_add(1, Ordering::Relaxed);
+/// let all: u64 = HITS.iter().map(|(_, hits)| hits.load(Ordering::Relaxed)).sum();
+/// ```
+///
+/// The initial value is a constant, the type is `Sync` and aligned to at most a cache
+/// line. See [`PerCpuVar`].
+#[macro_export]
+macro_rules! percpu {
+    ($($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $value:expr;)+) => {
+        $(
+            $(#[$meta])*
+            $vis static $name: $crate::api::PerCpuVar<$type> = {
+                const VALUE: $type = $value;
+                #[unsafe(link_section = ".percpu")]
+                static TEMPLATE: $type = VALUE;
+                // SAFETY: it is in that section, and the value is a constant's.
+                unsafe { $crate::api::PerCpuVar::new(&TEMPLATE) }
+            };
+        )+
     };
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //! See [`crate::rcu`] for what a section is, and how it works.
 
-use crate::start::{Hw, kernel};
+use crate::kernel::{Hw, kernel};
 
 pub use crate::rcu::GraceStats;
 

@@ -19,10 +19,10 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::lock::Mutex;
 use crate::sched::{self, AffinityError, SpawnError, ThreadName};
-use crate::start::{Hw, kernel};
 use crate::sync::{LockMap, might_sleep};
 use crate::time::Instant;
 

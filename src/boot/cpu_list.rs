@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use crate::arch::aarch64::cpu;
+use crate::boot::early::{self, Early};
 use crate::cpu::Mpidr;
 use crate::dt::{CpuStatus, DeviceTree, EnableMethod};
-use crate::start::cpu_power::CpuPower;
-use crate::start::early::{self, Early};
+use crate::kernel::CpuPower;
 
 /// The CPUs of the tree that may be started and can be, the one that we run on first;
 /// tells of each that is left out.

@@ -7,24 +7,25 @@ use core::fmt;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::{cpu_local, image, timer};
+use crate::boot::cpu_list::list_cpus;
+use crate::boot::early::{self, Early};
+use crate::boot::main_thread;
+use crate::bootargs::BootArgs;
 use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::drivers::gicv2::GicV2;
 use crate::drivers::gicv3::GicV3;
 use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, Text};
 use crate::hotplug::Hotplug;
-use crate::memory::MAX_RANGES;
+use crate::kernel::Areas;
+use crate::kernel::CpuPower;
+use crate::kernel::{InterruptCounts, Kernel, set_kernel};
+use crate::kernel::{console, exit, heap, panic, per_cpu};
+use crate::memory::{MAX_RANGES, bytes};
 use crate::platform::IrqChip;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
-use crate::shell::BootArgs;
 use crate::smp::call::Calls;
-use crate::start::areas::Areas;
-use crate::start::cpu_list::list_cpus;
-use crate::start::cpu_power::CpuPower;
-use crate::start::early::{self, Early};
-use crate::start::kernel::{InterruptCounts, Kernel, set_kernel};
-use crate::start::{console, exit, heap, panic, per_cpu, session};
 use crate::stop_machine::StopMachine;
 use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
@@ -240,7 +241,7 @@ fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
         Err(error) => missing!("no usable PSCI: {error}"),
     };
     let interface = match *gic {
-        GicDesc::V2 { cpu_interface, .. } => Some(early::bytes(&cpu_interface.into()).start),
+        GicDesc::V2 { cpu_interface, .. } => Some(bytes(&cpu_interface.into()).start),
         GicDesc::V3 { .. } => None,
     };
     match CpuPower::new(conduit, Pen::new(interface), board_power(tree)) {
@@ -273,6 +274,6 @@ fn start_boot_cpu(kernel: &'static Kernel) -> ! {
         .areas
         .adopt(CpuId::BOOT, local, idle, image::boot_stack());
     kernel.hotplug.start_boot_cpu();
-    session::spawn_main();
+    main_thread::spawn_main();
     kernel.sched.idle(|| kernel.hotplug.idle(CpuId::BOOT))
 }

@@ -12,14 +12,20 @@
 //! # Sources
 //! Linux `Documentation/admin-guide/kernel-parameters.txt`.
 
+#![forbid(unsafe_code)]
+
+mod words;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use log::LevelFilter;
 
-use super::words::{BootArg, words};
 use crate::device::EarlyCon;
+use words::words;
+
+pub use words::BootArg;
 
 /// `loglevel=` where nothing is said.
 const DEFAULT_LOGLEVEL: u8 = 6;

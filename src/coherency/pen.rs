@@ -31,7 +31,7 @@
 //!   over what the CPU writes past it.
 //! - P5: lines are never shared: each has 128 bytes of its own.
 //!
-//! The sequences below are the protocol: [`crate::smp::steps`].
+//! The sequences below are the protocol: [`crate::coherency::steps`].
 //!
 //! # Sources
 //! Arm ARM, "Caches and memory hierarchy" (maintenance to the point of coherency);

@@ -64,10 +64,10 @@ macro_rules! steps {
         &[$(steps!(@one $step $($line)?)),*]
     };
     (@one $step:ident $line:ident) => {
-        $crate::smp::steps::Step::$step($crate::smp::steps::Line::$line)
+        $crate::coherency::steps::Step::$step($crate::coherency::steps::Line::$line)
     };
     (@one $step:ident) => {
-        $crate::smp::steps::Step::$step
+        $crate::coherency::steps::Step::$step
     };
 }
 

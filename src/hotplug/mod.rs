@@ -62,7 +62,7 @@ mod table;
 mod thread;
 mod walk;
 
-pub use crate::smp::life::Life;
+pub use crate::coherency::life::Life;
 pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, RegisterError, StepError};
 pub use handshake::{Handshake, SyncState};
 pub use health::{CpuHealth, Parked, Quarantine};

@@ -8,14 +8,14 @@ use crate::arch::aarch64::context::{self, Context};
 use crate::arch::aarch64::cpu_local::CpuLocal;
 use crate::arch::aarch64::thread_head::ThreadHead;
 use crate::cpu::{CpuId, PerCpu};
+use crate::kernel::Hw;
+use crate::kernel::kernel;
 use crate::memory::{Stack, StackLayout, StackPool};
 use crate::platform::OutOfStacks;
-use crate::start::Hw;
-use crate::start::kernel::kernel;
 use crate::sync::{Once, SpinLock, UnsafeCell};
 
 /// Areas of all CPUs, and the pool of stacks.
-pub(super) struct Areas {
+pub(crate) struct Areas {
     pool: SpinLock<StackPool, Hw>,
     cpus: PerCpu<Area>,
 }
@@ -37,7 +37,7 @@ struct Entry {
 }
 
 impl Areas {
-    pub(super) fn new(cpus: usize, layout: StackLayout) -> Areas {
+    pub(crate) fn new(cpus: usize, layout: StackLayout) -> Areas {
         let cpus = PerCpu::new(cpus, |_| Area {
             record: BootRecord::new(),
             entry: Once::new(),
@@ -52,12 +52,12 @@ impl Areas {
     }
 
     /// `cpu`'s boot record.
-    pub(super) fn record(&self, cpu: CpuId) -> &BootRecord {
+    pub(crate) fn record(&self, cpu: CpuId) -> &BootRecord {
         &self.cpus.get(cpu).record
     }
 
     /// Says that the running CPU is `cpu`, with these words and this stack.
-    pub(super) fn adopt(
+    pub(crate) fn adopt(
         &self,
         cpu: CpuId,
         local: &'static CpuLocal,
@@ -151,12 +151,12 @@ impl Areas {
     }
 
     /// How many stacks are in use.
-    pub(super) fn stacks_in_use(&self) -> usize {
+    pub(crate) fn stacks_in_use(&self) -> usize {
         self.pool.lock_irqsave().in_use()
     }
 
     /// How many stacks there are, in use or not.
-    pub(super) fn stacks(&self) -> usize {
+    pub(crate) fn stacks(&self) -> usize {
         self.pool.lock_irqsave().layout().count()
     }
 

@@ -15,10 +15,10 @@ use crate::drivers::early;
 use crate::drivers::pl011::Pl011;
 use crate::drivers::uart16550::MmioPort;
 use crate::dt::{ConsoleDesc, ConsoleKind, DeviceTree};
+use crate::kernel::Hw;
+use crate::kernel::try_kernel;
 use crate::platform::{Console, Irq, Platform, Received, Trigger};
 use crate::sched::lock::Completion;
-use crate::start::Hw;
-use crate::start::kernel::try_kernel;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Once, SpinLock};
 
@@ -176,7 +176,7 @@ pub(super) fn panic_writer() -> impl Write {
 }
 
 /// Has the log go to the console, as much of it as `filter` lets through.
-pub(super) fn start_log(filter: log::LevelFilter) {
+pub(crate) fn start_log(filter: log::LevelFilter) {
     // It fails only if there is a logger: this one, which is set once.
     if let Ok(()) = log::set_logger(&LOGGER) {
         log::set_max_level(filter);
@@ -185,7 +185,7 @@ pub(super) fn start_log(filter: log::LevelFilter) {
 
 /// Finds the console that the tree names, and makes it the kernel's. Returns its
 /// interrupt.
-pub(super) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
+pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
     let found = match tree.console() {
         Ok(found) => found,
         Err(error) => {
@@ -269,7 +269,7 @@ fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
 ///
 /// # Context
 /// Thread.
-pub(super) fn enable_input() {
+pub(crate) fn enable_input() {
     if let Some(device) = DEVICE.get() {
         device.enable_receive_interrupt(true);
         // What came before the interrupt was on.
@@ -289,7 +289,7 @@ pub(super) fn receive_interrupt() {
 ///
 /// # Context
 /// Thread, preemption on.
-pub(super) fn read() -> Received {
+pub(crate) fn read() -> Received {
     loop {
         if let Some(device) = DEVICE.get()
             && let Some(received) = INPUT.lock_irqsave().next(&**device)

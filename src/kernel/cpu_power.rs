@@ -14,11 +14,11 @@ use crate::device::Ending;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::dt::{self, CpuDesc, EnableMethod};
 use crate::hotplug::Parked;
+use crate::kernel::{LastCall, LastCallBy};
 use crate::platform::{CpuOps, PowerState, PsciError};
-use crate::start::kernel::{LastCall, LastCallBy};
 
 /// PSCI, the pen, or both; and the board's own switch, if it has one.
-pub(super) struct CpuPower {
+pub(crate) struct CpuPower {
     psci: Option<(Psci, boot_record::Conduit)>,
     pen: Pen,
     board: Option<BcmWatchdog>,
@@ -37,7 +37,7 @@ impl CpuPower {
     ///
     /// # Errors
     /// [`PsciInitError`].
-    pub(super) fn new(
+    pub(crate) fn new(
         conduit: Option<dt::Conduit>,
         pen: Pen,
         board: Option<BcmWatchdog>,
@@ -84,7 +84,7 @@ impl CpuPower {
 
     /// Whether `cpu` can be started at all, by the method that the tree names or, if it
     /// names none that we know, by firmware.
-    pub(super) fn can_start(&self, cpu: &CpuDesc) -> bool {
+    pub(crate) fn can_start(&self, cpu: &CpuDesc) -> bool {
         match cpu.enable_method {
             EnableMethod::SpinTable { .. } => self.parks(cpu.mpidr),
             EnableMethod::Psci | EnableMethod::Unknown => self.psci.is_some(),

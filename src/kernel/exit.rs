@@ -11,9 +11,9 @@ use core::fmt;
 use crate::arch::aarch64::boot::{halt, halt_with_reason};
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::semihosting;
+use crate::kernel::try_kernel;
+use crate::kernel::{Hw, console};
 use crate::platform::CpuOps;
-use crate::start::kernel::try_kernel;
-use crate::start::{Hw, console};
 use crate::sync::Exec;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +27,7 @@ static SEMIHOSTING: AtomicBool = AtomicBool::new(false);
 ///
 /// # Context
 /// The boot CPU, alone, MMU on or off.
-pub(super) fn set_semihosting(asked_for: bool) {
+pub(crate) fn set_semihosting(asked_for: bool) {
     SEMIHOSTING.store(asked_for, Ordering::Relaxed);
 }
 
@@ -54,7 +54,7 @@ pub fn exit(status: u32) -> ! {
 ///
 /// # Context
 /// The boot CPU, alone, MMU on or off.
-pub(super) fn end_refused(reason: BootFailure) -> ! {
+pub(crate) fn end_refused(reason: BootFailure) -> ! {
     if SEMIHOSTING.load(Ordering::Relaxed) {
         semihosting::exit(FAILED);
     }
@@ -77,7 +77,7 @@ pub fn reboot() -> ! {
 }
 
 /// Prints what turns CPUs on and off.
-pub(super) struct Describe<'a>(pub(super) &'a dyn CpuOps);
+pub(crate) struct Describe<'a>(pub(crate) &'a dyn CpuOps);
 
 impl fmt::Display for Describe<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

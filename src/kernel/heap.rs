@@ -25,10 +25,9 @@ use talc::base::binning::DefaultBinning;
 use talc::source::Manual;
 
 use crate::cpu::{CpuId, PerCpu};
-use crate::memory::{HeapCache, MemoryPlan, SizeClass};
+use crate::kernel::Hw;
+use crate::memory::{HeapCache, MemoryPlan, SizeClass, bytes};
 use crate::platform::Platform;
-use crate::start::Hw;
-use crate::start::early::bytes;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{IrqGuard, Once, SpinLock, UnsafeCell};
 
@@ -119,7 +118,7 @@ pub struct HeapStats {
 ///
 /// # Safety
 /// The memory is mapped, and nobody else's from now on. Called once.
-pub(super) unsafe fn init(plan: &MemoryPlan) {
+pub(crate) unsafe fn init(plan: &MemoryPlan) {
     for range in plan.free() {
         let range = bytes(&range);
         let start = core::ptr::with_exposed_provenance_mut::<u8>(range.start);
@@ -132,7 +131,7 @@ pub(super) unsafe fn init(plan: &MemoryPlan) {
 }
 
 /// Gives each of `cpus` CPUs a cache. Boot CPU, alone.
-pub(super) fn init_caches(cpus: usize) {
+pub(crate) fn init_caches(cpus: usize) {
     HEAP.cpus.call_once(|| {
         PerCpu::new(cpus, |_| HeapCpu {
             cache: UnsafeCell::new(HeapCache::new()),

@@ -1,12 +1,12 @@
 //! Interrupts: from the vector to whoever wants them.
 
+use crate::kernel::Hw;
+#[cfg(debug_assertions)]
+use crate::kernel::hw::lockdep;
+use crate::kernel::{Kernel, TEST_SGI, kernel};
+use crate::kernel::{console, panic};
 use crate::platform::{Irq, Platform, Sgi};
 use crate::smp::call::Inside;
-use crate::start::Hw;
-use crate::start::kernel::{Kernel, TEST_SGI, kernel};
-#[cfg(debug_assertions)]
-use crate::start::lockdep;
-use crate::start::{console, panic};
 use crate::sync::Exec;
 
 /// An interrupt was taken. Called by the vector on this CPU's IRQ stack.

@@ -1,4 +1,22 @@
-//! The one kernel: every layer's instance, and what the tree said of the machine.
+//! The one kernel: every layer's instance, what the tree said of the machine, and the one
+//! `Hw` that implements the platform traits from the drivers.
+//!
+//! This is where the statics are: heap, console, panic, exit, per-CPU variables,
+//! interrupts. Only this module and `boot`, which makes the kernel, name `arch` and
+//! `drivers`.
+
+mod areas;
+pub(crate) mod console;
+mod cpu_power;
+pub(crate) mod exit;
+pub(crate) mod heap;
+mod hw;
+mod interrupts;
+pub(crate) mod panic;
+pub(crate) mod per_cpu;
+pub(crate) mod refusal;
+pub(crate) mod walks;
+mod whereabouts;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,13 +28,22 @@ use crate::platform::{IrqChip, SGI_COUNT, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
-use crate::start::Hw;
-use crate::start::areas::Areas;
-use crate::start::cpu_power::CpuPower;
 use crate::stop_machine::StopMachine;
 use crate::sync::Once;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::trace::Trace;
+
+pub(crate) use areas::Areas;
+pub(crate) use cpu_power::CpuPower;
+
+pub use areas::HwThread;
+pub use console::{print, with_console_taken};
+pub use exit::{exit, reboot};
+pub use heap::HeapStats;
+pub use hw::Hw;
+pub use per_cpu::PerCpuVar;
+pub use walks::log_walk;
+pub use whereabouts::print_whereabouts;
 
 /// The SGI whose handler a test may set: see [`Kernel::test_handler`].
 pub const TEST_SGI: u8 = 7;
@@ -67,7 +94,7 @@ pub struct Kernel {
     /// a fact about the silicon.
     pub midrs: PerCpu<AtomicU32>,
     /// The checked copy of the device tree: see
-    /// [`load_device_tree`](crate::start::load_device_tree).
+    /// [`load_device_tree`](crate::boot::load_device_tree).
     pub device_tree: &'static [u8],
     /// The kernel command line.
     pub bootargs: &'static str,
@@ -77,13 +104,13 @@ pub struct Kernel {
     /// For tests: how a CPU goes off instead, from the call on that it would make.
     /// Set once.
     pub test_last_act: Once<fn(&LastCall) -> !>,
-    pub(super) irq_chip: Box<dyn IrqChip + Send>,
-    pub(super) cpu_ops: CpuPower,
-    pub(super) timer_ppi: u32,
-    pub(super) timer_trigger: Trigger,
-    pub(super) console_spi: Option<u32>,
-    pub(super) mmu: MmuRegisters,
-    pub(super) areas: Areas,
+    pub(crate) irq_chip: Box<dyn IrqChip + Send>,
+    pub(crate) cpu_ops: CpuPower,
+    pub(crate) timer_ppi: u32,
+    pub(crate) timer_trigger: Trigger,
+    pub(crate) console_spi: Option<u32>,
+    pub(crate) mmu: MmuRegisters,
+    pub(crate) areas: Areas,
 }
 
 /// How often each CPU has taken each SGI and its timer interrupt. Counters:
@@ -93,19 +120,19 @@ pub struct InterruptCounts {
 }
 
 impl InterruptCounts {
-    pub(super) fn new(cpus: usize) -> Self {
+    pub(crate) fn new(cpus: usize) -> Self {
         InterruptCounts {
             counts: PerCpu::new(cpus, |_| [const { AtomicU64::new(0) }; SGI_COUNT + 1]),
         }
     }
 
     #[inline]
-    pub(super) fn count_sgi(&self, cpu: CpuId, number: u8) {
+    pub(crate) fn count_sgi(&self, cpu: CpuId, number: u8) {
         let counts = self.counts.get(cpu);
         counts[usize::from(number)].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_timer(&self, cpu: CpuId) {
+    pub(crate) fn count_timer(&self, cpu: CpuId) {
         self.counts.get(cpu)[SGI_COUNT].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -137,13 +164,13 @@ impl Kernel {
 
 static KERNEL: Once<Kernel> = Once::new();
 
-pub(super) fn set_kernel(kernel: Kernel) -> &'static Kernel {
+pub(crate) fn set_kernel(kernel: Kernel) -> &'static Kernel {
     KERNEL.call_once(|| kernel)
 }
 
 /// The kernel, or `None` while it is being made.
 #[inline]
-pub(super) fn try_kernel() -> Option<&'static Kernel> {
+pub(crate) fn try_kernel() -> Option<&'static Kernel> {
     KERNEL.get()
 }
 
@@ -156,4 +183,24 @@ pub fn kernel() -> &'static Kernel {
     KERNEL
         .get()
         .expect("BUG: the kernel is used before it is made")
+}
+
+/// Bytes of heap that are in use, by all CPUs.
+pub(crate) fn heap_in_use() -> usize {
+    heap::in_use()
+}
+
+/// Where the memory of the heap is.
+pub(crate) fn heap_stats() -> HeapStats {
+    heap::stats()
+}
+
+/// Bytes of free heap that `cpu` keeps for itself.
+pub(crate) fn heap_cached(cpu: crate::cpu::CpuId) -> usize {
+    heap::cached(cpu)
+}
+
+/// Stacks that are in use.
+pub(crate) fn stacks_in_use() -> usize {
+    kernel().areas.stacks_in_use()
 }

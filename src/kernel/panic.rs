@@ -17,10 +17,10 @@ use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::{backtrace, semihosting, thread_head};
 use crate::config::{MAX_CPUS, PMR_CLOSED};
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::try_kernel;
+use crate::kernel::{Hw, console, exit, whereabouts};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
-use crate::start::kernel::try_kernel;
-use crate::start::{Hw, console, exit, whereabouts};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use crate::sync::{AtomicBits, Exec, Once};
 
@@ -52,7 +52,7 @@ pub(super) fn has_begun() -> bool {
 }
 
 /// Says where the stacks are, so that a fault in a guard page is called that.
-pub(super) fn set_stacks(stacks: StackLayout) {
+pub(crate) fn set_stacks(stacks: StackLayout) {
     STACKS.call_once(|| stacks);
 }
 

@@ -18,8 +18,8 @@ use core::ptr::NonNull;
 use crate::arch::aarch64::image;
 use crate::config::CACHE_LINE;
 use crate::cpu::CpuId;
+use crate::kernel::Hw;
 use crate::platform::Platform;
-use crate::start::Hw;
 use crate::sync::{CachePadded, Once, StaysHere};
 
 type Line = CachePadded<[u8; CACHE_LINE]>;
@@ -41,7 +41,7 @@ unsafe impl Sync for Areas {}
 static AREAS: Once<Areas> = Once::new();
 
 /// Makes the areas of `cpus` CPUs. Boot CPU, before the first thread.
-pub(super) fn init(cpus: usize) {
+pub(crate) fn init(cpus: usize) {
     AREAS.call_once(|| {
         let template = image::per_cpu_template();
         let size = template.len();
@@ -128,34 +128,4 @@ fn areas() -> &'static Areas {
     AREAS
         .get()
         .expect("BUG: a per-CPU variable is used before the per-CPU areas are made")
-}
-
-/// Declares variables of which every possible CPU has its own:
-///
-/// ```ignore
-/// stillpoint::percpu! {
-///     /// Requests served.
-///     static HITS: AtomicU64 = AtomicU64::new(0);
-/// }
-///
-/// HITS.this(&PreemptGuard::new()).fetch_add(1, Ordering::Relaxed);
-/// let all: u64 = HITS.iter().map(|(_, hits)| hits.load(Ordering::Relaxed)).sum();
-/// ```
-///
-/// The initial value is a constant, the type is `Sync` and aligned to at most a cache
-/// line. See [`PerCpuVar`].
-#[macro_export]
-macro_rules! percpu {
-    ($($(#[$meta:meta])* $vis:vis static $name:ident: $type:ty = $value:expr;)+) => {
-        $(
-            $(#[$meta])*
-            $vis static $name: $crate::api::PerCpuVar<$type> = {
-                const VALUE: $type = $value;
-                #[unsafe(link_section = ".percpu")]
-                static TEMPLATE: $type = VALUE;
-                // SAFETY: it is in that section, and the value is a constant's.
-                unsafe { $crate::api::PerCpuVar::new(&TEMPLATE) }
-            };
-        )+
-    };
 }

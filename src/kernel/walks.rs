@@ -5,9 +5,9 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::hotplug::{Part, PartKind, RecordedWalk, recorded_walks};
+use crate::kernel::kernel;
+use crate::kernel::{Hw, print};
 use crate::platform::Platform;
-use crate::start::kernel::kernel;
-use crate::start::{Hw, print};
 use crate::time::Instant;
 use crate::trace::{Direction, Event};
 
@@ -43,7 +43,7 @@ pub fn log_walk(cpu: CpuId, since: Instant) {
 ///
 /// # Context
 /// As of [`log_walk`].
-pub(super) fn print_all(cpus: impl Iterator<Item = CpuId>) {
+pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
     let cpus: Vec<CpuId> = cpus.collect();
     for cpu in cpus {
         for walk in walks_since(cpu, Instant(0)) {

@@ -11,9 +11,9 @@ use core::time::Duration;
 
 use crate::arch::aarch64::{backtrace, thread_head};
 use crate::cpu::CpuId;
+use crate::kernel::kernel;
+use crate::kernel::{Hw, console};
 use crate::platform::{Platform, Sgi};
-use crate::start::kernel::kernel;
-use crate::start::{Hw, console};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{AtomicBits, Exec, IrqGuard};
 

@@ -23,7 +23,6 @@
 
 #![forbid(unsafe_code)]
 
-mod bootargs;
 mod builtin;
 mod chcpu;
 mod command;
@@ -39,15 +38,12 @@ mod options;
 mod screen;
 mod status;
 mod syntax;
-mod words;
 
-pub use bootargs::{BootArgError, BootArgErrorKind, BootArgs};
 pub use command::{run_line, run_shown};
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
 pub use machine::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
 pub use status::{Outcome, Report, Status};
-pub use words::BootArg;
 
 use editor::Editor;
 

@@ -9,11 +9,11 @@ use alloc::vec::Vec;
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError};
+use crate::kernel::{Hw, heap, kernel, log_walk, print, walks};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
 use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
-use crate::start::kernel::kernel;
-use crate::start::{Hw, heap, log_walk, print, selftest, walks};
+use crate::shell_program::selftest;
 use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
 

@@ -6,12 +6,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
-use crate::api;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::hotplug::ONLINE;
+use crate::kernel::Hw;
+use crate::kernel::{TEST_SGI, kernel};
 use crate::platform::{Platform, Sgi};
-use crate::start::Hw;
-use crate::start::kernel::{TEST_SGI, kernel};
+use crate::sched::{Class, JoinHandle, ThreadName};
 use crate::sync::Exec;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
@@ -90,17 +90,25 @@ fn sgis() -> Result<String, String> {
 fn timers() -> Result<String, String> {
     let online = online();
     for cpu in online.iter() {
-        let sleeper = api::spawn_on(cpu, "selftest", || {
-            let from = Hw::now();
-            let wanted = Hw::frequency().duration_to_ticks(Duration::from_millis(1));
-            api::sleep(Duration::from_millis(1));
-            Hw::now().ticks_since(from) >= wanted
+        let sleeper = JoinHandle::<bool, Hw>::start(sleeps_long_enough, |body| {
+            let _held = kernel().hotplug.cpus_read_lock();
+            let name = ThreadName::new(format_args!("selftest"));
+            let cpus = CpuMask::of(cpu);
+            kernel().sched.spawn_bound(name, Class::Normal, &cpus, body)
         });
         if !sleeper.map_err(|error| error.to_string())?.join() {
             return Err(format!("a thread of CPU{cpu} wakes too early"));
         }
     }
     Ok(format!("on CPUs {online}"))
+}
+
+/// Sleeps for a millisecond, and tells whether that was no less.
+fn sleeps_long_enough() -> bool {
+    let time = Duration::from_millis(1);
+    let from = Hw::now();
+    kernel().sched.sleep_until(Hw::deadline(time));
+    Hw::now().ticks_since(from) >= Hw::frequency().duration_to_ticks(time)
 }
 
 /// Every CPU runs the function with interrupts off, in one still point; and one in
@@ -127,13 +135,18 @@ fn stop() -> Result<String, String> {
     if ran != all.count() {
         return Err(format!("{ran} of {} CPUs ran the function", all.count()));
     }
-    let value = api::stop_machine(|| {
-        let until = Hw::deadline(LONG);
-        while Hw::now() < until {
-            Hw::relax();
-        }
-        7
-    });
+    let value = {
+        let _held = kernel().hotplug.cpus_read_lock();
+        let still = kernel().stop_machine.lock();
+        let stopped = kernel().stop_machine.stop_on(&still, CpuId::BOOT, || {
+            let until = Hw::deadline(LONG);
+            while Hw::now() < until {
+                Hw::relax();
+            }
+            7
+        });
+        stopped.map(|(value, _)| value)
+    };
     if value != Ok(7) {
         return Err(format!("the function returned {value:?} instead of 7"));
     }
@@ -144,11 +157,17 @@ fn stop() -> Result<String, String> {
 fn hotplug() -> Result<String, String> {
     let secondaries = online().without(&CpuMask::of(CpuId::BOOT));
     for cpu in secondaries.iter() {
-        api::cpu_down(cpu).map_err(|error| error.to_string())?;
+        kernel()
+            .hotplug
+            .cpu_down(cpu)
+            .map_err(|error| error.to_string())?;
     }
     let left = online();
     for cpu in secondaries.iter() {
-        api::cpu_up(cpu).map_err(|error| error.to_string())?;
+        kernel()
+            .hotplug
+            .cpu_up(cpu)
+            .map_err(|error| error.to_string())?;
     }
     if left != CpuMask::of(CpuId::BOOT) {
         return Err(format!("CPUs {left} were still online"));

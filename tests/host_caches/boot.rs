@@ -1,7 +1,7 @@
 //! The boot CPU, behind a loader with dirty caches.
 
-use stillpoint::smp::boot;
-use stillpoint::smp::steps::{Line, Step};
+use stillpoint::coherency::boot;
+use stillpoint::coherency::steps::{Line, Step};
 
 use crate::memory::{Copy, Memory, Value};
 use crate::search::{State, search};

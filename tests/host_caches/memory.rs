@@ -6,7 +6,7 @@
 //! inner shareable). What may happen by itself, at any moment: a line is written
 //! back and dropped, or fetched (firmware at a higher level may fetch too).
 
-use stillpoint::smp::steps::Line;
+use stillpoint::coherency::steps::Line;
 
 pub(crate) const LINES: [Line; 8] = [
     Line::Command,

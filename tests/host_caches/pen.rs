@@ -1,8 +1,8 @@
 //! Control and a CPU that parks: three rounds, in which it refuses itself or comes
 //! online and leaves again.
 
-use stillpoint::smp::pen;
-use stillpoint::smp::steps::{Line, Step};
+use stillpoint::coherency::pen;
+use stillpoint::coherency::steps::{Line, Step};
 
 use crate::memory::{Copy, Memory, Value};
 use crate::search::{State, search};

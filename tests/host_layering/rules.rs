@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::source::{NamedPath, Source, closing};
 use crate::{
-    BEHIND_THE_DOOR, DOOR, HARDWARE, HARDWARE_NAMES, KNOWS_HARDWARE, LAYERS, MAY_BE_UNSAFE, TOP,
+    BEHIND_THE_DOOR, DOOR, DRIVERS_NAME, HARDWARE, HARDWARE_NAMES, KNOW_HARDWARE, LAYERS,
+    MAY_BE_UNSAFE, TOP,
 };
 
 /// A rule that a line breaks.
@@ -96,18 +97,22 @@ fn layers(source: &Source, found: &mut Vec<Violation>) {
             continue;
         }
         let reason = if HARDWARE.contains(&from) {
-            let fine = HARDWARE.contains(&to) || HARDWARE_NAMES.contains(&to);
+            let fine = HARDWARE.contains(&to)
+                || HARDWARE_NAMES.contains(&to)
+                || (from == "drivers" && to == DRIVERS_NAME);
             (!fine).then(|| ("hardware", format!("`{from}` may not name `{to}`")))
         } else if HARDWARE.contains(&to) {
-            (from != KNOWS_HARDWARE).then(|| {
+            (!KNOW_HARDWARE.contains(&from)).then(|| {
                 (
                     "hardware",
-                    format!("`{to}` is named by `{KNOWS_HARDWARE}` alone"),
+                    format!("`{to}` is named by {KNOW_HARDWARE:?} alone"),
                 )
             })
-        } else if TOP.contains(&from) {
-            (rank(to).is_none() && !TOP.contains(&to))
-                .then(|| ("layers", format!("`{to}` has no layer")))
+        } else if let Some(place) = TOP.iter().position(|top| *top == from) {
+            (rank(to).is_none() && !TOP[..place].contains(&to)).then(|| {
+                let what = format!("`{from}` may not name `{to}`, which is not below it");
+                ("layers", what)
+            })
         } else {
             match rank(to) {
                 None => Some((

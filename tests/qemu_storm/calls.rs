@@ -7,8 +7,8 @@ use core::fmt;
 use stillpoint::api;
 use stillpoint::api::thread;
 use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::Hw;
 use stillpoint::platform::Platform;
-use stillpoint::start::Hw;
 use stillpoint::sync::IrqGuard;
 
 use crate::world::{Count, World, any_cpu, any_cpus, one_in};

@@ -8,7 +8,7 @@ use stillpoint::api;
 use stillpoint::api::thread;
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::CpuDownError;
-use stillpoint::start::kernel;
+use stillpoint::kernel::kernel;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 
 use crate::machine::spin_for;

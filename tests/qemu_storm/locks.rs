@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use stillpoint::api::thread;
+use stillpoint::kernel::Hw;
 use stillpoint::sched::lock::{Completion, Condvar, Mutex, RwLock, Semaphore, WaitQueue};
-use stillpoint::start::Hw;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::machine::after;

@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use stillpoint::api::thread;
+use stillpoint::kernel::Hw;
 use stillpoint::sched::lock::Mutex;
-use stillpoint::start::Hw;
 
 use crate::world::{World, micros, one_in};
 use crate::xorshift::Random;

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use stillpoint::api::{rcu, thread};
-use stillpoint::start::Hw;
+use stillpoint::kernel::Hw;
 use stillpoint::sync::IrqGuard;
 use stillpoint::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 

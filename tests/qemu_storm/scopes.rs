@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use stillpoint::api::thread::{self, Builder, JoinHandle, Scope, Thread};
+use stillpoint::kernel::Hw;
 use stillpoint::sched::lock::Mutex;
-use stillpoint::start::Hw;
 use stillpoint::sync::atomic::{AtomicU64, Ordering};
 
 use crate::machine::spin_for;

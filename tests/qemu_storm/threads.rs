@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use stillpoint::api::rcu;
 use stillpoint::api::thread::{self, Builder, Class, JoinHandle, OnOffline, Priority, Thread};
+use stillpoint::kernel::{Hw, kernel};
 use stillpoint::sched::SpawnError;
 use stillpoint::sched::lock::Mutex;
-use stillpoint::start::{Hw, kernel};
 use stillpoint::sync::PreemptGuard;
 
 use crate::machine::spin_for;

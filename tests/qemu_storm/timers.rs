@@ -6,9 +6,9 @@ use core::fmt;
 use core::time::Duration;
 
 use stillpoint::api::thread;
+use stillpoint::kernel::Hw;
 use stillpoint::platform::Platform;
 use stillpoint::sched::Timer;
-use stillpoint::start::Hw;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::calls::{Calls, Unwaited};

@@ -9,10 +9,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use stillpoint::kernel::{Hw, kernel, print_whereabouts};
 use stillpoint::platform::Platform;
 use stillpoint::println;
 use stillpoint::sched::Timer;
-use stillpoint::start::{Hw, kernel, print_whereabouts};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How often it looks.

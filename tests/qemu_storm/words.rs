@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use stillpoint::api::{PerCpuVar, thread};
-use stillpoint::start::Hw;
+use stillpoint::kernel::Hw;
 use stillpoint::sync::atomic::{AtomicU64, Ordering};
 use stillpoint::sync::{IrqGuard, PreemptGuard, StaysHere};
 

@@ -6,8 +6,8 @@ use core::fmt;
 use core::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::kernel;
 use stillpoint::println;
-use stillpoint::start::kernel;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::calls::Calls;

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use smccc::psci;
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{ONLINE, RunsOn};
+use stillpoint::kernel::kernel;
 use stillpoint::println;
-use stillpoint::start::kernel;
 use stillpoint::trace::{Direction, Event, Record};
 
 use crate::ktap::Ktap;

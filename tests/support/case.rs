@@ -1,6 +1,6 @@
 //! Which case of a test kernel this run is: see `CASES` in docs/testing.md.
 
-use stillpoint::start::kernel;
+use stillpoint::kernel::kernel;
 
 /// The name of the case.
 pub(crate) fn case() -> &'static str {

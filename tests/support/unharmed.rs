@@ -4,7 +4,7 @@ use core::fmt::Debug;
 
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::ONLINE;
-use stillpoint::start::kernel;
+use stillpoint::kernel::kernel;
 use stillpoint::{api, println};
 
 /// CPU `number`, which is small.

@@ -10,7 +10,7 @@
 //!    is listed as `R_AARCH64_RELATIVE`;
 //! 4. a stack, no caller frame, and `stillpoint_boot`.
 //!
-//! 2 and 3 are assembled from [`crate::smp::boot`], which says what the caches need.
+//! 2 and 3 are assembled from [`crate::coherency::boot`], which says what the caches need.
 //!
 //! `stillpoint_boot` runs with the MMU off. Until [`super::mmu`] has turned it
 //! on, all memory is Device memory: no unaligned access, no exclusive access
@@ -27,10 +27,10 @@ use core::arch::{asm, global_asm};
 
 use super::failure::BootFailure;
 use super::image;
-use crate::smp::boot;
+use crate::coherency::boot;
 
 unsafe extern "C" {
-    /// The rest of booting, in `start`. Called once, on the boot stack, with
+    /// The rest of booting, in `boot`. Called once, on the boot stack, with
     /// MMU and caches off and everything masked.
     ///
     /// * `device_tree` — what the loader had in x0

@@ -10,7 +10,7 @@
 //! | b: failure | AP, MMU off | control, cached | control writes it back and drops it before CPU_ON, and drops it again before each look |
 //! | c: handshake | both, cached | both, cached | hardware; the AP doesn't touch it before its MMU is on |
 //!
-//! In which order: [`crate::smp::pen`]. Part a and the code are all that an AP reads
+//! In which order: [`crate::coherency::pen`]. Part a and the code are all that an AP reads
 //! before its MMU is on. The cleaning can't be seen missing under QEMU, which has no
 //! caches.
 
@@ -19,10 +19,10 @@ use core::mem::offset_of;
 use super::cache;
 use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
+use crate::coherency::life::Life;
+use crate::coherency::pen;
+use crate::coherency::steps::{Line, Step};
 use crate::config::CACHE_LINE;
-use crate::smp::life::Life;
-use crate::smp::pen;
-use crate::smp::steps::{Line, Step};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How a CPU that refuses itself calls firmware to be turned off again.

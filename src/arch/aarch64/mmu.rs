@@ -26,10 +26,10 @@ use aarch64_paging::paging::{
 
 use super::cache;
 use super::image;
+use crate::coherency::boot;
+use crate::coherency::steps::{Line, Step};
 use crate::config::PAGE_SIZE;
 use crate::memory::{MapError, MapKind, MapRequest, tables_needed};
-use crate::smp::boot;
-use crate::smp::steps::{Line, Step};
 
 /// Level of the root table: four levels, 48 bits.
 const ROOT_LEVEL: usize = 0;

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! The functions that this layer calls upwards are plain symbols, defined once in
-//! `start`: `stillpoint_boot`, `stillpoint_secondary`, `stillpoint_irq`,
-//! `stillpoint_irq_exit` and `stillpoint_exception`.
+//! `boot` (`stillpoint_boot`, `stillpoint_secondary`) or `kernel` (`stillpoint_irq`,
+//! `stillpoint_irq_exit`, `stillpoint_exception`).
 
 pub mod backtrace;
 pub mod boot;

@@ -1,6 +1,6 @@
 //! The parking pen: where a CPU stays that firmware can't turn off, or doesn't.
 //!
-//! The protocol, and who may write what, is [`crate::smp::pen`]: the code of the
+//! The protocol, and who may write what, is [`crate::coherency::pen`]: the code of the
 //! CPU's side below is assembled from its sequences, and control's side runs them.
 //! What is here is the page of code and the words.
 //!
@@ -27,11 +27,11 @@ use core::time::Duration;
 
 use super::cache;
 use super::mmu::caches_off;
+use crate::coherency::pen::{self, arrive, park};
+use crate::coherency::steps::{Line, Step};
 use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
 use crate::cpu::Mpidr;
 use crate::platform::{CpuOps, PowerState, PsciError};
-use crate::smp::pen::{self, arrive, park};
-use crate::smp::steps::{Line, Step};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The bit that makes a slot's affinity one: 0 is an empty slot.

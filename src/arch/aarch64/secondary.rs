@@ -15,13 +15,13 @@ use core::arch::global_asm;
 
 use super::boot_record::{BootRecord, Conduit, LIFE_MASK, offsets};
 use super::mmu::caches_off;
-use crate::smp::pen::refuse;
+use crate::coherency::pen::refuse;
 
 unsafe extern "C" {
     /// The entry point for CPU_ON.
     fn secondary_entry() -> !;
 
-    /// The rest of a CPU's coming up, in `start`, in the life of number `life`. Called
+    /// The rest of a CPU's coming up, in `boot`, in the life of number `life`. Called
     /// on the stack of the CPU's idle thread, MMU and caches on, vectors and CPU data in
     /// place, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
@@ -33,7 +33,7 @@ pub fn entry_address() -> u64 {
     (secondary_entry as *const ()).addr() as u64
 }
 
-/// A step of [`crate::smp::pen::REFUSE`] in assembly. w0: the reason; x2, x3, x4:
+/// A step of [`crate::coherency::pen::REFUSE`] in assembly. w0: the reason; x2, x3, x4:
 /// ESR, ELR, FAR; x19: the record; x24: the life.
 macro_rules! refuse_step {
     (CachesOff) => {
@@ -50,7 +50,7 @@ macro_rules! refuse_step {
     };
 }
 
-/// The assembly of [`crate::smp::pen::REFUSE`].
+/// The assembly of [`crate::coherency::pen::REFUSE`].
 macro_rules! assemble_refuse {
     ($($step:ident $(($line:ident))?),* $(,)?) => {
         concat!($(refuse_step!($step $(($line))?)),*)

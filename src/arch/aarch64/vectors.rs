@@ -46,17 +46,17 @@ use super::failure::BootFailure;
 unsafe extern "C" {
     static vector_table: u8;
 
-    /// Handles the pending interrupts, in `start`. On the IRQ stack of this
+    /// Handles the pending interrupts, in `kernel`. On the IRQ stack of this
     /// CPU, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_irq();
 
-    /// Runs after [`stillpoint_irq`], in `start`. On the stack of the
+    /// Runs after [`stillpoint_irq`], in `kernel`. On the stack of the
     /// interrupted thread, everything masked: the place to switch threads.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_irq_exit();
 
-    /// Handles every exception but an IRQ, in `start`. Masked. If it returns,
+    /// Handles every exception but an IRQ, in `kernel`. Masked. If it returns,
     /// what was interrupted goes on with the registers of `frame`.
     ///
     /// * `kind` — see [`super::exception::Kind::from_vector`]

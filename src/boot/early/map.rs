@@ -2,11 +2,11 @@
 
 use core::ops::Range;
 
-use super::{EarlyError, bytes, range};
+use super::{EarlyError, range};
 use crate::arch::aarch64::image;
 use crate::drivers::{early, gicv2};
 use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
-use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout};
+use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes};
 
 /// The whole address map. Later requests win: RAM first, then what lies in it.
 pub(super) fn requests<'a>(

@@ -14,15 +14,15 @@ use core::ops::Range;
 
 use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
+use crate::bootargs::BootArgs;
+use crate::coherency;
+use crate::coherency::steps::{Line, Step};
 use crate::config::PAGE_SIZE;
 use crate::device::{EarlyCon, EarlyConKind};
 use crate::drivers::early;
 use crate::dt::{self, ConsoleKind, CpuDesc, DeviceTree, EnableMethod, PhysRange};
-use crate::memory::{MemoryPlan, StackLayout};
-use crate::shell::BootArgs;
-use crate::smp;
-use crate::smp::steps::{Line, Step};
-use crate::start::exit;
+use crate::kernel::exit;
+use crate::memory::{MemoryPlan, StackLayout, bytes};
 use crate::sync::UnsafeCell;
 
 pub use error::{EarlyError, Purpose};
@@ -107,7 +107,7 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
 fn read_tree<T>(range: Range<usize>, read_fn: impl FnOnce() -> T) -> T {
     let mut read_fn = Some(read_fn);
     let mut value = None;
-    for step in smp::boot::READ_TREE {
+    for step in coherency::boot::READ_TREE {
         match step {
             Step::Clean(Line::Tree) => cache::clean_to_poc(range.clone()),
             Step::Read(Line::Tree) => value = read_fn.take().map(|read_fn| read_fn()),
@@ -271,7 +271,7 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>, blob: &Range<u64>) {
         })
     };
     // A CPU for which there is no slot is left where it is, and out of the kernel's
-    // list: see `boot::list_cpus`.
+    // list: see `cpu_list`.
     let in_pen = waiting().take_while(|(mpidr, _)| pen::claim(*mpidr).is_ok());
     for (_, release_addr) in waiting().take(in_pen.count()) {
         // SAFETY: the tree says that this is a release word; `dt` has seen that it is
@@ -306,10 +306,4 @@ pub(super) fn is_release_word(tree: &DeviceTree<'_>, word: u64, blob: &Range<u64
 
 fn range(range: PhysRange) -> Range<u64> {
     range.into()
-}
-
-/// A physical range as addresses: the two are 64 bits alike, and VA = PA.
-pub(super) fn bytes(range: &Range<u64>) -> Range<usize> {
-    let address = |value: u64| usize::try_from(value).expect("BUG: addresses are 64 bits");
-    address(range.start)..address(range.end)
 }

@@ -4,11 +4,11 @@ use core::ops::Range;
 
 use super::error::{EarlyError, Purpose};
 use super::map::requests;
-use super::{bytes, range, unused_tree};
+use super::{range, unused_tree};
 use crate::arch::aarch64::{image, mmu};
 use crate::config::{FIRST_STACKS, ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::dt::DeviceTree;
-use crate::memory::{MapKind, MemoryPlan, StackLayout, tables_needed};
+use crate::memory::{MapKind, MemoryPlan, StackLayout, bytes, tables_needed};
 
 /// Plans the memory that there is and that this CPU can address; also returns how much
 /// of it it can't. `copy_length` is how much of `TREE` is in use.

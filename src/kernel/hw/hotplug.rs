@@ -6,11 +6,11 @@ use crate::arch::aarch64::{cpu, hint, secondary, timer};
 use crate::config::PMR_CLOSED;
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
+use crate::kernel::areas::HwThread;
+use crate::kernel::kernel;
+use crate::kernel::refusal::decode_refusal;
+use crate::kernel::{Hw, heap};
 use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
-use crate::start::areas::HwThread;
-use crate::start::kernel::kernel;
-use crate::start::secondary::decode_refusal;
-use crate::start::{Hw, heap};
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// What the boot record's `hold` asks of a CPU at its entry, for tests: nothing, to stay
@@ -51,7 +51,7 @@ impl Hw {
     ///
     /// # Panics
     /// If `Hw::panic_before_interface` has.
-    pub(super) fn takes_refusal(cpu: CpuId) -> bool {
+    pub(crate) fn takes_refusal(cpu: CpuId) -> bool {
         let record = kernel().areas.record(cpu);
         // Pairs with the Release in `set_hold`.
         let hold = record.handshake.hold.load(Ordering::Acquire);

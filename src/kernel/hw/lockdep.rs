@@ -7,7 +7,7 @@
 #![allow(clippy::result_large_err)]
 
 use crate::arch::aarch64::thread_head;
-use crate::start::{Hw, panic};
+use crate::kernel::{Hw, panic};
 use crate::sync::lockdep::{HeldLocks, LockClass, Lockdep, Manner, Nesting, Place, Taking, Where};
 use crate::sync::{Exec, IrqFlags, LockKey};
 
@@ -87,6 +87,6 @@ pub(super) fn might_sleep(at: Place) {
 }
 
 /// An interrupt handler begins, or ends.
-pub(super) fn set_in_irq(in_irq: bool) {
+pub(in crate::kernel) fn set_in_irq(in_irq: bool) {
     let _unless_in_panic = with_held(|held, _| held.set_in_irq(in_irq));
 }

@@ -1,19 +1,21 @@
 //! `Hw`: the platform traits up to threads and stops, from the drivers.
 
+mod hotplug;
+#[cfg(debug_assertions)]
+pub(super) mod lockdep;
+
 use core::time::Duration;
 
 use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
 use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
+use crate::kernel::areas::HwThread;
+use crate::kernel::kernel;
+use crate::kernel::{console, panic};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{Host, Scheduler, patience};
 use crate::smp::call::{CallHost, Calls};
-use crate::start::areas::HwThread;
-use crate::start::kernel::kernel;
-#[cfg(debug_assertions)]
-use crate::start::lockdep;
-use crate::start::{console, panic};
 use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Exec, IrqFlags, Wait, Woken};

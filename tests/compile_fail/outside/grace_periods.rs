@@ -5,6 +5,6 @@
 stillpoint::entry!(main);
 
 fn main() {
-    stillpoint::start::kernel().grace_periods.interrupt();
-    stillpoint::start::kernel().grace_periods.arrived();
+    stillpoint::kernel::kernel().grace_periods.interrupt();
+    stillpoint::kernel::kernel().grace_periods.arrived();
 }

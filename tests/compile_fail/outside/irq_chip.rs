@@ -6,5 +6,5 @@ stillpoint::entry!(main);
 
 fn main() {
     let cpu = stillpoint::cpu::CpuId::BOOT;
-    stillpoint::start::kernel().irq_chip().teardown_cpu(cpu);
+    stillpoint::kernel::kernel().irq_chip().teardown_cpu(cpu);
 }

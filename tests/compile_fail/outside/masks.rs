@@ -5,7 +5,7 @@
 stillpoint::entry!(main);
 
 fn main() {
-    let masks = &stillpoint::start::kernel().masks;
+    let masks = &stillpoint::kernel::kernel().masks;
     masks.set_online(stillpoint::cpu::CpuId::BOOT);
     masks.clear_online(stillpoint::cpu::CpuId::BOOT);
 }

@@ -6,5 +6,5 @@ stillpoint::entry!(main);
 
 fn main() {
     let cpu = stillpoint::cpu::CpuId::BOOT;
-    stillpoint::start::kernel().sched.adopt_timers(cpu);
+    stillpoint::kernel::kernel().sched.adopt_timers(cpu);
 }
