@@ -1,0 +1,137 @@
+//! What turns CPUs and the machine on and off.
+
+use core::fmt;
+
+use crate::cpu::Mpidr;
+
+/// A refusal by PSCI firmware (DEN 0022, return error codes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PsciError {
+    /// NOT_SUPPORTED, -1.
+    NotSupported,
+    /// INVALID_PARAMETERS, -2: no such CPU, for CPU_ON.
+    InvalidParameters,
+    /// DENIED, -3: a policy.
+    Denied,
+    /// ALREADY_ON, -4.
+    AlreadyOn,
+    /// ON_PENDING, -5.
+    OnPending,
+    /// INTERNAL_FAILURE, -6.
+    InternalFailure,
+    /// NOT_PRESENT, -7.
+    NotPresent,
+    /// DISABLED, -8.
+    Disabled,
+    /// INVALID_ADDRESS, -9.
+    InvalidAddress,
+    /// A value that the specification doesn't have.
+    Unknown(i64),
+}
+
+impl PsciError {
+    /// The error that `code` stands for: the inverse of [`PsciError::code`].
+    pub const fn from_code(code: i64) -> PsciError {
+        match code {
+            -1 => Self::NotSupported,
+            -2 => Self::InvalidParameters,
+            -3 => Self::Denied,
+            -4 => Self::AlreadyOn,
+            -5 => Self::OnPending,
+            -6 => Self::InternalFailure,
+            -7 => Self::NotPresent,
+            -8 => Self::Disabled,
+            -9 => Self::InvalidAddress,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The value that firmware returned.
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::NotSupported => -1,
+            Self::InvalidParameters => -2,
+            Self::Denied => -3,
+            Self::AlreadyOn => -4,
+            Self::OnPending => -5,
+            Self::InternalFailure => -6,
+            Self::NotPresent => -7,
+            Self::Disabled => -8,
+            Self::InvalidAddress => -9,
+            Self::Unknown(code) => code,
+        }
+    }
+}
+
+impl fmt::Display for PsciError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::NotSupported => "NOT_SUPPORTED",
+            Self::InvalidParameters => "INVALID_PARAMETERS",
+            Self::Denied => "DENIED",
+            Self::AlreadyOn => "ALREADY_ON",
+            Self::OnPending => "ON_PENDING",
+            Self::InternalFailure => "INTERNAL_FAILURE",
+            Self::NotPresent => "NOT_PRESENT",
+            Self::Disabled => "DISABLED",
+            Self::InvalidAddress => "INVALID_ADDRESS",
+            Self::Unknown(_) => "unknown code",
+        };
+        write!(f, "PSCI {name} ({})", self.code())
+    }
+}
+
+/// What firmware says of a CPU's power (DEN 0022, AFFINITY_INFO).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PowerState {
+    /// ON.
+    On,
+    /// OFF. Alone it proves nothing: firmware says so for a while after a
+    /// successful CPU_ON too.
+    Off,
+    /// ON_PENDING.
+    OnPending,
+}
+
+/// Turns CPUs on and off: PSCI, or the pen where a CPU has a spin-table. Chosen for
+/// each CPU from the device tree.
+pub trait CpuOps: Sync {
+    /// Starts `target` at the physical address `entry` with `context` in x0.
+    ///
+    /// # Errors
+    /// What firmware answered; nothing is retried here.
+    ///
+    /// # Safety
+    /// `entry` must be code that runs with MMU and caches off at the exception
+    /// level of the caller's boot, and all it reads must be clean to the point
+    /// of coherency and stay so until it has arrived.
+    unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError>;
+
+    /// Turns this CPU off. Returns only if firmware refuses.
+    ///
+    /// Context: IRQs masked, no interrupt active, nothing left to run here.
+    fn cpu_off(&self) -> PsciError;
+
+    /// Whether firmware would turn `cpu` off if asked, as far as it says
+    /// beforehand (a resident trusted OS forbids it; DEN 0022,
+    /// MIGRATE_INFO_TYPE).
+    ///
+    /// # Errors
+    /// The refusal to expect.
+    fn can_turn_off(&self, target: Mpidr) -> Result<(), PsciError>;
+
+    /// Asks for the power state of `target`.
+    ///
+    /// # Errors
+    /// What firmware answered.
+    fn affinity_info(&self, target: Mpidr) -> Result<PowerState, PsciError>;
+
+    /// Turns the machine off; returns only if that can't be done.
+    fn system_off(&self);
+
+    /// Resets the machine; returns only if that can't be done.
+    fn system_reset(&self);
+
+    /// A name for people, such as `PSCI 1.1 (hvc)`.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
