@@ -39,7 +39,7 @@
 //! OUTPUT: BUG: locks of one class are not taken in ascending order:$
 //! CASE: cpus-read
 //! OUTPUT: BUG: possible recursive locking:$
-//! OUTPUT: rw lock of \(\) \(src/hotplug/machine\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: rw lock of \(\) \(src/hotplug/core\.rs:[0-9]+:[0-9]+\)$
 //! CASE: handler-spin
 //! OUTPUT: BUG: inconsistent lock state: spin lock of \(\) \(tests/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //! OUTPUT: ^  is taken in an interrupt handler$
@@ -62,9 +62,9 @@
 //! cpuhp/1 holds that. Who is told is who comes second.
 //! CASE: park
 //! OUTPUT: ^kernel panic on CPU (1, thread doomed/1|0, thread main): BUG: possible circular locking dependency:$
-//! OUTPUT: ^  (doomed/1 is about to take mutex of \(\) \(tests/qemu_misuse|main is about to take work of \(\) \(src/hotplug/thread)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  (main took (work|rw lock) of \(\) \(src/hotplug/|cpuhp/1 took work of \(\) \(src/hotplug/machine)
-//! OUTPUT: ^  (cpuhp/1 took work of \(\) \(src/hotplug/machine|doomed/1 took mutex of \(\) \(tests/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  (doomed/1 is about to take mutex of \(\) \(tests/qemu_misuse|main is about to take work of \(\) \(src/hotplug/cpuhp)\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  (main took (work|rw lock) of \(\) \(src/hotplug/|cpuhp/1 took work of \(\) \(src/hotplug/core)
+//! OUTPUT: ^  (cpuhp/1 took work of \(\) \(src/hotplug/core|doomed/1 took mutex of \(\) \(tests/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]

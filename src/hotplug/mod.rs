@@ -48,27 +48,27 @@
 #![forbid(unsafe_code)]
 
 mod ap;
-mod control;
+mod control_place;
+mod control_steps;
+mod core;
+mod cpuhp;
 mod error;
 mod handshake;
 mod health;
 mod history;
 mod host;
-mod machine;
-mod place;
-mod power;
+mod operation;
 mod step;
 mod table;
-mod thread;
 mod walk;
 
+pub use self::core::Hotplug;
 pub use crate::coherency::life::Life;
 pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, RegisterError, StepError};
 pub use handshake::{Handshake, SyncState};
 pub use health::{CpuHealth, Parked, Quarantine};
 pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
 pub use host::HotplugHost;
-pub use machine::Hotplug;
 pub use step::{Group, RunsOn, Side, Step, StepContext};
 pub use table::{ALIVE, ONLINE, RELEASED, steps};
 pub use walk::{CpuhpState, WalkError, Walker};

@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, PerCpu};
-use crate::hotplug::power::Limits;
-use crate::hotplug::thread::{Command, CpuhpService};
+use crate::hotplug::control_steps::Limits;
+use crate::hotplug::cpuhp::{Command, CpuhpService};
 use crate::hotplug::{
     CpuhpState, FailError, Handshake, HotplugHost, Life, ONLINE, Quarantine, RegisterError, Step,
     StepContext, StepError, Walker,

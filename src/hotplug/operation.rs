@@ -2,9 +2,9 @@
 //! be half way, if an earlier one failed and could not be undone.
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::control_place::ControlPlace;
+use crate::hotplug::cpuhp::Command;
 use crate::hotplug::history::Recorded;
-use crate::hotplug::place::ControlPlace;
-use crate::hotplug::thread::Command;
 use crate::hotplug::{
     ALIVE, CpuDownError, CpuUpError, Hotplug, HotplugHost, Left, ONLINE, Parked, Quarantine,
     RELEASED, StepContext, StepError, WalkError,
@@ -246,16 +246,6 @@ impl<P: HotplugHost> Hotplug<P> {
             .run_on(CpuId::BOOT, Direction::Up, ONLINE);
         P::trace(Event::WalkEnd { cpu: CpuId::BOOT });
         walked
-    }
-
-    /// `sync:active`, teardown: nobody holds a mask with this CPU in it. Then nothing is
-    /// placed here any more, and what is queued goes at once: a realtime thread that never
-    /// waits would keep the CPU's own threads from parking.
-    pub(super) fn wait_inactive(&self, cpu: CpuId) {
-        P::grace_periods().synchronize(|late| {
-            log::warn!("CPU{cpu} waits for a grace period; CPUs {late} hold it up");
-        });
-        P::sched().push_all(cpu);
     }
 
     /// The event SGI has arrived on this CPU.

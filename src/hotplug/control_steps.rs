@@ -186,6 +186,16 @@ impl<P: HotplugHost> Hotplug<P> {
         drop(still);
     }
 
+    /// `sync:active`, teardown: nobody holds a mask with this CPU in it. Then nothing is
+    /// placed here any more, and what is queued goes at once: a realtime thread that never
+    /// waits would keep the CPU's own threads from parking.
+    pub(super) fn wait_inactive(&self, cpu: CpuId) {
+        P::grace_periods().synchronize(|late| {
+            log::warn!("CPU{cpu} waits for a grace period; CPUs {late} hold it up");
+        });
+        P::sched().push_all(cpu);
+    }
+
     /// `sync:alive`, teardown: the CPU has said DEAD, then firmware says OFF. Otherwise it
     /// is quarantined.
     pub(super) fn wait_dead(&self, cpu: CpuId) {
