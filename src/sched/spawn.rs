@@ -4,12 +4,41 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::fmt;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::platform::OutOfStacks;
 use crate::sched::thread::Body;
-use crate::sched::{Class, Host, Place, Scheduler, SpawnError, Thread, ThreadName, ThreadState};
+use crate::sched::{Class, Host, Place, Scheduler, Thread, ThreadName, ThreadState};
 use crate::sync::atomic::Ordering;
 use crate::sync::{IrqGuard, PreemptGuard};
+
+/// Why a thread was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpawnError {
+    /// No stack is left.
+    OutOfStacks,
+    /// The CPU that it should be bound to is not active.
+    NotActive(CpuId),
+    /// None of the CPUs that it may run on is active.
+    NoActiveCpu(CpuMask),
+}
+
+impl From<OutOfStacks> for SpawnError {
+    fn from(_: OutOfStacks) -> Self {
+        SpawnError::OutOfStacks
+    }
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpawnError::OutOfStacks => fmt::Display::fmt(&OutOfStacks, f),
+            SpawnError::NotActive(cpu) => write!(f, "CPU {cpu} is not active"),
+            SpawnError::NoActiveCpu(cpus) => write!(f, "none of CPUs {cpus} is active"),
+        }
+    }
+}
 
 impl<P: Host> Scheduler<P> {
     /// Makes a thread that will run `body`: parked, until it is unparked.

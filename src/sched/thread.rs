@@ -1,4 +1,4 @@
-//! A thread: name, class, CPU, state, and what it runs.
+//! A thread: class, CPU, what it runs, and what the scheduler keeps of it.
 
 #![forbid(unsafe_code)]
 
@@ -9,136 +9,12 @@ use core::fmt;
 use intrusive_collections::LinkedListAtomicLink;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::platform::OutOfStacks;
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{Completion, HeldCpusLock};
 use crate::sched::permit::Permit;
-use crate::sched::{Affinity, Class, Host, Rest};
+use crate::sched::{Affinity, Class, Host, Rest, ThreadName, ThreadState};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{LockMap, Once, SpinLock};
-
-/// Where a thread is in its life. See the diagram in [`crate::sched`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum ThreadState {
-    /// On its CPU's run queue.
-    Runnable,
-    /// On its CPU.
-    Running,
-    /// Still on its CPU, about to wait: a wake makes it Running again.
-    Blocking,
-    /// Waits for a wake.
-    Blocked,
-    /// Still on its CPU, about to park.
-    Parking,
-    /// Waits for an unpark.
-    Parked,
-    /// Has exited.
-    Dead,
-}
-
-impl ThreadState {
-    #[inline]
-    pub(super) fn from_word(word: u32) -> ThreadState {
-        const STATES: [ThreadState; 7] = [
-            ThreadState::Runnable,
-            ThreadState::Running,
-            ThreadState::Blocking,
-            ThreadState::Blocked,
-            ThreadState::Parking,
-            ThreadState::Parked,
-            ThreadState::Dead,
-        ];
-        match STATES.get(word as usize) {
-            Some(state) => *state,
-            None => panic!("BUG: {word} is no thread state"),
-        }
-    }
-}
-
-/// A thread's name, cut to [`ThreadName::MAX`] bytes at a character.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ThreadName {
-    bytes: [u8; ThreadName::MAX],
-    len: u8,
-}
-
-impl ThreadName {
-    /// The longest name, in bytes (Linux keeps 15).
-    pub const MAX: usize = 23;
-
-    /// The name that `args` format to.
-    pub fn new(args: fmt::Arguments<'_>) -> ThreadName {
-        let mut name = ThreadName {
-            bytes: [0; Self::MAX],
-            len: 0,
-        };
-        // Writing to a name can't fail: what is too long is cut.
-        match fmt::write(&mut name, args) {
-            Ok(()) | Err(fmt::Error) => name,
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        let bytes = &self.bytes[..usize::from(self.len)];
-        core::str::from_utf8(bytes).expect("BUG: a name is cut at a character")
-    }
-}
-
-impl fmt::Write for ThreadName {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for ch in text.chars() {
-            let from = usize::from(self.len);
-            let to = from + ch.len_utf8();
-            if to > Self::MAX {
-                break;
-            }
-            ch.encode_utf8(&mut self.bytes[from..to]);
-            self.len = u8::try_from(to).expect("BUG: MAX fits a byte");
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ThreadName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for ThreadName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-/// Why a thread was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpawnError {
-    /// No stack is left.
-    OutOfStacks,
-    /// The CPU that it should be bound to is not active.
-    NotActive(CpuId),
-    /// None of the CPUs that it may run on is active.
-    NoActiveCpu(CpuMask),
-}
-
-impl From<OutOfStacks> for SpawnError {
-    fn from(_: OutOfStacks) -> Self {
-        SpawnError::OutOfStacks
-    }
-}
-
-impl fmt::Display for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SpawnError::OutOfStacks => fmt::Display::fmt(&OutOfStacks, f),
-            SpawnError::NotActive(cpu) => write!(f, "CPU {cpu} is not active"),
-            SpawnError::NoActiveCpu(cpus) => write!(f, "none of CPUs {cpus} is active"),
-        }
-    }
-}
 
 /// Bits of what a thread has not finished.
 const MARKED: u32 = 1;
@@ -417,27 +293,5 @@ impl<P: Host> HasDue for Thread<P> {
 impl<P: Host> fmt::Debug for Thread<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?}, {:?})", self.name, self.class, self.state())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_cut_at_a_character() {
-        assert_eq!(
-            ThreadName::new(format_args!("cpuhp/{}", 3)).as_str(),
-            "cpuhp/3"
-        );
-        let long = ThreadName::new(format_args!("{}", "ä".repeat(20)));
-        assert_eq!(long.as_str(), "ä".repeat(11));
-    }
-
-    #[test]
-    fn every_state_survives_its_encoding() {
-        for word in 0..7 {
-            assert_eq!(ThreadState::from_word(word) as u32, word);
-        }
     }
 }

@@ -1,0 +1,54 @@
+//! Where a thread is in its life.
+
+#![forbid(unsafe_code)]
+
+/// Where a thread is in its life. See the diagram in [`crate::sched`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ThreadState {
+    /// On its CPU's run queue.
+    Runnable,
+    /// On its CPU.
+    Running,
+    /// Still on its CPU, about to wait: a wake makes it Running again.
+    Blocking,
+    /// Waits for a wake.
+    Blocked,
+    /// Still on its CPU, about to park.
+    Parking,
+    /// Waits for an unpark.
+    Parked,
+    /// Has exited.
+    Dead,
+}
+
+impl ThreadState {
+    #[inline]
+    pub(super) fn from_word(word: u32) -> ThreadState {
+        const STATES: [ThreadState; 7] = [
+            ThreadState::Runnable,
+            ThreadState::Running,
+            ThreadState::Blocking,
+            ThreadState::Blocked,
+            ThreadState::Parking,
+            ThreadState::Parked,
+            ThreadState::Dead,
+        ];
+        match STATES.get(word as usize) {
+            Some(state) => *state,
+            None => panic!("BUG: {word} is no thread state"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_survives_its_encoding() {
+        for word in 0..7 {
+            assert_eq!(ThreadState::from_word(word) as u32, word);
+        }
+    }
+}
