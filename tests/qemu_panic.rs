@@ -28,7 +28,7 @@
 //! CASE: before-online
 //! OUTPUT: ^online: 0,2-3$
 //! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics at its entry, as a test wants it$
-//! OUTPUT: ^  at src/kernel/hw/hotplug\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^  at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
 //! CASE: console|in-(interrupt|still-point|callback)
 //! OUTPUT: ^  at tests/qemu_panic\.rs:[0-9]+:[0-9]+$
 //!

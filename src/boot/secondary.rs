@@ -8,6 +8,7 @@ use crate::hotplug::{ApRefusal, HotplugHost};
 use crate::kernel::Hw;
 use crate::kernel::kernel;
 use crate::kernel::refusal::encode_refusal;
+use crate::kernel::test_hooks;
 use crate::platform::Platform;
 use crate::sync::atomic::Ordering;
 
@@ -35,7 +36,7 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> ! 
 
 /// Whether this is the CPU that was called: some firmware passes junk.
 fn check(cpu: CpuId) -> Result<(), ApRefusal> {
-    if cpu::mpidr() == kernel().mpidrs[cpu.index()] && !Hw::takes_refusal(cpu) {
+    if cpu::mpidr() == kernel().mpidrs[cpu.index()] && !test_hooks::takes_refusal(cpu) {
         Ok(())
     } else {
         Err(ApRefusal::WrongMpidr)

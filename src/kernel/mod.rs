@@ -15,6 +15,7 @@ mod interrupts;
 pub(crate) mod panic;
 pub(crate) mod per_cpu;
 pub(crate) mod refusal;
+pub(crate) mod test_hooks;
 pub(crate) mod walks;
 mod whereabouts;
 
@@ -42,33 +43,9 @@ pub use exit::{exit, reboot};
 pub use heap::HeapStats;
 pub use hw::Hw;
 pub use per_cpu::PerCpuVar;
+pub use test_hooks::{LastCall, LastCallBy, TEST_SGI};
 pub use walks::log_walk;
 pub use whereabouts::print_whereabouts;
-
-/// The SGI whose handler a test may set: see [`Kernel::test_handler`].
-pub const TEST_SGI: u8 = 7;
-
-/// The call by which a CPU goes off: what to do, and with what in x0 and x1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastCall {
-    /// How.
-    pub how: LastCallBy,
-    /// x0.
-    pub x0: u64,
-    /// x1.
-    pub x1: u64,
-}
-
-/// How a CPU goes off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastCallBy {
-    /// `HVC #0`.
-    Hvc,
-    /// `SMC #0`.
-    Smc,
-    /// A branch to this address.
-    Branch(u64),
-}
 
 /// All that the kernel knows and has.
 pub struct Kernel {

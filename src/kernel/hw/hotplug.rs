@@ -9,63 +9,9 @@ use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
 use crate::kernel::areas::HwThread;
 use crate::kernel::kernel;
 use crate::kernel::refusal::decode_refusal;
-use crate::kernel::{Hw, heap};
+use crate::kernel::{Hw, heap, test_hooks};
 use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
 use crate::sync::atomic::{AtomicU32, Ordering};
-
-/// What the boot record's `hold` asks of a CPU at its entry, for tests: nothing, to stay
-/// there until that changes, to panic, to refuse itself once, or to panic before its
-/// interrupt interface is up.
-mod hold {
-    pub(super) const NOTHING: u32 = 0;
-    pub(super) const STAY: u32 = 1;
-    pub(super) const PANIC: u32 = 2;
-    pub(super) const REFUSE: u32 = 3;
-    pub(super) const PANIC_FIRST: u32 = 4;
-}
-
-impl Hw {
-    /// For tests: has `cpu` panic at its entry when it next comes up, before it
-    /// says ALIVE; a CPU that [`Hotplug::hold_at_entry`] holds panics at once.
-    #[cfg(feature = "internals")]
-    pub fn panic_at_entry(cpu: CpuId) {
-        set_hold(cpu, hold::PANIC);
-    }
-
-    /// For tests: has `cpu` panic at its entry when it next comes up, before its
-    /// interrupt interface is up.
-    #[cfg(feature = "internals")]
-    pub fn panic_before_interface(cpu: CpuId) {
-        set_hold(cpu, hold::PANIC_FIRST);
-    }
-}
-
-impl Hw {
-    /// For tests: has `cpu` refuse itself when it next comes up, once.
-    #[cfg(feature = "internals")]
-    pub fn refuse_at_entry(cpu: CpuId) {
-        set_hold(cpu, hold::REFUSE);
-    }
-
-    /// Whether `Hw::refuse_at_entry` has asked for this.
-    ///
-    /// # Panics
-    /// If `Hw::panic_before_interface` has.
-    pub(crate) fn takes_refusal(cpu: CpuId) -> bool {
-        let record = kernel().areas.record(cpu);
-        // Pairs with the Release in `set_hold`.
-        let hold = record.handshake.hold.load(Ordering::Acquire);
-        assert!(
-            hold != hold::PANIC_FIRST,
-            "panics before its interface is up, as a test wants it"
-        );
-        let asked = hold == hold::REFUSE;
-        if asked {
-            set_hold(cpu, hold::NOTHING);
-        }
-        asked
-    }
-}
 
 impl Hw {
     /// What this CPU, which is `cpu`, does when firmware has returned from CPU_OFF with
@@ -99,12 +45,6 @@ fn decode_off(word: u64) -> Option<PsciError> {
     let [a, b, c, d, ..] = word.to_le_bytes();
     let code = i32::from_le_bytes([a, b, c, d]);
     (word != 0).then(|| PsciError::from_code(i64::from(code)))
-}
-
-fn set_hold(cpu: CpuId, what: u32) {
-    let record = kernel().areas.record(cpu);
-    // Pairs with the Acquire in `is_held` and `takes_refusal`.
-    record.handshake.hold.store(what, Ordering::Release);
 }
 
 impl HotplugHost for Hw {
@@ -171,18 +111,11 @@ impl HotplugHost for Hw {
     }
 
     fn is_held(cpu: CpuId) -> bool {
-        let record = kernel().areas.record(cpu);
-        // Pairs with the Release in `set_hold`.
-        let hold = record.handshake.hold.load(Ordering::Acquire);
-        assert!(
-            hold != hold::PANIC,
-            "panics at its entry, as a test wants it"
-        );
-        hold != hold::NOTHING
+        test_hooks::is_held(cpu)
     }
 
     fn set_held(cpu: CpuId, held: bool) {
-        set_hold(cpu, if held { hold::STAY } else { hold::NOTHING });
+        test_hooks::set_held(cpu, held);
     }
 
     fn cpu_on(cpu: CpuId, life: Life) -> Result<(), PsciError> {

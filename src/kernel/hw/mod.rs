@@ -11,13 +11,12 @@ use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
 use crate::kernel::kernel;
-use crate::kernel::{console, panic};
+use crate::kernel::{console, panic, test_hooks};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{Host, Scheduler, patience};
 use crate::smp::call::{CallHost, Calls};
 use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
-use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Exec, IrqFlags, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
@@ -25,17 +24,6 @@ use crate::trace::Event;
 /// The machine that this kernel runs on.
 #[derive(Clone, Copy, Debug)]
 pub struct Hw;
-
-/// What a test has set, in nanoseconds; 0: nothing. Relaxed: set while nothing waits.
-static PATIENCE_OF_TEST: AtomicU64 = AtomicU64::new(0);
-
-impl Hw {
-    /// Has the log say what is waited for after `patience` instead of ten seconds: for tests.
-    pub fn set_patience(patience: Duration) {
-        let nanoseconds = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        PATIENCE_OF_TEST.store(nanoseconds, Ordering::Relaxed);
-    }
-}
 
 impl Exec for Hw {
     #[inline]
@@ -256,10 +244,7 @@ impl Host for Hw {
 
     #[inline]
     fn patience_of_test() -> Option<Duration> {
-        match PATIENCE_OF_TEST.load(Ordering::Relaxed) {
-            0 => None,
-            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
-        }
+        test_hooks::patience()
     }
 
     #[inline]
