@@ -199,6 +199,10 @@ refused bad_reservation $bad_device_tree 'bad device tree: the reserved-memory n
     '/ { reserved-memory { #address-cells = <2>; #size-cells = <2>; ranges; x@0 { reg = <1 2 3>; }; }; };'
 refused no_memory_left $no_memory 'no free memory of [0-9]+ bytes for the stacks of 4 CPUs' \
     '/ { memory@40000000 { reg = <0 0x40000000 0 0x10000>; }; };'
+# Its line comes out although the console that the tree names isn't there.
+refused no_memory_no_console $no_memory 'no free memory of [0-9]+ bytes for the stacks of 4 CPUs' \
+    '/ { memory@40000000 { reg = <0 0x40000000 0 0x10000>; }; }; &absent { status = "okay"; };
+    &chosen { stdout-path = "/serial@9040000"; };'
 
 print_counts
 [ "$failed" = 0 ]

@@ -176,6 +176,20 @@ ICOUNT=1 APPEND=loglevel=7 case_of printing_is_not_bringing_up 4 poweroff \
 CPU=cortex-a72 case_of on_a_cortex_a72 4 'chcpu -d 1-3; chcpu -e 1-3; lscpu; poweroff' \
     'On-line CPU\(s\) list: +0-3$'
 
+# A console that is named and isn't there takes no output away.
+APPEND=earlycon=pl011,0x48000000 case_of earlycon_is_memory 2 'lscpu; poweroff' \
+    'warning: boot arguments: earlycon= is passed over: 0x48000000 is memory$' \
+    'On-line CPU\(s\) list: +0-1$'
+APPEND=earlycon=pl011,0x9040000 case_of earlycon_is_nothing 2 'lscpu; poweroff' \
+    'earlycon= is passed over: no UART answers at 0x9040000$' 'On-line CPU\(s\) list: +0-1$'
+APPEND=earlycon=uart8250,mmio32,0x9040000 case_of earlycon_is_no_16550 2 poweroff \
+    'earlycon= is passed over: no UART answers at 0x9040000$'
+APPEND=earlycon=pl011,0x1000000000000 case_of earlycon_is_too_far 2 poweroff \
+    'earlycon= is passed over: this CPU has no address 0x1000000000000$'
+DTB=dts/console-absent.dts case_of console_is_nothing 4 'lscpu; poweroff' \
+    'warning: console: no UART answers at 0x9040000: no input, and output by the early console$' \
+    'On-line CPU\(s\) list: +0-3$'
+
 # On each GIC, in each of its views: CPUs come and go, and sleep in still points.
 comes_and_stops=(8 'chcpu -d 1-7; stop; chcpu -e 1-7; stop; stop; lscpu; poweroff'
     'CPU 7 disabled' 'CPU 7 enabled' 'SGI writes: +1 for the request, [1-9][0-9]* to wake'

@@ -127,6 +127,9 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     if let Some(flaw) = line.and_then(|line| line.flaw()) {
         log::warn!("boot arguments: {flaw}");
     }
+    if let Some(why) = early.not_taken {
+        log::warn!("boot arguments: earlycon= is passed over: {why}");
+    }
     for error in arguments.errors() {
         log::warn!("boot arguments: {error}");
     }

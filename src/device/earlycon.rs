@@ -15,10 +15,13 @@
 //! What follows the address behind another comma (a baud rate, which firmware has
 //! set) is passed over.
 //!
+//! What is named may not be there. A register that can be read without changing anything
+//! tells ([`EarlyConKind::status_register`]).
+//!
 //! # Sources
-//! Linux, `Documentation/admin-guide/kernel-parameters.txt`, earlycon.
+//! Linux, `Documentation/admin-guide/kernel-parameters.txt`, earlycon. DDI 0183, UARTFR.
 
-use super::ns16550::{Layout, Model, RegisterWidth};
+use super::ns16550::{self, Layout, Model, RegisterWidth};
 
 /// What an early console is driven as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,38 @@ pub enum EarlyConKind {
     SbsaUart,
     /// A 16550 or a relative.
     Ns16550(Layout),
+}
+
+/// UARTFR, a PL011's flags, and two of them.
+const FLAGS: u64 = 0x18;
+const TX_FULL: u32 = 1 << 5;
+const TX_EMPTY: u32 = 1 << 7;
+
+impl EarlyConKind {
+    /// The register that tells whether there is a UART: its offset from the first one, and
+    /// how it is accessed.
+    pub const fn status_register(self) -> (u64, RegisterWidth) {
+        match self {
+            EarlyConKind::Pl011 | EarlyConKind::SbsaUart => (FLAGS, RegisterWidth::Word),
+            EarlyConKind::Ns16550(layout) => {
+                ((ns16550::LINE_STATUS as u64) << layout.shift, layout.width)
+            }
+        }
+    }
+
+    /// Returns whether a UART can have `status` in its status register. What no device
+    /// answers to is often read as all zeroes or all ones.
+    ///
+    /// Of a PL011 some flag is always set: it is busy while the transmitter's FIFO isn't
+    /// empty. And that FIFO is not empty and full at once (DDI 0183, UARTFR).
+    pub const fn can_be(self, status: u32) -> bool {
+        match self {
+            EarlyConKind::Pl011 | EarlyConKind::SbsaUart => {
+                status != 0 && status & (TX_EMPTY | TX_FULL) != TX_EMPTY | TX_FULL
+            }
+            EarlyConKind::Ns16550(_) => status & 0xff != ns16550::NOBODY as u32,
+        }
+    }
 }
 
 /// An early console.
@@ -185,6 +220,29 @@ mod tests {
         assert_eq!(parse("uart,mmio32,0x10000000"), con(words, 0x1000_0000));
         let mini = EarlyConKind::Ns16550(Layout::MINI_UART);
         assert_eq!(parse("bcm2835aux,0xfe215040"), con(mini, 0xfe21_5040));
+    }
+
+    #[test]
+    fn a_status_that_no_uart_has_is_no_uart() {
+        let bytes = EarlyConKind::Ns16550(plain(0, RegisterWidth::Byte));
+        let words = EarlyConKind::Ns16550(plain(2, RegisterWidth::Word));
+        for kind in [EarlyConKind::Pl011, EarlyConKind::SbsaUart] {
+            assert_eq!(kind.status_register(), (0x18, RegisterWidth::Word));
+            // Idle, sending the last byte, sending with some to come, full.
+            for flags in [0x90, 0x98, 0x88, 0x18, 0x38, 0x191] {
+                assert!(kind.can_be(flags), "{flags:#x}");
+            }
+            for flags in [0, 0xa0, 0xff, u32::MAX] {
+                assert!(!kind.can_be(flags), "{flags:#x}");
+            }
+        }
+        assert_eq!(bytes.status_register(), (5, RegisterWidth::Byte));
+        assert_eq!(words.status_register(), (20, RegisterWidth::Word));
+        for kind in [bytes, words] {
+            // Idle, and sending: a moment in which nothing is set.
+            assert!(kind.can_be(0x60) && kind.can_be(0));
+            assert!(!kind.can_be(0xff) && !kind.can_be(u32::MAX));
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ const LINE_CONTROL: u32 = 3;
 /// MCR, modem control.
 const MODEM_CONTROL: u32 = 4;
 /// LSR, line status.
-const LINE_STATUS: u32 = 5;
+pub(super) const LINE_STATUS: u32 = 5;
 /// USR, UART status; a DesignWare's only.
 const UART_STATUS: u32 = 31;
 
@@ -105,7 +105,7 @@ register_bitfields! {u8,
 
 /// What is read where no device answers. No UART says so: with an error in the FIFO
 /// (bit 7) there is a byte, and it isn't all errors while the transmitter is idle.
-const NOBODY: u8 = 0xff;
+pub(super) const NOBODY: u8 = 0xff;
 
 /// The bytes of the largest FIFO.
 const LARGEST_FIFO: usize = 256;

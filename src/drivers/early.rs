@@ -15,6 +15,7 @@ use arm_pl011_uart::{Uart, UniqueMmioPointer};
 
 use super::pl011;
 use super::uart16550::MmioPort;
+use crate::arch::aarch64::probe;
 use crate::device::{EarlyCon, EarlyConKind, Ns16550, ROOM_LIMIT};
 use crate::platform::Console;
 use crate::sync::UnsafeCell;
@@ -96,6 +97,23 @@ fn write(text: &str, mut put: impl FnMut(u8) -> bool) {
             return;
         }
     }
+}
+
+/// Returns whether a UART answers where `console` is said to be.
+///
+/// # Context
+/// As [`write_str`].
+///
+/// # Safety
+/// No memory is at `console`: a device, or nothing. With the MMU on its registers are
+/// mapped.
+pub unsafe fn answers(console: EarlyCon) -> bool {
+    let (offset, width) = console.kind.status_register();
+    // SAFETY: reading that register changes nothing but an overrun that a 16550 has noted,
+    // and nobody has asked for input; it is as aligned as the UART. The rest is promised
+    // by the caller.
+    let status = unsafe { probe::read(console.base + offset, width) };
+    status.is_some_and(|status| console.kind.can_be(status))
 }
 
 /// The registers of the early console, to be mapped as device memory.

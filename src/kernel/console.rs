@@ -196,7 +196,8 @@ pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
     let device = match make(&found) {
         Ok(device) => device,
         Err(error) => {
-            log::warn!("console: {error}");
+            // To the early console, if there is one.
+            log::warn!("console: {error}: no input, and output by the early console");
             return None;
         }
     };
@@ -226,6 +227,8 @@ enum NoConsole {
     Unknown,
     /// There can't be any at this address.
     BadAddress(u64),
+    /// None answers at this address.
+    Silent(u64),
 }
 
 impl fmt::Display for NoConsole {
@@ -235,6 +238,7 @@ impl fmt::Display for NoConsole {
             NoConsole::BadAddress(address) => {
                 write!(f, "{address:#x} can not be the address of a UART")
             }
+            NoConsole::Silent(address) => write!(f, "no UART answers at {address:#x}"),
         }
     }
 }
@@ -243,6 +247,11 @@ impl fmt::Display for NoConsole {
 fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
     let base = found.registers.start();
     let bad = NoConsole::BadAddress(base);
+    let early = found.early().ok_or(NoConsole::Unknown)?;
+    // SAFETY: `early` has seen that the tree has no memory there, and mapped it.
+    if !unsafe { early::answers(early) } {
+        return Err(NoConsole::Silent(base));
+    }
     match found.kind {
         ConsoleKind::Pl011 => {
             // SAFETY: the tree says that it is a PL011, `early` mapped it as device

@@ -14,7 +14,7 @@ use core::time::Duration;
 use crate::arch::aarch64::boot::{halt, halt_with_reason};
 use crate::arch::aarch64::exception::{self, ExceptionFrame, Kind};
 use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::{backtrace, semihosting, thread_head};
+use crate::arch::aarch64::{backtrace, probe, semihosting, thread_head};
 use crate::config::{MAX_CPUS, PMR_CLOSED};
 use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::try_kernel;
@@ -83,6 +83,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
     if let Some(next) = semihosting::skip(frame.elr) {
         frame.elr = next;
+        return;
+    }
+    if probe::recover(frame) {
         return;
     }
     let others = begin(None);

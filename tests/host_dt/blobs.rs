@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 26] = [
+pub(crate) const TREES: [&str; 27] = [
     "bcm2711-rpi-4-b",
     "bcm2711-rpi-4-b-mini-uart",
     "board-spintable",
     "console-16550",
+    "console-absent",
     "console-alias",
     "console-disabled",
     "console-missing",

@@ -46,6 +46,7 @@ trees! {
     bcm2711_rpi_4_b_mini_uart: blob("bcm2711-rpi-4-b-mini-uart");
     board_spintable: blob("board-spintable");
     console_16550: blob("console-16550");
+    console_absent: blob("console-absent");
     console_alias: blob("console-alias");
     console_disabled: blob("console-disabled");
     console_missing: blob("console-missing");

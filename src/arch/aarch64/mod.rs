@@ -34,6 +34,7 @@ pub mod image;
 pub mod irq;
 pub mod mmu;
 pub mod pen;
+pub mod probe;
 pub mod psci;
 pub mod secondary;
 pub mod semihosting;

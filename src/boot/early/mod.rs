@@ -5,6 +5,7 @@
 //! early console and a WFI, with the reason in `boot_failure_reason`; or, where the
 //! tree's boot arguments could be read and ask for it, in an exit status.
 
+mod console;
 mod error;
 mod map;
 mod plan;
@@ -18,15 +19,15 @@ use crate::bootargs::BootArgs;
 use crate::coherency;
 use crate::coherency::steps::{Line, Step};
 use crate::config::PAGE_SIZE;
-use crate::device::{EarlyCon, EarlyConKind};
 use crate::drivers::early;
-use crate::dt::{self, ConsoleKind, CpuDesc, DeviceTree, EnableMethod, PhysRange};
+use crate::dt::{self, CpuDesc, DeviceTree, EnableMethod, PhysRange};
 use crate::kernel::exit;
 use crate::memory::{MemoryPlan, StackLayout, bytes};
 use crate::sync::UnsafeCell;
 
+pub(super) use console::NotTaken;
 pub use error::{EarlyError, Purpose};
-use map::{check_devices, is_memory, requests};
+use map::{check_devices, requests};
 use plan::{plan_memory, plan_stacks, plan_tables};
 
 /// Where the checked copy of the device tree goes: room for the largest that the boot
@@ -131,6 +132,8 @@ pub(super) struct Early {
     pub(super) beyond: u64,
     /// Where a loader put the tree, of which nothing may be written any more.
     pub(super) blob: Range<u64>,
+    /// Why what `earlycon=` names isn't the early console, if it isn't.
+    pub(super) not_taken: Option<NotTaken>,
 }
 
 /// Checks the tree, plans memory, builds the address map and turns it on.
@@ -148,13 +151,16 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
         unsafe { core::slice::from_raw_parts(TREE.0.get().cast::<u8>(), length) };
     let tree = DeviceTree::new(copy)?;
     exit::set_semihosting(arguments(&tree).exit_semihosting);
-    choose_console(&tree);
+    let not_taken = console::choose(&tree);
     // SAFETY: the caller's promise.
     let early = unsafe { prepare_with(&tree, copy, dtb) };
-    if early.is_err() {
-        choose_last_console(&tree);
+    match early {
+        Ok(early) => Ok(Early { not_taken, ..early }),
+        Err(error) => {
+            console::choose_last(&tree);
+            Err(error)
+        }
     }
-    early
 }
 
 /// As [`prepare`], with the checked tree.
@@ -191,66 +197,14 @@ unsafe fn prepare_with(
         stacks,
         beyond,
         blob,
+        not_taken: None,
     })
 }
 
-/// Prints from now on to what `earlycon=` names, else to the tree's console, else to
-/// what the kernel was built with; but not to what the tree calls memory: that was
-/// meant for another machine.
-#[inline(never)] // The walks of the tree have large frames.
-fn choose_console(tree: &DeviceTree<'_>) {
-    let usable = |console: &EarlyCon| {
-        let registers = early::registers(*console);
-        mmu::can_address(bytes(&registers).end) && !is_memory(tree, &registers)
-    };
-    choose_first(tree, usable);
-}
-
-/// Where the boot can't go on and there is no console to say so, prints to the first one
-/// that can be addressed and isn't the Image. The tree calls it memory; but no memory is
-/// in use any more that it could overwrite.
-#[inline(never)] // As above.
-fn choose_last_console(tree: &DeviceTree<'_>) {
-    if early::mmio().is_some() {
-        return;
-    }
-    let image = image::image();
-    choose_first(tree, |console| {
-        let registers = bytes(&early::registers(*console));
-        let in_image = registers.start < image.end && image.start < registers.end;
-        mmu::can_address(registers.end) && !in_image
-    });
-}
-
 /// The tree's boot arguments.
-#[inline(never)] // As above.
+#[inline(never)] // The walks of the tree have large frames.
 fn arguments<'a>(tree: &DeviceTree<'a>) -> BootArgs<'a> {
     BootArgs::parse(tree.bootargs().map_or(&[][..], |text| text.bytes()))
-}
-
-/// Prints from now on to the first console that is `usable`, or to none.
-fn choose_first(tree: &DeviceTree<'_>, usable: impl Fn(&EarlyCon) -> bool + Copy) {
-    let console = arguments(tree)
-        .earlycon
-        .filter(usable)
-        .or_else(|| console_of(tree).filter(usable))
-        .or(early::BUILT_IN.filter(usable));
-    // SAFETY: the boot CPU is alone, and says what it does. The console is there by
-    // the word of the user, of the tree, or of who built the kernel.
-    unsafe { early::choose(console) };
-}
-
-/// The tree's console, as one that needs no memory.
-fn console_of(tree: &DeviceTree<'_>) -> Option<EarlyCon> {
-    let found = tree.console().ok()??;
-    let kind = match found.kind {
-        ConsoleKind::Pl011 => EarlyConKind::Pl011,
-        ConsoleKind::SbsaUart => EarlyConKind::SbsaUart,
-        ConsoleKind::Ns16550(layout) => EarlyConKind::Ns16550(layout),
-        ConsoleKind::Other => return None,
-    };
-    let base = found.registers.start();
-    Some(EarlyCon { kind, base })
 }
 
 /// Moves the CPUs of a spin-table to our own pen, before any memory beside the Image

@@ -6,7 +6,7 @@ use super::cells::cell_property;
 use super::interrupt::InterruptSpec;
 use super::text::Text;
 use super::walk::{Node, Path, is_compatible};
-use crate::device::{Layout, Model, RegisterWidth};
+use crate::device::{EarlyCon, EarlyConKind, Layout, Model, RegisterWidth};
 use crate::dt::error::{DtError, NodeKind};
 
 /// What a console is driven as.
@@ -52,6 +52,20 @@ pub struct ConsoleDesc {
     pub interrupt: Result<InterruptSpec, DtError>,
     /// Whether it is the one that `stdout-path` names.
     pub named: bool,
+}
+
+impl ConsoleDesc {
+    /// Returns it as a console that needs no memory, if it is of a known kind.
+    pub fn early(&self) -> Option<EarlyCon> {
+        let kind = match self.kind {
+            ConsoleKind::Pl011 => EarlyConKind::Pl011,
+            ConsoleKind::SbsaUart => EarlyConKind::SbsaUart,
+            ConsoleKind::Ns16550(layout) => EarlyConKind::Ns16550(layout),
+            ConsoleKind::Other => return None,
+        };
+        let base = self.registers.start();
+        Some(EarlyCon { kind, base })
+    }
 }
 
 impl<'a> DeviceTree<'a> {
