@@ -1,0 +1,126 @@
+//! What cargo builds for the rig: tests, and kernels that are not the one that is shipped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::paths::target_dir;
+use crate::process::code;
+
+/// Returns the command `cargo`, without the variables that would replace the link flags
+/// of .cargo/config.toml without a word.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo
+}
+
+/// Builds what `command`, a `cargo test --no-run` or `cargo build`, names, and returns the
+/// path of each program.
+///
+/// # Errors
+///
+/// One of them doesn't compile.
+pub fn built(command: &mut Command) -> Result<Vec<PathBuf>> {
+    let output = command
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("the build ended with status {}", code(output.status));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(messages.lines().filter_map(executable).collect())
+}
+
+/// Returns the program that a message of cargo names.
+fn executable(message: &str) -> Option<PathBuf> {
+    let (_, rest) = message.split_once("\"executable\":\"")?;
+    let (path, _) = rest.split_once('"')?;
+    Some(path.into())
+}
+
+/// Returns the name of the test or program whose file cargo has named `path`: without
+/// the hash.
+#[must_use]
+pub fn name_of(path: &Path) -> &str {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    match name.rsplit_once('-') {
+        Some((name, hash)) if hash.len() == 16 => name,
+        _ => name,
+    }
+}
+
+/// A kernel that is not the one that is shipped. Dependencies are most of what there is to
+/// build, so it differs in settings of our own package alone, which cargo tells apart, and
+/// is built among the files of the others; what comes of it goes to a directory of its
+/// own, and the shipped kernel stays.
+pub struct Variant {
+    name: &'static str,
+    settings: &'static [&'static str],
+}
+
+/// As in the profile `dev`: small optimization, and the lock validator.
+pub const DEBUG_BUILD: Variant = Variant {
+    name: "checked",
+    settings: &["debug-assertions=true", "opt-level=1", "codegen-units=16"],
+};
+
+/// Without an early console; it needs the variable `EARLYCON` empty too.
+pub const MUTE: Variant = Variant {
+    name: "mute",
+    settings: &["debug=\"none\""],
+};
+
+impl Variant {
+    /// Gives `cargo` the arguments for this variant.
+    pub fn choose(&self, cargo: &mut Command) {
+        let dir = target_dir();
+        cargo.arg("--release").arg("--target-dir").arg(self.dir());
+        cargo
+            .arg("--config")
+            .arg(format!("build.build-dir='{}'", dir.display()));
+        for setting in self.settings {
+            cargo
+                .arg("--config")
+                .arg(format!("profile.release.package.stillpoint.{setting}"));
+        }
+    }
+
+    /// Returns the target directory of this variant.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        target_dir().join(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_among_cargos_messages() {
+        let message = r#"{"reason":"compiler-artifact","executable":"/t/deps/qemu_boot-0123456789abcdef","fresh":true}"#;
+        let path = executable(message).expect("a program");
+        assert_eq!(path, Path::new("/t/deps/qemu_boot-0123456789abcdef"));
+        assert_eq!(executable(r#"{"executable":null}"#), None);
+    }
+
+    #[test]
+    fn a_name_is_without_its_hash() {
+        for (file, name) in [
+            ("t/qemu_boot-0123456789abcdef", "qemu_boot"),
+            ("qemu_boot", "qemu_boot"),
+            ("dir/well-known", "well-known"),
+        ] {
+            assert_eq!(name_of(Path::new(file)), name);
+        }
+    }
+}

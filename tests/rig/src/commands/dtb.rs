@@ -1,0 +1,16 @@
+//! `dtb FILE.dts...`: compiles device trees, and prints what it made, a path a line.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::tools::compile_dts;
+
+pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
+    for source in arguments {
+        println!("{}", compile_dts(Path::new(source))?.display());
+    }
+    Ok(0)
+}

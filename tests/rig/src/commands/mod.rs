@@ -1,0 +1,80 @@
+//! What the rig can be asked for, a module each. A command prints what it has to say and
+//! returns the exit status; an error is told behind its name.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::config::Config;
+
+pub mod bad_boot;
+pub mod bench;
+pub mod check;
+pub mod dtb;
+pub mod held;
+pub mod image;
+pub mod llvm;
+pub mod matrix;
+pub mod mutants;
+pub mod mutants_verdicts;
+pub mod nightly;
+pub mod parked;
+pub mod places;
+pub mod run;
+pub mod runner;
+pub mod sdcard;
+pub mod shipped;
+pub mod size;
+pub mod stage;
+pub mod test_qemu;
+pub mod tfa;
+pub mod typed;
+pub mod uboot;
+pub mod xen;
+
+/// A command: its name, its arguments for people to read, and what it does.
+pub struct Command {
+    pub name: &'static str,
+    pub arguments: &'static str,
+    pub run: fn(&Config, &[OsString]) -> Result<i32>,
+}
+
+/// All commands.
+pub const ALL: &[Command] = &[
+    command("bad-boot", "ELF IMAGE MUTE_ELF MUTE_IMAGE", bad_boot::run),
+    command("bench", "", bench::run),
+    command("check", "", check::run),
+    command("dtb", "FILE.dts...", dtb::run),
+    command("held", "ELF", held::run),
+    command("image", "ELF IMAGE", image::run),
+    command("llvm", "TOOL ARGUMENT...", llvm::run),
+    command("matrix", "IMAGE [all]", matrix::run),
+    command("mutants", "[TEXT]", mutants::run),
+    command("mutants-verdicts", "", mutants_verdicts::run),
+    command("nightly", "[STAGE...]", nightly::run),
+    command("parked", "ELF IMAGE", parked::run),
+    command("places", "IMAGE", places::run),
+    command("run", "[--debug] IMAGE [ELF]", run::run),
+    command("runner", "ELF", runner::run),
+    command("sdcard", "IMAGE DIRECTORY", sdcard::run),
+    command("shipped", "IMAGE", shipped::run),
+    command("size", "ELF IMAGE", size::run),
+    command("stage", "[NAME]", stage::run),
+    command("test-qemu", "", test_qemu::run),
+    command("tfa", "IMAGE", tfa::run),
+    command("typed", "IMAGE", typed::run),
+    command("uboot", "IMAGE [all]", uboot::run),
+    command("xen", "IMAGE", xen::run),
+];
+
+const fn command(
+    name: &'static str,
+    arguments: &'static str,
+    run: fn(&Config, &[OsString]) -> Result<i32>,
+) -> Command {
+    Command {
+        name,
+        arguments,
+        run,
+    }
+}

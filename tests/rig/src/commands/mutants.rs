@@ -1,0 +1,12 @@
+//! `mutants [TEXT]`: plants each listed mistake, which a model must find.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::tools::script;
+
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+    script(config, "mutants.sh", arguments)
+}

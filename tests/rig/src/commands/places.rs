@@ -1,0 +1,12 @@
+//! `places IMAGE`: Image and tree anywhere in memory.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::tools::script;
+
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+    script(config, "places.sh", arguments)
+}

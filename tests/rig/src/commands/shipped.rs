@@ -1,0 +1,12 @@
+//! `shipped IMAGE`: what a user of the kernel sees.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::tools::script;
+
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+    script(config, "shipped.sh", arguments)
+}

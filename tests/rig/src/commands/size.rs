@@ -1,0 +1,12 @@
+//! `size ELF IMAGE`: what the kernel takes.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::tools::script;
+
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+    script(config, "size.sh", arguments)
+}

@@ -1,0 +1,12 @@
+//! `stage [NAME]`: runs one stage of the check, or lists them.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::tools::script;
+
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+    script(config, "stages.sh", arguments)
+}

@@ -1,0 +1,12 @@
+//! `tfa IMAGE`: the Image under Trusted Firmware-A.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::tools::script;
+
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+    script(config, "rigs/tfa.sh", arguments)
+}

@@ -1,0 +1,200 @@
+//! The variables that describe a run, as the Makefile hands them over.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Declares [`Config`]: its fields, each with the environment variable that it is.
+macro_rules! config {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty = $name:literal,)*) => {
+        /// The variables of the Makefile, read once. One that isn't set is empty: what
+        /// it then means is said where it is used.
+        #[derive(Clone, Debug, Default)]
+        pub struct Config {
+            $($(#[$doc])* pub $field: $kind,)*
+        }
+
+        impl Config {
+            /// Returns what `lookup` has for each variable.
+            ///
+            /// # Errors
+            ///
+            /// A variable that has to be text isn't.
+            fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Config> {
+                Ok(Config {
+                    $($field: Value::read(lookup($name).unwrap_or_default()).context($name)?,)*
+                })
+            }
+
+            /// Gives the variables to `command`, and no others of their names.
+            pub fn export(&self, command: &mut Command) {
+                $(if self.$field.is_empty() {
+                    command.env_remove($name);
+                } else {
+                    command.env($name, &self.$field);
+                })*
+            }
+        }
+    };
+}
+
+config! {
+    /// The machine: `virt`, or `rpi4`, QEMU's raspi4b.
+    board: String = "BOARD",
+    /// The number of CPUs, 4 unless given; for several runs a list.
+    smp: String = "SMP",
+    /// The memory, 1G unless given.
+    mem: String = "MEM",
+    /// The CPU model, `max` unless given.
+    cpu: String = "CPU",
+    /// The version of the interrupt controller, 3 unless given.
+    gic: String = "GIC",
+    /// `on`: entered at EL2, PSCI by SMC.
+    virt: String = "VIRT",
+    /// `on`: with EL3 and a secure world.
+    secure: String = "SECURE",
+    /// `single`: one host thread for all CPUs.
+    tcg: String = "TCG",
+    /// `1`: time is the instruction count, on one host thread.
+    icount: String = "ICOUNT",
+    /// The device tree, `.dts` or `.dtb`, instead of QEMU's own.
+    dtb: String = "DTB",
+    /// Shell commands, as `init="..."`, byte for byte.
+    init: OsString = "INIT",
+    /// Further boot arguments, byte for byte.
+    append: OsString = "APPEND",
+    /// Further arguments of QEMU, split at white space.
+    qemu: String = "QEMU",
+    /// Seconds after which a run is ended.
+    timeout: String = "TIMEOUT",
+    /// Words of which a test has one in its name.
+    test: String = "TEST",
+    /// Of tests that have cases, only this one.
+    case: String = "CASE",
+    /// `dev`: all in a debug build.
+    profile: String = "PROFILE",
+    /// How many runs of up to four CPUs go at a time, 2 unless given.
+    jobs: String = "J",
+    /// Preemptions per execution, the depth of a model's search.
+    loom_max_preemptions: String = "LOOM_MAX_PREEMPTIONS",
+    /// Seconds for which the fuzzer runs.
+    fuzz_seconds: String = "FUZZ_SECONDS",
+    /// `1`: what is skipped fails.
+    require_all: String = "REQUIRE_ALL",
+    /// `1`: all stages print at once.
+    verbose: String = "V",
+}
+
+/// A variable that has been looked up.
+trait Value: Sized {
+    fn read(value: OsString) -> Result<Self>;
+}
+
+impl Value for OsString {
+    fn read(value: OsString) -> Result<OsString> {
+        Ok(value)
+    }
+}
+
+impl Value for String {
+    fn read(value: OsString) -> Result<String> {
+        match value.into_string() {
+            Ok(text) => Ok(text),
+            Err(bytes) => bail!("{} is not text", bytes.display()),
+        }
+    }
+}
+
+impl Config {
+    /// Returns the variables of this process.
+    ///
+    /// # Errors
+    ///
+    /// A variable that has to be text isn't.
+    pub fn from_env() -> Result<Config> {
+        Config::read(|name| std::env::var_os(name))
+    }
+
+    /// Returns the number of CPUs of one machine.
+    ///
+    /// # Errors
+    ///
+    /// `SMP` isn't a number.
+    pub fn cpus(&self) -> Result<u32> {
+        or(&self.smp, "4")
+            .parse()
+            .with_context(|| format!("SMP={} is no number of CPUs", self.smp))
+    }
+
+    /// Returns the seconds after which a run is ended, `default` if none were given.
+    ///
+    /// # Errors
+    ///
+    /// `TIMEOUT` isn't a number.
+    pub fn timeout_or(&self, default: u64) -> Result<u64> {
+        if self.timeout.is_empty() {
+            return Ok(default);
+        }
+        self.timeout
+            .parse()
+            .with_context(|| format!("TIMEOUT={} is no number of seconds", self.timeout))
+    }
+
+    /// Returns whether the machine is a Raspberry Pi 4.
+    #[must_use]
+    pub fn is_rpi4(&self) -> bool {
+        self.board == "rpi4"
+    }
+}
+
+/// Returns `value`, or `default` if it is empty.
+#[must_use]
+pub fn or<'a>(value: &'a str, default: &'a str) -> &'a str {
+    if value.is_empty() { default } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_is_empty_and_means_the_default() {
+        let config = Config::read(|_| None).expect("nothing to refuse");
+        assert_eq!(config.smp, "");
+        assert_eq!(config.cpus().expect("a number"), 4);
+        assert_eq!(config.timeout_or(60).expect("a number"), 60);
+    }
+
+    #[test]
+    fn boot_arguments_are_bytes_and_the_rest_is_text() {
+        let bytes = OsString::from_vec(vec![b'a', 0xff]);
+        let only = |wanted: &'static str| {
+            let bytes = bytes.clone();
+            Config::read(move |name| (name == wanted).then(|| bytes.clone()))
+        };
+        assert_eq!(only("APPEND").expect("bytes will do").append, bytes);
+        let refused = format!("{:#}", only("SMP").expect_err("no text"));
+        assert!(refused.starts_with("SMP: "), "{refused}");
+    }
+
+    #[test]
+    fn a_command_is_given_these_variables_and_no_others_of_the_names() {
+        let config = Config {
+            smp: "8".into(),
+            ..Config::default()
+        };
+        let mut command = Command::new("true");
+        command.env("GIC", "2").env("OTHER", "3");
+        config.export(&mut command);
+        let value = |name: &str| {
+            let mut all = command.get_envs();
+            all.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        assert_eq!(value("SMP"), Some(Some("8".as_ref())));
+        assert_eq!(value("GIC"), Some(None));
+        assert_eq!(value("OTHER"), Some(Some("3".as_ref())));
+    }
+}

@@ -1,0 +1,129 @@
+//! The flat arm64 Image that boot loaders take, made of an ELF.
+//!
+//! QEMU's -kernel boots an Image like any other loader does; given an ELF it would jump to
+//! its entry without the device tree in x0.
+//!
+//! On the way the ELF's section `.symbols`, which linker.ld reserves, is filled with what
+//! backtraces name functions by. The ELF itself stays as it is.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use object::{Object, ObjectSection, ObjectSegment, SectionFlags, elf};
+
+use crate::symbols;
+use crate::tools::part_of;
+
+/// Makes `image` of `elf`, unless it is newer than that and than this program.
+///
+/// # Errors
+///
+/// A file can't be read or written, `elf` wasn't linked by linker.ld, or there is no room
+/// for its symbols.
+pub fn make(elf: &Path, image: &Path) -> Result<()> {
+    if is_newer(image, elf) {
+        return Ok(());
+    }
+    let bytes = fs::read(elf).with_context(|| elf.display().to_string())?;
+    let (flat, warning) = flat(&bytes).with_context(|| elf.display().to_string())?;
+    if let Some(warning) = warning {
+        eprintln!("image: symbols of {}: {warning}", elf.display());
+    }
+    // Renamed when it is whole: two runs of one test kernel may come here at once.
+    let part = part_of(image);
+    fs::write(&part, flat).with_context(|| part.display().to_string())?;
+    fs::rename(&part, image).with_context(|| image.display().to_string())
+}
+
+/// Whether `image` is newer than `elf` and than the program that makes it.
+fn is_newer(image: &Path, elf: &Path) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let program = std::env::current_exe().ok().and_then(|path| time(&path));
+    let newest = time(elf).max(program).unwrap_or(SystemTime::UNIX_EPOCH);
+    time(image).is_some_and(|image| image > newest)
+}
+
+/// Returns the Image of an ELF, and what is to be said about its symbols.
+fn flat(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
+    let elf = object::File::parse(bytes)?;
+    let room = elf.section_by_name(".symbols");
+    let room = room.context("no section .symbols: was it linked by linker.ld?")?;
+    let (text, warning) = symbols_for(&elf, room.size())?;
+    let mut image: Vec<u8> = Vec::new();
+    let start = lowest(&elf)?;
+    for section in elf.sections().filter(is_in_file) {
+        let at = usize::try_from(load_address(&elf, &section) - start)?;
+        let data = section.data()?;
+        if image.len() < at + data.len() {
+            image.resize(at + data.len(), 0);
+        }
+        image[at..at + data.len()].copy_from_slice(data);
+        if section.index() == room.index() {
+            // The rest is zero, which ends the text.
+            image[at..at + data.len()].fill(0);
+            image[at..at + text.len()].copy_from_slice(text.as_bytes());
+        }
+    }
+    Ok((image, warning))
+}
+
+/// Returns the text of the symbols of `elf`, which fits `room` bytes, and what is to be
+/// said about it.
+fn symbols_for(elf: &object::File, room: u64) -> Result<(String, Option<String>)> {
+    let functions = symbols::functions(elf);
+    let fits = |text: &str| u64::try_from(text.len()).is_ok_and(|size| size <= room);
+    let all = symbols::text(&functions);
+    if fits(&all) {
+        return Ok((all, None));
+    }
+    let ours = symbols::text_without_libraries(&functions);
+    if !fits(&ours) {
+        bail!(
+            "without those of libraries there are {} bytes of symbols, and room for {room}: \
+             give .symbols more room in linker.ld",
+            ours.len()
+        );
+    }
+    let size = all.len();
+    let warning = format!("{size} bytes, room for {room}: those of libraries are left out");
+    Ok((ours, Some(warning)))
+}
+
+/// Returns the address that the first byte of the Image is loaded at.
+fn lowest(elf: &object::File) -> Result<u64> {
+    let sections = elf.sections().filter(is_in_file);
+    let lowest = sections.map(|section| load_address(elf, &section)).min();
+    lowest.context("nothing in it is loaded")
+}
+
+/// Whether a section is loaded, and has bytes in the file.
+fn is_in_file(section: &object::Section) -> bool {
+    let SectionFlags::Elf { sh_flags } = section.flags() else {
+        return false;
+    };
+    sh_flags & u64::from(elf::SHF_ALLOC) != 0
+        && section.size() > 0
+        && section.file_range().is_some()
+}
+
+/// Returns the address that a section is loaded at. The kernel is linked at the addresses
+/// of its segments, whose physical ones are the same.
+fn load_address(elf: &object::File, section: &object::Section) -> u64 {
+    debug_assert!(
+        elf.segments()
+            .any(|segment| segment.address() <= section.address())
+    );
+    section.address()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_elf_is_refused() {
+        assert!(flat(b"no ELF").is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! The rig: builds the kernel's Image, boots it in QEMU, and judges what it prints.
+//!
+//! `make` calls it, and so does cargo, as its runner for the target. The variables of the
+//! Makefile describe what is run (`config`); `commands` has what it can be asked for.
+
+mod cargo;
+mod commands;
+mod config;
+mod counts;
+mod directives;
+mod halt;
+mod image;
+mod kernels;
+mod ktap;
+mod outcome;
+mod paths;
+mod process;
+mod qemu;
+mod report;
+mod symbols;
+mod tools;
+mod watch;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::exit;
+
+use anyhow::{Context, Result};
+
+fn main() {
+    let arguments = env::args_os().skip(1).collect();
+    match rig(arguments) {
+        Ok(status) => exit(status),
+        Err(error) => {
+            eprintln!("{error:#}");
+            exit(1);
+        }
+    }
+}
+
+/// Does what `arguments` ask for, and returns the exit status.
+fn rig(arguments: Vec<OsString>) -> Result<i32> {
+    let arguments = paths::enter_root(arguments)?;
+    let name = arguments
+        .first()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
+        eprintln!("stillpoint-rig COMMAND ARGUMENT...");
+        for command in commands::ALL {
+            eprintln!("    {} {}", command.name, command.arguments);
+        }
+        return Ok(2);
+    };
+    let config = config::Config::from_env()?;
+    (command.run)(&config, &arguments[1..]).with_context(|| name.to_owned())
+}

@@ -1,0 +1,231 @@
+//! Programs that are started, have a limit, and are never left running.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+
+/// How often a program is looked at that is waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a program that was asked to end may take until it is made to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A program that runs in a process group of its own, with all that it starts. The group
+/// is ended when this is dropped, and when this program dies.
+pub struct Running {
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Running {
+    /// Starts `command`. What it has for standard input and output is the caller's to
+    /// say: it can't read from a terminal, because its group isn't the one in front.
+    ///
+    /// # Errors
+    ///
+    /// The program can't be started.
+    pub fn start(command: &mut Command) -> Result<Running> {
+        command.process_group(0);
+        // SAFETY: between fork and exec the closure makes one system call, by which a
+        // parent's death ends the child, and touches no memory.
+        unsafe {
+            command.pre_exec(|| {
+                set_parent_process_death_signal(Some(Signal::TERM)).map_err(io::Error::from)
+            });
+        }
+        let child = command
+            .spawn()
+            .with_context(|| command.get_program().display().to_string())?;
+        Ok(Running { child, ended: None })
+    }
+
+    /// Returns the program's own process.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Returns the status of the program if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// The system doesn't say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait()?;
+        }
+        Ok(self.ended)
+    }
+
+    /// Waits until the program ends, and returns its status; `None` if it still runs at
+    /// `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// The system doesn't say.
+    pub fn wait_until(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(Some(status));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            sleep(left.min(LOOK));
+        }
+    }
+
+    /// Ends the program and all of its group: asks first, then makes it.
+    ///
+    /// # Errors
+    ///
+    /// The system doesn't say how the program ended.
+    pub fn end(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM);
+        let status = match self.wait_until(Instant::now() + GRACE)? {
+            Some(status) => status,
+            None => {
+                self.signal(Signal::KILL);
+                self.child.wait()?
+            }
+        };
+        self.ended = Some(status);
+        Ok(status)
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The group has the number of the program that is still to be waited for, so it
+        // is no other's.
+        if self.ended.is_none()
+            && let Some(group) = Pid::from_raw(self.child.id().cast_signed())
+        {
+            // It fails if all of the group have ended, as they should.
+            let _all_ended = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        if self.ended.is_none() {
+            let _status = self.child.wait();
+        }
+    }
+}
+
+/// Returns the number that stands for `status` in a shell: 128 and more for a signal.
+#[must_use]
+pub fn code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// Runs `command` to its end, its input and output being those of this program, and
+/// returns its status as a shell has it.
+///
+/// # Errors
+///
+/// The program can't be started.
+pub fn status(command: &mut Command) -> Result<i32> {
+    let status = command
+        .status()
+        .with_context(|| command.get_program().display().to_string())?;
+    Ok(code(status))
+}
+
+/// Runs `command` to its end, as [`status`] does.
+///
+/// # Errors
+///
+/// The program can't be started, or fails.
+pub fn succeed(command: &mut Command) -> Result<()> {
+    match status(command)? {
+        0 => Ok(()),
+        status => bail!(
+            "{} ended with status {status}",
+            command.get_program().display()
+        ),
+    }
+}
+
+/// Runs `command` to its end and returns what it printed to standard output.
+///
+/// # Errors
+///
+/// The program can't be started, or fails.
+pub fn output_of(command: &mut Command) -> Result<Vec<u8>> {
+    let program = command.get_program().display().to_string();
+    let Output { status, stdout, .. } = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| program.clone())?;
+    if !status.success() {
+        bail!("{program} ended with status {}", code(status));
+    }
+    Ok(stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(text: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        command
+    }
+
+    fn alive(process: u32) -> bool {
+        rustix::process::test_kill_process(Pid::from_raw(process.cast_signed()).expect("a number"))
+            .is_ok()
+    }
+
+    #[test]
+    fn a_program_that_ends_is_not_waited_for_longer() {
+        let mut running = Running::start(&mut shell("exit 3")).expect("a shell");
+        let far = Instant::now() + Duration::from_secs(60);
+        let status = running.wait_until(far).expect("a status");
+        assert_eq!(status.map(code), Some(3));
+    }
+
+    #[test]
+    fn a_program_that_runs_on_is_ended_with_what_it_started() {
+        let mut command = shell("sleep 600 & echo $!; wait");
+        let mut running = Running::start(command.stdout(Stdio::piped())).expect("a shell");
+        let mut line = String::new();
+        let stdout = running.child().stdout.take().expect("a pipe");
+        io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).expect("a line");
+        let sleeper = line.trim().parse().expect("a process");
+        assert_eq!(running.wait_until(Instant::now()).expect("no error"), None);
+        assert!(alive(sleeper));
+        drop(running);
+        // Its parent is dead too, so the system's first process waits for it.
+        let until = Instant::now() + Duration::from_secs(60);
+        while alive(sleeper) && Instant::now() < until {
+            sleep(LOOK);
+        }
+        assert!(!alive(sleeper) || is_zombie(sleeper));
+    }
+
+    /// Whether `process` has ended, and nobody has asked for its status.
+    fn is_zombie(process: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'))
+    }
+
+    #[test]
+    fn a_signal_is_a_status_as_a_shell_has_it() {
+        let status = shell("kill -9 $$").status().expect("a shell");
+        assert_eq!(code(status), 137);
+    }
+}

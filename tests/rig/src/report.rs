@@ -1,0 +1,161 @@
+//! What is told of runs: a line for each, what runs at the moment, and how to repeat
+//! what failed.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::Mutex;
+
+/// Tells, on a terminal, how far it is and what runs; nothing of that gets into a log.
+pub struct Progress {
+    all: usize,
+    live: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    done: usize,
+    next: usize,
+    running: BTreeMap<usize, String>,
+}
+
+/// A run that [`Progress`] knows of. [`Progress::done`] takes it back.
+#[must_use]
+pub struct Run(usize);
+
+impl Progress {
+    /// Returns the progress of `all` runs.
+    #[must_use]
+    pub fn new(all: usize) -> Progress {
+        Progress {
+            all,
+            live: stderr().is_terminal(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Tells that a run begins.
+    ///
+    /// # Panics
+    ///
+    /// Another thread has panicked while it told something.
+    pub fn begin(&self, name: &str) -> Run {
+        let mut state = self.state.lock().expect("no thread panics while it tells");
+        let run = state.next;
+        state.next += 1;
+        state.running.insert(run, name.to_owned());
+        self.show(&state);
+        Run(run)
+    }
+
+    /// Tells that a run has ended, and prints `text`, whole lines, in one write.
+    ///
+    /// # Panics
+    ///
+    /// Another thread has panicked while it told something.
+    pub fn done(&self, run: Run, text: &str) {
+        let mut state = self.state.lock().expect("no thread panics while it tells");
+        state.running.remove(&run.0);
+        state.done += 1;
+        self.clear();
+        print(text);
+        self.show(&state);
+    }
+
+    /// Counts something that was told without having been run, and prints `text`.
+    pub fn told(&self, text: &str) {
+        let run = self.begin("");
+        self.done(run, text);
+    }
+
+    fn show(&self, state: &State) {
+        if !self.live || state.running.is_empty() {
+            return;
+        }
+        let running: Vec<&str> = state.running.values().map(String::as_str).collect();
+        let mut line = format!("[{}/{}] {}", state.done, self.all, running.join(", "));
+        line.truncate(line.floor_char_boundary_at(78));
+        let _no_terminal = write!(stderr(), "\r\x1b[K{line}");
+    }
+
+    fn clear(&self) {
+        if self.live {
+            let _no_terminal = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// The last place not behind a byte at which a text may be cut.
+trait Boundary {
+    fn floor_char_boundary_at(&self, most: usize) -> usize;
+}
+
+impl Boundary for String {
+    fn floor_char_boundary_at(&self, most: usize) -> usize {
+        (0..=most.min(self.len()))
+            .rev()
+            .find(|at| self.is_char_boundary(*at))
+            .unwrap_or(0)
+    }
+}
+
+/// Prints `text` to standard output at once. A reader that is gone ends the run no sooner.
+pub fn print(text: &str) {
+    let mut out = stdout().lock();
+    let _reader_is_gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Returns `text` with four blanks before each line.
+#[must_use]
+pub fn indented(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        out.push_str("    ");
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// Returns the command that repeats something: `make` with a target and with those of
+/// the variables that aren't empty.
+#[must_use]
+pub fn repeat(target: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = format!("repeat: make {target}");
+    for (name, value) in variables {
+        if value.is_empty() {
+            continue;
+        }
+        let plain = |char: char| char.is_ascii_alphanumeric() || "_-.,=/@:".contains(char);
+        if value.chars().all(plain) {
+            command.push_str(&format!(" {name}={value}"));
+        } else {
+            command.push_str(&format!(" {name}='{}'", value.replace('\'', "'\\''")));
+        }
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_repeats_it() {
+        let variables = [
+            ("TEST", "qemu_fault"),
+            ("CASE", "read@0"),
+            ("GIC", ""),
+            ("APPEND", "it's 1"),
+        ];
+        assert_eq!(
+            repeat("test-qemu", &variables),
+            "repeat: make test-qemu TEST=qemu_fault CASE=read@0 APPEND='it'\\''s 1'"
+        );
+    }
+
+    #[test]
+    fn a_log_is_shown_indented() {
+        assert_eq!(indented("a\n\nb"), "    a\n    \n    b\n");
+    }
+}

@@ -1,0 +1,92 @@
+//! The tools of others that the rig calls: LLVM's and the device tree compiler.
+
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths::target_dir;
+use crate::process::{output_of, succeed};
+
+/// Returns the command for a tool of the toolchain's own LLVM. The system's binutils need
+/// not know aarch64; rustup's `llvm-tools` do, and rust-toolchain.toml asks for them.
+///
+/// # Errors
+///
+/// The compiler doesn't say where it is.
+pub fn llvm(tool: &str) -> Result<Command> {
+    let rustc = |arguments: &[&str]| -> Result<String> {
+        let output = output_of(Command::new("rustc").args(arguments))?;
+        String::from_utf8(output).context("what rustc says")
+    };
+    let version = rustc(&["-vV"])?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc -vV names no host")?;
+    let root = rustc(&["--print", "sysroot"])?;
+    let bin = Path::new(root.trim_end())
+        .join("lib/rustlib")
+        .join(host)
+        .join("bin");
+    Ok(Command::new(bin.join(format!("llvm-{tool}"))))
+}
+
+/// Compiles a device tree, and returns where the blob is: in `target/dts`.
+///
+/// # Errors
+///
+/// The compiler can't be started, or refuses the source.
+pub fn compile_dts(source: &Path) -> Result<PathBuf> {
+    let out = target_dir().join("dts");
+    std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    let Some(name) = source.file_stem() else {
+        bail!("{} is no file", source.display());
+    };
+    let blob = out.join(name).with_extension("dtb");
+    // Renamed when it is whole: several runs may come here at once.
+    let part = part_of(&blob);
+    let mut dtc = Command::new("dtc");
+    dtc.args(["-q", "-i", "dts", "-I", "dts", "-O", "dtb", "-o"]);
+    succeed(dtc.arg(&part).arg(source))?;
+    std::fs::rename(&part, &blob).with_context(|| blob.display().to_string())?;
+    Ok(blob)
+}
+
+/// Returns a name beside `path` that no other process or thread uses for its unfinished
+/// file.
+#[must_use]
+pub fn part_of(path: &Path) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    // A number of its own for each file; it orders nothing.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}-{number}", process::id()));
+    name.into()
+}
+
+/// Returns whether QEMU has a Raspberry Pi 4, which comes with version 9.
+///
+/// # Errors
+///
+/// QEMU can't be started.
+pub fn qemu_has_rpi4() -> Result<bool> {
+    let machines = output_of(Command::new(crate::qemu::PROGRAM).args(["-M", "help"]))?;
+    let machines = String::from_utf8_lossy(&machines);
+    Ok(machines.lines().any(|line| line.starts_with("raspi4b ")))
+}
+
+/// Runs a script of `tests` that isn't a part of this program, with the variables of
+/// `config`, and returns its status.
+///
+/// # Errors
+///
+/// The script can't be started.
+pub fn script(
+    config: &crate::config::Config,
+    name: &str,
+    arguments: &[impl AsRef<std::ffi::OsStr>],
+) -> Result<i32> {
+    let mut command = Command::new(Path::new("tests").join(name));
+    config.export(&mut command);
+    crate::process::status(command.args(arguments))
+}
