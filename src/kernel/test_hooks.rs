@@ -12,7 +12,8 @@ use crate::kernel::Hw;
 use crate::kernel::kernel;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// The SGI whose handler a test may set: see [`Kernel::test_handler`].
+/// The SGI whose handler a test may set: see
+/// [`Kernel::test_handler`](crate::kernel::Kernel::test_handler).
 pub const TEST_SGI: u8 = 7;
 
 /// The call by which a CPU goes off: what to do, and with what in x0 and x1.
