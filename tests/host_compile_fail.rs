@@ -162,7 +162,7 @@ const INSIDE: [&str; 57] = [
     "rcu::GraceHost",
     "rcu::GracePeriods",
     "sched::Affinity",
-    "sched::Host",
+    "sched::SchedHost",
     "sched::PerCpuThread",
     "sched::RunQueue",
     "sched::Scheduler",

@@ -12,8 +12,8 @@ use std::time::Duration;
 use fake::{Baton, Fake};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::sched::{
-    Because, Class, Host, PerCpuThread, Priority, RunQueue, Service, Switch, Thread, ThreadName,
-    ThreadState,
+    Because, Class, PerCpuThread, Priority, RunQueue, SchedHost, Service, Switch, Thread,
+    ThreadName, ThreadState,
 };
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use stillpoint::sync::{Exec, PreemptGuard};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use fake::{Baton, Fake};
 use stillpoint::cpu::CpuId;
 use stillpoint::platform::Platform;
-use stillpoint::sched::{Host, Timer};
+use stillpoint::sched::{SchedHost, Timer};
 use stillpoint::sync::IrqGuard;
 use stillpoint::time::Instant;
 use xorshift::Random;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use fake::Fake;
 use fake_threads::{Body, bodies, rest, run};
 use stillpoint::platform::Platform;
-use stillpoint::sched::Host;
+use stillpoint::sched::SchedHost;
 use stillpoint::sched::lock::WaitQueue;
 use stillpoint::sync::IrqGuard;
 use stillpoint::time::Instant;

@@ -9,13 +9,13 @@ use crate::cpu::CpuId;
 use crate::hotplug::{HotplugHost, StepContext, WalkError};
 use crate::sched::lock::Completion;
 use crate::sched::patience;
-use crate::sched::{Host, Service};
+use crate::sched::{SchedHost, Service};
 use crate::sync::{LockMap, SpinLock};
 use crate::trace::Direction;
 
 /// The mailbox between control and `cpuhp/N`. One completion for each
 /// direction, so that one left over from the other can't be taken for this one.
-pub(super) struct Command<P: Host> {
+pub(super) struct Command<P: SchedHost> {
     slot: SpinLock<Slot, P>,
     done_up: Completion<P>,
     done_down: Completion<P>,

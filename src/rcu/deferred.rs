@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::rcu::callbacks::{Passes, Queues, node};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::lock::WaitQueue;
-use crate::sched::{Class, Host, SpawnError, ThreadName};
+use crate::sched::{Class, SchedHost, SpawnError, ThreadName};
 use crate::sched::{late_at, patience};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Once, PreemptGuard};
@@ -20,7 +20,7 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_millis(10);
 
 /// Callbacks, and the thread `rcu`.
-pub(super) struct Deferred<P: Host> {
+pub(super) struct Deferred<P: SchedHost> {
     pub(super) queues: Queues<P>,
     passes: Passes,
     /// Where the thread waits for work.
@@ -33,7 +33,7 @@ pub(super) struct Deferred<P: Host> {
     thread: Once<usize>,
 }
 
-impl<P: Host> Deferred<P> {
+impl<P: SchedHost> Deferred<P> {
     pub(super) fn new(cpus: usize) -> Self {
         Deferred {
             queues: Queues::new(cpus),
@@ -80,7 +80,7 @@ impl<P: Host> Deferred<P> {
     }
 }
 
-impl<P: Host> GracePeriods<P> {
+impl<P: SchedHost> GracePeriods<P> {
     /// Has `call_fn` run in a thread, once, after a grace period that begins after
     /// this. Those that are queued on one CPU run in order. It may wait, but holds up
     /// all that are behind it.

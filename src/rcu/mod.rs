@@ -58,7 +58,7 @@ mod sequence;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{PreemptWork, Sgi};
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -72,7 +72,7 @@ use deferred::Deferred;
 use rounds::Rounds;
 
 /// What grace periods need from their right.
-pub trait GraceHost: Host {
+pub trait GraceHost: SchedHost {
     /// The one instance.
     fn grace_periods() -> &'static GracePeriods<Self>;
 }
@@ -101,7 +101,7 @@ struct Counts {
 }
 
 /// Grace periods, and those who wait for them.
-pub struct GracePeriods<P: Host> {
+pub struct GracePeriods<P: SchedHost> {
     rounds: Rounds<P>,
     pending: Pending,
     quiet: PerCpu<Quiet>,
@@ -110,7 +110,7 @@ pub struct GracePeriods<P: Host> {
     task_rounds: Rounds<P>,
 }
 
-impl<P: Host> GracePeriods<P> {
+impl<P: SchedHost> GracePeriods<P> {
     /// Nobody waits; for `cpus` CPUs.
     pub fn new(cpus: usize) -> Self {
         GracePeriods {

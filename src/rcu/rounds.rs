@@ -1,14 +1,14 @@
 //! Waiting for a round, or beginning it for all who wait.
 
 use crate::rcu::sequence::{Sequence, Turn};
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::late_at;
 use crate::sched::lock::WaitQueue;
 use crate::sync::PreemptGuard;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Rounds of one kind, and those who wait for one.
-pub(super) struct Rounds<P: Host> {
+pub(super) struct Rounds<P: SchedHost> {
     sequence: Sequence,
     waiters: WaitQueue<P>,
     /// A round has ended in a still point, and no waiter has been woken. Relaxed: the still
@@ -16,7 +16,7 @@ pub(super) struct Rounds<P: Host> {
     owes_wake: AtomicBool,
 }
 
-impl<P: Host> Rounds<P> {
+impl<P: SchedHost> Rounds<P> {
     pub(super) fn new() -> Self {
         Rounds {
             sequence: Sequence::new(),

@@ -19,7 +19,7 @@ use intrusive_collections::{Adapter, KeyAdapter, RBTree, RBTreeAtomicLink};
 use crate::cpu::CpuId;
 use crate::sched::links::{SleepLink, TimerLink};
 use crate::sched::timer::TimerNode;
-use crate::sched::{Claim, Host, Thread};
+use crate::sched::{Claim, SchedHost, Thread};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
 
@@ -74,14 +74,14 @@ pub(crate) trait HasDue {
     fn due(&self) -> &Due;
 }
 
-impl<'a, P: Host> KeyAdapter<'a> for SleepLink<P> {
+impl<'a, P: SchedHost> KeyAdapter<'a> for SleepLink<P> {
     type Key = Key;
     fn get_key(&self, thread: &'a Thread<P>) -> Key {
         thread.due().key()
     }
 }
 
-impl<'a, P: Host> KeyAdapter<'a> for TimerLink<P> {
+impl<'a, P: SchedHost> KeyAdapter<'a> for TimerLink<P> {
     type Key = Key;
     fn get_key(&self, timer: &'a TimerNode<P>) -> Key {
         timer.due().key()

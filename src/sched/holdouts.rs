@@ -4,10 +4,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::{Host, Scheduler, Thread, ThreadState};
+use crate::sched::{SchedHost, Scheduler, Thread, ThreadState};
 use crate::sync::IrqGuard;
 
-impl<P: Host> Scheduler<P> {
+impl<P: SchedHost> Scheduler<P> {
     /// Notes every thread that is in the middle of something, but the running one and
     /// those that are idle; returns how many. [`Scheduler::holdouts`] says how many
     /// have been ever since.

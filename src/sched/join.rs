@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::sched::{Host, Running, Scheduler, SpawnError, Thread};
+use crate::sched::{Running, SchedHost, Scheduler, SpawnError, Thread};
 use crate::sync::{LockMap, SpinLock, might_sleep};
 use crate::time::Instant;
 
@@ -15,14 +15,14 @@ type Slot<T, P> = Arc<SpinLock<Option<T>, P>>;
 
 /// The right to a thread's value. Dropping it lets the thread go on by itself.
 #[must_use]
-pub struct JoinHandle<T, P: Host> {
+pub struct JoinHandle<T, P: SchedHost> {
     thread: Arc<Thread<P>>,
     value: Slot<T, P>,
     /// What it does, for the validator.
     work: LockMap,
 }
 
-impl<T: Send, P: Host> JoinHandle<T, P> {
+impl<T: Send, P: SchedHost> JoinHandle<T, P> {
     /// Starts a thread by `spawn_fn`, which is given what the thread is to run: `body`,
     /// with its value left for who joins. If nobody will, the value goes there.
     ///
@@ -55,7 +55,7 @@ impl<T: Send, P: Host> JoinHandle<T, P> {
     }
 }
 
-impl<T, P: Host> JoinHandle<T, P> {
+impl<T, P: SchedHost> JoinHandle<T, P> {
     /// Waits until the thread has ended, and returns what it returned.
     ///
     /// # Context
@@ -95,7 +95,7 @@ impl<T, P: Host> JoinHandle<T, P> {
     }
 }
 
-impl<P: Host> Scheduler<P> {
+impl<P: SchedHost> Scheduler<P> {
     /// Gives `thread` a permit: it goes on, if it waits for one, else it will not wait
     /// the next time. There is one at most.
     ///

@@ -17,7 +17,8 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
 use crate::sched::{
-    Class, Host, Place, Resting, Running, Scheduler, SpawnError, Thread, ThreadName, Turn, turn,
+    Class, Place, Resting, Running, SchedHost, Scheduler, SpawnError, Thread, ThreadName, Turn,
+    turn,
 };
 
 /// What a per-CPU thread does. All calls come from the thread itself, on its
@@ -26,7 +27,7 @@ use crate::sched::{
 /// None may take the lock of the CPUs, nor stop the machine, nor bring or take a CPU: when
 /// its CPU goes, hotplug has that lock and waits until the thread has parked. It is told
 /// so at once: an operation of hotplug is refused, all else panics.
-pub trait Service<P: Host>: Send + Sync {
+pub trait Service<P: SchedHost>: Send + Sync {
     /// Whether there is something to do.
     fn should_run(&self, cpu: CpuId) -> bool;
 
@@ -49,7 +50,7 @@ impl PerCpuThread {
     /// # Errors
     /// [`SpawnError::OutOfStacks`].
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn create<P: Host>(
+    pub fn create<P: SchedHost>(
         sched: &Scheduler<P>,
         name: &str,
         class: Class,
@@ -62,7 +63,7 @@ impl PerCpuThread {
     }
 }
 
-fn serve<P: Host>(cpu: CpuId, service: &dyn Service<P>) {
+fn serve<P: SchedHost>(cpu: CpuId, service: &dyn Service<P>) {
     let sched = P::sched();
     let me = sched.current();
     let thread = Running { sched, me: &me };

@@ -8,10 +8,10 @@ use alloc::sync::Arc;
 use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink, intrusive_adapter};
 
 use crate::sched::timer::TimerNode;
-use crate::sched::{Host, Thread};
+use crate::sched::{SchedHost, Thread};
 
-intrusive_adapter!(pub(crate) RunLink<P> = Arc<Thread<P>>: Thread<P> { run_link => LinkedListAtomicLink } where P: Host);
-intrusive_adapter!(pub(crate) WaitLink<P> = Arc<Thread<P>>: Thread<P> { wait_link => LinkedListAtomicLink } where P: Host);
-intrusive_adapter!(pub(crate) AllLink<P> = Arc<Thread<P>>: Thread<P> { all_link => LinkedListAtomicLink } where P: Host);
-intrusive_adapter!(pub(crate) SleepLink<P> = Arc<Thread<P>>: Thread<P> { sleep_link => RBTreeAtomicLink } where P: Host);
-intrusive_adapter!(pub(crate) TimerLink<P> = Arc<TimerNode<P>>: TimerNode<P> { link => RBTreeAtomicLink } where P: Host);
+intrusive_adapter!(pub(crate) RunLink<P> = Arc<Thread<P>>: Thread<P> { run_link => LinkedListAtomicLink } where P: SchedHost);
+intrusive_adapter!(pub(crate) WaitLink<P> = Arc<Thread<P>>: Thread<P> { wait_link => LinkedListAtomicLink } where P: SchedHost);
+intrusive_adapter!(pub(crate) AllLink<P> = Arc<Thread<P>>: Thread<P> { all_link => LinkedListAtomicLink } where P: SchedHost);
+intrusive_adapter!(pub(crate) SleepLink<P> = Arc<Thread<P>>: Thread<P> { sleep_link => RBTreeAtomicLink } where P: SchedHost);
+intrusive_adapter!(pub(crate) TimerLink<P> = Arc<TimerNode<P>>: TimerNode<P> { link => RBTreeAtomicLink } where P: SchedHost);

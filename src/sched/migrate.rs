@@ -19,7 +19,7 @@ use core::marker::PhantomData;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::sched::patience;
-use crate::sched::{Host, Scheduler, Thread, ThreadState, Unpinned};
+use crate::sched::{SchedHost, Scheduler, Thread, ThreadState, Unpinned};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, might_sleep};
 
@@ -50,25 +50,25 @@ impl fmt::Display for AffinityError {
 /// Not `Send`: it speaks of the thread that made it.
 #[must_use]
 #[derive(Debug)]
-pub struct MigrateGuard<P: Host> {
+pub struct MigrateGuard<P: SchedHost> {
     cpu: CpuId,
     _not_send: PhantomData<(*const (), P)>,
 }
 
-impl<P: Host> MigrateGuard<P> {
+impl<P: SchedHost> MigrateGuard<P> {
     /// The CPU that it stays on.
     pub fn cpu(&self) -> CpuId {
         self.cpu
     }
 }
 
-impl<P: Host> Drop for MigrateGuard<P> {
+impl<P: SchedHost> Drop for MigrateGuard<P> {
     fn drop(&mut self) {
         P::sched().unpin_here(self.cpu);
     }
 }
 
-impl<P: Host> Scheduler<P> {
+impl<P: SchedHost> Scheduler<P> {
     /// Keeps the running thread on its CPU until the guard is dropped. Nests.
     ///
     /// # Context

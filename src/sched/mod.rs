@@ -89,6 +89,6 @@ internal!(patience::{PATIENCE, late_at, patience});
 internal!(permit::Permit);
 internal!(rest::{Rest, Resting, Rouse, Turn, turn});
 internal!(run_queue::{Because, RunQueue, Switch});
-internal!(scheduler::{Host, Scheduler});
+internal!(scheduler::{SchedHost, Scheduler});
 internal!(thread::{Place, Thread});
 internal!(timers::Watch);

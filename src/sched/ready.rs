@@ -15,10 +15,10 @@ use intrusive_collections::LinkedList;
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::class::LEVELS;
 use crate::sched::links::RunLink;
-use crate::sched::{Host, Thread};
+use crate::sched::{SchedHost, Thread};
 
 /// Runnable threads, most urgent first, within a level in the order they came.
-pub(crate) struct ReadyQueue<P: Host> {
+pub(crate) struct ReadyQueue<P: SchedHost> {
     levels: [LinkedList<RunLink<P>>; LEVELS],
     occupied: [u64; 2],
     movable: usize,
@@ -26,7 +26,7 @@ pub(crate) struct ReadyQueue<P: Host> {
 
 const _: () = assert!(LEVELS <= 2 * 64);
 
-impl<P: Host> ReadyQueue<P> {
+impl<P: SchedHost> ReadyQueue<P> {
     pub(crate) fn new() -> Self {
         ReadyQueue {
             levels: [const { LinkedList::new(RunLink::NEW) }; LEVELS],

@@ -19,11 +19,11 @@ use crate::config::NORMAL_SLICE;
 use crate::platform::PreemptWork;
 use crate::sched::class::LEVELS;
 use crate::sched::ready::ReadyQueue;
-use crate::sched::{Host, Thread, ThreadState};
+use crate::sched::{SchedHost, Thread, ThreadState};
 use crate::time::Instant;
 
 /// The threads of one CPU that want to run, and the one that does.
-pub struct RunQueue<P: Host> {
+pub struct RunQueue<P: SchedHost> {
     pub(crate) ready: ReadyQueue<P>,
     /// Who runs; `None`: idle.
     current: Option<Arc<Thread<P>>>,
@@ -66,14 +66,14 @@ pub enum Because {
 /// [`RunQueue::pick_next`].
 #[must_use]
 #[derive(Debug)]
-pub struct Switch<P: Host> {
+pub struct Switch<P: SchedHost> {
     /// Who ran until now.
     pub from: *const Thread<P>,
     /// Who runs next.
     pub to: *const Thread<P>,
 }
 
-impl<P: Host> RunQueue<P> {
+impl<P: SchedHost> RunQueue<P> {
     /// An empty queue of a CPU that runs nothing yet.
     pub fn new() -> Self {
         RunQueue {
@@ -286,7 +286,7 @@ impl<P: Host> RunQueue<P> {
     }
 }
 
-impl<P: Host> Default for RunQueue<P> {
+impl<P: SchedHost> Default for RunQueue<P> {
     fn default() -> Self {
         Self::new()
     }

@@ -26,7 +26,7 @@ use crate::trace::Event;
 
 /// What the scheduler needs from its right: where it is, who is idle, and where its
 /// events go.
-pub trait Host: Platform {
+pub trait SchedHost: Platform {
     /// The one scheduler.
     fn sched() -> &'static Scheduler<Self>;
 
@@ -45,7 +45,7 @@ pub trait Host: Platform {
 }
 
 /// What the scheduler keeps of one CPU beside its run queue.
-pub(super) struct CpuRecord<P: Host> {
+pub(super) struct CpuRecord<P: SchedHost> {
     /// Ordinary threads queued here, for who looks for work. Relaxed: a hint, stored
     /// under the run-queue lock.
     pub(super) waiting: AtomicU32,
@@ -60,7 +60,7 @@ pub(super) struct CpuRecord<P: Host> {
 }
 
 /// Run queues, timers and threads of all CPUs.
-pub struct Scheduler<P: Host> {
+pub struct Scheduler<P: SchedHost> {
     queues: PerCpu<SpinLock<RunQueue<P>, P>>,
     pub(super) cpus: PerCpu<CpuRecord<P>>,
     /// CPUs on which an ordinary thread waits behind another. Relaxed: a hint.
@@ -70,7 +70,7 @@ pub struct Scheduler<P: Host> {
     pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
 }
 
-impl<P: Host> Scheduler<P> {
+impl<P: SchedHost> Scheduler<P> {
     /// A scheduler for `cpus` CPUs, on which nothing runs yet.
     pub fn new(cpus: usize) -> Self {
         Scheduler {
@@ -371,12 +371,12 @@ impl<P: Host> Scheduler<P> {
 }
 
 /// The running thread, to rest by.
-pub(crate) struct Running<'a, P: Host> {
+pub(crate) struct Running<'a, P: SchedHost> {
     pub(crate) sched: &'a Scheduler<P>,
     pub(crate) me: &'a Thread<P>,
 }
 
-impl<P: Host> Resting for Running<'_, P> {
+impl<P: SchedHost> Resting for Running<'_, P> {
     fn rest(&self) -> &Rest {
         &self.me.rest
     }

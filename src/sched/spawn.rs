@@ -9,7 +9,7 @@ use core::fmt;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::OutOfStacks;
 use crate::sched::thread::Body;
-use crate::sched::{Class, Host, Place, Scheduler, Thread, ThreadName, ThreadState};
+use crate::sched::{Class, Place, SchedHost, Scheduler, Thread, ThreadName, ThreadState};
 use crate::sync::atomic::Ordering;
 use crate::sync::{IrqGuard, PreemptGuard};
 
@@ -40,7 +40,7 @@ impl fmt::Display for SpawnError {
     }
 }
 
-impl<P: Host> Scheduler<P> {
+impl<P: SchedHost> Scheduler<P> {
     /// Makes a thread that will run `body`: parked, until it is unparked.
     ///
     /// # Errors
@@ -242,7 +242,7 @@ impl<P: Host> Scheduler<P> {
 }
 
 /// Where every thread begins: on its own stack, IRQs masked.
-extern "C" fn thread_entry<P: Host>(arg: usize) -> ! {
+extern "C" fn thread_entry<P: SchedHost>(arg: usize) -> ! {
     let sched = P::sched();
     sched.begin_thread();
     let body = {

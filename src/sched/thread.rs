@@ -12,7 +12,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{Completion, HeldCpusLock};
 use crate::sched::permit::Permit;
-use crate::sched::{Affinity, Class, Host, Rest, ThreadName, ThreadState};
+use crate::sched::{Affinity, Class, Rest, SchedHost, ThreadName, ThreadState};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{LockMap, Once, SpinLock};
 
@@ -33,7 +33,7 @@ pub enum Place {
 }
 
 /// A thread. Shared by its run queue, by who waits for it, and by itself.
-pub struct Thread<P: Host> {
+pub struct Thread<P: SchedHost> {
     /// In the run queue of `cpu` (S2).
     pub(crate) run_link: LinkedListAtomicLink,
     /// Among those who wait for what it waits for: one thing at a time.
@@ -78,7 +78,7 @@ pub struct Thread<P: Host> {
     pub(crate) work: LockMap,
 }
 
-impl<P: Host> Thread<P> {
+impl<P: SchedHost> Thread<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn new(
         name: ThreadName,
@@ -284,13 +284,13 @@ impl<P: Host> Thread<P> {
     }
 }
 
-impl<P: Host> HasDue for Thread<P> {
+impl<P: SchedHost> HasDue for Thread<P> {
     fn due(&self) -> &Due {
         &self.due
     }
 }
 
-impl<P: Host> fmt::Debug for Thread<P> {
+impl<P: SchedHost> fmt::Debug for Thread<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?}, {:?})", self.name, self.class, self.state())
     }

@@ -17,7 +17,7 @@ use core::time::Duration;
 
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::WaitQueue;
-use crate::sched::{CallCount, Host, late_at, patience};
+use crate::sched::{CallCount, SchedHost, late_at, patience};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{CallName, might_sleep};
 use crate::time::Instant;
@@ -26,7 +26,7 @@ use crate::time::Instant;
 type Call = Box<dyn Fn() + Send + Sync>;
 
 /// What the queue of a CPU keeps of a timer.
-pub(crate) struct TimerNode<P: Host> {
+pub(crate) struct TimerNode<P: SchedHost> {
     pub(super) link: DueLink,
     pub(super) due: Due,
     /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
@@ -39,12 +39,12 @@ pub(crate) struct TimerNode<P: Host> {
 
 /// The calls of a timer's function. They live apart from the function, because a handler
 /// lets go of that before it says that the call has ended (T3).
-struct Calls<P: Host> {
+struct Calls<P: SchedHost> {
     count: CallCount,
     done: WaitQueue<P>,
 }
 
-impl<P: Host> TimerNode<P> {
+impl<P: SchedHost> TimerNode<P> {
     /// Its function is about to be called. Under the lock of the queue that it leaves.
     pub(super) fn begin_call(&self) {
         self.calls.count.begin();
@@ -60,7 +60,7 @@ impl<P: Host> TimerNode<P> {
     }
 }
 
-impl<P: Host> HasDue for TimerNode<P> {
+impl<P: SchedHost> HasDue for TimerNode<P> {
     fn due(&self) -> &Due {
         &self.due
     }
@@ -69,11 +69,11 @@ impl<P: Host> HasDue for TimerNode<P> {
 /// A function that is called at an instant. Dropping it cancels it, and drops the function
 /// with all that it owns, in the thread that drops the timer: it waits as [`Timer::cancel`]
 /// does, and panics where that does.
-pub struct Timer<P: Host> {
+pub struct Timer<P: SchedHost> {
     node: Arc<TimerNode<P>>,
 }
 
-impl<P: Host> Timer<P> {
+impl<P: SchedHost> Timer<P> {
     /// A timer that is not set. `call_fn` is called in an interrupt handler, IRQs
     /// masked: it may wake threads and set timers, and neither waits nor frees much.
     ///
@@ -169,7 +169,7 @@ impl<P: Host> Timer<P> {
     }
 }
 
-impl<P: Host> Drop for Timer<P> {
+impl<P: SchedHost> Drop for Timer<P> {
     fn drop(&mut self) {
         // Then this has the only count of the function (T3).
         self.cancel();

@@ -25,7 +25,7 @@ use crate::cpu::CpuId;
 use crate::sched::due::{DueQueue, HasDue};
 use crate::sched::links::{SleepLink, TimerLink};
 use crate::sched::timer::TimerNode;
-use crate::sched::{Host, Scheduler, Thread};
+use crate::sched::{SchedHost, Scheduler, Thread};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{CallName, IrqGuard, Running, SpinLock, SpinLockGuard, might_sleep};
 use crate::time::Instant;
@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const BATCH: usize = 64;
 
 /// What one CPU's timer is armed for.
-pub(crate) struct Timers<P: Host> {
+pub(crate) struct Timers<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     /// The address of the timer whose function runs here, or 0. Relaxed: this CPU's alone.
     runs: AtomicUsize,
@@ -44,7 +44,7 @@ pub(crate) struct Timers<P: Host> {
     running: Running,
 }
 
-struct Inner<P: Host> {
+struct Inner<P: SchedHost> {
     sleepers: DueQueue<SleepLink<P>>,
     timers: DueQueue<TimerLink<P>>,
     /// Who wants an interrupt for its own sake, every [`LOOK`].
@@ -59,12 +59,12 @@ struct Inner<P: Host> {
 }
 
 /// Something that has come due.
-enum Expired<P: Host> {
+enum Expired<P: SchedHost> {
     Thread(Arc<Thread<P>>),
     Timer(Arc<TimerNode<P>>),
 }
 
-impl<P: Host> Inner<P> {
+impl<P: SchedHost> Inner<P> {
     fn first(&self) -> Instant {
         let sleeper = self.sleepers.next().unwrap_or(Instant::FOREVER);
         let timer = self.timers.next().unwrap_or(Instant::FOREVER);
@@ -103,7 +103,7 @@ impl<P: Host> Inner<P> {
     }
 }
 
-impl<P: Host> Timers<P> {
+impl<P: SchedHost> Timers<P> {
     pub(crate) fn new(cpu: CpuId) -> Self {
         // Not for the validator: two of them are taken in the order of their CPUs.
         Timers {
@@ -156,12 +156,12 @@ impl<P: Host> Timers<P> {
 /// Not `Send`: it speaks of the CPU that made it.
 #[must_use]
 #[derive(Debug)]
-pub struct Watch<P: Host> {
+pub struct Watch<P: SchedHost> {
     cpu: CpuId,
     _not_send: PhantomData<(*const (), P)>,
 }
 
-impl<P: Host> Drop for Watch<P> {
+impl<P: SchedHost> Drop for Watch<P> {
     fn drop(&mut self) {
         let mut inner = P::sched().timers.get(self.cpu).inner.lock_irqsave();
         inner.watches -= 1;
@@ -171,7 +171,7 @@ impl<P: Host> Drop for Watch<P> {
     }
 }
 
-impl<P: Host> Scheduler<P> {
+impl<P: SchedHost> Scheduler<P> {
     /// Waits for a wake as [`Scheduler::schedule`] does, but not past `at`.
     ///
     /// # Context

@@ -24,7 +24,7 @@ use alloc::sync::Arc;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::sched::patience;
-use crate::sched::{Class, Host, Rest, Rouse, RunQueue, Scheduler, Thread, ThreadState};
+use crate::sched::{Class, Rest, Rouse, RunQueue, SchedHost, Scheduler, Thread, ThreadState};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
@@ -39,7 +39,7 @@ pub(super) struct Placed {
     broken: Option<CpuMask>,
 }
 
-impl<P: Host> Scheduler<P> {
+impl<P: SchedHost> Scheduler<P> {
     /// Makes `thread` run again if it waits; returns whether it did (or was
     /// about to). Any context.
     pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {

@@ -14,7 +14,7 @@
 use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
-use crate::sched::{Host, Service, Thread};
+use crate::sched::{SchedHost, Service, Thread};
 use crate::stop_machine::WorkQueue;
 use crate::sync::Once;
 
@@ -26,12 +26,12 @@ pub trait Work: Sync {
 }
 
 /// One CPU's stopper.
-pub struct Stopper<P: Host> {
+pub struct Stopper<P: SchedHost> {
     works: WorkQueue<&'static dyn Work, P>,
     thread: Once<Arc<Thread<P>>>,
 }
 
-impl<P: Host> Stopper<P> {
+impl<P: SchedHost> Stopper<P> {
     /// Disabled, without a thread.
     pub(crate) fn new() -> Self {
         Stopper {
@@ -72,9 +72,9 @@ impl<P: Host> Stopper<P> {
 }
 
 /// What `stopper/N` does.
-pub(crate) struct StopperService<P: Host>(pub(crate) &'static Stopper<P>);
+pub(crate) struct StopperService<P: SchedHost>(pub(crate) &'static Stopper<P>);
 
-impl<P: Host> Service<P> for StopperService<P> {
+impl<P: SchedHost> Service<P> for StopperService<P> {
     fn should_run(&self, _cpu: CpuId) -> bool {
         self.0.has_work()
     }

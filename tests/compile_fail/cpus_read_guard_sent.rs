@@ -1,10 +1,10 @@
 //! E0277: Who reads is the thread that took the lock.
 
-use stillpoint::sched::{Host, lock::CpusReadGuard};
+use stillpoint::sched::{SchedHost, lock::CpusReadGuard};
 
 fn needs_send<T: Send>(_: T) {}
 
-fn sent<P: Host>(guard: CpusReadGuard<'_, P>) {
+fn sent<P: SchedHost>(guard: CpusReadGuard<'_, P>) {
     needs_send(guard);
 }
 

@@ -1,13 +1,13 @@
 //! E0277: A lock is opened by the thread that took it, for reading too.
 
 use stillpoint::sched::{
-    Host,
+    SchedHost,
     lock::{ReadGuard, WriteGuard},
 };
 
 fn needs_send<T: Send>(_: T) {}
 
-fn sent<P: Host>(reads: ReadGuard<'_, u32, P>, writes: WriteGuard<'_, u32, P>) {
+fn sent<P: SchedHost>(reads: ReadGuard<'_, u32, P>, writes: WriteGuard<'_, u32, P>) {
     needs_send(reads);
     needs_send(writes);
 }

@@ -1,15 +1,15 @@
 //! ok: The same without a mistake: it compiles, so the others fail for theirs.
 
-use stillpoint::sched::{Host, JoinHandle, MigrateGuard, lock::MutexGuard};
+use stillpoint::sched::{SchedHost, JoinHandle, MigrateGuard, lock::MutexGuard};
 use stillpoint::sync::{Exec, PreemptGuard};
 
 fn needs_send<T: Send>(_: T) {}
 
-fn once<P: Host>(thread: JoinHandle<u32, P>, mutex: MutexGuard<'_, u32, P>) -> u32 {
+fn once<P: SchedHost>(thread: JoinHandle<u32, P>, mutex: MutexGuard<'_, u32, P>) -> u32 {
     thread.join() + *mutex
 }
 
-fn stays<E: Exec, P: Host>(preempt: PreemptGuard<E>, migrate: MigrateGuard<P>) {
+fn stays<E: Exec, P: SchedHost>(preempt: PreemptGuard<E>, migrate: MigrateGuard<P>) {
     needs_send(migrate.cpu());
     drop((preempt, migrate));
 }

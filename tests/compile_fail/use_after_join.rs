@@ -1,8 +1,8 @@
 //! E0382: A thread is joined once.
 
-use stillpoint::sched::{Host, JoinHandle};
+use stillpoint::sched::{SchedHost, JoinHandle};
 
-fn twice<P: Host>(thread: JoinHandle<u32, P>) -> u32 {
+fn twice<P: SchedHost>(thread: JoinHandle<u32, P>) -> u32 {
     thread.join() + thread.join()
 }
 

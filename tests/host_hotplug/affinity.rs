@@ -7,7 +7,7 @@ use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::hotplug::HotplugHost;
 use stillpoint::platform::Platform;
 use stillpoint::sched::lock::Completion;
-use stillpoint::sched::{Class, Host, Thread, ThreadName};
+use stillpoint::sched::{Class, SchedHost, Thread, ThreadName};
 
 use crate::sim::Sim;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stillpoint::cpu::CpuId;
 use stillpoint::platform::Platform;
-use stillpoint::sched::Host;
+use stillpoint::sched::SchedHost;
 use stillpoint::smp::call::CallHost;
 use stillpoint::stop_machine::StopHost;
 use stillpoint::sync::Exec;

@@ -11,7 +11,7 @@ use stillpoint::hotplug::{
     Parked, Quarantine, RELEASED, StepError, SyncState,
 };
 use stillpoint::platform::{Platform, PsciError};
-use stillpoint::sched::Host;
+use stillpoint::sched::SchedHost;
 use stillpoint::trace::Direction;
 
 use crate::affinity::spawn;

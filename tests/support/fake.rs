@@ -19,7 +19,7 @@ use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
 use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
 use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
 use stillpoint::rcu::{GraceHost, GracePeriods};
-use stillpoint::sched::{Host, Scheduler};
+use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
 use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -322,7 +322,7 @@ impl Platform for Fake {
     }
 }
 
-impl Host for Fake {
+impl SchedHost for Fake {
     fn sched() -> &'static Scheduler<Fake> {
         machine().sched.get_or_init(|| Scheduler::new(1))
     }

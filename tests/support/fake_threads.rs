@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::sched::{Class, Host, ThreadName};
+use stillpoint::sched::{Class, SchedHost, ThreadName};
 use stillpoint::sync::PreemptGuard;
 
 use crate::fake::{Baton, Fake};

@@ -21,7 +21,7 @@ use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
 use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, StepContext, StepError, steps};
 use stillpoint::platform::{Platform, PowerState, PsciError, Sgi};
 use stillpoint::rcu::GracePeriods;
-use stillpoint::sched::{Host, Scheduler};
+use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::Calls;
 use stillpoint::stop_machine::StopMachine;
 use stillpoint::sync::atomic::AtomicU32;

@@ -11,7 +11,7 @@ use stillpoint::hotplug::{
 };
 use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
 use stillpoint::rcu::{GraceHost, GracePeriods};
-use stillpoint::sched::{Host, Scheduler};
+use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
 use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::AtomicU32;
@@ -234,7 +234,7 @@ impl Platform for Sim {
     }
 }
 
-impl Host for Sim {
+impl SchedHost for Sim {
     fn sched() -> &'static Scheduler<Sim> {
         &machine().sched
     }

@@ -14,7 +14,7 @@ use crate::kernel::kernel;
 use crate::kernel::{console, panic, test_hooks};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
 use crate::rcu::{GraceHost, GracePeriods};
-use crate::sched::{Host, Scheduler, patience};
+use crate::sched::{SchedHost, Scheduler, patience};
 use crate::smp::call::{CallHost, Calls};
 use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use crate::sync::{Exec, IrqFlags, Wait, Woken};
@@ -231,7 +231,7 @@ impl Platform for Hw {
     }
 }
 
-impl Host for Hw {
+impl SchedHost for Hw {
     #[inline]
     fn sched() -> &'static Scheduler<Self> {
         &kernel().sched

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::late_at;
 use crate::sched::lock::waiters::Waiters;
 use crate::sync::{SpinLock, const_unless_loom, might_sleep};
@@ -11,7 +11,7 @@ use crate::time::Instant;
 /// How often it was completed for ever: no waiter waits again.
 const ALL: u32 = u32::MAX;
 
-struct Inner<P: Host> {
+struct Inner<P: SchedHost> {
     done: u32,
     waiters: Waiters<P>,
 }
@@ -27,11 +27,11 @@ struct Inner<P: Host> {
 /// [`Completion::complete`] touches nothing of it after its lock is open again,
 /// and a waiter returns only after it has held that lock: so a completion may
 /// lie in the waiter's frame.
-pub struct Completion<P: Host> {
+pub struct Completion<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
 }
 
-impl<P: Host> Completion<P> {
+impl<P: SchedHost> Completion<P> {
     const_unless_loom! {
         /// Nothing is done yet.
         #[cfg_attr(debug_assertions, track_caller)]
@@ -132,7 +132,7 @@ impl<P: Host> Completion<P> {
     }
 }
 
-impl<P: Host> Default for Completion<P> {
+impl<P: SchedHost> Default for Completion<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     fn default() -> Self {
         Self::new()

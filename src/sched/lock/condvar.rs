@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::lock::MutexGuard;
 use crate::sched::lock::waiters::{Waiters, wait_taken_until};
 use crate::sync::{SpinLock, const_unless_loom, might_sleep};
@@ -10,11 +10,11 @@ use crate::time::Instant;
 
 /// Where threads wait, with a mutex open, until somebody says that the value has
 /// changed.
-pub struct Condvar<P: Host> {
+pub struct Condvar<P: SchedHost> {
     waiters: SpinLock<Waiters<P>, P>,
 }
 
-impl<P: Host> Condvar<P> {
+impl<P: SchedHost> Condvar<P> {
     const_unless_loom! {
         /// Nobody waits.
         #[cfg_attr(debug_assertions, track_caller)]
@@ -88,7 +88,7 @@ impl<P: Host> Condvar<P> {
     }
 }
 
-impl<P: Host> Default for Condvar<P> {
+impl<P: SchedHost> Default for Condvar<P> {
     fn default() -> Self {
         Self::new()
     }

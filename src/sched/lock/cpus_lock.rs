@@ -11,7 +11,7 @@
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sched::lock::{Mutex, MutexGuard, ReaderCounts, WaitQueue, WouldDeadlock};
 use crate::sched::{late_at, patience};
@@ -19,7 +19,7 @@ use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep};
 
 /// Keeps CPUs from coming and going.
-pub struct CpusLock<P: Host> {
+pub struct CpusLock<P: SchedHost> {
     counts: ReaderCounts,
     /// Readers that wait for a writer to leave. `counts` is blocked and unblocked under
     /// this lock.
@@ -39,7 +39,7 @@ pub struct CpusLock<P: Host> {
 /// # Panics
 /// If the thread is pinned: its CPU could be on its way out, under this lock, and waiting
 /// for the pin.
-fn may_wait<P: Host>() -> Result<(), WouldDeadlock> {
+fn may_wait<P: SchedHost>() -> Result<(), WouldDeadlock> {
     P::sched().with_current(|me| {
         if me.cpus_lock.is_held() {
             return Err(WouldDeadlock::HoldsIt);
@@ -56,11 +56,11 @@ fn may_wait<P: Host>() -> Result<(), WouldDeadlock> {
 }
 
 #[cold]
-fn forbidden<P: Host>(why: WouldDeadlock) -> ! {
+fn forbidden<P: SchedHost>(why: WouldDeadlock) -> ! {
     panic!("BUG: {:?} {why}", P::sched().current())
 }
 
-impl<P: Host> CpusLock<P> {
+impl<P: SchedHost> CpusLock<P> {
     /// Open; for `cpus` CPUs.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn new(cpus: usize) -> Self {
@@ -220,13 +220,13 @@ impl<P: Host> CpusLock<P> {
 ///
 /// Not `Send`: it speaks of the thread that made it.
 #[must_use]
-pub struct CpusReadGuard<'a, P: Host> {
+pub struct CpusReadGuard<'a, P: SchedHost> {
     lock: &'a CpusLock<P>,
     held: LockHeld<'a, P>,
     _not_send: PhantomData<*const ()>,
 }
 
-impl<P: Host> Drop for CpusReadGuard<'_, P> {
+impl<P: SchedHost> Drop for CpusReadGuard<'_, P> {
     fn drop(&mut self) {
         self.held.release();
         P::sched().with_current(|me| me.cpus_lock.end_read());
@@ -236,14 +236,14 @@ impl<P: Host> Drop for CpusReadGuard<'_, P> {
 
 /// The CPUs are this thread's to bring and to take while this exists.
 #[must_use]
-pub struct CpusWriteGuard<'a, P: Host> {
+pub struct CpusWriteGuard<'a, P: SchedHost> {
     lock: &'a CpusLock<P>,
     held: LockHeld<'a, P>,
     /// Given on after the readers were let in: fields drop after `drop`.
     _turn: MutexGuard<'a, (), P>,
 }
 
-impl<P: Host> Drop for CpusWriteGuard<'_, P> {
+impl<P: SchedHost> Drop for CpusWriteGuard<'_, P> {
     fn drop(&mut self) {
         self.held.release();
         P::sched().with_current(|me| me.cpus_lock.end_write());

@@ -10,12 +10,12 @@ use core::ops::{Deref, DerefMut};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::sched::lock::waiters::{Waiters, wait_taken_until};
-use crate::sched::{Host, Thread};
+use crate::sched::{SchedHost, Thread};
 use crate::sched::{late_at, patience};
 use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 
-struct Inner<P: Host> {
+struct Inner<P: SchedHost> {
     owner: Option<Arc<Thread<P>>>,
     waiters: Waiters<P>,
 }
@@ -27,13 +27,13 @@ struct Inner<P: Host> {
 ///   is dropped; then it is the first waiter, or nobody.
 /// - X2: `value`'s own lock is only ever tried by the owner, so it never fails:
 ///   it is there so that the borrow needs no `unsafe`.
-pub struct Mutex<T, P: Host> {
+pub struct Mutex<T, P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     value: SpinMutex<T>,
     key: LockKey,
 }
 
-impl<T, P: Host> Mutex<T, P> {
+impl<T, P: SchedHost> Mutex<T, P> {
     const_unless_loom! {
         /// An open mutex around `value`.
         #[cfg_attr(debug_assertions, track_caller)]
@@ -155,7 +155,7 @@ impl<T, P: Host> Mutex<T, P> {
 ///
 /// Not `Send`: the owner is the thread that made it.
 #[must_use]
-pub struct MutexGuard<'a, T, P: Host> {
+pub struct MutexGuard<'a, T, P: SchedHost> {
     /// `None` only inside `drop`.
     value: Option<SpinMutexGuard<'a, T>>,
     mutex: &'a Mutex<T, P>,
@@ -163,27 +163,27 @@ pub struct MutexGuard<'a, T, P: Host> {
     _not_send: PhantomData<*const ()>,
 }
 
-impl<'a, T, P: Host> MutexGuard<'a, T, P> {
+impl<'a, T, P: SchedHost> MutexGuard<'a, T, P> {
     /// The mutex that it holds.
     pub(super) fn mutex(&self) -> &'a Mutex<T, P> {
         self.mutex
     }
 }
 
-impl<T, P: Host> Deref for MutexGuard<'_, T, P> {
+impl<T, P: SchedHost> Deref for MutexGuard<'_, T, P> {
     type Target = T;
     fn deref(&self) -> &T {
         self.value.as_ref().expect("BUG: a guard outlived its drop")
     }
 }
 
-impl<T, P: Host> DerefMut for MutexGuard<'_, T, P> {
+impl<T, P: SchedHost> DerefMut for MutexGuard<'_, T, P> {
     fn deref_mut(&mut self) -> &mut T {
         self.value.as_mut().expect("BUG: a guard outlived its drop")
     }
 }
 
-impl<T, P: Host> Drop for MutexGuard<'_, T, P> {
+impl<T, P: SchedHost> Drop for MutexGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
         self.value = None; // X2: before anybody else becomes the owner.

@@ -2,18 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::lock::Mutex;
 use crate::sync::{const_unless_loom, might_sleep};
 
 /// A value that is made at its first use. Unlike [`crate::sync::Once`] who makes it may
 /// sleep.
-pub struct Once<T, P: Host> {
+pub struct Once<T, P: SchedHost> {
     value: crate::sync::Once<T>,
     making: Mutex<(), P>,
 }
 
-impl<T, P: Host> Once<T, P> {
+impl<T, P: SchedHost> Once<T, P> {
     const_unless_loom! {
         /// Not made yet.
         #[cfg_attr(debug_assertions, track_caller)]
@@ -52,7 +52,7 @@ impl<T, P: Host> Once<T, P> {
     }
 }
 
-impl<T, P: Host> Default for Once<T, P> {
+impl<T, P: SchedHost> Default for Once<T, P> {
     #[cfg_attr(debug_assertions, track_caller)]
     fn default() -> Self {
         Self::new()

@@ -11,19 +11,19 @@ use core::ops::{Deref, DerefMut};
 
 use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard as CellWrite};
 
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 
-struct Inner<P: Host> {
+struct Inner<P: SchedHost> {
     readers: usize,
     writing: bool,
     waiting_readers: Waiters<P>,
     waiting_writers: Waiters<P>,
 }
 
-impl<P: Host> Inner<P> {
+impl<P: SchedHost> Inner<P> {
     /// Once the last reader has gone, the writer that has waited longest is in.
     fn let_writer_in(&mut self) {
         if self.readers == 0 {
@@ -38,13 +38,13 @@ impl<P: Host> Inner<P> {
 /// - W1: `readers` and `writing` are set for a thread before its lock call returns, by
 ///   itself or by who lets it in; never both.
 /// - W2: `value`'s own lock is only ever tried by who may have it, so it never fails.
-pub struct RwLock<T, P: Host> {
+pub struct RwLock<T, P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     value: Cell<T>,
     key: LockKey,
 }
 
-impl<T, P: Host> RwLock<T, P> {
+impl<T, P: SchedHost> RwLock<T, P> {
     const_unless_loom! {
         /// An open lock around `value`.
         #[cfg_attr(debug_assertions, track_caller)]
@@ -180,7 +180,7 @@ impl<T, P: Host> RwLock<T, P> {
 
 /// The value can be looked at, and nobody changes it, while this exists.
 #[must_use]
-pub struct ReadGuard<'a, T, P: Host> {
+pub struct ReadGuard<'a, T, P: SchedHost> {
     /// `None` only inside `drop`.
     value: Option<CellRead<'a, T>>,
     lock: &'a RwLock<T, P>,
@@ -188,14 +188,14 @@ pub struct ReadGuard<'a, T, P: Host> {
     _not_send: PhantomData<*const ()>,
 }
 
-impl<T, P: Host> Deref for ReadGuard<'_, T, P> {
+impl<T, P: SchedHost> Deref for ReadGuard<'_, T, P> {
     type Target = T;
     fn deref(&self) -> &T {
         self.value.as_ref().expect("BUG: a guard outlived its drop")
     }
 }
 
-impl<T, P: Host> Drop for ReadGuard<'_, T, P> {
+impl<T, P: SchedHost> Drop for ReadGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
         self.value = None; // W2: before anybody else is let in.
@@ -205,7 +205,7 @@ impl<T, P: Host> Drop for ReadGuard<'_, T, P> {
 
 /// The value is this thread's alone while this exists.
 #[must_use]
-pub struct WriteGuard<'a, T, P: Host> {
+pub struct WriteGuard<'a, T, P: SchedHost> {
     /// `None` only inside `drop`.
     value: Option<CellWrite<'a, T>>,
     lock: &'a RwLock<T, P>,
@@ -213,20 +213,20 @@ pub struct WriteGuard<'a, T, P: Host> {
     _not_send: PhantomData<*const ()>,
 }
 
-impl<T, P: Host> Deref for WriteGuard<'_, T, P> {
+impl<T, P: SchedHost> Deref for WriteGuard<'_, T, P> {
     type Target = T;
     fn deref(&self) -> &T {
         self.value.as_ref().expect("BUG: a guard outlived its drop")
     }
 }
 
-impl<T, P: Host> DerefMut for WriteGuard<'_, T, P> {
+impl<T, P: SchedHost> DerefMut for WriteGuard<'_, T, P> {
     fn deref_mut(&mut self) -> &mut T {
         self.value.as_mut().expect("BUG: a guard outlived its drop")
     }
 }
 
-impl<T, P: Host> Drop for WriteGuard<'_, T, P> {
+impl<T, P: SchedHost> Drop for WriteGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
         self.value = None; // W2: before anybody else is let in.

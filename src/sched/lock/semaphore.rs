@@ -2,22 +2,22 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 
-struct Inner<P: Host> {
+struct Inner<P: SchedHost> {
     count: usize,
     waiters: Waiters<P>,
 }
 
 /// A number of permits. One that is given back goes to who has waited longest, and
 /// nobody who comes later can take it in between.
-pub struct Semaphore<P: Host> {
+pub struct Semaphore<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
 }
 
-impl<P: Host> Semaphore<P> {
+impl<P: SchedHost> Semaphore<P> {
     const_unless_loom! {
         /// With `permits` permits.
         #[cfg_attr(debug_assertions, track_caller)]

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::lock::waiters::Waiters;
 use crate::sync::{PreemptGuard, SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
@@ -18,11 +18,11 @@ use crate::time::Instant;
 /// A waiter that leaves and finds itself out of the queue was given a wake-up after its
 /// last look. It hands that wake-up to the next waiter, also if its own look said yes: what
 /// it saw may have been another change than the one that the wake-up was for.
-pub struct WaitQueue<P: Host> {
+pub struct WaitQueue<P: SchedHost> {
     waiters: SpinLock<Waiters<P>, P>,
 }
 
-impl<P: Host> WaitQueue<P> {
+impl<P: SchedHost> WaitQueue<P> {
     const_unless_loom! {
         /// Nobody waits.
         #[cfg_attr(debug_assertions, track_caller)]
@@ -83,7 +83,7 @@ impl<P: Host> WaitQueue<P> {
     }
 }
 
-impl<P: Host> Default for WaitQueue<P> {
+impl<P: SchedHost> Default for WaitQueue<P> {
     fn default() -> Self {
         Self::new()
     }

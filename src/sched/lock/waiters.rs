@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use intrusive_collections::LinkedList;
 
 use crate::sched::links::WaitLink;
-use crate::sched::{Host, Thread};
+use crate::sched::{SchedHost, Thread};
 use crate::sched::{late_at, patience};
 use crate::sync::SpinLock;
 use crate::time::Instant;
@@ -22,7 +22,7 @@ use crate::time::Instant;
 ///
 /// # Context
 /// Thread, preemption on.
-pub(super) fn wait_until_taken<T, P: Host>(
+pub(super) fn wait_until_taken<T, P: SchedHost>(
     inner: &SpinLock<T, P>,
     me: &Arc<Thread<P>>,
     what: &str,
@@ -38,7 +38,7 @@ pub(super) fn wait_until_taken<T, P: Host>(
 
 /// As [`wait_until_taken`], but not past `at`; returns whether it was taken out. If not
 /// it still hangs there.
-pub(super) fn wait_taken_until<T, P: Host>(
+pub(super) fn wait_taken_until<T, P: SchedHost>(
     inner: &SpinLock<T, P>,
     me: &Arc<Thread<P>>,
     at: Instant,
@@ -60,11 +60,11 @@ pub(super) fn wait_taken_until<T, P: Host>(
 }
 
 /// A queue of waiting threads; its owner keeps it under a lock.
-pub(super) struct Waiters<P: Host> {
+pub(super) struct Waiters<P: SchedHost> {
     list: LinkedList<WaitLink<P>>,
 }
 
-impl<P: Host> Waiters<P> {
+impl<P: SchedHost> Waiters<P> {
     /// Nobody waits.
     pub(super) const fn new() -> Self {
         Waiters {

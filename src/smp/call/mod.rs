@@ -51,7 +51,7 @@ pub use queue::{CallNode, CallQueue, RunFn, Target};
 use crate::config::MASK_WORDS;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
-use crate::sched::Host;
+use crate::sched::SchedHost;
 use crate::sched::{late_at, patience};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{CallName, IrqGuard, Once, PreemptGuard, Running, WaitPoint};
@@ -61,7 +61,7 @@ use crate::time::Instant;
 const SPINS: u32 = 100;
 
 /// What cross calls need from their right.
-pub trait CallHost: Host {
+pub trait CallHost: SchedHost {
     /// The one instance.
     fn calls() -> &'static Calls<Self>;
 }
