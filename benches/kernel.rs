@@ -26,7 +26,7 @@ mod kernel {
     use stillpoint::sched::lock::Mutex;
     use stillpoint::sched::{Class, Priority, ThreadState};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-    use stillpoint::sync::{Exec, PreemptGuard};
+    use stillpoint::sync::{LocalCpu, PreemptGuard};
     use stillpoint::time::Instant;
     use stillpoint::{api, println};
 

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use crate::config::TRACE_EVENTS;
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::sync::{Exec, IrqGuard};
+use crate::sync::{IrqGuard, LocalCpu};
 use crate::time::Instant;
 
 /// Which way a hotplug operation walks.
@@ -128,7 +128,7 @@ impl Trace {
     ///
     /// # Context
     /// Any, once this CPU has been told SHOULD_ONLINE.
-    pub fn write<E: Exec>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
+    pub fn write<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
         let _masked = IrqGuard::<E>::new(); // T1
         let (on, at) = here_fn();
         self.put(on, at, event);

@@ -183,7 +183,7 @@ const INSIDE: [&str; 57] = [
     "stop_machine::StopMachine",
     "symbols",
     "sync::AtomicBits",
-    "sync::Exec",
+    "sync::LocalCpu",
     "sync::LockMap",
     "sync::StaysHere",
     "sync::Wait",

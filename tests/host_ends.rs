@@ -8,7 +8,7 @@ use std::time::Duration;
 use fake::{Baton, Fake};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::sched::{Class, SchedHost, SpawnError, ThreadName, Timer};
-use stillpoint::sync::{Exec, IrqGuard, PreemptGuard};
+use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard};
 use stillpoint::time::Instant;
 
 #[path = "support/fake.rs"]

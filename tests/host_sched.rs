@@ -16,7 +16,7 @@ use stillpoint::sched::{
     ThreadName, ThreadState,
 };
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
-use stillpoint::sync::{Exec, PreemptGuard};
+use stillpoint::sync::{LocalCpu, PreemptGuard};
 use stillpoint::time::Instant;
 use xorshift::Random;
 

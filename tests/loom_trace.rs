@@ -6,7 +6,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use stillpoint::config::TRACE_EVENTS;
 use stillpoint::cpu::CpuId;
-use stillpoint::sync::{Exec, IrqFlags};
+use stillpoint::sync::{IrqFlags, LocalCpu};
 use stillpoint::time::Instant;
 use stillpoint::trace::{Event, Record, Trace};
 
@@ -21,7 +21,7 @@ loom::lazy_static! {
 /// preempted by the other at any moment, but not while IRQs are masked.
 struct Cpu;
 
-impl Exec for Cpu {
+impl LocalCpu for Cpu {
     fn irq_save() -> IrqFlags {
         let mut masked = MASKED.0.lock().expect("never poisoned");
         while *masked {

@@ -36,7 +36,7 @@ mod kernel_test {
     use stillpoint::platform::{Platform, Sgi};
     use stillpoint::smp::call::CallError;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-    use stillpoint::sync::{Exec, IrqGuard, PreemptGuard};
+    use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard};
     use stillpoint::{api, println};
 
     use crate::ktap::Ktap;

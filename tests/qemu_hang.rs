@@ -69,7 +69,7 @@ mod kernel_test {
     use stillpoint::cpu::CpuId;
     use stillpoint::kernel::{Hw, print_whereabouts};
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
-    use stillpoint::sync::{Exec, IrqGuard};
+    use stillpoint::sync::{IrqGuard, LocalCpu};
     use stillpoint::{api, println};
 
     use super::case::case;

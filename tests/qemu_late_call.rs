@@ -17,7 +17,7 @@ mod kernel_test {
     use stillpoint::cpu::CpuId;
     use stillpoint::kernel::Hw;
     use stillpoint::platform::Platform;
-    use stillpoint::sync::{Exec, IrqGuard};
+    use stillpoint::sync::{IrqGuard, LocalCpu};
 
     use crate::ktap::Ktap;
 

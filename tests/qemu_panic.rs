@@ -88,7 +88,7 @@ mod kernel_test {
     use stillpoint::kernel::{Hw, TEST_SGI, kernel, with_console_taken};
     use stillpoint::sched::Service;
     use stillpoint::sched::lock::Mutex;
-    use stillpoint::sync::Exec;
+    use stillpoint::sync::LocalCpu;
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
     use stillpoint::{api, print, println};
 

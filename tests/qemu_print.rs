@@ -26,7 +26,7 @@ mod kernel_test {
     use stillpoint::cpu::CpuId;
     use stillpoint::kernel::Hw;
     use stillpoint::sched::lock::Mutex;
-    use stillpoint::sync::Exec;
+    use stillpoint::sync::LocalCpu;
     use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::{api, println};
 

@@ -42,7 +42,7 @@ mod kernel_test {
     use stillpoint::println;
     use stillpoint::shell::{CpuState, Machine, run_line};
     use stillpoint::shell_program::KernelMachine;
-    use stillpoint::sync::Exec;
+    use stillpoint::sync::LocalCpu;
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
 
     use crate::ktap::Ktap;

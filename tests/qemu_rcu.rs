@@ -37,7 +37,7 @@ mod kernel_test {
     use stillpoint::println;
     use stillpoint::sched::lock::Completion;
     use stillpoint::sched::{Class, Priority};
-    use stillpoint::sync::Exec;
+    use stillpoint::sync::LocalCpu;
     use stillpoint::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
     use crate::ktap::Ktap;

@@ -35,7 +35,7 @@ mod kernel_test {
     use stillpoint::platform::Platform;
     use stillpoint::println;
     use stillpoint::sched::SpawnError;
-    use stillpoint::sync::Exec;
+    use stillpoint::sync::LocalCpu;
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use crate::ktap::Ktap;

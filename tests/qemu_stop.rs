@@ -36,7 +36,7 @@ mod kernel_test {
     use stillpoint::sched::lock::Mutex;
     use stillpoint::stop_machine::{MultiStopState, StopError, StopReport};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-    use stillpoint::sync::{Exec, IrqGuard, PreemptGuard, SpinLock};
+    use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard, SpinLock};
     use stillpoint::time::Instant;
     use stillpoint::trace::Event;
     use stillpoint::{api, println};

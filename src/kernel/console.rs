@@ -148,7 +148,7 @@ fn try_for_a_while() -> Option<impl Drop> {
         if one.is_some() || Hw::now() >= limit {
             return one;
         }
-        <Hw as crate::sync::Exec>::relax();
+        <Hw as crate::sync::LocalCpu>::relax();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::arch::aarch64::semihosting;
 use crate::kernel::try_kernel;
 use crate::kernel::{Hw, console};
 use crate::platform::CpuOps;
-use crate::sync::Exec;
+use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// The exit status of a panic, Rust's own, and of a boot that is refused.

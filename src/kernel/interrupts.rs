@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, TEST_SGI, kernel};
 use crate::kernel::{console, panic};
 use crate::platform::{Irq, Platform, Sgi};
 use crate::smp::call::Inside;
-use crate::sync::Exec;
+use crate::sync::LocalCpu;
 
 /// An interrupt was taken. Called by the vector on this CPU's IRQ stack.
 ///

@@ -22,7 +22,7 @@ use crate::kernel::{Hw, console, exit, whereabouts};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{AtomicBits, Exec, Once};
+use crate::sync::{AtomicBits, LocalCpu, Once};
 
 /// How long the others may take to stop.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -15,7 +15,7 @@ use crate::kernel::kernel;
 use crate::kernel::{Hw, console};
 use crate::platform::{Platform, Sgi};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{AtomicBits, Exec, IrqGuard};
+use crate::sync::{AtomicBits, IrqGuard, LocalCpu};
 
 /// How long a CPU may take to answer: time for a host to run it.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -139,7 +139,7 @@ pub trait Platform: Wait + Sized + Send + Sync {
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId);
 
     /// Says whether this CPU has `work` to do at its next preemption point: what
-    /// makes [`crate::sync::Exec::preempt_point`] more than a load and a test.
+    /// makes [`crate::sync::LocalCpu::preempt_point`] more than a load and a test.
     ///
     /// Context: IRQs masked.
     fn set_preempt_work(work: PreemptWork, pending: bool);

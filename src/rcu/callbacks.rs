@@ -26,7 +26,7 @@ use alloc::boxed::Box;
 use crate::cpu::{CpuId, PerCpu};
 use crate::rcu::sequence::{Need, Sequence, Turn};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{AtomicBits, Exec, SpinLock};
+use crate::sync::{AtomicBits, LocalCpu, SpinLock};
 
 /// What is behind a node in its list.
 type Link = Option<Box<dyn Node>>;
@@ -70,14 +70,14 @@ struct List {
 }
 
 /// The callbacks of all CPUs.
-pub struct Queues<E: Exec> {
+pub struct Queues<E: LocalCpu> {
     lists: PerCpu<SpinLock<List, E>>,
     /// Who has any (L1). Relaxed: who looks without the lock has been woken by who
     /// set it, or has to be.
     waiting: AtomicBits,
 }
 
-impl<E: Exec> Queues<E> {
+impl<E: LocalCpu> Queues<E> {
     /// Empty ones, for `cpus` CPUs.
     pub fn new(cpus: usize) -> Self {
         Queues {

@@ -1,6 +1,6 @@
 //! The read side: a token.
 
-use crate::sync::{Exec, PreemptGuard, StaysHere};
+use crate::sync::{LocalCpu, PreemptGuard, StaysHere};
 
 /// A read-side section: what was reachable when it began, or since, is not freed
 /// while this exists, if whoever frees it waits for a grace period first.
@@ -9,11 +9,11 @@ use crate::sync::{Exec, PreemptGuard, StaysHere};
 /// `Send`: it speaks of the thread that made it.
 #[must_use]
 #[derive(Debug)]
-pub struct ReadGuard<E: Exec> {
+pub struct ReadGuard<E: LocalCpu> {
     _preempt: PreemptGuard<E>,
 }
 
-impl<E: Exec> ReadGuard<E> {
+impl<E: LocalCpu> ReadGuard<E> {
     /// Begins a section, which lasts until the guard is dropped.
     ///
     /// # Context
@@ -26,10 +26,10 @@ impl<E: Exec> ReadGuard<E> {
     }
 }
 
-impl<E: Exec> Default for ReadGuard<E> {
+impl<E: LocalCpu> Default for ReadGuard<E> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<E: Exec> StaysHere<E> for ReadGuard<E> {}
+impl<E: LocalCpu> StaysHere<E> for ReadGuard<E> {}

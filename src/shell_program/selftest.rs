@@ -12,7 +12,7 @@ use crate::kernel::Hw;
 use crate::kernel::{TEST_SGI, kernel};
 use crate::platform::{Platform, Sgi};
 use crate::sched::{Class, JoinHandle, ThreadName};
-use crate::sync::Exec;
+use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// How long an interrupt may take: a virtual CPU may have to wait for its host.

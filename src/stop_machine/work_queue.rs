@@ -21,7 +21,7 @@
 use alloc::collections::VecDeque;
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Exec, SpinLock};
+use crate::sync::{LocalCpu, SpinLock};
 
 struct Inner<T> {
     enabled: bool,
@@ -29,14 +29,14 @@ struct Inner<T> {
 }
 
 /// Works that wait for their stopper.
-pub struct WorkQueue<T, E: Exec> {
+pub struct WorkQueue<T, E: LocalCpu> {
     /// Lock order: after the stop mutex; by CPU number where two are held.
     inner: SpinLock<Inner<T>, E>,
     /// How many works there are (Q5): read without the lock.
     queued: AtomicUsize,
 }
 
-impl<T, E: Exec> WorkQueue<T, E> {
+impl<T, E: LocalCpu> WorkQueue<T, E> {
     /// Disabled and empty, with room for `capacity` works. One more than that is
     /// allocated for under the lock.
     pub fn new(capacity: usize) -> Self {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sync::lockdep::LockKind;
-use crate::sync::{Exec, LockHeld, LockKey};
+use crate::sync::{LocalCpu, LockHeld, LockKey};
 
 /// The work of a thread, which others wait for: see [`crate::sync::lockdep`]. In a
 /// release build nothing.
@@ -32,14 +32,14 @@ impl LockMap {
     /// This thread does the work until the guard is dropped.
     #[cfg_attr(debug_assertions, track_caller)]
     #[inline]
-    pub fn work<E: Exec>(&self) -> LockMapGuard<'_, E> {
+    pub fn work<E: LocalCpu>(&self) -> LockMapGuard<'_, E> {
         LockMapGuard(self.0.acquire())
     }
 
     /// This thread is about to wait until the work is done.
     #[cfg_attr(debug_assertions, track_caller)]
     #[inline]
-    pub fn wait<E: Exec>(&self) {
+    pub fn wait<E: LocalCpu>(&self) {
         self.0.acquire::<E>().release();
     }
 }
@@ -53,9 +53,9 @@ impl Default for LockMap {
 
 /// The thread does the work while this exists.
 #[must_use]
-pub struct LockMapGuard<'a, E: Exec>(LockHeld<'a, E>);
+pub struct LockMapGuard<'a, E: LocalCpu>(LockHeld<'a, E>);
 
-impl<E: Exec> Drop for LockMapGuard<'_, E> {
+impl<E: LocalCpu> Drop for LockMapGuard<'_, E> {
     #[inline]
     fn drop(&mut self) {
         self.0.release();

@@ -5,7 +5,7 @@
 use core::marker::PhantomData;
 use core::panic::Location;
 
-use crate::sync::Exec;
+use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::lockdep::{LockClass, LockKind, Manner, Nesting, Place};
 
@@ -68,24 +68,24 @@ impl LockKey {
 
     /// Its lock is about to be taken.
     #[track_caller]
-    pub fn acquire<E: Exec>(&self) -> LockHeld<'_, E> {
+    pub fn acquire<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         self.acquire_as(Manner::Lock)
     }
 
     /// Its lock is about to be taken, by a thread that may hold others of its class.
     #[track_caller]
-    pub fn acquire_nested<E: Exec>(&self, nesting: Nesting) -> LockHeld<'_, E> {
+    pub fn acquire_nested<E: LocalCpu>(&self, nesting: Nesting) -> LockHeld<'_, E> {
         self.acquire_as(Manner::Nested(nesting))
     }
 
     /// Its lock was taken by a try.
     #[track_caller]
-    pub fn acquired<E: Exec>(&self) -> LockHeld<'_, E> {
+    pub fn acquired<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         self.acquire_as(Manner::Try)
     }
 
     #[track_caller]
-    fn acquire_as<E: Exec>(&self, manner: Manner) -> LockHeld<'_, E> {
+    fn acquire_as<E: LocalCpu>(&self, manner: Manner) -> LockHeld<'_, E> {
         if self.class.is_some() {
             let at: Place = Location::caller();
             E::lock_acquire(self, manner, at);
@@ -104,7 +104,7 @@ pub struct LockHeld<'a, E> {
     _exec: PhantomData<fn() -> E>,
 }
 
-impl<E: Exec> LockHeld<'_, E> {
+impl<E: LocalCpu> LockHeld<'_, E> {
     /// The lock is about to be opened.
     pub fn release(&self) {
         if self.key.class.is_some() {
@@ -115,6 +115,6 @@ impl<E: Exec> LockHeld<'_, E> {
 
 /// The caller may have to wait now: what that takes is checked, whether it must or not.
 #[track_caller]
-pub fn might_sleep<E: Exec>() {
+pub fn might_sleep<E: LocalCpu>() {
     E::might_sleep(Location::caller());
 }

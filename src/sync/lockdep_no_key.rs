@@ -5,7 +5,7 @@
 use core::marker::PhantomData;
 
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{Exec, assert_may_schedule};
+use crate::sync::{LocalCpu, assert_may_schedule};
 
 /// The part of a lock by which the validator of a debug build knows it.
 #[derive(Debug)]
@@ -33,19 +33,19 @@ impl LockKey {
 
     /// Its lock is about to be taken.
     #[inline(always)]
-    pub fn acquire<E: Exec>(&self) -> LockHeld<'_, E> {
+    pub fn acquire<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         LockHeld(PhantomData, PhantomData)
     }
 
     /// Its lock is about to be taken, by a thread that may hold others of its class.
     #[inline(always)]
-    pub fn acquire_nested<E: Exec>(&self, _: Nesting) -> LockHeld<'_, E> {
+    pub fn acquire_nested<E: LocalCpu>(&self, _: Nesting) -> LockHeld<'_, E> {
         LockHeld(PhantomData, PhantomData)
     }
 
     /// Its lock was taken by a try.
     #[inline(always)]
-    pub fn acquired<E: Exec>(&self) -> LockHeld<'_, E> {
+    pub fn acquired<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         LockHeld(PhantomData, PhantomData)
     }
 }
@@ -54,7 +54,7 @@ impl LockKey {
 #[must_use]
 pub struct LockHeld<'a, E>(PhantomData<&'a LockKey>, PhantomData<fn() -> E>);
 
-impl<E: Exec> LockHeld<'_, E> {
+impl<E: LocalCpu> LockHeld<'_, E> {
     /// The lock is about to be opened.
     #[inline(always)]
     pub fn release(&self) {}
@@ -62,6 +62,6 @@ impl<E: Exec> LockHeld<'_, E> {
 
 /// The caller may have to wait now: see [`assert_may_schedule`].
 #[inline(always)]
-pub fn might_sleep<E: Exec>() {
+pub fn might_sleep<E: LocalCpu>() {
     assert_may_schedule::<E>();
 }

@@ -24,9 +24,9 @@ macro_rules! const_unless_loom {
 pub(crate) use const_unless_loom;
 
 mod bits;
-mod exec;
 #[cfg(all(debug_assertions, not(loom)))]
 mod held_cell;
+mod local_cpu;
 mod lock_map;
 #[cfg(feature = "internals")]
 pub mod lockdep;
@@ -41,11 +41,11 @@ mod spin_lock;
 mod wait_point;
 
 pub use bits::Bits;
-pub use exec::{IrqGuard, PreemptGuard};
+pub use local_cpu::{IrqGuard, PreemptGuard};
 pub use spin_lock::{SpinLock, SpinLockGuard};
 
 internal!(bits::AtomicBits);
-internal!(exec::{Exec, IrqFlags, StaysHere, Wait, Woken, assert_may_schedule});
+internal!(local_cpu::{LocalCpu, IrqFlags, StaysHere, Wait, Woken, assert_may_schedule});
 #[cfg(all(debug_assertions, not(loom)))]
 internal!(held_cell::HeldCell);
 internal!(running::{CallName, Running});

@@ -1,12 +1,12 @@
 //! The CPU of unit tests that need one for their locks only.
 
-use crate::sync::{Exec, IrqFlags};
+use crate::sync::{IrqFlags, LocalCpu};
 
 /// A machine on which nothing is but the lock that a test takes.
 #[derive(Debug)]
 pub(crate) struct Nowhere;
 
-impl Exec for Nowhere {
+impl LocalCpu for Nowhere {
     fn irq_save() -> IrqFlags {
         IrqFlags(0)
     }

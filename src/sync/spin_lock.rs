@@ -15,7 +15,7 @@ use in_a_model::{Guard, Lock};
 use with_spin::{Guard, Lock};
 
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{Exec, IrqFlags, IrqGuard, LockHeld, LockKey, StaysHere};
+use crate::sync::{IrqFlags, IrqGuard, LocalCpu, LockHeld, LockKey, StaysHere};
 
 /// `spin`'s mutex.
 #[cfg(not(loom))]
@@ -25,12 +25,12 @@ mod with_spin {
     use spin::RelaxStrategy;
     use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-    use crate::sync::Exec;
+    use crate::sync::LocalCpu;
 
     /// Waiting is `E::relax`.
     pub(super) struct Relax<E>(PhantomData<fn() -> E>);
 
-    impl<E: Exec> RelaxStrategy for Relax<E> {
+    impl<E: LocalCpu> RelaxStrategy for Relax<E> {
         fn relax() {
             E::relax();
         }
@@ -84,12 +84,12 @@ mod in_a_model {
 }
 
 /// A value that one CPU at a time may touch.
-pub struct SpinLock<T, E: Exec> {
+pub struct SpinLock<T, E: LocalCpu> {
     inner: Lock<T, E>,
     key: LockKey,
 }
 
-impl<T, E: Exec> SpinLock<T, E> {
+impl<T, E: LocalCpu> SpinLock<T, E> {
     const_unless_loom! {
         /// An open lock around `value`.
         #[cfg_attr(debug_assertions, track_caller)]
@@ -200,7 +200,7 @@ impl<T, E: Exec> SpinLock<T, E> {
     }
 }
 
-impl<T, E: Exec> fmt::Debug for SpinLock<T, E> {
+impl<T, E: LocalCpu> fmt::Debug for SpinLock<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SpinLock { .. }")
     }
@@ -219,7 +219,7 @@ enum Off {
 ///
 /// Not `Send`: it speaks of the CPU that made it.
 #[must_use]
-pub struct SpinLockGuard<'a, T, E: Exec> {
+pub struct SpinLockGuard<'a, T, E: LocalCpu> {
     /// `None` only inside `drop`: the lock opens before anything comes back on.
     inner: Option<Guard<'a, T, E>>,
     held: LockHeld<'a, E>,
@@ -227,7 +227,7 @@ pub struct SpinLockGuard<'a, T, E: Exec> {
     _not_send: PhantomData<*const ()>,
 }
 
-impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
+impl<'a, T, E: LocalCpu> SpinLockGuard<'a, T, E> {
     #[inline]
     fn new(inner: Guard<'a, T, E>, held: LockHeld<'a, E>, off: Off) -> Self {
         SpinLockGuard {
@@ -239,7 +239,7 @@ impl<'a, T, E: Exec> SpinLockGuard<'a, T, E> {
     }
 }
 
-impl<T, E: Exec> SpinLockGuard<'_, T, E> {
+impl<T, E: LocalCpu> SpinLockGuard<'_, T, E> {
     /// Ends the guard with the lock still taken, and IRQs as they are, for somebody
     /// else to open: [`SpinLock::open_left`].
     #[inline]
@@ -248,9 +248,9 @@ impl<T, E: Exec> SpinLockGuard<'_, T, E> {
     }
 }
 
-impl<T, E: Exec> StaysHere<E> for SpinLockGuard<'_, T, E> {}
+impl<T, E: LocalCpu> StaysHere<E> for SpinLockGuard<'_, T, E> {}
 
-impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
+impl<T, E: LocalCpu> Drop for SpinLockGuard<'_, T, E> {
     #[inline]
     fn drop(&mut self) {
         self.held.release();
@@ -266,7 +266,7 @@ impl<T, E: Exec> Drop for SpinLockGuard<'_, T, E> {
     }
 }
 
-impl<T, E: Exec> Deref for SpinLockGuard<'_, T, E> {
+impl<T, E: LocalCpu> Deref for SpinLockGuard<'_, T, E> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
@@ -274,7 +274,7 @@ impl<T, E: Exec> Deref for SpinLockGuard<'_, T, E> {
     }
 }
 
-impl<T, E: Exec> DerefMut for SpinLockGuard<'_, T, E> {
+impl<T, E: LocalCpu> DerefMut for SpinLockGuard<'_, T, E> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.inner.as_mut().expect("BUG: a guard outlived its drop")

@@ -1,10 +1,10 @@
 //! E0277: IRQs are masked on the CPU that made the guard, not where it is sent.
 
-use stillpoint::sync::{Exec, IrqGuard};
+use stillpoint::sync::{LocalCpu, IrqGuard};
 
 fn needs_send<T: Send>(_: T) {}
 
-fn sent<E: Exec>(guard: IrqGuard<E>) {
+fn sent<E: LocalCpu>(guard: IrqGuard<E>) {
     needs_send(guard);
 }
 

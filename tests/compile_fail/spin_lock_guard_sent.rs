@@ -1,10 +1,10 @@
 //! E0277: A spin lock is opened on the CPU that took it.
 
-use stillpoint::sync::{Exec, SpinLockGuard};
+use stillpoint::sync::{LocalCpu, SpinLockGuard};
 
 fn needs_send<T: Send>(_: T) {}
 
-fn sent<E: Exec>(guard: SpinLockGuard<'_, u32, E>) {
+fn sent<E: LocalCpu>(guard: SpinLockGuard<'_, u32, E>) {
     needs_send(guard);
 }
 

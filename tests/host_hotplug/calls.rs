@@ -10,7 +10,7 @@ use stillpoint::platform::Platform;
 use stillpoint::sched::SchedHost;
 use stillpoint::smp::call::CallHost;
 use stillpoint::stop_machine::StopHost;
-use stillpoint::sync::Exec;
+use stillpoint::sync::LocalCpu;
 
 use crate::failures::up;
 use crate::sim::Sim;

@@ -23,7 +23,7 @@ use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
 use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use stillpoint::sync::{Exec, IrqFlags, Wait, Woken};
+use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
 
@@ -166,7 +166,7 @@ impl Baton {
     }
 }
 
-impl Exec for Fake {
+impl LocalCpu for Fake {
     fn irq_save() -> IrqFlags {
         IrqFlags(u64::from(MASKED.replace(true)))
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use loom::sync::{Condvar, Mutex};
 use stillpoint::config::MASK_WORDS;
-use stillpoint::sync::{Exec, IrqFlags, Wait, Woken};
+use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 
 /// The most CPUs of a model.
 pub(crate) const CPUS: usize = 4;
@@ -32,7 +32,7 @@ impl Cpu {
     }
 }
 
-impl Exec for Cpu {
+impl LocalCpu for Cpu {
     fn irq_save() -> IrqFlags {
         IrqFlags(0)
     }

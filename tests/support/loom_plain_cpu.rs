@@ -1,13 +1,13 @@
 //! A CPU for loom models in which nobody sleeps in WFI.
 
 use loom::thread;
-use stillpoint::sync::{Exec, IrqFlags};
+use stillpoint::sync::{IrqFlags, LocalCpu};
 
 /// No interrupts of its own: what an interrupt handler does, a thread of the model
 /// does, at every moment at which the handler could and some more.
 pub(crate) struct Cpu;
 
-impl Exec for Cpu {
+impl LocalCpu for Cpu {
     fn irq_save() -> IrqFlags {
         IrqFlags(0)
     }

@@ -10,7 +10,7 @@ use stillpoint::hotplug::ONLINE;
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
-use stillpoint::sync::{Exec, IrqGuard};
+use stillpoint::sync::{IrqGuard, LocalCpu};
 use stillpoint::time::Instant;
 
 /// How long an event that is expected may take: never a matter of speed.

@@ -15,7 +15,7 @@ use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
 use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::AtomicU32;
-use stillpoint::sync::{Exec, IrqFlags, Wait, Woken};
+use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::{Direction, Event};
 
@@ -40,7 +40,7 @@ macro_rules! table {
 static STEPS: [Step<StepContext>; 18] =
     table![0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
 
-impl Exec for Sim {
+impl LocalCpu for Sim {
     fn irq_save() -> IrqFlags {
         IrqFlags(u64::from(MASKED.replace(true)))
     }

@@ -38,7 +38,7 @@ pub fn irq_save() -> IrqFlags {
 /// Puts back the mask that [`irq_save`] returned.
 ///
 /// # Safety
-/// As [`crate::sync::Exec::irq_restore`].
+/// As [`crate::sync::LocalCpu::irq_restore`].
 #[inline]
 pub unsafe fn irq_restore(flags: IrqFlags) {
     // SAFETY: `flags` was read from DAIF. Interrupts that this unmasks were
@@ -51,7 +51,7 @@ pub unsafe fn irq_restore(flags: IrqFlags) {
 /// Unmasks interrupts.
 ///
 /// # Safety
-/// As [`crate::sync::Exec::irq_enable`].
+/// As [`crate::sync::LocalCpu::irq_enable`].
 #[inline]
 pub unsafe fn irq_enable() {
     // SAFETY: Handlers keep every register of what they interrupt; the caller says

@@ -146,7 +146,7 @@ pub fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
-/// One turn of a loop that waits: `YIELD` (see `sync::Exec::relax`, which drivers
+/// One turn of a loop that waits: `YIELD` (see `sync::LocalCpu::relax`, which drivers
 /// are below).
 pub fn relax() {
     // SAFETY: a hint; it touches no memory and no register.

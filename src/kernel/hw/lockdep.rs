@@ -9,7 +9,7 @@
 use crate::arch::aarch64::thread_head;
 use crate::kernel::{Hw, panic};
 use crate::sync::lockdep::{HeldLocks, LockClass, Lockdep, Manner, Nesting, Place, Taking, Where};
-use crate::sync::{Exec, IrqFlags, LockKey};
+use crate::sync::{IrqFlags, LocalCpu, LockKey};
 
 static LOCKDEP: Lockdep<Hw> = Lockdep::new();
 
@@ -31,7 +31,7 @@ fn with_held<R>(use_fn: impl FnOnce(&mut HeldLocks, bool) -> R) -> Option<R> {
     Some(result)
 }
 
-/// See [`Exec::lock_acquire`].
+/// See [`LocalCpu::lock_acquire`].
 pub(super) fn acquire(lock: &LockKey, manner: Manner, at: Place) {
     let Some(class) = lock.class() else { return };
     let level = match manner {
@@ -69,12 +69,12 @@ pub(super) fn acquire(lock: &LockKey, manner: Manner, at: Place) {
     }
 }
 
-/// See [`Exec::lock_release`].
+/// See [`LocalCpu::lock_release`].
 pub(super) fn release(lock: &LockKey) {
     let _unless_in_panic = with_held(|held, _| LOCKDEP.release(held, (&raw const *lock).addr()));
 }
 
-/// See [`Exec::might_sleep`].
+/// See [`LocalCpu::might_sleep`].
 pub(super) fn might_sleep(at: Place) {
     let found = with_held(|held, irqs_on| held.may_sleep(at, Hw::preempt_count(), irqs_on));
     if let Some(Err(report)) = found {

@@ -17,7 +17,7 @@ use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, patience};
 use crate::smp::call::{CallHost, Calls};
 use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
-use crate::sync::{Exec, IrqFlags, Wait, Woken};
+use crate::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
 
@@ -25,7 +25,7 @@ use crate::trace::Event;
 #[derive(Clone, Copy, Debug)]
 pub struct Hw;
 
-impl Exec for Hw {
+impl LocalCpu for Hw {
     #[inline]
     fn irq_save() -> IrqFlags {
         irq::irq_save()

@@ -6,7 +6,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::lockdep::held::DEPTH;
 use crate::sync::lockdep::search::{Search, Spot};
 use crate::sync::lockdep::{HeldLock, HeldLocks, LockClass, LockKind, Name, Place, Report, Where};
-use crate::sync::{Exec, SpinLock};
+use crate::sync::{LocalCpu, SpinLock};
 
 /// The most classes. A program that makes more asks for a larger number here.
 pub(super) const CLASSES: usize = 512;
@@ -74,7 +74,7 @@ pub struct LinkRecord {
 }
 
 /// All that has been seen.
-pub struct Lockdep<E: Exec> {
+pub struct Lockdep<E: LocalCpu> {
     /// Which class was taken while which was held (D2). Relaxed: who reads a 0 looks
     /// again under the lock.
     orders: [[AtomicU64; WORDS]; CLASSES],
@@ -104,7 +104,7 @@ struct Class {
     irqs_on: Option<Place>,
 }
 
-impl<E: Exec> Lockdep<E> {
+impl<E: LocalCpu> Lockdep<E> {
     /// Nothing has been seen.
     pub const fn new() -> Self {
         Lockdep {
@@ -346,7 +346,7 @@ fn check_same_class(lock: &HeldLock, taking: &Taking<'_>) -> Result<(), Report> 
     }
 }
 
-impl<E: Exec> Default for Lockdep<E> {
+impl<E: LocalCpu> Default for Lockdep<E> {
     fn default() -> Self {
         Self::new()
     }

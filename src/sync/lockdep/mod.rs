@@ -2,7 +2,7 @@
 //! first time that it is *seen*, not when it hangs.
 //!
 //! ```text
-//!   SpinLock, Mutex, LockMap ── LockKey ──► Exec::lock_acquire ──► Lockdep
+//!   SpinLock, Mutex, LockMap ── LockKey ──► LocalCpu::lock_acquire ──► Lockdep
 //!     (a class: where it was made)                │                  graph of orders,
 //!                                                 └─ HeldLocks       how each is used
 //!                                                    of the thread

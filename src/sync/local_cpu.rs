@@ -9,19 +9,19 @@ use crate::config::MASK_WORDS;
 #[cfg(all(debug_assertions, not(loom)))]
 use crate::sync::lockdep::{Manner, Place};
 
-/// The interrupt mask of a CPU as it was before [`Exec::irq_save`].
+/// The interrupt mask of a CPU as it was before [`LocalCpu::irq_save`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IrqFlags(pub u64);
 
 /// The running CPU, as far as a lock needs to know it.
 ///
 /// Implemented by the target's `Hw` and by the fakes of host tests.
-pub trait Exec: 'static {
+pub trait LocalCpu: 'static {
     /// Masks IRQ, FIQ and SError on this CPU and returns the mask as it was.
     /// A compiler barrier.
     fn irq_save() -> IrqFlags;
 
-    /// Puts back the mask that [`Exec::irq_save`] returned. A compiler barrier.
+    /// Puts back the mask that [`LocalCpu::irq_save`] returned. A compiler barrier.
     ///
     /// # Safety
     /// `flags` are what that returned on this CPU, and no guard that was made since
@@ -42,10 +42,10 @@ pub trait Exec: 'static {
     fn preempt_disable();
 
     /// Takes one off the preempt count. Does *not* look for work: see
-    /// [`Exec::preempt_point`].
+    /// [`LocalCpu::preempt_point`].
     ///
     /// # Safety
-    /// It takes back an [`Exec::preempt_disable`] of this thread for which no guard
+    /// It takes back an [`LocalCpu::preempt_disable`] of this thread for which no guard
     /// stands any more.
     unsafe fn preempt_enable_no_resched();
 
@@ -82,7 +82,7 @@ pub trait Exec: 'static {
 /// With preemption off: the thread would take the guard's promise with it. With IRQs
 /// masked, as in a still point: who runs next would unmask them.
 #[inline]
-pub fn assert_may_schedule<E: Exec>() {
+pub fn assert_may_schedule<E: LocalCpu>() {
     let count = E::preempt_count();
     assert!(
         count == 0,
@@ -101,7 +101,7 @@ pub enum Woken {
 }
 
 /// What a `WaitPoint` needs: sleep until a wake SGI, send one.
-pub trait Wait: Exec {
+pub trait Wait: LocalCpu {
     /// Sleeps until an interrupt is pending that the priority mask lets through:
     /// `DSB`; `WFI`. It isn't taken. May return early.
     ///
@@ -132,10 +132,10 @@ pub trait Wait: Exec {
 
 /// A guard that keeps its thread where it is: while one lives, "this CPU" means one
 /// CPU.
-pub trait StaysHere<E: Exec> {}
+pub trait StaysHere<E: LocalCpu> {}
 
-impl<E: Exec> StaysHere<E> for IrqGuard<E> {}
-impl<E: Exec> StaysHere<E> for PreemptGuard<E> {}
+impl<E: LocalCpu> StaysHere<E> for IrqGuard<E> {}
+impl<E: LocalCpu> StaysHere<E> for PreemptGuard<E> {}
 
 /// IRQs are masked on this CPU while this exists. Those of one CPU end in the reverse of
 /// the order in which they began; a debug build panics with `BUG:` if not.
@@ -143,12 +143,12 @@ impl<E: Exec> StaysHere<E> for PreemptGuard<E> {}
 /// Not `Send`: it speaks of the CPU that made it.
 #[must_use]
 #[derive(Debug)]
-pub struct IrqGuard<E: Exec> {
+pub struct IrqGuard<E: LocalCpu> {
     flags: IrqFlags,
     _not_send: PhantomData<(*const (), E)>,
 }
 
-impl<E: Exec> IrqGuard<E> {
+impl<E: LocalCpu> IrqGuard<E> {
     /// Masks IRQs until the guard is dropped.
     pub fn new() -> Self {
         IrqGuard {
@@ -176,13 +176,13 @@ impl<E: Exec> IrqGuard<E> {
     }
 }
 
-impl<E: Exec> Default for IrqGuard<E> {
+impl<E: LocalCpu> Default for IrqGuard<E> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<E: Exec> Drop for IrqGuard<E> {
+impl<E: LocalCpu> Drop for IrqGuard<E> {
     fn drop(&mut self) {
         self.restore();
         E::preempt_point();
@@ -195,11 +195,11 @@ impl<E: Exec> Drop for IrqGuard<E> {
 /// Not `Send`: it speaks of the thread that made it.
 #[must_use]
 #[derive(Debug)]
-pub struct PreemptGuard<E: Exec> {
+pub struct PreemptGuard<E: LocalCpu> {
     _not_send: PhantomData<(*const (), E)>,
 }
 
-impl<E: Exec> PreemptGuard<E> {
+impl<E: LocalCpu> PreemptGuard<E> {
     /// Turns preemption off until the guard is dropped.
     pub fn new() -> Self {
         E::preempt_disable();
@@ -209,13 +209,13 @@ impl<E: Exec> PreemptGuard<E> {
     }
 }
 
-impl<E: Exec> Default for PreemptGuard<E> {
+impl<E: LocalCpu> Default for PreemptGuard<E> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<E: Exec> Drop for PreemptGuard<E> {
+impl<E: LocalCpu> Drop for PreemptGuard<E> {
     fn drop(&mut self) {
         // SAFETY: `new` turned it off for this guard, which ends here.
         unsafe { E::preempt_enable_no_resched() };

@@ -2,12 +2,12 @@
 #![no_std]
 #![no_main]
 
-use stillpoint::sync::{Exec, SpinLock};
+use stillpoint::sync::{LocalCpu, SpinLock};
 
 stillpoint::entry!(main);
 
 fn main() {}
 
-fn lock<E: Exec>(lock: &SpinLock<u32, E>) -> u32 {
+fn lock<E: LocalCpu>(lock: &SpinLock<u32, E>) -> u32 {
     *lock.lock()
 }
