@@ -185,7 +185,7 @@ const INSIDE: [&str; 57] = [
     "sync::AtomicBits",
     "sync::LocalCpu",
     "sync::LockMap",
-    "sync::StaysHere",
+    "sync::PinnedCpu",
     "sync::Wait",
     "sync::WaitPoint",
     "sync::lockdep",

@@ -20,7 +20,7 @@ use crate::config::CACHE_LINE;
 use crate::cpu::CpuId;
 use crate::kernel::Hw;
 use crate::platform::Platform;
-use crate::sync::{CachePadded, Once, StaysHere};
+use crate::sync::{CachePadded, Once, PinnedCpu};
 
 type Line = CachePadded<[u8; CACHE_LINE]>;
 
@@ -108,7 +108,7 @@ impl<T: Sync + 'static> PerCpuVar<T> {
     /// # Panics
     /// As [`PerCpuVar::on`].
     #[inline]
-    pub fn this<'a>(&self, _here: &'a impl StaysHere<Hw>) -> &'a T {
+    pub fn this<'a>(&self, _here: &'a impl PinnedCpu<Hw>) -> &'a T {
         self.on(Hw::this_cpu())
     }
 

@@ -1,6 +1,6 @@
 //! The read side: a token.
 
-use crate::sync::{LocalCpu, PreemptGuard, StaysHere};
+use crate::sync::{LocalCpu, PinnedCpu, PreemptGuard};
 
 /// A read-side section: what was reachable when it began, or since, is not freed
 /// while this exists, if whoever frees it waits for a grace period first.
@@ -32,4 +32,4 @@ impl<E: LocalCpu> Default for ReadGuard<E> {
     }
 }
 
-impl<E: LocalCpu> StaysHere<E> for ReadGuard<E> {}
+impl<E: LocalCpu> PinnedCpu<E> for ReadGuard<E> {}

@@ -132,10 +132,10 @@ pub trait Wait: LocalCpu {
 
 /// A guard that keeps its thread where it is: while one lives, "this CPU" means one
 /// CPU.
-pub trait StaysHere<E: LocalCpu> {}
+pub trait PinnedCpu<E: LocalCpu> {}
 
-impl<E: LocalCpu> StaysHere<E> for IrqGuard<E> {}
-impl<E: LocalCpu> StaysHere<E> for PreemptGuard<E> {}
+impl<E: LocalCpu> PinnedCpu<E> for IrqGuard<E> {}
+impl<E: LocalCpu> PinnedCpu<E> for PreemptGuard<E> {}
 
 /// IRQs are masked on this CPU while this exists. Those of one CPU end in the reverse of
 /// the order in which they began; a debug build panics with `BUG:` if not.

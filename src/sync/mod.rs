@@ -45,7 +45,7 @@ pub use local_cpu::{IrqGuard, PreemptGuard};
 pub use spin_lock::{SpinLock, SpinLockGuard};
 
 internal!(bits::AtomicBits);
-internal!(local_cpu::{LocalCpu, IrqFlags, StaysHere, Wait, Woken, assert_may_schedule});
+internal!(local_cpu::{LocalCpu, IrqFlags, PinnedCpu, Wait, Woken, assert_may_schedule});
 #[cfg(all(debug_assertions, not(loom)))]
 internal!(held_cell::HeldCell);
 internal!(running::{CallName, Running});

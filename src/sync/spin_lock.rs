@@ -15,7 +15,7 @@ use in_a_model::{Guard, Lock};
 use with_spin::{Guard, Lock};
 
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{IrqFlags, IrqGuard, LocalCpu, LockHeld, LockKey, StaysHere};
+use crate::sync::{IrqFlags, IrqGuard, LocalCpu, LockHeld, LockKey, PinnedCpu};
 
 /// `spin`'s mutex.
 #[cfg(not(loom))]
@@ -248,7 +248,7 @@ impl<T, E: LocalCpu> SpinLockGuard<'_, T, E> {
     }
 }
 
-impl<T, E: LocalCpu> StaysHere<E> for SpinLockGuard<'_, T, E> {}
+impl<T, E: LocalCpu> PinnedCpu<E> for SpinLockGuard<'_, T, E> {}
 
 impl<T, E: LocalCpu> Drop for SpinLockGuard<'_, T, E> {
     #[inline]

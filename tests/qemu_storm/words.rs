@@ -7,7 +7,7 @@ use core::time::Duration;
 use stillpoint::api::{PerCpuVar, thread};
 use stillpoint::kernel::Hw;
 use stillpoint::sync::atomic::{AtomicU64, Ordering};
-use stillpoint::sync::{IrqGuard, PreemptGuard, StaysHere};
+use stillpoint::sync::{IrqGuard, PinnedCpu, PreemptGuard};
 
 use crate::machine::spin_for;
 use crate::world::{Count, World, micros, one_in};
@@ -38,7 +38,7 @@ fn sum(words: &PerCpuVar<AtomicU64>) -> u64 {
 
 /// Adds one to this CPU's word. What comes between the load and the store must be
 /// nothing that adds too.
-fn add(words: &PerCpuVar<AtomicU64>, here: &impl StaysHere<Hw>, between_fn: impl FnOnce()) {
+fn add(words: &PerCpuVar<AtomicU64>, here: &impl PinnedCpu<Hw>, between_fn: impl FnOnce()) {
     let word = words.this(here);
     let value = word.load(Ordering::Relaxed);
     between_fn();
