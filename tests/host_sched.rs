@@ -12,7 +12,7 @@ use std::time::Duration;
 use fake::{Baton, Fake};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::sched::{
-    Because, Class, PerCpuThread, Priority, RunQueue, SchedHost, Service, Switch, Thread,
+    Class, PerCpuThread, Priority, RunQueue, SchedHost, Service, Switch, SwitchReason, Thread,
     ThreadName, ThreadState,
 };
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
@@ -605,7 +605,7 @@ fn only_who_is_more_urgent_preempts() {
         Class::Stop,
     ]
     .map(thread);
-    let preempt = Because::MayBePreempted;
+    let preempt = SwitchReason::MayBePreempted;
     assert_eq!(to(queue.pick_next(preempt)), None);
     queue.enqueue(Arc::clone(&normal));
     assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&normal)));
@@ -627,7 +627,7 @@ const SLICE: u64 = 4_000_000;
 fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
     let mut queue = queue();
     let [first, second, stopper] = [Class::Normal, Class::Normal, Class::Stop].map(thread);
-    let preempt = Because::MayBePreempted;
+    let preempt = SwitchReason::MayBePreempted;
     queue.enqueue(Arc::clone(&first));
     assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&first)));
     assert_eq!(queue.begin_slice(), None, "it is alone");
@@ -643,7 +643,7 @@ fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
     Fake::set_now(2_000_000);
     block_current(&queue);
     assert_eq!(
-        to(queue.pick_next(Because::GivesAway)),
+        to(queue.pick_next(SwitchReason::GivesAway)),
         Some(Arc::as_ptr(&first)),
         "the preempted is next"
     );

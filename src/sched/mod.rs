@@ -88,7 +88,7 @@ internal!(kthread::{PerCpuThread, Service});
 internal!(patience::{PATIENCE, late_at, patience});
 internal!(permit::Permit);
 internal!(rest::{Rest, Resting, Rouse, Turn, turn});
-internal!(run_queue::{Because, RunQueue, Switch});
+internal!(run_queue::{SwitchReason, RunQueue, Switch});
 internal!(scheduler::{SchedHost, Scheduler});
 internal!(thread::{Place, Thread});
 internal!(timers::Watch);

@@ -55,7 +55,7 @@ pub(crate) enum Aftermath {
 
 /// Why a CPU looks for who runs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Because {
+pub enum SwitchReason {
     /// The running thread gives the CPU away: it waits, parks, yields, or has ended.
     GivesAway,
     /// It may be preempted here.
@@ -231,8 +231,8 @@ impl<P: SchedHost> RunQueue<P> {
     ///
     /// # Panics
     /// If nothing runs here yet.
-    pub fn pick_next(&mut self, because: Because) -> Option<Switch<P>> {
-        let preempted = because == Because::MayBePreempted;
+    pub fn pick_next(&mut self, reason: SwitchReason) -> Option<Switch<P>> {
+        let preempted = reason == SwitchReason::MayBePreempted;
         if preempted && !self.should_preempt() {
             return None;
         }

@@ -18,7 +18,7 @@ use crate::sched::lock::Completion;
 use crate::sched::run_queue::Aftermath;
 use crate::sched::timers::Timers;
 use crate::sched::{
-    Because, Class, Place, Rest, Resting, RunQueue, Switch, Thread, ThreadName, ThreadState,
+    Class, Place, Rest, Resting, RunQueue, Switch, SwitchReason, Thread, ThreadName, ThreadState,
 };
 use crate::sync::atomic::{AtomicU32, AtomicUsize};
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, assert_may_schedule};
@@ -179,7 +179,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// As [`assert_may_schedule`].
     pub fn schedule(&self) {
         assert_may_schedule::<P>();
-        self.switch(Because::GivesAway);
+        self.switch(SwitchReason::GivesAway);
     }
 
     /// Lets the other threads of this CPU run, if they are as urgent.
@@ -195,7 +195,7 @@ impl<P: SchedHost> Scheduler<P> {
             && P::irqs_enabled()
             && P::has_preempt_work(PreemptWork::Reschedule)
         {
-            self.switch(Because::MayBePreempted);
+            self.switch(SwitchReason::MayBePreempted);
         }
     }
 
@@ -204,31 +204,31 @@ impl<P: SchedHost> Scheduler<P> {
     #[inline]
     pub fn preempt_from_irq(&self) {
         if P::preempt_count() == 0 && P::has_preempt_work(PreemptWork::Reschedule) {
-            self.switch(Because::MayBePreempted);
+            self.switch(SwitchReason::MayBePreempted);
         }
     }
 
     /// Switches, if there is somebody to switch to; and again, if by the time that this
     /// thread has the CPU back it is to lose it once more. A loop, because the way out of
     /// a switch is a preemption point, and one inside the other would have no end.
-    fn switch(&self, because: Because) {
-        let mut because = because;
+    fn switch(&self, reason: SwitchReason) {
+        let mut reason = reason;
         loop {
             let irqs = IrqGuard::<P>::new();
-            self.switch_once(because, &irqs);
+            self.switch_once(reason, &irqs);
             irqs.end_no_resched();
             if !P::has_preempt_work(PreemptWork::Reschedule) {
                 return;
             }
-            because = Because::MayBePreempted;
+            reason = SwitchReason::MayBePreempted;
         }
     }
 
     #[inline]
-    fn switch_once(&self, because: Because, irqs: &IrqGuard<P>) {
+    fn switch_once(&self, reason: SwitchReason, irqs: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         let mut queue = self.queue(cpu).lock_masked(irqs);
-        let picked = queue.pick_next(because);
+        let picked = queue.pick_next(reason);
         self.note_picked(cpu, &mut queue);
         // No counts here: on a dead thread's stack they would never be given back.
         let Some(Switch { from, to }) = picked else {

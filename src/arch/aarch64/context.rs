@@ -1,6 +1,6 @@
 //! Switching threads: a call that returns in another thread.
 //!
-//! Because it is a call, the compiler has already saved what a call may destroy;
+//! SwitchReason it is a call, the compiler has already saved what a call may destroy;
 //! what is left is what AAPCS64 has a callee keep: x19 to x30, SP, d8 to d15, and
 //! FPCR, which a thread may have set for itself. All of it goes onto the thread's
 //! own stack, so a [`Context`] is one word.
