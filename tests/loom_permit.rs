@@ -1,5 +1,5 @@
 //! Model of a permit (`sched::Permit`), from the file that ships, with the states of a
-//! thread (`sched::Rest`): none is lost, none is taken twice, and what the giver did
+//! thread (`sched::BlockState`): none is lost, none is taken twice, and what the giver did
 //! before is visible to the thread that goes on.
 //!
 //! The model brings what the scheduler's switch does, as `tests/loom_stopper.rs`: the
@@ -12,11 +12,11 @@ mod loom_word;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_word::Word;
-use stillpoint::sched::{Permit, Rest, Resting, Rouse, ThreadState};
+use stillpoint::sched::{BlockState, Blocker, Permit, ThreadState, Wakeup};
 
 struct World {
     permit: Permit,
-    rest: Rest,
+    block_state: BlockState,
     /// The lock of the run queue.
     run_queue: Mutex<()>,
     /// Told when the thread is put on the run queue.
@@ -28,39 +28,39 @@ struct World {
 fn world() -> Arc<World> {
     Arc::new(World {
         permit: Permit::new(),
-        rest: Rest::new(ThreadState::Running),
+        block_state: BlockState::new(ThreadState::Running),
         run_queue: Mutex::new(()),
         enqueued: Condvar::new(),
         given: Word::new(0),
     })
 }
 
-impl Resting for World {
-    fn rest(&self) -> &Rest {
-        &self.rest
+impl Blocker for World {
+    fn block_state(&self) -> &BlockState {
+        &self.block_state
     }
 
-    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&BlockState) -> R) -> R {
         let _queue = self.run_queue.lock().expect("never poisoned");
-        move_fn(&self.rest)
+        move_fn(&self.block_state)
     }
 
     fn schedule(&self) {
         let mut queue = self.run_queue.lock().expect("never poisoned");
-        self.rest.settle();
-        while self.rest.state() == ThreadState::Blocked {
+        self.block_state.settle();
+        while self.block_state.state() == ThreadState::Blocked {
             queue = self.enqueued.wait(queue).expect("never poisoned");
         }
-        self.rest.set_state(ThreadState::Running);
+        self.block_state.set_state(ThreadState::Running);
     }
 }
 
 impl World {
     fn wake(&self) {
-        self.under_lock(|rest| match rest.wake() {
-            Rouse::Nothing | Rouse::GoesOn => {}
-            Rouse::Enqueue => {
-                rest.set_state(ThreadState::Runnable);
+        self.under_lock(|state| match state.wake() {
+            Wakeup::Nothing | Wakeup::GoesOn => {}
+            Wakeup::Enqueue => {
+                state.set_state(ThreadState::Runnable);
                 self.enqueued.notify_one();
             }
         });

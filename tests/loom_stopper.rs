@@ -1,5 +1,5 @@
 //! Model of a stopper: the queue of its works (`stop_machine::WorkQueue`), and how
-//! its thread comes to rest and is roused (`sched::Rest`, `Resting`, `turn`), from
+//! its thread blocks and is woken (`sched::BlockState`, `Blocker`, `next_step`), from
 //! the files that ship.
 //!
 //! The model brings what the scheduler's switch does: a thread that waits is off
@@ -16,7 +16,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_plain_cpu::Cpu;
 use loom_word::Word;
-use stillpoint::sched::{Rest, Resting, Rouse, ThreadState, Turn, turn};
+use stillpoint::sched::{BlockState, Blocker, KthreadStep, ThreadState, Wakeup, next_step};
 use stillpoint::stop_machine::WorkQueue;
 
 /// What a work is to the model.
@@ -33,7 +33,7 @@ const WORKS: usize = 2;
 
 struct World {
     works: WorkQueue<Task, Cpu>,
-    rest: Rest,
+    block_state: BlockState,
     /// The lock of the run queue.
     run_queue: Mutex<()>,
     /// Told when the thread is put on the run queue.
@@ -51,7 +51,7 @@ struct World {
 fn world(state: ThreadState) -> Arc<World> {
     let world = World {
         works: WorkQueue::new(WORKS),
-        rest: Rest::new(state),
+        block_state: BlockState::new(state),
         run_queue: Mutex::new(()),
         enqueued: Condvar::new(),
         given: [Word::new(0), Word::new(0)],
@@ -63,36 +63,36 @@ fn world(state: ThreadState) -> Arc<World> {
     Arc::new(world)
 }
 
-impl Resting for World {
-    fn rest(&self) -> &Rest {
-        &self.rest
+impl Blocker for World {
+    fn block_state(&self) -> &BlockState {
+        &self.block_state
     }
 
-    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&BlockState) -> R) -> R {
         let _queue = self.run_queue.lock().expect("never poisoned");
-        move_fn(&self.rest)
+        move_fn(&self.block_state)
     }
 
     fn schedule(&self) {
         let mut queue = self.run_queue.lock().expect("never poisoned");
-        self.rest.settle();
+        self.block_state.settle();
         while matches!(
-            self.rest.state(),
+            self.block_state.state(),
             ThreadState::Blocked | ThreadState::Parked
         ) {
             queue = self.enqueued.wait(queue).expect("never poisoned");
         }
-        self.rest.set_state(ThreadState::Running);
+        self.block_state.set_state(ThreadState::Running);
     }
 }
 
 impl World {
-    /// As `Scheduler::rouse` does.
-    fn rouse(&self, move_fn: impl FnOnce(&Rest) -> Rouse) {
-        self.under_lock(|rest| match move_fn(rest) {
-            Rouse::Nothing | Rouse::GoesOn => {}
-            Rouse::Enqueue => {
-                rest.set_state(ThreadState::Runnable);
+    /// As `Scheduler::apply_wakeup` does.
+    fn apply_wakeup(&self, move_fn: impl FnOnce(&BlockState) -> Wakeup) {
+        self.under_lock(|state| match move_fn(state) {
+            Wakeup::Nothing | Wakeup::GoesOn => {}
+            Wakeup::Enqueue => {
+                state.set_state(ThreadState::Runnable);
                 self.enqueued.notify_one();
             }
         });
@@ -100,7 +100,7 @@ impl World {
 
     /// The stop SGI.
     fn wake(&self) {
-        self.rouse(Rest::wake);
+        self.apply_wakeup(BlockState::wake);
     }
 
     /// Any CPU queues a work; returns whether it was accepted.
@@ -117,11 +117,12 @@ impl World {
 
     fn ask_to_park(&self) {
         self.asked.set(1);
-        self.rest.ask_to_park(|| self.wake());
+        self.block_state.ask_to_park(|| self.wake());
     }
 
     fn unpark(&self) {
-        self.rest.unpark(|| self.rouse(Rest::end_park));
+        self.block_state
+            .unpark(|| self.apply_wakeup(BlockState::end_park));
     }
 
     /// One work, if there is any: what `StopperService` does.
@@ -150,16 +151,16 @@ impl World {
     /// before it looks, or until it would park: then it has run what it had.
     fn serve(&self, end_fn: impl Fn(&World) -> bool) -> bool {
         while !end_fn(self) {
-            match turn(self, || self.works.has_work()) {
-                Turn::Park => {
+            match next_step(self, || self.works.has_work()) {
+                KthreadStep::Park => {
                     assert_eq!(self.asked.get(), 1);
                     while self.run_one() {}
                     return true;
                 }
-                Turn::Run => {
+                KthreadStep::Run => {
                     self.run_one();
                 }
-                Turn::Again => {}
+                KthreadStep::Again => {}
             }
         }
         false
@@ -242,7 +243,7 @@ fn it_comes_back_and_works_again() {
             }
         }
         assert!(control.join().expect("accepts"));
-        assert!(asked || !world.rest.should_park());
+        assert!(asked || !world.block_state.should_park());
         assert_eq!(world.ran[0].get(), 1);
     });
 }
@@ -268,7 +269,7 @@ fn a_wake_is_no_unpark() {
         for other in [stale, control] {
             other.join().expect("a CPU of the model");
         }
-        assert_eq!(world.rest.state(), ThreadState::Running);
+        assert_eq!(world.block_state.state(), ThreadState::Running);
     });
 }
 
@@ -280,14 +281,14 @@ fn what_an_ended_thread_did_is_seen() {
         let world = world(ThreadState::Running);
         let thread = spawn(&world, |world| {
             world.asked.set(1); // The thread's body.
-            world.under_lock(|rest| rest.set_state(ThreadState::Dead)); // Its last act.
-            world.rest.end(); // Its CPU, on the next thread's stack.
+            world.under_lock(|state| state.set_state(ThreadState::Dead)); // Its last act.
+            world.block_state.end(); // Its CPU, on the next thread's stack.
             true
         });
-        if world.rest.has_ended() {
+        if world.block_state.has_ended() {
             assert_eq!(world.asked.get(), 1);
         }
         assert!(thread.join().expect("a CPU of the model"));
-        assert!(world.rest.has_ended());
+        assert!(world.block_state.has_ended());
     });
 }

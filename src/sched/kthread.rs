@@ -17,8 +17,8 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
 use crate::sched::{
-    Class, Place, Resting, Running, SchedHost, Scheduler, SpawnError, Thread, ThreadName, Turn,
-    turn,
+    Blocker, Class, KthreadStep, Place, Running, SchedHost, Scheduler, SpawnError, Thread,
+    ThreadName, next_step,
 };
 
 /// What a per-CPU thread does. All calls come from the thread itself, on its
@@ -70,8 +70,8 @@ fn serve<P: SchedHost>(cpu: CpuId, service: &dyn Service<P>) {
     let mut working = me.work.work::<P>();
     service.unpark(cpu);
     loop {
-        match turn(&thread, || service.should_run(cpu)) {
-            Turn::Park => {
+        match next_step(&thread, || service.should_run(cpu)) {
+            KthreadStep::Park => {
                 service.park(cpu);
                 drop(working);
                 thread.park();
@@ -83,8 +83,8 @@ fn serve<P: SchedHost>(cpu: CpuId, service: &dyn Service<P>) {
                 working = me.work.work::<P>();
                 service.unpark(cpu);
             }
-            Turn::Run => service.run(cpu),
-            Turn::Again => {}
+            KthreadStep::Run => service.run(cpu),
+            KthreadStep::Again => {}
         }
     }
 }

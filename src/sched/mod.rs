@@ -48,6 +48,7 @@
 //! Run-queue locks are taken with IRQs masked; two are never held at once.
 
 mod affinity;
+mod block_state;
 mod call_count;
 mod claim;
 mod class;
@@ -61,7 +62,6 @@ mod migrate;
 mod patience;
 mod permit;
 mod ready;
-mod rest;
 mod run_queue;
 mod scheduler;
 mod spawn;
@@ -87,7 +87,7 @@ internal!(claim::Claim);
 internal!(kthread::{PerCpuThread, Service});
 internal!(patience::{PATIENCE, late_at, patience});
 internal!(permit::Permit);
-internal!(rest::{Rest, Resting, Rouse, Turn, turn});
+internal!(block_state::{BlockState, Blocker, Wakeup, KthreadStep, next_step});
 internal!(run_queue::{SwitchReason, RunQueue, Switch});
 internal!(scheduler::{SchedHost, Scheduler});
 internal!(thread::{Place, Thread});

@@ -3,14 +3,14 @@
 //! # Invariants
 //! - P1: there is one at most: given twice it is taken once.
 //! - P2: none is lost. The giver puts it there before it wakes the thread; the thread says
-//!   that it is about to wait before it looks ([`Rest`](crate::sched::Rest), N1).
+//!   that it is about to wait before it looks ([`BlockState`](crate::sched::BlockState), N1).
 //!
 //! `tests/loom_permit.rs` model-checks this file, with the states of
-//! [`Rest`](crate::sched::Rest).
+//! [`BlockState`](crate::sched::BlockState).
 
 #![forbid(unsafe_code)]
 
-use crate::sched::Resting;
+use crate::sched::Blocker;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::const_unless_loom;
 
@@ -49,7 +49,7 @@ impl Permit {
     /// says that it is late; returns whether it got one. `sleep_fn` gives the CPU away.
     pub fn wait(
         &self,
-        thread: &impl Resting,
+        thread: &impl Blocker,
         is_late_fn: impl Fn() -> bool,
         sleep_fn: impl Fn(),
     ) -> bool {

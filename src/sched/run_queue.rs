@@ -262,9 +262,9 @@ impl<P: SchedHost> RunQueue<P> {
             // Preempted between "about to wait" and the wait itself: it is still
             // running, and will look at its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
-            ThreadState::Blocking => return current.rest.settle(),
+            ThreadState::Blocking => return current.block_state.settle(),
             ThreadState::Parking => {
-                current.rest.settle();
+                current.block_state.settle();
                 return self.leave_to_next(current, Aftermath::Parked);
             }
             ThreadState::Dead => return self.leave_to_next(current, Aftermath::Dead),

@@ -18,7 +18,8 @@ use crate::sched::lock::Completion;
 use crate::sched::run_queue::Aftermath;
 use crate::sched::timers::Timers;
 use crate::sched::{
-    Class, Place, Rest, Resting, RunQueue, Switch, SwitchReason, Thread, ThreadName, ThreadState,
+    BlockState, Blocker, Class, Place, RunQueue, Switch, SwitchReason, Thread, ThreadName,
+    ThreadState,
 };
 use crate::sync::atomic::{AtomicU32, AtomicUsize};
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, assert_may_schedule};
@@ -282,7 +283,7 @@ impl<P: SchedHost> Scheduler<P> {
         self.let_held_cpus_go(thread);
         thread.stopped.complete_all();
         // Last: a caller that finds it ended need not wait for it.
-        thread.rest.end();
+        thread.block_state.end();
     }
 
     /// The first steps of a new thread, which the switch has brought here.
@@ -370,21 +371,21 @@ impl<P: SchedHost> Scheduler<P> {
     }
 }
 
-/// The running thread, to rest by.
+/// The running thread, to block by.
 pub(crate) struct Running<'a, P: SchedHost> {
     pub(crate) sched: &'a Scheduler<P>,
     pub(crate) me: &'a Thread<P>,
 }
 
-impl<P: SchedHost> Resting for Running<'_, P> {
-    fn rest(&self) -> &Rest {
-        &self.me.rest
+impl<P: SchedHost> Blocker for Running<'_, P> {
+    fn block_state(&self) -> &BlockState {
+        &self.me.block_state
     }
 
-    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R {
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&BlockState) -> R) -> R {
         let masked = IrqGuard::<P>::new();
         let _queue = self.sched.lock_queue_of(self.me, &masked);
-        move_fn(&self.me.rest)
+        move_fn(&self.me.block_state)
     }
 
     fn schedule(&self) {

@@ -12,7 +12,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{Completion, HeldCpusLock};
 use crate::sched::permit::Permit;
-use crate::sched::{Affinity, Class, Rest, SchedHost, ThreadName, ThreadState};
+use crate::sched::{Affinity, BlockState, Class, SchedHost, ThreadName, ThreadState};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{LockMap, Once, SpinLock};
 
@@ -68,7 +68,7 @@ pub struct Thread<P: SchedHost> {
     /// Relaxed: run-queue lock.
     unfinished: AtomicU32,
     /// Its state, and whether it has been asked to park.
-    pub(crate) rest: Rest,
+    pub(crate) block_state: BlockState,
     /// Set once, before the thread runs for the first time.
     context: Once<P::Context>,
     body: SpinLock<Option<Body>, P>,
@@ -109,7 +109,7 @@ impl<P: SchedHost> Thread<P> {
             holds_cpus: AtomicBool::new(false),
             cpus_lock: HeldCpusLock::new(),
             unfinished: AtomicU32::new(0),
-            rest: Rest::new(state),
+            block_state: BlockState::new(state),
             context: Once::new(),
             body: SpinLock::new(body),
             stopped: Completion::new(),
@@ -250,7 +250,7 @@ impl<P: SchedHost> Thread<P> {
     /// # Context
     /// Any.
     pub fn has_ended(&self) -> bool {
-        self.rest.has_ended()
+        self.block_state.has_ended()
     }
 
     /// Waits until it has ended and is off its CPU.
@@ -262,11 +262,11 @@ impl<P: SchedHost> Thread<P> {
     }
 
     pub(crate) fn state(&self) -> ThreadState {
-        self.rest.state()
+        self.block_state.state()
     }
 
     pub(crate) fn set_state(&self, state: ThreadState) {
-        self.rest.set_state(state);
+        self.block_state.set_state(state);
     }
 
     pub(crate) fn context(&self) -> &P::Context {

@@ -24,7 +24,9 @@ use alloc::sync::Arc;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::sched::patience;
-use crate::sched::{Class, Rest, Rouse, RunQueue, SchedHost, Scheduler, Thread, ThreadState};
+use crate::sched::{
+    BlockState, Class, RunQueue, SchedHost, Scheduler, Thread, ThreadState, Wakeup,
+};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
@@ -43,20 +45,20 @@ impl<P: SchedHost> Scheduler<P> {
     /// Makes `thread` run again if it waits; returns whether it did (or was
     /// about to). Any context.
     pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
-        self.rouse(thread, Rest::wake)
+        self.apply_wakeup(thread, BlockState::wake)
     }
 
     /// Lets a parked thread go on (S3); also one that was only asked to park.
     pub fn unpark(&self, thread: &Arc<Thread<P>>) {
         thread.stopped.reset();
-        thread.rest.unpark(|| {
-            self.rouse(thread, Rest::end_park);
+        thread.block_state.unpark(|| {
+            self.apply_wakeup(thread, BlockState::end_park);
         });
     }
 
     /// Asks `thread` to park without waiting until it has.
     pub fn ask_to_park(&self, thread: &Arc<Thread<P>>) {
-        thread.rest.ask_to_park(|| {
+        thread.block_state.ask_to_park(|| {
             self.wake(thread);
         });
     }
@@ -79,13 +81,17 @@ impl<P: SchedHost> Scheduler<P> {
         });
     }
 
-    fn rouse(&self, thread: &Arc<Thread<P>>, move_fn: impl FnOnce(&Rest) -> Rouse) -> bool {
+    fn apply_wakeup(
+        &self,
+        thread: &Arc<Thread<P>>,
+        move_fn: impl FnOnce(&BlockState) -> Wakeup,
+    ) -> bool {
         let masked = IrqGuard::<P>::new();
         let mut queue = self.lock_queue_of(thread, &masked);
-        match move_fn(&thread.rest) {
-            Rouse::GoesOn => return true,
-            Rouse::Nothing => return false,
-            Rouse::Enqueue => {}
+        match move_fn(&thread.block_state) {
+            Wakeup::GoesOn => return true,
+            Wakeup::Nothing => return false,
+            Wakeup::Enqueue => {}
         }
         let last = thread.cpu();
         if thread.is_per_cpu() || thread.is_pinned() || self.suits(thread, last, &queue) {

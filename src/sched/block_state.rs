@@ -1,4 +1,4 @@
-//! How a thread comes to rest and is roused: the moves on its state and on the
+//! How a thread blocks and is woken: the moves on its state and on the
 //! request to park, and the loop of a per-CPU thread over them.
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //!
 //! # Invariants
 //! - N1: a thread says that it is about to wait *before* it looks whether it need
-//!   wait, and waits only if nobody has roused it since. So either it sees what
+//!   wait, and waits only if no waker has come since. So either it sees what
 //!   was stored before the wake, or the wake finds it Blocking or Blocked.
 //! - N2: it parks only if the request still stands under the lock: an unpark that
 //!   came earlier found it Running and did nothing.
@@ -25,11 +25,11 @@
 //! # Memory ordering
 //! The state is decided under the run-queue lock, which orders it and what a waker
 //! stored before. The request to park is read without the lock: what was done
-//! before [`Rest::ask_to_park`] or [`Rest::unpark`] is visible to the thread once
+//! before [`BlockState::ask_to_park`] or [`BlockState::unpark`] is visible to the thread once
 //! it sees that (Release, Acquire).
 //!
 //! That a thread is Dead says that its CPU is about to leave it. That it has *ended* says
-//! that its CPU has left it: [`Rest::end`] releases, and [`Rest::has_ended`] acquires, all
+//! that its CPU has left it: [`BlockState::end`] releases, and [`BlockState::has_ended`] acquires, all
 //! that the thread did. Only this may stand in for a join.
 //!
 //! `tests/loom_stopper.rs` model-checks this file, with a mutex for the run-queue
@@ -42,10 +42,10 @@
 use crate::sched::ThreadState;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// What somebody who rouses a thread has to do.
+/// What a waker of a thread has to do.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rouse {
+pub enum Wakeup {
     /// Nothing: it doesn't wait for this.
     Nothing,
     /// Nothing more: it was about to wait, and goes on.
@@ -56,7 +56,7 @@ pub enum Rouse {
 
 /// Whether a thread runs or waits, and whether it has been asked to park.
 #[derive(Debug)]
-pub struct Rest {
+pub struct BlockState {
     /// Changed and decided upon under the run-queue lock (S1); Relaxed, because
     /// that lock orders it. Read elsewhere for display, and by the thread itself.
     state: AtomicU32,
@@ -66,10 +66,10 @@ pub struct Rest {
     ended: AtomicBool,
 }
 
-impl Rest {
+impl BlockState {
     /// In `state`; asked to park if that is Parked.
-    pub fn new(state: ThreadState) -> Rest {
-        Rest {
+    pub fn new(state: ThreadState) -> BlockState {
+        BlockState {
             state: AtomicU32::new(state as u32),
             park: AtomicBool::new(state == ThreadState::Parked),
             ended: AtomicBool::new(false),
@@ -119,8 +119,8 @@ impl Rest {
 
     /// Somebody wakes the thread. Under the lock.
     #[inline]
-    pub fn wake(&self) -> Rouse {
-        self.rouse(ThreadState::Blocking, ThreadState::Blocked)
+    pub fn wake(&self) -> Wakeup {
+        self.wakeup_from(ThreadState::Blocking, ThreadState::Blocked)
     }
 
     /// Whether the thread has been asked to park.
@@ -137,64 +137,64 @@ impl Rest {
         wake_fn();
     }
 
-    /// Takes the request back. `rouse_fn` takes the lock and makes the move
-    /// [`Rest::end_park`].
+    /// Takes the request back. `wake_fn` takes the lock and makes the move
+    /// [`BlockState::end_park`].
     #[inline]
-    pub fn unpark(&self, rouse_fn: impl FnOnce()) {
+    pub fn unpark(&self, wake_fn: impl FnOnce()) {
         self.park.store(false, Ordering::Release);
-        rouse_fn();
+        wake_fn();
     }
 
     /// Somebody unparks the thread. Under the lock.
     #[inline]
-    pub fn end_park(&self) -> Rouse {
-        self.rouse(ThreadState::Parking, ThreadState::Parked)
+    pub fn end_park(&self) -> Wakeup {
+        self.wakeup_from(ThreadState::Parking, ThreadState::Parked)
     }
 
     #[inline]
-    fn rouse(&self, going: ThreadState, gone: ThreadState) -> Rouse {
+    fn wakeup_from(&self, going: ThreadState, gone: ThreadState) -> Wakeup {
         let state = self.state();
         if state == going {
             self.set_state(ThreadState::Running);
-            Rouse::GoesOn
+            Wakeup::GoesOn
         } else if state == gone {
-            Rouse::Enqueue
+            Wakeup::Enqueue
         } else {
-            Rouse::Nothing
+            Wakeup::Nothing
         }
     }
 }
 
-/// The running thread, as far as it needs a scheduler to rest.
-pub trait Resting {
+/// The running thread, as far as it needs a scheduler to block.
+pub trait Blocker {
     /// Its state.
-    fn rest(&self) -> &Rest;
+    fn block_state(&self) -> &BlockState;
 
     /// Calls `move_fn` under the lock of its run queue.
-    fn under_lock<R>(&self, move_fn: impl FnOnce(&Rest) -> R) -> R;
+    fn under_lock<R>(&self, move_fn: impl FnOnce(&BlockState) -> R) -> R;
 
     /// Gives the CPU away: to wait, if it is about to, else as a yield.
     fn schedule(&self);
 
     /// Says that it is about to wait: from here on a wake is not lost (N1).
     fn about_to_block(&self) {
-        self.under_lock(|rest| rest.set_state(ThreadState::Blocking));
+        self.under_lock(|state| state.set_state(ThreadState::Blocking));
     }
 
-    /// Takes [`Resting::about_to_block`] back.
+    /// Takes [`Blocker::about_to_block`] back.
     fn cancel_block(&self) {
-        self.under_lock(|rest| rest.set_state(ThreadState::Running));
+        self.under_lock(|state| state.set_state(ThreadState::Running));
     }
 
     /// Parks until it is unparked.
     fn park(&self) {
-        while self.rest().should_park() {
-            self.under_lock(|rest| {
-                if rest.should_park() {
-                    rest.set_state(ThreadState::Parking); // N2
+        while self.block_state().should_park() {
+            self.under_lock(|state| {
+                if state.should_park() {
+                    state.set_state(ThreadState::Parking); // N2
                 }
             });
-            if self.rest().state() == ThreadState::Parking {
+            if self.block_state().state() == ThreadState::Parking {
                 self.schedule();
             }
         }
@@ -204,28 +204,28 @@ pub trait Resting {
 /// What a per-CPU thread does next.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum KthreadStep {
     /// Parks (N4).
     Park,
     /// Runs.
     Run,
-    /// It has rested, or was about to: looks again.
+    /// It has blocked, or was about to: looks again.
     Again,
 }
 
-/// One look of the loop of a per-CPU thread; rests if there is nothing to do.
-pub fn turn(thread: &impl Resting, should_run_fn: impl Fn() -> bool) -> Turn {
-    if thread.rest().should_park() {
-        return Turn::Park;
+/// One look of the loop of a per-CPU thread; blocks if there is nothing to do.
+pub fn next_step(thread: &impl Blocker, should_run_fn: impl Fn() -> bool) -> KthreadStep {
+    if thread.block_state().should_park() {
+        return KthreadStep::Park;
     }
     if should_run_fn() {
-        return Turn::Run;
+        return KthreadStep::Run;
     }
     thread.about_to_block();
-    if thread.rest().should_park() || should_run_fn() {
+    if thread.block_state().should_park() || should_run_fn() {
         thread.cancel_block();
     } else {
         thread.schedule();
     }
-    Turn::Again
+    KthreadStep::Again
 }
