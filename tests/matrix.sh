@@ -2,9 +2,10 @@
 # One Image on every machine: tests/matrix.sh IMAGE [all]
 #
 # Boots the Image that is shipped with init="selftest; poweroff" on each machine of
-# a table, and prints the Image's checksum: it is the same file everywhere. The
-# table has at most twelve rows, which between them have every pair of two settings
-# (of those that QEMU can have together). With `all`, every combination.
+# a table, and prints the Image's checksum: it is the same file everywhere. Twelve rows
+# of the table have every pair of two settings between them
+# (of those that QEMU can have together); the last one has many CPUs in little memory.
+# With `all`, every combination.
 set -eu
 cd "$(dirname "$0")/.."
 . tests/vm.sh
@@ -29,6 +30,7 @@ v4-el2         virt   4    el2      max         multi    8G      4
 v4-alone       virt   4    el2      cortex-a72  single   1G      1
 v4-el2-large   virt   4    el2      cortex-a53  multi    64M     20
 rpi4           rpi4   2    el2      cortex-a72  multi    2G      4
+v3-crowded     virt   3    el1      max         multi    16M     64
 '
 
 # Every combination that QEMU has: GICv4 needs EL2, GICv2 has eight interfaces.
