@@ -8,7 +8,7 @@
 //! # The map
 //!
 //! ```text
-//!            config, errno, fault, symbols     numbers, names, decoders
+//!            config, errno, escape, fault, symbols   numbers, names, decoders
 //!                  sync                    atomics, spin locks, WaitPoint
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             the machine's contract; instants; rings
@@ -114,6 +114,10 @@ mod device;
 pub mod dt;
 #[cfg(not(feature = "internals"))]
 mod dt;
+#[cfg(feature = "internals")]
+pub mod escape;
+#[cfg(not(feature = "internals"))]
+mod escape;
 #[cfg(feature = "internals")]
 pub mod fault;
 #[cfg(not(feature = "internals"))]

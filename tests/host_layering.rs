@@ -32,7 +32,7 @@ use source::Source;
 
 /// The pure modules, lowest rank first. Those of one rank may name each other.
 const LAYERS: &[&[&str]] = &[
-    &["config", "errno", "fault", "symbols"],
+    &["config", "errno", "escape", "fault", "symbols"],
     &["sync"],
     &["cpu"],
     &["platform", "time", "trace"],

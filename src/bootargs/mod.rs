@@ -23,6 +23,7 @@ use core::fmt;
 use log::LevelFilter;
 
 use crate::device::EarlyCon;
+use crate::escape::Escaped;
 use words::words;
 
 pub use words::BootArg;
@@ -168,14 +169,8 @@ impl fmt::Display for BootArgError<'_> {
             BootArgErrorKind::BadValue => "no such value",
             BootArgErrorKind::NotUtf8 => "not UTF-8",
         };
-        f.write_str("boot argument '")?;
-        for chunk in self.word.utf8_chunks() {
-            f.write_str(chunk.valid())?;
-            if !chunk.invalid().is_empty() {
-                f.write_str("\u{fffd}")?;
-            }
-        }
-        write!(f, "' ignored: {problem}")
+        let word = Escaped(self.word);
+        write!(f, "boot argument '{word}' ignored: {problem}")
     }
 }
 
@@ -347,6 +342,18 @@ mod tests {
         assert_eq!(args.text(), "maxcpus=2 init exit=semihosting caf\u{e9}");
         let unknown: Vec<String> = args.unknown().map(|arg| arg.to_string()).collect();
         assert_eq!(unknown, ["caf\u{e9}"]);
+    }
+
+    #[test]
+    fn what_is_printed_of_a_word_has_no_control_characters() {
+        let args = BootArgs::parse("red=\x1b[31m maxcpus=\x07 \"a\nb\"");
+        let unknown: Vec<String> = args.unknown().map(|arg| arg.to_string()).collect();
+        assert_eq!(unknown, ["red=\\u{1b}[31m", "a\\nb"]);
+        let error = args.errors().next().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "boot argument 'maxcpus=\\u{7}' ignored: not a number"
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@
 
 use core::fmt;
 
+use crate::escape::Escaped;
+
 /// One word of the command line: `name` or `name=value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootArg<'a> {
@@ -20,8 +22,11 @@ pub struct BootArg<'a> {
 
 impl fmt::Display for BootArg<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
-        self.value.map_or(Ok(()), |value| write!(f, "={value}"))
+        Escaped(self.name.as_bytes()).fmt(f)?;
+        match self.value {
+            None => Ok(()),
+            Some(value) => write!(f, "={}", Escaped(value.as_bytes())),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::options::{Opt, Parsed, parse_options};
 use super::status::{Outcome, Report, Status};
 use super::syntax::{Simple, parse_line};
 use super::{PROMPT, builtin, chcpu, lscpu};
+use crate::escape::Escaped;
 
 /// A row of the command table.
 pub(super) struct Command<M: Machine> {
@@ -155,7 +156,7 @@ pub fn run_line<M: Machine>(machine: &M, line: &str) -> Report {
 /// Context: as of [`run_line`].
 pub fn run_shown<M: Machine>(machine: &M, line: &str) -> Report {
     run_each(machine, line, |text| {
-        machine.write(format_args!("{PROMPT}{text}\n"));
+        machine.write(format_args!("{PROMPT}{}\n", Escaped(text.as_bytes())));
     })
 }
 
@@ -195,7 +196,7 @@ fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Re
 /// Runs the command `name`; `last` is the status of the one before it in its line.
 fn run_command<M: Machine>(machine: &M, name: &str, args: &[String], last: Status) -> Outcome {
     let Some(command) = commands::<M>().into_iter().find(|row| row.name == name) else {
-        machine.write(format_args!("{name}: command not found\n"));
+        complain(machine, name, format_args!("command not found"));
         let hint = match name {
             "quit" | "logout" | "halt" | "shutdown" => "Try 'poweroff'.",
             _ => "Try 'help' for a list of the commands.",
@@ -228,9 +229,10 @@ fn run_command<M: Machine>(machine: &M, name: &str, args: &[String], last: Statu
     }
 }
 
-/// Prints a message of the command `name`.
+/// Prints a message of the command `name`, control characters written out.
 pub(super) fn complain<M: Machine>(machine: &M, name: &str, message: fmt::Arguments<'_>) {
-    machine.write(format_args!("{name}: {message}\n"));
+    let message = Escaped(format_args!("{name}: {message}"));
+    machine.write(format_args!("{message}\n"));
 }
 
 /// Says that the arguments of the command `name` make no sense.

@@ -7,6 +7,8 @@
 
 use core::fmt;
 
+use crate::escape::Escaped;
+
 /// A property that is one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<'a> {
@@ -63,16 +65,10 @@ impl<'a> Text<'a> {
     }
 }
 
-/// As much of it as is UTF-8, and U+FFFD for the rest.
+/// As much of it as is UTF-8, and U+FFFD for the rest; control characters written out.
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.bytes.utf8_chunks() {
-            f.write_str(chunk.valid())?;
-            if !chunk.invalid().is_empty() {
-                f.write_str("\u{fffd}")?;
-            }
-        }
-        Ok(())
+        Escaped(self.bytes).fmt(f)
     }
 }
 
