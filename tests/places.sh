@@ -105,6 +105,13 @@ habit habits-memory ': 2 CPUs' 'memory is left out: the memory node has a bad .r
     'CPU 0x3 stays off: its release word is in no memory that is reserved'
 habit habits-redistributors ': 4 CPUs, GICv3' '1 regions of redistributors are left out' \
     'Brought up 4 of 4 CPUs' '^CPU 3 disabled' '^CPU 3 enabled'
+# What is said of the texts in it has no raw control character.
+habit habits-alone \
+    ' on Red.u\{1b\}\[31m.nboard: 1 CPU, GICv3, nothing that starts CPUs, no power-off$' \
+    'warning: CPU 0x0 is not in the device tree' 'CPU 0x1 stays off: nothing starts it' \
+    'boot arguments: unknown red=.u\{1b\}\[31m$' "'loglevel=.u\{7\}' ignored: not a number" \
+    '^stillpoint# nosuch.u\{1b\}\[2J$' '^nosuch.u\{1b\}\[2J: command not found$' \
+    "^trace: '.u\{1b\}\[2J' is not a CPU number"
 
 print_counts
 [ "$failed" = 0 ]

@@ -129,6 +129,7 @@ the_tour
 walks_add_up
 
 case_of boots_alone 1 'lscpu; poweroff' 'On-line CPU\(s\) list: +0$'
+case_of says_one_cpu 1 poweroff 'Stillpoint .*: 1 CPU, GICv3'
 case_of boots_with_four 4 'lscpu; poweroff' 'On-line CPU\(s\) list: +0-3$'
 case_of boots_with_twenty 20 'lscpu; poweroff' 'On-line CPU\(s\) list: +0-19$'
 case_of cpu_leaves_and_returns 4 'chcpu -d 3; lscpu; chcpu -e 3; lscpu; poweroff' \

@@ -13,9 +13,10 @@ use crate::kernel::CpuPower;
 pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) -> Vec<Mpidr> {
     let me = cpu::mpidr();
     let mut mpidrs = Vec::from([me]);
+    let mut is_listed = false;
     for found in tree.cpus() {
         match found {
-            Ok(cpu) if cpu.mpidr == me => {}
+            Ok(cpu) if cpu.mpidr == me => is_listed = true,
             Ok(cpu) if !cpu.may_start() => log::info!(
                 "CPU {} is left alone: {}",
                 cpu.mpidr,
@@ -49,6 +50,9 @@ pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) 
             Ok(cpu) => mpidrs.push(cpu.mpidr),
             Err(error) => log::warn!("a CPU is left out: {error}"),
         }
+    }
+    if !is_listed {
+        log::warn!("CPU {me} is not in the device tree: it is used, because it boots");
     }
     mpidrs
 }

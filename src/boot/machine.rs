@@ -117,9 +117,10 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         areas: Areas::new(cpus, early.stacks),
     });
     log::info!(
-        "Stillpoint {} on {}: {cpus} CPUs, {}, {}",
+        "Stillpoint {} on {}: {cpus} CPU{}, {}, {}",
         env!("CARGO_PKG_VERSION"),
         Name(tree.model()),
+        if cpus == 1 { "" } else { "s" },
         kernel.irq_chip.name(),
         exit::Describe(&kernel.cpu_ops),
     );

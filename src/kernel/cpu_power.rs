@@ -179,7 +179,11 @@ impl CpuOps for CpuPower {
         if let Some((psci, _)) = &self.psci {
             return psci.describe(f);
         }
-        self.pen.describe(f)?;
+        if self.pen.is_used() {
+            self.pen.describe(f)?;
+        } else {
+            f.write_str("nothing that starts CPUs")?;
+        }
         f.write_str(match &self.board {
             Some(_) => ", power-off by watchdog",
             None => ", no power-off",

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use stillpoint::dt::{DtError, check};
 
 /// The sources in `dts/`.
-pub(crate) const TREES: [&str; 27] = [
+pub(crate) const TREES: [&str; 28] = [
     "bcm2711-rpi-4-b",
     "bcm2711-rpi-4-b-mini-uart",
     "board-spintable",
@@ -20,6 +20,7 @@ pub(crate) const TREES: [&str; 27] = [
     "cpus-disabled",
     "cpus-one-cell",
     "cpus-two-cells",
+    "habits-alone",
     "habits-memory",
     "habits-redistributors",
     "habits-texts",

@@ -55,6 +55,7 @@ trees! {
     cpus_disabled: blob("cpus-disabled");
     cpus_one_cell: blob("cpus-one-cell");
     cpus_two_cells: blob("cpus-two-cells");
+    habits_alone: blob("habits-alone");
     habits_memory: blob("habits-memory");
     habits_redistributors: blob("habits-redistributors");
     habits_texts: blob("habits-texts");

@@ -198,6 +198,12 @@ impl Pen {
         self.interface != 0
     }
 
+    /// Returns whether any CPU has a slot. Relaxed: it orders nothing.
+    pub fn is_used(&self) -> bool {
+        let is_taken = |slot: &Slot| slot.command.mpidr.load(Ordering::Relaxed) != 0;
+        SLOTS.iter().any(is_taken)
+    }
+
     /// Gives this CPU, which is `mpidr`, a slot if it has none, so that it can park.
     ///
     /// # Context
