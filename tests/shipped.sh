@@ -130,6 +130,10 @@ walks_add_up
 
 case_of boots_alone 1 'lscpu; poweroff' 'On-line CPU\(s\) list: +0$'
 case_of says_one_cpu 1 poweroff 'Stillpoint .*: 1 CPU, GICv3'
+case_of states_fits_a_screen 4 'states; poweroff' 'prep:percpu +up 4 ' '^     no teardown: ' \
+    '! .{101}'
+STATUS=2 case_of empty_command_is_an_exit 2 'lscpu ;; lscpu' \
+    "sh: syntax error near unexpected token ';'" '! Architecture'
 case_of boots_with_four 4 'lscpu; poweroff' 'On-line CPU\(s\) list: +0-3$'
 case_of boots_with_twenty 20 'lscpu; poweroff' 'On-line CPU\(s\) list: +0-19$'
 case_of cpu_leaves_and_returns 4 'chcpu -d 3; lscpu; chcpu -e 3; lscpu; poweroff' \

@@ -54,7 +54,7 @@ pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
         }
         for (side, missing) in [("startup", row.no_startup), ("teardown", row.no_teardown)] {
             if let Some(reason) = missing {
-                machine.write(format_args!("; no {side}: {reason}"));
+                machine.write(format_args!("\n     no {side}: {reason}"));
             }
         }
         machine.write(format_args!("\n"));
@@ -193,13 +193,9 @@ pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let cpu = match args.operands.first() {
         None => None,
         Some(word) => match existing_cpu(machine, word) {
-            Some(cpu) => Some(cpu),
-            None => {
-                complain(
-                    machine,
-                    "trace",
-                    format_args!("CPU {word} does not exist ({})", Errno::Invalid.name()),
-                );
+            Ok(cpu) => Some(cpu),
+            Err(problem) => {
+                complain(machine, "trace", format_args!("{problem}"));
                 return Outcome::Continue(Status::FAILURE);
             }
         },
@@ -208,12 +204,20 @@ pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// The CPU of this number, if it is one and there is such a CPU.
-fn existing_cpu<M: Machine>(machine: &M, word: &str) -> Option<CpuId> {
+/// Returns the CPU of this number.
+///
+/// # Errors
+/// What to say where the word is no number, or there is no such CPU.
+fn existing_cpu<M: Machine>(machine: &M, word: &str) -> Result<CpuId, String> {
     // `parse` alone would let a plus sign through.
-    let digits = word.bytes().all(|byte| byte.is_ascii_digit());
-    let cpu = CpuId::new(word.parse().ok().filter(|_| digits)?)?;
-    machine.masks().possible.contains(cpu).then_some(cpu)
+    if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "'{word}' is not a CPU number: 'trace' alone shows all CPUs"
+        ));
+    }
+    let cpu = word.parse().ok().and_then(CpuId::new);
+    cpu.filter(|cpu| machine.masks().possible.contains(*cpu))
+        .ok_or_else(|| format!("CPU {word} does not exist ({})", Errno::Invalid.name()))
 }
 
 /// `echo`: its words, a space between them.

@@ -4,8 +4,8 @@
 //! separated by `;` or a newline, words by other white space. Single quotes keep
 //! everything literal; double quotes too, but for a backslash before `"`, `\`, `$`
 //! or a backquote;
-//! outside of quotes a backslash keeps the next character literal. An empty
-//! command is skipped. A `#` at the beginning of a word starts a comment, which
+//! outside of quotes a backslash keeps the next character literal. An empty line is
+//! no command; an empty command in front of a `;` is an error. A `#` at the beginning of a word starts a comment, which
 //! ends with the line.
 //!
 //! What a real shell would act on and this one can't (`|`, `&`, `<`, `>`,
@@ -43,6 +43,8 @@ pub(super) enum SyntaxError {
     TrailingBackslash,
     /// An operator or an expansion that this shell doesn't have.
     Operator(char),
+    /// There is no command in front of a `;`.
+    EmptyCommand,
 }
 
 impl fmt::Display for SyntaxError {
@@ -53,6 +55,7 @@ impl fmt::Display for SyntaxError {
             Self::Operator(operator) => {
                 write!(f, "syntax error: '{operator}' is not supported")
             }
+            Self::EmptyCommand => f.write_str("syntax error near unexpected token ';'"),
         }
     }
 }
@@ -76,7 +79,11 @@ pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
         match next {
             None | Some(';' | '\n') => {
                 words.extend(word.take());
-                if !words.is_empty() {
+                if words.is_empty() {
+                    if next == Some(';') {
+                        return Err(SyntaxError::EmptyCommand);
+                    }
+                } else {
                     let text = line[from..at].trim();
                     let words = take(&mut words);
                     commands.push(Simple { text, words });
@@ -131,10 +138,10 @@ mod tests {
         let cases: [(&str, &[&[&str]]); 18] = [
             ("", &[]),
             (" \t ", &[]),
-            (";; ;\n;", &[]),
+            (" \n\n\t\n", &[]),
             ("lscpu", &[&["lscpu"]]),
             ("a b;c", &[&["a", "b"], &["c"]]),
-            ("a;;b;", &[&["a"], &["b"]]),
+            ("a;\n\n b;", &[&["a"], &["b"]]),
             ("a\nb\r\n", &[&["a"], &["b"]]),
             ("echo 'a; b' \"c  d\"", &[&["echo", "a; b", "c  d"]]),
             ("echo a\\;b \\ c", &[&["echo", "a;b", " c"]]),
@@ -157,14 +164,14 @@ mod tests {
 
     #[test]
     fn the_text_of_a_command_is_what_was_written() {
-        let parsed = parse_line(" echo  'a; b' ;; lscpu -e # all\n\techo ü;").unwrap();
+        let parsed = parse_line(" echo  'a; b' ; lscpu -e # all\n\techo ü;").unwrap();
         let texts: Vec<&str> = parsed.iter().map(|command| command.text).collect();
         assert_eq!(texts, ["echo  'a; b'", "lscpu -e # all", "echo ü"]);
     }
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        use SyntaxError::{Operator, TrailingBackslash, Unterminated};
+        use SyntaxError::{EmptyCommand, Operator, TrailingBackslash, Unterminated};
         for (line, error) in [
             ("echo 'a", Unterminated('\'')),
             ("a; echo \"b", Unterminated('"')),
@@ -177,6 +184,10 @@ mod tests {
             ("echo $HOME", Operator('$')),
             ("echo \"$HOME\"", Operator('$')),
             ("echo `a`", Operator('`')),
+            ("lscpu ;; lscpu", EmptyCommand),
+            (" ; ", EmptyCommand),
+            ("a; ;", EmptyCommand),
+            ("a\n; b", EmptyCommand),
         ] {
             assert_eq!(parse_line(line), Err(error), "{line:?}");
         }

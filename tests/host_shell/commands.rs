@@ -183,7 +183,8 @@ fn states_shows_the_table() {
     assert_eq!(
         text,
         "  0: offline
- 14: sched:drain            up 5      down 3      past 0-1; no startup: nothing to do
+ 14: sched:drain            up 5      down 3      past 0-1
+     no startup: nothing to do
  32: enable:pmu             up 0      down 0      past 0-1; UNBALANCED on 0
  33: online\n"
     );
@@ -218,12 +219,43 @@ fn trace_takes_a_cpu_that_exists() {
     let fake = Fake::new(4, "0");
     assert_eq!(fake.run("trace; trace 3").1.failed, 0);
     assert_eq!(fake.did(), [Did::Trace(None), Did::Trace(Some(3))]);
-    for word in ["4", "512", "99999999999999999999", "x", "+1", "''", "1-2"] {
+    for word in ["4", "512", "99999999999999999999"] {
         let (text, report) = fake.run(&format!("trace {word}"));
-        assert!(text.ends_with(" does not exist (EINVAL)\n"), "{text}");
+        assert_eq!(text, format!("trace: CPU {word} does not exist (EINVAL)\n"));
+        assert_eq!(report.outcome, FAILED);
+    }
+    for word in ["x", "+1", "", "1-2"] {
+        let (text, report) = fake.run(&format!("trace '{word}'"));
+        assert_eq!(
+            text,
+            format!("trace: '{word}' is not a CPU number: 'trace' alone shows all CPUs\n")
+        );
         assert_eq!(report.outcome, FAILED);
     }
     assert_eq!(fake.did(), []);
+}
+
+#[test]
+fn what_was_typed_is_said_without_control_characters() {
+    let fake = Fake::new(2, "0");
+    for (line, text) in [
+        ("no\x1b[2J", "no\\u{1b}[2J: command not found\n"),
+        ("chcpu --e\x07", "chcpu: unrecognized option '--e\\u{7}'\n"),
+        (
+            "chcpu -e 1\x7f",
+            "chcpu: failed to parse CPU list: 1\\u{7f} (",
+        ),
+        ("trace '\n'", "trace: '\\n' is not a CPU number"),
+    ] {
+        let said = fake.run(line).0;
+        assert!(said.starts_with(text), "{said:?}");
+    }
+    assert_eq!(run_shown(&fake, "echo '\x1b[1m'").outcome, OK);
+    assert_eq!(
+        fake.console.take(),
+        "stillpoint# echo '\\u{1b}[1m'\n\x1b[1m\n",
+        "`echo` prints what it is given"
+    );
 }
 
 #[test]
@@ -320,7 +352,7 @@ fn wrong_arguments_change_nothing() {
 #[test]
 fn sequences_run_in_order_until_the_machine_goes() {
     let fake = Fake::new(4, "0");
-    let (text, report) = fake.run("echo one;; nosuch -x ;chcpu -e 1;poweroff;echo never");
+    let (text, report) = fake.run("echo one; nosuch -x ;chcpu -e 1;poweroff;echo never");
     assert_eq!(
         text,
         "one\nnosuch: command not found\nTry 'help' for a list of the commands.\nCPU 1 enabled\n"
@@ -338,7 +370,7 @@ fn sequences_run_in_order_until_the_machine_goes() {
         Outcome::Continue(Status::NOT_FOUND)
     );
     assert_eq!(
-        fake.run(" ; "),
+        fake.run(" \n "),
         (
             String::new(),
             Report {
@@ -347,6 +379,9 @@ fn sequences_run_in_order_until_the_machine_goes() {
             }
         )
     );
+    let (text, report) = fake.run("echo one ;; echo two");
+    assert_eq!(text, "sh: syntax error near unexpected token ';'\n");
+    assert_eq!(report.outcome, Outcome::Continue(Status::SYNTAX));
     assert_eq!(
         fake.run("echo 'a;  b' \"c\" -n --help").0,
         "a;  b c -n --help\n"
@@ -410,7 +445,7 @@ fn words_for_leaving_get_the_right_one() {
 #[test]
 fn commands_are_shown_before_they_run() {
     let fake = Fake::new(4, "0-3");
-    let report = run_shown(&fake, "echo 'a; b' ;;  chcpu -d '3#'\n poweroff");
+    let report = run_shown(&fake, "echo 'a; b' ;  chcpu -d '3#'\n poweroff");
     assert_eq!(report.outcome, Outcome::PowerOff(Status::FAILURE));
     assert_eq!(
         fake.console.take(),
