@@ -100,7 +100,7 @@ impl Areas {
             cpu_local: entry.local.address(),
             thread: (&raw const *entry.idle).expose_provenance(),
             stack_top: entry.stack.end,
-            conduit: way_off.conduit,
+            off_method: way_off.off_method,
             cpu_off_function: way_off.cpu_off_function,
             pen_slot: way_off.pen_slot,
         });

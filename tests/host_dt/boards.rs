@@ -3,9 +3,10 @@
 
 use stillpoint::device::Layout;
 use stillpoint::dt::{
-    BoardPower, Conduit, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc,
-    NodeKind, PhysRange, PsciVersion,
+    BoardPower, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, NodeKind,
+    PhysRange, PsciVersion,
 };
+use stillpoint::platform::Conduit;
 
 use crate::blobs::{blob, checked, tree};
 use crate::trees::{range, said, spi};

@@ -3,10 +3,11 @@
 use stillpoint::cpu::Mpidr;
 use stillpoint::device::Layout;
 use stillpoint::dt::{
-    Conduit, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec,
-    NodeKind, PhysRange, PsciVersion, Text,
+    ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec, NodeKind,
+    PhysRange, PsciVersion, Text,
 };
 use stillpoint::dt::{MAX_REDISTRIBUTOR_REGIONS, TextFlaw};
+use stillpoint::platform::Conduit;
 use stillpoint::platform::{Irq, Trigger};
 
 use crate::blobs::{STRUCT_AT, STRUCT_SIZE, blob, checked, index, tree, word};

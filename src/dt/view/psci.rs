@@ -4,15 +4,7 @@ use super::DeviceTree;
 use super::text::Text;
 use super::walk::{Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
-
-/// The instruction that calls firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduit {
-    /// HVC: a hypervisor answers.
-    Hvc,
-    /// SMC: secure firmware answers.
-    Smc,
-}
+use crate::platform::Conduit;
 
 /// The version that the tree promises. Only a hint: firmware is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
