@@ -38,7 +38,7 @@ pub use error::{Block, DtError, NodeKind};
 pub use header::{MAX_SIZE, total_size};
 pub use view::{
     BoardPower, ConsoleDesc, ConsoleKind, CpuDesc, CpuStatus, DeviceTree, EnableMethod, GicDesc,
-    InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PhysRange, PsciDesc, PsciVersion, Redistributors,
+    InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PhysRange, PsciBinding, PsciDesc, Redistributors,
     Text, TextFlaw, TimerDesc,
 };
 

@@ -4,7 +4,7 @@ use stillpoint::cpu::Mpidr;
 use stillpoint::device::Layout;
 use stillpoint::dt::{
     ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec, NodeKind,
-    PhysRange, PsciVersion, Text,
+    PhysRange, PsciBinding, Text,
 };
 use stillpoint::dt::{MAX_REDISTRIBUTOR_REGIONS, TextFlaw};
 use stillpoint::platform::Conduit;
@@ -47,7 +47,7 @@ fn qemu_virt_is_read() {
         assert_eq!(tree.memory().collect::<Vec<_>>(), ram);
         assert_eq!(tree.reserved().count(), 0);
         let psci = tree.psci().unwrap().unwrap();
-        assert_eq!((psci.conduit, psci.version), (conduit, PsciVersion::V1_0));
+        assert_eq!((psci.conduit, psci.version), (conduit, PsciBinding::V1_0));
         let console = tree.console().unwrap().unwrap();
         assert_eq!(console.kind, ConsoleKind::Pl011);
         assert_eq!(console.registers, range(0x900_0000, 0x1000));
