@@ -21,7 +21,7 @@ use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
 use crate::coherency::life::Life;
 use crate::coherency::pen;
-use crate::coherency::steps::{Line, Step};
+use crate::coherency::steps::{CacheStep, Line};
 use crate::config::CACHE_LINE;
 use crate::platform::Conduit;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -248,7 +248,7 @@ impl BootRecord {
     pub fn settle(&self) {
         for step in pen::MAKE {
             match step {
-                Step::CleanInvalidate(Line::Failure) => {
+                CacheStep::CleanInvalidate(Line::Failure) => {
                     let start = (&raw const self.failure).addr();
                     cache::clean_invalidate_to_poc(start..start + CACHE_LINE);
                 }
@@ -274,12 +274,12 @@ impl BootRecord {
         let start = (&raw const *self).addr();
         for step in pen::PREPARE {
             match step {
-                Step::Write(Line::Handover) => self.handover.write(handover),
-                Step::Clean(Line::Handover) => cache::clean_to_poc(start..start + CACHE_LINE),
-                Step::Write(Line::Failure) => self.failure.forget(),
+                CacheStep::Write(Line::Handover) => self.handover.write(handover),
+                CacheStep::Clean(Line::Handover) => cache::clean_to_poc(start..start + CACHE_LINE),
+                CacheStep::Write(Line::Failure) => self.failure.forget(),
                 // Dropped as well: a dirty line here, written back later, would
                 // undo what the AP writes past the caches.
-                Step::CleanInvalidate(Line::Failure) => {
+                CacheStep::CleanInvalidate(Line::Failure) => {
                     cache::clean_invalidate_to_poc(start + CACHE_LINE..start + 2 * CACHE_LINE);
                 }
                 step => panic!("BUG: {step:?} prepares nothing"),
@@ -293,13 +293,13 @@ impl BootRecord {
         let (mut code, mut life) = (0, 0);
         for step in pen::LOOK_WHY {
             match step {
-                Step::Invalidate(Line::Failure) => {
+                CacheStep::Invalidate(Line::Failure) => {
                     let start = (&raw const *line).addr();
                     // SAFETY: The last cached write to this line was written back
                     // by `settle` or `prepare`; since then it has only been read.
                     unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
                 }
-                Step::Read(Line::Failure) => {
+                CacheStep::Read(Line::Failure) => {
                     [code, life, ..] = line.reason.load(Ordering::Relaxed).to_le_bytes();
                 }
                 step => panic!("BUG: {step:?} looks at nothing"),
