@@ -227,9 +227,9 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// `prep:hardware`, teardown: a CPU that was called and is not wanted is told
-    /// so and seen off. After a tear-down it already is, or is quarantined.
-    pub(super) fn see_it_off(&self, cpu: CpuId) {
+    /// `prep:hardware`, teardown: tells a CPU that was called and is not wanted so, and
+    /// waits for its end. After a tear-down it already is, or is quarantined.
+    pub(super) fn cancel_start(&self, cpu: CpuId) {
         let handshake = self.handshake(cpu);
         // If it has arrived since we looked, it is ALIVE now.
         let gave_up = handshake.state() == SyncState::Kicked && handshake.give_up().is_ok();

@@ -33,7 +33,7 @@ impl<P: HotplugHost> Table<P> {
             group: Group::Prep,
             runs_on: RunsOn::Control,
             startup: Side::Fallible(|cx| P::hotplug().kick(cx.cpu)),
-            teardown: Side::Infallible(|cx| P::hotplug().see_it_off(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::hotplug().cancel_start(cx.cpu)),
         },
         Step {
             name: "prep:percpu",
