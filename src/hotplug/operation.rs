@@ -260,8 +260,9 @@ impl<P: HotplugHost> Hotplug<P> {
     /// control thread to it.
     fn route_events_here(&self, cpu: CpuId) {
         let record = self.cpus.get(cpu);
-        let me = u32::try_from(P::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
-        record.control.store(me, Ordering::Relaxed);
+        record
+            .control
+            .store(P::this_cpu().as_u32(), Ordering::Relaxed);
     }
 
     pub(super) fn thread(&self, cpu: CpuId) -> &alloc::sync::Arc<Thread<P>> {

@@ -152,8 +152,7 @@ impl<P: SchedHost> Thread<P> {
     /// Under the lock of the queue that [`Thread::cpu`] names, or before any other thread can
     /// find it.
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
-        let index = u32::try_from(cpu.index()).expect("BUG: CPU numbers fit 32 bits");
-        self.cpu.store(index, Ordering::Relaxed);
+        self.cpu.store(cpu.as_u32(), Ordering::Relaxed);
     }
 
     /// Whether it is one CPU's own, which runs nowhere else.
