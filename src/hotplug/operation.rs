@@ -10,7 +10,6 @@ use crate::hotplug::{
     RELEASED, StepContext, StepError, WalkError,
 };
 use crate::sched::Thread;
-use crate::stop_machine::StopHost;
 use crate::sync::atomic::Ordering;
 use crate::trace::{Direction, Event};
 
@@ -166,7 +165,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let was_refused = P::off_refused(cpu).is_some();
         let context = StepContext { cpu };
         P::sched().park(self.thread(cpu));
-        let stop = <P as StopHost>::stop_machine();
+        let stop = P::stop_machine();
         // The still point takes the INIT steps back, and no others: a walk that
         // could not be undone before may not end there.
         let up = self.state(cpu).state();

@@ -6,7 +6,6 @@
 use core::marker::PhantomData;
 
 use crate::hotplug::{Group, HotplugHost, RunsOn, Side, Step, StepContext, StepError};
-use crate::stop_machine::StopHost;
 
 /// Steps that are up when the AP has said ALIVE and waits for its release:
 /// control's half.
@@ -116,8 +115,8 @@ impl<P: HotplugHost> Table<P> {
             name: "init:stopper",
             group: Group::Init,
             runs_on: RunsOn::Ap,
-            startup: Side::Infallible(|cx| <P as StopHost>::stop_machine().enable(cx.cpu)),
-            teardown: Side::Infallible(|cx| <P as StopHost>::stop_machine().disable(cx.cpu)),
+            startup: Side::Infallible(|cx| P::stop_machine().enable(cx.cpu)),
+            teardown: Side::Infallible(|cx| P::stop_machine().disable(cx.cpu)),
         },
         Step {
             name: "init:online",
