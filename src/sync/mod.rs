@@ -34,10 +34,13 @@ pub mod lockdep;
 pub(crate) mod lockdep;
 #[cfg_attr(not(all(debug_assertions, not(loom))), path = "lockdep_no_key.rs")]
 mod lockdep_key;
-#[cfg(all(test, debug_assertions, not(loom)))]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod nowhere;
 mod running;
+#[cfg(not(loom))]
+mod spin_cell;
 mod spin_lock;
+mod spin_word;
 mod wait_point;
 
 pub use bits::Bits;
@@ -51,6 +54,7 @@ internal!(held_cell::HeldCell);
 internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
 internal!(lockdep_key::{LockHeld, LockKey, might_sleep});
+internal!(spin_word::SpinWord);
 internal!(wait_point::WaitPoint);
 
 /// Atomic types: core's, or loom's when a model is being checked.
