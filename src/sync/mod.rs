@@ -72,10 +72,11 @@ pub mod atomic {
 /// A cell with interior mutability: what touches it says why it may.
 pub use core::cell::UnsafeCell;
 
-/// A cell that is set once, from `spin`. A caller that finds another at it spins, interrupts and
-/// preemption as they are: for a value that is made without a wait, and neither by what
-/// interrupts its maker, nor by itself. Threads use `sched::lock::Once`.
-pub use spin::Once;
+// A cell that is set once. A call that meets another one's maker turns until that has ended,
+// for ever where the maker is below it on the same CPU, and nothing finds that. So it is the
+// kernel's own, which sets a cell at boot or under a lock, where no two calls meet; programs
+// have `sched::lock::Once`, which sleeps and panics.
+internal!(spin::Once);
 
 /// Keeps its content in cache lines of its own.
 ///
