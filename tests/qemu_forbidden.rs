@@ -326,8 +326,10 @@ mod kernel_test {
                     let own = TIMER.lock_irqsave().take();
                     drop(own);
                 });
+                let mut slot = TIMER.lock_irqsave();
                 own.start(Hw::deadline(Duration::from_millis(10)));
-                let before = TIMER.lock_irqsave().replace(own);
+                let before = slot.replace(own);
+                drop(slot);
                 drop(before);
                 api::sleep(Duration::from_millis(100));
             }
