@@ -4,22 +4,29 @@
 //! Makefile describe what is run (`config`); `commands` has what it can be asked for.
 
 mod cargo;
+mod cases;
 mod commands;
 mod config;
 mod counts;
 mod directives;
+mod elf;
+mod gdb;
 mod halt;
 mod image;
 mod kernels;
 mod ktap;
+mod machine;
+mod monitor;
 mod outcome;
 mod paths;
 mod process;
 mod qemu;
 mod report;
+mod session;
 mod symbols;
 mod tools;
 mod watch;
+mod whereabouts;
 
 use std::env;
 use std::ffi::OsString;
