@@ -133,7 +133,7 @@ stage_storm() {
 # Every combination of what the matrix of `make check` has in pairs.
 stage_matrix() {
     make --no-print-directory build
-    tests/matrix.sh "${CARGO_TARGET_DIR:-target}/Image" all
+    cargo run --quiet -p stillpoint-rig -- matrix "${CARGO_TARGET_DIR:-target}/Image" all
 }
 
 # As a guest of Xen, which has no place for a pending bit and its own ideas of addresses.

@@ -21,6 +21,11 @@ tests_of_kind() {
     tests=(--test "$1_*")
 }
 
+# Runs a command of the rig.
+rig() {
+    cargo run --quiet -p stillpoint-rig -- "$@"
+}
+
 stage_setup() {
     tests/setup.sh
 }
@@ -110,12 +115,12 @@ stage_qemu-rpi4() {
         return
     fi
     BOARD=rpi4 TEST='boot stop threads errors cycles sgi pen poison' APPEND=rounds=50 SMP=4 tests/qemu.sh
-    tests/parked.sh "${CARGO_TARGET_DIR:-target}/aarch64-unknown-none/release/stillpoint" "$image"
+    rig parked "${CARGO_TARGET_DIR:-target}/aarch64-unknown-none/release/stillpoint" "$image"
 }
 
 # The same file on every machine, started by another loader, and anywhere.
 stage_matrix() {
-    tests/matrix.sh "${CARGO_TARGET_DIR:-target}/Image"
+    rig matrix "${CARGO_TARGET_DIR:-target}/Image"
     tests/uboot.sh "${CARGO_TARGET_DIR:-target}/Image"
     tests/places.sh "${CARGO_TARGET_DIR:-target}/Image"
 }
@@ -124,12 +129,12 @@ stage_matrix() {
 stage_held() {
     local elf
     elf=$(built_tests --release "${target[@]}" --test qemu_quarantine | grep /qemu_quarantine)
-    tests/held.sh "$elf"
+    rig held "$elf"
 }
 
 stage_shipped-image() {
-    tests/shipped.sh "${CARGO_TARGET_DIR:-target}/Image"
-    tests/typed.sh "${CARGO_TARGET_DIR:-target}/Image"
+    rig shipped "${CARGO_TARGET_DIR:-target}/Image"
+    rig typed "${CARGO_TARGET_DIR:-target}/Image"
 }
 
 # The second kernel has no early console: a variant, so that it and the others don't
