@@ -74,6 +74,28 @@ const USE: &[Case] = &[
         "lscpu; poweroff",
         &[r"On-line CPU\(s\) list: +0$"],
     ),
+    Case::new(
+        "says_one_cpu",
+        1,
+        "poweroff",
+        &["Stillpoint .*: 1 CPU, GICv3"],
+    ),
+    Case::new(
+        "states_fits_a_screen",
+        4,
+        "states; poweroff",
+        &["prep:percpu +up 4 ", "^     no teardown: ", "! .{101}"],
+    ),
+    Case::new(
+        "empty_command_is_an_exit",
+        2,
+        "lscpu ;; lscpu",
+        &[
+            "sh: syntax error near unexpected token ';'",
+            "! Architecture",
+        ],
+    )
+    .ends(2),
     Case::new("boots_with_four", 4, "lscpu; poweroff", &[ALL_FOUR]),
     Case::new(
         "boots_with_twenty",
