@@ -221,7 +221,7 @@ impl<P: SchedHost> Scheduler<P> {
     #[must_use]
     fn enqueue_locked(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: Arc<Thread<P>>) -> bool {
         if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
-            queue.ready.push(thread, false);
+            queue.ready.push_back(thread);
         } else {
             queue.enqueue(thread);
         }
