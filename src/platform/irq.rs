@@ -122,8 +122,11 @@ pub trait IrqChip: Sync {
     /// [`IrqChipError::PrioritiesUnusable`] if they don't do that here.
     fn check_priorities(&self) -> Result<(), IrqChipError>;
 
-    /// Turns the private interrupt `ppi` of this CPU on or off.
-    fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger, on: bool);
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, on.
+    fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger);
+
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, off.
+    fn disable_ppi(&self, cpu: CpuId, ppi: u32);
 
     /// Routes the shared interrupt `spi` to `cpu` and turns it on.
     fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId);
