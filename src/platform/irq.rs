@@ -39,11 +39,29 @@ impl Sgi {
         Sgi::Call,
     ];
 
+    /// Returns the SGI of interrupt number `number`, or `None` if that has no meaning.
+    pub const fn from_number(number: u8) -> Option<Sgi> {
+        if (number as usize) < Sgi::ALL.len() {
+            Some(Sgi::ALL[number as usize])
+        } else {
+            None
+        }
+    }
+
     /// The interrupt number, 0 to 6.
     pub const fn number(self) -> u8 {
         self as u8
     }
 }
+
+/// [`Sgi::from_number`] looks in [`Sgi::ALL`]: each stands at its number.
+const _: () = {
+    let mut number = 0;
+    while number < Sgi::ALL.len() {
+        assert!(Sgi::ALL[number] as usize == number);
+        number += 1;
+    }
+};
 
 /// How many SGIs a GIC has (IHI 0069, INTIDs 0 to 15).
 pub const SGI_COUNT: usize = 16;
