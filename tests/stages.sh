@@ -122,7 +122,7 @@ stage_qemu-rpi4() {
 stage_matrix() {
     rig matrix "${CARGO_TARGET_DIR:-target}/Image"
     tests/uboot.sh "${CARGO_TARGET_DIR:-target}/Image"
-    tests/places.sh "${CARGO_TARGET_DIR:-target}/Image"
+    rig places "${CARGO_TARGET_DIR:-target}/Image"
 }
 
 # A CPU that its host doesn't run, as QEMU's gdbstub has it.
@@ -146,7 +146,7 @@ stage_bad-boot() {
     as_variant mute 'debug="none"'
     EARLYCON='' cargo build "${variant[@]}" "${target[@]}" --bin stillpoint
     tests/image.sh "$mute" "$mute.Image"
-    tests/bad_boot.sh "$ours" "$dir/Image" "$mute" "$mute.Image"
+    rig bad-boot "$ours" "$dir/Image" "$mute" "$mute.Image"
 }
 
 if [ $# = 0 ]; then

@@ -15,6 +15,7 @@ mod halt;
 mod image;
 mod kernels;
 mod ktap;
+mod loader;
 mod machine;
 mod monitor;
 mod outcome;
