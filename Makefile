@@ -1,7 +1,6 @@
 # Stillpoint: build it, run it, check it. Plain `make` prints what there is.
 #
-# Anything longer than a line is a script in tests/, so that it can be read,
-# run and debugged without make.
+# Anything longer than a line is a command of the rig, a program in tests/rig.
 
 ## machine: virt, or rpi4 (QEMU's raspi4b, from QEMU 9 on)
 BOARD ?= virt
@@ -35,6 +34,8 @@ EARLYCON ?= pl011,0x9000000
 TEST ?=
 ## for test-qemu: of tests that have cases, only this one
 CASE ?=
+## for test-qemu: how many runs of up to four CPUs go at a time
+J ?= 2
 ## for test-qemu: `dev`: all in a debug build, under the lock validator
 PROFILE ?=
 ## for loom: preemptions per execution, the depth of the search
@@ -51,7 +52,7 @@ V ?=
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
 export BOARD TCG SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
-export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS PROFILE REQUIRE_ALL V
+export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS PROFILE REQUIRE_ALL V J
 
 # They would replace the link flags of .cargo/config.toml without a word.
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
@@ -64,6 +65,8 @@ IMAGE := $(DIR)/Image
 SIZES = $(if $(filter file,$(origin SMP)),1 2 4 20,$(SMP))
 
 BENCH_SIZES = $(if $(filter file,$(origin SMP)),,$(SMP))
+
+RIG := $(DIR)/debug/stillpoint-rig
 
 .NOTPARALLEL:
 .PHONY: help setup build image run debug check test-host test-qemu bench loom mutants nightly \
@@ -81,63 +84,70 @@ help: ## print this
 setup: ## install what is missing: Rust toolchain, QEMU, device tree compiler
 	@tests/setup.sh
 
-build: ## the kernel, as an ELF and as the flat target/Image that boots
+build: $(RIG) ## the kernel, as an ELF and as the flat target/Image that boots
 	cargo build --release --target $(TARGET) --bin stillpoint
-	@tests/image.sh $(ELF) $(IMAGE)
+	@$(RIG) image $(ELF) $(IMAGE)
 
 image: setup build ## files for a Raspberry Pi 4's SD card, in target/sdcard
-	@tests/sdcard.sh $(IMAGE) $(DIR)/sdcard
+	@$(RIG) sdcard $(IMAGE) $(DIR)/sdcard
 
 run: setup build ## boot it in QEMU, console here; poweroff, or Ctrl-] X, ends it
-	@tests/run.sh $(IMAGE)
+	@$(RIG) run $(IMAGE)
 
 debug: setup build ## as run, but halted, with a gdb stub on port 1234
-	@tests/run.sh --debug $(IMAGE) $(ELF)
+	@$(RIG) run --debug $(IMAGE) $(ELF)
 
-check: ## all that CI runs, in order, up to the first stage that fails
-	@tests/check.sh
+check: $(RIG) ## all that CI runs, in order, up to the first stage that fails
+	@$(RIG) check
 
-test-host: ## unit and host tests
-	@tests/stages.sh host-tests
+test-host: $(RIG) ## unit and host tests
+	@$(RIG) stage host-tests
 
-test-qemu: ## tests that are kernels, in QEMU (TEST=name SMP="1 4")
-	@SMP="$(SIZES)" tests/qemu.sh
+test-qemu: $(RIG) ## tests that are kernels, in QEMU (TEST=name SMP="1 4")
+	@SMP="$(SIZES)" $(RIG) test-qemu
 
-bench: ## figures beside Linux's, at all sizes (SMP=4, ICOUNT=1: one)
-	@SMP="$(BENCH_SIZES)" tests/bench.sh
+bench: $(RIG) ## figures beside Linux's, at all sizes (SMP=4, ICOUNT=1: one)
+	@SMP="$(BENCH_SIZES)" $(RIG) bench
 
-loom: ## model-check the protocols (TEST=name)
-	@tests/stages.sh loom
+loom: $(RIG) ## model-check the protocols (TEST=name)
+	@$(RIG) stage loom
 
-mutants: ## plant each listed mistake in the protocols: a model must find it
-	@tests/mutants.sh $(if $(TEST),'$(TEST)')
+mutants: $(RIG) ## plant each listed mistake in the protocols: a model must find it
+	@$(RIG) mutants $(if $(TEST),'$(TEST)')
 
-nightly: ## what is too long for check: fuzzer, Miri, deeper models, more machines
-	@tests/nightly.sh
+nightly: $(RIG) ## what is too long for check: fuzzer, Miri, deeper models, more machines
+	@$(RIG) nightly
 
-fmt: ## check the formatting
-	@tests/stages.sh fmt
+fmt: $(RIG) ## check the formatting
+	@$(RIG) stage fmt
 
-lint: ## clippy for the host, the target and the models; warnings fail
-	@tests/stages.sh clippy-host
-	@tests/stages.sh clippy-target
-	@tests/stages.sh clippy-loom
+lint: $(RIG) ## clippy for the host, the target and the models; warnings fail
+	@$(RIG) stage clippy-host
+	@$(RIG) stage clippy-target
+	@$(RIG) stage clippy-loom
 
-doc: ## build the documentation, private items too; warnings fail
-	@tests/stages.sh docs-host
-	@tests/stages.sh docs-target
+doc: $(RIG) ## build the documentation, private items too; warnings fail
+	@$(RIG) stage docs-host
+	@$(RIG) stage docs-target
 	@echo
 	@echo 'To read first, with all that programs call: $(DIR)/$(TARGET)/doc/stillpoint/index.html'
 	@echo 'As the host tests see it, without api, start, arch and drivers: $(DIR)/doc/stillpoint/index.html'
 
 size: build ## sections of the kernel, and memory for each CPU
-	@tests/size.sh $(ELF) $(IMAGE)
+	@$(RIG) size $(ELF) $(IMAGE)
 
 objdump: build ## disassembly of the kernel
-	@tests/llvm.sh objdump --disassemble --demangle --no-show-raw-insn $(ELF)
+	@$(RIG) llvm objdump --disassemble --demangle --no-show-raw-insn $(ELF)
 
-dtb: ## compile dts/*.dts to target/dts/*.dtb
-	@tests/dtb.sh $(wildcard dts/*.dts)
+dtb: $(RIG) ## compile dts/*.dts to target/dts/*.dtb
+	@$(RIG) dtb $(wildcard dts/*.dts)
 
 clean: ## remove target/
 	cargo clean
+
+# Built when one of its files is newer. By name of what there is, so that a missing
+# toolchain is added first.
+$(RIG): $(shell find tests/rig -name '*.rs') tests/rig/Cargo.toml Cargo.toml Cargo.lock
+	@tests/setup.sh toolchain
+	@cargo build -q -p stillpoint-rig
+	@touch $@

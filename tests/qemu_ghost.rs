@@ -1,5 +1,4 @@
-//! CPU_ON refused: the device tree lists a fifth CPU, which QEMU doesn't have, and a
-//! region of redistributors where nothing answers.
+//! CPU_ON refused: the device tree lists a fifth CPU, which QEMU doesn't have.
 //!
 //! SMP: 4
 //! GIC: 3

@@ -2,8 +2,9 @@
 # Installs what a build and a check need and this machine lacks: what
 # `make setup` does. A line for each thing it adds, nothing when all is there.
 #
-#   tests/setup.sh           everything
-#   tests/setup.sh packages  only the system's packages (needs root)
+#   tests/setup.sh            everything
+#   tests/setup.sh toolchain  only the Rust toolchain, as the rig needs it
+#   tests/setup.sh packages   only the system's packages (needs root)
 #
 # Needs rustup, and apt for the packages. It never removes a package, and leaves
 # no package source behind.
@@ -203,6 +204,9 @@ case ${1:-} in
         setup_packages "$missing"
         setup_newer_qemu "$missing"
         ;;
+    toolchain)
+        setup_toolchain
+        ;;
     packages)
         missing=$(missing_packages | paste -sd ' ')
         if command -v qemu-system-aarch64 >/dev/null && qemu_is_old; then
@@ -211,7 +215,7 @@ case ${1:-} in
         setup_packages "${missing# }"
         ;;
     *)
-        say "usage: tests/setup.sh [packages]"
+        say "usage: tests/setup.sh [toolchain|packages]"
         exit 1
         ;;
 esac

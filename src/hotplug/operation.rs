@@ -10,6 +10,7 @@ use crate::hotplug::{
     RELEASED, StepContext, StepError, WalkError,
 };
 use crate::sched::Thread;
+use crate::stop_machine::StopHost;
 use crate::sync::atomic::Ordering;
 use crate::trace::{Direction, Event};
 
@@ -40,7 +41,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let _here = P::sched().migrate_disable();
         let _recorded = Recorded::<P>::new(cpu, Direction::Up);
-        self.route_events_here(cpu);
+        self.take_charge(cpu);
         let quarantine = self.settle(cpu, false);
         self.go_up(cpu, origin).map_err(|failed| {
             let step = self.steps()[failed.step].name;
@@ -127,7 +128,7 @@ impl<P: HotplugHost> Hotplug<P> {
         self.may_leave(cpu)?;
         let _elsewhere = ControlPlace::<P>::away_from(cpu)?;
         let _recorded = Recorded::<P>::new(cpu, Direction::Down);
-        self.route_events_here(cpu);
+        self.take_charge(cpu);
         let walked = self.command(cpu).run_on(cpu, Direction::Down, RELEASED);
         if let Err(failed) = walked {
             let step = self.steps()[failed.step].name;
@@ -165,7 +166,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let was_refused = P::off_refused(cpu).is_some();
         let context = StepContext { cpu };
         P::sched().park(self.thread(cpu));
-        let stop = P::stop_machine();
+        let stop = <P as StopHost>::stop_machine();
         // The still point takes the INIT steps back, and no others: a walk that
         // could not be undone before may not end there.
         let up = self.state(cpu).state();
@@ -255,13 +256,12 @@ impl<P: HotplugHost> Hotplug<P> {
         self.events.get(P::this_cpu()).complete();
     }
 
-    /// Has events about `cpu` come to this CPU from now on. The caller has pinned the
-    /// control thread to it.
-    fn route_events_here(&self, cpu: CpuId) {
+    /// From now on events about `cpu` are ours: they come to this CPU, on which the caller
+    /// has seen to it that we stay.
+    fn take_charge(&self, cpu: CpuId) {
         let record = self.cpus.get(cpu);
-        record
-            .control
-            .store(P::this_cpu().as_u32(), Ordering::Relaxed);
+        let me = u32::try_from(P::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
+        record.control.store(me, Ordering::Relaxed);
     }
 
     pub(super) fn thread(&self, cpu: CpuId) -> &alloc::sync::Arc<Thread<P>> {

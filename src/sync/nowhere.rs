@@ -1,7 +1,5 @@
 //! The CPU of unit tests that need one for their locks only.
 
-use core::num::NonZeroUsize;
-
 use crate::sync::{IrqFlags, LocalCpu};
 
 /// A machine on which nothing is but the lock that a test takes.
@@ -24,7 +22,4 @@ impl LocalCpu for Nowhere {
     }
     fn preempt_point() {}
     fn relax() {}
-    fn cpu_mark() -> NonZeroUsize {
-        NonZeroUsize::MIN
-    }
 }

@@ -3,10 +3,9 @@
 
 use stillpoint::device::Layout;
 use stillpoint::dt::{
-    BoardPower, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, NodeKind,
-    PhysRange, PsciBinding,
+    BoardPower, Conduit, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc,
+    NodeKind, PhysRange, PsciVersion,
 };
-use stillpoint::platform::Conduit;
 
 use crate::blobs::{blob, checked, tree};
 use crate::trees::{range, said, spi};
@@ -98,12 +97,12 @@ fn firmware_may_say_more_or_less_of_itself() {
     let plain = psci("psci-0.2");
     assert_eq!(
         (plain.version, plain.conduit),
-        (PsciBinding::V0_2, Conduit::Hvc)
+        (PsciVersion::V0_2, Conduit::Hvc)
     );
     let numbered = psci("psci-old-numbers");
     assert_eq!(
         (numbered.version, numbered.conduit),
-        (PsciBinding::V1_0, Conduit::Hvc)
+        (PsciVersion::V1_0, Conduit::Hvc)
     );
 }
 

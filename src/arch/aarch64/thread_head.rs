@@ -33,14 +33,14 @@ const NAME_LENGTH: usize = 24;
 /// A longer one is cut at a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub struct HeadName {
+pub struct ThreadName {
     bytes: [u8; NAME_LENGTH],
     length: usize,
 }
 
-impl HeadName {
+impl ThreadName {
     /// The name `name`, or as much of it as fits.
-    pub const fn new(name: &str) -> HeadName {
+    pub const fn new(name: &str) -> ThreadName {
         let mut length = if name.len() < NAME_LENGTH {
             name.len()
         } else {
@@ -55,7 +55,7 @@ impl HeadName {
             bytes[index] = name.as_bytes()[index];
             index += 1;
         }
-        HeadName { bytes, length }
+        ThreadName { bytes, length }
     }
 
     /// The name.
@@ -65,13 +65,13 @@ impl HeadName {
     }
 }
 
-impl fmt::Display for HeadName {
+impl fmt::Display for ThreadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl fmt::Debug for HeadName {
+impl fmt::Debug for ThreadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
     }
@@ -84,7 +84,7 @@ pub struct ThreadHead {
     preempt_count: AtomicU32,
     stack_bottom: AtomicUsize,
     stack_top: AtomicUsize,
-    name: HeadName,
+    name: ThreadName,
     /// What the kernel knows the thread by: set before it runs, or by itself.
     word: AtomicUsize,
     #[cfg(debug_assertions)]
@@ -110,7 +110,7 @@ impl ThreadHead {
             preempt_count: AtomicU32::new(preempt_count),
             stack_bottom: AtomicUsize::new(stack.start),
             stack_top: AtomicUsize::new(stack.end),
-            name: HeadName::new(name),
+            name: ThreadName::new(name),
             word: AtomicUsize::new(word),
             #[cfg(debug_assertions)]
             held: crate::sync::HeldCell::new(),
@@ -139,7 +139,7 @@ impl ThreadHead {
     }
 
     /// The thread's name.
-    pub const fn name(&self) -> &HeadName {
+    pub const fn name(&self) -> &ThreadName {
         &self.name
     }
 

@@ -5,17 +5,26 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::config::Config;
 use crate::paths::target_dir;
 use crate::process::code;
+
+/// What the kernel prints to before it has read the device tree, unless told. The same
+/// for all, or each would build the kernel again.
+const EARLYCON: &str = "pl011,0x9000000";
 
 /// Returns the command `cargo`, without the variables that would replace the link flags
 /// of .cargo/config.toml without a word.
 #[must_use]
-pub fn cargo() -> Command {
+pub fn cargo(config: &Config) -> Command {
     let mut cargo = Command::new("cargo");
     cargo
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env(
+            "EARLYCON",
+            config.earlycon.as_deref().unwrap_or(EARLYCON.as_ref()),
+        );
     cargo
 }
 
@@ -65,18 +74,21 @@ pub fn name_of(path: &Path) -> &str {
 pub struct Variant {
     name: &'static str,
     settings: &'static [&'static str],
+    early_console: bool,
 }
 
 /// As in the profile `dev`: small optimization, and the lock validator.
 pub const DEBUG_BUILD: Variant = Variant {
     name: "checked",
     settings: &["debug-assertions=true", "opt-level=1", "codegen-units=16"],
+    early_console: true,
 };
 
-/// Without an early console; it needs the variable `EARLYCON` empty too.
+/// Without an early console.
 pub const MUTE: Variant = Variant {
     name: "mute",
     settings: &["debug=\"none\""],
+    early_console: false,
 };
 
 impl Variant {
@@ -91,6 +103,9 @@ impl Variant {
             cargo
                 .arg("--config")
                 .arg(format!("profile.release.package.stillpoint.{setting}"));
+        }
+        if !self.early_console {
+            cargo.env("EARLYCON", "");
         }
     }
 

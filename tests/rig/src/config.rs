@@ -1,6 +1,6 @@
 //! The variables that describe a run, as the Makefile hands them over.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -23,17 +23,16 @@ macro_rules! config {
             /// A variable that has to be text isn't.
             fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Config> {
                 Ok(Config {
-                    $($field: Value::read(lookup($name).unwrap_or_default()).context($name)?,)*
+                    $($field: Value::read(lookup($name)).context($name)?,)*
                 })
             }
 
             /// Gives the variables to `command`, and no others of their names.
             pub fn export(&self, command: &mut Command) {
-                $(if self.$field.is_empty() {
-                    command.env_remove($name);
-                } else {
-                    command.env($name, &self.$field);
-                })*
+                $(match self.$field.value() {
+                    Some(value) => command.env($name, value),
+                    None => command.env_remove($name),
+                };)*
             }
         }
     };
@@ -64,6 +63,8 @@ config! {
     init: OsString = "INIT",
     /// Further boot arguments, byte for byte.
     append: OsString = "APPEND",
+    /// What the kernel prints to before it has read the device tree; empty: nothing.
+    earlycon: Option<OsString> = "EARLYCON",
     /// Further arguments of QEMU, split at white space.
     qemu: String = "QEMU",
     /// Seconds after which a run is ended.
@@ -88,21 +89,47 @@ config! {
 
 /// A variable that has been looked up.
 trait Value: Sized {
-    fn read(value: OsString) -> Result<Self>;
+    /// Returns it as it was set.
+    ///
+    /// # Errors
+    ///
+    /// It has to be text, and isn't.
+    fn read(value: Option<OsString>) -> Result<Self>;
+
+    /// Returns what it is to be set to; `None` if it isn't to be.
+    fn value(&self) -> Option<&OsStr>;
+}
+
+impl Value for Option<OsString> {
+    fn read(value: Option<OsString>) -> Result<Self> {
+        Ok(value)
+    }
+
+    fn value(&self) -> Option<&OsStr> {
+        self.as_deref()
+    }
 }
 
 impl Value for OsString {
-    fn read(value: OsString) -> Result<OsString> {
-        Ok(value)
+    fn read(value: Option<OsString>) -> Result<Self> {
+        Ok(value.unwrap_or_default())
+    }
+
+    fn value(&self) -> Option<&OsStr> {
+        (!self.is_empty()).then_some(self)
     }
 }
 
 impl Value for String {
-    fn read(value: OsString) -> Result<String> {
-        match value.into_string() {
+    fn read(value: Option<OsString>) -> Result<Self> {
+        match value.unwrap_or_default().into_string() {
             Ok(text) => Ok(text),
             Err(bytes) => bail!("{} is not text", bytes.display()),
         }
+    }
+
+    fn value(&self) -> Option<&OsStr> {
+        (!self.is_empty()).then_some(self.as_ref())
     }
 }
 
@@ -178,6 +205,18 @@ mod tests {
         assert_eq!(only("APPEND").expect("bytes will do").append, bytes);
         let refused = format!("{:#}", only("SMP").expect_err("no text"));
         assert!(refused.starts_with("SMP: "), "{refused}");
+    }
+
+    #[test]
+    fn only_the_early_console_may_be_set_to_nothing() {
+        let config = Config::read(|_| Some(OsString::new())).expect("text");
+        let mut command = Command::new("true");
+        config.export(&mut command);
+        let set: Vec<_> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_some())
+            .collect();
+        assert_eq!(set, [("EARLYCON".as_ref(), Some("".as_ref()))]);
     }
 
     #[test]

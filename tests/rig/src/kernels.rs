@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::{DEBUG_BUILD, built, cargo, name_of};
+use crate::config::Config;
 use crate::directives::Directives;
 use crate::paths::TARGET;
 
@@ -90,16 +91,17 @@ impl Kernel {
     }
 }
 
-/// Builds `kernels`, each in the profile that it asks for, or all in `profile` if that
-/// isn't empty.
+/// Builds `kernels`, each in the profile that it asks for, or all in the one that `config`
+/// asks for.
 ///
 /// # Errors
 ///
 /// One doesn't compile, or asks for a profile that there isn't.
-pub fn build(kernels: &[Kernel], profile: &str) -> Result<Vec<Built>> {
+pub fn build(config: &Config, kernels: &[Kernel]) -> Result<Vec<Built>> {
+    let profile = &config.profile;
     let mut all = Vec::new();
     for debug in [false, true] {
-        let mut cargo = cargo();
+        let mut cargo = cargo(config);
         cargo.args(["test", "--no-run", "--target", TARGET]);
         if debug {
             DEBUG_BUILD.choose(&mut cargo);

@@ -4,36 +4,29 @@
 //! Makefile describe what is run (`config`); `commands` has what it can be asked for.
 
 mod cargo;
-mod cases;
 mod commands;
 mod config;
 mod counts;
 mod directives;
-mod elf;
-mod gdb;
 mod halt;
 mod image;
 mod kernels;
 mod ktap;
-mod loader;
-mod machine;
-mod monitor;
 mod outcome;
 mod paths;
 mod process;
 mod qemu;
 mod report;
-mod session;
+mod stages;
 mod symbols;
 mod tools;
 mod watch;
-mod whereabouts;
 
 use std::env;
 use std::ffi::OsString;
 use std::process::exit;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 fn main() {
     let arguments = env::args_os().skip(1).collect();
@@ -61,5 +54,5 @@ fn rig(arguments: Vec<OsString>) -> Result<i32> {
         return Ok(2);
     };
     let config = config::Config::from_env()?;
-    (command.run)(&config, &arguments[1..]).with_context(|| name.to_owned())
+    (command.run)(&config, &arguments[1..])
 }

@@ -7,7 +7,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal,
+};
 
 /// How often a program is looked at that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -15,22 +17,38 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a program that was asked to end may take until it is made to.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A program that runs in a process group of its own, with all that it starts. The group
-/// is ended when this is dropped, and when this program dies.
+/// A program that is ended when this is dropped, and when this program dies: with its
+/// process group, if it has one of its own.
 pub struct Running {
     child: Child,
+    has_group: bool,
     ended: Option<ExitStatus>,
 }
 
 impl Running {
-    /// Starts `command`. What it has for standard input and output is the caller's to
-    /// say: it can't read from a terminal, because its group isn't the one in front.
+    /// Starts `command` in a process group of its own, with all that it will start. What
+    /// it has for standard input and output is the caller's to say: it can't read from a
+    /// terminal, because its group isn't the one in front.
     ///
     /// # Errors
     ///
     /// The program can't be started.
     pub fn start(command: &mut Command) -> Result<Running> {
         command.process_group(0);
+        Running::start_with(command, true)
+    }
+
+    /// Starts `command` in the process group of this program, so that it may use the
+    /// terminal.
+    ///
+    /// # Errors
+    ///
+    /// The program can't be started.
+    pub fn start_in_front(command: &mut Command) -> Result<Running> {
+        Running::start_with(command, false)
+    }
+
+    fn start_with(command: &mut Command, has_group: bool) -> Result<Running> {
         // SAFETY: between fork and exec the closure makes one system call, by which a
         // parent's death ends the child, and touches no memory.
         unsafe {
@@ -41,7 +59,11 @@ impl Running {
         let child = command
             .spawn()
             .with_context(|| command.get_program().display().to_string())?;
-        Ok(Running { child, ended: None })
+        Ok(Running {
+            child,
+            has_group,
+            ended: None,
+        })
     }
 
     /// Returns the program's own process.
@@ -80,6 +102,17 @@ impl Running {
         }
     }
 
+    /// Waits until the program ends, however long that takes, and returns its status.
+    ///
+    /// # Errors
+    ///
+    /// The system doesn't say.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.ended = Some(status);
+        Ok(status)
+    }
+
     /// Ends the program and all of its group: asks first, then makes it.
     ///
     /// # Errors
@@ -99,13 +132,16 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        // The group has the number of the program that is still to be waited for, so it
-        // is no other's.
+        // Its number is no other's as long as it is still to be waited for. Without an
+        // answer there is nothing to end, which is what was wanted.
         if self.ended.is_none()
-            && let Some(group) = Pid::from_raw(self.child.id().cast_signed())
+            && let Some(process) = Pid::from_raw(self.child.id().cast_signed())
         {
-            // It fails if all of the group have ended, as they should.
-            let _all_ended = kill_process_group(group, signal);
+            let _nothing_to_end = if self.has_group {
+                kill_process_group(process, signal)
+            } else {
+                kill_process(process, signal)
+            };
         }
     }
 }

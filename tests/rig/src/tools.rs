@@ -51,22 +51,6 @@ pub fn compile_dts(source: &Path) -> Result<PathBuf> {
     Ok(blob)
 }
 
-/// Compiles the text of a device tree into the file `blob`, whatever the compiler thinks of
-/// it: for trees with mistakes in them.
-///
-/// # Errors
-///
-/// The compiler can't be started, or can't read the text at all.
-pub fn compile_forced(source: &[u8], blob: &Path) -> Result<()> {
-    let text = blob.with_extension("dts");
-    std::fs::write(&text, source).with_context(|| text.display().to_string())?;
-    let mut dtc = Command::new("dtc");
-    dtc.args([
-        "-q", "-q", "-f", "-i", "dts", "-I", "dts", "-O", "dtb", "-o",
-    ]);
-    succeed(dtc.arg(blob).arg(&text))
-}
-
 /// Returns a name beside `path` that no other process or thread uses for its unfinished
 /// file.
 #[must_use]
@@ -92,7 +76,7 @@ pub fn qemu_has_rpi4() -> Result<bool> {
 }
 
 /// Runs a script of `tests` that isn't a part of this program, with the variables of
-/// `config`, and returns its status.
+/// `config` and this program as `RIG`, and returns its status.
 ///
 /// # Errors
 ///
@@ -104,5 +88,10 @@ pub fn script(
 ) -> Result<i32> {
     let mut command = Command::new(Path::new("tests").join(name));
     config.export(&mut command);
+    command.env("RIG", std::env::current_exe()?);
+    // They would replace the link flags of .cargo/config.toml without a word.
+    command
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     crate::process::status(command.args(arguments))
 }

@@ -1,12 +1,403 @@
-//! `nightly [STAGE...]`: what takes too long for the check.
+//! `nightly [STAGE...]`: what takes too long for the check, or needs a nightly toolchain.
+//! Every stage runs, whatever came of the others; each prints into
+//! target/nightly/STAGE.log, shown if it fails. Given names, only those.
+//!
+//! The last line is `N passed, N failed, N skipped`, in stages. A stage whose tool can't be
+//! had is skipped, with the reason; with REQUIRE_ALL=1 that is a failure.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io::pipe;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
-use crate::config::Config;
-use crate::tools::script;
+use crate::cargo::cargo;
+use crate::commands::stage::{self, build, qemu, setup};
+use crate::commands::{matrix, mutants, mutants_verdicts, tfa, xen};
+use crate::config::{Config, or};
+use crate::counts::Counts;
+use crate::paths::kernel_image;
+use crate::process::{code, output_of, status, succeed};
+use crate::report::print;
+use crate::stages::{Driver, Ended, Failed, SKIP, Stage, done, find, run_here};
+use crate::tools::compile_dts;
+
+/// The stages, in the order in which they run.
+const STAGES: &[Stage] = &[
+    Stage::quiet("fuzz", fuzz),
+    Stage::quiet("mutants", all_mutants),
+    Stage::quiet("loom", loom),
+    Stage::quiet("miri", miri),
+    Stage::quiet("qemu-el2", qemu_el2),
+    Stage::quiet("qemu-icount", qemu_icount),
+    Stage::quiet("qemu-gicv2", qemu_gicv2),
+    Stage::quiet("qemu-secure", qemu_secure),
+    Stage::quiet("qemu-rpi4", qemu_rpi4),
+    Stage::quiet("qemu-debug", qemu_debug),
+    Stage::quiet("storm", storm),
+    Stage::quiet("matrix", all_machines),
+    Stage::quiet("xen", under_xen),
+    Stage::quiet("tfa", under_tfa),
+    Stage::quiet("uboot", under_uboot),
+    Stage::quiet("qemu-a72", qemu_a72),
+];
+
+/// The argument with which the driver calls this command for one stage.
+const HERE: &str = "--here";
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "nightly.sh", arguments)
+    if let [here, name] = arguments
+        && here == HERE
+    {
+        return run_here(find(STAGES, name)?, config);
+    }
+    let stages = arguments.iter().map(|name| find(STAGES, name));
+    let mut stages = stages.collect::<Result<Vec<&Stage>>>()?;
+    if stages.is_empty() {
+        stages = STAGES.iter().collect();
+    }
+    let logs = Path::new("target/nightly").to_owned();
+    fs::create_dir_all(&logs).context("target/nightly")?;
+    setup()?;
+    let driver = Driver {
+        command: &["nightly", HERE],
+        config: of_no_machine(config),
+        logs,
+    };
+    let mut sum = Counts::default();
+    for stage in stages {
+        let ended = driver.run(stage, judge)?;
+        match ended.status {
+            0 => sum.passed += 1,
+            SKIP => sum.skipped += 1,
+            _ => sum.failed += 1,
+        }
+        for added in ended
+            .log
+            .lines()
+            .filter_map(|line| line.strip_prefix("nightly: "))
+        {
+            print(&format!("    {added}\n"));
+        }
+    }
+    print(&format!(
+        "{} passed, {} failed, {} skipped\n",
+        sum.passed, sum.failed, sum.skipped
+    ));
+    if config.require_all == "1" && sum.skipped != 0 {
+        print("REQUIRE_ALL=1 says that nothing may be skipped\n");
+        return Ok(1);
+    }
+    Ok(i32::from(sum.failed != 0))
+}
+
+/// Returns the variables that aren't of a machine.
+fn of_no_machine(config: &Config) -> Config {
+    Config {
+        case: config.case.clone(),
+        earlycon: config.earlycon.clone(),
+        fuzz_seconds: config.fuzz_seconds.clone(),
+        jobs: config.jobs.clone(),
+        loom_max_preemptions: config.loom_max_preemptions.clone(),
+        profile: config.profile.clone(),
+        require_all: config.require_all.clone(),
+        timeout: config.timeout.clone(),
+        verbose: config.verbose.clone(),
+        ..Config::default()
+    }
+}
+
+fn judge(ended: &mut Ended) -> &'static str {
+    match ended.status {
+        0 => "ok",
+        SKIP => "SKIP",
+        _ => "FAIL",
+    }
+}
+
+/// Ends a stage that can't run here.
+fn skip(why: &str) -> Result<()> {
+    print(&format!("{why}\n"));
+    Err(Failed(SKIP).into())
+}
+
+fn rustup(arguments: &[&str]) -> Result<String> {
+    let output = output_of(Command::new("rustup").args(arguments))?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// Whether one of the lines of a list of rustup's names `item`: alone, or with the host or
+/// a remark behind it.
+fn lists(list: &str, item: &str) -> bool {
+    let mut behind = list.lines().filter_map(|line| line.strip_prefix(item));
+    behind.any(|rest| rest.is_empty() || rest.starts_with(['-', ' ']))
+}
+
+/// Adds the newest toolchain there is, because Miri and the sanitizers are in no other.
+fn needs_nightly() -> Result<()> {
+    if lists(&rustup(&["toolchain", "list"])?, "nightly") {
+        return Ok(());
+    }
+    print("nightly: adding the Rust toolchain nightly\n");
+    let add = ["--quiet", "toolchain", "install", "nightly"];
+    let mut rustup = Command::new("rustup");
+    match status(
+        rustup
+            .args(add)
+            .args(["--profile", "minimal", "--no-self-update"]),
+    )? {
+        0 => Ok(()),
+        _ => skip("the nightly toolchain can't be had"),
+    }
+}
+
+/// Adds a component of the nightly toolchain.
+fn needs_component(name: &str) -> Result<()> {
+    needs_nightly()?;
+    let has = rustup(&["component", "list", "--toolchain", "nightly", "--installed"])?;
+    if lists(&has, name) {
+        return Ok(());
+    }
+    print(&format!("nightly: adding the Rust component {name}\n"));
+    let add = [
+        "--quiet",
+        "component",
+        "add",
+        "--toolchain",
+        "nightly",
+        name,
+    ];
+    match status(Command::new("rustup").args(add))? {
+        0 => Ok(()),
+        _ => skip(&format!("{name} can't be had")),
+    }
+}
+
+fn needs_cargo_fuzz(config: &Config) -> Result<()> {
+    needs_nightly()?;
+    let mut fuzz = Command::new("cargo-fuzz");
+    if fuzz.arg("--version").stdout(Stdio::null()).status().is_ok() {
+        return Ok(());
+    }
+    print("nightly: adding cargo-fuzz\n");
+    let install = ["+nightly", "install", "--quiet", "--locked", "cargo-fuzz"];
+    match status(cargo(config).args(install))? {
+        0 => Ok(()),
+        _ => skip("cargo-fuzz can't be had"),
+    }
+}
+
+/// From real trees on, with the tokens and names that a blob is made of. A loop is an input
+/// that takes 10 s, where others take microseconds.
+fn fuzz(config: &Config) -> Result<()> {
+    needs_cargo_fuzz(config)?;
+    let seeds = std::env::current_dir()?.join("target/nightly/seeds");
+    fs::create_dir_all(&seeds).context("target/nightly/seeds")?;
+    fs::create_dir_all("fuzz/corpus/device_tree").context("fuzz/corpus/device_tree")?;
+    for entry in fs::read_dir("dts")? {
+        let tree = entry?.path();
+        if tree.extension().is_some_and(|extension| extension == "dts") {
+            let blob = compile_dts(&tree)?;
+            fs::copy(&blob, seeds.join(blob.file_name().unwrap_or_default()))?;
+        }
+    }
+    let mut fuzz = cargo(config);
+    fuzz.args([
+        "+nightly",
+        "fuzz",
+        "run",
+        "device_tree",
+        "fuzz/corpus/device_tree",
+    ]);
+    fuzz.arg(seeds).arg("--");
+    fuzz.arg(format!(
+        "-max_total_time={}",
+        or(&config.fuzz_seconds, "60")
+    ));
+    fuzz.args([
+        "-timeout=10",
+        "-max_len=16384",
+        "-dict=fuzz/device_tree.dict",
+    ]);
+    succeed(fuzz.arg("-print_final_stats=1"))
+}
+
+fn all_mutants(config: &Config) -> Result<()> {
+    done(mutants_verdicts::run(config, &[])?)?;
+    done(mutants::run(config, &[])?)
+}
+
+fn loom(config: &Config) -> Result<()> {
+    stage::loom(&Config {
+        loom_max_preemptions: "4".into(),
+        ..config.clone()
+    })
+}
+
+/// The pure modules; and the scheduler, its timers and locks, as far as a short test has
+/// them: threads that hand a baton around are slow here, and never end, which Miri takes
+/// for leaks. What starts a program (dtc, QEMU, git) or reads the sources can't run here.
+fn miri(config: &Config) -> Result<()> {
+    needs_component("rust-src")?;
+    needs_component("miri")?;
+    let miri = |flags: &str| {
+        let mut miri = cargo(config);
+        miri.env("CARGO_TARGET_DIR", "target/miri")
+            .env("MIRIFLAGS", flags);
+        miri.args(["+nightly", "miri", "test"]);
+        miri
+    };
+    succeed(miri("-Zmiri-disable-isolation").arg("--lib"))?;
+    let flags = "-Zmiri-disable-isolation -Zmiri-ignore-leaks -Zmiri-permissive-provenance";
+    succeed(miri(flags).args(["--test", "host_ends", "--test", "host_wait_queue"]))
+}
+
+fn qemu_el2(config: &Config) -> Result<()> {
+    qemu(Config {
+        virt: "on".into(),
+        smp: "1 4 20".into(),
+        ..config.clone()
+    })
+}
+
+/// Time is the instruction count, on one host thread: slow, so at two sizes, and a short
+/// storm.
+fn qemu_icount(config: &Config) -> Result<()> {
+    qemu(Config {
+        icount: "1".into(),
+        timeout: "600".into(),
+        append: "seconds=2".into(),
+        smp: "1 4".into(),
+        ..config.clone()
+    })
+}
+
+fn qemu_gicv2(config: &Config) -> Result<()> {
+    qemu(Config {
+        gic: "2".into(),
+        smp: "1 2 4 8".into(),
+        ..config.clone()
+    })
+}
+
+/// With EL3 the GIC has two security states, and shows us the non-secure one.
+fn qemu_secure(config: &Config) -> Result<()> {
+    let secure = Config {
+        secure: "on".into(),
+        ..config.clone()
+    };
+    qemu(Config {
+        gic: "2".into(),
+        smp: "1 4 8".into(),
+        ..secure.clone()
+    })?;
+    qemu(Config {
+        smp: "1 4 20".into(),
+        ..secure
+    })
+}
+
+fn qemu_rpi4(config: &Config) -> Result<()> {
+    qemu(Config {
+        board: "rpi4".into(),
+        smp: "4".into(),
+        ..config.clone()
+    })
+}
+
+/// All of them under the lock validator.
+fn qemu_debug(config: &Config) -> Result<()> {
+    qemu(Config {
+        profile: "dev".into(),
+        append: "rounds=50 seconds=20".into(),
+        timeout: "600".into(),
+        smp: "1 4 20".into(),
+        ..config.clone()
+    })
+}
+
+/// Ten minutes each, the debug build under the lock validator; the seed is in the log.
+fn storm(config: &Config) -> Result<()> {
+    for profile in ["release", "dev"] {
+        for size in ["4", "8", "20"] {
+            qemu(Config {
+                profile: profile.into(),
+                append: "seconds=600".into(),
+                timeout: "1200".into(),
+                test: "qemu_storm".into(),
+                case: "mixture".into(),
+                smp: size.into(),
+                ..config.clone()
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Every combination of what the matrix of the check has in pairs.
+fn all_machines(config: &Config) -> Result<()> {
+    build()?;
+    done(matrix::run(config, &[kernel_image().into(), "all".into()])?)
+}
+
+/// As a guest of Xen, which has no place for a pending bit and its own ideas of addresses.
+fn under_xen(config: &Config) -> Result<()> {
+    build()?;
+    done(xen::run(config, &[kernel_image().into()])?)
+}
+
+/// Under firmware that keeps the secure world's interrupts, and answers PSCI by SMC.
+fn under_tfa(config: &Config) -> Result<()> {
+    build()?;
+    done(tfa::run(config, &[kernel_image().into()])?)
+}
+
+/// Skipped as a whole if the firmware isn't there, which the command says itself.
+fn under_uboot(config: &Config) -> Result<()> {
+    build()?;
+    let (mut reader, writer) = pipe()?;
+    let mut uboot = Command::new(std::env::current_exe()?);
+    config.export(&mut uboot);
+    uboot
+        .arg("uboot")
+        .arg(kernel_image())
+        .arg("all")
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut running = uboot.spawn()?;
+    // With it goes our end of the pipe, so that reading comes to an end.
+    drop(uboot);
+    let output = std::io::read_to_string(&mut reader)?;
+    print(&output);
+    let status = code(running.wait()?);
+    if status != 0 {
+        bail!("uboot ended with status {status}");
+    }
+    match output.lines().find(|line| line.starts_with("SKIP")) {
+        Some(why) => skip(why),
+        None => Ok(()),
+    }
+}
+
+fn qemu_a72(config: &Config) -> Result<()> {
+    qemu(Config {
+        cpu: "cortex-a72".into(),
+        smp: "1 4 20".into(),
+        ..config.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_rustup_have_a_host_or_a_remark_behind_a_name() {
+        let list = "stable-x86_64-unknown-linux-gnu (default)\nnightly-x86_64-unknown-linux-gnu\n";
+        assert!(lists(list, "nightly"));
+        assert!(lists("miri\n", "miri") && lists("nightly (active)\n", "nightly"));
+        assert!(!lists(list, "night"));
+    }
 }

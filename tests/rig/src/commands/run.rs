@@ -1,12 +1,82 @@
 //! `run [--debug] IMAGE [ELF]`: boots an Image with the console on this terminal.
+//!
+//! TIMEOUT, in seconds, ends it early. The exit status is the kernel's, or 124 on time-out.
+//!
+//! QEMU's escape key is Ctrl-], not its usual Ctrl-A, which the shell's line editor has for
+//! "to the beginning of the line": Ctrl-] X ends the machine, Ctrl-] C is QEMU's monitor,
+//! and Ctrl-] twice sends one.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
-use crate::tools::script;
+use crate::process::{Running, code};
+use crate::qemu;
+use crate::report::print;
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "run.sh", arguments)
+    let (debug, arguments) = match arguments {
+        [first, rest @ ..] if first == "--debug" => (true, rest),
+        all => (false, all),
+    };
+    let [image, elf @ ..] = arguments else {
+        bail!("run [--debug] IMAGE [ELF]");
+    };
+    let mut config = config.clone();
+    // A user who types no commands is shown what the machine can do, and then gets a prompt.
+    if config.init.is_empty() && !debug {
+        config.init = tour(config.cpus()?).into();
+    }
+    let mut vm = qemu::command(&config, Path::new(image))?;
+    vm.args(["-serial", "mon:stdio", "-echr", "0x1d"]);
+    print("Ctrl-] X ends the machine, whatever it does.\n");
+    if debug {
+        vm.args(["-S", "-gdb", "tcp::1234"]);
+        let elf = elf.first().context("run --debug IMAGE ELF")?;
+        // The ELF is linked at 0; QEMU loads an Image at the start of memory plus its
+        // text_offset of 2 MiB.
+        print(&format!(
+            "Halted before its first instruction. In another terminal:\n  gdb-multiarch \
+             -ex 'target remote :1234' -ex 'add-symbol-file {} -o 0x40200000'\n",
+            elf.display()
+        ));
+    }
+    if config.timeout.is_empty() {
+        return Err(vm.exec()).context(qemu::PROGRAM);
+    }
+    let limit = Instant::now() + Duration::from_secs(config.timeout_or(0)?);
+    let mut running = Running::start_in_front(&mut vm)?;
+    match running.wait_until(limit)? {
+        Some(status) => Ok(code(status)),
+        None => {
+            running.end()?;
+            Ok(124)
+        }
+    }
+}
+
+/// Returns the commands that show what a machine of `cpus` CPUs can do.
+fn tour(cpus: u32) -> String {
+    match cpus {
+        0 | 1 => "stop; lscpu".to_owned(),
+        more => {
+            let others = format!("1-{}", more - 1);
+            format!("stop; chcpu -d {others}; lscpu; chcpu -e {others}; stop")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tour_sends_all_cpus_but_one_away() {
+        assert_eq!(tour(1), "stop; lscpu");
+        assert_eq!(tour(4), "stop; chcpu -d 1-3; lscpu; chcpu -e 1-3; stop");
+    }
 }

@@ -1,12 +1,446 @@
 //! `runner ELF`: cargo's runner for the target, which boots a kernel and judges it.
+//!
+//! A test kernel (an ELF named `qemu_*`) says in the first lines of its source what it
+//! needs and what it will do; docs/testing.md lists the words. It passes if
+//!
+//! 1. it ends by itself, in time, with the status it announced (0 unless told),
+//! 2. its KTAP output is whole: one plan `1..N`, N > 0, then N results numbered in order,
+//!    none of them `not ok` (a kernel that announced a failing status needs no plan: it
+//!    doesn't come to its end),
+//! 3. every `output` pattern is matched by a line, in the order given.
+//!
+//! A program that isn't a test announces `plan: none`: 1 and 3 hold for it.
+//!
+//! A kernel that can't end announces `halts: REASON` instead: it passes if its CPU comes to
+//! sleep in `boot_halt` with that number in `boot_failure_reason`; QEMU is then ended. For
+//! it too 3 holds.
+//!
+//! A kernel with cases is run once for each, or for the one that the variable CASE names;
+//! the boot argument `case=NAME` tells it which.
+//!
+//! The last line says what was counted, or why it failed, with every `not ok` that was
+//! seen, whatever the end. Any other ELF is the kernel itself: it is booted, and its
+//! status handed on.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use regex_lite::Regex;
 
+use crate::cargo::name_of;
 use crate::config::Config;
-use crate::tools::script;
+use crate::counts::Counts;
+use crate::directives::Directives;
+use crate::halt::run_until_halt;
+use crate::kernels::Kernel;
+use crate::ktap::{self, Plan};
+use crate::paths::log_dir;
+use crate::report::print;
+use crate::watch::{Watched, run_watched};
+use crate::{image, outcome, qemu};
+
+/// Seconds after which a test is ended that doesn't say.
+const TIMEOUT: u64 = 60;
+
+/// The status of a kernel that was ended because its time was over.
+const TIMED_OUT: i32 = 124;
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "runner.sh", arguments)
+    let [elf] = arguments else {
+        bail!("runner ELF");
+    };
+    let elf = Path::new(elf);
+    let Some(kernel) = Kernel::of_elf(elf)? else {
+        return boot(config, elf);
+    };
+    let cases = kernel.directives.cases();
+    if cases.is_empty() || !config.case.is_empty() {
+        return Ok(report(&judge(config, &kernel, elf)?));
+    }
+    let mut counts = Counts::default();
+    for case in cases {
+        print(&format!("runner: case {case}\n"));
+        let mut config = config.clone();
+        config.case = case.to_owned();
+        let verdict = judge(&config, &kernel, elf)?;
+        let status = report(&verdict);
+        match verdict {
+            Ok(of_case) => counts += of_case,
+            Err(_) => return Ok(status),
+        }
+    }
+    Ok(report(&Ok(counts)))
+}
+
+/// Why a test kernel didn't pass.
+struct Failure {
+    status: i32,
+    why: String,
+    /// What it printed; nothing if it wasn't run.
+    log: String,
+}
+
+impl Failure {
+    fn new(status: i32, why: impl Into<String>, log: &str) -> Result<Counts, Failure> {
+        let (why, log) = (why.into(), log.to_owned());
+        Err(Failure { status, why, log })
+    }
+}
+
+/// Prints the last word on a kernel, and returns the exit status.
+fn report(verdict: &Result<Counts, Failure>) -> i32 {
+    match verdict {
+        Ok(counts) => {
+            print(&format!("runner: ok {counts}\n"));
+            0
+        }
+        Err(Failure { status, why, log }) => {
+            let broken: String = ktap::broken(log).map(|line| format!("; {line}")).collect();
+            print(&format!("runner: FAIL {why}{broken}\n"));
+            *status
+        }
+    }
+}
+
+/// Boots the kernel itself, and returns its status.
+fn boot(config: &Config, elf: &Path) -> Result<i32> {
+    let limit = config.timeout_or(TIMEOUT)?;
+    let log = log_of(name_of(elf), config)?;
+    let status = Machine::new(config, elf)?.run(&log, limit, None)?;
+    if matches!(status, TIMED_OUT | 137) {
+        let why = timed_out(limit, config)?;
+        return Ok(report(&Failure::new(status, why, &read(&log)?)));
+    }
+    Ok(status)
+}
+
+/// What a kernel does at its end.
+struct Wanted<'a> {
+    status: i32,
+    /// The number that its CPU leaves when it sleeps in `boot_halt`.
+    halts: Option<u8>,
+    /// A line after which it hangs.
+    hangs: Option<&'a str>,
+    plan: Plan,
+    output: Vec<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(directives: &'a Directives, case: &str) -> Result<Wanted<'a>> {
+        let hangs = directives.value("hangs", case);
+        let halts = directives.number("halts", case)?;
+        let status = match hangs {
+            Some(_) => TIMED_OUT,
+            None => directives.number("status", case)?.unwrap_or(0),
+        };
+        let no_plan = directives.value("plan", case) == Some("none");
+        let plan = if status != 0 || halts.is_some() || no_plan {
+            Plan::None
+        } else {
+            Plan::Whole
+        };
+        let output = directives.values("output", case);
+        Ok(Wanted {
+            status,
+            halts,
+            hangs,
+            plan,
+            output,
+        })
+    }
+}
+
+/// Runs a test kernel in one of its cases, and returns what it counts.
+fn judge(config: &Config, kernel: &Kernel, elf: &Path) -> Result<Result<Counts, Failure>> {
+    let case = &config.case;
+    let wanted = Wanted::new(&kernel.directives, case)?;
+    if wanted.plan == Plan::None && wanted.output.is_empty() {
+        let why = "STATUS, HALTS, HANGS or PLAN without OUTPUT: any early end would pass";
+        return Ok(Failure::new(1, why, ""));
+    }
+    if let Some((version, why)) = not_on(&kernel.directives, case)? {
+        let name = if case.is_empty() { &kernel.name } else { case };
+        print(&format!("ok 1 - {name} # SKIP QEMU {version}: {why}\n"));
+        return Ok(Ok(Counts {
+            skipped: 1,
+            ..Counts::default()
+        }));
+    }
+    let config = machine_of(config, &kernel.directives)?;
+    let limit = match config.timeout.as_str() {
+        "" => kernel
+            .directives
+            .number("timeout", case)?
+            .unwrap_or(TIMEOUT),
+        _ => config.timeout_or(TIMEOUT)?,
+    };
+    let log = log_of(&kernel.name, &config)?;
+    let machine = Machine::new(&config, elf)?;
+    let status = match wanted.halts {
+        Some(halts) => {
+            let reason = machine.halt(&log, limit)?;
+            print(&read(&log)?);
+            if reason != Some(halts) {
+                let reason = reason.map_or(format!("none within {limit} s"), |it| it.to_string());
+                let why = format!("boot_failure_reason is {reason} instead of {halts}");
+                return Ok(Failure::new(1, why, &read(&log)?));
+            }
+            wanted.status
+        }
+        None => machine.run(&log, limit, wanted.hangs)?,
+    };
+    verdict(&wanted, status, &read(&log)?, || timed_out(limit, &config))
+}
+
+/// Returns what a kernel counts that ended with `status` and printed `log`.
+fn verdict(
+    wanted: &Wanted,
+    status: i32,
+    log: &str,
+    timed_out: impl FnOnce() -> Result<String>,
+) -> Result<Result<Counts, Failure>> {
+    if let Some(hangs) = wanted.hangs
+        && first_match(log, 0, hangs)?.is_none()
+    {
+        return Ok(Failure::new(1, format!("no line matches: {hangs}"), log));
+    }
+    if status != wanted.status {
+        if matches!(status, TIMED_OUT | 137) {
+            return Ok(Failure::new(status, timed_out()?, log));
+        }
+        let why = format!("ended with status {status} instead of {}", wanted.status);
+        // A wrong 0 must not look like a pass.
+        return Ok(Failure::new(status.max(1), why, log));
+    }
+    let counts = match ktap::judge(log, wanted.plan) {
+        Ok(counts) => counts,
+        Err(why) => return Ok(Failure::new(1, why, log)),
+    };
+    let mut line = 0;
+    for pattern in wanted.output.iter().filter(|pattern| !pattern.is_empty()) {
+        match first_match(log, line, pattern)? {
+            Some(found) => line = found + 1,
+            None => {
+                let why = format!("no line from {} on matches: {pattern}", line + 1);
+                return Ok(Failure::new(1, why, log));
+            }
+        }
+    }
+    Ok(Ok(counts))
+}
+
+/// Returns the first line from number `from` on, counted from 0, that `pattern` matches.
+fn first_match(log: &str, from: usize, pattern: &str) -> Result<Option<usize>> {
+    let regex = Regex::new(pattern).with_context(|| pattern.to_owned())?;
+    let mut lines = log.lines().enumerate().skip(from);
+    Ok(lines
+        .find(|(_, line)| regex.is_match(line))
+        .map(|(number, _)| number))
+}
+
+/// Returns why a kernel has failed that didn't end.
+fn timed_out(limit: u64, config: &Config) -> Result<String> {
+    Ok(format!("timed out after {limit} s, SMP={}", config.cpus()?))
+}
+
+/// Returns the version of QEMU on which a kernel can't mean anything, and why, if that is
+/// the one there is.
+fn not_on<'a>(directives: &'a Directives, case: &str) -> Result<Option<(&'a str, &'a str)>> {
+    let Some(value) = directives.value("not-on", case) else {
+        return Ok(None);
+    };
+    let (version, why) = value.split_once(' ').unwrap_or((value, ""));
+    let here = qemu::version()?;
+    let is_here = here == version || here.starts_with(&format!("{version}."));
+    Ok(is_here.then_some((version, why)))
+}
+
+/// Returns the machine that a kernel runs on: what it asks for is stronger than what was
+/// asked of us; lists add up.
+fn machine_of(config: &Config, directives: &Directives) -> Result<Config> {
+    let mut machine = config.clone();
+    let case = &config.case;
+    for (word, variable) in [
+        ("mem", &mut machine.mem),
+        ("cpu", &mut machine.cpu),
+        ("gic", &mut machine.gic),
+        ("virt", &mut machine.virt),
+        ("secure", &mut machine.secure),
+        ("icount", &mut machine.icount),
+        ("dtb", &mut machine.dtb),
+    ] {
+        if let Some(wish) = directives.value(word, case) {
+            *variable = wish.to_owned();
+        }
+    }
+    if machine.smp.is_empty() {
+        machine.smp = size_of(directives.value("smp", case));
+    }
+    let mut append: Vec<OsString> = Vec::new();
+    if !case.is_empty() {
+        append.push(format!("case={case}").into());
+    }
+    append.extend(
+        directives
+            .values("append", case)
+            .into_iter()
+            .map(OsString::from),
+    );
+    if !config.append.is_empty() {
+        append.push(config.append.clone());
+    }
+    machine.append = append.join(" ".as_ref());
+    let mut arguments = directives.values("qemu", case);
+    arguments.push(&config.qemu);
+    machine.qemu = arguments.join(" ");
+    Ok(machine)
+}
+
+/// Returns the size at which a kernel runs that was asked for none: 4, or the first of
+/// those it has.
+fn size_of(sizes: Option<&str>) -> String {
+    let mut sizes = sizes.unwrap_or("4").split_whitespace();
+    let first = sizes.clone().next().unwrap_or("4");
+    let four = sizes.find(|size| *size == "4");
+    four.unwrap_or(first).to_owned()
+}
+
+/// Returns where the console of a kernel goes.
+fn log_of(name: &str, config: &Config) -> Result<PathBuf> {
+    let case = match config.case.as_str() {
+        "" => String::new(),
+        case => format!("-{case}"),
+    };
+    Ok(log_dir()?.join(format!("{name}{case}-smp{}.log", config.cpus()?)))
+}
+
+fn read(log: &Path) -> Result<String> {
+    let bytes = std::fs::read(log).with_context(|| log.display().to_string())?;
+    Ok(outcome::without_returns(&String::from_utf8_lossy(&bytes)))
+}
+
+/// A machine, with what is booted on it.
+struct Machine<'a> {
+    elf: &'a Path,
+    image: PathBuf,
+    vm: std::process::Command,
+}
+
+impl<'a> Machine<'a> {
+    fn new(config: &Config, elf: &'a Path) -> Result<Machine<'a>> {
+        let mut image = elf.as_os_str().to_owned();
+        image.push(".Image");
+        let image = PathBuf::from(image);
+        image::make(elf, &image)?;
+        let vm = qemu::command(config, &image)?;
+        Ok(Machine { elf, image, vm })
+    }
+
+    fn run(&self, log: &Path, limit: u64, hangs: Option<&str>) -> Result<i32> {
+        let Machine { elf, image, vm } = self;
+        run_watched(
+            vm,
+            &Watched {
+                elf,
+                image,
+                log,
+                limit,
+                hangs,
+            },
+        )
+    }
+
+    fn halt(&self, log: &Path, limit: u64) -> Result<Option<u8>> {
+        run_until_halt(&self.vm, self.elf, Some(&self.image), log, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(source: &str) -> Directives {
+        Directives::parse(source).expect("directives")
+    }
+
+    /// The verdict on a kernel that says `source` of itself, as counts or as a reason.
+    fn verdict_on(source: &str, status: i32, log: &str) -> Result<Counts, (i32, String)> {
+        let directives = said(source);
+        let wanted = Wanted::new(&directives, "").expect("numbers");
+        let verdict = verdict(&wanted, status, log, || Ok("timed out".to_owned()));
+        let verdict = verdict.expect("regular expressions");
+        verdict.map_err(|failure| (failure.status, failure.why))
+    }
+
+    fn passed(passed: u64) -> Result<Counts, (i32, String)> {
+        Ok(Counts {
+            passed,
+            ..Counts::default()
+        })
+    }
+
+    fn failed(status: i32, why: &str) -> Result<Counts, (i32, String)> {
+        Err((status, why.to_owned()))
+    }
+
+    #[test]
+    fn the_status_is_the_one_that_was_announced() {
+        let whole = "1..1\nok 1 - a\n";
+        assert_eq!(verdict_on("", 0, whole), passed(1));
+        assert_eq!(
+            verdict_on("", 7, whole),
+            failed(7, "ended with status 7 instead of 0")
+        );
+        let panics = "//@ status: 101\n//@ output: ^BUG\n";
+        assert_eq!(verdict_on(panics, 101, "BUG\n"), passed(1));
+        let wrong = failed(1, "ended with status 0 instead of 101");
+        assert_eq!(verdict_on(panics, 0, "BUG\n"), wrong);
+        assert_eq!(verdict_on("", 124, whole), failed(124, "timed out"));
+        assert_eq!(verdict_on("", 137, whole), failed(137, "timed out"));
+    }
+
+    #[test]
+    fn patterns_are_matched_in_their_order_each_by_a_line_of_its_own() {
+        let source = "//@ plan: none\n//@ output: ^a\n//@ output: ^a+$\n//@ output: b\n";
+        assert_eq!(verdict_on(source, 0, "a\nx\naa\nb\n"), passed(1));
+        let wrong = failed(1, "no line from 2 on matches: ^a+$");
+        assert_eq!(verdict_on(source, 0, "a\nb\n"), wrong);
+        let wrong = failed(1, "no line from 3 on matches: b");
+        assert_eq!(verdict_on(source, 0, "ab\na\n"), wrong);
+    }
+
+    #[test]
+    fn a_kernel_runs_where_it_asks_for() {
+        let directives = said(
+            "//@ smp: 2 8\n//@ gic: 2\n//@ append: x\n//@ append: y=1\n//@ qemu: -device  edu\n",
+        );
+        let config = Config {
+            gic: "3".into(),
+            cpu: "cortex-a72".into(),
+            case: "odd".into(),
+            append: "z".into(),
+            qemu: "-d int".into(),
+            ..Config::default()
+        };
+        let machine = machine_of(&config, &directives).expect("a machine");
+        assert_eq!((machine.smp.as_str(), machine.gic.as_str()), ("2", "2"));
+        assert_eq!(machine.cpu, "cortex-a72");
+        assert_eq!(machine.append, "case=odd x y=1 z");
+        assert_eq!(machine.qemu, "-device  edu -d int");
+        assert_eq!(size_of(Some("2 4 20")), "4");
+        assert_eq!(size_of(None), "4");
+    }
+
+    #[test]
+    fn a_kernel_that_hangs_must_have_said_its_line() {
+        let source = "//@ hangs: ^now$\n//@ output: ^now$\n";
+        assert_eq!(verdict_on(source, 124, "now\n"), passed(1));
+        assert_eq!(
+            verdict_on(source, 124, "not yet\n"),
+            failed(1, "no line matches: ^now$")
+        );
+        let ended = failed(1, "ended with status 0 instead of 124");
+        assert_eq!(verdict_on(source, 0, "now\n"), ended);
+    }
 }

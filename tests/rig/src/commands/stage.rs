@@ -1,12 +1,366 @@
 //! `stage [NAME]`: runs one stage of the check, or lists them.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
-use crate::config::Config;
-use crate::tools::script;
+use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, cargo, name_of};
+use crate::commands::{bad_boot, held, matrix, parked, places, shipped, test_qemu, typed, uboot};
+use crate::config::{Config, or};
+use crate::image;
+use crate::paths::{TARGET, kernel_elf, kernel_image};
+use crate::process::{Running, code, succeed};
+use crate::report::{Progress, print};
+use crate::stages::{Stage, done, find, run_here};
+use crate::tools::qemu_has_rpi4;
+
+/// The stages of the check, in the order in which they run.
+pub const STAGES: &[Stage] = &[
+    Stage::at_once("setup", |_| setup()),
+    Stage::quiet("fmt", fmt),
+    Stage::quiet("clippy-host", clippy_host),
+    Stage::quiet("clippy-target", clippy_target),
+    Stage::quiet("clippy-loom", clippy_loom),
+    Stage::quiet("docs-host", docs_host),
+    Stage::quiet("docs-target", docs_target),
+    Stage::quiet("host-tests", host_tests),
+    Stage::quiet("loom", loom),
+    Stage::quiet("build", |_| build()),
+    Stage::at_once("qemu-tests", qemu_tests),
+    Stage::at_once("qemu-gicv2", qemu_gicv2),
+    Stage::at_once("qemu-debug", qemu_debug),
+    Stage::at_once("qemu-rpi4", qemu_rpi4),
+    Stage::at_once("matrix", all_machines),
+    Stage::at_once("held", held_cpu),
+    Stage::at_once("shipped-image", shipped_image),
+    Stage::at_once("bad-boot", bad_boots),
+];
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "stages.sh", arguments)
+    match arguments {
+        [] => {
+            for stage in STAGES {
+                print(&format!("{}\n", stage.name));
+            }
+            Ok(0)
+        }
+        [name] => {
+            let mut config = config.clone();
+            // The same for every stage, or each would build the kernel again.
+            config.earlycon = config.earlycon.filter(|early| !early.is_empty());
+            run_here(find(STAGES, name)?, &config)
+        }
+        _ => bail!("stage [NAME]"),
+    }
+}
+
+/// The target and the profile of what is shipped.
+const RELEASE: [&str; 3] = ["--release", "--target", TARGET];
+
+/// Warnings fail.
+const STRICT: [&str; 3] = ["--", "-D", "warnings"];
+
+/// Installs what is missing.
+pub fn setup() -> Result<()> {
+    succeed(&mut Command::new("tests/setup.sh"))
+}
+
+fn fmt(config: &Config) -> Result<()> {
+    succeed(cargo(config).args(["fmt", "--check", "-p", "stillpoint", "-p", "stillpoint-rig"]))
+}
+
+fn clippy_host(config: &Config) -> Result<()> {
+    let clippy = ["clippy", "--all-targets"];
+    succeed(cargo(config).args(clippy).args(STRICT))?;
+    succeed(
+        cargo(config)
+            .args(clippy)
+            .args(["-p", "stillpoint-rig"])
+            .args(STRICT),
+    )
+}
+
+// Not --all-targets: host tests need std, which the target hasn't.
+fn clippy_target(config: &Config) -> Result<()> {
+    let parts = ["--lib", "--bins"];
+    let clippy = || {
+        let mut cargo = cargo(config);
+        cargo.arg("clippy").args(RELEASE).args(parts);
+        cargo
+    };
+    succeed(clippy().args(tests_of_kind("qemu")?).args(STRICT))?;
+    // What is shipped, which hasn't the feature that tests turn on.
+    succeed(clippy().args(STRICT))?;
+    // The lock validator is in debug builds only.
+    let mut debug = cargo(config);
+    debug.arg("clippy");
+    DEBUG_BUILD.choose(&mut debug);
+    debug.args(["--target", TARGET, "--features", "internals", "--lib"]);
+    succeed(debug.args(STRICT))
+}
+
+fn clippy_loom(config: &Config) -> Result<()> {
+    let mut clippy = cargo(config);
+    as_loom(&mut clippy);
+    clippy
+        .args(["clippy", "--release", "--lib"])
+        .args(tests_of_kind("loom")?);
+    succeed(clippy.args(STRICT))
+}
+
+/// Has `cargo` build for the models: among files of their own, because the flags are
+/// others for all dependencies.
+fn as_loom(cargo: &mut Command) {
+    cargo
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", "target/loom");
+}
+
+/// Returns cargo's arguments for the test files of one kind: none if there are none,
+/// because cargo takes a pattern without a match for an error.
+fn tests_of_kind(kind: &str) -> Result<Vec<String>> {
+    for entry in fs::read_dir("tests")? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&format!("{kind}_")) && name.ends_with(".rs") {
+            return Ok(vec!["--test".to_owned(), format!("{kind}_*")]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn docs(config: &Config) -> Command {
+    let mut docs = cargo(config);
+    docs.env("RUSTDOCFLAGS", "-Dwarnings")
+        .args(["doc", "--no-deps"]);
+    docs.args([
+        "--document-private-items",
+        "--features",
+        "internals",
+        "--lib",
+    ]);
+    docs
+}
+
+fn docs_host(config: &Config) -> Result<()> {
+    succeed(&mut docs(config))
+}
+
+fn docs_target(config: &Config) -> Result<()> {
+    succeed(docs(config).args(RELEASE))
+}
+
+/// Runs the tests of the host, the rig's own among them.
+fn host_tests(config: &Config) -> Result<()> {
+    let filter: &[&str] = if config.test.is_empty() {
+        &[]
+    } else {
+        &[&config.test]
+    };
+    let mut ours = cargo(config);
+    ours.args(["test", "--lib", "--test", "host_*", "--"]);
+    succeed(ours.args(filter))?;
+    let mut rig = cargo(config);
+    rig.args(["test", "-p", "stillpoint-rig", "--"]);
+    succeed(rig.args(filter))
+}
+
+/// Checks the models, two at a time: the longest has one test that takes as long as all
+/// others.
+pub fn loom(config: &Config) -> Result<()> {
+    let tests = tests_of_kind("loom")?;
+    if tests.is_empty() {
+        print("there are no models (tests/loom_*.rs)\n");
+        print("0 passed, 0 failed, 1 skipped, 0 not applicable\n");
+        return Ok(());
+    }
+    let mut models = cargo(config);
+    as_loom(&mut models);
+    models.args(["test", "--no-run", "--release"]).args(tests);
+    let models: VecDeque<PathBuf> = built(&mut models)?.into_iter().rev().collect();
+    let progress = Progress::new(models.len());
+    let models = Mutex::new(models);
+    let worker = || -> Result<i32> {
+        let mut worst = 0;
+        loop {
+            let model = models
+                .lock()
+                .expect("taking the next doesn't panic")
+                .pop_front();
+            let Some(model) = model else {
+                return Ok(worst);
+            };
+            worst = worst.max(run_model(config, &model, &progress)?);
+        }
+    };
+    thread::scope(|scope| {
+        let workers = [scope.spawn(worker), scope.spawn(worker)];
+        let mut worst = 0;
+        for worker in workers {
+            worst = worst.max(worker.join().expect("no worker panics")?);
+        }
+        done(worst)
+    })
+}
+
+/// Runs the tests of one model, prints all of it at once, and returns its status.
+fn run_model(config: &Config, model: &Path, progress: &Progress) -> Result<i32> {
+    let name = model.file_name().unwrap_or_default().display();
+    let run = progress.begin(name_of(model));
+    let (mut reader, writer) = std::io::pipe()?;
+    let mut tests = Command::new(model);
+    tests.env(
+        "LOOM_MAX_PREEMPTIONS",
+        or(&config.loom_max_preemptions, "3"),
+    );
+    if !config.test.is_empty() {
+        tests.arg(&config.test);
+    }
+    tests
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut running = Running::start(&mut tests)?;
+    // With it goes our end of the pipe, so that reading comes to an end.
+    drop(tests);
+    let mut output = Vec::new();
+    std::io::Read::read_to_end(&mut reader, &mut output)?;
+    let status = code(running.wait()?);
+    let output = String::from_utf8_lossy(&output);
+    progress.done(
+        run,
+        &format!("{name}:\n{}\n", output.trim_end_matches('\n')),
+    );
+    Ok(status)
+}
+
+/// Builds the kernel that is shipped.
+pub fn build() -> Result<()> {
+    succeed(Command::new("make").args(["--no-print-directory", "build"]))
+}
+
+/// Runs the test kernels on `machine`.
+pub fn qemu(machine: Config) -> Result<()> {
+    done(test_qemu::run(&machine, &[])?)
+}
+
+fn qemu_tests(config: &Config) -> Result<()> {
+    qemu(Config {
+        smp: "1 2 4 20".into(),
+        ..config.clone()
+    })
+}
+
+/// The short ones once more, on a machine with a GICv2. The still points also where
+/// software is entered at EL2, and where the GIC shows us its non-secure view.
+fn qemu_gicv2(config: &Config) -> Result<()> {
+    let gicv2 = Config {
+        gic: "2".into(),
+        ..config.clone()
+    };
+    let few = Config {
+        test: "qemu_stop qemu_sgi".into(),
+        ..gicv2.clone()
+    };
+    qemu(Config {
+        test: "boot qemu_stop threads errors cycles sgi excess".into(),
+        append: "rounds=50".into(),
+        smp: "1 4 8".into(),
+        ..gicv2
+    })?;
+    qemu(Config {
+        virt: "on".into(),
+        smp: "4".into(),
+        ..few.clone()
+    })?;
+    qemu(Config {
+        secure: "on".into(),
+        smp: "4 8".into(),
+        ..few
+    })
+}
+
+/// Those with the most locks once more in a debug build, under the lock validator: it has
+/// nothing to say. The others by night.
+fn qemu_debug(config: &Config) -> Result<()> {
+    qemu(Config {
+        profile: "dev".into(),
+        test: "qemu_boot threads cycles rcu storm".into(),
+        append: "rounds=10 seconds=10".into(),
+        smp: "4".into(),
+        ..config.clone()
+    })
+}
+
+/// And on a Raspberry Pi 4, as QEMU has it. A test without the tool is skipped.
+fn qemu_rpi4(config: &Config) -> Result<()> {
+    if !qemu_has_rpi4()? {
+        print("SKIP: this QEMU has no raspi4b (it comes with version 9)\n");
+        print("0 passed, 0 failed, 1 skipped, 0 not applicable\n");
+        return Ok(());
+    }
+    qemu(Config {
+        board: "rpi4".into(),
+        test: "boot stop threads errors cycles sgi pen poison".into(),
+        append: "rounds=50".into(),
+        smp: "4".into(),
+        ..config.clone()
+    })?;
+    done(parked::run(
+        config,
+        &[kernel_elf().into(), kernel_image().into()],
+    )?)
+}
+
+/// The same file on every machine, started by another loader, and anywhere.
+fn all_machines(config: &Config) -> Result<()> {
+    let image = [OsString::from(kernel_image())];
+    done(matrix::run(config, &image)?)?;
+    done(uboot::run(config, &image)?)?;
+    done(places::run(config, &image)?)
+}
+
+/// A CPU that its host doesn't run, as QEMU's gdbstub has it.
+fn held_cpu(config: &Config) -> Result<()> {
+    let mut kernel = cargo(config);
+    kernel
+        .args(["test", "--no-run"])
+        .args(RELEASE)
+        .args(["--test", "qemu_quarantine"]);
+    let mut programs = built(&mut kernel)?.into_iter();
+    let elf = programs.rfind(|path| name_of(path) == "qemu_quarantine");
+    let elf = elf.context("cargo names no qemu_quarantine")?;
+    done(held::run(config, &[elf.into()])?)
+}
+
+fn shipped_image(config: &Config) -> Result<()> {
+    let image = [OsString::from(kernel_image())];
+    done(shipped::run(config, &image)?)?;
+    done(typed::run(config, &image)?)
+}
+
+/// The second kernel has no early console: a variant, so that it and the others don't
+/// build each other anew each time.
+fn bad_boots(config: &Config) -> Result<()> {
+    let (mute, mute_image) = build_variant(config, &MUTE)?;
+    let arguments = [kernel_elf(), kernel_image(), mute, mute_image].map(OsString::from);
+    done(bad_boot::run(config, &arguments)?)
+}
+
+/// Builds the kernel as a variant, and returns its ELF and Image.
+fn build_variant(config: &Config, variant: &Variant) -> Result<(PathBuf, PathBuf)> {
+    let mut kernel = cargo(config);
+    kernel.arg("build");
+    variant.choose(&mut kernel);
+    succeed(kernel.args(["--target", TARGET, "--bin", "stillpoint"]))?;
+    let elf = variant.dir().join(TARGET).join("release/stillpoint");
+    let image = elf.with_extension("Image");
+    image::make(&elf, &image)?;
+    Ok((elf, image))
 }

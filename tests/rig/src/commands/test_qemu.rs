@@ -1,12 +1,455 @@
-//! `test-qemu`: builds every test kernel and runs each at its sizes.
+//! `test-qemu`: builds every test kernel and runs each at its sizes. A line for each run,
+//! and what was counted at the end.
+//!
+//! | Variable | Meaning | Default |
+//! |---|---|---|
+//! | `SMP` | sizes to run at | `1 2 4 20` |
+//! | `TEST` | only kernels with one of these words in their name | all |
+//! | `CASE` | only this case of those that have cases | all |
+//! | `PROFILE` | `dev`: all in a debug build, whatever they ask for | |
+//! | `J` | how many runs of up to four CPUs go at a time | 2 |
+//!
+//! All other variables are those of the machine, where a kernel doesn't choose.
 
+use std::env::current_exe;
 use std::ffi::OsString;
+use std::io::{Read, pipe};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
-use crate::config::Config;
-use crate::tools::script;
+use crate::config::{Config, or};
+use crate::counts::Counts;
+use crate::kernels::{self, Built, Kernel};
+use crate::ktap;
+use crate::outcome::column;
+use crate::process::{Running, code};
+use crate::report::{Progress, indented, print, repeat};
 
-pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "qemu.sh", arguments)
+/// Above this many CPUs a run has the host to itself.
+const SMALL: u32 = 4;
+
+pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
+    let kernels = Kernel::all()?;
+    if kernels.is_empty() {
+        print("there are no test kernels\n0 passed, 0 failed, 1 skipped, 0 not applicable\n");
+        return Ok(0);
+    }
+    let kernels: Vec<Kernel> = kernels
+        .into_iter()
+        .filter(|kernel| is_wanted(&kernel.name, &config.test))
+        .collect();
+    if kernels.is_empty() {
+        bail!("no test kernel has \"{}\" in its name", config.test);
+    }
+    let mut built = kernels::build(config, &kernels)?;
+    longest_first(&mut built)?;
+    let plan = plan(config, &built)?;
+    let counts = run_all(config, plan)?;
+    print(&format!("{counts}\n"));
+    Ok(i32::from(counts.failed != 0))
+}
+
+/// Whether one of the words of `wanted` is in `name`, or there are none.
+fn is_wanted(name: &str, wanted: &str) -> bool {
+    let mut words = wanted.split_whitespace().peekable();
+    words.peek().is_none() || words.any(|word| name.contains(word))
+}
+
+/// Orders kernels so that the last to end doesn't begin last: those that may take long
+/// come first.
+fn longest_first(built: &mut [Built]) -> Result<()> {
+    let mut failed = None;
+    built.sort_by_cached_key(|built| {
+        let limit = built.kernel.directives.number::<u64>("timeout", "");
+        let limit = limit.unwrap_or_else(|error| {
+            failed = Some(error);
+            None
+        });
+        (std::cmp::Reverse(limit.unwrap_or(0)), built.elf.clone())
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// A kernel at one size, in one case.
+struct Item<'a> {
+    built: &'a Built,
+    size: u32,
+    /// Nothing for a kernel without cases.
+    case: &'a str,
+    /// Why it isn't run.
+    unfit: Option<String>,
+}
+
+/// Returns what is to be run, in order.
+fn plan<'a>(config: &'a Config, built: &'a [Built]) -> Result<Vec<Item<'a>>> {
+    let mut items = Vec::new();
+    for size in or(&config.smp, "1 2 4 20").split_whitespace() {
+        let size: u32 = size
+            .parse()
+            .with_context(|| format!("SMP={}", config.smp))?;
+        for built in built {
+            let kernel = &built.kernel;
+            let unfit = unfit(config, kernel, size);
+            let cases = if unfit.is_some() {
+                vec![""]
+            } else {
+                cases(config, kernel)
+            };
+            for case in cases {
+                items.push(Item {
+                    built,
+                    size,
+                    case,
+                    unfit: unfit.clone(),
+                });
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// Returns the cases of a kernel that are to be run: an empty one if it has none.
+fn cases<'a>(config: &'a Config, kernel: &'a Kernel) -> Vec<&'a str> {
+    let mut cases = kernel.directives.cases();
+    if cases.is_empty() {
+        return vec![""];
+    }
+    if !config.case.is_empty() {
+        cases.retain(|case| *case == config.case);
+    }
+    cases
+}
+
+/// Returns why a kernel does not run on `size` CPUs of this machine; nothing if it does.
+fn unfit(config: &Config, kernel: &Kernel, size: u32) -> Option<String> {
+    let said = &kernel.directives;
+    let board = or(&config.board, "virt");
+    let mut gic = or(&config.gic, "3");
+    if let Some(only) = said.value("board", "")
+        && only != board
+    {
+        return Some(format!("it is for {only}"));
+    }
+    if config.is_rpi4() {
+        if size != 4 {
+            return Some("a Raspberry Pi 4 has 4 CPUs".to_owned());
+        }
+        for word in ["mem", "cpu", "virt", "secure", "dtb", "qemu"] {
+            if said.chooses(word) {
+                let word = word.to_uppercase();
+                let why = format!("it chooses {word}, which a Raspberry Pi 4 has as it is");
+                return Some(why);
+            }
+        }
+        gic = "2";
+    }
+    if let Some(only) = said.value("smp", "")
+        && !only.split_whitespace().any(|word| word == size.to_string())
+    {
+        return Some(format!("it runs at {only}"));
+    }
+    let only = said.value("gic", "").unwrap_or(gic);
+    if only != gic {
+        return Some(format!("it is for GICv{only}"));
+    }
+    (gic == "2" && size > 8).then(|| "a GICv2 has 8 CPU interfaces".to_owned())
+}
+
+/// Runs all of `items`: small ones several at a time, each large one alone.
+fn run_all(config: &Config, items: Vec<Item>) -> Result<Counts> {
+    let jobs: usize = or(&config.jobs, "2")
+        .parse()
+        .with_context(|| format!("J={}", config.jobs))?;
+    let progress = Progress::new(items.len());
+    let sum = Mutex::new(Counts::default());
+    for group in items.chunk_by(|a, b| (a.size > SMALL) == (b.size > SMALL)) {
+        let jobs = if group[0].size > SMALL {
+            1
+        } else {
+            jobs.max(1)
+        };
+        let next = Mutex::new(group.iter());
+        let work = || -> Result<()> {
+            loop {
+                let item = next
+                    .lock()
+                    .expect("taking the next one doesn't panic")
+                    .next();
+                let Some(item) = item else {
+                    return Ok(());
+                };
+                let counts = item.run(config, &progress)?;
+                *sum.lock().expect("adding counts doesn't panic") += counts;
+            }
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+            for worker in workers {
+                worker.join().expect("no worker panics")?;
+            }
+            anyhow::Ok(())
+        })?;
+    }
+    Ok(sum.into_inner().expect("adding counts doesn't panic"))
+}
+
+impl Item<'_> {
+    /// Runs it, or says why not, and returns what it counts.
+    fn run(&self, config: &Config, progress: &Progress) -> Result<Counts> {
+        let name = self.name();
+        if let Some(why) = &self.unfit {
+            progress.told(&self.line("not applicable", "-", why));
+            return Ok(Counts {
+                inapplicable: 1,
+                ..Counts::default()
+            });
+        }
+        let run = progress.begin(&format!("{name} SMP={}", self.size));
+        let from = Instant::now();
+        let (status, log) = self.judge(config)?;
+        let verdict = Verdict::new(status, &log);
+        let time = column(from.elapsed());
+        let text = match &verdict {
+            Verdict::Skipped(why) => self.line("skipped", &time, why),
+            Verdict::Inapplicable(why) => self.line("not applicable", &time, why),
+            Verdict::Passed(_) => {
+                // With the results in it that don't apply here, each with its reason.
+                let notes: Vec<&str> = log.lines().filter(|line| ktap::is_skip(line)).collect();
+                self.line("ok", &time, "") + &indented(&notes.join("\n"))
+            }
+            Verdict::Failed => {
+                let log = indented(&log);
+                let repeat = self.repeat(config);
+                self.line("FAIL", &time, "") + &log + &indented(&repeat)
+            }
+        };
+        progress.done(run, &text);
+        Ok(verdict.counts())
+    }
+
+    /// Has the runner judge it, and returns its status and all that it printed.
+    fn judge(&self, config: &Config) -> Result<(i32, String)> {
+        let mut config = config.clone();
+        config.case = self.case.to_owned();
+        config.smp = self.size.to_string();
+        let (mut reader, writer) = pipe()?;
+        let mut runner = Command::new(current_exe()?);
+        config.export(&mut runner);
+        runner
+            .arg("runner")
+            .arg(&self.built.elf)
+            .stdin(Stdio::null());
+        runner.stdout(writer.try_clone()?).stderr(writer);
+        let mut running = Running::start(&mut runner)?;
+        // With it goes our end of the pipe, so that reading comes to an end.
+        drop(runner);
+        let mut log = Vec::new();
+        reader.read_to_end(&mut log)?;
+        let status = code(running.wait()?);
+        Ok((status, String::from_utf8_lossy(&log).into_owned()))
+    }
+
+    fn name(&self) -> String {
+        let name = &self.built.kernel.name;
+        if self.case.is_empty() {
+            name.clone()
+        } else {
+            format!("{name} {}", self.case)
+        }
+    }
+
+    fn line(&self, verdict: &str, time: &str, why: &str) -> String {
+        let (name, size) = (self.name(), self.size);
+        let line = format!("{verdict:<15} {name:<24} SMP={size:<3} {time:>6}  {why}");
+        format!("{}\n", line.trim_end())
+    }
+
+    /// Returns the command that repeats it.
+    fn repeat(&self, config: &Config) -> String {
+        let (append, size) = (config.append.to_string_lossy(), self.size.to_string());
+        // What the Makefile has anyway need not be said.
+        let unless = |value, default| if value == default { "" } else { value };
+        let variables = [
+            ("TEST", self.built.kernel.name.as_str()),
+            ("CASE", self.case),
+            ("SMP", &size),
+            ("PROFILE", &config.profile),
+            ("BOARD", unless(&config.board, "virt")),
+            ("GIC", unless(&config.gic, "3")),
+            ("VIRT", &config.virt),
+            ("SECURE", &config.secure),
+            ("CPU", unless(&config.cpu, "max")),
+            ("MEM", unless(&config.mem, "1G")),
+            ("TCG", &config.tcg),
+            ("ICOUNT", &config.icount),
+            ("DTB", &config.dtb),
+            ("APPEND", &append),
+            ("QEMU", &config.qemu),
+            ("TIMEOUT", &config.timeout),
+        ];
+        repeat("test-qemu", &variables)
+    }
+}
+
+/// What a run of the runner says.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed(Counts),
+    Skipped(String),
+    Inapplicable(String),
+    Failed,
+}
+
+impl Verdict {
+    fn new(status: i32, log: &str) -> Verdict {
+        let last = log.lines().last().unwrap_or_default();
+        let counts = last.strip_prefix("runner: ok ").and_then(Counts::parse);
+        let Some(counts) = counts.filter(|_| status == 0) else {
+            return Verdict::Failed;
+        };
+        let first =
+            |of: fn(&str) -> Option<&str>| log.lines().find_map(of).unwrap_or("").to_owned();
+        match counts {
+            Counts {
+                passed: 0,
+                failed: 0,
+                skipped: 1,
+                ..
+            } => Verdict::Skipped(first(ktap::reason_of_skip)),
+            Counts { passed: 0, .. } => Verdict::Inapplicable(first(|line| {
+                line.find("not applicable").map(|at| &line[at..])
+            })),
+            _ => Verdict::Passed(counts),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        match self {
+            Verdict::Passed(counts) => *counts,
+            Verdict::Skipped(_) => Counts {
+                skipped: 1,
+                ..Counts::default()
+            },
+            Verdict::Inapplicable(_) => Counts {
+                inapplicable: 1,
+                ..Counts::default()
+            },
+            // Its results before the failure count for nothing.
+            Verdict::Failed => Counts {
+                failed: 1,
+                ..Counts::default()
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directives::Directives;
+
+    fn kernel(source: &str) -> Kernel {
+        let directives = Directives::parse(source).expect("directives");
+        Kernel {
+            name: "qemu_it".to_owned(),
+            directives,
+        }
+    }
+
+    fn why(config: &Config, source: &str, size: u32) -> String {
+        unfit(config, &kernel(source), size).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_word_of_its_name_selects_a_kernel() {
+        assert!(is_wanted("qemu_stop", "") && is_wanted("qemu_stop", "sgi stop"));
+        assert!(!is_wanted("qemu_stop", "sgi"));
+    }
+
+    #[test]
+    fn a_kernel_runs_where_it_fits() {
+        let virt = Config::default();
+        assert_eq!(why(&virt, "", 20), "");
+        assert_eq!(why(&virt, "//@ smp: 2 4\n", 20), "it runs at 2 4");
+        assert_eq!(why(&virt, "//@ smp: 20\n", 2), "it runs at 20");
+        assert_eq!(why(&virt, "//@ gic: 2\n", 4), "it is for GICv2");
+        assert_eq!(why(&virt, "//@ board: rpi4\n", 4), "it is for rpi4");
+        let v2 = Config {
+            gic: "2".into(),
+            ..Config::default()
+        };
+        assert_eq!(why(&v2, "//@ gic: 2\n", 8), "");
+        assert_eq!(why(&v2, "", 20), "a GICv2 has 8 CPU interfaces");
+        let pi = Config {
+            board: "rpi4".into(),
+            ..Config::default()
+        };
+        assert_eq!(why(&pi, "", 2), "a Raspberry Pi 4 has 4 CPUs");
+        assert_eq!(why(&pi, "//@ gic: 2\n", 4), "");
+        assert_eq!(why(&pi, "//@ gic: 3\n", 4), "it is for GICv3");
+        let chooses = "it chooses DTB, which a Raspberry Pi 4 has as it is";
+        assert_eq!(why(&pi, "//@ case: a\n//@ dtb: x.dts\n", 4), chooses);
+    }
+
+    #[test]
+    fn a_case_selects_itself_of_the_kernels_that_have_cases() {
+        let with = |case: &str| Config {
+            case: case.into(),
+            ..Config::default()
+        };
+        let has = kernel("//@ cases: a b\n");
+        assert_eq!(cases(&with(""), &has), ["a", "b"]);
+        assert_eq!(cases(&with("b"), &has), ["b"]);
+        assert!(cases(&with("c"), &has).is_empty());
+        assert_eq!(cases(&with("c"), &kernel("")), [""]);
+    }
+
+    #[test]
+    fn only_a_last_word_of_the_runner_is_a_pass() {
+        let of = |status, log: &str| Verdict::new(status, log);
+        let ok = "runner: ok 2 passed, 0 failed, 1 skipped, 0 not applicable\n";
+        let counts = Counts {
+            passed: 2,
+            skipped: 1,
+            ..Counts::default()
+        };
+        assert_eq!(of(0, &format!("1..3\n{ok}")), Verdict::Passed(counts));
+        assert_eq!(of(1, ok), Verdict::Failed);
+        assert_eq!(of(0, &format!("{ok}and on\n")), Verdict::Failed);
+        assert_eq!(of(0, ""), Verdict::Failed);
+        let skipped = "ok 1 - it # SKIP QEMU 7.2: stalls\n\
+                       runner: ok 0 passed, 0 failed, 1 skipped, 0 not applicable\n";
+        assert_eq!(
+            of(0, skipped),
+            Verdict::Skipped("QEMU 7.2: stalls".to_owned())
+        );
+        let other = "1..0 # SKIP not applicable: one CPU\n\
+                     runner: ok 0 passed, 0 failed, 0 skipped, 1 not applicable\n";
+        let why = "not applicable: one CPU".to_owned();
+        assert_eq!(of(0, other), Verdict::Inapplicable(why));
+    }
+
+    #[test]
+    fn those_that_may_take_long_come_first() {
+        let built = |name: &str, source: &str| Built {
+            kernel: kernel(source),
+            elf: name.into(),
+        };
+        let mut all = vec![
+            built("a", ""),
+            built("b", "//@ timeout: 120\n"),
+            built("c", "//@ timeout: 900\n"),
+            built("d", ""),
+        ];
+        longest_first(&mut all).expect("numbers");
+        let order: Vec<_> = all
+            .iter()
+            .map(|built| built.elf.display().to_string())
+            .collect();
+        assert_eq!(order, ["c", "b", "a", "d"]);
+    }
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+const RIG: &str = env!("CARGO_BIN_EXE_stillpoint-rig");
+
 /// Stands for QEMU. `FAKE_END` is its exit status, or `hang`: then it answers its monitor
 /// without a word, and ends when that says so.
 const FAKE_QEMU: &str = r#"#!/bin/bash
@@ -41,7 +43,7 @@ impl Fake {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("runner-{name}"));
         let _was_there = fs::remove_dir_all(&dir);
         fs::create_dir_all(dir.join("tests")).expect("a directory");
-        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for entry in fs::read_dir(&ours).expect("our tests") {
             let path = entry.expect("a name").path();
             if path.extension().is_some_and(|extension| extension == "sh") {
@@ -54,6 +56,8 @@ impl Fake {
             .map(|line| format!("//! {line}\n"))
             .collect();
         fs::write(dir.join("tests/qemu_fake.rs"), source).expect("a source");
+        // The rig takes this for the root of the tree.
+        fs::write(dir.join("Makefile"), "").expect("a Makefile");
         // The Image is the newer one, so none is made of what is no ELF.
         let elf = fs::File::create(dir.join("qemu_fake")).expect("an ELF");
         elf.set_modified(SystemTime::UNIX_EPOCH).expect("its time");
@@ -67,8 +71,8 @@ impl Fake {
     /// Lets the runner judge a kernel that prints `output` and ends as `end` says.
     fn run(&self, output: &str, end: &str, version: &str) -> Verdict {
         let path = std::env::var("PATH").expect("a path");
-        let ran = Command::new("tests/runner.sh")
-            .arg("qemu_fake")
+        let ran = Command::new(RIG)
+            .args(["runner", "qemu_fake"])
             .current_dir(&self.dir)
             .env("PATH", format!("{}:{path}", self.dir.display()))
             .env("CARGO_TARGET_DIR", self.dir.join("target"))
@@ -164,11 +168,11 @@ fn a_kernel_is_skipped_on_the_version_that_it_names_only() {
     }
 }
 
-/// The last line of what `tests/run.sh` prints, on a machine with `name` set to `value`.
+/// The last line of what `stillpoint-rig run` prints, on a machine with `name` set to `value`.
 fn booted(fake: &Fake, name: &str, value: &str) -> Verdict {
     let path = std::env::var("PATH").expect("a path");
-    let ran = Command::new("tests/run.sh")
-        .arg("qemu_fake.Image")
+    let ran = Command::new(RIG)
+        .args(["run", "qemu_fake.Image"])
         .current_dir(&fake.dir)
         .env("PATH", format!("{}:{path}", fake.dir.display()))
         .env("FAKE_OUTPUT", "booted")
