@@ -18,18 +18,18 @@ mod pen;
 #[path = "host_caches/search.rs"]
 mod search;
 
-use stillpoint::coherency::steps::Step;
+use stillpoint::coherency::steps::CacheStep;
 
 /// Whether `step` is one that can be left out to see what happens.
-fn is_maintenance(step: &Step) -> bool {
+fn is_maintenance(step: &CacheStep) -> bool {
     matches!(
         step,
-        Step::Clean(_) | Step::CleanInvalidate(_) | Step::Invalidate(_)
+        CacheStep::Clean(_) | CacheStep::CleanInvalidate(_) | CacheStep::Invalidate(_)
     )
 }
 
 /// `steps` without the one at `left_out`.
-fn without(steps: &[Step], left_out: usize) -> Vec<Step> {
+fn without(steps: &[CacheStep], left_out: usize) -> Vec<CacheStep> {
     let mut steps = steps.to_vec();
     steps.remove(left_out);
     steps

@@ -17,7 +17,7 @@ use loom_cpu::Cpu;
 use loom_word::Word;
 use std::ptr::NonNull;
 use stillpoint::cpu::CpuId;
-use stillpoint::smp::call::{Batch, CallNode, CallQueue, ManyNodes, OneCall, OwnedCall, Target};
+use stillpoint::smp::call::{CallNode, CallQueue, ManyCall, ManyNodes, OneCall, OwnedCall, Target};
 use stillpoint::sync::atomic::{AtomicUsize, Ordering};
 use stillpoint::sync::{Running, WaitPoint};
 
@@ -159,7 +159,7 @@ fn the_nodes_of_a_batch_can_be_used_again() {
                         lent.set(lent.get() + 10);
                         ran.count.set(ran.count.get() + 1);
                     };
-                    let batch = Batch::new(cpu(1), 1, &call_fn);
+                    let batch = ManyCall::new(cpu(1), 1, &call_fn);
                     world.send(nodes.ready(cpu(TARGET), &batch));
                     world.wait(1, || batch.is_over());
                     assert_eq!(lent.get(), round + 10);
@@ -189,7 +189,7 @@ fn a_batch_is_over_when_both_have_run_it() {
             let mine = taken.fetch_add(1, Ordering::Relaxed);
             lent[mine].set(1);
         };
-        let batch = Batch::new(cpu(1), targets.len(), &call_fn);
+        let batch = ManyCall::new(cpu(1), targets.len(), &call_fn);
         for (at, target) in targets.iter().enumerate() {
             target.send(nodes.ready(cpu(at), &batch));
         }

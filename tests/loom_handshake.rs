@@ -142,7 +142,7 @@ fn a_cpu_that_is_dismissed_leaves() {
         let other = Arc::clone(&world);
         let cpu = thread::spawn(move || ap(&other));
         let sync = Handshake(&world.word);
-        // As `see_it_off` does: whichever of the two it takes.
+        // As `cancel_start` does: whichever of the two it takes.
         if sync.give_up().is_err() {
             assert_eq!(sync.dismiss(), Ok(()));
         }

@@ -16,6 +16,8 @@
 //! CASES: stop-in-stop lock-in-stop timer-in-stop call-in-stop stop-in-section
 //! A timer that waits for itself.
 //! CASES: own-timer
+//! A spin lock on the CPU that holds it, and a value that its own maker needs.
+//! CASES: spin-twice spin-in-handler spin-in-call once-in-itself
 //! In what a wait queue asks.
 //! CASES: yield-in-look lock-in-look
 //! In a callback of hotplug, and with the lock held that hotplug needs.
@@ -53,6 +55,15 @@
 //! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: schedule with preemption off \(count 1\)$
 //! CASE: own-timer
 //! OUTPUT: ^kernel panic on CPU [01], .*: BUG: the function of the timer qemu_forbidden::.* waits for its own end$
+//! CASE: spin-twice
+//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
+//! OUTPUT: ^  at tests/qemu_forbidden.rs:[0-9]+:[0-9]+$
+//! CASE: spin-in-handler
+//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
+//! CASE: spin-in-call
+//! OUTPUT: ^kernel panic on CPU 1, .*: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
+//! CASE: once-in-itself
+//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes a mutex that it holds$
 //! CASE: read-in-park
 //! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: BUG: .*doomed/1.* takes the lock of the CPUs, and who takes its CPU waits for it$
 //! CASE: stop-in-run
@@ -96,12 +107,13 @@ mod kernel_test {
     use stillpoint::println;
     use stillpoint::sched::lock::{Completion, Mutex, Once, RwLock, Semaphore, WaitQueue};
     use stillpoint::sched::{Service, Timer};
+    use stillpoint::sync::atomic::{AtomicBool, Ordering};
     use stillpoint::sync::{PreemptGuard, SpinLock};
     use stillpoint::time::Instant;
 
     use super::case::case;
     use super::ktap::Ktap;
-    use super::machine::{eventually, send_sgi};
+    use super::machine::{eventually, send_sgi, spin_for};
 
     static MUTEX: Mutex<(), Hw> = Mutex::new(());
     static RW: RwLock<(), Hw> = RwLock::new(());
@@ -109,8 +121,14 @@ mod kernel_test {
     static COMPLETION: Completion<Hw> = Completion::new();
     static QUEUE: WaitQueue<Hw> = WaitQueue::new();
     static ONCE: Once<(), Hw> = Once::new();
+    static UNMADE: Once<(), Hw> = Once::new();
+    static TAKEN: SpinLock<Taken, Hw> = SpinLock::new(Taken);
+    static HELD: AtomicBool = AtomicBool::new(false);
     static ENDED: SpinLock<Option<JoinHandle<()>>, Hw> = SpinLock::new(None);
     static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
+
+    /// What is behind the lock that is taken twice.
+    struct Taken;
 
     fn other() -> CpuId {
         CpuId::new(1).expect("a small number")
@@ -308,8 +326,10 @@ mod kernel_test {
                     let own = TIMER.lock_irqsave().take();
                     drop(own);
                 });
+                let mut slot = TIMER.lock_irqsave();
                 own.start(Hw::deadline(Duration::from_millis(10)));
-                let before = TIMER.lock_irqsave().replace(own);
+                let before = slot.replace(own);
+                drop(slot);
                 drop(before);
                 api::sleep(Duration::from_millis(100));
             }
@@ -331,6 +351,35 @@ mod kernel_test {
                     Box::new(|_| drop(kernel().hotplug.cpus_read_lock())),
                 );
                 println!("{:?}", api::cpu_down(other()));
+            }
+            "spin-twice" => {
+                let _outer = TAKEN.lock_irqsave();
+                drop(TAKEN.lock_irqsave());
+            }
+            "spin-in-handler" => {
+                let moved = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
+                assert!(moved.is_ok(), "the boot CPU is there");
+                kernel()
+                    .test_handler
+                    .call_once(|| || drop(TAKEN.lock_irqsave()));
+                let _interrupted = TAKEN.lock();
+                send_sgi(TEST_SGI, CpuId::BOOT);
+                spin_for(Duration::from_millis(100));
+            }
+            "spin-in-call" => {
+                let holder = api::spawn_on(other(), "holder", || {
+                    let _interrupted = TAKEN.lock();
+                    HELD.store(true, Ordering::Relaxed);
+                    spin_for(Duration::from_secs(1));
+                });
+                assert!(eventually(|| HELD.load(Ordering::Relaxed)), "it begins");
+                let called = api::call_on(other(), || drop(TAKEN.lock_irqsave()));
+                println!("{called:?} {}", holder.is_ok());
+            }
+            "once-in-itself" => {
+                UNMADE.call_once(|| {
+                    UNMADE.call_once(|| ());
+                });
             }
             "stop-in-run" => {
                 register(

@@ -1,4 +1,5 @@
-//! CPU_ON refused: the device tree lists a fifth CPU, which QEMU doesn't have.
+//! CPU_ON refused: the device tree lists a fifth CPU, which QEMU doesn't have, and a
+//! region of redistributors where nothing answers.
 //!
 //! SMP: 4
 //! GIC: 3

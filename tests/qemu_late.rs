@@ -3,7 +3,7 @@
 //!
 //! SMP: 2
 //! TIMEOUT: 120
-//! CASES: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer operators
+//! CASES: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
 //!
 //! The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //! CASE: fn
@@ -25,6 +25,8 @@
 //! OUTPUT: warning:   CPU1 runs the function of the timer qemu_late::.*$
 //! CASE: mutex
 //! OUTPUT: warning: main has waited 1 s for a mutex that holder on CPU1 holds
+//! CASE: spin
+//! OUTPUT: warning: CPU0 has waited 1 s for a spin lock of qemu_late::.*Held that CPU1 holds$
 //! CASE: reader
 //! OUTPUT: warning: main has waited 1 s for cpus_write_lock: somebody holds cpus_read_lock$
 //! CASE: walk
@@ -80,7 +82,11 @@ mod kernel_test {
 
     static BEGUN: AtomicBool = AtomicBool::new(false);
     static MUTEX: Mutex<(), Hw> = Mutex::new(());
+    static SPIN: SpinLock<Held, Hw> = SpinLock::new(Held);
     static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
+
+    /// What is behind the spin lock that is held for long.
+    struct Held;
 
     fn other() -> CpuId {
         CpuId::new(1).expect("a small number")
@@ -188,6 +194,16 @@ mod kernel_test {
                 let stopped = api::stop_machine(|| ());
                 holder.join();
                 stopped.is_ok()
+            }
+            "spin" => {
+                let moved = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
+                let holder = holder(|| {
+                    let _held = SPIN.lock();
+                    take_long();
+                });
+                drop(SPIN.lock());
+                holder.join();
+                moved.is_ok()
             }
             "mutex" => {
                 let holder = holder(|| {

@@ -22,7 +22,7 @@ mod kernel_test {
     use crate::ktap::Ktap;
 
     pub(crate) fn main() {
-        let target = CpuId::new(1).expect("small");
+        let target = CpuId::from_index(1);
         let holder = api::spawn_on(target, "holder", || {
             let _masked = IrqGuard::<Hw>::new();
             let until = Hw::deadline(Duration::from_secs(12));

@@ -1,7 +1,7 @@
 //! A CPU that goes and isn't seen to go is quarantined, everywhere, until it comes round;
 //! one whose CPU_OFF returns is parked, and comes back from the pen.
 //!
-//! With the boot argument `held` it cycles a CPU until a debugger holds that (tests/held.sh)
+//! With the boot argument `held` it cycles a CPU until a debugger holds that (`held` of the rig)
 //! for longer than a CPU may take to say DEAD.
 //!
 //! SMP: 2 4

@@ -2,7 +2,7 @@
 //! line on the early console, and the CPU sleeps with the reason in memory.
 //!
 //! This kernel hands it over as a loader does: MMU and caches off, the address
-//! in x0, a jump to the first byte of the Image. tests/bad_boot.sh does the same
+//! in x0, a jump to the first byte of the Image. `bad-boot` of the rig does the same
 //! to the shipped Image, from outside.
 //!
 //! SMP: 1

@@ -19,7 +19,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::steps::{Step, steps};
+use super::steps::{CacheStep, steps};
 
 /// The sequence that zeroes the Image's memory, for `$with!` to make something of.
 macro_rules! bss {
@@ -42,19 +42,19 @@ macro_rules! relocate {
 pub(crate) use {bss, relocate};
 
 /// The Image's memory is zeroed.
-pub const BSS: &[Step] = bss!(steps);
+pub const BSS: &[CacheStep] = bss!(steps);
 
 /// The Image is relocated.
-pub const RELOCATE: &[Step] = relocate!(steps);
+pub const RELOCATE: &[CacheStep] = relocate!(steps);
 
 /// The device tree is read.
-pub const READ_TREE: &[Step] = steps!(Clean(Tree), Read(Tree));
+pub const READ_TREE: &[CacheStep] = steps!(Clean(Tree), Read(Tree));
 
 /// The page tables are built.
-pub const BUILD: &[Step] = steps!(Invalidate(Tables), Write(Tables));
+pub const BUILD: &[CacheStep] = steps!(Invalidate(Tables), Write(Tables));
 
 /// MMU and caches go on.
-pub const TURN_ON: &[Step] = steps!(
+pub const TURN_ON: &[CacheStep] = steps!(
     Invalidate(Bss),
     Invalidate(Relocated),
     Invalidate(Tables),

@@ -39,7 +39,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::steps::{Step, steps};
+use super::steps::{CacheStep, steps};
 
 /// The sequence of a CPU that parks, caches on or off, for `$with!` to make
 /// something of.
@@ -72,19 +72,19 @@ macro_rules! refuse {
 pub(crate) use {arrive, park, refuse};
 
 /// A CPU parks.
-pub const PARK: &[Step] = park!(steps);
+pub const PARK: &[CacheStep] = park!(steps);
 
 /// A parked CPU waits, and leaves the pen.
-pub const ARRIVE: &[Step] = arrive!(steps);
+pub const ARRIVE: &[CacheStep] = arrive!(steps);
 
 /// A started CPU refuses itself.
-pub const REFUSE: &[Step] = refuse!(steps);
+pub const REFUSE: &[CacheStep] = refuse!(steps);
 
 /// Control has made a boot record, which it may look at before it readies it.
-pub const MAKE: &[Step] = steps!(CleanInvalidate(Failure));
+pub const MAKE: &[CacheStep] = steps!(CleanInvalidate(Failure));
 
 /// Control readies the boot record of a CPU that is off or parked.
-pub const PREPARE: &[Step] = steps!(
+pub const PREPARE: &[CacheStep] = steps!(
     Write(Handover),
     Clean(Handover),
     Write(Failure),
@@ -92,10 +92,10 @@ pub const PREPARE: &[Step] = steps!(
 );
 
 /// Control releases a parked CPU.
-pub const RELEASE: &[Step] = steps!(Write(Command), Clean(Command), Signal);
+pub const RELEASE: &[CacheStep] = steps!(Write(Command), Clean(Command), Signal);
 
 /// Control asks whether a CPU is parked.
-pub const LOOK: &[Step] = steps!(Invalidate(Status), Read(Status));
+pub const LOOK: &[CacheStep] = steps!(Invalidate(Status), Read(Status));
 
 /// Control asks why a CPU has refused itself.
-pub const LOOK_WHY: &[Step] = steps!(Invalidate(Failure), Read(Failure));
+pub const LOOK_WHY: &[CacheStep] = steps!(Invalidate(Failure), Read(Failure));

@@ -37,7 +37,7 @@ pub enum Line {
 
 /// One step. What is written and read is up to the sequence that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
+pub enum CacheStep {
     /// Stores to the line: through the cache, or past it if caches are off.
     Write(Line),
     /// Loads from the line, likewise.
@@ -64,10 +64,10 @@ macro_rules! steps {
         &[$(steps!(@one $step $($line)?)),*]
     };
     (@one $step:ident $line:ident) => {
-        $crate::coherency::steps::Step::$step($crate::coherency::steps::Line::$line)
+        $crate::coherency::steps::CacheStep::$step($crate::coherency::steps::Line::$line)
     };
     (@one $step:ident) => {
-        $crate::coherency::steps::Step::$step
+        $crate::coherency::steps::CacheStep::$step
     };
 }
 

@@ -24,9 +24,27 @@ impl CpuId {
         }
     }
 
+    /// Returns CPU number `index`, as a program or a test has it in its text. In a constant
+    /// it is checked when the program is built.
+    ///
+    /// # Panics
+    /// If no machine of ours has it: use [`CpuId::new`] for a number that may be any.
+    #[must_use]
+    pub const fn from_index(index: usize) -> CpuId {
+        match CpuId::new(index) {
+            Some(cpu) => cpu,
+            None => panic!("no machine of ours has a CPU of this number"),
+        }
+    }
+
     /// The number, to index with.
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// Returns the number as a word that is shared between CPUs has it.
+    pub const fn as_u32(self) -> u32 {
+        self.0 as u32
     }
 }
 

@@ -37,9 +37,9 @@ pub use check::check;
 pub use error::{Block, DtError, NodeKind};
 pub use header::{MAX_SIZE, total_size};
 pub use view::{
-    BoardPower, Conduit, ConsoleDesc, ConsoleKind, CpuDesc, CpuStatus, DeviceTree, EnableMethod,
-    GicDesc, InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PhysRange, PsciDesc, PsciVersion,
-    Redistributors, Text, TextFlaw, TimerDesc,
+    BoardPower, ConsoleDesc, ConsoleKind, CpuDesc, CpuStatus, DeviceTree, EnableMethod, GicDesc,
+    InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PhysRange, PsciBinding, PsciDesc, Redistributors,
+    Text, TextFlaw, TimerDesc,
 };
 
 /// How deep nodes may nest, the root counted. Real trees stay below ten; `fdt`

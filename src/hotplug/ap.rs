@@ -103,7 +103,7 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// The end of a CPU's time: DEAD, and off.
-    // A function of its own, where a debugger finds it: tests/held.sh.
+    // A function of its own, where a debugger finds it: tests/rig/src/commands/held.rs.
     #[inline(never)]
     fn leave(&self, cpu: CpuId) {
         P::trace(Event::Dead);

@@ -14,7 +14,6 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Quarantine, StepError, SyncState};
 use crate::platform::{PowerState, PsciError};
 use crate::sched::{late_at, patience};
-use crate::stop_machine::StopHost;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
 
@@ -169,7 +168,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// begin meanwhile: the set of its participants can't grow in the middle.
     pub(super) fn release(&self, cpu: CpuId) {
         let handshake = self.handshake(cpu);
-        let still = <P as StopHost>::stop_machine().lock();
+        let still = P::stop_machine().lock();
         let point = &self.cpus.get(cpu).arrival;
         point.publish::<P>(CpuMask::of(cpu).bits(), || {
             let released = handshake.release();
@@ -227,9 +226,9 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// `prep:hardware`, teardown: a CPU that was called and is not wanted is told
-    /// so and seen off. After a tear-down it already is, or is quarantined.
-    pub(super) fn see_it_off(&self, cpu: CpuId) {
+    /// `prep:hardware`, teardown: tells a CPU that was called and is not wanted so, and
+    /// waits for its end. After a tear-down it already is, or is quarantined.
+    pub(super) fn cancel_start(&self, cpu: CpuId) {
         let handshake = self.handshake(cpu);
         // If it has arrived since we looked, it is ALIVE now.
         let gave_up = handshake.state() == SyncState::Kicked && handshake.give_up().is_ok();

@@ -12,7 +12,6 @@ use crate::hotplug::{
 };
 use crate::sched::lock::{Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
 use crate::sched::{Class, PerCpuThread, Service, Thread};
-use crate::stop_machine::StopHost;
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Once, SpinLock, WaitPoint};
 use crate::trace::{Direction, Event};
@@ -193,7 +192,7 @@ impl<P: HotplugHost> Hotplug<P> {
             let idle = sched.new_idle(cpu, P::idle_context(cpu));
             record.idle.call_once(|| idle);
         }
-        <P as StopHost>::stop_machine().create_thread(cpu)?;
+        P::stop_machine().create_thread(cpu)?;
         if record.thread.get().is_none() {
             let service = Arc::new(CpuhpService::<P>::new());
             let thread = PerCpuThread::create(sched, "cpuhp", Class::KERNEL, cpu, service)?;

@@ -10,7 +10,6 @@ use crate::hotplug::{
     RELEASED, StepContext, StepError, WalkError,
 };
 use crate::sched::Thread;
-use crate::stop_machine::StopHost;
 use crate::sync::atomic::Ordering;
 use crate::trace::{Direction, Event};
 
@@ -41,7 +40,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let _here = P::sched().migrate_disable();
         let _recorded = Recorded::<P>::new(cpu, Direction::Up);
-        self.take_charge(cpu);
+        self.route_events_here(cpu);
         let quarantine = self.settle(cpu, false);
         self.go_up(cpu, origin).map_err(|failed| {
             let step = self.steps()[failed.step].name;
@@ -128,7 +127,7 @@ impl<P: HotplugHost> Hotplug<P> {
         self.may_leave(cpu)?;
         let _elsewhere = ControlPlace::<P>::away_from(cpu)?;
         let _recorded = Recorded::<P>::new(cpu, Direction::Down);
-        self.take_charge(cpu);
+        self.route_events_here(cpu);
         let walked = self.command(cpu).run_on(cpu, Direction::Down, RELEASED);
         if let Err(failed) = walked {
             let step = self.steps()[failed.step].name;
@@ -166,7 +165,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let was_refused = P::off_refused(cpu).is_some();
         let context = StepContext { cpu };
         P::sched().park(self.thread(cpu));
-        let stop = <P as StopHost>::stop_machine();
+        let stop = P::stop_machine();
         // The still point takes the INIT steps back, and no others: a walk that
         // could not be undone before may not end there.
         let up = self.state(cpu).state();
@@ -256,12 +255,13 @@ impl<P: HotplugHost> Hotplug<P> {
         self.events.get(P::this_cpu()).complete();
     }
 
-    /// From now on events about `cpu` are ours: they come to this CPU, on which the caller
-    /// has seen to it that we stay.
-    fn take_charge(&self, cpu: CpuId) {
+    /// Has events about `cpu` come to this CPU from now on. The caller has pinned the
+    /// control thread to it.
+    fn route_events_here(&self, cpu: CpuId) {
         let record = self.cpus.get(cpu);
-        let me = u32::try_from(P::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
-        record.control.store(me, Ordering::Relaxed);
+        record
+            .control
+            .store(P::this_cpu().as_u32(), Ordering::Relaxed);
     }
 
     pub(super) fn thread(&self, cpu: CpuId) -> &alloc::sync::Arc<Thread<P>> {

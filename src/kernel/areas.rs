@@ -70,6 +70,16 @@ impl Areas {
             .call_once(|| Entry { local, idle, stack });
     }
 
+    /// The CPU whose words for exception entry are at `address`.
+    pub(super) fn cpu_at(&self, address: usize) -> Option<CpuId> {
+        let mut cpus = self.cpus.iter();
+        let found = cpus.find(|(_, area)| {
+            let entry = area.entry.get();
+            entry.is_some_and(|entry| entry.local.address() == address)
+        });
+        found.map(|(cpu, _)| cpu)
+    }
+
     fn stack(&self) -> Result<Stack, OutOfStacks> {
         self.pool.lock_irqsave().alloc().ok_or(OutOfStacks)
     }
@@ -100,7 +110,7 @@ impl Areas {
             cpu_local: entry.local.address(),
             thread: (&raw const *entry.idle).expose_provenance(),
             stack_top: entry.stack.end,
-            conduit: way_off.conduit,
+            off_method: way_off.off_method,
             cpu_off_function: way_off.cpu_off_function,
             pen_slot: way_off.pen_slot,
         });

@@ -5,28 +5,28 @@
 
 use core::fmt;
 
-use crate::arch::aarch64::boot_record::{self, PSCI_CPU_OFF};
+use crate::arch::aarch64::boot_record::{OffMethod, PSCI_CPU_OFF};
 use crate::arch::aarch64::cpu::mpidr;
 use crate::arch::aarch64::pen::Pen;
-use crate::arch::aarch64::psci::{self, Psci, PsciInitError};
+use crate::arch::aarch64::psci::{Psci, PsciInitError};
 use crate::cpu::Mpidr;
 use crate::device::Ending;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
-use crate::dt::{self, CpuDesc, EnableMethod};
+use crate::dt::{CpuDesc, EnableMethod};
 use crate::hotplug::Parked;
 use crate::kernel::{LastCall, LastCallBy};
-use crate::platform::{CpuOps, PowerState, PsciError};
+use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
 
 /// PSCI, the pen, or both; and the board's own switch, if it has one.
 pub(crate) struct CpuPower {
-    psci: Option<(Psci, boot_record::Conduit)>,
+    psci: Option<(Psci, Conduit)>,
     pen: Pen,
     board: Option<BcmWatchdog>,
 }
 
 /// How a CPU that refuses itself goes away again, for its boot record.
 pub(super) struct WayOff {
-    pub(super) conduit: boot_record::Conduit,
+    pub(super) off_method: OffMethod,
     pub(super) cpu_off_function: u32,
     pub(super) pen_slot: usize,
 }
@@ -38,18 +38,13 @@ impl CpuPower {
     /// # Errors
     /// [`PsciInitError`].
     pub(crate) fn new(
-        conduit: Option<dt::Conduit>,
+        conduit: Option<Conduit>,
         pen: Pen,
         board: Option<BcmWatchdog>,
     ) -> Result<CpuPower, PsciInitError> {
         let psci = match conduit {
             None => None,
-            Some(dt::Conduit::Hvc) => {
-                Some((Psci::new(psci::Conduit::Hvc)?, boot_record::Conduit::Hvc))
-            }
-            Some(dt::Conduit::Smc) => {
-                Some((Psci::new(psci::Conduit::Smc)?, boot_record::Conduit::Smc))
-            }
+            Some(conduit) => Some((Psci::new(conduit)?, conduit)),
         };
         Ok(CpuPower { psci, pen, board })
     }
@@ -93,13 +88,13 @@ impl CpuPower {
 
     /// How `cpu` goes away if it refuses itself.
     pub(super) fn way_off(&self, cpu: Mpidr) -> WayOff {
-        let conduit = match &self.psci {
-            _ if self.parks(cpu) => boot_record::Conduit::Pen,
-            Some((_, conduit)) => *conduit,
-            None => boot_record::Conduit::None,
+        let off_method = match &self.psci {
+            _ if self.parks(cpu) => OffMethod::Pen,
+            Some((_, conduit)) => (*conduit).into(),
+            None => OffMethod::None,
         };
         WayOff {
-            conduit,
+            off_method,
             cpu_off_function: PSCI_CPU_OFF,
             pen_slot: self.pen.slot_address(cpu),
         }
@@ -109,14 +104,14 @@ impl CpuPower {
     pub(super) fn last_call(&self, cpu: Mpidr) -> LastCall {
         let way = self.way_off(cpu);
         let function = u64::from(way.cpu_off_function);
-        let (how, x0, x1) = match way.conduit {
-            boot_record::Conduit::Hvc => (LastCallBy::Hvc, function, 0),
-            boot_record::Conduit::Smc => (LastCallBy::Smc, function, 0),
-            boot_record::Conduit::Pen => {
+        let (how, x0, x1) = match way.off_method {
+            OffMethod::Hvc => (LastCallBy::Hvc, function, 0),
+            OffMethod::Smc => (LastCallBy::Smc, function, 0),
+            OffMethod::Pen => {
                 let (entry, slot, interface) = self.pen.way_in(cpu);
                 (LastCallBy::Branch(entry), slot, interface)
             }
-            boot_record::Conduit::None => panic!("BUG: {cpu} can't go off"),
+            OffMethod::None => panic!("BUG: {cpu} can't go off"),
         };
         LastCall { how, x0, x1 }
     }

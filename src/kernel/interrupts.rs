@@ -66,27 +66,28 @@ fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {
 }
 
 fn handle_sgi(kernel: &'static Kernel, number: u8) {
-    // First, while the preempt count is that of the interrupted thread.
-    if number == Sgi::GracePeriod.number() {
-        kernel.grace_periods.interrupt();
-    }
     kernel.interrupts.count_sgi(Hw::this_cpu(), number);
-    if number == Sgi::Call.number() {
-        kernel.calls.interrupt(Hw::this_cpu());
-    } else if number == Sgi::Stop.number() {
-        kernel.stop_machine.stop_interrupt();
-    } else if number == Sgi::Reschedule.number() {
-        kernel.sched.reschedule_interrupt();
-    } else if number == Sgi::Event.number() {
-        kernel.hotplug.event_interrupt();
-    } else if number == TEST_SGI
-        && let Some(handler) = kernel.test_handler.get()
-    {
-        kernel
-            .calls
-            .run_inside(Hw::this_cpu(), Inside::Handler, handler);
+    match Sgi::from_number(number) {
+        // The preempt count is still the interrupted thread's.
+        Some(Sgi::GracePeriod) => kernel.grace_periods.interrupt(),
+        Some(Sgi::Call) => kernel.calls.interrupt(Hw::this_cpu()),
+        Some(Sgi::Stop) => kernel.stop_machine.stop_interrupt(),
+        Some(Sgi::Reschedule) => kernel.sched.reschedule_interrupt(),
+        Some(Sgi::Event) => kernel.hotplug.event_interrupt(),
+        // Wake has done its work by arriving; `stillpoint_irq` ends the interrupt first
+        // where it is Panic.
+        Some(Sgi::Wake | Sgi::Panic) => {}
+        // One of secure software's, which never comes, or the one that tests count.
+        None => {
+            if number == TEST_SGI
+                && let Some(handler) = kernel.test_handler.get()
+            {
+                kernel
+                    .calls
+                    .run_inside(Hw::this_cpu(), Inside::Handler, handler);
+            }
+        }
     }
-    // Wake has done its work by arriving; the others are for tests to count.
 }
 
 /// The way back from an interrupt, on the interrupted thread's stack, IRQs

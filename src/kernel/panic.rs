@@ -153,7 +153,7 @@ impl fmt::Display for Others {
 ///
 /// * `place` — where it is, unless it is an exception
 fn begin(place: Option<&Location<'_>>) -> Others {
-    let me = u32::try_from(Hw::this_cpu().index()).expect("BUG: CPU numbers fit 32 bits");
+    let me = Hw::this_cpu().as_u32();
     match claim(me) {
         Ok(_) => {}
         Err(first) if first == me => end_again(place),

@@ -39,11 +39,29 @@ impl Sgi {
         Sgi::Call,
     ];
 
+    /// Returns the SGI of interrupt number `number`, or `None` if that has no meaning.
+    pub const fn from_number(number: u8) -> Option<Sgi> {
+        if (number as usize) < Sgi::ALL.len() {
+            Some(Sgi::ALL[number as usize])
+        } else {
+            None
+        }
+    }
+
     /// The interrupt number, 0 to 6.
     pub const fn number(self) -> u8 {
         self as u8
     }
 }
+
+/// [`Sgi::from_number`] looks in [`Sgi::ALL`]: each stands at its number.
+const _: () = {
+    let mut number = 0;
+    while number < Sgi::ALL.len() {
+        assert!(Sgi::ALL[number] as usize == number);
+        number += 1;
+    }
+};
 
 /// How many SGIs a GIC has (IHI 0069, INTIDs 0 to 15).
 pub const SGI_COUNT: usize = 16;
@@ -122,8 +140,11 @@ pub trait IrqChip: Sync {
     /// [`IrqChipError::PrioritiesUnusable`] if they don't do that here.
     fn check_priorities(&self) -> Result<(), IrqChipError>;
 
-    /// Turns the private interrupt `ppi` of this CPU on or off.
-    fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger, on: bool);
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, on.
+    fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger);
+
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, off.
+    fn disable_ppi(&self, cpu: CpuId, ppi: u32);
 
     /// Routes the shared interrupt `spi` to `cpu` and turns it on.
     fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId);

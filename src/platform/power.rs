@@ -4,6 +4,24 @@ use core::fmt;
 
 use crate::cpu::Mpidr;
 
+/// The instruction that calls firmware (DEN 0028, SMC Calling Convention).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduit {
+    /// `HVC #0`, to a hypervisor.
+    Hvc,
+    /// `SMC #0`, to secure firmware.
+    Smc,
+}
+
+impl fmt::Display for Conduit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hvc => "hvc",
+            Self::Smc => "smc",
+        })
+    }
+}
+
 /// A refusal by PSCI firmware (DEN 0022, return error codes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PsciError {

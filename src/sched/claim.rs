@@ -39,7 +39,7 @@ impl Claim {
 
     /// Whether it is in the queue of `cpu`. Under that queue's lock, which orders it.
     pub fn is_in(&self, cpu: CpuId) -> bool {
-        self.cpu.load(Ordering::Relaxed) == word(cpu)
+        self.cpu.load(Ordering::Relaxed) == cpu.as_u32()
     }
 
     /// Makes it one of `cpu`'s queue, whose lock is held, if it is in none; returns
@@ -49,7 +49,7 @@ impl Claim {
         // Acquire: pairs with the Release of `leave`, because it may be linked again.
         let (ok, failed) = (Ordering::Acquire, Ordering::Relaxed);
         self.cpu
-            .compare_exchange(NONE, word(cpu), ok, failed)
+            .compare_exchange(NONE, cpu.as_u32(), ok, failed)
             .is_ok()
     }
 
@@ -62,12 +62,8 @@ impl Claim {
     /// a look that finds none is not repeated.
     pub fn move_to(&self, cpu: CpuId) {
         // Relaxed: a look that finds either queue takes that queue's lock.
-        self.cpu.store(word(cpu), Ordering::Relaxed);
+        self.cpu.store(cpu.as_u32(), Ordering::Relaxed);
     }
-}
-
-fn word(cpu: CpuId) -> u32 {
-    u32::try_from(cpu.index()).expect("BUG: CPU numbers fit 32 bits")
 }
 
 impl Default for Claim {

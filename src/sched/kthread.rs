@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
 use crate::sched::{
-    Blocker, Class, KthreadStep, Place, Running, SchedHost, Scheduler, SpawnError, Thread,
+    Blocker, Class, KthreadStep, Placement, Running, SchedHost, Scheduler, SpawnError, Thread,
     ThreadName, next_step,
 };
 
@@ -59,7 +59,7 @@ impl PerCpuThread {
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let name = ThreadName::new(format_args!("{name}/{cpu}"));
         let body = Box::new(move || serve::<P>(cpu, &*service));
-        sched.create(name, class, Place::PerCpu(cpu), body)
+        sched.create(name, class, Placement::PerCpu(cpu), body)
     }
 }
 

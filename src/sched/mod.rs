@@ -90,5 +90,5 @@ internal!(permit::Permit);
 internal!(block_state::{BlockState, Blocker, Wakeup, KthreadStep, next_step});
 internal!(run_queue::{SwitchReason, RunQueue, Switch});
 internal!(scheduler::{SchedHost, Scheduler});
-internal!(thread::{Place, Thread});
+internal!(thread::{Placement, Thread});
 internal!(timers::Watch);

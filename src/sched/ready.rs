@@ -70,12 +70,29 @@ impl<P: SchedHost> ReadyQueue<P> {
             .find_map(|thread| thread.affinity().and(cpus).first())
     }
 
-    /// Queues `thread` behind the others of its level, or before them.
+    /// Queues `thread` before the others of its level.
     ///
     /// # Panics
     /// If it is queued already (S2).
     #[inline]
-    pub(crate) fn push(&mut self, thread: Arc<Thread<P>>, front: bool) {
+    pub(crate) fn push_front(&mut self, thread: Arc<Thread<P>>) {
+        let level = self.admit(&thread);
+        self.levels[level].push_front(thread);
+    }
+
+    /// Queues `thread` behind the others of its level.
+    ///
+    /// # Panics
+    /// If it is queued already (S2).
+    #[inline]
+    pub(crate) fn push_back(&mut self, thread: Arc<Thread<P>>) {
+        let level = self.admit(&thread);
+        self.levels[level].push_back(thread);
+    }
+
+    /// Counts `thread`, which is about to be queued; returns its level.
+    #[inline]
+    fn admit(&mut self, thread: &Thread<P>) -> usize {
         assert!(
             !thread.run_link.is_linked(),
             "BUG: {thread:?} is runnable twice (S2)"
@@ -84,11 +101,7 @@ impl<P: SchedHost> ReadyQueue<P> {
         assert!(level < LEVELS, "BUG: an idle thread is never queued");
         self.occupied[level / 64] |= 1 << (level % 64);
         self.movable += usize::from(thread.is_movable());
-        if front {
-            self.levels[level].push_front(thread);
-        } else {
-            self.levels[level].push_back(thread);
-        }
+        level
     }
 
     /// Takes out who is next.

@@ -129,7 +129,7 @@ impl<P: SchedHost> RunQueue<P> {
     /// If it is queued already (S2).
     pub fn enqueue(&mut self, thread: Arc<Thread<P>>) {
         thread.set_state(ThreadState::Runnable);
-        self.ready.push(thread, false);
+        self.ready.push_back(thread);
     }
 
     /// Whether nothing but the running thread wants the CPU.
@@ -273,11 +273,14 @@ impl<P: SchedHost> RunQueue<P> {
         if self.must_move && !current.is_pinned() {
             return self.leave_to_next(current, Aftermath::Elsewhere);
         }
-        let stays_in_front = preempted && !self.slice_over;
-        if stays_in_front && let Some(end) = self.slice_end {
-            current.set_slice_left(end.ticks_since(P::now()));
+        if preempted && !self.slice_over {
+            if let Some(end) = self.slice_end {
+                current.set_slice_left(end.ticks_since(P::now()));
+            }
+            self.ready.push_front(current);
+        } else {
+            self.ready.push_back(current);
         }
-        self.ready.push(current, stays_in_front);
     }
 
     fn leave_to_next(&mut self, thread: Arc<Thread<P>>, aftermath: Aftermath) {

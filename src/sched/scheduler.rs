@@ -18,7 +18,7 @@ use crate::sched::lock::Completion;
 use crate::sched::run_queue::Aftermath;
 use crate::sched::timers::Timers;
 use crate::sched::{
-    BlockState, Blocker, Class, Place, RunQueue, Switch, SwitchReason, Thread, ThreadName,
+    BlockState, Blocker, Class, Placement, RunQueue, Switch, SwitchReason, Thread, ThreadName,
     ThreadState,
 };
 use crate::sync::atomic::{AtomicU32, AtomicUsize};
@@ -95,7 +95,7 @@ impl<P: SchedHost> Scheduler<P> {
         let idle = Thread::new(
             name,
             Class::Idle,
-            Place::PerCpu(cpu),
+            Placement::PerCpu(cpu),
             ThreadState::Running,
             None,
         );

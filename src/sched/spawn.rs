@@ -9,7 +9,7 @@ use core::fmt;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::OutOfStacks;
 use crate::sched::thread::Body;
-use crate::sched::{Class, Place, SchedHost, Scheduler, Thread, ThreadName, ThreadState};
+use crate::sched::{Class, Placement, SchedHost, Scheduler, Thread, ThreadName, ThreadState};
 use crate::sync::atomic::Ordering;
 use crate::sync::{IrqGuard, PreemptGuard};
 
@@ -50,7 +50,7 @@ impl<P: SchedHost> Scheduler<P> {
         &self,
         name: ThreadName,
         class: Class,
-        place: Place,
+        place: Placement,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let thread = Self::make(name, class, place, body)?;
@@ -63,7 +63,7 @@ impl<P: SchedHost> Scheduler<P> {
     fn make(
         name: ThreadName,
         class: Class,
-        place: Place,
+        place: Placement,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let thread = Thread::new(name, class, place, ThreadState::Parked, Some(body));
@@ -107,7 +107,7 @@ impl<P: SchedHost> Scheduler<P> {
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         // With preemption on: a thread that is refused drops its body, and that may sleep.
-        let among = Place::Among(P::masks().possible().and(cpus));
+        let among = Placement::Among(P::masks().possible().and(cpus));
         let thread = Self::make(name, class, among, body)?;
         if holds_cpus {
             thread.set_holds_cpus();
@@ -186,7 +186,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// [`SpawnError::OutOfStacks`].
     pub fn spawn_first(&self, body: Box<dyn FnOnce() + Send>) -> Result<(), SpawnError> {
         let name = ThreadName::new(format_args!("main"));
-        let anywhere = Place::Among(*P::masks().possible());
+        let anywhere = Placement::Among(*P::masks().possible());
         let thread = self.create(name, Class::Normal, anywhere, body)?;
         self.unpark(&thread);
         Ok(())

@@ -25,7 +25,7 @@ pub(crate) type Body = Box<dyn FnOnce() + Send>;
 
 /// Where a thread may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Placement {
     /// One CPU's own thread (or idle): there, and nowhere else, ever.
     PerCpu(CpuId),
     /// Any of these CPUs.
@@ -83,13 +83,13 @@ impl<P: SchedHost> Thread<P> {
     pub(crate) fn new(
         name: ThreadName,
         class: Class,
-        place: Place,
+        place: Placement,
         state: ThreadState,
         body: Option<Body>,
     ) -> Arc<Thread<P>> {
         let (cpu, cpus) = match place {
-            Place::PerCpu(cpu) => (cpu, CpuMask::of(cpu)),
-            Place::Among(cpus) => (cpus.first().unwrap_or(CpuId::BOOT), cpus),
+            Placement::PerCpu(cpu) => (cpu, CpuMask::of(cpu)),
+            Placement::Among(cpus) => (cpus.first().unwrap_or(CpuId::BOOT), cpus),
         };
         let thread = Thread {
             run_link: LinkedListAtomicLink::new(),
@@ -101,7 +101,7 @@ impl<P: SchedHost> Thread<P> {
             class,
             level: u8::try_from(class.level()).expect("BUG: levels fit a byte"),
             sliced: class.slice().is_some(),
-            per_cpu: matches!(place, Place::PerCpu(_)),
+            per_cpu: matches!(place, Placement::PerCpu(_)),
             cpu: AtomicU32::new(0),
             affinity: Affinity::new(&cpus),
             slice_left: AtomicU64::new(0),
@@ -152,8 +152,7 @@ impl<P: SchedHost> Thread<P> {
     /// Under the lock of the queue that [`Thread::cpu`] names, or before any other thread can
     /// find it.
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
-        let index = u32::try_from(cpu.index()).expect("BUG: CPU numbers fit 32 bits");
-        self.cpu.store(index, Ordering::Relaxed);
+        self.cpu.store(cpu.as_u32(), Ordering::Relaxed);
     }
 
     /// Whether it is one CPU's own, which runs nowhere else.

@@ -95,9 +95,11 @@ impl<P: SchedHost> Scheduler<P> {
         }
         let last = thread.cpu();
         if thread.is_per_cpu() || thread.is_pinned() || self.suits(thread, last, &queue) {
-            let kick = self.enqueue_locked(last, &mut queue, Arc::clone(thread));
+            let must_tell = self.enqueue_locked(last, &mut queue, Arc::clone(thread));
             drop(queue);
-            Self::kick(last, kick);
+            if must_tell {
+                Self::send_reschedule(last);
+            }
         } else {
             thread.set_state(ThreadState::Runnable);
             let placed = self.assign(thread, last);
@@ -205,19 +207,21 @@ impl<P: SchedHost> Scheduler<P> {
     /// # Context
     /// IRQs masked since `cpu` was chosen.
     pub(super) fn enqueue(&self, cpu: CpuId, thread: Arc<Thread<P>>, masked: &IrqGuard<P>) {
-        let kick = {
+        let must_tell = {
             let mut queue = self.queue(cpu).lock_masked(masked);
             self.enqueue_locked(cpu, &mut queue, thread)
         };
-        Self::kick(cpu, kick);
+        if must_tell {
+            Self::send_reschedule(cpu);
+        }
     }
 
     /// As [`Scheduler::enqueue`], with the queue's lock held; returns whether the CPU
-    /// must be told, by [`Scheduler::kick`] (S8).
+    /// must be told, by [`Scheduler::send_reschedule`] (S8).
     #[must_use]
     fn enqueue_locked(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: Arc<Thread<P>>) -> bool {
         if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
-            queue.ready.push(thread, false);
+            queue.ready.push_back(thread);
         } else {
             queue.enqueue(thread);
         }
@@ -230,10 +234,8 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    fn kick(cpu: CpuId, kick: bool) {
-        if kick {
-            P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
-        }
+    fn send_reschedule(cpu: CpuId) {
+        P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
     }
 
     /// Keeps the hints of where work waits. Under the lock of `queue`, `cpu`'s.

@@ -6,7 +6,7 @@ use core::fmt;
 
 use super::command::complain;
 use super::machine::Failure;
-use super::machine::{Machine, StepRow, StopReport};
+use super::machine::{Machine, StepRow, StopCost};
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
 use crate::cpu::CpuId;
@@ -64,7 +64,7 @@ pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
 
 /// `stop`: one still point, timed.
 pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
-    let StopReport {
+    let StopCost {
         to_fn_ns,
         whole_ns,
         request_writes,

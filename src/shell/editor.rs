@@ -40,7 +40,7 @@ use super::command::commands;
 use super::complete::{Completion, completion, to_word_end, to_word_start};
 use super::keys::{Key, Keys};
 use super::machine::Machine;
-use super::screen::{Bytes, Mode, Pen, Screen};
+use super::screen::{Bytes, Mode, Screen, ScreenWriter};
 
 /// What stands in front of the line.
 pub const PROMPT: &str = "stillpoint# ";
@@ -93,7 +93,7 @@ impl core::error::Error for LineError {}
 
 /// A line being edited, and the lines before it.
 pub(super) struct Editor<'m, M: Machine> {
-    cli: Cli<Pen<'m, M>, Infallible, Bytes, Bytes>,
+    cli: Cli<ScreenWriter<'m, M>, Infallible, Bytes, Bytes>,
     screen: Rc<Screen<'m, M>>,
     keys: Keys,
     /// What was lost of the line since the last editing key.
@@ -108,7 +108,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         let screen = Screen::new(machine);
         screen.set_mode(Mode::Discard); // The crate prompts when it is built.
         let Ok(cli) = CliBuilder::default()
-            .writer(Pen(screen.clone()))
+            .writer(ScreenWriter(screen.clone()))
             .command_buffer(Bytes::new(LINE_LIMIT))
             .history_buffer(Bytes::new(HISTORY_SIZE))
             .prompt(PROMPT)

@@ -54,7 +54,7 @@ pub trait Machine {
     ///
     /// # Errors
     /// The stop gave up: nothing has happened.
-    fn stop(&self) -> Result<StopReport, Self::Error>;
+    fn stop(&self) -> Result<StopCost, Self::Error>;
 
     /// Checks that all that the kernel offers works on this machine, and tells the
     /// outcome of each check to `tell_fn`: what was seen, or what is wrong.
@@ -164,7 +164,7 @@ pub struct StepRow<'a> {
 
 /// What one still point took, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StopReport {
+pub struct StopCost {
     /// From the call to the start of the function.
     pub to_fn_ns: u64,
     /// From the call to its return.

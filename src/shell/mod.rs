@@ -42,7 +42,7 @@ mod syntax;
 pub use command::{run_line, run_shown};
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
-pub use machine::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
+pub use machine::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost};
 pub use status::{Outcome, Report, Status};
 
 use editor::Editor;

@@ -73,13 +73,13 @@ impl<'m, M: Machine> Screen<'m, M> {
 }
 
 /// The writer that the crate draws with.
-pub(super) struct Pen<'m, M>(pub(super) Rc<Screen<'m, M>>);
+pub(super) struct ScreenWriter<'m, M>(pub(super) Rc<Screen<'m, M>>);
 
-impl<M> ErrorType for Pen<'_, M> {
+impl<M> ErrorType for ScreenWriter<'_, M> {
     type Error = Infallible;
 }
 
-impl<M: Machine> Write for Pen<'_, M> {
+impl<M: Machine> Write for ScreenWriter<'_, M> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         // The crate draws whole strings, so no chunk is invalid.
         for chunk in bytes.utf8_chunks() {

@@ -12,7 +12,7 @@ use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError};
 use crate::kernel::{Hw, heap, kernel, log_walk, print, walks};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
-use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopReport};
+use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost};
 use crate::shell_program::selftest;
 use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
@@ -144,7 +144,7 @@ impl Machine for KernelMachine {
             .chain(core::iter::once(end(steps.len() + 1, "online")))
     }
 
-    fn stop(&self) -> Result<StopReport, MachineError> {
+    fn stop(&self) -> Result<StopCost, MachineError> {
         let kernel = kernel();
         let stop = &kernel.stop_machine;
         let _held = kernel.hotplug.cpus_read_lock();
@@ -161,7 +161,7 @@ impl Machine for KernelMachine {
             .iter()
             .map(|cpu| (cpu, ns(stop.times().irqs_off_ticks(cpu))))
             .collect();
-        Ok(StopReport {
+        Ok(StopCost {
             to_fn_ns: ns(report.fn_began.ticks_since(report.called)),
             whole_ns: ns(report.ended.ticks_since(report.called)),
             request_writes: writes(Sgi::Stop) - requests,

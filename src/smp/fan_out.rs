@@ -124,7 +124,7 @@ struct GroupKey {
 
 /// The CPUs that one list write can name together.
 #[derive(Debug)]
-struct Group {
+struct AffinityGroup {
     key: GroupKey,
     /// The CPU at each bit of the list.
     members: [Option<CpuId>; LIST_LEN],
@@ -145,7 +145,7 @@ fn place(mpidr: Mpidr) -> (GroupKey, usize) {
 #[derive(Debug)]
 pub struct FanOut {
     /// In rising order of their keys.
-    groups: Vec<Group>,
+    groups: Vec<AffinityGroup>,
     /// The group of each CPU, by CPU number.
     places: Vec<Option<u16>>,
     /// Every CPU in `places`.
@@ -173,7 +173,7 @@ impl FanOut {
         interfaces: usize,
         range_selector: bool,
     ) -> Result<FanOut, FanOutError> {
-        let mut groups: Vec<Group> = Vec::new();
+        let mut groups: Vec<AffinityGroup> = Vec::new();
         let mut reachable = CpuMask::EMPTY;
         for (cpu, mpidr) in cpus {
             if mpidr.aff(0) > 15 && !range_selector {
@@ -188,7 +188,7 @@ impl FanOut {
                 Ok(at) => at,
                 Err(at) => {
                     let members = [None; LIST_LEN];
-                    groups.insert(at, Group { key, members });
+                    groups.insert(at, AffinityGroup { key, members });
                     at
                 }
             };

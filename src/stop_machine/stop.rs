@@ -245,7 +245,7 @@ impl<P: StopHost> StopMachine<P> {
         let late = late_at::<P>();
         let job = Job {
             machine: self,
-            stop: MultiStop::new(small(count), small(runners.count())),
+            stop: MultiStop::new(as_u32(count), as_u32(runners.count())),
             participants: &participants,
             runners: &runners,
             call_fn,
@@ -314,6 +314,6 @@ impl<P: StopHost> StopMachine<P> {
     }
 }
 
-fn small(count: usize) -> u32 {
+fn as_u32(count: usize) -> u32 {
     u32::try_from(count).expect("BUG: CPU counts fit 32 bits")
 }

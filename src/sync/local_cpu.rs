@@ -4,6 +4,8 @@
 //! takes a reference to one, and cannot be called without the fact.
 
 use core::marker::PhantomData;
+#[cfg(not(loom))]
+use core::num::NonZeroUsize;
 
 use crate::config::MASK_WORDS;
 #[cfg(all(debug_assertions, not(loom)))]
@@ -60,6 +62,20 @@ pub trait LocalCpu: 'static {
     /// Tells the core (and whoever emulates it) that this loop is waiting:
     /// `YIELD`, never `ISB`, never nothing.
     fn relax();
+
+    /// A number that is this CPU's for ever and no other's, and costs little to read: by it
+    /// a spin lock knows its holder. True until preemption comes on.
+    #[cfg(not(loom))]
+    fn cpu_mark() -> NonZeroUsize;
+
+    /// Called now and then by a CPU that turns at a spin lock of a `lock`, which the CPU of
+    /// mark `holder` has: has the log say so once that has taken long. `late_at` is the
+    /// caller's, for one wait; `None` at first.
+    ///
+    /// # Context
+    /// Any: the lock may be the console's.
+    #[cfg(not(loom))]
+    fn spins_long(_late_at: &mut Option<u64>, _holder: NonZeroUsize, _lock: &str) {}
 
     /// For the validator: the lock of `lock` is about to be taken at `at`, or was taken
     /// by a try. See [`crate::sync::lockdep`].

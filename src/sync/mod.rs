@@ -34,10 +34,13 @@ pub mod lockdep;
 pub(crate) mod lockdep;
 #[cfg_attr(not(all(debug_assertions, not(loom))), path = "lockdep_no_key.rs")]
 mod lockdep_key;
-#[cfg(all(test, debug_assertions, not(loom)))]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod nowhere;
 mod running;
+#[cfg(not(loom))]
+mod spin_cell;
 mod spin_lock;
+mod spin_word;
 mod wait_point;
 
 pub use bits::Bits;
@@ -51,6 +54,7 @@ internal!(held_cell::HeldCell);
 internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
 internal!(lockdep_key::{LockHeld, LockKey, might_sleep});
+internal!(spin_word::SpinWord);
 internal!(wait_point::WaitPoint);
 
 /// Atomic types: core's, or loom's when a model is being checked.
@@ -68,10 +72,11 @@ pub mod atomic {
 /// A cell with interior mutability: what touches it says why it may.
 pub use core::cell::UnsafeCell;
 
-/// A cell that is set once, from `spin`. A caller that finds another at it spins, interrupts and
-/// preemption as they are: for a value that is made without a wait, and neither by what
-/// interrupts its maker, nor by itself. Threads use `sched::lock::Once`.
-pub use spin::Once;
+// A cell that is set once. A call that meets another one's maker turns until that has ended,
+// for ever where the maker is below it on the same CPU, and nothing finds that. So it is the
+// kernel's own, which sets a cell at boot or under a lock, where no two calls meet; programs
+// have `sched::lock::Once`, which sleeps and panics.
+internal!(spin::Once);
 
 /// Keeps its content in cache lines of its own.
 ///

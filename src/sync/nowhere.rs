@@ -1,5 +1,7 @@
 //! The CPU of unit tests that need one for their locks only.
 
+use core::num::NonZeroUsize;
+
 use crate::sync::{IrqFlags, LocalCpu};
 
 /// A machine on which nothing is but the lock that a test takes.
@@ -22,4 +24,7 @@ impl LocalCpu for Nowhere {
     }
     fn preempt_point() {}
     fn relax() {}
+    fn cpu_mark() -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
 }

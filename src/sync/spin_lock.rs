@@ -1,4 +1,7 @@
-//! Spin locks: `spin`'s mutex, with preemption or IRQs off while held.
+//! Spin locks, with preemption or IRQs off while held.
+//!
+//! A lock knows the CPU that holds it ([`SpinWord`](crate::sync::SpinWord)): a CPU that
+//! takes it again panics, in every build, and the log names the holder after a long wait.
 //!
 //! The lock is unfair on purpose: a fair one hands itself to a virtual CPU that
 //! the host isn't running. A holder is never preempted, so the wait is short.
@@ -11,37 +14,14 @@ use core::ops::{Deref, DerefMut};
 
 #[cfg(loom)]
 use in_a_model::{Guard, Lock};
-#[cfg(not(loom))]
-use with_spin::{Guard, Lock};
 
 use crate::sync::lockdep::{LockKind, Nesting};
+#[cfg(not(loom))]
+use crate::sync::spin_cell::{Guard, Lock};
 use crate::sync::{IrqFlags, IrqGuard, LocalCpu, LockHeld, LockKey, PinnedCpu};
 
-/// `spin`'s mutex.
-#[cfg(not(loom))]
-mod with_spin {
-    use core::marker::PhantomData;
-
-    use spin::RelaxStrategy;
-    use spin::mutex::{SpinMutex, SpinMutexGuard};
-
-    use crate::sync::LocalCpu;
-
-    /// Waiting is `E::relax`.
-    pub(super) struct Relax<E>(PhantomData<fn() -> E>);
-
-    impl<E: LocalCpu> RelaxStrategy for Relax<E> {
-        fn relax() {
-            E::relax();
-        }
-    }
-
-    pub(super) type Lock<T, E> = SpinMutex<T, Relax<E>>;
-    pub(super) type Guard<'a, T, E> = SpinMutexGuard<'a, T, Relax<E>>;
-}
-
-/// In a model loom has to know who waits for whom: its own mutex stands for
-/// `spin`'s, which is not ours to check.
+/// In a model loom has to know which CPU waits for which: its own mutex stands for the
+/// lock, whose word has a model of its own, `tests/loom_spin_word.rs`.
 #[cfg(loom)]
 mod in_a_model {
     use core::marker::PhantomData;
@@ -117,8 +97,12 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
     /// # Context
     /// Thread. Not for a lock that an interrupt handler takes too:
     /// [`SpinLock::lock_irqsave`].
+    ///
+    /// # Panics
+    /// If this CPU holds it already, in what called this or what it has interrupted: the
+    /// wait would have no end.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[track_caller]
     pub fn lock(&self) -> SpinLockGuard<'_, T, E> {
         E::preempt_disable();
         let held = self.key.acquire();
@@ -127,8 +111,11 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
 
     /// Takes the lock with IRQs masked, which keeps everything else off the CPU
     /// as well. Any context.
+    ///
+    /// # Panics
+    /// As [`SpinLock::lock`].
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[track_caller]
     pub fn lock_irqsave(&self) -> SpinLockGuard<'_, T, E> {
         let flags = E::irq_save();
         let held = self.key.acquire();
@@ -137,8 +124,11 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
 
     /// As [`SpinLock::lock_irqsave`], where the caller may hold others of the same
     /// class: `nesting` says in which order it takes them.
+    ///
+    /// # Panics
+    /// As [`SpinLock::lock`]; in a debug build also if the order isn't kept.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[track_caller]
     pub fn lock_irqsave_nested(&self, nesting: Nesting) -> SpinLockGuard<'_, T, E> {
         let flags = E::irq_save();
         let held = self.key.acquire_nested(nesting);
@@ -146,8 +136,11 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
     }
 
     /// Takes the lock where IRQs are masked already, as the token says.
+    ///
+    /// # Panics
+    /// As [`SpinLock::lock`].
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[track_caller]
     pub fn lock_masked<'a>(&'a self, _masked: &'a IrqGuard<E>) -> SpinLockGuard<'a, T, E> {
         let held = self.key.acquire();
         SpinLockGuard::new(self.inner.lock(), held, Off::Nothing)
@@ -278,5 +271,30 @@ impl<T, E: LocalCpu> DerefMut for SpinLockGuard<'_, T, E> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.inner.as_mut().expect("BUG: a guard outlived its drop")
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::SpinLock;
+    use crate::sync::nowhere::Nowhere;
+
+    #[test]
+    #[should_panic(expected = "BUG: this CPU takes a spin lock of u8 that it holds")]
+    fn a_lock_is_not_taken_twice() {
+        let lock = SpinLock::<u8, Nowhere>::new_untracked(0);
+        let _outer = lock.lock_irqsave();
+        assert!(lock.try_lock_irqsave().is_none(), "a try is no wait");
+        drop(lock.lock());
+    }
+
+    #[test]
+    fn a_lock_is_taken_again_when_it_is_open() {
+        let lock = SpinLock::<u8, Nowhere>::new_untracked(0);
+        for _ in 0..2 {
+            *lock.lock() += 1;
+        }
+        *lock.try_lock_irqsave().expect("it is open") += 1;
+        assert_eq!(*lock.lock_irqsave(), 3);
     }
 }

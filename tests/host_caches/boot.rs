@@ -1,7 +1,7 @@
 //! The boot CPU, behind a loader with dirty caches.
 
 use stillpoint::coherency::boot;
-use stillpoint::coherency::steps::{Line, Step};
+use stillpoint::coherency::steps::{CacheStep, Line};
 
 use crate::memory::{Copy, Memory, Value};
 use crate::search::{State, search};
@@ -15,7 +15,7 @@ const NEW: Value = 2;
 const LINES: [Line; 4] = [Line::Tree, Line::Bss, Line::Relocated, Line::Tables];
 
 /// The sequences in the order in which the boot CPU goes through them.
-fn all() -> Vec<Step> {
+fn all() -> Vec<CacheStep> {
     [
         boot::BSS,
         boot::RELOCATE,
@@ -29,15 +29,15 @@ fn all() -> Vec<Step> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Boot {
     memory: Memory,
-    steps: Vec<Step>,
+    steps: Vec<CacheStep>,
     at: usize,
 }
 
 impl Boot {
-    fn new(mut steps: Vec<Step>) -> Boot {
+    fn new(mut steps: Vec<CacheStep>) -> Boot {
         // Afterwards the kernel uses all of it, through its caches, for ever.
         for _ in 0..2 {
-            steps.extend([Line::Bss, Line::Relocated, Line::Tables].map(Step::Read));
+            steps.extend([Line::Bss, Line::Relocated, Line::Tables].map(CacheStep::Read));
         }
         let mut memory = Memory::new([false; 2]);
         let dirty = |value| Copy { value, dirty: true };
@@ -68,15 +68,15 @@ impl State for Boot {
         let mut next = self.clone();
         next.at += 1;
         match *step {
-            Step::Write(line) => next.memory.write(0, line, NEW),
-            Step::Read(line) => {
+            CacheStep::Write(line) => next.memory.write(0, line, NEW),
+            CacheStep::Read(line) => {
                 if next.memory.read(0, line) != NEW {
                     return Err(format!("{line:?} is not what was written"));
                 }
             }
-            Step::Clean(line) => next.memory.clean(line),
-            Step::Invalidate(line) => next.memory.invalidate(line),
-            Step::CachesOn => next.memory.caches_on[0] = true,
+            CacheStep::Clean(line) => next.memory.clean(line),
+            CacheStep::Invalidate(line) => next.memory.invalidate(line),
+            CacheStep::CachesOn => next.memory.caches_on[0] = true,
             step => panic!("{step:?} is no step of the boot CPU"),
         }
         Ok(Some(next))

@@ -2,7 +2,7 @@
 //! online and leaves again.
 
 use stillpoint::coherency::pen;
-use stillpoint::coherency::steps::{Line, Step};
+use stillpoint::coherency::steps::{CacheStep, Line};
 
 use crate::memory::{Copy, Memory, Value};
 use crate::search::{State, search};
@@ -30,7 +30,7 @@ enum Round {
 /// The sequences, so that one can be changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Protocol {
-    sequences: [Vec<Step>; 8],
+    sequences: [Vec<CacheStep>; 8],
 }
 
 /// Where each is in [`Protocol`].
@@ -56,7 +56,7 @@ impl Protocol {
             pen::MAKE,
         ];
         Protocol {
-            sequences: sequences.map(<[Step]>::to_vec),
+            sequences: sequences.map(<[CacheStep]>::to_vec),
         }
     }
 }
@@ -133,9 +133,9 @@ impl<'a> Pen<'a> {
         }
     }
 
-    fn perform(&mut self, cpu: usize, step: Step) -> Result<bool, String> {
+    fn perform(&mut self, cpu: usize, step: CacheStep) -> Result<bool, String> {
         match step {
-            Step::Write(line) => {
+            CacheStep::Write(line) => {
                 let value = self.value(cpu, line);
                 self.memory.write(cpu, line, value);
                 if cpu == CPU {
@@ -146,16 +146,16 @@ impl<'a> Pen<'a> {
                     }
                 }
             }
-            Step::Read(line) => self.seen = self.memory.read(cpu, line),
-            Step::Clean(line) => self.memory.clean(line),
-            Step::CleanInvalidate(line) => {
+            CacheStep::Read(line) => self.seen = self.memory.read(cpu, line),
+            CacheStep::Clean(line) => self.memory.clean(line),
+            CacheStep::CleanInvalidate(line) => {
                 self.memory.clean(line);
                 self.memory.invalidate(line);
             }
-            Step::Invalidate(line) => self.memory.invalidate(line),
-            Step::CachesOff => self.memory.caches_on[cpu] = false,
-            Step::Signal => {}
-            Step::Await => {
+            CacheStep::Invalidate(line) => self.memory.invalidate(line),
+            CacheStep::CachesOff => self.memory.caches_on[cpu] = false,
+            CacheStep::Signal => {}
+            CacheStep::Await => {
                 if self.memory.read(cpu, Line::Command) == 0 {
                     return Ok(false);
                 }
@@ -166,7 +166,7 @@ impl<'a> Pen<'a> {
                 self.dead = false;
                 self.refused = false;
             }
-            Step::CachesOn => panic!("{step:?} is no step of the pen"),
+            CacheStep::CachesOn => panic!("{step:?} is no step of the pen"),
         }
         Ok(true)
     }

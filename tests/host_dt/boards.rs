@@ -3,9 +3,10 @@
 
 use stillpoint::device::Layout;
 use stillpoint::dt::{
-    BoardPower, Conduit, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc,
-    NodeKind, PhysRange, PsciVersion,
+    BoardPower, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, NodeKind,
+    PhysRange, PsciBinding,
 };
+use stillpoint::platform::Conduit;
 
 use crate::blobs::{blob, checked, tree};
 use crate::trees::{range, said, spi};
@@ -97,12 +98,12 @@ fn firmware_may_say_more_or_less_of_itself() {
     let plain = psci("psci-0.2");
     assert_eq!(
         (plain.version, plain.conduit),
-        (PsciVersion::V0_2, Conduit::Hvc)
+        (PsciBinding::V0_2, Conduit::Hvc)
     );
     let numbered = psci("psci-old-numbers");
     assert_eq!(
         (numbered.version, numbered.conduit),
-        (PsciVersion::V1_0, Conduit::Hvc)
+        (PsciBinding::V1_0, Conduit::Hvc)
     );
 }
 

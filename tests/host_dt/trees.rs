@@ -3,10 +3,11 @@
 use stillpoint::cpu::Mpidr;
 use stillpoint::device::Layout;
 use stillpoint::dt::{
-    Conduit, ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec,
-    NodeKind, PhysRange, PsciVersion, Text,
+    ConsoleKind, CpuStatus, DeviceTree, DtError, EnableMethod, GicDesc, InterruptSpec, NodeKind,
+    PhysRange, PsciBinding, Text,
 };
 use stillpoint::dt::{MAX_REDISTRIBUTOR_REGIONS, TextFlaw};
+use stillpoint::platform::Conduit;
 use stillpoint::platform::{Irq, Trigger};
 
 use crate::blobs::{STRUCT_AT, STRUCT_SIZE, blob, checked, index, tree, word};
@@ -46,7 +47,7 @@ fn qemu_virt_is_read() {
         assert_eq!(tree.memory().collect::<Vec<_>>(), ram);
         assert_eq!(tree.reserved().count(), 0);
         let psci = tree.psci().unwrap().unwrap();
-        assert_eq!((psci.conduit, psci.version), (conduit, PsciVersion::V1_0));
+        assert_eq!((psci.conduit, psci.version), (conduit, PsciBinding::V1_0));
         let console = tree.console().unwrap().unwrap();
         assert_eq!(console.kind, ConsoleKind::Pl011);
         assert_eq!(console.registers, range(0x900_0000, 0x1000));
@@ -63,7 +64,11 @@ fn qemu_virt_is_read() {
             panic!("{name} has a GICv3");
         };
         assert_eq!(distributor, range(0x800_0000, 0x1_0000));
-        assert_eq!(redistributors.as_slice(), [range(0x80a_0000, 0xf6_0000)]);
+        let mut regions = vec![range(0x80a_0000, 0xf6_0000)];
+        if cpus == 5 {
+            regions.push(range(0x980_0000, 0x2_0000));
+        }
+        assert_eq!(redistributors.as_slice(), regions);
         assert_eq!(stride, None);
         let found: Vec<_> = tree.cpus().map(Result::unwrap).collect();
         assert_eq!(found.len(), cpus);

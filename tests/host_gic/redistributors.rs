@@ -9,7 +9,7 @@ use stillpoint::smp::FanOut;
 /// Why a redistributor can't be read.
 #[derive(Debug, PartialEq, Eq)]
 enum Failure {
-    /// There is nothing at this address: an external abort, which ends the boot.
+    /// There is nothing at this address, and it needn't have been read.
     Abort(u64),
     BadStride,
 }
@@ -41,17 +41,20 @@ impl Machine {
         stride: Option<u64>,
         cpus: &[Mpidr],
     ) -> Result<Found, Failure> {
+        find_redistributors(regions, stride, cpus, |at| match self.read(at) {
+            None => Err(Failure::Abort(at)),
+            own => Ok(own),
+        })
+    }
+
+    /// What the redistributor at `at` says of itself, if there is one.
+    fn read(&self, at: u64) -> Option<RedistributorType> {
         let own = if self.has_vlpis { 2 * STRIDE } else { STRIDE };
-        find_redistributors(regions, stride, cpus, |at| {
-            let number = (at - BASE) / own;
-            if at % own != BASE % own || number >= self.count {
-                return Err(Failure::Abort(at));
-            }
-            Ok(RedistributorType {
-                mpidr: Mpidr::from_register(number),
-                is_last: number + 1 == self.count,
-                has_vlpis: self.has_vlpis,
-            })
+        let number = at.checked_sub(BASE)? / own;
+        (at % own == BASE % own && number < self.count).then_some(RedistributorType {
+            mpidr: Mpidr::from_register(number),
+            is_last: number + 1 == self.count,
+            has_vlpis: self.has_vlpis,
         })
     }
 }
@@ -139,9 +142,30 @@ fn a_cpu_without_a_redistributor_is_looked_for_to_the_end() {
     wanted[1] = None;
     assert_eq!(found.frames, wanted);
     assert_eq!(found.interfaces, 4);
-    // It can't be known that the region isn't there.
-    let beyond = FOUR.find(&singles(5), None, &cpus([0, 9]));
-    assert_eq!(beyond, Err(Failure::Abort(BASE + 4 * STRIDE)));
+}
+
+#[test]
+fn a_region_where_nothing_answers_is_passed_over() {
+    // The machine's own last, and one frame short of what the tree says.
+    let nowhere = 0x1000_0000..0x1000_0000 + 2 * STRIDE;
+    let too_long = BASE..BASE + 5 * STRIDE;
+    let mut read = Vec::new();
+    let found = find_redistributors(&[nowhere, too_long], None, &cpus([0, 9, 3]), |at| {
+        read.push(at);
+        let own = FOUR.read(at);
+        Ok::<_, BadStride>(own.map(|own| RedistributorType {
+            is_last: false,
+            ..own
+        }))
+    });
+    let found = found.expect("no fault");
+    assert_eq!(found.frames, [Some(BASE), None, Some(BASE + 3 * STRIDE)]);
+    assert_eq!(found.interfaces, 4);
+    let frames = (0..5).map(|number| BASE + number * STRIDE);
+    assert!(
+        read.into_iter().eq([0x1000_0000].into_iter().chain(frames)),
+        "each once"
+    );
 }
 
 #[test]

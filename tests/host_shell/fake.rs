@@ -6,7 +6,7 @@ use std::fmt;
 use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
 use stillpoint::errno::Errno;
 use stillpoint::shell::{
-    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, Report, StepRow, StopReport,
+    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, Report, StepRow, StopCost,
     parse_cpu_list, run_line,
 };
 
@@ -181,13 +181,13 @@ impl Machine for Fake {
         .into_iter()
     }
 
-    fn stop(&self) -> Result<StopReport, Refused> {
+    fn stop(&self) -> Result<StopCost, Refused> {
         self.did.borrow_mut().push(Did::Stop);
         if !self.stuck.is_empty() {
             return Err(Refused(Errno::TimedOut, "CPU 1 did not come"));
         }
         let online = *self.online.borrow();
-        Ok(StopReport {
+        Ok(StopCost {
             to_fn_ns: 131_204,
             whole_ns: 2_000_007,
             request_writes: 1,

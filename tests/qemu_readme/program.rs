@@ -12,7 +12,7 @@ fn main() {
         .expect("a stack is free");
     thread::sleep(Duration::from_millis(10));
     println!("{}", worker.join());
-    let cpu = CpuId::new(3).expect("a small number");
+    let cpu = CpuId::from_index(3);
     api::cpu_down(cpu).expect("it can go");
     let still = api::stop_machine(|| "nothing else moves");
     println!("{}", still.expect("the boot CPU is online"));

@@ -11,6 +11,7 @@
 //! What no host test needs yet panics.
 
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
 use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
-use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
@@ -54,6 +55,12 @@ thread_local! {
     static WORD: Cell<usize> = const { Cell::new(0) };
     /// How often this thread has let interrupts in for certain.
     static SERVED: Cell<usize> = const { Cell::new(0) };
+    /// A CPU for each host thread: a test without a machine may take locks on several.
+    static MARK: Cell<NonZeroUsize> = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        let before = THREADS.fetch_add(1, Ordering::Relaxed);
+        Cell::new(NonZeroUsize::MIN.saturating_add(before))
+    };
     static ON_RESTORE: Cell<Option<RestoreHook>> = const { Cell::new(None) };
 }
 
@@ -208,6 +215,10 @@ impl LocalCpu for Fake {
 
     fn relax() {
         std::thread::yield_now();
+    }
+
+    fn cpu_mark() -> NonZeroUsize {
+        MARK.get()
     }
 }
 

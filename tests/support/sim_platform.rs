@@ -1,5 +1,6 @@
 //! The simulated machine as the kernel sees it: the platform's traits.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -77,6 +78,10 @@ impl LocalCpu for Sim {
             machine().grace.preempt_point();
             machine().sched.preempt_point();
         }
+    }
+
+    fn cpu_mark() -> NonZeroUsize {
+        NonZeroUsize::MIN.saturating_add(CPU.get())
     }
 
     fn relax() {

@@ -22,7 +22,7 @@ use crate::symbols::{Symbol, Symbols};
 /// What `out` returned.
 pub fn write(out: &mut dyn fmt::Write, frame: &ExceptionFrame) -> fmt::Result {
     let [pc, link, frame_pointer] = [frame.elr, frame.x[30], frame.x[29]].map(address);
-    writeln!(out, "  #0  {pc:#018x}{}", Place(pc))?;
+    writeln!(out, "  #0  {pc:#018x}{}", CodeAddress(pc))?;
     // A function that faulted before it had made its own record is missed by the
     // chain; its return address is in x30.
     write_chain(out, 1, frame_pointer)?;
@@ -82,12 +82,12 @@ fn write_line(out: &mut dyn fmt::Write, index: usize, address: usize) -> fmt::Re
 }
 
 /// Prints where in the code an address is.
-struct Place(usize);
+struct CodeAddress(usize);
 
-/// As [`Place`], for an address that a call returns to.
+/// As [`CodeAddress`], for an address that a call returns to.
 struct ReturnPlace(usize);
 
-impl fmt::Display for Place {
+impl fmt::Display for CodeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_place(f, self.0, Symbols::find)
     }

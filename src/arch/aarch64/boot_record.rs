@@ -21,14 +21,15 @@ use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
 use crate::coherency::life::Life;
 use crate::coherency::pen;
-use crate::coherency::steps::{Line, Step};
+use crate::coherency::steps::{CacheStep, Line};
 use crate::config::CACHE_LINE;
+use crate::platform::Conduit;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// How a CPU that refuses itself calls firmware to be turned off again.
+/// How a CPU that refuses itself goes off again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Conduit {
+pub enum OffMethod {
     /// No firmware to call: it sleeps.
     None = 0,
     /// `HVC`.
@@ -37,6 +38,15 @@ pub enum Conduit {
     Smc = 2,
     /// None to call: it goes to the parking pen.
     Pen = 3,
+}
+
+impl From<Conduit> for OffMethod {
+    fn from(conduit: Conduit) -> OffMethod {
+        match conduit {
+            Conduit::Hvc => OffMethod::Hvc,
+            Conduit::Smc => OffMethod::Smc,
+        }
+    }
 }
 
 /// PSCI's CPU_OFF in the SMC32 calling convention (DEN 0022, CPU_OFF).
@@ -58,10 +68,10 @@ pub struct Handover {
     /// SP: the top of that thread's stack, a multiple of 16.
     pub stack_top: usize,
     /// How to be turned off again.
-    pub conduit: Conduit,
+    pub off_method: OffMethod,
     /// Firmware's number for CPU_OFF, usually [`PSCI_CPU_OFF`].
     pub cpu_off_function: u32,
-    /// Its slot in the parking pen, for [`Conduit::Pen`]: see [`super::pen`].
+    /// Its slot in the parking pen, for [`OffMethod::Pen`]: see [`super::pen`].
     pub pen_slot: usize,
 }
 
@@ -92,7 +102,7 @@ struct HandoverLine {
     cpu_local: AtomicU64,
     thread: AtomicU64,
     stack_top: AtomicU64,
-    conduit: AtomicU64,
+    off_method: AtomicU64,
     cpu_off_function: AtomicU64,
     pen_slot: AtomicU64,
 }
@@ -156,7 +166,7 @@ pub(super) mod offsets {
     pub(in super::super) const TCR: usize = offset_of!(HandoverLine, tcr);
     pub(in super::super) const VECTORS: usize = offset_of!(HandoverLine, vectors);
     pub(in super::super) const THREAD: usize = offset_of!(HandoverLine, thread);
-    pub(in super::super) const CONDUIT: usize = offset_of!(HandoverLine, conduit);
+    pub(in super::super) const OFF_METHOD: usize = offset_of!(HandoverLine, off_method);
     pub(in super::super) const CPU_OFF: usize = offset_of!(HandoverLine, cpu_off_function);
     pub(in super::super) const PEN_SLOT: usize = offset_of!(HandoverLine, pen_slot);
     pub(in super::super) const REASON: usize =
@@ -186,7 +196,7 @@ impl HandoverLine {
         set(&self.cpu_local, handover.cpu_local as u64);
         set(&self.thread, handover.thread as u64);
         set(&self.stack_top, handover.stack_top as u64);
-        set(&self.conduit, u64::from(handover.conduit as u8));
+        set(&self.off_method, u64::from(handover.off_method as u8));
         set(&self.cpu_off_function, u64::from(handover.cpu_off_function));
         set(&self.pen_slot, handover.pen_slot as u64);
     }
@@ -214,7 +224,7 @@ impl BootRecord {
                 cpu_local: AtomicU64::new(0),
                 thread: AtomicU64::new(0),
                 stack_top: AtomicU64::new(0),
-                conduit: AtomicU64::new(0),
+                off_method: AtomicU64::new(0),
                 cpu_off_function: AtomicU64::new(0),
                 pen_slot: AtomicU64::new(0),
             },
@@ -238,7 +248,7 @@ impl BootRecord {
     pub fn settle(&self) {
         for step in pen::MAKE {
             match step {
-                Step::CleanInvalidate(Line::Failure) => {
+                CacheStep::CleanInvalidate(Line::Failure) => {
                     let start = (&raw const self.failure).addr();
                     cache::clean_invalidate_to_poc(start..start + CACHE_LINE);
                 }
@@ -264,12 +274,12 @@ impl BootRecord {
         let start = (&raw const *self).addr();
         for step in pen::PREPARE {
             match step {
-                Step::Write(Line::Handover) => self.handover.write(handover),
-                Step::Clean(Line::Handover) => cache::clean_to_poc(start..start + CACHE_LINE),
-                Step::Write(Line::Failure) => self.failure.forget(),
+                CacheStep::Write(Line::Handover) => self.handover.write(handover),
+                CacheStep::Clean(Line::Handover) => cache::clean_to_poc(start..start + CACHE_LINE),
+                CacheStep::Write(Line::Failure) => self.failure.forget(),
                 // Dropped as well: a dirty line here, written back later, would
                 // undo what the AP writes past the caches.
-                Step::CleanInvalidate(Line::Failure) => {
+                CacheStep::CleanInvalidate(Line::Failure) => {
                     cache::clean_invalidate_to_poc(start + CACHE_LINE..start + 2 * CACHE_LINE);
                 }
                 step => panic!("BUG: {step:?} prepares nothing"),
@@ -283,13 +293,13 @@ impl BootRecord {
         let (mut code, mut life) = (0, 0);
         for step in pen::LOOK_WHY {
             match step {
-                Step::Invalidate(Line::Failure) => {
+                CacheStep::Invalidate(Line::Failure) => {
                     let start = (&raw const *line).addr();
                     // SAFETY: The last cached write to this line was written back
                     // by `settle` or `prepare`; since then it has only been read.
                     unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
                 }
-                Step::Read(Line::Failure) => {
+                CacheStep::Read(Line::Failure) => {
                     [code, life, ..] = line.reason.load(Ordering::Relaxed).to_le_bytes();
                 }
                 step => panic!("BUG: {step:?} looks at nothing"),

@@ -76,14 +76,14 @@ impl ExceptionFrame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
     /// What it was.
-    pub event: Event,
+    pub cause: Cause,
     /// From where.
     pub source: Source,
 }
 
 /// What an exception was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Cause {
     /// Caused by an instruction: see the syndrome.
     Synchronous,
     /// An interrupt that found no room on the stack, or came from elsewhere.
@@ -112,11 +112,11 @@ impl Kind {
     /// (Arm ARM, "Exception vectors"); a greater number counts as its low bits.
     pub const fn from_vector(number: u64) -> Kind {
         Kind {
-            event: match number & 3 {
-                0 => Event::Synchronous,
-                1 => Event::Irq,
-                2 => Event::Fiq,
-                _ => Event::SError,
+            cause: match number & 3 {
+                0 => Cause::Synchronous,
+                1 => Cause::Irq,
+                2 => Cause::Fiq,
+                _ => Cause::SError,
             },
             source: match number >> 2 & 3 {
                 0 => Source::El1OnSpEl0,
@@ -130,11 +130,11 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.event {
-            Event::Synchronous => "synchronous exception",
-            Event::Irq => "IRQ",
-            Event::Fiq => "FIQ",
-            Event::SError => "SError",
+        f.write_str(match self.cause {
+            Cause::Synchronous => "synchronous exception",
+            Cause::Irq => "IRQ",
+            Cause::Fiq => "FIQ",
+            Cause::SError => "SError",
         })?;
         f.write_str(match self.source {
             Source::El1 => "",
@@ -186,7 +186,7 @@ fn write_cause(
     kind: Kind,
     pool: Option<&StackLayout>,
 ) -> fmt::Result {
-    if !matches!(kind.event, Event::Synchronous | Event::SError) {
+    if !matches!(kind.cause, Cause::Synchronous | Cause::SError) {
         return Ok(());
     }
     let syndrome = frame.syndrome();

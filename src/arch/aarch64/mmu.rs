@@ -27,7 +27,7 @@ use aarch64_paging::paging::{
 use super::cache;
 use super::image;
 use crate::coherency::boot;
-use crate::coherency::steps::{Line, Step};
+use crate::coherency::steps::{CacheStep, Line};
 use crate::config::PAGE_SIZE;
 use crate::memory::{MapError, MapKind, MapRequest, tables_needed};
 
@@ -206,10 +206,10 @@ impl PageTables {
         let mut built = Err(MapError::OutOfTables { needed: 1, left: 0 });
         for step in boot::BUILD {
             match (step, requests.take()) {
-                (Step::Write(Line::Tables), Some(requests)) => {
+                (CacheStep::Write(Line::Tables), Some(requests)) => {
                     built = Self::write(memory.clone(), requests);
                 }
-                (Step::Invalidate(Line::Tables), left) => {
+                (CacheStep::Invalidate(Line::Tables), left) => {
                     // SAFETY: Nobody uses this memory but us.
                     unsafe { cache::invalidate_to_poc(memory.clone()) };
                     requests = left;
@@ -289,10 +289,10 @@ impl PageTables {
         // the Image; nothing of it is in a cache of ours.
         for step in boot::TURN_ON {
             let range = match step {
-                Step::Invalidate(Line::Relocated) => image::without_bss(),
-                Step::Invalidate(Line::Bss) => image::bss(),
-                Step::Invalidate(Line::Tables) => self.used(),
-                Step::CachesOn => continue, // Last, below.
+                CacheStep::Invalidate(Line::Relocated) => image::without_bss(),
+                CacheStep::Invalidate(Line::Bss) => image::bss(),
+                CacheStep::Invalidate(Line::Tables) => self.used(),
+                CacheStep::CachesOn => continue, // Last, below.
                 step => panic!("BUG: {step:?} turns nothing on"),
             };
             // SAFETY: All that matters there was written past the caches (1),

@@ -28,7 +28,7 @@ use core::time::Duration;
 use super::cache;
 use super::mmu::caches_off;
 use crate::coherency::pen::{self, arrive, park};
-use crate::coherency::steps::{Line, Step};
+use crate::coherency::steps::{CacheStep, Line};
 use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
 use crate::cpu::Mpidr;
 use crate::platform::{CpuOps, PowerState, PsciError};
@@ -283,19 +283,19 @@ impl CpuOps for Pen {
         }
         for step in pen::RELEASE {
             match step {
-                Step::Write(Line::Command) => {
+                CacheStep::Write(Line::Command) => {
                     command.context.store(context, Ordering::Relaxed);
                     // Release, which pairs with the CPU's loads in `park!`, Device
                     // accesses that stay in order: should the line go to memory
                     // between the two, it finds no entry without its context.
                     command.entry.store(entry, Ordering::Release);
                 }
-                Step::Clean(Line::Command) => {
+                CacheStep::Clean(Line::Command) => {
                     let line = (&raw const *command).addr();
                     cache::clean_to_poc(line..line + CACHE_LINE);
                 }
                 // The cleaning has ended with a DSB.
-                Step::Signal => super::hint::send_event(),
+                CacheStep::Signal => super::hint::send_event(),
                 step => panic!("BUG: {step:?} releases nobody"),
             }
         }
@@ -333,12 +333,14 @@ impl CpuOps for Pen {
         let mut status = 0;
         for step in pen::LOOK {
             match step {
-                Step::Invalidate(Line::Status) => {
+                CacheStep::Invalidate(Line::Status) => {
                     let line = (&raw const slot.status).addr();
                     // SAFETY: this line is never written through a cache (P2).
                     unsafe { cache::invalidate_to_poc(line..line + CACHE_LINE) };
                 }
-                Step::Read(Line::Status) => status = slot.status.status.load(Ordering::Relaxed),
+                CacheStep::Read(Line::Status) => {
+                    status = slot.status.status.load(Ordering::Relaxed)
+                }
                 step => panic!("BUG: {step:?} looks at nothing"),
             }
         }

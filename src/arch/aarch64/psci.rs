@@ -20,25 +20,7 @@ use smccc::psci::{self, AffinityState, LowestAffinityLevel, MigrateType};
 use smccc::{Call, hvc64, smc64};
 
 use crate::cpu::Mpidr;
-use crate::platform::{CpuOps, PowerState, PsciError};
-
-/// The instruction that carries a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduit {
-    /// `HVC #0`, to a hypervisor.
-    Hvc,
-    /// `SMC #0`, to firmware.
-    Smc,
-}
-
-impl fmt::Display for Conduit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hvc => "hvc",
-            Self::Smc => "smc",
-        })
-    }
-}
+use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
 
 /// A version of PSCI; orders as versions do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,7 +13,7 @@
 
 use core::arch::global_asm;
 
-use super::boot_record::{BootRecord, Conduit, LIFE_MASK, offsets};
+use super::boot_record::{BootRecord, LIFE_MASK, OffMethod, offsets};
 use super::mmu::caches_off;
 use crate::coherency::pen::refuse;
 
@@ -133,7 +133,7 @@ secondary_fail_with_exception:
     refuse!(assemble_refuse),
     r#"
         ldr     w0, [x19, #{CPU_OFF}]
-        ldrb    w1, [x19, #{CONDUIT}]
+        ldrb    w1, [x19, #{OFF_METHOD}]
         cmp     w1, #{HVC}
         b.eq    1f
         cmp     w1, #{PEN}
@@ -154,14 +154,14 @@ secondary_fail_with_exception:
     TTBR0 = const offsets::TTBR0,
     VECTORS = const offsets::VECTORS,
     THREAD = const offsets::THREAD,
-    CONDUIT = const offsets::CONDUIT,
+    OFF_METHOD = const offsets::OFF_METHOD,
     CPU_OFF = const offsets::CPU_OFF,
     PEN_SLOT = const offsets::PEN_SLOT,
     REASON = const offsets::REASON,
     ESR = const offsets::ESR,
     FAR = const offsets::FAR,
-    HVC = const Conduit::Hvc as u8,
-    SMC = const Conduit::Smc as u8,
-    PEN = const Conduit::Pen as u8,
+    HVC = const OffMethod::Hvc as u8,
+    SMC = const OffMethod::Smc as u8,
+    PEN = const OffMethod::Pen as u8,
     SCTLR_OFF = const super::mmu::SCTLR_RES1,
 );

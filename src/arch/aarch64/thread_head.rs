@@ -33,14 +33,14 @@ const NAME_LENGTH: usize = 24;
 /// A longer one is cut at a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub struct ThreadName {
+pub struct HeadName {
     bytes: [u8; NAME_LENGTH],
     length: usize,
 }
 
-impl ThreadName {
+impl HeadName {
     /// The name `name`, or as much of it as fits.
-    pub const fn new(name: &str) -> ThreadName {
+    pub const fn new(name: &str) -> HeadName {
         let mut length = if name.len() < NAME_LENGTH {
             name.len()
         } else {
@@ -55,7 +55,7 @@ impl ThreadName {
             bytes[index] = name.as_bytes()[index];
             index += 1;
         }
-        ThreadName { bytes, length }
+        HeadName { bytes, length }
     }
 
     /// The name.
@@ -65,13 +65,13 @@ impl ThreadName {
     }
 }
 
-impl fmt::Display for ThreadName {
+impl fmt::Display for HeadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl fmt::Debug for ThreadName {
+impl fmt::Debug for HeadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
     }
@@ -84,7 +84,7 @@ pub struct ThreadHead {
     preempt_count: AtomicU32,
     stack_bottom: AtomicUsize,
     stack_top: AtomicUsize,
-    name: ThreadName,
+    name: HeadName,
     /// What the kernel knows the thread by: set before it runs, or by itself.
     word: AtomicUsize,
     #[cfg(debug_assertions)]
@@ -110,7 +110,7 @@ impl ThreadHead {
             preempt_count: AtomicU32::new(preempt_count),
             stack_bottom: AtomicUsize::new(stack.start),
             stack_top: AtomicUsize::new(stack.end),
-            name: ThreadName::new(name),
+            name: HeadName::new(name),
             word: AtomicUsize::new(word),
             #[cfg(debug_assertions)]
             held: crate::sync::HeldCell::new(),
@@ -139,7 +139,7 @@ impl ThreadHead {
     }
 
     /// The thread's name.
-    pub const fn name(&self) -> &ThreadName {
+    pub const fn name(&self) -> &HeadName {
         &self.name
     }
 

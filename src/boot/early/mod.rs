@@ -17,7 +17,7 @@ use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
 use crate::bootargs::BootArgs;
 use crate::coherency;
-use crate::coherency::steps::{Line, Step};
+use crate::coherency::steps::{CacheStep, Line};
 use crate::config::PAGE_SIZE;
 use crate::drivers::early;
 use crate::dt::{self, CpuDesc, DeviceTree, EnableMethod, PhysRange};
@@ -110,8 +110,8 @@ fn read_tree<T>(range: Range<usize>, read_fn: impl FnOnce() -> T) -> T {
     let mut value = None;
     for step in coherency::boot::READ_TREE {
         match step {
-            Step::Clean(Line::Tree) => cache::clean_to_poc(range.clone()),
-            Step::Read(Line::Tree) => value = read_fn.take().map(|read_fn| read_fn()),
+            CacheStep::Clean(Line::Tree) => cache::clean_to_poc(range.clone()),
+            CacheStep::Read(Line::Tree) => value = read_fn.take().map(|read_fn| read_fn()),
             step => panic!("BUG: {step:?} reads no tree"),
         }
     }

@@ -5,8 +5,9 @@
 //! tree's CPUs.
 //!
 //! A device tree may list regions that the machine hasn't, such as those of CPUs that
-//! this model of it came without. A read there is an external abort, which ends the
-//! boot. So no frame is read once every CPU has its own.
+//! this model of it came without. A read there is an external abort: it is the end of
+//! that region. A bus that answers in another way may end the boot, so no frame is read
+//! once every CPU has its own.
 //!
 //! # Sources
 //! IHI 0069, GICR_TYPER (Affinity_Value, Last, VLPIS) and "Redistributor register map".
@@ -54,10 +55,11 @@ pub struct Found {
 /// Finds the redistributor of each of `cpus`. Allocates.
 ///
 /// * `regions` — where redistributors are, one behind the other up to the one that
-///   says it is the last or to the region's end
+///   says it is the last, to where nothing answers, or to the region's end
 /// * `stride` — the device tree's `redistributor-stride` in bytes, where it has one
-/// * `read_fn` — reads the redistributor at an address. It is called in the order of
-///   `regions`, and no more once each CPU has its redistributor
+/// * `read_fn` — reads the redistributor at an address, or `None` if nothing answers
+///   there. It is called in the order of `regions`, and no more once each CPU has its
+///   redistributor
 ///
 /// # Errors
 /// [`BadStride`], and what `read_fn` returns.
@@ -65,7 +67,7 @@ pub fn find_redistributors<E: From<BadStride>>(
     regions: &[Range<u64>],
     stride: Option<u64>,
     cpus: &[Mpidr],
-    mut read_fn: impl FnMut(u64) -> Result<RedistributorType, E>,
+    mut read_fn: impl FnMut(u64) -> Result<Option<RedistributorType>, E>,
 ) -> Result<Found, E> {
     if stride.is_some_and(|stride| stride < STRIDE || !stride.is_multiple_of(FRAME)) {
         return Err(BadStride.into());
@@ -84,7 +86,7 @@ pub fn find_redistributors<E: From<BadStride>>(
                 interfaces += 1;
                 return Ok(Found { frames, interfaces });
             }
-            let own = read_fn(at)?;
+            let Some(own) = read_fn(at)? else { break };
             interfaces += 1;
             let first = by_mpidr.partition_point(|(mpidr, _)| *mpidr < own.mpidr);
             let served = by_mpidr[first..].iter();

@@ -94,14 +94,16 @@ impl IrqChip for GicV2 {
 
     /// # Panics
     /// If `ppi` is not the INTID of a PPI, 16 to 31.
-    fn enable_ppi(&self, _cpu: CpuId, ppi: u32, trigger: Trigger, on: bool) {
+    fn enable_ppi(&self, _cpu: CpuId, ppi: u32, trigger: Trigger) {
         assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
-        let bank = self.distributor.bank();
-        if on {
-            bank.enable_ppi(ppi, trigger);
-        } else {
-            bank.disable_ppis(1 << ppi);
-        }
+        self.distributor.bank().enable_ppi(ppi, trigger);
+    }
+
+    /// # Panics
+    /// If `ppi` is not the INTID of a PPI, 16 to 31.
+    fn disable_ppi(&self, _cpu: CpuId, ppi: u32) {
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        self.distributor.bank().disable_ppis(1 << ppi);
     }
 
     /// Takes a lock: from a thread, IRQs masked.

@@ -84,14 +84,16 @@ impl IrqChip for GicV3 {
 
     /// # Panics
     /// If `ppi` is not the INTID of a PPI, 16 to 31.
-    fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger, on: bool) {
+    fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger) {
         assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
-        let bank = self.redistributor(cpu).bank();
-        if on {
-            bank.enable_ppi(ppi, trigger);
-        } else {
-            bank.disable_ppi(ppi);
-        }
+        self.redistributor(cpu).bank().enable_ppi(ppi, trigger);
+    }
+
+    /// # Panics
+    /// If `ppi` is not the INTID of a PPI, 16 to 31.
+    fn disable_ppi(&self, cpu: CpuId, ppi: u32) {
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        self.redistributor(cpu).bank().disable_ppi(ppi);
     }
 
     /// Takes a lock: from a thread, IRQs masked.

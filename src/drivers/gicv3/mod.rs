@@ -123,7 +123,8 @@ impl GicV3 {
     /// # Safety
     /// The addresses must be those of a GICv3, mapped as device memory for ever,
     /// and used by nobody else; each region must hold redistributors without a
-    /// gap up to the one that says it is the last, or to its end, as far as it is read.
+    /// gap up to the one that says it is the last, or to its end, as far as it is read;
+    /// or nothing from some place on.
     pub unsafe fn new(
         distributor: u64,
         redistributors: &[Range<u64>],
@@ -137,7 +138,8 @@ impl GicV3 {
         let found = find_redistributors(redistributors, stride, cpus, |at| {
             // SAFETY: promised by the caller; it is read here and not used any more.
             let redistributor = unsafe { Redistributor::new(at, Mpidr::from_register(0)) }?;
-            Ok::<_, GicInitError>(redistributor.own_type())
+            let answers = redistributor.answers();
+            Ok::<_, GicInitError>(answers.then(|| redistributor.own_type()))
         })?;
         let mut cpus: Vec<PerCpu> = cpus
             .iter()

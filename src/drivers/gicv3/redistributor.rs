@@ -22,13 +22,17 @@ use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{field, field_shared};
 
 use super::{GicInitError, WRITE_LIMIT, device_pointer};
-use crate::arch::aarch64::timer;
+use crate::arch::aarch64::{probe, timer};
 use crate::cpu::Mpidr;
+use crate::device::RegisterWidth;
 use crate::device::gic::{FRAME, GicV3Bank, ICENABLER, PrivateRegisters, RedistributorType};
 use crate::platform::IrqChipError;
 
 /// How long a redistributor may take to wake.
 const WAKE_LIMIT: Duration = Duration::from_millis(100);
+
+/// GICR_TYPER, whose halves may be read as words too.
+const TYPER: usize = 0x8;
 
 /// Where the second frame begins, that of SGIs and PPIs.
 const SGI_FRAME: usize = offset_of!(GicrSgi, sgi);
@@ -56,6 +60,14 @@ impl Redistributor {
     pub(super) unsafe fn new(base: u64, mpidr: Mpidr) -> Result<Redistributor, GicInitError> {
         let base = device_pointer(base)?;
         Ok(Redistributor { base, mpidr })
+    }
+
+    /// Returns whether anything answers there.
+    pub(super) fn answers(&self) -> bool {
+        let typer = self.base.addr().get() + offset_of!(GicrSgi, gicr) + TYPER;
+        // SAFETY: the caller of `new` promised that it is mapped as device memory;
+        // reading the register changes nothing (IHI 0069, GICR_TYPER).
+        unsafe { probe::read(typer as u64, RegisterWidth::Word) }.is_some()
     }
 
     /// Reads what it says of itself.

@@ -25,7 +25,7 @@ pub use console::{ConsoleDesc, ConsoleKind};
 pub use cpus::{CpuDesc, CpuStatus, EnableMethod};
 pub use gic::{GicDesc, MAX_REDISTRIBUTOR_REGIONS, Redistributors};
 pub use interrupt::InterruptSpec;
-pub use psci::{Conduit, PsciDesc, PsciVersion};
+pub use psci::{PsciBinding, PsciDesc};
 pub use text::{Text, TextFlaw};
 pub use timer::TimerDesc;
 

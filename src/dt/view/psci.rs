@@ -4,19 +4,11 @@ use super::DeviceTree;
 use super::text::Text;
 use super::walk::{Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
-
-/// The instruction that calls firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduit {
-    /// HVC: a hypervisor answers.
-    Hvc,
-    /// SMC: secure firmware answers.
-    Smc,
-}
+use crate::platform::Conduit;
 
 /// The version that the tree promises. Only a hint: firmware is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PsciVersion {
+pub enum PsciBinding {
     /// `arm,psci`: 0.1, whose function numbers only its node knows.
     V0_1,
     /// `arm,psci-0.2`: the function numbers of DEN 0022.
@@ -31,14 +23,14 @@ pub struct PsciDesc {
     /// How to call.
     pub conduit: Conduit,
     /// The newest version that `compatible` names.
-    pub version: PsciVersion,
+    pub version: PsciBinding,
 }
 
 /// What `compatible` may say, the newest first.
-const VERSIONS: [(&str, PsciVersion); 3] = [
-    ("arm,psci-1.0", PsciVersion::V1_0),
-    ("arm,psci-0.2", PsciVersion::V0_2),
-    ("arm,psci", PsciVersion::V0_1),
+const VERSIONS: [(&str, PsciBinding); 3] = [
+    ("arm,psci-1.0", PsciBinding::V1_0),
+    ("arm,psci-0.2", PsciBinding::V0_2),
+    ("arm,psci", PsciBinding::V0_1),
 ];
 
 impl DeviceTree<'_> {

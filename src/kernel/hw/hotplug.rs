@@ -191,14 +191,12 @@ impl HotplugHost for Hw {
         kernel.sched.timer_was_reset(cpu);
         kernel
             .irq_chip
-            .enable_ppi(cpu, kernel.timer_ppi, kernel.timer_trigger, true);
+            .enable_ppi(cpu, kernel.timer_ppi, kernel.timer_trigger);
     }
 
     fn timer_teardown(cpu: CpuId) {
         let kernel = kernel();
         timer::teardown_cpu();
-        kernel
-            .irq_chip
-            .enable_ppi(cpu, kernel.timer_ppi, kernel.timer_trigger, false);
+        kernel.irq_chip.disable_ppi(cpu, kernel.timer_ppi);
     }
 }

@@ -4,17 +4,19 @@ mod hotplug;
 #[cfg(debug_assertions)]
 pub(super) mod lockdep;
 
+use core::num::NonZeroUsize;
+use core::ptr::NonNull;
 use core::time::Duration;
 
 use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
 use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
-use crate::kernel::kernel;
 use crate::kernel::{console, panic, test_hooks};
+use crate::kernel::{kernel, try_kernel};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
 use crate::rcu::{GraceHost, GracePeriods};
-use crate::sched::{SchedHost, Scheduler, patience};
+use crate::sched::{SchedHost, Scheduler, late_at, patience};
 use crate::smp::call::{CallHost, Calls};
 use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use crate::sync::{IrqFlags, LocalCpu, Wait, Woken};
@@ -74,6 +76,28 @@ impl LocalCpu for Hw {
     #[inline]
     fn relax() {
         hint::relax();
+    }
+
+    #[inline]
+    fn cpu_mark() -> NonZeroUsize {
+        NonNull::from(cpu_local::this_cpu()).addr()
+    }
+
+    fn spins_long(late: &mut Option<u64>, holder: NonZeroUsize, lock: &str) {
+        let is_late = late.is_some_and(|late| Self::now() >= Instant(late));
+        // Before there is a kernel there is one CPU.
+        let areas = try_kernel().map(|kernel| &kernel.areas);
+        let holder = areas.and_then(|areas| areas.cpu_at(holder.get()));
+        if let Some(holder) = holder.filter(|_| is_late) {
+            let me = Self::this_cpu();
+            let waited = patience::<Self>().as_secs();
+            console::warn_in_need(format_args!(
+                "CPU{me} has waited {waited} s for a spin lock of {lock} that CPU{holder} holds"
+            ));
+            *late = None;
+        }
+        let Instant(next) = late_at::<Self>();
+        late.get_or_insert(next);
     }
 
     #[cfg(debug_assertions)]

@@ -1,4 +1,4 @@
-//! A value that is made once, by whoever needs it first; the others sleep meanwhile.
+//! A value that is made once, by the thread that needs it first; the others sleep meanwhile.
 
 #![forbid(unsafe_code)]
 
@@ -6,8 +6,7 @@ use crate::sched::SchedHost;
 use crate::sched::lock::Mutex;
 use crate::sync::{const_unless_loom, might_sleep};
 
-/// A value that is made at its first use. Unlike [`crate::sync::Once`] who makes it may
-/// sleep.
+/// A value that is made at its first use. What makes it may sleep.
 pub struct Once<T, P: SchedHost> {
     value: crate::sync::Once<T>,
     making: Mutex<(), P>,

@@ -18,20 +18,20 @@ use crate::sync::Wait;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// What the targets of one call share, in its sender's frame.
-pub struct Batch<'a> {
+pub struct ManyCall<'a> {
     call_fn: &'a (dyn Fn(CpuId) + Sync),
     name: &'static CallName,
     source: CpuId,
     /// Targets that have not run it. Counted down Release in `run`, each
     /// decrement continuing the release sequence of those before; pairs with the
-    /// Acquire in [`Batch::is_over`] (M2).
+    /// Acquire in [`ManyCall::is_over`] (M2).
     left: AtomicUsize,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> ManyCall<'a> {
     /// A call of `call_fn` on `targets` CPUs, by a thread of `source`.
     pub fn new(source: CpuId, targets: usize, call_fn: &'a (impl Fn(CpuId) + Sync)) -> Self {
-        Batch {
+        ManyCall {
             call_fn,
             name: CallName::of_val(call_fn),
             source,
@@ -50,7 +50,7 @@ impl<'a> Batch<'a> {
 /// In a model the end of a batch is a write to it, so that loom finds who may
 /// still look at it.
 #[cfg(loom)]
-impl Drop for Batch<'_> {
+impl Drop for ManyCall<'_> {
     fn drop(&mut self) {
         self.left.with_mut(|_| ());
     }
@@ -63,7 +63,7 @@ struct ManyNode {
     /// First: see `run`.
     node: CallNode,
     /// Written Relaxed before the push, which orders it.
-    batch: AtomicPtr<Batch<'static>>,
+    batch: AtomicPtr<ManyCall<'static>>,
     /// Whether its target has yet to run it. Relaxed: for diagnosis.
     waits: AtomicBool,
 }
@@ -84,12 +84,12 @@ impl ManyNodes {
     }
 
     /// The node for `target`, readied for `batch`: to be pushed to that CPU's
-    /// queue. Batch and nodes must stay until the batch is over.
+    /// queue. The call and its nodes must stay until the batch is over.
     ///
     /// # Panics
     /// If there is none for that CPU.
     #[inline]
-    pub fn ready(&self, target: CpuId, batch: &Batch<'_>) -> NonNull<CallNode> {
+    pub fn ready(&self, target: CpuId, batch: &ManyCall<'_>) -> NonNull<CallNode> {
         let node = &self.0[target.index()];
         let batch = ptr::from_ref(batch).cast_mut().cast();
         node.batch.store(batch, Ordering::Relaxed); // The push orders it.

@@ -43,7 +43,7 @@ mod queue;
 use core::fmt;
 use core::marker::PhantomData;
 
-pub use many::{Batch, ManyNodes};
+pub use many::{ManyCall, ManyNodes};
 pub use one::OneCall;
 pub use owned::OwnedCall;
 pub use queue::{CallNode, CallQueue, RunFn, Target};
@@ -362,7 +362,7 @@ impl<P: CallHost> Calls<P> {
             && !own.calls_many.load(Ordering::Relaxed)
         {
             own.calls_many.store(true, Ordering::Relaxed);
-            let batch = Batch::new(me, many, &call_fn);
+            let batch = ManyCall::new(me, many, &call_fn);
             self.send_batch(&called, nodes, &batch);
             call_here();
             self.wait(me, || batch.is_over(), || nodes.missing_racy());
@@ -397,7 +397,7 @@ impl<P: CallHost> Calls<P> {
 
     /// Queues `batch` on each of `targets`, and sends one SGI to all of them that
     /// need it.
-    fn send_batch(&self, targets: &CpuMask, nodes: &ManyNodes, batch: &Batch<'_>) {
+    fn send_batch(&self, targets: &CpuMask, nodes: &ManyNodes, batch: &ManyCall<'_>) {
         let mut had_calls = CpuMask::EMPTY;
         let masked = !P::irqs_enabled(); // Then to all (C1).
         let mut all_need_it = true;

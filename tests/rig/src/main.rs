@@ -4,23 +4,31 @@
 //! Makefile describe what is run (`config`); `commands` has what it can be asked for.
 
 mod cargo;
+mod cases;
 mod commands;
 mod config;
 mod counts;
 mod directives;
+mod elf;
+mod gdb;
 mod halt;
 mod image;
 mod kernels;
 mod ktap;
+mod loader;
+mod machine;
+mod monitor;
 mod outcome;
 mod paths;
 mod process;
 mod qemu;
 mod report;
+mod session;
 mod stages;
 mod symbols;
 mod tools;
 mod watch;
+mod whereabouts;
 
 use std::env;
 use std::ffi::OsString;

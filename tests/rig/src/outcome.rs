@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::counts::{Counts, seconds};
+use crate::counts::seconds;
 use crate::process::{Running, code};
-use crate::report::{indented, print};
 
 /// How a machine ended that ran with its console in a log.
 pub struct Outcome {
@@ -53,21 +52,6 @@ pub fn judge_status(status: i32, limit: u64) -> Option<String> {
     }
 }
 
-/// Returns what is wrong with the checks of `selftest` in `log`: nothing if there are all
-/// of them, each of them ok.
-#[must_use]
-pub fn judge_selftest(log: &str) -> Option<String> {
-    let checks = || {
-        log.lines()
-            .filter_map(|line| line.strip_prefix("selftest: "))
-    };
-    if checks().filter(|check| check.contains(": ok: ")).count() != 8 {
-        return Some("not all eight checks are ok".to_owned());
-    }
-    let failed = checks().any(|check| check.contains(": FAILED"));
-    failed.then(|| "a check has failed".to_owned())
-}
-
 /// Takes the carriage returns at the ends of lines out of a log, and returns its text.
 ///
 /// # Errors
@@ -85,20 +69,6 @@ pub fn read_console(log: &Path) -> Result<String> {
 pub fn without_returns(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     text.strip_suffix('\r').map(str::to_owned).unwrap_or(text)
-}
-
-/// Counts the outcome `why` and prints it, behind it `log` if something is wrong.
-pub fn tell(counts: &mut Counts, text: &str, why: Option<&str>, log: &str) {
-    match why {
-        None => {
-            counts.passed += 1;
-            print(&format!("ok              {text}\n"));
-        }
-        Some(why) => {
-            counts.failed += 1;
-            print(&format!("FAIL            {text}  {why}\n{}", indented(log)));
-        }
-    }
 }
 
 /// Returns a time for a table, six columns wide.
@@ -123,16 +93,6 @@ mod tests {
             Some("timed out after 60 s")
         );
         assert_eq!(judge_status(1, 60).as_deref(), Some("ended with status 1"));
-    }
-
-    #[test]
-    fn a_selftest_is_eight_checks_that_are_ok() {
-        let eight = "selftest: heap: ok: 1 ms\n".repeat(8);
-        assert_eq!(judge_selftest(&eight), None);
-        let missing = judge_selftest(&eight[25..]);
-        assert_eq!(missing.as_deref(), Some("not all eight checks are ok"));
-        let failed = judge_selftest(&format!("{eight}selftest: irq: FAILED\n"));
-        assert_eq!(failed.as_deref(), Some("a check has failed"));
     }
 
     #[test]

@@ -51,6 +51,22 @@ pub fn compile_dts(source: &Path) -> Result<PathBuf> {
     Ok(blob)
 }
 
+/// Compiles the text of a device tree into the file `blob`, whatever the compiler thinks of
+/// it: for trees with mistakes in them.
+///
+/// # Errors
+///
+/// The compiler can't be started, or can't read the text at all.
+pub fn compile_forced(source: &[u8], blob: &Path) -> Result<()> {
+    let text = blob.with_extension("dts");
+    std::fs::write(&text, source).with_context(|| text.display().to_string())?;
+    let mut dtc = Command::new("dtc");
+    dtc.args([
+        "-q", "-q", "-f", "-i", "dts", "-I", "dts", "-O", "dtb", "-o",
+    ]);
+    succeed(dtc.arg(blob).arg(&text))
+}
+
 /// Returns a name beside `path` that no other process or thread uses for its unfinished
 /// file.
 #[must_use]

@@ -1,11 +1,18 @@
 //! A kernel that may hang: when its time is over, QEMU's monitor tells where its CPUs are.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use regex_lite::Regex;
 
-use crate::process;
+use crate::machine::Machine;
+use crate::session::End;
+use crate::whereabouts::{Functions, whereabouts};
+
+/// The status of a kernel whose time was over, as `timeout` has it.
+const TIMED_OUT: i32 = 124;
 
 /// What [`run_watched`] runs.
 pub struct Watched<'a> {
@@ -28,18 +35,28 @@ pub struct Watched<'a> {
 ///
 /// QEMU can't be started, or the log not be written.
 pub fn run_watched(vm: &Command, watched: &Watched) -> Result<i32> {
-    let script = ". tests/halt.sh; . tests/where.sh; . tests/watch.sh; \
-                  elf=$1 image=$2 log=$3 limit=$4 hangs=$5; shift 5; VM=(\"$@\") vm=; \
-                  trap '[ -z \"$vm\" ] || kill \"$vm\" 2>/dev/null || true' EXIT; \
-                  run_watched \"$elf\" \"$image\" \"$log\" \"$limit\" \"$hangs\"; exit \"$status\"";
-    let mut bash = Command::new("bash");
-    bash.args(["-euc", script, "watch"])
-        .arg(watched.elf)
-        .arg(watched.image);
-    bash.arg(watched.log).arg(watched.limit.to_string());
-    bash.arg(watched.hangs.unwrap_or(""));
-    bash.arg(vm.get_program())
-        .args(vm.get_args())
-        .stdin(Stdio::null());
-    process::status(&mut bash)
+    let deadline = Instant::now() + Duration::from_secs(watched.limit);
+    let hangs = watched.hangs.map(Regex::new).transpose()?;
+    let mut machine = Machine::boot(vm, watched.log, true)?;
+    // Ends with the console, which is when QEMU does.
+    machine.session().wait_for(deadline, |printed| {
+        let hangs = hangs.as_ref()?;
+        // A line that isn't whole yet may match too early.
+        let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
+        whole.lines().any(|line| hangs.is_match(line)).then_some(())
+    });
+    if machine.session().is_whole() {
+        return Ok(match machine.quit()? {
+            End::Status(status) => status,
+            End::TimedOut => TIMED_OUT,
+        });
+    }
+    let functions = Functions::read(watched.elf, watched.image);
+    let place = match (machine.monitor(), functions) {
+        (Ok(monitor), Ok(functions)) => whereabouts(monitor, &functions),
+        (Err(error), _) | (_, Err(error)) => format!("where: {error:#}\n"),
+    };
+    machine.quit()?;
+    machine.session().note(&place);
+    Ok(TIMED_OUT)
 }

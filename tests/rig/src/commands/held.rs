@@ -1,12 +1,147 @@
-//! `held ELF`: a CPU that its host doesn't run.
+//! `held ELF`: what becomes of a CPU that its host doesn't run where it would say DEAD.
+//!
+//! ELF is qemu_quarantine, which cycles CPU 1 and judges itself. QEMU's gdbstub holds that
+//! CPU at the first instruction of `Hotplug::leave`, and lets the others run, until the
+//! kernel says that it has seen enough.
 
 use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 
+use crate::cases::find_lines;
 use crate::config::Config;
-use crate::tools::script;
+use crate::counts::Counts;
+use crate::elf::Elf;
+use crate::gdb::stopped_cpu;
+use crate::image;
+use crate::machine::Machine;
+use crate::paths::log_dir;
+use crate::qemu;
+use crate::report::{indented, print};
+use crate::session::End;
+use crate::whereabouts::image_base;
+
+/// Seconds that the kernel may take to come so far as to be held, and to see enough.
+const LIMIT: u64 = 120;
+
+/// How long it may take from there to its end, and until a CPU leaves.
+const ENDS: Duration = Duration::from_secs(60);
+
+/// The results that the kernel has when it ends.
+const RESULTS: u64 = 3;
+
+/// The CPU that is held, and the others.
+const HELD: u32 = 1;
+const OTHERS: [u32; 3] = [0, 2, 3];
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "held.sh", arguments)
+    let [elf] = arguments else {
+        bail!("held ELF");
+    };
+    let elf = Path::new(elf);
+    let log = log_dir()?.join("held.log");
+    let mut counts = Counts::default();
+    let outcome = hold(config, elf, &log);
+    match &outcome {
+        Ok(()) => counts.passed = RESULTS,
+        Err(why) => {
+            let printed = std::fs::read(&log).unwrap_or_default();
+            let printed = String::from_utf8_lossy(&printed);
+            print(&format!("{}held: FAIL {why:#}\n", indented(&printed)));
+            let elf = elf.display();
+            print(&format!(
+                "    repeat: cargo run -q -p stillpoint-rig -- held {elf}\n"
+            ));
+            counts.failed = 1;
+        }
+    }
+    print(&format!("{counts}\n"));
+    Ok(i32::from(outcome.is_err()))
+}
+
+fn hold(config: &Config, elf: &Path, log: &Path) -> Result<()> {
+    let limit = Duration::from_secs(config.timeout_or(LIMIT)?);
+    let leave = Elf::read(elf)?.symbol_where(is_leave)?;
+    let leave = leave.context("no Hotplug::leave in it")?;
+    let mut image = elf.as_os_str().to_owned();
+    image.push(".Image");
+    let image = Path::new(&image);
+    image::make(elf, image)?;
+    let machine = Config {
+        append: "held".into(),
+        smp: "4".into(),
+        ..config.clone()
+    };
+    let mut machine = Machine::boot(&qemu::command(&machine, image)?, log, false)?;
+
+    says(&mut machine, "# hold it", limit).context("it does not begin")?;
+    let monitor = machine.monitor()?;
+    let registers = monitor.registers()?;
+    let base = image_base(monitor, &registers)?.context("no CPU is in the Image")?;
+    let mut gdb = machine.gdb()?;
+    gdb.set_breakpoint(base + leave)?;
+    gdb.go_on()?;
+    let stopped = gdb.answer(ENDS).context("no CPU leaves")?;
+    let held = stopped_cpu(&stopped);
+    ensure!(
+        held == Some(HELD),
+        "CPU {HELD} should have stopped: {stopped}"
+    );
+    gdb.clear_breakpoint(base + leave)?;
+    gdb.go_on_only(&OTHERS)?;
+    says(&mut machine, "# let it go", limit).context("it is not told to let go")?;
+    gdb.interrupt().context("it does not stop")?;
+    gdb.detach()?;
+
+    let end = machine.session().finish(Instant::now() + limit)?;
+    let printed = machine.session().printed();
+    find_lines(&printed, &["^ *1 .* quarantined "])
+        .context("lscpu -e does not call it quarantined")?;
+    let passed = printed
+        .lines()
+        .filter(|line| line.starts_with("ok "))
+        .count();
+    let passed = u64::try_from(passed)?;
+    ensure!(
+        end == End::Status(0) && passed == RESULTS,
+        "{end:?}, {passed} of {RESULTS} results"
+    );
+    Ok(())
+}
+
+/// Whether a mangled name is that of `Hotplug::leave`.
+fn is_leave(name: &str) -> bool {
+    let behind_the_module = name.split_once("7hotplug").map(|(_, rest)| rest);
+    behind_the_module.is_some_and(|rest| rest.contains("5leave"))
+}
+
+/// Waits until a line of the console begins with `text`.
+fn says(machine: &mut Machine, text: &str, limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    let begins = |printed: &str| {
+        printed
+            .lines()
+            .any(|line| line.starts_with(text))
+            .then_some(())
+    };
+    let seen = machine.session().wait_for(deadline, begins);
+    seen.with_context(|| format!("no line begins with {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_is_known_by_its_mangled_name() {
+        assert!(is_leave(
+            "_ZN10stillpoint7hotplug2ap7Hotplug5leave17h0123456789abcdefE"
+        ));
+        assert!(!is_leave("_ZN10stillpoint5sched5leave17h0123456789abcdefE"));
+        assert!(!is_leave(
+            "_ZN10stillpoint5leave7hotplug17h0123456789abcdefE"
+        ));
+    }
 }

@@ -1,12 +1,90 @@
-//! `shipped IMAGE`: what a user of the kernel sees.
+//! `shipped IMAGE`: boots the Image that is shipped, as its user would, and looks at what
+//! it prints.
+//!
+//! Each case is a machine, what is typed, and lines that must come, in order. It must end
+//! with status 0, which is what `poweroff` gives when all went well, unless it says more.
+
+mod table;
+mod tour;
+mod walks;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use crate::cases::{Cases, find_lines};
 use crate::config::Config;
-use crate::tools::script;
+use crate::machine::run_to_end;
+use crate::paths::log_dir;
+use crate::qemu;
+use crate::tools::qemu_has_rpi4;
+
+use table::Case;
+
+/// Seconds that a machine may take.
+const LIMIT: u64 = 20;
+
+/// What every case needs.
+struct Setting<'a> {
+    config: &'a Config,
+    image: &'a Path,
+    logs: PathBuf,
+}
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "shipped.sh", arguments)
+    let [image] = arguments else {
+        bail!("shipped IMAGE");
+    };
+    let setting = Setting {
+        config,
+        image: Path::new(image),
+        logs: log_dir()?,
+    };
+    let mut cases = Cases::new("shipped", arguments, config);
+    let run = |cases: &mut Cases, name: &str, cpus: u32, run_fn: &dyn Fn() -> Result<()>| {
+        let line = |took: &str| format!("{name:<24} SMP={cpus:<3} {took:>6}");
+        cases.run(name, &setting.log(name), line, run_fn);
+    };
+    run(&mut cases, "the_tour", 4, &|| tour::the_tour(&setting));
+    run(&mut cases, "walks_add_up", 4, &|| {
+        walks::walks_add_up(&setting)
+    });
+    for case in table::everywhere() {
+        run(&mut cases, case.name, case.cpus, &|| setting.judge(&case));
+    }
+    let has_rpi4 = qemu_has_rpi4()?;
+    for case in table::on_a_pi() {
+        if has_rpi4 {
+            run(&mut cases, case.name, case.cpus, &|| setting.judge(&case));
+        } else {
+            let why = "this QEMU has no raspi4b (it comes with version 9)";
+            cases.skip(
+                case.name,
+                &format!("{:<24} SMP={:<3} {:>6}  {why}", case.name, 4, "-"),
+            );
+        }
+    }
+    Ok(cases.finish())
+}
+
+impl Setting<'_> {
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("shipped-{name}.log"))
+    }
+
+    /// Boots a machine, and returns what it printed; it must end with `status`.
+    fn boot(&self, name: &str, machine: &Config, status: i32) -> Result<String> {
+        let vm = qemu::command(machine, self.image)?;
+        let limit = Duration::from_secs(self.config.timeout_or(LIMIT)?);
+        let (end, printed) = run_to_end(vm, b"", &self.log(name), limit)?;
+        end.is(status, limit)?;
+        Ok(printed)
+    }
+
+    fn judge(&self, case: &Case) -> Result<()> {
+        let printed = self.boot(case.name, &case.machine(self.config), case.status)?;
+        find_lines(&printed, case.lines)
+    }
 }

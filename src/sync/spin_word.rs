@@ -1,0 +1,66 @@
+//! The word of a spin lock: open, or the CPU that holds it.
+//!
+//! # Invariants
+//! - L1: a CPU that takes the word sees all that each holder before it did.
+//! - L2: a CPU that reads its own mark holds the word. What it stored last it can't read
+//!   older than that (coherence), and the last that it stores is that the word is open.
+//!   A holder stays on its CPU: preemption is off.
+//!
+//! `tests/loom_spin_word.rs` checks this file as it stands.
+
+#![forbid(unsafe_code)]
+
+use core::num::NonZeroUsize;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// Nobody holds the word.
+const OPEN: usize = 0;
+
+/// Which CPU holds a lock, by its mark ([`LocalCpu::cpu_mark`](crate::sync::LocalCpu::cpu_mark)).
+#[derive(Debug)]
+pub struct SpinWord {
+    /// A mark, or [`OPEN`]. Taken Acquire, which pairs with the Release of
+    /// [`SpinWord::open`] (L1).
+    holder: AtomicUsize,
+}
+
+impl SpinWord {
+    const_unless_loom! {
+        /// An open word.
+        #[allow(
+            clippy::new_without_default,
+            reason = "a lock is never made by default"
+        )]
+        pub const fn new() -> Self {
+            SpinWord {
+                holder: AtomicUsize::new(OPEN),
+            }
+        }
+    }
+
+    /// Takes the word for the CPU of mark `me`, if it is open; returns whether it was.
+    #[inline]
+    #[must_use]
+    pub fn try_take(&self, me: NonZeroUsize) -> bool {
+        let taken =
+            self.holder
+                .compare_exchange(OPEN, me.get(), Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok()
+    }
+
+    /// Opens the word.
+    ///
+    /// # Context
+    /// The holder, or a CPU that acts for it.
+    #[inline]
+    pub fn open(&self) {
+        self.holder.store(OPEN, Ordering::Release);
+    }
+
+    /// The mark of the CPU that holds the word: a moment ago, unless it is the caller's.
+    #[inline]
+    pub fn holder(&self) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.holder.load(Ordering::Relaxed))
+    }
+}

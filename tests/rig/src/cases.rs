@@ -1,0 +1,211 @@
+//! What became of the cases of a test of whole machines: a line for each, and the counts
+//! at the end.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use regex_lite::Regex;
+
+use crate::config::Config;
+use crate::counts::{Counts, seconds};
+use crate::report::{indented, print};
+
+/// The checks that the shell's `selftest` makes.
+const CHECKS: usize = 8;
+
+/// Counts the cases of one test, and prints a line for each.
+pub struct Cases {
+    /// What the rig was called with to run them.
+    command: String,
+    /// The only case that is wanted, or all of them if it is empty.
+    only: String,
+    counts: Counts,
+}
+
+impl Cases {
+    /// Returns the cases of the rig's command `name`, of which none was run yet. `CASE` in
+    /// `config` names the one that is wanted; if it is empty all are.
+    #[must_use]
+    pub fn new(name: &str, arguments: &[OsString], config: &Config) -> Cases {
+        let words = arguments.iter().map(|word| format!(" {}", word.display()));
+        Cases {
+            command: format!("{name}{}", words.collect::<String>()),
+            only: config.case.clone(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Runs the case `name`, if it is wanted, and prints its line: `about_fn` has what it
+    /// says of the case, given how long it took. Of a case that failed it prints why, what
+    /// was printed into `log`, and how to repeat it.
+    pub fn run(
+        &mut self,
+        name: &str,
+        log: &Path,
+        about_fn: impl FnOnce(&str) -> String,
+        run_fn: impl FnOnce() -> Result<()>,
+    ) {
+        if !self.wants(name) {
+            return;
+        }
+        let from = Instant::now();
+        let outcome = run_fn();
+        self.tell(name, &about_fn(&seconds(from.elapsed())), &outcome, log);
+    }
+
+    /// Returns whether this case is wanted.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only == name
+    }
+
+    /// Counts the case `name` and prints its line, `text`, as [`Cases::run`] does.
+    pub fn tell(&mut self, name: &str, text: &str, outcome: &Result<()>, log: &Path) {
+        let Err(why) = outcome else {
+            self.counts.passed += 1;
+            return print(&format!("ok              {text}\n"));
+        };
+        self.counts.failed += 1;
+        let printed = std::fs::read(log).unwrap_or_default();
+        print(&format!(
+            "FAIL            {text}  {why:#}\n{}    repeat: CASE={name} cargo run -q -p stillpoint-rig -- {}\n",
+            indented(&String::from_utf8_lossy(&printed)),
+            self.command,
+        ));
+    }
+
+    /// Counts a case that can't run here, and prints its line, `text`, which says why.
+    pub fn skip(&mut self, name: &str, text: &str) {
+        if self.wants(name) {
+            self.counts.skipped += 1;
+            print(&format!("SKIP            {text}\n"));
+        }
+    }
+
+    /// Prints the counts, and returns the status to end with: 0 if there was a case and none
+    /// has failed.
+    #[must_use]
+    pub fn finish(mut self) -> i32 {
+        if self.counts == Counts::default() {
+            print(&format!("there is no case {}\n", self.only));
+            self.counts.failed = 1;
+        }
+        print(&format!("{}\n", self.counts));
+        i32::from(self.counts.failed != 0)
+    }
+}
+
+/// Checks that all checks of `selftest` are in what was `printed`, each of them ok.
+///
+/// # Errors
+///
+/// One is not.
+pub fn judge_selftest(printed: &str) -> Result<()> {
+    let checks = || {
+        printed
+            .lines()
+            .filter(|line| line.starts_with("selftest: "))
+    };
+    if checks().filter(|line| line.contains(": ok: ")).count() != CHECKS {
+        bail!("not all eight checks are ok");
+    }
+    if checks().any(|line| line.contains(": FAILED")) {
+        bail!("a check has failed");
+    }
+    Ok(())
+}
+
+/// Checks that lines of what was `printed` match `patterns`, in their order. A pattern
+/// behind `! ` is one that no line may match.
+///
+/// # Errors
+///
+/// Names the first pattern of which that isn't so, or that is no regular expression.
+pub fn find_lines(printed: &str, patterns: &[&str]) -> Result<()> {
+    let mut from = 0;
+    for pattern in patterns {
+        if let Some(never) = pattern.strip_prefix("! ") {
+            let never = Regex::new(never)?;
+            if printed.lines().any(|line| never.is_match(line)) {
+                bail!("a line matches: {never}");
+            }
+            continue;
+        }
+        let sought = Regex::new(pattern)?;
+        match printed
+            .lines()
+            .skip(from)
+            .position(|line| sought.is_match(line))
+        {
+            Some(at) => from += at + 1,
+            None => bail!("no line from {} on matches: {pattern}", from + 1),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(result: Result<()>) -> String {
+        result.expect_err("an error").to_string()
+    }
+
+    #[test]
+    fn patterns_are_found_in_their_order() {
+        let printed = "one\ntwo\none\n";
+        find_lines(printed, &["^one$", "^two$", "^one$", "! three"]).expect("in order");
+        let refused = find_lines(printed, &["two", "two"]);
+        assert_eq!(why(refused), "no line from 3 on matches: two");
+        let refused = find_lines(printed, &["one", "! ^two$"]);
+        assert_eq!(why(refused), "a line matches: ^two$");
+        assert!(find_lines(printed, &["("]).is_err());
+    }
+
+    #[test]
+    fn a_selftest_is_eight_checks() {
+        let ok = "selftest: a: ok: b\n".repeat(CHECKS);
+        judge_selftest(&ok).expect("all ok");
+        assert_eq!(why(judge_selftest(&ok[1..])), "not all eight checks are ok");
+        let more = format!("{ok}selftest: c: FAILED: d\n");
+        assert_eq!(why(judge_selftest(&more)), "a check has failed");
+    }
+
+    fn cases(only: &str) -> Cases {
+        let config = Config {
+            case: only.into(),
+            ..Config::default()
+        };
+        Cases::new("shipped", &["Image".into()], &config)
+    }
+
+    #[test]
+    fn a_case_that_fails_fails_them_all() {
+        let mut cases = cases("");
+        assert_eq!(cases.command, "shipped Image");
+        let nowhere = Path::new("/nowhere");
+        cases.run("this", nowhere, |_| "this".into(), || Ok(()));
+        assert_eq!((cases.counts.passed, cases.counts.failed), (1, 0));
+        cases.run("that", nowhere, |_| "that".into(), || bail!("so"));
+        assert_eq!((cases.counts.passed, cases.counts.failed), (1, 1));
+        assert_eq!(cases.finish(), 1);
+    }
+
+    #[test]
+    fn a_case_that_is_not_there_is_no_success() {
+        let mut none = cases("this");
+        none.run(
+            "that",
+            Path::new("/nowhere"),
+            |_| "that".into(),
+            || bail!("not wanted"),
+        );
+        assert_eq!(none.finish(), 1);
+        let mut skipped = cases("this");
+        skipped.skip("this", "this");
+        assert_eq!(skipped.finish(), 0);
+    }
+}

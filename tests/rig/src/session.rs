@@ -1,0 +1,356 @@
+//! A program with a console: what it prints is kept and can be waited for, and it can be
+//! typed to.
+
+use std::fs::File;
+use std::io::{self, PipeReader, Read, Write};
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{Running, code};
+
+/// A program that runs, and its console. It is ended when this is dropped.
+pub struct Session {
+    running: Running,
+    console: Arc<Console>,
+    input: Option<ChildStdin>,
+    copier: Option<JoinHandle<()>>,
+    /// How many bytes of what was printed [`Session::expect`] has gone past.
+    expected: usize,
+}
+
+/// How a program came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this status.
+    Status(i32),
+    /// It was ended, its time being over.
+    TimedOut,
+}
+
+/// What was printed so far.
+#[derive(Default)]
+struct Console {
+    printed: Mutex<Printed>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Printed {
+    bytes: Vec<u8>,
+    is_whole: bool,
+    sink: Option<Sink>,
+}
+
+/// Where what is printed goes as it comes.
+struct Sink {
+    log: File,
+    /// Whether it goes to standard output too.
+    echo: bool,
+}
+
+impl Session {
+    /// Starts `command`. What it prints to standard output and standard error goes to the
+    /// file `log` too, as it comes, and with `echo` to this program's standard output. A
+    /// carriage return before a line feed is left out.
+    ///
+    /// # Errors
+    ///
+    /// The program can't be started, or `log` not be written.
+    pub fn start(command: &mut Command, log: &Path, echo: bool) -> Result<Session> {
+        let log = File::create(log).with_context(|| log.display().to_string())?;
+        let (reader, writer) = io::pipe()?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        let mut running = Running::start(command)?;
+        // Its ends of the pipe, or the console would never come to an end.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let input = running.child().stdin.take();
+        let console = Arc::<Console>::default();
+        console.lock().sink = Some(Sink { log, echo });
+        let copier = thread::spawn({
+            let console = Arc::clone(&console);
+            move || console.copy(reader)
+        });
+        Ok(Session {
+            running,
+            console,
+            input,
+            copier: Some(copier),
+            expected: 0,
+        })
+    }
+
+    /// Types `text`, which has to be short: it isn't read by a program that hangs.
+    ///
+    /// # Errors
+    ///
+    /// The program has ended, or its input has.
+    pub fn type_in(&mut self, text: &str) -> Result<()> {
+        let input = self.input.as_mut().context("its input has ended")?;
+        input.write_all(text.as_bytes())?;
+        Ok(input.flush()?)
+    }
+
+    /// Types `bytes` as fast as they are read, and ends the input.
+    pub fn type_all(&mut self, bytes: Vec<u8>) {
+        if let Some(mut input) = self.input.take() {
+            // It ends with the program at the latest, which reads no more then.
+            thread::spawn(move || drop(input.write_all(&bytes)));
+        }
+    }
+
+    /// Ends the input.
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Waits until `text` was printed behind what was expected before.
+    ///
+    /// # Errors
+    ///
+    /// It was not by `deadline`, or never will be.
+    pub fn expect(&mut self, text: &str, deadline: Instant) -> Result<()> {
+        let from = self.expected;
+        let end = self.console.wait(deadline, |printed| {
+            let new = &printed[from..];
+            let at = new
+                .windows(text.len())
+                .position(|part| part == text.as_bytes());
+            at.map(|at| from + at + text.len())
+        });
+        match end {
+            Some(end) => {
+                self.expected = end;
+                Ok(())
+            }
+            None => bail!("it does not print: {text}"),
+        }
+    }
+
+    /// Waits until `find_fn` finds what it looks for in all that was printed so far; it
+    /// is asked again whenever that has become more. Returns `None` if it finds nothing by
+    /// `deadline` or until the program has ended.
+    pub fn wait_for<T>(
+        &self,
+        deadline: Instant,
+        mut find_fn: impl FnMut(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.console.wait(deadline, |printed| {
+            find_fn(&String::from_utf8_lossy(printed))
+        })
+    }
+
+    /// Returns what was printed so far. What is no text in it is replaced.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.console.lock().bytes).into_owned()
+    }
+
+    /// Returns whether the program has printed all that it will, because it has ended.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.console.lock().is_whole
+    }
+
+    /// Adds `text` to what was printed, as if the program had.
+    pub fn note(&self, text: &str) {
+        self.console.add(text.as_bytes());
+    }
+
+    /// Returns the program itself.
+    pub fn running(&mut self) -> &mut Running {
+        &mut self.running
+    }
+
+    /// Waits until the program ends, and ends it at `deadline`. All that it has printed is
+    /// there then.
+    ///
+    /// # Errors
+    ///
+    /// The system doesn't say how it ended.
+    pub fn finish(&mut self, deadline: Instant) -> Result<End> {
+        let end = match self.running.wait_until(deadline)? {
+            Some(status) => End::Status(code(status)),
+            None => {
+                self.running.end()?;
+                End::TimedOut
+            }
+        };
+        if let Some(copier) = self.copier.take() {
+            let _panicked = copier.join();
+        }
+        Ok(end)
+    }
+}
+
+impl End {
+    /// Checks that it ended by itself with `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// Says how it ended, `limit` being the time that it had.
+    pub fn is(self, wanted: i32, limit: Duration) -> Result<()> {
+        match self {
+            End::Status(status) if status == wanted => Ok(()),
+            End::Status(status) if wanted == 0 => bail!("ended with status {status}"),
+            End::Status(status) => bail!("ended with status {status} instead of {wanted}"),
+            End::TimedOut => bail!("timed out after {} s", limit.as_secs()),
+        }
+    }
+}
+
+impl Console {
+    fn lock(&self) -> MutexGuard<'_, Printed> {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `find_fn` finds something, the console has ended, or it is `deadline`.
+    fn wait<T>(&self, deadline: Instant, mut find_fn: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
+        let mut printed = self.lock();
+        loop {
+            if let Some(found) = find_fn(&printed.bytes) {
+                return Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if printed.is_whole || left.is_zero() {
+                return None;
+            }
+            let waited = self.changed.wait_timeout(printed, left);
+            printed = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes what comes from `reader` until it ends.
+    fn copy(&self, mut reader: PipeReader) {
+        let mut part = [0; 4096];
+        let mut returns = Returns::default();
+        loop {
+            let bytes = match reader.read(&mut part) {
+                Ok(0) => break,
+                Ok(length) => returns.without(&part[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            self.add(&bytes);
+        }
+        self.add(returns.rest());
+        self.lock().is_whole = true;
+        self.changed.notify_all();
+    }
+
+    fn add(&self, bytes: &[u8]) {
+        let mut printed = self.lock();
+        if let Some(Sink { log, echo }) = &mut printed.sink {
+            // A full disk is no reason to lose the verdict, which goes by what is in memory.
+            let _not_written = log.write_all(bytes);
+            if *echo {
+                let _closed = io::stdout()
+                    .write_all(bytes)
+                    .and_then(|()| io::stdout().flush());
+            }
+        }
+        printed.bytes.extend_from_slice(bytes);
+        self.changed.notify_all();
+    }
+}
+
+/// Leaves out each carriage return that stands before a line feed.
+#[derive(Default)]
+struct Returns {
+    /// Whether the last byte was one, and isn't handed on yet.
+    held: bool,
+}
+
+impl Returns {
+    fn without(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut kept = Vec::with_capacity(bytes.len() + 1);
+        for &byte in bytes {
+            if self.held && byte != b'\n' {
+                kept.push(b'\r');
+            }
+            self.held = byte == b'\r';
+            if !self.held {
+                kept.push(byte);
+            }
+        }
+        kept
+    }
+
+    fn rest(&self) -> &'static [u8] {
+        if self.held { b"\r" } else { b"" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(name: &str, text: &str) -> Session {
+        let log = std::env::temp_dir().join(format!("rig-session-{name}-{}", std::process::id()));
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        let session = Session::start(&mut command, &log, false).expect("a shell");
+        std::fs::remove_file(log).expect("a log");
+        session
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn what_is_printed_can_be_answered() {
+        let mut session = shell(
+            "talk",
+            "printf 'name? '; read name; echo hello $name; exit 3",
+        );
+        session.expect("name? ", soon()).expect("a prompt");
+        session.type_in("you\n").expect("it reads");
+        session.expect("hello you\n", soon()).expect("an answer");
+        assert!(
+            session.expect("hello", soon()).is_err(),
+            "it was said but once"
+        );
+        assert_eq!(session.finish(soon()).expect("an end"), End::Status(3));
+    }
+
+    #[test]
+    fn what_is_typed_may_be_more_than_a_pipe_holds() {
+        let mut session = shell("much", "wc -c");
+        session.type_all(vec![b'x'; 1_000_000]);
+        assert_eq!(session.finish(soon()).expect("an end"), End::Status(0));
+        assert_eq!(session.printed().trim(), "1000000");
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended() {
+        let mut session = shell("hang", "echo begun; sleep 600");
+        session.expect("begun", soon()).expect("a word");
+        assert_eq!(
+            session.finish(Instant::now()).expect("an end"),
+            End::TimedOut
+        );
+        let limit = Duration::from_secs(7);
+        let why = End::TimedOut
+            .is(0, limit)
+            .expect_err("no success")
+            .to_string();
+        assert_eq!(why, "timed out after 7 s");
+    }
+
+    #[test]
+    fn carriage_returns_are_left_out_at_the_end_of_a_line_alone() {
+        let mut returns = Returns::default();
+        let mut all = returns.without(b"a\r\nb\rc\r");
+        all.extend(returns.without(b"\nd\r\r\n\r"));
+        all.extend(returns.rest());
+        assert_eq!(all, b"a\nb\rc\nd\r\n\r");
+    }
+}
