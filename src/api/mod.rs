@@ -5,7 +5,7 @@
 //! have to wait or not; what else panics is said at each function.
 //!
 //! ```ignore
-#![doc = include_str!("../../tests/qemu_readme/program.rs")]
+#![doc = include_str!("../../tests/kernels/src/bin/qemu_readme/program.rs")]
 //! ```
 
 pub mod rcu;

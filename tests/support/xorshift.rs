@@ -1,16 +1,20 @@
 //! Repeatable random numbers: xorshift64* (Vigna, 2016).
+#![allow(
+    unreachable_pub,
+    reason = "the test kernels get it from kernel_support, host tests as a file of theirs"
+)]
 
 /// A sequence of them.
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// The sequence of `seed`.
-    pub(crate) fn new(seed: u64) -> Random {
+    pub fn new(seed: u64) -> Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// One of 0 to `limit - 1`.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

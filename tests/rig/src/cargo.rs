@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use crate::config::Config;
+use crate::kernels;
 use crate::paths::target_dir;
 use crate::process::code;
 
@@ -68,7 +69,7 @@ pub fn name_of(path: &Path) -> &str {
 }
 
 /// A kernel that is not the one that is shipped. Dependencies are most of what there is to
-/// build, so it differs in settings of our own package alone, which cargo tells apart, and
+/// build, so it differs in settings of our own packages alone, which cargo tells apart, and
 /// is built among the files of the others; what comes of it goes to a directory of its
 /// own, and the shipped kernel stays.
 pub struct Variant {
@@ -99,10 +100,12 @@ impl Variant {
         cargo
             .arg("--config")
             .arg(format!("build.build-dir='{}'", dir.display()));
-        for setting in self.settings {
-            cargo
-                .arg("--config")
-                .arg(format!("profile.release.package.stillpoint.{setting}"));
+        for package in ["stillpoint", kernels::PACKAGE] {
+            for setting in self.settings {
+                cargo
+                    .arg("--config")
+                    .arg(format!("profile.release.package.{package}.{setting}"));
+            }
         }
         if !self.early_console {
             cargo.env("EARLYCON", "");

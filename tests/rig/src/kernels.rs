@@ -25,7 +25,10 @@ pub struct Built {
 }
 
 /// Where the sources are.
-const SOURCES: &str = "tests";
+const SOURCES: &str = "tests/kernels/src/bin";
+
+/// The package whose programs they are. Cargo builds it only if it is named.
+pub const PACKAGE: &str = "stillpoint-kernels";
 
 impl Kernel {
     /// Returns the test kernel whose program is `elf`; `None` for a program that is none.
@@ -47,7 +50,12 @@ impl Kernel {
     ///
     /// Its source can't be read.
     pub fn named(name: &str) -> Result<Kernel> {
-        let source = Path::new(SOURCES).join(name).with_extension("rs");
+        let folder = Path::new(SOURCES).join(name);
+        let source = if folder.is_dir() {
+            folder.join("main.rs")
+        } else {
+            folder.with_extension("rs")
+        };
         Ok(Kernel {
             name: name.to_owned(),
             directives: Directives::read(&source)?,
@@ -66,7 +74,6 @@ impl Kernel {
             let name = path.file_stem().and_then(|name| name.to_str());
             if let Some(name) = name
                 && name.starts_with("qemu_")
-                && path.extension().is_some_and(|extension| extension == "rs")
             {
                 names.push(name.to_owned());
             }
@@ -102,7 +109,7 @@ pub fn build(config: &Config, kernels: &[Kernel]) -> Result<Vec<Built>> {
     let mut all = Vec::new();
     for debug in [false, true] {
         let mut cargo = cargo(config);
-        cargo.args(["test", "--no-run", "--target", TARGET]);
+        cargo.args(["build", "--target", TARGET, "-p", PACKAGE]);
         if debug {
             DEBUG_BUILD.choose(&mut cargo);
         } else {
@@ -111,14 +118,13 @@ pub fn build(config: &Config, kernels: &[Kernel]) -> Result<Vec<Built>> {
         let mut any = false;
         for kernel in kernels {
             if kernel.is_debug_build(profile)? == debug {
-                cargo.args(["--test", &kernel.name]);
+                cargo.args(["--bin", &kernel.name]);
                 any = true;
             }
         }
         if !any {
             continue;
         }
-        // Cargo builds the program along with its tests, and names that too.
         for elf in built(&mut cargo)? {
             let name = name_of(&elf);
             if let Some(kernel) = kernels.iter().find(|kernel| kernel.name == name) {

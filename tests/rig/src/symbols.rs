@@ -91,7 +91,10 @@ pub fn text_without_libraries(functions: &[Function]) -> String {
 /// Returns whether a name is of this kernel, or of assembly, whose names are plain.
 fn is_ours(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    name.contains("stillpoint") || name.contains("qemu_") || name.bytes().all(plain)
+    ["stillpoint", "kernel_support", "qemu_"]
+        .iter()
+        .any(|own| name.contains(own))
+        || name.bytes().all(plain)
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ impl Fake {
     fn new(name: &str, directives: &[&str]) -> Fake {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("runner-{name}"));
         let _was_there = fs::remove_dir_all(&dir);
-        fs::create_dir_all(dir.join("tests")).expect("a directory");
+        let sources = dir.join("tests/kernels/src/bin");
+        fs::create_dir_all(&sources).expect("a directory");
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for entry in fs::read_dir(&ours).expect("our tests") {
             let path = entry.expect("a name").path();
@@ -55,7 +56,7 @@ impl Fake {
             .iter()
             .map(|line| format!("//! {line}\n"))
             .collect();
-        fs::write(dir.join("tests/qemu_fake.rs"), source).expect("a source");
+        fs::write(sources.join("qemu_fake.rs"), source).expect("a source");
         // The rig takes this for the root of the tree.
         fs::write(dir.join("Makefile"), "").expect("a Makefile");
         // The Image is the newer one, so none is made of what is no ELF.

@@ -14,6 +14,7 @@ use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, cargo, name_of};
 use crate::commands::{bad_boot, held, matrix, parked, places, shipped, test_qemu, typed, uboot};
 use crate::config::{Config, or};
 use crate::image;
+use crate::kernels::PACKAGE;
 use crate::paths::{TARGET, kernel_elf, kernel_image};
 use crate::process::{Running, code, succeed};
 use crate::report::{Progress, print};
@@ -72,7 +73,7 @@ pub fn setup() -> Result<()> {
 }
 
 fn fmt(config: &Config) -> Result<()> {
-    succeed(cargo(config).args(["fmt", "--check", "-p", "stillpoint", "-p", "stillpoint-rig"]))
+    succeed(cargo(config).args(["fmt", "--check", "--all"]))
 }
 
 fn clippy_host(config: &Config) -> Result<()> {
@@ -94,8 +95,9 @@ fn clippy_target(config: &Config) -> Result<()> {
         cargo.arg("clippy").args(RELEASE).args(parts);
         cargo
     };
-    succeed(clippy().args(tests_of_kind("qemu")?).args(STRICT))?;
-    // What is shipped, which hasn't the feature that tests turn on.
+    succeed(clippy().args(["-p", PACKAGE]).args(STRICT))?;
+    // With what tests see of it, and as it is shipped.
+    succeed(clippy().args(["--features", "internals"]).args(STRICT))?;
     succeed(clippy().args(STRICT))?;
     // The lock validator is in debug builds only.
     let mut debug = cargo(config);
@@ -330,9 +332,9 @@ fn all_machines(config: &Config) -> Result<()> {
 fn held_cpu(config: &Config) -> Result<()> {
     let mut kernel = cargo(config);
     kernel
-        .args(["test", "--no-run"])
+        .arg("build")
         .args(RELEASE)
-        .args(["--test", "qemu_quarantine"]);
+        .args(["-p", PACKAGE, "--bin", "qemu_quarantine"]);
     let mut programs = built(&mut kernel)?.into_iter();
     let elf = programs.rfind(|path| name_of(path) == "qemu_quarantine");
     let elf = elf.context("cargo names no qemu_quarantine")?;

@@ -1,0 +1,21 @@
+//! Boot at EL1: all CPUs come up, by the same steps, each on the CPU that it
+//! belongs to.
+//!
+//! BOARD: virt
+//! SMP: 1 2 4 8 20
+//! OUTPUT: ^.*PSCI .*[Hh][Vv][Cc]
+#![no_std]
+#![no_main]
+
+use kernel_support::boot;
+use kernel_support::ktap::Ktap;
+
+extern crate alloc;
+
+stillpoint::entry!(main);
+
+fn main() {
+    let mut ktap = Ktap::plan(boot::RESULTS);
+    boot::check::<smccc::Hvc>(&mut ktap);
+    ktap.finish()
+}

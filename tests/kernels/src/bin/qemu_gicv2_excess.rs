@@ -1,0 +1,45 @@
+//! A device tree with more CPUs than the GICv2 has interfaces: those beyond are left
+//! out, each with a line that names it, and the others are a whole machine.
+//!
+//! SMP: 4 8
+//! GIC: 2
+//! DTB: dts/virt-gicv2-ten.dts
+//! OUTPUT: warning: CPU 0x8 is left out: the GICv2 has [48] CPU interfaces$
+//! OUTPUT: warning: CPU 0x9 is left out: the GICv2 has [48] CPU interfaces$
+//! OUTPUT: (4 CPUs|8 CPUs), GICv2, PSCI
+//! OUTPUT: Brought up (4 of 4|8 of 8) CPUs
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+stillpoint::entry!(kernel_test::main);
+
+mod kernel_test {
+    use stillpoint::api;
+    use stillpoint::cpu::CpuMask;
+    use stillpoint::dt::DeviceTree;
+    use stillpoint::kernel::kernel;
+
+    use kernel_support::ktap::Ktap;
+    use kernel_support::machine::{leave_and_return, masks_say, states_say};
+
+    pub(crate) fn main() {
+        let mut ktap = Ktap::plan(5);
+        let possible = *kernel().masks.possible();
+        let listed = DeviceTree::new(kernel().device_tree).map(|tree| tree.cpus().count());
+        ktap.equal("ten are in the tree", listed, Ok(10));
+        ktap.check(
+            "those with an interface are possible",
+            [4, 8].contains(&possible.count()) && kernel().mpidrs.len() == possible.count(),
+        );
+        ktap.check(
+            "all of them are up",
+            masks_say(&possible) && states_say(&possible),
+        );
+        ktap.equal("they can be stopped", api::stop_machine(|| 7), Ok(7));
+        let cycled = leave_and_return(|| masks_say(&CpuMask::first_n(1)));
+        ktap.check("they leave and come back", cycled && masks_say(&possible));
+        ktap.finish()
+    }
+}

@@ -1,0 +1,265 @@
+//! What waits too long is named: each line that the log has for it after ten seconds, here
+//! after one. All goes on in the end.
+//!
+//! SMP: 2
+//! TIMEOUT: 120
+//! CASES: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
+//!
+//! The function of a still point, on a CPU that is not the caller's, and on the caller's.
+//! CASE: fn
+//! OUTPUT: warning: stop_machine: CPUs 1 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
+//! CASE: own-fn
+//! OUTPUT: warning: stop_machine: CPUs 0 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
+//! A call that nobody waits for holds up a stop.
+//! CASE: unwaited
+//! OUTPUT: warning: stop_machine: CPUs 1 have not come yet:$
+//! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
+//! CASE: prepare
+//! OUTPUT: warning: stop_machine: CPUs 1 have not come yet:$
+//! OUTPUT: warning:   CPU1 runs holder$
+//! CASE: call
+//! OUTPUT: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
+//! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
+//! CASE: call-behind-timer
+//! OUTPUT: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
+//! OUTPUT: warning:   CPU1 runs the function of the timer qemu_late::.*$
+//! CASE: mutex
+//! OUTPUT: warning: main has waited 1 s for a mutex that holder on CPU1 holds
+//! CASE: spin
+//! OUTPUT: warning: CPU0 has waited 1 s for a spin lock of qemu_late::.*Held that CPU1 holds$
+//! CASE: reader
+//! OUTPUT: warning: main has waited 1 s for cpus_write_lock: somebody holds cpus_read_lock$
+//! CASE: walk
+//! OUTPUT: warning: cpuhp/1 has not finished a walk for 1 s
+//! CASE: grace
+//! OUTPUT: warning: rcu: CPUs 1 hold up a grace period$
+//! CASE: barrier
+//! OUTPUT: warning: rcu: a barrier has waited 1 s; [0-9]+ of [0-9]+ callbacks have run$
+//! CASE: tasks
+//! OUTPUT: warning: rcu: 1 threads have run for 1 s without a rest$
+//! CASE: timer
+//! OUTPUT: warning: the function of the timer qemu_late::.* has been running for 1 s$
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+stillpoint::entry!(kernel_test::main);
+
+mod kernel_test {
+    use alloc::sync::Arc;
+    use core::time::Duration;
+
+    use stillpoint::api::{self, JoinHandle, thread};
+    use stillpoint::cpu::{CpuId, CpuMask};
+    use stillpoint::kernel::{Hw, kernel};
+    use stillpoint::sched::lock::Mutex;
+    use stillpoint::sched::{Service, Timer};
+    use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use stillpoint::sync::{PreemptGuard, SpinLock};
+
+    use kernel_support::case::case;
+    use kernel_support::ktap::Ktap;
+    use kernel_support::machine::{after, eventually, spin_for};
+
+    /// Far longer than the second after which it is told.
+    const LONG: Duration = Duration::from_secs(4);
+
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    static MUTEX: Mutex<(), Hw> = Mutex::new(());
+    static SPIN: SpinLock<Held, Hw> = SpinLock::new(Held);
+    static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
+
+    /// What is behind the spin lock that is held for long.
+    struct Held;
+
+    fn other() -> CpuId {
+        CpuId::new(1).expect("a small number")
+    }
+
+    /// Says that what takes long has begun, and takes long.
+    fn take_long() {
+        BEGUN.store(true, Ordering::Relaxed);
+        spin_for(LONG);
+    }
+
+    /// Has a timer's function take long on this CPU.
+    fn time_long() {
+        let timer = Timer::<Hw>::new(take_long);
+        timer.start(after(Duration::from_millis(10)));
+        *TIMER.lock_irqsave() = Some(timer);
+        api::sleep(LONG);
+    }
+
+    /// A thread of CPU 1 that does `body`, once that has begun.
+    fn holder(body: fn()) -> JoinHandle<()> {
+        let holder = api::spawn_on(other(), "holder", body).expect("a thread is started");
+        assert!(eventually(|| BEGUN.load(Ordering::Relaxed)), "it begins");
+        holder
+    }
+
+    fn stop_on(cpu: CpuId, call_fn: impl FnOnce() + Send) -> bool {
+        let _held = api::cpus_read_lock();
+        let still = kernel().stop_machine.lock();
+        kernel().stop_machine.stop_on(&still, cpu, call_fn).is_ok()
+    }
+
+    /// A service that takes long to park.
+    struct Slow;
+
+    impl Service<Hw> for Slow {
+        fn should_run(&self, _: CpuId) -> bool {
+            false
+        }
+
+        fn run(&self, _: CpuId) {}
+
+        fn park(&self, _: CpuId) {
+            spin_for(LONG);
+        }
+    }
+
+    fn walk() -> bool {
+        let registered = kernel().hotplug.register_service("slow", Arc::new(Slow));
+        registered.is_ok() && api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
+    }
+
+    /// A call that nobody waits for keeps CPU 1 from a stop.
+    fn unwaited() -> bool {
+        let queued = api::call_on_nowait(other(), take_long);
+        queued.is_ok() && api::stop_machine(|| ()).is_ok()
+    }
+
+    /// Two threads bring CPU 1 up and take it down, one of them now and then from there;
+    /// services come with it and go.
+    fn operators() -> bool {
+        static UP: AtomicU32 = AtomicU32::new(0);
+        static DOWN: AtomicU32 = AtomicU32::new(0);
+        struct Counts;
+        impl Service<Hw> for Counts {
+            fn should_run(&self, _: CpuId) -> bool {
+                false
+            }
+            fn run(&self, _: CpuId) {}
+            fn park(&self, _: CpuId) {
+                DOWN.fetch_add(1, Ordering::Relaxed);
+            }
+            fn unpark(&self, _: CpuId) {
+                UP.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        // From the CPU that goes, as long as the other operator lets it be there.
+        let cycles = || {
+            (0..20).all(|_| {
+                let _there = thread::current().set_affinity(&CpuMask::of(other()));
+                api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
+            })
+        };
+        let registered = kernel()
+            .hotplug
+            .register_service("counts", Arc::new(Counts));
+        let both = [0, 1].map(|_| thread::spawn(cycles));
+        let done = both.map(JoinHandle::join);
+        let up = api::cpu_up(other());
+        // Two CPUs; the boot CPU's came once.
+        let balanced = || UP.load(Ordering::Relaxed) == DOWN.load(Ordering::Relaxed) + 2;
+        registered.is_ok() && done == [true, true] && up.is_ok() && eventually(balanced)
+    }
+
+    fn run(case: &str) -> bool {
+        match case {
+            "fn" => stop_on(other(), take_long),
+            "own-fn" => stop_on(CpuId::BOOT, take_long),
+            "unwaited" => unwaited(),
+            "prepare" => {
+                let holder = holder(|| {
+                    let _here = PreemptGuard::<Hw>::new();
+                    take_long();
+                });
+                let stopped = api::stop_machine(|| ());
+                holder.join();
+                stopped.is_ok()
+            }
+            "spin" => {
+                let moved = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
+                let holder = holder(|| {
+                    let _held = SPIN.lock();
+                    take_long();
+                });
+                drop(SPIN.lock());
+                holder.join();
+                moved.is_ok()
+            }
+            "mutex" => {
+                let holder = holder(|| {
+                    let _held = MUTEX.lock();
+                    take_long();
+                });
+                drop(MUTEX.lock());
+                holder.join();
+                true
+            }
+            "call" => {
+                let queued = api::call_on_nowait(other(), take_long);
+                let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
+                begun && queued.is_ok() && api::call_on(other(), || ()).is_ok()
+            }
+            "call-behind-timer" => {
+                let holder = holder(time_long);
+                let called = api::call_on(other(), || ());
+                holder.join();
+                called.is_ok()
+            }
+            "reader" => {
+                let holder = holder(|| {
+                    let _held = api::cpus_read_lock();
+                    BEGUN.store(true, Ordering::Relaxed);
+                    api::sleep(LONG);
+                });
+                let came = api::cpu_up(other());
+                holder.join();
+                came.is_ok()
+            }
+            "walk" => walk(),
+            "grace" => {
+                let holder = holder(|| {
+                    let _section = PreemptGuard::<Hw>::new();
+                    take_long();
+                });
+                api::rcu::synchronize();
+                holder.join();
+                true
+            }
+            "barrier" => {
+                api::rcu::call_rcu(|| api::sleep(LONG));
+                api::rcu::barrier();
+                true
+            }
+            "tasks" => {
+                let holder = holder(take_long);
+                api::rcu::synchronize_tasks();
+                holder.join();
+                true
+            }
+            "timer" => {
+                let holder = holder(time_long);
+                let timer = TIMER.lock_irqsave().take();
+                drop(timer);
+                holder.join();
+                true
+            }
+            "operators" => operators(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn main() {
+        Hw::set_patience(Duration::from_secs(1));
+        let mut ktap = Ktap::plan(1);
+        // What waits is here, and what is waited for on the other CPU.
+        let here = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
+        let went_on = here.is_ok() && run(case());
+        ktap.check("it goes on in the end", went_on);
+        ktap.finish()
+    }
+}

@@ -1,0 +1,204 @@
+//! A panic ends the kernel wherever it happens: whoever has the console, waits for
+//! nobody, can't be stopped or isn't there yet. Virtual time, because the others
+//! are given 100 ms.
+//!
+//! SMP: 4
+//! ICOUNT: 1
+//! STATUS: 101
+//! CASES: console in-interrupt in-still-point in-callback before-online
+//! CASES: message-panics message-sleeps message-panics-twice
+//!
+//! One CPU computes, one has the console and interrupts masked for ever, one idles.
+//! The panic gives up on the one that it can't reach, and takes the console from
+//! it.
+//! CASE: console
+//! OUTPUT: ^kernel panic on CPU 0, thread main: all is lost$
+//! CASE: in-interrupt
+//! OUTPUT: ^kernel panic on CPU 1, thread [a-z]+/1: not in a handler$
+//! The CPUs that wait in the still point with their interrupts masked stop too.
+//! CASE: in-still-point
+//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: nothing else moves$
+//! On the CPU that is to leave, in the middle of a line: it has the console itself,
+//! and the thread that waits for it has the hotplug lock.
+//! CASE: in-callback
+//! NOT_ON: 7.2 under icount it runs no vCPU for seconds, until its monitor stops and continues it
+//! OUTPUT: ^CPU 1 says $
+//! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: no last words$
+//! Between its first instruction and its online bit.
+//! CASE: before-online
+//! OUTPUT: ^online: 0,2-3$
+//! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics at its entry, as a test wants it$
+//! OUTPUT: ^  at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
+//! CASE: console|in-(interrupt|still-point|callback)
+//! OUTPUT: ^  at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//!
+//! CASE: console|in-interrupt|in-still-point|in-callback|before-online
+//! OUTPUT: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  [^ ].*\+0x[0-9a-f]+$
+//! CASE: console|in-still-point
+//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_panic::kernel_test::.*\+0x[0-9a-f]+$
+//! CASE: in-interrupt
+//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_irq\+0x[0-9a-f]+$
+//! CASE: before-online
+//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
+//!
+//! CASE: console
+//! OUTPUT: ^  CPUs 1,3 have stopped$
+//! OUTPUT: ^  CPUs 2 did not stop within 100 ms$
+//! CASE: in-still-point
+//! OUTPUT: ^  CPUs 1-3 have stopped$
+//! CASE: in-interrupt|in-callback|before-online
+//! OUTPUT: ^  CPUs 0,2-3 have stopped$
+//!
+//! A message that panics, or takes a lock that sleeps, costs itself only: the report says
+//! so, where the first panic was, and how it came there.
+//! CASE: message-(panics|sleeps)
+//! OUTPUT: ^kernel panic on CPU 0, thread main: $
+//! OUTPUT: ^  \(the report has panicked itself, at (tests/kernels/src/bin/qemu_panic|src/[a-z/_]+)\.rs:[0-9]+:[0-9]+\)$
+//! OUTPUT: ^  at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
+//!
+//! The second message is left out: it may panic too.
+//! CASE: message-panics-twice
+//! OUTPUT: ^  at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+stillpoint::entry!(kernel_test::main);
+
+mod kernel_test {
+    use alloc::sync::Arc;
+    use core::fmt;
+
+    use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::{Hw, TEST_SGI, kernel, with_console_taken};
+    use stillpoint::sched::Service;
+    use stillpoint::sched::lock::Mutex;
+    use stillpoint::sync::LocalCpu;
+    use stillpoint::sync::atomic::{AtomicU32, Ordering};
+    use stillpoint::{api, print, println};
+
+    use kernel_support::case::case;
+    use kernel_support::machine::{eventually, send_sgi};
+
+    /// How many CPUs are where they are to be.
+    static READY: AtomicU32 = AtomicU32::new(0);
+
+    fn cpu(number: usize) -> CpuId {
+        CpuId::new(number).expect("a small number")
+    }
+
+    fn loop_for_ever() -> ! {
+        READY.fetch_add(1, Ordering::Relaxed);
+        loop {
+            Hw::relax();
+        }
+    }
+
+    fn console() {
+        let computes = api::spawn_on(cpu(1), "computes", || loop_for_ever());
+        let prints = api::spawn_on(cpu(2), "prints", || {
+            with_console_taken(|| -> () {
+                assert!(!Hw::irqs_enabled(), "the console masks interrupts");
+                loop_for_ever()
+            });
+        });
+        assert!(computes.is_ok() && prints.is_ok(), "no thread");
+        while READY.load(Ordering::Relaxed) < 2 {
+            api::yield_now();
+        }
+        panic!("all is lost");
+    }
+
+    fn in_interrupt() {
+        kernel()
+            .test_handler
+            .call_once(|| || panic!("not in a handler"));
+        send_sgi(TEST_SGI, cpu(1));
+        eventually(|| false);
+    }
+
+    fn in_still_point() {
+        let stopped = api::stop_machine(|| panic!("nothing else moves"));
+        assert!(stopped.is_ok(), "not even stopped");
+    }
+
+    /// Can't be printed.
+    struct LastWords;
+
+    impl fmt::Display for LastWords {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("no last words")
+        }
+    }
+
+    /// Can't be printed, and neither can the reason.
+    struct LastOfAll;
+
+    impl fmt::Display for LastOfAll {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("{LastWords}")
+        }
+    }
+
+    static MUTEX: Mutex<u32, Hw> = Mutex::new(7);
+
+    /// Takes a lock that sleeps in order to be printed.
+    struct Locked;
+
+    impl fmt::Display for Locked {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt::Display::fmt(&*MUTEX.lock(), f)
+        }
+    }
+
+    /// Doesn't survive being parked.
+    struct Doomed;
+
+    impl Service<Hw> for Doomed {
+        fn should_run(&self, _: CpuId) -> bool {
+            false
+        }
+
+        fn run(&self, _: CpuId) {}
+
+        fn park(&self, cpu: CpuId) {
+            print!("CPU {cpu} says ");
+            with_console_taken(|| panic!("no last words"));
+        }
+    }
+
+    fn in_callback() {
+        let registered = kernel()
+            .hotplug
+            .register_service("doomed", Arc::new(Doomed));
+        assert!(registered.is_ok(), "no thread");
+        let left = api::cpu_down(cpu(1));
+        assert!(left.is_ok(), "not even asked");
+    }
+
+    fn before_online() {
+        let left = api::cpu_down(cpu(1));
+        assert!(left.is_ok(), "it stays: {left:?}");
+        println!("online: {}", kernel().masks.online());
+        Hw::panic_at_entry(cpu(1));
+        let back = api::cpu_up(cpu(1));
+        assert!(back.is_ok(), "it refuses: {back:?}");
+    }
+
+    pub(crate) fn main() {
+        match case() {
+            "console" => console(),
+            "in-interrupt" => in_interrupt(),
+            "in-still-point" => in_still_point(),
+            "in-callback" => in_callback(),
+            "before-online" => before_online(),
+            "message-panics" => panic!("{LastWords}"),
+            "message-sleeps" => panic!("{Locked}"),
+            "message-panics-twice" => panic!("{LastOfAll}"),
+            _ => {}
+        }
+        panic!("no such case, or nothing has happened");
+    }
+}

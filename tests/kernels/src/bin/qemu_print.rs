@@ -1,0 +1,81 @@
+//! Printing a value whose `Display` prints, logs or takes a lock; and lines of two CPUs,
+//! each of which stays whole.
+//!
+//! SMP: 2
+//! OUTPUT: ^\(a line from inside\)$
+//! OUTPUT: ^\[ *[0-9.]+\] (warning: )?a log line from inside$
+//! OUTPUT: ^it talks$
+//! OUTPUT: ^0{300}$
+//! OUTPUT: ^all lines are out$
+#![no_std]
+#![no_main]
+
+stillpoint::entry!(kernel_test::main);
+
+mod kernel_test {
+    use core::fmt;
+
+    use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::Hw;
+    use stillpoint::sched::lock::Mutex;
+    use stillpoint::sync::LocalCpu;
+    use stillpoint::sync::atomic::{AtomicBool, Ordering};
+    use stillpoint::{api, println};
+
+    use kernel_support::ktap::Ktap;
+
+    static MUTEX: Mutex<(), Hw> = Mutex::new(());
+
+    /// Does while it is printed what a value should not, but does.
+    struct Talks;
+
+    impl fmt::Display for Talks {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            println!("(a line from inside)");
+            log::warn!("a log line from inside");
+            let _held = MUTEX.lock();
+            f.write_str("talks")
+        }
+    }
+
+    /// Whether interrupts were on while it was printed.
+    struct Looks<'a>(&'a AtomicBool);
+
+    impl fmt::Display for Looks<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.store(Hw::irqs_enabled(), Ordering::Relaxed);
+            f.write_str("looks")
+        }
+    }
+
+    /// Prints `number` lines of one letter each, piece by piece.
+    fn lines(letter: char, number: usize) {
+        struct Of(char);
+        impl fmt::Display for Of {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                (0..60).try_for_each(|_| write!(f, "{}", self.0))
+            }
+        }
+        for _ in 0..number {
+            println!("# {}", Of(letter));
+        }
+    }
+
+    pub(crate) fn main() {
+        let mut ktap = Ktap::plan(3);
+        println!("it {Talks}");
+        ktap.check("a value that prints is printed", true);
+        let open = AtomicBool::new(false);
+        println!("# it {}", Looks(&open));
+        let open = open.load(Ordering::Relaxed);
+        ktap.check("interrupts are on while a value says what it is", open);
+        println!("{:0>300}", 0);
+        let other = CpuId::new(1).expect("a small number");
+        let there = api::spawn_on(other, "there", || lines('b', 100)).expect("a thread");
+        lines('a', 100);
+        there.join();
+        println!("all lines are out");
+        ktap.check("two CPUs print", true);
+        ktap.finish()
+    }
+}

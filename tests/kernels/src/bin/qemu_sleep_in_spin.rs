@@ -1,0 +1,39 @@
+//! Who would wait with something in hand that others may wait for is told so before it is
+//! known whether he must, in any build.
+//!
+//! SMP: 1 4
+//! STATUS: 101
+//! CASES: spin pinned
+//!
+//! CASE: spin
+//! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: schedule with preemption off \(count 1\)$
+//! CASE: pinned
+//! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
+#![no_std]
+#![no_main]
+
+use kernel_support::case::case;
+
+fn main() {
+    use core::time::Duration;
+
+    use stillpoint::api::{self, thread};
+    use stillpoint::{kernel::Hw, sync::SpinLock};
+
+    match case() {
+        "spin" => {
+            let lock = SpinLock::<u32, Hw>::new(0);
+            let held = lock.lock();
+            api::sleep(Duration::ZERO);
+            stillpoint::println!("slept with a spin lock held: {}", *held);
+        }
+        "pinned" => {
+            let here = thread::migrate_disable();
+            drop(api::cpus_read_lock());
+            stillpoint::println!("took it on {:?}", here.cpu());
+        }
+        other => stillpoint::println!("there is no case {other}"),
+    }
+}
+
+stillpoint::entry!(main);

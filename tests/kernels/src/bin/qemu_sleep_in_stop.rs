@@ -1,0 +1,33 @@
+//! Who would sleep in a still point, or wait for another CPU there, is told so at once:
+//! nobody could wake it, and nobody answers.
+//!
+//! SMP: 2 4
+//! STATUS: 101
+//! CASES: sleep call
+//!
+//! CASE: sleep
+//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
+//! CASE: call
+//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
+#![no_std]
+#![no_main]
+
+use kernel_support::case::case;
+
+fn main() {
+    use stillpoint::cpu::CpuId;
+
+    let result = stillpoint::api::stop_machine(|| match case() {
+        // The stop's caller reads under the lock that this takes for writing.
+        "sleep" => drop(stillpoint::kernel::kernel().hotplug.cpus_write_lock()),
+        "call" => {
+            let other = CpuId::new(1).expect("a small number");
+            let called = stillpoint::api::call_on(other, || ());
+            stillpoint::println!("called: {called:?}");
+        }
+        other => stillpoint::println!("there is no case {other}"),
+    });
+    stillpoint::println!("waited in a still point: {result:?}");
+}
+
+stillpoint::entry!(main);

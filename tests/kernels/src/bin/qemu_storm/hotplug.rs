@@ -1,0 +1,123 @@
+//! CPUs that come and go by two hands at once, stops meanwhile, and threads that keep
+//! the CPUs as they are.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use stillpoint::api;
+use stillpoint::api::thread;
+use stillpoint::cpu::CpuId;
+use stillpoint::hotplug::CpuDownError;
+use stillpoint::kernel::kernel;
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
+
+use crate::world::{Count, World, cpu, cpus, micros};
+use kernel_support::machine::spin_for;
+use kernel_support::xorshift::Random;
+
+/// What was done.
+#[derive(Default)]
+pub(crate) struct Hotplug {
+    downs: Count,
+    ups: Count,
+    /// CPUs that stayed for a thread that is bound to them.
+    refused: Count,
+    stops: Count,
+    held: Count,
+    /// The hands move nothing any more. Relaxed: they look once a turn.
+    rests: AtomicBool,
+}
+
+impl Hotplug {
+    /// Has the hands move nothing any more, from their next turn on.
+    pub(crate) fn rest(&self) {
+        self.rests.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_worked(&self) -> bool {
+        let moved = self.downs.get() > 0 && self.ups.get() > 0;
+        (moved || cpus() == 1) && self.stops.get() > 0 && self.held.get() > 0
+    }
+}
+
+impl fmt::Display for Hotplug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "downs={} ups={} refused={} stops={} held={}",
+            self.downs, self.ups, self.refused, self.stops, self.held
+        )
+    }
+}
+
+fn down(world: &World, cpu: CpuId) {
+    match api::cpu_down(cpu) {
+        Ok(()) => world.hotplug.downs.add(1),
+        Err(CpuDownError::BoundThreads { .. }) => world.hotplug.refused.add(1),
+        Err(error) => world.must(false, format_args!("CPU{cpu} down: {error}")),
+    }
+}
+
+fn up(world: &World, cpu: CpuId) {
+    match api::cpu_up(cpu) {
+        Ok(()) => world.hotplug.ups.add(1),
+        Err(error) => world.must(false, format_args!("CPU{cpu} up: {error}")),
+    }
+}
+
+/// Moves one CPU, or all but the boot CPU one after the other; the other hand may undo
+/// it meanwhile.
+pub(crate) fn move_cpus(world: &Arc<World>, random: &mut Random) {
+    if cpus() > 1 && !world.hotplug.rests.load(Ordering::Relaxed) {
+        let one = cpu(1 + random.below(cpus() - 1));
+        match random.below(10) {
+            0 => (1..cpus()).for_each(|number| down(world, cpu(number))),
+            1 => (1..cpus()).for_each(|number| up(world, cpu(number))),
+            2..=5 => down(world, one),
+            _ => up(world, one),
+        }
+    }
+    thread::sleep(micros(random, 5000));
+}
+
+/// Stops the machine: no thread is in a section with preemption off then.
+pub(crate) fn stop(world: &Arc<World>, random: &mut Random) {
+    let mut ran = 0;
+    let stopped = api::stop_machine(|| {
+        ran += 1;
+        let before = world.words.inside();
+        spin_for(micros(random, 10));
+        (before, world.words.inside())
+    });
+    match stopped {
+        Ok(inside) => {
+            world.must(
+                inside == (0, 0) && ran == 1,
+                format_args!("{inside:?} are in a section, in a still point that ran {ran} times"),
+            );
+            world.hotplug.stops.add(1);
+        }
+        Err(error) => world.must(false, format_args!("a stop: {error}")),
+    }
+    thread::sleep(micros(random, 3000));
+}
+
+/// Holds the CPUs: none comes or goes meanwhile.
+pub(crate) fn hold(world: &Arc<World>, random: &mut Random) {
+    let masks = &kernel().masks;
+    let held = api::cpus_read_lock();
+    let before = masks.online();
+    match random.below(3) {
+        0 => thread::sleep(micros(random, 1000)),
+        1 => thread::yield_now(),
+        _ => spin_for(micros(random, 100)),
+    }
+    let (online, active) = (masks.online(), masks.active());
+    drop(held);
+    world.must(
+        online == before && active == before,
+        format_args!("CPUs {before} were held; then {online} were online, {active} active"),
+    );
+    world.hotplug.held.add(1);
+    thread::sleep(micros(random, 600));
+}

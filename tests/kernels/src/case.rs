@@ -1,0 +1,12 @@
+//! Which case of a test kernel this run is: see `CASES` in docs/testing.md.
+
+use stillpoint::kernel::kernel;
+
+/// The name of the case.
+pub fn case() -> &'static str {
+    kernel()
+        .bootargs
+        .split(' ')
+        .find_map(|word| word.strip_prefix("case="))
+        .expect("the runner names the case")
+}

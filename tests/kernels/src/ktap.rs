@@ -1,0 +1,61 @@
+//! KTAP from a test kernel: a plan, a line for each result, an exit status.
+
+use stillpoint::{api, println};
+
+/// The results of one test kernel.
+pub struct Ktap {
+    number: u32,
+    failed: u32,
+}
+
+impl Ktap {
+    /// Announces `results` results.
+    pub fn plan(results: u32) -> Ktap {
+        println!("KTAP version 1");
+        println!("1..{results}");
+        Ktap {
+            number: 0,
+            failed: 0,
+        }
+    }
+
+    /// Says that this machine can't run this test, and why; ends the kernel.
+    pub fn not_applicable(why: &str) -> ! {
+        println!("KTAP version 1");
+        println!("1..0 # SKIP not applicable: {why}");
+        api::exit(0)
+    }
+
+    /// A result: whether it is as it should be.
+    pub fn check(&mut self, name: &str, as_it_should_be: bool) {
+        self.number += 1;
+        let verdict = if as_it_should_be { "ok" } else { "not ok" };
+        println!("{verdict} {} - {name}", self.number);
+        self.failed += u32::from(!as_it_should_be);
+    }
+
+    /// A result: whether `found` is `wanted`; says what it was, if not.
+    pub fn equal<T: PartialEq + core::fmt::Debug>(&mut self, name: &str, found: T, wanted: T) {
+        if found != wanted {
+            println!("# found {found:?}, wanted {wanted:?}");
+        }
+        self.check(name, found == wanted);
+    }
+
+    /// A result that means nothing on this machine, and why.
+    pub fn inapplicable(&mut self, name: &str, why: &str) {
+        self.number += 1;
+        println!("ok {} - {name} # SKIP not applicable: {why}", self.number);
+    }
+
+    /// Ends the kernel here, because of `why` the rest can't be tested. It has failed.
+    pub fn bail_out(self, why: &str) -> ! {
+        println!("Bail out! {why}");
+        api::exit(1)
+    }
+
+    /// Ends the kernel: status 0 if all was as it should be.
+    pub fn finish(self) -> ! {
+        api::exit(u32::from(self.failed > 0))
+    }
+}

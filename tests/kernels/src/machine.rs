@@ -1,0 +1,132 @@
+//! What test kernels ask of the machine.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use stillpoint::api;
+use stillpoint::config::MAX_CPUS;
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::ONLINE;
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::Platform;
+use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::{IrqGuard, LocalCpu};
+use stillpoint::time::Instant;
+
+/// How long an event that is expected may take: never a matter of speed.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The moment `time` from now.
+pub fn after(time: Duration) -> Instant {
+    Hw::deadline(time)
+}
+
+/// Takes all secondaries down, calls `alone_fn`, and brings them up again; returns
+/// whether each went and came, and what `alone_fn` returned was yes.
+pub fn leave_and_return(alone_fn: impl FnOnce() -> bool) -> bool {
+    let left = secondaries()
+        .into_iter()
+        .all(|cpu| api::cpu_down(cpu).is_ok());
+    let alone = alone_fn();
+    let back = secondaries()
+        .into_iter()
+        .all(|cpu| api::cpu_up(cpu).is_ok());
+    left && alone && back
+}
+
+/// Waits until `check_fn` says yes; returns whether it did within the limit.
+/// Other threads of this CPU run meanwhile.
+pub fn eventually(mut check_fn: impl FnMut() -> bool) -> bool {
+    let limit = after(LIMIT);
+    loop {
+        if check_fn() {
+            return true;
+        }
+        if Hw::now() >= limit {
+            return false;
+        }
+        api::yield_now();
+        Hw::relax();
+    }
+}
+
+/// As [`eventually`], but never gives the CPU away: also with preemption off.
+pub fn spin_until(mut check_fn: impl FnMut() -> bool) -> bool {
+    let limit = after(LIMIT);
+    loop {
+        if check_fn() {
+            return true;
+        }
+        if Hw::now() >= limit {
+            return false;
+        }
+        Hw::relax();
+    }
+}
+
+/// Lets `time` pass without giving the CPU away.
+pub fn spin_for(time: Duration) {
+    let until = after(time);
+    while Hw::now() < until {
+        Hw::relax();
+    }
+}
+
+/// All CPUs of the machine but the boot CPU.
+pub fn secondaries() -> Vec<CpuId> {
+    let possible = *kernel().masks.possible();
+    possible.without(&CpuMask::of(CpuId::BOOT)).iter().collect()
+}
+
+/// The highest CPU number; the boot CPU on a machine with one CPU.
+pub fn last_cpu() -> CpuId {
+    let last = kernel().masks.possible().iter().last();
+    last.expect("a machine has a CPU")
+}
+
+/// Sends SGI `number` to `cpu`.
+pub fn send_sgi(number: u8, cpu: CpuId) {
+    let _masked = IrqGuard::<Hw>::new();
+    kernel().irq_chip().send_sgi(number, &CpuMask::of(cpu));
+}
+
+/// Whether the masks say that exactly `online` are up, and all of them wholly.
+pub fn masks_say(online: &CpuMask) -> bool {
+    let masks = &kernel().masks;
+    masks.online() == *online
+        && masks.active() == *online
+        && masks.online().is_subset_of(masks.possible())
+}
+
+/// Whether the counters of every CPU's steps are balanced, and each CPU is
+/// wholly up if it is in `online`, and down to the first step if not.
+pub fn states_say(online: &CpuMask) -> bool {
+    let _held = kernel().hotplug.cpus_read_lock();
+    kernel().masks.possible().iter().all(|cpu| {
+        let state = kernel().hotplug.state(cpu);
+        let wanted = if online.contains(cpu) { ONLINE } else { 0 };
+        state.is_balanced() && state.state() == wanted
+    })
+}
+
+/// Whether a stop runs its function once on each of `cpus`, on no other CPU, with
+/// interrupts off.
+pub fn stop_takes(cpus: &CpuMask) -> bool {
+    let took = [const { AtomicU32::new(0) }; MAX_CPUS];
+    let stop = &kernel().stop_machine;
+    let stopped = {
+        let _held = kernel().hotplug.cpus_read_lock();
+        stop.stop_all(&stop.lock(), *cpus, &|cpu| {
+            if !Hw::irqs_enabled() {
+                // Relaxed: read after the stop.
+                took[cpu.index()].fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    let wanted = |index| u32::from(CpuId::new(index).is_some_and(|cpu| cpus.contains(cpu)));
+    let all = (0..MAX_CPUS).all(|index| took[index].load(Ordering::Relaxed) == wanted(index));
+    if !all || stopped.is_err() {
+        stillpoint::println!("# {stopped:?}, and it ran {took:?} times");
+    }
+    all && stopped.is_ok()
+}

@@ -1,0 +1,63 @@
+//! Whether the machine is sound after something went wrong.
+
+use core::fmt::Debug;
+
+use stillpoint::cpu::CpuId;
+use stillpoint::hotplug::ONLINE;
+use stillpoint::kernel::kernel;
+use stillpoint::{api, println};
+
+/// CPU `number`, which is small.
+pub fn cpu(number: usize) -> CpuId {
+    CpuId::new(number).expect("a small number")
+}
+
+/// Whether `found` is `wanted`; says what it was, if not.
+pub fn same<T: PartialEq + Debug>(what: &str, found: T, wanted: T) -> bool {
+    let same = found == wanted;
+    if !same {
+        println!("# {what}: found {found:?}, wanted {wanted:?}");
+    }
+    same
+}
+
+/// Whether nothing is half done: each CPU is wholly up or wholly down, its
+/// counters and the masks say so.
+fn at_rest() -> bool {
+    let kernel = kernel();
+    let masks = &kernel.masks;
+    let mut sound = same("active", masks.active(), masks.online());
+    for cpu in masks.possible().iter() {
+        let state = kernel.hotplug.state(cpu);
+        let wanted = if masks.is_online(cpu) { ONLINE } else { 0 };
+        if state.state() != wanted || !state.is_balanced() || state.injected().is_some() {
+            println!(
+                "# {cpu:?}: {} steps are up, wanted {wanted}; balanced: {}; injected: {:?}",
+                state.state(),
+                state.is_balanced(),
+                state.injected()
+            );
+            sound = false;
+        }
+    }
+    sound
+}
+
+/// Whether the machine is unharmed: at rest, another CPU than `but` can go and
+/// come back, if there is one, and everything can be stopped.
+pub fn unharmed(but: CpuId) -> bool {
+    let mut sound = at_rest();
+    let online = kernel().masks.online();
+    let another = online
+        .iter()
+        .filter(|other| *other != CpuId::BOOT && *other != but)
+        .last();
+    if let Some(another) = another {
+        sound &= same("another CPU leaves", api::cpu_down(another), Ok(()));
+        sound &= !kernel().masks.is_online(another);
+        sound &= same("and comes back", api::cpu_up(another), Ok(()));
+    }
+    sound &= same("online", kernel().masks.online(), online);
+    sound &= same("a stop", api::stop_machine(|| 42), Ok(42));
+    sound & at_rest()
+}
