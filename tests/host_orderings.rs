@@ -1,6 +1,6 @@
 //! Every atomic access has a model that sees its ordering, or a reason why it needs none.
 //!
-//! 1. **Listed.** A file of `src` with an ordering in it is named in `tests/mutants.list`,
+//! 1. **Listed.** A file of `src` with an ordering in it is named in `tests/mutants`,
 //!    which breaks a model with each ordering weakened, or in [`REASONS`] below.
 //! 2. **Whole.** In a file that the list names every line with an ordering or a fence is
 //!    covered by an entry, whose text stands once in the file and whose model is there.
@@ -9,12 +9,17 @@
 //!
 //! Tests at the end of a file are not looked at.
 
+#[path = "rig/src/commands/mutants/list.rs"]
+#[allow(unreachable_pub, reason = "the rig shares it between modules")]
+mod list;
 #[path = "support/sources.rs"]
 mod sources;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use list::Mutant;
 
 /// Files whose orderings no model looks at, each with the reason.
 #[rustfmt::skip]
@@ -74,31 +79,6 @@ const PAIRED: [&str; 5] = ["::Acquire", "::Release", "::AcqRel", "::SeqCst", "fe
 /// How far above a line its comment may begin.
 const NEAR: usize = 8;
 
-/// An entry of the list of mutants.
-struct Entry {
-    file: String,
-    model: String,
-    before: String,
-}
-
-/// Reads the list as `tests/mutants.sh` does.
-fn entries(list: &str) -> Vec<Entry> {
-    let lines = list.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| {
-            let (file, rest) = line.split_once('|')?;
-            let (model, rest) = rest.split_once('|')?;
-            // A Rust closure has bars of its own: they are not fields.
-            let before = rest.split(" | ").next()?;
-            Some(Entry {
-                file: file.trim().to_owned(),
-                model: model.trim().to_owned(),
-                before: before.trim_matches(' ').replace("\\n", "\n"),
-            })
-        })
-        .collect()
-}
-
 /// The lines of a file with an ordering in them, by number from 0.
 fn orderings<'a>(source: &'a str, words: &'a [&str]) -> impl Iterator<Item = (usize, &'a str)> {
     let code = source.lines().take_while(|line| {
@@ -112,7 +92,7 @@ fn orderings<'a>(source: &'a str, words: &'a [&str]) -> impl Iterator<Item = (us
 }
 
 /// What is wrong with `source`, the file `file`.
-fn check(file: &str, source: &str, entries: &[Entry], reasons: &[(&str, &str)]) -> Vec<String> {
+fn check(file: &str, source: &str, entries: &[Mutant], reasons: &[(&str, &str)]) -> Vec<String> {
     let mine: Vec<_> = entries.iter().filter(|entry| entry.file == file).collect();
     let has_reason = reasons.iter().any(|(name, _)| *name == file);
     let has_ordering = orderings(source, &ORDERING).next().is_some();
@@ -126,7 +106,7 @@ fn check(file: &str, source: &str, entries: &[Entry], reasons: &[(&str, &str)]) 
     }
 }
 
-fn uncovered(file: &str, source: &str, entries: &[&Entry]) -> Vec<String> {
+fn uncovered(file: &str, source: &str, entries: &[&Mutant]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut covered = BTreeSet::new();
     for entry in entries {
@@ -162,8 +142,7 @@ fn root() -> &'static Path {
 
 #[test]
 fn every_ordering_has_a_model_or_a_reason() {
-    let list = fs::read_to_string(root().join("tests/mutants.list")).expect("readable");
-    let entries = entries(&list);
+    let entries = list::read(&root().join("tests/mutants")).expect("lists");
     let mut files = Vec::new();
     sources::collect(&root().join("src"), &mut files).expect("src is readable");
     files.sort();
@@ -197,9 +176,9 @@ fn every_ordering_has_a_model_or_a_reason() {
 
 #[test]
 fn the_test_sees_what_is_wrong() {
-    let list = "# comment\nsrc/a.rs | loom_a | x.load(Ordering::Acquire) | x.load(Ordering::Relaxed)\n\
-                src/a.rs | loom_a | y(|| 1);\\nx.store(Ordering::Release); | - so\n";
-    let entries = entries(list);
+    let list = "src/a.rs\n\n- x.load(Ordering::Acquire)\n+ x.load(Ordering::Relaxed)\n\n\
+                - y(|| 1);\n- x.store(Ordering::Release);\n= so\n";
+    let entries = list::parse("loom_a", list).expect("a list");
     assert_eq!(entries.len(), 2);
     let right = "x.load(Ordering::Acquire);\ny(|| 1);\nx.store(Ordering::Release);\n";
     let reasons = [("src/r.rs", "why")];

@@ -1,12 +1,188 @@
-//! `mutants [TEXT]`: plants each listed mistake, which a model must find.
+//! `mutants [TEXT]`: makes the mistakes of `tests/mutants` one at a time, each in a copy of
+//! the tree, and runs the model that must find it.
+//!
+//! Each model is run unchanged first, and must pass; how long that takes decides how long it
+//! may take with a mistake in it. The verdicts:
+//!
+//! | | |
+//! |---|---|
+//! | caught | the model has failed |
+//! | SURVIVED | it has passed all the same |
+//! | TIMED OUT | it has neither failed nor passed: nothing is shown |
+//! | FAIL | the mistake can't be made, doesn't compile, or the model is red without it |
+//!
+//! All but the first fail the run. With TEXT only the mistakes that have it in them are made.
+//! tests/host_orderings.rs checks that the lists are complete.
+
+mod list;
+mod plant;
 
 use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf, absolute};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Error, Result, bail};
 
+use crate::cargo::cargo;
 use crate::config::Config;
-use crate::tools::script;
+use crate::paths::target_dir;
+use crate::process::{Running, code, output_of};
+use crate::report::print;
 
-pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "mutants.sh", arguments)
+pub use list::{Mutant, parse};
+pub use plant::Sums;
+
+/// Where the lists are.
+const LISTS: &str = "tests/mutants";
+
+/// What a model may take at least, however fast it is unchanged.
+const FLOOR: Duration = Duration::from_secs(60);
+
+/// What of the tree a model needs.
+const NEEDED: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+    "clippy.toml",
+    "src",
+    "tests",
+    "benches",
+];
+
+/// The depth of a model's search. Two mistakes show no earlier, whatever depth was asked
+/// for.
+const PREEMPTIONS: &str = "3";
+
+/// The lines that are shown of a compiler or a model that fails where it must not.
+const LAST_LINES: usize = 20;
+
+pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
+    let only = match arguments {
+        [] => "",
+        [text] => text.to_str().context("TEXT is not text")?,
+        _ => bail!("mutants [TEXT]"),
+    };
+    let mutants = list::read(Path::new(LISTS)).map_err(Error::msg)?;
+    let sums = plant(&mutants, only, FLOOR, print)?;
+    Ok(i32::from(sums.failed != 0))
+}
+
+/// Plants mistakes, tells of them, and tells what was counted.
+///
+/// # Errors
+///
+/// The tree can't be copied, or cargo not be started.
+pub fn plant(
+    mutants: &[Mutant],
+    only: &str,
+    floor: Duration,
+    mut tell_fn: impl FnMut(&str),
+) -> Result<Sums> {
+    let mut tree = Copy::make()?;
+    let sums = plant::plant(mutants, only, floor, &mut tree, &mut tell_fn)?;
+    let Sums {
+        caught,
+        failed,
+        unchanged,
+    } = sums;
+    tell_fn(&format!(
+        "{caught} passed, {failed} failed, 0 skipped ({unchanged} orderings can't be weakened)\n"
+    ));
+    Ok(sums)
+}
+
+/// A copy of the tree on disk.
+struct Copy {
+    tree: PathBuf,
+    target: PathBuf,
+    log: PathBuf,
+}
+
+impl Copy {
+    /// Copies what git knows of the tree.
+    fn make() -> Result<Copy> {
+        let work = absolute(target_dir().join("mutants"))?;
+        let tree = work.join("tree");
+        if tree.exists() {
+            fs::remove_dir_all(&tree).with_context(|| tree.display().to_string())?;
+        }
+        let files = output_of(
+            Command::new("git")
+                .args(["ls-files", "-z", "--"])
+                .args(NEEDED),
+        )?;
+        for file in String::from_utf8(files)?.split_terminator('\0') {
+            let to = tree.join(file);
+            let dir = to.parent().context("a file lies in a directory")?;
+            fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+            fs::copy(file, &to).with_context(|| file.to_owned())?;
+        }
+        Ok(Copy {
+            tree,
+            target: work.join("target"),
+            log: work.join("log"),
+        })
+    }
+
+    /// Runs `cargo test` for a model, with `more` behind its arguments; `None` if it still
+    /// runs after `limit`.
+    fn cargo(&self, model: &str, more: &[&str], limit: Duration) -> Result<Option<i32>> {
+        let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
+        let mut cargo = cargo();
+        cargo
+            .args(["test", "--release", "--test", model])
+            .args(more);
+        cargo
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", &self.target);
+        cargo
+            .env("RUSTFLAGS", "--cfg loom")
+            .env("LOOM_MAX_PREEMPTIONS", PREEMPTIONS);
+        cargo.stdout(log.try_clone()?).stderr(log);
+        // What runs on is ended with all that it has started.
+        let mut running = Running::start(&mut cargo)?;
+        let ended = running.wait_until(Instant::now() + limit)?;
+        Ok(ended.map(code))
+    }
+}
+
+/// How long a compiler may take.
+const BUILDS_WITHIN: Duration = Duration::from_secs(3600);
+
+/// The status of a program that was killed, for want of memory or by hand: it has shown
+/// nothing either.
+const KILLED: i32 = 128 + 9;
+
+impl plant::Tree for Copy {
+    fn source(&self, file: &str) -> Result<String> {
+        fs::read_to_string(file).with_context(|| file.to_owned())
+    }
+
+    fn write(&mut self, file: &str, text: &str) -> Result<()> {
+        fs::write(self.tree.join(file), text).with_context(|| file.to_owned())
+    }
+
+    fn builds(&mut self, model: &str) -> Result<bool> {
+        Ok(self.cargo(model, &["--no-run"], BUILDS_WITHIN)? == Some(0))
+    }
+
+    fn runs(&mut self, model: &str, limit: Duration) -> Result<(plant::End, Duration)> {
+        let from = Instant::now();
+        let end = match self.cargo(model, &[], limit)? {
+            Some(0) => plant::End::Passed,
+            None | Some(KILLED) => plant::End::TimedOut,
+            Some(_) => plant::End::Failed,
+        };
+        Ok((end, from.elapsed()))
+    }
+
+    fn last_lines(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.iter().skip(lines.len().saturating_sub(LAST_LINES));
+        last.map(|line| format!("{line}\n")).collect()
+    }
 }

@@ -1,12 +1,96 @@
-//! `mutants-verdicts`: what `mutants` says of mistakes whose verdict is known.
+//! `mutants-verdicts`: what `mutants` says of mistakes of which each is known to be caught,
+//! to survive, to hang, not to compile, or not to be one. Cargo and the models are the real
+//! ones.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result, bail};
+use regex_lite::Regex;
 
+use super::mutants::{Sums, parse, plant};
 use crate::config::Config;
-use crate::tools::script;
+use crate::report::print;
 
-pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    script(config, "mutants_verdicts.sh", arguments)
+/// The mistakes, in the models that they are planted in.
+const LISTS: [(&str, &str); 2] = [
+    (
+        "loom_trace",
+        "\
+src/trace.rs
+
+- slot.sequence.store(0, Ordering::Relaxed);
++ // Caught.
+
+- /// Something that happened.
++ /// Survives.
+
+- let (on, at) = here_fn();
++ let (on, at) = here_fn(); loop { std::thread::sleep(core::time::Duration::MAX); } // Hangs.
+
+- let (on, at) = here_fn();
++ let (on, at) = ; // No Rust.
+
+- this text is not there
++ anything
+",
+    ),
+    (
+        "loom_absent",
+        "\
+src/trace.rs
+
+- /// Something that happened.
++ /// No model.
+",
+    ),
+];
+
+/// What must be told of them, each in one line.
+const TOLD: [&str; 8] = [
+    "^sound .*loom_trace",
+    "^caught .*src/trace.rs:.*Caught",
+    "^SURVIVED .*src/trace.rs:.*Survives",
+    "^TIMED OUT .*src/trace.rs:",
+    "^FAIL .*does not compile",
+    "^FAIL .*does not stand there just once",
+    "^FAIL .*loom_absent does not pass unchanged",
+    "^1 passed, 5 failed, 0 skipped",
+];
+
+/// What a model may take at least: the one that hangs is to be given up soon.
+const FLOOR: Duration = Duration::from_secs(10);
+
+pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
+    if !arguments.is_empty() {
+        bail!("mutants-verdicts");
+    }
+    let mut mutants = Vec::new();
+    for (model, list) in LISTS {
+        mutants.extend(parse(model, list).map_err(Error::msg)?);
+    }
+    let mut told = String::new();
+    let Sums {
+        failed: of_them, ..
+    } = plant(&mutants, "", FLOOR, |text| told += text)?;
+    let mut failed = 0;
+    for pattern in TOLD {
+        let line = Regex::new(pattern)?;
+        if told.lines().filter(|told| line.is_match(told)).count() != 1 {
+            print(&format!(
+                "FAIL      there is not one line like: {pattern}\n"
+            ));
+            failed += 1;
+        }
+    }
+    if of_them == 0 {
+        print("FAIL      all mistakes have been caught\n");
+        failed += 1;
+    }
+    if failed != 0 {
+        print(&told);
+    }
+    let passed = TOLD.len() + 1 - failed;
+    print(&format!("{passed} passed, {failed} failed, 0 skipped\n"));
+    Ok(i32::from(failed != 0))
 }
