@@ -18,7 +18,6 @@ mod ktap;
 mod loader;
 mod machine;
 mod monitor;
-mod outcome;
 mod paths;
 mod process;
 mod qemu;
@@ -27,6 +26,7 @@ mod session;
 mod stages;
 mod symbols;
 mod tools;
+mod uboot_prompt;
 mod watch;
 mod whereabouts;
 

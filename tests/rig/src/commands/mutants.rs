@@ -58,14 +58,14 @@ const PREEMPTIONS: &str = "3";
 /// The lines that are shown of a compiler or a model that fails where it must not.
 const LAST_LINES: usize = 20;
 
-pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     let only = match arguments {
         [] => "",
         [text] => text.to_str().context("TEXT is not text")?,
         _ => bail!("mutants [TEXT]"),
     };
     let mutants = list::read(Path::new(LISTS)).map_err(Error::msg)?;
-    let sums = plant(&mutants, only, FLOOR, print)?;
+    let sums = plant(config, &mutants, only, FLOOR, print)?;
     Ok(i32::from(sums.failed != 0))
 }
 
@@ -75,12 +75,13 @@ pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
 ///
 /// The tree can't be copied, or cargo not be started.
 pub fn plant(
+    config: &Config,
     mutants: &[Mutant],
     only: &str,
     floor: Duration,
     mut tell_fn: impl FnMut(&str),
 ) -> Result<Sums> {
-    let mut tree = Copy::make()?;
+    let mut tree = Copy::make(config)?;
     let sums = plant::plant(mutants, only, floor, &mut tree, &mut tell_fn)?;
     let Sums {
         caught,
@@ -94,15 +95,16 @@ pub fn plant(
 }
 
 /// A copy of the tree on disk.
-struct Copy {
+struct Copy<'a> {
+    config: &'a Config,
     tree: PathBuf,
     target: PathBuf,
     log: PathBuf,
 }
 
-impl Copy {
+impl Copy<'_> {
     /// Copies what git knows of the tree.
-    fn make() -> Result<Copy> {
+    fn make(config: &Config) -> Result<Copy<'_>> {
         let work = absolute(target_dir().join("mutants"))?;
         let tree = work.join("tree");
         if tree.exists() {
@@ -120,6 +122,7 @@ impl Copy {
             fs::copy(file, &to).with_context(|| file.to_owned())?;
         }
         Ok(Copy {
+            config,
             tree,
             target: work.join("target"),
             log: work.join("log"),
@@ -130,7 +133,7 @@ impl Copy {
     /// runs after `limit`.
     fn cargo(&self, model: &str, more: &[&str], limit: Duration) -> Result<Option<i32>> {
         let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
-        let mut cargo = cargo();
+        let mut cargo = cargo(self.config);
         cargo
             .args(["test", "--release", "--test", model])
             .args(more);
@@ -155,7 +158,7 @@ const BUILDS_WITHIN: Duration = Duration::from_secs(3600);
 /// nothing either.
 const KILLED: i32 = 128 + 9;
 
-impl plant::Tree for Copy {
+impl plant::Tree for Copy<'_> {
     fn source(&self, file: &str) -> Result<String> {
         fs::read_to_string(file).with_context(|| file.to_owned())
     }

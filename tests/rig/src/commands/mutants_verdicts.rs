@@ -61,7 +61,7 @@ const TOLD: [&str; 8] = [
 /// What a model may take at least: the one that hangs is to be given up soon.
 const FLOOR: Duration = Duration::from_secs(10);
 
-pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     if !arguments.is_empty() {
         bail!("mutants-verdicts");
     }
@@ -72,7 +72,7 @@ pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
     let mut told = String::new();
     let Sums {
         failed: of_them, ..
-    } = plant(&mutants, "", FLOOR, |text| told += text)?;
+    } = plant(config, &mutants, "", FLOOR, |text| told += text)?;
     let mut failed = 0;
     for pattern in TOLD {
         let line = Regex::new(pattern)?;

@@ -7,19 +7,18 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::pipe;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::cargo::cargo;
 use crate::commands::stage::{self, build, qemu, setup};
-use crate::commands::{matrix, mutants, mutants_verdicts, tfa, xen};
+use crate::commands::{matrix, mutants, mutants_verdicts, tfa, uboot, xen};
 use crate::config::{Config, or};
 use crate::counts::Counts;
 use crate::paths::kernel_image;
-use crate::process::{code, output_of, status, succeed};
+use crate::process::{output_of, status, succeed};
 use crate::report::print;
 use crate::stages::{Driver, Ended, Failed, SKIP, Stage, done, find, run_here};
 use crate::tools::compile_dts;
@@ -354,31 +353,13 @@ fn under_tfa(config: &Config) -> Result<()> {
     done(tfa::run(config, &[kernel_image().into()])?)
 }
 
-/// Skipped as a whole if the firmware isn't there, which the command says itself.
+/// Skipped as a whole if the firmware isn't there.
 fn under_uboot(config: &Config) -> Result<()> {
+    if !uboot::can_run() {
+        return skip(uboot::WHY_NOT);
+    }
     build()?;
-    let (mut reader, writer) = pipe()?;
-    let mut uboot = Command::new(std::env::current_exe()?);
-    config.export(&mut uboot);
-    uboot
-        .arg("uboot")
-        .arg(kernel_image())
-        .arg("all")
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let mut running = uboot.spawn()?;
-    // With it goes our end of the pipe, so that reading comes to an end.
-    drop(uboot);
-    let output = std::io::read_to_string(&mut reader)?;
-    print(&output);
-    let status = code(running.wait()?);
-    if status != 0 {
-        bail!("uboot ended with status {status}");
-    }
-    match output.lines().find(|line| line.starts_with("SKIP")) {
-        Some(why) => skip(why),
-        None => Ok(()),
-    }
+    done(uboot::run(config, &[kernel_image().into(), "all".into()])?)
 }
 
 fn qemu_a72(config: &Config) -> Result<()> {

@@ -38,7 +38,7 @@ use crate::ktap::{self, Plan};
 use crate::paths::log_dir;
 use crate::report::print;
 use crate::watch::{Watched, run_watched};
-use crate::{image, outcome, qemu};
+use crate::{image, qemu};
 
 /// Seconds after which a test is ended that doesn't say.
 const TIMEOUT: u64 = 60;
@@ -317,7 +317,7 @@ fn log_of(name: &str, config: &Config) -> Result<PathBuf> {
 
 fn read(log: &Path) -> Result<String> {
     let bytes = std::fs::read(log).with_context(|| log.display().to_string())?;
-    Ok(outcome::without_returns(&String::from_utf8_lossy(&bytes)))
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A machine, with what is booted on it.

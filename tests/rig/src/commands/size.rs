@@ -5,12 +5,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
-use crate::outcome::run_to_end;
+use crate::machine::run_to_end;
 use crate::paths::log_dir;
 use crate::process::succeed;
 use crate::qemu;
@@ -51,6 +51,9 @@ struct Used {
     stacks: i64,
 }
 
+/// How long a machine may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Returns what is in use with `cpus` CPUs.
 fn used(image: &Path, cpus: u32) -> Result<Used> {
     let config = Config {
@@ -58,10 +61,10 @@ fn used(image: &Path, cpus: u32) -> Result<Used> {
         smp: cpus.to_string(),
         ..Config::default()
     };
-    let mut vm = qemu::command(&config, image)?;
+    let vm = qemu::command(&config, image)?;
     let log = log_dir()?.join(format!("size-smp{cpus}.log"));
-    let outcome = run_to_end(&mut vm, &log, 60, Stdio::null())?;
-    in_table(&outcome.log).with_context(|| format!("no table of `free` in {}", log.display()))
+    let (_, printed) = run_to_end(vm, b"", &log, LIMIT)?;
+    in_table(&printed).with_context(|| format!("no table of `free` in {}", log.display()))
 }
 
 /// Returns what the table of `free` says.

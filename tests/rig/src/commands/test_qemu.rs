@@ -22,10 +22,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, or};
-use crate::counts::Counts;
+use crate::counts::{Counts, seconds};
 use crate::kernels::{self, Built, Kernel};
 use crate::ktap;
-use crate::outcome::column;
 use crate::process::{Running, code};
 use crate::report::{Progress, indented, print, repeat};
 
@@ -212,7 +211,7 @@ impl Item<'_> {
         let from = Instant::now();
         let (status, log) = self.judge(config)?;
         let verdict = Verdict::new(status, &log);
-        let time = column(from.elapsed());
+        let time = format!("{:>6}", seconds(from.elapsed()));
         let text = match &verdict {
             Verdict::Skipped(why) => self.line("skipped", &time, why),
             Verdict::Inapplicable(why) => self.line("not applicable", &time, why),

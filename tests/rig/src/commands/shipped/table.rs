@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::config::Config;
 
+/// What changes a machine.
+type With = fn(&mut Config);
+
 /// A case.
 #[derive(Clone, Copy)]
 pub struct Case {
@@ -17,7 +20,7 @@ pub struct Case {
     /// The status that it must end with.
     pub status: i32,
     /// What else there is to the machine.
-    with: fn(&mut Config),
+    with: With,
 }
 
 impl Case {
@@ -39,7 +42,7 @@ impl Case {
     }
 
     /// The case on a machine that is changed by `with`.
-    const fn with(self, with: fn(&mut Config)) -> Case {
+    const fn with(self, with: With) -> Case {
         Case { with, ..self }
     }
 
@@ -340,7 +343,7 @@ const CONSOLES: &[Case] = &[
 /// Returns a case for each GIC, in each of its views: CPUs come and go, and sleep in still
 /// points.
 fn on_each_gic() -> [Case; 5] {
-    let machines: [(&str, fn(&mut Config)); 5] = [
+    let machines: [(&str, With); 5] = [
         ("gicv2", |machine| machine.gic = "2".into()),
         ("gicv2_at_el2", |machine| {
             machine.gic = "2".into();
