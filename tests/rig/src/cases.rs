@@ -70,7 +70,7 @@ impl Cases {
         self.counts.failed += 1;
         let printed = std::fs::read(log).unwrap_or_default();
         print(&format!(
-            "FAIL            {text}  {why:#}\n{}    repeat: CASE={name} cargo run -q -p stillpoint-rig -- {}\n",
+            "FAIL            {text}  {why:#}\n{}    repeat: CASE={name} cargo rig {}\n",
             indented(&String::from_utf8_lossy(&printed)),
             self.command,
         ));

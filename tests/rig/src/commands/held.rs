@@ -51,9 +51,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
             let printed = String::from_utf8_lossy(&printed);
             print(&format!("{}held: FAIL {why:#}\n", indented(&printed)));
             let elf = elf.display();
-            print(&format!(
-                "    repeat: cargo run -q -p stillpoint-rig -- held {elf}\n"
-            ));
+            print(&format!("    repeat: cargo rig held {elf}\n"));
             counts.failed = 1;
         }
     }
