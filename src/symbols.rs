@@ -1,7 +1,7 @@
 //! Which function an address of the code is in.
 //!
 //! The Image carries its functions as text, so that a backtrace from a machine
-//! without a debugger can be read. `tests/image.sh` writes it into a section that
+//! without a debugger can be read. `tests/rig/src/image.rs` writes it into a section that
 //! the linker script reserves:
 //!
 //! ```text

@@ -28,7 +28,7 @@ echo 'Building the bench kernel.'
 cargo build --release --target aarch64-unknown-none --bench kernel
 elf=$(find "$dir/aarch64-unknown-none/release/deps" -name 'kernel-*' ! -name '*.*' \
     -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)
-tests/image.sh "$elf" "$dir/bench-Image"
+"$RIG" image "$elf" "$dir/bench-Image"
 
 lines=$dir/bench.txt
 : >"$lines"

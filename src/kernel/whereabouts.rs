@@ -4,7 +4,7 @@
 //! through a closed priority mask, so a CPU that waits in a still point answers as
 //! one that computes does. A CPU that has masked its interrupts in any other way
 //! can't: it is named, and what it does is for a debugger to say
-//! (`tests/where.sh` is one).
+//! (`tests/rig/src/whereabouts.rs` is one).
 
 use core::fmt::{self, Write};
 use core::time::Duration;

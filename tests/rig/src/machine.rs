@@ -102,13 +102,17 @@ impl Machine {
     ///
     /// The system doesn't say.
     pub fn quit(&mut self) -> Result<End> {
-        // One that doesn't listen is ended all the same.
-        if self.runs()?
-            && let Ok(monitor) = self.monitor()
-        {
-            let _may_be_dead = monitor.quit();
+        let mut ends = Instant::now() + ENDS;
+        if self.runs()? {
+            let asked = self.monitor().map(|monitor| {
+                let _may_be_dead = monitor.quit();
+            });
+            // One that still prints and doesn't listen won't end by itself.
+            if asked.is_err() && !self.session.is_whole() {
+                ends = Instant::now();
+            }
         }
-        self.session.finish(Instant::now() + ENDS)
+        self.session.finish(ends)
     }
 
     /// Connects to the socket `name` as soon as QEMU listens there.
