@@ -18,24 +18,25 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) participants: &'a CpuMask,
     pub(super) runners: &'a CpuMask,
     pub(super) call_fn: &'a (dyn Fn(CpuId) + Sync),
-    /// What messages call it.
+    /// The name of `call_fn` in messages.
     pub(super) name: &'static str,
     pub(super) caller: CpuId,
-    /// A CPU other than the caller's, if there is one: these two look at the time in the
-    /// still point.
+    /// A CPU other than the caller's, if there is one. In the still point it and the
+    /// caller's CPU look at the time.
     pub(super) watcher: Option<CpuId>,
     pub(super) caller_name: ThreadName,
-    /// Turns before a CPU sleeps.
+    /// How many turns a CPU spins before it sleeps.
     pub(super) spins: u32,
-    /// When the CPUs that have not arrived are named; the caller's CPU has a timer
-    /// armed for this very instant.
+    /// When the CPUs that have not arrived are named. The timer of the caller's CPU is
+    /// armed for this instant.
     pub(super) late_at: Instant,
-    /// Ticks after which the still point takes too long.
+    /// How long the still point may take before it is called late, in ticks.
     pub(super) patience: u64,
-    /// Whether somebody has said that the still point takes long. Relaxed: nothing travels
-    /// with it.
+    /// Whether a CPU has reported that the still point takes long. Relaxed: it guards no
+    /// data.
     pub(super) told: AtomicBool,
-    /// Written by a runner inside the still point, read after the stop.
+    /// When `call_fn` began, in ticks. Relaxed, as `fn_ended`: written by a runner inside
+    /// the still point, read by the caller after the stop, which orders it.
     pub(super) fn_began: AtomicU64,
     pub(super) fn_ended: AtomicU64,
 }
@@ -47,7 +48,7 @@ impl<P: StopHost> Job<'_, P> {
 
     fn ack(&self, state: MultiStopState) {
         if let Acked::Last(next) = self.stop.ack(state) {
-            // RUN concerns the runners alone: the others sleep on until EXIT.
+            // Only the runners act on RUN: the other CPUs sleep on until EXIT.
             let waiting = match next {
                 MultiStopState::Run => self.runners,
                 _ => self.participants,
@@ -67,8 +68,8 @@ impl<P: StopHost> Job<'_, P> {
                 if self.stop.state() > MultiStopState::Prepare {
                     return Some(());
                 }
-                // Looked at whenever an interrupt ends the sleep; the caller's CPU
-                // has a timer armed for it.
+                // Every interrupt that ends the sleep leads here; on the caller's CPU a
+                // timer is armed for `late_at`.
                 if cpu == self.caller && P::now() >= late_at {
                     late_at = Instant::FOREVER;
                     let missing = self.missing();
@@ -80,7 +81,7 @@ impl<P: StopHost> Job<'_, P> {
             });
     }
 
-    /// The participants whose stoppers have not taken the work yet.
+    /// Returns the participants whose stoppers have not taken the work yet.
     fn missing(&self) -> CpuMask {
         self.participants
             .iter()
@@ -88,8 +89,8 @@ impl<P: StopHost> Job<'_, P> {
             .collect()
     }
 
-    /// The last thing that a participant does. To leave is its last access to the
-    /// frame (P5); what follows is the machine's, which stays.
+    /// Leaves the stop: the last thing that a participant does. `leave` is its last access
+    /// to the caller's frame (P5); what follows uses only the machine, which is static.
     fn finish(&self) {
         let machine = self.machine;
         let caller = CpuMask::of(self.caller);
@@ -112,7 +113,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         P::set_priority_mask_closed(true);
         let off = P::now();
         let mut watch = self.watch(cpu, off);
-        // What was called before it came here has run before fn.
+        // Calls that were queued to this CPU before it arrived run before fn.
         P::calls().run_queued(cpu);
         self.ack(MultiStopState::DisableIrq);
         let mut reached = |state: MultiStopState| {

@@ -3,8 +3,9 @@
 //! All CPUs have masked IRQs there, so no CPU is interrupted to look at the time. But the
 //! timer's interrupt passes the closed priority mask, and a pending interrupt ends a WFI
 //! whether it is masked or not. So two CPUs of a stop, the caller's and another one, have
-//! their timers armed while they wait: whichever CPU doesn't come, one of them waits for it.
-//! Alone on a machine a CPU waits for nobody, and nobody sees that it doesn't come.
+//! their timers armed while they wait: whichever CPU is late, one of these two waits for it
+//! and names it. In a stop of one CPU no other CPU waits, so a function that never returns
+//! is not named.
 
 #![forbid(unsafe_code)]
 
@@ -19,14 +20,14 @@ use crate::time::Instant;
 /// A still point that takes long, for a message.
 #[derive(Debug)]
 pub struct LateStillPoint<'a> {
-    /// DISABLE_IRQ: some CPUs have not masked IRQs, or run what was called there before.
-    /// RUN: some run the function.
+    /// DISABLE_IRQ: `cpus` have not masked IRQs yet, or run calls that were queued before.
+    /// RUN: `cpus` run the function.
     pub state: MultiStopState,
-    /// Those CPUs.
+    /// The CPUs that the others wait for.
     pub cpus: CpuMask,
-    /// The function of the stop.
+    /// The name of the stop's function.
     pub name: &'static str,
-    /// The thread that has called for it.
+    /// The thread that called for the stop.
     pub caller: &'a ThreadName,
 }
 
@@ -34,14 +35,14 @@ pub struct LateStillPoint<'a> {
 pub(super) struct LateWatch<'a, 'b, P: StopHost> {
     job: &'a Job<'b, P>,
     cpu: CpuId,
-    /// When it is too late; never, for a CPU that doesn't watch.
+    /// When this CPU reports; [`Instant::FOREVER`] on a CPU that doesn't watch.
     late_at: Instant,
-    /// Its timer has come due, and is off.
+    /// Whether this CPU's timer has come due, and is off.
     timer_is_off: bool,
 }
 
 impl<P: StopHost> Job<'_, P> {
-    /// Begins the watch of `cpu`, which has masked IRQs just now, at `off`.
+    /// Begins the watch of `cpu`, which has masked IRQs at `off`.
     #[inline]
     pub(super) fn watch(&self, cpu: CpuId, off: Instant) -> LateWatch<'_, '_, P> {
         let mut late = Instant::FOREVER;
@@ -49,7 +50,7 @@ impl<P: StopHost> Job<'_, P> {
             late = off.after_ticks(self.patience);
             P::arm_timer_by(late);
         } else if cpu == self.caller {
-            // Its timer is armed: it has been watching for CPUs that come late.
+            // This CPU's timer is armed already, for CPUs that arrive late.
             late = off.after_ticks(self.patience);
         }
         LateWatch {
@@ -62,7 +63,7 @@ impl<P: StopHost> Job<'_, P> {
 }
 
 impl<P: StopHost> LateWatch<'_, '_, P> {
-    /// What ended a sleep was `woken`.
+    /// Looks at the time if the timer ended a sleep: `woken` is what ended it.
     #[inline]
     pub(super) fn look(&mut self, woken: Woken) {
         if woken == Woken::Timer {
@@ -79,7 +80,7 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
             }
             return;
         }
-        // By then all others sleep, but those that are waited for.
+        // The patience is far longer than the spin, so every CPU that only waits is asleep.
         let here = CpuMask::of(self.cpu);
         let asleep = CpuMask::from_bits(self.job.machine.point.sleepers_racy());
         let state = self.job.stop.state();
@@ -89,7 +90,7 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
         };
         let cpus = missing.without(&asleep).without(&here);
         if cpus.is_empty() {
-            // They have come just now: if not, the next look tells.
+            // The missing CPUs may have come just now; if not, the next look names them.
             self.late_at = late_at::<P>();
             P::arm_timer(Some(self.late_at));
             return;
@@ -106,8 +107,9 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
         });
     }
 
-    /// The CPU is about to open its priority mask. What its timer was set to has passed, so
-    /// it interrupts at once: its handler arms it for what is next.
+    /// Ends the watch, just before the CPU opens its priority mask. If the timer has come
+    /// due it is set to the past, so that it interrupts at once: its handler arms it for the
+    /// next timer.
     #[inline]
     pub(super) fn end(self) {
         if self.timer_is_off {

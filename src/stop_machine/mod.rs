@@ -22,19 +22,20 @@
 //! masked, and every holder of a [`crate::sync::SpinLock`]: a stopper is a
 //! thread, so it gets the CPU only where those have ended. It does *not* exclude
 //! holders of sleeping locks or threads that were merely preempted; so `fn`
-//! takes no sleeping lock, and waits for no thread and no other CPU. Whether it would have to
-//! wait or not, that is a panic; one that takes long is named in the log (`late.rs`).
+//! takes no sleeping lock, and waits for no thread and no other CPU. A call that
+//! may wait panics there, whether it would have to wait or not; a function that takes long
+//! is named in the log (`late.rs`).
 //!
 //! # Invariants
 //! - P1: no CPU masks IRQs before every participant's stopper runs (so whatever
 //!   others need from an interrupt is still served in PREPARE).
-//! - P2: nobody leaves before every chosen CPU has returned from `fn`.
+//! - P2: no participant leaves before every chosen CPU has returned from `fn`.
 //! - P3: the participants are a snapshot taken under the stop mutex, which also
 //!   keeps a CPU that comes up from joining in the middle.
 //! - P4: works are queued on all stoppers in one preemption-off section, so the
 //!   caller can't be preempted by its own stopper with half of them queued.
 //! - P5: the caller's frame lives until every participant has finished: the
-//!   count of those who have not is the last thing that a participant touches.
+//!   count of participants that have not is the last thing that each of them touches.
 //!
 //! # Sources
 //! The threads of 2006 and 2025 in `docs/references.md`; Linux `stop_machine` for the

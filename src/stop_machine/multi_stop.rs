@@ -16,20 +16,20 @@
 //! - B1: a CPU acknowledges each state at most once, and only after it has seen
 //!   it published (PREPARE is published from the start). Only CPUs that run `fn`
 //!   acknowledge RUN.
-//! - B2: the count is reset for the next state *before* that is published: who
-//!   sees the new state finds the new count.
+//! - B2: the count is reset for the next state *before* that is published: a
+//!   CPU that sees the new state finds the new count.
 //! - B3: a state is published once, by the last to acknowledge the one before.
 //! - B4: the owner of the barrier may free it, and all that the participants
 //!   used with it, once it is over: `leave` is a participant's last access.
 //!
 //! # Memory ordering
 //! Each acknowledgement is AcqRel on one word, so the last one has seen all that
-//! the others did before theirs; it publishes with Release, and everyone reads
+//! the others did before theirs; it publishes with Release, and every CPU reads
 //! the state with Acquire. So all that any CPU did before it arrived is visible
 //! to `fn`, and all that `fn` did is visible to every CPU after EXIT. Leaving is a
 //! Release on a word of its own, and every decrement continues the release
-//! sequences of those before it; the owner reads it with Acquire. So what each
-//! participant did to the owner's frame is over before the frame is.
+//! sequences of those before it; the owner reads it with Acquire. So every
+//! access of a participant to the owner's frame happens before the frame is freed.
 //!
 //! `tests/loom_multi_stop.rs` model-checks this file.
 
@@ -37,7 +37,7 @@
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 
-/// What every CPU of a stop has reached.
+/// A state of a stop: what every CPU that takes part has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum MultiStopState {
@@ -76,9 +76,9 @@ impl MultiStopState {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acked {
-    /// Others are still to come.
+    /// Other CPUs have not acknowledged yet.
     More,
-    /// It was the last: publish this state.
+    /// This CPU was the last: it publishes this state.
     Last(MultiStopState),
 }
 
@@ -103,7 +103,7 @@ impl MultiStop {
     /// A stop of `participants` CPUs, of which `runners` run the function.
     ///
     /// # Panics
-    /// If nobody would run it, or more than take part.
+    /// If no CPU would run the function, or more CPUs than take part.
     pub fn new(participants: u32, runners: u32) -> MultiStop {
         assert!(
             (1..=participants).contains(&runners),
@@ -118,7 +118,7 @@ impl MultiStop {
         }
     }
 
-    /// The state that was published last.
+    /// Returns the state that was published last.
     #[inline]
     pub fn state(&self) -> MultiStopState {
         MultiStopState::from_word(self.state.load(Ordering::Acquire))
@@ -140,15 +140,15 @@ impl MultiStop {
         Acked::Last(next)
     }
 
-    /// A participant leaves, after EXIT: its last access to the barrier and to
-    /// what its owner lent with it (B4). Returns whether it was the last.
+    /// Leaves the stop, after EXIT: a participant's last access to the barrier and to
+    /// what its owner lent with it (B4). Returns whether it was the last participant.
     #[inline]
     #[must_use]
     pub fn leave(&self) -> bool {
         self.staying.fetch_sub(1, Ordering::Release) == 1
     }
 
-    /// Whether every participant has left.
+    /// Returns whether every participant has left.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.staying.load(Ordering::Acquire) == 0

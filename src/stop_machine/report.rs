@@ -11,7 +11,7 @@ use crate::time::Instant;
 /// When each phase of one stop was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopReport {
-    /// The call, with the stop mutex already held.
+    /// The stop was called for, with the stop mutex already held.
     pub called: Instant,
     /// `fn` began.
     pub fn_began: Instant,
@@ -34,7 +34,10 @@ impl CpuStopTimes {
         }
     }
 
-    /// Context: `cpu`'s stopper. Relaxed: the stop's own ordering carries it.
+    /// Notes from when to when `cpu` had IRQs off. Relaxed: the end of the stop orders it.
+    ///
+    /// # Context
+    /// `cpu`'s stopper.
     #[inline]
     pub(crate) fn note(&self, cpu: CpuId, off: Instant, on: Instant) {
         let [began, ended] = self.times.get(cpu);
@@ -42,9 +45,10 @@ impl CpuStopTimes {
         ended.store(on.0, Ordering::Relaxed);
     }
 
-    /// From when to when `cpu` had IRQs off in its last stop.
+    /// Returns from when to when `cpu` had IRQs off in its last stop.
     ///
-    /// Context: the holder of the stop mutex, after the stop.
+    /// # Context
+    /// The holder of the stop mutex, after the stop.
     ///
     /// # Panics
     /// If `cpu` is not possible.
@@ -53,9 +57,10 @@ impl CpuStopTimes {
         Instant(began.load(Ordering::Relaxed))..Instant(ended.load(Ordering::Relaxed))
     }
 
-    /// For how many ticks `cpu` had IRQs off in its last stop.
+    /// Returns for how many ticks `cpu` had IRQs off in its last stop.
     ///
-    /// Context: as [`CpuStopTimes::irqs_off`].
+    /// # Context
+    /// As [`CpuStopTimes::irqs_off`].
     ///
     /// # Panics
     /// If `cpu` is not possible.

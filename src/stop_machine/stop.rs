@@ -26,21 +26,23 @@ const SPINS: u32 = 6;
 /// is on its way.
 const SPINS_OF_TWO: u32 = 100;
 
-/// What a stop needs from its right.
+/// What a stop needs of the machine, beyond cross calls.
 pub trait StopHost: CallHost {
-    /// The one instance.
+    /// Returns the one instance.
     fn stop_machine() -> &'static StopMachine<Self>;
 
-    /// Says that a stop is in `state` after a long time, and waits for some of
-    /// `cpus`: in PREPARE for all of them to arrive.
+    /// Reports that a stop has been in `state` for a long time and waits for some of
+    /// `cpus`; in PREPARE it waits for all of them to arrive.
     ///
-    /// Context: a thread, IRQs on.
+    /// # Context
+    /// Thread, IRQs on.
     fn stop_is_late(cpus: &CpuMask, state: MultiStopState);
 
     /// Names the CPUs that keep a machine whose CPUs have masked IRQs so for a long time.
     ///
-    /// Context: a stopper, IRQs masked, while the CPUs that it speaks of go on. Whatever
-    /// lock it wants may never be opened.
+    /// # Context
+    /// A stopper, IRQs masked, while the CPUs that it names go on. It takes no lock that
+    /// another CPU may hold: that lock might never be opened.
     fn still_point_is_late(late: &LateStillPoint<'_>);
 }
 
@@ -73,12 +75,12 @@ pub struct StopMachine<P: StopHost> {
     /// the stop mutex.
     pub(super) left: WaitPoint,
     pub(super) times: CpuStopTimes,
-    /// What a test has set.
+    /// How many turns a waiting CPU spins, where a test has set it.
     spins: SpinLock<Option<u32>, P>,
 }
 
 impl<P: StopHost> StopMachine<P> {
-    /// For `cpus` CPUs.
+    /// Makes the stoppers of `cpus` CPUs, disabled.
     pub fn new(cpus: usize) -> Self {
         StopMachine {
             mutex: Mutex::new(()),
@@ -90,7 +92,7 @@ impl<P: StopHost> StopMachine<P> {
         }
     }
 
-    /// Takes the stop mutex: until it is dropped no stop begins. Lock order:
+    /// Takes the stop mutex: no stop begins until the guard is dropped. Lock order:
     /// hotplug lock → stop mutex → stopper locks.
     ///
     /// # Context
@@ -100,18 +102,18 @@ impl<P: StopHost> StopMachine<P> {
         self.mutex.lock()
     }
 
-    /// The stopper of `cpu`.
+    /// Returns the stopper of `cpu`.
     pub fn stopper(&self, cpu: CpuId) -> &Stopper<P> {
         self.stoppers.get(cpu)
     }
 
-    /// For how long each CPU had IRQs off in its last stop.
+    /// Returns for how long each CPU had IRQs off in its last stop.
     pub fn times(&self) -> &CpuStopTimes {
         &self.times
     }
 
-    /// How many turns a CPU spins before it sleeps (`u32::MAX`: it never does), from
-    /// the next stop on. `None`: what serves best.
+    /// Sets how many turns a CPU spins before it sleeps (`u32::MAX`: it never does), from
+    /// the next stop on. `None` restores the default.
     pub fn set_spins(&self, spins: Option<u32>) {
         *self.spins.lock() = spins;
     }
@@ -133,7 +135,7 @@ impl<P: StopHost> StopMachine<P> {
     /// `init:stopper`, startup: accepts work, and its thread is unparked.
     ///
     /// # Context
-    /// `cpu` itself, IRQs masked, not online yet: nobody else takes these locks.
+    /// `cpu` itself, IRQs masked, not online yet: no other CPU takes these locks.
     pub fn enable(&self, cpu: CpuId) {
         let stopper = self.stoppers.get(cpu);
         stopper.set_enabled(true);
@@ -157,7 +159,7 @@ impl<P: StopHost> StopMachine<P> {
             .expect("BUG: a stopper is used before prep:threads")
     }
 
-    /// The stop SGI has arrived: this CPU's stopper has work (Q3).
+    /// Handles the stop SGI: wakes this CPU's stopper, which has work (Q3).
     ///
     /// # Context
     /// Interrupt handler.
@@ -190,7 +192,7 @@ impl<P: StopHost> StopMachine<P> {
         cpu: CpuId,
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
-        // A cell that only the one runner opens, and the caller afterwards.
+        // Only the runner opens this cell, and the caller after the stop.
         let name = core::any::type_name_of_val(&call_fn);
         let cell = SpinLock::<_, P>::new((Some(call_fn), None));
         let run_fn = |_on: CpuId| {
@@ -223,14 +225,16 @@ impl<P: StopHost> StopMachine<P> {
         self.stop(runners, core::any::type_name_of_val(call_fn), call_fn)
     }
 
-    /// * `name` — what messages call `call_fn`
+    /// Runs one stop.
+    ///
+    /// * `name` — the name of `call_fn` in messages
     fn stop(
         &'static self,
         runners: CpuMask,
         name: &'static str,
         call_fn: &(dyn Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
-        // Its own stopper would never run.
+        // With preemption off this CPU's own stopper would never run.
         might_sleep::<P>();
         let called = P::now();
         // P3: the stop mutex keeps the mask still.
@@ -239,7 +243,7 @@ impl<P: StopHost> StopMachine<P> {
             return Err(StopError::NotOnline(cpu));
         }
         let count = participants.count();
-        // Where we are is where we wait, and whose timer tells us to look.
+        // The caller waits on this CPU, and this CPU's timer ends its sleep.
         let here = P::sched().migrate_disable();
         let caller = here.cpu();
         let late = late_at::<P>();
@@ -260,16 +264,16 @@ impl<P: StopHost> StopMachine<P> {
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
         };
-        // Wakes this CPU's stopper, if need be, to look who is late.
+        // Its interrupt has this CPU's stopper look which CPUs are late.
         let watch = P::sched().watch(caller);
         self.queue_everywhere(&job);
-        // Our own stopper has left: fn is over, however long it took.
+        // This CPU's own stopper has left, so fn is over, however long it took.
         let mut late = late_at::<P>();
         self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
             if job.stop.is_over() {
                 return Some(());
             }
-            // The watch ends the sleep for this.
+            // `watch` ends the sleep, so that this is reached.
             if P::now() >= late {
                 late = Instant::FOREVER;
                 P::stop_is_late(job.participants, job.stop.state());
@@ -279,7 +283,7 @@ impl<P: StopHost> StopMachine<P> {
         drop(watch);
         Ok(StopReport {
             called,
-            // Relaxed: their leaving has ordered them.
+            // Relaxed: `is_over` has ordered them.
             fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
             fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
             ended: P::now(),
@@ -290,8 +294,8 @@ impl<P: StopHost> StopMachine<P> {
     /// caller must wait until the stop is over before its frame goes.
     fn queue_everywhere<'a>(&'static self, job: &'a Job<'a, P>) {
         let work: &'a dyn Work = job;
-        // SAFETY: only the lifetime changes. The borrow is used by the
-        // participants alone; each leaves as its last access to it, and `stop`
+        // SAFETY: only the lifetime changes. Only the participants use the
+        // borrow; each leaves as its last access to it, and `stop`
         // doesn't return before the last one has (P5, B4). A participant
         // can't go away with the work pending: it is online and enabled, and
         // what a stopper has accepted runs (Q1, Q2); the stop mutex keeps CPUs
@@ -309,8 +313,8 @@ impl<P: StopHost> StopMachine<P> {
         if !others.is_empty() {
             P::send_sgi(Sgi::Stop, &others);
         }
-        self.stop_interrupt(); // Our own stopper, as the handler would.
-        drop(here); // Here it takes the CPU.
+        self.stop_interrupt(); // Wakes this CPU's own stopper, as the handler would.
+        drop(here); // The stopper takes the CPU here.
     }
 }
 

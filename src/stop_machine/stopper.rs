@@ -18,10 +18,12 @@ use crate::sched::{SchedHost, Service, Thread};
 use crate::stop_machine::WorkQueue;
 use crate::sync::Once;
 
-/// Something for a stopper to do.
+/// A piece of work for a stopper.
 pub trait Work: Sync {
-    /// Does it on `cpu`. Thread context on that CPU's stopper: nothing else runs
-    /// there until it returns, interrupts aside.
+    /// Does the work on `cpu`. Only interrupts run there until it returns.
+    ///
+    /// # Context
+    /// Thread: that CPU's stopper.
     fn run(&self, cpu: CpuId);
 }
 
@@ -32,7 +34,7 @@ pub struct Stopper<P: SchedHost> {
 }
 
 impl<P: SchedHost> Stopper<P> {
-    /// Disabled, without a thread.
+    /// Makes a disabled stopper without a thread.
     pub(crate) fn new() -> Self {
         Stopper {
             // One stop at a time, so this never grows under its lock.
@@ -41,7 +43,7 @@ impl<P: SchedHost> Stopper<P> {
         }
     }
 
-    /// Its thread, once `prep:threads` has made it.
+    /// Returns its thread, once `prep:threads` has made it.
     pub fn thread(&self) -> Option<&Arc<Thread<P>>> {
         self.thread.get()
     }
@@ -50,7 +52,7 @@ impl<P: SchedHost> Stopper<P> {
         self.thread.call_once(|| thread);
     }
 
-    /// Whether it accepts work.
+    /// Returns whether it accepts work.
     pub fn is_enabled(&self) -> bool {
         self.works.is_enabled()
     }
@@ -71,7 +73,7 @@ impl<P: SchedHost> Stopper<P> {
     }
 }
 
-/// What `stopper/N` does.
+/// The service that the thread `stopper/N` does.
 pub(crate) struct StopperService<P: SchedHost>(pub(crate) &'static Stopper<P>);
 
 impl<P: SchedHost> Service<P> for StopperService<P> {

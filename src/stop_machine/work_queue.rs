@@ -5,14 +5,14 @@
 //! - Q1: what was accepted stays until it is taken, enabled or not.
 //! - Q4: accepted or refused is decided under the lock that disables it too: once
 //!   it is disabled nothing comes in any more.
-//! - Q5: the count is stored under that lock, so it is right for whoever reads it
-//!   after a push or a take that it knows of.
+//! - Q5: the count is stored under that lock, so a thread that reads it after a push or
+//!   a take that happened before sees at least the count stored there.
 //!
 //! # Memory ordering
-//! What was done before a push is visible to who takes the work: by the lock. The
-//! count orders nothing and is Relaxed: whoever queues wakes the thread after it,
-//! and that wake and the thread's "about to wait" are decided under one lock, so
-//! the thread reads the new count or is woken (N1 in `sched`).
+//! The lock makes what was done before a push visible to the stopper that takes the
+//! work. The count orders nothing and is Relaxed: a CPU that queues a work wakes the
+//! stopper's thread afterwards. That wake and the thread's decision to wait are taken
+//! under one lock, so the thread reads the new count or is woken (N1 in `sched`).
 //!
 //! `tests/loom_stopper.rs` model-checks this file.
 
@@ -37,8 +37,8 @@ pub struct WorkQueue<T, E: LocalCpu> {
 }
 
 impl<T, E: LocalCpu> WorkQueue<T, E> {
-    /// Disabled and empty, with room for `capacity` works. One more than that is
-    /// allocated for under the lock.
+    /// Makes a disabled, empty queue with room for `capacity` works. A push beyond that
+    /// allocates under the lock.
     pub fn new(capacity: usize) -> Self {
         WorkQueue {
             inner: SpinLock::new(Inner {
@@ -49,17 +49,17 @@ impl<T, E: LocalCpu> WorkQueue<T, E> {
         }
     }
 
-    /// Whether it accepts work.
+    /// Returns whether the queue accepts work.
     pub fn is_enabled(&self) -> bool {
         self.inner.lock_irqsave().enabled
     }
 
-    /// From now on accepts work, or refuses it (Q4).
+    /// Has the queue accept work from now on, or refuse it (Q4).
     pub fn set_enabled(&self, enabled: bool) {
         self.inner.lock_irqsave().enabled = enabled;
     }
 
-    /// Accepts `work` if it is enabled; returns whether it did.
+    /// Accepts `work` if the queue is enabled; returns whether it did.
     #[must_use]
     pub fn push(&self, work: T) -> bool {
         let mut inner = self.inner.lock_irqsave();
@@ -70,7 +70,7 @@ impl<T, E: LocalCpu> WorkQueue<T, E> {
         inner.enabled
     }
 
-    /// Takes the oldest work, also when disabled (Q1).
+    /// Takes the oldest work, also from a disabled queue (Q1).
     #[inline]
     pub fn pop(&self) -> Option<T> {
         let mut inner = self.inner.lock_irqsave();
@@ -79,7 +79,7 @@ impl<T, E: LocalCpu> WorkQueue<T, E> {
         work
     }
 
-    /// Whether there is work, without the lock.
+    /// Returns whether there is work, without taking the lock.
     #[inline]
     pub fn has_work(&self) -> bool {
         self.queued.load(Ordering::Relaxed) > 0
