@@ -147,7 +147,8 @@ impl Trace {
 
     /// The events of all rings that `keep_fn` wants, in the order of their time.
     ///
-    /// Context: thread; allocates.
+    /// # Context
+    /// Thread; allocates.
     pub fn collect(&self, mut keep_fn: impl FnMut(&Record) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
         for (on, ring) in self.rings.iter() {

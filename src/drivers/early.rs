@@ -57,7 +57,8 @@ fn chosen() -> Option<EarlyCon> {
 /// the rest when there is no room for 10 ms. Does nothing if there is no early
 /// console.
 ///
-/// Context: any, MMU on or off. With the MMU on, [`mmio`] must be mapped.
+/// # Context
+/// Any, MMU on or off. With the MMU on, [`mmio`] must be mapped.
 pub fn write_str(text: &str) {
     let Some(EarlyCon { kind, base }) = chosen() else {
         return;

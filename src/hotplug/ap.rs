@@ -2,13 +2,13 @@
 //!
 //! # Invariants
 //! - A1: until SHOULD_ONLINE it touches its boot record, its handshake and its
-//!   wait point, the word that says who control is, and the interrupt controller:
+//!   wait point, the word that names the control CPU, and the interrupt controller:
 //!   no lock, no heap, no console, not its per-CPU area, nothing that a still
 //!   point may change, because no still point waits for it.
-//! - A2: from then to its online bit it takes no lock that another CPU holds for long. Its
-//!   stopper's is its own; that of its run queue is also taken by a CPU that wakes a
-//!   thread which slept here when this one went, with IRQs masked and for a few
-//!   instructions.
+//! - A2: from then to its online bit it takes no lock that another CPU holds for long. No
+//!   other CPU takes its stopper's lock. Its run queue's lock is also taken by a CPU that
+//!   wakes a thread which was asleep here when this CPU went, with IRQs masked and for a
+//!   few instructions.
 //! - A3: after DEAD it uses nothing but the stack that it is on, the interrupt
 //!   controller and firmware. DEAD alone doesn't make its memory free for its next
 //!   life: only firmware's OFF after that does, or that it has come to the pen. If CPU_OFF
@@ -20,12 +20,12 @@ use crate::platform::Sgi;
 use crate::sync::atomic::Ordering;
 use crate::trace::Event;
 
-/// Turns a CPU spins for its verdict before it sleeps.
+/// How many turns a CPU spins for its verdict before it sleeps.
 const SPINS: u32 = 50;
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// A CPU that was started has set up what may fail, and is here: says ALIVE,
-    /// waits for the verdict, and goes online or turns itself off.
+    /// Says ALIVE, waits for the verdict, and goes online or turns itself off: what a
+    /// CPU that was started does once it has set up all that may fail.
     ///
     /// # Context
     /// `cpu` itself on its entry stack, IRQs masked, its interface on with the
@@ -36,7 +36,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let handshake = self.handshake(cpu);
         if !handshake.arrive() {
-            // Given up since, or not called: the word says DEAD already.
+            // Control has given up, or has not called this CPU: the word says DEAD already.
             P::disable_cpu_interface(cpu);
             self.tell_control(cpu);
             P::cpu_off(cpu);
@@ -60,7 +60,10 @@ impl<P: HotplugHost> Hotplug<P> {
         P::sched().idle(|| self.idle(cpu))
     }
 
-    /// The INIT half, on the CPU itself, IRQs masked.
+    /// Walks the INIT steps.
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked.
     pub(super) fn start_here(&self, cpu: CpuId) {
         let record = self.cpus.get(cpu);
         let idle = record
@@ -89,8 +92,8 @@ impl<P: HotplugHost> Hotplug<P> {
         P::masks().clear_online(cpu);
     }
 
-    /// What this CPU's idle thread does each time round: leaves, if the CPU is not
-    /// online any more, else sleeps until an interrupt is pending.
+    /// Does one turn of the idle thread: leaves if the CPU is no longer online, otherwise
+    /// sleeps until an interrupt is pending.
     ///
     /// # Context
     /// Idle thread of `cpu`, IRQs masked, nothing runnable.
@@ -102,7 +105,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// The end of a CPU's time: DEAD, and off.
+    /// Says DEAD, and turns this CPU off.
     // A function of its own, where a debugger finds it: tests/rig/src/commands/held.rs.
     #[inline(never)]
     fn leave(&self, cpu: CpuId) {
@@ -113,7 +116,7 @@ impl<P: HotplugHost> Hotplug<P> {
         P::cpu_off(cpu);
     }
 
-    /// Sends the event SGI to the CPU that runs the operation on us.
+    /// Sends the event SGI to the CPU that runs the operation on this one.
     fn tell_control(&self, cpu: CpuId) {
         let control = self.cpus.get(cpu).control.load(Ordering::Relaxed);
         if let Some(control) = CpuId::new(control as usize) {

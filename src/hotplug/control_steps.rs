@@ -1,10 +1,10 @@
-//! The control CPU's side of the handshake: a CPU is called, awaited, released, or seen
-//! off; and what is kept of one that isn't seen.
+//! The control CPU's side of the handshake: it starts a CPU, waits for it, releases it or
+//! waits until it is off; and it quarantines a CPU whose end it does not see.
 //!
 //! # Quarantine
 //! A CPU whose end control has not seen is *quarantined*: nothing that it may still use
-//! is touched. Its heap cache stays as it is. Its timers are adopted all the same: they
-//! hang under a lock, and the CPU has turned its own timer off in the still point. The
+//! is touched. Its heap cache stays as it is. Its timers are adopted all the same: a
+//! lock guards them, and the CPU has turned its own timer off in the still point. The
 //! quarantine lasts until firmware starts the CPU again, the CPU says ALIVE, or an
 //! operation finds it DEAD and OFF ([`Hotplug::settle`]).
 
@@ -185,9 +185,9 @@ impl<P: HotplugHost> Hotplug<P> {
         drop(still);
     }
 
-    /// `sync:active`, teardown: nobody holds a mask with this CPU in it. Then nothing is
-    /// placed here any more, and what is queued goes at once: a realtime thread that never
-    /// waits would keep the CPU's own threads from parking.
+    /// `sync:active`, teardown: waits until no thread holds a mask with this CPU in it. From
+    /// then on no thread is placed on it, and the threads that are queued there go at once: a
+    /// realtime thread that never waits would keep the CPU's own threads from parking.
     pub(super) fn wait_inactive(&self, cpu: CpuId) {
         P::grace_periods().synchronize(|late| {
             log::warn!("CPU{cpu} waits for a grace period; CPUs {late} hold it up");
@@ -195,8 +195,8 @@ impl<P: HotplugHost> Hotplug<P> {
         P::sched().push_all(cpu);
     }
 
-    /// `sync:alive`, teardown: the CPU has said DEAD, then firmware says OFF. Otherwise it
-    /// is quarantined.
+    /// `sync:alive`, teardown: waits until the CPU has said DEAD and firmware says OFF. A CPU
+    /// that is late with either is quarantined.
     pub(super) fn wait_dead(&self, cpu: CpuId) {
         self.wait_dead_until(cpu, deadline::<P>(&self.limits.die));
     }
@@ -218,25 +218,25 @@ impl<P: HotplugHost> Hotplug<P> {
         *self.cpus.get(cpu).quarantine.lock() = Some(quarantine);
     }
 
-    /// `prep:heap`, teardown: unless the CPU may still run, the memory that it kept is
-    /// everybody's.
+    /// `prep:heap`, teardown: gives the memory that the CPU kept back to all CPUs, unless
+    /// it may still run.
     pub(super) fn empty_heap_cache(&self, cpu: CpuId) {
         if self.quarantine(cpu).is_none() {
             P::empty_heap_cache(cpu);
         }
     }
 
-    /// `prep:hardware`, teardown: tells a CPU that was called and is not wanted so, and
-    /// waits for its end. After a tear-down it already is, or is quarantined.
+    /// `prep:hardware`, teardown: dismisses a CPU that was started and is not wanted, and
+    /// waits for its end. After a tear-down the CPU is off already, or quarantined.
     pub(super) fn cancel_start(&self, cpu: CpuId) {
         let handshake = self.handshake(cpu);
-        // If it has arrived since we looked, it is ALIVE now.
+        // If the CPU arrives between the look and the move, `give_up` fails: it is ALIVE.
         let gave_up = handshake.state() == SyncState::Kicked && handshake.give_up().is_ok();
         match handshake.state() {
             SyncState::Dead if !gave_up => {}
             // Given up by `wait_alive`, which has quarantined it.
             SyncState::Cancelled if !gave_up => {}
-            // DEAD, if it has come and gone since: then OFF is still to be seen.
+            // DEAD: it arrived and left after `give_up`; firmware has yet to say OFF.
             SyncState::Cancelled | SyncState::Dead => self.wait_gone(cpu),
             SyncState::Alive => {
                 let point = &self.cpus.get(cpu).arrival;
@@ -252,9 +252,9 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// As [`Hotplug::wait_dead`], and with its limit, for a CPU that was given up on its
-    /// way here: it may also have refused itself, which leaves a reason and no DEAD. Then
-    /// firmware's OFF is enough, and the word is control's to write.
+    /// Waits as [`Hotplug::wait_dead`] does, with its limit, for a CPU that was given up
+    /// before it arrived. Such a CPU may also have refused itself, which leaves a reason and
+    /// no DEAD. Then firmware's OFF is enough, and control writes the word.
     fn wait_gone(&self, cpu: CpuId) {
         let limit = deadline::<P>(&self.limits.die);
         let handshake = self.handshake(cpu);
@@ -267,7 +267,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 if !self.wait_off(cpu) {
                     return self.note_not_off(cpu);
                 }
-                // Refused it has not touched the word: no other side moves it now.
+                // A CPU that refuses itself never touches the word, so control moves it.
                 if handshake.failed(SyncState::Cancelled).is_ok() {
                     *self.cpus.get(cpu).quarantine.lock() = None;
                     return;
@@ -278,9 +278,9 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Looks again for a CPU whose end was not seen, and that says DEAD by now or has
-    /// refused itself: if firmware says OFF within its limit, or at once where `patient`
-    /// is not set, the quarantine is over.
+    /// Looks again at a quarantined CPU, and returns its quarantine if that goes on. The
+    /// quarantine is over if the CPU has said DEAD or refused itself since, and firmware
+    /// says OFF: within firmware's limit if `patient`, at once if not.
     pub(super) fn settle(&self, cpu: CpuId, patient: bool) -> Option<Quarantine> {
         let quarantine = self.quarantine(cpu)?;
         let handshake = self.handshake(cpu);
@@ -307,21 +307,21 @@ impl<P: HotplugHost> Hotplug<P> {
         None
     }
 
-    /// Why `cpu` refused itself, in the life that control has last called it to. A reason
-    /// of an earlier life, which can be written after control's retry has cleared the
-    /// record, is none.
+    /// Returns why `cpu` refused itself in the life for which control last started it. A
+    /// reason of an earlier life, which can be written after control's retry has cleared
+    /// the record, doesn't count.
     pub(super) fn refusal(&self, cpu: CpuId) -> Option<ApRefusal> {
         let (life, reason) = P::refusal(cpu)?;
         (life == self.life(cpu)).then_some(reason)
     }
 
-    /// The life that `cpu` was last started for.
+    /// Returns the life for which `cpu` was last started.
     fn life(&self, cpu: CpuId) -> Life {
         Life::from_number(self.cpus.get(cpu).life.load(Ordering::Relaxed))
     }
 
-    /// Waits until `check_fn` says yes, or `at`; returns whether it did. Spins
-    /// for a moment, then sleeps until the event SGI.
+    /// Waits until `check_fn` returns true, at most until `at`; returns its last answer.
+    /// Spins for a moment, then sleeps until the event SGI.
     fn wait_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
         for _ in 0..SPINS {
             if check_fn() {
@@ -340,8 +340,8 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Polls firmware until it says OFF; returns whether it did in time. A control CPU
-    /// that didn't run until the limit was past asks once more.
+    /// Polls firmware until it says OFF; returns whether it did in time. Control asks once
+    /// more where it did not run until the limit was past, as a virtual CPU may not.
     fn wait_off(&self, cpu: CpuId) -> bool {
         let limit = deadline::<P>(&self.limits.off);
         let mut turns = 0;
@@ -357,7 +357,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// A turn of a loop that asks firmware: spins at first, then sleeps.
+    /// Pauses between two questions to firmware: spins at first, then sleeps.
     fn pause(&self, turns: &mut u32) {
         if *turns < SPINS {
             *turns += 1;

@@ -21,8 +21,8 @@ pub struct Hotplug<P: HotplugHost> {
     /// The hotplug lock. Lock order: the outermost; then the stop mutex.
     lock: CpusLock<P>,
     pub(super) cpus: PerCpu<CpuRecord<P>>,
-    /// For each CPU, what a control thread there waits on: posted by the event
-    /// SGI. A hint: the waiter looks at the handshake word again.
+    /// For each CPU, what a control thread there waits on. The event SGI posts it. It is a
+    /// hint: the waiter looks at the handshake word again.
     pub(super) events: PerCpu<Completion<P>>,
     services: SpinLock<Vec<Registered<P>>, P>,
     pub(super) limits: Limits,
@@ -33,7 +33,7 @@ struct Registered<P: HotplugHost> {
     service: Arc<dyn Service<P>>,
 }
 
-/// What is kept of one CPU, for ever (H4).
+/// The record of one CPU; never freed (H4).
 pub(super) struct CpuRecord<P: HotplugHost> {
     pub(super) state: CpuhpState,
     /// Where the AP waits for its verdict.
@@ -42,18 +42,18 @@ pub(super) struct CpuRecord<P: HotplugHost> {
     pub(super) thread: Once<Arc<Thread<P>>>,
     pub(super) services: SpinLock<Vec<Arc<Thread<P>>>, P>,
     pub(super) command: Command<P>,
-    /// The CPU that runs the operation on this one: where the AP sends the event
+    /// The CPU that runs the operation on this one, to which the AP sends the event
     /// SGI. Relaxed: written before CPU_ON or the stop, which order it.
     pub(super) control: AtomicU32,
-    /// Why it isn't known to be off, if so: kept from one operation to the next.
+    /// Why the CPU isn't known to be off, if it isn't: kept from one operation to the next.
     pub(super) quarantine: SpinLock<Option<Quarantine>, P>,
-    /// The life that it was last started for: [`Life::number`]. Relaxed: written by the
+    /// The life for which the CPU was last started: [`Life::number`]. Relaxed: written by the
     /// holder of the hotplug lock.
     pub(super) life: AtomicU32,
 }
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// For `cpus` CPUs, all offline.
+    /// Makes the records of `cpus` CPUs, all offline.
     pub fn new(cpus: usize) -> Self {
         Hotplug {
             lock: CpusLock::new(cpus),
@@ -95,7 +95,8 @@ impl<P: HotplugHost> Hotplug<P> {
         self.lock.try_read()
     }
 
-    /// Keeps everybody else from it: for who brings and takes CPUs.
+    /// Takes the hotplug lock for writing: no other thread holds it, for reading or
+    /// writing, until the guard is dropped.
     ///
     /// # Context
     /// As [`Hotplug::cpus_read_lock`].
@@ -116,12 +117,12 @@ impl<P: HotplugHost> Hotplug<P> {
         self.lock.write_if_it_may()
     }
 
-    /// The state table.
+    /// Returns the state table.
     pub fn steps(&self) -> &'static [Step<StepContext>] {
         P::steps()
     }
 
-    /// How far `cpu` has come, and its counters.
+    /// Returns how many steps of `cpu` are up, and its counters.
     pub fn state(&self, cpu: CpuId) -> &CpuhpState {
         &self.cpus.get(cpu).state
     }
@@ -142,9 +143,9 @@ impl<P: HotplugHost> Hotplug<P> {
         Ok(())
     }
 
-    /// Has `cpu` wait at its entry the next time it is started, before it says
-    /// ALIVE, or lets it go on. For tests of a CPU that is late: it does nothing
-    /// that control could see, whatever becomes of the operation meanwhile.
+    /// Has `cpu` wait at its entry the next time it is started, before it says ALIVE, or
+    /// lets it go on. For tests of a late CPU: while held it does nothing that control
+    /// could see, whatever becomes of the operation meanwhile.
     pub fn hold_at_entry(&self, cpu: CpuId, held: bool) {
         P::set_held(cpu, held);
     }
@@ -153,7 +154,7 @@ impl<P: HotplugHost> Hotplug<P> {
         Handshake(P::handshake_word(cpu))
     }
 
-    /// A walker for `cpu`, which writes each passage into the trace ring of the
+    /// Returns a walker for `cpu`, which writes each passage into the trace ring of the
     /// CPU that it runs on.
     pub(super) fn walker<'a>(
         &'a self,
@@ -183,8 +184,8 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// `prep:threads`, startup: idle, `cpuhp/N`, `stopper/N` and the services'
-    /// threads exist, parked and bound.
+    /// `prep:threads`, startup: makes the threads idle, `cpuhp/N`, `stopper/N` and those of
+    /// the services, parked and bound, where they don't exist yet.
     pub(super) fn create_threads(&'static self, cpu: CpuId) -> Result<(), StepError> {
         let record = self.cpus.get(cpu);
         let sched = P::sched();
@@ -204,7 +205,7 @@ impl<P: HotplugHost> Hotplug<P> {
     fn create_service_threads(&self, cpu: CpuId) -> Result<(), StepError> {
         let record = self.cpus.get(cpu);
         loop {
-            // Making a thread allocates, so not under a spin lock.
+            // Making a thread allocates, which may not be done under a spin lock.
             let have = record.services.lock().len();
             let next = {
                 let services = self.services.lock();
@@ -221,7 +222,7 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Gives every CPU a thread `name/N` that does `service`, unparked while its
-    /// CPU is up. For ever.
+    /// CPU is up. A service can't be taken back.
     ///
     /// # Context
     /// Thread, preemption on; takes the hotplug lock.
@@ -245,7 +246,7 @@ impl<P: HotplugHost> Hotplug<P> {
         Ok(())
     }
 
-    /// `sched:threads`, startup: in the order of registration.
+    /// `sched:threads`, startup: unparks the services' threads in the order of registration.
     pub(super) fn unpark_services(&self, cpu: CpuId) {
         let threads = self.cpus.get(cpu).services.lock().clone();
         for thread in &threads {
@@ -253,7 +254,8 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// `sched:threads`, teardown: in reverse; each is off its CPU on return.
+    /// `sched:threads`, teardown: parks the services' threads in the reverse order; each is
+    /// off its CPU on return.
     pub(super) fn park_services(&self, cpu: CpuId) {
         let threads = self.cpus.get(cpu).services.lock().clone();
         for thread in threads.iter().rev() {

@@ -1,7 +1,7 @@
 //! `cpuhp/N`: walks its own CPU through the steps that run in thread context.
 //!
-//! Control writes a command and wakes it; it walks; it posts the result. A walk
-//! that fails is walked back here, on the CPU that it concerns.
+//! Control writes a command and wakes the thread; the thread walks and posts the
+//! result. A walk that fails is walked back here, on the CPU that it concerns.
 
 use core::marker::PhantomData;
 
@@ -19,8 +19,8 @@ pub(super) struct Command<P: SchedHost> {
     slot: SpinLock<Slot, P>,
     done_up: Completion<P>,
     done_down: Completion<P>,
-    /// Each direction's walk, for the validator: what is taken on the way down may be
-    /// held by who waits for the way up.
+    /// Each direction's walk, as two lock classes for the validator: a lock that a walk down
+    /// takes may be held by a thread that waits for a walk up.
     walk_up: LockMap,
     walk_down: LockMap,
 }
@@ -85,7 +85,7 @@ impl<P: HotplugHost> Command<P> {
     }
 }
 
-/// What `cpuhp/N` does.
+/// The service that the thread `cpuhp/N` does.
 pub(super) struct CpuhpService<P: HotplugHost>(PhantomData<fn() -> P>);
 
 impl<P: HotplugHost> CpuhpService<P> {
@@ -119,7 +119,7 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 Direction::Down => walker.up(origin),
             };
             if let Err(second) = back {
-                // There is no second level of undoing: it stays where it is.
+                // A roll-back is not rolled back: the CPU stays where it is.
                 log::error!("CPU{cpu} rollback stopped at step {}", second.step);
             }
         }

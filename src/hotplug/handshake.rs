@@ -2,7 +2,7 @@
 //!
 //! The word decides; firmware only confirms. Every change is a compare-exchange
 //! from the value seen, never a store, so of two sides that move at once exactly
-//! one wins and the other finds out.
+//! one wins, and the other learns that it has lost.
 //!
 //! # States
 //! ```text
@@ -19,10 +19,10 @@
 //! refused itself says why in its boot record and leaves; control sees it OFF.
 //!
 //! # Memory ordering
-//! A move releases, and every look acquires, that of a failed move included: who
-//! sees a state sees all that was done before it was set. A move that succeeds
-//! needs no Acquire: who makes it has looked before. (SeqCst is not needed: there
-//! is one word.)
+//! Every move is a Release, and every look an Acquire, also the look of a move that
+//! failed: a side that sees a state sees all that was done before it was set. A move
+//! that succeeds needs no Acquire: the side that makes it has looked before. SeqCst is
+//! not needed, because there is one word.
 //!
 //! `tests/loom_handshake.rs` model-checks this file.
 
@@ -62,7 +62,7 @@ impl SyncState {
         }
     }
 
-    /// As people write it.
+    /// Returns the state's name, as Linux writes it.
     pub const fn name(self) -> &'static str {
         match self {
             SyncState::Dead => "DEAD",
@@ -81,7 +81,7 @@ impl SyncState {
 pub struct Handshake<'a>(pub &'a AtomicU32);
 
 impl Handshake<'_> {
-    /// What the word says now.
+    /// Returns what the word says now.
     pub fn state(self) -> SyncState {
         SyncState::from_word(self.0.load(Ordering::Acquire))
     }
@@ -94,7 +94,7 @@ impl Handshake<'_> {
             .map_err(SyncState::from_word)
     }
 
-    /// Control asks whether it may [`Handshake::kick`], and from which state. A yes lasts:
+    /// Returns the state from which control may [`Handshake::kick`] now. The answer lasts:
     /// the only move of the AP from there is CANCELLED → DEAD.
     ///
     /// # Errors
@@ -209,7 +209,7 @@ impl Handshake<'_> {
     /// The AP goes on, just before its online bit: SHOULD_ONLINE → ONLINE.
     ///
     /// # Panics
-    /// If somebody else moved the word, which nobody may.
+    /// If the other side has moved the word, which it may not from there.
     pub fn online(self) {
         if let Err(now) = self.step(SyncState::ShouldOnline, SyncState::Online) {
             panic!("BUG: a released CPU finds {}", now.name());
@@ -219,7 +219,7 @@ impl Handshake<'_> {
     /// The AP leaves, its last store: `from` (SHOULD_DIE or ONLINE) → DEAD.
     ///
     /// # Panics
-    /// If somebody else moved the word, which nobody may.
+    /// If the other side has moved the word, which it may not from there.
     pub fn dead(self, from: SyncState) {
         if let Err(now) = self.step(from, SyncState::Dead) {
             panic!("BUG: a leaving CPU finds {}", now.name());

@@ -6,7 +6,7 @@ use crate::cpu::CpuId;
 use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, ONLINE, SyncState};
 use crate::platform::{PowerState, PsciError};
 
-/// Why it is not known where a CPU is. Its memory stays its own until it is.
+/// Why it is not known whether a CPU is off. Its memory stays its own until that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quarantine {
     /// It was started, and has not said ALIVE; it may still come.
@@ -19,7 +19,7 @@ pub enum Quarantine {
 }
 
 impl Quarantine {
-    /// That of a CPU whose handshake is `word` where it should be DEAD.
+    /// Returns the quarantine of a CPU whose handshake says `word` where it should say DEAD.
     pub(super) const fn not_dead(word: SyncState) -> Quarantine {
         match word {
             SyncState::Cancelled => Quarantine::NeverArrived,
@@ -46,9 +46,9 @@ impl fmt::Display for Quarantine {
 /// Why a CPU that is offline waits in the parking pen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parked {
-    /// No firmware turns it off: it is a spin-table's.
+    /// No firmware turns it off: it was started by a spin-table.
     NoFirmware,
-    /// Firmware returned from CPU_OFF with this.
+    /// CPU_OFF returned, with this error.
     Refused(PsciError),
 }
 
@@ -61,12 +61,12 @@ impl fmt::Display for Parked {
     }
 }
 
-/// How a CPU is, as [`Hotplug::health`] finds it.
+/// The state of a CPU, as [`Hotplug::health`] finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuHealth {
     /// All steps are up.
     Online,
-    /// So many steps are up: an operation is under way, or one has failed and could
+    /// This many steps are up: an operation is under way, or one has failed and could
     /// not be undone. It can be taken on, up or down.
     HalfWay(usize),
     /// Off, as firmware has confirmed. It can be brought up.
@@ -75,13 +75,13 @@ pub enum CpuHealth {
     Parked(Parked),
     /// It refused itself, and is off or parked. It may be tried again.
     Failed(ApRefusal),
-    /// Nobody knows: it is quarantined.
+    /// Unknown: it is quarantined.
     Unknown(Quarantine),
 }
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// How `cpu` is. A CPU that was quarantined and has come round since is off: the
-    /// answer is of now, not of the last operation.
+    /// Returns the state of `cpu` at the time of the call, not at the end of the last
+    /// operation: a quarantined CPU that has gone off since is off.
     ///
     /// # Context
     /// Thread; asks firmware. For an answer that lasts the caller holds the hotplug lock.
@@ -114,7 +114,7 @@ impl<P: HotplugHost> Hotplug<P> {
         })
     }
 
-    /// Why `cpu` was not known to be off when the last operation on it ended.
+    /// Returns why `cpu` was not known to be off when the last operation on it ended.
     pub(super) fn quarantine(&self, cpu: CpuId) -> Option<Quarantine> {
         *self.cpus.get(cpu).quarantine.lock()
     }

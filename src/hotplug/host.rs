@@ -1,4 +1,4 @@
-//! What hotplug needs from the machine, beyond threads and stops.
+//! What hotplug needs of the machine, beyond threads and stops.
 
 use crate::cpu::CpuId;
 use crate::hotplug::{ApRefusal, Hotplug, Life, Parked, Step, StepContext, steps};
@@ -9,13 +9,14 @@ use crate::sync::atomic::AtomicU32;
 
 /// Implemented by the target's `Hw`.
 pub trait HotplugHost: StopHost + GraceHost {
-    /// The one instance.
+    /// Returns the one instance.
     fn hotplug() -> &'static Hotplug<Self>;
 
     /// Makes `cpu`'s boot record and entry stack, or readies those that it has
     /// from an earlier time, its refusal cleared.
     ///
-    /// Context: the control CPU; `cpu` was never started, or firmware has said since that it
+    /// # Context
+    /// The control CPU; `cpu` was never started, or firmware has said since that it
     /// is off.
     ///
     /// # Errors
@@ -29,14 +30,15 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// [`OutOfStacks`].
     fn prepare_area(cpu: CpuId) -> Result<(), OutOfStacks>;
 
-    /// The state table; a host test's has steps that fail where these can't.
+    /// Returns the state table. A host test's table has steps that fail where these can't.
     fn steps() -> &'static [Step<StepContext>] {
         steps::<Self>()
     }
 
     /// Gives back the free blocks of heap that `cpu` keeps.
     ///
-    /// Context: the control CPU; `cpu` is off or parked, as control has seen, or has not
+    /// # Context
+    /// The control CPU; `cpu` is off or parked, as control has seen, or has not
     /// come beyond its boot record since it was.
     fn empty_heap_cache(cpu: CpuId);
 
@@ -44,21 +46,22 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// boot record.
     fn idle_context(cpu: CpuId) -> Self::Context;
 
-    /// The handshake word, in the boot record.
+    /// Returns the handshake word, in the boot record.
     fn handshake_word(cpu: CpuId) -> &'static AtomicU32;
 
-    /// Why the CPU refused itself, from its boot record, and in which of its lives.
+    /// Returns why the CPU refused itself, from its boot record, and in which of its lives.
     fn refusal(cpu: CpuId) -> Option<(Life, ApRefusal)>;
 
-    /// What firmware answered when `cpu` last called CPU_OFF, if that returned.
+    /// Returns firmware's answer to the last CPU_OFF of `cpu`, if that returned.
     fn off_refused(cpu: CpuId) -> Option<PsciError>;
 
-    /// Why the CPU waits in the parking pen, if it does.
+    /// Returns why the CPU waits in the parking pen, if it does.
     fn parked(cpu: CpuId) -> Option<Parked>;
 
     /// Whether a test holds the CPU at its entry.
     ///
-    /// Context: `cpu` itself; reads only its boot record.
+    /// # Context
+    /// `cpu` itself; reads only its boot record.
     fn is_held(cpu: CpuId) -> bool;
 
     /// Has `cpu` wait at its entry, or go on: see [`Hotplug::hold_at_entry`].
@@ -71,22 +74,23 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// What firmware answered.
     fn cpu_on(cpu: CpuId, life: Life) -> Result<(), PsciError>;
 
-    /// Whether firmware would turn the CPU off.
+    /// Asks whether firmware would turn the CPU off.
     ///
     /// # Errors
     /// The refusal to expect.
     fn can_turn_off(cpu: CpuId) -> Result<(), PsciError>;
 
-    /// AFFINITY_INFO; a CPU in the pen is off.
+    /// Returns the answer of AFFINITY_INFO; a CPU in the pen is off.
     ///
     /// # Errors
     /// What firmware answered.
     fn power_state(cpu: CpuId) -> Result<PowerState, PsciError>;
 
-    /// Turns this CPU, which is `cpu`, off. If firmware refuses it goes to the pen, and
-    /// where that has no room, it stays in a WFI for ever, touching nothing.
+    /// Turns this CPU, which is `cpu`, off. If firmware refuses, the CPU goes to the pen;
+    /// where the pen has no room, it stays in a WFI for ever and touches nothing.
     ///
-    /// Context: IRQs masked, nothing left to run.
+    /// # Context
+    /// `cpu` itself, IRQs masked, nothing left to run.
     fn cpu_off(cpu: CpuId) -> !;
 
     /// Turns this CPU's interrupt interface off.

@@ -20,7 +20,7 @@
 //!   │                 ◄── done ─────────── sched:active
 //!   online
 //! ```
-//! and back: `cpuhp/N` takes its CPU out of `active`, waits until nobody holds the old
+//! and back: `cpuhp/N` takes its CPU out of `active`, waits until no thread holds the old
 //! mask, sends all threads that are not the CPU's own elsewhere and walks up to
 //! `init:online`; control, on a CPU that stays, parks it and stops the
 //! machine; inside the still point the AP walks up to `sync:alive`, and from its
@@ -33,13 +33,14 @@
 //!   its completion; in the still point of the take-down the AP.
 //! - H2: passages up − passages down of a step is 0 or 1 for each CPU, at rest,
 //!   and 1 exactly for the steps below `state`.
-//! - H3: past DISABLE_IRQ of the take-down nothing can refuse any more. All that
-//!   can is asked before.
+//! - H3: past DISABLE_IRQ of the take-down nothing can refuse any more. Everything
+//!   that can refuse is asked before.
 //! - H4: a CPU's memory is never freed.
-//! - H5: of a CPU that may still run nothing is touched that it may use: where its end
-//!   was not seen it is quarantined ([`Quarantine`]).
-//! - H6: between two operations 0 steps are up, or all, or at least those up to
-//!   `init:online`: a CPU that was left half way is online. Each operation begins there.
+//! - H5: nothing is touched that a CPU which may still run could use: a CPU whose end
+//!   was not seen is quarantined ([`Quarantine`]).
+//! - H6: between two operations no step of a CPU is up, or all, or at least those up to
+//!   `init:online`: a CPU that was left half way is online. Each operation begins from such
+//!   a state.
 //!
 //! # Sources
 //! Thomas Gleixner's *CPU hotplug rework* (`docs/references.md`); Linux `kernel/cpu.c`

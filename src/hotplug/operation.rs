@@ -14,7 +14,7 @@ use crate::sync::atomic::Ordering;
 use crate::trace::{Direction, Event};
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// The CPU of number `number`, if the machine has it.
+    /// Returns the CPU of number `number`, if the machine has it.
     pub fn possible(&self, number: usize) -> Option<CpuId> {
         CpuId::new(number).filter(|cpu| P::masks().possible().contains(*cpu))
     }
@@ -64,7 +64,7 @@ impl<P: HotplugHost> Hotplug<P> {
         })
     }
 
-    /// From `origin` up to `online`, and back there if that fails.
+    /// Walks from `origin` up to `online`, and back to `origin` if a step fails.
     fn go_up(&'static self, cpu: CpuId, origin: usize) -> Result<(), WalkError> {
         if origin < RELEASED {
             let context = StepContext { cpu };
@@ -88,7 +88,7 @@ impl<P: HotplugHost> Hotplug<P> {
         walked
     }
 
-    /// What is not as it was before an operation that failed.
+    /// Returns what is not as it was before an operation that failed.
     fn left(&self, cpu: CpuId, origin: usize, before: Option<Quarantine>) -> Option<Left> {
         let quarantine = self.quarantine(cpu).filter(|now| before != Some(*now));
         if let Some(quarantine) = quarantine {
@@ -145,7 +145,7 @@ impl<P: HotplugHost> Hotplug<P> {
         self.take_down(cpu)
     }
 
-    /// All that can refuse, asked before the stop (H3).
+    /// Asks everything that can refuse, before the stop (H3).
     fn may_leave(&self, cpu: CpuId) -> Result<(), CpuDownError> {
         if P::masks().online() == CpuMask::of(cpu) {
             return Err(CpuDownError::LastOnline(cpu));
@@ -160,7 +160,7 @@ impl<P: HotplugHost> Hotplug<P> {
         P::can_turn_off(cpu).map_err(|error| CpuDownError::Refused { cpu, error })
     }
 
-    /// From `init:online` down to offline: the take-down proper.
+    /// Walks from `init:online` down to offline, through the still point.
     fn take_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
         let was_refused = P::off_refused(cpu).is_some();
         let context = StepContext { cpu };
@@ -220,7 +220,7 @@ impl<P: HotplugHost> Hotplug<P> {
             cpu,
             direction: Direction::Up,
         });
-        // Locks that sleep ask who runs, so idle comes first here.
+        // A sleeping lock asks for the running thread, so the idle thread comes first.
         let idle = P::sched().new_idle(cpu, P::idle_context(cpu));
         P::sched().start_cpu(record.idle.call_once(|| idle));
         let walked = self.walker(&context).up(ALIVE);
@@ -247,7 +247,7 @@ impl<P: HotplugHost> Hotplug<P> {
         walked
     }
 
-    /// The event SGI has arrived on this CPU.
+    /// Handles the event SGI: wakes the control thread that waits on this CPU.
     ///
     /// # Context
     /// Interrupt handler.

@@ -19,7 +19,7 @@ pub enum Group {
     Enable,
 }
 
-/// Who runs a step.
+/// Which side runs a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsOn {
     /// The CPU that runs the operation.
@@ -51,12 +51,12 @@ pub enum Side<C> {
 }
 
 impl<C> Side<C> {
-    /// Whether it may fail, and so whether a failure may be injected.
+    /// Returns whether it may fail, and so whether a failure may be injected.
     pub const fn may_fail(&self) -> bool {
         matches!(self, Side::Fallible(_))
     }
 
-    /// Why there is nothing to do on this side, if so.
+    /// Returns why there is nothing to do on this side, if there is nothing.
     pub const fn reason(&self) -> Option<&'static str> {
         match self {
             Side::Nothing(reason) => Some(reason),
@@ -64,10 +64,10 @@ impl<C> Side<C> {
         }
     }
 
-    /// Runs it.
+    /// Runs this side.
     ///
     /// # Errors
-    /// What a fallible side returned.
+    /// The error of a side that may fail.
     pub fn run(&self, context: &C) -> Result<(), StepError> {
         match self {
             Side::Fallible(call_fn) => call_fn(context),
@@ -86,7 +86,7 @@ pub struct Step<C> {
     pub name: &'static str,
     /// Its group.
     pub group: Group,
-    /// Who runs it.
+    /// Which side runs it.
     pub runs_on: RunsOn,
     /// On the way up.
     pub startup: Side<C>,

@@ -23,9 +23,9 @@ const NO_FAIL: usize = usize::MAX;
 
 /// How far one CPU has come, and how often it has passed each step.
 ///
-/// Written by the side that owns the walk (H1), read by anybody for display; the
-/// owner changes through the handshake word or a completion, which order it:
-/// all accesses are Relaxed.
+/// Written by the side that owns the walk (H1), read by any thread for display. The
+/// owner changes through the handshake word or a completion, which order the accesses:
+/// all of them are Relaxed.
 pub struct CpuhpState {
     /// How many steps of the table are up.
     state: AtomicUsize,
@@ -40,7 +40,7 @@ struct Passages {
 }
 
 impl CpuhpState {
-    /// Offline, with a counter for each of `steps` steps.
+    /// Makes the state of an offline CPU, with a counter for each of `steps` steps.
     pub fn new(steps: usize) -> CpuhpState {
         CpuhpState {
             state: AtomicUsize::new(0),
@@ -54,12 +54,12 @@ impl CpuhpState {
         }
     }
 
-    /// How many steps of the table are up: 0 is offline.
+    /// Returns how many steps of the table are up: 0 is offline.
     pub fn state(&self) -> usize {
         self.state.load(Ordering::Relaxed)
     }
 
-    /// How often `step` was passed on the way up, and on the way down.
+    /// Returns how often `step` was passed on the way up, and on the way down.
     pub fn passages(&self, step: usize) -> (u32, u32) {
         let passages = &self.passages[step];
         (
@@ -68,7 +68,7 @@ impl CpuhpState {
         )
     }
 
-    /// Whether H2 holds. At rest only: the owner of the walk asks.
+    /// Returns whether H2 holds. For the owner of the walk, at rest.
     pub fn is_balanced(&self) -> bool {
         (0..self.passages.len()).all(|step| {
             let (up, down) = self.passages(step);

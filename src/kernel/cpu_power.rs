@@ -70,7 +70,8 @@ impl CpuPower {
 
     /// This CPU's CPU_OFF has returned: it parks from now on. Returns if the pen is full.
     ///
-    /// Context: IRQs masked, no interrupt active, nothing left to run here.
+    /// # Context
+    /// IRQs masked, no interrupt active, nothing left to run here.
     pub(super) fn park_for_good(&self) {
         if self.pen.admit(mpidr()).is_ok() {
             self.pen.cpu_off();

@@ -89,7 +89,8 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// Saves the running thread in `from` and goes on with `to`. Returns when
     /// somebody switches back to `from`.
     ///
-    /// Context: IRQs masked.
+    /// # Context
+    /// IRQs masked.
     ///
     /// # Safety
     /// `from` is the context of the thread that runs here; `to` is that of a
@@ -122,13 +123,15 @@ pub trait Platform: Wait + Sized + Send + Sync {
 
     /// Arms this CPU's one-shot timer for `at`, or turns it off with `None`.
     ///
-    /// Context: IRQs masked.
+    /// # Context
+    /// IRQs masked.
     fn arm_timer(at: Option<Instant>);
 
     /// Has this CPU's timer interrupt at `at` at the latest. One that comes when nothing is
     /// due does no harm: its handler arms the timer anew.
     ///
-    /// Context: IRQs masked.
+    /// # Context
+    /// IRQs masked.
     fn arm_timer_by(at: Instant);
 
     /// Sends `sgi` to `targets` (see [`IrqChip::send_sgi`]).
@@ -141,7 +144,8 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// Says whether this CPU has `work` to do at its next preemption point: what
     /// makes [`crate::sync::LocalCpu::preempt_point`] more than a load and a test.
     ///
-    /// Context: IRQs masked.
+    /// # Context
+    /// IRQs masked.
     fn set_preempt_work(work: PreemptWork, pending: bool);
 
     /// Whether [`Platform::set_preempt_work`] said so last, on this CPU.

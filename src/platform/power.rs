@@ -127,7 +127,8 @@ pub trait CpuOps: Sync {
 
     /// Turns this CPU off. Returns only if firmware refuses.
     ///
-    /// Context: IRQs masked, no interrupt active, nothing left to run here.
+    /// # Context
+    /// IRQs masked, no interrupt active, nothing left to run here.
     fn cpu_off(&self) -> PsciError;
 
     /// Whether firmware would turn `cpu` off if asked, as far as it says

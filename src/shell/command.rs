@@ -145,7 +145,8 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 12] {
 /// off. A line that isn't understood runs nothing; a command that fails doesn't
 /// hold up the next.
 ///
-/// Context: thread context, preemption on; it may sleep.
+/// # Context
+/// Thread, preemption on; it may sleep.
 pub fn run_line<M: Machine>(machine: &M, line: &str) -> Report {
     run_each(machine, line, |_| ())
 }
@@ -153,7 +154,8 @@ pub fn run_line<M: Machine>(machine: &M, line: &str) -> Report {
 /// Runs `line` as [`run_line`] does, and shows each command before it runs, as if it
 /// had been typed behind a prompt.
 ///
-/// Context: as of [`run_line`].
+/// # Context
+/// As [`run_line`].
 pub fn run_shown<M: Machine>(machine: &M, line: &str) -> Report {
     run_each(machine, line, |text| {
         machine.write(format_args!("{PROMPT}{}\n", Escaped(text.as_bytes())));

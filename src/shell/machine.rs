@@ -20,7 +20,8 @@ pub trait Failure: fmt::Display {
 
 /// The machine as the shell's commands see it.
 ///
-/// Context of every method: thread context, preemption on; it may sleep.
+/// # Context
+/// Of every method: thread, preemption on; it may sleep.
 pub trait Machine {
     /// Why an operation was refused.
     type Error: Failure;

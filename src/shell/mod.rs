@@ -71,7 +71,8 @@ impl<'m, M: Machine> Shell<'m, M> {
     /// line, and prompts for the next. Tells how the line ended, and `None`
     /// within one.
     ///
-    /// Context: thread context; sleeps as the line's commands do.
+    /// # Context
+    /// Thread; sleeps as the line's commands do.
     pub fn feed(&mut self, byte: u8) -> Option<Outcome> {
         let outcome = match self.editor.feed(byte) {
             Ok(None) => return None,

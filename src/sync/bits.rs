@@ -49,7 +49,7 @@ impl AtomicBits {
         self.words[word].fetch_and(!mask, order) & mask != 0
     }
 
-    /// Whether bit `bit` is set.
+    /// Returns whether bit `bit` is set.
     ///
     /// # Panics
     /// If `bit` is not below [`MAX_CPUS`].
@@ -58,7 +58,7 @@ impl AtomicBits {
         self.words[word].load(order) & mask != 0
     }
 
-    /// Word `word` of the map: the bits of CPUs `64 * word` and up.
+    /// Returns word `word` of the map: the bits of CPUs `64 * word` and up.
     ///
     /// # Panics
     /// If `word` is not below [`MASK_WORDS`].
@@ -66,13 +66,13 @@ impl AtomicBits {
         self.words[word].load(order)
     }
 
-    /// All bits, read a word at a time: not one instant, unless something else
-    /// keeps the map still.
+    /// Returns all bits, read a word at a time: not a snapshot, unless the caller keeps
+    /// the map still.
     pub fn snapshot(&self, order: Ordering) -> Bits {
         core::array::from_fn(|word| self.words[word].load(order))
     }
 
-    /// Stores all bits, a word at a time: only where nobody else writes.
+    /// Stores all bits, a word at a time: only where no other CPU writes.
     pub fn store(&self, bits: &Bits, order: Ordering) {
         for (word, value) in self.words.iter().zip(bits) {
             word.store(*value, order);

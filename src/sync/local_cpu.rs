@@ -1,4 +1,4 @@
-//! What `sync` needs from the machine, as small traits, and the two guards.
+//! What `sync` needs of the machine, as small traits, and the two guards.
 //!
 //! A guard is a token: code that needs "IRQs are off" or "preemption is off"
 //! takes a reference to one, and cannot be called without the fact.
@@ -15,7 +15,7 @@ use crate::sync::lockdep::{Manner, Place};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IrqFlags(pub u64);
 
-/// The running CPU, as far as a lock needs to know it.
+/// The running CPU, as far as a lock uses it.
 ///
 /// Implemented by the target's `Hw` and by the fakes of host tests.
 pub trait LocalCpu: 'static {
@@ -30,14 +30,14 @@ pub trait LocalCpu: 'static {
     /// says that IRQs are masked.
     unsafe fn irq_restore(flags: IrqFlags);
 
-    /// Lets this CPU take interrupts, whatever it did before: for the first
-    /// steps of a thread, and for idle. A compiler barrier.
+    /// Unmasks IRQs on this CPU whatever the mask was: for the start of a thread, and for
+    /// the idle thread. A compiler barrier.
     ///
     /// # Safety
     /// The vectors are in place, and no guard of this CPU says that IRQs are masked.
     unsafe fn irq_enable();
 
-    /// Whether this CPU takes IRQs now.
+    /// Returns whether this CPU takes IRQs now.
     fn irqs_enabled() -> bool;
 
     /// Adds one to the preempt count of the running thread.
@@ -51,26 +51,27 @@ pub trait LocalCpu: 'static {
     /// stands any more.
     unsafe fn preempt_enable_no_resched();
 
-    /// The preempt count of the running thread.
+    /// Returns the preempt count of the running thread.
     fn preempt_count() -> u32;
 
     /// A preemption point: with the count at 0 and IRQs on, a stopper that is
-    /// runnable takes the CPU here, and a quiescent state that somebody waits
+    /// runnable takes the CPU here, and a quiescent state that a grace period waits
     /// for is reported. Elsewhere it does nothing.
     fn preempt_point();
 
-    /// Tells the core (and whoever emulates it) that this loop is waiting:
-    /// `YIELD`, never `ISB`, never nothing.
+    /// Tells the core, or its emulator, that this loop is waiting: `YIELD`, never `ISB`,
+    /// never nothing.
     fn relax();
 
-    /// A number that is this CPU's for ever and no other's, and costs little to read: by it
-    /// a spin lock knows its holder. True until preemption comes on.
+    /// Returns a number that belongs to this CPU for ever and to no other, and is cheap to
+    /// read: the mark by which a spin lock knows its holder. It is this CPU's as long as
+    /// preemption stays off.
     #[cfg(not(loom))]
     fn cpu_mark() -> NonZeroUsize;
 
-    /// Called now and then by a CPU that turns at a spin lock of a `lock`, which the CPU of
-    /// mark `holder` has: has the log say so once that has taken long. `late_at` is the
-    /// caller's, for one wait; `None` at first.
+    /// Reports a long wait for a spin lock around a `lock` that the CPU of mark `holder`
+    /// holds, once; a CPU that spins calls this now and then. `late_at` belongs to one
+    /// wait, and is `None` at first.
     ///
     /// # Context
     /// Any: the lock may be the console's.
@@ -92,11 +93,11 @@ pub trait LocalCpu: 'static {
 }
 
 /// Checks that the running thread may give its CPU away, in every build and whether it
-/// will have to or not: one that seldom must would be wrong unseen.
+/// will have to or not: a path that rarely blocks would hide the mistake.
 ///
 /// # Panics
-/// With preemption off: the thread would take the guard's promise with it. With IRQs
-/// masked, as in a still point: who runs next would unmask them.
+/// With preemption off: a guard promises that the thread keeps its CPU. With IRQs
+/// masked, as in a still point: the next thread would unmask them.
 #[inline]
 pub fn assert_may_schedule<E: LocalCpu>() {
     let count = E::preempt_count();
@@ -107,7 +108,7 @@ pub fn assert_may_schedule<E: LocalCpu>() {
     assert!(E::irqs_enabled(), "BUG: schedule with IRQs masked");
 }
 
-/// What has ended a sleep, as far as [`Wait::take_wake`] could take it.
+/// The interrupt that ended a sleep, as far as [`Wait::take_wake`] could take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
     /// A wake SGI, or what could not be taken.
@@ -121,22 +122,24 @@ pub trait Wait: LocalCpu {
     /// Sleeps until an interrupt is pending that the priority mask lets through:
     /// `DSB`; `WFI`. It isn't taken. May return early.
     ///
-    /// Context: IRQs masked.
+    /// # Context
+    /// IRQs masked.
     fn sleep();
 
     /// Takes the pending interrupt, if it is a wake or panic SGI or the timer's:
     /// acknowledge and end it; `DSB SY`; `ISB`. Turns the timer off before that, and goes
     /// to the panic handler after it, if it was the one or the other.
     ///
-    /// Context: IRQs masked, priority mask closed to all but what is urgent.
+    /// # Context
+    /// IRQs masked, priority mask closed to all but what is urgent.
     fn take_wake() -> Woken;
 
-    /// Takes what is pending by now, in its handlers, before it returns: `ISB`. What
-    /// unmasks IRQs promises no such thing. They are taken in finite time as long as
-    /// they stay unmasked; those that are pending at a context synchronization event
-    /// are taken before the next instruction (Arm ARM, "Context synchronization
-    /// event"). A loop that masks them again at once, because it waits for what a
-    /// handler does, needs one in between, or it may turn for ever.
+    /// Has the handlers of all interrupts that are pending run before it returns: `ISB`.
+    /// To unmask IRQs alone promises only that they are taken in finite time while they
+    /// stay unmasked. Interrupts that are pending at a context synchronization event are
+    /// taken before the next instruction (Arm ARM, "Context synchronization event"). A
+    /// loop that waits for what a handler does, and masks IRQs again in each turn, needs
+    /// this in between, or it may turn for ever.
     ///
     /// # Context
     /// IRQs on.
@@ -146,8 +149,8 @@ pub trait Wait: LocalCpu {
     fn send_wake(cpus: &[u64; MASK_WORDS]);
 }
 
-/// A guard that keeps its thread where it is: while one lives, "this CPU" means one
-/// CPU.
+/// A guard that keeps its thread on its CPU: while one lives, "this CPU" is always the
+/// same CPU.
 pub trait PinnedCpu<E: LocalCpu> {}
 
 impl<E: LocalCpu> PinnedCpu<E> for IrqGuard<E> {}
@@ -173,7 +176,8 @@ impl<E: LocalCpu> IrqGuard<E> {
         }
     }
 
-    /// Ends the guard without a preemption point: for who looks for work by himself.
+    /// Ends the guard without a preemption point: for a caller that looks for preempting
+    /// work itself.
     #[inline]
     pub(crate) fn end_no_resched(self) {
         self.restore();
@@ -186,8 +190,8 @@ impl<E: LocalCpu> IrqGuard<E> {
             !E::irqs_enabled(),
             "BUG: IRQs were unmasked while a guard stood for their mask"
         );
-        // SAFETY: the flags are this guard's, and it ends here. Younger ones have ended:
-        // that is the rule for who makes guards, which a debug build checks above.
+        // SAFETY: the flags are this guard's, and it ends here. Younger guards have ended:
+        // every holder of guards keeps that order, and a debug build checks it above.
         unsafe { E::irq_restore(self.flags) };
     }
 }

@@ -1,4 +1,4 @@
-//! A map: what stands for the work that somebody waits for, as a lock class.
+//! A map: work that threads wait for, as a lock class.
 
 #![forbid(unsafe_code)]
 
@@ -11,32 +11,32 @@ use crate::sync::{LocalCpu, LockHeld, LockKey};
 pub struct LockMap(LockKey);
 
 impl LockMap {
-    /// Work of the kind that is told by where this is called.
+    /// Makes a map of the class that the caller's source location identifies.
     #[cfg_attr(debug_assertions, track_caller)]
     pub const fn new() -> LockMap {
         LockMap::of(&())
     }
 
-    /// Work of the kind that is told by where this is called, and by the type of what does
-    /// it.
+    /// Makes a map of the class that the caller's source location and the type of the
+    /// worker identify.
     #[cfg_attr(debug_assertions, track_caller)]
     pub const fn of<F: ?Sized>(_does_it: &F) -> LockMap {
         LockMap(LockKey::new::<F>(LockKind::Map))
     }
 
-    /// Another name for work of the same kind.
+    /// Returns another map of the same class.
     pub const fn same(&self) -> LockMap {
         LockMap(self.0.same())
     }
 
-    /// This thread does the work until the guard is dropped.
+    /// Notes that this thread does the work until the guard is dropped.
     #[cfg_attr(debug_assertions, track_caller)]
     #[inline]
     pub fn work<E: LocalCpu>(&self) -> LockMapGuard<'_, E> {
         LockMapGuard(self.0.acquire())
     }
 
-    /// This thread is about to wait until the work is done.
+    /// Notes that this thread is about to wait until the work is done.
     #[cfg_attr(debug_assertions, track_caller)]
     #[inline]
     pub fn wait<E: LocalCpu>(&self) {

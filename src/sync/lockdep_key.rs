@@ -12,14 +12,15 @@ use crate::sync::lockdep::{LockClass, LockKind, Manner, Nesting, Place};
 /// The part of a lock by which the validator knows it. In a release build nothing.
 #[derive(Debug)]
 pub struct LockKey {
-    /// `None`: not looked at.
+    /// The class; `None` for a lock that the validator doesn't look at.
     class: Option<LockClass>,
-    /// The number of the class plus 1, once it is known. Relaxed: a fact.
+    /// The number of the class plus 1; 0 until it is known. Relaxed: the number never
+    /// changes.
     number: AtomicU32,
 }
 
 impl LockKey {
-    /// Of the class of what the caller makes where it is called, around a `T`.
+    /// Makes a key of the lock class that the caller's source location and `T` identify.
     #[track_caller]
     pub const fn new<T: ?Sized>(kind: LockKind) -> LockKey {
         LockKey {
@@ -33,7 +34,7 @@ impl LockKey {
         }
     }
 
-    /// Of a lock that the validator doesn't look at.
+    /// Makes the key of a lock that the validator doesn't look at.
     pub const fn untracked() -> LockKey {
         LockKey {
             class: None,
@@ -41,7 +42,7 @@ impl LockKey {
         }
     }
 
-    /// Another key of the same class.
+    /// Returns another key of the same class.
     pub const fn same(&self) -> LockKey {
         LockKey {
             class: self.class,
@@ -49,12 +50,12 @@ impl LockKey {
         }
     }
 
-    /// The class; `None` if the validator doesn't look at it.
+    /// Returns the class, `None` for a lock that the validator doesn't look at.
     pub fn class(&self) -> Option<LockClass> {
         self.class
     }
 
-    /// The number of the class, which `find_fn` knows, if it has one: asked until then.
+    /// Returns the number of the class; asks `find_fn` until it has returned one.
     pub fn number(&self, find_fn: impl FnOnce() -> Option<u16>) -> Option<u16> {
         match u16::try_from(self.number.load(Ordering::Relaxed)) {
             Ok(number @ 1..) => Some(number - 1),
@@ -66,19 +67,20 @@ impl LockKey {
         }
     }
 
-    /// Its lock is about to be taken.
+    /// Tells the validator that the lock is about to be taken.
     #[track_caller]
     pub fn acquire<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         self.acquire_as(Manner::Lock)
     }
 
-    /// Its lock is about to be taken, by a thread that may hold others of its class.
+    /// Tells the validator that the lock is about to be taken, by a thread that may hold
+    /// others of its class.
     #[track_caller]
     pub fn acquire_nested<E: LocalCpu>(&self, nesting: Nesting) -> LockHeld<'_, E> {
         self.acquire_as(Manner::Nested(nesting))
     }
 
-    /// Its lock was taken by a try.
+    /// Tells the validator that the lock was taken by a try.
     #[track_caller]
     pub fn acquired<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         self.acquire_as(Manner::Try)
@@ -97,7 +99,7 @@ impl LockKey {
     }
 }
 
-/// Says that a lock is held; [`LockHeld::release`] says that it is no more.
+/// Says that a lock is held, until [`LockHeld::release`].
 #[must_use]
 pub struct LockHeld<'a, E> {
     key: &'a LockKey,
@@ -105,7 +107,7 @@ pub struct LockHeld<'a, E> {
 }
 
 impl<E: LocalCpu> LockHeld<'_, E> {
-    /// The lock is about to be opened.
+    /// Tells the validator that the lock is about to be opened.
     pub fn release(&self) {
         if self.key.class.is_some() {
             E::lock_release(self.key);
@@ -113,7 +115,7 @@ impl<E: LocalCpu> LockHeld<'_, E> {
     }
 }
 
-/// The caller may have to wait now: what that takes is checked, whether it must or not.
+/// Checks that the caller may wait here, whether it will have to or not.
 #[track_caller]
 pub fn might_sleep<E: LocalCpu>() {
     E::might_sleep(Location::caller());

@@ -12,7 +12,7 @@ use crate::sync::{LocalCpu, assert_may_schedule};
 pub struct LockKey(());
 
 impl LockKey {
-    /// Of the class of what the caller makes where it is called, around a `T`.
+    /// Makes a key of the lock class that the caller's source location and `T` identify.
     #[allow(
         clippy::extra_unused_type_parameters,
         reason = "the validator's has it"
@@ -21,41 +21,42 @@ impl LockKey {
         LockKey(())
     }
 
-    /// Of a lock that the validator doesn't look at.
+    /// Makes the key of a lock that the validator doesn't look at.
     pub const fn untracked() -> LockKey {
         LockKey(())
     }
 
-    /// Another key of the same class.
+    /// Returns another key of the same class.
     pub const fn same(&self) -> LockKey {
         LockKey(())
     }
 
-    /// Its lock is about to be taken.
+    /// Would tell the validator that the lock is about to be taken.
     #[inline(always)]
     pub fn acquire<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         LockHeld(PhantomData, PhantomData)
     }
 
-    /// Its lock is about to be taken, by a thread that may hold others of its class.
+    /// Would tell the validator that the lock is about to be taken, by a thread that may
+    /// hold others of its class.
     #[inline(always)]
     pub fn acquire_nested<E: LocalCpu>(&self, _: Nesting) -> LockHeld<'_, E> {
         LockHeld(PhantomData, PhantomData)
     }
 
-    /// Its lock was taken by a try.
+    /// Would tell the validator that the lock was taken by a try.
     #[inline(always)]
     pub fn acquired<E: LocalCpu>(&self) -> LockHeld<'_, E> {
         LockHeld(PhantomData, PhantomData)
     }
 }
 
-/// Says that a lock is held; [`LockHeld::release`] says that it is no more.
+/// Says that a lock is held, until [`LockHeld::release`].
 #[must_use]
 pub struct LockHeld<'a, E>(PhantomData<&'a LockKey>, PhantomData<fn() -> E>);
 
 impl<E: LocalCpu> LockHeld<'_, E> {
-    /// The lock is about to be opened.
+    /// Would tell the validator that the lock is about to be opened.
     #[inline(always)]
     pub fn release(&self) {}
 }

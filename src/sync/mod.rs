@@ -1,12 +1,12 @@
 //! The only door to atomics, cells, locks and waiting for a CPU.
 //!
-//! Everything in here never sleeps: what sleeps needs a scheduler and lives in
+//! Nothing in here sleeps: locks that sleep need a scheduler and live in
 //! `sched::lock`. Under `--cfg loom` the primitives of this module are loom's,
 //! so the protocols that ship are the protocols that are model-checked.
 //!
 //! # Orderings
 //! Each atomic of a protocol names, at its declaration, the access it pairs
-//! with. Counters that nobody synchronises on are `Relaxed` and say so.
+//! with. Counters that order nothing are `Relaxed` and say so.
 
 /// A constructor that is `const`, except in a model: loom's types know the
 /// execution that they belong to, so they can't be made before it begins.
@@ -69,13 +69,14 @@ pub mod atomic {
     };
 }
 
-/// A cell with interior mutability: what touches it says why it may.
+/// A cell with interior mutability: each access says why it is sound.
 pub use core::cell::UnsafeCell;
 
-// A cell that is set once. A call that meets another one's maker turns until that has ended,
-// for ever where the maker is below it on the same CPU, and nothing finds that. So it is the
-// kernel's own, which sets a cell at boot or under a lock, where no two calls meet; programs
-// have `sched::lock::Once`, which sleeps and panics.
+// A cell that is set once. A call that meets another call's maker spins until that maker
+// has returned: for ever where the interrupted maker is on the same CPU, and nothing finds
+// that. So only the kernel uses this cell, at boot or under a lock, where no two calls
+// meet; programs have `sched::lock::Once`, which sleeps, and panics if it is called from
+// its own maker.
 internal!(spin::Once);
 
 /// Keeps its content in cache lines of its own.

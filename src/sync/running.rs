@@ -1,4 +1,4 @@
-//! Whose function a CPU runs: for messages about one that doesn't return.
+//! The name of the function that a CPU runs, for messages about one that doesn't return.
 
 use core::ptr;
 
@@ -16,36 +16,36 @@ impl<F> Of<F> {
 }
 
 impl CallName {
-    /// The name of functions of the type `F`.
+    /// Returns the name of functions of the type `F`.
     #[inline]
     pub fn of<F>() -> &'static CallName {
         &Of::<F>::NAME
     }
 
-    /// The name of `call_fn`.
+    /// Returns the name of `call_fn`.
     #[inline]
     pub fn of_val<F>(_call_fn: &F) -> &'static CallName {
         Self::of::<F>()
     }
 
-    /// The name, as the compiler has it.
+    /// Returns the name, as the compiler has it.
     pub fn as_str(&self) -> &'static str {
         (self.0)()
     }
 }
 
-/// Whose function a CPU runs. Written by that CPU alone, with IRQs masked; read by others
-/// for messages. Relaxed: a name never changes.
+/// The name of the function that a CPU runs. Only that CPU writes it, with IRQs masked;
+/// other CPUs read it for messages. Relaxed: a name never changes.
 #[derive(Debug)]
 pub struct Running(AtomicPtr<CallName>);
 
 impl Running {
-    /// Nobody's.
+    /// Makes a cell that names no function.
     pub fn new() -> Running {
         Running(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// Calls `run_fn`, which runs a function of this name. Nests.
+    /// Calls `run_fn`, which runs a function of this name. Calls may nest.
     #[inline]
     pub fn note<R>(&self, name: &'static CallName, run_fn: impl FnOnce() -> R) -> R {
         let before = self.0.load(Ordering::Relaxed);
@@ -56,10 +56,10 @@ impl Running {
         value
     }
 
-    /// The name, if there is one, a moment ago.
+    /// Returns the name of the function that ran a moment ago, if one did.
     pub fn get(&self) -> Option<&'static CallName> {
         let name = self.0.load(Ordering::Relaxed);
-        // SAFETY: null, or the address of what `note` was given, which stays for ever.
+        // SAFETY: null, or an address that was made from a `'static` reference.
         unsafe { name.as_ref() }
     }
 }

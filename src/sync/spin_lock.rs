@@ -82,8 +82,8 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
     }
 
     const_unless_loom! {
-        /// As [`SpinLock::new`], but the validator doesn't look at it: who makes one
-        /// says why it need not (see [`crate::sync::lockdep`]).
+        /// As [`SpinLock::new`], but the validator doesn't look at the lock: a comment at
+        /// each call says why it need not (see [`crate::sync::lockdep`]).
         pub const fn new_untracked(value: T) -> Self {
             SpinLock {
                 inner: Lock::new(value),
@@ -109,8 +109,10 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
         SpinLockGuard::new(self.inner.lock(), held, Off::Preemption)
     }
 
-    /// Takes the lock with IRQs masked, which keeps everything else off the CPU
-    /// as well. Any context.
+    /// Takes the lock with IRQs masked, so that nothing else runs on this CPU.
+    ///
+    /// # Context
+    /// Any.
     ///
     /// # Panics
     /// As [`SpinLock::lock`].
@@ -168,12 +170,12 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
     /// stays as it is.
     ///
     /// # Safety
-    /// It was left so for the caller, who is the only one to open it.
+    /// The lock was left locked for the caller, and no other code opens it.
     #[inline]
     pub(crate) unsafe fn open_left(&self) {
         #[cfg(not(loom))]
-        // SAFETY: the guard that would have opened it is gone, and the caller says
-        // that nobody else opens it.
+        // SAFETY: the guard that would have opened the lock is gone, and the caller
+        // promises that no other code opens it.
         unsafe {
             self.inner.force_unlock();
         };
@@ -181,7 +183,7 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
         panic!("BUG: a model has no context switch");
     }
 
-    /// Opens the lock though somebody holds it.
+    /// Opens the lock though another CPU may hold it.
     ///
     /// # Safety
     /// The holder never runs again, or never touches the value again: only a
@@ -199,18 +201,18 @@ impl<T, E: LocalCpu> fmt::Debug for SpinLock<T, E> {
     }
 }
 
-/// What a guard keeps off while it lives.
+/// What a guard turns off while it lives.
 #[derive(Clone, Copy)]
 enum Off {
     Preemption,
     Irqs(IrqFlags),
-    /// Another guard does that, and outlives this one.
+    /// Nothing: another guard has done so, and outlives this one.
     Nothing,
 }
 
 /// The lock is held while this exists. Its drop is a preemption point.
 ///
-/// Not `Send`: it speaks of the CPU that made it.
+/// Not `Send`: it is about the CPU that made it.
 #[must_use]
 pub struct SpinLockGuard<'a, T, E: LocalCpu> {
     /// `None` only inside `drop`: the lock opens before anything comes back on.
@@ -233,8 +235,8 @@ impl<'a, T, E: LocalCpu> SpinLockGuard<'a, T, E> {
 }
 
 impl<T, E: LocalCpu> SpinLockGuard<'_, T, E> {
-    /// Ends the guard with the lock still taken, and IRQs as they are, for somebody
-    /// else to open: [`SpinLock::open_left`].
+    /// Ends the guard with the lock still taken, and IRQs as they are; other code opens
+    /// it later: [`SpinLock::open_left`].
     #[inline]
     pub(crate) fn leave_locked(guard: Self) {
         core::mem::forget(guard);

@@ -2,9 +2,9 @@
 //!
 //! # Invariants
 //! - L1: a CPU that takes the word sees all that each holder before it did.
-//! - L2: a CPU that reads its own mark holds the word. What it stored last it can't read
-//!   older than that (coherence), and the last that it stores is that the word is open.
-//!   A holder stays on its CPU: preemption is off.
+//! - L2: a CPU that reads its own mark holds the word. A CPU never reads a value older
+//!   than its own last store (coherence), and a holder's last store opens the word. A
+//!   holder stays on its CPU: preemption is off.
 //!
 //! `tests/loom_spin_word.rs` checks this file as it stands.
 
@@ -14,7 +14,7 @@ use core::num::NonZeroUsize;
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Nobody holds the word.
+/// No CPU holds the word.
 const OPEN: usize = 0;
 
 /// Which CPU holds a lock, by its mark ([`LocalCpu::cpu_mark`](crate::sync::LocalCpu::cpu_mark)).
@@ -58,7 +58,8 @@ impl SpinWord {
         self.holder.store(OPEN, Ordering::Release);
     }
 
-    /// The mark of the CPU that holds the word: a moment ago, unless it is the caller's.
+    /// Returns the mark of the CPU that held the word a moment ago; if it is the caller's,
+    /// the caller holds the word now.
     #[inline]
     pub fn holder(&self) -> Option<NonZeroUsize> {
         NonZeroUsize::new(self.holder.load(Ordering::Relaxed))

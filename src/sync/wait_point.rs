@@ -21,7 +21,7 @@
 //!   the waiter's first load sees the new state. Both fences are needed; with
 //!   either left out the waiter can sleep for ever.
 //! - W2 (consume, then check): a stale wake SGI and a new one share one pending
-//!   bit. Whoever wakes takes the SGI *before* it looks at the state again.
+//!   bit. A waiter that wakes takes the SGI *before* it looks at the state again.
 //! - W3: a sleeper bit is written by its own CPU only, and stands for one waiter. Of two
 //!   waiters of a CPU the first to go on would clear the bit under the other, which would
 //!   sleep for ever. So a CPU has one waiter at a point: the others wait with preemption
@@ -37,14 +37,14 @@ use crate::sync::{AtomicBits, Bits, IrqGuard, Wait, Woken};
 /// A place where CPUs wait for a state to be published.
 #[derive(Debug, Default)]
 pub struct WaitPoint {
-    /// Who may be asleep. Set Relaxed before the waiter's SeqCst fence, read
-    /// Relaxed after the publisher's (W1).
+    /// The CPUs that may be asleep here. Set Relaxed before the waiter's SeqCst fence,
+    /// read Relaxed after the publisher's (W1).
     sleepers: AtomicBits,
 }
 
 impl WaitPoint {
     const_unless_loom! {
-        /// Nobody waits.
+        /// Makes a wait point at which no CPU waits.
         pub const fn new() -> Self {
             WaitPoint {
                 sleepers: AtomicBits::new(),
@@ -73,8 +73,8 @@ impl WaitPoint {
         self.sleepers.clear(cpu, Ordering::Relaxed);
     }
 
-    /// A move of the publisher, after its Release store of the state: which CPUs
-    /// of `participants` must be sent the wake SGI. `None` if none sleeps.
+    /// A move of the publisher, after its Release store of the state: returns which CPUs
+    /// of `participants` must be sent the wake SGI, `None` if none sleeps.
     #[must_use]
     pub fn sleepers_after_store(&self, participants: &Bits) -> Option<Bits> {
         fence(Ordering::SeqCst); // W1, publisher's half.
@@ -90,7 +90,7 @@ impl WaitPoint {
     }
 
     /// As [`WaitPoint::sleepers_after_store`], for the one CPU that can be waiting:
-    /// whether it must be sent the wake SGI.
+    /// returns whether it must be sent the wake SGI.
     #[inline]
     #[must_use]
     pub fn sleeps_after_store(&self, cpu: usize) -> bool {
@@ -107,7 +107,7 @@ impl WaitPoint {
         }
     }
 
-    /// The CPUs that sleep here, a moment ago: for diagnosis.
+    /// Returns the CPUs that slept here a moment ago: for diagnosis.
     pub fn sleepers_racy(&self) -> Bits {
         self.sleepers.snapshot(Ordering::Relaxed)
     }
@@ -117,8 +117,8 @@ impl WaitPoint {
     ///
     /// # Context
     /// IRQs masked, priority mask closed to all but what is urgent, no interrupt
-    /// active; the only waiter of this CPU. A wait for CPUs that have all arrived: what
-    /// could hold them up is a panic, which ends the sleep, or the function they run.
+    /// active; the only waiter of this CPU. The wait is for CPUs that have all arrived: only
+    /// a panic, which ends the sleep, or the function that they run can hold them up.
     ///
     /// # Panics
     /// If another waiter of this CPU sleeps here (W3).

@@ -267,7 +267,8 @@ impl BootRecord {
     /// forgotten, and both are at the point of coherency on return. The
     /// handshake line is left alone.
     ///
-    /// Context: control CPU; the CPU was never started, or firmware has said since that it
+    /// # Context
+    /// Control CPU; the CPU was never started, or firmware has said since that it
     /// is off. A CPU that may still run uses its record, and may write its failure: that
     /// record isn't prepared again.
     pub fn prepare(&self, handover: &Handover) {

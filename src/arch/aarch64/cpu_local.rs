@@ -122,7 +122,8 @@ impl CpuLocal {
 
     /// Says whether this CPU has `work` to do. A load and a store suffice.
     ///
-    /// Context: this CPU, interrupts masked.
+    /// # Context
+    /// This CPU, interrupts masked.
     #[inline]
     pub fn set_preempt_work(&self, work: PreemptWork, pending: bool) {
         let others = self.preempt_work.load(Ordering::Relaxed) & !(work as u32);

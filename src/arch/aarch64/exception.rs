@@ -151,7 +151,8 @@ impl fmt::Display for Kind {
 /// * `pool` — where the pool's stacks are, once there is a pool, so that an
 ///   address in a guard page is recognised
 ///
-/// Context: `stillpoint_exception`, everything masked. Reads the frame, the
+/// # Context
+/// `stillpoint_exception`, everything masked. Reads the frame, the
 /// stacks and this CPU's words; takes no lock.
 ///
 /// # Errors

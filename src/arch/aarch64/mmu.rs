@@ -188,7 +188,8 @@ impl PageTables {
     ///   for the root, and for each request [`tables_needed`] at most; a
     ///   hundred stacks with their guards share a few.
     ///
-    /// Context: boot CPU, MMU off.
+    /// # Context
+    /// Boot CPU, MMU off.
     ///
     /// # Errors
     /// [`MapError`]; the map is then not to be used.

@@ -114,7 +114,8 @@ impl fmt::Display for PenIsFull {
 
 /// Gives `mpidr` a slot.
 ///
-/// Context: boot CPU, MMU off, before any CPU is sent here.
+/// # Context
+/// Boot CPU, MMU off, before any CPU is sent here.
 ///
 /// # Errors
 /// [`PenIsFull`].
@@ -130,7 +131,8 @@ pub fn claim(mpidr: Mpidr) -> Result<(), PenIsFull> {
 
 /// Sends the CPUs that wait at the spin-table word `release` here.
 ///
-/// Context: boot CPU, MMU off, all slots claimed.
+/// # Context
+/// Boot CPU, MMU off, all slots claimed.
 ///
 /// # Safety
 /// `release` is the physical address of a spin-table's release word, a multiple
@@ -159,7 +161,8 @@ pub unsafe fn take_from_firmware(release: u64) {
 /// Waits until all CPUs that have a slot are here; returns whether they are, within a
 /// moment. Who is not may come later, or never.
 ///
-/// Context: boot CPU, MMU off.
+/// # Context
+/// Boot CPU, MMU off.
 pub fn all_are_here() -> bool {
     super::timer::poll(ARRIVAL, || {
         SLOTS.iter().all(|slot| {

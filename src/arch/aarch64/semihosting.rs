@@ -53,7 +53,8 @@ unsafe extern "C" {
 /// Ends the emulator or tells the debugger that the program has ended, with
 /// `status`. Returns if nobody listens.
 ///
-/// Context: any; only where semihosting was asked for.
+/// # Context
+/// Any; only where semihosting was asked for.
 pub fn exit(status: u32) {
     let block = [APPLICATION_EXIT, u64::from(status)];
     // SAFETY: SYS_EXIT_EXTENDED reads the two words of `block` and writes

@@ -198,7 +198,8 @@ impl ThreadHead {
 
 /// The head of the running thread.
 ///
-/// Context: after [`super::cpu_local::adopt_boot_cpu`] on the boot CPU; on
+/// # Context
+/// After [`super::cpu_local::adopt_boot_cpu`] on the boot CPU; on
 /// another CPU, anywhere in Rust.
 #[inline]
 pub fn current() -> &'static ThreadHead {

@@ -58,7 +58,8 @@ impl core::error::Error for TimerError {}
 /// * `from_tree` — the timer node's `clock-frequency`, which is there to correct
 ///   a CNTFRQ_EL0 that firmware got wrong
 ///
-/// Context: boot CPU, once, before another CPU is started.
+/// # Context
+/// Boot CPU, once, before another CPU is started.
 ///
 /// # Errors
 /// [`TimerError::NoFrequency`] if neither has one.

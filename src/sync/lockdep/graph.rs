@@ -22,11 +22,11 @@ const IRQS_ON: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Full {
-    /// That of the classes.
+    /// The table of classes.
     Classes = 1,
-    /// That of the orders.
+    /// The table of orders.
     Orders,
-    /// That of what a thread holds.
+    /// The table of locks that a thread holds.
     Held,
 }
 
@@ -57,7 +57,7 @@ pub struct Taking<'a> {
     pub ascending: bool,
     /// Where it is taken.
     pub at: Place,
-    /// On what terms.
+    /// How it is taken.
     pub place: Where,
     /// The thread.
     pub who: &'a str,
@@ -73,17 +73,17 @@ pub struct LinkRecord {
     pub(super) to_at: Place,
 }
 
-/// All that has been seen.
+/// The validator: the orders and uses of lock classes that it has seen.
 pub struct Lockdep<E: LocalCpu> {
-    /// Which class was taken while which was held (D2). Relaxed: who reads a 0 looks
-    /// again under the lock.
+    /// A bit for each pair of classes: one was taken while the other was held (D2). Relaxed:
+    /// a thread that reads a 0 looks again under the lock.
     orders: [[AtomicU64; WORDS]; CLASSES],
     /// How each class was used. As `orders`.
     usage: [AtomicU8; CLASSES],
-    /// The [`Full`] that has turned it off; 0: it is on. Relaxed, as `said`: nothing is
-    /// read through it, and a check that runs meanwhile is still right.
+    /// The [`Full`] that has turned the validator off; 0 while it is on. Relaxed, as `said`:
+    /// it guards no data, and a check that runs meanwhile is still right.
     off: AtomicU8,
-    /// Whether [`Lockdep::notice`] has told so.
+    /// Whether [`Lockdep::notice`] has returned that reason.
     said: AtomicBool,
     graph: SpinLock<Graph, E>,
 }
@@ -105,7 +105,7 @@ struct Class {
 }
 
 impl<E: LocalCpu> Lockdep<E> {
-    /// Nothing has been seen.
+    /// Makes a validator that has seen nothing.
     pub const fn new() -> Self {
         Lockdep {
             orders: [const { [const { AtomicU64::new(0) }; WORDS] }; CLASSES],
@@ -163,15 +163,15 @@ impl<E: LocalCpu> Lockdep<E> {
         self.off.load(Ordering::Relaxed) != 0
     }
 
-    /// The first reason stays; Relaxed, see `off`.
+    /// Turns the validator off for `full`. The first reason stays; Relaxed, see `off`.
     fn turn_off(&self, why: Full) {
         let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
         // Err: another table was full before this one.
         let _first = self.off.compare_exchange(0, why as u8, ok, failed);
     }
 
-    /// A lock is about to be taken, or was taken by a try: checks what that means, and
-    /// notes that it is held.
+    /// Checks a lock that is about to be taken, or was taken by a try, and notes that it is
+    /// held.
     ///
     /// # Context
     /// IRQs masked.
@@ -203,9 +203,9 @@ impl<E: LocalCpu> Lockdep<E> {
         Ok(())
     }
 
-    /// A lock is open again. One that its holder didn't take is none of ours: a try
-    /// before the first thread, a guard that went to another thread, a lock that was
-    /// taken when the validator was off.
+    /// Notes that a lock is open again. A lock that this thread isn't known to hold is
+    /// passed over: it was tried before the first thread, its guard came from another
+    /// thread, or it was taken when the validator was off.
     pub fn release(&self, held: &mut HeldLocks, instance: usize) {
         held.remove(instance);
     }

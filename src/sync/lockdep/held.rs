@@ -1,4 +1,4 @@
-//! What one thread holds.
+//! The locks that one thread holds.
 
 use core::fmt;
 
@@ -20,7 +20,7 @@ pub struct HeldLock {
     pub(super) at: Place,
 }
 
-/// What a thread holds, and the handler that interrupts it (D1).
+/// The locks that a thread holds, and those of a handler that interrupts it (D1).
 pub struct HeldLocks {
     locks: [Option<HeldLock>; DEPTH],
     depth: usize,
@@ -28,7 +28,7 @@ pub struct HeldLocks {
 }
 
 impl HeldLocks {
-    /// Nothing.
+    /// Makes an empty stack.
     pub const fn new() -> HeldLocks {
         HeldLocks {
             locks: [None; DEPTH],
@@ -37,12 +37,12 @@ impl HeldLocks {
         }
     }
 
-    /// Whether a handler runs.
+    /// Returns whether a handler runs.
     pub fn in_irq(&self) -> bool {
         self.in_irq
     }
 
-    /// A handler begins, or ends.
+    /// Notes that a handler begins, or ends.
     ///
     /// # Panics
     /// If it ends and holds a lock.
@@ -77,20 +77,20 @@ impl HeldLocks {
         true
     }
 
-    /// All, in the order in which they were taken.
+    /// Returns all locks, in the order in which they were taken.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &HeldLock> {
         self.locks[..self.depth].iter().flatten()
     }
 
-    /// Those that are held here: by the thread, or by the handler if one runs.
+    /// Returns the locks that are held here: by the thread, or by the handler if one runs.
     pub(super) fn here(&self) -> impl DoubleEndedIterator<Item = &HeldLock> {
         self.all().filter(|lock| lock.in_irq == self.in_irq)
     }
 
-    /// What is wrong with a wait here.
+    /// Checks that the thread may wait here.
     ///
     /// # Errors
-    /// That it may not sleep, and why.
+    /// The reason why it may not.
     pub fn may_sleep(
         &self,
         at: Place,

@@ -23,10 +23,10 @@
 //!    also by way of others: what a handler takes leads to what is taken with IRQs on;
 //! 4. a wait with preemption or IRQs off, or in a handler.
 //!
-//! A *map* is no lock but stands for one: "the work of that thread". The thread that
+//! A *map* stands for work that threads wait for: "the work of that thread". The thread that
 //! works holds it; a thread that waits until the work is done takes it for a moment. So
 //! to wait for work that takes a lock which the waiter holds is a circle like any other.
-//! A circle of maps alone is none: threads of two kinds that start and join each other
+//! A circle of maps only is not reported: threads of two kinds that start and join each other
 //! by turns are a tree, because a thread is joined by another than it joins.
 //!
 //! A lock of another kind has a [`LockKey`](crate::sync::LockKey), calls `acquire`
@@ -40,19 +40,19 @@
 //! In a release build, and in a model, a `LockKey` is nothing and does nothing.
 //!
 //! # Invariants
-//! - D1: each thread has a stack of what it holds. A handler puts its own on top, and
-//!   takes them off before it returns; between the two no order is noted.
-//! - D2: a bit of the graph is set under the graph's lock, and never cleared. Who finds
-//!   it set need not check again: whoever set it did so, or has panicked.
+//! - D1: each thread has a stack of the locks that it holds. A handler puts its own on
+//!   top, and takes them off before it returns; between the two no order is noted.
+//! - D2: a bit of the graph is set under the graph's lock, and never cleared. A thread
+//!   that finds it set need not check again: the thread that set it has checked, or has
+//!   panicked.
 //! - D3: after a report nothing is checked any more: a panic takes locks as it can.
 //!
 //! # Not seen
 //! Run queues ([`SpinLock::new_untracked`](crate::sync::SpinLock::new_untracked)): they
 //! nest in nothing of ours, come in CPU order where there are two, and change hands
 //! across a context switch. The registers of the GIC, behind plain locks of `spin`. The
-//! graph's own lock. Two threads that wait for each other's end and hold no lock. What
-//! waits for a program's own [`Completion`](crate::sched::lock::Completion), which says
-//! why.
+//! graph's own lock. Two threads that wait for each other's end and hold no lock. Waits
+//! for a program's own [`Completion`](crate::sched::lock::Completion), whose docs say why.
 
 #![forbid(unsafe_code)]
 // A report is made once, where there may be no heap to put it on.
@@ -77,10 +77,10 @@ pub use report::{Name, Report, SleepReport};
 use core::fmt;
 use core::panic::Location;
 
-/// Where something in the source is.
+/// A place in the source.
 pub type Place = &'static Location<'static>;
 
-/// What a class is of.
+/// What kind of lock a class is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockKind {
     /// A spin lock.
@@ -89,7 +89,7 @@ pub enum LockKind {
     Sleep,
     /// Sleeps too, and lets several readers in; to read twice is as wrong as to lock twice.
     Rw,
-    /// Work that is waited for.
+    /// Work that threads wait for.
     Map,
 }
 
@@ -121,9 +121,9 @@ pub enum Manner {
 /// A class: what, of which type, where it is made, and on which level it is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct LockClass {
-    /// What.
+    /// The kind of lock.
     pub kind: LockKind,
-    /// Where.
+    /// Where its locks are made.
     pub site: Place,
     /// The name of the type that it protects. A function, because a constant can't ask
     /// for the name.

@@ -1,4 +1,4 @@
-//! What was found, in words that a kernel engineer knows.
+//! The validator's reports, in Linux's words.
 
 use core::fmt;
 
@@ -187,7 +187,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A wait where nothing may wait.
+/// A wait where a thread may not wait.
 #[derive(Clone, Copy, Debug)]
 pub struct SleepReport {
     pub(super) at: Place,

@@ -1,4 +1,4 @@
-//! The way of a search through the graph, breadth first.
+//! A breadth-first search through the graph.
 
 use crate::sync::lockdep::graph::CLASSES;
 
@@ -12,7 +12,7 @@ pub(super) struct Spot {
     pub(super) met_lock: bool,
 }
 
-/// No spot.
+/// The mark for "no spot".
 const NOWHERE: u16 = u16::MAX;
 const SPOTS: usize = 2 * CLASSES;
 
