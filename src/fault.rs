@@ -3,7 +3,7 @@
 //! `ESR_EL1` packs why an exception was taken: a class in bits 31:26 and, for
 //! each class, its own 25 bits of detail (Arm ARM DDI 0487, ESR_EL1). This
 //! decodes the classes that a kernel at EL1 can meet and prints them so that
-//! nobody has to look them up. Pure, and tested on the host.
+//! no reader has to look them up. Pure, and tested on the host.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ pub struct Syndrome(pub u64);
 /// Why an exception was taken: `ESR_EL1.EC`, with what its details say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// EC 0x00: an undefined instruction, or an `HLT` that nobody serves.
+    /// EC 0x00: an undefined instruction, or an `HLT` that no host serves.
     Unknown,
     /// EC 0x01: a trapped `WFI` or `WFE`.
     TrappedWait,

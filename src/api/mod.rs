@@ -208,7 +208,7 @@ pub fn boot_bring_up_ticks() -> Option<u64> {
 }
 
 /// Bytes of heap that are in use, by all CPUs: asked for and not given back. Exact
-/// if nobody allocates or frees meanwhile.
+/// if no thread allocates or frees meanwhile.
 pub fn heap_in_use() -> usize {
     crate::kernel::heap_in_use()
 }

@@ -1,10 +1,10 @@
-//! Reading without a lock what others replace, and freeing it when nobody reads it any
+//! Reading without a lock what other threads replace, and freeing it when no thread reads it any
 //! more. Linux's names, where there are such.
 //!
 //! ```ignore
 //! let old = SHARED.swap(new, Ordering::AcqRel);
 //! rcu::synchronize();
-//! // Nobody has `old` any more.
+//! // No reader has `old` any more.
 //! ```
 //! See [`crate::rcu`] for what a section is, and how it works.
 
@@ -16,7 +16,7 @@ pub use crate::rcu::GraceStats;
 pub type ReadGuard = crate::rcu::ReadGuard<Hw>;
 
 /// Calls `read_fn` in a read-side section: what it reaches isn't freed before it has
-/// returned, if whoever frees it waits for a grace period first.
+/// returned, if the code that frees it waits for a grace period first.
 ///
 /// # Context
 /// Any; preemption is off in `read_fn`, so it may not wait. Nests.

@@ -129,7 +129,7 @@ impl Builder {
         let handle = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
             // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
             // that `work` borrows ends, before the thread has ended; it has run and
-            // dropped `work` by then, and its value with it if nobody joins.
+            // dropped `work` by then, and its value with it if no thread joins.
             let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
             self.start(work)
         })?;
@@ -185,7 +185,7 @@ pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Jo
     started(Builder::new().spawn(body))
 }
 
-/// For those who can't go on without the thread.
+/// For a caller that can't go on without the thread.
 #[cfg_attr(debug_assertions, track_caller)]
 fn started<H>(started: Result<H, SpawnError>) -> H {
     match started {
@@ -194,7 +194,7 @@ fn started<H>(started: Result<H, SpawnError>) -> H {
     }
 }
 
-/// A thread, for those who wake it or move it.
+/// A thread, for code that wakes it or moves it.
 #[derive(Clone)]
 pub struct Thread(Arc<sched::Thread<Hw>>);
 
@@ -303,7 +303,8 @@ pub fn current_cpu_racy() -> CpuId {
 
 /// Threads that may borrow from the frame of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
-    /// Those that it waits for; each is there before who has started it can end.
+    /// The threads that it waits for; each is added before the thread that started it can
+    /// end.
     threads: Members,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,

@@ -43,7 +43,7 @@ pub struct BootArgs<'a> {
     /// `maxcpus=N`: bring up no more than `N` CPUs at boot; `nosmp` is `maxcpus=0`.
     /// See [`BootArgs::boot_cpus`].
     pub maxcpus: Option<usize>,
-    /// `exit=semihosting`: end with an exit status for whoever runs the
+    /// `exit=semihosting`: end with an exit status for the host that runs the
     /// emulator, not with a power-off.
     pub exit_semihosting: bool,
     /// `earlycon=KIND,ADDRESS`: what to print to before there is a console. Without

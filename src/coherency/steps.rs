@@ -52,7 +52,7 @@ pub enum CacheStep {
     CachesOff,
     /// From here on they go through them.
     CachesOn,
-    /// Wakes whoever waits for a command.
+    /// Wakes the CPUs that wait for a command.
     Signal,
     /// Sleeps until the command is there.
     Await,

@@ -1,10 +1,10 @@
 //! The 16550 and its relatives, the BCM2835's mini UART among them.
 //!
-//! The baud rate and the format of a character are left as firmware set them: what
-//! clock feeds the divisor is often known to nobody else. Of the rest only what
-//! a driver must have is set.
+//! The baud rate and the format of a character are left as firmware set them: often
+//! only firmware knows which clock feeds the divisor. Of the rest only what a driver must
+//! have is set.
 //!
-//! A byte goes out when the transmitter's FIFO has room for one that nobody has to
+//! A byte goes out when the transmitter's FIFO has room for one that nothing has to
 //! guess: a 16550 says only "empty", a mini UART "not full", both with the same bit.
 //!
 //! # Concurrency

@@ -8,7 +8,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// baud a byte takes 1 ms.
 pub const ROOM_LIMIT: Duration = Duration::from_millis(10);
 
-/// Remembers whether the last wait was in vain: nobody waits again until there has
+/// Remembers whether the last wait was in vain: no caller waits again until there has
 /// been room, so that a console which is stuck costs 10 ms once.
 #[derive(Debug)]
 pub struct Patience {
@@ -18,7 +18,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Somebody who has not waited in vain yet.
+    /// Makes one for which no wait has failed yet.
     #[allow(
         clippy::new_without_default,
         reason = "a console is never made by default"

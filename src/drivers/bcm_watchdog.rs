@@ -48,7 +48,7 @@ impl BcmWatchdog {
     ///
     /// # Safety
     /// `base` must be the address of such a power manager's registers, mapped as
-    /// device memory for ever and used by nobody else.
+    /// device memory for ever and used by nothing else.
     pub unsafe fn new(base: u64) -> Option<BcmWatchdog> {
         let address = usize::try_from(base).ok()?;
         let base = NonNull::new(ptr::with_exposed_provenance_mut::<Registers>(address))?;

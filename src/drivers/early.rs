@@ -33,7 +33,7 @@ pub const BUILT_IN: Option<EarlyCon> = match option_env!("EARLYCON") {
 /// What is printed to.
 struct Chosen(UnsafeCell<Option<EarlyCon>>);
 
-// SAFETY: written only by `choose`, whose caller promises that nobody else is here.
+// SAFETY: written only by `choose`, whose caller promises that no other CPU runs.
 unsafe impl Sync for Chosen {}
 
 static CHOSEN: Chosen = Chosen(UnsafeCell::new(BUILT_IN));
@@ -44,12 +44,12 @@ static CHOSEN: Chosen = Chosen(UnsafeCell::new(BUILT_IN));
 /// The console is there, or the user says so. No other CPU runs, and this one prints
 /// nothing meanwhile.
 pub unsafe fn choose(console: Option<EarlyCon>) {
-    // SAFETY: the caller promises that nobody else refers to it.
+    // SAFETY: the caller promises that nothing else refers to it.
     unsafe { *CHOSEN.0.get() = console };
 }
 
 fn chosen() -> Option<EarlyCon> {
-    // SAFETY: nobody writes to it: see `choose`.
+    // SAFETY: nothing writes to it now: see `choose`.
     unsafe { *CHOSEN.0.get() }
 }
 
@@ -67,7 +67,7 @@ pub fn write_str(text: &str) {
         EarlyConKind::Pl011 => write_pl011(base, text, true),
         EarlyConKind::SbsaUart => write_pl011(base, text, false),
         EarlyConKind::Ns16550(layout) => {
-            // SAFETY: who chose the early console says that it is there; another CPU
+            // SAFETY: the caller of `choose` promised that it is there; another CPU
             // that prints too uses single accesses as well, and costs letters at worst.
             if let Some(port) = unsafe { MmioPort::new(base, layout) } {
                 let uart = Ns16550::as_it_is(port, layout.model);
@@ -83,7 +83,7 @@ fn write_pl011(base: u64, text: &str, whole: bool) {
         return;
     };
     if whole {
-        // SAFETY: who chose the early console says that it is there.
+        // SAFETY: the caller of `choose` promised that it is there.
         unsafe { pl011::turn_on(base) };
     }
     // SAFETY: as above; another CPU that prints too uses single accesses as
@@ -111,7 +111,7 @@ fn write(text: &str, mut put: impl FnMut(u8) -> bool) {
 pub unsafe fn answers(console: EarlyCon) -> bool {
     let (offset, width) = console.kind.status_register();
     // SAFETY: reading that register changes nothing but an overrun that a 16550 has noted,
-    // and nobody has asked for input; it is as aligned as the UART. The rest is promised
+    // and no input was asked for; it is as aligned as the UART. The rest is promised
     // by the caller.
     let status = unsafe { probe::read(console.base + offset, width) };
     status.is_some_and(|status| console.kind.can_be(status))

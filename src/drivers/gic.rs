@@ -21,7 +21,7 @@ impl spin::RelaxStrategy for YieldRelax {
     }
 }
 
-/// Register writes for each SGI number that one CPU has made. Counters: nobody
+/// Register writes for each SGI number that one CPU has made. Counters: nothing
 /// synchronises on them.
 #[derive(Debug)]
 pub(super) struct SgiWrites(CachePadded<[AtomicU64; OUR_SGI_COUNT]>);

@@ -1,8 +1,8 @@
 //! The devices: interrupt controller, serial consoles, what turns a board off.
 //!
 //! Each driver implements a trait of [`crate::platform`]. Addresses come from
-//! the device tree (the early console's from the build); whoever makes a driver
-//! promises that they are mapped as device memory and nobody else's.
+//! the device tree (the early console's from the build); the code that makes a driver
+//! promises that they are mapped as device memory and nothing else's.
 
 pub mod bcm_watchdog;
 pub mod early;

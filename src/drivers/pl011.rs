@@ -1,11 +1,11 @@
 //! The console: an Arm PL011 UART, or as much of one as SBSA asks for.
 //!
-//! The baud rate is left as firmware set it: what clock feeds the divider is
-//! often known to nobody else. Only what a driver must have is turned on, and
+//! The baud rate is left as firmware set it: often only firmware
+//! knows which clock feeds the divider. Only what a driver must have is turned on, and
 //! only if it isn't.
 //!
 //! SBSA's generic UART has the data, flag and interrupt registers of a PL011 and no
-//! others: it is on, its line set up by whoever made the machine.
+//! others: it is on, its line set up by the machine's firmware.
 //!
 //! # Concurrency
 //! The caller holds the console lock, or has broken it on the way to its last
@@ -129,7 +129,7 @@ pub struct Pl011 {
 
 // SAFETY: the pointer is to device registers, which any CPU may use.
 unsafe impl Send for Pl011 {}
-// SAFETY: as for `Send`; who is here at once is said at the module.
+// SAFETY: as for `Send`; the module says which contexts write at once.
 unsafe impl Sync for Pl011 {}
 
 impl Pl011 {

@@ -20,7 +20,7 @@ pub struct MmioPort {
 
 // SAFETY: the pointer is to device registers, which any CPU may use.
 unsafe impl Send for MmioPort {}
-// SAFETY: as for `Send`; each access is a single load or store, and who is here at
+// SAFETY: as for `Send`; each access is a single load or store, and which contexts are here at
 // once is said at `device::Ns16550`.
 unsafe impl Sync for MmioPort {}
 

@@ -70,7 +70,7 @@ impl Areas {
             .call_once(|| Entry { local, idle, stack });
     }
 
-    /// The CPU whose words for exception entry are at `address`.
+    /// Returns the CPU whose words for exception entry are at `address`.
     pub(super) fn cpu_at(&self, address: usize) -> Option<CpuId> {
         let mut cpus = self.cpus.iter();
         let found = cpus.find(|(_, area)| {
@@ -132,7 +132,7 @@ impl Areas {
         Ok(())
     }
 
-    /// A context for `cpu`'s idle thread: it is whoever enters on the stack of
+    /// A context for `cpu`'s idle thread: it is the code that enters on the stack of
     /// the boot record.
     pub(super) fn idle_context(&self, cpu: CpuId) -> HwThread {
         HwThread {
@@ -150,7 +150,7 @@ impl Areas {
         arg: usize,
     ) -> Result<HwThread, OutOfStacks> {
         let stack = self.stack()?;
-        // SAFETY: the stack was taken from the pool just now, so nobody else
+        // SAFETY: the stack was taken from the pool just now, so no other thread
         // uses it; it is mapped.
         let context = unsafe { Context::new(stack.range(), entry, arg) };
         Ok(HwThread {
@@ -215,7 +215,7 @@ impl HwThread {
     /// # Safety
     /// As there.
     pub(super) unsafe fn switch(from: &HwThread, to: &HwThread) {
-        // SAFETY: the caller promises who runs where; both contexts and the head
+        // SAFETY: the caller promises which thread runs on which CPU; both contexts and the head
         // stay where they are.
         unsafe { context::switch_to(from.context.get(), to.context.get(), to.head()) };
     }

@@ -162,7 +162,7 @@ pub fn with_console_taken<R>(hold_fn: impl FnOnce() -> R) -> R {
 /// Takes the console from the CPU that holds it: only a panic may, with the other
 /// CPUs stopped. Tries the lock first, for a while.
 pub(super) fn break_lock() {
-    // Before there is a kernel nobody else runs; and with the MMU off memory takes no
+    // Before there is a kernel no other CPU runs; and with the MMU off memory takes no
     // exclusive access.
     if try_kernel().is_some() {
         drop(try_for_a_while());
@@ -170,7 +170,7 @@ pub(super) fn break_lock() {
     BROKEN.store(true, Ordering::Relaxed);
 }
 
-/// The panic's own console: no lock, whoever holds it.
+/// The panic's own console: it takes no lock, whichever CPU holds one.
 pub(super) fn panic_writer() -> impl Write {
     Output
 }

@@ -50,7 +50,7 @@ pub fn exit(status: u32) -> ! {
 }
 
 /// Ends a boot that is refused, `reason` having been said: with a status where the boot
-/// arguments ask for one and somebody takes it, else asleep.
+/// arguments ask for one and a host takes it, otherwise asleep.
 ///
 /// # Context
 /// The boot CPU, alone, MMU on or off.

@@ -71,7 +71,7 @@ impl Counts {
     }
 }
 
-/// Adds to a counter that nobody else writes meanwhile.
+/// Adds to a counter that no other CPU writes meanwhile.
 fn add(counter: &AtomicUsize, amount: usize) {
     let sum = counter.load(Ordering::Relaxed).wrapping_add(amount);
     counter.store(sum, Ordering::Relaxed);
@@ -81,11 +81,11 @@ fn add(counter: &AtomicUsize, amount: usize) {
 struct HeapCpu {
     cache: UnsafeCell<HeapCache<Block>>,
     counts: Counts,
-    /// Bytes in `cache`, for whoever asks. Relaxed: a counter, written as the cache.
+    /// Bytes in `cache`, for statistics. Relaxed: a counter, written as the cache.
     cached: AtomicUsize,
 }
 
-// SAFETY: M1 says who touches the cache, so never two at once; the rest is atomic.
+// SAFETY: by M1 one CPU at a time touches the cache; the rest is atomic.
 unsafe impl Sync for HeapCpu {}
 // SAFETY: a block is free memory, which belongs to no CPU.
 unsafe impl Send for HeapCpu {}
@@ -95,7 +95,7 @@ impl HeapCpu {
     /// M1: this is the running CPU with IRQs masked, or the CPU is off; and `use_fn`
     /// neither allocates nor frees.
     unsafe fn with_cache<R>(&self, use_fn: impl FnOnce(&mut HeapCache<Block>) -> R) -> R {
-        // SAFETY: the caller's promise: nobody else has the cache now.
+        // SAFETY: the caller's promise: no other code has the cache now.
         use_fn(unsafe { &mut *self.cache.get() })
     }
 }
@@ -117,7 +117,7 @@ pub struct HeapStats {
 /// Gives all free memory of `plan` to the heap.
 ///
 /// # Safety
-/// The memory is mapped, and nobody else's from now on. Called once.
+/// The memory is mapped, and the heap's only from now on. Called once.
 pub(crate) unsafe fn init(plan: &MemoryPlan) {
     for range in plan.free() {
         let range = bytes(&range);
@@ -152,7 +152,7 @@ pub(super) unsafe fn empty_cache_of(cpu: CpuId) {
     }
 }
 
-/// Bytes that are in use now, by all CPUs: exact if nobody allocates or frees
+/// Bytes that are in use now, by all CPUs: exact if no thread allocates or frees
 /// meanwhile.
 pub(crate) fn in_use() -> usize {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
@@ -171,7 +171,7 @@ pub(crate) fn cached(cpu: CpuId) -> usize {
         .sum()
 }
 
-/// Where the memory is: exact if nobody allocates or frees meanwhile.
+/// Where the memory is: exact if no thread allocates or frees meanwhile.
 pub(crate) fn stats() -> HeapStats {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
     HeapStats {
@@ -207,7 +207,7 @@ impl Heap {
                 add(&cpu.cached, class.size());
             }
         };
-        // SAFETY: M1 by the token; `talc` itself asks nobody for memory.
+        // SAFETY: M1 by the token; `talc` itself asks for no more memory.
         unsafe { cpu.with_cache(fill) };
         Some(first)
     }
@@ -228,7 +228,7 @@ impl Heap {
             assert!(kept.is_ok(), "BUG: a cache with room is full");
             add(&cpu.cached, class.size());
         };
-        // SAFETY: M1 by the token; `talc` itself asks nobody for memory.
+        // SAFETY: M1 by the token; `talc` itself asks for no more memory.
         unsafe { cpu.with_cache(exchange) };
     }
 
@@ -247,7 +247,7 @@ impl Heap {
             cpu.cached.store(0, Ordering::Relaxed);
             kept > 0
         };
-        // SAFETY: the caller's promise; `talc` itself asks nobody for memory.
+        // SAFETY: the caller's promise; `talc` itself asks for no more memory.
         unsafe { cpu.with_cache(empty) }
     }
 

@@ -1,4 +1,4 @@
-//! Interrupts: from the vector to whoever wants them.
+//! Interrupts: from the vector to their handlers.
 
 use crate::kernel::Hw;
 #[cfg(debug_assertions)]

@@ -91,7 +91,7 @@ pub struct Kernel {
 }
 
 /// How often each CPU has taken each SGI and its timer interrupt. Counters:
-/// nobody synchronises on them.
+/// they order nothing.
 pub struct InterruptCounts {
     counts: PerCpu<[AtomicU64; SGI_COUNT + 1]>,
 }

@@ -1,4 +1,4 @@
-//! The end of a kernel that can't go on: a panic, or an exception that nobody
+//! The end of a kernel that can't go on: a panic, or an exception that nothing
 //! expects.
 //!
 //! The first CPU wins. It stops the others by an SGI that gets through a closed
@@ -27,11 +27,11 @@ use crate::sync::{AtomicBits, LocalCpu, Once};
 /// How long the others may take to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Nobody has panicked.
+/// No CPU has panicked.
 const NOBODY: u32 = u32::MAX;
 
-/// The CPU that panicked first. Exchanged Relaxed: it decides who goes on, and
-/// nothing travels with it. Who takes the panic SGI sees it: `IrqChip::send_sgi`
+/// The CPU that panicked first. Exchanged Relaxed: it decides which CPU goes on, and
+/// guards no data. A CPU that takes the panic SGI sees it: `IrqChip::send_sgi`
 /// makes the stores before it visible first, and the load comes after
 /// `IrqChip::acknowledge`, behind which nothing is read ahead (see
 /// [`interrupt`]).
@@ -221,7 +221,7 @@ fn end(others: &Others, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> !
     console::break_lock();
     let mut out = console::panic_writer();
     let said = say_fn(&mut out).and_then(|()| write!(out, "{others}"));
-    // The console never fails; and there would be nobody to tell.
+    // The console never fails; and nothing is left to report a failure to.
     match said {
         Ok(()) | Err(fmt::Error) => exit::exit(exit::FAILED),
     }

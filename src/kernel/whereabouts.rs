@@ -103,7 +103,7 @@ pub(super) fn interrupt() {
 
 /// Says where this CPU is.
 fn say() {
-    // The console never fails, and there would be nobody to tell.
+    // The console never fails, and nothing is left to report a failure to.
     match write(&mut console::panic_writer()) {
         Ok(()) | Err(fmt::Error) => {}
     }

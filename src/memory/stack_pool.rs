@@ -10,7 +10,7 @@
 //! The guards are permanent: they are left out of the address map when it is
 //! built, so that taking and giving back a stack changes no mapping and costs
 //! no TLB maintenance. A stack that overflows writes into its guard, and the
-//! fault can say whose it was. The guard lies below the stack because stacks
+//! fault can say which thread's stack it was. The guard lies below the stack because stacks
 //! grow down.
 //!
 //! [`StackLayout`] is the geometry: it never changes, is `Copy`, and needs no

@@ -87,7 +87,7 @@ pub trait Platform: Wait + Sized + Send + Sync {
     unsafe fn release_stack(context: &Self::Context);
 
     /// Saves the running thread in `from` and goes on with `to`. Returns when
-    /// somebody switches back to `from`.
+    /// a CPU switches back to `from`.
     ///
     /// # Context
     /// IRQs masked.
@@ -101,7 +101,7 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// that. It goes with the thread, whatever CPU it is on.
     fn thread_word() -> usize;
 
-    /// Sets the running thread's word: for an idle thread, which nobody made.
+    /// Sets the running thread's word: for an idle thread, which was not spawned.
     ///
     /// # Safety
     /// It is what [`Platform::new_context`] would have been given for that thread.

@@ -2,7 +2,7 @@
 //!
 //! Only what the machine itself has said is printed. `MIDR_EL1` of a CPU that
 //! never ran is unknown, so such a CPU adds no model; how many threads a core
-//! has, caches and frequencies nobody has told us, so those fields are missing.
+//! has, caches and frequencies are unknown, so those fields are missing.
 
 use alloc::format;
 use alloc::string::{String, ToString};

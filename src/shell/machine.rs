@@ -172,7 +172,7 @@ pub struct StopCost {
     pub whole_ns: u64,
     /// Register writes that sending the request to all took.
     pub request_writes: u64,
-    /// Register writes that waking those who slept in it took.
+    /// How many register writes it took to wake the CPUs that slept in it.
     pub wake_writes: u64,
     /// How long each participant had its IRQs off.
     pub irqs_off_ns: Vec<(CpuId, u64)>,

@@ -10,7 +10,7 @@
 pub(super) struct Midr(pub(super) u32);
 
 impl Midr {
-    /// Bits 31:24, who made it.
+    /// Bits 31:24, the implementer.
     pub(super) fn implementer(self) -> u32 {
         self.0 >> 24
     }
@@ -30,13 +30,13 @@ impl Midr {
         self.0 & 0xf
     }
 
-    /// Whether Arm made it, whose revisions are written `r0p3`.
+    /// Returns whether Arm made the core; Arm's revisions are written `r0p3`.
     pub(super) fn is_arm(self) -> bool {
         self.implementer() == ARM
     }
 
-    /// The implementer's name, as `lscpu` has it. An implementer of 0 is nobody's code:
-    /// it says "software", and only the part says whose.
+    /// Returns the implementer's name, as `lscpu` has it. Code 0 is no implementer's: it
+    /// says "software", and only the part number says which.
     pub(super) fn vendor(self) -> Option<&'static str> {
         if (self.implementer(), self.part()) == QEMU_MAX {
             return Some("QEMU");

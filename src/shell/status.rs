@@ -39,7 +39,7 @@ impl Status {
 }
 
 /// What the caller of the shell has to do. The shell itself never turns the
-/// machine off: whoever runs it may have things to finish first.
+/// machine off: the program may have things to finish first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {

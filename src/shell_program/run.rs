@@ -11,7 +11,7 @@ use crate::shell::{Outcome, Shell, Status, run_shown};
 ///
 /// If the last thing in `init=` is a mistake (a line that can't be understood, a command
 /// that doesn't exist) the machine ends with its status: what was to end it may stand
-/// in that very line, and nobody need be at the console. So it does if no commands can be
+/// in that very line, and no user need be at the console. So it does if no commands can be
 /// taken from `init=` at all.
 ///
 /// # Context

@@ -68,7 +68,7 @@ fn soon(check_fn: impl Fn() -> bool) -> bool {
     true
 }
 
-/// An SGI that nobody uses reaches every CPU, once.
+/// Checks that an SGI which the kernel doesn't use reaches every CPU, once.
 fn sgis() -> Result<String, String> {
     let online = online();
     let taken = |cpu| kernel().interrupts.sgis(cpu, TEST_SGI);

@@ -85,7 +85,7 @@ pub fn halt() -> ! {
 /// that boot is to refuse, which it does before it uses such a variable.
 ///
 /// # Safety
-/// This is the only CPU that runs, and nobody needs anything of this kernel any
+/// This is the only CPU that runs, and nothing needs any part of this kernel any
 /// more: threads, heap and locks are left as they are.
 pub unsafe fn restart(device_tree: usize) -> ! {
     let image = image::image();
@@ -279,7 +279,7 @@ boot_fail:
     .type boot_halt, %function
 boot_halt:
         msr     daifset, #0xf
-        // Nobody waits for our timer any more, and a pending interrupt, masked or
+        // Nothing waits for this CPU's timer any more, and a pending interrupt, masked or
         // not, would end each sleep at once.
         msr     cntv_ctl_el0, xzr
         isb

@@ -97,8 +97,8 @@ impl Context {
 /// `next` and `next_head`. Returns when another switch comes back to `previous`,
 /// maybe on another CPU.
 ///
-/// From the instant that `previous` is saved another CPU may go on with it; who
-/// says when that is allowed is the scheduler.
+/// From the instant that `previous` is saved another CPU may go on with it; the
+/// scheduler says when that is allowed.
 ///
 /// # Safety
 /// 1. Interrupts are masked, and this is not an IRQ or overflow stack.

@@ -37,7 +37,7 @@ const SCTLR_EL2_OFF: u64 =
 const HCR_EL2: u64 = 1 << 41 | 1 << 40 | 1 << 31;
 
 /// `CPTR_EL2` without E2H: its RES1 bits, SVE and SME trapped (TZ, TSM) because
-/// nobody sets them up, FP not trapped (TFP clear).
+/// nothing sets them up, FP not trapped (TFP clear).
 const CPTR_EL2: u64 = 0x33ff;
 
 /// `CNTHCTL_EL2` without E2H: EL1 may read the physical counter and use the
@@ -208,7 +208,7 @@ entry_reset_el1:
         msr     pmovsclr_el0, x0
         msr     pmuserenr_el0, xzr
 1:
-        // Nobody's thread, nobody's CPU data.
+        // No thread and no CPU data yet.
         msr     sp_el0, xzr
         msr     tpidr_el0, xzr
         msr     tpidrro_el0, xzr

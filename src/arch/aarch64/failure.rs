@@ -38,7 +38,7 @@ pub enum BootFailure {
     NestedFault = 12,
     /// A function returned that never does.
     Returned = 13,
-    /// A panic, or an exception that nobody expects, while the kernel was made:
+    /// A panic, or an unexpected exception, while the kernel was made:
     /// the early console says more, if there is one.
     Panicked = 14,
     /// No device tree, or an unusable one.

@@ -17,7 +17,7 @@ pub fn wfi() {
     unsafe { asm!("wfi", options(nostack, preserves_flags)) }
 }
 
-/// Tells the core, and whoever emulates it, that this loop is waiting (`YIELD`).
+/// Tells the core, or its emulator, that this loop is waiting (`YIELD`).
 #[inline]
 pub fn relax() {
     // SAFETY: YIELD is a hint and changes no state.

@@ -68,7 +68,7 @@ pub fn per_cpu_template() -> Range<usize> {
     address_of!(__percpu_start)..address_of!(__percpu_end)
 }
 
-/// The names of the functions in [`text`]: none if nobody filled them in.
+/// The names of the functions in [`text`]: none if the build didn't fill them in.
 pub fn symbols() -> Symbols<'static> {
     let room = address_of!(__symbols_start)..address_of!(__symbols_end);
     let start = core::ptr::with_exposed_provenance::<u8>(room.start);

@@ -211,7 +211,7 @@ impl PageTables {
                     built = Self::write(memory.clone(), requests);
                 }
                 (CacheStep::Invalidate(Line::Tables), left) => {
-                    // SAFETY: Nobody uses this memory but us.
+                    // SAFETY: nothing else uses this memory.
                     unsafe { cache::invalidate_to_poc(memory.clone()) };
                     requests = left;
                 }

@@ -1,6 +1,6 @@
 //! The parking pen: where a CPU stays that firmware can't turn off, or doesn't.
 //!
-//! The protocol, and who may write what, is [`crate::coherency::pen`]: the code of the
+//! The protocol, and which side may write what, is [`crate::coherency::pen`]: the code of the
 //! CPU's side below is assembled from its sequences, and control's side runs them.
 //! What is here is the page of code and the words.
 //!
@@ -55,7 +55,7 @@ struct CommandLine {
     /// What it finds in x0 there; 0 until control has released it for the first time,
     /// which is control's to remember.
     context: AtomicU64,
-    /// Whose slot this is; 0: free. Set once: with the MMU off at boot, or by the CPU
+    /// The affinity of the CPU that owns the slot; 0: free. Set once: with the MMU off at boot, or by the CPU
     /// itself before its first parking. The parked CPU doesn't read it.
     mpidr: AtomicU64,
 }
@@ -159,7 +159,7 @@ pub unsafe fn take_from_firmware(release: u64) {
 }
 
 /// Waits until all CPUs that have a slot are here; returns whether they are, within a
-/// moment. Who is not may come later, or never.
+/// moment. A CPU that is not may come later, or never.
 ///
 /// # Context
 /// Boot CPU, MMU off.
@@ -463,7 +463,7 @@ pen_from_firmware:
         b       5f
 6:      mov     x1, xzr                     // Its interrupt interface is not up.
         b       pen_say_parked
-        // Nobody's, or of no use: it stays, and is late if anybody wants it.
+        // No CPU's slot, or of no use: the CPU stays, and is late if it is wanted.
 5:      wfe
         b       5b
     .size pen_from_firmware, . - pen_from_firmware

@@ -2,7 +2,7 @@
 //!
 //! Two machines can differ in the *conduit*, the instruction that carries the
 //! call: `HVC` to a hypervisor, `SMC` to firmware. The device tree says which
-//! (`method`); a wrong one is an undefined instruction, or a call to somebody
+//! (`method`); a wrong one is an undefined instruction, or a call to something
 //! else.
 //!
 //! Return codes become [`PsciError`] here and nowhere else, and nothing is

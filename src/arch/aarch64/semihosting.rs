@@ -1,7 +1,7 @@
 //! Telling a debugger or emulator how it went: exit with a status.
 //!
 //! A semihosting call is `HLT #0xf000` with the operation in w0 and a parameter
-//! in x1. Where nobody listens, `HLT` is an undefined instruction. So there is
+//! in x1. Where no host listens, `HLT` is an undefined instruction. So there is
 //! one `HLT` in the kernel, at a known address, and the exception handler steps
 //! over it ([`skip`]): the call then returns as if refused, and the caller turns
 //! the machine off in another way.
@@ -51,7 +51,7 @@ unsafe extern "C" {
 }
 
 /// Ends the emulator or tells the debugger that the program has ended, with
-/// `status`. Returns if nobody listens.
+/// `status`. Returns if no host listens.
 ///
 /// # Context
 /// Any; only where semihosting was asked for.
@@ -64,7 +64,7 @@ pub fn exit(status: u32) {
 }
 
 /// Where the exception handler goes on, if the undefined instruction at
-/// `address` is the HLT of a semihosting call that nobody listens to.
+/// `address` is the HLT of a semihosting call to which no host listens.
 ///
 /// For exceptions of class 0 (Arm ARM, ESR_ELx.EC "Unknown reason"), with the
 /// faulting address from ELR.

@@ -2,7 +2,7 @@
 //!
 //! `SP_EL0` is free in a kernel that never runs at EL0 and never on `SP_EL0`: it
 //! holds the address of the running thread's [`ThreadHead`]. The register changes
-//! together with the stack, in the context switch, so whoever reads it gets its
+//! together with the stack, in the context switch, so code that reads it gets its
 //! own thread, whatever CPU it is on; no preemption can make the value stale.
 //!
 //! # The preempt count
@@ -14,7 +14,7 @@
 //!
 //! So a load, an addition and a store need not be one access: whatever comes
 //! between them puts back what it changed. They are relaxed atomics, which cost
-//! what plain ones do, because other CPUs may read the count to say who holds
+//! what plain ones do, because other CPUs may read the count to say which CPU holds
 //! something up.
 
 use core::arch::asm;

@@ -80,6 +80,6 @@ fn choose_first(tree: &DeviceTree<'_>, usable: impl Fn(&EarlyCon) -> bool + Copy
         .or_else(|| tree.console().ok()??.early().filter(usable))
         .or(early::BUILT_IN.filter(usable));
     // SAFETY: the boot CPU is alone, and says what it does. The console is there by
-    // the word of the user, of the tree, or of who built the kernel.
+    // the word of the user, of the tree, or of the build.
     unsafe { early::choose(console) };
 }

@@ -44,7 +44,7 @@ pub(super) fn is_memory(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
 }
 
 /// Refuses a tree that has device registers where it has RAM: to map them would take
-/// the memory away from under whoever uses it, this kernel perhaps.
+/// the memory away from its user, which may be this kernel.
 pub(super) fn check_devices(tree: &DeviceTree<'_>) -> Result<(), EarlyError> {
     match devices(tree).find(|request| is_memory(tree, &range_of(request))) {
         Some(request) => Err(EarlyError::DeviceInMemory(request.range.start)),

@@ -229,7 +229,7 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>, blob: &Range<u64>) {
     let in_pen = waiting().take_while(|(mpidr, _)| pen::claim(*mpidr).is_ok());
     for (_, release_addr) in waiting().take(in_pen.count()) {
         // SAFETY: the tree says that this is a release word; `dt` has seen that it is
-        // a multiple of 8; `is_release_word`, that nobody else can have it.
+        // a multiple of 8; `is_release_word`, that nothing else can have it.
         unsafe { pen::take_from_firmware(release_addr) };
     }
     if !pen::all_are_here() {

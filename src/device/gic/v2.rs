@@ -16,7 +16,7 @@
 //!
 //! Xen answers a write to either with an abort, and reads both as zero; so what
 //! reads as zero isn't written. What is pending there comes after all: each handler
-//! bears an SGI that nobody has sent.
+//! bears an SGI that no CPU has sent.
 //!
 //! # Sources
 //! IHI 0048, Distributor register descriptions: GICD_IGROUPRn, GICD_ISENABLERn,

@@ -53,14 +53,14 @@ impl CpuInterface {
     ///
     /// # Safety
     /// `base` must be a GICv2's CPU interface, mapped as device memory for ever and
-    /// used by nobody else.
+    /// used by nothing else.
     pub(super) unsafe fn new(base: u64) -> Result<CpuInterface, GicInitError> {
         let base = device_pointer(base)?;
         Ok(CpuInterface { base })
     }
 
     fn registers(&self) -> UniqueMmioPointer<'_, Gicc> {
-        // SAFETY: the caller of `new` promised a CPU interface that is nobody
+        // SAFETY: the caller of `new` promised a CPU interface that is nothing
         // else's; that no two pointers are in use at once is said at the type.
         unsafe { UniqueMmioPointer::new(self.base) }
     }
@@ -143,7 +143,7 @@ impl CpuInterface {
             return None;
         }
         // Nothing of the handler is read ahead of the acknowledge. The other half is
-        // the barrier of who sends an SGI.
+        // the barrier of the CPU that sends an SGI.
         barrier::dmb(barrier::SY);
         Some((raw, intid))
     }

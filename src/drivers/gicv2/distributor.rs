@@ -60,7 +60,7 @@ macro_rules! read_word {
 /// Each access makes a pointer of its own, on any CPU at any time. That no two of
 /// them get in each other's way is kept so:
 /// 1. what is banked (the words of SGIs and PPIs) is reached through
-///    [`BankRegisters`](super::bank::BankRegisters) by the CPU whose it is, with IRQs
+///    [`BankRegisters`](super::bank::BankRegisters) by the CPU that owns the bank, with IRQs
 ///    masked;
 /// 2. GICD_SGIR is only written, and each write is whole in itself;
 /// 3. what is shared is written by [`Distributor::new`], before there is a second
@@ -74,14 +74,14 @@ pub(super) struct Distributor {
 
 impl Distributor {
     /// Sets the distributor up: every shared interrupt off, in our group, of our
-    /// ordinary priority, sent to nobody, neither pending nor active.
+    /// ordinary priority, sent to no CPU, neither pending nor active.
     ///
     /// # Errors
     /// [`GicInitError`] if there can be none at `base`, or it can't be turned on.
     ///
     /// # Safety
     /// `base` must be a GICv2's distributor, mapped as device memory for ever and
-    /// used by nobody else.
+    /// used by nothing else.
     pub(super) unsafe fn new(base: u64) -> Result<Distributor, GicInitError> {
         let base = device_pointer::<Gicd>(base)?;
         let mut distributor = Distributor {
@@ -109,7 +109,7 @@ impl Distributor {
 
     /// A pointer to the registers, for one access.
     fn registers(&self) -> UniqueMmioPointer<'_, Gicd> {
-        // SAFETY: the caller of `new` promised a distributor that is nobody else's;
+        // SAFETY: the caller of `new` promised a distributor that is nothing else's;
         // that what two such pointers reach at a time differs, or is written whole,
         // are the invariants of the type.
         unsafe { UniqueMmioPointer::new(self.base) }
@@ -139,7 +139,7 @@ impl Distributor {
         field!(registers, sgir).write(value);
     }
 
-    /// Sends SPI `intid` to the CPU interface whose bit is `target`, and turns it
+    /// Sends SPI `intid` to the CPU interface of bit `target`, and turns it
     /// on. Takes a lock.
     ///
     /// # Panics

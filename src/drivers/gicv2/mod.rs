@@ -103,7 +103,7 @@ struct PerCpu {
     mpidr: Mpidr,
     /// The CPU's bit in a target list; 0 before it has first come up. Stored
     /// Relaxed by the CPU itself, the same value each time, and loaded Relaxed.
-    /// Whoever has a reason to send to a CPU has seen its word ALIVE or its online
+    /// A CPU that sends to another one has seen that one's word ALIVE or its online
     /// bit, both Acquire, which that CPU stored Release after this.
     interface: AtomicU8,
     sgi_writes: SgiWrites,
@@ -141,7 +141,7 @@ impl GicV2 {
     /// # Safety
     /// The addresses must be those of a GICv2, [`DISTRIBUTOR_SIZE`] and
     /// [`CPU_INTERFACE_SIZE`] bytes from there on mapped as device memory for ever,
-    /// and used by nobody else.
+    /// and used by nothing else.
     pub unsafe fn new(
         distributor: u64,
         cpu_interface: u64,

@@ -117,7 +117,7 @@ pub(super) fn end(intid: u32) {
 }
 
 /// Writes each of `registers`, values of ICC_SGI1R_EL1. Stores before it are
-/// visible to whoever takes the interrupt; the interrupts are on their way on
+/// visible to the CPU that takes the interrupt; the interrupts are on their way on
 /// return.
 pub(super) fn send_sgi(registers: impl Iterator<Item = u64>) {
     barrier::dsb(barrier::ISHST);

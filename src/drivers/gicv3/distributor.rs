@@ -60,7 +60,7 @@ impl Distributor {
     ///
     /// # Safety
     /// `base` must be a GICv3's distributor, mapped as device memory for ever
-    /// and used by nobody else.
+    /// and used by nothing else.
     pub(super) unsafe fn new(base: u64) -> Result<Distributor, GicInitError> {
         let base = device_pointer::<Gicd>(base)?;
         // SAFETY: promised by the caller.
@@ -104,7 +104,7 @@ impl Distributor {
         const ACCEPTED: &str = "BUG: arm-gic refuses a valid SPI";
         let mut registers = self.registers.lock();
         // Trigger and route may only change while it is off. If the GIC takes
-        // longer than it may to say so, nobody above could do anything about it.
+        // longer than it may to say so, no caller could do anything about it.
         let mut chip = GicDistributor::new(registers.reborrow());
         chip.enable_interrupt(spi, false).expect(ACCEPTED);
         wait_for_write(&registers).ok();
@@ -129,7 +129,7 @@ fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, count: usize) {
 }
 
 /// Waits until a write to GICD_CTLR, or one that turned something off, has
-/// reached everybody.
+/// reached every CPU.
 ///
 /// # Errors
 /// [`GicInitError::WritePending`] after [`WRITE_LIMIT`].

@@ -48,7 +48,7 @@ use redistributor::Redistributor;
 
 pub use error::GicInitError;
 
-/// How long a write that turns something off may take to reach everybody.
+/// How long a write that turns something off may take to reach every CPU.
 const WRITE_LIMIT: Duration = Duration::from_millis(100);
 
 /// A pointer to device registers at `address`.
@@ -122,7 +122,7 @@ impl GicV3 {
     ///
     /// # Safety
     /// The addresses must be those of a GICv3, mapped as device memory for ever,
-    /// and used by nobody else; each region must hold redistributors without a
+    /// and used by nothing else; each region must hold redistributors without a
     /// gap up to the one that says it is the last, or to its end, as far as it is read;
     /// or nothing from some place on.
     pub unsafe fn new(

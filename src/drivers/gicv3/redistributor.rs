@@ -56,7 +56,7 @@ impl Redistributor {
     ///
     /// # Safety
     /// `base` must be mapped as device memory, hold a redistributor, and be used by
-    /// nobody else for as long as this is.
+    /// nothing else for as long as this is.
     pub(super) unsafe fn new(base: u64, mpidr: Mpidr) -> Result<Redistributor, GicInitError> {
         let base = device_pointer(base)?;
         Ok(Redistributor { base, mpidr })
@@ -86,7 +86,7 @@ impl Redistributor {
 
     fn registers(&self) -> UniqueMmioPointer<'_, GicrSgi> {
         // SAFETY: the caller of `new` promised that this is a redistributor
-        // and nobody else's; that no two pointers are in use at once is said at
+        // and nothing else's; that no two pointers are in use at once is said at
         // the type.
         unsafe { UniqueMmioPointer::new(self.base) }
     }
@@ -149,7 +149,7 @@ impl PrivateRegisters for &Redistributor {
 
     /// Reads the frame that was written: a read of another frame may overtake the
     /// writes. Then waits for GICR_CTLR.RWP, which speaks of GICR_ICENABLER0. Not an
-    /// error if that takes too long: nobody above could do anything about it. The DSB
+    /// error if that takes too long: no caller could do anything about it. The DSB
     /// waits for the reads.
     fn settle(&self) {
         let _arrived = self.read(ICENABLER);

@@ -1,4 +1,4 @@
-//! RAM, and what of it belongs to somebody else.
+//! RAM, and which parts of it are reserved.
 
 use super::DeviceTree;
 use super::address::{PhysRange, Regs};
@@ -38,7 +38,7 @@ impl<'a> DeviceTree<'a> {
     /// `/reserved-memory` has an empty `ranges` (3.5.1).
     ///
     /// An item is an error if its node can't be decoded. What is reserved there is known
-    /// to nobody: memory that some of it may be in must not be used.
+    /// to nothing: memory that some of it may be in must not be used.
     pub fn reserved(&self) -> impl Iterator<Item = Result<PhysRange, DtError>> + '_ {
         let kind = NodeKind::ReservedMemory;
         let block = self.fdt.memory_reservations().map(move |entry| {

@@ -53,7 +53,7 @@ fn every_block_is_given_out_once_and_all_come_back() {
     for seed in 1..50 {
         let mut random = Random::new(seed);
         let mut caches: Vec<HeapCache<usize>> = (0..CPUS).map(|_| HeapCache::new()).collect();
-        // Blocks that the allocator below has given, by number: who has each.
+        // Blocks that the allocator below has given, by number, each with its owner.
         let mut below: BTreeMap<usize, SizeClass> = BTreeMap::new();
         let mut out: Vec<(usize, SizeClass)> = Vec::new();
         let mut next = 0;
