@@ -40,12 +40,12 @@ pub enum Errno {
 }
 
 impl Errno {
-    /// The number, as Linux has it on arm64.
+    /// Returns the number, as Linux has it on arm64.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// The name, such as `EBUSY`.
+    /// Returns the name, such as `EBUSY`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotPermitted => "EPERM",

@@ -118,7 +118,7 @@ impl Syndrome {
         self.0 >> bit & 1 != 0
     }
 
-    /// Why the exception was taken.
+    /// Returns why the exception was taken.
     pub const fn class(self) -> Class {
         match self.small_field(26, 6) {
             0x00 => Class::Unknown,
@@ -157,7 +157,7 @@ impl Syndrome {
         }
     }
 
-    /// The fault status code, which only aborts have.
+    /// Returns the fault status code, which only aborts have.
     const fn fault_status(self) -> FaultStatus {
         let code = self.small_field(0, 6);
         let level = code & 3;
@@ -176,8 +176,8 @@ impl Syndrome {
         }
     }
 
-    /// Whether `FAR_EL1` holds the address that this is about: it does for
-    /// aborts, unless `FnV` says no, for PC alignment faults and watchpoints.
+    /// Returns whether `FAR_EL1` holds the address that this is about: it does for aborts,
+    /// unless `FnV` says no, for PC alignment faults and watchpoints.
     pub const fn has_address(self) -> bool {
         match self.class() {
             Class::InstructionAbort(_) | Class::DataAbort(_) => !self.bit(10),
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use std::string::ToString;
 
-    /// An abort of class `class` with these low bits.
+    /// Returns an abort of class `class` with these low bits.
     fn esr(class: u64, iss: u64) -> Syndrome {
         Syndrome(class << 26 | 1 << 25 | iss)
     }

@@ -39,7 +39,7 @@ pub struct Symbol<'a> {
 }
 
 impl<'a> Symbols<'a> {
-    /// The symbols in `section`, up to the first zero byte.
+    /// Returns the symbols in `section`, up to the first zero byte.
     pub fn new(section: &'a [u8]) -> Self {
         let end = section.iter().position(|byte| *byte == 0);
         Symbols {
@@ -47,7 +47,7 @@ impl<'a> Symbols<'a> {
         }
     }
 
-    /// The function that `offset` is in: the last that begins there or before.
+    /// Returns the function that `offset` is in: the last that begins there or before.
     /// `None` if that has no name.
     ///
     /// * `offset` — from the first byte of the Image
@@ -86,7 +86,7 @@ impl<'a> Symbols<'a> {
         })
     }
 
-    /// The beginning of the line that byte `at` is in; `low` begins a line.
+    /// Returns the beginning of the line that byte `at` is in; `low` begins a line.
     fn line_start(&self, low: usize, at: usize) -> usize {
         let before = self.text[low..at].iter().rposition(|byte| *byte == b'\n');
         before.map_or(low, |newline| low + newline + 1)
@@ -99,13 +99,13 @@ impl fmt::Display for Symbol<'_> {
     }
 }
 
-/// The first line of `text`, without its end.
+/// Returns the first line of `text`, without its end.
 fn line_at(text: &[u8]) -> &[u8] {
     let end = text.iter().position(|byte| *byte == b'\n');
     &text[..end.unwrap_or(text.len())]
 }
 
-/// Where the function of a line begins, and its name.
+/// Returns where the function of a line begins, and its name.
 fn parse(line: &[u8]) -> Option<(usize, &[u8])> {
     let (digits, name) = match line.iter().position(|byte| *byte == b' ') {
         Some(space) => (&line[..space], &line[space + 1..]),

@@ -145,7 +145,7 @@ impl Trace {
         slot.sequence.store(number + 1, Ordering::Release);
     }
 
-    /// The events of all rings that `keep_fn` wants, in the order of their time.
+    /// Returns the events of all rings that `keep_fn` wants, in the order of their time.
     ///
     /// # Context
     /// Thread; allocates.

@@ -8,8 +8,8 @@ use crate::cpu::Mpidr;
 use crate::dt::{CpuStatus, DeviceTree, EnableMethod};
 use crate::kernel::CpuPower;
 
-/// The CPUs of the tree that may be started and can be, the one that we run on first;
-/// tells of each that is left out.
+/// Returns the CPUs of the tree that may be started and can be, the one that we run on
+/// first; tells of each that is left out.
 pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) -> Vec<Mpidr> {
     let me = cpu::mpidr();
     let mut mpidrs = Vec::from([me]);

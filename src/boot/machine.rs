@@ -180,7 +180,7 @@ fn tell_what_is_left_out(tree: &DeviceTree<'_>, early: &Early) {
     }
 }
 
-/// The tree's interrupt controller. Takes the CPUs that it can't reach off the
+/// Returns the tree's interrupt controller. Takes the CPUs that it can't reach off the
 /// list, each with a warning.
 fn make_irq_chip(gic: &GicDesc, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
     match gic {
@@ -254,7 +254,7 @@ fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
     }
 }
 
-/// What ends the machine where there is no firmware to ask.
+/// Returns what ends the machine where there is no firmware to ask.
 fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
     match tree.board_power() {
         Ok(None) => None,

@@ -11,7 +11,7 @@ use crate::sync::Once;
 /// How many ticks bringing the other CPUs up took at boot.
 static BRING_UP: Once<u64> = Once::new();
 
-/// How many ticks bringing the other CPUs up took at boot.
+/// Returns how many ticks bringing the other CPUs up took at boot.
 pub(crate) fn bring_up_ticks() -> Option<u64> {
     BRING_UP.get().copied()
 }

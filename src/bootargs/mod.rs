@@ -56,8 +56,8 @@ pub struct BootArgs<'a> {
 }
 
 impl<'a> BootArgs<'a> {
-    /// The arguments in `line`, which may be any bytes; what is wrong in it is skipped
-    /// (see [`BootArgs::errors`]).
+    /// Returns the arguments in `line`, which may be any bytes; what is wrong in it is
+    /// skipped (see [`BootArgs::errors`]).
     pub fn parse(line: &'a (impl AsRef<[u8]> + ?Sized)) -> BootArgs<'a> {
         let line = line.as_ref();
         let mut args = BootArgs {
@@ -77,14 +77,14 @@ impl<'a> BootArgs<'a> {
         args
     }
 
-    /// How many CPUs to have online after boot, the boot CPU counted, or `None`
-    /// for all. The others stay off until they are asked for. `maxcpus=0` and
-    /// `nosmp` mean the boot CPU alone.
+    /// Returns how many CPUs to have online after boot, the boot CPU counted, or `None`
+    /// for all. The others stay off until they are asked for. `maxcpus=0` and `nosmp` mean
+    /// the boot CPU alone.
     pub fn boot_cpus(&self) -> Option<usize> {
         self.maxcpus.map(|count| count.max(1))
     }
 
-    /// What of the kernel's log goes to the console: messages of a level below
+    /// Returns what of the kernel's log goes to the console: messages of a level below
     /// `loglevel=`, which is 6 unless told.
     ///
     /// | Our level | is Linux's | | shown from |
@@ -122,12 +122,12 @@ impl<'a> BootArgs<'a> {
         self.init.is_none() && self.errors().any(|error| is_init(error.word))
     }
 
-    /// What is wrong with the line, in its order.
+    /// Returns what is wrong with the line, in its order.
     pub fn errors(&self) -> impl Iterator<Item = BootArgError<'a>> + use<'a> {
         settings(self.line).filter_map(Result::err)
     }
 
-    /// The words that are not ours, in their order.
+    /// Returns the words that are not ours, in their order.
     pub fn unknown(&self) -> impl Iterator<Item = BootArg<'a>> + use<'a> {
         settings(self.line).filter_map(|setting| match setting {
             Ok(Setting::Unknown(arg)) => Some(arg),
@@ -221,7 +221,7 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
     }
 }
 
-/// Whether `word` is an `init=`, with or without a value.
+/// Returns whether `word` is an `init=`, with or without a value.
 fn is_init(word: &[u8]) -> bool {
     word.split(|byte| *byte == b'=').next() == Some(b"init")
 }

@@ -30,8 +30,8 @@ impl fmt::Display for BootArg<'_> {
     }
 }
 
-/// The words of the command line `line`, each as it stands there. A word needn't be
-/// UTF-8: the line comes from outside, byte for byte.
+/// Returns the words of the command line `line`, each as it stands there. A word needn't
+/// be UTF-8: the line comes from outside, byte for byte.
 pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     Words { rest: line }
 }
@@ -63,7 +63,7 @@ impl<'a> Iterator for Words<'a> {
 }
 
 impl<'a> BootArg<'a> {
-    /// What `word`, one of [`words`], says.
+    /// Returns what `word`, one of [`words`], says.
     pub(super) fn new(word: &'a str) -> BootArg<'a> {
         let unquoted = word.strip_prefix('"');
         let quoted = unquoted.is_some();

@@ -17,18 +17,18 @@ impl Life {
     /// mistaken; a CPU that is off has none to write any more.
     pub const LAST: u32 = 127;
 
-    /// The one after this.
+    /// Returns the one after this.
     #[must_use]
     pub const fn next(self) -> Life {
         Life(self.0 % Life::LAST + 1)
     }
 
-    /// The number, 0 to [`Life::LAST`].
+    /// Returns the number, 0 to [`Life::LAST`].
     pub const fn number(self) -> u32 {
         self.0
     }
 
-    /// The life of that number.
+    /// Returns the life of that number.
     ///
     /// # Panics
     /// If there is none.

@@ -91,7 +91,7 @@ pub struct LastWrites {
     pub rstc: LocalRegisterCopy<u32, RSTC::Register>,
 }
 
-/// What ends the machine.
+/// Returns what ends the machine.
 ///
 /// * `rsts`, `rstc` — what those two registers read
 pub fn last_writes(
@@ -114,7 +114,7 @@ pub fn last_writes(
 mod tests {
     use super::*;
 
-    /// The three words, with what both registers read.
+    /// Returns the three words, with what both registers read.
     fn words(ending: Ending, rsts: u32, rstc: u32) -> [u32; 3] {
         let (rsts, rstc) = (LocalRegisterCopy::new(rsts), LocalRegisterCopy::new(rstc));
         let writes = last_writes(ending, rsts, rstc);

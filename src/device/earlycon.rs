@@ -40,8 +40,8 @@ const TX_FULL: u32 = 1 << 5;
 const TX_EMPTY: u32 = 1 << 7;
 
 impl EarlyConKind {
-    /// The register that tells whether there is a UART: its offset from the first one, and
-    /// how it is accessed.
+    /// Returns the register that tells whether there is a UART: its offset from the first
+    /// one, and how it is accessed.
     pub const fn status_register(self) -> (u64, RegisterWidth) {
         match self {
             EarlyConKind::Pl011 | EarlyConKind::SbsaUart => (FLAGS, RegisterWidth::Word),
@@ -155,7 +155,7 @@ const fn alignment(kind: EarlyConKind) -> u64 {
     }
 }
 
-/// What stands in `words` behind `name`, if they begin with it.
+/// Returns what stands in `words` behind `name`, if they begin with it.
 const fn behind<'a>(words: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = words;
     let mut at = 0;
@@ -169,7 +169,7 @@ const fn behind<'a>(words: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(rest)
 }
 
-/// The address at the front of `words`: not 0, and with room behind it.
+/// Returns the address at the front of `words`: not 0, and with room behind it.
 const fn address(words: &[u8]) -> Option<u64> {
     let Some(mut digits) = behind(words, b"0x") else {
         return None;

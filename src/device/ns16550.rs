@@ -120,7 +120,7 @@ pub enum RegisterWidth {
 }
 
 impl RegisterWidth {
-    /// Bytes of an access.
+    /// Returns the number of bytes of an access.
     pub const fn bytes(self) -> u32 {
         match self {
             RegisterWidth::Byte => 1,
@@ -161,8 +161,8 @@ impl Layout {
         width: RegisterWidth::Word,
     };
 
-    /// Bytes from the first register to the end of the last one that is used; `None`
-    /// if no UART can be so.
+    /// Returns the number of bytes from the first register to the end of the last one that
+    /// is used; `None` if no UART can be so.
     pub const fn size(self) -> Option<u32> {
         // Real ones have 0, 1 and 2.
         if self.shift > 8 || 1 << self.shift < self.width.bytes() {
@@ -203,7 +203,7 @@ pub struct Ns16550<P> {
 }
 
 impl<P: Port> Ns16550<P> {
-    /// The UART at `port`, taken as firmware left it. Touches nothing.
+    /// Returns the UART at `port`, taken as firmware left it. Touches nothing.
     pub fn as_it_is(port: P, model: Model) -> Ns16550<P> {
         Ns16550 {
             port,

@@ -29,7 +29,7 @@ impl Patience {
         }
     }
 
-    /// Whether there is room, asked by `wait` with the time that it may take.
+    /// Returns whether there is room, asked by `wait` with the time that it may take.
     pub fn wait(&self, wait: impl FnOnce(Duration) -> bool) -> bool {
         let stuck = self.stuck.load(Ordering::Relaxed);
         let room = wait(if stuck { Duration::ZERO } else { ROOM_LIMIT });

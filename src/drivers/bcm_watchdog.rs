@@ -43,7 +43,7 @@ unsafe impl Send for BcmWatchdog {}
 unsafe impl Sync for BcmWatchdog {}
 
 impl BcmWatchdog {
-    /// The watchdog of the power manager at `base`; `None` if there can't be one.
+    /// Returns the watchdog of the power manager at `base`; `None` if there can't be one.
     /// Touches nothing.
     ///
     /// # Safety

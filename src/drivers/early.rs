@@ -117,12 +117,12 @@ pub unsafe fn answers(console: EarlyCon) -> bool {
     status.is_some_and(|status| console.kind.can_be(status))
 }
 
-/// The registers of the early console, to be mapped as device memory.
+/// Returns the registers of the early console, to be mapped as device memory.
 pub fn mmio() -> Option<Range<u64>> {
     chosen().map(registers)
 }
 
-/// The registers of `console`.
+/// Returns the registers of `console`.
 pub const fn registers(console: EarlyCon) -> Range<u64> {
     console.base..console.base + EarlyCon::SIZE
 }

@@ -198,7 +198,7 @@ impl core::fmt::Display for Pl011Error {
 
 impl core::error::Error for Pl011Error {}
 
-/// The pointer to a PL011 at `base`.
+/// Returns the pointer to a PL011 at `base`.
 pub(super) fn registers_at(base: u64) -> Result<NonNull<PL011Registers>, Pl011Error> {
     let bad = Pl011Error::BadAddress(base);
     let address = usize::try_from(base).map_err(|_| bad)?;

@@ -25,7 +25,7 @@ unsafe impl Send for MmioPort {}
 unsafe impl Sync for MmioPort {}
 
 impl MmioPort {
-    /// The registers at `base`; `None` if there can't be any.
+    /// Returns the registers at `base`; `None` if there can't be any.
     ///
     /// # Safety
     /// `base` must be the address of a UART whose registers lie so, all of
@@ -42,7 +42,7 @@ impl MmioPort {
             .then_some(MmioPort { base, layout })
     }
 
-    /// The pointer to a register.
+    /// Returns the pointer to a register.
     fn register(&self, number: u32) -> NonNull<u8> {
         let offset = usize::try_from(number << self.layout.shift)
             .expect("BUG: a register's offset is small");

@@ -51,7 +51,7 @@ pub(super) struct Verified {
 }
 
 impl Verified {
-    /// Whether `fdt` may read the blob as it is.
+    /// Returns whether `fdt` may read the blob as it is.
     pub(super) fn is_compact(&self) -> bool {
         self.header.version >= VERSION && self.structure_size == self.header.structure.len()
     }
@@ -130,7 +130,7 @@ struct Keep {
 }
 
 impl Keep {
-    /// Whether the copy has `token`, the next one of the tree.
+    /// Returns whether the copy has `token`, the next one of the tree.
     fn keeps(&mut self, token: &Token<'_>) -> bool {
         match token {
             Token::BeginNode(name) => {

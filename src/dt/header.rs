@@ -26,7 +26,7 @@ const HEADER_SIZE_16: usize = 36;
 /// Size of one memory reservation: address and size.
 const RESERVATION_SIZE: usize = 16;
 
-/// The big-endian word at `at`, if the bytes go that far.
+/// Returns the big-endian word at `at`, if the bytes go that far.
 pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_be_bytes(*bytes))
@@ -129,7 +129,7 @@ impl Header {
     }
 }
 
-/// Where a block of `blob` begins.
+/// Returns where a block of `blob` begins.
 fn place(blob: &[u8], block: Block, offset: u32, align: usize) -> Result<usize, DtError> {
     let offset = usize::try_from(offset).map_err(|_| DtError::BlockOutOfBounds(block))?;
     if offset > blob.len() {
@@ -141,7 +141,7 @@ fn place(blob: &[u8], block: Block, offset: u32, align: usize) -> Result<usize, 
     Ok(offset)
 }
 
-/// A block whose size the header gives.
+/// Returns a block whose size the header gives.
 fn block(
     blob: &[u8],
     block: Block,
@@ -157,7 +157,7 @@ fn block(
     }
 }
 
-/// The memory reservations with their terminator, which is all zeros.
+/// Returns the memory reservations with their terminator, which is all zeros.
 fn reservations(blob: &[u8], offset: u32) -> Result<Range<usize>, DtError> {
     let from = place(blob, Block::Reservations, offset, 8)?;
     let entries = blob.get(from..).unwrap_or_default();

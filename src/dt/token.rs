@@ -37,12 +37,12 @@ pub(super) struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// The tokens of `block`, which begins at offset `base` of the blob.
+    /// Returns the tokens of `block`, which begins at offset `base` of the blob.
     pub(super) fn new(block: &'a [u8], base: usize) -> Self {
         Tokens { block, base, at: 0 }
     }
 
-    /// Where in the blob the next token is.
+    /// Returns where in the blob the next token is.
     pub(super) fn offset(&self) -> usize {
         self.base + self.at
     }
@@ -93,7 +93,7 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// The name that `bytes` begin with: terminated, not too long, and of printable
+/// Returns the name that `bytes` begin with: terminated, not too long, and of printable
 /// characters. May be empty.
 pub(super) fn name_in(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().take(MAX_NAME + 1).position(|b| *b == 0)?;

@@ -73,7 +73,7 @@ pub enum StepError {
 }
 
 impl StepError {
-    /// The errno for it.
+    /// Returns the errno for it.
     pub const fn errno(self) -> Errno {
         match self {
             StepError::Injected | StepError::NotOff(_) => Errno::Again,
@@ -167,7 +167,7 @@ pub enum CpuUpError {
 }
 
 impl CpuUpError {
-    /// The errno for it.
+    /// Returns the errno for it.
     pub const fn errno(&self) -> Errno {
         match self {
             CpuUpError::NoSuchCpu(_) => Errno::Invalid,
@@ -280,7 +280,7 @@ pub enum CpuDownError {
 }
 
 impl CpuDownError {
-    /// The errno for it.
+    /// Returns the errno for it.
     pub const fn errno(&self) -> Errno {
         match self {
             CpuDownError::NoSuchCpu(_) => Errno::Invalid,
@@ -364,7 +364,7 @@ pub enum RegisterError {
 }
 
 impl RegisterError {
-    /// The errno for it.
+    /// Returns the errno for it.
     pub const fn errno(self) -> Errno {
         match self {
             RegisterError::OutOfStacks => Errno::NoMemory,

@@ -108,7 +108,7 @@ impl<P: HotplugHost> Drop for Recorded<P> {
     }
 }
 
-/// The walks of `cpu` in `records`, which are in the order of their time.
+/// Returns the walks of `cpu` in `records`, which are in the order of their time.
 pub fn recorded_walks(cpu: CpuId, records: &[Record]) -> Vec<RecordedWalk> {
     let mut walks = Vec::new();
     let mut rest = records;
@@ -120,8 +120,8 @@ pub fn recorded_walks(cpu: CpuId, records: &[Record]) -> Vec<RecordedWalk> {
     walks
 }
 
-/// How many of `records`, which are not empty, end the first walk of `cpu` in them: up
-/// to its end, or to the beginning of the next.
+/// Returns how many of `records`, which are not empty, end the first walk of `cpu` in
+/// them: up to its end, or to the beginning of the next.
 fn first_walk(cpu: CpuId, records: &[Record]) -> usize {
     let later = records.iter().enumerate().skip(1);
     let begins = later.clone().find_map(|(index, record)| {
@@ -134,7 +134,7 @@ fn first_walk(cpu: CpuId, records: &[Record]) -> usize {
     begins.unwrap_or(all).min(ends.unwrap_or(all))
 }
 
-/// What `records` tell of one walk of `cpu`; `None` if they hold no step of it.
+/// Returns what `records` tell of one walk of `cpu`; `None` if they hold no step of it.
 fn recorded_walk(cpu: CpuId, records: &[Record]) -> Option<RecordedWalk> {
     let first_step = records
         .iter()
@@ -292,7 +292,7 @@ fn step_entries(cpu: CpuId, records: &[Record], entries: &mut Vec<Entry>) -> Ste
     steps
 }
 
-/// The parts from `began` to `ended`: the entries, and what lies between them.
+/// Returns the parts from `began` to `ended`: the entries, and what lies between them.
 fn lay_out(mut entries: Vec<Entry>, began: Instant, ended: Instant, control: CpuId) -> Vec<Part> {
     entries.sort_by_key(|entry| entry.from);
     let mut parts = Vec::new();
@@ -339,7 +339,7 @@ fn lay_out(mut entries: Vec<Entry>, began: Instant, ended: Instant, control: Cpu
     parts
 }
 
-/// What the time between `before` and `entry` is.
+/// Returns what the time between `before` and `entry` is.
 fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
     let Some(before) = before else {
         return PartKind::Call;
@@ -357,7 +357,8 @@ fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
     }
 }
 
-/// What walks a step: control, the CPU itself with IRQs off, or its `cpuhp` thread.
+/// Returns what walks a step: control, the CPU itself with IRQs off, or its `cpuhp`
+/// thread.
 fn walked_by(step: usize) -> usize {
     usize::from(step >= ALIVE) + usize::from(step >= RELEASED)
 }

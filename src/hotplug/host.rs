@@ -42,7 +42,7 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// come beyond its boot record since it was.
     fn empty_heap_cache(cpu: CpuId);
 
-    /// A context for `cpu`'s idle thread, whose stack is the entry stack of its
+    /// Returns a context for `cpu`'s idle thread, whose stack is the entry stack of its
     /// boot record.
     fn idle_context(cpu: CpuId) -> Self::Context;
 
@@ -58,7 +58,7 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// Returns why the CPU waits in the parking pen, if it does.
     fn parked(cpu: CpuId) -> Option<Parked>;
 
-    /// Whether a test holds the CPU at its entry.
+    /// Returns whether a test holds the CPU at its entry.
     ///
     /// # Context
     /// `cpu` itself; reads only its boot record.

@@ -18,7 +18,7 @@ pub const RELEASED: usize = steps_through("init:online");
 /// Steps that are up when a CPU is wholly online: all.
 pub const ONLINE: usize = NAMES.len();
 
-/// The table for a machine of type `P`.
+/// Returns the table for a machine of type `P`.
 pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
     Table::<P>::STEPS
 }

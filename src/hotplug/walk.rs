@@ -81,7 +81,7 @@ impl CpuhpState {
         self.fail.store(step.unwrap_or(NO_FAIL), Ordering::Relaxed);
     }
 
-    /// The step at which a failure is to be injected.
+    /// Returns the step at which a failure is to be injected.
     pub fn injected(&self) -> Option<usize> {
         let step = self.fail.load(Ordering::Relaxed);
         (step != NO_FAIL).then_some(step)

@@ -132,8 +132,8 @@ impl Areas {
         Ok(())
     }
 
-    /// A context for `cpu`'s idle thread: it is the code that enters on the stack of
-    /// the boot record.
+    /// Returns a context for `cpu`'s idle thread: it is the code that enters on the stack
+    /// of the boot record.
     pub(super) fn idle_context(&self, cpu: CpuId) -> HwThread {
         HwThread {
             context: UnsafeCell::new(Context::default()),
@@ -160,12 +160,12 @@ impl Areas {
         })
     }
 
-    /// How many stacks are in use.
+    /// Returns how many stacks are in use.
     pub(crate) fn stacks_in_use(&self) -> usize {
         self.pool.lock_irqsave().in_use()
     }
 
-    /// How many stacks there are, in use or not.
+    /// Returns how many stacks there are, in use or not.
     pub(crate) fn stacks(&self) -> usize {
         self.pool.lock_irqsave().layout().count()
     }

@@ -170,7 +170,7 @@ pub(super) fn break_lock() {
     BROKEN.store(true, Ordering::Relaxed);
 }
 
-/// The panic's own console: it takes no lock, whichever CPU holds one.
+/// Returns the panic's own console: it takes no lock, whichever CPU holds one.
 pub(super) fn panic_writer() -> impl Write {
     Output
 }
@@ -243,7 +243,7 @@ impl fmt::Display for NoConsole {
     }
 }
 
-/// The driver for what the tree names.
+/// Returns the driver for what the tree names.
 fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
     let base = found.registers.start();
     let bad = NoConsole::BadAddress(base);

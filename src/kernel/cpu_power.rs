@@ -49,17 +49,18 @@ impl CpuPower {
         Ok(CpuPower { psci, pen, board })
     }
 
-    /// Whether `cpu` is one that parks.
+    /// Returns whether `cpu` is one that parks.
     pub(super) fn parks(&self, cpu: Mpidr) -> bool {
         self.pen.has(cpu)
     }
 
-    /// Whether the wake SGI must come through to `cpu` while it is parked.
+    /// Returns whether the wake SGI must come through to `cpu` while it is parked.
     pub(super) fn wakes_by_sgi(&self, cpu: Mpidr) -> bool {
         self.parks(cpu) && self.pen.wakes_by_sgi()
     }
 
-    /// Why `cpu` is in the pen, if it is; `refused` is what firmware has answered it.
+    /// Returns why `cpu` is in the pen, if it is; `refused` is what firmware has answered
+    /// it.
     pub(super) fn parked(&self, cpu: Mpidr, refused: Option<PsciError>) -> Option<Parked> {
         let is_there = self.parks(cpu) && self.pen.affinity_info(cpu) == Ok(PowerState::Off);
         is_there.then_some(match refused {
@@ -78,8 +79,8 @@ impl CpuPower {
         }
     }
 
-    /// Whether `cpu` can be started at all, by the method that the tree names or, if it
-    /// names none that we know, by firmware.
+    /// Returns whether `cpu` can be started at all, by the method that the tree names or,
+    /// if it names none that we know, by firmware.
     pub(crate) fn can_start(&self, cpu: &CpuDesc) -> bool {
         match cpu.enable_method {
             EnableMethod::SpinTable { .. } => self.parks(cpu.mpidr),
@@ -101,7 +102,7 @@ impl CpuPower {
         }
     }
 
-    /// The call that `cpu_off` makes on `cpu`.
+    /// Returns the call that `cpu_off` makes on `cpu`.
     pub(super) fn last_call(&self, cpu: Mpidr) -> LastCall {
         let way = self.way_off(cpu);
         let function = u64::from(way.cpu_off_function);

@@ -152,8 +152,8 @@ pub(super) unsafe fn empty_cache_of(cpu: CpuId) {
     }
 }
 
-/// Bytes that are in use now, by all CPUs: exact if no thread allocates or frees
-/// meanwhile.
+/// Returns the number of bytes that are in use now, by all CPUs: exact if no thread
+/// allocates or frees meanwhile.
 pub(crate) fn in_use() -> usize {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
     let sum = cpus.fold(HEAP.early.in_use(), |sum, (_, cpu)| {
@@ -163,7 +163,7 @@ pub(crate) fn in_use() -> usize {
     usize::try_from(sum.cast_signed()).unwrap_or(0)
 }
 
-/// Bytes in the cache of `cpu`; none if the machine hasn't that CPU.
+/// Returns the number of bytes in the cache of `cpu`; none if the machine hasn't that CPU.
 pub(crate) fn cached(cpu: CpuId) -> usize {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
     cpus.filter(|(other, _)| *other == cpu)
@@ -171,7 +171,7 @@ pub(crate) fn cached(cpu: CpuId) -> usize {
         .sum()
 }
 
-/// Where the memory is: exact if no thread allocates or frees meanwhile.
+/// Returns where the memory is: exact if no thread allocates or frees meanwhile.
 pub(crate) fn stats() -> HeapStats {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
     HeapStats {
@@ -183,14 +183,14 @@ pub(crate) fn stats() -> HeapStats {
 }
 
 impl Heap {
-    /// This CPU's part, once there is one.
+    /// Returns this CPU's part, once there is one.
     #[inline]
     fn here(&self, _masked: &IrqGuard<Hw>) -> Option<&HeapCpu> {
         Some(self.cpus.get()?.get(Hw::this_cpu()))
     }
 
-    /// A block for `class`, and with it a batch for the cache of `cpu`, which is this
-    /// one.
+    /// Returns a block for `class`, and with it a batch for the cache of `cpu`, which is
+    /// this one.
     #[cold]
     fn refill(&self, cpu: &HeapCpu, class: SizeClass, _masked: &IrqGuard<Hw>) -> Option<Block> {
         let mut talc = self.talc.lock_irqsave();
@@ -251,7 +251,7 @@ impl Heap {
         unsafe { cpu.with_cache(empty) }
     }
 
-    /// A block for `layout`, past the caches.
+    /// Returns a block for `layout`, past the caches.
     ///
     /// # Safety
     /// The size is not 0.
@@ -261,7 +261,7 @@ impl Heap {
         unsafe { self.talc.lock_irqsave().allocate(layout) }
     }
 
-    /// A block for `layout` by way of the cache of `cpu`, which is this one.
+    /// Returns a block for `layout` by way of the cache of `cpu`, which is this one.
     ///
     /// # Safety
     /// The size is not 0.

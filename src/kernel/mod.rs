@@ -133,7 +133,7 @@ impl Kernel {
         self.irq_chip.sgi_writes(number)
     }
 
-    /// The interrupt controller, for tests that send SGIs of their own.
+    /// Returns the interrupt controller, for tests that send SGIs of their own.
     pub fn irq_chip(&self) -> &dyn IrqChip {
         &*self.irq_chip
     }
@@ -145,13 +145,13 @@ pub(crate) fn set_kernel(kernel: Kernel) -> &'static Kernel {
     KERNEL.call_once(|| kernel)
 }
 
-/// The kernel, or `None` while it is being made.
+/// Returns the kernel, or `None` while it is being made.
 #[inline]
 pub(crate) fn try_kernel() -> Option<&'static Kernel> {
     KERNEL.get()
 }
 
-/// The kernel.
+/// Returns the kernel.
 ///
 /// # Panics
 /// While it is being made.
@@ -162,17 +162,17 @@ pub fn kernel() -> &'static Kernel {
         .expect("BUG: the kernel is used before it is made")
 }
 
-/// Bytes of heap that are in use, by all CPUs.
+/// Returns the number of bytes of heap that are in use, by all CPUs.
 pub(crate) fn heap_in_use() -> usize {
     heap::in_use()
 }
 
-/// Where the memory of the heap is.
+/// Returns where the memory of the heap is.
 pub(crate) fn heap_stats() -> HeapStats {
     heap::stats()
 }
 
-/// Bytes of free heap that `cpu` keeps for itself.
+/// Returns the number of bytes of free heap that `cpu` keeps for itself.
 pub(crate) fn heap_cached(cpu: crate::cpu::CpuId) -> usize {
     heap::cached(cpu)
 }

@@ -45,7 +45,7 @@ static AGAIN: AtomicBool = AtomicBool::new(false);
 static PLACE: AtomicPtr<Location<'static>> = AtomicPtr::new(ptr::null_mut());
 static STACKS: Once<StackLayout> = Once::new();
 
-/// Whether some CPU has panicked.
+/// Returns whether some CPU has panicked.
 #[cfg(debug_assertions)]
 pub(super) fn has_begun() -> bool {
     FIRST.load(Ordering::Relaxed) != NOBODY

@@ -68,7 +68,7 @@ pub struct PerCpuVar<T: 'static> {
 }
 
 impl<T: Sync + 'static> PerCpuVar<T> {
-    /// What `percpu!` calls.
+    /// Returns what `percpu!` calls.
     ///
     /// # Safety
     /// `template` is a static in the section `.percpu`, initialized by a constant: the
@@ -112,7 +112,7 @@ impl<T: Sync + 'static> PerCpuVar<T> {
         self.on(Hw::this_cpu())
     }
 
-    /// Those of all possible CPUs, on or off.
+    /// Returns those of all possible CPUs, on or off.
     ///
     /// # Panics
     /// As [`PerCpuVar::on`].

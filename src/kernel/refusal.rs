@@ -29,7 +29,7 @@ pub(crate) fn encode_refusal(life: u32, refusal: ApRefusal) -> u32 {
     code | life << LIFE_SHIFT
 }
 
-/// The life and the refusal that `word`, not 0, of `cpu`'s boot record says.
+/// Returns the life and the refusal that `word`, not 0, of `cpu`'s boot record says.
 pub(super) fn decode_refusal(cpu: CpuId, word: u32) -> (Life, ApRefusal) {
     let life = Life::from_number(word >> LIFE_SHIFT);
     let code = word & ((1 << LIFE_SHIFT) - 1);

@@ -89,7 +89,7 @@ impl Hw {
     }
 }
 
-/// The word by which a test holds `cpu` at its entry.
+/// Returns the word by which a test holds `cpu` at its entry.
 fn hold_word(cpu: CpuId) -> &'static AtomicU32 {
     &kernel().areas.record(cpu).handshake.hold
 }

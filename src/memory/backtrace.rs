@@ -49,7 +49,7 @@ impl<'a, R: FnMut(usize) -> usize> Frames<'a, R> {
         }
     }
 
-    /// The stack that holds all of the record at `address`.
+    /// Returns the stack that holds all of the record at `address`.
     fn stack_of_record(&self, address: usize) -> Option<usize> {
         let end = address.checked_add(RECORD_SIZE)?;
         self.stacks

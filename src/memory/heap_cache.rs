@@ -70,12 +70,12 @@ const SLOTS: usize = STARTS[CLASSES];
 pub struct SizeClass(u8);
 
 impl SizeClass {
-    /// All of them, smallest first.
+    /// Returns all of them, smallest first.
     pub fn all() -> impl Iterator<Item = SizeClass> {
         (0u8..).take(CLASSES).map(SizeClass)
     }
 
-    /// The class that serves `layout`; `None` if it is too large, or wants more
+    /// Returns the class that serves `layout`; `None` if it is too large, or wants more
     /// alignment than a block has.
     #[inline]
     pub const fn of(layout: Layout) -> Option<SizeClass> {
@@ -85,13 +85,13 @@ impl SizeClass {
         Some(SizeClass(CLASS_OF[layout.size().div_ceil(ALIGN)]))
     }
 
-    /// Bytes of a block.
+    /// Returns the number of bytes of a block.
     #[inline]
     pub const fn size(self) -> usize {
         SIZES[self.0 as usize]
     }
 
-    /// What to ask the allocator below for, for a block (H1).
+    /// Returns what to ask the allocator below for, for a block (H1).
     pub const fn layout(self) -> Layout {
         match Layout::from_size_align(self.size(), ALIGN) {
             Ok(layout) => layout,
@@ -99,7 +99,7 @@ impl SizeClass {
         }
     }
 
-    /// How many blocks one CPU keeps (H3).
+    /// Returns how many blocks one CPU keeps (H3).
     pub const fn capacity(self) -> usize {
         let blocks = MAGAZINE_BYTES / self.size();
         if blocks < MAGAZINE_BLOCKS {
@@ -109,7 +109,7 @@ impl SizeClass {
         }
     }
 
-    /// How many blocks go to or come from the allocator below at a time: half of
+    /// Returns how many blocks go to or come from the allocator below at a time: half of
     /// what fits, so that neither a free nor a request right after goes there too.
     pub const fn batch(self) -> usize {
         self.capacity().div_ceil(2)
@@ -168,7 +168,7 @@ impl<B: Copy> HeapCache<B> {
         }
     }
 
-    /// Bytes that are kept.
+    /// Returns the number of bytes that are kept.
     pub fn bytes(&self) -> usize {
         SizeClass::all()
             .map(|class| usize::from(self.filled[class.index()]) * class.size())

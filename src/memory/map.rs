@@ -43,7 +43,7 @@ pub struct MapRequest {
 }
 
 impl MapRequest {
-    /// The request that the whole pages around `start..end` be of `kind`.
+    /// Returns the request that the whole pages around `start..end` be of `kind`.
     ///
     /// Rounds outwards: right for devices, whose registers need not fill a page.
     /// An end too large to be rounded stays too large to be mapped.
@@ -122,7 +122,7 @@ impl fmt::Display for MapError {
 
 impl core::error::Error for MapError {}
 
-/// How many new tables mapping `range` may take, at most: 4 KiB pages, root at
+/// Returns how many new tables mapping `range` may take, at most: 4 KiB pages, root at
 /// level 0, VA = PA.
 ///
 /// Blocks are used wherever a whole one fits, so below level 1 only the two

@@ -16,7 +16,7 @@ pub use map::{MapError, MapKind, MapRequest, tables_needed};
 pub use plan::{MAX_RANGES, MemoryPlan};
 pub use stack_pool::{Stack, StackLayout, StackPart, StackPlace, StackPool};
 
-/// A physical range as addresses: the two are 64 bits alike, and VA = PA.
+/// Returns a physical range as addresses: the two are 64 bits alike, and VA = PA.
 ///
 /// # Panics
 /// If one of its ends is beyond `usize`: where addresses have 64 bits none is.

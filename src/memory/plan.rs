@@ -76,10 +76,10 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// All pages that lie wholly in `ram` and have no byte in `reserved` or in
-    /// page 0. Both may have ranges of any order, that overlap, touch or are
-    /// empty. Of what would be more than [`MAX_RANGES`] ranges, also if only `ram` or a
-    /// part of `reserved` makes so many, the smallest are left out.
+    /// Returns all pages that lie wholly in `ram` and have no byte in `reserved` or in
+    /// page 0. Both may have ranges of any order, that overlap, touch or are empty. Of
+    /// what would be more than [`MAX_RANGES`] ranges, also if only `ram` or a part of
+    /// `reserved` makes so many, the smallest are left out.
     pub fn new(
         ram: impl IntoIterator<Item = Range<u64>>,
         reserved: impl IntoIterator<Item = Range<u64>>,
@@ -160,8 +160,8 @@ impl MemoryPlan {
         Some(range)
     }
 
-    /// The free ranges in rising order, whole pages each, with a gap between
-    /// any two.
+    /// Returns the free ranges in rising order, whole pages each, with a gap between any
+    /// two.
     pub fn free(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.spans().iter().map(|span| span.start..span.end)
     }

@@ -37,7 +37,7 @@ pub struct StackLayout {
 }
 
 impl StackLayout {
-    /// Bytes of memory that a pool of `count` stacks takes.
+    /// Returns the number of bytes of memory that a pool of `count` stacks takes.
     pub const fn bytes_for(count: usize) -> usize {
         count * SLOT_SIZE
     }
@@ -54,17 +54,17 @@ impl StackLayout {
         }
     }
 
-    /// All of it, guards included.
+    /// Returns all of it, guards included.
     pub const fn range(&self) -> Range<usize> {
         self.base..self.base + self.count * SLOT_SIZE
     }
 
-    /// How many stacks there are.
+    /// Returns how many stacks there are.
     pub const fn count(&self) -> usize {
         self.count
     }
 
-    /// The guard pages, to be left out of the address map.
+    /// Returns the guard pages, to be left out of the address map.
     pub fn guards(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let Self { base, count } = *self;
         (0..count).map(move |index| {
@@ -73,7 +73,7 @@ impl StackLayout {
         })
     }
 
-    /// Which stack `address` belongs to, and whether to the stack itself or its
+    /// Returns which stack `address` belongs to, and whether to the stack itself or its
     /// guard; `None` if it is not in the pool.
     pub const fn locate(&self, address: usize) -> Option<StackPlace> {
         if address < self.base || address >= self.base + self.count * SLOT_SIZE {
@@ -134,23 +134,23 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The number of the stack in its pool.
+    /// Returns the number of the stack in its pool.
     pub const fn index(&self) -> usize {
         self.index
     }
 
-    /// Its lowest address.
+    /// Returns its lowest address.
     pub const fn bottom(&self) -> usize {
         self.bottom
     }
 
-    /// The address behind its highest byte, where an empty stack's SP points;
-    /// a multiple of 16.
+    /// Returns the address behind its highest byte, where an empty stack's SP points; a
+    /// multiple of 16.
     pub const fn top(&self) -> usize {
         self.bottom + STACK_SIZE
     }
 
-    /// Its addresses.
+    /// Returns its addresses.
     pub const fn range(&self) -> Range<usize> {
         self.bottom()..self.top()
     }
@@ -166,7 +166,7 @@ pub struct StackPool {
 }
 
 impl StackPool {
-    /// The pool of all stacks in `layout`, none in use.
+    /// Returns the pool of all stacks in `layout`, none in use.
     ///
     /// A second pool over the same memory would give the same stacks out twice:
     /// a pool is made once.
@@ -184,12 +184,12 @@ impl StackPool {
         }
     }
 
-    /// The geometry.
+    /// Returns the geometry.
     pub const fn layout(&self) -> StackLayout {
         self.layout
     }
 
-    /// How many stacks are in use.
+    /// Returns how many stacks are in use.
     pub const fn in_use(&self) -> usize {
         self.in_use
     }

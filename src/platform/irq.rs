@@ -48,7 +48,7 @@ impl Sgi {
         }
     }
 
-    /// The interrupt number, 0 to 6.
+    /// Returns the interrupt number, 0 to 6.
     pub const fn number(self) -> u8 {
         self as u8
     }
@@ -128,9 +128,10 @@ pub trait IrqChip: Sync {
     /// may not be there.
     fn disable_refused_interface(&self);
 
-    /// Whether this CPU, which is `cpu`, can write its priority mask and send SGIs. It
-    /// can from the success of [`IrqChip::early_init_cpu`] on; where a chip's registers
-    /// are there in any state, earlier. Touches no register that may not be there. Takes no lock.
+    /// Returns whether this CPU, which is `cpu`, can write its priority mask and send
+    /// SGIs. It can from the success of [`IrqChip::early_init_cpu`] on; where a chip's
+    /// registers are there in any state, earlier. Touches no register that may not be
+    /// there. Takes no lock.
     fn can_send(&self, cpu: CpuId) -> bool;
 
     /// Proves with a self-SGI at each of the two priorities, the mask closed,
@@ -173,11 +174,11 @@ pub trait IrqChip: Sync {
     /// If `number` is none of ours, 0 to 7.
     fn send_sgi_to(&self, number: u8, me: CpuId, target: CpuId);
 
-    /// How many register writes [`IrqChip::send_sgi`] and its like have made for `number`, by
-    /// all CPUs together.
+    /// Returns how many register writes [`IrqChip::send_sgi`] and its like have made for
+    /// `number`, by all CPUs together.
     fn sgi_writes(&self, number: u8) -> u64;
 
-    /// A name for people, such as `GICv3`.
+    /// Returns a name for people, such as `GICv3`.
     fn name(&self) -> &'static str;
 }
 

@@ -46,14 +46,14 @@ impl fmt::Display for OutOfStacks {
 }
 
 impl<P: Platform> PreemptGuard<P> {
-    /// The CPU that this runs on, for as long as the guard lives.
+    /// Returns the CPU that this runs on, for as long as the guard lives.
     pub fn cpu(&self) -> CpuId {
         P::this_cpu()
     }
 }
 
 impl<P: Platform> IrqGuard<P> {
-    /// The CPU that this runs on, for as long as the guard lives.
+    /// Returns the CPU that this runs on, for as long as the guard lives.
     pub fn cpu(&self) -> CpuId {
         P::this_cpu()
     }
@@ -97,8 +97,8 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// thread of this CPU which runs nowhere; both stay where they are.
     unsafe fn switch(from: &Self::Context, to: &Self::Context);
 
-    /// The word that the running thread was made with, or that it has set; 0 before
-    /// that. It goes with the thread, whatever CPU it is on.
+    /// Returns the word that the running thread was made with, or that it has set; 0
+    /// before that. It goes with the thread, whatever CPU it is on.
     fn thread_word() -> usize;
 
     /// Sets the running thread's word: for an idle thread, which was not spawned.
@@ -107,16 +107,16 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// It is what [`Platform::new_context`] would have been given for that thread.
     unsafe fn set_thread_word(word: usize);
 
-    /// The CPU that this runs on. Stable only with preemption or IRQs off.
+    /// Returns the CPU that this runs on. Stable only with preemption or IRQs off.
     fn this_cpu() -> CpuId;
 
-    /// The counter, now. Ordered after what comes before it.
+    /// Returns the counter, now. Ordered after what comes before it.
     fn now() -> Instant;
 
-    /// The counter's frequency.
+    /// Returns the counter's frequency.
     fn frequency() -> Frequency;
 
-    /// The moment `time` from now.
+    /// Returns the moment `time` from now.
     fn deadline(time: Duration) -> Instant {
         Self::now().after_ticks(Self::frequency().duration_to_ticks(time))
     }
@@ -148,10 +148,10 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// IRQs masked.
     fn set_preempt_work(work: PreemptWork, pending: bool);
 
-    /// Whether [`Platform::set_preempt_work`] said so last, on this CPU.
+    /// Returns whether [`Platform::set_preempt_work`] said so last, on this CPU.
     fn has_preempt_work(work: PreemptWork) -> bool;
 
-    /// Which CPUs there are, and how far each has come.
+    /// Returns which CPUs there are, and how far each has come.
     fn masks() -> &'static CpuMasks;
 
     /// Opens this CPU's priority mask, or closes it to all but wake, panic and the timer.

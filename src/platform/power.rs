@@ -48,7 +48,7 @@ pub enum PsciError {
 }
 
 impl PsciError {
-    /// The error that `code` stands for: the inverse of [`PsciError::code`].
+    /// Returns the error that `code` stands for: the inverse of [`PsciError::code`].
     pub const fn from_code(code: i64) -> PsciError {
         match code {
             -1 => Self::NotSupported,
@@ -64,7 +64,7 @@ impl PsciError {
         }
     }
 
-    /// The value that firmware returned.
+    /// Returns the value that firmware returned.
     pub const fn code(self) -> i64 {
         match self {
             Self::NotSupported => -1,
@@ -151,6 +151,6 @@ pub trait CpuOps: Sync {
     /// Resets the machine; returns only if that can't be done.
     fn system_reset(&self);
 
-    /// A name for people, such as `PSCI 1.1 (hvc)`.
+    /// Returns a name for people, such as `PSCI 1.1 (hvc)`.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }

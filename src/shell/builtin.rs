@@ -141,7 +141,7 @@ pub(super) fn free<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// A number of KiB as `free` prints it: with a unit and at most one decimal if
+/// Returns a number of KiB as `free` prints it: with a unit and at most one decimal if
 /// `human`.
 fn size(kib: usize, human: bool) -> String {
     if !human {

@@ -74,7 +74,8 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     })
 }
 
-/// The CPUs of `list`, if it is one and all of them exist; else says what is wrong.
+/// Returns the CPUs of `list`, if it is one and all of them exist; else says what is
+/// wrong.
 fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
     let cpus = match parse_cpu_list(list) {
         Ok(cpus) => cpus,

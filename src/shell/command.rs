@@ -38,7 +38,7 @@ pub(super) enum Takes {
     Options(&'static [Opt], usize),
 }
 
-/// The command table.
+/// Returns the command table.
 pub(super) fn commands<M: Machine>() -> [Command<M>; 12] {
     use Takes::{Options, Words};
     [

@@ -36,16 +36,16 @@ pub(super) fn completion<'n>(
     })
 }
 
-/// How many characters lie between the beginning of the last word of `before` and its
-/// end.
+/// Returns how many characters lie between the beginning of the last word of `before` and
+/// its end.
 pub(super) fn to_word_start(before: &str) -> usize {
     let backwards = before.chars().rev().skip_while(|c| c.is_whitespace());
     let spaces = before.chars().count() - before.trim_end().chars().count();
     spaces + backwards.take_while(|c| !c.is_whitespace()).count()
 }
 
-/// How many characters lie between the beginning of `after` and the end of its first
-/// word.
+/// Returns how many characters lie between the beginning of `after` and the end of its
+/// first word.
 pub(super) fn to_word_end(after: &str) -> usize {
     let word = after.trim_start();
     let spaces = after.chars().count() - word.chars().count();

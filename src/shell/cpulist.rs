@@ -72,7 +72,7 @@ impl fmt::Display for CpuListError {
 
 impl core::error::Error for CpuListError {}
 
-/// The set of CPUs that `list` names; at least one.
+/// Returns the set of CPUs that `list` names; at least one.
 ///
 /// # Errors
 /// [`CpuListError`] with the first thing wrong; see [`CpuListErrorKind`].

@@ -103,7 +103,7 @@ pub(super) struct Editor<'m, M: Machine> {
 }
 
 impl<'m, M: Machine> Editor<'m, M> {
-    /// An editor with an empty line and no history. It draws nothing yet.
+    /// Returns an editor with an empty line and no history. It draws nothing yet.
     pub(super) fn new(machine: &'m M) -> Editor<'m, M> {
         let screen = Screen::new(machine);
         screen.set_mode(Mode::Discard); // The crate prompts when it is built.
@@ -338,7 +338,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         typed
     }
 
-    /// What stands before the cursor.
+    /// Returns what stands before the cursor.
     fn before_cursor(&mut self) -> String {
         let mode = self.screen.set_mode(Mode::Discard);
         let mut cursor = 0;
@@ -361,7 +361,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         self.is_ascii = true;
     }
 
-    /// The line as it is.
+    /// Returns the line as it is.
     fn text(&mut self) -> String {
         let mode = self.screen.set_mode(Mode::Copy);
         self.redraw();

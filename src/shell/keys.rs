@@ -189,8 +189,8 @@ impl Keys {
         }
     }
 
-    /// Whether an arrow goes by words: with Alt or Ctrl, which xterm counts as 2 and 4,
-    /// and adds 1.
+    /// Returns whether an arrow goes by words: with Alt or Ctrl, which xterm counts as 2
+    /// and 4, and adds 1.
     fn jumps(&self) -> bool {
         matches!(self.modifier, Some(3 | 5))
     }
@@ -235,7 +235,7 @@ fn is_continuation(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
 
-/// The key of a control sequence or an SS3 that ends in a letter.
+/// Returns the key of a control sequence or an SS3 that ends in a letter.
 fn letter_key(byte: u8) -> Key {
     match byte {
         b'A' => Key::Up,

@@ -88,7 +88,7 @@ fn models<M: Machine>(machine: &M, cpus: &CpuMask, lines: &mut Vec<Line>) {
     }
 }
 
-/// The name, or else the number in so many hexadecimal digits.
+/// Returns the name, or else the number in so many hexadecimal digits.
 fn named(name: Option<&str>, number: u32, digits: usize) -> String {
     let width = digits + 2;
     name.map_or_else(|| format!("{number:#0width$x}"), String::from)

@@ -14,7 +14,7 @@ use crate::errno::Errno;
 /// An error of the kernel that can be shown at the shell. Its `Display` is the
 /// detail that [`Errno`] can't carry: the step, the thread, firmware's code.
 pub trait Failure: fmt::Display {
-    /// What Linux would have returned.
+    /// Returns what Linux would have returned.
     fn errno(&self) -> Errno;
 }
 
@@ -30,10 +30,10 @@ pub trait Machine {
     /// beside that is the console's business.
     fn write(&self, text: fmt::Arguments<'_>);
 
-    /// The CPU masks, consistent with each other.
+    /// Returns the CPU masks, consistent with each other.
     fn masks(&self) -> Masks;
 
-    /// What is known of `cpu`, which is in [`Masks::possible`].
+    /// Returns what is known of `cpu`, which is in [`Masks::possible`].
     fn cpu_info(&self, cpu: CpuId) -> CpuInfo;
 
     /// Brings `cpu` up, all the way.
@@ -48,7 +48,7 @@ pub trait Machine {
     /// Whatever refused or failed; the CPU is where it was before.
     fn cpu_down(&self, cpu: CpuId) -> Result<(), Self::Error>;
 
-    /// The state table in walking order, `offline` first, `online` last.
+    /// Returns the state table in walking order, `offline` first, `online` last.
     fn steps(&self) -> impl Iterator<Item = StepRow<'_>>;
 
     /// Brings the machine to a still point, does nothing there, and lets it go.

@@ -44,7 +44,7 @@ impl Midr {
         find(&VENDORS, self.implementer())
     }
 
-    /// The core's name.
+    /// Returns the core's name.
     pub(super) fn model(self) -> Option<&'static str> {
         find(&MODELS, (self.implementer(), self.part()))
     }

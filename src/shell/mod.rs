@@ -54,7 +54,7 @@ pub struct Shell<'m, M: Machine> {
 }
 
 impl<'m, M: Machine> Shell<'m, M> {
-    /// A session on `machine`'s console. Prints the first prompt.
+    /// Returns a session on `machine`'s console. Prints the first prompt.
     pub fn new(machine: &'m M) -> Shell<'m, M> {
         let editor = Editor::new(machine);
         editor.prompt();

@@ -108,13 +108,13 @@ pub(super) fn parse_options<'a>(
     Ok(parsed)
 }
 
-/// The options in `table`, and [`HELP`].
+/// Returns the options in `table`, and [`HELP`].
 fn known(table: &[Opt]) -> impl Iterator<Item = &Opt> {
     table.iter().chain([&HELP])
 }
 
-/// The option in `table`, or [`HELP`], whose name is `name` or alone begins so; `word`
-/// is what was typed.
+/// Returns the option in `table`, or [`HELP`], whose name is `name` or alone begins so;
+/// `word` is what was typed.
 fn named<'t, 'a>(table: &'t [Opt], name: &str, word: &'a str) -> Result<&'t Opt, OptionError<'a>> {
     let mut beginning = known(table).filter(|option| option.long.starts_with(name));
     match known(table).find(|option| option.long == name) {

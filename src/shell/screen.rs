@@ -50,13 +50,13 @@ impl<'m, M: Machine> Screen<'m, M> {
         self.mode.replace(mode)
     }
 
-    /// Whether something was drawn, in whatever mode, since the last time this
-    /// was asked.
+    /// Returns whether something was drawn, in whatever mode, since the last time this was
+    /// asked.
     pub(super) fn take_drawn(&self) -> bool {
         self.drawn.take()
     }
 
-    /// What was drawn in [`Mode::Copy`] since the last time this was asked.
+    /// Returns what was drawn in [`Mode::Copy`] since the last time this was asked.
     pub(super) fn take_copy(&self) -> String {
         self.copy.take()
     }

@@ -16,7 +16,7 @@ impl Status {
     /// There is no such command.
     pub const NOT_FOUND: Status = Status(127);
 
-    /// The status `code`.
+    /// Returns the status `code`.
     pub const fn new(code: u8) -> Status {
         Status(code)
     }

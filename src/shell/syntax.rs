@@ -62,7 +62,7 @@ impl fmt::Display for SyntaxError {
 
 impl core::error::Error for SyntaxError {}
 
-/// The commands of `line`, in order.
+/// Returns the commands of `line`, in order.
 ///
 /// # Errors
 /// [`SyntaxError`] with the first thing wrong.

@@ -62,7 +62,7 @@ impl MultiStopState {
         }
     }
 
-    /// The state after this one; EXIT is the last.
+    /// Returns the state after this one; EXIT is the last.
     const fn next(self) -> MultiStopState {
         match self {
             MultiStopState::Prepare => MultiStopState::DisableIrq,
@@ -100,7 +100,7 @@ pub struct MultiStop {
 }
 
 impl MultiStop {
-    /// A stop of `participants` CPUs, of which `runners` run the function.
+    /// Returns a stop of `participants` CPUs, of which `runners` run the function.
     ///
     /// # Panics
     /// If no CPU would run the function, or more CPUs than take part.

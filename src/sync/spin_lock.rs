@@ -71,7 +71,7 @@ pub struct SpinLock<T, E: LocalCpu> {
 
 impl<T, E: LocalCpu> SpinLock<T, E> {
     const_unless_loom! {
-        /// An open lock around `value`.
+        /// Returns an open lock around `value`.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(value: T) -> Self {
             SpinLock {

@@ -66,7 +66,7 @@ fn write_chain(out: &mut dyn fmt::Write, first: usize, frame_pointer: usize) -> 
     Ok(())
 }
 
-/// The stacks that code on this CPU can be on.
+/// Returns the stacks that code on this CPU can be on.
 fn known_stacks() -> [Range<usize>; 4] {
     let cpu = this_cpu();
     [

@@ -212,7 +212,7 @@ impl FailureLine {
 }
 
 impl BootRecord {
-    /// A record that no CPU can start from yet: see [`BootRecord::prepare`].
+    /// Returns a record that no CPU can start from yet: see [`BootRecord::prepare`].
     pub const fn new() -> BootRecord {
         BootRecord {
             handover: HandoverLine {
@@ -257,8 +257,8 @@ impl BootRecord {
         }
     }
 
-    /// What CPU_ON hands over in x0: its address (VA = PA), and in the bits that are 0 in
-    /// that the life which the CPU is started for.
+    /// Returns what CPU_ON hands over in x0: its address (VA = PA), and in the bits that
+    /// are 0 in that the life which the CPU is started for.
     pub fn context(&self, life: Life) -> u64 {
         (&raw const *self).addr() as u64 | u64::from(life.number())
     }
@@ -288,7 +288,7 @@ impl BootRecord {
         }
     }
 
-    /// Why the CPU refused itself before its MMU was on, if it did.
+    /// Returns why the CPU refused itself before its MMU was on, if it did.
     pub fn failure(&self) -> Option<EntryFailure> {
         let line = &self.failure;
         let (mut code, mut life) = (0, 0);

@@ -21,7 +21,7 @@ use core::ops::Range;
 
 use aarch64_cpu::asm::barrier;
 
-/// Bytes of the smallest data cache line on the way to the PoC
+/// Returns the number of bytes of the smallest data cache line on the way to the PoC
 /// (`CTR_EL0.DminLine`, in words of four bytes).
 fn line_size() -> usize {
     let ctr: usize;
@@ -32,7 +32,7 @@ fn line_size() -> usize {
     4 << (ctr >> 16 & 0xf)
 }
 
-/// The addresses of all lines that hold part of `range`.
+/// Returns the addresses of all lines that hold part of `range`.
 fn lines(range: Range<usize>) -> impl Iterator<Item = usize> {
     let line = line_size();
     (range.start & !(line - 1)..range.end).step_by(line)

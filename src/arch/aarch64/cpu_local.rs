@@ -63,7 +63,7 @@ pub(super) mod offsets {
 }
 
 impl CpuLocal {
-    /// The words of CPU `cpu`, which takes interrupts on `irq_stack` and reports
+    /// Returns the words of CPU `cpu`, which takes interrupts on `irq_stack` and reports
     /// faults on `overflow_stack`. Both of at most 64 KiB, ends multiples of 16.
     pub const fn new(cpu: CpuId, irq_stack: Range<usize>, overflow_stack: Range<usize>) -> Self {
         #[allow(clippy::cast_possible_truncation)] // MAX_CPUS fits.
@@ -81,7 +81,7 @@ impl CpuLocal {
         }
     }
 
-    /// Its address, for `TPIDR_EL1`.
+    /// Returns its address, for `TPIDR_EL1`.
     pub fn address(&self) -> usize {
         (&raw const *self).addr()
     }
@@ -96,25 +96,25 @@ impl CpuLocal {
             .store(thread.stack_limit(), Ordering::Relaxed);
     }
 
-    /// The stack that interrupts are handled on.
+    /// Returns the stack that interrupts are handled on.
     pub fn irq_stack(&self) -> Range<usize> {
         self.irq_stack_limit.load(Ordering::Relaxed) - FRAME_SIZE
             ..self.irq_stack_top.load(Ordering::Relaxed)
     }
 
-    /// The stack that faults without a usable stack are reported on.
+    /// Returns the stack that faults without a usable stack are reported on.
     pub fn overflow_stack(&self) -> Range<usize> {
         self.overflow_stack_limit.load(Ordering::Relaxed) - FRAME_SIZE
             ..self.overflow_stack_top.load(Ordering::Relaxed)
     }
 
-    /// Whether this CPU has anything to do at a preemption point.
+    /// Returns whether this CPU has anything to do at a preemption point.
     #[inline]
     pub fn has_preempt_work(&self) -> bool {
         self.preempt_work.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether this CPU has `work` to do at a preemption point.
+    /// Returns whether this CPU has `work` to do at a preemption point.
     #[inline]
     pub fn has_this_preempt_work(&self, work: PreemptWork) -> bool {
         self.preempt_work.load(Ordering::Relaxed) & work as u32 != 0
@@ -147,7 +147,7 @@ impl CpuLocal {
         set(&self.overflow_stack_limit, overflow.start + FRAME_SIZE);
     }
 
-    /// The logical number of the CPU.
+    /// Returns the logical number of the CPU.
     pub const fn cpu_index(&self) -> usize {
         self.cpu as usize
     }
@@ -168,7 +168,7 @@ static BOOT_CPU: CpuLocal = CpuLocal::new(CpuId::BOOT, 0..0, 0..0);
 /// The thread that boots.
 static BOOT_THREAD: ThreadHead = ThreadHead::new("idle/0", 0..0, 0, 0);
 
-/// The words and the thread of the boot CPU.
+/// Returns the words and the thread of the boot CPU.
 pub fn boot_cpu() -> (&'static CpuLocal, &'static ThreadHead) {
     (&BOOT_CPU, &BOOT_THREAD)
 }
@@ -218,7 +218,7 @@ pub unsafe fn adopt(local: &'static CpuLocal, thread: &'static ThreadHead) {
     }
 }
 
-/// The words of this CPU. Which CPU that is can change right after, unless
+/// Returns the words of this CPU. Which CPU that is can change right after, unless
 /// preemption or interrupts are off.
 #[inline]
 pub fn this_cpu() -> &'static CpuLocal {
@@ -232,8 +232,7 @@ pub fn this_cpu() -> &'static CpuLocal {
     unsafe { &*core::ptr::with_exposed_provenance::<CpuLocal>(local) }
 }
 
-/// The logical number of this CPU. Stable only with preemption or interrupts
-/// off.
+/// Returns the logical number of this CPU. Stable only with preemption or interrupts off.
 #[inline]
 pub fn this_cpu_index() -> usize {
     this_cpu().cpu_index()

@@ -60,13 +60,13 @@ const _: () = assert!(offset_of!(ExceptionFrame, fpcr) == offset_of!(ExceptionFr
 const _: () = assert!(offset_of!(ExceptionFrame, x) + 31 * 8 == offset_of!(ExceptionFrame, sp));
 
 impl ExceptionFrame {
-    /// Why the exception was taken.
+    /// Returns why the exception was taken.
     pub const fn syndrome(&self) -> Syndrome {
         Syndrome(self.esr)
     }
 
-    /// Whether SP was below what a frame takes above the bottom of its stack:
-    /// the stack has overflowed, or was about to.
+    /// Returns whether SP was below what a frame takes above the bottom of its stack: the
+    /// stack has overflowed, or was about to.
     const fn has_overflowed(&self) -> bool {
         self.sp < self.stack_limit
     }
@@ -108,8 +108,8 @@ pub enum Source {
 }
 
 impl Kind {
-    /// The exception of vector `number`, 0 to 15, in the order of the table
-    /// (Arm ARM, "Exception vectors"); a greater number counts as its low bits.
+    /// Returns the exception of vector `number`, 0 to 15, in the order of the table (Arm
+    /// ARM, "Exception vectors"); a greater number counts as its low bits.
     pub const fn from_vector(number: u64) -> Kind {
         Kind {
             cause: match number & 3 {
@@ -180,7 +180,7 @@ pub fn report(
     backtrace::write(out, frame)
 }
 
-/// The syndrome in words, and what the address is.
+/// Returns the syndrome in words, and what the address is.
 fn write_cause(
     out: &mut dyn fmt::Write,
     frame: &ExceptionFrame,
@@ -205,7 +205,7 @@ fn write_cause(
     )
 }
 
-/// What is at an address, if it is a place that we know.
+/// Returns what is at an address, if it is a place that we know.
 fn write_address(
     out: &mut dyn fmt::Write,
     address: usize,
@@ -239,7 +239,7 @@ fn write_address(
     }
 }
 
-/// Which stack was in use, and whether it has overflowed.
+/// Returns which stack was in use, and whether it has overflowed.
 fn write_stack(
     out: &mut dyn fmt::Write,
     frame: &ExceptionFrame,
@@ -271,7 +271,7 @@ fn write_stack(
     writeln!(out)
 }
 
-/// The general registers, four to a line.
+/// Returns the general registers, four to a line.
 fn write_registers(out: &mut dyn fmt::Write, frame: &ExceptionFrame) -> fmt::Result {
     for (index, value) in frame.x.iter().enumerate() {
         let separator = if index % 4 == 3 { '\n' } else { ' ' };

@@ -74,12 +74,12 @@ impl BootFailure {
         Self::NoDevice,
     ];
 
-    /// The byte that stands for it; never 0.
+    /// Returns the byte that stands for it; never 0.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// The reason that `code` stands for, or `None`.
+    /// Returns the reason that `code` stands for, or `None`.
     pub fn from_code(code: u8) -> Option<BootFailure> {
         Self::ALL.into_iter().find(|reason| reason.code() == code)
     }

@@ -32,17 +32,17 @@ macro_rules! address_of {
     };
 }
 
-/// All of the Image, bss included.
+/// Returns all of the Image, bss included.
 pub fn image() -> Range<usize> {
     address_of!(__image_start)..address_of!(__image_end)
 }
 
-/// What the Image's file has in it: what is relocated lies there.
+/// Returns what the Image's file has in it: what is relocated lies there.
 pub fn without_bss() -> Range<usize> {
     address_of!(__image_start)..address_of!(__bss_start)
 }
 
-/// What boot zeroes: variables and the first stacks. Whole pages.
+/// Returns what boot zeroes: variables and the first stacks. Whole pages.
 pub fn bss() -> Range<usize> {
     address_of!(__bss_start)..address_of!(__image_end)
 }
@@ -62,13 +62,13 @@ pub fn data() -> Range<usize> {
     address_of!(__rodata_end)..address_of!(__image_end)
 }
 
-/// What the per-CPU variables of the program begin as, in [`rodata`]. Whole cache
+/// Returns what the per-CPU variables of the program begin as, in [`rodata`]. Whole cache
 /// lines.
 pub fn per_cpu_template() -> Range<usize> {
     address_of!(__percpu_start)..address_of!(__percpu_end)
 }
 
-/// The names of the functions in [`text`]: none if the build didn't fill them in.
+/// Returns the names of the functions in [`text`]: none if the build didn't fill them in.
 pub fn symbols() -> Symbols<'static> {
     let room = address_of!(__symbols_start)..address_of!(__symbols_end);
     let start = core::ptr::with_exposed_provenance::<u8>(room.start);
@@ -78,17 +78,17 @@ pub fn symbols() -> Symbols<'static> {
     Symbols::new(unsafe { core::slice::from_raw_parts(start, room.len()) })
 }
 
-/// The stack that the boot CPU starts on, in [`data`].
+/// Returns the stack that the boot CPU starts on, in [`data`].
 pub fn boot_stack() -> Range<usize> {
     address_of!(boot_stack_bottom)..address_of!(boot_stack_top)
 }
 
-/// The page below [`boot_stack`], to be left out of the address map.
+/// Returns the page below [`boot_stack`], to be left out of the address map.
 pub fn boot_stack_guard() -> Range<usize> {
     address_of!(boot_stack_guard)..address_of!(boot_stack_bottom)
 }
 
-/// The stack on which the boot CPU reports faults until it has one of the pool.
+/// Returns the stack on which the boot CPU reports faults until it has one of the pool.
 pub fn boot_overflow_stack() -> Range<usize> {
     address_of!(boot_overflow_stack_bottom)..address_of!(boot_overflow_stack_top)
 }

@@ -59,7 +59,7 @@ pub unsafe fn irq_enable() {
     unsafe { asm!("msr daifclr, #7", options(nostack, preserves_flags)) }
 }
 
-/// Whether this CPU takes IRQs now.
+/// Returns whether this CPU takes IRQs now.
 #[inline]
 pub fn irqs_enabled() -> bool {
     let flags: u64;

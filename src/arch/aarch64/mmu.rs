@@ -262,12 +262,12 @@ impl PageTables {
         })
     }
 
-    /// The pages of the given memory that became tables.
+    /// Returns the pages of the given memory that became tables.
     pub fn used(&self) -> Range<usize> {
         self.memory.start..self.root.translation().next
     }
 
-    /// What another CPU needs to use the same map.
+    /// Returns what another CPU needs to use the same map.
     pub fn registers(&self) -> MmuRegisters {
         MmuRegisters {
             mair: MAIR.0,
@@ -339,12 +339,12 @@ pub fn end_of_addresses() -> usize {
     1 << address_bits
 }
 
-/// Whether this CPU has physical addresses up to `end`.
+/// Returns whether this CPU has physical addresses up to `end`.
 pub fn can_address(end: usize) -> bool {
     end <= end_of_addresses()
 }
 
-/// The physical address size of this core, as `TCR_EL1.IPS` codes it, at most 48
+/// Returns the physical address size of this core, as `TCR_EL1.IPS` codes it, at most 48
 /// bits, and in bits (Arm ARM, ID_AA64MMFR0_EL1.PARange).
 fn physical_addresses() -> (u64, u32) {
     let range = ID_AA64MMFR0_EL1

@@ -180,7 +180,7 @@ pub struct Pen {
 }
 
 impl Pen {
-    /// The pen of this machine; `interface` is where its GICv2 has the CPU
+    /// Returns the pen of this machine; `interface` is where its GICv2 has the CPU
     /// interface.
     pub const fn new(interface: Option<usize>) -> Pen {
         let interface = match interface {
@@ -190,13 +190,13 @@ impl Pen {
         Pen { interface }
     }
 
-    /// Whether `mpidr` has a slot.
+    /// Returns whether `mpidr` has a slot.
     pub fn has(&self, mpidr: Mpidr) -> bool {
         self.slot(mpidr).is_some()
     }
 
-    /// Whether a CPU in this pen is woken by an SGI once its interface is up: on a GICv2.
-    /// Else an event wakes it.
+    /// Returns whether a CPU in this pen is woken by an SGI once its interface is up: on a
+    /// GICv2. Else an event wakes it.
     pub const fn wakes_by_sgi(&self) -> bool {
         self.interface != 0
     }
@@ -233,20 +233,21 @@ impl Pen {
         }
     }
 
-    /// Where `mpidr`'s slot is, for its boot record; 0 if it has none.
+    /// Returns where `mpidr`'s slot is, for its boot record; 0 if it has none.
     pub fn slot_address(&self, mpidr: Mpidr) -> usize {
         self.slot(mpidr).map_or(0, |slot| (&raw const *slot).addr())
     }
 
-    /// Where this CPU, which is `mpidr`, goes to park, and what it has in x0 and x1 then.
+    /// Returns where this CPU, which is `mpidr`, goes to park, and what it has in x0 and
+    /// x1 then.
     pub fn way_in(&self, mpidr: Mpidr) -> (u64, u64, u64) {
         let entry = (pen_park as *const ()).addr() as u64;
         let interface = self.own_interface() as u64;
         (entry, self.slot_address(mpidr) as u64, interface)
     }
 
-    /// The interface that wakes this CPU by an SGI; 0 if it is off, as that of a CPU that
-    /// has refused itself, or that firmware was to turn off.
+    /// Returns the interface that wakes this CPU by an SGI; 0 if it is off, as that of a
+    /// CPU that has refused itself, or that firmware was to turn off.
     fn own_interface(&self) -> usize {
         if self.is_interface_on() {
             self.interface
@@ -255,7 +256,7 @@ impl Pen {
         }
     }
 
-    /// Whether this CPU's interface signals interrupts (IHI 0048, GICC_CTLR: bit 0
+    /// Returns whether this CPU's interface signals interrupts (IHI 0048, GICC_CTLR: bit 0
     /// in every view).
     fn is_interface_on(&self) -> bool {
         let control = core::ptr::with_exposed_provenance::<u32>(self.interface);

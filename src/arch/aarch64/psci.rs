@@ -135,13 +135,13 @@ impl Psci {
         Ok(Psci { conduit, version })
     }
 
-    /// The version that [`Psci::new`] was told.
+    /// Returns the version that [`Psci::new`] was told.
     pub const fn version(&self) -> PsciVersion {
         self.version
     }
 
-    /// Where the trusted OS lives that can run on one CPU only. Such a CPU is
-    /// the one that MIGRATE_INFO_UP_CPU names.
+    /// Returns where the trusted OS lives that can run on one CPU only. Such a CPU is the
+    /// one that MIGRATE_INFO_UP_CPU names.
     fn trusted_os_home(&self) -> Result<Mpidr, PsciError> {
         let home = call!(self.conduit, migrate_info_up_cpu());
         // An affinity has no sign and no flags: what has is a return code.
@@ -208,7 +208,7 @@ impl CpuOps for Psci {
     }
 }
 
-/// The error as the rest of the kernel knows it.
+/// Returns the error as the rest of the kernel knows it.
 const fn convert(error: psci::Error) -> PsciError {
     match error {
         psci::Error::NotSupported => PsciError::NotSupported,

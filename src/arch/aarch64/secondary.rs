@@ -28,7 +28,7 @@ unsafe extern "C" {
     fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> !;
 }
 
-/// The physical address to give to CPU_ON.
+/// Returns the physical address to give to CPU_ON.
 pub fn entry_address() -> u64 {
     (secondary_entry as *const ()).addr() as u64
 }

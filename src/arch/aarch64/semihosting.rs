@@ -63,8 +63,8 @@ pub fn exit(status: u32) {
     unsafe { semihosting_call(EXIT_EXTENDED, block.as_ptr()) };
 }
 
-/// Where the exception handler goes on, if the undefined instruction at
-/// `address` is the HLT of a semihosting call to which no host listens.
+/// Returns where the exception handler goes on, if the undefined instruction at `address`
+/// is the HLT of a semihosting call to which no host listens.
 ///
 /// For exceptions of class 0 (Arm ARM, ESR_ELx.EC "Unknown reason"), with the
 /// faulting address from ELR.

@@ -39,7 +39,7 @@ pub struct HeadName {
 }
 
 impl HeadName {
-    /// The name `name`, or as much of it as fits.
+    /// Returns the name `name`, or as much of it as fits.
     pub const fn new(name: &str) -> HeadName {
         let mut length = if name.len() < NAME_LENGTH {
             name.len()
@@ -58,7 +58,7 @@ impl HeadName {
         HeadName { bytes, length }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.length).unwrap_or(&[]);
         core::str::from_utf8(bytes).unwrap_or("?")
@@ -96,7 +96,7 @@ const _: () = assert!(offset_of!(ThreadHead, preempt_count) == 0);
 const _: () = assert!(offset_of!(ThreadHead, stack_bottom) == 8);
 
 impl ThreadHead {
-    /// The head of a thread called `name` on `stack`.
+    /// Returns the head of a thread called `name` on `stack`.
     ///
     /// * `preempt_count` — its preempt count when it first runs
     /// * `word` — what the kernel knows it by
@@ -117,7 +117,7 @@ impl ThreadHead {
         }
     }
 
-    /// What the kernel knows the thread by.
+    /// Returns what the kernel knows the thread by.
     #[inline]
     pub fn word(&self) -> usize {
         self.word.load(Ordering::Relaxed)
@@ -132,18 +132,18 @@ impl ThreadHead {
         self.word.store(word, Ordering::Relaxed);
     }
 
-    /// What the thread holds, for the lock validator.
+    /// Returns what the thread holds, for the lock validator.
     #[cfg(debug_assertions)]
     pub fn held(&self) -> &crate::sync::HeldCell {
         &self.held
     }
 
-    /// The thread's name.
+    /// Returns the thread's name.
     pub const fn name(&self) -> &HeadName {
         &self.name
     }
 
-    /// The thread's stack.
+    /// Returns the thread's stack.
     pub fn stack(&self) -> Range<usize> {
         self.stack_bottom.load(Ordering::Relaxed)..self.stack_top.load(Ordering::Relaxed)
     }
@@ -155,12 +155,12 @@ impl ThreadHead {
         self.stack_top.store(stack.end, Ordering::Relaxed);
     }
 
-    /// The lowest SP at which an exception frame still fits the stack.
+    /// Returns the lowest SP at which an exception frame still fits the stack.
     pub fn stack_limit(&self) -> usize {
         self.stack().start + FRAME_SIZE
     }
 
-    /// The preempt count. Of another thread than the running one it may be old.
+    /// Returns the preempt count. Of another thread than the running one it may be old.
     #[inline]
     pub fn preempt_count(&self) -> u32 {
         self.preempt_count.load(Ordering::Relaxed)
@@ -196,7 +196,7 @@ impl ThreadHead {
     }
 }
 
-/// The head of the running thread.
+/// Returns the head of the running thread.
 ///
 /// # Context
 /// After [`super::cpu_local::adopt_boot_cpu`] on the boot CPU; on
@@ -211,7 +211,7 @@ pub fn current() -> &'static ThreadHead {
     unsafe { &*core::ptr::with_exposed_provenance::<ThreadHead>(head) }
 }
 
-/// The value of `SP_EL0`; 0 before the boot CPU is adopted.
+/// Returns the value of `SP_EL0`; 0 before the boot CPU is adopted.
 #[inline]
 pub fn current_address() -> usize {
     let head: usize;

@@ -71,8 +71,8 @@ pub fn init_frequency(from_tree: Option<Frequency>) -> Result<Frequency, TimerEr
     Ok(found)
 }
 
-/// The counter's frequency. Before [`init_frequency`] it is what CNTFRQ_EL0
-/// says, or 1 GHz if that says nothing.
+/// Returns the counter's frequency. Before [`init_frequency`] it is what CNTFRQ_EL0 says,
+/// or 1 GHz if that says nothing.
 pub fn frequency() -> Frequency {
     Frequency::new(FREQUENCY_HZ.load(Ordering::Relaxed))
         .or_else(|| Frequency::new(CNTFRQ_EL0.get()))
@@ -80,8 +80,8 @@ pub fn frequency() -> Frequency {
         .expect("BUG: the fallback frequency is not 0")
 }
 
-/// The counter, now. Not read before what comes earlier in the program: the
-/// core may otherwise read it ahead of time (Arm ARM, CNTVCT_EL0).
+/// Returns the counter, now. Not read before what comes earlier in the program: the core
+/// may otherwise read it ahead of time (Arm ARM, CNTVCT_EL0).
 #[inline]
 pub fn now() -> Instant {
     barrier::isb(barrier::SY);

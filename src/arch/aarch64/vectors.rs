@@ -74,7 +74,7 @@ const BAD_SP: u64 = !0xfff0;
 const _: () = assert!(super::boot::BOOT_STACK_SIZE <= 0x1_0000);
 const _: () = assert!(crate::config::STACK_SIZE <= 0x1_0000);
 
-/// The value for `VBAR_EL1`.
+/// Returns the value for `VBAR_EL1`.
 pub fn table() -> usize {
     (&raw const vector_table).addr()
 }

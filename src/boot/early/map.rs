@@ -8,7 +8,7 @@ use crate::drivers::{early, gicv2};
 use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
 use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes};
 
-/// The whole address map. Later requests win: RAM first, then what lies in it.
+/// Returns the whole address map. Later requests win: RAM first, then what lies in it.
 pub(super) fn requests<'a>(
     tree: &'a DeviceTree<'_>,
     plan: &'a MemoryPlan,
@@ -36,7 +36,7 @@ pub(super) fn requests<'a>(
     ram.chain(own).chain(guards).chain(devices(tree))
 }
 
-/// Whether some of `range` is RAM, as the tree has it.
+/// Returns whether some of `range` is RAM, as the tree has it.
 pub(super) fn is_memory(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
     tree.memory()
         .flatten()
@@ -56,7 +56,7 @@ fn range_of(request: &MapRequest) -> Range<u64> {
     request.range.start as u64..request.range.end as u64
 }
 
-/// The device registers that the tree names and this kernel uses.
+/// Returns the device registers that the tree names and this kernel uses.
 fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
     let device = |range: Range<u64>| {
         let Range { start, end } = bytes(&range);

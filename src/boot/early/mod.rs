@@ -44,7 +44,7 @@ unsafe impl Sync for TreeBuffer {}
 
 static TREE: TreeBuffer = TreeBuffer(UnsafeCell::new([0; dt::MAX_SIZE]));
 
-/// The pages of [`TREE`] that a copy of `length` bytes leaves.
+/// Returns the pages of [`TREE`] that a copy of `length` bytes leaves.
 fn unused_tree(length: usize) -> Range<u64> {
     let start = TREE.0.get().addr();
     let used = length.next_multiple_of(PAGE_SIZE);
@@ -201,7 +201,7 @@ unsafe fn prepare_with(
     })
 }
 
-/// The tree's boot arguments.
+/// Returns the tree's boot arguments.
 #[inline(never)] // The walks of the tree have large frames.
 fn arguments<'a>(tree: &DeviceTree<'a>) -> BootArgs<'a> {
     BootArgs::parse(tree.bootargs().map_or(&[][..], |text| text.bytes()))
@@ -237,8 +237,8 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>, blob: &Range<u64>) {
     }
 }
 
-/// Whether a release word can be at `word`, so that it may be written to: inside a range
-/// that the tree reserves, as the boot protocol has it (Linux,
+/// Returns whether a release word can be at `word`, so that it may be written to: inside a
+/// range that the tree reserves, as the boot protocol has it (Linux,
 /// `Documentation/arch/arm64/booting.rst`), where this CPU can write; and not in the Image
 /// or in `blob`, the tree. Anywhere else it would be memory that is used for something
 /// else, or no memory.

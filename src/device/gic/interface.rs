@@ -44,7 +44,7 @@ pub enum Icc {
 /// # Context
 /// IRQs masked.
 pub trait IccRegisters {
-    /// Whether the CPU has such registers (ID_AA64PFR0_EL1.GIC).
+    /// Returns whether the CPU has such registers (ID_AA64PFR0_EL1.GIC).
     fn exist(&self) -> bool;
 
     /// Reads `register`.
@@ -65,7 +65,7 @@ pub trait IccRegisters {
 pub struct GicV3Interface<R>(R);
 
 impl<R: IccRegisters> GicV3Interface<R> {
-    /// The interface that `registers` steer.
+    /// Returns the interface that `registers` steer.
     pub const fn new(registers: R) -> Self {
         GicV3Interface(registers)
     }
@@ -134,7 +134,8 @@ impl<R: IccRegisters> GicV3Interface<R> {
         self.0.synchronize();
     }
 
-    /// Whether this CPU can write its mask and send SGIs, which takes system registers.
+    /// Returns whether this CPU can write its mask and send SGIs, which takes system
+    /// registers.
     ///
     /// `was_up` is whether [`GicV3Interface::bring_up`] has ever succeeded on this CPU.
     /// Until then no register is touched: a higher exception level may trap even

@@ -116,13 +116,13 @@ pub trait PrivateRegisters {
     fn settle(&self);
 }
 
-/// Whether GIC registers can be at `address`.
+/// Returns whether GIC registers can be at `address`.
 pub const fn is_register_address(address: u64) -> bool {
     address != 0 && address.is_multiple_of(ADDRESS_ALIGNMENT)
 }
 
-/// The priority of SGI or PPI `number`. Of the PPIs the timer alone is ever turned on; it
-/// is urgent, so that a CPU of a still point can look at the time.
+/// Returns the priority of SGI or PPI `number`. Of the PPIs the timer alone is ever turned
+/// on; it is urgent, so that a CPU of a still point can look at the time.
 const fn priority_of(number: usize) -> u8 {
     if (WAKE_AND_PANIC | PPIS) & (1 << number) != 0 {
         PRIORITY_WAKE

@@ -45,7 +45,7 @@ const OUR_PENDING_WORDS: core::ops::Range<usize> = 0..2;
 pub struct GicV2Bank<R>(R);
 
 impl<R: PrivateRegisters> GicV2Bank<R> {
-    /// The SGIs and PPIs that `registers` steer.
+    /// Returns the SGIs and PPIs that `registers` steer.
     pub const fn new(registers: R) -> Self {
         GicV2Bank(registers)
     }
@@ -80,8 +80,8 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         self.owns_wake_and_panic()
     }
 
-    /// Whether the bits of wake and panic can be seen. Those of an interrupt that is
-    /// secure, in group 0 of a GIC with Security Extensions, read as 0 to the others.
+    /// Returns whether the bits of wake and panic can be seen. Those of an interrupt that
+    /// is secure, in group 0 of a GIC with Security Extensions, read as 0 to the others.
     fn owns_wake_and_panic(&self) -> bool {
         let enabled = self.0.read(ISENABLER);
         let [wake, panic, ..] = self.0.read(IPRIORITYR).to_le_bytes();

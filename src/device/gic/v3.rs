@@ -21,7 +21,7 @@ use crate::platform::Trigger;
 pub struct GicV3Bank<R>(R);
 
 impl<R: PrivateRegisters> GicV3Bank<R> {
-    /// The SGIs and PPIs that `registers` steer.
+    /// Returns the SGIs and PPIs that `registers` steer.
     pub const fn new(registers: R) -> Self {
         GicV3Bank(registers)
     }

@@ -46,7 +46,7 @@ pub(super) struct CpuInterface {
 }
 
 impl CpuInterface {
-    /// The CPU interfaces at `base`. Touches nothing.
+    /// Returns the CPU interfaces at `base`. Touches nothing.
     ///
     /// # Errors
     /// [`GicInitError::BadAddress`].
@@ -111,7 +111,7 @@ impl CpuInterface {
         barrier::dsb(barrier::SY);
     }
 
-    /// The priority of the active interrupt.
+    /// Returns the priority of the active interrupt.
     #[allow(clippy::cast_possible_truncation)] // The field is the low byte.
     fn running_priority(&self) -> u8 {
         let registers = self.registers();

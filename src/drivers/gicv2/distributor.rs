@@ -102,12 +102,12 @@ impl Distributor {
         Ok(distributor)
     }
 
-    /// The address of the registers.
+    /// Returns the address of the registers.
     pub(super) const fn base(&self) -> NonNull<Gicd> {
         self.base
     }
 
-    /// A pointer to the registers, for one access.
+    /// Returns a pointer to the registers, for one access.
     fn registers(&self) -> UniqueMmioPointer<'_, Gicd> {
         // SAFETY: the caller of `new` promised a distributor that is nothing else's;
         // that what two such pointers reach at a time differs, or is written whole,
@@ -115,7 +115,7 @@ impl Distributor {
         unsafe { UniqueMmioPointer::new(self.base) }
     }
 
-    /// How many CPU interfaces the GIC has.
+    /// Returns how many CPU interfaces the GIC has.
     pub(super) const fn interfaces(&self) -> usize {
         self.interfaces
     }

@@ -14,14 +14,14 @@ use crate::sync::atomic::Ordering;
 const PPIS: core::ops::Range<u32> = 16..32;
 
 impl GicV2 {
-    /// The number of the CPU that this runs on.
+    /// Returns the number of the CPU that this runs on.
     fn this_cpu(&self) -> CpuId {
         let cpu = CpuId::new(cpu_local::this_cpu_index());
         cpu.expect("BUG: TPIDR_EL1 names no CPU of ours")
     }
 
-    /// The bits of `targets` in a target list. A CPU that has never come up has none,
-    /// nor one that the GIC doesn't serve.
+    /// Returns the bits of `targets` in a target list. A CPU that has never come up has
+    /// none, nor one that the GIC doesn't serve.
     fn target_list(&self, targets: &CpuMask) -> u8 {
         // CPU numbers of this machine are below 8.
         let [first, ..] = targets.bits();

@@ -87,7 +87,7 @@ pub const CPU_INTERFACE_SIZE: u64 = 0x2000;
 const _: () = assert!(size_of::<Gicd>() as u64 <= DISTRIBUTOR_SIZE);
 const _: () = assert!(size_of::<Gicc>() as u64 <= CPU_INTERFACE_SIZE);
 
-/// A pointer to device registers at `address`.
+/// Returns a pointer to device registers at `address`.
 fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     let bad = GicInitError::BadAddress(address);
     if !is_register_address(address) {
@@ -167,7 +167,7 @@ impl GicV2 {
         })
     }
 
-    /// How many of the CPUs that it was made for it serves: the first ones. No
+    /// Returns how many of the CPUs that it was made for it serves: the first ones. No
     /// other may be started.
     pub fn served(&self) -> usize {
         self.cpus.len()

@@ -89,7 +89,7 @@ impl Distributor {
         })
     }
 
-    /// Whether SGIs reach affinity levels 0 above 15.
+    /// Returns whether SGIs reach affinity levels 0 above 15.
     pub(super) const fn range_selector(&self) -> bool {
         self.range_selector
     }

@@ -15,7 +15,7 @@ use crate::sync::atomic::Ordering;
 const PPIS: core::ops::Range<u32> = 16..32;
 
 impl GicV3 {
-    /// The redistributor of `cpu`.
+    /// Returns the redistributor of `cpu`.
     ///
     /// # Panics
     /// If it has none; [`IrqChip::early_init_cpu`] refused it then.
@@ -24,7 +24,7 @@ impl GicV3 {
         redistributor.expect("BUG: a CPU runs that was refused for want of a redistributor")
     }
 
-    /// The number of the CPU that this runs on.
+    /// Returns the number of the CPU that this runs on.
     fn this_cpu(&self) -> CpuId {
         CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
     }

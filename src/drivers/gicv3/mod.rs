@@ -51,7 +51,7 @@ pub use error::GicInitError;
 /// How long a write that turns something off may take to reach every CPU.
 const WRITE_LIMIT: Duration = Duration::from_millis(100);
 
-/// A pointer to device registers at `address`.
+/// Returns a pointer to device registers at `address`.
 fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     let bad = GicInitError::BadAddress(address);
     if !is_register_address(address) {
@@ -68,7 +68,7 @@ const fn gic_trigger(trigger: Trigger) -> GicTrigger {
     }
 }
 
-/// The affinity of the CPU that this runs on.
+/// Returns the affinity of the CPU that this runs on.
 fn this_mpidr() -> Mpidr {
     Mpidr::from_register(MPIDR_EL1.get())
 }

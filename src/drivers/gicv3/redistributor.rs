@@ -49,7 +49,7 @@ pub(super) struct Redistributor {
 }
 
 impl Redistributor {
-    /// The redistributor at `base`, of the CPU `mpidr`. Touches no register.
+    /// Returns the redistributor at `base`, of the CPU `mpidr`. Touches no register.
     ///
     /// # Errors
     /// [`GicInitError::BadAddress`] if none can be there.
@@ -116,7 +116,7 @@ impl Redistributor {
         self.bank().reset(extended as usize);
     }
 
-    /// The SGIs and PPIs of this redistributor's CPU.
+    /// Returns the SGIs and PPIs of this redistributor's CPU.
     ///
     /// # Context
     /// That CPU, IRQs masked.

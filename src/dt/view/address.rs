@@ -16,7 +16,7 @@ pub struct PhysRange {
 }
 
 impl PhysRange {
-    /// The `size` bytes from `start` on, or `None` if there aren't so many.
+    /// Returns the `size` bytes from `start` on, or `None` if there aren't so many.
     pub const fn new(start: u64, size: u64) -> Option<PhysRange> {
         match start.checked_add(size) {
             Some(_) => Some(PhysRange { start, size }),
@@ -61,7 +61,7 @@ pub(super) struct Regs<'a> {
 }
 
 impl<'a> Regs<'a> {
-    /// The `reg` of `node`, a child of `parent`.
+    /// Returns the `reg` of `node`, a child of `parent`.
     pub(super) fn of(
         node: Node<'_, 'a>,
         parent: Node<'_, 'a>,
@@ -86,8 +86,8 @@ impl<'a> Regs<'a> {
 }
 
 impl<'a> Regs<'a> {
-    /// The entries of the `reg` of `node` in front of a rest that is too short to be
-    /// one.
+    /// Returns the entries of the `reg` of `node` in front of a rest that is too short to
+    /// be one.
     pub(super) fn in_front(
         node: Node<'_, 'a>,
         parent: Node<'_, 'a>,

@@ -21,7 +21,7 @@ pub enum BoardPower {
 }
 
 impl DeviceTree<'_> {
-    /// What turns the board off; `None` if nothing does that we know.
+    /// Returns what turns the board off; `None` if nothing does that we know.
     ///
     /// # Errors
     /// What is wrong with the node, if there is one that can't be decoded.

@@ -11,24 +11,24 @@ use crate::dt::error::{DtError, NodeKind};
 pub(super) struct Cells<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cells<'a> {
-    /// Whether nothing is left.
+    /// Returns whether nothing is left.
     pub(super) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this is whole entries of `count` cells.
+    /// Returns whether this is whole entries of `count` cells.
     pub(super) fn is_multiple_of(self, count: u32) -> bool {
         usize::try_from(count).is_ok_and(|count| self.0.len().is_multiple_of(count * 4))
     }
 
-    /// The next cell.
+    /// Returns the next cell.
     pub(super) fn cell(&mut self) -> Option<u32> {
         let (cell, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u32::from_be_bytes(*cell))
     }
 
-    /// The next `count` cells as one number; 0 for no cells.
+    /// Returns the next `count` cells as one number; 0 for no cells.
     pub(super) fn number(&mut self, count: u32) -> Option<u64> {
         let mut number: u64 = 0;
         for _ in 0..count {
@@ -40,7 +40,7 @@ impl<'a> Cells<'a> {
         Some(number)
     }
 
-    /// The next `count` cells, still encoded.
+    /// Returns the next `count` cells, still encoded.
     pub(super) fn take(&mut self, count: u32) -> Option<Cells<'a>> {
         let bytes = usize::try_from(count).ok()?.checked_mul(4)?;
         let (taken, rest) = self.0.split_at_checked(bytes)?;
@@ -49,7 +49,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// The property `name` of `node`, which is one cell, if it is there.
+/// Returns the property `name` of `node`, which is one cell, if it is there.
 pub(super) fn cell_property(
     node: Node<'_, '_>,
     kind: NodeKind,
@@ -64,8 +64,8 @@ pub(super) fn cell_property(
     }
 }
 
-/// The property `name` of `node`, which is one number of one or two cells, if
-/// it is there.
+/// Returns the property `name` of `node`, which is one number of one or two cells, if it
+/// is there.
 pub(super) fn number_property(
     node: Node<'_, '_>,
     kind: NodeKind,
@@ -91,8 +91,8 @@ pub(super) struct CellCounts {
 }
 
 impl CellCounts {
-    /// What `node` says of its children; 2 and 1 if it says nothing
-    /// (Devicetree Specification, 2.3.5).
+    /// Returns what `node` says of its children; 2 and 1 if it says nothing (Devicetree
+    /// Specification, 2.3.5).
     pub(super) fn of(node: Node<'_, '_>, kind: NodeKind) -> Result<CellCounts, DtError> {
         Ok(CellCounts {
             address: cell_property(node, kind, "#address-cells")?.unwrap_or(2),
@@ -100,7 +100,7 @@ impl CellCounts {
         })
     }
 
-    /// The same, of addresses that fit 64 bits and sizes that are not nothing.
+    /// Returns the same, of addresses that fit 64 bits and sizes that are not nothing.
     pub(super) fn of_memory(node: Node<'_, '_>, kind: NodeKind) -> Result<CellCounts, DtError> {
         let counts = CellCounts::of(node, kind)?;
         if !(1..=2).contains(&counts.address) {

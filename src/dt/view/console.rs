@@ -69,9 +69,9 @@ impl ConsoleDesc {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// The console: what `stdout-path` names if it is enabled and of a known
-    /// kind, else the first usable one of the tree, else what `stdout-path`
-    /// names after all. `None` if there is nothing of all that.
+    /// Returns the console: what `stdout-path` names if it is enabled and of a known kind,
+    /// else the first usable one of the tree, else what `stdout-path` names after all.
+    /// `None` if there is nothing of all that.
     ///
     /// # Errors
     /// What is wrong with the node that `stdout-path` names, if there is no
@@ -89,7 +89,7 @@ impl<'a> DeviceTree<'a> {
         }
     }
 
-    /// The first console of a known kind that can be used.
+    /// Returns the first console of a known kind that can be used.
     #[inline(never)] // A walk has a frame of 4 KiB, and the boot stack isn't large.
     fn first_console(&self) -> Option<ConsoleDesc> {
         self.find_map(|path| {
@@ -101,7 +101,7 @@ impl<'a> DeviceTree<'a> {
         })
     }
 
-    /// The console that `stdout-path` names, if it names one that is enabled.
+    /// Returns the console that `stdout-path` names, if it names one that is enabled.
     #[inline(never)] // As above.
     fn stdout(&self) -> Option<Result<ConsoleDesc, DtError>> {
         // Options such as ":115200n8" follow the path; no path has a colon.
@@ -127,8 +127,8 @@ impl<'a> DeviceTree<'a> {
         }))
     }
 
-    /// What `/chosen` says that the console is, if it does: a path or an alias, and
-    /// options.
+    /// Returns what `/chosen` says that the console is, if it does: a path or an alias,
+    /// and options.
     pub fn stdout_path(&self) -> Option<Text<'a>> {
         let chosen = self.find("/chosen")?;
         let path = chosen
@@ -159,7 +159,7 @@ impl<'a> DeviceTree<'a> {
     }
 }
 
-/// What `node` is driven as.
+/// Returns what `node` is driven as.
 fn kind(node: Node<'_, '_>) -> Result<ConsoleKind, DtError> {
     // A PL011 says that it is one even where it says more.
     if is_compatible(node, &["arm,pl011"]) {

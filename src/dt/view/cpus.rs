@@ -46,8 +46,8 @@ pub struct CpuDesc {
 }
 
 impl CpuDesc {
-    /// Whether the tree lets it be started: it is okay, or it is quiescent and the tree
-    /// says how it is started.
+    /// Returns whether the tree lets it be started: it is okay, or it is quiescent and the
+    /// tree says how it is started.
     ///
     /// So does Linux on arm64, which leaves out only what has failed
     /// (`drivers/of/base.c`, `of_get_next_cpu_node`); unlike it, we leave a CPU
@@ -62,8 +62,9 @@ impl CpuDesc {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// The CPUs in the tree's order, those too that may not be started: the children of
-    /// `/cpus` that are CPUs by their `device_type` or, as for Linux, by their name.
+    /// Returns the CPUs in the tree's order, those too that may not be started: the
+    /// children of `/cpus` that are CPUs by their `device_type` or, as for Linux, by their
+    /// name.
     ///
     /// An item is an error if its node can't be decoded; the others are still
     /// good.
@@ -107,7 +108,7 @@ fn cpu(cpus: Node<'_, '_>, node: Node<'_, '_>) -> Result<CpuDesc, DtError> {
     })
 }
 
-/// The enable method of `node`, or the one that `/cpus` gives for all.
+/// Returns the enable method of `node`, or the one that `/cpus` gives for all.
 fn enable_method(cpus: Node<'_, '_>, node: Node<'_, '_>) -> Result<EnableMethod, DtError> {
     let own = node.property("enable-method");
     let Some(method) = own.or_else(|| cpus.property("enable-method")) else {

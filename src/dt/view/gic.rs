@@ -62,20 +62,20 @@ pub struct Redistributors {
 }
 
 impl Redistributors {
-    /// The regions, in the tree's order.
+    /// Returns the regions, in the tree's order.
     pub fn as_slice(&self) -> &[PhysRange] {
         self.ranges.get(..self.count).unwrap_or_default()
     }
 
-    /// How many more the tree names than there is room for. A CPU whose redistributor
-    /// is in one of them can't be used.
+    /// Returns how many more the tree names than there is room for. A CPU whose
+    /// redistributor is in one of them can't be used.
     pub fn left_out(&self) -> u32 {
         self.left_out
     }
 }
 
 impl DeviceTree<'_> {
-    /// The interrupt controller of the CPUs.
+    /// Returns the interrupt controller of the CPUs.
     ///
     /// # Errors
     /// [`DtError::NodeMissing`] if there is none of a known kind; what is wrong

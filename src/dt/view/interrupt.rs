@@ -55,7 +55,7 @@ impl<'a> DeviceTree<'a> {
             .ok_or(DtError::BadProperty(kind, name))
     }
 
-    /// The controller that the `interrupts` of `path` go to: the nearest
+    /// Returns the controller that the `interrupts` of `path` go to: the nearest
     /// `interrupt-parent` on the way up.
     fn interrupt_parent(&self, path: &Path<'_, 'a>) -> Result<Node<'_, 'a>, DtError> {
         let name = "interrupt-parent";

@@ -60,7 +60,8 @@ impl<'a> DeviceTree<'a> {
 /// Behind the last address that any Arm CPU has (Arm ARM, FEAT_LPA: 52 bits).
 const END_OF_ADDRESSES: u64 = 1 << 52;
 
-/// The entries of a memory node's `reg` that are not empty, and what is wrong with it.
+/// Returns the entries of a memory node's `reg` that are not empty, and what is wrong with
+/// it.
 fn banks<'a>(
     (node, parent, kind): Found<'_, 'a>,
 ) -> impl Iterator<Item = Result<PhysRange, DtError>> + use<'a> {
@@ -79,7 +80,7 @@ fn banks<'a>(
     not_empty(front.into_iter().flatten().chain(error))
 }
 
-/// The `reg` entries of a node that are not empty, or why there are none.
+/// Returns the `reg` entries of a node that are not empty, or why there are none.
 fn regs<'a>(
     (node, parent, kind): Found<'_, 'a>,
 ) -> impl Iterator<Item = Result<PhysRange, DtError>> + use<'a> {

@@ -44,7 +44,7 @@ pub struct DeviceTree<'a> {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// The tree in `checked`, a copy that [`check`](super::check()) has written.
+    /// Returns the tree in `checked`, a copy that [`check`](super::check()) has written.
     ///
     /// It is verified once more, which costs one pass over it: so no caller can
     /// get an unchecked blob to `fdt`.
@@ -67,12 +67,12 @@ impl<'a> DeviceTree<'a> {
         Tokens::new(self.structure, 0)
     }
 
-    /// The kernel's command line (`/chosen`, `bootargs`), if there is one.
+    /// Returns the kernel's command line (`/chosen`, `bootargs`), if there is one.
     pub fn bootargs(&self) -> Option<Text<'a>> {
         Some(Text::new(self.find("/chosen")?.property("bootargs")?.value))
     }
 
-    /// What the machine calls itself (`model` of the root), if it does.
+    /// Returns what the machine calls itself (`model` of the root), if it does.
     pub fn model(&self) -> Option<Text<'a>> {
         Some(Text::new(self.find("/")?.property("model")?.value))
     }

@@ -34,7 +34,7 @@ const VERSIONS: [(&str, PsciBinding); 3] = [
 ];
 
 impl DeviceTree<'_> {
-    /// The firmware interface; `None` if there is none, as on a Raspberry Pi.
+    /// Returns the firmware interface; `None` if there is none, as on a Raspberry Pi.
     ///
     /// # Errors
     /// [`DtError`] if there is one that doesn't say how it is called.

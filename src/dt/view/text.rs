@@ -37,7 +37,7 @@ impl fmt::Display for TextFlaw {
 }
 
 impl<'a> Text<'a> {
-    /// The text in `value`.
+    /// Returns the text in `value`.
     pub(super) fn new(value: &'a [u8]) -> Text<'a> {
         let end = value.iter().position(|byte| *byte == 0);
         let (bytes, behind) = value
@@ -54,12 +54,12 @@ impl<'a> Text<'a> {
         Text { bytes, flaw }
     }
 
-    /// What it says.
+    /// Returns what it says.
     pub fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
-    /// What is wrong with how it is written.
+    /// Returns what is wrong with how it is written.
     pub fn flaw(self) -> Option<TextFlaw> {
         self.flaw
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// The texts in `value`, each up to its NUL or to the end.
+/// Returns the texts in `value`, each up to its NUL or to the end.
 pub(super) fn texts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split_inclusive(|byte| *byte == 0)

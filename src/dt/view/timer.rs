@@ -27,7 +27,7 @@ pub struct TimerDesc {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// The generic timer of the CPUs.
+    /// Returns the generic timer of the CPUs.
     ///
     /// # Errors
     /// [`DtError::NodeMissing`] if there is none; what is wrong with it, if its

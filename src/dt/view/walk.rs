@@ -22,24 +22,24 @@ pub(super) struct Path<'b, 'a> {
 }
 
 impl<'b, 'a> Path<'b, 'a> {
-    /// The node itself.
+    /// Returns the node itself.
     pub(super) fn node(&self) -> Node<'b, 'a> {
         self.node
     }
 
-    /// The nodes above it, its parent first, the root last.
+    /// Returns the nodes above it, its parent first, the root last.
     pub(super) fn parents(&self) -> impl Iterator<Item = Node<'b, 'a>> {
         let above = self.nodes.get(..self.depth).unwrap_or_default();
         above.iter().rev().copied()
     }
 
-    /// Whether neither the node nor a bus above it is disabled.
+    /// Returns whether neither the node nor a bus above it is disabled.
     pub(super) fn is_enabled(&self) -> bool {
         is_enabled(self.node) && self.parents().all(is_enabled)
     }
 
-    /// Whether `path` leads here. A component without unit address matches a
-    /// node with any.
+    /// Returns whether `path` leads here. A component without unit address matches a node
+    /// with any.
     fn is_at(&self, path: &str) -> bool {
         let mut components = path.split('/').filter(|part| !part.is_empty());
         let below_root = self.nodes.iter().take(self.depth + 1).skip(1);
@@ -68,7 +68,7 @@ pub(super) enum Status {
     Other,
 }
 
-/// What the `status` of `node` says.
+/// Returns what the `status` of `node` says.
 pub(super) fn status(node: Node<'_, '_>) -> Status {
     let Some(status) = node.property("status") else {
         return Status::Okay;
@@ -82,23 +82,23 @@ pub(super) fn status(node: Node<'_, '_>) -> Status {
     }
 }
 
-/// Whether `status` lets this node be used.
+/// Returns whether `status` lets this node be used.
 pub(super) fn is_enabled(node: Node<'_, '_>) -> bool {
     status(node) == Status::Okay
 }
 
-/// Whether `node` is called `name`, its unit address not counted.
+/// Returns whether `node` is called `name`, its unit address not counted.
 pub(super) fn is_named(node: Node<'_, '_>, name: &str) -> bool {
     node.name.split('@').next() == Some(name)
 }
 
-/// Whether the `device_type` of `node` is `class`.
+/// Returns whether the `device_type` of `node` is `class`.
 pub(super) fn is_of_type(node: Node<'_, '_>, class: &str) -> bool {
     node.property("device_type")
         .is_some_and(|own| Text::new(own.value).bytes() == class.as_bytes())
 }
 
-/// Whether `node` says it is compatible with one of `names`.
+/// Returns whether `node` says it is compatible with one of `names`.
 pub(super) fn is_compatible(node: Node<'_, '_>, names: &[&str]) -> bool {
     node.property("compatible").is_some_and(|own| {
         texts(own.value).any(|own| names.iter().any(|name| name.as_bytes() == own))
@@ -106,7 +106,7 @@ pub(super) fn is_compatible(node: Node<'_, '_>, names: &[&str]) -> bool {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// All nodes in the tree's order, each with its depth; the root has 0.
+    /// Returns all nodes in the tree's order, each with its depth; the root has 0.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (usize, Node<'_, 'a>)> {
         let depths = Depths {
             tokens: self.tokens(),
@@ -115,7 +115,7 @@ impl<'a> DeviceTree<'a> {
         depths.zip(self.fdt.all_nodes())
     }
 
-    /// The children of `/parent`, each behind that node itself.
+    /// Returns the children of `/parent`, each behind that node itself.
     pub(super) fn children_of(
         &self,
         parent: &'static str,
@@ -129,7 +129,7 @@ impl<'a> DeviceTree<'a> {
         })
     }
 
-    /// The first thing that `look` returns for a node, over all nodes.
+    /// Returns the first thing that `look` returns for a node, over all nodes.
     pub(super) fn find_map<'b, T>(
         &'b self,
         mut look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
@@ -151,7 +151,7 @@ impl<'a> DeviceTree<'a> {
         }
     }
 
-    /// What `read` makes of the node at `path`, if there is one.
+    /// Returns what `read` makes of the node at `path`, if there is one.
     pub(super) fn at_path<'b, T>(
         &'b self,
         path: &str,
@@ -160,7 +160,7 @@ impl<'a> DeviceTree<'a> {
         self.find_map(|place| place.is_at(path).then(|| read(place)))
     }
 
-    /// The node at `path`.
+    /// Returns the node at `path`.
     pub(super) fn find<'b>(&'b self, path: &str) -> Option<Node<'b, 'a>> {
         self.at_path(path, Path::node)
     }

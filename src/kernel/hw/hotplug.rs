@@ -33,14 +33,14 @@ impl Hw {
     }
 }
 
-/// What firmware answered to CPU_OFF, as one word that is not 0.
+/// Returns what firmware answered to CPU_OFF, as one word that is not 0.
 fn encode_off(error: PsciError) -> u64 {
     // What it returns has 32 bits (DEN 0022, CPU_OFF is an SMC32 call).
     let code = i32::try_from(error.code()).unwrap_or(i32::MIN);
     1 << 32 | u64::from(code.cast_unsigned())
 }
 
-/// The inverse; `None` for 0.
+/// Returns the inverse; `None` for 0.
 fn decode_off(word: u64) -> Option<PsciError> {
     let [a, b, c, d, ..] = word.to_le_bytes();
     let code = i32::from_le_bytes([a, b, c, d]);

@@ -15,7 +15,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// The beginning of `name`.
+    /// Returns the beginning of `name`.
     pub fn new(name: &str) -> Name {
         let mut bytes = [0; 16];
         let mut end = name.len().min(bytes.len());

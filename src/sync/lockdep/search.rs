@@ -39,7 +39,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// A search that hasn't begun.
+    /// Returns a search that hasn't begun.
     pub(super) const fn new() -> Search {
         Search {
             queue: [0; SPOTS],

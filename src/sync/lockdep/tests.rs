@@ -9,7 +9,7 @@ use crate::xorshift::Random;
 
 mod accepted;
 
-/// A class each, by the line.
+/// Returns a class each, by the line.
 #[rustfmt::skip]
 fn sites() -> [Place; 12] {
     [
