@@ -253,15 +253,15 @@ mod kernel {
         print_line(op, samples, rounds.warm_up);
     }
 
-    /// Lock and unlock of a mutex that nobody else wants.
+    /// Lock and unlock of a mutex that no other thread wants.
     fn mutex_uncontended(rounds: &Rounds) {
         let mutex = Mutex::<u64, Hw>::new(0);
         let samples = batches(rounds, || *mutex.lock() += 1);
         print_line("mutex_uncontended", samples, rounds.warm_up);
     }
 
-    /// The same while a thread of another CPU does nothing else either. Who has just let
-    /// go often has it again before the other one wakes: the worst are the waits.
+    /// The same while a thread of another CPU does nothing else either. The thread that has
+    /// just let go often has it again before the other one wakes: the worst are the waits.
     fn mutex_contended(rounds: &Rounds, cpu: CpuId) {
         let mutex = Arc::new(Mutex::<u64, Hw>::new(0));
         let end = Arc::new(AtomicBool::new(false));

@@ -4,7 +4,7 @@
 //! `stillpoint::coherency::pen`), a step at a time, between two CPUs whose caches may at
 //! any moment write a line back, drop it or fetch one. `host_caches/memory.rs` is
 //! that memory, `host_caches/search.rs` walks through every state that can be
-//! reached. A protocol is sound if nobody ever reads what is out of date, and if
+//! reached. A protocol is sound if no CPU ever reads what is out of date, and if
 //! from every state it comes to its end without the help of chance.
 //!
 //! Then each cache operation is left out, one at a time: each time it must go wrong.

@@ -320,7 +320,7 @@ fn an_interface_lets_interrupts_through_once_all_else_is_set_up() {
     }
 }
 
-/// A CPU can refuse itself at each of these places. Whoever turns its interface off
+/// A CPU can refuse itself at each of these places. Code that turns its interface off
 /// then must not do so by a register that isn't there.
 #[test]
 fn a_refusal_touches_no_register_that_is_not_there_and_lets_nothing_through() {

@@ -1,4 +1,4 @@
-//! The architecture, as a test: who may name whom, and what pure code does without.
+//! The architecture, as a test: which module may name which, and what pure code does without.
 //!
 //! The rules are data, in this file. `host_layering/source.rs` reads a Rust file
 //! into tokens and paths, `host_layering/rules.rs` holds it against the data.

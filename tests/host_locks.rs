@@ -1,5 +1,5 @@
-//! The locks that sleep, with the real scheduler and real threads on a fake CPU: who
-//! may be inside, who comes next, and that nobody is forgotten.
+//! The locks that sleep, with the real scheduler and real threads on a fake CPU:
+//! which threads may be inside, which comes next, and that none is forgotten.
 //!
 //! Threads give the CPU away at random between their steps, so each seed is another
 //! interleaving, and the same one each time.

@@ -1,4 +1,4 @@
-//! Who runs next: the scheduler and its run queue, with real threads on a fake
+//! Which thread runs next: the scheduler and its run queue, with real threads on a fake
 //! CPU, against a model that is a list of tickets.
 //!
 //! The driver tells the thread that has the CPU what to do, and hears from the
@@ -167,7 +167,7 @@ struct Machine {
     shared: Arc<Shared>,
     ops: Vec<Sender<Op>>,
     reports: Receiver<usize>,
-    /// Who has the CPU.
+    /// The thread that has the CPU.
     current: usize,
 }
 
@@ -234,7 +234,7 @@ impl Machine {
     }
 }
 
-/// The model: who is runnable holds a ticket, and the lowest one is next.
+/// The model: each runnable thread holds a ticket, and the lowest one is next.
 struct Model {
     threads: Vec<ModelThread>,
     current: usize,
@@ -335,7 +335,7 @@ impl Model {
         self.dispatch();
     }
 
-    /// Who is more urgent takes the CPU.
+    /// A more urgent thread takes the CPU.
     fn preempt(&mut self) {
         let level = |id: usize| self.threads[id].class.level();
         if self
@@ -500,7 +500,7 @@ fn the_scheduler_does_what_the_model_does() {
 }
 
 /// Runs `script` from idle with the per-CPU threads unparked and run once, so
-/// that each waits; returns who has had the CPU, as it changed.
+/// that each waits; returns which threads had the CPU, in turn.
 fn play(script: &[Op]) -> Vec<usize> {
     let mut machine = Machine::new();
     for id in 1..=CLASSES.len() {
@@ -532,7 +532,7 @@ fn waits(times: usize) -> Vec<Op> {
 
 #[test]
 fn classes_come_in_their_order_and_threads_in_theirs() {
-    // Woken in no order, by a stopper, which nobody preempts.
+    // Woken in no order, by a stopper, which no thread preempts.
     let mut script: Vec<Op> = [1, 7, 5, 6, 4, 3, 2].map(Op::Wake).to_vec();
     script.extend(waits(7));
     assert_eq!(play(&script), [1, 2, 3, 4, 7, 5, 6, IDLE]);
@@ -590,7 +590,7 @@ fn queue() -> RunQueue<Fake> {
     queue
 }
 
-/// Who a switch goes to.
+/// The thread that a switch goes to.
 fn to(switch: Option<Switch<Fake>>) -> Option<*const Thread<Fake>> {
     switch.map(|switch| switch.to)
 }
@@ -617,7 +617,7 @@ fn only_who_is_more_urgent_preempts() {
         assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&next)));
         assert!(!queue.should_preempt());
     }
-    // Preempted in the middle of something, both of them; who waits is not.
+    // Preempted in the middle of something, both of them; a waiting thread is not.
     assert!(normal.is_marked_racy() && !other.is_marked_racy());
 }
 

@@ -1,7 +1,7 @@
 //! Timers against a model: what is set, set anew, cancelled and called, in random
 //! order, on a fake CPU whose time stands still until it is moved.
 //!
-//! The model is a map from (instant, who was set first) to the timer. Whenever time has
+//! The model is a map from (instant, order of setting) to the timer. Whenever time has
 //! moved the calls have to be those of the model, in its order; and the hardware timer
 //! has to be armed no later than what is due first.
 

@@ -20,7 +20,7 @@ mod fake_threads;
 #[path = "support/xorshift.rs"]
 mod xorshift;
 
-/// Tokens, and those who wait for one.
+/// Tokens, and the threads that wait for one.
 struct Tokens {
     left: AtomicUsize,
     queue: WaitQueue<Fake>,

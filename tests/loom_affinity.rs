@@ -65,7 +65,7 @@ fn a_pin_inside_a_pin_hides_nothing() {
     told_while_pinned(2);
 }
 
-/// One after the other: who changes it leaves a pinned thread where it is.
+/// One after the other: the thread that changes it leaves a pinned thread where it is.
 #[test]
 fn the_last_pin_and_no_other_makes_it_go() {
     loom::model(|| {

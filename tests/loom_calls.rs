@@ -1,5 +1,5 @@
 //! Model of cross calls, from the files that ship: the queue (`CallQueue`) and
-//! the three kinds of call in it. No call is lost, none runs twice, and nobody
+//! the three kinds of call in it. No call is lost, none runs twice, and no CPU
 //! touches what its sender lent once it is answered.
 //!
 //! The call SGI is a pending bit, as the wake SGI is; the masked IRQs of a target
@@ -51,7 +51,7 @@ fn world_of(point: &Arc<WaitPoint>) -> Arc<World> {
 }
 
 impl World {
-    /// As a sender does (C1). Whoever calls this keeps `node`.
+    /// As a sender does (C1). The caller keeps `node`.
     fn send(&self, node: NonNull<CallNode>) {
         // SAFETY: each model keeps what it pushes until it is answered, or leaks
         // it to the queue.
@@ -174,7 +174,7 @@ fn the_nodes_of_a_batch_can_be_used_again() {
 }
 
 /// Two targets of one batch, whose interrupts come in any order: the last one to
-/// count itself off wakes the sender, who then finds what both have done.
+/// count itself off wakes the sender, which then finds what both have done.
 #[test]
 fn a_batch_is_over_when_both_have_run_it() {
     loom::model(|| {
@@ -206,7 +206,7 @@ fn a_batch_is_over_when_both_have_run_it() {
     });
 }
 
-/// Calls that nobody waits for, of two senders, and a CPU that leaves: in the still
+/// Calls that no caller waits for, of two senders, and a CPU that leaves: in the still
 /// point both senders are in their stoppers, so what they sent before is there, and
 /// each has run once when the queue has been drained. Those of one sender run in
 /// the order in which they were sent.

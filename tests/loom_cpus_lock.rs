@@ -15,7 +15,7 @@ use loom_word::Word;
 use stillpoint::cpu::CpuId;
 use stillpoint::sched::lock::ReaderCounts;
 
-/// Threads that wait: whether somebody does, under the queue's lock.
+/// Whether a thread waits, under the queue's lock.
 struct Queue(Mutex<bool>, Condvar);
 
 impl Queue {
@@ -121,7 +121,7 @@ impl World {
     }
 }
 
-/// One reader comes on one CPU and goes on the other. Who finds a writer turns back.
+/// One reader comes on one CPU and goes on the other. A reader that finds a writer turns back.
 #[test]
 fn readers_and_a_writer_are_never_inside_together() {
     loom::model(|| {

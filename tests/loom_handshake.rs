@@ -111,7 +111,7 @@ fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
         assert_eq!(sync.give_up(), Ok(()));
         let other = Arc::clone(&world);
         let cpu = thread::spawn(move || ap(&other));
-        // Nobody reads the record while the word says that nobody should come.
+        // No CPU reads the record while the word says that none should come.
         world.record.set(7);
         match sync.kick() {
             // It is still to come, and this time it is wanted.

@@ -69,7 +69,7 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     ack(world, MultiStopState::DisableIrq, runner);
     if cpu == runner {
         reach(world, cpu, MultiStopState::Run, spins);
-        // The still point: everybody is masked, and all that they did is seen.
+        // The still point: every CPU is masked, and all that they did is seen.
         assert_eq!(world.masked.load(Ordering::Relaxed) as usize, world.cpus);
         let sum = world.before.iter().map(Word::get).sum();
         world.result.set(sum);

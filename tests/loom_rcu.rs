@@ -1,7 +1,7 @@
 //! Model of grace periods, from the files that ship. `rcu::Pending`: exactly one
 //! report is the last, and it has seen all that the others did; a CPU that leaves is
 //! waited for or not, never for ever. `rcu::Sequence` and `rcu::Quiet`: nothing that
-//! somebody may still read is freed, whoever runs the grace period. `rcu::Queues` and
+//! a reader may still read is freed, whichever thread runs the grace period. `rcu::Queues` and
 //! `rcu::Passes`: each callback runs once, in order, and a barrier has seen it.
 #![cfg(loom)]
 
@@ -181,13 +181,13 @@ enum Report {
     Done,
 }
 
-/// A CPU with an object that it reads in sections, and those who free it.
+/// A CPU with an object that it reads in sections, and the threads that free it.
 struct Shared {
     pending: Pending,
     rounds: Sequence,
     waiters: WaitQueue,
     quiet: Quiet,
-    /// Whether the CPU's sections are over, for who has found it busy.
+    /// Whether the CPU's sections are over, for a thread that has found it busy.
     reported: Mutex<Report>,
     /// Which version the sections read. Relaxed on both sides: the grace period is
     /// all that orders them.
@@ -281,7 +281,7 @@ fn what_a_cpu_may_read_when_it_wakes_is_not_freed_because_it_slept() {
     });
 }
 
-/// Somebody else runs grace periods: the one who frees may lead, or find another's
+/// Another thread runs grace periods: the thread that frees may lead, or find another's
 /// under way or over.
 #[test]
 fn whoever_runs_the_grace_period_serves_those_who_came_before() {

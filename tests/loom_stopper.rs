@@ -3,7 +3,7 @@
 //! the files that ship.
 //!
 //! The model brings what the scheduler's switch does: a thread that waits is off
-//! its CPU until somebody has put it on the run queue. The lock of that queue is a
+//! its CPU until a waker has put it on the run queue. The lock of that queue is a
 //! mutex of the model's.
 #![cfg(loom)]
 
@@ -42,9 +42,9 @@ struct World {
     given: [Word; WORKS],
     /// How often each work has run: the stopper's alone.
     ran: [Word; WORKS],
-    /// Written before somebody asks the thread to park, read by it as it parks.
+    /// Written before another thread asks the thread to park, read by it as it parks.
     asked: Word,
-    /// Written by the thread once it is parked, and by whoever then unparks it.
+    /// Written by the thread once it is parked, and by the thread that then unparks it.
     parked: Word,
 }
 

@@ -1,6 +1,6 @@
 //! Model of a timer between the queues of CPUs (`sched::Claim`) and of the calls of its
 //! function (`sched::CallCount`), from the files that ship: it is in one queue at most,
-//! whoever sets and moves it, and after it was taken back its function is not running.
+//! whichever CPU sets and moves it, and after it was taken back its function is not running.
 //!
 //! The model brings the queues: each is a mutex, and whether the timer is in it. What
 //! `Scheduler::set_timer` and its like do around the two is written down once more.
@@ -20,9 +20,9 @@ struct World {
     calls: CallCount,
     /// Whether the timer hangs in the queue of a CPU.
     queues: [Mutex<bool>; 2],
-    /// The timer's link: written by who links and unlinks it.
+    /// The timer's link: written by the CPU that links and unlinks it.
     link: Word,
-    /// What its function works on, and who has taken it back.
+    /// What its function works on, and the CPU that has taken it back.
     data: Word,
 }
 

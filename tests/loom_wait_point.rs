@@ -75,7 +75,7 @@ fn a_waiter_is_always_woken() {
     no_wake_is_lost(1, wait_masked);
 }
 
-/// The second publication's SGI may merge with the first one's, which nobody
+/// The second publication's SGI may merge with the first one's, which no CPU
 /// took because the waiter saw state 1 by looking.
 #[test]
 fn a_stale_wake_sgi_is_not_taken_for_the_new_one() {

@@ -2,7 +2,7 @@
 //!
 //! With its caches on, a CPU sees what any cache has (hardware keeps them coherent);
 //! with them off it sees memory, and no cache sees what it writes. Maintenance by
-//! address reaches all caches, whoever does it (Arm ARM: to the point of coherency,
+//! address reaches all caches, whichever CPU does it (Arm ARM: to the point of coherency,
 //! inner shareable). What may happen by itself, at any moment: a line is written
 //! back and dropped, or fetched (firmware at a higher level may fetch too).
 

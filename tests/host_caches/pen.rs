@@ -174,7 +174,7 @@ impl<'a> Pen<'a> {
     /// Where control goes from the end of a sequence.
     fn control_after(&mut self, sequence: usize) -> Result<At, String> {
         Ok(match sequence {
-            // Somebody asks before the CPU was ever called.
+            // A question before the CPU was ever called.
             MAKE => At::In(LOOK_WHY, 0),
             PREPARE => At::In(RELEASE, 0),
             RELEASE => {

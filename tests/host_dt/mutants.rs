@@ -113,7 +113,7 @@ fn qemu(machine: &str, cpus: &str) -> Vec<u8> {
     blob
 }
 
-/// What is being tried, for the watchdog and for whoever reads of a failure.
+/// What is being tried, for the watchdog and for the message of a failure.
 struct Attack {
     tree: &'static str,
     what: &'static str,

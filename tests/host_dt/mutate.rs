@@ -1,5 +1,5 @@
 //! Mutants of a blob: what bits that fell over, a careless boot loader and
-//! somebody with a plan make of it.
+//! an attacker make of it.
 
 use crate::blobs::{
     RESERVED_AT, STRINGS_AT, STRINGS_SIZE, STRUCT_AT, STRUCT_SIZE, TOTAL, length, set_word, word,

@@ -200,7 +200,7 @@ impl FakeGic {
             true => OUR_SGIS | SECURE_SGIS,
             false => 0,
         };
-        // Of a GICv2's SGIs the pending bits are a view of who has sent them.
+        // Of a GICv2's SGIs the pending bits are a view of the CPUs that have sent them.
         let pends = match self.version {
             Version::V2 => PPIS,
             Version::V3 => u32::MAX,
@@ -255,7 +255,7 @@ impl PrivateRegisters for &FakeGic {
             ICPENDR | ICACTIVER if zero => 0,
             ICPENDR => self.visible(state.pending),
             ICACTIVER => self.visible(state.active),
-            // Group 1 reads as 0 to those who aren't told the group.
+            // Group 1 reads as 0 to software that isn't told the group.
             IGROUPR if self.hidden() != 0 => 0,
             IGROUPR => state.group,
             IGRPMODR => self.visible(state.modifier),

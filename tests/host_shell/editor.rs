@@ -171,7 +171,7 @@ fn a_line_that_does_not_fit_is_refused() {
     assert!(text.contains("\x07") && text.contains("sh: line ignored: it is longer"));
     assert!(text.contains("\non\n"));
 
-    // Who has edited it since has seen it.
+    // A user that has edited the line since has seen it.
     let (_, did) = session(format!("{fits},2\x7f2\n").as_bytes());
     assert_eq!(did, [Did::Down(1), Did::Down(2)]);
 }

@@ -4,7 +4,7 @@
 //! the baton: a context switch hands it on, and returns when it comes back. So
 //! what runs is the real scheduler with real threads, and yet every step of it
 //! is repeatable. A fake machine belongs to the host thread that made it and to
-//! the threads that were started there. Its threads are never freed: nobody can
+//! the threads that were started there. Its threads are never freed: nothing can
 //! return from the entry of a thread that doesn't exit, and where one has
 //! exited the kernel doesn't come back either.
 //!

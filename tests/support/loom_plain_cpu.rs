@@ -1,4 +1,4 @@
-//! A CPU for loom models in which nobody sleeps in WFI.
+//! A CPU for loom models in which no CPU sleeps in WFI.
 
 use loom::thread;
 use stillpoint::sync::{IrqFlags, LocalCpu};

@@ -15,12 +15,12 @@ impl Word {
     }
 
     pub(crate) fn get(&self) -> u32 {
-        // SAFETY: loom has just checked that nobody writes it at this point.
+        // SAFETY: loom has just checked that no thread writes it at this point.
         self.0.with(|word| unsafe { *word })
     }
 
     pub(crate) fn set(&self, value: u32) {
-        // SAFETY: loom has just checked that nobody else touches it at this point.
+        // SAFETY: loom has just checked that no other thread touches it at this point.
         self.0.with_mut(|word| unsafe { *word = value });
     }
 }

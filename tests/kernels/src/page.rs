@@ -6,7 +6,7 @@ use core::arch::asm;
 pub fn is_mapped(address: usize) -> bool {
     let result: u64;
     // SAFETY: AT asks for a translation and reads nothing; what it found is in
-    // PAR_EL1, which nobody else here uses.
+    // PAR_EL1, which nothing else here uses.
     unsafe {
         asm!(
             "at s1e1r, {address}",

@@ -317,7 +317,7 @@ mod kernel_test {
     }
 
     /// What a section with preemption off has seen online answers until its end,
-    /// whoever wants it offline.
+    /// a thread that wants it offline.
     fn guard_keeps_target(ktap: &mut Ktap) {
         let name = "with preemption off a CPU that was online answers, though it is to leave";
         let target = CpuId::from_index(1);

@@ -27,7 +27,7 @@ mod kernel_test {
     use kernel_support::machine::{eventually, masks_say, secondaries, send_sgi, states_say};
     use kernel_support::memory::InUse;
 
-    /// All of ours. The panic SGI does nothing to a CPU when nobody has panicked.
+    /// All of ours. The panic SGI does nothing to a CPU when no CPU has panicked.
     const SGIS: RangeInclusive<u8> = 0..=7;
 
     /// Whether all was as it should be so far, by result.

@@ -174,7 +174,7 @@ mod kernel_test {
         }
         let frame = record - offset_of!(ExceptionFrame, record);
         let frame = core::ptr::with_exposed_provenance_mut::<ExceptionFrame>(frame);
-        // SAFETY: That is where the vector keeps what it goes back to, and nobody
+        // SAFETY: That is where the vector keeps what it goes back to, and nothing
         // else looks at it while this handler runs.
         unsafe { (*frame).elr = (fall as *const ()).addr() as u64 };
         IDLE_STACK.store(thread.stack().start, Ordering::Relaxed);

@@ -41,7 +41,7 @@
 //! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
 //! OUTPUT: ^where: CPU 3, interrupts masked$
 //! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  <?stillpoint::stop_machine::
-//! Nobody is left who could ask.
+//! No CPU is left that could ask.
 //! CASE: masked
 //! OUTPUT: ^where: CPU 0, interrupts masked$
 //! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x

@@ -214,7 +214,7 @@ mod kernel_test {
         let left = api::heap_stats().free;
         let mut returned = 0;
         while let Some(block) = list {
-            // SAFETY: it was written above, and nobody else has it.
+            // SAFETY: it was written above, and nothing else has it.
             let Taken { next, layout } = unsafe { block.read() };
             returned += layout.size();
             // SAFETY: it came from there by this layout.

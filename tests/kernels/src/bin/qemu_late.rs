@@ -10,7 +10,7 @@
 //! OUTPUT: warning: stop_machine: CPUs 1 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
 //! CASE: own-fn
 //! OUTPUT: warning: stop_machine: CPUs 0 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
-//! A call that nobody waits for holds up a stop.
+//! A call that no caller waits for holds up a stop.
 //! CASE: unwaited
 //! OUTPUT: warning: stop_machine: CPUs 1 have not come yet:$
 //! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
@@ -124,7 +124,7 @@ mod kernel_test {
         registered.is_ok() && api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
     }
 
-    /// A call that nobody waits for keeps CPU 1 from a stop.
+    /// A call that no caller waits for keeps CPU 1 from a stop.
     fn unwaited() -> bool {
         let queued = api::call_on_nowait(other(), take_long);
         queued.is_ok() && api::stop_machine(|| ()).is_ok()

@@ -76,7 +76,7 @@ mod kernel_test {
         }
     }
 
-    /// A thread that computes until it is told to end, and who watches it.
+    /// A thread that computes until it is told to end, and the thread that watches it.
     struct Watched {
         watch: Arc<Watch>,
         handle: JoinHandle<()>,

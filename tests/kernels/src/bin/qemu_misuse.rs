@@ -58,8 +58,8 @@
 //! CASE: fork-join
 //! OUTPUT: BUG: possible circular locking dependency:$
 //! OUTPUT: took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! A service that takes a mutex when its CPU leaves: cpuhp/1 waits for it, and who waits for
-//! cpuhp/1 holds that. Who is told is who comes second.
+//! A service that takes a mutex when its CPU leaves: cpuhp/1 waits for it, and a
+//! thread that waits for cpuhp/1 holds it. The second of the two is told.
 //! CASE: park
 //! OUTPUT: ^kernel panic on CPU (1, thread doomed/1|0, thread main): BUG: possible circular locking dependency:$
 //! OUTPUT: ^  (doomed/1 is about to take mutex of \(\) \(tests/kernels/src/bin/qemu_misuse|main is about to take work of \(\) \(src/hotplug/cpuhp)\.rs:[0-9]+:[0-9]+\)$

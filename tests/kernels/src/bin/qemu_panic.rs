@@ -1,5 +1,5 @@
-//! A panic ends the kernel wherever it happens: whoever has the console, waits for
-//! nobody, can't be stopped or isn't there yet. Virtual time, because the others
+//! A panic ends the kernel wherever it happens: whichever CPU has the console, waits
+//! with IRQs masked, can't be stopped or isn't there yet. Virtual time, because the others
 //! are given 100 ms.
 //!
 //! SMP: 4

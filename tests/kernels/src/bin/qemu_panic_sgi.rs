@@ -1,4 +1,4 @@
-//! The panic SGI means nothing while nobody has panicked: it is counted, wherever
+//! The panic SGI means nothing while no CPU has panicked: it is counted, wherever
 //! it is taken, and the CPU goes on.
 //!
 //! SMP: 1 4

@@ -1,4 +1,4 @@
-//! Nothing is taken over from whoever had the CPU before: a CPU goes off with every
+//! Nothing is taken over from an earlier life of a CPU: a CPU goes off with every
 //! register that matters poisoned, and has them right when it is back.
 //!
 //! SMP: 2 4

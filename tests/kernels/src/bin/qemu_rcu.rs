@@ -1,5 +1,5 @@
 //! Grace periods: readers never see what was freed, whatever CPUs come and go; every
-//! callback runs once and in order; those who wait together share; idle CPUs are left
+//! callback runs once and in order; threads that wait together share; idle CPUs are left
 //! alone, and computing ones hold nothing up.
 //!
 //! SMP: 1 2 4 20
@@ -33,7 +33,7 @@ mod kernel_test {
         eventually, last_cpu, leave_and_return, secondaries, spin_until,
     };
 
-    /// How long somebody who must wait is watched waiting.
+    /// How long a thread that must wait is watched waiting.
     const WATCHED: Duration = Duration::from_millis(20);
 
     pub(crate) fn main() {
@@ -65,10 +65,10 @@ mod kernel_test {
     const ALIVE: u64 = 0x600d_600d_600d_600d;
     const DEAD: u64 = 0xdead_dead_dead_dead;
 
-    /// One that nobody finds any more.
+    /// An object that no reader finds any more.
     struct Retired(*mut Object);
 
-    // SAFETY: it is handed to whoever frees it.
+    // SAFETY: it is handed to the code that frees it.
     unsafe impl Send for Retired {}
 
     impl Object {
@@ -331,7 +331,7 @@ mod kernel_test {
         let begun = Arc::new(AtomicU32::new(0));
         let online = kernel().masks.online();
         let here = thread::migrate_disable();
-        // Our own CPU last: whoever computes there keeps us from it.
+        // Our own CPU last: a thread that computes there keeps us from it.
         let mut order: Vec<CpuId> = online.without(&CpuMask::of(here.cpu())).iter().collect();
         order.push(here.cpu());
         let spawn = |cpu| {
@@ -381,7 +381,7 @@ mod kernel_test {
         );
     }
 
-    /// Who has begun a grace period is kept from his CPU by a more urgent thread.
+    /// A thread that has begun a grace period is kept from its CPU by a more urgent one.
     fn beginner_is_kept_away(ktap: &mut Ktap) {
         let name = "a grace period ends though who began it is kept from the CPU";
         if is_alone() {
@@ -527,7 +527,7 @@ mod kernel_test {
         computes.join();
     }
 
-    /// Has a thread of a higher class take the last CPU from who computes there, for a
+    /// Has a thread of a higher class take the last CPU from the thread that computes there, for a
     /// moment; returns what `look_fn` said then.
     fn preempt_for_good(look_fn: impl Fn() -> bool) -> bool {
         let go = Arc::new(AtomicBool::new(false));

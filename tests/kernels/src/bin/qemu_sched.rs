@@ -1,4 +1,4 @@
-//! Who has the CPU: preemption, priorities, a CPU without a tick, work for idle CPUs;
+//! Which thread has the CPU: preemption, priorities, a CPU without a tick, work for idle CPUs;
 //! and in virtual time how fairly equals share, and how soon the urgent one runs.
 //!
 //! SMP: 1 2 4 20
@@ -90,7 +90,7 @@ mod kernel_test {
     }
 
     /// Whether a thread of `class` that never yields lets another one of that class run
-    /// on its CPU. Who starts them is more urgent than both.
+    /// on its CPU. The thread that starts them is more urgent than both.
     fn shares(class: Class) -> bool {
         let cpu = last_cpu();
         let pair = spawn(cpu, fifo(99), move || {
@@ -160,7 +160,7 @@ mod kernel_test {
         }
     }
 
-    /// Whether the SGI of another CPU, this one, ends the turn of who is less urgent.
+    /// Whether the SGI of another CPU, this one, ends the turn of a less urgent thread.
     fn preempts_from_elsewhere() -> bool {
         let (runs, came) = (Flag::default(), Flag::default());
         let (hog_runs, hog_came) = (runs.clone(), came.clone());

@@ -1,4 +1,4 @@
-//! SGIs reach exactly whom they are sent to, in as few writes as the GIC allows,
+//! SGIs reach exactly the CPUs that they are sent to, in as few writes as the GIC allows,
 //! and none outlives the CPU that it was for.
 //!
 //! SMP: 1 2 4 8 20
@@ -26,7 +26,7 @@ mod kernel_test {
     use kernel_support::ktap::Ktap;
     use kernel_support::machine::{eventually, last_cpu, send_sgi, spin_for, spin_until};
 
-    /// Nobody but a test sends it.
+    /// Only a test sends it.
     const SGI: u8 = TEST_SGI;
 
     const ONE_CPU: &str = "one CPU";
@@ -242,7 +242,7 @@ mod kernel_test {
         unsafe { asm!("msr S3_0_C12_C11_5, {}", "isb", in(reg) value, options(nostack)) };
     }
 
-    /// This machine has no secure world, so all SGIs could be turned on: but whoever
+    /// This machine has no secure world, so all SGIs could be turned on: but code that
     /// sends one of those gets nothing through.
     fn of_the_secure_world(ktap: &mut Ktap) {
         let name = "SGIs 8 to 15, which are the secure world's, are off on every CPU";

@@ -1,5 +1,5 @@
-//! Who would wait with something in hand that others may wait for is told so before it is
-//! known whether he must, in any build.
+//! A thread that may wait while it holds what other threads wait for panics, whether it
+//! would have to wait or not, in any build.
 //!
 //! SMP: 1 4
 //! STATUS: 101

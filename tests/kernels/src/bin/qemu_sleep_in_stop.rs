@@ -1,5 +1,5 @@
-//! Who would sleep in a still point, or wait for another CPU there, is told so at once:
-//! nobody could wake it, and nobody answers.
+//! A function that would sleep in a still point, or wait for another CPU there, panics at
+//! once: no thread could wake it, and no CPU answers.
 //!
 //! SMP: 2 4
 //! STATUS: 101

@@ -409,7 +409,7 @@ mod kernel_test {
         stop.set_spins(Some(u32::MAX));
         // The last to leave a stop may wake the caller, who slept, when the caller
         // has seen by itself that it is over: that write can come late. A stop in
-        // which nobody sleeps needs that CPU too, and so is after it.
+        // which no CPU sleeps needs that CPU too, and so is after it.
         let settled = api::stop_machine(|| ());
         assert!(settled.is_ok(), "{settled:?}");
         let awake = writes_of(Sgi::Wake);

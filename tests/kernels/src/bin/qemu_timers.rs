@@ -241,7 +241,7 @@ mod kernel_test {
         };
         let me = thread::current();
         let anywhere = me.affinity();
-        // Not where the function runs: nobody could end it.
+        // Not on the CPU where the function runs: nothing could end it there.
         let here = CpuMask::of(CpuId::BOOT);
         me.set_affinity(&here).expect("the boot CPU is active");
         let far = Arc::clone(&timer);
@@ -361,7 +361,7 @@ mod kernel_test {
         };
         let moved = armed.iter().filter(elsewhere).count();
         println!("# {moved} of {TIMERS} timers outlived their CPU");
-        // By instant, then by who was set first: the order of the calls.
+        // By instant, then by which was set first: the order of the calls.
         let mut due: Vec<_> = armed
             .iter()
             .enumerate()

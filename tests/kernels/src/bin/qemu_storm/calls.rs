@@ -1,5 +1,5 @@
 //! Calls of CPUs that may be off: with borrowed data, from masked code, nested, many in
-//! many, and those that nobody waits for.
+//! many, and those that no caller waits for.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -23,7 +23,7 @@ pub(crate) struct Calls {
     unwaited: Arc<Unwaited>,
 }
 
-/// Calls that nobody waits for.
+/// Calls that no caller waits for.
 #[derive(Default)]
 pub(crate) struct Unwaited {
     accepted: Count,

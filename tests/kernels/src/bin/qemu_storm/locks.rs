@@ -1,5 +1,5 @@
 //! Sleeping locks of every kind: a bounded buffer between threads, readers and a
-//! writer, permits, a counter, completions, and a queue of those who wait for a word.
+//! writer, permits, a counter, completions, and a queue of threads that wait for a word.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -64,17 +64,17 @@ impl Locks {
         }
     }
 
-    /// Lets nobody wait for room or for something to take any more.
+    /// Lets no thread wait for room or for something to take any more.
     pub(crate) fn end(&self) {
         let buffer = self.buffer.lock();
-        // Under the lock: who looked before is in a queue now.
+        // Under the lock: a thread that looked before is in a queue now.
         self.over.store(true, Ordering::Relaxed);
         drop(buffer);
         self.not_full.notify_all();
         self.not_empty.notify_all();
     }
 
-    /// Completes, and tells who waits for the word. Any context.
+    /// Completes, and wakes the threads that wait for the word. Any context.
     pub(crate) fn signal(&self) {
         self.completed.add(1);
         self.done.complete();

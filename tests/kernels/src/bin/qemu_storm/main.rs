@@ -223,7 +223,7 @@ mod kernel_test {
         world.timers.end();
         world.threads.end();
         rcu::barrier();
-        // Threads that nobody waits for may still run, and calls be on their way.
+        // Threads that are not waited for may still run, and calls be on their way.
         let settled = eventually(|| world.threads.add_up() && world.calls.add_up());
         world.must(settled, format_args!("threads or calls do not end"));
         drop(watchdog);

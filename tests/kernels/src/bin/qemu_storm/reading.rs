@@ -58,7 +58,7 @@ impl Reading {
     pub(crate) fn look(&self) -> bool {
         let page = self.page.load(Ordering::Acquire);
         (0..200).all(|_| {
-            // SAFETY: it came from a box, and who took it out of `page` frees it after a
+            // SAFETY: it came from a box, and the thread that took it out of `page` frees it after a
             // grace period, which this section holds up: else the test has found that.
             let page = unsafe { &*page };
             page.word.load(Ordering::Relaxed) == ALIVE
@@ -82,7 +82,7 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // SAFETY: it came from a box; nobody is left who reads or replaces it.
+        // SAFETY: it came from a box; no thread is left that reads or replaces it.
         drop(unsafe { Box::from_raw(*self.page.get_mut()) });
     }
 }
@@ -100,13 +100,13 @@ impl fmt::Display for Reading {
 /// A page that is no longer published.
 struct Unpublished(*mut Page);
 
-// SAFETY: whoever has it is its only owner; others only read the page.
+// SAFETY: the value has one owner; other threads only read the page.
 unsafe impl Send for Unpublished {}
 
 impl Unpublished {
     /// Frees the page, a grace period after it was taken out; poisons it first.
     fn free(self, freed: &Count) {
-        // SAFETY: it came from a box, was taken out once, and nobody reads it any more:
+        // SAFETY: it came from a box, was taken out once, and no thread reads it any more:
         // else the test has found that.
         let page = unsafe { Box::from_raw(self.0) };
         page.word.store(FREED, Ordering::Relaxed);

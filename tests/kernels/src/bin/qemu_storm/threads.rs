@@ -197,7 +197,7 @@ pub(crate) fn move_threads(world: &Arc<World>, random: &mut Random) {
     if thread::current().set_affinity(&any_cpus(random)).is_ok() && pin.is_none() {
         let here = PreemptGuard::<Hw>::new();
         let (cpu, cpus) = (thread::current_cpu_racy(), thread::current().affinity());
-        // A CPU that goes still runs those who are to leave it.
+        // A CPU that goes still runs threads that are to leave it.
         let right = cpus.contains(cpu) || !kernel().masks.is_active(cpu);
         drop(here);
         world.must(

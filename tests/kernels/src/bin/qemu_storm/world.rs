@@ -24,7 +24,7 @@ use kernel_support::xorshift::Random;
 /// Of what is wrong so many are printed: one mistake may show a million times.
 const MOST_PRINTED: u64 = 20;
 
-/// A count. Relaxed: compared when those who add to it have ended.
+/// A count. Relaxed: compared when the threads that add to it have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
 
