@@ -1,6 +1,6 @@
 //! The figures: what threads, stops and hotplug cost, as `BENCH` lines on the console.
 //!
-//! A kernel of its own, booted by `tests/bench.sh` at each size. Operations run
+//! A kernel of its own, booted by `make bench` at each size. Operations run
 //! back to back from one thread on the boot CPU, after unmeasured rounds; times
 //! are CNTVCT differences. `floor` is a bare SGI to all other CPUs and their
 //! answers, with nothing of the kernel in between but the interrupt handler.
