@@ -134,6 +134,19 @@ impl Session {
         }
     }
 
+    /// Returns the next whole line behind what was expected before; `None` if it isn't there
+    /// by `deadline`, or never will be.
+    pub fn next_line(&mut self, deadline: Instant) -> Option<String> {
+        let from = self.expected;
+        let line = self.console.wait(deadline, |printed| {
+            let new = &printed[from..];
+            let end = new.iter().position(|byte| *byte == b'\n')?;
+            Some(new[..end].to_vec())
+        })?;
+        self.expected += line.len() + 1;
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
     /// Waits until `find_fn` finds what it looks for in all that was printed so far; it
     /// is asked again whenever that has become more. Returns `None` if it finds nothing by
     /// `deadline` or until the program has ended.
@@ -319,6 +332,17 @@ mod tests {
             "it was said but once"
         );
         assert_eq!(session.finish(soon()).expect("an end"), End::Status(3));
+    }
+
+    #[test]
+    fn lines_come_one_by_one_and_whole() {
+        let mut session = shell("lines", "printf 'one\\n\\ntwo\\nthree'");
+        assert_eq!(session.next_line(soon()).as_deref(), Some("one"));
+        assert_eq!(session.next_line(soon()).as_deref(), Some(""));
+        session.expect("t", soon()).expect("the next line begins");
+        assert_eq!(session.next_line(soon()).as_deref(), Some("wo"));
+        assert_eq!(session.next_line(soon()), None);
+        assert!(session.is_whole());
     }
 
     #[test]

@@ -90,24 +90,3 @@ pub fn qemu_has_rpi4() -> Result<bool> {
     let machines = String::from_utf8_lossy(&machines);
     Ok(machines.lines().any(|line| line.starts_with("raspi4b ")))
 }
-
-/// Runs a script of `tests` that isn't a part of this program, with the variables of
-/// `config` and this program as `RIG`, and returns its status.
-///
-/// # Errors
-///
-/// The script can't be started.
-pub fn script(
-    config: &crate::config::Config,
-    name: &str,
-    arguments: &[impl AsRef<std::ffi::OsStr>],
-) -> Result<i32> {
-    let mut command = Command::new(Path::new("tests").join(name));
-    config.export(&mut command);
-    command.env("RIG", std::env::current_exe()?);
-    // They would replace the link flags of .cargo/config.toml without a word.
-    command
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    crate::process::status(command.args(arguments))
-}
