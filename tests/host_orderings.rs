@@ -53,6 +53,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/rcu/rounds.rs", "a note between a still point and its caller, whom that orders: tests/loom_multi_stop.rs"),
     ("src/sched/due.rs", "under the lock of the queue that the thing is in; src/sched/claim.rs has the model"),
     ("src/sched/lock/held_cpus_lock.rs", "the running thread's own word"),
+    ("src/sched/lock/held_rw_locks.rs", "the running thread's own words"),
     ("src/sched/migrate.rs", "a CPU's own words, and hints that are looked at again under the lock"),
     ("src/sched/spawn.rs", "a count that hotplug reads with its lock held, which a thread that raises it holds off"),
     ("src/sched/thread.rs", "under the run-queue lock, or a hint that is looked at again under it"),

@@ -10,7 +10,7 @@ use intrusive_collections::LinkedListAtomicLink;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::due::{Due, DueLink, HasDue};
-use crate::sched::lock::{Completion, HeldCpusLock};
+use crate::sched::lock::{Completion, HeldCpusLock, HeldRwLocks};
 use crate::sched::permit::Permit;
 use crate::sched::{Affinity, BlockState, Class, SchedHost, ThreadName, ThreadState};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -62,6 +62,8 @@ pub struct Thread<P: SchedHost> {
     holds_cpus: AtomicBool,
     /// How it holds the lock of the CPUs. Relaxed: the thread's own.
     pub(crate) cpus_lock: HeldCpusLock,
+    /// The locks that it reads under. Relaxed: the thread's own.
+    pub(crate) rw_locks: HeldRwLocks,
     /// [`MARKED`]: it lost the CPU other than by its own sleep, park, yield or exit,
     /// and has not done one of those since (design: *mark*). [`HOLDOUT`]: somebody waits
     /// until it has, see `holdouts`. One word, so that it is cleared by one store.
@@ -108,6 +110,7 @@ impl<P: SchedHost> Thread<P> {
             permit: Permit::new(),
             holds_cpus: AtomicBool::new(false),
             cpus_lock: HeldCpusLock::new(),
+            rw_locks: HeldRwLocks::new(),
             unfinished: AtomicU32::new(0),
             block_state: BlockState::new(state),
             context: Once::new(),
