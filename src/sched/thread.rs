@@ -259,7 +259,16 @@ impl<P: SchedHost> Thread<P> {
     ///
     /// # Context
     /// Another thread, preemption on.
+    ///
+    /// # Panics
+    /// If it is the running thread: it would wait for itself.
     pub fn wait_until_dead(&self) {
+        P::sched().with_current(|me| {
+            assert!(
+                !core::ptr::eq(self, me),
+                "BUG: {me:?} waits for its own end"
+            );
+        });
         self.stopped.wait();
     }
 
