@@ -176,6 +176,9 @@ pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
 ///
 /// # Panics
 /// There, whether it would have to wait or not.
+///
+/// The end of a thread that has forgotten the guard ([`core::mem::forget`]): no CPU could
+/// come or go any more.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock() -> CpusReadGuard<'static, Hw> {
     kernel().hotplug.cpus_read_lock()

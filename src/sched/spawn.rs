@@ -231,6 +231,11 @@ impl<P: SchedHost> Scheduler<P> {
         self.with_current(|me| {
             // Its CPU could never go any more, and nobody would find out why.
             assert!(!me.is_pinned(), "BUG: {me:?} ends while it is pinned");
+            // Nor could any CPU come or go.
+            assert!(
+                !me.cpus_lock.is_held(),
+                "BUG: {me:?} ends with the lock of the CPUs"
+            );
             self.discard(me);
             let masked = IrqGuard::<P>::new();
             let _queue = self.lock_queue_of(me, &masked);

@@ -23,7 +23,7 @@ impl HeldCpusLock {
 
     /// Whether the thread holds it.
     #[inline]
-    pub(super) fn is_held(&self) -> bool {
+    pub(in crate::sched) fn is_held(&self) -> bool {
         self.0.load(Ordering::Relaxed) != 0
     }
 
