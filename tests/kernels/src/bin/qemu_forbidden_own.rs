@@ -1,0 +1,150 @@
+//! A thread that would wait for itself, and one that takes along what others wait for, are
+//! found at once in a release build, whether the thread would have had to wait or not.
+//!
+//! SMP: 2
+//! STATUS: 101
+//! A lock for readers or a writer, inside its own guard.
+//! CASES: write-in-write read-in-write write-in-read read-in-read
+//! The end of a thread that waits for it.
+//! CASES: join-own end-own
+//! A grace period from inside what it waits for.
+//! CASES: synchronize-in-section barrier-in-callback
+//! The lock of the CPUs on a thread that is pinned, and a thread that ends with it or pinned.
+//! CASES: read-while-pinned down-while-pinned ends-pinned ends-reading
+//! What may wait, in a still point and in a call.
+//! CASES: scope-in-stop stop-in-call
+//! Locks inside each other that are not forbidden.
+//! CASES: others
+//!
+//! CASE: write-in-write|read-in-write
+//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes an RwLock that it writes under$
+//! CASE: write-in-read|read-in-read
+//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes an RwLock that it reads under$
+//! CASE: join-own|end-own
+//! OUTPUT: ^kernel panic on CPU [01], thread own: BUG: .*own.* waits for its own end$
+//! CASE: synchronize-in-section
+//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: synchronize inside a read-side section$
+//! CASE: barrier-in-callback
+//! OUTPUT: ^kernel panic on CPU [01], thread rcu: BUG: a callback waits for all callbacks$
+//! CASE: read-while-pinned|down-while-pinned
+//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
+//! CASE: ends-pinned
+//! OUTPUT: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends while it is pinned$
+//! CASE: ends-reading
+//! OUTPUT: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends with the lock of the CPUs$
+//! CASE: scope-in-stop
+//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
+//! CASE: stop-in-call
+//! OUTPUT: ^kernel panic on CPU [01], .*: BUG: schedule with IRQs masked$
+//! CASE: others
+//! STATUS: 0
+#![no_std]
+#![no_main]
+
+stillpoint::entry!(kernel_test::main);
+
+mod kernel_test {
+    use core::mem::forget;
+    use core::time::Duration;
+
+    use stillpoint::api::{self, JoinHandle, rcu, thread};
+    use stillpoint::cpu::CpuId;
+    use stillpoint::kernel::Hw;
+    use stillpoint::println;
+    use stillpoint::sched::lock::{ReadGuard, RwLock};
+    use stillpoint::sync::SpinLock;
+
+    use kernel_support::case::case;
+    use kernel_support::ktap::Ktap;
+
+    static RW: RwLock<u32, Hw> = RwLock::new(0);
+    static OWN: SpinLock<Option<JoinHandle<()>>, Hw> = SpinLock::new(None);
+
+    /// Has a thread do `misuse_fn` with its own handle.
+    fn with_own_handle(misuse_fn: fn(JoinHandle<()>)) {
+        let handle = own(move || {
+            let mut own = None;
+            while own.is_none() {
+                api::yield_now();
+                own = OWN.lock_irqsave().take();
+            }
+            own.map(misuse_fn);
+        });
+        *OWN.lock_irqsave() = Some(handle);
+        api::sleep(Duration::from_millis(500));
+    }
+
+    fn own(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+        let started = thread::Builder::new().name("own").spawn(body);
+        started.expect("there is a stack")
+    }
+
+    /// Locks of one kind inside each other, in any order, and again after their guards.
+    fn others() -> ! {
+        const HELD: usize = 12;
+        let mut ktap = Ktap::plan(3);
+        let locks: [RwLock<usize, Hw>; HELD] = core::array::from_fn(RwLock::new);
+        let reads = || -> [ReadGuard<'_, usize, Hw>; HELD] {
+            core::array::from_fn(|index| locks[index].read())
+        };
+        let sum = |guards: &[ReadGuard<'_, usize, Hw>]| guards.iter().map(|guard| **guard).sum();
+        let guards = reads();
+        ktap.equal("many are read under", sum(&guards), 66_usize);
+        for guard in guards.into_iter().rev() {
+            drop(guard);
+        }
+        let guards = reads();
+        ktap.equal("and once more", sum(&guards), 66_usize);
+        drop(guards);
+        for lock in &locks {
+            *lock.write() += 1;
+        }
+        ktap.equal("and are written", sum(&reads()), 78_usize);
+        ktap.finish()
+    }
+
+    pub(crate) fn main() {
+        match case() {
+            "write-in-write" => {
+                let mut outer = RW.write();
+                *outer += *RW.write();
+            }
+            "read-in-write" => {
+                let mut outer = RW.write();
+                *outer += *RW.read();
+            }
+            "write-in-read" => {
+                let outer = RW.read();
+                *RW.write() += *outer;
+            }
+            "read-in-read" => {
+                let outer = RW.read();
+                println!("{}", *outer + *RW.read());
+            }
+            "join-own" => with_own_handle(JoinHandle::join),
+            "end-own" => with_own_handle(|own| own.thread().wait_until_dead()),
+            "synchronize-in-section" => rcu::read(|_| rcu::synchronize()),
+            "barrier-in-callback" => {
+                rcu::call_rcu(rcu::barrier);
+                rcu::barrier();
+            }
+            "read-while-pinned" => {
+                let _pinned = thread::migrate_disable();
+                drop(api::cpus_read_lock());
+            }
+            "down-while-pinned" => {
+                let _pinned = thread::migrate_disable();
+                println!("{:?}", api::cpu_down(CpuId::BOOT));
+            }
+            "ends-pinned" => own(|| forget(thread::migrate_disable())).join(),
+            "ends-reading" => own(|| forget(api::cpus_read_lock())).join(),
+            "scope-in-stop" => println!("{:?}", api::stop_machine(|| thread::scope(|_| ()))),
+            "stop-in-call" => {
+                let called = api::on_each_cpu(|_| println!("{:?}", api::stop_machine(|| ())));
+                println!("{called}");
+            }
+            _ => others(),
+        }
+        println!("nobody has noticed");
+    }
+}
