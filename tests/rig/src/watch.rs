@@ -14,6 +14,10 @@ use crate::whereabouts::{Functions, whereabouts};
 /// The status of a kernel whose time was over, as `timeout` has it.
 const TIMED_OUT: i32 = 124;
 
+/// How long a kernel must go on behind the line with which it hangs: one that ends there
+/// doesn't hang.
+const GOES_ON: Duration = Duration::from_millis(500);
+
 /// What [`run_watched`] runs.
 pub struct Watched<'a> {
     /// What `image` was made of.
@@ -39,12 +43,16 @@ pub fn run_watched(vm: &Command, watched: &Watched) -> Result<i32> {
     let hangs = watched.hangs.map(Regex::new).transpose()?;
     let mut machine = Machine::boot(vm, watched.log, true)?;
     // Ends with the console, which is when QEMU does.
-    machine.session().wait_for(deadline, |printed| {
+    let seen = machine.session().wait_for(deadline, |printed| {
         let hangs = hangs.as_ref()?;
         // A line that isn't whole yet may match too early.
         let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
         whole.lines().any(|line| hangs.is_match(line)).then_some(())
     });
+    if seen.is_some() {
+        let goes_on = Instant::now() + GOES_ON;
+        machine.session().wait_for(goes_on, |_| None::<()>);
+    }
     if machine.session().is_whole() {
         return Ok(match machine.quit()? {
             End::Status(status) => status,
