@@ -661,7 +661,7 @@ fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
 }
 
 #[test]
-#[should_panic(expected = "S2")]
+#[should_panic(expected = "is queued already")]
 fn a_thread_is_not_queued_twice() {
     let mut queue = queue();
     let thread = thread(Class::Normal);

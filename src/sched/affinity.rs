@@ -1,20 +1,22 @@
 //! Where a thread may run, and whether it stays on its CPU for now.
 //!
 //! ```text
-//!   the thread, on its CPU                who gives it other CPUs
-//!   ──────────────────────                ───────────────────────
+//!   the thread, on its CPU                `set_affinity`
+//!   ──────────────────────                ──────────────
 //!   the last pin is off                   cpus = the new ones
-//!   fence(SeqCst)           ◄── F1 ──►    fence(SeqCst)
+//!   fence(SeqCst)       evict-or-leave    fence(SeqCst)
 //!   may it be here?                       is it pinned?
-//!     no: it goes by itself                 no: he makes it go
+//!     no: it evicts itself                  no: evicts the thread
 //! ```
 //!
 //! # Invariants
-//! - F1 (store buffering): a thread that may not be where it is goes. He finds it
-//!   unpinned, or it finds the new CPUs; if both do, one of them makes the other's way
-//!   shorter and nothing more.
-//! - F2: only the running thread itself pins and unpins it; its CPUs are changed under
-//!   its run-queue lock. So who holds that lock while it doesn't run knows both.
+//! - **evict-or-leave**: a thread on a CPU that it may no longer use goes. Either
+//!   `set_affinity` reads no pin and evicts the thread, or `unpin` reads the new CPUs
+//!   and the thread evicts itself. Both may happen: the second eviction finds nothing
+//!   to do. Both fences are needed (store buffering).
+//! - **only-owner-pins**: only the running thread itself pins and unpins it; its CPUs
+//!   are changed under its run-queue lock. So a holder of that lock knows both while
+//!   the thread doesn't run.
 //!
 //! `tests/loom_affinity.rs` model-checks this file.
 
@@ -39,9 +41,9 @@ pub enum Unpinned {
 /// The CPUs of a thread, and its pins.
 #[derive(Debug)]
 pub struct Affinity {
-    /// Relaxed: F1 and F2; a reader without the lock gets a hint.
+    /// Relaxed (evict-or-leave, only-owner-pins); a reader without the lock gets a hint.
     cpus: AtomicBits,
-    /// How often it has asked to stay. Relaxed: F1 and F2.
+    /// How often it has asked to stay. Relaxed (evict-or-leave, only-owner-pins).
     pins: AtomicU32,
 }
 
@@ -94,7 +96,7 @@ impl Affinity {
         if pins > 1 {
             return Unpinned::NotYet;
         }
-        fence(Ordering::SeqCst); // F1, the thread's half.
+        fence(Ordering::SeqCst); // The thread's half (evict-or-leave).
         if self.allows(cpu) {
             Unpinned::MayStay
         } else {
@@ -113,7 +115,7 @@ impl Affinity {
     #[must_use]
     pub fn change(&self, cpus: &CpuMask, cpu: CpuId) -> bool {
         self.set(cpus);
-        fence(Ordering::SeqCst); // F1, the other's half.
+        fence(Ordering::SeqCst); // The other's half (evict-or-leave).
         !cpus.contains(cpu) && !self.is_pinned()
     }
 }

@@ -12,15 +12,17 @@
 //! "The lock" is that of the thread's run queue.
 //!
 //! # Invariants
-//! - N1: a thread says that it is about to wait *before* it looks whether it need
-//!   wait, and waits only if no waker has come since. So either it sees what
-//!   was stored before the wake, or the wake finds it Blocking or Blocked.
-//! - N2: it parks only if the request still stands under the lock: an unpark that
-//!   came earlier found it Running and did nothing.
-//! - N3: a wake does nothing to a parking or parked thread (which would look at the
-//!   request again and park once more), an unpark nothing to a waiting one (S3).
-//! - N4: a thread that is to park looks for that first and last: it parks with
-//!   nothing in between but its service's `park`.
+//! - **says-then-looks**: a thread says that it is about to wait *before* it looks
+//!   whether it need wait, and waits only if no waker has come since. So either it sees
+//!   what was stored before the wake, or the wake finds it Blocking or Blocked.
+//! - **parks-if-still-asked**: a thread parks only if the request still stands under
+//!   the lock: an unpark that came earlier found it Running and did nothing.
+//! - **wake-is-no-unpark**: a wake does nothing to a parking or parked thread, which
+//!   would look at the request again and park once more; an unpark does nothing to a
+//!   waiting one (`unpark-only` of [`sched`](crate::sched)).
+//! - **park-request-first**: the loop of a per-CPU thread looks for a request to park
+//!   first, and last before it waits. Once it has seen one it parks with nothing in
+//!   between but its service's `park`.
 //!
 //! # Memory ordering
 //! The state is decided under the run-queue lock, which orders it and what a waker
@@ -57,7 +59,8 @@ pub enum Wakeup {
 /// Whether a thread runs or waits, and whether it has been asked to park.
 #[derive(Debug)]
 pub struct BlockState {
-    /// Changed and decided upon under the run-queue lock (S1); Relaxed, because
+    /// Changed and decided upon under the run-queue lock (`state-under-lock` of
+    /// [`sched`](crate::sched)); Relaxed, because
     /// that lock orders it. Read elsewhere for display, and by the thread itself.
     state: AtomicU32,
     /// Stored Release, loaded Acquire.
@@ -176,7 +179,8 @@ pub trait Blocker {
     /// Gives the CPU away: to wait, if it is about to, else as a yield.
     fn schedule(&self);
 
-    /// Says that it is about to wait: from here on a wake is not lost (N1).
+    /// Says that it is about to wait: from here on a wake is not lost
+    /// (says-then-looks).
     fn about_to_block(&self) {
         self.under_lock(|state| state.set_state(ThreadState::Blocking));
     }
@@ -191,7 +195,7 @@ pub trait Blocker {
         while self.block_state().should_park() {
             self.under_lock(|state| {
                 if state.should_park() {
-                    state.set_state(ThreadState::Parking); // N2
+                    state.set_state(ThreadState::Parking); // (parks-if-still-asked)
                 }
             });
             if self.block_state().state() == ThreadState::Parking {
@@ -205,7 +209,7 @@ pub trait Blocker {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KthreadStep {
-    /// Parks (N4).
+    /// Parks (park-request-first).
     Park,
     /// Runs.
     Run,

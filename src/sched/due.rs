@@ -5,10 +5,12 @@
 //! came in.
 //!
 //! # Invariants
-//! - D1: a thing is in one queue at most. The [`Claim`] in its [`Due`] names the CPU whose
-//!   queue that is, and changes under the lock of the queue that it names.
-//! - D2: if the claim names none, the thing is out of every queue, though no lock is held:
-//!   one that moves, or comes back into its queue, doesn't pass through none.
+//! - **one-queue-a-thing**: a thing is in one queue at most. The [`Claim`] in its
+//!   [`Due`] names the CPU whose queue that is, and changes under the lock of the queue
+//!   that it names.
+//! - **unclaimed-is-out**: a thing whose claim names no CPU is out of every queue, even
+//!   for a reader without a lock: a thing that moves to another queue, or comes back
+//!   into its own, doesn't pass through none.
 
 #![forbid(unsafe_code)]
 
@@ -33,7 +35,8 @@ pub(crate) struct Key {
 /// When a thing is due, and in whose queue it is.
 #[derive(Debug)]
 pub(crate) struct Due {
-    /// Relaxed, as `serial`: changed under the lock of its queue (D1).
+    /// Relaxed, as `serial`: changed under the lock of its queue
+    /// (one-queue-a-thing).
     at: AtomicU64,
     serial: AtomicU64,
     claim: Claim,
@@ -56,8 +59,8 @@ impl Due {
         }
     }
 
-    /// The CPU in whose queue it is: without that queue's lock `None` is sure (D2), all
-    /// else a hint.
+    /// The CPU in whose queue it is: without that queue's lock `None` is sure
+    /// (unclaimed-is-out), all else a hint.
     pub(crate) fn queue(&self) -> Option<CpuId> {
         self.claim.queue()
     }

@@ -4,11 +4,12 @@
 //! order of checks, is the same for `cpuhp/N`, `stopper/N` and every service.
 //!
 //! # Invariants
-//! - K1: a per-CPU thread is made parked and bound, and runs first when its CPU
-//!   is online.
-//! - K2: whatever it does, it does on its own CPU.
-//! - K3: before it sleeps it says so first and checks last, so neither work nor
-//!   a request to park is missed.
+//! - **born-parked**: a per-CPU thread is made parked and bound, and runs first when
+//!   its CPU is online.
+//! - **works-on-own-cpu**: a per-CPU thread does all that it does on its own CPU.
+//!
+//! It misses neither work nor a request to park: `says-then-looks` of
+//! [`BlockState`](crate::sched::BlockState).
 
 #![forbid(unsafe_code)]
 
@@ -59,6 +60,7 @@ impl PerCpuThread {
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let name = ThreadName::new(format_args!("{name}/{cpu}"));
         let body = Box::new(move || serve::<P>(cpu, &*service));
+        // (born-parked)
         sched.create(name, class, Placement::PerCpu(cpu), body)
     }
 }
@@ -75,9 +77,10 @@ fn serve<P: SchedHost>(cpu: CpuId, service: &dyn Service<P>) {
                 service.park(cpu);
                 drop(working);
                 thread.park();
+                // (works-on-own-cpu)
                 assert!(
                     P::this_cpu() == cpu,
-                    "BUG: {me:?} was unparked on {:?} (K2)",
+                    "BUG: {me:?} was unparked on {:?}, which is not its CPU",
                     P::this_cpu()
                 );
                 working = me.work.work::<P>();

@@ -2,13 +2,13 @@
 //! that empties itself before it goes.
 //!
 //! # Invariants
-//! - S6: the CPU of a thread is changed under the lock of the queue that it belonged
-//!   to, with the thread off its CPU and off that queue.
-//! - S9: a pinned thread and a per-CPU thread are never moved.
-//! - S10: after [`Scheduler::drain`] of a CPU that is not active, nothing but per-CPU
-//!   threads is queued or pinned there, and nothing comes any more: who placed a
-//!   thread there had preemption off since it saw the CPU active, and `sync:active`
-//!   has waited for that.
+//! - **moved-off-queue**: the CPU of a thread is changed under the lock of the queue
+//!   that it belonged to, with the thread off its CPU and off that queue.
+//! - **pinned-stays**: a pinned thread and a per-CPU thread are never moved.
+//! - **drained-stays-empty**: after [`Scheduler::drain`] of a CPU that is not active,
+//!   nothing but per-CPU threads is queued or pinned there, and nothing comes any more:
+//!   a CPU that placed a thread there had preemption off since it saw the CPU active,
+//!   and `sync:active` has waited for that.
 
 #![forbid(unsafe_code)]
 
@@ -94,9 +94,10 @@ impl<P: SchedHost> Scheduler<P> {
 
     fn unpin_here(&self, cpu: CpuId) {
         let _here = PreemptGuard::<P>::new();
+        // (pinned-stays)
         assert!(
             cpu == P::this_cpu(),
-            "BUG: a pinned thread was moved from {cpu:?} to {:?} (S9)",
+            "BUG: a pinned thread was moved from {cpu:?} to {:?}",
             P::this_cpu()
         );
         let unpinned = self.with_current(|me| me.affinity.unpin(cpu));
@@ -297,7 +298,8 @@ impl<P: SchedHost> Scheduler<P> {
         true
     }
 
-    /// Whether nothing but `cpu`'s own threads is queued or pinned there (S10).
+    /// Whether nothing but `cpu`'s own threads is queued or pinned there
+    /// (drained-stays-empty).
     ///
     /// Context: `cpu` itself, in the still point.
     pub fn is_drained(&self, cpu: CpuId) -> bool {

@@ -20,28 +20,30 @@
 //!        └─────────── schedule ◄──── Parking ◄────────────────┘ │ exit
 //!                                                             Dead
 //! ```
-//! (1) [`Scheduler::spawn`], [`Scheduler::unpark`]; (2), (4)
-//! [`RunQueue::pick_next`]; (5) [`Scheduler::about_to_block`]; (6)
-//! [`Scheduler::wake`].
+//! (1) [`Scheduler::spawn`] and [`Scheduler::unpark`], for a thread that has not run;
+//! (2), (4) [`RunQueue::pick_next`]; (3) [`Scheduler::unpark`], for one that has parked;
+//! (5) [`Scheduler::about_to_block`]; (6) [`Scheduler::wake`].
 //!
 //! # Invariants
-//! - S1: a thread's state changes under the run-queue lock of its CPU only.
-//! - S2: a thread is on its CPU's run queue if and only if it neither runs nor
-//!   waits: Runnable, or preempted while Blocking or Parking.
-//! - S3: a parking or parked thread leaves by `unpark` only; a plain wake does
-//!   nothing to it.
-//! - S4: what follows a switch (waking the joiner of a dead thread, telling the
-//!   parker) is done by the *next* thread, when the old one's stack is no longer
-//!   in use.
-//! - S5: if a thread that is more urgent than the running one is queued on a CPU, it
-//!   gets the CPU at the return from the interrupt that said so, or where the last
-//!   guard drops ([`Class`] says who is more urgent).
-//! - S6 to S10: see `scheduler` (the lock is held across the switch), `wake` and
-//!   `migrate`.
-//! - S7: the registers of a thread that is queued or waits are saved, for whoever
-//!   holds its run-queue lock.
-//! - S8: who changes the queue of another CPU so that its running thread is to lose
-//!   the CPU, or is to have a slice, sends it the Reschedule SGI afterwards.
+//! - **state-under-lock**: a thread's state changes under the run-queue lock of its CPU
+//!   only.
+//! - **queued-if-ready**: a thread is on its CPU's run queue if and only if it is
+//!   Runnable, or was preempted while Blocking or Parking.
+//! - **unpark-only**: a parking or parked thread leaves by `unpark` only; a plain wake
+//!   does nothing to it.
+//! - **after-the-switch**: what follows a switch (waking the joiner of a dead thread,
+//!   telling the parker) is done by the *next* thread, when the old one's stack is no
+//!   longer in use. The run queue stays locked across the switch.
+//! - **urgent-first**: if a thread that is more urgent than the running one is queued
+//!   on a CPU, it gets the CPU at the return from the interrupt that said so, or where
+//!   the last guard drops ([`Class`] says who is more urgent).
+//! - **saved-registers**: the registers of a thread that is queued or waits are saved:
+//!   a CPU that holds its run-queue lock may switch to it.
+//! - **told-by-sgi**: a CPU that changes the queue of another CPU so that the thread
+//!   running there is to lose the CPU, or is to have a slice, sends it the Reschedule
+//!   SGI afterwards.
+//!
+//! What moves a thread between CPUs keeps three more: see `migrate`.
 //!
 //! # Concurrency
 //! Lock order: list of threads, or a lock of `sched::lock` → run queue → timers.

@@ -1,9 +1,10 @@
 //! A permit to go on: what `unpark` gives a thread and `park` takes.
 //!
 //! # Invariants
-//! - P1: there is one at most: given twice it is taken once.
-//! - P2: none is lost. The giver puts it there before it wakes the thread; the thread says
-//!   that it is about to wait before it looks ([`BlockState`](crate::sched::BlockState), N1).
+//! - **one-permit**: there is one permit at most: given twice it is taken once.
+//! - **no-permit-lost**: no permit is lost. The giver puts it there before it wakes the
+//!   thread; the thread says that it is about to wait before it looks
+//!   (`says-then-looks` of [`BlockState`](crate::sched::BlockState)).
 //!
 //! `tests/loom_permit.rs` model-checks this file, with the states of
 //! [`BlockState`](crate::sched::BlockState).
@@ -37,10 +38,10 @@ impl Permit {
     pub fn give(&self, wake_fn: impl FnOnce()) {
         // A swap, because loom lets a store and an access that changes both win.
         self.given.swap(true, Ordering::Release);
-        wake_fn();
+        wake_fn(); // Afterwards (no-permit-lost).
     }
 
-    /// Takes it, if there is one; returns whether there was.
+    /// Takes it, if there is one; returns whether there was (one-permit).
     pub fn take(&self) -> bool {
         self.given.swap(false, Ordering::Acquire)
     }

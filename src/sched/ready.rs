@@ -2,9 +2,10 @@
 //! bits that says which are not empty.
 //!
 //! # Invariants
-//! - Y1: a bit is set if and only if the queue of its level holds a thread.
-//! - Y2: `movable` counts the queued threads that may run on another CPU: a thread that
-//!   is queued is neither pinned nor unpinned.
+//! - **bit-if-queued**: a bit is set if and only if the queue of its level holds a
+//!   thread.
+//! - **movable-is-counted**: `movable` counts the queued threads that may run on
+//!   another CPU: a thread that is queued is neither pinned nor unpinned.
 
 #![forbid(unsafe_code)]
 
@@ -73,7 +74,7 @@ impl<P: SchedHost> ReadyQueue<P> {
     /// Queues `thread` before the others of its level.
     ///
     /// # Panics
-    /// If it is queued already (S2).
+    /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
     #[inline]
     pub(crate) fn push_front(&mut self, thread: Arc<Thread<P>>) {
         let level = self.admit(&thread);
@@ -83,7 +84,7 @@ impl<P: SchedHost> ReadyQueue<P> {
     /// Queues `thread` behind the others of its level.
     ///
     /// # Panics
-    /// If it is queued already (S2).
+    /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
     #[inline]
     pub(crate) fn push_back(&mut self, thread: Arc<Thread<P>>) {
         let level = self.admit(&thread);
@@ -95,7 +96,7 @@ impl<P: SchedHost> ReadyQueue<P> {
     fn admit(&mut self, thread: &Thread<P>) -> usize {
         assert!(
             !thread.run_link.is_linked(),
-            "BUG: {thread:?} is runnable twice (S2)"
+            "BUG: {thread:?} is queued already"
         );
         let level = thread.level();
         assert!(level < LEVELS, "BUG: an idle thread is never queued");
@@ -144,7 +145,8 @@ impl<P: SchedHost> ReadyQueue<P> {
         self.take_last(|other| core::ptr::eq(other, thread))
     }
 
-    /// Keeps Y1 and Y2 after `thread` was taken out of `level`.
+    /// Brings the bit and the count up to date after `thread` was taken out of `level`
+    /// (bit-if-queued, movable-is-counted).
     #[inline]
     fn account(&mut self, level: usize, thread: Option<&Thread<P>>) {
         if self.levels[level].is_empty() {

@@ -29,8 +29,9 @@ pub struct RunQueue<P: SchedHost> {
     current: Option<Arc<Thread<P>>>,
     idle: Option<Arc<Thread<P>>>,
     /// A thread that was switched away from for good, to park, or to go on elsewhere,
-    /// until the next one has looked after it (S4). Others need nothing: one that
-    /// waits has a count of itself on its own stack, one that doesn't is queued.
+    /// until the next one has looked after it (`after-the-switch` of
+    /// [`sched`](crate::sched)). Others need nothing: one that waits has a count of
+    /// itself on its own stack, one that doesn't is queued.
     pub(crate) previous: Option<(Arc<Thread<P>>, Aftermath)>,
     /// When the running thread's slice ends.
     slice_end: Option<Instant>,
@@ -126,7 +127,7 @@ impl<P: SchedHost> RunQueue<P> {
     /// Makes `thread` runnable here.
     ///
     /// # Panics
-    /// If it is queued already (S2).
+    /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
     pub fn enqueue(&mut self, thread: Arc<Thread<P>>) {
         thread.set_state(ThreadState::Runnable);
         self.ready.push_back(thread);
@@ -227,7 +228,8 @@ impl<P: SchedHost> RunQueue<P> {
     ///
     /// The queue keeps a count of who runs next for as long as it runs. Who ran until
     /// now is kept by the queue if it is still runnable, or if the next one has to look
-    /// after it (S4); one that waits keeps itself, in its own frame.
+    /// after it (`after-the-switch` of [`sched`](crate::sched)); one that waits keeps
+    /// itself, in its own frame.
     ///
     /// # Panics
     /// If nothing runs here yet.
@@ -268,7 +270,7 @@ impl<P: SchedHost> RunQueue<P> {
                 return self.leave_to_next(current, Aftermath::Parked);
             }
             ThreadState::Dead => return self.leave_to_next(current, Aftermath::Dead),
-            state => panic!("BUG: the running thread {current:?} is {state:?} (S1)"),
+            state => panic!("BUG: the running thread {current:?} is {state:?}"),
         }
         if self.must_move && !current.is_pinned() {
             return self.leave_to_next(current, Aftermath::Elsewhere);

@@ -188,7 +188,8 @@ impl<P: SchedHost> Scheduler<P> {
         self.schedule();
     }
 
-    /// Where a thread that is more urgent takes the CPU (S5): the drop of the last
+    /// Where a thread that is more urgent takes the CPU (`urgent-first` of
+    /// [`sched`](crate::sched)): the drop of the last
     /// guard. Does nothing with a guard held or IRQs masked.
     #[inline]
     pub fn preempt_point(&self) {
@@ -244,13 +245,14 @@ impl<P: SchedHost> Scheduler<P> {
         // SAFETY: the run queue holds a count of it while it is current.
         let to = unsafe { &*to };
         // SAFETY: `from` runs here; `to` was on this CPU's queue, so its registers are
-        // saved (S7), and it is on no queue now. Contexts live in their threads.
+        // saved (saved-registers), and it is on no queue now. Contexts live in their threads.
         unsafe { P::switch(from.context(), to.context()) };
         self.finish_switch(irqs);
     }
 
     /// The first act of a thread that has the CPU again, or for the first time: opens
-    /// the run queue that the one before has locked, and looks after that one (S4).
+    /// the run queue that the one before has locked, and looks after that one
+    /// (`after-the-switch` of [`sched`](crate::sched)).
     fn finish_switch(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         // SAFETY: the thread that ran here before has left it locked, for us.
@@ -326,7 +328,8 @@ impl<P: SchedHost> Scheduler<P> {
     /// pending, or turns the CPU off.
     ///
     /// Nobody else makes it look at its queue: who puts a thread there sends an SGI,
-    /// which ends the sleep, and whose handler notes it (S8).
+    /// which ends the sleep, and whose handler notes it (`told-by-sgi` of
+    /// [`sched`](crate::sched)).
     ///
     /// # Context
     /// The idle thread of this CPU.
@@ -354,7 +357,7 @@ impl<P: SchedHost> Scheduler<P> {
         self.queues.get(cpu)
     }
 
-    /// Locks the run queue that `thread` belongs to (S6).
+    /// Locks the run queue that `thread` belongs to (`moved-off-queue` of `migrate`).
     #[inline]
     pub(super) fn lock_queue_of<'a>(
         &'a self,

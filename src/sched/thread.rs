@@ -34,7 +34,7 @@ pub enum Placement {
 
 /// A thread. Shared by its run queue, by who waits for it, and by itself.
 pub struct Thread<P: SchedHost> {
-    /// In the run queue of `cpu` (S2).
+    /// In the run queue of `cpu` (`queued-if-ready` of [`sched`](crate::sched)).
     pub(crate) run_link: LinkedListAtomicLink,
     /// Among those who wait for what it waits for: one thing at a time.
     pub(crate) wait_link: LinkedListAtomicLink,
@@ -50,7 +50,8 @@ pub struct Thread<P: SchedHost> {
     sliced: bool,
     per_cpu: bool,
     /// The CPU whose run queue is its own. Relaxed: written under the lock of the
-    /// queue that it names before (S6), and looked at again under that lock.
+    /// queue that it names before (`moved-off-queue` of `migrate`), and looked at again
+    /// under that lock.
     cpu: AtomicU32,
     /// Where it may run, and whether it stays on its CPU.
     pub(crate) affinity: Affinity,
@@ -65,7 +66,7 @@ pub struct Thread<P: SchedHost> {
     /// The locks that it reads under. Relaxed: the thread's own.
     pub(crate) rw_locks: HeldRwLocks,
     /// [`MARKED`]: it lost the CPU other than by its own sleep, park, yield or exit,
-    /// and has not done one of those since (design: *mark*). [`HOLDOUT`]: somebody waits
+    /// and has not done one of those since. [`HOLDOUT`]: somebody waits
     /// until it has, see `holdouts`. One word, so that it is cleared by one store.
     /// Relaxed: run-queue lock.
     unfinished: AtomicU32,
@@ -74,7 +75,8 @@ pub struct Thread<P: SchedHost> {
     /// Set once, before the thread runs for the first time.
     context: Once<P::Context>,
     body: SpinLock<Option<Body>, P>,
-    /// Complete each time it has parked, and for ever once it is dead (S4).
+    /// Complete each time it has parked, and for ever once it is dead (`after-the-switch` of
+    /// [`sched`](crate::sched)).
     pub(crate) stopped: Completion<P>,
     /// What a per-CPU thread does between two parks, for the validator.
     pub(crate) work: LockMap,

@@ -2,12 +2,12 @@
 //! once or again and again.
 //!
 //! # Invariants
-//! - T1: a timer is called not before its instant, and once for each time that it
-//!   comes due, whatever becomes of the CPU that it was set on.
-//! - T2: after [`Timer::cancel`] has returned its function is not running, and will not
-//!   be called until the timer is set again.
-//! - T3: what the function owns is dropped where the timer is, and not by the interrupt
-//!   handler that has called it.
+//! - **called-when-due**: a timer is called not before its instant, and once for each
+//!   time that it comes due, whatever becomes of the CPU that it was set on.
+//! - **cancel-ends-calls**: after [`Timer::cancel`] has returned the timer's function
+//!   is not running, and will not be called until the timer is set again.
+//! - **dropped-where-timer-is**: what the function owns is dropped where the timer is,
+//!   and not by the interrupt handler that has called it.
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,8 @@ pub(crate) struct TimerNode<P: SchedHost> {
 }
 
 /// The calls of a timer's function. They live apart from the function, because a handler
-/// lets go of that before it says that the call has ended (T3).
+/// lets go of that before it says that the call has ended
+/// (dropped-where-timer-is).
 struct Calls<P: SchedHost> {
     count: CallCount,
     done: WaitQueue<P>,
@@ -133,8 +134,8 @@ impl<P: SchedHost> Timer<P> {
         P::sched().unset_timer(&self.node)
     }
 
-    /// Takes it back, and waits until its function is not running (T2). Returns
-    /// whether it was set.
+    /// Takes it back, and waits until its function is not running (cancel-ends-calls).
+    /// Returns whether it was set.
     ///
     /// # Context
     /// Thread, preemption on; so not its own function, nor another timer's.
@@ -171,7 +172,7 @@ impl<P: SchedHost> Timer<P> {
 
 impl<P: SchedHost> Drop for Timer<P> {
     fn drop(&mut self) {
-        // Then this has the only count of the function (T3).
+        // Then this has the only count of the function (dropped-where-timer-is).
         self.cancel();
     }
 }

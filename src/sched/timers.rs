@@ -185,7 +185,7 @@ impl<P: SchedHost> Scheduler<P> {
             let _here = IrqGuard::<P>::new();
             let mut inner = self.timers.get(P::this_cpu()).inner.lock_irqsave();
             let inserted = inner.sleepers.insert(at, me);
-            assert!(inserted, "BUG: {me:?} sleeps twice (D1)");
+            assert!(inserted, "BUG: {me:?} sleeps twice");
             inner.bring_forward(at);
         }
         self.schedule();
@@ -259,7 +259,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Locks the queue that `thing` is in, if it is in one (D1).
+    /// Locks the queue that `thing` is in, if it is in one (`one-queue-a-thing` of `due`).
     fn lock_timers_of(&self, thing: &impl HasDue) -> Option<SpinLockGuard<'_, Inner<P>, P>> {
         loop {
             let cpu = thing.due().queue()?;

@@ -48,7 +48,8 @@ impl<P: SchedHost> Scheduler<P> {
         self.apply_wakeup(thread, BlockState::wake)
     }
 
-    /// Lets a parked thread go on (S3); also one that was only asked to park.
+    /// Lets a parked thread go on (`unpark-only` of [`sched`](crate::sched)); also one that
+    /// was only asked to park.
     pub fn unpark(&self, thread: &Arc<Thread<P>>) {
         thread.stopped.reset();
         thread.block_state.unpark(|| {
@@ -110,7 +111,8 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Gives `thread`, which is on no CPU and in no queue, to the CPU where it should run
-    /// next; `last` is the one that it belongs to. Under the lock of that one's queue (S6).
+    /// next; `last` is the one that it belongs to. Under the lock of that one's queue
+    /// (`moved-off-queue` of `migrate`).
     pub(super) fn assign(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let placed = self.place(thread, last);
         if placed.broken.is_some() {
@@ -217,7 +219,7 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// As [`Scheduler::enqueue`], with the queue's lock held; returns whether the CPU
-    /// must be told, by [`Scheduler::send_reschedule`] (S8).
+    /// must be told, by [`Scheduler::send_reschedule`] (`told-by-sgi` of [`sched`](crate::sched)).
     #[must_use]
     fn enqueue_locked(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: Arc<Thread<P>>) -> bool {
         if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
@@ -258,7 +260,8 @@ impl<P: SchedHost> Scheduler<P> {
         queue.told_waiting = waiting;
     }
 
-    /// The Reschedule SGI has arrived: somebody has changed this CPU's queue (S8).
+    /// The Reschedule SGI has arrived: somebody has changed this CPU's queue
+    /// (`told-by-sgi` of [`sched`](crate::sched)).
     ///
     /// # Context
     /// Interrupt handler.

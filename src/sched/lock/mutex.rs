@@ -1,5 +1,11 @@
 //! A sleeping mutex that is handed over: who has waited longest gets it, and
 //! nobody who comes later can take it in between.
+//!
+//! # Invariants
+//! - **owner-while-held**: `owner` is set from before the owner's `lock` returns until
+//!   its guard is dropped; then it is the first waiter, or nobody.
+//! - **owner-alone-tries**: `value`'s own lock is only ever tried by the owner, so it
+//!   never fails: it is there so that the borrow needs no `unsafe`.
 
 #![forbid(unsafe_code)]
 
@@ -21,12 +27,6 @@ struct Inner<P: SchedHost> {
 }
 
 /// A value that one thread at a time may touch; the others sleep.
-///
-/// # Invariants
-/// - X1: `owner` is set from before the owner's `lock` returns until its guard
-///   is dropped; then it is the first waiter, or nobody.
-/// - X2: `value`'s own lock is only ever tried by the owner, so it never fails:
-///   it is there so that the borrow needs no `unsafe`.
 pub struct Mutex<T, P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     value: SpinMutex<T>,
@@ -139,11 +139,7 @@ impl<T, P: SchedHost> Mutex<T, P> {
 
     fn guard<'a>(&'a self, held: LockHeld<'a, P>) -> MutexGuard<'a, T, P> {
         MutexGuard {
-            value: Some(
-                self.value
-                    .try_lock()
-                    .expect("BUG: a mutex has two owners (X2)"),
-            ),
+            value: Some(self.value.try_lock().expect("BUG: a mutex has two owners")),
             mutex: self,
             held,
             _not_send: PhantomData,
@@ -186,7 +182,7 @@ impl<T, P: SchedHost> DerefMut for MutexGuard<'_, T, P> {
 impl<T, P: SchedHost> Drop for MutexGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
-        self.value = None; // X2: before anybody else becomes the owner.
+        self.value = None; // Before another thread is the owner (owner-alone-tries).
         let mut inner = self.mutex.inner.lock_irqsave();
         let next = inner.waiters.pop();
         inner.owner = next.clone();

@@ -5,24 +5,26 @@
 //!   reader, preemption off                 writer
 //!   ──────────────────────                 ──────
 //!   own count + 1                          block = 1
-//!   fence(SeqCst)          ◄── C1 ──►      fence(SeqCst)
+//!   fence(SeqCst)    reader-is-counted     fence(SeqCst)
 //!   block (Acquire)? 0: it reads           sum of all counts (Acquire) 0? it writes
 //!                    1: own count - 1              else waits until a reader tells it
 //!   ...
 //!   own count - 1 (Release)                block = 0 (Release)
-//!   fence(SeqCst)          ◄── C2 ──►
+//!   fence(SeqCst)   leaver-tells-writer
 //!   block? 1: tells the writer
 //! ```
 //!
 //! # Invariants
-//! - C1 (store buffering): a reader that goes in without having seen `block` is in the
-//!   sum that the writer makes.
-//! - C2: a writer that found the reader in its sum is told when it leaves: it has set
-//!   `block` before it looked. Who is told looks again, so once too often is harmless.
-//! - C3: a count is written by threads of its own CPU alone, with preemption off. A
-//!   reader may leave on another CPU than it came on: a single count may be negative,
-//!   their sum is not; so it goes over possible CPUs.
-//! - C4: a reader that turns back leaves no trace: it came and went on one CPU.
+//! - **reader-is-counted**: a reader that goes in without having seen `block` is in the
+//!   sum that the writer makes. Both fences are needed (store buffering).
+//! - **leaver-tells-writer**: a writer that found the reader in its sum is told when
+//!   the reader leaves: it has set `block` before it looked. A writer that is told
+//!   looks again, so a call too many is harmless.
+//! - **own-cpu-counts**: a count is written by threads of its own CPU alone, with
+//!   preemption off. A reader may leave on another CPU than it came on: a single count
+//!   may be negative, their sum is not; so it goes over possible CPUs.
+//! - **turns-back-unseen**: a reader that turns back leaves no trace: it came and went
+//!   on one CPU.
 //!
 //! There is no grace period in here: who holds the lock to take a CPU down waits for
 //! one elsewhere, and one inside the other would be slow, or never end.
@@ -38,11 +40,11 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 /// to stay out.
 #[derive(Debug)]
 pub struct ReaderCounts {
-    /// Added to Relaxed, ordered by the fence behind it (C1); taken from Release, and
-    /// loaded Acquire by the writer: what a reader saw and did is over.
+    /// Added to Relaxed, ordered by the fence behind it (reader-is-counted);
+    /// taken from Release, and loaded Acquire by the writer: what a reader saw and did is over.
     counts: PerCpu<AtomicU32>,
-    /// Stored Relaxed before the writer's fence (C1), cleared Release: a reader that
-    /// goes in, by its Acquire, sees what the writer did.
+    /// Stored Relaxed before the writer's fence (reader-is-counted), cleared Release: a
+    /// reader that goes in, by its Acquire, sees what the writer did.
     block: AtomicBool,
 }
 
@@ -64,11 +66,12 @@ impl ReaderCounts {
     #[must_use]
     pub fn try_enter(&self, cpu: CpuId) -> bool {
         self.add(cpu, 1, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // C1, the reader's half.
+        fence(Ordering::SeqCst); // The reader's half (reader-is-counted).
         if !self.block.load(Ordering::Acquire) {
             return true;
         }
-        // Relaxed: it has looked at nothing, and telling the writer takes a lock.
+        // Relaxed: it has looked at nothing, and telling the writer takes a lock
+        // (turns-back-unseen).
         self.add(cpu, u32::MAX, Ordering::Relaxed);
         false
     }
@@ -89,7 +92,7 @@ impl ReaderCounts {
     #[must_use]
     pub fn leave(&self, cpu: CpuId) -> bool {
         self.add(cpu, u32::MAX, Ordering::Release);
-        fence(Ordering::SeqCst); // C2, the reader's half.
+        fence(Ordering::SeqCst); // The reader's half (leaver-tells-writer).
         self.block.load(Ordering::Relaxed)
     }
 
@@ -97,7 +100,7 @@ impl ReaderCounts {
     /// time.
     pub fn block(&self) {
         self.block.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // C1 and C2, the writer's half.
+        fence(Ordering::SeqCst); // The writer's half (reader-is-counted, leaver-tells-writer).
     }
 
     /// Whether all readers have gone. The writer, after [`ReaderCounts::block`].
@@ -120,7 +123,7 @@ impl ReaderCounts {
         self.block.load(Ordering::Relaxed)
     }
 
-    /// C3: a load and a store suffice.
+    /// A load and a store suffice (own-cpu-counts).
     #[inline]
     fn add(&self, cpu: CpuId, what: u32, order: Ordering) {
         let count = self.counts.get(cpu);

@@ -4,6 +4,12 @@
 //! lets all readers in who have come meanwhile. So neither starves, and a thread that
 //! reads must not read again inside: a writer may have come in between. The thread keeps
 //! the locks that it reads under (`HeldRwLocks`), and so that is found.
+//!
+//! # Invariants
+//! - **counted-while-held**: `readers` and `writer` are set for a thread before its
+//!   lock call returns, by itself or by the thread that lets it in; never both.
+//! - **holders-alone-try**: `value`'s own lock is only ever tried by a thread that may
+//!   have it, so it never fails.
 
 #![forbid(unsafe_code)]
 
@@ -39,11 +45,6 @@ impl<P: SchedHost> Inner<P> {
 }
 
 /// A value that many threads may look at, or one may change; the others sleep.
-///
-/// # Invariants
-/// - W1: `readers` and `writer` are set for a thread before its lock call returns, by
-///   itself or by who lets it in; never both.
-/// - W2: `value`'s own lock is only ever tried by who may have it, so it never fails.
 pub struct RwLock<T, P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     value: Cell<T>,
@@ -117,11 +118,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
         }
         P::sched().with_current(|me| me.rw_locks.add(self.address()));
         ReadGuard {
-            value: Some(
-                self.value
-                    .try_read()
-                    .expect("BUG: a reader meets a writer (W2)"),
-            ),
+            value: Some(self.value.try_read().expect("BUG: a reader meets a writer")),
             lock: self,
             held,
             _not_send: PhantomData,
@@ -172,11 +169,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
             wait_until_taken(&self.inner, &me, "its turn to write");
         }
         WriteGuard {
-            value: Some(
-                self.value
-                    .try_write()
-                    .expect("BUG: a writer is not alone (W2)"),
-            ),
+            value: Some(self.value.try_write().expect("BUG: a writer is not alone")),
             lock: self,
             held,
             _not_send: PhantomData,
@@ -239,7 +232,7 @@ impl<T, P: SchedHost> Deref for ReadGuard<'_, T, P> {
 impl<T, P: SchedHost> Drop for ReadGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
-        self.value = None; // W2: before anybody else is let in.
+        self.value = None; // Before another thread is let in (holders-alone-try).
         self.lock.leave_read();
     }
 }
@@ -270,7 +263,7 @@ impl<T, P: SchedHost> DerefMut for WriteGuard<'_, T, P> {
 impl<T, P: SchedHost> Drop for WriteGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
-        self.value = None; // W2: before anybody else is let in.
+        self.value = None; // Before another thread is let in (holders-alone-try).
         self.lock.leave_write();
     }
 }
