@@ -13,11 +13,11 @@
 //! nothing to hand over, and nothing is lost or runs out of order.
 //!
 //! # Invariants
-//! - L1: a CPU's bit in `waiting` is set if and only if its list is not empty; both
-//!   change under the list's lock.
-//! - L2: no memory is had or given back under a list's lock.
-//! - L3: [`Passes::ask`] reads the number before it says that it asks: the pass that
-//!   answers is one that it counts.
+//! - **waiting-if-queued**: a CPU's bit in `waiting` is set if and only if its list is
+//!   not empty; both change under the list's lock.
+//! - **no-heap-under-lock**: no memory is allocated or freed under a list's lock.
+//! - **number-before-asking**: [`Passes::ask`] reads the number before it says that it
+//!   asks: the pass that answers is one that it counts.
 //!
 //! `tests/loom_rcu.rs` model-checks this file.
 
@@ -72,7 +72,7 @@ struct List {
 /// The callbacks of all CPUs.
 pub struct Queues<E: LocalCpu> {
     lists: PerCpu<SpinLock<List, E>>,
-    /// Who has any (L1). Relaxed: who looks without the lock has been woken by who
+    /// Who has any (waiting-if-queued). Relaxed: who looks without the lock has been woken by who
     /// set it, or has to be.
     waiting: AtomicBits,
 }
@@ -95,6 +95,7 @@ impl<E: LocalCpu> Queues<E> {
     /// context.
     #[must_use]
     pub fn push(&self, cpu: CpuId, mut node: Box<dyn Node>) -> bool {
+        // The caller has allocated the node (no-heap-under-lock).
         let mut list = self.lists.get(cpu).lock_irqsave();
         list.queued += 1;
         *node.link() = list.newest.take();
@@ -110,8 +111,8 @@ impl<E: LocalCpu> Queues<E> {
 
     /// Takes all that is queued on `cpu`.
     pub fn take(&self, cpu: CpuId) -> Batch {
-        // L1: if the bit is clear nothing was queued there before a pass that began
-        // after.
+        // If the bit is clear nothing was queued there before a pass that began after
+        // (waiting-if-queued).
         if !self.waiting.get(cpu.index(), Ordering::Relaxed) {
             return Batch { newest: None };
         }
@@ -166,7 +167,7 @@ impl Batch {
 pub struct Passes {
     sequence: Sequence,
     /// Somebody needs a pass, though nothing may be queued. Set Release, taken
-    /// Acquire: L3.
+    /// Acquire (number-before-asking).
     asked: AtomicBool,
 }
 

@@ -28,14 +28,16 @@
 //! unasked once it is online.
 //!
 //! # Invariants
-//! - R1: a CPU in `pending` has been sent the SGI after the bit was set, and
-//!   reports exactly once: whoever clears its bit counts `left` down. A stale or
-//!   repeated SGI finds the bit clear, or is as good as the real one.
-//! - R2: the note is written and read by its own CPU only.
-//! - R3: a grace period is begun in a thread: its CPU is quiescent then, and so is not
-//!   asked.
-//! - R4: it is ended by the last CPU that reports. Nothing is left for who has begun it,
-//!   whom a more urgent thread may keep from his CPU.
+//! - **reports-once**: a CPU in `pending` has been sent the SGI after the bit was set,
+//!   and reports exactly once: the CPU that clears its bit counts `left` down. A stale
+//!   or repeated SGI finds the bit clear, or is as good as the real one.
+//! - **own-note**: the note that a CPU has still to report is written and read by that
+//!   CPU only.
+//! - **begun-in-a-thread**: a grace period is begun in a thread: its CPU is quiescent
+//!   then, and so is not asked.
+//! - **last-report-ends**: a grace period is ended by the last CPU that reports.
+//!   Nothing is left to do for the thread that began it, which a more urgent thread may
+//!   keep from its CPU.
 //!
 //! # Memory ordering
 //! What a caller stored before [`GracePeriods::synchronize`] is visible to
@@ -206,7 +208,7 @@ impl<P: SchedHost> GracePeriods<P> {
             counter.fetch_add(what as u64, Ordering::Relaxed);
         };
         count(&self.counts.grace_periods, 1);
-        let me = CpuMask::of(P::this_cpu()); // R3
+        let me = CpuMask::of(P::this_cpu()); // (begun-in-a-thread)
         let others = self.pending.watched().without(&me);
         let mut busy = others;
         for cpu in others.iter() {

@@ -84,8 +84,9 @@ impl Pending {
         self.cpus.store(cpus.bits(), Ordering::Release);
     }
 
-    /// `cpu` is quiescent; returns whether it was the last that had to be. A
-    /// second report, or one that nobody waits for, is none (R1).
+    /// `cpu` is quiescent; returns whether it was the last that had to be. A second
+    /// report, or one that no grace period waits for, is none (`reports-once` of
+    /// [`rcu`](crate::rcu)).
     #[inline]
     #[must_use]
     pub fn report(&self, cpu: CpuId) -> bool {

@@ -12,12 +12,13 @@
 //! ```
 //!
 //! # Invariants
-//! - I1 (store buffering): what was stored before a grace period began, the leader of
-//!   which takes the CPU for quiet, the CPU's next section sees. Both fences are needed.
-//! - I2: a leader that takes it for quiet sees all that its sections of before did
-//!   (Release, Acquire).
-//! - I3: between quiet and not quiet the CPU does nothing but sleep: no handler
-//!   runs, because IRQs stay masked until it is over.
+//! - **next-section-sees**: a leader that takes the CPU for quiet has begun a grace
+//!   period before. The CPU's next section sees what was stored before that. Both
+//!   fences are needed (store buffering).
+//! - **leader-sees-sections**: a leader that reads `quiet = 1` sees all that the CPU's
+//!   earlier sections did (Release, Acquire).
+//! - **quiet-only-sleeps**: between quiet and not quiet the CPU does nothing but sleep:
+//!   no handler runs, because IRQs stay masked until it is over.
 //!
 //! `tests/loom_rcu.rs` model-checks this file.
 
@@ -27,8 +28,8 @@ use crate::sync::atomic::{AtomicU32, Ordering, fence};
 #[derive(Debug)]
 pub struct Quiet {
     /// 1 while it is. Stored Release in [`Quiet::begin`], loaded Acquire in
-    /// [`Quiet::is_quiet`] (I2); stored Relaxed in [`Quiet::end`], ordered by the
-    /// fence behind it (I1).
+    /// [`Quiet::is_quiet`] (leader-sees-sections); stored Relaxed in [`Quiet::end`],
+    /// ordered by the fence behind it (next-section-sees).
     word: AtomicU32,
 }
 
@@ -46,11 +47,11 @@ impl Quiet {
         self.word.store(1, Ordering::Release);
     }
 
-    /// The CPU is awake. IRQs still masked (I3).
+    /// The CPU is awake. IRQs still masked (quiet-only-sleeps).
     #[inline]
     pub fn end(&self) {
         self.word.store(0, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // I1, the CPU's half.
+        fence(Ordering::SeqCst); // The CPU's half (next-section-sees).
     }
 
     /// Whether the CPU is idle: it has ended all sections of before, and later ones

@@ -11,10 +11,13 @@
 //! all who wait by then. Those who come meanwhile share the next.
 //!
 //! # Invariants
-//! - Q1: one begins a round (a compare-exchange from even to odd), and one ends it.
-//! - Q2: what somebody stored before [`Sequence::need`] comes before the round that it
-//!   needs: both fences are required (store buffering), since it only loads.
-//! - Q3: what came before the end of a round is visible to all who find it done.
+//! - **one-begins-a-round**: one caller begins a round (a compare-exchange from even to
+//!   odd), and one ends it.
+//! - **stores-before-round**: what a caller stored before [`Sequence::need`] comes
+//!   before the round that it needs: both fences are required (store buffering), since
+//!   it only loads.
+//! - **end-is-visible**: what came before the end of a round is visible to all callers
+//!   that find it done.
 //!
 //! `tests/loom_rcu.rs` model-checks this file.
 
@@ -24,7 +27,7 @@ use crate::sync::atomic::{AtomicU64, Ordering, fence};
 #[derive(Debug)]
 pub struct Sequence {
     /// Stored Release in [`Sequence::end`], loaded Acquire by those who find a round
-    /// done and by who begins the next (Q3).
+    /// done and by who begins the next (end-is-visible).
     number: AtomicU64,
 }
 
@@ -54,7 +57,7 @@ impl Sequence {
 
     /// What the number will be when a round is over that begins after this.
     pub fn need(&self) -> Need {
-        fence(Ordering::SeqCst); // Q2, the caller's half.
+        fence(Ordering::SeqCst); // The caller's half (stores-before-round).
         Need((self.number.load(Ordering::Relaxed) + 3) & !1)
     }
 
@@ -69,11 +72,12 @@ impl Sequence {
         if !is_free || !self.advance(now) {
             return Turn::Busy;
         }
-        fence(Ordering::SeqCst); // Q2, the round's half.
+        fence(Ordering::SeqCst); // The round's half (stores-before-round).
         Turn::Begun
     }
 
-    /// Q1.
+    /// Counts the number up from `from`; returns whether this caller did
+    /// (one-begins-a-round).
     fn advance(&self, from: u64) -> bool {
         // Relaxed: the load before and the fence behind order it.
         let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
