@@ -51,7 +51,7 @@ fn world_of(point: &Arc<WaitPoint>) -> Arc<World> {
 }
 
 impl World {
-    /// As a sender does (C1). The caller keeps `node`.
+    /// As a sender does (`empty-sends-sgi` of `smp::call::queue`). The caller keeps `node`.
     fn send(&self, node: NonNull<CallNode>) {
         // SAFETY: each model keeps what it pushes until it is answered, or leaks
         // it to the queue.

@@ -2,10 +2,11 @@
 //! frame, and a node for each target, made beforehand.
 //!
 //! # Invariants
-//! - M1: the nodes of a source belong to the batch under way there, which is one
-//!   at a time; from its push until the batch is over a node is its target's.
-//! - M2: counting itself off is a target's last access to its node and to the
-//!   batch.
+//! - **one-batch-a-source**: the nodes of a source belong to the batch under way there,
+//!   which is one at a time; from its push until the batch is over a node is its
+//!   target's.
+//! - **counts-off-last**: counting itself off is a target's last access to its node and
+//!   to the batch.
 
 use alloc::boxed::Box;
 use core::ptr::{self, NonNull};
@@ -24,7 +25,7 @@ pub struct ManyCall<'a> {
     source: CpuId,
     /// Targets that have not run it. Counted down Release in `run`, each
     /// decrement continuing the release sequence of those before; pairs with the
-    /// Acquire in [`ManyCall::is_over`] (M2).
+    /// Acquire in [`ManyCall::is_over`] (counts-off-last).
     left: AtomicUsize,
 }
 
@@ -91,6 +92,7 @@ impl ManyNodes {
     #[inline]
     pub fn ready(&self, target: CpuId, batch: &ManyCall<'_>) -> NonNull<CallNode> {
         let node = &self.0[target.index()];
+        // (one-batch-a-source)
         let batch = ptr::from_ref(batch).cast_mut().cast();
         node.batch.store(batch, Ordering::Relaxed); // The push orders it.
         node.waits.store(true, Ordering::Relaxed); // For diagnosis.
@@ -122,6 +124,6 @@ unsafe fn run<W: Wait>(node: NonNull<CallNode>, target: &Target<'_>) {
     let source = batch.source;
     node.waits.store(false, Ordering::Relaxed); // For diagnosis.
     if batch.left.fetch_sub(1, Ordering::Release) == 1 {
-        wake_if_asleep::<W>(source, target.point); // M2: nothing of the batch.
+        wake_if_asleep::<W>(source, target.point); // Nothing of the batch (counts-off-last).
     }
 }

@@ -21,16 +21,18 @@
 //! call is executed or refused, never later.
 //!
 //! # Invariants
-//! - X1: a queue is pushed to only by who has seen its CPU online with preemption
-//!   off since, so it is empty while its CPU is offline.
-//! - X2: who waits with IRQs masked serves its own queue: two CPUs may call each
-//!   other so. It sleeps nowhere, since what it waits for may be in a handler that
-//!   has interrupted another wait of this CPU.
-//! - X3: who waits can hold up a stop, and a stop never holds up who waits: not
-//!   every CPU has arrived, so no CPU has masked IRQs yet. This is why the function
-//!   of a call that nobody waits for must not wait for one itself: its own sender
-//!   may be in its stopper by then. The same holds for a timer's function, which may
-//!   have interrupted a stopper. Either is found ([`Inside`]).
+//! - **calls-online-only**: a CPU pushes to a queue only if it has seen that queue's
+//!   CPU online with preemption off since. So a queue is empty while its CPU is
+//!   offline.
+//! - **waiter-serves-queue**: a sender that waits with IRQs masked serves its own
+//!   queue: two CPUs may call each other so. It sleeps nowhere, since what it waits for
+//!   may be in a handler that has interrupted another wait of this CPU.
+//! - **call-before-stop**: a sender that waits for an answer can hold up a stop, and a
+//!   stop never holds up such a sender: not every CPU has arrived, so no CPU has masked
+//!   IRQs yet. This is why the function of a call that is not waited for must not wait
+//!   for a call itself: its own sender may be in its stopper by then. The same holds
+//!   for a timer's function, which may have interrupted a stopper. Either is found
+//!   ([`Inside`]).
 //!
 //! # Sources
 //! Linux `kernel/smp.c` for the names and what users expect of them.
@@ -113,12 +115,12 @@ struct OneCpu {
 pub enum Inside {
     /// Nowhere of the kind.
     Nothing,
-    /// The function of a call that nobody waits for (X3).
+    /// The function of a call that nobody waits for (call-before-stop).
     UnwaitedCall,
     /// An interrupt handler that runs what a program has set: it may have interrupted a
     /// stopper that others wait for.
     Handler,
-    /// The function of a stop: all other CPUs have masked IRQs (C-17).
+    /// The function of a stop: all other CPUs have masked IRQs, so none answers.
     Stop,
 }
 
@@ -168,11 +170,11 @@ impl<P: CallHost> Calls<P> {
     /// `init:calls`, startup: nobody has called a CPU that was offline.
     ///
     /// # Panics
-    /// If somebody has (X1): it would run what is long over.
+    /// If somebody has (calls-online-only): it would run what is long over.
     pub fn startup(&self, cpu: CpuId) {
         assert!(
             self.cpus.get(cpu).queue.is_empty(),
-            "BUG: {cpu:?} was called while it was offline (X1)"
+            "BUG: {cpu:?} was called while it was offline"
         );
     }
 
@@ -268,7 +270,7 @@ impl<P: CallHost> Calls<P> {
     ///
     /// # Context
     /// Any but a still point's function; allocates. `call_fn` may not itself call
-    /// another CPU and wait (X3): that is found.
+    /// another CPU and wait (call-before-stop): that is found.
     ///
     /// # Errors
     /// [`CallError::Offline`]. Otherwise it will run, once, even if `cpu` goes
@@ -371,7 +373,7 @@ impl<P: CallHost> Calls<P> {
             // Inside another call of many by this CPU: the nodes are that one's.
             for cpu in called.iter() {
                 let answer = self.call_on(cpu, || call_fn(cpu));
-                assert!(answer.is_ok(), "BUG: {cpu:?} left while it was called (X1)");
+                assert!(answer.is_ok(), "BUG: {cpu:?} left while it was called");
             }
             call_here();
         }
@@ -399,7 +401,7 @@ impl<P: CallHost> Calls<P> {
     /// need it.
     fn send_batch(&self, targets: &CpuMask, nodes: &ManyNodes, batch: &ManyCall<'_>) {
         let mut had_calls = CpuMask::EMPTY;
-        let masked = !P::irqs_enabled(); // Then to all (C1).
+        let masked = !P::irqs_enabled(); // Then to all (`empty-sends-sgi` of `queue`).
         let mut all_need_it = true;
         for cpu in targets.iter() {
             let node = nodes.ready(cpu, batch);
@@ -453,7 +455,7 @@ impl<P: CallHost> Calls<P> {
         });
     }
 
-    /// As [`Calls::wait`], with IRQs masked (X2).
+    /// As [`Calls::wait`], with IRQs masked (waiter-serves-queue).
     #[cold]
     fn wait_serving(
         &self,

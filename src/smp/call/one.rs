@@ -1,10 +1,10 @@
 //! A call that its sender waits for, in the sender's frame.
 //!
 //! # Invariants
-//! - O1: from the push to the answer only the target touches the function and its
-//!   value; before and after that only the sender.
-//! - O2: the answer is the target's last access. What it needs to wake the sender
-//!   it has read before.
+//! - **target-until-answer**: from the push to the answer only the target touches the
+//!   function and its value; before and after that only the sender.
+//! - **answers-last**: the answer is the target's last access. The target has read
+//!   before what it needs to wake the sender.
 
 use core::ptr::NonNull;
 
@@ -22,7 +22,7 @@ pub struct OneCall<F, R> {
     source: CpuId,
     content: UnsafeCell<Content<F, R>>,
     /// Stored Release in `run`, pairs with the Acquire in
-    /// [`OneCall::is_answered`] (O2).
+    /// [`OneCall::is_answered`] (answers-last).
     answered: AtomicBool,
 }
 
@@ -76,14 +76,14 @@ impl<F: FnOnce() -> R + Send, R: Send> OneCall<F, R> {
 unsafe fn run<W: Wait, F: FnOnce() -> R, R>(node: NonNull<CallNode>, target: &Target<'_>) {
     // SAFETY: `node` is its first field; the sender keeps it until the answer.
     let call = unsafe { node.cast::<OneCall<F, R>>().as_ref() };
-    // SAFETY: the target's until the answer (O1).
+    // SAFETY: the target's until the answer (target-until-answer).
     let content = unsafe { &mut *call.content.get() };
     if let Content::Call(call_fn) = core::mem::replace(content, Content::Running) {
         let name = CallName::of::<F>();
         *content = Content::Value(target.running.note(name, call_fn));
     }
     let source = call.source;
-    call.answered.store(true, Ordering::Release); // O2
+    call.answered.store(true, Ordering::Release); // (answers-last)
     wake_if_asleep::<W>(source, target.point);
 }
 

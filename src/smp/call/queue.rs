@@ -10,14 +10,15 @@
 //! ```
 //!
 //! # Invariants
-//! - C1: who finds the queue empty sends the SGI; who doesn't may rely on the one
-//!   who did, unless it could be in that one's way (a caller with IRQs masked may
-//!   have interrupted it between its push and its SGI, so it sends one always).
-//! - C2: a node is in one queue at most, from its push until its run function is
-//!   called, which alone decides when its memory may go: [`CallQueue::run`] reads
-//!   what it needs of it before.
-//! - C3: the owner takes with one exchange all that there is, so no node can come
-//!   back under another's hands: there is no ABA.
+//! - **empty-sends-sgi**: a sender that finds the queue empty sends the SGI. A sender
+//!   that finds something there may rely on the one before it, unless it could be in
+//!   that one's way: with IRQs masked it may have interrupted it between its push and
+//!   its SGI, so it always sends one.
+//! - **one-queue-a-node**: a node is in one queue at most, from its push until its run
+//!   function is called. That function alone decides when the node's memory may go:
+//!   [`CallQueue::run`] reads what it needs of the node before.
+//! - **takes-all**: the owner takes with one exchange all that there is, so no node can
+//!   come back while another CPU works on it: there is no ABA.
 //!
 //! # Memory ordering
 //! Each push is a Release, and every later one continues its release sequence
@@ -98,7 +99,8 @@ impl CallQueue {
         }
     }
 
-    /// Adds `node`; returns whether there was none before it (C1).
+    /// Adds `node`; returns whether there was none before it
+    /// (empty-sends-sgi).
     ///
     /// # Context
     /// Any CPU, any context.
@@ -146,13 +148,14 @@ impl CallQueue {
         if self.is_empty() {
             return false;
         }
+        // (takes-all)
         let mut left = in_order(self.head.swap(ptr::null_mut(), Ordering::Acquire));
         let any = left.is_some();
         while let Some(node) = left {
             // SAFETY: it is in the list, so its run function has not been called
             // and it is still there (the promise of `push`).
             let head = unsafe { node.as_ref() };
-            left = NonNull::new(head.next.load(Ordering::Relaxed)); // C2
+            left = NonNull::new(head.next.load(Ordering::Relaxed)); // (one-queue-a-node)
             let run_fn = head.run_fn;
             // SAFETY: taken out of the queue by its owner, and now of the list.
             unsafe { run_fn(node, target) };
