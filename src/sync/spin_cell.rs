@@ -17,8 +17,8 @@ pub(super) struct Lock<T, E> {
     _exec: PhantomData<fn() -> E>,
 }
 
-// SAFETY: a guard alone leads to the value, and there is one at a time (L1 of the word), so
-// that to share the lock is to send the value.
+// SAFETY: a guard alone leads to the value, and there is one at a time (holders-in-order),
+// so that to share the lock is to send the value.
 unsafe impl<T: Send, E> Sync for Lock<T, E> {}
 
 /// The value is this CPU's while this exists.

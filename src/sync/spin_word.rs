@@ -1,10 +1,11 @@
 //! The word of a spin lock: open, or the CPU that holds it.
 //!
 //! # Invariants
-//! - L1: a CPU that takes the word sees all that each holder before it did.
-//! - L2: a CPU that reads its own mark holds the word. A CPU never reads a value older
-//!   than its own last store (coherence), and a holder's last store opens the word. A
-//!   holder stays on its CPU: preemption is off.
+//! - **holders-in-order**: a CPU that takes the word sees all that each holder before
+//!   it did.
+//! - **own-mark-is-held**: a CPU that reads its own mark holds the word. A CPU never
+//!   reads a value older than its own last store (coherence), and a holder's last store
+//!   opens the word. A holder stays on its CPU: preemption is off.
 //!
 //! `tests/loom_spin_word.rs` checks this file as it stands.
 
@@ -21,7 +22,7 @@ const OPEN: usize = 0;
 #[derive(Debug)]
 pub struct SpinWord {
     /// A mark, or [`OPEN`]. Taken Acquire, which pairs with the Release of
-    /// [`SpinWord::open`] (L1).
+    /// [`SpinWord::open`] (holders-in-order).
     holder: AtomicUsize,
 }
 
@@ -59,7 +60,7 @@ impl SpinWord {
     }
 
     /// Returns the mark of the CPU that held the word a moment ago; if it is the caller's,
-    /// the caller holds the word now.
+    /// the caller holds the word now (own-mark-is-held).
     #[inline]
     pub fn holder(&self) -> Option<NonZeroUsize> {
         NonZeroUsize::new(self.holder.load(Ordering::Relaxed))

@@ -8,7 +8,7 @@
 //!   waiter (IRQs masked)                      publisher
 //!   ─────────────────────                     ──────────────────────
 //!   set own sleeper bit                       store the state (Release)
-//!   fence(SeqCst)            ◄── W1 ──►       fence(SeqCst)
+//!   fence(SeqCst)       sleeper-or-state      fence(SeqCst)
 //!   loop {                                    load the sleeper bits
 //!     load the state (Acquire); done? break   any? SGI to them
 //!     WFI; take the wake SGI
@@ -17,18 +17,19 @@
 //! ```
 //!
 //! # Invariants
-//! - W1 (store buffering): either the publisher's load sees the sleeper bit, or
-//!   the waiter's first load sees the new state. Both fences are needed; with
-//!   either left out the waiter can sleep for ever.
-//! - W2 (consume, then check): a stale wake SGI and a new one share one pending
-//!   bit. A waiter that wakes takes the SGI *before* it looks at the state again.
-//! - W3: a sleeper bit is written by its own CPU only, and stands for one waiter. Of two
-//!   waiters of a CPU the first to go on would clear the bit under the other, which would
-//!   sleep for ever. So a CPU has one waiter at a point: the others wait with preemption
-//!   off, or under a lock. A second one is found ([`WaitPoint::begin_sleep`]).
+//! - **sleeper-or-state**: either the publisher's load sees the sleeper bit, or the
+//!   waiter's first load sees the new state. Both fences are needed (store buffering):
+//!   with either left out the waiter can sleep for ever.
+//! - **consume-then-check**: a stale wake SGI and a new one share one pending bit. A
+//!   waiter that wakes takes the SGI *before* it looks at the state again.
+//! - **one-sleeper-a-cpu**: a sleeper bit is written by its own CPU only, and stands
+//!   for one waiter. Of two waiters of a CPU the first to go on would clear the bit
+//!   under the other, which would sleep for ever. So a CPU has one waiter at a point:
+//!   the others wait with preemption off, or under a lock. A second one is found
+//!   ([`WaitPoint::begin_sleep`]).
 //!
-//! `tests/loom_wait_point.rs` checks this file as it stands, and shows each of
-//! W1 and W2 broken.
+//! `tests/loom_wait_point.rs` checks this file as it stands, and shows
+//! `sleeper-or-state` and `consume-then-check` broken.
 
 use crate::config::MASK_WORDS;
 use crate::sync::atomic::{Ordering, fence};
@@ -38,7 +39,7 @@ use crate::sync::{AtomicBits, Bits, IrqGuard, Wait, Woken};
 #[derive(Debug, Default)]
 pub struct WaitPoint {
     /// The CPUs that may be asleep here. Set Relaxed before the waiter's SeqCst fence,
-    /// read Relaxed after the publisher's (W1).
+    /// read Relaxed after the publisher's (sleeper-or-state).
     sleepers: AtomicBits,
 }
 
@@ -56,15 +57,15 @@ impl WaitPoint {
     /// `cpu`. The waiter must look at the state after this, before it sleeps.
     ///
     /// # Panics
-    /// If another waiter of this CPU sleeps here (W3).
+    /// If another waiter of this CPU sleeps here (one-sleeper-a-cpu).
     #[inline]
     pub fn begin_sleep(&self, cpu: usize) {
         let alone = self.sleepers.set(cpu, Ordering::Relaxed);
         assert!(
             alone,
-            "BUG: two waiters of CPU {cpu} sleep at one wait point (W3)"
+            "BUG: two waiters of CPU {cpu} sleep at one wait point"
         );
-        fence(Ordering::SeqCst); // W1, waiter's half.
+        fence(Ordering::SeqCst); // Waiter's half (sleeper-or-state).
     }
 
     /// A move of the waiter: it is awake for good.
@@ -77,7 +78,7 @@ impl WaitPoint {
     /// of `participants` must be sent the wake SGI, `None` if none sleeps.
     #[must_use]
     pub fn sleepers_after_store(&self, participants: &Bits) -> Option<Bits> {
-        fence(Ordering::SeqCst); // W1, publisher's half.
+        fence(Ordering::SeqCst); // Publisher's half (sleeper-or-state).
         let mut any = 0;
         let mut bits = [0; MASK_WORDS];
         for (word, of_interest) in participants.iter().enumerate() {
@@ -94,7 +95,7 @@ impl WaitPoint {
     #[inline]
     #[must_use]
     pub fn sleeps_after_store(&self, cpu: usize) -> bool {
-        fence(Ordering::SeqCst); // W1, publisher's half, for one waiter.
+        fence(Ordering::SeqCst); // Publisher's half for one waiter (sleeper-or-state).
         self.sleepers.get(cpu, Ordering::Relaxed)
     }
 
@@ -121,7 +122,7 @@ impl WaitPoint {
     /// a panic, which ends the sleep, or the function that they run can hold them up.
     ///
     /// # Panics
-    /// If another waiter of this CPU sleeps here (W3).
+    /// If another waiter of this CPU sleeps here (one-sleeper-a-cpu).
     pub fn wait_masked<W: Wait, T>(
         &self,
         cpu: usize,
@@ -155,7 +156,7 @@ impl WaitPoint {
                 break value;
             }
             W::sleep();
-            woken_fn(W::take_wake()); // W2: before the next look.
+            woken_fn(W::take_wake()); // Before the next look (consume-then-check).
         };
         self.end_sleep(cpu);
         value
@@ -171,7 +172,7 @@ impl WaitPoint {
     /// under a lock that every waiter of this point takes.
     ///
     /// # Panics
-    /// If another waiter of this CPU sleeps here (W3).
+    /// If another waiter of this CPU sleeps here (one-sleeper-a-cpu).
     pub fn wait_open<W: Wait, T>(
         &self,
         cpu: usize,
@@ -189,7 +190,7 @@ impl WaitPoint {
             }
             W::sleep();
             drop(masked);
-            W::serve_interrupts(); // The handlers run: the wake SGI is consumed (W2).
+            W::serve_interrupts(); // The handlers consume the wake SGI (consume-then-check).
         };
         self.end_sleep(cpu);
         value

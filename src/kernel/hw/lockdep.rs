@@ -14,7 +14,8 @@ use crate::sync::{IrqFlags, LocalCpu, LockKey};
 static LOCKDEP: Lockdep<Hw> = Lockdep::new();
 
 /// Calls `use_fn` with what the running thread holds and with whether IRQs were on;
-/// not once a panic has begun (D3).
+/// not once a panic has begun (`silent-after-report` of
+/// [`lockdep`](crate::sync::lockdep)).
 fn with_held<R>(use_fn: impl FnOnce(&mut HeldLocks, bool) -> R) -> Option<R> {
     if panic::has_begun() {
         return None;

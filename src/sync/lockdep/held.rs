@@ -20,7 +20,8 @@ pub struct HeldLock {
     pub(super) at: Place,
 }
 
-/// The locks that a thread holds, and those of a handler that interrupts it (D1).
+/// The locks that a thread holds, and those of a handler that interrupts it
+/// (`own-lock-stack` of [`lockdep`](crate::sync::lockdep)).
 pub struct HeldLocks {
     locks: [Option<HeldLock>; DEPTH],
     depth: usize,

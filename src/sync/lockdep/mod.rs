@@ -40,12 +40,14 @@
 //! In a release build, and in a model, a `LockKey` is nothing and does nothing.
 //!
 //! # Invariants
-//! - D1: each thread has a stack of the locks that it holds. A handler puts its own on
-//!   top, and takes them off before it returns; between the two no order is noted.
-//! - D2: a bit of the graph is set under the graph's lock, and never cleared. A thread
-//!   that finds it set need not check again: the thread that set it has checked, or has
-//!   panicked.
-//! - D3: after a report nothing is checked any more: a panic takes locks as it can.
+//! - **own-lock-stack**: each thread has a stack of the locks that it holds. A handler
+//!   puts its own on top, and takes them off before it returns; between the two no
+//!   order is noted.
+//! - **order-is-for-ever**: a bit of the graph is set under the graph's lock, and never
+//!   cleared. A thread that finds it set need not check again: the thread that set it
+//!   has checked, or has panicked.
+//! - **silent-after-report**: after a report nothing is checked any more: a panic takes
+//!   locks as it can.
 //!
 //! # Not seen
 //! Run queues ([`SpinLock::new_untracked`](crate::sync::SpinLock::new_untracked)): they
