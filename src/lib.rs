@@ -58,11 +58,11 @@
 //!
 //! # What programs may use
 //!
-//! `api`, and what its functions take and return: [`cpu`], [`errno`], [`sched`] with
-//! [`sched::lock`], [`sync`], [`time`], as far as they are public. Safe code that uses
-//! nothing else can't cause undefined behaviour, and panics only as a `# Panics` section
-//! says, or where it calls something outside its `# Context`. All else is public with the
-//! feature `internals` alone, for tests, benches and the fuzzer: it promises neither.
+//! `api` and the macros, and nothing else: what a module of the kernel has for programs
+//! has its address there. Safe code that uses nothing else can't cause undefined
+//! behaviour, and panics only as a `# Panics` section says, or where it calls something
+//! outside its `# Context`. All else is public with the feature `internals` alone, for
+//! tests, benches and the fuzzer: it promises neither.
 //! `tests/host_compile_fail.rs` holds the line.
 #![cfg_attr(not(any(test, loom)), no_std)]
 // Without the feature much that is `pub` for tests can be reached by nothing, and is not
@@ -84,12 +84,6 @@ macro_rules! internal {
     };
 }
 
-pub mod cpu;
-pub mod errno;
-pub mod sched;
-pub mod sync;
-pub mod time;
-
 #[cfg(target_os = "none")]
 pub mod api;
 
@@ -107,6 +101,10 @@ pub mod config;
 #[cfg(not(feature = "internals"))]
 mod config;
 #[cfg(feature = "internals")]
+pub mod cpu;
+#[cfg(not(feature = "internals"))]
+mod cpu;
+#[cfg(feature = "internals")]
 pub mod device;
 #[cfg(not(feature = "internals"))]
 mod device;
@@ -114,6 +112,10 @@ mod device;
 pub mod dt;
 #[cfg(not(feature = "internals"))]
 mod dt;
+#[cfg(feature = "internals")]
+pub mod errno;
+#[cfg(not(feature = "internals"))]
+mod errno;
 #[cfg(feature = "internals")]
 pub mod escape;
 #[cfg(not(feature = "internals"))]
@@ -139,6 +141,10 @@ pub mod rcu;
 #[cfg(not(feature = "internals"))]
 mod rcu;
 #[cfg(feature = "internals")]
+pub mod sched;
+#[cfg(not(feature = "internals"))]
+mod sched;
+#[cfg(feature = "internals")]
 pub mod shell;
 #[cfg(not(feature = "internals"))]
 mod shell;
@@ -154,6 +160,14 @@ mod stop_machine;
 pub mod symbols;
 #[cfg(not(feature = "internals"))]
 mod symbols;
+#[cfg(feature = "internals")]
+pub mod sync;
+#[cfg(not(feature = "internals"))]
+mod sync;
+#[cfg(feature = "internals")]
+pub mod time;
+#[cfg(not(feature = "internals"))]
+mod time;
 #[cfg(feature = "internals")]
 pub mod trace;
 #[cfg(not(feature = "internals"))]

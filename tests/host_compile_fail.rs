@@ -132,7 +132,8 @@ fn programs_can_not_reach_inside() {
 }
 
 /// What programs have no name for: all that isn't theirs.
-const INSIDE: [&str; 59] = [
+const INSIDE: [&str; 66] = [
+    "api::Hw",
     "arch::aarch64::boot",
     "arch::aarch64::cpu_local::this_cpu",
     "arch::aarch64::irq::irq_save",
@@ -142,6 +143,7 @@ const INSIDE: [&str; 59] = [
     "arch::aarch64::thread_head::current",
     "arch::aarch64::timer::arm",
     "config::MAX_CPUS",
+    "cpu::CpuId",
     "cpu::CpuMasks",
     "cpu::Mpidr",
     "cpu::PerCpu",
@@ -151,6 +153,7 @@ const INSIDE: [&str; 59] = [
     "drivers::gicv2",
     "drivers::gicv3",
     "dt::check",
+    "errno::Errno",
     "fault",
     "hotplug::Hotplug",
     "hotplug::HotplugHost",
@@ -168,6 +171,7 @@ const INSIDE: [&str; 59] = [
     "sched::Scheduler",
     "sched::Thread",
     "sched::lock::CpusLock",
+    "sched::lock::Mutex",
     "sched::lock::ReaderCounts",
     "shell::Shell",
     "smp::FanOut",
@@ -175,6 +179,7 @@ const INSIDE: [&str; 59] = [
     "smp::call::Calls",
     "coherency::pen",
     "kernel::Kernel",
+    "kernel::TEST_SGI",
     "shell_program::KernelMachine",
     "kernel::kernel",
     "boot::load_device_tree",
@@ -187,10 +192,12 @@ const INSIDE: [&str; 59] = [
     "sync::LockMap",
     "sync::Once",
     "sync::PinnedCpu",
+    "sync::SpinLock",
     "sync::SpinWord",
     "sync::Wait",
     "sync::WaitPoint",
     "sync::lockdep",
+    "time::Instant",
     "trace::Trace",
 ];
 
@@ -227,5 +234,5 @@ fn only_these_modules_are_for_programs() {
         before = line;
     }
     modules.sort_unstable();
-    assert_eq!(modules, ["api", "cpu", "errno", "sched", "sync", "time"]);
+    assert_eq!(modules, ["api"]);
 }

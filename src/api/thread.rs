@@ -21,12 +21,12 @@ use core::time::Duration;
 use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
+use crate::sched;
 use crate::sched::lock::Mutex;
-use crate::sched::{self, AffinityError, SpawnError, ThreadName};
 use crate::sync::{LockMap, might_sleep};
 use crate::time::Instant;
 
-pub use crate::sched::{Class, Policy, Priority};
+pub use crate::sched::{AffinityError, Class, Policy, Priority, SpawnError, ThreadName};
 
 /// The right to a thread's value.
 pub type JoinHandle<T> = sched::JoinHandle<T, Hw>;
@@ -183,6 +183,26 @@ impl Default for Builder {
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     started(Builder::new().spawn(body))
+}
+
+/// Starts an ordinary thread on `cpu`, which can't go as long as the thread lives.
+///
+/// # Context
+/// Thread, preemption on; takes `cpus_read_lock`.
+///
+/// # Errors
+/// [`SpawnError`]; nothing has happened then.
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn spawn_on<T: Send + 'static>(
+    cpu: CpuId,
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, SpawnError> {
+    Builder::new()
+        .name(name)
+        .affinity(CpuMask::of(cpu))
+        .on_offline(OnOffline::Refuse)
+        .spawn(body)
 }
 
 /// For a caller that can't go on without the thread.

@@ -17,8 +17,8 @@ pub(crate) fn bring_up_ticks() -> Option<u64> {
 }
 
 unsafe extern "Rust" {
-    /// The program: see `entry!`.
-    safe fn stillpoint_main();
+    /// The program: see `entry!`. Returns the status that the machine ends with.
+    safe fn stillpoint_main() -> u8;
 }
 
 /// Makes the thread `main`.
@@ -38,8 +38,8 @@ fn main() {
     assert!(started.is_ok(), "BUG: no stack for the thread rcu");
     bring_up_others();
     console::enable_input();
-    stillpoint_main();
-    exit(0);
+    let status = stillpoint_main();
+    exit(status.into());
 }
 
 /// Brings up as many CPUs as the command line allows.

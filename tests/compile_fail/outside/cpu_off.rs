@@ -5,6 +5,6 @@
 stillpoint::entry!(main);
 
 fn main() {
-    let cpu = stillpoint::cpu::CpuId::BOOT;
+    let cpu = stillpoint::api::cpu::CpuId::BOOT;
     <stillpoint::api::Hw as stillpoint::hotplug::HotplugHost>::cpu_off(cpu);
 }

@@ -2,10 +2,9 @@
 #![no_std]
 #![no_main]
 
-use stillpoint::api::Hw;
-use stillpoint::sync::{SpinLock, SpinLockGuard};
+use stillpoint::api::sync::{SpinLock, SpinLockGuard};
 
-static WORD: SpinLock<u64, Hw> = SpinLock::new(0);
+static WORD: SpinLock<u64> = SpinLock::new(0);
 
 stillpoint::entry!(main);
 

@@ -6,6 +6,6 @@ stillpoint::entry!(main);
 
 fn main() {
     let masks = &stillpoint::kernel::kernel().masks;
-    masks.set_online(stillpoint::cpu::CpuId::BOOT);
-    masks.clear_online(stillpoint::cpu::CpuId::BOOT);
+    masks.set_online(stillpoint::api::cpu::CpuId::BOOT);
+    masks.clear_online(stillpoint::api::cpu::CpuId::BOOT);
 }

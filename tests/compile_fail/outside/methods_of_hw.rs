@@ -1,10 +1,10 @@
-//! E0599 / E0599: What `Hw` does for the kernel takes a trait that has no name here.
+//! E0433 / E0599: `Hw` has no name here, nor has the trait by which it serves the kernel.
 #![no_std]
 #![no_main]
 
 stillpoint::entry!(main);
 
 fn main() {
-    let cpu = stillpoint::cpu::CpuId::BOOT;
+    let cpu = stillpoint::api::cpu::CpuId::BOOT;
     stillpoint::api::Hw::empty_heap_cache(cpu);
 }

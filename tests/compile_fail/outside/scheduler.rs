@@ -5,6 +5,6 @@
 stillpoint::entry!(main);
 
 fn main() {
-    let cpu = stillpoint::cpu::CpuId::BOOT;
+    let cpu = stillpoint::api::cpu::CpuId::BOOT;
     stillpoint::kernel::kernel().sched.adopt_timers(cpu);
 }

@@ -1,6 +1,7 @@
 use core::time::Duration;
 use stillpoint::api::thread::{self, Class, Priority};
-use stillpoint::{api, cpu::CpuId, println};
+use stillpoint::api::{cpu::CpuId, hotplug, stop};
+use stillpoint::println;
 
 stillpoint::entry!(main);
 
@@ -13,7 +14,7 @@ fn main() {
     thread::sleep(Duration::from_millis(10));
     println!("{}", worker.join());
     let cpu = CpuId::from_index(3);
-    api::cpu_down(cpu).expect("it can go");
-    let still = api::stop_machine(|| "nothing else moves");
+    hotplug::cpu_down(cpu).expect("it can go");
+    let still = stop::stop_machine(|| "nothing else moves");
     println!("{}", still.expect("the boot CPU is online"));
 }

@@ -1,0 +1,17 @@
+//! The kernel's log: the facade of the crate `log`, whose macros a program may use from
+//! here or from that crate itself.
+//!
+//! ```ignore
+//! use stillpoint::api::log;
+//!
+//! log::info!("{} requests", count);
+//! ```
+//! A line goes to the console with the time since the system counter started, if the boot
+//! argument `loglevel=` lets its level through: `error!` from 4 on, `warn!` from 5,
+//! `info!` from 6 (as without the argument), `debug!` from 7, and `trace!` with the boot
+//! argument `debug`.
+//!
+//! # Context
+//! Any; IRQs are masked while a piece of up to 128 bytes goes out.
+
+pub use log::{Level, LevelFilter, debug, error, info, log_enabled, max_level, trace, warn};

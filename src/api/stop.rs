@@ -1,0 +1,37 @@
+//! The still point: every online CPU inside its stopper with interrupts off, while one of
+//! them runs a function and nothing else moves.
+
+use crate::cpu::CpuId;
+use crate::kernel::kernel;
+
+pub use crate::stop_machine::{CpuStopTimes, StopError, StopReport};
+
+/// Stops every online CPU, runs `call_fn` on the boot CPU while nothing else in
+/// the machine moves, and returns its value. See [`crate::stop_machine`] for
+/// what that excludes, and what it doesn't.
+///
+/// # Context
+/// Thread, preemption on; takes [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) and the stop mutex. `call_fn` neither
+/// waits nor takes a lock that sleeps.
+///
+/// # Errors
+/// [`StopError`]; `call_fn` has not run then.
+///
+/// # Panics
+/// Where [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) does; if `call_fn` may wait, for a thread, a lock or another
+/// CPU.
+pub fn stop_machine<R: Send>(call_fn: impl FnOnce() -> R + Send) -> Result<R, StopError> {
+    timed_stop_machine(call_fn).map(|(value, _)| value)
+}
+
+/// As [`stop_machine`], and tells what it cost.
+///
+/// # Errors
+/// [`StopError`]; `call_fn` has not run then.
+pub fn timed_stop_machine<R: Send>(
+    call_fn: impl FnOnce() -> R + Send,
+) -> Result<(R, StopReport), StopError> {
+    let _held = kernel().hotplug.cpus_read_lock();
+    let still = kernel().stop_machine.lock();
+    kernel().stop_machine.stop_on(&still, CpuId::BOOT, call_fn)
+}
