@@ -80,7 +80,8 @@ pub fn call_on<R: Send>(cpu: CpuId, call_fn: impl FnOnce() -> R + Send) -> Resul
 /// it runs once, even if the CPU goes offline meanwhile.
 ///
 /// # Context
-/// Any but a still point's function. `call_fn` may not wait for another CPU.
+/// Any. What is called from the function of a still point for another CPU runs once the
+/// machine goes on. `call_fn` may not wait for another CPU.
 ///
 /// # Errors
 /// [`CallError::Offline`]; `call_fn` will not run then.

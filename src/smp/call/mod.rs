@@ -269,8 +269,9 @@ impl<P: CallHost> Calls<P> {
     /// that. On one's own CPU it is called, IRQs masked.
     ///
     /// # Context
-    /// Any but a still point's function; allocates. `call_fn` may not itself call
-    /// another CPU and wait (call-before-stop): that is found.
+    /// Any; allocates. What is called from the function of a still point for another CPU
+    /// runs there once the machine goes on, when that CPU takes interrupts. `call_fn` may
+    /// not itself call another CPU and wait (call-before-stop): that is found.
     ///
     /// # Errors
     /// [`CallError::Offline`]. Otherwise it will run, once, even if `cpu` goes
