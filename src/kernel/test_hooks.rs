@@ -52,14 +52,15 @@ pub(super) fn patience() -> Option<Duration> {
 }
 
 /// What the boot record's `hold` asks of a CPU at its entry, for tests: nothing, to stay
-/// there until that changes, to panic, to refuse itself once, or to panic before its
-/// interrupt interface is up.
+/// there until that changes, to panic, to refuse itself once, to panic before its interrupt
+/// interface is up, or to stay once it is released, until that changes.
 mod hold {
     pub(super) const NOTHING: u32 = 0;
     pub(super) const STAY: u32 = 1;
     pub(super) const PANIC: u32 = 2;
     pub(super) const REFUSE: u32 = 3;
     pub(super) const PANIC_FIRST: u32 = 4;
+    pub(super) const STAY_RELEASED: u32 = 5;
 }
 
 #[cfg(feature = "internals")]
@@ -83,6 +84,12 @@ impl Hw {
         set_hold(cpu, hold::PANIC_FIRST);
     }
 
+    /// Has `cpu` wait after its release, before it is online, or go on.
+    pub fn hold_when_released(cpu: CpuId, held: bool) {
+        let stay = hold::STAY_RELEASED;
+        set_hold(cpu, if held { stay } else { hold::NOTHING });
+    }
+
     /// Has `cpu` refuse itself when it next comes up, once.
     pub fn refuse_at_entry(cpu: CpuId) {
         set_hold(cpu, hold::REFUSE);
@@ -95,7 +102,7 @@ fn hold_word(cpu: CpuId) -> &'static AtomicU32 {
 }
 
 fn set_hold(cpu: CpuId, what: u32) {
-    // Pairs with the Acquire in `is_held` and `takes_refusal`.
+    // Pairs with the Acquire in `is_held`, `is_held_when_released` and `takes_refusal`.
     hold_word(cpu).store(what, Ordering::Release);
 }
 
@@ -115,7 +122,13 @@ pub(super) fn is_held(cpu: CpuId) -> bool {
         hold != hold::PANIC,
         "panics at its entry, as a test wants it"
     );
-    hold != hold::NOTHING
+    hold != hold::NOTHING && hold != hold::STAY_RELEASED
+}
+
+/// Returns whether `Hw::hold_when_released` has `cpu` wait.
+pub(super) fn is_held_when_released(cpu: CpuId) -> bool {
+    // Pairs with the Release in `set_hold`.
+    hold_word(cpu).load(Ordering::Acquire) == hold::STAY_RELEASED
 }
 
 /// Returns whether `Hw::refuse_at_entry` has asked `cpu` to refuse itself, and takes that

@@ -11,6 +11,7 @@ use crate::kernel::kernel;
 use crate::kernel::refusal::decode_refusal;
 use crate::kernel::{Hw, heap, test_hooks};
 use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
+use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 impl Hw {
@@ -169,6 +170,9 @@ impl HotplugHost for Hw {
     }
 
     fn init_cpu(cpu: CpuId) {
+        while test_hooks::is_held_when_released(cpu) {
+            Self::relax();
+        }
         // The entry has set every system register; what is left is to say which
         // core this is. Relaxed: a fact about the silicon.
         kernel()

@@ -4,6 +4,7 @@
 //! SMP: 2
 //! TIMEOUT: 120
 //! CASES: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
+//! CASES: leave pinned online rw-read rw-write semaphore
 //!
 //! The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //! CASE: fn
@@ -37,6 +38,20 @@
 //! OUTPUT: warning: rcu: a barrier has waited 1 s; [0-9]+ of [0-9]+ callbacks have run$
 //! CASE: tasks
 //! OUTPUT: warning: rcu: 1 threads have run for 1 s without a rest$
+//! A CPU that takes an interrupt that lasts on its way out of the still point.
+//! CASE: leave
+//! OUTPUT: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
+//! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
+//! CASE: pinned
+//! OUTPUT: warning: CPU1 has waited 1 s for 1 threads that are pinned to it$
+//! CASE: online
+//! OUTPUT: warning: CPU1 was released 1 s ago and is not online; it is at step [0-9]+$
+//! CASE: rw-read
+//! OUTPUT: warning: main has waited 1 s for its turn to read$
+//! CASE: rw-write
+//! OUTPUT: warning: main has waited 1 s for its turn to write$
+//! CASE: semaphore
+//! OUTPUT: warning: main has waited 1 s for a semaphore$
 //! CASE: timer
 //! OUTPUT: warning: the function of the timer qemu_late::.* has been running for 1 s$
 #![no_std]
@@ -53,7 +68,7 @@ mod kernel_test {
     use stillpoint::api::{self, JoinHandle, thread};
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::kernel::{Hw, kernel};
-    use stillpoint::sched::lock::Mutex;
+    use stillpoint::sched::lock::{Mutex, RwLock, Semaphore};
     use stillpoint::sched::{Service, Timer};
     use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use stillpoint::sync::{PreemptGuard, SpinLock};
@@ -68,6 +83,8 @@ mod kernel_test {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     static MUTEX: Mutex<(), Hw> = Mutex::new(());
     static SPIN: SpinLock<Held, Hw> = SpinLock::new(Held);
+    static RW_LOCK: RwLock<(), Hw> = RwLock::new(());
+    static SEMAPHORE: Semaphore<Hw> = Semaphore::new(0);
     static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
 
     /// What is behind the spin lock that is held for long.
@@ -189,6 +206,65 @@ mod kernel_test {
                 drop(SPIN.lock());
                 holder.join();
                 moved.is_ok()
+            }
+            "leave" => {
+                let mut queued = false;
+                // CPU 1 runs it as soon as it takes interrupts, before it leaves the stop.
+                let stopped = stop_on(CpuId::BOOT, || {
+                    queued = api::call_on_nowait(other(), take_long).is_ok();
+                });
+                stopped && queued && BEGUN.load(Ordering::Relaxed)
+            }
+            "pinned" => {
+                // Not `holder`: while a thread of `spawn_on` lives its CPU is refused.
+                let pinned = thread::spawn(|| {
+                    let there = thread::current().set_affinity(&CpuMask::of(other()));
+                    let _here = thread::migrate_disable();
+                    BEGUN.store(true, Ordering::Relaxed);
+                    api::sleep(LONG);
+                    there.is_ok()
+                });
+                let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
+                let went = api::cpu_down(other());
+                pinned.join() && begun && went.is_ok()
+            }
+            "online" => {
+                let went = api::cpu_down(other());
+                Hw::hold_when_released(other(), true);
+                let releaser = thread::spawn(|| {
+                    api::sleep(LONG);
+                    Hw::hold_when_released(other(), false);
+                });
+                let came = api::cpu_up(other());
+                releaser.join();
+                went.is_ok() && came.is_ok()
+            }
+            "rw-read" => {
+                let holder = holder(|| {
+                    let _held = RW_LOCK.write();
+                    take_long();
+                });
+                drop(RW_LOCK.read());
+                holder.join();
+                true
+            }
+            "rw-write" => {
+                let holder = holder(|| {
+                    let _held = RW_LOCK.read();
+                    take_long();
+                });
+                drop(RW_LOCK.write());
+                holder.join();
+                true
+            }
+            "semaphore" => {
+                let holder = holder(|| {
+                    take_long();
+                    SEMAPHORE.release();
+                });
+                SEMAPHORE.acquire();
+                holder.join();
+                true
             }
             "mutex" => {
                 let holder = holder(|| {
