@@ -66,6 +66,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/stop_machine/late.rs", "decides who prints; nothing is read through it"),
     ("src/stop_machine/report.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
     ("src/stop_machine/stop.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
+    ("src/stop_machine/stopper.rs", "tells messages where a CPU is; nothing is read through it"),
     ("src/sync/lockdep/graph.rs", "a 0 that is read late is looked at again under the graph's lock"),
     ("src/sync/lockdep_key.rs", "a fact: whoever stores it stores the same"),
     ("src/sync/running.rs", "a name for messages, which never changes"),

@@ -105,6 +105,8 @@ impl<P: StopHost> Job<'_, P> {
 impl<P: StopHost> Work for Job<'_, P> {
     fn run(&self, cpu: CpuId) {
         let machine = self.machine;
+        let stopper = machine.stoppers.get(cpu);
+        stopper.set_still(false);
         self.enter(MultiStopState::Prepare);
         self.ack(MultiStopState::Prepare);
         self.wait_for_all(cpu);
@@ -115,6 +117,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         let mut watch = self.watch(cpu, off);
         // Calls that were queued to this CPU before it arrived run before fn.
         P::calls().run_queued(cpu);
+        stopper.set_still(true);
         self.ack(MultiStopState::DisableIrq);
         let mut reached = |state: MultiStopState| {
             machine.point.wait_masked_until_late::<P, ()>(

@@ -80,15 +80,26 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
             }
             return;
         }
-        // The patience is far longer than the spin, so every CPU that only waits is asleep.
         let here = CpuMask::of(self.cpu);
-        let asleep = CpuMask::from_bits(self.job.machine.point.sleepers_racy());
+        let machine = self.job.machine;
         let state = self.job.stop.state();
-        let missing = match state {
-            MultiStopState::Run => *self.job.runners,
-            _ => *self.job.participants,
+        let cpus = match state {
+            // The patience is far longer than the spin, so every CPU that only waits is
+            // asleep.
+            MultiStopState::Run => {
+                let asleep = CpuMask::from_bits(machine.point.sleepers_racy());
+                self.job.runners.without(&asleep)
+            }
+            // A CPU that an interrupt has taken out of its sleep in PREPARE is still
+            // counted as asleep, however long the handler takes.
+            _ => {
+                let participants = self.job.participants.iter();
+                participants
+                    .filter(|cpu| !machine.stoppers.get(*cpu).is_still_racy())
+                    .collect()
+            }
         };
-        let cpus = missing.without(&asleep).without(&here);
+        let cpus = cpus.without(&here);
         if cpus.is_empty() {
             // The missing CPUs may have come just now; if not, the next look names them.
             self.late_at = late_at::<P>();

@@ -17,6 +17,7 @@ use crate::cpu::CpuId;
 use crate::sched::{SchedHost, Service, Thread};
 use crate::stop_machine::WorkQueue;
 use crate::sync::Once;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// A piece of work for a stopper.
 pub trait Work: Sync {
@@ -31,6 +32,11 @@ pub trait Work: Sync {
 pub struct Stopper<P: SchedHost> {
     works: WorkQueue<&'static dyn Work, P>,
     thread: Once<Arc<Thread<P>>>,
+    /// It has masked IRQs for the stop that it goes through or went through last, and has
+    /// run what was called before. Cleared before it acknowledges PREPARE, so a CPU that
+    /// sees DISABLE_IRQ doesn't see the last stop's. Relaxed: for messages, nothing travels
+    /// with it.
+    still: AtomicBool,
 }
 
 impl<P: SchedHost> Stopper<P> {
@@ -40,7 +46,19 @@ impl<P: SchedHost> Stopper<P> {
             // One stop at a time, so this never grows under its lock.
             works: WorkQueue::new(4),
             thread: Once::new(),
+            still: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether this CPU, whose stopper it is, has masked IRQs for its stop.
+    #[inline]
+    pub(crate) fn set_still(&self, still: bool) {
+        self.still.store(still, Ordering::Relaxed);
+    }
+
+    /// Returns whether the CPU had masked IRQs for its stop a moment ago: for diagnosis.
+    pub(crate) fn is_still_racy(&self) -> bool {
+        self.still.load(Ordering::Relaxed)
     }
 
     /// Returns its thread, once `prep:threads` has made it.

@@ -4,7 +4,7 @@
 //! SMP: 2
 //! TIMEOUT: 120
 //! CASES: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
-//! CASES: leave pinned online rw-read rw-write semaphore
+//! CASES: disable-irq leave pinned online rw-read rw-write semaphore
 //!
 //! The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //! CASE: fn
@@ -38,7 +38,11 @@
 //! OUTPUT: warning: rcu: a barrier has waited 1 s; [0-9]+ of [0-9]+ callbacks have run$
 //! CASE: tasks
 //! OUTPUT: warning: rcu: 1 threads have run for 1 s without a rest$
-//! A CPU that takes an interrupt that lasts on its way out of the still point.
+//! A CPU that has come, and takes an interrupt that lasts before all have.
+//! CASE: disable-irq
+//! OUTPUT: warning: stop_machine: CPUs 0 have not come to a stop for 1 s, which main has asked for, and the machine waits$
+//! OUTPUT: warning:   CPU0 runs the call qemu_late::.*$
+//! A CPU that takes such an interrupt on its way out of the still point.
 //! CASE: leave
 //! OUTPUT: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
 //! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
@@ -75,7 +79,7 @@ mod kernel_test {
 
     use kernel_support::case::case;
     use kernel_support::ktap::Ktap;
-    use kernel_support::machine::{after, eventually, spin_for};
+    use kernel_support::machine::{after, eventually, spin_for, spin_until};
 
     /// Far longer than the second after which it is told.
     const LONG: Duration = Duration::from_secs(4);
@@ -147,6 +151,29 @@ mod kernel_test {
         queued.is_ok() && api::stop_machine(|| ()).is_ok()
     }
 
+    /// The caller's CPU is in PREPARE when CPU 1 sends it a call that takes long, and CPU 1
+    /// comes to the stop only then.
+    fn disable_irq() -> bool {
+        static COMES: AtomicBool = AtomicBool::new(false);
+        static SENT: AtomicBool = AtomicBool::new(false);
+        let queued = api::call_on_nowait(other(), || {
+            COMES.store(true, Ordering::Relaxed);
+            let stops = || {
+                let name = kernel().sched.current_name_racy(CpuId::BOOT);
+                name.is_some_and(|name| name.as_str().starts_with("stopper"))
+            };
+            // The stopper takes its work at once; the rest of the time is to spare.
+            let stopped = spin_until(stops);
+            spin_for(Duration::from_millis(200));
+            let called = api::call_on_nowait(CpuId::BOOT, take_long);
+            let begun = spin_until(|| BEGUN.load(Ordering::Relaxed));
+            SENT.store(stopped && called.is_ok() && begun, Ordering::Relaxed);
+        });
+        let comes = eventually(|| COMES.load(Ordering::Relaxed));
+        let stopped = api::stop_machine(|| ());
+        comes && queued.is_ok() && stopped.is_ok() && SENT.load(Ordering::Relaxed)
+    }
+
     /// Two threads bring CPU 1 up and take it down, one of them now and then from there;
     /// services come with it and go.
     fn operators() -> bool {
@@ -207,6 +234,7 @@ mod kernel_test {
                 holder.join();
                 moved.is_ok()
             }
+            "disable-irq" => disable_irq(),
             "leave" => {
                 let mut queued = false;
                 // CPU 1 runs it as soon as it takes interrupts, before it leaves the stop.
