@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::config::Config;
 use crate::kernels;
 use crate::paths::target_dir;
-use crate::process::code;
+use crate::process::{code, ends_with_us};
 
 /// What the kernel prints to before it has read the device tree, unless told. The same
 /// for all, or each would build the kernel again.
@@ -36,7 +36,7 @@ pub fn cargo(config: &Config) -> Command {
 ///
 /// One of them doesn't compile.
 pub fn built(command: &mut Command) -> Result<Vec<PathBuf>> {
-    let output = command
+    let output = ends_with_us(command)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()?;

@@ -49,13 +49,7 @@ impl Running {
     }
 
     fn start_with(command: &mut Command, has_group: bool) -> Result<Running> {
-        // SAFETY: between fork and exec the closure makes one system call, by which a
-        // parent's death ends the child, and touches no memory.
-        unsafe {
-            command.pre_exec(|| {
-                set_parent_process_death_signal(Some(Signal::TERM)).map_err(io::Error::from)
-            });
-        }
+        let command = ends_with_us(command);
         let child = command
             .spawn()
             .with_context(|| command.get_program().display().to_string())?;
@@ -155,6 +149,17 @@ impl Drop for Running {
     }
 }
 
+/// Has the program of `command` end when the thread dies that starts it.
+pub fn ends_with_us(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes one system call, by which a parent's
+    // death ends the child, and touches no memory.
+    unsafe {
+        command.pre_exec(|| {
+            set_parent_process_death_signal(Some(Signal::TERM)).map_err(io::Error::from)
+        })
+    }
+}
+
 /// Returns the number that stands for `status` in a shell: 128 and more for a signal.
 #[must_use]
 pub fn code(status: ExitStatus) -> i32 {
@@ -171,7 +176,7 @@ pub fn code(status: ExitStatus) -> i32 {
 ///
 /// The program can't be started.
 pub fn status(command: &mut Command) -> Result<i32> {
-    let status = command
+    let status = ends_with_us(command)
         .status()
         .with_context(|| command.get_program().display().to_string())?;
     Ok(code(status))
@@ -199,7 +204,7 @@ pub fn succeed(command: &mut Command) -> Result<()> {
 /// The program can't be started, or fails.
 pub fn output_of(command: &mut Command) -> Result<Vec<u8>> {
     let program = command.get_program().display().to_string();
-    let Output { status, stdout, .. } = command
+    let Output { status, stdout, .. } = ends_with_us(command)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| program.clone())?;
@@ -257,6 +262,15 @@ mod tests {
         stat.rsplit(") ")
             .next()
             .is_some_and(|rest| rest.starts_with('Z'))
+    }
+
+    #[test]
+    fn a_program_dies_with_the_thread_that_waits_for_it() {
+        let mut command = shell("exec sleep 600");
+        command.stdout(Stdio::null());
+        let starts = move || ends_with_us(&mut command).spawn().expect("a shell");
+        let mut orphan = std::thread::spawn(starts).join().expect("a child");
+        assert_eq!(code(orphan.wait().expect("a status")), 128 + 15);
     }
 
     #[test]
