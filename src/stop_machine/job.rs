@@ -90,7 +90,8 @@ impl<P: StopHost> Job<'_, P> {
     }
 
     /// Leaves the stop: the last thing that a participant does. `leave` is its last access
-    /// to the caller's frame (P5); what follows uses only the machine, which is static.
+    /// to the caller's frame (`frame-outlives-stop` of [`stop_machine`](crate::stop_machine));
+    /// what follows uses only the machine, which is static.
     fn finish(&self) {
         let machine = self.machine;
         let caller = CpuMask::of(self.caller);
@@ -109,7 +110,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         stopper.set_still(false);
         self.enter(MultiStopState::Prepare);
         self.ack(MultiStopState::Prepare);
-        self.wait_for_all(cpu);
+        self.wait_for_all(cpu); // (all-arrive-first)
 
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);

@@ -27,15 +27,18 @@
 //! is named in the log (`late.rs`).
 //!
 //! # Invariants
-//! - P1: no CPU masks IRQs before every participant's stopper runs (so whatever
-//!   others need from an interrupt is still served in PREPARE).
-//! - P2: no participant leaves before every chosen CPU has returned from `fn`.
-//! - P3: the participants are a snapshot taken under the stop mutex, which also
-//!   keeps a CPU that comes up from joining in the middle.
-//! - P4: works are queued on all stoppers in one preemption-off section, so the
-//!   caller can't be preempted by its own stopper with half of them queued.
-//! - P5: the caller's frame lives until every participant has finished: the
-//!   count of participants that have not is the last thing that each of them touches.
+//! - **all-arrive-first**: no CPU masks IRQs before every participant's stopper runs,
+//!   so whatever other CPUs need from an interrupt is still served in PREPARE.
+//! - **fn-before-exit**: no participant leaves before every chosen CPU has returned
+//!   from `fn`.
+//! - **mask-stands-still**: the participants are a snapshot taken under the stop mutex,
+//!   which also keeps a CPU that comes up from joining in the middle.
+//! - **queued-unpreempted**: works are queued on all stoppers in one preemption-off
+//!   section, so the caller can't be preempted by its own stopper with half of them
+//!   queued.
+//! - **frame-outlives-stop**: the caller's frame lives until every participant has
+//!   finished: the count of participants that have not is the last thing that each of
+//!   them touches.
 //!
 //! # Sources
 //! The threads of 2006 and 2025 in `docs/references.md`; Linux `stop_machine` for the

@@ -13,14 +13,16 @@
 //! [`MultiStop::publish`], through the wait point, so that sleepers wake.
 //!
 //! # Invariants
-//! - B1: a CPU acknowledges each state at most once, and only after it has seen
-//!   it published (PREPARE is published from the start). Only CPUs that run `fn`
+//! - **acks-once**: a CPU acknowledges each state at most once, and only after it has
+//!   seen it published (PREPARE is published from the start). Only CPUs that run `fn`
 //!   acknowledge RUN.
-//! - B2: the count is reset for the next state *before* that is published: a
-//!   CPU that sees the new state finds the new count.
-//! - B3: a state is published once, by the last to acknowledge the one before.
-//! - B4: the owner of the barrier may free it, and all that the participants
-//!   used with it, once it is over: `leave` is a participant's last access.
+//! - **count-before-state**: the count is reset for the next state *before* that is
+//!   published: a CPU that sees the new state finds the new count.
+//! - **published-once**: a state is published once, by the last to acknowledge the one
+//!   before.
+//! - **leave-is-last**: the owner of the barrier may free it, and all that the
+//!   participants used with it, once it is over: `leave` is a participant's last
+//!   access.
 //!
 //! # Memory ordering
 //! Each acknowledgement is AcqRel on one word, so the last one has seen all that
@@ -90,10 +92,10 @@ pub struct MultiStop {
     state: AtomicU32,
     /// Acknowledgements that the current state still waits for. Counted down
     /// AcqRel in [`MultiStop::ack`]; reset Relaxed there, ordered by the Release
-    /// store of the state (B2).
+    /// store of the state (count-before-state).
     left: AtomicU32,
     /// Participants that have not left. Counted down Release in
-    /// [`MultiStop::leave`], loaded Acquire in [`MultiStop::is_over`] (B4).
+    /// [`MultiStop::leave`], loaded Acquire in [`MultiStop::is_over`] (leave-is-last).
     staying: AtomicU32,
     participants: u32,
     runners: u32,
@@ -124,7 +126,7 @@ impl MultiStop {
         MultiStopState::from_word(self.state.load(Ordering::Acquire))
     }
 
-    /// Acknowledges `seen`, the state that this CPU has reached (B1).
+    /// Acknowledges `seen`, the state that this CPU has reached (acks-once).
     #[inline]
     pub fn ack(&self, seen: MultiStopState) -> Acked {
         if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
@@ -141,7 +143,7 @@ impl MultiStop {
     }
 
     /// Leaves the stop, after EXIT: a participant's last access to the barrier and to
-    /// what its owner lent with it (B4). Returns whether it was the last participant.
+    /// what its owner lent with it (leave-is-last). Returns whether it was the last participant.
     #[inline]
     #[must_use]
     pub fn leave(&self) -> bool {
@@ -154,7 +156,7 @@ impl MultiStop {
         self.staying.load(Ordering::Acquire) == 0
     }
 
-    /// Publishes `next`, which [`MultiStop::ack`] returned (B3).
+    /// Publishes `next`, which [`MultiStop::ack`] returned (published-once).
     #[inline]
     pub fn publish(&self, next: MultiStopState) {
         self.state.store(next as u32, Ordering::Release);

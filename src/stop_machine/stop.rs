@@ -143,7 +143,7 @@ impl<P: StopHost> StopMachine<P> {
     }
 
     /// `init:stopper`, teardown: accepts no more work; what it had accepted
-    /// still runs before its thread parks (Q1).
+    /// still runs before its thread parks (`accepted-runs` of `stopper`).
     ///
     /// # Context
     /// `cpu` itself, in the still point, no longer online.
@@ -159,7 +159,8 @@ impl<P: StopHost> StopMachine<P> {
             .expect("BUG: a stopper is used before prep:threads")
     }
 
-    /// Handles the stop SGI: wakes this CPU's stopper, which has work (Q3).
+    /// Handles the stop SGI: wakes this CPU's stopper, which has work (`own-cpu-wakes` of
+    /// `stopper`).
     ///
     /// # Context
     /// Interrupt handler.
@@ -202,7 +203,8 @@ impl<P: StopHost> StopMachine<P> {
         };
         let report = self.stop(CpuMask::of(cpu), name, &run_fn)?;
         let value = cell.lock().1.take();
-        let value = value.expect("BUG: a stop ended without its function having run (P2)");
+        // (fn-before-exit)
+        let value = value.expect("BUG: a stop ended without its function having run");
         Ok((value, report))
     }
 
@@ -237,7 +239,7 @@ impl<P: StopHost> StopMachine<P> {
         // With preemption off this CPU's own stopper would never run.
         might_sleep::<P>();
         let called = P::now();
-        // P3: the stop mutex keeps the mask still.
+        // The stop mutex keeps the mask still (mask-stands-still).
         let participants = P::masks().online();
         if let Some(cpu) = runners.without(&participants).first() {
             return Err(StopError::NotOnline(cpu));
@@ -290,22 +292,23 @@ impl<P: StopHost> StopMachine<P> {
         })
     }
 
-    /// Queues `job` on every participant's stopper and starts them all (P4). The
-    /// caller must wait until the stop is over before its frame goes.
+    /// Queues `job` on every participant's stopper and starts them all (`queued-unpreempted` of
+    /// [`stop_machine`](crate::stop_machine)). The caller must wait until the
+    /// stop is over before its frame goes.
     fn queue_everywhere<'a>(&'static self, job: &'a Job<'a, P>) {
         let work: &'a dyn Work = job;
         // SAFETY: only the lifetime changes. Only the participants use the
         // borrow; each leaves as its last access to it, and `stop`
-        // doesn't return before the last one has (P5, B4). A participant
-        // can't go away with the work pending: it is online and enabled, and
-        // what a stopper has accepted runs (Q1, Q2); the stop mutex keeps CPUs
-        // from leaving.
+        // doesn't return before the last one has (frame-outlives-stop, leave-is-last).
+        // A participant can't go away with the work pending: it is online and enabled, and
+        // what a stopper has accepted runs (accepted-runs, online-enabled); the stop
+        // mutex keeps CPUs from leaving.
         let work: &'static dyn Work = unsafe { core::mem::transmute(work) };
         let here = PreemptGuard::<P>::new();
         for cpu in job.participants.iter() {
             assert!(
                 self.stoppers.get(cpu).queue(work),
-                "BUG: {cpu:?} is online and its stopper is disabled (Q2)"
+                "BUG: {cpu:?} is online and its stopper is disabled"
             );
         }
         let me = P::this_cpu();

@@ -2,12 +2,12 @@
 //! runs them.
 //!
 //! # Invariants
-//! - Q1: what was accepted will run: a stopper that is disabled still runs what
-//!   it has before it parks.
-//! - Q2: online ⇒ enabled: `init:stopper` comes just before
-//!   `init:online`, and just after it on the way down.
-//! - Q3: the queue is filled under its lock, by any CPU; the thread is woken by
-//!   its own CPU only, in the handler of the stop SGI.
+//! - **accepted-runs**: a work that was accepted will run: a stopper that is disabled
+//!   still runs what it has before it parks.
+//! - **online-enabled**: the stopper of an online CPU is enabled: `init:stopper` comes
+//!   just before `init:online`, and just after it on the way down.
+//! - **own-cpu-wakes**: the queue is filled under its lock, by any CPU; the thread is
+//!   woken by its own CPU only, in the handler of the stop SGI.
 
 #![forbid(unsafe_code)]
 
@@ -107,7 +107,7 @@ impl<P: SchedHost> Service<P> for StopperService<P> {
 
     fn park(&self, cpu: CpuId) {
         while let Some(work) = self.0.works.pop() {
-            work.run(cpu); // Q1
+            work.run(cpu); // (accepted-runs)
         }
     }
 }

@@ -2,17 +2,20 @@
 //! emptied by one.
 //!
 //! # Invariants
-//! - Q1: what was accepted stays until it is taken, enabled or not.
-//! - Q4: accepted or refused is decided under the lock that disables it too: once
-//!   it is disabled nothing comes in any more.
-//! - Q5: the count is stored under that lock, so a thread that reads it after a push or
-//!   a take that happened before sees at least the count stored there.
+//! - **accepted-stays**: a work that was accepted stays until it is taken, whether the
+//!   queue is enabled or not.
+//! - **disabled-refuses**: a work is accepted or refused under the lock that disables
+//!   the queue too: once it is disabled nothing comes in any more.
+//! - **count-under-lock**: the count is stored under that lock, so a thread that reads
+//!   it after a push or a take that happened before sees at least the count stored
+//!   there.
 //!
 //! # Memory ordering
 //! The lock makes what was done before a push visible to the stopper that takes the
 //! work. The count orders nothing and is Relaxed: a CPU that queues a work wakes the
 //! stopper's thread afterwards. That wake and the thread's decision to wait are taken
-//! under one lock, so the thread reads the new count or is woken (N1 in `sched`).
+//! under one lock, so the thread reads the new count or is woken (`says-then-looks` of
+//! [`BlockState`](crate::sched::BlockState)).
 //!
 //! `tests/loom_stopper.rs` model-checks this file.
 
@@ -32,7 +35,7 @@ struct Inner<T> {
 pub struct WorkQueue<T, E: LocalCpu> {
     /// Lock order: after the stop mutex; by CPU number where two are held.
     inner: SpinLock<Inner<T>, E>,
-    /// How many works there are (Q5): read without the lock.
+    /// How many works there are (count-under-lock): read without the lock.
     queued: AtomicUsize,
 }
 
@@ -54,7 +57,7 @@ impl<T, E: LocalCpu> WorkQueue<T, E> {
         self.inner.lock_irqsave().enabled
     }
 
-    /// Has the queue accept work from now on, or refuse it (Q4).
+    /// Has the queue accept work from now on, or refuse it (disabled-refuses).
     pub fn set_enabled(&self, enabled: bool) {
         self.inner.lock_irqsave().enabled = enabled;
     }
@@ -70,7 +73,7 @@ impl<T, E: LocalCpu> WorkQueue<T, E> {
         inner.enabled
     }
 
-    /// Takes the oldest work, also from a disabled queue (Q1).
+    /// Takes the oldest work, also from a disabled queue (accepted-stays).
     #[inline]
     pub fn pop(&self) -> Option<T> {
         let mut inner = self.inner.lock_irqsave();
