@@ -1,18 +1,18 @@
 //! The side of the CPU that comes or goes.
 //!
 //! # Invariants
-//! - A1: until SHOULD_ONLINE it touches its boot record, its handshake and its
-//!   wait point, the word that names the control CPU, and the interrupt controller:
-//!   no lock, no heap, no console, not its per-CPU area, nothing that a still
-//!   point may change, because no still point waits for it.
-//! - A2: from then to its online bit it takes no lock that another CPU holds for long. No
-//!   other CPU takes its stopper's lock. Its run queue's lock is also taken by a CPU that
-//!   wakes a thread which was asleep here when this CPU went, with IRQs masked and for a
-//!   few instructions.
-//! - A3: after DEAD it uses nothing but the stack that it is on, the interrupt
-//!   controller and firmware. DEAD alone doesn't make its memory free for its next
-//!   life: only firmware's OFF after that does, or that it has come to the pen. If CPU_OFF
-//!   returns, it also uses its boot record and its slot in the pen.
+//! - **nothing-before-verdict**: until SHOULD_ONLINE the AP touches its boot record,
+//!   its handshake and its wait point, the word that names the control CPU, and the
+//!   interrupt controller: no lock, no heap, no console, not its per-CPU area, nothing
+//!   that a still point may change, because no still point waits for it.
+//! - **short-locks-until-online**: from SHOULD_ONLINE to its online bit the AP takes no
+//!   lock that another CPU holds for long. No other CPU takes its stopper's lock. Its
+//!   run queue's lock is also taken by a CPU that wakes a thread which was asleep here
+//!   when this CPU went, with IRQs masked and for a few instructions.
+//! - **nothing-after-dead**: after DEAD the AP uses nothing but the stack that it is
+//!   on, the interrupt controller and firmware. DEAD alone doesn't make its memory free
+//!   for its next life: only firmware's OFF after that does, or that it has come to the
+//!   pen. If CPU_OFF returns, it also uses its boot record and its slot in the pen.
 
 use crate::cpu::CpuId;
 use crate::hotplug::{Hotplug, HotplugHost, RELEASED, StepContext, SyncState};
@@ -42,6 +42,7 @@ impl<P: HotplugHost> Hotplug<P> {
             P::cpu_off(cpu);
         }
         self.tell_control(cpu);
+        // (nothing-before-verdict)
         let go_on = self
             .cpus
             .get(cpu)
@@ -72,6 +73,7 @@ impl<P: HotplugHost> Hotplug<P> {
             .expect("BUG: a CPU is released before prep:threads");
         P::sched().start_cpu(idle);
         let context = StepContext { cpu };
+        // (short-locks-until-online)
         let walked = self.walker(&context).up(RELEASED);
         assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
         P::grace_periods().arrived();
@@ -111,7 +113,7 @@ impl<P: HotplugHost> Hotplug<P> {
     fn leave(&self, cpu: CpuId) {
         P::trace(Event::Dead);
         P::disable_cpu_interface(cpu);
-        self.handshake(cpu).dead(SyncState::Online); // A3
+        self.handshake(cpu).dead(SyncState::Online); // (nothing-after-dead)
         self.tell_control(cpu);
         P::cpu_off(cpu);
     }

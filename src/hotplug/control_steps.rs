@@ -1,5 +1,6 @@
 //! The control CPU's side of the handshake: it starts a CPU, waits for it, releases it or
-//! waits until it is off; and it quarantines a CPU whose end it does not see.
+//! waits until it is off; and it quarantines a CPU whose end it does not see
+//! (`unseen-end-quarantines` of [`hotplug`](crate::hotplug)).
 //!
 //! # Quarantine
 //! A CPU whose end control has not seen is *quarantined*: nothing that it may still use

@@ -33,7 +33,7 @@ struct Registered<P: HotplugHost> {
     service: Arc<dyn Service<P>>,
 }
 
-/// The record of one CPU; never freed (H4).
+/// The record of one CPU; never freed (`cpu-memory-stays` of [`hotplug`](crate::hotplug)).
 pub(super) struct CpuRecord<P: HotplugHost> {
     pub(super) state: CpuhpState,
     /// Where the AP waits for its verdict.

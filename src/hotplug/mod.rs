@@ -28,19 +28,19 @@
 //! the rest, taking over what the CPU has left behind: timers, free memory.
 //!
 //! # Invariants
-//! - H1: `state` of a CPU is written by one side at a time: control, then the AP
-//!   from SHOULD_ONLINE to ONLINE, then its `cpuhp` thread between a command and
-//!   its completion; in the still point of the take-down the AP.
-//! - H2: passages up − passages down of a step is 0 or 1 for each CPU, at rest,
-//!   and 1 exactly for the steps below `state`.
-//! - H3: past DISABLE_IRQ of the take-down nothing can refuse any more. Everything
-//!   that can refuse is asked before.
-//! - H4: a CPU's memory is never freed.
-//! - H5: nothing is touched that a CPU which may still run could use: a CPU whose end
-//!   was not seen is quarantined ([`Quarantine`]).
-//! - H6: between two operations no step of a CPU is up, or all, or at least those up to
-//!   `init:online`: a CPU that was left half way is online. Each operation begins from such
-//!   a state.
+//! - **one-side-writes-state**: the `state` of a CPU is written by one side at a time:
+//!   control, then the AP from SHOULD_ONLINE to ONLINE, then its `cpuhp` thread between
+//!   a command and its completion; in the still point of the take-down the AP.
+//! - **passages-balance**: passages up − passages down of a step is 0 or 1 for each
+//!   CPU, at rest, and 1 exactly for the steps below `state`.
+//! - **refusals-first**: past DISABLE_IRQ of the take-down nothing can refuse any more.
+//!   Everything that can refuse is asked before.
+//! - **cpu-memory-stays**: a CPU's memory is never freed.
+//! - **unseen-end-quarantines**: nothing is touched that a CPU which may still run
+//!   could use: a CPU whose end was not seen is quarantined ([`Quarantine`]).
+//! - **down-up-or-online**: between two operations no step of a CPU is up, or all, or
+//!   at least those up to `init:online`: a CPU that was left half way is online. Each
+//!   operation begins from such a state.
 //!
 //! # Sources
 //! Thomas Gleixner's *CPU hotplug rework* (`docs/references.md`); Linux `kernel/cpu.c`

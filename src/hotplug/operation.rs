@@ -66,6 +66,7 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Walks from `origin` up to `online`, and back to `origin` if a step fails.
     fn go_up(&'static self, cpu: CpuId, origin: usize) -> Result<(), WalkError> {
+        // From below the release no step is up (down-up-or-online).
         if origin < RELEASED {
             let context = StepContext { cpu };
             let mut walker = self.walker(&context);
@@ -145,7 +146,8 @@ impl<P: HotplugHost> Hotplug<P> {
         self.take_down(cpu)
     }
 
-    /// Asks everything that can refuse, before the stop (H3).
+    /// Asks everything that can refuse, before the stop (`refusals-first` of
+    /// [`hotplug`](crate::hotplug)).
     fn may_leave(&self, cpu: CpuId) -> Result<(), CpuDownError> {
         if P::masks().online() == CpuMask::of(cpu) {
             return Err(CpuDownError::LastOnline(cpu));

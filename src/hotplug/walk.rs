@@ -23,7 +23,8 @@ const NO_FAIL: usize = usize::MAX;
 
 /// How far one CPU has come, and how often it has passed each step.
 ///
-/// Written by the side that owns the walk (H1), read by any thread for display. The
+/// Written by the side that owns the walk (`one-side-writes-state` of
+/// [`hotplug`](crate::hotplug)), read by any thread for display. The
 /// owner changes through the handshake word or a completion, which order the accesses:
 /// all of them are Relaxed.
 pub struct CpuhpState {
@@ -68,7 +69,8 @@ impl CpuhpState {
         )
     }
 
-    /// Returns whether H2 holds. For the owner of the walk, at rest.
+    /// Returns whether the passages agree with the state (`passages-balance` of
+    /// [`hotplug`](crate::hotplug)). For the owner of the walk, at rest.
     pub fn is_balanced(&self) -> bool {
         (0..self.passages.len()).all(|step| {
             let (up, down) = self.passages(step);
