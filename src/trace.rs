@@ -5,11 +5,11 @@
 //! and leave out what is being overwritten.
 //!
 //! # Invariants
-//! - T1: a ring has one writing CPU, which writes with IRQs masked: neither an interrupt
-//!   nor another thread of that CPU writes in the middle of an event. If one did, and
-//!   came once round the ring, both would be in one slot.
-//! - T2: a slot's `sequence` is 0 while it is being written, else one more than
-//!   the event's number. A reader takes a slot only if it read the same
+//! - **one-writer-a-ring**: a ring has one writing CPU, which writes with IRQs masked:
+//!   neither an interrupt nor another thread of that CPU writes in the middle of an
+//!   event. If one did, and came once round the ring, both would be in one slot.
+//! - **whole-slots-only**: a slot's `sequence` is 0 while it is being written, else one
+//!   more than the event's number. A reader takes a slot only if it read the same
 //!   non-zero number before and after.
 //!
 //! `tests/loom_trace.rs` model-checks both, from this file.
@@ -91,14 +91,15 @@ pub struct Record {
 }
 
 struct Slot {
-    /// T2. Stored with Release after the words, loaded with Acquire before them.
+    /// Stored with Release after the words, loaded with Acquire before them
+    /// (whole-slots-only).
     sequence: AtomicU64,
     at: AtomicU64,
     event: AtomicU64,
 }
 
 struct Ring {
-    /// The number of the next event. Relaxed: one CPU writes it (T1).
+    /// The number of the next event. Relaxed: one CPU writes it (one-writer-a-ring).
     next: AtomicU64,
     slots: [Slot; TRACE_EVENTS],
 }
@@ -129,7 +130,7 @@ impl Trace {
     /// # Context
     /// Any, once this CPU has been told SHOULD_ONLINE.
     pub fn write<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
-        let _masked = IrqGuard::<E>::new(); // T1
+        let _masked = IrqGuard::<E>::new(); // (one-writer-a-ring)
         let (on, at) = here_fn();
         self.put(on, at, event);
     }
@@ -152,7 +153,7 @@ impl Trace {
     pub fn collect(&self, mut keep_fn: impl FnMut(&Record) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
         for (on, ring) in self.rings.iter() {
-            // Relaxed: each slot says by itself what it holds (T2).
+            // Relaxed: each slot says by itself what it holds (whole-slots-only).
             let end = ring.next.load(Ordering::Relaxed);
             let begin = end.saturating_sub(TRACE_EVENTS as u64);
             for number in begin..end {

@@ -1,11 +1,11 @@
 //! The masks of the machine: which CPUs there are, and how far each has come.
 //!
 //! # Invariants
-//! - M1: possible ⊇ online ⊇ active, at every instant. So a CPU
+//! - **active-is-online**: possible ⊇ online ⊇ active, at every instant. So a CPU
 //!   becomes online before it becomes active, and stops being active first.
-//! - M2: with preemption off, a CPU can't leave `online`: it is cleared in a
-//!   still point only. One may join.
-//! - M3: each bit has one writer, the CPU that it stands for.
+//! - **leaves-in-still-point**: with preemption off, a CPU can't leave `online`: it is
+//!   cleared in a still point only. Another CPU may join meanwhile.
+//! - **own-bit**: each bit has one writer, the CPU that it stands for.
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sync::AtomicBits;
@@ -83,14 +83,14 @@ impl CpuMasks {
 
     /// Clears `cpu`'s online bit.
     ///
-    /// Context: `cpu` itself, inside the still point.
+    /// Context: `cpu` itself (own-bit), inside the still point (leaves-in-still-point).
     ///
     /// # Panics
-    /// If it was clear, or the CPU is still active (M1).
+    /// If it was clear, or the CPU is still active (active-is-online).
     pub fn clear_online(&self, cpu: CpuId) {
         assert!(
             !self.is_active(cpu),
-            "BUG: {cpu:?} leaves `online` while active (M1)"
+            "BUG: {cpu:?} leaves `online` while active"
         );
         assert!(
             self.online.clear(cpu.index(), Ordering::Release),
@@ -103,12 +103,12 @@ impl CpuMasks {
     /// Context: thread on `cpu` (`sched:active`).
     ///
     /// # Panics
-    /// If an offline CPU would become active (M1).
+    /// If an offline CPU would become active (active-is-online).
     pub fn set_active(&self, cpu: CpuId, active: bool) {
         if active {
             assert!(
                 self.is_online(cpu),
-                "BUG: {cpu:?} becomes active while not online (M1)"
+                "BUG: {cpu:?} becomes active while not online"
             );
             self.active.set(cpu.index(), Ordering::Release);
         } else {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "M1")]
+    #[should_panic(expected = "leaves `online` while active")]
     fn an_active_cpu_can_not_leave_online() {
         let masks = CpuMasks::new(CpuMask::first_n(1));
         masks.set_online(CpuId::BOOT);

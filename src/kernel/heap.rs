@@ -9,13 +9,15 @@
 //! ```
 //!
 //! # Invariants
-//! - M1: only the CPU itself, with IRQs masked, touches its cache and writes its
-//!   counts; the control CPU does while the CPU is off. A handler may allocate.
-//! - M2: what has a size class is asked of `talc` by the layout of the class, before
-//!   there are caches too (H1 of [`HeapCache`]).
-//! - M3: what is in use is the sum over all possible CPUs, and of what there was
-//!   before them, of bytes asked for less bytes given back. A block that is freed on
-//!   another CPU is counted, and kept, there.
+//! - **own-cpu-cache**: only the CPU itself, with IRQs masked, touches its cache and
+//!   writes its counts; the control CPU does while the CPU is off. A handler may
+//!   allocate.
+//! - **asked-by-class**: what has a size class is asked of `talc` by the layout of the
+//!   class, before there are caches too (`layout-of-class` of
+//!   [`heap_cache`](crate::memory::HeapCache)).
+//! - **in-use-is-a-sum**: what is in use is the sum over all possible CPUs, and of what
+//!   there was before them, of bytes asked for less bytes given back. A block that is
+//!   freed on another CPU is counted, and kept, there.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
@@ -50,7 +52,7 @@ static HEAP: Heap = Heap {
     total: AtomicUsize::new(0),
 };
 
-/// Bytes asked for and given back, in all. Relaxed: counters, with one writer (M1).
+/// Bytes asked for and given back, in all. Relaxed: counters, with one writer (own-cpu-cache).
 struct Counts {
     allocated: AtomicUsize,
     freed: AtomicUsize,
@@ -64,7 +66,8 @@ impl Counts {
         }
     }
 
-    /// May wrap: a block may be freed elsewhere. The sum of all doesn't.
+    /// May wrap: a block may be freed elsewhere. The sum of all doesn't
+    /// (in-use-is-a-sum).
     fn in_use(&self) -> usize {
         let allocated = self.allocated.load(Ordering::Relaxed);
         allocated.wrapping_sub(self.freed.load(Ordering::Relaxed))
@@ -85,15 +88,15 @@ struct HeapCpu {
     cached: AtomicUsize,
 }
 
-// SAFETY: by M1 one CPU at a time touches the cache; the rest is atomic.
+// SAFETY: one CPU at a time touches the cache (own-cpu-cache); the rest is atomic.
 unsafe impl Sync for HeapCpu {}
 // SAFETY: a block is free memory, which belongs to no CPU.
 unsafe impl Send for HeapCpu {}
 
 impl HeapCpu {
     /// # Safety
-    /// M1: this is the running CPU with IRQs masked, or the CPU is off; and `use_fn`
-    /// neither allocates nor frees.
+    /// This is the running CPU with IRQs masked, or the CPU is off (own-cpu-cache); and
+    /// `use_fn` neither allocates nor frees.
     unsafe fn with_cache<R>(&self, use_fn: impl FnOnce(&mut HeapCache<Block>) -> R) -> R {
         // SAFETY: the caller's promise: no other code has the cache now.
         use_fn(unsafe { &mut *self.cache.get() })
@@ -147,7 +150,7 @@ pub(crate) fn init_caches(cpus: usize) {
 /// `cpu` is off, as the caller has seen, and stays so until this returns.
 pub(super) unsafe fn empty_cache_of(cpu: CpuId) {
     if let Some(cpus) = HEAP.cpus.get() {
-        // SAFETY: the caller's promise is M1.
+        // SAFETY: the caller's promise is that rule (own-cpu-cache).
         unsafe { HEAP.empty(cpus.get(cpu)) };
     }
 }
@@ -207,7 +210,7 @@ impl Heap {
                 add(&cpu.cached, class.size());
             }
         };
-        // SAFETY: M1 by the token; `talc` itself asks for no more memory.
+        // SAFETY: the token shows it (own-cpu-cache); `talc` itself asks for no more memory.
         unsafe { cpu.with_cache(fill) };
         Some(first)
     }
@@ -221,27 +224,27 @@ impl Heap {
             for _ in 0..class.batch() {
                 let Some(old) = cache.take(class) else { break };
                 add(&cpu.cached, class.size().wrapping_neg());
-                // SAFETY: it came from there by this layout (M2), and is free.
+                // SAFETY: it came from there by this layout (asked-by-class), and is free.
                 unsafe { talc.deallocate(old.as_ptr(), class.layout()) };
             }
             let kept = cache.put(class, block);
             assert!(kept.is_ok(), "BUG: a cache with room is full");
             add(&cpu.cached, class.size());
         };
-        // SAFETY: M1 by the token; `talc` itself asks for no more memory.
+        // SAFETY: the token shows it (own-cpu-cache); `talc` itself asks for no more memory.
         unsafe { cpu.with_cache(exchange) };
     }
 
     /// Gives back all that `cpu` keeps; returns whether that was anything.
     ///
     /// # Safety
-    /// M1.
+    /// `cpu` is the running CPU with IRQs masked, or is off (own-cpu-cache).
     unsafe fn empty(&self, cpu: &HeapCpu) -> bool {
         let mut talc = self.talc.lock_irqsave();
         let empty = |cache: &mut HeapCache<Block>| {
             let kept = cache.bytes();
             cache.flush(|class, block| {
-                // SAFETY: it came from there by this layout (M2), and is free.
+                // SAFETY: it came from there by this layout (asked-by-class), and is free.
                 unsafe { talc.deallocate(block.as_ptr(), class.layout()) };
             });
             cpu.cached.store(0, Ordering::Relaxed);
@@ -256,7 +259,7 @@ impl Heap {
     /// # Safety
     /// The size is not 0.
     unsafe fn allocate(&self, layout: Layout) -> Option<Block> {
-        let layout = SizeClass::of(layout).map_or(layout, SizeClass::layout); // M2
+        let layout = SizeClass::of(layout).map_or(layout, SizeClass::layout); // (asked-by-class)
         // SAFETY: the caller's promise.
         unsafe { self.talc.lock_irqsave().allocate(layout) }
     }
@@ -275,7 +278,7 @@ impl Heap {
             // SAFETY: the caller's promise.
             return unsafe { self.allocate(layout) };
         };
-        // SAFETY: M1 by the token.
+        // SAFETY: the token shows it (own-cpu-cache).
         match unsafe { cpu.with_cache(|cache| cache.take(class)) } {
             Some(block) => {
                 add(&cpu.cached, class.size().wrapping_neg());
@@ -287,7 +290,8 @@ impl Heap {
 }
 
 // SAFETY: a block comes from `talc`, which keeps the contract of `GlobalAlloc`, as
-// large as its layout or larger (H1), and is given out by one cache at a time (H2).
+// large as its layout or larger (layout-of-class), and is given out by one cache at a time
+// (taken-once).
 // The counts change nothing of it.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -301,7 +305,8 @@ unsafe impl GlobalAlloc for Heap {
             Some(cpu) => {
                 // SAFETY: the caller promises that the size is not 0.
                 let mut block = unsafe { self.allocate_on(cpu, layout, &masked) };
-                // SAFETY: M1 by the token. What this CPU keeps may be what lacks.
+                // SAFETY: the token shows it (own-cpu-cache). What this CPU keeps may be
+                // what lacks.
                 if block.is_none() && unsafe { self.empty(cpu) } {
                     // SAFETY: the caller promises that the size is not 0.
                     block = unsafe { self.allocate_on(cpu, layout, &masked) };
@@ -325,7 +330,8 @@ unsafe impl GlobalAlloc for Heap {
         let masked = IrqGuard::<Hw>::new();
         let Some(cpu) = self.here(&masked) else {
             add(&self.early.freed, layout.size());
-            let layout = SizeClass::of(layout).map_or(layout, SizeClass::layout); // M2
+            // (asked-by-class)
+            let layout = SizeClass::of(layout).map_or(layout, SizeClass::layout);
             // SAFETY: the caller promises that it came from here, with this layout.
             unsafe { self.talc.lock_irqsave().deallocate(memory, layout) };
             return;
@@ -336,7 +342,7 @@ unsafe impl GlobalAlloc for Heap {
             unsafe { self.talc.lock_irqsave().deallocate(memory, layout) };
             return;
         };
-        // SAFETY: M1 by the token.
+        // SAFETY: the token shows it (own-cpu-cache).
         match unsafe { cpu.with_cache(|cache| cache.put(class, block)) } {
             Ok(()) => add(&cpu.cached, class.size()),
             Err(block) => self.make_room(cpu, class, block, &masked),

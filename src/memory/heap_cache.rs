@@ -12,11 +12,12 @@
 //! a test. Nothing here allocates.
 //!
 //! # Invariants
-//! - H1: every block of a class is [`SizeClass::layout`] large, whichever CPU asked
-//!   for it and whenever: so any cache can serve any request of the class with it.
-//! - H2: a block that was put is taken once.
-//! - H3: a class holds at most [`MAGAZINE_BYTES`], or [`MAGAZINE_BLOCKS`] blocks if
-//!   that is less.
+//! - **layout-of-class**: every block of a class is [`SizeClass::layout`] large,
+//!   whichever CPU asked for it and whenever: so any cache can serve any request of the
+//!   class with it.
+//! - **taken-once**: a block that was put is taken once.
+//! - **bounded-magazine**: a class holds at most [`MAGAZINE_BYTES`], or
+//!   [`MAGAZINE_BLOCKS`] blocks if that is less.
 
 #![forbid(unsafe_code)]
 
@@ -91,7 +92,7 @@ impl SizeClass {
         SIZES[self.0 as usize]
     }
 
-    /// Returns what to ask the allocator below for, for a block (H1).
+    /// Returns what to ask the allocator below for, for a block (layout-of-class).
     pub const fn layout(self) -> Layout {
         match Layout::from_size_align(self.size(), ALIGN) {
             Ok(layout) => layout,
@@ -99,7 +100,7 @@ impl SizeClass {
         }
     }
 
-    /// Returns how many blocks one CPU keeps (H3).
+    /// Returns how many blocks one CPU keeps (bounded-magazine).
     pub const fn capacity(self) -> usize {
         let blocks = MAGAZINE_BYTES / self.size();
         if blocks < MAGAZINE_BLOCKS {

@@ -18,7 +18,8 @@ fn a_class_is_the_smallest_that_fits() {
             SizeClass::all().all(|other| other.size() < size || other.size() >= class.size()),
             "{size} in {class:?}"
         );
-        // H1: what is freed by another layout of the class is of the same class.
+        // What is freed by another layout of the class is of the same class
+        // (layout-of-class).
         assert_eq!(SizeClass::of(class.layout()), Some(class));
     }
 }
