@@ -10,10 +10,10 @@
 //! ```
 //!
 //! # Invariants
-//! - L1: before memory is written past the caches, no dirty line is left over it:
-//!   it could be written back later.
-//! - L2: before caches go on, no line at all is left over what was written past
-//!   them; firmware may fetch one at any time, so this comes last.
+//! - **nothing-dirty-left**: before memory is written past the caches, no dirty line is
+//!   left over it: it could be written back later.
+//! - **no-line-at-turn-on**: before caches go on, no line at all is left over what was
+//!   written past them; firmware may fetch one at any time, so this comes last.
 //!
 //! The sequences are run as [`super::steps`] says.
 
@@ -50,10 +50,10 @@ pub const RELOCATE: &[CacheStep] = relocate!(steps);
 /// The device tree is read.
 pub const READ_TREE: &[CacheStep] = steps!(Clean(Tree), Read(Tree));
 
-/// The page tables are built.
+/// The page tables are built (nothing-dirty-left).
 pub const BUILD: &[CacheStep] = steps!(Invalidate(Tables), Write(Tables));
 
-/// MMU and caches go on.
+/// MMU and caches go on (no-line-at-turn-on).
 pub const TURN_ON: &[CacheStep] = steps!(
     Invalidate(Bss),
     Invalidate(Relocated),

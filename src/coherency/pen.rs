@@ -21,15 +21,16 @@
 //! ```
 //!
 //! # Invariants
-//! - P1: the command is written by control when it has found the CPU parked, and
-//!   forgotten by the CPU before it parks: so one command is one release. Control
-//!   never reads it: its copy may be older than what the CPU wrote past it.
-//! - P2: the status is written by the CPU alone, past its caches. Control never
-//!   writes it, and drops its own copy before each look.
-//! - P3: the handover is clean in memory before the command is there.
-//! - P4: no copy of the failure line is left in a cache that could be written back
-//!   over what the CPU writes past it.
-//! - P5: lines are never shared: each has 128 bytes of its own.
+//! - **one-command-one-release**: the command is written by control when it has found
+//!   the CPU parked, and forgotten by the CPU before it parks: so one command is one
+//!   release. Control never reads it: its copy may be older than what the CPU wrote
+//!   past it.
+//! - **cpu-writes-status**: the status is written by the CPU alone, past its caches.
+//!   Control never writes it, and drops its own copy before each look.
+//! - **handover-first**: the handover is clean in memory before the command is there.
+//! - **no-copy-of-failure**: no copy of the failure line is left in a cache that could
+//!   be written back over what the CPU writes past it.
+//! - **a-line-a-side**: lines are never shared: each has 128 bytes of its own.
 //!
 //! The sequences below are the protocol: [`crate::coherency::steps`].
 //!
@@ -71,7 +72,7 @@ macro_rules! refuse {
 )]
 pub(crate) use {arrive, park, refuse};
 
-/// A CPU parks.
+/// A CPU parks, and forgets its command (one-command-one-release).
 pub const PARK: &[CacheStep] = park!(steps);
 
 /// A parked CPU waits, and leaves the pen.
@@ -83,7 +84,8 @@ pub const REFUSE: &[CacheStep] = refuse!(steps);
 /// Control has made a boot record, which it may look at before it readies it.
 pub const MAKE: &[CacheStep] = steps!(CleanInvalidate(Failure));
 
-/// Control readies the boot record of a CPU that is off or parked.
+/// Control readies the boot record of a CPU that is off or parked (handover-first,
+/// no-copy-of-failure).
 pub const PREPARE: &[CacheStep] = steps!(
     Write(Handover),
     Clean(Handover),

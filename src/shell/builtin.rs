@@ -229,7 +229,7 @@ pub(super) fn echo<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
 /// `exit`: tells the caller, with a status of its own or the last one.
 pub(super) fn exit<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let Some(word) = args.operands.first() else {
-        return Outcome::PowerOff(args.last);
+        return Outcome::PowerOff(args.last); // (shell-returns)
     };
     // `parse` alone would let a plus sign through.
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());

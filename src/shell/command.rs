@@ -168,6 +168,7 @@ fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Re
         outcome: Outcome::Continue(Status::SUCCESS),
         failed: 0,
     };
+    // (judged-whole)
     let sequence = match parse_line(line) {
         Ok(sequence) => sequence,
         Err(error) => {

@@ -11,11 +11,12 @@
 //! ```
 //!
 //! # Invariants
-//! - K1: a control byte ends whatever was begun and means itself, so a broken
-//!   sequence never swallows an Enter or a Ctrl-C.
-//! - K2: a [`Key::Char`] is a valid `char` that is not a control character.
-//! - K3: CR, LF and CR LF are one Enter each.
-//! - K4: a byte of text that can't be understood is reported as
+//! - **control-byte-ends**: a control byte ends whatever was begun and means itself, so
+//!   a broken sequence never swallows an Enter or a Ctrl-C.
+//! - **char-is-printable**: a [`Key::Char`] is a valid `char` that is not a control
+//!   character.
+//! - **one-enter**: CR, LF and CR LF are one Enter each.
+//! - **damage-is-said**: a byte of text that can't be understood is reported as
 //!   [`Key::Damaged`], never dropped silently: the line isn't what was sent.
 //!
 //! # Sources
@@ -110,7 +111,7 @@ impl Keys {
                 [Some(Key::Damaged), self.ground(byte, last_was_cr)]
             }
             State::Utf8(bytes, len, needs) => [self.utf8(bytes, len, needs, byte), None],
-            // K1.
+            // (control-byte-ends)
             _ if byte.is_ascii_control() => [self.ground(byte, last_was_cr), None],
             State::Ground => [self.ground(byte, last_was_cr), None],
             State::Escape => [self.escape(byte), None],
@@ -122,7 +123,7 @@ impl Keys {
 
     fn ground(&mut self, byte: u8, last_was_cr: bool) -> Option<Key> {
         Some(match byte {
-            b'\n' if last_was_cr => return None, // K3.
+            b'\n' if last_was_cr => return None, // (one-enter)
             b'\r' | b'\n' => Key::Enter,
             ESCAPE => {
                 self.state = State::Escape;
@@ -166,9 +167,9 @@ impl Keys {
         }
         let text = core::str::from_utf8(&bytes[..len]).ok();
         Some(match text.and_then(|text| text.chars().next()) {
-            Some(c) if c.is_control() => Key::Unknown, // K2.
+            Some(c) if c.is_control() => Key::Unknown, // (char-is-printable)
             Some(c) => Key::Char(c),
-            None => Key::Damaged,
+            None => Key::Damaged, // (damage-is-said)
         })
     }
 

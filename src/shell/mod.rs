@@ -12,10 +12,11 @@
 //! that all of this is tested on the host.
 //!
 //! # Invariants
-//! - S1: a line, a command or a CPU list that is wrong gets a message, and has
-//!   changed nothing: each is judged whole before any of it is carried out.
-//! - S2: the shell doesn't turn the machine off; it returns an [`Outcome`].
-//! - S3: no input makes it panic, and none is dropped without a sign.
+//! - **judged-whole**: a line, a command or a CPU list that is wrong gets a message,
+//!   and has changed nothing: each is judged whole before any of it is carried out.
+//! - **shell-returns**: the shell doesn't turn the machine off; it returns an
+//!   [`Outcome`].
+//! - **no-input-lost**: no input makes it panic, and none is dropped without a sign.
 //!
 //! # Concurrency
 //! Thread context only; a command may sleep. The shell takes no lock. What it
@@ -62,7 +63,7 @@ impl<'m, M: Machine> Shell<'m, M> {
     }
 
     /// Takes note that the console has lost some bytes here: the line that they
-    /// belong to is refused at its end.
+    /// belong to is refused at its end (no-input-lost).
     pub fn lose(&mut self) {
         self.editor.lose();
     }

@@ -46,8 +46,9 @@ const ARRIVAL: Duration = Duration::from_millis(200);
 /// The status of a CPU that is in the pen.
 const PARKED: u64 = 1;
 
-/// [`Line::Command`]. The CPU forgets the first word before it parks; control writes
-/// the first two while it is parked (P1).
+/// [`Line::Command`] (`a-line-a-side` of [`coherency::pen`](crate::coherency::pen)). The
+/// CPU forgets the first word before it parks; control writes the first two while it is
+/// parked (`one-command-one-release` of [`coherency::pen`](crate::coherency::pen)).
 #[repr(C, align(128))]
 struct CommandLine {
     /// Where a released CPU goes; 0: it stays.
@@ -277,7 +278,7 @@ impl CpuOps for Pen {
     unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
         let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
         let command = &slot.command;
-        // P1. One that has never been released may still be on its way from
+        // (one-command-one-release) One that has never been released may still be on its way from
         // firmware: it finds the command when it comes. One that came by itself forgets
         // its command first, as each time that it parks.
         let parks_itself = command.context.load(Ordering::Relaxed) != 0
@@ -339,7 +340,7 @@ impl CpuOps for Pen {
             match step {
                 CacheStep::Invalidate(Line::Status) => {
                     let line = (&raw const slot.status).addr();
-                    // SAFETY: this line is never written through a cache (P2).
+                    // SAFETY: this line is never written through a cache (cpu-writes-status).
                     unsafe { cache::invalidate_to_poc(line..line + CACHE_LINE) };
                 }
                 CacheStep::Read(Line::Status) => {

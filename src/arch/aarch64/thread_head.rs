@@ -5,12 +5,12 @@
 //! together with the stack, in the context switch, so code that reads it gets its
 //! own thread, whatever CPU it is on; no preemption can make the value stale.
 //!
-//! # The preempt count
+//! # Invariants
 //!
-//! P1. Only the thread itself, or a handler that interrupts it on its CPU, writes
-//!     its count.
-//! P2. A handler leaves the count as it found it. What a program runs in one is checked at
-//!     the end of the interrupt.
+//! - **own-preempt-count**: only the thread itself, or a handler that interrupts it on
+//!   its CPU, writes its preempt count.
+//! - **handler-restores-count**: a handler leaves the count as it found it. What a
+//!   program runs in one is checked at the end of the interrupt.
 //!
 //! So a load, an addition and a store need not be one access: whatever comes
 //! between them puts back what it changed. They are relaxed atomics, which cost
@@ -166,7 +166,8 @@ impl ThreadHead {
         self.preempt_count.load(Ordering::Relaxed)
     }
 
-    /// Adds one to the preempt count of this, the running thread's head. A
+    /// Adds one to the preempt count of this, the running thread's head
+    /// (own-preempt-count, handler-restores-count). A
     /// compiler barrier: nothing moves out of the section that this opens.
     #[inline]
     pub fn preempt_disable(&self) {
