@@ -243,6 +243,7 @@ impl<P: SchedHost> GracePeriods<P> {
     /// The outermost guard of this CPU has been dropped: reports, if a grace
     /// period waits for that. Called from every preemption point.
     pub fn preempt_point(&self) {
+        // (own-note)
         if P::has_preempt_work(PreemptWork::GracePeriod) {
             let _still = IrqGuard::<P>::new();
             P::set_preempt_work(PreemptWork::GracePeriod, false);

@@ -65,6 +65,7 @@ impl<P: SchedHost> Rounds<P> {
     /// # Context
     /// Any.
     pub(super) fn end(&self) {
+        // The caller is the last CPU to report (last-report-ends).
         self.sequence.end();
         self.waiters.wake_all();
     }

@@ -295,6 +295,7 @@ impl<P: SchedHost> Scheduler<P> {
                     timers
                         .runs
                         .store(Arc::as_ptr(&timer).addr(), Ordering::Relaxed);
+                    // Once, since it was taken out (called-when-due).
                     timers.running.note(timer.name, || (timer.call_fn)());
                     timers.runs.store(0, Ordering::Relaxed);
                     timer.end_call();

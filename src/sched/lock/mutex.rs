@@ -185,7 +185,7 @@ impl<T, P: SchedHost> Drop for MutexGuard<'_, T, P> {
         self.value = None; // Before another thread is the owner (owner-alone-tries).
         let mut inner = self.mutex.inner.lock_irqsave();
         let next = inner.waiters.pop();
-        inner.owner = next.clone();
+        inner.owner = next.clone(); // For the next owner (owner-while-held).
         drop(inner);
         if let Some(next) = next {
             P::sched().wake(&next);

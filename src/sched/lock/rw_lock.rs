@@ -36,7 +36,7 @@ impl<P: SchedHost> Inner<P> {
     /// Once the last reader has gone, the writer that has waited longest is in.
     fn let_writer_in(&mut self) {
         if self.readers == 0 {
-            self.writer = self.waiting_writers.pop();
+            self.writer = self.waiting_writers.pop(); // For the writer (counted-while-held).
             if let Some(writer) = &self.writer {
                 P::sched().wake(writer);
             }
