@@ -10,13 +10,13 @@
 //! ```
 //!
 //! # Invariants
-//! - **evict-or-leave**: a thread on a CPU that it may no longer use goes. Either
-//!   `set_affinity` reads no pin and evicts the thread, or `unpin` reads the new CPUs
-//!   and the thread evicts itself. Both may happen: the second eviction finds nothing
-//!   to do. Both fences are needed (store buffering).
-//! - **only-owner-pins**: only the running thread itself pins and unpins it; its CPUs
-//!   are changed under its run-queue lock. So a holder of that lock knows both while
-//!   the thread doesn't run.
+//! - **evict-or-leave**: a thread on a CPU that it may no longer use leaves it. Either
+//!   `set_affinity` reads a pin count of 0 and evicts the thread, or `unpin` reads the
+//!   new CPUs and the thread evicts itself. Both may happen: the second eviction finds
+//!   nothing to do. Both fences are needed (store buffering).
+//! - **only-owner-pins**: only the running thread itself pins and unpins itself. Its
+//!   CPUs are changed under its run-queue lock. So a holder of that lock knows both
+//!   while the thread doesn't run.
 //!
 //! `tests/loom_affinity.rs` model-checks this file.
 
@@ -26,29 +26,30 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sync::AtomicBits;
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 
-/// What a thread does whose pin was taken off.
+/// What a thread must do after it has dropped a pin.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unpinned {
-    /// Another pin keeps it.
+    /// Stay: it holds another pin.
     NotYet,
-    /// It may stay.
+    /// Nothing: it may stay.
     MayStay,
-    /// It may not be here: it goes elsewhere.
+    /// Leave: it may no longer run on this CPU.
     MustGo,
 }
 
-/// The CPUs of a thread, and its pins.
+/// The CPUs on which a thread may run, and its pins.
 #[derive(Debug)]
 pub struct Affinity {
-    /// Relaxed (evict-or-leave, only-owner-pins); a reader without the lock gets a hint.
+    /// The CPUs on which the thread may run. Relaxed (evict-or-leave, only-owner-pins);
+    /// a reader without the lock gets a hint.
     cpus: AtomicBits,
-    /// How often it has asked to stay. Relaxed (evict-or-leave, only-owner-pins).
+    /// Number of pins that the thread holds. Relaxed (evict-or-leave, only-owner-pins).
     pins: AtomicU32,
 }
 
 impl Affinity {
-    /// Of a thread that may run on `cpus`, and isn't pinned.
+    /// Returns the affinity of a thread that may run on `cpus` and isn't pinned.
     pub fn new(cpus: &CpuMask) -> Affinity {
         let affinity = Affinity {
             cpus: AtomicBits::new(),
@@ -58,25 +59,28 @@ impl Affinity {
         affinity
     }
 
-    /// Where it may run.
+    /// Returns the CPUs on which the thread may run.
     pub fn cpus(&self) -> CpuMask {
         CpuMask::from_bits(self.cpus.snapshot(Ordering::Relaxed))
     }
 
-    /// Whether it may run on `cpu`.
+    /// Returns whether the thread may run on `cpu`.
     #[inline]
     pub fn allows(&self, cpu: CpuId) -> bool {
         self.cpus.get(cpu.index(), Ordering::Relaxed)
     }
 
-    /// Whether it stays on its CPU for now.
+    /// Returns whether the thread is pinned to its CPU.
     #[inline]
     pub fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Relaxed) != 0
     }
 
-    /// Keeps it on its CPU until [`Affinity::unpin`]; returns whether this is the first
-    /// pin. By the thread itself.
+    /// Pins the thread to its CPU until [`Affinity::unpin`]. Returns whether this is
+    /// its first pin.
+    ///
+    /// # Context
+    /// The thread itself.
     #[inline]
     pub fn pin(&self) -> bool {
         let pins = self.pins.load(Ordering::Relaxed);
@@ -84,10 +88,13 @@ impl Affinity {
         pins == 0
     }
 
-    /// Takes a pin off it. By the thread itself, on `cpu`, preemption off.
+    /// Drops one pin. Returns what the thread must do then.
+    ///
+    /// # Context
+    /// The thread itself, on `cpu`, preemption off.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the thread holds no pin.
     #[inline]
     pub fn unpin(&self, cpu: CpuId) -> Unpinned {
         let pins = self.pins.load(Ordering::Relaxed);
@@ -104,14 +111,16 @@ impl Affinity {
         }
     }
 
-    /// Lets it run on `cpus` and on no others. While it doesn't run: who lets it run
-    /// looks.
+    /// Lets the thread run on `cpus` only.
+    ///
+    /// # Context
+    /// The thread doesn't run: the CPU that will run it reads the new mask.
     pub fn set(&self, cpus: &CpuMask) {
         self.cpus.store(cpus.bits(), Ordering::Relaxed);
     }
 
-    /// As [`Affinity::set`], while it may run or be queued on `cpu`; returns whether the
-    /// caller has to make it go from there.
+    /// Does as [`Affinity::set`] for a thread that may be running or queued on `cpu`.
+    /// Returns whether the caller has to move the thread off `cpu`.
     #[must_use]
     pub fn change(&self, cpus: &CpuMask, cpu: CpuId) -> bool {
         self.set(cpus);

@@ -1,5 +1,5 @@
-//! How a thread blocks and is woken: the moves on its state and on the
-//! request to park, and the loop of a per-CPU thread over them.
+//! How a thread blocks and is woken: the transitions of its state and of the request to
+//! park, and the loop of a per-CPU thread over them.
 //!
 //! ```text
 //!   thread                                   waker, any CPU
@@ -12,65 +12,67 @@
 //! "The lock" is that of the thread's run queue.
 //!
 //! # Invariants
-//! - **says-then-looks**: a thread says that it is about to wait *before* it looks
-//!   whether it need wait, and waits only if no waker has come since. So either it sees
-//!   what was stored before the wake, or the wake finds it Blocking or Blocked.
+//! - **says-then-looks**: a thread stores Blocking *before* it checks whether it must
+//!   wait, and waits only if no waker has come since. So either it sees what was stored
+//!   before the wake, or the wake finds it Blocking or Blocked.
 //! - **parks-if-still-asked**: a thread parks only if the request still stands under
 //!   the lock: an unpark that came earlier found it Running and did nothing.
-//! - **wake-is-no-unpark**: a wake does nothing to a parking or parked thread, which
-//!   would look at the request again and park once more; an unpark does nothing to a
-//!   waiting one (`unpark-only` of [`sched`](crate::sched)).
-//! - **park-request-first**: the loop of a per-CPU thread looks for a request to park
-//!   first, and last before it waits. Once it has seen one it parks with nothing in
-//!   between but its service's `park`.
+//! - **wake-is-no-unpark**: a wake does nothing to a parking or parked thread: that
+//!   thread would only read the request again and park once more. An unpark does
+//!   nothing to a blocked thread (`unpark-only` of [`sched`](crate::sched)).
+//! - **park-request-first**: the loop of a per-CPU thread checks for a request to park
+//!   first, and again last before it waits. Once it has seen a request it parks; only
+//!   its service's `park` runs in between.
 //!
 //! # Memory ordering
-//! The state is decided under the run-queue lock, which orders it and what a waker
-//! stored before. The request to park is read without the lock: what was done
-//! before [`BlockState::ask_to_park`] or [`BlockState::unpark`] is visible to the thread once
-//! it sees that (Release, Acquire).
+//! The state changes under the run-queue lock, which orders it and the stores that a
+//! waker made before. The request to park is read without the lock: what was done
+//! before [`BlockState::ask_to_park`] or [`BlockState::unpark`] is visible to the
+//! thread once it reads the request's new value (Release, Acquire).
 //!
-//! That a thread is Dead says that its CPU is about to leave it. That it has *ended* says
-//! that its CPU has left it: [`BlockState::end`] releases, and [`BlockState::has_ended`] acquires, all
-//! that the thread did. Only this may stand in for a join.
+//! Dead means that the CPU is about to leave the thread. *Ended* means that the CPU has
+//! left it: [`BlockState::end`] releases, and [`BlockState::has_ended`] acquires, all
+//! that the thread did. Only `has_ended` may stand in for a join.
 //!
-//! `tests/loom_stopper.rs` model-checks this file, with a mutex for the run-queue
-//! lock and a thread of the model for each thread. The switch itself and the order
-//! of the run queue are not in it: `tests/host_sched.rs` and the kernels in QEMU
-//! show those.
+//! `tests/loom_stopper.rs` model-checks this file, with a mutex for the run-queue lock
+//! and a thread of the model for each thread. The model leaves out the switch itself
+//! and the order of the run queue: `tests/host_sched.rs` and the kernels in QEMU test
+//! those.
 
 #![forbid(unsafe_code)]
 
 use crate::sched::ThreadState;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// What a waker of a thread has to do.
+/// What the waker of a thread has to do.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
-    /// Nothing: it doesn't wait for this.
+    /// Nothing: the thread doesn't wait for this.
     Nothing,
-    /// Nothing more: it was about to wait, and goes on.
+    /// Nothing more: the thread was about to wait, and runs on.
     GoesOn,
-    /// Put it on its run queue.
+    /// Put the thread on its run queue.
     Enqueue,
 }
 
 /// Whether a thread runs or waits, and whether it has been asked to park.
 #[derive(Debug)]
 pub struct BlockState {
-    /// Changed and decided upon under the run-queue lock (`state-under-lock` of
-    /// [`sched`](crate::sched)); Relaxed, because
-    /// that lock orders it. Read elsewhere for display, and by the thread itself.
+    /// A [`ThreadState`]. Relaxed: it changes under the run-queue lock
+    /// (`state-under-lock` of [`sched`](crate::sched)), which orders it. Read without
+    /// the lock for display, and by the thread itself.
     state: AtomicU32,
-    /// Stored Release, loaded Acquire.
+    /// Whether the thread has been asked to park. Stored Release, loaded Acquire.
     park: AtomicBool,
-    /// Stored Release by the CPU that has left the dead thread, loaded Acquire.
+    /// Whether the thread is dead and off its CPU. Stored Release by the CPU that has
+    /// left it, loaded Acquire.
     ended: AtomicBool,
 }
 
 impl BlockState {
-    /// In `state`; asked to park if that is Parked.
+    /// Returns a thread's block state, at `state`. If that is Parked, the request to
+    /// park is set.
     pub fn new(state: ThreadState) -> BlockState {
         BlockState {
             state: AtomicU32::new(state as u32),
@@ -79,20 +81,26 @@ impl BlockState {
         }
     }
 
-    /// The state.
+    /// Returns the state.
     #[inline]
     pub fn state(&self) -> ThreadState {
         ThreadState::from_word(self.state.load(Ordering::Relaxed))
     }
 
-    /// The run queue's own moves. Under the lock.
+    /// Stores `state`.
+    ///
+    /// # Context
+    /// Under the lock.
     #[inline]
     pub fn set_state(&self, state: ThreadState) {
         self.state.store(state as u32, Ordering::Relaxed);
     }
 
-    /// The thread gives its CPU away: what it was about to do, it does. Under the
-    /// lock.
+    /// Completes what the thread was about to do, when it gives its CPU away: Blocking
+    /// becomes Blocked, Parking becomes Parked.
+    ///
+    /// # Context
+    /// Under the lock.
     #[inline]
     pub fn settle(&self) {
         match self.state() {
@@ -120,27 +128,30 @@ impl BlockState {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Somebody wakes the thread. Under the lock.
+    /// Wakes the thread if it waits or is about to. Returns what the waker has to do.
+    ///
+    /// # Context
+    /// Under the lock.
     #[inline]
     pub fn wake(&self) -> Wakeup {
         self.wakeup_from(ThreadState::Blocking, ThreadState::Blocked)
     }
 
-    /// Whether the thread has been asked to park.
+    /// Returns whether the thread has been asked to park.
     #[inline]
     pub fn should_park(&self) -> bool {
         self.park.load(Ordering::Acquire)
     }
 
-    /// Asks the thread to park. `wake_fn` takes the lock and wakes it, in case it
-    /// waits.
+    /// Asks the thread to park. `wake_fn` takes the lock and wakes the thread, in case
+    /// it waits.
     #[inline]
     pub fn ask_to_park(&self, wake_fn: impl FnOnce()) {
         self.park.store(true, Ordering::Release);
         wake_fn();
     }
 
-    /// Takes the request back. `wake_fn` takes the lock and makes the move
+    /// Withdraws the request to park. `wake_fn` takes the lock and calls
     /// [`BlockState::end_park`].
     #[inline]
     pub fn unpark(&self, wake_fn: impl FnOnce()) {
@@ -148,7 +159,11 @@ impl BlockState {
         wake_fn();
     }
 
-    /// Somebody unparks the thread. Under the lock.
+    /// Wakes the thread if it has parked or is about to. Returns what the caller has to
+    /// do.
+    ///
+    /// # Context
+    /// Under the lock.
     #[inline]
     pub fn end_park(&self) -> Wakeup {
         self.wakeup_from(ThreadState::Parking, ThreadState::Parked)
@@ -169,19 +184,18 @@ impl BlockState {
     }
 }
 
-/// The running thread, as far as it needs a scheduler to block.
+/// The running thread, with what it needs of a scheduler to block.
 pub trait Blocker {
-    /// Its state.
+    /// Returns the thread's state.
     fn block_state(&self) -> &BlockState;
 
-    /// Calls `move_fn` under the lock of its run queue.
+    /// Calls `move_fn` under the lock of the thread's run queue.
     fn under_lock<R>(&self, move_fn: impl FnOnce(&BlockState) -> R) -> R;
 
-    /// Gives the CPU away: to wait, if it is about to, else as a yield.
+    /// Gives the CPU away: waits if the thread is about to, else yields.
     fn schedule(&self);
 
-    /// Says that it is about to wait: from here on a wake is not lost
-    /// (says-then-looks).
+    /// Stores Blocking: from here on no wake is lost (says-then-looks).
     fn about_to_block(&self) {
         self.under_lock(|state| state.set_state(ThreadState::Blocking));
     }
@@ -191,7 +205,7 @@ pub trait Blocker {
         self.under_lock(|state| state.set_state(ThreadState::Running));
     }
 
-    /// Parks until it is unparked.
+    /// Parks until the request to park is withdrawn.
     fn park(&self) {
         while self.block_state().should_park() {
             self.under_lock(|state| {
@@ -210,15 +224,16 @@ pub trait Blocker {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KthreadStep {
-    /// Parks (park-request-first).
+    /// It parks (park-request-first).
     Park,
-    /// Runs.
+    /// It runs its work.
     Run,
-    /// It has blocked, or was about to: looks again.
+    /// It checks again: it has blocked, or was about to.
     Again,
 }
 
-/// One look of the loop of a per-CPU thread; blocks if there is nothing to do.
+/// Returns what the thread does next, after one round of a per-CPU thread's checks.
+/// Blocks if there is nothing to do.
 pub fn next_step(thread: &impl Blocker, should_run_fn: impl Fn() -> bool) -> KthreadStep {
     if thread.block_state().should_park() {
         return KthreadStep::Park;

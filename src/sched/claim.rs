@@ -1,7 +1,7 @@
-//! Which CPU's queue a thing is in that is due at an instant.
+//! The claim of an entry (a sleeping thread or a timer): which CPU's queue holds it.
 //!
-//! The queues are under locks of their own, so the word is what two of them agree by.
-//! `tests/loom_timer.rs` model-checks this file.
+//! Each CPU's queue has its own lock. Two CPUs that hold different locks agree by this
+//! word. `tests/loom_timer.rs` model-checks this file.
 
 #![forbid(unsafe_code)]
 
@@ -12,9 +12,9 @@ use crate::sync::const_unless_loom;
 /// No queue.
 const NONE: u32 = u32::MAX;
 
-/// The CPU in whose queue a thing is, if it is in one. It changes under the lock of the
-/// queue that it names; from none to one it changes by a compare-exchange, because two
-/// that put it into different queues hold different locks.
+/// The CPU whose queue holds the entry, if any. It changes under the lock of the queue
+/// that it names. From no queue to a queue it changes by a compare-exchange, because
+/// two CPUs that insert the entry into different queues hold different locks.
 #[derive(Debug)]
 pub struct Claim {
     cpu: AtomicU32,
@@ -22,7 +22,7 @@ pub struct Claim {
 
 impl Claim {
     const_unless_loom! {
-        /// Of a thing that is in no queue.
+        /// Returns the claim of an entry that is in no queue.
         pub const fn new() -> Claim {
             Claim {
                 cpu: AtomicU32::new(NONE),
@@ -30,20 +30,27 @@ impl Claim {
         }
     }
 
-    /// The CPU in whose queue it is. Without that queue's lock `None` is sure, and all
-    /// that was done before it left its queue is visible; all else is a hint.
+    /// Returns the CPU whose queue holds the entry. Without that queue's lock only
+    /// `None` is certain: then all that was done before the entry left its queue is
+    /// visible. `Some` is a hint.
     pub fn queue(&self) -> Option<CpuId> {
         // Acquire: pairs with the Release of `leave`.
         CpuId::new(self.cpu.load(Ordering::Acquire) as usize)
     }
 
-    /// Whether it is in the queue of `cpu`. Under that queue's lock, which orders it.
+    /// Returns whether the entry is in the queue of `cpu`.
+    ///
+    /// # Context
+    /// Under that queue's lock, which orders the load.
     pub fn is_in(&self, cpu: CpuId) -> bool {
         self.cpu.load(Ordering::Relaxed) == cpu.as_u32()
     }
 
-    /// Makes it one of `cpu`'s queue, whose lock is held, if it is in none; returns
-    /// whether it was.
+    /// Claims the entry for the queue of `cpu`, if no queue holds it. Returns whether
+    /// it did.
+    ///
+    /// # Context
+    /// Under the lock of `cpu`'s queue.
     #[must_use]
     pub fn enter(&self, cpu: CpuId) -> bool {
         // Acquire: pairs with the Release of `leave`, because it may be linked again.
@@ -53,15 +60,21 @@ impl Claim {
             .is_ok()
     }
 
-    /// It has been unlinked from the queue that it is in, whose lock is held.
+    /// Gives the claim up, after the entry was unlinked from its queue.
+    ///
+    /// # Context
+    /// Under that queue's lock.
     pub fn leave(&self) {
         self.cpu.store(NONE, Ordering::Release);
     }
 
-    /// It moves to the queue of `cpu`; the locks of both are held. Not by way of none:
-    /// a look that finds none is not repeated.
+    /// Moves the claim to the queue of `cpu`. It doesn't pass through "no queue": a
+    /// reader that has found no queue doesn't look again.
+    ///
+    /// # Context
+    /// Under the locks of both queues.
     pub fn move_to(&self, cpu: CpuId) {
-        // Relaxed: a look that finds either queue takes that queue's lock.
+        // Relaxed: a reader that finds either queue takes that queue's lock.
         self.cpu.store(cpu.as_u32(), Ordering::Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! Scheduling classes: who goes before whom, and who takes turns.
+//! Scheduling classes: which thread goes first, and which threads take turns.
 //!
 //! ```text
 //!   level   0   stop        a stopper: if it is runnable, it runs
@@ -7,10 +7,10 @@
 //!         101   normal      round robin by slice
 //!               idle        when nothing else is runnable; never queued
 //! ```
-//! A lower level goes before a higher one, always; within a level it is first come,
-//! first served. A thread that takes turns goes behind the others of its level when
-//! its slice is over; one that was preempted by a lower level stays in front, with
-//! what is left of its slice.
+//! A lower level always goes before a higher one. Within a level the order is first
+//! come, first served. A thread that takes turns goes behind the others of its level
+//! when its slice is over. A thread that was preempted by a lower level stays in front,
+//! with the rest of its slice.
 
 #![forbid(unsafe_code)]
 
@@ -23,14 +23,14 @@ use crate::config::{NORMAL_SLICE, ROUND_ROBIN_SLICE};
 pub struct Priority(u8);
 
 impl Priority {
-    /// The least urgent.
+    /// The least urgent priority.
     pub const MIN: Priority = Priority(1);
-    /// The most urgent that a program may have.
+    /// The most urgent priority that a program may use.
     pub const MAX: Priority = Priority(99);
-    /// The kernel's own threads, such as `cpuhp/N`.
+    /// The priority of the kernel's own threads, such as `cpuhp/N`.
     const KERNEL: Priority = Priority(100);
 
-    /// Priority `value`, or `None` if it isn't 1 to 99.
+    /// Returns priority `value`, or `None` if it isn't 1 to 99.
     pub const fn new(value: u8) -> Option<Priority> {
         if Self::MIN.0 <= value && value <= Self::MAX.0 {
             Some(Priority(value))
@@ -39,7 +39,7 @@ impl Priority {
         }
     }
 
-    /// The number.
+    /// Returns the priority's number.
     pub const fn get(self) -> u8 {
         self.0
     }
@@ -48,43 +48,44 @@ impl Priority {
 /// How realtime threads of one priority share a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Who has the CPU keeps it until it waits, yields or is preempted.
+    /// A thread keeps the CPU until it waits, yields or is preempted.
     Fifo,
-    /// In turn, by time slice.
+    /// Threads take turns, a time slice each.
     RoundRobin,
 }
 
-/// What a thread is to the scheduler.
+/// The scheduling class of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A stopper: if it is runnable, it runs.
     Stop,
     /// Fixed priority above all ordinary work.
     Realtime(Priority, Policy),
-    /// Ordinary threads, in turn.
+    /// Ordinary threads, which take turns.
     Normal,
     /// Runs when nothing else does; one for each CPU, never queued.
     Idle,
 }
 
-/// How many levels threads queue at.
+/// Number of levels at which threads queue.
 pub(crate) const LEVELS: usize = 102;
 
 impl Class {
-    /// The class of the kernel's own threads, which no program's may hold up.
+    /// The class of the kernel's own threads, which no thread of a program may delay.
     pub(crate) const KERNEL: Class = Class::Realtime(Priority::KERNEL, Policy::Fifo);
 
-    /// Realtime, FIFO.
+    /// Returns the realtime class with `priority` that is FIFO.
     pub const fn fifo(priority: Priority) -> Class {
         Class::Realtime(priority, Policy::Fifo)
     }
 
-    /// Realtime, round robin.
+    /// Returns the realtime class with `priority` that is round robin.
     pub const fn round_robin(priority: Priority) -> Class {
         Class::Realtime(priority, Policy::RoundRobin)
     }
 
-    /// Its level: lower goes first. Idle's is behind all.
+    /// Returns the class's level: a lower level goes first. The level of `Idle` is
+    /// behind all.
     pub const fn level(self) -> usize {
         match self {
             Class::Stop => 0,
@@ -94,8 +95,8 @@ impl Class {
         }
     }
 
-    /// How long a thread of this class may have the CPU while another one of its
-    /// level wants it; `None`: as long as it likes.
+    /// Returns how long a thread of this class may keep the CPU while another thread of
+    /// its level wants it, or `None` if there is no limit.
     pub const fn slice(self) -> Option<Duration> {
         match self {
             Class::Normal => Some(NORMAL_SLICE),

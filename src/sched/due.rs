@@ -1,16 +1,17 @@
-//! Things that are due at an instant, in the order in which they come due.
+//! Queues of entries (sleeping threads or timers) that are due at an instant, in the
+//! order in which they come due.
 //!
-//! The tree hangs by links in the things themselves, so nothing is allocated, however
-//! many wait. Two that are due at one instant come out in the order in which they
-//! came in.
+//! The tree's links are in the entries themselves, so nothing is allocated, however
+//! many wait. Two entries that are due at the same instant come out in the order in
+//! which they were added.
 //!
 //! # Invariants
-//! - **one-queue-a-thing**: a thing is in one queue at most. The [`Claim`] in its
+//! - **one-queue-a-thing**: an entry is in one queue at most. The [`Claim`] in its
 //!   [`Due`] names the CPU whose queue that is, and changes under the lock of the queue
 //!   that it names.
-//! - **unclaimed-is-out**: a thing whose claim names no CPU is out of every queue, even
-//!   for a reader without a lock: a thing that moves to another queue, or comes back
-//!   into its own, doesn't pass through none.
+//! - **unclaimed-is-out**: a read of `None` from an entry's claim, also without a lock,
+//!   proves that the entry is in no queue. An entry that moves to another queue, or
+//!   that its own queue takes back, never has the claim `None` in between.
 
 #![forbid(unsafe_code)]
 
@@ -25,25 +26,25 @@ use crate::sched::{Claim, SchedHost, Thread};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
 
-/// The place of a thing among those that are due: the instant, then who came first.
+/// The place of an entry in its queue: by its instant, then by the order of insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     at: Instant,
     serial: u64,
 }
 
-/// When a thing is due, and in whose queue it is.
+/// When an entry is due, and which CPU's queue holds it.
 #[derive(Debug)]
 pub(crate) struct Due {
-    /// Relaxed, as `serial`: changed under the lock of its queue
-    /// (one-queue-a-thing).
+    /// The instant, in counter ticks. `at` and `serial` are Relaxed: they change under
+    /// the lock of the entry's queue (one-queue-a-thing).
     at: AtomicU64,
     serial: AtomicU64,
     claim: Claim,
 }
 
 impl Due {
-    /// Of a thing that is in no queue.
+    /// Returns the state of an entry that is in no queue.
     pub(crate) fn new() -> Due {
         Due {
             at: AtomicU64::new(0),
@@ -59,21 +60,21 @@ impl Due {
         }
     }
 
-    /// The CPU in whose queue it is: without that queue's lock `None` is sure
-    /// (unclaimed-is-out), all else a hint.
+    /// Returns the CPU whose queue holds the entry. Without that queue's lock only
+    /// `None` is certain (unclaimed-is-out); `Some` is a hint.
     pub(crate) fn queue(&self) -> Option<CpuId> {
         self.claim.queue()
     }
 
-    /// In whose queue it is.
+    /// Returns the claim, which says whose queue holds the entry.
     pub(crate) fn claim(&self) -> &Claim {
         &self.claim
     }
 }
 
-/// A thing that can be due.
+/// An entry of a [`DueQueue`].
 pub(crate) trait HasDue {
-    /// Its part for the queue.
+    /// Returns the part of the entry that its queue uses.
     fn due(&self) -> &Due;
 }
 
@@ -91,7 +92,7 @@ impl<'a, P: SchedHost> KeyAdapter<'a> for TimerLink<P> {
     }
 }
 
-/// The things of one kind that wait on one CPU.
+/// The entries of one kind that wait on one CPU.
 pub(crate) struct DueQueue<A: Adapter<LinkOps = intrusive_collections::rbtree::AtomicLinkOps>> {
     cpu: CpuId,
     tree: RBTree<A>,
@@ -105,7 +106,7 @@ where
         + for<'a> KeyAdapter<'a, Key = Key>,
     A::PointerOps: intrusive_collections::PointerOps<Value = T, Pointer = Arc<T>>,
 {
-    /// An empty queue of `cpu`.
+    /// Returns an empty queue of `cpu`.
     pub(crate) fn new(cpu: CpuId, adapter: A) -> Self {
         DueQueue {
             cpu,
@@ -114,8 +115,9 @@ where
         }
     }
 
-    /// Adds `thing`, due at `at`, behind those that are due then already. Returns whether
-    /// it did: not if somebody else has put it into a queue meanwhile.
+    /// Adds `thing`, due at `at`, behind the entries that are due at that instant
+    /// already. Returns whether it did: `false` if another CPU has put it into a queue
+    /// meanwhile.
     #[must_use]
     pub(crate) fn insert(&mut self, at: Instant, thing: &Arc<T>) -> bool {
         let entered = thing.due().claim.enter(self.cpu);
@@ -125,7 +127,7 @@ where
         entered
     }
 
-    /// Links `thing`, which is this queue's by its claim already.
+    /// Links `thing`, which this queue has claimed already.
     fn link(&mut self, at: Instant, thing: Arc<T>) {
         self.serial += 1;
         let due = thing.due();
@@ -134,7 +136,7 @@ where
         self.tree.insert(thing);
     }
 
-    /// Takes `thing` out, if it is in this queue.
+    /// Removes `thing` and returns it, if it is in this queue.
     pub(crate) fn remove(&mut self, thing: &T) -> Option<Arc<T>> {
         let due = thing.due();
         if !due.claim.is_in(self.cpu) {
@@ -145,9 +147,9 @@ where
         taken
     }
 
-    /// Takes out what is due first, if that is `now` or earlier. Before it is out,
-    /// `again_fn` is given it and its instant, and says when it is due again, if it is:
-    /// then it stays.
+    /// Removes the first entry, if it is due at `now` or earlier, and returns it.
+    /// Before that it calls `again_fn` with the entry's instant and the entry. If
+    /// `again_fn` returns an instant, the entry stays in the queue, due at that.
     pub(crate) fn pop(
         &mut self,
         now: Instant,
@@ -165,7 +167,10 @@ where
         Some(thing)
     }
 
-    /// Moves what is due first to `to`, under both locks; returns when it is due.
+    /// Moves the first entry to `to`. Returns the instant at which it is due.
+    ///
+    /// # Context
+    /// Under the locks of both queues.
     pub(crate) fn move_first(&mut self, to: &mut Self) -> Option<Instant> {
         let at = self.next()?;
         let thing = self.tree.front_mut().remove()?;
@@ -174,11 +179,11 @@ where
         Some(at)
     }
 
-    /// When the first is due.
+    /// Returns the instant at which the first entry is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         Some(self.tree.front().get()?.due().key().at)
     }
 }
 
-/// The link by which a thing hangs in its queue.
+/// The link by which an entry is in its queue.
 pub(crate) type DueLink = RBTreeAtomicLink;

@@ -1,6 +1,6 @@
-//! Threads in the middle of something: running, or marked because they lost the CPU
-//! there. Who wants to take something away that they may be in the middle of waits
-//! until each has given its CPU away by itself.
+//! Holdouts: threads that are running, or that were preempted and have not since slept,
+//! parked, yielded or ended. Code that wants to remove something that such a thread may
+//! still use waits until each of them has given its CPU away by itself.
 
 #![forbid(unsafe_code)]
 
@@ -8,13 +8,11 @@ use crate::sched::{SchedHost, Scheduler, Thread, ThreadState};
 use crate::sync::IrqGuard;
 
 impl<P: SchedHost> Scheduler<P> {
-    /// Notes every thread that is in the middle of something, but the running one and
-    /// those that are idle; returns how many. [`Scheduler::holdouts`] says how many
-    /// have been ever since.
+    /// Records every holdout, except the running thread and idle threads. Returns how
+    /// many it has recorded. [`Scheduler::holdouts`] returns how many of them are left.
     ///
     /// # Context
-    /// Thread; one user at a time. IRQs are masked for as long as a look at all threads
-    /// takes.
+    /// Thread; one user at a time. IRQs are masked while all threads are examined.
     pub fn note_holdouts(&self) -> usize {
         self.with_current(|me| {
             self.count_threads(|thread| {
@@ -29,16 +27,17 @@ impl<P: SchedHost> Scheduler<P> {
         })
     }
 
-    /// How many of those that [`Scheduler::note_holdouts`] has noted have neither slept,
-    /// parked, yielded nor ended since.
+    /// Returns how many of the threads that [`Scheduler::note_holdouts`] has recorded
+    /// have neither slept, parked, yielded nor ended since.
     ///
     /// # Context
-    /// As there.
+    /// As [`Scheduler::note_holdouts`].
     pub fn holdouts(&self) -> usize {
         self.count_threads(Thread::is_holdout)
     }
 
-    /// How many threads `look_fn` says yes to, each under its run-queue lock.
+    /// Returns the number of threads for which `look_fn`, called under the thread's
+    /// run-queue lock, returns true.
     fn count_threads(&self, mut look_fn: impl FnMut(&Thread<P>) -> bool) -> usize {
         let mut count = 0;
         let masked = IrqGuard::<P>::new();

@@ -1,5 +1,5 @@
-//! What is left of a thread for those who started it: whether it has ended, its value,
-//! and a permit to go on.
+//! A thread's handle for the thread that has started it: whether it has ended, its
+//! value, and a permit for `park` and `unpark`.
 
 #![forbid(unsafe_code)]
 
@@ -13,18 +13,20 @@ use crate::time::Instant;
 /// Where a thread leaves its value.
 type Slot<T, P> = Arc<SpinLock<Option<T>, P>>;
 
-/// The right to a thread's value. Dropping it lets the thread go on by itself.
+/// The right to a thread's return value. Dropping the handle detaches the thread, which
+/// runs on.
 #[must_use]
 pub struct JoinHandle<T, P: SchedHost> {
     thread: Arc<Thread<P>>,
     value: Slot<T, P>,
-    /// What it does, for the validator.
+    /// The thread's work, for the lock validator.
     work: LockMap,
 }
 
 impl<T: Send, P: SchedHost> JoinHandle<T, P> {
-    /// Starts a thread by `spawn_fn`, which is given what the thread is to run: `body`,
-    /// with its value left for who joins. If nobody will, the value goes there.
+    /// Starts a thread by `spawn_fn`. `spawn_fn` gets the function that the thread must
+    /// run: it calls `body` and keeps the result for [`JoinHandle::join`]. If the
+    /// handle has been dropped, the thread drops the result.
     ///
     /// # Errors
     /// Those of `spawn_fn`.
@@ -56,13 +58,13 @@ impl<T: Send, P: SchedHost> JoinHandle<T, P> {
 }
 
 impl<T, P: SchedHost> JoinHandle<T, P> {
-    /// Waits until the thread has ended, and returns what it returned.
+    /// Waits until the thread has ended, and returns the value that its body returned.
     ///
     /// # Context
     /// Another thread, preemption on.
     ///
     /// # Panics
-    /// If it is the running thread's own: it would wait for itself.
+    /// If the running thread joins itself: it would wait for ever.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
         self.work.wait::<P>();
@@ -71,14 +73,14 @@ impl<T, P: SchedHost> JoinHandle<T, P> {
         value.expect("BUG: a thread ended without a value")
     }
 
-    /// What the thread does, for the validator: for a waiter that doesn't join, such as
-    /// the end of a scope.
+    /// Returns the thread's work, for the lock validator. For a waiter that doesn't
+    /// join, such as the end of a scope.
     #[allow(dead_code, reason = "called by `api`, which the host hasn't")]
     pub(crate) fn work(&self) -> LockMap {
         self.work.same()
     }
 
-    /// The thread.
+    /// Returns the thread.
     pub fn thread(&self) -> &Arc<Thread<P>> {
         &self.thread
     }
@@ -94,8 +96,8 @@ impl<T, P: SchedHost> JoinHandle<T, P> {
 }
 
 impl<P: SchedHost> Scheduler<P> {
-    /// Gives `thread` a permit: it goes on, if it waits for one, else it will not wait
-    /// the next time. There is one at most.
+    /// Gives `thread` a permit. If the thread waits for one it runs on; if not, its
+    /// next wait returns at once. A thread has one permit at most.
     ///
     /// # Context
     /// Any.
@@ -105,8 +107,7 @@ impl<P: SchedHost> Scheduler<P> {
         });
     }
 
-    /// Waits for a permit and takes it, but not past `at`; returns whether it got one.
-    ///
+    /// Waits for a permit until `at`, and takes it. Returns whether it got one.
     /// # Context
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]

@@ -1,14 +1,14 @@
-//! Per-CPU threads: made once, parked while their CPU is away.
+//! Per-CPU threads: made once, parked while their CPU is offline.
 //!
-//! A service describes what such a thread does; the loop around it, with its
-//! order of checks, is the same for `cpuhp/N`, `stopper/N` and every service.
+//! A service describes the work of such a thread. The loop around it, with its order of
+//! checks, is the same for `cpuhp/N`, `stopper/N` and every service.
 //!
 //! # Invariants
-//! - **born-parked**: a per-CPU thread is made parked and bound, and runs first when
-//!   its CPU is online.
-//! - **works-on-own-cpu**: a per-CPU thread does all that it does on its own CPU.
+//! - **born-parked**: a per-CPU thread is made parked and bound to its CPU, and runs
+//!   for the first time when its CPU is online.
+//! - **works-on-own-cpu**: a per-CPU thread does all its work on its own CPU.
 //!
-//! It misses neither work nor a request to park: `says-then-looks` of
+//! A per-CPU thread misses neither work nor a request to park: `says-then-looks` of
 //! [`BlockState`](crate::sched::BlockState).
 
 #![forbid(unsafe_code)]
@@ -22,23 +22,27 @@ use crate::sched::{
     ThreadName, next_step,
 };
 
-/// What a per-CPU thread does. All calls come from the thread itself, on its
-/// CPU, with IRQs on and preemption on.
+/// The work of a per-CPU thread.
 ///
-/// None may take the lock of the CPUs, nor stop the machine, nor bring or take a CPU: when
-/// its CPU goes, hotplug has that lock and waits until the thread has parked. It is told
-/// so at once: an operation of hotplug is refused, all else panics.
+/// # Context
+/// All calls come from the thread itself, on its CPU, with IRQs and preemption on.
+///
+/// No call may take the lock of the CPUs, stop the machine, or bring up or take down a
+/// CPU. When the thread's CPU goes down, hotplug holds that lock and waits until the
+/// thread has parked, so such a call would never end. A hotplug operation is refused
+/// with an error; everything else panics.
 pub trait Service<P: SchedHost>: Send + Sync {
-    /// Whether there is something to do.
+    /// Returns whether there is work to do.
     fn should_run(&self, cpu: CpuId) -> bool;
 
-    /// Does it, or a part of it.
+    /// Does the work, or a part of it.
     fn run(&self, cpu: CpuId);
 
-    /// About to park: the CPU goes.
+    /// Is called before the thread parks, because its CPU goes down.
     fn park(&self, _cpu: CpuId) {}
 
-    /// Unparked: the CPU is back (or there for the first time).
+    /// Is called after the thread was unparked: its CPU is up again, or for the first
+    /// time.
     fn unpark(&self, _cpu: CpuId) {}
 }
 
@@ -46,7 +50,7 @@ pub trait Service<P: SchedHost>: Send + Sync {
 pub struct PerCpuThread;
 
 impl PerCpuThread {
-    /// Makes `cpu`'s thread of `service`, named `name/N`, parked.
+    /// Makes `cpu`'s thread of `service`, named `name/N`. It is parked.
     ///
     /// # Errors
     /// [`SpawnError::OutOfStacks`].

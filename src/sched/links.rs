@@ -1,7 +1,7 @@
 //! The links by which a thread is in a run queue, in the list of threads that wait for
-//! one thing, and among those that sleep until an instant. They are in the thread
-//! itself, so queueing allocates nothing. The macro's code is `unsafe`; that is all of
-//! this file.
+//! one object, and in the queue of threads that sleep until an instant. The links are
+//! in the thread itself, so queueing allocates nothing. The macro expands to `unsafe`
+//! code; this file contains nothing else.
 
 use alloc::sync::Arc;
 

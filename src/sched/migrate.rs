@@ -1,14 +1,14 @@
-//! Moving threads between CPUs: affinity, staying put, work for idle CPUs, and a CPU
-//! that empties itself before it goes.
+//! Moving threads between CPUs: affinity, pinning, pulling work to idle CPUs, and
+//! emptying a CPU that goes down.
 //!
 //! # Invariants
 //! - **moved-off-queue**: the CPU of a thread is changed under the lock of the queue
 //!   that it belonged to, with the thread off its CPU and off that queue.
 //! - **pinned-stays**: a pinned thread and a per-CPU thread are never moved.
 //! - **drained-stays-empty**: after [`Scheduler::drain`] of a CPU that is not active,
-//!   nothing but per-CPU threads is queued or pinned there, and nothing comes any more:
-//!   a CPU that placed a thread there had preemption off since it saw the CPU active,
-//!   and `sync:active` has waited for that.
+//!   only per-CPU threads are queued or pinned there, and no other thread is placed
+//!   there any more: a CPU that places a thread there has preemption off from where it
+//!   saw the CPU active, and `sync:active` has waited for that.
 
 #![forbid(unsafe_code)]
 
@@ -28,9 +28,9 @@ use crate::sync::{IrqGuard, PreemptGuard, might_sleep};
 pub enum AffinityError {
     /// None of these CPUs is active.
     NoActiveCpu(CpuMask),
-    /// It is a CPU's own thread.
+    /// The thread is a per-CPU thread.
     PerCpu(CpuId),
-    /// It keeps the CPUs on which it may run from going.
+    /// The thread keeps the CPUs on which it may run from going down.
     HoldsCpus,
 }
 
@@ -44,10 +44,10 @@ impl fmt::Display for AffinityError {
     }
 }
 
-/// The running thread stays on its CPU while this exists, whatever it does: it may be
-/// preempted and it may sleep, and the CPU may not leave.
+/// Keeps the running thread on its CPU while it exists. The thread may be preempted and
+/// may sleep. The CPU can't go down meanwhile.
 ///
-/// Not `Send`: it speaks of the thread that made it.
+/// Not `Send`: it belongs to the thread that made it.
 #[must_use]
 #[derive(Debug)]
 pub struct MigrateGuard<P: SchedHost> {
@@ -56,7 +56,7 @@ pub struct MigrateGuard<P: SchedHost> {
 }
 
 impl<P: SchedHost> MigrateGuard<P> {
-    /// The CPU that it stays on.
+    /// Returns the CPU to which the thread is pinned.
     pub fn cpu(&self) -> CpuId {
         self.cpu
     }
@@ -72,9 +72,10 @@ impl<P: SchedHost> Scheduler<P> {
     /// Keeps the running thread on its CPU until the guard is dropped. Nests.
     ///
     /// # Context
-    /// Thread, IRQs on. A CPU can't be taken offline meanwhile, so not for long; and nothing that
-    /// waits for hotplug (`cpus_read_lock`, bringing or taking a CPU, a thread that holds
-    /// its CPUs) inside, which may be waiting for this pin: that panics.
+    /// Thread, IRQs on. The CPU can't be taken offline meanwhile, so hold the guard
+    /// only briefly. Nothing that waits for hotplug may be called under it
+    /// (`cpus_read_lock`, bringing up or taking down a CPU, starting a thread that
+    /// holds its CPUs): hotplug may be waiting for this pin. Such a call panics.
     ///
     /// # Panics
     /// With IRQs masked, as in the function of a timer or of a call: a guard that outlasts
@@ -116,10 +117,10 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Lets `thread` run on `cpus` and on no others, from now on; those that the machine
-    /// hasn't are left out. The running thread
-    /// is there on return, unless it is pinned; another one, and one that is pinned, goes
-    /// there as soon as it can.
+    /// Lets `thread` run on `cpus` only, from now on. CPUs that the machine doesn't
+    /// have are left out. If `thread` is the running thread and not pinned, it is on
+    /// one of them on return. Any other thread, and a pinned one, moves there as soon
+    /// as it can.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -182,8 +183,8 @@ impl<P: SchedHost> Scheduler<P> {
         Ok(())
     }
 
-    /// Takes a thread that may not stay on this CPU elsewhere; it has just been
-    /// switched away from.
+    /// Moves `thread`, which may not stay on this CPU and has just been switched away
+    /// from, to another CPU.
     ///
     /// # Context
     /// IRQs masked.
@@ -196,7 +197,8 @@ impl<P: SchedHost> Scheduler<P> {
         self.deliver(thread, &placed, masked);
     }
 
-    /// An idle CPU takes a thread that waits elsewhere, if there is one for it.
+    /// Pulls a thread that waits on another CPU to this idle CPU, if there is one that
+    /// may run here.
     ///
     /// # Context
     /// The idle thread.
@@ -223,13 +225,13 @@ impl<P: SchedHost> Scheduler<P> {
             return;
         };
         if !self.pull_from(busiest, cpu, &here) {
-            // All that waits there may run elsewhere only.
+            // No thread that waits there may run here: try the other CPUs.
             let _any = others().any(|(other, _)| self.pull_from(other, cpu, &here));
         }
     }
 
-    /// Takes a thread that waits on `from` to `cpu`, which is this one; returns whether
-    /// there is one that may run here.
+    /// Moves a thread that waits on `from` to `cpu`, which is this CPU. Returns whether
+    /// there was one that may run here.
     fn pull_from(&self, from: CpuId, cpu: CpuId, here: &IrqGuard<P>) -> bool {
         let thread = {
             let mut queue = self.queue(from).lock_masked(here);
@@ -247,7 +249,8 @@ impl<P: SchedHost> Scheduler<P> {
         true
     }
 
-    /// Moves all that can be moved from `cpu`: what is left runs there undisturbed.
+    /// Moves all movable threads away from `cpu`. The threads that are left run on
+    /// undisturbed.
     ///
     /// # Context
     /// As [`Scheduler::drain`].
@@ -255,13 +258,13 @@ impl<P: SchedHost> Scheduler<P> {
         while self.push_one(cpu) {}
     }
 
-    /// Empties `cpu` of all but its own threads, and waits for those that are pinned
-    /// there (`sched:drain`). One that may run nowhere else loses its affinity, with
-    /// a line in the log.
+    /// Moves all threads but its per-CPU threads away from `cpu`, and waits for those
+    /// that are pinned there (`sched:drain`). A thread that may run nowhere else loses
+    /// its affinity, with a line in the log.
     ///
     /// # Context
-    /// `cpuhp/N`, on `cpu`, which is not active any more: it is more urgent than what
-    /// it moves, so all that is to be moved is queued.
+    /// `cpuhp/N`, on `cpu`, which is not active any more. `cpuhp/N` is more urgent than
+    /// the threads that it moves, so all of those are queued.
     pub fn drain(&self, cpu: CpuId) {
         let record = self.cpus.get(cpu);
         record.let_go.reset();
@@ -298,17 +301,18 @@ impl<P: SchedHost> Scheduler<P> {
         true
     }
 
-    /// Whether nothing but `cpu`'s own threads is queued or pinned there
+    /// Returns whether only per-CPU threads are queued or pinned on `cpu`
     /// (drained-stays-empty).
     ///
-    /// Context: `cpu` itself, in the still point.
+    /// # Context
+    /// `cpu` itself, in the still point.
     pub fn is_drained(&self, cpu: CpuId) -> bool {
         let queue = self.queue(cpu).lock_irqsave();
         queue.ready.movable() == 0 && self.cpus.get(cpu).pinned.load(Ordering::Relaxed) == 0
     }
 }
 
-/// Adds to a counter that only this CPU writes, with preemption off.
+/// Adds `what` to a counter that only this CPU writes, with preemption off.
 fn add(counter: &AtomicU32, what: u32) {
     let value = counter.load(Ordering::Relaxed).wrapping_add(what);
     counter.store(value, Ordering::Relaxed);

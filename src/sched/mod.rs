@@ -1,9 +1,9 @@
-//! Threads: who runs on each CPU, and how a thread waits and is woken.
+//! Threads: which one runs on each CPU, and how a thread waits and is woken.
 //!
-//! Every thread belongs to the run queue of one CPU at a time; a CPU's own threads
-//! stay there, others go where there is room. The run queue's lock guards the state of
-//! every thread that belongs to it, so "is it going to sleep?" and "wake it" are
-//! decided one after the other.
+//! Every thread belongs to the run queue of one CPU at a time. Per-CPU threads stay on
+//! their CPU; other threads are placed where there is room. The run queue's lock guards
+//! the state of every thread that belongs to it. So "is it going to sleep?" and "wake
+//! it" are decided one after the other.
 //!
 //! # States of a thread
 //! ```text
@@ -31,23 +31,24 @@
 //!   Runnable, or was preempted while Blocking or Parking.
 //! - **unpark-only**: a parking or parked thread leaves by `unpark` only; a plain wake
 //!   does nothing to it.
-//! - **after-the-switch**: what follows a switch (waking the joiner of a dead thread,
-//!   telling the parker) is done by the *next* thread, when the old one's stack is no
-//!   longer in use. The run queue stays locked across the switch.
+//! - **after-the-switch**: the work that follows a switch (waking the joiner of a dead
+//!   thread, telling the thread that asked it to park) is done by the *next* thread,
+//!   when the old thread's stack is no longer in use. The run queue stays locked across
+//!   the switch.
 //! - **urgent-first**: if a thread that is more urgent than the running one is queued
-//!   on a CPU, it gets the CPU at the return from the interrupt that said so, or where
-//!   the last guard drops ([`Class`] says who is more urgent).
-//! - **saved-registers**: the registers of a thread that is queued or waits are saved:
-//!   a CPU that holds its run-queue lock may switch to it.
-//! - **told-by-sgi**: a CPU that changes the queue of another CPU so that the thread
-//!   running there is to lose the CPU, or is to have a slice, sends it the Reschedule
-//!   SGI afterwards.
+//!   on a CPU, it gets the CPU at the return from the interrupt that announced it, or
+//!   where the last guard drops ([`Class`] gives the order of urgency).
+//! - **saved-registers**: the registers of a thread that is queued or waits are saved.
+//!   A CPU that holds the lock of its run queue may switch to it.
+//! - **told-by-sgi**: a CPU that changes another CPU's queue so that the thread running
+//!   there must lose the CPU, or needs a slice, sends that CPU the Reschedule SGI
+//!   afterwards.
 //!
-//! What moves a thread between CPUs keeps three more: see `migrate`.
+//! The code that moves threads between CPUs keeps three more: see `migrate`.
 //!
 //! # Concurrency
 //! Lock order: list of threads, or a lock of `sched::lock` → run queue → timers.
-//! Run-queue locks are taken with IRQs masked; two are never held at once.
+//! Run-queue locks are taken with IRQs masked. A CPU never holds two of them.
 
 mod affinity;
 mod block_state;

@@ -7,20 +7,22 @@ use core::time::Duration;
 use crate::sched::SchedHost;
 use crate::time::Instant;
 
-/// How long a wait for another thread or CPU may take before the log says what is waited
-/// for. The wait goes on. A test may have it shorter: [`SchedHost::patience_of_test`].
+/// How long a wait for another thread or CPU may take before the log says what is
+/// waited for. The wait goes on. A test may shorten it:
+/// [`SchedHost::patience_of_test`].
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a wait may take before the log says what is waited for.
+/// Returns how long a wait may take before the log says what is waited for.
 pub fn patience<P: SchedHost>() -> Duration {
     P::patience_of_test().unwrap_or(PATIENCE)
 }
 
-/// When a wait that begins now has taken too long.
+/// Returns the instant at which a wait that begins now has taken too long.
 #[inline]
 pub fn late_at<P: SchedHost>() -> Instant {
     match P::patience_of_test() {
-        // With a number that the compiler knows it costs next to nothing.
+        // [`PATIENCE`] is a constant, so the compiler makes this deadline cheap to
+        // compute.
         None => P::deadline(PATIENCE),
         Some(patience) => P::deadline(patience),
     }

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - **one-permit**: there is one permit at most: given twice it is taken once.
-//! - **no-permit-lost**: no permit is lost. The giver puts it there before it wakes the
-//!   thread; the thread says that it is about to wait before it looks
+//! - **no-permit-lost**: no permit is lost. The giver stores it before it wakes the
+//!   thread; the thread stores Blocking before it looks for the permit
 //!   (`says-then-looks` of [`BlockState`](crate::sched::BlockState)).
 //!
 //! `tests/loom_permit.rs` model-checks this file, with the states of
@@ -18,14 +18,14 @@ use crate::sync::const_unless_loom;
 /// A permit, or none.
 #[derive(Debug)]
 pub struct Permit {
-    /// Stored Release in `give`, taken Acquire in `take`: what the giver did before is
-    /// visible to the thread that goes on.
+    /// Whether there is a permit. Stored Release in `give`, taken Acquire in `take`:
+    /// what the giver did before is visible to the thread that takes it.
     given: AtomicBool,
 }
 
 impl Permit {
     const_unless_loom! {
-        /// No permit.
+        /// Returns a `Permit` that holds none.
         pub const fn new() -> Permit {
             Permit {
                 given: AtomicBool::new(false),
@@ -33,21 +33,22 @@ impl Permit {
         }
     }
 
-    /// Gives it. `wake_fn` takes the lock of the thread's run queue and wakes the thread,
-    /// in case it waits.
+    /// Gives the permit. `wake_fn` takes the lock of the thread's run queue and wakes
+    /// the thread, in case it waits.
     pub fn give(&self, wake_fn: impl FnOnce()) {
         // A swap, because loom lets a store and an access that changes both win.
         self.given.swap(true, Ordering::Release);
         wake_fn(); // Afterwards (no-permit-lost).
     }
 
-    /// Takes it, if there is one; returns whether there was (one-permit).
+    /// Takes the permit, if there is one. Returns whether there was (one-permit).
     pub fn take(&self) -> bool {
         self.given.swap(false, Ordering::Acquire)
     }
 
-    /// `thread`, which is running, waits for a permit and takes it, until `is_late_fn`
-    /// says that it is late; returns whether it got one. `sleep_fn` gives the CPU away.
+    /// Makes `thread`, which is running, wait for a permit and take it, until
+    /// `is_late_fn` returns true. Returns whether it got one. `sleep_fn` gives the CPU
+    /// away.
     pub fn wait(
         &self,
         thread: &impl Blocker,

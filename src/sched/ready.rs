@@ -1,11 +1,11 @@
-//! The threads of one CPU that want to run: a queue for each level, and a word of
-//! bits that says which are not empty.
+//! The runnable threads of one CPU: a queue for each level, and a bit mask of the
+//! levels whose queue is not empty.
 //!
 //! # Invariants
-//! - **bit-if-queued**: a bit is set if and only if the queue of its level holds a
+//! - **bit-if-queued**: a level's bit is set if and only if the level's queue holds a
 //!   thread.
 //! - **movable-is-counted**: `movable` counts the queued threads that may run on
-//!   another CPU: a thread that is queued is neither pinned nor unpinned.
+//!   another CPU. A thread's pins don't change while it is queued.
 
 #![forbid(unsafe_code)]
 
@@ -18,7 +18,8 @@ use crate::sched::class::LEVELS;
 use crate::sched::links::RunLink;
 use crate::sched::{SchedHost, Thread};
 
-/// Runnable threads, most urgent first, within a level in the order they came.
+/// Runnable threads: the most urgent first, within a level in the order in which they
+/// came.
 pub(crate) struct ReadyQueue<P: SchedHost> {
     levels: [LinkedList<RunLink<P>>; LEVELS],
     occupied: [u64; 2],
@@ -36,13 +37,13 @@ impl<P: SchedHost> ReadyQueue<P> {
         }
     }
 
-    /// Whether nothing is queued.
+    /// Returns whether no thread is queued.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.occupied == [0; 2]
     }
 
-    /// The level of who is next.
+    /// Returns the level of the thread that is next.
     #[inline]
     pub(crate) fn first_level(&self) -> Option<usize> {
         match self.occupied {
@@ -52,18 +53,18 @@ impl<P: SchedHost> ReadyQueue<P> {
         }
     }
 
-    /// Whether somebody is queued at `level`.
+    /// Returns whether a thread is queued at `level`.
     #[inline]
     pub(crate) fn has(&self, level: usize) -> bool {
         level < LEVELS && self.occupied[level / 64] & (1 << (level % 64)) != 0
     }
 
-    /// How many queued threads may run on another CPU.
+    /// Returns how many queued threads may run on another CPU.
     pub(crate) fn movable(&self) -> usize {
         self.movable
     }
 
-    /// One of `cpus` that a queued thread may be taken to.
+    /// Returns one of `cpus` to which a queued thread may be moved.
     pub(crate) fn cpu_for_one(&self, cpus: &CpuMask) -> Option<CpuId> {
         let queued = self.levels.iter().flat_map(LinkedList::iter);
         queued
@@ -105,7 +106,7 @@ impl<P: SchedHost> ReadyQueue<P> {
         level
     }
 
-    /// Takes out who is next.
+    /// Removes the next thread and returns it.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
         let level = self.first_level()?;
@@ -114,8 +115,8 @@ impl<P: SchedHost> ReadyQueue<P> {
         thread
     }
 
-    /// Takes out the least urgent thread that `want_fn` wants, of those the one that
-    /// came last.
+    /// Removes and returns a thread for which `want_fn` returns true: the least urgent
+    /// one, and within a level the last that came.
     pub(crate) fn take_last(
         &mut self,
         mut want_fn: impl FnMut(&Thread<P>) -> bool,
@@ -137,7 +138,7 @@ impl<P: SchedHost> ReadyQueue<P> {
         None
     }
 
-    /// Takes `thread` out, if it is queued here.
+    /// Removes `thread` and returns it, if it is queued here.
     pub(crate) fn remove(&mut self, thread: &Thread<P>) -> Option<Arc<Thread<P>>> {
         if !thread.run_link.is_linked() {
             return None;
@@ -145,7 +146,7 @@ impl<P: SchedHost> ReadyQueue<P> {
         self.take_last(|other| core::ptr::eq(other, thread))
     }
 
-    /// Brings the bit and the count up to date after `thread` was taken out of `level`
+    /// Updates the bit and the count after `thread` was removed from `level`
     /// (bit-if-queued, movable-is-counted).
     #[inline]
     fn account(&mut self, level: usize, thread: Option<&Thread<P>>) {

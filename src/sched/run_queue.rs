@@ -1,15 +1,15 @@
-//! One CPU's run queue: who is runnable, who is next, and for how long.
+//! One CPU's run queue: which threads are runnable, which is next, and for how long.
 //!
-//! Pure bookkeeping behind the run-queue lock; the decision is
-//! [`RunQueue::pick_next`], which a host test checks against a small model.
+//! It only keeps records, under the run-queue lock. [`RunQueue::pick_next`] makes the
+//! decision; a host test checks it against a small model.
 //!
 //! # Slices
-//! A slice is only counted while somebody waits for it to end. It begins when a
-//! thread that takes turns has the CPU and another one of its level comes, or when it
-//! gets the CPU from another one; then the timer is armed for its end. Behind a thread
-//! that takes no turns others wait as long as it likes, unless another CPU is idle: the
-//! end of its slice is when one is called to help. A CPU that is idle, or that runs a
-//! thread behind which nobody waits, has no timer running.
+//! A slice is counted only while another thread waits for its end. It begins when
+//! another thread of the same level comes while a thread that takes turns has the CPU,
+//! or when such a thread gets the CPU from another one. Then the timer is armed for its
+//! end. Threads behind a FIFO thread wait as long as that runs, unless another CPU is
+//! idle: at the end of a slice the CPU calls an idle CPU to help. A CPU that is idle,
+//! or that runs a thread behind which no thread waits, has no timer running.
 
 #![forbid(unsafe_code)]
 
@@ -22,39 +22,40 @@ use crate::sched::ready::ReadyQueue;
 use crate::sched::{SchedHost, Thread, ThreadState};
 use crate::time::Instant;
 
-/// The threads of one CPU that want to run, and the one that does.
+/// The runnable threads of one CPU, and the one that runs.
 pub struct RunQueue<P: SchedHost> {
     pub(crate) ready: ReadyQueue<P>,
-    /// Who runs; `None`: idle.
+    /// The running thread. `None`: the idle thread.
     current: Option<Arc<Thread<P>>>,
     idle: Option<Arc<Thread<P>>>,
-    /// A thread that was switched away from for good, to park, or to go on elsewhere,
-    /// until the next one has looked after it (`after-the-switch` of
-    /// [`sched`](crate::sched)). Others need nothing: one that waits has a count of
-    /// itself on its own stack, one that doesn't is queued.
+    /// A thread that was switched away from and has parked, has ended, or must move to
+    /// another CPU, until the next thread has completed its aftermath
+    /// (`after-the-switch` of [`sched`](crate::sched)). No other thread needs an entry:
+    /// a thread that waits has an `Arc` of itself on its own stack, and a runnable one
+    /// is queued.
     pub(crate) previous: Option<(Arc<Thread<P>>, Aftermath)>,
     /// When the running thread's slice ends.
     slice_end: Option<Instant>,
-    /// It has ended, and somebody waits for the CPU.
+    /// The slice has ended, and a thread of the same level waits for the CPU.
     slice_over: bool,
-    /// The running thread may not stay here.
+    /// The running thread may not stay on this CPU.
     must_move: bool,
-    /// Ordinary threads that wait here, as the other CPUs were told.
+    /// Number of movable threads that wait here, as the other CPUs were told last.
     pub(crate) told_waiting: u32,
 }
 
-/// What the next thread has to do for the one that was switched away from.
+/// What the next thread must do for the thread that was switched away from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Aftermath {
-    /// It has ended: tell who joins it.
+    /// It has ended: wake the threads that join it.
     Dead,
-    /// It has parked: tell who waits for that.
+    /// It has parked: wake the thread that waits for that.
     Parked,
-    /// It may not stay here: queue it elsewhere. Nobody else does.
+    /// It may not stay here: queue it on another CPU. No other code does that.
     Elsewhere,
 }
 
-/// Why a CPU looks for who runs next.
+/// Why a CPU picks the next thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchReason {
     /// The running thread gives the CPU away: it waits, parks, yields, or has ended.
@@ -63,19 +64,19 @@ pub enum SwitchReason {
     MayBePreempted,
 }
 
-/// A decision to switch threads. It holds no count of either: who keeps them says
-/// [`RunQueue::pick_next`].
+/// A decision to switch threads. The pointers are borrowed; [`RunQueue::pick_next`]
+/// says what keeps each thread alive.
 #[must_use]
 #[derive(Debug)]
 pub struct Switch<P: SchedHost> {
-    /// Who ran until now.
+    /// The thread that ran until now.
     pub from: *const Thread<P>,
-    /// Who runs next.
+    /// The thread that runs next.
     pub to: *const Thread<P>,
 }
 
 impl<P: SchedHost> RunQueue<P> {
-    /// An empty queue of a CPU that runs nothing yet.
+    /// Returns an empty queue of a CPU that runs nothing yet.
     pub fn new() -> Self {
         RunQueue {
             ready: ReadyQueue::new(),
@@ -89,15 +90,15 @@ impl<P: SchedHost> RunQueue<P> {
         }
     }
 
-    /// Says that `idle` is what this CPU runs, now and whenever nothing else is
-    /// runnable.
+    /// Makes `idle` this CPU's idle thread: the CPU runs it now, and whenever no other
+    /// thread is runnable.
     pub fn start(&mut self, idle: Arc<Thread<P>>) {
         idle.set_state(ThreadState::Running);
         self.current = None;
         self.idle = Some(idle);
     }
 
-    /// The thread that runs here.
+    /// Returns the thread that runs here.
     ///
     /// # Panics
     /// Before [`RunQueue::start`].
@@ -109,7 +110,7 @@ impl<P: SchedHost> RunQueue<P> {
             .expect("BUG: this CPU runs no thread yet")
     }
 
-    /// The level of the thread that runs here.
+    /// Returns the level of the thread that runs here.
     #[inline]
     fn current_level(&self) -> usize {
         self.current
@@ -117,8 +118,8 @@ impl<P: SchedHost> RunQueue<P> {
             .map_or(LEVELS, |current| current.level())
     }
 
-    /// The most urgent level of what runs and is queued here: one that was queued a moment
-    /// ago may not run yet.
+    /// Returns the most urgent level of the running thread and the queued ones. A
+    /// thread that was queued a moment ago may not run yet.
     pub(crate) fn most_urgent(&self) -> usize {
         let queued = self.ready.first_level().unwrap_or(LEVELS);
         self.current_level().min(queued)
@@ -133,20 +134,20 @@ impl<P: SchedHost> RunQueue<P> {
         self.ready.push_back(thread);
     }
 
-    /// Whether nothing but the running thread wants the CPU.
+    /// Returns whether no thread is queued.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty()
     }
 
-    /// Whether the idle thread runs.
+    /// Returns whether the idle thread runs.
     #[inline]
     pub fn runs_idle(&self) -> bool {
         self.current.is_none()
     }
 
-    /// How many threads wait here that another CPU could run. What an idle CPU has
-    /// queued it is about to run itself; and a stopper is so brief that nothing is said
-    /// meanwhile.
+    /// Returns how many threads wait here that another CPU could run. Threads that are
+    /// queued on an idle CPU don't count: that CPU is about to run them. While a
+    /// stopper runs the number stays as it was: a stopper runs only briefly.
     #[inline]
     pub(crate) fn waiting(&self) -> u32 {
         match self.current_level() {
@@ -156,13 +157,13 @@ impl<P: SchedHost> RunQueue<P> {
         }
     }
 
-    /// Whether the CPU has nothing to do.
+    /// Returns whether the CPU has nothing to do.
     pub fn is_idle(&self) -> bool {
         self.is_empty() && self.runs_idle()
     }
 
-    /// Whether the running thread is to lose the CPU: somebody more urgent waits, its
-    /// slice is over, or it may not stay here.
+    /// Returns whether the running thread must lose the CPU: a more urgent thread
+    /// waits, the slice is over, or the thread may not stay here.
     #[inline]
     pub fn should_preempt(&self) -> bool {
         let level = self.current_level();
@@ -173,13 +174,14 @@ impl<P: SchedHost> RunQueue<P> {
             }
     }
 
-    /// Says that the running thread may not stay here: it goes elsewhere as soon as
-    /// it can be preempted.
+    /// Marks the running thread as one that may not stay here: it moves to another CPU
+    /// as soon as it can be preempted.
     pub(crate) fn evict_current(&mut self) {
         self.must_move = true;
     }
 
-    /// Whether the running thread takes turns, and somebody of its level waits for its own.
+    /// Returns whether the running thread takes turns and another thread of its level
+    /// waits.
     #[inline]
     fn has_rival(&self) -> bool {
         self.current
@@ -187,17 +189,18 @@ impl<P: SchedHost> RunQueue<P> {
             .is_some_and(|current| current.takes_turns() && self.ready.has(current.level()))
     }
 
-    /// Whether somebody waits for the end of a slice of the running thread, and none is
-    /// being counted: one of its level, with which it takes turns, or one that another
-    /// CPU could run. A stopper is so brief that it has none.
+    /// Returns whether a slice must begin: none is being counted, and a thread waits
+    /// for its end. That is a thread of the same level with which the running thread
+    /// takes turns, or one that another CPU could run. A stopper has no slice: it runs
+    /// only briefly.
     #[inline]
     pub fn wants_slice(&self) -> bool {
         let helped = || !matches!(self.current_level(), 0 | LEVELS) && self.ready.movable() > 0;
         !self.slice_over && self.slice_end.is_none() && (self.has_rival() || helped())
     }
 
-    /// Begins the running thread's slice, if it [wants one](RunQueue::wants_slice);
-    /// returns when that ends.
+    /// Begins the running thread's slice, if it [wants one](RunQueue::wants_slice).
+    /// Returns the instant at which the slice ends.
     #[inline]
     pub fn begin_slice(&mut self) -> Option<Instant> {
         if !self.wants_slice() {
@@ -212,8 +215,9 @@ impl<P: SchedHost> RunQueue<P> {
         self.slice_end
     }
 
-    /// The timer has gone off: ends the slice, if it is over. Returns whether it is,
-    /// and somebody waits for that: to run here in turn, or to be taken elsewhere.
+    /// Ends the slice if it is over, after the timer has fired. Returns whether it is
+    /// over and a thread waits for that: to run here in turn, or to be moved to another
+    /// CPU.
     pub fn end_slice(&mut self) -> bool {
         let over = self.slice_end.is_some_and(|end| P::now() >= end);
         if over {
@@ -223,13 +227,14 @@ impl<P: SchedHost> RunQueue<P> {
         over && (self.slice_over || self.ready.movable() > 0)
     }
 
-    /// Decides what becomes of the running thread, and who runs next. Returns
-    /// the two, or `None` if the running thread goes on.
+    /// Puts the running thread away and picks the next. Returns both, or `None` if the
+    /// running thread runs on.
     ///
-    /// The queue keeps a count of who runs next for as long as it runs. Who ran until
-    /// now is kept by the queue if it is still runnable, or if the next one has to look
-    /// after it (`after-the-switch` of [`sched`](crate::sched)); one that waits keeps
-    /// itself, in its own frame.
+    /// The queue holds an `Arc` of the next thread for as long as that runs. The queue
+    /// also holds one of the thread that ran until now, if that is still runnable or if
+    /// the next thread must complete its aftermath (`after-the-switch` of
+    /// [`sched`](crate::sched)). A thread that waits holds an `Arc` of itself in its
+    /// own frame.
     ///
     /// # Panics
     /// If nothing runs here yet.
@@ -256,13 +261,13 @@ impl<P: SchedHost> RunQueue<P> {
         (from != to).then_some(Switch { from, to })
     }
 
-    /// What becomes of the running thread, which is not idle.
+    /// Puts the running thread, which is not the idle thread, where its state says.
     fn put_away(&mut self, current: Arc<Thread<P>>, preempted: bool) {
         current.leaves_cpu(preempted);
         match current.state() {
             ThreadState::Running => current.set_state(ThreadState::Runnable),
             // Preempted between "about to wait" and the wait itself: it is still
-            // running, and will look at its condition again.
+            // runnable, and will check its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
             ThreadState::Blocking => return current.block_state.settle(),
             ThreadState::Parking => {

@@ -1,10 +1,13 @@
-//! The scheduler: who runs on this CPU, and the switch from one thread to the next.
+//! The scheduler: which thread runs on this CPU, and the switch from one thread to the
+//! next.
 //!
 //! The lock of a CPU's run queue is held *across* the switch: the thread that leaves
-//! takes it, the one that comes opens it. So whoever holds that lock and finds a
-//! thread queued or waiting finds its registers saved, and may take it to another CPU.
+//! takes it, and the thread that comes releases it. So a CPU that holds the lock and
+//! finds a thread queued or waiting finds its registers saved, and may move it to
+//! another CPU.
 //!
-//! Waking and placing is in `wake`, moving in `migrate`, making threads in `spawn`.
+//! `wake` wakes threads and chooses their CPU, `migrate` moves them, `spawn` makes
+//! them.
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -25,17 +28,18 @@ use crate::sync::atomic::{AtomicU32, AtomicUsize};
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, assert_may_schedule};
 use crate::trace::Event;
 
-/// What the scheduler needs from its right: where it is, who is idle, and where its
-/// events go.
+/// What the scheduler needs from the layers above: the one scheduler itself, which CPUs
+/// are idle, and the trace.
 pub trait SchedHost: Platform {
-    /// The one scheduler.
+    /// Returns the one scheduler.
     fn sched() -> &'static Scheduler<Self>;
 
-    /// Whether `cpu` sleeps for want of work: a hint, and cheap.
+    /// Returns whether `cpu` sleeps because it has no work. The result is a hint; the
+    /// call is cheap.
     fn is_idle(cpu: CpuId) -> bool;
 
-    /// How long a test wants a wait to take before the log says what is waited for; `None`:
-    /// as long as it does.
+    /// Returns how long a test lets a wait take before the log says what is waited for,
+    /// or `None` for the default, [`PATIENCE`](crate::sched::PATIENCE).
     fn patience_of_test() -> Option<Duration>;
 
     /// Writes `event` into this CPU's trace ring.
@@ -47,16 +51,17 @@ pub trait SchedHost: Platform {
 
 /// What the scheduler keeps of one CPU beside its run queue.
 pub(super) struct CpuRecord<P: SchedHost> {
-    /// Ordinary threads queued here, for who looks for work. Relaxed: a hint, stored
-    /// under the run-queue lock.
+    /// Number of movable threads queued here, for CPUs that look for work. Relaxed: a
+    /// hint, stored under the run-queue lock.
     pub(super) waiting: AtomicU32,
-    /// Threads that are pinned here. Relaxed: written by this CPU alone with
-    /// preemption off; read by its own `cpuhp/N`.
+    /// Number of threads that are pinned here. Relaxed: only this CPU writes it, with
+    /// preemption off; its own `cpuhp/N` reads it.
     pub(super) pinned: AtomicU32,
-    /// Threads that refuse to let this CPU go. Relaxed: counted up by who holds off
-    /// hotplug, and one that falls can only turn a refusal round.
+    /// Number of threads that keep this CPU from going down. Relaxed: it is incremented
+    /// only by a caller that holds off hotplug. A stale value that is too high only
+    /// causes a refusal that was no longer needed.
     pub(super) bound: AtomicU32,
-    /// Posted when a thread lets go of a CPU that is not active.
+    /// Completed when a thread drops its pin on a CPU that is not active.
     pub(super) let_go: Completion<P>,
 }
 
@@ -64,15 +69,16 @@ pub(super) struct CpuRecord<P: SchedHost> {
 pub struct Scheduler<P: SchedHost> {
     queues: PerCpu<SpinLock<RunQueue<P>, P>>,
     pub(super) cpus: PerCpu<CpuRecord<P>>,
-    /// CPUs on which an ordinary thread waits behind another. Relaxed: a hint.
+    /// Number of CPUs on which a movable thread waits behind another thread. Relaxed: a
+    /// hint.
     pub(super) overloaded: AtomicUsize,
     pub(crate) timers: PerCpu<Timers<P>>,
-    /// All threads that have not ended. Taken before any run queue's lock.
+    /// All threads that have not ended. This lock is taken before any run queue's.
     pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
 }
 
 impl<P: SchedHost> Scheduler<P> {
-    /// A scheduler for `cpus` CPUs, on which nothing runs yet.
+    /// Returns a scheduler for `cpus` CPUs, on which nothing runs yet.
     pub fn new(cpus: usize) -> Self {
         Scheduler {
             queues: PerCpu::new(cpus, |_| SpinLock::new_untracked(RunQueue::new())),
@@ -88,8 +94,8 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// The idle thread of `cpu`, whose stack and registers are those of whoever
-    /// calls [`Scheduler::start_cpu`] there.
+    /// Returns a new idle thread for `cpu`. Its stack and registers are those of the
+    /// code that calls [`Scheduler::start_cpu`] there.
     pub fn new_idle(&self, cpu: CpuId, context: P::Context) -> Arc<Thread<P>> {
         let name = ThreadName::new(format_args!("idle/{cpu}"));
         let idle = Thread::new(
@@ -103,13 +109,15 @@ impl<P: SchedHost> Scheduler<P> {
         idle
     }
 
-    /// Says that this CPU now runs `idle`, which is us.
+    /// Makes `idle` the running thread of this CPU. The caller runs on the stack of
+    /// `idle`.
     ///
-    /// Context: the CPU itself, IRQs masked, before it is online: nobody else
-    /// takes its run-queue lock yet.
+    /// # Context
+    /// The CPU itself, IRQs masked, before it is online: no other CPU takes its
+    /// run-queue lock yet.
     ///
     /// # Panics
-    /// If a thread runs here already, other than `idle` before its CPU went.
+    /// If a thread runs here already. `idle` itself may, from before its CPU went down.
     pub fn start_cpu(&self, idle: &Arc<Thread<P>>) {
         let word = Arc::as_ptr(idle).expose_provenance();
         let before = P::thread_word();
@@ -124,7 +132,7 @@ impl<P: SchedHost> Scheduler<P> {
             .start(Arc::clone(idle));
     }
 
-    /// The running thread.
+    /// Returns the running thread.
     #[inline]
     pub fn current(&self) -> Arc<Thread<P>> {
         let me = Self::current_address();
@@ -135,8 +143,8 @@ impl<P: SchedHost> Scheduler<P> {
         unsafe { Arc::from_raw(me) }
     }
 
-    /// Calls `look_fn` with the running thread: as [`Scheduler::current`], for those
-    /// who need no count of it.
+    /// Calls `look_fn` with the running thread. Cheaper than [`Scheduler::current`]: it
+    /// takes no `Arc`.
     #[inline]
     pub fn with_current<R>(&self, look_fn: impl FnOnce(&Thread<P>) -> R) -> R {
         let me = Self::current_address();
@@ -152,16 +160,16 @@ impl<P: SchedHost> Scheduler<P> {
         core::ptr::with_exposed_provenance(word)
     }
 
-    /// The name of the thread that runs on `cpu`, if its run queue can be had:
-    /// for diagnosis.
+    /// Returns the name of the thread that runs on `cpu`, or `None` if its run queue is
+    /// locked. For diagnosis.
     pub fn current_name_racy(&self, cpu: CpuId) -> Option<ThreadName> {
         let queue = self.queue(cpu).try_lock_irqsave()?;
         Some(*queue.current().name())
     }
 
-    /// Says that the running thread is about to wait: from here on a wake is
-    /// not lost. Look at the condition after this, then call
-    /// [`Scheduler::schedule`] or [`Scheduler::cancel_block`].
+    /// Marks the running thread as about to wait: from here on no wake is lost. Check
+    /// the condition after this, then call [`Scheduler::schedule`] or
+    /// [`Scheduler::cancel_block`].
     pub fn about_to_block(&self, me: &Arc<Thread<P>>) {
         Running { sched: self, me }.about_to_block();
     }
@@ -171,7 +179,7 @@ impl<P: SchedHost> Scheduler<P> {
         Running { sched: self, me }.cancel_block();
     }
 
-    /// Gives the CPU away: to wait, if the thread is about to, else as a yield.
+    /// Gives the CPU away: waits if the thread is about to, else yields.
     ///
     /// # Context
     /// Thread, IRQs on.
@@ -183,14 +191,14 @@ impl<P: SchedHost> Scheduler<P> {
         self.switch(SwitchReason::GivesAway);
     }
 
-    /// Lets the other threads of this CPU run, if they are as urgent.
+    /// Lets other threads of this CPU run that are at least as urgent.
     pub fn yield_now(&self) {
         self.schedule();
     }
 
-    /// Where a thread that is more urgent takes the CPU (`urgent-first` of
-    /// [`sched`](crate::sched)): the drop of the last
-    /// guard. Does nothing with a guard held or IRQs masked.
+    /// Switches to a more urgent thread, if there is one (`urgent-first` of
+    /// [`sched`](crate::sched)). The drop of the last guard calls this. Does nothing
+    /// with a guard held or IRQs masked.
     #[inline]
     pub fn preempt_point(&self) {
         if P::preempt_count() == 0
@@ -201,8 +209,8 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// As [`Scheduler::preempt_point`], at the end of an interrupt: IRQs
-    /// masked, on the interrupted thread's stack.
+    /// Does as [`Scheduler::preempt_point`] at the end of an interrupt: IRQs masked, on
+    /// the interrupted thread's stack.
     #[inline]
     pub fn preempt_from_irq(&self) {
         if P::preempt_count() == 0 && P::has_preempt_work(PreemptWork::Reschedule) {
@@ -210,9 +218,10 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Switches, if there is somebody to switch to; and again, if by the time that this
-    /// thread has the CPU back it is to lose it once more. A loop, because the way out of
-    /// a switch is a preemption point, and one inside the other would have no end.
+    /// Switches, if there is a thread to switch to. Switches again if this thread must
+    /// lose the CPU once more by the time that it has the CPU back. That is a loop and
+    /// not a recursion, because the way out of a switch is a preemption point itself:
+    /// nested calls would have no end.
     fn switch(&self, reason: SwitchReason) {
         let mut reason = reason;
         loop {
@@ -250,9 +259,9 @@ impl<P: SchedHost> Scheduler<P> {
         self.finish_switch(irqs);
     }
 
-    /// The first act of a thread that has the CPU again, or for the first time: opens
-    /// the run queue that the one before has locked, and looks after that one
-    /// (`after-the-switch` of [`sched`](crate::sched)).
+    /// Releases the run queue that the thread before has locked, and completes that
+    /// thread's aftermath (`after-the-switch` of [`sched`](crate::sched)). A thread
+    /// that gets the CPU, again or for the first time, calls this first.
     fn finish_switch(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         // SAFETY: the thread that ran here before has left it locked, for us.
@@ -276,8 +285,9 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// `thread` is dead, and its CPU has just left it: gives back what it needed to run,
-    /// though handles to it may live on, and tells the threads that wait for its end.
+    /// Ends `thread`, which is dead and whose CPU has just left it: gives back what it
+    /// needed to run, though handles to it may live on, and wakes the threads that wait
+    /// for its end.
     fn finish_thread(&self, thread: &Thread<P>) {
         // SAFETY: it is dead, so no CPU switches to it again, and this CPU, the only one
         // that ran on its stack, runs another thread now.
@@ -288,7 +298,7 @@ impl<P: SchedHost> Scheduler<P> {
         thread.block_state.end();
     }
 
-    /// The first steps of a new thread, which the switch has brought here.
+    /// Completes the switch that has brought a new thread here, and unmasks IRQs.
     pub(super) fn begin_thread(&self) {
         self.finish_switch(&IrqGuard::new());
         // SAFETY: a thread begins with IRQs masked, and without a guard but that one,
@@ -296,7 +306,7 @@ impl<P: SchedHost> Scheduler<P> {
         unsafe { P::irq_enable() };
     }
 
-    /// As [`Scheduler::note_here`], just after the most urgent thread was picked.
+    /// Does as [`Scheduler::note_here`], just after the most urgent thread was picked.
     #[inline]
     fn note_picked(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
         if queue.is_empty() {
@@ -307,9 +317,9 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// After a change of this CPU's queue: says at its preemption points whether the
-    /// running thread is to lose the CPU, begins its slice if somebody waits for that
-    /// to end, and tells the other CPUs whether there is work for them.
+    /// Records a change of this CPU's queue: tells its preemption points whether the
+    /// running thread must lose the CPU, begins its slice if a thread waits for its
+    /// end, and tells the other CPUs whether there is work for them.
     #[inline]
     pub(super) fn note_here(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
         let preempt = queue.should_preempt();
@@ -323,18 +333,19 @@ impl<P: SchedHost> Scheduler<P> {
         self.note_load(cpu, queue);
     }
 
-    /// What a CPU does when it has nothing to do: runs what becomes runnable,
-    /// else calls `sleep_fn` with IRQs masked, which sleeps until an interrupt is
-    /// pending, or turns the CPU off.
+    /// Runs the idle loop: runs threads that become runnable, else calls `sleep_fn`
+    /// with IRQs masked. `sleep_fn` sleeps until an interrupt is pending, or turns the
+    /// CPU off.
     ///
-    /// Nobody else makes it look at its queue: who puts a thread there sends an SGI,
-    /// which ends the sleep, and whose handler notes it (`told-by-sgi` of
+    /// A CPU that puts a thread into this CPU's queue sends an SGI, which ends the
+    /// sleep, and whose handler records the change (`told-by-sgi` of
     /// [`sched`](crate::sched)).
     ///
     /// # Context
     /// The idle thread of this CPU.
     pub fn idle(&self, mut sleep_fn: impl FnMut()) -> ! {
-        // A CPU that has just come up gets here as it entered: everything masked.
+        // A CPU that has just come up gets here with all exceptions masked, as it
+        // entered.
         // SAFETY: this never returns, so no guard that its callers may have is used again,
         // and `sleep_fn` is called with IRQs masked.
         unsafe { P::irq_enable() };
@@ -344,9 +355,9 @@ impl<P: SchedHost> Scheduler<P> {
             if !P::has_preempt_work(PreemptWork::Reschedule) {
                 sleep_fn();
             }
-            // The window in which what ended the sleep is handled, and at whose end
-            // a thread that became runnable takes the CPU. Left pending it would end the next
-            // sleep at once.
+            // In this window the interrupt that ended the sleep is handled; at its end
+            // a thread that became runnable takes the CPU. An interrupt that stayed
+            // pending would end the next sleep at once.
             drop(masked);
             P::serve_interrupts();
         }
@@ -374,7 +385,7 @@ impl<P: SchedHost> Scheduler<P> {
     }
 }
 
-/// The running thread, to block by.
+/// The running thread, as a [`Blocker`].
 pub(crate) struct Running<'a, P: SchedHost> {
     pub(crate) sched: &'a Scheduler<P>,
     pub(crate) me: &'a Thread<P>,

@@ -1,4 +1,4 @@
-//! The first and the last moments of a thread.
+//! Making, starting and ending threads.
 
 #![forbid(unsafe_code)]
 
@@ -13,14 +13,14 @@ use crate::sched::{Class, Placement, SchedHost, Scheduler, Thread, ThreadName, T
 use crate::sync::atomic::Ordering;
 use crate::sync::{IrqGuard, PreemptGuard};
 
-/// Why a thread was not made.
+/// Why a thread could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpawnError {
     /// No stack is left.
     OutOfStacks,
-    /// The CPU that it should be bound to is not active.
+    /// The CPU to which the thread should be bound is not active.
     NotActive(CpuId),
-    /// None of the CPUs that it may run on is active.
+    /// None of the CPUs on which the thread may run is active.
     NoActiveCpu(CpuMask),
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for SpawnError {
 }
 
 impl<P: SchedHost> Scheduler<P> {
-    /// Makes a thread that will run `body`: parked, until it is unparked.
+    /// Makes a thread that will run `body`. It is parked until it is unparked.
     ///
     /// # Errors
     /// [`SpawnError::OutOfStacks`].
@@ -58,7 +58,7 @@ impl<P: SchedHost> Scheduler<P> {
         Ok(thread)
     }
 
-    /// As [`Scheduler::create`], but no other thread can find it yet.
+    /// Does as [`Scheduler::create`], but no other thread can find the new one yet.
     #[cfg_attr(debug_assertions, track_caller)]
     fn make(
         name: ThreadName,
@@ -73,21 +73,22 @@ impl<P: SchedHost> Scheduler<P> {
         Ok(thread)
     }
 
-    /// Puts `thread` on the list of those that live. A walk over the list takes the lock of
-    /// the queue that a thread belongs to: so that is settled by then.
+    /// Adds `thread` to the list of threads that live. A walk over the list takes the
+    /// lock of the queue to which each thread belongs, so the thread's CPU is set
+    /// before this call.
     fn list(&self, thread: &Arc<Thread<P>>) {
         self.threads.lock_irqsave().push_back(Arc::clone(thread));
     }
 
-    /// Starts a thread that may run on `cpus`. Those that the machine hasn't are left out
-    /// of its affinity, as Linux does it.
+    /// Starts a thread that may run on `cpus`. CPUs that the machine doesn't have are
+    /// left out of its affinity, as Linux does.
     ///
     /// # Context
     /// Thread.
     ///
     /// # Errors
-    /// [`SpawnError::NoActiveCpu`], [`SpawnError::OutOfStacks`]. Nothing has
-    /// happened then.
+    /// [`SpawnError::NoActiveCpu`], [`SpawnError::OutOfStacks`]. Nothing has changed
+    /// then.
     pub fn spawn(
         &self,
         name: ThreadName,
@@ -106,7 +107,8 @@ impl<P: SchedHost> Scheduler<P> {
         holds_cpus: bool,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        // With preemption on: a thread that is refused drops its body, and that may sleep.
+        // With preemption on: a thread that is refused drops its body, and that drop
+        // may sleep.
         let among = Placement::Among(P::masks().possible().and(cpus));
         let thread = Self::make(name, class, among, body)?;
         if holds_cpus {
@@ -119,10 +121,11 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Starts `thread`, which no other thread can find yet, on one of `cpus`, this one if it
-    /// is among them; returns whether any of them is active.
+    /// Starts `thread`, which no other thread can find yet, on one of `cpus`: on this
+    /// CPU if it is among them. Returns whether any of them is active.
     fn start_on_one_of(&self, thread: &Arc<Thread<P>>, cpus: &CpuMask) -> bool {
-        // With preemption off an active CPU stays one until the thread is in its queue.
+        // With preemption off an active CPU stays active until the thread is in its
+        // queue.
         let _here = PreemptGuard::<P>::new();
         let active = P::masks().active().and(cpus);
         let cpu = P::this_cpu();
@@ -138,14 +141,14 @@ impl<P: SchedHost> Scheduler<P> {
         true
     }
 
-    /// Starts a thread on `cpus`, none of which can go as long as the thread lives.
+    /// Starts a thread on `cpus`. None of them can go down as long as the thread lives.
     ///
     /// # Context
     /// Thread; the caller holds off hotplug.
     ///
     /// # Errors
-    /// [`SpawnError::NotActive`] if one of them is not, [`SpawnError::OutOfStacks`].
-    /// Nothing has happened then.
+    /// [`SpawnError::NotActive`] if one of them is not active,
+    /// [`SpawnError::OutOfStacks`]. Nothing has changed then.
     pub fn spawn_bound(
         &self,
         name: ThreadName,
@@ -161,23 +164,23 @@ impl<P: SchedHost> Scheduler<P> {
             .inspect_err(|_| self.bind(cpus, u32::MAX))
     }
 
-    /// `thread` has ended: the CPUs that it held may go. Its affinity is as it was made,
-    /// because that of a thread which holds CPUs can't be changed.
+    /// Lets the CPUs go down that `thread`, which has ended, has kept. Its affinity is
+    /// still the original one, because `set_affinity` refuses a thread that holds CPUs.
     pub(super) fn let_held_cpus_go(&self, thread: &Thread<P>) {
         if thread.holds_cpus() {
             self.bind(&thread.affinity(), u32::MAX);
         }
     }
 
-    /// Adds to the number of threads that refuse to let each of `cpus` go.
+    /// Adds `what` to the number of threads that keep each of `cpus` from going down.
     fn bind(&self, cpus: &CpuMask, what: u32) {
         for cpu in cpus.iter() {
             self.cpus.get(cpu).bound.fetch_add(what, Ordering::Relaxed);
         }
     }
 
-    /// Starts the first thread, on the boot CPU, which is not active yet: it is
-    /// what makes it so.
+    /// Starts the first thread on the boot CPU, which is not active yet: that thread
+    /// makes it active.
     ///
     /// # Context
     /// Boot, as the idle thread of the boot CPU.
@@ -192,12 +195,12 @@ impl<P: SchedHost> Scheduler<P> {
         Ok(())
     }
 
-    /// How many threads refuse to let `cpu` go.
+    /// Returns how many threads keep `cpu` from going down.
     pub fn bound_threads(&self, cpu: CpuId) -> u32 {
         self.cpus.get(cpu).bound.load(Ordering::Relaxed)
     }
 
-    /// Calls `look_fn` with every thread that has not ended, idle threads aside.
+    /// Calls `look_fn` with every thread that has not ended, except idle threads.
     ///
     /// # Context
     /// Any; IRQs are masked and a lock is held meanwhile: no allocation, no wait.
@@ -207,7 +210,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Takes `thread` off the list of those that live.
+    /// Removes `thread` from the list of threads that live.
     fn discard(&self, thread: &Thread<P>) {
         let listed = {
             let mut threads = self.threads.lock_irqsave();
@@ -226,12 +229,12 @@ impl<P: SchedHost> Scheduler<P> {
         );
     }
 
-    /// The end of the running thread.
+    /// Ends the running thread.
     fn exit(&self) -> ! {
         self.with_current(|me| {
-            // Its CPU could never go any more, and nobody would find out why.
+            // Its CPU could never go down any more, and no message would say why.
             assert!(!me.is_pinned(), "BUG: {me:?} ends while it is pinned");
-            // Nor could any CPU come or go.
+            // No CPU could come up or go down any more.
             assert!(
                 !me.cpus_lock.is_held(),
                 "BUG: {me:?} ends with the lock of the CPUs"
@@ -246,7 +249,7 @@ impl<P: SchedHost> Scheduler<P> {
     }
 }
 
-/// Where every thread begins: on its own stack, IRQs masked.
+/// The entry point of every thread: on its own stack, IRQs masked.
 extern "C" fn thread_entry<P: SchedHost>(arg: usize) -> ! {
     let sched = P::sched();
     sched.begin_thread();

@@ -1,4 +1,4 @@
-//! A thread: class, CPU, what it runs, and what the scheduler keeps of it.
+//! A thread: its class, its CPU, its body, and the scheduler's records of it.
 
 #![forbid(unsafe_code)]
 
@@ -16,69 +16,72 @@ use crate::sched::{Affinity, BlockState, Class, SchedHost, ThreadName, ThreadSta
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{LockMap, Once, SpinLock};
 
-/// Bits of what a thread has not finished.
+/// Bits of `Thread::unfinished`.
 const MARKED: u32 = 1;
 const HOLDOUT: u32 = 2;
 
-/// What a thread runs.
+/// The function that a thread runs.
 pub(crate) type Body = Box<dyn FnOnce() + Send>;
 
 /// Where a thread may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// One CPU's own thread (or idle): there, and nowhere else, ever.
+    /// On this CPU only: a per-CPU thread, or the idle thread.
     PerCpu(CpuId),
-    /// Any of these CPUs.
+    /// On any of these CPUs.
     Among(CpuMask),
 }
 
-/// A thread. Shared by its run queue, by who waits for it, and by itself.
+/// A thread. Shared by its run queue, by the threads that wait for it, and by itself.
 pub struct Thread<P: SchedHost> {
-    /// In the run queue of `cpu` (`queued-if-ready` of [`sched`](crate::sched)).
+    /// Link in the run queue of `cpu` (`queued-if-ready` of [`sched`](crate::sched)).
     pub(crate) run_link: LinkedListAtomicLink,
-    /// Among those who wait for what it waits for: one thing at a time.
+    /// Link in the list of threads that wait for the same object. A thread waits for
+    /// one object at a time.
     pub(crate) wait_link: LinkedListAtomicLink,
-    /// Among all that have not ended.
+    /// Link in the list of all threads that have not ended.
     pub(crate) all_link: LinkedListAtomicLink,
-    /// Among those that wake at an instant.
+    /// Link in the queue of threads that wake at an instant.
     pub(crate) sleep_link: DueLink,
     due: Due,
     name: ThreadName,
     class: Class,
-    /// Its class's, at hand.
+    /// Cached `class.level()`.
     level: u8,
     sliced: bool,
     per_cpu: bool,
-    /// The CPU whose run queue is its own. Relaxed: written under the lock of the
-    /// queue that it names before (`moved-off-queue` of `migrate`), and looked at again
-    /// under that lock.
+    /// The CPU to whose run queue the thread belongs. Relaxed: written under the lock
+    /// of the queue that it named before (`moved-off-queue` of `migrate`), and read
+    /// again under that lock.
     cpu: AtomicU32,
-    /// Where it may run, and whether it stays on its CPU.
+    /// The CPUs on which the thread may run, and its pins.
     pub(crate) affinity: Affinity,
-    /// What is left of its slice, in ticks; 0: a whole one. Relaxed: run-queue lock.
+    /// The rest of the thread's slice, in ticks; 0: a whole slice. Relaxed: run-queue lock.
     slice_left: AtomicU64,
-    /// Lets it go on, if it waits for that.
+    /// An unpark token, as in `std`: the next wait for a permit returns at once.
     pub(super) permit: Permit,
-    /// As long as it lives no CPU that it may run on can go.
+    /// Whether every CPU in the thread's affinity is kept from going down while the
+    /// thread lives. Relaxed: set before the thread runs.
     holds_cpus: AtomicBool,
-    /// How it holds the lock of the CPUs. Relaxed: the thread's own.
+    /// How the thread holds the lock of the CPUs. Relaxed: only the thread uses it.
     pub(crate) cpus_lock: HeldCpusLock,
-    /// The locks that it reads under. Relaxed: the thread's own.
+    /// The `RwLock`s that the thread holds for reading. Relaxed: only the thread uses
+    /// it.
     pub(crate) rw_locks: HeldRwLocks,
-    /// [`MARKED`]: it lost the CPU other than by its own sleep, park, yield or exit,
-    /// and has not done one of those since. [`HOLDOUT`]: somebody waits
-    /// until it has, see `holdouts`. One word, so that it is cleared by one store.
-    /// Relaxed: run-queue lock.
+    /// [`MARKED`]: the thread lost the CPU other than by its own sleep, park, yield or
+    /// exit, and has not done one of those since. [`HOLDOUT`]: a caller of
+    /// `note_holdouts` waits until the thread has. Both are in one word, so that one
+    /// store clears them. Relaxed: run-queue lock.
     unfinished: AtomicU32,
-    /// Its state, and whether it has been asked to park.
+    /// The thread's state, and whether it has been asked to park.
     pub(crate) block_state: BlockState,
-    /// Set once, before the thread runs for the first time.
+    /// The saved registers. Set once, before the thread runs for the first time.
     context: Once<P::Context>,
     body: SpinLock<Option<Body>, P>,
-    /// Complete each time it has parked, and for ever once it is dead (`after-the-switch` of
-    /// [`sched`](crate::sched)).
+    /// Completed each time that the thread has parked, and for ever once it is dead
+    /// (`after-the-switch` of [`sched`](crate::sched)).
     pub(crate) stopped: Completion<P>,
-    /// What a per-CPU thread does between two parks, for the validator.
+    /// The work of a per-CPU thread between two parks, for the lock validator.
     pub(crate) work: LockMap,
 }
 
@@ -124,73 +127,76 @@ impl<P: SchedHost> Thread<P> {
         Arc::new(thread)
     }
 
-    /// Its name, such as `cpuhp/3`.
+    /// Returns the thread's name, such as `cpuhp/3`.
     pub fn name(&self) -> &ThreadName {
         &self.name
     }
 
-    /// Its class.
+    /// Returns the thread's class.
     pub fn class(&self) -> Class {
         self.class
     }
 
-    /// Its class's level.
+    /// Returns the level of the thread's class.
     #[inline]
     pub(crate) fn level(&self) -> usize {
         usize::from(self.level)
     }
 
-    /// Whether its class takes turns.
+    /// Returns whether the thread's class takes turns.
     #[inline]
     pub(crate) fn takes_turns(&self) -> bool {
         self.sliced
     }
 
-    /// The CPU that it runs on, or ran on last. Unless it is a per-CPU thread, or
-    /// pinned, another one a moment later.
+    /// Returns the CPU on which the thread runs, or ran last. Unless the thread is
+    /// pinned or a per-CPU thread, it may be another CPU a moment later.
     #[inline]
     pub fn cpu(&self) -> CpuId {
         let index = self.cpu.load(Ordering::Relaxed) as usize;
         CpuId::new(index).expect("BUG: a thread is on no CPU of ours")
     }
 
-    /// Under the lock of the queue that [`Thread::cpu`] names, or before any other thread can
-    /// find it.
+    /// Sets the CPU to whose run queue the thread belongs.
+    ///
+    /// # Context
+    /// Under the lock of the queue that [`Thread::cpu`] names, or before any other
+    /// thread can find this one.
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.as_u32(), Ordering::Relaxed);
     }
 
-    /// Whether it is one CPU's own, which runs nowhere else.
+    /// Returns whether the thread is a per-CPU thread, which never moves.
     #[inline]
     pub fn is_per_cpu(&self) -> bool {
         self.per_cpu
     }
 
-    /// Where it may run, a moment ago.
+    /// Returns the CPUs on which the thread could run a moment ago.
     pub fn affinity(&self) -> CpuMask {
         self.affinity.cpus()
     }
 
-    /// Whether it may run on `cpu`.
+    /// Returns whether the thread may run on `cpu`.
     #[inline]
     pub fn may_run_on(&self, cpu: CpuId) -> bool {
         self.affinity.allows(cpu)
     }
 
-    /// Whether it stays on its CPU for now.
+    /// Returns whether the thread is pinned to its CPU.
     #[inline]
     pub(crate) fn is_pinned(&self) -> bool {
         self.affinity.is_pinned()
     }
 
-    /// Whether it may be taken to another CPU.
+    /// Returns whether the thread may be moved to another CPU.
     #[inline]
     pub(crate) fn is_movable(&self) -> bool {
         !self.per_cpu && !self.is_pinned()
     }
 
-    /// Whether no CPU that it may run on can go as long as it lives. Relaxed: set before
-    /// it runs.
+    /// Returns whether the thread keeps the CPUs in its affinity from going down.
+    /// Relaxed: set before the thread runs.
     pub(super) fn holds_cpus(&self) -> bool {
         self.holds_cpus.load(Ordering::Relaxed)
     }
@@ -199,8 +205,11 @@ impl<P: SchedHost> Thread<P> {
         self.holds_cpus.store(true, Ordering::Relaxed);
     }
 
-    /// What is left of its slice, in ticks; the next time it is a whole one. Under
-    /// the run-queue lock.
+    /// Takes the rest of the thread's slice, in ticks, if there is one. The slice after
+    /// that is a whole one.
+    ///
+    /// # Context
+    /// Under the run-queue lock.
     pub(crate) fn take_slice_left(&self) -> Option<u64> {
         let left = self.slice_left.load(Ordering::Relaxed);
         if left != 0 {
@@ -213,14 +222,17 @@ impl<P: SchedHost> Thread<P> {
         self.slice_left.store(ticks, Ordering::Relaxed);
     }
 
-    /// Whether it left its CPU in the middle of something, a moment ago.
+    /// Returns whether the thread was preempted when it last left its CPU, as of a
+    /// moment ago.
     #[inline]
     pub fn is_marked_racy(&self) -> bool {
         self.unfinished.load(Ordering::Relaxed) & MARKED != 0
     }
 
-    /// It leaves its CPU, by itself or in the middle of something. Under the run-queue
-    /// lock.
+    /// Records that the thread leaves its CPU: because it was preempted, or by itself.
+    ///
+    /// # Context
+    /// Under the run-queue lock.
     #[inline]
     pub(crate) fn leaves_cpu(&self, preempted: bool) {
         let unfinished = if preempted {
@@ -231,11 +243,17 @@ impl<P: SchedHost> Thread<P> {
         self.unfinished.store(unfinished, Ordering::Relaxed);
     }
 
+    /// Returns whether the thread is a recorded holdout.
+    ///
+    /// # Context
     /// Under the run-queue lock.
     pub(super) fn is_holdout(&self) -> bool {
         self.unfinished.load(Ordering::Relaxed) & HOLDOUT != 0
     }
 
+    /// Records whether the thread is a holdout.
+    ///
+    /// # Context
     /// Under the run-queue lock.
     pub(super) fn set_holdout(&self, holdout: bool) {
         let others = self.unfinished.load(Ordering::Relaxed) & !HOLDOUT;
@@ -243,13 +261,14 @@ impl<P: SchedHost> Thread<P> {
         self.unfinished.store(others | bit, Ordering::Relaxed);
     }
 
-    /// Its state a moment ago: for display.
+    /// Returns the thread's state a moment ago, for display.
     pub fn state_racy(&self) -> ThreadState {
         self.state()
     }
 
-    /// Returns whether it has ended and is off its CPU: [`Thread::wait_until_dead`] would
-    /// not wait. What it did is visible to the caller then.
+    /// Returns whether the thread has ended and is off its CPU.
+    /// [`Thread::wait_until_dead`] would not wait then, and what the thread did is
+    /// visible to the caller.
     ///
     /// # Context
     /// Any.
@@ -257,13 +276,13 @@ impl<P: SchedHost> Thread<P> {
         self.block_state.has_ended()
     }
 
-    /// Waits until it has ended and is off its CPU.
+    /// Waits until the thread has ended and is off its CPU.
     ///
     /// # Context
     /// Another thread, preemption on.
     ///
     /// # Panics
-    /// If it is the running thread: it would wait for itself.
+    /// If the running thread waits for itself: the wait would never end.
     pub fn wait_until_dead(&self) {
         P::sched().with_current(|me| {
             assert!(

@@ -1,4 +1,4 @@
-//! What a thread is called.
+//! The name of a thread.
 
 #![forbid(unsafe_code)]
 
@@ -15,19 +15,19 @@ impl ThreadName {
     /// The longest name, in bytes (Linux keeps 15).
     pub const MAX: usize = 23;
 
-    /// The name that `args` format to.
+    /// Returns the name that `args` format to.
     pub fn new(args: fmt::Arguments<'_>) -> ThreadName {
         let mut name = ThreadName {
             bytes: [0; Self::MAX],
             len: 0,
         };
-        // Writing to a name can't fail: what is too long is cut.
+        // Writing to a name can't fail: a text that is too long is cut.
         match fmt::write(&mut name, args) {
             Ok(()) | Err(fmt::Error) => name,
         }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         let bytes = &self.bytes[..usize::from(self.len)];
         core::str::from_utf8(bytes).expect("BUG: a name is cut at a character")

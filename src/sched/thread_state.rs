@@ -1,24 +1,24 @@
-//! Where a thread is in its life.
+//! The states of a thread.
 
 #![forbid(unsafe_code)]
 
-/// Where a thread is in its life. See the diagram in [`crate::sched`].
+/// The state of a thread. See the diagram in [`crate::sched`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ThreadState {
-    /// On its CPU's run queue.
+    /// It is on its CPU's run queue.
     Runnable,
-    /// On its CPU.
+    /// It is on its CPU.
     Running,
-    /// Still on its CPU, about to wait: a wake makes it Running again.
+    /// It is still on its CPU, about to wait: a wake makes it Running again.
     Blocking,
-    /// Waits for a wake.
+    /// It waits for a wake.
     Blocked,
-    /// Still on its CPU, about to park.
+    /// It is still on its CPU, about to park.
     Parking,
-    /// Waits for an unpark.
+    /// It waits for an unpark.
     Parked,
-    /// Has exited.
+    /// It has exited.
     Dead,
 }
 
