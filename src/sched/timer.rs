@@ -2,12 +2,13 @@
 //! once or again and again.
 //!
 //! # Invariants
-//! - **called-when-due**: a timer is called not before its instant, and once for each
-//!   time that it comes due, whatever becomes of the CPU that it was set on.
+//! - **called-when-due**: a timer's function is not called before its instant, and once
+//!   for each time that the timer comes due, also if the CPU that it was set on goes
+//!   down.
 //! - **cancel-ends-calls**: after [`Timer::cancel`] has returned the timer's function
 //!   is not running, and will not be called until the timer is set again.
-//! - **dropped-where-timer-is**: what the function owns is dropped where the timer is,
-//!   and not by the interrupt handler that has called it.
+//! - **dropped-where-timer-is**: what the function owns is dropped by the thread that
+//!   drops the timer, and not by the interrupt handler that has called the function.
 
 #![forbid(unsafe_code)]
 
@@ -22,39 +23,44 @@ use crate::sync::atomic::AtomicU64;
 use crate::sync::{CallName, might_sleep};
 use crate::time::Instant;
 
-/// What a timer calls.
+/// The function that a timer calls.
 type Call = Box<dyn Fn() + Send + Sync>;
 
-/// What the queue of a CPU keeps of a timer.
+/// The part of a timer that a CPU's queue refers to.
 pub(crate) struct TimerNode<P: SchedHost> {
     pub(super) link: DueLink,
     pub(super) due: Due,
-    /// Ticks from one time to the next; 0: once. Relaxed: queue lock.
+    /// Ticks from one call to the next; 0: one call only. Relaxed: queue lock.
     pub(super) period: AtomicU64,
     calls: Arc<Calls<P>>,
     pub(super) call_fn: Call,
-    /// What its function is called, for messages.
+    /// The name of the function, for messages.
     pub(super) name: &'static CallName,
 }
 
-/// The calls of a timer's function. They live apart from the function, because a handler
-/// lets go of that before it says that the call has ended
-/// (dropped-where-timer-is).
+/// The record of the calls of a timer's function. It is separate from the function,
+/// because a handler drops its reference to the function before it records that the
+/// call has ended (dropped-where-timer-is).
 struct Calls<P: SchedHost> {
     count: CallCount,
     done: WaitQueue<P>,
 }
 
 impl<P: SchedHost> TimerNode<P> {
-    /// Its function is about to be called. Under the lock of the queue that it leaves.
+    /// Records that the function is about to be called.
+    ///
+    /// # Context
+    /// Under the lock of the queue that the timer leaves.
     pub(super) fn begin_call(&self) {
         self.calls.count.begin();
     }
 
-    /// Its function has returned.
+    /// Records that the function has returned, and wakes the threads that wait for
+    /// that.
     pub(super) fn end_call(self: Arc<Self>) {
         let calls = Arc::clone(&self.calls);
-        // Not the last count of the function: the timer has one until the call has ended.
+        // This is not the last reference to the function: the timer has one until the
+        // call has ended.
         drop(self);
         calls.count.end();
         calls.done.wake_all();
@@ -67,16 +73,17 @@ impl<P: SchedHost> HasDue for TimerNode<P> {
     }
 }
 
-/// A function that is called at an instant. Dropping it cancels it, and drops the function
-/// with all that it owns, in the thread that drops the timer: it waits as [`Timer::cancel`]
-/// does, and panics where that does.
+/// A function that is called at an instant. Dropping the timer cancels it, and drops
+/// the function with all that it owns, in the thread that drops the timer. The drop
+/// waits as [`Timer::cancel`] does, and panics where that does.
 pub struct Timer<P: SchedHost> {
     node: Arc<TimerNode<P>>,
 }
 
 impl<P: SchedHost> Timer<P> {
-    /// A timer that is not set. `call_fn` is called in an interrupt handler, IRQs
-    /// masked: it may wake threads and set timers, and neither waits nor frees much.
+    /// Returns a timer that is not set. `call_fn` is called in an interrupt handler
+    /// with IRQs masked: it may wake threads and set timers. It may not wait, and
+    /// should not free much memory.
     ///
     /// # Context
     /// Any; allocates.
@@ -96,9 +103,9 @@ impl<P: SchedHost> Timer<P> {
         }
     }
 
-    /// Has it called once, at `at` or as soon as it can be after that. If it is set
-    /// already this replaces that. What a timer's function sets is called by a later
-    /// interrupt than that function, also if `at` is over.
+    /// Sets the timer: its function is called once, at `at` or as soon after that as
+    /// possible. This replaces an earlier setting. A timer that is set by a timer's
+    /// function is called by a later interrupt, even if `at` has passed.
     ///
     /// # Context
     /// Any.
@@ -106,8 +113,8 @@ impl<P: SchedHost> Timer<P> {
         P::sched().set_timer(&self.node, at, 0);
     }
 
-    /// Has it called at `first`, and then again each `period`. Times that were missed
-    /// altogether are left out.
+    /// Sets the timer: its function is called at `first`, and then once every `period`.
+    /// Calls that were missed altogether are left out.
     ///
     /// # Context
     /// Any.
@@ -120,28 +127,29 @@ impl<P: SchedHost> Timer<P> {
         P::sched().set_timer(&self.node, first, period);
     }
 
-    /// Whether it is set.
+    /// Returns whether the timer is set.
     pub fn is_set(&self) -> bool {
         self.node.due.queue().is_some()
     }
 
-    /// Takes it back without waiting: its function may be running. Returns whether it
-    /// was set.
+    /// Cancels the timer without waiting: its function may be running. Returns whether
+    /// the timer was set.
     ///
     /// # Context
-    /// Any, its own function included.
+    /// Any, the timer's own function included.
     pub fn try_cancel(&self) -> bool {
         P::sched().unset_timer(&self.node)
     }
 
-    /// Takes it back, and waits until its function is not running (cancel-ends-calls).
-    /// Returns whether it was set.
+    /// Cancels the timer, and waits until its function is not running
+    /// (cancel-ends-calls). Returns whether the timer was set.
     ///
     /// # Context
-    /// Thread, preemption on; so not its own function, nor another timer's.
+    /// Thread, preemption on. So neither the timer's own function nor another timer's
+    /// may call this.
     ///
     /// # Panics
-    /// Elsewhere, whether its function is running or not.
+    /// In any other context, whether the function is running or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cancel(&self) -> bool {
         let node = &self.node;
@@ -172,7 +180,8 @@ impl<P: SchedHost> Timer<P> {
 
 impl<P: SchedHost> Drop for Timer<P> {
     fn drop(&mut self) {
-        // Then this has the only count of the function (dropped-where-timer-is).
+        // After this the timer has the only reference to the function
+        // (dropped-where-timer-is).
         self.cancel();
     }
 }

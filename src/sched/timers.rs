@@ -1,19 +1,19 @@
 //! Each CPU's timers: threads that sleep with a limit, functions to be called, and the
-//! one-shot hardware timer behind them.
+//! one-shot hardware timer behind both.
 //!
-//! Most limits are never reached, and to program a timer is dear, under a hypervisor
-//! above all. So the timer is only ever moved to an earlier instant: one that was
-//! cancelled, or that something later has replaced, still interrupts, finds nothing
-//! due, and arms for what is first then. A CPU with nothing to wait for has no timer
-//! running.
+//! Most limits are never reached, and programming the hardware timer is expensive,
+//! especially under a hypervisor. So the hardware timer is only ever moved to an
+//! earlier instant. If its entry was cancelled or replaced by a later one, it still
+//! interrupts, the handler finds no entry due, and arms it for the first entry. A CPU
+//! on which nothing waits has no timer running.
 //!
-//! When a CPU is gone the control CPU adopts what waited there (`prep:timers`), in the
-//! order in which it was due; nobody adds to it any more then, because what is set is
-//! set on the CPU that it is set from.
+//! When a CPU is off, the control CPU adopts the entries that waited there
+//! (`prep:timers`), in the order in which they were due. No entry is added there any
+//! more then, because an entry is always added on the CPU that sets it.
 //!
 //! # Concurrency
-//! Lock order: run queue → timers → nothing; of two CPUs' timers that of the lower
-//! number first. All of it with IRQs masked.
+//! Lock order: run queue → timers → nothing. Of two CPUs' timers, the lower CPU
+//! number's lock is taken first. All of these locks are held with IRQs masked.
 
 #![forbid(unsafe_code)]
 
@@ -30,35 +30,37 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{CallName, IrqGuard, Running, SpinLock, SpinLockGuard, might_sleep};
 use crate::time::Instant;
 
-/// How often who [watches](Scheduler::watch) is interrupted.
+/// How often a [watch](Scheduler::watch) makes the timer interrupt.
 const LOOK: Duration = Duration::from_secs(1);
-/// How many timers are adopted before interrupts are let in.
+/// How many entries are adopted before interrupts are let in.
 const BATCH: usize = 64;
 
-/// What one CPU's timer is armed for.
+/// The timers of one CPU.
 pub(crate) struct Timers<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
-    /// The address of the timer whose function runs here, or 0. Relaxed: this CPU's alone.
+    /// The address of the timer whose function runs here, or 0. Relaxed: only this CPU
+    /// uses it.
     runs: AtomicUsize,
-    /// What that function is called.
+    /// The name of that function.
     running: Running,
 }
 
 struct Inner<P: SchedHost> {
     sleepers: DueQueue<SleepLink<P>>,
     timers: DueQueue<TimerLink<P>>,
-    /// Who wants an interrupt for its own sake, every [`LOOK`].
+    /// Number of live [`Watch`]es. While it isn't 0, the timer interrupts at least
+    /// every [`LOOK`].
     watches: u32,
-    /// When the next one is.
+    /// When the next interrupt for the watches is due; `FOREVER` without a watch.
     look: Instant,
     /// When the running thread's slice ends.
     slice: Instant,
-    /// What the timer itself is set to: never later than what is due first, but for what
-    /// has come due in the interrupt that set it.
+    /// The instant that the hardware timer is set to. Never later than the first entry,
+    /// except for entries that have come due in the interrupt that set it.
     armed: Instant,
 }
 
-/// Something that has come due.
+/// An entry that has come due.
 enum Expired<P: SchedHost> {
     Thread(Arc<Thread<P>>),
     Timer(Arc<TimerNode<P>>),
@@ -71,7 +73,7 @@ impl<P: SchedHost> Inner<P> {
         sleeper.min(timer).min(self.look).min(self.slice)
     }
 
-    /// Moves the timer to `at`, if that is earlier than it is.
+    /// Moves the hardware timer to `at`, if that is earlier than its setting.
     fn bring_forward(&mut self, at: Instant) {
         if at < self.armed {
             self.armed = at;
@@ -79,14 +81,14 @@ impl<P: SchedHost> Inner<P> {
         }
     }
 
-    /// Arms the timer for what is due first, whatever it was set to, but for no instant
-    /// before `earliest`.
+    /// Arms the hardware timer for the first entry, whatever its setting was, but for
+    /// no instant before `earliest`.
     fn arm(&mut self, earliest: Instant) {
         self.armed = self.first().max(earliest);
         P::arm_timer((self.armed != Instant::FOREVER).then_some(self.armed));
     }
 
-    /// Takes out one thing that is due; a timer that is periodic is set again.
+    /// Removes one entry that is due and returns it. A periodic timer is set again.
     fn pop(&mut self, now: Instant) -> Option<Expired<P>> {
         if let Some(thread) = self.sleepers.pop(now, |_, _| None) {
             return Some(Expired::Thread(thread));
@@ -105,7 +107,8 @@ impl<P: SchedHost> Inner<P> {
 
 impl<P: SchedHost> Timers<P> {
     pub(crate) fn new(cpu: CpuId) -> Self {
-        // Not for the validator: two of them are taken in the order of their CPUs.
+        // Hidden from the lock validator: two of these locks are taken in the order of
+        // their CPUs.
         Timers {
             inner: SpinLock::new_untracked(Inner {
                 sleepers: DueQueue::new(cpu, SleepLink::NEW),
@@ -120,19 +123,23 @@ impl<P: SchedHost> Timers<P> {
         }
     }
 
-    /// Context: `cpu` itself, IRQs masked.
+    /// Sets the instant at which the running thread's slice ends.
+    ///
+    /// # Context
+    /// The CPU itself, IRQs masked.
     pub(super) fn set_slice(&self, at: Instant) {
         let mut inner = self.inner.lock_irqsave();
         inner.slice = at;
         inner.bring_forward(at);
     }
 
-    /// Takes out one thing that was due when the interrupt `began`; if none was, arms the
-    /// timer for what is next. A look and a slice that were due have come to pass by that.
+    /// Removes one entry that was due when the interrupt `began` and returns it. If
+    /// there is none, arms the timer for the next entry, and clears a slice end and
+    /// renews a watch interrupt that were due.
     ///
-    /// What has come due since, as with a timer whose period is shorter than its function,
-    /// must wait for as long again as all this took: timers alone never have more than
-    /// half of a CPU.
+    /// An entry that has come due since, such as a timer whose period is shorter than
+    /// its function, must wait for as long again as all this took. So timers never take
+    /// more than half of a CPU.
     fn pop_expired(&self, began: Instant) -> Option<Expired<P>> {
         let mut inner = self.inner.lock_irqsave();
         let due = inner.pop(began);
@@ -150,10 +157,10 @@ impl<P: SchedHost> Timers<P> {
     }
 }
 
-/// A thread of this CPU is interrupted now and then while this exists:
-/// [`Scheduler::watch`].
+/// While it exists, the timer interrupts the CPU on which it was made at least every
+/// second: [`Scheduler::watch`].
 ///
-/// Not `Send`: it speaks of the CPU that made it.
+/// Not `Send`: it belongs to the CPU that made it.
 #[must_use]
 #[derive(Debug)]
 pub struct Watch<P: SchedHost> {
@@ -189,17 +196,18 @@ impl<P: SchedHost> Scheduler<P> {
             inner.bring_forward(at);
         }
         self.schedule();
-        // Already expired is as good as cancelled: the thread is awake.
+        // If the limit has passed already, the entry is in no queue and there is
+        // nothing to cancel.
         if let Some(mut inner) = self.lock_timers_of(&**me) {
             drop(inner.sleepers.remove(me));
         }
     }
 
-    /// Has the timer interrupt `cpu` every second until the watch is dropped, for a
-    /// thread that waits there with interrupts served and looks at the time then.
+    /// Makes the timer interrupt `cpu` every second until the watch is dropped, for a
+    /// thread that waits there with IRQs on and checks the time at each interrupt.
     ///
     /// # Context
-    /// Thread that stays on `cpu`, which runs here.
+    /// A thread that runs on `cpu` and stays there.
     pub fn watch(&self, cpu: CpuId) -> Watch<P> {
         let mut inner = self.timers.get(cpu).inner.lock_irqsave();
         inner.watches += 1;
@@ -214,7 +222,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Sleeps until `at`, and not less.
+    /// Sleeps until `at`, and never wakes earlier.
     ///
     /// # Context
     /// Thread, IRQs on.
@@ -228,13 +236,14 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Sets `timer` on this CPU, wherever it was set before. By the function of a timer it
-    /// is set to a tick from now at the earliest.
+    /// Sets `timer` on this CPU, wherever it was set before. If a timer's function
+    /// calls this, the timer is due one tick from now at the earliest.
     pub(super) fn set_timer(&self, timer: &Arc<TimerNode<P>>, at: Instant, period: u64) {
         let _here = IrqGuard::<P>::new();
         let timers = self.timers.get(P::this_cpu());
-        // By a timer's function: not due in the same interrupt, which would never end if
-        // that sets itself to what is over.
+        // If a timer's function calls this, the timer must not come due in the same
+        // interrupt. The interrupt would never end if the function sets its own timer
+        // to an instant that has passed.
         let at = match timers.runs.load(Ordering::Relaxed) {
             0 => at,
             _ => at.max(P::now().after_ticks(1)),
@@ -242,7 +251,8 @@ impl<P: SchedHost> Scheduler<P> {
         loop {
             let _was_set = self.unset_timer(timer);
             let mut inner = timers.inner.lock_irqsave();
-            // Of two that set it at once the second finds it set, and replaces that.
+            // If two CPUs set the timer at once, the second finds it set and replaces
+            // that setting.
             if inner.timers.insert(at, timer) {
                 timer.period.store(period, Ordering::Relaxed);
                 inner.bring_forward(at);
@@ -251,7 +261,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Takes `timer` out of the queue that it is in; returns whether it was in one.
+    /// Removes `timer` from its queue. Returns whether it was in one.
     pub(super) fn unset_timer(&self, timer: &TimerNode<P>) -> bool {
         match self.lock_timers_of(timer) {
             Some(mut inner) => inner.timers.remove(timer).is_some(),
@@ -259,7 +269,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Locks the queue that `thing` is in, if it is in one (`one-queue-a-thing` of `due`).
+    /// Locks the queue that holds `thing`, if any does (`one-queue-a-thing` of `due`).
     fn lock_timers_of(&self, thing: &impl HasDue) -> Option<SpinLockGuard<'_, Inner<P>, P>> {
         loop {
             let cpu = thing.due().queue()?;
@@ -270,7 +280,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// The timer of `cpu` has lost its setting: sets it anew (`init:timer`).
+    /// Arms the timer of `cpu`, which has lost its setting, anew (`init:timer`).
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
@@ -278,8 +288,8 @@ impl<P: SchedHost> Scheduler<P> {
         self.timers.get(cpu).inner.lock_irqsave().arm(P::now());
     }
 
-    /// The timer interrupt of this CPU: wakes and calls what is due by now, and arms the
-    /// timer for what is next.
+    /// Handles the timer interrupt of this CPU: wakes the threads and calls the
+    /// functions that are due by now, and arms the timer for the next entry.
     ///
     /// # Context
     /// Interrupt handler, IRQs masked.
@@ -305,23 +315,26 @@ impl<P: SchedHost> Scheduler<P> {
         self.slice_interrupt();
     }
 
-    /// Whether this is called, directly or not, by the function of `timer`.
+    /// Returns whether the caller runs, directly or not, inside the function of
+    /// `timer`.
     pub(super) fn runs_timer_here(&self, timer: &TimerNode<P>) -> bool {
-        // With IRQs on it is no handler, and this CPU may be another one a moment later.
+        // With IRQs on the caller is no handler, and may be on another CPU a moment
+        // later.
         !P::irqs_enabled() && {
             let timers = self.timers.get(P::this_cpu());
             timers.runs.load(Ordering::Relaxed) == core::ptr::from_ref(timer).addr()
         }
     }
 
-    /// What the timer's function is called that runs on `cpu`, a moment ago: for diagnosis.
+    /// Returns the name of the timer's function that ran on `cpu` a moment ago, for
+    /// diagnosis.
     pub fn running_timer_racy(&self, cpu: CpuId) -> Option<&'static str> {
         let running = self.timers.get(cpu).running.get();
         running.map(CallName::as_str)
     }
 
-    /// Takes over all that waits on `cpu`, which is off, to this CPU (`prep:timers`).
-    /// What is due at one instant stays in its order.
+    /// Moves all entries that wait on `cpu`, which is off, to this CPU (`prep:timers`).
+    /// Entries that are due at the same instant stay in their order.
     ///
     /// # Context
     /// Thread.

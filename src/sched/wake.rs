@@ -1,4 +1,4 @@
-//! Waking: making a thread runnable, and choosing where.
+//! Waking: making a thread runnable, and choosing its CPU.
 //!
 //! ```text
 //!   under the lock of its queue:  Blocked? ── no ──► nothing to do
@@ -10,12 +10,11 @@
 //!     queued under the same lock             its CPU changed, Runnable; unlock;
 //!                                            queued under the lock of the new one
 //! ```
-//! Between the two locks a thread is Runnable and nowhere queued: nobody else moves
-//! or queues it, because nobody finds it queued or waiting.
+//! Between the two locks a thread is Runnable and in no queue. No other CPU moves or
+//! queues it, because none finds it queued or waiting.
 //!
-//! All of it happens with IRQs masked, from the look at `active` to the queue: a
-//! grace period after a CPU was taken out of `active` nobody places anything there any
-//! more.
+//! IRQs stay masked from the look at `active` until the thread is queued. So one grace
+//! period after a CPU has left `active`, no CPU places a thread there any more.
 
 #![forbid(unsafe_code)]
 
@@ -30,26 +29,29 @@ use crate::sched::{
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
-/// How many CPUs a waker asks whether they are idle, before it leaves the thread
-/// where it was.
+/// How many CPUs a waker checks for being idle, before it leaves the thread where it
+/// was.
 const PROBES: usize = 16;
 
-/// Where a thread is to run.
+/// The CPU that was chosen for a thread.
 pub(super) struct Placed {
     cpu: CpuId,
-    /// The CPUs that it might run on, if none of them is active: they no longer count.
+    /// The thread's affinity, if none of its CPUs is active: then the affinity no
+    /// longer counts.
     broken: Option<CpuMask>,
 }
 
 impl<P: SchedHost> Scheduler<P> {
-    /// Makes `thread` run again if it waits; returns whether it did (or was
-    /// about to). Any context.
+    /// Makes `thread` run again if it waits or is about to. Returns whether it did.
+    ///
+    /// # Context
+    /// Any.
     pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
         self.apply_wakeup(thread, BlockState::wake)
     }
 
-    /// Lets a parked thread go on (`unpark-only` of [`sched`](crate::sched)); also one that
-    /// was only asked to park.
+    /// Lets a parked thread run on (`unpark-only` of [`sched`](crate::sched)).
+    /// Withdraws the request of a thread that was only asked to park.
     pub fn unpark(&self, thread: &Arc<Thread<P>>) {
         thread.stopped.reset();
         thread.block_state.unpark(|| {
@@ -57,7 +59,7 @@ impl<P: SchedHost> Scheduler<P> {
         });
     }
 
-    /// Asks `thread` to park without waiting until it has.
+    /// Asks `thread` to park; doesn't wait until it has.
     pub fn ask_to_park(&self, thread: &Arc<Thread<P>>) {
         thread.block_state.ask_to_park(|| {
             self.wake(thread);
@@ -67,7 +69,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// Parks `thread`, a per-CPU thread, and waits until it is off its CPU.
     ///
     /// # Context
-    /// Thread, of another thread than `thread`.
+    /// A thread other than `thread`.
     pub fn park(&self, thread: &Arc<Thread<P>>) {
         thread.work.wait::<P>();
         self.ask_to_park(thread);
@@ -110,9 +112,11 @@ impl<P: SchedHost> Scheduler<P> {
         true
     }
 
-    /// Gives `thread`, which is on no CPU and in no queue, to the CPU where it should run
-    /// next; `last` is the one that it belongs to. Under the lock of that one's queue
-    /// (`moved-off-queue` of `migrate`).
+    /// Assigns `thread`, which is on no CPU and in no queue, to the CPU where it should
+    /// run next. `last` is the CPU to which it belongs.
+    ///
+    /// # Context
+    /// Under the lock of the queue of `last` (`moved-off-queue` of `migrate`).
     pub(super) fn assign(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let placed = self.place(thread, last);
         if placed.broken.is_some() {
@@ -122,23 +126,23 @@ impl<P: SchedHost> Scheduler<P> {
         placed
     }
 
-    /// Queues `thread` where it was assigned to, and says if it may run there only because
-    /// its affinity was broken.
+    /// Queues `thread` on the CPU that it was assigned to. Logs it if that CPU isn't in
+    /// the thread's affinity.
     ///
     /// # Context
-    /// IRQs masked since then; no queue locked.
+    /// IRQs masked since [`Scheduler::assign`]; no queue locked.
     pub(super) fn deliver(&self, thread: Arc<Thread<P>>, placed: &Placed, masked: &IrqGuard<P>) {
         if let Some(cpus) = &placed.broken {
-            // As Linux says it: the CPUs that it was confined to have gone, and need not be
-            // those where it ran last.
+            // The wording is Linux's: the CPUs of the affinity have gone down, and need
+            // not include the CPU where the thread ran last.
             log::warn!("thread {} no longer affine to cpu{cpus}", thread.name());
         }
         self.enqueue(placed.cpu, thread, masked);
     }
 
-    /// Whether `thread` should run where it ran last, `cpu`, whose queue is `queue`: it
-    /// may, and nothing else does, or for a realtime thread, nothing as urgent runs or
-    /// is queued.
+    /// Returns whether `thread` should run on `cpu`, where it ran last and whose queue
+    /// is `queue`. It must be allowed there, and the CPU must be idle. For a realtime
+    /// thread it is enough that no thread that is as urgent runs or is queued there.
     fn suits(&self, thread: &Thread<P>, cpu: CpuId, queue: &RunQueue<P>) -> bool {
         let has_room = queue.is_idle()
             || (matches!(thread.class(), Class::Realtime(..))
@@ -146,14 +150,15 @@ impl<P: SchedHost> Scheduler<P> {
         has_room && thread.may_run_on(cpu) && Self::takes_work(cpu)
     }
 
-    /// Whether ordinary threads may be placed on `cpu`. While the machine boots no
-    /// CPU is active; then the boot CPU takes them.
+    /// Returns whether threads other than per-CPU threads may be placed on `cpu`. While
+    /// the machine boots no CPU is active: then the boot CPU takes them.
     fn takes_work(cpu: CpuId) -> bool {
         P::masks().is_active(cpu) || (cpu == CpuId::BOOT && P::masks().active().is_empty())
     }
 
-    /// Where `thread`, which ran on `last`, should run: a CPU that is idle, else
-    /// `last`, else any that it may run on, else any.
+    /// Returns the CPU where `thread`, which ran on `last`, should run: a CPU that is
+    /// idle, else `last`, else any in its affinity, else any active CPU. A realtime
+    /// thread prefers a CPU that runs something less urgent to `last`.
     ///
     /// # Context
     /// IRQs masked, until the thread is queued there.
@@ -180,14 +185,15 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// An idle CPU on which `thread` may run; those next to `last` come first.
+    /// Returns an idle CPU on which `thread` may run. The search begins at `last`.
     pub(super) fn find_idle(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
         self.near(last)
             .find(|cpu| P::is_idle(*cpu) && P::masks().is_active(*cpu) && thread.may_run_on(*cpu))
     }
 
-    /// For a realtime thread: a CPU on which it may run and which has nothing as urgent. A
-    /// queue that is locked is passed over, because the caller may hold one.
+    /// Returns a CPU on which a realtime thread may run, and where no thread that is as
+    /// urgent runs or is queued. A queue that is locked is skipped, because the caller
+    /// may hold one.
     fn find_less_urgent(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
         let less_urgent = |cpu: CpuId| {
             let queue = self.queue(cpu).try_lock_irqsave();
@@ -197,14 +203,13 @@ impl<P: SchedHost> Scheduler<P> {
             .find(|cpu| Self::takes_work(*cpu) && thread.may_run_on(*cpu) && less_urgent(*cpu))
     }
 
-    /// The CPUs from `last` on, as many as a waker asks.
+    /// Returns the CPUs from `last` on, as many as a waker checks.
     fn near(&self, last: CpuId) -> impl Iterator<Item = CpuId> + use<P> {
         let cpus = P::masks().possible().count();
         (0..cpus.min(PROBES)).filter_map(move |step| CpuId::new((last.index() + step) % cpus))
     }
 
-    /// Queues `thread`, which is Runnable (or about to wait) and nowhere queued, on
-    /// `cpu`.
+    /// Queues `thread`, which is Runnable (or about to wait) and in no queue, on `cpu`.
     ///
     /// # Context
     /// IRQs masked since `cpu` was chosen.
@@ -218,8 +223,9 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// As [`Scheduler::enqueue`], with the queue's lock held; returns whether the CPU
-    /// must be told, by [`Scheduler::send_reschedule`] (`told-by-sgi` of [`sched`](crate::sched)).
+    /// Does as [`Scheduler::enqueue`] with the queue's lock held. Returns whether the
+    /// caller must tell the CPU, by [`Scheduler::send_reschedule`] (`told-by-sgi` of
+    /// [`sched`](crate::sched)).
     #[must_use]
     fn enqueue_locked(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: Arc<Thread<P>>) -> bool {
         if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
@@ -240,7 +246,10 @@ impl<P: SchedHost> Scheduler<P> {
         P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
     }
 
-    /// Keeps the hints of where work waits. Under the lock of `queue`, `cpu`'s.
+    /// Updates the hints that say where work waits.
+    ///
+    /// # Context
+    /// Under the lock of `queue`, which is `cpu`'s.
     #[inline]
     pub(super) fn note_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
         if queue.waiting() != queue.told_waiting {
@@ -260,7 +269,7 @@ impl<P: SchedHost> Scheduler<P> {
         queue.told_waiting = waiting;
     }
 
-    /// The Reschedule SGI has arrived: somebody has changed this CPU's queue
+    /// Handles the Reschedule SGI: another CPU has changed this CPU's queue
     /// (`told-by-sgi` of [`sched`](crate::sched)).
     ///
     /// # Context
@@ -271,8 +280,9 @@ impl<P: SchedHost> Scheduler<P> {
         self.note_here(cpu, &mut self.queue(cpu).lock_masked(&masked));
     }
 
-    /// The timer interrupt of this CPU: ends the running thread's slice, if it is
-    /// over, and calls an idle CPU to take one of those who wait here, if one may.
+    /// Ends the running thread's slice in the timer interrupt, if the slice is over,
+    /// and calls an idle CPU to take a thread that waits here, if there is one that it
+    /// may run.
     ///
     /// # Context
     /// Interrupt handler.
