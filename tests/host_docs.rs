@@ -94,3 +94,101 @@ fn the_files_that_the_documents_name_are_there() {
     }
     assert!(named > 40, "only {named} names were found");
 }
+
+/// What stands between two `mark`s in `text`, one after the other.
+fn between(text: &str, mark: char) -> impl Iterator<Item = &str> {
+    text.split(mark).skip(1).step_by(2)
+}
+
+/// The invariants that the sources define: `tests/host_invariants.rs` holds them to it.
+fn invariants() -> Vec<String> {
+    let source = rust_text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let items = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! - **"));
+    items
+        .filter_map(|item| Some(item.split_once("**: ")?.0.to_string()))
+        .collect()
+}
+
+/// What `races`, the text of the list of races, says that isn't so.
+fn untruths(races: &str, invariants: &[String]) -> Vec<String> {
+    let mut untruths = Vec::new();
+    for race in races.split("\n### ").skip(1) {
+        let name = race.lines().next().unwrap_or_default();
+        let (Some((_, ruled_out)), Some((_, shown))) = (
+            race.split_once("\n- Ruled out by "),
+            race.split_once("\n- Shown by "),
+        ) else {
+            untruths.push(format!("{name}: not ruled out, or not shown"));
+            continue;
+        };
+        let rules = ruled_out.split("\n- ").next().unwrap_or_default();
+        let is_rule = |word: &&str| word.contains('-') && !word.contains(['/', ':']);
+        for rule in between(rules, '`').filter(is_rule) {
+            if !invariants.iter().any(|known| known == rule) {
+                untruths.push(format!("{name}: no invariant {rule}"));
+            }
+        }
+        let tests = shown.split("\n\n").next().unwrap_or_default();
+        for test in tests.split("; ") {
+            let Some((file, names)) = test.split_once(": ") else {
+                untruths.push(format!("{name}: no test in {test}"));
+                continue;
+            };
+            let source = read(file.trim_matches('`'));
+            let checks = between(names, '"').map(str::to_string);
+            let functions = between(names, '`').map(|name| format!("fn {name}("));
+            let mut count = 0;
+            for text in checks.chain(functions) {
+                count += 1;
+                if !source.contains(&text) {
+                    untruths.push(format!("{name}: {file} has no {text}"));
+                }
+            }
+            if count == 0 {
+                untruths.push(format!("{name}: no test in {test}"));
+            }
+        }
+    }
+    untruths
+}
+
+#[test]
+fn each_race_is_ruled_out_by_what_exists_and_shown_by_a_test() {
+    let races = read("docs/races.md");
+    assert!(races.matches("\n### ").count() > 25, "where are the races?");
+    let untruths = untruths(&races, &invariants());
+    assert!(untruths.is_empty(), "{untruths:#?}");
+}
+
+#[test]
+fn an_untrue_race_is_found() {
+    let known = ["some-rule".to_string()];
+    let race = |rule: &str, test: &str| {
+        format!("\n### A race\nIt is one.\n- Ruled out by {rule}.\n- Shown by {test}.\n")
+    };
+    let test = "`tests/host_docs.rs`: `an_untrue_race_is_found`, \"An untrue race\"";
+    let marked = |text: &str| untruths(text, &known).join("\n");
+    // An untrue race
+    assert_eq!(marked(&race("`some-rule`, in `src/lib.rs`", test)), "");
+    for (text, untruth) in [
+        (race("`other-rule`", test), "no invariant other-rule"),
+        (
+            race("x", "`tests/host_dt.rs`: `no_such_test`"),
+            "has no fn no_such_test(",
+        ),
+        (
+            race("x", "`tests/host_dt.rs`: \"no such check\""),
+            "has no no such check",
+        ),
+        (race("x", "`tests/host_docs.rs`: nothing"), "no test in"),
+        (race("x", "nothing"), "no test in nothing"),
+        (
+            "\n### A race\nIt is one.\n".to_string(),
+            "not ruled out, or not shown",
+        ),
+    ] {
+        assert!(marked(&text).contains(untruth), "{text}: {}", marked(&text));
+    }
+}

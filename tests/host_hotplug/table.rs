@@ -55,7 +55,7 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
 }
 
 #[test]
-fn the_steps_are_those_of_the_issue_in_their_order() {
+fn the_steps_have_their_names_in_their_order() {
     let names: Vec<&str> = steps::<Fake>().iter().map(|step| step.name).collect();
     assert_eq!(
         names,
