@@ -12,6 +12,8 @@
 //! | [`rcu`] | grace periods |
 //! | [`mem`] | figures of the heap and of the stacks |
 //! | [`log`] | the kernel's log |
+//! | [`args`] | the program's boot arguments |
+//! | [`console`] | what is typed |
 //!
 //! # Panics
 //! What may wait panics where its `# Context` doesn't let it be called, whether it would
@@ -24,6 +26,8 @@
 mod macros;
 mod termination;
 
+pub mod args;
+pub mod console;
 pub mod cpu;
 pub mod hotplug;
 pub mod log;

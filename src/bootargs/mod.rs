@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod program;
 mod words;
 
 use alloc::string::String;
@@ -187,13 +188,19 @@ enum Setting<'a> {
 }
 
 fn settings(line: &[u8]) -> impl Iterator<Item = Result<Setting<'_>, BootArgError<'_>>> {
-    words(line)
-        .take_while(|word| !matches!(*word, b"--" | b"\"--\""))
-        .map(|word| {
-            let text = str::from_utf8(word).map_err(|_| BootArgErrorKind::NotUtf8);
-            text.and_then(|text| interpret(BootArg::new(text)))
-                .map_err(|kind| BootArgError { word, kind })
-        })
+    words(line).take_while(|word| !ends_ours(word)).map(setting)
+}
+
+/// Returns whether `word` ends what is ours.
+fn ends_ours(word: &[u8]) -> bool {
+    matches!(word, b"--" | b"\"--\"")
+}
+
+/// What `word` asks for.
+fn setting(word: &[u8]) -> Result<Setting<'_>, BootArgError<'_>> {
+    let text = str::from_utf8(word).map_err(|_| BootArgErrorKind::NotUtf8);
+    text.and_then(|text| interpret(BootArg::new(text)))
+        .map_err(|kind| BootArgError { word, kind })
 }
 
 fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {

@@ -21,6 +21,7 @@ use crate::platform::{Console, Irq, Platform, Received, Trigger};
 use crate::sched::lock::Completion;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Once, SpinLock};
+use crate::time::Instant;
 
 static DEVICE: Once<Box<dyn Console + Send>> = Once::new();
 /// A leaf: nothing is locked under it.
@@ -300,12 +301,29 @@ pub(super) fn receive_interrupt() {
 /// Thread, preemption on.
 pub(crate) fn read() -> Received {
     loop {
+        if let Some(received) = read_until(Instant::FOREVER) {
+            return received;
+        }
+    }
+}
+
+/// As [`read`], but sleeps not past `at`; `None` if nothing has come by then.
+///
+/// # Context
+/// Thread, preemption on.
+pub(crate) fn read_until(at: Instant) -> Option<Received> {
+    loop {
+        // Before the input: what comes after the look is told again.
+        let late = Hw::now() >= at;
         if let Some(device) = DEVICE.get()
             && let Some(received) = INPUT.lock_irqsave().next(&**device)
         {
-            return received;
+            return Some(received);
         }
-        ARRIVED.wait();
+        if late {
+            return None;
+        }
+        let _told = ARRIVED.wait_until(at);
     }
 }
 

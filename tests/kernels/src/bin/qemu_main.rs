@@ -1,11 +1,12 @@
 //! What `main` returns is the status that the machine ends with: a number of the program's
-//! own, or 1 after an error, which is printed.
+//! own, or 1 after an error, which is printed. Beside that: what else `api` alone has.
 //!
 //! SMP: 1 4
+//! APPEND: verbose usb.debug -- loglevel=7 "two words"
 //! PLAN: none
 //! CASES: status error
 //! CASE: status
-//! OUTPUT: ^time and sets are as they are documented$
+//! OUTPUT: ^all is as it is documented$
 //! STATUS: 42
 //! CASE: error
 //! OUTPUT: ^error: the boot CPU can't go$
@@ -16,9 +17,8 @@
 use core::fmt;
 use core::time::Duration;
 
-use kernel_support::case::case;
 use stillpoint::api::time::{self, Instant};
-use stillpoint::api::{ExitStatus, cpu, hotplug, thread};
+use stillpoint::api::{ExitStatus, args, console, cpu, hotplug, thread};
 use stillpoint::println;
 
 stillpoint::entry!(main);
@@ -33,13 +33,15 @@ impl fmt::Display for BootCpuStays {
 }
 
 fn main() -> Result<ExitStatus, BootCpuStays> {
-    if case() == "error" {
+    if args::var("case") == Some("error") {
         hotplug::cpu_down(cpu::CpuId::BOOT).map_err(|_| BootCpuStays)?;
         return Ok(ExitStatus::SUCCESS);
     }
     instants();
     sets();
-    println!("time and sets are as they are documented");
+    arguments();
+    silence();
+    println!("all is as it is documented");
     Ok(ExitStatus::from(42))
 }
 
@@ -73,4 +75,18 @@ fn sets() {
     assert_eq!((cpu::possible(), cpu::present()), (all, all));
     assert!(hotplug::cpu_up(last).is_ok());
     assert_eq!(cpu::active(), all);
+}
+
+/// The program's words of the command line. The rig's word for the case is one of them.
+fn arguments() {
+    assert_eq!(args::args(), ["verbose", "loglevel=7", "two words"]);
+    assert_eq!(args::var("case"), Some("status"));
+    assert_eq!(args::var("loglevel"), None);
+}
+
+/// Nothing is typed, and a reader with a limit isn't kept for ever.
+fn silence() {
+    let until = time::now() + Duration::from_millis(5);
+    assert_eq!(console::read_byte(until), None);
+    assert!(time::now() >= until);
 }
