@@ -1,4 +1,5 @@
-//! What is to run after a grace period: a list for each CPU, and passes over them.
+//! Callbacks: functions that run after a grace period. A list for each CPU, and passes
+//! over all lists.
 //!
 //! ```text
 //!   any CPU, any context              the thread `rcu`
@@ -8,16 +9,16 @@
 //!   it was empty: wake the thread     a grace period
 //!                                     runs them, each CPU's in order; the pass ends
 //! ```
-//! A list belongs to a CPU number, not to a running CPU: one that is off keeps what
-//! was queued there, and the thread takes it as any other. So a CPU that goes has
-//! nothing to hand over, and nothing is lost or runs out of order.
+//! A list belongs to a CPU number, not to a running CPU. The list of a CPU that is off
+//! stays, and the thread takes it as any other. So a CPU that goes down has nothing to
+//! hand over, and no callback is lost or runs out of order.
 //!
 //! # Invariants
 //! - **waiting-if-queued**: a CPU's bit in `waiting` is set if and only if its list is
 //!   not empty; both change under the list's lock.
 //! - **no-heap-under-lock**: no memory is allocated or freed under a list's lock.
-//! - **number-before-asking**: [`Passes::ask`] reads the number before it says that it
-//!   asks: the pass that answers is one that it counts.
+//! - **number-before-asking**: [`Passes::ask`] reads the number before it stores the
+//!   request. So the pass that answers the request is one that the number counts.
 //!
 //! `tests/loom_rcu.rs` model-checks this file.
 
@@ -28,14 +29,14 @@ use crate::rcu::sequence::{Need, Sequence, Turn};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{AtomicBits, LocalCpu, SpinLock};
 
-/// What is behind a node in its list.
+/// The node that follows in a list.
 type Link = Option<Box<dyn Node>>;
 
 /// A function that is to run once, with the link that queues it: one allocation.
 pub trait Node: Send {
-    /// What is behind it.
+    /// Returns the link to the node that follows.
     fn link(&mut self) -> &mut Link;
-    /// Calls the function. Its memory is given back before.
+    /// Frees the node's memory, then calls the function.
     fn run(self: Box<Self>);
 }
 
@@ -55,7 +56,7 @@ impl<F: FnOnce() + Send> Node for Callback<F> {
     }
 }
 
-/// A node that will call `call_fn`. Allocates.
+/// Returns a node that will call `call_fn`. Allocates.
 pub fn node(call_fn: impl FnOnce() + Send + 'static) -> Box<dyn Node> {
     Box::new(Callback {
         next: None,
@@ -72,13 +73,14 @@ struct List {
 /// The callbacks of all CPUs.
 pub struct Queues<E: LocalCpu> {
     lists: PerCpu<SpinLock<List, E>>,
-    /// Who has any (waiting-if-queued). Relaxed: who looks without the lock has been woken by who
-    /// set it, or has to be.
+    /// The CPUs whose list is not empty (waiting-if-queued). Relaxed: the thread that
+    /// reads it without the lock has been woken by the CPU that set the bit, or will
+    /// be.
     waiting: AtomicBits,
 }
 
 impl<E: LocalCpu> Queues<E> {
-    /// Empty ones, for `cpus` CPUs.
+    /// Returns empty lists for `cpus` CPUs.
     pub fn new(cpus: usize) -> Self {
         Queues {
             lists: PerCpu::new(cpus, |_| {
@@ -91,8 +93,11 @@ impl<E: LocalCpu> Queues<E> {
         }
     }
 
-    /// Queues `node` on `cpu`; returns whether whoever runs them is to be woken. Any
-    /// context.
+    /// Queues `node` on `cpu`. Returns whether the caller must wake the thread that
+    /// runs callbacks.
+    ///
+    /// # Context
+    /// Any.
     #[must_use]
     pub fn push(&self, cpu: CpuId, mut node: Box<dyn Node>) -> bool {
         // The caller has allocated the node (no-heap-under-lock).
@@ -103,15 +108,15 @@ impl<E: LocalCpu> Queues<E> {
         self.waiting.set(cpu.index(), Ordering::Relaxed)
     }
 
-    /// Whether anything is queued, a moment ago.
+    /// Returns whether a callback was queued a moment ago.
     pub fn has_any(&self) -> bool {
         let waiting = self.waiting.snapshot(Ordering::Relaxed);
         waiting.iter().any(|word| *word != 0)
     }
 
-    /// Takes all that is queued on `cpu`.
+    /// Removes all callbacks that are queued on `cpu` and returns them.
     pub fn take(&self, cpu: CpuId) -> Batch {
-        // If the bit is clear nothing was queued there before a pass that began after
+        // If the bit is clear, no callback was queued there before the pass began
         // (waiting-if-queued).
         if !self.waiting.get(cpu.index(), Ordering::Relaxed) {
             return Batch { newest: None };
@@ -123,7 +128,8 @@ impl<E: LocalCpu> Queues<E> {
         }
     }
 
-    /// How many have been queued, ever. Exact if nobody queues meanwhile.
+    /// Returns how many callbacks have been queued since the start. Exact if none is
+    /// being queued.
     pub fn queued(&self) -> u64 {
         self.lists
             .iter()
@@ -132,19 +138,19 @@ impl<E: LocalCpu> Queues<E> {
     }
 }
 
-/// What was queued on one CPU.
+/// The callbacks that were queued on one CPU.
 #[must_use]
 pub struct Batch {
     newest: Link,
 }
 
 impl Batch {
-    /// Whether there is nothing in it.
+    /// Returns whether the batch is empty.
     pub fn is_empty(&self) -> bool {
         self.newest.is_none()
     }
 
-    /// Runs them in the order in which they were queued; returns how many.
+    /// Runs the callbacks in the order in which they were queued. Returns how many.
     pub fn run(mut self) -> u64 {
         let mut oldest = None;
         while let Some(mut node) = self.newest {
@@ -162,17 +168,17 @@ impl Batch {
     }
 }
 
-/// Passes over all lists, by the one thread that runs them.
+/// The passes over all lists that the one callback thread makes.
 #[derive(Debug)]
 pub struct Passes {
     sequence: Sequence,
-    /// Somebody needs a pass, though nothing may be queued. Set Release, taken
+    /// Whether a caller needs a pass, even if no callback is queued. Set Release, taken
     /// Acquire (number-before-asking).
     asked: AtomicBool,
 }
 
 impl Passes {
-    /// None has begun.
+    /// Returns passes of which none has begun.
     pub fn new() -> Passes {
         Passes {
             sequence: Sequence::new(),
@@ -180,7 +186,8 @@ impl Passes {
         }
     }
 
-    /// Asks for a pass that begins after this. The caller wakes the thread.
+    /// Requests a pass that begins after this call. Returns what to wait for. The
+    /// caller wakes the thread.
     pub fn ask(&self) -> Need {
         let need = self.sequence.need();
         // A swap, because loom lets a store and an access that changes both win.
@@ -188,24 +195,25 @@ impl Passes {
         need
     }
 
-    /// Whether somebody asks for one.
+    /// Returns whether a pass is requested.
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// The thread begins a pass: what was queued before anybody asked is found by it.
+    /// Begins a pass, by the thread: it finds all callbacks that were queued before any
+    /// request.
     pub fn begin(&self) {
         self.asked.swap(false, Ordering::Acquire);
         let turn = self.sequence.try_begin(self.sequence.need());
         assert!(turn == Turn::Begun, "BUG: two threads run callbacks");
     }
 
-    /// All that the pass has found has run.
+    /// Ends the pass, when all callbacks that it has found have run.
     pub fn end(&self) {
         self.sequence.end();
     }
 
-    /// Whether the pass that `need` speaks of is over.
+    /// Returns whether the pass of `need` is over.
     pub fn is_done(&self, need: Need) -> bool {
         self.sequence.is_done(need)
     }

@@ -1,5 +1,5 @@
-//! What runs after a grace period, and the thread that runs it; and the grace periods
-//! that also wait for preempted threads.
+//! Callbacks and the thread `rcu` that runs them; grace periods that also wait for
+//! preempted threads.
 
 use core::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Once, PreemptGuard};
 use crate::time::Instant;
 
-/// How long a wait for threads looks again: at first, and at the longest.
+/// Interval at which a wait for threads checks again: the first, and the longest.
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(10);
-/// After a pass the thread that runs callbacks rests for as long as that took, but no
-/// longer than this.
+/// After a pass the thread that runs callbacks sleeps for as long as the pass took, but
+/// no longer than this.
 const LONGEST_REST: Duration = Duration::from_millis(10);
 
 /// Callbacks, and the thread `rcu`.
@@ -27,9 +27,9 @@ pub(super) struct Deferred<P: SchedHost> {
     work: WaitQueue<P>,
     /// Where others wait for the end of a pass.
     passed: WaitQueue<P>,
-    /// Callbacks that have run. Relaxed: a counter, the thread's.
+    /// Callbacks that have run. Relaxed: a counter that only the thread writes.
     pub(super) ran: AtomicU64,
-    /// The address of the thread's own, to know it by.
+    /// The address of the thread `rcu`, to recognise it.
     thread: Once<usize>,
 }
 
@@ -45,7 +45,7 @@ impl<P: SchedHost> Deferred<P> {
         }
     }
 
-    /// Runs what is queued, for ever.
+    /// Runs queued callbacks, for ever.
     fn serve(&self, grace_periods: &GracePeriods<P>) {
         self.thread.call_once(P::thread_word);
         loop {
@@ -81,9 +81,9 @@ impl<P: SchedHost> Deferred<P> {
 }
 
 impl<P: SchedHost> GracePeriods<P> {
-    /// Has `call_fn` run in a thread, once, after a grace period that begins after
-    /// this. Those that are queued on one CPU run in order. It may wait, but holds up
-    /// all that are behind it.
+    /// Makes a thread run `call_fn` once, after a grace period that begins after this
+    /// call. Callbacks that are queued on one CPU run in order. `call_fn` may wait, but
+    /// delays all callbacks behind it.
     ///
     /// # Context
     /// Any in which memory may be allocated, in a still point too.
@@ -103,7 +103,7 @@ impl<P: SchedHost> GracePeriods<P> {
     /// Thread, preemption on; the boot is over.
     ///
     /// # Panics
-    /// In a callback: it would wait for itself.
+    /// If a callback calls this: it would wait for its own end.
     pub fn barrier(&self) {
         let deferred = &self.deferred;
         assert!(
@@ -123,13 +123,12 @@ impl<P: SchedHost> GracePeriods<P> {
         }
     }
 
-    /// Waits until no thread is any more where it was when this was called: each has
-    /// since slept, parked, yielded or ended, or had done that when it last left its
-    /// CPU. A thread that was preempted is waited for, which [`Self::synchronize`]
-    /// doesn't. Idle threads don't count.
+    /// Waits until each thread has slept, parked, yielded or ended since the call, or
+    /// had done so when it last left its CPU. So it also waits for a thread that was
+    /// preempted, which [`Self::synchronize`] doesn't. Idle threads don't count.
     ///
     /// # Context
-    /// Thread, preemption on. As long as other threads compute: without limit.
+    /// Thread, preemption on. Waits without limit while other threads compute.
     pub fn synchronize_tasks(&self) {
         let late = || {
             log::warn!(

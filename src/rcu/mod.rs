@@ -1,52 +1,54 @@
-//! Grace periods by SGI, and what waits for them.
+//! Grace periods by SGI, and the waits and callbacks that need them.
 //!
 //! ```text
 //!   unpublish X                      an SGI to each CPU that is not idle:
 //!   synchronize() ── a round ──►       preempt count 0? it is quiescent
 //!   free X                             else the outermost guard's drop reports
 //! ```
-//! A read-side section is a region with preemption off, or with IRQs masked. That makes
-//! every CPU quiescent wherever a thread may be preempted, and in a still point: its
-//! stopper has been switched to, so no section is under it. Microseconds, where waiting
-//! for ticks takes milliseconds; and a thread that computes alone on its CPU holds
-//! nothing up.
+//! A read-side section is a region with preemption off, or with IRQs masked. So a CPU
+//! is quiescent wherever a thread may be preempted. It is also quiescent in a still
+//! point: its stopper was switched to, so there is no section under it. A grace period
+//! takes microseconds, where waiting for ticks takes milliseconds. A thread that
+//! computes on its CPU without a pause delays no grace period.
 //!
-//! - [`GracePeriods::synchronize`]: one grace period serves all who wait ([`Sequence`]).
-//!   A CPU that is idle is in no section and isn't woken ([`Quiet`]).
-//! - [`GracePeriods::call_rcu`]: a function that runs after one ([`Queues`]).
-//! - [`GracePeriods::synchronize_tasks`]: also threads that were preempted.
+//! - [`GracePeriods::synchronize`]: one grace period serves all callers that wait
+//!   ([`Sequence`]). A CPU that is idle is in no section and isn't woken ([`Quiet`]).
+//! - [`GracePeriods::call_rcu`]: a function that runs after a grace period
+//!   ([`Queues`]).
+//! - [`GracePeriods::synchronize_tasks`]: waits also for threads that were preempted.
 //!
 //! # CPUs that come and go
-//! No grace period takes the hotplug lock, so hotplug may wait for one, and a
-//! callback of hotplug too. Who begins one has preemption off until the SGI is out, and a
-//! CPU leaves in a still point only: so it is sent the SGI or not waited for. If it has
-//! not reported by the still point it is quiescent there, and says so itself (`init:rcu`,
-//! the last step that it takes back but one); it is no longer watched by then, so the next
-//! grace period doesn't wait for it either.
-//! Steps below `init:rcu` may not read. A CPU that comes is watched from `init:rcu` on.
-//! An SGI that is sent to it before its interrupts work may be lost, so it reports
-//! unasked once it is online.
+//! No grace period takes the hotplug lock, so hotplug and its callbacks may wait for
+//! one. The thread that begins a grace period has preemption off until the SGI is sent,
+//! and a CPU leaves in a still point only. So a CPU that leaves is either sent the SGI
+//! or not waited for. If it has not reported by the still point, it is quiescent there,
+//! and reports itself (`init:rcu`, the last but one of the steps that it takes back).
+//! It is no longer watched by then, so the next grace period doesn't wait for it
+//! either. Steps below `init:rcu` may not read. A CPU that comes is watched from
+//! `init:rcu` on. An SGI that is sent to it before its interrupts work may be lost, so
+//! it reports unasked once it is online.
 //!
 //! # Invariants
-//! - **reports-once**: a CPU in `pending` has been sent the SGI after the bit was set,
-//!   and reports exactly once: the CPU that clears its bit counts `left` down. A stale
-//!   or repeated SGI finds the bit clear, or is as good as the real one.
-//! - **own-note**: the note that a CPU has still to report is written and read by that
-//!   CPU only.
-//! - **begun-in-a-thread**: a grace period is begun in a thread: its CPU is quiescent
-//!   then, and so is not asked.
-//! - **last-report-ends**: a grace period is ended by the last CPU that reports.
-//!   Nothing is left to do for the thread that began it, which a more urgent thread may
-//!   keep from its CPU.
+//! - **reports-once**: a CPU in `pending` has been sent the SGI after its bit was set,
+//!   and reports exactly once: the CPU that clears the bit counts `left` down. A stale
+//!   or repeated SGI either finds the bit clear, or serves as the expected one.
+//! - **own-note**: only the CPU itself writes and reads the note that it has still to
+//!   report.
+//! - **begun-in-a-thread**: a grace period is begun in a thread. The CPU of that thread
+//!   is quiescent then, and so is not asked.
+//! - **last-report-ends**: the last CPU that reports ends the grace period. The thread
+//!   that began it has nothing left to do: a more urgent thread may keep it from its
+//!   CPU.
 //!
 //! # Memory ordering
-//! What a caller stored before [`GracePeriods::synchronize`] is visible to
-//! every section that begins after that CPU's report: the number carries it to who
-//! begins, the SGI to the CPU (DSB before the register write). What a section did
-//! before it ended is visible after `synchronize`: `left` counts down with AcqRel, and
-//! the number carries it from the last to the callers.
-//! `tests/loom_rcu.rs` model-checks [`Pending`], [`Sequence`], [`Quiet`] and
-//! [`Queues`]; the SGI and the wait queues are not in it.
+//! What a caller stored before [`GracePeriods::synchronize`] is visible to every
+//! section that begins after that CPU's report: the number of [`Sequence`] carries it
+//! to the thread that begins the grace period, the SGI carries it to the CPU (DSB
+//! before the register write). What a section did before it ended is visible after
+//! `synchronize`: `left` counts down with AcqRel, and the number carries it from the
+//! last CPU that reports to the callers. `tests/loom_rcu.rs` model-checks [`Pending`],
+//! [`Sequence`], [`Quiet`] and [`Queues`]; the model leaves out the SGI and the wait
+//! queues.
 
 #![forbid(unsafe_code)]
 
@@ -73,20 +75,20 @@ pub use sequence::{Need, Sequence, Turn};
 use deferred::Deferred;
 use rounds::Rounds;
 
-/// What grace periods need from their right.
+/// What grace periods need from the layers above.
 pub trait GraceHost: SchedHost {
-    /// The one instance.
+    /// Returns the one instance.
     fn grace_periods() -> &'static GracePeriods<Self>;
 }
 
-/// What grace periods have cost so far. Counters: exact when none runs.
+/// Counters of what grace periods have cost so far. Exact when no grace period runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GraceStats {
     /// Grace periods that have run.
     pub grace_periods: u64,
     /// CPUs that were sent an SGI.
     pub asked: u64,
-    /// CPUs that were found idle, and left alone.
+    /// CPUs that were found idle and were not sent an SGI.
     pub idle: u64,
     /// Callbacks that have been queued.
     pub queued: u64,
@@ -94,7 +96,7 @@ pub struct GraceStats {
     pub ran: u64,
 }
 
-/// Relaxed: counters that nobody synchronises on.
+/// Relaxed: counters on which no code synchronises.
 #[derive(Debug, Default)]
 struct Counts {
     grace_periods: AtomicU64,
@@ -102,7 +104,7 @@ struct Counts {
     idle: AtomicU64,
 }
 
-/// Grace periods, and those who wait for them.
+/// Grace periods, and the threads that wait for them.
 pub struct GracePeriods<P: SchedHost> {
     rounds: Rounds<P>,
     pending: Pending,
@@ -113,7 +115,7 @@ pub struct GracePeriods<P: SchedHost> {
 }
 
 impl<P: SchedHost> GracePeriods<P> {
-    /// Nobody waits; for `cpus` CPUs.
+    /// Returns an instance for `cpus` CPUs, without a grace period or a waiter.
     pub fn new(cpus: usize) -> Self {
         GracePeriods {
             rounds: Rounds::new(),
@@ -125,7 +127,7 @@ impl<P: SchedHost> GracePeriods<P> {
         }
     }
 
-    /// `init:rcu`, startup: from here on this CPU's sections count.
+    /// Startup of `init:rcu`: from here on this CPU's sections count.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
@@ -133,8 +135,8 @@ impl<P: SchedHost> GracePeriods<P> {
         self.pending.join(cpu);
     }
 
-    /// This CPU is online, and in no section: reports, whether it has been asked or not.
-    /// An SGI of before its interrupts worked is lost.
+    /// Reports this CPU, which is online and in no section, whether it was asked or
+    /// not: an SGI that was sent before its interrupts worked is lost.
     ///
     /// # Context
     /// The CPU itself, IRQs masked, before its first thread.
@@ -142,9 +144,9 @@ impl<P: SchedHost> GracePeriods<P> {
         self.report();
     }
 
-    /// `init:rcu`, teardown: this CPU is quiescent, and reads no more. If a grace period has
-    /// waited for it alone that is over, but nobody hears of it before
-    /// [`GracePeriods::after_teardown`].
+    /// Teardown of `init:rcu`: this CPU is quiescent, and reads no more. A grace period
+    /// that has waited only for this CPU is over then, but its waiters are not woken
+    /// before [`GracePeriods::after_teardown`].
     ///
     /// # Context
     /// `cpu` itself, in the still point that takes it down.
@@ -155,16 +157,16 @@ impl<P: SchedHost> GracePeriods<P> {
         }
     }
 
-    /// Wakes the threads that have waited for the grace period that a CPU's leaving has ended.
+    /// Wakes the threads whose grace period has ended because a CPU left.
     ///
     /// # Context
-    /// Thread; the caller of the still point that took the CPU down, after it.
+    /// Thread: the caller of the still point that took the CPU down, after it.
     pub fn after_teardown(&self) {
         self.rounds.wake_after_still_point();
     }
 
-    /// Sleeps until an interrupt is pending; meanwhile no grace period waits for
-    /// this CPU.
+    /// Sleeps until an interrupt is pending. Meanwhile no grace period waits for this
+    /// CPU.
     ///
     /// # Context
     /// The idle thread, IRQs masked.
@@ -175,21 +177,21 @@ impl<P: SchedHost> GracePeriods<P> {
         quiet.end();
     }
 
-    /// Whether `cpu` sleeps for want of work, a moment ago.
+    /// Returns whether `cpu` slept a moment ago because it had no work.
     #[inline]
     pub fn is_idle(&self, cpu: CpuId) -> bool {
         self.quiet.get(cpu).is_quiet()
     }
 
-    /// Waits until every CPU has left the read-side section that it may be in now.
-    /// Whenever ten seconds have passed it calls `late_fn` with those that hold it up,
-    /// and waits on.
+    /// Waits until every CPU has left the read-side section that it may be in now. Each
+    /// time that ten seconds have passed it calls `late_fn` with the CPUs that have not
+    /// reported, and waits on.
     ///
     /// # Context
     /// Thread, preemption on. Takes no lock of hotplug: the caller may hold any.
     ///
     /// # Panics
-    /// In a read-side section: it would wait for itself.
+    /// If called in a read-side section: it would wait for its own end.
     pub fn synchronize(&self, mut late_fn: impl FnMut(&CpuMask)) {
         assert!(
             P::preempt_count() == 0 && P::irqs_enabled(),
@@ -199,10 +201,11 @@ impl<P: SchedHost> GracePeriods<P> {
         self.rounds.share(late, || self.begin());
     }
 
-    /// Begins a grace period; returns whether it is over by that. If not the last CPU
-    /// that reports ends it.
+    /// Begins a grace period. Returns true if no CPU had to be asked, so that it is
+    /// over already. Otherwise the last CPU that reports ends it.
     ///
-    /// Context: preemption off.
+    /// # Context
+    /// Preemption off.
     fn begin(&self) -> bool {
         let count = |counter: &AtomicU64, what: usize| {
             counter.fetch_add(what as u64, Ordering::Relaxed);
@@ -227,11 +230,12 @@ impl<P: SchedHost> GracePeriods<P> {
         false
     }
 
-    /// The SGI has arrived on this CPU.
+    /// Handles the SGI of a grace period: reports this CPU, or notes that it has still
+    /// to report.
     ///
     /// # Context
-    /// Interrupt handler, before it has taken any guard: the preempt count is
-    /// that of the interrupted thread.
+    /// Interrupt handler, before it has taken any guard: the preempt count is that of
+    /// the interrupted thread.
     pub fn interrupt(&self) {
         if P::preempt_count() == 0 {
             self.report();
@@ -240,8 +244,8 @@ impl<P: SchedHost> GracePeriods<P> {
         }
     }
 
-    /// The outermost guard of this CPU has been dropped: reports, if a grace
-    /// period waits for that. Called from every preemption point.
+    /// Reports this CPU, if a grace period waits for it and the outermost guard has
+    /// been dropped. Every preemption point calls this.
     pub fn preempt_point(&self) {
         // (own-note)
         if P::has_preempt_work(PreemptWork::GracePeriod) {
@@ -257,7 +261,7 @@ impl<P: SchedHost> GracePeriods<P> {
         }
     }
 
-    /// What it has cost so far.
+    /// Returns the counters of what grace periods have cost so far.
     pub fn stats(&self) -> GraceStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         GraceStats {

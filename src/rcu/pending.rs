@@ -1,4 +1,4 @@
-//! Whom a grace period waits for.
+//! The CPUs for which a grace period waits.
 //!
 //! ```text
 //!   leader, preemption off          CPU                        a CPU that goes
@@ -14,22 +14,24 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sync::AtomicBits;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 
-/// The CPUs that grace periods look at, and those that have not reported in this one.
+/// The CPUs that grace periods watch, and those that have not reported in the current
+/// one.
 #[derive(Debug)]
 pub struct Pending {
-    /// Whose sections count. Set Relaxed in [`Pending::join`], ordered by the fence
-    /// behind it; cleared Relaxed in a still point, which orders it.
+    /// The CPUs whose sections count. Set Relaxed in [`Pending::join`], ordered by the
+    /// fence behind it; cleared Relaxed in a still point, which orders it.
     watched: AtomicBits,
-    /// Who has not reported. Stored Release in [`Pending::begin`], cleared Acquire in
-    /// [`Pending::report`]: who finds its bit finds the count.
+    /// The CPUs that have not reported. Stored Release in [`Pending::begin`], cleared
+    /// Acquire in [`Pending::report`]: a CPU that finds its bit set also sees the count
+    /// in `left`.
     cpus: AtomicBits,
-    /// How many they are. Counted down AcqRel: the last one has seen what all the
-    /// others did before they reported.
+    /// Number of CPUs that have not reported. Counted down AcqRel: the last CPU has
+    /// seen all that the others did before they reported.
     left: AtomicUsize,
 }
 
 impl Pending {
-    /// No CPU, and no grace period.
+    /// Returns a state with no watched CPU and no grace period.
     pub fn new() -> Pending {
         Pending {
             watched: AtomicBits::new(),
@@ -38,13 +40,13 @@ impl Pending {
         }
     }
 
-    /// From here on `cpu`'s sections count.
+    /// Adds `cpu` to the watched CPUs: from here on its sections count.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
     ///
     /// # Panics
-    /// If they did already.
+    /// If it is watched already.
     pub fn join(&self, cpu: CpuId) {
         let new = self.watched.set(cpu.index(), Ordering::Relaxed);
         assert!(new, "BUG: {cpu:?} joins the grace periods twice");
@@ -53,7 +55,7 @@ impl Pending {
         fence(Ordering::SeqCst);
     }
 
-    /// No section of `cpu`'s counts any more, and none that it was in: as
+    /// Removes `cpu` from the watched CPUs and reports it. Returns as
     /// [`Pending::report`].
     ///
     /// # Context
@@ -67,7 +69,7 @@ impl Pending {
         self.report(cpu)
     }
 
-    /// Whose sections count: for who has begun a grace period.
+    /// Returns the watched CPUs, for the thread that has begun a grace period.
     ///
     /// # Context
     /// Preemption off until the SGI is sent: none of them leaves meanwhile.
@@ -76,7 +78,8 @@ impl Pending {
         CpuMask::from_bits(self.watched.snapshot(Ordering::Relaxed))
     }
 
-    /// A grace period waits for all of `cpus`. Only when the one before is over.
+    /// Makes the grace period wait for all of `cpus`. Called only when the one before
+    /// is over.
     #[inline]
     pub fn begin(&self, cpus: &CpuMask) {
         // Relaxed: the store of the bits orders it.
@@ -84,9 +87,9 @@ impl Pending {
         self.cpus.store(cpus.bits(), Ordering::Release);
     }
 
-    /// `cpu` is quiescent; returns whether it was the last that had to be. A second
-    /// report, or one that no grace period waits for, is none (`reports-once` of
-    /// [`rcu`](crate::rcu)).
+    /// Reports that `cpu` is quiescent. Returns whether it was the last CPU that the
+    /// grace period waited for. A second report, or one that no grace period waits for,
+    /// has no effect (`reports-once` of [`rcu`](crate::rcu)).
     #[inline]
     #[must_use]
     pub fn report(&self, cpu: CpuId) -> bool {
@@ -94,7 +97,7 @@ impl Pending {
             && self.left.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Who has not reported, a moment ago: for diagnosis.
+    /// Returns the CPUs that had not reported a moment ago, for diagnosis.
     pub fn cpus_racy(&self) -> CpuMask {
         CpuMask::from_bits(self.cpus.snapshot(Ordering::Relaxed))
     }

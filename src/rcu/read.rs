@@ -1,12 +1,13 @@
-//! The read side: a token.
+//! The guard of a read-side section.
 
 use crate::sync::{LocalCpu, PinnedCpu, PreemptGuard};
 
-/// A read-side section: what was reachable when it began, or since, is not freed
-/// while this exists, if whoever frees it waits for a grace period first.
+/// A read-side section. An object that was reachable when the section began, or later,
+/// is not freed while the guard exists, if the code that frees it waits for a grace
+/// period first.
 ///
-/// Preemption is off meanwhile, so nothing that waits may be called. Sections nest. Not
-/// `Send`: it speaks of the thread that made it.
+/// Preemption is off meanwhile, so no function that waits may be called. Sections nest.
+/// Not `Send`: it belongs to the thread that made it.
 #[must_use]
 #[derive(Debug)]
 pub struct ReadGuard<E: LocalCpu> {

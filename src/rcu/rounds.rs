@@ -1,4 +1,4 @@
-//! Waiting for a round, or beginning it for all who wait.
+//! Waiting for a round, or beginning it for all callers that wait.
 
 use crate::rcu::sequence::{Sequence, Turn};
 use crate::sched::SchedHost;
@@ -7,12 +7,12 @@ use crate::sched::lock::WaitQueue;
 use crate::sync::PreemptGuard;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// Rounds of one kind, and those who wait for one.
+/// Rounds of one kind, and the threads that wait for one.
 pub(super) struct Rounds<P: SchedHost> {
     sequence: Sequence,
     waiters: WaitQueue<P>,
-    /// A round has ended in a still point, and no waiter has been woken. Relaxed: the still
-    /// point orders it for the thread that wakes them after it.
+    /// Whether a round has ended in a still point and its waiters have not been woken.
+    /// Relaxed: the still point orders it for the thread that wakes them after it.
     owes_wake: AtomicBool,
 }
 
@@ -25,11 +25,11 @@ impl<P: SchedHost> Rounds<P> {
         }
     }
 
-    /// Returns once a whole round has run between the call and the return. If it is this
-    /// caller's turn it begins the round, by `begin_fn`, which returns whether the round is over by
-    /// that. If not, [`Rounds::end`] says so, and needs nothing of the thread that has begun it:
-    /// that one may be kept from its CPU by then. Whenever
-    /// [`PATIENCE`](crate::sched::PATIENCE) has passed it calls `late_fn`.
+    /// Waits until a whole round has run since the call. If no other caller has begun
+    /// that round, this caller begins it by `begin_fn`, which returns whether the round
+    /// is over already. If it isn't, [`Rounds::end`] ends it. The caller of `end` need
+    /// not be the one that began the round, which may be preempted by then. Each time
+    /// that [`PATIENCE`](crate::sched::PATIENCE) has passed it calls `late_fn`.
     ///
     /// # Context
     /// Thread, preemption on. `begin_fn` is called with preemption off.
@@ -43,8 +43,8 @@ impl<P: SchedHost> Rounds<P> {
         });
     }
 
-    /// As [`Rounds::share`], for a round that a thread runs: who begins it calls `run_fn`
-    /// and ends it.
+    /// Does as [`Rounds::share`] for a round that a thread runs: the caller that begins
+    /// it calls `run_fn` and then ends it.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -60,7 +60,7 @@ impl<P: SchedHost> Rounds<P> {
         }
     }
 
-    /// The round that was begun is over.
+    /// Ends the current round, and wakes its waiters.
     ///
     /// # Context
     /// Any.
@@ -70,23 +70,24 @@ impl<P: SchedHost> Rounds<P> {
         self.waiters.wake_all();
     }
 
-    /// As [`Rounds::end`], in a still point: the waiters are not woken before
-    /// [`Rounds::wake_after_still_point`], because there may be any number of them and all
-    /// CPUs have masked IRQs.
+    /// Ends the current round in a still point. The waiters are not woken before
+    /// [`Rounds::wake_after_still_point`], because there may be any number of them, and
+    /// all CPUs have masked IRQs.
     pub(super) fn end_in_still_point(&self) {
         self.sequence.end();
         self.owes_wake.store(true, Ordering::Relaxed);
     }
 
-    /// Wakes those whose round has ended in a still point that is over.
+    /// Wakes the waiters of a round that has ended in a still point, after it.
     pub(super) fn wake_after_still_point(&self) {
         if self.owes_wake.swap(false, Ordering::Relaxed) {
             self.waiters.wake_all();
         }
     }
 
-    /// Waits until a round is over that begins after this. If it has to begin that itself
-    /// it calls `begun_fn`, preemption off since before; if that says yes it waits no more.
+    /// Waits until a round is over that begins after this call. If this caller must
+    /// begin it, it calls `begun_fn` with preemption off. If that returns true, the
+    /// wait is over.
     fn wait(&self, late_fn: &mut impl FnMut(), mut begun_fn: impl FnMut() -> bool) {
         let need = self.sequence.need();
         let mut over = || {

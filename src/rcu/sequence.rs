@@ -1,4 +1,5 @@
-//! One round serves all who wait: numbers, and who runs the next one.
+//! One round serves all callers that wait: the numbers of rounds, and which caller
+//! begins the next one.
 //!
 //! ```text
 //!   0      1       2       3       4      even: none runs; odd: one does
@@ -7,8 +8,8 @@
 //!      a │    ▲ b
 //!        needs 2 needs 4: the round under way began before b called
 //! ```
-//! Whoever finds that no round runs and that its own is still to come begins it, for
-//! all who wait by then. Those who come meanwhile share the next.
+//! A caller that finds no round running, and its own still to come, begins it for all
+//! callers that wait by then. Callers that come meanwhile share the next round.
 //!
 //! # Invariants
 //! - **one-begins-a-round**: one caller begins a round (a compare-exchange from even to
@@ -16,8 +17,8 @@
 //! - **stores-before-round**: what a caller stored before [`Sequence::need`] comes
 //!   before the round that it needs: both fences are required (store buffering), since
 //!   it only loads.
-//! - **end-is-visible**: what came before the end of a round is visible to all callers
-//!   that find it done.
+//! - **end-is-visible**: what happened before the end of a round is visible to all
+//!   callers that find the round done.
 //!
 //! `tests/loom_rcu.rs` model-checks this file.
 
@@ -26,43 +27,44 @@ use crate::sync::atomic::{AtomicU64, Ordering, fence};
 /// How many rounds have begun and ended.
 #[derive(Debug)]
 pub struct Sequence {
-    /// Stored Release in [`Sequence::end`], loaded Acquire by those who find a round
-    /// done and by who begins the next (end-is-visible).
+    /// Stored Release in [`Sequence::end`], loaded Acquire by the callers that find a
+    /// round done and by the caller that begins the next (end-is-visible).
     number: AtomicU64,
 }
 
-/// What the number must have reached for somebody to go on.
+/// The number that must be reached before a caller may continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need(u64);
 
-/// What somebody who needs a round finds.
+/// What a caller that needs a round finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Turn {
     /// The round is over.
     Done,
-    /// It is the caller's to run.
+    /// The caller has begun the round and must run it.
     Begun,
-    /// Another one runs. Its end is to be waited for, then this to be asked again.
+    /// Another round runs. The caller waits for its end, then asks again.
     Busy,
 }
 
 impl Sequence {
-    /// No round has begun.
+    /// Returns a sequence in which no round has begun.
     pub fn new() -> Sequence {
         Sequence {
             number: AtomicU64::new(0),
         }
     }
 
-    /// What the number will be when a round is over that begins after this.
+    /// Returns the number that will be reached when a round is over that begins after
+    /// this call.
     pub fn need(&self) -> Need {
         fence(Ordering::SeqCst); // The caller's half (stores-before-round).
         Need((self.number.load(Ordering::Relaxed) + 3) & !1)
     }
 
-    /// Begins the round that `need` speaks of, if it is not over and none runs. It
-    /// comes after all that those stored who need it.
+    /// Begins the round of `need`, if it is not over and no round runs. The round comes
+    /// after all that was stored by the callers that need it.
     pub fn try_begin(&self, need: Need) -> Turn {
         let now = self.number.load(Ordering::Acquire);
         if now >= need.0 {
@@ -76,7 +78,7 @@ impl Sequence {
         Turn::Begun
     }
 
-    /// Counts the number up from `from`; returns whether this caller did
+    /// Increments the number from `from`. Returns whether this caller did
     /// (one-begins-a-round).
     fn advance(&self, from: u64) -> bool {
         // Relaxed: the load before and the fence behind order it.
@@ -86,16 +88,17 @@ impl Sequence {
             .is_ok()
     }
 
-    /// Ends the round that has begun. By one, who has seen all that is of it.
+    /// Ends the current round. Exactly one CPU must call this, after it has acquired
+    /// all reports of the round.
     pub fn end(&self) {
         let before = self.number.fetch_add(1, Ordering::Release);
         assert!(
             !before.is_multiple_of(2),
-            "BUG: a round ended that nobody began"
+            "BUG: a round ended that had not begun"
         );
     }
 
-    /// Whether the round that `need` speaks of is over.
+    /// Returns whether the round of `need` is over.
     pub fn is_done(&self, need: Need) -> bool {
         self.number.load(Ordering::Acquire) >= need.0
     }
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "nobody began")]
+    #[should_panic(expected = "had not begun")]
     fn only_what_has_begun_ends() {
         Sequence::new().end();
     }
