@@ -1,4 +1,4 @@
-//! A completion: one side says "done", the other waits for it.
+//! A completion: one thread waits until another one completes it.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use crate::sched::lock::waiters::Waiters;
 use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
-/// How often it was completed for ever: no waiter waits again.
+/// Value of `done` after [`Completion::complete_all`]: no wait sleeps any more.
 const ALL: u32 = u32::MAX;
 
 struct Inner<P: SchedHost> {
@@ -16,24 +16,24 @@ struct Inner<P: SchedHost> {
     waiters: Waiters<P>,
 }
 
-/// Counts what was completed and not yet waited for.
+/// A counter of completions that no waiter has taken yet.
 ///
-/// The lock validator of a debug build ([`crate::sync::lockdep`]) takes a join or a park
-/// for a wait, but not this: it can't know which thread will say "done", and a guess makes
-/// correct programs look wrong. Linux had such a guess ("crossrelease", 4.14) and took it
-/// out again for its false alarms.
+/// The lock validator of a debug build ([`crate::sync::lockdep`]) records joins and
+/// parks as waits, but no completions: it can't know which thread will complete one,
+/// and a guess makes correct programs look wrong. Linux had such a guess
+/// ("crossrelease", 4.14) and removed it because of its false alarms.
 ///
 /// # Ownership
-/// [`Completion::complete`] touches nothing of it after its lock is open again,
-/// and a waiter returns only after it has held that lock: so a completion may
-/// lie in the waiter's frame.
+/// [`Completion::complete`] doesn't access the completion after its lock is open again,
+/// and a waiter returns only after it has held that lock. So a completion may lie in
+/// the waiter's frame.
 pub struct Completion<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
 }
 
 impl<P: SchedHost> Completion<P> {
     const_unless_loom! {
-        /// Nothing is done yet.
+        /// Returns a completion that is not completed.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             Completion {
@@ -45,21 +45,30 @@ impl<P: SchedHost> Completion<P> {
         }
     }
 
-    /// Says "done" once: one waiter, now or later, goes on. Any context.
+    /// Completes it once: one waiter, now or later, continues.
+    ///
+    /// # Context
+    /// Any.
     pub fn complete(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.done = inner.done.saturating_add(1);
         inner.waiters.wake_one();
     }
 
-    /// Says "done" for ever. Any context.
+    /// Completes it for ever: no waiter sleeps any more.
+    ///
+    /// # Context
+    /// Any.
     pub fn complete_all(&self) {
         let mut inner = self.inner.lock_irqsave();
         inner.done = ALL;
         inner.waiters.wake_all();
     }
 
-    /// Forgets what was done. Only between uses: nobody may be waiting.
+    /// Resets it to "not completed".
+    ///
+    /// # Context
+    /// Between two uses: no thread waits.
     ///
     /// # Panics
     /// If a thread waits.
@@ -72,13 +81,13 @@ impl<P: SchedHost> Completion<P> {
         inner.done = 0;
     }
 
-    /// Takes one "done" without waiting; returns whether there was one.
+    /// Takes one completion without waiting. Returns whether there was one.
     pub fn try_wait(&self) -> bool {
         take(&mut self.inner.lock_irqsave().done)
     }
 
-    /// Waits for a "done" and takes it, for as long as it takes: for what the
-    /// program does. The kernel's own waits are [`Completion::wait_patiently`]'s.
+    /// Waits for a completion and takes it, without limit: for waits that depend on the
+    /// program. The kernel's own waits use [`Completion::wait_patiently`].
     ///
     /// # Context
     /// Thread, preemption on.
@@ -90,8 +99,9 @@ impl<P: SchedHost> Completion<P> {
         );
     }
 
-    /// Waits for a "done" and takes it. Each time that [`PATIENCE`](crate::sched::PATIENCE) has passed it
-    /// calls `late_fn`, which says what is being waited for.
+    /// Waits for a completion and takes it. Each time that
+    /// [`PATIENCE`](crate::sched::PATIENCE) has passed it calls `late_fn`, which logs
+    /// what is waited for.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -102,8 +112,7 @@ impl<P: SchedHost> Completion<P> {
         }
     }
 
-    /// Waits for a "done" and takes it, but not past `at`; returns whether it
-    /// got one.
+    /// Waits for a completion until `at`, and takes it. Returns whether it got one.
     ///
     /// # Context
     /// Thread, preemption on.

@@ -1,4 +1,4 @@
-//! A condition variable: waits for a change of what a mutex guards.
+//! A condition variable: waits for a change of the value that a mutex guards.
 
 #![forbid(unsafe_code)]
 
@@ -8,15 +8,15 @@ use crate::sched::lock::waiters::{Waiters, wait_taken_until};
 use crate::sync::{SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
-/// Where threads wait, with a mutex open, until somebody says that the value has
-/// changed.
+/// A queue in which threads wait, with a mutex open, for a notification that the value
+/// has changed.
 pub struct Condvar<P: SchedHost> {
     waiters: SpinLock<Waiters<P>, P>,
 }
 
 impl<P: SchedHost> Condvar<P> {
     const_unless_loom! {
-        /// Nobody waits.
+        /// Returns a condition variable without a waiter.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             Condvar {
@@ -25,9 +25,9 @@ impl<P: SchedHost> Condvar<P> {
         }
     }
 
-    /// Opens the mutex, waits until it is notified, and takes the mutex again. Never
-    /// returns without a notification, but somebody else may have had the mutex first:
-    /// look at the condition again.
+    /// Opens the mutex, waits for a notification, and takes the mutex again. Never
+    /// returns without a notification. Another thread may have had the mutex first:
+    /// check the condition again.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -36,7 +36,8 @@ impl<P: SchedHost> Condvar<P> {
         self.wait_until(guard, Instant::FOREVER).0
     }
 
-    /// As [`Condvar::wait`], but not past `at`; returns also whether it was notified.
+    /// Does as [`Condvar::wait`], but waits no longer than until `at`. Also returns
+    /// whether it was notified.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -49,7 +50,8 @@ impl<P: SchedHost> Condvar<P> {
         might_sleep::<P>();
         let mutex = guard.mutex();
         let me = P::sched().current();
-        // Before the mutex opens: who changes the value after that finds us here.
+        // Before the mutex opens: a thread that changes the value after that finds this
+        // one here.
         self.waiters.lock_irqsave().add(&me);
         drop(guard);
         let mut notified = wait_taken_until(&self.waiters, &me, at);
@@ -60,8 +62,7 @@ impl<P: SchedHost> Condvar<P> {
         (mutex.lock(), notified)
     }
 
-    /// As [`Condvar::wait`], again and again until `wait_fn` says that there is nothing
-    /// to wait for any more.
+    /// Waits as [`Condvar::wait`] does, again and again, until `wait_fn` returns false.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -77,12 +78,18 @@ impl<P: SchedHost> Condvar<P> {
         guard
     }
 
-    /// Wakes who has waited longest. Any context.
+    /// Wakes the thread that has waited longest.
+    ///
+    /// # Context
+    /// Any.
     pub fn notify_one(&self) {
         self.waiters.lock_irqsave().wake_one();
     }
 
-    /// Wakes all who wait. Any context.
+    /// Wakes all threads that wait.
+    ///
+    /// # Context
+    /// Any.
     pub fn notify_all(&self) {
         self.waiters.lock_irqsave().wake_all();
     }

@@ -1,9 +1,9 @@
-//! The lock that keeps CPUs from coming and going: read by all who look at CPUs for
-//! longer than a moment, written by hotplug.
+//! The lock that keeps CPUs from coming up and going down. Code that needs the set of
+//! CPUs unchanged for longer than a moment reads; hotplug writes.
 //!
-//! A reader that meets no writer writes one word of its own CPU
-//! ([`ReaderCounts`]). Writers come in the order in which they asked. Readers that came
-//! while a writer was in are let in when it leaves, before the next writer: so neither
+//! A reader that meets no writer writes one word of its own CPU ([`ReaderCounts`]).
+//! Writers get the lock in the order in which they asked. Readers that came while a
+//! writer had the lock are let in when it leaves, before the next writer. So neither
 //! starves, and a thread that reads must not read again inside.
 
 #![forbid(unsafe_code)]
@@ -18,27 +18,27 @@ use crate::sched::{late_at, patience};
 use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep};
 
-/// Keeps CPUs from coming and going.
+/// The lock that keeps CPUs from coming up and going down.
 pub struct CpusLock<P: SchedHost> {
     counts: ReaderCounts,
     /// Readers that wait for a writer to leave. `counts` is blocked and unblocked under
     /// this lock.
     readers: SpinLock<Waiters<P>, P>,
-    /// Where the writer waits for readers to leave.
+    /// The queue in which the writer waits for readers to leave.
     drained: WaitQueue<P>,
     writer: Mutex<(), P>,
     key: LockKey,
 }
 
-/// Checks that the running thread may wait for the lock, whether it must or not: such a
-/// wait would seldom not end.
+/// Checks that the running thread may wait for the lock, even if it would not have to:
+/// a deadlock that happens rarely must be found always.
 ///
 /// # Errors
 /// [`WouldDeadlock`].
 ///
 /// # Panics
-/// If the thread is pinned: its CPU could be on its way out, under this lock, and waiting
-/// for the pin.
+/// If the thread is pinned: hotplug could be taking its CPU down under this lock, and
+/// waiting for the pin.
 fn may_wait<P: SchedHost>() -> Result<(), WouldDeadlock> {
     P::sched().with_current(|me| {
         if me.cpus_lock.is_held() {
@@ -61,7 +61,7 @@ fn forbidden<P: SchedHost>(why: WouldDeadlock) -> ! {
 }
 
 impl<P: SchedHost> CpusLock<P> {
-    /// Open; for `cpus` CPUs.
+    /// Returns an open lock for `cpus` CPUs.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn new(cpus: usize) -> Self {
         CpusLock {
@@ -73,16 +73,17 @@ impl<P: SchedHost> CpusLock<P> {
         }
     }
 
-    /// Takes the lock for reading: until it is dropped no CPU comes or goes.
+    /// Takes the lock for reading: until the guard is dropped no CPU comes or goes.
     ///
     /// # Context
-    /// Thread, preemption on, not pinned; may sleep while a CPU comes or goes. Not inside
-    /// another read: a writer in between would wait for the first, and the second for it.
-    /// Not in a CPU's own thread, which hotplug waits for.
+    /// Thread, preemption on, not pinned; may sleep while a CPU comes or goes. Not
+    /// inside another read: a writer that came in between would wait for the first
+    /// read, and the second read for the writer. Not in a per-CPU thread: hotplug waits
+    /// until that has parked.
     ///
     /// # Panics
-    /// If the thread is pinned, holds the lock or is a CPU's own ([`WouldDeadlock`]),
-    /// whether it would have to wait or not.
+    /// If the thread is pinned, holds the lock or is a per-CPU thread
+    /// ([`WouldDeadlock`]), whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> CpusReadGuard<'_, P> {
         might_sleep::<P>();
@@ -134,7 +135,7 @@ impl<P: SchedHost> CpusLock<P> {
         {
             let mut readers = self.readers.lock_irqsave();
             if !self.counts.is_blocked() {
-                // It has left; and under this lock no other one comes.
+                // The writer has left, and no other one comes under this lock.
                 self.counts.let_in(P::this_cpu(), 1);
                 return;
             }
@@ -143,14 +144,14 @@ impl<P: SchedHost> CpusLock<P> {
         wait_until_taken(&self.readers, &me, "cpus_read_lock");
     }
 
-    /// Takes the lock for writing: for who changes which CPUs there are.
+    /// Takes the lock for writing, to change the set of CPUs.
     ///
     /// # Context
     /// Thread, preemption on, not pinned; sleeps until all readers have left.
     ///
     /// # Panics
-    /// If the thread is pinned, holds the lock or is a CPU's own ([`WouldDeadlock`]),
-    /// whether it would have to wait or not.
+    /// If the thread is pinned, holds the lock or is a per-CPU thread
+    /// ([`WouldDeadlock`]), whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> CpusWriteGuard<'_, P> {
         match self.write_if_it_may() {
@@ -159,10 +160,10 @@ impl<P: SchedHost> CpusLock<P> {
         }
     }
 
-    /// As [`CpusLock::write`], but returns the refusal instead of a panic.
+    /// Does as [`CpusLock::write`], but returns an error instead of panicking.
     ///
     /// # Context
-    /// As there.
+    /// As [`CpusLock::write`].
     ///
     /// # Errors
     /// [`WouldDeadlock`], whether it would have to wait or not.
@@ -204,7 +205,7 @@ impl<P: SchedHost> CpusLock<P> {
         }
     }
 
-    /// Lets the readers in who have come meanwhile, then whoever comes.
+    /// Lets in the readers that have come meanwhile, then opens the lock to all.
     fn leave_write(&self) {
         let mut readers = self.readers.lock_irqsave();
         let cpu: CpuId = P::this_cpu();
@@ -218,7 +219,7 @@ impl<P: SchedHost> CpusLock<P> {
 
 /// No CPU comes or goes while this exists.
 ///
-/// Not `Send`: it speaks of the thread that made it.
+/// Not `Send`: it belongs to the thread that made it.
 #[must_use]
 pub struct CpusReadGuard<'a, P: SchedHost> {
     lock: &'a CpusLock<P>,
@@ -234,12 +235,12 @@ impl<P: SchedHost> Drop for CpusReadGuard<'_, P> {
     }
 }
 
-/// The CPUs are this thread's to bring and to take while this exists.
+/// Only this thread may bring CPUs up or take them down while this exists.
 #[must_use]
 pub struct CpusWriteGuard<'a, P: SchedHost> {
     lock: &'a CpusLock<P>,
     held: LockHeld<'a, P>,
-    /// Given on after the readers were let in: fields drop after `drop`.
+    /// Passed on after the readers were let in: fields drop after `drop`.
     _turn: MutexGuard<'a, (), P>,
 }
 

@@ -1,5 +1,5 @@
-//! How a thread holds the lock of the CPUs: kept in the thread, so that a wait for the lock
-//! that would have no end is found before it begins.
+//! How a thread holds the lock of the CPUs. The thread keeps it, so that a wait for the
+//! lock that would never end is found before it begins.
 
 #![forbid(unsafe_code)]
 
@@ -10,24 +10,24 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 /// The value of a thread that holds the lock for writing.
 const WRITES: u32 = u32::MAX;
 
-/// How often a thread holds the lock for reading, or that it holds it for writing. A
-/// thread changes its own alone: Relaxed.
+/// How often a thread holds the lock for reading, or [`WRITES`] if it holds it for
+/// writing. Relaxed: only the thread itself uses it.
 #[derive(Debug)]
 pub(crate) struct HeldCpusLock(AtomicU32);
 
 impl HeldCpusLock {
-    /// Not at all.
+    /// Returns the state of a thread that doesn't hold the lock.
     pub(crate) fn new() -> HeldCpusLock {
         HeldCpusLock(AtomicU32::new(0))
     }
 
-    /// Whether the thread holds it.
+    /// Returns whether the thread holds the lock.
     #[inline]
     pub(in crate::sched) fn is_held(&self) -> bool {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// The thread reads, once more.
+    /// Counts one more read.
     #[inline]
     pub(super) fn begin_read(&self) {
         self.0
@@ -40,7 +40,7 @@ impl HeldCpusLock {
             .store(self.0.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     }
 
-    /// The thread writes.
+    /// Records that the thread holds the lock for writing.
     pub(super) fn begin_write(&self) {
         self.0.store(WRITES, Ordering::Relaxed);
     }
@@ -53,10 +53,10 @@ impl HeldCpusLock {
 /// Why the running thread may not wait for the lock of the CPUs: the wait would never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WouldDeadlock {
-    /// It holds the lock itself.
+    /// The thread holds the lock itself.
     HoldsIt,
-    /// It is a CPU's own thread. The control thread that takes that CPU down holds the
-    /// lock, and waits until the thread has parked.
+    /// The thread is a per-CPU thread. The control CPU's thread that takes that CPU
+    /// down holds the lock, and waits until the per-CPU thread has parked.
     PerCpu,
 }
 

@@ -1,32 +1,32 @@
-//! The locks that a thread reads under: kept in the thread, so that a wait for one of them
-//! that might have no end is found before it begins.
+//! The `RwLock`s that a thread holds for reading. The thread keeps them, so that a wait
+//! for one of them that might never end is found before it begins.
 
 #![forbid(unsafe_code)]
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many locks of its own a thread knows: more than a program with an order among its
-/// locks reads under at a time.
+/// How many locks a thread keeps: more than a program with an order among its locks
+/// holds for reading at a time.
 const KNOWN: usize = 4;
 
-/// The addresses of the locks, 0 where there is none. Those beyond [`KNOWN`] are left out. A
-/// thread changes its own alone: Relaxed.
+/// The addresses of the locks, 0 where there is none. Locks beyond [`KNOWN`] are left
+/// out. Relaxed: only the thread itself uses it.
 #[derive(Debug)]
 pub(crate) struct HeldRwLocks([AtomicUsize; KNOWN]);
 
 impl HeldRwLocks {
-    /// None.
+    /// Returns a record without a lock.
     pub(crate) fn new() -> HeldRwLocks {
         HeldRwLocks(core::array::from_fn(|_| AtomicUsize::new(0)))
     }
 
-    /// Returns whether the thread is known to read under the lock at `address`.
+    /// Returns whether the record has the lock at `address`.
     #[inline]
     pub(super) fn contains(&self, address: usize) -> bool {
         self.find(address).is_some()
     }
 
-    /// The thread reads under the lock at `address`.
+    /// Records that the thread holds the lock at `address` for reading.
     #[inline]
     pub(super) fn add(&self, address: usize) {
         if let Some(free) = self.find(0) {
@@ -34,7 +34,7 @@ impl HeldRwLocks {
         }
     }
 
-    /// The thread no longer reads under the lock at `address`.
+    /// Removes the lock at `address` from the record.
     #[inline]
     pub(super) fn remove(&self, address: usize) {
         if let Some(its) = self.find(address) {

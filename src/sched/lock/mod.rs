@@ -1,9 +1,9 @@
-//! Locks that sleep. They need the scheduler, so they live here and not in
-//! [`crate::sync`]; none may be taken with preemption off or in a still point.
+//! Locks whose waiters sleep. They need the scheduler, so they are here and not in
+//! [`crate::sync`]. None may be taken with preemption off or in a still point.
 //!
 //! # Panics
-//! What may wait panics there, and in an interrupt handler, whether it would have to wait
-//! or not.
+//! A function that may wait panics in those contexts and in an interrupt handler,
+//! whether it would have to wait or not.
 
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,11 @@
-//! A sleeping mutex that is handed over: who has waited longest gets it, and
-//! nobody who comes later can take it in between.
+//! A sleeping mutex that is handed over: the thread that has waited longest gets it,
+//! and no thread that comes later can take it in between.
 //!
 //! # Invariants
-//! - **owner-while-held**: `owner` is set from before the owner's `lock` returns until
-//!   its guard is dropped; then it is the first waiter, or nobody.
-//! - **owner-alone-tries**: `value`'s own lock is only ever tried by the owner, so it
-//!   never fails: it is there so that the borrow needs no `unsafe`.
+//! - **owner-while-held**: `owner` is set before the owner's `lock` returns, until its
+//!   guard is dropped. Then it becomes the first waiter, or `None` without a waiter.
+//! - **owner-alone-tries**: only the owner ever tries `value`'s own lock, so the try
+//!   never fails. That lock exists so that the borrow needs no `unsafe`.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ struct Inner<P: SchedHost> {
     waiters: Waiters<P>,
 }
 
-/// A value that one thread at a time may touch; the others sleep.
+/// A value that one thread at a time may access; the others sleep.
 pub struct Mutex<T, P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     value: SpinMutex<T>,
@@ -35,7 +35,7 @@ pub struct Mutex<T, P: SchedHost> {
 
 impl<T, P: SchedHost> Mutex<T, P> {
     const_unless_loom! {
-        /// An open mutex around `value`.
+        /// Returns an open mutex around `value`.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(value: T) -> Self {
             Mutex {
@@ -49,22 +49,23 @@ impl<T, P: SchedHost> Mutex<T, P> {
         }
     }
 
-    /// Takes the mutex; sleeps until it can be had.
+    /// Takes the mutex; sleeps until it is free.
     ///
     /// # Context
     /// Thread, preemption on.
     ///
     /// # Panics
-    /// If the running thread holds it already: it would wait for itself.
+    /// If the running thread holds it already: it would wait for ever.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T, P> {
         might_sleep::<P>();
         self.take(self.key.acquire())
     }
 
-    /// As [`Mutex::lock`], where the thread may hold others of the same class: those that
-    /// were made at the same place around the same type. `nesting` says in which order it
-    /// takes them, which the validator of a debug build checks.
+    /// Does as [`Mutex::lock`] for a thread that may hold other mutexes of the same
+    /// class: those that were made at the same place around the same type. `nesting`
+    /// gives the order in which the thread takes them, which the lock validator of a
+    /// debug build checks.
     ///
     /// ```ignore
     /// // Every transfer takes the account with the lower index first.
@@ -108,7 +109,7 @@ impl<T, P: SchedHost> Mutex<T, P> {
         self.guard(held)
     }
 
-    /// Says who holds up `me`.
+    /// Logs which thread has the mutex that `me` waits for.
     fn say_late(&self, me: &Thread<P>) {
         let owner = self.inner.lock_irqsave().owner.clone();
         if let Some(owner) = owner {
@@ -123,7 +124,7 @@ impl<T, P: SchedHost> Mutex<T, P> {
         }
     }
 
-    /// Takes the mutex if nobody has it.
+    /// Takes the mutex if it is free.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T, P>> {
         let me = P::sched().current();
@@ -160,7 +161,7 @@ pub struct MutexGuard<'a, T, P: SchedHost> {
 }
 
 impl<'a, T, P: SchedHost> MutexGuard<'a, T, P> {
-    /// The mutex that it holds.
+    /// Returns the mutex that the guard holds.
     pub(super) fn mutex(&self) -> &'a Mutex<T, P> {
         self.mutex
     }

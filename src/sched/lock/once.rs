@@ -6,7 +6,7 @@ use crate::sched::SchedHost;
 use crate::sched::lock::Mutex;
 use crate::sync::{const_unless_loom, might_sleep};
 
-/// A value that is made at its first use. What makes it may sleep.
+/// A value that is made at its first use. The function that makes it may sleep.
 pub struct Once<T, P: SchedHost> {
     value: crate::sync::Once<T>,
     making: Mutex<(), P>,
@@ -14,7 +14,7 @@ pub struct Once<T, P: SchedHost> {
 
 impl<T, P: SchedHost> Once<T, P> {
     const_unless_loom! {
-        /// Not made yet.
+        /// Returns a `Once` whose value isn't made yet.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             Once {
@@ -24,18 +24,22 @@ impl<T, P: SchedHost> Once<T, P> {
         }
     }
 
-    /// The value, if it has been made. Any context.
+    /// Returns the value, if it has been made.
+    ///
+    /// # Context
+    /// Any.
     pub fn get(&self) -> Option<&T> {
         self.value.get()
     }
 
-    /// The value, made by `make_fn` if it is the first call.
+    /// Returns the value. The first call makes it by `make_fn`.
     ///
     /// # Context
     /// Thread, preemption on.
     ///
     /// # Panics
-    /// If `make_fn` needs the value itself. Where no thread may sleep, made or not.
+    /// If `make_fn` needs the value itself. In a context where no thread may sleep,
+    /// whether the value is made or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn call_once(&self, make_fn: impl FnOnce() -> T) -> &T {
         might_sleep::<P>();

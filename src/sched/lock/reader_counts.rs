@@ -1,5 +1,5 @@
-//! The counts of a lock that is read all the time and written hardly ever: who reads
-//! writes nothing but a word of its own CPU's.
+//! The counts of a lock that is read often and written rarely: a reader writes only one
+//! word of its own CPU.
 //!
 //! ```text
 //!   reader, preemption off                 writer
@@ -15,19 +15,20 @@
 //! ```
 //!
 //! # Invariants
-//! - **reader-is-counted**: a reader that goes in without having seen `block` is in the
-//!   sum that the writer makes. Both fences are needed (store buffering).
-//! - **leaver-tells-writer**: a writer that found the reader in its sum is told when
-//!   the reader leaves: it has set `block` before it looked. A writer that is told
-//!   looks again, so a call too many is harmless.
-//! - **own-cpu-counts**: a count is written by threads of its own CPU alone, with
-//!   preemption off. A reader may leave on another CPU than it came on: a single count
-//!   may be negative, their sum is not; so it goes over possible CPUs.
-//! - **turns-back-unseen**: a reader that turns back leaves no trace: it came and went
+//! - **reader-is-counted**: a reader that enters without having seen `block` is in the
+//!   sum that the writer computes. Both fences are needed (store buffering).
+//! - **leaver-tells-writer**: a writer that found the reader in its sum is woken when
+//!   the reader leaves: the writer set `block` before it read the counts. A woken
+//!   writer reads the sum again, so a spurious wake-up is harmless.
+//! - **own-cpu-counts**: a count is written only by threads of its own CPU, with
+//!   preemption off. A reader may leave on another CPU than it came on. So a single
+//!   count may be negative, but their sum is not, and the sum is over all possible
+//!   CPUs.
+//! - **turns-back-unseen**: a reader that turns back leaves no trace: it came and left
 //!   on one CPU.
 //!
-//! There is no grace period in here: who holds the lock to take a CPU down waits for
-//! one elsewhere, and one inside the other would be slow, or never end.
+//! Taking this lock needs no grace period. Hotplug waits for a grace period while it
+//! holds the lock to take a CPU down; one inside the other would be slow, or never end.
 //!
 //! `tests/loom_cpus_lock.rs` model-checks this file.
 
@@ -36,20 +37,23 @@
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
-/// How many readers came minus how many went, by CPU; and whether a writer wants them
-/// to stay out.
+/// For each CPU, the number of readers that came minus the number that left; and
+/// whether a writer keeps readers out.
 #[derive(Debug)]
 pub struct ReaderCounts {
-    /// Added to Relaxed, ordered by the fence behind it (reader-is-counted);
-    /// taken from Release, and loaded Acquire by the writer: what a reader saw and did is over.
+    /// For each CPU, the number of readers that came minus the number that left.
+    /// Incremented Relaxed, ordered by the fence behind it (reader-is-counted).
+    /// Decremented Release, and loaded Acquire by the writer: what a reader saw and did
+    /// is over.
     counts: PerCpu<AtomicU32>,
-    /// Stored Relaxed before the writer's fence (reader-is-counted), cleared Release: a
-    /// reader that goes in, by its Acquire, sees what the writer did.
+    /// Whether a writer keeps readers out. Stored Relaxed before the writer's fence
+    /// (reader-is-counted), cleared Release: a reader that enters sees, by its Acquire,
+    /// what the writer did.
     block: AtomicBool,
 }
 
 impl ReaderCounts {
-    /// No reader and no writer; for `cpus` CPUs.
+    /// Returns the counts for `cpus` CPUs, without a reader or a writer.
     pub fn new(cpus: usize) -> ReaderCounts {
         ReaderCounts {
             counts: PerCpu::new(cpus, |_| AtomicU32::new(0)),
@@ -57,8 +61,8 @@ impl ReaderCounts {
         }
     }
 
-    /// A reader comes. Returns whether it is in; if not, a writer must be told, which
-    /// may have counted it.
+    /// Counts a reader that comes. Returns whether it may enter. If not, the caller
+    /// must wake the writer, which may have counted the reader.
     ///
     /// # Context
     /// On `cpu`, preemption off until it returns.
@@ -70,13 +74,13 @@ impl ReaderCounts {
         if !self.block.load(Ordering::Acquire) {
             return true;
         }
-        // Relaxed: it has looked at nothing, and telling the writer takes a lock
+        // Relaxed: the reader has read nothing, and waking the writer takes a lock
         // (turns-back-unseen).
         self.add(cpu, u32::MAX, Ordering::Relaxed);
         false
     }
 
-    /// `readers` readers are let in by a writer that leaves, before it does.
+    /// Counts `readers` readers that a writer lets in before it leaves.
     ///
     /// # Context
     /// On `cpu`, preemption off.
@@ -84,7 +88,7 @@ impl ReaderCounts {
         self.add(cpu, readers, Ordering::Relaxed);
     }
 
-    /// A reader goes. Returns whether a writer must be told.
+    /// Counts a reader that leaves. Returns whether the caller must wake the writer.
     ///
     /// # Context
     /// On `cpu`, preemption off until it returns.
@@ -96,14 +100,17 @@ impl ReaderCounts {
         self.block.load(Ordering::Relaxed)
     }
 
-    /// A writer wants in: readers that come from now on turn back. One writer at a
-    /// time.
+    /// Blocks the lock for a writer: readers that come from now on turn back. One
+    /// writer at a time.
     pub fn block(&self) {
         self.block.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst); // The writer's half (reader-is-counted, leaver-tells-writer).
     }
 
-    /// Whether all readers have gone. The writer, after [`ReaderCounts::block`].
+    /// Returns whether all readers have left.
+    ///
+    /// # Context
+    /// The writer, after [`ReaderCounts::block`].
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let sum = self.counts.iter().fold(0_u32, |sum, (_, count)| {
@@ -112,13 +119,15 @@ impl ReaderCounts {
         sum == 0
     }
 
-    /// The writer leaves.
+    /// Opens the lock again, when the writer leaves.
     pub fn unblock(&self) {
         self.block.store(false, Ordering::Release);
     }
 
-    /// Whether a writer is in, or wants in. For who holds the lock under which writers
-    /// block and unblock.
+    /// Returns whether a writer has the lock or waits for it.
+    ///
+    /// # Context
+    /// Under the lock under which writers block and unblock.
     pub fn is_blocked(&self) -> bool {
         self.block.load(Ordering::Relaxed)
     }

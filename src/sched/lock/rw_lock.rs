@@ -1,15 +1,17 @@
 //! A sleeping lock for many readers or one writer.
 //!
-//! It takes turns: a reader waits behind a writer that waits, and a writer that leaves
-//! lets all readers in who have come meanwhile. So neither starves, and a thread that
-//! reads must not read again inside: a writer may have come in between. The thread keeps
-//! the locks that it reads under (`HeldRwLocks`), and so that is found.
+//! Readers and writers take turns: a reader waits behind a writer that waits, and a
+//! writer that leaves lets in all readers that have come meanwhile. So neither starves.
+//! A thread that reads must not read again inside, because a writer may have come in
+//! between. The thread keeps a record of the locks that it holds for reading
+//! (`HeldRwLocks`), by which such a second read is found.
 //!
 //! # Invariants
-//! - **counted-while-held**: `readers` and `writer` are set for a thread before its
-//!   lock call returns, by itself or by the thread that lets it in; never both.
-//! - **holders-alone-try**: `value`'s own lock is only ever tried by a thread that may
-//!   have it, so it never fails.
+//! - **counted-while-held**: `readers` or `writer` counts a thread before its lock call
+//!   returns. The thread itself counts, or the thread that lets it in. The two are
+//!   never both set.
+//! - **holders-alone-try**: only a thread that may have the value tries `value`'s own
+//!   lock, so the try never fails.
 
 #![forbid(unsafe_code)]
 
@@ -26,14 +28,14 @@ use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
 
 struct Inner<P: SchedHost> {
     readers: usize,
-    /// The thread that has the lock for writing, or is let in and about to have it.
+    /// The thread that has the lock for writing, or was let in and is about to have it.
     writer: Option<Arc<Thread<P>>>,
     waiting_readers: Waiters<P>,
     waiting_writers: Waiters<P>,
 }
 
 impl<P: SchedHost> Inner<P> {
-    /// Once the last reader has gone, the writer that has waited longest is in.
+    /// Lets in the writer that has waited longest, once the last reader has left.
     fn let_writer_in(&mut self) {
         if self.readers == 0 {
             self.writer = self.waiting_writers.pop(); // For the writer (counted-while-held).
@@ -44,7 +46,7 @@ impl<P: SchedHost> Inner<P> {
     }
 }
 
-/// A value that many threads may look at, or one may change; the others sleep.
+/// A value that many threads may read, or one may change; the others sleep.
 pub struct RwLock<T, P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     value: Cell<T>,
@@ -53,7 +55,7 @@ pub struct RwLock<T, P: SchedHost> {
 
 impl<T, P: SchedHost> RwLock<T, P> {
     const_unless_loom! {
-        /// An open lock around `value`.
+        /// Returns an open lock around `value`.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(value: T) -> Self {
             RwLock {
@@ -69,25 +71,25 @@ impl<T, P: SchedHost> RwLock<T, P> {
         }
     }
 
-    /// Takes the lock to look at the value; sleeps until that can be.
+    /// Takes the lock for reading; sleeps until no writer has it or waits.
     ///
     /// # Context
     /// Thread, preemption on; not inside a guard of the same lock.
     ///
     /// # Panics
-    /// If the running thread has a guard of the lock, whether it would have to wait or not.
-    /// A guard that was forgotten ([`core::mem::forget`]) counts, also for another lock that
-    /// lies in the same place later. Of the locks that a thread reads under at a time four
-    /// are known; a wait behind its own read of a fifth is named in the log after ten
-    /// seconds.
+    /// If the running thread has a guard of the lock, whether it would have to wait or
+    /// not. A guard that was forgotten ([`core::mem::forget`]) counts, even for another
+    /// lock that lies at the same address later. A thread keeps a record of four locks
+    /// that it holds for reading at a time. A wait behind its own read of a fifth lock
+    /// isn't found, but is logged after ten seconds.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> ReadGuard<'_, T, P> {
         might_sleep::<P>();
         self.take_read(self.key.acquire())
     }
 
-    /// As [`RwLock::read`], where the thread may hold others of the same class: see
-    /// [`Mutex::lock_nested`](crate::sched::lock::Mutex::lock_nested).
+    /// Does as [`RwLock::read`] for a thread that may hold other locks of the same
+    /// class: see [`Mutex::lock_nested`](crate::sched::lock::Mutex::lock_nested).
     ///
     /// # Context
     /// As [`RwLock::read`].
@@ -125,7 +127,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
         }
     }
 
-    /// Takes the lock to change the value; sleeps until that can be.
+    /// Takes the lock for writing; sleeps until it is free.
     ///
     /// # Context
     /// Thread, preemption on; not inside a guard of the same lock.
@@ -138,8 +140,8 @@ impl<T, P: SchedHost> RwLock<T, P> {
         self.take_write(self.key.acquire())
     }
 
-    /// As [`RwLock::write`], where the thread may hold others of the same class: see
-    /// [`Mutex::lock_nested`](crate::sched::lock::Mutex::lock_nested).
+    /// Does as [`RwLock::write`] for a thread that may hold other locks of the same
+    /// class: see [`Mutex::lock_nested`](crate::sched::lock::Mutex::lock_nested).
     ///
     /// # Context
     /// As [`RwLock::write`].
@@ -176,21 +178,22 @@ impl<T, P: SchedHost> RwLock<T, P> {
         }
     }
 
-    /// Where it is, which no other lock is meanwhile: that of a part that isn't the value,
-    /// which may be a lock too.
+    /// Returns the lock's address, by which it is recognised: the address of a field
+    /// other than the value, because the value may contain a lock too.
     fn address(&self) -> usize {
         core::ptr::from_ref(&self.inner).addr()
     }
 
-    /// Checks that `me`, the running thread, has no guard of the lock, whether it would have
-    /// to wait or not.
+    /// Checks that `me`, the running thread, has no guard of the lock, even if it would
+    /// not have to wait.
     fn check_may_wait(&self, inner: &Inner<P>, me: &Thread<P>) {
         let writes = |writer: &Arc<Thread<P>>| core::ptr::eq(Arc::as_ptr(writer), me);
         assert!(
             !inner.writer.as_ref().is_some_and(writes),
             "BUG: {me:?} takes an RwLock that it writes under"
         );
-        // With no reader what the thread keeps is of a guard that was forgotten.
+        // Without a reader the entry in the thread's record is of a guard that was
+        // forgotten.
         assert!(
             inner.readers == 0 || !me.rw_locks.contains(self.address()),
             "BUG: {me:?} takes an RwLock that it reads under"
@@ -212,7 +215,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
     }
 }
 
-/// The value can be looked at, and nobody changes it, while this exists.
+/// The value can be read, and no thread changes it, while this exists.
 #[must_use]
 pub struct ReadGuard<'a, T, P: SchedHost> {
     /// `None` only inside `drop`.
@@ -237,7 +240,7 @@ impl<T, P: SchedHost> Drop for ReadGuard<'_, T, P> {
     }
 }
 
-/// The value is this thread's alone while this exists.
+/// Only this thread may access the value while this exists.
 #[must_use]
 pub struct WriteGuard<'a, T, P: SchedHost> {
     /// `None` only inside `drop`.

@@ -1,4 +1,4 @@
-//! A counting semaphore: so many may go on, the others sleep.
+//! A counting semaphore: a number of threads may continue, the others sleep.
 
 #![forbid(unsafe_code)]
 
@@ -11,15 +11,15 @@ struct Inner<P: SchedHost> {
     waiters: Waiters<P>,
 }
 
-/// A number of permits. One that is given back goes to who has waited longest, and
-/// nobody who comes later can take it in between.
+/// A number of permits. A permit that is released goes to the thread that has waited
+/// longest, and no thread that comes later can take it in between.
 pub struct Semaphore<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
 }
 
 impl<P: SchedHost> Semaphore<P> {
     const_unless_loom! {
-        /// With `permits` permits.
+        /// Returns a semaphore with `permits` permits.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(permits: usize) -> Self {
             Semaphore {
@@ -50,7 +50,10 @@ impl<P: SchedHost> Semaphore<P> {
         wait_until_taken(&self.inner, &me, "a semaphore");
     }
 
-    /// Takes a permit if there is one; returns whether there was. Any context.
+    /// Takes a permit if there is one. Returns whether there was.
+    ///
+    /// # Context
+    /// Any.
     pub fn try_acquire(&self) -> bool {
         let mut inner = self.inner.lock_irqsave();
         let there_is = inner.count > 0;
@@ -58,8 +61,10 @@ impl<P: SchedHost> Semaphore<P> {
         there_is
     }
 
-    /// Gives a permit back, or adds one; beyond `usize::MAX` of them there are no more. Any
-    /// context.
+    /// Releases a permit, or adds one. The number of permits saturates at `usize::MAX`.
+    ///
+    /// # Context
+    /// Any.
     pub fn release(&self) {
         let mut inner = self.inner.lock_irqsave();
         if !inner.waiters.wake_one() {

@@ -1,4 +1,4 @@
-//! Where threads wait for a condition that others bring about.
+//! Queues of threads that wait for a condition.
 
 #![forbid(unsafe_code)]
 
@@ -7,24 +7,25 @@ use crate::sched::lock::waiters::Waiters;
 use crate::sync::{PreemptGuard, SpinLock, const_unless_loom, might_sleep};
 use crate::time::Instant;
 
-/// A queue of threads that wait for a condition. The condition is the caller's: who
-/// makes it true does so first, then wakes.
+/// A queue of threads that wait for a condition. The condition is the caller's: the
+/// thread that makes it true does so first, then wakes the waiters.
 ///
 /// # Memory ordering
-/// A waiter queues itself under the lock before it looks; who wakes takes the lock
-/// after the change. So the waiter sees the change, or is found in the queue.
+/// A waiter queues itself under the lock before it checks the condition. A waker takes
+/// the lock after it has changed the condition. So the waiter sees the change, or the
+/// waker finds it in the queue.
 ///
 /// # No wake-up is lost
 /// A waiter that leaves and finds itself out of the queue was given a wake-up after its
-/// last look. It hands that wake-up to the next waiter, also if its own look said yes: what
-/// it saw may have been another change than the one that the wake-up was for.
+/// last check. It hands that wake-up to the next waiter, even if its own check returned
+/// true: it may have seen another change than the one that the wake-up was for.
 pub struct WaitQueue<P: SchedHost> {
     waiters: SpinLock<Waiters<P>, P>,
 }
 
 impl<P: SchedHost> WaitQueue<P> {
     const_unless_loom! {
-        /// Nobody waits.
+        /// Returns a queue without a waiter.
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new() -> Self {
             WaitQueue {
@@ -33,14 +34,17 @@ impl<P: SchedHost> WaitQueue<P> {
         }
     }
 
-    /// Waits until `ready_fn` says yes, but not past `at`; returns what it said last.
+    /// Waits until `ready_fn` returns true, but no longer than until `at`. Returns the
+    /// last result of `ready_fn`.
     ///
     /// # Context
-    /// Thread, preemption on. `ready_fn` is called with preemption off: it doesn't wait.
+    /// Thread, preemption on. `ready_fn` is called with preemption off, so it must not
+    /// wait.
     ///
     /// # Panics
-    /// If `ready_fn` may wait, for a lock that sleeps too, whether it would have to or not:
-    /// the thread is about to wait already, and might never look again.
+    /// If `ready_fn` calls a function that may wait, a sleeping lock's included,
+    /// whether that would have to wait or not: the thread is about to wait already, and
+    /// might never check again.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant, mut ready_fn: impl FnMut() -> bool) -> bool {
         might_sleep::<P>();
@@ -72,12 +76,18 @@ impl<P: SchedHost> WaitQueue<P> {
         }
     }
 
-    /// Wakes who has waited longest. Any context.
+    /// Wakes the thread that has waited longest.
+    ///
+    /// # Context
+    /// Any.
     pub fn wake_one(&self) {
         self.waiters.lock_irqsave().wake_one();
     }
 
-    /// Wakes all who wait. Any context.
+    /// Wakes all threads that wait.
+    ///
+    /// # Context
+    /// Any.
     pub fn wake_all(&self) {
         self.waiters.lock_irqsave().wake_all();
     }

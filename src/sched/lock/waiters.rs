@@ -1,8 +1,8 @@
-//! Threads that wait for one thing, in the order in which they came.
+//! Threads that wait for the same object, in the order in which they came.
 //!
-//! A thread waits for one thing at a time, so it hangs in the list by a link of
-//! its own: waiting takes no memory, and nothing is allocated under the spin
-//! lock around the list.
+//! A thread waits for one object at a time, so it is in the list by a link of its own.
+//! Waiting takes no memory, and nothing is allocated under the spin lock around the
+//! list.
 
 #![forbid(unsafe_code)]
 
@@ -16,9 +16,10 @@ use crate::sched::{late_at, patience};
 use crate::sync::SpinLock;
 use crate::time::Instant;
 
-/// Sleeps until somebody takes `me` out of the list of waiters that it hangs in, under
-/// the lock `inner`: so it is given what it waits for, and need not ask again. Each
-/// time that [`PATIENCE`](crate::sched::PATIENCE) has passed it says that it still waits for `what`.
+/// Sleeps until another thread removes `me` from the list of waiters, under the lock
+/// `inner`. That thread gives `me` what it waits for, so `me` need not ask again. Each
+/// time that [`PATIENCE`](crate::sched::PATIENCE) has passed it logs that it still
+/// waits for `what`.
 ///
 /// # Context
 /// Thread, preemption on.
@@ -36,8 +37,8 @@ pub(super) fn wait_until_taken<T, P: SchedHost>(
     }
 }
 
-/// As [`wait_until_taken`], but not past `at`; returns whether it was taken out. If not
-/// it still hangs there.
+/// Does as [`wait_until_taken`], but waits no longer than until `at`. Returns whether
+/// `me` was removed. If it wasn't, it is still in the list.
 pub(super) fn wait_taken_until<T, P: SchedHost>(
     inner: &SpinLock<T, P>,
     me: &Arc<Thread<P>>,
@@ -65,22 +66,22 @@ pub(super) struct Waiters<P: SchedHost> {
 }
 
 impl<P: SchedHost> Waiters<P> {
-    /// Nobody waits.
+    /// Returns a queue without a waiter.
     pub(super) const fn new() -> Self {
         Waiters {
             list: LinkedList::new(WaitLink::NEW),
         }
     }
 
-    /// Whether nobody waits.
+    /// Returns whether no thread waits.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Adds `me` behind the others, if it is not among them.
+    /// Adds `me` behind the others, if it isn't in the queue.
     ///
     /// # Panics
-    /// If it is in another list: a thread waits for one thing at a time, and leaves
+    /// If `me` is in another list: a thread waits for one object at a time, and leaves
     /// the list when its wait ends.
     pub(super) fn add(&mut self, me: &Arc<Thread<P>>) {
         if me.wait_link.is_linked() {
@@ -90,19 +91,20 @@ impl<P: SchedHost> Waiters<P> {
         }
     }
 
-    /// Whether `me` is among them. Walked when a thread looks again.
+    /// Returns whether `me` is in the queue. Walks the queue, which happens only when a
+    /// thread checks again.
     fn contains(&self, me: &Arc<Thread<P>>) -> bool {
         let mut waiters = self.list.iter();
         waiters.any(|waiter| core::ptr::eq(waiter, Arc::as_ptr(me)))
     }
 
-    /// Takes out who has waited longest.
+    /// Removes the thread that has waited longest and returns it.
     pub(super) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
         self.list.pop_front()
     }
 
-    /// Takes out who has waited longest, and wakes it; returns whether there was one. It
-    /// goes on when the lock around the list is open.
+    /// Removes the thread that has waited longest and wakes it. Returns whether there
+    /// was one. The thread continues when the lock around the list is open.
     pub(super) fn wake_one(&mut self) -> bool {
         let next = self.pop();
         if let Some(thread) = &next {
@@ -111,12 +113,12 @@ impl<P: SchedHost> Waiters<P> {
         next.is_some()
     }
 
-    /// As [`Waiters::wake_one`], all of them; returns how many.
+    /// Does as [`Waiters::wake_one`] for all threads. Returns how many.
     pub(super) fn wake_all(&mut self) -> usize {
         core::iter::from_fn(|| self.wake_one().then_some(())).count()
     }
 
-    /// Takes `me` out, if it is among them; returns whether it was.
+    /// Removes `me`, if it is in the queue. Returns whether it was.
     pub(super) fn remove(&mut self, me: &Arc<Thread<P>>) -> bool {
         if !me.wait_link.is_linked() {
             return false;
