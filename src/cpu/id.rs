@@ -4,17 +4,18 @@ use core::fmt;
 
 use crate::config::MAX_CPUS;
 
-/// The logical number of a CPU: its place in the device tree's `/cpus`, the
-/// boot CPU moved to 0. What users type and masks index; firmware and the
+/// The logical number of a CPU: its place in the device tree's `/cpus`, with the boot
+/// CPU moved to 0. Users type this number and masks are indexed by it. Firmware and the
 /// interrupt controller know only [`Mpidr`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CpuId(u16);
 
 impl CpuId {
-    /// The CPU that the machine was started on.
+    /// The CPU on which the machine was started.
     pub const BOOT: CpuId = CpuId(0);
 
-    /// CPU number `index`, or `None` if no machine of ours has it.
+    /// Returns CPU number `index`, or `None` if it is not below
+    /// [`MAX_CPUS`].
     pub const fn new(index: usize) -> Option<CpuId> {
         if index < MAX_CPUS {
             #[allow(clippy::cast_possible_truncation)] // MAX_CPUS fits.
@@ -24,11 +25,12 @@ impl CpuId {
         }
     }
 
-    /// Returns CPU number `index`, as a program or a test has it in its text. In a constant
-    /// it is checked when the program is built.
+    /// Returns CPU number `index`, for a number that is written in a program or a test.
+    /// In a constant it is checked at compile time.
     ///
     /// # Panics
-    /// If no machine of ours has it: use [`CpuId::new`] for a number that may be any.
+    /// If `index` is not below [`MAX_CPUS`]: use
+    /// [`CpuId::new`] for a number that may be any.
     #[must_use]
     pub const fn from_index(index: usize) -> CpuId {
         match CpuId::new(index) {
@@ -37,12 +39,12 @@ impl CpuId {
         }
     }
 
-    /// The number, to index with.
+    /// Returns the number, to index with.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// Returns the number as a word that is shared between CPUs has it.
+    /// Returns the number in the form that words shared between CPUs use.
     pub const fn as_u32(self) -> u32 {
         self.0 as u32
     }
@@ -69,16 +71,16 @@ const _: () = assert!(MAX_CPUS <= u16::MAX as usize);
 pub struct Mpidr(u64);
 
 impl Mpidr {
-    /// The bits of `MPIDR_EL1` that are affinity.
+    /// Mask of the affinity bits of `MPIDR_EL1`.
     pub const AFFINITY: u64 = 0xff_00ff_ffff;
 
-    /// The affinity in `raw`, a value of `MPIDR_EL1`; its flag bits are dropped.
+    /// Returns the affinity in `raw`, a value of `MPIDR_EL1`, without its flag bits.
     pub const fn from_register(raw: u64) -> Mpidr {
         Mpidr(raw & Self::AFFINITY)
     }
 
-    /// The affinity `raw` as a device tree's `reg` has it, or `None` if bits
-    /// are set that are not affinity.
+    /// Returns the affinity of `raw`, in the form of a device tree's `reg`, or `None`
+    /// if bits are set that are not affinity.
     pub const fn from_reg(raw: u64) -> Option<Mpidr> {
         if raw & !Self::AFFINITY == 0 {
             Some(Mpidr(raw))
@@ -87,12 +89,12 @@ impl Mpidr {
         }
     }
 
-    /// The value as firmware wants it.
+    /// Returns the value in the form that firmware takes.
     pub const fn raw(self) -> u64 {
         self.0
     }
 
-    /// Affinity level `level` (0 to 3).
+    /// Returns affinity level `level` (0 to 3).
     ///
     /// # Panics
     /// If `level` is above 3.

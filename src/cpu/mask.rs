@@ -6,7 +6,7 @@ use crate::config::{MASK_WORDS, MAX_CPUS};
 use crate::cpu::CpuId;
 use crate::sync::Bits;
 
-/// A set of CPUs. Prints as Linux prints one: `0-3,8`; the empty set as nothing.
+/// A set of CPUs. Prints as Linux prints one: `0-3,8`; the empty set prints as nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuMask(Bits);
 
@@ -14,14 +14,14 @@ impl CpuMask {
     /// The empty set.
     pub const EMPTY: CpuMask = CpuMask([0; MASK_WORDS]);
 
-    /// The set with just `cpu` in it.
+    /// Returns the set that contains only `cpu`.
     pub fn of(cpu: CpuId) -> CpuMask {
         let mut mask = CpuMask::EMPTY;
         mask.insert(cpu);
         mask
     }
 
-    /// The CPUs numbered 0 to `count - 1`.
+    /// Returns the set of the CPUs numbered 0 to `count - 1`.
     ///
     /// # Panics
     /// If `count` is above [`MAX_CPUS`].
@@ -30,12 +30,12 @@ impl CpuMask {
         (0..count).filter_map(CpuId::new).collect()
     }
 
-    /// The set with these bits.
+    /// Returns the set with these bits, CPU 0 in bit 0 of word 0.
     pub const fn from_bits(bits: Bits) -> CpuMask {
         CpuMask(bits)
     }
 
-    /// The bits, CPU 0 in bit 0 of word 0.
+    /// Returns the bits, CPU 0 in bit 0 of word 0.
     pub const fn bits(&self) -> &Bits {
         &self.0
     }
@@ -45,32 +45,32 @@ impl CpuMask {
         self.0[cpu.index() / 64] |= 1 << (cpu.index() % 64);
     }
 
-    /// Takes `cpu` out.
+    /// Removes `cpu`.
     pub fn remove(&mut self, cpu: CpuId) {
         self.0[cpu.index() / 64] &= !(1 << (cpu.index() % 64));
     }
 
-    /// Whether `cpu` is in the set.
+    /// Returns whether `cpu` is in the set.
     pub const fn contains(&self, cpu: CpuId) -> bool {
         self.0[cpu.index() / 64] & (1 << (cpu.index() % 64)) != 0
     }
 
-    /// Whether nothing is in the set.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// How many CPUs are in the set.
+    /// Returns how many CPUs are in the set.
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// The lowest CPU of the set.
+    /// Returns the lowest CPU of the set, if it isn't empty.
     pub fn first(&self) -> Option<CpuId> {
         self.iter().next()
     }
 
-    /// The CPUs in rising order.
+    /// Returns an iterator over the CPUs in rising order.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter {
@@ -80,22 +80,22 @@ impl CpuMask {
         }
     }
 
-    /// The CPUs in both sets.
+    /// Returns the CPUs that are in both sets.
     pub fn and(&self, other: &CpuMask) -> CpuMask {
         CpuMask(core::array::from_fn(|i| self.0[i] & other.0[i]))
     }
 
-    /// The CPUs in either set.
+    /// Returns the CPUs that are in either set.
     pub fn or(&self, other: &CpuMask) -> CpuMask {
         CpuMask(core::array::from_fn(|i| self.0[i] | other.0[i]))
     }
 
-    /// The CPUs of this set that are not in `other`.
+    /// Returns the CPUs of this set that are not in `other`.
     pub fn without(&self, other: &CpuMask) -> CpuMask {
         CpuMask(core::array::from_fn(|i| self.0[i] & !other.0[i]))
     }
 
-    /// Whether every CPU of this set is in `other`.
+    /// Returns whether every CPU of this set is in `other`.
     pub fn is_subset_of(&self, other: &CpuMask) -> bool {
         self.without(other).is_empty()
     }
@@ -106,7 +106,7 @@ impl CpuMask {
 pub struct Iter<'a> {
     words: &'a Bits,
     word: usize,
-    /// What is left of that word.
+    /// The bits of that word that are still to come.
     left: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The masks of the machine: which CPUs there are, and how far each has come.
+//! The masks of the machine: which CPUs exist, are online, and are active.
 //!
 //! # Invariants
 //! - **active-is-online**: possible ⊇ online ⊇ active, at every instant. So a CPU
@@ -15,17 +15,18 @@ use crate::sync::atomic::Ordering;
 #[derive(Debug)]
 pub struct CpuMasks {
     possible: CpuMask,
-    /// Set with Release by `init:online`, pairs with the Acquire of readers:
-    /// who sees the bit sees all that the CPU did before it. Cleared inside a
-    /// still point, whose end every reader has passed through.
+    /// The CPUs that are online. Set with Release by `init:online`, pairs with the
+    /// Acquire of readers: a reader that sees the bit sees all that the CPU did before
+    /// it. Cleared inside a still point, through whose end every reader has passed.
     online: AtomicBits,
-    /// Set with Release by `sched:active`, Acquire by who places work; after a
-    /// clear, `sync:active` waits until nobody holds the old mask.
+    /// The CPUs that are active. Set with Release by `sched:active`, read with Acquire
+    /// by code that places work. After a clear, `sync:active` waits until no code holds
+    /// the old mask.
     active: AtomicBits,
 }
 
 impl CpuMasks {
-    /// The masks of a machine whose device tree lists `possible`.
+    /// Returns the masks of a machine whose device tree lists `possible`.
     pub fn new(possible: CpuMask) -> CpuMasks {
         CpuMasks {
             possible,
@@ -34,17 +35,18 @@ impl CpuMasks {
         }
     }
 
-    /// The CPUs that the device tree lists. Fixed.
+    /// Returns the CPUs that the device tree lists. They never change.
     pub fn possible(&self) -> &CpuMask {
         &self.possible
     }
 
-    /// The CPUs that take interrupts. Each word is of one instant.
+    /// Returns the CPUs that take interrupts. Each word is a snapshot of its own.
     pub fn online(&self) -> CpuMask {
         CpuMask::from_bits(self.online.snapshot(Ordering::Acquire))
     }
 
-    /// Word `word` of [`CpuMasks::online`]: CPUs `64 * word` and up, of one instant.
+    /// Returns word `word` of [`CpuMasks::online`], the CPUs from `64 * word` on, as
+    /// one snapshot.
     ///
     /// # Panics
     /// If a mask has no such word.
@@ -53,24 +55,25 @@ impl CpuMasks {
         self.online.word(word, Ordering::Acquire)
     }
 
-    /// The CPUs that the general scheduler may place work on.
+    /// Returns the CPUs on which the scheduler may place work.
     pub fn active(&self) -> CpuMask {
         CpuMask::from_bits(self.active.snapshot(Ordering::Acquire))
     }
 
-    /// Whether `cpu` is online.
+    /// Returns whether `cpu` is online.
     pub fn is_online(&self, cpu: CpuId) -> bool {
         self.online.get(cpu.index(), Ordering::Acquire)
     }
 
-    /// Whether `cpu` is active.
+    /// Returns whether `cpu` is active.
     pub fn is_active(&self, cpu: CpuId) -> bool {
         self.active.get(cpu.index(), Ordering::Acquire)
     }
 
     /// Sets `cpu`'s online bit.
     ///
-    /// Context: `cpu` itself, IRQs masked (`init:online`).
+    /// # Context
+    /// `cpu` itself, IRQs masked (`init:online`).
     ///
     /// # Panics
     /// If it was set: two incarnations of one CPU.
@@ -100,7 +103,8 @@ impl CpuMasks {
 
     /// Sets or clears `cpu`'s active bit.
     ///
-    /// Context: thread on `cpu` (`sched:active`).
+    /// # Context
+    /// Thread on `cpu` (`sched:active`).
     ///
     /// # Panics
     /// If an offline CPU would become active (active-is-online).

@@ -1,4 +1,4 @@
-//! Who the CPUs are: logical numbers, hardware affinities, masks, per-CPU data.
+//! The CPUs: logical numbers, hardware affinities, masks, per-CPU data.
 
 #![forbid(unsafe_code)]
 

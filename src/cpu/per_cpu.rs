@@ -6,15 +6,14 @@ use core::fmt;
 use crate::cpu::CpuId;
 use crate::sync::CachePadded;
 
-/// A `T` for each possible CPU, each in cache lines of its own, made once and
-/// never freed: a CPU that is off keeps its place (and its counts stay part of
-/// every sum).
+/// A `T` for each possible CPU, each in cache lines of its own. Made once and never
+/// freed: a CPU that is off keeps its value, so its counts stay part of every sum.
 pub struct PerCpu<T> {
     slots: Box<[CachePadded<T>]>,
 }
 
 impl<T> PerCpu<T> {
-    /// `cpus` values, made by `make_fn`.
+    /// Returns `cpus` values, made by `make_fn`.
     pub fn new(cpus: usize, mut make_fn: impl FnMut(CpuId) -> T) -> PerCpu<T> {
         PerCpu {
             slots: (0..cpus)
@@ -24,10 +23,10 @@ impl<T> PerCpu<T> {
         }
     }
 
-    /// The value of `cpu`.
+    /// Returns the value of `cpu`.
     ///
     /// # Panics
-    /// If `cpu` is not possible: numbers are checked where they come in.
+    /// If `cpu` is not possible: code that takes a number from outside checks it.
     pub fn get(&self, cpu: CpuId) -> &T {
         match self.slots.get(cpu.index()) {
             Some(slot) => &slot.0,
@@ -35,7 +34,7 @@ impl<T> PerCpu<T> {
         }
     }
 
-    /// All values, for sums over possible CPUs.
+    /// Returns an iterator over all values, for sums over possible CPUs.
     pub fn iter(&self) -> impl Iterator<Item = (CpuId, &T)> {
         self.slots
             .iter()

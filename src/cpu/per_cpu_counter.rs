@@ -5,24 +5,27 @@ use core::fmt;
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts on each CPU by itself; the value is the sum over all possible CPUs. A CPU
-/// that goes off leaves its part in the sum, and finds it when it is back.
+/// A counter with a part for each CPU. Its value is the sum over all possible CPUs. The
+/// part of a CPU that is off stays in the sum.
 pub struct PerCpuCounter {
-    /// Relaxed: counters. Added to atomically, so that a handler of the same CPU, or
+    /// Relaxed: counters. Incremented atomically, so that a handler on the same CPU, or
     /// a thread that was moved in between, loses nothing.
     parts: PerCpu<AtomicU64>,
 }
 
 impl PerCpuCounter {
-    /// 0, on a machine with `cpus` possible CPUs.
+    /// Returns a counter of value 0 for `cpus` possible CPUs.
     pub fn new(cpus: usize) -> PerCpuCounter {
         PerCpuCounter {
             parts: PerCpu::new(cpus, |_| AtomicU64::new(0)),
         }
     }
 
-    /// Adds `amount` to `cpu`'s part; past 2⁶⁴ it wraps. Any context. Cheap if `cpu`
-    /// is the running one, right in any case.
+    /// Adds `amount` to `cpu`'s part; past 2⁶⁴ it wraps. Cheap if `cpu` is the running
+    /// CPU, correct in any case.
+    ///
+    /// # Context
+    /// Any.
     ///
     /// # Panics
     /// If `cpu` is not possible.
@@ -31,7 +34,7 @@ impl PerCpuCounter {
         self.parts.get(cpu).fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// `cpu`'s part.
+    /// Returns `cpu`'s part.
     ///
     /// # Panics
     /// If `cpu` is not possible.
@@ -39,8 +42,8 @@ impl PerCpuCounter {
         self.parts.get(cpu).load(Ordering::Relaxed)
     }
 
-    /// The sum over all possible CPUs, on or off. Exact if nobody adds meanwhile;
-    /// else it has some of what is added and lacks the rest.
+    /// Returns the sum over all possible CPUs, on or off. Exact if no CPU adds
+    /// meanwhile; otherwise it includes some of the amounts that are being added.
     pub fn sum(&self) -> u64 {
         let parts = self.parts.iter();
         parts.fold(0, |sum, (_, part)| {

@@ -2,21 +2,21 @@
 
 use core::time::Duration;
 
-/// A moment, in ticks of the generic timer's virtual counter since it started
-/// (Arm ARM, CNTVCT_EL0). Comparable between CPUs: there is one counter.
+/// An instant, in ticks of the generic timer's virtual counter since it started (Arm
+/// ARM, CNTVCT_EL0). Instants of different CPUs can be compared: there is one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub u64);
 
 impl Instant {
-    /// The far end of time: a wait until then has no limit.
+    /// The last instant: a wait until then has no limit.
     pub const FOREVER: Instant = Instant(u64::MAX);
 
-    /// The ticks from `earlier` to this; 0 if `earlier` is later.
+    /// Returns the ticks from `earlier` to this instant, or 0 if `earlier` is later.
     pub const fn ticks_since(self, earlier: Instant) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The moment `ticks` later, or the far end of time.
+    /// Returns the instant `ticks` later, at most [`Instant::FOREVER`].
     pub const fn after_ticks(self, ticks: u64) -> Instant {
         Instant(self.0.saturating_add(ticks))
     }
@@ -27,7 +27,7 @@ impl Instant {
 pub struct Frequency(core::num::NonZeroU64);
 
 impl Frequency {
-    /// The frequency `hz`, or `None` for 0, which firmware writes by mistake.
+    /// Returns the frequency `hz`, or `None` for 0, which firmware writes by mistake.
     pub const fn new(hz: u64) -> Option<Frequency> {
         match core::num::NonZeroU64::new(hz) {
             Some(hz) => Some(Frequency(hz)),
@@ -35,21 +35,21 @@ impl Frequency {
         }
     }
 
-    /// Ticks in a second.
+    /// Returns the number of ticks in a second.
     pub const fn hz(self) -> u64 {
         self.0.get()
     }
 
-    /// `ticks` in nanoseconds, rounded down; saturates.
+    /// Returns `ticks` in nanoseconds, rounded down; saturates.
     pub fn ticks_to_ns(self, ticks: u64) -> u64 {
         let ns = u128::from(ticks) * 1_000_000_000 / u128::from(self.hz());
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
 
-    /// `time` in ticks, rounded up; saturates.
+    /// Returns `time` in ticks, rounded up; saturates.
     pub fn duration_to_ticks(self, time: Duration) -> u64 {
-        // In two parts, because a division by 128 bits is dear. The second overflows
-        // with a counter of 18 GHz; the architecture's is 1 GHz.
+        // In two parts, because a division by 128 bits is expensive. The second
+        // overflows with a counter of 18 GHz; the architecture's is 1 GHz.
         let parts = u64::from(time.subsec_nanos()).saturating_mul(self.hz());
         time.as_secs()
             .saturating_mul(self.hz())
