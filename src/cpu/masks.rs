@@ -86,7 +86,8 @@ impl CpuMasks {
 
     /// Clears `cpu`'s online bit.
     ///
-    /// Context: `cpu` itself (own-bit), inside the still point (leaves-in-still-point).
+    /// # Context
+    /// `cpu` itself (own-bit), inside the still point (leaves-in-still-point).
     ///
     /// # Panics
     /// If it was clear, or the CPU is still active (active-is-online).
