@@ -15,7 +15,7 @@
 //! 1. A CPU is in one group at most, at one bit of it, and the two tables agree.
 //! 2. The CPUs of a group, and no others, share affinity levels 3, 2, 1 and the
 //!    upper four bits of level 0.
-//! 3. An all-but-self write reaches the targets and nobody else.
+//! 3. An all-but-self write reaches the targets and no other CPU.
 //!
 //! # Sources
 //! IHI 0069, ICC_SGI1R_EL1 (fields, "all excluding self", range selector) and
@@ -56,7 +56,7 @@ pub enum SgiWrite {
 }
 
 impl SgiWrite {
-    /// The value that sends SGI `number` when written to `ICC_SGI1R_EL1`.
+    /// Returns the value that sends SGI `number` when written to `ICC_SGI1R_EL1`.
     ///
     /// # Panics
     /// If `number` is none of ours, 0 to 7.
@@ -113,7 +113,7 @@ impl fmt::Display for FanOutError {
 
 impl core::error::Error for FanOutError {}
 
-/// What the CPUs of a group have in common; orders groups.
+/// The affinity bits that the CPUs of a group share. Groups are ordered by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct GroupKey {
     aff3: u8,
@@ -130,7 +130,7 @@ struct AffinityGroup {
     members: [Option<CpuId>; LIST_LEN],
 }
 
-/// Splits an affinity into its group and its bit in the group's list.
+/// Returns the group of an affinity, and its bit in the group's list.
 fn place(mpidr: Mpidr) -> (GroupKey, usize) {
     let key = GroupKey {
         aff3: mpidr.aff(3),
@@ -141,18 +141,19 @@ fn place(mpidr: Mpidr) -> (GroupKey, usize) {
     (key, usize::from(mpidr.aff(0) & 0xf))
 }
 
-/// How the CPUs of one machine are reached. Made once at boot, never changed.
+/// The groups and masks by which the CPUs of one machine are reached. Made once at
+/// boot, never changed.
 #[derive(Debug)]
 pub struct FanOut {
-    /// In rising order of their keys.
+    /// The groups, in rising order of their keys.
     groups: Vec<AffinityGroup>,
     /// The group of each CPU, by CPU number.
     places: Vec<Option<u16>>,
     /// Every CPU in `places`.
     reachable: CpuMask,
-    /// Words of a mask that have a CPU in `reachable`.
+    /// Number of words of a mask that have a CPU in `reachable`.
     words: usize,
-    /// Every CPU interface that the GIC has belongs to a CPU in `reachable`.
+    /// Whether every CPU interface that the GIC has belongs to a CPU in `reachable`.
     interfaces_known: bool,
 }
 
@@ -161,7 +162,7 @@ impl FanOut {
     ///
     /// * `cpus` — each CPU that has a CPU interface, with its affinity
     /// * `interfaces` — how many CPU interfaces (redistributors) the GIC has. If
-    ///   that is more than `cpus`, somebody else's CPU listens too, and
+    ///   that is more than `cpus`, a CPU that isn't ours listens too, and
     ///   all-but-self is never used
     /// * `range_selector` — whether the GIC takes affinity levels 0 above 15
     ///   (GICD_TYPER.RSS)
@@ -214,7 +215,7 @@ impl FanOut {
         })
     }
 
-    /// The CPU with this affinity, if it can be reached. A few comparisons.
+    /// Returns the CPU with this affinity, if it can be reached. A few comparisons.
     pub fn cpu_of(&self, mpidr: Mpidr) -> Option<CpuId> {
         let (key, bit) = place(mpidr);
         let at = self
@@ -224,8 +225,8 @@ impl FanOut {
         self.groups[at].members[bit]
     }
 
-    /// The write that sends an SGI to `cpu` alone, whoever sends it; `None` if it
-    /// has no CPU interface.
+    /// Returns the write that sends an SGI to `cpu` only, whichever CPU sends it, or
+    /// `None` if `cpu` has no CPU interface.
     pub fn write_to(&self, cpu: CpuId) -> Option<SgiWrite> {
         let just_this = Lists {
             fan_out: self,
@@ -235,14 +236,14 @@ impl FanOut {
         just_this.last()
     }
 
-    /// Whether one all-but-self write from `me` reaches exactly `targets`.
+    /// Returns whether one all-but-self write from `me` reaches exactly `targets`.
     #[inline]
     pub fn is_all_but_self(&self, me: CpuId, targets: &CpuMask) -> bool {
         self.interfaces_known && !targets.contains(me) && self.are_all_others(me, targets)
     }
 
-    /// The writes that send one SGI from `me` to each CPU in `targets` once, and
-    /// to nobody else. `me` may be a target. A target without a CPU interface is
+    /// Returns the writes that send one SGI from `me` to each CPU in `targets` once,
+    /// and to no other CPU. `me` may be a target. A target without a CPU interface is
     /// left out: it can't be online.
     ///
     /// * exactly all interfaces but the sender's: one all-but-self write
@@ -250,7 +251,7 @@ impl FanOut {
     ///   all-but-self and a list for the sender alone
     /// * otherwise one list for each group with a target in it
     pub fn writes(&self, me: CpuId, targets: &CpuMask) -> impl Iterator<Item = SgiWrite> + '_ {
-        // One group alone is one list, with or without the sender.
+        // A single group is one list, with or without the sender.
         let saves = !targets.contains(me) || self.groups.len() > 1;
         let all = saves && self.interfaces_known && self.are_all_others(me, targets);
         let all_but_self = all.then_some(SgiWrite::AllButSelf);
@@ -270,8 +271,8 @@ impl FanOut {
         all_but_self.into_iter().chain(lists)
     }
 
-    /// Whether `targets` has in it every reachable CPU but `me`, which is one, and
-    /// that is any at all.
+    /// Returns whether `targets` contains every reachable CPU but `me`, if `me` is
+    /// reachable and there is another reachable CPU.
     fn are_all_others(&self, me: CpuId, targets: &CpuMask) -> bool {
         let mut any = 0;
         let mut missing = 0;
@@ -285,17 +286,17 @@ impl FanOut {
     }
 }
 
-/// Takes the targets that are left out of their mask, a group at a time.
+/// An iterator that removes the remaining targets from their mask, a group at a time.
 struct Lists<'a> {
     fan_out: &'a FanOut,
-    /// Targets that no list has named yet; all of them reachable.
+    /// The targets that no list has named yet, all of them reachable.
     left: Bits,
     /// The words of `left` before this one are empty.
     word: usize,
 }
 
 impl Lists<'_> {
-    /// Takes `cpu` out of what is left; returns whether it was in there.
+    /// Removes `cpu` from the remaining targets. Returns whether it was one of them.
     fn take(&mut self, cpu: CpuId) -> bool {
         let bit = 1 << (cpu.index() % 64);
         let word = &mut self.left[cpu.index() / 64];

@@ -1,5 +1,5 @@
-//! What CPUs say to each other: which of them an inter-processor interrupt reaches, and
-//! in how few register writes; functions that run on another CPU ([`call`]).
+//! Communication between CPUs: how an inter-processor interrupt reaches a set of CPUs
+//! in the fewest register writes, and functions that run on another CPU ([`call`]).
 
 pub mod call;
 mod fan_out;

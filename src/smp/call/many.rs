@@ -1,12 +1,12 @@
-//! A call of many CPUs, which its sender waits for: one batch in the sender's
-//! frame, and a node for each target, made beforehand.
+//! A call of many CPUs, which its sender waits for: one batch in the sender's frame,
+//! and a node for each target that was made beforehand.
 //!
 //! # Invariants
 //! - **one-batch-a-source**: the nodes of a source belong to the batch under way there,
-//!   which is one at a time; from its push until the batch is over a node is its
-//!   target's.
-//! - **counts-off-last**: counting itself off is a target's last access to its node and
-//!   to the batch.
+//!   of which there is one at a time. From its push until the batch is over a node
+//!   belongs to its target.
+//! - **counts-off-last**: a target's last access to its node and to the batch is the
+//!   decrement of the batch's count.
 
 use alloc::boxed::Box;
 use core::ptr::{self, NonNull};
@@ -18,19 +18,19 @@ use crate::sync::CallName;
 use crate::sync::Wait;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-/// What the targets of one call share, in its sender's frame.
+/// The part of one call that its targets share, in the sender's frame.
 pub struct ManyCall<'a> {
     call_fn: &'a (dyn Fn(CpuId) + Sync),
     name: &'static CallName,
     source: CpuId,
-    /// Targets that have not run it. Counted down Release in `run`, each
-    /// decrement continuing the release sequence of those before; pairs with the
+    /// Number of targets that have not run the function. Decremented Release in `run`,
+    /// each decrement continuing the release sequence of those before; pairs with the
     /// Acquire in [`ManyCall::is_over`] (counts-off-last).
     left: AtomicUsize,
 }
 
 impl<'a> ManyCall<'a> {
-    /// A call of `call_fn` on `targets` CPUs, by a thread of `source`.
+    /// Returns a call of `call_fn` on `targets` CPUs, by a thread of `source`.
     pub fn new(source: CpuId, targets: usize, call_fn: &'a (impl Fn(CpuId) + Sync)) -> Self {
         ManyCall {
             call_fn,
@@ -40,16 +40,16 @@ impl<'a> ManyCall<'a> {
         }
     }
 
-    /// Whether all targets have run it, and nobody but the sender touches it or
-    /// its nodes any more.
+    /// Returns whether all targets have run the function. If so, only the sender
+    /// accesses the call and its nodes any more.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.left.load(Ordering::Acquire) == 0
     }
 }
 
-/// In a model the end of a batch is a write to it, so that loom finds who may
-/// still look at it.
+/// In a model the end of a batch is a write to it, so that loom finds a target that
+/// still accesses it.
 #[cfg(loom)]
 impl Drop for ManyCall<'_> {
     fn drop(&mut self) {
@@ -63,9 +63,9 @@ impl Drop for ManyCall<'_> {
 struct ManyNode {
     /// First: see `run`.
     node: CallNode,
-    /// Written Relaxed before the push, which orders it.
+    /// The batch. Written Relaxed before the push, which orders it.
     batch: AtomicPtr<ManyCall<'static>>,
-    /// Whether its target has yet to run it. Relaxed: for diagnosis.
+    /// Whether the target has still to run it. Relaxed: for diagnosis.
     waits: AtomicBool,
 }
 
@@ -74,7 +74,7 @@ struct ManyNode {
 pub struct ManyNodes(Box<[ManyNode]>);
 
 impl ManyNodes {
-    /// Nodes for `cpus` targets.
+    /// Returns nodes for `cpus` targets.
     pub fn new<W: Wait>(cpus: usize) -> ManyNodes {
         let make = |_| ManyNode {
             node: CallNode::new(run::<W>),
@@ -84,11 +84,11 @@ impl ManyNodes {
         ManyNodes((0..cpus).map(make).collect())
     }
 
-    /// The node for `target`, readied for `batch`: to be pushed to that CPU's
-    /// queue. The call and its nodes must stay until the batch is over.
+    /// Returns the node for `target`, prepared for `batch`: the caller pushes it to
+    /// that CPU's queue. The call and its nodes must stay until the batch is over.
     ///
     /// # Panics
-    /// If there is none for that CPU.
+    /// If there is no node for that CPU.
     #[inline]
     pub fn ready(&self, target: CpuId, batch: &ManyCall<'_>) -> NonNull<CallNode> {
         let node = &self.0[target.index()];
@@ -99,7 +99,7 @@ impl ManyNodes {
         NonNull::from(node).cast()
     }
 
-    /// The targets that have not run the batch under way, a moment ago: for
+    /// Returns the targets that had not run the batch under way a moment ago, for
     /// diagnosis.
     pub fn missing_racy(&self) -> CpuMask {
         let waits = |at: &(usize, &ManyNode)| at.1.waits.load(Ordering::Relaxed);
@@ -108,16 +108,16 @@ impl ManyNodes {
     }
 }
 
-/// Runs the batch's function here, and counts this target off.
+/// Runs the batch's function here, and decrements the batch's count.
 ///
 /// # Safety
 /// As for every run function; the node is a [`ManyNode`]'s.
 unsafe fn run<W: Wait>(node: NonNull<CallNode>, target: &Target<'_>) {
     // SAFETY: `node` is its first field; nodes stay for ever.
     let node = unsafe { node.cast::<ManyNode>().as_ref() };
-    // SAFETY: set before the push; the sender keeps the batch until it is over,
-    // which it is not before this target has counted itself off. That its
-    // lifetime was called `'static` says nothing: it is used until then alone.
+    // SAFETY: the pointer was set before the push. The sender keeps the batch until it
+    // is over, which it is not before this target has decremented its count. The
+    // lifetime is called `'static`, but the reference is used only until then.
     let batch = unsafe { &*node.batch.load(Ordering::Relaxed) };
     let call_fn = || (batch.call_fn)(target.cpu);
     target.running.note(batch.name, call_fn);

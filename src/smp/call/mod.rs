@@ -12,27 +12,28 @@
 //! # What may be borrowed, and why that is sound
 //! A call that is waited for may borrow from its sender's frame. The sender keeps
 //! preemption off from its look at the online mask until the answer. A CPU leaves
-//! `online` in a still point only, and no still point begins before every CPU's
-//! stopper runs, the sender's too: so the target stays until it has answered, and
-//! such a call is never in the queue of a CPU that leaves. A call that nobody
-//! waits for owns what it uses. One that was queued before the still point that
-//! takes its CPU away has run in it at the latest: each CPU runs its queue when it
-//! has masked IRQs for a stop, and once more when it is no longer online. So a
-//! call is executed or refused, never later.
+//! `online` in a still point only. No still point begins before every CPU's stopper
+//! runs, the sender's CPU included. So the target stays online until it has answered,
+//! and such a call is never in the queue of a CPU that leaves.
+//!
+//! A call that no sender waits for owns what it uses. If it was queued before the still
+//! point that takes its CPU down, it has run by the end of that: each CPU runs its
+//! queue when it has masked IRQs for a stop, and once more when it is no longer online.
+//! So a call is executed or refused, never later.
 //!
 //! # Invariants
 //! - **calls-online-only**: a CPU pushes to a queue only if it has seen that queue's
-//!   CPU online with preemption off since. So a queue is empty while its CPU is
+//!   CPU online and has had preemption off since. So a queue is empty while its CPU is
 //!   offline.
 //! - **waiter-serves-queue**: a sender that waits with IRQs masked serves its own
-//!   queue: two CPUs may call each other so. It sleeps nowhere, since what it waits for
+//!   queue, so two CPUs may call each other in that way. It doesn't sleep, because it
 //!   may be in a handler that has interrupted another wait of this CPU.
-//! - **call-before-stop**: a sender that waits for an answer can hold up a stop, and a
-//!   stop never holds up such a sender: not every CPU has arrived, so no CPU has masked
-//!   IRQs yet. This is why the function of a call that is not waited for must not wait
-//!   for a call itself: its own sender may be in its stopper by then. The same holds
-//!   for a timer's function, which may have interrupted a stopper. Either is found
-//!   ([`Inside`]).
+//! - **call-before-stop**: a sender that waits for an answer can delay a stop, and a
+//!   stop never delays such a sender: while it waits, not every CPU has arrived, so no
+//!   CPU has masked IRQs yet. This is why the function of a call that is not waited for
+//!   must not wait for a call itself: the CPU of its sender may be in its stopper by
+//!   then. The same holds for a timer's function, which may have interrupted a stopper.
+//!   Both are found ([`Inside`]).
 //!
 //! # Sources
 //! Linux `kernel/smp.c` for the names and what users expect of them.
@@ -59,16 +60,16 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{CallName, IrqGuard, Once, PreemptGuard, Running, WaitPoint};
 use crate::time::Instant;
 
-/// Turns that a sender waits awake before it sleeps, by `make bench`.
+/// Number of turns that a sender spins before it sleeps, found by `make bench`.
 const SPINS: u32 = 100;
 
-/// What cross calls need from their right.
+/// What cross calls need from the layers above.
 pub trait CallHost: SchedHost {
-    /// The one instance.
+    /// Returns the one instance.
     fn calls() -> &'static Calls<Self>;
 }
 
-/// Why a call did not happen. The function has not run then, and won't.
+/// Why a call was refused. The function has not run, and will not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// The CPU is not online.
@@ -88,49 +89,49 @@ impl core::error::Error for CallError {}
 /// The queues of all CPUs.
 pub struct Calls<P: CallHost> {
     cpus: PerCpu<OneCpu>,
-    /// Words of a mask that the machine's CPUs take.
+    /// Number of mask words that the machine's CPUs take.
     words: usize,
-    /// Where senders wait for their answers.
+    /// The wait point at which senders sleep until the answer.
     point: WaitPoint,
     _platform: PhantomData<fn() -> P>,
 }
 
-/// What there is of one CPU.
+/// The call state of one CPU.
 struct OneCpu {
     queue: CallQueue,
-    /// Its nodes as a source, once `prep:calls` has made them.
+    /// The CPU's nodes as a source, once `prep:calls` has made them.
     nodes: Once<ManyNodes>,
-    /// They are in use. Relaxed: this CPU's alone, preemption off.
+    /// Whether the nodes are in use. Relaxed: only this CPU uses it, preemption off.
     calls_many: AtomicBool,
-    /// What it runs, as an [`Inside`]. Relaxed: this CPU's alone.
+    /// The [`Inside`] that the CPU runs. Relaxed: only this CPU uses it.
     inside: AtomicU32,
-    /// Whose function it runs of those that were called here.
+    /// The name of the called function that the CPU runs.
     running: Running,
 }
 
-/// Where a CPU is that may not wait for another one's answer: that one may be waiting for
-/// what this CPU does next.
+/// The code inside which a CPU may not wait for another CPU's answer: the other CPU may
+/// be waiting for this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Inside {
-    /// Nowhere of the kind.
+    /// No such code: the CPU may wait.
     Nothing,
-    /// The function of a call that nobody waits for (call-before-stop).
+    /// The function of a call that no sender waits for (call-before-stop).
     UnwaitedCall,
-    /// An interrupt handler that runs what a program has set: it may have interrupted a
-    /// stopper that others wait for.
+    /// An interrupt handler that runs a program's function: it may have interrupted a
+    /// stopper that other CPUs wait for.
     Handler,
     /// The function of a stop: all other CPUs have masked IRQs, so none answers.
     Stop,
 }
 
 impl Inside {
-    /// What is wrong with waiting there.
+    /// Returns the name of the code that may not wait, for the panic message.
     fn fault(word: u32) -> &'static str {
         const FAULTS: [(Inside, &str); 3] = [
             (
                 Inside::UnwaitedCall,
-                "the function of a call that nobody waits for",
+                "the function of a call that no sender waits for",
             ),
             (Inside::Handler, "an interrupt handler"),
             (Inside::Stop, "the function of a stop"),
@@ -141,7 +142,7 @@ impl Inside {
 }
 
 impl<P: CallHost> Calls<P> {
-    /// For `cpus` CPUs.
+    /// Returns empty queues for `cpus` CPUs.
     pub fn new(cpus: usize) -> Self {
         Calls {
             cpus: PerCpu::new(cpus, |_| OneCpu {
@@ -157,7 +158,8 @@ impl<P: CallHost> Calls<P> {
         }
     }
 
-    /// `prep:calls`: `cpu` has what it calls many others with, for ever.
+    /// Makes the nodes by which `cpu` calls many CPUs (`prep:calls`). They stay for
+    /// ever.
     ///
     /// # Context
     /// Thread on the control CPU. Allocates.
@@ -167,10 +169,11 @@ impl<P: CallHost> Calls<P> {
         nodes.call_once(|| ManyNodes::new::<P>(cpus));
     }
 
-    /// `init:calls`, startup: nobody has called a CPU that was offline.
+    /// Checks that the queue of `cpu` is empty, in the startup of `init:calls`.
     ///
     /// # Panics
-    /// If somebody has (calls-online-only): it would run what is long over.
+    /// If a call was sent while `cpu` was offline (calls-online-only): its sender's
+    /// frame may be gone.
     pub fn startup(&self, cpu: CpuId) {
         assert!(
             self.cpus.get(cpu).queue.is_empty(),
@@ -178,9 +181,9 @@ impl<P: CallHost> Calls<P> {
         );
     }
 
-    /// Runs what is queued on `cpu` at this moment, in a stop before its CPU is still.
-    /// Calls that are queued meanwhile stay for the call SGI: functions that call each
-    /// other's CPUs for ever hold up no stop.
+    /// Runs the calls that are queued on `cpu` at this moment, in a stop before the CPU
+    /// is still. Calls that are queued meanwhile stay for the call SGI, so functions
+    /// that call each other's CPUs for ever don't delay a stop.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
@@ -189,8 +192,8 @@ impl<P: CallHost> Calls<P> {
         self.run_queue(cpu);
     }
 
-    /// `init:calls`, teardown: runs what is queued on `cpu` until nothing is. That ends,
-    /// because no other CPU runs anything in a still point.
+    /// Runs calls that are queued on `cpu` until none is left, in the teardown of
+    /// `init:calls`. That ends, because no other CPU runs anything in a still point.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked, in the still point that takes it away.
@@ -199,7 +202,7 @@ impl<P: CallHost> Calls<P> {
         while self.run_queue(cpu) {}
     }
 
-    /// The call SGI has arrived on `cpu`.
+    /// Handles the call SGI on `cpu`: runs the queued calls.
     ///
     /// # Context
     /// `cpu` itself, interrupt handler.
@@ -218,23 +221,24 @@ impl<P: CallHost> Calls<P> {
         })
     }
 
-    /// Runs `call_fn` on `cpu`, in its interrupt handler with IRQs masked, and
-    /// returns its value. On one's own CPU it is called, IRQs masked.
+    /// Runs `call_fn` on `cpu`, in its interrupt handler with IRQs masked, and returns
+    /// its value. If `cpu` is the running CPU, `call_fn` is called directly, with IRQs
+    /// masked.
     ///
-    /// It must not sleep, and takes no lock that is taken with IRQs on anywhere.
+    /// `call_fn` must not sleep, nor take a lock that is taken with IRQs on anywhere.
     ///
     /// # Context
-    /// A thread, or the function of a call that is waited for, preemption and IRQs
-    /// on or off. Not any other interrupt handler, and not inside a still point,
-    /// where nobody would answer. Waits until `cpu` takes interrupts; after ten
-    /// seconds it says so, and waits on.
+    /// A thread, or the function of a call that is waited for, preemption and IRQs on
+    /// or off. Not any other interrupt handler, and not inside a still point, where no
+    /// CPU would answer. Waits until `cpu` takes interrupts. After ten seconds it logs
+    /// that it waits, and waits on.
     ///
     /// # Errors
     /// [`CallError::Offline`].
     ///
     /// # Panics
-    /// In the function of a timer, of a call that nobody waits for or of a still point,
-    /// whether it would have to wait or not.
+    /// In the function of a timer, of a call that no sender waits for or of a still
+    /// point, whether it would have to wait or not.
     #[inline]
     pub fn call_on<R: Send>(
         &'static self,
@@ -265,16 +269,16 @@ impl<P: CallHost> Calls<P> {
         Ok(call.into_value())
     }
 
-    /// Has `call_fn` run on `cpu` as [`Calls::call_on`] does, without waiting for
-    /// that. On one's own CPU it is called, IRQs masked.
+    /// Makes `cpu` run `call_fn` as [`Calls::call_on`] does, without waiting for it. If
+    /// `cpu` is the running CPU, `call_fn` is called directly, with IRQs masked.
     ///
     /// # Context
-    /// Any; allocates. What is called from the function of a still point for another CPU
-    /// runs there once the machine goes on, when that CPU takes interrupts. `call_fn` may
-    /// not itself call another CPU and wait (call-before-stop): that is found.
+    /// Any; allocates. A function that is called for another CPU from inside a still
+    /// point runs after the still point, when that CPU takes interrupts. `call_fn` may
+    /// not itself call another CPU and wait (call-before-stop): that panics.
     ///
     /// # Errors
-    /// [`CallError::Offline`]. Otherwise it will run, once, even if `cpu` goes
+    /// [`CallError::Offline`]. Without an error `call_fn` runs once, even if `cpu` goes
     /// offline.
     pub fn call_on_nowait(
         &'static self,
@@ -292,8 +296,8 @@ impl<P: CallHost> Calls<P> {
             return Err(CallError::Offline(cpu));
         }
         let call = OwnedCall::new(call_fn, |call_fn| P::calls().run_unwaited(call_fn));
-        // SAFETY: it is on the heap and its own. `cpu` is online until the stop
-        // that this section holds up, which runs it.
+        // SAFETY: the call is on the heap and owns what it uses. `cpu` is online until
+        // the stop that this section delays, and which runs the call.
         let was_empty = unsafe { self.cpus.get(cpu).queue.push(call.into_node()) };
         if was_empty {
             P::send_sgi_to(Sgi::Call, me, cpu);
@@ -305,7 +309,7 @@ impl<P: CallHost> Calls<P> {
         self.run_inside(P::this_cpu(), Inside::UnwaitedCall, call_fn);
     }
 
-    /// Calls `run_fn` on `cpu`, where meanwhile a wait for another CPU's answer panics.
+    /// Calls `run_fn` on `cpu`. Meanwhile a wait for another CPU's answer panics there.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
@@ -318,7 +322,7 @@ impl<P: CallHost> Calls<P> {
         word.store(before, Ordering::Relaxed);
     }
 
-    /// Checks that this CPU, which has IRQs masked, may wait for another one's answer.
+    /// Checks that this CPU, which has IRQs masked, may wait for another CPU's answer.
     #[cold]
     fn check_may_wait(&self, me: CpuId) {
         let inside = self.cpus.get(me).inside.load(Ordering::Relaxed);
@@ -329,15 +333,15 @@ impl<P: CallHost> Calls<P> {
         );
     }
 
-    /// Whose function `cpu` runs of those that were called there, a moment ago: for
+    /// Returns the name of the called function that `cpu` ran a moment ago, for
     /// diagnosis.
     pub fn running_racy(&self, cpu: CpuId) -> Option<&'static str> {
         self.cpus.get(cpu).running.get().map(CallName::as_str)
     }
 
-    /// Runs `call_fn` on those of `cpus` that are online, this CPU included if it
-    /// is one, and returns which those were. All run it at the same time, each as
-    /// [`Calls::call_on`] says; it has run everywhere on return.
+    /// Runs `call_fn` on those of `cpus` that are online, this CPU included, and
+    /// returns which CPUs those were. All run it at the same time, each as
+    /// [`Calls::call_on`] says. On return it has run on all of them.
     ///
     /// # Context
     /// As [`Calls::call_on`].
@@ -371,7 +375,7 @@ impl<P: CallHost> Calls<P> {
             self.wait(me, || batch.is_over(), || nodes.missing_racy());
             own.calls_many.store(false, Ordering::Relaxed);
         } else {
-            // Inside another call of many by this CPU: the nodes are that one's.
+            // This CPU is inside another call of many, which uses the nodes.
             for cpu in called.iter() {
                 let answer = self.call_on(cpu, || call_fn(cpu));
                 assert!(answer.is_ok(), "BUG: {cpu:?} left while it was called");
@@ -384,8 +388,8 @@ impl<P: CallHost> Calls<P> {
         called
     }
 
-    /// Those of `cpus` that are online, this CPU left out, and how many they are.
-    /// Looks at no more of the masks than the machine has CPUs.
+    /// Returns those of `cpus` that are online, without this CPU, and their number.
+    /// Reads only as many mask words as the machine's CPUs take.
     fn other_targets(&self, me: CpuId, cpus: &CpuMask) -> (CpuMask, usize) {
         let mut targets = [0; MASK_WORDS];
         let mut many = 0;
@@ -398,8 +402,8 @@ impl<P: CallHost> Calls<P> {
         (CpuMask::from_bits(targets), many)
     }
 
-    /// Queues `batch` on each of `targets`, and sends one SGI to all of them that
-    /// need it.
+    /// Queues `batch` on each of `targets`, and sends one SGI to all targets that need
+    /// it.
     fn send_batch(&self, targets: &CpuMask, nodes: &ManyNodes, batch: &ManyCall<'_>) {
         let mut had_calls = CpuMask::EMPTY;
         let masked = !P::irqs_enabled(); // Then to all (`empty-sends-sgi` of `queue`).
@@ -422,8 +426,8 @@ impl<P: CallHost> Calls<P> {
         }
     }
 
-    /// Waits until `done_fn` says that all have answered; `missing_fn` says who has
-    /// not.
+    /// Waits until `done_fn` returns true, because all targets have answered.
+    /// `missing_fn` returns the targets that have not.
     #[inline]
     fn wait(&self, me: CpuId, done_fn: impl Fn() -> bool, missing_fn: impl Fn() -> CpuMask) {
         if !P::irqs_enabled() {
@@ -442,7 +446,7 @@ impl<P: CallHost> Calls<P> {
     #[cold]
     fn wait_asleep(&self, me: CpuId, done_fn: impl Fn() -> bool, missing_fn: impl Fn() -> CpuMask) {
         let mut late_at = late_at::<P>();
-        // Ends the sleep, to look who is late.
+        // The watch ends the sleep every second, to check for late targets.
         let _watch = P::sched().watch(me);
         self.point.wait_open::<P, ()>(me.index(), 0, || {
             if done_fn() {
@@ -456,7 +460,7 @@ impl<P: CallHost> Calls<P> {
         });
     }
 
-    /// As [`Calls::wait`], with IRQs masked (waiter-serves-queue).
+    /// Waits as [`Calls::wait`] does, with IRQs masked (waiter-serves-queue).
     #[cold]
     fn wait_serving(
         &self,
@@ -475,7 +479,7 @@ impl<P: CallHost> Calls<P> {
         }
     }
 
-    /// Says that `missing` have not answered a call by `me`, and what they run instead.
+    /// Logs that `missing` have not answered a call by `me`, and what they run instead.
     fn say_late(&self, me: CpuId, missing: &CpuMask) {
         log::warn!(
             "CPU{me} called, and CPUs {missing} have not answered for {} s",

@@ -1,10 +1,10 @@
 //! A call that its sender waits for, in the sender's frame.
 //!
 //! # Invariants
-//! - **target-until-answer**: from the push to the answer only the target touches the
+//! - **target-until-answer**: from the push to the answer only the target accesses the
 //!   function and its value; before and after that only the sender.
-//! - **answers-last**: the answer is the target's last access. The target has read
-//!   before what it needs to wake the sender.
+//! - **answers-last**: the answer is the target's last access to the call. Before it
+//!   the target has read all that it needs to wake the sender.
 
 use core::ptr::NonNull;
 
@@ -33,7 +33,7 @@ enum Content<F, R> {
 }
 
 impl<F: FnOnce() -> R + Send, R: Send> OneCall<F, R> {
-    /// A call of `call_fn` by a thread of `source`.
+    /// Returns a call of `call_fn` by a thread of `source`.
     pub fn new<W: Wait>(source: CpuId, call_fn: F) -> Self {
         OneCall {
             node: CallNode::new(run::<W, F, R>),
@@ -43,23 +43,24 @@ impl<F: FnOnce() -> R + Send, R: Send> OneCall<F, R> {
         }
     }
 
-    /// What to push: once, and then this must stay until it is answered.
+    /// Returns the node that the caller pushes once. After that the call must stay
+    /// until it is answered.
     #[inline]
     pub fn node(&self) -> NonNull<CallNode> {
         NonNull::from(self).cast()
     }
 
-    /// Whether the function has run, and nobody but the sender touches this any
-    /// more.
+    /// Returns whether the function has run. If so, only the sender accesses the call
+    /// any more.
     #[inline]
     pub fn is_answered(&self) -> bool {
         self.answered.load(Ordering::Acquire)
     }
 
-    /// The function's value.
+    /// Returns the function's value.
     ///
     /// # Panics
-    /// If it has not run.
+    /// If the function has not run.
     #[inline]
     pub fn into_value(self) -> R {
         match self.content.into_inner() {

@@ -1,4 +1,4 @@
-//! A call that nobody waits for: it owns its function, and frees itself.
+//! A call that no sender waits for: it owns its function, and frees itself.
 
 use alloc::boxed::Box;
 use core::ptr::NonNull;
@@ -16,8 +16,9 @@ pub struct OwnedCall<F, A> {
 }
 
 impl<F: Send + 'static, A: FnOnce(F) + Send + 'static> OwnedCall<F, A> {
-    /// A call of `call_fn`, to be pushed once: `around_fn` is given it to call. It is freed
-    /// when it runs.
+    /// Returns a call of `call_fn`, which the caller pushes once. On the target
+    /// `around_fn` is called with `call_fn`, to call it. The call is freed when it
+    /// runs.
     ///
     /// # Context
     /// Any that may allocate.
@@ -29,13 +30,13 @@ impl<F: Send + 'static, A: FnOnce(F) + Send + 'static> OwnedCall<F, A> {
         })
     }
 
-    /// What to push: from then on it is the queue's.
+    /// Returns the node to push. From then on the queue owns the call.
     pub fn into_node(self: Box<Self>) -> NonNull<CallNode> {
         NonNull::from(Box::leak(self)).cast()
     }
 }
 
-/// Runs the call, its memory freed first.
+/// Frees the call's memory, then runs its function.
 ///
 /// # Safety
 /// As for every run function; the node is an [`OwnedCall`]'s of this type.
@@ -44,8 +45,8 @@ unsafe fn run<F, A: FnOnce(F)>(node: NonNull<CallNode>, target: &Target<'_>) {
     let OwnedCall {
         call_fn, around_fn, ..
     } = {
-        // SAFETY: `node` is its first field, and it was leaked to be pushed; this
-        // is its one call, so nobody else will free it.
+        // SAFETY: `node` is its first field, and it was leaked to be pushed. This is
+        // its one call, so no other code frees it.
         *unsafe { Box::from_raw(call) }
     };
     let name = CallName::of::<F>();

@@ -1,5 +1,5 @@
-//! What other CPUs want run on this one: a stack that anybody pushes to and its
-//! CPU takes whole.
+//! The calls that other CPUs have sent to a CPU: a stack to which any CPU pushes, and
+//! which its own CPU takes whole.
 //!
 //! ```text
 //!   senders (any CPU)                   owner (its own CPU, IRQs masked)
@@ -11,14 +11,14 @@
 //!
 //! # Invariants
 //! - **empty-sends-sgi**: a sender that finds the queue empty sends the SGI. A sender
-//!   that finds something there may rely on the one before it, unless it could be in
-//!   that one's way: with IRQs masked it may have interrupted it between its push and
-//!   its SGI, so it always sends one.
+//!   that finds a node there may rely on the SGI of the sender before it. The exception
+//!   is a sender that waits for its answer with IRQs masked: it may have interrupted
+//!   the sender before it between the push and the SGI, so it always sends one.
 //! - **one-queue-a-node**: a node is in one queue at most, from its push until its run
-//!   function is called. That function alone decides when the node's memory may go:
-//!   [`CallQueue::run`] reads what it needs of the node before.
-//! - **takes-all**: the owner takes with one exchange all that there is, so no node can
-//!   come back while another CPU works on it: there is no ABA.
+//!   function is called. Only that function decides when the node's memory may be
+//!   freed: [`CallQueue::run`] reads what it needs of the node before it calls that.
+//! - **takes-all**: the owner takes all nodes with one exchange, so no node can come
+//!   back while another CPU works on it: there is no ABA.
 //!
 //! # Memory ordering
 //! Each push is a Release, and every later one continues its release sequence
@@ -34,25 +34,26 @@ use crate::sync::Running;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::{WaitPoint, const_unless_loom};
 
-/// What runs a node on its target, and answers it if anybody waits.
+/// A function that runs a node on its target, and answers the call if its sender waits.
 ///
 /// # Safety
-/// The node is the first field of what the function was made for, was taken out
-/// of a queue by its owner, and this is its one call.
+/// The node is the first field of the type that the function was made for. The queue's
+/// owner has taken the node out of the queue, and this is the function's one call for
+/// it.
 pub type RunFn = unsafe fn(NonNull<CallNode>, &Target<'_>);
 
-/// Where a call runs.
+/// The CPU on which a call runs, and what the run function needs of it.
 #[derive(Debug)]
 pub struct Target<'a> {
     /// The CPU that runs it.
     pub cpu: CpuId,
-    /// Where the senders that wait for an answer sleep.
+    /// The wait point at which senders that wait for an answer sleep.
     pub point: &'a WaitPoint,
     /// The name of the function that runs; set by the code that runs a node.
     pub running: &'a Running,
 }
 
-/// The head of every call: what a queue links.
+/// The head of every call, by which a queue links it.
 #[derive(Debug)]
 pub struct CallNode {
     /// The one pushed before. Written Relaxed, by the sender before its push and
@@ -63,7 +64,7 @@ pub struct CallNode {
 }
 
 impl CallNode {
-    /// The head of a call that `run_fn` runs.
+    /// Returns the head of a call that `run_fn` runs.
     pub fn new(run_fn: RunFn) -> CallNode {
         CallNode {
             next: AtomicPtr::new(ptr::null_mut()),
@@ -72,8 +73,8 @@ impl CallNode {
     }
 }
 
-/// In a model the end of a node is a write to it, so that loom finds who may
-/// still look at it.
+/// In a model the end of a node is a write to it, so that loom finds a CPU that still
+/// accesses it.
 #[cfg(loom)]
 impl Drop for CallNode {
     fn drop(&mut self) {
@@ -91,7 +92,7 @@ pub struct CallQueue {
 
 impl CallQueue {
     const_unless_loom! {
-        /// Nothing is queued.
+        /// Returns an empty queue.
         pub const fn new() -> Self {
             CallQueue {
                 head: AtomicPtr::new(ptr::null_mut()),
@@ -99,16 +100,15 @@ impl CallQueue {
         }
     }
 
-    /// Adds `node`; returns whether there was none before it
-    /// (empty-sends-sgi).
+    /// Adds `node`. Returns whether the queue was empty before (empty-sends-sgi).
     ///
     /// # Context
     /// Any CPU, any context.
     ///
     /// # Safety
-    /// The node stays where it is, and nobody else touches it, until its run
-    /// function has been called and says that it may go. What it runs may be run
-    /// on the queue's CPU.
+    /// The node stays where it is, and no other code accesses it, until its run
+    /// function has been called and allows it to be freed. The function of the call may
+    /// run on the queue's CPU.
     #[inline]
     #[must_use]
     pub unsafe fn push(&self, node: NonNull<CallNode>) -> bool {
@@ -131,15 +131,16 @@ impl CallQueue {
         }
     }
 
-    /// Whether nothing is queued: what was pushed before something that this CPU
-    /// has synchronised with is seen.
+    /// Returns whether the queue is empty. A node that was pushed before an event with
+    /// which this CPU has synchronised is seen.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        // Relaxed: whoever finds something takes it with Acquire.
+        // Relaxed: a caller that finds a node takes it with Acquire.
         self.head.load(Ordering::Relaxed).is_null()
     }
 
-    /// Runs what is queued, first come first; returns whether there was anything.
+    /// Runs the queued calls in the order in which they came. Returns whether there was
+    /// one.
     ///
     /// # Context
     /// `target.cpu`, whose queue this is, IRQs masked.
@@ -164,7 +165,7 @@ impl CallQueue {
     }
 }
 
-/// Turns a list round: the last one pushed is its first.
+/// Reverses a list that begins with `last`, the node that was pushed last.
 #[inline]
 fn in_order(last: *mut CallNode) -> Option<NonNull<CallNode>> {
     let mut at = NonNull::new(last)?;
