@@ -107,6 +107,13 @@ impl<P: StopHost> StopMachine<P> {
         self.stoppers.get(cpu)
     }
 
+    /// Returns the CPUs that slept in a stop a moment ago, also one that an interrupt has
+    /// taken out of its sleep: for tests.
+    #[cfg(feature = "internals")]
+    pub fn sleepers_racy(&self) -> CpuMask {
+        CpuMask::from_bits(self.point.sleepers_racy())
+    }
+
     /// Returns for how long each CPU had IRQs off in its last stop.
     pub fn times(&self) -> &CpuStopTimes {
         &self.times

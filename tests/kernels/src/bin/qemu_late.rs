@@ -158,13 +158,11 @@ mod kernel_test {
         static SENT: AtomicBool = AtomicBool::new(false);
         let queued = api::call_on_nowait(other(), || {
             COMES.store(true, Ordering::Relaxed);
-            let stops = || {
-                let name = kernel().sched.current_name_racy(CpuId::BOOT);
-                name.is_some_and(|name| name.as_str().starts_with("stopper"))
+            let waits = || {
+                let sleepers = kernel().stop_machine.sleepers_racy();
+                sleepers.contains(CpuId::BOOT)
             };
-            // The stopper takes its work at once; the rest of the time is to spare.
-            let stopped = spin_until(stops);
-            spin_for(Duration::from_millis(200));
+            let stopped = spin_until(waits);
             let called = api::call_on_nowait(CpuId::BOOT, take_long);
             let begun = spin_until(|| BEGUN.load(Ordering::Relaxed));
             SENT.store(stopped && called.is_ok() && begun, Ordering::Relaxed);
