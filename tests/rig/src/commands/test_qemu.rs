@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `SMP` | sizes to run at | `1 2 4 20` |
 //! | `TEST` | only kernels with one of these words in their name | all |
-//! | `CASE` | only this case of those that have cases | all |
+//! | `CASE` | only this case, of the kernels that have it | all |
 //! | `PROFILE` | `dev`: all in a debug build, whatever they ask for | |
 //! | `J` | how many runs of up to four CPUs go at a time | 2 |
 //!
@@ -44,6 +44,7 @@ pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
     if kernels.is_empty() {
         bail!("no test kernel has \"{}\" in its name", config.test);
     }
+    let kernels = with_case(config, kernels)?;
     let mut built = kernels::build(config, &kernels)?;
     longest_first(&mut built)?;
     let plan = plan(config, &built)?;
@@ -56,6 +57,32 @@ pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
 fn is_wanted(name: &str, wanted: &str) -> bool {
     let mut words = wanted.split_whitespace().peekable();
     words.peek().is_none() || words.any(|word| name.contains(word))
+}
+
+/// Returns those of `kernels` that have the case that is wanted; all if none is.
+///
+/// # Errors
+/// No kernel has it: the message names the cases that there are.
+fn with_case(config: &Config, mut kernels: Vec<Kernel>) -> Result<Vec<Kernel>> {
+    if config.case.is_empty() {
+        return Ok(kernels);
+    }
+    let cases = |kernel: &Kernel| kernel.directives.cases().join(" ");
+    let named = |kernel: &Kernel| format!("  {}: {}", kernel.name, cases(kernel));
+    let with_cases = kernels.iter().filter(|kernel| !cases(kernel).is_empty());
+    let there_are: Vec<String> = with_cases.map(named).collect();
+    kernels.retain(|kernel| kernel.directives.cases().contains(&config.case.as_str()));
+    if !kernels.is_empty() {
+        return Ok(kernels);
+    }
+    if there_are.is_empty() {
+        bail!("no case \"{}\": the kernels have no cases", config.case);
+    }
+    bail!(
+        "no case \"{}\"; there are\n{}",
+        config.case,
+        there_are.join("\n")
+    )
 }
 
 /// Orders kernels so that the last to end doesn't begin last: those that may take long
@@ -404,7 +431,26 @@ mod tests {
         assert_eq!(cases(&with(""), &has), ["a", "b"]);
         assert_eq!(cases(&with("b"), &has), ["b"]);
         assert!(cases(&with("c"), &has).is_empty());
-        assert_eq!(cases(&with("c"), &kernel("")), [""]);
+    }
+
+    #[test]
+    fn a_case_that_no_kernel_has_is_an_error_that_names_those_that_there_are() {
+        let kernels = || vec![kernel("//@ cases: a b\n"), kernel("")];
+        let of = |case: &str, kernels| {
+            let config = Config {
+                case: case.into(),
+                ..Config::default()
+            };
+            with_case(&config, kernels)
+                .map(|kernels| kernels.len())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(of("", kernels()), Ok(2));
+        assert_eq!(of("b", kernels()), Ok(1));
+        let named = "no case \"c\"; there are\n  qemu_it: a b".to_owned();
+        assert_eq!(of("c", kernels()), Err(named));
+        let none = "no case \"a\": the kernels have no cases".to_owned();
+        assert_eq!(of("a", vec![kernel("")]), Err(none));
     }
 
     #[test]
