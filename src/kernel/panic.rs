@@ -5,10 +5,13 @@
 //! priority mask, waits for them, but not for ever (a CPU whose interrupt interface
 //! isn't up yet can't send one, and says so: the others run on until the end); takes the console, by force
 //! if need be; says what it knows; and leaves with a status of its own.
+//!
+//! The place of a panic comes before its message, which is a program's code. A message that
+//! panics, or waits for a spin lock that a stopped CPU holds, costs itself only. Nothing
+//! ends a message that runs for ever for another reason: interrupts are masked.
 
 use core::fmt::{self, Write};
 use core::panic::{Location, PanicInfo};
-use core::ptr;
 use core::time::Duration;
 
 use crate::arch::aarch64::boot::{halt, halt_with_reason};
@@ -21,11 +24,14 @@ use crate::kernel::try_kernel;
 use crate::kernel::{Hw, console, exit, whereabouts};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{AtomicBits, LocalCpu, Once};
 
 /// How long the others may take to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long the report waits for a spin lock. By then the other CPUs have had time to stop.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_millis(10);
 
 /// No CPU has panicked.
 const NOBODY: u32 = u32::MAX;
@@ -41,8 +47,6 @@ static STOPPED: AtomicBits = AtomicBits::new();
 /// Whether the report has panicked or faulted itself. Relaxed: the CPU's alone that
 /// panicked first.
 static AGAIN: AtomicBool = AtomicBool::new(false);
-/// Where the first panic was, or null. Relaxed: the CPU's alone that panicked first.
-static PLACE: AtomicPtr<Location<'static>> = AtomicPtr::new(ptr::null_mut());
 static STACKS: Once<StackLayout> = Once::new();
 
 /// Returns whether some CPU has panicked.
@@ -56,24 +60,27 @@ pub(crate) fn set_stacks(stacks: StackLayout) {
     STACKS.call_once(|| stacks);
 }
 
+/// Returns whether this CPU, which is `me`, reports a panic.
+pub(super) fn reports_here(me: CpuId) -> bool {
+    FIRST.load(Ordering::Relaxed) == me.as_u32()
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let _masked = Hw::irq_save();
     let others = begin(info.location());
-    if let Some(place) = info.location() {
-        PLACE.store(ptr::from_ref(place).cast_mut().cast(), Ordering::Relaxed);
-    }
     end(&others, |out| {
+        writeln!(out)?;
+        if let Some(place) = info.location() {
+            writeln!(out, "panicked at {place}")?;
+        }
         writeln!(
             out,
-            "\nkernel panic on CPU {}, thread {}: {}",
+            "kernel panic on CPU {}, thread {}: {}",
             Hw::this_cpu(),
             thread_head::current().name(),
             info.message()
         )?;
-        if let Some(place) = info.location() {
-            writeln!(out, "  at {place}")?;
-        }
         backtrace::write_here(out)
     })
 }
@@ -192,26 +199,41 @@ fn begin(place: Option<&Location<'_>>) -> Others {
 }
 
 /// Ends the report of a panic that has itself panicked, at `place`, or faulted: a panic's
-/// message is a program's code. Says what is known of the first panic but its message.
+/// message is a program's code.
+fn end_again(place: Option<&Location<'_>>) -> ! {
+    end_report(|out| match place {
+        Some(place) => writeln!(out, "\n  (the report has panicked itself, at {place})"),
+        None => writeln!(out, "\n  (the report has faulted itself)"),
+    })
+}
+
+/// Ends the report of a panic that waits for a spin lock of `lock`, which the CPU `holder`
+/// keeps: it has stopped, or has not let the lock go for [`LOCK_PATIENCE`].
+///
+/// # Context
+/// The CPU that reports the panic.
+pub(super) fn end_waiting(lock: &str, holder: CpuId) -> ! {
+    end_report(|out| {
+        writeln!(
+            out,
+            "\n  (the report waits for a spin lock of {lock} that CPU{holder} holds)"
+        )
+    })
+}
+
+/// Ends a report that can't go on: says why, and how it came there. The place of the panic
+/// has been said.
 ///
 /// A report that doesn't get through this either halts this CPU: what is left is the
 /// reason.
-fn end_again(place: Option<&Location<'_>>) -> ! {
+fn end_report(say_why_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
     if AGAIN.load(Ordering::Relaxed) {
         halt_with_reason(BootFailure::NestedFault);
     }
     AGAIN.store(true, Ordering::Relaxed);
     // The other CPUs have been stopped by the first report, or don't stop.
     end(&Others::NONE, |out| {
-        match place {
-            Some(place) => writeln!(out, "\n  (the report has panicked itself, at {place})")?,
-            None => writeln!(out, "\n  (the report has faulted itself)")?,
-        }
-        // SAFETY: null, or the place that `panic` has stored. That one is valid as long as
-        // its frame, which is further up on this CPU's stack: `panic` never returns.
-        if let Some(first) = unsafe { PLACE.load(Ordering::Relaxed).as_ref() } {
-            writeln!(out, "  at {first}")?;
-        }
+        say_why_fn(out)?;
         backtrace::write_here(out)
     })
 }

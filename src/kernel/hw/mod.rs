@@ -88,8 +88,15 @@ impl LocalCpu for Hw {
         // Before there is a kernel there is one CPU.
         let areas = try_kernel().map(|kernel| &kernel.areas);
         let holder = areas.and_then(|areas| areas.cpu_at(holder.get()));
+        let me = Self::this_cpu();
+        if panic::reports_here(me) {
+            match holder.filter(|_| is_late) {
+                Some(holder) => panic::end_waiting(lock, holder),
+                None => late.get_or_insert(Self::deadline(panic::LOCK_PATIENCE).0),
+            };
+            return;
+        }
         if let Some(holder) = holder.filter(|_| is_late) {
-            let me = Self::this_cpu();
             let waited = patience::<Self>().as_secs();
             console::warn_in_need(format_args!(
                 "CPU{me} has waited {waited} s for a spin lock of {lock} that CPU{holder} holds"

@@ -56,8 +56,8 @@
 //! CASE: own-timer
 //! OUTPUT: ^kernel panic on CPU [01], .*: BUG: the function of the timer qemu_forbidden::.* waits for its own end$
 //! CASE: spin-twice
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_forbidden.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
-//! OUTPUT: ^  at tests/kernels/src/bin/qemu_forbidden.rs:[0-9]+:[0-9]+$
 //! CASE: spin-in-handler
 //! OUTPUT: ^kernel panic on CPU 0, .*: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
 //! CASE: spin-in-call

@@ -6,31 +6,33 @@
 //! ICOUNT: 1
 //! STATUS: 101
 //! CASES: console in-interrupt in-still-point in-callback before-online
-//! CASES: message-panics message-sleeps message-panics-twice
+//! CASES: message-panics message-sleeps message-panics-twice endless-message
 //!
 //! One CPU computes, one has the console and interrupts masked for ever, one idles.
 //! The panic gives up on the one that it can't reach, and takes the console from
 //! it.
 //! CASE: console
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU 0, thread main: all is lost$
 //! CASE: in-interrupt
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU 1, thread [a-z]+/1: not in a handler$
 //! The CPUs that wait in the still point with their interrupts masked stop too.
 //! CASE: in-still-point
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: nothing else moves$
 //! On the CPU that is to leave, in the middle of a line: it has the console itself,
 //! and the thread that waits for it has the hotplug lock.
 //! CASE: in-callback
 //! NOT_ON: 7.2 under icount it runs no vCPU for seconds, until its monitor stops and continues it
 //! OUTPUT: ^CPU 1 says $
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: no last words$
 //! Between its first instruction and its online bit.
 //! CASE: before-online
 //! OUTPUT: ^online: 0,2-3$
+//! OUTPUT: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics at its entry, as a test wants it$
-//! OUTPUT: ^  at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
-//! CASE: console|in-(interrupt|still-point|callback)
-//! OUTPUT: ^  at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //!
 //! CASE: console|in-interrupt|in-still-point|in-callback|before-online
 //! OUTPUT: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  [^ ].*\+0x[0-9a-f]+$
@@ -50,16 +52,23 @@
 //! OUTPUT: ^  CPUs 0,2-3 have stopped$
 //!
 //! A message that panics, or takes a lock that sleeps, costs itself only: the report says
-//! so, where the first panic was, and how it came there.
+//! so, where it was, and how it came there.
 //! CASE: message-(panics|sleeps)
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU 0, thread main: $
 //! OUTPUT: ^  \(the report has panicked itself, at (tests/kernels/src/bin/qemu_panic|src/[a-z/_]+)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
 //!
 //! The second message is left out: it may panic too.
 //! CASE: message-panics-twice
-//! OUTPUT: ^  at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//!
+//! A message that takes a spin lock which a stopped CPU holds costs itself only.
+//! CASE: endless-message
+//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//! OUTPUT: ^kernel panic on CPU 0, thread main: $
+//! OUTPUT: ^  \(the report waits for a spin lock of u32 that CPU1 holds\)$
+//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
 #![no_std]
 #![no_main]
 
@@ -71,12 +80,12 @@ mod kernel_test {
     use alloc::sync::Arc;
     use core::fmt;
 
-    use stillpoint::cpu::CpuId;
+    use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::kernel::{Hw, TEST_SGI, kernel, with_console_taken};
     use stillpoint::sched::Service;
     use stillpoint::sched::lock::Mutex;
-    use stillpoint::sync::LocalCpu;
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
+    use stillpoint::sync::{LocalCpu, SpinLock};
     use stillpoint::{api, print, println};
 
     use kernel_support::case::case;
@@ -153,6 +162,30 @@ mod kernel_test {
         }
     }
 
+    static SPIN: SpinLock<u32, Hw> = SpinLock::new(7);
+
+    /// Takes a spin lock in order to be printed.
+    struct Spins;
+
+    impl fmt::Display for Spins {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt::Display::fmt(&*SPIN.lock_irqsave(), f)
+        }
+    }
+
+    fn endless_message() {
+        let here = api::thread::current().set_affinity(&CpuMask::of(cpu(0)));
+        let holds = api::spawn_on(cpu(1), "holds", || {
+            let _held = SPIN.lock();
+            loop_for_ever()
+        });
+        assert!(here.is_ok() && holds.is_ok(), "no thread");
+        while READY.load(Ordering::Relaxed) < 1 {
+            api::yield_now();
+        }
+        panic!("{Spins}");
+    }
+
     /// Doesn't survive being parked.
     struct Doomed;
 
@@ -197,6 +230,7 @@ mod kernel_test {
             "message-panics" => panic!("{LastWords}"),
             "message-sleeps" => panic!("{Locked}"),
             "message-panics-twice" => panic!("{LastOfAll}"),
+            "endless-message" => endless_message(),
             _ => {}
         }
         panic!("no such case, or nothing has happened");

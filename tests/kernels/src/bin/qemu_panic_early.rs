@@ -7,8 +7,8 @@
 //! APPEND: maxcpus=1
 //! STATUS: 101
 //! OUTPUT: ^online: 0$
+//! OUTPUT: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics before its interface is up, as a test wants it$
-//! OUTPUT: ^  at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
 //! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
 //! OUTPUT: ^  CPUs 0 run on: this CPU can't send SGIs yet$
 #![no_std]
