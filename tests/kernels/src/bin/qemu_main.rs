@@ -2,10 +2,11 @@
 //! own, or 1 after an error, which is printed. Beside that: what else `api` alone has.
 //!
 //! SMP: 1 4
-//! APPEND: verbose usb.debug -- loglevel=7 "two words"
+//! APPEND: quiet verbose usb.debug -- loglevel=7 "two words"
 //! PLAN: none
 //! CASES: status error
 //! CASE: status
+//! OUTPUT: ^\[ *[0-9.]+\] error: the log shows what it is to show$
 //! OUTPUT: ^all is as it is documented$
 //! STATUS: 42
 //! CASE: error
@@ -18,7 +19,7 @@ use core::fmt;
 use core::time::Duration;
 
 use stillpoint::api::time::{self, Instant};
-use stillpoint::api::{ExitStatus, args, console, cpu, hotplug, thread};
+use stillpoint::api::{ExitStatus, args, console, cpu, hotplug, log, thread};
 use stillpoint::println;
 
 stillpoint::entry!(main);
@@ -41,6 +42,7 @@ fn main() -> Result<ExitStatus, BootCpuStays> {
     sets();
     arguments();
     silence();
+    levels();
     println!("all is as it is documented");
     Ok(ExitStatus::from(42))
 }
@@ -89,4 +91,11 @@ fn silence() {
     let until = time::now() + Duration::from_millis(5);
     assert_eq!(console::read_byte(until), None);
     assert!(time::now() >= until);
+}
+
+/// `quiet` lets errors through, and the `loglevel=` behind `--` is not the kernel's.
+fn levels() {
+    assert_eq!(log::max_level(), log::LevelFilter::Error);
+    assert!(!log::log_enabled!(log::Level::Warn));
+    log::error!("the log shows what it is to show");
 }
