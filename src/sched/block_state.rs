@@ -171,7 +171,7 @@ impl BlockState {
 
     #[inline]
     fn wakeup_from(&self, going: ThreadState, gone: ThreadState) -> Wakeup {
-        // From these two states and no other (wake-is-no-unpark).
+        // Only these two states change (wake-is-no-unpark).
         let state = self.state();
         if state == going {
             self.set_state(ThreadState::Running);

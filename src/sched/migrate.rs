@@ -155,7 +155,8 @@ impl<P: SchedHost> Scheduler<P> {
                     ThreadState::Blocked | ThreadState::Parked | ThreadState::Dead
                 );
             if on_its_way && !runs {
-                // Its mover is about to queue it, and will not look again.
+                // The CPU that moves the thread is about to queue it, and will not read
+                // the mask again.
                 drop(queue);
                 P::relax();
                 continue;
@@ -179,7 +180,7 @@ impl<P: SchedHost> Scheduler<P> {
             }
             break;
         }
-        drop(here); // The running thread goes here, if it must.
+        drop(here); // If the running thread must move, it does so here.
         Ok(())
     }
 

@@ -40,8 +40,8 @@ pub struct RunQueue<P: SchedHost> {
     slice_over: bool,
     /// The running thread may not stay on this CPU.
     must_move: bool,
-    /// Number of movable threads that wait here, as the other CPUs were told last.
-    pub(crate) told_waiting: u32,
+    /// Number of movable threads that wait here, as last reported to the other CPUs.
+    pub(crate) reported_waiting: u32,
 }
 
 /// What the next thread must do for the thread that was switched away from.
@@ -86,7 +86,7 @@ impl<P: SchedHost> RunQueue<P> {
             slice_end: None,
             slice_over: false,
             must_move: false,
-            told_waiting: 0,
+            reported_waiting: 0,
         }
     }
 
@@ -151,7 +151,7 @@ impl<P: SchedHost> RunQueue<P> {
     #[inline]
     pub(crate) fn waiting(&self) -> u32 {
         match self.current_level() {
-            0 => self.told_waiting,
+            0 => self.reported_waiting,
             LEVELS => 0,
             _ => u32::try_from(self.ready.movable()).unwrap_or(u32::MAX),
         }
@@ -245,7 +245,7 @@ impl<P: SchedHost> RunQueue<P> {
         }
         let from = Arc::as_ptr(self.current());
         if let Some(current) = self.current.take() {
-            self.put_away(current, preempted);
+            self.put_previous(current, preempted);
         }
         self.slice_end = None;
         self.slice_over = false;
@@ -262,7 +262,7 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Puts the running thread, which is not the idle thread, where its state says.
-    fn put_away(&mut self, current: Arc<Thread<P>>, preempted: bool) {
+    fn put_previous(&mut self, current: Arc<Thread<P>>, preempted: bool) {
         current.leaves_cpu(preempted);
         match current.state() {
             ThreadState::Running => current.set_state(ThreadState::Runnable),

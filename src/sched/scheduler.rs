@@ -241,15 +241,15 @@ impl<P: SchedHost> Scheduler<P> {
         let mut queue = self.queue(cpu).lock_masked(irqs);
         let picked = queue.pick_next(reason);
         self.note_picked(cpu, &mut queue);
-        // No counts here: on a dead thread's stack they would never be given back.
+        // No `Arc` in this frame: on a dead thread's stack it would never be dropped.
         let Some(Switch { from, to }) = picked else {
             return;
         };
         SpinLockGuard::leave_locked(queue);
-        // SAFETY: if it is dead, parked or on its way elsewhere the run queue holds a
-        // count of it until `finish_switch`; if it is runnable, as long as it is
-        // queued, which the lock keeps it; if it waits there is one in the frame that
-        // called `schedule`.
+        // SAFETY: if the thread is dead, parked or moving to another CPU, the run queue
+        // holds a count of it until `finish_switch`. If it is runnable it is queued,
+        // and the lock keeps it queued. If it waits, the frame that called `schedule`
+        // holds a count.
         let from = unsafe { &*from };
         // SAFETY: the run queue holds a count of it while it is current.
         let to = unsafe { &*to };
@@ -276,7 +276,7 @@ impl<P: SchedHost> Scheduler<P> {
         };
         match previous {
             Some((thread, Aftermath::Dead)) => self.finish_thread(&thread),
-            // It may have been unparked since, and be on its way.
+            // It may have been unparked since, and be about to run elsewhere.
             Some((thread, Aftermath::Parked)) if thread.state() == ThreadState::Parked => {
                 thread.stopped.complete();
             }
@@ -294,7 +294,7 @@ impl<P: SchedHost> Scheduler<P> {
         unsafe { P::release_stack(thread.context()) };
         self.let_held_cpus_go(thread);
         thread.stopped.complete_all();
-        // Last: a caller that finds it ended need not wait for it.
+        // Last: a caller of `has_ended` that gets true need not wait.
         thread.block_state.end();
     }
 
@@ -325,7 +325,7 @@ impl<P: SchedHost> Scheduler<P> {
         let preempt = queue.should_preempt();
         P::set_preempt_work(PreemptWork::Reschedule, preempt);
         if preempt {
-            return; // The switch says the rest.
+            return; // The switch updates the rest.
         }
         if let Some(end) = queue.begin_slice() {
             self.timers.get(cpu).set_slice(end);

@@ -173,7 +173,7 @@ impl<P: SchedHost> Timer<P> {
                     patience::<P>().as_secs()
                 );
             }
-            // It may have set itself again.
+            // The function may have set the timer again.
         }
     }
 }

@@ -305,7 +305,8 @@ impl<P: SchedHost> Scheduler<P> {
                     timers
                         .runs
                         .store(Arc::as_ptr(&timer).addr(), Ordering::Relaxed);
-                    // Once, since it was taken out (called-when-due).
+                    // One call, because the timer was removed from its queue
+                    // (called-when-due).
                     timers.running.note(timer.name, || (timer.call_fn)());
                     timers.runs.store(0, Ordering::Relaxed);
                     timer.end_call();

@@ -252,21 +252,21 @@ impl<P: SchedHost> Scheduler<P> {
     /// Under the lock of `queue`, which is `cpu`'s.
     #[inline]
     pub(super) fn note_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
-        if queue.waiting() != queue.told_waiting {
-            self.tell_load(cpu, queue);
+        if queue.waiting() != queue.reported_waiting {
+            self.report_load(cpu, queue);
         }
     }
 
     #[inline(never)]
-    fn tell_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
+    fn report_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
         let waiting = queue.waiting();
         self.cpus.get(cpu).waiting.store(waiting, Ordering::Relaxed);
-        match (queue.told_waiting, waiting) {
+        match (queue.reported_waiting, waiting) {
             (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
             (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
             _ => 0,
         };
-        queue.told_waiting = waiting;
+        queue.reported_waiting = waiting;
     }
 
     /// Handles the Reschedule SGI: another CPU has changed this CPU's queue

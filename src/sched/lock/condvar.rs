@@ -57,7 +57,7 @@ impl<P: SchedHost> Condvar<P> {
         let mut notified = wait_taken_until(&self.waiters, &me, at);
         if !notified {
             let mut waiters = self.waiters.lock_irqsave();
-            notified = !waiters.remove(&me); // At the last moment.
+            notified = !waiters.remove(&me); // Notified after the limit.
         }
         (mutex.lock(), notified)
     }

@@ -183,7 +183,7 @@ impl<P: SchedHost> CpusLock<P> {
         let drained = || self.counts.is_drained();
         while !self.drained.wait_until(late_at::<P>(), drained) {
             log::warn!(
-                "{} has waited {} s for cpus_write_lock: somebody holds cpus_read_lock",
+                "{} has waited {} s for cpus_write_lock: a thread holds cpus_read_lock",
                 P::sched().current().name(),
                 patience::<P>().as_secs()
             );

@@ -65,7 +65,7 @@ impl fmt::Display for WouldDeadlock {
         f.write_str(match self {
             WouldDeadlock::HoldsIt => "takes the lock of the CPUs, and holds it",
             WouldDeadlock::PerCpu => {
-                "takes the lock of the CPUs, and who takes its CPU waits for it"
+                "takes the lock of the CPUs, and the holder waits for this thread to park"
             }
         })
     }

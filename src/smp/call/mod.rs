@@ -406,7 +406,7 @@ impl<P: CallHost> Calls<P> {
     /// it.
     fn send_batch(&self, targets: &CpuMask, nodes: &ManyNodes, batch: &ManyCall<'_>) {
         let mut had_calls = CpuMask::EMPTY;
-        let masked = !P::irqs_enabled(); // Then to all (`empty-sends-sgi` of `queue`).
+        let masked = !P::irqs_enabled(); // If so, all need it (`empty-sends-sgi` of `queue`).
         let mut all_need_it = true;
         for cpu in targets.iter() {
             let node = nodes.ready(cpu, batch);

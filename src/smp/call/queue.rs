@@ -114,7 +114,7 @@ impl CallQueue {
     pub unsafe fn push(&self, node: NonNull<CallNode>) -> bool {
         // SAFETY: it is the caller's alone until it is in the queue.
         let next = unsafe { &node.as_ref().next };
-        // Relaxed: nothing is read through it here.
+        // Relaxed: this load's value is not dereferenced here.
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             next.store(head, Ordering::Relaxed); // Before the push, which orders it.

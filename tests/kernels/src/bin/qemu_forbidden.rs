@@ -65,9 +65,9 @@
 //! CASE: once-in-itself
 //! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes a mutex that it holds$
 //! CASE: read-in-park
-//! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: BUG: .*doomed/1.* takes the lock of the CPUs, and who takes its CPU waits for it$
+//! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: BUG: .*doomed/1.* takes the lock of the CPUs, and the holder waits for this thread to park$
 //! CASE: stop-in-run
-//! OUTPUT: ^kernel panic on CPU [01], thread doomed/[01]: BUG: .*doomed/[01].* takes the lock of the CPUs, and who takes its CPU waits for it$
+//! OUTPUT: ^kernel panic on CPU [01], thread doomed/[01]: BUG: .*doomed/[01].* takes the lock of the CPUs, and the holder waits for this thread to park$
 //! CASE: read-twice|read-in-operation|write-twice
 //! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs, and holds it$
 //! CASE: operations

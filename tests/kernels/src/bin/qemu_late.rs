@@ -29,7 +29,7 @@
 //! CASE: spin
 //! OUTPUT: warning: CPU0 has waited 1 s for a spin lock of qemu_late::.*Held that CPU1 holds$
 //! CASE: reader
-//! OUTPUT: warning: main has waited 1 s for cpus_write_lock: somebody holds cpus_read_lock$
+//! OUTPUT: warning: main has waited 1 s for cpus_write_lock: a thread holds cpus_read_lock$
 //! CASE: walk
 //! OUTPUT: warning: cpuhp/1 has not finished a walk for 1 s
 //! CASE: grace
