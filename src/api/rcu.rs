@@ -6,7 +6,8 @@
 //! rcu::synchronize();
 //! // No reader has `old` any more.
 //! ```
-//! See [`crate::rcu`] for what a section is, and how it works.
+//! A section is a region with preemption off, or with IRQs masked: [`read`] is one, and so
+//! is any hold of a spin lock.
 
 use crate::kernel::{Hw, kernel};
 

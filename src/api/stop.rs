@@ -1,5 +1,9 @@
 //! The still point: every online CPU inside its stopper with interrupts off, while one of
 //! them runs a function and nothing else moves.
+//!
+//! The function excludes every region with preemption off or IRQs masked, and so every
+//! holder of a spin lock and every RCU reader. It does *not* exclude holders of locks that
+//! sleep, nor threads that were merely preempted.
 
 use crate::cpu::CpuId;
 use crate::kernel::kernel;
@@ -7,8 +11,8 @@ use crate::kernel::kernel;
 pub use crate::stop_machine::{CpuStopTimes, StopError, StopReport};
 
 /// Stops every online CPU, runs `call_fn` on the boot CPU while nothing else in
-/// the machine moves, and returns its value. See [`crate::stop_machine`] for
-/// what that excludes, and what it doesn't.
+/// the machine moves, and returns its value. The module says what
+/// that excludes, and what it doesn't.
 ///
 /// # Context
 /// Thread, preemption on; takes [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) and the stop mutex. `call_fn` neither

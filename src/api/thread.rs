@@ -8,7 +8,7 @@
 //!     .join();
 //! ```
 //! A thread runs on any CPU, one after the other, and goes on when CPUs come and go. A
-//! panic in a thread stops the machine, so [`JoinHandle::join`] returns the value
+//! panic in a thread stops the machine, so `JoinHandle::join` returns the value
 //! itself.
 
 use alloc::boxed::Box;
@@ -370,7 +370,7 @@ impl<T> ScopedJoinHandle<'_, T> {
 ///
 /// # Panics
 /// In a debug build, if the caller holds a lock that one of the threads that are waited
-/// for takes: see [`crate::sync::lockdep`].
+/// for takes.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
     let scope = Scope {

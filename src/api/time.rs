@@ -28,7 +28,7 @@ pub fn now() -> Instant {
 }
 
 /// Returns the first instant that is `after` from now, or later by less than a tick: what
-/// [`Timer::start`] and the locks' `wait_until` take.
+/// `Timer::start` and the locks' `wait_until` take.
 ///
 /// # Context
 /// Any.

@@ -81,7 +81,7 @@ internal!(spin::Once);
 
 /// Keeps its content in cache lines of its own.
 ///
-/// The size is [`crate::config::CACHE_LINE`].
+/// The size is `CACHE_LINE` of `config`.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct CachePadded<T>(pub T);
