@@ -18,7 +18,7 @@ use crate::trace::{Direction, Event};
 
 /// The hotplug core.
 pub struct Hotplug<P: HotplugHost> {
-    /// The hotplug lock. Lock order: the outermost; then the stop mutex.
+    /// The hotplug lock. The order of locks is in `docs/architecture.md`.
     lock: CpusLock<P>,
     pub(super) cpus: PerCpu<CpuRecord<P>>,
     /// For each CPU, what a control thread there waits on. The event SGI posts it. It is a

@@ -47,7 +47,7 @@
 //! The code that moves threads between CPUs keeps three more: see `migrate`.
 //!
 //! # Concurrency
-//! Lock order: list of threads, or a lock of `sched::lock` → run queue → timers.
+//! The order of locks is in `docs/architecture.md`.
 //! Run-queue locks are taken with IRQs masked. A CPU never holds two of them.
 
 mod affinity;

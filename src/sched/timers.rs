@@ -12,8 +12,8 @@
 //! more then, because an entry is always added on the CPU that sets it.
 //!
 //! # Concurrency
-//! Lock order: run queue → timers → nothing. Of two CPUs' timers, the lower CPU
-//! number's lock is taken first. All of these locks are held with IRQs masked.
+//! The order of locks is in `docs/architecture.md`. All of these locks are held with IRQs
+//! masked.
 
 #![forbid(unsafe_code)]
 

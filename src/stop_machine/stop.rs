@@ -92,8 +92,8 @@ impl<P: StopHost> StopMachine<P> {
         }
     }
 
-    /// Takes the stop mutex: no stop begins until the guard is dropped. Lock order:
-    /// hotplug lock → stop mutex → stopper locks.
+    /// Takes the stop mutex: no stop begins until the guard is dropped.
+    /// The order of locks is in `docs/architecture.md`.
     ///
     /// # Context
     /// Thread, preemption on.

@@ -33,7 +33,7 @@ struct Inner<T> {
 
 /// Works that wait for their stopper.
 pub struct WorkQueue<T, E: LocalCpu> {
-    /// Lock order: after the stop mutex; by CPU number where two are held.
+    /// The order of locks is in `docs/architecture.md`.
     inner: SpinLock<Inner<T>, E>,
     /// How many works there are (count-under-lock): read without the lock.
     queued: AtomicUsize,
