@@ -50,6 +50,11 @@
 //! [`hotplug`] and its table; [`stop_machine`]; [`sync::WaitPoint`], on which
 //! both wait; [`sched`] for how a thread waits.
 //!
+//! `docs/architecture.md` has the one table of the order of locks, the tower of traits, and
+//! the lives of a CPU and of a stop; `docs/glossary.md` the words; `docs/races.md` the races
+//! that are ruled out; `docs/caveats.md` what is not promised; `docs/references.md` the
+//! documents that comments cite. `CONTRIBUTING.md` says how to add something.
+//!
 //! | Build | `arch`, `drivers`, `kernel` and above | atomics |
 //! |---|---|---|
 //! | target (`target_os = "none"`) | yes | core's |
