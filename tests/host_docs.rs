@@ -77,22 +77,80 @@ fn named_files(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-#[test]
-fn the_files_that_the_documents_name_are_there() {
+/// The documents, as paths from the root.
+fn documents() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut documents = vec!["README.md".to_string(), "CONTRIBUTING.md".to_string()];
+    let mut documents: Vec<String> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        .map(str::to_string)
+        .into();
     for entry in fs::read_dir(root.join("docs")).expect("a directory") {
         let name = entry.expect("an entry").file_name();
         documents.push(format!("docs/{}", name.to_string_lossy()));
     }
+    documents
+}
+
+#[test]
+fn the_files_that_the_documents_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut named = 0;
-    for document in documents {
+    for document in documents() {
         for file in named_files(&read(&document)) {
             named += 1;
             assert!(root.join(file).exists(), "{document} names {file}");
         }
     }
     assert!(named > 40, "only {named} names were found");
+}
+
+/// The headings of a document, as a link to one names them.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter_map(|line| {
+        let title = line.trim_start_matches('#');
+        (title.len() < line.len()).then_some(title.strip_prefix(' ')?)
+    });
+    let anchor = |title: &str| {
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn the_links_of_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut followed = 0;
+    for document in documents() {
+        let text = read(&document);
+        let here = Path::new(&document).parent().expect("a file");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") {
+                continue;
+            }
+            followed += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                Path::new(&document).to_path_buf()
+            } else {
+                here.join(file)
+            };
+            assert!(root.join(&target).exists(), "{document} links to {link}");
+            if !anchor.is_empty() {
+                let anchors = anchors(&read(&target.to_string_lossy()));
+                assert!(
+                    anchors.iter().any(|known| known == anchor),
+                    "{document} links to {link}: {anchors:?}"
+                );
+            }
+        }
+    }
+    assert!(followed > 15, "only {followed} links were found");
 }
 
 /// What stands between two `mark`s in `text`, one after the other.
