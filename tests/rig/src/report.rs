@@ -101,6 +101,12 @@ impl Boundary for String {
 
 /// Prints `text` to standard output at once. A reader that is gone ends the run no sooner.
 pub fn print(text: &str) {
+    if cfg!(test) {
+        // The test harness keeps what goes through the macro to itself: a line of counts
+        // would be summed up with the results of the stage that runs these tests.
+        std::print!("{text}");
+        return;
+    }
     let mut out = stdout().lock();
     let _reader_is_gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
