@@ -12,9 +12,6 @@ use stillpoint::trace::{Direction, Event, Record};
 use crate::ktap::Ktap;
 use crate::machine::{masks_say, states_say};
 
-/// How many results [`check`] has.
-pub const RESULTS: u32 = 7;
-
 /// Looks at a machine that has just booted. `C`: how firmware is called.
 pub fn check<C: smccc::Call>(ktap: &mut Ktap) {
     let masks = &kernel().masks;

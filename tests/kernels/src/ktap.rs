@@ -1,4 +1,4 @@
-//! KTAP from a test kernel: a plan, a line for each result, an exit status.
+//! KTAP from a test kernel: a line for each result, a plan, an exit status.
 
 use stillpoint::{api, println};
 
@@ -9,10 +9,14 @@ pub struct Ktap {
 }
 
 impl Ktap {
-    /// Announces `results` results.
-    pub fn plan(results: u32) -> Ktap {
+    /// Begins the output. The plan comes last, with as many results as there were: a
+    /// kernel that ends before [`finish`](Ktap::finish) has none, and so has failed.
+    #[expect(
+        clippy::new_without_default,
+        reason = "it prints, which no default value does"
+    )]
+    pub fn new() -> Ktap {
         println!("KTAP version 1");
-        println!("1..{results}");
         Ktap {
             number: 0,
             failed: 0,
@@ -54,8 +58,9 @@ impl Ktap {
         api::exit(1)
     }
 
-    /// Ends the kernel: status 0 if all was as it should be.
+    /// Prints the plan and ends the kernel: status 0 if all was as it should be.
     pub fn finish(self) -> ! {
+        println!("1..{}", self.number);
         api::exit(u32::from(self.failed > 0))
     }
 }

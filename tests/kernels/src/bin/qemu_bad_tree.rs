@@ -180,7 +180,7 @@ mod bad_tree {
     pub(super) fn main() {
         let tree = kernel().device_tree;
         let mut edge = Edge::new();
-        let mut ktap = Ktap::plan(12);
+        let mut ktap = Ktap::new();
         println!("# a tree of {} bytes", tree.len());
 
         // What the rest rests on.

@@ -15,7 +15,7 @@ extern crate alloc;
 stillpoint::entry!(main);
 
 fn main() {
-    let mut ktap = Ktap::plan(boot::RESULTS);
+    let mut ktap = Ktap::new();
     boot::check::<smccc::Hvc>(&mut ktap);
     ktap.finish()
 }

@@ -19,7 +19,7 @@ fn main() {
     use stillpoint::cpu::CpuMask;
     use stillpoint::kernel::kernel;
 
-    let mut ktap = Ktap::plan(boot::RESULTS + 2);
+    let mut ktap = Ktap::new();
     boot::check::<smccc::Smc>(&mut ktap);
 
     let possible = *kernel().masks.possible();

@@ -31,7 +31,7 @@ mod kernel_test {
     const ONE_CPU: &str = "one CPU";
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(22);
+        let mut ktap = Ktap::new();
         own_cpu(&mut ktap);
         if cpus() == 1 {
             for _ in 0..19 {

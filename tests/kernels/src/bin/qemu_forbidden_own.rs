@@ -83,7 +83,7 @@ mod kernel_test {
     /// Locks of one kind inside each other, in any order, and again after their guards.
     fn others() -> ! {
         const HELD: usize = 12;
-        let mut ktap = Ktap::plan(3);
+        let mut ktap = Ktap::new();
         let locks: [RwLock<usize, Hw>; HELD] = core::array::from_fn(RwLock::new);
         let reads = || -> [ReadGuard<'_, usize, Hw>; HELD] {
             core::array::from_fn(|index| locks[index].read())

@@ -31,7 +31,7 @@ mod kernel_test {
     const EACH: usize = 3;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(4);
+        let mut ktap = Ktap::new();
         preempted(&mut ktap);
         moved(&mut ktap);
         waiting(&mut ktap);

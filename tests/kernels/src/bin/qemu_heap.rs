@@ -40,7 +40,7 @@ mod kernel_test {
     type Places = Vec<SpinLock<Vec<u8>, Hw>>;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(10);
+        let mut ktap = Ktap::new();
         // The first cycle makes what is kept for ever.
         let moved = cycles(1, &Arc::new(places()));
         ktap.check("CPUs leave and come back", moved);

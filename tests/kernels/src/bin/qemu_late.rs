@@ -357,7 +357,7 @@ mod kernel_test {
 
     pub(crate) fn main() {
         Hw::set_patience(Duration::from_secs(1));
-        let mut ktap = Ktap::plan(1);
+        let mut ktap = Ktap::new();
         // What waits is here, and what is waited for on the other CPU.
         let here = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
         let went_on = here.is_ok() && run(case());

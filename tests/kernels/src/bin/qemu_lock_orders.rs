@@ -118,7 +118,7 @@ mod kernel_test {
     }
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(1);
+        let mut ktap = Ktap::new();
         match case() {
             "accounts" => ktap.equal("no money is lost", accounts(), 800),
             "levels" => ktap.equal("a leaf is changed twice", levels(), 9),

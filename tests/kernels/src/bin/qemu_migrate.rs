@@ -31,7 +31,7 @@ mod kernel_test {
     };
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(16);
+        let mut ktap = Ktap::new();
         affinity(&mut ktap);
         pins(&mut ktap);
         refusal(&mut ktap);

@@ -50,7 +50,7 @@ mod kernel_test {
     }
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(3);
+        let mut ktap = Ktap::new();
         let all: Vec<CpuId> = kernel().masks.online().iter().collect();
         ktap.check("each CPU takes a panic SGI and goes on", interrupts(&all));
         let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));

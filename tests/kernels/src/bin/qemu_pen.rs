@@ -23,7 +23,7 @@ mod kernel_test {
     const CYCLES: usize = 10_000;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(4);
+        let mut ktap = Ktap::new();
         let all = *kernel().masks.possible();
         let secondaries = secondaries();
         let before: alloc::vec::Vec<_> = secondaries.iter().map(|cpu| cycle(*cpu)).collect();

@@ -52,7 +52,7 @@ mod kernel_test {
     }
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(8);
+        let mut ktap = Ktap::new();
         let as_declared = cpus().all(|cpu| {
             SMALL.on(cpu).load(Ordering::Relaxed) == 7
                 && HITS.on(cpu).load(Ordering::Relaxed) == 0

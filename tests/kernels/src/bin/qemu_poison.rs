@@ -70,7 +70,7 @@ mod kernel_test {
     }
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(5);
+        let mut ktap = Ktap::new();
         kernel().test_last_act.call_once(|| poison);
         let (mut right, mut interfaces, mut alive, mut cycled) = (true, true, true, true);
         let mut cycles = 0;

@@ -62,7 +62,7 @@ mod kernel_test {
     }
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(3);
+        let mut ktap = Ktap::new();
         println!("it {Talks}");
         ktap.check("a value that prints is printed", true);
         let open = AtomicBool::new(false);

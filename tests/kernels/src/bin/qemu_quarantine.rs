@@ -97,7 +97,7 @@ mod kernel_test {
             held();
         }
         kernel().test_last_act.call_once(|| act);
-        let mut ktap = Ktap::plan(5);
+        let mut ktap = Ktap::new();
         let stays = is_not_off();
         ktap.check("a CPU that is not off: EIO, then EBUSY, and EAGAIN", stays);
         ktap.check("the others are unharmed", unharmed(victim()));
@@ -193,7 +193,7 @@ mod kernel_test {
     /// The debugger holds the victim at the first instruction of `Hotplug::leave`, and lets
     /// it go when it is told to by the line that begins with `# let it go`.
     fn held() -> ! {
-        let mut ktap = Ktap::plan(3);
+        let mut ktap = Ktap::new();
         hotplug().set_die_limit(Duration::from_secs(3));
         println!("# hold it");
         let found = loop {

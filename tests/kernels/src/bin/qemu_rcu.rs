@@ -37,7 +37,7 @@ mod kernel_test {
     const WATCHED: Duration = Duration::from_millis(20);
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(21);
+        let mut ktap = Ktap::new();
         readers(&mut ktap);
         every_callback_runs(&mut ktap);
         any_context(&mut ktap);

@@ -32,7 +32,7 @@ mod kernel_test {
     type Timer = stillpoint::sched::Timer<Hw>;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(12);
+        let mut ktap = Ktap::new();
         foreign_cpus(&mut ktap);
         kept_handles(&mut ktap);
         held_cpus(&mut ktap);

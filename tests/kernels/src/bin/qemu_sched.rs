@@ -43,7 +43,7 @@ mod kernel_test {
     }
 
     fn order() -> ! {
-        let mut ktap = Ktap::plan(17);
+        let mut ktap = Ktap::new();
         preemption(&mut ktap);
         priorities(&mut ktap);
         without_a_tick(&mut ktap);
@@ -506,7 +506,7 @@ mod kernel_test {
 
     /// In virtual time, which instructions make.
     fn time() -> ! {
-        let mut ktap = Ktap::plan(3);
+        let mut ktap = Ktap::new();
         ktap.check("equal threads have equal shares", fair_shares());
         let late = (0..10).filter_map(|_| latency()).max();
         println!("# realtime thread late by {late:?} at most");

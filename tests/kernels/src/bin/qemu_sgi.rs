@@ -32,7 +32,7 @@ mod kernel_test {
     const ONE_CPU: &str = "one CPU";
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(9);
+        let mut ktap = Ktap::new();
         sets(&mut ktap);
         from_everybody(&mut ktap);
         on_the_way_down(&mut ktap);

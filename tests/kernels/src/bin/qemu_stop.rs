@@ -36,7 +36,7 @@ mod kernel_test {
     const ONE_CPU: &str = "one CPU";
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(23);
+        let mut ktap = Ktap::new();
         value_comes_back(&mut ktap);
         all_can_run_it(&mut ktap);
         nothing_moves(&mut ktap);

@@ -34,7 +34,7 @@ mod kernel_test {
     use kernel_support::registers::{self, Low, Vectors};
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(19);
+        let mut ktap = Ktap::new();
         spawn_and_join(&mut ktap);
         thousands(&mut ktap);
         refusals(&mut ktap);

@@ -31,7 +31,7 @@ mod kernel_test {
     type Timer = stillpoint::sched::Timer<Hw>;
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(12);
+        let mut ktap = Ktap::new();
         once(&mut ktap);
         periodic(&mut ktap);
         too_often(&mut ktap);

@@ -41,7 +41,7 @@ mod kernel_test {
     use kernel_support::machine::{leave_and_return, masks_say, states_say};
 
     pub(crate) fn main() {
-        let mut ktap = Ktap::plan(3);
+        let mut ktap = Ktap::new();
         let mpidrs: Vec<u64> = kernel().mpidrs.iter().map(|mpidr| mpidr.raw()).collect();
         let expected: &[u64] = match case() {
             // A disabled CPU is quiescent, and is started by its enable-method

@@ -121,7 +121,7 @@ mod kernel_test {
             None => Ktap::not_applicable("without seconds= the storm is for 4 CPUs"),
         };
         let seed = told("seed").unwrap_or(Hw::now().0);
-        let mut ktap = Ktap::plan(13);
+        let mut ktap = Ktap::new();
         println!("# seed={seed} seconds={seconds}");
         // What is made once and kept is made before the memory is counted.
         all_up(&storm(&WORKERS, 2, seed, patience));
