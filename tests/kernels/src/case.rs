@@ -1,4 +1,4 @@
-//! Which case of a test kernel this run is: see `CASES` in docs/testing.md.
+//! Which case of a test kernel this run is: see `cases` in docs/testing.md.
 
 use stillpoint::kernel::kernel;
 

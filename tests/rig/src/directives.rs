@@ -7,6 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use regex_lite::Regex;
 
+/// What a test kernel may say of itself, beside `case`.
+const WORDS: [&str; 20] = [
+    "append", "board", "cases", "cpu", "dtb", "gic", "halts", "hangs", "icount", "mem", "not-on",
+    "output", "plan", "profile", "qemu", "secure", "smp", "status", "timeout", "virt",
+];
+
 /// What one test kernel says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Directives {
@@ -18,7 +24,7 @@ struct Directive {
     /// The cases that it is for, as the text of a regular expression; all, if it stands
     /// above the first `case`.
     cases: Option<Regex>,
-    /// The word, in lower case, with `-` for `_`.
+    /// One of [`WORDS`].
     word: String,
     value: String,
 }
@@ -34,22 +40,21 @@ impl Directives {
         Directives::parse(&source).with_context(|| path.display().to_string())
     }
 
-    /// Returns what `source` says: in lines `//@ word: value`, or `//! WORD: value`,
-    /// before the first line of code.
+    /// Returns what `source` says in lines `//@ word: value` before its first line of code.
     ///
     /// # Errors
     ///
-    /// Cases are named by what is no regular expression.
+    /// Such a line has no word of [`WORDS`], or names cases by what is no regular
+    /// expression.
     pub fn parse(source: &str) -> Result<Directives> {
         let mut all = Vec::new();
         let mut cases = None;
-        for line in source.lines() {
-            let Some((word, value)) = (match comment(line) {
-                None => break,
-                Some(said) => said,
-            }) else {
-                continue;
-            };
+        let opening = source.lines();
+        let opening = opening.take_while(|line| line.is_empty() || line.starts_with("//"));
+        for line in opening.filter_map(|line| line.strip_prefix("//@")) {
+            let known = |(word, _): &(&str, &str)| *word == "case" || WORDS.contains(word);
+            let said = line.trim_start().split_once(": ").filter(known);
+            let (word, value) = said.with_context(|| format!("no directive: //@{line}"))?;
             if word == "case" {
                 let pattern = value.trim();
                 cases = Some(
@@ -59,8 +64,8 @@ impl Directives {
             } else {
                 all.push(Directive {
                     cases: cases.clone(),
-                    word,
-                    value: value.to_owned(),
+                    word: word.to_owned(),
+                    value: value.trim_start_matches(' ').to_owned(),
                 });
             }
         }
@@ -114,39 +119,15 @@ impl Directives {
     }
 }
 
-/// Returns what a line of the opening comment says: a word and its value, or nothing if it
-/// is prose. `None` for a line that isn't of the comment.
-fn comment(line: &str) -> Option<Option<(String, &str)>> {
-    let directive = |text: &str, is_word: fn(char) -> bool| -> Option<String> {
-        let word = !text.is_empty() && text.chars().all(is_word);
-        word.then(|| text.to_ascii_lowercase().replace('_', "-"))
-    };
-    let (text, is_word): (_, fn(char) -> bool) = if let Some(text) = line.strip_prefix("//@ ") {
-        (text, |char| char.is_ascii_lowercase() || char == '-')
-    } else if line.is_empty() {
-        return Some(None);
-    } else {
-        // Prose has words in upper case too, but none of ours with a colon.
-        let text = line.strip_prefix("//!")?;
-        (text.strip_prefix(' ').unwrap_or(text), |char| {
-            char.is_ascii_uppercase() || char == '_'
-        })
-    };
-    let said = text.split_once(": ").and_then(|(word, value)| {
-        let value = value.trim_start_matches(' ');
-        Some((directive(word, is_word)?, value))
-    });
-    Some(said)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OLD: &str = "//! It does things.\n//!\n//! SMP: 2 4\n//! CASES: a b@0\n//! CASES: c\n\
-                       //! APPEND: x=1\n//! CASE: a|c\n//! STATUS:  101\n//! Prose: in between.\n\
-                       //! OUTPUT: ^one: two$\n//! OUTPUT:  three\n//! CASE: b@.\n//! APPEND: y\n\
-                       //! NOT_ON: 7.2 why\n#![no_std]\n//! SMP: 20\n";
+    const SOURCE: &str = "//! It does things.\n\n//@ smp: 2 4\n//@ cases: a b@0\n\
+                          //@ cases: c\n//@ append: x=1\n//@ case: a|c\n//@ status:  101\n\
+                          // status: prose\n//@ output: ^one: two$\n//@ output:  three\n\
+                          //@ case: b@.\n//@ append: y\n//@ not-on: 7.2 why\n#![no_std]\n\
+                          //@ smp: 20\n";
 
     fn said(source: &str) -> Directives {
         Directives::parse(source).expect("directives")
@@ -159,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_stands_above_the_first_case_is_for_all() {
-        let said = said(OLD);
+        let said = said(SOURCE);
         assert_eq!(said.cases(), ["a", "b@0", "c"]);
         assert_eq!(said.value("smp", ""), Some("2 4"));
         assert_eq!(values(&said, "append", ""), ["x=1"]);
@@ -174,23 +155,11 @@ mod tests {
     }
 
     #[test]
-    fn both_notations_say_the_same() {
-        let new: String = OLD
-            .lines()
-            .map(|line| match comment(line) {
-                Some(Some((word, value))) => format!("//@ {word}: {value}\n"),
-                _ => format!("{line}\n"),
-            })
-            .collect();
-        assert!(new.contains("//@ not-on: 7.2 why\n") && new.contains("//@ smp: 2 4\n"));
-        for word in ["smp", "cases", "append", "status", "output", "not-on"] {
-            for case in ["", "a", "b@0", "c"] {
-                assert_eq!(
-                    values(&said(&new), word, case),
-                    values(&said(OLD), word, case)
-                );
-            }
+    fn a_word_that_is_none_is_found() {
+        for source in ["//@ otuput: x\n", "//@ SMP: 2\n", "//! Is\n//@smp 2\n"] {
+            assert!(Directives::parse(source).is_err(), "{source}");
         }
+        assert!(Directives::parse("#![no_std]\n//@ nothing: x\n").is_ok());
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Fake {
         fs::create_dir_all(&sources).expect("a directory");
         let source: String = directives
             .iter()
-            .map(|line| format!("//! {line}\n"))
+            .map(|line| format!("//@ {line}\n"))
             .collect();
         fs::write(sources.join("qemu_fake.rs"), source).expect("a source");
         // The rig takes this for the root of the tree.
@@ -137,7 +137,7 @@ fn a_kernel_that_bails_out_says_why_and_what_failed() {
 
 #[test]
 fn a_kernel_that_hangs_as_announced_passes_and_no_other() {
-    let hangs = ["HANGS: ^now$", "OUTPUT: ^now$"];
+    let hangs = ["hangs: ^now$", "output: ^now$"];
     let fake = Fake::new("hangs", &hangs);
     let passes = "runner: ok 1 passed, 0 failed, 0 skipped, 0 not applicable";
     assert_eq!(fake.run("now", "hang", "10.0.2"), (0, passes.to_owned()));
@@ -152,7 +152,7 @@ fn a_kernel_that_hangs_as_announced_passes_and_no_other() {
 
 #[test]
 fn a_kernel_is_skipped_on_the_version_that_it_names_only() {
-    let fake = Fake::new("version", &["NOT_ON: 7.2 it stalls"]);
+    let fake = Fake::new("version", &["not-on: 7.2 it stalls"]);
     let skipped = "runner: ok 0 passed, 0 failed, 1 skipped, 0 not applicable";
     let passes = "runner: ok 1 passed, 0 failed, 0 skipped, 0 not applicable";
     let output = "1..1\nok 1 - one";

@@ -4,8 +4,9 @@
 //! The copies are handed to the function that every boot goes through, and end
 //! where memory ends: behind them is the guard page of a stack, so a read past
 //! what the header says is a fault, which ends this kernel.
-//!
-//! SMP: 1
+
+//@ smp: 1
+
 #![no_std]
 #![no_main]
 

@@ -1,9 +1,10 @@
 //! Boot at EL1: all CPUs come up, by the same steps, each on the CPU that it
 //! belongs to.
-//!
-//! BOARD: virt
-//! SMP: 1 2 4 8 20
-//! OUTPUT: ^.*PSCI .*[Hh][Vv][Cc]
+
+//@ board: virt
+//@ smp: 1 2 4 8 20
+//@ output: ^.*PSCI .*[Hh][Vv][Cc]
+
 #![no_std]
 #![no_main]
 

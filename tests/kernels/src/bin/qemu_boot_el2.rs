@@ -1,9 +1,10 @@
 //! Boot at EL2, where PSCI is called by SMC: all that is so after a boot at EL1,
 //! and CPUs that leave come back, which enters at EL2 once more.
-//!
-//! SMP: 1 4 8
-//! VIRT: on
-//! OUTPUT: ^.*PSCI .*[Ss][Mm][Cc]
+
+//@ smp: 1 4 8
+//@ virt: on
+//@ output: ^.*PSCI .*[Ss][Mm][Cc]
+
 #![no_std]
 #![no_main]
 

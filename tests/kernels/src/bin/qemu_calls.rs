@@ -1,9 +1,10 @@
 //! Cross calls: a function runs on the CPU that was asked for, once, and comes
 //! back with its value; whatever the CPUs do to each other meanwhile, each call
 //! is executed or refused.
-//!
-//! SMP: 1 2 4 20
-//! TIMEOUT: 240
+
+//@ smp: 1 2 4 20
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

@@ -1,9 +1,10 @@
 //! CPUs leave and come back, over and over: each time they are as they were
 //! before, and nothing is left of their absence. `rounds=` among the boot arguments
 //! says how often.
-//!
-//! SMP: 2 4 8 20
-//! TIMEOUT: 240
+
+//@ smp: 2 4 8 20
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,8 @@
 //! Everything that can refuse or fail does so as a typed error with Linux's
 //! errno name, and leaves the machine unharmed.
-//!
-//! SMP: 1 2 4 8
+
+//@ smp: 1 2 4 8
+
 #![no_std]
 #![no_main]
 

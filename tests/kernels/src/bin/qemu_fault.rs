@@ -2,86 +2,87 @@
 //! another one: the fault is told in words, the thread named, the functions named.
 //!
 //! A case is called `WHAT@CPU`.
-//!
-//! SMP: 2
-//! STATUS: 101
-//! CASES: write-text@0 write-rodata@0 write-null@0 read-null@0
-//! CASES: write-text@1 write-rodata@1 write-null@1 read-null@1
-//! CASES: execute-data@0 execute-stack@0 execute-data@1 execute-stack@1
-//! CASES: guard-boot@0 guard-thread@0 guard-irq@0 guard-overflow@0 guard-idle@0
-//! CASES: guard-boot@1 guard-thread@1 guard-irq@1 guard-overflow@1 guard-idle@1
-//! CASES: overflow-thread@0 overflow-irq@0 overflow-idle@0 overflow-report@0
-//! CASES: overflow-thread@1 overflow-irq@1 overflow-idle@1
-//!
-//! CASE: (write|read|execute|guard)-.*@0
-//! OUTPUT: ^CPU 0, thread victim/0: synchronous exception$
-//! CASE: (write|read|execute|guard)-.*@1
-//! OUTPUT: ^CPU 1, thread victim/1: synchronous exception$
-//!
-//! CASE: write-text@.
-//! OUTPUT: ^  data abort on a write, permission denied, level [23], address 0x[0-9a-f]+ \(code \+0x[0-9a-f]+\)$
-//! OUTPUT: ^  ESR 0x00000000960000[0-9a-f]{2}  FAR 0x[0-9a-f]{16}  SPSR 0x[0-9a-f]+$
-//! CASE: write-rodata@.
-//! OUTPUT: ^  data abort on a write, permission denied, level [23], address 0x[0-9a-f]+ \(read-only data \+0x[0-9a-f]+\)$
-//! CASE: write-null@.
-//! OUTPUT: ^  data abort on a write, not mapped, level [0-3], address 0x0$
-//! CASE: read-null@.
-//! OUTPUT: ^  data abort on a read, not mapped, level [0-3], address 0x0$
-//! CASE: execute-data@.
-//! OUTPUT: ^  instruction abort, permission denied, level [23], address 0x[0-9a-f]+ \(data \+0x[0-9a-f]+\)$
-//! CASE: execute-stack@.
-//! OUTPUT: ^  instruction abort, permission denied, level [23], address 0x[0-9a-f]+ \(in stack [0-9]+, that of the running thread\)$
-//!
-//! CASE: guard-boot@.|guard-idle@0
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of the boot stack\)$
-//! CASE: guard-thread@.
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of the running thread\)$
-//! CASE: guard-irq@.
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of this CPU's interrupts\)$
-//! CASE: guard-overflow@.
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of this CPU's fault reports\)$
-//! CASE: guard-idle@1
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+\)$
-//!
-//! CASE: (write|read|execute|guard)-.*
-//! OUTPUT: ^  SP 0x[0-9a-f]+, the stack of the thread is 0x[0-9a-f]+-0x[0-9a-f]+$
-//! OUTPUT: ^  x0  [0-9a-f]{16}
-//! OUTPUT:  pc  [0-9a-f]{16}$
-//! CASE: (write|guard)-.*
-//! OUTPUT: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::write\+0x[0-9a-f]+$
-//! OUTPUT: ^  #1  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::do_it\+0x[0-9a-f]+$
-//! CASE: read-.*
-//! OUTPUT: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::read\+0x[0-9a-f]+$
-//! CASE: execute-.*
-//! OUTPUT: ^  #0  0x[0-9a-f]{16}  \(not code\)$
-//! OUTPUT: ^  x30 is 0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::execute\+0x[0-9a-f]+$
-//!
-//! CASE: overflow-(thread|irq)@0
-//! OUTPUT: ^CPU 0, thread victim/0: synchronous exception$
-//! CASE: overflow-(thread|irq)@1
-//! OUTPUT: ^CPU 1, thread victim/1: synchronous exception$
-//! CASE: overflow-idle@0
-//! OUTPUT: ^CPU 0, thread idle/0: synchronous exception$
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of the boot stack\)$
-//! CASE: overflow-idle@1
-//! OUTPUT: ^CPU 1, thread idle/1: synchronous exception$
-//! CASE: overflow-thread@.|overflow-idle@1
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of the running thread\)$
-//! CASE: overflow-thread@.
-//! OUTPUT: ^  SP 0x[0-9a-f]+, the stack of the thread is 0x[0-9a-f]+-0x[0-9a-f]+: STACK OVERFLOW in thread victim/[01]$
-//! CASE: overflow-idle@.
-//! OUTPUT: ^  SP 0x[0-9a-f]+, the stack of the thread is 0x[0-9a-f]+-0x[0-9a-f]+: STACK OVERFLOW in thread idle/[01]$
-//! CASE: overflow-irq@.
-//! OUTPUT: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of this CPU's interrupts\)$
-//! OUTPUT: ^  SP 0x[0-9a-f]+, the IRQ stack is 0x[0-9a-f]+-0x[0-9a-f]+: STACK OVERFLOW in thread victim/[01]$
-//! CASE: overflow-(thread|irq|idle)@.
-//! OUTPUT: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::deeper\+0x[0-9a-f]+$
-//! OUTPUT: ^  #9  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::deeper\+0x[0-9a-f]+$
-//!
-//! Nothing can be told where the report of an overflow overflows.
-//! CASE: overflow-report@0
-//! HALTS: 11
-//! OUTPUT: ^no room for a report of what comes now$
+
+//@ smp: 2
+//@ status: 101
+//@ cases: write-text@0 write-rodata@0 write-null@0 read-null@0
+//@ cases: write-text@1 write-rodata@1 write-null@1 read-null@1
+//@ cases: execute-data@0 execute-stack@0 execute-data@1 execute-stack@1
+//@ cases: guard-boot@0 guard-thread@0 guard-irq@0 guard-overflow@0 guard-idle@0
+//@ cases: guard-boot@1 guard-thread@1 guard-irq@1 guard-overflow@1 guard-idle@1
+//@ cases: overflow-thread@0 overflow-irq@0 overflow-idle@0 overflow-report@0
+//@ cases: overflow-thread@1 overflow-irq@1 overflow-idle@1
+//
+//@ case: (write|read|execute|guard)-.*@0
+//@ output: ^CPU 0, thread victim/0: synchronous exception$
+//@ case: (write|read|execute|guard)-.*@1
+//@ output: ^CPU 1, thread victim/1: synchronous exception$
+//
+//@ case: write-text@.
+//@ output: ^  data abort on a write, permission denied, level [23], address 0x[0-9a-f]+ \(code \+0x[0-9a-f]+\)$
+//@ output: ^  ESR 0x00000000960000[0-9a-f]{2}  FAR 0x[0-9a-f]{16}  SPSR 0x[0-9a-f]+$
+//@ case: write-rodata@.
+//@ output: ^  data abort on a write, permission denied, level [23], address 0x[0-9a-f]+ \(read-only data \+0x[0-9a-f]+\)$
+//@ case: write-null@.
+//@ output: ^  data abort on a write, not mapped, level [0-3], address 0x0$
+//@ case: read-null@.
+//@ output: ^  data abort on a read, not mapped, level [0-3], address 0x0$
+//@ case: execute-data@.
+//@ output: ^  instruction abort, permission denied, level [23], address 0x[0-9a-f]+ \(data \+0x[0-9a-f]+\)$
+//@ case: execute-stack@.
+//@ output: ^  instruction abort, permission denied, level [23], address 0x[0-9a-f]+ \(in stack [0-9]+, that of the running thread\)$
+//
+//@ case: guard-boot@.|guard-idle@0
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of the boot stack\)$
+//@ case: guard-thread@.
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of the running thread\)$
+//@ case: guard-irq@.
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of this CPU's interrupts\)$
+//@ case: guard-overflow@.
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of this CPU's fault reports\)$
+//@ case: guard-idle@1
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+\)$
+//
+//@ case: (write|read|execute|guard)-.*
+//@ output: ^  SP 0x[0-9a-f]+, the stack of the thread is 0x[0-9a-f]+-0x[0-9a-f]+$
+//@ output: ^  x0  [0-9a-f]{16}
+//@ output: pc  [0-9a-f]{16}$
+//@ case: (write|guard)-.*
+//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::write\+0x[0-9a-f]+$
+//@ output: ^  #1  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::do_it\+0x[0-9a-f]+$
+//@ case: read-.*
+//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::read\+0x[0-9a-f]+$
+//@ case: execute-.*
+//@ output: ^  #0  0x[0-9a-f]{16}  \(not code\)$
+//@ output: ^  x30 is 0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::execute\+0x[0-9a-f]+$
+//
+//@ case: overflow-(thread|irq)@0
+//@ output: ^CPU 0, thread victim/0: synchronous exception$
+//@ case: overflow-(thread|irq)@1
+//@ output: ^CPU 1, thread victim/1: synchronous exception$
+//@ case: overflow-idle@0
+//@ output: ^CPU 0, thread idle/0: synchronous exception$
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of the boot stack\)$
+//@ case: overflow-idle@1
+//@ output: ^CPU 1, thread idle/1: synchronous exception$
+//@ case: overflow-thread@.|overflow-idle@1
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of the running thread\)$
+//@ case: overflow-thread@.
+//@ output: ^  SP 0x[0-9a-f]+, the stack of the thread is 0x[0-9a-f]+-0x[0-9a-f]+: STACK OVERFLOW in thread victim/[01]$
+//@ case: overflow-idle@.
+//@ output: ^  SP 0x[0-9a-f]+, the stack of the thread is 0x[0-9a-f]+-0x[0-9a-f]+: STACK OVERFLOW in thread idle/[01]$
+//@ case: overflow-irq@.
+//@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of this CPU's interrupts\)$
+//@ output: ^  SP 0x[0-9a-f]+, the IRQ stack is 0x[0-9a-f]+-0x[0-9a-f]+: STACK OVERFLOW in thread victim/[01]$
+//@ case: overflow-(thread|irq|idle)@.
+//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::deeper\+0x[0-9a-f]+$
+//@ output: ^  #9  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::deeper\+0x[0-9a-f]+$
+//
+// Nothing can be told where the report of an overflow overflows.
+//@ case: overflow-report@0
+//@ halts: 11
+//@ output: ^no room for a report of what comes now$
+
 #![no_std]
 #![no_main]
 

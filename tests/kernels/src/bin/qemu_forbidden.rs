@@ -1,77 +1,78 @@
 //! What the documentation forbids is found at once in a release build, whether it would
 //! have had to wait or not: each of these would hang one time in a thousand.
-//!
-//! SMP: 2
-//! STATUS: 101
-//! What may wait, in an interrupt handler. Nothing of it would have to wait here.
-//! CASES: sleep yield park mutex rw-read rw-write semaphore completion wait-queue once
-//! CASES: join scope spawn set-affinity cpus-read cpu-up cpu-down register stop
-//! CASES: synchronize synchronize-tasks barrier timer
-//! What waits for another CPU's answer, in the function of a timer and in a handler.
-//! CASES: call call-many call-each call-own call-in-handler
-//! What outlasts a handler, and would be the interrupted thread's.
-//! CASES: preempt-kept-in-call preempt-kept-in-timer preempt-kept-in-handler
-//! CASES: pinned-in-call pinned-in-timer
-//! In the function of a still point, and in a section.
-//! CASES: stop-in-stop lock-in-stop timer-in-stop call-in-stop stop-in-section
-//! A timer that waits for itself.
-//! CASES: own-timer
-//! A spin lock on the CPU that holds it, and a value that its own maker needs.
-//! CASES: spin-twice spin-in-handler spin-in-call once-in-itself
-//! In what a wait queue asks.
-//! CASES: yield-in-look lock-in-look
-//! In a callback of hotplug, and with the lock held that hotplug needs.
-//! CASES: read-in-park stop-in-run read-twice read-in-operation write-twice
-//! An operation of hotplug there is refused.
-//! CASES: operations
-//!
-//! CASE: sleep|yield|park|mutex|rw-read|rw-write|semaphore|completion|wait-queue|once
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: schedule with IRQs masked$
-//! CASE: join|scope|spawn|set-affinity|cpus-read|cpu-up|cpu-down|register|stop
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: schedule with IRQs masked$
-//! CASE: synchronize-tasks|barrier|timer
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: schedule with IRQs masked$
-//! CASE: synchronize
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: synchronize inside a read-side section$
-//! CASE: call|call-many|call-each|call-own|call-in-handler
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: an interrupt handler waits for another CPU's answer$
-//! CASE: preempt-kept-in-call
-//! OUTPUT: ^kernel panic on CPU 1, .*: BUG: the function of a call has left the preempt count at [0-9]+, which was [0-9]+$
-//! CASE: preempt-kept-in-timer
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: the function of a timer has left the preempt count at [0-9]+, which was [0-9]+$
-//! CASE: preempt-kept-in-handler
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: an interrupt handler has left the preempt count at [0-9]+, which was [0-9]+$
-//! CASE: pinned-in-call
-//! OUTPUT: ^kernel panic on CPU 1, .*: BUG: migrate_disable with IRQs masked$
-//! CASE: pinned-in-timer
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: migrate_disable with IRQs masked$
-//! CASE: stop-in-stop|lock-in-stop|timer-in-stop
-//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
-//! CASE: call-in-stop
-//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
-//! CASE: stop-in-section
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: schedule with preemption off \(count 1\)$
-//! CASE: yield-in-look|lock-in-look
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: schedule with preemption off \(count 1\)$
-//! CASE: own-timer
-//! OUTPUT: ^kernel panic on CPU [01], .*: BUG: the function of the timer qemu_forbidden::.* waits for its own end$
-//! CASE: spin-twice
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_forbidden.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
-//! CASE: spin-in-handler
-//! OUTPUT: ^kernel panic on CPU 0, .*: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
-//! CASE: spin-in-call
-//! OUTPUT: ^kernel panic on CPU 1, .*: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
-//! CASE: once-in-itself
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes a mutex that it holds$
-//! CASE: read-in-park
-//! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: BUG: .*doomed/1.* takes the lock of the CPUs, and the holder waits for this thread to park$
-//! CASE: stop-in-run
-//! OUTPUT: ^kernel panic on CPU [01], thread doomed/[01]: BUG: .*doomed/[01].* takes the lock of the CPUs, and the holder waits for this thread to park$
-//! CASE: read-twice|read-in-operation|write-twice
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs, and holds it$
-//! CASE: operations
-//! STATUS: 0
+
+//@ smp: 2
+//@ status: 101
+// What may wait, in an interrupt handler. Nothing of it would have to wait here.
+//@ cases: sleep yield park mutex rw-read rw-write semaphore completion wait-queue once
+//@ cases: join scope spawn set-affinity cpus-read cpu-up cpu-down register stop
+//@ cases: synchronize synchronize-tasks barrier timer
+// What waits for another CPU's answer, in the function of a timer and in a handler.
+//@ cases: call call-many call-each call-own call-in-handler
+// What outlasts a handler, and would be the interrupted thread's.
+//@ cases: preempt-kept-in-call preempt-kept-in-timer preempt-kept-in-handler
+//@ cases: pinned-in-call pinned-in-timer
+// In the function of a still point, and in a section.
+//@ cases: stop-in-stop lock-in-stop timer-in-stop call-in-stop stop-in-section
+// A timer that waits for itself.
+//@ cases: own-timer
+// A spin lock on the CPU that holds it, and a value that its own maker needs.
+//@ cases: spin-twice spin-in-handler spin-in-call once-in-itself
+// In what a wait queue asks.
+//@ cases: yield-in-look lock-in-look
+// In a callback of hotplug, and with the lock held that hotplug needs.
+//@ cases: read-in-park stop-in-run read-twice read-in-operation write-twice
+// An operation of hotplug there is refused.
+//@ cases: operations
+//
+//@ case: sleep|yield|park|mutex|rw-read|rw-write|semaphore|completion|wait-queue|once
+//@ output: ^kernel panic on CPU 0, .*: BUG: schedule with IRQs masked$
+//@ case: join|scope|spawn|set-affinity|cpus-read|cpu-up|cpu-down|register|stop
+//@ output: ^kernel panic on CPU 0, .*: BUG: schedule with IRQs masked$
+//@ case: synchronize-tasks|barrier|timer
+//@ output: ^kernel panic on CPU 0, .*: BUG: schedule with IRQs masked$
+//@ case: synchronize
+//@ output: ^kernel panic on CPU 0, .*: BUG: synchronize inside a read-side section$
+//@ case: call|call-many|call-each|call-own|call-in-handler
+//@ output: ^kernel panic on CPU 0, .*: BUG: an interrupt handler waits for another CPU's answer$
+//@ case: preempt-kept-in-call
+//@ output: ^kernel panic on CPU 1, .*: BUG: the function of a call has left the preempt count at [0-9]+, which was [0-9]+$
+//@ case: preempt-kept-in-timer
+//@ output: ^kernel panic on CPU 0, .*: BUG: the function of a timer has left the preempt count at [0-9]+, which was [0-9]+$
+//@ case: preempt-kept-in-handler
+//@ output: ^kernel panic on CPU 0, .*: BUG: an interrupt handler has left the preempt count at [0-9]+, which was [0-9]+$
+//@ case: pinned-in-call
+//@ output: ^kernel panic on CPU 1, .*: BUG: migrate_disable with IRQs masked$
+//@ case: pinned-in-timer
+//@ output: ^kernel panic on CPU 0, .*: BUG: migrate_disable with IRQs masked$
+//@ case: stop-in-stop|lock-in-stop|timer-in-stop
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
+//@ case: call-in-stop
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
+//@ case: stop-in-section
+//@ output: ^kernel panic on CPU [01], thread main: BUG: schedule with preemption off \(count 1\)$
+//@ case: yield-in-look|lock-in-look
+//@ output: ^kernel panic on CPU [01], thread main: BUG: schedule with preemption off \(count 1\)$
+//@ case: own-timer
+//@ output: ^kernel panic on CPU [01], .*: BUG: the function of the timer qemu_forbidden::.* waits for its own end$
+//@ case: spin-twice
+//@ output: ^panicked at tests/kernels/src/bin/qemu_forbidden.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU [01], thread main: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
+//@ case: spin-in-handler
+//@ output: ^kernel panic on CPU 0, .*: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
+//@ case: spin-in-call
+//@ output: ^kernel panic on CPU 1, .*: BUG: this CPU takes a spin lock of qemu_forbidden::.*Taken that it holds$
+//@ case: once-in-itself
+//@ output: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes a mutex that it holds$
+//@ case: read-in-park
+//@ output: ^kernel panic on CPU 1, thread doomed/1: BUG: .*doomed/1.* takes the lock of the CPUs, and the holder waits for this thread to park$
+//@ case: stop-in-run
+//@ output: ^kernel panic on CPU [01], thread doomed/[01]: BUG: .*doomed/[01].* takes the lock of the CPUs, and the holder waits for this thread to park$
+//@ case: read-twice|read-in-operation|write-twice
+//@ output: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs, and holds it$
+//@ case: operations
+//@ status: 0
+
 #![no_std]
 #![no_main]
 

@@ -1,44 +1,45 @@
 //! A thread that would wait for itself, and one that takes along what others wait for, are
 //! found at once in a release build, whether the thread would have had to wait or not.
-//!
-//! SMP: 2
-//! STATUS: 101
-//! A lock for readers or a writer, inside its own guard.
-//! CASES: write-in-write read-in-write write-in-read read-in-read
-//! The end of a thread that waits for it.
-//! CASES: join-own end-own
-//! A grace period from inside what it waits for.
-//! CASES: synchronize-in-section barrier-in-callback
-//! The lock of the CPUs on a thread that is pinned, and a thread that ends with it or pinned.
-//! CASES: read-while-pinned down-while-pinned ends-pinned ends-reading
-//! What may wait, in a still point and in a call.
-//! CASES: scope-in-stop stop-in-call
-//! Locks inside each other that are not forbidden.
-//! CASES: others
-//!
-//! CASE: write-in-write|read-in-write
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes an RwLock that it writes under$
-//! CASE: write-in-read|read-in-read
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes an RwLock that it reads under$
-//! CASE: join-own|end-own
-//! OUTPUT: ^kernel panic on CPU [01], thread own: BUG: .*own.* waits for its own end$
-//! CASE: synchronize-in-section
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: synchronize inside a read-side section$
-//! CASE: barrier-in-callback
-//! OUTPUT: ^kernel panic on CPU [01], thread rcu: BUG: a callback waits for all callbacks$
-//! CASE: read-while-pinned|down-while-pinned
-//! OUTPUT: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
-//! CASE: ends-pinned
-//! OUTPUT: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends while it is pinned$
-//! CASE: ends-reading
-//! OUTPUT: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends with the lock of the CPUs$
-//! CASE: scope-in-stop
-//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
-//! Whichever CPU comes first: the one that calls has preemption off, the other is in a handler.
-//! CASE: stop-in-call
-//! OUTPUT: ^kernel panic on CPU [01], .*: BUG: schedule with (IRQs masked|preemption off \(count [0-9]+\))$
-//! CASE: others
-//! STATUS: 0
+
+//@ smp: 2
+//@ status: 101
+// A lock for readers or a writer, inside its own guard.
+//@ cases: write-in-write read-in-write write-in-read read-in-read
+// The end of a thread that waits for it.
+//@ cases: join-own end-own
+// A grace period from inside what it waits for.
+//@ cases: synchronize-in-section barrier-in-callback
+// The lock of the CPUs on a thread that is pinned, and a thread that ends with it or pinned.
+//@ cases: read-while-pinned down-while-pinned ends-pinned ends-reading
+// What may wait, in a still point and in a call.
+//@ cases: scope-in-stop stop-in-call
+// Locks inside each other that are not forbidden.
+//@ cases: others
+//
+//@ case: write-in-write|read-in-write
+//@ output: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes an RwLock that it writes under$
+//@ case: write-in-read|read-in-read
+//@ output: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes an RwLock that it reads under$
+//@ case: join-own|end-own
+//@ output: ^kernel panic on CPU [01], thread own: BUG: .*own.* waits for its own end$
+//@ case: synchronize-in-section
+//@ output: ^kernel panic on CPU [01], thread main: BUG: synchronize inside a read-side section$
+//@ case: barrier-in-callback
+//@ output: ^kernel panic on CPU [01], thread rcu: BUG: a callback waits for all callbacks$
+//@ case: read-while-pinned|down-while-pinned
+//@ output: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
+//@ case: ends-pinned
+//@ output: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends while it is pinned$
+//@ case: ends-reading
+//@ output: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends with the lock of the CPUs$
+//@ case: scope-in-stop
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
+// Whichever CPU comes first: the one that calls has preemption off, the other is in a handler.
+//@ case: stop-in-call
+//@ output: ^kernel panic on CPU [01], .*: BUG: schedule with (IRQs masked|preemption off \(count [0-9]+\))$
+//@ case: others
+//@ status: 0
+
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,9 @@
 //! FP and SIMD belong to threads: all vector registers, the rounding mode and the
 //! flags are each thread's own, however often it loses its CPU and wherever it goes.
-//!
-//! SMP: 1 2 4 20
-//! TIMEOUT: 240
+
+//@ smp: 1 2 4 20
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

@@ -1,11 +1,12 @@
 //! CPU_ON refused: the device tree lists a fifth CPU, which QEMU doesn't have, and a
 //! region of redistributors where nothing answers.
-//!
-//! SMP: 4
-//! GIC: 3
-//! DTB: dts/virt-gicv3-smp4-ghost.dts
-//! OUTPUT: error: CPU4 UP state prep:hardware failed: CPU_ON refused: PSCI INVALID_PARAMETERS \(-2\) \(EINVAL\)
-//! OUTPUT: Brought up 4 of 5 CPUs
+
+//@ smp: 4
+//@ gic: 3
+//@ dtb: dts/virt-gicv3-smp4-ghost.dts
+//@ output: error: CPU4 UP state prep:hardware failed: CPU_ON refused: PSCI INVALID_PARAMETERS \(-2\) \(EINVAL\)
+//@ output: Brought up 4 of 5 CPUs
+
 #![no_std]
 #![no_main]
 

@@ -1,13 +1,14 @@
 //! A device tree with more CPUs than the GICv2 has interfaces: those beyond are left
 //! out, each with a line that names it, and the others are a whole machine.
-//!
-//! SMP: 4 8
-//! GIC: 2
-//! DTB: dts/virt-gicv2-ten.dts
-//! OUTPUT: warning: CPU 0x8 is left out: the GICv2 has [48] CPU interfaces$
-//! OUTPUT: warning: CPU 0x9 is left out: the GICv2 has [48] CPU interfaces$
-//! OUTPUT: (4 CPUs|8 CPUs), GICv2, PSCI
-//! OUTPUT: Brought up (4 of 4|8 of 8) CPUs
+
+//@ smp: 4 8
+//@ gic: 2
+//@ dtb: dts/virt-gicv2-ten.dts
+//@ output: warning: CPU 0x8 is left out: the GICv2 has [48] CPU interfaces$
+//@ output: warning: CPU 0x9 is left out: the GICv2 has [48] CPU interfaces$
+//@ output: (4 CPUs|8 CPUs), GICv2, PSCI
+//@ output: Brought up (4 of 4|8 of 8) CPUs
+
 #![no_std]
 #![no_main]
 

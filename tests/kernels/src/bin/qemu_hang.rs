@@ -1,54 +1,55 @@
 //! A machine that hangs says where its CPUs are: by the panic SGI as long as one CPU
 //! still asks, and by QEMU's monitor when none does. The runner takes it for timed out
 //! at the line `hangs now`.
-//!
-//! SMP: 4
-//! CASES: running still masked
-//! HANGS: ^hangs now$
-//!
-//! One CPU computes, one has masked its interrupts, one idles: the second can't answer.
-//! CASE: running
-//! OUTPUT: ^CPU 0, thread main:$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  .*print_whereabouts\+0x
-//! OUTPUT: ^CPU 1, thread computes:$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::computes\+0x
-//! OUTPUT: ^CPU 2, thread masked: does not answer
-//! OUTPUT: ^CPU 3, thread idle/3:$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint::sched::scheduler::.*idle
-//! OUTPUT: ^all have answered: false$
-//! Asked from inside the still point: those that wait there answer.
-//! CASE: still
-//! OUTPUT: ^CPU 0, thread stopper/0:$
-//! OUTPUT: ^CPU 1, thread stopper/1:$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  <?stillpoint::stop_machine::
-//! OUTPUT: ^CPU 2, thread stopper/2:$
-//! OUTPUT: ^CPU 3, thread stopper/3:$
-//! OUTPUT: ^all have answered: true$
-//!
-//! CASE: .*
-//! OUTPUT: ^hangs now$
-//! CASE: running
-//! OUTPUT: ^where: CPU 0, interrupts on$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
-//! OUTPUT: ^where: CPU 1, interrupts on$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::computes\+0x
-//! OUTPUT: ^where: CPU 2, interrupts masked$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
-//! OUTPUT: ^where: CPU 3, interrupts
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint::sched::scheduler::.*idle
-//! CASE: still
-//! OUTPUT: ^where: CPU 0, interrupts masked$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
-//! OUTPUT: ^where: CPU 3, interrupts masked$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  <?stillpoint::stop_machine::
-//! No CPU is left that could ask.
-//! CASE: masked
-//! OUTPUT: ^where: CPU 0, interrupts masked$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
-//! OUTPUT: ^where: CPU 1, interrupts masked$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
-//! OUTPUT: ^where: CPU 3, interrupts masked$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
+
+//@ smp: 4
+//@ cases: running still masked
+//@ hangs: ^hangs now$
+//
+// One CPU computes, one has masked its interrupts, one idles: the second can't answer.
+//@ case: running
+//@ output: ^CPU 0, thread main:$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  .*print_whereabouts\+0x
+//@ output: ^CPU 1, thread computes:$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::computes\+0x
+//@ output: ^CPU 2, thread masked: does not answer
+//@ output: ^CPU 3, thread idle/3:$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint::sched::scheduler::.*idle
+//@ output: ^all have answered: false$
+// Asked from inside the still point: those that wait there answer.
+//@ case: still
+//@ output: ^CPU 0, thread stopper/0:$
+//@ output: ^CPU 1, thread stopper/1:$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  <?stillpoint::stop_machine::
+//@ output: ^CPU 2, thread stopper/2:$
+//@ output: ^CPU 3, thread stopper/3:$
+//@ output: ^all have answered: true$
+//
+//@ case: .*
+//@ output: ^hangs now$
+//@ case: running
+//@ output: ^where: CPU 0, interrupts on$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
+//@ output: ^where: CPU 1, interrupts on$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::computes\+0x
+//@ output: ^where: CPU 2, interrupts masked$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
+//@ output: ^where: CPU 3, interrupts
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint::sched::scheduler::.*idle
+//@ case: still
+//@ output: ^where: CPU 0, interrupts masked$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
+//@ output: ^where: CPU 3, interrupts masked$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  <?stillpoint::stop_machine::
+// No CPU is left that could ask.
+//@ case: masked
+//@ output: ^where: CPU 0, interrupts masked$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
+//@ output: ^where: CPU 1, interrupts masked$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
+//@ output: ^where: CPU 3, interrupts masked$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
+
 #![no_std]
 #![no_main]
 

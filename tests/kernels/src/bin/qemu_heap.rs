@@ -1,8 +1,9 @@
 //! The heap and the caches that CPUs have of it: what is freed on another CPU, from an
 //! interrupt handler, on a CPU that then leaves; and a heap that is used up.
-//!
-//! SMP: 1 2 4 20
-//! TIMEOUT: 240
+
+//@ smp: 1 2 4 20
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

@@ -1,9 +1,10 @@
 //! A failure is injected into each step that can fail, in each direction, on
 //! each secondary: the walk turns round, a clean cycle follows, and nothing is
 //! left of it.
-//!
-//! SMP: 2 4 20
-//! TIMEOUT: 240
+
+//@ smp: 2 4 20
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

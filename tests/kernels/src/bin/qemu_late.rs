@@ -1,63 +1,64 @@
 //! What waits too long is named: each line that the log has for it after ten seconds, here
 //! after one. All goes on in the end.
-//!
-//! SMP: 2
-//! TIMEOUT: 120
-//! CASES: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
-//! CASES: disable-irq leave pinned online rw-read rw-write semaphore
-//!
-//! The function of a still point, on a CPU that is not the caller's, and on the caller's.
-//! CASE: fn
-//! OUTPUT: warning: stop_machine: CPUs 1 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
-//! CASE: own-fn
-//! OUTPUT: warning: stop_machine: CPUs 0 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
-//! A call that no caller waits for holds up a stop.
-//! CASE: unwaited
-//! OUTPUT: warning: stop_machine: CPUs 1 have not come yet:$
-//! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
-//! CASE: prepare
-//! OUTPUT: warning: stop_machine: CPUs 1 have not come yet:$
-//! OUTPUT: warning:   CPU1 runs holder$
-//! CASE: call
-//! OUTPUT: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
-//! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
-//! CASE: call-behind-timer
-//! OUTPUT: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
-//! OUTPUT: warning:   CPU1 runs the function of the timer qemu_late::.*$
-//! CASE: mutex
-//! OUTPUT: warning: main has waited 1 s for a mutex that holder on CPU1 holds
-//! CASE: spin
-//! OUTPUT: warning: CPU0 has waited 1 s for a spin lock of qemu_late::.*Held that CPU1 holds$
-//! CASE: reader
-//! OUTPUT: warning: main has waited 1 s for cpus_write_lock: a thread holds cpus_read_lock$
-//! CASE: walk
-//! OUTPUT: warning: cpuhp/1 has not finished a walk for 1 s
-//! CASE: grace
-//! OUTPUT: warning: rcu: CPUs 1 hold up a grace period$
-//! CASE: barrier
-//! OUTPUT: warning: rcu: a barrier has waited 1 s; [0-9]+ of [0-9]+ callbacks have run$
-//! CASE: tasks
-//! OUTPUT: warning: rcu: 1 threads have run for 1 s without a rest$
-//! A CPU that has come, and takes an interrupt that lasts before all have.
-//! CASE: disable-irq
-//! OUTPUT: warning: stop_machine: CPUs 0 have not come to a stop for 1 s, which main has asked for, and the machine waits$
-//! OUTPUT: warning:   CPU0 runs the call qemu_late::.*$
-//! A CPU that takes such an interrupt on its way out of the still point.
-//! CASE: leave
-//! OUTPUT: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
-//! OUTPUT: warning:   CPU1 runs the call qemu_late::.*$
-//! CASE: pinned
-//! OUTPUT: warning: CPU1 has waited 1 s for 1 threads that are pinned to it$
-//! CASE: online
-//! OUTPUT: warning: CPU1 was released 1 s ago and is not online; it is at step [0-9]+$
-//! CASE: rw-read
-//! OUTPUT: warning: main has waited 1 s for its turn to read$
-//! CASE: rw-write
-//! OUTPUT: warning: main has waited 1 s for its turn to write$
-//! CASE: semaphore
-//! OUTPUT: warning: main has waited 1 s for a semaphore$
-//! CASE: timer
-//! OUTPUT: warning: the function of the timer qemu_late::.* has been running for 1 s$
+
+//@ smp: 2
+//@ timeout: 120
+//@ cases: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
+//@ cases: disable-irq leave pinned online rw-read rw-write semaphore
+//
+// The function of a still point, on a CPU that is not the caller's, and on the caller's.
+//@ case: fn
+//@ output: warning: stop_machine: CPUs 1 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
+//@ case: own-fn
+//@ output: warning: stop_machine: CPUs 0 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
+// A call that no caller waits for holds up a stop.
+//@ case: unwaited
+//@ output: warning: stop_machine: CPUs 1 have not come yet:$
+//@ output: warning:   CPU1 runs the call qemu_late::.*$
+//@ case: prepare
+//@ output: warning: stop_machine: CPUs 1 have not come yet:$
+//@ output: warning:   CPU1 runs holder$
+//@ case: call
+//@ output: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
+//@ output: warning:   CPU1 runs the call qemu_late::.*$
+//@ case: call-behind-timer
+//@ output: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
+//@ output: warning:   CPU1 runs the function of the timer qemu_late::.*$
+//@ case: mutex
+//@ output: warning: main has waited 1 s for a mutex that holder on CPU1 holds
+//@ case: spin
+//@ output: warning: CPU0 has waited 1 s for a spin lock of qemu_late::.*Held that CPU1 holds$
+//@ case: reader
+//@ output: warning: main has waited 1 s for cpus_write_lock: a thread holds cpus_read_lock$
+//@ case: walk
+//@ output: warning: cpuhp/1 has not finished a walk for 1 s
+//@ case: grace
+//@ output: warning: rcu: CPUs 1 hold up a grace period$
+//@ case: barrier
+//@ output: warning: rcu: a barrier has waited 1 s; [0-9]+ of [0-9]+ callbacks have run$
+//@ case: tasks
+//@ output: warning: rcu: 1 threads have run for 1 s without a rest$
+// A CPU that has come, and takes an interrupt that lasts before all have.
+//@ case: disable-irq
+//@ output: warning: stop_machine: CPUs 0 have not come to a stop for 1 s, which main has asked for, and the machine waits$
+//@ output: warning:   CPU0 runs the call qemu_late::.*$
+// A CPU that takes such an interrupt on its way out of the still point.
+//@ case: leave
+//@ output: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
+//@ output: warning:   CPU1 runs the call qemu_late::.*$
+//@ case: pinned
+//@ output: warning: CPU1 has waited 1 s for 1 threads that are pinned to it$
+//@ case: online
+//@ output: warning: CPU1 was released 1 s ago and is not online; it is at step [0-9]+$
+//@ case: rw-read
+//@ output: warning: main has waited 1 s for its turn to read$
+//@ case: rw-write
+//@ output: warning: main has waited 1 s for its turn to write$
+//@ case: semaphore
+//@ output: warning: main has waited 1 s for a semaphore$
+//@ case: timer
+//@ output: warning: the function of the timer qemu_late::.* has been running for 1 s$
+
 #![no_std]
 #![no_main]
 

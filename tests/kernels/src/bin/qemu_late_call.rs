@@ -1,8 +1,9 @@
 //! A call whose target doesn't take interrupts for long: its sender says so, waits
 //! on, and has its answer in the end.
-//!
-//! SMP: 2
-//! OUTPUT: CPU0 called, and CPUs 1 have not answered for 10 s$
+
+//@ smp: 2
+//@ output: CPU0 called, and CPUs 1 have not answered for 10 s$
+
 #![no_std]
 #![no_main]
 

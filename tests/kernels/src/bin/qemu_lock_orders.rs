@@ -1,12 +1,13 @@
 //! Correct programs that take several locks of one kind, in a debug build: the lock
 //! validator accepts them. `qemu_misuse.rs` has their incorrect twins.
-//!
-//! SMP: 2 4
-//! PROFILE: dev
-//! CASES: accounts levels vectors fork-join scope full
-//!
-//! CASE: full
-//! OUTPUT: more than 24 locks held at a time: the lock validator is off$
+
+//@ smp: 2 4
+//@ profile: dev
+//@ cases: accounts levels vectors fork-join scope full
+//
+//@ case: full
+//@ output: more than 24 locks held at a time: the lock validator is off$
+
 #![no_std]
 #![no_main]
 

@@ -1,17 +1,18 @@
 //! What `main` returns is the status that the machine ends with: a number of the program's
 //! own, or 1 after an error, which is printed. Beside that: what else `api` alone has.
-//!
-//! SMP: 1 4
-//! APPEND: quiet verbose usb.debug -- loglevel=7 "two words"
-//! PLAN: none
-//! CASES: status error
-//! CASE: status
-//! OUTPUT: ^\[ *[0-9.]+\] error: the log shows what it is to show$
-//! OUTPUT: ^all is as it is documented$
-//! STATUS: 42
-//! CASE: error
-//! OUTPUT: ^error: the boot CPU can't go$
-//! STATUS: 1
+
+//@ smp: 1 4
+//@ append: quiet verbose usb.debug -- loglevel=7 "two words"
+//@ plan: none
+//@ cases: status error
+//@ case: status
+//@ output: ^\[ *[0-9.]+\] error: the log shows what it is to show$
+//@ output: ^all is as it is documented$
+//@ status: 42
+//@ case: error
+//@ output: ^error: the boot CPU can't go$
+//@ status: 1
+
 #![no_std]
 #![no_main]
 

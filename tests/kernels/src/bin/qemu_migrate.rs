@@ -1,9 +1,10 @@
 //! Threads that move and threads that stay: affinity, pins, and a CPU that goes under
 //! those that run, wait and sleep on it.
-//!
-//! SMP: 2 4 20
-//! TIMEOUT: 240
-//! OUTPUT: ^.*thread lonely no longer affine to cpu[0-9]+$
+
+//@ smp: 2 4 20
+//@ timeout: 240
+//@ output: ^.*thread lonely no longer affine to cpu[0-9]+$
+
 #![no_std]
 #![no_main]
 

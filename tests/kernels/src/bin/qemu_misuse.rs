@@ -1,70 +1,71 @@
 //! Locks that are misused, in a debug build: each is told, with both sides, before
 //! anything hangs. None of these would hang here: no two threads run at once.
-//!
-//! SMP: 2 4
-//! PROFILE: dev
-//! STATUS: 101
-//! CASES: sleep-in-spin mutex-in-spin mutex-in-handler
-//! CASES: mutexes spins three recursive descending cpus-read handler-spin inversion join
-//! CASES: scope fork-join park
-//!
-//! CASE: sleep-in-spin|mutex-in-spin
-//! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
-//! OUTPUT: ^  at tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^  preempt count 1, IRQs on: yes, in an interrupt handler: no$
-//! OUTPUT: ^  holds spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^    since tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
-//! CASE: mutex-in-handler
-//! OUTPUT: BUG: sleeping function called from invalid context:$
-//! OUTPUT: ^  preempt count 0, IRQs on: no, in an interrupt handler: yes$
-//!
-//! CASE: mutexes
-//! OUTPUT: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  second is about to take mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  and holds mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  but the other way round there has been:$
-//! OUTPUT: ^  first took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^    while it held mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! CASE: spins
-//! OUTPUT: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  second is about to take spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  first took spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! CASE: three
-//! OUTPUT: ^kernel panic on CPU 0, thread third: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  first took mutex
-//! OUTPUT: ^  second took mutex
-//! CASE: recursive
-//! OUTPUT: BUG: possible recursive locking:$
-//! CASE: descending
-//! OUTPUT: BUG: locks of one class are not taken in ascending order:$
-//! CASE: cpus-read
-//! OUTPUT: BUG: possible recursive locking:$
-//! OUTPUT: rw lock of \(\) \(src/hotplug/core\.rs:[0-9]+:[0-9]+\)$
-//! CASE: handler-spin
-//! OUTPUT: BUG: inconsistent lock state: spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  is taken in an interrupt handler$
-//! OUTPUT: ^    at tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^  and with IRQs on, when the handler may come in,$
-//! CASE: inversion
-//! OUTPUT: BUG: possible irq lock inversion dependency:$
-//! CASE: join
-//! OUTPUT: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  main is about to take work of .* \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  worker took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! CASE: scope
-//! OUTPUT: BUG: possible circular locking dependency:$
-//! OUTPUT: ^  main is about to take work of .* \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^    at tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
-//! CASE: fork-join
-//! OUTPUT: BUG: possible circular locking dependency:$
-//! OUTPUT: took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
-//! A service that takes a mutex when its CPU leaves: cpuhp/1 waits for it, and a
-//! thread that waits for cpuhp/1 holds it. The second of the two is told.
-//! CASE: park
-//! OUTPUT: ^kernel panic on CPU (1, thread doomed/1|0, thread main): BUG: possible circular locking dependency:$
-//! OUTPUT: ^  (doomed/1 is about to take mutex of \(\) \(tests/kernels/src/bin/qemu_misuse|main is about to take work of \(\) \(src/hotplug/cpuhp)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  (main took (work|rw lock) of \(\) \(src/hotplug/|cpuhp/1 took work of \(\) \(src/hotplug/core)
-//! OUTPUT: ^  (cpuhp/1 took work of \(\) \(src/hotplug/core|doomed/1 took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
+
+//@ smp: 2 4
+//@ profile: dev
+//@ status: 101
+//@ cases: sleep-in-spin mutex-in-spin mutex-in-handler
+//@ cases: mutexes spins three recursive descending cpus-read handler-spin inversion join
+//@ cases: scope fork-join park
+//
+//@ case: sleep-in-spin|mutex-in-spin
+//@ output: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
+//@ output: ^  at tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//@ output: ^  preempt count 1, IRQs on: yes, in an interrupt handler: no$
+//@ output: ^  holds spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^    since tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//@ case: mutex-in-handler
+//@ output: BUG: sleeping function called from invalid context:$
+//@ output: ^  preempt count 0, IRQs on: no, in an interrupt handler: yes$
+//
+//@ case: mutexes
+//@ output: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
+//@ output: ^  second is about to take mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  and holds mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  but the other way round there has been:$
+//@ output: ^  first took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^    while it held mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ case: spins
+//@ output: ^kernel panic on CPU 0, thread second: BUG: possible circular locking dependency:$
+//@ output: ^  second is about to take spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  first took spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ case: three
+//@ output: ^kernel panic on CPU 0, thread third: BUG: possible circular locking dependency:$
+//@ output: ^  first took mutex
+//@ output: ^  second took mutex
+//@ case: recursive
+//@ output: BUG: possible recursive locking:$
+//@ case: descending
+//@ output: BUG: locks of one class are not taken in ascending order:$
+//@ case: cpus-read
+//@ output: BUG: possible recursive locking:$
+//@ output: rw lock of \(\) \(src/hotplug/core\.rs:[0-9]+:[0-9]+\)$
+//@ case: handler-spin
+//@ output: BUG: inconsistent lock state: spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  is taken in an interrupt handler$
+//@ output: ^    at tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//@ output: ^  and with IRQs on, when the handler may come in,$
+//@ case: inversion
+//@ output: BUG: possible irq lock inversion dependency:$
+//@ case: join
+//@ output: BUG: possible circular locking dependency:$
+//@ output: ^  main is about to take work of .* \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  worker took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ case: scope
+//@ output: BUG: possible circular locking dependency:$
+//@ output: ^  main is about to take work of .* \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^    at tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
+//@ case: fork-join
+//@ output: BUG: possible circular locking dependency:$
+//@ output: took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+// A service that takes a mutex when its CPU leaves: cpuhp/1 waits for it, and a
+// thread that waits for cpuhp/1 holds it. The second of the two is told.
+//@ case: park
+//@ output: ^kernel panic on CPU (1, thread doomed/1|0, thread main): BUG: possible circular locking dependency:$
+//@ output: ^  (doomed/1 is about to take mutex of \(\) \(tests/kernels/src/bin/qemu_misuse|main is about to take work of \(\) \(src/hotplug/cpuhp)\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  (main took (work|rw lock) of \(\) \(src/hotplug/|cpuhp/1 took work of \(\) \(src/hotplug/core)
+//@ output: ^  (cpuhp/1 took work of \(\) \(src/hotplug/core|doomed/1 took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
+
 #![no_std]
 #![no_main]
 

@@ -1,74 +1,75 @@
 //! A panic ends the kernel wherever it happens: whichever CPU has the console, waits
 //! with IRQs masked, can't be stopped or isn't there yet. Virtual time, because the others
 //! are given 100 ms.
-//!
-//! SMP: 4
-//! ICOUNT: 1
-//! STATUS: 101
-//! CASES: console in-interrupt in-still-point in-callback before-online
-//! CASES: message-panics message-sleeps message-panics-twice endless-message
-//!
-//! One CPU computes, one has the console and interrupts masked for ever, one idles.
-//! The panic gives up on the one that it can't reach, and takes the console from
-//! it.
-//! CASE: console
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 0, thread main: all is lost$
-//! CASE: in-interrupt
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 1, thread [a-z]+/1: not in a handler$
-//! The CPUs that wait in the still point with their interrupts masked stop too.
-//! CASE: in-still-point
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: nothing else moves$
-//! On the CPU that is to leave, in the middle of a line: it has the console itself,
-//! and the thread that waits for it has the hotplug lock.
-//! CASE: in-callback
-//! NOT_ON: 7.2 under icount it runs no vCPU for seconds, until its monitor stops and continues it
-//! OUTPUT: ^CPU 1 says $
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 1, thread doomed/1: no last words$
-//! Between its first instruction and its online bit.
-//! CASE: before-online
-//! OUTPUT: ^online: 0,2-3$
-//! OUTPUT: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics at its entry, as a test wants it$
-//!
-//! CASE: console|in-interrupt|in-still-point|in-callback|before-online
-//! OUTPUT: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  [^ ].*\+0x[0-9a-f]+$
-//! CASE: console|in-still-point
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_panic::kernel_test::.*\+0x[0-9a-f]+$
-//! CASE: in-interrupt
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_irq\+0x[0-9a-f]+$
-//! CASE: before-online
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
-//!
-//! CASE: console
-//! OUTPUT: ^  CPUs 1,3 have stopped$
-//! OUTPUT: ^  CPUs 2 did not stop within 100 ms$
-//! CASE: in-still-point
-//! OUTPUT: ^  CPUs 1-3 have stopped$
-//! CASE: in-interrupt|in-callback|before-online
-//! OUTPUT: ^  CPUs 0,2-3 have stopped$
-//!
-//! A message that panics, or takes a lock that sleeps, costs itself only: the report says
-//! so, where it was, and how it came there.
-//! CASE: message-(panics|sleeps)
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 0, thread main: $
-//! OUTPUT: ^  \(the report has panicked itself, at (tests/kernels/src/bin/qemu_panic|src/[a-z/_]+)\.rs:[0-9]+:[0-9]+\)$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
-//!
-//! The second message is left out: it may panic too.
-//! CASE: message-panics-twice
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
-//!
-//! A message that takes a spin lock which a stopped CPU holds costs itself only.
-//! CASE: endless-message
-//! OUTPUT: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 0, thread main: $
-//! OUTPUT: ^  \(the report waits for a spin lock of u32 that CPU1 holds\)$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
+
+//@ smp: 4
+//@ icount: 1
+//@ status: 101
+//@ cases: console in-interrupt in-still-point in-callback before-online
+//@ cases: message-panics message-sleeps message-panics-twice endless-message
+//
+// One CPU computes, one has the console and interrupts masked for ever, one idles.
+// The panic gives up on the one that it can't reach, and takes the console from
+// it.
+//@ case: console
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 0, thread main: all is lost$
+//@ case: in-interrupt
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 1, thread [a-z]+/1: not in a handler$
+// The CPUs that wait in the still point with their interrupts masked stop too.
+//@ case: in-still-point
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 0, thread stopper/0: nothing else moves$
+// On the CPU that is to leave, in the middle of a line: it has the console itself,
+// and the thread that waits for it has the hotplug lock.
+//@ case: in-callback
+//@ not-on: 7.2 under icount it runs no vCPU for seconds, until its monitor stops and continues it
+//@ output: ^CPU 1 says $
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 1, thread doomed/1: no last words$
+// Between its first instruction and its online bit.
+//@ case: before-online
+//@ output: ^online: 0,2-3$
+//@ output: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 1, thread idle/1: panics at its entry, as a test wants it$
+//
+//@ case: console|in-interrupt|in-still-point|in-callback|before-online
+//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  [^ ].*\+0x[0-9a-f]+$
+//@ case: console|in-still-point
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_panic::kernel_test::.*\+0x[0-9a-f]+$
+//@ case: in-interrupt
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_irq\+0x[0-9a-f]+$
+//@ case: before-online
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
+//
+//@ case: console
+//@ output: ^  CPUs 1,3 have stopped$
+//@ output: ^  CPUs 2 did not stop within 100 ms$
+//@ case: in-still-point
+//@ output: ^  CPUs 1-3 have stopped$
+//@ case: in-interrupt|in-callback|before-online
+//@ output: ^  CPUs 0,2-3 have stopped$
+//
+// A message that panics, or takes a lock that sleeps, costs itself only: the report says
+// so, where it was, and how it came there.
+//@ case: message-(panics|sleeps)
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 0, thread main: $
+//@ output: ^  \(the report has panicked itself, at (tests/kernels/src/bin/qemu_panic|src/[a-z/_]+)\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
+//
+// The second message is left out: it may panic too.
+//@ case: message-panics-twice
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//
+// A message that takes a spin lock which a stopped CPU holds costs itself only.
+//@ case: endless-message
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 0, thread main: $
+//@ output: ^  \(the report waits for a spin lock of u32 that CPU1 holds\)$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
+
 #![no_std]
 #![no_main]
 

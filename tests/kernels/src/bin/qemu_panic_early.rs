@@ -1,16 +1,17 @@
 //! A CPU that panics in its first life, before its interrupt interface is up, touches no
 //! register of that: it tells no other CPU, and the panic is printed all the same. Of a
 //! GICv2 the registers are in memory, and there all the time.
-//!
-//! SMP: 4
-//! GIC: 3
-//! APPEND: maxcpus=1
-//! STATUS: 101
-//! OUTPUT: ^online: 0$
-//! OUTPUT: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
-//! OUTPUT: ^kernel panic on CPU 1, thread idle/1: panics before its interface is up, as a test wants it$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
-//! OUTPUT: ^  CPUs 0 run on: this CPU can't send SGIs yet$
+
+//@ smp: 4
+//@ gic: 3
+//@ append: maxcpus=1
+//@ status: 101
+//@ output: ^online: 0$
+//@ output: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 1, thread idle/1: panics before its interface is up, as a test wants it$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
+//@ output: ^  CPUs 0 run on: this CPU can't send SGIs yet$
+
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,8 @@
 //! The panic SGI means nothing while no CPU has panicked: it is counted, wherever
 //! it is taken, and the CPU goes on.
-//!
-//! SMP: 1 4
+
+//@ smp: 1 4
+
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,9 @@
 //! CPUs park and come back ten thousand times, without firmware.
-//!
-//! BOARD: rpi4
-//! SMP: 4
-//! TIMEOUT: 240
+
+//@ board: rpi4
+//@ smp: 4
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,8 @@
 //! Per-CPU variables and counters: each CPU has its own, begun as declared, apart from
 //! the others', and kept while the CPU is off.
-//!
-//! SMP: 1 2 4 20
+
+//@ smp: 1 2 4 20
+
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,8 @@
 //! Nothing is taken over from an earlier life of a CPU: a CPU goes off with every
 //! register that matters poisoned, and has them right when it is back.
-//!
-//! SMP: 2 4
+
+//@ smp: 2 4
+
 #![no_std]
 #![no_main]
 

@@ -1,12 +1,13 @@
 //! Printing a value whose `Display` prints, logs or takes a lock; and lines of two CPUs,
 //! each of which stays whole.
-//!
-//! SMP: 2
-//! OUTPUT: ^\(a line from inside\)$
-//! OUTPUT: ^\[ *[0-9.]+\] (warning: )?a log line from inside$
-//! OUTPUT: ^it talks$
-//! OUTPUT: ^0{300}$
-//! OUTPUT: ^all lines are out$
+
+//@ smp: 2
+//@ output: ^\(a line from inside\)$
+//@ output: ^\[ *[0-9.]+\] (warning: )?a log line from inside$
+//@ output: ^it talks$
+//@ output: ^0{300}$
+//@ output: ^all lines are out$
+
 #![no_std]
 #![no_main]
 

@@ -3,9 +3,10 @@
 //!
 //! With the boot argument `held` it cycles a CPU until a debugger holds that (`held` of the rig)
 //! for longer than a CPU may take to say DEAD.
-//!
-//! SMP: 2 4
-//! TIMEOUT: 120
+
+//@ smp: 2 4
+//@ timeout: 120
+
 #![no_std]
 #![no_main]
 

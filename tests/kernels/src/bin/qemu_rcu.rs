@@ -1,9 +1,10 @@
 //! Grace periods: readers never see what was freed, whatever CPUs come and go; every
 //! callback runs once and in order; threads that wait together share; idle CPUs are left
 //! alone, and computing ones hold nothing up.
-//!
-//! SMP: 1 2 4 20
-//! TIMEOUT: 240
+
+//@ smp: 1 2 4 20
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

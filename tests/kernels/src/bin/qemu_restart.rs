@@ -4,11 +4,12 @@
 //! This kernel hands it over as a loader does: MMU and caches off, the address
 //! in x0, a jump to the first byte of the Image. `bad-boot` of the rig does the same
 //! to the shipped Image, from outside.
-//!
-//! SMP: 1
-//! HALTS: 15
-//! OUTPUT: ^restarting with a tree of [0-9]+ bytes, cut to 64$
-//! OUTPUT: ^stillpoint: bad device tree: the structure block is out of bounds$
+
+//@ smp: 1
+//@ halts: 15
+//@ output: ^restarting with a tree of [0-9]+ bytes, cut to 64$
+//@ output: ^stillpoint: bad device tree: the structure block is out of bounds$
+
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,9 @@
 //! What a program may do with safe code alone, and what it must not cost: masks of a
 //! larger machine, handles that are kept or forgotten, timers whose functions own things.
-//!
-//! SMP: 1 4
-//! TIMEOUT: 240
+
+//@ smp: 1 4
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

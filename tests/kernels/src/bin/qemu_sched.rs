@@ -1,11 +1,12 @@
 //! Which thread has the CPU: preemption, priorities, a CPU without a tick, work for idle CPUs;
 //! and in virtual time how fairly equals share, and how soon the urgent one runs.
-//!
-//! SMP: 1 2 4 20
-//! TIMEOUT: 240
-//! CASES: order time
-//! CASE: time
-//! ICOUNT: 1
+
+//@ smp: 1 2 4 20
+//@ timeout: 240
+//@ cases: order time
+//@ case: time
+//@ icount: 1
+
 #![no_std]
 #![no_main]
 

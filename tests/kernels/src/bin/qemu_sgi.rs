@@ -1,8 +1,9 @@
 //! SGIs reach exactly the CPUs that they are sent to, in as few writes as the GIC allows,
 //! and none outlives the CPU that it was for.
-//!
-//! SMP: 1 2 4 8 20
-//! TIMEOUT: 120
+
+//@ smp: 1 2 4 8 20
+//@ timeout: 120
+
 #![no_std]
 #![no_main]
 

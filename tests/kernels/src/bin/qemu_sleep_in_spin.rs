@@ -1,14 +1,15 @@
 //! A thread that may wait while it holds what other threads wait for panics, whether it
 //! would have to wait or not, in any build.
-//!
-//! SMP: 1 4
-//! STATUS: 101
-//! CASES: spin pinned
-//!
-//! CASE: spin
-//! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: schedule with preemption off \(count 1\)$
-//! CASE: pinned
-//! OUTPUT: ^kernel panic on CPU 0, thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
+
+//@ smp: 1 4
+//@ status: 101
+//@ cases: spin pinned
+//
+//@ case: spin
+//@ output: ^kernel panic on CPU 0, thread main: BUG: schedule with preemption off \(count 1\)$
+//@ case: pinned
+//@ output: ^kernel panic on CPU 0, thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
+
 #![no_std]
 #![no_main]
 

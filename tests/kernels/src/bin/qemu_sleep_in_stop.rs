@@ -1,14 +1,15 @@
 //! A function that would sleep in a still point, or wait for another CPU there, panics at
 //! once: no thread could wake it, and no CPU answers.
-//!
-//! SMP: 2 4
-//! STATUS: 101
-//! CASES: sleep call
-//!
-//! CASE: sleep
-//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
-//! CASE: call
-//! OUTPUT: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
+
+//@ smp: 2 4
+//@ status: 101
+//@ cases: sleep call
+//
+//@ case: sleep
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
+//@ case: call
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
+
 #![no_std]
 #![no_main]
 

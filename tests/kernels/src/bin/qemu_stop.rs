@@ -1,8 +1,9 @@
 //! Still points: nothing else moves while the function runs, whatever the CPUs
 //! were doing, and getting there takes as few interrupts as the GIC allows.
-//!
-//! SMP: 1 2 4 8 20
-//! TIMEOUT: 900
+
+//@ smp: 1 2 4 8 20
+//@ timeout: 900
+
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,9 @@
 //! Threads: they run where they are bound, wait for each other across CPUs, give
 //! back all that they had, and keep their registers whatever interrupts them.
-//!
-//! SMP: 1 2 4 8 20
-//! TIMEOUT: 600
+
+//@ smp: 1 2 4 8 20
+//@ timeout: 600
+
 #![no_std]
 #![no_main]
 

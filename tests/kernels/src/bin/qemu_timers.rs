@@ -1,8 +1,9 @@
 //! Timers: never early, never lost, never twice, whatever becomes of their CPU; and
 //! cancelled ones that are not called again.
-//!
-//! SMP: 1 2 4 20
-//! TIMEOUT: 240
+
+//@ smp: 1 2 4 20
+//@ timeout: 240
+
 #![no_std]
 #![no_main]
 

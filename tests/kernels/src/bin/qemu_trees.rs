@@ -1,29 +1,30 @@
 //! Trees with a habit that QEMU's own has not: each leads to the console that is
 //! there, to firmware, and to the CPUs that may be started.
-//!
-//! SMP: 4
-//! GIC: 3
-//! VIRT: off
-//! CASES: console-alias console-missing console-disabled console-unknown console-sbsa
-//! CASES: psci-0.2 psci-old-numbers cpus-disabled
-//! OUTPUT: Stillpoint .* on Stillpoint small virt: [34] CPUs, GICv3, PSCI
-//!
-//! CASE: console-alias
-//! DTB: dts/console-alias.dts
-//! CASE: console-missing
-//! DTB: dts/console-missing.dts
-//! CASE: console-disabled
-//! DTB: dts/console-disabled.dts
-//! CASE: console-unknown
-//! DTB: dts/console-unknown.dts
-//! CASE: console-sbsa
-//! DTB: dts/console-sbsa.dts
-//! CASE: psci-0.2
-//! DTB: dts/psci-0.2.dts
-//! CASE: psci-old-numbers
-//! DTB: dts/psci-old-numbers.dts
-//! CASE: cpus-disabled
-//! DTB: dts/cpus-disabled.dts
+
+//@ smp: 4
+//@ gic: 3
+//@ virt: off
+//@ cases: console-alias console-missing console-disabled console-unknown console-sbsa
+//@ cases: psci-0.2 psci-old-numbers cpus-disabled
+//@ output: Stillpoint .* on Stillpoint small virt: [34] CPUs, GICv3, PSCI
+//
+//@ case: console-alias
+//@ dtb: dts/console-alias.dts
+//@ case: console-missing
+//@ dtb: dts/console-missing.dts
+//@ case: console-disabled
+//@ dtb: dts/console-disabled.dts
+//@ case: console-unknown
+//@ dtb: dts/console-unknown.dts
+//@ case: console-sbsa
+//@ dtb: dts/console-sbsa.dts
+//@ case: psci-0.2
+//@ dtb: dts/psci-0.2.dts
+//@ case: psci-old-numbers
+//@ dtb: dts/psci-old-numbers.dts
+//@ case: cpus-disabled
+//@ dtb: dts/cpus-disabled.dts
+
 #![no_std]
 #![no_main]
 

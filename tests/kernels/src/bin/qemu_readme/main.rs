@@ -1,10 +1,11 @@
 //! The program that README.md and the documentation of `stillpoint::api` show, as it
 //! stands there (`tests/host_docs.rs` compares them).
-//!
-//! SMP: 4
-//! PLAN: none
-//! OUTPUT: ^42$
-//! OUTPUT: ^nothing else moves$
+
+//@ smp: 4
+//@ plan: none
+//@ output: ^42$
+//@ output: ^nothing else moves$
+
 #![no_std]
 #![no_main]
 

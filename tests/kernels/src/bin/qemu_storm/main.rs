@@ -6,17 +6,18 @@
 //! Among the boot arguments `seconds=` says how long (60 unless told; then only on 4
 //! CPUs), `seed=` what happens (it is printed), and `patience=` after how many seconds
 //! without a turn a worker is taken for stuck (90). The case `stuck` has one that is.
-//!
-//! SMP: 1 2 4 8 20
-//! TIMEOUT: 300
-//! CASES: mixture stuck
-//!
-//! CASE: stuck
-//! STATUS: 101
-//! OUTPUT: ^# stuck/0 has made no turn for 2s after 0, seed=7$
-//! OUTPUT: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_storm::kernel_test::stuck\+0x
-//! OUTPUT: ^# stuck/0 on cpu[0-9]+: Running, may run on 0
-//! OUTPUT: ^kernel panic on CPU [0-9]+, .*: the storm hangs, seed=7$
+
+//@ smp: 1 2 4 8 20
+//@ timeout: 300
+//@ cases: mixture stuck
+//
+//@ case: stuck
+//@ status: 101
+//@ output: ^# stuck/0 has made no turn for 2s after 0, seed=7$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_storm::kernel_test::stuck\+0x
+//@ output: ^# stuck/0 on cpu[0-9]+: Running, may run on 0
+//@ output: ^kernel panic on CPU [0-9]+, .*: the storm hangs, seed=7$
+
 #![no_std]
 #![no_main]
 
