@@ -56,8 +56,8 @@ struct CommandLine {
     /// What it finds in x0 there; 0 until control has released it for the first time,
     /// which is control's to remember.
     context: AtomicU64,
-    /// The affinity of the CPU that owns the slot; 0: free. Set once: with the MMU off at boot, or by the CPU
-    /// itself before its first parking. The parked CPU doesn't read it.
+    /// The affinity of the CPU that owns the slot; 0: free. Set once: with the MMU off at
+    /// boot, or by the CPU itself before its first parking. The parked CPU doesn't read it.
     mpidr: AtomicU64,
 }
 
@@ -266,11 +266,17 @@ impl Pen {
         self.interface != 0 && unsafe { control.read_volatile() } & 1 != 0
     }
 
+    /// Returns the slot of `mpidr`. Slots are taken from the front and never given back, so
+    /// the first free one ends the search: at once on a machine whose CPUs don't park.
     fn slot(&self, mpidr: Mpidr) -> Option<&'static Slot> {
         let value = mpidr.raw() | TAKEN;
         // Acquire: pairs with the Release in `admit`.
-        let holder = |slot: &&Slot| slot.command.mpidr.load(Ordering::Acquire) & !ADMITTED;
-        SLOTS.iter().find(|slot| holder(slot) == value)
+        let holder = |slot: &Slot| slot.command.mpidr.load(Ordering::Acquire) & !ADMITTED;
+        SLOTS
+            .iter()
+            .map(|slot| (slot, holder(slot)))
+            .take_while(|(_, holder)| *holder != 0)
+            .find_map(|(slot, holder)| (holder == value).then_some(slot))
     }
 }
 
