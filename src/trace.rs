@@ -129,12 +129,17 @@ impl Trace {
     ///
     /// # Context
     /// Any, once this CPU has been told SHOULD_ONLINE.
+    #[inline]
     pub fn write<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
-        let _masked = IrqGuard::<E>::new(); // (one-writer-a-ring)
+        let masked = IrqGuard::<E>::new(); // (one-writer-a-ring)
         let (on, at) = here_fn();
         self.put(on, at, event);
+        // Nothing here makes another thread runnable, and an interrupt that is pending has
+        // a preemption point of its own.
+        masked.end_no_resched();
     }
 
+    #[inline]
     fn put(&self, on: CpuId, at: Instant, event: Event) {
         let ring = self.rings.get(on);
         let number = ring.next.fetch_add(1, Ordering::Relaxed);
@@ -189,6 +194,7 @@ fn read(slot: &Slot, number: u64) -> Option<(Instant, Event)> {
 
 /// One word: kind in bits 7:0, step or state in 15:8, flags in 23:16, CPU in
 /// 47:32.
+#[inline]
 fn encode(event: Event) -> u64 {
     let step = |kind: u64, cpu: CpuId, step: u8, direction, ok: bool| {
         let flags = u64::from(direction == Direction::Down) | u64::from(ok) << 1;
