@@ -1,4 +1,4 @@
-//! E0277: Who reads is the thread that took the lock.
+//! E0277: The thread that reads is the one that took the lock.
 
 use stillpoint::sched::{SchedHost, lock::CpusReadGuard};
 

@@ -282,7 +282,7 @@ fn a_write_to_one_cpu_reaches_it_alone() {
         for target in 0..count {
             let write = machine.fan_out.write_to(cpu(target));
             let writes: Vec<_> = write.into_iter().collect();
-            // Whoever sends it, the target too.
+            // Whichever CPU sends it, the target too.
             for me in [0, target] {
                 assert_eq!(machine.deliver(me, &writes), BTreeSet::from([target]));
             }

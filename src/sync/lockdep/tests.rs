@@ -247,7 +247,7 @@ fn work_may_wait_for_work_of_its_kind_but_not_in_a_circle() {
     assert_eq!(test.take_as(&mut held, map(0), THREAD, true), Ok(()));
     let mutex = (1, LockKind::Sleep);
     assert_eq!(test.take_as(&mut held, mutex, THREAD, true), Ok(()));
-    // Somebody else waits for that work, and holds what it takes.
+    // Another thread waits for that work, and holds what it takes.
     let mut held = HeldLocks::new();
     assert_eq!(test.take_as(&mut held, mutex, THREAD, true), Ok(()));
     says(test.take_as(&mut held, map(0), THREAD, true), CIRCLE);

@@ -71,7 +71,7 @@ mod bad_tree {
                 .join();
             // SAFETY: the thread has ended and is off its CPU, and this kernel,
             // which has one CPU, starts no other: its stack is mapped, and
-            // nobody's.
+            // not in use.
             let memory = unsafe {
                 core::slice::from_raw_parts_mut(
                     core::ptr::with_exposed_provenance_mut(stack.start),

@@ -408,7 +408,7 @@ mod kernel_test {
         );
         let stop = &kernel().stop_machine;
         stop.set_spins(Some(u32::MAX));
-        // The last to leave a stop may wake the caller, who slept, when the caller
+        // The last to leave a stop may wake the caller, which slept, when the caller
         // has seen by itself that it is over: that write can come late. A stop in
         // which no CPU sleeps needs that CPU too, and so is after it.
         let settled = api::stop_machine(|| ());
