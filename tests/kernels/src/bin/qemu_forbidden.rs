@@ -319,7 +319,11 @@ mod kernel_test {
                 drop(before);
                 api::sleep(Duration::from_millis(100));
             }
-            "preempt-kept-in-call" => println!("{:?}", api::call_on(other(), keep_preempt_off)),
+            "preempt-kept-in-call" => {
+                println!("{:?}", api::call_on(other(), keep_preempt_off));
+                // The other CPU answers first, and panics as its handler ends.
+                api::sleep(Duration::from_secs(10));
+            }
             "pinned-in-call" => println!("{:?}", api::call_on(other(), keep_pinned)),
             "preempt-kept-in-handler" => {
                 kernel().test_handler.call_once(|| keep_preempt_off);
