@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod boot;
 pub mod case;
 pub mod ktap;
+pub mod last_call;
 pub mod loops;
 pub mod machine;
 pub mod memory;

@@ -36,22 +36,18 @@ pub fn leave_and_return(alone_fn: impl FnOnce() -> bool) -> bool {
 
 /// Waits until `check_fn` says yes; returns whether it did within the limit.
 /// Other threads of this CPU run meanwhile.
-pub fn eventually(mut check_fn: impl FnMut() -> bool) -> bool {
-    let limit = after(LIMIT);
-    loop {
-        if check_fn() {
-            return true;
-        }
-        if Hw::now() >= limit {
-            return false;
-        }
-        api::yield_now();
-        Hw::relax();
-    }
+pub fn eventually(check_fn: impl FnMut() -> bool) -> bool {
+    within_limit(check_fn, api::yield_now)
 }
 
 /// As [`eventually`], but never gives the CPU away: also with preemption off.
-pub fn spin_until(mut check_fn: impl FnMut() -> bool) -> bool {
+pub fn spin_until(check_fn: impl FnMut() -> bool) -> bool {
+    within_limit(check_fn, || ())
+}
+
+/// Asks `check_fn` until it says yes or [`LIMIT`] is over, with `between_fn` between two
+/// questions; returns whether it did.
+fn within_limit(mut check_fn: impl FnMut() -> bool, between_fn: impl Fn()) -> bool {
     let limit = after(LIMIT);
     loop {
         if check_fn() {
@@ -60,6 +56,7 @@ pub fn spin_until(mut check_fn: impl FnMut() -> bool) -> bool {
         if Hw::now() >= limit {
             return false;
         }
+        between_fn();
         Hw::relax();
     }
 }

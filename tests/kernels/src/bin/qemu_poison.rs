@@ -21,6 +21,7 @@ mod kernel_test {
     use stillpoint::{api, println};
 
     use kernel_support::ktap::Ktap;
+    use kernel_support::last_call::for_assembly;
     use kernel_support::machine::{masks_say, secondaries, send_sgi, states_say};
 
     /// How often a CPU went off poisoned.
@@ -147,11 +148,7 @@ mod kernel_test {
                 );
             }
         }
-        let (how, target) = match call.how {
-            LastCallBy::Hvc => (0u64, 0),
-            LastCallBy::Smc => (1, 0),
-            LastCallBy::Branch(target) => (2, target),
-        };
+        let (how, target) = for_assembly(call);
         // SAFETY: VA = PA, and nothing of this CPU's is read or written from here on;
         // it goes off by the call that the kernel would have made.
         unsafe {

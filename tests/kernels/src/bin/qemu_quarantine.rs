@@ -23,7 +23,7 @@ mod kernel_test {
     use stillpoint::hotplug::{
         CpuDownError, CpuHealth, CpuUpError, Hotplug, Parked, Quarantine, StepError, SyncState,
     };
-    use stillpoint::kernel::{Hw, LastCall, LastCallBy, kernel};
+    use stillpoint::kernel::{Hw, LastCall, kernel};
     use stillpoint::platform::{Platform, PsciError};
     use stillpoint::println;
     use stillpoint::shell::{CpuState, Machine, run_line};
@@ -32,6 +32,7 @@ mod kernel_test {
     use stillpoint::sync::atomic::{AtomicU32, Ordering};
 
     use kernel_support::ktap::Ktap;
+    use kernel_support::last_call::for_assembly;
     use kernel_support::machine::eventually;
     use kernel_support::unharmed::{cpu, same, unharmed};
 
@@ -68,11 +69,7 @@ mod kernel_test {
 
     /// The call that the kernel would have made.
     fn go(call: &LastCall) -> ! {
-        let (how, target) = match call.how {
-            LastCallBy::Hvc => (0u64, 0),
-            LastCallBy::Smc => (1, 0),
-            LastCallBy::Branch(target) => (2, target),
-        };
+        let (how, target) = for_assembly(call);
         // SAFETY: the CPU goes off by it, or to the pen; nothing of it is used any more.
         unsafe {
             asm!(

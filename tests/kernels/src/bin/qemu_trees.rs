@@ -53,6 +53,7 @@ mod kernel_test {
         ktap.equal("those CPUs are there that may be", &*mpidrs, expected);
         let possible = *kernel().masks.possible();
         ktap.check("all are up", masks_say(&possible) && states_say(&possible));
+        // There is nothing to check while the boot CPU is alone.
         let cycled = leave_and_return(|| true);
         ktap.check("they leave and come back", cycled && masks_say(&possible));
         ktap.finish()
