@@ -3,7 +3,8 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::thread::sleep;
+use std::sync::Mutex;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -214,6 +215,43 @@ pub fn output_of(command: &mut Command) -> Result<Vec<u8>> {
     Ok(stdout)
 }
 
+/// Calls `work_fn` for each of `items` in their order, up to `jobs` at a time, and returns
+/// what it returned, in no order. An error ends the worker that had it; the others go on
+/// to the last item.
+///
+/// # Errors
+///
+/// An error of `work_fn`.
+///
+/// # Panics
+///
+/// If `work_fn` does.
+pub fn in_parallel<T: Send, R: Send>(
+    jobs: usize,
+    items: impl IntoIterator<Item = T, IntoIter: Send>,
+    work_fn: impl Fn(T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let items = Mutex::new(items.into_iter());
+    let worker = || -> Result<Vec<R>> {
+        let mut results = Vec::new();
+        loop {
+            let item = items.lock().expect("taking the next doesn't panic").next();
+            let Some(item) = item else {
+                return Ok(results);
+            };
+            results.push(work_fn(item)?);
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
+        let mut results = Vec::new();
+        for worker in workers {
+            results.extend(worker.join().expect("no worker panics")?);
+        }
+        Ok(results)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,5 +315,17 @@ mod tests {
     fn a_signal_is_a_status_as_a_shell_has_it() {
         let status = shell("kill -9 $$").status().expect("a shell");
         assert_eq!(code(status), 137);
+    }
+
+    #[test]
+    fn all_is_done_by_as_many_as_are_asked_for_and_an_error_comes_out() {
+        let mut doubled = in_parallel(3, 0..100, |number| Ok(2 * number)).expect("no error");
+        doubled.sort_unstable();
+        assert_eq!(
+            doubled,
+            (0..100).map(|number| 2 * number).collect::<Vec<_>>()
+        );
+        let refuses = |number: i32| if number == 7 { bail!("seven") } else { Ok(()) };
+        assert!(in_parallel(2, 0..20, refuses).is_err());
     }
 }

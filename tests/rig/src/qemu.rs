@@ -3,12 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, or};
-use crate::process::output_of;
+use crate::process::{output_of, succeed};
 use crate::tools::compile_dts;
 
 /// QEMU for aarch64.
@@ -114,6 +114,17 @@ fn in_double_quotes(commands: &OsStr) -> Result<OsString> {
         .iter()
         .map(|byte| if *byte == b'"' { b'\'' } else { *byte });
     Ok(OsString::from_vec(quoted.collect()))
+}
+
+/// Writes the tree that QEMU makes for `vm`, a command of its own, into the file `tree`.
+///
+/// # Errors
+///
+/// QEMU can't be started, or refuses.
+pub fn dump_tree(mut vm: Command, tree: &Path) -> Result<()> {
+    vm.args(["-machine", &format!("dumpdtb={}", tree.display())]);
+    vm.args(["-serial", "null"]);
+    succeed(vm.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 /// Returns QEMU's version, like `10.0.2`.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::Mutex;
 
+use crate::counts::Counts;
+
 /// Tells, on a terminal, how far it is and what runs; nothing of that gets into a log.
 pub struct Progress {
     all: usize,
@@ -109,6 +111,15 @@ pub fn print(text: &str) {
     }
     let mut out = stdout().lock();
     let _reader_is_gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints why something is left out, and counts it as one test that is skipped.
+pub fn skipped(why: &str) {
+    let counts = Counts {
+        skipped: 1,
+        ..Counts::default()
+    };
+    print(&format!("{why}\n{counts}\n"));
 }
 
 /// Returns `text` with four blanks before each line.

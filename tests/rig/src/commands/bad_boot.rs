@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::halt::run_until_halt;
 use crate::loader::{RAM, enter, put};
 use crate::paths::log_dir;
-use crate::qemu::PROGRAM;
+use crate::qemu::{PROGRAM, dump_tree};
 
 /// Seconds that a boot may take.
 const LIMIT: u64 = 20;
@@ -108,10 +108,7 @@ fn machine() -> Command {
 /// Returns the tree that QEMU itself would hand over.
 fn good_tree() -> Result<Vec<u8>> {
     let file = log_dir()?.join("bad_boot.dtb");
-    let mut dump = machine();
-    dump.args(["-machine", &format!("dumpdtb={}", file.display())]);
-    let output = dump.output()?;
-    ensure!(output.status.success(), "QEMU dumps no tree");
+    dump_tree(machine(), &file)?;
     Ok(fs::read(file)?)
 }
 

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,8 +17,7 @@ use crate::config::Config;
 use crate::loader::{RAM, enter, put};
 use crate::machine::run_to_end;
 use crate::paths::log_dir;
-use crate::process::succeed;
-use crate::qemu::PROGRAM;
+use crate::qemu::{PROGRAM, dump_tree};
 use crate::tools::compile_forced;
 
 /// Seconds that a machine may take.
@@ -171,10 +170,10 @@ fn boot_at(place: Place, image: &Path, log: &Path, limit: Duration) -> Result<()
     if tree_at != RAM {
         let tree = log.with_extension("dtb");
         let mut dump = machine(memory);
-        dump.args(["-M", &format!("{MACHINE},dumpdtb={}", tree.display())]);
+        dump.args(["-M", MACHINE]);
         dump.arg("-kernel").arg(image);
         dump.args(["-append", "exit=semihosting init=\"selftest; poweroff\""]);
-        succeed(dump.stdout(Stdio::null()).stderr(Stdio::null()))?;
+        dump_tree(dump, &tree)?;
         put(&mut vm, &tree, tree_at);
     }
     selftest(vm, b"\n\nselftest; poweroff\n", log, limit).map(drop)

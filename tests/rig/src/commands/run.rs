@@ -27,7 +27,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         bail!("run [--debug] IMAGE [ELF]");
     };
     let mut config = config.clone();
-    // A user who types no commands is shown what the machine can do, and then gets a prompt.
+    // Without commands the machine shows what it can do, and then gives a prompt.
     if config.init.is_empty() && !debug {
         config.init = tour(config.cpus()?).into();
     }

@@ -1,12 +1,9 @@
 //! `stage [NAME]`: runs one stage of the check, or lists them.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::thread;
 
 use anyhow::{Context, Result, bail};
 
@@ -16,8 +13,8 @@ use crate::config::{Config, or};
 use crate::image;
 use crate::kernels::PACKAGE;
 use crate::paths::{TARGET, kernel_elf, kernel_image};
-use crate::process::{Running, code, succeed};
-use crate::report::{Progress, print};
+use crate::process::{Running, code, in_parallel, succeed};
+use crate::report::{Progress, print, skipped};
 use crate::stages::{Stage, done, find, run_here};
 use crate::tools::qemu_has_rpi4;
 
@@ -178,37 +175,17 @@ fn host_tests(config: &Config) -> Result<()> {
 pub fn loom(config: &Config) -> Result<()> {
     let tests = tests_of_kind("loom")?;
     if tests.is_empty() {
-        print("there are no models (tests/loom_*.rs)\n");
-        print("0 passed, 0 failed, 1 skipped, 0 not applicable\n");
+        skipped("there are no models (tests/loom_*.rs)");
         return Ok(());
     }
     let mut models = cargo(config);
     as_loom(&mut models);
     models.args(["test", "--no-run", "--release"]).args(tests);
-    let models: VecDeque<PathBuf> = built(&mut models)?.into_iter().rev().collect();
+    let models = built(&mut models)?;
     let progress = Progress::new(models.len());
-    let models = Mutex::new(models);
-    let worker = || -> Result<i32> {
-        let mut worst = 0;
-        loop {
-            let model = models
-                .lock()
-                .expect("taking the next doesn't panic")
-                .pop_front();
-            let Some(model) = model else {
-                return Ok(worst);
-            };
-            worst = worst.max(run_model(config, &model, &progress)?);
-        }
-    };
-    thread::scope(|scope| {
-        let workers = [scope.spawn(worker), scope.spawn(worker)];
-        let mut worst = 0;
-        for worker in workers {
-            worst = worst.max(worker.join().expect("no worker panics")?);
-        }
-        done(worst)
-    })
+    let run = |model: PathBuf| run_model(config, &model, &progress);
+    let statuses = in_parallel(2, models.into_iter().rev(), run)?;
+    done(statuses.into_iter().max().unwrap_or(0))
 }
 
 /// Runs the tests of one model, prints all of it at once, and returns its status.
@@ -303,8 +280,7 @@ fn qemu_debug(config: &Config) -> Result<()> {
 /// And on a Raspberry Pi 4, as QEMU has it. A test without the tool is skipped.
 fn qemu_rpi4(config: &Config) -> Result<()> {
     if !qemu_has_rpi4()? {
-        print("SKIP: this QEMU has no raspi4b (it comes with version 9)\n");
-        print("0 passed, 0 failed, 1 skipped, 0 not applicable\n");
+        skipped("SKIP: this QEMU has no raspi4b (it comes with version 9)");
         return Ok(());
     }
     qemu(Config {

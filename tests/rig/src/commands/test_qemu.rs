@@ -15,8 +15,6 @@ use std::env::current_exe;
 use std::ffi::OsString;
 use std::io::{Read, pipe};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -25,8 +23,8 @@ use crate::config::{Config, or};
 use crate::counts::{Counts, seconds};
 use crate::kernels::{self, Built, Kernel};
 use crate::ktap;
-use crate::process::{Running, code};
-use crate::report::{Progress, indented, print, repeat};
+use crate::process::{Running, code, in_parallel};
+use crate::report::{Progress, indented, print, repeat, skipped};
 
 /// Above this many CPUs a run has the host to itself.
 const SMALL: u32 = 4;
@@ -34,7 +32,7 @@ const SMALL: u32 = 4;
 pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let kernels = Kernel::all()?;
     if kernels.is_empty() {
-        print("there are no test kernels\n0 passed, 0 failed, 1 skipped, 0 not applicable\n");
+        skipped("there are no test kernels");
         return Ok(0);
     }
     let kernels: Vec<Kernel> = kernels
@@ -191,36 +189,18 @@ fn run_all(config: &Config, items: Vec<Item>) -> Result<Counts> {
         .parse()
         .with_context(|| format!("J={}", config.jobs))?;
     let progress = Progress::new(items.len());
-    let sum = Mutex::new(Counts::default());
+    let mut sum = Counts::default();
     for group in items.chunk_by(|a, b| (a.size > SMALL) == (b.size > SMALL)) {
         let jobs = if group[0].size > SMALL {
             1
         } else {
             jobs.max(1)
         };
-        let next = Mutex::new(group.iter());
-        let work = || -> Result<()> {
-            loop {
-                let item = next
-                    .lock()
-                    .expect("taking the next one doesn't panic")
-                    .next();
-                let Some(item) = item else {
-                    return Ok(());
-                };
-                let counts = item.run(config, &progress)?;
-                *sum.lock().expect("adding counts doesn't panic") += counts;
-            }
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-            for worker in workers {
-                worker.join().expect("no worker panics")?;
-            }
-            anyhow::Ok(())
-        })?;
+        for counts in in_parallel(jobs, group, |item| item.run(config, &progress))? {
+            sum += counts;
+        }
     }
-    Ok(sum.into_inner().expect("adding counts doesn't panic"))
+    Ok(sum)
 }
 
 impl Item<'_> {

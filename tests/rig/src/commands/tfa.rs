@@ -11,7 +11,7 @@ mod firmware;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -24,7 +24,7 @@ use crate::loader::put;
 use crate::machine::run_to_end;
 use crate::paths::log_dir;
 use crate::process::succeed;
-use crate::qemu::PROGRAM;
+use crate::qemu::{PROGRAM, dump_tree};
 use crate::uboot_prompt::boot_by_uboot;
 
 use firmware::{Firmware, IMAGE_AT, Next};
@@ -125,13 +125,7 @@ impl Machine<'_> {
     /// Has TF-A start `image` with a tree that is written into the file `tree`, and returns
     /// what the machine printed.
     fn boot(&self, image: &Path, tree: &Path, log: &Path, limit: Duration) -> Result<String> {
-        let mut dump = self.command();
-        dump.args(["-machine", &format!("dumpdtb={}", tree.display())]);
-        succeed(
-            dump.args(["-serial", "null"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null()),
-        )?;
+        dump_tree(self.command(), tree)?;
         // QEMU gives firmware its own tree, whose boot arguments nothing else writes.
         let mut put_arguments = Command::new("fdtput");
         put_arguments

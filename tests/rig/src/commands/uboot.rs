@@ -15,7 +15,7 @@ use crate::cases::{Cases, judge_selftest};
 use crate::config::Config;
 use crate::paths::log_dir;
 use crate::qemu::PROGRAM;
-use crate::report::print;
+use crate::report::skipped;
 use crate::uboot_prompt::boot_by_uboot;
 
 const FIRMWARE: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
@@ -45,8 +45,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         _ => bail!("uboot IMAGE [all]"),
     };
     if !can_run() {
-        print(&format!("SKIP: {WHY_NOT}\n"));
-        print("0 passed, 0 failed, 1 skipped, 0 not applicable\n");
+        skipped(&format!("SKIP: {WHY_NOT}"));
         return Ok(0);
     }
     let limit = Duration::from_secs(config.timeout_or(LIMIT)?);

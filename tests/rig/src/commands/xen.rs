@@ -13,7 +13,7 @@ mod console;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -25,7 +25,7 @@ use crate::guest::{COMMANDS, judge_guest, or_skip};
 use crate::loader::put;
 use crate::paths::log_dir;
 use crate::process::{output_of, succeed};
-use crate::qemu::PROGRAM;
+use crate::qemu::{PROGRAM, dump_tree};
 use crate::session::Session;
 
 use console::Console;
@@ -96,12 +96,7 @@ fn write_tree(board: &Command, image: &Path, cpus: u32, tree: &Path) -> Result<(
     let own = tree.with_extension("board");
     let mut dump = Command::new(board.get_program());
     dump.args(board.get_args());
-    dump.args(["-machine", &format!("dumpdtb={}", own.display())]);
-    succeed(
-        dump.args(["-serial", "null"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    )?;
+    dump_tree(dump, &own)?;
     let mut text = output_of(
         Command::new("dtc")
             .args(["-q", "-I", "dtb", "-O", "dts"])
