@@ -131,7 +131,8 @@ fn uses(text: &str) -> (Vec<&str>, Vec<&str>) {
     (bare, with_module)
 }
 
-/// The words of `text` that are a letter and a number, and those of the form `C-12`.
+/// Returns the labels in `text`: words of a letter and a number, with a hyphen between or
+/// without.
 fn labels(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)));
     words.filter(|word| {
