@@ -25,7 +25,8 @@ extern "C" fn stillpoint_irq() {
     let before = Hw::preempt_count();
     if let Some((token, irq)) = kernel.irq_chip.acknowledge() {
         match irq {
-            Irq::Sgi(number) => handle_sgi(kernel, number),
+            Irq::Sgi(sgi) => handle_sgi(kernel, sgi),
+            Irq::UnknownSgi(number) => handle_unknown_sgi(kernel, number),
             Irq::Ppi(ppi) if ppi == kernel.timer_ppi => {
                 kernel.interrupts.count_timer(Hw::this_cpu());
                 let handler = || kernel.sched.timer_interrupt();
@@ -39,7 +40,7 @@ extern "C" fn stillpoint_irq() {
             }
         }
         kernel.irq_chip.end(token);
-        if irq == Irq::Sgi(Sgi::Panic.number()) {
+        if irq == Irq::Sgi(Sgi::Panic) {
             panic::interrupt();
         }
         if Hw::preempt_count() != before {
@@ -55,9 +56,9 @@ extern "C" fn stillpoint_irq() {
 #[cold]
 fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {
     let what = match irq {
-        Irq::Sgi(number) if number == Sgi::Call.number() => "the function of a call",
+        Irq::Sgi(Sgi::Call) => "the function of a call",
         Irq::Ppi(ppi) if ppi == kernel.timer_ppi => "the function of a timer",
-        Irq::Sgi(_) | Irq::Ppi(_) | Irq::Spi(_) => "an interrupt handler",
+        Irq::Sgi(_) | Irq::UnknownSgi(_) | Irq::Ppi(_) | Irq::Spi(_) => "an interrupt handler",
     };
     panic!(
         "BUG: {what} has left the preempt count at {}, which was {before}",
@@ -65,29 +66,40 @@ fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {
     );
 }
 
-fn handle_sgi(kernel: &'static Kernel, number: u8) {
-    kernel.interrupts.count_sgi(Hw::this_cpu(), number);
-    match Sgi::from_number(number) {
+fn handle_sgi(kernel: &'static Kernel, sgi: Sgi) {
+    kernel.interrupts.count_sgi(Hw::this_cpu(), sgi.number());
+    match sgi {
         // The preempt count is still the interrupted thread's.
-        Some(Sgi::GracePeriod) => kernel.grace_periods.interrupt(),
-        Some(Sgi::Call) => kernel.calls.interrupt(Hw::this_cpu()),
-        Some(Sgi::Stop) => kernel.stop_machine.stop_interrupt(),
-        Some(Sgi::Reschedule) => kernel.sched.reschedule_interrupt(),
-        Some(Sgi::Event) => kernel.hotplug.event_interrupt(),
+        Sgi::GracePeriod => kernel.grace_periods.interrupt(),
+        Sgi::Call => kernel.calls.interrupt(Hw::this_cpu()),
+        Sgi::Stop => kernel.stop_machine.stop_interrupt(),
+        Sgi::Reschedule => kernel.sched.reschedule_interrupt(),
+        Sgi::Event => kernel.hotplug.event_interrupt(),
         // Wake has done its work by arriving; `stillpoint_irq` ends the interrupt first
         // where it is Panic.
-        Some(Sgi::Wake | Sgi::Panic) => {}
-        // One of secure software's, which never comes, or the one that tests count.
-        None => {
-            if number == TEST_SGI
-                && let Some(handler) = kernel.test_handler.get()
-            {
-                kernel
-                    .calls
-                    .run_inside(Hw::this_cpu(), Inside::Handler, handler);
-            }
-        }
+        Sgi::Wake | Sgi::Panic => {}
     }
+}
+
+/// Handles the SGI that only tests send, and says that any other has come: none is on.
+#[inline]
+fn handle_unknown_sgi(kernel: &'static Kernel, number: u8) {
+    kernel.interrupts.count_sgi(Hw::this_cpu(), number);
+    if number != TEST_SGI {
+        warn_of_sgi(number);
+    } else if let Some(handler) = kernel.test_handler.get() {
+        kernel
+            .calls
+            .run_inside(Hw::this_cpu(), Inside::Handler, handler);
+    }
+}
+
+#[cold]
+fn warn_of_sgi(number: u8) {
+    log::warn!(
+        "CPU{}: unexpected SGI {number}: it has no meaning here",
+        Hw::this_cpu()
+    );
 }
 
 /// The way back from an interrupt, on the interrupted thread's stack, IRQs

@@ -79,12 +79,25 @@ pub struct IrqToken(pub u32);
 /// What interrupt a token stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Irq {
-    /// SGI 0 to 15.
-    Sgi(u8),
+    /// An SGI that has a meaning.
+    Sgi(Sgi),
+    /// Another SGI, by its number, at most 15: one that only tests send, or one of
+    /// secure software's, which is never on.
+    UnknownSgi(u8),
     /// A private interrupt of this CPU, INTID 16 to 31.
     Ppi(u32),
     /// A shared interrupt, INTID 32 and up.
     Spi(u32),
+}
+
+impl Irq {
+    /// Returns the interrupt of SGI `number`, 0 to 15.
+    pub const fn from_sgi_number(number: u8) -> Irq {
+        match Sgi::from_number(number) {
+            Some(sgi) => Irq::Sgi(sgi),
+            None => Irq::UnknownSgi(number),
+        }
+    }
 }
 
 /// Whether a line is level or edge triggered.

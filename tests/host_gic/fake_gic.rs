@@ -342,7 +342,7 @@ impl OwnSgis for FakeGic {
         state.pending &= !(1 << next);
         if next < 16 {
             state.senders[usize::from(next)] = 0;
-            return Some(Irq::Sgi(next));
+            return Some(Irq::from_sgi_number(next));
         }
         Some(Irq::Ppi(next.into()))
     }

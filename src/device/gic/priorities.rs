@@ -64,9 +64,9 @@ pub fn check_priorities(chip: &impl OwnSgis) -> Result<(), IrqChipError> {
     let ordinary = next(chip, LIMIT);
     chip.quieten();
     let wanted = (
-        Some(Irq::Sgi(Sgi::Wake.number())),
+        Some(Irq::Sgi(Sgi::Wake)),
         None,
-        Some(Irq::Sgi(Sgi::Reschedule.number())),
+        Some(Irq::Sgi(Sgi::Reschedule)),
     );
     if (urgent, held_back, ordinary) == wanted {
         Ok(())

@@ -119,7 +119,7 @@ impl IrqChip for GicV2 {
     fn acknowledge(&self) -> Option<(IrqToken, Irq)> {
         let (raw, intid) = self.cpu_interface.acknowledge()?;
         let irq = match u8::try_from(intid) {
-            Ok(number) if number < 16 => Irq::Sgi(number),
+            Ok(number) if number < 16 => Irq::from_sgi_number(number),
             _ if PPIS.contains(&intid) => Irq::Ppi(intid),
             _ => Irq::Spi(intid),
         };

@@ -109,7 +109,7 @@ impl IrqChip for GicV3 {
         let intid = cpu_interface::acknowledge()?;
         let raw = intid.raw_value();
         let irq = match u8::try_from(raw) {
-            Ok(number) if intid.is_sgi() => Irq::Sgi(number),
+            Ok(number) if intid.is_sgi() => Irq::from_sgi_number(number),
             _ if intid.is_private() => Irq::Ppi(raw),
             _ => Irq::Spi(raw),
         };

@@ -154,7 +154,7 @@ impl Wait for Hw {
                 woken = Woken::Timer;
             }
             chip.end(token);
-            if irq == Irq::Sgi(Sgi::Panic.number()) {
+            if irq == Irq::Sgi(Sgi::Panic) {
                 // A counter of this CPU's own, which it may write before it is
                 // online too: it is nothing but a number to its readers.
                 let kernel = kernel();

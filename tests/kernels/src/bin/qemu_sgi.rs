@@ -192,7 +192,7 @@ mod kernel_test {
                     return false;
                 };
                 chip.end(token);
-                woken = irq == Irq::Sgi(Sgi::Wake.number());
+                woken = irq == Irq::Sgi(Sgi::Wake);
                 true
             });
             let alone = nothing_comes();
