@@ -128,7 +128,7 @@ fn what_is_typed_raises_the_interrupt_and_is_read() {
         let uart = uart(&fake);
         fake.types(b"a");
         assert!(!fake.raises_interrupt(), "{chip:?}: it is off");
-        uart.enable_receive_interrupt(true);
+        uart.set_receive_interrupt(true);
         assert!(fake.raises_interrupt(), "{chip:?}");
         uart.clear_receive_interrupt();
         assert_eq!(typed(&uart), b"a", "{chip:?}");
@@ -138,7 +138,7 @@ fn what_is_typed_raises_the_interrupt_and_is_read() {
         assert!(!fake.raises_interrupt(), "{chip:?}: nobody asked for room");
         fake.types(b"c");
         assert!(fake.raises_interrupt(), "{chip:?}");
-        uart.enable_receive_interrupt(false);
+        uart.set_receive_interrupt(false);
         assert!(!fake.raises_interrupt(), "{chip:?}");
         assert_eq!(typed(&uart), b"c", "{chip:?}");
     }
@@ -159,7 +159,7 @@ fn a_damaged_byte_is_a_gap_and_the_others_are_there() {
     for chip in [Chip::Ns8250, Chip::Ns16550, Chip::DesignWare] {
         let fake = FakeUart::new(chip);
         let uart = uart(&fake);
-        uart.enable_receive_interrupt(true);
+        uart.set_receive_interrupt(true);
         fake.types_damaged(b'?');
         assert_eq!(typed(&uart), b"!", "{chip:?}");
         assert!(!fake.raises_interrupt(), "{chip:?}");
@@ -174,7 +174,7 @@ fn an_overrun_leaves_nothing_that_could_be_joined() {
         for printed in ["", "the line status is read here, which forgets an overrun"] {
             let fake = FakeUart::new(chip);
             let uart = uart(&fake);
-            uart.enable_receive_interrupt(true);
+            uart.set_receive_interrupt(true);
             // More than any FIFO holds: a command is cut, and the end of another one
             // would come right behind it.
             fake.types("x\n".repeat(20).as_bytes());
@@ -201,7 +201,7 @@ fn take(ahead: &mut TypedAhead, console: &impl Console, most: usize) -> Vec<u8> 
 fn what_is_typed_ahead_stays_in_the_uart_when_there_is_no_more_room() {
     let fake = FakeUart::new(Chip::Ns16550);
     let uart = uart(&fake);
-    uart.enable_receive_interrupt(true);
+    uart.set_receive_interrupt(true);
     let mut ahead = TypedAhead::new();
     ahead.reserve();
     // As a sender with flow control: a byte whenever there is room in the FIFO.
@@ -233,7 +233,7 @@ fn what_is_typed_ahead_stays_in_the_uart_when_there_is_no_more_room() {
 fn a_gap_in_what_is_typed_ahead_stays_in_its_place() {
     let fake = FakeUart::new(Chip::Ns16550);
     let uart = uart(&fake);
-    uart.enable_receive_interrupt(true);
+    uart.set_receive_interrupt(true);
     let mut ahead = TypedAhead::new();
     ahead.reserve();
     let mut sent = 0;
@@ -268,7 +268,7 @@ fn a_mini_uart_s_reserved_bits_say_nothing() {
 fn a_design_ware_s_own_interrupts_end() {
     let fake = FakeUart::new(Chip::DesignWare);
     let uart = uart(&fake);
-    uart.enable_receive_interrupt(true);
+    uart.set_receive_interrupt(true);
     fake.firmware_wrote_line_while_busy();
     assert!(fake.raises_interrupt());
     uart.clear_receive_interrupt();
@@ -289,6 +289,6 @@ fn where_no_device_answers_nothing_is_read_for_ever() {
         let uart = uart(&fake);
         assert_eq!(uart.get(), None, "{chip:?}");
         uart.clear_receive_interrupt();
-        uart.enable_receive_interrupt(true);
+        uart.set_receive_interrupt(true);
     }
 }

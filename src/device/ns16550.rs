@@ -290,7 +290,7 @@ impl<P: Port> Console for Ns16550<P> {
         }
     }
 
-    fn enable_receive_interrupt(&self, on: bool) {
+    fn set_receive_interrupt(&self, on: bool) {
         if on {
             let mut modem = LocalRegisterCopy::new(self.port.read(MODEM_CONTROL));
             modem.modify(MCR::OUT2::SET);

@@ -58,7 +58,7 @@ impl TypedAhead {
             full = self.kept.len() == ROOM;
         }
         if full != self.paused {
-            console.enable_receive_interrupt(!full);
+            console.set_receive_interrupt(!full);
             self.paused = full;
         }
     }

@@ -64,8 +64,11 @@ pub fn write_str(text: &str) {
         return;
     };
     match kind {
-        EarlyConKind::Pl011 => write_pl011(base, text, true),
-        EarlyConKind::SbsaUart => write_pl011(base, text, false),
+        EarlyConKind::Pl011 => {
+            turn_on_pl011(base);
+            write_sbsa_uart(base, text);
+        }
+        EarlyConKind::SbsaUart => write_sbsa_uart(base, text),
         EarlyConKind::Ns16550(layout) => {
             // SAFETY: the caller of `choose` promised that it is there; another CPU
             // that prints too uses single accesses as well, and costs letters at worst.
@@ -77,16 +80,20 @@ pub fn write_str(text: &str) {
     }
 }
 
-/// * `whole` — it is a PL011, not only as much of one as SBSA asks for
-fn write_pl011(base: u64, text: &str, whole: bool) {
-    let Ok(base) = pl011::registers_at(base) else {
-        return;
-    };
-    if whole {
+/// Turns on what a PL011 has beyond the UART that SBSA asks for.
+fn turn_on_pl011(base: u64) {
+    if let Ok(base) = pl011::registers_at(base) {
         // SAFETY: the caller of `choose` promised that it is there.
         unsafe { pl011::turn_on(base) };
     }
-    // SAFETY: as above; another CPU that prints too uses single accesses as
+}
+
+/// Writes to a PL011 or as much of one as SBSA asks for.
+fn write_sbsa_uart(base: u64, text: &str) {
+    let Ok(base) = pl011::registers_at(base) else {
+        return;
+    };
+    // SAFETY: the caller of `choose` promised that it is there; another CPU that prints too uses single accesses as
     // well, and costs letters at worst.
     let mut device = Uart::new(unsafe { UniqueMmioPointer::new(base) });
     write(text, |byte| pl011::send(&mut device, byte, ROOM_LIMIT));

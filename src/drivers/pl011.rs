@@ -242,7 +242,7 @@ impl Console for Pl011 {
         }
     }
 
-    fn enable_receive_interrupt(&self, on: bool) {
+    fn set_receive_interrupt(&self, on: bool) {
         let mask = if on { RECEIVE } else { Interrupts::empty() };
         self.device().set_interrupt_masks(mask);
     }

@@ -281,8 +281,18 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Looks again at a quarantined CPU, and returns its quarantine if that goes on. The
     /// quarantine is over if the CPU has said DEAD or refused itself since, and firmware
-    /// says OFF: within firmware's limit if `patient`, at once if not.
-    pub(super) fn settle(&self, cpu: CpuId, patient: bool) -> Option<Quarantine> {
+    /// says OFF now.
+    pub(super) fn settle(&self, cpu: CpuId) -> Option<Quarantine> {
+        self.settle_if(cpu, || P::power_state(cpu) == Ok(PowerState::Off))
+    }
+
+    /// Does as [`Hotplug::settle`], but firmware may say OFF within its limit. May wait.
+    pub(super) fn settle_within_limit(&self, cpu: CpuId) -> Option<Quarantine> {
+        self.settle_if(cpu, || self.wait_off(cpu))
+    }
+
+    /// Does as [`Hotplug::settle`]. `is_off_fn` says whether firmware says OFF.
+    fn settle_if(&self, cpu: CpuId, is_off_fn: impl FnOnce() -> bool) -> Option<Quarantine> {
         let quarantine = self.quarantine(cpu)?;
         let handshake = self.handshake(cpu);
         let word = handshake.state();
@@ -290,12 +300,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if word != SyncState::Dead && !refused {
             return Some(quarantine);
         }
-        let is_off = if patient {
-            self.wait_off(cpu)
-        } else {
-            P::power_state(cpu) == Ok(PowerState::Off)
-        };
-        if !is_off {
+        if !is_off_fn() {
             self.note_not_off(cpu);
             return self.quarantine(cpu);
         }

@@ -41,7 +41,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let _here = P::sched().migrate_disable();
         let _recorded = Recorded::<P>::new(cpu, Direction::Up);
         self.route_events_here(cpu);
-        let quarantine = self.settle(cpu, false);
+        let quarantine = self.settle(cpu);
         self.go_up(cpu, origin).map_err(|failed| {
             let step = self.steps()[failed.step].name;
             let error = failed.error;
@@ -120,7 +120,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let origin = self.state(cpu).state();
         if origin == 0 {
-            return match self.settle(cpu, true) {
+            return match self.settle_within_limit(cpu) {
                 None => Ok(()),
                 Some(quarantine) => Err(CpuDownError::Quarantined { cpu, quarantine }),
             };

@@ -281,7 +281,7 @@ fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
 /// Thread.
 pub(crate) fn enable_input() {
     if let Some(device) = DEVICE.get() {
-        device.enable_receive_interrupt(true);
+        device.set_receive_interrupt(true);
         // What came before the interrupt was on.
         receive_interrupt();
     }

@@ -23,7 +23,7 @@ pub trait Console: Sync {
     fn get(&self) -> Option<Received>;
 
     /// Turns the receive interrupt on or off.
-    fn enable_receive_interrupt(&self, on: bool);
+    fn set_receive_interrupt(&self, on: bool);
 
     /// Acknowledges the receive interrupt at the device.
     fn clear_receive_interrupt(&self);

@@ -239,13 +239,12 @@ impl<P: SchedHost> RunQueue<P> {
     /// # Panics
     /// If nothing runs here yet.
     pub fn pick_next(&mut self, reason: SwitchReason) -> Option<Switch<P>> {
-        let preempted = reason == SwitchReason::MayBePreempted;
-        if preempted && !self.should_preempt() {
+        if reason == SwitchReason::MayBePreempted && !self.should_preempt() {
             return None;
         }
         let from = Arc::as_ptr(self.current());
         if let Some(current) = self.current.take() {
-            self.put_previous(current, preempted);
+            self.put_previous(current, reason);
         }
         self.slice_end = None;
         self.slice_over = false;
@@ -262,8 +261,17 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Puts the running thread, which is not the idle thread, where its state says.
-    fn put_previous(&mut self, current: Arc<Thread<P>>, preempted: bool) {
-        current.leaves_cpu(preempted);
+    fn put_previous(&mut self, current: Arc<Thread<P>>, reason: SwitchReason) {
+        let preempted = match reason {
+            SwitchReason::MayBePreempted => {
+                current.leaves_preempted();
+                true
+            }
+            SwitchReason::GivesAway => {
+                current.leaves_by_itself();
+                false
+            }
+        };
         match current.state() {
             ThreadState::Running => current.set_state(ThreadState::Runnable),
             // Preempted between "about to wait" and the wait itself: it is still

@@ -96,34 +96,44 @@ impl<P: SchedHost> Scheduler<P> {
         cpus: &CpuMask,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        self.spawn_as(name, class, cpus, false, Box::new(body))
+        let thread = Self::make_among(name, class, cpus, Box::new(body))?;
+        self.start_on_one_of(thread, cpus)
     }
 
-    fn spawn_as(
-        &self,
+    /// Does as [`Scheduler::make`], for a thread that may run on `cpus`.
+    fn make_among(
         name: ThreadName,
         class: Class,
         cpus: &CpuMask,
-        holds_cpus: bool,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        // With preemption on: a thread that is refused drops its body, and that drop
-        // may sleep.
         let among = Placement::Among(P::masks().possible().and(cpus));
-        let thread = Self::make(name, class, among, body)?;
-        if holds_cpus {
-            thread.set_holds_cpus();
-        }
-        if self.start_on_one_of(&thread, cpus) {
+        Self::make(name, class, among, body)
+    }
+
+    /// Starts `thread`, which no other thread can find yet, on one of `cpus`: on this
+    /// CPU if it is among them.
+    ///
+    /// # Context
+    /// Thread, preemption on: a thread that is refused drops its body, and that drop may
+    /// sleep.
+    ///
+    /// # Errors
+    /// [`SpawnError::NoActiveCpu`].
+    fn start_on_one_of(
+        &self,
+        thread: Arc<Thread<P>>,
+        cpus: &CpuMask,
+    ) -> Result<Arc<Thread<P>>, SpawnError> {
+        if self.try_start_on_one_of(&thread, cpus) {
             Ok(thread)
         } else {
             Err(SpawnError::NoActiveCpu(*cpus))
         }
     }
 
-    /// Starts `thread`, which no other thread can find yet, on one of `cpus`: on this
-    /// CPU if it is among them. Returns whether any of them is active.
-    fn start_on_one_of(&self, thread: &Arc<Thread<P>>, cpus: &CpuMask) -> bool {
+    /// Does as [`Scheduler::start_on_one_of`]. Returns whether any of `cpus` is active.
+    fn try_start_on_one_of(&self, thread: &Arc<Thread<P>>, cpus: &CpuMask) -> bool {
         // With preemption off an active CPU stays active until the thread is in its
         // queue.
         let _here = PreemptGuard::<P>::new();
@@ -160,8 +170,11 @@ impl<P: SchedHost> Scheduler<P> {
             return Err(SpawnError::NotActive(cpu));
         }
         self.bind(cpus, 1);
-        self.spawn_as(name, class, cpus, true, Box::new(body))
-            .inspect_err(|_| self.bind(cpus, u32::MAX))
+        let spawned = Self::make_among(name, class, cpus, Box::new(body)).and_then(|thread| {
+            thread.set_holds_cpus();
+            self.start_on_one_of(thread, cpus)
+        });
+        spawned.inspect_err(|_| self.bind(cpus, u32::MAX))
     }
 
     /// Lets the CPUs go down that `thread`, which has ended, has kept. Its affinity is

@@ -229,18 +229,23 @@ impl<P: SchedHost> Thread<P> {
         self.unfinished.load(Ordering::Relaxed) & MARKED != 0
     }
 
-    /// Records that the thread leaves its CPU: because it was preempted, or by itself.
+    /// Records that the thread leaves its CPU because it was preempted.
     ///
     /// # Context
     /// Under the run-queue lock.
     #[inline]
-    pub(crate) fn leaves_cpu(&self, preempted: bool) {
-        let unfinished = if preempted {
-            self.unfinished.load(Ordering::Relaxed) | MARKED
-        } else {
-            0
-        };
+    pub(crate) fn leaves_preempted(&self) {
+        let unfinished = self.unfinished.load(Ordering::Relaxed) | MARKED;
         self.unfinished.store(unfinished, Ordering::Relaxed);
+    }
+
+    /// Records that the thread leaves its CPU by itself.
+    ///
+    /// # Context
+    /// Under the run-queue lock.
+    #[inline]
+    pub(crate) fn leaves_by_itself(&self) {
+        self.unfinished.store(0, Ordering::Relaxed);
     }
 
     /// Returns whether the thread is a recorded holdout.

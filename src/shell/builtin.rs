@@ -120,7 +120,11 @@ pub(super) fn free<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         "", "total", "used", "free", "cache"
     ));
     let stacks_free = memory.stacks.saturating_sub(memory.stacks_used);
-    let human = !args.options.is_empty();
+    let size = if args.options.is_empty() {
+        in_kib
+    } else {
+        for_people
+    };
     for (name, total, used, free, cache) in [
         (
             "Mem:",
@@ -132,8 +136,8 @@ pub(super) fn free<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         ("Stacks:", memory.stacks, memory.stacks_used, stacks_free, 0),
     ] {
         // What there is is rounded down, what is taken up.
-        let [total, free] = [total, free].map(|bytes| size(bytes / 1024, human));
-        let [used, cache] = [used, cache].map(|bytes| size(bytes.div_ceil(1024), human));
+        let [total, free] = [total, free].map(|bytes| size(bytes / 1024));
+        let [used, cache] = [used, cache].map(|bytes| size(bytes.div_ceil(1024)));
         machine.write(format_args!(
             "{name:8}{total:>12}{used:>12}{free:>12}{cache:>12}\n"
         ));
@@ -141,12 +145,13 @@ pub(super) fn free<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// Returns a number of KiB as `free` prints it: with a unit and at most one decimal if
-/// `human`.
-fn size(kib: usize, human: bool) -> String {
-    if !human {
-        return kib.to_string();
-    }
+/// Returns a number of KiB as `free` prints it.
+fn in_kib(kib: usize) -> String {
+    kib.to_string()
+}
+
+/// Returns a number of KiB as `free -h` prints it: with a unit and at most one decimal.
+fn for_people(kib: usize) -> String {
     let mut tenths = kib * 10;
     for unit in ["Ki", "Mi"] {
         if tenths < 10_240 {
