@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSegment, SectionFlags, elf};
 
+use crate::process::THIS_PROGRAM;
 use crate::symbols;
 use crate::tools::part_of;
 
@@ -40,7 +41,7 @@ pub fn make(elf: &Path, image: &Path) -> Result<()> {
 /// Whether `image` is newer than `elf` and than the program that makes it.
 fn is_newer(image: &Path, elf: &Path) -> bool {
     let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
-    let program = std::env::current_exe().ok().and_then(|path| time(&path));
+    let program = time(Path::new(THIS_PROGRAM));
     let newest = time(elf).max(program).unwrap_or(SystemTime::UNIX_EPOCH);
     time(image).is_some_and(|image| image > newest)
 }

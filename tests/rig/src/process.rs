@@ -18,6 +18,18 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a program that was asked to end may take until it is made to.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The program that runs, whatever has become of its file meanwhile: cargo puts another one
+/// in its place when a source has changed. Linux names it so: proc_pid_exe(5).
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// Returns a command that runs this program.
+#[must_use]
+pub fn this_program() -> Command {
+    let mut command = Command::new(THIS_PROGRAM);
+    command.arg0("stillpoint-rig");
+    command
+}
+
 /// A program that is ended when this is dropped, and when this program dies: with its
 /// process group, if it has one of its own.
 pub struct Running {

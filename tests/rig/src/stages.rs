@@ -1,19 +1,17 @@
 //! Running stages, of the check and of what goes on by night: each in a process of its
 //! own, its output in a log, its time and its outcome on a line.
 
-use std::env::current_exe;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal, Write, pipe, stderr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
 use crate::counts::seconds;
-use crate::process::{Running, code};
+use crate::process::{Running, code, this_program};
 use crate::report::print;
 
 /// The status of a stage that can't run here; its last line says why.
@@ -176,7 +174,7 @@ impl Driver<'_> {
     fn run_to_log(&self, stage: &Stage, log: &Path, at_once: bool) -> Result<Ended> {
         let from = Instant::now();
         let mut file = File::create(log).with_context(|| log.display().to_string())?;
-        let mut command = Command::new(current_exe()?);
+        let mut command = this_program();
         self.config.export(&mut command);
         command.args(self.command).arg(stage.name);
         let (reader, writer) = pipe()?;

@@ -197,3 +197,37 @@ fn a_switch_that_is_neither_on_nor_off_is_refused() {
     let said = "TCG may be single or multi".to_owned();
     assert_eq!(booted(&fake, "TCG", "1"), (1, said));
 }
+
+/// Cargo builds the rig anew while it runs, when a source is edited: the first file is
+/// gone then.
+#[test]
+fn a_check_goes_on_with_the_program_that_began_it() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rebuilt");
+    let _was_there = fs::remove_dir_all(&dir);
+    fs::create_dir_all(dir.join("tests")).expect("a directory");
+    fs::write(dir.join("Makefile"), "").expect("a Makefile");
+    let rig = dir.join("rig");
+    fs::copy(RIG, &rig).expect("a copy");
+    // The first stage, and what the second one calls.
+    let scripts = [
+        ("tests/setup.sh", "#!/bin/bash\nrm rig\n"),
+        ("cargo", "#!/bin/bash\necho this is cargo\nexit 3\n"),
+    ];
+    for (name, text) in scripts {
+        let script = dir.join(name);
+        fs::write(&script, text).expect("a script");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+    }
+    let path = std::env::var("PATH").expect("a path");
+    let ran = Command::new(&rig)
+        .arg("check")
+        .current_dir(&dir)
+        .env("PATH", format!("{}:{path}", dir.display()))
+        .env("CARGO", dir.join("cargo"))
+        .output()
+        .expect("the rig runs");
+    let text = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+    assert!(!rig.exists(), "{text}");
+    assert!(text.contains("this is cargo"), "{text}");
+    assert!(text.ends_with("0 passed, 1 failed, 0 skipped\n"), "{text}");
+}

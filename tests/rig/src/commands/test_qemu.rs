@@ -11,10 +11,9 @@
 //!
 //! All other variables are those of the machine, where a kernel doesn't choose.
 
-use std::env::current_exe;
 use std::ffi::OsString;
 use std::io::{Read, pipe};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +22,7 @@ use crate::config::{Config, or};
 use crate::counts::{Counts, seconds};
 use crate::kernels::{self, Built, Kernel};
 use crate::ktap;
-use crate::process::{Running, code, in_parallel};
+use crate::process::{Running, code, in_parallel, this_program};
 use crate::report::{Progress, indented, print, repeat, skipped};
 
 /// Above this many CPUs a run has the host to itself.
@@ -243,7 +242,7 @@ impl Item<'_> {
         config.case = self.case.to_owned();
         config.smp = self.size.to_string();
         let (mut reader, writer) = pipe()?;
-        let mut runner = Command::new(current_exe()?);
+        let mut runner = this_program();
         config.export(&mut runner);
         runner
             .arg("runner")

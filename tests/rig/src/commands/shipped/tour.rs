@@ -1,12 +1,12 @@
 //! What `make run` shows a user at the terminal.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use super::Setting;
 use crate::cases::find_lines;
+use crate::process::this_program;
 use crate::session::Session;
 
 /// The lines of a screen that are left when the prompt is on it.
@@ -26,7 +26,7 @@ const PROMPT_WITHIN: Duration = Duration::from_secs(30);
 /// becomes `echo it`.
 pub fn the_tour(setting: &Setting) -> Result<()> {
     let limit = setting.config.timeout_or(LIMIT)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = this_program();
     command.arg("run").arg(setting.image).env_remove("INIT");
     command.env("SMP", "4").env("TIMEOUT", limit.to_string());
     let from = Instant::now();
