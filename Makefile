@@ -30,7 +30,7 @@ DTB ?=
 TIMEOUT ?=
 ## what the kernel prints to before it has read the device tree: docs/consoles.md
 EARLYCON ?= pl011,0x9000000
-## for test-qemu, test-host and loom: only the tests with this in their name (test-qemu: several words)
+## for test-qemu, test-host, loom: only tests with this in their name; a host_FILE is a file
 TEST ?=
 ## for test-qemu: of tests that have cases, only this one
 CASE ?=

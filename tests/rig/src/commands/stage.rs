@@ -124,14 +124,25 @@ fn as_loom(cargo: &mut Command) {
 /// Returns cargo's arguments for the test files of one kind: none if there are none,
 /// because cargo takes a pattern without a match for an error.
 fn tests_of_kind(kind: &str) -> Result<Vec<String>> {
-    for entry in fs::read_dir("tests")? {
+    if test_files("tests", &format!("{kind}_"))?.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec!["--test".to_owned(), format!("{kind}_*")])
+}
+
+/// Returns the names, without `.rs`, of the test files in `dir` that begin with `start`.
+fn test_files(dir: &str, start: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.to_owned())? {
         let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(&format!("{kind}_")) && name.ends_with(".rs") {
-            return Ok(vec!["--test".to_owned(), format!("{kind}_*")]);
+        if let Some(name) = name.to_string_lossy().strip_suffix(".rs")
+            && name.starts_with(start)
+        {
+            names.push(name.to_owned());
         }
     }
-    Ok(Vec::new())
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn docs(config: &Config) -> Command {
@@ -155,19 +166,42 @@ fn docs_target(config: &Config) -> Result<()> {
     succeed(docs(config).args(RELEASE))
 }
 
-/// Runs the tests of the host, the rig's own among them.
+/// Runs the tests of the host, the rig's own among them: all, or the files whose names
+/// begin with `TEST`, or else the functions that have it in their names.
 fn host_tests(config: &Config) -> Result<()> {
-    let filter: &[&str] = if config.test.is_empty() {
-        &[]
-    } else {
-        &[&config.test]
-    };
-    let mut ours = cargo(config);
-    ours.args(["test", "--lib", "--test", "host_*", "--"]);
-    succeed(ours.args(filter))?;
-    let mut rig = cargo(config);
-    rig.args(["test", "-p", "stillpoint-rig", "--"]);
-    succeed(rig.args(filter))
+    let ours = test_files("tests", "host_")?;
+    let rigs = test_files("tests/rig/tests", "host_")?;
+    for arguments in host_selection(&config.test, &ours, &rigs) {
+        succeed(cargo(config).arg("test").args(arguments))?;
+    }
+    Ok(())
+}
+
+/// Returns the arguments of each `cargo test` that runs what `test` selects of the
+/// kernel's test files, `ours`, and of the rig's, `rigs`.
+fn host_selection(test: &str, ours: &[String], rigs: &[String]) -> Vec<Vec<String>> {
+    const OF_RIG: [&str; 2] = ["-p", "stillpoint-rig"];
+    fn files(package: &[&str], test: &str, all: &[String]) -> Option<Vec<String>> {
+        let mut arguments: Vec<String> = package.iter().copied().map(str::to_owned).collect();
+        for name in all.iter().filter(|name| name.starts_with(test)) {
+            arguments.extend(["--test".to_owned(), name.clone()]);
+        }
+        (arguments.len() > package.len()).then_some(arguments)
+    }
+    let mut runs = Vec::new();
+    if test.starts_with("host_") {
+        runs.extend(files(&[], test, ours));
+        runs.extend(files(&OF_RIG, test, rigs));
+    }
+    if runs.is_empty() {
+        let function = (!test.is_empty()).then_some(test);
+        let ours = ["--lib", "--test", "host_*", "--"];
+        for arguments in [&ours[..], &[OF_RIG[0], OF_RIG[1], "--"]] {
+            let arguments = arguments.iter().copied().chain(function);
+            runs.push(arguments.map(str::to_owned).collect());
+        }
+    }
+    runs
 }
 
 /// Checks the models, two at a time: the longest has one test that takes as long as all
@@ -341,4 +375,37 @@ fn build_variant(config: &Config, variant: &Variant) -> Result<(PathBuf, PathBuf
     let image = elf.with_extension("Image");
     image::make(&elf, &image)?;
     Ok((elf, image))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `test` selects, a run a line.
+    fn selected(test: &str) -> String {
+        let ours = ["host_dt", "host_gic", "host_hotplug"].map(str::to_owned);
+        let rigs = ["host_runner"].map(str::to_owned);
+        let runs = host_selection(test, &ours, &rigs);
+        let lines: Vec<String> = runs.iter().map(|run| run.join(" ")).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn host_tests_are_selected_by_file_or_by_function() {
+        let all = "--lib --test host_* --\n-p stillpoint-rig --";
+        assert_eq!(selected(""), all);
+        assert_eq!(selected("host_hotplug"), "--test host_hotplug");
+        assert_eq!(
+            selected("host_runner"),
+            "-p stillpoint-rig --test host_runner"
+        );
+        let every = "--test host_dt --test host_gic --test host_hotplug\n\
+                     -p stillpoint-rig --test host_runner";
+        assert_eq!(selected("host_"), every);
+        let by_function = "--lib --test host_* -- gic\n-p stillpoint-rig -- gic";
+        assert_eq!(selected("gic"), by_function);
+        // No file of that name, so it may be a function's.
+        let by_function = "--lib --test host_* -- host_tests\n-p stillpoint-rig -- host_tests";
+        assert_eq!(selected("host_tests"), by_function);
+    }
 }
