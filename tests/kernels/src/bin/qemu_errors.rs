@@ -6,404 +6,401 @@
 #![no_std]
 #![no_main]
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    extern crate alloc;
+extern crate alloc;
 
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-    use core::time::Duration;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
 
-    use kernel_support::ktap::Ktap;
-    use kernel_support::unharmed::{cpu, same, unharmed};
-    use stillpoint::api;
-    use stillpoint::config::MAX_CPUS;
-    use stillpoint::cpu::{CpuId, CpuMask};
-    use stillpoint::hotplug::{
-        CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, ONLINE,
-        Parked, Quarantine, StepError, SyncState,
+use kernel_support::ktap::Ktap;
+use kernel_support::unharmed::{cpu, same, unharmed};
+use stillpoint::api;
+use stillpoint::config::MAX_CPUS;
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::{
+    CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, ONLINE,
+    Parked, Quarantine, StepError, SyncState,
+};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::{Platform, PowerState};
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
+use stillpoint::time::Instant;
+
+/// A name, and whether all of it is as it should be.
+type Case = (&'static str, fn() -> bool);
+
+/// On any machine.
+const ALONE: &[Case] = &[
+    ("a CPU that does not exist: EINVAL", no_such_cpu),
+    ("the boot CPU does not leave: EBUSY", boot_cpu_stays),
+    ("a failure where none can be: refused", no_injection),
+];
+
+/// With a second CPU. In this order: some go on where the last one ended.
+const TOGETHER: &[Case] = &[
+    ("up again, down again: nothing happens", twice_is_once),
+    ("a thread is bound to it: EBUSY", bound_thread),
+    ("a step fails on the way up: EAGAIN", fails_on_the_way_up),
+    (
+        "a step fails on the way down: EAGAIN",
+        fails_on_the_way_down,
+    ),
+    ("a failure waits for a side that can fail", failure_waits),
+    (
+        "dismissed before it arrived: it is OFF",
+        dismissed_on_its_way,
+    ),
+    ("a CPU never arrives: EIO, twice", never_arrives),
+    ("it arrives after that: off by itself", arrives_late),
+    ("it arrives within a retry: it comes up", arrives_in_a_retry),
+    ("all others gone: the last one stays, EBUSY", last_one_stays),
+];
+
+/// The CPU that is maltreated.
+fn victim() -> CpuId {
+    cpu(1)
+}
+
+fn main() {
+    let together: &[Case] = if kernel().masks.possible().count() > 1 {
+        TOGETHER
+    } else {
+        &[]
     };
-    use stillpoint::kernel::{Hw, kernel};
-    use stillpoint::platform::{Platform, PowerState};
-    use stillpoint::sync::atomic::{AtomicBool, Ordering};
-    use stillpoint::time::Instant;
-
-    /// A name, and whether all of it is as it should be.
-    type Case = (&'static str, fn() -> bool);
-
-    /// On any machine.
-    const ALONE: &[Case] = &[
-        ("a CPU that does not exist: EINVAL", no_such_cpu),
-        ("the boot CPU does not leave: EBUSY", boot_cpu_stays),
-        ("a failure where none can be: refused", no_injection),
-    ];
-
-    /// With a second CPU. In this order: some go on where the last one ended.
-    const TOGETHER: &[Case] = &[
-        ("up again, down again: nothing happens", twice_is_once),
-        ("a thread is bound to it: EBUSY", bound_thread),
-        ("a step fails on the way up: EAGAIN", fails_on_the_way_up),
-        (
-            "a step fails on the way down: EAGAIN",
-            fails_on_the_way_down,
-        ),
-        ("a failure waits for a side that can fail", failure_waits),
-        (
-            "dismissed before it arrived: it is OFF",
-            dismissed_on_its_way,
-        ),
-        ("a CPU never arrives: EIO, twice", never_arrives),
-        ("it arrives after that: off by itself", arrives_late),
-        ("it arrives within a retry: it comes up", arrives_in_a_retry),
-        ("all others gone: the last one stays, EBUSY", last_one_stays),
-    ];
-
-    /// The CPU that is maltreated.
-    fn victim() -> CpuId {
-        cpu(1)
+    let mut ktap = Ktap::new();
+    for (name, case_fn) in ALONE.iter().chain(together) {
+        let sound = case_fn();
+        ktap.check(name, sound & same("unharmed", unharmed(victim()), true));
     }
+    ktap.finish();
+}
 
-    pub(crate) fn main() {
-        let together: &[Case] = if kernel().masks.possible().count() > 1 {
-            TOGETHER
-        } else {
-            &[]
-        };
-        let mut ktap = Ktap::new();
-        for (name, case_fn) in ALONE.iter().chain(together) {
-            let sound = case_fn();
-            ktap.check(name, sound & same("unharmed", unharmed(victim()), true));
+fn hotplug() -> &'static Hotplug<Hw> {
+    &kernel().hotplug
+}
+
+fn handshake() -> SyncState {
+    Handshake(Hw::handshake_word(victim())).state()
+}
+
+/// Whether `check_fn` says yes before long: a minute, for slow hosts.
+fn soon(check_fn: impl Fn() -> bool) -> bool {
+    let minute = Hw::frequency().duration_to_ticks(Duration::from_secs(60));
+    let limit: Instant = Hw::now().after_ticks(minute);
+    while Hw::now() < limit {
+        if check_fn() {
+            return true;
         }
-        ktap.finish();
+        api::sleep(Duration::from_millis(1));
     }
+    false
+}
 
-    fn hotplug() -> &'static Hotplug<Hw> {
-        &kernel().hotplug
-    }
+/// Whether the victim is offline, and for firmware and handshake too.
+fn is_off() -> bool {
+    same("steps up", hotplug().state(victim()).state(), 0)
+        & same("handshake", handshake(), SyncState::Dead)
+        & same("power", Hw::power_state(victim()), Ok(PowerState::Off))
+        & same("health", is_well(hotplug().health(victim())), true)
+}
 
-    fn handshake() -> SyncState {
-        Handshake(Hw::handshake_word(victim())).state()
-    }
+/// Whether a CPU is off for good reasons: by firmware, or in the pen where there is none.
+fn is_well(health: CpuHealth) -> bool {
+    matches!(
+        health,
+        CpuHealth::Off | CpuHealth::Parked(Parked::NoFirmware)
+    )
+}
 
-    /// Whether `check_fn` says yes before long: a minute, for slow hosts.
-    fn soon(check_fn: impl Fn() -> bool) -> bool {
-        let minute = Hw::frequency().duration_to_ticks(Duration::from_secs(60));
-        let limit: Instant = Hw::now().after_ticks(minute);
-        while Hw::now() < limit {
-            if check_fn() {
-                return true;
-            }
+/// Whether the victim leaves and comes back.
+fn cycles() -> bool {
+    same("down", api::cpu_down(victim()), Ok(()))
+        & is_off()
+        & same("up", api::cpu_up(victim()), Ok(()))
+        & same("steps up", hotplug().state(victim()).state(), ONLINE)
+}
+
+fn no_such_cpu() -> bool {
+    let first = kernel().masks.possible().count();
+    [first, MAX_CPUS - 1].into_iter().all(|number| {
+        let up = CpuUpError::NoSuchCpu(number);
+        let down = CpuDownError::NoSuchCpu(number);
+        same("up", api::cpu_up(cpu(number)), Err(up))
+            & same("errno", up.errno().name(), "EINVAL")
+            & same("down", api::cpu_down(cpu(number)), Err(down))
+            & same("errno", down.errno().name(), "EINVAL")
+            & same("possible", hotplug().possible(number), None)
+    }) & same("possible", hotplug().possible(MAX_CPUS), None)
+}
+
+fn boot_cpu_stays() -> bool {
+    let wanted = if kernel().masks.online().count() == 1 {
+        CpuDownError::LastOnline(CpuId::BOOT)
+    } else {
+        CpuDownError::BootCpu(CpuId::BOOT)
+    };
+    same("down", api::cpu_down(CpuId::BOOT), Err(wanted))
+        & same("errno", wanted.errno().name(), "EBUSY")
+        & same("up", api::cpu_up(CpuId::BOOT), Ok(()))
+}
+
+fn no_injection() -> bool {
+    let steps = hotplug().steps();
+    let refused: Vec<&str> = steps
+        .iter()
+        .enumerate()
+        .filter(|(step, _)| {
+            let answer = hotplug().inject_failure(CpuId::BOOT, Some(*step));
+            let taken_back = hotplug().inject_failure(CpuId::BOOT, None);
+            assert!(taken_back.is_ok(), "BUG: {taken_back:?}");
+            answer == Err(FailError::CannotFail)
+        })
+        .map(|(_, step)| step.name)
+        .collect();
+    let wanted = [
+        "prep:heap",
+        "prep:calls",
+        "prep:timers",
+        "init:cpu",
+        "init:rcu",
+        "init:irqchip",
+        "init:timer",
+        "init:calls",
+        "init:stopper",
+        "init:online",
+        "sched:drain",
+        "sync:active",
+        "sched:active",
+    ];
+    same("refused", &refused[..], &wanted[..])
+        & same(
+            "beyond the table",
+            hotplug().inject_failure(CpuId::BOOT, Some(steps.len())),
+            Err(FailError::NoSuchStep),
+        )
+        & same("injected", hotplug().state(CpuId::BOOT).injected(), None)
+}
+
+fn twice_is_once() -> bool {
+    let passed = || {
+        let state = hotplug().state(victim());
+        (0..ONLINE).map(|step| state.passages(step)).collect()
+    };
+    let before: Vec<_> = passed();
+    let mut sound = same("up", api::cpu_up(victim()), Ok(()));
+    sound &= same("passages", passed(), before);
+    sound &= same("down", api::cpu_down(victim()), Ok(()));
+    let before = passed();
+    sound &= same("down again", api::cpu_down(victim()), Ok(()));
+    sound &= same("passages", passed(), before);
+    sound & is_off() & same("up", api::cpu_up(victim()), Ok(()))
+}
+
+fn bound_thread() -> bool {
+    let end = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&end);
+    let bound = api::spawn_on(victim(), "bound", move || {
+        while !ended.load(Ordering::Relaxed) {
             api::sleep(Duration::from_millis(1));
         }
-        false
-    }
+        Hw::this_cpu()
+    });
+    let Ok(bound) = bound else {
+        return false;
+    };
+    let wanted = CpuDownError::BoundThreads {
+        cpu: victim(),
+        threads: 1,
+    };
+    let mut sound = same("down", api::cpu_down(victim()), Err(wanted))
+        & same("errno", wanted.errno().name(), "EBUSY")
+        & same("online", kernel().masks.is_online(victim()), true)
+        & same("active", kernel().masks.is_active(victim()), true);
+    end.store(true, Ordering::Relaxed);
+    sound &= same("it ran on", bound.join(), victim());
+    sound & cycles()
+}
 
-    /// Whether the victim is offline, and for firmware and handshake too.
-    fn is_off() -> bool {
-        same("steps up", hotplug().state(victim()).state(), 0)
-            & same("handshake", handshake(), SyncState::Dead)
-            & same("power", Hw::power_state(victim()), Ok(PowerState::Off))
-            & same("health", is_well(hotplug().health(victim())), true)
-    }
+/// Whether the victim fails with an injected error at `step`, as `EAGAIN`.
+fn up_fails_at(step: &'static str) -> bool {
+    let wanted = CpuUpError::Step {
+        cpu: victim(),
+        step,
+        error: StepError::Injected,
+    };
+    same("up", api::cpu_up(victim()), Err(wanted))
+        & same("errno", wanted.errno().name(), "EAGAIN")
+        & same("injected", hotplug().state(victim()).injected(), None)
+}
 
-    /// Whether a CPU is off for good reasons: by firmware, or in the pen where there is none.
-    fn is_well(health: CpuHealth) -> bool {
-        matches!(
-            health,
-            CpuHealth::Off | CpuHealth::Parked(Parked::NoFirmware)
-        )
-    }
-
-    /// Whether the victim leaves and comes back.
-    fn cycles() -> bool {
-        same("down", api::cpu_down(victim()), Ok(()))
-            & is_off()
-            & same("up", api::cpu_up(victim()), Ok(()))
-            & same("steps up", hotplug().state(victim()).state(), ONLINE)
-    }
-
-    fn no_such_cpu() -> bool {
-        let first = kernel().masks.possible().count();
-        [first, MAX_CPUS - 1].into_iter().all(|number| {
-            let up = CpuUpError::NoSuchCpu(number);
-            let down = CpuDownError::NoSuchCpu(number);
-            same("up", api::cpu_up(cpu(number)), Err(up))
-                & same("errno", up.errno().name(), "EINVAL")
-                & same("down", api::cpu_down(cpu(number)), Err(down))
-                & same("errno", down.errno().name(), "EINVAL")
-                & same("possible", hotplug().possible(number), None)
-        }) & same("possible", hotplug().possible(MAX_CPUS), None)
-    }
-
-    fn boot_cpu_stays() -> bool {
-        let wanted = if kernel().masks.online().count() == 1 {
-            CpuDownError::LastOnline(CpuId::BOOT)
-        } else {
-            CpuDownError::BootCpu(CpuId::BOOT)
-        };
-        same("down", api::cpu_down(CpuId::BOOT), Err(wanted))
-            & same("errno", wanted.errno().name(), "EBUSY")
-            & same("up", api::cpu_up(CpuId::BOOT), Ok(()))
-    }
-
-    fn no_injection() -> bool {
-        let steps = hotplug().steps();
-        let refused: Vec<&str> = steps
-            .iter()
-            .enumerate()
-            .filter(|(step, _)| {
-                let answer = hotplug().inject_failure(CpuId::BOOT, Some(*step));
-                let taken_back = hotplug().inject_failure(CpuId::BOOT, None);
-                assert!(taken_back.is_ok(), "BUG: {taken_back:?}");
-                answer == Err(FailError::CannotFail)
-            })
-            .map(|(_, step)| step.name)
-            .collect();
-        let wanted = [
-            "prep:heap",
-            "prep:calls",
-            "prep:timers",
-            "init:cpu",
-            "init:rcu",
-            "init:irqchip",
-            "init:timer",
-            "init:calls",
-            "init:stopper",
-            "init:online",
-            "sched:drain",
-            "sync:active",
-            "sched:active",
-        ];
-        same("refused", &refused[..], &wanted[..])
-            & same(
-                "beyond the table",
-                hotplug().inject_failure(CpuId::BOOT, Some(steps.len())),
-                Err(FailError::NoSuchStep),
-            )
-            & same("injected", hotplug().state(CpuId::BOOT).injected(), None)
-    }
-
-    fn twice_is_once() -> bool {
-        let passed = || {
-            let state = hotplug().state(victim());
-            (0..ONLINE).map(|step| state.passages(step)).collect()
-        };
-        let before: Vec<_> = passed();
-        let mut sound = same("up", api::cpu_up(victim()), Ok(()));
-        sound &= same("passages", passed(), before);
-        sound &= same("down", api::cpu_down(victim()), Ok(()));
-        let before = passed();
-        sound &= same("down again", api::cpu_down(victim()), Ok(()));
-        sound &= same("passages", passed(), before);
-        sound & is_off() & same("up", api::cpu_up(victim()), Ok(()))
-    }
-
-    fn bound_thread() -> bool {
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&end);
-        let bound = api::spawn_on(victim(), "bound", move || {
-            while !ended.load(Ordering::Relaxed) {
-                api::sleep(Duration::from_millis(1));
-            }
-            Hw::this_cpu()
-        });
-        let Ok(bound) = bound else {
-            return false;
-        };
-        let wanted = CpuDownError::BoundThreads {
-            cpu: victim(),
-            threads: 1,
-        };
-        let mut sound = same("down", api::cpu_down(victim()), Err(wanted))
-            & same("errno", wanted.errno().name(), "EBUSY")
-            & same("online", kernel().masks.is_online(victim()), true)
-            & same("active", kernel().masks.is_active(victim()), true);
-        end.store(true, Ordering::Relaxed);
-        sound &= same("it ran on", bound.join(), victim());
-        sound & cycles()
-    }
-
-    /// Whether the victim fails with an injected error at `step`, as `EAGAIN`.
-    fn up_fails_at(step: &'static str) -> bool {
-        let wanted = CpuUpError::Step {
-            cpu: victim(),
-            step,
-            error: StepError::Injected,
-        };
-        same("up", api::cpu_up(victim()), Err(wanted))
-            & same("errno", wanted.errno().name(), "EAGAIN")
-            & same("injected", hotplug().state(victim()).injected(), None)
-    }
-
-    fn fails_on_the_way_up() -> bool {
-        let mut sound = same("down", api::cpu_down(victim()), Ok(()));
-        let mut tried = Vec::new();
-        for (index, step) in hotplug().steps().iter().enumerate() {
-            if step.startup.may_fail() {
-                sound &= same(
-                    step.name,
-                    hotplug().inject_failure(victim(), Some(index)),
-                    Ok(()),
-                );
-                // OFF now, not some time later: control has waited for it.
-                sound &= up_fails_at(step.name) & is_off();
-                sound &= unharmed(victim());
-                sound &= same("up", api::cpu_up(victim()), Ok(())) & cycles();
-                sound &= same("down", api::cpu_down(victim()), Ok(()));
-                tried.push(step.name);
-            }
+fn fails_on_the_way_up() -> bool {
+    let mut sound = same("down", api::cpu_down(victim()), Ok(()));
+    let mut tried = Vec::new();
+    for (index, step) in hotplug().steps().iter().enumerate() {
+        if step.startup.may_fail() {
+            sound &= same(
+                step.name,
+                hotplug().inject_failure(victim(), Some(index)),
+                Ok(()),
+            );
+            // OFF now, not some time later: control has waited for it.
+            sound &= up_fails_at(step.name) & is_off();
+            sound &= unharmed(victim());
+            sound &= same("up", api::cpu_up(victim()), Ok(())) & cycles();
+            sound &= same("down", api::cpu_down(victim()), Ok(()));
+            tried.push(step.name);
         }
-        let wanted = [
-            "prep:hardware",
-            "prep:percpu",
-            "prep:threads",
-            "sync:alive",
-            "sched:threads",
-        ];
-        sound &= same("tried", &tried[..], &wanted[..]);
-        sound & same("up", api::cpu_up(victim()), Ok(()))
     }
+    let wanted = [
+        "prep:hardware",
+        "prep:percpu",
+        "prep:threads",
+        "sync:alive",
+        "sched:threads",
+    ];
+    sound &= same("tried", &tried[..], &wanted[..]);
+    sound & same("up", api::cpu_up(victim()), Ok(()))
+}
 
-    fn fails_on_the_way_down() -> bool {
-        let mut sound = true;
-        let mut tried = Vec::new();
-        for (index, step) in hotplug().steps().iter().enumerate() {
-            if step.teardown.may_fail() {
-                let wanted = CpuDownError::Step {
-                    cpu: victim(),
-                    step: step.name,
-                    error: StepError::Injected,
-                };
-                sound &= same(
-                    step.name,
-                    hotplug().inject_failure(victim(), Some(index)),
-                    Ok(()),
-                );
-                sound &= same("down", api::cpu_down(victim()), Err(wanted));
-                sound &= same("errno", wanted.errno().name(), "EAGAIN");
-                sound &= same("steps up", hotplug().state(victim()).state(), ONLINE);
-                sound &= same("active", kernel().masks.is_active(victim()), true);
-                sound &= unharmed(victim()) & cycles();
-                tried.push(step.name);
-            }
+fn fails_on_the_way_down() -> bool {
+    let mut sound = true;
+    let mut tried = Vec::new();
+    for (index, step) in hotplug().steps().iter().enumerate() {
+        if step.teardown.may_fail() {
+            let wanted = CpuDownError::Step {
+                cpu: victim(),
+                step: step.name,
+                error: StepError::Injected,
+            };
+            sound &= same(
+                step.name,
+                hotplug().inject_failure(victim(), Some(index)),
+                Ok(()),
+            );
+            sound &= same("down", api::cpu_down(victim()), Err(wanted));
+            sound &= same("errno", wanted.errno().name(), "EAGAIN");
+            sound &= same("steps up", hotplug().state(victim()).state(), ONLINE);
+            sound &= same("active", kernel().masks.is_active(victim()), true);
+            sound &= unharmed(victim()) & cycles();
+            tried.push(step.name);
         }
-        sound & same("tried", &tried[..], &["sched:threads"])
     }
+    sound & same("tried", &tried[..], &["sched:threads"])
+}
 
-    fn failure_waits() -> bool {
-        // prep:percpu can fail on the way up only.
-        let injected = hotplug().inject_failure(victim(), Some(1));
-        let mut sound = same("injected", injected, Ok(()));
-        sound &= same("down", api::cpu_down(victim()), Ok(()));
-        sound &= up_fails_at("prep:percpu") & is_off();
-        sound & same("up", api::cpu_up(victim()), Ok(()))
-    }
+fn failure_waits() -> bool {
+    // prep:percpu can fail on the way up only.
+    let injected = hotplug().inject_failure(victim(), Some(1));
+    let mut sound = same("injected", injected, Ok(()));
+    sound &= same("down", api::cpu_down(victim()), Ok(()));
+    sound &= up_fails_at("prep:percpu") & is_off();
+    sound & same("up", api::cpu_up(victim()), Ok(()))
+}
 
-    /// Starts a thread that lets the victim go on once its handshake is `state`,
-    /// and returns whether it was.
-    fn let_go_at(state: SyncState) -> Option<api::JoinHandle<bool>> {
-        api::spawn_on(CpuId::BOOT, "lets go", move || {
-            let seen = soon(|| handshake() == state);
-            hotplug().hold_at_entry(victim(), false);
-            seen
-        })
-        .ok()
-    }
-
-    fn dismissed_on_its_way() -> bool {
-        let mut sound = same("down", api::cpu_down(victim()), Ok(()));
-        hotplug().hold_at_entry(victim(), true);
-        let Some(lets_go) = let_go_at(SyncState::Cancelled) else {
-            return false;
-        };
-        let injected = hotplug().inject_failure(victim(), Some(1));
-        sound &= same("injected", injected, Ok(()));
-        sound &= up_fails_at("prep:percpu") & is_off();
-        sound &= same("it was CANCELLED", lets_go.join(), true);
-        sound & same("up", api::cpu_up(victim()), Ok(()))
-    }
-
-    /// Whether a CPU that is held is given up.
-    fn is_given_up() -> bool {
-        let wanted = CpuUpError::Step {
-            cpu: victim(),
-            step: "sync:alive",
-            error: StepError::NeverArrived,
-        };
-        same("up", api::cpu_up(victim()), Err(wanted))
-            & same("errno", wanted.errno().name(), "EIO")
-            & same("steps up", hotplug().state(victim()).state(), 0)
-            & (Hw::power_state(victim()) != Ok(PowerState::Off))
-            & same(
-                "health",
-                hotplug().health(victim()),
-                CpuHealth::Unknown(Quarantine::NeverArrived),
-            )
-    }
-
-    /// Leaves the victim held.
-    fn never_arrives() -> bool {
-        let mut sound = same("down", api::cpu_down(victim()), Ok(()));
-        hotplug().hold_at_entry(victim(), true);
-        hotplug().set_arrival_limit(Duration::from_millis(100));
-        sound &= is_given_up();
-        let quarantined = same("online", kernel().masks.is_online(victim()), false);
-        let wanted = CpuDownError::Quarantined {
-            cpu: victim(),
-            quarantine: Quarantine::NeverArrived,
-        };
-        sound &= same("down", api::cpu_down(victim()), Err(wanted));
-        sound &= same("errno", wanted.errno().name(), "EBUSY");
-        sound & quarantined & is_given_up()
-    }
-
-    /// Finds the victim held, and given up.
-    fn arrives_late() -> bool {
-        hotplug().set_arrival_limit(Duration::from_secs(60));
+/// Starts a thread that lets the victim go on once its handshake is `state`,
+/// and returns whether it was.
+fn let_go_at(state: SyncState) -> Option<api::JoinHandle<bool>> {
+    api::spawn_on(CpuId::BOOT, "lets go", move || {
+        let seen = soon(|| handshake() == state);
         hotplug().hold_at_entry(victim(), false);
-        let off =
-            || handshake() == SyncState::Dead && Hw::power_state(victim()) == Ok(PowerState::Off);
-        same("it turns itself off", soon(off), true)
-            & is_off()
-            & same("up", api::cpu_up(victim()), Ok(()))
-            & cycles()
-    }
+        seen
+    })
+    .ok()
+}
 
-    fn arrives_in_a_retry() -> bool {
-        let mut sound = same("down", api::cpu_down(victim()), Ok(()));
-        hotplug().hold_at_entry(victim(), true);
-        hotplug().set_arrival_limit(Duration::from_millis(100));
-        sound &= is_given_up();
-        hotplug().set_arrival_limit(Duration::from_secs(60));
-        let Some(lets_go) = let_go_at(SyncState::Kicked) else {
-            return false;
-        };
-        sound &= same("up", api::cpu_up(victim()), Ok(()));
-        sound &= same("it was KICKED", lets_go.join(), true);
-        sound & cycles()
-    }
+fn dismissed_on_its_way() -> bool {
+    let mut sound = same("down", api::cpu_down(victim()), Ok(()));
+    hotplug().hold_at_entry(victim(), true);
+    let Some(lets_go) = let_go_at(SyncState::Cancelled) else {
+        return false;
+    };
+    let injected = hotplug().inject_failure(victim(), Some(1));
+    sound &= same("injected", injected, Ok(()));
+    sound &= up_fails_at("prep:percpu") & is_off();
+    sound &= same("it was CANCELLED", lets_go.join(), true);
+    sound & same("up", api::cpu_up(victim()), Ok(()))
+}
 
-    fn last_one_stays() -> bool {
-        let others: Vec<CpuId> = kernel()
-            .masks
-            .online()
-            .iter()
-            .filter(|other| *other != CpuId::BOOT)
-            .collect();
-        let mut sound = true;
-        for other in &others {
-            sound &= same("down", api::cpu_down(*other), Ok(()));
-        }
-        let alone = CpuMask::of(CpuId::BOOT);
-        sound &= same("online", kernel().masks.online(), alone);
-        let wanted = CpuDownError::LastOnline(CpuId::BOOT);
-        sound &= same("down", api::cpu_down(CpuId::BOOT), Err(wanted));
-        sound &= same("errno", wanted.errno().name(), "EBUSY");
-        sound &= unharmed(victim());
-        for other in &others {
-            sound &= same("up", api::cpu_up(*other), Ok(()));
-        }
-        sound
+/// Whether a CPU that is held is given up.
+fn is_given_up() -> bool {
+    let wanted = CpuUpError::Step {
+        cpu: victim(),
+        step: "sync:alive",
+        error: StepError::NeverArrived,
+    };
+    same("up", api::cpu_up(victim()), Err(wanted))
+        & same("errno", wanted.errno().name(), "EIO")
+        & same("steps up", hotplug().state(victim()).state(), 0)
+        & (Hw::power_state(victim()) != Ok(PowerState::Off))
+        & same(
+            "health",
+            hotplug().health(victim()),
+            CpuHealth::Unknown(Quarantine::NeverArrived),
+        )
+}
+
+/// Leaves the victim held.
+fn never_arrives() -> bool {
+    let mut sound = same("down", api::cpu_down(victim()), Ok(()));
+    hotplug().hold_at_entry(victim(), true);
+    hotplug().set_arrival_limit(Duration::from_millis(100));
+    sound &= is_given_up();
+    let quarantined = same("online", kernel().masks.is_online(victim()), false);
+    let wanted = CpuDownError::Quarantined {
+        cpu: victim(),
+        quarantine: Quarantine::NeverArrived,
+    };
+    sound &= same("down", api::cpu_down(victim()), Err(wanted));
+    sound &= same("errno", wanted.errno().name(), "EBUSY");
+    sound & quarantined & is_given_up()
+}
+
+/// Finds the victim held, and given up.
+fn arrives_late() -> bool {
+    hotplug().set_arrival_limit(Duration::from_secs(60));
+    hotplug().hold_at_entry(victim(), false);
+    let off = || handshake() == SyncState::Dead && Hw::power_state(victim()) == Ok(PowerState::Off);
+    same("it turns itself off", soon(off), true)
+        & is_off()
+        & same("up", api::cpu_up(victim()), Ok(()))
+        & cycles()
+}
+
+fn arrives_in_a_retry() -> bool {
+    let mut sound = same("down", api::cpu_down(victim()), Ok(()));
+    hotplug().hold_at_entry(victim(), true);
+    hotplug().set_arrival_limit(Duration::from_millis(100));
+    sound &= is_given_up();
+    hotplug().set_arrival_limit(Duration::from_secs(60));
+    let Some(lets_go) = let_go_at(SyncState::Kicked) else {
+        return false;
+    };
+    sound &= same("up", api::cpu_up(victim()), Ok(()));
+    sound &= same("it was KICKED", lets_go.join(), true);
+    sound & cycles()
+}
+
+fn last_one_stays() -> bool {
+    let others: Vec<CpuId> = kernel()
+        .masks
+        .online()
+        .iter()
+        .filter(|other| *other != CpuId::BOOT)
+        .collect();
+    let mut sound = true;
+    for other in &others {
+        sound &= same("down", api::cpu_down(*other), Ok(()));
     }
+    let alone = CpuMask::of(CpuId::BOOT);
+    sound &= same("online", kernel().masks.online(), alone);
+    let wanted = CpuDownError::LastOnline(CpuId::BOOT);
+    sound &= same("down", api::cpu_down(CpuId::BOOT), Err(wanted));
+    sound &= same("errno", wanted.errno().name(), "EBUSY");
+    sound &= unharmed(victim());
+    for other in &others {
+        sound &= same("up", api::cpu_up(*other), Ok(()));
+    }
+    sound
 }

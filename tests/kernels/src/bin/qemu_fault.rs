@@ -48,13 +48,13 @@
 //@ output: ^  x0  [0-9a-f]{16}
 //@ output: pc  [0-9a-f]{16}$
 //@ case: (write|guard)-.*
-//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::write\+0x[0-9a-f]+$
-//@ output: ^  #1  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::do_it\+0x[0-9a-f]+$
+//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::write\+0x[0-9a-f]+$
+//@ output: ^  #1  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::do_it\+0x[0-9a-f]+$
 //@ case: read-.*
-//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::read\+0x[0-9a-f]+$
+//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::read\+0x[0-9a-f]+$
 //@ case: execute-.*
 //@ output: ^  #0  0x[0-9a-f]{16}  \(not code\)$
-//@ output: ^  x30 is 0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::execute\+0x[0-9a-f]+$
+//@ output: ^  x30 is 0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::execute\+0x[0-9a-f]+$
 //
 //@ case: overflow-(thread|irq)@0
 //@ output: ^CPU 0, thread victim/0: synchronous exception$
@@ -75,8 +75,8 @@
 //@ output: ^  data abort on a write, not mapped, level 3, address 0x[0-9a-f]+ \(the guard page of stack [0-9]+, that of this CPU's interrupts\)$
 //@ output: ^  SP 0x[0-9a-f]+, the IRQ stack is 0x[0-9a-f]+-0x[0-9a-f]+: STACK OVERFLOW in thread victim/[01]$
 //@ case: overflow-(thread|irq|idle)@.
-//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::deeper\+0x[0-9a-f]+$
-//@ output: ^  #9  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::kernel_test::deeper\+0x[0-9a-f]+$
+//@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::deeper\+0x[0-9a-f]+$
+//@ output: ^  #9  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::deeper\+0x[0-9a-f]+$
 //
 // Nothing can be told where the report of an overflow overflows.
 //@ case: overflow-report@0
@@ -88,185 +88,181 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::format;
-    use core::arch::asm;
-    use core::hint::black_box;
-    use core::mem::offset_of;
+use alloc::format;
+use core::arch::asm;
+use core::hint::black_box;
+use core::mem::offset_of;
 
-    use stillpoint::arch::aarch64::cpu_local::this_cpu;
-    use stillpoint::arch::aarch64::exception::{ExceptionFrame, FRAME_SIZE};
-    use stillpoint::arch::aarch64::{image, thread_head};
-    use stillpoint::cpu::CpuId;
-    use stillpoint::kernel::{TEST_SGI, kernel};
-    use stillpoint::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-    use stillpoint::{api, println};
+use stillpoint::arch::aarch64::cpu_local::this_cpu;
+use stillpoint::arch::aarch64::exception::{ExceptionFrame, FRAME_SIZE};
+use stillpoint::arch::aarch64::{image, thread_head};
+use stillpoint::cpu::CpuId;
+use stillpoint::kernel::{TEST_SGI, kernel};
+use stillpoint::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use stillpoint::{api, println};
 
-    use kernel_support::case::case;
-    use kernel_support::machine::{eventually, send_sgi};
+use kernel_support::case::case;
+use kernel_support::machine::{eventually, send_sgi};
 
-    static CONSTANT: u32 = 0xd65f_03c0;
-    /// Holds a `ret`.
-    static VARIABLE: AtomicU32 = AtomicU32::new(0xd65f_03c0);
+static CONSTANT: u32 = 0xd65f_03c0;
+/// Holds a `ret`.
+static VARIABLE: AtomicU32 = AtomicU32::new(0xd65f_03c0);
 
-    #[inline(never)]
-    fn write(address: usize) {
-        // SAFETY: Nothing is written: the page is not writable, and the fault ends
-        // the kernel.
-        unsafe { asm!("str wzr, [{address}]", address = in(reg) address) };
+#[inline(never)]
+fn write(address: usize) {
+    // SAFETY: Nothing is written: the page is not writable, and the fault ends
+    // the kernel.
+    unsafe { asm!("str wzr, [{address}]", address = in(reg) address) };
+}
+
+#[inline(never)]
+fn read(address: usize) {
+    // SAFETY: Nothing is read: nothing is mapped there, and the fault ends the
+    // kernel.
+    unsafe { asm!("ldr {value:w}, [{address}]", value = out(reg) _, address = in(reg) address) };
+}
+
+#[inline(never)]
+fn execute(address: usize) {
+    // SAFETY: Nothing is executed: the page is not executable, and the fault
+    // ends the kernel. If it were, there is a `ret`.
+    unsafe { asm!("blr {address}", address = in(reg) address, out("x30") _) };
+}
+
+#[inline(never)]
+fn deeper(depth: u64) -> u64 {
+    let frame = black_box([depth; 32]);
+    if depth == u64::MAX {
+        return 0;
     }
+    deeper(depth + 1) + frame[31]
+}
 
-    #[inline(never)]
-    fn read(address: usize) {
-        // SAFETY: Nothing is read: nothing is mapped there, and the fault ends the
-        // kernel.
-        unsafe {
-            asm!("ldr {value:w}, [{address}]", value = out(reg) _, address = in(reg) address)
-        };
-    }
+extern "C" fn fall() -> ! {
+    panic!("it came back: {}", deeper(0));
+}
 
-    #[inline(never)]
-    fn execute(address: usize) {
-        // SAFETY: Nothing is executed: the page is not executable, and the fault
-        // ends the kernel. If it were, there is a `ret`.
-        unsafe { asm!("blr {address}", address = in(reg) address, out("x30") _) };
-    }
+/// Where the idle thread's stack begins; 0 until the handler has seen it run.
+static IDLE_STACK: AtomicUsize = AtomicUsize::new(0);
 
-    #[inline(never)]
-    fn deeper(depth: u64) -> u64 {
-        let frame = black_box([depth; 32]);
-        if depth == u64::MAX {
-            return 0;
-        }
-        deeper(depth + 1) + frame[31]
-    }
-
-    extern "C" fn fall() -> ! {
-        panic!("it came back: {}", deeper(0));
-    }
-
-    /// Where the idle thread's stack begins; 0 until the handler has seen it run.
-    static IDLE_STACK: AtomicUsize = AtomicUsize::new(0);
-
-    /// Notes where the idle thread's stack is, if it was interrupted.
-    fn note_idle() {
-        let thread = thread_head::current();
-        if thread.name().as_str().starts_with("idle/") {
-            IDLE_STACK.store(thread.stack().start, Ordering::Relaxed);
-        }
-    }
-
-    /// Has the idle thread go on in [`fall`], if it was interrupted.
-    fn push_idle() {
-        let thread = thread_head::current();
-        if !thread.name().as_str().starts_with("idle/") {
-            return;
-        }
-        let mut record: usize;
-        // SAFETY: Reads a register.
-        unsafe { asm!("mov {record}, x29", record = out(reg) record, options(nomem, nostack)) };
-        while !thread.stack().contains(&record) {
-            let next = core::ptr::with_exposed_provenance::<usize>(record);
-            // SAFETY: Every function keeps a frame record at x29, and the chain
-            // leads from the IRQ stack to the frame of the interrupt.
-            record = unsafe { next.read_volatile() };
-        }
-        let frame = record - offset_of!(ExceptionFrame, record);
-        let frame = core::ptr::with_exposed_provenance_mut::<ExceptionFrame>(frame);
-        // SAFETY: That is where the vector keeps what it goes back to, and nothing
-        // else looks at it while this handler runs.
-        unsafe { (*frame).elr = (fall as *const ()).addr() as u64 };
+/// Notes where the idle thread's stack is, if it was interrupted.
+fn note_idle() {
+    let thread = thread_head::current();
+    if thread.name().as_str().starts_with("idle/") {
         IDLE_STACK.store(thread.stack().start, Ordering::Relaxed);
     }
+}
 
-    /// Interrupts `cpu`, which has nothing to do, until its idle thread was caught
-    /// by the handler.
-    fn catch_idle(cpu: CpuId) {
-        let caught = eventually(|| {
+/// Has the idle thread go on in [`fall`], if it was interrupted.
+fn push_idle() {
+    let thread = thread_head::current();
+    if !thread.name().as_str().starts_with("idle/") {
+        return;
+    }
+    let mut record: usize;
+    // SAFETY: Reads a register.
+    unsafe { asm!("mov {record}, x29", record = out(reg) record, options(nomem, nostack)) };
+    while !thread.stack().contains(&record) {
+        let next = core::ptr::with_exposed_provenance::<usize>(record);
+        // SAFETY: Every function keeps a frame record at x29, and the chain
+        // leads from the IRQ stack to the frame of the interrupt.
+        record = unsafe { next.read_volatile() };
+    }
+    let frame = record - offset_of!(ExceptionFrame, record);
+    let frame = core::ptr::with_exposed_provenance_mut::<ExceptionFrame>(frame);
+    // SAFETY: That is where the vector keeps what it goes back to, and nothing
+    // else looks at it while this handler runs.
+    unsafe { (*frame).elr = (fall as *const ()).addr() as u64 };
+    IDLE_STACK.store(thread.stack().start, Ordering::Relaxed);
+}
+
+/// Interrupts `cpu`, which has nothing to do, until its idle thread was caught
+/// by the handler.
+fn catch_idle(cpu: CpuId) {
+    let caught = eventually(|| {
+        send_sgi(TEST_SGI, cpu);
+        IDLE_STACK.load(Ordering::Relaxed) != 0
+    });
+    assert!(caught, "CPU {cpu} is never idle");
+}
+
+fn set_handler(handler: fn()) {
+    kernel().test_handler.call_once(|| handler);
+}
+
+#[inline(never)]
+fn do_it(what: &str, cpu: CpuId) {
+    let below = |stack: core::ops::Range<usize>| stack.start - 8;
+    match what {
+        "write-text" => write((main as *const ()).addr()),
+        "write-rodata" => write((&raw const CONSTANT).addr()),
+        "write-null" => write(0),
+        "read-null" => read(0),
+        "execute-data" => execute((&raw const VARIABLE).addr()),
+        "execute-stack" => {
+            let code = black_box([0xd65f_03c0_u32; 4]);
+            execute((&raw const code).addr());
+        }
+        "guard-boot" => write(image::boot_stack_guard().end - 8),
+        "guard-thread" => write(below(thread_head::current().stack())),
+        "guard-irq" => write(below(this_cpu().irq_stack())),
+        "guard-overflow" => write(below(this_cpu().overflow_stack())),
+        "guard-idle" => write(IDLE_STACK.load(Ordering::Relaxed) - 8),
+        "overflow-thread" => assert!(deeper(0) == 0, "it came back"),
+        "overflow-irq" => {
+            set_handler(|| fall());
             send_sgi(TEST_SGI, cpu);
-            IDLE_STACK.load(Ordering::Relaxed) != 0
-        });
-        assert!(caught, "CPU {cpu} is never idle");
-    }
-
-    fn set_handler(handler: fn()) {
-        kernel().test_handler.call_once(|| handler);
-    }
-
-    #[inline(never)]
-    fn do_it(what: &str, cpu: CpuId) {
-        let below = |stack: core::ops::Range<usize>| stack.start - 8;
-        match what {
-            "write-text" => write((main as *const ()).addr()),
-            "write-rodata" => write((&raw const CONSTANT).addr()),
-            "write-null" => write(0),
-            "read-null" => read(0),
-            "execute-data" => execute((&raw const VARIABLE).addr()),
-            "execute-stack" => {
-                let code = black_box([0xd65f_03c0_u32; 4]);
-                execute((&raw const code).addr());
-            }
-            "guard-boot" => write(image::boot_stack_guard().end - 8),
-            "guard-thread" => write(below(thread_head::current().stack())),
-            "guard-irq" => write(below(this_cpu().irq_stack())),
-            "guard-overflow" => write(below(this_cpu().overflow_stack())),
-            "guard-idle" => write(IDLE_STACK.load(Ordering::Relaxed) - 8),
-            "overflow-thread" => assert!(deeper(0) == 0, "it came back"),
-            "overflow-irq" => {
-                set_handler(|| fall());
-                send_sgi(TEST_SGI, cpu);
-                eventually(|| false);
-            }
-            "overflow-report" => {
-                println!("no room for a report of what comes now");
-                let stack = this_cpu().overflow_stack();
-                // A frame fits, and Rust's first call does not.
-                let small = stack.start..stack.start + FRAME_SIZE + 16;
-                // SAFETY: it is a part of this CPU's own, with room for a frame; what
-                // comes of the rest is what the case is about.
-                unsafe { this_cpu().set_stacks(this_cpu().irq_stack(), small) };
-                assert!(deeper(0) == 0, "it came back");
-            }
-            _ => panic!("no such case"),
+            eventually(|| false);
         }
-        // Keeps the calls above from being jumps.
-        black_box(cpu);
-    }
-
-    pub(crate) fn main() {
-        let (what, cpu) = case().split_once('@').expect("WHAT@CPU");
-        let number = if cpu == "0" { 0 } else { 1 };
-        let [cpu, other] = [number, 1 - number].map(|n| CpuId::new(n).expect("a small number"));
-        let spawn = |cpu: CpuId, body: fn(&str, CpuId), on: CpuId| match api::spawn_on(
-            on,
-            &format!("victim/{on}"),
-            move || body(what, cpu),
-        ) {
-            Ok(thread) => thread.join(),
-            Err(error) => panic!("no thread: {error}"),
-        };
-        // While this thread waits for one on the other CPU, its own is idle.
-        match what {
-            "guard-idle" => {
-                set_handler(note_idle);
-                spawn(cpu, |_, cpu| catch_idle(cpu), other);
-            }
-            "overflow-idle" => {
-                set_handler(push_idle);
-                spawn(
-                    cpu,
-                    |_, cpu| {
-                        catch_idle(cpu);
-                        eventually(|| false);
-                    },
-                    other,
-                );
-            }
-            _ => {}
+        "overflow-report" => {
+            println!("no room for a report of what comes now");
+            let stack = this_cpu().overflow_stack();
+            // A frame fits, and Rust's first call does not.
+            let small = stack.start..stack.start + FRAME_SIZE + 16;
+            // SAFETY: it is a part of this CPU's own, with room for a frame; what
+            // comes of the rest is what the case is about.
+            unsafe { this_cpu().set_stacks(this_cpu().irq_stack(), small) };
+            assert!(deeper(0) == 0, "it came back");
         }
-        spawn(cpu, do_it, cpu);
-        panic!("nothing has happened");
+        _ => panic!("no such case"),
     }
+    // Keeps the calls above from being jumps.
+    black_box(cpu);
+}
+
+fn main() {
+    let (what, cpu) = case().split_once('@').expect("WHAT@CPU");
+    let number = if cpu == "0" { 0 } else { 1 };
+    let [cpu, other] = [number, 1 - number].map(|n| CpuId::new(n).expect("a small number"));
+    let spawn = |cpu: CpuId, body: fn(&str, CpuId), on: CpuId| match api::spawn_on(
+        on,
+        &format!("victim/{on}"),
+        move || body(what, cpu),
+    ) {
+        Ok(thread) => thread.join(),
+        Err(error) => panic!("no thread: {error}"),
+    };
+    // While this thread waits for one on the other CPU, its own is idle.
+    match what {
+        "guard-idle" => {
+            set_handler(note_idle);
+            spawn(cpu, |_, cpu| catch_idle(cpu), other);
+        }
+        "overflow-idle" => {
+            set_handler(push_idle);
+            spawn(
+                cpu,
+                |_, cpu| {
+                    catch_idle(cpu);
+                    eventually(|| false);
+                },
+                other,
+            );
+        }
+        _ => {}
+    }
+    spawn(cpu, do_it, cpu);
+    panic!("nothing has happened");
 }

@@ -43,110 +43,108 @@
 #![no_std]
 #![no_main]
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use core::mem::forget;
-    use core::time::Duration;
+use core::mem::forget;
+use core::time::Duration;
 
-    use stillpoint::api::{self, JoinHandle, rcu, thread};
-    use stillpoint::cpu::CpuId;
-    use stillpoint::kernel::Hw;
-    use stillpoint::println;
-    use stillpoint::sched::lock::{ReadGuard, RwLock};
-    use stillpoint::sync::SpinLock;
+use stillpoint::api::{self, JoinHandle, rcu, thread};
+use stillpoint::cpu::CpuId;
+use stillpoint::kernel::Hw;
+use stillpoint::println;
+use stillpoint::sched::lock::{ReadGuard, RwLock};
+use stillpoint::sync::SpinLock;
 
-    use kernel_support::case::case;
-    use kernel_support::ktap::Ktap;
+use kernel_support::case::case;
+use kernel_support::ktap::Ktap;
 
-    static RW: RwLock<u32, Hw> = RwLock::new(0);
-    static OWN: SpinLock<Option<JoinHandle<()>>, Hw> = SpinLock::new(None);
+static RW: RwLock<u32, Hw> = RwLock::new(0);
+static OWN: SpinLock<Option<JoinHandle<()>>, Hw> = SpinLock::new(None);
 
-    /// Has a thread do `misuse_fn` with its own handle.
-    fn with_own_handle(misuse_fn: fn(JoinHandle<()>)) {
-        let handle = own(move || {
-            let mut own = None;
-            while own.is_none() {
-                api::yield_now();
-                own = OWN.lock_irqsave().take();
-            }
-            own.map(misuse_fn);
-        });
-        *OWN.lock_irqsave() = Some(handle);
-        api::sleep(Duration::from_millis(500));
-    }
-
-    fn own(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-        let started = thread::Builder::new().name("own").spawn(body);
-        started.expect("there is a stack")
-    }
-
-    /// Locks of one kind inside each other, in any order, and again after their guards.
-    fn others() -> ! {
-        const HELD: usize = 12;
-        let mut ktap = Ktap::new();
-        let locks: [RwLock<usize, Hw>; HELD] = core::array::from_fn(RwLock::new);
-        let reads = || -> [ReadGuard<'_, usize, Hw>; HELD] {
-            core::array::from_fn(|index| locks[index].read())
-        };
-        let sum = |guards: &[ReadGuard<'_, usize, Hw>]| guards.iter().map(|guard| **guard).sum();
-        let guards = reads();
-        ktap.equal("many are read under", sum(&guards), 66_usize);
-        for guard in guards.into_iter().rev() {
-            drop(guard);
+/// Has a thread do `misuse_fn` with its own handle.
+fn with_own_handle(misuse_fn: fn(JoinHandle<()>)) {
+    let handle = own(move || {
+        let mut own = None;
+        while own.is_none() {
+            api::yield_now();
+            own = OWN.lock_irqsave().take();
         }
-        let guards = reads();
-        ktap.equal("and once more", sum(&guards), 66_usize);
-        drop(guards);
-        for lock in &locks {
-            *lock.write() += 1;
-        }
-        ktap.equal("and are written", sum(&reads()), 78_usize);
-        ktap.finish()
-    }
+        own.map(misuse_fn);
+    });
+    *OWN.lock_irqsave() = Some(handle);
+    api::sleep(Duration::from_millis(500));
+}
 
-    pub(crate) fn main() {
-        match case() {
-            "write-in-write" => {
-                let mut outer = RW.write();
-                *outer += *RW.write();
-            }
-            "read-in-write" => {
-                let mut outer = RW.write();
-                *outer += *RW.read();
-            }
-            "write-in-read" => {
-                let outer = RW.read();
-                *RW.write() += *outer;
-            }
-            "read-in-read" => {
-                let outer = RW.read();
-                println!("{}", *outer + *RW.read());
-            }
-            "join-own" => with_own_handle(JoinHandle::join),
-            "end-own" => with_own_handle(|own| own.thread().wait_until_dead()),
-            "synchronize-in-section" => rcu::read(|_| rcu::synchronize()),
-            "barrier-in-callback" => {
-                rcu::call_rcu(rcu::barrier);
-                rcu::barrier();
-            }
-            "read-while-pinned" => {
-                let _pinned = thread::migrate_disable();
-                drop(api::cpus_read_lock());
-            }
-            "down-while-pinned" => {
-                let _pinned = thread::migrate_disable();
-                println!("{:?}", api::cpu_down(CpuId::BOOT));
-            }
-            "ends-pinned" => own(|| forget(thread::migrate_disable())).join(),
-            "ends-reading" => own(|| forget(api::cpus_read_lock())).join(),
-            "scope-in-stop" => println!("{:?}", api::stop_machine(|| thread::scope(|_| ()))),
-            "stop-in-call" => {
-                let called = api::on_each_cpu(|_| println!("{:?}", api::stop_machine(|| ())));
-                println!("{called}");
-            }
-            _ => others(),
-        }
-        println!("nobody has noticed");
+fn own(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let started = thread::Builder::new().name("own").spawn(body);
+    started.expect("there is a stack")
+}
+
+/// Locks of one kind inside each other, in any order, and again after their guards.
+fn others() -> ! {
+    const HELD: usize = 12;
+    let mut ktap = Ktap::new();
+    let locks: [RwLock<usize, Hw>; HELD] = core::array::from_fn(RwLock::new);
+    let reads = || -> [ReadGuard<'_, usize, Hw>; HELD] {
+        core::array::from_fn(|index| locks[index].read())
+    };
+    let sum = |guards: &[ReadGuard<'_, usize, Hw>]| guards.iter().map(|guard| **guard).sum();
+    let guards = reads();
+    ktap.equal("many are read under", sum(&guards), 66_usize);
+    for guard in guards.into_iter().rev() {
+        drop(guard);
     }
+    let guards = reads();
+    ktap.equal("and once more", sum(&guards), 66_usize);
+    drop(guards);
+    for lock in &locks {
+        *lock.write() += 1;
+    }
+    ktap.equal("and are written", sum(&reads()), 78_usize);
+    ktap.finish()
+}
+
+fn main() {
+    match case() {
+        "write-in-write" => {
+            let mut outer = RW.write();
+            *outer += *RW.write();
+        }
+        "read-in-write" => {
+            let mut outer = RW.write();
+            *outer += *RW.read();
+        }
+        "write-in-read" => {
+            let outer = RW.read();
+            *RW.write() += *outer;
+        }
+        "read-in-read" => {
+            let outer = RW.read();
+            println!("{}", *outer + *RW.read());
+        }
+        "join-own" => with_own_handle(JoinHandle::join),
+        "end-own" => with_own_handle(|own| own.thread().wait_until_dead()),
+        "synchronize-in-section" => rcu::read(|_| rcu::synchronize()),
+        "barrier-in-callback" => {
+            rcu::call_rcu(rcu::barrier);
+            rcu::barrier();
+        }
+        "read-while-pinned" => {
+            let _pinned = thread::migrate_disable();
+            drop(api::cpus_read_lock());
+        }
+        "down-while-pinned" => {
+            let _pinned = thread::migrate_disable();
+            println!("{:?}", api::cpu_down(CpuId::BOOT));
+        }
+        "ends-pinned" => own(|| forget(thread::migrate_disable())).join(),
+        "ends-reading" => own(|| forget(api::cpus_read_lock())).join(),
+        "scope-in-stop" => println!("{:?}", api::stop_machine(|| thread::scope(|_| ()))),
+        "stop-in-call" => {
+            let called = api::on_each_cpu(|_| println!("{:?}", api::stop_machine(|| ())));
+            println!("{called}");
+        }
+        _ => others(),
+    }
+    println!("nobody has noticed");
 }

@@ -10,39 +10,37 @@
 #![no_std]
 #![no_main]
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use kernel_support::ktap::Ktap;
-    use kernel_support::unharmed::{cpu, unharmed};
-    use stillpoint::api;
-    use stillpoint::cpu::CpuMask;
-    use stillpoint::hotplug::{CpuHealth, CpuUpError, StepError};
-    use stillpoint::kernel::kernel;
-    use stillpoint::platform::PsciError;
+use kernel_support::ktap::Ktap;
+use kernel_support::unharmed::{cpu, unharmed};
+use stillpoint::api;
+use stillpoint::cpu::CpuMask;
+use stillpoint::hotplug::{CpuHealth, CpuUpError, StepError};
+use stillpoint::kernel::kernel;
+use stillpoint::platform::PsciError;
 
-    pub(crate) fn main() {
-        let ghost = cpu(4);
-        let kernel = kernel();
-        let mut ktap = Ktap::new();
-        ktap.equal("five are possible", kernel.masks.possible().count(), 5);
-        ktap.equal("four came up", kernel.masks.online(), CpuMask::first_n(4));
-        let refused = CpuUpError::Step {
-            cpu: ghost,
-            step: "prep:hardware",
-            error: StepError::Psci(PsciError::InvalidParameters),
-        };
-        for _ in 0..2 {
-            ktap.equal("CPU_ON is refused", api::cpu_up(ghost), Err(refused));
-            ktap.equal(
-                "the ghost is off",
-                kernel.hotplug.health(ghost),
-                CpuHealth::Off,
-            );
-        }
-        ktap.equal("as EINVAL", refused.errno().name(), "EINVAL");
-        ktap.equal("down it is already", api::cpu_down(ghost), Ok(()));
-        ktap.check("the machine is unharmed", unharmed(ghost));
-        ktap.finish();
+fn main() {
+    let ghost = cpu(4);
+    let kernel = kernel();
+    let mut ktap = Ktap::new();
+    ktap.equal("five are possible", kernel.masks.possible().count(), 5);
+    ktap.equal("four came up", kernel.masks.online(), CpuMask::first_n(4));
+    let refused = CpuUpError::Step {
+        cpu: ghost,
+        step: "prep:hardware",
+        error: StepError::Psci(PsciError::InvalidParameters),
+    };
+    for _ in 0..2 {
+        ktap.equal("CPU_ON is refused", api::cpu_up(ghost), Err(refused));
+        ktap.equal(
+            "the ghost is off",
+            kernel.hotplug.health(ghost),
+            CpuHealth::Off,
+        );
     }
+    ktap.equal("as EINVAL", refused.errno().name(), "EINVAL");
+    ktap.equal("down it is already", api::cpu_down(ghost), Ok(()));
+    ktap.check("the machine is unharmed", unharmed(ghost));
+    ktap.finish();
 }

@@ -14,33 +14,31 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use stillpoint::api;
-    use stillpoint::cpu::CpuMask;
-    use stillpoint::dt::DeviceTree;
-    use stillpoint::kernel::kernel;
+use stillpoint::api;
+use stillpoint::cpu::CpuMask;
+use stillpoint::dt::DeviceTree;
+use stillpoint::kernel::kernel;
 
-    use kernel_support::ktap::Ktap;
-    use kernel_support::machine::{leave_and_return, masks_say, states_say};
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{leave_and_return, masks_say, states_say};
 
-    pub(crate) fn main() {
-        let mut ktap = Ktap::new();
-        let possible = *kernel().masks.possible();
-        let listed = DeviceTree::new(kernel().device_tree).map(|tree| tree.cpus().count());
-        ktap.equal("ten are in the tree", listed, Ok(10));
-        ktap.check(
-            "those with an interface are possible",
-            [4, 8].contains(&possible.count()) && kernel().mpidrs.len() == possible.count(),
-        );
-        ktap.check(
-            "all of them are up",
-            masks_say(&possible) && states_say(&possible),
-        );
-        ktap.equal("they can be stopped", api::stop_machine(|| 7), Ok(7));
-        let cycled = leave_and_return(|| masks_say(&CpuMask::first_n(1)));
-        ktap.check("they leave and come back", cycled && masks_say(&possible));
-        ktap.finish()
-    }
+fn main() {
+    let mut ktap = Ktap::new();
+    let possible = *kernel().masks.possible();
+    let listed = DeviceTree::new(kernel().device_tree).map(|tree| tree.cpus().count());
+    ktap.equal("ten are in the tree", listed, Ok(10));
+    ktap.check(
+        "those with an interface are possible",
+        [4, 8].contains(&possible.count()) && kernel().mpidrs.len() == possible.count(),
+    );
+    ktap.check(
+        "all of them are up",
+        masks_say(&possible) && states_say(&possible),
+    );
+    ktap.equal("they can be stopped", api::stop_machine(|| 7), Ok(7));
+    let cycled = leave_and_return(|| masks_say(&CpuMask::first_n(1)));
+    ktap.check("they leave and come back", cycled && masks_say(&possible));
+    ktap.finish()
 }

@@ -11,7 +11,7 @@
 //@ output: ^CPU 0, thread main:$
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  .*print_whereabouts\+0x
 //@ output: ^CPU 1, thread computes:$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::computes\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::computes\+0x
 //@ output: ^CPU 2, thread masked: does not answer
 //@ output: ^CPU 3, thread idle/3:$
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint::sched::scheduler::.*idle
@@ -29,106 +29,104 @@
 //@ output: ^hangs now$
 //@ case: running
 //@ output: ^where: CPU 0, interrupts on$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::hangs\+0x
 //@ output: ^where: CPU 1, interrupts on$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::computes\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::computes\+0x
 //@ output: ^where: CPU 2, interrupts masked$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::masked\+0x
 //@ output: ^where: CPU 3, interrupts
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint::sched::scheduler::.*idle
 //@ case: still
 //@ output: ^where: CPU 0, interrupts masked$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::hangs\+0x
 //@ output: ^where: CPU 3, interrupts masked$
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  <?stillpoint::stop_machine::
 // No CPU is left that could ask.
 //@ case: masked
 //@ output: ^where: CPU 0, interrupts masked$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::hangs\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::hangs\+0x
 //@ output: ^where: CPU 1, interrupts masked$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::masked\+0x
 //@ output: ^where: CPU 3, interrupts masked$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::kernel_test::masked\+0x
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::masked\+0x
 
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use stillpoint::cpu::CpuId;
-    use stillpoint::kernel::{Hw, print_whereabouts};
-    use stillpoint::sync::atomic::{AtomicU32, Ordering};
-    use stillpoint::sync::{IrqGuard, LocalCpu};
-    use stillpoint::{api, println};
+use stillpoint::cpu::CpuId;
+use stillpoint::kernel::{Hw, print_whereabouts};
+use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::{IrqGuard, LocalCpu};
+use stillpoint::{api, println};
 
-    use kernel_support::case::case;
+use kernel_support::case::case;
 
-    /// How many CPUs are where they are to be.
-    static READY: AtomicU32 = AtomicU32::new(0);
+/// How many CPUs are where they are to be.
+static READY: AtomicU32 = AtomicU32::new(0);
 
-    #[inline(never)]
-    fn computes() {
-        READY.fetch_add(1, Ordering::Relaxed);
-        loop {
-            Hw::relax();
+#[inline(never)]
+fn computes() {
+    READY.fetch_add(1, Ordering::Relaxed);
+    loop {
+        Hw::relax();
+    }
+}
+
+#[inline(never)]
+fn masked() {
+    let _masked = IrqGuard::<Hw>::new();
+    READY.fetch_add(1, Ordering::Relaxed);
+    loop {
+        Hw::relax();
+    }
+}
+
+#[inline(never)]
+fn hangs() {
+    println!("hangs now");
+    loop {
+        Hw::relax();
+    }
+}
+
+fn on(cpu: usize, name: &str, body: fn()) {
+    let cpu = CpuId::new(cpu).expect("a small number");
+    assert!(api::spawn_on(cpu, name, body).is_ok(), "no thread");
+}
+
+fn wait_for(ready: u32) {
+    while READY.load(Ordering::Relaxed) < ready {
+        api::yield_now();
+    }
+}
+
+fn main() {
+    match case() {
+        "running" => {
+            on(1, "computes", computes);
+            on(2, "masked", masked);
+            wait_for(2);
+            println!("all have answered: {}", print_whereabouts());
+            hangs();
         }
-    }
-
-    #[inline(never)]
-    fn masked() {
-        let _masked = IrqGuard::<Hw>::new();
-        READY.fetch_add(1, Ordering::Relaxed);
-        loop {
-            Hw::relax();
-        }
-    }
-
-    #[inline(never)]
-    fn hangs() {
-        println!("hangs now");
-        loop {
-            Hw::relax();
-        }
-    }
-
-    fn on(cpu: usize, name: &str, body: fn()) {
-        let cpu = CpuId::new(cpu).expect("a small number");
-        assert!(api::spawn_on(cpu, name, body).is_ok(), "no thread");
-    }
-
-    fn wait_for(ready: u32) {
-        while READY.load(Ordering::Relaxed) < ready {
-            api::yield_now();
-        }
-    }
-
-    pub(crate) fn main() {
-        match case() {
-            "running" => {
-                on(1, "computes", computes);
-                on(2, "masked", masked);
-                wait_for(2);
+        "still" => {
+            let stopped = api::stop_machine(|| {
                 println!("all have answered: {}", print_whereabouts());
                 hangs();
-            }
-            "still" => {
-                let stopped = api::stop_machine(|| {
-                    println!("all have answered: {}", print_whereabouts());
-                    hangs();
-                });
-                assert!(stopped.is_ok(), "not even stopped");
-            }
-            "masked" => {
-                (1..4).for_each(|cpu| on(cpu, "masked", masked));
-                wait_for(3);
-                let _masked = IrqGuard::<Hw>::new();
-                hangs();
-            }
-            _ => {}
+            });
+            assert!(stopped.is_ok(), "not even stopped");
         }
-        panic!("no such case, or nothing has happened");
+        "masked" => {
+            (1..4).for_each(|cpu| on(cpu, "masked", masked));
+            wait_for(3);
+            let _masked = IrqGuard::<Hw>::new();
+            hangs();
+        }
+        _ => {}
     }
+    panic!("no such case, or nothing has happened");
 }

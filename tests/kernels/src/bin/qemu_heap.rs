@@ -9,221 +9,219 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::alloc::{alloc, dealloc};
-    use alloc::boxed::Box;
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-    use core::alloc::Layout;
-    use core::ptr::NonNull;
+use alloc::alloc::{alloc, dealloc};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::ptr::NonNull;
 
-    use stillpoint::api::{self, JoinHandle};
-    use stillpoint::cpu::CpuId;
-    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
-    use stillpoint::println;
-    use stillpoint::sync::SpinLock;
-    use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use stillpoint::api::{self, JoinHandle};
+use stillpoint::cpu::CpuId;
+use stillpoint::kernel::{Hw, TEST_SGI, kernel};
+use stillpoint::println;
+use stillpoint::sync::SpinLock;
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-    use kernel_support::ktap::Ktap;
-    use kernel_support::machine::{eventually, last_cpu, secondaries, send_sgi};
-    use kernel_support::memory::InUse;
-    use kernel_support::xorshift::Random;
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{eventually, last_cpu, secondaries, send_sgi};
+use kernel_support::memory::InUse;
+use kernel_support::xorshift::Random;
 
-    /// Larger than the largest class, so that some go past the caches.
-    const LARGEST: usize = 1500;
+/// Larger than the largest class, so that some go past the caches.
+const LARGEST: usize = 1500;
 
-    /// Blocks that lie between the CPUs.
-    const PLACES: usize = 64;
+/// Blocks that lie between the CPUs.
+const PLACES: usize = 64;
 
-    /// Each byte of a block is the low byte of its length.
-    type Places = Vec<SpinLock<Vec<u8>, Hw>>;
+/// Each byte of a block is the low byte of its length.
+type Places = Vec<SpinLock<Vec<u8>, Hw>>;
 
-    pub(crate) fn main() {
-        let mut ktap = Ktap::new();
-        // The first cycle makes what is kept for ever.
-        let moved = cycles(1, &Arc::new(places()));
-        ktap.check("CPUs leave and come back", moved);
-        let before = InUse::settled();
-        ktap.check("the sums fit", adds_up());
+fn main() {
+    let mut ktap = Ktap::new();
+    // The first cycle makes what is kept for ever.
+    let moved = cycles(1, &Arc::new(places()));
+    ktap.check("CPUs leave and come back", moved);
+    let before = InUse::settled();
+    ktap.check("the sums fit", adds_up());
 
-        handler(&mut ktap);
-        churn(&mut ktap);
-        ktap.check("as much in use as before", before.is_back());
+    handler(&mut ktap);
+    churn(&mut ktap);
+    ktap.check("as much in use as before", before.is_back());
 
-        ktap.check(
-            "a heap that is used up gives nothing, and all again",
-            use_up(),
-        );
-        ktap.check("as much in use as before that", before.is_back());
-        ktap.check("the sums fit still", adds_up());
-        ktap.finish()
+    ktap.check(
+        "a heap that is used up gives nothing, and all again",
+        use_up(),
+    );
+    ktap.check("as much in use as before that", before.is_back());
+    ktap.check("the sums fit still", adds_up());
+    ktap.finish()
+}
+
+fn places() -> Places {
+    (0..PLACES).map(|_| SpinLock::new(Vec::new())).collect()
+}
+
+fn adds_up() -> bool {
+    let stats = api::heap_stats();
+    let fits = stats.in_use == api::heap_in_use()
+        && stats.in_use + stats.cached + stats.free <= stats.total
+        && stats.in_use > 0
+        && stats.free > 0;
+    if !fits {
+        println!("# {stats:?}");
     }
+    fits
+}
 
-    fn places() -> Places {
-        (0..PLACES).map(|_| SpinLock::new(Vec::new())).collect()
-    }
+fn mark(length: usize) -> u8 {
+    length.to_le_bytes()[0]
+}
 
-    fn adds_up() -> bool {
-        let stats = api::heap_stats();
-        let fits = stats.in_use == api::heap_in_use()
-            && stats.in_use + stats.cached + stats.free <= stats.total
-            && stats.in_use > 0
-            && stats.free > 0;
-        if !fits {
-            println!("# {stats:?}");
-        }
-        fits
-    }
+/// Makes blocks of random sizes and frees those that it finds, mostly another
+/// CPU's; returns whether each was as it was left.
+fn exchange(random: &mut Random, places: &Places, turns: usize) -> bool {
+    (0..turns).all(|_| {
+        let length = random.below(LARGEST);
+        let block = alloc::vec![mark(length); length];
+        let place = &places[random.below(PLACES)];
+        let found = core::mem::replace(&mut *place.lock(), block);
+        let mark = mark(found.len());
+        found.iter().all(|byte| *byte == mark)
+    })
+}
 
-    fn mark(length: usize) -> u8 {
-        length.to_le_bytes()[0]
-    }
-
-    /// Makes blocks of random sizes and frees those that it finds, mostly another
-    /// CPU's; returns whether each was as it was left.
-    fn exchange(random: &mut Random, places: &Places, turns: usize) -> bool {
-        (0..turns).all(|_| {
-            let length = random.below(LARGEST);
-            let block = alloc::vec![mark(length); length];
-            let place = &places[random.below(PLACES)];
-            let found = core::mem::replace(&mut *place.lock(), block);
-            let mark = mark(found.len());
-            found.iter().all(|byte| *byte == mark)
-        })
-    }
-
-    /// A thread on `cpu` that exchanges until it is told to end, once at least.
-    fn exchanger(cpu: CpuId, places: &Arc<Places>, end: &Arc<AtomicBool>) -> JoinHandle<bool> {
-        let (places, end) = (Arc::clone(places), Arc::clone(end));
-        let thread = api::spawn_on(cpu, "exchanger", move || {
-            let mut random = Random::new(cpu.index() as u64 + 1);
-            loop {
-                if !exchange(&mut random, &places, 200) {
-                    return false;
-                }
-                if end.load(Ordering::Relaxed) {
-                    return true;
-                }
-                api::yield_now();
+/// A thread on `cpu` that exchanges until it is told to end, once at least.
+fn exchanger(cpu: CpuId, places: &Arc<Places>, end: &Arc<AtomicBool>) -> JoinHandle<bool> {
+    let (places, end) = (Arc::clone(places), Arc::clone(end));
+    let thread = api::spawn_on(cpu, "exchanger", move || {
+        let mut random = Random::new(cpu.index() as u64 + 1);
+        loop {
+            if !exchange(&mut random, &places, 200) {
+                return false;
             }
-        });
-        thread.expect("a thread is started")
-    }
-
-    /// Takes the upper half of the CPUs down and up, `rounds` times; each exchanges
-    /// before it leaves. Returns whether its cache was empty then, and all blocks
-    /// whole.
-    fn cycles(rounds: usize, places: &Arc<Places>) -> bool {
-        let half = kernel().masks.possible().count() / 2;
-        let leaving: Vec<CpuId> = secondaries()
-            .into_iter()
-            .filter(|cpu| cpu.index() >= half)
-            .collect();
-        let once = Arc::new(AtomicBool::new(true));
-        (0..rounds).all(|_| {
-            leaving.iter().all(|&cpu| {
-                let whole = exchanger(cpu, places, &once).join();
-                let kept = api::heap_cached(cpu);
-                let left = api::cpu_down(cpu).is_ok();
-                let emptied = api::heap_cached(cpu);
-                let back = api::cpu_up(cpu).is_ok();
-                let good = whole && kept > 0 && left && emptied == 0 && back;
-                if !good {
-                    println!("# CPU{cpu}: {whole} {kept} {left} {emptied} {back}");
-                }
-                good
-            })
-        })
-    }
-
-    fn churn(ktap: &mut Ktap) {
-        let places = Arc::new(places());
-        let end = Arc::new(AtomicBool::new(false));
-        let half = kernel().masks.possible().count().div_ceil(2);
-        let staying = (0..half).filter_map(CpuId::new);
-        let threads: Vec<_> = staying.map(|cpu| exchanger(cpu, &places, &end)).collect();
-        let rounds = if half > 4 { 3 } else { 20 };
-        let emptied = cycles(rounds, &places);
-        let mut random = Random::new(99);
-        let whole_here = exchange(&mut random, &places, 5000);
-        end.store(true, Ordering::Relaxed);
-        let whole = threads.into_iter().all(JoinHandle::join) && whole_here;
-        ktap.check("blocks that are freed elsewhere are whole", whole);
-        ktap.check("a CPU that leaves leaves nothing in its cache", emptied);
-        let bounded = kernel().masks.possible().iter().all(|cpu| {
-            use stillpoint::memory::{MAGAZINE_BYTES, SizeClass};
-            api::heap_cached(cpu) <= SizeClass::all().count() * MAGAZINE_BYTES
-        });
-        ktap.check("no cache holds more than it may", bounded);
-    }
-
-    static HANDLED: AtomicU32 = AtomicU32::new(0);
-
-    fn allocate_in_handler() {
-        let number = HANDLED.load(Ordering::Relaxed);
-        let (small, large) = (Box::new(number), alloc::vec![number; 100]);
-        let whole = *small == number && large.iter().all(|each| *each == number);
-        assert!(whole, "a handler's block was changed");
-        HANDLED.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Handlers that allocate, on a CPU that is allocating.
-    fn handler(ktap: &mut Ktap) {
-        kernel().test_handler.call_once(|| allocate_in_handler);
-        let places = Arc::new(places());
-        let end = Arc::new(AtomicBool::new(false));
-        let thread = exchanger(last_cpu(), &places, &end);
-        let handled = (0..200).all(|_| {
-            let before = HANDLED.load(Ordering::Relaxed);
-            send_sgi(TEST_SGI, last_cpu());
-            eventually(|| HANDLED.load(Ordering::Relaxed) > before)
-        });
-        end.store(true, Ordering::Relaxed);
-        let whole = thread.join();
-        ktap.check("a handler allocates while its CPU does", handled && whole);
-    }
-
-    /// A block of the heap that is used up: they hang together by themselves.
-    struct Taken {
-        next: Option<NonNull<Taken>>,
-        layout: Layout,
-    }
-
-    /// Takes all that there is, in ever smaller blocks, and gives it back; returns
-    /// whether it came to an end, and all blocks were apart.
-    fn use_up() -> bool {
-        let sizes = [1 << 20, 1 << 16, 1 << 12, 256, size_of::<Taken>()];
-        let free_before = api::heap_stats().free;
-        let (mut list, mut taken) = (None, 0);
-        for size in sizes {
-            let layout = Layout::from_size_align(size, align_of::<Taken>()).expect("a layout");
-            loop {
-                // SAFETY: the size is not 0.
-                let memory = unsafe { alloc(layout) };
-                let Some(block) = NonNull::new(memory.cast::<Taken>()) else {
-                    break;
-                };
-                let content = Taken { next: list, layout };
-                // SAFETY: it is ours, aligned and large enough.
-                unsafe { block.write(content) };
-                list = Some(block);
-                taken += size;
+            if end.load(Ordering::Relaxed) {
+                return true;
             }
+            api::yield_now();
         }
-        let left = api::heap_stats().free;
-        let mut returned = 0;
-        while let Some(block) = list {
-            // SAFETY: it was written above, and nothing else has it.
-            let Taken { next, layout } = unsafe { block.read() };
-            returned += layout.size();
-            // SAFETY: it came from there by this layout.
-            unsafe { dealloc(block.as_ptr().cast(), layout) };
-            list = next;
+    });
+    thread.expect("a thread is started")
+}
+
+/// Takes the upper half of the CPUs down and up, `rounds` times; each exchanges
+/// before it leaves. Returns whether its cache was empty then, and all blocks
+/// whole.
+fn cycles(rounds: usize, places: &Arc<Places>) -> bool {
+    let half = kernel().masks.possible().count() / 2;
+    let leaving: Vec<CpuId> = secondaries()
+        .into_iter()
+        .filter(|cpu| cpu.index() >= half)
+        .collect();
+    let once = Arc::new(AtomicBool::new(true));
+    (0..rounds).all(|_| {
+        leaving.iter().all(|&cpu| {
+            let whole = exchanger(cpu, places, &once).join();
+            let kept = api::heap_cached(cpu);
+            let left = api::cpu_down(cpu).is_ok();
+            let emptied = api::heap_cached(cpu);
+            let back = api::cpu_up(cpu).is_ok();
+            let good = whole && kept > 0 && left && emptied == 0 && back;
+            if !good {
+                println!("# CPU{cpu}: {whole} {kept} {left} {emptied} {back}");
+            }
+            good
+        })
+    })
+}
+
+fn churn(ktap: &mut Ktap) {
+    let places = Arc::new(places());
+    let end = Arc::new(AtomicBool::new(false));
+    let half = kernel().masks.possible().count().div_ceil(2);
+    let staying = (0..half).filter_map(CpuId::new);
+    let threads: Vec<_> = staying.map(|cpu| exchanger(cpu, &places, &end)).collect();
+    let rounds = if half > 4 { 3 } else { 20 };
+    let emptied = cycles(rounds, &places);
+    let mut random = Random::new(99);
+    let whole_here = exchange(&mut random, &places, 5000);
+    end.store(true, Ordering::Relaxed);
+    let whole = threads.into_iter().all(JoinHandle::join) && whole_here;
+    ktap.check("blocks that are freed elsewhere are whole", whole);
+    ktap.check("a CPU that leaves leaves nothing in its cache", emptied);
+    let bounded = kernel().masks.possible().iter().all(|cpu| {
+        use stillpoint::memory::{MAGAZINE_BYTES, SizeClass};
+        api::heap_cached(cpu) <= SizeClass::all().count() * MAGAZINE_BYTES
+    });
+    ktap.check("no cache holds more than it may", bounded);
+}
+
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+fn allocate_in_handler() {
+    let number = HANDLED.load(Ordering::Relaxed);
+    let (small, large) = (Box::new(number), alloc::vec![number; 100]);
+    let whole = *small == number && large.iter().all(|each| *each == number);
+    assert!(whole, "a handler's block was changed");
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Handlers that allocate, on a CPU that is allocating.
+fn handler(ktap: &mut Ktap) {
+    kernel().test_handler.call_once(|| allocate_in_handler);
+    let places = Arc::new(places());
+    let end = Arc::new(AtomicBool::new(false));
+    let thread = exchanger(last_cpu(), &places, &end);
+    let handled = (0..200).all(|_| {
+        let before = HANDLED.load(Ordering::Relaxed);
+        send_sgi(TEST_SGI, last_cpu());
+        eventually(|| HANDLED.load(Ordering::Relaxed) > before)
+    });
+    end.store(true, Ordering::Relaxed);
+    let whole = thread.join();
+    ktap.check("a handler allocates while its CPU does", handled && whole);
+}
+
+/// A block of the heap that is used up: they hang together by themselves.
+struct Taken {
+    next: Option<NonNull<Taken>>,
+    layout: Layout,
+}
+
+/// Takes all that there is, in ever smaller blocks, and gives it back; returns
+/// whether it came to an end, and all blocks were apart.
+fn use_up() -> bool {
+    let sizes = [1 << 20, 1 << 16, 1 << 12, 256, size_of::<Taken>()];
+    let free_before = api::heap_stats().free;
+    let (mut list, mut taken) = (None, 0);
+    for size in sizes {
+        let layout = Layout::from_size_align(size, align_of::<Taken>()).expect("a layout");
+        loop {
+            // SAFETY: the size is not 0.
+            let memory = unsafe { alloc(layout) };
+            let Some(block) = NonNull::new(memory.cast::<Taken>()) else {
+                break;
+            };
+            let content = Taken { next: list, layout };
+            // SAFETY: it is ours, aligned and large enough.
+            unsafe { block.write(content) };
+            list = Some(block);
+            taken += size;
         }
-        println!("# {free_before} bytes free, {taken} taken, {left} left");
-        let again = api::heap_stats().free + (1 << 16) >= free_before;
-        taken == returned && taken > free_before / 2 && left < 1 << 16 && again
     }
+    let left = api::heap_stats().free;
+    let mut returned = 0;
+    while let Some(block) = list {
+        // SAFETY: it was written above, and nothing else has it.
+        let Taken { next, layout } = unsafe { block.read() };
+        returned += layout.size();
+        // SAFETY: it came from there by this layout.
+        unsafe { dealloc(block.as_ptr().cast(), layout) };
+        list = next;
+    }
+    println!("# {free_before} bytes free, {taken} taken, {left} left");
+    let again = api::heap_stats().free + (1 << 16) >= free_before;
+    taken == returned && taken > free_before / 2 && left < 1 << 16 && again
 }

@@ -10,189 +10,187 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::format;
-    use alloc::vec::Vec;
+use alloc::format;
+use alloc::vec::Vec;
 
-    use stillpoint::api;
-    use stillpoint::cpu::{CpuId, CpuMask};
-    use stillpoint::hotplug::{
-        CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, Parked,
-        StepError, SyncState,
-    };
-    use stillpoint::kernel::{Hw, kernel};
-    use stillpoint::platform::PowerState;
+use stillpoint::api;
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::{
+    CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, Parked,
+    StepError, SyncState,
+};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::PowerState;
 
-    use kernel_support::ktap::Ktap;
-    use kernel_support::machine::{masks_say, secondaries, states_say};
-    use kernel_support::memory::InUse;
-    use kernel_support::unharmed::same;
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{masks_say, secondaries, states_say};
+use kernel_support::memory::InUse;
+use kernel_support::unharmed::same;
 
-    /// The steps that can fail on the way up. A list of its own: a step that
-    /// says no more that it may fail is found.
-    const UP: &[&str] = &[
-        "prep:hardware",
-        "prep:percpu",
-        "prep:threads",
-        "sync:alive",
-        "sched:threads",
-    ];
-    /// Those that can fail on the way down.
-    const DOWN: &[&str] = &["sched:threads"];
+/// The steps that can fail on the way up. A list of its own: a step that
+/// says no more that it may fail is found.
+const UP: &[&str] = &[
+    "prep:hardware",
+    "prep:percpu",
+    "prep:threads",
+    "sync:alive",
+    "sched:threads",
+];
+/// Those that can fail on the way down.
+const DOWN: &[&str] = &["sched:threads"];
 
-    pub(crate) fn main() {
-        let table = hotplug().steps();
-        let mut ktap = Ktap::new();
-        // What the first cycle of a CPU leaves for good is there after this.
-        ktap.check(
-            "every CPU leaves and comes back",
-            secondaries().into_iter().all(cycles),
-        );
-        // What this test keeps is in use from the start.
-        let mut up = Vec::with_capacity(table.len());
-        let mut down = Vec::with_capacity(table.len());
-        let before = InUse::settled();
-        for (index, step) in table.iter().enumerate() {
-            let name = step.name;
-            for (way, may_fail, failed, walk_fn) in [
-                (
-                    "up",
-                    step.startup.may_fail(),
-                    &mut up,
-                    walk_up as fn(CpuId, usize, bool) -> bool,
-                ),
-                ("down", step.teardown.may_fail(), &mut down, walk_down),
-            ] {
-                let what = if may_fail { "fails" } else { "can't fail" };
-                if may_fail {
-                    failed.push(name);
-                }
-                let as_told = secondaries()
-                    .into_iter()
-                    .all(|cpu| walk_fn(cpu, index, may_fail) && cycles(cpu));
-                ktap.check(&format!("{name} {what} on the way {way}"), as_told);
-                let back = before.is_back();
-                ktap.check("as much heap and as many stacks in use as before", back);
-                if !back {
-                    // Every later look would wait as long and find the same.
-                    ktap.bail_out("what is left over hides what comes after it");
-                }
+fn main() {
+    let table = hotplug().steps();
+    let mut ktap = Ktap::new();
+    // What the first cycle of a CPU leaves for good is there after this.
+    ktap.check(
+        "every CPU leaves and comes back",
+        secondaries().into_iter().all(cycles),
+    );
+    // What this test keeps is in use from the start.
+    let mut up = Vec::with_capacity(table.len());
+    let mut down = Vec::with_capacity(table.len());
+    let before = InUse::settled();
+    for (index, step) in table.iter().enumerate() {
+        let name = step.name;
+        for (way, may_fail, failed, walk_fn) in [
+            (
+                "up",
+                step.startup.may_fail(),
+                &mut up,
+                walk_up as fn(CpuId, usize, bool) -> bool,
+            ),
+            ("down", step.teardown.may_fail(), &mut down, walk_down),
+        ] {
+            let what = if may_fail { "fails" } else { "can't fail" };
+            if may_fail {
+                failed.push(name);
+            }
+            let as_told = secondaries()
+                .into_iter()
+                .all(|cpu| walk_fn(cpu, index, may_fail) && cycles(cpu));
+            ktap.check(&format!("{name} {what} on the way {way}"), as_told);
+            let back = before.is_back();
+            ktap.check("as much heap and as many stacks in use as before", back);
+            if !back {
+                // Every later look would wait as long and find the same.
+                ktap.bail_out("what is left over hides what comes after it");
             }
         }
-        ktap.check(
-            "all that can fail has failed",
-            same("up", &up[..], UP) & same("down", &down[..], DOWN),
-        );
-        ktap.finish()
     }
+    ktap.check(
+        "all that can fail has failed",
+        same("up", &up[..], UP) & same("down", &down[..], DOWN),
+    );
+    ktap.finish()
+}
 
-    fn hotplug() -> &'static Hotplug<Hw> {
-        &kernel().hotplug
-    }
+fn hotplug() -> &'static Hotplug<Hw> {
+    &kernel().hotplug
+}
 
-    /// Injects a failure of `cpu` at `step`; returns whether one can be there, on
-    /// the way up or down.
-    fn inject(cpu: CpuId, step: usize) -> Option<bool> {
-        match hotplug().inject_failure(cpu, Some(step)) {
-            Ok(()) => Some(true),
-            Err(FailError::CannotFail) => Some(false),
-            Err(_) => None,
-        }
+/// Injects a failure of `cpu` at `step`; returns whether one can be there, on
+/// the way up or down.
+fn inject(cpu: CpuId, step: usize) -> Option<bool> {
+    match hotplug().inject_failure(cpu, Some(step)) {
+        Ok(()) => Some(true),
+        Err(FailError::CannotFail) => Some(false),
+        Err(_) => None,
     }
+}
 
-    /// Whether the injection is answered as the table says, the other side
-    /// considered.
-    fn injects(cpu: CpuId, step: usize) -> bool {
-        let step_of = &hotplug().steps()[step];
-        let wanted = step_of.startup.may_fail() || step_of.teardown.may_fail();
-        same("injected", inject(cpu, step), Some(wanted))
-    }
+/// Whether the injection is answered as the table says, the other side
+/// considered.
+fn injects(cpu: CpuId, step: usize) -> bool {
+    let step_of = &hotplug().steps()[step];
+    let wanted = step_of.startup.may_fail() || step_of.teardown.may_fail();
+    same("injected", inject(cpu, step), Some(wanted))
+}
 
-    /// Whether a failure that didn't happen still waits (for a side that can
-    /// fail), and can be taken back.
-    fn takes_back(cpu: CpuId, step: usize) -> bool {
-        let step_of = &hotplug().steps()[step];
-        let waits = step_of.startup.may_fail() || step_of.teardown.may_fail();
-        let state = hotplug().state(cpu);
-        same("it waits", state.injected(), waits.then_some(step))
-            & same("taken back", hotplug().inject_failure(cpu, None), Ok(()))
-            & same("injected", state.injected(), None)
-    }
+/// Whether a failure that didn't happen still waits (for a side that can
+/// fail), and can be taken back.
+fn takes_back(cpu: CpuId, step: usize) -> bool {
+    let step_of = &hotplug().steps()[step];
+    let waits = step_of.startup.may_fail() || step_of.teardown.may_fail();
+    let state = hotplug().state(cpu);
+    same("it waits", state.injected(), waits.then_some(step))
+        & same("taken back", hotplug().inject_failure(cpu, None), Ok(()))
+        & same("injected", state.injected(), None)
+}
 
-    /// Takes `cpu` down and up again with a failure at `step` on the way up;
-    /// whether what happens is what should. It is up then.
-    fn walk_up(cpu: CpuId, step: usize, may_fail: bool) -> bool {
-        let mut sound = same("down", api::cpu_down(cpu), Ok(())) & is_off(cpu);
-        sound &= injects(cpu, step);
-        if may_fail {
-            let error = CpuUpError::Step {
-                cpu,
-                step: hotplug().steps()[step].name,
-                error: StepError::Injected,
-            };
-            // OFF at once, not some time later: control has waited for it.
-            sound &= same("up", api::cpu_up(cpu), Err(error)) & is_off(cpu);
-            sound &= same("injected", hotplug().state(cpu).injected(), None);
-        }
-        sound &= same("up", api::cpu_up(cpu), Ok(())) & is_on();
-        sound & (may_fail || takes_back(cpu, step))
+/// Takes `cpu` down and up again with a failure at `step` on the way up;
+/// whether what happens is what should. It is up then.
+fn walk_up(cpu: CpuId, step: usize, may_fail: bool) -> bool {
+    let mut sound = same("down", api::cpu_down(cpu), Ok(())) & is_off(cpu);
+    sound &= injects(cpu, step);
+    if may_fail {
+        let error = CpuUpError::Step {
+            cpu,
+            step: hotplug().steps()[step].name,
+            error: StepError::Injected,
+        };
+        // OFF at once, not some time later: control has waited for it.
+        sound &= same("up", api::cpu_up(cpu), Err(error)) & is_off(cpu);
+        sound &= same("injected", hotplug().state(cpu).injected(), None);
     }
+    sound &= same("up", api::cpu_up(cpu), Ok(())) & is_on();
+    sound & (may_fail || takes_back(cpu, step))
+}
 
-    /// As [`walk_up`], with the failure on the way down.
-    fn walk_down(cpu: CpuId, step: usize, may_fail: bool) -> bool {
-        let mut sound = injects(cpu, step);
-        if may_fail {
-            let error = CpuDownError::Step {
-                cpu,
-                step: hotplug().steps()[step].name,
-                error: StepError::Injected,
-            };
-            sound &= same("down", api::cpu_down(cpu), Err(error)) & is_on();
-            return sound & same("injected", hotplug().state(cpu).injected(), None);
-        }
-        sound &= same("down", api::cpu_down(cpu), Ok(())) & is_off(cpu);
-        sound &= takes_back(cpu, step);
-        sound & same("up", api::cpu_up(cpu), Ok(())) & is_on()
+/// As [`walk_up`], with the failure on the way down.
+fn walk_down(cpu: CpuId, step: usize, may_fail: bool) -> bool {
+    let mut sound = injects(cpu, step);
+    if may_fail {
+        let error = CpuDownError::Step {
+            cpu,
+            step: hotplug().steps()[step].name,
+            error: StepError::Injected,
+        };
+        sound &= same("down", api::cpu_down(cpu), Err(error)) & is_on();
+        return sound & same("injected", hotplug().state(cpu).injected(), None);
     }
+    sound &= same("down", api::cpu_down(cpu), Ok(())) & is_off(cpu);
+    sound &= takes_back(cpu, step);
+    sound & same("up", api::cpu_up(cpu), Ok(())) & is_on()
+}
 
-    /// Whether `cpu`, without a failure, leaves and comes back.
-    fn cycles(cpu: CpuId) -> bool {
-        same("down", api::cpu_down(cpu), Ok(()))
-            & is_off(cpu)
-            & same("up", api::cpu_up(cpu), Ok(()))
-            & is_on()
-    }
+/// Whether `cpu`, without a failure, leaves and comes back.
+fn cycles(cpu: CpuId) -> bool {
+    same("down", api::cpu_down(cpu), Ok(()))
+        & is_off(cpu)
+        & same("up", api::cpu_up(cpu), Ok(()))
+        & is_on()
+}
 
-    /// Whether `cpu` is offline, for the masks, the counters of every CPU, the
-    /// handshake and firmware; and all others are online.
-    fn is_off(cpu: CpuId) -> bool {
-        let online = kernel().masks.possible().without(&CpuMask::of(cpu));
-        same("steps up", hotplug().state(cpu).state(), 0)
-            & at_rest(&online)
-            & same(
-                "handshake",
-                Handshake(Hw::handshake_word(cpu)).state(),
-                SyncState::Dead,
-            )
-            & same("power", Hw::power_state(cpu), Ok(PowerState::Off))
-            & same(
-                "health",
-                matches!(
-                    hotplug().health(cpu),
-                    CpuHealth::Off | CpuHealth::Parked(Parked::NoFirmware)
-                ),
-                true,
-            )
-    }
+/// Whether `cpu` is offline, for the masks, the counters of every CPU, the
+/// handshake and firmware; and all others are online.
+fn is_off(cpu: CpuId) -> bool {
+    let online = kernel().masks.possible().without(&CpuMask::of(cpu));
+    same("steps up", hotplug().state(cpu).state(), 0)
+        & at_rest(&online)
+        & same(
+            "handshake",
+            Handshake(Hw::handshake_word(cpu)).state(),
+            SyncState::Dead,
+        )
+        & same("power", Hw::power_state(cpu), Ok(PowerState::Off))
+        & same(
+            "health",
+            matches!(
+                hotplug().health(cpu),
+                CpuHealth::Off | CpuHealth::Parked(Parked::NoFirmware)
+            ),
+            true,
+        )
+}
 
-    /// Whether all CPUs are online.
-    fn is_on() -> bool {
-        at_rest(kernel().masks.possible())
-    }
+/// Whether all CPUs are online.
+fn is_on() -> bool {
+    at_rest(kernel().masks.possible())
+}
 
-    fn at_rest(online: &CpuMask) -> bool {
-        same("the masks", masks_say(online), true) & same("the counters", states_say(online), true)
-    }
+fn at_rest(online: &CpuMask) -> bool {
+    same("the masks", masks_say(online), true) & same("the counters", states_say(online), true)
 }

@@ -64,305 +64,303 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::sync::Arc;
-    use core::time::Duration;
+use alloc::sync::Arc;
+use core::time::Duration;
 
-    use stillpoint::api::{self, JoinHandle, thread};
-    use stillpoint::cpu::{CpuId, CpuMask};
-    use stillpoint::kernel::{Hw, kernel};
-    use stillpoint::sched::lock::{Mutex, RwLock, Semaphore};
-    use stillpoint::sched::{Service, Timer};
-    use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-    use stillpoint::sync::{PreemptGuard, SpinLock};
+use stillpoint::api::{self, JoinHandle, thread};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::sched::lock::{Mutex, RwLock, Semaphore};
+use stillpoint::sched::{Service, Timer};
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use stillpoint::sync::{PreemptGuard, SpinLock};
 
-    use kernel_support::case::case;
-    use kernel_support::ktap::Ktap;
-    use kernel_support::machine::{after, eventually, spin_for, spin_until};
+use kernel_support::case::case;
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{after, eventually, spin_for, spin_until};
 
-    /// Far longer than the second after which it is told.
-    const LONG: Duration = Duration::from_secs(4);
+/// Far longer than the second after which it is told.
+const LONG: Duration = Duration::from_secs(4);
 
-    static BEGUN: AtomicBool = AtomicBool::new(false);
-    static MUTEX: Mutex<(), Hw> = Mutex::new(());
-    static SPIN: SpinLock<Held, Hw> = SpinLock::new(Held);
-    static RW_LOCK: RwLock<(), Hw> = RwLock::new(());
-    static SEMAPHORE: Semaphore<Hw> = Semaphore::new(0);
-    static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
+static BEGUN: AtomicBool = AtomicBool::new(false);
+static MUTEX: Mutex<(), Hw> = Mutex::new(());
+static SPIN: SpinLock<Held, Hw> = SpinLock::new(Held);
+static RW_LOCK: RwLock<(), Hw> = RwLock::new(());
+static SEMAPHORE: Semaphore<Hw> = Semaphore::new(0);
+static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
 
-    /// What is behind the spin lock that is held for long.
-    struct Held;
+/// What is behind the spin lock that is held for long.
+struct Held;
 
-    fn other() -> CpuId {
-        CpuId::new(1).expect("a small number")
+fn other() -> CpuId {
+    CpuId::new(1).expect("a small number")
+}
+
+/// Says that what takes long has begun, and takes long.
+fn take_long() {
+    BEGUN.store(true, Ordering::Relaxed);
+    spin_for(LONG);
+}
+
+/// Has a timer's function take long on this CPU.
+fn time_long() {
+    let timer = Timer::<Hw>::new(take_long);
+    timer.start(after(Duration::from_millis(10)));
+    *TIMER.lock_irqsave() = Some(timer);
+    api::sleep(LONG);
+}
+
+/// A thread of CPU 1 that does `body`, once that has begun.
+fn holder(body: fn()) -> JoinHandle<()> {
+    let holder = api::spawn_on(other(), "holder", body).expect("a thread is started");
+    assert!(eventually(|| BEGUN.load(Ordering::Relaxed)), "it begins");
+    holder
+}
+
+fn stop_on(cpu: CpuId, call_fn: impl FnOnce() + Send) -> bool {
+    let _held = api::cpus_read_lock();
+    let still = kernel().stop_machine.lock();
+    kernel().stop_machine.stop_on(&still, cpu, call_fn).is_ok()
+}
+
+/// A service that takes long to park.
+struct Slow;
+
+impl Service<Hw> for Slow {
+    fn should_run(&self, _: CpuId) -> bool {
+        false
     }
 
-    /// Says that what takes long has begun, and takes long.
-    fn take_long() {
-        BEGUN.store(true, Ordering::Relaxed);
+    fn run(&self, _: CpuId) {}
+
+    fn park(&self, _: CpuId) {
         spin_for(LONG);
     }
+}
 
-    /// Has a timer's function take long on this CPU.
-    fn time_long() {
-        let timer = Timer::<Hw>::new(take_long);
-        timer.start(after(Duration::from_millis(10)));
-        *TIMER.lock_irqsave() = Some(timer);
-        api::sleep(LONG);
-    }
+fn walk() -> bool {
+    let registered = kernel().hotplug.register_service("slow", Arc::new(Slow));
+    registered.is_ok() && api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
+}
 
-    /// A thread of CPU 1 that does `body`, once that has begun.
-    fn holder(body: fn()) -> JoinHandle<()> {
-        let holder = api::spawn_on(other(), "holder", body).expect("a thread is started");
-        assert!(eventually(|| BEGUN.load(Ordering::Relaxed)), "it begins");
-        holder
-    }
+/// A call that no caller waits for keeps CPU 1 from a stop.
+fn unwaited() -> bool {
+    let queued = api::call_on_nowait(other(), take_long);
+    queued.is_ok() && api::stop_machine(|| ()).is_ok()
+}
 
-    fn stop_on(cpu: CpuId, call_fn: impl FnOnce() + Send) -> bool {
-        let _held = api::cpus_read_lock();
-        let still = kernel().stop_machine.lock();
-        kernel().stop_machine.stop_on(&still, cpu, call_fn).is_ok()
-    }
+/// The caller's CPU is in PREPARE when CPU 1 sends it a call that takes long, and CPU 1
+/// comes to the stop only then.
+fn disable_irq() -> bool {
+    static COMES: AtomicBool = AtomicBool::new(false);
+    static SENT: AtomicBool = AtomicBool::new(false);
+    let queued = api::call_on_nowait(other(), || {
+        COMES.store(true, Ordering::Relaxed);
+        let waits = || {
+            let sleepers = kernel().stop_machine.sleepers_racy();
+            sleepers.contains(CpuId::BOOT)
+        };
+        let stopped = spin_until(waits);
+        let called = api::call_on_nowait(CpuId::BOOT, take_long);
+        let begun = spin_until(|| BEGUN.load(Ordering::Relaxed));
+        SENT.store(stopped && called.is_ok() && begun, Ordering::Relaxed);
+    });
+    let comes = eventually(|| COMES.load(Ordering::Relaxed));
+    let stopped = api::stop_machine(|| ());
+    comes && queued.is_ok() && stopped.is_ok() && SENT.load(Ordering::Relaxed)
+}
 
-    /// A service that takes long to park.
-    struct Slow;
-
-    impl Service<Hw> for Slow {
+/// Two threads bring CPU 1 up and take it down, one of them now and then from there;
+/// services come with it and go.
+fn operators() -> bool {
+    static UP: AtomicU32 = AtomicU32::new(0);
+    static DOWN: AtomicU32 = AtomicU32::new(0);
+    struct Counts;
+    impl Service<Hw> for Counts {
         fn should_run(&self, _: CpuId) -> bool {
             false
         }
-
         fn run(&self, _: CpuId) {}
-
         fn park(&self, _: CpuId) {
-            spin_for(LONG);
+            DOWN.fetch_add(1, Ordering::Relaxed);
+        }
+        fn unpark(&self, _: CpuId) {
+            UP.fetch_add(1, Ordering::Relaxed);
         }
     }
+    // From the CPU that goes, as long as the other operator lets it be there.
+    let cycles = || {
+        (0..20).all(|_| {
+            let _there = thread::current().set_affinity(&CpuMask::of(other()));
+            api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
+        })
+    };
+    let registered = kernel()
+        .hotplug
+        .register_service("counts", Arc::new(Counts));
+    let both = [0, 1].map(|_| thread::spawn(cycles));
+    let done = both.map(JoinHandle::join);
+    let up = api::cpu_up(other());
+    // Two CPUs; the boot CPU's came once.
+    let balanced = || UP.load(Ordering::Relaxed) == DOWN.load(Ordering::Relaxed) + 2;
+    registered.is_ok() && done == [true, true] && up.is_ok() && eventually(balanced)
+}
 
-    fn walk() -> bool {
-        let registered = kernel().hotplug.register_service("slow", Arc::new(Slow));
-        registered.is_ok() && api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
-    }
-
-    /// A call that no caller waits for keeps CPU 1 from a stop.
-    fn unwaited() -> bool {
-        let queued = api::call_on_nowait(other(), take_long);
-        queued.is_ok() && api::stop_machine(|| ()).is_ok()
-    }
-
-    /// The caller's CPU is in PREPARE when CPU 1 sends it a call that takes long, and CPU 1
-    /// comes to the stop only then.
-    fn disable_irq() -> bool {
-        static COMES: AtomicBool = AtomicBool::new(false);
-        static SENT: AtomicBool = AtomicBool::new(false);
-        let queued = api::call_on_nowait(other(), || {
-            COMES.store(true, Ordering::Relaxed);
-            let waits = || {
-                let sleepers = kernel().stop_machine.sleepers_racy();
-                sleepers.contains(CpuId::BOOT)
-            };
-            let stopped = spin_until(waits);
-            let called = api::call_on_nowait(CpuId::BOOT, take_long);
-            let begun = spin_until(|| BEGUN.load(Ordering::Relaxed));
-            SENT.store(stopped && called.is_ok() && begun, Ordering::Relaxed);
-        });
-        let comes = eventually(|| COMES.load(Ordering::Relaxed));
-        let stopped = api::stop_machine(|| ());
-        comes && queued.is_ok() && stopped.is_ok() && SENT.load(Ordering::Relaxed)
-    }
-
-    /// Two threads bring CPU 1 up and take it down, one of them now and then from there;
-    /// services come with it and go.
-    fn operators() -> bool {
-        static UP: AtomicU32 = AtomicU32::new(0);
-        static DOWN: AtomicU32 = AtomicU32::new(0);
-        struct Counts;
-        impl Service<Hw> for Counts {
-            fn should_run(&self, _: CpuId) -> bool {
-                false
-            }
-            fn run(&self, _: CpuId) {}
-            fn park(&self, _: CpuId) {
-                DOWN.fetch_add(1, Ordering::Relaxed);
-            }
-            fn unpark(&self, _: CpuId) {
-                UP.fetch_add(1, Ordering::Relaxed);
-            }
+fn run(case: &str) -> bool {
+    match case {
+        "fn" => stop_on(other(), take_long),
+        "own-fn" => stop_on(CpuId::BOOT, take_long),
+        "unwaited" => unwaited(),
+        "prepare" => {
+            let holder = holder(|| {
+                let _here = PreemptGuard::<Hw>::new();
+                take_long();
+            });
+            let stopped = api::stop_machine(|| ());
+            holder.join();
+            stopped.is_ok()
         }
-        // From the CPU that goes, as long as the other operator lets it be there.
-        let cycles = || {
-            (0..20).all(|_| {
-                let _there = thread::current().set_affinity(&CpuMask::of(other()));
-                api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
-            })
-        };
-        let registered = kernel()
-            .hotplug
-            .register_service("counts", Arc::new(Counts));
-        let both = [0, 1].map(|_| thread::spawn(cycles));
-        let done = both.map(JoinHandle::join);
-        let up = api::cpu_up(other());
-        // Two CPUs; the boot CPU's came once.
-        let balanced = || UP.load(Ordering::Relaxed) == DOWN.load(Ordering::Relaxed) + 2;
-        registered.is_ok() && done == [true, true] && up.is_ok() && eventually(balanced)
-    }
-
-    fn run(case: &str) -> bool {
-        match case {
-            "fn" => stop_on(other(), take_long),
-            "own-fn" => stop_on(CpuId::BOOT, take_long),
-            "unwaited" => unwaited(),
-            "prepare" => {
-                let holder = holder(|| {
-                    let _here = PreemptGuard::<Hw>::new();
-                    take_long();
-                });
-                let stopped = api::stop_machine(|| ());
-                holder.join();
-                stopped.is_ok()
-            }
-            "spin" => {
-                let moved = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
-                let holder = holder(|| {
-                    let _held = SPIN.lock();
-                    take_long();
-                });
-                drop(SPIN.lock());
-                holder.join();
-                moved.is_ok()
-            }
-            "disable-irq" => disable_irq(),
-            "leave" => {
-                let mut queued = false;
-                // CPU 1 runs it as soon as it takes interrupts, before it leaves the stop.
-                let stopped = stop_on(CpuId::BOOT, || {
-                    queued = api::call_on_nowait(other(), take_long).is_ok();
-                });
-                stopped && queued && BEGUN.load(Ordering::Relaxed)
-            }
-            "pinned" => {
-                // Not `holder`: while a thread of `spawn_on` lives its CPU is refused.
-                let pinned = thread::spawn(|| {
-                    let there = thread::current().set_affinity(&CpuMask::of(other()));
-                    let _here = thread::migrate_disable();
-                    BEGUN.store(true, Ordering::Relaxed);
-                    api::sleep(LONG);
-                    there.is_ok()
-                });
-                let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
-                let went = api::cpu_down(other());
-                pinned.join() && begun && went.is_ok()
-            }
-            "online" => {
-                let went = api::cpu_down(other());
-                Hw::hold_when_released(other(), true);
-                let releaser = thread::spawn(|| {
-                    api::sleep(LONG);
-                    Hw::hold_when_released(other(), false);
-                });
-                let came = api::cpu_up(other());
-                releaser.join();
-                went.is_ok() && came.is_ok()
-            }
-            "rw-read" => {
-                let holder = holder(|| {
-                    let _held = RW_LOCK.write();
-                    take_long();
-                });
-                drop(RW_LOCK.read());
-                holder.join();
-                true
-            }
-            "rw-write" => {
-                let holder = holder(|| {
-                    let _held = RW_LOCK.read();
-                    take_long();
-                });
-                drop(RW_LOCK.write());
-                holder.join();
-                true
-            }
-            "semaphore" => {
-                let holder = holder(|| {
-                    take_long();
-                    SEMAPHORE.release();
-                });
-                SEMAPHORE.acquire();
-                holder.join();
-                true
-            }
-            "mutex" => {
-                let holder = holder(|| {
-                    let _held = MUTEX.lock();
-                    take_long();
-                });
-                drop(MUTEX.lock());
-                holder.join();
-                true
-            }
-            "call" => {
-                let queued = api::call_on_nowait(other(), take_long);
-                let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
-                begun && queued.is_ok() && api::call_on(other(), || ()).is_ok()
-            }
-            "call-behind-timer" => {
-                let holder = holder(time_long);
-                let called = api::call_on(other(), || ());
-                holder.join();
-                called.is_ok()
-            }
-            "reader" => {
-                let holder = holder(|| {
-                    let _held = api::cpus_read_lock();
-                    BEGUN.store(true, Ordering::Relaxed);
-                    api::sleep(LONG);
-                });
-                let came = api::cpu_up(other());
-                holder.join();
-                came.is_ok()
-            }
-            "walk" => walk(),
-            "grace" => {
-                let holder = holder(|| {
-                    let _section = PreemptGuard::<Hw>::new();
-                    take_long();
-                });
-                api::rcu::synchronize();
-                holder.join();
-                true
-            }
-            "barrier" => {
-                api::rcu::call_rcu(|| api::sleep(LONG));
-                api::rcu::barrier();
-                true
-            }
-            "tasks" => {
-                let holder = holder(take_long);
-                api::rcu::synchronize_tasks();
-                holder.join();
-                true
-            }
-            "timer" => {
-                let holder = holder(time_long);
-                let timer = TIMER.lock_irqsave().take();
-                drop(timer);
-                holder.join();
-                true
-            }
-            "operators" => operators(),
-            _ => false,
+        "spin" => {
+            let moved = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
+            let holder = holder(|| {
+                let _held = SPIN.lock();
+                take_long();
+            });
+            drop(SPIN.lock());
+            holder.join();
+            moved.is_ok()
         }
+        "disable-irq" => disable_irq(),
+        "leave" => {
+            let mut queued = false;
+            // CPU 1 runs it as soon as it takes interrupts, before it leaves the stop.
+            let stopped = stop_on(CpuId::BOOT, || {
+                queued = api::call_on_nowait(other(), take_long).is_ok();
+            });
+            stopped && queued && BEGUN.load(Ordering::Relaxed)
+        }
+        "pinned" => {
+            // Not `holder`: while a thread of `spawn_on` lives its CPU is refused.
+            let pinned = thread::spawn(|| {
+                let there = thread::current().set_affinity(&CpuMask::of(other()));
+                let _here = thread::migrate_disable();
+                BEGUN.store(true, Ordering::Relaxed);
+                api::sleep(LONG);
+                there.is_ok()
+            });
+            let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
+            let went = api::cpu_down(other());
+            pinned.join() && begun && went.is_ok()
+        }
+        "online" => {
+            let went = api::cpu_down(other());
+            Hw::hold_when_released(other(), true);
+            let releaser = thread::spawn(|| {
+                api::sleep(LONG);
+                Hw::hold_when_released(other(), false);
+            });
+            let came = api::cpu_up(other());
+            releaser.join();
+            went.is_ok() && came.is_ok()
+        }
+        "rw-read" => {
+            let holder = holder(|| {
+                let _held = RW_LOCK.write();
+                take_long();
+            });
+            drop(RW_LOCK.read());
+            holder.join();
+            true
+        }
+        "rw-write" => {
+            let holder = holder(|| {
+                let _held = RW_LOCK.read();
+                take_long();
+            });
+            drop(RW_LOCK.write());
+            holder.join();
+            true
+        }
+        "semaphore" => {
+            let holder = holder(|| {
+                take_long();
+                SEMAPHORE.release();
+            });
+            SEMAPHORE.acquire();
+            holder.join();
+            true
+        }
+        "mutex" => {
+            let holder = holder(|| {
+                let _held = MUTEX.lock();
+                take_long();
+            });
+            drop(MUTEX.lock());
+            holder.join();
+            true
+        }
+        "call" => {
+            let queued = api::call_on_nowait(other(), take_long);
+            let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
+            begun && queued.is_ok() && api::call_on(other(), || ()).is_ok()
+        }
+        "call-behind-timer" => {
+            let holder = holder(time_long);
+            let called = api::call_on(other(), || ());
+            holder.join();
+            called.is_ok()
+        }
+        "reader" => {
+            let holder = holder(|| {
+                let _held = api::cpus_read_lock();
+                BEGUN.store(true, Ordering::Relaxed);
+                api::sleep(LONG);
+            });
+            let came = api::cpu_up(other());
+            holder.join();
+            came.is_ok()
+        }
+        "walk" => walk(),
+        "grace" => {
+            let holder = holder(|| {
+                let _section = PreemptGuard::<Hw>::new();
+                take_long();
+            });
+            api::rcu::synchronize();
+            holder.join();
+            true
+        }
+        "barrier" => {
+            api::rcu::call_rcu(|| api::sleep(LONG));
+            api::rcu::barrier();
+            true
+        }
+        "tasks" => {
+            let holder = holder(take_long);
+            api::rcu::synchronize_tasks();
+            holder.join();
+            true
+        }
+        "timer" => {
+            let holder = holder(time_long);
+            let timer = TIMER.lock_irqsave().take();
+            drop(timer);
+            holder.join();
+            true
+        }
+        "operators" => operators(),
+        _ => false,
     }
+}
 
-    pub(crate) fn main() {
-        Hw::set_patience(Duration::from_secs(1));
-        let mut ktap = Ktap::new();
-        // What waits is here, and what is waited for on the other CPU.
-        let here = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
-        let went_on = here.is_ok() && run(case());
-        ktap.check("it goes on in the end", went_on);
-        ktap.finish()
-    }
+fn main() {
+    Hw::set_patience(Duration::from_secs(1));
+    let mut ktap = Ktap::new();
+    // What waits is here, and what is waited for on the other CPU.
+    let here = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
+    let went_on = here.is_ok() && run(case());
+    ktap.check("it goes on in the end", went_on);
+    ktap.finish()
 }

@@ -7,34 +7,32 @@
 #![no_std]
 #![no_main]
 
-mod kernel_test {
-    use core::time::Duration;
+use core::time::Duration;
 
-    use stillpoint::api;
-    use stillpoint::cpu::CpuId;
-    use stillpoint::kernel::Hw;
-    use stillpoint::platform::Platform;
-    use stillpoint::sync::{IrqGuard, LocalCpu};
+use stillpoint::api;
+use stillpoint::cpu::CpuId;
+use stillpoint::kernel::Hw;
+use stillpoint::platform::Platform;
+use stillpoint::sync::{IrqGuard, LocalCpu};
 
-    use kernel_support::ktap::Ktap;
+use kernel_support::ktap::Ktap;
 
-    pub(crate) fn main() {
-        let target = CpuId::from_index(1);
-        let holder = api::spawn_on(target, "holder", || {
-            let _masked = IrqGuard::<Hw>::new();
-            let until = Hw::deadline(Duration::from_secs(12));
-            while Hw::now() < until {
-                Hw::relax();
-            }
-        });
-        let holder = holder.expect("a holder is started");
-        api::sleep(Duration::from_secs(1));
-        let answer = api::call_on(target, Hw::this_cpu);
-        holder.join();
-        let mut ktap = Ktap::new();
-        ktap.equal("it is answered in the end", answer, Ok(target));
-        ktap.finish()
-    }
+fn main() {
+    let target = CpuId::from_index(1);
+    let holder = api::spawn_on(target, "holder", || {
+        let _masked = IrqGuard::<Hw>::new();
+        let until = Hw::deadline(Duration::from_secs(12));
+        while Hw::now() < until {
+            Hw::relax();
+        }
+    });
+    let holder = holder.expect("a holder is started");
+    api::sleep(Duration::from_secs(1));
+    let answer = api::call_on(target, Hw::this_cpu);
+    holder.join();
+    let mut ktap = Ktap::new();
+    ktap.equal("it is answered in the end", answer, Ok(target));
+    ktap.finish()
 }
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);

@@ -71,175 +71,173 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::sync::Arc;
-    use core::time::Duration;
+use alloc::sync::Arc;
+use core::time::Duration;
 
-    use stillpoint::cpu::{CpuId, CpuMask};
-    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
-    use stillpoint::sched::Service;
-    use stillpoint::sched::lock::{Completion, Mutex, Nesting};
-    use stillpoint::sync::{IrqGuard, SpinLock};
-    use stillpoint::{api, println};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::{Hw, TEST_SGI, kernel};
+use stillpoint::sched::Service;
+use stillpoint::sched::lock::{Completion, Mutex, Nesting};
+use stillpoint::sync::{IrqGuard, SpinLock};
+use stillpoint::{api, println};
 
-    use kernel_support::case::case;
+use kernel_support::case::case;
 
-    type M = Mutex<(), Hw>;
-    type S = SpinLock<(), Hw>;
+type M = Mutex<(), Hw>;
+type S = SpinLock<(), Hw>;
 
-    static MUTEX_A: M = Mutex::new(());
-    static MUTEX_B: M = Mutex::new(());
-    static MUTEX_C: M = Mutex::new(());
-    static SPIN_A: S = SpinLock::new(());
-    static SPIN_B: S = SpinLock::new(());
+static MUTEX_A: M = Mutex::new(());
+static MUTEX_B: M = Mutex::new(());
+static MUTEX_C: M = Mutex::new(());
+static SPIN_A: S = SpinLock::new(());
+static SPIN_B: S = SpinLock::new(());
 
-    /// Runs `body` in a thread called `name`, from its beginning to its end.
-    fn thread(name: &str, body: fn()) {
-        let thread = api::spawn_on(CpuId::BOOT, name, body);
-        thread.expect("a thread is started").join();
-    }
+/// Runs `body` in a thread called `name`, from its beginning to its end.
+fn thread(name: &str, body: fn()) {
+    let thread = api::spawn_on(CpuId::BOOT, name, body);
+    thread.expect("a thread is started").join();
+}
 
-    /// Has this CPU run `handler` in an interrupt.
-    fn interrupt(handler: fn()) {
-        kernel().test_handler.call_once(|| handler);
-        let masked = IrqGuard::<Hw>::new();
-        let here = CpuMask::of(CpuId::BOOT);
-        kernel().irq_chip().send_sgi(TEST_SGI, &here);
-        drop(masked);
-        api::sleep(Duration::from_millis(1));
-    }
+/// Has this CPU run `handler` in an interrupt.
+fn interrupt(handler: fn()) {
+    kernel().test_handler.call_once(|| handler);
+    let masked = IrqGuard::<Hw>::new();
+    let here = CpuMask::of(CpuId::BOOT);
+    kernel().irq_chip().send_sgi(TEST_SGI, &here);
+    drop(masked);
+    api::sleep(Duration::from_millis(1));
+}
 
-    fn mutexes(outer: &M, inner: &M) {
-        let _outer = outer.lock();
-        let _inner = inner.lock();
-    }
+fn mutexes(outer: &M, inner: &M) {
+    let _outer = outer.lock();
+    let _inner = inner.lock();
+}
 
-    fn spins(outer: &S, inner: &S) {
-        let _outer = outer.lock_irqsave();
-        let _inner = inner.lock_irqsave();
-    }
+fn spins(outer: &S, inner: &S) {
+    let _outer = outer.lock_irqsave();
+    let _inner = inner.lock_irqsave();
+}
 
-    /// A thread of a scope takes a mutex; the caller holds it at the end of the scope, and
-    /// hasn't joined the thread.
-    fn scope() {
-        let taken = Completion::<Hw>::new();
-        let mut held = None;
-        api::thread::scope(|scope| {
-            let _worker = scope.spawn(|| {
-                drop(MUTEX_A.lock());
-                taken.complete();
-            });
-            taken.wait();
-            held = Some(MUTEX_A.lock());
+/// A thread of a scope takes a mutex; the caller holds it at the end of the scope, and
+/// hasn't joined the thread.
+fn scope() {
+    let taken = Completion::<Hw>::new();
+    let mut held = None;
+    api::thread::scope(|scope| {
+        let _worker = scope.spawn(|| {
+            drop(MUTEX_A.lock());
+            taken.complete();
         });
+        taken.wait();
+        held = Some(MUTEX_A.lock());
+    });
+}
+
+/// Threads of two kinds that start and join each other; the last takes a mutex.
+fn even(depth: u32) {
+    match depth {
+        0 => drop(MUTEX_A.lock()),
+        _ => api::thread::spawn(move || odd(depth - 1)).join(),
+    }
+}
+
+fn odd(depth: u32) {
+    match depth {
+        0 => {}
+        _ => api::thread::spawn(move || even(depth - 1)).join(),
+    }
+}
+
+struct Doomed;
+
+impl Service<Hw> for Doomed {
+    fn should_run(&self, _: CpuId) -> bool {
+        false
     }
 
-    /// Threads of two kinds that start and join each other; the last takes a mutex.
-    fn even(depth: u32) {
-        match depth {
-            0 => drop(MUTEX_A.lock()),
-            _ => api::thread::spawn(move || odd(depth - 1)).join(),
-        }
+    fn run(&self, _: CpuId) {}
+
+    fn park(&self, _: CpuId) {
+        drop(MUTEX_A.lock());
     }
+}
 
-    fn odd(depth: u32) {
-        match depth {
-            0 => {}
-            _ => api::thread::spawn(move || even(depth - 1)).join(),
+fn park() {
+    let hotplug = &kernel().hotplug;
+    let registered = hotplug.register_service("doomed", Arc::new(Doomed));
+    assert!(registered.is_ok(), "no thread");
+    let _held = MUTEX_A.lock();
+    let left = api::cpu_down(CpuId::new(1).expect("a small number"));
+    println!("it left: {left:?}");
+}
+
+fn main() {
+    match case() {
+        "sleep-in-spin" => {
+            let _held = SPIN_A.lock();
+            // A wait of the program's own, whose place is told.
+            kernel()
+                .sched
+                .sleep_until(stillpoint::time::Instant::FOREVER);
         }
-    }
-
-    struct Doomed;
-
-    impl Service<Hw> for Doomed {
-        fn should_run(&self, _: CpuId) -> bool {
-            false
-        }
-
-        fn run(&self, _: CpuId) {}
-
-        fn park(&self, _: CpuId) {
+        "mutex-in-spin" => {
+            let _held = SPIN_A.lock();
             drop(MUTEX_A.lock());
         }
-    }
-
-    fn park() {
-        let hotplug = &kernel().hotplug;
-        let registered = hotplug.register_service("doomed", Arc::new(Doomed));
-        assert!(registered.is_ok(), "no thread");
-        let _held = MUTEX_A.lock();
-        let left = api::cpu_down(CpuId::new(1).expect("a small number"));
-        println!("it left: {left:?}");
-    }
-
-    pub(crate) fn main() {
-        match case() {
-            "sleep-in-spin" => {
-                let _held = SPIN_A.lock();
-                // A wait of the program's own, whose place is told.
-                kernel()
-                    .sched
-                    .sleep_until(stillpoint::time::Instant::FOREVER);
-            }
-            "mutex-in-spin" => {
-                let _held = SPIN_A.lock();
-                drop(MUTEX_A.lock());
-            }
-            "mutex-in-handler" => interrupt(|| drop(MUTEX_A.lock())),
-            "mutexes" => {
-                thread("first", || mutexes(&MUTEX_A, &MUTEX_B));
-                thread("second", || mutexes(&MUTEX_B, &MUTEX_A));
-            }
-            "spins" => {
-                thread("first", || spins(&SPIN_A, &SPIN_B));
-                thread("second", || spins(&SPIN_B, &SPIN_A));
-            }
-            "three" => {
-                thread("first", || mutexes(&MUTEX_A, &MUTEX_B));
-                thread("second", || mutexes(&MUTEX_B, &MUTEX_C));
-                thread("third", || mutexes(&MUTEX_C, &MUTEX_A));
-            }
-            "recursive" => mutexes(&MUTEX_A, &MUTEX_A),
-            "descending" => {
-                let locks = [const { M::new(()) }; 2];
-                let _high = locks[1].lock();
-                let _low = locks[0].lock_nested(Nesting::Ascending);
-            }
-            "cpus-read" => {
-                let _outer = api::cpus_read_lock();
-                let _inner = api::cpus_read_lock();
-            }
-            "handler-spin" => {
-                drop(SPIN_A.lock());
-                interrupt(|| drop(SPIN_A.lock_irqsave()));
-            }
-            "inversion" => {
-                drop(SPIN_B.lock());
-                spins(&SPIN_A, &SPIN_B);
-                interrupt(|| drop(SPIN_A.lock_irqsave()));
-            }
-            "join" => {
-                let worker = api::spawn_on(CpuId::BOOT, "worker", || drop(MUTEX_A.lock()));
-                let worker = worker.expect("a thread is started");
-                while !worker.is_finished() {
-                    api::yield_now();
-                }
-                let _held = MUTEX_A.lock();
-                worker.join();
-            }
-            "scope" => scope(),
-            "fork-join" => {
-                even(4);
-                let _held = MUTEX_A.lock();
-                // It starts `odd(0)`, which takes nothing; but some `odd` have waited
-                // for some `even`, and those for the mutex.
-                even(1);
-            }
-            "park" => park(),
-            other => println!("there is no case {other}"),
+        "mutex-in-handler" => interrupt(|| drop(MUTEX_A.lock())),
+        "mutexes" => {
+            thread("first", || mutexes(&MUTEX_A, &MUTEX_B));
+            thread("second", || mutexes(&MUTEX_B, &MUTEX_A));
         }
-        println!("nobody has noticed");
+        "spins" => {
+            thread("first", || spins(&SPIN_A, &SPIN_B));
+            thread("second", || spins(&SPIN_B, &SPIN_A));
+        }
+        "three" => {
+            thread("first", || mutexes(&MUTEX_A, &MUTEX_B));
+            thread("second", || mutexes(&MUTEX_B, &MUTEX_C));
+            thread("third", || mutexes(&MUTEX_C, &MUTEX_A));
+        }
+        "recursive" => mutexes(&MUTEX_A, &MUTEX_A),
+        "descending" => {
+            let locks = [const { M::new(()) }; 2];
+            let _high = locks[1].lock();
+            let _low = locks[0].lock_nested(Nesting::Ascending);
+        }
+        "cpus-read" => {
+            let _outer = api::cpus_read_lock();
+            let _inner = api::cpus_read_lock();
+        }
+        "handler-spin" => {
+            drop(SPIN_A.lock());
+            interrupt(|| drop(SPIN_A.lock_irqsave()));
+        }
+        "inversion" => {
+            drop(SPIN_B.lock());
+            spins(&SPIN_A, &SPIN_B);
+            interrupt(|| drop(SPIN_A.lock_irqsave()));
+        }
+        "join" => {
+            let worker = api::spawn_on(CpuId::BOOT, "worker", || drop(MUTEX_A.lock()));
+            let worker = worker.expect("a thread is started");
+            while !worker.is_finished() {
+                api::yield_now();
+            }
+            let _held = MUTEX_A.lock();
+            worker.join();
+        }
+        "scope" => scope(),
+        "fork-join" => {
+            even(4);
+            let _held = MUTEX_A.lock();
+            // It starts `odd(0)`, which takes nothing; but some `odd` have waited
+            // for some `even`, and those for the mutex.
+            even(1);
+        }
+        "park" => park(),
+        other => println!("there is no case {other}"),
     }
+    println!("nobody has noticed");
 }

@@ -37,7 +37,7 @@
 //@ case: console|in-interrupt|in-still-point|in-callback|before-online
 //@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  [^ ].*\+0x[0-9a-f]+$
 //@ case: console|in-still-point
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_panic::kernel_test::.*\+0x[0-9a-f]+$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_panic::.*\+0x[0-9a-f]+$
 //@ case: in-interrupt
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_irq\+0x[0-9a-f]+$
 //@ case: before-online
@@ -57,7 +57,7 @@
 //@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //@ output: ^kernel panic on CPU 0, thread main: $
 //@ output: ^  \(the report has panicked itself, at (tests/kernels/src/bin/qemu_panic|src/[a-z/_]+)\.rs:[0-9]+:[0-9]+\)$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::)main\+0x[0-9a-f]+$
 //
 // The second message is left out: it may panic too.
 //@ case: message-panics-twice
@@ -68,172 +68,170 @@
 //@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //@ output: ^kernel panic on CPU 0, thread main: $
 //@ output: ^  \(the report waits for a spin lock of u32 that CPU1 holds\)$
-//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::kernel_test::)main\+0x[0-9a-f]+$
+//@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  (stillpoint_|qemu_panic::)main\+0x[0-9a-f]+$
 
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::sync::Arc;
-    use core::fmt;
+use alloc::sync::Arc;
+use core::fmt;
 
-    use stillpoint::cpu::{CpuId, CpuMask};
-    use stillpoint::kernel::{Hw, TEST_SGI, kernel, with_console_taken};
-    use stillpoint::sched::Service;
-    use stillpoint::sched::lock::Mutex;
-    use stillpoint::sync::atomic::{AtomicU32, Ordering};
-    use stillpoint::sync::{LocalCpu, SpinLock};
-    use stillpoint::{api, print, println};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::{Hw, TEST_SGI, kernel, with_console_taken};
+use stillpoint::sched::Service;
+use stillpoint::sched::lock::Mutex;
+use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::{LocalCpu, SpinLock};
+use stillpoint::{api, print, println};
 
-    use kernel_support::case::case;
-    use kernel_support::machine::{eventually, send_sgi};
+use kernel_support::case::case;
+use kernel_support::machine::{eventually, send_sgi};
 
-    /// How many CPUs are where they are to be.
-    static READY: AtomicU32 = AtomicU32::new(0);
+/// How many CPUs are where they are to be.
+static READY: AtomicU32 = AtomicU32::new(0);
 
-    fn cpu(number: usize) -> CpuId {
-        CpuId::new(number).expect("a small number")
+fn cpu(number: usize) -> CpuId {
+    CpuId::new(number).expect("a small number")
+}
+
+fn loop_for_ever() -> ! {
+    READY.fetch_add(1, Ordering::Relaxed);
+    loop {
+        Hw::relax();
     }
+}
 
-    fn loop_for_ever() -> ! {
-        READY.fetch_add(1, Ordering::Relaxed);
-        loop {
-            Hw::relax();
-        }
-    }
-
-    fn console() {
-        let computes = api::spawn_on(cpu(1), "computes", || loop_for_ever());
-        let prints = api::spawn_on(cpu(2), "prints", || {
-            with_console_taken(|| -> () {
-                assert!(!Hw::irqs_enabled(), "the console masks interrupts");
-                loop_for_ever()
-            });
-        });
-        assert!(computes.is_ok() && prints.is_ok(), "no thread");
-        while READY.load(Ordering::Relaxed) < 2 {
-            api::yield_now();
-        }
-        panic!("all is lost");
-    }
-
-    fn in_interrupt() {
-        kernel()
-            .test_handler
-            .call_once(|| || panic!("not in a handler"));
-        send_sgi(TEST_SGI, cpu(1));
-        eventually(|| false);
-    }
-
-    fn in_still_point() {
-        let stopped = api::stop_machine(|| panic!("nothing else moves"));
-        assert!(stopped.is_ok(), "not even stopped");
-    }
-
-    /// Can't be printed.
-    struct LastWords;
-
-    impl fmt::Display for LastWords {
-        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            panic!("no last words")
-        }
-    }
-
-    /// Can't be printed, and neither can the reason.
-    struct LastOfAll;
-
-    impl fmt::Display for LastOfAll {
-        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            panic!("{LastWords}")
-        }
-    }
-
-    static MUTEX: Mutex<u32, Hw> = Mutex::new(7);
-
-    /// Takes a lock that sleeps in order to be printed.
-    struct Locked;
-
-    impl fmt::Display for Locked {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            fmt::Display::fmt(&*MUTEX.lock(), f)
-        }
-    }
-
-    static SPIN: SpinLock<u32, Hw> = SpinLock::new(7);
-
-    /// Takes a spin lock in order to be printed.
-    struct Spins;
-
-    impl fmt::Display for Spins {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            fmt::Display::fmt(&*SPIN.lock_irqsave(), f)
-        }
-    }
-
-    fn endless_message() {
-        let here = api::thread::current().set_affinity(&CpuMask::of(cpu(0)));
-        let holds = api::spawn_on(cpu(1), "holds", || {
-            let _held = SPIN.lock();
+fn console() {
+    let computes = api::spawn_on(cpu(1), "computes", || loop_for_ever());
+    let prints = api::spawn_on(cpu(2), "prints", || {
+        with_console_taken(|| -> () {
+            assert!(!Hw::irqs_enabled(), "the console masks interrupts");
             loop_for_ever()
         });
-        assert!(here.is_ok() && holds.is_ok(), "no thread");
-        while READY.load(Ordering::Relaxed) < 1 {
-            api::yield_now();
-        }
-        panic!("{Spins}");
+    });
+    assert!(computes.is_ok() && prints.is_ok(), "no thread");
+    while READY.load(Ordering::Relaxed) < 2 {
+        api::yield_now();
+    }
+    panic!("all is lost");
+}
+
+fn in_interrupt() {
+    kernel()
+        .test_handler
+        .call_once(|| || panic!("not in a handler"));
+    send_sgi(TEST_SGI, cpu(1));
+    eventually(|| false);
+}
+
+fn in_still_point() {
+    let stopped = api::stop_machine(|| panic!("nothing else moves"));
+    assert!(stopped.is_ok(), "not even stopped");
+}
+
+/// Can't be printed.
+struct LastWords;
+
+impl fmt::Display for LastWords {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("no last words")
+    }
+}
+
+/// Can't be printed, and neither can the reason.
+struct LastOfAll;
+
+impl fmt::Display for LastOfAll {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("{LastWords}")
+    }
+}
+
+static MUTEX: Mutex<u32, Hw> = Mutex::new(7);
+
+/// Takes a lock that sleeps in order to be printed.
+struct Locked;
+
+impl fmt::Display for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&*MUTEX.lock(), f)
+    }
+}
+
+static SPIN: SpinLock<u32, Hw> = SpinLock::new(7);
+
+/// Takes a spin lock in order to be printed.
+struct Spins;
+
+impl fmt::Display for Spins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&*SPIN.lock_irqsave(), f)
+    }
+}
+
+fn endless_message() {
+    let here = api::thread::current().set_affinity(&CpuMask::of(cpu(0)));
+    let holds = api::spawn_on(cpu(1), "holds", || {
+        let _held = SPIN.lock();
+        loop_for_ever()
+    });
+    assert!(here.is_ok() && holds.is_ok(), "no thread");
+    while READY.load(Ordering::Relaxed) < 1 {
+        api::yield_now();
+    }
+    panic!("{Spins}");
+}
+
+/// Doesn't survive being parked.
+struct Doomed;
+
+impl Service<Hw> for Doomed {
+    fn should_run(&self, _: CpuId) -> bool {
+        false
     }
 
-    /// Doesn't survive being parked.
-    struct Doomed;
+    fn run(&self, _: CpuId) {}
 
-    impl Service<Hw> for Doomed {
-        fn should_run(&self, _: CpuId) -> bool {
-            false
-        }
-
-        fn run(&self, _: CpuId) {}
-
-        fn park(&self, cpu: CpuId) {
-            print!("CPU {cpu} says ");
-            with_console_taken(|| panic!("no last words"));
-        }
+    fn park(&self, cpu: CpuId) {
+        print!("CPU {cpu} says ");
+        with_console_taken(|| panic!("no last words"));
     }
+}
 
-    fn in_callback() {
-        let registered = kernel()
-            .hotplug
-            .register_service("doomed", Arc::new(Doomed));
-        assert!(registered.is_ok(), "no thread");
-        let left = api::cpu_down(cpu(1));
-        assert!(left.is_ok(), "not even asked");
-    }
+fn in_callback() {
+    let registered = kernel()
+        .hotplug
+        .register_service("doomed", Arc::new(Doomed));
+    assert!(registered.is_ok(), "no thread");
+    let left = api::cpu_down(cpu(1));
+    assert!(left.is_ok(), "not even asked");
+}
 
-    fn before_online() {
-        let left = api::cpu_down(cpu(1));
-        assert!(left.is_ok(), "it stays: {left:?}");
-        println!("online: {}", kernel().masks.online());
-        Hw::panic_at_entry(cpu(1));
-        let back = api::cpu_up(cpu(1));
-        assert!(back.is_ok(), "it refuses: {back:?}");
-    }
+fn before_online() {
+    let left = api::cpu_down(cpu(1));
+    assert!(left.is_ok(), "it stays: {left:?}");
+    println!("online: {}", kernel().masks.online());
+    Hw::panic_at_entry(cpu(1));
+    let back = api::cpu_up(cpu(1));
+    assert!(back.is_ok(), "it refuses: {back:?}");
+}
 
-    pub(crate) fn main() {
-        match case() {
-            "console" => console(),
-            "in-interrupt" => in_interrupt(),
-            "in-still-point" => in_still_point(),
-            "in-callback" => in_callback(),
-            "before-online" => before_online(),
-            "message-panics" => panic!("{LastWords}"),
-            "message-sleeps" => panic!("{Locked}"),
-            "message-panics-twice" => panic!("{LastOfAll}"),
-            "endless-message" => endless_message(),
-            _ => {}
-        }
-        panic!("no such case, or nothing has happened");
+fn main() {
+    match case() {
+        "console" => console(),
+        "in-interrupt" => in_interrupt(),
+        "in-still-point" => in_still_point(),
+        "in-callback" => in_callback(),
+        "before-online" => before_online(),
+        "message-panics" => panic!("{LastWords}"),
+        "message-sleeps" => panic!("{Locked}"),
+        "message-panics-twice" => panic!("{LastOfAll}"),
+        "endless-message" => endless_message(),
+        _ => {}
     }
+    panic!("no such case, or nothing has happened");
 }

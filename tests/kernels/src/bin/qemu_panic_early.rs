@@ -15,18 +15,16 @@
 #![no_std]
 #![no_main]
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use stillpoint::cpu::CpuId;
-    use stillpoint::kernel::{Hw, kernel};
-    use stillpoint::{api, println};
+use stillpoint::cpu::CpuId;
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::{api, println};
 
-    pub(crate) fn main() {
-        println!("online: {}", kernel().masks.online());
-        let cpu = CpuId::new(1).expect("a small number");
-        Hw::panic_before_interface(cpu);
-        let up = api::cpu_up(cpu);
-        panic!("it has not panicked: {up:?}");
-    }
+fn main() {
+    println!("online: {}", kernel().masks.online());
+    let cpu = CpuId::new(1).expect("a small number");
+    Hw::panic_before_interface(cpu);
+    let up = api::cpu_up(cpu);
+    panic!("it has not panicked: {up:?}");
 }

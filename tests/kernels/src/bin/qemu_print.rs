@@ -11,72 +11,70 @@
 #![no_std]
 #![no_main]
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use core::fmt;
+use core::fmt;
 
-    use stillpoint::cpu::CpuId;
-    use stillpoint::kernel::Hw;
-    use stillpoint::sched::lock::Mutex;
-    use stillpoint::sync::LocalCpu;
-    use stillpoint::sync::atomic::{AtomicBool, Ordering};
-    use stillpoint::{api, println};
+use stillpoint::cpu::CpuId;
+use stillpoint::kernel::Hw;
+use stillpoint::sched::lock::Mutex;
+use stillpoint::sync::LocalCpu;
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
+use stillpoint::{api, println};
 
-    use kernel_support::ktap::Ktap;
+use kernel_support::ktap::Ktap;
 
-    static MUTEX: Mutex<(), Hw> = Mutex::new(());
+static MUTEX: Mutex<(), Hw> = Mutex::new(());
 
-    /// Does while it is printed what a value should not, but does.
-    struct Talks;
+/// Does while it is printed what a value should not, but does.
+struct Talks;
 
-    impl fmt::Display for Talks {
+impl fmt::Display for Talks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        println!("(a line from inside)");
+        log::warn!("a log line from inside");
+        let _held = MUTEX.lock();
+        f.write_str("talks")
+    }
+}
+
+/// Whether interrupts were on while it was printed.
+struct Looks<'a>(&'a AtomicBool);
+
+impl fmt::Display for Looks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.store(Hw::irqs_enabled(), Ordering::Relaxed);
+        f.write_str("looks")
+    }
+}
+
+/// Prints `number` lines of one letter each, piece by piece.
+fn lines(letter: char, number: usize) {
+    struct Of(char);
+    impl fmt::Display for Of {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            println!("(a line from inside)");
-            log::warn!("a log line from inside");
-            let _held = MUTEX.lock();
-            f.write_str("talks")
+            (0..60).try_for_each(|_| write!(f, "{}", self.0))
         }
     }
-
-    /// Whether interrupts were on while it was printed.
-    struct Looks<'a>(&'a AtomicBool);
-
-    impl fmt::Display for Looks<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.store(Hw::irqs_enabled(), Ordering::Relaxed);
-            f.write_str("looks")
-        }
+    for _ in 0..number {
+        println!("# {}", Of(letter));
     }
+}
 
-    /// Prints `number` lines of one letter each, piece by piece.
-    fn lines(letter: char, number: usize) {
-        struct Of(char);
-        impl fmt::Display for Of {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                (0..60).try_for_each(|_| write!(f, "{}", self.0))
-            }
-        }
-        for _ in 0..number {
-            println!("# {}", Of(letter));
-        }
-    }
-
-    pub(crate) fn main() {
-        let mut ktap = Ktap::new();
-        println!("it {Talks}");
-        ktap.check("a value that prints is printed", true);
-        let open = AtomicBool::new(false);
-        println!("# it {}", Looks(&open));
-        let open = open.load(Ordering::Relaxed);
-        ktap.check("interrupts are on while a value says what it is", open);
-        println!("{:0>300}", 0);
-        let other = CpuId::new(1).expect("a small number");
-        let there = api::spawn_on(other, "there", || lines('b', 100)).expect("a thread");
-        lines('a', 100);
-        there.join();
-        println!("all lines are out");
-        ktap.check("two CPUs print", true);
-        ktap.finish()
-    }
+fn main() {
+    let mut ktap = Ktap::new();
+    println!("it {Talks}");
+    ktap.check("a value that prints is printed", true);
+    let open = AtomicBool::new(false);
+    println!("# it {}", Looks(&open));
+    let open = open.load(Ordering::Relaxed);
+    ktap.check("interrupts are on while a value says what it is", open);
+    println!("{:0>300}", 0);
+    let other = CpuId::new(1).expect("a small number");
+    let there = api::spawn_on(other, "there", || lines('b', 100)).expect("a thread");
+    lines('a', 100);
+    there.join();
+    println!("all lines are out");
+    ktap.check("two CPUs print", true);
+    ktap.finish()
 }

@@ -9,263 +9,261 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-    use core::arch::asm;
-    use core::time::Duration;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::arch::asm;
+use core::time::Duration;
 
-    use stillpoint::cpu::{CpuId, CpuMask};
-    use stillpoint::kernel::{Hw, TEST_SGI, kernel};
-    use stillpoint::platform::{Irq, Sgi};
-    use stillpoint::sync::IrqGuard;
-    use stillpoint::sync::atomic::{AtomicBool, Ordering};
-    use stillpoint::{api, println};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::{Hw, TEST_SGI, kernel};
+use stillpoint::platform::{Irq, Sgi};
+use stillpoint::sync::IrqGuard;
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
+use stillpoint::{api, println};
 
-    use kernel_support::ktap::Ktap;
-    use kernel_support::machine::{eventually, last_cpu, send_sgi, spin_for, spin_until};
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{eventually, last_cpu, send_sgi, spin_for, spin_until};
 
-    /// Only a test sends it.
-    const SGI: u8 = TEST_SGI;
+/// Only a test sends it.
+const SGI: u8 = TEST_SGI;
 
-    const ONE_CPU: &str = "one CPU";
+const ONE_CPU: &str = "one CPU";
 
-    pub(crate) fn main() {
-        let mut ktap = Ktap::new();
-        sets(&mut ktap);
-        from_everybody(&mut ktap);
-        on_the_way_down(&mut ktap);
-        to_an_absent_cpu(&mut ktap);
-        of_the_secure_world(&mut ktap);
-        ktap.finish()
-    }
+fn main() {
+    let mut ktap = Ktap::new();
+    sets(&mut ktap);
+    from_everybody(&mut ktap);
+    on_the_way_down(&mut ktap);
+    to_an_absent_cpu(&mut ktap);
+    of_the_secure_world(&mut ktap);
+    ktap.finish()
+}
 
-    fn is_gicv2() -> bool {
-        kernel().irq_chip().name() == "GICv2"
-    }
+fn is_gicv2() -> bool {
+    kernel().irq_chip().name() == "GICv2"
+}
 
-    fn taken() -> Vec<u64> {
-        let online = kernel().masks.online();
-        online
-            .iter()
-            .map(|cpu| kernel().interrupts.sgis(cpu, SGI))
-            .collect()
-    }
+fn taken() -> Vec<u64> {
+    let online = kernel().masks.online();
+    online
+        .iter()
+        .map(|cpu| kernel().interrupts.sgis(cpu, SGI))
+        .collect()
+}
 
-    /// Every set of CPUs where there are few; the first and the last few of them
-    /// where there are many.
-    fn some_sets() -> impl Iterator<Item = CpuMask> {
-        let all = kernel().masks.online();
-        let count = all.count();
-        let numbers = if count <= 8 {
-            1..1u64 << count
-        } else {
-            (1 << count) - 100..1 << count
-        };
-        numbers.map(|bits| CpuMask::from_bits(core::array::from_fn(|word| [bits, 0][word.min(1)])))
-    }
+/// Every set of CPUs where there are few; the first and the last few of them
+/// where there are many.
+fn some_sets() -> impl Iterator<Item = CpuMask> {
+    let all = kernel().masks.online();
+    let count = all.count();
+    let numbers = if count <= 8 {
+        1..1u64 << count
+    } else {
+        (1 << count) - 100..1 << count
+    };
+    numbers.map(|bits| CpuMask::from_bits(core::array::from_fn(|word| [bits, 0][word.min(1)])))
+}
 
-    /// Sends to each set from this CPU: whether each CPU of it took one and no
-    /// other any, and the register writes of the worst.
-    fn send_to_sets() -> (bool, u64) {
-        let mut exact = true;
-        let mut most = 0;
-        for set in some_sets() {
-            let before = taken();
-            let writes = kernel().sgi_writes(SGI);
-            {
-                let _masked = IrqGuard::<Hw>::new();
-                kernel().irq_chip().send_sgi(SGI, &set);
-            }
-            most = most.max(kernel().sgi_writes(SGI) - writes);
-            let wanted: Vec<u64> = (0..)
-                .zip(&before)
-                .map(|(cpu, count)| {
-                    let cpu = CpuId::new(cpu);
-                    count + u64::from(cpu.is_some_and(|cpu| set.contains(cpu)))
-                })
-                .collect();
-            if !eventually(|| taken() == wanted) {
-                println!("# to {set}: {before:?}, then {:?}", taken());
-                exact = false;
-                break;
-            }
-        }
-        (exact, most)
-    }
-
-    fn sets(ktap: &mut Ktap) {
-        // What is sent to too many shows in the next set at the latest; so one more.
-        let (exact, most) = send_to_sets();
-        ktap.check("from the boot CPU: each of the set once, no other", exact);
-        let groups = kernel().mpidrs.len().div_ceil(16) as u64;
-        let allowed = if is_gicv2() { 1 } else { groups.max(1) };
-        ktap.check("in one write for each affinity group", most <= allowed);
-        let name = "from the last CPU: each of the set once, no other";
-        if last_cpu() == CpuId::BOOT {
-            ktap.inapplicable(name, ONE_CPU);
-        } else {
-            let thread = api::spawn_on(last_cpu(), "sender", send_to_sets);
-            let seen = thread.map(|thread| thread.join());
-            ktap.check(
-                name,
-                seen.is_ok_and(|(exact, most)| exact && most <= allowed),
-            );
-        }
-    }
-
-    /// Has each CPU but `target` send to it once, and this one wait for them.
-    fn everybody_sends(target: CpuId) -> u64 {
-        let senders = kernel().masks.online().without(&CpuMask::of(target));
-        let send = |cpu| api::spawn_on(cpu, "sender", move || send_sgi(SGI, target)).ok();
-        let threads: Vec<_> = senders.iter().filter_map(send).collect();
-        let count = threads.len() as u64;
-        threads.into_iter().for_each(|thread| thread.join());
-        count
-    }
-
-    /// While a CPU has its interrupts masked each other one sends to it.
-    fn from_everybody(ktap: &mut Ktap) {
-        let name = "what several have sent meanwhile comes when IRQs are open again";
-        let after = "and then it takes the next one";
-        let target = last_cpu();
-        if target == CpuId::BOOT {
-            ktap.inapplicable(name, ONE_CPU);
-            ktap.inapplicable(after, ONE_CPU);
-            return;
-        }
-        let masked = Arc::new(AtomicBool::new(false));
-        let open = Arc::new(AtomicBool::new(false));
-        let flags = (Arc::clone(&masked), Arc::clone(&open));
-        let holder = api::spawn_on(target, "holder", move || {
+/// Sends to each set from this CPU: whether each CPU of it took one and no
+/// other any, and the register writes of the worst.
+fn send_to_sets() -> (bool, u64) {
+    let mut exact = true;
+    let mut most = 0;
+    for set in some_sets() {
+        let before = taken();
+        let writes = kernel().sgi_writes(SGI);
+        {
             let _masked = IrqGuard::<Hw>::new();
-            flags.0.store(true, Ordering::Release);
-            spin_until(|| flags.1.load(Ordering::Acquire))
-        });
-        let count = || kernel().interrupts.sgis(target, SGI);
-        let before = count();
-        let began = eventually(|| masked.load(Ordering::Acquire));
-        let senders = everybody_sends(target);
-        let none_yet = count() == before;
-        open.store(true, Ordering::Release);
-        let held = holder.is_ok_and(|holder| holder.join());
-        // A GICv2 keeps one for each sender, a later GIC one for all.
-        let wanted = if is_gicv2() { senders } else { 1 };
-        let came = eventually(|| count() - before == wanted);
-        println!("# {senders} sent, {} came", count() - before);
-        ktap.check(name, began && none_yet && held && came);
-        send_sgi(SGI, target);
-        let next = eventually(|| count() - before == wanted + 1);
-        ktap.check(after, next && count() - before == wanted + 1);
-    }
-
-    /// Whether there is nothing to acknowledge. Ends what there is after all.
-    fn nothing_comes() -> bool {
-        let came = kernel().irq_chip().acknowledge();
-        came.inspect(|(token, _)| kernel().irq_chip().end(*token))
-            .is_none()
-    }
-
-    /// What is left of a CPU's interrupts by `init:irqchip`'s teardown: its timer
-    /// is off too, until [`to_an_absent_cpu`] has taken it down and up.
-    fn on_the_way_down(ktap: &mut Ktap) {
-        let name = "on a CPU's way down wake gets through, and nothing else";
-        let target = last_cpu();
-        if target == CpuId::BOOT {
-            ktap.inapplicable(name, ONE_CPU);
-            return;
+            kernel().irq_chip().send_sgi(SGI, &set);
         }
-        let before = kernel().interrupts.sgis(target, SGI);
-        let thread = api::spawn_on(target, "leaver", move || {
-            let chip = kernel().irq_chip();
-            let _masked = IrqGuard::<Hw>::new();
-            chip.teardown_cpu(target);
-            send_sgi(SGI, target);
-            spin_for(Duration::from_millis(1));
-            let held_back = nothing_comes();
-            send_sgi(Sgi::Wake.number(), target);
-            let mut woken = false;
-            let came = spin_until(|| {
-                let Some((token, irq)) = chip.acknowledge() else {
-                    return false;
-                };
-                chip.end(token);
-                woken = irq == Irq::Sgi(Sgi::Wake);
-                true
-            });
-            let alone = nothing_comes();
-            chip.startup_cpu(target);
-            held_back && came && woken && alone
-        });
-        let only_wake = thread.map(|thread| thread.join());
-        // With its SGIs on again it takes what was held back.
-        let came = eventually(|| kernel().interrupts.sgis(target, SGI) == before + 1);
-        ktap.check(name, only_wake == Ok(true) && came);
-    }
-
-    /// While a CPU is off each other one sends to it.
-    fn to_an_absent_cpu(ktap: &mut Ktap) {
-        let name = "what all others have sent to a CPU that is off is forgotten";
-        let after = "once it is back it takes each SGI once";
-        let target = last_cpu();
-        if target == CpuId::BOOT {
-            ktap.inapplicable(name, ONE_CPU);
-            ktap.inapplicable(after, ONE_CPU);
-            return;
+        most = most.max(kernel().sgi_writes(SGI) - writes);
+        let wanted: Vec<u64> = (0..)
+            .zip(&before)
+            .map(|(cpu, count)| {
+                let cpu = CpuId::new(cpu);
+                count + u64::from(cpu.is_some_and(|cpu| set.contains(cpu)))
+            })
+            .collect();
+        if !eventually(|| taken() == wanted) {
+            println!("# to {set}: {before:?}, then {:?}", taken());
+            exact = false;
+            break;
         }
-        let count = || kernel().interrupts.sgis(target, SGI);
-        let before = count();
-        let left = api::cpu_down(target);
-        everybody_sends(target);
-        let back = api::cpu_up(target);
-        // By the time a thread has run there, what was pending has been taken.
-        let ran = api::spawn_on(target, "visitor", || ()).map(|thread| thread.join());
+    }
+    (exact, most)
+}
+
+fn sets(ktap: &mut Ktap) {
+    // What is sent to too many shows in the next set at the latest; so one more.
+    let (exact, most) = send_to_sets();
+    ktap.check("from the boot CPU: each of the set once, no other", exact);
+    let groups = kernel().mpidrs.len().div_ceil(16) as u64;
+    let allowed = if is_gicv2() { 1 } else { groups.max(1) };
+    ktap.check("in one write for each affinity group", most <= allowed);
+    let name = "from the last CPU: each of the set once, no other";
+    if last_cpu() == CpuId::BOOT {
+        ktap.inapplicable(name, ONE_CPU);
+    } else {
+        let thread = api::spawn_on(last_cpu(), "sender", send_to_sets);
+        let seen = thread.map(|thread| thread.join());
         ktap.check(
             name,
-            left.is_ok() && back.is_ok() && ran.is_ok() && count() == before,
+            seen.is_ok_and(|(exact, most)| exact && most <= allowed),
         );
+    }
+}
+
+/// Has each CPU but `target` send to it once, and this one wait for them.
+fn everybody_sends(target: CpuId) -> u64 {
+    let senders = kernel().masks.online().without(&CpuMask::of(target));
+    let send = |cpu| api::spawn_on(cpu, "sender", move || send_sgi(SGI, target)).ok();
+    let threads: Vec<_> = senders.iter().filter_map(send).collect();
+    let count = threads.len() as u64;
+    threads.into_iter().for_each(|thread| thread.join());
+    count
+}
+
+/// While a CPU has its interrupts masked each other one sends to it.
+fn from_everybody(ktap: &mut Ktap) {
+    let name = "what several have sent meanwhile comes when IRQs are open again";
+    let after = "and then it takes the next one";
+    let target = last_cpu();
+    if target == CpuId::BOOT {
+        ktap.inapplicable(name, ONE_CPU);
+        ktap.inapplicable(after, ONE_CPU);
+        return;
+    }
+    let masked = Arc::new(AtomicBool::new(false));
+    let open = Arc::new(AtomicBool::new(false));
+    let flags = (Arc::clone(&masked), Arc::clone(&open));
+    let holder = api::spawn_on(target, "holder", move || {
+        let _masked = IrqGuard::<Hw>::new();
+        flags.0.store(true, Ordering::Release);
+        spin_until(|| flags.1.load(Ordering::Acquire))
+    });
+    let count = || kernel().interrupts.sgis(target, SGI);
+    let before = count();
+    let began = eventually(|| masked.load(Ordering::Acquire));
+    let senders = everybody_sends(target);
+    let none_yet = count() == before;
+    open.store(true, Ordering::Release);
+    let held = holder.is_ok_and(|holder| holder.join());
+    // A GICv2 keeps one for each sender, a later GIC one for all.
+    let wanted = if is_gicv2() { senders } else { 1 };
+    let came = eventually(|| count() - before == wanted);
+    println!("# {senders} sent, {} came", count() - before);
+    ktap.check(name, began && none_yet && held && came);
+    send_sgi(SGI, target);
+    let next = eventually(|| count() - before == wanted + 1);
+    ktap.check(after, next && count() - before == wanted + 1);
+}
+
+/// Whether there is nothing to acknowledge. Ends what there is after all.
+fn nothing_comes() -> bool {
+    let came = kernel().irq_chip().acknowledge();
+    came.inspect(|(token, _)| kernel().irq_chip().end(*token))
+        .is_none()
+}
+
+/// What is left of a CPU's interrupts by `init:irqchip`'s teardown: its timer
+/// is off too, until [`to_an_absent_cpu`] has taken it down and up.
+fn on_the_way_down(ktap: &mut Ktap) {
+    let name = "on a CPU's way down wake gets through, and nothing else";
+    let target = last_cpu();
+    if target == CpuId::BOOT {
+        ktap.inapplicable(name, ONE_CPU);
+        return;
+    }
+    let before = kernel().interrupts.sgis(target, SGI);
+    let thread = api::spawn_on(target, "leaver", move || {
+        let chip = kernel().irq_chip();
+        let _masked = IrqGuard::<Hw>::new();
+        chip.teardown_cpu(target);
         send_sgi(SGI, target);
-        let came = eventually(|| count() > before);
-        ktap.check(after, came && count() == before + 1);
-    }
+        spin_for(Duration::from_millis(1));
+        let held_back = nothing_comes();
+        send_sgi(Sgi::Wake.number(), target);
+        let mut woken = false;
+        let came = spin_until(|| {
+            let Some((token, irq)) = chip.acknowledge() else {
+                return false;
+            };
+            chip.end(token);
+            woken = irq == Irq::Sgi(Sgi::Wake);
+            true
+        });
+        let alone = nothing_comes();
+        chip.startup_cpu(target);
+        held_back && came && woken && alone
+    });
+    let only_wake = thread.map(|thread| thread.join());
+    // With its SGIs on again it takes what was held back.
+    let came = eventually(|| kernel().interrupts.sgis(target, SGI) == before + 1);
+    ktap.check(name, only_wake == Ok(true) && came);
+}
 
-    /// Sends SGI `number` to this CPU by ICC_SGI1R_EL1, past the driver, which refuses.
-    fn send_to_self_past_the_driver(number: u8) {
-        let mpidr: u64;
-        // SAFETY: reads a register.
-        unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack)) };
-        let list = 1 << (mpidr & 0xf);
-        let affinity = (mpidr >> 8 & 0xff) << 16 | (mpidr >> 16 & 0xff) << 32;
-        let value = u64::from(number) << 24 | affinity | list;
-        // SAFETY: this sends an interrupt to this CPU, whose handler counts it.
-        unsafe { asm!("msr S3_0_C12_C11_5, {}", "isb", in(reg) value, options(nostack)) };
+/// While a CPU is off each other one sends to it.
+fn to_an_absent_cpu(ktap: &mut Ktap) {
+    let name = "what all others have sent to a CPU that is off is forgotten";
+    let after = "once it is back it takes each SGI once";
+    let target = last_cpu();
+    if target == CpuId::BOOT {
+        ktap.inapplicable(name, ONE_CPU);
+        ktap.inapplicable(after, ONE_CPU);
+        return;
     }
+    let count = || kernel().interrupts.sgis(target, SGI);
+    let before = count();
+    let left = api::cpu_down(target);
+    everybody_sends(target);
+    let back = api::cpu_up(target);
+    // By the time a thread has run there, what was pending has been taken.
+    let ran = api::spawn_on(target, "visitor", || ()).map(|thread| thread.join());
+    ktap.check(
+        name,
+        left.is_ok() && back.is_ok() && ran.is_ok() && count() == before,
+    );
+    send_sgi(SGI, target);
+    let came = eventually(|| count() > before);
+    ktap.check(after, came && count() == before + 1);
+}
 
-    /// This machine has no secure world, so all SGIs could be turned on: but code that
-    /// sends one of those gets nothing through.
-    fn of_the_secure_world(ktap: &mut Ktap) {
-        let name = "SGIs 8 to 15, which are the secure world's, are off on every CPU";
-        if is_gicv2() {
-            ktap.inapplicable(name, "QEMU's GICv2 has them on at reset");
-            return;
-        }
-        let mut off = true;
-        for cpu in kernel().masks.online().iter() {
-            let thread = api::spawn_on(cpu, "sender", move || {
-                let theirs = || (8..16).map(|number| kernel().interrupts.sgis(cpu, number));
-                let before: u64 = theirs().sum();
-                (8..16).for_each(send_to_self_past_the_driver);
-                // Ours, sent after them and of the same priority, has come.
-                let ours = kernel().interrupts.sgis(cpu, SGI);
-                send_to_self_past_the_driver(SGI);
-                let came = eventually(|| kernel().interrupts.sgis(cpu, SGI) == ours + 1);
-                spin_for(Duration::from_millis(1));
-                came && theirs().sum::<u64>() == before
-            });
-            off &= thread.is_ok_and(|thread| thread.join());
-        }
-        ktap.check(name, off);
+/// Sends SGI `number` to this CPU by ICC_SGI1R_EL1, past the driver, which refuses.
+fn send_to_self_past_the_driver(number: u8) {
+    let mpidr: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack)) };
+    let list = 1 << (mpidr & 0xf);
+    let affinity = (mpidr >> 8 & 0xff) << 16 | (mpidr >> 16 & 0xff) << 32;
+    let value = u64::from(number) << 24 | affinity | list;
+    // SAFETY: this sends an interrupt to this CPU, whose handler counts it.
+    unsafe { asm!("msr S3_0_C12_C11_5, {}", "isb", in(reg) value, options(nostack)) };
+}
+
+/// This machine has no secure world, so all SGIs could be turned on: but code that
+/// sends one of those gets nothing through.
+fn of_the_secure_world(ktap: &mut Ktap) {
+    let name = "SGIs 8 to 15, which are the secure world's, are off on every CPU";
+    if is_gicv2() {
+        ktap.inapplicable(name, "QEMU's GICv2 has them on at reset");
+        return;
     }
+    let mut off = true;
+    for cpu in kernel().masks.online().iter() {
+        let thread = api::spawn_on(cpu, "sender", move || {
+            let theirs = || (8..16).map(|number| kernel().interrupts.sgis(cpu, number));
+            let before: u64 = theirs().sum();
+            (8..16).for_each(send_to_self_past_the_driver);
+            // Ours, sent after them and of the same priority, has come.
+            let ours = kernel().interrupts.sgis(cpu, SGI);
+            send_to_self_past_the_driver(SGI);
+            let came = eventually(|| kernel().interrupts.sgis(cpu, SGI) == ours + 1);
+            spin_for(Duration::from_millis(1));
+            came && theirs().sum::<u64>() == before
+        });
+        off &= thread.is_ok_and(|thread| thread.join());
+    }
+    ktap.check(name, off);
 }

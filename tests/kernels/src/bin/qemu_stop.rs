@@ -9,474 +9,471 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-    use core::time::Duration;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
 
-    use stillpoint::cpu::{CpuId, CpuMask, PerCpu};
-    use stillpoint::kernel::{Hw, kernel};
-    use stillpoint::platform::{Platform, Sgi};
-    use stillpoint::sched::lock::Mutex;
-    use stillpoint::stop_machine::{MultiStopState, StopError, StopReport};
-    use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-    use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard, SpinLock};
-    use stillpoint::time::Instant;
-    use stillpoint::trace::Event;
-    use stillpoint::{api, println};
+use stillpoint::cpu::{CpuId, CpuMask, PerCpu};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::{Platform, Sgi};
+use stillpoint::sched::lock::Mutex;
+use stillpoint::stop_machine::{MultiStopState, StopError, StopReport};
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard, SpinLock};
+use stillpoint::time::Instant;
+use stillpoint::trace::Event;
+use stillpoint::{api, println};
 
-    use kernel_support::ktap::Ktap;
-    use kernel_support::loops::Loops;
-    use kernel_support::machine::{eventually, last_cpu, spin_for, spin_until};
+use kernel_support::ktap::Ktap;
+use kernel_support::loops::Loops;
+use kernel_support::machine::{eventually, last_cpu, spin_for, spin_until};
 
-    /// How long fn gives the other CPUs to do what they must not.
-    const A_WHILE: Duration = Duration::from_millis(10);
+/// How long fn gives the other CPUs to do what they must not.
+const A_WHILE: Duration = Duration::from_millis(10);
 
-    const ONE_CPU: &str = "one CPU";
+const ONE_CPU: &str = "one CPU";
 
-    pub(crate) fn main() {
-        let mut ktap = Ktap::new();
-        value_comes_back(&mut ktap);
-        all_can_run_it(&mut ktap);
-        nothing_moves(&mut ktap);
-        many_in_a_row(&mut ktap);
-        from_another_cpu(&mut ktap);
-        two_callers(&mut ktap);
-        read_side(&mut ktap);
-        writes(&mut ktap);
-        offline_cpus(&mut ktap);
-        ktap.finish()
+fn main() {
+    let mut ktap = Ktap::new();
+    value_comes_back(&mut ktap);
+    all_can_run_it(&mut ktap);
+    nothing_moves(&mut ktap);
+    many_in_a_row(&mut ktap);
+    from_another_cpu(&mut ktap);
+    two_callers(&mut ktap);
+    read_side(&mut ktap);
+    writes(&mut ktap);
+    offline_cpus(&mut ktap);
+    ktap.finish()
+}
+
+fn cpus() -> usize {
+    kernel().masks.online().count()
+}
+
+fn value_comes_back(ktap: &mut Ktap) {
+    let runs = AtomicU32::new(0);
+    let stopped = api::stop_machine(|| {
+        let before = runs.fetch_add(1, Ordering::Relaxed);
+        (before, Hw::this_cpu(), Hw::irqs_enabled())
+    });
+    ktap.equal(
+        "fn runs on the boot CPU, IRQs masked, and its value comes back",
+        stopped,
+        Ok((0, CpuId::BOOT, false)),
+    );
+    ktap.equal("fn runs once", runs.load(Ordering::Relaxed), 1);
+    let last = last_cpu();
+    let still = kernel().stop_machine.lock();
+    let stopped = kernel().stop_machine.stop_on(&still, last, Hw::this_cpu);
+    ktap.equal(
+        "fn runs on the CPU that was asked for",
+        stopped.map(|(cpu, _)| cpu),
+        Ok(last),
+    );
+}
+
+fn all_can_run_it(ktap: &mut Ktap) {
+    let runs = PerCpu::new(cpus(), |_| AtomicU32::new(0));
+    let good = AtomicBool::new(true);
+    let online = kernel().masks.online();
+    let note = |cpu: CpuId| {
+        runs.get(cpu).fetch_add(1, Ordering::Relaxed);
+        if cpu != Hw::this_cpu() || Hw::irqs_enabled() {
+            good.store(false, Ordering::Relaxed);
+        }
+    };
+    let still = kernel().stop_machine.lock();
+    let all = kernel().stop_machine.stop_all(&still, online, &note);
+    let once = runs
+        .iter()
+        .all(|(_, runs)| runs.load(Ordering::Relaxed) == 1);
+    ktap.check(
+        "stop_all runs fn once on each CPU, IRQs masked",
+        all.is_ok() && once && good.load(Ordering::Relaxed),
+    );
+    let last = CpuMask::of(last_cpu());
+    let one = kernel().stop_machine.stop_all(&still, last, &note);
+    let right = runs
+        .iter()
+        .all(|(cpu, runs)| runs.load(Ordering::Relaxed) == 1 + u32::from(last.contains(cpu)));
+    ktap.check("stop_all runs fn on no other CPU", one.is_ok() && right);
+}
+
+/// Whether each online CPU had IRQs off while fn ran.
+fn all_were_still(report: &StopReport) -> bool {
+    kernel().masks.online().iter().all(|cpu| {
+        let off = kernel().stop_machine.times().irqs_off(cpu);
+        let in_this_stop = off.start >= report.called && off.end <= report.ended;
+        let still = in_this_stop && off.start <= report.fn_began && off.end >= report.fn_ended;
+        if !still {
+            println!("# CPU{cpu}: {off:?}, {report:?}");
+        }
+        still
+    })
+}
+
+fn nothing_moves(ktap: &mut Ktap) {
+    let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
+    let loops = Loops::start(&others);
+    let mut still = true;
+    let mut unmoved = true;
+    for _ in 0..5 {
+        match api::timed_stop_machine(|| unmoved_for(&loops, A_WHILE)) {
+            Ok((nothing_moved, report)) => {
+                unmoved &= nothing_moved;
+                still &= all_were_still(&report);
+            }
+            Err(_) => still = false,
+        }
     }
-
-    fn cpus() -> usize {
-        kernel().masks.online().count()
+    let ended = loops.end();
+    ktap.check(
+        "while fn runs every CPU is between DISABLE_IRQ and EXIT",
+        still,
+    );
+    let name = "while fn runs no other CPU's thread takes a step";
+    if others.is_empty() {
+        ktap.inapplicable(name, ONE_CPU);
+    } else {
+        ktap.check(name, unmoved && ended);
     }
+}
 
-    fn value_comes_back(ktap: &mut Ktap) {
-        let runs = AtomicU32::new(0);
+/// Whether no loop counts on for `time`.
+fn unmoved_for(loops: &Loops, time: Duration) -> bool {
+    let before = loops.sum();
+    spin_for(time);
+    loops.sum() == before
+}
+
+fn many() -> u32 {
+    if cpus() > 4 { 40 } else { 200 }
+}
+
+fn many_in_a_row(ktap: &mut Ktap) {
+    let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
+    let loops = Loops::start(&others);
+    let stops = stop_again_and_again(&loops);
+    let ended = loops.end();
+    ktap.equal(
+        "stops in a row, one on every CPU that never yields, all reach fn",
+        stops,
+        many(),
+    );
+    ktap.check("the loops go on afterwards, until they are told", ended);
+}
+
+/// Stops the machine many times; returns how often all was as it should be.
+fn stop_again_and_again(loops: &Loops) -> u32 {
+    let mut good = 0;
+    for number in 0..many() {
         let stopped = api::stop_machine(|| {
-            let before = runs.fetch_add(1, Ordering::Relaxed);
-            (before, Hw::this_cpu(), Hw::irqs_enabled())
+            let unmoved = unmoved_for(loops, Duration::from_micros(100));
+            unmoved.then_some(number)
         });
-        ktap.equal(
-            "fn runs on the boot CPU, IRQs masked, and its value comes back",
-            stopped,
-            Ok((0, CpuId::BOOT, false)),
-        );
-        ktap.equal("fn runs once", runs.load(Ordering::Relaxed), 1);
-        let last = last_cpu();
-        let still = kernel().stop_machine.lock();
-        let stopped = kernel().stop_machine.stop_on(&still, last, Hw::this_cpu);
-        ktap.equal(
-            "fn runs on the CPU that was asked for",
-            stopped.map(|(cpu, _)| cpu),
-            Ok(last),
-        );
+        good += u32::from(stopped == Ok(Some(number)));
     }
+    good
+}
 
-    fn all_can_run_it(ktap: &mut Ktap) {
-        let runs = PerCpu::new(cpus(), |_| AtomicU32::new(0));
-        let good = AtomicBool::new(true);
-        let online = kernel().masks.online();
-        let note = |cpu: CpuId| {
-            runs.get(cpu).fetch_add(1, Ordering::Relaxed);
-            if cpu != Hw::this_cpu() || Hw::irqs_enabled() {
-                good.store(false, Ordering::Relaxed);
-            }
-        };
-        let still = kernel().stop_machine.lock();
-        let all = kernel().stop_machine.stop_all(&still, online, &note);
-        let once = runs
-            .iter()
-            .all(|(_, runs)| runs.load(Ordering::Relaxed) == 1);
-        ktap.check(
-            "stop_all runs fn once on each CPU, IRQs masked",
-            all.is_ok() && once && good.load(Ordering::Relaxed),
-        );
-        let last = CpuMask::of(last_cpu());
-        let one = kernel().stop_machine.stop_all(&still, last, &note);
-        let right = runs
-            .iter()
-            .all(|(cpu, runs)| runs.load(Ordering::Relaxed) == 1 + u32::from(last.contains(cpu)));
-        ktap.check("stop_all runs fn on no other CPU", one.is_ok() && right);
+/// The loops run on the boot CPU too, where fn runs; the caller is the
+/// thread that never yields on its own.
+fn from_another_cpu(ktap: &mut Ktap) {
+    let name = "stops called from another CPU, the boot CPU in a loop";
+    let caller = last_cpu();
+    if caller == CpuId::BOOT {
+        ktap.inapplicable(name, ONE_CPU);
+        return;
     }
-
-    /// Whether each online CPU had IRQs off while fn ran.
-    fn all_were_still(report: &StopReport) -> bool {
-        kernel().masks.online().iter().all(|cpu| {
-            let off = kernel().stop_machine.times().irqs_off(cpu);
-            let in_this_stop = off.start >= report.called && off.end <= report.ended;
-            let still = in_this_stop && off.start <= report.fn_began && off.end >= report.fn_ended;
-            if !still {
-                println!("# CPU{cpu}: {off:?}, {report:?}");
-            }
-            still
-        })
-    }
-
-    fn nothing_moves(ktap: &mut Ktap) {
-        let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
-        let loops = Loops::start(&others);
-        let mut still = true;
-        let mut unmoved = true;
-        for _ in 0..5 {
-            match api::timed_stop_machine(|| unmoved_for(&loops, A_WHILE)) {
-                Ok((nothing_moved, report)) => {
-                    unmoved &= nothing_moved;
-                    still &= all_were_still(&report);
-                }
-                Err(_) => still = false,
-            }
-        }
-        let ended = loops.end();
-        ktap.check(
-            "while fn runs every CPU is between DISABLE_IRQ and EXIT",
-            still,
-        );
-        let name = "while fn runs no other CPU's thread takes a step";
-        if others.is_empty() {
-            ktap.inapplicable(name, ONE_CPU);
-        } else {
-            ktap.check(name, unmoved && ended);
-        }
-    }
-
-    /// Whether no loop counts on for `time`.
-    fn unmoved_for(loops: &Loops, time: Duration) -> bool {
-        let before = loops.sum();
-        spin_for(time);
-        loops.sum() == before
-    }
-
-    fn many() -> u32 {
-        if cpus() > 4 { 40 } else { 200 }
-    }
-
-    fn many_in_a_row(ktap: &mut Ktap) {
-        let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
+    let thread = api::spawn_on(caller, "caller", move || {
+        let others = kernel().masks.online().without(&CpuMask::of(caller));
         let loops = Loops::start(&others);
         let stops = stop_again_and_again(&loops);
-        let ended = loops.end();
-        ktap.equal(
-            "stops in a row, one on every CPU that never yields, all reach fn",
-            stops,
-            many(),
-        );
-        ktap.check("the loops go on afterwards, until they are told", ended);
-    }
+        (stops, loops.end())
+    });
+    ktap.equal(name, thread.map(|thread| thread.join()), Ok((many(), true)));
+}
 
-    /// Stops the machine many times; returns how often all was as it should be.
-    fn stop_again_and_again(loops: &Loops) -> u32 {
-        let mut good = 0;
-        for number in 0..many() {
-            let stopped = api::stop_machine(|| {
-                let unmoved = unmoved_for(loops, Duration::from_micros(100));
-                unmoved.then_some(number)
-            });
-            good += u32::from(stopped == Ok(Some(number)));
-        }
-        good
-    }
-
-    /// The loops run on the boot CPU too, where fn runs; the caller is the
-    /// thread that never yields on its own.
-    fn from_another_cpu(ktap: &mut Ktap) {
-        let name = "stops called from another CPU, the boot CPU in a loop";
-        let caller = last_cpu();
-        if caller == CpuId::BOOT {
-            ktap.inapplicable(name, ONE_CPU);
-            return;
-        }
-        let thread = api::spawn_on(caller, "caller", move || {
-            let others = kernel().masks.online().without(&CpuMask::of(caller));
-            let loops = Loops::start(&others);
-            let stops = stop_again_and_again(&loops);
-            (stops, loops.end())
-        });
-        ktap.equal(name, thread.map(|thread| thread.join()), Ok((many(), true)));
-    }
-
-    fn two_callers(ktap: &mut Ktap) {
-        const EACH: u32 = 30;
-        let total = Arc::new(AtomicU32::new(0));
-        let ready = Arc::new(AtomicU32::new(0));
-        let threads: Vec<_> = [CpuId::BOOT, last_cpu()]
-            .into_iter()
-            .filter_map(|cpu| {
-                let total = Arc::clone(&total);
-                let ready = Arc::clone(&ready);
-                let body = move || {
-                    ready.fetch_add(1, Ordering::Relaxed);
-                    let both = eventually(|| ready.load(Ordering::Relaxed) == 2);
-                    assert!(both, "a caller doesn't start");
-                    // Two accesses, which only the still point holds together.
-                    let step = || {
-                        let value = total.load(Ordering::Relaxed);
-                        spin_for(Duration::from_millis(1));
-                        total.store(value + 1, Ordering::Relaxed);
-                        value
-                    };
-                    let values: Vec<_> = (0..EACH).map(|_| api::stop_machine(step)).collect();
-                    values
+fn two_callers(ktap: &mut Ktap) {
+    const EACH: u32 = 30;
+    let total = Arc::new(AtomicU32::new(0));
+    let ready = Arc::new(AtomicU32::new(0));
+    let threads: Vec<_> = [CpuId::BOOT, last_cpu()]
+        .into_iter()
+        .filter_map(|cpu| {
+            let total = Arc::clone(&total);
+            let ready = Arc::clone(&ready);
+            let body = move || {
+                ready.fetch_add(1, Ordering::Relaxed);
+                let both = eventually(|| ready.load(Ordering::Relaxed) == 2);
+                assert!(both, "a caller doesn't start");
+                // Two accesses, which only the still point holds together.
+                let step = || {
+                    let value = total.load(Ordering::Relaxed);
+                    spin_for(Duration::from_millis(1));
+                    total.store(value + 1, Ordering::Relaxed);
+                    value
                 };
-                api::spawn_on(cpu, "caller", body).ok()
-            })
-            .collect();
-        let mut values: Vec<_> = threads
-            .into_iter()
-            .flat_map(|thread| thread.join())
-            .collect();
-        values.sort_by_key(|value| value.unwrap_or(u32::MAX));
-        ktap.check(
-            "two callers at once: each stop is one of its own",
-            values.into_iter().eq((0..2 * EACH).map(Ok))
-                && total.load(Ordering::Relaxed) == 2 * EACH,
-        );
-    }
-
-    /// What a holder and the function of a stop tell each other.
-    struct ReadSide {
-        holding: AtomicBool,
-        fn_ran: AtomicBool,
-    }
-
-    /// What was seen of a stop that met a holder on another CPU.
-    #[derive(Debug, PartialEq, Eq)]
-    struct Seen {
-        /// The holder saw the stop before it let go: asked for, and every other
-        /// CPU in PREPARE; or, if it should not hold it up, fn having run.
-        stop_while_holding: bool,
-        /// fn found it holding.
-        fn_while_holding: bool,
-    }
-
-    const HELD_UP: Seen = Seen {
-        stop_while_holding: true,
-        fn_while_holding: false,
-    };
-    const NOT_HELD_UP: Seen = Seen {
-        stop_while_holding: true,
-        fn_while_holding: true,
-    };
-
-    /// Has a thread on the last CPU hold something, by `hold_fn`, while the boot
-    /// CPU stops the machine. `until_fn`: it holds on until fn has run, not only
-    /// until the stop is waiting for it.
-    fn hold(
-        until_fn: bool,
-        hold_fn: impl FnOnce(&dyn Fn() -> bool) -> bool + Send + 'static,
-    ) -> Option<Seen> {
-        let shared = Arc::new(ReadSide {
-            holding: AtomicBool::new(false),
-            fn_ran: AtomicBool::new(false),
-        });
-        let inside = Arc::clone(&shared);
-        let began = Hw::now();
-        let holder = api::spawn_on(last_cpu(), "holder", move || {
-            hold_fn(&|| {
-                let stop_sgis = stop_sgis_here();
-                inside.holding.store(true, Ordering::Relaxed);
-                let seen = if until_fn {
-                    spin_until(|| inside.fn_ran.load(Ordering::Relaxed))
-                } else {
-                    stop_waits_for_us(began, stop_sgis)
-                };
-                inside.holding.store(false, Ordering::Relaxed);
-                seen
-            })
-        });
-        let holder = holder.ok()?;
-        spin_until(|| shared.holding.load(Ordering::Relaxed));
-        let stopped = api::stop_machine(|| {
-            shared.fn_ran.store(true, Ordering::Relaxed);
-            shared.holding.load(Ordering::Relaxed)
-        });
-        Some(Seen {
-            stop_while_holding: holder.join(),
-            fn_while_holding: stopped.ok()?,
+                let values: Vec<_> = (0..EACH).map(|_| api::stop_machine(step)).collect();
+                values
+            };
+            api::spawn_on(cpu, "caller", body).ok()
         })
-    }
+        .collect();
+    let mut values: Vec<_> = threads
+        .into_iter()
+        .flat_map(|thread| thread.join())
+        .collect();
+    values.sort_by_key(|value| value.unwrap_or(u32::MAX));
+    ktap.check(
+        "two callers at once: each stop is one of its own",
+        values.into_iter().eq((0..2 * EACH).map(Ok)) && total.load(Ordering::Relaxed) == 2 * EACH,
+    );
+}
 
-    /// Waits until every other CPU is in PREPARE and this one, if it takes
-    /// interrupts, has taken the stop SGI; then gives the stop time to go wrong.
-    fn stop_waits_for_us(since: Instant, stop_sgis: u64) -> bool {
-        let others = kernel().masks.online().without(&CpuMask::of(last_cpu()));
-        let prepare = Event::Stop {
-            state: MultiStopState::Prepare as u8,
-        };
-        let waits = spin_until(|| {
-            let mut waiting = CpuMask::EMPTY;
-            kernel().trace.collect(|record| {
-                if record.at >= since && record.event == prepare {
-                    waiting.insert(record.on);
-                }
-                false
-            });
-            others.is_subset_of(&waiting) && (!Hw::irqs_enabled() || stop_sgis_here() > stop_sgis)
-        });
-        spin_for(A_WHILE);
-        waits
-    }
+/// What a holder and the function of a stop tell each other.
+struct ReadSide {
+    holding: AtomicBool,
+    fn_ran: AtomicBool,
+}
 
-    /// Stop SGIs that the holder's CPU has taken.
-    fn stop_sgis_here() -> u64 {
-        kernel().interrupts.sgis(last_cpu(), Sgi::Stop.number())
-    }
+/// What was seen of a stop that met a holder on another CPU.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    /// The holder saw the stop before it let go: asked for, and every other
+    /// CPU in PREPARE; or, if it should not hold it up, fn having run.
+    stop_while_holding: bool,
+    /// fn found it holding.
+    fn_while_holding: bool,
+}
 
-    /// What a still point excludes, and what it doesn't.
-    fn read_side(ktap: &mut Ktap) {
-        static SPIN: SpinLock<(), Hw> = SpinLock::new(());
-        static SLEEPING: Mutex<(), Hw> = Mutex::new(());
-        type Hold = fn(&dyn Fn() -> bool) -> bool;
-        let cases: [(&str, Hold, bool); 6] = [
-            (
-                "preemption off holds a stop up until it is on again",
-                |inside| {
-                    let _held = PreemptGuard::<Hw>::new();
-                    inside()
-                },
-                true,
-            ),
-            (
-                "IRQs masked hold a stop up until they are open again",
-                |inside| {
-                    let _held = IrqGuard::<Hw>::new();
-                    inside()
-                },
-                true,
-            ),
-            (
-                "a held SpinLock holds a stop up until it is open again",
-                |inside| {
-                    let _held = SPIN.lock();
-                    inside()
-                },
-                true,
-            ),
-            (
-                "a SpinLock held with IRQs masked does too",
-                |inside| {
-                    let _held = SPIN.lock_irqsave();
-                    inside()
-                },
-                true,
-            ),
-            (
-                "a thread with preemption on holds no stop up",
-                |inside| inside(),
-                false,
-            ),
-            (
-                "a holder of a sleeping mutex holds no stop up",
-                |inside| {
-                    let _held = SLEEPING.lock();
-                    inside()
-                },
-                false,
-            ),
-        ];
-        for (name, hold_fn, holds_up) in cases {
-            if last_cpu() == CpuId::BOOT {
-                ktap.inapplicable(name, ONE_CPU);
+const HELD_UP: Seen = Seen {
+    stop_while_holding: true,
+    fn_while_holding: false,
+};
+const NOT_HELD_UP: Seen = Seen {
+    stop_while_holding: true,
+    fn_while_holding: true,
+};
+
+/// Has a thread on the last CPU hold something, by `hold_fn`, while the boot
+/// CPU stops the machine. `until_fn`: it holds on until fn has run, not only
+/// until the stop is waiting for it.
+fn hold(
+    until_fn: bool,
+    hold_fn: impl FnOnce(&dyn Fn() -> bool) -> bool + Send + 'static,
+) -> Option<Seen> {
+    let shared = Arc::new(ReadSide {
+        holding: AtomicBool::new(false),
+        fn_ran: AtomicBool::new(false),
+    });
+    let inside = Arc::clone(&shared);
+    let began = Hw::now();
+    let holder = api::spawn_on(last_cpu(), "holder", move || {
+        hold_fn(&|| {
+            let stop_sgis = stop_sgis_here();
+            inside.holding.store(true, Ordering::Relaxed);
+            let seen = if until_fn {
+                spin_until(|| inside.fn_ran.load(Ordering::Relaxed))
             } else {
-                let wanted = if holds_up { HELD_UP } else { NOT_HELD_UP };
-                ktap.equal(name, hold(!holds_up, hold_fn), Some(wanted));
+                stop_waits_for_us(began, stop_sgis)
+            };
+            inside.holding.store(false, Ordering::Relaxed);
+            seen
+        })
+    });
+    let holder = holder.ok()?;
+    spin_until(|| shared.holding.load(Ordering::Relaxed));
+    let stopped = api::stop_machine(|| {
+        shared.fn_ran.store(true, Ordering::Relaxed);
+        shared.holding.load(Ordering::Relaxed)
+    });
+    Some(Seen {
+        stop_while_holding: holder.join(),
+        fn_while_holding: stopped.ok()?,
+    })
+}
+
+/// Waits until every other CPU is in PREPARE and this one, if it takes
+/// interrupts, has taken the stop SGI; then gives the stop time to go wrong.
+fn stop_waits_for_us(since: Instant, stop_sgis: u64) -> bool {
+    let others = kernel().masks.online().without(&CpuMask::of(last_cpu()));
+    let prepare = Event::Stop {
+        state: MultiStopState::Prepare as u8,
+    };
+    let waits = spin_until(|| {
+        let mut waiting = CpuMask::EMPTY;
+        kernel().trace.collect(|record| {
+            if record.at >= since && record.event == prepare {
+                waiting.insert(record.on);
             }
-        }
-    }
+            false
+        });
+        others.is_subset_of(&waiting) && (!Hw::irqs_enabled() || stop_sgis_here() > stop_sgis)
+    });
+    spin_for(A_WHILE);
+    waits
+}
 
-    const STOPS: u64 = 10;
+/// Stop SGIs that the holder's CPU has taken.
+fn stop_sgis_here() -> u64 {
+    kernel().interrupts.sgis(last_cpu(), Sgi::Stop.number())
+}
 
-    /// SGI register writes of `sgi` that a number of stops take.
-    fn writes_of(sgi: Sgi) -> u64 {
-        let before = kernel().sgi_writes(sgi.number());
-        for _ in 0..STOPS {
-            let stopped = api::stop_machine(|| ());
-            assert!(stopped.is_ok(), "{stopped:?}");
-        }
-        kernel().sgi_writes(sgi.number()) - before
-    }
-
-    fn writes(ktap: &mut Ktap) {
-        let one_each = if cpus() > 1 { STOPS } else { 0 };
-        ktap.equal(
-            "a stop with all CPUs online is one SGI register write (alone: none)",
-            writes_of(Sgi::Stop),
-            one_each,
-        );
-        let stop = &kernel().stop_machine;
-        stop.set_spins(Some(u32::MAX));
-        // The last to leave a stop may wake the caller, which slept, when the caller
-        // has seen by itself that it is over: that write can come late. A stop in
-        // which no CPU sleeps needs that CPU too, and so is after it.
-        let settled = api::stop_machine(|| ());
-        assert!(settled.is_ok(), "{settled:?}");
-        let awake = writes_of(Sgi::Wake);
-        ktap.equal("with nobody asleep no wake SGI is sent", awake, 0);
-        // fn takes its time, so the others are asleep when it ends.
-        stop.set_spins(Some(0));
-        let name = "a CPU that sleeps in a stop is woken";
-        if cpus() > 1 {
-            let before = kernel().sgi_writes(Sgi::Wake.number());
-            let woken = spin_until(|| {
-                let stopped = api::stop_machine(|| spin_for(Duration::from_millis(1)));
-                stopped.is_ok() && kernel().sgi_writes(Sgi::Wake.number()) > before
-            });
-            ktap.check(name, woken);
+/// What a still point excludes, and what it doesn't.
+fn read_side(ktap: &mut Ktap) {
+    static SPIN: SpinLock<(), Hw> = SpinLock::new(());
+    static SLEEPING: Mutex<(), Hw> = Mutex::new(());
+    type Hold = fn(&dyn Fn() -> bool) -> bool;
+    let cases: [(&str, Hold, bool); 6] = [
+        (
+            "preemption off holds a stop up until it is on again",
+            |inside| {
+                let _held = PreemptGuard::<Hw>::new();
+                inside()
+            },
+            true,
+        ),
+        (
+            "IRQs masked hold a stop up until they are open again",
+            |inside| {
+                let _held = IrqGuard::<Hw>::new();
+                inside()
+            },
+            true,
+        ),
+        (
+            "a held SpinLock holds a stop up until it is open again",
+            |inside| {
+                let _held = SPIN.lock();
+                inside()
+            },
+            true,
+        ),
+        (
+            "a SpinLock held with IRQs masked does too",
+            |inside| {
+                let _held = SPIN.lock_irqsave();
+                inside()
+            },
+            true,
+        ),
+        (
+            "a thread with preemption on holds no stop up",
+            |inside| inside(),
+            false,
+        ),
+        (
+            "a holder of a sleeping mutex holds no stop up",
+            |inside| {
+                let _held = SLEEPING.lock();
+                inside()
+            },
+            false,
+        ),
+    ];
+    for (name, hold_fn, holds_up) in cases {
+        if last_cpu() == CpuId::BOOT {
+            ktap.inapplicable(name, ONE_CPU);
         } else {
+            let wanted = if holds_up { HELD_UP } else { NOT_HELD_UP };
+            ktap.equal(name, hold(!holds_up, hold_fn), Some(wanted));
+        }
+    }
+}
+
+const STOPS: u64 = 10;
+
+/// SGI register writes of `sgi` that a number of stops take.
+fn writes_of(sgi: Sgi) -> u64 {
+    let before = kernel().sgi_writes(sgi.number());
+    for _ in 0..STOPS {
+        let stopped = api::stop_machine(|| ());
+        assert!(stopped.is_ok(), "{stopped:?}");
+    }
+    kernel().sgi_writes(sgi.number()) - before
+}
+
+fn writes(ktap: &mut Ktap) {
+    let one_each = if cpus() > 1 { STOPS } else { 0 };
+    ktap.equal(
+        "a stop with all CPUs online is one SGI register write (alone: none)",
+        writes_of(Sgi::Stop),
+        one_each,
+    );
+    let stop = &kernel().stop_machine;
+    stop.set_spins(Some(u32::MAX));
+    // The last to leave a stop may wake the caller, which slept, when the caller
+    // has seen by itself that it is over: that write can come late. A stop in
+    // which no CPU sleeps needs that CPU too, and so is after it.
+    let settled = api::stop_machine(|| ());
+    assert!(settled.is_ok(), "{settled:?}");
+    let awake = writes_of(Sgi::Wake);
+    ktap.equal("with nobody asleep no wake SGI is sent", awake, 0);
+    // fn takes its time, so the others are asleep when it ends.
+    stop.set_spins(Some(0));
+    let name = "a CPU that sleeps in a stop is woken";
+    if cpus() > 1 {
+        let before = kernel().sgi_writes(Sgi::Wake.number());
+        let woken = spin_until(|| {
+            let stopped = api::stop_machine(|| spin_for(Duration::from_millis(1)));
+            stopped.is_ok() && kernel().sgi_writes(Sgi::Wake.number()) > before
+        });
+        ktap.check(name, woken);
+    } else {
+        ktap.inapplicable(name, ONE_CPU);
+    }
+    stop.set_spins(None);
+}
+
+/// How many affinity groups the online CPUs other than this one are in.
+fn groups_of_others() -> u64 {
+    let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
+    let group = |cpu: CpuId| kernel().mpidrs[cpu.index()].raw() >> 4;
+    let mut groups: Vec<u64> = others.iter().map(group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.len() as u64
+}
+
+fn offline_cpus(ktap: &mut Ktap) {
+    let names = [
+        "a stop without one CPU of each group: one write to each group",
+        "a stop of a CPU that is offline is refused, and fn doesn't run",
+        "a stop with all CPUs online again is one write",
+    ];
+    if cpus() == 1 {
+        for name in names {
             ktap.inapplicable(name, ONE_CPU);
         }
-        stop.set_spins(None);
+        return;
     }
-
-    /// How many affinity groups the online CPUs other than this one are in.
-    fn groups_of_others() -> u64 {
-        let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
-        let group = |cpu: CpuId| kernel().mpidrs[cpu.index()].raw() >> 4;
-        let mut groups: Vec<u64> = others.iter().map(group).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        groups.len() as u64
+    // QEMU's `virt` puts sixteen CPUs into a group.
+    let one_of_each = [1, 17].map(CpuId::new).into_iter().flatten();
+    let left: Vec<CpuId> = one_of_each
+        .filter(|cpu| kernel().masks.is_online(*cpu))
+        .collect();
+    for cpu in &left {
+        let down = api::cpu_down(*cpu);
+        assert!(down.is_ok(), "{down:?}");
     }
-
-    fn offline_cpus(ktap: &mut Ktap) {
-        let names = [
-            "a stop without one CPU of each group: one write to each group",
-            "a stop of a CPU that is offline is refused, and fn doesn't run",
-            "a stop with all CPUs online again is one write",
-        ];
-        if cpus() == 1 {
-            for name in names {
-                ktap.inapplicable(name, ONE_CPU);
-            }
-            return;
-        }
-        // QEMU's `virt` puts sixteen CPUs into a group.
-        let one_of_each = [1, 17].map(CpuId::new).into_iter().flatten();
-        let left: Vec<CpuId> = one_of_each
-            .filter(|cpu| kernel().masks.is_online(*cpu))
-            .collect();
-        for cpu in &left {
-            let down = api::cpu_down(*cpu);
-            assert!(down.is_ok(), "{down:?}");
-        }
-        ktap.equal(names[0], writes_of(Sgi::Stop), STOPS * groups_of_others());
-        let ran = AtomicBool::new(false);
-        let still = kernel().stop_machine.lock();
-        let refused = kernel().stop_machine.stop_on(&still, left[0], || {
-            ran.store(true, Ordering::Relaxed);
-        });
-        drop(still);
-        ktap.check(
-            names[1],
-            refused == Err(StopError::NotOnline(left[0])) && !ran.load(Ordering::Relaxed),
-        );
-        for cpu in &left {
-            let up = api::cpu_up(*cpu);
-            assert!(up.is_ok(), "{up:?}");
-        }
-        ktap.equal(names[2], writes_of(Sgi::Stop), STOPS);
+    ktap.equal(names[0], writes_of(Sgi::Stop), STOPS * groups_of_others());
+    let ran = AtomicBool::new(false);
+    let still = kernel().stop_machine.lock();
+    let refused = kernel().stop_machine.stop_on(&still, left[0], || {
+        ran.store(true, Ordering::Relaxed);
+    });
+    drop(still);
+    ktap.check(
+        names[1],
+        refused == Err(StopError::NotOnline(left[0])) && !ran.load(Ordering::Relaxed),
+    );
+    for cpu in &left {
+        let up = api::cpu_up(*cpu);
+        assert!(up.is_ok(), "{up:?}");
     }
+    ktap.equal(names[2], writes_of(Sgi::Stop), STOPS);
 }

@@ -30,32 +30,30 @@
 
 extern crate alloc;
 
-stillpoint::entry!(kernel_test::main);
+stillpoint::entry!(main);
 
-mod kernel_test {
-    use alloc::vec::Vec;
+use alloc::vec::Vec;
 
-    use stillpoint::kernel::kernel;
+use stillpoint::kernel::kernel;
 
-    use kernel_support::case::case;
-    use kernel_support::ktap::Ktap;
-    use kernel_support::machine::{leave_and_return, masks_say, states_say};
+use kernel_support::case::case;
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{leave_and_return, masks_say, states_say};
 
-    pub(crate) fn main() {
-        let mut ktap = Ktap::new();
-        let mpidrs: Vec<u64> = kernel().mpidrs.iter().map(|mpidr| mpidr.raw()).collect();
-        let expected: &[u64] = match case() {
-            // A disabled CPU is quiescent, and is started by its enable-method
-            // (Devicetree Specification, 3.8.1); so Linux has it too.
-            "cpus-disabled" => &[0, 1, 2],
-            _ => &[0, 1, 2, 3],
-        };
-        ktap.equal("those CPUs are there that may be", &*mpidrs, expected);
-        let possible = *kernel().masks.possible();
-        ktap.check("all are up", masks_say(&possible) && states_say(&possible));
-        // There is nothing to check while the boot CPU is alone.
-        let cycled = leave_and_return(|| true);
-        ktap.check("they leave and come back", cycled && masks_say(&possible));
-        ktap.finish()
-    }
+fn main() {
+    let mut ktap = Ktap::new();
+    let mpidrs: Vec<u64> = kernel().mpidrs.iter().map(|mpidr| mpidr.raw()).collect();
+    let expected: &[u64] = match case() {
+        // A disabled CPU is quiescent, and is started by its enable-method
+        // (Devicetree Specification, 3.8.1); so Linux has it too.
+        "cpus-disabled" => &[0, 1, 2],
+        _ => &[0, 1, 2, 3],
+    };
+    ktap.equal("those CPUs are there that may be", &*mpidrs, expected);
+    let possible = *kernel().masks.possible();
+    ktap.check("all are up", masks_say(&possible) && states_say(&possible));
+    // There is nothing to check while the boot CPU is alone.
+    let cycled = leave_and_return(|| true);
+    ktap.check("they leave and come back", cycled && masks_say(&possible));
+    ktap.finish()
 }
