@@ -1,0 +1,159 @@
+//! Callbacks: each runs once and in order, wherever it was queued and whatever computes.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use stillpoint::api::{self, rcu, thread};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::sched::lock::Completion;
+use stillpoint::sched::{Class, Priority};
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::WATCHED;
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{eventually, last_cpu, leave_and_return, spin_until};
+
+/// Callbacks that wait on a CPU that leaves.
+pub(crate) fn every_callback_runs(ktap: &mut Ktap) {
+    const EACH: u32 = 50;
+    let go = Arc::new(Completion::<Hw>::new());
+    let runs = Arc::new(AtomicBool::new(false));
+    let (held, says) = (Arc::clone(&go), Arc::clone(&runs));
+    rcu::call_rcu(move || {
+        says.store(true, Ordering::Release);
+        held.wait();
+    });
+    // What is queued later would be of the same pass, and of a CPU before this one's.
+    assert!(eventually(|| runs.load(Ordering::Acquire)), "it runs");
+    let cpus: Vec<CpuId> = kernel().masks.possible().iter().collect();
+    let next: Arc<Vec<AtomicU32>> = Arc::new(cpus.iter().map(|_| AtomicU32::new(0)).collect());
+    let out_of_order = Arc::new(AtomicU32::new(0));
+    for cpu in &cpus {
+        let (next, out_of_order) = (Arc::clone(&next), Arc::clone(&out_of_order));
+        let index = cpu.index();
+        let queue = move || {
+            for number in 0..EACH {
+                let (next, out_of_order) = (Arc::clone(&next), Arc::clone(&out_of_order));
+                rcu::call_rcu(move || {
+                    if next[index].fetch_add(1, Ordering::Relaxed) != number {
+                        out_of_order.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        };
+        api::spawn_on(*cpu, "queues", queue)
+            .expect("a stack")
+            .join();
+    }
+    let none_yet = || next.iter().all(|ran| ran.load(Ordering::Relaxed) == 0);
+    let mut waiting = false;
+    let moved = leave_and_return(|| {
+        waiting = none_yet();
+        go.complete();
+        rcu::barrier();
+        true
+    });
+    ktap.check("callbacks wait while their CPUs leave", moved && waiting);
+    ktap.check(
+        "and run without them, each once and in order",
+        next.iter().all(|ran| ran.load(Ordering::Relaxed) == EACH)
+            && out_of_order.load(Ordering::Relaxed) == 0,
+    );
+}
+
+pub(crate) fn any_context(ktap: &mut Ktap) {
+    let ran = Arc::new(AtomicU32::new(0));
+    let count = || {
+        let ran = Arc::clone(&ran);
+        move || {
+            ran.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let (still, handler, section) = (count(), count(), count());
+    api::stop_machine(move || rcu::call_rcu(still)).expect("the boot CPU is online");
+    api::call_on(last_cpu(), move || rcu::call_rcu(handler)).expect("it is online");
+    rcu::read(|_| rcu::call_rcu(section));
+    rcu::barrier();
+    ktap.equal(
+        "a still point, a handler and a section may queue callbacks",
+        ran.load(Ordering::Relaxed),
+        3,
+    );
+}
+
+pub(crate) fn barriers(ktap: &mut Ktap) {
+    let before = rcu::stats();
+    rcu::barrier();
+    ktap.equal(
+        "a barrier with nothing before it has nothing run",
+        rcu::stats().ran,
+        before.ran,
+    );
+    let late = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&late);
+    rcu::call_rcu(move || {
+        api::sleep(WATCHED);
+        done.store(true, Ordering::Relaxed);
+    });
+    rcu::barrier();
+    ktap.check(
+        "a barrier waits for a callback that runs",
+        late.load(Ordering::Relaxed),
+    );
+}
+
+pub(crate) fn urgent(ktap: &mut Ktap) {
+    let ran = Arc::new(AtomicBool::new(false));
+    let begun = Arc::new(AtomicU32::new(0));
+    let online = kernel().masks.online();
+    let here = thread::migrate_disable();
+    // Our own CPU last: a thread that computes there keeps us from it.
+    let mut order: Vec<CpuId> = online.without(&CpuMask::of(here.cpu())).iter().collect();
+    order.push(here.cpu());
+    let spawn = |cpu| {
+        let (ran, begun, all) = (Arc::clone(&ran), Arc::clone(&begun), online.count());
+        let body = move || {
+            if begun.fetch_add(1, Ordering::Relaxed) + 1 == u32::try_from(all).expect("few") {
+                let ran = Arc::clone(&ran);
+                rcu::call_rcu(move || ran.store(true, Ordering::Release));
+            }
+            spin_until(|| ran.load(Ordering::Acquire))
+        };
+        let builder = thread::Builder::new().class(Class::fifo(Priority::MAX));
+        builder
+            .affinity(CpuMask::of(cpu))
+            .spawn(body)
+            .expect("a stack")
+    };
+    let urgent: Vec<_> = order.into_iter().map(spawn).collect();
+    drop(here);
+    ktap.check(
+        "nor do the most urgent threads, computing on all CPUs, hold up callbacks",
+        urgent.into_iter().fold(true, |all, one| one.join() & all),
+    );
+}
+
+/// Queues itself until `end` is said.
+fn again(end: Arc<AtomicBool>) {
+    if !end.load(Ordering::Relaxed) {
+        rcu::call_rcu(move || again(end));
+    }
+}
+
+pub(crate) fn queues_itself(ktap: &mut Ktap) {
+    let end = Arc::new(AtomicBool::new(false));
+    let before = rcu::stats().ran;
+    again(Arc::clone(&end));
+    let runs = eventually(|| rcu::stats().ran > before + 3);
+    let moved = leave_and_return(|| {
+        api::sleep(WATCHED);
+        true
+    });
+    end.store(true, Ordering::Relaxed);
+    rcu::barrier();
+    ktap.check(
+        "a callback that queues itself keeps nobody from a CPU",
+        runs && moved,
+    );
+}
