@@ -12,8 +12,12 @@ mod boards;
 mod broken;
 #[path = "host_dt/consoles.rs"]
 mod consoles;
+#[path = "host_dt/devices.rs"]
+mod devices;
 #[path = "support/dt_view.rs"]
 mod dt_view;
+#[path = "host_dt/items.rs"]
+mod items;
 #[path = "host_dt/mutants.rs"]
 mod mutants;
 #[path = "host_dt/mutate.rs"]

@@ -36,7 +36,7 @@
 //!
 //! `tests/loom_stopper.rs` model-checks this file, with a mutex for the run-queue lock
 //! and a thread of the model for each thread. The model leaves out the switch itself
-//! and the order of the run queue: `tests/host_sched.rs` and the kernels in QEMU test
+//! and the order of the run queue: `tests/host_sched/` and the kernels in QEMU test
 //! those.
 
 #![forbid(unsafe_code)]

@@ -1,0 +1,39 @@
+//! The idle thread: interrupts that ended its sleep.
+
+use std::sync::mpsc::channel;
+
+use stillpoint::cpu::CpuId;
+use stillpoint::sched::SchedHost;
+use stillpoint::sync::LocalCpu;
+
+use crate::fake::{Baton, Fake};
+
+/// A core takes what is pending for certain only at a context synchronization event:
+/// one that masks its interrupts again without may turn for ever.
+#[test]
+fn idle_serves_what_ended_its_sleep_before_it_sleeps_again() {
+    let (report, reports) = channel();
+    std::thread::spawn(move || {
+        Fake::new_machine();
+        Fake::spawn(true, move || {
+            let sched = Fake::sched();
+            let idle = sched.new_idle(CpuId::BOOT, Baton::default());
+            sched.start_cpu(&idle);
+            let mut sleeps = 0;
+            sched.idle(|| {
+                assert!(!Fake::irqs_enabled(), "idle sleeps with IRQs masked");
+                report
+                    .send((sleeps, Fake::served()))
+                    .expect("the test waits");
+                sleeps += 1;
+                if sleeps == 4 {
+                    loop {
+                        std::thread::park();
+                    }
+                }
+            })
+        });
+    });
+    let seen: Vec<(usize, usize)> = reports.iter().take(4).collect();
+    assert_eq!(seen, [(0, 0), (1, 1), (2, 2), (3, 3)]);
+}
