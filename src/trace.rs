@@ -5,7 +5,7 @@
 //! and leave out what is being overwritten.
 //!
 //! # Invariants
-//! - **one-writer-a-ring**: a ring has one writing CPU, which writes with IRQs masked:
+//! - **one-writer-per-ring**: a ring has one writing CPU, which writes with IRQs masked:
 //!   neither an interrupt nor another thread of that CPU writes in the middle of an
 //!   event. If one did, and came once round the ring, both would be in one slot.
 //! - **whole-slots-only**: a slot's `sequence` is 0 while it is being written, else one
@@ -99,7 +99,7 @@ struct Slot {
 }
 
 struct Ring {
-    /// The number of the next event. Relaxed: one CPU writes it (one-writer-a-ring).
+    /// The number of the next event. Relaxed: one CPU writes it (one-writer-per-ring).
     next: AtomicU64,
     slots: [Slot; TRACE_EVENTS],
 }
@@ -131,7 +131,7 @@ impl Trace {
     /// Any, once this CPU has been told SHOULD_ONLINE.
     #[inline]
     pub fn write<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
-        let masked = IrqGuard::<E>::new(); // (one-writer-a-ring)
+        let masked = IrqGuard::<E>::new(); // (one-writer-per-ring)
         let (on, at) = here_fn();
         self.put(on, at, event);
         // Nothing here makes another thread runnable, and an interrupt that is pending has

@@ -30,7 +30,7 @@
 //! - **handover-first**: the handover is clean in memory before the command is there.
 //! - **no-copy-of-failure**: no copy of the failure line is left in a cache that could
 //!   be written back over what the CPU writes past it.
-//! - **a-line-a-side**: lines are never shared: each has 128 bytes of its own.
+//! - **separate-lines**: lines are never shared: each has 128 bytes of its own.
 //!
 //! The sequences below are the protocol: [`crate::coherency::steps`].
 //!

@@ -12,7 +12,7 @@
 //! callers that wait by then. Callers that come meanwhile share the next round.
 //!
 //! # Invariants
-//! - **one-begins-a-round**: one caller begins a round (a compare-exchange from even to
+//! - **one-caller-begins**: one caller begins a round (a compare-exchange from even to
 //!   odd), and one ends it.
 //! - **stores-before-round**: what a caller stored before [`Sequence::need`] comes
 //!   before the round that it needs: both fences are required (store buffering), since
@@ -79,7 +79,7 @@ impl Sequence {
     }
 
     /// Increments the number from `from`. Returns whether this caller did
-    /// (one-begins-a-round).
+    /// (one-caller-begins).
     fn advance(&self, from: u64) -> bool {
         // Relaxed: the load before and the fence behind order it.
         let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);

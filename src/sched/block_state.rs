@@ -12,7 +12,7 @@
 //! "The lock" is that of the thread's run queue.
 //!
 //! # Invariants
-//! - **says-then-looks**: a thread stores Blocking *before* it checks whether it must
+//! - **blocking-before-check**: a thread stores Blocking *before* it checks whether it must
 //!   wait, and waits only if no waker has come since. So either it sees what was stored
 //!   before the wake, or the wake finds it Blocking or Blocked.
 //! - **parks-if-still-asked**: a thread parks only if the request still stands under
@@ -195,7 +195,7 @@ pub trait Blocker {
     /// Gives the CPU away: waits if the thread is about to, else yields.
     fn schedule(&self);
 
-    /// Stores Blocking: from here on no wake is lost (says-then-looks).
+    /// Stores Blocking: from here on no wake is lost (blocking-before-check).
     fn about_to_block(&self) {
         self.under_lock(|state| state.set_state(ThreadState::Blocking));
     }

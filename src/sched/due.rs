@@ -6,7 +6,7 @@
 //! which they were added.
 //!
 //! # Invariants
-//! - **one-queue-a-thing**: an entry is in one queue at most. The [`Claim`] in its
+//! - **one-queue-per-entry**: an entry is in one queue at most. The [`Claim`] in its
 //!   [`Due`] names the CPU whose queue that is, and changes under the lock of the queue
 //!   that it names.
 //! - **unclaimed-is-out**: a read of `None` from an entry's claim, also without a lock,
@@ -37,7 +37,7 @@ pub(crate) struct Key {
 #[derive(Debug)]
 pub(crate) struct Due {
     /// The instant, in counter ticks. `at` and `serial` are Relaxed: they change under
-    /// the lock of the entry's queue (one-queue-a-thing).
+    /// the lock of the entry's queue (one-queue-per-entry).
     at: AtomicU64,
     serial: AtomicU64,
     claim: Claim,

@@ -8,7 +8,7 @@
 //!   for the first time when its CPU is online.
 //! - **works-on-own-cpu**: a per-CPU thread does all its work on its own CPU.
 //!
-//! A per-CPU thread misses neither work nor a request to park: `says-then-looks` of
+//! A per-CPU thread misses neither work nor a request to park: `blocking-before-check` of
 //! [`BlockState`](crate::sched::BlockState).
 
 #![forbid(unsafe_code)]

@@ -4,7 +4,7 @@
 //! - **one-permit**: there is one permit at most: given twice it is taken once.
 //! - **no-permit-lost**: no permit is lost. The giver stores it before it wakes the
 //!   thread; the thread stores Blocking before it looks for the permit
-//!   (`says-then-looks` of [`BlockState`](crate::sched::BlockState)).
+//!   (`blocking-before-check` of [`BlockState`](crate::sched::BlockState)).
 //!
 //! `tests/loom_permit.rs` model-checks this file, with the states of
 //! [`BlockState`](crate::sched::BlockState).

@@ -7,7 +7,7 @@
 //!   down.
 //! - **cancel-ends-calls**: after [`Timer::cancel`] has returned the timer's function
 //!   is not running, and will not be called until the timer is set again.
-//! - **dropped-where-timer-is**: what the function owns is dropped by the thread that
+//! - **dropped-with-timer**: what the function owns is dropped by the thread that
 //!   drops the timer, and not by the interrupt handler that has called the function.
 
 #![forbid(unsafe_code)]
@@ -40,7 +40,7 @@ pub(crate) struct TimerNode<P: SchedHost> {
 
 /// The record of the calls of a timer's function. It is separate from the function,
 /// because a handler drops its reference to the function before it records that the
-/// call has ended (dropped-where-timer-is).
+/// call has ended (dropped-with-timer).
 struct Calls<P: SchedHost> {
     count: CallCount,
     done: WaitQueue<P>,
@@ -181,7 +181,7 @@ impl<P: SchedHost> Timer<P> {
 impl<P: SchedHost> Drop for Timer<P> {
     fn drop(&mut self) {
         // After this the timer has the only reference to the function
-        // (dropped-where-timer-is).
+        // (dropped-with-timer).
         self.cancel();
     }
 }

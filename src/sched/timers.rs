@@ -269,7 +269,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Locks the queue that holds `thing`, if any does (`one-queue-a-thing` of `due`).
+    /// Locks the queue that holds `thing`, if any does (`one-queue-per-entry` of `due`).
     fn lock_timers_of(&self, thing: &impl HasDue) -> Option<SpinLockGuard<'_, Inner<P>, P>> {
         loop {
             let cpu = thing.due().queue()?;

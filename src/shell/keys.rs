@@ -16,7 +16,7 @@
 //! - **char-is-printable**: a [`Key::Char`] is a valid `char` that is not a control
 //!   character.
 //! - **one-enter**: CR, LF and CR LF are one Enter each.
-//! - **damage-is-said**: a byte of text that can't be understood is reported as
+//! - **damage-is-reported**: a byte of text that can't be understood is reported as
 //!   [`Key::Damaged`], never dropped silently: the line isn't what was sent.
 //!
 //! # Sources
@@ -169,7 +169,7 @@ impl Keys {
         Some(match text.and_then(|text| text.chars().next()) {
             Some(c) if c.is_control() => Key::Unknown, // (char-is-printable)
             Some(c) => Key::Char(c),
-            None => Key::Damaged, // (damage-is-said)
+            None => Key::Damaged, // (damage-is-reported)
         })
     }
 

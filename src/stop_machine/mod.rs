@@ -31,7 +31,7 @@
 //!   so whatever other CPUs need from an interrupt is still served in PREPARE.
 //! - **fn-before-exit**: no participant leaves before every chosen CPU has returned
 //!   from `fn`.
-//! - **mask-stands-still**: the participants are a snapshot taken under the stop mutex,
+//! - **participants-are-fixed**: the participants are a snapshot taken under the stop mutex,
 //!   which also keeps a CPU that comes up from joining in the middle.
 //! - **queued-unpreempted**: works are queued on all stoppers in one preemption-off
 //!   section, so the caller can't be preempted by its own stopper with half of them

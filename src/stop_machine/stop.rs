@@ -246,7 +246,7 @@ impl<P: StopHost> StopMachine<P> {
         // With preemption off this CPU's own stopper would never run.
         might_sleep::<P>();
         let called = P::now();
-        // The stop mutex keeps the mask still (mask-stands-still).
+        // The stop mutex keeps the mask still (participants-are-fixed).
         let participants = P::masks().online();
         if let Some(cpu) = runners.without(&participants).first() {
             return Err(StopError::NotOnline(cpu));

@@ -14,7 +14,7 @@
 //! The lock makes what was done before a push visible to the stopper that takes the
 //! work. The count orders nothing and is Relaxed: a CPU that queues a work wakes the
 //! stopper's thread afterwards. That wake and the thread's decision to wait are taken
-//! under one lock, so the thread reads the new count or is woken (`says-then-looks` of
+//! under one lock, so the thread reads the new count or is woken (`blocking-before-check` of
 //! [`BlockState`](crate::sched::BlockState)).
 //!
 //! `tests/loom_stopper.rs` model-checks this file.

@@ -22,7 +22,7 @@
 //!   with either left out the waiter can sleep for ever.
 //! - **consume-then-check**: a stale wake SGI and a new one share one pending bit. A
 //!   waiter that wakes takes the SGI *before* it looks at the state again.
-//! - **one-sleeper-a-cpu**: a sleeper bit is written by its own CPU only, and stands
+//! - **one-sleeper-per-cpu**: a sleeper bit is written by its own CPU only, and stands
 //!   for one waiter. Of two waiters of a CPU the first to go on would clear the bit
 //!   under the other, which would sleep for ever. So a CPU has one waiter at a point:
 //!   the others wait with preemption off, or under a lock. A second one is found
@@ -57,7 +57,7 @@ impl WaitPoint {
     /// `cpu`. The waiter must look at the state after this, before it sleeps.
     ///
     /// # Panics
-    /// If another waiter of this CPU sleeps here (one-sleeper-a-cpu).
+    /// If another waiter of this CPU sleeps here (one-sleeper-per-cpu).
     #[inline]
     pub fn begin_sleep(&self, cpu: usize) {
         let alone = self.sleepers.set(cpu, Ordering::Relaxed);
@@ -122,7 +122,7 @@ impl WaitPoint {
     /// a panic, which ends the sleep, or the function that they run can hold them up.
     ///
     /// # Panics
-    /// If another waiter of this CPU sleeps here (one-sleeper-a-cpu).
+    /// If another waiter of this CPU sleeps here (one-sleeper-per-cpu).
     pub fn wait_masked<W: Wait, T>(
         &self,
         cpu: usize,
@@ -172,7 +172,7 @@ impl WaitPoint {
     /// under a lock that every waiter of this point takes.
     ///
     /// # Panics
-    /// If another waiter of this CPU sleeps here (one-sleeper-a-cpu).
+    /// If another waiter of this CPU sleeps here (one-sleeper-per-cpu).
     pub fn wait_open<W: Wait, T>(
         &self,
         cpu: usize,

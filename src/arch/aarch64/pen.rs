@@ -46,7 +46,7 @@ const ARRIVAL: Duration = Duration::from_millis(200);
 /// The status of a CPU that is in the pen.
 const PARKED: u64 = 1;
 
-/// [`Line::Command`] (`a-line-a-side` of [`coherency::pen`](crate::coherency::pen)). The
+/// [`Line::Command`] (`separate-lines` of [`coherency::pen`](crate::coherency::pen)). The
 /// CPU forgets the first word before it parks; control writes the first two while it is
 /// parked (`one-command-one-release` of [`coherency::pen`](crate::coherency::pen)).
 #[repr(C, align(128))]

@@ -4,7 +4,7 @@
 //! # Invariants
 //! - **owner-while-held**: `owner` is set before the owner's `lock` returns, until its
 //!   guard is dropped. Then it becomes the first waiter, or `None` without a waiter.
-//! - **owner-alone-tries**: only the owner ever tries `value`'s own lock, so the try
+//! - **only-owner-tries**: only the owner ever tries `value`'s own lock, so the try
 //!   never fails. That lock exists so that the borrow needs no `unsafe`.
 
 #![forbid(unsafe_code)]
@@ -183,7 +183,7 @@ impl<T, P: SchedHost> DerefMut for MutexGuard<'_, T, P> {
 impl<T, P: SchedHost> Drop for MutexGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
-        self.value = None; // Before another thread is the owner (owner-alone-tries).
+        self.value = None; // Before another thread is the owner (only-owner-tries).
         let mut inner = self.mutex.inner.lock_irqsave();
         let next = inner.waiters.pop();
         inner.owner = next.clone(); // For the next owner (owner-while-held).

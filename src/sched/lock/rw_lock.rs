@@ -10,7 +10,7 @@
 //! - **counted-while-held**: `readers` or `writer` counts a thread before its lock call
 //!   returns. The thread itself counts, or the thread that lets it in. The two are
 //!   never both set.
-//! - **holders-alone-try**: only a thread that may have the value tries `value`'s own
+//! - **only-holders-try**: only a thread that may have the value tries `value`'s own
 //!   lock, so the try never fails.
 
 #![forbid(unsafe_code)]
@@ -235,7 +235,7 @@ impl<T, P: SchedHost> Deref for ReadGuard<'_, T, P> {
 impl<T, P: SchedHost> Drop for ReadGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
-        self.value = None; // Before another thread is let in (holders-alone-try).
+        self.value = None; // Before another thread is let in (only-holders-try).
         self.lock.leave_read();
     }
 }
@@ -266,7 +266,7 @@ impl<T, P: SchedHost> DerefMut for WriteGuard<'_, T, P> {
 impl<T, P: SchedHost> Drop for WriteGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
-        self.value = None; // Before another thread is let in (holders-alone-try).
+        self.value = None; // Before another thread is let in (only-holders-try).
         self.lock.leave_write();
     }
 }

@@ -2,7 +2,7 @@
 //! and a node for each target that was made beforehand.
 //!
 //! # Invariants
-//! - **one-batch-a-source**: the nodes of a source belong to the batch under way there,
+//! - **one-batch-per-source**: the nodes of a source belong to the batch under way there,
 //!   of which there is one at a time. From its push until the batch is over a node
 //!   belongs to its target.
 //! - **counts-off-last**: a target's last access to its node and to the batch is the
@@ -92,7 +92,7 @@ impl ManyNodes {
     #[inline]
     pub fn ready(&self, target: CpuId, batch: &ManyCall<'_>) -> NonNull<CallNode> {
         let node = &self.0[target.index()];
-        // (one-batch-a-source)
+        // (one-batch-per-source)
         let batch = ptr::from_ref(batch).cast_mut().cast();
         node.batch.store(batch, Ordering::Relaxed); // The push orders it.
         node.waits.store(true, Ordering::Relaxed); // For diagnosis.

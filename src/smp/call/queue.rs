@@ -14,7 +14,7 @@
 //!   that finds a node there may rely on the SGI of the sender before it. The exception
 //!   is a sender that waits for its answer with IRQs masked: it may have interrupted
 //!   the sender before it between the push and the SGI, so it always sends one.
-//! - **one-queue-a-node**: a node is in one queue at most, from its push until its run
+//! - **one-queue-per-node**: a node is in one queue at most, from its push until its run
 //!   function is called. Only that function decides when the node's memory may be
 //!   freed: [`CallQueue::run`] reads what it needs of the node before it calls that.
 //! - **takes-all**: the owner takes all nodes with one exchange, so no node can come
@@ -156,7 +156,7 @@ impl CallQueue {
             // SAFETY: it is in the list, so its run function has not been called
             // and it is still there (the promise of `push`).
             let head = unsafe { node.as_ref() };
-            left = NonNull::new(head.next.load(Ordering::Relaxed)); // (one-queue-a-node)
+            left = NonNull::new(head.next.load(Ordering::Relaxed)); // (one-queue-per-node)
             let run_fn = head.run_fn;
             // SAFETY: taken out of the queue by its owner, and now of the list.
             unsafe { run_fn(node, target) };

@@ -76,7 +76,8 @@ pub struct LinkRecord {
 /// The validator: the orders and uses of lock classes that it has seen.
 pub struct Lockdep<E: LocalCpu> {
     /// A bit for each pair of classes: one was taken while the other was held
-    /// (`order-is-for-ever` of [`lockdep`](crate::sync::lockdep)). Relaxed: a thread that reads a 0 looks again under the lock.
+    /// (`order-is-permanent` of [`lockdep`](crate::sync::lockdep)). Relaxed: a thread that
+    /// reads a 0 looks again under the lock.
     orders: [[AtomicU64; WORDS]; CLASSES],
     /// How each class was used. As `orders`.
     usage: [AtomicU8; CLASSES],

@@ -43,7 +43,7 @@
 //! - **own-lock-stack**: each thread has a stack of the locks that it holds. A handler
 //!   puts its own on top, and takes them off before it returns; between the two no
 //!   order is noted.
-//! - **order-is-for-ever**: a bit of the graph is set under the graph's lock, and never
+//! - **order-is-permanent**: a bit of the graph is set under the graph's lock, and never
 //!   cleared. A thread that finds it set need not check again: the thread that set it
 //!   has checked, or has panicked.
 //! - **silent-after-report**: after a report nothing is checked any more: a panic takes
