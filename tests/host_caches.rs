@@ -2,9 +2,10 @@
 //!
 //! What runs here are the sequences that ship (`stillpoint::coherency::boot` and
 //! `stillpoint::coherency::pen`), a step at a time, between two CPUs whose caches may at
-//! any moment write a line back, drop it or fetch one. `host_caches/memory.rs` is
-//! that memory, `host_caches/search.rs` walks through every state that can be
-//! reached. A protocol is sound if no CPU ever reads what is out of date, and if
+//! any moment write a line back, drop it or fetch one. Those of assembly are lists of
+//! steps; those of Rust are functions, whose steps `host_caches/recorder.rs` notes.
+//! `host_caches/memory.rs` is that memory, `host_caches/search.rs` walks through every
+//! state that can be reached. A protocol is sound if no CPU ever reads what is out of date, and if
 //! from every state it comes to its end without the help of chance.
 //!
 //! Then each cache operation is left out, one at a time: each time it must go wrong.
@@ -15,6 +16,8 @@ mod boot;
 mod memory;
 #[path = "host_caches/pen.rs"]
 mod pen;
+#[path = "host_caches/recorder.rs"]
+mod recorder;
 #[path = "host_caches/search.rs"]
 mod search;
 

@@ -2,11 +2,11 @@
 //! that had its own on and was asked to clean nothing but the Image.
 //!
 //! ```text
-//!   assembly     BSS         zeroed, nothing dirty left over it
+//!   assembly     BSS          zeroed, nothing dirty left over it
 //!                RELOCATE
-//!   Rust         READ_TREE   the tree may still be in the loader's cache
-//!                BUILD       page tables, nothing dirty left over them
-//!                TURN_ON     no older copy of what was written hides it
+//!   Rust         read_tree    the tree may still be in the loader's cache
+//!                build        page tables, nothing dirty left over them
+//!                turn_on      no older copy of what was written hides it
 //! ```
 //!
 //! # Invariants
@@ -15,11 +15,12 @@
 //! - **no-line-at-turn-on**: before caches go on, no line at all is left over what was
 //!   written past them; firmware may fetch one at any time, so this comes last.
 //!
-//! The sequences are run as [`super::steps`] says.
+//! [`super::steps`] says how these sequences are run.
 
 #![forbid(unsafe_code)]
 
 use super::steps::{CacheStep, steps};
+use super::words::{Bss, CachesOn, Clean, Invalidate, Read, Relocated, Tables, Tree, Write};
 
 /// The sequence that zeroes the Image's memory, for `$with!` to make something of.
 macro_rules! bss {
@@ -47,16 +48,32 @@ pub const BSS: &[CacheStep] = bss!(steps);
 /// The Image is relocated.
 pub const RELOCATE: &[CacheStep] = relocate!(steps);
 
-/// The device tree is read.
-pub const READ_TREE: &[CacheStep] = steps!(Clean(Tree), Read(Tree));
+/// Reads the device tree, and returns what it says.
+pub fn read_tree<M>(memory: &mut M) -> <M as Read<Tree>>::Value
+where
+    M: Clean<Tree> + Read<Tree>,
+{
+    memory.clean(Tree);
+    memory.read(Tree)
+}
 
-/// The page tables are built (nothing-dirty-left).
-pub const BUILD: &[CacheStep] = steps!(Invalidate(Tables), Write(Tables));
+/// Builds the page tables (nothing-dirty-left), and returns what comes of it.
+pub fn build<M>(memory: &mut M) -> <M as Write<Tables>>::Outcome
+where
+    M: Invalidate<Tables> + Write<Tables>,
+{
+    memory.invalidate(Tables);
+    memory.write(Tables)
+}
 
-/// MMU and caches go on (no-line-at-turn-on).
-pub const TURN_ON: &[CacheStep] = steps!(
-    Invalidate(Bss),
-    Invalidate(Relocated),
-    Invalidate(Tables),
-    CachesOn,
-);
+/// Turns MMU and caches on (no-line-at-turn-on).
+#[inline]
+pub fn turn_on<M>(memory: &mut M)
+where
+    M: Invalidate<Bss> + Invalidate<Relocated> + Invalidate<Tables> + CachesOn,
+{
+    memory.invalidate(Bss);
+    memory.invalidate(Relocated);
+    memory.invalidate(Tables);
+    memory.caches_on();
+}

@@ -1,5 +1,6 @@
 //! CPUs whose caches are off: how a CPU is parked and released ([`pen`]), and how the
-//! boot CPU comes to its caches ([`boot`]), as sequences of steps ([`steps`]).
+//! boot CPU comes to its caches ([`boot`]), as sequences: those of Rust are generic
+//! functions ([`words`]), those of assembly are lists of steps ([`steps`]).
 
 #![forbid(unsafe_code)]
 
@@ -7,3 +8,4 @@ pub mod boot;
 pub mod life;
 pub mod pen;
 pub mod steps;
+pub mod words;

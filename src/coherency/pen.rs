@@ -11,13 +11,13 @@
 //! ```text
 //!   control                         parked CPU (caches off)
 //!   ───────                         ───────────────────────
-//!   PREPARE: handover, failure
-//!   RELEASE: command ─────────────► awaits the command
+//!   prepare: handover, failure
+//!   release: command ─────────────► awaits the command
 //!                                   ARRIVE: status = running, reads the handover
 //!                                   (cannot use it: REFUSE, then PARK)
 //!   ... ALIVE, ONLINE, DEAD: the handshake, with caches on ...
 //!                                   PARK: forgets its command, caches off
-//!   LOOK: status = parked ◄──────── status = parked
+//!   look: status = parked ◄──────── status = parked
 //! ```
 //!
 //! # Invariants
@@ -32,7 +32,8 @@
 //!   be written back over what the CPU writes past it.
 //! - **separate-lines**: lines are never shared: each has 128 bytes of its own.
 //!
-//! The sequences below are the protocol: [`crate::coherency::steps`].
+//! The sequences below are the protocol: [`crate::coherency::steps`]. The CPU's are
+//! assembly, made of lists; control's are functions.
 //!
 //! # Sources
 //! Arm ARM, "Caches and memory hierarchy" (maintenance to the point of coherency);
@@ -41,6 +42,9 @@
 #![forbid(unsafe_code)]
 
 use super::steps::{CacheStep, steps};
+use super::words::{
+    Clean, CleanInvalidate, Command, Failure, Handover, Invalidate, Read, Signal, Status, Write,
+};
 
 /// The sequence of a CPU that parks, caches on or off, for `$with!` to make
 /// something of.
@@ -81,23 +85,53 @@ pub const ARRIVE: &[CacheStep] = arrive!(steps);
 /// A started CPU refuses itself.
 pub const REFUSE: &[CacheStep] = refuse!(steps);
 
-/// Control has made a boot record, which it may look at before it readies it.
-pub const MAKE: &[CacheStep] = steps!(CleanInvalidate(Failure));
+/// Leaves nothing of a new boot record's failure line in a cache: control may look at it
+/// before it readies the record.
+pub fn make<M>(record: &mut M)
+where
+    M: CleanInvalidate<Failure>,
+{
+    record.clean_invalidate(Failure);
+}
 
-/// Control readies the boot record of a CPU that is off or parked (handover-first,
+/// Readies the boot record of a CPU that is off or parked (handover-first,
 /// no-copy-of-failure).
-pub const PREPARE: &[CacheStep] = steps!(
-    Write(Handover),
-    Clean(Handover),
-    Write(Failure),
-    CleanInvalidate(Failure),
-);
+pub fn prepare<M>(record: &mut M)
+where
+    M: Write<Handover> + Clean<Handover> + Write<Failure> + CleanInvalidate<Failure>,
+{
+    record.write(Handover);
+    record.clean(Handover);
+    record.write(Failure);
+    // A dirty line here, written back later, would undo what the CPU writes past its
+    // caches.
+    record.clean_invalidate(Failure);
+}
 
-/// Control releases a parked CPU.
-pub const RELEASE: &[CacheStep] = steps!(Write(Command), Clean(Command), Signal);
+/// Releases a parked CPU.
+pub fn release<M>(slot: &mut M)
+where
+    M: Write<Command> + Clean<Command> + Signal,
+{
+    slot.write(Command);
+    slot.clean(Command);
+    slot.signal();
+}
 
-/// Control asks whether a CPU is parked.
-pub const LOOK: &[CacheStep] = steps!(Invalidate(Status), Read(Status));
+/// Returns the status of a CPU: whether it is parked.
+pub fn look<M>(slot: &mut M) -> <M as Read<Status>>::Value
+where
+    M: Invalidate<Status> + Read<Status>,
+{
+    slot.invalidate(Status);
+    slot.read(Status)
+}
 
-/// Control asks why a CPU has refused itself.
-pub const LOOK_WHY: &[CacheStep] = steps!(Invalidate(Failure), Read(Failure));
+/// Returns the failure line of a CPU: why it has refused itself.
+pub fn look_why<M>(record: &mut M) -> <M as Read<Failure>>::Value
+where
+    M: Invalidate<Failure> + Read<Failure>,
+{
+    record.invalidate(Failure);
+    record.read(Failure)
+}

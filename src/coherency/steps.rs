@@ -3,11 +3,13 @@
 //! What such a CPU reads and writes goes past its caches, and past what others have
 //! in theirs. Where the other side must write its copy back, and where drop it, is
 //! the whole difficulty; and QEMU, which has no caches, never finds one missing. So
-//! each of these protocols is written down once, as sequences: the assembly of the
-//! CPU without caches is made from them step by step (`arch/aarch64/pen.rs`,
-//! `secondary.rs`, `boot.rs`), the Rust of the other side runs them, and
-//! `tests/host_caches.rs` runs the same against memory with a write-back cache for
-//! each CPU, in every order, and shows that no cache operation can be left out.
+//! each of these protocols is written down once, as sequences. Those of the CPU without
+//! caches are lists: its assembly is made from them step by step
+//! (`arch/aarch64/pen.rs`, `secondary.rs`, `boot.rs`). Those of Rust are generic
+//! functions over the traits of [`super::words`], which hardware implements.
+//! `tests/host_caches.rs` notes the steps of the functions, and runs them and the lists
+//! against memory with a write-back cache for each CPU, in every order. It shows that no
+//! cache operation can be left out.
 //!
 //! [`super::pen`] has the parking pen and the boot record, [`super::boot`] the boot
 //! CPU's own way to its caches.

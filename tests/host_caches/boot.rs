@@ -4,6 +4,7 @@ use stillpoint::coherency::boot;
 use stillpoint::coherency::steps::{CacheStep, Line};
 
 use crate::memory::{Copy, Memory, Value};
+use crate::recorder::steps_of;
 use crate::search::{State, search};
 use crate::{is_maintenance, without};
 
@@ -17,11 +18,11 @@ const LINES: [Line; 4] = [Line::Tree, Line::Bss, Line::Relocated, Line::Tables];
 /// The sequences in the order in which the boot CPU goes through them.
 fn all() -> Vec<CacheStep> {
     [
-        boot::BSS,
-        boot::RELOCATE,
-        boot::READ_TREE,
-        boot::BUILD,
-        boot::TURN_ON,
+        boot::BSS.to_vec(),
+        boot::RELOCATE.to_vec(),
+        steps_of(boot::read_tree),
+        steps_of(boot::build),
+        steps_of(boot::turn_on),
     ]
     .concat()
 }

@@ -5,6 +5,7 @@ use stillpoint::coherency::pen;
 use stillpoint::coherency::steps::{CacheStep, Line};
 
 use crate::memory::{Copy, Memory, Value};
+use crate::recorder::steps_of;
 use crate::search::{State, search};
 use crate::{is_maintenance, without};
 
@@ -45,18 +46,17 @@ const MAKE: usize = 7;
 
 impl Protocol {
     fn new() -> Protocol {
-        let sequences = [
-            pen::PREPARE,
-            pen::RELEASE,
-            pen::LOOK,
-            pen::LOOK_WHY,
-            pen::PARK,
-            pen::ARRIVE,
-            pen::REFUSE,
-            pen::MAKE,
-        ];
         Protocol {
-            sequences: sequences.map(<[CacheStep]>::to_vec),
+            sequences: [
+                steps_of(pen::prepare),
+                steps_of(pen::release),
+                steps_of(pen::look),
+                steps_of(pen::look_why),
+                pen::PARK.to_vec(),
+                pen::ARRIVE.to_vec(),
+                pen::REFUSE.to_vec(),
+                steps_of(pen::make),
+            ],
         }
     }
 }

@@ -21,7 +21,7 @@ use super::failure::BootFailure;
 use super::mmu::MmuRegisters;
 use crate::coherency::life::Life;
 use crate::coherency::pen;
-use crate::coherency::steps::{CacheStep, Line};
+use crate::coherency::words::{self, Clean, CleanInvalidate, Invalidate, Read, Write};
 use crate::config::CACHE_LINE;
 use crate::platform::Conduit;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -246,15 +246,9 @@ impl BootRecord {
     /// Once, when the record is where it stays: nothing of its failure line is left in
     /// a cache, from where it could be dropped.
     pub fn settle(&self) {
-        for step in pen::MAKE {
-            match step {
-                CacheStep::CleanInvalidate(Line::Failure) => {
-                    let start = (&raw const self.failure).addr();
-                    cache::clean_invalidate_to_poc(start..start + CACHE_LINE);
-                }
-                step => panic!("BUG: {step:?} makes nothing"),
-            }
-        }
+        pen::make(&mut Make {
+            line: &self.failure,
+        });
     }
 
     /// Returns what CPU_ON hands over in x0: its address (VA = PA), and in the bits that
@@ -272,47 +266,90 @@ impl BootRecord {
     /// is off. A CPU that may still run uses its record, and may write its failure: that
     /// record isn't prepared again.
     pub fn prepare(&self, handover: &Handover) {
-        let start = (&raw const *self).addr();
-        for step in pen::PREPARE {
-            match step {
-                CacheStep::Write(Line::Handover) => self.handover.write(handover),
-                CacheStep::Clean(Line::Handover) => cache::clean_to_poc(start..start + CACHE_LINE),
-                CacheStep::Write(Line::Failure) => self.failure.forget(),
-                // Dropped as well: a dirty line here, written back later, would
-                // undo what the AP writes past the caches.
-                CacheStep::CleanInvalidate(Line::Failure) => {
-                    cache::clean_invalidate_to_poc(start + CACHE_LINE..start + 2 * CACHE_LINE);
-                }
-                step => panic!("BUG: {step:?} prepares nothing"),
-            }
-        }
+        pen::prepare(&mut Prepare {
+            record: self,
+            handover,
+        });
     }
 
     /// Returns why the CPU refused itself before its MMU was on, if it did.
     pub fn failure(&self) -> Option<EntryFailure> {
-        let line = &self.failure;
-        let (mut code, mut life) = (0, 0);
-        for step in pen::LOOK_WHY {
-            match step {
-                CacheStep::Invalidate(Line::Failure) => {
-                    let start = (&raw const *line).addr();
-                    // SAFETY: The last cached write to this line was written back
-                    // by `settle` or `prepare`; since then it has only been read.
-                    unsafe { cache::invalidate_to_poc(start..start + CACHE_LINE) };
-                }
-                CacheStep::Read(Line::Failure) => {
-                    [code, life, ..] = line.reason.load(Ordering::Relaxed).to_le_bytes();
-                }
-                step => panic!("BUG: {step:?} looks at nothing"),
-            }
-        }
+        pen::look_why(&mut LookWhy {
+            line: &self.failure,
+        })
+    }
+}
+
+/// The failure line that [`pen::make`] drops.
+struct Make<'a> {
+    line: &'a FailureLine,
+}
+
+impl CleanInvalidate<words::Failure> for Make<'_> {
+    fn clean_invalidate(&mut self, _: words::Failure) {
+        cache::clean_invalidate_to_poc(cache::range_of(self.line));
+    }
+}
+
+/// The record that [`pen::prepare`] readies.
+struct Prepare<'a> {
+    record: &'a BootRecord,
+    handover: &'a Handover,
+}
+
+impl Write<words::Handover> for Prepare<'_> {
+    type Outcome = ();
+
+    fn write(&mut self, _: words::Handover) {
+        self.record.handover.write(self.handover);
+    }
+}
+
+impl Clean<words::Handover> for Prepare<'_> {
+    fn clean(&mut self, _: words::Handover) {
+        cache::clean_to_poc(cache::range_of(&self.record.handover));
+    }
+}
+
+impl Write<words::Failure> for Prepare<'_> {
+    type Outcome = ();
+
+    fn write(&mut self, _: words::Failure) {
+        self.record.failure.forget();
+    }
+}
+
+impl CleanInvalidate<words::Failure> for Prepare<'_> {
+    fn clean_invalidate(&mut self, _: words::Failure) {
+        cache::clean_invalidate_to_poc(cache::range_of(&self.record.failure));
+    }
+}
+
+/// The failure that [`pen::look_why`] reads.
+struct LookWhy<'a> {
+    line: &'a FailureLine,
+}
+
+impl Invalidate<words::Failure> for LookWhy<'_> {
+    fn invalidate(&mut self, _: words::Failure) {
+        // SAFETY: The last cached write to this line was written back by `settle` or
+        // `prepare`; since then it has only been read.
+        unsafe { cache::invalidate_to_poc(cache::range_of(self.line)) };
+    }
+}
+
+impl Read<words::Failure> for LookWhy<'_> {
+    type Value = Option<EntryFailure>;
+
+    fn read(&mut self, _: words::Failure) -> Option<EntryFailure> {
         let get = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let [code, life, ..] = get(&self.line.reason).to_le_bytes();
         (code != 0).then(|| EntryFailure {
             life,
             reason: BootFailure::from_code(code).ok_or(code),
-            esr: get(&line.esr),
-            elr: get(&line.elr),
-            far: get(&line.far),
+            esr: get(&self.line.esr),
+            elr: get(&self.line.elr),
+            far: get(&self.line.far),
         })
     }
 }

@@ -38,6 +38,12 @@ fn lines(range: Range<usize>) -> impl Iterator<Item = usize> {
     (range.start & !(line - 1)..range.end).step_by(line)
 }
 
+/// Returns the addresses of `words`, which have their lines for themselves.
+pub fn range_of<T>(words: &T) -> Range<usize> {
+    let start = (&raw const *words).addr();
+    start..start + size_of::<T>()
+}
+
 /// Writes the cached content of `range` back to the point of coherency; done on
 /// return. The range is mapped, or the MMU is off.
 pub fn clean_to_poc(range: Range<usize>) {

@@ -27,7 +27,7 @@ use aarch64_paging::paging::{
 use super::cache;
 use super::image;
 use crate::coherency::boot;
-use crate::coherency::steps::{CacheStep, Line};
+use crate::coherency::words::{Bss, CachesOn, Invalidate, Relocated, Tables, Write};
 use crate::config::PAGE_SIZE;
 use crate::memory::{MapError, MapKind, MapRequest, tables_needed};
 
@@ -203,22 +203,10 @@ impl PageTables {
         let start = memory.start.next_multiple_of(PAGE_SIZE);
         let end = (memory.end & !(PAGE_SIZE - 1)).max(start);
         let memory = start..end;
-        let mut requests = Some(requests);
-        let mut built = Err(MapError::OutOfTables { needed: 1, left: 0 });
-        for step in boot::BUILD {
-            match (step, requests.take()) {
-                (CacheStep::Write(Line::Tables), Some(requests)) => {
-                    built = Self::write(memory.clone(), requests);
-                }
-                (CacheStep::Invalidate(Line::Tables), left) => {
-                    // SAFETY: nothing else uses this memory.
-                    unsafe { cache::invalidate_to_poc(memory.clone()) };
-                    requests = left;
-                }
-                (step, _) => panic!("BUG: {step:?} builds nothing"),
-            }
-        }
-        built
+        boot::build(&mut Build {
+            memory,
+            requests: requests.into_iter(),
+        })
     }
 
     /// Writes the tables of `requests` into `memory`, which is whole pages that
@@ -288,24 +276,67 @@ impl PageTables {
         // cache still holds from before (firmware and loader had theirs on) would
         // hide it as soon as ours is on. The stack that this runs on is part of
         // the Image; nothing of it is in a cache of ours.
-        for step in boot::TURN_ON {
-            let range = match step {
-                CacheStep::Invalidate(Line::Relocated) => image::without_bss(),
-                CacheStep::Invalidate(Line::Bss) => image::bss(),
-                CacheStep::Invalidate(Line::Tables) => self.used(),
-                CacheStep::CachesOn => continue, // Last, below.
-                step => panic!("BUG: {step:?} turns nothing on"),
-            };
-            // SAFETY: All that matters there was written past the caches (1),
-            // the Image itself cleaned to memory by the loader.
-            unsafe { cache::invalidate_to_poc(range) };
-        }
+        boot::turn_on(&mut TurnOn { tables: self });
+    }
+}
+
+/// The tables that [`boot::build`] writes. Only [`PageTables::build`] makes one.
+struct Build<I> {
+    memory: Range<usize>,
+    requests: I,
+}
+
+impl<I> Invalidate<Tables> for Build<I> {
+    fn invalidate(&mut self, _: Tables) {
+        // SAFETY: nothing else uses this memory.
+        unsafe { cache::invalidate_to_poc(self.memory.clone()) };
+    }
+}
+
+impl<I: Iterator<Item = MapRequest>> Write<Tables> for Build<I> {
+    type Outcome = Result<PageTables, MapError>;
+
+    fn write(&mut self, _: Tables) -> Result<PageTables, MapError> {
+        PageTables::write(self.memory.clone(), &mut self.requests)
+    }
+}
+
+/// The map that [`boot::turn_on`] turns on. Only [`PageTables::enable`] makes one, whose
+/// promises (1) and (2) these methods rely on.
+struct TurnOn<'a> {
+    tables: &'a PageTables,
+}
+
+impl Invalidate<Bss> for TurnOn<'_> {
+    fn invalidate(&mut self, _: Bss) {
+        // SAFETY: All that matters there was written past the caches (1).
+        unsafe { cache::invalidate_to_poc(image::bss()) };
+    }
+}
+
+impl Invalidate<Relocated> for TurnOn<'_> {
+    fn invalidate(&mut self, _: Relocated) {
+        // SAFETY: What was relocated was written past the caches (1), the Image itself
+        // cleaned to memory by the loader.
+        unsafe { cache::invalidate_to_poc(image::without_bss()) };
+    }
+}
+
+impl Invalidate<Tables> for TurnOn<'_> {
+    fn invalidate(&mut self, _: Tables) {
+        // SAFETY: They were written past the caches (1).
+        unsafe { cache::invalidate_to_poc(self.tables.used()) };
+    }
+}
+
+impl CachesOn for TurnOn<'_> {
+    fn caches_on(&mut self) {
         let MmuRegisters {
             mair,
             tcr,
             ttbr0,
             sctlr,
-        } = self.registers();
+        } = self.tables.registers();
         // SAFETY: VA = PA, so the instructions and the stack stay where they are
         // (2). No translation, and no instruction fetched past the caches,
         // survives from before.

@@ -1,7 +1,7 @@
 //! The parking pen: where a CPU stays that firmware can't turn off, or doesn't.
 //!
 //! The protocol, and which side may write what, is [`crate::coherency::pen`]: the code of the
-//! CPU's side below is assembled from its sequences, and control's side runs them.
+//! CPU's side below is assembled from its lists, and control's side runs its functions.
 //! What is here is the page of code and the words.
 //!
 //! * From the firmware's own pen (a spin-table) every CPU comes here at boot, by
@@ -28,7 +28,7 @@ use core::time::Duration;
 use super::cache;
 use super::mmu::caches_off;
 use crate::coherency::pen::{self, arrive, park};
-use crate::coherency::steps::{CacheStep, Line};
+use crate::coherency::words::{Clean, Command, Invalidate, Read, Signal, Status, Write};
 use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
 use crate::cpu::Mpidr;
 use crate::platform::{CpuOps, PowerState, PsciError};
@@ -46,7 +46,7 @@ const ARRIVAL: Duration = Duration::from_millis(200);
 /// The status of a CPU that is in the pen.
 const PARKED: u64 = 1;
 
-/// [`Line::Command`] (`separate-lines` of [`coherency::pen`](crate::coherency::pen)). The
+/// [`Command`] (`separate-lines` of [`coherency::pen`](crate::coherency::pen)). The
 /// CPU forgets the first word before it parks; control writes the first two while it is
 /// parked (`one-command-one-release` of [`coherency::pen`](crate::coherency::pen)).
 #[repr(C, align(128))]
@@ -61,7 +61,7 @@ struct CommandLine {
     mpidr: AtomicU64,
 }
 
-/// [`Line::Status`]. Written past the caches, by the CPU alone.
+/// [`Status`]. Written past the caches, by the CPU alone.
 #[repr(C, align(128))]
 struct StatusLine {
     status: AtomicU64,
@@ -280,6 +280,58 @@ impl Pen {
     }
 }
 
+/// The command that [`pen::release`] gives.
+struct Release<'a> {
+    line: &'a CommandLine,
+    entry: u64,
+    context: u64,
+}
+
+impl Write<Command> for Release<'_> {
+    type Outcome = ();
+
+    fn write(&mut self, _: Command) {
+        self.line.context.store(self.context, Ordering::Relaxed);
+        // Release, which pairs with the CPU's loads in `park!`, Device accesses that stay
+        // in order: should the line go to memory between the two, it finds no entry
+        // without its context.
+        self.line.entry.store(self.entry, Ordering::Release);
+    }
+}
+
+impl Clean<Command> for Release<'_> {
+    fn clean(&mut self, _: Command) {
+        cache::clean_to_poc(cache::range_of(self.line));
+    }
+}
+
+impl Signal for Release<'_> {
+    /// The cleaning has ended with a DSB.
+    fn signal(&mut self) {
+        super::hint::send_event();
+    }
+}
+
+/// The status that [`pen::look`] reads.
+struct Look<'a> {
+    line: &'a StatusLine,
+}
+
+impl Invalidate<Status> for Look<'_> {
+    fn invalidate(&mut self, _: Status) {
+        // SAFETY: this line is never written through a cache (cpu-writes-status).
+        unsafe { cache::invalidate_to_poc(cache::range_of(self.line)) };
+    }
+}
+
+impl Read<Status> for Look<'_> {
+    type Value = u64;
+
+    fn read(&mut self, _: Status) -> u64 {
+        self.line.status.load(Ordering::Relaxed)
+    }
+}
+
 impl CpuOps for Pen {
     unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
         let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
@@ -292,24 +344,11 @@ impl CpuOps for Pen {
         if parks_itself && self.affinity_info(target)? != PowerState::Off {
             return Err(PsciError::AlreadyOn);
         }
-        for step in pen::RELEASE {
-            match step {
-                CacheStep::Write(Line::Command) => {
-                    command.context.store(context, Ordering::Relaxed);
-                    // Release, which pairs with the CPU's loads in `park!`, Device
-                    // accesses that stay in order: should the line go to memory
-                    // between the two, it finds no entry without its context.
-                    command.entry.store(entry, Ordering::Release);
-                }
-                CacheStep::Clean(Line::Command) => {
-                    let line = (&raw const *command).addr();
-                    cache::clean_to_poc(line..line + CACHE_LINE);
-                }
-                // The cleaning has ended with a DSB.
-                CacheStep::Signal => super::hint::send_event(),
-                step => panic!("BUG: {step:?} releases nobody"),
-            }
-        }
+        pen::release(&mut Release {
+            line: command,
+            entry,
+            context,
+        });
         Ok(())
     }
 
@@ -341,21 +380,7 @@ impl CpuOps for Pen {
 
     fn affinity_info(&self, target: Mpidr) -> Result<PowerState, PsciError> {
         let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
-        let mut status = 0;
-        for step in pen::LOOK {
-            match step {
-                CacheStep::Invalidate(Line::Status) => {
-                    let line = (&raw const slot.status).addr();
-                    // SAFETY: this line is never written through a cache (cpu-writes-status).
-                    unsafe { cache::invalidate_to_poc(line..line + CACHE_LINE) };
-                }
-                CacheStep::Read(Line::Status) => {
-                    status = slot.status.status.load(Ordering::Relaxed)
-                }
-                step => panic!("BUG: {step:?} looks at nothing"),
-            }
-        }
-        Ok(match status {
+        Ok(match pen::look(&mut Look { line: &slot.status }) {
             PARKED => PowerState::Off,
             _ => PowerState::On,
         })

@@ -17,7 +17,7 @@ use crate::arch::aarch64::mmu::PageTables;
 use crate::arch::aarch64::{cache, cpu, image, mmu, pen};
 use crate::bootargs::BootArgs;
 use crate::coherency;
-use crate::coherency::steps::{CacheStep, Line};
+use crate::coherency::words::{Clean, Read, Tree};
 use crate::config::PAGE_SIZE;
 use crate::drivers::early;
 use crate::dt::{self, CpuDesc, DeviceTree, EnableMethod, PhysRange};
@@ -90,32 +90,43 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
     }
     let start = core::ptr::with_exposed_provenance::<u8>(address);
     // First what says how much there is, then all of it.
-    let header = read_tree(address..address.saturating_add(8), || {
+    let header = coherency::boot::read_tree(&mut LoaderTree {
+        range: address..address.saturating_add(8),
         // SAFETY: the caller promises eight bytes.
-        unsafe { *start.cast::<[u8; 8]>() }
+        read_fn: || unsafe { *start.cast::<[u8; 8]>() },
     });
     let size = dt::total_size(&header)?;
-    let checked = read_tree(address..address.saturating_add(size), || {
-        // SAFETY: the header says that it is a device tree of this size, at most
-        // 2 MiB, and the caller promises that such a one is readable.
-        let blob = unsafe { core::slice::from_raw_parts(start, size) };
-        dt::check(blob, copy)
+    let checked = coherency::boot::read_tree(&mut LoaderTree {
+        range: address..address.saturating_add(size),
+        read_fn: || {
+            // SAFETY: the header says that it is a device tree of this size, at most
+            // 2 MiB, and the caller promises that such a one is readable.
+            let blob = unsafe { core::slice::from_raw_parts(start, size) };
+            dt::check(blob, &mut *copy)
+        },
     });
     Ok(checked?)
 }
 
-/// Reads `range` of the device tree by `read_fn`.
-fn read_tree<T>(range: Range<usize>, read_fn: impl FnOnce() -> T) -> T {
-    let mut read_fn = Some(read_fn);
-    let mut value = None;
-    for step in coherency::boot::READ_TREE {
-        match step {
-            CacheStep::Clean(Line::Tree) => cache::clean_to_poc(range.clone()),
-            CacheStep::Read(Line::Tree) => value = read_fn.take().map(|read_fn| read_fn()),
-            step => panic!("BUG: {step:?} reads no tree"),
-        }
+/// A part of the loader's device tree, and what reads it, as [`coherency::boot::read_tree`] needs
+/// them.
+struct LoaderTree<F> {
+    range: Range<usize>,
+    read_fn: F,
+}
+
+impl<F> Clean<Tree> for LoaderTree<F> {
+    fn clean(&mut self, _: Tree) {
+        cache::clean_to_poc(self.range.clone());
     }
-    value.expect("BUG: the sequence reads the tree once")
+}
+
+impl<T, F: FnMut() -> T> Read<Tree> for LoaderTree<F> {
+    type Value = T;
+
+    fn read(&mut self, _: Tree) -> T {
+        (self.read_fn)()
+    }
 }
 
 /// What the first Rust leaves to the rest.
