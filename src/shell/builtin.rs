@@ -28,15 +28,15 @@ pub(super) const FREE_OPTIONS: [Opt; 1] = [Opt {
     help: "show units: Ki, Mi, Gi",
 }];
 
-/// `states`: number and name as in Linux's `cpu/hotplug/states`, then what Linux
-/// has not: the counters, and why a side is empty.
+/// `states`: prints number and name as in Linux's `cpu/hotplug/states`. Adds what Linux
+/// lacks: the counters, and why a state has no callback for a direction.
 pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     for row in machine.steps() {
         let StepRow {
             number, ups, downs, ..
         } = row;
         if row.group.is_empty() {
-            // Where a walk starts and ends: no step, nothing to count.
+            // `offline` and `online`: the ends of a walk have no counters.
             machine.write(format_args!("{number:3}: {}\n", row.name));
             continue;
         }
@@ -62,7 +62,7 @@ pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// `stop`: one still point, timed.
+/// `stop`: stops all CPUs once and prints how long that took.
 pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let StopCost {
         to_fn_ns,
@@ -93,7 +93,7 @@ pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         "SGI writes:       {request_writes:>10} for the request, {wake_writes} to wake\n"
     ));
     if args.options.is_empty() {
-        // Never empty: this CPU takes part.
+        // The list is never empty, because the CPU of the caller takes part.
         if let Some((cpu, ns)) = irqs_off_ns.iter().max_by_key(|(_, ns)| *ns) {
             let most = Micros(*ns);
             machine.write(format_args!(
@@ -112,7 +112,7 @@ pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// `free`: as on Linux, in KiB; the stacks are a pool of their own.
+/// `free`: prints the use of the heap and of the pool of stacks, in KiB as on Linux.
 pub(super) fn free<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let memory = machine.memory();
     machine.write(format_args!(
@@ -135,7 +135,7 @@ pub(super) fn free<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         ),
         ("Stacks:", memory.stacks, memory.stacks_used, stacks_free, 0),
     ] {
-        // What there is is rounded down, what is taken up.
+        // Total and free are rounded down, used and cache up.
         let [total, free] = [total, free].map(|bytes| size(bytes / 1024));
         let [used, cache] = [used, cache].map(|bytes| size(bytes.div_ceil(1024)));
         machine.write(format_args!(
@@ -162,7 +162,8 @@ fn for_people(kib: usize) -> String {
     in_units(tenths, "Gi")
 }
 
-/// So many tenths of a unit; the decimal only where it tells something.
+/// Returns a number of tenths with its unit. It has a decimal if the number is below 10
+/// and the decimal isn't 0.
 fn in_units(tenths: usize, unit: &str) -> String {
     if tenths < 100 && !tenths.is_multiple_of(10) {
         format!("{}.{}{unit}", tenths / 10, tenths % 10)
@@ -171,7 +172,7 @@ fn in_units(tenths: usize, unit: &str) -> String {
     }
 }
 
-/// `selftest`: every check of the machine, a line each.
+/// `selftest`: runs every check of the machine and prints a line for each.
 pub(super) fn selftest<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     let mut status = Status::SUCCESS;
     machine.self_test(&mut |name, outcome| match outcome {
@@ -184,7 +185,7 @@ pub(super) fn selftest<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
     Outcome::Continue(status)
 }
 
-/// Nanoseconds, printed as microseconds.
+/// A time in nanoseconds, printed as microseconds.
 struct Micros(u64);
 
 impl fmt::Display for Micros {
@@ -193,7 +194,7 @@ impl fmt::Display for Micros {
     }
 }
 
-/// `trace`: the hotplug walks of one CPU, or of all.
+/// `trace`: prints the hotplug walks of one CPU, or of all CPUs.
 pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let cpu = match args.operands.first() {
         None => None,
@@ -209,12 +210,12 @@ pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// Returns the CPU of this number.
+/// Returns the CPU whose number is `word`.
 ///
 /// # Errors
-/// What to say where the word is no number, or there is no such CPU.
+/// The message to print if `word` is no number, or there is no such CPU.
 fn existing_cpu<M: Machine>(machine: &M, word: &str) -> Result<CpuId, String> {
-    // `parse` alone would let a plus sign through.
+    // `parse` accepts a plus sign.
     if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!(
             "'{word}' is not a CPU number: 'trace' alone shows all CPUs"
@@ -225,18 +226,19 @@ fn existing_cpu<M: Machine>(machine: &M, word: &str) -> Result<CpuId, String> {
         .ok_or_else(|| format!("CPU {word} does not exist ({})", Errno::Invalid.name()))
 }
 
-/// `echo`: its words, a space between them.
+/// `echo`: prints its words, separated by spaces.
 pub(super) fn echo<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     machine.write(format_args!("{}\n", args.operands.join(" ")));
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// `exit`: tells the caller, with a status of its own or the last one.
+/// `exit`: asks the shell's caller to turn the machine off, with the given status or
+/// that of the command before.
 pub(super) fn exit<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let Some(word) = args.operands.first() else {
         return Outcome::PowerOff(args.last); // (shell-returns)
     };
-    // `parse` alone would let a plus sign through.
+    // `parse` accepts a plus sign.
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());
     match word.parse().ok().filter(|_| digits) {
         Some(code) => Outcome::PowerOff(Status::new(code)),
@@ -251,12 +253,13 @@ pub(super) fn exit<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     }
 }
 
-/// `poweroff`: tells the caller, with the last status.
+/// `poweroff`: asks the shell's caller to turn the machine off, with the status of the
+/// command before.
 pub(super) fn poweroff<M: Machine>(_: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::PowerOff(args.last)
 }
 
-/// `reboot`: tells the caller.
+/// `reboot`: asks the shell's caller to reset the machine.
 pub(super) fn reboot<M: Machine>(_: &M, _: &Parsed<'_>) -> Outcome {
     Outcome::Reboot
 }

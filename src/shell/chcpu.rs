@@ -1,9 +1,9 @@
 //! `chcpu`: CPUs up and down, with util-linux's options and messages.
 //!
-//! In one thing it is stricter than util-linux: the list is checked whole before
-//! the first CPU is touched, so a list with a CPU that doesn't exist changes
-//! nothing. From there on each CPU is an operation of its own, lowest number
-//! first: one that fails doesn't hold up the next, and the status says whether
+//! In one thing it is stricter than util-linux: it checks the whole list before
+//! it touches the first CPU, so a list with a CPU that doesn't exist changes
+//! nothing. After that each CPU is an operation of its own, lowest number
+//! first. If one fails the command goes on with the next, and the status says whether
 //! all ([`Status::FAILURE`]) or some of them ([`Status::PARTIAL`]) failed.
 //!
 //! # Sources
@@ -18,7 +18,7 @@ use super::status::{Outcome, Status};
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 
-/// The name, as messages have it.
+/// The command's name in messages.
 const NAME: &str = "chcpu";
 
 /// The options of `chcpu`.
@@ -39,7 +39,7 @@ pub(super) const OPTIONS: [Opt; 2] = [
 
 /// Runs `chcpu`.
 pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
-    // Of one option given twice the last counts, as in util-linux.
+    // If one option is given twice, the last one counts, as in util-linux.
     let Some(&(action, list)) = args.options.last() else {
         return bad_usage(machine, NAME);
     };
@@ -74,8 +74,8 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     })
 }
 
-/// Returns the CPUs of `list`, if it is one and all of them exist; else says what is
-/// wrong.
+/// Returns the CPUs of `list` if it is a CPU list and all of them exist. Otherwise
+/// prints what is wrong and returns `None`.
 fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
     let cpus = match parse_cpu_list(list) {
         Ok(cpus) => cpus,
@@ -99,7 +99,7 @@ fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
     missing.is_empty().then_some(cpus)
 }
 
-/// Brings `cpu` up; whether it is up now.
+/// Brings `cpu` up and prints the outcome. Returns whether it is up now.
 fn enable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
     if machine.masks().online.contains(cpu) {
         machine.write(format_args!("CPU {cpu} is already enabled\n"));
@@ -108,7 +108,7 @@ fn enable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
     report(machine, cpu, "enable", machine.cpu_up(cpu))
 }
 
-/// Takes `cpu` down; whether it is down now.
+/// Takes `cpu` down and prints the outcome. Returns whether it is down now.
 fn disable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
     if !machine.masks().online.contains(cpu) {
         machine.write(format_args!("CPU {cpu} is already disabled\n"));
@@ -117,6 +117,7 @@ fn disable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
     report(machine, cpu, "disable", machine.cpu_down(cpu))
 }
 
+/// Prints the outcome of `action` on `cpu`. Returns whether it succeeded.
 fn report<M: Machine>(machine: &M, cpu: CpuId, action: &str, result: Result<(), M::Error>) -> bool {
     match result {
         Ok(()) => machine.write(format_args!("CPU {cpu} {action}d\n")),

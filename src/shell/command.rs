@@ -1,10 +1,9 @@
 //! The commands, as a table, and how a line of them is run.
 //!
-//! A row says what a command is called, what it takes and which function runs
-//! it. The table does the judging: options and the number of operands are
-//! checked against the row before the function is called, so a command that was
-//! mistyped has changed nothing. Messages about a mistake read as they do on
-//! Linux, and begin with the command's name.
+//! A row holds a command's name, what may follow the name, and the function that runs
+//! the command. `run_command` checks the options and the number of operands against
+//! the row before it calls the function, so a mistyped command has changed nothing.
+//! Messages about a mistake read as they do on Linux, and begin with the command's name.
 
 use alloc::string::String;
 use core::fmt;
@@ -24,7 +23,7 @@ pub(super) struct Command<M: Machine> {
     pub(super) usage: &'static str,
     /// One line of help.
     pub(super) help: &'static str,
-    /// What else its help says, from [`help`]; empty if nothing.
+    /// The text that ends its help, from [`help`]; empty if there is none.
     pub(super) more: &'static str,
     pub(super) takes: Takes,
     run: fn(&M, &Parsed<'_>) -> Outcome,
@@ -141,9 +140,9 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 12] {
     ]
 }
 
-/// Runs the commands of `line`, separated by `;`, until one turns the machine
-/// off. A line that isn't understood runs nothing; a command that fails doesn't
-/// hold up the next.
+/// Runs the commands of `line`, separated by `;`, until one asks to turn the machine
+/// off or to reset it. If the line has a syntax error, runs nothing. After a command
+/// that fails the next one still runs.
 ///
 /// # Context
 /// Thread, preemption on; it may sleep.
@@ -232,18 +231,19 @@ fn run_command<M: Machine>(machine: &M, name: &str, args: &[String], last: Statu
     }
 }
 
-/// Prints a message of the command `name`, control characters written out.
+/// Prints a message of the command `name`, with control characters escaped.
 pub(super) fn complain<M: Machine>(machine: &M, name: &str, message: fmt::Arguments<'_>) {
     let message = Escaped(format_args!("{name}: {message}"));
     machine.write(format_args!("{message}\n"));
 }
 
-/// Says that the arguments of the command `name` make no sense.
+/// Prints that the arguments of the command `name` make no sense. Returns the failure.
 pub(super) fn bad_usage<M: Machine>(machine: &M, name: &str) -> Outcome {
     complain(machine, name, format_args!("bad usage"));
     try_help(machine, name)
 }
 
+/// Prints how to get the help of the command `name`. Returns the failure.
 fn try_help<M: Machine>(machine: &M, name: &str) -> Outcome {
     machine.write(format_args!("Try '{name} --help' for more information.\n"));
     Outcome::Continue(Status::FAILURE)

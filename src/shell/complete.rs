@@ -1,19 +1,19 @@
-//! What keys that go by words, or complete one, find in a line.
+//! Completion of command names, and the word boundaries that the cursor keys use.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// What can be said of a name that has been begun.
+/// How a name of which the beginning has been typed can go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Completion<'n> {
-    /// It goes on like this.
+    /// All names that begin so go on with this text; a space ends a unique name.
     Certain(String),
-    /// It is one of these.
+    /// These names begin so, and differ in the next character.
     OneOf(Vec<&'n str>),
 }
 
-/// How the command that ends `before` goes on, if it is one of `names`; `None` if it is
-/// none, or if its name is over.
+/// Returns how the command name at the end of `before` goes on, by the list `names`;
+/// `None` if no name begins so, or if `before` has something behind the name already.
 pub(super) fn completion<'n>(
     before: &str,
     names: impl Iterator<Item = &'n str>,

@@ -1,7 +1,7 @@
 //! CPU lists as people type them: `1-3,8`.
 //!
-//! The grammar is what Linux and util-linux agree on, and the two stride forms
-//! in which they don't, told apart by the slash:
+//! The grammar is what Linux and util-linux have in common, and the stride form of each,
+//! which the slash tells apart:
 //!
 //! ```text
 //! list  = item *("," item)          spaces around an item are ignored
@@ -11,9 +11,9 @@
 //!       | cpu "-" cpu ":" u "/" g   the first u of every g     (Linux)
 //! ```
 //!
-//! A list is taken whole or refused whole: no number is clamped, no item
-//! skipped, so that a slip of the finger never takes down the wrong CPU.
-//! Every list that [`CpuMask`] prints, but the empty one, parses to the same mask.
+//! The parser accepts or refuses a list as a whole: it clamps no number and skips no
+//! item, so that a typing error never takes down the wrong CPU.
+//! Every list that [`CpuMask`] prints, except the empty one, parses to the same mask.
 //!
 //! # Sources
 //! Linux `Documentation/admin-guide/kernel-parameters.rst` ("cpu lists");
@@ -40,13 +40,13 @@ pub enum CpuListErrorKind {
     Empty,
     /// A decimal number should be here, and something else is.
     NotANumber,
-    /// A number that no machine of ours has a CPU for ([`MAX_CPUS`]).
+    /// A CPU number that isn't below [`MAX_CPUS`].
     TooLarge,
     /// A range whose end is below its start.
     Reversed,
-    /// A stride or a group of 0, or more to take of a group than it has.
+    /// A stride or a group of 0, or more CPUs to take of a group than it has.
     BadStride,
-    /// Something follows that belongs to no item.
+    /// A character that belongs to no item.
     Unexpected,
 }
 
@@ -122,12 +122,14 @@ impl Cursor<'_> {
         }
     }
 
-    /// Takes a decimal number below `limit`; one that isn't is `too_large`.
+    /// Takes a decimal number below `limit` and returns it. A larger number is the error
+    /// `too_large`.
     fn number(&mut self, limit: usize, too_large: CpuListErrorKind) -> Result<usize, CpuListError> {
         let start = self.at;
         let mut value = 0;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            // No overflow: `value` was below `limit`, or the number is refused.
+            // This doesn't overflow: `value` is below `limit`, which is at most
+            // `usize::MAX / 10`.
             value = value * 10 + usize::from(digit - b'0');
             if value >= limit {
                 return Err(CpuListError {
@@ -150,7 +152,7 @@ impl Cursor<'_> {
         self.number(MAX_CPUS, CpuListErrorKind::TooLarge)
     }
 
-    /// Takes a stride or a group size, which is never 0.
+    /// Takes a stride or a group size, which is never 0, and returns it.
     fn stride(&mut self) -> Result<usize, CpuListError> {
         let at = self.at;
         match self.number(usize::MAX / 10, CpuListErrorKind::BadStride)? {

@@ -3,7 +3,7 @@
 //! The crate keeps the line, the cursor, the echo and the history. It was
 //! chosen over `noline`, which first asks the terminal for its size, so it eats
 //! the first bytes of a pipe, and which panics on an `ESC [ R` that it didn't
-//! ask for. What version 0.2 leaves open is closed here:
+//! ask for. This module makes up for what version 0.2 lacks:
 //!
 //! - *Keys.* The crate takes the DEL that most terminals send for Backspace as
 //!   text, prints SS3 arrows as letters, has no Home, End, Delete and no Ctrl
@@ -11,22 +11,24 @@
 //!   out of overlong UTF-8 without a check, which is undefined behaviour. So
 //!   [`Keys`] decodes, and the crate is fed nothing but valid characters and its
 //!   own complete sequences. A compound key is several of those.
-//! - *The raw line.* The crate hands a processor words, with quotes taken off
-//!   where we need them: `echo "a;b"` must not become two commands. But it
-//!   redraws prompt and line when asked ([`Cli::write`]), through the writer
-//!   that we gave it. To read the line, we have it redrawn into a copy.
-//! - *What doesn't fit.* The crate drops a character for which there is no room.
-//!   We ring the bell, and if Enter follows with no editing key between, refuse
-//!   the line: `chcpu -d 1,2,…` cut off at the limit would be another list.
-//! - *What the console has lost.* The line in which something is missing may be the
-//!   beginning of one and the end of another. It is refused at Enter, whatever keys
-//!   are between: they may have been meant for another line too. Only Ctrl-C begins
-//!   a new one.
-//! - *Wide characters.* The crate takes each character for one column. A line with
-//!   more than ASCII is drawn anew after each key, first all of it and then what stands
-//!   before the cursor: so the terminal itself finds the cursor's column.
+//! - *The raw line.* The crate hands its command processor words without their quotes,
+//!   but our parser needs the quotes: `echo "a;b"` must not become two commands. The
+//!   crate also redraws prompt and line when asked ([`Cli::write`]), through the writer
+//!   that we gave it. So we read the line by having it redrawn into a copy.
+//! - *Text that doesn't fit.* The crate drops a character for which there is no room.
+//!   The editor rings the bell then. If Enter follows with no editing key between, the
+//!   editor refuses the line: `chcpu -d 1,2,…` cut off at the limit would be another list.
+//! - *Bytes that the console has lost.* A line with a gap may be the beginning of one
+//!   line and the end of another. The editor refuses it at Enter, whatever keys came
+//!   between, because they may have been meant for the other line. Only Ctrl-C starts
+//!   anew.
+//! - *Wide characters.* The crate takes each character for one column. So the editor
+//!   redraws a line that isn't all ASCII after each key: first the whole line, then once
+//!   more its part before the cursor. The terminal itself finds the cursor's column
+//!   that way.
 //!
-//! A line is drawn on one row; a terminal narrower than that shows its end badly.
+//! A line is drawn on one row. If it is longer than a row of the terminal, its end is
+//! drawn wrongly.
 
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -42,13 +44,13 @@ use super::keys::{Key, Keys};
 use super::machine::Machine;
 use super::screen::{Bytes, Mode, Screen, ScreenWriter};
 
-/// What stands in front of the line.
+/// The prompt in front of the line.
 pub const PROMPT: &str = "stillpoint# ";
 
 /// The longest line, in bytes.
 pub const LINE_LIMIT: usize = 512;
 
-/// Bytes for the lines of the history; each takes one more than its length.
+/// Bytes for the lines of the history; each line takes one byte more than its length.
 const HISTORY_SIZE: usize = 2048;
 
 /// What the crate draws before the prompt when it redraws: carriage return,
@@ -58,7 +60,7 @@ const REDRAW: &str = "\r\x1b[2K";
 /// Cursor to the top left, erase in page (ECMA-48, CUP and ED 2).
 const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
-// The keys that the crate knows, as it knows them.
+// The bytes that stand for a key in the crate.
 const BACKSPACE: &str = "\x08";
 const ENTER: &str = "\r";
 const UP: &str = "\x1b[A";
@@ -73,7 +75,7 @@ pub enum LineError {
     TooLong,
     /// Some of its bytes were not UTF-8.
     NotUtf8,
-    /// The console lost some of it.
+    /// The console lost some of its bytes.
     Lost,
 }
 
@@ -96,9 +98,10 @@ pub(super) struct Editor<'m, M: Machine> {
     cli: Cli<ScreenWriter<'m, M>, Infallible, Bytes, Bytes>,
     screen: Rc<Screen<'m, M>>,
     keys: Keys,
-    /// What was lost of the line since the last editing key.
+    /// Why the line will be refused at Enter; `None` if it won't be. An editing key
+    /// clears it, except [`LineError::Lost`], which only Ctrl-C clears.
     lost: Option<LineError>,
-    /// Whether each character of the line takes one column for sure.
+    /// Whether every character of the line is ASCII, and so takes one column.
     is_ascii: bool,
 }
 
@@ -106,7 +109,7 @@ impl<'m, M: Machine> Editor<'m, M> {
     /// Returns an editor with an empty line and no history. It draws nothing yet.
     pub(super) fn new(machine: &'m M) -> Editor<'m, M> {
         let screen = Screen::new(machine);
-        screen.set_mode(Mode::Discard); // The crate prompts when it is built.
+        screen.set_mode(Mode::Discard); // `build` draws a prompt.
         let Ok(cli) = CliBuilder::default()
             .writer(ScreenWriter(screen.clone()))
             .command_buffer(Bytes::new(LINE_LIMIT))
@@ -123,7 +126,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         }
     }
 
-    /// Draws the prompt. For the caller, when it is ready for the next line.
+    /// Draws the prompt. The caller calls this when it is ready for the next line.
     pub(super) fn prompt(&self) {
         self.screen.draw(PROMPT);
     }
@@ -132,7 +135,7 @@ impl<'m, M: Machine> Editor<'m, M> {
     /// was typed, and begins an empty one.
     ///
     /// # Errors
-    /// [`LineError`] at Enter if the line is not all that was sent.
+    /// [`LineError`] at Enter if some of what was sent is missing in the line.
     pub(super) fn feed(&mut self, byte: u8) -> Result<Option<String>, LineError> {
         let mut line = Ok(None);
         for key in self.keys.feed(byte) {
@@ -154,7 +157,7 @@ impl<'m, M: Machine> Editor<'m, M> {
                 _ if !self.is_ascii => self.edit_and_repaint(key),
                 _ => self.edit(key),
             };
-            // Of a line that will be refused the bell has told already.
+            // For a line that will be refused the bell has rung already.
             if !done && !told {
                 self.screen.draw("\x07");
             }
@@ -162,14 +165,14 @@ impl<'m, M: Machine> Editor<'m, M> {
         line
     }
 
-    /// Has the line refused at Enter: some of what was sent is missing here.
+    /// Makes the editor refuse the line at Enter, because the console lost some of it.
     pub(super) fn lose(&mut self) {
         self.keys = Keys::new();
         self.lost = Some(LineError::Lost);
         self.screen.draw("\x07");
     }
 
-    /// Does what `key` asks for; whether it could.
+    /// Does what `key` asks for. Returns whether it could.
     fn edit(&mut self, key: Key) -> bool {
         match key {
             Key::Char(c) => {
@@ -207,7 +210,8 @@ impl<'m, M: Machine> Editor<'m, M> {
             Key::KillWord => self.kill_word(),
             Key::ClearScreen => {
                 self.screen.draw(CLEAR_SCREEN);
-                // The redrawing leaves the cursor at the end, so it must be there.
+                // `redraw` leaves the terminal's cursor at the end of the line, so the
+                // crate's cursor has to be there too.
                 self.press_all(RIGHT);
                 self.redraw();
                 true
@@ -222,7 +226,8 @@ impl<'m, M: Machine> Editor<'m, M> {
         }
     }
 
-    /// As [`Editor::edit`], whatever the line has in it.
+    /// Does what [`Editor::edit`] does, for a line with wide characters: repaints it
+    /// instead of letting the crate draw.
     fn edit_and_repaint(&mut self, key: Key) -> bool {
         let mode = self.screen.set_mode(Mode::Discard);
         let done = self.edit(key);
@@ -231,7 +236,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         done
     }
 
-    /// Draws the line, and then once more what stands before the cursor.
+    /// Draws the line, and then once more its part before the cursor.
     fn repaint(&mut self) {
         let text = self.text();
         let before = self.before_cursor();
@@ -246,7 +251,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         self.is_ascii = text.is_ascii();
     }
 
-    /// Ends the line. It is in the history from now on, if it wasn't refused.
+    /// Ends the line, adds it to the history and returns it, unless it is refused.
     fn enter(&mut self) -> Result<String, LineError> {
         self.screen.draw("\n");
         if let Some(error) = self.lost.take() {
@@ -261,8 +266,8 @@ impl<'m, M: Machine> Editor<'m, M> {
         Ok(line)
     }
 
-    /// Gives the crate a character or a key; whether that did anything. The
-    /// crate draws exactly when something has changed.
+    /// Gives the crate a character or a key. Returns whether that changed anything: the
+    /// crate draws exactly then.
     fn press(&mut self, key: &str) -> bool {
         self.screen.take_drawn();
         let mut ignore = RawCommand::processor(|_, _| Ok(()));
@@ -274,13 +279,14 @@ impl<'m, M: Machine> Editor<'m, M> {
         self.screen.take_drawn()
     }
 
-    /// Presses `key`, which moves towards an end of the line, until that is reached.
+    /// Presses `key`, which moves or deletes towards an end of the line, until nothing
+    /// changes any more. Returns true.
     fn press_all(&mut self, key: &str) -> bool {
         while self.press(key) {}
         true
     }
 
-    /// Presses `key` so many times; whether that is once at least.
+    /// Presses `key` `count` times. Returns whether `count` is above 0.
     fn press_times(&mut self, key: &str, count: usize) -> bool {
         for _ in 0..count {
             self.press(key);
@@ -288,23 +294,26 @@ impl<'m, M: Machine> Editor<'m, M> {
         count > 0
     }
 
+    /// Deletes the character behind the cursor. Returns whether there was one.
     fn delete(&mut self) -> bool {
         self.press(RIGHT) && self.press(BACKSPACE)
     }
 
-    /// Takes away the word before the cursor and the spaces behind it.
+    /// Deletes the word before the cursor and the spaces behind it. Returns whether
+    /// there was anything to delete.
     fn kill_word(&mut self) -> bool {
         let count = to_word_start(&self.before_cursor());
         self.press_times(BACKSPACE, count)
     }
 
-    /// Goes to the beginning of the word before the cursor.
+    /// Moves to the beginning of the word before the cursor. Returns whether the cursor
+    /// moved.
     fn word_left(&mut self) -> bool {
         let count = to_word_start(&self.before_cursor());
         self.press_times(LEFT, count)
     }
 
-    /// Goes behind the word after the cursor.
+    /// Moves to the end of the word after the cursor. Returns whether the cursor moved.
     fn word_right(&mut self) -> bool {
         let text = self.text();
         let after = &text[self.before_cursor().len()..];
@@ -312,8 +321,9 @@ impl<'m, M: Machine> Editor<'m, M> {
         self.press_times(RIGHT, count)
     }
 
-    /// Completes the name of a command before the cursor as far as it is certain. If
-    /// that is no further, the commands that begin so are shown.
+    /// Completes the command name before the cursor as far as all fitting names agree.
+    /// If they don't agree on another character, prints them. Returns whether a name
+    /// fits, and its completion fits into the line.
     fn complete(&mut self) -> bool {
         let rows = commands::<M>();
         let before = self.before_cursor();
@@ -338,7 +348,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         typed
     }
 
-    /// Returns what stands before the cursor.
+    /// Returns the part of the line before the cursor.
     fn before_cursor(&mut self) -> String {
         let mode = self.screen.set_mode(Mode::Discard);
         let mut cursor = 0;
@@ -352,7 +362,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         self.text().chars().take(cursor).collect()
     }
 
-    /// Empties the line without a trace on the console or in the history.
+    /// Empties the line. Draws nothing and leaves the history as it is.
     fn discard_line(&mut self) {
         let mode = self.screen.set_mode(Mode::Discard);
         self.press_all(RIGHT);
@@ -361,7 +371,7 @@ impl<'m, M: Machine> Editor<'m, M> {
         self.is_ascii = true;
     }
 
-    /// Returns the line as it is.
+    /// Returns the line as it was typed, quotes included.
     fn text(&mut self) -> String {
         let mode = self.screen.set_mode(Mode::Copy);
         self.redraw();
@@ -373,6 +383,7 @@ impl<'m, M: Machine> Editor<'m, M> {
             .into()
     }
 
+    /// Has the crate draw prompt and line, with the cursor at the line's end.
     fn redraw(&mut self) {
         let Ok(()) = self.cli.write(|_| Ok(()));
     }

@@ -1,5 +1,5 @@
-//! `help`, and what the help of each command says beside its usage and its options:
-//! examples, and what its output means.
+//! `help`, and the texts that end the help of a command: examples, and what its output
+//! means.
 
 use alloc::format;
 use alloc::string::String;
@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::options::{HELP, Opt, Parsed};
 use super::status::{Outcome, Status};
 
-/// What else the help of `states` says.
+/// The text that ends the help of `states`.
 pub(super) const STATES: &str = "\
 One line for each step, in the order in which a CPU passes them on its way up; on
 its way down it passes them from the last to the first.
@@ -17,7 +17,7 @@ its way down it passes them from the last to the first.
  past LIST                    the CPUs that are beyond it, and not back yet
 ";
 
-/// What else the help of `stop` says.
+/// The text that ends the help of `stop`.
 pub(super) const STOP: &str = "\
 Every CPU comes to a still point, one of them runs a function that does nothing, and
 all go on:
@@ -30,14 +30,14 @@ all go on:
 Under an emulator these are the times of the emulator, and of what else its host does.
 ";
 
-/// What else the help of `free` says.
+/// The text that ends the help of `free`.
 pub(super) const FREE: &str = "\
  Mem                          the heap; cache is what CPUs keep of it for their next
                               requests
  Stacks                       the pool from which threads get their stacks
 ";
 
-/// What else the help of `trace` says.
+/// The text that ends the help of `trace`.
 pub(super) const TRACE: &str = "\
 What the rings still hold of each time that a CPU came or went: a line for each step
 and for what lay between the steps, with when it began, the CPU that it ran on, and
@@ -45,19 +45,19 @@ how long it took. The lines add up to the whole. To see the steps as they are ta
 boot with loglevel=7.
 ";
 
-/// What else the help of `exit` and `poweroff` says.
+/// The text that ends the help of `exit` and `poweroff`.
 pub(super) const POWEROFF: &str = "\
-The exit status reaches whoever runs the emulator, if the kernel was booted with
-exit=semihosting. Without a number it is the status of the command before it in the
-same line, as that of a script: 0 if there is none.
+The emulator exits with this status if the kernel was booted with exit=semihosting.
+Without a number it is the status of the command before it in the same line, as in a
+script: 0 if there is none.
 ";
 
-/// What else the help of `reboot` says.
+/// The text that ends the help of `reboot`.
 pub(super) const REBOOT: &str = "\
 The kernel command line stays what it was: commands in init= run again.
 ";
 
-/// What else the help of `chcpu` says.
+/// The text that ends the help of `chcpu`.
 pub(super) const CHCPU: &str = "\
 A CPU list names CPUs by number, from 0 on, without spaces:
  1,4-7                        CPU 1, and CPUs 4 to 7
@@ -71,14 +71,14 @@ Examples:
 The status is 0, 1 if no CPU of the list came or went, 64 if some did.
 ";
 
-/// What else the help of `lscpu` says.
+/// The text that ends the help of `lscpu`.
 pub(super) const LSCPU: &str = "\
 Examples:
  lscpu                        how many CPUs there are, which are on, what they are
  lscpu -e                     the state of each: online, offline, or what went wrong
 ";
 
-/// `help`: the command table, or one row of it at length.
+/// `help`: prints the command table, or the help of one command.
 pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let table = commands::<M>();
     let Some(name) = args.operands.first() else {
@@ -113,7 +113,7 @@ pub(super) fn print_help<M: Machine>(machine: &M, command: &Command<M>) {
         machine.write(format_args!("\nOptions:\n"));
         for option in options.iter().chain([&HELP]) {
             let Opt { long, help, .. } = option;
-            // A command's own letter is stronger than that of the help.
+            // If the command itself uses the letter, help has only its long name.
             let taken =
                 option.long == HELP.long && options.iter().any(|other| other.short == option.short);
             let short = if taken {

@@ -11,19 +11,20 @@
 //! ```
 //!
 //! # Invariants
-//! - **control-byte-ends**: a control byte ends whatever was begun and means itself, so
-//!   a broken sequence never swallows an Enter or a Ctrl-C.
+//! - **control-byte-ends**: a control byte ends a sequence that has begun and keeps its
+//!   own meaning, so a broken sequence never swallows an Enter or a Ctrl-C.
 //! - **char-is-printable**: a [`Key::Char`] is a valid `char` that is not a control
 //!   character.
 //! - **one-enter**: CR, LF and CR LF are one Enter each.
-//! - **damage-is-reported**: a byte of text that can't be understood is reported as
-//!   [`Key::Damaged`], never dropped silently: the line isn't what was sent.
+//! - **damage-is-reported**: a byte that is not valid text is reported as
+//!   [`Key::Damaged`] and never dropped silently, because the line then differs from
+//!   what was sent.
 //!
 //! # Sources
 //! ECMA-48 (control sequences); xterm's control sequences (SS3 in application
 //! mode, `~` keys); RFC 3629 (UTF-8).
 
-/// A key, or what stands for one.
+/// A key, or a damaged byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     /// A character of text.
@@ -68,15 +69,19 @@ pub(super) enum Key {
     Damaged,
 }
 
-/// Where in a sequence the last byte has left us.
+/// Which part of a sequence the decoder has seen.
 #[derive(Clone, Copy, Debug)]
 enum State {
+    /// Not in a sequence.
     Ground,
+    /// After ESC.
     Escape,
+    /// After ESC O.
     Ss3,
-    /// With the first parameter so far; it saturates.
+    /// After ESC [: holds the first parameter as read so far, which saturates.
     Csi(u8),
-    /// With the bytes so far, how many they are, and how many it takes.
+    /// In a character of UTF-8: its bytes so far, their number, and the number of bytes
+    /// that it has.
     Utf8([u8; 4], usize, usize),
 }
 
@@ -85,8 +90,8 @@ enum State {
 pub(super) struct Keys {
     state: State,
     last_was_cr: bool,
-    /// The second parameter of the control sequence, which says what was held down with
-    /// the key; `None` within the first. Later ones don't matter.
+    /// The second parameter of the control sequence, which says which modifier keys were
+    /// held down; `None` while the first parameter is read. A third one replaces it.
     modifier: Option<u8>,
 }
 
@@ -101,8 +106,8 @@ impl Keys {
         }
     }
 
-    /// Takes a byte, and returns the keys that it completes: mostly none or
-    /// one, two if it also shows that what came before it was damaged.
+    /// Takes a byte, and returns the keys that it completes: none, one, or two if the
+    /// byte also shows that the bytes before it were damaged.
     pub(super) fn feed(&mut self, byte: u8) -> impl Iterator<Item = Key> + use<> {
         let last_was_cr = core::mem::replace(&mut self.last_was_cr, byte == b'\r');
         let state = core::mem::replace(&mut self.state, State::Ground);
@@ -190,8 +195,8 @@ impl Keys {
         }
     }
 
-    /// Returns whether an arrow goes by words: with Alt or Ctrl, which xterm counts as 2
-    /// and 4, and adds 1.
+    /// Returns whether an arrow key moves by words, which it does with Alt or Ctrl. xterm
+    /// sends 1 plus the sum of the modifiers, where Alt is 2 and Ctrl is 4.
     fn jumps(&self) -> bool {
         matches!(self.modifier, Some(3 | 5))
     }
@@ -221,13 +226,13 @@ impl Keys {
                 self.state = State::Csi(parameter);
                 None
             }
-            // Not part of any sequence.
+            // A byte above 0x7e is not part of any sequence.
             _ => Some(Key::Damaged),
         }
     }
 }
 
-/// `number` with the decimal digit `digit` behind it; saturates.
+/// Returns `number` with the decimal digit `digit` behind it; saturates.
 fn with_digit(number: u8, digit: u8) -> u8 {
     number.saturating_mul(10).saturating_add(digit - b'0')
 }

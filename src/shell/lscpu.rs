@@ -1,8 +1,8 @@
 //! `lscpu`: the fields of util-linux that apply, in its order and alignment.
 //!
-//! Only what the machine itself has said is printed. `MIDR_EL1` of a CPU that
-//! never ran is unknown, so such a CPU adds no model; how many threads a core
-//! has, caches and frequencies are unknown, so those fields are missing.
+//! It prints only what the machine itself reports. `MIDR_EL1` of a CPU that
+//! never ran is unknown, so such a CPU adds no model. The number of threads of a core,
+//! caches and frequencies are unknown, so those fields are missing.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -33,7 +33,7 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(Status::SUCCESS)
 }
 
-/// A line of the summary: how deep it stands, its label, its value.
+/// A line of the summary: its depth of indentation, its label, its value.
 type Line = (usize, &'static str, String);
 
 fn summary<M: Machine>(machine: &M) {
@@ -41,7 +41,7 @@ fn summary<M: Machine>(machine: &M) {
     let offline = masks.possible.without(&masks.online);
     let mut lines: Vec<Line> = vec![
         (0, "Architecture:", "aarch64".into()),
-        // The entry refuses a core whose data is big-endian.
+        // The boot code refuses a core whose data accesses are big-endian.
         (1, "Byte Order:", "Little Endian".into()),
         (0, "CPU(s):", masks.possible.count().to_string()),
         (1, "On-line CPU(s) list:", masks.online.to_string()),
@@ -63,7 +63,8 @@ fn summary<M: Machine>(machine: &M) {
     }
 }
 
-/// Adds a section for each model that a CPU has shown, the vendor's name once.
+/// Adds to `lines` a section for each core model of `cpus`. Models of the same vendor
+/// that follow each other share the vendor's line.
 fn models<M: Machine>(machine: &M, cpus: &CpuMask, lines: &mut Vec<Line>) {
     let mut models: Vec<Midr> = Vec::new();
     for cpu in cpus.iter() {
@@ -88,7 +89,7 @@ fn models<M: Machine>(machine: &M, cpus: &CpuMask, lines: &mut Vec<Line>) {
     }
 }
 
-/// Returns the name, or else the number in so many hexadecimal digits.
+/// Returns the name, or else the number with at least `digits` hexadecimal digits.
 fn named(name: Option<&str>, number: u32, digits: usize) -> String {
     let width = digits + 2;
     name.map_or_else(|| format!("{number:#0width$x}"), String::from)

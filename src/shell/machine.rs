@@ -11,10 +11,10 @@ use core::fmt;
 use crate::cpu::{CpuId, CpuMask, Mpidr};
 use crate::errno::Errno;
 
-/// An error of the kernel that can be shown at the shell. Its `Display` is the
+/// An error of the kernel that the shell can print. Its `Display` adds the
 /// detail that [`Errno`] can't carry: the step, the thread, firmware's code.
 pub trait Failure: fmt::Display {
-    /// Returns what Linux would have returned.
+    /// Returns the number that Linux would have returned.
     fn errno(&self) -> Errno;
 }
 
@@ -26,26 +26,28 @@ pub trait Machine {
     /// Why an operation was refused.
     type Error: Failure;
 
-    /// Puts text on the console. A line ends with `\n`; what a terminal needs
-    /// beside that is the console's business.
+    /// Prints text on the console. A line ends with `\n`; the console adds what else a
+    /// terminal needs.
     fn write(&self, text: fmt::Arguments<'_>);
 
     /// Returns the CPU masks, consistent with each other.
     fn masks(&self) -> Masks;
 
-    /// Returns what is known of `cpu`, which is in [`Masks::possible`].
+    /// Returns what is known about `cpu`, which is in [`Masks::possible`].
     fn cpu_info(&self, cpu: CpuId) -> CpuInfo;
 
     /// Brings `cpu` up, all the way.
     ///
     /// # Errors
-    /// Whatever refused or failed; the CPU is where it was before.
+    /// Why the operation was refused or failed. [`Machine::cpu_info`] tells where the CPU
+    /// is then: mostly where it was before.
     fn cpu_up(&self, cpu: CpuId) -> Result<(), Self::Error>;
 
     /// Takes `cpu` down, all the way.
     ///
     /// # Errors
-    /// Whatever refused or failed; the CPU is where it was before.
+    /// Why the operation was refused or failed. [`Machine::cpu_info`] tells where the CPU
+    /// is then: mostly where it was before.
     fn cpu_down(&self, cpu: CpuId) -> Result<(), Self::Error>;
 
     /// Returns the state table in walking order, `offline` first, `online` last.
@@ -54,41 +56,41 @@ pub trait Machine {
     /// Brings the machine to a still point, does nothing there, and lets it go.
     ///
     /// # Errors
-    /// The stop gave up: nothing has happened.
+    /// Why the stop was given up; the function hasn't run then.
     fn stop(&self) -> Result<StopCost, Self::Error>;
 
-    /// Checks that all that the kernel offers works on this machine, and tells the
-    /// outcome of each check to `tell_fn`: what was seen, or what is wrong.
+    /// Checks each facility of the kernel on this machine. Calls `tell_fn` with the name
+    /// and the outcome of each check: what was seen, or what is wrong.
     fn self_test(&self, tell_fn: &mut dyn FnMut(&str, Result<String, String>));
 
-    /// How much memory there is.
+    /// Returns how much memory there is, and how much of it is in use.
     fn memory(&self) -> MemoryReport;
 
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
 }
 
-/// How much memory there is, in bytes.
+/// How much memory there is and how much of it is in use, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryReport {
-    /// The heap.
+    /// Size of the heap.
     pub heap: usize,
-    /// What of it is in use: asked for, and not given back.
+    /// Part of the heap that was allocated and not freed.
     pub heap_used: usize,
-    /// What of it CPUs keep for their next requests.
+    /// Part of the heap that CPUs keep for their next requests.
     pub heap_cached: usize,
-    /// What is left of it. The heap itself needs some, too.
+    /// Part of the heap that is free. The heap's own data takes the rest.
     pub heap_free: usize,
-    /// The stacks, with their guard pages.
+    /// Size of all stacks of the pool, with their guard pages.
     pub stacks: usize,
-    /// What of them is in use.
+    /// Size of the stacks that are in use, with their guard pages.
     pub stacks_used: usize,
 }
 
 /// The CPU masks; each contains the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Masks {
-    /// CPUs that the machine has, `maxcpus=` or not.
+    /// CPUs that the machine has, including those that `maxcpus=` keeps off.
     pub possible: CpuMask,
     /// CPUs that run.
     pub online: CpuMask,
@@ -96,20 +98,22 @@ pub struct Masks {
     pub active: CpuMask,
 }
 
-/// Where a CPU stands between two operations.
+/// The state of a CPU between two operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuState {
     /// Off, as firmware has confirmed.
     Offline,
     /// Running.
     Online,
-    /// Between the two: an operation is under way, or it stopped half-way.
+    /// Between offline and online: an operation is under way, or it stopped half-way.
     Partial,
-    /// Firmware can't or would not turn it off: it waits in the pen and can be called.
+    /// In the parking pen, because firmware can't turn the CPU off or refused to. The
+    /// CPU can be brought up from there.
     Parked,
-    /// It came up and refused itself.
+    /// The CPU arrived and found that it can't be used.
     Failed,
-    /// It never arrived, or was not seen to go: its memory stays its own until it is.
+    /// The CPU never arrived, or firmware has not confirmed that it is off. Its stacks and
+    /// its per-CPU memory stay reserved until firmware confirms that.
     Quarantined,
 }
 
@@ -126,40 +130,41 @@ impl fmt::Display for CpuState {
     }
 }
 
-/// What is known of one CPU.
+/// What is known about one CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuInfo {
-    /// `MIDR_EL1` as the CPU itself read it; `None` if it never ran.
+    /// `MIDR_EL1` as the CPU itself read it; `None` if the CPU never ran.
     pub midr: Option<u32>,
-    /// Its hardware affinity.
+    /// The CPU's hardware affinity.
     pub mpidr: Mpidr,
-    /// Where it stands.
+    /// The CPU's state.
     pub state: CpuState,
-    /// Why there, if that needs to be told.
+    /// Why the CPU is in that state, if there is something to explain.
     pub why: Option<String>,
 }
 
 /// One row of the state table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepRow<'a> {
-    /// Its place, `offline` being 0.
+    /// The state's number in walking order; `offline` is 0.
     pub number: usize,
-    /// Its group, such as `prep`; empty for `offline` and `online`.
+    /// The state's group, such as `prep`; empty for `offline` and `online`.
     pub group: &'a str,
-    /// Its name in the group.
+    /// The state's name within its group.
     pub name: &'a str,
-    /// Why it has no startup callback; `None` if it has one.
+    /// Why the state has no startup callback; `None` if it has one.
     pub no_startup: Option<&'a str>,
-    /// Why it has no teardown callback; `None` if it has one.
+    /// Why the state has no teardown callback; `None` if it has one.
     pub no_teardown: Option<&'a str>,
-    /// Passages up, all CPUs together; those without a callback count.
+    /// How often CPUs have passed the state on their way up, all CPUs together, whether
+    /// it has a callback or not.
     pub ups: u64,
-    /// Passages down, all CPUs together.
+    /// How often CPUs have passed the state on their way down, all CPUs together.
     pub downs: u64,
-    /// The CPUs whose passages up are one more than those down.
+    /// The CPUs that have passed the state once more on the way up than on the way down.
     pub past: CpuMask,
-    /// The CPUs where the difference is neither 0 nor 1. Empty, or the kernel
-    /// has lost a callback.
+    /// The CPUs for which that difference is neither 0 nor 1. If the mask isn't empty the
+    /// kernel has lost a callback.
     pub unbalanced: CpuMask,
 }
 
@@ -170,9 +175,9 @@ pub struct StopCost {
     pub to_fn_ns: u64,
     /// From the call to its return.
     pub whole_ns: u64,
-    /// Register writes that sending the request to all took.
+    /// How many register writes it took to send the request to all CPUs.
     pub request_writes: u64,
-    /// How many register writes it took to wake the CPUs that slept in it.
+    /// How many register writes it took to wake the CPUs that slept in the stop.
     pub wake_writes: u64,
     /// How long each participant had its IRQs off.
     pub irqs_off_ns: Vec<(CpuId, u64)>,

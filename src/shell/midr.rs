@@ -1,4 +1,4 @@
-//! What `MIDR_EL1` says, and the names that people know it by.
+//! The fields of `MIDR_EL1`, and the names of vendors and cores.
 //!
 //! # Sources
 //! Arm ARM, MIDR_EL1 (layout and implementer codes); the part numbers from the
@@ -10,22 +10,23 @@
 pub(super) struct Midr(pub(super) u32);
 
 impl Midr {
-    /// Bits 31:24, the implementer.
+    /// Returns bits 31:24, the implementer's code.
     pub(super) fn implementer(self) -> u32 {
         self.0 >> 24
     }
 
-    /// Bits 23:20, the major revision.
+    /// Returns bits 23:20, the major revision.
     pub(super) fn variant(self) -> u32 {
         self.0 >> 20 & 0xf
     }
 
-    /// Bits 15:4, what it is.
+    /// Returns bits 15:4, the part number, which says which of the implementer's cores
+    /// it is.
     pub(super) fn part(self) -> u32 {
         self.0 >> 4 & 0xfff
     }
 
-    /// Bits 3:0, the minor revision.
+    /// Returns bits 3:0, the minor revision.
     pub(super) fn revision(self) -> u32 {
         self.0 & 0xf
     }
@@ -35,8 +36,9 @@ impl Midr {
         self.implementer() == ARM
     }
 
-    /// Returns the implementer's name, as `lscpu` has it. Code 0 is no implementer's: it
-    /// says "software", and only the part number says which.
+    /// Returns the implementer's name, as `lscpu` prints it; `None` if it isn't known.
+    /// Code 0 is reserved for software use, so there the part number tells QEMU from
+    /// other emulators.
     pub(super) fn vendor(self) -> Option<&'static str> {
         if (self.implementer(), self.part()) == QEMU_MAX {
             return Some("QEMU");
@@ -44,7 +46,7 @@ impl Midr {
         find(&VENDORS, self.implementer())
     }
 
-    /// Returns the core's name.
+    /// Returns the core's name; `None` if it isn't known.
     pub(super) fn model(self) -> Option<&'static str> {
         find(&MODELS, (self.implementer(), self.part()))
     }
@@ -56,8 +58,9 @@ fn find<K: Copy + PartialEq>(table: &[(K, &'static str)], key: K) -> Option<&'st
 
 const ARM: u32 = 0x41;
 
-/// QEMU's CPU model `max` under TCG, which is no core that was ever made. The part is
-/// the letter Q (QEMU, `target/arm/tcg/cpu64.c`, `aarch64_max_tcg_initfn`).
+/// Implementer and part of QEMU's CPU model `max` under TCG, which emulates no core that
+/// was ever made. The part is the letter Q (QEMU, `target/arm/tcg/cpu64.c`,
+/// `aarch64_max_tcg_initfn`).
 const QEMU_MAX: (u32, u32) = (0, 0x051);
 
 const VENDORS: [(u32, &str); 13] = [

@@ -12,15 +12,17 @@
 //! that all of this is tested on the host.
 //!
 //! # Invariants
-//! - **judged-whole**: a line, a command or a CPU list that is wrong gets a message,
-//!   and has changed nothing: each is judged whole before any of it is carried out.
+//! - **judged-whole**: the shell checks a whole line, a whole command and a whole CPU
+//!   list before it carries out any part of it. So if one is wrong the shell prints a
+//!   message, and nothing has changed.
 //! - **shell-returns**: the shell doesn't turn the machine off; it returns an
 //!   [`Outcome`].
-//! - **no-input-lost**: no input makes it panic, and none is dropped without a sign.
+//! - **no-input-lost**: no input makes the shell panic, and the shell drops no input
+//!   without a bell or a message.
 //!
 //! # Concurrency
-//! Thread context only; a command may sleep. The shell takes no lock. What it
-//! prints is as old as the call that it asked the machine with.
+//! Thread context only; a command may sleep. The shell takes no lock, so the state of
+//! the machine that a command prints may have changed since the command asked for it.
 
 #![forbid(unsafe_code)]
 
@@ -62,15 +64,15 @@ impl<'m, M: Machine> Shell<'m, M> {
         Shell { machine, editor }
     }
 
-    /// Takes note that the console has lost some bytes here: the line that they
-    /// belong to is refused at its end (no-input-lost).
+    /// Marks the current line as incomplete because the console has lost some of its
+    /// bytes: the line is refused at its end (no-input-lost).
     pub fn lose(&mut self) {
         self.editor.lose();
     }
 
-    /// Takes a byte that came from the console; at the end of a line it runs the
-    /// line, and prompts for the next. Tells how the line ended, and `None`
-    /// within one.
+    /// Takes a byte that came from the console. If the byte ends a line, runs the line,
+    /// prompts for the next one and returns how the line ended; otherwise returns `None`.
+    /// There is no prompt after a line that turns the machine off or resets it.
     ///
     /// # Context
     /// Thread; sleeps as the line's commands do.

@@ -1,11 +1,11 @@
 //! Command options as `getopt_long` takes them, from a table.
 //!
-//! Short options may be joined (`-ab`) and carry their value behind them or in
-//! the next word (`-e1`, `-e 1`), long ones behind `=` or in the next word. A long
-//! name may be cut short as long as only one option begins so;
-//! options and operands may be mixed, and `--` ends the options. What people
-//! typed is judged in its order, and the first thing wrong is reported in the
-//! words of the C library.
+//! Short options may be joined (`-ab`). The value of a short option stands behind it or
+//! in the next word (`-e1`, `-e 1`), that of a long one behind `=` or in the next word.
+//! A long name may be cut short as long as only one option begins so. Options and
+//! operands may be mixed, and `--` ends the options. The words are checked in the order
+//! in which they were typed, and the first error is reported in the words of the C
+//! library.
 //!
 //! # Sources
 //! POSIX.1-2017, XBD 12.2; the GNU C library manual, "Getopt".
@@ -19,11 +19,11 @@ use super::status::Status;
 /// An option that a command takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opt {
-    /// Its letter, which also stands for it in [`Parsed`].
+    /// The option's letter, which also stands for it in [`Parsed`].
     pub(super) short: char,
-    /// Its long name, without the dashes.
+    /// The option's long name, without the dashes.
     pub(super) long: &'static str,
-    /// How the help names its value; `None` if it takes none.
+    /// The name of the option's value in the help; `None` if it takes no value.
     pub(super) value: Option<&'static str>,
     /// One line of help.
     pub(super) help: &'static str,
@@ -37,14 +37,15 @@ pub(super) const HELP: Opt = Opt {
     help: "display this help",
 };
 
-/// A command's arguments, judged.
+/// A command's arguments, checked against its options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parsed<'a> {
-    /// The options given, by their letter, with their values.
+    /// The letters of the options given, without [`HELP`], each with its value; the value
+    /// is empty if the option takes none.
     pub(super) options: Vec<(char, &'a str)>,
-    /// The other words.
+    /// The words that are neither options nor their values.
     pub(super) operands: Vec<&'a str>,
-    /// Whether [`HELP`] is among the options, which doesn't list it.
+    /// Whether [`HELP`] was given.
     pub(super) help: bool,
     /// The status of the command before this one.
     pub(super) last: Status,
@@ -63,7 +64,7 @@ pub(super) enum OptionError<'a> {
     ShortNeedsValue(char),
     /// `--name` at the end, and it needs a value.
     LongNeedsValue(&'static str),
-    /// `--name=value`, and it takes none.
+    /// `--name=value`, and the option takes no value.
     LongTakesNoValue(&'static str),
 }
 
@@ -84,7 +85,7 @@ impl fmt::Display for OptionError<'_> {
     }
 }
 
-/// Judges `args` by the options in `table` and [`HELP`].
+/// Returns `args` sorted into options of `table`, [`HELP`] and operands.
 ///
 /// # Errors
 /// [`OptionError`] for the first word that doesn't fit.
@@ -113,8 +114,8 @@ fn known(table: &[Opt]) -> impl Iterator<Item = &Opt> {
     table.iter().chain([&HELP])
 }
 
-/// Returns the option in `table`, or [`HELP`], whose name is `name` or alone begins so;
-/// `word` is what was typed.
+/// Returns the option of `table`, or [`HELP`], whose name is `name`, or else the only one
+/// whose name begins with `name`. `word` is the word that was typed, for the error.
 fn named<'t, 'a>(table: &'t [Opt], name: &str, word: &'a str) -> Result<&'t Opt, OptionError<'a>> {
     let mut beginning = known(table).filter(|option| option.long.starts_with(name));
     match known(table).find(|option| option.long == name) {
@@ -137,8 +138,8 @@ impl<'a> Parsed<'a> {
     }
 }
 
-/// Takes the long option `word` into `parsed`, and its value from `words` if that is
-/// there.
+/// Adds the long option `word` to `parsed`. Takes its value from behind the `=`, or else
+/// from `words`.
 fn long<'a>(
     table: &[Opt],
     word: &'a str,
@@ -162,8 +163,8 @@ fn long<'a>(
     Ok(())
 }
 
-/// Takes the joined short options `letters` into `parsed`; the first that has a
-/// value takes the rest as its value, or the next of `words`.
+/// Adds the joined short options `letters` to `parsed`. The first option with a
+/// value takes the rest of `letters` as its value, or else the next of `words`.
 fn short<'a>(
     table: &[Opt],
     letters: &'a str,

@@ -1,8 +1,7 @@
 //! Where the line editor draws: on the console, into a copy, or nowhere.
 //!
-//! The crate owns its writer, and we have to tell that writer what the drawing
-//! is for. So both hold the one [`Screen`], which only the thread that edits
-//! the line ever touches.
+//! `embedded-cli` owns its writer, and the editor has to tell that writer where to draw.
+//! So both hold the same [`Screen`]. Only the thread that edits the line touches it.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -16,14 +15,14 @@ use embedded_io::{ErrorType, Write};
 
 use super::machine::Machine;
 
-/// What becomes of that which is drawn.
+/// Where drawn text goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It goes to the console.
+    /// To the console.
     Show,
-    /// It goes into the copy.
+    /// Into the copy.
     Copy,
-    /// It goes nowhere.
+    /// Nowhere.
     Discard,
 }
 
@@ -31,7 +30,9 @@ pub(super) enum Mode {
 pub(super) struct Screen<'m, M> {
     machine: &'m M,
     mode: Cell<Mode>,
+    /// Whether something was drawn since the last [`Screen::take_drawn`].
     drawn: Cell<bool>,
+    /// The text drawn in [`Mode::Copy`] since the last [`Screen::take_copy`].
     copy: RefCell<String>,
 }
 
@@ -45,18 +46,17 @@ impl<'m, M: Machine> Screen<'m, M> {
         })
     }
 
-    /// From now on, drawing does this. Returns what it did before.
+    /// Sets where drawn text goes from now on. Returns where it went before.
     pub(super) fn set_mode(&self, mode: Mode) -> Mode {
         self.mode.replace(mode)
     }
 
-    /// Returns whether something was drawn, in whatever mode, since the last time this was
-    /// asked.
+    /// Returns whether something was drawn, in whatever mode, since the last call.
     pub(super) fn take_drawn(&self) -> bool {
         self.drawn.take()
     }
 
-    /// Returns what was drawn in [`Mode::Copy`] since the last time this was asked.
+    /// Returns the text drawn in [`Mode::Copy`] since the last call.
     pub(super) fn take_copy(&self) -> String {
         self.copy.take()
     }

@@ -1,17 +1,16 @@
 //! From a line to commands: words, quotes, and `;`.
 //!
-//! A small part of the POSIX shell's grammar, with its meaning. Commands are
+//! A small part of the POSIX shell's grammar, with the same meaning. Commands are
 //! separated by `;` or a newline, words by other white space. Single quotes keep
-//! everything literal; double quotes too, but for a backslash before `"`, `\`, `$`
-//! or a backquote;
-//! outside of quotes a backslash keeps the next character literal. An empty line is
-//! no command; an empty command in front of a `;` is an error. A `#` at the beginning of a word starts a comment, which
-//! ends with the line.
+//! everything literal. Double quotes do too, except a backslash before `"`, `\`, `$`
+//! or a backquote. Outside of quotes a backslash keeps the next character literal. An
+//! empty line holds no command; an empty command in front of a `;` is an error. A `#`
+//! at the beginning of a word starts a comment, which ends with the line.
 //!
-//! What a real shell would act on and this one can't (`|`, `&`, `<`, `>`,
-//! parentheses, and outside of single quotes `$` and the backquote) is refused, not
-//! printed by `echo` as if nothing were wrong. A line is parsed whole before any of
-//! it runs, so an error in its last command stops the first.
+//! Operators and expansions that a real shell has and this one lacks (`|`, `&`, `<`,
+//! `>`, parentheses, and outside of single quotes `$` and the backquote) are errors, so
+//! that `echo` doesn't print them as if nothing were wrong. The whole line is parsed
+//! before any of it runs, so an error in its last command keeps the first from running.
 //!
 //! # Sources
 //! POSIX.1-2017, XCU chapter 2, "Quoting" and "Token Recognition".
@@ -69,7 +68,7 @@ impl core::error::Error for SyntaxError {}
 pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
     let mut commands = Vec::new();
     let mut words = Words::new();
-    // `None` between words; quotes alone make an empty word.
+    // `None` between words; a pair of quotes with nothing in it makes an empty word.
     let mut word: Option<String> = None;
     let mut from = 0;
     let mut chars = line.chars();
@@ -112,7 +111,7 @@ pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
     }
 }
 
-/// Takes what stands before the closing `quote` from `chars` to `word`.
+/// Moves the characters before the closing `quote` from `chars` to `word`.
 fn quoted(quote: char, chars: &mut Chars<'_>, word: &mut String) -> Result<(), SyntaxError> {
     while let Some(c) = chars.next() {
         match c {
