@@ -1,9 +1,9 @@
-//! Power-off and reset by the watchdog of the BCM2835 and its successors, the
-//! Raspberry Pi's.
+//! Power-off and reset by the watchdog of the BCM2835 and its successors, the chips of
+//! the Raspberry Pi.
 //!
-//! The chip has no other way: it is reset by letting the watchdog run out, and what
-//! firmware reads afterwards in RSTS says where to boot from. Partition 63 means
-//! nowhere: firmware halts, with most of the chip off.
+//! The chip can be reset only by letting the watchdog run out. Firmware then reads in
+//! RSTS which partition to boot from. Partition 63 means none: firmware halts, with most
+//! of the chip off.
 //!
 //! # Sources
 //! The block isn't documented. These facts are from Linux,
@@ -16,41 +16,41 @@ use tock_registers::fields::Field;
 /// The fields of the registers.
 #[allow(
     missing_docs,
-    reason = "the macro leaves constants of its own without a word"
+    reason = "the macro makes constants that it doesn't document"
 )]
 mod fields {
     use tock_registers::register_bitfields;
 
     register_bitfields! {u32,
-        /// What the watchdog does when it has run out.
+        /// The action that the watchdog takes when it has run out.
         pub RSTC [
-            /// What must be written here, or nothing is.
+            /// The password; a write without it is ignored.
             PASSWORD OFFSET(24) NUMBITS(8) [
-                /// What opens the register.
+                /// The password's value.
                 Key = 0x5a
             ],
-            /// What is done.
+            /// The action.
             ACTION OFFSET(4) NUMBITS(2) [
-                /// All of the chip is reset.
+                /// The whole chip is reset.
                 FullReset = 0b10
             ],
         ],
-        /// What firmware reads after a reset.
+        /// The status that firmware reads after a reset.
         pub RSTS [
-            /// What must be written here, or nothing is.
+            /// The password; a write without it is ignored.
             PASSWORD OFFSET(24) NUMBITS(8) [
-                /// What opens the register.
+                /// The password's value.
                 Key = 0x5a
             ],
         ],
         /// The watchdog's counter.
         pub WDOG [
-            /// What must be written here, or nothing is.
+            /// The password; a write without it is ignored.
             PASSWORD OFFSET(24) NUMBITS(8) [
-                /// What opens the register.
+                /// The password's value.
                 Key = 0x5a
             ],
-            /// What is left, in ticks of 1/65536 s.
+            /// The remaining time, in ticks of 1/65536 s.
             TIME OFFSET(0) NUMBITS(20) [],
         ],
     }
@@ -58,16 +58,16 @@ mod fields {
 
 pub use fields::{RSTC, RSTS, WDOG};
 
-/// RSTS: the six bits of the partition, which are every second one from bit 0 on.
+/// RSTS: the six bits of the partition, which are bits 0, 2, 4, 6, 8 and 10.
 const PARTITION: Field<u32, RSTS::Register> = Field::new(0x555, 0);
-/// Partition 63.
+/// Partition 63, as RSTS spreads its bits.
 const HALT: u32 = 0x555;
 
-/// Bytes of registers that are used, those in front of them counted.
+/// Size in bytes of the registers from the first one to the end of the last one used.
 pub const REGISTERS_SIZE: u64 = 0x28;
 
-/// How long until the watchdog has run out, in its ticks of 1/65536 s: 62 ms, in
-/// which a UART can send what is in its FIFO, 32 bytes at 9600 baud.
+/// How long until the watchdog runs out, in its ticks of 1/65536 s: 62 ms, in
+/// which a UART can send the contents of its FIFO, 32 bytes at 9600 baud.
 const DELAY: u32 = 0x1000;
 
 /// How the machine is to end.
@@ -75,25 +75,25 @@ const DELAY: u32 = 0x1000;
 pub enum Ending {
     /// Off, as far as this chip can be.
     PowerOff,
-    /// Booted again, from where it was booted by default.
+    /// Booted again, from the default partition.
     Reset,
 }
 
-/// What is to be written, in the order of the fields. A word whose highest byte isn't
-/// the password is not taken.
+/// The values to write to the registers, in the order of the fields. The chip ignores a
+/// word whose highest byte isn't the password.
 #[derive(Clone, Copy)]
 pub struct LastWrites {
-    /// RSTS.
+    /// The value for RSTS.
     pub rsts: LocalRegisterCopy<u32, RSTS::Register>,
-    /// WDOG.
+    /// The value for WDOG.
     pub wdog: LocalRegisterCopy<u32, WDOG::Register>,
-    /// RSTC, which starts it.
+    /// The value for RSTC, whose write starts the watchdog.
     pub rstc: LocalRegisterCopy<u32, RSTC::Register>,
 }
 
-/// Returns what ends the machine.
+/// Returns the writes that end the machine as `ending` says.
 ///
-/// * `rsts`, `rstc` — what those two registers read
+/// * `rsts`, `rstc` — the present values of those two registers
 pub fn last_writes(
     ending: Ending,
     mut rsts: LocalRegisterCopy<u32, RSTS::Register>,
@@ -114,7 +114,7 @@ pub fn last_writes(
 mod tests {
     use super::*;
 
-    /// Returns the three words, with what both registers read.
+    /// Returns the three words to write, for these values of both registers.
     fn words(ending: Ending, rsts: u32, rstc: u32) -> [u32; 3] {
         let (rsts, rstc) = (LocalRegisterCopy::new(rsts), LocalRegisterCopy::new(rstc));
         let writes = last_writes(ending, rsts, rstc);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn power_off_is_a_reset_into_partition_63() {
-        // What both read after power-on.
+        // The values of both registers after power-on.
         let writes = words(Ending::PowerOff, 0x1000, 0x102);
         assert_eq!(writes, [0x5a00_1555, 0x5a00_1000, 0x5a00_0122]);
     }

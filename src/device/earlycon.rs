@@ -1,7 +1,7 @@
 //! `earlycon=`: a console that is named by its kind and address, as Linux names it.
 //!
-//! The same words are the kernel's argument and, when it is built, the environment
-//! variable `EARLYCON`; so this is `const`.
+//! The kernel's argument and the environment variable `EARLYCON` of the build have the
+//! same syntax. The variable is parsed at compile time, so the parser is `const`.
 //!
 //! | | |
 //! |---|---|
@@ -12,36 +12,36 @@
 //! | `uart,mmio,0x3f8` and so on | the same (Firecracker's word for it) |
 //! | `bcm2835aux,0xfe215040` | the BCM2835's mini UART |
 //!
-//! What follows the address behind another comma (a baud rate, which firmware has
-//! set) is passed over.
+//! The parser ignores what follows the address behind another comma: a baud rate, which
+//! firmware has set.
 //!
-//! What is named may not be there. A register that can be read without changing anything
-//! tells ([`EarlyConKind::status_register`]).
+//! The named UART may not exist. A register that can be read without side effects tells
+//! ([`EarlyConKind::status_register`]).
 //!
 //! # Sources
 //! Linux, `Documentation/admin-guide/kernel-parameters.txt`, earlycon. DDI 0183, UARTFR.
 
 use super::ns16550::{self, Layout, Model, RegisterWidth};
 
-/// What an early console is driven as.
+/// The kind of UART that an early console is driven as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyConKind {
     /// Arm's PL011.
     Pl011,
     /// The part of a PL011 that SBSA asks for.
     SbsaUart,
-    /// A 16550 or a relative.
+    /// A 16550 or a compatible UART.
     Ns16550(Layout),
 }
 
-/// UARTFR, a PL011's flags, and two of them.
+/// Offset of UARTFR, a PL011's flags, and two of them.
 const FLAGS: u64 = 0x18;
 const TX_FULL: u32 = 1 << 5;
 const TX_EMPTY: u32 = 1 << 7;
 
 impl EarlyConKind {
-    /// Returns the register that tells whether there is a UART: its offset from the first
-    /// one, and how it is accessed.
+    /// Returns the register that tells whether there is a UART: its offset in bytes from
+    /// the first register, and the width of its accesses.
     pub const fn status_register(self) -> (u64, RegisterWidth) {
         match self {
             EarlyConKind::Pl011 | EarlyConKind::SbsaUart => (FLAGS, RegisterWidth::Word),
@@ -51,17 +51,17 @@ impl EarlyConKind {
         }
     }
 
-    /// Returns whether a UART can have `status` in its status register. What no device
-    /// answers to is often read as all zeroes or all ones.
+    /// Returns whether a UART can have `status` in its status register. An address at
+    /// which no device answers often reads as all zeroes or all ones.
     ///
-    /// Of a PL011 some flag is always set: it is busy while the transmitter's FIFO isn't
-    /// empty. And that FIFO is not empty and full at once (DDI 0183, UARTFR).
+    /// A PL011 always has some flag set: it is busy while the transmitter's FIFO isn't
+    /// empty. That FIFO is never empty and full at once (DDI 0183, UARTFR).
     pub const fn can_be(self, status: u32) -> bool {
         match self {
             EarlyConKind::Pl011 | EarlyConKind::SbsaUart => {
                 status != 0 && status & (TX_EMPTY | TX_FULL) != TX_EMPTY | TX_FULL
             }
-            EarlyConKind::Ns16550(_) => status & 0xff != ns16550::NOBODY as u32,
+            EarlyConKind::Ns16550(_) => status & 0xff != ns16550::NO_DEVICE as u32,
         }
     }
 }
@@ -69,22 +69,22 @@ impl EarlyConKind {
 /// An early console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlyCon {
-    /// What it is driven as.
+    /// The kind of UART that it is driven as.
     pub kind: EarlyConKind,
-    /// Address of its first register.
+    /// Physical address of its first register.
     pub base: u64,
 }
 
-/// What is wrong with the words.
+/// Why a text names no early console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyConError {
-    /// No such kind.
+    /// There is no such kind.
     Kind,
     /// The address isn't `0x` and hexadecimal digits, or can't be that of a UART.
     Address,
 }
 
-/// The kinds by name, the longer name of two first.
+/// The kinds by name. A name that begins with another name of the list stands before it.
 const KINDS: [(&[u8], EarlyConKind); 10] = [
     (b"pl011,mmio32,", EarlyConKind::Pl011),
     (b"pl011,", EarlyConKind::Pl011),
@@ -125,13 +125,13 @@ const fn plain(shift: u32, width: RegisterWidth) -> Layout {
 }
 
 impl EarlyCon {
-    /// Bytes that its registers are mapped with, from [`EarlyCon::base`] on.
+    /// How many bytes of registers are mapped, from [`EarlyCon::base`] on.
     pub const SIZE: u64 = 0x100;
 
-    /// Reads the words.
+    /// Returns the console that `words` name.
     ///
     /// # Errors
-    /// [`EarlyConError`].
+    /// [`EarlyConError`] if they name none.
     pub const fn parse(words: &[u8]) -> Result<EarlyCon, EarlyConError> {
         let mut at = 0;
         while at < KINDS.len() {
@@ -155,7 +155,7 @@ const fn alignment(kind: EarlyConKind) -> u64 {
     }
 }
 
-/// Returns what stands in `words` behind `name`, if they begin with it.
+/// Returns the rest of `words` behind `name`, or `None` if `words` don't begin with it.
 const fn behind<'a>(words: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = words;
     let mut at = 0;
@@ -169,7 +169,8 @@ const fn behind<'a>(words: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(rest)
 }
 
-/// Returns the address at the front of `words`: not 0, and with room behind it.
+/// Returns the address at the front of `words`. It is not 0, and [`EarlyCon::SIZE`] bytes
+/// fit behind it.
 const fn address(words: &[u8]) -> Option<u64> {
     let Some(mut digits) = behind(words, b"0x") else {
         return None;

@@ -1,9 +1,8 @@
-//! What is known of devices that takes no device to try: what goes into which
+//! The logic of devices without the access to them: which value goes into which
 //! register, and when.
 //!
-//! A driver in `drivers` is the rest: the pointer to the registers, and the clock.
-//! What is here reaches both through a small trait, so a fake on the host shows
-//! whether it is right.
+//! A driver in `drivers` adds the pointer to the registers, and the clock. The code
+//! here reaches both through a small trait, so host tests run it on a fake device.
 #![forbid(unsafe_code)]
 
 mod bcm_watchdog;

@@ -1,14 +1,15 @@
-//! The 16550 and its relatives, the BCM2835's mini UART among them.
+//! The 16550 and compatible UARTs, the BCM2835's mini UART among them.
 //!
-//! The baud rate and the format of a character are left as firmware set them: often
-//! only firmware knows which clock feeds the divisor. Of the rest only what a driver must
-//! have is set.
+//! The driver leaves the baud rate and the format of a character as firmware set them,
+//! because often only firmware knows which clock feeds the divisor. It sets nothing else
+//! that it can do without.
 //!
-//! A byte goes out when the transmitter's FIFO has room for one that nothing has to
-//! guess: a 16550 says only "empty", a mini UART "not full", both with the same bit.
+//! The driver sends a byte when bit 5 of the line status says that there is room. A
+//! 16550 sets that bit when its transmitter's FIFO is empty, a mini UART when it isn't
+//! full.
 //!
 //! # Concurrency
-//! As said at [`Console`]: the caller holds the console lock, or has broken it. In
+//! As [`Console`] says, the caller holds the console lock or has broken it. In
 //! the second case each access is still a single load or store of a register, and
 //! at worst a byte is lost.
 //!
@@ -16,8 +17,8 @@
 //! - PC16550D, *Universal Asynchronous Receiver/Transmitter with FIFOs*: RBR, THR,
 //!   IER, IIR, FCR, LCR, MCR, LSR.
 //! - *BCM2835 ARM Peripherals*, 2.2, Mini UART. The copies of that document differ
-//!   about AUX_MU_IER_REG: some exchange bits 0 and 1. It is as in a 16550, bit 0
-//!   for receive, and bit 2 has to be set beside it (the errata at
+//!   about AUX_MU_IER_REG: some exchange bits 0 and 1. The register is that of a 16550,
+//!   with bit 0 for receive, and bit 2 has to be set too (the errata at
 //!   elinux.org/BCM2835_datasheet_errata, p12).
 //! - Linux, `Documentation/devicetree/bindings/serial/8250.yaml` and
 //!   `snps-dw-apb-uart.yaml`. The DesignWare UART's own registers are in the manuals
@@ -50,16 +51,16 @@ const UART_STATUS: u32 = 31;
 register_bitfields! {u8,
     /// Interrupt enable.
     IER [
-        /// A byte has come.
+        /// Interrupt when a byte was received.
         RECEIVE OFFSET(0) NUMBITS(1) [],
-        /// Something was wrong with one.
+        /// Interrupt when a byte was received with an error, or was lost.
         LINE_STATUS OFFSET(2) NUMBITS(1) [],
     ],
     /// Interrupt identification.
     IIR [
-        /// Which interrupt there is.
+        /// The most urgent pending interrupt.
         ID OFFSET(0) NUMBITS(4) [
-            /// Bytes have lain in the FIFO for a while.
+            /// Bytes have been in the FIFO for a while, below its trigger level.
             TimeOut = 0xc,
             /// A DesignWare's LCR was written while it was busy.
             BusyDetect = 0x7,
@@ -69,13 +70,13 @@ register_bitfields! {u8,
     ],
     /// FIFO control.
     FCR [
-        /// FIFOs on. With all else 0: "a byte has come" from the first byte on, and
-        /// nothing is cleared.
+        /// FIFOs on. With all other bits 0 the receive interrupt comes from the first
+        /// byte on, and no FIFO is cleared.
         ENABLE OFFSET(0) NUMBITS(1) [],
     ],
     /// Line control.
     LCR [
-        /// Registers 0 and 1 are the divisor's.
+        /// Registers 0 and 1 hold the divisor of the baud rate.
         DIVISOR_LATCH OFFSET(7) NUMBITS(1) [],
     ],
     /// Modem control.
@@ -85,10 +86,10 @@ register_bitfields! {u8,
     ],
     /// Line status.
     LSR [
-        /// There is a byte.
+        /// There is a received byte.
         DATA_READY OFFSET(0) NUMBITS(1) [],
-        /// A byte came for which there was no room; reading LSR clears it. It is not
-        /// told behind which of the FIFO's bytes that was.
+        /// A byte was lost because there was no room for it; reading LSR clears the bit.
+        /// The UART doesn't tell behind which of the FIFO's bytes that was.
         OVERRUN OFFSET(1) NUMBITS(1) [],
         /// Parity error of the byte that is read next.
         PARITY OFFSET(2) NUMBITS(1) [],
@@ -103,11 +104,12 @@ register_bitfields! {u8,
     ],
 }
 
-/// What is read where no device answers. No UART says so: with an error in the FIFO
-/// (bit 7) there is a byte, and it isn't all errors while the transmitter is idle.
-pub(super) const NOBODY: u8 = 0xff;
+/// The line status that is read where no device answers. A UART doesn't set all eight bits
+/// at once: an overrun, a parity error, a framing error and a break together with an
+/// idle transmitter.
+pub(super) const NO_DEVICE: u8 = 0xff;
 
-/// The bytes of the largest FIFO.
+/// Size of the largest receive FIFO, in bytes.
 const LARGEST_FIFO: usize = 256;
 
 /// How wide the accesses to a register have to be.
@@ -134,27 +136,27 @@ impl RegisterWidth {
 pub enum Model {
     /// A 8250, 16450, 16550 or a faithful copy.
     Plain,
-    /// Synopsys' DesignWare APB UART, which has two habits of its own: an interrupt
-    /// that only reading USR ends, and a time-out without a byte.
+    /// Synopsys' DesignWare APB UART. It differs in two ways: it has an interrupt
+    /// that only reading USR ends, and its time-out interrupt can come without a byte.
     DesignWare,
-    /// The BCM2835's mini UART: has no parity, and doesn't say what it reads in the
-    /// bits that would tell of one.
+    /// The BCM2835's mini UART. It has no parity, and its document doesn't say how the
+    /// error bits of a byte read.
     MiniUart,
 }
 
-/// Where the registers are.
+/// Which registers a UART has, and where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Which kind it is.
+    /// Which kind of 16550 the UART is.
     pub model: Model,
-    /// From one register to the next it is `1 << shift` bytes.
+    /// Log2 of the distance from one register to the next, in bytes.
     pub shift: u32,
-    /// How they are accessed.
+    /// How wide the accesses to a register have to be.
     pub width: RegisterWidth,
 }
 
 impl Layout {
-    /// The mini UART's, which its node needn't say.
+    /// The layout of the mini UART, which its device tree node doesn't have to give.
     pub const MINI_UART: Layout = Layout {
         model: Model::MiniUart,
         shift: 2,
@@ -162,9 +164,9 @@ impl Layout {
     };
 
     /// Returns the number of bytes from the first register to the end of the last one that
-    /// is used; `None` if no UART can be so.
+    /// is used; `None` if registers would overlap or the shift is above 8.
     pub const fn size(self) -> Option<u32> {
-        // Real ones have 0, 1 and 2.
+        // Real UARTs have a shift of 0, 1 or 2.
         if self.shift > 8 || 1 << self.shift < self.width.bytes() {
             return None;
         }
@@ -176,34 +178,34 @@ impl Layout {
     }
 }
 
-/// A UART's registers, by their number, and the time.
+/// Access to a UART's registers, by their number, and to the clock.
 pub trait Port: Sync {
-    /// Reads a register.
+    /// Reads the register of this number.
     fn read(&self, register: u32) -> u8;
 
-    /// Writes a register.
+    /// Writes the register of this number.
     fn write(&self, register: u32, value: u8);
 
-    /// Polls `done` until it is true or `limit` has passed, once at least; returns
-    /// whether it became true.
+    /// Calls `done` until it returns true or `limit` has passed, at least once. Returns
+    /// whether it returned true.
     fn poll(&self, limit: Duration, done: impl FnMut() -> bool) -> bool;
 }
 
-/// A 16550 or a relative of it.
+/// A 16550 or a compatible UART.
 #[derive(Debug)]
 pub struct Ns16550<P> {
     port: P,
     model: Model,
     patience: Patience,
-    /// Whether an overrun was read in the line status, which clears it there, that `get`
-    /// hasn't told yet. Relaxed: it orders nothing. Should `get` on another CPU come
-    /// between a read in `put` and its store here, the bytes that it takes are still
-    /// those before the gap.
+    /// Whether the line status showed an overrun that `get` hasn't reported yet: reading
+    /// the line status clears the overrun in the UART. Relaxed: it orders nothing. If
+    /// `get` on another CPU comes between `put`'s read of the line status and its store
+    /// here, the bytes that `get` takes are still those before the gap.
     overrun: AtomicBool,
 }
 
 impl<P: Port> Ns16550<P> {
-    /// Returns the UART at `port`, taken as firmware left it. Touches nothing.
+    /// Returns the UART at `port` as firmware left it. Touches no register.
     pub fn as_it_is(port: P, model: Model) -> Ns16550<P> {
         Ns16550 {
             port,
@@ -213,12 +215,12 @@ impl<P: Port> Ns16550<P> {
         }
     }
 
-    /// Takes the UART at `port` over from firmware, its interrupts off.
+    /// Takes the UART at `port` over from firmware and turns its interrupts off.
     pub fn new(port: P, model: Model) -> Ns16550<P> {
         let uart = Ns16550::as_it_is(port, model);
-        // Turning the FIFOs on empties them, and a DesignWare that is busy doesn't
-        // let LCR be written: firmware's last words first. If they don't end we can
-        // but go on.
+        // Turning the FIFOs on empties them, and a busy DesignWare ignores a write to
+        // LCR. So the UART finishes sending what firmware wrote first. If it stays busy
+        // there is nothing better to do than to go on.
         let idle = || uart.status().is_set(LSR::IDLE);
         uart.port.poll(ROOM_LIMIT, idle);
         let mut line = LocalRegisterCopy::new(uart.port.read(LINE_CONTROL));
@@ -227,9 +229,9 @@ impl<P: Port> Ns16550<P> {
             uart.port.write(LINE_CONTROL, line.get());
         }
         uart.port.write(INTERRUPT_ENABLE, 0);
-        // Turning the FIFOs on would drop what has come by now; without them the UART
-        // is as good for an emulator, and tells when it overruns. A mini UART's are
-        // always on.
+        // Turning the FIFOs on would drop bytes that have been received by now. So they
+        // stay off then: an emulator doesn't need them, and a UART without them still
+        // reports an overrun. Those of a mini UART are always on.
         let which = LocalRegisterCopy::<u8, IIR::Register>::new(uart.port.read(INTERRUPT_ID));
         if which.matches_all(IIR::FIFOS::On) || !uart.status().is_set(LSR::DATA_READY) {
             uart.port.write(FIFO_CONTROL, FCR::ENABLE::SET.value);
@@ -237,16 +239,16 @@ impl<P: Port> Ns16550<P> {
         uart
     }
 
-    /// Reads the line status, and keeps in mind an overrun that it tells.
+    /// Returns the line status, and records an overrun that it shows.
     fn status(&self) -> LocalRegisterCopy<u8, LSR::Register> {
         let status = LocalRegisterCopy::new(self.port.read(LINE_STATUS));
-        if status.is_set(LSR::OVERRUN) && status.get() != NOBODY {
+        if status.is_set(LSR::OVERRUN) && status.get() != NO_DEVICE {
             self.overrun.store(true, Ordering::Relaxed);
         }
         status
     }
 
-    /// Drops the bytes of the receive FIFO.
+    /// Drops the bytes of the receive FIFO, at most [`LARGEST_FIFO`].
     fn drop_received(&self) {
         for _ in 0..LARGEST_FIFO {
             if !self.status().is_set(LSR::DATA_READY) {
@@ -267,11 +269,11 @@ impl<P: Port> Console for Ns16550<P> {
         sent
     }
 
-    /// After an overrun the bytes of the FIFO are dropped: the gap is behind one of
-    /// them, and nothing says behind which.
+    /// After an overrun it drops the bytes of the FIFO: the gap is behind one of them, and
+    /// the UART doesn't tell behind which.
     fn get(&self) -> Option<Received> {
         let status = self.status();
-        if status.get() == NOBODY {
+        if status.get() == NO_DEVICE {
             return None;
         }
         if self.overrun.swap(false, Ordering::Relaxed) {
@@ -301,7 +303,8 @@ impl<P: Port> Console for Ns16550<P> {
             .write(INTERRUPT_ENABLE, if on { receive } else { 0 });
     }
 
-    /// Reading the bytes acknowledges; here goes only what would stay without any.
+    /// Reading the bytes ends the receive interrupt. This ends only the two interrupts of
+    /// a DesignWare that can come without a byte.
     fn clear_receive_interrupt(&self) {
         if self.model != Model::DesignWare {
             return;

@@ -1,4 +1,4 @@
-//! How long a console waits for room, and when it doesn't.
+//! How long a console waits for room in its transmitter.
 
 use core::time::Duration;
 
@@ -8,17 +8,17 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// baud a byte takes 1 ms.
 pub const ROOM_LIMIT: Duration = Duration::from_millis(10);
 
-/// Remembers whether the last wait was in vain: no caller waits again until there has
-/// been room, so that a console which is stuck costs 10 ms once.
+/// Remembers whether the last wait for room failed. If so no caller waits again until
+/// there has been room, so that a stuck console costs 10 ms once and not for each byte.
 #[derive(Debug)]
 pub struct Patience {
-    /// There was no room for a whole [`ROOM_LIMIT`], and none since. A hint of the
-    /// console lock's holder to the next, Relaxed: nothing pairs with it.
+    /// Whether there was no room for a whole [`ROOM_LIMIT`], and none since. It is a hint
+    /// from one holder of the console lock to the next. Relaxed: nothing pairs with it.
     stuck: AtomicBool,
 }
 
 impl Patience {
-    /// Makes one for which no wait has failed yet.
+    /// Returns a [`Patience`] for which no wait has failed yet.
     #[allow(
         clippy::new_without_default,
         reason = "a console is never made by default"
@@ -29,7 +29,8 @@ impl Patience {
         }
     }
 
-    /// Returns whether there is room, asked by `wait` with the time that it may take.
+    /// Calls `wait` with the time that it may wait for room, and returns its answer,
+    /// whether there is room.
     pub fn wait(&self, wait: impl FnOnce(Duration) -> bool) -> bool {
         let stuck = self.stuck.load(Ordering::Relaxed);
         let room = wait(if stuck { Duration::ZERO } else { ROOM_LIMIT });
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_twice_in_vain() {
+    fn after_a_failed_wait_the_next_one_is_short() {
         let patience = Patience::new();
         let ask = |room| {
             let mut limit = None;

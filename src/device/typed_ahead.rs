@@ -1,29 +1,30 @@
-//! What is typed before it is asked for.
+//! A buffer for bytes that arrive before they are read.
 //!
-//! The receive interrupt takes what comes out of the UART's small FIFO and keeps it
-//! here, whatever the reader does meanwhile. Nothing in here is ever dropped: where
-//! there is no more room the rest stays in the UART, its interrupt off, until the
-//! reader has made room. A sender with flow control, or an emulator, waits then;
-//! otherwise the FIFO overruns, which the UART tells, and the gap is kept in its
-//! place as [`Received::Lost`].
+//! The handler of the receive interrupt moves bytes from the UART's small FIFO to this
+//! buffer, whatever the reader does meanwhile. The buffer drops nothing. When it is
+//! full it turns the interrupt off, and further bytes stay in the UART until the
+//! reader has made room. A sender with flow control, or an emulator, waits then.
+//! Without flow control the FIFO overruns. The UART reports that, and the buffer keeps
+//! [`Received::Lost`] at the place of the gap.
 
 use alloc::collections::VecDeque;
 
 use crate::platform::{Console, Received};
 
-/// Bytes and gaps that are kept.
+/// How many bytes and gaps the buffer can hold.
 const ROOM: usize = 4096;
 
-/// What has come and wasn't asked for yet. For the holder of a lock.
+/// Bytes and gaps that were received and not read yet. A lock of the caller guards it.
 #[derive(Debug)]
 pub struct TypedAhead {
+    /// The received bytes and gaps, oldest first.
     kept: VecDeque<Received>,
-    /// The receive interrupt is off, for want of room.
+    /// Whether the receive interrupt is off because the buffer was full.
     paused: bool,
 }
 
 impl TypedAhead {
-    /// Nothing, without memory for more.
+    /// Returns an empty buffer, without memory: see [`TypedAhead::reserve`].
     #[allow(
         clippy::new_without_default,
         reason = "it is made once, as the initial value of a static"
@@ -35,23 +36,24 @@ impl TypedAhead {
         }
     }
 
-    /// Allocates all the memory that it will need.
+    /// Allocates all the memory that the buffer will need.
     pub fn reserve(&mut self) {
         self.kept.reserve_exact(ROOM);
     }
 
-    /// Takes what `console` has received, as far as there is room.
+    /// Moves what `console` has received to the buffer, as far as there is room. Turns
+    /// the receive interrupt off if the buffer is full, and on again when it isn't.
     ///
     /// # Context
-    /// Any, the lock around `self` held; the receive interrupt of `console` is on, but
-    /// for want of room.
+    /// Any, the lock around `self` held. The receive interrupt of `console` is on, unless
+    /// an earlier call has turned it off.
     pub fn receive(&mut self, console: &(impl Console + ?Sized)) {
         console.clear_receive_interrupt();
         let mut full = self.kept.len() == ROOM;
         while !full {
             match console.get() {
                 None => break,
-                // Two gaps side by side are one.
+                // Two gaps without a byte between them are one.
                 Some(Received::Lost) if self.kept.back() == Some(&Received::Lost) => {}
                 Some(received) => self.kept.push_back(received),
             }
@@ -63,8 +65,8 @@ impl TypedAhead {
         }
     }
 
-    /// Takes out what came first. Where that makes room for what `console` still has,
-    /// receives it.
+    /// Takes the oldest byte or gap out and returns it; `None` if there is none. If the
+    /// buffer was full and is half empty now, receives what `console` has kept meanwhile.
     ///
     /// # Context
     /// As [`TypedAhead::receive`].

@@ -1,13 +1,13 @@
-//! Which redistributor belongs to which CPU: the way over a GICv3's frames.
+//! Finds the redistributor of each CPU among a GICv3's frames.
 //!
-//! A redistributor is found by the affinity that it says it serves, never by its
-//! place: neither the order of the frames nor their number need agree with the device
+//! The search goes by the affinity that a redistributor reports, never by its position,
+//! because neither the order of the frames nor their number need agree with the device
 //! tree's CPUs.
 //!
-//! A device tree may list regions that the machine hasn't, such as those of CPUs that
-//! this model of it came without. A read there is an external abort: it is the end of
-//! that region. A bus that answers in another way may end the boot, so no frame is read
-//! once every CPU has its own.
+//! A device tree may list regions that the machine lacks, such as those of CPUs that
+//! this model of it came without. A read there is answered with an external abort, which
+//! ends the search of that region. A bus that answers in another way may end the boot, so
+//! the search reads no frame once every CPU has its redistributor.
 //!
 //! # Sources
 //! IHI 0069, GICR_TYPER (Affinity_Value, Last, VLPIS) and "Redistributor register map".
@@ -17,26 +17,26 @@ use core::ops::Range;
 
 use crate::cpu::Mpidr;
 
-/// Size of a frame of GIC registers.
+/// Size of a frame of GIC registers, in bytes.
 pub const FRAME: u64 = 0x1_0000;
 
-/// Distance of two redistributors: two frames of 64 KiB, or four where they
+/// Distance of two redistributors in bytes: two frames of 64 KiB, or four if they
 /// deliver virtual LPIs too.
 const STRIDE: u64 = 2 * FRAME;
 const STRIDE_VLPI: u64 = 4 * FRAME;
 
-/// What a redistributor says of itself in GICR_TYPER.
+/// The fields of a redistributor's GICR_TYPER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedistributorType {
-    /// The affinity of the CPU that it serves.
+    /// The affinity of the CPU that the redistributor serves.
     pub mpidr: Mpidr,
-    /// No other redistributor follows it in its region.
+    /// Whether it is the last redistributor of its region.
     pub is_last: bool,
-    /// It has the two frames of virtual LPIs too.
+    /// Whether it has the two frames of virtual LPIs too.
     pub has_vlpis: bool,
 }
 
-/// The device tree's `redistributor-stride` can't be one: it is below two frames, or no
+/// The device tree's `redistributor-stride` is unusable: it is below two frames, or not a
 /// multiple of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadStride;
@@ -44,25 +44,27 @@ pub struct BadStride;
 /// The redistributors of a machine's CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The address of each CPU's redistributor, in the order of the CPUs.
+    /// The address of each CPU's redistributor, in the order of the CPUs; `None` for a CPU
+    /// without one.
     pub frames: Vec<Option<u64>>,
-    /// How many CPU interfaces the GIC has; where some frame was not read, one more than
-    /// were. It is the number of CPUs in `frames` that have one only if the GIC has
-    /// no interface of another CPU.
+    /// How many redistributors were read, plus one if the search ended before the last
+    /// frame. It is equal to the number of addresses in `frames` only if the GIC serves
+    /// no other CPU.
     pub interfaces: usize,
 }
 
-/// Finds the redistributor of each of `cpus`. Allocates.
+/// Returns the redistributor of each of `cpus`. Allocates.
 ///
-/// * `regions` — where redistributors are, one behind the other up to the one that
-///   says it is the last, to where nothing answers, or to the region's end
-/// * `stride` — the device tree's `redistributor-stride` in bytes, where it has one
-/// * `read_fn` — reads the redistributor at an address, or `None` if nothing answers
-///   there. It is called in the order of `regions`, and no more once each CPU has its
-///   redistributor
+/// * `regions` — the address ranges that hold redistributors one behind the other, up to
+///   one that says it is the last, to an address where nothing answers, or to the
+///   range's end
+/// * `stride` — the device tree's `redistributor-stride` in bytes, if it has one
+/// * `read_fn` — reads the redistributor at an address, or returns `None` if nothing
+///   answers there. It is called in the order of `regions`, and no more once each CPU
+///   has its redistributor
 ///
 /// # Errors
-/// [`BadStride`], and what `read_fn` returns.
+/// [`BadStride`], and the errors of `read_fn`.
 pub fn find_redistributors<E: From<BadStride>>(
     regions: &[Range<u64>],
     stride: Option<u64>,
@@ -82,7 +84,7 @@ pub fn find_redistributors<E: From<BadStride>>(
         let mut at = region.start;
         while region.end.saturating_sub(at) >= STRIDE {
             if missing == 0 {
-                // Whether there is a redistributor only a read would tell.
+                // Only a read could tell whether there is a redistributor, so count one.
                 interfaces += 1;
                 return Ok(Found { frames, interfaces });
             }

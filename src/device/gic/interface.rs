@@ -1,19 +1,20 @@
 //! A CPU's interface of a GICv3: the `ICC_*` system registers that are set up once, and
 //! the priority mask.
 //!
-//! # What has to wait for what
-//! A write to a system register is seen by what comes later, and by other accesses
-//! to such registers, after a context synchronization event (Arm ARM, "Synchronization
-//! requirements for AArch64 System registers"). So an ISB stands behind each group
-//! of writes here, and behind ICC_SRE_EL1 at once: until that has taken effect every
-//! other `ICC_*` register is UNDEFINED (IHI 0069, ICC_SRE_EL1). The mask is the
-//! exception: "writes to this register are self-synchronising", so that "no interrupts
-//! below the written PMR value will be taken" after it (IHI 0069, ICC_PMR_EL1).
+//! # Barriers
+//! Later instructions and later accesses to system registers see a write to a system
+//! register after a context synchronization event (Arm ARM, "Synchronization
+//! requirements for AArch64 System registers"). So an ISB follows each group of writes
+//! here. One follows the write of ICC_SRE_EL1 at once, because until that has taken
+//! effect every other `ICC_*` register is UNDEFINED (IHI 0069, ICC_SRE_EL1). The mask is
+//! the exception: "writes to this register are self-synchronising", so that "no
+//! interrupts below the written PMR value will be taken" after it (IHI 0069,
+//! ICC_PMR_EL1).
 
 use crate::config::PMR_OPEN;
 use crate::platform::IrqChipError;
 
-/// What ICC_RPR_EL1 says when no interrupt is active.
+/// The value of ICC_RPR_EL1 while no interrupt is active.
 const IDLE_PRIORITY: u8 = 0xff;
 
 /// ICC_SRE_EL1.SRE.
@@ -25,7 +26,7 @@ const ENABLE: u64 = 1 << 0;
 /// A register of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Icc {
-    /// ICC_SRE_EL1: whether there are the others.
+    /// ICC_SRE_EL1: whether the other `ICC_*` registers can be accessed.
     SystemRegisterEnable,
     /// ICC_CTLR_EL1.
     Control,
@@ -53,10 +54,10 @@ pub trait IccRegisters {
     /// Writes `register`. It has taken effect after [`IccRegisters::synchronize`].
     fn write(&self, register: Icc, value: u64);
 
-    /// A context synchronization event: `ISB`.
+    /// Makes a context synchronization event: `ISB`.
     fn synchronize(&self);
 
-    /// Has the GIC's other parts hear of what was written, before it returns: `DSB`.
+    /// Waits until the GIC's other parts have seen what was written: `DSB`.
     fn tell_others(&self);
 }
 
@@ -65,21 +66,22 @@ pub trait IccRegisters {
 pub struct GicV3Interface<R>(R);
 
 impl<R: IccRegisters> GicV3Interface<R> {
-    /// Returns the interface that `registers` steer.
+    /// Returns the interface whose registers are `registers`.
     pub const fn new(registers: R) -> Self {
         GicV3Interface(registers)
     }
 
     /// Turns the interface on, from whatever state, with the priority mask open. Calls
-    /// `others_fn` on the way, before an interrupt can come, to set up what the CPU has
-    /// beside its interface.
+    /// `others_fn` before an interrupt can come, to set up the CPU's other parts of the
+    /// GIC.
     ///
     /// # Errors
-    /// [`IrqChipError::NoSystemRegisters`] if the CPU has none, or a higher exception
-    /// level keeps them off: none is touched then. What `others_fn` returns, or
-    /// [`IrqChipError::StaleRunningPriority`] if an interrupt of another incarnation
-    /// is still active, so that nothing of its priority or below would come: no
-    /// interrupt comes then.
+    /// - [`IrqChipError::NoSystemRegisters`] if the CPU has no such registers, or a higher
+    ///   exception level keeps them off.
+    /// - The error of `others_fn`. No interrupt comes then.
+    /// - [`IrqChipError::StaleRunningPriority`] if an interrupt from before the CPU was
+    ///   last turned off is still active, which would hold back all interrupts of its
+    ///   priority or below. No interrupt comes then.
     pub fn bring_up(
         &self,
         others_fn: impl FnOnce() -> Result<(), IrqChipError>,
@@ -102,11 +104,11 @@ impl<R: IccRegisters> GicV3Interface<R> {
             return Err(IrqChipError::NoSystemRegisters);
         }
         self.0.write(Icc::Group1, 0);
-        // EOImode 0: the write to EOIR drops the priority and deactivates. PMHE 0
-        // and CBPR 0 where they are ours to write.
+        // EOImode 0: the write to EOIR drops the priority and deactivates. PMHE and
+        // CBPR are 0 too, where we may write them.
         self.0.write(Icc::Control, 0);
-        // The smallest binary point that is implemented: each priority a level of
-        // its own.
+        // 0 selects the smallest binary point that is implemented, so that each priority
+        // is a level of its own.
         self.0.write(Icc::BinaryPoint, 0);
         self.0.synchronize();
         Ok(())
@@ -114,7 +116,7 @@ impl<R: IccRegisters> GicV3Interface<R> {
 
     /// Lets interrupts through, the priority mask open.
     fn open(&self) -> Result<(), IrqChipError> {
-        // The bits above are of NMIs.
+        // The upper bits are for NMIs.
         let [running, ..] = self.0.read(Icc::RunningPriority).to_le_bytes();
         if running != IDLE_PRIORITY {
             return Err(IrqChipError::StaleRunningPriority(running));
@@ -125,7 +127,7 @@ impl<R: IccRegisters> GicV3Interface<R> {
         Ok(())
     }
 
-    /// Lets nothing through any more.
+    /// Lets no interrupt through any more.
     ///
     /// # Context
     /// After [`GicV3Interface::bring_up`] has succeeded on this CPU.
@@ -134,8 +136,8 @@ impl<R: IccRegisters> GicV3Interface<R> {
         self.0.synchronize();
     }
 
-    /// Returns whether this CPU can write its mask and send SGIs, which takes system
-    /// registers.
+    /// Returns whether this CPU can write its priority mask and send SGIs, for which it
+    /// needs the system registers.
     ///
     /// `was_up` is whether [`GicV3Interface::bring_up`] has ever succeeded on this CPU.
     /// Until then no register is touched: a higher exception level may trap even
@@ -143,16 +145,16 @@ impl<R: IccRegisters> GicV3Interface<R> {
     /// register says whether the CPU has been reset since.
     ///
     /// # Context
-    /// Any, also in the report of a fault.
+    /// Any, including the report of a fault.
     pub fn is_usable(&self, was_up: bool) -> bool {
         was_up && self.0.read(Icc::SystemRegisterEnable) & SRE != 0
     }
 
     /// Writes the priority mask; it has taken effect on return.
     ///
-    /// The CPU sees its own write at once. The DSB is for a GIC that was set up by
-    /// firmware to use the mask as a hint (ICC_CTLR_EL1.PMHE, read-only then): it
-    /// has to learn of the new mask before we wait for what it lets through.
+    /// The CPU sees its own write at once. The DSB is for a GIC that firmware has set up to
+    /// use the mask as a hint (ICC_CTLR_EL1.PMHE, read-only then): such a GIC has to see
+    /// the new mask before we wait for an interrupt that the mask lets through.
     ///
     /// # Context
     /// As [`GicV3Interface::close`].

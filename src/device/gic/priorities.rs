@@ -1,25 +1,25 @@
-//! The proof, on the machine at hand, that the priority mask separates wake and
-//! panic from the rest.
+//! A check on the running machine that the priority mask separates the wake and panic
+//! SGIs from the other interrupts.
 
 use core::time::Duration;
 
 use crate::config::{PMR_CLOSED, PMR_OPEN};
 use crate::platform::{Irq, IrqChipError, Sgi};
 
-/// How long a self-SGI may take.
+/// How long an SGI may take from a CPU to itself.
 const LIMIT: Duration = Duration::from_millis(100);
 
-/// How long what the mask holds back is waited for in vain.
-const IN_VAIN: Duration = Duration::from_millis(1);
+/// How long the check waits for an SGI that the mask should hold back.
+const HELD_BACK_LIMIT: Duration = Duration::from_millis(1);
 
-/// What [`check_priorities`] needs of a GIC: the SGIs that the CPU it runs on sends
-/// to itself.
+/// The parts of a GIC that [`check_priorities`] uses: SGIs that the running CPU sends to
+/// itself.
 pub trait OwnSgis {
     /// Turns `sgi` on, at its priority; wake and panic are on already.
     fn turn_on(&self, sgi: Sgi);
 
-    /// Turns all private interrupts but wake and panic off, and takes back what
-    /// is pending.
+    /// Turns all private interrupts but wake and panic off, and clears those that are
+    /// pending.
     fn quieten(&self);
 
     /// Writes the priority mask; the write has taken effect on return.
@@ -28,26 +28,27 @@ pub trait OwnSgis {
     /// Sends `sgi` to this CPU.
     fn send(&self, sgi: Sgi);
 
-    /// Acknowledges the most urgent interrupt that the mask lets through, if there is
-    /// one, and ends it.
+    /// Acknowledges the most urgent interrupt that the mask lets through, ends it, and
+    /// returns it; `None` if there is none.
     fn take(&self) -> Option<Irq>;
 
-    /// Calls `done` until it returns true or `limit` has passed; returns whether it
-    /// did.
+    /// Calls `done` until it returns true or `limit` has passed. Returns whether it
+    /// returned true.
     fn poll(&self, limit: Duration, done: &mut dyn FnMut() -> bool) -> bool;
 }
 
 /// Does what [`check_priorities`](crate::platform::IrqChip::check_priorities)
 /// promises, with the SGIs for wake and reschedule.
 ///
-/// With the mask closed the ordinary one is sent, then the urgent one. That one comes
-/// first; when it has ended the next acknowledge finds nothing; and the ordinary one
-/// comes as soon as the mask is open, which shows that it was there. What is
-/// pending is never read: that is zero in some GICs.
+/// With the mask closed it sends the ordinary SGI (reschedule), then the urgent one
+/// (wake). The urgent one has to come first. After its end the next acknowledge has to
+/// find nothing. The ordinary one has to come as soon as the mask is open, which shows
+/// that it was pending. The pending state itself is never read, because some GICs read
+/// it as zero.
 ///
 /// # Context
 /// Boot CPU, IRQs masked, before [`startup_cpu`](crate::platform::IrqChip::startup_cpu)
-/// and before any PPI or SPI is on, so that nothing else can come.
+/// and before any PPI or SPI is on, so that no other interrupt can come.
 ///
 /// # Errors
 /// [`IrqChipError::PrioritiesUnusable`].
@@ -57,9 +58,9 @@ pub fn check_priorities(chip: &impl OwnSgis) -> Result<(), IrqChipError> {
     chip.send(Sgi::Reschedule);
     chip.send(Sgi::Wake);
     let urgent = next(chip, LIMIT);
-    // Nothing is active now, so it is the mask alone that holds the ordinary one back.
-    // Some time is given to a GIC that has to bring it forth first.
-    let held_back = next(chip, IN_VAIN);
+    // No interrupt is active now, so only the mask can hold the ordinary one back. The
+    // wait gives the GIC time to signal it wrongly.
+    let held_back = next(chip, HELD_BACK_LIMIT);
     chip.set_priority_mask(PMR_OPEN);
     let ordinary = next(chip, LIMIT);
     chip.quieten();
@@ -75,7 +76,7 @@ pub fn check_priorities(chip: &impl OwnSgis) -> Result<(), IrqChipError> {
     }
 }
 
-/// Takes the next interrupt, if one comes within `limit`.
+/// Takes the next interrupt and returns it; `None` if none comes within `limit`.
 fn next(chip: &impl OwnSgis, limit: Duration) -> Option<Irq> {
     let mut came = None;
     chip.poll(limit, &mut || {

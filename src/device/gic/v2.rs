@@ -1,22 +1,23 @@
 //! The part of a GICv2's distributor that each CPU has to itself: SGIs and PPIs,
 //! and the number of its CPU interface.
 //!
-//! The registers are *banked*: at the same address each CPU finds its own, and no
-//! CPU finds another one's.
+//! The registers are *banked*: at the same address each CPU accesses its own, and no
+//! CPU can access those of another.
 //!
 //! # SGIs that can't be turned off
-//! Whether GICD_ICENABLER0 turns SGIs off is the implementation's choice, and a
-//! GIC-400's are always on. A priority does the same everywhere: one that not even
-//! the open mask lets through. So an SGI of ours that is off is off twice.
+//! An implementation may choose whether GICD_ICENABLER0 turns SGIs off; those of a
+//! GIC-400 are always on. A priority that not even the open mask lets through has the
+//! same effect on every GIC. So turning one of our SGIs off means both: its bit in
+//! GICD_ICENABLER0, and that priority.
 //!
 //! # Pending SGIs
 //! An SGI is pending once for each CPU that has sent it, and comes once for each.
-//! GICD_ICPENDR0 doesn't touch them; they are taken back by GICD_CPENDSGIRn, which
-//! have a bit for each SGI and sender.
+//! GICD_ICPENDR0 doesn't affect SGIs. GICD_CPENDSGIRn clear them, with a bit for each
+//! SGI and sender.
 //!
-//! Xen answers a write to either with an abort, and reads both as zero; so what
-//! reads as zero isn't written. What is pending there comes after all: each handler
-//! bears an SGI that no CPU has sent.
+//! Xen answers a write to either with an abort, and reads both as zero. So a register
+//! that reads as zero isn't written. On Xen a pending SGI therefore comes in spite of
+//! the clearing, and each handler tolerates an SGI that no CPU has sent.
 //!
 //! # Sources
 //! IHI 0048, Distributor register descriptions: GICD_IGROUPRn, GICD_ISENABLERn,
@@ -31,28 +32,28 @@ use super::{
 use crate::config::PMR_OPEN;
 use crate::platform::Trigger;
 
-/// The priority of an SGI that is off: a mask lets through what is *lower*.
+/// The priority of an SGI that is off. A mask lets through priorities *below* it.
 const PRIORITY_OFF: u8 = PMR_OPEN;
 
-/// Words of GICD_CPENDSGIRn that hold our SGIs.
+/// Indices of the words of GICD_CPENDSGIRn that hold our SGIs.
 const OUR_PENDING_WORDS: core::ops::Range<usize> = 0..2;
 
-/// The SGIs and PPIs of the CPU that this runs on.
+/// The SGIs and PPIs of the running CPU.
 ///
 /// # Context
-/// IRQs masked, from when it is made.
+/// IRQs masked, for as long as the value exists.
 #[derive(Clone, Copy, Debug)]
 pub struct GicV2Bank<R>(R);
 
 impl<R: PrivateRegisters> GicV2Bank<R> {
-    /// Returns the SGIs and PPIs that `registers` steer.
+    /// Returns the SGIs and PPIs whose registers are `registers`.
     pub const fn new(registers: R) -> Self {
         GicV2Bank(registers)
     }
 
     /// Returns this CPU's bit in a target list, or `None` if the GIC has no interface
-    /// for it. The only interface of a GIC with one of `interfaces` is the first, and
-    /// GICD_ITARGETSR0 reads as 0 there.
+    /// for this CPU. `interfaces` is the number of the GIC's CPU interfaces. If it is 1,
+    /// GICD_ITARGETSR0 reads as 0, and this CPU has the first interface.
     pub fn interface(&self, interfaces: usize) -> Option<u8> {
         if interfaces == 1 {
             return Some(1);
@@ -61,13 +62,13 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         own.is_power_of_two().then_some(own)
     }
 
-    /// Puts our SGIs and all PPIs into a known state, whatever the last user of
-    /// this CPU left behind: our group, our priorities, neither pending nor active,
-    /// and all off but wake and panic. Returns whether those two are ours at all,
-    /// and not kept for secure software.
+    /// Puts our SGIs and all PPIs into a known state, whatever this CPU did before: our
+    /// group, our priorities, neither pending nor active, and all off but wake and panic.
+    /// Returns whether we may use those two, that is, secure software hasn't reserved
+    /// them.
     ///
-    /// All of it has arrived on return: the next thing is that another CPU is told, and
-    /// sends the wake SGI.
+    /// All writes have arrived on return, because the caller then tells another CPU, which
+    /// may send the wake SGI.
     pub fn reset(&self) -> bool {
         self.0.write(ICENABLER, OUR_SGIS | PPIS);
         write_our_bits(&self.0, IGROUPR, 0);
@@ -80,8 +81,9 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         self.owns_wake_and_panic()
     }
 
-    /// Returns whether the bits of wake and panic can be seen. Those of an interrupt that
-    /// is secure, in group 0 of a GIC with Security Extensions, read as 0 to the others.
+    /// Returns whether wake and panic read as on and with a priority. The bits of a secure
+    /// interrupt, one in group 0 of a GIC with Security Extensions, read as 0 to
+    /// non-secure software.
     fn owns_wake_and_panic(&self) -> bool {
         let enabled = self.0.read(ISENABLER);
         let [wake, panic, ..] = self.0.read(IPRIORITYR).to_le_bytes();
@@ -89,8 +91,8 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         enabled & WAKE_AND_PANIC == WAKE_AND_PANIC && wake != 0 && panic != 0
     }
 
-    /// Turns those of our SGIs that are in `on` on, at their priorities, and the others
-    /// off.
+    /// Turns those of our SGIs whose bits are in `on` on, at their priorities, and the
+    /// other ones off.
     pub fn set_sgis(&self, on: u32) {
         self.set_sgi_priorities(on);
         self.0.write(ICENABLER, OUR_SGIS & !on);
@@ -98,6 +100,8 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         self.0.settle();
     }
 
+    /// Gives those of our SGIs whose bits are in `on` their priorities, and the other ones
+    /// [`PRIORITY_OFF`].
     fn set_sgi_priorities(&self, on: u32) {
         write_priorities(&self.0, OUR_PRIORITY_WORDS, |number| {
             match on & 1 << number {
@@ -113,7 +117,7 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         self.disable_ppis(PPIS);
     }
 
-    /// Turns PPI `ppi`, INTID 16 to 31, on, its line as `trigger` says.
+    /// Turns PPI `ppi`, INTID 16 to 31, on; its line triggers as `trigger` says.
     pub fn enable_ppi(&self, ppi: u32, trigger: Trigger) {
         // The trigger may only change while it is off.
         self.disable_ppis(1 << ppi);
@@ -121,15 +125,15 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         self.0.write(ISENABLER, 1 << ppi);
     }
 
-    /// Turns the PPIs of `bits` off. There is no telling when a CPU interface that
-    /// was about to signal one has heard of it, so one may still come; reading back
-    /// keeps that as short as the bus is.
+    /// Turns the PPIs of `bits` off. A CPU interface that was about to signal one of them
+    /// may still do so: a GICv2 doesn't tell when the interface has seen the change. The
+    /// read back makes sure that the write has at least arrived.
     pub fn disable_ppis(&self, bits: u32) {
         self.0.write(ICENABLER, bits & PPIS);
         self.0.settle();
     }
 
-    /// Takes back all pending SGIs of ours, from whichever CPU, and PPIs.
+    /// Clears all pending SGIs of ours, whichever CPU has sent them, and all pending PPIs.
     pub fn clear_pending(&self) {
         let pending = self.0.read(ICPENDR) & !SECURE_SGIS;
         if pending != 0 {

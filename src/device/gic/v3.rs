@@ -1,5 +1,5 @@
-//! The part of a GICv3 that each CPU has to itself, the CPU interface apart: SGIs
-//! and PPIs, in the second frame of its redistributor.
+//! The part of a GICv3's redistributor that each CPU has to itself: SGIs and PPIs, in the
+//! second frame.
 //!
 //! # Sources
 //! IHI 0069, the redistributor's SGI and PPI registers: GICR_IGROUPR0,
@@ -21,24 +21,24 @@ use crate::platform::Trigger;
 pub struct GicV3Bank<R>(R);
 
 impl<R: PrivateRegisters> GicV3Bank<R> {
-    /// Returns the SGIs and PPIs that `registers` steer.
+    /// Returns the SGIs and PPIs whose registers are `registers`.
     pub const fn new(registers: R) -> Self {
         GicV3Bank(registers)
     }
 
-    /// Puts our SGIs and all PPIs into a known state, whatever the last user
-    /// of this CPU left behind: group 1, our two priorities, neither pending
-    /// nor active, and all off but wake and panic.
+    /// Puts our SGIs and all PPIs into a known state, whatever this CPU did before:
+    /// group 1, our two priorities, neither pending nor active, and all off but wake and
+    /// panic.
     ///
-    /// * `extended` — how many times 32 extended PPIs there are; we use none
+    /// * `extended` — the number of extended PPIs, divided by 32; the kernel uses none
     ///
     /// An SGI that was sent to the CPU while it was off is pending here, and one
-    /// that was active when it went down still is. Whole words are written, not
-    /// an interrupt at a time: a hypervisor traps each access, and this is part
-    /// of every CPU's way up.
+    /// that was active when the CPU went down still is. Each write covers a whole word and
+    /// not one interrupt, because a hypervisor traps each access, and every CPU runs this
+    /// on its way up.
     ///
-    /// All of it has arrived on return: the next thing is that another CPU is told, and
-    /// sends the wake SGI, which a late write to GICR_ICPENDR0 would take back.
+    /// All writes have arrived on return. The caller then tells another CPU, which may
+    /// send the wake SGI; a late write to GICR_ICPENDR0 would clear that.
     pub fn reset(&self, extended: usize) {
         self.0.write(ICENABLER, OUR_SGIS | PPIS);
         for word in 1..=extended {
@@ -57,7 +57,8 @@ impl<R: PrivateRegisters> GicV3Bank<R> {
 
     /// Turns our SGIs of `bits` on.
     ///
-    /// What is pending by then isn't lost, so nothing waits for the write to arrive.
+    /// It doesn't wait for the write to arrive: an SGI that comes before that stays
+    /// pending and isn't lost.
     pub fn enable_sgis(&self, bits: u32) {
         self.0.write(ISENABLER, bits & OUR_SGIS);
     }
@@ -69,7 +70,7 @@ impl<R: PrivateRegisters> GicV3Bank<R> {
         self.0.settle();
     }
 
-    /// Turns PPI `ppi`, INTID 16 to 31, on, its line as `trigger` says.
+    /// Turns PPI `ppi`, INTID 16 to 31, on; its line triggers as `trigger` says.
     pub fn enable_ppi(&self, ppi: u32, trigger: Trigger) {
         // The trigger may only change while it is off.
         self.disable_ppi(ppi);
@@ -84,7 +85,7 @@ impl<R: PrivateRegisters> GicV3Bank<R> {
         self.0.settle();
     }
 
-    /// Takes back all pending SGIs of ours, and PPIs; done on return.
+    /// Clears all pending SGIs of ours and all pending PPIs; done on return.
     pub fn clear_pending(&self) {
         self.0.write(ICPENDR, OUR_SGIS | PPIS);
         self.0.settle();
