@@ -29,13 +29,13 @@ impl CpuId {
     /// In a constant it is checked at compile time.
     ///
     /// # Panics
-    /// If `index` is not below [`MAX_CPUS`]: use
-    /// [`CpuId::new`] for a number that may be any.
+    /// If `index` is not below [`MAX_CPUS`]. Use [`CpuId::new`] for a number that isn't
+    /// known to be.
     #[must_use]
     pub const fn from_index(index: usize) -> CpuId {
         match CpuId::new(index) {
             Some(cpu) => cpu,
-            None => panic!("no machine of ours has a CPU of this number"),
+            None => panic!("a CPU number is not below MAX_CPUS"),
         }
     }
 

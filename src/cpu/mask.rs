@@ -105,8 +105,9 @@ impl CpuMask {
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     words: &'a Bits,
+    /// Index of the current word.
     word: usize,
-    /// The bits of that word that are still to come.
+    /// The bits of that word whose CPUs have not been returned yet.
     left: u64,
 }
 

@@ -76,7 +76,7 @@ impl CpuMasks {
     /// `cpu` itself, IRQs masked (`init:online`).
     ///
     /// # Panics
-    /// If it was set: two incarnations of one CPU.
+    /// If the bit was set already: the CPU would be running twice.
     pub fn set_online(&self, cpu: CpuId) {
         assert!(
             self.online.set(cpu.index(), Ordering::Release),
@@ -90,7 +90,7 @@ impl CpuMasks {
     /// `cpu` itself (own-bit), inside the still point (leaves-in-still-point).
     ///
     /// # Panics
-    /// If it was clear, or the CPU is still active (active-is-online).
+    /// If the bit was clear already, or the CPU is still active (active-is-online).
     pub fn clear_online(&self, cpu: CpuId) {
         assert!(
             !self.is_active(cpu),

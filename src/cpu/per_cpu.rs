@@ -6,14 +6,14 @@ use core::fmt;
 use crate::cpu::CpuId;
 use crate::sync::CachePadded;
 
-/// A `T` for each possible CPU, each in cache lines of its own. Made once and never
-/// freed: a CPU that is off keeps its value, so its counts stay part of every sum.
+/// A `T` for each possible CPU, each in cache lines of its own. A CPU that is off keeps its
+/// value, so its counts stay part of every sum.
 pub struct PerCpu<T> {
     slots: Box<[CachePadded<T>]>,
 }
 
 impl<T> PerCpu<T> {
-    /// Returns `cpus` values, made by `make_fn`.
+    /// Returns the values of CPUs 0 to `cpus - 1`, each made by `make_fn`.
     pub fn new(cpus: usize, mut make_fn: impl FnMut(CpuId) -> T) -> PerCpu<T> {
         PerCpu {
             slots: (0..cpus)
@@ -26,7 +26,7 @@ impl<T> PerCpu<T> {
     /// Returns the value of `cpu`.
     ///
     /// # Panics
-    /// If `cpu` is not possible: code that takes a number from outside checks it.
+    /// If `cpu` is not possible on this machine.
     pub fn get(&self, cpu: CpuId) -> &T {
         match self.slots.get(cpu.index()) {
             Some(slot) => &slot.0,
@@ -34,7 +34,7 @@ impl<T> PerCpu<T> {
         }
     }
 
-    /// Returns an iterator over all values, for sums over possible CPUs.
+    /// Returns an iterator over the possible CPUs and their values.
     pub fn iter(&self) -> impl Iterator<Item = (CpuId, &T)> {
         self.slots
             .iter()

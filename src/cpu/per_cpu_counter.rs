@@ -8,8 +8,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// A counter with a part for each CPU. Its value is the sum over all possible CPUs. The
 /// part of a CPU that is off stays in the sum.
 pub struct PerCpuCounter {
-    /// Relaxed: counters. Incremented atomically, so that a handler on the same CPU, or
-    /// a thread that was moved in between, loses nothing.
+    /// The part of each CPU. Relaxed: a counter orders nothing. It is added to atomically, so
+    /// that an addition by a handler, or by a thread that has moved to another CPU since it
+    /// read its CPU's number, is not lost.
     parts: PerCpu<AtomicU64>,
 }
 
@@ -21,8 +22,8 @@ impl PerCpuCounter {
         }
     }
 
-    /// Adds `amount` to `cpu`'s part; past 2⁶⁴ it wraps. Cheap if `cpu` is the running
-    /// CPU, correct in any case.
+    /// Adds `amount` to `cpu`'s part, which wraps at 2⁶⁴. This is cheap if `cpu` is the
+    /// running CPU, and correct in any case.
     ///
     /// # Context
     /// Any.

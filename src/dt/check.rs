@@ -1,36 +1,35 @@
-//! The pass that every blob goes through before anything reads it as a tree.
+//! The check that every blob passes before it is read as a tree.
 //!
-//! It goes over the tokens twice: once to prove all of the blob and to learn
-//! how large its compact copy is, once to write the copy. The copy has the four
-//! blocks in their usual order without gaps, and in the structure block only
-//! what the tree means: no NOPs (which `fdt` stumbles over, and which QEMU
-//! leaves when it takes devices out), padding zeroed. Nor has it the nodes that are
-//! there for overlays, which may be most of a tree.
+//! [`check`] reads the tokens twice: first to check the whole blob and to compute the size
+//! of its compact copy, then to write the copy. The copy has the header and the three
+//! blocks in their usual order without gaps, with padding zeroed. It leaves out NOP tokens,
+//! which `fdt` can't read and which QEMU leaves where it removes devices. It also leaves
+//! out the nodes that only overlays need, which may be most of a tree.
 //!
 //! # Invariants
-//! What [`verify`] has accepted without NOPs is safe to walk with `fdt`:
-//! 1. One root with an empty name; every other name is not empty, printable
-//!    ASCII, and terminated.
-//! 2. In each node properties come before children; beginnings and ends match,
-//!    at most [`MAX_DEPTH`] deep; the block ends with its END token.
-//! 3. Every property's value is inside the structure block and its name is a
-//!    terminated string inside the strings block.
+//! A blob without NOPs that [`verify`] has accepted is safe to walk with `fdt`:
+//! - **names-are-printable**: there is one root, with an empty name; every other name is
+//!   not empty, printable ASCII, and terminated.
+//! - **nesting-is-bounded**: in each node properties come before children. Each BEGIN token
+//!   has its END, nodes nest at most [`MAX_DEPTH`] deep, and the block ends with its END
+//!   token.
+//! - **values-in-bounds**: every property's value is inside the structure block and its name
+//!   is a terminated string inside the strings block.
 
 use super::MAX_DEPTH;
 use super::error::DtError;
 use super::header::{HEADER_SIZE, Header, LAST_COMPATIBLE, MAGIC, VERSION};
 use super::token::{BEGIN_NODE, END, END_NODE, PROPERTY, Token, Tokens, name_in};
 
-/// Checks `blob` whole and writes a compact copy of it to `out`; returns the
+/// Checks all of `blob` and writes a compact copy of it to `out`; returns the
 /// size of the copy in bytes.
 ///
-/// `blob` may be longer than the tree in it. Only the copy may be given to
-/// [`DeviceTree`](super::DeviceTree).
+/// `blob` may be longer than the tree in it. [`DeviceTree`](super::DeviceTree) accepts
+/// only such a copy.
 ///
 /// # Errors
-/// The first thing that is wrong with the blob, or
-/// [`DtError::OutputTooSmall`]. `out` is changed only on success, and never
-/// beyond the size returned.
+/// The first error that was found in the blob, or [`DtError::OutputTooSmall`]. `out` is
+/// changed only on success, and never beyond the size that is returned.
 pub fn check(blob: &[u8], out: &mut [u8]) -> Result<usize, DtError> {
     let (verified, blob) = verify(blob)?;
     let needed = verified.copy_size();
@@ -42,11 +41,11 @@ pub fn check(blob: &[u8], out: &mut [u8]) -> Result<usize, DtError> {
     Ok(needed)
 }
 
-/// What is known of a blob that is proved to be well-formed.
+/// The facts about a blob that has been found well-formed.
 #[derive(Clone, Debug)]
 pub(super) struct Verified {
     pub(super) header: Header,
-    /// Size of the structure block with only what is kept of it.
+    /// Size of the copy's structure block, in bytes.
     structure_size: usize,
 }
 
@@ -64,8 +63,8 @@ impl Verified {
     }
 }
 
-/// Proves the invariants above; returns what was learned and `blob` cut to its
-/// size.
+/// Checks the invariants of this module (names-are-printable, nesting-is-bounded,
+/// values-in-bounds); returns the facts about the blob, and `blob` cut to the tree's size.
 pub(super) fn verify(blob: &[u8]) -> Result<(Verified, &[u8]), DtError> {
     let (mut header, blob) = Header::parse(blob)?;
     let structure = blob.get(header.structure.clone()).unwrap_or_default();
@@ -116,21 +115,21 @@ fn check_property_name(strings: &[u8], offset: u32) -> Option<()> {
     (!name.is_empty()).then_some(())
 }
 
-/// The children of the root that only overlays need (the device tree compiler writes
-/// them with `-@`).
+/// The names of the root's children that only overlays need (the device tree compiler
+/// writes them with `-@`).
 const FOR_OVERLAYS: [&[u8]; 3] = [b"__symbols__", b"__fixups__", b"__local_fixups__"];
 
-/// Which tokens the copy has.
+/// Decides which tokens are copied.
 #[derive(Default)]
 struct Keep {
-    /// Nodes that have begun and not ended.
+    /// How many nodes have begun and not ended.
     depth: usize,
-    /// Whether this is inside a node for overlays.
+    /// Whether the next token is inside a node for overlays.
     left_out: bool,
 }
 
 impl Keep {
-    /// Returns whether the copy has `token`, the next one of the tree.
+    /// Returns whether `token`, the next one of the tree, is copied.
     fn keeps(&mut self, token: &Token<'_>) -> bool {
         match token {
             Token::BeginNode(name) => {
@@ -155,11 +154,12 @@ impl Keep {
     }
 }
 
-/// Which token may come next.
+/// Decides which token may come next.
 #[derive(Default)]
 struct Shape {
-    /// Nodes that have begun and not ended.
+    /// How many nodes have begun and not ended.
     depth: usize,
+    /// Whether a root has begun.
     root_seen: bool,
     /// Whether the innermost node has had a child already.
     children_seen: bool,
@@ -188,7 +188,7 @@ impl Shape {
             .depth
             .checked_sub(1)
             .ok_or(DtError::Unbalanced { offset })?;
-        // The node that this is in has at least the child that just ended.
+        // The enclosing node has had a child: the one that has just ended.
         self.children_seen = true;
         Ok(())
     }
@@ -267,9 +267,10 @@ fn copy(blob: &[u8], verified: &Verified, out: &mut [u8]) -> Result<(), DtError>
     writer.bytes(blob.get(header.strings.clone()).unwrap_or_default())
 }
 
-/// Writes one thing after the other, and never past the end.
+/// Appends bytes to a buffer, and never writes past its end.
 struct Writer<'o> {
     out: &'o mut [u8],
+    /// Offset of the next byte.
     at: usize,
 }
 
@@ -285,14 +286,14 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes a word. All sizes are below [`MAX_SIZE`](super::MAX_SIZE), so
-    /// there is always one; `None` is a size that would not fit.
+    /// Writes a word. `None` stands for a size that doesn't fit 32 bits, which is an error;
+    /// it doesn't occur, as all sizes are at most [`MAX_SIZE`](super::MAX_SIZE).
     fn word(&mut self, word: Option<u32>) -> Result<(), DtError> {
         let word = word.ok_or(DtError::BadTotalSize(u32::MAX))?;
         self.bytes(&word.to_be_bytes())
     }
 
-    /// Fills up to the next word with zeros.
+    /// Writes zeros up to the next word boundary.
     fn pad(&mut self) -> Result<(), DtError> {
         let padding = self.at.next_multiple_of(4) - self.at;
         self.bytes([0; 4].get(..padding).unwrap_or_default())

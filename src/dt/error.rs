@@ -1,8 +1,8 @@
-//! What can be wrong with a device tree.
+//! Errors in a device tree.
 
 use core::fmt;
 
-/// A part of the blob that the header gives the place of.
+/// A part of the blob, as an error names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
     /// The header itself.
@@ -26,7 +26,7 @@ impl fmt::Display for Block {
     }
 }
 
-/// What a node is there for, to name it in an error.
+/// The purpose of a node, as an error names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeKind {
     /// `/`.
@@ -45,11 +45,11 @@ pub enum NodeKind {
     Console,
     /// The firmware interface.
     Psci,
-    /// What turns the board off.
+    /// The device that turns the board off.
     PowerManager,
     /// A bus between the root and a device.
     Bus,
-    /// What a device's interrupts go to.
+    /// The controller that a device's interrupts go to.
     InterruptParent,
 }
 
@@ -74,29 +74,29 @@ impl fmt::Display for NodeKind {
 /// Why a device tree can't be used. Offsets count bytes from the blob's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DtError {
-    /// It doesn't start with the magic number.
+    /// The blob doesn't start with the magic number, but with this word.
     BadMagic(u32),
-    /// The total size is less than a header or more than
+    /// The total size, in bytes, is less than a header or more than
     /// [`MAX_SIZE`](super::MAX_SIZE).
     BadTotalSize(u32),
-    /// The bytes end early.
+    /// The blob is shorter than the tree in it.
     Truncated {
-        /// Bytes that there should be.
+        /// How many bytes the tree has.
         needed: usize,
-        /// Bytes that there are.
+        /// How many bytes the blob has.
         got: usize,
     },
-    /// A format from before version 16, or not compatible with version 17.
+    /// The format is older than version 16, or not compatible with version 17.
     UnsupportedVersion {
-        /// The version it was written as.
+        /// The version of the blob's format.
         version: u32,
-        /// The oldest version it is compatible with.
+        /// The oldest version that the blob's format is compatible with.
         last_compatible: u32,
     },
     /// A block is not inside the blob.
     BlockOutOfBounds(Block),
-    /// A block doesn't begin where its alignment wants it, or has a size that
-    /// isn't whole words.
+    /// A block doesn't begin at a multiple of its alignment, or its size isn't a multiple
+    /// of a word.
     BlockMisaligned(Block),
     /// Two blocks share bytes.
     BlocksOverlap(Block, Block),
@@ -109,9 +109,9 @@ pub enum DtError {
     },
     /// A token that the format doesn't have.
     UnknownToken {
-        /// Where it is.
+        /// Where the token is.
         offset: usize,
-        /// What it is.
+        /// The token.
         token: u32,
     },
     /// A node's name isn't terminated, is too long, is empty (or not empty, for
@@ -145,7 +145,7 @@ pub enum DtError {
     NoRoot,
     /// A second root node.
     SecondRoot {
-        /// Where it begins.
+        /// Where the second root begins.
         offset: usize,
     },
     /// A node ends that has not begun, or the tree ends inside a node.
@@ -165,7 +165,7 @@ pub enum DtError {
         /// Bytes that the buffer has.
         limit: usize,
     },
-    /// A blob that didn't come out of [`check`](super::check()).
+    /// The blob is no copy that [`check`](super::check()) has written.
     NotCompact,
     /// There is no such node, or it is disabled.
     NodeMissing(NodeKind),
@@ -173,11 +173,12 @@ pub enum DtError {
     PropertyMissing(NodeKind, &'static str),
     /// A property has a length or a value that it can't have.
     BadProperty(NodeKind, &'static str),
-    /// A cell count that isn't served.
+    /// A cell count that isn't supported.
     BadCellCount(NodeKind, &'static str, u32),
     /// A range goes past the end of the address space.
     AddressOverflow(NodeKind),
-    /// No `ranges` of a parent bus leads from a node to the CPU.
+    /// An address of the node can't be translated to the CPU's: a bus above it has no
+    /// `ranges` that covers it.
     NotTranslatable(NodeKind),
     /// A CPU's `reg` has bits that are not affinity.
     BadAffinity(u64),
@@ -196,7 +197,7 @@ impl fmt::Display for DtError {
                 last_compatible,
             } => write!(
                 f,
-                "format version {version} (compatible with {last_compatible}) is not served"
+                "format version {version} (compatible with {last_compatible}) is not supported"
             ),
             Self::BlockOutOfBounds(block) => write!(f, "the {block} is out of bounds"),
             Self::BlockMisaligned(block) => write!(f, "the {block} is misaligned"),
@@ -218,13 +219,13 @@ impl fmt::Display for DtError {
                 write!(f, "the property at {offset:#x} is out of bounds")
             }
             Self::MisplacedProperty { offset } => {
-                write!(f, "the property at {offset:#x} has no place there")
+                write!(f, "the property at {offset:#x} is out of place")
             }
             Self::TooDeep { offset } => write!(f, "nodes nest too deep at {offset:#x}"),
             Self::NoRoot => f.write_str("no root node"),
             Self::SecondRoot { offset } => write!(f, "a second root node at {offset:#x}"),
             Self::Unbalanced { offset } => {
-                write!(f, "beginnings and ends of nodes disagree at {offset:#x}")
+                write!(f, "beginnings and ends of nodes don't match at {offset:#x}")
             }
             Self::TrailingData { offset } => {
                 write!(

@@ -1,29 +1,29 @@
-//! The header of a blob, and where it says that the blocks are.
+//! The header of a blob, and the places of the blocks that it gives.
 
 use core::ops::Range;
 
 use super::error::{Block, DtError};
 
-/// The largest blob that is accepted: what the arm64 boot protocol allows
-/// (Linux, `Documentation/arch/arm64/booting.rst`), in bytes.
+/// The size of the largest blob that is accepted, in bytes: the limit of the arm64 boot
+/// protocol (Linux, `Documentation/arch/arm64/booting.rst`).
 pub const MAX_SIZE: usize = 2 * 1024 * 1024;
 
-/// First word of every blob.
+/// The first word of every blob.
 pub(super) const MAGIC: u32 = 0xd00d_feed;
 
-/// The version that copies are written as.
+/// The version of the copies' format.
 pub(super) const VERSION: u32 = 17;
 
-/// The version that [`VERSION`] is compatible with: it only added a field.
+/// The oldest version that [`VERSION`] is compatible with: version 17 only added a field.
 pub(super) const LAST_COMPATIBLE: u32 = 16;
 
 /// Size of a header of version 17, in bytes.
 pub(super) const HEADER_SIZE: usize = 40;
 
-/// Size of a header of version 16: without the structure block's size.
+/// Size of a header of version 16, in bytes. It lacks the structure block's size.
 const HEADER_SIZE_16: usize = 36;
 
-/// Size of one memory reservation: address and size.
+/// Size of one memory reservation, in bytes: an address and a size of 64 bits each.
 const RESERVATION_SIZE: usize = 16;
 
 /// Returns the big-endian word at `at`, if the bytes go that far.
@@ -32,14 +32,14 @@ pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes))
 }
 
-/// Says how large the blob is that begins with `header`, in bytes.
+/// Returns the size in bytes of the blob that begins with `header`.
 ///
-/// For the first 8 bytes behind a raw pointer, before a slice can be made of
-/// the rest.
+/// A caller that has only a pointer reads the first 8 bytes, asks this for the size, and
+/// makes a slice of that size.
 ///
 /// # Errors
-/// [`DtError::BadMagic`] if it is no blob; [`DtError::BadTotalSize`] if the size
-/// can't be one.
+/// [`DtError::BadMagic`] if `header` doesn't begin a blob; [`DtError::BadTotalSize`] if no
+/// blob can have that size.
 pub fn total_size(header: &[u8; 8]) -> Result<usize, DtError> {
     let [m0, m1, m2, m3, s0, s1, s2, s3] = *header;
     let magic = u32::from_be_bytes([m0, m1, m2, m3]);
@@ -53,20 +53,25 @@ pub fn total_size(header: &[u8; 8]) -> Result<usize, DtError> {
     }
 }
 
-/// A header whose blocks are in bounds, aligned and terminated. `structure` of
-/// a version 16 blob reaches to the blob's end: only its tokens tell more.
+/// A header whose blocks are in bounds, aligned and terminated. All ranges are offsets into
+/// the blob.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
+    /// Version of the format.
     pub(super) version: u32,
+    /// Physical ID of the CPU on which the machine was started, as the blob has it.
     pub(super) boot_cpu: u32,
+    /// The memory reservation block with its terminator.
     pub(super) reservations: Range<usize>,
+    /// The structure block. A header of version 16 doesn't give its size, so there the
+    /// range reaches to the blob's end until the tokens have been read.
     pub(super) structure: Range<usize>,
+    /// The strings block.
     pub(super) strings: Range<usize>,
 }
 
 impl Header {
-    /// Reads the header of `blob`; returns it with the part of `blob` that it
-    /// speaks of.
+    /// Reads the header of `blob`; returns it with `blob` cut to the size that it gives.
     pub(super) fn parse(blob: &[u8]) -> Result<(Header, &[u8]), DtError> {
         let short = |needed| DtError::Truncated {
             needed,

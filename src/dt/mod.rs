@@ -1,25 +1,23 @@
-//! The device tree: what the machine says about itself.
+//! The device tree: the boot loader's description of the machine.
 //!
-//! A blob is handed over by a boot loader and may be anything; the `fdt` crate,
-//! which reads it, trusts its input. So there are two halves with one rule
-//! between them: nothing reads a blob as a tree that has not been checked whole.
+//! A boot loader hands over a blob, which may hold any bytes. The `fdt` crate, which
+//! reads it, trusts its input. So this module has two halves with one rule between them:
+//! a blob is read as a tree only after all of it has been checked.
 //!
 //! ```text
 //!   raw pointer --total_size--> slice --check--> compact copy --DeviceTree--> typed values
 //!                (8 bytes)              (ours, no NOPs)     (properties through `fdt`)
 //! ```
 //!
-//! [`check()`] proves every offset, length, name and token, and writes a copy
-//! that has only what it has proved. [`DeviceTree`] finds nodes in that copy
-//! and decodes their properties; it trusts the form, never the content: a
-//! `reg` of odd length, a cell count of 7, a bus that leads nowhere are typed
-//! errors of the one method that met them.
+//! [`check()`] checks every offset, length, name and token, and writes a copy of the
+//! parts that it has checked. [`DeviceTree`] finds nodes in that copy and decodes their
+//! properties. It trusts the form of the copy, but never the content: a `reg` of odd
+//! length, a cell count of 7, or a bus without a way to the CPU is a typed error of the
+//! method that reads it.
 //!
-//! # Invariants
-//! 1. No function here panics, whatever the bytes are.
-//! 2. All loops are bounded by the size of the blob, none recurses.
-//! 3. Nothing here allocates or keeps state: it runs with the MMU off, before
-//!    there is a heap, and on the host.
+//! No function here panics, whatever the bytes are. Every loop is bounded by the size of
+//! the blob, and no function recurses. Nothing here allocates or keeps state, so it runs
+//! with the MMU off, before there is a heap, and on the host.
 //!
 //! # Sources
 //! Devicetree Specification 0.4: chapter 5 (the flattened format), 2.3
@@ -42,6 +40,6 @@ pub use view::{
     Text, TextFlaw, TimerDesc,
 };
 
-/// How deep nodes may nest, the root counted. Real trees stay below ten; `fdt`
-/// keeps a stack of 64.
+/// How deep nodes may nest, including the root. Real trees stay below ten; `fdt`
+/// keeps a stack of 64 nodes.
 pub const MAX_DEPTH: usize = 32;

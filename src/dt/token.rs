@@ -9,30 +9,33 @@ pub(super) const PROPERTY: u32 = 3;
 const NOP: u32 = 4;
 pub(super) const END: u32 = 9;
 
-/// The longest name of a node or property, in bytes. The specification's limit
-/// is 31, which real trees pass; this one keeps a scan of all names linear.
+/// The longest name of a node or property, in bytes. The specification's limit is 31, but
+/// real trees have longer names. A limit keeps the time to read all names linear in the
+/// size of the blob.
 const MAX_NAME: usize = 255;
 
-/// One token with what belongs to it, all in bounds.
+/// One token with its name or value, all in bounds.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Token<'a> {
-    /// A node begins; its name, not terminated.
+    /// A node begins; its name, without the NUL.
     BeginNode(&'a [u8]),
     /// A node ends.
     EndNode,
-    /// A property: where in the strings block its name is, and its value.
+    /// A property: the offset of its name in the strings block, and its value.
     Property(u32, &'a [u8]),
-    /// Something that was overwritten.
+    /// Nothing: a program has overwritten another token.
     Nop,
     /// The tree ends.
     End,
 }
 
-/// Reads tokens one after the other.
+/// Reads the tokens of a structure block in their order.
 #[derive(Clone, Debug)]
 pub(super) struct Tokens<'a> {
     block: &'a [u8],
+    /// Offset of the block in the blob, in bytes.
     base: usize,
+    /// Offset of the next token in the block, in bytes.
     at: usize,
 }
 
@@ -42,7 +45,7 @@ impl<'a> Tokens<'a> {
         Tokens { block, base, at: 0 }
     }
 
-    /// Returns where in the blob the next token is.
+    /// Returns the offset of the next token in the blob.
     pub(super) fn offset(&self) -> usize {
         self.base + self.at
     }
@@ -82,7 +85,8 @@ impl<'a> Tokens<'a> {
         Some(word)
     }
 
-    /// Goes on `length` bytes and to the next word, if the block has them.
+    /// Skips `length` bytes and the padding up to the next word; returns `None` if the
+    /// block ends before.
     fn skip(&mut self, length: usize) -> Option<()> {
         let to = self.at.checked_add(length)?.checked_next_multiple_of(4)?;
         if to > self.block.len() {
@@ -93,8 +97,8 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// Returns the name that `bytes` begin with: terminated, not too long, and of printable
-/// characters. May be empty.
+/// Returns the name at the start of `bytes`, which may be empty; `None` if it isn't
+/// terminated, is longer than [`MAX_NAME`], or has characters that are not printable.
 pub(super) fn name_in(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().take(MAX_NAME + 1).position(|b| *b == 0)?;
     let name = bytes.get(..end)?;

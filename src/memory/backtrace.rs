@@ -1,43 +1,47 @@
-//! Walking the chain of frame records, without trusting it.
+//! The walk along the chain of frame records, which may be corrupt.
 //!
-//! Every function of the kernel keeps a frame record: the caller's frame
-//! pointer and the return address, at the address in `x29` (AAPCS64, "The Frame
-//! Pointer"). Together they are a linked list from the innermost frame outwards.
-//! A backtrace is wanted when something is broken, so the list is taken for
-//! broken too:
+//! Every function of the kernel keeps a frame record: the caller's frame pointer and the
+//! return address, at the address in `x29` (AAPCS64, "The Frame Pointer"). The records are
+//! a linked list from the innermost frame outwards. A backtrace is printed when something
+//! is broken, and the list may be broken too. So [`Frames`] follows these rules:
 //!
 //! 1. A record is read only if all of it lies in a stack that the caller knows.
-//! 2. Inside one stack the chain only goes up (frames were pushed downwards).
-//! 3. Each stack is entered once: overflow → IRQ → thread, and never back.
+//! 2. Inside one stack the chain only goes up, because stacks grow down.
+//! 3. The chain enters each stack once: overflow stack, IRQ stack, thread stack.
 //!
-//! So the walk ends, and reads nothing but stack memory, whatever is in `x29`.
+//! So the walk ends, and reads only stack memory, whatever is in `x29`.
 
 use core::ops::Range;
 
 /// The most frames that are walked.
 pub const MAX_FRAMES: usize = 32;
 
-/// Bytes of a frame record: saved `x29`, saved `x30`.
+/// Size of a frame record, in bytes: saved `x29` and saved `x30`.
 const RECORD_SIZE: usize = 16;
 
 /// The return addresses of a chain of frame records, innermost first.
 #[derive(Debug)]
 pub struct Frames<'a, R> {
+    /// The addresses of the stacks that may be read.
     stacks: &'a [Range<usize>],
-    /// Bit n: the chain has been in `stacks[n]`.
+    /// Bit n is set if the chain has been in `stacks[n]`.
     seen: u32,
+    /// Index of the stack that the last record was in.
     current: Option<usize>,
+    /// Address of the next record.
     frame_pointer: usize,
+    /// How many more frames may be walked.
     left: usize,
+    /// Returns the word at an address.
     read: R,
 }
 
 impl<'a, R: FnMut(usize) -> usize> Frames<'a, R> {
-    /// Walks from the record at `frame_pointer` through `stacks`, of which the
-    /// first 32 count.
+    /// Returns the walk from the record at `frame_pointer` through `stacks`, of which only
+    /// the first 32 are used.
     ///
-    /// * `read` — returns the word at an address; it is called only with
-    ///   addresses inside `stacks` that are multiples of 8.
+    /// `read` returns the word at an address. It is called only with addresses inside
+    /// `stacks` that are multiples of 8.
     pub fn new(frame_pointer: usize, stacks: &'a [Range<usize>], read: R) -> Self {
         Frames {
             stacks: &stacks[..stacks.len().min(32)],
@@ -49,7 +53,7 @@ impl<'a, R: FnMut(usize) -> usize> Frames<'a, R> {
         }
     }
 
-    /// Returns the stack that holds all of the record at `address`.
+    /// Returns the index of the stack that contains all of the record at `address`.
     fn stack_of_record(&self, address: usize) -> Option<usize> {
         let end = address.checked_add(RECORD_SIZE)?;
         self.stacks
@@ -77,7 +81,7 @@ impl<R: FnMut(usize) -> usize> Iterator for Frames<'_, R> {
         let caller_record = (self.read)(record);
         let return_address = (self.read)(record + 8);
         let goes_back = self.stacks[stack].contains(&caller_record) && caller_record <= record;
-        // An end of the chain that the next call finds out of every stack.
+        // Address 0 is in no stack, so the next call ends the walk.
         self.frame_pointer = if goes_back { 0 } else { caller_record };
         self.left -= 1;
         (return_address != 0).then_some(return_address)
@@ -93,7 +97,8 @@ mod tests {
     const THREAD: Range<usize> = 0x1000..0x2000;
     const IRQ: Range<usize> = 0x8000..0x9000;
 
-    /// Walks from `start` over `records` of (address, caller's record, return).
+    /// Returns the walk from `start` over `records`, each of which is its address, the
+    /// address of the caller's record and the return address.
     fn walk(start: usize, records: &[(usize, usize, usize)]) -> Vec<usize> {
         let stacks = [THREAD, IRQ];
         Frames::new(start, &stacks, |address| {

@@ -8,37 +8,37 @@
 //!       below, under its lock                      below, under its lock
 //! ```
 //!
-//! What a block is, is the user's business: an address in the kernel, a number in
-//! a test. Nothing here allocates.
+//! The type of a block is a parameter: an address in the kernel, a number in a test.
+//! Nothing here allocates.
 //!
 //! # Invariants
-//! - **layout-of-class**: every block of a class is [`SizeClass::layout`] large,
-//!   whichever CPU asked for it and whenever: so any cache can serve any request of the
-//!   class with it.
+//! - **layout-of-class**: every block of a class has the layout [`SizeClass::layout`],
+//!   whichever CPU asked for it. So any cache can serve any request of the class with it.
 //! - **taken-once**: a block that was put is taken once.
-//! - **bounded-magazine**: a class holds at most [`MAGAZINE_BYTES`], or
-//!   [`MAGAZINE_BLOCKS`] blocks if that is less.
+//! - **bounded-magazine**: a magazine has at most [`MAGAZINE_BLOCKS`] blocks, and at most
+//!   [`MAGAZINE_BYTES`] bytes.
 
 #![forbid(unsafe_code)]
 
 use core::alloc::Layout;
 
-/// Sizes of the classes, in bytes. Larger requests have no class.
+/// Sizes of the classes' blocks, in bytes. A larger request has no class.
 const SIZES: [usize; CLASSES] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
 
-/// How many classes there are.
+/// The number of classes.
 const CLASSES: usize = 12;
 
-/// Alignment of every block with a class. What wants more has no class.
+/// Alignment of the blocks of every class, in bytes. A request for a larger alignment has
+/// no class.
 const ALIGN: usize = 16;
 
-/// The most bytes that one CPU keeps of one class.
+/// How many bytes one CPU keeps of one class at most.
 pub const MAGAZINE_BYTES: usize = 2048;
 
-/// The most blocks that one CPU keeps of one class.
+/// How many blocks one CPU keeps of one class at most.
 pub const MAGAZINE_BLOCKS: usize = 32;
 
-/// The class of each size, by the size in units of [`ALIGN`], rounded up.
+/// The class of each request size, indexed by the size in units of [`ALIGN`], rounded up.
 const CLASS_OF: [u8; SIZES[CLASSES - 1] / ALIGN + 1] = {
     let mut table = [0; SIZES[CLASSES - 1] / ALIGN + 1];
     let (mut unit, mut class) = (0, 0);
@@ -52,7 +52,7 @@ const CLASS_OF: [u8; SIZES[CLASSES - 1] / ALIGN + 1] = {
     table
 };
 
-/// Where the magazine of each class begins among the slots, and where the last ends.
+/// Index of the first slot of each class's magazine, and at last the number of all slots.
 const STARTS: [usize; CLASSES + 1] = {
     let mut starts = [0; CLASSES + 1];
     let mut class = SizeClass(0);
@@ -63,21 +63,21 @@ const STARTS: [usize; CLASSES + 1] = {
     starts
 };
 
-/// Slots of all magazines.
+/// The number of slots of all magazines.
 const SLOTS: usize = STARTS[CLASSES];
 
-/// A range of request sizes that are served with blocks of one size.
+/// A class of request sizes that are served with blocks of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeClass(u8);
 
 impl SizeClass {
-    /// Returns all of them, smallest first.
+    /// Returns all classes, the smallest first.
     pub fn all() -> impl Iterator<Item = SizeClass> {
         (0u8..).take(CLASSES).map(SizeClass)
     }
 
-    /// Returns the class that serves `layout`; `None` if it is too large, or wants more
-    /// alignment than a block has.
+    /// Returns the class that serves `layout`; `None` if its size or its alignment is larger
+    /// than that of any class.
     #[inline]
     pub const fn of(layout: Layout) -> Option<SizeClass> {
         if layout.align() > ALIGN || layout.size() > SIZES[CLASSES - 1] {
@@ -86,13 +86,14 @@ impl SizeClass {
         Some(SizeClass(CLASS_OF[layout.size().div_ceil(ALIGN)]))
     }
 
-    /// Returns the number of bytes of a block.
+    /// Returns the size of a block, in bytes.
     #[inline]
     pub const fn size(self) -> usize {
         SIZES[self.0 as usize]
     }
 
-    /// Returns what to ask the allocator below for, for a block (layout-of-class).
+    /// Returns the layout with which a block is allocated from the allocator below
+    /// (layout-of-class).
     pub const fn layout(self) -> Layout {
         match Layout::from_size_align(self.size(), ALIGN) {
             Ok(layout) => layout,
@@ -100,7 +101,7 @@ impl SizeClass {
         }
     }
 
-    /// Returns how many blocks one CPU keeps (bounded-magazine).
+    /// Returns how many blocks one CPU keeps of this class at most (bounded-magazine).
     pub const fn capacity(self) -> usize {
         let blocks = MAGAZINE_BYTES / self.size();
         if blocks < MAGAZINE_BLOCKS {
@@ -110,8 +111,9 @@ impl SizeClass {
         }
     }
 
-    /// Returns how many blocks go to or come from the allocator below at a time: half of
-    /// what fits, so that neither a free nor a request right after goes there too.
+    /// Returns how many blocks are moved to or from the allocator below at a time. It is half
+    /// of the capacity, so that neither a free nor a request that comes next moves blocks
+    /// again.
     pub const fn batch(self) -> usize {
         self.capacity().div_ceil(2)
     }
@@ -123,13 +125,14 @@ impl SizeClass {
 
 /// The free blocks that one CPU keeps.
 pub struct HeapCache<B> {
+    /// The magazines, one after the other: [`STARTS`].
     slots: [Option<B>; SLOTS],
-    /// Blocks in each magazine. What lies above is `None`.
+    /// How many blocks each magazine has. The slots behind them are `None`.
     filled: [u8; CLASSES],
 }
 
 impl<B: Copy> HeapCache<B> {
-    /// Nothing is kept.
+    /// Returns a cache without blocks.
     pub const fn new() -> Self {
         HeapCache {
             slots: [None; SLOTS],
@@ -137,7 +140,7 @@ impl<B: Copy> HeapCache<B> {
         }
     }
 
-    /// Takes out the block of `class` that was put last, if there is one.
+    /// Removes and returns the block of `class` that was put last, if there is one.
     #[inline]
     pub fn take(&mut self, class: SizeClass) -> Option<B> {
         let filled = &mut self.filled[class.index()];
@@ -145,10 +148,10 @@ impl<B: Copy> HeapCache<B> {
         self.slots[STARTS[class.index()] + usize::from(*filled)].take()
     }
 
-    /// Keeps `block`, which is one of `class` and free.
+    /// Keeps `block`, a free block of `class`.
     ///
     /// # Errors
-    /// The block, if no more of its class are kept.
+    /// Returns `block` if the magazine of its class is full.
     #[inline]
     pub fn put(&mut self, class: SizeClass, block: B) -> Result<(), B> {
         let filled = &mut self.filled[class.index()];
@@ -160,7 +163,7 @@ impl<B: Copy> HeapCache<B> {
         Ok(())
     }
 
-    /// Takes out all blocks, and tells each to `give_fn` with its class.
+    /// Removes all blocks, and passes each to `give_fn` with its class.
     pub fn flush(&mut self, mut give_fn: impl FnMut(SizeClass, B)) {
         for class in SizeClass::all() {
             while let Some(block) = self.take(class) {
@@ -169,7 +172,7 @@ impl<B: Copy> HeapCache<B> {
         }
     }
 
-    /// Returns the number of bytes that are kept.
+    /// Returns the size of all blocks together, in bytes.
     pub fn bytes(&self) -> usize {
         SizeClass::all()
             .map(|class| usize::from(self.filled[class.index()]) * class.size())

@@ -1,9 +1,9 @@
-//! What the one address map is made of: requests, and what they may ask for.
+//! Requests, from which the one address map is built.
 //!
-//! The kernel runs on one identity map (VA = PA) that is built once, before the
-//! MMU goes on, from a list of requests. Requests are applied in order and a
-//! later one wins where two overlap, so a caller says "all RAM is data" first,
-//! and then carves text, read-only data and guard pages out of it.
+//! The kernel runs on one identity map (VA = PA), which is built once, before the MMU goes
+//! on, from a list of requests. Requests are applied in order, and where two overlap the
+//! later one applies. So a caller first requests that all RAM be data, and then that parts
+//! of it be text, read-only data and guard pages.
 
 use core::fmt;
 use core::ops::Range;
@@ -17,36 +17,36 @@ const LEVEL_1_ENTRY: usize = 512 * LEVEL_2_ENTRY;
 /// Address space that one entry of a level 2 table covers, in bytes.
 const LEVEL_2_ENTRY: usize = 512 * PAGE_SIZE;
 
-/// What a range of addresses is for. No kind is both writable and executable.
+/// The use of a range of addresses. No kind is both writable and executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapKind {
     /// Code: read and execute.
     Text,
-    /// Constants, and whatever is only written before the MMU goes on: read.
+    /// Constants, and variables that are written only before the MMU goes on: read.
     Rodata,
     /// RAM: read and write.
     Data,
     /// Device registers: read and write, never cached, never gathered, never
     /// reordered (Device-nGnRE).
     Device,
-    /// Nothing: every access faults.
+    /// A guard page, which isn't mapped: every access faults.
     Guard,
 }
 
-/// A range of addresses and what it is for.
+/// A range of addresses and its use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapRequest {
     /// The addresses, virtual and physical, both ends on a page boundary.
     pub range: Range<usize>,
-    /// What they are for.
+    /// The use of the addresses.
     pub kind: MapKind,
 }
 
 impl MapRequest {
-    /// Returns the request that the whole pages around `start..end` be of `kind`.
+    /// Returns the request that all pages with a byte of `start..end` be of `kind`.
     ///
-    /// Rounds outwards: right for devices, whose registers need not fill a page.
-    /// An end too large to be rounded stays too large to be mapped.
+    /// It rounds outwards because the registers of a device need not fill a page. If `end`
+    /// is too large to be rounded up, [`MapRequest::check`] refuses the request.
     pub const fn around(start: usize, end: usize, kind: MapKind) -> MapRequest {
         let end = match end.checked_next_multiple_of(PAGE_SIZE) {
             Some(end) => end,
@@ -58,12 +58,12 @@ impl MapRequest {
         }
     }
 
-    /// Checks that this can be mapped where physical addresses have
+    /// Checks that the request can be mapped on a machine whose physical addresses have
     /// `address_bits` bits.
     ///
     /// # Errors
-    /// [`MapError::Malformed`] if the range is empty, backwards or not made of
-    /// whole pages; [`MapError::OutOfRange`] if it doesn't fit.
+    /// [`MapError::Malformed`] if the range is empty, backwards or not made of whole pages;
+    /// [`MapError::OutOfRange`] if it ends beyond the physical addresses.
     pub fn check(&self, address_bits: u32) -> Result<(), MapError> {
         let Range { start, end } = self.range;
         if start >= end || !start.is_multiple_of(PAGE_SIZE) || !end.is_multiple_of(PAGE_SIZE) {
@@ -93,11 +93,11 @@ pub enum MapError {
         /// Where the range ends.
         end: usize,
     },
-    /// The memory given for tables does not last.
+    /// There is not enough memory for the tables.
     OutOfTables {
-        /// Pages that the request at hand may need.
+        /// How many pages the current request needs at most.
         needed: usize,
-        /// Pages that are left.
+        /// How many pages are left.
         left: usize,
     },
 }
@@ -122,19 +122,19 @@ impl fmt::Display for MapError {
 
 impl core::error::Error for MapError {}
 
-/// Returns how many new tables mapping `range` may take, at most: 4 KiB pages, root at
+/// Returns how many new tables are needed at most to map `range`: 4 KiB pages, root at
 /// level 0, VA = PA.
 ///
-/// Blocks are used wherever a whole one fits, so below level 1 only the two
-/// ends of a range can need a table: one at each level for each end, or one for
-/// both where they fall into the same block. An entry that already leads to a
-/// table needs none, and splitting a block makes the one table counted here.
+/// Blocks are used wherever a whole block fits. So below level 1 only the two ends of a
+/// range can need a table: one at each level for each end, or one for both if they are in
+/// the same block. An entry that already leads to a table needs no new one, and the split
+/// of a block makes only the table that is counted here.
 pub const fn tables_needed(range: &Range<usize>) -> usize {
     let level_1_tables = range.end.div_ceil(LEVEL_0_ENTRY) - range.start / LEVEL_0_ENTRY;
     level_1_tables + partial_blocks(range, LEVEL_1_ENTRY) + partial_blocks(range, LEVEL_2_ENTRY)
 }
 
-/// Blocks of `size` bytes that `range` covers in part.
+/// Returns how many blocks of `size` bytes `range` covers in part.
 const fn partial_blocks(range: &Range<usize>, size: usize) -> usize {
     let start_cut = !range.start.is_multiple_of(size);
     let end_cut = !range.end.is_multiple_of(size);

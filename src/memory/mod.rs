@@ -1,4 +1,5 @@
-//! What is where in memory, as far as it can be decided without touching any.
+//! The layout of memory: free ranges, stacks, the address map, heap caches, backtraces.
+//! Nothing here accesses the memory that it plans.
 
 #![forbid(unsafe_code)]
 
@@ -16,10 +17,12 @@ pub use map::{MapError, MapKind, MapRequest, tables_needed};
 pub use plan::{MAX_RANGES, MemoryPlan};
 pub use stack_pool::{Stack, StackLayout, StackPart, StackPlace, StackPool};
 
-/// Returns a physical range as addresses: the two are 64 bits alike, and VA = PA.
+/// Returns a range of physical addresses as virtual addresses: both have 64 bits, and
+/// VA = PA.
 ///
 /// # Panics
-/// If one of its ends is beyond `usize`: where addresses have 64 bits none is.
+/// If an end of the range doesn't fit `usize`, which can't be where addresses have 64
+/// bits.
 pub fn bytes(range: &Range<u64>) -> Range<usize> {
     let address = |value: u64| usize::try_from(value).expect("BUG: addresses are 64 bits");
     address(range.start)..address(range.end)

@@ -1,24 +1,24 @@
-//! Which memory is free: RAM without all that is reserved.
+//! The free memory: RAM without the reserved ranges.
 //!
-//! Made at boot from the device tree, before there is a heap: the first pieces
-//! of it become page tables, stacks and the heap. The device tree's ranges come
-//! in any order, overlap, touch, and end inside pages; all of that is gone once
-//! they are a set of spans.
+//! The boot code makes the plan from the device tree, before there is a heap. Page tables,
+//! stacks and the heap are taken from it. The device tree's ranges come in any order, may
+//! overlap or touch, and may end inside pages. The plan makes sorted, separate ranges of
+//! whole pages from them.
 //!
 //! # Invariants
-//! 1. The spans are sorted, not empty, and neither overlap nor touch.
-//! 2. Once [`MemoryPlan::new`] has returned, they are whole pages, each of
-//!    which is RAM to its last byte and has no reserved byte.
-//! 3. The page at address 0 is in none of them: no pointer to memory from here
-//!    is null.
+//! - **spans-are-separate**: the spans are sorted, not empty, and neither overlap nor touch.
+//! - **spans-are-free-pages**: once [`MemoryPlan::new`] has returned, every span is made of
+//!   whole pages. Each of these is RAM to its last byte and has no reserved byte.
+//! - **page-zero-is-reserved**: no span has the page at address 0, so no pointer to memory
+//!   of the plan is null.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
 
 use crate::config::PAGE_SIZE;
 
-/// The most ranges that are kept of free memory. Where it falls apart into more, the
-/// smallest are left out.
+/// How many ranges of free memory are kept at most. If there are more, the smallest ones
+/// are left out.
 pub const MAX_RANGES: usize = 64;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -35,10 +35,10 @@ impl Span {
         self.start >= self.end
     }
 
-    /// Cut to whole pages.
+    /// Returns the whole pages inside this span.
     fn inwards(self) -> Span {
         Span {
-            // Without a page behind it, the start is the end of all pages.
+            // A start in the last page has no page behind it, and makes an empty span.
             start: self
                 .start
                 .checked_next_multiple_of(PAGE)
@@ -47,8 +47,8 @@ impl Span {
         }
     }
 
-    /// Grown to whole pages. No page ends at or behind `u64::MAX`, so the end
-    /// may stop there.
+    /// Returns the span of all pages that have a byte of this one. The end is `u64::MAX` if
+    /// it can't be rounded up: every whole page ends before that.
     fn outwards(self) -> Span {
         Span {
             start: self.start & !(PAGE - 1),
@@ -69,17 +69,21 @@ impl From<Range<u64>> for Span {
 /// The free memory, in ranges of whole pages.
 #[derive(Clone, Debug)]
 pub struct MemoryPlan {
-    /// With room for one more than are kept, while a change is made.
+    /// The spans, of which the first `count` are valid (spans-are-separate). While a change
+    /// is made there may be one more than [`MAX_RANGES`].
     spans: [Span; MAX_RANGES + 1],
     count: usize,
+    /// How many bytes were left out with the smallest ranges.
     left_out: u64,
 }
 
 impl MemoryPlan {
-    /// Returns all pages that lie wholly in `ram` and have no byte in `reserved` or in
-    /// page 0. Both may have ranges of any order, that overlap, touch or are empty. Of
-    /// what would be more than [`MAX_RANGES`] ranges, also if only `ram` or a part of
-    /// `reserved` makes so many, the smallest are left out.
+    /// Returns the plan of all pages that lie wholly in `ram`, have no byte in `reserved`,
+    /// and are not page 0 (spans-are-free-pages, page-zero-is-reserved).
+    ///
+    /// The ranges of both may come in any order, overlap, touch or be empty. Whenever there
+    /// are more than [`MAX_RANGES`] ranges, also before all of `reserved` has been taken
+    /// out, the smallest one is left out.
     pub fn new(
         ram: impl IntoIterator<Item = Range<u64>>,
         reserved: impl IntoIterator<Item = Range<u64>>,
@@ -92,7 +96,7 @@ impl MemoryPlan {
         for range in ram {
             plan.add(range.into());
         }
-        // Only now: a page may be covered by several ranges together.
+        // Only after all ranges were added: several of them may cover a page together.
         plan.cut_to_pages();
         plan.reserve(0..PAGE);
         for range in reserved {
@@ -101,9 +105,8 @@ impl MemoryPlan {
         plan
     }
 
-    /// Takes every page that `range` has a byte of out of the plan, if it is
-    /// in there. Where that makes more than [`MAX_RANGES`] ranges, the smallest is left
-    /// out.
+    /// Removes every page that has a byte of `range` from the plan. If there are then more
+    /// than [`MAX_RANGES`] ranges, the smallest one is left out.
     pub fn reserve(&mut self, range: Range<u64>) {
         let span = Span::from(range);
         if span.is_empty() {
@@ -131,10 +134,11 @@ impl MemoryPlan {
         }
     }
 
-    /// Takes `size` bytes, rounded up to pages, out of the plan, at a multiple
-    /// of `align` bytes: the lowest such place in the largest range that has
-    /// one, so that small ranges don't break up first. `None` if none has, or if
-    /// `size` is 0. As [`MemoryPlan::reserve`], it may leave the smallest range out.
+    /// Removes `size` bytes, rounded up to pages, from the plan, and returns their range,
+    /// which begins at a multiple of `align` bytes. It is the lowest such place in the
+    /// largest range that has one, so that memory is not split into more small ranges than
+    /// necessary. `None` if no range has such a place, or if `size` is 0. As
+    /// [`MemoryPlan::reserve`], this may leave out the smallest range.
     ///
     /// # Panics
     /// If `align` isn't a power of two.
@@ -149,7 +153,7 @@ impl MemoryPlan {
             let end = start.checked_add(size)?;
             (end <= span.end).then_some((span.end - span.start, start..end))
         };
-        // Of ranges of one size the first: `max_by_key` alone takes the last.
+        // Of several largest ranges `max_by_key` returns the last, and the lowest is wanted.
         let (_, range) = self
             .spans()
             .iter()
@@ -166,13 +170,13 @@ impl MemoryPlan {
         self.spans().iter().map(|span| span.start..span.end)
     }
 
-    /// Free memory, in bytes.
+    /// Returns the size of the free memory, in bytes.
     pub fn total(&self) -> u64 {
         self.spans().iter().map(|span| span.end - span.start).sum()
     }
 
-    /// Free memory that was left out because it fell apart into too many ranges, in
-    /// bytes.
+    /// Returns the size of the free memory that was left out because there were too many
+    /// ranges, in bytes.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
@@ -181,7 +185,8 @@ impl MemoryPlan {
         &self.spans[..self.count]
     }
 
-    /// Adds `span`, which becomes one with all that it overlaps or touches.
+    /// Adds `span`, and joins it with all spans that it overlaps or touches
+    /// (spans-are-separate).
     fn add(&mut self, span: Span) {
         if span.is_empty() {
             return;
@@ -195,6 +200,7 @@ impl MemoryPlan {
         self.splice(from..to, &[joined]);
     }
 
+    /// Cuts every span to the whole pages inside it.
     fn cut_to_pages(&mut self) {
         let mut kept = 0;
         for index in 0..self.count {
@@ -207,8 +213,8 @@ impl MemoryPlan {
         self.count = kept;
     }
 
-    /// Puts `with` where the spans `old` are, of which it is one more at most. If that
-    /// makes one too many, leaves the smallest out.
+    /// Replaces the spans `old` by `with`, which is at most one span longer. If there are
+    /// then more than [`MAX_RANGES`], leaves out the smallest one.
     fn splice(&mut self, old: Range<usize>, with: &[Span]) {
         let count = self.count - old.len() + with.len();
         let behind = old.start + with.len();

@@ -1,4 +1,4 @@
-//! The pool that all stacks come from, each above a guard page of its own.
+//! The pool that all stacks are taken from. Each stack has a guard page below it.
 //!
 //! ```text
 //!  base                                                        end
@@ -7,44 +7,44 @@
 //!    mapped
 //! ```
 //!
-//! The guards are permanent: they are left out of the address map when it is
-//! built, so that taking and giving back a stack changes no mapping and costs
-//! no TLB maintenance. A stack that overflows writes into its guard, and the
-//! fault can say which thread's stack it was. The guard lies below the stack because stacks
-//! grow down.
+//! The guards are permanent: they are left out of the address map when it is built. So
+//! taking and freeing a stack changes no mapping and needs no TLB maintenance. The guard
+//! lies below the stack because stacks grow down. A thread that overflows its stack writes
+//! into the guard, and the fault handler can tell whose stack it was.
 //!
-//! [`StackLayout`] is the geometry: it never changes, is `Copy`, and needs no
-//! lock, so that a fault handler can use it. [`StackPool`] is the bookkeeping,
-//! under whatever lock its owner puts round it.
+//! [`StackLayout`] is the geometry. It never changes, is `Copy` and needs no lock, so a
+//! fault handler can use it. [`StackPool`] records which stacks are in use. Its owner
+//! protects it with a lock.
 
 use core::fmt;
 use core::ops::Range;
 
 use crate::config::{MAX_CPUS, ORDINARY_STACKS, PAGE_SIZE, STACK_SIZE, STACKS_PER_CPU};
 
-/// The most stacks that a pool keeps account of.
+/// How many stacks a pool has at most.
 const MAX_STACKS: usize = MAX_CPUS * STACKS_PER_CPU + ORDINARY_STACKS;
-/// Words of 64 bits in the pool's account.
+/// How many words of 64 bits [`StackPool`] has for them.
 const WORDS: usize = MAX_STACKS.div_ceil(64);
-/// A guard and the stack above it, in bytes.
+/// Size of a guard and the stack above it, in bytes.
 const SLOT_SIZE: usize = PAGE_SIZE + STACK_SIZE;
 
-/// Where the stacks of a pool lie.
+/// The places of a pool's stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackLayout {
+    /// Address of the first guard.
     base: usize,
+    /// How many stacks there are.
     count: usize,
 }
 
 impl StackLayout {
-    /// Returns the number of bytes of memory that a pool of `count` stacks takes.
+    /// Returns the size of the memory that a pool of `count` stacks needs, in bytes.
     pub const fn bytes_for(count: usize) -> usize {
         count * SLOT_SIZE
     }
 
-    /// As many stacks as fit `memory`, at most [`MAX_CPUS`] times
-    /// [`STACKS_PER_CPU`] plus [`ORDINARY_STACKS`]. `memory` is cut to whole
-    /// pages first.
+    /// Returns the layout with as many stacks as fit the whole pages of `memory`, at most
+    /// [`MAX_CPUS`] times [`STACKS_PER_CPU`] plus [`ORDINARY_STACKS`].
     pub const fn new(memory: Range<usize>) -> StackLayout {
         let base = memory.start.next_multiple_of(PAGE_SIZE);
         let fit = memory.end.saturating_sub(base) / SLOT_SIZE;
@@ -54,7 +54,7 @@ impl StackLayout {
         }
     }
 
-    /// Returns all of it, guards included.
+    /// Returns the addresses of all stacks and guards.
     pub const fn range(&self) -> Range<usize> {
         self.base..self.base + self.count * SLOT_SIZE
     }
@@ -64,7 +64,7 @@ impl StackLayout {
         self.count
     }
 
-    /// Returns the guard pages, to be left out of the address map.
+    /// Returns the addresses of the guard pages, which the address map leaves out.
     pub fn guards(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let Self { base, count } = *self;
         (0..count).map(move |index| {
@@ -73,8 +73,8 @@ impl StackLayout {
         })
     }
 
-    /// Returns which stack `address` belongs to, and whether to the stack itself or its
-    /// guard; `None` if it is not in the pool.
+    /// Returns the stack that `address` is in or whose guard it is in; `None` if it is not in
+    /// the pool.
     pub const fn locate(&self, address: usize) -> Option<StackPlace> {
         if address < self.base || address >= self.base + self.count * SLOT_SIZE {
             return None;
@@ -96,21 +96,21 @@ impl StackLayout {
     }
 }
 
-/// What an address in the pool is.
+/// The part of the pool that an address is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StackPart {
-    /// In the guard page: the stack above has overflowed.
+    /// The guard page. If it was accessed, the stack above it has overflowed.
     Guard,
-    /// In the stack.
+    /// The stack itself.
     Stack,
 }
 
-/// A place in the pool. Prints as `the guard page of stack 7`.
+/// A place in the pool. It prints as, for example, `the guard page of stack 7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackPlace {
-    /// The number of the stack.
+    /// The number of the stack in its pool.
     pub index: usize,
-    /// The stack or its guard.
+    /// Whether it is the stack or its guard.
     pub part: StackPart,
 }
 
@@ -123,13 +123,15 @@ impl fmt::Display for StackPlace {
     }
 }
 
-/// A stack taken from a pool: the right to use that memory. Neither copied nor
-/// cloned; dropping it without [`StackPool::free`] keeps the memory for good,
-/// as the stacks of a CPU are.
+/// A stack that was taken from a pool: the right to use that memory. It can't be copied. If
+/// it is dropped without [`StackPool::free`], the stack stays in use for ever, as those of
+/// a CPU do.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stack {
+    /// The number of the stack in its pool.
     index: usize,
+    /// The lowest address of the stack.
     bottom: usize,
 }
 
@@ -144,7 +146,7 @@ impl Stack {
         self.bottom
     }
 
-    /// Returns the address behind its highest byte, where an empty stack's SP points; a
+    /// Returns the address behind its highest byte, which is SP of an empty stack. It is a
     /// multiple of 16.
     pub const fn top(&self) -> usize {
         self.bottom + STACK_SIZE
@@ -156,20 +158,20 @@ impl Stack {
     }
 }
 
-/// The account of which stacks of a layout are in use.
+/// The stacks of a layout, and which of them are in use.
 #[derive(Debug)]
 pub struct StackPool {
     layout: StackLayout,
-    /// Bit set: in use, or no such stack.
+    /// Bit n is set if stack n is in use or doesn't exist.
     used: [u64; WORDS],
+    /// How many stacks are in use.
     in_use: usize,
 }
 
 impl StackPool {
-    /// Returns the pool of all stacks in `layout`, none in use.
+    /// Returns the pool of all stacks in `layout`, none of which is in use.
     ///
-    /// A second pool over the same memory would give the same stacks out twice:
-    /// a pool is made once.
+    /// Make only one pool of a layout: two pools would both give out the same stacks.
     pub const fn new(layout: StackLayout) -> StackPool {
         let mut used = [u64::MAX; WORDS];
         let mut index = 0;
@@ -194,8 +196,8 @@ impl StackPool {
         self.in_use
     }
 
-    /// Takes a stack, or `None` if all are in use. Its content is whatever its
-    /// last user left.
+    /// Takes a stack and returns it, or `None` if all are in use. Its content is that of its
+    /// last use.
     pub fn alloc(&mut self) -> Option<Stack> {
         let (word, bits) = self
             .used
@@ -208,8 +210,8 @@ impl StackPool {
         Some(self.layout.stack(word * 64 + bit))
     }
 
-    /// Gives `stack` back. Nothing may run on it any more, and no other CPU may
-    /// still be leaving it.
+    /// Frees `stack`. No CPU may run on it any more: the thread has ended, and its CPU has
+    /// switched to another stack.
     ///
     /// # Panics
     /// If `stack` is not one of this pool that is in use.

@@ -48,8 +48,8 @@ impl Frequency {
 
     /// Returns `time` in ticks, rounded up; saturates.
     pub fn duration_to_ticks(self, time: Duration) -> u64 {
-        // In two parts, because a division by 128 bits is expensive. The second
-        // overflows with a counter of 18 GHz; the architecture's is 1 GHz.
+        // Seconds and nanoseconds apart, because a division of 128 bits is expensive. The
+        // nanoseconds' product saturates above 18 GHz; the counter of Armv8.6 has 1 GHz.
         let parts = u64::from(time.subsec_nanos()).saturating_mul(self.hz());
         time.as_secs()
             .saturating_mul(self.hz())

@@ -1,4 +1,4 @@
-//! Physical ranges: `reg`, and the way through the `ranges` of every bus.
+//! Physical ranges: `reg`, and its translation by the `ranges` of every bus.
 
 use core::fmt;
 use core::ops::Range;
@@ -7,8 +7,8 @@ use super::cells::{CellCounts, Cells};
 use super::walk::{Node, Path};
 use crate::dt::error::{DtError, NodeKind};
 
-/// A range of physical addresses. Its end is an address too: a range never
-/// reaches the last byte of the 64-bit address space.
+/// A range of physical addresses. Its end fits 64 bits, so a range never includes the last
+/// byte of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhysRange {
     start: u64,
@@ -16,7 +16,8 @@ pub struct PhysRange {
 }
 
 impl PhysRange {
-    /// Returns the `size` bytes from `start` on, or `None` if there aren't so many.
+    /// Returns the range of `size` bytes from `start` on, or `None` if its end doesn't fit
+    /// 64 bits.
     pub const fn new(start: u64, size: u64) -> Option<PhysRange> {
         match start.checked_add(size) {
             Some(_) => Some(PhysRange { start, size }),
@@ -24,17 +25,17 @@ impl PhysRange {
         }
     }
 
-    /// Address of the first byte.
+    /// Returns the address of the first byte.
     pub const fn start(self) -> u64 {
         self.start
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub const fn size(self) -> u64 {
         self.size
     }
 
-    /// Address of the first byte behind the range.
+    /// Returns the address of the first byte behind the range.
     pub const fn end(self) -> u64 {
         self.start + self.size
     }
@@ -52,11 +53,13 @@ impl fmt::Display for PhysRange {
     }
 }
 
-/// The entries of a `reg`, as its own bus counts addresses.
+/// The entries of a `reg`, as addresses of the bus that its node is on.
 #[derive(Clone, Debug)]
 pub(super) struct Regs<'a> {
+    /// The entries that have not been returned yet.
     cells: Cells<'a>,
     counts: CellCounts,
+    /// The node's purpose, for errors.
     kind: NodeKind,
 }
 
@@ -72,8 +75,8 @@ impl<'a> Regs<'a> {
             .ok_or(DtError::PropertyMissing(kind, "reg"))?;
         let counts = CellCounts::of_memory(parent, kind)?;
         let cells = Cells(property.value);
-        // One that isn't whole entries was written for other cell counts: all
-        // of it would be read wrong.
+        // A `reg` that isn't a whole number of entries was written for other cell counts,
+        // so every entry of it might be read wrong.
         if !cells.is_multiple_of(counts.address + counts.size) {
             return Err(DtError::BadProperty(kind, "reg"));
         }
@@ -86,8 +89,8 @@ impl<'a> Regs<'a> {
 }
 
 impl<'a> Regs<'a> {
-    /// Returns the entries of the `reg` of `node` in front of a rest that is too short to
-    /// be one.
+    /// Returns the complete entries of the `reg` of `node`, whose last entry may be too
+    /// short.
     pub(super) fn in_front(
         node: Node<'_, 'a>,
         parent: Node<'_, 'a>,
@@ -111,7 +114,7 @@ impl Iterator for Regs<'_> {
     }
 }
 
-/// Entry `index` of the `reg` of `path`'s node, as the CPU addresses it.
+/// Returns entry `index` of the `reg` of the node at `path`, as an address of the CPU.
 pub(super) fn mmio(
     path: &Path<'_, '_>,
     kind: NodeKind,
@@ -139,8 +142,8 @@ pub(super) fn mmio(
     Ok(range)
 }
 
-/// `range` of `bus` as `parent` addresses it, or `None` if the bus doesn't let
-/// it through (Devicetree Specification, 2.3.8).
+/// Returns `range`, of addresses of `bus`, as addresses of `parent`, or `None` if no entry
+/// of the bus's `ranges` covers it (Devicetree Specification, "ranges").
 fn translate(
     range: PhysRange,
     bus: Node<'_, '_>,

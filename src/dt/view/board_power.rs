@@ -1,4 +1,4 @@
-//! What turns the board off where there is no firmware to ask.
+//! The device that turns the board off where there is no firmware to do it.
 
 use super::DeviceTree;
 use super::address::{PhysRange, mmio};
@@ -6,11 +6,11 @@ use super::walk::is_compatible;
 use crate::device::BCM_WATCHDOG_SIZE;
 use crate::dt::error::{DtError, NodeKind};
 
-/// What the power manager of a Raspberry Pi's chip calls itself, which has the
+/// The `compatible` of the power manager in a Raspberry Pi's chip, which contains the
 /// watchdog (`brcm,bcm2835-pm.yaml`).
 const BCM_WATCHDOG: [&str; 3] = ["brcm,bcm2835-pm-wdt", "brcm,bcm2835-pm", "brcm,bcm2711-pm"];
 
-/// What turns the board off, and resets it.
+/// The device that turns the board off and resets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoardPower {
     /// The watchdog of the BCM2835 and its successors.
@@ -21,10 +21,11 @@ pub enum BoardPower {
 }
 
 impl DeviceTree<'_> {
-    /// Returns what turns the board off; `None` if nothing does that we know.
+    /// Returns the device that turns the board off; `None` if the tree has none of a known
+    /// kind.
     ///
     /// # Errors
-    /// What is wrong with the node, if there is one that can't be decoded.
+    /// The device's node can't be decoded.
     pub fn board_power(&self) -> Result<Option<BoardPower>, DtError> {
         self.find_map(|path| {
             let found = is_compatible(path.node(), &BCM_WATCHDOG) && path.is_enabled();

@@ -1,22 +1,22 @@
 //! Property values that are numbers of 32-bit cells.
 //!
-//! Nothing here trusts a length: a value is what it is asked to be, whole, or
-//! it is nothing.
+//! No function here trusts a length: it returns a value only if all of its cells are
+//! there.
 
 use super::walk::Node;
 use crate::dt::error::{DtError, NodeKind};
 
-/// Reads cells off the front of a value.
+/// The cells of a value that have not been read yet. Each read removes cells from the front.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cells<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cells<'a> {
-    /// Returns whether nothing is left.
+    /// Returns whether no cell is left.
     pub(super) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns whether this is whole entries of `count` cells.
+    /// Returns whether the length is a multiple of `count` cells.
     pub(super) fn is_multiple_of(self, count: u32) -> bool {
         usize::try_from(count).is_ok_and(|count| self.0.len().is_multiple_of(count * 4))
     }
@@ -28,7 +28,8 @@ impl<'a> Cells<'a> {
         Some(u32::from_be_bytes(*cell))
     }
 
-    /// Returns the next `count` cells as one number; 0 for no cells.
+    /// Returns the next `count` cells as one number; 0 if `count` is 0. `None` if there are
+    /// fewer cells or the number doesn't fit 64 bits.
     pub(super) fn number(&mut self, count: u32) -> Option<u64> {
         let mut number: u64 = 0;
         for _ in 0..count {
@@ -40,7 +41,7 @@ impl<'a> Cells<'a> {
         Some(number)
     }
 
-    /// Returns the next `count` cells, still encoded.
+    /// Returns the next `count` cells without decoding them.
     pub(super) fn take(&mut self, count: u32) -> Option<Cells<'a>> {
         let bytes = usize::try_from(count).ok()?.checked_mul(4)?;
         let (taken, rest) = self.0.split_at_checked(bytes)?;
@@ -49,7 +50,8 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Returns the property `name` of `node`, which is one cell, if it is there.
+/// Returns the property `name` of `node`, which must be one cell, or `None` if `node` has
+/// no such property.
 pub(super) fn cell_property(
     node: Node<'_, '_>,
     kind: NodeKind,
@@ -64,8 +66,8 @@ pub(super) fn cell_property(
     }
 }
 
-/// Returns the property `name` of `node`, which is one number of one or two cells, if it
-/// is there.
+/// Returns the property `name` of `node`, which must be one number of one or two cells, or
+/// `None` if `node` has no such property.
 pub(super) fn number_property(
     node: Node<'_, '_>,
     kind: NodeKind,
@@ -91,8 +93,8 @@ pub(super) struct CellCounts {
 }
 
 impl CellCounts {
-    /// Returns what `node` says of its children; 2 and 1 if it says nothing (Devicetree
-    /// Specification, 2.3.5).
+    /// Returns the cell counts that `node` gives for its children; 2 and 1 if it gives none
+    /// (Devicetree Specification, "#address-cells and #size-cells").
     pub(super) fn of(node: Node<'_, '_>, kind: NodeKind) -> Result<CellCounts, DtError> {
         Ok(CellCounts {
             address: cell_property(node, kind, "#address-cells")?.unwrap_or(2),
@@ -100,7 +102,7 @@ impl CellCounts {
         })
     }
 
-    /// Returns the same, of addresses that fit 64 bits and sizes that are not nothing.
+    /// Returns the cell counts as [`CellCounts::of`] does, if each is 1 or 2.
     pub(super) fn of_memory(node: Node<'_, '_>, kind: NodeKind) -> Result<CellCounts, DtError> {
         let counts = CellCounts::of(node, kind)?;
         if !(1..=2).contains(&counts.address) {

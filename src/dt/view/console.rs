@@ -9,21 +9,21 @@ use super::walk::{Node, Path, is_compatible};
 use crate::device::{EarlyCon, EarlyConKind, Layout, Model, RegisterWidth};
 use crate::dt::error::{DtError, NodeKind};
 
-/// What a console is driven as.
+/// The programming model of a console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsoleKind {
     /// Arm's PL011.
     Pl011,
-    /// The part of a PL011 that Arm's Server Base System Architecture asks for:
-    /// what sets the line up isn't there.
+    /// The subset of a PL011 that Arm's Server Base System Architecture requires. It lacks
+    /// the registers that set up the line.
     SbsaUart,
     /// A 16550 or a relative, such as the mini UART of the BCM2835 family.
     Ns16550(Layout),
-    /// Something else.
+    /// A model that this kernel has no driver for.
     Other,
 }
 
-/// What 16550s call themselves, and their ancestors, which have no FIFO.
+/// The `compatible` of 16550s, and of their predecessors, which have no FIFO.
 const PLAIN: [&str; 7] = [
     "ns16550a",
     "ns16550",
@@ -34,28 +34,29 @@ const PLAIN: [&str; 7] = [
     "nvidia,tegra20-uart",
 ];
 
-/// What a DesignWare UART calls itself, often behind its chip's name.
+/// The `compatible` of a DesignWare UART, which often follows the name of its chip.
 const DESIGN_WARE: &str = "snps,dw-apb-uart";
 
-/// What the mini UART calls itself.
+/// The `compatible` of the mini UART.
 const MINI_UART: &str = "brcm,bcm2835-aux-uart";
 
 /// The console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsoleDesc {
-    /// What it is driven as.
+    /// Its programming model.
     pub kind: ConsoleKind,
     /// Its registers, as the CPU addresses them.
     pub registers: PhysRange,
-    /// Its interrupt. A console without one can still be written to and polled,
-    /// so what is wrong with it is no error of the whole.
+    /// Its interrupt. A console without an interrupt can still be written to and polled, so
+    /// an error here doesn't make the console unusable.
     pub interrupt: Result<InterruptSpec, DtError>,
-    /// Whether it is the one that `stdout-path` names.
+    /// Whether `stdout-path` names this console.
     pub named: bool,
 }
 
 impl ConsoleDesc {
-    /// Returns it as a console that needs no memory, if it is of a known kind.
+    /// Returns the description of the same UART as an early console, which needs no memory;
+    /// `None` if its kind is [`ConsoleKind::Other`].
     pub fn early(&self) -> Option<EarlyCon> {
         let kind = match self.kind {
             ConsoleKind::Pl011 => EarlyConKind::Pl011,
@@ -69,13 +70,14 @@ impl ConsoleDesc {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// Returns the console: what `stdout-path` names if it is enabled and of a known kind,
-    /// else the first usable one of the tree, else what `stdout-path` names after all.
-    /// `None` if there is nothing of all that.
+    /// Returns the console: the node that `stdout-path` names, if it is enabled and of a
+    /// known kind; else the first usable console of the tree; else the node that
+    /// `stdout-path` names, although its kind is unknown. `None` if the tree has none of
+    /// these.
     ///
     /// # Errors
-    /// What is wrong with the node that `stdout-path` names, if there is no
-    /// other to take instead.
+    /// The node that `stdout-path` names can't be decoded, and the tree has no usable
+    /// console.
     pub fn console(&self) -> Result<Option<ConsoleDesc>, DtError> {
         let named = self.stdout();
         if let Some(Ok(console)) = &named
@@ -89,7 +91,7 @@ impl<'a> DeviceTree<'a> {
         }
     }
 
-    /// Returns the first console of a known kind that can be used.
+    /// Returns the first console of a known kind that is enabled and can be decoded.
     #[inline(never)] // A walk has a frame of 4 KiB, and the boot stack isn't large.
     fn first_console(&self) -> Option<ConsoleDesc> {
         self.find_map(|path| {
@@ -104,13 +106,13 @@ impl<'a> DeviceTree<'a> {
     /// Returns the console that `stdout-path` names, if it names one that is enabled.
     #[inline(never)] // As above.
     fn stdout(&self) -> Option<Result<ConsoleDesc, DtError>> {
-        // Options such as ":115200n8" follow the path; no path has a colon.
+        // Options such as ":115200n8" may follow the path, and no path has a colon.
         let name = self
             .stdout_path()?
             .bytes()
             .split(|byte| *byte == b':')
             .next()?;
-        // Names of nodes and properties are ASCII: another one names nothing.
+        // All names of nodes and properties are ASCII (names-are-printable).
         let name = str::from_utf8(name).ok()?;
         let path = if name.starts_with('/') {
             name
@@ -127,8 +129,8 @@ impl<'a> DeviceTree<'a> {
         }))
     }
 
-    /// Returns what `/chosen` says that the console is, if it does: a path or an alias,
-    /// and options.
+    /// Returns the property `stdout-path` in `/chosen`, if the tree has one: a path or an
+    /// alias of the console, and options.
     pub fn stdout_path(&self) -> Option<Text<'a>> {
         let chosen = self.find("/chosen")?;
         let path = chosen
@@ -159,9 +161,9 @@ impl<'a> DeviceTree<'a> {
     }
 }
 
-/// Returns what `node` is driven as.
+/// Returns the programming model of the console `node`.
 fn kind(node: Node<'_, '_>) -> Result<ConsoleKind, DtError> {
-    // A PL011 says that it is one even where it says more.
+    // A PL011 may name other models in `compatible` too.
     if is_compatible(node, &["arm,pl011"]) {
         Ok(ConsoleKind::Pl011)
     } else if is_compatible(node, &["arm,sbsa-uart"]) {
@@ -177,7 +179,7 @@ fn kind(node: Node<'_, '_>) -> Result<ConsoleKind, DtError> {
     }
 }
 
-/// How the registers of a 16550 lie (`8250.yaml`).
+/// Returns the register layout of the 16550 `node` (`8250.yaml`).
 fn layout(node: Node<'_, '_>, model: Model) -> Result<Layout, DtError> {
     let number = |name| cell_property(node, NodeKind::Console, name);
     let bad = |name| Err(DtError::BadProperty(NodeKind::Console, name));
@@ -200,7 +202,8 @@ fn layout(node: Node<'_, '_>, model: Model) -> Result<Layout, DtError> {
     }
 }
 
-/// `registers` from the UART's first on: others may lie in front of it.
+/// Returns `registers` from the UART's first register on, without those of other devices
+/// that may lie in front of it (`reg-offset`).
 fn without_offset(registers: PhysRange, node: Node<'_, '_>) -> Result<PhysRange, DtError> {
     let name = "reg-offset";
     let offset = cell_property(node, NodeKind::Console, name)?.map_or(0, u64::from);

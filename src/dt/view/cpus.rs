@@ -1,4 +1,4 @@
-//! The CPUs, and how each of them is started.
+//! The CPUs, and the way in which each of them is started.
 
 use super::DeviceTree;
 use super::cells::{self, Cells};
@@ -7,30 +7,32 @@ use super::walk::{Node, Status, is_named, is_of_type, status};
 use crate::cpu::Mpidr;
 use crate::dt::error::{DtError, NodeKind};
 
-/// How a CPU is started.
+/// The way in which a CPU is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnableMethod {
-    /// By firmware, with CPU_ON.
+    /// Firmware starts it (PSCI CPU_ON).
     Psci,
-    /// By an address written to a word that the CPU polls.
+    /// The CPU polls a word, and starts at the address that is written there.
     SpinTable {
         /// Physical address of the 64-bit word.
         release_addr: u64,
     },
-    /// Not at all as far as we know. QEMU's only CPU has no method either.
+    /// The tree names no method that is known here. QEMU's tree names none for a CPU that is
+    /// the only one.
     Unknown,
 }
 
-/// What a CPU's `status` says of it (Devicetree Specification, 3.8.1).
+/// The meaning of a CPU's `status` (Devicetree Specification, "/cpus/cpu* Node
+/// Properties").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuStatus {
-    /// It may be running.
+    /// "okay", "ok" or no status: the CPU may be running.
     Okay,
-    /// "disabled": it is quiescent, and is started by its enable-method.
+    /// "disabled": the CPU is quiescent, and its enable-method starts it.
     Quiescent,
-    /// "fail", or "fail-" and why: it is broken, or there isn't one.
+    /// "fail", or "fail-" and a reason: the CPU is broken or missing.
     Failed,
-    /// Anything else, "reserved" too: it isn't ours.
+    /// Anything else, such as "reserved": another program owns the CPU.
     Other,
 }
 
@@ -39,19 +41,18 @@ pub enum CpuStatus {
 pub struct CpuDesc {
     /// Its affinity.
     pub mpidr: Mpidr,
-    /// How it is started.
+    /// The way in which it is started.
     pub enable_method: EnableMethod,
-    /// What its `status` says.
+    /// The meaning of its `status`.
     pub status: CpuStatus,
 }
 
 impl CpuDesc {
-    /// Returns whether the tree lets it be started: it is okay, or it is quiescent and the
-    /// tree says how it is started.
+    /// Returns whether the kernel may start this CPU: its status is "okay", or it is
+    /// quiescent and has a known enable-method.
     ///
-    /// So does Linux on arm64, which leaves out only what has failed
-    /// (`drivers/of/base.c`, `of_get_next_cpu_node`); unlike it, we leave a CPU
-    /// alone that is reserved.
+    /// Linux on arm64 leaves out only CPUs that have failed (`drivers/of/base.c`,
+    /// `of_get_next_cpu_node`). Unlike Linux, this kernel doesn't start a reserved CPU.
     pub fn may_start(&self) -> bool {
         match self.status {
             CpuStatus::Okay => true,
@@ -62,12 +63,10 @@ impl CpuDesc {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// Returns the CPUs in the tree's order, those too that may not be started: the
-    /// children of `/cpus` that are CPUs by their `device_type` or, as for Linux, by their
-    /// name.
+    /// Returns the CPUs in the tree's order, including those that may not be started. They
+    /// are the children of `/cpus` whose `device_type` or, as in Linux, whose name is "cpu".
     ///
-    /// An item is an error if its node can't be decoded; the others are still
-    /// good.
+    /// An item is an error if its node can't be decoded; the other items are still valid.
     pub fn cpus(&self) -> impl Iterator<Item = Result<CpuDesc, DtError>> + '_ {
         self.children_of("cpus")
             .filter(|(_, node)| is_named(*node, "cpu") || is_of_type(*node, "cpu"))
@@ -87,8 +86,8 @@ fn cpu(cpus: Node<'_, '_>, node: Node<'_, '_>) -> Result<CpuDesc, DtError> {
             return Err(DtError::BadCellCount(kind, name, count));
         }
         Some(count) => count,
-        // The specification says 2, Linux takes the root's. A CPU's `reg` is one address
-        // and no size, so it tells by its length.
+        // Without the property the specification says 2, and Linux takes the root's. A
+        // CPU's `reg` is one address without a size, so its length tells the count.
         None if cells.is_multiple_of(2) => 2,
         None => 1,
     };

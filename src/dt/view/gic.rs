@@ -6,10 +6,10 @@ use super::cells::{cell_property, number_property};
 use super::walk::{Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
 
-/// What a GICv3 calls itself. A GICv4 does too.
+/// The `compatible` of a GICv3, and of a GICv4.
 pub(super) const COMPATIBLE_V3: &str = "arm,gic-v3";
 
-/// What controllers with the programming model of GICv2 call themselves.
+/// The `compatible` of controllers with the programming model of GICv2.
 pub(super) const COMPATIBLE_V2: [&str; 6] = [
     "arm,gic-400",
     "arm,cortex-a15-gic",
@@ -19,18 +19,18 @@ pub(super) const COMPATIBLE_V2: [&str; 6] = [
     "qcom,msm-8660-qgic",
 ];
 
-/// The most regions of redistributors that are kept. QEMU has two, a server
-/// one for each chip, of which there are 16 at most (Arm GIC-700).
+/// How many regions of redistributors are kept at most. QEMU has two. A server has one for
+/// each chip, and at most 16 chips (Arm GIC-700).
 pub const MAX_REDISTRIBUTOR_REGIONS: usize = 16;
 
-/// A redistributor's frames are at least this large together, in bytes (IHI
-/// 0069, Redistributor memory map).
+/// The least size of a redistributor's frames together, in bytes (IHI 0069, Redistributor
+/// memory map).
 const MIN_STRIDE: u64 = 0x2_0000;
 
 /// The interrupt controller, with its registers as the CPU addresses them.
 #[expect(
     clippy::large_enum_variant,
-    reason = "there is one of it at a time, before there is a heap"
+    reason = "only one exists at a time, and there is no heap yet"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GicDesc {
@@ -40,8 +40,8 @@ pub enum GicDesc {
         distributor: PhysRange,
         /// The redistributors.
         redistributors: Redistributors,
-        /// Bytes from one redistributor to the next, where it isn't what its
-        /// GICR_TYPER says.
+        /// Bytes from one redistributor to the next, where the tree overrides the distance
+        /// that GICR_TYPER gives.
         stride: Option<u64>,
     },
     /// GICv2.
@@ -53,11 +53,13 @@ pub enum GicDesc {
     },
 }
 
-/// The regions that redistributors lie in; at least one.
+/// The regions that contain the redistributors; at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redistributors {
+    /// The regions, of which the first `count` are valid.
     ranges: [PhysRange; MAX_REDISTRIBUTOR_REGIONS],
     count: usize,
+    /// How many regions of the tree are not in `ranges`.
     left_out: u32,
 }
 
@@ -67,8 +69,8 @@ impl Redistributors {
         self.ranges.get(..self.count).unwrap_or_default()
     }
 
-    /// Returns how many more the tree names than there is room for. A CPU whose
-    /// redistributor is in one of them can't be used.
+    /// Returns how many regions of the tree are left out because there is no room for them.
+    /// A CPU whose redistributor is in such a region can't be used.
     pub fn left_out(&self) -> u32 {
         self.left_out
     }
@@ -78,8 +80,8 @@ impl DeviceTree<'_> {
     /// Returns the interrupt controller of the CPUs.
     ///
     /// # Errors
-    /// [`DtError::NodeMissing`] if there is none of a known kind; what is wrong
-    /// with it, if one is there that can't be decoded.
+    /// [`DtError::NodeMissing`] if the tree has no enabled controller of a known kind;
+    /// another error if the first one can't be decoded.
     pub fn gic(&self) -> Result<GicDesc, DtError> {
         self.find_map(|path| {
             if is_compatible(path.node(), &[COMPATIBLE_V3]) && path.is_enabled() {
@@ -119,7 +121,8 @@ fn v3(path: &Path<'_, '_>) -> Result<GicDesc, DtError> {
     }
     let name = "redistributor-stride";
     let stride = number_property(path.node(), kind, name)?;
-    // Some trees write 0 for "as GICR_TYPER says", and so does Linux read it.
+    // Some trees write 0 where the distance is the one that GICR_TYPER gives. Linux reads
+    // 0 in the same way.
     let stride = stride.filter(|stride| *stride != 0);
     if stride.is_some_and(|stride| stride < MIN_STRIDE || !stride.is_multiple_of(0x1_0000)) {
         return Err(DtError::BadProperty(kind, name));

@@ -1,4 +1,4 @@
-//! Interrupt specifiers, as a GIC counts them.
+//! Interrupt specifiers of a GIC.
 
 use super::DeviceTree;
 use super::cells::{Cells, cell_property};
@@ -7,28 +7,28 @@ use super::walk::{Node, Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
 use crate::platform::{Irq, Trigger};
 
-/// INTID of the first private interrupt, and how many there are (IHI 0069,
+/// INTID of the first private interrupt, and the number of private interrupts (IHI 0069,
 /// INTIDs).
 const PPI: (u32, u32) = (16, 16);
 
-/// INTID of the first shared interrupt, and how many there are.
+/// INTID of the first shared interrupt, and the number of shared interrupts.
 const SPI: (u32, u32) = (32, 988);
 
 /// An interrupt line of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterruptSpec {
-    /// Private or shared, with its INTID.
+    /// The interrupt, private or shared, with its INTID.
     pub irq: Irq,
-    /// When it is pending. A specifier that doesn't say means level, as both
-    /// the timer's and the UART's lines are.
+    /// How the line is triggered. Level if the specifier doesn't tell, as the lines of
+    /// timers and UARTs are.
     pub trigger: Trigger,
 }
 
 impl<'a> DeviceTree<'a> {
-    /// Interrupt `index` of the node of `path`.
+    /// Returns interrupt `index` of the node at `path`.
     ///
-    /// `interrupts-extended` wins over `interrupts` where a node has both
-    /// (Devicetree Specification, 2.4.1).
+    /// If a node has both, `interrupts-extended` is read and `interrupts` is not (Devicetree
+    /// Specification, "interrupts-extended").
     pub(super) fn interrupt(
         &self,
         path: &Path<'_, 'a>,
@@ -55,8 +55,8 @@ impl<'a> DeviceTree<'a> {
             .ok_or(DtError::BadProperty(kind, name))
     }
 
-    /// Returns the controller that the `interrupts` of `path` go to: the nearest
-    /// `interrupt-parent` on the way up.
+    /// Returns the controller that the `interrupts` of `path` go to: the one that the
+    /// nearest `interrupt-parent` names, beginning at the node itself.
     fn interrupt_parent(&self, path: &Path<'_, 'a>) -> Result<Node<'_, 'a>, DtError> {
         let name = "interrupt-parent";
         for node in core::iter::once(path.node()).chain(path.parents()) {
@@ -70,8 +70,8 @@ impl<'a> DeviceTree<'a> {
         Err(DtError::PropertyMissing(NodeKind::InterruptParent, name))
     }
 
-    /// Entry `index` of an `interrupts-extended`, whose entries each name
-    /// their controller.
+    /// Returns entry `index` of an `interrupts-extended`, each of whose entries names its
+    /// controller.
     fn extended(
         &self,
         mut cells: Cells<'_>,
@@ -101,9 +101,9 @@ fn specifier_cells(parent: Node<'_, '_>) -> Result<u32, DtError> {
         .ok_or(DtError::PropertyMissing(NodeKind::InterruptParent, name))
 }
 
-/// Decodes a GIC's specifier: class, number, flags; a fourth cell names a set
-/// of CPUs, which we don't need (`arm,gic.yaml`, `arm,gic-v3.yaml`). `None` if
-/// it isn't one.
+/// Decodes a specifier of the GIC `parent`: class, number, flags (`arm,gic.yaml`,
+/// `arm,gic-v3.yaml`). A fourth cell names a set of CPUs and is ignored. Returns `None` if
+/// it is no valid specifier or `parent` is no GIC.
 fn decode(parent: Node<'_, '_>, mut specifier: Cells<'_>) -> Option<InterruptSpec> {
     if !is_compatible(parent, &gic::COMPATIBLE_V2) && !is_compatible(parent, &[gic::COMPATIBLE_V3])
     {

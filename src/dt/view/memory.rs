@@ -1,23 +1,23 @@
-//! RAM, and which parts of it are reserved.
+//! RAM and reserved memory.
 
 use super::DeviceTree;
 use super::address::{PhysRange, Regs};
 use super::walk::{Node, is_enabled, is_of_type};
 use crate::dt::error::{DtError, NodeKind};
 
-/// A node with its parent and what it is.
+/// A node, its parent and its purpose.
 type Found<'b, 'a> = (Node<'b, 'a>, Node<'b, 'a>, NodeKind);
 
 impl<'a> DeviceTree<'a> {
-    /// RAM, one item for each entry of each memory node; in any order, perhaps
-    /// overlapping. Empty entries are left out: the tree of a Pi has one, which
-    /// its firmware fills in.
+    /// Returns the ranges of RAM, one item for each entry of each memory node. They come in
+    /// any order and may overlap. Empty entries are left out: the tree of a Raspberry Pi has
+    /// one, which its firmware fills in.
     ///
-    /// An item is an error if its node can't be decoded or its range leaves the
-    /// address space; the others are still good. So are the entries in front of a rest
-    /// that is too short to be one, which Linux takes too: where one of them
-    /// is more than an Arm CPU can address, the `reg` was written for other cell
-    /// counts, and all of it is left out.
+    /// An item is an error if its node can't be decoded or its range leaves the address
+    /// space; the other items are still valid. If a `reg` ends in an incomplete entry, the
+    /// complete entries are still returned, as in Linux, and the error after them. But if
+    /// one of them is beyond all addresses of an Arm CPU, the `reg` was written for other
+    /// cell counts, and only the error is returned.
     pub fn memory(&self) -> impl Iterator<Item = Result<PhysRange, DtError>> + '_ {
         let mut root = None;
         let nodes = self.nodes().filter_map(move |(depth, node)| {
@@ -30,15 +30,15 @@ impl<'a> DeviceTree<'a> {
         nodes.flat_map(banks)
     }
 
-    /// Memory that isn't ours to use: the memory reservation block and the
-    /// children of `/reserved-memory` that have a place. In any order, perhaps
-    /// overlapping, not all of it RAM.
+    /// Returns the ranges that the kernel must not use: those of the memory reservation
+    /// block, and of the children of `/reserved-memory` that have a `reg`. They come in any
+    /// order, may overlap, and need not be RAM.
     ///
-    /// Addresses are the CPU's: the specification demands that
-    /// `/reserved-memory` has an empty `ranges` (3.5.1).
+    /// Addresses are the CPU's: the specification demands that `/reserved-memory` has an
+    /// empty `ranges` (Devicetree Specification, "/reserved-memory Node").
     ///
-    /// An item is an error if its node can't be decoded. What is reserved there is known
-    /// to nothing: memory that some of it may be in must not be used.
+    /// An item is an error if its node can't be decoded. Then any part of memory may be
+    /// reserved, so the caller must not use any.
     pub fn reserved(&self) -> impl Iterator<Item = Result<PhysRange, DtError>> + '_ {
         let kind = NodeKind::ReservedMemory;
         let block = self.fdt.memory_reservations().map(move |entry| {
@@ -57,11 +57,12 @@ impl<'a> DeviceTree<'a> {
     }
 }
 
-/// Behind the last address that any Arm CPU has (Arm ARM, FEAT_LPA: 52 bits).
+/// The end of the physical addresses that an Arm CPU may have (Arm ARM, FEAT_LPA: 52
+/// bits).
 const END_OF_ADDRESSES: u64 = 1 << 52;
 
-/// Returns the entries of a memory node's `reg` that are not empty, and what is wrong with
-/// it.
+/// Returns the entries of a memory node's `reg` that are not empty, and the error in it if
+/// there is one.
 fn banks<'a>(
     (node, parent, kind): Found<'_, 'a>,
 ) -> impl Iterator<Item = Result<PhysRange, DtError>> + use<'a> {
@@ -80,7 +81,7 @@ fn banks<'a>(
     not_empty(front.into_iter().flatten().chain(error))
 }
 
-/// Returns the `reg` entries of a node that are not empty, or why there are none.
+/// Returns the entries of a node's `reg` that are not empty, or the error in it.
 fn regs<'a>(
     (node, parent, kind): Found<'_, 'a>,
 ) -> impl Iterator<Item = Result<PhysRange, DtError>> + use<'a> {

@@ -1,10 +1,9 @@
 //! The typed view of a checked tree.
 //!
-//! Each method finds its node and decodes what the kernel wants to know of it.
-//! Nodes are looked for by what they are (`compatible`, `device_type`), by path
-//! only where the specification fixes one. A node counts only if its `status`
-//! and that of every bus above it is "okay", "ok" or missing; a CPU's status means
-//! something else ([`CpuStatus`]).
+//! Each method finds its node and decodes the properties that the kernel needs. Nodes are
+//! found by `compatible` or `device_type`, and by path only where the specification fixes
+//! one. A node is used only if its `status` and that of every bus above it is "okay", "ok"
+//! or missing. The status of a CPU has another meaning ([`CpuStatus`]).
 
 mod address;
 mod board_power;
@@ -35,23 +34,23 @@ use super::check::verify;
 use super::error::DtError;
 use super::token::Tokens;
 
-/// A device tree that can be asked what the machine has.
+/// A checked device tree, with a method for each device that the kernel knows.
 #[derive(Clone, Debug)]
 pub struct DeviceTree<'a> {
     fdt: Fdt<'a>,
-    /// The structure block, to know how deep a node is.
+    /// The structure block, whose tokens tell how deep a node is.
     structure: &'a [u8],
 }
 
 impl<'a> DeviceTree<'a> {
     /// Returns the tree in `checked`, a copy that [`check`](super::check()) has written.
     ///
-    /// It is verified once more, which costs one pass over it: so no caller can
-    /// get an unchecked blob to `fdt`.
+    /// The copy is verified once more, in one pass over it, so that no caller can pass an
+    /// unchecked blob to `fdt`.
     ///
     /// # Errors
-    /// [`DtError::NotCompact`] for a well-formed blob that isn't such a copy;
-    /// what [`check`](super::check()) says of any other.
+    /// [`DtError::NotCompact`] if `checked` is a well-formed blob but no such copy;
+    /// otherwise the error of [`check`](super::check()).
     pub fn new(checked: &'a [u8]) -> Result<Self, DtError> {
         let (verified, blob) = verify(checked)?;
         if !verified.is_compact() {
@@ -67,12 +66,12 @@ impl<'a> DeviceTree<'a> {
         Tokens::new(self.structure, 0)
     }
 
-    /// Returns the kernel's command line (`/chosen`, `bootargs`), if there is one.
+    /// Returns the kernel's command line (`bootargs` of `/chosen`), if the tree has one.
     pub fn bootargs(&self) -> Option<Text<'a>> {
         Some(Text::new(self.find("/chosen")?.property("bootargs")?.value))
     }
 
-    /// Returns what the machine calls itself (`model` of the root), if it does.
+    /// Returns the name of the machine (`model` of the root), if the tree has one.
     pub fn model(&self) -> Option<Text<'a>> {
         Some(Text::new(self.find("/")?.property("model")?.value))
     }

@@ -1,4 +1,4 @@
-//! How firmware is called.
+//! The PSCI node: how firmware is called.
 
 use super::DeviceTree;
 use super::text::Text;
@@ -6,27 +6,28 @@ use super::walk::{Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
 use crate::platform::Conduit;
 
-/// The version that the tree promises. Only a hint: firmware is asked.
+/// The PSCI version that the tree names. It is only a hint, as firmware is asked for its
+/// version too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PsciBinding {
-    /// `arm,psci`: 0.1, whose function numbers only its node knows.
+    /// `arm,psci`: version 0.1, whose function numbers are in the node.
     V0_1,
     /// `arm,psci-0.2`: the function numbers of DEN 0022.
     V0_2,
-    /// `arm,psci-1.0`: PSCI_FEATURES too.
+    /// `arm,psci-1.0`: as 0.2, and with PSCI_FEATURES.
     V1_0,
 }
 
 /// The PSCI node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PsciDesc {
-    /// How to call.
+    /// The instruction that calls firmware.
     pub conduit: Conduit,
     /// The newest version that `compatible` names.
     pub version: PsciBinding,
 }
 
-/// What `compatible` may say, the newest first.
+/// The values of `compatible`, the newest first.
 const VERSIONS: [(&str, PsciBinding); 3] = [
     ("arm,psci-1.0", PsciBinding::V1_0),
     ("arm,psci-0.2", PsciBinding::V0_2),
@@ -34,10 +35,10 @@ const VERSIONS: [(&str, PsciBinding); 3] = [
 ];
 
 impl DeviceTree<'_> {
-    /// Returns the firmware interface; `None` if there is none, as on a Raspberry Pi.
+    /// Returns the PSCI node; `None` if the tree has no enabled one, as on a Raspberry Pi.
     ///
     /// # Errors
-    /// [`DtError`] if there is one that doesn't say how it is called.
+    /// [`DtError`] if the node's `method` is missing or unknown.
     pub fn psci(&self) -> Result<Option<PsciDesc>, DtError> {
         self.find_map(|path| read(path)).transpose()
     }

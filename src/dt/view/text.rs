@@ -1,9 +1,8 @@
-//! Texts, as people and firmware write them.
+//! Properties that are texts.
 //!
-//! The specification wants a NUL behind each text and none in it (2.2.4). A text that
-//! breaks a rule is still there, and is read as far as it is one: up to the first NUL,
-//! or to its end. What it says is bytes; which of them are UTF-8 is for the reader
-//! to see.
+//! The specification demands a NUL behind each text and none in it (Devicetree
+//! Specification, "Property Values"). A text that breaks this rule is read all the same: up
+//! to the first NUL, or to the end of the property. Its bytes need not be UTF-8.
 
 use core::fmt;
 
@@ -12,16 +11,17 @@ use crate::escape::Escaped;
 /// A property that is one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<'a> {
+    /// The text without its NUL.
     bytes: &'a [u8],
     flaw: Option<TextFlaw>,
 }
 
-/// What is wrong with how a text is written.
+/// An error in the form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFlaw {
-    /// No NUL ends it. All of it was read.
+    /// No NUL ends the text. The whole property was read.
     Unterminated,
-    /// More stands behind the first NUL: this many bytes, which were not read.
+    /// There are this many bytes behind the first NUL, which were not read.
     MoreBehind(usize),
 }
 
@@ -44,35 +44,35 @@ impl<'a> Text<'a> {
             .split_at_checked(end.unwrap_or(value.len()))
             .unwrap_or_default();
         let flaw = match end {
-            // Nothing at all, as in `bootargs;`, breaks off nowhere.
+            // A property without a value, as in `bootargs;`, is an empty text.
             None if value.is_empty() => None,
             None => Some(TextFlaw::Unterminated),
-            // Zeros are padding.
+            // Zeros behind the NUL are padding.
             Some(_) if behind.iter().all(|byte| *byte == 0) => None,
             Some(_) => Some(TextFlaw::MoreBehind(behind.len().saturating_sub(1))),
         };
         Text { bytes, flaw }
     }
 
-    /// Returns what it says.
+    /// Returns the bytes of the text, without its NUL.
     pub fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Returns what is wrong with how it is written.
+    /// Returns the error in the text's form, if there is one.
     pub fn flaw(self) -> Option<TextFlaw> {
         self.flaw
     }
 }
 
-/// As much of it as is UTF-8, and U+FFFD for the rest; control characters written out.
+/// Prints U+FFFD for bytes that are not UTF-8, and control characters as escapes.
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(self.bytes).fmt(f)
     }
 }
 
-/// Returns the texts in `value`, each up to its NUL or to the end.
+/// Returns the texts in `value`, each without its NUL; the last one need not have a NUL.
 pub(super) fn texts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split_inclusive(|byte| *byte == 0)

@@ -7,22 +7,22 @@ use super::walk::{Path, is_compatible};
 use crate::dt::error::{DtError, NodeKind};
 use crate::platform::{Irq, Trigger};
 
-/// What the generic timer calls itself, in 32-bit software's trees too.
+/// The `compatible` of the generic timer. Trees for 32-bit software use the second one.
 const COMPATIBLE: [&str; 2] = ["arm,armv8-timer", "arm,armv7-timer"];
 
-/// Where the virtual timer's interrupt is among the timer's: after secure and
-/// non-secure physical (`arm,arch_timer.yaml`).
+/// Index of the virtual timer's interrupt in the node's interrupts: it comes after those
+/// of the secure and the non-secure physical timer (`arm,arch_timer.yaml`).
 const VIRTUAL: usize = 2;
 
-/// The generic timer, as far as the tree knows it.
+/// The generic timer, as the tree describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerDesc {
     /// INTID of the virtual timer's private interrupt.
     pub virtual_ppi: u32,
-    /// How that line is triggered.
+    /// How that interrupt's line is triggered.
     pub trigger: Trigger,
-    /// The counter's frequency in Hz, where firmware left CNTFRQ_EL0 wrong and
-    /// the tree corrects it.
+    /// The counter's frequency in Hz. A tree has it only where firmware doesn't set
+    /// CNTFRQ_EL0 correctly.
     pub clock_frequency: Option<u32>,
 }
 
@@ -30,7 +30,7 @@ impl<'a> DeviceTree<'a> {
     /// Returns the generic timer of the CPUs.
     ///
     /// # Errors
-    /// [`DtError::NodeMissing`] if there is none; what is wrong with it, if its
+    /// [`DtError::NodeMissing`] if the tree has no enabled timer; another error if its
     /// virtual interrupt can't be decoded or isn't private.
     pub fn timer(&self) -> Result<TimerDesc, DtError> {
         self.find_map(|path| {

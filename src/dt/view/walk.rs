@@ -1,7 +1,7 @@
-//! Walking over the nodes, knowing where in the tree each of them is.
+//! Walks over the nodes, with the parents of each.
 //!
-//! `fdt` goes over all nodes without recursion, but doesn't say how deep each
-//! of them is. The tokens do: walking both in step gives each node its parents.
+//! `fdt` iterates over all nodes without recursion, but doesn't tell how deep each of them
+//! is. The tokens tell that, so a walk reads both at the same time.
 
 use fdt::node::FdtNode;
 
@@ -10,13 +10,15 @@ use super::text::{Text, texts};
 use crate::dt::MAX_DEPTH;
 use crate::dt::token::{Token, Tokens};
 
-/// A node, as `fdt` has it.
+/// A node, as `fdt` represents it.
 pub(super) type Node<'b, 'a> = FdtNode<'b, 'a>;
 
 /// A node with all nodes above it.
 pub(super) struct Path<'b, 'a> {
-    /// The root first, this node at `depth`; what is behind it is stale.
+    /// The root, the nodes below it, and at `depth` this node. Entries behind that are left
+    /// from other nodes.
     nodes: [Node<'b, 'a>; MAX_DEPTH],
+    /// How many nodes are above this node; 0 for the root.
     depth: usize,
     node: Node<'b, 'a>,
 }
@@ -27,19 +29,19 @@ impl<'b, 'a> Path<'b, 'a> {
         self.node
     }
 
-    /// Returns the nodes above it, its parent first, the root last.
+    /// Returns the nodes above this node: its parent first, the root last.
     pub(super) fn parents(&self) -> impl Iterator<Item = Node<'b, 'a>> {
         let above = self.nodes.get(..self.depth).unwrap_or_default();
         above.iter().rev().copied()
     }
 
-    /// Returns whether neither the node nor a bus above it is disabled.
+    /// Returns whether the node and all nodes above it are enabled.
     pub(super) fn is_enabled(&self) -> bool {
         is_enabled(self.node) && self.parents().all(is_enabled)
     }
 
-    /// Returns whether `path` leads here. A component without unit address matches a node
-    /// with any.
+    /// Returns whether `path` is the path of this node. A component without a unit address
+    /// matches a node with any unit address.
     fn is_at(&self, path: &str) -> bool {
         let mut components = path.split('/').filter(|part| !part.is_empty());
         let below_root = self.nodes.iter().take(self.depth + 1).skip(1);
@@ -54,21 +56,21 @@ impl<'b, 'a> Path<'b, 'a> {
     }
 }
 
-/// What a node's `status` says (Devicetree Specification, 2.3.4).
+/// The value of a node's `status` (Devicetree Specification, "status").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
-    /// "okay", "ok", or nothing.
+    /// "okay", "ok", or no `status`.
     Okay,
     /// "disabled".
     Disabled,
-    /// "fail", or "fail-" and why.
+    /// "fail", or "fail-" and a reason.
     Failed,
-    /// "reserved", which is another program's, or something that the specification
-    /// hasn't.
+    /// "reserved", which means that another program owns the node, or a value that the
+    /// specification doesn't have.
     Other,
 }
 
-/// Returns what the `status` of `node` says.
+/// Returns the value of the `status` of `node`.
 pub(super) fn status(node: Node<'_, '_>) -> Status {
     let Some(status) = node.property("status") else {
         return Status::Okay;
@@ -82,12 +84,12 @@ pub(super) fn status(node: Node<'_, '_>) -> Status {
     }
 }
 
-/// Returns whether `status` lets this node be used.
+/// Returns whether the `status` of `node` allows its use.
 pub(super) fn is_enabled(node: Node<'_, '_>) -> bool {
     status(node) == Status::Okay
 }
 
-/// Returns whether `node` is called `name`, its unit address not counted.
+/// Returns whether the name of `node`, without its unit address, is `name`.
 pub(super) fn is_named(node: Node<'_, '_>, name: &str) -> bool {
     node.name.split('@').next() == Some(name)
 }
@@ -98,7 +100,7 @@ pub(super) fn is_of_type(node: Node<'_, '_>, class: &str) -> bool {
         .is_some_and(|own| Text::new(own.value).bytes() == class.as_bytes())
 }
 
-/// Returns whether `node` says it is compatible with one of `names`.
+/// Returns whether the `compatible` of `node` has one of `names`.
 pub(super) fn is_compatible(node: Node<'_, '_>, names: &[&str]) -> bool {
     node.property("compatible").is_some_and(|own| {
         texts(own.value).any(|own| names.iter().any(|name| name.as_bytes() == own))
@@ -106,7 +108,7 @@ pub(super) fn is_compatible(node: Node<'_, '_>, names: &[&str]) -> bool {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// Returns all nodes in the tree's order, each with its depth; the root has 0.
+    /// Returns all nodes in the tree's order, each with its depth. The root's depth is 0.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (usize, Node<'_, 'a>)> {
         let depths = Depths {
             tokens: self.tokens(),
@@ -115,7 +117,7 @@ impl<'a> DeviceTree<'a> {
         depths.zip(self.fdt.all_nodes())
     }
 
-    /// Returns the children of `/parent`, each behind that node itself.
+    /// Returns the pairs of the node `/parent` and a child of it, for each child.
     pub(super) fn children_of(
         &self,
         parent: &'static str,
@@ -129,7 +131,7 @@ impl<'a> DeviceTree<'a> {
         })
     }
 
-    /// Returns the first thing that `look` returns for a node, over all nodes.
+    /// Calls `look` for each node in the tree's order until it returns `Some`; returns that.
     pub(super) fn find_map<'b, T>(
         &'b self,
         mut look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
@@ -146,12 +148,12 @@ impl<'a> DeviceTree<'a> {
                 return Some(found);
             }
             (path.depth, path.node) = nodes.next()?;
-            // Invariant 2 of `check`: no node is deeper than there is room for.
+            // There is room for it (nesting-is-bounded).
             *path.nodes.get_mut(path.depth)? = path.node;
         }
     }
 
-    /// Returns what `read` makes of the node at `path`, if there is one.
+    /// Calls `read` for the node at `path`, if there is one; returns its result.
     pub(super) fn at_path<'b, T>(
         &'b self,
         path: &str,
@@ -160,15 +162,16 @@ impl<'a> DeviceTree<'a> {
         self.find_map(|place| place.is_at(path).then(|| read(place)))
     }
 
-    /// Returns the node at `path`.
+    /// Returns the node at `path`, if there is one.
     pub(super) fn find<'b>(&'b self, path: &str) -> Option<Node<'b, 'a>> {
         self.at_path(path, Path::node)
     }
 }
 
-/// The depth of each node, in the tree's order.
+/// An iterator over the depth of each node, in the tree's order.
 struct Depths<'a> {
     tokens: Tokens<'a>,
+    /// How many nodes have begun and not ended.
     depth: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The cache against a model: every block is in one place.
+//! The cache against a model: every block is in one place at a time.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,7 @@ fn a_class_is_the_smallest_that_fits() {
             SizeClass::all().all(|other| other.size() < size || other.size() >= class.size()),
             "{size} in {class:?}"
         );
-        // What is freed by another layout of the class is of the same class
-        // (layout-of-class).
+        // The layout of the class's blocks has the same class (layout-of-class).
         assert_eq!(SizeClass::of(class.layout()), Some(class));
     }
 }
@@ -47,14 +46,14 @@ fn a_magazine_is_bounded_and_gives_the_latest_first() {
     }
 }
 
-/// Random requests on a few CPUs, each with a cache, over one source of blocks.
+/// Makes random requests on a few CPUs. Each has a cache, and all share one allocator.
 #[test]
 fn every_block_is_given_out_once_and_all_come_back() {
     const CPUS: usize = 3;
     for seed in 1..50 {
         let mut random = Random::new(seed);
         let mut caches: Vec<HeapCache<usize>> = (0..CPUS).map(|_| HeapCache::new()).collect();
-        // Blocks that the allocator below has given, by number, each with its owner.
+        // The class of each block that the allocator below has given out, by its number.
         let mut below: BTreeMap<usize, SizeClass> = BTreeMap::new();
         let mut out: Vec<(usize, SizeClass)> = Vec::new();
         let mut next = 0;

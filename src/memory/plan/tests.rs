@@ -1,11 +1,11 @@
-//! The plan against a model of single pages, and its borders.
+//! The plan against a model of single pages, and at the limits of addresses and ranges.
 #![allow(clippy::single_range_in_vec_init)] // One range is meant.
 
 extern crate std;
 use super::*;
 use std::vec::Vec;
 
-/// Ranges of the property test begin and end at multiples of this.
+/// Ranges of the property test begin and end at multiples of this, in bytes.
 const GRAIN: u64 = 512;
 const PAGES: usize = 48;
 
@@ -19,7 +19,7 @@ impl Random {
         self.0 % limit
     }
 
-    /// Some ranges, often on page borders, often overlapping or touching.
+    /// Returns up to `most` ranges. Many begin at a page boundary, overlap or touch.
     fn ranges(&mut self, most: u64, longest: u64) -> Vec<Range<u64>> {
         let grains = PAGES as u64 * PAGE / GRAIN;
         (0..self.below(most + 1))
@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-/// Page by page: is it free?
+/// Returns whether each page is free.
 fn model(ram: &[Range<u64>], reserved: &[Range<u64>]) -> Vec<bool> {
     let covers = |ranges: &[Range<u64>], at: u64| ranges.iter().any(|r| r.contains(&at));
     (0..PAGES as u64)
@@ -129,7 +129,7 @@ fn the_ends_of_the_address_space_are_safe() {
 
 #[test]
 fn of_too_many_ranges_the_smallest_are_left_out() {
-    // From one page on each is a page larger than the one before.
+    // The first has one page, and each has one page more than the one before.
     let island = |index: usize| {
         let start = (1000 * index as u64 + 1) * PAGE;
         start..start + (index as u64 + 1) * PAGE
@@ -149,7 +149,11 @@ fn of_too_many_ranges_the_smallest_are_left_out() {
     plan.reserve(1_000_001 * PAGE..1_000_002 * PAGE);
     assert_invariants(&plan);
     assert_eq!(plan.free().count(), MAX_RANGES);
-    assert_eq!(plan.left_out(), PAGE, "what is left in front of it");
+    assert_eq!(
+        plan.left_out(),
+        PAGE,
+        "the page in front of the reserved one"
+    );
     assert_eq!(plan.total(), total - 2 * PAGE);
     assert!(plan.take(PAGE, 4 * PAGE).is_some());
     assert_invariants(&plan);
@@ -174,7 +178,10 @@ fn nothing_reserved_is_free_however_many_ranges_there_are() {
         let wrong = |at: &u64| plan.free().any(|range| range.contains(at)) && !free(at);
         assert_eq!(pages.clone().find(wrong), None);
         let all = pages.filter(free).count() as u64 * PAGE;
-        assert!(plan.total() + plan.left_out() >= all, "lost without a word");
+        assert!(
+            plan.total() + plan.left_out() >= all,
+            "pages are neither free nor left out"
+        );
     }
 }
 
