@@ -229,11 +229,11 @@ mod kernel {
             }
         });
         let sleeper = sleeper.expect("a stack is free");
-        let handle = thread::Thread::from(sleeper.thread());
+        let handle = sleeper.thread();
         let mut samples = Vec::with_capacity(rounds.measured);
         for round in 0..turns {
             // It is asleep, and its CPU too.
-            while sleeper.thread().state_racy() != ThreadState::Blocked {
+            while handle.inner().state_racy() != ThreadState::Blocked {
                 thread::yield_now();
             }
             api::sleep(Duration::from_micros(100));

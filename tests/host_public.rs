@@ -2,6 +2,9 @@
 //! fails when a name appears in `src/api` that isn't in the list, or goes from there. A
 //! name in the list is a promise; so it gets there by hand.
 //!
+//! What stands in a signature must be in the list, too, or be the standard library's: a
+//! program could hold what it has no name for, and depend on it.
+//!
 //! It reads the source, because the library for the target has no other list on a stable
 //! compiler: rustdoc's JSON is unstable. It relies on rustfmt: what is public in a module
 //! begins at the margin, what is public in an `impl` four columns from there. Of a type
@@ -19,6 +22,9 @@ const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 
 /// Files that are no module of their own for a program: `api` itself re-exports from them.
 const PRIVATE: [&str; 3] = ["mod", "macros", "termination"];
+
+/// Files whose names are in the module that re-exports them, and that module.
+const OF: [(&str, &str); 1] = [("handle", "thread")];
 
 /// The words that may stand between `pub` and the name.
 const KEYWORDS: [&str; 9] = [
@@ -123,12 +129,11 @@ fn names(module: &str, text: &str) -> BTreeSet<String> {
     found
 }
 
-/// All that `src/api` makes public.
-fn public() -> BTreeSet<String> {
+/// Calls `each_fn` with each module of `src/api`, by its name for programs, and its text.
+fn each_module(mut each_fn: impl FnMut(&str, &str)) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
     let mut files = Vec::new();
     sources::collect(&root, &mut files).expect("a directory");
-    let mut found = BTreeSet::new();
     for file in files {
         let path = file.strip_prefix(&root).expect("below it");
         let path = path.with_extension("");
@@ -136,21 +141,144 @@ fn public() -> BTreeSet<String> {
             .into_iter()
             .chain(path.iter().map(|part| part.to_string_lossy()))
             .filter(|part| !PRIVATE.contains(&&**part))
+            .map(|part| match OF.iter().find(|(file, _)| *file == part) {
+                Some((_, module)) => (*module).into(),
+                None => part,
+            })
             .collect();
         let text = fs::read_to_string(&file).expect("it is readable");
-        found.extend(names(&module.join("::"), &text));
+        each_fn(&module.join("::"), &text);
+    }
+}
+
+/// All that `src/api` makes public.
+fn public() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    each_module(|module, text| found.extend(names(module, text)));
+    found
+}
+
+/// The names of the list.
+fn listed() -> BTreeSet<String> {
+    include_str!("public_items.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What the standard library has that signatures name, and `Self`.
+const STANDARD: [&str; 28] = [
+    "Add",
+    "AddAssign",
+    "Arguments",
+    "Clone",
+    "Debug",
+    "Default",
+    "Deref",
+    "DerefMut",
+    "Display",
+    "Drop",
+    "Duration",
+    "Eq",
+    "Error",
+    "Fn",
+    "FnMut",
+    "FnOnce",
+    "Formatter",
+    "From",
+    "Infallible",
+    "Option",
+    "PartialEq",
+    "Result",
+    "Self",
+    "Send",
+    "String",
+    "Sub",
+    "Sync",
+    "Vec",
+];
+
+/// Names for a type of the kernel with this machine in it. `Hw`, the machine, shows in the
+/// documentation, but a program has no name for it, and only names the alias.
+const ALIASES: [&str; 16] = [
+    "Completion",
+    "Condvar",
+    "IrqGuard",
+    "Mutex",
+    "MutexGuard",
+    "Once",
+    "PreemptGuard",
+    "ReadGuard",
+    "RwLock",
+    "RwLockReadGuard",
+    "RwLockWriteGuard",
+    "Semaphore",
+    "SpinLock",
+    "SpinLockGuard",
+    "Timer",
+    "WaitQueue",
+];
+
+/// The signatures of what is public in `text`, each as far as a program sees it: up to a
+/// body, without private fields. The `impl` of a trait is one.
+fn signatures(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line == INSIDE {
+            for line in lines.by_ref() {
+                if line.ends_with(';') || line == "}" {
+                    break;
+                }
+            }
+            continue;
+        }
+        let inner = line.trim_start();
+        let is_public = inner.starts_with("pub ") && !inner.starts_with("pub use ");
+        if !is_public && !line.starts_with("impl") {
+            continue;
+        }
+        let mut signature = inner.to_owned();
+        // A field ends with a comma, and has no parentheses open.
+        let is_open = |text: &str| text.matches('(').count() > text.matches(')').count();
+        while !signature.ends_with(['{', '}', ';'])
+            && (is_open(&signature) || !signature.ends_with(','))
+        {
+            signature += lines.next().expect("an item ends").trim();
+        }
+        // The body of a function, or the value of a constant, may stand on its line.
+        let end = signature.find(" {").unwrap_or(signature.len());
+        signature.truncate(end);
+        if !signature.starts_with("pub type ") {
+            let value = signature.find(" = ").unwrap_or(signature.len());
+            signature.truncate(value);
+        }
+        if signature.starts_with("pub struct ") {
+            // Of a tuple no field is public that doesn't say so.
+            let fields = signature.find('(').unwrap_or(signature.len());
+            let fields = signature.split_off(fields);
+            let fields = fields.split(", ").filter(|field| field.contains("pub "));
+            signature += &fields.collect::<String>();
+        }
+        found.push(signature);
     }
     found
 }
 
+/// Those names in `signature` that neither are `known` nor parameters of types. A name is
+/// what begins with a capital letter, and a path into this crate.
+fn strange<'a>(signature: &'a str, known: &BTreeSet<&str>) -> Vec<&'a str> {
+    let words = signature.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words
+        .filter(|word| *word == "crate" || word.starts_with(char::is_uppercase))
+        .filter(|word| word.len() > 1 && !known.contains(word))
+        .collect()
+}
+
 #[test]
 fn the_public_items_are_those_of_the_list() {
-    let list = include_str!("public_items.txt");
-    let listed: BTreeSet<String> = list
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect();
+    let listed = listed();
     let found = public();
     let new: Vec<_> = found.difference(&listed).collect();
     let gone: Vec<_> = listed.difference(&found).collect();
@@ -159,6 +287,69 @@ fn the_public_items_are_those_of_the_list() {
         "tests/public_items.txt promises what programs may use.\n\
          Public, and not in it: {new:#?}\nIn it, and not public: {gone:#?}"
     );
+}
+
+#[test]
+fn signatures_name_what_programs_have() {
+    let listed = listed();
+    let last = listed.iter().filter_map(|item| item.rsplit("::").next());
+    let known: BTreeSet<&str> = last.chain(STANDARD).collect();
+    let mut wrong = Vec::new();
+    let mut aliases = BTreeSet::new();
+    each_module(|module, text| {
+        for signature in signatures(text) {
+            if let Some(alias) = signature.strip_prefix("pub type ") {
+                aliases.insert(name(alias).to_owned());
+                continue;
+            }
+            let strange = strange(&signature, &known);
+            if !strange.is_empty() {
+                wrong.push(format!("{module}: {signature}: {strange:?}"));
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "not for programs: {wrong:#?}");
+    assert!(aliases.iter().eq(&ALIASES), "others: {aliases:#?}");
+}
+
+#[test]
+fn a_signature_is_seen_as_far_as_programs_see_it() {
+    let text = "\
+pub type Lock<T> = lock::Mutex<T, Hw>;
+pub struct Thread(Arc<Inner>);
+pub struct Pair(pub Seen, Inner);
+pub struct S {
+    pub field: Seen,
+    hidden: Inner,
+}
+impl From<Inner> for S {
+    fn from() {}
+}
+pub fn free(
+    one: Seen,
+) -> crate::Other {
+    Inner
+}
+#[cfg(feature = \"internals\")]
+impl S {
+    pub fn inside() -> Inner {}
+}
+pub const VALUE: Seen = Inner;
+";
+    let known = BTreeSet::from(["Seen", "Lock", "Thread", "Pair", "From", "VALUE"]);
+    let found = signatures(text);
+    let strange: Vec<_> = found.iter().map(|text| strange(text, &known)).collect();
+    let wanted: [&[&str]; 8] = [
+        &["Mutex", "Hw"],
+        &[],
+        &[],
+        &[],
+        &[],
+        &["Inner"],
+        &["crate", "Other"],
+        &[],
+    ];
+    assert_eq!(strange, wanted, "{found:#?}");
 }
 
 #[test]

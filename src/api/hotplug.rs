@@ -7,6 +7,7 @@
 
 use crate::cpu::CpuId;
 use crate::kernel::{Hw, kernel};
+use crate::sched::lock;
 
 pub use crate::hotplug::{
     ApRefusal, CpuDownError, CpuUpError, Left, Quarantine, StepError, SyncState,
@@ -14,7 +15,10 @@ pub use crate::hotplug::{
 pub use crate::sched::lock::WouldDeadlock;
 
 /// No CPU comes or goes while this exists.
-pub type CpusReadGuard = crate::sched::lock::CpusReadGuard<'static, Hw>;
+#[must_use]
+pub struct CpusReadGuard {
+    _guard: lock::CpusReadGuard<'static, Hw>,
+}
 
 /// Brings CPU `cpu` online; does nothing if it is.
 ///
@@ -54,7 +58,9 @@ pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
 /// come or go any more.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock() -> CpusReadGuard {
-    kernel().hotplug.cpus_read_lock()
+    CpusReadGuard {
+        _guard: kernel().hotplug.cpus_read_lock(),
+    }
 }
 
 /// How many ticks of the counter bringing up the secondaries took at boot, with

@@ -23,6 +23,7 @@
 #![doc = include_str!("../../tests/kernels/src/bin/qemu_readme/program.rs")]
 //! ```
 
+mod handle;
 mod macros;
 mod termination;
 

@@ -26,13 +26,8 @@ use crate::sched::lock::Mutex;
 use crate::sync::{LockMap, might_sleep};
 use crate::time::Instant;
 
+pub use crate::api::handle::{JoinHandle, MigrateGuard, Thread, ThreadId};
 pub use crate::sched::{AffinityError, Class, Policy, Priority, SpawnError, ThreadName};
-
-/// The right to a thread's value.
-pub type JoinHandle<T> = sched::JoinHandle<T, Hw>;
-
-/// The running thread stays on its CPU while this exists.
-pub type MigrateGuard = sched::MigrateGuard<Hw>;
 
 /// What becomes of a thread when the last CPU that it may run on goes offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +102,7 @@ impl Builder {
         self,
         body: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, SpawnError> {
-        JoinHandle::start(body, |body| self.start(body))
+        sched::JoinHandle::start(body, |body| self.start(body)).map(JoinHandle)
     }
 
     /// Starts a thread of `scope` that runs `body`.
@@ -126,7 +121,7 @@ impl Builder {
         scope: &'scope Scope<'scope, '_>,
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
-        let handle = JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
+        let handle = sched::JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
             // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
             // that `work` borrows ends, before the thread has ended; it has run and
             // dropped `work` by then, and its value with it if no thread joins.
@@ -214,49 +209,9 @@ fn started<H>(started: Result<H, SpawnError>) -> H {
     }
 }
 
-/// A thread, for code that wakes it or moves it.
-#[derive(Clone)]
-pub struct Thread(Arc<sched::Thread<Hw>>);
-
-impl Thread {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.0.name().as_str()
-    }
-
-    /// Lets it go on, if it is in [`park`], or return from the next [`park`] at once.
-    /// Any context.
-    pub fn unpark(&self) {
-        kernel().sched.give_permit(&self.0);
-    }
-
-    /// Lets it run on `cpus` only; if it is the running thread it is there on return,
-    /// unless it is pinned.
-    ///
-    /// # Context
-    /// Thread, preemption on.
-    ///
-    /// # Errors
-    /// [`AffinityError`]; nothing has changed then.
-    pub fn set_affinity(&self, cpus: &CpuMask) -> Result<(), AffinityError> {
-        kernel().sched.set_affinity(&self.0, cpus)
-    }
-
-    /// Where it may run.
-    pub fn affinity(&self) -> CpuMask {
-        self.0.affinity()
-    }
-}
-
-impl From<&Arc<sched::Thread<Hw>>> for Thread {
-    fn from(thread: &Arc<sched::Thread<Hw>>) -> Thread {
-        Thread(Arc::clone(thread))
-    }
-}
-
 /// The running thread.
 pub fn current() -> Thread {
-    Thread(kernel().sched.current())
+    Thread::new(kernel().sched.current())
 }
 
 /// Waits for an [`Thread::unpark`] of this thread, or for one that came since the last.
@@ -313,7 +268,7 @@ pub fn yield_now() {
 /// The end of a thread that has forgotten the guard ([`core::mem::forget`]): its CPU could
 /// never go any more.
 pub fn migrate_disable() -> MigrateGuard {
-    kernel().sched.migrate_disable()
+    MigrateGuard::new(kernel().sched.migrate_disable())
 }
 
 /// The CPU that the thread runs on: unless it is kept there, another one a moment later.
@@ -342,7 +297,7 @@ struct Member {
 /// The right to the value of a scope's thread.
 #[must_use]
 pub struct ScopedJoinHandle<'scope, T> {
-    handle: JoinHandle<T>,
+    handle: sched::JoinHandle<T, Hw>,
     threads: &'scope Members,
 }
 
@@ -359,6 +314,22 @@ impl<T> ScopedJoinHandle<'_, T> {
         let mut threads = self.threads.lock();
         threads.retain(|member| !Arc::ptr_eq(&member.thread, &thread));
         value
+    }
+
+    /// Returns the thread.
+    ///
+    /// # Context
+    /// Any.
+    pub fn thread(&self) -> Thread {
+        Thread::new(Arc::clone(self.handle.thread()))
+    }
+
+    /// As [`JoinHandle::is_finished`].
+    ///
+    /// # Context
+    /// Any.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
     }
 }
 

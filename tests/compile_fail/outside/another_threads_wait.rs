@@ -6,5 +6,5 @@ stillpoint::entry!(main);
 
 fn main() {
     let thread = stillpoint::api::thread::spawn(|| ());
-    stillpoint::kernel::kernel().sched.about_to_block(thread.thread());
+    stillpoint::kernel::kernel().sched.about_to_block(thread.thread().inner());
 }

@@ -38,7 +38,7 @@ fn main() -> Result<ExitStatus, CpuDownError> {
     DONE.wait();
     let began: Instant = time::now();
     let worker = thread::spawn(|| *SUM.lock() += 1);
-    thread::Thread::from(worker.thread()).unpark();
+    worker.thread().unpark();
     worker.join();
     CHANGED.notify_all();
     ROOM.acquire();

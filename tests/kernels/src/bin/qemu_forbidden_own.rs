@@ -123,7 +123,7 @@ fn main() {
             println!("{}", *outer + *RW.read());
         }
         "join-own" => with_own_handle(JoinHandle::join),
-        "end-own" => with_own_handle(|own| own.thread().wait_until_dead()),
+        "end-own" => with_own_handle(|own| own.thread().inner().wait_until_dead()),
         "synchronize-in-section" => rcu::read(|_| rcu::synchronize()),
         "barrier-in-callback" => {
             rcu::call_rcu(rcu::barrier);

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api;
-use stillpoint::api::thread::{self, Builder, JoinHandle, Thread};
+use stillpoint::api::thread::{self, Builder, JoinHandle};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
@@ -131,14 +131,14 @@ fn moved(ktap: &mut Ktap) {
         turn += 1;
         for (handle, number) in threads.iter().zip(turn..) {
             let cpu = CpuMask::of(cpus[number % cpus.len()]);
-            let told = Thread::from(handle.thread()).set_affinity(&cpu);
+            let told = handle.thread().set_affinity(&cpu);
             assert!(told.is_ok(), "{told:?}");
         }
         thread::sleep(Duration::from_millis(2));
         shared.moves.load(Ordering::Relaxed) >= 50
     });
     for handle in &threads {
-        let told = Thread::from(handle.thread()).set_affinity(&all);
+        let told = handle.thread().set_affinity(&all);
         assert!(told.is_ok(), "{told:?}");
     }
     let kept = end(&shared, threads);

@@ -40,6 +40,7 @@ fn main() -> Result<ExitStatus, BootCpuStays> {
         return Ok(ExitStatus::SUCCESS);
     }
     instants();
+    handles();
     sets();
     arguments();
     silence();
@@ -61,6 +62,31 @@ fn instants() {
     assert_eq!((began + nap) - nap, began);
     assert_eq!((began + nap) - began, nap);
     assert_eq!(began + Duration::MAX, Instant::FOREVER);
+}
+
+/// A handle stands for its thread: so does what the thread has of itself.
+fn handles() {
+    let own = thread::current();
+    assert_eq!((own.name(), own.id()), ("main", thread::current().id()));
+    let worker = thread::Builder::new().name("worker").spawn(|| {
+        thread::park();
+        thread::current()
+    });
+    let worker = worker.expect("a stack is free");
+    let handle = worker.thread();
+    assert_eq!(handle.name(), "worker");
+    assert_eq!(handle, worker.thread());
+    assert_ne!(handle, own);
+    assert_ne!(handle.id(), own.id());
+    assert!(!worker.is_finished());
+    let here = cpu::CpuMask::of(cpu::CpuId::BOOT);
+    assert!(handle.set_affinity(&here).is_ok());
+    assert_eq!(handle.affinity(), here);
+    handle.unpark();
+    assert_eq!(worker.join(), handle);
+    // What is done to a thread that has ended has no effect.
+    handle.unpark();
+    assert_eq!(handle.name(), "worker");
 }
 
 /// All CPUs are there; one that goes leaves all sets but those that are fixed.

@@ -94,7 +94,7 @@ impl Watched {
     }
 
     fn thread(&self) -> Thread {
-        Thread::from(self.handle.thread())
+        self.handle.thread()
     }
 
     fn end(self) {
@@ -157,7 +157,7 @@ fn affinity(ktap: &mut Ktap) {
 
     let nowhere = CpuMask::of(CpuId::new(MAX_CPUS - 1).expect("a CPU number"));
     let bound = api::spawn_on(last_cpu(), "bound", thread::park).expect("a stack is free");
-    let thread = Thread::from(bound.thread());
+    let thread = bound.thread();
     let refused = [
         thread::current().set_affinity(&nowhere),
         thread.set_affinity(&cpus),
@@ -210,7 +210,7 @@ fn waiter_goes_elsewhere() -> bool {
     });
     let waiter = waiter.expect("a stack is free");
     let waits = eventually(|| says.load(Ordering::Acquire));
-    let moved = Thread::from(waiter.thread()).set_affinity(&boot);
+    let moved = waiter.thread().set_affinity(&boot);
     told.store(true, Ordering::Release);
     waiter.join() && waits && moved.is_ok()
 }
@@ -237,7 +237,7 @@ fn pins(ktap: &mut Ktap) {
         drop(guard);
         (ended && stayed, was, thread::current_cpu_racy())
     });
-    let thread = Thread::from(stayer.thread());
+    let thread = stayer.thread();
     let began = eventually(|| pinned.load(Ordering::Acquire));
     let other = Watched::start(Builder::new(), || thread::sleep(Duration::from_micros(200)));
     let mut told = true;
@@ -250,7 +250,7 @@ fn pins(ktap: &mut Ktap) {
     let moved = goes_round(&other);
     other.end();
     // Where it may be when it lets go: not where it is.
-    let at = stayer.thread().cpu();
+    let at = stayer.thread().inner().cpu();
     let away = cpus.without(&CpuMask::of(at));
     told &= thread.set_affinity(&away).is_ok();
     done.store(true, Ordering::Release);

@@ -147,7 +147,7 @@ fn kept_handles(ktap: &mut Ktap) {
         right &= eventually(|| handle.is_finished());
         match number % 3 {
             0 => handles.push(handle),
-            1 => threads.push(thread::Thread::from(handle.thread())),
+            1 => threads.push(handle.thread()),
             _ => core::mem::forget(handle),
         }
     }

@@ -108,7 +108,7 @@ pub(crate) fn beginner_is_kept_away(ktap: &mut Ktap) {
     rcu::read(|_| {
         go.store(true, Ordering::Release);
         assert!(spin_until(|| rcu::stats().asked > asked), "it begins");
-        thread::Thread::from(urgent.thread()).unpark();
+        urgent.thread().unpark();
         until(&comes);
     });
     (0..3).for_each(|_| rcu::synchronize());
@@ -197,18 +197,18 @@ pub(crate) fn tasks(ktap: &mut Ktap) {
         "threads that sleep are not waited for",
         !sleeper.is_finished(),
     );
-    thread::Thread::from(sleeper.thread()).unpark();
+    sleeper.thread().unpark();
     sleeper.join();
 
     let (go, computes) = on_last(|begun, go| {
         begun();
         until(go);
     });
-    let marked = is_alone() || preempt_for_good(|| computes.thread().is_marked_racy());
-    let ended = Arc::clone(computes.thread());
+    let marked = is_alone() || preempt_for_good(|| computes.thread().inner().is_marked_racy());
+    let ended = computes.thread();
     let body = move || {
         rcu::synchronize_tasks();
-        ended.state_racy() == stillpoint::sched::ThreadState::Dead
+        ended.inner().state_racy() == stillpoint::sched::ThreadState::Dead
     };
     let waiter = api::spawn_on(CpuId::BOOT, "waits", body).expect("a stack");
     api::sleep(WATCHED);

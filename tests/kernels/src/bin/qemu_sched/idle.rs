@@ -108,7 +108,7 @@ fn preempted_goes_on() -> bool {
     });
     let runs = eventually(|| turns.load(Ordering::Relaxed) > 0);
     let all = kernel().masks.online();
-    let moved = thread::Thread::from(preempted.thread()).set_affinity(&all);
+    let moved = preempted.thread().set_affinity(&all);
     moved.expect("all are active");
     let went_on = urgent.join();
     end.set();
@@ -138,7 +138,7 @@ fn spreads_past_the_bound() -> bool {
     let place = |number: usize| places[number].load(Ordering::Relaxed);
     let run = eventually(|| place(0) > 0 && place(1) > 0);
     for thread in &pair {
-        let thread = thread::Thread::from(thread.thread());
+        let thread = thread.thread();
         let moved = thread.set_affinity(&kernel().masks.online());
         moved.expect("all are active");
     }
@@ -198,7 +198,7 @@ fn spreads_out() -> bool {
         })
         .collect();
     for thread in &threads {
-        let thread = thread::Thread::from(thread.thread());
+        let thread = thread.thread();
         thread.set_affinity(&cpus).expect("all are active");
     }
     threads.into_iter().all(JoinHandle::join)

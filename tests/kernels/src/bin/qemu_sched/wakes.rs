@@ -36,7 +36,7 @@ pub(crate) fn permits(ktap: &mut Ktap) {
             given
         })
     });
-    let there = thread::Thread::from(other.thread());
+    let there = other.thread();
     let here = (0..turns).all(|_| {
         there.unpark();
         thread::park_timeout(Duration::from_secs(30))
@@ -77,9 +77,7 @@ pub(crate) fn woken_together(ktap: &mut Ktap) {
             spin_until(|| both.load(Ordering::Relaxed) == 2)
         })
     });
-    let threads = urgent
-        .each_ref()
-        .map(|one| thread::Thread::from(one.thread()));
+    let threads = urgent.each_ref().map(JoinHandle::thread);
     // They have parked there: a thread of least urgency has run.
     spawn(last_cpu(), Class::Normal, || ()).join();
     let hogs: Vec<_> = others

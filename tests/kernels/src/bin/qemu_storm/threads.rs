@@ -157,7 +157,7 @@ pub(crate) fn spawn(world: &Arc<World>, random: &mut Random) {
             if known.len() == KNOWN {
                 known.swap_remove(random.below(KNOWN));
             }
-            known.push(Thread::from(thread.thread()));
+            known.push(thread.thread());
         }
         if one_in(random, 4) {
             drop(thread);

@@ -1,0 +1,168 @@
+//! Handles of threads: opaque, so that no program depends on what the scheduler keeps.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::{Hw, kernel};
+use crate::sched::{self, AffinityError, Class};
+
+/// A thread, for code that wakes it or moves it. Clones stand for the same thread, and are
+/// equal. It lasts longer than the thread; what is done to a thread that has ended has no
+/// effect.
+#[derive(Clone)]
+pub struct Thread(Arc<sched::Thread<Hw>>);
+
+/// Tells threads apart, as a key of a map does. No two threads of which a [`Thread`] or a
+/// [`JoinHandle`] exists have the same; a number is used again when both a thread and its
+/// handles are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId(usize);
+
+impl Thread {
+    pub(crate) fn new(thread: Arc<sched::Thread<Hw>>) -> Thread {
+        Thread(thread)
+    }
+
+    /// Returns the thread's name.
+    ///
+    /// # Context
+    /// Any.
+    pub fn name(&self) -> &str {
+        self.0.name().as_str()
+    }
+
+    /// Returns what tells the thread from others.
+    ///
+    /// # Context
+    /// Any.
+    pub fn id(&self) -> ThreadId {
+        ThreadId(Arc::as_ptr(&self.0).addr())
+    }
+
+    /// Returns the thread's class.
+    ///
+    /// # Context
+    /// Any.
+    pub fn class(&self) -> Class {
+        self.0.class()
+    }
+
+    /// Lets the thread go on, if it is in [`park`](crate::api::thread::park), or return
+    /// from its next `park` at once.
+    ///
+    /// # Context
+    /// Any.
+    pub fn unpark(&self) {
+        kernel().sched.give_permit(&self.0);
+    }
+
+    /// Lets the thread run on `cpus` only; if it is the running thread it is there on
+    /// return, unless it is pinned.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`AffinityError`]; nothing has changed then.
+    pub fn set_affinity(&self, cpus: &CpuMask) -> Result<(), AffinityError> {
+        kernel().sched.set_affinity(&self.0, cpus)
+    }
+
+    /// Returns the CPUs on which the thread may run.
+    ///
+    /// # Context
+    /// Any.
+    pub fn affinity(&self) -> CpuMask {
+        self.0.affinity()
+    }
+}
+
+#[cfg(feature = "internals")]
+impl Thread {
+    /// Returns the scheduler's record of the thread.
+    pub fn inner(&self) -> &Arc<sched::Thread<Hw>> {
+        &self.0
+    }
+}
+
+impl PartialEq for Thread {
+    fn eq(&self, other: &Thread) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Thread {}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to a thread's return value. Dropping the handle detaches the thread, which
+/// runs on.
+#[must_use]
+pub struct JoinHandle<T>(pub(super) sched::JoinHandle<T, Hw>);
+
+impl<T> JoinHandle<T> {
+    /// Waits until the thread has ended, and returns the value that its body returned.
+    ///
+    /// # Context
+    /// Another thread, preemption on.
+    ///
+    /// # Panics
+    /// If the running thread joins itself: it would wait for ever.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn join(self) -> T {
+        self.0.join()
+    }
+
+    /// Returns the thread.
+    ///
+    /// # Context
+    /// Any.
+    pub fn thread(&self) -> Thread {
+        Thread(Arc::clone(self.0.thread()))
+    }
+
+    /// Returns whether the thread has ended: [`JoinHandle::join`] would not wait. What the
+    /// thread did is visible to the caller then.
+    ///
+    /// # Context
+    /// Any.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("thread", &self.thread())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The running thread stays on its CPU while this exists.
+#[must_use]
+pub struct MigrateGuard {
+    guard: sched::MigrateGuard<Hw>,
+}
+
+impl MigrateGuard {
+    pub(crate) fn new(guard: sched::MigrateGuard<Hw>) -> MigrateGuard {
+        MigrateGuard { guard }
+    }
+
+    /// Returns the CPU on which the thread stays.
+    ///
+    /// # Context
+    /// Any.
+    pub fn cpu(&self) -> CpuId {
+        self.guard.cpu()
+    }
+}
