@@ -11,7 +11,7 @@ use crate::cpu::{CpuId, PerCpu};
 use crate::kernel::Hw;
 use crate::kernel::kernel;
 use crate::memory::{Stack, StackLayout, StackPool};
-use crate::platform::OutOfStacks;
+use crate::platform::{OutOfStacks, ThreadName};
 use crate::sync::{Once, SpinLock, UnsafeCell};
 
 /// Areas of all CPUs, and the pool of stacks.
@@ -90,8 +90,8 @@ impl Areas {
         let area = self.cpus.get(cpu);
         if area.entry.get().is_none() {
             let stack = self.stack()?.range();
-            let name = crate::sched::ThreadName::new(format_args!("idle/{cpu}"));
-            let head = ThreadHead::new(name.as_str(), stack.clone(), 0, 0);
+            let name = ThreadName::new(format_args!("idle/{cpu}"));
+            let head = ThreadHead::new(name, stack.clone(), 0, 0);
             let idle: &'static ThreadHead = alloc::boxed::Box::leak(alloc::boxed::Box::new(head));
             let local = CpuLocal::new(cpu, 0..0, 0..0);
             let local: &'static CpuLocal = alloc::boxed::Box::leak(alloc::boxed::Box::new(local));
@@ -145,7 +145,7 @@ impl Areas {
     /// A context for a new thread: see [`crate::platform::Platform::new_context`].
     pub(super) fn new_context(
         &self,
-        name: &str,
+        name: &ThreadName,
         entry: extern "C" fn(usize) -> !,
         arg: usize,
     ) -> Result<HwThread, OutOfStacks> {
@@ -155,7 +155,7 @@ impl Areas {
         let context = unsafe { Context::new(stack.range(), entry, arg) };
         Ok(HwThread {
             context: UnsafeCell::new(context),
-            head: Head::Own(ThreadHead::new(name, stack.range(), 0, arg)),
+            head: Head::Own(ThreadHead::new(*name, stack.range(), 0, arg)),
             stack: SpinLock::new(Some(stack)),
         })
     }

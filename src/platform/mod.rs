@@ -9,6 +9,7 @@
 mod console;
 mod irq;
 mod power;
+mod thread_name;
 
 use core::fmt;
 use core::time::Duration;
@@ -20,6 +21,7 @@ use crate::time::{Frequency, Instant};
 pub use console::{Console, Received};
 pub use irq::{Irq, IrqChip, IrqChipError, IrqToken, OUR_SGI_COUNT, SGI_COUNT, Sgi, Trigger};
 pub use power::{Conduit, CpuOps, PowerState, PsciError};
+pub use thread_name::ThreadName;
 
 /// What a CPU may have to do at a preemption point, or at the end of a switch. The
 /// discriminant is a bit.
@@ -71,7 +73,7 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// # Errors
     /// [`OutOfStacks`] if the pool is empty.
     fn new_context(
-        name: &str,
+        name: &ThreadName,
         entry: extern "C" fn(usize) -> !,
         arg: usize,
     ) -> Result<Self::Context, OutOfStacks>;

@@ -69,18 +69,17 @@ mod run_queue;
 mod scheduler;
 mod spawn;
 mod thread;
-mod thread_name;
 mod thread_state;
 mod timer;
 mod timers;
 mod wake;
 
+pub use crate::platform::ThreadName;
 pub use class::{Class, Policy, Priority};
 pub use join::JoinHandle;
 pub use migrate::{AffinityError, MigrateGuard};
 pub(crate) use scheduler::Running;
 pub use spawn::SpawnError;
-pub use thread_name::ThreadName;
 pub use thread_state::ThreadState;
 pub use timer::Timer;
 

@@ -68,7 +68,7 @@ impl<P: SchedHost> Scheduler<P> {
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let thread = Thread::new(name, class, place, ThreadState::Parked, Some(body));
         let arg = Arc::as_ptr(&thread).expose_provenance();
-        let context = P::new_context(name.as_str(), thread_entry::<P>, arg)?;
+        let context = P::new_context(&name, thread_entry::<P>, arg)?;
         thread.set_context(context);
         Ok(thread)
     }

@@ -18,7 +18,9 @@ use std::time::Duration;
 use stillpoint::config::MASK_WORDS;
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
 use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
-use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
+use stillpoint::platform::{
+    OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi, ThreadName,
+};
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
@@ -245,7 +247,7 @@ impl Platform for Fake {
     type Context = Baton;
 
     fn new_context(
-        _: &str,
+        _: &ThreadName,
         entry: extern "C" fn(usize) -> !,
         arg: usize,
     ) -> Result<Baton, OutOfStacks> {

@@ -10,7 +10,9 @@ use stillpoint::hotplug::{
     ApRefusal, Handshake, Hotplug, HotplugHost, Life, Parked, Side, Step, StepContext, SyncState,
     steps,
 };
-use stillpoint::platform::{OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi};
+use stillpoint::platform::{
+    OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi, ThreadName,
+};
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
@@ -150,7 +152,7 @@ impl Platform for Sim {
     type Context = Baton;
 
     fn new_context(
-        _: &str,
+        _: &ThreadName,
         entry: extern "C" fn(usize) -> !,
         arg: usize,
     ) -> Result<Baton, OutOfStacks> {

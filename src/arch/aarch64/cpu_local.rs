@@ -25,7 +25,7 @@ use super::image;
 use super::thread_head::ThreadHead;
 use super::vectors;
 use crate::cpu::CpuId;
-use crate::platform::PreemptWork;
+use crate::platform::{PreemptWork, ThreadName};
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// The words of one CPU that exception entry uses.
@@ -166,7 +166,7 @@ impl CpuLocal {
 static BOOT_CPU: CpuLocal = CpuLocal::new(CpuId::BOOT, 0..0, 0..0);
 
 /// The thread that boots.
-static BOOT_THREAD: ThreadHead = ThreadHead::new("idle/0", 0..0, 0, 0);
+static BOOT_THREAD: ThreadHead = ThreadHead::new(ThreadName::literal("idle/0"), 0..0, 0, 0);
 
 /// Returns the words and the thread of the boot CPU.
 pub fn boot_cpu() -> (&'static CpuLocal, &'static ThreadHead) {

@@ -18,64 +18,13 @@
 //! something up.
 
 use core::arch::asm;
-use core::fmt;
 use core::mem::offset_of;
 use core::ops::Range;
 
 use super::exception::FRAME_SIZE;
 use super::hint::compiler_barrier;
+use crate::platform::ThreadName;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-
-/// Bytes of a thread's name that are kept.
-const NAME_LENGTH: usize = 24;
-
-/// The name of a thread, kept inline so that a fault report follows no pointer.
-/// A longer one is cut at a character.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub struct HeadName {
-    bytes: [u8; NAME_LENGTH],
-    length: usize,
-}
-
-impl HeadName {
-    /// Returns the name `name`, or as much of it as fits.
-    pub const fn new(name: &str) -> HeadName {
-        let mut length = if name.len() < NAME_LENGTH {
-            name.len()
-        } else {
-            NAME_LENGTH
-        };
-        while !name.is_char_boundary(length) {
-            length -= 1;
-        }
-        let mut bytes = [0; NAME_LENGTH];
-        let mut index = 0;
-        while index < length {
-            bytes[index] = name.as_bytes()[index];
-            index += 1;
-        }
-        HeadName { bytes, length }
-    }
-
-    /// Returns the name.
-    pub fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..self.length).unwrap_or(&[]);
-        core::str::from_utf8(bytes).unwrap_or("?")
-    }
-}
-
-impl fmt::Display for HeadName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for HeadName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
 
 /// The part of a thread that `SP_EL0` points to while it runs.
 #[derive(Debug)]
@@ -84,7 +33,7 @@ pub struct ThreadHead {
     preempt_count: AtomicU32,
     stack_bottom: AtomicUsize,
     stack_top: AtomicUsize,
-    name: HeadName,
+    name: ThreadName,
     /// What the kernel knows the thread by: set before it runs, or by itself.
     word: AtomicUsize,
     #[cfg(debug_assertions)]
@@ -101,7 +50,7 @@ impl ThreadHead {
     /// * `preempt_count` — its preempt count when it first runs
     /// * `word` — what the kernel knows it by
     pub const fn new(
-        name: &str,
+        name: ThreadName,
         stack: Range<usize>,
         preempt_count: u32,
         word: usize,
@@ -110,7 +59,7 @@ impl ThreadHead {
             preempt_count: AtomicU32::new(preempt_count),
             stack_bottom: AtomicUsize::new(stack.start),
             stack_top: AtomicUsize::new(stack.end),
-            name: HeadName::new(name),
+            name,
             word: AtomicUsize::new(word),
             #[cfg(debug_assertions)]
             held: crate::sync::HeldCell::new(),
@@ -139,7 +88,7 @@ impl ThreadHead {
     }
 
     /// Returns the thread's name.
-    pub const fn name(&self) -> &HeadName {
+    pub const fn name(&self) -> &ThreadName {
         &self.name
     }
 

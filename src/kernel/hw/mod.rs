@@ -14,7 +14,7 @@ use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
 use crate::kernel::{console, panic, test_hooks};
 use crate::kernel::{kernel, try_kernel};
-use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi};
+use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, late_at, patience};
 use crate::smp::call::{CallHost, Calls};
@@ -182,7 +182,7 @@ impl Platform for Hw {
     type Context = HwThread;
 
     fn new_context(
-        name: &str,
+        name: &ThreadName,
         entry: extern "C" fn(usize) -> !,
         arg: usize,
     ) -> Result<HwThread, OutOfStacks> {

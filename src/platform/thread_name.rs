@@ -4,8 +4,10 @@
 
 use core::fmt;
 
-/// A thread's name, cut to [`ThreadName::MAX`] bytes at a character.
+/// A thread's name, cut to [`ThreadName::MAX`] bytes at a character. Its text is inline,
+/// so that a fault report follows no pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)] // It is a part of what assembly has the address of.
 pub struct ThreadName {
     bytes: [u8; ThreadName::MAX],
     len: u8,
@@ -27,10 +29,25 @@ impl ThreadName {
         }
     }
 
-    /// Returns the name.
+    /// Returns the name `text`, for a static.
+    ///
+    /// # Panics
+    /// If `text` is longer than [`ThreadName::MAX`].
+    pub const fn literal(text: &str) -> ThreadName {
+        assert!(text.len() <= Self::MAX, "BUG: a name that is too long");
+        let mut bytes = [0; Self::MAX];
+        let (whole, _) = bytes.split_at_mut(text.len());
+        whole.copy_from_slice(text.as_bytes());
+        #[allow(clippy::cast_possible_truncation, reason = "at most `MAX`")]
+        let len = text.len() as u8;
+        ThreadName { bytes, len }
+    }
+
+    /// Returns the name; "?" if it was written over, which a fault report may come upon.
     pub fn as_str(&self) -> &str {
-        let bytes = &self.bytes[..usize::from(self.len)];
-        core::str::from_utf8(bytes).expect("BUG: a name is cut at a character")
+        let bytes = self.bytes.get(..usize::from(self.len));
+        let text = bytes.and_then(|bytes| core::str::from_utf8(bytes).ok());
+        text.unwrap_or("?")
     }
 }
 
@@ -73,5 +90,23 @@ mod tests {
         );
         let long = ThreadName::new(format_args!("{}", "ä".repeat(20)));
         assert_eq!(long.as_str(), "ä".repeat(11));
+    }
+
+    #[test]
+    fn a_literal_is_the_name_that_it_would_format_to() {
+        let name = ThreadName::literal("idle/0");
+        assert_eq!(name, ThreadName::new(format_args!("idle/0")));
+        let longest = ThreadName::literal("a thread's longest name");
+        assert_eq!(longest.as_str().len(), ThreadName::MAX);
+    }
+
+    #[test]
+    fn a_name_that_was_written_over_does_no_harm() {
+        let mut name = ThreadName::literal("worker");
+        name.len = u8::MAX;
+        assert_eq!(name.as_str(), "?");
+        name.len = 6;
+        name.bytes[2] = 0xff;
+        assert_eq!(name.as_str(), "?");
     }
 }
