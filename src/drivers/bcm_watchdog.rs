@@ -1,7 +1,7 @@
-//! The watchdog of the BCM2835 and its successors, by which a Raspberry Pi is turned
-//! off and reset.
+//! The watchdog of the BCM2835 and its successors, which turns a Raspberry Pi off and
+//! resets it.
 //!
-//! What is written is in [`last_writes`].
+//! [`last_writes`] says what is written to its registers.
 
 use core::ptr::{self, NonNull};
 use core::time::Duration;
@@ -14,7 +14,7 @@ use crate::arch::aarch64::timer;
 use crate::device::{BCM_WATCHDOG_SIZE, Ending, RSTC, RSTS, WDOG, last_writes};
 
 register_structs! {
-    /// The registers of the power manager, as far as they are the watchdog's.
+    /// Those registers of the power manager that belong to the watchdog.
     Registers {
         (0x00 => _others),
         (0x1c => rstc: ReadWrite<u32, RSTC::Register>),
@@ -26,9 +26,8 @@ register_structs! {
 
 const _: () = assert!(size_of::<Registers>() as u64 == BCM_WATCHDOG_SIZE);
 
-/// How long the end may take, from the last write on: several times what the watchdog
-/// is set to.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end may take after the last write: several times the watchdog's delay.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// The watchdog.
 #[derive(Debug)]
@@ -43,8 +42,8 @@ unsafe impl Send for BcmWatchdog {}
 unsafe impl Sync for BcmWatchdog {}
 
 impl BcmWatchdog {
-    /// Returns the watchdog of the power manager at `base`; `None` if there can't be one.
-    /// Touches nothing.
+    /// Returns the watchdog of the power manager at `base`; `None` if the address is 0 or
+    /// not aligned. Touches no register.
     ///
     /// # Safety
     /// `base` must be the address of such a power manager's registers, mapped as
@@ -55,16 +54,17 @@ impl BcmWatchdog {
         base.is_aligned().then_some(BcmWatchdog { base })
     }
 
-    /// Ends the machine. Returns only if that didn't happen within a second.
+    /// Turns the machine off or resets it. Returns only if that didn't happen within a
+    /// second.
     pub fn end(&self, how: Ending) {
         // SAFETY: the caller of `new` promised that the registers are there, for ever.
-        // Each access of the crate's is one volatile load or store; no hypervisor
-        // emulates this device, so that any form of them will do.
+        // Each access of `tock_registers` is one volatile load or store. No hypervisor
+        // emulates this device, so it doesn't matter which instruction the compiler picks.
         let registers = unsafe { self.base.as_ref() };
         let writes = last_writes(how, registers.rsts.extract(), registers.rstc.extract());
         registers.rsts.set(writes.rsts.get());
         registers.wdog.set(writes.wdog.get());
         registers.rstc.set(writes.rstc.get());
-        timer::poll(PATIENCE, || false);
+        timer::poll(END_LIMIT, || false);
     }
 }

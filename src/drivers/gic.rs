@@ -1,6 +1,5 @@
-//! What the drivers of all GICs have in common: the way to the proof that the
-//! priorities work, and the counting of sent SGIs. What the registers are written
-//! with is in [`crate::device::gic`].
+//! The common parts of the GIC drivers: running the check of the priorities, and
+//! counting sent SGIs. [`crate::device::gic`] says what is written to the registers.
 
 use core::time::Duration;
 
@@ -11,8 +10,8 @@ use crate::platform::{Irq, IrqChip, IrqChipError, OUR_SGI_COUNT, Sgi};
 use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// How a lock of these drivers waits: `YIELD`, because the `ISB` that `spin`
-/// would use gives an emulator nothing back.
+/// Makes the locks of these drivers wait with `YIELD`, which lets an emulator with one
+/// host thread run another CPU. The `ISB` that `spin` would use doesn't.
 pub(super) struct YieldRelax;
 
 impl spin::RelaxStrategy for YieldRelax {
@@ -21,8 +20,8 @@ impl spin::RelaxStrategy for YieldRelax {
     }
 }
 
-/// Register writes for each SGI number that one CPU has made. Counters: nothing
-/// synchronises on them.
+/// How many register writes one CPU has made to send SGIs, for each SGI number. Relaxed:
+/// nothing synchronises on them.
 #[derive(Debug)]
 pub(super) struct SgiWrites(CachePadded<[AtomicU64; OUR_SGI_COUNT]>);
 
@@ -40,18 +39,18 @@ impl SgiWrites {
     }
 }
 
-/// What [`check_priorities`] needs of a chip beyond [`IrqChip`]: the SGIs and PPIs of
-/// the CPU `me` that it runs on.
+/// What [`check_priorities`] needs from a chip beyond [`IrqChip`]: the SGIs and PPIs of
+/// `me`, the running CPU.
 pub(super) trait OwnBank: IrqChip {
     /// Turns `sgi` on, at its priority; wake and panic are on already.
     fn turn_on(&self, me: CpuId, sgi: Sgi);
 
-    /// Turns all private interrupts but wake and panic off, and takes back what
-    /// is pending.
+    /// Turns all private interrupts but wake and panic off, and clears those that are
+    /// pending.
     fn quieten(&self, me: CpuId);
 }
 
-/// A chip, and the CPU that this runs on.
+/// A chip, and the running CPU.
 struct ThisCpu<'a, C> {
     chip: &'a C,
     me: CpuId,
@@ -85,7 +84,7 @@ impl<C: OwnBank> OwnSgis for ThisCpu<'_, C> {
     }
 }
 
-/// Does what [`IrqChip::check_priorities`] promises, on `me`, the CPU that this runs on.
+/// Does what [`IrqChip::check_priorities`] promises, on `me`, the running CPU.
 ///
 /// # Errors
 /// [`IrqChipError::PrioritiesUnusable`].

@@ -1,8 +1,10 @@
-//! The devices: interrupt controller, serial consoles, what turns a board off.
+//! Drivers for interrupt controllers, serial consoles and a watchdog that turns a board
+//! off.
 //!
-//! Each driver implements a trait of [`crate::platform`]. Addresses come from
-//! the device tree (the early console's from the build); the code that makes a driver
-//! promises that they are mapped as device memory and nothing else's.
+//! A driver of an interrupt controller or a console implements a trait of
+//! [`crate::platform`]. Addresses come from the device tree; that of the early console
+//! comes from the build or the command line. The code that makes a driver promises that
+//! they are mapped as device memory and used by nothing else.
 
 pub mod bcm_watchdog;
 pub mod early;

@@ -1,28 +1,27 @@
-//! The console: an Arm PL011 UART, or as much of one as SBSA asks for.
+//! The console: an Arm PL011 UART, or the part of one that SBSA asks for.
 //!
-//! The baud rate is left as firmware set it: often only firmware
-//! knows which clock feeds the divider. Only what a driver must have is turned on, and
-//! only if it isn't.
+//! The driver leaves the baud rate as firmware set it, because often only firmware
+//! knows which clock feeds the divider. It turns on only what it needs, and only what
+//! is off.
 //!
 //! SBSA's generic UART has the data, flag and interrupt registers of a PL011 and no
-//! others: it is on, its line set up by the machine's firmware.
+//! others. Firmware has turned it on and set up its line.
 //!
 //! # Concurrency
-//! The caller holds the console lock, or has broken it on the way to its last
-//! words. In the second case two CPUs may be here at once: each access is a
-//! single load or store of a device register, and the worst that can happen is a
-//! byte that is lost or printed between two others.
+//! The caller holds the console lock, or has broken it to print a panic. In the second
+//! case two CPUs may use the UART at once. Each access is a single load or store of a
+//! device register, so at worst a byte is lost or printed between two others.
 //!
 //! # Flow control
-//! nUARTRTS, where it is connected, tells the other side to wait while the receive FIFO
-//! is full. Where it isn't, that changes nothing: a FIFO that is full overruns, and what
-//! is received tells of it. The other direction stays as firmware left it: where
-//! nUARTCTS isn't connected nothing would go out.
+//! If nUARTRTS is connected, it tells the other side to wait while the receive FIFO
+//! is full. Otherwise a full FIFO overruns, and `get` reports that. The driver leaves
+//! the other direction as firmware set it: with flow control by nUARTCTS a UART whose
+//! nUARTCTS isn't connected would send nothing.
 //!
 //! # Sources
-//! DDI 0183, PrimeCell UART (PL011) technical reference manual: UARTCR,
-//! UARTLCR_H, UARTFR, UARTIMSC, UARTRIS (an overrun). DEN 0029, Server Base System Architecture, Generic
-//! UART: the registers that there are.
+//! DDI 0183, PrimeCell UART (PL011) technical reference manual: UARTCR, UARTLCR_H,
+//! UARTFR, UARTIMSC, UARTRIS (an overrun). DEN 0029, Server Base System Architecture,
+//! Generic UART: its registers.
 
 use core::ptr::{self, NonNull};
 use core::time::Duration;
@@ -35,17 +34,16 @@ use crate::arch::aarch64::timer;
 use crate::device::{Patience, ROOM_LIMIT};
 use crate::platform::{Console, Received};
 
-/// The most bytes that the receive FIFO holds.
+/// Size of the largest receive FIFO, in bytes.
 const FIFO_LEN: usize = 32;
 
-/// Offsets of the two registers that the driver's crate keeps to itself. They are
-/// accessed by `safe_mmio`, whose instructions a hypervisor can emulate, whatever the
-/// compiler makes of the code around them.
+/// Offsets of two registers to which `arm_pl011_uart` gives no access. `safe_mmio`
+/// accesses them, with instructions that a hypervisor can emulate.
 const LINE_CONTROL: usize = 0x2c;
 const CONTROL: usize = 0x30;
 
 register_bitfields! {u32,
-    /// UARTLCR_H, line control. No parity and one stop bit are 0.
+    /// UARTLCR_H, line control. Its other bits are 0 for no parity and one stop bit.
     LCR_H [
         /// FIFOs on.
         FEN OFFSET(4) NUMBITS(1) [],
@@ -54,29 +52,29 @@ register_bitfields! {u32,
     ],
     /// UARTCR, control.
     CR [
-        /// The UART.
+        /// The UART is on.
         UARTEN OFFSET(0) NUMBITS(1) [],
-        /// Its transmitter.
+        /// Its transmitter is on.
         TXE OFFSET(8) NUMBITS(1) [],
-        /// Its receiver.
+        /// Its receiver is on.
         RXE OFFSET(9) NUMBITS(1) [],
         /// nUARTRTS tells the other side to wait while the receive FIFO is full.
         RTSEN OFFSET(14) NUMBITS(1) [],
     ],
 }
 
-/// What there is to take note of when a byte has come: the FIFO has reached its
-/// level, or holds fewer and nothing more has come for 32 bits' time.
+/// The interrupts for received bytes: the FIFO has reached its level, or it holds fewer
+/// bytes and none has arrived for the time of 32 bits.
 const RECEIVE: Interrupts = Interrupts::RXI.union(Interrupts::RTI);
 
-/// Turns the UART on as far as it isn't, the baud rate left alone.
+/// Turns on those parts of the UART that are off. Leaves the baud rate alone.
 ///
-/// At reset it is off, without FIFOs and with five data bits; QEMU's prints all
-/// the same, and complains. Firmware that used it has done all this.
+/// After a reset the UART is off, without FIFOs and with five data bits; QEMU's prints
+/// nevertheless, with a complaint. Firmware that used it has turned it on.
 ///
 /// # Safety
 /// `base` must be a PL011, mapped as device memory (or the MMU is off), and
-/// no other pointer to it in use.
+/// no other pointer to it may be in use.
 pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
     let word = base.cast::<ReadPureWrite<u32>>();
     // SAFETY: the register lies within the PL011's.
@@ -85,7 +83,7 @@ pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
     let mut control = unsafe { UniqueMmioPointer::new(control) };
     // SAFETY: the register lies within the PL011's.
     let line = unsafe { word.byte_add(LINE_CONTROL) };
-    // SAFETY: promised by the caller; it is not the register above.
+    // SAFETY: promised by the caller; `control` points to another register.
     let mut line = unsafe { UniqueMmioPointer::new(line) };
 
     let mut format = LocalRegisterCopy::<u32, LCR_H::Register>::new(line.read());
@@ -93,19 +91,20 @@ pub(super) unsafe fn turn_on(base: NonNull<PL011Registers>) {
         if format.get() == 0 {
             format.modify(LCR_H::WLEN::Eight);
         }
-        // The line control register may only change while the UART is off, and
-        // it goes off in the middle of firmware's last byte if it isn't idle. If
-        // it stays busy we can but go on.
-        // SAFETY: promised by the caller; it reads one register, which neither
-        // of the two above is.
+        // The line control register may only change while the UART is off. Turning a busy
+        // UART off would cut firmware's last byte, so wait until it is idle. If it stays
+        // busy there is nothing better to do than to go on.
+        // SAFETY: promised by the caller. Only the flag register is accessed through
+        // `device`, which neither of the two pointers above points to.
         let device = Uart::new(unsafe { UniqueMmioPointer::new(base) });
         timer::poll(ROOM_LIMIT, || !device.is_busy());
         let was = control.read();
         let mut off = LocalRegisterCopy::<u32, CR::Register>::new(was);
         off.modify(CR::UARTEN::CLEAR);
         control.write(off.get());
-        // Turning the FIFOs on would drop what has come by now; without them the UART
-        // is as good for an emulator, and tells when it overruns.
+        // Turning the FIFOs on would drop bytes that have been received by now. So they
+        // stay off then: an emulator doesn't need them, and a UART without them still
+        // reports an overrun.
         if device.is_rx_fifo_empty() {
             format.modify(LCR_H::FEN::SET);
         }
@@ -129,19 +128,18 @@ pub struct Pl011 {
 
 // SAFETY: the pointer is to device registers, which any CPU may use.
 unsafe impl Send for Pl011 {}
-// SAFETY: as for `Send`; the module says which contexts write at once.
+// SAFETY: as for `Send`; the module says which contexts use the UART at the same time.
 unsafe impl Sync for Pl011 {}
 
 impl Pl011 {
-    /// Takes the UART at `base` over from firmware, turns it on, its interrupts
-    /// off.
+    /// Takes the UART at `base` over from firmware. Turns it on, and its interrupts off.
     ///
     /// # Errors
-    /// [`Pl011Error::BadAddress`] if there can't be one.
+    /// [`Pl011Error::BadAddress`] if no UART can be there.
     ///
     /// # Safety
     /// `base` must be the address of a PL011's registers, mapped as device
-    /// memory for ever. Only the early console may use it too, and not at the
+    /// memory for ever. Only the early console may use the UART too, and not at the
     /// same time.
     pub unsafe fn new(base: u64) -> Result<Pl011, Pl011Error> {
         let pointer = registers_at(base)?;
@@ -154,13 +152,15 @@ impl Pl011 {
         Ok(uart)
     }
 
-    /// Takes SBSA's generic UART at `base` over from firmware, its interrupts off.
+    /// Takes SBSA's generic UART at `base` over from firmware, and turns its interrupts
+    /// off.
     ///
     /// # Errors
-    /// [`Pl011Error::BadAddress`] if there can't be one.
+    /// [`Pl011Error::BadAddress`] if no UART can be there.
     ///
     /// # Safety
-    /// As for [`Pl011::new`], but that of a PL011 only what SBSA asks for is there.
+    /// As for [`Pl011::new`], except that the UART needs only those registers of a PL011
+    /// that SBSA asks for.
     pub unsafe fn new_sbsa(base: u64) -> Result<Pl011, Pl011Error> {
         let uart = Pl011 {
             base: registers_at(base)?,
@@ -173,16 +173,16 @@ impl Pl011 {
     }
 
     fn device(&self) -> Uart<'_> {
-        // SAFETY: the caller of `new` promised that it is a PL011; two at once
-        // are made only in a panic, and harmless (see the module).
+        // SAFETY: the caller of `new` promised that it is a PL011. Two pointers exist at
+        // once only during a panic, which is harmless (see the module).
         Uart::new(unsafe { UniqueMmioPointer::new(self.base) })
     }
 }
 
-/// Why there can't be a UART.
+/// Why there can't be a UART at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pl011Error {
-    /// The address is 0 or not one of a word.
+    /// The address is 0 or not aligned.
     BadAddress(u64),
 }
 
@@ -199,6 +199,9 @@ impl core::fmt::Display for Pl011Error {
 impl core::error::Error for Pl011Error {}
 
 /// Returns the pointer to a PL011 at `base`.
+///
+/// # Errors
+/// [`Pl011Error::BadAddress`] if no UART can be there.
 pub(super) fn registers_at(base: u64) -> Result<NonNull<PL011Registers>, Pl011Error> {
     let bad = Pl011Error::BadAddress(base);
     let address = usize::try_from(base).map_err(|_| bad)?;
@@ -207,7 +210,7 @@ pub(super) fn registers_at(base: u64) -> Result<NonNull<PL011Registers>, Pl011Er
         .ok_or(bad)
 }
 
-/// Sends `byte` if there is room within `limit`.
+/// Sends `byte` if there is room within `limit`. Returns whether it was sent.
 pub(super) fn send(device: &mut Uart<'_>, byte: u8, limit: Duration) -> bool {
     let room = timer::poll(limit, || !device.is_tx_fifo_full());
     if room {
@@ -222,8 +225,8 @@ impl Console for Pl011 {
         self.patience.wait(|limit| send(&mut device, byte, limit))
     }
 
-    /// After an overrun the bytes of the FIFO are dropped: the gap is behind one of
-    /// them, and nothing says behind which.
+    /// After an overrun it drops the bytes of the FIFO: the gap is behind one of them, and
+    /// the UART doesn't tell behind which.
     fn get(&self) -> Option<Received> {
         let mut device = self.device();
         let overrun = device.raw_interrupt_status().contains(Interrupts::OEI);

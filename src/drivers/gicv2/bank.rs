@@ -1,5 +1,5 @@
-//! The registers of a GICv2's distributor that each CPU has to itself. What is
-//! written to them, and when, is [`GicV2Bank`]'s.
+//! The registers of a GICv2's distributor that each CPU has to itself. [`GicV2Bank`] says
+//! what is written to them, and when.
 
 use aarch64_cpu::asm::barrier;
 use safe_mmio::UniqueMmioPointer;
@@ -9,16 +9,16 @@ use super::DISTRIBUTOR_SIZE;
 use super::distributor::Distributor;
 use crate::device::gic::{GicV2Bank, ICENABLER, PrivateRegisters};
 
-/// The bank of the CPU that this runs on. Made by that CPU with IRQs masked, and
-/// used before they are open again.
+/// The bank of the running CPU. The CPU makes it with IRQs masked, and uses it only until
+/// it unmasks them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BankRegisters<'a>(&'a Distributor);
 
 impl Distributor {
-    /// Returns the SGIs and PPIs of the CPU that this runs on.
+    /// Returns the SGIs and PPIs of the running CPU.
     ///
     /// # Context
-    /// IRQs masked, as long as it is used.
+    /// IRQs masked, for as long as the result is used.
     pub(super) const fn bank(&self) -> GicV2Bank<BankRegisters<'_>> {
         GicV2Bank::new(BankRegisters(self))
     }
@@ -48,8 +48,8 @@ impl PrivateRegisters for BankRegisters<'_> {
         self.register(offset).write(value);
     }
 
-    /// A GICv2 doesn't tell when a CPU interface has heard of what is off. The DSB waits
-    /// for the read, which comes back after the writes have arrived.
+    /// A GICv2 doesn't tell when a CPU interface has seen that an interrupt was turned off.
+    /// The read returns after the writes have arrived, and the DSB waits for the read.
     fn settle(&self) {
         let _arrived = self.read(ICENABLER);
         barrier::dsb(barrier::SY);

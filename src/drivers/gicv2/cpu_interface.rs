@@ -1,12 +1,13 @@
-//! The CPU interface of a GICv2: what one CPU takes its interrupts from.
+//! The CPU interface of a GICv2, from which a CPU takes its interrupts.
 //!
-//! The registers are banked: at the same address each CPU finds its own.
+//! The registers are banked: at the same address each CPU accesses its own.
 //!
-//! They are memory of type Device-nGnRE: accesses of one CPU to one device stay in
-//! order, but a write is over for the CPU before the device has it. What must have
-//! happened on return is therefore read back. The end of an interrupt need not: what
-//! this interface is asked next comes behind it, and until it has arrived the GIC
-//! holds back what is no more urgent, which is late then and not lost.
+//! They are memory of type Device-nGnRE. Accesses of one CPU to one device stay in
+//! order, but a write may complete for the CPU before it reaches the device. So a
+//! function whose write must have taken effect on return reads the register back. The end
+//! of an interrupt is not read back: later accesses to the interface arrive after it.
+//! Until it arrives the GIC holds back interrupts that are no more urgent, so these are
+//! late but not lost.
 //!
 //! # Sources
 //! IHI 0048, CPU interface register descriptions: GICC_CTLR (its views), GICC_PMR,
@@ -25,28 +26,30 @@ use super::{GicInitError, device_pointer};
 use crate::config::PMR_OPEN;
 use crate::platform::IrqChipError;
 
-/// GICC_CTLR: our group on. The bits that are 0: interrupts of ours come as IRQ,
-/// never as FIQ; nothing is acknowledged for another group; nothing bypasses the
-/// GIC's own rules; the write to GICC_EOIR drops the priority and deactivates.
+/// GICC_CTLR: our group on. With the other bits 0, our interrupts come as IRQ and never
+/// as FIQ, a read of GICC_IAR acknowledges only our group, the legacy bypass signals are
+/// left alone, and a write to GICC_EOIR drops the priority and deactivates.
 const ON: u32 = 1;
 
-/// GICC_IAR: the INTID, without the number of the SGI's sender above it.
+/// The INTID in GICC_IAR. The bits above hold the number of an SGI's sender.
 const INTID: u32 = 0x3ff;
 
-/// INTIDs from here on stand for no interrupt of ours; they are not ended.
+/// The first special INTID. From here on they stand for no interrupt of ours, and must
+/// not be ended.
 const FIRST_SPECIAL: u32 = 1020;
 
-/// The CPU interfaces, one at a time: that of the CPU that this runs on.
+/// The CPU interface of the running CPU.
 ///
-/// A pointer to the registers is made for each access, with IRQs masked, and each
-/// CPU's reaches the registers of that CPU; so no two reach the same.
+/// Each access makes its own pointer to the registers, with IRQs masked, and each
+/// CPU's pointer reaches the registers of that CPU. So no two pointers reach the same
+/// registers at a time.
 #[derive(Debug)]
 pub(super) struct CpuInterface {
     base: NonNull<Gicc>,
 }
 
 impl CpuInterface {
-    /// Returns the CPU interfaces at `base`. Touches nothing.
+    /// Returns the CPU interface at `base`. Touches no register.
     ///
     /// # Errors
     /// [`GicInitError::BadAddress`].
@@ -60,16 +63,16 @@ impl CpuInterface {
     }
 
     fn registers(&self) -> UniqueMmioPointer<'_, Gicc> {
-        // SAFETY: the caller of `new` promised a CPU interface that is nothing
-        // else's; that no two pointers are in use at once is said at the type.
+        // SAFETY: the caller of `new` promised a CPU interface that nothing else uses. The
+        // type says why no two pointers are in use at once.
         unsafe { UniqueMmioPointer::new(self.base) }
     }
 
-    /// Puts it into a known state, with no interrupt let through yet.
+    /// Puts the interface into a known state, in which it lets no interrupt through.
     pub(super) fn init(&self) {
         self.close();
-        // The smallest binary point that is implemented: each priority a level of
-        // its own.
+        // 0 selects the smallest binary point that is implemented, so that each priority
+        // is a level of its own.
         let mut registers = self.registers();
         let mut binary_point = field!(registers, bpr);
         // SAFETY: the register takes every value, and touches no memory.
@@ -79,15 +82,16 @@ impl CpuInterface {
     /// Lets interrupts through, the priority mask open.
     ///
     /// # Errors
-    /// [`IrqChipError::StaleRunningPriority`] if an interrupt of another incarnation
-    /// is still active; nothing of its priority or below would come.
-    /// [`IrqChipError::PrioritiesUnusable`] if the mask doesn't open: secure software
-    /// has put it where the others may not change it.
+    /// - [`IrqChipError::StaleRunningPriority`] if an interrupt from before the CPU was
+    ///   last turned off is still active, which would hold back all interrupts of its
+    ///   priority or below.
+    /// - [`IrqChipError::PrioritiesUnusable`] if the mask doesn't open, because secure
+    ///   software has set it to a value that non-secure software may not change.
     pub(super) fn open(&self) -> Result<(), IrqChipError> {
         let running = self.running_priority();
-        // Idle is 0xff, in the non-secure view of some implementations with zeros in
-        // its lowest bits. What is not below the open mask is no interrupt of ours,
-        // and stands in the way of none.
+        // The idle priority is 0xff. In the non-secure view of some implementations its
+        // lowest bits are 0. A priority that isn't below the open mask is not that of an
+        // interrupt of ours, and holds none of ours back.
         if running < PMR_OPEN {
             return Err(IrqChipError::StaleRunningPriority(running));
         }
@@ -101,8 +105,8 @@ impl CpuInterface {
         Ok(())
     }
 
-    /// Lets nothing through any more, and has done so on return; all that was
-    /// written before has arrived too, the end of the last interrupt above all.
+    /// Lets no interrupt through any more; this has taken effect on return. All earlier
+    /// writes have arrived too, in particular the end of the last interrupt.
     pub(super) fn close(&self) {
         let mut registers = self.registers();
         let mut control = field!(registers, ctlr);
@@ -120,8 +124,8 @@ impl CpuInterface {
         unsafe { running.read_unsafe() as u8 }
     }
 
-    /// Writes the priority mask; it has taken effect on return. Returns what it now
-    /// is: all four bits that we use are implemented by every GICv2 in every view.
+    /// Writes the priority mask; it has taken effect on return. Returns the mask as it
+    /// reads back. Every GICv2 implements the four bits that we use, in every view.
     #[allow(clippy::cast_possible_truncation)] // The field is the low byte.
     pub(super) fn set_priority_mask(&self, mask: u8) -> u8 {
         let mut registers = self.registers();
@@ -132,9 +136,9 @@ impl CpuInterface {
         now
     }
 
-    /// Acknowledges the most urgent interrupt that the mask lets through. Returns
-    /// GICC_IAR as read, which is what [`CpuInterface::end`] wants, and the INTID in
-    /// it.
+    /// Acknowledges the most urgent interrupt that the mask lets through. Returns the value
+    /// of GICC_IAR, which [`CpuInterface::end`] takes, and the INTID in it; `None` if
+    /// there is no interrupt of ours.
     pub(super) fn acknowledge(&self) -> Option<(u32, u32)> {
         let mut registers = self.registers();
         let raw = field!(registers, iar).read();
@@ -142,14 +146,14 @@ impl CpuInterface {
         if intid >= FIRST_SPECIAL {
             return None;
         }
-        // Nothing of the handler is read ahead of the acknowledge. The other half is
-        // the barrier of the CPU that sends an SGI.
+        // Keeps the handler's reads behind the acknowledge. It pairs with the DSB of the
+        // CPU that sends an SGI (`send_sgi`).
         barrier::dmb(barrier::SY);
         Some((raw, intid))
     }
 
-    /// Ends an interrupt: the priority has dropped for whatever this CPU asks of the
-    /// GIC next.
+    /// Ends the interrupt for which GICC_IAR was `raw`. Later accesses of this CPU to the
+    /// GIC find the priority dropped.
     pub(super) fn end(&self, raw: u32) {
         let mut registers = self.registers();
         field!(registers, eoir).write(raw);

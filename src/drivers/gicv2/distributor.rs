@@ -1,5 +1,5 @@
-//! The part of a GICv2 that there is once: shared interrupts, and the register
-//! that sends SGIs.
+//! The part of a GICv2 that all CPUs share: shared interrupts, and the register that
+//! sends SGIs.
 //!
 //! # Sources
 //! IHI 0048, Distributor register descriptions: GICD_CTLR (its views), GICD_TYPER,
@@ -19,17 +19,17 @@ use crate::device::gic::with_trigger;
 use crate::drivers::gic::YieldRelax;
 use crate::platform::{OUR_SGI_COUNT, Trigger};
 
-/// Our group's bit of GICD_CTLR. `arm-gic` names it after the view of a GIC
-/// without Security Extensions; in the non-secure one it turns group 1 on.
+/// The bit of our group in GICD_CTLR. `arm-gic` names it after the view of a GIC
+/// without Security Extensions; in the non-secure view it turns group 1 on.
 const OUR_GROUP: GicdCtlr = GicdCtlr::EnableGrp0;
 
 /// INTID of the first shared interrupt.
 const FIRST_SPI: usize = 32;
 
-/// INTIDs behind the last shared interrupt.
+/// The INTID behind that of the last shared interrupt.
 const END_OF_SPIS: usize = 1020;
 
-/// The priority of four SPIs.
+/// A priority word: the priority of four SPIs.
 const PRIORITIES: u32 = u32::from_le_bytes([PRIORITY_NORMAL; 4]);
 
 const _: () = assert!(offset_of!(Gicd, sgir) == 0xf00);
@@ -57,27 +57,28 @@ macro_rules! read_word {
 /// The distributor, set up.
 ///
 /// # Invariants
-/// Each access makes a pointer of its own, on any CPU at any time. That no two of
-/// them get in each other's way is kept so:
-/// 1. what is banked (the words of SGIs and PPIs) is reached through
-///    [`BankRegisters`](super::bank::BankRegisters) by the CPU that owns the bank, with IRQs
-///    masked;
-/// 2. GICD_SGIR is only written, and each write is whole in itself;
-/// 3. what is shared is written by [`Distributor::new`], before there is a second
-///    user, or under the lock `spis`; no word is in two of these parts.
+/// Each access makes its own pointer, on any CPU at any time. These rules keep two
+/// pointers from disturbing each other; no word belongs to two of the three parts:
+/// 1. Only the CPU that owns a bank (the words of SGIs and PPIs) accesses it, through
+///    [`BankRegisters`](super::bank::BankRegisters), with IRQs masked.
+/// 2. GICD_SGIR is only written, and each write is complete in itself.
+/// 3. The shared words are written by [`Distributor::new`], before there is a second
+///    user, or under the lock `spis`.
 #[derive(Debug)]
 pub(super) struct Distributor {
     base: NonNull<Gicd>,
+    /// Guards the registers of shared interrupts.
     spis: SpinMutex<(), YieldRelax>,
+    /// The number of CPU interfaces, 1 to [`MAX_INTERFACES`].
     interfaces: usize,
 }
 
 impl Distributor {
-    /// Sets the distributor up: every shared interrupt off, in our group, of our
-    /// ordinary priority, sent to no CPU, neither pending nor active.
+    /// Sets the distributor at `base` up and returns it. Every shared interrupt is off, in
+    /// our group, of our ordinary priority, routed to no CPU, neither pending nor active.
     ///
     /// # Errors
-    /// [`GicInitError`] if there can be none at `base`, or it can't be turned on.
+    /// [`GicInitError`] if no distributor can be at `base`, or it can't be turned on.
     ///
     /// # Safety
     /// `base` must be a GICv2's distributor, mapped as device memory for ever and
@@ -109,9 +110,9 @@ impl Distributor {
 
     /// Returns a pointer to the registers, for one access.
     fn registers(&self) -> UniqueMmioPointer<'_, Gicd> {
-        // SAFETY: the caller of `new` promised a distributor that is nothing else's;
-        // that what two such pointers reach at a time differs, or is written whole,
-        // are the invariants of the type.
+        // SAFETY: the caller of `new` promised a distributor that nothing else uses. By
+        // the invariants of the type, two such pointers access different words at a time,
+        // or GICD_SGIR, whose writes are complete in themselves.
         unsafe { UniqueMmioPointer::new(self.base) }
     }
 
@@ -120,15 +121,18 @@ impl Distributor {
         self.interfaces
     }
 
-    /// Sends SGI `number` to the CPU interfaces of `targets`, in one write. Any CPU,
-    /// no lock. The caller has seen to what the receivers are to find in memory.
+    /// Sends SGI `number` to the CPU interfaces of `targets`, in one write.
     ///
-    /// TargetListFilter is 0, "to those listed", in bits 25:24. NSATT, bit 15, is 0:
-    /// without meaning in the non-secure view, and in the secure one it says that
-    /// the SGI is in group 0, which is ours.
+    /// TargetListFilter, bits 25:24, is 0: the SGI goes to the interfaces in the list.
+    /// NSATT, bit 15, is 0. The non-secure view ignores that bit; in the secure view it
+    /// says that the SGI is in group 0, which is ours.
+    ///
+    /// # Context
+    /// Any CPU; takes no lock. The caller has made visible in memory what the receivers
+    /// are to find there.
     ///
     /// # Panics
-    /// If `number` is none of ours, 0 to 7.
+    /// If `number` is not that of one of our SGIs, 0 to 7.
     pub(super) fn send_sgi(&self, number: u8, targets: u8) {
         assert!(
             usize::from(number) < OUR_SGI_COUNT,
@@ -139,7 +143,7 @@ impl Distributor {
         field!(registers, sgir).write(value);
     }
 
-    /// Sends SPI `intid` to the CPU interface of bit `target`, and turns it
+    /// Routes SPI `intid` to the CPU interface whose bit is `target`, and turns it
     /// on. Takes a lock.
     ///
     /// # Panics
@@ -150,8 +154,8 @@ impl Distributor {
         let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
         let _held = self.spis.lock();
         let mut registers = self.registers();
-        // Trigger and target may only change while it is off. The writes arrive in this
-        // order; whatever the line has signalled meanwhile comes when the last has.
+        // Trigger and target may only change while the SPI is off. The writes arrive in
+        // this order. An interrupt that the line signals meanwhile comes after the last.
         write_word!(registers, icenabler, spi / 32, 1 << (spi % 32));
         set_trigger(registers.reborrow(), spi, trigger);
         set_target(registers.reborrow(), spi, target);
@@ -159,14 +163,14 @@ impl Distributor {
     }
 }
 
-/// Puts all SPIs into a known state. Where Security Extensions keep one for secure
-/// software, the writes are ignored.
+/// Puts all SPIs into a known state. The GIC ignores the writes for an SPI that Security
+/// Extensions reserve for secure software.
 fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, typer: Typer) {
     let end = (typer.num_irqs() as usize).min(END_OF_SPIS);
     for word in FIRST_SPI / 32..end.div_ceil(32) {
         write_word!(registers, icenabler, word, u32::MAX);
         write_word!(registers, igroupr, word, 0);
-        // Xen answers a write with an abort, and reads zero.
+        // Xen reads this register as zero, and answers a write with an abort.
         let pending = read_word!(registers, icpendr, word);
         if pending != 0 {
             write_word!(registers, icpendr, word, pending);
@@ -179,8 +183,8 @@ fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, typer: Typer) {
     }
 }
 
-/// Says how the line of interrupt `intid` triggers; it must be off. Where this is
-/// fixed in hardware the write is ignored.
+/// Sets how the line of interrupt `intid` triggers. The interrupt must be off. If the
+/// trigger is fixed in hardware, the GIC ignores the write.
 fn set_trigger(mut registers: UniqueMmioPointer<'_, Gicd>, intid: usize, trigger: Trigger) {
     let mut word = field!(registers, icfgr);
     let mut word = word
@@ -189,15 +193,15 @@ fn set_trigger(mut registers: UniqueMmioPointer<'_, Gicd>, intid: usize, trigger
     word.modify(|value| with_trigger(value, intid, trigger));
 }
 
-/// Sends SPI `intid` to the CPU interfaces of `target`, the three SPIs that share
-/// its word to where they go now.
+/// Routes SPI `intid` to the CPU interfaces of `target`. The three other SPIs in the same
+/// word keep their targets.
 fn set_target(mut registers: UniqueMmioPointer<'_, Gicd>, intid: usize, target: u8) {
     let mut bytes = read_targets(registers.reborrow(), intid / 4).to_le_bytes();
     bytes[intid % 4] = target;
     write_targets(registers, intid / 4, u32::from_le_bytes(bytes));
 }
 
-/// Reads GICD_ITARGETSR`word`.
+/// Returns GICD_ITARGETSR`word`.
 fn read_targets(mut registers: UniqueMmioPointer<'_, Gicd>, word: usize) -> u32 {
     let mut targets = field!(registers, itargetsr);
     let mut word = targets
@@ -207,7 +211,7 @@ fn read_targets(mut registers: UniqueMmioPointer<'_, Gicd>, word: usize) -> u32 
     unsafe { word.read_unsafe() }
 }
 
-/// Writes GICD_ITARGETSR`word`. With a single CPU interface that is ignored.
+/// Writes GICD_ITARGETSR`word`. A GIC with a single CPU interface ignores that.
 fn write_targets(mut registers: UniqueMmioPointer<'_, Gicd>, word: usize, value: u32) {
     let mut targets = field!(registers, itargetsr);
     let mut word = targets

@@ -1,4 +1,4 @@
-//! Why a GICv2 is not used.
+//! The error of setting up a GICv2.
 
 use core::fmt;
 

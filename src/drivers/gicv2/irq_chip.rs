@@ -14,14 +14,14 @@ use crate::sync::atomic::Ordering;
 const PPIS: core::ops::Range<u32> = 16..32;
 
 impl GicV2 {
-    /// Returns the number of the CPU that this runs on.
+    /// Returns the number of the running CPU.
     fn this_cpu(&self) -> CpuId {
         let cpu = CpuId::new(cpu_local::this_cpu_index());
         cpu.expect("BUG: TPIDR_EL1 names no CPU of ours")
     }
 
-    /// Returns the bits of `targets` in a target list. A CPU that has never come up has
-    /// none, nor one that the GIC doesn't serve.
+    /// Returns the target list with the bits of `targets`. A CPU that has never come up,
+    /// or that the GIC doesn't serve, has no bit.
     fn target_list(&self, targets: &CpuMask) -> u8 {
         // CPU numbers of this machine are below 8.
         let [first, ..] = targets.bits();
@@ -77,13 +77,13 @@ impl IrqChip for GicV2 {
         self.cpu_interface.close();
     }
 
-    /// These registers are there in any state. Firmware may have left the interface on,
-    /// and a CPU that parks itself looks whether it is.
+    /// The registers can be accessed in any state. Firmware may have left the interface
+    /// on, and a CPU that parks itself checks whether it is on.
     fn disable_refused_interface(&self) {
         self.cpu_interface.close();
     }
 
-    /// True: the registers are in memory, and there in any state.
+    /// Returns true: the registers are in memory, and can be accessed in any state.
     fn can_send(&self, _cpu: CpuId) -> bool {
         true
     }
@@ -106,7 +106,10 @@ impl IrqChip for GicV2 {
         self.distributor.bank().disable_ppis(1 << ppi);
     }
 
-    /// Takes a lock: from a thread, IRQs masked.
+    /// Takes a lock.
+    ///
+    /// # Context
+    /// Thread, IRQs masked.
     ///
     /// # Panics
     /// If `spi` is not the INTID of an SPI, 32 to 1019, or `cpu` has never come up.

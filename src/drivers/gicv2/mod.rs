@@ -1,10 +1,10 @@
 //! The interrupt controller: GICv2, for up to 8 CPUs.
 //!
-//! Three parts, a file each: the distributor, of which there is one; the bank of
-//! the distributor's registers that each CPU has to itself, at an address that is
-//! the same for all; and the CPU interface, banked as well. `irq_chip` joins them
-//! to what the kernel asks for. What is written to the bank is in
-//! [`crate::device::gic`], where host tests reach it.
+//! It has three parts, each in its own file: the distributor, of which there is one; the
+//! bank of the distributor's registers that each CPU has to itself, at the same address
+//! for all CPUs; and the CPU interface, which is banked too. `irq_chip` implements the
+//! kernel's interface on them. [`crate::device::gic`] says what is written to the bank,
+//! so that host tests can run it.
 //!
 //! # A CPU's life, as its part of the GIC sees it
 //! ```text
@@ -14,15 +14,16 @@
 //! ```
 //!
 //! # Numbers of CPU interfaces
-//! An SGI names its targets by the numbers of their CPU interfaces, which need
-//! not be their CPU numbers, nor anything of their affinities. A CPU can only read
-//! its own (GICD_ITARGETSR0 says to each reader "you"), so each writes it down on
-//! its way up, before it says ALIVE; until then no SGI reaches it. A list has eight
-//! bits: every set of CPUs is one write, with the sender in it or without.
+//! An SGI names its targets by the numbers of their CPU interfaces. These need not be
+//! the CPU numbers, and need not follow from the affinities. A CPU can only read
+//! its own number: GICD_ITARGETSR0 gives each reader the bit of that reader. So each CPU
+//! records it on its way up, before it reports ALIVE. Until then no SGI reaches the CPU.
+//! A target list has eight bits, so one write reaches every set of CPUs, with the sender
+//! in it or without.
 //!
 //! # Security states
-//! What is written means the same in each view that software can have, for the SGIs
-//! that are ours:
+//! The values that we write mean the same for our SGIs in each view that software can
+//! have:
 //!
 //! | View | Our interrupts | Bit 0 of GICD_CTLR and GICC_CTLR | GICD_IGROUPRn |
 //! |---|---|---|---|
@@ -32,21 +33,21 @@
 //!
 //! Bit 1 of GICD_CTLR and the aliased registers, which mean group 1 in the first
 //! and the third view and nothing in the second, are left alone. In the non-secure
-//! view the priorities that we write are shifted, and so is the mask: they keep their
-//! order. [`check_priorities`](crate::platform::IrqChip::check_priorities) proves it.
+//! view the GIC shifts both the priorities that we write and the mask, so they keep their
+//! order. [`check_priorities`](crate::platform::IrqChip::check_priorities) checks that.
 //!
 //! # Concurrency
-//! Sending, acknowledging, ending and the mask take no lock: they are registers of
-//! the running CPU, or a register that is written whole, and tables that don't
-//! change after a CPU's first arrival. A bank is touched by its own CPU alone, with
+//! Sending, acknowledging, ending and setting the mask take no lock. They use registers
+//! of the running CPU, GICD_SGIR, whose writes are complete in themselves, and tables
+//! that don't change after a CPU's first arrival. Only its own CPU accesses a bank, with
 //! IRQs masked. Shared interrupts are set up under a lock, from a thread, with IRQs
 //! masked.
 //!
 //! # Registers that abort
 //! Xen (`xen/arch/arm/vgic-v2.c`) answers some accesses that the architecture allows
-//! with an abort. So GICD_ICPIDR2, which would tell the revision, isn't read: the
-//! device tree is believed. And pending state is read before it is taken back, and
-//! not written where there is none.
+//! with an abort. So the driver doesn't read GICD_ICPIDR2, which holds the revision, but
+//! trusts the device tree. It also reads pending state before it clears it, and writes
+//! nothing if none is pending.
 //!
 //! # Sources
 //! IHI 0048, the GICv2 architecture: Interrupt handling and prioritization;
@@ -74,7 +75,7 @@ use distributor::Distributor;
 
 pub use error::GicInitError;
 
-/// The most CPUs that a GICv2 can have: bits of a target list.
+/// The most CPUs that a GICv2 can have: the number of bits of a target list.
 pub const MAX_INTERFACES: usize = 8;
 
 /// Size of a distributor's registers in bytes.
@@ -88,6 +89,9 @@ const _: () = assert!(size_of::<Gicd>() as u64 <= DISTRIBUTOR_SIZE);
 const _: () = assert!(size_of::<Gicc>() as u64 <= CPU_INTERFACE_SIZE);
 
 /// Returns a pointer to device registers at `address`.
+///
+/// # Errors
+/// [`GicInitError::BadAddress`] if no GIC registers can be there.
 fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     let bad = GicInitError::BadAddress(address);
     if !is_register_address(address) {
@@ -97,15 +101,17 @@ fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     NonNull::new(ptr::with_exposed_provenance_mut(address_here)).ok_or(bad)
 }
 
-/// What there is of each CPU.
+/// What the driver keeps for each CPU.
 #[derive(Debug)]
 struct PerCpu {
+    /// The CPU's affinity.
     mpidr: Mpidr,
     /// The CPU's bit in a target list; 0 before it has first come up. Stored
     /// Relaxed by the CPU itself, the same value each time, and loaded Relaxed.
-    /// A CPU that sends to another one has seen that one's word ALIVE or its online
-    /// bit, both Acquire, which that CPU stored Release after this.
+    /// The sender of an SGI has loaded the target's ALIVE word or its online bit with
+    /// Acquire, and the target stored both with Release after this.
     interface: AtomicU8,
+    /// How many register writes the CPU has made to send SGIs.
     sgi_writes: SgiWrites,
 }
 
@@ -117,16 +123,16 @@ pub struct GicV2 {
     cpus: Vec<PerCpu>,
 }
 
-// SAFETY: the pointers in it are to device registers, which any CPU may use; that
-// each register has one user at a time, or is written whole, is said at
-// `Distributor` and `CpuInterface`.
+// SAFETY: the pointers in it are to device registers, which any CPU may use. `Distributor`
+// and `CpuInterface` say why each register has one user at a time, or is only written
+// with complete values.
 unsafe impl Send for GicV2 {}
 // SAFETY: as for `Send`; what all CPUs share is under a lock or atomic.
 unsafe impl Sync for GicV2 {}
 
 impl GicV2 {
-    /// Sets the distributor up: every shared interrupt off, nothing pending or
-    /// active. No CPU's own part is touched. Allocates; boot CPU, once.
+    /// Sets the distributor up and returns the GIC: every shared interrupt is off, none is
+    /// pending or active. Doesn't touch the part of any CPU. Allocates.
     ///
     /// * `distributor` — address of the distributor's registers
     /// * `cpu_interface` — address of the CPU interface's registers
@@ -135,8 +141,11 @@ impl GicV2 {
     /// If there are more CPUs than the GIC has interfaces it serves the first
     /// ones: see [`GicV2::served`].
     ///
+    /// # Context
+    /// Boot CPU, once.
+    ///
     /// # Errors
-    /// [`GicInitError`] if there can be no GICv2, or it can't be turned on.
+    /// [`GicInitError`] if no GICv2 can be at these addresses, or it can't be turned on.
     ///
     /// # Safety
     /// The addresses must be those of a GICv2, [`DISTRIBUTOR_SIZE`] and
@@ -167,8 +176,8 @@ impl GicV2 {
         })
     }
 
-    /// Returns how many of the CPUs that it was made for it serves: the first ones. No
-    /// other may be started.
+    /// Returns how many of the CPUs given to [`GicV2::new`] the GIC serves: the first ones.
+    /// No other CPU may be started.
     pub fn served(&self) -> usize {
         self.cpus.len()
     }

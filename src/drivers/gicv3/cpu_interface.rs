@@ -1,7 +1,7 @@
 //! The part of a GICv3 that is in the CPU: the `ICC_*` system registers.
 //!
-//! Everything here speaks of the CPU that runs it. How the interface is turned on and
-//! off is [`GicV3Interface`]'s; what every interrupt needs is here.
+//! All functions here act on the running CPU. [`GicV3Interface`] turns the interface on
+//! and off; this module adds the operations that every interrupt needs.
 //!
 //! # Sources
 //! IHI 0069, AArch64 system register descriptions, ICC_*.
@@ -13,7 +13,7 @@ use arm_gic::{IntId, InterruptGroup};
 
 use crate::device::gic::{GicV3Interface, Icc, IccRegisters};
 
-/// Reads a system register without side effects.
+/// Reads a system register whose read has no side effects.
 macro_rules! read {
     ($register:literal) => {{
         let value: u64;
@@ -30,13 +30,12 @@ macro_rules! read {
     }};
 }
 
-/// Writes a system register. Not `nomem`: the compiler must not move what other
-/// CPUs or handlers are to see across it.
+/// Writes a system register. Not `nomem`, so that the compiler moves no memory access
+/// across it on which another CPU or a handler relies.
 macro_rules! write {
     ($register:literal, $value:expr) => {{
         let value: u64 = $value;
-        // SAFETY: these registers steer interrupts and touch no memory that
-        // the compiler knows of.
+        // SAFETY: these registers control interrupts and change no memory.
         unsafe {
             core::arch::asm!(
                 concat!("msr ", $register, ", {}"),
@@ -47,15 +46,15 @@ macro_rules! write {
     }};
 }
 
-/// The registers that are set up once, and the mask.
+/// The system registers that [`GicV3Interface`] uses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Registers;
 
-/// The interface of the CPU that this runs on.
+/// The interface of the running CPU.
 pub(super) const INTERFACE: GicV3Interface<Registers> = GicV3Interface::new(Registers);
 
 impl IccRegisters for Registers {
-    /// ID_AA64PFR0_EL1.GIC, bits 27:24: 0 is "no system register interface".
+    /// ID_AA64PFR0_EL1.GIC, bits 27:24, is 0 if there is no system register interface.
     fn exist(&self) -> bool {
         ID_AA64PFR0_EL1.get() >> 24 & 0xf != 0
     }
@@ -95,30 +94,30 @@ impl IccRegisters for Registers {
     }
 }
 
-/// Acknowledges the most urgent interrupt that the mask lets through.
+/// Acknowledges the most urgent interrupt that the mask lets through, and returns its
+/// INTID; `None` if there is no interrupt of ours.
 pub(super) fn acknowledge() -> Option<IntId> {
     let intid = GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1)
-        // 1020 to 1023 stand for no interrupt of ours; they are not ended.
+        // 1020 to 1023 stand for no interrupt of ours, and must not be ended.
         .filter(|intid| !(1020..1024).contains(&intid.raw_value()))?;
-    // The handler's accesses come after the acknowledge (IHI 0069, ICC_IAR1_EL1:
-    // the state change is only ordered by a DSB). Where nothing was acknowledged
-    // there is nothing to order.
+    // Puts the handler's accesses behind the acknowledge (IHI 0069, ICC_IAR1_EL1:
+    // only a DSB orders the state change). Without an acknowledge there is nothing to
+    // order.
     barrier::dsb(barrier::SY);
     Some(intid)
 }
 
 /// Ends the interrupt with this INTID; the priority has dropped on return.
 ///
-/// Written by hand: by way of `arm-gic`, which makes the register's value field by
-/// field, it was a tenth of all that a short interrupt takes.
+/// It doesn't use `arm-gic`, which builds the register's value field by field: that took
+/// a tenth of the time of a short interrupt.
 pub(super) fn end(intid: u32) {
     write!("ICC_EOIR1_EL1", u64::from(intid));
     barrier::isb(barrier::SY);
 }
 
-/// Writes each of `registers`, values of ICC_SGI1R_EL1. Stores before it are
-/// visible to the CPU that takes the interrupt; the interrupts are on their way on
-/// return.
+/// Writes each of `registers` to ICC_SGI1R_EL1. A CPU that takes one of the interrupts
+/// sees all stores before this call. The interrupts have been sent on return.
 pub(super) fn send_sgi(registers: impl Iterator<Item = u64>) {
     barrier::dsb(barrier::ISHST);
     for register in registers {

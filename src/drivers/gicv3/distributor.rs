@@ -1,4 +1,4 @@
-//! The part of a GICv3 that there is once: shared interrupts.
+//! The part of a GICv3 that all CPUs share: shared interrupts.
 //!
 //! # Sources
 //! IHI 0069: GICD_CTLR (its non-secure and its one-security-state views),
@@ -17,9 +17,9 @@ use crate::cpu::Mpidr;
 use crate::drivers::gic::YieldRelax;
 use crate::platform::Trigger;
 
-/// Bits of GICD_CTLR by what they are to us. The non-secure view and the view
-/// of a GIC with one security state agree on them; `arm-gic` names them after
-/// the secure view.
+/// Bits of GICD_CTLR, named by their meaning for us. They mean the same in the non-secure
+/// view and in the view of a GIC with one security state; `arm-gic` names them after the
+/// secure view.
 const AFFINITY_ROUTING: GicdCtlr = GicdCtlr::ARE_S;
 const GROUP_1: GicdCtlr = GicdCtlr::EnableGrp1NS;
 const ALL_GROUPS: GicdCtlr = GicdCtlr::EnableGrp0
@@ -29,7 +29,7 @@ const ALL_GROUPS: GicdCtlr = GicdCtlr::EnableGrp0
 /// INTID of the first shared interrupt.
 const FIRST_SPI: usize = 32;
 
-/// The priority of four SPIs.
+/// A priority word: the priority of four SPIs.
 const PRIORITIES: u32 = u32::from_le_bytes([PRIORITY_NORMAL; 4]);
 
 /// Writes one word of a bank of registers.
@@ -42,21 +42,21 @@ macro_rules! write_word {
     };
 }
 
-/// The distributor, set up; what is left to do with it needs a lock.
+/// The distributor, set up. A lock guards its registers.
 #[derive(Debug)]
 pub(super) struct Distributor {
     registers: SpinMutex<UniqueMmioPointer<'static, Gicd>, YieldRelax>,
-    /// GICD_TYPER.RSS.
+    /// GICD_TYPER.RSS: whether SGIs can reach CPUs whose affinity level 0 is above 15.
     range_selector: bool,
 }
 
 impl Distributor {
-    /// Sets the distributor up: every shared interrupt off, in group 1, of our
-    /// ordinary priority, neither pending nor active; affinity routing and
-    /// group 1 on.
+    /// Sets the distributor at `base` up and returns it. Every shared interrupt is off, in
+    /// group 1, of our ordinary priority, neither pending nor active. Affinity routing
+    /// and group 1 are on.
     ///
     /// # Errors
-    /// [`GicInitError`] if there is no GICv3 at `base` or it doesn't get ready.
+    /// [`GicInitError`] if no GICv3 is at `base`, or a write to GICD_CTLR doesn't complete.
     ///
     /// # Safety
     /// `base` must be a GICv3's distributor, mapped as device memory for ever
@@ -89,7 +89,7 @@ impl Distributor {
         })
     }
 
-    /// Returns whether SGIs reach affinity levels 0 above 15.
+    /// Returns whether SGIs can reach CPUs whose affinity level 0 is above 15.
     pub(super) const fn range_selector(&self) -> bool {
         self.range_selector
     }
@@ -103,8 +103,8 @@ impl Distributor {
         let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
         const ACCEPTED: &str = "BUG: arm-gic refuses a valid SPI";
         let mut registers = self.registers.lock();
-        // Trigger and route may only change while it is off. If the GIC takes
-        // longer than it may to say so, no caller could do anything about it.
+        // Trigger and route may only change while the SPI is off. A time-out is ignored,
+        // because no caller could do anything about it.
         let mut chip = GicDistributor::new(registers.reborrow());
         chip.enable_interrupt(spi, false).expect(ACCEPTED);
         wait_for_write(&registers).ok();
@@ -128,8 +128,8 @@ fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, count: usize) {
     }
 }
 
-/// Waits until a write to GICD_CTLR, or one that turned something off, has
-/// reached every CPU.
+/// Waits until a write to GICD_CTLR, or one that turned an interrupt off, has taken effect
+/// for every CPU.
 ///
 /// # Errors
 /// [`GicInitError::WritePending`] after [`WRITE_LIMIT`].

@@ -1,4 +1,4 @@
-//! Why a GICv3 is not used.
+//! The error of setting up a GICv3.
 
 use core::fmt;
 
@@ -12,16 +12,15 @@ use crate::smp::FanOutError;
 pub enum GicInitError {
     /// A register address is 0 or not aligned to 4 KiB.
     BadAddress(u64),
-    /// The device tree's `redistributor-stride` can't be one.
+    /// The device tree's `redistributor-stride` is unusable.
     BadStride,
-    /// GICD_PIDR2 speaks of this revision, which is neither 3 nor 4.
+    /// GICD_PIDR2 holds this revision, which is neither 3 nor 4.
     WrongRevision(u8),
-    /// A register write is still under way after its time limit.
+    /// A write to GICD_CTLR has not completed within its time limit.
     WritePending,
     /// More CPUs than [`MAX_CPUS`].
     TooManyCpus(usize),
-    /// The CPU that this runs on is not among those given, or has no
-    /// redistributor.
+    /// The running CPU is not among those given, or has no redistributor.
     ThisCpuUnknown(Mpidr),
     /// A CPU can't be reached by SGI.
     FanOut(FanOutError),

@@ -18,13 +18,13 @@ impl GicV3 {
     /// Returns the redistributor of `cpu`.
     ///
     /// # Panics
-    /// If it has none; [`IrqChip::early_init_cpu`] refused it then.
+    /// If `cpu` has none. [`IrqChip::early_init_cpu`] refuses such a CPU.
     fn redistributor(&self, cpu: CpuId) -> &Redistributor {
         let redistributor = self.cpus[cpu.index()].redistributor.as_ref();
-        redistributor.expect("BUG: a CPU runs that was refused for want of a redistributor")
+        redistributor.expect("BUG: a CPU runs that has no redistributor")
     }
 
-    /// Returns the number of the CPU that this runs on.
+    /// Returns the number of the running CPU.
     fn this_cpu(&self) -> CpuId {
         CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
     }
@@ -64,14 +64,14 @@ impl IrqChip for GicV3 {
         self.redistributor(cpu).bank().quieten();
     }
 
-    /// The redistributor is not put to sleep: that is part of turning the power
-    /// off, which is firmware's, and with two security states only firmware may.
+    /// This doesn't put the redistributor to sleep. That is part of turning the power off,
+    /// which firmware does; with two security states only firmware may do it.
     fn disable_cpu_interface(&self) {
         INTERFACE.close();
     }
 
-    /// Nothing: where `early_init_cpu` has not come to its end no interrupt is let
-    /// through, and before its middle an access to the registers may be UNDEFINED.
+    /// Does nothing: until `early_init_cpu` has succeeded the interface lets no interrupt
+    /// through. If that failed early, an access to the registers may be UNDEFINED.
     fn disable_refused_interface(&self) {}
 
     fn can_send(&self, cpu: CpuId) -> bool {
@@ -96,7 +96,10 @@ impl IrqChip for GicV3 {
         self.redistributor(cpu).bank().disable_ppi(ppi);
     }
 
-    /// Takes a lock: from a thread, IRQs masked.
+    /// Takes a lock.
+    ///
+    /// # Context
+    /// Thread, IRQs masked.
     ///
     /// # Panics
     /// If `spi` is not the INTID of an SPI, 32 to 1019.
@@ -127,7 +130,8 @@ impl IrqChip for GicV3 {
     fn send_sgi(&self, number: u8, targets: &CpuMask) {
         let me = self.this_cpu();
         if self.fan_out.is_all_but_self(me, targets) {
-            // What a stop and a call of many send, and nothing to work out.
+            // A stop and a call to all other CPUs send to these targets. One write
+            // reaches them, so the table isn't needed.
             cpu_interface::send_sgi(core::iter::once(SgiWrite::AllButSelf.register(number)));
             self.cpus[me.index()].sgi_writes.add(number, 1);
             return;
@@ -146,7 +150,7 @@ impl IrqChip for GicV3 {
             usize::from(number) < OUR_SGI_COUNT,
             "BUG: SGIs 8 to 15 are secure software's"
         );
-        // Without an interface it can't be online.
+        // A CPU without a redistributor can't be online.
         if let Some(target) = self.cpus[target.index()].sgi_target {
             cpu_interface::send_sgi(core::iter::once(target | u64::from(number) << 24));
             self.cpus[me.index()].sgi_writes.add(number, 1);

@@ -1,9 +1,10 @@
 //! The interrupt controller: GICv3, and GICv4 without its virtualisation.
 //!
-//! Three parts, a file each: the distributor, of which there is one, a
+//! It has three parts, each in its own file: the distributor, of which there is one, a
 //! redistributor for each CPU, and the CPU interface in each CPU's system
-//! registers. `irq_chip` joins them to what the kernel asks for. What is written to a
-//! CPU's own part is in [`crate::device::gic`], where host tests reach it.
+//! registers. `irq_chip` implements the kernel's interface on them.
+//! [`crate::device::gic`] says what is written to a CPU's own part, so that host tests
+//! can run it.
 //!
 //! # A CPU's life, as its part of the GIC sees it
 //! ```text
@@ -13,10 +14,10 @@
 //! ```
 //!
 //! # Concurrency
-//! Sending, acknowledging, ending and the mask take no lock: they are system
-//! registers of the running CPU and tables that never change. A redistributor
-//! is touched by its own CPU alone, with IRQs masked. Shared interrupts are set
-//! up under a lock, from a thread, with IRQs masked.
+//! Sending, acknowledging, ending and setting the mask take no lock. They use system
+//! registers of the running CPU and tables that never change. Once the machine runs,
+//! only its own CPU accesses a redistributor, with IRQs masked. Shared interrupts are
+//! set up under a lock, from a thread, with IRQs masked.
 //!
 //! # Sources
 //! IHI 0069, the GICv3 and GICv4 architecture.
@@ -48,10 +49,13 @@ use redistributor::Redistributor;
 
 pub use error::GicInitError;
 
-/// How long a write that turns something off may take to reach every CPU.
+/// How long a write that turns something off may take until every CPU has seen it.
 const WRITE_LIMIT: Duration = Duration::from_millis(100);
 
 /// Returns a pointer to device registers at `address`.
+///
+/// # Errors
+/// [`GicInitError::BadAddress`] if no GIC registers can be there.
 fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     let bad = GicInitError::BadAddress(address);
     if !is_register_address(address) {
@@ -61,6 +65,7 @@ fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
     NonNull::new(ptr::with_exposed_provenance_mut(address_here)).ok_or(bad)
 }
 
+/// Returns `trigger` as `arm-gic` names it.
 const fn gic_trigger(trigger: Trigger) -> GicTrigger {
     match trigger {
         Trigger::Level => GicTrigger::Level,
@@ -68,18 +73,22 @@ const fn gic_trigger(trigger: Trigger) -> GicTrigger {
     }
 }
 
-/// Returns the affinity of the CPU that this runs on.
+/// Returns the affinity of the running CPU.
 fn this_mpidr() -> Mpidr {
     Mpidr::from_register(MPIDR_EL1.get())
 }
 
-/// What there is of each CPU.
+/// What the driver keeps for each CPU.
 #[derive(Debug)]
 struct PerCpu {
+    /// The CPU's affinity.
     mpidr: Mpidr,
+    /// The CPU's redistributor, if it has one.
     redistributor: Option<Redistributor>,
-    /// What, with an SGI's number in its place, sends that to this CPU alone.
+    /// The value of ICC_SGI1R_EL1 that sends SGI 0 to this CPU only; another SGI's number
+    /// goes into bits 27:24. `None` if the CPU has no redistributor.
     sgi_target: Option<u64>,
+    /// How many register writes the CPU has made to send SGIs.
     sgi_writes: SgiWrites,
     /// Whether `early_init_cpu` has ever succeeded on this CPU. Relaxed: no other CPU
     /// stores or loads it.
@@ -94,37 +103,39 @@ pub struct GicV3 {
     fan_out: FanOut,
 }
 
-// SAFETY: the pointers in it are to device registers, which any CPU may use;
-// that each redistributor has one user at a time is said at `Redistributor`.
+// SAFETY: the pointers in it are to device registers, which any CPU may use.
+// `Redistributor` says why each redistributor has one user at a time.
 unsafe impl Send for GicV3 {}
 // SAFETY: as for `Send`; what all CPUs share is under a lock or atomic.
 unsafe impl Sync for GicV3 {}
 
 impl GicV3 {
-    /// Finds the redistributor of each CPU and sets the distributor up: every
-    /// shared interrupt off, nothing pending or active. No CPU's own part is
-    /// touched. Allocates; boot CPU, once.
+    /// Finds the redistributor of each CPU, sets the distributor up and returns the GIC:
+    /// every shared interrupt is off, none is pending or active. Changes nothing in the
+    /// part of any CPU. Allocates.
     ///
     /// * `distributor` — address of the distributor's registers
-    /// * `redistributors` — regions of redistributors, in any order. Those behind the
-    ///   last that a CPU needs are not read, and need not be there
+    /// * `redistributors` — address ranges of redistributors, in any order. Once each CPU
+    ///   has its redistributor the rest is not read, and need not exist
     /// * `all_regions` — whether these are all that the GIC has
-    /// * `stride` — the device tree's `redistributor-stride` in bytes, where it
-    ///   has one
+    /// * `stride` — the device tree's `redistributor-stride` in bytes, if it has one
     /// * `cpus` — the affinity of each CPU, by CPU number
     ///
-    /// A CPU without a redistributor is no error yet: [`early_init_cpu`](crate::platform::IrqChip::early_init_cpu)
-    /// refuses it.
+    /// A CPU without a redistributor is no error here:
+    /// [`early_init_cpu`](crate::platform::IrqChip::early_init_cpu) refuses it.
+    ///
+    /// # Context
+    /// Boot CPU, once.
     ///
     /// # Errors
-    /// [`GicInitError`] if this is no GICv3, doesn't get ready, or can't reach
-    /// every CPU.
+    /// [`GicInitError`] if this is no GICv3, a write to it doesn't complete, or it can't
+    /// reach every CPU.
     ///
     /// # Safety
     /// The addresses must be those of a GICv3, mapped as device memory for ever,
-    /// and used by nothing else; each region must hold redistributors without a
-    /// gap up to the one that says it is the last, or to its end, as far as it is read;
-    /// or nothing from some place on.
+    /// and used by nothing else. The part of a region that is read must hold
+    /// redistributors without a gap, up to the one that says it is the last, to an
+    /// address from which on nothing answers, or to the region's end.
     pub unsafe fn new(
         distributor: u64,
         redistributors: &[Range<u64>],
@@ -136,7 +147,7 @@ impl GicV3 {
             return Err(GicInitError::TooManyCpus(cpus.len()));
         }
         let found = find_redistributors(redistributors, stride, cpus, |at| {
-            // SAFETY: promised by the caller; it is read here and not used any more.
+            // SAFETY: promised by the caller; the value lives only for this read.
             let redistributor = unsafe { Redistributor::new(at, Mpidr::from_register(0)) }?;
             let answers = redistributor.answers();
             Ok::<_, GicInitError>(answers.then(|| redistributor.own_type()))
@@ -145,7 +156,7 @@ impl GicV3 {
             .iter()
             .zip(&found.frames)
             .map(|(&mpidr, frame)| {
-                // SAFETY: promised by the caller; there is one for each CPU.
+                // SAFETY: promised by the caller; each CPU has its own redistributor.
                 let redistributor = frame.map(|at| unsafe { Redistributor::new(at, mpidr) });
                 Ok(PerCpu {
                     mpidr,
@@ -156,7 +167,9 @@ impl GicV3 {
                 })
             })
             .collect::<Result<_, GicInitError>>()?;
-        // An interface more than there are CPUs: all-but-self would reach it too.
+        // With unread regions there may be interfaces of unknown CPUs. One more than
+        // there are CPUs keeps `FanOut` from sending to all but itself, which would reach
+        // them too.
         let interfaces = found.interfaces + usize::from(!all_regions);
 
         // SAFETY: promised by the caller.

@@ -1,11 +1,13 @@
 //! The part of a GICv3 that each CPU has to itself: SGIs and PPIs.
 //!
-//! What is written to the registers of SGIs and PPIs is [`GicV3Bank`]'s; `arm-gic`
-//! drives the others. Its iterator over frames isn't used, but
-//! [`find_redistributors`](crate::device::gic::find_redistributors): the iterator hides
-//! their addresses, runs to the last frame without regard to the end of the region or
-//! to what the machine has, and doesn't know the device tree's stride. Nor are its
-//! waits, which have no limit.
+//! [`GicV3Bank`] says what is written to the registers of SGIs and PPIs; `arm-gic`
+//! accesses the other registers. Two of its functions don't fit:
+//!
+//! - Its iterator over frames hides their addresses, goes on to the last frame even
+//!   beyond the end of the region or where nothing answers, and doesn't know the device
+//!   tree's stride. So
+//!   [`find_redistributors`](crate::device::gic::find_redistributors) takes its place.
+//! - Its waits have no limit.
 //!
 //! # Sources
 //! IHI 0069: GICR_TYPER, GICR_WAKER, GICR_CTLR.RWP, the SGI frame's registers.
@@ -31,17 +33,17 @@ use crate::platform::IrqChipError;
 /// How long a redistributor may take to wake.
 const WAKE_LIMIT: Duration = Duration::from_millis(100);
 
-/// GICR_TYPER, whose halves may be read as words too.
+/// Offset of GICR_TYPER. Each half of the register may be read as a word.
 const TYPER: usize = 0x8;
 
-/// Where the second frame begins, that of SGIs and PPIs.
+/// Offset of the second frame, that of SGIs and PPIs.
 const SGI_FRAME: usize = offset_of!(GicrSgi, sgi);
 const _: () = assert!(SGI_FRAME as u64 == FRAME);
 
 /// The redistributor of one CPU.
 ///
-/// Once the machine runs, only the CPU that it belongs to calls its methods,
-/// with IRQs masked; that is why they can make a unique pointer each time.
+/// Once the machine runs, only the CPU to which it belongs calls its methods,
+/// with IRQs masked. That is why each of them can make a unique pointer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Redistributor {
     base: NonNull<GicrSgi>,
@@ -52,17 +54,17 @@ impl Redistributor {
     /// Returns the redistributor at `base`, of the CPU `mpidr`. Touches no register.
     ///
     /// # Errors
-    /// [`GicInitError::BadAddress`] if none can be there.
+    /// [`GicInitError::BadAddress`] if no redistributor can be there.
     ///
     /// # Safety
-    /// `base` must be mapped as device memory, hold a redistributor, and be used by
-    /// nothing else for as long as this is.
+    /// `base` must be mapped as device memory and hold a redistributor, which nothing else
+    /// uses for as long as the result is used.
     pub(super) unsafe fn new(base: u64, mpidr: Mpidr) -> Result<Redistributor, GicInitError> {
         let base = device_pointer(base)?;
         Ok(Redistributor { base, mpidr })
     }
 
-    /// Returns whether anything answers there.
+    /// Returns whether a device answers at the address.
     pub(super) fn answers(&self) -> bool {
         let typer = self.base.addr().get() + offset_of!(GicrSgi, gicr) + TYPER;
         // SAFETY: the caller of `new` promised that it is mapped as device memory;
@@ -70,7 +72,7 @@ impl Redistributor {
         unsafe { probe::read(typer as u64, RegisterWidth::Word) }.is_some()
     }
 
-    /// Reads what it says of itself.
+    /// Returns the fields of GICR_TYPER.
     pub(super) fn own_type(&self) -> RedistributorType {
         let typer = self.typer();
         RedistributorType {
@@ -85,15 +87,14 @@ impl Redistributor {
     }
 
     fn registers(&self) -> UniqueMmioPointer<'_, GicrSgi> {
-        // SAFETY: the caller of `new` promised that this is a redistributor
-        // and nothing else's; that no two pointers are in use at once is said at
-        // the type.
+        // SAFETY: the caller of `new` promised that this is a redistributor which nothing
+        // else uses. The type says why no two pointers are in use at once.
         unsafe { UniqueMmioPointer::new(self.base) }
     }
 
-    /// Tells the redistributor that its CPU is awake, and waits until it
-    /// believes it. Where the register is reserved for secure software it reads
-    /// as awake, and firmware has done this.
+    /// Tells the redistributor that its CPU is awake, and waits until the redistributor
+    /// is awake too. If the register is reserved for secure software it reads as awake,
+    /// and firmware has done this.
     ///
     /// # Errors
     /// [`IrqChipError::RedistributorAsleep`] after 100 ms.
@@ -132,8 +133,7 @@ impl Redistributor {
         // SAFETY: it is inside the second frame, which the caller of `new` promised to
         // be there.
         let register = unsafe { self.base.byte_add(SGI_FRAME + offset) };
-        // SAFETY: the same promise; that no two pointers are in use at once is said at
-        // the type.
+        // SAFETY: the same promise. The type says why no two pointers are in use at once.
         unsafe { UniqueMmioPointer::new(register.cast()) }
     }
 }
@@ -147,10 +147,10 @@ impl PrivateRegisters for &Redistributor {
         self.register(offset).write(value);
     }
 
-    /// Reads the frame that was written: a read of another frame may overtake the
-    /// writes. Then waits for GICR_CTLR.RWP, which speaks of GICR_ICENABLER0. Not an
-    /// error if that takes too long: no caller could do anything about it. The DSB
-    /// waits for the reads.
+    /// First reads the frame that was written, because a read of another frame may
+    /// overtake the writes. Then waits until GICR_CTLR.RWP tells that writes to
+    /// GICR_ICENABLER0 have taken effect. A time-out is ignored, because no caller could do
+    /// anything about it. The DSB waits for the reads.
     fn settle(&self) {
         let _arrived = self.read(ICENABLER);
         let registers = self.registers();
