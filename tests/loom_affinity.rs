@@ -1,5 +1,5 @@
-//! Model of a thread's CPUs and pins (`sched::affinity`), from the file that ships: a
-//! thread that is given other CPUs while its pin comes off leaves the one that it is on.
+//! Model of a thread's CPUs and pins: the kernel's `sched::affinity`. A thread whose CPUs
+//! change while its last pin is taken off leaves its CPU.
 #![cfg(loom)]
 
 use loom::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use stillpoint::sched::{Affinity, Unpinned};
 
 struct World {
     affinity: Affinity,
-    /// `must_move` of CPU 0's run queue, under its lock.
+    /// `must_move` of CPU 0's run queue. The mutex stands for the queue's lock.
     must_move: Mutex<bool>,
 }
 
@@ -29,8 +29,8 @@ fn cpu(number: usize) -> CpuId {
     CpuId::new(number).expect("a small number")
 }
 
-/// A thread on CPU 0 puts `pins` pins on and takes them off, while it is told to be on
-/// CPU 1.
+/// Models a thread on CPU 0 that puts `pins` pins on and takes them off, while another
+/// thread changes its affinity to CPU 1.
 fn told_while_pinned(pins: usize) {
     loom::model(move || {
         let world = Arc::new(World {
@@ -51,7 +51,7 @@ fn told_while_pinned(pins: usize) {
         }
         runs.join().expect("it doesn't panic");
         let gone = *world.must_move.lock().expect("never poisoned");
-        assert!(gone, "it stays where it may not be");
+        assert!(gone, "the thread stays on a CPU that it may not use");
     });
 }
 
@@ -65,7 +65,7 @@ fn a_pin_inside_a_pin_hides_nothing() {
     told_while_pinned(2);
 }
 
-/// One after the other: the thread that changes it leaves a pinned thread where it is.
+/// Without another thread: a change of affinity doesn't move a pinned thread.
 #[test]
 fn the_last_pin_and_no_other_makes_it_go() {
     loom::model(|| {

@@ -1,9 +1,9 @@
-//! Model of cross calls, from the files that ship: the queue (`CallQueue`) and
-//! the three kinds of call in it. No call is lost, none runs twice, and no CPU
-//! touches what its sender lent once it is answered.
+//! Model of cross calls: the kernel's queue (`CallQueue`) and the three kinds of call in it.
+//! No call is lost, none runs twice, and no CPU accesses the memory that a sender lent
+//! after the call was answered.
 //!
-//! The call SGI is a pending bit, as the wake SGI is; the masked IRQs of a target
-//! are its thread of the model doing nothing else.
+//! The call SGI is a pending bit, as the wake SGI is. While a target has IRQs masked, its
+//! thread of the model doesn't serve calls.
 #![cfg(loom)]
 
 #[path = "support/loom_cpu.rs"]
@@ -21,7 +21,7 @@ use stillpoint::smp::call::{CallNode, CallQueue, ManyCall, ManyNodes, OneCall, O
 use stillpoint::sync::atomic::{AtomicUsize, Ordering};
 use stillpoint::sync::{Running, WaitPoint};
 
-/// The CPU whose queue it is.
+/// The CPU to which calls are sent.
 const TARGET: usize = 0;
 
 fn cpu(index: usize) -> CpuId {
@@ -32,7 +32,7 @@ struct World {
     queue: CallQueue,
     point: Arc<WaitPoint>,
     running: Running,
-    /// The call SGI: pending, and told so.
+    /// The call SGI: whether it is pending, and the target's wait for it.
     sgi: (Mutex<bool>, Condvar),
 }
 
@@ -40,7 +40,7 @@ fn world() -> Arc<World> {
     world_of(&Arc::new(WaitPoint::new()))
 }
 
-/// One more target of senders that wait at `point`.
+/// Returns a target whose senders wait at `point`.
 fn world_of(point: &Arc<WaitPoint>) -> Arc<World> {
     Arc::new(World {
         queue: CallQueue::new(),
@@ -51,17 +51,18 @@ fn world_of(point: &Arc<WaitPoint>) -> Arc<World> {
 }
 
 impl World {
-    /// As a sender does (`empty-sends-sgi` of `smp::call::queue`). The caller keeps `node`.
+    /// Pushes a node and sends the SGI if it must, as a sender does (`empty-sends-sgi` of
+    /// `smp::call::queue`). The caller keeps `node`.
     fn send(&self, node: NonNull<CallNode>) {
-        // SAFETY: each model keeps what it pushes until it is answered, or leaks
-        // it to the queue.
+        // SAFETY: each model keeps the nodes that it pushes until they are answered, or
+        // leaks them to the queue.
         if unsafe { self.queue.push(node) } {
             *self.sgi.0.lock().expect("never poisoned") = true;
             self.sgi.1.notify_all();
         }
     }
 
-    /// The target: takes call SGIs until it has had `calls` calls, by `ran_fn`.
+    /// Serves call SGIs, as the target, until `calls` calls have run according to `ran_fn`.
     fn serve(&self, calls: u32, ran_fn: impl Fn() -> u32) {
         while ran_fn() < calls {
             let mut pending = self.sgi.0.lock().expect("never poisoned");
@@ -82,21 +83,20 @@ impl World {
         })
     }
 
-    /// As a sender waits, asleep from the first moment.
+    /// Waits for an answer as a sender does, but sleeps at once.
     fn wait(&self, me: usize, done_fn: impl Fn() -> bool) {
         self.point
             .wait_open::<Cpu, ()>(me, 0, || done_fn().then_some(()));
     }
 }
 
-/// What is the target's alone, among its calls: how many have run, and in what
-/// order.
+/// Words that only the target's calls access: how many have run, and in what order.
 struct Ran {
     count: Word,
     order: [Word; 2],
 }
 
-/// A sender on CPU `me`, which lends a word and is given its value.
+/// Runs a sender on CPU `me`, which lends a word and receives a value.
 fn calls_and_waits(world: &World, ran: &Arc<Ran>, me: usize) {
     Cpu::become_cpu(me);
     let lent = Word::new(7);
@@ -108,7 +108,7 @@ fn calls_and_waits(world: &World, ran: &Arc<Ran>, me: usize) {
     });
     world.send(call.node());
     world.wait(me, || call.is_answered());
-    // The frame goes: in the model that is a write to all of it.
+    // The sender's frame ends here, which the model shows as an access to all of it.
     assert_eq!(call.into_value(), 7);
     assert_eq!(lent.get(), 8);
     lent.set(0);
@@ -141,8 +141,8 @@ fn two_senders_are_both_answered() {
     });
 }
 
-/// Two batches of one source, one after the other, with the same node: the second
-/// begins as soon as the first is over.
+/// One source sends two batches with the same node. The second begins as soon as the first
+/// is over.
 #[test]
 fn the_nodes_of_a_batch_can_be_used_again() {
     loom::model(|| {
@@ -173,8 +173,8 @@ fn the_nodes_of_a_batch_can_be_used_again() {
     });
 }
 
-/// Two targets of one batch, whose interrupts come in any order: the last one to
-/// count itself off wakes the sender, which then finds what both have done.
+/// One batch has two targets, whose interrupts come in any order. The last target to count
+/// itself off wakes the sender, which then sees the stores of both.
 #[test]
 fn a_batch_is_over_when_both_have_run_it() {
     loom::model(|| {
@@ -185,7 +185,7 @@ fn a_batch_is_over_when_both_have_run_it() {
         let lent = [Word::new(0), Word::new(0)];
         let taken = AtomicUsize::new(0);
         let call_fn = |_: CpuId| {
-            // Relaxed: a word for each.
+            // Relaxed: each target writes its own word.
             let mine = taken.fetch_add(1, Ordering::Relaxed);
             lent[mine].set(1);
         };
@@ -206,10 +206,10 @@ fn a_batch_is_over_when_both_have_run_it() {
     });
 }
 
-/// Calls that no caller waits for, of two senders, and a CPU that leaves: in the still
-/// point both senders are in their stoppers, so what they sent before is there, and
-/// each has run once when the queue has been drained. Those of one sender run in
-/// the order in which they were sent.
+/// Two senders make calls without waiting, and the target leaves. In the still point both
+/// senders are in their stoppers, so all their calls are in the queue. Each call has run
+/// once when the queue has been drained, and those of one sender in the order in which they
+/// were sent.
 #[test]
 fn a_cpu_that_leaves_has_run_all() {
     loom::model(|| {
@@ -233,9 +233,9 @@ fn a_cpu_that_leaves_has_run_all() {
             })
             .into();
         Cpu::become_cpu(TARGET);
-        // The interrupt of those that have come.
+        // The interrupt for the calls that have come.
         world.run();
-        // The stop: each of the others has arrived.
+        // The stop: each sender has arrived.
         for other in others {
             other.join().expect("a CPU of the model");
         }

@@ -1,6 +1,6 @@
-//! Model of the lock that keeps CPUs from coming and going (`sched::lock::ReaderCounts`),
-//! from the file that ships: a reader and a writer are never inside together, readers
-//! see what the writer did, and a writer that waits is told.
+//! Model of the lock that keeps CPUs from coming and going: the kernel's
+//! `sched::lock::ReaderCounts`. A reader and a writer never hold it together, readers see
+//! the writer's stores, and a writer that waits is woken.
 //!
 //! The model adds what `CpusLock` does around it: the list of readers that wait, and the
 //! writer's wait queue. A CPU is a mutex, held where preemption is off.
@@ -15,7 +15,7 @@ use loom_word::Word;
 use stillpoint::cpu::CpuId;
 use stillpoint::sched::lock::ReaderCounts;
 
-/// Whether a thread waits, under the queue's lock.
+/// A wait queue of one thread: whether the thread waits, under the queue's lock.
 struct Queue(Mutex<bool>, Condvar);
 
 impl Queue {
@@ -23,7 +23,8 @@ impl Queue {
         Queue(Mutex::new(false), Condvar::new())
     }
 
-    /// As `WaitQueue::wait_until`: queued first, then the look.
+    /// Waits as `WaitQueue::wait_until` does: it queues the thread before it checks the
+    /// condition.
     fn wait_until(&self, ready_fn: impl Fn() -> bool) {
         loop {
             *self.0.lock().expect("never poisoned") = true;
@@ -48,10 +49,11 @@ impl Queue {
 struct World {
     counts: ReaderCounts,
     cpus: [Mutex<()>; 2],
-    /// Readers that wait for the writer to leave; one at most.
+    /// The reader that waits for the writer to release the lock; there is one at most.
     readers: Queue,
     drained: Queue,
-    /// Written by the writer, read by readers: loom fails the model if both are inside.
+    /// A word that the writer writes and readers read. Loom fails the model if both hold the
+    /// lock.
     masks: Word,
 }
 
@@ -66,13 +68,13 @@ fn world() -> Arc<World> {
 }
 
 impl World {
-    /// Calls `call_fn` on CPU `index`, which nothing else runs on meanwhile.
+    /// Calls `call_fn` on CPU `index`, while no other thread runs on that CPU.
     fn on<R>(&self, index: usize, call_fn: impl FnOnce(CpuId) -> R) -> R {
         let _here = self.cpus[index].lock().expect("never poisoned");
         call_fn(CpuId::new(index).expect("few"))
     }
 
-    /// Comes on CPU `index`; returns whether it is in.
+    /// Tries to take the lock as a reader on CPU `index`; returns whether it was taken.
     fn try_enter(&self, index: usize) -> bool {
         let entered = self.on(index, |cpu| self.counts.try_enter(cpu));
         if !entered {
@@ -81,7 +83,7 @@ impl World {
         entered
     }
 
-    /// Comes on CPU `index`, and waits for a writer to leave if it must.
+    /// Takes the lock as a reader on CPU `index`, and waits for a writer if it must.
     fn enter(&self, index: usize) {
         if self.try_enter(index) {
             return;
@@ -103,7 +105,7 @@ impl World {
         }
     }
 
-    /// Comes on CPU 0, writes `value`, and goes.
+    /// Takes the lock as a writer on CPU 0, writes `value`, and releases the lock.
     fn write(&self, value: u32) {
         {
             let _readers = self.readers.0.lock().expect("never poisoned");
@@ -121,7 +123,8 @@ impl World {
     }
 }
 
-/// One reader comes on one CPU and goes on the other. A reader that finds a writer turns back.
+/// One reader takes the lock on one CPU and releases it on the other. A reader that finds a
+/// writer turns back.
 #[test]
 fn readers_and_a_writer_are_never_inside_together() {
     loom::model(|| {
@@ -147,7 +150,8 @@ fn readers_and_a_writer_are_never_inside_together() {
     });
 }
 
-/// A reader that waits is let in between two writers, and the second waits for it.
+/// A reader that waits takes the lock between two writers, and the second writer waits for
+/// it.
 #[test]
 fn a_reader_that_waits_is_let_in_before_the_next_writer() {
     loom::model(|| {

@@ -1,6 +1,6 @@
-//! Model of the hotplug handshake, from the file that ships: whatever order
-//! control and the CPU move in, they agree, and nothing either side wrote before
-//! its move is missed by the other.
+//! Model of the hotplug handshake, from the kernel's own file. In whatever order control and
+//! the CPU move, they agree on the state, and each side sees all that the other wrote before
+//! its move.
 #![cfg(loom)]
 
 #[path = "support/loom_word.rs"]
@@ -16,8 +16,8 @@ struct World {
     word: AtomicU32,
     /// Written by control before its verdict, read by the CPU after it.
     prepared: Word,
-    /// Written by control before it calls the CPU, read by the CPU once it is
-    /// here: its boot record, say.
+    /// Written by control before it starts the CPU, and read by the CPU once it runs, as the
+    /// boot record is.
     record: Word,
     /// Written by the CPU before it arrives, read by control after ALIVE or DEAD.
     arrived: Word,
@@ -32,7 +32,7 @@ fn world() -> Arc<World> {
     })
 }
 
-/// The CPU's life; returns whether it came online.
+/// Runs one life of the CPU; returns whether it came online.
 fn ap(world: &World) -> bool {
     let sync = Handshake(&world.word);
     world.arrived.set(1);
@@ -75,7 +75,7 @@ fn a_cpu_that_is_wanted_comes_online() {
     });
 }
 
-/// Control gives up at the very moment at which the CPU arrives.
+/// Control gives up at the moment at which the CPU arrives.
 #[test]
 fn giving_up_and_arriving_agree_on_who_was_first() {
     loom::model(|| {
@@ -86,7 +86,7 @@ fn giving_up_and_arriving_agree_on_who_was_first() {
         let sync = Handshake(&world.word);
         let gave_up = sync.give_up().is_ok();
         if !gave_up {
-            // What the failed move has read, it has acquired.
+            // A move that fails acquires too.
             assert_eq!(world.arrived.get(), 1);
             world.prepared.set(1);
             assert_eq!(sync.release(), Ok(()));
@@ -101,7 +101,7 @@ fn giving_up_and_arriving_agree_on_who_was_first() {
     });
 }
 
-/// Control gives up, and tries again while the CPU may still be on its way.
+/// Control gives up, and tries again while the CPU may still be coming up.
 #[test]
 fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
     loom::model(|| {
@@ -111,10 +111,10 @@ fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
         assert_eq!(sync.give_up(), Ok(()));
         let other = Arc::clone(&world);
         let cpu = thread::spawn(move || ap(&other));
-        // No CPU reads the record while the word says that none should come.
+        // No CPU reads the record while the word doesn't ask for one.
         world.record.set(7);
         match sync.kick() {
-            // It is still to come, and this time it is wanted.
+            // The CPU is still coming up, and this time control waits for it.
             Ok(SyncState::Cancelled) => {
                 while sync.state() != SyncState::Alive {
                     thread::yield_now();
@@ -123,7 +123,7 @@ fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
                 assert_eq!(sync.release(), Ok(()));
                 assert!(cpu.join().expect("a CPU of the model"));
             }
-            // It has been and gone: a new start would find a CPU that is off.
+            // The CPU has come and gone: a new start would find a CPU that is off.
             Ok(SyncState::Dead) => {
                 assert!(!cpu.join().expect("a CPU of the model"));
                 assert_eq!(sync.state(), SyncState::Kicked);
@@ -142,7 +142,7 @@ fn a_cpu_that_is_dismissed_leaves() {
         let other = Arc::clone(&world);
         let cpu = thread::spawn(move || ap(&other));
         let sync = Handshake(&world.word);
-        // As `cancel_start` does: whichever of the two it takes.
+        // As `cancel_start` does: either move may be the one that succeeds.
         if sync.give_up().is_err() {
             assert_eq!(sync.dismiss(), Ok(()));
         }

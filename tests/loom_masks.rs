@@ -1,5 +1,5 @@
-//! Model of the machine's masks (`cpu::CpuMasks`), from the file that ships: a CPU that
-//! finds another one's bit set, or cleared, sees what that one did before.
+//! Model of the machine's masks: the kernel's `cpu::CpuMasks`. A CPU that sees another CPU's
+//! bit set, or cleared, sees all that the other CPU did before.
 #![cfg(loom)]
 
 #[path = "support/loom_word.rs"]
@@ -12,7 +12,7 @@ use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
 
 struct World {
     masks: CpuMasks,
-    /// Written by the CPU before it comes or goes.
+    /// Written by the CPU before it changes its bit.
     done: Word,
 }
 
@@ -20,8 +20,8 @@ fn cpu() -> CpuId {
     CpuId::new(1).expect("a small number")
 }
 
-/// A CPU changes its bit by `change_fn` while another one looks by `is_there_fn`, which
-/// says `is_there` once the bit has changed.
+/// Models a CPU that changes its bit by `change_fn`, while another CPU reads it by
+/// `is_there_fn`, which returns `is_there` once the bit has changed.
 fn look(
     is_active: bool,
     change_fn: fn(&CpuMasks),

@@ -1,5 +1,5 @@
-//! Model of a whole stop: `stop_machine::MultiStop` and `sync::WaitPoint`, from
-//! the files that ship, walked as a stopper walks them.
+//! Model of a whole stop: the kernel's `stop_machine::MultiStop` and `sync::WaitPoint`, used
+//! as a stopper uses them.
 #![cfg(loom)]
 
 #[path = "support/loom_cpu.rs"]
@@ -20,15 +20,15 @@ struct World {
     stop: MultiStop,
     point: WaitPoint,
     cpus: usize,
-    /// Written by each CPU before it arrives, without any synchronisation of
-    /// its own: loom fails the model if `fn` could race with it.
+    /// Written by each CPU before it arrives, without synchronization of its own. Loom fails
+    /// the model if `fn` could race with the write.
     before: Vec<Word>,
     /// Written by `fn`, read by each CPU after EXIT.
     result: Word,
-    /// Stands for the caller's frame: read by each CPU until it leaves, written
-    /// by the caller when the stop is over, as freeing it would.
+    /// Stands for the caller's frame. Each CPU reads it until it leaves. The caller writes it
+    /// when the stop is over, as the end of the frame would.
     frame: Word,
-    /// Where the caller waits for the last one to leave.
+    /// Where the caller waits for the last CPU to leave.
     left: WaitPoint,
     /// How many CPUs have masked IRQs.
     masked: AtomicU32,
@@ -40,7 +40,7 @@ fn participants(cpus: usize) -> [u64; MASK_WORDS] {
     bits
 }
 
-/// As `Job::ack` does: RUN wakes the runner alone.
+/// Acknowledges a state as `Job::ack` does. RUN wakes only the runner.
 fn ack(world: &World, state: MultiStopState, runner: usize) {
     if let Acked::Last(next) = world.stop.ack(state) {
         let mut waiting = participants(world.cpus);
@@ -69,7 +69,7 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     ack(world, MultiStopState::DisableIrq, runner);
     if cpu == runner {
         reach(world, cpu, MultiStopState::Run, spins);
-        // The still point: every CPU is masked, and all that they did is seen.
+        // The still point: every CPU has IRQs masked, and the stores of all are visible.
         assert_eq!(world.masked.load(Ordering::Relaxed) as usize, world.cpus);
         let sum = world.before.iter().map(Word::get).sum();
         world.result.set(sum);
@@ -82,7 +82,7 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     leave(world);
 }
 
-/// As `Job::finish` does.
+/// Leaves the stop as `Job::finish` does.
 fn leave(world: &World) {
     if world.stop.leave()
         && let Some(sleepers) = world.left.sleepers_after_store(&participants(1))
@@ -91,7 +91,7 @@ fn leave(world: &World) {
     }
 }
 
-/// The caller, on CPU 0, when its own stopper has left.
+/// Runs the caller, on CPU 0, after its own stopper has left.
 fn wait_until_over(world: &World, spins: u32) {
     world
         .left
@@ -135,7 +135,7 @@ fn two_cpus_meet_and_the_second_runs_fn() {
     model(2, 1, 0);
 }
 
-/// A condition variable brings an ordering of its own; a bare spin doesn't.
+/// CPUs that sleep are ordered by the model's condition variable too; CPUs that spin are not.
 #[test]
 fn two_cpus_meet_by_spinning_alone() {
     model(2, 0, u32::MAX);

@@ -1,9 +1,9 @@
-//! Model of a permit (`sched::Permit`), from the file that ships, with the states of a
-//! thread (`sched::BlockState`): none is lost, none is taken twice, and what the giver did
-//! before is visible to the thread that goes on.
+//! Model of a permit: the kernel's `sched::Permit`, with the states of a thread
+//! (`sched::BlockState`). No permit is lost, none is taken twice, and the stores before a
+//! permit was given are visible to the thread that takes it.
 //!
-//! The model brings what the scheduler's switch does, as `tests/loom_stopper.rs`: the
-//! lock of the run queue is a mutex.
+//! The model replaces the scheduler's switch, as `tests/loom_stopper.rs` does. The lock of
+//! the run queue is a mutex.
 #![cfg(loom)]
 
 #[path = "support/loom_word.rs"]
@@ -19,7 +19,7 @@ struct World {
     block_state: BlockState,
     /// The lock of the run queue.
     run_queue: Mutex<()>,
-    /// Told when the thread is put on the run queue.
+    /// Notified when the thread is put on the run queue.
     enqueued: Condvar,
     /// Written before the permit is given, read by the thread that has taken it.
     given: Word,
@@ -75,7 +75,7 @@ impl World {
     }
 }
 
-/// Loom ends a model in which the thread sleeps for ever.
+/// The thread sleeps until the permit comes. Loom fails a model in which it never wakes.
 #[test]
 fn a_permit_is_not_lost_and_brings_what_was_done_before() {
     loom::model(|| {
@@ -92,7 +92,7 @@ fn a_permit_is_not_lost_and_brings_what_was_done_before() {
     });
 }
 
-/// A thread that doesn't wait for it, but finds it.
+/// The thread doesn't wait, but finds the permit.
 #[test]
 fn a_permit_that_is_found_brings_what_was_done_before() {
     loom::model(|| {
@@ -109,7 +109,7 @@ fn a_permit_that_is_found_brings_what_was_done_before() {
     });
 }
 
-/// Both give it; other wakes come in between.
+/// Two threads give the permit, and other wakes come in between.
 #[test]
 fn two_givers_give_one_or_two() {
     loom::model(|| {

@@ -1,8 +1,11 @@
-//! Model of grace periods, from the files that ship. `rcu::Pending`: exactly one
-//! report is the last, and it has seen all that the others did; a CPU that leaves is
-//! waited for or not, never for ever. `rcu::Sequence` and `rcu::Quiet`: nothing that
-//! a reader may still read is freed, whichever thread runs the grace period. `rcu::Queues` and
-//! `rcu::Passes`: each callback runs once, in order, and a barrier has seen it.
+//! Model of grace periods, from the kernel's own files.
+//!
+//! - `rcu::Pending`: exactly one report is the last, and it sees the stores before all other
+//!   reports. A grace period never waits for ever for a CPU that leaves.
+//! - `rcu::Sequence` and `rcu::Quiet`: no object is freed that a reader may still read,
+//!   whichever thread runs the grace period.
+//! - `rcu::Queues` and `rcu::Passes`: each callback runs once, in order, and before the end
+//!   of a barrier that was begun after it was queued.
 #![cfg(loom)]
 
 #[path = "support/loom_plain_cpu.rs"]
@@ -18,7 +21,8 @@ use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::rcu::{Passes, Pending, Queues, Quiet, Sequence, Turn, node};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
 
-/// Stands for `sched::lock::WaitQueue`, and looks as that does: without the lock first.
+/// Stands for `sched::lock::WaitQueue`. It first checks the condition without the lock, as
+/// that does.
 struct WaitQueue {
     waiters: Mutex<()>,
     woken: Condvar,
@@ -50,12 +54,12 @@ impl WaitQueue {
 
 struct World {
     pending: Pending,
-    /// Written by the waiter before the grace period, read by the last report. It
-    /// stands beside the count, of which loom knows only the newest value.
+    /// Written by the waiter before the grace period, read by the last report. It stands beside
+    /// the count: of a word that is only modified, loom shows no old value.
     before: Word,
     /// Written by each CPU in its section, read after the grace period.
     sections: [Word; 2],
-    /// Stands for the end of the round: how often there was a last report.
+    /// How often there was a last report. It stands for the end of the round.
     done: AtomicU32,
 }
 
@@ -63,13 +67,13 @@ fn cpu(index: usize) -> CpuId {
     CpuId::new(index + 1).expect("few")
 }
 
-/// The CPU leaves its section and reports, as often as SGIs come.
+/// Runs the CPU, which leaves its section and reports as often as SGIs come.
 fn reports(world: &World, index: usize, times: u32) {
     world.sections[index].set(1);
     for _ in 0..times {
         if world.pending.report(cpu(index)) {
             assert_eq!(world.before.get(), 1);
-            // Release: as `Sequence::end`.
+            // Release, as in `Sequence::end`.
             world.done.fetch_add(1, Ordering::Release);
         }
     }
@@ -94,7 +98,7 @@ fn the_last_report_has_seen_every_section() {
         let others: Vec<_> = (0..2)
             .map(|index| {
                 let world = Arc::clone(&world);
-                // Twice: a second one is none.
+                // Reported twice: the second report has no effect.
                 thread::spawn(move || reports(&world, index, 2))
             })
             .collect();
@@ -110,16 +114,16 @@ fn the_last_report_has_seen_every_section() {
     });
 }
 
-/// A stale SGI, which no barrier of the waiter's goes before, comes while the
-/// grace period begins: if its report finds the bit, it finds the count.
+/// An old SGI, before which the waiter has no barrier, comes while the grace period begins.
+/// If its report sees the bit, it sees the count too.
 #[test]
 fn a_report_by_a_stale_sgi_counts_nothing_that_is_not_there() {
     loom::model(|| {
         let world = world();
         let other = Arc::clone(&world);
         let stale = thread::spawn(move || {
-            // Loom lets an access that clears a bit and a store of the word beside
-            // it both win; so it is looked for first, without any ordering.
+            // In loom an access that clears a bit and a store to the same word can both
+            // succeed. So the bit is read first, without any ordering.
             while other.pending.cpus_racy().is_empty() {
                 thread::yield_now();
             }
@@ -132,8 +136,8 @@ fn a_report_by_a_stale_sgi_counts_nothing_that_is_not_there() {
     });
 }
 
-/// The CPU leaves while a grace period begins. The still point that it needs excludes a
-/// leader between its look and its SGI; a mutex stands for that.
+/// The CPU leaves while a grace period begins. It leaves in a still point, in which no leader
+/// is between its check of the CPU and the SGI; a mutex stands for that.
 #[test]
 fn a_cpu_that_leaves_is_not_waited_for() {
     loom::model(|| {
@@ -149,7 +153,7 @@ fn a_cpu_that_leaves_is_not_waited_for() {
             }
             drop(still);
         });
-        // Two, one after the other: the second must not be told of it either.
+        // Two grace periods: the CPU's leaving must not end the second one either.
         for round in 1..=2 {
             let here = no_still_point.lock().expect("nobody panics under it");
             let watched = world.pending.watched();
@@ -158,10 +162,10 @@ fn a_cpu_that_leaves_is_not_waited_for() {
             }
             drop(here);
             if watched.is_empty() {
-                // It left before.
+                // The CPU left before.
                 continue;
             }
-            // There is no SGI in this model: it reports by leaving, or never.
+            // There is no SGI in this model, so the CPU reports only when it leaves.
             while world.done.load(Ordering::Acquire) < round {
                 thread::yield_now();
             }
@@ -172,16 +176,16 @@ fn a_cpu_that_leaves_is_not_waited_for() {
     });
 }
 
-/// What a CPU knows of a grace period, and that of it.
+/// Whether the CPU has reported in the round that is under way.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Report {
     Not,
-    /// Its report ends the round.
+    /// The CPU was asked and has not reported; its report ends the round.
     Asked,
     Done,
 }
 
-/// A CPU with an object that it reads in sections, and the threads that free it.
+/// A CPU that reads an object in sections, and the threads that free it.
 struct Shared {
     pending: Pending,
     rounds: Sequence,
@@ -189,10 +193,10 @@ struct Shared {
     quiet: Quiet,
     /// Whether the CPU's sections are over, for a thread that has found it busy.
     reported: Mutex<Report>,
-    /// Which version the sections read. Relaxed on both sides: the grace period is
-    /// all that orders them.
+    /// The version that the sections read. Relaxed on both sides: only the grace period orders
+    /// the accesses.
     version: AtomicU32,
-    /// The old version: read while it is current, and freed.
+    /// The old version, which is read while it is current, and freed later.
     old: Word,
 }
 
@@ -214,7 +218,7 @@ fn section(shared: &Shared) {
     }
 }
 
-/// The last section is over: the CPU reports, if it is asked, and is idle.
+/// Ends the CPU's last section: the CPU reports, if it is asked, and is idle then.
 fn rest(shared: &Shared) {
     let mut reported = shared.reported.lock().expect("nobody panics under it");
     let asked = core::mem::replace(&mut *reported, Report::Done) == Report::Asked;
@@ -230,8 +234,8 @@ fn end(shared: &Shared) {
     shared.waiters.wake();
 }
 
-/// Begins a round; returns whether it is over by that, as the CPU is idle or has
-/// reported. Else that ends it.
+/// Begins a round; returns whether the round is over already, because the CPU is idle or has
+/// reported. Otherwise the CPU's report ends it.
 fn begin(shared: &Shared) -> bool {
     if shared.quiet.is_quiet() {
         return true;
@@ -256,7 +260,7 @@ fn synchronize(shared: &Shared) {
             ends
         }
     });
-    // The kernel does this in there, where the model's queue is locked.
+    // The kernel does this inside the wait, where the model holds the queue's lock.
     if ends {
         end(shared);
     }
@@ -281,8 +285,8 @@ fn what_a_cpu_may_read_when_it_wakes_is_not_freed_because_it_slept() {
     });
 }
 
-/// Another thread runs grace periods: the thread that frees may lead, or find another's
-/// under way or over.
+/// Another thread runs grace periods too: the thread that frees may begin one, or find one
+/// of the other thread under way or over.
 #[test]
 fn whoever_runs_the_grace_period_serves_those_who_came_before() {
     loom::model(|| {
@@ -304,7 +308,8 @@ fn whoever_runs_the_grace_period_serves_those_who_came_before() {
     });
 }
 
-/// A CPU joins while a grace period begins: it is seen, or it sees what was stored.
+/// A CPU comes online while a grace period begins: either the leader sees it, or the CPU sees
+/// what was stored before.
 #[test]
 fn a_cpu_that_joins_is_watched_or_reads_what_is_new() {
     loom::model(|| {
@@ -324,13 +329,13 @@ fn a_cpu_that_joins_is_watched_or_reads_what_is_new() {
     });
 }
 
-/// The lists, and where the thread that runs them waits.
+/// The lists of callbacks, and the wait of the thread that runs them.
 struct Lists {
     queues: Queues<Cpu>,
     passes: Passes,
     work: WaitQueue,
     passed: WaitQueue,
-    /// How many callbacks of each CPU have run: the thread's.
+    /// How many callbacks of each CPU have run. Only the thread that runs them accesses this.
     ran: [Word; 2],
 }
 
@@ -359,7 +364,7 @@ fn queue(lists: &Arc<Lists>, index: usize, number: u32) {
     }
 }
 
-/// One pass of the thread.
+/// Runs one pass of the thread.
 fn pass(lists: &Lists) {
     lists.passes.begin();
     let batches = [0, 1].map(|index| lists.queues.take(list_of(index)));
@@ -376,7 +381,7 @@ fn a_barrier_has_seen_all_that_was_queued_before() {
         let lists = lists();
         let runner = Arc::clone(&lists);
         let rcu = thread::spawn(move || {
-            // As many as there can be something for.
+            // At most as many passes as there can be callbacks for.
             loop {
                 let ready = || runner.queues.has_any() || runner.passes.is_asked();
                 runner.work.wait(ready);
@@ -392,13 +397,13 @@ fn a_barrier_has_seen_all_that_was_queued_before() {
         lists.work.wake();
         lists.passed.wait(|| lists.passes.is_done(need));
         assert_eq!(lists.ran[0].get(), 2);
-        // The last.
+        // The last pass.
         queue(&lists, 1, 0);
         rcu.join().expect("the thread of the model");
     });
 }
 
-/// Two CPUs queue, one of them while a pass runs; nothing is lost.
+/// Two CPUs queue callbacks, one of them while a pass runs. No callback is lost.
 #[test]
 fn what_two_cpus_queue_runs_once() {
     loom::model(|| {
@@ -413,7 +418,7 @@ fn what_two_cpus_queue_runs_once() {
         queue(&lists, 0, 0);
         second.join().expect("a CPU of the model");
         rcu.join().expect("the thread of the model");
-        // A list whose bit is set has something in it, and one whose bit is clear nothing.
+        // A list is not empty if and only if its bit is set.
         for index in 0..2 {
             lists.queues.take(list_of(index)).run();
             assert_eq!(lists.ran[index].get(), 1);

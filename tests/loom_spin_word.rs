@@ -1,5 +1,5 @@
-//! Model of the word of a spin lock, from the file that ships: one CPU at a time has it and
-//! sees what the others did before, and a CPU that reads its own mark holds it.
+//! Model of the word of a spin lock, from the kernel's own file. One CPU at a time holds the
+//! lock and sees the stores of earlier holders, and a CPU that reads its own mark holds it.
 #![cfg(loom)]
 
 #[path = "support/loom_word.rs"]
@@ -14,7 +14,7 @@ use stillpoint::sync::SpinWord;
 
 struct World {
     lock: SpinWord,
-    /// What the lock guards.
+    /// The word that the lock guards.
     value: Word,
 }
 
@@ -30,7 +30,7 @@ fn world() -> Arc<World> {
     })
 }
 
-/// Adds one under the lock, if it is open; returns how many were added.
+/// Adds one under the lock, if it is free; returns how many were added.
 fn try_add(world: &World, cpu: u32) -> u32 {
     assert_ne!(world.lock.holder(), Some(mark(cpu)), "it holds nothing");
     if !world.lock.try_take(mark(cpu)) {
@@ -64,7 +64,7 @@ fn two_cpus_that_come_again() {
     });
 }
 
-/// Three that don't wait: the models of three that do have no end.
+/// Three CPUs that only try the lock. A model of three CPUs that wait is too large.
 #[test]
 fn three_cpus_that_try() {
     loom::model(|| {

@@ -1,10 +1,8 @@
-//! Model of a stopper: the queue of its works (`stop_machine::WorkQueue`), and how
-//! its thread blocks and is woken (`sched::BlockState`, `Blocker`, `next_step`), from
-//! the files that ship.
+//! Model of a stopper: the kernel's queue of works (`stop_machine::WorkQueue`), and the way
+//! in which its thread blocks and is woken (`sched::BlockState`, `Blocker`, `next_step`).
 //!
-//! The model brings what the scheduler's switch does: a thread that waits is off
-//! its CPU until a waker has put it on the run queue. The lock of that queue is a
-//! mutex of the model's.
+//! The model replaces the scheduler's switch: a thread that waits doesn't run until a waker
+//! has put it on the run queue. The lock of that queue is a mutex.
 #![cfg(loom)]
 
 #[path = "support/loom_plain_cpu.rs"]
@@ -19,12 +17,12 @@ use loom_word::Word;
 use stillpoint::sched::{BlockState, Blocker, KthreadStep, ThreadState, Wakeup, next_step};
 use stillpoint::stop_machine::WorkQueue;
 
-/// What a work is to the model.
+/// A work in the model.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Task {
-    /// Counts one up: its number.
+    /// Counts up the number of runs of the work with this number.
     Count(usize),
-    /// The still point of a take-down: disables the stopper, has it park.
+    /// Disables the stopper and asks it to park, as the still point of a take-down does.
     Leave,
 }
 
@@ -36,11 +34,11 @@ struct World {
     block_state: BlockState,
     /// The lock of the run queue.
     run_queue: Mutex<()>,
-    /// Told when the thread is put on the run queue.
+    /// Notified when the thread is put on the run queue.
     enqueued: Condvar,
     /// Written before each work is queued, read where it runs.
     given: [Word; WORKS],
-    /// How often each work has run: the stopper's alone.
+    /// How often each work has run. Only the stopper accesses this.
     ran: [Word; WORKS],
     /// Written before another thread asks the thread to park, read by it as it parks.
     asked: Word,
@@ -87,7 +85,7 @@ impl Blocker for World {
 }
 
 impl World {
-    /// As `Scheduler::apply_wakeup` does.
+    /// Applies a wake-up as `Scheduler::apply_wakeup` does.
     fn apply_wakeup(&self, move_fn: impl FnOnce(&BlockState) -> Wakeup) {
         self.under_lock(|state| match move_fn(state) {
             Wakeup::Nothing | Wakeup::GoesOn => {}
@@ -98,12 +96,12 @@ impl World {
         });
     }
 
-    /// The stop SGI.
+    /// Wakes the stopper, as the stop SGI does.
     fn wake(&self) {
         self.apply_wakeup(BlockState::wake);
     }
 
-    /// Any CPU queues a work; returns whether it was accepted.
+    /// Queues a work, as any CPU may; returns whether it was accepted.
     fn queue(&self, task: Task) -> bool {
         if let Task::Count(work) = task {
             self.given[work].set(1);
@@ -125,7 +123,7 @@ impl World {
             .unpark(|| self.apply_wakeup(BlockState::end_park));
     }
 
-    /// One work, if there is any: what `StopperService` does.
+    /// Runs one work, if there is any, as `StopperService` does.
     fn run_one(&self) -> bool {
         let Some(task) = self.works.pop() else {
             return false;
@@ -147,8 +145,8 @@ impl World {
         self.ran.iter().map(Word::get).sum()
     }
 
-    /// The thread's loop (`serve` in `sched::kthread`), until `end_fn` says so
-    /// before it looks, or until it would park: then it has run what it had.
+    /// Runs the thread's loop (`serve` in `sched::kthread`) until `end_fn` returns true before
+    /// a check for work, or until the thread would park. It has run all its works then.
     fn serve(&self, end_fn: impl Fn(&World) -> bool) -> bool {
         while !end_fn(self) {
             match next_step(self, || self.works.has_work()) {
@@ -175,7 +173,7 @@ fn spawn(
     thread::spawn(move || body(&world))
 }
 
-/// Two CPUs queue while the stopper goes to sleep: each work runs, once.
+/// Two CPUs queue works while the stopper goes to sleep. Each work runs once.
 #[test]
 fn works_from_two_cpus_all_run_once() {
     loom::model(|| {
@@ -190,8 +188,8 @@ fn works_from_two_cpus_all_run_once() {
     });
 }
 
-/// The stopper is disabled and parked by one of its works while another CPU
-/// queues: what was accepted has run when it parks, what wasn't is refused.
+/// One of its works disables the stopper and has it park, while another CPU queues a work.
+/// That work has run when the stopper parks, or was refused.
 #[test]
 fn what_was_accepted_has_run_before_it_parks() {
     loom::model(|| {
@@ -199,14 +197,14 @@ fn what_was_accepted_has_run_before_it_parks() {
         let other = spawn(&world, |world| world.queue(Task::Count(0)));
         assert!(world.queue(Task::Leave));
         assert!(world.serve(|_| false), "it parks");
-        // Disabled, so nothing more can come: it stays as it is.
+        // The stopper is disabled, so no more works can come.
         let accepted = other.join().expect("an answer");
         assert_eq!(world.ran[0].get(), u32::from(accepted));
         assert!(!world.works.has_work() && !world.works.is_enabled());
     });
 }
 
-/// Asked to park while it goes to sleep, and nothing else comes: it parks.
+/// The stopper is asked to park while it goes to sleep, and nothing else comes. It parks.
 #[test]
 fn asked_to_park_it_does() {
     loom::model(|| {
@@ -220,8 +218,8 @@ fn asked_to_park_it_does() {
     });
 }
 
-/// Parked, and called back by another CPU, which then queues a work. The CPU
-/// that comes back may be early: the thread is not parked yet then.
+/// The stopper is parked, and another CPU unparks it and then queues a work. The unpark may
+/// come before the thread has parked.
 #[test]
 fn it_comes_back_and_works_again() {
     loom::model(|| {
@@ -238,7 +236,7 @@ fn it_comes_back_and_works_again() {
             if world.serve(|world| world.ran() == 1) {
                 asked = true;
                 world.park();
-                // What the unparker did before is seen.
+                // The stores before the unpark are visible.
                 assert_eq!(world.parked.get(), 1);
             }
         }
@@ -248,8 +246,8 @@ fn it_comes_back_and_works_again() {
     });
 }
 
-/// A plain wake, as of a stale SGI, doesn't get a parked thread going, and takes
-/// nothing from the unpark that comes with it.
+/// A plain wake, as by an old SGI, doesn't unpark a parked thread, and doesn't spoil the
+/// unpark that comes at the same time.
 #[test]
 fn a_wake_is_no_unpark() {
     loom::model(|| {
@@ -273,8 +271,8 @@ fn a_wake_is_no_unpark() {
     });
 }
 
-/// A thread that is seen to have ended: what it did is seen too. So a scope may forget the
-/// thread and give its caller back what the thread borrowed.
+/// If a thread is seen to have ended, all that it did is visible. So a scope may end and give
+/// its caller back what the thread borrowed.
 #[test]
 fn what_an_ended_thread_did_is_seen() {
     loom::model(|| {

@@ -1,9 +1,9 @@
-//! Model of a timer between the queues of CPUs (`sched::Claim`) and of the calls of its
-//! function (`sched::CallCount`), from the files that ship: it is in one queue at most,
-//! whichever CPU sets and moves it, and after it was taken back its function is not running.
+//! Model of a timer: the kernel's `sched::Claim`, which names the queue that it is in, and
+//! `sched::CallCount`, which counts the calls of its function. The timer is in one queue at
+//! most, whichever CPU sets and moves it, and after a cancel its function isn't running.
 //!
-//! The model brings the queues: each is a mutex, and whether the timer is in it. What
-//! `Scheduler::set_timer` and its like do around the two is written down once more.
+//! A queue of the model is a mutex around a flag: whether the timer is in it. The model
+//! repeats the code that `Scheduler::set_timer` and its like have around the two.
 #![cfg(loom)]
 
 #[path = "support/loom_word.rs"]
@@ -18,11 +18,11 @@ use stillpoint::sched::{CallCount, Claim};
 struct World {
     claim: Claim,
     calls: CallCount,
-    /// Whether the timer hangs in the queue of a CPU.
+    /// Whether the timer is in the queue of each CPU.
     queues: [Mutex<bool>; 2],
-    /// The timer's link: written by the CPU that links and unlinks it.
+    /// The timer's link, which the CPU writes that links or unlinks the timer.
     link: Word,
-    /// What its function works on, and the CPU that has taken it back.
+    /// The data of its function, which the CPU that has cancelled the timer writes too.
     data: Word,
 }
 
@@ -45,14 +45,14 @@ impl World {
         self.queues[index].lock().expect("never poisoned")
     }
 
-    /// As `DueQueue::link`.
+    /// Links the timer as `DueQueue::link` does.
     fn link(&self, queue: &mut bool) {
         assert!(!*queue, "it is linked twice");
         self.link.set(self.link.get() + 1);
         *queue = true;
     }
 
-    /// As `DueQueue::remove`.
+    /// Unlinks the timer as `DueQueue::remove` does.
     fn remove(&self, index: usize, queue: &mut bool) -> bool {
         if !self.claim.is_in(cpu(index)) {
             return false;
@@ -64,7 +64,7 @@ impl World {
         true
     }
 
-    /// As `Scheduler::unset_timer`.
+    /// Takes the timer out of its queue as `Scheduler::unset_timer` does.
     fn unset(&self) -> bool {
         loop {
             let Some(there) = self.claim.queue() else {
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// One turn of `Scheduler::set_timer`: whether that was enough.
+    /// Runs one turn of the loop in `Scheduler::set_timer`; returns whether the loop ends.
     fn try_set(&self, index: usize) -> bool {
         let mut queue = self.lock(index);
         let entered = self.claim.enter(cpu(index));
@@ -99,7 +99,8 @@ impl World {
         }
     }
 
-    /// The timer interrupt of CPU `index`: calls the function if the timer is there.
+    /// Runs the timer interrupt of CPU `index`, which calls the function if the timer is in
+    /// that CPU's queue.
     fn interrupt(&self, index: usize, call_fn: impl FnOnce()) {
         {
             let mut queue = self.lock(index);
@@ -116,14 +117,14 @@ impl World {
         self.calls.end();
     }
 
-    /// As `Timer::cancel`, and frees what the function works on.
+    /// Cancels the timer as `Timer::cancel` does, and frees the data of its function.
     fn cancel(&self) {
         loop {
             self.unset();
             if self.calls.is_at_rest(&self.claim) {
                 break;
             }
-            // The wait queue's lock would order it: a look that is late looks again.
+            // The kernel's wait queue checks again under its lock; the model checks again.
             while !self.calls.has_ended() {
                 thread::yield_now();
             }
@@ -133,7 +134,7 @@ impl World {
         assert!(!*self.lock(0) && !*self.lock(1), "it is still set");
     }
 
-    /// In how many queues it is.
+    /// Returns in how many queues the timer is.
     fn found(&self) -> usize {
         (0..2).filter(|index| *self.lock(*index)).count()
     }
@@ -151,7 +152,7 @@ fn two_cpus_that_set_it_at_once_leave_it_in_one_queue() {
     });
 }
 
-/// One links what the other has unlinked, without having looked at it before.
+/// One CPU links the timer that another one has unlinked, without having read it before.
 #[test]
 fn it_is_linked_again_after_it_was_unlinked() {
     loom::model(|| {
@@ -194,7 +195,7 @@ fn one_that_sets_itself_again_is_taken_back_for_good() {
     });
 }
 
-/// As `Scheduler::adopt_timers` moves it, while it is taken back.
+/// A CPU moves the timer as `Scheduler::adopt_timers` does, while another one cancels it.
 #[test]
 fn one_that_moves_is_taken_back_all_the_same() {
     loom::model(|| {

@@ -1,5 +1,5 @@
-//! Model of a trace ring, from the file that ships: a reader on another CPU never
-//! sees an event put together from two, whichever threads of its CPU write them.
+//! Model of a trace ring, from the kernel's own file. A reader on another CPU never sees an
+//! event that is mixed from two, whichever threads of the ring's CPU write them.
 #![cfg(loom)]
 
 use loom::sync::{Arc, Condvar, Mutex};
@@ -10,15 +10,15 @@ use stillpoint::sync::{IrqFlags, LocalCpu};
 use stillpoint::time::Instant;
 use stillpoint::trace::{Event, Record, Trace};
 
-/// Once round the ring, and one more.
+/// How many events are written: one more than the ring has slots.
 const EVENTS: u8 = 3;
 
 loom::lazy_static! {
     static ref MASKED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 }
 
-/// The one CPU that writes. Model threads are threads of it, each of which can be
-/// preempted by the other at any moment, but not while IRQs are masked.
+/// The CPU that writes. The threads of the model are threads of this CPU. Each can preempt
+/// the other at any moment, except while IRQs are masked.
 struct Cpu;
 
 impl LocalCpu for Cpu {
@@ -54,7 +54,7 @@ fn write(trace: &Trace, number: u8) {
     trace.write::<Cpu>(here, Event::Stop { state: number });
 }
 
-/// What is there; each event is whole, and comes once.
+/// Reads the ring; checks that each event is whole and comes once.
 fn collect(trace: &Trace) -> Vec<Record> {
     let records = trace.collect(|_| true);
     for record in &records {
@@ -80,8 +80,8 @@ fn a_reader_sees_whole_events_only() {
     });
 }
 
-/// One thread is preempted within its event by another that comes once round the ring:
-/// both would write the same slot, and the last event would be spoilt.
+/// One thread would be preempted while it writes an event, by another thread that fills the
+/// whole ring. Both would then write the same slot and spoil the last event.
 #[test]
 fn a_thread_that_is_preempted_spoils_no_later_event() {
     loom::model(|| {

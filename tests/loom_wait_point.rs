@@ -1,7 +1,7 @@
-//! Model of `sync::WaitPoint`, from the file that ships: no wake is lost.
+//! Model of the kernel's `sync::WaitPoint`: no wake is lost.
 //!
-//! The broken variants leave out one thing each, and must deadlock: that is how
-//! we know that the model bites.
+//! Each broken variant leaves out one step and must deadlock, which shows that the model can
+//! fail.
 #![cfg(loom)]
 
 #[path = "support/loom_cpu.rs"]
@@ -40,7 +40,7 @@ fn publish(world: &World, state: u32) {
     });
 }
 
-/// How a CPU of the model waits until the state has come to at least this.
+/// A function by which a CPU of the model waits until the state is at least the given one.
 type WaitFn = fn(&World, u32);
 
 fn wait_masked(world: &World, state: u32) {
@@ -55,7 +55,8 @@ fn wait_open(world: &World, state: u32) {
     });
 }
 
-/// One CPU publishes the states from 1 to `last`, another one waits for each of them.
+/// Models one CPU that publishes the states from 1 to `last`, and another one that waits for
+/// each of them.
 fn no_wake_is_lost(last: u32, wait_fn: WaitFn) {
     loom::model(move || {
         let world = world();
@@ -75,8 +76,8 @@ fn a_waiter_is_always_woken() {
     no_wake_is_lost(1, wait_masked);
 }
 
-/// The second publication's SGI may merge with the first one's, which no CPU
-/// took because the waiter saw state 1 by looking.
+/// The SGI of the second state may merge with that of the first, which is still pending
+/// because the waiter saw state 1 before it slept.
 #[test]
 fn a_stale_wake_sgi_is_not_taken_for_the_new_one() {
     no_wake_is_lost(2, wait_masked);
@@ -87,15 +88,15 @@ fn waiting_with_the_irq_window_open_loses_nothing_either() {
     no_wake_is_lost(1, wait_open);
 }
 
-/// The SGI of state 1, which the waiter saw by looking, is still pending when it waits
-/// for state 2. Unless it is served it ends each sleep at once, and the waiter turns
-/// until the second state comes, if that can come at all.
+/// The waiter saw state 1 before it slept, so the SGI of state 1 is still pending when it
+/// waits for state 2. Unless the SGI is served, it ends each sleep at once, and the waiter
+/// loops until the second state comes, which may be never.
 #[test]
 fn a_stale_wake_sgi_is_served_in_the_irq_window() {
     no_wake_is_lost(2, wait_open);
 }
 
-/// A wait point and its state by hand, to leave things out of.
+/// A wait point and its state written out, so that a variant can leave a step out.
 struct Broken {
     sleeping: AtomicBool,
     state: AtomicU32,
@@ -103,7 +104,7 @@ struct Broken {
 
 fn broken_model(waiter_fence: bool, publisher_fence: bool, consume_first: bool) {
     let mut model = loom::model::Builder::new();
-    // What looking too early loses takes three preemptions to lose.
+    // A wake that is lost because the waiter checks too early needs three preemptions.
     model.preemption_bound = Some(3);
     model.check(move || {
         let world = Arc::new(Broken {
@@ -158,11 +159,11 @@ fn by_hand_with_nothing_left_out_it_holds() {
     broken_model(true, true, true);
 }
 
-/// Names the variant that a child process runs.
+/// The environment variable that names the variant which a child process runs.
 const VARIANT: &str = "STILLPOINT_BROKEN_VARIANT";
 
-/// Runs one broken variant in a process of its own, because loom aborts where it
-/// finds a deadlock, and demands that it did find one.
+/// Runs one broken variant in a process of its own, because loom aborts at a deadlock, and
+/// checks that loom did find one.
 fn must_deadlock(test: &str, variant: fn()) {
     if std::env::var_os(VARIANT).is_some_and(|name| name == test) {
         return variant();
@@ -175,7 +176,7 @@ fn must_deadlock(test: &str, variant: fn()) {
     let said = String::from_utf8_lossy(&child.stderr);
     assert!(
         !child.status.success() && said.contains("deadlock"),
-        "the broken variant was not found out: {said}"
+        "loom found no deadlock in the broken variant: {said}"
     );
 }
 

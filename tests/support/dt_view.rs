@@ -1,5 +1,5 @@
-//! Everything that is asked of a device tree, with what has to be true of every
-//! answer, whatever the blob was. For the host tests and the fuzzer.
+//! Calls every method of a device tree's view, and checks what must be true of each result,
+//! whatever the blob was. The host tests and the fuzzer use it.
 
 use stillpoint::dt::{
     BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, DtError, GicDesc, InterruptSpec, PhysRange,
@@ -7,29 +7,32 @@ use stillpoint::dt::{
 };
 use stillpoint::platform::Irq;
 
-/// Gives `blob` to [`check`], and what comes of it to every method of the view;
-/// returns the copy if `blob` is a tree.
+/// Passes `blob` to [`check`], and calls every method of the view of the copy; returns the
+/// copy if `blob` is a tree.
 ///
-/// `blob` and the copy each fill an allocation of their own, exactly: a read
-/// behind the end is out of the allocation, which safe code answers with a
-/// panic and AddressSanitizer (under the fuzzer) with a report.
+/// `blob` and the copy each fill an allocation of their own exactly. So a read behind the
+/// end is out of the allocation: a panic in safe code, and a report by AddressSanitizer
+/// under the fuzzer.
 pub(crate) fn examine(blob: &[u8]) -> Result<Box<[u8]>, DtError> {
     const CANARY: u8 = 0xa5;
     let blob: Box<[u8]> = blob.into();
     if let Ok(tree) = DeviceTree::new(&blob) {
         read_all(&tree, &blob);
     }
-    // A compact copy is never longer than the blob, but for the header's last
-    // field, which version 16 hasn't.
+    // A compact copy is never longer than the blob, except by the header's last field,
+    // which version 16 doesn't have.
     let untouched = vec![CANARY; blob.len() + 4].into_boxed_slice();
     let mut room = untouched.clone();
     let written = match check(&blob, &mut room) {
         Ok(size) => size,
         Err(error) => {
             let too_small = matches!(error, DtError::OutputTooSmall { .. });
-            assert!(!too_small, "a copy that grew: {error}");
-            assert!(*room == *untouched, "changed its output and said {error}");
-            // The messages are formatted by what reports them.
+            assert!(!too_small, "the copy is longer than the blob: {error}");
+            assert!(
+                *room == *untouched,
+                "the output was changed in spite of the error {error}"
+            );
+            // Code that reports an error formats it, which must not panic.
             assert!(!error.to_string().is_empty());
             return Err(error);
         }
@@ -37,10 +40,10 @@ pub(crate) fn examine(blob: &[u8]) -> Result<Box<[u8]>, DtError> {
     let (copy, rest) = room.split_at(written);
     assert!(
         *rest == untouched[written..],
-        "wrote more than the {written} bytes it says"
+        "more than the returned {written} bytes were written"
     );
     let copy: Box<[u8]> = copy.into();
-    let tree = DeviceTree::new(&copy).expect("what `check` wrote is good");
+    let tree = DeviceTree::new(&copy).expect("a copy of `check` is a tree");
     read_all(&tree, &copy);
     let mut again = vec![0; copy.len()];
     assert_eq!(check(&copy, &mut again), Ok(copy.len()));
@@ -48,7 +51,7 @@ pub(crate) fn examine(blob: &[u8]) -> Result<Box<[u8]>, DtError> {
     Ok(copy)
 }
 
-/// Calls every method of `tree`, a view of `copy`, and uses up every iterator.
+/// Calls every method of `tree`, a view of `copy`, and runs every iterator to its end.
 fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
     for text in [tree.bootargs(), tree.model(), tree.stdout_path()]
         .into_iter()
@@ -110,7 +113,8 @@ fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
     bounded(tree.cpus(), copy).for_each(drop);
 }
 
-/// The items of an iterator over `copy`. Each takes at least a byte of it.
+/// Returns the items of an iterator over `copy`. Each item takes at least a byte of the
+/// copy, which bounds their number.
 fn bounded<T>(items: impl Iterator<Item = T>, copy: &[u8]) -> impl Iterator<Item = T> {
     items.enumerate().map(|(count, item)| {
         assert!(count < copy.len(), "more items than bytes");

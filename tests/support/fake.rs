@@ -1,14 +1,14 @@
 //! A machine for host tests of code that is generic over the platform.
 //!
-//! One CPU. Each kernel thread is a host thread, and one of them at a time has
-//! the baton: a context switch hands it on, and returns when it comes back. So
-//! what runs is the real scheduler with real threads, and yet every step of it
-//! is repeatable. A fake machine belongs to the host thread that made it and to
-//! the threads that were started there. Its threads are never freed: nothing can
-//! return from the entry of a thread that doesn't exit, and where one has
-//! exited the kernel doesn't come back either.
+//! The machine has one CPU. Each kernel thread is a host thread, and one of them at a time
+//! has the baton. A context switch passes the baton on, and returns when the thread gets it
+//! back. So the real scheduler runs with real threads, and yet every step is repeatable.
 //!
-//! What no host test needs yet panics.
+//! A fake machine belongs to the host thread that made it and to the threads that were
+//! started from there. Its host threads never end, because the entry of a kernel thread
+//! never returns.
+//!
+//! A method of the platform that no host test needs panics.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -30,24 +30,25 @@ use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
 
-/// What a kernel keeps of a machine.
+/// The state of a machine.
 struct Machine {
     masks: CpuMasks,
     sched: OnceLock<Scheduler<Fake>>,
-    /// The CPU's, whichever thread has the baton.
+    /// The CPU's pending [`PreemptWork`], whichever thread has the baton.
     preempt_work: AtomicU32,
-    /// The time, and what the timer is set to; `u64::MAX`: off.
+    /// The time, in nanoseconds.
     now: AtomicU64,
+    /// The time for which the timer is set, in nanoseconds; `u64::MAX` if it is off.
     armed: AtomicU64,
     /// Whether there is no stack for another thread.
     out_of_stacks: AtomicBool,
     on_switch: OnceLock<SwitchHook>,
 }
 
-/// What a test wants to look at whenever a thread gives the CPU away.
+/// A function of a test that is called at each context switch.
 type SwitchHook = Box<dyn Fn() + Send + Sync>;
 
-/// What a test wants to happen whenever a host thread lets interrupts in again.
+/// A function of a test that is called whenever a host thread restores its interrupts.
 type RestoreHook = Box<dyn Fn()>;
 
 thread_local! {
@@ -55,9 +56,10 @@ thread_local! {
     static PREEMPT_COUNT: Cell<u32> = const { Cell::new(0) };
     static MASKED: Cell<bool> = const { Cell::new(false) };
     static WORD: Cell<usize> = const { Cell::new(0) };
-    /// How often this thread has let interrupts in for certain.
+    /// How often this thread has called [`Wait::serve_interrupts`].
     static SERVED: Cell<usize> = const { Cell::new(0) };
-    /// A CPU for each host thread: a test without a machine may take locks on several.
+    /// The mark of a CPU, another one for each host thread: the threads of a test without a
+    /// machine take locks as several CPUs do.
     static MARK: Cell<NonZeroUsize> = {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         let before = THREADS.fetch_add(1, Ordering::Relaxed);
@@ -75,8 +77,9 @@ fn machine() -> &'static Machine {
 pub(crate) struct Fake;
 
 impl Fake {
-    /// Calls `rest_fn`, which lets other threads run, in the middle of what this one does
-    /// with preemption off: as those of another CPU, which this machine hasn't.
+    /// Calls `rest_fn`, which lets other threads run although the calling thread has
+    /// preemption off: they stand for the threads of another CPU, which this machine
+    /// doesn't have.
     #[allow(dead_code, reason = "not every test has such a moment")]
     pub(crate) fn others_run(rest_fn: impl FnOnce()) {
         let count = PREEMPT_COUNT.replace(0);
@@ -102,45 +105,47 @@ impl Fake {
         WORD.set(0);
     }
 
-    /// Lets time pass, in nanoseconds. Nothing happens by that: see [`Fake::armed`].
+    /// Sets the time to `now`, in nanoseconds. That raises no timer interrupt: a test reads
+    /// [`Fake::armed`] and calls the handler.
     #[allow(dead_code, reason = "not every test has time")]
     pub(crate) fn set_now(now: u64) {
         machine().now.store(now, Ordering::Relaxed);
     }
 
-    /// What the timer is set to.
+    /// Returns the time for which the timer is set, in nanoseconds; `None` if it is off.
     #[allow(dead_code, reason = "not every test has time")]
     pub(crate) fn armed() -> Option<u64> {
         let armed = machine().armed.load(Ordering::Relaxed);
         (armed != u64::MAX).then_some(armed)
     }
 
-    /// How often the calling thread has let interrupts in for certain.
+    /// Returns how often the calling thread has called [`Wait::serve_interrupts`].
     #[allow(dead_code, reason = "not every test has an idle thread that runs")]
     pub(crate) fn served() -> usize {
         SERVED.get()
     }
 
-    /// From now on there is no stack for another thread.
+    /// Has every later request for a stack fail.
     #[allow(dead_code, reason = "not every test refuses threads")]
     pub(crate) fn run_out_of_stacks() {
         machine().out_of_stacks.store(true, Ordering::Relaxed);
     }
 
-    /// Has `hook` called at each switch, by the thread that leaves. Once for a machine.
+    /// Has `hook` called at each switch, by the thread that gives the CPU away. A machine
+    /// has one hook at most.
     #[allow(dead_code, reason = "not every test looks at switches")]
     pub(crate) fn on_switch(hook: impl Fn() + Send + Sync + 'static) {
         let fresh = machine().on_switch.set(Box::new(hook)).is_ok();
         assert!(fresh, "a machine has one hook");
     }
 
-    /// Has `hook` called whenever the calling host thread lets interrupts in again.
+    /// Has `hook` called whenever the calling host thread restores its interrupts.
     #[allow(dead_code, reason = "not every test looks at guards")]
     pub(crate) fn on_irq_restore(hook: impl Fn() + 'static) {
         ON_RESTORE.set(Some(Box::new(hook)));
     }
 
-    /// A host thread that belongs to the machine of the calling one.
+    /// Starts a host thread that belongs to the machine of the calling thread.
     pub(crate) fn spawn(masked: bool, body: impl FnOnce() + Send + 'static) {
         let machine = MACHINE.get();
         let start = move || {
@@ -148,7 +153,7 @@ impl Fake {
             MASKED.set(masked);
             body();
         };
-        // Small stacks: there are many, and they are never freed.
+        // Stacks are small because there are many, and they are never freed.
         std::thread::Builder::new()
             .stack_size(256 * 1024)
             .spawn(start)
@@ -156,7 +161,7 @@ impl Fake {
     }
 }
 
-/// Whose turn it is: the baton of one thread.
+/// The baton of one thread: whether the thread may run.
 #[derive(Clone, Default)]
 pub(crate) struct Baton(Arc<(Mutex<bool>, Condvar)>);
 
@@ -182,7 +187,7 @@ impl LocalCpu for Fake {
 
     unsafe fn irq_restore(flags: IrqFlags) {
         MASKED.set(flags.0 != 0);
-        // Taken out meanwhile: the hook may restore interrupts itself.
+        // The hook is taken out while it runs, as it may restore interrupts itself.
         if let Some(hook) = ON_RESTORE.take() {
             hook();
             ON_RESTORE.set(Some(hook));
@@ -226,7 +231,7 @@ impl LocalCpu for Fake {
 
 impl Wait for Fake {
     fn sleep() {
-        unreachable!("nobody else wakes the only CPU")
+        unreachable!("no other CPU could wake the only CPU")
     }
 
     fn take_wake() -> Woken {
@@ -264,7 +269,7 @@ impl Platform for Fake {
         Ok(baton)
     }
 
-    // A host thread's stack is the host's.
+    // The stack of a host thread belongs to the host.
     unsafe fn release_stack(_: &Baton) {}
 
     unsafe fn switch(from: &Baton, to: &Baton) {
@@ -272,7 +277,7 @@ impl Platform for Fake {
         if let Some(hook) = machine().on_switch.get() {
             hook();
         }
-        // Copies: once the other one runs, the thread that we leave may be freed.
+        // The batons are copied: once the next thread runs, this one may be freed.
         let (mine, next) = (from.clone(), to.clone());
         next.give();
         mine.wait();
@@ -304,7 +309,7 @@ impl Platform for Fake {
     }
 
     fn arm_timer_by(_: Instant) {
-        unreachable!("nobody stops the fake machine")
+        unreachable!("no test stops the fake machine")
     }
 
     fn send_sgi(_: Sgi, _: &CpuMask) {
@@ -365,15 +370,15 @@ impl CallHost for Fake {
 
 impl StopHost for Fake {
     fn stop_machine() -> &'static StopMachine<Fake> {
-        unreachable!("nobody stops the fake machine")
+        unreachable!("no test stops the fake machine")
     }
 
     fn stop_is_late(_: &CpuMask, _: MultiStopState) {
-        unreachable!("nobody stops the fake machine")
+        unreachable!("no test stops the fake machine")
     }
 
     fn still_point_is_late(_: &LateStillPoint<'_>) {
-        unreachable!("nobody stops the fake machine")
+        unreachable!("no test stops the fake machine")
     }
 }
 

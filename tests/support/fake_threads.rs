@@ -1,5 +1,5 @@
-//! Kernel threads on the fake machine, each of which gives the CPU away at random: each
-//! seed is another interleaving, and the same one each time.
+//! Kernel threads on the fake machine, each of which yields at random. Each seed makes
+//! another interleaving, and always the same one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use stillpoint::sync::PreemptGuard;
 use crate::fake::{Baton, Fake};
 use crate::xorshift::Random;
 
-/// A machine on which nothing has happened for so long hangs. Miri is slow.
+/// How long a test may take before it counts as hung. Miri is slow.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 1800 } else { 60 });
 
-/// What a kernel thread runs.
+/// The function that a kernel thread runs.
 pub(crate) type Body = Box<dyn FnOnce(&mut Random) + Send>;
 
 /// Runs `bodies` as kernel threads of one fake machine, until all have ended.
@@ -29,7 +29,7 @@ pub(crate) fn run(seed: u64, bodies: Vec<Body>) {
             let idle = sched.new_idle(CpuId::BOOT, Baton::default());
             sched.start_cpu(&idle);
             let left = Arc::new(AtomicUsize::new(bodies.len()));
-            // The first may not run before the last is there.
+            // No thread may run before all are spawned.
             let held = PreemptGuard::<Fake>::new();
             for (number, body) in bodies.into_iter().enumerate() {
                 let left = Arc::clone(&left);
@@ -55,14 +55,14 @@ pub(crate) fn run(seed: u64, bodies: Vec<Body>) {
         .unwrap_or_else(|error| panic!("seed {seed}: {error}: a thread waits for ever"));
 }
 
-/// Gives the CPU away, now and then.
+/// Yields, at random.
 pub(crate) fn rest(random: &mut Random) {
     while random.below(3) == 0 {
         Fake::sched().yield_now();
     }
 }
 
-/// `number` bodies, each made by `make_fn`.
+/// Returns `number` bodies, each made by `make_fn`.
 pub(crate) fn bodies<F>(number: usize, make_fn: impl Fn(usize) -> F) -> Vec<Body>
 where
     F: FnOnce(&mut Random) + Send + 'static,

@@ -1,5 +1,5 @@
-//! CPUs for loom models: each model thread is one, WFI is a condition variable,
-//! the wake SGI a pending bit.
+//! CPUs for loom models. Each thread of the model is a CPU, WFI waits for a condition
+//! variable, and the wake SGI is a pending bit.
 
 use std::cell::Cell;
 
@@ -7,7 +7,7 @@ use loom::sync::{Condvar, Mutex};
 use stillpoint::config::MASK_WORDS;
 use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 
-/// The most CPUs of a model.
+/// How many CPUs a model has at most.
 pub(crate) const CPUS: usize = 4;
 
 loom::lazy_static! {
@@ -22,7 +22,7 @@ loom::thread_local! {
 pub(crate) struct Cpu;
 
 impl Cpu {
-    /// Says which CPU the running model thread is.
+    /// Makes the calling thread of the model CPU `cpu`.
     pub(crate) fn become_cpu(cpu: usize) {
         THIS.with(|this| this.set(cpu));
     }
@@ -36,8 +36,8 @@ impl LocalCpu for Cpu {
     fn irq_save() -> IrqFlags {
         IrqFlags(0)
     }
-    /// Unmasking takes nothing by itself: a core may still be about to take it when
-    /// IRQs are masked again.
+    /// Takes no interrupt: a core need not take a pending interrupt before IRQs are masked
+    /// again.
     unsafe fn irq_restore(_: IrqFlags) {}
     unsafe fn irq_enable() {}
     fn irqs_enabled() -> bool {
@@ -55,7 +55,7 @@ impl LocalCpu for Cpu {
 }
 
 impl Wait for Cpu {
-    /// WFI: returns when a wake SGI is pending. Doesn't take it.
+    /// Returns when a wake SGI is pending, and doesn't take it, as WFI.
     fn sleep() {
         let mut pending = WAKE.0.lock().expect("never poisoned");
         while !pending[Self::this()] {
@@ -68,7 +68,7 @@ impl Wait for Cpu {
         Woken::Other
     }
 
-    /// The handler takes the wake SGI.
+    /// Takes the wake SGI, as the interrupt handler does.
     fn serve_interrupts() {
         let _woken = Self::take_wake();
     }

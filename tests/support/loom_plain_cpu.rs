@@ -3,8 +3,8 @@
 use loom::thread;
 use stillpoint::sync::{IrqFlags, LocalCpu};
 
-/// No interrupts of its own: what an interrupt handler does, a thread of the model
-/// does, at every moment at which the handler could and some more.
+/// A CPU without interrupts. A thread of the model does what an interrupt handler would
+/// do, at every moment at which the handler could run, and at others.
 pub(crate) struct Cpu;
 
 impl LocalCpu for Cpu {

@@ -1,12 +1,12 @@
-//! A plain word between the CPUs of a model, without any synchronisation of its
-//! own: loom fails the model where two CPUs could touch it at once.
+//! A plain word that the CPUs of a model share, without any synchronization of its own. Loom
+//! fails a model in which two CPUs could access it at once.
 
 use loom::cell::UnsafeCell;
 
 /// The word.
 pub(crate) struct Word(UnsafeCell<u32>);
 
-// SAFETY: loom itself looks at every access, and ends the model at a race.
+// SAFETY: loom checks every access, and fails the model at a race.
 unsafe impl Sync for Word {}
 
 impl Word {

@@ -1,15 +1,17 @@
-//! A machine of several CPUs for host tests of hotplug, whose CPUs and firmware do what
-//! the test says, at every call: answer this or that, late, or never.
+//! A simulated machine of several CPUs for host tests of hotplug. A script of the test says
+//! what CPUs and firmware do at each call: which answer they give, and whether it comes
+//! late or never.
 //!
-//! What runs is the kernel that ships: scheduler, stops, grace periods, calls, hotplug.
-//! Each kernel thread is a host thread. One of all of them runs at a time: within a CPU
-//! the one that has the CPU, as in `fake.rs`, and of the CPUs the one whose turn it is. A
-//! CPU gives its turn away where it relaxes or sleeps. Time is virtual: a turn given away
-//! takes a moment, and when all CPUs sleep it is set to what comes next. So each run is
-//! repeatable to the step. Where nothing comes any more the test has hung, and says so.
+//! The kernel's own code runs on it: scheduler, stops, grace periods, calls, hotplug. Each
+//! kernel thread is a host thread, and only one host thread runs at a time: the current
+//! thread (as in `fake.rs`) of the CPU that has the turn. A CPU passes the turn on where it
+//! relaxes or sleeps. Time is virtual: it advances by [`MOMENT`] at each change of turn, and
+//! to the next event when all CPUs sleep. So each run is repeatable, step by step. If all
+//! CPUs sleep and there is no next event, the machine has hung, and the test aborts with a
+//! message.
 //!
-//! Host threads are never freed: a CPU that is off, and a kernel thread of a machine whose
-//! test is over, sleep for good.
+//! Host threads never end: those of a CPU that is off, and of a machine whose test is over,
+//! are parked for ever.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -30,56 +32,59 @@ use stillpoint::trace::Direction;
 #[path = "sim_platform.rs"]
 mod platform;
 
-/// How much time a turn takes that is given away, in nanoseconds.
+/// By how much time advances when a CPU passes the turn on, in nanoseconds.
 const MOMENT: u64 = 500;
-/// The number of the timer's interrupt; those below are SGIs.
+/// The number of the timer interrupt; lower numbers are SGIs.
 const TIMER: u32 = 16;
-/// Never, as a time.
+/// The time of an event that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// What CPU_ON answers, and does.
+/// The behaviour of a call of CPU_ON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct On {
+    /// What CPU_ON returns.
     pub(crate) answer: Result<(), PsciError>,
-    /// After how many nanoseconds the CPU starts, if it was off; [`NEVER`] if it doesn't.
+    /// After how many nanoseconds the CPU starts, if it was off; [`NEVER`] if it doesn't
+    /// start.
     pub(crate) starts: u64,
 }
 
-/// What CPU_OFF does.
+/// The behaviour of CPU_OFF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Off {
-    /// The CPU is off after so many nanoseconds; [`NEVER`] if it isn't.
+    /// The CPU is off after this many nanoseconds; [`NEVER`] if it keeps running.
     After(u64),
-    /// It returns with this, and the CPU goes to the pen.
+    /// CPU_OFF returns this error, and the CPU enters the pen.
     Parks(PsciError),
-    /// It returns with this, and the pen is full.
+    /// CPU_OFF returns this error, and the CPU can't enter the pen.
     Halts(PsciError),
 }
 
-/// What CPUs and firmware do.
+/// The behaviour of CPUs and firmware. All times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// CPU_ON, one after the other; the last one for good.
+    /// The behaviour of the next calls of CPU_ON, in their order. The last one stays for all
+    /// later calls.
     pub(crate) on: VecDeque<On>,
-    /// Whether a CPU refuses itself at its entry.
+    /// Why a started CPU refuses itself at its entry, if it does.
     pub(crate) refuses: Option<ApRefusal>,
-    /// How long a CPU waits before it says ALIVE.
+    /// How long a started CPU waits before it stores ALIVE.
     pub(crate) arrives_after: u64,
-    /// How long one waits before it says DEAD.
+    /// How long a leaving CPU waits before it stores DEAD.
     pub(crate) dies_after: u64,
     pub(crate) off: Off,
-    /// What AFFINITY_INFO answers instead of the truth.
+    /// What AFFINITY_INFO returns instead of the CPU's real state.
     pub(crate) affinity: Option<Result<PowerState, PsciError>>,
-    /// How long the CPU that asks doesn't run after the next answer, once.
+    /// How long the caller of AFFINITY_INFO doesn't run after the next call, once.
     pub(crate) held_after_asking: u64,
-    /// Whether AFFINITY_INFO goes on saying OFF until a started CPU has come to its entry.
+    /// Whether AFFINITY_INFO still returns OFF until a started CPU has come to its entry.
     pub(crate) early_off: bool,
-    /// Steps that fail once.
+    /// The steps that fail once, with the direction in which they do.
     pub(crate) fails: Vec<(usize, Direction)>,
 }
 
 impl Script {
-    /// All goes well.
+    /// Returns the script in which every call succeeds.
     pub(crate) fn good() -> Script {
         let on = On {
             answer: Ok(()),
@@ -99,39 +104,49 @@ impl Script {
     }
 }
 
-/// Where a CPU of the machine is.
+/// The power state of a CPU of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Power {
     Off,
-    /// It starts at this time.
+    /// The CPU starts at this time.
     Starting(u64, Life),
     On,
-    /// It goes off at this time.
+    /// The CPU goes off at this time.
     Leaving(u64),
-    /// In the pen.
+    /// The CPU is in the pen.
     Parked,
 }
 
 struct Cpu {
     power: Power,
-    /// Whether it has come beyond its boot record since it was started.
+    /// Whether the CPU has gone past its boot record since it was started.
     beyond: bool,
-    /// Whether firmware has said that it is off, or won't start, and it runs nevertheless.
+    /// Whether the CPU runs although firmware has answered that it is off or won't start.
     misled: bool,
+    /// Whether the CPU is in WFI.
     asleep: bool,
-    /// Doesn't run before this time, as a virtual CPU whose host doesn't run it.
+    /// The CPU doesn't run before this time, as a virtual CPU that its host doesn't run.
     held_until: u64,
+    /// Bit n is set if SGI n is pending.
     pending: u16,
+    /// Whether the priority mask is closed: only SGIs 0 and 1 are taken then.
     closed: bool,
+    /// The time for which the timer is set, or [`NEVER`].
     armed: u64,
+    /// The pending [`PreemptWork`](stillpoint::platform::PreemptWork), as bits.
     preempt_work: u32,
+    /// The reason for which the CPU has refused itself, and in which life.
     reason: Option<(Life, ApRefusal)>,
+    /// The error with which CPU_OFF has returned.
     off_refused: Option<PsciError>,
+    /// The life that the CPU was last started for.
     life: Life,
 }
 
 struct State {
+    /// The time, in nanoseconds.
     now: u64,
+    /// The number of the CPU that has the turn.
     turn: usize,
     cpus: Vec<Cpu>,
     script: Script,
@@ -183,7 +198,7 @@ impl Cpu {
         }
     }
 
-    /// The next interrupt that this CPU would take, by its number.
+    /// Returns the number of the next interrupt that this CPU would take.
     fn interrupt(&self, now: u64) -> Option<u32> {
         let open = if self.closed { 0b11 } else { u16::MAX };
         let pending = self.pending & open;
@@ -199,7 +214,7 @@ impl Cpu {
             && (!self.asleep || self.interrupt(now).is_some())
     }
 
-    /// When something happens here by itself.
+    /// Returns the time of the next event of this CPU, or [`NEVER`].
     fn next(&self) -> u64 {
         match self.power {
             Power::Off | Power::Parked => NEVER,
@@ -210,7 +225,8 @@ impl Cpu {
     }
 }
 
-/// Lets what is due happen, and says whose turn it is after CPU `me`.
+/// Starts and turns off the CPUs whose time has come, and returns the number of the CPU that
+/// has the turn after CPU `me`.
 fn choose(state: &mut State, me: usize) -> usize {
     loop {
         let now = state.now;
@@ -252,7 +268,7 @@ fn is_leaving(cpu: &Cpu) -> bool {
     matches!(cpu.power, Power::Leaving(_))
 }
 
-/// Gives the turn of this CPU away, and returns when it has it back.
+/// Passes the turn of this CPU on, and returns when this CPU has the turn again.
 fn give_turn(mut state: MutexGuard<'static, State>) {
     let me = CPU.get();
     state.now += MOMENT;
@@ -271,7 +287,7 @@ fn wait_for_turn(mut state: MutexGuard<'static, State>, me: usize) {
     }
 }
 
-/// This CPU doesn't run any more: its turn goes, and its host thread with it.
+/// Passes the turn on for good, and parks the host thread: this CPU doesn't run any more.
 fn end(mut state: MutexGuard<'static, State>) -> ! {
     let next = choose(&mut state, CPU.get());
     state.turn = next;
@@ -299,7 +315,7 @@ fn spawn(cpu: usize, masked: bool, body: impl FnOnce() + Send + 'static) {
         CPU.set(cpu);
         MASKED.set(masked);
         if catch_unwind(AssertUnwindSafe(body)).is_err() {
-            // Its message is there; the others would wait for it for ever.
+            // The panic's message is printed. All other host threads would wait for ever.
             std::process::abort();
         }
     };
@@ -309,7 +325,7 @@ fn spawn(cpu: usize, masked: bool, body: impl FnOnce() + Send + 'static) {
         .expect("a host thread");
 }
 
-/// A CPU that was started.
+/// Runs CPU `number`, which was started, from its entry on.
 fn enter(number: usize) {
     wait_for_turn(state(), number);
     let cpu = CpuId::new(number).expect("a CPU of the machine");
@@ -327,7 +343,7 @@ fn enter(number: usize) {
     Sim::hotplug().arrive(cpu)
 }
 
-/// Takes the interrupts that are pending, if this CPU's are on.
+/// Runs the handlers of the pending interrupts, unless this CPU has IRQs masked.
 fn serve() {
     while !MASKED.get() {
         let me = CPU.get();
@@ -375,8 +391,8 @@ fn serve() {
 pub(crate) struct Sim;
 
 impl Sim {
-    /// Runs `test` as the first thread of a machine of `cpus` CPUs, the boot CPU alone
-    /// online, and returns when it returns.
+    /// Runs `test` as the first thread of a machine of `cpus` CPUs, of which only the boot
+    /// CPU is online; returns when `test` returns.
     pub(crate) fn run(cpus: usize, test: impl FnOnce() + Send + 'static) {
         let power = |cpu| if cpu == 0 { Power::On } else { Power::Off };
         let machine: &'static Machine = Box::leak(Box::new(Machine {
@@ -402,7 +418,7 @@ impl Sim {
             assert_eq!(walked, Ok(()), "the boot CPU");
             let result = catch_unwind(AssertUnwindSafe(test));
             tell.send(result).expect("the test waits");
-            // With the turn: nothing happens on this machine any more.
+            // This thread keeps the turn, so nothing on this machine runs any more.
             loop {
                 std::thread::park();
             }
@@ -414,7 +430,7 @@ impl Sim {
             Sim::sched().idle(|| Sim::hotplug().idle(CpuId::BOOT));
         });
         MACHINE.set(before);
-        // Far more than any test takes: what hangs without a step shall be told too.
+        // Far longer than any test takes. A host thread may hang without passing its turn on.
         match told.recv_timeout(Duration::from_secs(600)) {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => resume_unwind(panic),
@@ -427,7 +443,8 @@ impl Sim {
         change(&mut state().script);
     }
 
-    /// All goes well from now on; what was held goes on; what would never be off is.
+    /// Has every call succeed from now on. CPUs that were held run, and CPUs that would never
+    /// start or go off do so now.
     pub(crate) fn heal() {
         let mut state = state();
         state.script = Script::good();
@@ -442,27 +459,29 @@ impl Sim {
         }
     }
 
-    /// What time it is, in nanoseconds.
+    /// Returns the time, in nanoseconds.
     pub(crate) fn time() -> u64 {
         state().now
     }
 
-    /// As if `cpu` had left a reason in life `life`.
+    /// Stores `reason` as if `cpu` had refused itself in life `life`.
     pub(crate) fn leave_reason(cpu: CpuId, life: Life, reason: ApRefusal) {
         state().cpus[cpu.index()].reason = Some((life, reason));
     }
 
-    /// Whether this CPU's priority mask is closed: online it is so in a stop alone.
+    /// Returns whether this CPU's priority mask is closed. While the CPU is online, it is
+    /// closed only in a stop.
     pub(crate) fn is_closed() -> bool {
         state().cpus[CPU.get()].closed
     }
 
-    /// The life that `cpu` was last started for.
+    /// Returns the life that `cpu` was last started for.
     pub(crate) fn life(cpu: CpuId) -> Life {
         state().cpus[cpu.index()].life
     }
 
-    /// A step that fails if the script says so, else is as in the table that ships.
+    /// Runs step `step` of the kernel's table in `direction`, or fails if the script says
+    /// so.
     fn pass(step: usize, direction: Direction, context: &StepContext) -> Result<(), StepError> {
         let fails = {
             let fails = &mut state().script.fails;

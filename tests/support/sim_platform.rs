@@ -1,4 +1,4 @@
-//! The simulated machine as the kernel sees it: the platform's traits.
+//! The platform traits of the simulated machine.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex};
@@ -27,7 +27,8 @@ use super::{
     serve, spawn, state,
 };
 
-/// The table that ships, with steps in thread context that may fail on either side.
+/// The kernel's table, except that each step in thread context asks the script on both sides
+/// whether it fails.
 macro_rules! table {
     ($($step:literal),*) => {
         [$(Step {
@@ -108,7 +109,10 @@ impl Wait for Sim {
         let mut state = state();
         let now = state.now;
         let cpu = &mut state.cpus[CPU.get()];
-        assert!(cpu.closed, "an interrupt taken by hand with the mask open");
+        assert!(
+            cpu.closed,
+            "the wake SGI is taken without a handler though the mask is open"
+        );
         if cpu.interrupt(now) == Some(TIMER) {
             cpu.armed = NEVER;
             return Woken::Timer;
@@ -126,7 +130,7 @@ impl Wait for Sim {
     }
 }
 
-/// The baton of a thread, and the CPU that it was given on.
+/// The baton of a thread, and the CPU that passed it to the thread.
 #[derive(Clone, Default)]
 pub(crate) struct Baton(Arc<(Mutex<Option<usize>>, Condvar)>);
 
@@ -168,7 +172,7 @@ impl Platform for Sim {
 
     unsafe fn switch(from: &Baton, to: &Baton) {
         assert!(MASKED.get(), "a switch with IRQs on");
-        // Copies: once the other one runs, the thread that is left may be freed.
+        // The batons are copied: once the next thread runs, this one may be freed.
         let (mine, next) = (from.clone(), to.clone());
         next.give(CPU.get());
         mine.wait();
@@ -235,7 +239,7 @@ impl Platform for Sim {
         let mut state = state();
         state.cpus[CPU.get()].closed = closed;
         if closed {
-            // What others do meanwhile finds it with interrupts that wait.
+            // The turn changes here, so that other CPUs act while this one's SGIs stay pending.
             give_turn(state);
         }
     }
@@ -297,7 +301,7 @@ impl HotplugHost for Sim {
         let own = cpu.index() == CPU.get();
         assert!(
             off || own || it.misled,
-            "the record of CPU{cpu}, which may run"
+            "the boot record of CPU{cpu} is written though the CPU may run"
         );
         it.reason = None;
         it.off_refused = None;
@@ -312,7 +316,10 @@ impl HotplugHost for Sim {
         let beyond = state().cpus[cpu.index()].beyond;
         let word = Handshake(Self::handshake_word(cpu)).state();
         let dead = word == SyncState::Dead;
-        assert!(dead || !beyond, "the heap cache of CPU{cpu} at {word:?}");
+        assert!(
+            dead || !beyond,
+            "the heap cache of CPU{cpu} is emptied though its state is {word:?}"
+        );
     }
 
     fn idle_context(_: CpuId) -> Baton {
