@@ -1,35 +1,27 @@
 //! The boot of the machine, from the first Rust to the first thread.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::fmt;
 
-use crate::arch::aarch64::failure::BootFailure;
-use crate::arch::aarch64::pen::Pen;
-use crate::arch::aarch64::{cpu_local, image, timer};
-use crate::boot::cpu_list::list_cpus;
+use crate::arch::aarch64::{cpu_local, image};
+use crate::boot::devices::{Devices, missing};
 use crate::boot::early::{self, Early};
 use crate::boot::main_thread;
 use crate::bootargs::BootArgs;
-use crate::cpu::{CpuId, CpuMask, CpuMasks, Mpidr, PerCpu};
-use crate::drivers::bcm_watchdog::BcmWatchdog;
-use crate::drivers::gicv2::GicV2;
-use crate::drivers::gicv3::GicV3;
-use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, Text};
+use crate::cpu::{CpuId, CpuMask, CpuMasks, PerCpu};
+use crate::dt::{DeviceTree, Text};
 use crate::hotplug::Hotplug;
 use crate::kernel::Areas;
-use crate::kernel::CpuPower;
 use crate::kernel::{InterruptCounts, Kernel, set_kernel};
 use crate::kernel::{console, exit, heap, panic, per_cpu};
-use crate::memory::{MAX_RANGES, bytes};
-use crate::platform::IrqChip;
+use crate::memory::MAX_RANGES;
+use crate::platform::{IrqChip, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::StopMachine;
 use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
-use crate::time::Frequency;
 use crate::trace::Trace;
 
 /// Where the assembly goes: MMU off, everything masked, on the boot stack.
@@ -48,51 +40,20 @@ extern "C" fn stillpoint_boot(dtb: usize, _entry_el: u64) -> ! {
     start_boot_cpu(kernel)
 }
 
-/// Ends a boot for want of a device: on the console if there is one by now.
-fn give_up(message: fmt::Arguments<'_>) -> ! {
-    console::print(format_args!("stillpoint: {message}\n"));
-    exit::end_refused(BootFailure::NoDevice)
-}
-
-/// As [`give_up`], with a message to format.
-macro_rules! missing {
-    ($($message:tt)*) => {
-        give_up(format_args!($($message)*))
-    };
-}
-
 fn make_kernel(early: &Early) -> &'static Kernel {
     let tree = match DeviceTree::new(early.tree) {
         Ok(tree) => tree,
         Err(error) => missing!("bad device tree: {error}"),
     };
-    let line = tree.bootargs();
-    let arguments = BootArgs::parse(line.map_or(&[][..], |line| line.bytes()));
+    let arguments = BootArgs::parse(tree.bootargs().map_or(&[][..], |line| line.bytes()));
     console::start_log(arguments.log_filter());
-    let console_spi = console::init(&tree);
+    let console_line = console::init(&tree);
     panic::set_stacks(early.stacks);
 
-    let gic = match tree.gic() {
-        Ok(gic) => gic,
-        Err(error) => missing!("no usable interrupt controller: {error}"),
-    };
-    let cpu_ops = make_cpu_ops(&tree, &gic);
-    let mut mpidrs = list_cpus(&tree, &cpu_ops, early);
-    let timer = match tree.timer() {
-        Ok(timer) => timer,
-        Err(error) => missing!("no usable timer: {error}"),
-    };
-    let from_tree = timer
-        .clock_frequency
-        .and_then(|hz| Frequency::new(u64::from(hz)));
-    if let Err(error) = timer::init_frequency(from_tree) {
-        missing!("no usable timer: {error}");
-    }
-    let irq_chip = make_irq_chip(&gic, &mut mpidrs);
-    let cpus = mpidrs.len();
+    let devices = Devices::of_tree(&tree, early);
+    let cpus = devices.mpidrs.len();
     heap::init_caches(cpus);
     per_cpu::init(cpus);
-
     let kernel = set_kernel(Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
         sched: Scheduler::new(cpus),
@@ -105,17 +66,27 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
         test_handler: Once::new(),
         test_last_act: Once::new(),
-        mpidrs,
+        mpidrs: devices.mpidrs,
         device_tree: early.tree,
         bootargs: Box::leak(arguments.text().into_boxed_str()),
-        irq_chip,
-        cpu_ops,
-        timer_ppi: timer.virtual_ppi,
-        timer_trigger: timer.trigger,
-        console_spi: console_spi.map(|(spi, _)| spi),
+        irq_chip: devices.irq_chip,
+        cpu_ops: devices.cpu_ops,
+        timer_ppi: devices.timer_ppi,
+        timer_trigger: devices.timer_trigger,
+        console_spi: console_line.map(|(spi, _)| spi),
         mmu: early.tables.registers(),
         areas: Areas::new(cpus, early.stacks),
     });
+    announce(kernel, &tree);
+    tell_what_is_left_out(&tree, early);
+    tell_what_is_passed_over(&tree, early, &arguments);
+    start_irq_chip(&*kernel.irq_chip, console_line);
+    kernel
+}
+
+/// Says what boots, and on what.
+fn announce(kernel: &Kernel, tree: &DeviceTree<'_>) {
+    let cpus = kernel.mpidrs.len();
     log::info!(
         "Stillpoint {} on {}: {cpus} CPU{}, {}, {}",
         env!("CARGO_PKG_VERSION"),
@@ -124,29 +95,20 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         kernel.irq_chip.name(),
         exit::Describe(&kernel.cpu_ops),
     );
-    tell_what_is_left_out(&tree, early);
-    if let Some(flaw) = line.and_then(|line| line.flaw()) {
-        log::warn!("boot arguments: {flaw}");
-    }
-    if let Some(why) = early.not_taken {
-        log::warn!("boot arguments: earlycon= is passed over: {why}");
-    }
-    for error in arguments.errors() {
-        log::warn!("boot arguments: {error}");
-    }
-    for unknown in arguments.unknown() {
-        log::warn!("boot arguments: unknown {unknown}");
-    }
-    if let Err(error) = kernel.irq_chip.early_init_cpu(CpuId::BOOT) {
+}
+
+/// Starts the interrupt controller's part of the boot CPU, and turns on the console's
+/// interrupt, `console_line`.
+fn start_irq_chip(chip: &dyn IrqChip, console_line: Option<(u32, Trigger)>) {
+    if let Err(error) = chip.early_init_cpu(CpuId::BOOT) {
         missing!("interrupt controller: {error}");
     }
-    if let Err(error) = kernel.irq_chip.check_priorities() {
+    if let Err(error) = chip.check_priorities() {
         missing!("interrupt controller: {error}");
     }
-    if let Some((spi, trigger)) = console_spi {
-        kernel.irq_chip.enable_spi(spi, trigger, CpuId::BOOT);
+    if let Some((spi, trigger)) = console_line {
+        chip.enable_spi(spi, trigger, CpuId::BOOT);
     }
-    kernel
 }
 
 /// What the machine calls itself.
@@ -180,93 +142,19 @@ fn tell_what_is_left_out(tree: &DeviceTree<'_>, early: &Early) {
     }
 }
 
-/// Returns the tree's interrupt controller. Takes the CPUs that it can't reach off the
-/// list, each with a warning.
-fn make_irq_chip(gic: &GicDesc, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
-    match gic {
-        GicDesc::V3 {
-            distributor,
-            redistributors,
-            stride,
-        } => Box::new(make_gicv3(*distributor, redistributors, *stride, mpidrs)),
-        GicDesc::V2 {
-            distributor,
-            cpu_interface,
-        } => Box::new(make_gicv2(*distributor, *cpu_interface, mpidrs)),
+/// Tells of the boot arguments that aren't used, and why.
+fn tell_what_is_passed_over(tree: &DeviceTree<'_>, early: &Early, arguments: &BootArgs<'_>) {
+    if let Some(flaw) = tree.bootargs().and_then(|line| line.flaw()) {
+        log::warn!("boot arguments: {flaw}");
     }
-}
-
-fn make_gicv3(
-    distributor: PhysRange,
-    redistributors: &Redistributors,
-    stride: Option<u64>,
-    mpidrs: &[Mpidr],
-) -> GicV3 {
-    if redistributors.left_out() != 0 {
-        log::warn!(
-            "{} regions of redistributors are left out, with the CPUs that need them",
-            redistributors.left_out()
-        );
+    if let Some(why) = early.not_taken {
+        log::warn!("boot arguments: earlycon= is passed over: {why}");
     }
-    let regions: Vec<_> = redistributors
-        .as_slice()
-        .iter()
-        .map(|region| (*region).into())
-        .collect();
-    let all_regions = redistributors.left_out() == 0;
-    let distributor = distributor.start();
-    // SAFETY: the tree says that they are there; `early` mapped them as device
-    // memory, for ever; this is the only driver for them.
-    let chip = unsafe { GicV3::new(distributor, &regions, all_regions, stride, mpidrs) };
-    match chip {
-        Ok(chip) => chip,
-        Err(error) => missing!("interrupt controller: {error}"),
+    for error in arguments.errors() {
+        log::warn!("boot arguments: {error}");
     }
-}
-
-fn make_gicv2(distributor: PhysRange, cpu_interface: PhysRange, mpidrs: &mut Vec<Mpidr>) -> GicV2 {
-    // SAFETY: the tree says that they are there; `early` mapped as much of them as
-    // the driver wants as device memory, for ever; this is the only driver for them.
-    let chip = unsafe { GicV2::new(distributor.start(), cpu_interface.start(), mpidrs) };
-    let chip = match chip {
-        Ok(chip) => chip,
-        Err(error) => missing!("interrupt controller: {error}"),
-    };
-    let served = chip.served();
-    for mpidr in mpidrs.drain(served..) {
-        log::warn!("CPU {mpidr} is left out: the GICv2 has {served} CPU interfaces");
-    }
-    chip
-}
-
-fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
-    let conduit = match tree.psci() {
-        Ok(found) => found.map(|psci| psci.conduit),
-        Err(error) => missing!("no usable PSCI: {error}"),
-    };
-    let interface = match *gic {
-        GicDesc::V2 { cpu_interface, .. } => Some(bytes(&cpu_interface.into()).start),
-        GicDesc::V3 { .. } => None,
-    };
-    match CpuPower::new(conduit, Pen::new(interface), board_power(tree)) {
-        Ok(power) => power,
-        Err(error) => missing!("no usable PSCI: {error}"),
-    }
-}
-
-/// Returns what ends the machine where there is no firmware to ask.
-fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
-    match tree.board_power() {
-        Ok(None) => None,
-        Ok(Some(BoardPower::BcmWatchdog { registers })) => {
-            // SAFETY: the tree says that it is there; `early` mapped it as device
-            // memory, for ever; this is the only driver for it.
-            unsafe { BcmWatchdog::new(registers.start()) }
-        }
-        Err(error) => {
-            log::warn!("no power-off: {error}");
-            None
-        }
+    for unknown in arguments.unknown() {
+        log::warn!("boot arguments: unknown {unknown}");
     }
 }
 

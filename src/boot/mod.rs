@@ -16,6 +16,7 @@
 //! ```
 
 mod cpu_list;
+mod devices;
 mod early;
 mod machine;
 mod main_thread;

@@ -1,0 +1,176 @@
+//! The devices that the kernel can't do without, from the device tree.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::arch::aarch64::failure::BootFailure;
+use crate::arch::aarch64::pen::Pen;
+use crate::arch::aarch64::timer;
+use crate::boot::cpu_list::list_cpus;
+use crate::boot::early::Early;
+use crate::cpu::Mpidr;
+use crate::drivers::bcm_watchdog::BcmWatchdog;
+use crate::drivers::gicv2::GicV2;
+use crate::drivers::gicv3::GicV3;
+use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, TimerDesc};
+use crate::kernel::CpuPower;
+use crate::kernel::{console, exit};
+use crate::memory::bytes;
+use crate::platform::{IrqChip, Trigger};
+use crate::time::Frequency;
+
+/// Ends a boot for want of a device: on the console if there is one by now.
+pub(super) fn give_up(message: fmt::Arguments<'_>) -> ! {
+    console::print(format_args!("stillpoint: {message}\n"));
+    exit::end_refused(BootFailure::NoDevice)
+}
+
+/// As [`give_up`], with a message to format.
+macro_rules! missing {
+    ($($message:tt)*) => {
+        $crate::boot::devices::give_up(format_args!($($message)*))
+    };
+}
+
+pub(super) use missing;
+
+/// What the kernel is made from.
+pub(super) struct Devices {
+    /// The CPUs that the machine can start and interrupt, the boot CPU first.
+    pub(super) mpidrs: Vec<Mpidr>,
+    /// The interrupt controller.
+    pub(super) irq_chip: Box<dyn IrqChip + Send>,
+    /// How CPUs and the machine are turned on and off.
+    pub(super) cpu_ops: CpuPower,
+    /// The INTID of the timer's interrupt.
+    pub(super) timer_ppi: u32,
+    /// Whether that line is level or edge triggered.
+    pub(super) timer_trigger: Trigger,
+}
+
+impl Devices {
+    /// Returns the devices that `tree` names. A boot without one of them ends here.
+    pub(super) fn of_tree(tree: &DeviceTree<'_>, early: &Early) -> Devices {
+        let gic = match tree.gic() {
+            Ok(gic) => gic,
+            Err(error) => missing!("no usable interrupt controller: {error}"),
+        };
+        let cpu_ops = make_cpu_ops(tree, &gic);
+        let mut mpidrs = list_cpus(tree, &cpu_ops, early);
+        let timer = init_timer(tree);
+        let irq_chip = make_irq_chip(&gic, &mut mpidrs);
+        Devices {
+            mpidrs,
+            irq_chip,
+            cpu_ops,
+            timer_ppi: timer.virtual_ppi,
+            timer_trigger: timer.trigger,
+        }
+    }
+}
+
+/// Tells the timer's driver its frequency, and returns what the tree says of the timer.
+fn init_timer(tree: &DeviceTree<'_>) -> TimerDesc {
+    let timer = match tree.timer() {
+        Ok(timer) => timer,
+        Err(error) => missing!("no usable timer: {error}"),
+    };
+    let from_tree = timer
+        .clock_frequency
+        .and_then(|hz| Frequency::new(u64::from(hz)));
+    if let Err(error) = timer::init_frequency(from_tree) {
+        missing!("no usable timer: {error}");
+    }
+    timer
+}
+
+/// Returns the tree's interrupt controller. Takes the CPUs that it can't reach off the
+/// list, each with a warning.
+fn make_irq_chip(gic: &GicDesc, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
+    match gic {
+        GicDesc::V3 {
+            distributor,
+            redistributors,
+            stride,
+        } => Box::new(make_gicv3(*distributor, redistributors, *stride, mpidrs)),
+        GicDesc::V2 {
+            distributor,
+            cpu_interface,
+        } => Box::new(make_gicv2(*distributor, *cpu_interface, mpidrs)),
+    }
+}
+
+fn make_gicv3(
+    distributor: PhysRange,
+    redistributors: &Redistributors,
+    stride: Option<u64>,
+    mpidrs: &[Mpidr],
+) -> GicV3 {
+    if redistributors.left_out() != 0 {
+        log::warn!(
+            "{} regions of redistributors are left out, with the CPUs that need them",
+            redistributors.left_out()
+        );
+    }
+    let regions: Vec<_> = redistributors
+        .as_slice()
+        .iter()
+        .map(|region| (*region).into())
+        .collect();
+    let all_regions = redistributors.left_out() == 0;
+    let distributor = distributor.start();
+    // SAFETY: the tree says that they are there; `early` mapped them as device
+    // memory, for ever; this is the only driver for them.
+    let chip = unsafe { GicV3::new(distributor, &regions, all_regions, stride, mpidrs) };
+    match chip {
+        Ok(chip) => chip,
+        Err(error) => missing!("interrupt controller: {error}"),
+    }
+}
+
+fn make_gicv2(distributor: PhysRange, cpu_interface: PhysRange, mpidrs: &mut Vec<Mpidr>) -> GicV2 {
+    // SAFETY: the tree says that they are there; `early` mapped as much of them as
+    // the driver wants as device memory, for ever; this is the only driver for them.
+    let chip = unsafe { GicV2::new(distributor.start(), cpu_interface.start(), mpidrs) };
+    let chip = match chip {
+        Ok(chip) => chip,
+        Err(error) => missing!("interrupt controller: {error}"),
+    };
+    let served = chip.served();
+    for mpidr in mpidrs.drain(served..) {
+        log::warn!("CPU {mpidr} is left out: the GICv2 has {served} CPU interfaces");
+    }
+    chip
+}
+
+fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
+    let conduit = match tree.psci() {
+        Ok(found) => found.map(|psci| psci.conduit),
+        Err(error) => missing!("no usable PSCI: {error}"),
+    };
+    let interface = match *gic {
+        GicDesc::V2 { cpu_interface, .. } => Some(bytes(&cpu_interface.into()).start),
+        GicDesc::V3 { .. } => None,
+    };
+    match CpuPower::new(conduit, Pen::new(interface), board_power(tree)) {
+        Ok(power) => power,
+        Err(error) => missing!("no usable PSCI: {error}"),
+    }
+}
+
+/// Returns what ends the machine where there is no firmware to ask.
+fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
+    match tree.board_power() {
+        Ok(None) => None,
+        Ok(Some(BoardPower::BcmWatchdog { registers })) => {
+            // SAFETY: the tree says that it is there; `early` mapped it as device
+            // memory, for ever; this is the only driver for it.
+            unsafe { BcmWatchdog::new(registers.start()) }
+        }
+        Err(error) => {
+            log::warn!("no power-off: {error}");
+            None
+        }
+    }
+}
