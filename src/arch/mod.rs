@@ -1,3 +1,3 @@
-//! What is different on each processor architecture. There is one.
+//! The code that depends on the processor architecture; there is one architecture.
 
 pub mod aarch64;

@@ -1,10 +1,10 @@
-//! Backtraces of this CPU, by frame records.
+//! Backtraces of the running CPU, by frame records.
 //!
-//! The walk itself, and why it can't be led astray, is
-//! [`Frames`]; this knows which stacks there are and how a line looks. Addresses
-//! are printed with their offset from the Image's first byte, which is what the
-//! symbols of the ELF file are relative to, wherever the loader put the Image, and
-//! with the function's name if the Image has its symbols.
+//! [`Frames`] walks the records, and says why a damaged record does no harm. This module
+//! knows which stacks there are and formats the lines. An address is printed with its
+//! offset from the Image's first byte, because the symbols of the ELF file have the same
+//! base, wherever the loader put the Image. The function's name follows if the Image
+//! has its symbols.
 
 use core::arch::asm;
 use core::fmt;
@@ -23,8 +23,8 @@ use crate::symbols::{Symbol, Symbols};
 pub fn write(out: &mut dyn fmt::Write, frame: &ExceptionFrame) -> fmt::Result {
     let [pc, link, frame_pointer] = [frame.elr, frame.x[30], frame.x[29]].map(address);
     writeln!(out, "  #0  {pc:#018x}{}", CodeAddress(pc))?;
-    // A function that faulted before it had made its own record is missed by the
-    // chain; its return address is in x30.
+    // If a function faulted before it made its own record, the chain lacks its caller,
+    // whose address is in x30.
     write_chain(out, 1, frame_pointer)?;
     writeln!(out, "  x30 is {link:#018x}{}", ReturnPlace(link))
 }
@@ -52,6 +52,8 @@ pub fn write_here(out: &mut dyn fmt::Write) -> fmt::Result {
     write_chain(out, 1, frame_pointer)
 }
 
+/// Writes the return addresses of the frame records from `frame_pointer` on, numbered from
+/// `first`.
 fn write_chain(out: &mut dyn fmt::Write, first: usize, frame_pointer: usize) -> fmt::Result {
     let stacks = known_stacks();
     let frames = Frames::new(frame_pointer, &stacks, |address| {
@@ -66,7 +68,7 @@ fn write_chain(out: &mut dyn fmt::Write, first: usize, frame_pointer: usize) -> 
     Ok(())
 }
 
-/// Returns the stacks that code on this CPU can be on.
+/// Returns the stacks that code on the running CPU can use.
 fn known_stacks() -> [Range<usize>; 4] {
     let cpu = this_cpu();
     [
@@ -77,14 +79,16 @@ fn known_stacks() -> [Range<usize>; 4] {
     ]
 }
 
+/// Writes line `index` of a backtrace, for the return address `address`.
 fn write_line(out: &mut dyn fmt::Write, index: usize, address: usize) -> fmt::Result {
     writeln!(out, "  #{index:<2} {address:#018x}{}", ReturnPlace(address))
 }
 
-/// Prints where in the code an address is.
+/// Prints the place in the code of an instruction's address.
 struct CodeAddress(usize);
 
-/// As [`CodeAddress`], for an address that a call returns to.
+/// Prints the place in the code of a return address. The function's name is that of the
+/// call before it.
 struct ReturnPlace(usize);
 
 impl fmt::Display for CodeAddress {
@@ -99,6 +103,8 @@ impl fmt::Display for ReturnPlace {
     }
 }
 
+/// Writes the offset of `address` in the Image, and the function that `find_fn` finds
+/// there.
 fn write_place(
     f: &mut fmt::Formatter<'_>,
     address: usize,

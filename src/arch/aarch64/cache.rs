@@ -1,20 +1,22 @@
 //! Data cache maintenance by address.
 //!
-//! A CPU whose MMU is off reads and writes memory past its caches, and so past
-//! what other CPUs have in theirs. The point where both see the same is the
-//! point of coherency (PoC). Before a CPU with the MMU off *reads* what another
-//! wrote, the writer cleans to the PoC; before a CPU *reads* what one with the
-//! MMU off wrote, it invalidates, so that no older copy in a cache hides it.
-//! Data and such words never share a line, or the one would undo the other.
+//! A CPU whose MMU is off reads and writes memory directly. It bypasses its own caches
+//! and doesn't see what other CPUs have in theirs. Both see the same memory at the
+//! point of coherency (PoC). Before a CPU with the MMU off *reads* a word that another CPU
+//! wrote, the writer cleans it to the PoC. Before a CPU *reads* a word that a CPU with the
+//! MMU off wrote, the reader invalidates it, so that no older copy in a cache hides it.
+//! Words written with the MMU off never share a cache line with other data, because
+//! writing back a line for one of them would overwrite the other.
 //!
-//! QEMU has no caches: under it these instructions do nothing and a missing one
-//! is never found. Each use is therefore argued where it stands.
+//! QEMU has no caches. Under it these instructions do nothing, so a test there never
+//! finds a missing one. So each use says why it is needed.
 //!
 //! # Ordering
-//! With the MMU on these instructions execute in program order relative to accesses to
-//! the same line; with it off, when the accesses are Device accesses, they may overtake
-//! them unless a DMB stands between (Arm ARM, "Ordering and completion of data and
-//! instruction cache instructions"). So one does. The DSB at the end completes them.
+//! With the MMU on, these instructions execute in program order relative to accesses to
+//! the same line. With it off, accesses are Device accesses, and the instructions may
+//! overtake them unless a DMB stands between (Arm ARM, "Ordering and completion of data
+//! and instruction cache instructions"). So each function begins with a DMB. The DSB at
+//! its end completes the instructions.
 
 use core::arch::asm;
 use core::ops::Range;
@@ -32,7 +34,7 @@ fn line_size() -> usize {
     4 << (ctr >> 16 & 0xf)
 }
 
-/// Returns the addresses of all lines that hold part of `range`.
+/// Returns the addresses of all cache lines that hold part of `range`.
 fn lines(range: Range<usize>) -> impl Iterator<Item = usize> {
     let line = line_size();
     (range.start & !(line - 1)..range.end).step_by(line)
@@ -45,7 +47,10 @@ pub fn range_of<T>(words: &T) -> Range<usize> {
 }
 
 /// Writes the cached content of `range` back to the point of coherency; done on
-/// return. The range is mapped, or the MMU is off.
+/// return.
+///
+/// # Context
+/// Any. The range is mapped, or the MMU is off.
 pub fn clean_to_poc(range: Range<usize>) {
     barrier::dmb(barrier::SY);
     for line in lines(range) {
@@ -55,8 +60,11 @@ pub fn clean_to_poc(range: Range<usize>) {
     barrier::dsb(barrier::SY);
 }
 
-/// Writes the cached content of `range` back and drops it from the caches; done
-/// on return. The range is mapped, or the MMU is off.
+/// Writes the cached content of `range` back to the point of coherency and drops it from
+/// the caches; done on return.
+///
+/// # Context
+/// Any. The range is mapped, or the MMU is off.
 pub fn clean_invalidate_to_poc(range: Range<usize>) {
     barrier::dmb(barrier::SY);
     for line in lines(range) {
@@ -66,16 +74,18 @@ pub fn clean_invalidate_to_poc(range: Range<usize>) {
     barrier::dsb(barrier::SY);
 }
 
-/// Drops the cached content of `range`; done on return. The range is mapped, or
-/// the MMU is off.
+/// Drops the cached content of `range`; done on return.
+///
+/// # Context
+/// Any. The range is mapped, or the MMU is off.
 ///
 /// # Safety
-/// Nothing that was written to the lines of `range` through a cache may be
-/// needed any more: it may be lost.
+/// The program no longer needs any value that was written to the lines of `range` through
+/// a cache: such a value may be lost.
 pub unsafe fn invalidate_to_poc(range: Range<usize>) {
     barrier::dmb(barrier::SY);
     for line in lines(range) {
-        // SAFETY: The caller can lose what is cached in these lines.
+        // SAFETY: the caller doesn't need the cached values of these lines.
         unsafe { asm!("dc ivac, {line}", line = in(reg) line, options(nostack, preserves_flags)) }
     }
     barrier::dsb(barrier::SY);

@@ -1,24 +1,25 @@
-//! From whatever firmware left to a known EL1: assembly shared by every entry.
+//! Brings a CPU from any state that firmware leaves to a known EL1: assembly shared by
+//! every entry.
 //!
-//! Firmware differs in all it leaves behind: `DAIF` is not always masked,
-//! `SCTLR_EL2` may be 0 or hold its RES1 bits, `HCR_EL2` may be anything. So no
-//! register that matters is taken over, each is set. A CPU that firmware starts
-//! enters at EL1 or EL2, and the same CPU may enter at either in turn (one that
-//! comes back from our own pen enters at EL1), so every entry runs all of this,
-//! every time.
+//! Firmware differs in the state that it leaves: `DAIF` is not always masked,
+//! `SCTLR_EL2` may be 0 or hold its RES1 bits, `HCR_EL2` may be anything. So this code
+//! sets each register that matters and keeps none. A CPU that firmware starts enters at
+//! EL1 or EL2. The same CPU may enter at different levels at different times: from our
+//! own pen it enters at EL1. So every entry runs all of this, every time.
 //!
-//! Three subroutines, called with `bl` before there is a stack. They use x0 to
-//! x4 and return in x0 either 0 or the [`BootFailure`] that forbids to go on:
+//! There are three subroutines, called with `bl` before there is a stack. They use x0 to
+//! x4 and return in x0 either 0 or the [`BootFailure`] because of which the CPU can't go
+//! on:
 //!
 //! | Subroutine | Does | Also returns |
 //! |---|---|---|
-//! | `entry_to_el1` | leaves EL2 if we are there; its return is the `ERET` | x1: the level entered at |
+//! | `entry_to_el1` | leaves EL2 if the CPU is there; its return is the `ERET` | x1: the level entered at |
 //! | `entry_reset_el1` | sets the EL1 registers, MMU and caches off, FP on | |
 //! | `entry_check_features` | x0: the physical address range needed, as in `TCR_EL1.IPS` | |
 //!
-//! And two vector tables for the time before the real one: an exception at EL1
-//! is a [`BootFailure::EarlyException`] of this CPU; one taken to EL2 after we
-//! left it is a [`BootFailure::ExceptionAtEl2`].
+//! Two vector tables serve until the real one is in place. An exception at EL1 stops the
+//! CPU with [`BootFailure::EarlyException`]. One taken to EL2, which the CPU has left,
+//! stops it with [`BootFailure::ExceptionAtEl2`].
 
 use core::arch::global_asm;
 
@@ -74,7 +75,7 @@ entry_to_el1:
         mov     x0, xzr                     // At EL1 already.
 9:      ret
 
-        // An exception taken to EL2, from now on, is told there.
+        // From now on these vectors record an exception taken to EL2.
 1:      adrp    x0, entry_el2_vectors
         add     x0, x0, :lo12:entry_el2_vectors
         msr     vbar_el2, x0
@@ -82,7 +83,7 @@ entry_to_el1:
         msr     sctlr_el2, x0
         isb
 
-        // Not a host's EL2: its CPTR_EL2 and CNTHCTL_EL2 are laid out otherwise.
+        // E2H has to be 0: with E2H set, CPTR_EL2 and CNTHCTL_EL2 have another layout.
         entry_mov x0, {HCR_EL2}
         msr     hcr_el2, x0
         isb
@@ -90,13 +91,13 @@ entry_to_el1:
         mov     x0, #{HOST_ONLY_EL2}
         tbnz    x2, #34, 9b
 
-        // FP is not trapped; no AArch32 system register is; no stage 2.
+        // Traps neither FP nor AArch32 system registers; no stage 2.
         entry_mov x0, {CPTR_EL2}
         msr     cptr_el2, x0
         msr     hstr_el2, xzr
         msr     vttbr_el2, xzr
 
-        // EL1 has both timers; virtual time is physical time; ours is off.
+        // EL1 may use both timers; virtual time is physical time; EL2's timer is off.
         mov     x0, #{CNTHCTL_EL2}
         msr     cnthctl_el2, x0
         msr     cntvoff_el2, xzr
@@ -108,8 +109,8 @@ entry_to_el1:
         mrs     x0, mpidr_el1
         msr     vmpidr_el2, x0
 
-        // Debug and performance registers are not trapped, and all counters are
-        // EL1's: HPMN is PMCR_EL0.N, if there is a PMU to read that from.
+        // Debug and performance registers are not trapped, and all counters belong to
+        // EL1: HPMN is PMCR_EL0.N, if there is a PMU to read that from.
         mov     x0, xzr
         mrs     x2, id_aa64dfr0_el1
         ubfx    x2, x2, #8, #4              // PMUVer
@@ -120,7 +121,7 @@ entry_to_el1:
         ubfx    x0, x0, #11, #5
 2:      msr     mdcr_el2, x0
 
-        // Fine-grained traps are off, where there are any (FEAT_FGT).
+        // Fine-grained traps are off, if the CPU has any (FEAT_FGT).
         mrs     x2, id_aa64mmfr0_el1
         ubfx    x2, x2, #56, #4
         cbz     x2, 3f
@@ -130,8 +131,8 @@ entry_to_el1:
         msr     S3_4_C3_C1_4, xzr           // HDFGRTR_EL2
         msr     S3_4_C3_C1_5, xzr           // HDFGWTR_EL2
 
-        // EL1 may use the GIC by system registers, if the GIC has them and EL3
-        // lets us: SRE and Enable, then look whether SRE stayed.
+        // EL1 may use the GIC by system registers, if the GIC has them and EL3 allows
+        // it: sets SRE and Enable, then checks whether SRE stayed.
 3:      mrs     x2, id_aa64pfr0_el1
         ubfx    x2, x2, #24, #4
         cbz     x2, 4f
@@ -144,7 +145,7 @@ entry_to_el1:
         tbz     x0, #0, 4f
         msr     S3_4_C12_C11_0, xzr         // ICH_HCR_EL2: no virtual interrupts.
 
-        // EL1 must not find its MMU on when it gets there.
+        // The MMU of EL1 must be off when the ERET gets there.
 4:      entry_mov x0, {SCTLR_EL1_OFF}
         msr     sctlr_el1, x0
 
@@ -189,13 +190,14 @@ entry_reset_el1:
         msr     fpcr, xzr
         msr     fpsr, xzr
 
-        // Both timers off, EL0 kept from them; no debug events of a former life.
+        // Both timers are off, and EL0 has no access to them. Debug events that were on
+        // before this entry are off.
         msr     cntv_ctl_el0, xzr
         msr     cntp_ctl_el0, xzr
         msr     cntkctl_el1, xzr
         msr     mdscr_el1, xzr
 
-        // No counter of a former life counts or interrupts, if there are any.
+        // Performance counters that ran before this entry neither count nor interrupt.
         mrs     x2, id_aa64dfr0_el1
         ubfx    x2, x2, #8, #4              // PMUVer
         cbz     x2, 1f
@@ -214,7 +216,7 @@ entry_reset_el1:
         msr     tpidrro_el0, xzr
         msr     contextidr_el1, xzr
 
-        // Faults from here on are told by the early vectors.
+        // The early vectors record faults from here on.
         adrp    x0, entry_el1_vectors
         add     x0, x0, :lo12:entry_el1_vectors
         msr     vbar_el1, x0
@@ -238,7 +240,7 @@ entry_check_features:
 9:      ret
     .size entry_check_features, . - entry_check_features
 
-    // Sixteen entries that all say the same.
+    // Sixteen entries that all branch to the same code.
     .macro entry_vectors name, target
     .balign 2048
     .type \name, %object
@@ -254,8 +256,8 @@ entry_check_features:
     entry_vectors entry_el1_vectors, entry_early_exception
     entry_vectors entry_el2_vectors, entry_exception_at_el2
 
-    // TPIDR_EL1 tells which CPU this is: 0 for the boot CPU, else what CPU_ON handed over,
-    // the boot record and the life.
+    // TPIDR_EL1 tells which CPU this is. It is 0 on the boot CPU. On another CPU it is
+    // the x0 of CPU_ON: the address of the boot record, and the life in its low bits.
 entry_early_exception:
         mrs     x2, esr_el1
         mrs     x3, elr_el1

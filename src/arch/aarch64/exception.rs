@@ -1,10 +1,11 @@
 //! Exceptions that are not interrupts: the saved frame, and the report of one.
 //!
-//! A kernel without EL0 expects no synchronous exception, FIQ or SError. What
-//! comes all the same is reported with everything that is known about it
-//! ([`report`]) and ends the machine. The report trusts as little as it can; a
-//! fault inside it is found by a count per CPU and stops the CPU at once, with
-//! the reason in memory.
+//! A kernel without EL0 expects no FIQ, no SError, and no synchronous exception except
+//! those of [`super::probe`] and [`super::semihosting`], over which the handler steps. It
+//! reports any other exception with everything that is known about it ([`report`]), and
+//! the machine ends. The report relies on as little as it can. A count of reports on each
+//! CPU detects a fault inside a report, which stops the CPU at once, with the reason in
+//! memory.
 
 use core::fmt;
 use core::mem::offset_of;
@@ -18,16 +19,17 @@ use crate::config::PAGE_SIZE;
 use crate::fault::Syndrome;
 use crate::memory::StackLayout;
 
-/// What an exception was, as [`super::vectors`] saves it. Changes are taken over
-/// when the exception returns.
+/// The state of the interrupted code, as [`super::vectors`] saves it. When the exception
+/// returns, the code goes on with the values that are here then.
 #[derive(Debug)]
 #[repr(C)]
 pub struct ExceptionFrame {
     /// x0 to x30.
     pub x: [u64; 31],
-    /// SP at the exception.
+    /// SP at the exception; not written by an interrupt.
     pub sp: u64,
-    /// The interrupted or faulting instruction: where the return goes.
+    /// The address of the interrupted or faulting instruction, to which the exception
+    /// returns.
     pub elr: u64,
     /// The processor state to return to.
     pub spsr: u64,
@@ -36,8 +38,8 @@ pub struct ExceptionFrame {
     /// The faulting address, if the syndrome says so; not written by an
     /// interrupt.
     pub far: u64,
-    /// A frame record for backtraces: x29 and ELR. What a handler's chain of
-    /// records comes to first on the interrupted stack.
+    /// A frame record for backtraces: x29 and ELR. It links the handler's chain of records
+    /// to that of the interrupted code.
     pub record: [u64; 2],
     /// The floating-point status register.
     pub fpsr: u64,
@@ -50,7 +52,8 @@ pub struct ExceptionFrame {
     pub q: [u128; 32],
 }
 
-/// Bytes of stack that an exception takes before any Rust runs.
+/// Size of an exception frame in bytes: the stack that an exception takes before any Rust
+/// runs.
 pub const FRAME_SIZE: usize = size_of::<ExceptionFrame>();
 
 // `stp` stores these pairs.
@@ -65,8 +68,8 @@ impl ExceptionFrame {
         Syndrome(self.esr)
     }
 
-    /// Returns whether SP was below what a frame takes above the bottom of its stack: the
-    /// stack has overflowed, or was about to.
+    /// Returns whether there was no room for a frame between SP and the bottom of the
+    /// stack: the stack has overflowed, or was about to.
     const fn has_overflowed(&self) -> bool {
         self.sp < self.stack_limit
     }
@@ -75,35 +78,36 @@ impl ExceptionFrame {
 /// What kind of exception it was, and where it was taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// What it was.
+    /// The cause of the exception.
     pub cause: Cause,
-    /// From where.
+    /// The state of the CPU from which it was taken.
     pub source: Source,
 }
 
-/// What an exception was.
+/// The cause of an exception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Caused by an instruction: see the syndrome.
     Synchronous,
-    /// An interrupt that found no room on the stack, or came from elsewhere.
+    /// An interrupt that found no room on the stack, or was taken from a state in which
+    /// the kernel never runs.
     Irq,
-    /// A fast interrupt; we have none.
+    /// A fast interrupt; the kernel uses none.
     Fiq,
-    /// A system error: an access went wrong some time ago.
+    /// A system error: an earlier access failed.
     SError,
 }
 
 /// Where an exception was taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// EL1 on `SP_EL0`, which is no stack here.
+    /// EL1 on `SP_EL0`, which the kernel doesn't use as a stack pointer.
     El1OnSpEl0,
-    /// EL1, as it should be.
+    /// EL1 on `SP_EL1`, where the kernel runs.
     El1,
-    /// EL0, where nothing runs.
+    /// EL0, where the kernel runs nothing.
     El0,
-    /// EL0 in AArch32 state, likewise.
+    /// EL0 in AArch32 state, where the kernel runs nothing either.
     El0Aarch32,
 }
 
@@ -148,12 +152,12 @@ impl fmt::Display for Kind {
 /// Writes all that is known about an exception: CPU, thread, cause, registers,
 /// backtrace.
 ///
-/// * `pool` — where the pool's stacks are, once there is a pool, so that an
-///   address in a guard page is recognised
+/// * `pool` — the layout of the stack pool, once there is a pool, so that the report can
+///   name the stack of an address in a guard page
 ///
 /// # Context
 /// `stillpoint_exception`, everything masked. Reads the frame, the
-/// stacks and this CPU's words; takes no lock.
+/// stacks and this CPU's [`CpuLocal`]; takes no lock.
 ///
 /// # Errors
 /// What `out` returned.
@@ -180,7 +184,7 @@ pub fn report(
     backtrace::write(out, frame)
 }
 
-/// Returns the syndrome in words, and what the address is.
+/// Writes the syndrome in words, and what is at the faulting address.
 fn write_cause(
     out: &mut dyn fmt::Write,
     frame: &ExceptionFrame,
@@ -205,7 +209,7 @@ fn write_cause(
     )
 }
 
-/// Returns what is at an address, if it is a place that we know.
+/// Writes what is at `address`, if it is in a stack or in the Image.
 fn write_address(
     out: &mut dyn fmt::Write,
     address: usize,
@@ -215,7 +219,7 @@ fn write_address(
     if let Some(place) = pool.and_then(|pool| pool.locate(address)) {
         write!(out, " ({place}")?;
         let cpu = this_cpu();
-        // Each stack with the guard page below it.
+        // The guard page below a stack counts as part of the stack.
         for (name, stack) in [
             ("the running thread", thread_head::current().stack()),
             ("this CPU's interrupts", cpu.irq_stack()),
@@ -239,7 +243,7 @@ fn write_address(
     }
 }
 
-/// Returns which stack was in use, and whether it has overflowed.
+/// Writes which stack was in use, and whether it has overflowed.
 fn write_stack(
     out: &mut dyn fmt::Write,
     frame: &ExceptionFrame,
@@ -271,7 +275,7 @@ fn write_stack(
     writeln!(out)
 }
 
-/// Returns the general registers, four to a line.
+/// Writes the general registers, four to a line, and the program counter.
 fn write_registers(out: &mut dyn fmt::Write, frame: &ExceptionFrame) -> fmt::Result {
     for (index, value) in frame.x.iter().enumerate() {
         let separator = if index % 4 == 3 { '\n' } else { ' ' };

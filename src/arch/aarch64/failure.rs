@@ -1,9 +1,9 @@
-//! The reason why a CPU stopped before it could say so on a console.
+//! The reason why a CPU stopped before it could print on a console.
 //!
-//! A CPU that can't go on writes one byte and sleeps in `boot_halt`. The boot
-//! CPU's byte is at the symbol `boot_failure_reason` (read it with a debugger,
-//! or from a memory dump); a started CPU's is in its boot record. One byte,
-//! because a byte reads the same on a core whose data accesses are big-endian.
+//! A CPU that can't go on writes one byte and sleeps in `boot_halt`. The byte of the boot
+//! CPU is at the symbol `boot_failure_reason`, for a debugger or a memory dump. That of a
+//! started CPU is in its boot record. It is a single byte, because a byte reads the same
+//! on a core whose data accesses are big-endian.
 
 use core::fmt;
 
@@ -11,7 +11,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum BootFailure {
-    /// Entered at EL3: that is firmware's place.
+    /// Entered at EL3, where only firmware may run.
     EnteredAtEl3 = 1,
     /// `HCR_EL2.E2H` can't be cleared: EL2 is laid out for a host.
     HostOnlyEl2 = 2,
@@ -30,7 +30,7 @@ pub enum BootFailure {
     NoFloatingPoint = 8,
     /// An exception before the vectors were in place.
     EarlyException = 9,
-    /// An exception taken to EL2, which we have left.
+    /// An exception taken to EL2, after the CPU has left it.
     ExceptionAtEl2 = 10,
     /// The overflow stack has overflowed.
     DoubleStackOverflow = 11,
@@ -38,8 +38,8 @@ pub enum BootFailure {
     NestedFault = 12,
     /// A function returned that never does.
     Returned = 13,
-    /// A panic, or an unexpected exception, while the kernel was made:
-    /// the early console says more, if there is one.
+    /// A panic, or an unexpected exception, while the boot CPU set the kernel up. The
+    /// early console has the details, if there is one.
     Panicked = 14,
     /// No device tree, or an unusable one.
     BadDeviceTree = 15,
@@ -47,7 +47,7 @@ pub enum BootFailure {
     NoMemory = 16,
     /// The address map can't be built.
     BadAddressMap = 17,
-    /// A device that the kernel can't do without is missing or unusable.
+    /// A device that the kernel needs is missing or unusable.
     NoDevice = 18,
 }
 
@@ -74,12 +74,12 @@ impl BootFailure {
         Self::NoDevice,
     ];
 
-    /// Returns the byte that stands for it; never 0.
+    /// Returns the byte that stands for the reason; never 0.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// Returns the reason that `code` stands for, or `None`.
+    /// Returns the reason that `code` stands for, or `None` if it stands for none.
     pub fn from_code(code: u8) -> Option<BootFailure> {
         Self::ALL.into_iter().find(|reason| reason.code() == code)
     }

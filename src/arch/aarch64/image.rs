@@ -1,11 +1,11 @@
-//! Where the running Image lies, by the symbols of `linker.ld`.
+//! The address ranges of the running Image, from the symbols of `linker.ld` and of the
+//! boot assembly.
 
 use core::ops::Range;
 
 use crate::symbols::Symbols;
 
-/// Symbols of the linker script and of `boot.rs`: only their addresses mean
-/// something.
+/// Symbols of the linker script and of `boot.rs`. Only their addresses have a meaning.
 mod symbols {
     unsafe extern "C" {
         pub(super) static __image_start: u8;
@@ -25,70 +25,73 @@ mod symbols {
     }
 }
 
-/// The address of a symbol that is defined in assembly or by the linker script.
+/// Expands to the address of a symbol that assembly or the linker script defines.
 macro_rules! address_of {
     ($symbol:ident) => {
         (&raw const symbols::$symbol).addr()
     };
 }
 
-/// Returns all of the Image, bss included.
+/// Returns the range of the whole Image, bss included.
 pub fn image() -> Range<usize> {
     address_of!(__image_start)..address_of!(__image_end)
 }
 
-/// Returns what the Image's file has in it: what is relocated lies there.
+/// Returns the range of the Image without bss. All words to relocate are in it.
 pub fn without_bss() -> Range<usize> {
     address_of!(__image_start)..address_of!(__bss_start)
 }
 
-/// Returns what boot zeroes: variables and the first stacks. Whole pages.
+/// Returns the range that boot zeroes: variables and the first stacks. Whole pages.
 pub fn bss() -> Range<usize> {
     address_of!(__bss_start)..address_of!(__image_end)
 }
 
-/// Code: read and execute. Whole pages.
+/// Returns the range of the code, mapped for reading and execution. Whole pages.
 pub fn text() -> Range<usize> {
     address_of!(__image_start)..address_of!(__text_end)
 }
 
-/// Constants, and what relocation wrote: read only from now on. Whole pages.
+/// Returns the range of constants and relocated words, mapped read only. Whole pages.
 pub fn rodata() -> Range<usize> {
     address_of!(__text_end)..address_of!(__rodata_end)
 }
 
-/// Variables, zeroed ones included: read and write. Whole pages.
+/// Returns the range of the variables, zeroed ones included, mapped for reading and
+/// writing. Whole pages.
 pub fn data() -> Range<usize> {
     address_of!(__rodata_end)..address_of!(__image_end)
 }
 
-/// Returns what the per-CPU variables of the program begin as, in [`rodata`]. Whole cache
-/// lines.
+/// Returns the range of the initial values of the program's per-CPU variables, in
+/// [`rodata`]. Whole cache lines.
 pub fn per_cpu_template() -> Range<usize> {
     address_of!(__percpu_start)..address_of!(__percpu_end)
 }
 
-/// Returns the names of the functions in [`text`]: none if the build didn't fill them in.
+/// Returns the names of the functions in [`text`]; there are none if the build didn't add
+/// them.
 pub fn symbols() -> Symbols<'static> {
     let room = address_of!(__symbols_start)..address_of!(__symbols_end);
     let start = core::ptr::with_exposed_provenance::<u8>(room.start);
     // SAFETY: the linker script reserves these bytes in the Image, where they are
-    // mapped read only, or not mapped at all yet. What the file has there is not
-    // known to the compiler, which sees no definition of the two symbols.
+    // mapped read only, or the MMU is still off. The compiler assumes nothing about their
+    // content, because it sees no definition of the two symbols.
     Symbols::new(unsafe { core::slice::from_raw_parts(start, room.len()) })
 }
 
-/// Returns the stack that the boot CPU starts on, in [`data`].
+/// Returns the range of the stack that the boot CPU starts on, in [`data`].
 pub fn boot_stack() -> Range<usize> {
     address_of!(boot_stack_bottom)..address_of!(boot_stack_top)
 }
 
-/// Returns the page below [`boot_stack`], to be left out of the address map.
+/// Returns the guard page below [`boot_stack`], which the address map must leave out.
 pub fn boot_stack_guard() -> Range<usize> {
     address_of!(boot_stack_guard)..address_of!(boot_stack_bottom)
 }
 
-/// Returns the stack on which the boot CPU reports faults until it has one of the pool.
+/// Returns the range of the stack on which the boot CPU reports faults until it gets one
+/// from the pool.
 pub fn boot_overflow_stack() -> Range<usize> {
     address_of!(boot_overflow_stack_bottom)..address_of!(boot_overflow_stack_top)
 }

@@ -9,7 +9,7 @@
 //!         stillpoint_boot, MMU off                               │
 //!               │ mmu: build the map, enable                     │ MMU on, same map
 //!               ▼                                                ▼
-//!         cpu_local, vectors: faults can be told, stacks can be tested
+//!         cpu_local, vectors: faults are reported, stacks are tested
 //!               │                                                │
 //!               ▼                                                ▼
 //!            threads: context, exceptions: vectors → exception → backtrace

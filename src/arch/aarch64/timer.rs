@@ -1,13 +1,13 @@
 //! The generic timer: the counter that all CPUs share, and each CPU's one-shot
 //! virtual timer.
 //!
-//! The *virtual* timer is used at every exception level of the boot: it needs no
-//! rights from a hypervisor, and where we are entered at EL2 the entry code sets
+//! The kernel uses the *virtual* timer, whether it was entered at EL1 or EL2: it needs no
+//! permission from a hypervisor, and after an entry at EL2 the entry code sets
 //! CNTVOFF_EL2 to 0, which makes both counters the same.
 //!
 //! # Context
-//! What arms or turns off a timer touches only the CPU that it runs on, and is
-//! called there with IRQs masked. Reading is allowed anywhere, MMU off included.
+//! The functions that arm a timer or turn it off act only on the running CPU, and are
+//! called with IRQs masked. Those that read are allowed anywhere, MMU off included.
 //!
 //! # Sources
 //! Arm ARM (DDI 0487), the Generic Timer: CNTFRQ_EL0, CNTVCT_EL0, CNTV_CTL_EL0,
@@ -25,19 +25,19 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::{Frequency, Instant};
 
 /// The frequency that [`init_frequency`] found, in Hz; 0 before. Written once,
-/// on the boot CPU, before there is another one: nothing pairs with it.
+/// on the boot CPU, before another CPU runs. Relaxed: nothing pairs with it.
 static FREQUENCY_HZ: AtomicU64 = AtomicU64::new(0);
 
-/// What [`frequency`] says before anything is known: as fast as a counter of
-/// the architecture gets (from Armv8.6 on it is always this), so that a time
-/// limit comes out too long and never too short.
+/// The frequency that [`frequency`] returns before one is known, in Hz. It is the highest
+/// that a counter of the architecture has (the only one from Armv8.6 on), so that a time
+/// limit is too long rather than too short.
 const UNKNOWN_HZ: u64 = 1_000_000_000;
 
 /// Why the counter can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimerError {
-    /// Firmware left CNTFRQ_EL0 at 0 and the device tree has no
-    /// `clock-frequency`: a tick has no length.
+    /// Firmware left CNTFRQ_EL0 at 0 and the device tree has no `clock-frequency`, so the
+    /// length of a tick is unknown.
     NoFrequency,
 }
 
@@ -53,16 +53,16 @@ impl fmt::Display for TimerError {
 
 impl core::error::Error for TimerError {}
 
-/// Finds the counter's frequency and keeps it for [`frequency`].
+/// Finds the counter's frequency, stores it for [`frequency`] and returns it.
 ///
-/// * `from_tree` — the timer node's `clock-frequency`, which is there to correct
-///   a CNTFRQ_EL0 that firmware got wrong
+/// * `from_tree` — the timer node's `clock-frequency`. A device tree has one to correct a
+///   wrong CNTFRQ_EL0
 ///
 /// # Context
 /// Boot CPU, once, before another CPU is started.
 ///
 /// # Errors
-/// [`TimerError::NoFrequency`] if neither has one.
+/// [`TimerError::NoFrequency`] if neither the tree nor CNTFRQ_EL0 has one.
 pub fn init_frequency(from_tree: Option<Frequency>) -> Result<Frequency, TimerError> {
     let found = from_tree
         .or_else(|| Frequency::new(CNTFRQ_EL0.get()))
@@ -71,8 +71,8 @@ pub fn init_frequency(from_tree: Option<Frequency>) -> Result<Frequency, TimerEr
     Ok(found)
 }
 
-/// Returns the counter's frequency. Before [`init_frequency`] it is what CNTFRQ_EL0 says,
-/// or 1 GHz if that says nothing.
+/// Returns the counter's frequency. Before [`init_frequency`] that is the value of
+/// CNTFRQ_EL0, or 1 GHz if the register is 0.
 pub fn frequency() -> Frequency {
     Frequency::new(FREQUENCY_HZ.load(Ordering::Relaxed))
         .or_else(|| Frequency::new(CNTFRQ_EL0.get()))
@@ -80,19 +80,19 @@ pub fn frequency() -> Frequency {
         .expect("BUG: the fallback frequency is not 0")
 }
 
-/// Returns the counter, now. Not read before what comes earlier in the program: the core
-/// may otherwise read it ahead of time (Arm ARM, CNTVCT_EL0).
+/// Returns the present time of the counter. The ISB keeps the core from reading the counter
+/// before it has executed earlier instructions (Arm ARM, CNTVCT_EL0).
 #[inline]
 pub fn now() -> Instant {
     barrier::isb(barrier::SY);
     Instant(CNTVCT_EL0.get())
 }
 
-/// Arms this CPU's timer to fire at `at`, or turns it off with `None`. A moment
-/// that has passed fires at once. The timer has changed on return (the ISB is for
-/// the writes to its registers); its line changes in the interrupt controller a
-/// moment later, so one more interrupt may come of what was armed before. The
-/// handler looks at what is due, and finds nothing then.
+/// Arms this CPU's timer to fire at `at`, or turns it off with `None`. A timer armed for a
+/// moment in the past fires at once. The timer has changed on return, because the ISB
+/// completes the writes to its registers. Its line in the interrupt controller changes a
+/// little later, so one more interrupt may come for the earlier setting. The handler
+/// then finds that no timer is due.
 pub fn arm(at: Option<Instant>) {
     match at {
         Some(Instant(ticks)) => {
@@ -104,8 +104,8 @@ pub fn arm(at: Option<Instant>) {
     barrier::isb(barrier::SY);
 }
 
-/// Has this CPU's timer fire at `at` at the latest: leaves it alone if it is armed for that
-/// or an earlier moment.
+/// Makes this CPU's timer fire no later than `at`. Changes nothing if the timer is armed
+/// for that moment or an earlier one.
 #[inline]
 pub fn arm_by(at: Instant) {
     let is_armed = CNTV_CTL_EL0.is_set(CNTV_CTL_EL0::ENABLE);
@@ -114,25 +114,25 @@ pub fn arm_by(at: Instant) {
     }
 }
 
-/// Puts this CPU's timer into a known state: off, its interrupt masked, the
-/// moment it waits for at the end of time. Its reset state is unknown.
+/// Puts this CPU's timer into a known state, because its state after a reset is unknown:
+/// off, its interrupt masked, and set to [`Instant::FOREVER`].
 pub fn init_cpu() {
     CNTV_CVAL_EL0.set(Instant::FOREVER.0);
     arm(None);
 }
 
-/// Turns this CPU's timer off for good: a CPU that is turned off must leave no
-/// line raised behind.
+/// Turns this CPU's timer off before the CPU itself is turned off, so that the timer's
+/// line doesn't stay raised.
 pub fn teardown_cpu() {
     arm(None);
 }
 
-/// Polls `done` until it is true or `limit` has passed; returns whether it
-/// became true. For devices that answer in microseconds, before there is a
-/// scheduler to sleep in: never for another CPU.
+/// Calls `done` until it returns true or `limit` has passed. Returns whether it returned
+/// true. Use it for devices that answer within microseconds, or before there is a
+/// scheduler; never to wait for another CPU.
 ///
-/// `done` is asked once more after the limit has passed, so a virtual CPU that
-/// was not running meanwhile doesn't mistake its own absence for a time-out.
+/// It calls `done` once more after the limit has passed. So if a hypervisor didn't run this
+/// virtual CPU for a while, that doesn't count as a time-out of the device.
 pub fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     if done() {
         return true;
@@ -147,8 +147,8 @@ pub fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
-/// One turn of a loop that waits: `YIELD` (see `sync::LocalCpu::relax`, which drivers
-/// are below).
+/// Tells the core that this loop is waiting (`YIELD`). Drivers use this one, because they
+/// may not call `sync::LocalCpu::relax`.
 pub fn relax() {
     // SAFETY: a hint; it touches no memory and no register.
     unsafe { core::arch::asm!("yield", options(nomem, nostack, preserves_flags)) };
