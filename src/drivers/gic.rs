@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use crate::arch::aarch64::timer;
+use crate::arch::aarch64::{hint, timer};
 use crate::cpu::{CpuId, CpuMask};
 use crate::device::gic::{self, OwnSgis};
 use crate::platform::{Irq, IrqChip, IrqChipError, OUR_SGI_COUNT, Sgi};
@@ -16,7 +16,7 @@ pub(super) struct YieldRelax;
 
 impl spin::RelaxStrategy for YieldRelax {
     fn relax() {
-        timer::relax();
+        hint::relax();
     }
 }
 

@@ -21,6 +21,7 @@ use aarch64_cpu::registers::{
     CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
 };
 
+use super::hint;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::{Frequency, Instant};
 
@@ -142,14 +143,7 @@ pub fn poll(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         if done() {
             return true;
         }
-        relax();
+        hint::relax();
     }
     done()
-}
-
-/// Tells the core that this loop is waiting (`YIELD`). Drivers use this one, because they
-/// may not call `sync::LocalCpu::relax`.
-pub fn relax() {
-    // SAFETY: a hint; it touches no memory and no register.
-    unsafe { core::arch::asm!("yield", options(nomem, nostack, preserves_flags)) };
 }
