@@ -1,27 +1,29 @@
-//! The first instruction of the Image, and the boot CPU's way to Rust.
+//! The first instruction of the Image, and the boot CPU's path from there to Rust.
 //!
 //! The loader puts the Image anywhere on a page boundary, points x0 at the
-//! device tree, and jumps to its first byte with MMU and data cache off (Linux,
-//! Documentation/arch/arm64/booting.rst, whose header this has). In order:
+//! device tree, and jumps to its first byte with MMU and data cache off. The Image begins
+//! with Linux's header (Linux, Documentation/arch/arm64/booting.rst). The assembly then:
 //!
-//! 1. known EL1 (`entry.rs`), x0 and the level entered at kept;
-//! 2. bss zeroed past the caches;
-//! 3. relocated: the Image is linked at 0, and every word that holds an address
-//!    is listed as `R_AARCH64_RELATIVE`;
-//! 4. a stack, no caller frame, and `stillpoint_boot`.
+//! 1. keeps x0, brings the CPU to a known EL1 (`entry.rs`), and keeps the exception level
+//!    at which the loader entered;
+//! 2. zeroes bss, bypassing the caches;
+//! 3. relocates the Image, which is linked at 0 and lists every word that holds an
+//!    address as `R_AARCH64_RELATIVE`;
+//! 4. sets up a stack without a caller's frame, and calls `stillpoint_boot`.
 //!
-//! 2 and 3 are assembled from [`crate::coherency::boot`], which says what the caches need.
+//! Steps 2 and 3 are assembled from [`crate::coherency::boot`], which says what cache
+//! maintenance they need.
 //!
 //! `stillpoint_boot` runs with the MMU off. Until [`super::mmu`] has turned it
-//! on, all memory is Device memory: no unaligned access, no exclusive access
-//! (so no lock and no read-modify-write atomic; loads and stores are fine). It
-//! reads past the caches, too: the protocol has the loader clean the Image to
-//! memory, but not the device tree, so that is cleaned
-//! ([`super::cache::clean_to_poc`]) before it is read.
+//! on, all memory is Device memory, where no unaligned and no exclusive access is
+//! allowed. So there is no lock and no read-modify-write atomic; loads and stores are
+//! fine. Accesses bypass the caches, too. The boot protocol makes the loader clean the
+//! Image to memory, but not the device tree. So `stillpoint_boot` cleans the tree
+//! ([`super::cache::clean_to_poc`]) before it reads it.
 //!
-//! What goes wrong before there is a console is left in `boot_failure_reason`
-//! and the three words behind it (ESR, ELR and FAR, for exceptions), and the CPU
-//! sleeps in `boot_halt`.
+//! If something fails before there is a console, the reason goes to
+//! `boot_failure_reason`, and ESR, ELR and FAR of an exception to the three words behind
+//! it. Then the CPU sleeps in `boot_halt`.
 
 use core::arch::{asm, global_asm};
 
@@ -30,38 +32,40 @@ use super::image;
 use crate::coherency::boot;
 
 unsafe extern "C" {
-    /// The rest of booting, in `boot`. Called once, on the boot stack, with
-    /// MMU and caches off and everything masked.
+    /// Does the rest of booting; defined in `boot`.
     ///
-    /// * `device_tree` — what the loader had in x0
-    /// * `entry_level` — the exception level that the loader entered at, 1 or 2
+    /// * `device_tree` — the loader's x0, the address of the device tree
+    /// * `entry_level` — the exception level at which the loader entered, 1 or 2
+    ///
+    /// # Context
+    /// Called once, on the boot stack, with MMU and caches off and everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_boot(device_tree: usize, entry_level: u64) -> !;
 }
 
 /// Size of the stack that the boot CPU starts on, in bytes.
 ///
-/// Large: parsing the device tree and building the address map run on it. No
+/// It is large, because the device tree is parsed and the address map built on it. No
 /// stack may be larger (see [`super::vectors`]).
 pub const BOOT_STACK_SIZE: usize = 64 * 1024;
 
-/// Size of the stack on which faults are reported until the boot CPU has one of
-/// the pool, in bytes.
+/// Size of the stack on which the boot CPU reports faults until it gets one from the pool,
+/// in bytes.
 const BOOT_OVERFLOW_STACK_SIZE: usize = 16 * 1024;
 
 /// Type of the only relocations that a position-independent Image needs
 /// (ELF for the Arm 64-bit Architecture, R_AARCH64_RELATIVE).
 const R_AARCH64_RELATIVE: u64 = 1027;
 
-/// `flags` of the Image header: little-endian, 4 KiB pages, may lie anywhere.
+/// `flags` of the Image header: little-endian, 4 KiB pages, at any address.
 const IMAGE_FLAGS: u64 = 0b1010;
 
 /// `SCTLR_EL1.I`, `C` and `M`.
 const SCTLR_CACHES_AND_MMU: u64 = 1 << 12 | 1 << 2 | 1;
 
-/// Stops this CPU for good, `reason` left in `boot_failure_reason`.
+/// Stores `reason` in `boot_failure_reason` and stops this CPU for good.
 ///
-/// For when nothing can be printed: it doesn't need memory, a stack or a lock.
+/// For a CPU that can't print: it needs no stack, no lock and no heap.
 pub fn halt_with_reason(reason: BootFailure) -> ! {
     // SAFETY: `boot_fail` takes its reason in w0 and never returns.
     unsafe {
@@ -77,16 +81,16 @@ pub fn halt() -> ! {
     }
 }
 
-/// Boots again: goes to the Image's first byte as a loader does, everything
+/// Boots again: jumps to the Image's first byte as a loader does, everything
 /// masked, MMU and caches off, `device_tree` in x0.
 ///
-/// What the Image holds beside zeroes is not put back: a variable that begins
-/// with another value keeps the one that it has now. So this is for a device tree
-/// that boot is to refuse, which it does before it uses such a variable.
+/// It doesn't restore variables whose initial value isn't zero: they keep their present
+/// values. So it is only for a device tree that boot refuses, which boot does before it
+/// uses such a variable.
 ///
 /// # Safety
-/// This is the only CPU that runs, and nothing needs any part of this kernel any
-/// more: threads, heap and locks are left as they are.
+/// This is the only CPU that runs, and no code needs this kernel's threads, heap or locks
+/// any more: they are left as they are.
 pub unsafe fn restart(device_tree: usize) -> ! {
     let image = image::image();
     // SAFETY: `boot_restart` takes the tree's address in x0 and the bounds of the
@@ -168,7 +172,7 @@ _start:
     .section .text.boot, "ax"
     .type boot_primary, %function
 boot_primary:
-        // 1. Nothing interrupts. The device tree is kept in x19.
+        // 1. Mask everything. The device tree is kept in x19.
         msr     daifset, #0xf
         mov     x19, x0
 
@@ -178,14 +182,14 @@ boot_primary:
         tst     x1, #0xfff
         b.ne    boot_fail
 
-        // 3. Known EL1. The level entered at is kept in x20.
+        // 3. Known EL1. The exception level of the entry is kept in x20.
         bl      entry_to_el1
         cbnz    x0, boot_fail
         mov     x20, x1
         msr     tpidr_el1, xzr
         bl      entry_reset_el1
         cbnz    x0, boot_fail
-        mov     x0, xzr                     // Any physical address range will do.
+        mov     x0, xzr                     // Any physical address range suffices.
         bl      entry_check_features
         cbnz    x0, boot_fail
 
@@ -208,14 +212,14 @@ boot_primary:
     "#,
     boot::relocate!(assemble),
     r#"
-        // 6. What was stored is there before compiled code, code included, uses
-        // it; no stale instruction of a former image is.
+        // 6. Compiled code comes next. Before it runs, the stores above complete, and
+        // the instruction cache drops instructions of an earlier image.
         dsb     sy
         ic      iallu
         dsb     sy
         isb
 
-        // 7. A stack, the end of the chain of frames, and Rust.
+        // 7. Set up a stack, end the chain of frame records, and call Rust.
         adrp    x0, boot_stack_top
         add     x0, x0, :lo12:boot_stack_top
         mov     sp, x0
@@ -228,9 +232,9 @@ boot_primary:
         b       boot_fail
     .size boot_primary, . - boot_primary
 
-    // x0: the device tree; x1, x2: where the Image begins and ends. Works on
-    // registers alone: from the cleaning on, what a store left in a cache would
-    // be lost, or be written back over what boot stores past the caches.
+    // x0: the device tree; x1, x2: where the Image begins and ends. Stores nothing,
+    // because from the cleaning on a store may stay in a cache: it would be lost, or be
+    // written back later over a store of boot that bypassed the caches.
     .global boot_restart
     .type boot_restart, %function
 boot_restart:
@@ -244,7 +248,7 @@ boot_restart:
         cmp     x1, x2
         b.lo    1b
         dsb     sy
-        // VA = PA: the next instruction is where this one is.
+        // Turns the MMU off. The next instruction has the same address, because VA = PA.
         mrs     x3, sctlr_el1
         mov     x4, #{SCTLR_CACHES_AND_MMU}
         bic     x3, x3, x4
@@ -279,15 +283,15 @@ boot_fail:
     .type boot_halt, %function
 boot_halt:
         msr     daifset, #0xf
-        // Nothing waits for this CPU's timer any more, and a pending interrupt, masked or
-        // not, would end each sleep at once.
+        // Turns this CPU's timer off, because a pending interrupt, masked or not, would
+        // end each WFI at once.
         msr     cntv_ctl_el0, xzr
         isb
 1:      wfi
         b       1b
     .size boot_halt, . - boot_halt
 
-    // A cache line of its own: it may be written past the caches.
+    // A cache line of its own, because writes to it may bypass the caches.
     .section .data.boot_failure, "aw"
     .balign 128
     .global boot_failure_reason

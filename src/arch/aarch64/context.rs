@@ -1,13 +1,13 @@
 //! Switching threads: a call that returns in another thread.
 //!
-//! SwitchReason it is a call, the compiler has already saved what a call may destroy;
-//! what is left is what AAPCS64 has a callee keep: x19 to x30, SP, d8 to d15, and
-//! FPCR, which a thread may have set for itself. All of it goes onto the thread's
-//! own stack, so a [`Context`] is one word.
+//! Because the switch is a call, the compiler has already saved the registers that a call
+//! may destroy. The switch saves the registers that AAPCS64 requires a callee to keep: x19
+//! to x30, SP, d8 to d15, and FPCR, which a thread may have set for itself. All of them
+//! go onto the thread's own stack, so a [`Context`] is one word.
 //!
-//! No ISB is needed: SP_EL0 and FPCR are Special-purpose registers, whose writes take
+//! No ISB is needed. SP_EL0 and FPCR are Special-purpose registers, whose writes take
 //! effect in program order (Arm ARM, "Synchronization requirements for AArch64 System
-//! registers"), and nothing else in the system registers is a thread's.
+//! registers"), and a thread has no other system registers of its own.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -16,14 +16,15 @@ use core::ops::Range;
 use super::cpu_local::offsets as local;
 use super::thread_head::ThreadHead;
 
-/// The saved registers of a thread that doesn't run: where on its stack they are.
+/// The place of the saved registers of a thread that doesn't run.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Context {
+    /// The address of the thread's [`SwitchFrame`], on its stack.
     sp: usize,
 }
 
-/// What the switch pushes.
+/// The registers that the switch pushes.
 #[repr(C)]
 struct SwitchFrame {
     /// x19 to x28.
@@ -41,7 +42,8 @@ const _: () = assert!(FRAME_SIZE.is_multiple_of(16));
 const _: () = assert!(offset_of!(SwitchFrame, frame_pointer) == 80);
 const _: () = assert!(offset_of!(Context, sp) == 0);
 
-// Only the address goes there: what a debug build adds behind it needs no layout.
+// The assembly takes only the address of a `ThreadHead`, so the field that a debug build
+// adds needs no C layout.
 #[cfg_attr(debug_assertions, allow(improper_ctypes))]
 unsafe extern "C" {
     fn context_switch(
@@ -54,13 +56,13 @@ unsafe extern "C" {
 }
 
 impl Context {
-    /// The context of a thread that has not run: the first switch to it calls
-    /// `entry(argument)` with interrupts masked, at the outermost end of its
-    /// stack and of its chain of frames.
+    /// Returns the context of a new thread. The first switch to it calls
+    /// `entry(argument)` with interrupts masked, at the top of `stack` and as the
+    /// outermost call in backtraces.
     ///
     /// # Safety
-    /// `stack` is writable, its ends multiples of 16, and this thread's alone as
-    /// long as it lives.
+    /// `stack` is writable, its ends are multiples of 16, and only this thread uses it as
+    /// long as the thread lives.
     pub unsafe fn new(
         stack: Range<usize>,
         entry: extern "C" fn(usize) -> !,
@@ -86,19 +88,19 @@ impl Context {
             fpcr: 0,
             _pad: 0,
         };
-        // SAFETY: The frame lies at the top of a stack that is the caller's to
-        // give, aligned because the top is.
+        // SAFETY: the frame lies at the top of a stack that the caller promises is unused,
+        // and is aligned because the top is.
         unsafe { core::ptr::with_exposed_provenance_mut::<SwitchFrame>(sp).write(frame) };
         Context { sp }
     }
 }
 
-/// Leaves the running thread, saved in `previous`, and goes on in the thread of
+/// Saves the running thread in `previous`, and goes on in the thread of
 /// `next` and `next_head`. Returns when another switch comes back to `previous`,
-/// maybe on another CPU.
+/// possibly on another CPU.
 ///
-/// From the instant that `previous` is saved another CPU may go on with it; the
-/// scheduler says when that is allowed.
+/// As soon as `previous` is saved, another CPU can go on with it. The scheduler keeps
+/// other CPUs from it until the switch is over.
 ///
 /// # Safety
 /// 1. Interrupts are masked, and this is not an IRQ or overflow stack.
@@ -111,10 +113,10 @@ pub unsafe fn switch_to(
     next: *const Context,
     next_head: *const ThreadHead,
 ) {
-    // SAFETY: It is a live head (2).
+    // SAFETY: rule 2 says that the head is alive.
     let limit = unsafe { (*next_head).stack_limit() };
-    // SAFETY: The assembly keeps what a callee keeps, and stack, head and limit
-    // change together, with nothing between that could interrupt (1).
+    // SAFETY: the assembly keeps the registers that a callee must keep. It changes stack,
+    // head and limit together, and by rule 1 no interrupt comes in between.
     unsafe { context_switch(previous, next, next_head, limit) };
 }
 
@@ -141,7 +143,7 @@ context_switch:
         mov     x10, sp
         str     x10, [x0]
 
-        // Another thread, on this CPU.
+        // From here on this CPU runs the next thread.
         ldr     x10, [x1]
         mrs     x11, tpidr_el1
         str     x3, [x11, #{STACK_LIMIT}]
@@ -166,8 +168,8 @@ context_switch:
         ret
     .size context_switch, . - context_switch
 
-    // Where the first switch to a thread returns to. x19: entry; x20: argument;
-    // x29 is 0. With x30 0 too the entry's own frame record ends the chain.
+    // The first switch to a thread returns here. x19: entry; x20: argument; x29 is 0.
+    // With x30 0 too, the entry's own frame record ends the chain.
     .global context_first_switch
     .type context_first_switch, %function
 context_first_switch:

@@ -1,20 +1,21 @@
-//! What exception entry needs to know of its CPU, at `TPIDR_EL1`.
+//! The data of a CPU that exception entry needs; `TPIDR_EL1` holds their address.
 //!
-//! Before an exception pushes a single register it has to know whether the stack
-//! has room, and where to go if not. With one register to work with that must
-//! take one load: [`CpuLocal`] keeps the limit of the stack in use, and the two
-//! stacks that are this CPU's own.
+//! Before exception entry pushes the first register, it has to know whether the stack
+//! has room, and which stack to use if not. It has one free register for that, so it must
+//! find the limit of the stack in use with one load. [`CpuLocal`] holds that limit, and
+//! the two stacks that belong to the CPU.
 //!
 //! | Stack | In use while |
 //! |---|---|
 //! | the thread's | a thread runs, and a synchronous exception of it is handled |
 //! | IRQ | `stillpoint_irq` runs, between two changes of `stack_limit` |
-//! | overflow | an exception is reported whose stack has no room for that |
+//! | overflow | an exception is reported for which the stack in use has no room |
 //!
-//! Only this CPU writes its `CpuLocal`, with interrupts masked; the fields are
-//! relaxed atomics because assembly changes them behind the compiler's back.
-//! The boot CPU has one from its first line of Rust ([`adopt_boot_cpu`]), so
-//! that even a fault with the MMU off is reported.
+//! Once a CPU runs, only that CPU writes its `CpuLocal`, with interrupts masked. The
+//! fields are atomics because assembly changes them without the compiler's knowledge.
+//! Relaxed suffices, because no other CPU reads them while the CPU runs. The boot CPU has
+//! one from its first line of Rust ([`adopt_boot_cpu`]), so that even a fault with the
+//! MMU off is reported.
 
 use core::arch::asm;
 use core::mem::offset_of;
@@ -28,23 +29,28 @@ use crate::cpu::CpuId;
 use crate::platform::{PreemptWork, ThreadName};
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// The words of one CPU that exception entry uses.
+/// The data of one CPU that exception entry uses. A *limit* is the lowest SP at which an
+/// exception frame still fits a stack.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct CpuLocal {
-    /// The lowest SP at which a frame still fits the stack in use.
+    /// The limit of the stack in use.
     stack_limit: AtomicUsize,
+    /// The address behind the IRQ stack.
     irq_stack_top: AtomicUsize,
+    /// The limit of the IRQ stack.
     irq_stack_limit: AtomicUsize,
+    /// The address behind the overflow stack.
     overflow_stack_top: AtomicUsize,
+    /// The limit of the overflow stack.
     overflow_stack_limit: AtomicUsize,
-    /// For assembly that has run out of registers.
+    /// Values that exception entry keeps while the stack has no room for them.
     scratch: [AtomicUsize; 3],
+    /// The logical number of the CPU.
     cpu: u32,
-    /// Fault reports that have begun on this CPU.
+    /// How many fault reports have begun on this CPU.
     reports: AtomicU32,
-    /// What is to be done at the next preemption point: bits of
-    /// [`PreemptWork`].
+    /// The work for the next preemption point: bits of [`PreemptWork`].
     preempt_work: AtomicU32,
 }
 
@@ -63,8 +69,9 @@ pub(super) mod offsets {
 }
 
 impl CpuLocal {
-    /// Returns the words of CPU `cpu`, which takes interrupts on `irq_stack` and reports
-    /// faults on `overflow_stack`. Both of at most 64 KiB, ends multiples of 16.
+    /// Returns the data of CPU `cpu`, which takes interrupts on `irq_stack` and reports
+    /// faults on `overflow_stack`. Each of the two has at most 64 KiB, and its ends are
+    /// multiples of 16.
     pub const fn new(cpu: CpuId, irq_stack: Range<usize>, overflow_stack: Range<usize>) -> Self {
         #[allow(clippy::cast_possible_truncation)] // MAX_CPUS fits.
         let cpu = cpu.index() as u32;
@@ -81,28 +88,28 @@ impl CpuLocal {
         }
     }
 
-    /// Returns its address, for `TPIDR_EL1`.
+    /// Returns the address for `TPIDR_EL1`.
     pub fn address(&self) -> usize {
         (&raw const *self).addr()
     }
 
-    /// Says that the CPU runs on the stack of `thread`.
+    /// Records that the CPU runs on the stack of `thread`.
     ///
     /// # Safety
-    /// It does, or will when it is started. The CPU hasn't been started, or is this one
-    /// with interrupts masked.
+    /// The CPU does so, or will when it is started. It hasn't been started yet, or is the
+    /// running CPU with interrupts masked.
     pub unsafe fn set_thread(&self, thread: &ThreadHead) {
         self.stack_limit
             .store(thread.stack_limit(), Ordering::Relaxed);
     }
 
-    /// Returns the stack that interrupts are handled on.
+    /// Returns the stack on which the CPU handles interrupts.
     pub fn irq_stack(&self) -> Range<usize> {
         self.irq_stack_limit.load(Ordering::Relaxed) - FRAME_SIZE
             ..self.irq_stack_top.load(Ordering::Relaxed)
     }
 
-    /// Returns the stack that faults without a usable stack are reported on.
+    /// Returns the stack on which the CPU reports a fault if the stack in use has no room.
     pub fn overflow_stack(&self) -> Range<usize> {
         self.overflow_stack_limit.load(Ordering::Relaxed) - FRAME_SIZE
             ..self.overflow_stack_top.load(Ordering::Relaxed)
@@ -120,7 +127,8 @@ impl CpuLocal {
         self.preempt_work.load(Ordering::Relaxed) & work as u32 != 0
     }
 
-    /// Says whether this CPU has `work` to do. A load and a store suffice.
+    /// Sets whether this CPU has `work` to do. A load and a store suffice, because nothing
+    /// can come between them.
     ///
     /// # Context
     /// This CPU, interrupts masked.
@@ -134,11 +142,11 @@ impl CpuLocal {
     /// Gives the CPU its interrupt and overflow stacks.
     ///
     /// # Context
-    /// Control CPU before this one runs, or this CPU with interrupts masked.
+    /// The control CPU before this CPU runs, or this CPU with interrupts masked.
     ///
     /// # Safety
-    /// Both are mapped, are this CPU's alone as long as it may run, and have room for an
-    /// exception frame: exceptions are saved there.
+    /// Both are mapped and have room for an exception frame, and only this CPU uses them as
+    /// long as it may run: exceptions are saved there.
     pub unsafe fn set_stacks(&self, irq: Range<usize>, overflow: Range<usize>) {
         let set = |word: &AtomicUsize, value: usize| word.store(value, Ordering::Relaxed);
         set(&self.irq_stack_top, irq.end);
@@ -152,8 +160,8 @@ impl CpuLocal {
         self.cpu as usize
     }
 
-    /// Counts a fault report that begins here, and returns how many had begun
-    /// before: more than none is a fault inside a report.
+    /// Counts a fault report that begins now, and returns how many had begun
+    /// before. If that isn't 0, a report has faulted itself.
     pub(super) fn begin_report(&self) -> u32 {
         let before = self.reports.load(Ordering::Relaxed);
         self.reports
@@ -162,22 +170,23 @@ impl CpuLocal {
     }
 }
 
-/// The boot CPU's words until it gets those of the per-CPU area.
+/// The boot CPU's data until it gets its per-CPU area.
 static BOOT_CPU: CpuLocal = CpuLocal::new(CpuId::BOOT, 0..0, 0..0);
 
-/// The thread that boots.
+/// The boot thread, which becomes the boot CPU's idle thread.
 static BOOT_THREAD: ThreadHead = ThreadHead::new(ThreadName::literal("idle/0"), 0..0, 0, 0);
 
-/// Returns the words and the thread of the boot CPU.
+/// Returns the boot CPU's first data and its boot thread.
 pub fn boot_cpu() -> (&'static CpuLocal, &'static ThreadHead) {
     (&BOOT_CPU, &BOOT_THREAD)
 }
 
-/// Makes the boot CPU able to report faults, and gives it a running thread: the
-/// first thing to call in `stillpoint_boot`. Works with the MMU off.
+/// Makes the boot CPU able to report faults, and makes the boot thread its running
+/// thread. Interrupts must stay masked until [`adopt`] is called with stacks of the pool,
+/// because there is no IRQ stack yet.
 ///
-/// Until [`adopt`] is called with stacks of the pool, interrupts stay masked:
-/// there is no IRQ stack yet.
+/// # Context
+/// Boot CPU, as the first call of `stillpoint_boot`, MMU off.
 pub fn adopt_boot_cpu() {
     let overflow = image::boot_overflow_stack();
     BOOT_THREAD.set_stack(&image::boot_stack());
@@ -191,18 +200,18 @@ pub fn adopt_boot_cpu() {
     unsafe { adopt(&BOOT_CPU, &BOOT_THREAD) };
 }
 
-/// Makes `local` the words of this CPU and `thread` its running thread, and
+/// Makes `local` the data of this CPU and `thread` its running thread, and
 /// installs the exception vectors.
 ///
 /// # Safety
-/// Interrupts are masked, this runs on the stack of `thread`, and the stacks of
-/// `local` are this CPU's alone.
+/// Interrupts are masked, the caller runs on the stack of `thread`, and only this CPU uses
+/// the stacks of `local`.
 pub unsafe fn adopt(local: &'static CpuLocal, thread: &'static ThreadHead) {
     // SAFETY: the caller promises both.
     unsafe { local.set_thread(thread) };
     let head = (&raw const *thread).expose_provenance();
     let local = (&raw const *local).expose_provenance();
-    // SAFETY: Both live for ever, and the caller vouches for what they say. The
+    // SAFETY: both live for ever, and the caller promises that they describe this CPU. The
     // vectors use TPIDR_EL1, so they come last.
     unsafe {
         asm!(
@@ -218,8 +227,8 @@ pub unsafe fn adopt(local: &'static CpuLocal, thread: &'static ThreadHead) {
     }
 }
 
-/// Returns the words of this CPU. Which CPU that is can change right after, unless
-/// preemption or interrupts are off.
+/// Returns the data of this CPU. Unless preemption or interrupts are off, the thread may
+/// be on another CPU right afterwards.
 #[inline]
 pub fn this_cpu() -> &'static CpuLocal {
     let local: usize;
@@ -232,7 +241,8 @@ pub fn this_cpu() -> &'static CpuLocal {
     unsafe { &*core::ptr::with_exposed_provenance::<CpuLocal>(local) }
 }
 
-/// Returns the logical number of this CPU. Stable only with preemption or interrupts off.
+/// Returns the logical number of this CPU. Unless preemption or interrupts are off, the
+/// thread may be on another CPU right afterwards.
 #[inline]
 pub fn this_cpu_index() -> usize {
     this_cpu().cpu_index()

@@ -1,9 +1,10 @@
-//! Waiting instructions and the compiler barrier.
+//! Instructions that wait or synchronise, and the compiler barrier.
 //!
-//! `aarch64-cpu`'s `wfi` is declared not to touch memory, so the compiler may
-//! move loads and stores across it; a sleep that waits for a word in memory
-//! must not be crossed by the load of that word. These are barriers to the
-//! compiler, and to it alone: the `DSB` that a protocol needs is its own.
+//! `aarch64-cpu` declares that its `wfi` doesn't touch memory, so the compiler may
+//! move loads and stores across it. But a CPU that sleeps until a word changes must not
+//! load that word before or after its sleep at the compiler's choice. So all functions
+//! here are compiler barriers. They are no barriers for the CPU, unless they say so: a
+//! protocol that needs a `DSB` has to execute one.
 
 use core::arch::asm;
 
@@ -31,23 +32,23 @@ pub fn send_event() {
     unsafe { asm!("sev", options(nostack, preserves_flags)) }
 }
 
-/// Completes every access before it, then goes on: the `DSB SY` in front of a
-/// `WFI`, so that what it sleeps on is not still on its way.
+/// Waits until all earlier accesses are complete (`DSB SY`). It comes before a `WFI`, so
+/// that the write that is to cause the wake-up has arrived.
 #[inline]
 pub fn complete_accesses() {
     barrier::dsb(barrier::SY);
 }
 
-/// Takes over what other CPUs, or an acknowledged interrupt, have changed:
-/// `DSB SY`, `ISB`.
+/// Orders earlier accesses, an acknowledged interrupt among them, before all later
+/// instructions: `DSB SY`, `ISB`.
 #[inline]
 pub fn synchronize() {
     barrier::dsb(barrier::SY);
     barrier::isb(barrier::SY);
 }
 
-/// A context synchronization event (`ISB`): unmasked interrupts that are pending are
-/// taken before it returns.
+/// Makes a context synchronization event (`ISB`): the CPU takes pending interrupts that
+/// are unmasked before this returns.
 #[inline]
 pub fn synchronize_context() {
     barrier::isb(barrier::SY);
@@ -56,6 +57,6 @@ pub fn synchronize_context() {
 /// Keeps the compiler from moving memory accesses across this point.
 #[inline]
 pub fn compiler_barrier() {
-    // SAFETY: No instruction at all.
+    // SAFETY: it contains no instruction.
     unsafe { asm!("", options(nostack, preserves_flags)) }
 }

@@ -1,15 +1,15 @@
 //! Masking interrupts on this CPU.
 //!
-//! IRQ, FIQ and SError are masked and unmasked together: nothing that relies on
-//! "interrupts are off" should have to say which. Debug exceptions keep the mask
-//! they have. All functions are compiler barriers, or the code of a critical
-//! section could be moved out of it.
+//! IRQ, FIQ and SError are masked and unmasked together, so that code which relies on
+//! "interrupts are off" is safe from all three. The mask of debug exceptions stays as it
+//! is. All functions are compiler barriers; otherwise the compiler could move code out of
+//! a critical section.
 //!
 //! # Ordering
 //! Masking needs no ISB: the side effect of a write to PSTATE "is guaranteed to be
 //! visible to later instructions in the Execution stream" (Arm ARM, "Process state,
-//! PSTATE"), so nothing behind it is interrupted. Unmasking promises less: what is
-//! pending by then is taken in finite time, and for certain at the next context
+//! PSTATE"), so no interrupt comes after it. Unmasking promises less: an interrupt that
+//! is pending by then is taken in finite time, and no later than the next context
 //! synchronization event ([`crate::sync::Wait::serve_interrupts`]).
 
 use core::arch::asm;
@@ -19,11 +19,11 @@ use crate::sync::IrqFlags;
 /// `DAIF.I`.
 const IRQ_MASKED: u64 = 1 << 7;
 
-/// Masks interrupts and returns the mask as it was.
+/// Masks interrupts and returns the mask from before.
 #[inline]
 pub fn irq_save() -> IrqFlags {
     let flags: u64;
-    // SAFETY: Masking interrupts breaks no promise of the code around.
+    // SAFETY: masking interrupts breaks nothing on which other code relies.
     unsafe {
         asm!(
             "mrs {flags}, daif",
@@ -35,14 +35,14 @@ pub fn irq_save() -> IrqFlags {
     IrqFlags(flags)
 }
 
-/// Puts back the mask that [`irq_save`] returned.
+/// Restores the mask that [`irq_save`] returned.
 ///
 /// # Safety
 /// As [`crate::sync::LocalCpu::irq_restore`].
 #[inline]
 pub unsafe fn irq_restore(flags: IrqFlags) {
-    // SAFETY: `flags` was read from DAIF. Interrupts that this unmasks were
-    // unmasked before the section that ends here, says the caller.
+    // SAFETY: `flags` was read from DAIF. The caller promises that interrupts which this
+    // unmasks were unmasked before the section that ends here.
     unsafe {
         asm!("msr daif, {flags}", flags = in(reg) flags.0, options(nostack, preserves_flags));
     }
@@ -54,8 +54,8 @@ pub unsafe fn irq_restore(flags: IrqFlags) {
 /// As [`crate::sync::LocalCpu::irq_enable`].
 #[inline]
 pub unsafe fn irq_enable() {
-    // SAFETY: Handlers keep every register of what they interrupt; the caller says
-    // that there are some.
+    // SAFETY: handlers keep every register of the code that they interrupt. The caller
+    // promises that there are handlers.
     unsafe { asm!("msr daifclr, #7", options(nostack, preserves_flags)) }
 }
 

@@ -1,12 +1,12 @@
-//! A read of a register that may not be there.
+//! Reads a device register that may not exist.
 //!
-//! Where no device answers, the interconnect does, with an error: a data abort. The two
-//! loads here are at known addresses, and the exception handler steps over one that
-//! aborts ([`recover`]).
+//! If no device answers, the interconnect answers with an error, which is a data abort.
+//! The two loads here are at known addresses, and the exception handler steps over one
+//! that aborts ([`recover`]).
 //!
-//! A machine may answer with zeroes or ones instead, or with an SError later on. What a
-//! device can't say is for the caller to know; an SError ends the machine, as it would
-//! with any other access.
+//! Instead a machine may answer with zeroes or ones, or with an SError later on. The
+//! caller has to know which values the device can't return. An SError ends the machine,
+//! as it would with any other access.
 //!
 //! # Sources
 //! Arm ARM, ESR_ELx.EC 0x25, Data Abort taken without a change in Exception level; a
@@ -18,15 +18,15 @@ use super::exception::ExceptionFrame;
 use crate::device::RegisterWidth;
 use crate::fault::Class;
 
-/// What a load that has aborted returns: no value of 32 bits.
+/// The result of a load that has aborted. It is no value of 32 bits.
 const ABORTED: u64 = u64::MAX;
 
-/// Length of an instruction.
+/// Length of an instruction, in bytes.
 const INSTRUCTION: u64 = 4;
 
 // `extern "C" fn probe_word(address: u64) -> u64`, and `probe_byte`
 //
-// Leaves without a frame: stepping over the load lands on the RET.
+// They are leaves without a frame. If the handler steps over the load, the RET is next.
 global_asm!(
     ".pushsection .text.probe, \"ax\"",
     ".global probe_word",
@@ -53,27 +53,27 @@ unsafe extern "C" {
     fn probe_byte(address: u64) -> u64;
 }
 
-/// Returns what is at `address`, or `None` if the access is answered with an error.
+/// Returns the value at `address`, or `None` if the access is answered with an error.
 ///
 /// # Context
 /// Any, once this CPU has its vectors; MMU on or off.
 ///
 /// # Safety
-/// `address` is a multiple of `width`, and is a device's register to read which changes
-/// nothing, or nothing at all. With the MMU on it is mapped as device memory, or not
-/// mapped.
+/// `address` is a multiple of `width`. It is that of a device register whose read has no
+/// side effects, or no device is there. With the MMU on it is mapped as device memory, or
+/// not mapped.
 pub unsafe fn read(address: u64, width: RegisterWidth) -> Option<u32> {
     let probe_fn = match width {
         RegisterWidth::Byte => probe_byte,
         RegisterWidth::Word => probe_word,
     };
-    // SAFETY: both load and do nothing else, also where the handler steps over the load;
-    // that the load itself is harmless is promised by the caller.
+    // SAFETY: both functions load and do nothing else, even if the handler steps over the
+    // load. The caller promises that the load itself is harmless.
     let value = unsafe { probe_fn(address) };
     u32::try_from(value).ok()
 }
 
-/// Steps over the load of a [`read`], if `frame` is that of its data abort; returns
+/// Makes [`read`] return `None` if `frame` is that of the data abort of its load. Returns
 /// whether it is.
 ///
 /// # Context

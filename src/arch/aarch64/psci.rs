@@ -1,12 +1,10 @@
 //! Turning CPUs on and off by PSCI calls to firmware or hypervisor.
 //!
-//! Two machines can differ in the *conduit*, the instruction that carries the
-//! call: `HVC` to a hypervisor, `SMC` to firmware. The device tree says which
-//! (`method`); a wrong one is an undefined instruction, or a call to something
-//! else.
+//! Two machines can differ in the *conduit*, the instruction that makes the
+//! call: `HVC` to a hypervisor, `SMC` to firmware. The device tree's `method` says which
+//! one. The wrong one is an undefined instruction, or calls different software.
 //!
-//! Return codes become [`PsciError`] here and nowhere else, and nothing is
-//! retried here.
+//! Only this module turns return codes into [`PsciError`]. It retries no call.
 //!
 //! # Sources
 //! DEN 0022 (PSCI): PSCI_VERSION, CPU_ON, CPU_OFF, AFFINITY_INFO,
@@ -22,18 +20,18 @@ use smccc::{Call, hvc64, smc64};
 use crate::cpu::Mpidr;
 use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
 
-/// A version of PSCI; orders as versions do.
+/// A version of PSCI; a later one compares as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PsciVersion {
-    /// Changes when callers must.
+    /// The major number, which changes when callers have to change.
     pub major: u16,
-    /// Changes when functions are added.
+    /// The minor number, which changes when functions are added.
     pub minor: u16,
 }
 
 impl PsciVersion {
-    /// The first version whose function numbers are fixed; before it they are
-    /// whatever the device tree says.
+    /// The first version whose function numbers are fixed. For earlier ones the device
+    /// tree gives the numbers.
     pub const OLDEST: PsciVersion = PsciVersion { major: 0, minor: 2 };
 }
 
@@ -43,10 +41,10 @@ impl fmt::Display for PsciVersion {
     }
 }
 
-/// Why the PSCI of a machine can't be used.
+/// Why a machine's PSCI can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PsciInitError {
-    /// PSCI_VERSION was refused, as PSCI 0.1 does.
+    /// Firmware refused PSCI_VERSION, as PSCI 0.1 does.
     NoVersion(PsciError),
     /// Older than [`PsciVersion::OLDEST`].
     TooOld(PsciVersion),
@@ -69,12 +67,12 @@ impl fmt::Display for PsciInitError {
 
 impl core::error::Error for PsciInitError {}
 
-/// A conduit that gives up x0 to x17 on every call.
+/// Defines a conduit that treats x0 to x17 as clobbered by every call.
 ///
 /// Before version 1.1 of the calling convention, which PSCI 0.2 predates, the
-/// callee may spoil x4 to x17 in 32-bit calls too. The crate's 32-bit calls
-/// count on x8 to x17; these go out through the 64-bit form, which doesn't. The
-/// registers that a function takes are the same, and a 32-bit result is in w0.
+/// callee may change x4 to x17 in 32-bit calls too. The 32-bit calls of `smccc` rely on
+/// x8 to x17 being kept, so this makes them by the 64-bit form, which doesn't. A function
+/// takes its arguments in the same registers, and a 32-bit result is in w0.
 macro_rules! conduit {
     ($name:ident, $call:ident) => {
         struct $name;
@@ -100,7 +98,7 @@ macro_rules! conduit {
 conduit!(Hvc, hvc64);
 conduit!(Smc, smc64);
 
-/// Calls a function of [`psci`] by the conduit that this machine has.
+/// Calls a function of [`psci`] by the conduit `$conduit`.
 macro_rules! call {
     ($conduit:expr, $function:ident($($arg:expr),*)) => {
         match $conduit {
@@ -110,7 +108,7 @@ macro_rules! call {
     };
 }
 
-/// PSCI as a machine has it.
+/// A machine's PSCI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Psci {
     conduit: Conduit,
@@ -118,10 +116,10 @@ pub struct Psci {
 }
 
 impl Psci {
-    /// Asks for the version by `conduit`.
+    /// Asks for the version of PSCI by `conduit`, and returns the PSCI that answers.
     ///
     /// # Errors
-    /// [`PsciInitError`] if there is none, or it is older than 0.2.
+    /// [`PsciInitError`] if none answers, or its version is older than 0.2.
     pub fn new(conduit: Conduit) -> Result<Psci, PsciInitError> {
         let found =
             call!(conduit, version()).map_err(|error| PsciInitError::NoVersion(convert(error)))?;
@@ -135,24 +133,24 @@ impl Psci {
         Ok(Psci { conduit, version })
     }
 
-    /// Returns the version that [`Psci::new`] was told.
+    /// Returns the version of this PSCI.
     pub const fn version(&self) -> PsciVersion {
         self.version
     }
 
-    /// Returns where the trusted OS lives that can run on one CPU only. Such a CPU is the
-    /// one that MIGRATE_INFO_UP_CPU names.
+    /// Returns the CPU on which a trusted OS runs that can use one CPU only: the CPU that
+    /// MIGRATE_INFO_UP_CPU names.
     fn trusted_os_home(&self) -> Result<Mpidr, PsciError> {
         let home = call!(self.conduit, migrate_info_up_cpu());
-        // An affinity has no sign and no flags: what has is a return code.
+        // A value with bits outside an affinity's fields is a return code.
         Mpidr::from_reg(home).ok_or_else(|| convert(psci::Error::from(home.cast_signed())))
     }
 }
 
 impl CpuOps for Psci {
     unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
-        // Cache maintenance and stores of the caller are complete before the
-        // target can look (Arm ARM, DSB).
+        // The caller's cache maintenance and stores complete before the target can read
+        // their results (Arm ARM, DSB).
         barrier::dsb(barrier::SY);
         call!(self.conduit, cpu_on(target.raw(), entry, context)).map_err(convert)
     }
@@ -161,17 +159,19 @@ impl CpuOps for Psci {
         barrier::dsb(barrier::SY);
         match call!(self.conduit, cpu_off()) {
             Err(error) => convert(error),
-            // Success doesn't return. If it does, its code is all there is.
+            // A successful CPU_OFF doesn't return. If it does nevertheless, its code 0 is
+            // the only thing to report.
             Ok(()) => PsciError::Unknown(0),
         }
     }
 
     fn can_turn_off(&self, target: Mpidr) -> Result<(), PsciError> {
         match call!(self.conduit, migrate_info_type()) {
-            // Type 2, and what firmware answers that knows of no trusted OS.
+            // Type 2, and the answer of firmware that supports no trusted OS.
             Ok(MigrateType::MigrationNotRequired) | Err(psci::Error::NotSupported) => Ok(()),
-            // Types 0 and 1: CPU_OFF is denied where the trusted OS lives. With
-            // type 0 it could be asked to move first, which is not ours to do.
+            // Types 0 and 1: firmware denies CPU_OFF on the CPU of the trusted OS. With
+            // type 0 a kernel that drives that OS could have it moved first (MIGRATE);
+            // this kernel doesn't.
             Ok(MigrateType::MigrateCapable | MigrateType::NotMigrateCapable) => {
                 if self.trusted_os_home()? == target {
                     Err(PsciError::Denied)
@@ -194,7 +194,8 @@ impl CpuOps for Psci {
     }
 
     fn system_off(&self) {
-        // Whatever it says, it has come back, and that is all the caller asks.
+        // The result doesn't matter: the caller only needs to know that the call has
+        // returned.
         let (Ok(()) | Err(_)) = call!(self.conduit, system_off());
     }
 
@@ -208,7 +209,7 @@ impl CpuOps for Psci {
     }
 }
 
-/// Returns the error as the rest of the kernel knows it.
+/// Returns `error` as the kernel's own type.
 const fn convert(error: psci::Error) -> PsciError {
     match error {
         psci::Error::NotSupported => PsciError::NotSupported,

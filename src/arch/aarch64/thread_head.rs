@@ -1,21 +1,21 @@
-//! What assembly and fault reports know of the running thread.
+//! The data of the running thread that assembly and fault reports use.
 //!
-//! `SP_EL0` is free in a kernel that never runs at EL0 and never on `SP_EL0`: it
-//! holds the address of the running thread's [`ThreadHead`]. The register changes
-//! together with the stack, in the context switch, so code that reads it gets its
-//! own thread, whatever CPU it is on; no preemption can make the value stale.
+//! A kernel that never runs at EL0, and never on `SP_EL0`, doesn't need that register. So
+//! it holds the address of the running thread's [`ThreadHead`]. The context switch changes
+//! the register together with the stack, so code that reads it gets its own thread,
+//! whatever CPU it runs on, and preemption can't make the value stale.
 //!
 //! # Invariants
 //!
 //! - **own-preempt-count**: only the thread itself, or a handler that interrupts it on
 //!   its CPU, writes its preempt count.
-//! - **handler-restores-count**: a handler leaves the count as it found it. What a
-//!   program runs in one is checked at the end of the interrupt.
+//! - **handler-restores-count**: at the end of a handler the count is what it was at its
+//!   beginning. The end of the interrupt checks that for a program's handlers.
 //!
-//! So a load, an addition and a store need not be one access: whatever comes
-//! between them puts back what it changed. They are relaxed atomics, which cost
-//! what plain ones do, because other CPUs may read the count to say which CPU holds
-//! something up.
+//! So the load, the addition and the store of a change need not be one access: a handler
+//! that comes between them restores the count. They are relaxed atomic accesses, which
+//! cost no more than plain ones, because another CPU may read the count for a report of
+//! which CPU holds something up.
 
 use core::arch::asm;
 use core::mem::offset_of;
@@ -26,29 +26,35 @@ use super::hint::compiler_barrier;
 use crate::platform::ThreadName;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// The part of a thread that `SP_EL0` points to while it runs.
+/// The part of a thread to which `SP_EL0` points while the thread runs.
 #[derive(Debug)]
 #[repr(C)]
 pub struct ThreadHead {
+    /// How many sections with preemption off the thread is in.
     preempt_count: AtomicU32,
+    /// The lowest address of the thread's stack.
     stack_bottom: AtomicUsize,
+    /// The address behind the thread's stack.
     stack_top: AtomicUsize,
+    /// The thread's name, for fault reports.
     name: ThreadName,
-    /// What the kernel knows the thread by: set before it runs, or by itself.
+    /// The value by which the scheduler finds its own data of the thread. It is set before
+    /// the thread runs, or by the thread itself.
     word: AtomicUsize,
+    /// The locks that the thread holds, for the lock validator.
     #[cfg(debug_assertions)]
     held: crate::sync::HeldCell,
 }
 
-/// Keeps the layout that a debugger's script may rely on.
+// A debugger's script may rely on this layout.
 const _: () = assert!(offset_of!(ThreadHead, preempt_count) == 0);
 const _: () = assert!(offset_of!(ThreadHead, stack_bottom) == 8);
 
 impl ThreadHead {
     /// Returns the head of a thread called `name` on `stack`.
     ///
-    /// * `preempt_count` — its preempt count when it first runs
-    /// * `word` — what the kernel knows it by
+    /// * `preempt_count` — the thread's preempt count when it first runs
+    /// * `word` — the value by which the scheduler finds its own data of the thread
     pub const fn new(
         name: ThreadName,
         stack: Range<usize>,
@@ -66,22 +72,22 @@ impl ThreadHead {
         }
     }
 
-    /// Returns what the kernel knows the thread by.
+    /// Returns the value by which the scheduler finds its own data of the thread.
     #[inline]
     pub fn word(&self) -> usize {
         self.word.load(Ordering::Relaxed)
     }
 
-    /// Sets what the kernel knows the thread by: by itself.
+    /// Sets the value by which the scheduler finds its own data of the thread.
     ///
     /// # Safety
-    /// `word` is what the kernel takes for the running thread from now on; this is the
-    /// head of the running thread.
+    /// This is the head of the running thread, and `word` stands for that thread in the
+    /// scheduler.
     pub unsafe fn set_word(&self, word: usize) {
         self.word.store(word, Ordering::Relaxed);
     }
 
-    /// Returns what the thread holds, for the lock validator.
+    /// Returns the record of the locks that the thread holds, for the lock validator.
     #[cfg(debug_assertions)]
     pub fn held(&self) -> &crate::sync::HeldCell {
         &self.held
@@ -97,8 +103,10 @@ impl ThreadHead {
         self.stack_bottom.load(Ordering::Relaxed)..self.stack_top.load(Ordering::Relaxed)
     }
 
-    /// Sets where the thread's stack is, while the thread doesn't run or hasn't
-    /// been adopted.
+    /// Sets the thread's stack.
+    ///
+    /// # Context
+    /// The thread doesn't run, or hasn't been adopted yet.
     pub(super) fn set_stack(&self, stack: &Range<usize>) {
         self.stack_bottom.store(stack.start, Ordering::Relaxed);
         self.stack_top.store(stack.end, Ordering::Relaxed);
@@ -109,15 +117,15 @@ impl ThreadHead {
         self.stack().start + FRAME_SIZE
     }
 
-    /// Returns the preempt count. Of another thread than the running one it may be old.
+    /// Returns the preempt count. If another thread reads it, the value may be old.
     #[inline]
     pub fn preempt_count(&self) -> u32 {
         self.preempt_count.load(Ordering::Relaxed)
     }
 
-    /// Adds one to the preempt count of this, the running thread's head
-    /// (own-preempt-count, handler-restores-count). A
-    /// compiler barrier: nothing moves out of the section that this opens.
+    /// Adds one to the preempt count of the running thread, whose head this is
+    /// (own-preempt-count, handler-restores-count). It is a compiler barrier, so that the
+    /// compiler moves no access out of the section that begins here.
     #[inline]
     pub fn preempt_disable(&self) {
         let count = self.preempt_count.load(Ordering::Relaxed);
@@ -125,15 +133,16 @@ impl ThreadHead {
         compiler_barrier();
     }
 
-    /// Takes one off the preempt count of this, the running thread's head. A
-    /// compiler barrier.
+    /// Takes one off the preempt count of the running thread, whose head this is. It is a
+    /// compiler barrier, so that the compiler moves no access out of the section that ends
+    /// here.
     ///
     /// # Panics
     /// If the count is 0.
     ///
     /// # Safety
-    /// It takes back a [`ThreadHead::preempt_disable`] of this thread for which no guard
-    /// stands any more.
+    /// It undoes a [`ThreadHead::preempt_disable`] of this thread, and no guard that relies
+    /// on that call exists any more.
     #[inline]
     pub unsafe fn preempt_enable(&self) {
         compiler_barrier();
@@ -154,10 +163,9 @@ impl ThreadHead {
 #[inline]
 pub fn current() -> &'static ThreadHead {
     let head = current_address();
-    // SAFETY: SP_EL0 is written with nothing but addresses of heads that live as
-    // long as their thread, which is the one that runs this. `'static` is more
-    // than that, but the reference can't outlive the code that holds it: the
-    // thread is running that code.
+    // SAFETY: SP_EL0 only ever holds the address of the head of the running thread, which
+    // lives as long as that thread. `'static` is longer, but the thread itself runs the
+    // code that holds the reference, so that code ends before the head does.
     unsafe { &*core::ptr::with_exposed_provenance::<ThreadHead>(head) }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! # The test of the stack
 //!
-//! An entry that pushed onto an overflown stack would fault again, at once and
-//! for ever. So before it pushes, every entry tests `SP` with the one register
-//! that it can free (x0, kept in `TPIDRRO_EL0`, which a kernel without EL0 has no
-//! other use for; it reads back what it wrote without an ISB, as every register does
-//! by the same name). One subtraction and one test of bits cover all that can be
+//! An entry that pushed onto a stack without room would fault again, at once and
+//! for ever. So every entry tests `SP` before it pushes. It has one register for that:
+//! x0, which it saves in `TPIDRRO_EL0`, a register without another use in a kernel without
+//! EL0. No ISB is needed between the write and the read of that register, because both
+//! use the same name. One subtraction and one test of bits detect everything that can be
 //! wrong with `SP`:
 //!
 //! ```text
@@ -16,25 +16,25 @@
 //! ```
 //!
 //! `stack_limit` is the stack's bottom plus a frame, so a frame fits if the test
-//! passes. Exceptions that are reported rather than served ask for
-//! `REPORT_ROOM` more. One that fails the test goes to the CPU's overflow stack,
-//! where all of it is reported, the thread named; if that has no room either, the
-//! CPU stops with [`BootFailure::DoubleStackOverflow`].
+//! passes. Every exception but an IRQ may be reported, so its entry asks for
+//! `REPORT_ROOM` more. An exception that fails the test goes to the CPU's overflow stack,
+//! where it is reported with the name of the thread. If it was taken on the overflow
+//! stack itself, the CPU stops with [`BootFailure::DoubleStackOverflow`].
 //!
 //! # An interrupt
 //!
 //! ```text
 //!  thread's stack: | frame: x0-x30, ELR, SPSR, q0-q31, FPSR, FPCR |
-//!                      ▲ x29 → record {interrupted x29, ELR}: a backtrace goes on
+//!                      ▲ x29 → record {interrupted x29, ELR}, for backtraces
 //!  IRQ stack:          └── stillpoint_irq()
 //!  thread's stack:         stillpoint_irq_exit()      may switch threads
 //!                          restore, ERET              maybe on another CPU
 //! ```
 //!
-//! All is masked from entry to `ERET`. The FP registers are saved because the
-//! handlers are compiled code, which moves data through them as it likes. FPCR is
-//! saved but not changed: a handler does no floating-point arithmetic, whose
-//! result the interrupted thread's rounding mode could change.
+//! Interrupts are masked from entry to `ERET`. The FP registers are saved because
+//! handlers are compiled code, which may move any data through them. FPCR is saved but
+//! not changed: a handler does no floating-point arithmetic, so the rounding mode of the
+//! interrupted thread makes no difference.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -46,29 +46,36 @@ use super::failure::BootFailure;
 unsafe extern "C" {
     static vector_table: u8;
 
-    /// Handles the pending interrupts, in `kernel`. On the IRQ stack of this
-    /// CPU, everything masked.
+    /// Handles the pending interrupts; defined in `kernel`.
+    ///
+    /// # Context
+    /// The IRQ stack of this CPU, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_irq();
 
-    /// Runs after [`stillpoint_irq`], in `kernel`. On the stack of the
-    /// interrupted thread, everything masked: the place to switch threads.
+    /// Switches threads if needed, after [`stillpoint_irq`]; defined in `kernel`.
+    ///
+    /// # Context
+    /// The stack of the interrupted thread, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_irq_exit();
 
-    /// Handles every exception but an IRQ, in `kernel`. Masked. If it returns,
-    /// what was interrupted goes on with the registers of `frame`.
+    /// Handles every exception but an IRQ, and an IRQ that the kernel can't take; defined in
+    /// `kernel`. If it returns, the interrupted code goes on with the registers of `frame`.
     ///
-    /// * `kind` — see [`super::exception::Kind::from_vector`]
+    /// * `kind` — the number of the vector: see [`super::exception::Kind::from_vector`]
+    ///
+    /// # Context
+    /// The stack of the interrupted code or the overflow stack, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64);
 }
 
-/// Bytes of stack, beside the frame, that reporting a fault needs. One page:
-/// the assembly subtracts it as such.
+/// Bytes of stack that reporting a fault needs in addition to the frame. The assembly
+/// subtracts it as a number of 4 KiB pages.
 const REPORT_ROOM: usize = 4096;
 
-/// The bits of `SP - stack_limit` that are 0 for a good SP: all but 4 to 15.
+/// The bits of `SP - stack_limit` that are 0 for a good SP: all except 4 to 15.
 const BAD_SP: u64 = !0xfff0;
 
 const _: () = assert!(super::boot::BOOT_STACK_SIZE <= 0x1_0000);
@@ -126,8 +133,8 @@ global_asm!(
         stp     q30, q31, [x24, #480]
     .endm
 
-    // The reverse; x0 and x1 stay in the frame. No ISB before the ERET: ELR_EL1 and
-    // SPSR_EL1 are Special-purpose registers.
+    // Restores what vector_save_registers saved; x0 and x1 stay in the frame. No ISB is
+    // needed before the ERET, because ELR_EL1 and SPSR_EL1 are Special-purpose registers.
     .macro vector_restore_registers
         add     x24, sp, #{VECTOR_REGISTERS}
         ldp     q0, q1, [x24, #0]
@@ -169,10 +176,10 @@ global_asm!(
         ldr     x30, [sp, #240]
     .endm
 
-    // One entry of the table, at its place: one that has outgrown its 128 bytes
-    // doesn't assemble. kind: its number. room: pages of stack needed
-    // beside the frame. target: where to go with x0 and x1 in the frame at sp,
-    // x0 = kind.
+    // One entry of the table. If the entry before it is longer than 128 bytes, .org fails
+    // to assemble. kind: the entry's number. room: pages of stack needed in addition to
+    // the frame. target: the code to go to, with x0 = kind, and x0 and x1 of the
+    // interrupted code in the frame at sp.
     .macro vector_entry kind, room, target
         .org    vector_table + \kind * 128
         msr     tpidrro_el0, x0
@@ -189,7 +196,7 @@ global_asm!(
         stp     x0, x1, [sp]
         mov     x0, #\kind
         b       \target
-        // No room. x1 and the kind are kept in the CPU's own words.
+        // No room: x1 and the kind go to the scratch words of the CPU.
 1:      mrs     x0, tpidr_el1
         str     x1, [x0, #{SCRATCH}]
         mov     x1, #\kind
@@ -212,7 +219,7 @@ vector_table:
         vector_entry 5, 0, vector_irq
         vector_entry 6, 1, vector_exception
         vector_entry 7, 1, vector_exception
-        // From EL0, AArch64 and AArch32: there is none.
+        // From EL0, AArch64 and AArch32, where nothing ever runs.
         vector_entry 8, 1, vector_exception
         vector_entry 9, 1, vector_exception
         vector_entry 10, 1, vector_exception
@@ -227,7 +234,7 @@ vector_table:
     .type vector_irq, %function
 vector_irq:
         vector_save_registers
-        // To the IRQ stack, its limit first: between the two nothing pushes.
+        // Changes to the IRQ stack, with its limit. Nothing is pushed between the two.
         mrs     x19, tpidr_el1
         mov     x20, sp
         ldr     x21, [x19, #{STACK_LIMIT}]
@@ -235,7 +242,8 @@ vector_irq:
         str     x1, [x19, #{STACK_LIMIT}]
         mov     sp, x0
         bl      stillpoint_irq
-        // And back. The CPU is still the same: nothing was switched on its stack.
+        // Changes back. This is still the same CPU, because stillpoint_irq switches no
+        // threads.
         mov     sp, x20
         str     x21, [x19, #{STACK_LIMIT}]
         bl      stillpoint_irq_exit
@@ -256,7 +264,7 @@ vector_exception:
         ldr     x1, [x1, #{STACK_LIMIT}]
         str     x1, [sp, #{LIMIT}]
     .size vector_exception, . - vector_exception
-    // Falls through. The same, wherever the frame is.
+    // Falls through. From here on it doesn't matter on which stack the frame is.
     .type vector_report, %function
 vector_report:
         vector_save_registers
@@ -266,7 +274,7 @@ vector_report:
         mov     x1, x0
         mov     x0, sp
         bl      stillpoint_exception
-        // The stack that was in use is in use again, whichever this one is.
+        // The stack of the interrupted code is in use again, so its limit is too.
         ldr     x22, [sp, #{LIMIT}]
         mrs     x23, tpidr_el1
         str     x22, [x23, #{STACK_LIMIT}]
@@ -279,8 +287,8 @@ vector_report:
         eret
     .size vector_report, . - vector_report
 
-    // x0: the CPU's words; x1 and the kind are in scratch; x0 of the interrupted
-    // code is in TPIDRRO_EL0.
+    // x0: the CPU's CpuLocal, with x1 of the interrupted code and the kind in scratch;
+    // x0 of the interrupted code is in TPIDRRO_EL0.
     .type vector_no_room, %function
 vector_no_room:
         str     x2, [x0, #{SCRATCH} + 16]
@@ -329,7 +337,7 @@ vector_double_overflow:
     DOUBLE_STACK_OVERFLOW = const BootFailure::DoubleStackOverflow.code(),
 );
 
-// What the assembly above takes for granted.
+// Facts on which the assembly above relies.
 const _: () = assert!(REPORT_ROOM == 1 << 12);
 const _: () = assert!(offset_of!(ExceptionFrame, x) == 0);
 const _: () = assert!(FRAME_SIZE.is_multiple_of(16) && FRAME_SIZE < 4096);
