@@ -23,7 +23,7 @@ mod search;
 
 use stillpoint::coherency::steps::CacheStep;
 
-/// Whether `step` is one that can be left out to see what happens.
+/// Returns whether `step` is cache maintenance, which the tests leave out to see it missed.
 fn is_maintenance(step: &CacheStep) -> bool {
     matches!(
         step,
@@ -31,7 +31,7 @@ fn is_maintenance(step: &CacheStep) -> bool {
     )
 }
 
-/// `steps` without the one at `left_out`.
+/// Returns `steps` without the step at `left_out`.
 fn without(steps: &[CacheStep], left_out: usize) -> Vec<CacheStep> {
     let mut steps = steps.to_vec();
     steps.remove(left_out);

@@ -1,6 +1,6 @@
-//! What the types forbid: each file in `compile_fail` is a mistake that must not
-//! compile. Its first line names the error that the compiler has for it, or `ok` for
-//! the one that is none.
+//! The mistakes that the types forbid. Each file in `compile_fail` has a mistake that must not
+//! compile. Its first line names the compiler's error, or is `ok` for the file without a
+//! mistake.
 //!
 //! Those in `compile_fail/outside` are programs of the target, compiled twice: against
 //! the library as programs have it, and against the one with the feature `internals`.
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// A library that programs are compiled against, and for what.
+/// A library that programs are compiled against, and its target.
 struct Library {
     target: Option<&'static str>,
     rmeta: PathBuf,
 }
 
 impl Library {
-    /// The library for `target`, or for the host, as cargo makes it with `features`.
+    /// Builds the library with `features`, for `target` or for the host, and returns it.
     fn new(target: Option<&'static str>, features: &str) -> Library {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
@@ -46,8 +46,8 @@ impl Library {
         }
     }
 
-    /// What the compiler says of `source`; nothing if that is in order. `name` tells
-    /// the files of several tests apart.
+    /// Compiles `source` and returns the compiler's output, which is empty if there is no
+    /// error. `name` makes the names of the test's files unique.
     fn compile(&self, source: &Path, name: &str) -> String {
         let deps = self.rmeta.parent().expect("a file is in a directory");
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.rmeta"));
@@ -74,13 +74,13 @@ impl Library {
     }
 }
 
-/// The library as the tests have it, and as programs have it.
+/// The library with the feature `internals`, as tests use it, and without, as programs do.
 fn inside_and_outside() -> [Library; 2] {
     let target = Some("aarch64-unknown-none");
     [Library::new(target, "internals"), Library::new(target, "")]
 }
 
-/// The programs in `dir`, each with the verdicts that its first line names.
+/// Returns the programs in `dir`, each with the verdicts in its first line.
 fn programs(dir: &str) -> Vec<(PathBuf, Vec<String>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut programs = Vec::new();
@@ -131,7 +131,7 @@ fn programs_can_not_reach_inside() {
     }
 }
 
-/// What programs have no name for: all that isn't theirs.
+/// The items that a program can't name: all but those of `api`.
 const INSIDE: [&str; 66] = [
     "api::Hw",
     "arch::aarch64::boot",
@@ -213,13 +213,13 @@ fn what_is_inside_has_no_name() {
     assert_eq!(inside.compile(&source, "names"), "");
     let said = outside.compile(&source, "names");
     for (number, name) in INSIDE.iter().enumerate() {
-        // The first line is another.
+        // The names begin on the second line.
         let place = format!("names.rs:{}:", number + 2);
         assert!(said.contains(&place), "{name} has a name\n{said}");
     }
 }
 
-/// A module is the kernel's own, unless it stands here.
+/// The public modules. All others are the kernel's own.
 #[test]
 fn only_these_modules_are_for_programs() {
     let root = include_str!("../src/lib.rs");

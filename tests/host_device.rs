@@ -33,7 +33,7 @@ fn print(uart: &impl Console, text: &str) -> usize {
     text.bytes().filter(|byte| uart.put(*byte)).count()
 }
 
-/// What `uart` has received, `!` where some is lost.
+/// Returns the bytes that `uart` has received, with `!` where some are lost.
 fn typed(uart: &impl Console) -> Vec<u8> {
     let received = std::iter::from_fn(|| uart.get());
     received
@@ -76,7 +76,7 @@ fn firmware_s_words_line_and_baud_rate_stay() {
 fn what_was_typed_before_the_kernel_came_is_kept() {
     for chip in ALL {
         let fake = FakeUart::new(chip);
-        // All that fits where the FIFOs aren't on yet.
+        // As many bytes as fit while the FIFOs aren't on yet.
         fake.types(b"e");
         let uart = uart(&fake);
         assert_eq!(typed(&uart), b"e", "{chip:?}");
@@ -175,8 +175,8 @@ fn an_overrun_leaves_nothing_that_could_be_joined() {
             let fake = FakeUart::new(chip);
             let uart = uart(&fake);
             uart.set_receive_interrupt(true);
-            // More than any FIFO holds: a command is cut, and the end of another one
-            // would come right behind it.
+            // More than any FIFO holds, so that a command is cut off and the end of another
+            // one follows it.
             fake.types("x\n".repeat(20).as_bytes());
             assert_eq!(print(&uart, printed), printed.len());
             assert_eq!(typed(&uart), b"!", "{chip:?}");
@@ -187,7 +187,7 @@ fn an_overrun_leaves_nothing_that_could_be_joined() {
     }
 }
 
-/// What is typed ahead, at most `most` bytes of it, `!` where some is lost.
+/// Returns at most `most` bytes that were typed ahead, with `!` where some are lost.
 fn take(ahead: &mut TypedAhead, console: &impl Console, most: usize) -> Vec<u8> {
     let next = std::iter::from_fn(|| ahead.next(console)).take(most);
     next.map(|received| match received {
@@ -204,7 +204,7 @@ fn what_is_typed_ahead_stays_in_the_uart_when_there_is_no_more_room() {
     uart.set_receive_interrupt(true);
     let mut ahead = TypedAhead::new();
     ahead.reserve();
-    // As a sender with flow control: a byte whenever there is room in the FIFO.
+    // Sends as with flow control: a byte whenever there is room in the FIFO.
     let text: Vec<u8> = (0..1_000)
         .flat_map(|n| format!("echo {n:03}\n").into_bytes())
         .collect();
@@ -237,7 +237,7 @@ fn a_gap_in_what_is_typed_ahead_stays_in_its_place() {
     let mut ahead = TypedAhead::new();
     ahead.reserve();
     let mut sent = 0;
-    // Until there is no more room, and more than the FIFO holds.
+    // Fills the FIFO, and sends more than it holds.
     while fake.input() == 0 {
         fake.types(b"ab");
         ahead.receive(&uart);

@@ -1,4 +1,4 @@
-//! What the documents say, held against the tree.
+//! Checks that the documents agree with the tree.
 
 #[path = "support/sources.rs"]
 mod sources;
@@ -10,7 +10,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
 }
 
-/// All Rust text below the directory `path`.
+/// Returns the text of all Rust files below the directory `path`.
 fn rust_text(path: &Path) -> String {
     let mut files = Vec::new();
     sources::collect(path, &mut files).expect("a directory");
@@ -18,13 +18,14 @@ fn rust_text(path: &Path) -> String {
     files.into_iter().map(read).collect()
 }
 
-/// The crates that a section of Cargo.toml names, as code names them.
+/// Returns the crates that Cargo.toml depends on, in the spelling of the code.
 fn dependencies(manifest: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut wanted = false;
     for line in manifest.lines() {
         if line.starts_with('[') {
-            // Those of the models are named by their door; what tests have more is this library.
+            // The crates of the models are named only in `sync`; the tests' only other
+            // dependency is this library.
             wanted =
                 line.ends_with("dependencies]") && !line.contains("loom") && !line.contains("dev-");
         } else if let Some((name, _)) = line.split_once(" = ").filter(|_| wanted) {
@@ -65,8 +66,8 @@ fn the_program_of_the_readme_is_the_one_that_runs() {
     assert_eq!(shown.trim_end(), program.trim_end());
 }
 
-/// The files of the tree that `text` names between backquotes. What is meant to be
-/// filled in (`qemu_NAME.rs`) or stands for several (`host_*`) is none.
+/// Returns the files of the tree that `text` names between backquotes. Names with a place
+/// holder (`qemu_NAME.rs`) or an asterisk (`host_*`) are left out.
 fn named_files(text: &str) -> impl Iterator<Item = &str> {
     let quoted = text.split('`').skip(1).step_by(2);
     quoted.filter(|word| {
@@ -77,7 +78,7 @@ fn named_files(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The documents, as paths from the root.
+/// Returns the documents, as paths from the root.
 fn documents() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut documents: Vec<String> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -103,7 +104,7 @@ fn the_files_that_the_documents_name_are_there() {
     assert!(named > 40, "only {named} names were found");
 }
 
-/// The headings of a document, as a link to one names them.
+/// Returns the anchors of a document's headings.
 fn anchors(text: &str) -> Vec<String> {
     let headings = text.lines().filter_map(|line| {
         let title = line.trim_start_matches('#');
@@ -153,12 +154,12 @@ fn the_links_of_the_documents_lead_somewhere() {
     assert!(followed > 15, "only {followed} links were found");
 }
 
-/// What stands between two `mark`s in `text`, one after the other.
+/// Returns the parts of `text` that are between two `mark`s.
 fn between(text: &str, mark: char) -> impl Iterator<Item = &str> {
     text.split(mark).skip(1).step_by(2)
 }
 
-/// The invariants that the sources define: `tests/host_invariants.rs` holds them to it.
+/// Returns the names of the invariants that the sources define.
 fn invariants() -> Vec<String> {
     let source = rust_text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let items = source
@@ -169,7 +170,7 @@ fn invariants() -> Vec<String> {
         .collect()
 }
 
-/// What `races`, the text of the list of races, says that isn't so.
+/// Returns the untrue statements in `races`, the text of the list of races.
 fn untruths(races: &str, invariants: &[String]) -> Vec<String> {
     let mut untruths = Vec::new();
     for race in races.split("\n### ").skip(1) {

@@ -1,4 +1,4 @@
-//! Device trees on the host: QEMU's own, one of ours, broken ones.
+//! Device trees on the host: those of QEMU, those of `dts/`, and broken ones.
 //!
 //! Trees are kept as sources in `dts/` and compiled here, and QEMU is asked for
 //! its own, so `dtc` and `qemu-system-aarch64` are needed.

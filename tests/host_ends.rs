@@ -1,4 +1,4 @@
-//! The ends of threads and of timers: what is given back, when, and by which thread.
+//! The ends of threads and of timers: which resources are freed, when, and by which thread.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use stillpoint::time::Instant;
 #[path = "support/fake.rs"]
 mod fake;
 
-/// A machine on which nothing has happened for so long hangs.
+/// How long a test may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs `body` as the idle thread of a fake machine, and returns what it returned.
+/// Runs `body` as the idle thread of a fake machine, and returns its result.
 fn on_a_machine<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = channel();
     std::thread::spawn(move || {
@@ -39,7 +39,7 @@ fn a_thread_holds_its_cpu_and_is_joined_until_it_is_off() {
     type Seen = Vec<(u32, bool)>;
     let (at_switches, afterwards) = on_a_machine(|| {
         let seen = Arc::new(Mutex::new(Seen::new()));
-        // It may not run before the hook is there.
+        // The thread must not run before the hook is set.
         let held = PreemptGuard::<Fake>::new();
         let name = ThreadName::new(format_args!("bound"));
         let here = CpuMask::of(CpuId::BOOT);
@@ -55,12 +55,12 @@ fn a_thread_holds_its_cpu_and_is_joined_until_it_is_off() {
         let at_switches = core::mem::take(&mut *seen.lock().expect("no panic under it"));
         (at_switches, look())
     });
-    // To the thread, and away from it: it is on its CPU then.
+    // The switch to the thread, and the switch from it: there it is still on its CPU.
     assert_eq!(at_switches, [(1, false), (1, false)]);
     assert_eq!(afterwards, (0, true));
 }
 
-/// Says whether a thread could sleep where it is dropped.
+/// Stores, when it is dropped, whether the thread may sleep there.
 struct Sleepy(Arc<Mutex<Vec<bool>>>);
 
 impl Drop for Sleepy {
@@ -94,7 +94,7 @@ fn what_a_refused_thread_owns_is_dropped_where_it_may_sleep() {
     assert_eq!(dropped, [true, true]);
 }
 
-/// Says which host thread drops it.
+/// Stores, when it is dropped, which host thread drops it.
 struct Owned(Arc<Mutex<Option<ThreadId>>>);
 
 impl Drop for Owned {
@@ -103,8 +103,8 @@ impl Drop for Owned {
     }
 }
 
-/// The interrupt handler is held up just after the function's call is counted as ended:
-/// another CPU drops the timer there.
+/// The interrupt handler is stopped just after it has counted the function's call as ended.
+/// At that moment another CPU drops the timer.
 #[test]
 fn what_a_timer_owns_is_dropped_by_the_thread_that_drops_it() {
     let (dropped_by, dropper) = on_a_machine(|| {
@@ -144,7 +144,7 @@ fn what_a_timer_owns_is_dropped_by_the_thread_that_drops_it() {
     assert_eq!(dropped_by, Some(dropper));
 }
 
-/// Without the hold-up: a timer that was called is dropped as any.
+/// The same without the stop: a timer whose function was called is dropped as any other.
 #[test]
 fn a_timer_that_was_called_frees_what_it_owns() {
     let dropped = on_a_machine(|| {

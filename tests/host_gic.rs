@@ -1,5 +1,5 @@
-//! A CPU's part of a GICv2 or GICv3, set up on a fake that is as slow, as reserved and
-//! as silent as real ones can be.
+//! The set-up of a CPU's part of a GICv2 or GICv3, on a fake whose writes arrive late, whose
+//! SGIs may belong to the secure world, and whose registers may read as zero.
 
 #[path = "host_gic/fake_gic.rs"]
 mod fake_gic;
@@ -44,7 +44,7 @@ const GIC_400: Quirks = Quirks {
 
 const USABLE: [Quirks; 4] = [PLAIN, SECURE, XEN, GIC_400];
 
-/// A CPU's way up to its SGIs, as a GIC with a clean past sees it.
+/// Sets up a CPU's SGIs on a GIC on which no interrupt is pending or active.
 fn fresh(version: Version, quirks: Quirks) -> FakeGic {
     let gic = FakeGic::new(version, quirks);
     gic.forget_the_past();
@@ -52,7 +52,7 @@ fn fresh(version: Version, quirks: Quirks) -> FakeGic {
     gic
 }
 
-/// All that is ever done to the SGIs and PPIs of a CPU.
+/// Does everything that the kernel ever does to the SGIs and PPIs of a CPU.
 fn whole_life(gic: &FakeGic, version: Version) {
     assert!(gic.reset());
     match version {
@@ -107,7 +107,7 @@ fn a_reset_leaves_nothing_of_what_was_there() {
             };
             assert_eq!(state.priority[..2], [0x40; 2], "{version:?}");
             assert!(all_low(2..8), "{version:?}");
-            // The PPIs: a CPU of a still point can look at the time.
+            // The PPIs stay on, so that a CPU in a still point can use its timer.
             assert_eq!(state.priority[16..], [0x40; 16], "{version:?}");
             if quirks.secure {
                 continue;
@@ -124,7 +124,7 @@ fn a_reset_leaves_nothing_of_what_was_there() {
     }
 }
 
-/// What follows a reset is that another CPU is told, which then sends the wake SGI.
+/// After the reset another CPU is told, and then sends the wake SGI.
 #[test]
 fn what_is_sent_after_a_reset_is_not_taken_back_by_it() {
     for version in BOTH {
@@ -285,7 +285,7 @@ fn an_sgi_that_is_off_does_not_come_though_it_can_t_be_turned_off() {
 
 #[test]
 fn registers_may_be_where_hypervisors_put_them() {
-    // QEMU's virt, a Raspberry Pi 4's CPU interface, Xen's guests.
+    // The addresses of QEMU's virt, of a Raspberry Pi 4's CPU interface, and of Xen's guests.
     for address in [0x0800_0000, 0xff84_2000, 0x0300_1000] {
         assert!(is_register_address(address), "{address:#x}");
     }
@@ -368,8 +368,8 @@ fn a_refusal_touches_no_register_that_is_not_there_and_lets_nothing_through() {
     }
 }
 
-/// What a panic asks: it must neither touch a register that may fault nor, after the
-/// CPU has been reset, believe what was so in its former life.
+/// A panic asks whether the interface works. The answer must not access a register that may
+/// fault, and must not come from a life before the CPU's last reset.
 #[test]
 fn an_interface_that_is_not_up_is_not_used() {
     let first_life = FakeInterface::new(GOOD);
@@ -383,7 +383,7 @@ fn an_interface_that_is_not_up_is_not_used() {
     let up = FakeInterface::new(GOOD);
     assert_eq!(up.interface().bring_up(|| Ok(())), Ok(()));
     assert!(up.interface().is_usable(true));
-    // It lets nothing in, and can send all the same.
+    // The interface lets no interrupt in, but can send SGIs.
     up.interface().close();
     assert!(up.interface().is_usable(true));
     assert_eq!(up.undefined(), []);

@@ -1,6 +1,6 @@
-//! The walk along a state table: order, failures, turning round, counters; what the
-//! table that ships promises of itself; and what becomes of whole operations past a
-//! failure. On the same simulated machine, a stop among calls that breed calls.
+//! Hotplug on the host. The walk along a state table: order, failures, reversal, counters.
+//! The rules of the kernel's own table. Whole operations with a failure, on a simulated
+//! machine; on the same machine a stop during calls that make further calls.
 
 #[path = "host_hotplug/affinity.rs"]
 mod affinity;

@@ -1,12 +1,12 @@
-//! Every rule that comments rest on has a name that can be looked up.
+//! Checks that every invariant that a comment relies on has a name that can be looked up.
 //!
 //! 1. **Defined once.** A name is defined in the `# Invariants` section at the head of a
 //!    file of `src`, as an item of the form ``- **says-the-rule**: a sentence.``
-//! 2. **Used.** A comment that rests on the rule names it: `(says-the-rule)`, several with
-//!    commas between them; in the docs of another file with the module that defines it,
+//! 2. **Used.** A comment that relies on the rule names it: `(says-the-rule)`, several of them
+//!    with commas between. The docs of another file name it with the module that defines it:
 //!    ``(`says-the-rule` of [`module`])``.
-//! 3. **No numbers.** A letter and a digit name no rule, neither in a comment nor in a
-//!    panic. [`REAL_NAMES`] has what the field calls so.
+//! 3. **No numbers.** No comment and no panic names a rule by a letter and a number.
+//!    [`REAL_NAMES`] has names of this form that are in common use.
 
 #[path = "support/sources.rs"]
 mod sources;
@@ -16,16 +16,15 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-/// Names of a letter and a number that the field has given: cores, exception levels,
-/// general registers and control characters.
+/// Names of a letter and a number that are in common use, such as those of cores.
 const REAL_NAMES: &[&str] = &[
     "A35", "A53", "A55", "A57", "A65", "A72", "A73", "A75", "A76", "A77", "A78", "C1", "X1",
 ];
 
-/// What has the form of a name and stands in parentheses, and is no rule.
+/// Words in parentheses that have the form of a name but are no rules.
 const OTHER_WORDS: &[&str] = &["little-endian", "spin-table", "util-linux"];
 
-/// How a comment begins.
+/// The kind of a comment, by its first characters.
 #[derive(Clone, Copy, PartialEq)]
 enum Comment {
     /// `//!`
@@ -36,17 +35,17 @@ enum Comment {
     Line,
 }
 
-/// A run of comment lines of one kind, as one text: a name with its module may be broken
-/// between two lines.
+/// Consecutive comment lines of one kind. They are read as one text, because a name with its
+/// module may be on two lines.
 struct Block {
     kind: Comment,
     lines: Vec<String>,
 }
 
-/// The comment of `line`, if it has one.
+/// Returns the comment of `line`, if it has one.
 fn comment(line: &str) -> Option<(Comment, &str)> {
     let (code, text) = line.split_once("//")?;
-    // A pair of slashes within a text, as in an address.
+    // Two slashes inside a string are no comment.
     if code.matches('"').count() % 2 == 1 {
         return None;
     }
@@ -78,7 +77,7 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether `word` has the form of a name: small letters, with hyphens between words.
+/// Returns whether `word` has the form of a name: small letters, with hyphens between words.
 fn is_name(word: &str) -> bool {
     word.contains('-')
         && !OTHER_WORDS.contains(&word)
@@ -87,13 +86,14 @@ fn is_name(word: &str) -> bool {
             .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
-/// The name that an item of an `# Invariants` section defines, if `line` begins one.
+/// Returns the name that `line` defines, if it begins an item of an `# Invariants` section.
 fn defined(line: &str) -> Option<&str> {
     let (name, sentence) = line.strip_prefix(" - **")?.split_once("**: ")?;
     (is_name(name) && !sentence.is_empty()).then_some(name)
 }
 
-/// The names that `block` defines; for each item of the section that defines none, a fault.
+/// Returns the names that `block` defines, and adds a fault for each item of its section that
+/// defines none.
 fn definitions(block: &Block, faults: &mut Vec<String>) -> Vec<String> {
     let mut names = Vec::new();
     let mut inside = false;
@@ -110,7 +110,7 @@ fn definitions(block: &Block, faults: &mut Vec<String>) -> Vec<String> {
     names
 }
 
-/// The names in parentheses of `text`, and those that it gives with a module.
+/// Returns the names in parentheses in `text`, and those that it gives with a module.
 fn uses(text: &str) -> (Vec<&str>, Vec<&str>) {
     let mut bare = Vec::new();
     for (at, _) in text.match_indices('(') {
@@ -147,7 +147,7 @@ fn labels(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What is wrong with `files`, each a path and its text.
+/// Returns the faults of `files`, each of which is a path and its text.
 fn faults(files: &[(String, String)]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut homes: BTreeMap<String, &str> = BTreeMap::new();
@@ -200,7 +200,7 @@ fn faults(files: &[(String, String)]) -> Vec<String> {
     faults
 }
 
-/// This repository's Rust files below `folder`, as paths from its root with their text.
+/// Returns this repository's Rust files below `folder`: their paths from its root and texts.
 fn read(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
@@ -213,7 +213,7 @@ fn read(folder: &str) -> Vec<(String, String)> {
     files
         .into_iter()
         .map(|path| (name(&path), fs::read_to_string(&path).expect("readable")))
-        // The samples below break the rules.
+        // The samples in this file break the rules.
         .filter(|(path, _)| path != file!())
         .collect()
 }
@@ -232,7 +232,7 @@ fn every_invariant_has_one_name_that_is_used() {
     assert!(found.is_empty(), "{list}");
 }
 
-/// The faults of a file that defines `first-rule`, and of another with `text`.
+/// Returns the faults of a file that defines `first-rule`, and of another file with `text`.
 fn beside_a_rule(text: &str) -> Vec<String> {
     let rule = "//! # Invariants\n//! - **first-rule**: it holds.\n\n// (first-rule)\n";
     let file = |path: &str, text: &str| (path.to_string(), text.to_string());

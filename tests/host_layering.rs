@@ -1,9 +1,8 @@
-//! The architecture, as a test: which module may name which, and what pure code does without.
+//! The architecture as a test: which module may name which, and what pure code must not use.
 //!
-//! The rules are data, in this file. `host_layering/source.rs` reads a Rust file
-//! into tokens and paths, `host_layering/rules.rs` holds it against the data.
-//! What the compiler checks already (visibility, `unsafe` without a block) is
-//! not repeated here.
+//! The rules are data, in this file. `host_layering/source.rs` reads a Rust file into tokens
+//! and paths, and `host_layering/rules.rs` checks them against the data. Rules that the
+//! compiler checks (visibility, `unsafe` without a block) are not repeated here.
 //!
 //! 1. **Layers.** A module names modules of its own rank and of those below it. Above the
 //!    layers is an order of single modules: each names those before it.
@@ -45,7 +44,7 @@ const LAYERS: &[&[&str]] = &[
     &["shell"],
 ];
 
-/// What touches hardware, and implements `platform`.
+/// The modules that access hardware and implement `platform`.
 const HARDWARE: &[&str] = &["arch", "drivers"];
 
 /// The pure modules that hardware code may name.
@@ -63,20 +62,20 @@ const HARDWARE_NAMES: &[&str] = &[
     "symbols",
 ];
 
-/// What drivers alone may name beside those: an interrupt controller plans its SGIs.
+/// What only drivers may name beside those: an interrupt controller plans its SGIs.
 const DRIVERS_NAME: &str = "smp";
 
-/// What stands above the layers, lowest first: a module may name every pure module and
-/// those before it.
+/// The modules above the layers, lowest first. Each may name every pure module and the modules
+/// before it in this list.
 const TOP: &[&str] = &["kernel", "boot", "shell_program", "api", "lib", "main"];
 
 /// The modules that may name the hardware.
 const KNOW_HARDWARE: &[&str] = &["kernel", "boot"];
 
-/// The module behind which atomics and cells are kept.
+/// The only module that may name atomics and cells of `core`.
 const DOOR: &str = "sync";
 
-/// What only the door may name, as the end of a module's path.
+/// What only that module may name, as the end of a path.
 const BEHIND_THE_DOOR: &[&[&str]] = &[
     &["sync", "atomic"],
     &["cell", "UnsafeCell"],
@@ -94,7 +93,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["stop_machine", "stop"],
 ];
 
-/// All of `src`, a file at a time, modules before their children.
+/// Returns all files of `src`, modules before their children.
 fn sources() -> io::Result<Vec<Source>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -136,7 +135,7 @@ fn the_source_keeps_the_architecture() {
     );
 }
 
-/// What is wrong with `text` if it is the file `path` of an otherwise right tree.
+/// Returns the faults of `text` as the file `path` in a tree without other faults.
 fn broken(path: &str, text: &str) -> Vec<&'static str> {
     let text = format!("#![forbid(unsafe_code)]\n{text}");
     check(&[Source::new(path, &text)])
@@ -355,10 +354,10 @@ fn a_pure_module_that_allows_unsafe_is_found() {
         rules(&[Source::new("sched/lock/mutex.rs", "")]),
         ["safe by default"]
     );
-    // `forbid` reaches down, and nothing below can lift it.
+    // `forbid` applies to all modules below, and none of them can lift it.
     let parent = || Source::new("rcu/mod.rs", "#![forbid(unsafe_code)]");
     assert_eq!(rules(&[parent(), Source::new("rcu/gp.rs", "")]), [""; 0]);
-    // What must allow it above may not be said above.
+    // A module can't forbid `unsafe` if a module below it is allowed to use it.
     let parent = || Source::new("sched/mod.rs", "");
     assert_eq!(
         rules(&[parent(), Source::new("sched/thread.rs", "")]),

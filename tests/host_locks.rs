@@ -1,8 +1,8 @@
-//! The locks that sleep, with the real scheduler and real threads on a fake CPU:
-//! which threads may be inside, which comes next, and that none is forgotten.
+//! The locks that sleep, with the real scheduler and real threads on a fake CPU: which threads
+//! hold a lock, which thread is next, and that no waiter is forgotten.
 //!
-//! Threads give the CPU away at random between their steps, so each seed is another
-//! interleaving, and the same one each time.
+//! Threads yield at random between their steps. Each seed makes another interleaving, and
+//! always the same one.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as HostMutex};
@@ -119,7 +119,7 @@ fn a_mutex_goes_to_who_has_waited_longest() {
             let (mutex, asked, got) = (Arc::clone(&mutex), Arc::clone(&asked), Arc::clone(&got));
             move |random| {
                 for _ in 0..30 {
-                    // Nothing else runs between the two: one CPU, and no interrupt.
+                    // No other thread runs between the two: there is one CPU and no interrupt.
                     asked.lock().expect("no panic under it").push(number);
                     let mut value = mutex.lock();
                     got.lock().expect("no panic under it").push(number);

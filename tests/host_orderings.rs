@@ -1,4 +1,5 @@
-//! Every atomic access has a model that sees its ordering, or a reason why it needs none.
+//! Checks that each atomic access has a model that tests its ordering, or a reason to need
+//! none.
 //!
 //! 1. **Listed.** A file of `src` with an ordering in it is named in `tests/mutants`,
 //!    which breaks a model with each ordering weakened, or in [`REASONS`] below.
@@ -7,7 +8,7 @@
 //! 3. **Paired.** In a file of [`REASONS`] every line with an ordering other than Relaxed
 //!    has a comment near it that says what it pairs with.
 //!
-//! Tests at the end of a file are not looked at.
+//! Tests at the end of a file are not checked.
 
 #[path = "rig/src/commands/mutants/list.rs"]
 #[allow(unreachable_pub, reason = "the rig shares it between modules")]
@@ -21,7 +22,7 @@ use std::path::Path;
 
 use list::Mutant;
 
-/// Files whose orderings no model looks at, each with the reason.
+/// The files whose orderings no model tests, each with the reason.
 #[rustfmt::skip]
 const REASONS: &[(&str, &str)] = &[
     ("src/arch/aarch64/boot_record.rs", "cache maintenance and CPU_ON order the words: tests/host_caches.rs models that"),
@@ -72,16 +73,16 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sync/running.rs", "a name for messages, which never changes"),
 ];
 
-/// The words that make a line of interest.
+/// The words that mark a line with an ordering.
 const ORDERING: [&str; 2] = ["Ordering::", "fence("];
 
-/// Orderings for which something has to be at the other end.
+/// The orderings that must pair with another access.
 const PAIRED: [&str; 5] = ["::Acquire", "::Release", "::AcqRel", "::SeqCst", "fence("];
 
-/// How far above a line its comment may begin.
+/// How many lines above a line its comment may begin.
 const NEAR: usize = 8;
 
-/// The lines of a file with an ordering in them, by number from 0.
+/// Returns the lines of a file with an ordering in them, by number from 0.
 fn orderings<'a>(source: &'a str, words: &'a [&str]) -> impl Iterator<Item = (usize, &'a str)> {
     let code = source.lines().take_while(|line| {
         !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test")
@@ -93,7 +94,7 @@ fn orderings<'a>(source: &'a str, words: &'a [&str]) -> impl Iterator<Item = (us
     })
 }
 
-/// What is wrong with `source`, the file `file`.
+/// Returns the faults of `source`, the text of `file`.
 fn check(file: &str, source: &str, entries: &[Mutant], reasons: &[(&str, &str)]) -> Vec<String> {
     let mine: Vec<_> = entries.iter().filter(|entry| entry.file == file).collect();
     let has_reason = reasons.iter().any(|(name, _)| *name == file);
@@ -190,7 +191,7 @@ fn the_test_sees_what_is_wrong() {
         wrong("src/a.rs", &format!("{right}fence(Ordering::SeqCst);\n")),
         1
     );
-    // Neither text stands there just once, so no line is covered.
+    // Neither text occurs exactly once, so no line is covered.
     assert_eq!(wrong("src/a.rs", &format!("{right}{right}")), 2 + 4);
     assert_eq!(wrong("src/b.rs", right), 1);
     assert_eq!(wrong("src/b.rs", "nothing();\n"), 0);

@@ -1,9 +1,9 @@
-//! Timers against a model: what is set, set anew, cancelled and called, in random
-//! order, on a fake CPU whose time stands still until it is moved.
+//! Timers against a model. Timers are set, set again, cancelled and called in random order, on
+//! a fake CPU whose time stands still until the test moves it.
 //!
-//! The model is a map from (instant, order of setting) to the timer. Whenever time has
-//! moved the calls have to be those of the model, in its order; and the hardware timer
-//! has to be armed no later than what is due first.
+//! The model is a map from (instant, order of setting) to the timer. After each move of time
+//! the calls must be those of the model, in its order, and the hardware timer must be armed
+//! for the first timer's instant or earlier.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,12 +29,12 @@ const STEPS: usize = 3000;
 /// A call: which timer, and when.
 type Call = (usize, u64);
 
-/// What the model knows.
+/// The state of the model.
 #[derive(Default)]
 struct Model {
     now: u64,
     serial: u64,
-    /// What is set: which timer, and its period, 0 for none.
+    /// The timers that are set, each with its period, which is 0 for none.
     due: BTreeMap<(u64, u64), (usize, u64)>,
 }
 
@@ -55,7 +55,7 @@ impl Model {
         self.due.insert((at, self.serial), (timer, period));
     }
 
-    /// The calls of one interrupt, in their order.
+    /// Returns the calls of one interrupt, in their order.
     fn calls(&mut self) -> Vec<Call> {
         let mut calls = Vec::new();
         while let Some(first) = self.due.first_entry() {
@@ -65,7 +65,7 @@ impl Model {
             }
             let (timer, period) = first.remove();
             calls.push((timer, self.now));
-            // The next of its times that is not over.
+            // The next of its instants that is not over.
             if let Some(missed) = (self.now - at).checked_div(period) {
                 self.insert(timer, at + (missed + 1) * period, period);
             }
@@ -82,7 +82,7 @@ impl Model {
     }
 }
 
-/// The interrupt, as often as the timer asks for it: what is armed is due.
+/// Runs the timer interrupt as long as the hardware timer is armed for an instant that is over.
 fn serve_interrupts(now: u64) {
     for _ in 0..100 {
         if Fake::armed().is_none_or(|armed| armed > now) {
@@ -115,7 +115,7 @@ fn run(seed: u64) {
     let mut model = Model::default();
     for step in 0..STEPS {
         let timer = random.below(TIMERS);
-        // Few instants, so that many fall together; some of them over.
+        // There are few instants, so that many timers share one; some are over already.
         let at = (model.now + random.below(40) as u64).saturating_sub(4);
         match random.below(10) {
             0..4 => {
@@ -158,7 +158,7 @@ fn run(seed: u64) {
             );
         }
     }
-    // Nothing is due any more: one interrupt at most, then none.
+    // No timer is due any more: there is at most one more interrupt.
     for timer in &timers {
         timer.cancel();
     }
@@ -177,7 +177,7 @@ fn timers_are_called_as_the_model_says() {
 
 #[test]
 fn a_timer_that_sets_itself_to_what_is_over_leaves_the_handler() {
-    /// More calls than this are as good as no end.
+    /// More calls than this count as an endless loop.
     const MANY: usize = 100;
     Fake::new_machine();
     let idle = Fake::sched().new_idle(CpuId::BOOT, Baton::default());

@@ -1,5 +1,5 @@
-//! A queue of threads that wait for tokens, not for ever: none is left asleep beside a
-//! token that another one was woken for and didn't take.
+//! A queue of threads that wait for tokens with a time limit. If a thread is woken for a token
+//! and doesn't take it, another waiter is woken for it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -48,7 +48,7 @@ impl Tokens {
     }
 }
 
-/// The timer interrupt, if it is due.
+/// Runs the timer interrupt, if the timer's time has come.
 fn tick() {
     if Fake::armed().is_some_and(|armed| armed <= Fake::now().0) {
         let _masked = IrqGuard::<Fake>::new();
@@ -56,9 +56,9 @@ fn tick() {
     }
 }
 
-/// Three wait: the early one, the lucky one, the patient one. The first token's wake-up
-/// goes to the early one, but the lucky one takes the token while it looks for another
-/// reason; the second token's wake-up goes to it before it has left the queue.
+/// Three threads wait: "early", "lucky" and "patient". The wake-up of the first token goes to
+/// "early", but "lucky", which checks its condition for another reason, takes the token. The
+/// wake-up of the second token goes to "lucky" before it has left the queue.
 #[test]
 fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
     let tokens = Tokens::new();
@@ -69,7 +69,7 @@ fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
         let (tokens, looks, got) = (Arc::clone(&tokens), Arc::clone(&looks), Arc::clone(&got));
         let lucky = Arc::clone(&lucky);
         Box::new(move |_| {
-            // The second look of a thread is its first one as a waiter.
+            // A thread checks the second time as a waiter.
             let waits = |other: usize| looks[other].load(Ordering::Relaxed) >= 2;
             while number > 0 && !waits(number - 1) {
                 Fake::sched().yield_now();
@@ -82,7 +82,7 @@ fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
                 let look = looks[number].fetch_add(1, Ordering::Relaxed);
                 let taken = tokens.take();
                 if taken && number == 1 && look == 2 {
-                    // As if on another CPU: the early one is woken and finds nothing.
+                    // As on another CPU: "early" is woken and finds no token.
                     tokens.queue.wake_one();
                     Fake::sched().wake(&me);
                     Fake::others_run(|| {
@@ -121,14 +121,14 @@ fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
     run(1, all);
 }
 
-/// Some wait for ever, some give up; between a look and what follows from it other threads
-/// run, as on other CPUs. The next token comes when the last one has been taken: so one
-/// that is taken by none stops everything.
+/// Some threads wait for ever, and some give up. Between a check and what follows from it other
+/// threads run, as on other CPUs. The next token comes when the last one has been taken, so a
+/// token that no thread takes stops the test.
 #[test]
 fn no_token_is_left_beside_a_waiter() {
     const PATIENT: usize = 2;
     const EACH: usize = if cfg!(miri) { 4 } else { 15 };
-    // Under Miri each takes seconds.
+    // Under Miri each round takes seconds.
     for seed in 0..if cfg!(miri) { 1 } else { 40 } {
         let tokens = Tokens::new();
         let waiting = Arc::new(AtomicUsize::new(2 * PATIENT));
@@ -180,9 +180,8 @@ fn no_token_is_left_beside_a_waiter() {
     }
 }
 
-/// A waiter that gives up is given a wake-up between its last look and its leave: the one
-/// that waits behind it gets that. `sees` says whether the last look said yes, for another
-/// reason.
+/// A waiter that gives up receives a wake-up between its last check and its leave, which must
+/// pass it on to the next waiter. `sees` is the result of the last check.
 fn a_wake_up_in_the_last_moment(sees: bool) {
     let queue = Arc::new(WaitQueue::<Fake>::new());
     let tokens = Arc::new(AtomicUsize::new(0));
@@ -200,7 +199,7 @@ fn a_wake_up_in_the_last_moment(sees: bool) {
                     asleep.store(looks, Ordering::Relaxed);
                     return false;
                 }
-                // Another CPU makes the condition true just now, behind this look.
+                // Another CPU makes the condition true just after this check.
                 tokens.store(1, Ordering::Relaxed);
                 queue.wake_one();
                 sees

@@ -10,7 +10,7 @@ use crate::{is_maintenance, without};
 
 /// What the loader left in its caches and must not come back.
 const OLD: Value = 1;
-/// What is meant to be there.
+/// The value that a reader must see.
 const NEW: Value = 2;
 
 const LINES: [Line; 4] = [Line::Tree, Line::Bss, Line::Relocated, Line::Tables];

@@ -1,7 +1,7 @@
 //! Memory with a write-back cache for each of two CPUs.
 //!
-//! With its caches on, a CPU sees what any cache has (hardware keeps them coherent);
-//! with them off it sees memory, and no cache sees what it writes. Maintenance by
+//! A CPU whose caches are on sees the copies in all caches, which hardware keeps coherent. A
+//! CPU whose caches are off reads and writes memory, past all caches. Maintenance by
 //! address reaches all caches, whichever CPU does it (Arm ARM: to the point of coherency,
 //! inner shareable). What may happen by itself, at any moment: a line is written
 //! back and dropped, or fetched (firmware at a higher level may fetch too).
@@ -19,7 +19,7 @@ pub(crate) const LINES: [Line; 8] = [
     Line::Tables,
 ];
 
-/// What a line holds. 0 at first.
+/// The value of a line. It is 0 at first.
 pub(crate) type Value = u8;
 
 /// A cached copy.
@@ -34,7 +34,7 @@ pub(crate) struct Copy {
 pub(crate) struct Memory {
     memory: [Value; LINES.len()],
     caches: [[Option<Copy>; LINES.len()]; 2],
-    /// Whether each CPU goes through its cache.
+    /// Whether each CPU has its caches on.
     pub(crate) caches_on: [bool; 2],
 }
 
@@ -44,7 +44,7 @@ fn index(line: Line) -> usize {
 }
 
 impl Memory {
-    /// All 0, nothing cached.
+    /// Returns memory of zeros, with nothing cached.
     pub(crate) fn new(caches_on: [bool; 2]) -> Memory {
         Memory {
             memory: [0; LINES.len()],
@@ -53,12 +53,12 @@ impl Memory {
         }
     }
 
-    /// What was before: `value` in memory.
+    /// Stores `value` in memory, as it was there before the protocol began.
     pub(crate) fn set_memory(&mut self, line: Line, value: Value) {
         self.memory[index(line)] = value;
     }
 
-    /// What was before: a copy in `cpu`'s cache.
+    /// Puts a copy into `cpu`'s cache, as it was there before the protocol began.
     pub(crate) fn set_copy(&mut self, cpu: usize, line: Line, copy: Copy) {
         self.caches[cpu][index(line)] = Some(copy);
     }
@@ -102,7 +102,7 @@ impl Memory {
         }
     }
 
-    /// `cpu`'s cache gets a copy of what other caches or memory have.
+    /// Fetches a copy into `cpu`'s cache, from another cache or from memory.
     fn fetch(&mut self, cpu: usize, line: Line) {
         let at = index(line);
         if self.caches[cpu][at].is_some() {
@@ -116,7 +116,7 @@ impl Memory {
         });
     }
 
-    /// All that one event of chance can make of this, for `lines`.
+    /// Returns the states after each event that may happen by itself to one of `lines`.
     pub(crate) fn by_chance(&self, lines: &[Line]) -> Vec<Memory> {
         let mut all = Vec::new();
         for cpu in 0..2 {

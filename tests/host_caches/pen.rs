@@ -1,5 +1,5 @@
-//! Control and a CPU that parks: three rounds, in which it refuses itself or comes
-//! online and leaves again.
+//! Control and a CPU that parks. There are three rounds, in each of which the CPU refuses
+//! itself or comes online and leaves again.
 
 use stillpoint::coherency::pen;
 use stillpoint::coherency::steps::{CacheStep, Line};
@@ -12,29 +12,29 @@ use crate::{is_maintenance, without};
 const CONTROL: usize = 0;
 const CPU: usize = 1;
 
-/// What the status says in the pen.
+/// The status of a CPU in the pen.
 const PARKED: Value = 9;
 
 const LINES: [Line; 4] = [Line::Command, Line::Status, Line::Handover, Line::Failure];
 
-/// What the CPU does when it has been released.
+/// What the CPU does after its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Round {
     /// Comes online, and leaves with its caches on.
     Serves,
     /// Refuses itself before its caches are on.
     Refuses,
-    /// Refuses itself with its caches on already: an exception.
+    /// Refuses itself after its caches went on, because of an exception.
     RefusesLate,
 }
 
-/// The sequences, so that one can be changed.
+/// The sequences of the protocol. A test may leave a step out of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Protocol {
     sequences: [Vec<CacheStep>; 8],
 }
 
-/// Where each is in [`Protocol`].
+/// The index of each sequence in [`Protocol`].
 const PREPARE: usize = 0;
 const RELEASE: usize = 1;
 const LOOK: usize = 2;
@@ -61,11 +61,11 @@ impl Protocol {
     }
 }
 
-/// Where a side is: a sequence and a step in it, or one of its own moves.
+/// The position of a side: a step of a sequence, or a move between sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum At {
     In(usize, usize),
-    /// The CPU looks at its handover, and goes on as its round says.
+    /// The CPU reads its handover, and then does what its round says.
     Decides,
     /// Control waits for DEAD (hardware keeps that word coherent), or a refusal.
     Waits,
@@ -78,17 +78,17 @@ struct Pen<'a> {
     rounds: &'a [Round],
     memory: Memory,
     at: [At; 2],
-    /// Which round each side is in, from 1.
+    /// The round of each side, counted from 1.
     round: [usize; 2],
-    /// What control has read last of the line that it looked at.
+    /// The value that control has read last.
     seen: Value,
-    /// Control has released the CPU once.
+    /// Whether control has ever released the CPU.
     called: bool,
-    /// The CPU has said DEAD in this round.
+    /// Whether the CPU has stored DEAD in this round.
     dead: bool,
-    /// The CPU has left a reason in this round.
+    /// Whether the CPU has stored a reason in this round.
     refused: bool,
-    /// The CPU has said that it is parked, in its own order.
+    /// Whether the CPU has stored that it is parked, in its program order.
     parked: bool,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Pen<'a> {
     fn new(protocol: &'a Protocol, rounds: &'a [Round]) -> Pen<'a> {
         let mut memory = Memory::new([true, false]);
         memory.set_memory(Line::Status, PARKED);
-        // The record has just been written; before, anything was there.
+        // The record has just been written. Its lines had any values before.
         memory.set_memory(Line::Failure, 8);
         let new = Copy {
             value: 0,
@@ -121,7 +121,7 @@ impl<'a> Pen<'a> {
         self.rounds[self.round[cpu] - 1]
     }
 
-    /// What `cpu` writes to `line`.
+    /// Returns the value that `cpu` writes to `line`.
     fn value(&self, cpu: usize, line: Line) -> Value {
         let round = Value::try_from(self.round[cpu]).expect("few rounds");
         match (cpu, line) {
@@ -171,10 +171,10 @@ impl<'a> Pen<'a> {
         Ok(true)
     }
 
-    /// Where control goes from the end of a sequence.
+    /// Returns the position of control after the end of a sequence.
     fn control_after(&mut self, sequence: usize) -> Result<At, String> {
         Ok(match sequence {
-            // A question before the CPU was ever called.
+            // Control asks before it has ever released the CPU.
             MAKE => At::In(LOOK_WHY, 0),
             PREPARE => At::In(RELEASE, 0),
             RELEASE => {
@@ -199,7 +199,7 @@ impl<'a> Pen<'a> {
         })
     }
 
-    /// Where the CPU goes from the end of a sequence.
+    /// Returns the position of the CPU after the end of a sequence.
     fn cpu_after(&mut self, sequence: usize) -> At {
         match sequence {
             ARRIVE => At::Decides,
@@ -235,7 +235,7 @@ impl<'a> Pen<'a> {
             At::Waits => At::In(LOOK_WHY, 0),
             At::In(sequence, at) => {
                 let steps = &self.protocol.sequences[sequence];
-                // None if the only step was left out.
+                // A sequence is empty if its only step was left out.
                 let step = steps.get(at).copied();
                 if let Some(step) = step
                     && !self.perform(cpu, step)?
@@ -274,7 +274,7 @@ impl State for Pen<'_> {
     }
 }
 
-/// Every kind of round is followed by every kind.
+/// Every kind of round follows every kind.
 const ROUNDS: [[Round; 3]; 4] = [
     [Round::Refuses, Round::Serves, Round::Refuses],
     [Round::Serves, Round::Serves, Round::RefusesLate],

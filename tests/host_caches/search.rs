@@ -3,28 +3,28 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// A protocol between CPUs, at some point.
+/// A state of a protocol between CPUs.
 pub(crate) trait State: Clone + Eq + Hash {
-    /// What the next step of `cpu` makes of it; `None` if it waits or has ended.
+    /// Returns the state after the next step of `cpu`; `None` if it waits or has ended.
     ///
     /// # Errors
-    /// What has gone wrong.
+    /// A description of the fault.
     fn step(&self, cpu: usize) -> Result<Option<Self>, String>;
 
-    /// All that chance can make of it.
+    /// Returns the states after each event that may happen by itself.
     fn by_chance(&self) -> Vec<Self>;
 
-    /// Whether the protocol has come to its end.
+    /// Returns whether the protocol has ended.
     fn is_over(&self) -> bool;
 }
 
-/// Steps in which any protocol here ends, if it ends at all.
+/// How many steps a protocol takes at most, if it ends at all.
 const ENOUGH: usize = 400;
 
-/// Walks through every state.
+/// Visits every state that can be reached from the first.
 ///
 /// # Errors
-/// What can go wrong.
+/// A description of the first fault.
 pub(crate) fn search<S: State>(start: S) -> Result<usize, String> {
     let mut seen = HashSet::from([start.clone()]);
     let mut left = vec![start];
@@ -43,8 +43,8 @@ pub(crate) fn search<S: State>(start: S) -> Result<usize, String> {
     Ok(seen.len())
 }
 
-/// Whether it ends from here if the CPUs take turns and nothing happens by chance:
-/// a protocol must not need luck.
+/// Returns whether the protocol ends from here if the CPUs take turns and nothing happens by
+/// itself. A protocol must not depend on such events.
 fn ends<S: State>(state: &S) -> Result<(), String> {
     let mut state = state.clone();
     for turn in 0..ENOUGH {

@@ -1,4 +1,4 @@
-//! UARTs, as far as a driver can see them. Time passes when it is waited for.
+//! Fake UARTs. Time passes only when a driver waits.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -6,34 +6,36 @@ use std::time::Duration;
 
 use stillpoint::device::Port;
 
-/// What a fake is.
+/// The model of a fake UART.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chip {
-    /// No FIFO; register 2 can't be written.
+    /// An 8250: no FIFO, and register 2 can't be written.
     Ns8250,
-    /// 16 bytes each way, once they are turned on; room means empty.
+    /// A 16550: FIFOs of 16 bytes, once they are turned on. Its status shows room only if the
+    /// transmit FIFO is empty.
     Ns16550,
-    /// As a 16550, with 32 bytes, and interrupts of its own.
+    /// A DesignWare UART: as a 16550, with FIFOs of 32 bytes and an interrupt of its own.
     DesignWare,
-    /// 8 bytes each way, always on; room means not full.
+    /// A mini UART: FIFOs of 8 bytes, which are always on. Its status shows room if the
+    /// transmit FIFO is not full.
     MiniUart,
 }
 
-/// How long a byte takes at 115200 baud.
+/// How long the transmission of a byte takes at 115200 baud.
 const BYTE: Duration = Duration::from_nanos(86_806);
-/// How long a turn of a loop that polls takes.
+/// How long one turn of a polling loop takes.
 const TURN: Duration = Duration::from_micros(2);
 
 struct State {
     now: Duration,
-    /// Bytes that wait to be sent, and when the first of them is out.
+    /// The bytes that wait to be sent, and the time at which the first of them is sent.
     waiting: VecDeque<u8>,
     out_at: Duration,
     sending: bool,
     sent: Vec<u8>,
     lost: usize,
     writes: usize,
-    /// Bytes that have come, each with whether it is whole.
+    /// The bytes that were received, each with whether it has no error.
     come: VecDeque<(u8, bool)>,
     overrun: bool,
     fifos: bool,
@@ -53,7 +55,7 @@ pub(crate) struct FakeUart {
 }
 
 impl FakeUart {
-    /// As firmware leaves one that it has set up and not used.
+    /// Returns a UART that firmware has set up and not used.
     pub(crate) fn new(chip: Chip) -> FakeUart {
         FakeUart {
             chip,
@@ -101,13 +103,13 @@ impl FakeUart {
         self.state.lock().unwrap().writes
     }
 
-    /// The divisor and the format of a character.
+    /// Returns the divisor and the format of a character.
     pub(crate) fn line(&self) -> ([u8; 2], u8) {
         let state = self.state.lock().unwrap();
         (state.divisor, state.line_control & 0x7f)
     }
 
-    /// Lets the time pass that it takes to send all.
+    /// Lets time pass until all bytes are sent.
     pub(crate) fn rest(&self) {
         self.pass(BYTE * 100);
     }
@@ -144,7 +146,7 @@ impl FakeUart {
         self.state.lock().unwrap().plugged = false;
     }
 
-    /// Bytes that have come and were not read.
+    /// Returns the bytes that were received and not read.
     pub(crate) fn input(&self) -> usize {
         self.state.lock().unwrap().come.len()
     }
@@ -159,7 +161,7 @@ impl FakeUart {
         self.receives((byte, false));
     }
 
-    /// The interrupt line, behind the gate that a PC has.
+    /// Returns the level of the interrupt line, behind the gate (OUT2) that a PC has.
     pub(crate) fn raises_interrupt(&self) -> bool {
         let state = self.state.lock().unwrap();
         let gate = self.chip == Chip::MiniUart || state.modem_control & 8 != 0;
@@ -180,7 +182,7 @@ impl FakeUart {
         let depth = self.depth(&state);
         if state.come.len() == depth {
             state.overrun = true;
-            // Without a FIFO the new byte takes the place of the old one.
+            // Without a FIFO the new byte overwrites the old one.
             if depth == 1 {
                 state.come[0] = byte;
             }
@@ -199,11 +201,11 @@ impl FakeUart {
         }
     }
 
-    /// IIR's number of the interrupt that there is.
+    /// Returns the number in IIR of the pending interrupt.
     fn cause(&self, state: &State) -> Option<u8> {
         let damaged = state.come.front().is_some_and(|(_, whole)| !whole);
         let on = |bit: u8| state.enabled & bit != 0;
-        // A mini UART tells of received bytes only with bit 2 set beside bit 0.
+        // A mini UART raises the receive interrupt only if bit 2 is set beside bit 0.
         let receive = on(1) && (self.chip != Chip::MiniUart || on(4));
         if on(4) && (damaged || state.overrun) && self.chip != Chip::MiniUart {
             Some(0x6)
@@ -307,7 +309,7 @@ impl Port for &FakeUart {
                     state.waiting.clear();
                 }
             }
-            // A DesignWare that is busy takes no note, and complains.
+            // A DesignWare UART ignores the write while it is busy, and raises an interrupt.
             3 if self.chip == Chip::DesignWare && !state.waiting.is_empty() => {
                 state.busy_detect = true;
             }

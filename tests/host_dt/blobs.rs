@@ -1,4 +1,4 @@
-//! Making blobs: from a source, or from tokens.
+//! Makes blobs from sources and from tokens.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -58,7 +58,7 @@ pub(crate) fn blob(name: &str) -> Vec<u8> {
     dtc(&std::fs::read(path).unwrap())
 }
 
-/// The copy that [`check`] makes; panics if it writes more than it says.
+/// Returns the copy that [`check`] makes; panics if it writes more bytes than it returns.
 pub(crate) fn checked(blob: &[u8]) -> Result<Vec<u8>, DtError> {
     const CANARY: u8 = 0xa5;
     let mut out = vec![CANARY; blob.len() + 64];
@@ -70,7 +70,7 @@ pub(crate) fn checked(blob: &[u8]) -> Result<Vec<u8>, DtError> {
     result.map(|_| out)
 }
 
-/// The copy of a tree with `body` in its root.
+/// Returns the copy of a tree with `body` in its root.
 pub(crate) fn tree(body: &str) -> Vec<u8> {
     checked(&dtc(format!("/dts-v1/; / {{ {body} }};").as_bytes())).unwrap()
 }
@@ -101,7 +101,7 @@ pub(crate) const LAST_COMPATIBLE: usize = 24;
 pub(crate) const STRINGS_SIZE: usize = 32;
 pub(crate) const STRUCT_SIZE: usize = 36;
 
-/// A blob around a structure and a strings block.
+/// Returns a blob with the given structure and strings blocks.
 pub(crate) fn assemble(structure: &[u8], strings: &[u8]) -> Vec<u8> {
     let mut blob = vec![0; 56];
     set_word(&mut blob, 0, 0xd00d_feed);
@@ -119,8 +119,8 @@ pub(crate) fn assemble(structure: &[u8], strings: &[u8]) -> Vec<u8> {
     blob
 }
 
-/// Tokens in short: `{name` begins a node, `}` ends one, `p` is an empty
-/// property with the name at 0, `n` a NOP, `.` the end.
+/// Returns the tokens that `short` stands for: `{name` begins a node, `}` ends one, `p` is an
+/// empty property whose name is at offset 0, `n` is a NOP, `.` is the end.
 pub(crate) fn tokens(short: &str) -> Vec<u8> {
     let mut block = Vec::new();
     for part in short.split_whitespace() {

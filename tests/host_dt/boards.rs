@@ -1,5 +1,5 @@
-//! Habits of boards that QEMU's virt machine has not: where memory lies, how CPUs are
-//! counted, what firmware says of itself. And the Raspberry Pi 4, whole.
+//! Properties of boards that QEMU's virt machine doesn't have: the places of memory, the
+//! numbers of CPUs, the description of firmware. And the whole tree of the Raspberry Pi 4.
 
 use stillpoint::device::Layout;
 use stillpoint::dt::{
@@ -11,7 +11,7 @@ use stillpoint::platform::Conduit;
 use crate::blobs::{blob, checked, tree};
 use crate::trees::{range, said, spi};
 
-/// What `ask` makes of the tree with this name.
+/// Returns what `ask` returns for the tree `name`.
 fn of<T>(name: &str, ask: impl FnOnce(&DeviceTree<'_>) -> T) -> T {
     let copy = checked(&blob(name)).unwrap();
     ask(&DeviceTree::new(&copy).unwrap())
@@ -24,7 +24,7 @@ fn memory(name: &str) -> (Vec<PhysRange>, Vec<PhysRange>) {
     })
 }
 
-/// Affinity and whether it may be started, of each CPU.
+/// Returns the affinity of each CPU, and whether it may be started.
 fn cpus(name: &str) -> Vec<(u64, bool)> {
     of(name, |tree| {
         let cpus = tree.cpus().map(Result::unwrap);

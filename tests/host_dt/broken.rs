@@ -1,4 +1,4 @@
-//! What is no tree, or would not be one to `fdt`.
+//! Blobs that are no tree, or that `fdt` couldn't read.
 
 use stillpoint::dt::{Block, DeviceTree, DtError, MAX_DEPTH, MAX_SIZE, check, total_size};
 
@@ -8,12 +8,12 @@ use crate::blobs::{
 };
 use crate::dt_view::examine;
 
-/// What [`check`] says of a blob with these tokens and the property name "x".
+/// Returns the result of [`check`] for a blob with these tokens and the property name "x".
 fn verdict(short: &str) -> Result<usize, DtError> {
     checked(&assemble(&tokens(short), b"x\0")).map(|copy| copy.len())
 }
 
-/// The blob with NOPs before every token.
+/// Returns the blob with NOPs before every token.
 fn with_nops(blob: &[u8]) -> Vec<u8> {
     let start = index(word(blob, STRUCT_AT));
     let old = &blob[start..start + index(word(blob, STRUCT_SIZE))];
@@ -119,9 +119,9 @@ fn headers_are_checked() {
         misaligned(Block::Reservations)
     );
     let reserved_overlap = overlap(Block::Header, Block::Reservations);
-    // From there the terminator comes after what the header ends with.
+    // Reservations that begin in the header: its last words come before the terminator.
     assert_eq!(verdict(&[(RESERVED_AT, 24)]), reserved_overlap);
-    // Without properties no name is looked up, wherever the strings are.
+    // Without properties no name is read, wherever the strings block is.
     let strings_at = |at| {
         let mut blob = assemble(&tokens("{ } ."), b"x\0");
         set_word(&mut blob, STRINGS_AT, at);

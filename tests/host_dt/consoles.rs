@@ -1,4 +1,4 @@
-//! Which console is chosen, and how it is to be driven.
+//! The choice of the console, and its programming model.
 
 use stillpoint::device::{Layout, Model, RegisterWidth};
 use stillpoint::dt::{ConsoleDesc, ConsoleKind, DeviceTree, DtError, NodeKind};
@@ -133,7 +133,7 @@ fn a_16550_says_how_its_registers_lie() {
             layout(Model::Plain, 1, RegisterWidth::Byte),
             range(0x1000_4000, 0x100),
         ),
-        // Neither can be used: the first one that can is taken.
+        // Neither of these can be used, so the first usable console is chosen.
         ("serial4", words, range(0x1000_0000, 0x100)),
         ("serial5", words, range(0x1000_0000, 0x100)),
     ];

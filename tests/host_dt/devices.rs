@@ -1,4 +1,4 @@
-//! What a tree says of its GIC, its timer's interrupts and the buses in front of them.
+//! The GIC, the interrupts of the timer, and the translation of addresses by buses.
 
 use stillpoint::dt::{DeviceTree, DtError, GicDesc, MAX_REDISTRIBUTOR_REGIONS, NodeKind};
 use stillpoint::platform::Trigger;

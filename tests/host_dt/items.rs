@@ -1,4 +1,4 @@
-//! Texts, CPUs, banks of memory and reservations, each of which may be bad among good ones.
+//! Texts, CPUs, banks of memory and reservations, of which some may be invalid.
 
 use stillpoint::dt::{DeviceTree, DtError, EnableMethod, NodeKind, TextFlaw};
 use stillpoint::platform::Conduit;

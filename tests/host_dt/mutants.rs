@@ -1,10 +1,10 @@
-//! Every truncation and 100,000 mutants of each tree: an error or a sane view,
-//! never a panic, a loop or a read outside the blob.
+//! Every truncation and 100,000 mutants of each tree. Each gives an error or a consistent
+//! view, and never a panic, an endless loop or a read outside the blob.
 //!
-//! `dt` and `fdt` have no `unsafe` on this way, so a read outside is a panic;
-//! `support/dt_view.rs` puts each blob into an allocation of exactly its size.
-//! A loop is found by a watchdog: a mutant takes microseconds, and gets a
-//! minute. The mutants are the same every time; a failure names the one.
+//! `dt` and `fdt` use no `unsafe` here, so a read outside the blob is a panic:
+//! `support/dt_view.rs` puts each blob into an allocation of exactly its size. A watchdog
+//! finds endless loops: a mutant takes microseconds, and may take a minute. The mutants are
+//! the same in every run, and a failure names the mutant.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,16 +22,16 @@ use crate::dt_view::examine;
 use crate::mutate::mutate;
 use crate::xorshift::Random;
 
-/// Mutants of each tree.
+/// How many mutants of each tree are tried.
 const MUTANTS: usize = 100_000;
 
-/// The first mutant's seed; the others count up from it.
+/// The seed of the first mutant. Each other one has the next number.
 const SEED: u64 = 0x5711_1901;
 
-/// How long one blob may take.
+/// How long the check of one blob may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Declares the tests of each tree, so that they run side by side.
+/// Declares the tests of each tree, so that they run in parallel.
 macro_rules! trees {
     ($($test:ident: $source:expr;)*) => {$(
         #[test]
@@ -88,8 +88,8 @@ fn every_source_is_attacked() {
     assert_eq!(names, TREES, "a tree without tests");
 }
 
-/// The tree that QEMU makes for a machine, without the randomness that it puts
-/// in: as it is 1 MiB, most of it padding.
+/// Returns the tree that QEMU makes for a machine, without its random seeds. It has 1 MiB,
+/// most of which is padding.
 fn qemu(machine: &str, cpus: &str) -> Vec<u8> {
     let file = std::env::temp_dir().join(format!(
         // A comma would end the file's name for QEMU.
@@ -113,7 +113,7 @@ fn qemu(machine: &str, cpus: &str) -> Vec<u8> {
     blob
 }
 
-/// What is being tried, for the watchdog and for the message of a failure.
+/// The number of the current blob, for the watchdog and for the message of a failure.
 struct Attack {
     tree: &'static str,
     what: &'static str,
@@ -144,7 +144,7 @@ fn watched(tree: &'static str, what: &'static str, count: usize, mut try_one: im
         number: AtomicUsize::new(0),
     };
     thread::scope(|scope| {
-        // Dropped when this thread is done, by a panic too.
+        // It is dropped when this thread ends, also by a panic.
         let (_done, at_work) = channel::<()>();
         let attack = &attack;
         scope.spawn(move || {
@@ -165,7 +165,7 @@ fn watched(tree: &'static str, what: &'static str, count: usize, mut try_one: im
     });
 }
 
-/// Where the last block of `blob` ends: all that is behind it is padding.
+/// Returns the end of the last block of `blob`. All bytes behind it are padding.
 fn content(blob: &[u8]) -> usize {
     let end = |at, size| index(word(blob, at)) + index(word(blob, size));
     end(STRUCT_AT, STRUCT_SIZE)
@@ -180,7 +180,7 @@ fn attack(tree: &'static str, whole: &[u8]) {
         let error = check(&whole[..size], &mut []);
         assert!(matches!(error, Err(DtError::Truncated { .. })), "{error:?}");
     });
-    // Said to be as long as it is: good until the padding is gone.
+    // The header gives the shortened length, so the blob is valid until a block is cut.
     let mut cut = whole.to_vec();
     cut.resize(content + 64, 0);
     let total = length(&cut);

@@ -1,12 +1,11 @@
-//! Mutants of a blob: what bits that fell over, a careless boot loader and
-//! an attacker make of it.
+//! Mutants of a blob, as flipped bits, a careless boot loader or an attacker would make them.
 
 use crate::blobs::{
     RESERVED_AT, STRINGS_AT, STRINGS_SIZE, STRUCT_AT, STRUCT_SIZE, TOTAL, length, set_word, word,
 };
 use crate::xorshift::Random;
 
-/// Words that mean something in a blob: tokens, their neighbours, limits.
+/// Words with a meaning in a blob: tokens, the numbers next to them, limits.
 const WORDS: [u32; 16] = [
     0,
     1,
@@ -26,10 +25,10 @@ const WORDS: [u32; 16] = [
     !0,
 ];
 
-/// What is left alone: there is room in all else for a header and a span.
+/// The size below which a blob isn't shortened, so that it has room for a header and a span.
 const SMALLEST: usize = 192;
 
-/// The header's fields that are offsets and sizes.
+/// The fields of the header that are offsets or sizes.
 const PLACES: [usize; 6] = [
     TOTAL,
     STRUCT_AT,
@@ -41,7 +40,7 @@ const PLACES: [usize; 6] = [
 
 /// Changes `blob` in one to six ways.
 pub(crate) fn mutate(blob: &mut Vec<u8>, random: &mut Random) {
-    // Most mutants are only a little wrong: those get the furthest.
+    // Most mutants have few changes, because those pass the most checks.
     let changes = 1 + random.below(6).min(random.below(6));
     for _ in 0..changes {
         if blob.len() < SMALLEST {
@@ -52,7 +51,7 @@ pub(crate) fn mutate(blob: &mut Vec<u8>, random: &mut Random) {
 }
 
 fn change(blob: &mut Vec<u8>, random: &mut Random) {
-    // The header is small: hit it often enough.
+    // The header is small, so it is chosen often enough on purpose.
     let end = if random.below(10) == 0 {
         64
     } else {
@@ -95,7 +94,7 @@ fn change(blob: &mut Vec<u8>, random: &mut Random) {
             };
             set_word(blob, field, moved);
         }
-        // A token turned into another, or into one that isn't any.
+        // Replaces a token by another one, or by a word that is no token.
         11 => {
             let from = random.below(blob.len() / 4);
             let token = (from..blob.len() / 4)
@@ -103,7 +102,7 @@ fn change(blob: &mut Vec<u8>, random: &mut Random) {
                 .unwrap_or(from);
             set_word(blob, token * 4, WORDS[random.below(8)]);
         }
-        // A span over another one, in its place, or gone; words or bytes.
+        // Copies a span of words or bytes over another one, inserts it, or removes it.
         12 => {
             let (from, size) = span(blob, random);
             let to = random.below(blob.len() - 64) / 4 * 4;
@@ -121,7 +120,7 @@ fn change(blob: &mut Vec<u8>, random: &mut Random) {
             blob.drain(from..from + size);
             mend(blob, random, -i64::try_from(size).unwrap());
         }
-        // Cut short, told so or not.
+        // Cuts the blob short. The header may give the new size.
         _ => {
             let most = blob.len() / (1 + random.below(64));
             blob.truncate(blob.len() - random.below(most));
@@ -137,7 +136,7 @@ fn random_word(random: &mut Random, limit: usize) -> u32 {
     u32::try_from(random.below(limit)).unwrap()
 }
 
-/// Where a span of at most 64 bytes begins and how long it is, mostly in words.
+/// Returns the start and the length of a span of at most 64 bytes, mostly of whole words.
 fn span(blob: &[u8], random: &mut Random) -> (usize, usize) {
     let size = 1 + random.below(64);
     let at = random.below(blob.len() - 64);
@@ -148,8 +147,8 @@ fn span(blob: &[u8], random: &mut Random) -> (usize, usize) {
     }
 }
 
-/// The blob has grown by `by`, most likely in its structure block: often the
-/// header is told, so that the blob gets past it.
+/// Adapts the header, in most cases, to a blob that has grown by `by`, most likely in its
+/// structure block. Otherwise the check of the header would refuse most mutants.
 fn mend(blob: &mut [u8], random: &mut Random, by: i64) {
     if random.below(4) == 0 {
         return;

@@ -1,4 +1,4 @@
-//! Whole trees: what those of QEMU and of a spin-table board say.
+//! Whole trees: those of QEMU, and that of a spin-table board.
 
 use stillpoint::cpu::Mpidr;
 use stillpoint::device::Layout;
@@ -14,7 +14,7 @@ pub(crate) fn range(start: u64, size: u64) -> PhysRange {
     PhysRange::new(start, size).unwrap()
 }
 
-/// The text, whose form has no flaw.
+/// Returns the text as a string, after a check that its form has no error.
 pub(crate) fn said(text: Option<Text<'_>>) -> String {
     let text = text.unwrap();
     assert_eq!(text.flaw(), None);

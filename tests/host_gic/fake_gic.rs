@@ -1,4 +1,5 @@
-//! One CPU's part of a GIC: SGIs, PPIs and what of the CPU interface matters to them.
+//! A fake of one CPU's part of a GIC: SGIs, PPIs, and the CPU interface as far as they need
+//! it.
 //!
 //! A write is *posted*: it stays under way until a register of the same frame is read,
 //! or until a while has passed. What other CPUs send doesn't wait for that.
@@ -14,7 +15,7 @@ use stillpoint::device::gic::{
 };
 use stillpoint::platform::{Irq, Sgi};
 
-/// What a fake is.
+/// The version of a fake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     V2,
@@ -23,21 +24,21 @@ pub(crate) enum Version {
 
 pub(crate) const BOTH: [Version; 2] = [Version::V2, Version::V3];
 
-/// What is unusual about it.
+/// The unusual properties of a fake.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Quirks {
-    /// Pending and active registers read as zero, and an abort answers a write to a
-    /// GICv2's pending registers: Xen.
+    /// Pending and active registers read as zero, and a write to a GICv2's pending registers
+    /// aborts, as on Xen.
     pub(crate) pending_reads_zero: bool,
-    /// SGIs 8 to 15 are in group 0, and read as zero: firmware.
+    /// SGIs 8 to 15 are in group 0, and read as zero, as firmware sets them up.
     pub(crate) secure: bool,
-    /// All SGIs are: firmware that doesn't know of anybody else.
+    /// All SGIs are in group 0, as with firmware that reserves all of them.
     pub(crate) all_sgis_secure: bool,
-    /// SGIs can't be turned off: GIC-400.
+    /// SGIs can't be turned off, as on a GIC-400.
     pub(crate) sgis_always_on: bool,
-    /// The mask lets everything through, whatever is written.
+    /// The priority mask lets every interrupt through, whatever is written.
     pub(crate) mask_stuck_open: bool,
-    /// The mask lets nothing but wake and panic through, whatever is written.
+    /// The priority mask lets only the wake and panic SGIs through, whatever is written.
     pub(crate) mask_stuck_closed: bool,
     /// All interrupts have the priority of this one.
     pub(crate) one_priority: Option<u8>,
@@ -45,7 +46,7 @@ pub(crate) struct Quirks {
     pub(crate) loses_sgis: bool,
 }
 
-/// Where an interrupt is handled, and how far it has come.
+/// The settings and the state of an interrupt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) enabled: u32,
@@ -64,14 +65,14 @@ pub(crate) struct FakeGic {
     version: Version,
     quirks: Quirks,
     state: RefCell<State>,
-    /// Writes that haven't arrived.
+    /// The writes that have not arrived.
     posted: RefCell<VecDeque<(usize, u32)>>,
-    /// Writes that were meant for an SGI of the secure world, or were aborted.
+    /// The writes that were for an SGI of the secure world, or aborted.
     wrong: RefCell<Vec<(usize, u32)>>,
 }
 
 impl FakeGic {
-    /// As the last user of the CPU has left it: all that can be set is set.
+    /// Returns a GIC as the CPU's last user may have left it: every bit that can be set is set.
     pub(crate) fn new(version: Version, quirks: Quirks) -> FakeGic {
         FakeGic {
             version,
@@ -95,7 +96,7 @@ impl FakeGic {
         }
     }
 
-    /// Nothing is pending or active, and no SGI of the secure world is in use.
+    /// Clears all pending and active bits, and disables the SGIs of the secure world.
     pub(crate) fn forget_the_past(&self) {
         let mut state = self.state.borrow_mut();
         (state.pending, state.active, state.senders) = (0, 0, [0; 16]);
@@ -114,17 +115,17 @@ impl FakeGic {
         self.state.borrow().clone()
     }
 
-    /// Writes that were meant for an SGI of the secure world, or were aborted.
+    /// Returns the writes that were for an SGI of the secure world, or aborted.
     pub(crate) fn wrong(&self) -> Vec<(usize, u32)> {
         self.wrong.borrow().clone()
     }
 
-    /// How many writes are under way.
+    /// Returns how many writes have not arrived.
     pub(crate) fn under_way(&self) -> usize {
         self.posted.borrow().len()
     }
 
-    /// What a CPU's way up does, whatever the version.
+    /// Sets up the CPU's part as a CPU that comes up does, for either version.
     pub(crate) fn reset(&self) -> bool {
         match self.version {
             Version::V2 => self.v2().reset(),
@@ -135,7 +136,7 @@ impl FakeGic {
         }
     }
 
-    /// Another CPU sends SGI `number`.
+    /// Sends SGI `number` from another CPU.
     pub(crate) fn others_send(&self, number: u8) {
         if self.quirks.loses_sgis {
             return;
@@ -145,12 +146,12 @@ impl FakeGic {
         state.senders[usize::from(number)] |= 1 << 3;
     }
 
-    /// All writes arrive.
+    /// Lets all writes arrive.
     pub(crate) fn rest(&self) {
         while self.arrive() {}
     }
 
-    /// One write arrives, if one is under way.
+    /// Lets one write arrive, if one is under way.
     fn arrive(&self) -> bool {
         let Some((offset, value)) = self.posted.borrow_mut().pop_front() else {
             return false;
@@ -179,7 +180,7 @@ impl FakeGic {
             }
     }
 
-    /// What the secure world keeps for itself.
+    /// Returns the SGIs that belong to the secure world.
     fn hidden(&self) -> u32 {
         if self.quirks.all_sgis_secure {
             OUR_SGIS | SECURE_SGIS
@@ -200,7 +201,7 @@ impl FakeGic {
             true => OUR_SGIS | SECURE_SGIS,
             false => 0,
         };
-        // Of a GICv2's SGIs the pending bits are a view of the CPUs that have sent them.
+        // The pending bits of a GICv2's SGIs are computed from the CPUs that have sent them.
         let pends = match self.version {
             Version::V2 => PPIS,
             Version::V3 => u32::MAX,
@@ -213,7 +214,7 @@ impl FakeGic {
             ICENABLER => state.enabled &= !bits | always_on,
             ICPENDR => state.pending &= !(bits & pends),
             ICACTIVER => state.active &= !bits,
-            // With two security states the register ignores us.
+            // With two security states the register ignores non-secure writes.
             IGROUPR if group_is_ours => state.group = value,
             IGRPMODR if group_is_ours => state.modifier = value,
             IGROUPR | IGRPMODR => {}
@@ -255,7 +256,7 @@ impl PrivateRegisters for &FakeGic {
             ICPENDR | ICACTIVER if zero => 0,
             ICPENDR => self.visible(state.pending),
             ICACTIVER => self.visible(state.active),
-            // Group 1 reads as 0 to software that isn't told the group.
+            // A non-secure read returns 0 for the group.
             IGROUPR if self.hidden() != 0 => 0,
             IGROUPR => state.group,
             IGRPMODR => self.visible(state.modifier),

@@ -1,20 +1,20 @@
-//! The interface of a GICv3 in a CPU. A write takes effect at the next ISB, but for the
-//! mask's; without system registers an access to one is UNDEFINED.
+//! A fake of a CPU's interface of a GICv3. A write takes effect at the next ISB, except one
+//! to the mask. Without system registers an access to one of them is UNDEFINED.
 
 use std::cell::{Cell, RefCell};
 
 use stillpoint::device::gic::{GicV3Interface, Icc, IccRegisters};
 
-/// What is unusual about one.
+/// The properties of a fake.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interface {
-    /// The CPU has such registers at all.
+    /// Whether the CPU has the system registers.
     pub(crate) exists: bool,
-    /// A higher exception level lets us turn them on.
+    /// Whether a higher exception level lets EL1 turn them on.
     pub(crate) can_be_on: bool,
-    /// They are on from the start.
+    /// Whether they are on from the start.
     pub(crate) is_on: bool,
-    /// The priority of an interrupt of a former life.
+    /// The running priority that an interrupt has left from a former life.
     pub(crate) running: u8,
 }
 

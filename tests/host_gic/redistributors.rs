@@ -1,4 +1,4 @@
-//! Finding redistributors on machines that have fewer of them than their device tree.
+//! The search for redistributors on machines that have fewer of them than their device tree.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
 use stillpoint::device::gic::{BadStride, FRAME, Found, RedistributorType, find_redistributors};
 use stillpoint::smp::FanOut;
 
-/// Why a redistributor can't be read.
+/// Why a read of a redistributor fails.
 #[derive(Debug, PartialEq, Eq)]
 enum Failure {
-    /// There is nothing at this address, and it needn't have been read.
+    /// There is no redistributor at this address, and the search should not have read it.
     Abort(u64),
     BadStride,
 }
@@ -23,7 +23,7 @@ impl From<BadStride> for Failure {
 const BASE: u64 = 0x080a_0000;
 const STRIDE: u64 = 2 * FRAME;
 
-/// `count` redistributors at [`BASE`] without a gap, that of CPU 0 first.
+/// A machine with `count` redistributors at [`BASE`] without a gap, that of CPU 0 first.
 struct Machine {
     count: u64,
     has_vlpis: bool,
@@ -47,7 +47,7 @@ impl Machine {
         })
     }
 
-    /// What the redistributor at `at` says of itself, if there is one.
+    /// Returns GICR_TYPER of the redistributor at `at`, if there is one.
     fn read(&self, at: u64) -> Option<RedistributorType> {
         let own = if self.has_vlpis { 2 * STRIDE } else { STRIDE };
         let number = at.checked_sub(BASE)? / own;
@@ -59,7 +59,7 @@ impl Machine {
     }
 }
 
-/// Regions for one redistributor each.
+/// Returns regions with room for one redistributor each.
 fn singles(count: u64) -> Vec<Range<u64>> {
     let starts = (0..count).map(|at| BASE + at * STRIDE);
     starts.map(|start| start..start + STRIDE).collect()
@@ -74,8 +74,8 @@ fn places(numbers: impl IntoIterator<Item = u64>) -> Vec<Option<u64>> {
     numbers.into_iter().map(place).collect()
 }
 
-/// Whether CPU 0 sends to all other `count` CPUs by the write that reaches every
-/// interface.
+/// Returns whether CPU 0 sends an SGI to all other CPUs of `count` by the single write that
+/// reaches every interface.
 fn broadcasts(found: &Found, count: usize) -> bool {
     let numbers = (0..count).filter_map(CpuId::new);
     let all = numbers.zip(cpus(0..count as u64));
@@ -90,7 +90,10 @@ fn regions_behind_the_last_cpu_s_are_not_read() {
         let found = FOUR.find(&singles(regions), None, &cpus(0..4));
         let found = found.expect("nothing is read that isn't there");
         assert_eq!(found.frames, places(0..4));
-        assert!(!broadcasts(&found, 4), "to what was never looked at");
+        assert!(
+            !broadcasts(&found, 4),
+            "a write would reach interfaces that were not found"
+        );
     }
 }
 
@@ -146,7 +149,7 @@ fn a_cpu_without_a_redistributor_is_looked_for_to_the_end() {
 
 #[test]
 fn a_region_where_nothing_answers_is_passed_over() {
-    // The machine's own last, and one frame short of what the tree says.
+    // The last redistributor is marked as such, one frame before the end of the region.
     let nowhere = 0x1000_0000..0x1000_0000 + 2 * STRIDE;
     let too_long = BASE..BASE + 5 * STRIDE;
     let mut read = Vec::new();

@@ -1,4 +1,4 @@
-//! Threads whose last CPU goes: where they may run then, and what the log says.
+//! Threads whose last allowed CPU goes: where they may run then, and what is logged.
 
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) fn spawn(
     spawned.expect("the CPU is active")
 }
 
-/// Every line of the log.
+/// Returns every line of the log.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Lines;
@@ -48,7 +48,7 @@ fn start_log() {
     });
 }
 
-/// What the log has said of thread `name`.
+/// Returns the lines of the log about thread `name`.
 fn said(name: &str) -> Vec<String> {
     let lines = LINES.lock().expect("no panic under it");
     let prefix = format!("thread {name} ");
@@ -62,7 +62,7 @@ fn cpu(number: usize) -> CpuId {
     CpuId::new(number).expect("a CPU of the machine")
 }
 
-/// Waits until `check_fn` says yes; virtual time, so for ever is found.
+/// Waits until `check_fn` returns true. Time is virtual, so the machine finds an endless wait.
 fn until(check_fn: impl Fn() -> bool) {
     while !check_fn() {
         Sim::sched().sleep_until(Sim::deadline(Duration::from_micros(100)));
@@ -112,7 +112,7 @@ fn a_thread_that_takes_one_of_its_cpus_down_keeps_the_others() {
     });
 }
 
-/// It last ran on CPU 0, and was confined to CPU 1 while it slept.
+/// The thread last ran on CPU 0, and its affinity was set to CPU 1 while it slept.
 #[test]
 fn the_log_names_the_cpu_that_went() {
     start_log();

@@ -1,4 +1,4 @@
-//! Calls that queue each other for ever, and a stop.
+//! A stop during calls that make each other again and again.
 
 use std::array;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use crate::sim::Sim;
 
 const CPUS: usize = 2;
 const BALLS: u32 = 4;
-/// Runs in one stop after which a ball is dropped: the test ends in any case.
+/// After how many runs in one stop a ball is dropped, so that the test ends in any case.
 const MANY: u32 = 1000;
 
-/// Balls that two CPUs throw each other.
+/// Balls that two CPUs throw to each other. A ball is a call.
 struct Game {
     is_over: AtomicBool,
-    /// Throws on each CPU in the stop that goes on, and in all stops.
+    /// How many throws each CPU has made in the current stop, and in all stops.
     in_stop: [AtomicU32; CPUS],
     in_stops: AtomicU32,
 }
 
-/// Throws a ball to `cpu`, which throws it back. In a stop the other CPU has its turn
-/// before the function returns.
+/// Throws a ball to `cpu`, which throws it back. In a stop the other CPU gets the turn before
+/// this function returns.
 fn throw(game: &Arc<Game>, cpu: CpuId) {
     let there = Arc::clone(game);
     let called = Sim::calls().call_on_nowait(cpu, move || {
@@ -51,8 +51,8 @@ fn throw(game: &Arc<Game>, cpu: CpuId) {
     assert_eq!(called, Ok(()));
 }
 
-/// A CPU that goes into a stop runs what was queued before. There are so many balls, and
-/// one that it has thrown comes back too late for that.
+/// A CPU that enters a stop runs the calls that were queued before: at most one for each ball.
+/// A ball that it has thrown itself comes back too late.
 #[test]
 fn calls_that_breed_calls_do_not_hold_up_a_stop() {
     Sim::run(CPUS, || {

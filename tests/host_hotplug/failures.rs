@@ -1,7 +1,7 @@
-//! Past a failure: an operation ends in a typed error, the CPU's health says the same, its
-//! counters hold, and the next operation has a defined answer. Afterwards, when CPUs and
-//! firmware do what they should again, the CPU comes up and goes. Here one by one; in
-//! `sweep.rs` all of them.
+//! Operations with a failure. Each ends in a typed error, the CPU's health agrees with the
+//! error, the counters are balanced, and the next operation has a defined result. When CPUs
+//! and firmware work again, the CPU comes up and goes down. This file has single failures;
+//! `sweep.rs` tries all of them.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use stillpoint::trace::Direction;
 use crate::affinity::spawn;
 use crate::sim::{NEVER, Off, Sim};
 
-/// The limits: short, because firmware is asked every 100 µs.
+/// The time limits. They are short, because firmware is asked every 100 µs.
 const ARRIVE: Duration = Duration::from_millis(25);
 const DIE: Duration = Duration::from_millis(15);
 const OFF: Duration = Duration::from_millis(5);
@@ -63,7 +63,7 @@ fn sleep(time: Duration) {
     Sim::sched().sleep_until(Sim::deadline(time));
 }
 
-/// What holds between any two operations.
+/// Checks what must hold between any two operations.
 fn check_rest() {
     let state = hotplug().state(victim());
     assert!(state.is_balanced(), "counters at {}", state.state());
@@ -91,7 +91,7 @@ fn check_left(left: Left) {
     }
 }
 
-/// Brings the victim up, and checks that its health says what the answer said.
+/// Brings the victim up, and checks that its health agrees with the result.
 pub(crate) fn up() -> Result<(), CpuUpError> {
     let before = health();
     let began = Sim::time();
@@ -107,7 +107,7 @@ pub(crate) fn up() -> Result<(), CpuUpError> {
                 assert_eq!(after, CpuHealth::Unknown(Quarantine::NeverArrived));
             }
             StepError::Refused(reason) => assert_eq!(after, CpuHealth::Failed(reason)),
-            // As it was before; or more is known of it, and that it refused itself.
+            // The health is as before, or it is also known that the CPU refused itself.
             _ => assert!(
                 after == before
                     || matches!(
@@ -122,14 +122,15 @@ pub(crate) fn up() -> Result<(), CpuUpError> {
             ),
         },
     }
-    // Each limit counts once: to arrive, to say DEAD, and OFF for CPU_ON and for the end.
+    // Each limit counts once: to arrive, to store DEAD, and to be OFF, both for CPU_ON and at
+    // the end.
     let most = ARRIVE + DIE + 3 * OFF + Duration::from_millis(2);
     let took = Duration::from_nanos(Sim::time() - began);
     assert!(took < most, "it took {took:?}");
     result
 }
 
-/// Takes the victim down, and checks that its health says what the answer said.
+/// Takes the victim down, and checks that its health agrees with the result.
 pub(crate) fn down() -> Result<(), CpuDownError> {
     let before = health();
     let result = hotplug().cpu_down(victim());
@@ -159,7 +160,8 @@ pub(crate) fn down() -> Result<(), CpuDownError> {
     result
 }
 
-/// All is well again: the victim can be taken down, whatever became of it, and cycles.
+/// Has CPUs and firmware work again, and checks that the victim can be taken down, whatever
+/// its state is, and comes up and goes down again.
 pub(crate) fn recover() {
     Sim::heal();
     sleep(Duration::from_millis(50));
@@ -171,7 +173,7 @@ pub(crate) fn recover() {
     assert_eq!(health(), CpuHealth::Off);
 }
 
-/// A machine whose victim is online.
+/// Runs a test on a machine whose victim is online.
 fn with_victim(test: impl FnOnce() + Send + 'static) {
     Sim::run(2, move || {
         set_limits();
@@ -189,7 +191,7 @@ fn a_cpu_that_does_not_say_dead_is_quarantined_and_comes_back() {
         let error = CpuDownError::NotDead { cpu, state };
         assert_eq!(down(), Err(error));
         assert_eq!(error.errno().name(), "EIO");
-        // It may still run: it is neither started again nor called off.
+        // The CPU may still run, so control neither starts it again nor dismisses it.
         let error = CpuUpError::Step {
             cpu,
             step: "prep:hardware",
@@ -203,7 +205,7 @@ fn a_cpu_that_does_not_say_dead_is_quarantined_and_comes_back() {
         };
         assert_eq!(down(), Err(error));
         assert_eq!(error.errno().name(), "EBUSY");
-        // It runs again, says DEAD and is off: without an operation that is seen.
+        // The CPU runs again, stores DEAD and goes off. Control sees that without an operation.
         Sim::heal();
         sleep(Duration::from_millis(1));
         assert_eq!(health(), CpuHealth::Off);
@@ -260,8 +262,8 @@ fn what_firmware_answered_is_told_where_the_pen_is_full() {
     });
 }
 
-/// The limit to say DEAD counts once when a CPU is given up that was called and is not
-/// wanted.
+/// The limit to store DEAD counts once when control gives up a CPU that it has started and
+/// dismissed.
 #[test]
 fn giving_up_takes_one_limit() {
     Sim::run(2, || {
@@ -290,8 +292,8 @@ fn giving_up_takes_one_limit() {
     });
 }
 
-/// A reason that an earlier life left after control had cleared the record is none of this
-/// life's, though firmware says OFF for a while after CPU_ON.
+/// A reason that an earlier life stores after control has cleared the record doesn't count for
+/// this life, although firmware returns OFF for a while after CPU_ON.
 #[test]
 fn a_reason_of_an_earlier_life_is_none() {
     Sim::run(2, || {
@@ -299,7 +301,7 @@ fn a_reason_of_an_earlier_life_is_none() {
         assert_eq!(up(), Ok(()));
         assert_eq!(down(), Ok(()));
         let earlier = Sim::life(victim());
-        // It comes to its entry when control has looked for a reason.
+        // The CPU comes to its entry after control has looked for a reason.
         Sim::script(|script| {
             script.on[0].starts = 15 * MS;
             script.early_off = true;
@@ -371,7 +373,7 @@ fn a_cpu_left_half_way_goes_on_up_or_down() {
                 })
             );
             if onward == Up {
-                // And fails again from there: it stays where it was.
+                // It fails again, and the CPU's state stays as it is.
                 Sim::script(|script| script.fails = vec![(17, Up)]);
                 assert_eq!(up(), Err(CpuUpError::Step { cpu, step, error }));
                 assert_eq!(up(), Ok(()));

@@ -1,4 +1,4 @@
-//! What the trace rings tell of walks: the parts of each, which add up to the whole.
+//! The history of walks in the trace rings: the parts of a walk add up to the whole.
 
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{ALIVE, ONLINE, PartKind, RELEASED, RecordedWalk, recorded_walks};
@@ -16,7 +16,7 @@ fn cpu(number: usize) -> CpuId {
     CpuId::new(number).expect("a small number")
 }
 
-/// Writes records, each some time after the one before.
+/// Writes trace records, each some time after the one before.
 struct Writer {
     now: u64,
     random: Random,
@@ -107,7 +107,7 @@ fn adds_up(walk: &RecordedWalk) -> bool {
     sum == walk.ended.ticks_since(walk.began)
 }
 
-/// The parts without the steps, in order.
+/// Returns the parts without the steps, in order.
 fn gaps(walk: &RecordedWalk) -> Vec<PartKind> {
     let kinds = walk.parts.iter().map(|part| part.kind);
     kinds
@@ -138,7 +138,7 @@ fn the_parts_of_every_walk_add_up_to_it() {
 #[test]
 fn what_lies_between_the_steps_has_a_name() {
     use PartKind::{Between, Call, Dead, Exit, Gather, HandOver, Mask, Request, Return};
-    // Of a hundred such walks one at least has no two records at one instant.
+    // Of a hundred such walks at least one has no two records at the same instant.
     let longest = |walk_fn: fn(&mut Writer)| {
         let walks = (1..100).map(|seed| {
             let mut writer = Writer::new(seed);
@@ -151,7 +151,7 @@ fn what_lies_between_the_steps_has_a_name() {
         longest(Writer::up),
         [Call, HandOver, HandOver, Return, Between]
     );
-    // The CPU says "dead" in the middle of its hand-over to control.
+    // The CPU stores DEAD while it hands over to control.
     assert_eq!(
         longest(Writer::down),
         [
@@ -201,7 +201,7 @@ fn what_the_rings_have_lost_is_not_made_up() {
         let lost = usize::try_from(lost)
             .expect("small")
             .min(writer.records.len());
-        // The oldest are overwritten first; and the newest may not be written yet.
+        // The oldest records are overwritten first, and the newest may not be written yet.
         for records in [&writer.records[lost..], &writer.records[..lost]] {
             for walk in recorded_walks(cpu(AP), records) {
                 assert!(adds_up(&walk), "{lost}: {walk:#?}");

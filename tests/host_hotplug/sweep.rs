@@ -1,5 +1,5 @@
-//! Whatever CPUs and firmware answer, and whenever they are silent: `failures.rs` says what
-//! must hold after it.
+//! Operations with every answer of CPUs and firmware, late answers and none. `failures.rs` has
+//! the checks that are made after each.
 
 use stillpoint::hotplug::{ApRefusal, ONLINE, RELEASED};
 use stillpoint::platform::{PowerState, PsciError};
@@ -13,8 +13,8 @@ fn scripts() -> Vec<Script> {
     let good = Script::good();
     let mut scripts = Vec::new();
     let starts = 2_000;
-    // CPU_ON: each answer, once and for good; silence; a start that comes too late; an
-    // error and a start nevertheless.
+    // CPU_ON: each answer, once or every time; no start; a start that comes too late; an
+    // error although the CPU starts.
     let answers = ERRORS
         .iter()
         .flat_map(|error| {
@@ -51,7 +51,7 @@ fn scripts() -> Vec<Script> {
         Off::Halts(PsciError::InternalFailure),
     ];
     let refusals = [None, Some(ApRefusal::WrongMpidr)];
-    // The CPU is late or silent wherever it can be, wanted or not.
+    // The CPU is late or doesn't answer, at each wait of control.
     for off in offs {
         for refuses in refusals {
             for arrives_after in [0, 20 * MS, 40 * MS, NEVER] {
@@ -70,7 +70,7 @@ fn scripts() -> Vec<Script> {
             }
         }
     }
-    // Each step fails that can sleep, in both directions, and another on the way back.
+    // Each step in thread context fails, in both directions, and another one on the way back.
     let mut failures: Vec<Vec<(usize, Direction)>> = (1..=5).map(|step| vec![(step, Up)]).collect();
     for step in RELEASED..ONLINE {
         failures.extend([Up, Down].map(|direction| vec![(step, direction)]));
@@ -106,12 +106,12 @@ fn scripts() -> Vec<Script> {
     scripts
 }
 
-/// Every script, on the way up and on the way down.
+/// Runs every script, on the way up and on the way down.
 #[test]
 fn every_answer_and_every_silence() {
     let scripts = scripts();
     println!("{} scripts", scripts.len());
-    // A machine for each hundred: what it leaves behind is never freed.
+    // A machine runs at most a hundred scripts, because its host threads are never freed.
     for some in scripts.chunks(100).map(<[Script]>::to_vec) {
         Sim::run(2, move || {
             set_limits();

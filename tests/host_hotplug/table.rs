@@ -1,5 +1,5 @@
-//! The rules of the state table, held against the one that ships, and against
-//! tables that are wrong in one way each.
+//! The rules of the state table, checked with the kernel's own table, and with tables that
+//! break one rule each.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use stillpoint::hotplug::{ALIVE, Group, RELEASED, RunsOn, Side, Step, steps};
 
 use crate::fake::Fake;
 
-/// All that is wrong with `table`.
+/// Returns all rules that `table` breaks.
 fn violations<C>(table: &[Step<C>]) -> Vec<String> {
     let mut found = Vec::new();
     let mut names = BTreeSet::new();
@@ -28,7 +28,7 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
         }
         let sides = [&step.startup, &step.teardown];
         for side in sides {
-            // A reason is words, not a placeholder.
+            // A reason has several words and is no placeholder.
             if side.reason().is_some_and(|why| why.split(' ').count() < 3) {
                 wrong("lacks a side without a reason");
             }
@@ -90,8 +90,8 @@ fn the_table_keeps_its_rules() {
 #[test]
 fn the_half_with_irqs_masked_is_the_init_group() {
     let table = steps::<Fake>();
-    // The AP's IRQ-masked half is the INIT group, all of it and nothing else;
-    // before it nothing runs on the AP alone.
+    // The steps that run on the AP with IRQs masked are exactly those of the INIT group. No
+    // step before it runs on the AP.
     for (index, step) in table.iter().enumerate() {
         let masked = (ALIVE..RELEASED).contains(&index);
         assert_eq!(step.group == Group::Init, masked, "{}", step.name);
@@ -103,7 +103,7 @@ fn the_half_with_irqs_masked_is_the_init_group() {
     }
 }
 
-/// A step without fault.
+/// Returns a step that breaks no rule.
 fn sound() -> Step<()> {
     Step {
         name: "init:sound",

@@ -1,4 +1,4 @@
-//! The walker that ships, along a table of the test, whose callbacks record.
+//! The kernel's walker on a table of the test, whose callbacks record their calls.
 
 use std::cell::{Cell, RefCell};
 
@@ -7,12 +7,12 @@ use stillpoint::trace::Direction;
 
 use crate::xorshift::Random;
 
-/// What the callbacks of one machine have done.
+/// The calls that the callbacks of one machine have recorded.
 #[derive(Default)]
 struct Log {
-    /// Which step has been started or torn down, in the order in which it was.
+    /// The steps that were started or torn down, in their order.
     done: RefCell<Vec<(usize, Direction)>>,
-    /// The callback that fails by itself.
+    /// The callback that fails.
     broken: Cell<Option<(usize, Direction)>>,
 }
 
@@ -25,7 +25,7 @@ impl Log {
         Ok(())
     }
 
-    /// What was done, in one direction or the other; forgets it.
+    /// Removes and returns the recorded calls.
     fn take(&self) -> Vec<(usize, Direction)> {
         self.done.take()
     }
@@ -36,7 +36,7 @@ fn fallible<const STEP: usize, const UP: bool>() -> Side<Log> {
     Side::Fallible(|log| log.call(STEP, direction(UP)))
 }
 
-/// A side that can't, and so is never the broken one.
+/// A side that can't fail.
 fn infallible<const STEP: usize, const UP: bool>() -> Side<Log> {
     Side::Infallible(|log| log.call(STEP, direction(UP)).expect("not broken"))
 }
@@ -45,7 +45,7 @@ fn direction(up: bool) -> Direction {
     if up { Direction::Up } else { Direction::Down }
 }
 
-/// Every pair of sides that a step can have.
+/// A table with every pair of sides that a step can have.
 fn table() -> Vec<Step<Log>> {
     const UP: bool = true;
     const DOWN: bool = false;
@@ -73,12 +73,12 @@ fn table() -> Vec<Step<Log>> {
     .collect()
 }
 
-/// One CPU on that table.
+/// A CPU that walks along that table.
 struct Cpu {
     table: Vec<Step<Log>>,
     state: CpuhpState,
     log: Log,
-    /// What the walker told of each passage.
+    /// The passages that the walker has reported.
     told: RefCell<Vec<(usize, Direction, Option<bool>)>>,
 }
 
@@ -93,7 +93,7 @@ impl Cpu {
         }
     }
 
-    /// A CPU that has walked to `state`, without a trace of how.
+    /// Returns a CPU that has walked to `state`, with no calls recorded.
     fn at(state: usize) -> Cpu {
         let cpu = Cpu::new();
         assert_eq!(cpu.go(state), Ok(()));
@@ -102,7 +102,7 @@ impl Cpu {
         cpu
     }
 
-    /// Walks to `target`, one way, whichever that is.
+    /// Walks to `target`, up or down.
     fn go(&self, target: usize) -> Result<(), WalkError> {
         let mut walker = Walker {
             steps: &self.table,
@@ -124,7 +124,7 @@ impl Cpu {
         }
     }
 
-    /// Of `steps`, those with a callback in `direction`, with it.
+    /// Returns those of `steps` that have a callback in `direction`, with that direction.
     fn with_callback(
         &self,
         steps: impl Iterator<Item = usize>,
@@ -136,7 +136,7 @@ impl Cpu {
             .collect()
     }
 
-    /// How often each step was passed up and down.
+    /// Returns how often each step was passed up and down.
     fn passages(&self) -> Vec<(u32, u32)> {
         let steps = 0..self.table.len();
         steps.map(|step| self.state.passages(step)).collect()
@@ -151,7 +151,7 @@ impl Cpu {
     }
 }
 
-/// The steps between `origin` and `target`, as a walk takes them.
+/// Returns the steps between `origin` and `target`, in the order of a walk.
 fn way(origin: usize, target: usize) -> (Vec<usize>, Direction) {
     if origin <= target {
         ((origin..target).collect(), Direction::Up)
@@ -184,7 +184,7 @@ fn up_takes_the_table_in_order_and_down_in_reverse() {
 
 #[test]
 fn every_passage_is_told_before_and_after_and_counted_once() {
-    // Also where there is nothing to do.
+    // Also if the walk has no steps.
     for (origin, target) in [(0, 10), (10, 0), (3, 7), (7, 3)] {
         let cpu = Cpu::at(origin);
         let before = cpu.passages();
@@ -206,15 +206,15 @@ fn every_passage_is_told_before_and_after_and_counted_once() {
     }
 }
 
-/// How a step is made to fail.
+/// The way in which a step is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     ByItself,
     Injected,
 }
 
-/// Walks from `origin` to `target` with a failure at `step`, turns round as an
-/// operation does, and then tries again.
+/// Walks from `origin` to `target` with a failure at `step`, walks back as an operation does,
+/// and then tries again.
 fn fail_at(origin: usize, target: usize, step: usize, failure: Failure) {
     let (steps, direction) = way(origin, target);
     let cpu = Cpu::at(origin);
@@ -229,7 +229,7 @@ fn fail_at(origin: usize, target: usize, step: usize, failure: Failure) {
     };
     assert_eq!(cpu.go(target), Err(WalkError { step, error }));
 
-    // As if that step had never been tried, and all before it have been.
+    // The state is as if that step had never been tried, and all before it were passed.
     let taken = steps.iter().copied().take_while(|taken| *taken != step);
     let taken: Vec<usize> = taken.collect();
     assert_eq!(
@@ -248,7 +248,7 @@ fn fail_at(origin: usize, target: usize, step: usize, failure: Failure) {
     assert_eq!(cpu.state.injected(), None, "it fires once");
     cpu.assert_balanced();
 
-    // Round, to the origin: what was done is undone, once, in reverse.
+    // Back to the origin: every step that was done is undone once, in reverse order.
     cpu.log.broken.set(None);
     assert_eq!(cpu.go(origin), Ok(()));
     assert_eq!(cpu.state.state(), origin);
@@ -258,7 +258,7 @@ fn fail_at(origin: usize, target: usize, step: usize, failure: Failure) {
     );
     cpu.assert_balanced();
 
-    // And nothing is left of it.
+    // The CPU is then as if it had not walked.
     assert_eq!(cpu.go(target), Ok(()));
     assert_eq!(
         cpu.log.take(),
@@ -306,7 +306,7 @@ fn a_failure_waits_for_the_side_that_can_fail() {
     cpu.state.inject(Some(1));
     assert_eq!(cpu.go(0), Ok(()));
     assert_eq!(cpu.state.injected(), Some(1));
-    // It can be taken back.
+    // The injection can be removed.
     cpu.state.inject(None);
     assert_eq!(cpu.go(10), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! The rules, held against source files. What they say is data in the parent.
+//! Checks source files against the rules, which are data in the parent module.
 
 use std::fmt;
 
@@ -27,8 +27,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// All that is wrong with `sources`, which are a tree: a module's `forbid`
-/// reaches its children, and a module declared under `#[cfg(test)]` is test code.
+/// Returns all faults of `sources`, which are a tree: a module's `forbid` applies to its
+/// children, and a module that is declared under `#[cfg(test)]` is test code.
 pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
     let tests = test_modules(sources);
@@ -48,7 +48,7 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     found
 }
 
-/// The modules that are declared under `#[cfg(test)]` and are files of their own.
+/// Returns the modules that are declared under `#[cfg(test)]` and have files of their own.
 fn test_modules(sources: &[Source]) -> Vec<Vec<String>> {
     let mut modules = Vec::new();
     for source in sources {
@@ -81,7 +81,7 @@ fn violation(source: &Source, line: usize, rule: &'static str, what: String) -> 
     }
 }
 
-/// Rules 1 and 2.
+/// Checks rules 1 and 2.
 fn layers(source: &Source, found: &mut Vec<Violation>) {
     let from = source.module()[0];
     if rank(from).is_none() && !TOP.contains(&from) && !HARDWARE.contains(&from) {
@@ -132,8 +132,8 @@ fn layers(source: &Source, found: &mut Vec<Violation>) {
     }
 }
 
-/// The top-level module that `path` leads to, if it starts from the root:
-/// by `crate::`, or by as many `super::` as it takes.
+/// Returns the top-level module that `path` leads to, if the path starts from the root: by
+/// `crate::`, or by enough `super::`.
 fn from_root<'a>(source: &Source, path: &'a NamedPath) -> Option<&'a str> {
     let segments = &path.segments;
     if segments[0] == "crate" {
@@ -151,7 +151,7 @@ fn from_root<'a>(source: &Source, path: &'a NamedPath) -> Option<&'a str> {
     segments.get(start + supers).map(String::as_str)
 }
 
-/// Rule 3.
+/// Checks rule 3.
 fn door(source: &Source, found: &mut Vec<Violation>) {
     if source.module()[0] == DOOR {
         return;
@@ -169,7 +169,7 @@ fn door(source: &Source, found: &mut Vec<Violation>) {
     }
 }
 
-/// Rule 4.
+/// Checks rule 4.
 fn purity(source: &Source, found: &mut Vec<Violation>) {
     if rank(source.module()[0]).is_none() {
         return;
@@ -200,7 +200,7 @@ fn purity(source: &Source, found: &mut Vec<Violation>) {
     }
 }
 
-/// Whether the `cfg` at token `at` names a `target_...`.
+/// Returns whether the `cfg` at token `at` names a `target_...`.
 fn asks_for_target(source: &Source, at: usize) -> bool {
     let is = |i: usize, text| source.tokens.get(i).is_some_and(|token| token.text == text);
     let open = if is(at + 1, "!") { at + 2 } else { at + 1 };
@@ -210,7 +210,7 @@ fn asks_for_target(source: &Source, at: usize) -> bool {
             .any(|token| token.text.starts_with("target_"))
 }
 
-/// Rule 5.
+/// Checks rule 5.
 fn safe_by_default(source: &Source, all: &[Source], found: &mut Vec<Violation>) {
     let module = source.module();
     if rank(module[0]).is_none()
@@ -220,7 +220,7 @@ fn safe_by_default(source: &Source, all: &[Source], found: &mut Vec<Violation>) 
     {
         return;
     }
-    // A module that has a listed one below it can't forbid what that needs.
+    // A module can't forbid `unsafe` if a module below it is listed.
     if MAY_BE_UNSAFE
         .iter()
         .any(|listed| listed.starts_with(&module))
@@ -242,7 +242,7 @@ fn safe_by_default(source: &Source, all: &[Source], found: &mut Vec<Violation>) 
     }
 }
 
-/// Rule 6. Test code is held to it too.
+/// Checks rule 6, also for test code.
 fn argued(source: &Source, found: &mut Vec<Violation>) {
     let starts = source
         .find(&["unsafe", "{"])
@@ -255,8 +255,8 @@ fn argued(source: &Source, found: &mut Vec<Violation>) {
     }
 }
 
-/// Whether the last of `lines`, or the comment before its statement, has a
-/// `SAFETY:`. Going up, code is passed only if the statement goes on below it.
+/// Returns whether the last of `lines`, or the comment before its statement, has a `SAFETY:`.
+/// On the way up, only lines of the same statement are passed.
 fn has_argument(lines: &[String]) -> bool {
     for (distance, line) in lines.iter().rev().enumerate() {
         let line = line.trim();

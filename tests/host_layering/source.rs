@@ -1,17 +1,17 @@
-//! A Rust source file as the rules want it: tokens, paths, and what is test code.
+//! A Rust source file as the rules need it: tokens, paths, and which code is test code.
 //!
-//! Not a parser: it knows comments, literals, brackets, attributes and `use`
-//! trees, which is all that the rules ask about.
+//! This is no parser. It knows comments, literals, brackets, attributes and `use` trees, and
+//! the rules need no more.
 
 use std::ops::Range;
 
-/// A word or a single punctuation mark. Comments and literals are gone.
+/// A word or a single punctuation mark. Comments and literals are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) text: String,
-    /// Counted from 1.
+    /// The number of the line, counted from 1.
     pub(crate) line: usize,
-    /// Under `#[cfg(test)]`.
+    /// Whether the token is under `#[cfg(test)]`.
     pub(crate) test: bool,
 }
 
@@ -21,14 +21,14 @@ pub(crate) struct NamedPath {
     pub(crate) segments: Vec<String>,
     pub(crate) line: usize,
     pub(crate) test: bool,
-    /// How many modules of this file are open around it.
+    /// How many modules of this file the path is inside.
     pub(crate) inline_modules: usize,
 }
 
 /// A file of `src`.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Relative to `src`, with `/`.
+    /// The path relative to `src`, with `/`.
     pub(crate) path: String,
     pub(crate) lines: Vec<String>,
     pub(crate) tokens: Vec<Token>,
@@ -52,13 +52,13 @@ impl Source {
         }
     }
 
-    /// The module that this file is: `["cpu", "mask"]` for `cpu/mask.rs`.
+    /// Returns the module of this file: `["cpu", "mask"]` for `cpu/mask.rs`.
     pub(crate) fn module(&self) -> Vec<&str> {
         let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
         path.split('/').collect()
     }
 
-    /// The places where the tokens are `words`, one after the other.
+    /// Returns the places where the next tokens are `words`.
     pub(crate) fn find<'a>(&'a self, words: &'a [&str]) -> impl Iterator<Item = &'a Token> {
         self.tokens
             .windows(words.len())
@@ -113,14 +113,14 @@ fn skip(chars: &[char], from: usize, accept: impl Fn(char) -> bool) -> usize {
         .unwrap_or(chars.len())
 }
 
-/// Where the comment, literal or lifetime that starts at `at` ends, if one does.
+/// Returns the end of the comment, literal or lifetime that starts at `at`, if one does.
 fn literal_or_comment(chars: &[char], at: usize) -> Option<usize> {
     let rest = &chars[at..];
     match rest {
         ['/', '/', ..] => Some(skip(chars, at, |c| c != '\n')),
         ['/', '*', ..] => Some(at + block_comment(rest)),
         ['"', ..] => Some(at + 1 + quoted(&rest[1..], '"')),
-        // A character, or a lifetime: the quote of a character closes.
+        // A quote that is closed begins a character; any other begins a lifetime.
         ['\'', '\\', ..] => Some(at + 1 + quoted(&rest[1..], '\'')),
         ['\'', _, '\'', ..] => Some(at + 3),
         ['\'', ..] => Some(skip(chars, at + 1, is_word)),
@@ -138,7 +138,7 @@ fn literal_or_comment(chars: &[char], at: usize) -> Option<usize> {
     }
 }
 
-/// Length of a block comment, those inside it included.
+/// Returns the length of a block comment, which may contain others.
 fn block_comment(rest: &[char]) -> usize {
     let (mut depth, mut i) = (0, 0);
     while i < rest.len() {
@@ -154,7 +154,7 @@ fn block_comment(rest: &[char]) -> usize {
     i
 }
 
-/// Length up to and including the closing `quote`.
+/// Returns the length up to and including the closing `quote`.
 fn quoted(rest: &[char], quote: char) -> usize {
     let mut i = 0;
     while i < rest.len() && rest[i] != quote {
@@ -163,7 +163,7 @@ fn quoted(rest: &[char], quote: char) -> usize {
     (i + 1).min(rest.len())
 }
 
-/// Where the raw string ends whose `#`s start at `at`; `None` for `r#name`.
+/// Returns the end of the raw string whose `#`s start at `at`; `None` for `r#name`.
 fn raw_string(chars: &[char], at: usize) -> Option<usize> {
     let open = skip(chars, at, |c| c == '#');
     if chars.get(open) != Some(&'"') {
@@ -179,7 +179,7 @@ fn raw_string(chars: &[char], at: usize) -> Option<usize> {
     Some(open + 1 + length + close.len())
 }
 
-/// The index just behind the bracket that closes the one at `open`.
+/// Returns the index just behind the bracket that closes the one at `open`.
 pub(crate) fn closing(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0usize;
     for (i, token) in tokens.iter().enumerate().skip(open) {
@@ -195,7 +195,7 @@ pub(crate) fn closing(tokens: &[Token], open: usize) -> usize {
     tokens.len()
 }
 
-/// The items under an attribute that is `cfg` of `test`, attribute included.
+/// Returns the items under `#[cfg(test)]`, including the attribute.
 fn test_items(tokens: &[Token]) -> Vec<Range<usize>> {
     let text = |i: usize| tokens.get(i).map_or("", |token| token.text.as_str());
     let mut items = Vec::new();
@@ -218,7 +218,7 @@ fn test_items(tokens: &[Token]) -> Vec<Range<usize>> {
     items
 }
 
-/// The index just behind the item that starts at `at`: its `;` or its body.
+/// Returns the index just behind the item that starts at `at`, which ends with `;` or a body.
 fn item_end(tokens: &[Token], mut at: usize) -> usize {
     while at < tokens.len() {
         match tokens[at].text.as_str() {
@@ -231,10 +231,10 @@ fn item_end(tokens: &[Token], mut at: usize) -> usize {
     at
 }
 
-/// All paths of more than one segment.
+/// Returns all paths of more than one segment.
 fn paths(tokens: &[Token]) -> Vec<NamedPath> {
     let mut paths = Vec::new();
-    // Where the modules of this file that are open now end.
+    // The ends of the modules of this file that are open here.
     let mut modules: Vec<usize> = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -253,7 +253,7 @@ fn paths(tokens: &[Token]) -> Vec<NamedPath> {
     paths
 }
 
-/// Reads the path or `use` tree at `at`, below `parent`; returns what is behind.
+/// Reads the path or `use` tree at `at`, below `parent`; returns the index behind it.
 fn tree(tokens: &[Token], mut at: usize, parent: &[String], paths: &mut Vec<NamedPath>) -> usize {
     let is = |i: usize, text: &str| tokens.get(i).is_some_and(|token| token.text == text);
     let mut segments = parent.to_vec();
@@ -266,7 +266,7 @@ fn tree(tokens: &[Token], mut at: usize, parent: &[String], paths: &mut Vec<Name
             at += 1;
             while at + 1 < end {
                 at = tree(tokens, at, &segments, paths).max(at + 1);
-                // Behind a comma, or the name that `as` gives.
+                // Skips a comma, or the name that `as` gives.
                 while at + 1 < end && !is(at - 1, ",") {
                     at += 1;
                 }

@@ -8,8 +8,8 @@ use stillpoint::sync::LocalCpu;
 
 use crate::fake::{Baton, Fake};
 
-/// A core takes what is pending for certain only at a context synchronization event:
-/// one that masks its interrupts again without may turn for ever.
+/// A core is certain to take a pending interrupt only at a context synchronization event. An
+/// idle loop that masks IRQs again without one might loop for ever.
 #[test]
 fn idle_serves_what_ended_its_sleep_before_it_sleeps_again() {
     let (report, reports) = channel();

@@ -13,7 +13,7 @@ use stillpoint::sync::{LocalCpu, PreemptGuard};
 
 use crate::fake::{Baton, Fake};
 
-/// A thread that isn't heard of for so long hangs.
+/// How long the test waits for a thread before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of the idle thread; per-CPU threads come next, then ordinary ones.
@@ -33,13 +33,13 @@ pub(crate) const CLASSES: [Class; 7] = [
 /// How many ordinary threads one machine may have in its life.
 pub(crate) const ORDINARY: usize = 60;
 
-/// What the running thread is told to do.
+/// What the test tells the running thread to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Yield,
     AboutToBlock,
     CancelBlock,
-    /// Gives the CPU away: waits, if it is still about to.
+    /// Gives the CPU away: blocks, if the thread is still about to block.
     Schedule,
     /// Wakes a thread from thread context.
     Wake(usize),
@@ -51,16 +51,17 @@ pub(crate) enum Op {
     Unpark(usize),
     /// Starts an ordinary thread.
     Spawn,
-    /// Returns: an ordinary thread exits, a per-CPU thread parks if asked to.
+    /// Returns from the thread's function: an ordinary thread exits, a per-CPU thread parks if
+    /// it was asked to.
     Return,
 }
 
-/// What the driver and the threads share.
+/// The state that the test and the threads share.
 struct Shared {
     ops: Vec<Mutex<Receiver<Op>>>,
     threads: Mutex<Vec<Arc<Thread<Fake>>>>,
     reports: Mutex<Sender<usize>>,
-    /// The running thread keeps its CPU: it has preemption off or is in an
+    /// Whether the running thread keeps its CPU, because it has preemption off or is in an
     /// interrupt handler.
     keeps_cpu: AtomicBool,
 }
@@ -70,7 +71,7 @@ impl Shared {
         Arc::clone(&self.threads.lock().expect("no panic under it")[id])
     }
 
-    /// What thread `id` does while it has the CPU.
+    /// Runs thread `id`: it reports that it has the CPU, and does what the test tells it.
     fn work(self: &Arc<Self>, id: usize) {
         let sched = Fake::sched();
         loop {
@@ -81,7 +82,7 @@ impl Shared {
                 .send(id)
                 .unwrap_or(());
             let Ok(op) = self.ops[id].lock().expect("no panic under it").recv() else {
-                // The test is over; there is no way out of a kernel thread.
+                // The test is over, and a kernel thread can't return from here.
                 loop {
                     std::thread::park();
                 }
@@ -121,7 +122,7 @@ impl Shared {
         let id = self.threads.lock().expect("no panic under it").len();
         let name = ThreadName::new(format_args!("ordinary {id}"));
         let shared = Arc::clone(self);
-        // It may not run before it is listed.
+        // The thread must not run before it is in the list.
         let _here = PreemptGuard::<Fake>::new();
         let thread =
             Fake::sched().spawn(name, Class::Normal, &CpuMask::of(CpuId::BOOT), move || {
@@ -134,7 +135,7 @@ impl Shared {
     }
 }
 
-/// A per-CPU thread, which has always something to do.
+/// A per-CPU thread, which always has something to do.
 struct Worker {
     id: usize,
     shared: Arc<Shared>,
@@ -150,7 +151,7 @@ impl Service<Fake> for Worker {
     }
 }
 
-/// The fake machine, at the driver's end.
+/// The fake machine, as the test sees it.
 pub(crate) struct Machine {
     shared: Arc<Shared>,
     ops: Vec<Sender<Op>>,
@@ -160,7 +161,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A machine whose idle thread runs, its per-CPU threads parked.
+    /// Returns a machine whose idle thread runs and whose per-CPU threads are parked.
     pub(crate) fn new() -> Machine {
         Fake::new_machine();
         let sched = Fake::sched();
@@ -204,6 +205,7 @@ impl Machine {
         machine
     }
 
+    /// Waits for the report of the thread that has the CPU.
     fn hear(&mut self) {
         self.current = self
             .reports
@@ -211,7 +213,7 @@ impl Machine {
             .expect("some thread has the CPU");
     }
 
-    /// Has the running thread do `op`; afterwards `current` may be another.
+    /// Has the running thread do `op`. Afterwards `current` may be another thread.
     pub(crate) fn tell(&mut self, op: Op) {
         self.ops[self.current].send(op).expect("it listens");
         self.hear();

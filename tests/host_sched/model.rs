@@ -5,7 +5,8 @@ use stillpoint::sched::{Class, ThreadState};
 use crate::machine::{CLASSES, IDLE, ORDINARY, Op};
 use crate::xorshift::Random;
 
-/// The model: each runnable thread holds a ticket, and the lowest one is next.
+/// The model. Each runnable thread holds a ticket, and the thread with the lowest one runs
+/// next.
 pub(crate) struct Model {
     pub(crate) threads: Vec<ModelThread>,
     pub(crate) current: usize,
@@ -39,7 +40,7 @@ impl Model {
         self.threads[id].ticket = Some((self.threads[id].class.level(), sign * self.last_ticket));
     }
 
-    /// The best ticket.
+    /// Returns the thread with the lowest ticket.
     fn first(&self) -> Option<usize> {
         (0..self.threads.len())
             .filter(|id| self.threads[*id].ticket.is_some())
@@ -54,7 +55,7 @@ impl Model {
             thread.state = ThreadState::Running;
         }
         if thread.in_park && thread.asked_to_park {
-            // Asked again before it had the CPU.
+            // It was asked to park again before it had the CPU.
             thread.state = ThreadState::Parked;
             self.seen.parked_again += 1;
             return self.dispatch();
@@ -64,7 +65,7 @@ impl Model {
         self.current = next;
     }
 
-    /// The running thread gives the CPU away.
+    /// Has the running thread give the CPU away.
     fn give_away(&mut self) {
         let id = self.current;
         let thread = &mut self.threads[id];
@@ -82,7 +83,7 @@ impl Model {
         self.dispatch();
     }
 
-    /// A more urgent thread takes the CPU.
+    /// Gives the CPU to a more urgent thread, if there is one.
     fn preempt(&mut self) {
         let level = |id: usize| self.threads[id].class.level();
         if self
@@ -169,7 +170,7 @@ impl Model {
         }
     }
 
-    /// Something that the running thread may do.
+    /// Returns something that the running thread may do.
     pub(crate) fn choose(&self, random: &mut Random) -> Op {
         let anyone = random.below(self.threads.len());
         let per_cpu = 1 + random.below(CLASSES.len());
@@ -200,13 +201,15 @@ pub(crate) struct ModelThread {
     class: Class,
     pub(crate) state: ThreadState,
     asked_to_park: bool,
-    /// It has not gone on since it was parked.
+    /// Whether the thread has not run on since it was parked.
     in_park: bool,
-    /// Level, then when it came, negative for one that goes to the front.
+    /// The level, then the number of the ticket, which is negative if the thread goes to the
+    /// front of its level.
     ticket: Option<(usize, i64)>,
 }
 
-/// How often the interesting happened: a walk without it shows nothing.
+/// How often each interesting event happened. A walk in which one never happens shows nothing
+/// about it.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) preempted: u32,

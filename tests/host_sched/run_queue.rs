@@ -10,7 +10,7 @@ use stillpoint::time::Instant;
 
 use crate::fake::{Baton, Fake};
 
-/// A thread for a run queue alone: it never runs.
+/// Returns a thread that is only queued and never runs.
 fn thread(class: Class) -> Arc<Thread<Fake>> {
     struct Nothing;
     impl Service<Fake> for Nothing {
@@ -24,13 +24,13 @@ fn thread(class: Class) -> Arc<Thread<Fake>> {
         .expect("a thread")
 }
 
-/// The running thread says that it is about to wait.
+/// Makes the running thread about to block.
 fn block_current(queue: &RunQueue<Fake>) {
     let current = Arc::clone(queue.current());
     Fake::sched().about_to_block(&current);
 }
 
-/// A run queue on which idle runs.
+/// Returns a run queue whose current thread is the idle thread.
 fn queue() -> RunQueue<Fake> {
     Fake::new_machine();
     let mut queue = RunQueue::new();
@@ -38,13 +38,13 @@ fn queue() -> RunQueue<Fake> {
     queue
 }
 
-/// The thread that a switch goes to.
+/// Returns the thread that `switch` switches to.
 fn to(switch: Option<Switch<Fake>>) -> Option<*const Thread<Fake>> {
     switch.map(|switch| switch.to)
 }
 
 #[test]
-fn only_who_is_more_urgent_preempts() {
+fn only_a_more_urgent_thread_preempts() {
     let mut queue = queue();
     let [normal, other, realtime, stopper] = [
         Class::Normal,
@@ -65,7 +65,7 @@ fn only_who_is_more_urgent_preempts() {
         assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&next)));
         assert!(!queue.should_preempt());
     }
-    // Preempted in the middle of something, both of them; a waiting thread is not.
+    // A thread that was preempted is marked; a thread that was queued and never ran is not.
     assert!(normal.is_marked_racy() && !other.is_marked_racy());
 }
 
@@ -78,28 +78,28 @@ fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
     let preempt = SwitchReason::MayBePreempted;
     queue.enqueue(Arc::clone(&first));
     assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&first)));
-    assert_eq!(queue.begin_slice(), None, "it is alone");
+    assert_eq!(queue.begin_slice(), None, "no other thread waits");
     Fake::set_now(1_000);
     queue.enqueue(Arc::clone(&second));
     assert!(queue.wants_slice());
     assert_eq!(queue.begin_slice(), Some(Instant(1_000 + SLICE)));
-    // A stopper comes in the middle: what is left of the slice is kept.
+    // A stopper comes during the slice, and the rest of the slice is kept.
     Fake::set_now(1_000_000);
     queue.enqueue(Arc::clone(&stopper));
     assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&stopper)));
-    assert_eq!(queue.begin_slice(), None, "a stopper takes no turns");
+    assert_eq!(queue.begin_slice(), None, "a stopper has no slices");
     Fake::set_now(2_000_000);
     block_current(&queue);
     assert_eq!(
         to(queue.pick_next(SwitchReason::GivesAway)),
         Some(Arc::as_ptr(&first)),
-        "the preempted is next"
+        "the preempted thread is next"
     );
     assert_eq!(
         queue.begin_slice(),
         Some(Instant(1_000 + SLICE + 1_000_000))
     );
-    // One tick before its end nothing happens; at its end the other one is next.
+    // One tick before the slice's end nothing happens. At its end the other thread is next.
     Fake::set_now(SLICE + 1_000_999);
     assert!(!queue.end_slice() && !queue.should_preempt());
     Fake::set_now(SLICE + 1_001_000);

@@ -4,8 +4,8 @@ use stillpoint::sched::ThreadState;
 
 use crate::machine::{CLASSES, IDLE, Machine, Op};
 
-/// Runs `script` from idle with the per-CPU threads unparked and run once, so
-/// that each waits; returns which threads had the CPU, in turn.
+/// Runs `script`, beginning with the idle thread. Each per-CPU thread has been unparked and
+/// has blocked. Returns which threads had the CPU, in their order.
 fn play(script: &[Op]) -> Vec<usize> {
     let mut machine = Machine::new();
     for id in 1..=CLASSES.len() {
@@ -30,14 +30,14 @@ fn play(script: &[Op]) -> Vec<usize> {
     turns
 }
 
-/// A script in which the running thread waits, `times` over.
+/// Returns a script in which the running thread blocks, `times` times.
 fn waits(times: usize) -> Vec<Op> {
     [Op::AboutToBlock, Op::Schedule].repeat(times)
 }
 
 #[test]
 fn classes_come_in_their_order_and_threads_in_theirs() {
-    // Woken in no order, by a stopper, which no thread preempts.
+    // A stopper, which no thread preempts, wakes the threads in a mixed order.
     let mut script: Vec<Op> = [1, 7, 5, 6, 4, 3, 2].map(Op::Wake).to_vec();
     script.extend(waits(7));
     assert_eq!(play(&script), [1, 2, 3, 4, 7, 5, 6, IDLE]);
@@ -49,7 +49,7 @@ fn the_more_urgent_preempts_and_the_preempted_is_next() {
     script.extend([4, 3, 1].map(Op::Interrupt));
     script.extend(waits(5));
     assert_eq!(play(&script), [5, 4, 3, 1, 3, 4, 5, 6, IDLE]);
-    // With preemption off it comes later, and comes.
+    // With preemption off the more urgent thread runs later, but does run.
     assert_eq!(play(&[Op::Wake(5), Op::GuardedWake(1)]), [5, 1]);
 }
 
@@ -57,7 +57,7 @@ fn the_more_urgent_preempts_and_the_preempted_is_next() {
 fn a_wake_between_about_to_block_and_block_is_not_lost() {
     let script = [Op::Wake(5), Op::AboutToBlock, Op::Interrupt(5)];
     assert_eq!(play(&[&script[..], &[Op::Schedule]].concat()), [5]);
-    // Nor is one that comes while it has been preempted in between.
+    // Neither is a wake that comes while the thread is preempted in between.
     let script = [
         &script[..2],
         &[Op::Interrupt(1), Op::Wake(5)],

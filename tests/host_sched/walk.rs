@@ -4,7 +4,7 @@ use crate::machine::Machine;
 use crate::model::{Model, Seen};
 use crate::xorshift::Random;
 
-/// Walks both at random, and compares them after every step.
+/// Has the machine and the model do the same random steps, and compares them after each.
 fn walk(seed: u64, steps: usize) -> Seen {
     let mut random = Random::new(seed);
     let mut machine = Machine::new();
@@ -18,7 +18,7 @@ fn walk(seed: u64, steps: usize) -> Seen {
         let last = &done[done.len().saturating_sub(12)..];
         assert_eq!(
             machine.current, model.current,
-            "who runs, seed {seed}, after {last:?}"
+            "running thread, seed {seed}, after {last:?}"
         );
         for (id, thread) in model.threads.iter().enumerate() {
             assert_eq!(

@@ -5,8 +5,8 @@ use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell, Status};
 use crate::OK;
 use crate::fake::{Did, Fake};
 
-/// Feeds `bytes` to a new session; what the commands printed, that is all but
-/// prompts and echo, when every line is one `echo`.
+/// Feeds `bytes` to a new session; returns the output of the commands, without prompts and
+/// echo. Each line must be one `echo`.
 fn typed(bytes: &[u8]) -> Vec<String> {
     let fake = Fake::new(4, "0");
     let mut shell = Shell::new(&fake);
@@ -63,7 +63,7 @@ fn keys_edit_the_line() {
     }
 }
 
-/// What a session draws for `bytes`, behind its first prompt.
+/// Returns what a session draws for `bytes` after its first prompt.
 fn drawn(bytes: &str) -> String {
     let fake = Fake::new(2, "0");
     let mut shell = Shell::new(&fake);
@@ -77,7 +77,7 @@ fn drawn(bytes: &str) -> String {
 #[test]
 fn tab_completes_the_name_of_a_command() {
     assert_eq!(drawn("lsc\t"), "lsc\r\x1b[2Kstillpoint# lscpu ");
-    // As far as it is certain; then what there is.
+    // First as far as all candidates agree, then the candidates.
     assert_eq!(drawn("st\t"), "st\nstates  stop\n\r\x1b[2Kstillpoint# st");
     assert!(drawn("\t").starts_with("\nhelp  lscpu  chcpu  "));
     for line in ["x\t", "lscpu \t", "echo e\t"] {
@@ -92,13 +92,13 @@ fn tab_completes_the_name_of_a_command() {
 fn the_terminal_finds_the_column_of_a_wide_character() {
     let line = "\r\x1b[2Kstillpoint# 日本";
     assert!(drawn("日本").ends_with(line));
-    // The cursor is where a terminal is that has drawn what stands before it.
+    // The cursor is in the column behind the text that is drawn before it.
     assert_eq!(
         drawn("日本\x1b[D"),
         drawn("日本") + line + "\rstillpoint# 日"
     );
     assert_eq!(drawn("ab\x1b[D"), "ab\x1b[D", "no need to");
-    // Once it is gone, the line is drawn as any other.
+    // Without such a character the line is drawn as any other.
     assert!(drawn("a日\x7fb").ends_with("\r\x1b[2Kstillpoint# ab"));
     assert!(drawn("日\x03b").ends_with("\nstillpoint# b"));
     let up = "\x1b[A";
@@ -113,7 +113,7 @@ fn history_goes_back_and_forth() {
         typed(keys.as_bytes()),
         ["a; b", "c", "a; b", "a; bd", "a; bd"]
     );
-    // Past the newest there is an empty line, past the oldest nothing.
+    // Below the newest line of the history is an empty line; above the oldest is none.
     let keys = format!("echo a\n{up}{up}{down}echo b\n");
     assert_eq!(typed(keys.as_bytes()), ["a", "b"]);
 }
@@ -148,7 +148,7 @@ fn a_session_looks_as_expected() {
     );
 }
 
-/// Feeds `bytes` to a session; what it printed and what was done.
+/// Feeds `bytes` to a session; returns its output and what it did to the machine.
 fn session(bytes: &[u8]) -> (String, Vec<Did>) {
     let fake = Fake::new(4, "0-3");
     let mut shell = Shell::new(&fake);
@@ -171,7 +171,7 @@ fn a_line_that_does_not_fit_is_refused() {
     assert!(text.contains("\x07") && text.contains("sh: line ignored: it is longer"));
     assert!(text.contains("\non\n"));
 
-    // A user that has edited the line since has seen it.
+    // If the user has edited the line since, the user has seen it.
     let (_, did) = session(format!("{fits},2\x7f2\n").as_bytes());
     assert_eq!(did, [Did::Down(1), Did::Down(2)]);
 }
@@ -193,12 +193,12 @@ fn a_line_of_which_some_is_missing_is_refused_whatever_is_typed_in_it() {
     let told = "sh: line ignored: it came too fast or damaged, and not all of it is here\n";
     for (before, after) in [
         (&b"chcpu -d 1"[..], &b"2\nchcpu -d 3\n"[..]),
-        // A whole line may have been in the gap, or this be the end of one.
+        // The lost bytes may contain a whole line, or the beginning of this one.
         (b"echo a\n", b"chcpu -d 1\nchcpu -d 3\n"),
         (b"chcpu -d 1", b"\nchcpu -d 3\n"),
-        // Keys that would show that a line which is too long has been seen.
+        // Keys by which the user would have noticed that a line is too long.
         (b"chcpu -d 1", b"\x15chcpu -d 2\x7f1\nchcpu -d 3\n"),
-        // Half a key, and half a character.
+        // An incomplete key, and an incomplete character.
         (b"chcpu -d 1\x1b[", b"Achcpu -d 2\nchcpu -d 3\n"),
         (b"chcpu -d 1\xe2", b"\x82\xac\nchcpu -d 3\n"),
     ] {

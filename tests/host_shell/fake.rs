@@ -1,4 +1,4 @@
-//! A machine of a few CPUs that records what was done to it.
+//! A fake machine of a few CPUs that records the calls of its methods.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,7 +26,7 @@ impl Failure for Refused {
     }
 }
 
-/// What was done to the machine.
+/// A call that changed the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Did {
     Up(usize),
@@ -42,12 +42,12 @@ pub(crate) struct Fake {
     online: RefCell<CpuMask>,
     stuck: CpuMask,
     did: RefCell<Vec<Did>>,
-    /// What was printed and not yet taken.
+    /// The output that was not taken yet.
     pub(crate) console: RefCell<String>,
 }
 
 impl Fake {
-    /// `present` CPUs, of which the list is online.
+    /// Returns a machine with `present` CPUs, of which those in the list are online.
     pub(crate) fn new(present: usize, online: &str) -> Fake {
         Fake {
             present: CpuMask::first_n(present),
@@ -58,19 +58,19 @@ impl Fake {
         }
     }
 
-    /// With these CPUs refusing to come or go.
+    /// Makes these CPUs refuse to come or go.
     pub(crate) fn with_stuck(self, list: &str) -> Fake {
         let stuck = parse_cpu_list(list).expect("a list");
         Fake { stuck, ..self }
     }
 
-    /// Runs a line; what it printed, and what became of it.
+    /// Runs a line; returns its output and its result.
     pub(crate) fn run(&self, line: &str) -> (String, Report) {
         let report = run_line(self, line);
         (self.console.take(), report)
     }
 
-    /// What was done since the last time this was asked.
+    /// Returns the calls since the last time this was called.
     pub(crate) fn did(&self) -> Vec<Did> {
         self.did.take()
     }

@@ -1,4 +1,4 @@
-//! What must hold for all lists and all input.
+//! Properties that hold for all CPU lists and all input.
 
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::shell::{PROMPT, Shell, parse_cpu_list};
@@ -6,7 +6,7 @@ use stillpoint::shell::{PROMPT, Shell, parse_cpu_list};
 use crate::OK;
 use crate::fake::Fake;
 
-// Miri is a thousand times slower, and looks for something else.
+// Miri is a thousand times slower, and checks for undefined behaviour only.
 const SEEDS: u64 = if cfg!(miri) { 2 } else { 64 };
 const KEYS: usize = if cfg!(miri) { 300 } else { 10_000 };
 
@@ -60,7 +60,7 @@ fn random_lists_parse_or_fail_inside_the_text() {
     }
 }
 
-/// What stands in the second column of a wide character.
+/// The content of the second column of a wide character.
 const SECOND_HALF: char = '\0';
 
 /// One row of a terminal, with what ECMA-48 sequences the editor draws.
@@ -113,7 +113,7 @@ impl Row {
         }
     }
 
-    /// What is on the row, the blanks at its end not counted.
+    /// Returns the text of the row without the blanks at its end.
     fn text(&self) -> String {
         let characters = self.text.iter().filter(|c| **c != SECOND_HALF);
         characters.collect::<String>().trim_end().into()
