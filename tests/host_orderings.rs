@@ -27,7 +27,8 @@ use list::Mutant;
 const REASONS: &[(&str, &str)] = &[
     ("src/arch/aarch64/boot_record.rs", "cache maintenance and CPU_ON order the words: tests/host_caches.rs models that"),
     ("src/arch/aarch64/cpu_local.rs", "a CPU's own words, or set before the CPU is started"),
-    ("src/arch/aarch64/pen.rs", "cache maintenance and DSB order the words: tests/host_caches.rs models that"),
+    ("src/arch/aarch64/pen/mod.rs", "cache maintenance and DSB order the words: tests/host_caches.rs models that"),
+    ("src/arch/aarch64/pen/words.rs", "cache maintenance and DSB order the words: tests/host_caches.rs models that"),
     ("src/arch/aarch64/thread_head.rs", "the running thread's own words"),
     ("src/arch/aarch64/timer.rs", "a fact about the machine, set before a second CPU runs"),
     ("src/boot/secondary.rs", "one word, for a refusal; nothing else is read through it"),

@@ -5,7 +5,7 @@
 //! the whole difficulty; and QEMU, which has no caches, never finds one missing. So
 //! each of these protocols is written down once, as sequences. Those of the CPU without
 //! caches are lists: its assembly is made from them step by step
-//! (`arch/aarch64/pen.rs`, `secondary.rs`, `boot.rs`). Those of Rust are generic
+//! (`arch/aarch64/pen/code.rs`, `secondary.rs`, `boot.rs`). Those of Rust are generic
 //! functions over the traits of [`super::words`], which hardware implements.
 //! `tests/host_caches.rs` notes the steps of the functions, and runs them and the lists
 //! against memory with a write-back cache for each CPU, in every order. It shows that no

@@ -20,88 +20,25 @@
 //! Linux, Documentation/arch/arm64/booting.rst (spin-table). IHI 0048 (GICv2),
 //! GICC_IAR and GICC_EOIR. Arm ARM: SCTLR_EL1, WFE, WFI.
 
-use core::arch::{asm, global_asm};
+mod code;
+mod words;
+
+use core::arch::asm;
 use core::fmt;
-use core::mem::offset_of;
 use core::time::Duration;
 
-use super::cache;
-use super::mmu::caches_off;
-use crate::coherency::pen::{self, arrive, park};
-use crate::coherency::words::{Clean, Command, Invalidate, Read, Signal, Status, Write};
-use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
+use super::{cpu, timer};
+use crate::coherency::pen;
+use crate::config::MAX_PEN_CPUS;
 use crate::cpu::Mpidr;
 use crate::platform::{CpuOps, PowerState, PsciError};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::Ordering;
 
-/// The bit that makes a slot's affinity one: 0 is an empty slot.
-const TAKEN: u64 = 1 << 63;
-
-/// The bit that says that its CPU came by itself, and not from firmware's pen.
-const ADMITTED: u64 = 1 << 62;
+use code::{pen_from_firmware, pen_park};
+use words::{ADMITTED, Look, PARKED, Release, SLOTS, Slot, TAKEN};
 
 /// How long the CPUs may take from firmware's pen to ours.
 const ARRIVAL: Duration = Duration::from_millis(200);
-
-/// The status of a CPU that is in the pen.
-const PARKED: u64 = 1;
-
-/// [`Command`] (`separate-lines` of [`coherency::pen`](crate::coherency::pen)). The
-/// CPU forgets the first word before it parks; control writes the first two while it is
-/// parked (`one-command-one-release` of [`coherency::pen`](crate::coherency::pen)).
-#[repr(C, align(128))]
-struct CommandLine {
-    /// Where a released CPU goes; 0: it stays.
-    entry: AtomicU64,
-    /// What it finds in x0 there; 0 until control has released it for the first time,
-    /// which is control's to remember.
-    context: AtomicU64,
-    /// The affinity of the CPU that owns the slot; 0: free. Set once: with the MMU off at
-    /// boot, or by the CPU itself before its first parking. The parked CPU doesn't read it.
-    mpidr: AtomicU64,
-}
-
-/// [`Status`]. Written past the caches, by the CPU alone.
-#[repr(C, align(128))]
-struct StatusLine {
-    status: AtomicU64,
-}
-
-/// One CPU's words.
-#[repr(C, align(128))]
-struct Slot {
-    command: CommandLine,
-    status: StatusLine,
-}
-
-const _: () = assert!(size_of::<CommandLine>() == CACHE_LINE);
-const _: () = assert!(size_of::<StatusLine>() == CACHE_LINE);
-const _: () = assert!(offset_of!(CommandLine, context) == offset_of!(CommandLine, entry) + 8);
-
-/// All slots. No static of the pure layers, because the CPUs find them with no
-/// more than their own affinity. What orders these accesses for CPUs without
-/// caches is cache maintenance and DSB: all of them are Relaxed, but those of `mpidr`
-/// ([`Pen::admit`]).
-static SLOTS: [Slot; MAX_PEN_CPUS] = [const {
-    Slot {
-        command: CommandLine {
-            entry: AtomicU64::new(0),
-            context: AtomicU64::new(0),
-            mpidr: AtomicU64::new(0),
-        },
-        status: StatusLine {
-            status: AtomicU64::new(0),
-        },
-    }
-}; MAX_PEN_CPUS];
-
-unsafe extern "C" {
-    /// Where a spin-table's release word sends a CPU: EL2 or EL1, MMU off.
-    fn pen_from_firmware() -> !;
-    /// Parks this CPU, MMU on or off: x0 is its slot, x1 its GICv2 CPU interface, or
-    /// 0 to sleep in WFE.
-    fn pen_park() -> !;
-}
 
 /// The pen is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +102,7 @@ pub unsafe fn take_from_firmware(release: u64) {
 /// # Context
 /// Boot CPU, MMU off.
 pub fn all_are_here() -> bool {
-    super::timer::poll(ARRIVAL, || {
+    timer::poll(ARRIVAL, || {
         SLOTS.iter().all(|slot| {
             slot.command.mpidr.load(Ordering::Relaxed) == 0
                 || slot.status.status.load(Ordering::Relaxed) == PARKED
@@ -280,58 +217,6 @@ impl Pen {
     }
 }
 
-/// The command that [`pen::release`] gives.
-struct Release<'a> {
-    line: &'a CommandLine,
-    entry: u64,
-    context: u64,
-}
-
-impl Write<Command> for Release<'_> {
-    type Outcome = ();
-
-    fn write(&mut self, _: Command) {
-        self.line.context.store(self.context, Ordering::Relaxed);
-        // Release, which pairs with the CPU's loads in `park!`, Device accesses that stay
-        // in order: should the line go to memory between the two, it finds no entry
-        // without its context.
-        self.line.entry.store(self.entry, Ordering::Release);
-    }
-}
-
-impl Clean<Command> for Release<'_> {
-    fn clean(&mut self, _: Command) {
-        cache::clean_to_poc(cache::range_of(self.line));
-    }
-}
-
-impl Signal for Release<'_> {
-    /// The cleaning has ended with a DSB.
-    fn signal(&mut self) {
-        super::hint::send_event();
-    }
-}
-
-/// The status that [`pen::look`] reads.
-struct Look<'a> {
-    line: &'a StatusLine,
-}
-
-impl Invalidate<Status> for Look<'_> {
-    fn invalidate(&mut self, _: Status) {
-        // SAFETY: this line is never written through a cache (cpu-writes-status).
-        unsafe { cache::invalidate_to_poc(cache::range_of(self.line)) };
-    }
-}
-
-impl Read<Status> for Look<'_> {
-    type Value = u64;
-
-    fn read(&mut self, _: Status) -> u64 {
-        self.line.status.load(Ordering::Relaxed)
-    }
-}
-
 impl CpuOps for Pen {
     unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
         let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
@@ -353,7 +238,7 @@ impl CpuOps for Pen {
     }
 
     fn cpu_off(&self) -> PsciError {
-        let slot = match self.slot(super::cpu::mpidr()) {
+        let slot = match self.slot(cpu::mpidr()) {
             Some(slot) => &raw const *slot,
             None => return PsciError::InvalidParameters,
         };
@@ -394,138 +279,3 @@ impl CpuOps for Pen {
         f.write_str("spin-table with a parking pen")
     }
 }
-
-/// A step of [`pen::PARK`] in assembly. x0: the slot; x1: the CPU interface.
-macro_rules! park_step {
-    (Write(Command)) => {
-        "str xzr, [x0, #{ENTRY}]\n"
-    };
-    (Clean(Command)) => {
-        "dc cvac, x0\n dsb sy\n"
-    };
-    (CachesOff) => {
-        // No translation and no instruction of this life is left for the next.
-        concat!(
-            caches_off!("x2"),
-            "tlbi vmalle1
-             ic iallu
-             dsb nsh
-             isb\n"
-        )
-    };
-    (Write(Status)) => {
-        "pen_say_parked:
-         mov x2, #{PARKED}
-         str x2, [x0, #{STATUS}]
-         dsb sy\n"
-    };
-}
-
-/// A step of [`pen::ARRIVE`] in assembly. x0: the slot; x1: the CPU interface.
-macro_rules! arrive_step {
-    (Await) => {
-        // The SGI is taken, then the command is looked at: a stale one and a new
-        // one share a pending bit.
-        "1:
-         ldr x2, [x0, #{ENTRY}]
-         cbnz x2, 3f
-         cbz x1, 2f
-         dsb sy
-         wfi
-         ldr w3, [x1, #{GICC_IAR}]
-         and w4, w3, #0x3ff
-         cmp w4, #1020
-         b.hs 1b
-         str w3, [x1, #{GICC_EOIR}]
-         dsb sy
-         b 1b
-2:       wfe
-         b 1b
-3:\n"
-    };
-    (Write(Status)) => {
-        "str xzr, [x0, #{STATUS}]\n dsb sy\n"
-    };
-}
-
-/// The assembly of [`pen::PARK`].
-macro_rules! assemble_park {
-    ($($step:ident $(($line:ident))?),* $(,)?) => {
-        concat!($(park_step!($step $(($line))?)),*)
-    };
-}
-
-/// The assembly of [`pen::ARRIVE`].
-macro_rules! assemble_arrive {
-    ($($step:ident $(($line:ident))?),* $(,)?) => {
-        concat!($(arrive_step!($step $(($line))?)),*)
-    };
-}
-
-global_asm!(
-    // Whole pages: nothing else is fetched with the caches off.
-    r#"
-    .section .text.pen, "ax"
-    .balign 4096
-    .global pen_start
-pen_start:
-    .global pen_from_firmware
-    .type pen_from_firmware, %function
-pen_from_firmware:
-        // Firmware hands over nothing but this address.
-        msr     daifset, #0xf
-        bl      entry_to_el1
-        cbnz    x0, 5f
-        msr     tpidr_el1, xzr
-        bl      entry_reset_el1
-        cbnz    x0, 5f
-        mrs     x1, mpidr_el1
-        mov     x2, #0xff00000000
-        orr     x2, x2, #0xffffff
-        and     x1, x1, x2
-        orr     x1, x1, #{TAKEN}
-        adrp    x0, {SLOTS}
-        add     x0, x0, :lo12:{SLOTS}
-        mov     x3, #{COUNT}
-4:      ldr     x4, [x0, #{MPIDR}]
-        cmp     x4, x1
-        b.eq    6f
-        add     x0, x0, #{SLOT_SIZE}
-        subs    x3, x3, #1
-        b.ne    4b
-        b       5f
-6:      mov     x1, xzr                     // Its interrupt interface is not up.
-        b       pen_say_parked
-        // No CPU's slot, or of no use: the CPU stays, and is late if it is wanted.
-5:      wfe
-        b       5b
-    .size pen_from_firmware, . - pen_from_firmware
-
-    .global pen_park
-    .type pen_park, %function
-pen_park:
-        msr     daifset, #0xf
-    "#,
-    park!(assemble_park),
-    arrive!(assemble_arrive),
-    r#"
-        ldr     x0, [x0, #{CONTEXT}]
-        br      x2
-    .size pen_park, . - pen_park
-    .balign 4096
-    .global pen_end
-pen_end:
-    "#,
-    SCTLR_OFF = const super::mmu::SCTLR_RES1,
-    TAKEN = const TAKEN,
-    PARKED = const PARKED,
-    COUNT = const MAX_PEN_CPUS,
-    SLOTS = sym SLOTS,
-    SLOT_SIZE = const size_of::<Slot>(),
-    ENTRY = const offset_of!(CommandLine, entry),
-    CONTEXT = const offset_of!(CommandLine, context),
-    MPIDR = const offset_of!(CommandLine, mpidr),
-    STATUS = const offset_of!(Slot, status),
-    GICC_IAR = const 0xc,
-    GICC_EOIR = const 0x10,
-);
