@@ -1,8 +1,8 @@
-//! What a CPU that is being started knows of the world: its boot record.
+//! The boot record: all that a CPU knows when it is started.
 //!
-//! The record is made when the CPU first comes up, and belongs to that CPU for
-//! ever; a late arrival always finds its own. Its three parts never share a
-//! cache line, because each is accessed in another way:
+//! The record is made when the CPU is first brought up, and belongs to that CPU for
+//! ever, so even a CPU that arrives late finds its own. Its three parts never share a
+//! cache line, because each is accessed in a different way:
 //!
 //! | Part | Written by | Read by | Kept coherent by |
 //! |---|---|---|---|
@@ -10,9 +10,9 @@
 //! | b: failure | AP, MMU off | control, cached | control writes it back and drops it before CPU_ON, and drops it again before each look |
 //! | c: handshake | both, cached | both, cached | hardware; the AP doesn't touch it before its MMU is on |
 //!
-//! In which order: [`crate::coherency::pen`]. Part a and the code are all that an AP reads
-//! before its MMU is on. The cleaning can't be seen missing under QEMU, which has no
-//! caches.
+//! [`crate::coherency::pen`] says in which order. Before its MMU is on, an AP reads
+//! nothing but part a and the code. QEMU has no caches, so a test there can't show that
+//! cache maintenance is missing.
 
 use core::mem::offset_of;
 
@@ -26,17 +26,17 @@ use crate::config::CACHE_LINE;
 use crate::platform::Conduit;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// How a CPU that refuses itself goes off again.
+/// How a CPU that can't use the kernel's address map goes off again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OffMethod {
-    /// No firmware to call: it sleeps.
+    /// It sleeps for good, because there is no firmware to call and no pen.
     None = 0,
-    /// `HVC`.
+    /// It calls firmware by `HVC`.
     Hvc = 1,
-    /// `SMC`.
+    /// It calls firmware by `SMC`.
     Smc = 2,
-    /// None to call: it goes to the parking pen.
+    /// It goes to the parking pen, because there is no firmware to call.
     Pen = 3,
 }
 
@@ -52,35 +52,36 @@ impl From<Conduit> for OffMethod {
 /// PSCI's CPU_OFF in the SMC32 calling convention (DEN 0022, CPU_OFF).
 pub const PSCI_CPU_OFF: u32 = 0x8400_0002;
 
-/// All that a CPU is given for its way to Rust.
+/// The values that a CPU needs between its entry and Rust.
 #[derive(Clone, Copy, Debug)]
 pub struct Handover {
-    /// The address map, from the CPU that built it.
+    /// The registers of the address map.
     pub registers: MmuRegisters,
     /// `VBAR_EL1`: see [`super::vectors::table`].
     pub vectors: usize,
     /// `TPIDR_EL1`: the CPU's [`super::cpu_local::CpuLocal`], its stack limit
     /// set for `thread`.
     pub cpu_local: usize,
-    /// `SP_EL0`: the [`super::thread_head::ThreadHead`] of the thread that it
-    /// starts as, its idle thread.
+    /// `SP_EL0`: the [`super::thread_head::ThreadHead`] of the CPU's idle thread, as which
+    /// it starts.
     pub thread: usize,
     /// SP: the top of that thread's stack, a multiple of 16.
     pub stack_top: usize,
-    /// How to be turned off again.
+    /// How the CPU goes off if it can't use the address map.
     pub off_method: OffMethod,
     /// Firmware's number for CPU_OFF, usually [`PSCI_CPU_OFF`].
     pub cpu_off_function: u32,
-    /// Its slot in the parking pen, for [`OffMethod::Pen`]: see [`super::pen`].
+    /// Address of the CPU's slot in the parking pen, for [`OffMethod::Pen`]: see
+    /// [`super::pen`].
     pub pen_slot: usize,
 }
 
-/// Why a CPU refused itself, as it left it in its record.
+/// Why a CPU refused itself before its MMU was on, as its record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryFailure {
-    /// The number of the life in which it did: see [`BootRecord::context`].
+    /// The number of the life in which it refused: see [`BootRecord::context`].
     pub life: u8,
-    /// The reason, or the byte as it is if it stands for none.
+    /// The reason, or the byte itself if it stands for no reason.
     pub reason: Result<BootFailure, u8>,
     /// `ESR_EL1`, for an exception.
     pub esr: u64,
@@ -111,15 +112,15 @@ struct HandoverLine {
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct FailureLine {
-    /// The first byte is the reason, and 0 is none; the second is the life.
+    /// The first byte is the reason, or 0 if there is none. The second is the life.
     reason: AtomicU64,
     esr: AtomicU64,
     elr: AtomicU64,
     far: AtomicU64,
 }
 
-/// Part c: words that both sides use once the AP's MMU is on. What their values
-/// mean is the hotplug protocol's.
+/// Part c: words that both sides use once the AP's MMU is on. The hotplug protocol defines
+/// their values.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct HandshakeLine {
@@ -127,9 +128,9 @@ pub struct HandshakeLine {
     pub sync: AtomicU32,
     /// Why the AP refused itself after its MMU was on, and in which life.
     pub reason: AtomicU32,
-    /// For tests: what the AP is to do at its entry instead of going on.
+    /// For tests: what the AP has to do at its entry instead of going on.
     pub hold: AtomicU32,
-    /// What firmware answered to CPU_OFF, if it returned.
+    /// The code that firmware's CPU_OFF returned, if it returned.
     pub off_code: AtomicU64,
 }
 
@@ -151,13 +152,12 @@ const _: () = assert!(offset_of!(BootRecord, failure) == CACHE_LINE);
 const _: () = assert!(offset_of!(BootRecord, handshake) == 2 * CACHE_LINE);
 const _: () = assert!(align_of::<BootRecord>() == CACHE_LINE);
 
-/// The bits of [`BootRecord::context`] that are the life.
+/// The bits of [`BootRecord::context`] that hold the life.
 pub(super) const LIFE_MASK: usize = align_of::<BootRecord>() - 1;
 
 const _: () = assert!(Life::LAST as usize <= LIFE_MASK && Life::LAST <= u8::MAX as u32);
 
-/// Offsets that [`super::secondary`] uses; the pairs that it loads in one
-/// instruction are neighbours.
+/// Offsets that [`super::secondary`] uses. Words that it loads as a pair are neighbours.
 pub(super) mod offsets {
     use super::{BootRecord, FailureLine, HandoverLine, offset_of};
 
@@ -184,8 +184,8 @@ pub(super) mod offsets {
 }
 
 impl HandoverLine {
-    /// Relaxed: the reader is another CPU with its caches off. What orders these
-    /// stores for it are the cleaning and the DSB behind them.
+    /// Writes `handover` to the line. Relaxed: the reader is another CPU with its caches
+    /// off, for which the cleaning and the DSB after these stores order them.
     fn write(&self, handover: &Handover) {
         let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
         set(&self.mair, handover.registers.mair);
@@ -203,7 +203,7 @@ impl HandoverLine {
 }
 
 impl FailureLine {
-    /// Relaxed: as for the handover.
+    /// Clears the line. Relaxed: as in [`HandoverLine::write`].
     fn forget(&self) {
         for word in [&self.reason, &self.esr, &self.elr, &self.far] {
             word.store(0, Ordering::Relaxed);
@@ -243,28 +243,30 @@ impl BootRecord {
         }
     }
 
-    /// Once, when the record is where it stays: nothing of its failure line is left in
-    /// a cache, from where it could be dropped.
+    /// Writes the failure line back and drops it from the caches, so that a later look at
+    /// it, which drops it again, loses nothing.
+    ///
+    /// # Context
+    /// Once, when the record is at its final address.
     pub fn settle(&self) {
         pen::make(&mut Make {
             line: &self.failure,
         });
     }
 
-    /// Returns what CPU_ON hands over in x0: its address (VA = PA), and in the bits that
-    /// are 0 in that the life which the CPU is started for.
+    /// Returns the value that CPU_ON hands over in x0: the record's address (VA = PA), with
+    /// the life for which the CPU is started in the low bits, which are 0 in an address.
     pub fn context(&self, life: Life) -> u64 {
         (&raw const *self).addr() as u64 | u64::from(life.number())
     }
 
-    /// Readies the record for a CPU_ON: the handover is written, an old failure
-    /// forgotten, and both are at the point of coherency on return. The
-    /// handshake line is left alone.
+    /// Prepares the record for a CPU_ON: writes the handover and clears an old failure.
+    /// Both are at the point of coherency on return. Leaves the handshake line alone.
     ///
     /// # Context
-    /// Control CPU; the CPU was never started, or firmware has said since that it
-    /// is off. A CPU that may still run uses its record, and may write its failure: that
-    /// record isn't prepared again.
+    /// The control CPU. The CPU of the record was never started, or firmware has confirmed
+    /// since that it is off. A CPU that may still run reads its record and may write its
+    /// failure, so its record must not be prepared.
     pub fn prepare(&self, handover: &Handover) {
         pen::prepare(&mut Prepare {
             record: self,
@@ -272,7 +274,7 @@ impl BootRecord {
         });
     }
 
-    /// Returns why the CPU refused itself before its MMU was on, if it did.
+    /// Returns why the CPU refused itself before its MMU was on; `None` if it didn't.
     pub fn failure(&self) -> Option<EntryFailure> {
         pen::look_why(&mut LookWhy {
             line: &self.failure,
@@ -332,8 +334,8 @@ struct LookWhy<'a> {
 
 impl Invalidate<words::Failure> for LookWhy<'_> {
     fn invalidate(&mut self, _: words::Failure) {
-        // SAFETY: The last cached write to this line was written back by `settle` or
-        // `prepare`; since then it has only been read.
+        // SAFETY: `settle` or `prepare` has written back the last cached write to this line.
+        // Since then no CPU has written it through a cache.
         unsafe { cache::invalidate_to_poc(cache::range_of(self.line)) };
     }
 }

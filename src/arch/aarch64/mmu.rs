@@ -1,16 +1,16 @@
-//! The one address map: VA = PA, built once, used by every CPU.
+//! The kernel's only address map: VA = PA, built once, used by every CPU.
 //!
-//! 4 KiB pages, 48-bit addresses in `TTBR0_EL1`, tables from level 0; the upper
-//! half (`TTBR1_EL1`) is off. RAM is inner-shareable write-back memory, devices
-//! are Device-nGnRE, and nothing is both writable and executable: the
-//! descriptors say so, and `SCTLR_EL1.WXN` would catch one that doesn't. Nothing
-//! is mapped for EL0.
+//! It has 4 KiB pages and 48-bit addresses in `TTBR0_EL1`, with tables from level 0; the
+//! upper half (`TTBR1_EL1`) is off. RAM is inner-shareable write-back memory, and devices
+//! are Device-nGnRE. No page is both writable and executable: the descriptors exclude
+//! that, and `SCTLR_EL1.WXN` makes a writable page non-executable in any case. No page is
+//! mapped for EL0.
 //!
-//! The map is built with the MMU off ([`PageTables::build`]), when memory takes
-//! neither unaligned nor exclusive accesses. `aarch64-paging` writes descriptors
+//! [`PageTables::build`] builds the map with the MMU off, when memory allows neither
+//! unaligned nor exclusive accesses. `aarch64-paging` writes descriptors
 //! of a table that is not live with store-release and reads them with
-//! load-acquire, which are plain accesses there. Then [`PageTables::enable`]
-//! turns it on here, and [`PageTables::registers`] is what another CPU needs.
+//! load-acquire, which memory allows then. [`PageTables::enable`] turns the map on, on
+//! the boot CPU. [`PageTables::registers`] returns the values that another CPU needs.
 
 use core::arch::asm;
 use core::mem::ManuallyDrop;
@@ -31,14 +31,14 @@ use crate::coherency::words::{Bss, CachesOn, Invalidate, Relocated, Tables, Writ
 use crate::config::PAGE_SIZE;
 use crate::memory::{MapError, MapKind, MapRequest, tables_needed};
 
-/// Level of the root table: four levels, 48 bits.
+/// Level of the root table: with 48 bits there are four levels.
 const ROOT_LEVEL: usize = 0;
 
-/// Bits of a virtual address.
+/// The number of bits of a virtual address.
 const ADDRESS_BITS: u32 = 48;
 
-/// Attribute 0: device registers. 1: RAM, write-back, allocating on read and
-/// write.
+/// The memory attributes. 0 is for device registers; 1 is for RAM: write-back, allocating
+/// on read and write.
 const MAIR: Mair = Mair::EMPTY
     .with_attribute(0, MairAttribute::DEVICE_NGNRE)
     .with_attribute(
@@ -49,17 +49,17 @@ const MAIR: Mair = Mair::EMPTY
         ),
     );
 
-/// `TCR_EL1` but for IPS. All other bits 0: 8-bit ASIDs from TTBR0, no top byte
+/// `TCR_EL1` without IPS. All other bits are 0: 8-bit ASIDs from TTBR0, no top byte
 /// ignored, no hardware update of access flags (descriptors have theirs set).
 const TCR: u64 = (64 - ADDRESS_BITS as u64) // T0SZ
     | 0b01 << 8 // IRGN0: tables are walked through write-back caches,
     | 0b01 << 10 // ORGN0: inner and outer,
     | 0b11 << 12 // SH0: coherent with the other CPUs. TG0 is 0: 4 KiB.
-    | (64 - ADDRESS_BITS as u64) << 16 // T1SZ: a valid value, though
-    | 1 << 23 // EPD1: nothing is walked for the upper half.
+    | (64 - ADDRESS_BITS as u64) << 16 // T1SZ: a valid value, not used.
+    | 1 << 23 // EPD1: no table walks for the upper half.
     | 0b10 << 30; // TG1: 4 KiB.
 
-/// Where IPS is in `TCR_EL1`.
+/// The lowest bit of IPS in `TCR_EL1`.
 const TCR_IPS_SHIFT: u32 = 32;
 /// The IPS of 48 bits, the most that 4 KiB tables reach without FEAT_LPA2.
 const IPS_48_BITS: u64 = 0b101;
@@ -70,8 +70,9 @@ const IPS_48_BITS: u64 = 0b101;
 pub(super) const SCTLR_RES1: u64 =
     1 << 29 | 1 << 28 | 1 << 23 | 1 << 22 | 1 << 20 | 1 << 11 | 1 << 8 | 1 << 7;
 
-/// MMU and caches off, in assembly, by way of a scratch register; `SCTLR_OFF` has to be
-/// an operand, [`SCTLR_RES1`]. VA = PA: the next instruction is where this one is.
+/// Expands to assembly that turns MMU and caches off, with a scratch register. The
+/// assembly needs [`SCTLR_RES1`] as its operand `SCTLR_OFF`. The next instruction has the
+/// same address with the MMU off, because VA = PA.
 macro_rules! caches_off {
     ($scratch:literal) => {
         concat!(
@@ -98,17 +99,18 @@ const SCTLR: u64 = SCTLR_RES1
     | 1 << 2 // C: data caches.
     | 1 << 3 // SA: a misaligned SP faults at its first use.
     | 1 << 12 // I: instruction caches.
-    | 1 << 19; // WXN: what is writable is not executable.
+    | 1 << 19; // WXN: writable memory is not executable.
 
-/// What every valid descriptor has: accessed already, not for EL0 to execute.
+/// The attributes of every valid descriptor: marked as accessed, not executable at EL0.
 const BASE: El1Attributes = El1Attributes::VALID
     .union(El1Attributes::ACCESSED)
     .union(El1Attributes::UXN);
-/// RAM that all CPUs see alike.
+/// The attributes of RAM, which is coherent between all CPUs.
 const NORMAL: El1Attributes = BASE
     .union(El1Attributes::ATTRIBUTE_INDEX_1)
     .union(El1Attributes::INNER_SHAREABLE);
 
+/// Returns the attributes of a descriptor for memory of `kind`.
 const fn attributes(kind: MapKind) -> El1Attributes {
     match kind {
         MapKind::Text => NORMAL.union(El1Attributes::READ_ONLY),
@@ -136,14 +138,17 @@ pub struct MmuRegisters {
     pub sctlr: u64,
 }
 
-/// Hands out pages of a range as tables, and takes none back.
+/// Allocates the pages of a range as tables, and frees none.
 #[derive(Debug)]
 struct TablePages {
+    /// The address of the first page that isn't allocated.
     next: usize,
+    /// The address behind the range.
     end: usize,
 }
 
 impl TablePages {
+    /// Returns how many pages aren't allocated.
     const fn left(&self) -> usize {
         (self.end - self.next) / PAGE_SIZE
     }
@@ -151,20 +156,23 @@ impl TablePages {
 
 impl Translation<El1Attributes> for TablePages {
     fn allocate_table(&mut self) -> (NonNull<PageTable<El1Attributes>>, PhysicalAddress) {
-        assert!(self.left() > 0, "BUG: more page tables than were asked for");
+        assert!(
+            self.left() > 0,
+            "BUG: more page tables than `tables_needed` said"
+        );
         let address = self.next;
         self.next += PAGE_SIZE;
         let table = core::ptr::with_exposed_provenance_mut::<PageTable<El1Attributes>>(address);
-        // SAFETY: The page lies in the range that the caller of `build` gave us,
-        // and is handed out once.
+        // SAFETY: the page lies in the range that the caller of `build` gave,
+        // and is allocated once.
         unsafe { table.write_bytes(0, 1) };
         let table = NonNull::new(table).expect("BUG: page tables at address 0");
         (table, PhysicalAddress(address))
     }
 
     unsafe fn deallocate_table(&mut self, _table: NonNull<PageTable<El1Attributes>>) {
-        // Only a guard as large as a block lets go of a table. Its page stays
-        // unused: the map is built once.
+        // A table is freed only if a guard as large as a block replaces it. Its page
+        // stays unused, which costs little, because the map is built once.
     }
 
     fn physical_to_virtual(&self, pa: PhysicalAddress) -> NonNull<PageTable<El1Attributes>> {
@@ -175,27 +183,31 @@ impl Translation<El1Attributes> for TablePages {
 
 /// The tables of the address map.
 pub struct PageTables {
-    /// Never dropped: CPUs walk these tables as long as the machine runs.
+    /// The root table. It is never dropped, because CPUs walk the tables as long as the
+    /// machine runs.
     root: ManuallyDrop<RootTable<El1And0, TablePages>>,
+    /// The memory given for tables, as whole pages.
     memory: Range<usize>,
+    /// The physical address size, as `TCR_EL1.IPS` codes it.
     physical_range: u64,
 }
 
 impl PageTables {
-    /// Builds the map of `requests`, applied in order, a later one winning.
+    /// Builds the map of `requests` and returns it. The requests are applied in order, so a
+    /// later one replaces an earlier one.
     ///
-    /// * `memory` — where tables may be put; it is cut to whole pages. A page
-    ///   for the root, and for each request [`tables_needed`] at most; a
-    ///   hundred stacks with their guards share a few.
+    /// * `memory` — the memory for tables; it is cut to whole pages. The map takes a page
+    ///   for the root, and at most [`tables_needed`] pages for each request. Requests
+    ///   that lie together, such as stacks and their guards, share tables.
     ///
     /// # Context
     /// Boot CPU, MMU off.
     ///
     /// # Errors
-    /// [`MapError`]; the map is then not to be used.
+    /// [`MapError`] if a request is unusable, or `memory` is too small.
     ///
     /// # Safety
-    /// `memory` is RAM, not at address 0, that nothing else uses from now on.
+    /// `memory` is RAM, not at address 0, and nothing else uses it from now on.
     pub unsafe fn build(
         memory: Range<usize>,
         requests: impl IntoIterator<Item = MapRequest>,
@@ -209,8 +221,8 @@ impl PageTables {
         })
     }
 
-    /// Writes the tables of `requests` into `memory`, which is whole pages that
-    /// nothing else uses.
+    /// Writes the tables of `requests` into `memory` and returns them. `memory` consists
+    /// of whole pages that nothing else uses.
     fn write(
         memory: Range<usize>,
         requests: impl IntoIterator<Item = MapRequest>,
@@ -250,12 +262,12 @@ impl PageTables {
         })
     }
 
-    /// Returns the pages of the given memory that became tables.
+    /// Returns the part of the given memory that holds tables.
     pub fn used(&self) -> Range<usize> {
         self.memory.start..self.root.translation().next
     }
 
-    /// Returns what another CPU needs to use the same map.
+    /// Returns the register values with which another CPU uses the same map.
     pub fn registers(&self) -> MmuRegisters {
         MmuRegisters {
             mair: MAIR.0,
@@ -268,14 +280,14 @@ impl PageTables {
     /// Turns MMU and caches on, on the boot CPU.
     ///
     /// # Safety
-    /// 1. The MMU of this CPU is off, and no other CPU of ours runs.
-    /// 2. The map has the running Image in it, text, read-only data and data each
+    /// 1. The MMU of this CPU is off, and no other CPU runs the kernel.
+    /// 2. The map contains the running Image, with text, read-only data and data mapped
     ///    as such, and all memory and devices that are used from now on.
     pub unsafe fn enable(&self) {
-        // What was stored with the MMU off went past the caches. A line that a
-        // cache still holds from before (firmware and loader had theirs on) would
-        // hide it as soon as ours is on. The stack that this runs on is part of
-        // the Image; nothing of it is in a cache of ours.
+        // Stores with the MMU off bypassed the caches. Firmware and loader had caches on,
+        // so a cache may still hold an older copy of a line, which would hide the new
+        // values as soon as our caches are on. The stack in use is part of the Image, and
+        // the kernel has put none of it into a cache yet.
         boot::turn_on(&mut TurnOn { tables: self });
     }
 }
@@ -301,30 +313,30 @@ impl<I: Iterator<Item = MapRequest>> Write<Tables> for Build<I> {
     }
 }
 
-/// The map that [`boot::turn_on`] turns on. Only [`PageTables::enable`] makes one, whose
-/// promises (1) and (2) these methods rely on.
+/// The map that [`boot::turn_on`] turns on. Only [`PageTables::enable`] makes one, and the
+/// methods rely on the promises (1) and (2) of its caller.
 struct TurnOn<'a> {
     tables: &'a PageTables,
 }
 
 impl Invalidate<Bss> for TurnOn<'_> {
     fn invalidate(&mut self, _: Bss) {
-        // SAFETY: All that matters there was written past the caches (1).
+        // SAFETY: all values there that are needed were written bypassing the caches (1).
         unsafe { cache::invalidate_to_poc(image::bss()) };
     }
 }
 
 impl Invalidate<Relocated> for TurnOn<'_> {
     fn invalidate(&mut self, _: Relocated) {
-        // SAFETY: What was relocated was written past the caches (1), the Image itself
-        // cleaned to memory by the loader.
+        // SAFETY: relocated words were written bypassing the caches (1), and the loader has
+        // cleaned the Image itself to memory.
         unsafe { cache::invalidate_to_poc(image::without_bss()) };
     }
 }
 
 impl Invalidate<Tables> for TurnOn<'_> {
     fn invalidate(&mut self, _: Tables) {
-        // SAFETY: They were written past the caches (1).
+        // SAFETY: the tables were written bypassing the caches (1).
         unsafe { cache::invalidate_to_poc(self.tables.used()) };
     }
 }
@@ -337,9 +349,9 @@ impl CachesOn for TurnOn<'_> {
             ttbr0,
             sctlr,
         } = self.tables.registers();
-        // SAFETY: VA = PA, so the instructions and the stack stay where they are
-        // (2). No translation, and no instruction fetched past the caches,
-        // survives from before.
+        // SAFETY: instructions and stack keep their addresses, because VA = PA and the map
+        // contains both (2). The assembly drops all earlier translations and
+        // instructions first.
         unsafe {
             asm!(
                 "dsb sy",
@@ -364,7 +376,7 @@ impl CachesOn for TurnOn<'_> {
     }
 }
 
-/// Behind the last physical address that this CPU has.
+/// Returns the first address behind the physical addresses of this CPU.
 pub fn end_of_addresses() -> usize {
     let (_, address_bits) = physical_addresses();
     1 << address_bits
@@ -375,8 +387,8 @@ pub fn can_address(end: usize) -> bool {
     end <= end_of_addresses()
 }
 
-/// Returns the physical address size of this core, as `TCR_EL1.IPS` codes it, at most 48
-/// bits, and in bits (Arm ARM, ID_AA64MMFR0_EL1.PARange).
+/// Returns the physical address size of this core, at most 48 bits: first as `TCR_EL1.IPS`
+/// codes it, then as a number of bits (Arm ARM, ID_AA64MMFR0_EL1.PARange).
 fn physical_addresses() -> (u64, u32) {
     let range = ID_AA64MMFR0_EL1
         .read(ID_AA64MMFR0_EL1::PARange)

@@ -1,15 +1,15 @@
-//! Where a started CPU arrives, up to its MMU.
+//! The entry of a started CPU, up to the point where its MMU is on.
 //!
 //! CPU_ON enters at `secondary_entry` with the address of the CPU's
-//! [`BootRecord`] and its life in x0 ([`BootRecord::context`]), MMU and caches off. All
-//! of it is assembly, because it may read nothing but its record, the code and
-//! constants in the code: whatever else compiled code would touch may be dirty
-//! in another CPU's cache. From the same values as the boot CPU it gets the same
-//! address map, and then calls `stillpoint_secondary`.
+//! [`BootRecord`] and its life in x0 ([`BootRecord::context`]), MMU and caches off. The
+//! entry is all assembly, because the CPU may read nothing but its record, the code and
+//! constants in the code: other memory, which compiled code might access, may be dirty
+//! in another CPU's cache. The CPU loads the same values as the boot CPU, so it gets the
+//! same address map. Then it calls `stillpoint_secondary`.
 //!
-//! A CPU that can't use that map says so in its record and has firmware turn it off
-//! again, or goes to the parking pen. It doesn't return: control sees the reason, and
-//! OFF.
+//! A CPU that can't use that map writes the reason to its record. Then it asks firmware
+//! to turn it off again, or goes to the parking pen. Control finds the reason, and that
+//! the CPU is off.
 
 use core::arch::global_asm;
 
@@ -21,8 +21,11 @@ unsafe extern "C" {
     /// The entry point for CPU_ON.
     fn secondary_entry() -> !;
 
-    /// The rest of a CPU's coming up, in `boot`, in the life of number `life`. Called
-    /// on the stack of the CPU's idle thread, MMU and caches on, vectors and CPU data in
+    /// Does the rest of bringing the CPU up, in the life of number `life`; defined in
+    /// `boot`.
+    ///
+    /// # Context
+    /// The stack of the CPU's idle thread, MMU and caches on, vectors and CPU data in
     /// place, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> !;
@@ -33,11 +36,11 @@ pub fn entry_address() -> u64 {
     (secondary_entry as *const ()).addr() as u64
 }
 
-/// A step of [`crate::coherency::pen::REFUSE`] in assembly. w0: the reason; x2, x3, x4:
-/// ESR, ELR, FAR; x19: the record; x24: the life.
+/// Expands to a step of [`crate::coherency::pen::REFUSE`] in assembly. w0: the reason; x2,
+/// x3, x4: ESR, ELR, FAR; x19: the record; x24: the life.
 macro_rules! refuse_step {
     (CachesOff) => {
-        // They may have been on already: an exception between steps 5 and 6.
+        // The caches are on if the CPU took an exception between steps 5 and 6.
         caches_off!("x1")
     };
     (Write(Failure)) => {
@@ -50,7 +53,7 @@ macro_rules! refuse_step {
     };
 }
 
-/// The assembly of [`crate::coherency::pen::REFUSE`].
+/// Expands to the assembly of [`crate::coherency::pen::REFUSE`].
 macro_rules! assemble_refuse {
     ($($step:ident $(($line:ident))?),* $(,)?) => {
         concat!($(refuse_step!($step $(($line))?)),*)
@@ -63,12 +66,12 @@ global_asm!(
     .global secondary_entry
     .type secondary_entry, %function
 secondary_entry:
-        // 1. Nothing interrupts. The record is kept in x19, the life in x24.
+        // 1. Mask everything. The record is kept in x19, the life in x24.
         msr     daifset, #0xf
         and     x24, x0, #{LIFE_MASK}
         sub     x19, x0, x24
 
-        // 2. Known EL1; an exception from here on is told in the record.
+        // 2. Known EL1. An exception from here on goes into the record.
         bl      entry_to_el1
         cbnz    x0, secondary_fail
         orr     x0, x19, x24
@@ -76,20 +79,20 @@ secondary_entry:
         bl      entry_reset_el1
         cbnz    x0, secondary_fail
 
-        // 3. The map that all share must suit this core too.
+        // 3. Check that this core can use the common address map.
         ldp     x20, x21, [x19, #{MAIR}]    // MAIR, TCR
         ubfx    x0, x21, #32, #3            // TCR_EL1.IPS
         bl      entry_check_features
         cbnz    x0, secondary_fail
 
-        // 4. No translation and no instruction of a former life. Local: other
-        // CPUs have nothing of ours.
+        // 4. Drop translations and instructions from before. Locally, because other CPUs
+        // hold none of this CPU's.
         tlbi    vmalle1
         ic      iallu
         dsb     nsh
         isb
 
-        // 5. The MMU. All of the map is in place before it is used.
+        // 5. Turn the MMU on. The ISB makes the map's registers take effect first.
         ldp     x22, x23, [x19, #{TTBR0}]   // TTBR0, SCTLR
         msr     mair_el1, x20
         msr     tcr_el1, x21
@@ -99,7 +102,7 @@ secondary_entry:
         msr     sctlr_el1, x23
         isb
 
-        // 6. Vectors, CPU data, thread, stack: now a fault can be told.
+        // 6. Vectors, CPU data, thread, stack: from now on a fault is reported.
         ldp     x0, x1, [x19, #{VECTORS}]   // VBAR, TPIDR
         msr     vbar_el1, x0
         msr     tpidr_el1, x1
@@ -108,7 +111,7 @@ secondary_entry:
         mov     sp, x1
         isb
 
-        // 7. The end of the chain of frames, and Rust.
+        // 7. End the chain of frame records, and call Rust.
         mov     x29, xzr
         mov     x30, xzr
         mov     x0, x19

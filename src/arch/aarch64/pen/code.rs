@@ -9,14 +9,16 @@ use crate::coherency::pen::{arrive, park};
 use crate::config::MAX_PEN_CPUS;
 
 unsafe extern "C" {
-    /// Where a spin-table's release word sends a CPU: EL2 or EL1, MMU off.
+    /// Takes a CPU over from a spin-table, whose release word sends it here at EL2 or EL1,
+    /// MMU off. Finds its slot and parks it.
     pub(super) fn pen_from_firmware() -> !;
-    /// Parks this CPU, MMU on or off: x0 is its slot, x1 its GICv2 CPU interface, or
-    /// 0 to sleep in WFE.
+    /// Parks the running CPU, MMU on or off. x0 is the address of its slot, x1 that of its
+    /// GICv2 CPU interface, or 0 to sleep in WFE.
     pub(super) fn pen_park() -> !;
 }
 
-/// A step of [`pen::PARK`] in assembly. x0: the slot; x1: the CPU interface.
+/// Expands to a step of [`PARK`](crate::coherency::pen::PARK) in assembly. x0: the slot;
+/// x1: the CPU interface.
 macro_rules! park_step {
     (Write(Command)) => {
         "str xzr, [x0, #{ENTRY}]\n"
@@ -25,7 +27,7 @@ macro_rules! park_step {
         "dc cvac, x0\n dsb sy\n"
     };
     (CachesOff) => {
-        // No translation and no instruction of this life is left for the next.
+        // Drops all translations and instructions, so that none is left for the next life.
         concat!(
             caches_off!("x2"),
             "tlbi vmalle1
@@ -42,11 +44,12 @@ macro_rules! park_step {
     };
 }
 
-/// A step of [`pen::ARRIVE`] in assembly. x0: the slot; x1: the CPU interface.
+/// Expands to a step of [`ARRIVE`](crate::coherency::pen::ARRIVE) in assembly. x0: the
+/// slot; x1: the CPU interface.
 macro_rules! arrive_step {
     (Await) => {
-        // The SGI is taken, then the command is looked at: a stale one and a new
-        // one share a pending bit.
+        // The CPU acknowledges the SGI first and looks at the command afterwards, because a
+        // stale SGI and a new one share a pending bit.
         "1:
          ldr x2, [x0, #{ENTRY}]
          cbnz x2, 3f
@@ -69,14 +72,14 @@ macro_rules! arrive_step {
     };
 }
 
-/// The assembly of [`pen::PARK`].
+/// Expands to the assembly of [`PARK`](crate::coherency::pen::PARK).
 macro_rules! assemble_park {
     ($($step:ident $(($line:ident))?),* $(,)?) => {
         concat!($(park_step!($step $(($line))?)),*)
     };
 }
 
-/// The assembly of [`pen::ARRIVE`].
+/// Expands to the assembly of [`ARRIVE`](crate::coherency::pen::ARRIVE).
 macro_rules! assemble_arrive {
     ($($step:ident $(($line:ident))?),* $(,)?) => {
         concat!($(arrive_step!($step $(($line))?)),*)
@@ -84,7 +87,7 @@ macro_rules! assemble_arrive {
 }
 
 global_asm!(
-    // Whole pages: nothing else is fetched with the caches off.
+    // The code fills whole pages, so that a CPU with its caches off fetches nothing else.
     r#"
     .section .text.pen, "ax"
     .balign 4096
@@ -93,7 +96,7 @@ pen_start:
     .global pen_from_firmware
     .type pen_from_firmware, %function
 pen_from_firmware:
-        // Firmware hands over nothing but this address.
+        // Firmware hands nothing over. The CPU finds its slot by its affinity.
         msr     daifset, #0xf
         bl      entry_to_el1
         cbnz    x0, 5f
@@ -117,7 +120,8 @@ pen_from_firmware:
         b       5f
 6:      mov     x1, xzr                     // Its interrupt interface is not up.
         b       pen_say_parked
-        // No CPU's slot, or of no use: the CPU stays, and is late if it is wanted.
+        // The CPU has no slot or can't be used: it stays here for good, and counts as late
+        // if control waits for it.
 5:      wfe
         b       5b
     .size pen_from_firmware, . - pen_from_firmware

@@ -1,20 +1,22 @@
-//! The parking pen: where a CPU stays that firmware can't turn off, or doesn't.
+//! The parking pen: a page of code in which a CPU waits that firmware can't turn off, or
+//! refuses to.
 //!
-//! The protocol, and which side may write what, is [`crate::coherency::pen`]: the code of the
-//! CPU's side below is assembled from its lists, and control's side runs its functions.
-//! What is here is the page of code and the words.
+//! [`crate::coherency::pen`] holds the protocol, and says which side may write which
+//! words. The code of the CPU's side is assembled from its lists (`code`), and control's
+//! side runs its functions on the words (`words`).
 //!
-//! * From the firmware's own pen (a spin-table) every CPU comes here at boot, by
-//!   its release word: that pen may lie in memory that is ours from then on, and
-//!   can't be gone back to.
-//! * Where there is firmware (PSCI), a CPU comes here by itself when its CPU_OFF has
-//!   returned, and takes a slot then ([`Pen::admit`]). From there on it is the pen's.
-//! * A parked CPU sleeps: in WFI until the wake SGI, which (with panic's, which the
-//!   pen drops) alone gets through its priority mask. It takes that before it looks
-//!   at its command; a GICv2's interface is read without an MMU as well as with one.
-//!   Where there is none, the first time and after a refusal, it sleeps in WFE.
-//! * A parked CPU still answers its neighbours' cache look-ups, as any core with
-//!   its caches off does: what it left dirty isn't lost, and isn't cleaned.
+//! * A spin-table is a pen of the firmware. At boot its release word sends every CPU
+//!   from there to this pen, because the firmware's pen may lie in memory that the kernel
+//!   uses from then on. For that reason no CPU can go back there.
+//! * On a machine with PSCI a CPU comes here by itself when its CPU_OFF has returned, and
+//!   takes a slot ([`Pen::admit`]). From then on the pen starts and parks that CPU.
+//! * A parked CPU sleeps in WFI until the wake SGI. Its priority mask lets only that SGI
+//!   and panic through, and the pen ignores panic. The CPU acknowledges the SGI before it
+//!   looks at its command, which is possible without an MMU on a GICv2.
+//!   It sleeps in WFE if its interrupt interface is off or is not a GICv2's: that is so
+//!   before its first start and after a refusal, for example.
+//! * A parked CPU still answers the cache look-ups of other CPUs, as any core with its
+//!   caches off does. So its dirty lines aren't lost, and it doesn't clean them.
 //!
 //! # Sources
 //! Linux, Documentation/arch/arm64/booting.rst (spin-table). IHI 0048 (GICv2),
@@ -37,10 +39,10 @@ use crate::sync::atomic::Ordering;
 use code::{pen_from_firmware, pen_park};
 use words::{ADMITTED, Look, PARKED, Release, SLOTS, Slot, TAKEN};
 
-/// How long the CPUs may take from firmware's pen to ours.
+/// How long the CPUs may take from the firmware's pen to this one.
 const ARRIVAL: Duration = Duration::from_millis(200);
 
-/// The pen is full.
+/// The error that all slots of the pen are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PenIsFull;
 
@@ -50,13 +52,13 @@ impl fmt::Display for PenIsFull {
     }
 }
 
-/// Gives `mpidr` a slot.
+/// Gives the CPU `mpidr` a slot.
 ///
 /// # Context
 /// Boot CPU, MMU off, before any CPU is sent here.
 ///
 /// # Errors
-/// [`PenIsFull`].
+/// [`PenIsFull`] if all slots are taken.
 pub fn claim(mpidr: Mpidr) -> Result<(), PenIsFull> {
     let free = SLOTS
         .iter()
@@ -67,7 +69,7 @@ pub fn claim(mpidr: Mpidr) -> Result<(), PenIsFull> {
     Ok(())
 }
 
-/// Sends the CPUs that wait at the spin-table word `release` here.
+/// Sends the CPUs that wait at the spin-table's release word `release` to this pen.
 ///
 /// # Context
 /// Boot CPU, MMU off, all slots claimed.
@@ -77,9 +79,9 @@ pub fn claim(mpidr: Mpidr) -> Result<(), PenIsFull> {
 /// of 8.
 pub unsafe fn take_from_firmware(release: u64) {
     let entry = (pen_from_firmware as *const ()).addr();
-    // SAFETY: the caller's promise; the MMU is off, so this goes past the caches. A
-    // line that firmware left in one is written back first and dropped: it can
-    // neither hide the word nor undo it.
+    // SAFETY: the caller promises what the word is. The MMU is off, so the store bypasses
+    // the caches. A line that firmware left in a cache is written back and dropped first,
+    // so it can neither hide the new word nor overwrite it.
     unsafe {
         asm!(
             "dc civac, {release}",
@@ -96,8 +98,8 @@ pub unsafe fn take_from_firmware(release: u64) {
     }
 }
 
-/// Waits until all CPUs that have a slot are here; returns whether they are, within a
-/// moment. A CPU that is not may come later, or never.
+/// Waits up to 200 ms until all CPUs that have a slot are in this pen. Returns whether
+/// they are. A CPU that isn't may arrive later, or never.
 ///
 /// # Context
 /// Boot CPU, MMU off.
@@ -110,16 +112,17 @@ pub fn all_are_here() -> bool {
     })
 }
 
-/// CPUs that are parked and released.
+/// Turns CPUs on and off by releasing and parking them.
 #[derive(Clone, Copy, Debug)]
 pub struct Pen {
-    /// The GICv2 CPU interface as each CPU addresses its own; 0 if there is none.
+    /// The address at which each CPU accesses its own GICv2 CPU interface; 0 if the
+    /// machine has no GICv2.
     interface: usize,
 }
 
 impl Pen {
-    /// Returns the pen of this machine; `interface` is where its GICv2 has the CPU
-    /// interface.
+    /// Returns the pen of this machine; `interface` is the address of its GICv2's CPU
+    /// interface, if it has a GICv2.
     pub const fn new(interface: Option<usize>) -> Pen {
         let interface = match interface {
             Some(interface) => interface,
@@ -128,13 +131,13 @@ impl Pen {
         Pen { interface }
     }
 
-    /// Returns whether `mpidr` has a slot.
+    /// Returns whether the CPU `mpidr` has a slot.
     pub fn has(&self, mpidr: Mpidr) -> bool {
         self.slot(mpidr).is_some()
     }
 
-    /// Returns whether a CPU in this pen is woken by an SGI once its interface is up: on a
-    /// GICv2. Else an event wakes it.
+    /// Returns whether an SGI wakes a CPU in this pen once the CPU's interface has been
+    /// up, which is so on a GICv2. Otherwise an event (SEV) wakes it.
     pub const fn wakes_by_sgi(&self) -> bool {
         self.interface != 0
     }
@@ -145,20 +148,20 @@ impl Pen {
         SLOTS.iter().any(is_taken)
     }
 
-    /// Gives this CPU, which is `mpidr`, a slot if it has none, so that it can park.
+    /// Gives the running CPU, which is `mpidr`, a slot if it has none, so that it can park.
     ///
     /// # Context
-    /// The CPU itself, its caches on; nothing left to run here.
+    /// The CPU itself, its caches on, when it has nothing left to run.
     ///
     /// # Errors
-    /// [`PenIsFull`].
+    /// [`PenIsFull`] if all slots are taken.
     pub fn admit(&self, mpidr: Mpidr) -> Result<(), PenIsFull> {
         if self.has(mpidr) {
             return Ok(());
         }
         let value = mpidr.raw() | TAKEN | ADMITTED;
-        // Release: pairs with the Acquire in `slot`. What the slot says else is the CPU's to
-        // write when it parks, and 0 until then: not parked, never released.
+        // Release: pairs with the Acquire in `slot`. The other words of the slot are 0 (not
+        // parked, never released) until this CPU writes them when it parks.
         let took = |slot: &Slot| {
             let word = &slot.command.mpidr;
             word.compare_exchange(0, value, Ordering::Release, Ordering::Relaxed)
@@ -171,21 +174,22 @@ impl Pen {
         }
     }
 
-    /// Returns where `mpidr`'s slot is, for its boot record; 0 if it has none.
+    /// Returns the address of the slot of `mpidr`, for its boot record; 0 if it has none.
     pub fn slot_address(&self, mpidr: Mpidr) -> usize {
         self.slot(mpidr).map_or(0, |slot| (&raw const *slot).addr())
     }
 
-    /// Returns where this CPU, which is `mpidr`, goes to park, and what it has in x0 and
-    /// x1 then.
+    /// Returns the address to which the running CPU, which is `mpidr`, has to jump in
+    /// order to park, and the values for x0 and x1.
     pub fn way_in(&self, mpidr: Mpidr) -> (u64, u64, u64) {
         let entry = (pen_park as *const ()).addr() as u64;
         let interface = self.own_interface() as u64;
         (entry, self.slot_address(mpidr) as u64, interface)
     }
 
-    /// Returns the interface that wakes this CPU by an SGI; 0 if it is off, as that of a
-    /// CPU that has refused itself, or that firmware was to turn off.
+    /// Returns the address of the interface that wakes the running CPU by an SGI; 0 if
+    /// the interface is off. It is off on a CPU that has refused itself, and on one that
+    /// parks because firmware hasn't turned it off.
     fn own_interface(&self) -> usize {
         if self.is_interface_on() {
             self.interface
@@ -194,17 +198,18 @@ impl Pen {
         }
     }
 
-    /// Returns whether this CPU's interface signals interrupts (IHI 0048, GICC_CTLR: bit 0
-    /// in every view).
+    /// Returns whether the running CPU's interface signals interrupts (IHI 0048, GICC_CTLR:
+    /// bit 0 in every view).
     fn is_interface_on(&self) -> bool {
         let control = core::ptr::with_exposed_provenance::<u32>(self.interface);
-        // SAFETY: a register of this CPU's own, mapped for ever; reading it changes
-        // nothing.
+        // SAFETY: it is a register of this CPU's interface, mapped for ever. Reading it
+        // changes nothing.
         self.interface != 0 && unsafe { control.read_volatile() } & 1 != 0
     }
 
     /// Returns the slot of `mpidr`. Slots are taken from the front and never given back, so
-    /// the first free one ends the search: at once on a machine whose CPUs don't park.
+    /// the search ends at the first free one. On a machine whose CPUs don't park that is
+    /// the first of all.
     fn slot(&self, mpidr: Mpidr) -> Option<&'static Slot> {
         let value = mpidr.raw() | TAKEN;
         // Acquire: pairs with the Release in `admit`.
@@ -221,9 +226,10 @@ impl CpuOps for Pen {
     unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError> {
         let slot = self.slot(target).ok_or(PsciError::InvalidParameters)?;
         let command = &slot.command;
-        // (one-command-one-release) One that has never been released may still be on its way from
-        // firmware: it finds the command when it comes. One that came by itself forgets
-        // its command first, as each time that it parks.
+        // (one-command-one-release) A CPU that has never been released may still be on its
+        // way from the firmware's pen: it finds the command when it arrives. A CPU that
+        // has been released, or came by itself, clears its command each time that it
+        // parks, so it has to have parked.
         let parks_itself = command.context.load(Ordering::Relaxed) != 0
             || command.mpidr.load(Ordering::Relaxed) & ADMITTED != 0;
         if parks_itself && self.affinity_info(target)? != PowerState::Off {
@@ -243,8 +249,8 @@ impl CpuOps for Pen {
             None => return PsciError::InvalidParameters,
         };
         let interface = self.own_interface();
-        // SAFETY: the slot is this CPU's, and VA = PA; nothing is left to run here,
-        // by this function's contract.
+        // SAFETY: the slot belongs to this CPU, and VA = PA. By this function's contract the
+        // CPU has nothing left to run.
         unsafe {
             asm!(
                 "b {park}",

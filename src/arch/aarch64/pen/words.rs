@@ -7,37 +7,38 @@ use crate::coherency::words::{Clean, Command, Invalidate, Read, Signal, Status, 
 use crate::config::{CACHE_LINE, MAX_PEN_CPUS};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The bit that makes a slot's affinity one: 0 is an empty slot.
+/// The bit that marks a slot as taken; it distinguishes affinity 0 from a free slot.
 pub(super) const TAKEN: u64 = 1 << 63;
 
-/// The bit that says that its CPU came by itself, and not from firmware's pen.
+/// The bit that says that the slot's CPU came by itself, and not from the firmware's pen.
 pub(super) const ADMITTED: u64 = 1 << 62;
 
 /// The status of a CPU that is in the pen.
 pub(super) const PARKED: u64 = 1;
 
 /// [`Command`] (`separate-lines` of [`coherency::pen`](crate::coherency::pen)). The
-/// CPU forgets the first word before it parks; control writes the first two while it is
-/// parked (`one-command-one-release` of [`coherency::pen`](crate::coherency::pen)).
+/// CPU clears the first word before it parks; control writes the first two while the CPU
+/// is parked (`one-command-one-release` of [`coherency::pen`](crate::coherency::pen)).
 #[repr(C, align(128))]
 pub(super) struct CommandLine {
-    /// Where a released CPU goes; 0: it stays.
+    /// The address to which a released CPU jumps; 0 if the CPU has to stay.
     pub(super) entry: AtomicU64,
-    /// What it finds in x0 there; 0 until control has released it for the first time,
-    /// which is control's to remember.
+    /// The x0 of a released CPU. It is 0 until control has released the CPU for the first
+    /// time, by which control knows whether it has.
     pub(super) context: AtomicU64,
-    /// The affinity of the CPU that owns the slot; 0: free. Set once: with the MMU off at
-    /// boot, or by the CPU itself before its first parking. The parked CPU doesn't read it.
+    /// The affinity of the CPU that owns the slot, with [`TAKEN`]; 0 if the slot is free.
+    /// It is set once: with the MMU off at boot, or by the CPU itself before its first
+    /// parking. A CPU reads it only when it comes from the firmware's pen.
     pub(super) mpidr: AtomicU64,
 }
 
-/// [`Status`]. Written past the caches, by the CPU alone.
+/// [`Status`]. Only the CPU writes it, bypassing the caches.
 #[repr(C, align(128))]
 pub(super) struct StatusLine {
     pub(super) status: AtomicU64,
 }
 
-/// One CPU's words.
+/// The words of one CPU.
 #[repr(C, align(128))]
 pub(super) struct Slot {
     pub(super) command: CommandLine,
@@ -48,9 +49,9 @@ const _: () = assert!(size_of::<CommandLine>() == CACHE_LINE);
 const _: () = assert!(size_of::<StatusLine>() == CACHE_LINE);
 const _: () = assert!(offset_of!(CommandLine, context) == offset_of!(CommandLine, entry) + 8);
 
-/// All slots. No static of the pure layers, because the CPUs find them with no
-/// more than their own affinity. What orders these accesses for CPUs without
-/// caches is cache maintenance and DSB: all of them are Relaxed, but those of `mpidr`
+/// All slots. They are a static, because a CPU finds its slot knowing nothing but its own
+/// affinity. Cache maintenance and DSB order the accesses for CPUs without caches. So
+/// all accesses are Relaxed, except those that have a pairing: to `entry`, and to `mpidr`
 /// ([`Pen::admit`](super::Pen::admit)).
 pub(super) static SLOTS: [Slot; MAX_PEN_CPUS] = [const {
     Slot {
@@ -65,7 +66,7 @@ pub(super) static SLOTS: [Slot; MAX_PEN_CPUS] = [const {
     }
 }; MAX_PEN_CPUS];
 
-/// The command that [`pen::release`] gives.
+/// The command that [`release`](crate::coherency::pen::release) writes.
 pub(super) struct Release<'a> {
     pub(super) line: &'a CommandLine,
     pub(super) entry: u64,
@@ -77,9 +78,9 @@ impl Write<Command> for Release<'_> {
 
     fn write(&mut self, _: Command) {
         self.line.context.store(self.context, Ordering::Relaxed);
-        // Release, which pairs with the CPU's loads in `park!`, Device accesses that stay
-        // in order: should the line go to memory between the two, it finds no entry
-        // without its context.
+        // Release: pairs with the CPU's loads of both words, Device accesses that stay
+        // in order. If the line is written back between the two stores, the CPU still
+        // finds no entry without its context.
         self.line.entry.store(self.entry, Ordering::Release);
     }
 }
@@ -91,13 +92,13 @@ impl Clean<Command> for Release<'_> {
 }
 
 impl Signal for Release<'_> {
-    /// The cleaning has ended with a DSB.
+    /// Needs no DSB of its own: the cleaning before it has ended with one.
     fn signal(&mut self) {
         hint::send_event();
     }
 }
 
-/// The status that [`pen::look`] reads.
+/// The status that [`look`](crate::coherency::pen::look) reads.
 pub(super) struct Look<'a> {
     pub(super) line: &'a StatusLine,
 }
