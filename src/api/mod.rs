@@ -14,6 +14,7 @@
 //! | [`log`] | the kernel's log |
 //! | [`args`] | the program's boot arguments |
 //! | [`console`] | what is typed |
+//! | [`panic`] | a function that a panic calls |
 //!
 //! # Panics
 //! What may wait panics where its `# Context` doesn't let it be called, whether it would
@@ -33,6 +34,7 @@ pub mod cpu;
 pub mod hotplug;
 pub mod log;
 pub mod mem;
+pub mod panic;
 pub mod rcu;
 pub mod stop;
 pub mod sync;

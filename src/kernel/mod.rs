@@ -13,6 +13,7 @@ pub(crate) mod heap;
 mod hw;
 mod interrupts;
 pub(crate) mod panic;
+mod panic_hook;
 pub(crate) mod per_cpu;
 pub(crate) mod refusal;
 pub(crate) mod test_hooks;
@@ -36,12 +37,14 @@ use crate::trace::Trace;
 
 pub(crate) use areas::Areas;
 pub(crate) use cpu_power::CpuPower;
+pub(crate) use panic_hook::set_hook;
 
 pub use areas::HwThread;
 pub use console::{print, with_console_taken};
 pub use exit::{exit, reboot};
 pub use heap::HeapStats;
 pub use hw::Hw;
+pub use panic_hook::{HookIsSet, PanicReport};
 pub use per_cpu::PerCpuVar;
 pub use test_hooks::{LastCall, LastCallBy, TEST_SGI};
 pub use walks::log_walk;

@@ -9,6 +9,8 @@
 //! The place of a panic comes before its message, which is a program's code. A message that
 //! panics, or waits for a spin lock that a stopped CPU holds, costs itself only. Nothing
 //! ends a message that runs for ever for another reason: interrupts are masked.
+//!
+//! Behind the report comes the program's hook (`panic_hook`), under the same rules.
 
 use core::fmt::{self, Write};
 use core::panic::{Location, PanicInfo};
@@ -20,6 +22,7 @@ use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::{backtrace, probe, semihosting, thread_head};
 use crate::config::{MAX_CPUS, PMR_CLOSED};
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::panic_hook::{self, PanicReport};
 use crate::kernel::try_kernel;
 use crate::kernel::{Hw, console, exit, whereabouts};
 use crate::memory::StackLayout;
@@ -47,6 +50,8 @@ static STOPPED: AtomicBits = AtomicBits::new();
 /// Whether the report has panicked or faulted itself. Relaxed: the CPU's alone that
 /// panicked first.
 static AGAIN: AtomicBool = AtomicBool::new(false);
+/// Whether the program's hook has panicked or faulted. Relaxed: as [`AGAIN`].
+static HOOK_FAILED: AtomicBool = AtomicBool::new(false);
 static STACKS: Once<StackLayout> = Once::new();
 
 /// Returns whether some CPU has panicked.
@@ -69,7 +74,7 @@ pub(super) fn reports_here(me: CpuId) -> bool {
 fn panic(info: &PanicInfo<'_>) -> ! {
     let _masked = Hw::irq_save();
     let others = begin(info.location());
-    end(&others, |out| {
+    end(&others, &PanicReport::new(Some(info)), |out| {
         writeln!(out)?;
         if let Some(place) = info.location() {
             writeln!(out, "panicked at {place}")?;
@@ -96,7 +101,7 @@ extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
         return;
     }
     let others = begin(None);
-    end(&others, |out| {
+    end(&others, &PanicReport::new(None), |out| {
         writeln!(out)?;
         exception::report(out, frame, Kind::from_vector(kind), STACKS.get())
     })
@@ -202,8 +207,8 @@ fn begin(place: Option<&Location<'_>>) -> Others {
 /// message is a program's code.
 fn end_again(place: Option<&Location<'_>>) -> ! {
     end_report(|out| match place {
-        Some(place) => writeln!(out, "\n  (the report has panicked itself, at {place})"),
-        None => writeln!(out, "\n  (the report has faulted itself)"),
+        Some(place) => writeln!(out, "\n  ({} has panicked itself, at {place})", culprit()),
+        None => writeln!(out, "\n  ({} has faulted itself)", culprit()),
     })
 }
 
@@ -216,7 +221,8 @@ pub(super) fn end_waiting(lock: &str, holder: CpuId) -> ! {
     end_report(|out| {
         writeln!(
             out,
-            "\n  (the report waits for a spin lock of {lock} that CPU{holder} holds)"
+            "\n  ({} waits for a spin lock of {lock} that CPU{holder} holds)",
+            culprit()
         )
     })
 }
@@ -227,26 +233,46 @@ pub(super) fn end_waiting(lock: &str, holder: CpuId) -> ! {
 /// A report that doesn't get through this either halts this CPU: what is left is the
 /// reason.
 fn end_report(say_why_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
-    if AGAIN.load(Ordering::Relaxed) {
+    // The hook has a chance of its own, also after a message that has failed.
+    let failed = match panic_hook::has_begun() {
+        false => &AGAIN,
+        true => &HOOK_FAILED,
+    };
+    if failed.load(Ordering::Relaxed) {
         halt_with_reason(BootFailure::NestedFault);
     }
-    AGAIN.store(true, Ordering::Relaxed);
+    failed.store(true, Ordering::Relaxed);
     // The other CPUs have been stopped by the first report, or don't stop.
-    end(&Others::NONE, |out| {
+    end(&Others::NONE, &PanicReport::new(None), |out| {
         say_why_fn(out)?;
         backtrace::write_here(out)
     })
 }
 
-/// Says what `say_fn` has to say, and leaves.
-fn end(others: &Others, say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
+/// Returns what it is that fails in the course of a panic.
+fn culprit() -> &'static str {
+    if panic_hook::has_begun() {
+        "the panic hook"
+    } else {
+        "the report"
+    }
+}
+
+/// Says what `say_fn` has to say, calls the program's hook with `report`, and leaves.
+fn end(
+    others: &Others,
+    report: &PanicReport<'_>,
+    say_fn: impl FnOnce(&mut dyn Write) -> fmt::Result,
+) -> ! {
     console::break_lock();
     let mut out = console::panic_writer();
     let said = say_fn(&mut out).and_then(|()| write!(out, "{others}"));
     // The console never fails; and nothing is left to report a failure to.
     match said {
-        Ok(()) | Err(fmt::Error) => exit::exit(exit::FAILED),
+        Ok(()) | Err(fmt::Error) => {}
     }
+    panic_hook::run(report);
+    exit::exit(exit::FAILED)
 }
 
 /// The panic SGI has been taken: stops this CPU if another one has panicked, and has

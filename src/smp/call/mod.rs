@@ -123,18 +123,21 @@ pub enum Inside {
     Handler,
     /// The function of a stop: all other CPUs have masked IRQs, so none answers.
     Stop,
+    /// The program's function that a panic calls: the other CPUs have stopped for good.
+    PanicHook,
 }
 
 impl Inside {
     /// Returns the name of the code that may not wait, for the panic message.
     fn fault(word: u32) -> &'static str {
-        const FAULTS: [(Inside, &str); 3] = [
+        const FAULTS: [(Inside, &str); 4] = [
             (
                 Inside::UnwaitedCall,
                 "the function of a call that no sender waits for",
             ),
             (Inside::Handler, "an interrupt handler"),
             (Inside::Stop, "the function of a stop"),
+            (Inside::PanicHook, "the panic hook"),
         ];
         let fault = FAULTS.iter().find(|(inside, _)| *inside as u32 == word);
         fault.map_or("nothing", |(_, what)| what)
