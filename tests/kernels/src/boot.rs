@@ -1,4 +1,4 @@
-//! What is so after every boot, whichever way firmware is called.
+//! Checks that hold after every boot, for either way to call firmware.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use stillpoint::trace::{Direction, Event, Record};
 use crate::ktap::Ktap;
 use crate::machine::{masks_say, states_say};
 
-/// Looks at a machine that has just booted. `C`: how firmware is called.
+/// Checks a machine that has just booted. `C` is the way to call firmware.
 pub fn check<C: smccc::Call>(ktap: &mut Ktap) {
     let masks = &kernel().masks;
     let possible = *masks.possible();
@@ -49,8 +49,8 @@ pub fn check<C: smccc::Call>(ktap: &mut Ktap) {
     );
 }
 
-/// Asks firmware for the CPUs of QEMU's `virt` machine: sixteen to an affinity
-/// group, numbered without gaps. What is not one is `INVALID_PARAMETERS`.
+/// Asks firmware for the CPUs of QEMU's `virt` machine: sixteen in each affinity group,
+/// numbered without gaps. For any other affinity it returns `INVALID_PARAMETERS`.
 fn firmware_agrees<C: smccc::Call>() -> bool {
     let count = kernel().mpidrs.len() as u64;
     (0..count + 1).all(|number| {
@@ -70,7 +70,7 @@ fn rose_once(cpu: CpuId) -> bool {
     (0..ONLINE).all(|step| state.passages(step) == (1, 0))
 }
 
-/// All that the rings say of `cpu`'s walk.
+/// Returns all events of `cpu`'s walk in the trace rings.
 fn walk_of(cpu: CpuId) -> Vec<Record> {
     kernel().trace.collect(|record| match record.event {
         Event::StepBegin { cpu: of, .. } | Event::StepEnd { cpu: of, .. } => of == cpu,

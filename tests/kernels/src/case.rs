@@ -1,8 +1,8 @@
-//! Which case of a test kernel this run is: see `cases` in docs/testing.md.
+//! The case of a test kernel that this run is: see `cases` in docs/testing.md.
 
 use stillpoint::kernel::kernel;
 
-/// The name of the case.
+/// Returns the name of the case.
 pub fn case() -> &'static str {
     kernel()
         .bootargs

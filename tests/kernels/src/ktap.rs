@@ -9,8 +9,8 @@ pub struct Ktap {
 }
 
 impl Ktap {
-    /// Begins the output. The plan comes last, with as many results as there were: a
-    /// kernel that ends before [`finish`](Ktap::finish) has none, and so has failed.
+    /// Begins the output. The plan comes last, and counts the results. So a kernel that ends
+    /// before [`finish`](Ktap::finish) has no plan, and has failed.
     #[expect(
         clippy::new_without_default,
         reason = "it prints, which no default value does"
@@ -23,14 +23,14 @@ impl Ktap {
         }
     }
 
-    /// Says that this machine can't run this test, and why; ends the kernel.
+    /// Prints that this machine can't run this test, and why; ends the kernel.
     pub fn not_applicable(why: &str) -> ! {
         println!("KTAP version 1");
         println!("1..0 # SKIP not applicable: {why}");
         api::exit(0)
     }
 
-    /// A result: whether it is as it should be.
+    /// Prints a result, which is `ok` or not.
     pub fn check(&mut self, name: &str, as_it_should_be: bool) {
         self.number += 1;
         let verdict = if as_it_should_be { "ok" } else { "not ok" };
@@ -38,7 +38,7 @@ impl Ktap {
         self.failed += u32::from(!as_it_should_be);
     }
 
-    /// A result: whether `found` is `wanted`; says what it was, if not.
+    /// Prints a result: whether `found` is `wanted`. If not, prints both.
     pub fn equal<T: PartialEq + core::fmt::Debug>(&mut self, name: &str, found: T, wanted: T) {
         if found != wanted {
             println!("# found {found:?}, wanted {wanted:?}");
@@ -46,19 +46,19 @@ impl Ktap {
         self.check(name, found == wanted);
     }
 
-    /// A result that means nothing on this machine, and why.
+    /// Prints a result that is not applicable on this machine, and why.
     pub fn inapplicable(&mut self, name: &str, why: &str) {
         self.number += 1;
         println!("ok {} - {name} # SKIP not applicable: {why}", self.number);
     }
 
-    /// Ends the kernel here, because of `why` the rest can't be tested. It has failed.
+    /// Ends the kernel as failed, because the rest can't be tested for the reason `why`.
     pub fn bail_out(self, why: &str) -> ! {
         println!("Bail out! {why}");
         api::exit(1)
     }
 
-    /// Prints the plan and ends the kernel: status 0 if all was as it should be.
+    /// Prints the plan and ends the kernel, with status 0 if no result was `not ok`.
     pub fn finish(self) -> ! {
         println!("1..{}", self.number);
         api::exit(u32::from(self.failed > 0))

@@ -1,6 +1,6 @@
-//! What the test kernels share. Each file of `src/bin` is a kernel, with `main` in place
-//! of the shell, that says how it is to be run in its opening comment; docs/testing.md
-//! has the words.
+//! The library of the test kernels. Each file of `src/bin` is a kernel, with its own `main` in
+//! place of the shell. Its opening comment has the directives for its run, which
+//! docs/testing.md lists.
 #![no_std]
 
 extern crate alloc;

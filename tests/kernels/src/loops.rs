@@ -1,4 +1,4 @@
-//! Threads that never yield, to stop the machine under.
+//! Threads that never yield, for tests that stop the machine.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,8 +9,7 @@ use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::machine::spin_until;
 
-/// A thread on each CPU of a set that counts, and does nothing else, until it is
-/// told to end.
+/// Threads, one on each CPU of a set, that only count until they are told to end.
 pub struct Loops {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -23,8 +22,8 @@ struct Shared {
 }
 
 impl Loops {
-    /// Starts a loop on each of `cpus`, and returns when all of them run. The
-    /// caller's CPU must not be among them: it would not get it back.
+    /// Starts a loop on each of `cpus`, and returns when all of them run. The caller's CPU must
+    /// not be among them, because the loop would keep the caller from its CPU.
     pub fn start(cpus: &CpuMask) -> Loops {
         let most = cpus.iter().last().map_or(0, |last| last.index() + 1);
         let shared = Arc::new(Shared {
@@ -51,7 +50,7 @@ impl Loops {
         loops
     }
 
-    /// How far all of them have counted together.
+    /// Returns the sum of the loops' counts.
     pub fn sum(&self) -> u64 {
         let count = |cpu| self.shared.counts.get(cpu).load(Ordering::Relaxed);
         self.cpus.iter().map(count).sum()
@@ -65,12 +64,11 @@ impl Loops {
         })
     }
 
-    /// Tells them to end and waits until they have; returns whether all of them
-    /// still ran.
+    /// Ends the loops and waits for their threads; returns whether all of them still ran.
     pub fn end(self) -> bool {
         let ran = self.all_move_on();
         self.shared.end.store(true, Ordering::Relaxed);
-        // One that is lost would be waited for in vain.
+        // A join of a loop that doesn't run any more would never return.
         if ran {
             self.threads.into_iter().for_each(JoinHandle::join);
         }

@@ -1,4 +1,4 @@
-//! What test kernels ask of the machine.
+//! Waits of test kernels, and checks of the machine's state.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -13,16 +13,16 @@ use stillpoint::sync::atomic::{AtomicU32, Ordering};
 use stillpoint::sync::{IrqGuard, LocalCpu};
 use stillpoint::time::Instant;
 
-/// How long an event that is expected may take: never a matter of speed.
+/// How long an expected event may take. It is long enough for any host.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The moment `time` from now.
+/// Returns the instant `time` from now.
 pub fn after(time: Duration) -> Instant {
     Hw::deadline(time)
 }
 
-/// Takes all secondaries down, calls `alone_fn`, and brings them up again; returns
-/// whether each went and came, and what `alone_fn` returned was yes.
+/// Takes all secondaries down, calls `alone_fn`, and brings them up again; returns whether
+/// each operation succeeded and `alone_fn` returned true.
 pub fn leave_and_return(alone_fn: impl FnOnce() -> bool) -> bool {
     let left = secondaries()
         .into_iter()
@@ -34,19 +34,19 @@ pub fn leave_and_return(alone_fn: impl FnOnce() -> bool) -> bool {
     left && alone && back
 }
 
-/// Waits until `check_fn` says yes; returns whether it did within the limit.
-/// Other threads of this CPU run meanwhile.
+/// Waits until `check_fn` returns true; returns whether it did within [`LIMIT`]. Yields
+/// meanwhile, so that other threads of this CPU run.
 pub fn eventually(check_fn: impl FnMut() -> bool) -> bool {
     within_limit(check_fn, api::yield_now)
 }
 
-/// As [`eventually`], but never gives the CPU away: also with preemption off.
+/// Waits as [`eventually`] does, but without a yield. May be called with preemption off.
 pub fn spin_until(check_fn: impl FnMut() -> bool) -> bool {
     within_limit(check_fn, || ())
 }
 
-/// Asks `check_fn` until it says yes or [`LIMIT`] is over, with `between_fn` between two
-/// questions; returns whether it did.
+/// Calls `check_fn` until it returns true or [`LIMIT`] is over, and `between_fn` between two
+/// calls; returns whether it did return true.
 fn within_limit(mut check_fn: impl FnMut() -> bool, between_fn: impl Fn()) -> bool {
     let limit = after(LIMIT);
     loop {
@@ -61,7 +61,7 @@ fn within_limit(mut check_fn: impl FnMut() -> bool, between_fn: impl Fn()) -> bo
     }
 }
 
-/// Lets `time` pass without giving the CPU away.
+/// Spins for `time`, without a yield.
 pub fn spin_for(time: Duration) {
     let until = after(time);
     while Hw::now() < until {
@@ -69,13 +69,14 @@ pub fn spin_for(time: Duration) {
     }
 }
 
-/// All CPUs of the machine but the boot CPU.
+/// Returns all possible CPUs except the boot CPU.
 pub fn secondaries() -> Vec<CpuId> {
     let possible = *kernel().masks.possible();
     possible.without(&CpuMask::of(CpuId::BOOT)).iter().collect()
 }
 
-/// The highest CPU number; the boot CPU on a machine with one CPU.
+/// Returns the possible CPU with the highest number, which is the boot CPU if it is the only
+/// one.
 pub fn last_cpu() -> CpuId {
     let last = kernel().masks.possible().iter().last();
     last.expect("a machine has a CPU")
@@ -87,7 +88,7 @@ pub fn send_sgi(number: u8, cpu: CpuId) {
     kernel().irq_chip().send_sgi(number, &CpuMask::of(cpu));
 }
 
-/// Whether the masks say that exactly `online` are up, and all of them wholly.
+/// Returns whether exactly the CPUs of `online` are online, and all of them are active.
 pub fn masks_say(online: &CpuMask) -> bool {
     let masks = &kernel().masks;
     masks.online() == *online
@@ -95,8 +96,8 @@ pub fn masks_say(online: &CpuMask) -> bool {
         && masks.online().is_subset_of(masks.possible())
 }
 
-/// Whether the counters of every CPU's steps are balanced, and each CPU is
-/// wholly up if it is in `online`, and down to the first step if not.
+/// Returns whether the counters of every CPU's steps are balanced, and each CPU has passed all
+/// steps up if it is in `online`, and all steps down if not.
 pub fn states_say(online: &CpuMask) -> bool {
     let _held = kernel().hotplug.cpus_read_lock();
     kernel().masks.possible().iter().all(|cpu| {
@@ -106,8 +107,8 @@ pub fn states_say(online: &CpuMask) -> bool {
     })
 }
 
-/// Whether a stop runs its function once on each of `cpus`, on no other CPU, with
-/// interrupts off.
+/// Returns whether a stop runs its function once on each of `cpus`, with IRQs masked, and on
+/// no other CPU.
 pub fn stop_takes(cpus: &CpuMask) -> bool {
     let took = [const { AtomicU32::new(0) }; MAX_CPUS];
     let stop = &kernel().stop_machine;
@@ -115,7 +116,7 @@ pub fn stop_takes(cpus: &CpuMask) -> bool {
         let _held = kernel().hotplug.cpus_read_lock();
         stop.stop_all(&stop.lock(), *cpus, &|cpu| {
             if !Hw::irqs_enabled() {
-                // Relaxed: read after the stop.
+                // Relaxed: it is read after the stop.
                 took[cpu.index()].fetch_add(1, Ordering::Relaxed);
             }
         })

@@ -1,4 +1,4 @@
-//! Memory in use, of a machine that has come to rest.
+//! The memory in use on a machine that has come to rest.
 
 use core::time::Duration;
 
@@ -6,10 +6,12 @@ use stillpoint::{api, println};
 
 use crate::machine::eventually;
 
-/// Heap and stacks in use.
+/// How much of the heap and how many stacks are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InUse {
+    /// The part of the heap that is in use, in bytes.
     heap: usize,
+    /// The number of stacks in use.
     stacks: usize,
 }
 
@@ -21,8 +23,8 @@ impl InUse {
         }
     }
 
-    /// What is in use once every thread that has ended is gone: its memory is
-    /// given back by its CPU, a moment after its joiner goes on.
+    /// Returns the memory in use after the memory of all ended threads has been freed. A
+    /// thread's CPU frees it shortly after the thread was joined.
     pub fn settled() -> InUse {
         let mut last = InUse::now();
         eventually(|| {
@@ -33,7 +35,7 @@ impl InUse {
         last
     }
 
-    /// Whether as much is in use again, before long.
+    /// Waits until the same amount is in use again; returns whether it is.
     pub fn is_back(self) -> bool {
         let back = eventually(|| InUse::now() == self);
         if !back {

@@ -1,12 +1,12 @@
-//! Whether an address is mapped, as the MMU sees it.
+//! Asks the MMU whether an address is mapped.
 
 use core::arch::asm;
 
-/// Whether this CPU may read `address`.
+/// Returns whether this CPU may read `address`.
 pub fn is_mapped(address: usize) -> bool {
     let result: u64;
-    // SAFETY: AT asks for a translation and reads nothing; what it found is in
-    // PAR_EL1, which nothing else here uses.
+    // SAFETY: AT translates the address and doesn't read there. Its result is in PAR_EL1, which
+    // no other code uses.
     unsafe {
         asm!(
             "at s1e1r, {address}",

@@ -1,4 +1,4 @@
-//! Values held in registers by hand, so that no compiler moves them.
+//! Values that assembly holds in registers, so that the compiler doesn't move them.
 
 use core::arch::asm;
 
@@ -22,8 +22,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// One of the four rounding modes, and some of the six flags (IOC, DZC, OFC, UFC,
-    /// IXC, IDC), by `seed`.
+    /// Returns one of the four rounding modes and some of the six flags (IOC, DZC, OFC, UFC,
+    /// IXC, IDC), depending on `seed`.
     pub fn new(seed: u64) -> Control {
         Control {
             fpcr: (seed % 4) << 22,
@@ -33,7 +33,7 @@ impl Control {
 }
 
 impl Vectors {
-    /// Values that differ from register to register, and with `seed`.
+    /// Returns values that differ from register to register, and with `seed`.
     pub fn new(seed: u64) -> Vectors {
         Vectors(core::array::from_fn(|index| {
             let value = (seed << 32) | ((index as u64) << 8);
@@ -43,7 +43,7 @@ impl Vectors {
 }
 
 impl Low {
-    /// Values that differ from register to register, and with `seed`.
+    /// Returns values that differ from register to register, and with `seed`.
     pub fn new(seed: u64) -> Low {
         Low(core::array::from_fn(|index| {
             (seed << 32) | (index as u64 + 1)
@@ -78,8 +78,8 @@ macro_rules! all_vectors {
     };
 }
 
-/// Holds `values` in q0 to q31 until `until`, IRQs open, and returns what is in
-/// them then. Calls nothing meanwhile, so what changes them is an interrupt.
+/// Holds `values` in q0 to q31 until `until` with IRQs unmasked, and returns the registers'
+/// values then. It calls no function meanwhile, so only an interrupt can change them.
 pub fn hold(values: &Vectors, until: Instant) -> Vectors {
     let mut found = Vectors([[0; 2]; 32]);
     // SAFETY: reads 512 bytes at x0 and writes 512 at x1, which are the two
@@ -105,7 +105,8 @@ pub fn hold(values: &Vectors, until: Instant) -> Vectors {
     found
 }
 
-/// As [`hold`], IRQs as they are, with FPCR and FPSR too; they are put back.
+/// Holds values as [`hold`] does, in FPCR and FPSR too, and leaves the IRQ mask as it is.
+/// Restores FPCR, and clears FPSR.
 pub fn hold_all(values: &Vectors, control: &Control, until: Instant) -> (Vectors, Control) {
     let mut found = Vectors([[0; 2]; 32]);
     let mut control_found = Control { fpcr: 0, fpsr: 0 };
@@ -139,7 +140,8 @@ pub fn hold_all(values: &Vectors, control: &Control, until: Instant) -> (Vectors
     (found, control_found)
 }
 
-/// Whether FPCR is still what `control` says after a call of `call_fn`; it is put back.
+/// Returns whether FPCR still has the value of `control` after a call of `call_fn`. Restores
+/// FPCR.
 pub fn keeps_rounding_over(control: &Control, call_fn: extern "C" fn()) -> bool {
     let found: u64;
     // SAFETY: a function of the C ABI keeps x20 to x22, and `clobber_abi` gives up what
@@ -160,8 +162,7 @@ pub fn keeps_rounding_over(control: &Control, call_fn: extern "C" fn()) -> bool 
     found == control.fpcr
 }
 
-/// Puts `values` into d8 to d15, calls `call_fn`, and returns what is in them
-/// then.
+/// Puts `values` into d8 to d15, calls `call_fn`, and returns the registers' values then.
 pub fn keep_over(values: &Low, call_fn: extern "C" fn()) -> Low {
     let mut found = Low([0; 8]);
     // SAFETY: reads 64 bytes at x20 and writes 64 at x21, which are the two
@@ -187,7 +188,7 @@ pub fn keep_over(values: &Low, call_fn: extern "C" fn()) -> Low {
     found
 }
 
-/// Writes something else into every vector register.
+/// Writes other values into every vector register.
 pub fn scramble() {
     let values = Vectors::new(0xdead_beef);
     // SAFETY: reads 512 bytes at x0, which are the values; every vector register

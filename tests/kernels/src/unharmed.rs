@@ -1,4 +1,4 @@
-//! Whether the machine is sound after something went wrong.
+//! Checks that a failure has left the machine unharmed.
 
 use core::fmt::Debug;
 
@@ -7,12 +7,12 @@ use stillpoint::hotplug::ONLINE;
 use stillpoint::kernel::kernel;
 use stillpoint::{api, println};
 
-/// CPU `number`, which is small.
+/// Returns CPU `number`, which must be below the number of possible CPUs.
 pub fn cpu(number: usize) -> CpuId {
     CpuId::new(number).expect("a small number")
 }
 
-/// Whether `found` is `wanted`; says what it was, if not.
+/// Returns whether `found` is `wanted`. If not, prints both.
 pub fn same<T: PartialEq + Debug>(what: &str, found: T, wanted: T) -> bool {
     let same = found == wanted;
     if !same {
@@ -21,8 +21,8 @@ pub fn same<T: PartialEq + Debug>(what: &str, found: T, wanted: T) -> bool {
     same
 }
 
-/// Whether nothing is half done: each CPU is wholly up or wholly down, its
-/// counters and the masks say so.
+/// Returns whether each CPU is wholly up or wholly down, by its counters and the masks, and no
+/// failure is injected.
 fn at_rest() -> bool {
     let kernel = kernel();
     let masks = &kernel.masks;
@@ -43,8 +43,8 @@ fn at_rest() -> bool {
     sound
 }
 
-/// Whether the machine is unharmed: at rest, another CPU than `but` can go and
-/// come back, if there is one, and everything can be stopped.
+/// Returns whether the machine is unharmed: it is at rest, another CPU than `but` can go down
+/// and come up, if there is one, and a stop succeeds.
 pub fn unharmed(but: CpuId) -> bool {
     let mut sound = at_rest();
     let online = kernel().masks.online();

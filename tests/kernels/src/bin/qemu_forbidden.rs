@@ -392,5 +392,5 @@ fn main() {
         "operations" => refused(),
         _ => in_timer(move || misuse(case)),
     }
-    println!("nobody has noticed");
+    println!("the misuse was not found");
 }

@@ -146,5 +146,5 @@ fn main() {
         }
         _ => others(),
     }
-    println!("nobody has noticed");
+    println!("the misuse was not found");
 }

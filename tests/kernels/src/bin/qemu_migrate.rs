@@ -39,12 +39,12 @@ fn main() {
     ktap.finish()
 }
 
-/// What a thread that is being watched says of itself, and is told.
+/// The state that a watched thread and its watcher share.
 #[derive(Default)]
 struct Watch {
-    /// Turns of its loop.
+    /// The number of turns of its loop.
     turns: AtomicU64,
-    /// Where the last one was.
+    /// The CPU of the last turn.
     cpu: AtomicU32,
     end: AtomicBool,
 }
@@ -60,8 +60,7 @@ impl Watch {
         self.end.load(Ordering::Relaxed)
     }
 
-    /// Waits until it has made two turns more, and the last one was on one of
-    /// `cpus`.
+    /// Waits until the thread has made two more turns, and the last one was on one of `cpus`.
     fn comes_to(&self, cpus: &CpuMask) -> bool {
         let before = self.turns.load(Ordering::Relaxed);
         eventually(|| self.turns.load(Ordering::Relaxed) >= before + 2)
@@ -73,7 +72,7 @@ impl Watch {
     }
 }
 
-/// A thread that computes until it is told to end, and the thread that watches it.
+/// A thread that computes until it is told to end, and its shared state.
 struct Watched {
     watch: Arc<Watch>,
     handle: JoinHandle<()>,
@@ -108,7 +107,7 @@ fn on(cpu: CpuId) -> Builder {
     Builder::new().name("test").affinity(CpuMask::of(cpu))
 }
 
-/// Whether `watched` is on the CPU that it is told to be on, all of them in turn.
+/// Returns whether `watched` moves to each CPU in turn when its affinity is set to that CPU.
 fn goes_round(watched: &Watched) -> bool {
     let cpus = kernel().masks.online();
     cpus.iter().all(|cpu| {
@@ -128,7 +127,7 @@ fn affinity(ktap: &mut Ktap) {
         })
     });
     ktap.check(
-        "who changes its own affinity is there on return",
+        "a thread that changes its own affinity is on its new CPU on return",
         walker.join(),
     );
 
@@ -174,8 +173,8 @@ fn affinity(ktap: &mut Ktap) {
     );
 }
 
-/// Whether a thread that is queued behind a more urgent one goes to another CPU when
-/// it may run there.
+/// Returns whether a thread that is queued behind a more urgent one goes to another CPU when
+/// its affinity allows that.
 fn queued_goes_elsewhere() -> bool {
     let urgent = Class::fifo(Priority::MIN);
     let hog = Watched::start(on(last_cpu()).class(urgent), || ());
@@ -189,8 +188,8 @@ fn queued_goes_elsewhere() -> bool {
     has_it && waits && moved
 }
 
-/// Whether a thread that is told to move when it has said that it is about to wait,
-/// and then finds that it need not, moves nevertheless.
+/// Returns whether a thread moves whose affinity is changed while it is about to wait, and
+/// which then doesn't wait.
 fn waiter_goes_elsewhere() -> bool {
     let (says, told) = (
         Arc::new(AtomicBool::new(false)),
@@ -203,7 +202,7 @@ fn waiter_goes_elsewhere() -> bool {
         kernel().sched.about_to_block(&me);
         own_says.store(true, Ordering::Release);
         while !own_told.load(Ordering::Acquire) {}
-        // The SGI is on its way.
+        // The SGI has been sent and may not have arrived.
         spin_for(Duration::from_millis(20));
         kernel().sched.cancel_block(&me);
         spin_until(|| boot.contains(thread::current_cpu_racy()))

@@ -239,5 +239,5 @@ fn main() {
         "park" => park(),
         other => println!("there is no case {other}"),
     }
-    println!("nobody has noticed");
+    println!("the misuse was not found");
 }

@@ -30,7 +30,7 @@ use kernel_support::ktap::Ktap;
 use kernel_support::loops::Loops;
 use kernel_support::machine::{eventually, last_cpu, spin_for, spin_until};
 
-/// How long fn gives the other CPUs to do what they must not.
+/// How long fn waits, so that a CPU that wrongly runs is noticed.
 const A_WHILE: Duration = Duration::from_millis(10);
 
 const ONE_CPU: &str = "one CPU";
@@ -102,7 +102,7 @@ fn all_can_run_it(ktap: &mut Ktap) {
     ktap.check("stop_all runs fn on no other CPU", one.is_ok() && right);
 }
 
-/// Whether each online CPU had IRQs off while fn ran.
+/// Returns whether each online CPU had IRQs off while fn ran.
 fn all_were_still(report: &StopReport) -> bool {
     kernel().masks.online().iter().all(|cpu| {
         let off = kernel().stop_machine.times().irqs_off(cpu);
@@ -142,7 +142,7 @@ fn nothing_moves(ktap: &mut Ktap) {
     }
 }
 
-/// Whether no loop counts on for `time`.
+/// Returns whether no loop counts for `time`.
 fn unmoved_for(loops: &Loops, time: Duration) -> bool {
     let before = loops.sum();
     spin_for(time);
@@ -166,7 +166,7 @@ fn many_in_a_row(ktap: &mut Ktap) {
     ktap.check("the loops go on afterwards, until they are told", ended);
 }
 
-/// Stops the machine many times; returns how often all was as it should be.
+/// Stops the machine many times; returns how many stops passed all checks.
 fn stop_again_and_again(loops: &Loops) -> u32 {
     let mut good = 0;
     for number in 0..many() {
@@ -210,7 +210,7 @@ fn two_callers(ktap: &mut Ktap) {
                 ready.fetch_add(1, Ordering::Relaxed);
                 let both = eventually(|| ready.load(Ordering::Relaxed) == 2);
                 assert!(both, "a caller doesn't start");
-                // Two accesses, which only the still point holds together.
+                // Two accesses, which only the still point makes atomic.
                 let step = || {
                     let value = total.load(Ordering::Relaxed);
                     spin_for(Duration::from_millis(1));
@@ -234,19 +234,19 @@ fn two_callers(ktap: &mut Ktap) {
     );
 }
 
-/// What a holder and the function of a stop tell each other.
+/// Flags by which a holder and the function of a stop see each other.
 struct ReadSide {
     holding: AtomicBool,
     fn_ran: AtomicBool,
 }
 
-/// What was seen of a stop that met a holder on another CPU.
+/// The observations of a stop that met a holder on another CPU.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     /// The holder saw the stop before it let go: asked for, and every other
     /// CPU in PREPARE; or, if it should not hold it up, fn having run.
     stop_while_holding: bool,
-    /// fn found it holding.
+    /// Whether the holder still held when fn ran.
     fn_while_holding: bool,
 }
 
@@ -318,12 +318,12 @@ fn stop_waits_for_us(since: Instant, stop_sgis: u64) -> bool {
     waits
 }
 
-/// Stop SGIs that the holder's CPU has taken.
+/// Returns how many stop SGIs the holder's CPU has taken.
 fn stop_sgis_here() -> u64 {
     kernel().interrupts.sgis(last_cpu(), Sgi::Stop.number())
 }
 
-/// What a still point excludes, and what it doesn't.
+/// Checks what a still point excludes, and what it doesn't.
 fn read_side(ktap: &mut Ktap) {
     static SPIN: SpinLock<(), Hw> = SpinLock::new(());
     static SLEEPING: Mutex<(), Hw> = Mutex::new(());
@@ -387,7 +387,7 @@ fn read_side(ktap: &mut Ktap) {
 
 const STOPS: u64 = 10;
 
-/// SGI register writes of `sgi` that a number of stops take.
+/// Returns how many register writes of `sgi` a number of stops make.
 fn writes_of(sgi: Sgi) -> u64 {
     let before = kernel().sgi_writes(sgi.number());
     for _ in 0..STOPS {
@@ -412,8 +412,8 @@ fn writes(ktap: &mut Ktap) {
     let settled = api::stop_machine(|| ());
     assert!(settled.is_ok(), "{settled:?}");
     let awake = writes_of(Sgi::Wake);
-    ktap.equal("with nobody asleep no wake SGI is sent", awake, 0);
-    // fn takes its time, so the others are asleep when it ends.
+    ktap.equal("no wake SGI is sent if no CPU sleeps", awake, 0);
+    // fn takes long, so that the other CPUs are asleep when it ends.
     stop.set_spins(Some(0));
     let name = "a CPU that sleeps in a stop is woken";
     if cpus() > 1 {
@@ -429,7 +429,7 @@ fn writes(ktap: &mut Ktap) {
     stop.set_spins(None);
 }
 
-/// How many affinity groups the online CPUs other than this one are in.
+/// Returns the number of affinity groups that the other online CPUs are in.
 fn groups_of_others() -> u64 {
     let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
     let group = |cpu: CpuId| kernel().mpidrs[cpu.index()].raw() >> 4;

@@ -112,7 +112,7 @@ fn spawn_and_join(ktap: &mut Ktap) {
     let unjoined: Vec<_> = cpus().into_iter().map(|cpu| spawn(cpu, || ())).collect();
     drop(unjoined);
     ktap.check(
-        "a thread that nobody joins leaves nothing behind",
+        "a thread that is not joined leaves nothing behind",
         memory_is_back(before),
     );
 }
@@ -409,7 +409,7 @@ fn registers(ktap: &mut Ktap) {
     if several {
         ktap.check(name, kept.all && kept.stops >= 5);
     } else {
-        ktap.inapplicable(name, "one CPU: who would ask for the stop?");
+        ktap.inapplicable(name, "one CPU: no other CPU could ask for the stop");
     }
 
     // Two on one CPU, which give way to each other.

@@ -1,6 +1,5 @@
-//! Cross calls: a function runs on the CPU that was asked for, once, and comes
-//! back with its value; whatever the CPUs do to each other meanwhile, each call
-//! is executed or refused.
+//! Cross calls. A function runs once on the CPU that was named, and its value comes back.
+//! Whatever the CPUs do meanwhile, each call is executed or refused.
 
 //@ smp: 1 2 4 20
 //@ timeout: 240
@@ -62,14 +61,14 @@ fn others() -> CpuMask {
     kernel().masks.online().without(&CpuMask::of(CpuId::BOOT))
 }
 
-/// Where a function was run, and whether with IRQs on.
+/// Returns the CPU on which the caller runs, and whether its IRQs are on.
 fn place() -> (CpuId, bool) {
     (Hw::this_cpu(), Hw::irqs_enabled())
 }
 
 fn own_cpu(ktap: &mut Ktap) {
     ktap.equal(
-        "a call of one's own CPU runs there, IRQs masked",
+        "a call of the caller's own CPU runs there, IRQs masked",
         api::call_on(CpuId::BOOT, place),
         Ok((CpuId::BOOT, false)),
     );
@@ -83,11 +82,11 @@ fn own_cpu(ktap: &mut Ktap) {
         "one that isn't waited for has run on return, and is gone",
         called.is_ok() && ran.load(Ordering::Relaxed) == 1 && Arc::strong_count(&ran) == 1,
     );
-    let nobody = CpuId::new(stillpoint::config::MAX_CPUS - 1).expect("a CPU number");
+    let absent = CpuId::new(stillpoint::config::MAX_CPUS - 1).expect("a CPU number");
     ktap.equal(
-        "a CPU that there is not is offline",
-        api::call_on(nobody, || ()),
-        Err(CallError::Offline(nobody)),
+        "a CPU that isn't possible is offline",
+        api::call_on(absent, || ()),
+        Err(CallError::Offline(absent)),
     );
 }
 
@@ -195,8 +194,8 @@ fn offline(ktap: &mut Ktap) {
     );
 }
 
-/// Has a thread on the last CPU keep IRQs masked until the flag that it shares
-/// is set, and for `time` longer. Returns once it does.
+/// Starts a thread on the last CPU that keeps IRQs masked until the returned flag is set, and
+/// for `time` longer. Returns once the IRQs are masked.
 fn hold_last_cpu(time: Duration) -> (api::JoinHandle<()>, Arc<AtomicBool>) {
     let holds = Arc::new(AtomicBool::new(false));
     let let_go = Arc::new(AtomicBool::new(false));
@@ -270,7 +269,7 @@ fn nested(ktap: &mut Ktap) {
     let all = kernel().masks.online();
     let inner = AtomicU32::new(0);
     let called = api::call_on_many(&CpuMask::of(last), |_| {
-        // Inside the sender's call of many, whose nodes are in use.
+        // The outer call of many is under way, and its nodes are in use.
         let back = api::call_on(CpuId::BOOT, || api::call_on_many(&all, count));
         inner.fetch_add(u32::from(back == Ok(all)), Ordering::Relaxed);
     });
@@ -282,8 +281,8 @@ fn nested(ktap: &mut Ktap) {
     );
 }
 
-/// A thread whose CPU's mask lets the call SGI wait stops the machine itself:
-/// nothing but the stop can run what was queued.
+/// A thread whose CPU's priority mask holds the call SGI back stops the machine, so that only
+/// the stop can run the call that was queued.
 fn before_a_stop(ktap: &mut Ktap) {
     let closed = Arc::new(AtomicBool::new(false));
     let queued = Arc::new(AtomicBool::new(false));
@@ -317,8 +316,8 @@ fn before_a_stop(ktap: &mut Ktap) {
     );
 }
 
-/// What a section with preemption off has seen online answers until its end,
-/// a thread that wants it offline.
+/// If a CPU was online in a section with preemption off, it answers calls until the section's
+/// end, even while another thread takes it down.
 fn guard_keeps_target(ktap: &mut Ktap) {
     let name = "with preemption off a CPU that was online answers, though it is to leave";
     let target = CpuId::from_index(1);
@@ -332,7 +331,7 @@ fn guard_keeps_target(ktap: &mut Ktap) {
         let here = PreemptGuard::<Hw>::new();
         let first = api::call_on(target, place);
         is_inside.store(true, Ordering::Relaxed);
-        // Its stopper runs, and so it is in PREPARE, or soon will be.
+        // The target's stopper runs, so the target is in PREPARE, or soon will be.
         let leaves = spin_until(|| !kernel().masks.is_active(target));
         spin_for(Duration::from_millis(20));
         let second = api::call_on(target, place);

@@ -16,7 +16,7 @@ use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, secondaries};
 use kernel_support::xorshift::Random;
 
-/// What was sent and what has run, by all together.
+/// How many calls all senders have sent, and how many have run.
 #[derive(Default)]
 struct Totals {
     sent: AtomicU32,
@@ -32,14 +32,14 @@ impl Totals {
             self.sent.load(Ordering::Relaxed),
             self.ran.load(Ordering::Relaxed)
         );
-        // None of them comes once more.
+        // No call runs a second time.
         api::sleep(Duration::from_millis(10));
         agree && equal()
     }
 }
 
-/// Makes a call of a random kind; returns whether it was as it should be. One
-/// that an offline CPU refuses is not counted as sent.
+/// Makes a call of a random kind; returns whether its result is correct. A call that an offline
+/// CPU refuses is not counted as sent.
 fn call(random: &mut Random, totals: &Arc<Totals>) -> bool {
     let targets = kernel().masks.possible();
     let number = random.below(1 << 20);
@@ -107,8 +107,8 @@ pub(crate) fn storm(ktap: &mut Ktap) {
     ktap.check("and is gone", all_gone);
 }
 
-/// The second half of the CPUs sends, with the boot CPU if that is all; the
-/// first half comes and goes.
+/// The second half of the secondaries sends, or the boot CPU if that half is empty. The first
+/// half comes and goes.
 pub(crate) fn storm_of_hotplug(ktap: &mut Ktap) {
     let totals = Arc::new(Totals::default());
     let end = Arc::new(AtomicBool::new(false));

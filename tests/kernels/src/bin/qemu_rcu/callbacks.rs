@@ -14,7 +14,7 @@ use crate::WATCHED;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, last_cpu, leave_and_return, spin_until};
 
-/// Callbacks that wait on a CPU that leaves.
+/// Callbacks whose CPU leaves before they run.
 pub(crate) fn every_callback_runs(ktap: &mut Ktap) {
     const EACH: u32 = 50;
     let go = Arc::new(Completion::<Hw>::new());
@@ -153,7 +153,7 @@ pub(crate) fn queues_itself(ktap: &mut Ktap) {
     end.store(true, Ordering::Relaxed);
     rcu::barrier();
     ktap.check(
-        "a callback that queues itself keeps nobody from a CPU",
+        "a callback that queues itself keeps no other thread from a CPU",
         runs && moved,
     );
 }

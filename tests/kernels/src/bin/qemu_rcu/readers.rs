@@ -15,7 +15,7 @@ use stillpoint::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::secondaries;
 
-/// What readers read.
+/// The object that readers read.
 struct Object {
     alive: AtomicU64,
 }
@@ -35,7 +35,7 @@ const DEAD: u64 = 0xdead_dead_dead_dead;
 struct Retired(*mut Object);
 
 impl Retired {
-    /// After a grace period.
+    /// Frees the object; the caller has waited for a grace period.
     fn free(self) {
         // SAFETY: from `publish`, retired by one swap; no reader has it any more, or
         // this test has found what it looks for.

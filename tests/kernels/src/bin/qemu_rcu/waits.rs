@@ -28,7 +28,7 @@ pub(crate) fn idle_cpus(ktap: &mut Ktap) {
     const ROUNDS: u64 = 20;
     let others = kernel().masks.possible().count() as u64 - 1;
     let mut honest = true;
-    // A CPU may have something to do for a moment; not always.
+    // A CPU may be busy for a moment in some rounds, but not in all.
     let left_alone = eventually(|| {
         api::sleep(Duration::from_millis(5));
         let (before, taken) = (rcu::stats(), sgis());
@@ -46,7 +46,8 @@ fn is_alone() -> bool {
     kernel().masks.possible().count() == 1
 }
 
-/// Runs `body` on the last CPU until `go` is said; returns when it has begun.
+/// Starts `body` on the last CPU, with a function that tells that it has begun and a flag that
+/// tells it to end; returns when it has begun.
 fn on_last<T: Send + 'static>(
     body: impl FnOnce(&dyn Fn(), &AtomicBool) -> T + Send + 'static,
 ) -> (Arc<AtomicBool>, thread::JoinHandle<T>) {
@@ -76,9 +77,9 @@ pub(crate) fn computing(ktap: &mut Ktap) {
     ktap.check(name, still_computes);
 }
 
-/// A thread that has begun a grace period is kept from its CPU by a more urgent one.
+/// A more urgent thread keeps the thread that has begun a grace period from its CPU.
 pub(crate) fn beginner_is_kept_away(ktap: &mut Ktap) {
-    let name = "a grace period ends though who began it is kept from the CPU";
+    let name = "a grace period ends though the thread that began it is kept from its CPU";
     if is_alone() {
         ktap.inapplicable(name, "there is one CPU");
         return;
@@ -155,7 +156,7 @@ pub(crate) fn sections_hold_up(ktap: &mut Ktap) {
 
 pub(crate) fn shared(ktap: &mut Ktap) {
     const CALLERS: u32 = 32;
-    let name = "those who wait together share grace periods";
+    let name = "threads that wait together share grace periods";
     if is_alone() {
         ktap.inapplicable(name, "there is one CPU");
         return;
@@ -222,8 +223,8 @@ pub(crate) fn tasks(ktap: &mut Ktap) {
     computes.join();
 }
 
-/// Has a thread of a higher class take the last CPU from the thread that computes there, for a
-/// moment; returns what `look_fn` said then.
+/// Has a thread of a higher class preempt the thread that computes on the last CPU for a
+/// moment; returns whether `look_fn` returned true then.
 fn preempt_for_good(look_fn: impl Fn() -> bool) -> bool {
     let go = Arc::new(AtomicBool::new(false));
     let said = Arc::clone(&go);

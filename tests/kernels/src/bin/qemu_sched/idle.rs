@@ -16,8 +16,8 @@ use crate::start::{Flag, fifo, spawn};
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{after, eventually, last_cpu, spin_for, spin_until};
 
-/// Whether `cpu` lets some 50 ms pass without an interrupt of its timer: what was
-/// armed before may still go off.
+/// Returns whether `cpu` has no timer interrupt for 50 ms. A timer that was armed before may
+/// still expire, so this tries for a while.
 fn is_without_a_tick(cpu: CpuId) -> bool {
     let count = || kernel().interrupts.timers(cpu);
     let limit = after(Duration::from_secs(30));
@@ -67,10 +67,10 @@ pub(crate) fn without_a_tick(ktap: &mut Ktap) {
 }
 
 pub(crate) fn idle_cpus(ktap: &mut Ktap) {
-    let woken = "who is woken goes from a busy CPU to an idle one";
-    let spread = "idle CPUs take what waits elsewhere";
-    let preempted = "and who was preempted by one that takes no turns";
-    let bound = "though more wait that may not come";
+    let woken = "a thread that wakes goes from a busy CPU to an idle one";
+    let spread = "idle CPUs take threads that wait on other CPUs";
+    let preempted = "and a thread that a FIFO thread has preempted";
+    let bound = "though on a third CPU more threads wait that must stay there";
     if last_cpu() == CpuId::BOOT {
         for name in [woken, spread, preempted, bound] {
             ktap.inapplicable(name, "one CPU");
@@ -87,7 +87,7 @@ pub(crate) fn idle_cpus(ktap: &mut Ktap) {
     }
 }
 
-/// Whether a thread that a FIFO thread takes the CPU from goes on elsewhere, though
+/// Returns whether a thread that a FIFO thread has preempted continues on another CPU, though
 /// all other CPUs sleep by then.
 fn preempted_goes_on() -> bool {
     let turns = Arc::new(AtomicU64::new(0));
@@ -95,7 +95,7 @@ fn preempted_goes_on() -> bool {
     let urgent = spawn(last_cpu(), fifo(1), move || {
         thread::sleep(Duration::from_millis(100));
         let before = own_turns.load(Ordering::Relaxed);
-        // Not for long: any other interrupt of an idle CPU makes it look, too.
+        // A short time: any other interrupt of an idle CPU has it check for threads too.
         spin_for(Duration::from_millis(1500));
         own_turns.load(Ordering::Relaxed) > before
     });
@@ -116,8 +116,8 @@ fn preempted_goes_on() -> bool {
     runs && went_on
 }
 
-/// Whether of two threads on one CPU one goes to an idle CPU, though on a third one
-/// more threads wait, which must stay there.
+/// Returns whether one of two threads on a CPU goes to an idle CPU, though on a third CPU more
+/// threads wait, which must stay there.
 fn spreads_past_the_bound() -> bool {
     let end = Flag::default();
     let other = CpuId::new(last_cpu().index() - 1).expect("a CPU number");
@@ -142,7 +142,7 @@ fn spreads_past_the_bound() -> bool {
         let moved = thread.set_affinity(&kernel().masks.online());
         moved.expect("all are active");
     }
-    // Asleep, so that this CPU is idle too.
+    // This thread sleeps, so that its CPU is idle too.
     let limit = after(Duration::from_secs(10));
     while place(0) == place(1) && Hw::now() < limit {
         thread::sleep(Duration::from_millis(20));
@@ -154,7 +154,7 @@ fn spreads_past_the_bound() -> bool {
     run && apart && ended == [true; 4]
 }
 
-/// Whether a sleeper whose CPU is taken by another thread wakes on an idle one.
+/// Returns whether a sleeper whose CPU another thread has taken wakes on an idle one.
 fn wakes_elsewhere() -> bool {
     const ROUNDS: usize = 20;
     let busy = last_cpu();
@@ -179,7 +179,7 @@ fn wakes_elsewhere() -> bool {
     hog.join() && moved >= ROUNDS / 2
 }
 
-/// Whether two threads for each CPU, started on one, are soon on all of them.
+/// Returns whether threads that start on one CPU, two for each CPU, soon run on all CPUs.
 fn spreads_out() -> bool {
     let cpus = kernel().masks.online();
     let visits = Arc::new(PerCpu::new(cpus.count(), |_| AtomicU64::new(0)));

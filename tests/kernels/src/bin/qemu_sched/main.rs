@@ -1,5 +1,5 @@
-//! Which thread has the CPU: preemption, priorities, a CPU without a tick, work for idle CPUs;
-//! and in virtual time how fairly equals share, and how soon the urgent one runs.
+//! The scheduler: preemption, priorities, CPUs without a tick, threads for idle CPUs. In virtual
+//! time: how fairly equal threads share a CPU, and how soon an urgent thread runs.
 
 //@ smp: 1 2 4 20
 //@ timeout: 240

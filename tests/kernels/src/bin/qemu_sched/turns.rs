@@ -15,7 +15,7 @@ use crate::start::{Flag, fifo, spawn};
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{after, last_cpu, spin_until};
 
-/// In virtual time, which instructions make.
+/// Runs the case `time`, in which time is the number of instructions.
 pub(crate) fn time() -> ! {
     let mut ktap = Ktap::new();
     ktap.check("equal threads have equal shares", fair_shares());
@@ -25,13 +25,16 @@ pub(crate) fn time() -> ! {
         "a sleeper of realtime priority has the CPU long before a slice ends",
         late.is_some_and(|late| late < NORMAL_SLICE / 20),
     );
-    ktap.check("who was preempted keeps its slice", slice_is_kept());
+    ktap.check(
+        "a thread that was preempted keeps its slice",
+        slice_is_kept(),
+    );
     ktap.finish()
 }
 
-/// How far the thread counts until `until`.
+/// Returns how far the thread counts until `until`.
 fn count_until(until: Instant) -> u64 {
-    // QEMU needs long for a look at the time.
+    // In QEMU a read of the time takes long.
     const BETWEEN_LOOKS: u64 = 200;
     let mut count = 0;
     while Hw::now() < until {
@@ -42,7 +45,7 @@ fn count_until(until: Instant) -> u64 {
     count
 }
 
-/// Whether three threads of one CPU count equally far, within a tenth.
+/// Returns whether three threads of one CPU count equally far, within a tenth.
 fn fair_shares() -> bool {
     let until = after(Duration::from_millis(200));
     let threads = [(); 3].map(|()| spawn(last_cpu(), Class::Normal, move || count_until(until)));
@@ -53,7 +56,7 @@ fn fair_shares() -> bool {
     least * 11 >= most * 10
 }
 
-/// How late a realtime thread wakes on a CPU that an ordinary one has.
+/// Returns how late a realtime thread wakes on a CPU that an ordinary thread has.
 fn latency() -> Option<Duration> {
     let cpu = last_cpu();
     let end = Flag::default();
@@ -70,8 +73,8 @@ fn latency() -> Option<Duration> {
         .then(|| Duration::from_nanos(Hw::frequency().ticks_to_ns(late)))
 }
 
-/// Two threads in turn, while a third preempts them all the time, for a moment each:
-/// neither is kept from the CPU by that.
+/// Returns whether two threads take equal turns while a third one preempts them often, for a
+/// moment each time.
 fn slice_is_kept() -> bool {
     let cpu = last_cpu();
     let until = after(Duration::from_millis(120));

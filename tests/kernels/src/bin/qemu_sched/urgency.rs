@@ -14,8 +14,8 @@ use crate::start::{Flag, fifo, round_robin, spawn};
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, last_cpu, spin_for, spin_until};
 
-/// Whether a thread of `class` that never yields lets another one of that class run
-/// on its CPU. The thread that starts them is more urgent than both.
+/// Returns whether a thread of `class` that never yields lets another one of that class run on
+/// its CPU. The thread that starts them is more urgent than both.
 fn shares(class: Class) -> bool {
     let cpu = last_cpu();
     let pair = spawn(cpu, fifo(99), move || {
@@ -45,7 +45,7 @@ pub(crate) fn preemption(ktap: &mut Ktap) {
             let came = came.clone();
             spawn(cpu, class, move || came.set())
         });
-        // Long enough for every slice there is.
+        // Longer than any slice.
         spin_for(Duration::from_millis(120));
         (came.is_set(), threads)
     });
@@ -67,7 +67,7 @@ pub(crate) fn preemption(ktap: &mut Ktap) {
         spawn(cpu, own, body).join()
     };
     ktap.equal(
-        "who is more urgent has the CPU before its waker goes on",
+        "a more urgent thread has the CPU before its waker goes on",
         [
             preempts(Class::Normal, fifo(1)),
             preempts(fifo(1), round_robin(2)),
@@ -77,15 +77,15 @@ pub(crate) fn preemption(ktap: &mut Ktap) {
         ],
         [true, true, true, false, false],
     );
-    let name = "who is woken from elsewhere preempts who is less urgent";
+    let name = "a thread that another CPU wakes preempts a less urgent one";
     if cpu == CpuId::BOOT {
-        ktap.inapplicable(name, "one CPU: nobody else would run");
+        ktap.inapplicable(name, "one CPU: no other thread would run");
     } else {
         ktap.check(name, preempts_from_elsewhere());
     }
 }
 
-/// Whether the SGI of another CPU, this one, ends the turn of a less urgent thread.
+/// Returns whether an SGI of this CPU has a more urgent thread preempt one on the last CPU.
 fn preempts_from_elsewhere() -> bool {
     let (runs, came) = (Flag::default(), Flag::default());
     let (hog_runs, hog_came) = (runs.clone(), came.clone());
@@ -128,8 +128,8 @@ pub(crate) fn priorities(ktap: &mut Ktap) {
     );
 }
 
-/// A more urgent thread waits for those of its scope on their CPU: it would have the
-/// CPU back from one that has done its work and not ended.
+/// A thread waits, on the same CPU, for a less urgent one of its scope. It must not get the CPU
+/// back while that thread has done its work and not ended.
 pub(crate) fn scope_ends(ktap: &mut Ktap) {
     let cpu = last_cpu();
     let bound = spawn(cpu, fifo(50), move || {

@@ -57,13 +57,13 @@ pub(crate) fn permits(ktap: &mut Ktap) {
     );
 }
 
-/// Two realtime threads that ran on one CPU are woken before either has come to run,
-/// while ordinary threads compute on that CPU and on others.
+/// Two realtime threads that last ran on the same CPU are woken before either runs, while
+/// ordinary threads compute on that CPU and on others.
 pub(crate) fn woken_together(ktap: &mut Ktap) {
     let name = "of two urgent threads that wake together neither waits for the other";
     let all = kernel().masks.online();
     if all.count() < 3 {
-        ktap.inapplicable(name, "two CPUs besides that of who wakes are needed");
+        ktap.inapplicable(name, "two CPUs besides the waker's are needed");
         return;
     }
     let others = all.without(&CpuMask::of(CpuId::BOOT));
@@ -78,7 +78,7 @@ pub(crate) fn woken_together(ktap: &mut Ktap) {
         })
     });
     let threads = urgent.each_ref().map(JoinHandle::thread);
-    // They have parked there: a thread of least urgency has run.
+    // They have parked, because a less urgent thread of their CPU has run.
     spawn(last_cpu(), Class::Normal, || ()).join();
     let hogs: Vec<_> = others
         .iter()

@@ -146,7 +146,7 @@ fn mixture(patience: Duration) -> ! {
     ktap.check("the words of all CPUs add up", world.words.add_up());
     ktap.check("what was done under locks adds up", world.locks.add_up());
     let back = all_up(&world);
-    ktap.check("nobody has seen anything wrong", world.is_sound());
+    ktap.check("no worker has seen anything wrong", world.is_sound());
     ktap.check("all CPUs are back", back);
     ktap.check(
         "every step is balanced",
