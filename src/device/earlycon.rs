@@ -116,6 +116,7 @@ const KINDS: [(&[u8], EarlyConKind); 10] = [
     (b"bcm2835aux,", EarlyConKind::Ns16550(Layout::MINI_UART)),
 ];
 
+/// Returns the layout of a plain 16550 with this shift and width of its registers.
 const fn plain(shift: u32, width: RegisterWidth) -> Layout {
     Layout {
         model: Model::Plain,
@@ -148,6 +149,7 @@ impl EarlyCon {
     }
 }
 
+/// Returns the alignment of a UART's registers, in bytes.
 const fn alignment(kind: EarlyConKind) -> u64 {
     match kind {
         EarlyConKind::Pl011 | EarlyConKind::SbsaUart => 4,

@@ -194,8 +194,11 @@ pub trait Port: Sync {
 /// A 16550 or a compatible UART.
 #[derive(Debug)]
 pub struct Ns16550<P> {
+    /// The access to its registers.
     port: P,
+    /// Which kind of 16550 it is.
     model: Model,
+    /// Whether `put` waits for room.
     patience: Patience,
     /// Whether the line status showed an overrun that `get` hasn't reported yet: reading
     /// the line status clears the overrun in the UART. Relaxed: it orders nothing. If

@@ -172,6 +172,7 @@ impl Pl011 {
         Ok(uart)
     }
 
+    /// Returns the UART's registers, for one operation.
     fn device(&self) -> Uart<'_> {
         // SAFETY: the caller of `new` promised that it is a PL011. Two pointers exist at
         // once only during a panic, which is harmless (see the module).

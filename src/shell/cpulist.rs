@@ -57,7 +57,7 @@ impl fmt::Display for CpuListErrorKind {
             Self::NotANumber => f.write_str("not a CPU number"),
             Self::TooLarge => write!(f, "the highest CPU number is {}", MAX_CPUS - 1),
             Self::Reversed => f.write_str("the range ends before it starts"),
-            Self::BadStride => f.write_str("no such stride"),
+            Self::BadStride => f.write_str("the stride or the group is 0 or too large"),
             Self::Unexpected => f.write_str("unexpected character"),
         }
     }
@@ -102,14 +102,17 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
+    /// Returns the error `kind` at this place.
     fn error(&self, kind: CpuListErrorKind) -> CpuListError {
         CpuListError { kind, at: self.at }
     }
 
+    /// Returns the next byte, and stays where it is.
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
+    /// Goes past `byte` if it is the next one. Returns whether it was.
     fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
@@ -148,6 +151,7 @@ impl Cursor<'_> {
         }))
     }
 
+    /// Takes a CPU number and returns it.
     fn cpu(&mut self) -> Result<usize, CpuListError> {
         self.number(MAX_CPUS, CpuListErrorKind::TooLarge)
     }

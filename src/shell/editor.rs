@@ -84,9 +84,7 @@ impl fmt::Display for LineError {
         match self {
             Self::TooLong => write!(f, "line ignored: it is longer than {LINE_LIMIT} bytes"),
             Self::NotUtf8 => f.write_str("line ignored: it is not UTF-8"),
-            Self::Lost => {
-                f.write_str("line ignored: it came too fast or damaged, and not all of it is here")
-            }
+            Self::Lost => f.write_str("line ignored: the console has lost some of its bytes"),
         }
     }
 }

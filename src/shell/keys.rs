@@ -88,7 +88,9 @@ enum State {
 /// The decoder.
 #[derive(Debug)]
 pub(super) struct Keys {
+    /// The sequence that the decoder is in.
     state: State,
+    /// Whether the last byte was a CR, so that a LF belongs to the same Enter.
     last_was_cr: bool,
     /// The second parameter of the control sequence, which says which modifier keys were
     /// held down; `None` while the first parameter is read. A third one replaces it.
@@ -126,6 +128,8 @@ impl Keys {
         keys.into_iter().flatten()
     }
 
+    /// Takes a byte outside of a sequence. Returns its key, or `None` if it begins a sequence
+    /// or is the LF of a CR LF.
     fn ground(&mut self, byte: u8, last_was_cr: bool) -> Option<Key> {
         Some(match byte {
             b'\n' if last_was_cr => return None, // (one-enter)
@@ -163,6 +167,8 @@ impl Keys {
         })
     }
 
+    /// Takes a continuation byte of a character that has `len` of its `needs` bytes. Returns
+    /// the key of the whole character, or `None` if bytes are missing.
     fn utf8(&mut self, mut bytes: [u8; 4], len: usize, needs: usize, byte: u8) -> Option<Key> {
         bytes[len] = byte;
         let len = len + 1;
@@ -178,6 +184,7 @@ impl Keys {
         })
     }
 
+    /// Takes the byte after ESC. Returns its key, or `None` if a longer sequence begins.
     fn escape(&mut self, byte: u8) -> Option<Key> {
         match byte {
             b'[' => {
@@ -201,6 +208,8 @@ impl Keys {
         matches!(self.modifier, Some(3 | 5))
     }
 
+    /// Takes a byte of a control sequence, of which `parameter` is the first parameter so
+    /// far. Returns the key of the whole sequence, or `None` if it goes on.
     fn csi(&mut self, parameter: u8, byte: u8) -> Option<Key> {
         match byte {
             b'~' => Some(match parameter {

@@ -36,6 +36,7 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
 /// A line of the summary: its depth of indentation, its label, its value.
 type Line = (usize, &'static str, String);
 
+/// Prints the summary: how many CPUs there are, which are online, and their models.
 fn summary<M: Machine>(machine: &M) {
     let masks = machine.masks();
     let offline = masks.possible.without(&masks.online);
@@ -95,6 +96,7 @@ fn named(name: Option<&str>, number: u32, digits: usize) -> String {
     name.map_or_else(|| format!("{number:#0width$x}"), String::from)
 }
 
+/// Prints a line for each CPU, and below the table the reasons for unusual states.
 fn table<M: Machine>(machine: &M) {
     let masks = machine.masks();
     machine.write(format_args!("CPU ONLINE ADDRESS       STATE       MODEL\n"));

@@ -52,6 +52,7 @@ impl Midr {
     }
 }
 
+/// Returns the name of `key` in `table`; `None` if it isn't there.
 fn find<K: Copy + PartialEq>(table: &[(K, &'static str)], key: K) -> Option<&'static str> {
     table.iter().find(|row| row.0 == key).map(|row| row.1)
 }

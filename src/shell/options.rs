@@ -129,6 +129,7 @@ fn named<'t, 'a>(table: &'t [Opt], name: &str, word: &'a str) -> Result<&'t Opt,
 }
 
 impl<'a> Parsed<'a> {
+    /// Adds `option` with `value`, which is empty if the option takes none.
     fn take(&mut self, option: &Opt, value: &'a str) {
         if option.long == HELP.long {
             self.help = true;

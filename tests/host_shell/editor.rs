@@ -190,7 +190,7 @@ fn a_line_of_which_some_is_missing_is_refused_whatever_is_typed_in_it() {
         }
         (fake.console.take(), fake.did())
     };
-    let told = "sh: line ignored: it came too fast or damaged, and not all of it is here\n";
+    let told = "sh: line ignored: the console has lost some of its bytes\n";
     for (before, after) in [
         (&b"chcpu -d 1"[..], &b"2\nchcpu -d 3\n"[..]),
         // The lost bytes may contain a whole line, or the beginning of this one.

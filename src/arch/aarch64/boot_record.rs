@@ -95,6 +95,7 @@ pub struct EntryFailure {
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct HandoverLine {
+    // The words are the fields of `Handover`, in an order that lets the entry load pairs.
     mair: AtomicU64,
     tcr: AtomicU64,
     ttbr0: AtomicU64,

@@ -25,6 +25,7 @@ impl Distributor {
 }
 
 impl BankRegisters<'_> {
+    /// Returns a pointer to the register at `offset`, for one access.
     fn register(&self, offset: usize) -> UniqueMmioPointer<'_, ReadPureWrite<u32>> {
         assert!(
             offset.is_multiple_of(4) && (offset as u64) < DISTRIBUTOR_SIZE,

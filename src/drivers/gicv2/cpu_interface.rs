@@ -62,6 +62,7 @@ impl CpuInterface {
         Ok(CpuInterface { base })
     }
 
+    /// Returns a pointer to the registers, for one access.
     fn registers(&self) -> UniqueMmioPointer<'_, Gicc> {
         // SAFETY: the caller of `new` promised a CPU interface that nothing else uses. The
         // type says why no two pointers are in use at once.

@@ -86,6 +86,7 @@ impl Redistributor {
         GicRedistributor::new(self.registers()).typer()
     }
 
+    /// Returns a pointer to the registers, for one access.
     fn registers(&self) -> UniqueMmioPointer<'_, GicrSgi> {
         // SAFETY: the caller of `new` promised that this is a redistributor which nothing
         // else uses. The type says why no two pointers are in use at once.
@@ -125,6 +126,7 @@ impl Redistributor {
         GicV3Bank::new(self)
     }
 
+    /// Returns a pointer to the register at `offset` of the second frame, for one access.
     fn register(&self, offset: usize) -> UniqueMmioPointer<'_, ReadPureWrite<u32>> {
         assert!(
             offset.is_multiple_of(4) && offset < size_of::<Sgi>(),
