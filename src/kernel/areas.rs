@@ -1,5 +1,5 @@
-//! What the hardware side keeps of each CPU and each thread: areas, boot
-//! records, stacks. Made once, kept for ever (a CPU's memory is never freed).
+//! Memory that the hardware side keeps for each CPU and each thread: areas, boot
+//! records, stacks. A CPU's memory is allocated once and never freed.
 
 use core::ops::Range;
 
@@ -14,36 +14,43 @@ use crate::memory::{Stack, StackLayout, StackPool};
 use crate::platform::{OutOfStacks, ThreadName};
 use crate::sync::{Once, SpinLock, UnsafeCell};
 
-/// Areas of all CPUs, and the pool of stacks.
+/// The areas of all CPUs, and the pool of stacks.
 pub(crate) struct Areas {
+    /// The free stacks.
     pool: SpinLock<StackPool, Hw>,
     cpus: PerCpu<Area>,
 }
 
-/// One CPU's.
+/// The memory of one CPU.
 struct Area {
+    /// Tells the CPU at its entry where its memory is.
     record: BootRecord,
-    /// What `prep:hardware` makes: the entry stack, which is idle's, and the
-    /// words that TPIDR_EL1 and SP_EL0 point to. Set once.
+    /// Made by `prep:hardware` when the CPU is first brought up.
     entry: Once<Entry>,
-    /// Set once by `prep:percpu`.
+    /// Set when `prep:percpu` has given the CPU its interrupt and overflow stacks.
     stacks: Once<()>,
 }
 
+/// The memory that a CPU's entry sets its registers from.
 struct Entry {
+    /// TPIDR_EL1 points to it.
     local: &'static CpuLocal,
+    /// SP_EL0 points to it while the idle thread runs.
     idle: &'static ThreadHead,
+    /// The stack that the CPU enters on, which is its idle thread's.
     stack: Range<usize>,
 }
 
 impl Areas {
+    /// Returns areas for `cpus` CPUs, and a pool of the stacks of `layout`.
     pub(crate) fn new(cpus: usize, layout: StackLayout) -> Areas {
         let cpus = PerCpu::new(cpus, |_| Area {
             record: BootRecord::new(),
             entry: Once::new(),
             stacks: Once::new(),
         });
-        // On the heap they stay where they are.
+        // This cleans lines of the caches, so it comes once the records are in their final
+        // place on the heap.
         cpus.iter().for_each(|(_, area)| area.record.settle());
         Areas {
             pool: SpinLock::new(StackPool::new(layout)),
@@ -51,12 +58,12 @@ impl Areas {
         }
     }
 
-    /// `cpu`'s boot record.
+    /// Returns `cpu`'s boot record.
     pub(crate) fn record(&self, cpu: CpuId) -> &BootRecord {
         &self.cpus.get(cpu).record
     }
 
-    /// Says that the running CPU is `cpu`, with these words and this stack.
+    /// Records that the running CPU is `cpu`, and that it uses `local`, `idle` and `stack`.
     pub(crate) fn adopt(
         &self,
         cpu: CpuId,
@@ -84,8 +91,11 @@ impl Areas {
         self.pool.lock_irqsave().alloc().ok_or(OutOfStacks)
     }
 
-    /// Makes what the boot record hands over, if this is the CPU's first time,
-    /// and writes the record (`prep:hardware`).
+    /// Writes `cpu`'s boot record; first allocates the memory that the record names, if the
+    /// CPU has none yet (`prep:hardware`).
+    ///
+    /// # Errors
+    /// [`OutOfStacks`] if the pool is empty.
     pub(super) fn prepare_record(&self, cpu: CpuId) -> Result<(), OutOfStacks> {
         let area = self.cpus.get(cpu);
         if area.entry.get().is_none() {
@@ -98,9 +108,8 @@ impl Areas {
             self.adopt(cpu, local, idle, stack);
         }
         let entry = self.entry(cpu);
-        // SAFETY: hotplug asks only where the CPU isn't quarantined. So it was never started,
-        // or firmware has said since that it is off; its entry puts it on the stack of this
-        // thread.
+        // SAFETY: hotplug prepares no quarantined CPU. So this CPU was never started, or
+        // firmware has reported it off since; and its entry uses this thread's stack.
         unsafe { entry.local.set_thread(entry.idle) };
         let kernel = kernel();
         let way_off = kernel.cpu_ops.way_off(kernel.mpidrs[cpu.index()]);
@@ -119,21 +128,24 @@ impl Areas {
 
     /// Gives `cpu` its interrupt and overflow stacks, if it has none yet
     /// (`prep:percpu`).
+    ///
+    /// # Errors
+    /// [`OutOfStacks`] if the pool is empty.
     pub(super) fn prepare_stacks(&self, cpu: CpuId) -> Result<(), OutOfStacks> {
         let area = self.cpus.get(cpu);
         if area.stacks.get().is_none() {
             let irq = self.stack()?.range();
             let overflow = self.stack()?.range();
-            // SAFETY: both are of the pool, taken for this CPU and never given back; it
-            // has had none before, so it doesn't take interrupts yet.
+            // SAFETY: both stacks come from the pool, belong to this CPU and are never given
+            // back. The CPU had none before, so it takes no interrupts yet.
             unsafe { self.entry(cpu).local.set_stacks(irq, overflow) };
             area.stacks.call_once(|| ());
         }
         Ok(())
     }
 
-    /// Returns a context for `cpu`'s idle thread: it is the code that enters on the stack
-    /// of the boot record.
+    /// Returns a context for `cpu`'s idle thread. It needs no registers: the CPU becomes its
+    /// idle thread at its entry, on the stack that the boot record names.
     pub(super) fn idle_context(&self, cpu: CpuId) -> HwThread {
         HwThread {
             context: UnsafeCell::new(Context::default()),
@@ -142,7 +154,7 @@ impl Areas {
         }
     }
 
-    /// A context for a new thread: see [`crate::platform::Platform::new_context`].
+    /// Returns a context for a new thread: see [`crate::platform::Platform::new_context`].
     pub(super) fn new_context(
         &self,
         name: &ThreadName,
@@ -165,7 +177,7 @@ impl Areas {
         self.pool.lock_irqsave().in_use()
     }
 
-    /// Returns how many stacks there are, in use or not.
+    /// Returns how many stacks the pool was made with.
     pub(crate) fn stacks(&self) -> usize {
         self.pool.lock_irqsave().layout().count()
     }
@@ -181,25 +193,28 @@ impl Areas {
 
 /// A thread's stack, the words that SP_EL0 points to, and its saved SP.
 pub struct HwThread {
-    /// Written by `switch` on the CPU that the thread leaves, read on the one where it
-    /// goes on.
+    /// The saved registers. `switch` writes them on the CPU that the thread leaves, and
+    /// reads them on the CPU where it goes on, both under the lock of the thread's run queue.
     context: UnsafeCell<Context>,
+    /// The words that SP_EL0 points to while the thread runs.
     head: Head,
-    /// Until the thread has ended, however long a handle keeps the rest.
+    /// The stack, or `None` for an idle thread and for a thread that has ended.
     stack: SpinLock<Option<Stack>, Hw>,
 }
 
-// What a thread holds is part of its head in a debug build: on the heap with it, wherever
-// that is, and no other place is spared by a box.
+/// A thread's head: part of its context, or, for an idle thread, made before that.
+//
+// In a debug build the head is large, because it has the list of locks that the thread
+// holds. A box would save nothing: nearly every context has a head of its own.
 #[cfg_attr(debug_assertions, allow(clippy::large_enum_variant))]
 enum Head {
     Own(ThreadHead),
     Idle(&'static ThreadHead),
 }
 
-// SAFETY: `context` is touched by `switch` alone, under the lock of the run queue that
-// the thread belongs to, which is opened only when its registers are saved; the rest is
-// atomic or never changes.
+// SAFETY: only `switch` touches `context`, under the lock of the run queue that the thread
+// belongs to, and that lock is released only after the registers are saved. The other
+// fields are atomic, behind a lock, or never change.
 unsafe impl Sync for HwThread {}
 
 impl HwThread {
@@ -213,16 +228,16 @@ impl HwThread {
     /// See [`crate::platform::Platform::switch`].
     ///
     /// # Safety
-    /// As there.
+    /// As for [`crate::platform::Platform::switch`].
     pub(super) unsafe fn switch(from: &HwThread, to: &HwThread) {
-        // SAFETY: the caller promises which thread runs on which CPU; both contexts and the head
-        // stay where they are.
+        // SAFETY: the caller promises that `from` runs here, that `to` runs nowhere, and that
+        // both stay where they are.
         unsafe { context::switch_to(from.context.get(), to.context.get(), to.head()) };
     }
 }
 
 impl HwThread {
-    /// Gives the stack back to the pool, if this still has one.
+    /// Gives the thread's stack back to the pool, if the thread still has one.
     ///
     /// # Context
     /// Any.
@@ -237,11 +252,11 @@ impl HwThread {
     }
 }
 
-// One that never ran has its stack still.
+// A thread that never ran still has its stack.
 impl Drop for HwThread {
     fn drop(&mut self) {
-        // SAFETY: nothing refers to the thread any more, and a thread that runs or may run
-        // is referred to by its run queue.
+        // SAFETY: nothing refers to the thread any more. A run queue refers to every thread
+        // that runs or may run, so no CPU runs on this stack or ever will.
         unsafe { self.release_stack() };
     }
 }

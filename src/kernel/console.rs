@@ -1,11 +1,10 @@
-//! The console: one lock around the UART, the kernel's log, and what is typed.
+//! The console: output to the UART under one lock, the kernel's log, and typed input.
 //!
 //! The lock is held while bytes go out, never while a value is formatted: so a `Display`
 //! may print, log, or take a lock that sleeps.
 //!
-//! Output can't wedge the kernel: a byte waits about 10 ms for room at most, and
-//! after one failure nothing waits until there is room again. What doesn't go
-//! out is counted and lost.
+//! Output can't block the kernel: a byte waits about 10 ms for room at most, and after one
+//! failure no byte waits until there is room again. A byte that doesn't go out is lost.
 
 use alloc::boxed::Box;
 use core::fmt::{self, Write};
@@ -23,17 +22,19 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Once, SpinLock};
 use crate::time::Instant;
 
+/// The UART, once [`init`] has found it. Until then output goes to the early console.
 static DEVICE: Once<Box<dyn Console + Send>> = Once::new();
-/// A leaf: nothing is locked under it.
+/// Held while bytes go out. No other lock is taken under it.
 static OUTPUT: SpinLock<(), Hw> = SpinLock::new(());
+/// The bytes that have arrived and have not been read.
 static INPUT: SpinLock<TypedAhead, Hw> = SpinLock::new(TypedAhead::new());
-/// Completed for each batch of what has arrived.
+/// Completed each time that bytes have been put into [`INPUT`].
 static ARRIVED: Completion<Hw> = Completion::new();
-/// Whether a panic has the console: it no longer waits for the lock. Relaxed: the
-/// CPU that sets it is the only one that still prints.
+/// Whether a panic has taken the console, so that output no longer takes the lock. Relaxed:
+/// only the CPU that sets it still prints, or a CPU that the panic could not stop.
 static BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// Puts bytes out, each line feed with a carriage return before it.
+/// Writes to the UART, with a carriage return before each line feed. Takes no lock.
 struct Output;
 
 impl Write for Output {
@@ -41,7 +42,7 @@ impl Write for Output {
         match DEVICE.get() {
             Some(device) => {
                 for byte in text.bytes() {
-                    // What doesn't go out is lost, rather than waited for.
+                    // A byte that doesn't go out is lost: output must not block the kernel.
                     let _ready = byte != b'\n' || device.put(b'\r');
                     let _sent = device.put(byte);
                 }
@@ -52,14 +53,14 @@ impl Write for Output {
     }
 }
 
-/// How many bytes go out at once: what a UART takes in 11 ms at 115200 baud, for which
-/// interrupts are masked.
+/// The most bytes that go out under the lock at once. Interrupts are masked meanwhile, for
+/// 11 ms if a UART sends them at 115200 baud.
 const PIECE: usize = 128;
 
-/// Collects text, and puts it out piece by piece. The console is taken for each piece
-/// and not while a value says what it is, which may print itself.
+/// Collects formatted text, and writes it to the UART in pieces. The lock is held for each
+/// piece, and not while a value is formatted, because a `Display` may print, too.
 ///
-/// Pieces end at the end of a line where there is one, so a line of up to [`PIECE`] bytes
+/// A piece ends at the end of a line if it has one, so a line of up to [`PIECE`] bytes
 /// goes out whole.
 struct Pieces {
     bytes: [u8; PIECE],
@@ -74,7 +75,7 @@ impl Pieces {
         }
     }
 
-    /// Puts out the first `len` bytes, which end at a character.
+    /// Writes out the first `len` bytes, which end at a character, and removes them.
     fn put(&mut self, len: usize) {
         let text = core::str::from_utf8(&self.bytes[..len]);
         let text = text.expect("BUG: a piece is cut at a character");
@@ -92,7 +93,7 @@ impl Write for Pieces {
     fn write_str(&mut self, mut text: &str) -> fmt::Result {
         while !text.is_empty() {
             let room = text.len().min(PIECE - self.len);
-            // At the latest at 0, which is one.
+            // 0 is always a boundary, so the search finds one.
             let fits = (0..=room).rev().find(|at| text.is_char_boundary(*at));
             let fits = fits.unwrap_or(0);
             let (now, later) = text.split_at(fits);
@@ -110,9 +111,10 @@ impl Write for Pieces {
     }
 }
 
-/// Puts text on the console. A value in it may print, too, while it says what it is: that
-/// comes out in front of what has not gone out yet. A line of up to 128 bytes comes out
-/// in one piece; what is longer may have others' text in it.
+/// Prints `text` on the console. If the `Display` of a value in it prints, too, that output
+/// comes before the part of `text` that has not gone out yet. A line of up to 128 bytes
+/// comes out in one piece; output of other CPUs and threads may come in the middle of a
+/// longer one.
 ///
 /// # Context
 /// Any; IRQs are masked while a piece of up to 128 bytes goes out.
@@ -122,11 +124,11 @@ pub fn print(text: fmt::Arguments<'_>) {
     pieces.put(pieces.len);
 }
 
-/// Puts a warning into the log from where the holder of the console may never let it go:
-/// tries for 10 ms to get it, and then prints all the same.
+/// Logs a warning where the console's lock may never be released: tries for 10 ms to take
+/// the lock, and then prints without it.
 ///
 /// # Context
-/// As [`print`]; `text` doesn't print itself.
+/// As for [`print`]; formatting `text` must not print.
 pub(super) fn warn_in_need(text: fmt::Arguments<'_>) {
     let one = try_for_a_while();
     let time = super::walks::Seconds(Hw::now());
@@ -134,14 +136,15 @@ pub(super) fn warn_in_need(text: fmt::Arguments<'_>) {
     drop(one);
 }
 
+/// Writes `text` to `out`, and ignores a failure.
 fn write(out: &mut dyn Write, text: fmt::Arguments<'_>) {
-    // Neither writer fails; a `Display` that does has printed what it could.
+    // Neither writer fails. If a `Display` fails, the text before it is out already.
     match out.write_fmt(text) {
         Ok(()) | Err(fmt::Error) => {}
     }
 }
 
-/// Takes the console, if it is to be had within 10 ms.
+/// Takes the console's lock, or returns `None` if it isn't free within 10 ms.
 fn try_for_a_while() -> Option<impl Drop> {
     let limit = Hw::now().after_ticks(Hw::frequency().hz() / 100);
     loop {
@@ -153,39 +156,39 @@ fn try_for_a_while() -> Option<impl Drop> {
     }
 }
 
-/// Calls `hold_fn` with the console taken and IRQs masked. For tests of a CPU that finds it
-/// so: no other CPU prints meanwhile.
+/// Calls `hold_fn` with the console's lock held and IRQs masked. For tests of a CPU that
+/// wants to print while another CPU holds the lock.
 pub fn with_console_taken<R>(hold_fn: impl FnOnce() -> R) -> R {
     let _one = OUTPUT.lock_irqsave();
     hold_fn()
 }
 
-/// Takes the console from the CPU that holds it: only a panic may, with the other
-/// CPUs stopped. Tries the lock first, for a while.
+/// Takes the console from the CPU that holds it: waits 10 ms for the lock, and from then on
+/// output takes no lock. Only a panic may call this, after it has stopped the other CPUs.
 pub(super) fn break_lock() {
-    // Before there is a kernel no other CPU runs; and with the MMU off memory takes no
-    // exclusive access.
+    // Before there is a kernel no other CPU runs. And the MMU may be off, where exclusive
+    // accesses, which the lock needs, don't work.
     if try_kernel().is_some() {
         drop(try_for_a_while());
     }
     BROKEN.store(true, Ordering::Relaxed);
 }
 
-/// Returns the panic's own console: it takes no lock, whichever CPU holds one.
+/// Returns a writer to the console that takes no lock, for a panic's report.
 pub(super) fn panic_writer() -> impl Write {
     Output
 }
 
-/// Has the log go to the console, as much of it as `filter` lets through.
+/// Makes the console the log's output, for messages that `filter` lets through.
 pub(crate) fn start_log(filter: log::LevelFilter) {
-    // It fails only if there is a logger: this one, which is set once.
+    // It fails only if a logger is set already, and this is called once.
     if let Ok(()) = log::set_logger(&LOGGER) {
         log::set_max_level(filter);
     }
 }
 
-/// Finds the console that the tree names, and makes it the kernel's. Returns its
-/// interrupt.
+/// Finds the console that the tree names, and makes it the kernel's console. Returns the
+/// number and the trigger of its interrupt, or `None` if there is no input.
 pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
     let found = match tree.console() {
         Ok(found) => found,
@@ -197,14 +200,14 @@ pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
     let device = match make(&found) {
         Ok(device) => device,
         Err(error) => {
-            // To the early console, if there is one.
+            // The warning goes to the early console, if there is one.
             log::warn!("console: {error}: no input, and output by the early console");
             return None;
         }
     };
     DEVICE.call_once(|| device);
     if let Some(path) = tree.stdout_path().filter(|_| !found.named) {
-        log::warn!("console: `{path}`, as /chosen has it, is none: this is the first other one");
+        log::warn!("console: `{path}`, which /chosen names, is none: using the first one found");
     }
     INPUT.lock_irqsave().reserve();
     match found.interrupt {
@@ -224,11 +227,11 @@ pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
 
 /// Why there is no console although the tree has one.
 enum NoConsole {
-    /// It is of a kind that we don't know.
+    /// The kernel has no driver for it.
     Unknown,
-    /// There can't be any at this address.
+    /// A UART's registers can't be at this address.
     BadAddress(u64),
-    /// None answers at this address.
+    /// No UART answers at this address.
     Silent(u64),
 }
 
@@ -244,29 +247,29 @@ impl fmt::Display for NoConsole {
     }
 }
 
-/// Returns the driver for what the tree names.
+/// Returns the driver for the console that the tree names.
 fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
     let base = found.registers.start();
     let bad = NoConsole::BadAddress(base);
     let early = found.early().ok_or(NoConsole::Unknown)?;
-    // SAFETY: `early` has seen that the tree has no memory there, and mapped it.
+    // SAFETY: `boot::early` has checked that the tree has no memory there, and mapped it.
     if !unsafe { early::answers(early) } {
         return Err(NoConsole::Silent(base));
     }
     match found.kind {
         ConsoleKind::Pl011 => {
-            // SAFETY: the tree says that it is a PL011, `early` mapped it as device
+            // SAFETY: the tree says that it is a PL011. `boot::early` mapped it as device
             // memory, and the early console is not used again.
             let uart = unsafe { Pl011::new(base) }.map_err(|_| bad)?;
             Ok(Box::new(uart))
         }
         ConsoleKind::SbsaUart => {
-            // SAFETY: as above, of SBSA's generic UART.
+            // SAFETY: as above, for SBSA's generic UART.
             let uart = unsafe { Pl011::new_sbsa(base) }.map_err(|_| bad)?;
             Ok(Box::new(uart))
         }
         ConsoleKind::Ns16550(layout) => {
-            // SAFETY: as above, of a 16550; `dt` has seen that all of the layout is
+            // SAFETY: as above, for a 16550; `dt` has checked that the whole layout lies
             // within the registers that the tree names.
             let port = unsafe { MmioPort::new(base, layout) }.ok_or(bad)?;
             Ok(Box::new(Ns16550::new(port, layout.model)))
@@ -275,27 +278,26 @@ fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
     }
 }
 
-/// Lets input arrive.
+/// Turns on the receive interrupt.
 ///
 /// # Context
 /// Thread.
 pub(crate) fn enable_input() {
     if let Some(device) = DEVICE.get() {
         device.set_receive_interrupt(true);
-        // What came before the interrupt was on.
+        // Takes the bytes that arrived before the interrupt was on.
         receive_interrupt();
     }
 }
 
-/// The receive interrupt: takes what has arrived.
+/// Handles the receive interrupt: takes the bytes that have arrived, and wakes a reader.
 pub(super) fn receive_interrupt() {
     let Some(device) = DEVICE.get() else { return };
     INPUT.lock_irqsave().receive(&**device);
     ARRIVED.complete();
 }
 
-/// Returns the next byte that is typed, or that some are missing; sleeps until there is
-/// one.
+/// Returns the next typed byte, or that bytes were lost here; sleeps until there is one.
 ///
 /// # Context
 /// Thread, preemption on.
@@ -307,13 +309,14 @@ pub(crate) fn read() -> Received {
     }
 }
 
-/// As [`read`], but sleeps not past `at`; `None` if nothing has come by then.
+/// As [`read`], but sleeps until `at` at the latest, and returns `None` if there is no
+/// input by then.
 ///
 /// # Context
 /// Thread, preemption on.
 pub(crate) fn read_until(at: Instant) -> Option<Received> {
     loop {
-        // Before the input: what comes after the look is told again.
+        // The clock is read before the input: so input that came before `at` is returned.
         let late = Hw::now() >= at;
         if let Some(device) = DEVICE.get()
             && let Some(received) = INPUT.lock_irqsave().next(&**device)
@@ -327,8 +330,8 @@ pub(crate) fn read_until(at: Instant) -> Option<Received> {
     }
 }
 
-/// The kernel's log: lines with the time since the counter started, as Linux
-/// writes them.
+/// The kernel's log. Each line begins with the time since the counter started, as in
+/// Linux.
 struct Logger;
 
 static LOGGER: Logger = Logger;

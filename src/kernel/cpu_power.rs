@@ -1,7 +1,8 @@
-//! What turns the CPUs of this machine on and off, chosen for each from the device
-//! tree: firmware (PSCI), or our own parking pen (spin-table). A CPU that firmware has once
-//! refused to turn off is the pen's from then on. And what ends the machine: firmware,
-//! else the board's watchdog.
+//! Turning the CPUs of this machine on and off, and ending the machine.
+//!
+//! The device tree says for each CPU whether firmware does it (PSCI), or our own parking pen
+//! (spin-table). A CPU that firmware has once refused to turn off uses the pen from then
+//! on. Firmware ends the machine, or else the board's watchdog.
 
 use core::fmt;
 
@@ -19,24 +20,32 @@ use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
 
 /// PSCI, the pen, or both; and the board's own switch, if it has one.
 pub(crate) struct CpuPower {
+    /// Firmware, and the instruction that calls it, if the tree has a PSCI node.
     psci: Option<(Psci, Conduit)>,
+    /// The CPUs that park.
     pen: Pen,
+    /// Ends the machine where firmware doesn't.
     board: Option<BcmWatchdog>,
 }
 
-/// How a CPU that refuses itself goes away again, for its boot record.
+/// How a CPU turns itself off if it can't come up, for its boot record.
 pub(super) struct WayOff {
+    /// The instruction, or the pen.
     pub(super) off_method: OffMethod,
+    /// PSCI's function number of CPU_OFF.
     pub(super) cpu_off_function: u32,
+    /// The address of the CPU's slot in the pen.
     pub(super) pen_slot: usize,
 }
 
 impl CpuPower {
-    /// * `conduit` — how firmware is called, if the tree has a PSCI node
-    /// * `board` — what ends the machine where firmware doesn't
+    /// Returns the means of turning CPUs on and off, and asks firmware for its version.
+    ///
+    /// * `conduit` — the instruction that calls firmware, if the tree has a PSCI node
+    /// * `board` — the watchdog that ends the machine where firmware doesn't
     ///
     /// # Errors
-    /// [`PsciInitError`].
+    /// [`PsciInitError`] if firmware can't be used.
     pub(crate) fn new(
         conduit: Option<Conduit>,
         pen: Pen,
@@ -49,7 +58,7 @@ impl CpuPower {
         Ok(CpuPower { psci, pen, board })
     }
 
-    /// Returns whether `cpu` is one that parks.
+    /// Returns whether `cpu` goes off by parking in the pen.
     pub(super) fn parks(&self, cpu: Mpidr) -> bool {
         self.pen.has(cpu)
     }
@@ -59,8 +68,8 @@ impl CpuPower {
         self.parks(cpu) && self.pen.wakes_by_sgi()
     }
 
-    /// Returns why `cpu` is in the pen, if it is; `refused` is what firmware has answered
-    /// it.
+    /// Returns why `cpu` is in the pen, or `None` if it isn't; `refused` is firmware's
+    /// answer to its CPU_OFF, if it has refused that.
     pub(super) fn parked(&self, cpu: Mpidr, refused: Option<PsciError>) -> Option<Parked> {
         let is_there = self.parks(cpu) && self.pen.affinity_info(cpu) == Ok(PowerState::Off);
         is_there.then_some(match refused {
@@ -69,7 +78,8 @@ impl CpuPower {
         })
     }
 
-    /// This CPU's CPU_OFF has returned: it parks from now on. Returns if the pen is full.
+    /// Parks this CPU, whose CPU_OFF has returned, and has it use the pen from now on. Returns
+    /// only if the pen is full.
     ///
     /// # Context
     /// IRQs masked, no interrupt active, nothing left to run here.
@@ -79,8 +89,8 @@ impl CpuPower {
         }
     }
 
-    /// Returns whether `cpu` can be started at all, by the method that the tree names or,
-    /// if it names none that we know, by firmware.
+    /// Returns whether `cpu` can be started: by the method that the tree names or, if the
+    /// kernel doesn't know that method, by firmware.
     pub(crate) fn can_start(&self, cpu: &CpuDesc) -> bool {
         match cpu.enable_method {
             EnableMethod::SpinTable { .. } => self.parks(cpu.mpidr),
@@ -88,7 +98,7 @@ impl CpuPower {
         }
     }
 
-    /// How `cpu` goes away if it refuses itself.
+    /// Returns how `cpu` turns itself off if it can't come up.
     pub(super) fn way_off(&self, cpu: Mpidr) -> WayOff {
         let off_method = match &self.psci {
             _ if self.parks(cpu) => OffMethod::Pen,
@@ -118,8 +128,10 @@ impl CpuPower {
         LastCall { how, x0, x1 }
     }
 
+    /// Returns what turns `cpu` on and off.
+    ///
     /// # Errors
-    /// NOT_SUPPORTED: nothing turns this CPU on or off.
+    /// [`PsciError::NotSupported`] if nothing does.
     fn of(&self, cpu: Mpidr) -> Result<&dyn CpuOps, PsciError> {
         if self.parks(cpu) {
             return Ok(&self.pen);
@@ -156,7 +168,7 @@ impl CpuOps for CpuPower {
         if let Some((psci, _)) = &self.psci {
             psci.system_off();
         }
-        // There is no firmware, or it can't.
+        // PSCI returned, so it can't do that; or there is none.
         if let Some(board) = &self.board {
             board.end(Ending::PowerOff);
         }
@@ -166,7 +178,7 @@ impl CpuOps for CpuPower {
         if let Some((psci, _)) = &self.psci {
             psci.system_reset();
         }
-        // There is no firmware, or it can't.
+        // As above.
         if let Some(board) = &self.board {
             board.end(Ending::Reset);
         }

@@ -1,10 +1,10 @@
-//! The end of the machine, and the status that it leaves behind.
+//! The end of the machine, and its exit status.
 //!
-//! A test runner asks for the status by semihosting, with `exit=semihosting` on
-//! the command line; otherwise the last line says `stillpoint: exit N` and
-//! firmware, or else the board's watchdog, turns the machine off. A boot that is refused
-//! ends in the same way where the status was asked for; otherwise its CPU sleeps, the
-//! reason left in `boot_failure_reason`.
+//! With `exit=semihosting` on the command line the emulator ends with the status, for a
+//! test runner. Without it the last line on the console says `stillpoint: exit N`, and
+//! firmware, or else the board's watchdog, turns the machine off. A boot that fails ends by
+//! semihosting, too, if the command line asks for it; otherwise the CPU sleeps, with the
+//! reason in `boot_failure_reason`.
 
 use core::fmt;
 
@@ -17,16 +17,18 @@ use crate::platform::CpuOps;
 use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// The exit status of a panic, Rust's own, and of a boot that is refused.
+/// The exit status of a panic and of a boot that fails: the status of a panic in Rust's
+/// std.
 pub(super) const FAILED: u32 = 101;
 
-/// Set once at boot, before other CPUs run: Relaxed. A plain store: the MMU is off.
+/// Whether the command line has `exit=semihosting`. Relaxed: set once at boot, before other
+/// CPUs run. Only loaded and stored, because exclusive accesses don't work with the MMU off.
 static SEMIHOSTING: AtomicBool = AtomicBool::new(false);
 
-/// Says whether the boot arguments ask for a status by semihosting.
+/// Records whether the boot arguments ask for an exit status by semihosting.
 ///
 /// # Context
-/// The boot CPU, alone, MMU on or off.
+/// The boot CPU, before another CPU runs; MMU on or off.
 pub(crate) fn set_semihosting(asked_for: bool) {
     SEMIHOSTING.store(asked_for, Ordering::Relaxed);
 }
@@ -43,17 +45,18 @@ pub fn exit(status: u32) -> ! {
     console::print(format_args!("stillpoint: exit {status}\n"));
     match try_kernel() {
         Some(kernel) => kernel.cpu_ops.system_off(),
-        // Only a panic ends the machine before it is up; there may be no console.
+        // Only a panic ends the machine before there is a kernel. There may be no console
+        // either, so the reason is left in memory.
         None => halt_with_reason(BootFailure::Panicked),
     }
     halt()
 }
 
-/// Ends a boot that is refused, `reason` having been said: with a status where the boot
-/// arguments ask for one and a host takes it, otherwise asleep.
+/// Ends a boot that fails with `reason`, which the caller has printed: by semihosting if the
+/// boot arguments ask for that and an emulator takes it, otherwise asleep for ever.
 ///
 /// # Context
-/// The boot CPU, alone, MMU on or off.
+/// The boot CPU, before another CPU runs; MMU on or off.
 pub(crate) fn end_refused(reason: BootFailure) -> ! {
     if SEMIHOSTING.load(Ordering::Relaxed) {
         semihosting::exit(FAILED);
@@ -64,19 +67,17 @@ pub(crate) fn end_refused(reason: BootFailure) -> ! {
 /// Resets the machine.
 ///
 /// # Context
-/// As [`exit`].
+/// As for [`exit`].
 pub fn reboot() -> ! {
     let _masked = Hw::irq_save();
     if let Some(kernel) = try_kernel() {
         kernel.cpu_ops.system_reset();
     }
-    console::print(format_args!(
-        "stillpoint: nothing here can reset the machine\n"
-    ));
+    console::print(format_args!("stillpoint: this machine can't be reset\n"));
     halt()
 }
 
-/// Prints what turns CPUs on and off.
+/// Displays the name of what turns CPUs on and off.
 pub(crate) struct Describe<'a>(pub(crate) &'a dyn CpuOps);
 
 impl fmt::Display for Describe<'_> {

@@ -1,23 +1,24 @@
-//! The heap: `talc`, behind a spin lock of ours, fed with all free memory; and in
-//! front of it a cache of free blocks for each CPU.
+//! The heap: all free memory, managed by `talc` under a spin lock, with a cache of free
+//! blocks for each CPU in front of it.
 //!
 //! ```text
 //!   alloc, free ──► this CPU's HeapCache     IRQs masked, no lock
-//!                      │ empty, full: a batch
+//!                      │ a batch of blocks, if it is empty or full
 //!                      ▼
 //!                    talc                    its lock
 //! ```
 //!
 //! # Invariants
 //! - **own-cpu-cache**: only the CPU itself, with IRQs masked, touches its cache and
-//!   writes its counts; the control CPU does while the CPU is off. A handler may
-//!   allocate.
-//! - **asked-by-class**: what has a size class is asked of `talc` by the layout of the
-//!   class, before there are caches too (`layout-of-class` of
+//!   writes its counts. While the CPU is off the control CPU does so. IRQs are masked
+//!   because an interrupt handler may allocate.
+//! - **asked-by-class**: a request that has a size class takes the layout of the class from
+//!   `talc`, also before there are caches (`layout-of-class` of
 //!   [`heap_cache`](crate::memory::HeapCache)).
-//! - **in-use-is-a-sum**: what is in use is the sum over all possible CPUs, and of what
-//!   there was before them, of bytes asked for less bytes given back. A block that is
-//!   freed on another CPU is counted, and kept, there.
+//! - **in-use-is-a-sum**: the number of bytes in use is a sum of differences, bytes
+//!   allocated less bytes freed: one difference for each possible CPU, and one for the time
+//!   before the CPUs had counts. A block that is freed on another CPU is counted there,
+//!   and goes into that CPU's cache.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
@@ -33,14 +34,17 @@ use crate::platform::Platform;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{IrqGuard, Once, SpinLock, UnsafeCell};
 
+/// A block of memory.
 type Block = NonNull<u8>;
 
 struct Heap {
+    /// The free memory that is in no cache.
     talc: SpinLock<Talc<Manual, DefaultBinning>, Hw>,
-    /// Until there are `cpus`.
+    /// The bytes allocated and freed before `cpus` was set.
     early: Counts,
+    /// Each CPU's cache and counts. Set once at boot.
     cpus: Once<PerCpu<HeapCpu>>,
-    /// Bytes that it was given. Relaxed: a counter.
+    /// The bytes that the heap was given. Relaxed: a counter.
     total: AtomicUsize,
 }
 
@@ -52,7 +56,7 @@ static HEAP: Heap = Heap {
     total: AtomicUsize::new(0),
 };
 
-/// Bytes asked for and given back, in all. Relaxed: counters, with one writer (own-cpu-cache).
+/// Bytes allocated and freed since boot. Relaxed: counters, with one writer (own-cpu-cache).
 struct Counts {
     allocated: AtomicUsize,
     freed: AtomicUsize,
@@ -66,7 +70,8 @@ impl Counts {
         }
     }
 
-    /// May wrap: a block may be freed elsewhere. The sum of all doesn't
+    /// Returns the difference. It wraps where more was freed than allocated, because a block
+    /// may be freed on another CPU; only the sum over all CPUs means something
     /// (in-use-is-a-sum).
     fn in_use(&self) -> usize {
         let allocated = self.allocated.load(Ordering::Relaxed);
@@ -80,11 +85,13 @@ fn add(counter: &AtomicUsize, amount: usize) {
     counter.store(sum, Ordering::Relaxed);
 }
 
-/// One CPU's.
+/// The part of the heap that belongs to one CPU.
 struct HeapCpu {
+    /// The CPU's free blocks (own-cpu-cache).
     cache: UnsafeCell<HeapCache<Block>>,
     counts: Counts,
-    /// Bytes in `cache`, for statistics. Relaxed: a counter, written as the cache.
+    /// The bytes in `cache`, for statistics of other CPUs. Relaxed: a counter, with one writer
+    /// (own-cpu-cache).
     cached: AtomicUsize,
 }
 
@@ -94,46 +101,51 @@ unsafe impl Sync for HeapCpu {}
 unsafe impl Send for HeapCpu {}
 
 impl HeapCpu {
+    /// Calls `use_fn` with the cache.
+    ///
     /// # Safety
-    /// This is the running CPU with IRQs masked, or the CPU is off (own-cpu-cache); and
-    /// `use_fn` neither allocates nor frees.
+    /// `self` belongs to the running CPU, with IRQs masked, or to a CPU that is off
+    /// (own-cpu-cache); and `use_fn` neither allocates nor frees.
     unsafe fn with_cache<R>(&self, use_fn: impl FnOnce(&mut HeapCache<Block>) -> R) -> R {
-        // SAFETY: the caller's promise: no other code has the cache now.
+        // SAFETY: by the caller's promise no other code uses the cache now.
         use_fn(unsafe { &mut *self.cache.get() })
     }
 }
 
-/// The memory of the heap, in bytes, where it is. They add up to `total` with what
-/// `talc` needs for itself and what requests were rounded up by.
+/// How the memory of the heap is used, in bytes. `in_use`, `cached` and `free` add up to
+/// less than `total`: `talc` needs memory for itself, and rounds requests up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapStats {
-    /// All that there is.
+    /// The size of the heap.
     pub total: usize,
-    /// Asked for by the program and the kernel, and not given back.
+    /// Bytes that the program and the kernel have allocated and not freed.
     pub in_use: usize,
-    /// In the caches of the CPUs.
+    /// Free bytes in the caches of the CPUs.
     pub cached: usize,
-    /// Free, and in no cache.
+    /// Free bytes in no cache.
     pub free: usize,
 }
 
 /// Gives all free memory of `plan` to the heap.
 ///
 /// # Safety
-/// The memory is mapped, and the heap's only from now on. Called once.
+/// The memory is mapped, and only the heap uses it from now on. Called once.
 pub(crate) unsafe fn init(plan: &MemoryPlan) {
     for range in plan.free() {
         let range = bytes(&range);
         let start = core::ptr::with_exposed_provenance_mut::<u8>(range.start);
         let size = range.len();
-        // SAFETY: the caller's promise; the ranges of a plan don't overlap. One
-        // that is too small to be of use is left alone by the allocator.
+        // SAFETY: the caller's promise; the ranges of a plan don't overlap. `talc` leaves a
+        // range alone that is too small to be of use.
         let _claimed = unsafe { HEAP.talc.lock_irqsave().claim(start, size) };
         HEAP.total.fetch_add(size, Ordering::Relaxed);
     }
 }
 
-/// Gives each of `cpus` CPUs a cache. Boot CPU, alone.
+/// Gives each of `cpus` CPUs a cache.
+///
+/// # Context
+/// The boot CPU, before another CPU runs.
 pub(crate) fn init_caches(cpus: usize) {
     HEAP.cpus.call_once(|| {
         PerCpu::new(cpus, |_| HeapCpu {
@@ -144,29 +156,30 @@ pub(crate) fn init_caches(cpus: usize) {
     });
 }
 
-/// Gives back the free blocks that `cpu` keeps.
+/// Gives the free blocks in the cache of `cpu` back to `talc`.
 ///
 /// # Safety
 /// `cpu` is off, as the caller has seen, and stays so until this returns.
 pub(super) unsafe fn empty_cache_of(cpu: CpuId) {
     if let Some(cpus) = HEAP.cpus.get() {
-        // SAFETY: the caller's promise is that rule (own-cpu-cache).
+        // SAFETY: the caller promises that the CPU is off (own-cpu-cache).
         unsafe { HEAP.empty(cpus.get(cpu)) };
     }
 }
 
-/// Returns the number of bytes that are in use now, by all CPUs: exact if no thread
-/// allocates or frees meanwhile.
+/// Returns how many bytes are in use. The number is exact if no thread allocates or frees
+/// meanwhile.
 pub(crate) fn in_use() -> usize {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
     let sum = cpus.fold(HEAP.early.in_use(), |sum, (_, cpu)| {
         sum.wrapping_add(cpu.counts.in_use())
     });
-    // What moved between two loads may have been seen to go and not to come.
+    // A block that is freed meanwhile may be seen to be freed and not to be allocated: then
+    // the sum can be below 0.
     usize::try_from(sum.cast_signed()).unwrap_or(0)
 }
 
-/// Returns the number of bytes in the cache of `cpu`; none if the machine hasn't that CPU.
+/// Returns how many bytes are in the cache of `cpu`; 0 if that CPU isn't possible.
 pub(crate) fn cached(cpu: CpuId) -> usize {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
     cpus.filter(|(other, _)| *other == cpu)
@@ -174,7 +187,8 @@ pub(crate) fn cached(cpu: CpuId) -> usize {
         .sum()
 }
 
-/// Returns where the memory is: exact if no thread allocates or frees meanwhile.
+/// Returns how the memory is used. The numbers are exact if no thread allocates or frees
+/// meanwhile.
 pub(crate) fn stats() -> HeapStats {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
     HeapStats {
@@ -186,14 +200,14 @@ pub(crate) fn stats() -> HeapStats {
 }
 
 impl Heap {
-    /// Returns this CPU's part, once there is one.
+    /// Returns this CPU's part, or `None` before [`init_caches`].
     #[inline]
     fn here(&self, _masked: &IrqGuard<Hw>) -> Option<&HeapCpu> {
         Some(self.cpus.get()?.get(Hw::this_cpu()))
     }
 
-    /// Returns a block for `class`, and with it a batch for the cache of `cpu`, which is
-    /// this one.
+    /// Returns a block for `class` from `talc`, and puts the rest of a batch into the cache of
+    /// `cpu`, which is this CPU's.
     #[cold]
     fn refill(&self, cpu: &HeapCpu, class: SizeClass, _masked: &IrqGuard<Hw>) -> Option<Block> {
         let mut talc = self.talc.lock_irqsave();
@@ -210,13 +224,14 @@ impl Heap {
                 add(&cpu.cached, class.size());
             }
         };
-        // SAFETY: the token shows it (own-cpu-cache); `talc` itself asks for no more memory.
+        // SAFETY: `_masked` shows that IRQs are masked (own-cpu-cache); `talc` itself allocates
+        // nothing from this heap.
         unsafe { cpu.with_cache(fill) };
         Some(first)
     }
 
-    /// Makes room for one of `class` in the cache of `cpu`, which is this one, and
-    /// puts `block` there.
+    /// Gives a batch of blocks of `class` from the cache of `cpu`, which is this CPU's, back
+    /// to `talc`, and puts `block` into the cache.
     #[cold]
     fn make_room(&self, cpu: &HeapCpu, class: SizeClass, block: Block, _masked: &IrqGuard<Hw>) {
         let mut talc = self.talc.lock_irqsave();
@@ -224,37 +239,40 @@ impl Heap {
             for _ in 0..class.batch() {
                 let Some(old) = cache.take(class) else { break };
                 add(&cpu.cached, class.size().wrapping_neg());
-                // SAFETY: it came from there by this layout (asked-by-class), and is free.
+                // SAFETY: the block came from `talc` with this layout (asked-by-class), and is
+                // free.
                 unsafe { talc.deallocate(old.as_ptr(), class.layout()) };
             }
             let kept = cache.put(class, block);
             assert!(kept.is_ok(), "BUG: a cache with room is full");
             add(&cpu.cached, class.size());
         };
-        // SAFETY: the token shows it (own-cpu-cache); `talc` itself asks for no more memory.
+        // SAFETY: as in `refill`.
         unsafe { cpu.with_cache(exchange) };
     }
 
-    /// Gives back all that `cpu` keeps; returns whether that was anything.
+    /// Gives all blocks in the cache of `cpu` back to `talc`; returns whether there were any.
     ///
     /// # Safety
-    /// `cpu` is the running CPU with IRQs masked, or is off (own-cpu-cache).
+    /// `cpu` belongs to the running CPU, with IRQs masked, or to a CPU that is off
+    /// (own-cpu-cache).
     unsafe fn empty(&self, cpu: &HeapCpu) -> bool {
         let mut talc = self.talc.lock_irqsave();
         let empty = |cache: &mut HeapCache<Block>| {
             let kept = cache.bytes();
             cache.flush(|class, block| {
-                // SAFETY: it came from there by this layout (asked-by-class), and is free.
+                // SAFETY: the block came from `talc` with this layout (asked-by-class), and is
+                // free.
                 unsafe { talc.deallocate(block.as_ptr(), class.layout()) };
             });
             cpu.cached.store(0, Ordering::Relaxed);
             kept > 0
         };
-        // SAFETY: the caller's promise; `talc` itself asks for no more memory.
+        // SAFETY: the caller's promise; `talc` itself allocates nothing from this heap.
         unsafe { cpu.with_cache(empty) }
     }
 
-    /// Returns a block for `layout`, past the caches.
+    /// Returns a block for `layout` from `talc`, without a look into a cache.
     ///
     /// # Safety
     /// The size is not 0.
@@ -264,10 +282,11 @@ impl Heap {
         unsafe { self.talc.lock_irqsave().allocate(layout) }
     }
 
-    /// Returns a block for `layout` by way of the cache of `cpu`, which is this one.
+    /// Returns a block for `layout`, from the cache of `cpu`, which is this CPU's, if it has
+    /// one.
     ///
     /// # Safety
-    /// The size is not 0.
+    /// The size of `layout` is not 0.
     unsafe fn allocate_on(
         &self,
         cpu: &HeapCpu,
@@ -278,7 +297,7 @@ impl Heap {
             // SAFETY: the caller's promise.
             return unsafe { self.allocate(layout) };
         };
-        // SAFETY: the token shows it (own-cpu-cache).
+        // SAFETY: `masked` shows that IRQs are masked (own-cpu-cache).
         match unsafe { cpu.with_cache(|cache| cache.take(class)) } {
             Some(block) => {
                 add(&cpu.cached, class.size().wrapping_neg());
@@ -289,10 +308,9 @@ impl Heap {
     }
 }
 
-// SAFETY: a block comes from `talc`, which keeps the contract of `GlobalAlloc`, as
-// large as its layout or larger (layout-of-class), and is given out by one cache at a time
-// (taken-once).
-// The counts change nothing of it.
+// SAFETY: every block comes from `talc`, which keeps the contract of `GlobalAlloc`. A block
+// is as large as its layout or larger (layout-of-class), and a cache gives it out once
+// (taken-once). The counts have no influence on that.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let masked = IrqGuard::<Hw>::new();
@@ -305,8 +323,8 @@ unsafe impl GlobalAlloc for Heap {
             Some(cpu) => {
                 // SAFETY: the caller promises that the size is not 0.
                 let mut block = unsafe { self.allocate_on(cpu, layout, &masked) };
-                // SAFETY: the token shows it (own-cpu-cache). What this CPU keeps may be
-                // what lacks.
+                // The blocks in this CPU's cache may be what `talc` lacks.
+                // SAFETY: `masked` shows that IRQs are masked (own-cpu-cache).
                 if block.is_none() && unsafe { self.empty(cpu) } {
                     // SAFETY: the caller promises that the size is not 0.
                     block = unsafe { self.allocate_on(cpu, layout, &masked) };
@@ -332,17 +350,17 @@ unsafe impl GlobalAlloc for Heap {
             add(&self.early.freed, layout.size());
             // (asked-by-class)
             let layout = SizeClass::of(layout).map_or(layout, SizeClass::layout);
-            // SAFETY: the caller promises that it came from here, with this layout.
+            // SAFETY: the caller promises that the block came from here, with this layout.
             unsafe { self.talc.lock_irqsave().deallocate(memory, layout) };
             return;
         };
         add(&cpu.counts.freed, layout.size());
         let Some(class) = SizeClass::of(layout) else {
-            // SAFETY: the caller promises that it came from here, with this layout.
+            // SAFETY: the caller promises that the block came from here, with this layout.
             unsafe { self.talc.lock_irqsave().deallocate(memory, layout) };
             return;
         };
-        // SAFETY: the token shows it (own-cpu-cache).
+        // SAFETY: `masked` shows that IRQs are masked (own-cpu-cache).
         match unsafe { cpu.with_cache(|cache| cache.put(class, block)) } {
             Ok(()) => add(&cpu.cached, class.size()),
             Err(block) => self.make_room(cpu, class, block, &masked),

@@ -1,4 +1,4 @@
-//! Interrupts: from the vector to their handlers.
+//! Passes interrupts from the vector on to their handlers.
 
 use crate::kernel::Hw;
 #[cfg(debug_assertions)]
@@ -9,14 +9,14 @@ use crate::platform::{Irq, Platform, Sgi};
 use crate::smp::call::Inside;
 use crate::sync::LocalCpu;
 
-/// An interrupt was taken. Called by the vector on this CPU's IRQ stack.
+/// Handles one interrupt. The vector calls it on this CPU's IRQ stack.
 ///
-/// One is handled: a second one that is pending is rare, and asking for it would
-/// cost every interrupt what it costs that one to come in anew.
+/// It handles only one, because a second pending interrupt is rare: to ask the controller
+/// for one would cost every interrupt as much as a second entry costs the rare one.
 ///
 /// # Panics
-/// If what the interrupt ran has changed the preempt count: that is the interrupted
-/// thread's, whose CPU would never switch again.
+/// If a handler has changed the preempt count. The count belongs to the interrupted thread,
+/// and the CPU would never switch threads again.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_irq() {
     #[cfg(debug_assertions)]
@@ -51,8 +51,7 @@ extern "C" fn stillpoint_irq() {
     lockdep::set_in_irq(false);
 }
 
-/// The end of a kernel whose handler of `irq` has changed the preempt count, which was
-/// `before`.
+/// Panics because the handler of `irq` has changed the preempt count, which was `before`.
 #[cold]
 fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {
     let what = match irq {
@@ -66,22 +65,24 @@ fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {
     );
 }
 
+/// Counts the SGI, and calls its handler.
 fn handle_sgi(kernel: &'static Kernel, sgi: Sgi) {
     kernel.interrupts.count_sgi(Hw::this_cpu(), sgi.number());
     match sgi {
-        // The preempt count is still the interrupted thread's.
+        // It reads the preempt count, which is the interrupted thread's here.
         Sgi::GracePeriod => kernel.grace_periods.interrupt(),
         Sgi::Call => kernel.calls.interrupt(Hw::this_cpu()),
         Sgi::Stop => kernel.stop_machine.stop_interrupt(),
         Sgi::Reschedule => kernel.sched.reschedule_interrupt(),
         Sgi::Event => kernel.hotplug.event_interrupt(),
-        // Wake has done its work by arriving; `stillpoint_irq` ends the interrupt first
-        // where it is Panic.
+        // Wake has ended a sleep by its arrival. `stillpoint_irq` handles Panic after it has
+        // ended the interrupt.
         Sgi::Wake | Sgi::Panic => {}
     }
 }
 
-/// Handles the SGI that only tests send, and says that any other has come: none is on.
+/// Runs the test's handler for the SGI that only tests send. Logs a warning for any other
+/// SGI, because none of those is turned on.
 #[inline]
 fn handle_unknown_sgi(kernel: &'static Kernel, number: u8) {
     kernel.interrupts.count_sgi(Hw::this_cpu(), number);
@@ -102,13 +103,14 @@ fn warn_of_sgi(number: u8) {
     );
 }
 
-/// The way back from an interrupt, on the interrupted thread's stack, IRQs
-/// masked: a preemption point.
+/// The preemption point at the end of an interrupt. The vector calls it on the interrupted
+/// thread's stack, with IRQs masked.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_irq_exit() {
     if Hw::preempt_count() == 0 {
         let kernel = kernel();
-        // What was interrupted had IRQs on, so it is no read-side section.
+        // The interrupted code had IRQs on and a preempt count of 0, so it is in no read-side
+        // section.
         kernel.grace_periods.preempt_point();
         kernel.sched.preempt_from_irq();
     }

@@ -1,7 +1,7 @@
-//! The one kernel: every layer's instance, what the tree said of the machine, and the one
-//! `Hw` that implements the platform traits from the drivers.
+//! The one kernel: an instance of every layer, the machine's description from the device
+//! tree, and `Hw`, which implements the platform traits with the drivers.
 //!
-//! This is where the statics are: heap, console, panic, exit, per-CPU variables,
+//! The statics of the kernel are here: heap, console, panic, exit, per-CPU variables,
 //! interrupts. Only this module and `boot`, which makes the kernel, name `arch` and
 //! `drivers`.
 
@@ -50,73 +50,84 @@ pub use test_hooks::{LastCall, LastCallBy, TEST_SGI};
 pub use walks::log_walk;
 pub use whereabouts::print_whereabouts;
 
-/// All that the kernel knows and has.
+/// The kernel: one instance of every layer, and the machine's description.
 pub struct Kernel {
-    /// Which CPUs there are, and how far each has come.
+    /// Which CPUs are possible, online and active.
     pub masks: CpuMasks,
-    /// Threads.
+    /// The scheduler: threads and timers.
     pub sched: Scheduler<Hw>,
-    /// Functions that run on other CPUs.
+    /// Cross calls: functions that run on other CPUs.
     pub calls: Calls<Hw>,
-    /// Stoppers.
+    /// The stoppers of all CPUs.
     pub stop_machine: StopMachine<Hw>,
-    /// Grace periods.
+    /// RCU: grace periods.
     pub grace_periods: GracePeriods<Hw>,
-    /// CPUs that come and go.
+    /// Brings CPUs up and takes them down.
     pub hotplug: Hotplug<Hw>,
-    /// What happened.
+    /// The trace rings.
     pub trace: Trace,
-    /// Interrupts taken, for tests and for people.
+    /// How many interrupts each CPU has taken.
     pub interrupts: InterruptCounts,
-    /// Each CPU's affinity, by CPU number.
+    /// Each CPU's affinity, indexed by CPU number.
     pub mpidrs: Vec<Mpidr>,
-    /// Each CPU's MIDR_EL1, as it read it itself; 0 before it ever ran. Relaxed:
-    /// a fact about the silicon.
+    /// Each CPU's MIDR_EL1, which the CPU has read itself; 0 before it first ran. Relaxed: it
+    /// never changes.
     pub midrs: PerCpu<AtomicU32>,
     /// The checked copy of the device tree: see
     /// [`load_device_tree`](crate::boot::load_device_tree).
     pub device_tree: &'static [u8],
     /// The kernel command line.
     pub bootargs: &'static str,
-    /// For tests: called on each CPU that takes [`TEST_SGI`], on its IRQ stack with
+    /// A test's handler of [`TEST_SGI`]: called on the CPU that takes it, on its IRQ stack with
     /// everything masked. Set once.
     pub test_handler: Once<fn()>,
-    /// For tests: how a CPU goes off instead, from the call on that it would make.
-    /// Set once.
+    /// A test's replacement of the call by which a CPU goes off; it receives that call. Set
+    /// once.
     pub test_last_act: Once<fn(&LastCall) -> !>,
+    /// The interrupt controller.
     pub(crate) irq_chip: Box<dyn IrqChip + Send>,
+    /// Turns CPUs and the machine on and off.
     pub(crate) cpu_ops: CpuPower,
+    /// The INTID of the timer's interrupt.
     pub(crate) timer_ppi: u32,
+    /// Whether the timer's line is level or edge triggered.
     pub(crate) timer_trigger: Trigger,
+    /// The INTID of the console's receive interrupt, if there is input.
     pub(crate) console_spi: Option<u32>,
+    /// The MMU's registers, which every CPU sets at its entry.
     pub(crate) mmu: MmuRegisters,
+    /// Each CPU's memory, and the pool of stacks.
     pub(crate) areas: Areas,
 }
 
-/// How often each CPU has taken each SGI and its timer interrupt. Counters:
-/// they order nothing.
+/// How often each CPU has taken each SGI and its timer interrupt.
 pub struct InterruptCounts {
+    /// One count for each SGI, by its number, then the timer's. Relaxed: counters, which order
+    /// nothing.
     counts: PerCpu<[AtomicU64; SGI_COUNT + 1]>,
 }
 
 impl InterruptCounts {
+    /// Returns counts of 0 for `cpus` CPUs.
     pub(crate) fn new(cpus: usize) -> Self {
         InterruptCounts {
             counts: PerCpu::new(cpus, |_| [const { AtomicU64::new(0) }; SGI_COUNT + 1]),
         }
     }
 
+    /// Counts an SGI of number `number` that `cpu`, which is this CPU, has taken.
     #[inline]
     pub(crate) fn count_sgi(&self, cpu: CpuId, number: u8) {
         let counts = self.counts.get(cpu);
         counts[usize::from(number)].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a timer interrupt that `cpu`, which is this CPU, has taken.
     pub(crate) fn count_timer(&self, cpu: CpuId) {
         self.counts.get(cpu)[SGI_COUNT].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// SGIs of number `number` that `cpu` has taken.
+    /// Returns how many SGIs of number `number` `cpu` has taken.
     ///
     /// # Panics
     /// If `number` is above 15.
@@ -124,14 +135,14 @@ impl InterruptCounts {
         self.counts.get(cpu)[..SGI_COUNT][usize::from(number)].load(Ordering::Relaxed)
     }
 
-    /// Timer interrupts that `cpu` has taken.
+    /// Returns how many timer interrupts `cpu` has taken.
     pub fn timers(&self, cpu: CpuId) -> u64 {
         self.counts.get(cpu)[SGI_COUNT].load(Ordering::Relaxed)
     }
 }
 
 impl Kernel {
-    /// Register writes that sending SGI `number` has taken, by all CPUs.
+    /// Returns how many register writes all CPUs together have made to send SGI `number`.
     pub fn sgi_writes(&self, number: u8) -> u64 {
         self.irq_chip.sgi_writes(number)
     }
@@ -144,11 +155,12 @@ impl Kernel {
 
 static KERNEL: Once<Kernel> = Once::new();
 
+/// Makes `kernel` the kernel. Called once, by `boot`.
 pub(crate) fn set_kernel(kernel: Kernel) -> &'static Kernel {
     KERNEL.call_once(|| kernel)
 }
 
-/// Returns the kernel, or `None` while it is being made.
+/// Returns the kernel, or `None` before `boot` has made it.
 #[inline]
 pub(crate) fn try_kernel() -> Option<&'static Kernel> {
     KERNEL.get()
@@ -157,7 +169,7 @@ pub(crate) fn try_kernel() -> Option<&'static Kernel> {
 /// Returns the kernel.
 ///
 /// # Panics
-/// While it is being made.
+/// If `boot` has not made it yet.
 #[inline]
 pub fn kernel() -> &'static Kernel {
     KERNEL
@@ -165,22 +177,22 @@ pub fn kernel() -> &'static Kernel {
         .expect("BUG: the kernel is used before it is made")
 }
 
-/// Returns the number of bytes of heap that are in use, by all CPUs.
+/// Returns how many bytes of the heap are in use.
 pub(crate) fn heap_in_use() -> usize {
     heap::in_use()
 }
 
-/// Returns where the memory of the heap is.
+/// Returns how the memory of the heap is used.
 pub(crate) fn heap_stats() -> HeapStats {
     heap::stats()
 }
 
-/// Returns the number of bytes of free heap that `cpu` keeps for itself.
+/// Returns how many free bytes of the heap are in the cache of `cpu`.
 pub(crate) fn heap_cached(cpu: crate::cpu::CpuId) -> usize {
     heap::cached(cpu)
 }
 
-/// Stacks that are in use.
+/// Returns how many stacks are in use.
 pub(crate) fn stacks_in_use() -> usize {
     kernel().areas.stacks_in_use()
 }

@@ -1,16 +1,20 @@
 //! The end of a kernel that can't go on: a panic, or an exception that nothing
 //! expects.
 //!
-//! The first CPU wins. It stops the others by an SGI that gets through a closed
-//! priority mask, waits for them, but not for ever (a CPU whose interrupt interface
-//! isn't up yet can't send one, and says so: the others run on until the end); takes the console, by force
-//! if need be; says what it knows; and leaves with a status of its own.
+//! The CPU that panics first reports; a CPU that panics later only stops. The first CPU does
+//! this:
 //!
-//! The place of a panic comes before its message, which is a program's code. A message that
-//! panics, or waits for a spin lock that a stopped CPU holds, costs itself only. Nothing
-//! ends a message that runs for ever for another reason: interrupts are masked.
+//! 1. It stops the other CPUs with an SGI that gets through a closed priority mask, and
+//!    waits for them for a limited time. A CPU whose interrupt interface isn't up yet can't
+//!    send an SGI: its report says so, and the other CPUs run on until the machine ends.
+//! 2. It takes the console, without the lock if another CPU holds that.
+//! 3. It prints the report and calls the program's hook (`panic_hook`).
+//! 4. It ends the machine with the exit status of a panic.
 //!
-//! Behind the report comes the program's hook (`panic_hook`), under the same rules.
+//! The place of a panic is printed before its message, because formatting the message runs
+//! a program's code. If that code panics, or waits for a spin lock that a stopped CPU holds,
+//! only the message is lost. If it runs for ever for another reason, the report never
+//! ends: interrupts are masked. The same holds for the hook.
 
 use core::fmt::{self, Write};
 use core::panic::{Location, PanicInfo};
@@ -30,42 +34,43 @@ use crate::platform::{Platform, Sgi};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{AtomicBits, LocalCpu, Once};
 
-/// How long the others may take to stop.
+/// How long the other CPUs may take to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long the report waits for a spin lock. By then the other CPUs have had time to stop.
+/// How long the report waits for a spin lock. The other CPUs have had time to stop before.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_millis(10);
 
-/// No CPU has panicked.
-const NOBODY: u32 = u32::MAX;
+/// The value of [`FIRST`] while no CPU has panicked.
+const NO_CPU: u32 = u32::MAX;
 
-/// The CPU that panicked first. Exchanged Relaxed: it decides which CPU goes on, and
-/// guards no data. A CPU that takes the panic SGI sees it: `IrqChip::send_sgi`
-/// makes the stores before it visible first, and the load comes after
-/// `IrqChip::acknowledge`, behind which nothing is read ahead (see
-/// [`interrupt`]).
-static FIRST: AtomicU32 = AtomicU32::new(NOBODY);
-/// CPUs that have stopped. Set Release as their last act, read Acquire.
+/// The number of the CPU that panicked first. Exchanged Relaxed: it decides which CPU
+/// reports, and guards no data. A CPU that takes the panic SGI sees the exchange:
+/// `IrqChip::send_sgi` makes earlier stores visible before the SGI, and the load in
+/// [`interrupt`] can't be done before `IrqChip::acknowledge`, which comes before it.
+static FIRST: AtomicU32 = AtomicU32::new(NO_CPU);
+/// The CPUs that have stopped. Each sets its bit with Release as its last act; the CPU that
+/// panicked first loads the bits with Acquire.
 static STOPPED: AtomicBits = AtomicBits::new();
-/// Whether the report has panicked or faulted itself. Relaxed: the CPU's alone that
-/// panicked first.
+/// Whether the report itself has panicked or faulted. Relaxed: only the CPU that panicked
+/// first uses it.
 static AGAIN: AtomicBool = AtomicBool::new(false);
 /// Whether the program's hook has panicked or faulted. Relaxed: as [`AGAIN`].
 static HOOK_FAILED: AtomicBool = AtomicBool::new(false);
+/// Where the stacks are, to tell an overflow from another fault.
 static STACKS: Once<StackLayout> = Once::new();
 
 /// Returns whether some CPU has panicked.
 #[cfg(debug_assertions)]
 pub(super) fn has_begun() -> bool {
-    FIRST.load(Ordering::Relaxed) != NOBODY
+    FIRST.load(Ordering::Relaxed) != NO_CPU
 }
 
-/// Says where the stacks are, so that a fault in a guard page is called that.
+/// Records where the stacks are, so that a report can name a fault in a guard page.
 pub(crate) fn set_stacks(stacks: StackLayout) {
     STACKS.call_once(|| stacks);
 }
 
-/// Returns whether this CPU, which is `me`, reports a panic.
+/// Returns whether this CPU, which is `me`, is the one that reports a panic.
 pub(super) fn reports_here(me: CpuId) -> bool {
     FIRST.load(Ordering::Relaxed) == me.as_u32()
 }
@@ -90,7 +95,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     })
 }
 
-/// Every exception but an interrupt. Called by the vectors, everything masked.
+/// Handles every exception but an interrupt. The vectors call it with everything masked.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
     if let Some(next) = semihosting::skip(frame.elr) {
@@ -110,27 +115,29 @@ extern "C" fn stillpoint_exception(frame: &mut ExceptionFrame, kind: u64) {
 /// Makes `me` the CPU that panicked first.
 ///
 /// # Errors
-/// The one that was faster.
+/// The CPU that had panicked before.
 fn claim(me: u32) -> Result<u32, u32> {
     if try_kernel().is_some() {
-        return FIRST.compare_exchange(NOBODY, me, Ordering::Relaxed, Ordering::Relaxed);
+        return FIRST.compare_exchange(NO_CPU, me, Ordering::Relaxed, Ordering::Relaxed);
     }
-    // One CPU runs, perhaps with its MMU off, where memory takes no exclusive
-    // access: a compare-exchange could fault, or never succeed.
+    // Only the boot CPU runs, perhaps with its MMU off. Exclusive accesses don't work then: a
+    // compare-exchange could fault, or never succeed.
     match FIRST.load(Ordering::Relaxed) {
-        NOBODY => {
+        NO_CPU => {
             FIRST.store(me, Ordering::Relaxed);
-            Ok(NOBODY)
+            Ok(NO_CPU)
         }
         first => Err(first),
     }
 }
 
-/// What became of the other CPUs.
+/// The other online CPUs, by what has become of them.
 struct Others {
+    /// CPUs that have stopped.
     stopped: CpuMask,
+    /// CPUs that have not stopped within [`PATIENCE`].
     running: CpuMask,
-    /// This CPU could not send them the SGI.
+    /// CPUs that run on, because this CPU can't send SGIs.
     untold: CpuMask,
 }
 
@@ -161,9 +168,10 @@ impl fmt::Display for Others {
     }
 }
 
-/// Claims the panic, and stops the other CPUs.
+/// Stops the other CPUs, if this CPU is the first to panic. Otherwise it doesn't return: it
+/// ends the report if that has panicked itself, or stops this CPU.
 ///
-/// * `place` — where it is, unless it is an exception
+/// * `place` — the source location of the panic; `None` for an exception
 fn begin(place: Option<&Location<'_>>) -> Others {
     let me = Hw::this_cpu().as_u32();
     match claim(me) {
@@ -179,7 +187,7 @@ fn begin(place: Option<&Location<'_>>) -> Others {
         return Others::NONE;
     }
     if !kernel.irq_chip.can_send(Hw::this_cpu()) {
-        // An access to its registers could be the next exception, and end the report.
+        // An access to its registers could cause an exception, and end the report.
         return Others {
             untold: others,
             ..Others::NONE
@@ -203,8 +211,8 @@ fn begin(place: Option<&Location<'_>>) -> Others {
     }
 }
 
-/// Ends the report of a panic that has itself panicked, at `place`, or faulted: a panic's
-/// message is a program's code.
+/// Ends a report that has itself panicked, at `place`, or faulted: a panic's message and the
+/// hook run a program's code.
 fn end_again(place: Option<&Location<'_>>) -> ! {
     end_report(|out| match place {
         Some(place) => writeln!(out, "\n  ({} has panicked itself, at {place})", culprit()),
@@ -212,8 +220,8 @@ fn end_again(place: Option<&Location<'_>>) -> ! {
     })
 }
 
-/// Ends the report of a panic that waits for a spin lock of `lock`, which the CPU `holder`
-/// keeps: it has stopped, or has not let the lock go for [`LOCK_PATIENCE`].
+/// Ends a report that has waited for [`LOCK_PATIENCE`] for a spin lock of the class `lock`,
+/// which `holder` holds.
 ///
 /// # Context
 /// The CPU that reports the panic.
@@ -227,13 +235,13 @@ pub(super) fn end_waiting(lock: &str, holder: CpuId) -> ! {
     })
 }
 
-/// Ends a report that can't go on: says why, and how it came there. The place of the panic
-/// has been said.
+/// Ends a report or a hook that can't go on: prints why, and the chain of calls. The place of
+/// the panic has been printed before.
 ///
-/// A report that doesn't get through this either halts this CPU: what is left is the
-/// reason.
+/// If this fails, too, it halts the CPU, with the reason left in `boot_failure_reason`.
 fn end_report(say_why_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
-    // The hook has a chance of its own, also after a message that has failed.
+    // The report and the hook may each fail once: so the hook also runs after a message that
+    // has failed.
     let failed = match panic_hook::has_begun() {
         false => &AGAIN,
         true => &HOOK_FAILED,
@@ -249,7 +257,7 @@ fn end_report(say_why_fn: impl FnOnce(&mut dyn Write) -> fmt::Result) -> ! {
     })
 }
 
-/// Returns what it is that fails in the course of a panic.
+/// Returns the name of the part of a panic that has failed.
 fn culprit() -> &'static str {
     if panic_hook::has_begun() {
         "the panic hook"
@@ -258,7 +266,8 @@ fn culprit() -> &'static str {
     }
 }
 
-/// Says what `say_fn` has to say, calls the program's hook with `report`, and leaves.
+/// Prints what `say_fn` writes and what has become of `others`, calls the program's hook
+/// with `report`, and ends the machine.
 fn end(
     others: &Others,
     report: &PanicReport<'_>,
@@ -267,7 +276,7 @@ fn end(
     console::break_lock();
     let mut out = console::panic_writer();
     let said = say_fn(&mut out).and_then(|()| write!(out, "{others}"));
-    // The console never fails; and nothing is left to report a failure to.
+    // The console never fails, and a failure could not be reported anywhere.
     match said {
         Ok(()) | Err(fmt::Error) => {}
     }
@@ -275,25 +284,25 @@ fn end(
     exit::exit(exit::FAILED)
 }
 
-/// The panic SGI has been taken: stops this CPU if another one has panicked, and has
-/// it say where it is if another one asks ([`whereabouts`]). Otherwise it means
-/// nothing; a test or a confused device has sent it.
+/// Handles the panic SGI: stops this CPU if another CPU has panicked; prints where this CPU
+/// is if another CPU asks ([`whereabouts`]). Otherwise it does nothing: a test or a faulty
+/// device has sent the SGI.
 ///
-/// An SGI that means nothing can't swallow one that does. The two may share the
-/// pending bit, but then the panicking CPU's store of [`FIRST`] was visible before
-/// it set that bit, which was before our acknowledge cleared it; and what sets the
-/// bit later comes as an interrupt of its own.
+/// Such a stray SGI can't hide that of a panic. If the two share the pending bit, the
+/// panicking CPU set the bit before this CPU's acknowledge cleared it. Its store of
+/// [`FIRST`] was visible before that, so the load here sees it. If the bit is set after the
+/// acknowledge, it raises an interrupt of its own.
 ///
 /// # Context
 /// Any, IRQs masked, the SGI acknowledged and ended; takes no lock.
 pub(super) fn interrupt() {
-    if FIRST.load(Ordering::Relaxed) != NOBODY {
+    if FIRST.load(Ordering::Relaxed) != NO_CPU {
         stop_this_cpu();
     }
     whereabouts::interrupt();
 }
 
-/// Stops this CPU for good, because another one has panicked.
+/// Stops this CPU for good, because another CPU has panicked.
 ///
 /// # Context
 /// Any; takes no lock.
@@ -301,7 +310,7 @@ fn stop_this_cpu() -> ! {
     let _masked = Hw::irq_save();
     let cpu = Hw::this_cpu().index();
     if cpu < MAX_CPUS && CpuId::new(cpu).is_some() {
-        // Pairs with the Acquire in `begin`: what this CPU printed comes before.
+        // Pairs with the Acquire in `begin`: the report comes after this CPU's output.
         STOPPED.set(cpu, Ordering::Release);
     }
     halt()

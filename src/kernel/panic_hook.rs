@@ -1,7 +1,7 @@
-//! The program's last word: a function that a panic calls before the machine's end.
+//! The panic hook: a function of the program that a panic calls before the machine ends.
 //!
-//! It gets one chance. A hook that panics, faults, or waits for what no longer moves ends
-//! there, with a line on the console, and the machine ends as it would have.
+//! It is called once. If it panics, faults, or waits for a spin lock that a stopped CPU
+//! holds, it ends there with a line on the console, and the machine ends as without it.
 
 use core::fmt;
 use core::panic::{Location, PanicInfo};
@@ -17,12 +17,14 @@ use crate::sync::{IrqGuard, Once};
 /// A program's hook.
 type Hook = fn(&PanicReport<'_>);
 
+/// The hook, once a program has set one.
 static HOOK: Once<Hook> = Once::new();
 /// Whether the hook has been called. Relaxed: only the CPU that reports the panic uses it.
 static BEGUN: AtomicBool = AtomicBool::new(false);
 
-/// What is known of a panic.
+/// A panic, as the hook is told of it.
 pub struct PanicReport<'a> {
+    /// The panic's place and message, if there are any.
     info: Option<&'a PanicInfo<'a>>,
 }
 
@@ -49,8 +51,8 @@ impl<'a> PanicReport<'a> {
         self.info.and_then(PanicInfo::location)
     }
 
-    /// Returns the message; `None` where [`PanicReport::location`] returns that. To print
-    /// it runs the program's code once more.
+    /// Returns the message; `None` where [`PanicReport::location`] returns `None`. Printing it
+    /// runs the program's code once more.
     pub fn message(&self) -> Option<impl fmt::Display> {
         self.info.map(PanicInfo::message)
     }
@@ -66,7 +68,7 @@ impl fmt::Debug for PanicReport<'_> {
     }
 }
 
-/// There is a hook, and it stays.
+/// Another hook is set already, and stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookIsSet;
 
@@ -79,9 +81,12 @@ impl fmt::Display for HookIsSet {
 impl core::error::Error for HookIsSet {}
 
 /// Makes `hook` the function that a panic calls.
+///
+/// # Errors
+/// [`HookIsSet`] if a hook is set already.
 pub(crate) fn set_hook(hook: Hook) -> Result<(), HookIsSet> {
-    // Two calls may meet: the one that waits in `call_once` waits for a few instructions
-    // of another CPU, because nothing interrupts those.
+    // If two CPUs call this at once, one waits in `call_once` for the other. IRQs are masked,
+    // so that it waits for a few instructions only.
     let _masked = IrqGuard::<Hw>::new();
     let mut is_new = false;
     HOOK.call_once(|| {
@@ -105,7 +110,7 @@ pub(super) fn run(report: &PanicReport<'_>) {
         return;
     };
     BEGUN.store(true, Ordering::Relaxed);
-    // A hook is the program's, so there is a kernel.
+    // A program has set the hook, so there is a kernel.
     if let Some(kernel) = try_kernel() {
         let calls = &kernel.calls;
         calls.run_inside(Hw::this_cpu(), Inside::PanicHook, || hook(report));

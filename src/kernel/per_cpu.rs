@@ -7,9 +7,8 @@
 //!   areas     cpu0 [ ... HITS ...]  cpu1 [ ... HITS ... ]    whole cache lines each
 //! ```
 //!
-//! The copies are made at boot, once the CPUs have been counted and the Image is
-//! relocated, and stay for ever: a CPU that is off keeps its values, and finds them
-//! when it is back.
+//! The copies are made at boot, after the CPUs have been counted and the Image has been
+//! relocated. They are never freed, so a CPU that goes off finds its values when it is back.
 
 use alloc::boxed::Box;
 use core::mem::MaybeUninit;
@@ -22,25 +21,30 @@ use crate::kernel::Hw;
 use crate::platform::Platform;
 use crate::sync::{CachePadded, Once, PinnedCpu};
 
+/// A cache line of an area.
 type Line = CachePadded<[u8; CACHE_LINE]>;
 
 /// Where the areas of all CPUs lie, one after the other.
 struct Areas {
+    /// The first byte of the boot CPU's area.
     first: NonNull<u8>,
-    /// Bytes of one.
+    /// The size of one area in bytes.
     size: usize,
+    /// The number of areas.
     cpus: usize,
 }
 
-// SAFETY: addresses and numbers; what lies there is shared by the rules of
-// `PerCpuVar`.
+// SAFETY: an address and two numbers; `PerCpuVar` says how the memory there is shared.
 unsafe impl Send for Areas {}
-// SAFETY: as above: nothing of it changes.
+// SAFETY: as above; none of the fields changes.
 unsafe impl Sync for Areas {}
 
 static AREAS: Once<Areas> = Once::new();
 
-/// Makes the areas of `cpus` CPUs. Boot CPU, before the first thread.
+/// Makes the areas of `cpus` CPUs.
+///
+/// # Context
+/// The boot CPU, before the first thread.
 pub(crate) fn init(cpus: usize) {
     AREAS.call_once(|| {
         let template = image::per_cpu_template();
@@ -50,29 +54,30 @@ pub(crate) fn init(cpus: usize) {
         let first = NonNull::from(lines).cast::<u8>();
         let from = core::ptr::with_exposed_provenance::<u8>(template.start);
         for cpu in 0..cpus {
-            // SAFETY: `lines` has room for as many as there are CPUs.
+            // SAFETY: `lines` has room for an area of each CPU.
             let to = unsafe { first.add(cpu * size) };
-            // SAFETY: the linker script says where the template lies, in whole cache
-            // lines, of which `to` has as many; both are bytes to us.
+            // SAFETY: the linker script says where the template lies. It is made of whole cache
+            // lines, and `to` has as many. Both are copied as bytes.
             unsafe { core::ptr::copy_nonoverlapping(from, to.as_ptr(), size) };
         }
         Areas { first, size, cpus }
     });
 }
 
-/// A variable of which every possible CPU has its own. Made by
+/// A variable of which every possible CPU has its own copy. Made by
 /// [`percpu!`](crate::percpu).
 #[derive(Debug)]
 pub struct PerCpuVar<T: 'static> {
+    /// The variable in the section `.percpu`, which holds the first value of every copy.
     template: &'static T,
 }
 
 impl<T: Sync + 'static> PerCpuVar<T> {
-    /// Returns what `percpu!` calls.
+    /// Returns the variable whose first value is `template`. Only `percpu!` calls this.
     ///
     /// # Safety
     /// `template` is a static in the section `.percpu`, initialized by a constant: the
-    /// value of a constant may be copied byte by byte, as often as one likes.
+    /// value of a constant may be copied byte by byte any number of times.
     #[doc(hidden)]
     pub const unsafe fn new(template: &'static T) -> PerCpuVar<T> {
         assert!(
@@ -82,11 +87,15 @@ impl<T: Sync + 'static> PerCpuVar<T> {
         PerCpuVar { template }
     }
 
-    /// `cpu`'s. Any context; where others may write to it meanwhile, `T` says how.
+    /// Returns the copy of `cpu`. Other CPUs may use it at the same time, as far as `T`
+    /// allows that.
+    ///
+    /// # Context
+    /// Any.
     ///
     /// # Panics
-    /// Before the areas are made, which is before any thread runs; or if `cpu` is
-    /// not possible.
+    /// If `cpu` isn't possible; or if it is called before the areas are made, which happens
+    /// before any thread runs.
     #[inline]
     pub fn on(&self, cpu: CpuId) -> &'static T {
         let areas = areas();
@@ -95,27 +104,27 @@ impl<T: Sync + 'static> PerCpuVar<T> {
             "BUG: {cpu:?} is not possible on this machine"
         );
         let offset = (&raw const *self.template).addr() - image::per_cpu_template().start;
-        // SAFETY: the area of a possible CPU is as large as the template, in which
-        // the variable lies.
+        // SAFETY: the variable lies in the template, and the area of a possible CPU is as
+        // large as that.
         let place = unsafe { areas.first.add(cpu.index() * areas.size + offset) };
-        // SAFETY: there is a copy of the template's value, aligned as that is; it is
-        // never freed, and `T` is `Sync`, so that all may refer to it.
+        // SAFETY: a copy of the template's value is there, with the template's alignment. It is
+        // never freed, and `T` is `Sync`, so every CPU may refer to it.
         unsafe { place.cast::<T>().as_ref() }
     }
 
-    /// That of this CPU, which stays this one while `_here` lives.
+    /// Returns the copy of this CPU. `_here` keeps the caller on this CPU.
     ///
     /// # Panics
-    /// As [`PerCpuVar::on`].
+    /// As for [`PerCpuVar::on`].
     #[inline]
     pub fn this<'a>(&self, _here: &'a impl PinnedCpu<Hw>) -> &'a T {
         self.on(Hw::this_cpu())
     }
 
-    /// Returns those of all possible CPUs, on or off.
+    /// Returns the copies of all possible CPUs, on or off.
     ///
     /// # Panics
-    /// As [`PerCpuVar::on`].
+    /// As for [`PerCpuVar::on`].
     pub fn iter(&self) -> impl Iterator<Item = (CpuId, &'static T)> {
         (0..areas().cpus)
             .filter_map(CpuId::new)

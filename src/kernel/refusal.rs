@@ -1,14 +1,14 @@
-//! A started CPU's refusal of itself, as one word of its boot record.
+//! Why a started CPU can't come up, as one word of its boot record.
 
 use crate::cpu::{CpuId, Mpidr};
 use crate::hotplug::{ApRefusal, Life};
 use crate::kernel::kernel;
 use crate::platform::IrqChipError;
 
-/// Where the life stands in the boot record's word, above the reason.
+/// The lowest bit of the life's number in the word; the reason is below it.
 const LIFE_SHIFT: u32 = 24;
 
-/// `refusal` of the CPU's life `life` as one word of the boot record, never 0.
+/// Returns the word for `refusal` in the CPU's life `life`. It is never 0.
 pub(crate) fn encode_refusal(life: u32, refusal: ApRefusal) -> u32 {
     let code = match refusal {
         ApRefusal::WrongMpidr => 1,
@@ -29,7 +29,8 @@ pub(crate) fn encode_refusal(life: u32, refusal: ApRefusal) -> u32 {
     code | life << LIFE_SHIFT
 }
 
-/// Returns the life and the refusal that `word`, not 0, of `cpu`'s boot record says.
+/// Returns the life and the refusal that `word` of `cpu`'s boot record stands for. `word`
+/// isn't 0.
 pub(super) fn decode_refusal(cpu: CpuId, word: u32) -> (Life, ApRefusal) {
     let life = Life::from_number(word >> LIFE_SHIFT);
     let code = word & ((1 << LIFE_SHIFT) - 1);

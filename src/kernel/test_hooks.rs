@@ -1,8 +1,9 @@
-//! What tests of the kernel that ships may set in it. Each hook is off until a test sets
-//! it; what sets one is there with the feature `internals` alone, so no program can.
-//! Beside these there are two in [`Kernel`](crate::kernel::Kernel), `test_handler` and
-//! `test_last_act`, and the limits and injected failures of
-//! [`Hotplug`](crate::hotplug::Hotplug).
+//! Hooks by which tests change the behaviour of the kernel that ships.
+//!
+//! Each hook is off until a test sets it. The functions that set hooks exist only with the
+//! feature `internals`, so no program can call them. There are more hooks elsewhere:
+//! `test_handler` and `test_last_act` of [`Kernel`](crate::kernel::Kernel), and the limits and
+//! injected failures of [`Hotplug`](crate::hotplug::Hotplug).
 
 use core::time::Duration;
 
@@ -16,18 +17,18 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// [`Kernel::test_handler`](crate::kernel::Kernel::test_handler).
 pub const TEST_SGI: u8 = 7;
 
-/// The call by which a CPU goes off: what to do, and with what in x0 and x1.
+/// The call by which a CPU goes off, with its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastCall {
-    /// How.
+    /// The instruction of the call.
     pub how: LastCallBy,
-    /// x0.
+    /// The value of x0.
     pub x0: u64,
-    /// x1.
+    /// The value of x1.
     pub x1: u64,
 }
 
-/// How a CPU goes off.
+/// The instruction by which a CPU goes off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastCallBy {
     /// `HVC #0`.
@@ -38,11 +39,11 @@ pub enum LastCallBy {
     Branch(u64),
 }
 
-/// What a test has set with `Hw::set_patience`, in nanoseconds; 0: nothing. Relaxed: set
-/// while nothing waits.
+/// The time that a test has set with `Hw::set_patience`, in nanoseconds, or 0 if none has.
+/// Relaxed: set while nothing waits.
 static PATIENCE: AtomicU64 = AtomicU64::new(0);
 
-/// Returns how long a wait is silent, if a test has set that.
+/// Returns how long a wait may take before the log reports it, if a test has set that.
 #[inline]
 pub(super) fn patience() -> Option<Duration> {
     match PATIENCE.load(Ordering::Relaxed) {
@@ -51,21 +52,25 @@ pub(super) fn patience() -> Option<Duration> {
     }
 }
 
-/// What the boot record's `hold` asks of a CPU at its entry, for tests: nothing, to stay
-/// there until that changes, to panic, to refuse itself once, to panic before its interrupt
-/// interface is up, or to stay once it is released, until that changes.
+/// The values of the boot record's `hold`, by which a test changes how a CPU comes up.
 mod hold {
+    /// The CPU comes up as usual.
     pub(super) const NOTHING: u32 = 0;
+    /// The CPU waits at its entry while the value is this.
     pub(super) const STAY: u32 = 1;
+    /// The CPU panics at its entry, once its interrupt interface is up.
     pub(super) const PANIC: u32 = 2;
+    /// The CPU refuses to come up, once.
     pub(super) const REFUSE: u32 = 3;
+    /// The CPU panics at its entry, before its interrupt interface is up.
     pub(super) const PANIC_FIRST: u32 = 4;
+    /// The CPU waits after its release while the value is this.
     pub(super) const STAY_RELEASED: u32 = 5;
 }
 
 #[cfg(feature = "internals")]
 impl Hw {
-    /// Has the log say what is waited for after `patience` instead of ten seconds.
+    /// Has the log report a wait after `patience` instead of ten seconds.
     pub fn set_patience(patience: Duration) {
         let nanoseconds = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
         PATIENCE.store(nanoseconds, Ordering::Relaxed);
@@ -84,13 +89,13 @@ impl Hw {
         set_hold(cpu, hold::PANIC_FIRST);
     }
 
-    /// Has `cpu` wait after its release, before it is online, or go on.
+    /// Has `cpu` wait after its release, before it is online, or lets it go on.
     pub fn hold_when_released(cpu: CpuId, held: bool) {
         let stay = hold::STAY_RELEASED;
         set_hold(cpu, if held { stay } else { hold::NOTHING });
     }
 
-    /// Has `cpu` refuse itself when it next comes up, once.
+    /// Has `cpu` refuse to come up the next time that it is started.
     pub fn refuse_at_entry(cpu: CpuId) {
         set_hold(cpu, hold::REFUSE);
     }
@@ -106,15 +111,15 @@ fn set_hold(cpu: CpuId, what: u32) {
     hold_word(cpu).store(what, Ordering::Release);
 }
 
-/// Has `cpu` wait at its entry, or go on.
+/// Has `cpu` wait at its entry, or lets it go on.
 pub(super) fn set_held(cpu: CpuId, held: bool) {
     set_hold(cpu, if held { hold::STAY } else { hold::NOTHING });
 }
 
-/// Returns whether `cpu` is to wait at its entry.
+/// Returns whether a test has `cpu` wait at its entry.
 ///
 /// # Panics
-/// If `Hw::panic_at_entry` has asked for that.
+/// If a test has asked for a panic by `Hw::panic_at_entry`.
 pub(super) fn is_held(cpu: CpuId) -> bool {
     // Pairs with the Release in `set_hold`.
     let hold = hold_word(cpu).load(Ordering::Acquire);
@@ -125,17 +130,16 @@ pub(super) fn is_held(cpu: CpuId) -> bool {
     hold != hold::NOTHING && hold != hold::STAY_RELEASED
 }
 
-/// Returns whether `Hw::hold_when_released` has `cpu` wait.
+/// Returns whether a test has `cpu` wait after its release.
 pub(super) fn is_held_when_released(cpu: CpuId) -> bool {
     // Pairs with the Release in `set_hold`.
     hold_word(cpu).load(Ordering::Acquire) == hold::STAY_RELEASED
 }
 
-/// Returns whether `Hw::refuse_at_entry` has asked `cpu` to refuse itself, and takes that
-/// back.
+/// Returns whether a test has `cpu` refuse to come up, and clears that.
 ///
 /// # Panics
-/// If `Hw::panic_before_interface` has asked for that.
+/// If a test has asked for a panic by `Hw::panic_before_interface`.
 pub(crate) fn takes_refusal(cpu: CpuId) -> bool {
     // Pairs with the Release in `set_hold`.
     let hold = hold_word(cpu).load(Ordering::Acquire);

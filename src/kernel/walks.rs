@@ -11,8 +11,7 @@ use crate::platform::Platform;
 use crate::time::Instant;
 use crate::trace::{Direction, Event};
 
-/// An instant as Linux prints one: seconds and microseconds since the counter
-/// started.
+/// Displays an instant as Linux does: seconds and microseconds since the counter started.
 pub(super) struct Seconds(pub(super) Instant);
 
 impl fmt::Display for Seconds {
@@ -22,11 +21,11 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// Puts the last walk of `cpu` that began at `since` or later into the log: in one line
-/// at level info, and what it was made of at level debug.
+/// Logs the last walk of `cpu` that began at `since` or later: one line at level info, and a
+/// line for each part of the walk at level debug.
 ///
 /// # Context
-/// Thread; the walk should be over, or its last steps may be missing.
+/// Thread; allocates. If the walk isn't over, its last steps are missing.
 pub fn log_walk(cpu: CpuId, since: Instant) {
     if !log::log_enabled!(log::Level::Info) {
         return;
@@ -39,10 +38,10 @@ pub fn log_walk(cpu: CpuId, since: Instant) {
     }
 }
 
-/// Prints what the rings still have of all walks of `cpus`.
+/// Prints all walks of `cpus`, as far as the trace rings still have them.
 ///
 /// # Context
-/// As of [`log_walk`].
+/// As for [`log_walk`].
 pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
     let cpus: Vec<CpuId> = cpus.collect();
     for cpu in cpus {
@@ -57,6 +56,7 @@ pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
     }
 }
 
+/// Returns the walks of `cpu` that the rings have from `since` on, in their order.
 fn walks_since(cpu: CpuId, since: Instant) -> Vec<RecordedWalk> {
     let records = kernel().trace.collect(|record| {
         record.at >= since
@@ -72,7 +72,7 @@ fn walks_since(cpu: CpuId, since: Instant) -> Vec<RecordedWalk> {
     recorded_walks(cpu, &records)
 }
 
-/// What a walk came to, in a line.
+/// Displays the outcome and the duration of a walk in one line.
 struct Headline<'a>(&'a RecordedWalk);
 
 impl fmt::Display for Headline<'_> {
@@ -98,7 +98,7 @@ impl fmt::Display for Headline<'_> {
     }
 }
 
-/// Ticks, printed as milliseconds.
+/// Displays a number of ticks as milliseconds.
 struct Millis(u64);
 
 impl fmt::Display for Millis {

@@ -1,10 +1,10 @@
-//! Where every CPU is: what a watchdog prints when the machine no longer moves.
+//! Prints the thread and the chain of calls of every CPU, for a watchdog that finds the
+//! machine stuck.
 //!
-//! The CPU that asks sends the panic SGI to one CPU after the other. That SGI gets
-//! through a closed priority mask, so a CPU that waits in a still point answers as
-//! one that computes does. A CPU that has masked its interrupts in any other way
-//! can't: it is named, and what it does is for a debugger to say
-//! (`tests/rig/src/whereabouts.rs` is one).
+//! The asking CPU sends the panic SGI to one CPU after the other. That SGI gets through a
+//! closed priority mask, so a CPU that waits in a still point answers, too. A CPU that has
+//! masked its interrupts in another way can't answer: only its name and its thread's are
+//! printed. A debugger can tell more of it; `tests/rig/src/whereabouts.rs` does.
 
 use core::fmt::{self, Write};
 use core::time::Duration;
@@ -17,31 +17,30 @@ use crate::platform::{Platform, Sgi};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{AtomicBits, IrqGuard, LocalCpu};
 
-/// How long a CPU may take to answer: time for a host to run it.
+/// How long a CPU may take to answer. An emulator's host may take long to run it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether a CPU asks. Exchanged Acquire when it begins, stored Release when it has
-/// ended: one CPU prints at a time.
+/// Whether a CPU asks, so that only one CPU asks at a time. Swapped with Acquire at the
+/// beginning, stored with Release at the end.
 static ASKS: AtomicBool = AtomicBool::new(false);
-/// CPUs that are to say where they are. The CPU that asks sets a bit before it
-/// sends the SGI, whose taker loads it: ordered as `panic::FIRST` is. The answer
-/// ends in a Release clear, which the CPU that asks loads Acquire: what is printed
-/// next comes after it.
+/// The CPUs that have been asked and have not answered. The asking CPU sets a bit before it
+/// sends the SGI, and the CPU that takes the SGI loads it: ordered as `panic::FIRST` is. That
+/// CPU clears the bit with Release after its answer, and the asking CPU loads it with
+/// Acquire: so the next output comes after the answer.
 static ASKED: AtomicBits = AtomicBits::new();
 
-/// Prints where every online CPU is: its thread and the chain of calls. Returns
-/// whether all of them have answered.
+/// Prints the thread and the chain of calls of every online CPU. Returns whether all of
+/// them have answered; false, and prints nothing, if another CPU does this already.
 ///
-/// It waits for no lock, the console's included, so that a CPU that hangs with it
-/// holds nothing up; what other CPUs print at the same time mixes with it.
+/// It waits for no lock, not even the console's, because a stuck CPU may hold it. So the
+/// output of other CPUs may mix with this one.
 ///
 /// # Context
-/// Any, also the function of a timer or of a still point. A CPU that doesn't answer
-/// costs a second. If another CPU is at it already nothing is printed and the answer
-/// is no.
+/// Any, also the function of a timer or of a still point. Waits up to a second for each CPU
+/// that doesn't answer.
 pub fn print_whereabouts() -> bool {
     let _stay = IrqGuard::<Hw>::new();
-    // Pairs with the Release at the end: what the one before printed comes before.
+    // Pairs with the Release at the end: this output comes after that of the last caller.
     if ASKS.swap(true, Ordering::Acquire) {
         return false;
     }
@@ -70,16 +69,17 @@ pub fn print_whereabouts() -> bool {
     all
 }
 
-/// Asks `cpu`, another one; returns whether it has answered.
+/// Asks `cpu`, which isn't this one, and waits for its answer; returns whether it came.
 fn asked(cpu: CpuId) -> bool {
-    // Pairs with the Acquire in `interrupt`, beside what the SGI orders.
+    // Pairs with the Acquire in `interrupt`, in addition to the order that the SGI gives.
     ASKED.set(cpu.index(), Ordering::Release);
     Hw::send_sgi_to(Sgi::Panic, Hw::this_cpu(), cpu);
     let limit = Hw::deadline(PATIENCE);
-    // Pairs, as the clear below, with the Release in `interrupt`: its answer comes before.
+    // This load and the clear below pair with the Release in `interrupt`: later output comes
+    // after the answer.
     while ASKED.get(cpu.index(), Ordering::Acquire) {
         if Hw::now() >= limit {
-            // An SGI that is taken later finds nothing to say.
+            // If `cpu` takes the SGI later, it finds its bit cleared and prints nothing.
             return !ASKED.clear(cpu.index(), Ordering::Acquire);
         }
         Hw::relax();
@@ -87,7 +87,7 @@ fn asked(cpu: CpuId) -> bool {
     true
 }
 
-/// The panic SGI has been taken: answers, if this CPU is asked.
+/// Handles the panic SGI: answers if another CPU has asked this one.
 ///
 /// # Context
 /// Any, IRQs masked, the SGI acknowledged and ended; takes no lock.
@@ -101,9 +101,9 @@ pub(super) fn interrupt() {
     }
 }
 
-/// Says where this CPU is.
+/// Prints this CPU's thread and chain of calls.
 fn say() {
-    // The console never fails, and nothing is left to report a failure to.
+    // The console never fails, and a failure could not be reported anywhere.
     match write(&mut console::panic_writer()) {
         Ok(()) | Err(fmt::Error) => {}
     }

@@ -1,4 +1,4 @@
-//! `Hw`, continued: what hotplug needs, from firmware, GIC and timer.
+//! `Hw` for hotplug: implements [`HotplugHost`] with firmware, the GIC and the timer.
 
 use crate::arch::aarch64::boot::halt;
 use crate::arch::aarch64::failure::BootFailure;
@@ -15,16 +15,16 @@ use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 impl Hw {
-    /// What this CPU, which is `cpu`, does when firmware has returned from CPU_OFF with
-    /// `error`: it says so in its boot record and parks; where the pen is full it halts.
-    /// For tests too, instead of a CPU_OFF that is refused.
+    /// Ends this CPU, which is `cpu`, after firmware has refused its CPU_OFF with `error`:
+    /// records the error in its boot record and parks it, or halts it if the pen is full.
+    /// Tests call this, too, as if firmware had refused.
     ///
     /// # Context
-    /// IRQs masked, after DEAD or a refusal; nothing left to run.
+    /// IRQs masked, after the CPU has said DEAD or refused to come up; nothing left to run.
     pub fn cpu_off_returned(cpu: CpuId, error: PsciError) -> ! {
         let record = kernel().areas.record(cpu);
-        // Pairs with the Acquire in `off_refused`. The first answer stays: a CPU of the
-        // pen's doesn't ask again.
+        // Pairs with the Acquire in `off_refused`. Nothing overwrites the answer later: from
+        // now on this CPU uses the pen, and doesn't ask firmware again.
         record
             .handshake
             .off_code
@@ -36,12 +36,12 @@ impl Hw {
 
 /// Returns what firmware answered to CPU_OFF, as one word that is not 0.
 fn encode_off(error: PsciError) -> u64 {
-    // What it returns has 32 bits (DEN 0022, CPU_OFF is an SMC32 call).
+    // The return value has 32 bits (DEN 0022: CPU_OFF is an SMC32 call).
     let code = i32::try_from(error.code()).unwrap_or(i32::MIN);
     1 << 32 | u64::from(code.cast_unsigned())
 }
 
-/// Returns the inverse; `None` for 0.
+/// Returns firmware's answer from the word that [`encode_off`] made; `None` for 0.
 fn decode_off(word: u64) -> Option<PsciError> {
     let [a, b, c, d, ..] = word.to_le_bytes();
     let code = i32::from_le_bytes([a, b, c, d]);
@@ -56,7 +56,7 @@ impl HotplugHost for Hw {
     fn prepare_boot_record(cpu: CpuId) -> Result<(), OutOfStacks> {
         let areas = &kernel().areas;
         areas.prepare_record(cpu)?;
-        // Relaxed: CPU_ON orders it for the CPU.
+        // Relaxed: CPU_ON orders the store before everything that the CPU does.
         let reason = &areas.record(cpu).handshake.reason;
         reason.store(0, Ordering::Relaxed);
         Ok(())
@@ -67,10 +67,11 @@ impl HotplugHost for Hw {
     }
 
     fn empty_heap_cache(cpu: CpuId) {
-        // SAFETY: hotplug asks only where the CPU isn't quarantined. So it has said DEAD,
-        // which the control CPU has seen (Acquire), and firmware OFF; or it has come no
-        // further than its boot record since, before it was seen to go. It asks the heap
-        // for nothing until it is started again, by the holder of the hotplug lock.
+        // SAFETY: hotplug calls this for no quarantined CPU. So either the CPU has said DEAD,
+        // which the control CPU has loaded with Acquire, and firmware has reported OFF. Or the
+        // CPU has come no further than its boot record since then, where it allocates nothing,
+        // and has been seen to go off again. It allocates nothing until it is started again,
+        // and only the holder of the hotplug lock starts it.
         unsafe { heap::empty_cache_of(cpu) };
     }
 
@@ -124,13 +125,13 @@ impl HotplugHost for Hw {
         let target = kernel.mpidrs[cpu.index()];
         let context = kernel.areas.record(cpu).context(life);
         let entry = secondary::entry_address();
-        // SAFETY: the entry is assembly that runs with the MMU off and reads
-        // code, which the loader cleaned, and the record, which `prepare` did.
+        // SAFETY: the entry is assembly that runs with the MMU off. It reads only code, which
+        // the loader cleaned to memory, and the record, which `BootRecord::prepare` cleaned.
         unsafe { kernel.cpu_ops.cpu_on(target, entry, context) }?;
         if kernel.cpu_ops.wakes_by_sgi(target) {
-            // It sleeps until this one, which is all that its mask lets through. One
-            // that was never here sleeps otherwise, and the SGI goes with the reset
-            // of its interrupt interface.
+            // A parked CPU sleeps until this SGI, the only interrupt that its priority mask
+            // lets through. A CPU that was never online sleeps in WFE instead; it loses the
+            // SGI when it resets its interrupt interface, which does no harm.
             kernel
                 .irq_chip
                 .send_sgi(Sgi::Wake.number(), &CpuMask::of(cpu));
@@ -158,7 +159,7 @@ impl HotplugHost for Hw {
     fn disable_cpu_interface(cpu: CpuId) {
         let kernel = kernel();
         if kernel.cpu_ops.wakes_by_sgi(kernel.mpidrs[cpu.index()]) {
-            // The wake SGI must still come through, and nothing else.
+            // The wake SGI must still get through, so the interface stays on with a closed mask.
             kernel.irq_chip.set_priority_mask(PMR_CLOSED);
         } else {
             kernel.irq_chip.disable_cpu_interface();
@@ -173,8 +174,8 @@ impl HotplugHost for Hw {
         while test_hooks::is_held_when_released(cpu) {
             Self::relax();
         }
-        // The entry has set every system register; what is left is to say which
-        // core this is. Relaxed: a fact about the silicon.
+        // The assembly of the entry has set every system register, so only the number of the
+        // core's model is left to record. Relaxed: it never changes.
         kernel()
             .midrs
             .get(cpu)

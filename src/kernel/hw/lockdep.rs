@@ -1,9 +1,9 @@
 //! The lock validator of this kernel, in a debug build: see [`crate::sync::lockdep`].
 //!
-//! What a thread holds is kept in its head, which SP_EL0 names; a handler runs with the
-//! head of the thread that it interrupts.
+//! The list of the locks that a thread holds is in the thread's head, which SP_EL0 points
+//! to. An interrupt handler runs with the head of the interrupted thread.
 
-// A report is made once, where there may be no heap to put it on.
+// A report is made once, and there may be no heap to put it on.
 #![allow(clippy::result_large_err)]
 
 use crate::arch::aarch64::thread_head;
@@ -13,8 +13,8 @@ use crate::sync::{IrqFlags, LocalCpu, LockKey};
 
 static LOCKDEP: Lockdep<Hw> = Lockdep::new();
 
-/// Calls `use_fn` with what the running thread holds and with whether IRQs were on;
-/// not once a panic has begun (`silent-after-report` of
+/// Calls `use_fn` with the locks that the running thread holds, and with whether IRQs were
+/// on. Returns `None` without a call once a panic has begun (`silent-after-report` of
 /// [`lockdep`](crate::sync::lockdep)).
 fn with_held<R>(use_fn: impl FnOnce(&mut HeldLocks, bool) -> R) -> Option<R> {
     if panic::has_begun() {
@@ -23,11 +23,11 @@ fn with_held<R>(use_fn: impl FnOnce(&mut HeldLocks, bool) -> R) -> Option<R> {
     let irqs_on = Hw::irqs_enabled();
     let flags: IrqFlags = Hw::irq_save();
     let held = thread_head::current().held();
-    // SAFETY: it is the running thread's, IRQs are masked, and the validator's own lock
-    // is not validated.
+    // SAFETY: the list is the running thread's and IRQs are masked, so no other code uses it.
+    // `use_fn` doesn't come back here: the validator's own lock is not validated.
     let result = unsafe { held.with(|held| use_fn(held, irqs_on)) };
-    // Not a preemption point: the caller may be about to wait.
-    // SAFETY: they were saved above, and no guard has been made since.
+    // This is no preemption point, because the caller may be about to wait.
+    // SAFETY: the flags were saved above, and no guard has been made since.
     unsafe { Hw::irq_restore(flags) };
     Some(result)
 }
@@ -47,7 +47,7 @@ pub(super) fn acquire(lock: &LockKey, manner: Manner, at: Place) {
             _ => LOCKDEP.number(class),
         };
         let (Some(base), Some(number)) = (base, number) else {
-            return Ok(()); // It is off.
+            return Ok(()); // The validator is off.
         };
         let taking = Taking {
             number,
@@ -81,13 +81,13 @@ pub(super) fn might_sleep(at: Place) {
     if let Some(Err(report)) = found {
         panic!("BUG: {report}");
     }
-    // Said here, where no spin lock is held: the console has one of its own.
+    // Logged here, where no spin lock is held, because the console takes one.
     if let Some(full) = LOCKDEP.notice() {
         log::warn!("{full}: the lock validator is off");
     }
 }
 
-/// An interrupt handler begins, or ends.
+/// Records that an interrupt handler begins or ends on this CPU.
 pub(in crate::kernel) fn set_in_irq(in_irq: bool) {
     let _unless_in_panic = with_held(|held, _| held.set_in_irq(in_irq));
 }

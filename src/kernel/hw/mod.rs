@@ -1,4 +1,4 @@
-//! `Hw`: the platform traits up to threads and stops, from the drivers.
+//! `Hw`: implements the platform traits, up to threads and stops, with the drivers.
 
 mod hotplug;
 #[cfg(debug_assertions)]
@@ -85,7 +85,7 @@ impl LocalCpu for Hw {
 
     fn spins_long(late: &mut Option<u64>, holder: NonZeroUsize, lock: &str) {
         let is_late = late.is_some_and(|late| Self::now() >= Instant(late));
-        // Before there is a kernel there is one CPU.
+        // Before there is a kernel only the boot CPU runs, so no other CPU holds the lock.
         let areas = try_kernel().map(|kernel| &kernel.areas);
         let holder = areas.and_then(|areas| areas.cpu_at(holder.get()));
         let me = Self::this_cpu();
@@ -127,11 +127,12 @@ impl LocalCpu for Hw {
     }
 }
 
-/// The rare part of a preemption point: this CPU has something to do.
+/// Does this CPU's pending work at a preemption point, unless preemption is off there.
 #[cold]
 #[inline(never)]
 fn preempt_work() {
-    // IRQs masked is a read-side section too, so nothing is reported there.
+    // Code with IRQs masked is in a read-side section of RCU, so no quiescent state may be
+    // reported there.
     if Hw::preempt_count() == 0 && Hw::irqs_enabled() {
         kernel().grace_periods.preempt_point();
         kernel().sched.preempt_point();
@@ -149,14 +150,14 @@ impl Wait for Hw {
         let mut woken = Woken::Other;
         if let Some((token, irq)) = chip.acknowledge() {
             if irq == Irq::Ppi(kernel().timer_ppi) {
-                // First: its line is a level, and would bring the next one at once.
+                // The timer is disarmed before the interrupt is ended: its line is a level,
+                // and would raise the next interrupt at once.
                 timer::arm(None);
                 woken = Woken::Timer;
             }
             chip.end(token);
             if irq == Irq::Sgi(Sgi::Panic) {
-                // A counter of this CPU's own, which it may write before it is
-                // online too: it is nothing but a number to its readers.
+                // This CPU may count before it is online: the counter orders nothing.
                 let kernel = kernel();
                 kernel
                     .interrupts
@@ -205,7 +206,7 @@ impl Platform for Hw {
     }
 
     unsafe fn set_thread_word(word: usize) {
-        // SAFETY: the same promise, and it is the running thread's head.
+        // SAFETY: the same promise, for the running thread's head.
         unsafe { thread_head::current().set_word(word) };
     }
 

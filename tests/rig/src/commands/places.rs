@@ -44,7 +44,7 @@ const HABITS: &[Habit] = &[
             "CPU 0x3 is left alone: it has failed",
             "boot arguments: the text has no end",
             "'user=J.*rg' ignored: not UTF-8",
-            "console: ./serial@9000001., as /chosen has it, is none",
+            "console: ./serial@9000001., which /chosen names, is none",
             "^CPU 1 disabled",
             "^CPU 1 enabled",
         ],
