@@ -48,6 +48,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/kernel/hw/hotplug.rs", "one word, for a refusal; nothing else is read through it"),
     ("src/kernel/mod.rs", "counts for display"),
     ("src/kernel/panic.rs", "nothing is read through the first word, and what goes on after the second is the console"),
+    ("src/kernel/panic_hook.rs", "one CPU uses the word: the one that reports the panic"),
     ("src/kernel/test_hooks.rs", "settings of tests; nothing else is read through them"),
     ("src/kernel/whereabouts.rs", "orders what is printed; nothing is read through it"),
     ("src/rcu/deferred.rs", "a count for display"),
