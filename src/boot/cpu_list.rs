@@ -1,4 +1,4 @@
-//! Which CPUs there are to use, of all that the device tree has.
+//! The choice of the CPUs to use among those in the device tree.
 
 use alloc::vec::Vec;
 
@@ -8,8 +8,8 @@ use crate::cpu::Mpidr;
 use crate::dt::{CpuStatus, DeviceTree, EnableMethod};
 use crate::kernel::CpuPower;
 
-/// Returns the CPUs of the tree that may be started and can be, the one that we run on
-/// first; tells of each that is left out.
+/// Returns the CPUs of the tree that may be started and can be, the boot CPU first. Logs
+/// every CPU that is left out.
 pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) -> Vec<Mpidr> {
     let me = cpu::mpidr();
     let mut mpidrs = Vec::from([me]);
@@ -22,8 +22,9 @@ pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) 
                 cpu.mpidr,
                 match cpu.status {
                     CpuStatus::Failed => "it has failed",
-                    CpuStatus::Quiescent => "it is disabled, and nothing says how it is started",
-                    CpuStatus::Okay | CpuStatus::Other => "its status is none that we know",
+                    CpuStatus::Quiescent =>
+                        "it is disabled, and the tree does not say how it is started",
+                    CpuStatus::Okay | CpuStatus::Other => "its status is unknown",
                 }
             ),
             Ok(cpu) if mpidrs.contains(&cpu.mpidr) => {
@@ -52,7 +53,7 @@ pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) 
         }
     }
     if !is_listed {
-        log::warn!("CPU {me} is not in the device tree: it is used, because it boots");
+        log::warn!("CPU {me}, which boots, is not in the device tree: it is used all the same");
     }
     mpidrs
 }

@@ -1,4 +1,4 @@
-//! The devices that the kernel can't do without, from the device tree.
+//! Finds the devices that the kernel needs in the device tree, and makes their drivers.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,13 +20,13 @@ use crate::memory::bytes;
 use crate::platform::{IrqChip, Trigger};
 use crate::time::Frequency;
 
-/// Ends a boot for want of a device: on the console if there is one by now.
+/// Ends a boot that lacks a device; prints `message` on the console.
 pub(super) fn give_up(message: fmt::Arguments<'_>) -> ! {
     console::print(format_args!("stillpoint: {message}\n"));
     exit::end_refused(BootFailure::NoDevice)
 }
 
-/// As [`give_up`], with a message to format.
+/// Ends the boot with [`give_up`] and a formatted message.
 macro_rules! missing {
     ($($message:tt)*) => {
         $crate::boot::devices::give_up(format_args!($($message)*))
@@ -41,7 +41,7 @@ pub(super) struct Devices {
     pub(super) mpidrs: Vec<Mpidr>,
     /// The interrupt controller.
     pub(super) irq_chip: Box<dyn IrqChip + Send>,
-    /// How CPUs and the machine are turned on and off.
+    /// Turns CPUs and the machine on and off.
     pub(super) cpu_ops: CpuPower,
     /// The INTID of the timer's interrupt.
     pub(super) timer_ppi: u32,
@@ -85,8 +85,8 @@ fn init_timer(tree: &DeviceTree<'_>) -> TimerDesc {
     timer
 }
 
-/// Returns the tree's interrupt controller. Takes the CPUs that it can't reach off the
-/// list, each with a warning.
+/// Returns the tree's interrupt controller. Removes the CPUs that it can't interrupt from
+/// `mpidrs`, each with a warning.
 fn make_irq_chip(gic: &GicDesc, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
     match gic {
         GicDesc::V3 {
@@ -120,8 +120,8 @@ fn make_gicv3(
         .collect();
     let all_regions = redistributors.left_out() == 0;
     let distributor = distributor.start();
-    // SAFETY: the tree says that they are there; `early` mapped them as device
-    // memory, for ever; this is the only driver for them.
+    // SAFETY: the tree says that the registers are there. `early` mapped them as device
+    // memory, for ever. No other driver uses them.
     let chip = unsafe { GicV3::new(distributor, &regions, all_regions, stride, mpidrs) };
     match chip {
         Ok(chip) => chip,
@@ -130,8 +130,8 @@ fn make_gicv3(
 }
 
 fn make_gicv2(distributor: PhysRange, cpu_interface: PhysRange, mpidrs: &mut Vec<Mpidr>) -> GicV2 {
-    // SAFETY: the tree says that they are there; `early` mapped as much of them as
-    // the driver wants as device memory, for ever; this is the only driver for them.
+    // SAFETY: the tree says that the registers are there. `early` mapped as much of them as
+    // the driver uses as device memory, for ever. No other driver uses them.
     let chip = unsafe { GicV2::new(distributor.start(), cpu_interface.start(), mpidrs) };
     let chip = match chip {
         Ok(chip) => chip,
@@ -144,6 +144,7 @@ fn make_gicv2(distributor: PhysRange, cpu_interface: PhysRange, mpidrs: &mut Vec
     chip
 }
 
+/// Returns the means that the tree names of turning CPUs and the machine on and off.
 fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
     let conduit = match tree.psci() {
         Ok(found) => found.map(|psci| psci.conduit),
@@ -159,13 +160,13 @@ fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
     }
 }
 
-/// Returns what ends the machine where there is no firmware to ask.
+/// Returns the driver of the watchdog that ends the machine where firmware doesn't.
 fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
     match tree.board_power() {
         Ok(None) => None,
         Ok(Some(BoardPower::BcmWatchdog { registers })) => {
-            // SAFETY: the tree says that it is there; `early` mapped it as device
-            // memory, for ever; this is the only driver for it.
+            // SAFETY: the tree says that the watchdog is there. `early` mapped it as device
+            // memory, for ever. No other driver uses it.
             unsafe { BcmWatchdog::new(registers.start()) }
         }
         Err(error) => {

@@ -24,7 +24,8 @@ use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
 use crate::trace::Trace;
 
-/// Where the assembly goes: MMU off, everything masked, on the boot stack.
+/// Boots the machine. The entry's assembly calls it with the MMU off and everything masked,
+/// on the boot stack.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_boot(dtb: usize, _entry_el: u64) -> ! {
     cpu_local::adopt_boot_cpu();
@@ -33,13 +34,14 @@ extern "C" fn stillpoint_boot(dtb: usize, _entry_el: u64) -> ! {
         Ok(early) => early,
         Err(error) => early::fail(error),
     };
-    // SAFETY: the plan's free memory is mapped, and what was taken from it is no
+    // SAFETY: the plan's free memory is mapped. Memory that was taken from the plan is no
     // longer in it.
     unsafe { heap::init(&early.heap) };
     let kernel = make_kernel(&early);
     start_boot_cpu(kernel)
 }
 
+/// Makes the kernel from the device tree, and logs what boots.
 fn make_kernel(early: &Early) -> &'static Kernel {
     let tree = match DeviceTree::new(early.tree) {
         Ok(tree) => tree,
@@ -78,13 +80,13 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         areas: Areas::new(cpus, early.stacks),
     });
     announce(kernel, &tree);
-    tell_what_is_left_out(&tree, early);
-    tell_what_is_passed_over(&tree, early, &arguments);
+    report_unused_memory(&tree, early);
+    report_unused_arguments(&tree, early, &arguments);
     start_irq_chip(&*kernel.irq_chip, console_line);
     kernel
 }
 
-/// Says what boots, and on what.
+/// Logs the version, and the machine that it boots on.
 fn announce(kernel: &Kernel, tree: &DeviceTree<'_>) {
     let cpus = kernel.mpidrs.len();
     log::info!(
@@ -111,7 +113,7 @@ fn start_irq_chip(chip: &dyn IrqChip, console_line: Option<(u32, Trigger)>) {
     }
 }
 
-/// What the machine calls itself.
+/// Displays the machine's name from the tree.
 struct Name<'a>(Option<Text<'a>>);
 
 impl fmt::Display for Name<'_> {
@@ -123,14 +125,14 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// Tells of the memory that isn't used, and why.
-fn tell_what_is_left_out(tree: &DeviceTree<'_>, early: &Early) {
+/// Logs which memory isn't used, and why.
+fn report_unused_memory(tree: &DeviceTree<'_>, early: &Early) {
     for error in tree.memory().filter_map(Result::err) {
         log::warn!("memory is left out: {error}");
     }
     if early.beyond != 0 {
         log::warn!(
-            "{} KiB of memory are left out: this CPU has no addresses for them",
+            "{} KiB of memory are left out: their addresses are too large for this CPU",
             early.beyond / 1024
         );
     }
@@ -142,8 +144,8 @@ fn tell_what_is_left_out(tree: &DeviceTree<'_>, early: &Early) {
     }
 }
 
-/// Tells of the boot arguments that aren't used, and why.
-fn tell_what_is_passed_over(tree: &DeviceTree<'_>, early: &Early, arguments: &BootArgs<'_>) {
+/// Logs which boot arguments aren't used, and why.
+fn report_unused_arguments(tree: &DeviceTree<'_>, early: &Early, arguments: &BootArgs<'_>) {
     if let Some(flaw) = tree.bootargs().and_then(|line| line.flaw()) {
         log::warn!("boot arguments: {flaw}");
     }

@@ -8,10 +8,10 @@ use crate::kernel::{Hw, console, exit, kernel, log_walk};
 use crate::platform::Platform;
 use crate::sync::Once;
 
-/// How many ticks bringing the other CPUs up took at boot.
+/// How many ticks it took at boot to bring the other CPUs up.
 static BRING_UP: Once<u64> = Once::new();
 
-/// Returns how many ticks bringing the other CPUs up took at boot.
+/// Returns how many ticks it took at boot to bring the other CPUs up; `None` before that.
 pub(crate) fn bring_up_ticks() -> Option<u64> {
     BRING_UP.get().copied()
 }
@@ -27,6 +27,7 @@ pub(super) fn spawn_main() {
     assert!(spawned.is_ok(), "BUG: no stack for the first thread");
 }
 
+/// Runs in the first thread.
 fn main() {
     let kernel = kernel();
     let walked = kernel.hotplug.finish_boot_cpu();
@@ -58,7 +59,7 @@ fn bring_up_others() {
         let began = Hw::now();
         let result = kernel.hotplug.cpu_up(cpu);
         ticks += Hw::now().ticks_since(began);
-        // A line for each of them comes at this level alone.
+        // At level info there is one line for all CPUs, after the loop.
         if log::log_enabled!(log::Level::Debug) {
             log_walk(cpu, began);
         }

@@ -1,7 +1,7 @@
-//! From the first instruction of Rust to the first thread, and from a secondary CPU's
-//! first to its idle thread.
+//! The boot of the machine, from the first instruction in Rust to the first thread; and the
+//! entry of every other CPU.
 //!
-//! The order of boot:
+//! The boot CPU goes through these stages:
 //!
 //! ```text
 //!   assembly     EL1, zeroed bss, relocated, a stack           MMU off
@@ -9,10 +9,10 @@
 //!                planned, address map built
 //!   machine      MMU and caches on; heap; console; GIC,        IRQs masked
 //!                timer, PSCI from the tree; kernel made
-//!   boot CPU     prep … init steps, as any CPU's
-//!   idle/0       from here on this stack is idle's
+//!   boot CPU     its prep … init steps, as for any CPU
+//!   idle/0       the boot stack becomes the idle thread's
 //!   main_thread  sched steps of the boot CPU; the other CPUs;  a thread
-//!                then the program's own `main`
+//!                then the program's `main`
 //! ```
 
 mod cpu_list;

@@ -1,4 +1,4 @@
-//! A started CPU's first Rust: what may still fail, before it says ALIVE.
+//! The first code in Rust on a started CPU: the checks that may fail before it says ALIVE.
 
 use crate::arch::aarch64::boot_record::BootRecord;
 use crate::arch::aarch64::cpu;
@@ -12,7 +12,8 @@ use crate::kernel::test_hooks;
 use crate::platform::Platform;
 use crate::sync::atomic::Ordering;
 
-/// Where `secondary_entry` goes with the MMU on, on the idle thread's stack.
+/// Brings this CPU up to ALIVE. `secondary_entry` calls it with the MMU on, on the idle
+/// thread's stack, in the CPU's life `life`.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> ! {
     let kernel = kernel();
@@ -34,7 +35,10 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> ! 
     Hw::hotplug().arrive(cpu)
 }
 
-/// Whether this is the CPU that was called: some firmware passes junk.
+/// Checks that this is the CPU that was started: some firmware passes a wrong context.
+///
+/// # Errors
+/// [`ApRefusal::WrongMpidr`].
 fn check(cpu: CpuId) -> Result<(), ApRefusal> {
     if cpu::mpidr() == kernel().mpidrs[cpu.index()] && !test_hooks::takes_refusal(cpu) {
         Ok(())

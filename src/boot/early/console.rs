@@ -1,4 +1,4 @@
-//! Which early console is printed to, once there is a tree.
+//! The choice of the early console, once the device tree has been checked.
 
 use core::fmt;
 
@@ -13,11 +13,11 @@ use crate::memory::bytes;
 /// Why a console can't be the early one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotTaken {
-    /// This CPU has no such address.
+    /// Its address is too large for this CPU.
     Beyond(u64),
-    /// The tree calls it memory: it was meant for another machine.
+    /// The tree has memory at this address, so the argument was meant for another machine.
     Memory(u64),
-    /// No UART answers there.
+    /// No UART answers at this address.
     Silent(u64),
 }
 
@@ -31,9 +31,9 @@ impl fmt::Display for NotTaken {
     }
 }
 
-/// Prints from now on to what `earlycon=` names, else to the tree's console, else to
-/// what the kernel was built with: to the first of them that is there. Returns why what
-/// `earlycon=` names isn't.
+/// Makes the early console the first that is there of these: the console that `earlycon=`
+/// names, the tree's, the one that the kernel was built with. Returns why the console that
+/// `earlycon=` names can't be used, if it can't.
 #[inline(never)] // The walks of the tree have large frames.
 pub(super) fn choose(tree: &DeviceTree<'_>) -> Option<NotTaken> {
     let check = |console: EarlyCon| {
@@ -44,7 +44,7 @@ pub(super) fn choose(tree: &DeviceTree<'_>) -> Option<NotTaken> {
         if is_memory(tree, &registers) {
             return Err(NotTaken::Memory(console.base));
         }
-        // SAFETY: the tree doesn't call it memory, and the MMU is off.
+        // SAFETY: the tree has no memory there, and the MMU is off.
         match unsafe { early::answers(console) } {
             true => Ok(console),
             false => Err(NotTaken::Silent(console.base)),
@@ -55,10 +55,10 @@ pub(super) fn choose(tree: &DeviceTree<'_>) -> Option<NotTaken> {
     named.and_then(Result::err)
 }
 
-/// Where the boot can't go on and there is no console to say so, prints to the first one
-/// that can be addressed and isn't the Image. The tree calls it memory; but no memory is
-/// in use any more that it could overwrite.
-#[inline(never)] // As above.
+/// Chooses an early console for the message that ends the boot, if there is none yet: the
+/// first that can be addressed and isn't in the Image. The tree may have memory there, but
+/// the boot ends, so no memory is in use that the message could overwrite.
+#[inline(never)] // The walks of the tree have large frames.
 pub(super) fn choose_last(tree: &DeviceTree<'_>) {
     if early::mmio().is_some() {
         return;
@@ -67,19 +67,19 @@ pub(super) fn choose_last(tree: &DeviceTree<'_>) {
     choose_first(tree, |console| {
         let registers = bytes(&early::registers(*console));
         let in_image = registers.start < image.end && image.start < registers.end;
-        // SAFETY: no memory is in use any more, and the MMU is off.
+        // SAFETY: the boot ends, so no memory is in use; and the MMU is off.
         mmu::can_address(registers.end) && !in_image && unsafe { early::answers(*console) }
     });
 }
 
-/// Prints from now on to the first console that is `usable`, or to none.
+/// Makes the first console that is `usable` the early console, or none.
 fn choose_first(tree: &DeviceTree<'_>, usable: impl Fn(&EarlyCon) -> bool + Copy) {
     let console = arguments(tree)
         .earlycon
         .filter(usable)
         .or_else(|| tree.console().ok()??.early().filter(usable))
         .or(early::BUILT_IN.filter(usable));
-    // SAFETY: the boot CPU is alone, and says what it does. The console is there by
-    // the word of the user, of the tree, or of the build.
+    // SAFETY: only the boot CPU runs. The user, the tree or the build says that the console
+    // is there.
     unsafe { early::choose(console) };
 }

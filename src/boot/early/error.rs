@@ -1,4 +1,4 @@
-//! Why a machine can't be booted, and what is left in `boot_failure_reason` then.
+//! Why a machine can't be booted, and the reason that `boot_failure_reason` then holds.
 
 use core::fmt;
 
@@ -11,24 +11,24 @@ use crate::memory::MapError;
 pub enum EarlyError {
     /// x0 was 0.
     NoDeviceTree,
-    /// x0 is not a multiple of 8, as the boot protocol wants it.
+    /// x0 is not a multiple of 8, which the boot protocol demands.
     MisalignedDeviceTree(usize),
     /// The device tree is unusable.
     DeviceTree(DtError),
-    /// A device has its registers here, where RAM is too.
+    /// The tree has both the registers of a device and RAM at this address.
     DeviceInMemory(usize),
-    /// No free memory in one piece is left for something.
+    /// There is no free memory in one piece of the size that is needed.
     NoMemory {
-        /// How much it is, in bytes.
+        /// The size that is needed, in bytes.
         size: u64,
-        /// What it is for.
+        /// What the memory is for.
         purpose: Purpose,
     },
     /// The address map can't be built.
     Map(MapError),
 }
 
-/// What memory is for.
+/// What memory is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The stacks of this many CPUs.
@@ -47,6 +47,7 @@ impl fmt::Display for Purpose {
 }
 
 impl EarlyError {
+    /// Returns the reason that `boot_failure_reason` holds after this error.
     pub(super) const fn reason(self) -> BootFailure {
         match self {
             EarlyError::NoDeviceTree

@@ -1,4 +1,4 @@
-//! The address map of the machine: what is mapped, as what.
+//! The address map of the machine: which ranges are mapped, and with which attributes.
 
 use core::ops::Range;
 
@@ -8,7 +8,8 @@ use crate::drivers::{early, gicv2};
 use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
 use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes};
 
-/// Returns the whole address map. Later requests win: RAM first, then what lies in it.
+/// Returns the whole address map. A later request wins over an earlier one, so RAM comes
+/// first and then the ranges that lie in it.
 pub(super) fn requests<'a>(
     tree: &'a DeviceTree<'_>,
     plan: &'a MemoryPlan,
@@ -36,15 +37,18 @@ pub(super) fn requests<'a>(
     ram.chain(own).chain(guards).chain(devices(tree))
 }
 
-/// Returns whether some of `range` is RAM, as the tree has it.
+/// Returns whether the tree has RAM anywhere in `range`.
 pub(super) fn is_memory(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
     tree.memory()
         .flatten()
         .any(|memory| range.start < memory.end() && memory.start() < range.end)
 }
 
-/// Refuses a tree that has device registers where it has RAM: to map them would take
-/// the memory away from its user, which may be this kernel.
+/// Refuses a tree that has device registers where it has RAM. Mapping the registers would
+/// unmap that RAM, which this kernel may use.
+///
+/// # Errors
+/// [`EarlyError::DeviceInMemory`].
 pub(super) fn check_devices(tree: &DeviceTree<'_>) -> Result<(), EarlyError> {
     match devices(tree).find(|request| is_memory(tree, &range_of(request))) {
         Some(request) => Err(EarlyError::DeviceInMemory(request.range.start)),
@@ -73,7 +77,8 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
         .ok()
         .flatten()
         .map(|BoardPower::BcmWatchdog { registers }| range(registers));
-    // The banks of a GICv2 have a size of their own, whatever the tree says.
+    // The tree may give too small a size for the register banks of a GICv2; the
+    // architecture defines it.
     let at_least =
         |range: PhysRange, size| range.start()..range.end().max(range.start().saturating_add(size));
     let (singles, redistributors) = match tree.gic() {

@@ -1,9 +1,9 @@
-//! The first Rust: MMU off, no heap, no locks, one CPU.
+//! The first code in Rust: MMU off, no heap, no locks, one CPU.
 //!
-//! The device tree is checked whole and copied before anything trusts it; from
-//! then on only the copy is used. What goes wrong here ends in one line on the
-//! early console and a WFI, with the reason in `boot_failure_reason`; or, where the
-//! tree's boot arguments could be read and ask for it, in an exit status.
+//! The whole device tree is checked and copied before any other code reads it; from then on
+//! only the copy is used. A failure here ends the boot: with one line on the early console
+//! and a WFI, and with the reason in `boot_failure_reason`. If the boot arguments could be
+//! read and ask for it, it ends with an exit status instead of the WFI.
 
 mod console;
 mod error;
@@ -38,20 +38,20 @@ struct TreeBuffer(UnsafeCell<[u8; dt::MAX_SIZE]>);
 const _: () = assert!(align_of::<TreeBuffer>() == PAGE_SIZE);
 const _: () = assert!(size_of::<TreeBuffer>().is_multiple_of(PAGE_SIZE));
 
-// SAFETY: the copy is written once, by the boot CPU before any other runs, and only
-// read after. The rest of it is used as what it then is, memory of the plan.
+// SAFETY: the boot CPU writes the copy once, before another CPU runs; after that it is only
+// read. The pages behind the copy are used only as memory of the plan.
 unsafe impl Sync for TreeBuffer {}
 
 static TREE: TreeBuffer = TreeBuffer(UnsafeCell::new([0; dt::MAX_SIZE]));
 
-/// Returns the pages of [`TREE`] that a copy of `length` bytes leaves.
+/// Returns the pages of [`TREE`] that a copy of `length` bytes doesn't use.
 fn unused_tree(length: usize) -> Range<u64> {
     let start = TREE.0.get().addr();
     let used = length.next_multiple_of(PAGE_SIZE);
     (start + used) as u64..(start + dt::MAX_SIZE) as u64
 }
 
-/// The early console as a formatter writes to it.
+/// Writes formatted text to the early console.
 struct EarlyConsole;
 
 impl fmt::Write for EarlyConsole {
@@ -69,18 +69,18 @@ pub(super) fn fail(error: EarlyError) -> ! {
     }
 }
 
-/// Checks the device tree at `address` whole, and copies it into `copy` without
-/// its padding and NOPs. Returns the length of the copy.
+/// Checks the whole device tree at `address`, and copies it into `copy` without its padding
+/// and NOPs. Returns the length of the copy.
 ///
-/// This is the way of every boot; nothing else reads the blob.
+/// Every boot does this, and no other code reads the loader's tree but its header.
 ///
 /// # Errors
-/// [`EarlyError`]: nothing but the blob's bytes up to its stated size has been
-/// read, and that only after the size was found sane.
+/// [`EarlyError`] if there is no tree, or it is malformed. Only the eight bytes of the
+/// header have been read then, or, if the size there is a possible one, that many bytes.
 ///
 /// # Safety
-/// If `address` is not 0 and a multiple of 8, eight bytes there are readable;
-/// and if those are the header of a device tree, as many as it says.
+/// If `address` is not 0 and a multiple of 8, eight bytes there are readable. If they are
+/// the header of a device tree, the whole size that it states is readable.
 pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize, EarlyError> {
     if address == 0 {
         return Err(EarlyError::NoDeviceTree);
@@ -89,18 +89,18 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
         return Err(EarlyError::MisalignedDeviceTree(address));
     }
     let start = core::ptr::with_exposed_provenance::<u8>(address);
-    // First what says how much there is, then all of it.
+    // The header says how large the tree is, so it is read first.
     let header = coherency::boot::read_tree(&mut LoaderTree {
         range: address..address.saturating_add(8),
-        // SAFETY: the caller promises eight bytes.
+        // SAFETY: the caller promises that eight bytes are readable.
         read_fn: || unsafe { *start.cast::<[u8; 8]>() },
     });
     let size = dt::total_size(&header)?;
     let checked = coherency::boot::read_tree(&mut LoaderTree {
         range: address..address.saturating_add(size),
         read_fn: || {
-            // SAFETY: the header says that it is a device tree of this size, at most
-            // 2 MiB, and the caller promises that such a one is readable.
+            // SAFETY: the header says that this is a device tree of `size` bytes, at most
+            // 2 MiB; the caller promises that they are readable.
             let blob = unsafe { core::slice::from_raw_parts(start, size) };
             dt::check(blob, &mut *copy)
         },
@@ -108,10 +108,11 @@ pub unsafe fn load_device_tree(address: usize, copy: &mut [u8]) -> Result<usize,
     Ok(checked?)
 }
 
-/// A part of the loader's device tree, and what reads it, as [`coherency::boot::read_tree`] needs
-/// them.
+/// A part of the loader's device tree, for [`coherency::boot::read_tree`].
 struct LoaderTree<F> {
+    /// The addresses of the part.
     range: Range<usize>,
+    /// Reads the part.
     read_fn: F,
 }
 
@@ -129,35 +130,39 @@ impl<T, F: FnMut() -> T> Read<Tree> for LoaderTree<F> {
     }
 }
 
-/// What the first Rust leaves to the rest.
+/// The results of [`prepare`].
 pub(super) struct Early {
     /// The checked copy of the device tree.
     pub(super) tree: &'static [u8],
-    /// The address map, in use.
+    /// The address map, which is in use.
     pub(super) tables: PageTables,
-    /// Memory for the heap.
+    /// The memory for the heap.
     pub(super) heap: MemoryPlan,
     /// Where the stacks lie.
     pub(super) stacks: StackLayout,
-    /// Bytes of memory that this CPU has no addresses for.
+    /// How many bytes of memory lie at addresses that are too large for this CPU.
     pub(super) beyond: u64,
-    /// Where a loader put the tree, of which nothing may be written any more.
+    /// The addresses where the loader put the tree. The memory isn't used.
     pub(super) blob: Range<u64>,
-    /// Why what `earlycon=` names isn't the early console, if it isn't.
+    /// Why the console that `earlycon=` names isn't the early console, if it isn't.
     pub(super) not_taken: Option<NotTaken>,
 }
 
 /// Checks the tree, plans memory, builds the address map and turns it on.
 ///
+/// # Errors
+/// [`EarlyError`] if the machine can't be booted.
+///
 /// # Safety
-/// `dtb` is x0 as the boot protocol has it; called once, first, MMU off.
+/// `dtb` is x0 as the boot protocol defines it. This is called once, before any other code
+/// of this module, with the MMU off.
 pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
-    // SAFETY: called once, before anything else could refer to the buffer.
+    // SAFETY: this is called once, and nothing else refers to the buffer before.
     let copy = unsafe { &mut *TREE.0.get() };
     // SAFETY: the boot protocol's promise, which the caller passes on.
     let length = unsafe { load_device_tree(dtb, copy) }?;
-    // SAFETY: it is within the buffer, whose first `length` bytes are only read from now
-    // on. No reference to the others is left: they become free memory.
+    // SAFETY: the first `length` bytes of the buffer are only read from now on. No reference
+    // to the other bytes is left; they become free memory.
     let copy: &'static [u8] =
         unsafe { core::slice::from_raw_parts(TREE.0.get().cast::<u8>(), length) };
     let tree = DeviceTree::new(copy)?;
@@ -174,7 +179,10 @@ pub(super) unsafe fn prepare(dtb: usize) -> Result<Early, EarlyError> {
     }
 }
 
-/// As [`prepare`], with the checked tree.
+/// Does the part of [`prepare`] that comes after the check of the tree.
+///
+/// # Errors
+/// As for [`prepare`].
 ///
 /// # Safety
 /// As for [`prepare`].
@@ -184,9 +192,9 @@ unsafe fn prepare_with(
     dtb: usize,
 ) -> Result<Early, EarlyError> {
     check_devices(tree)?;
-    // The size was found sane when the blob was copied.
+    // `load_device_tree` has checked the size in the header.
     let blob = core::ptr::with_exposed_provenance::<[u8; 8]>(dtb);
-    // SAFETY: `load_device_tree` has read it.
+    // SAFETY: `load_device_tree` has read the same eight bytes.
     let size = dt::total_size(unsafe { &*blob })?;
     let blob = dtb as u64..(dtb + size) as u64;
     take_cpus_from_firmware(tree, &blob);
@@ -194,12 +202,12 @@ unsafe fn prepare_with(
     let (mut plan, beyond) = plan_memory(tree, &blob, copy.len())?;
     let stacks = plan_stacks(tree, &mut plan)?;
     let tables = plan_tables(tree, &mut plan, &stacks)?;
-    // SAFETY: the plan gave this memory to us alone; it is RAM, and not at 0.
+    // SAFETY: the plan gave out this memory once; it is RAM, and not at address 0.
     let tables =
         unsafe { PageTables::build(bytes(&tables), requests(tree, &plan, &stacks, &tables)) }?;
-    // SAFETY: the MMU is off, and no other CPU runs but those in the pen, which use
-    // neither MMU nor cache. The map has the Image, the
-    // heap, the stacks, the tables and the devices that the tree names.
+    // SAFETY: the MMU is off. Other CPUs run only in the pen, where they use neither MMU nor
+    // cache. The map has the Image, the heap, the stacks, the tables and the devices that the
+    // tree names.
     unsafe { tables.enable() };
     Ok(Early {
         tree: copy,
@@ -218,9 +226,9 @@ fn arguments<'a>(tree: &DeviceTree<'a>) -> BootArgs<'a> {
     BootArgs::parse(tree.bootargs().map_or(&[][..], |text| text.bytes()))
 }
 
-/// Moves the CPUs of a spin-table to our own pen, before any memory beside the Image
-/// is written: theirs may lie there. One release word may serve several, so all have
-/// their slots first.
+/// Moves the CPUs of firmware's spin-table to our own pen. This comes before any memory
+/// outside the Image is written, because firmware's pen may lie there. Every CPU gets its
+/// slot before any is released, because one release word may release several CPUs.
 fn take_cpus_from_firmware(tree: &DeviceTree<'_>, blob: &Range<u64>) {
     let waiting = || {
         let me = cpu::mpidr();
@@ -235,12 +243,11 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>, blob: &Range<u64>) {
             _ => None,
         })
     };
-    // A CPU for which there is no slot is left where it is, and out of the kernel's
-    // list: see `cpu_list`.
+    // A CPU without a slot stays in firmware's spin-table, and `cpu_list` leaves it out.
     let in_pen = waiting().take_while(|(mpidr, _)| pen::claim(*mpidr).is_ok());
     for (_, release_addr) in waiting().take(in_pen.count()) {
-        // SAFETY: the tree says that this is a release word; `dt` has seen that it is
-        // a multiple of 8; `is_release_word`, that nothing else can have it.
+        // SAFETY: the tree says that this is a release word. `dt` has checked that its address
+        // is a multiple of 8, and `is_release_word` that the memory is used for nothing else.
         unsafe { pen::take_from_firmware(release_addr) };
     }
     if !pen::all_are_here() {
@@ -248,11 +255,11 @@ fn take_cpus_from_firmware(tree: &DeviceTree<'_>, blob: &Range<u64>) {
     }
 }
 
-/// Returns whether a release word can be at `word`, so that it may be written to: inside a
-/// range that the tree reserves, as the boot protocol has it (Linux,
-/// `Documentation/arch/arm64/booting.rst`), where this CPU can write; and not in the Image
-/// or in `blob`, the tree. Anywhere else it would be memory that is used for something
-/// else, or no memory.
+/// Returns whether a release word can be at `word`, so that it may be written to. It must be
+/// inside a range that the tree reserves, as the boot protocol demands (Linux,
+/// `Documentation/arch/arm64/booting.rst`), and at an address that this CPU can write; and
+/// it must not be in the Image or in `blob`, the loader's tree. Anywhere else there may be
+/// memory that is used for something else, or no memory.
 pub(super) fn is_release_word(tree: &DeviceTree<'_>, word: u64, blob: &Range<u64>) -> bool {
     let Some(end) = word.checked_add(8).filter(|_| word != 0) else {
         return false;
@@ -269,6 +276,7 @@ pub(super) fn is_release_word(tree: &DeviceTree<'_>, word: u64, blob: &Range<u64
     is_reserved && !is_ours && mmu::can_address(bytes(&(word..end)).end)
 }
 
+/// Returns the addresses of `range`.
 fn range(range: PhysRange) -> Range<u64> {
     range.into()
 }

@@ -1,4 +1,4 @@
-//! Which memory is for what: stacks, page tables, and the heap, which has the rest.
+//! Plans the use of memory: stacks, page tables, and the heap, which gets the rest.
 
 use core::ops::Range;
 
@@ -10,14 +10,14 @@ use crate::config::{FIRST_STACKS, ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::dt::DeviceTree;
 use crate::memory::{MapKind, MemoryPlan, StackLayout, bytes, tables_needed};
 
-/// Plans the memory that there is and that this CPU can address; also returns how much
-/// of it it can't. `copy_length` is how much of `TREE` is in use.
+/// Returns a plan of the memory that this CPU can address, and how many bytes it can't
+/// address. `copy_length` is how many bytes of `TREE` are in use.
 ///
-/// A bank that can't be understood is left out, which is safe: `boot` tells of it.
+/// A malformed memory bank is left out, which is safe; `boot` logs it later.
 ///
 /// # Errors
-/// What is wrong with the first reservation that can't be understood, which could be
-/// anywhere; or with the first bank, if it leaves no memory at all.
+/// The fault of the first malformed reservation, because the reserved memory could be
+/// anywhere. Or the fault of the first malformed bank, if no memory is left.
 pub(super) fn plan_memory(
     tree: &DeviceTree<'_>,
     blob: &Range<u64>,
@@ -28,7 +28,7 @@ pub(super) fn plan_memory(
     }
     let image = image::image();
     let unused = unused_tree(copy_length);
-    // Its two ends lie around the pages of the buffer for the tree.
+    // The Image without the unused pages of the buffer for the tree.
     let ours = [
         image.start as u64..unused.start,
         unused.end..image.end as u64,
@@ -49,8 +49,11 @@ pub(super) fn plan_memory(
     Ok((plan, beyond.sum()))
 }
 
-/// Stacks for every CPU of the tree, for the first threads, and for ordinary ones;
-/// fewer of the latter where memory is short.
+/// Takes memory from `plan` for the stacks of every CPU of the tree, of the first threads
+/// and of ordinary threads. There are fewer ordinary ones if memory is short.
+///
+/// # Errors
+/// [`EarlyError::NoMemory`].
 pub(super) fn plan_stacks(
     tree: &DeviceTree<'_>,
     plan: &mut MemoryPlan,
@@ -73,21 +76,27 @@ pub(super) fn plan_stacks(
     Ok(StackLayout::new(bytes(&memory)))
 }
 
-/// Memory for the page tables: counted from the requests themselves, as if the
-/// largest free range were all ours, which can only be more.
+/// Takes memory from `plan` for the page tables. The number of tables is counted from the
+/// requests of the address map before this memory is taken from the largest free range,
+/// which can only give more.
+///
+/// # Errors
+/// [`EarlyError::NoMemory`].
 pub(super) fn plan_tables(
     tree: &DeviceTree<'_>,
     plan: &mut MemoryPlan,
     stacks: &StackLayout,
 ) -> Result<Range<u64>, EarlyError> {
     let guards: usize = stacks.guards().count();
-    // Pages of level 3 tables under the guards, and what one guard may ask for.
+    // Level 3 tables for the range of the guards, and some for a guard that lies across their
+    // ends.
     let under_guards = guards * StackLayout::bytes_for(1) / (512 * PAGE_SIZE) + 8;
     let others: usize = requests(tree, plan, stacks, &(0..0))
         .filter(|request| request.kind != MapKind::Guard)
         .map(|request| tables_needed(&request.range))
         .sum();
-    // One for the root; taking the tables themselves may split one range more.
+    // One table is the root. The last 8 are for the one range more that the tables themselves
+    // may split.
     let pages = 1 + others + under_guards + 8;
     let size = (pages * PAGE_SIZE) as u64;
     plan.take(size, PAGE_SIZE as u64)
