@@ -1,6 +1,5 @@
-//! CPUs leave and come back, over and over: each time they are as they were
-//! before, and nothing is left of their absence. `rounds=` among the boot arguments
-//! says how often.
+//! CPUs leave and come back again and again. Each time they are as they were before, and nothing
+//! is left of their absence. The boot argument `rounds=` is the number of rounds.
 
 //@ smp: 2 4 8 20
 //@ timeout: 240
@@ -27,10 +26,10 @@ use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, masks_say, secondaries, send_sgi, states_say};
 use kernel_support::memory::InUse;
 
-/// All of ours. The panic SGI does nothing to a CPU when no CPU has panicked.
+/// All SGIs of the kernel. The panic SGI has no effect while no CPU has panicked.
 const SGIS: RangeInclusive<u8> = 0..=7;
 
-/// Whether all was as it should be so far, by result.
+/// Whether each check has passed so far.
 struct Verdicts {
     masks: bool,
     states: bool,
@@ -144,8 +143,7 @@ fn told(cpu: CpuId, what: &str, good: bool) -> bool {
     good
 }
 
-/// How often `cpu` has taken the SGI that the kernel itself never sends: every one
-/// is a test's.
+/// Returns how often `cpu` has taken the SGI that only this test sends.
 fn unused_count(cpu: CpuId) -> u64 {
     kernel().interrupts.sgis(cpu, TEST_SGI)
 }
@@ -158,8 +156,8 @@ fn sgis_are_alive(cpu: CpuId) -> bool {
     })
 }
 
-/// Whether a sleeper on `cpu` comes back, and an interrupt of its timer was
-/// taken. A sleep that is over before it began takes none: then once more.
+/// Returns whether a sleeper on `cpu` wakes after an interrupt of the CPU's timer. A sleep that is
+/// over before it began takes no interrupt, and is repeated.
 fn timer_is_alive(cpu: CpuId) -> bool {
     let before = kernel().interrupts.timers(cpu);
     eventually(|| {
@@ -170,7 +168,7 @@ fn timer_is_alive(cpu: CpuId) -> bool {
             flag.store(true, Ordering::Relaxed);
             Hw::this_cpu()
         });
-        // Not to be joined if it never wakes.
+        // The thread isn't joined, because it may never wake.
         eventually(|| woken.load(Ordering::Relaxed))
             && sleeper.is_ok_and(|sleeper| sleeper.join() == cpu)
             && kernel().interrupts.timers(cpu) > before

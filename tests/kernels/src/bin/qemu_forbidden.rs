@@ -1,28 +1,28 @@
-//! What the documentation forbids is found at once in a release build, whether it would
-//! have had to wait or not: each of these would hang one time in a thousand.
+//! A release build finds misuse that the documentation forbids at once, whether the misuse has to
+//! wait or not. Each of these would hang one time in a thousand.
 
 //@ smp: 2
 //@ status: 101
-// What may wait, in an interrupt handler. Nothing of it would have to wait here.
+// Functions that may wait, in an interrupt handler. None of them would have to wait here.
 //@ cases: sleep yield park mutex rw-read rw-write semaphore completion wait-queue once
 //@ cases: join scope spawn set-affinity cpus-read cpu-up cpu-down register stop
 //@ cases: synchronize synchronize-tasks barrier timer
-// What waits for another CPU's answer, in the function of a timer and in a handler.
+// Waits for another CPU's answer, in the function of a timer and in a handler.
 //@ cases: call call-many call-each call-own call-in-handler
-// What outlasts a handler, and would be the interrupted thread's.
+// Guards that outlive their handler, and would belong to the interrupted thread.
 //@ cases: preempt-kept-in-call preempt-kept-in-timer preempt-kept-in-handler
 //@ cases: pinned-in-call pinned-in-timer
-// In the function of a still point, and in a section.
+// Waits in the function of a still point, and in a section of RCU.
 //@ cases: stop-in-stop lock-in-stop timer-in-stop call-in-stop stop-in-section
 // A timer that waits for itself.
 //@ cases: own-timer
 // A spin lock on the CPU that holds it, and a value that its own maker needs.
 //@ cases: spin-twice spin-in-handler spin-in-call once-in-itself
-// In what a wait queue asks.
+// A wait in the condition of a wait queue.
 //@ cases: yield-in-look lock-in-look
-// In a callback of hotplug, and with the lock held that hotplug needs.
+// Hotplug in a callback of hotplug, and with a lock held that hotplug needs.
 //@ cases: read-in-park stop-in-run read-twice read-in-operation write-twice
-// An operation of hotplug there is refused.
+// Hotplug where it is refused with an error.
 //@ cases: operations
 //
 //@ case: sleep|yield|park|mutex|rw-read|rw-write|semaphore|completion|wait-queue|once
@@ -112,14 +112,14 @@ static HELD: AtomicBool = AtomicBool::new(false);
 static ENDED: SpinLock<Option<JoinHandle<()>>, Hw> = SpinLock::new(None);
 static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
 
-/// What is behind the lock that is taken twice.
+/// The value behind the lock that is taken twice.
 struct Taken;
 
 fn other() -> CpuId {
     CpuId::new(1).expect("a small number")
 }
 
-/// Has all ready that a misuse needs so that it need not wait.
+/// Prepares everything that a misuse needs, so that it doesn't have to wait.
 fn prepare() {
     COMPLETION.complete();
     ONCE.call_once(|| ());
@@ -229,7 +229,7 @@ fn register(run_fn: Call, park_fn: Call) {
     assert!(registered.is_ok(), "no thread");
 }
 
-/// What the operations of hotplug say: brings up, takes down, registers a service.
+/// Returns the results of the operations of hotplug: up, down, and registering a service.
 fn operations() -> [Option<Errno>; 3] {
     let nothing = Doomed {
         run_fn: Box::new(|_| ()),
@@ -249,7 +249,7 @@ fn operations() -> [Option<Errno>; 3] {
 
 static FOUND: SpinLock<[[Option<Errno>; 3]; 2], Hw> = SpinLock::new([[None; 3]; 2]);
 
-/// Each operation, from each place that it would wait for.
+/// Tries each operation at each place that the operation would wait for.
 fn refused() -> ! {
     const REFUSED: [Option<Errno>; 3] = [Some(Errno::Deadlock); 3];
     let mut ktap = Ktap::new();

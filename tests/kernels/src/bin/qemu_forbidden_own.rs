@@ -1,5 +1,5 @@
-//! A thread that would wait for itself, and one that takes along what others wait for, are
-//! found at once in a release build, whether the thread would have had to wait or not.
+//! A release build finds at once a thread that would wait for itself, and a thread that ends while
+//! it holds what others wait for, whether the thread has to wait or not.
 
 //@ smp: 2
 //@ status: 101
@@ -7,11 +7,11 @@
 //@ cases: write-in-write read-in-write write-in-read read-in-read
 // The end of a thread that waits for it.
 //@ cases: join-own end-own
-// A grace period from inside what it waits for.
+// A wait for a grace period inside a section that the grace period waits for.
 //@ cases: synchronize-in-section barrier-in-callback
 // The lock of the CPUs on a thread that is pinned, and a thread that ends with it or pinned.
 //@ cases: read-while-pinned down-while-pinned ends-pinned ends-reading
-// What may wait, in a still point and in a call.
+// Functions that may wait, in a still point and in a call.
 //@ cases: scope-in-stop stop-in-call
 // Locks inside each other that are not forbidden.
 //@ cases: others
@@ -34,7 +34,7 @@
 //@ output: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends with the lock of the CPUs$
 //@ case: scope-in-stop
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
-// Whichever CPU comes first: the one that calls has preemption off, the other is in a handler.
+// Either CPU may be first: the caller has preemption off, and the other CPU is in a handler.
 //@ case: stop-in-call
 //@ output: ^kernel panic on CPU [01], .*: BUG: schedule with (IRQs masked|preemption off \(count [0-9]+\))$
 //@ case: others
@@ -61,7 +61,7 @@ use kernel_support::ktap::Ktap;
 static RW: RwLock<u32, Hw> = RwLock::new(0);
 static OWN: SpinLock<Option<JoinHandle<()>>, Hw> = SpinLock::new(None);
 
-/// Has a thread do `misuse_fn` with its own handle.
+/// Runs `misuse_fn` in a thread, with the thread's own handle.
 fn with_own_handle(misuse_fn: fn(JoinHandle<()>)) {
     let handle = own(move || {
         let mut own = None;

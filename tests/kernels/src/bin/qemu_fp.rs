@@ -38,16 +38,16 @@ fn main() {
     ktap.finish()
 }
 
-/// What the threads of a test share.
+/// The state that the threads of a test share.
 #[derive(Default)]
 struct Shared {
     end: AtomicBool,
-    /// Holds in which a thread was on two CPUs.
+    /// The number of holds during which a thread moved to another CPU.
     moves: AtomicU64,
     holds: AtomicU64,
 }
 
-/// Holds values of its own, again and again; returns whether they stayed.
+/// Holds the thread's own values again and again; returns whether they stayed the same.
 fn holds(shared: &Shared, seed: u64) -> bool {
     let mut right = true;
     let mut turn = 0;

@@ -1,12 +1,12 @@
-//! A machine that hangs says where its CPUs are: by the panic SGI as long as one CPU
-//! still asks, and by QEMU's monitor when none does. The runner takes it for timed out
-//! at the line `hangs now`.
+//! The report of a hang says where all CPUs are. As long as one CPU still runs, it asks the
+//! others by the panic SGI; otherwise QEMU's monitor tells. The runner treats the line
+//! `hangs now` as the time-out.
 
 //@ smp: 4
 //@ cases: running still masked
 //@ hangs: ^hangs now$
 //
-// One CPU computes, one has masked its interrupts, one idles: the second can't answer.
+// One CPU computes, one has masked its interrupts and so can't answer, and one is idle.
 //@ case: running
 //@ output: ^CPU 0, thread main:$
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  .*print_whereabouts\+0x
@@ -16,7 +16,7 @@
 //@ output: ^CPU 3, thread idle/3:$
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint::sched::scheduler::.*idle
 //@ output: ^all have answered: false$
-// Asked from inside the still point: those that wait there answer.
+// The question is asked in the still point, and the CPUs that wait there answer.
 //@ case: still
 //@ output: ^CPU 0, thread stopper/0:$
 //@ output: ^CPU 1, thread stopper/1:$
@@ -41,7 +41,7 @@
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::hangs\+0x
 //@ output: ^where: CPU 3, interrupts masked$
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  <?stillpoint::stop_machine::
-// No CPU is left that could ask.
+// No CPU is left to ask the question.
 //@ case: masked
 //@ output: ^where: CPU 0, interrupts masked$
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_hang::hangs\+0x
@@ -65,7 +65,7 @@ use stillpoint::{api, println};
 
 use kernel_support::case::case;
 
-/// How many CPUs are where they are to be.
+/// How many CPUs have come to their place.
 static READY: AtomicU32 = AtomicU32::new(0);
 
 #[inline(never)]

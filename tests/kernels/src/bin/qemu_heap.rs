@@ -1,5 +1,5 @@
-//! The heap and the caches that CPUs have of it: what is freed on another CPU, from an
-//! interrupt handler, on a CPU that then leaves; and a heap that is used up.
+//! The heap and the CPUs' caches: blocks that are freed on another CPU, in an interrupt handler,
+//! or on a CPU that then leaves; and a heap that is used up.
 
 //@ smp: 1 2 4 20
 //@ timeout: 240
@@ -33,7 +33,7 @@ use kernel_support::xorshift::Random;
 /// Larger than the largest class, so that some go past the caches.
 const LARGEST: usize = 1500;
 
-/// Blocks that lie between the CPUs.
+/// The blocks that the CPUs exchange.
 const PLACES: usize = 64;
 
 /// Each byte of a block is the low byte of its length.
@@ -41,7 +41,7 @@ type Places = Vec<SpinLock<Vec<u8>, Hw>>;
 
 fn main() {
     let mut ktap = Ktap::new();
-    // The first cycle makes what is kept for ever.
+    // The first cycle allocates memory that is kept for ever.
     let moved = cycles(1, &Arc::new(places()));
     ktap.check("CPUs leave and come back", moved);
     let before = InUse::settled();
@@ -80,8 +80,8 @@ fn mark(length: usize) -> u8 {
     length.to_le_bytes()[0]
 }
 
-/// Makes blocks of random sizes and frees those that it finds, mostly another
-/// CPU's; returns whether each was as it was left.
+/// Allocates blocks of random sizes and frees blocks that it finds, mostly those of other CPUs;
+/// returns whether each was intact.
 fn exchange(random: &mut Random, places: &Places, turns: usize) -> bool {
     (0..turns).all(|_| {
         let length = random.below(LARGEST);
@@ -93,7 +93,7 @@ fn exchange(random: &mut Random, places: &Places, turns: usize) -> bool {
     })
 }
 
-/// A thread on `cpu` that exchanges until it is told to end, once at least.
+/// Starts a thread on `cpu` that exchanges blocks until it is told to end, at least once.
 fn exchanger(cpu: CpuId, places: &Arc<Places>, end: &Arc<AtomicBool>) -> JoinHandle<bool> {
     let (places, end) = (Arc::clone(places), Arc::clone(end));
     let thread = api::spawn_on(cpu, "exchanger", move || {
@@ -111,9 +111,8 @@ fn exchanger(cpu: CpuId, places: &Arc<Places>, end: &Arc<AtomicBool>) -> JoinHan
     thread.expect("a thread is started")
 }
 
-/// Takes the upper half of the CPUs down and up, `rounds` times; each exchanges
-/// before it leaves. Returns whether its cache was empty then, and all blocks
-/// whole.
+/// Takes the upper half of the CPUs down and up, `rounds` times. Each CPU exchanges blocks before
+/// it leaves. Returns whether its cache was empty after that, and all blocks were intact.
 fn cycles(rounds: usize, places: &Arc<Places>) -> bool {
     let half = kernel().masks.possible().count() / 2;
     let leaving: Vec<CpuId> = secondaries()
@@ -184,14 +183,14 @@ fn handler(ktap: &mut Ktap) {
     ktap.check("a handler allocates while its CPU does", handled && whole);
 }
 
-/// A block of the heap that is used up: they hang together by themselves.
+/// A block of the heap that is used up. The blocks are a linked list.
 struct Taken {
     next: Option<NonNull<Taken>>,
     layout: Layout,
 }
 
-/// Takes all that there is, in ever smaller blocks, and gives it back; returns
-/// whether it came to an end, and all blocks were apart.
+/// Allocates all of the heap in smaller and smaller blocks, and frees it; returns whether the
+/// heap was used up, and no two blocks overlapped.
 fn use_up() -> bool {
     let sizes = [1 << 20, 1 << 16, 1 << 12, 256, size_of::<Taken>()];
     let free_before = api::heap_stats().free;
@@ -205,7 +204,7 @@ fn use_up() -> bool {
                 break;
             };
             let content = Taken { next: list, layout };
-            // SAFETY: it is ours, aligned and large enough.
+            // SAFETY: the block was just allocated, and is aligned and large enough.
             unsafe { block.write(content) };
             list = Some(block);
             taken += size;

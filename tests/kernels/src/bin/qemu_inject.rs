@@ -1,6 +1,5 @@
-//! A failure is injected into each step that can fail, in each direction, on
-//! each secondary: the walk turns round, a clean cycle follows, and nothing is
-//! left of it.
+//! A failure is injected into each step that can fail, in each direction, on each secondary. The
+//! walk is reversed, the CPU goes down and up without a failure, and memory use is as before.
 
 //@ smp: 2 4 20
 //@ timeout: 240
@@ -29,8 +28,8 @@ use kernel_support::machine::{masks_say, secondaries, states_say};
 use kernel_support::memory::InUse;
 use kernel_support::unharmed::same;
 
-/// The steps that can fail on the way up. A list of its own: a step that
-/// says no more that it may fail is found.
+/// The steps that can fail on the way up. The list is repeated here, so that a step that loses
+/// its ability to fail is noticed.
 const UP: &[&str] = &[
     "prep:hardware",
     "prep:percpu",
@@ -38,18 +37,18 @@ const UP: &[&str] = &[
     "sync:alive",
     "sched:threads",
 ];
-/// Those that can fail on the way down.
+/// The steps that can fail on the way down.
 const DOWN: &[&str] = &["sched:threads"];
 
 fn main() {
     let table = hotplug().steps();
     let mut ktap = Ktap::new();
-    // What the first cycle of a CPU leaves for good is there after this.
+    // The first cycle of a CPU allocates memory that it keeps for ever.
     ktap.check(
         "every CPU leaves and comes back",
         secondaries().into_iter().all(cycles),
     );
-    // What this test keeps is in use from the start.
+    // This test's own memory is in use from the start.
     let mut up = Vec::with_capacity(table.len());
     let mut down = Vec::with_capacity(table.len());
     let before = InUse::settled();
@@ -75,7 +74,7 @@ fn main() {
             let back = before.is_back();
             ktap.check("as much heap and as many stacks in use as before", back);
             if !back {
-                // Every later look would wait as long and find the same.
+                // Every later check would wait as long and fail too.
                 ktap.bail_out("what is left over hides what comes after it");
             }
         }
@@ -101,16 +100,16 @@ fn inject(cpu: CpuId, step: usize) -> Option<bool> {
     }
 }
 
-/// Whether the injection is answered as the table says, the other side
-/// considered.
+/// Returns whether the injection has the result that the table demands for this side, given the
+/// other side.
 fn injects(cpu: CpuId, step: usize) -> bool {
     let step_of = &hotplug().steps()[step];
     let wanted = step_of.startup.may_fail() || step_of.teardown.may_fail();
     same("injected", inject(cpu, step), Some(wanted))
 }
 
-/// Whether a failure that didn't happen still waits (for a side that can
-/// fail), and can be taken back.
+/// Returns whether a failure that has not happened is still injected (if the side can fail),
+/// and can be removed.
 fn takes_back(cpu: CpuId, step: usize) -> bool {
     let step_of = &hotplug().steps()[step];
     let waits = step_of.startup.may_fail() || step_of.teardown.may_fail();
@@ -131,7 +130,7 @@ fn walk_up(cpu: CpuId, step: usize, may_fail: bool) -> bool {
             step: hotplug().steps()[step].name,
             error: StepError::Injected,
         };
-        // OFF at once, not some time later: control has waited for it.
+        // The CPU is OFF at once, because control has waited for that.
         sound &= same("up", api::cpu_up(cpu), Err(error)) & is_off(cpu);
         sound &= same("injected", hotplug().state(cpu).injected(), None);
     }

@@ -1,5 +1,5 @@
-//! What waits too long is named: each line that the log has for it after ten seconds, here
-//! after one. All goes on in the end.
+//! Each wait that lasts too long is logged: after ten seconds in general, and after one second
+//! here. Every wait ends.
 
 //@ smp: 2
 //@ timeout: 120
@@ -11,7 +11,7 @@
 //@ output: warning: stop_machine: CPUs 1 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
 //@ case: own-fn
 //@ output: warning: stop_machine: CPUs 0 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
-// A call that no caller waits for holds up a stop.
+// A call without a waiting caller delays a stop.
 //@ case: unwaited
 //@ output: warning: stop_machine: CPUs 1 have not come yet:$
 //@ output: warning:   CPU1 runs the call qemu_late::.*$
@@ -38,11 +38,11 @@
 //@ output: warning: rcu: a barrier has waited 1 s; [0-9]+ of [0-9]+ callbacks have run$
 //@ case: tasks
 //@ output: warning: rcu: 1 threads have run for 1 s without a rest$
-// A CPU that has come, and takes an interrupt that lasts before all have.
+// A CPU has come to the still point, and takes a long interrupt before all others have come.
 //@ case: disable-irq
 //@ output: warning: stop_machine: CPUs 0 have not come to a stop for 1 s, which main has asked for, and the machine waits$
 //@ output: warning:   CPU0 runs the call qemu_late::.*$
-// A CPU that takes such an interrupt on its way out of the still point.
+// A CPU takes a long interrupt on its way out of the still point.
 //@ case: leave
 //@ output: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
 //@ output: warning:   CPU1 runs the call qemu_late::.*$
@@ -81,7 +81,7 @@ use kernel_support::case::case;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{after, eventually, spin_for, spin_until};
 
-/// Far longer than the second after which it is told.
+/// Far longer than the second after which a wait is logged.
 const LONG: Duration = Duration::from_secs(4);
 
 static BEGUN: AtomicBool = AtomicBool::new(false);
@@ -91,14 +91,14 @@ static RW_LOCK: RwLock<(), Hw> = RwLock::new(());
 static SEMAPHORE: Semaphore<Hw> = Semaphore::new(0);
 static TIMER: SpinLock<Option<Timer<Hw>>, Hw> = SpinLock::new(None);
 
-/// What is behind the spin lock that is held for long.
+/// The value behind the spin lock that is held for long.
 struct Held;
 
 fn other() -> CpuId {
     CpuId::new(1).expect("a small number")
 }
 
-/// Says that what takes long has begun, and takes long.
+/// Tells that it has begun, and takes long.
 fn take_long() {
     BEGUN.store(true, Ordering::Relaxed);
     spin_for(LONG);
@@ -112,7 +112,7 @@ fn time_long() {
     api::sleep(LONG);
 }
 
-/// A thread of CPU 1 that does `body`, once that has begun.
+/// Returns a thread of CPU 1 that runs `body`, once that has begun.
 fn holder(body: fn()) -> JoinHandle<()> {
     let holder = api::spawn_on(other(), "holder", body).expect("a thread is started");
     assert!(eventually(|| BEGUN.load(Ordering::Relaxed)), "it begins");
@@ -145,14 +145,14 @@ fn walk() -> bool {
     registered.is_ok() && api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
 }
 
-/// A call that no caller waits for keeps CPU 1 from a stop.
+/// A call without a waiting caller keeps CPU 1 from a stop.
 fn unwaited() -> bool {
     let queued = api::call_on_nowait(other(), take_long);
     queued.is_ok() && api::stop_machine(|| ()).is_ok()
 }
 
-/// The caller's CPU is in PREPARE when CPU 1 sends it a call that takes long, and CPU 1
-/// comes to the stop only then.
+/// The caller's CPU is in PREPARE when CPU 1 sends it a call that takes long. CPU 1 comes to
+/// the stop only after that.
 fn disable_irq() -> bool {
     static COMES: AtomicBool = AtomicBool::new(false);
     static SENT: AtomicBool = AtomicBool::new(false);
@@ -172,8 +172,8 @@ fn disable_irq() -> bool {
     comes && queued.is_ok() && stopped.is_ok() && SENT.load(Ordering::Relaxed)
 }
 
-/// Two threads bring CPU 1 up and take it down, one of them now and then from there;
-/// services come with it and go.
+/// Two threads bring CPU 1 up and take it down, one of them sometimes from CPU 1 itself.
+/// Services are registered and removed meanwhile.
 fn operators() -> bool {
     static UP: AtomicU32 = AtomicU32::new(0);
     static DOWN: AtomicU32 = AtomicU32::new(0);
@@ -190,7 +190,7 @@ fn operators() -> bool {
             UP.fetch_add(1, Ordering::Relaxed);
         }
     }
-    // From the CPU that goes, as long as the other operator lets it be there.
+    // From the CPU that goes, as long as the other thread leaves that online.
     let cycles = || {
         (0..20).all(|_| {
             let _there = thread::current().set_affinity(&CpuMask::of(other()));
@@ -203,7 +203,7 @@ fn operators() -> bool {
     let both = [0, 1].map(|_| thread::spawn(cycles));
     let done = both.map(JoinHandle::join);
     let up = api::cpu_up(other());
-    // Two CPUs; the boot CPU's came once.
+    // There are two CPUs, and the boot CPU's came up once.
     let balanced = || UP.load(Ordering::Relaxed) == DOWN.load(Ordering::Relaxed) + 2;
     registered.is_ok() && done == [true, true] && up.is_ok() && eventually(balanced)
 }
@@ -242,7 +242,7 @@ fn run(case: &str) -> bool {
             stopped && queued && BEGUN.load(Ordering::Relaxed)
         }
         "pinned" => {
-            // Not `holder`: while a thread of `spawn_on` lives its CPU is refused.
+            // Not by `holder`: as long as a thread of `spawn_on` lives, its CPU can't go.
             let pinned = thread::spawn(|| {
                 let there = thread::current().set_affinity(&CpuMask::of(other()));
                 let _here = thread::migrate_disable();
@@ -358,7 +358,7 @@ fn run(case: &str) -> bool {
 fn main() {
     Hw::set_patience(Duration::from_secs(1));
     let mut ktap = Ktap::new();
-    // What waits is here, and what is waited for on the other CPU.
+    // The waiter is here, and the other CPU delays it.
     let here = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
     let went_on = here.is_ok() && run(case());
     ktap.check("it goes on in the end", went_on);

@@ -27,7 +27,7 @@ use kernel_support::ktap::Ktap;
 
 type M<T> = Mutex<T, Hw>;
 
-/// Two threads move money between all pairs of accounts; returns what is there then.
+/// Two threads move money between all pairs of accounts; returns the sum of all accounts.
 fn accounts() -> u64 {
     let accounts: Vec<M<u64>> = (0..8).map(|_| Mutex::new(100)).collect();
     let transfer = |from: usize, to: usize| {
@@ -103,7 +103,8 @@ fn scope() -> u32 {
     *held
 }
 
-/// More locks at a time than the validator can keep; and what it would have found.
+/// Holds more locks at a time than the validator can record, and then makes a mistake that it
+/// would have found.
 fn full() -> usize {
     let locks: Vec<M<()>> = (0..30).map(|_| Mutex::new(())).collect();
     let held = locks.iter();

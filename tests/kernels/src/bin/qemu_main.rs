@@ -1,5 +1,5 @@
-//! What `main` returns is the status that the machine ends with: a number of the program's
-//! own, or 1 after an error, which is printed. Beside that: what else `api` alone has.
+//! The value of `main` is the status with which the machine ends: a number of the program, or 1
+//! after an error, which is printed. And other items that only `api` has.
 
 //@ smp: 1 4
 //@ append: quiet verbose usb.debug -- loglevel=7 "two words"
@@ -25,7 +25,7 @@ use stillpoint::println;
 
 stillpoint::entry!(main);
 
-/// What goes wrong in the case `error`.
+/// The error of the case `error`.
 struct BootCpuStays;
 
 impl fmt::Display for BootCpuStays {
@@ -49,7 +49,7 @@ fn main() -> Result<ExitStatus, BootCpuStays> {
     Ok(ExitStatus::from(42))
 }
 
-/// An instant and a duration make an instant, two instants a duration.
+/// Checks the arithmetic of instants and durations.
 fn instants() {
     let began = time::now();
     let nap = Duration::from_millis(2);
@@ -64,7 +64,7 @@ fn instants() {
     assert_eq!(began + Duration::MAX, Instant::FOREVER);
 }
 
-/// A handle stands for its thread: so does what the thread has of itself.
+/// Checks a handle of a thread against the thread's own view of itself.
 fn handles() {
     let own = thread::current();
     assert_eq!((own.name(), own.id()), ("main", thread::current().id()));
@@ -84,12 +84,12 @@ fn handles() {
     assert_eq!(handle.affinity(), here);
     handle.unpark();
     assert_eq!(worker.join(), handle);
-    // What is done to a thread that has ended has no effect.
+    // An operation on a thread that has ended has no effect.
     handle.unpark();
     assert_eq!(handle.name(), "worker");
 }
 
-/// All CPUs are there; one that goes leaves all sets but those that are fixed.
+/// Checks the CPU sets: a CPU that goes leaves all sets that are not fixed.
 fn sets() {
     let all = cpu::possible();
     assert_eq!(cpu::present(), all);
@@ -106,14 +106,14 @@ fn sets() {
     assert_eq!(cpu::active(), all);
 }
 
-/// The program's words of the command line. The rig's word for the case is one of them.
+/// Checks the program's words of the command line, one of which is the rig's word for the case.
 fn arguments() {
     assert_eq!(args::args(), ["verbose", "loglevel=7", "two words"]);
     assert_eq!(args::var("case"), Some("status"));
     assert_eq!(args::var("loglevel"), None);
 }
 
-/// Nothing is typed, and a reader with a limit isn't kept for ever.
+/// Checks that a read with a time limit returns when nothing is typed.
 fn silence() {
     let until = time::now() + Duration::from_millis(5);
     assert_eq!(console::read_byte(until), None);

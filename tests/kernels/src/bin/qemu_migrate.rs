@@ -1,5 +1,5 @@
-//! Threads that move and threads that stay: affinity, pins, and a CPU that goes under
-//! those that run, wait and sleep on it.
+//! Threads that move and threads that stay: affinity, pins, and a CPU that goes while threads
+//! run, wait and sleep on it.
 
 //@ smp: 2 4 20
 //@ timeout: 240
@@ -248,7 +248,7 @@ fn pins(ktap: &mut Ktap) {
     }
     let moved = goes_round(&other);
     other.end();
-    // Where it may be when it lets go: not where it is.
+    // Its affinity after the unpin, which doesn't have its current CPU.
     let at = stayer.thread().inner().cpu();
     let away = cpus.without(&CpuMask::of(at));
     told &= thread.set_affinity(&away).is_ok();
@@ -280,7 +280,7 @@ fn refusal(ktap: &mut Ktap) {
     ktap.check("when the thread has ended it goes", goes && comes);
 }
 
-/// One that may run on the CPU that goes and nowhere else: running, asleep.
+/// A thread that may run only on the CPU that goes: running, and asleep.
 fn broken(ktap: &mut Ktap) {
     let cpu = last_cpu();
     let lonely = || on(cpu).name("lonely");
@@ -342,7 +342,7 @@ fn pinned_and_down(ktap: &mut Ktap) {
 
 fn computing_and_down(ktap: &mut Ktap) {
     let all = kernel().masks.online();
-    // One alone on each CPU that goes, which never yields.
+    // On each CPU that goes there is one thread, which never yields.
     let right = secondaries().into_iter().all(|cpu| {
         let computes = Watched::start(on(cpu), || ());
         let here = CpuMask::of(cpu);

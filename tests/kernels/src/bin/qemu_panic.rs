@@ -1,6 +1,6 @@
-//! A panic ends the kernel wherever it happens: whichever CPU has the console, waits
-//! with IRQs masked, can't be stopped or isn't there yet. Virtual time, because the others
-//! are given 100 ms.
+//! A panic ends the kernel wherever it happens, even if a CPU has the console, waits with IRQs
+//! masked, can't be stopped or is still coming up. Time is virtual, because the other CPUs have
+//! 100 ms to stop.
 
 //@ smp: 4
 //@ icount: 1
@@ -9,8 +9,7 @@
 //@ cases: message-panics message-sleeps message-panics-twice endless-message
 //
 // One CPU computes, one has the console and interrupts masked for ever, one idles.
-// The panic gives up on the one that it can't reach, and takes the console from
-// it.
+// The panic gives up on the CPU that it can't reach, and takes the console from it.
 //@ case: console
 //@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //@ output: ^kernel panic on CPU 0, thread main: all is lost$
@@ -21,14 +20,14 @@
 //@ case: in-still-point
 //@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //@ output: ^kernel panic on CPU 0, thread stopper/0: nothing else moves$
-// On the CPU that is to leave, in the middle of a line: it has the console itself,
-// and the thread that waits for it has the hotplug lock.
+// The CPU that is to leave panics while it prints a line: it has the console itself, and the
+// thread that takes it down has the hotplug lock.
 //@ case: in-callback
 //@ not-on: 7.2 under icount it runs no vCPU for seconds, until its monitor stops and continues it
 //@ output: ^CPU 1 says $
 //@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
 //@ output: ^kernel panic on CPU 1, thread doomed/1: no last words$
-// Between its first instruction and its online bit.
+// A CPU panics between its first instruction and its online bit.
 //@ case: before-online
 //@ output: ^online: 0,2-3$
 //@ output: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
@@ -91,7 +90,7 @@ use stillpoint::{api, print, println};
 use kernel_support::case::case;
 use kernel_support::machine::{eventually, send_sgi};
 
-/// How many CPUs are where they are to be.
+/// How many CPUs have come to their place.
 static READY: AtomicU32 = AtomicU32::new(0);
 
 fn cpu(number: usize) -> CpuId {
@@ -133,7 +132,7 @@ fn in_still_point() {
     assert!(stopped.is_ok(), "not even stopped");
 }
 
-/// Can't be printed.
+/// A value whose `Display` panics.
 struct LastWords;
 
 impl fmt::Display for LastWords {
@@ -142,7 +141,7 @@ impl fmt::Display for LastWords {
     }
 }
 
-/// Can't be printed, and neither can the reason.
+/// A value whose `Display` panics with a message that panics too.
 struct LastOfAll;
 
 impl fmt::Display for LastOfAll {
@@ -153,7 +152,7 @@ impl fmt::Display for LastOfAll {
 
 static MUTEX: Mutex<u32, Hw> = Mutex::new(7);
 
-/// Takes a lock that sleeps in order to be printed.
+/// A value whose `Display` takes a lock that sleeps.
 struct Locked;
 
 impl fmt::Display for Locked {
@@ -164,7 +163,7 @@ impl fmt::Display for Locked {
 
 static SPIN: SpinLock<u32, Hw> = SpinLock::new(7);
 
-/// Takes a spin lock in order to be printed.
+/// A value whose `Display` takes a spin lock.
 struct Spins;
 
 impl fmt::Display for Spins {
@@ -186,7 +185,7 @@ fn endless_message() {
     panic!("{Spins}");
 }
 
-/// Doesn't survive being parked.
+/// A service that panics when it is parked.
 struct Doomed;
 
 impl Service<Hw> for Doomed {

@@ -1,5 +1,5 @@
-//! The panic SGI means nothing while no CPU has panicked: it is counted, wherever
-//! it is taken, and the CPU goes on.
+//! The panic SGI has no effect while no CPU has panicked. The CPU counts it, wherever it takes
+//! it, and goes on.
 
 //@ smp: 1 4
 
@@ -24,7 +24,7 @@ fn taken(cpu: CpuId) -> u64 {
     kernel().interrupts.sgis(cpu, Sgi::Panic.number())
 }
 
-/// Whether each of `cpus` takes one, and still runs threads.
+/// Returns whether each of `cpus` takes a panic SGI, and still runs threads.
 fn interrupts(cpus: &[CpuId]) -> bool {
     cpus.iter().all(|&cpu| {
         let before = taken(cpu);
@@ -34,8 +34,8 @@ fn interrupts(cpus: &[CpuId]) -> bool {
     })
 }
 
-/// Whether each of `others`, which wait in the still point, takes one there,
-/// and comes out of it.
+/// Returns whether each of `others`, which wait in the still point, takes a panic SGI there,
+/// and leaves the still point.
 fn ends_sleeps(others: &CpuMask) -> bool {
     let cpus: Vec<CpuId> = others.iter().collect();
     let before: Vec<u64> = cpus.iter().map(|&cpu| taken(cpu)).collect();

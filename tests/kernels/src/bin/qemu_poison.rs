@@ -1,5 +1,5 @@
-//! Nothing is taken over from an earlier life of a CPU: a CPU goes off with every
-//! register that matters poisoned, and has them right when it is back.
+//! A CPU that comes up uses nothing from an earlier life: it goes off with every register that
+//! matters poisoned, and has the right values when it is back.
 
 //@ smp: 2 4
 
@@ -114,13 +114,13 @@ fn main() {
 
 type Looked = ([u64; NAMES.len()], Option<[u64; 3]>);
 
-/// The registers of `cpu`, as a thread there finds them.
+/// Returns the registers of `cpu`, as a thread there reads them.
 fn look(cpu: CpuId) -> Looked {
     let looked = api::spawn_on(cpu, "look", || (read_all(), has_gicv3().then(interface)));
     looked.expect("a stack").join()
 }
 
-/// An SGI arrives at `cpu`, and a thread there can sleep.
+/// Returns whether an SGI arrives at `cpu`, and a thread there can sleep.
 fn is_alive(cpu: CpuId) -> bool {
     let taken = || kernel().interrupts.sgis(cpu, 6);
     let before = taken();
@@ -130,14 +130,14 @@ fn is_alive(cpu: CpuId) -> bool {
     kernel_support::machine::eventually(|| taken() == before + 1)
 }
 
-/// The last act of a CPU: turns its MMU off, poisons what it has, and goes.
+/// Turns the MMU off, poisons the registers, and turns the CPU off.
 fn poison(call: &LastCall) -> ! {
     POISONED.fetch_add(1, Ordering::Relaxed);
     Hw::arm_timer(None);
-    // The pen needs the mask as it is, for its SGI to come through.
+    // The mask stays as it is, because the pen's SGI must pass it.
     let parks = matches!(call.how, LastCallBy::Branch(_));
     if has_gicv3() && !parks {
-        // SAFETY: nothing is to come to this CPU any more.
+        // SAFETY: no interrupt is needed on this CPU any more.
         unsafe {
             asm!(
                 "msr S3_0_C4_C6_0, xzr",   // ICC_PMR_EL1

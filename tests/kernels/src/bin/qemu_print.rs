@@ -26,7 +26,7 @@ use kernel_support::ktap::Ktap;
 
 static MUTEX: Mutex<(), Hw> = Mutex::new(());
 
-/// Does while it is printed what a value should not, but does.
+/// A value whose `Display` does what it should not do.
 struct Talks;
 
 impl fmt::Display for Talks {
@@ -38,7 +38,7 @@ impl fmt::Display for Talks {
     }
 }
 
-/// Whether interrupts were on while it was printed.
+/// A value whose `Display` stores whether interrupts are on.
 struct Looks<'a>(&'a AtomicBool);
 
 impl fmt::Display for Looks<'_> {

@@ -1,8 +1,8 @@
-//! A CPU that goes and isn't seen to go is quarantined, everywhere, until it comes round;
-//! one whose CPU_OFF returns is parked, and comes back from the pen.
+//! A CPU that goes down without the kernel seeing it go off is quarantined until it is seen to be
+//! off. A CPU whose CPU_OFF returns is parked, and comes back from the pen.
 //!
-//! With the boot argument `held` it cycles a CPU until a debugger holds that (`held` of the rig)
-//! for longer than a CPU may take to say DEAD.
+//! With the boot argument `held` the kernel takes a CPU down and up until a debugger (`held` of
+//! the rig) holds the CPU for longer than it may take to store DEAD.
 
 //@ smp: 2 4
 //@ timeout: 120
@@ -35,14 +35,14 @@ use kernel_support::last_call::for_assembly;
 use kernel_support::machine::eventually;
 use kernel_support::unharmed::{cpu, same, unharmed};
 
-/// What the victim does when it would go off: all accesses Relaxed, nothing is ordered
-/// by it.
+/// The behaviour of the victim when it would go off. All accesses are Relaxed, because it orders
+/// nothing.
 static ACT: AtomicU32 = AtomicU32::new(GO);
-/// It goes.
+/// The victim goes off.
 const GO: u32 = 0;
-/// It stays where it is until that changes.
+/// The victim stays where it is until the behaviour changes.
 const STAY: u32 = 1;
-/// It does what it would if firmware answered DENIED.
+/// The victim continues as if firmware had returned DENIED.
 const DENIED: u32 = 2;
 
 fn victim() -> CpuId {
@@ -69,7 +69,7 @@ fn act(call: &LastCall) -> ! {
 /// The call that the kernel would have made.
 fn go(call: &LastCall) -> ! {
     let (how, target) = for_assembly(call);
-    // SAFETY: the CPU goes off by it, or to the pen; nothing of it is used any more.
+    // SAFETY: the CPU goes off or to the pen here, and none of its state is used any more.
     unsafe {
         asm!(
             "cbz {how}, 2f",
@@ -104,7 +104,7 @@ fn main() {
     ktap.finish()
 }
 
-/// Whether health and the shell say of the victim what they should.
+/// Returns whether the victim's health and the shell's output are as expected.
 fn is(health: CpuHealth, state: CpuState) -> bool {
     same("health", hotplug().health(victim()), health)
         & same("state", KernelMachine.cpu_info(victim()).state, state)
@@ -166,7 +166,8 @@ fn goes_late() -> bool {
         & same("up", api::cpu_up(victim()), Ok(()))
 }
 
-/// Once by an answer of firmware's, and then for ever; a refusal of itself between.
+/// The victim is quarantined by one answer of firmware, and then for ever. Between the two it
+/// refuses itself.
 fn parks() -> bool {
     ACT.store(DENIED, Ordering::Relaxed);
     let health = CpuHealth::Parked(Parked::Refused(PsciError::Denied));

@@ -1,5 +1,5 @@
-//! SGIs reach exactly the CPUs that they are sent to, in as few writes as the GIC allows,
-//! and none outlives the CPU that it was for.
+//! SGIs reach exactly the CPUs that they are sent to, in as few writes as the GIC allows. No SGI
+//! stays pending when its CPU goes.
 
 //@ smp: 1 2 4 8 20
 //@ timeout: 120
@@ -53,8 +53,8 @@ fn taken() -> Vec<u64> {
         .collect()
 }
 
-/// Every set of CPUs where there are few; the first and the last few of them
-/// where there are many.
+/// Returns every set of CPUs if there are few CPUs; otherwise the sets of the first and the last
+/// few.
 fn some_sets() -> impl Iterator<Item = CpuMask> {
     let all = kernel().masks.online();
     let count = all.count();
@@ -66,8 +66,8 @@ fn some_sets() -> impl Iterator<Item = CpuMask> {
     numbers.map(|bits| CpuMask::from_bits(core::array::from_fn(|word| [bits, 0][word.min(1)])))
 }
 
-/// Sends to each set from this CPU: whether each CPU of it took one and no
-/// other any, and the register writes of the worst.
+/// Sends an SGI to each set from this CPU. Returns whether exactly the CPUs of the set took one
+/// each, and the highest number of register writes.
 fn send_to_sets() -> (bool, u64) {
     let mut exact = true;
     let mut most = 0;
@@ -96,7 +96,7 @@ fn send_to_sets() -> (bool, u64) {
 }
 
 fn sets(ktap: &mut Ktap) {
-    // What is sent to too many shows in the next set at the latest; so one more.
+    // An SGI to a wrong CPU shows in the next set at the latest, so one more set follows.
     let (exact, most) = send_to_sets();
     ktap.check("from the boot CPU: each of the set once, no other", exact);
     let groups = kernel().mpidrs.len().div_ceil(16) as u64;
@@ -125,7 +125,7 @@ fn everybody_sends(target: CpuId) -> u64 {
     count
 }
 
-/// While a CPU has its interrupts masked each other one sends to it.
+/// Each other CPU sends to a CPU that has its interrupts masked.
 fn from_everybody(ktap: &mut Ktap) {
     let name = "what several have sent meanwhile comes when IRQs are open again";
     let after = "and then it takes the next one";
@@ -150,7 +150,7 @@ fn from_everybody(ktap: &mut Ktap) {
     let none_yet = count() == before;
     open.store(true, Ordering::Release);
     let held = holder.is_ok_and(|holder| holder.join());
-    // A GICv2 keeps one for each sender, a later GIC one for all.
+    // A GICv2 keeps one pending SGI for each sender, a later GIC one for all.
     let wanted = if is_gicv2() { senders } else { 1 };
     let came = eventually(|| count() - before == wanted);
     println!("# {senders} sent, {} came", count() - before);
@@ -160,15 +160,15 @@ fn from_everybody(ktap: &mut Ktap) {
     ktap.check(after, next && count() - before == wanted + 1);
 }
 
-/// Whether there is nothing to acknowledge. Ends what there is after all.
+/// Returns whether no interrupt is to be acknowledged. Acknowledges and ends one that is.
 fn nothing_comes() -> bool {
     let came = kernel().irq_chip().acknowledge();
     came.inspect(|(token, _)| kernel().irq_chip().end(*token))
         .is_none()
 }
 
-/// What is left of a CPU's interrupts by `init:irqchip`'s teardown: its timer
-/// is off too, until [`to_an_absent_cpu`] has taken it down and up.
+/// Checks a CPU's interrupts after the teardown of `init:irqchip`. The CPU's timer is off too,
+/// until [`to_an_absent_cpu`] has taken the CPU down and up.
 fn on_the_way_down(ktap: &mut Ktap) {
     let name = "on a CPU's way down wake gets through, and nothing else";
     let target = last_cpu();
@@ -199,12 +199,12 @@ fn on_the_way_down(ktap: &mut Ktap) {
         held_back && came && woken && alone
     });
     let only_wake = thread.map(|thread| thread.join());
-    // With its SGIs on again it takes what was held back.
+    // With its SGIs on again the CPU takes those that were held back.
     let came = eventually(|| kernel().interrupts.sgis(target, SGI) == before + 1);
     ktap.check(name, only_wake == Ok(true) && came);
 }
 
-/// While a CPU is off each other one sends to it.
+/// Each other CPU sends to a CPU that is off.
 fn to_an_absent_cpu(ktap: &mut Ktap) {
     let name = "what all others have sent to a CPU that is off is forgotten";
     let after = "once it is back it takes each SGI once";
@@ -242,8 +242,8 @@ fn send_to_self_past_the_driver(number: u8) {
     unsafe { asm!("msr S3_0_C12_C11_5, {}", "isb", in(reg) value, options(nostack)) };
 }
 
-/// This machine has no secure world, so all SGIs could be turned on: but code that
-/// sends one of those gets nothing through.
+/// This machine has no secure world, so all SGIs could be turned on. But one that belongs to the
+/// secure world elsewhere doesn't arrive.
 fn of_the_secure_world(ktap: &mut Ktap) {
     let name = "SGIs 8 to 15, which are the secure world's, are off on every CPU";
     if is_gicv2() {
@@ -256,7 +256,7 @@ fn of_the_secure_world(ktap: &mut Ktap) {
             let theirs = || (8..16).map(|number| kernel().interrupts.sgis(cpu, number));
             let before: u64 = theirs().sum();
             (8..16).for_each(send_to_self_past_the_driver);
-            // Ours, sent after them and of the same priority, has come.
+            // The kernel's own SGI, sent after it and of the same priority, has come.
             let ours = kernel().interrupts.sgis(cpu, SGI);
             send_to_self_past_the_driver(SGI);
             let came = eventually(|| kernel().interrupts.sgis(cpu, SGI) == ours + 1);

@@ -1,5 +1,5 @@
-//! Still points: nothing else moves while the function runs, whatever the CPUs
-//! were doing, and getting there takes as few interrupts as the GIC allows.
+//! Still points. No other CPU does anything while the function runs, whatever it was doing
+//! before, and the stop takes as few SGI writes as the GIC allows.
 
 //@ smp: 1 2 4 8 20
 //@ timeout: 900

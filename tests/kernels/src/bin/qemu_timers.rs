@@ -1,5 +1,5 @@
-//! Timers: never early, never lost, never twice, whatever becomes of their CPU; and
-//! cancelled ones that are not called again.
+//! Timers: their functions are called neither early nor twice, and each call comes, even if their
+//! CPU goes. After a cancel the function isn't called again.
 
 //@ smp: 1 2 4 20
 //@ timeout: 240
@@ -48,11 +48,11 @@ fn on<T: Send + 'static>(cpu: CpuId, body: impl FnOnce() -> T + Send + 'static) 
         .expect("a stack is free")
 }
 
-/// What a timer's function leaves.
+/// The record of the calls of a timer's function.
 struct Calls {
     count: AtomicU32,
     early: AtomicBool,
-    /// It is called after this.
+    /// The instant before which the function must not be called.
     due: AtomicU64,
     /// The place of the last call among all of a test's.
     place: AtomicU32,
@@ -156,7 +156,7 @@ fn periodic(ktap: &mut Ktap) {
     );
 }
 
-/// Periods that are shorter than what is called.
+/// Timers whose function takes longer than their period.
 fn too_often(ktap: &mut Ktap) {
     let calls = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&calls);
@@ -179,7 +179,7 @@ fn cancelled(ktap: &mut Ktap) {
     for (timer, turn) in timers.iter().zip(0..) {
         timer.start(after(Duration::from_millis(20 + turn % 7)));
     }
-    // Those that were cancelled in time are never called.
+    // A timer that was cancelled in time is never called.
     let cancelled = timers.iter().filter(|timer| timer.cancel()).count();
     let not_set = timers.iter().all(|timer| !timer.is_set());
     thread::sleep(Duration::from_millis(40));
@@ -199,7 +199,7 @@ fn cancelled(ktap: &mut Ktap) {
     );
 }
 
-/// Cancelling while the function runs.
+/// Cancels timers while their functions run.
 fn running(ktap: &mut Ktap) {
     let names = [
         "cancel waits for the function to end",
@@ -238,7 +238,7 @@ fn cancel_waits(twice: bool) -> bool {
     };
     let me = thread::current();
     let anywhere = me.affinity();
-    // Not on the CPU where the function runs: nothing could end it there.
+    // Not on the CPU where the function runs, because this thread has to end the function.
     let here = CpuMask::of(CpuId::BOOT);
     me.set_affinity(&here).expect("the boot CPU is active");
     let far = Arc::clone(&timer);
@@ -257,7 +257,7 @@ fn cancel_waits(twice: bool) -> bool {
     began && again && !stays && !was_set && waited
 }
 
-/// Whether a timer whose function sets it again is at rest after a cancel.
+/// Returns whether a timer whose function sets it again stays unset after a cancel.
 fn cancels_one_that_goes_on() -> bool {
     let count = Arc::new(AtomicU32::new(0));
     let itself = Arc::new(Once::<Weak<Timer>>::new());

@@ -1,5 +1,5 @@
-//! Trees with a habit that QEMU's own has not: each leads to the console that is
-//! there, to firmware, and to the CPUs that may be started.
+//! Device trees with properties that QEMU's own doesn't have. With each the kernel finds the
+//! console, firmware, and the CPUs that may be started.
 
 //@ smp: 4
 //@ gic: 3
@@ -44,15 +44,15 @@ fn main() {
     let mut ktap = Ktap::new();
     let mpidrs: Vec<u64> = kernel().mpidrs.iter().map(|mpidr| mpidr.raw()).collect();
     let expected: &[u64] = match case() {
-        // A disabled CPU is quiescent, and is started by its enable-method
-        // (Devicetree Specification, 3.8.1); so Linux has it too.
+        // A disabled CPU is quiescent, and its enable-method starts it (Devicetree
+        // Specification, "/cpus/cpu* Node Properties"). Linux starts it too.
         "cpus-disabled" => &[0, 1, 2],
         _ => &[0, 1, 2, 3],
     };
     ktap.equal("those CPUs are there that may be", &*mpidrs, expected);
     let possible = *kernel().masks.possible();
     ktap.check("all are up", masks_say(&possible) && states_say(&possible));
-    // There is nothing to check while the boot CPU is alone.
+    // With only the boot CPU there is nothing to check.
     let cycled = leave_and_return(|| true);
     ktap.check("they leave and come back", cycled && masks_say(&possible));
     ktap.finish()

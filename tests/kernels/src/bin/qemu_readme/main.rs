@@ -1,5 +1,5 @@
-//! The program that README.md and the documentation of `stillpoint::api` show, as it
-//! stands there (`tests/host_docs.rs` compares them).
+//! The program that README.md and the documentation of `stillpoint::api` show
+//! (`tests/host_docs.rs` compares them).
 
 //@ smp: 4
 //@ plan: none
