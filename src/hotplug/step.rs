@@ -1,7 +1,5 @@
 //! A step of the state table: a name, and a startup and a teardown.
 
-use core::fmt;
-
 use crate::hotplug::StepError;
 
 /// Which group of the table a step belongs to; the order is the table's.
@@ -15,8 +13,17 @@ pub enum Group {
     Init,
     /// Threads of the CPU, and its place in the scheduler.
     Sched,
-    /// Facilities of the CPU.
-    Enable,
+}
+
+impl Group {
+    /// Returns which side runs the steps of this group.
+    pub const fn runs_on(self) -> RunsOn {
+        match self {
+            Group::Prep => RunsOn::Control,
+            Group::Sync => RunsOn::Both,
+            Group::Init | Group::Sched => RunsOn::Ap,
+        }
+    }
 }
 
 /// Which side runs a step.
@@ -28,16 +35,6 @@ pub enum RunsOn {
     Ap,
     /// Control waits for the AP.
     Both,
-}
-
-impl fmt::Display for RunsOn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            RunsOn::Control => "control",
-            RunsOn::Ap => "AP",
-            RunsOn::Both => "both",
-        })
-    }
 }
 
 /// One side of a step. That a side can't fail is its type, not a comment.
@@ -84,10 +81,8 @@ impl<C> Side<C> {
 pub struct Step<C> {
     /// `group:name`.
     pub name: &'static str,
-    /// Its group.
+    /// Its group, which says where it runs.
     pub group: Group,
-    /// Which side runs it.
-    pub runs_on: RunsOn,
     /// On the way up.
     pub startup: Side<C>,
     /// On the way down; the inverse of `startup`.

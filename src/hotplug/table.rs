@@ -5,7 +5,7 @@
 
 use core::marker::PhantomData;
 
-use crate::hotplug::{Group, HotplugHost, RunsOn, Side, Step, StepContext, StepError};
+use crate::hotplug::{Group, HotplugHost, Side, Step, StepContext, StepError};
 
 /// Steps that are up when the AP has said ALIVE and waits for its release:
 /// control's half.
@@ -66,112 +66,96 @@ table![
     Step {
         name: "prep:hardware",
         group: Group::Prep,
-        runs_on: RunsOn::Control,
         startup: Side::Fallible(|cx| P::hotplug().kick(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().cancel_start(cx.cpu)),
     },
     Step {
         name: "prep:percpu",
         group: Group::Prep,
-        runs_on: RunsOn::Control,
         startup: Side::Fallible(|cx| Ok(P::prepare_area(cx.cpu)?)),
         teardown: Side::Nothing("a CPU's memory is never freed: it is kept for the next time"),
     },
     Step {
         name: "prep:heap",
         group: Group::Prep,
-        runs_on: RunsOn::Control,
         startup: Side::Nothing("a cache fills itself from what is asked of it"),
         teardown: Side::Infallible(|cx| P::hotplug().empty_heap_cache(cx.cpu)),
     },
     Step {
         name: "prep:calls",
         group: Group::Prep,
-        runs_on: RunsOn::Control,
         startup: Side::Infallible(|cx| P::calls().prepare(cx.cpu)),
         teardown: Side::Nothing("a CPU's memory is never freed: it is kept for the next time"),
     },
     Step {
         name: "prep:timers",
         group: Group::Prep,
-        runs_on: RunsOn::Control,
         startup: Side::Nothing("its queue was emptied when it went, and nobody adds to it"),
         teardown: Side::Infallible(|cx| P::sched().adopt_timers(cx.cpu)),
     },
     Step {
         name: "prep:threads",
         group: Group::Prep,
-        runs_on: RunsOn::Control,
         startup: Side::Fallible(|cx| P::hotplug().create_threads(cx.cpu)),
         teardown: Side::Nothing("the CPU's threads are kept parked for the next time"),
     },
     Step {
         name: "sync:alive",
         group: Group::Sync,
-        runs_on: RunsOn::Both,
         startup: Side::Fallible(|cx| P::hotplug().wait_alive(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().wait_dead(cx.cpu)),
     },
     Step {
         name: "init:cpu",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::init_cpu(cx.cpu)),
         teardown: Side::Nothing("every entry sets all registers anew: none is left to undo"),
     },
     Step {
         name: "init:rcu",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::grace_periods().startup(cx.cpu)),
         teardown: Side::Infallible(|cx| P::grace_periods().teardown(cx.cpu)),
     },
     Step {
         name: "init:irqchip",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::irqchip_startup(cx.cpu)),
         teardown: Side::Infallible(|cx| P::irqchip_teardown(cx.cpu)),
     },
     Step {
         name: "init:timer",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::timer_startup(cx.cpu)),
         teardown: Side::Infallible(|cx| P::timer_teardown(cx.cpu)),
     },
     Step {
         name: "init:calls",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::calls().startup(cx.cpu)),
         teardown: Side::Infallible(|cx| P::calls().drain(cx.cpu)),
     },
     Step {
         name: "init:stopper",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::stop_machine().enable(cx.cpu)),
         teardown: Side::Infallible(|cx| P::stop_machine().disable(cx.cpu)),
     },
     Step {
         name: "init:online",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::hotplug().go_online(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().go_offline(cx.cpu)),
     },
     Step {
         name: "sched:drain",
         group: Group::Sched,
-        runs_on: RunsOn::Ap,
         startup: Side::Nothing("threads come by themselves, once it is active"),
         teardown: Side::Infallible(|cx| P::sched().drain(cx.cpu)),
     },
     Step {
         name: "sched:threads",
         group: Group::Sched,
-        runs_on: RunsOn::Ap,
         startup: Side::Fallible(|cx| {
             P::hotplug().unpark_services(cx.cpu);
             Ok::<(), StepError>(())
@@ -184,14 +168,12 @@ table![
     Step {
         name: "sync:active",
         group: Group::Sync,
-        runs_on: RunsOn::Both,
         startup: Side::Nothing("nobody can hold a mask that this CPU is not in yet"),
         teardown: Side::Infallible(|cx| P::hotplug().wait_inactive(cx.cpu)),
     },
     Step {
         name: "sched:active",
         group: Group::Sched,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|cx| P::masks().set_active(cx.cpu, true)),
         teardown: Side::Infallible(|cx| P::masks().set_active(cx.cpu, false)),
     },

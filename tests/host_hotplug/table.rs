@@ -21,7 +21,6 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
             Group::Sync => "sync",
             Group::Init => "init",
             Group::Sched => "sched",
-            Group::Enable => "enable",
         };
         if step.name.split_once(':').map(|(before, _)| before) != Some(group) {
             wrong("not named after its group");
@@ -41,14 +40,6 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
         }
         if matches!(step.group, Group::Prep | Group::Sync) && step.teardown.may_fail() {
             wrong("may refuse to be undone");
-        }
-        let runs_on = match step.group {
-            Group::Prep => RunsOn::Control,
-            Group::Sync => RunsOn::Both,
-            Group::Init | Group::Sched | Group::Enable => RunsOn::Ap,
-        };
-        if step.runs_on != runs_on {
-            wrong("runs on the wrong CPU");
         }
     }
     found
@@ -96,7 +87,7 @@ fn the_half_with_irqs_masked_is_the_init_group() {
         let masked = (ALIVE..RELEASED).contains(&index);
         assert_eq!(step.group == Group::Init, masked, "{}", step.name);
         assert!(
-            index >= ALIVE || step.runs_on != RunsOn::Ap,
+            index >= ALIVE || step.group.runs_on() != RunsOn::Ap,
             "{}",
             step.name
         );
@@ -108,7 +99,6 @@ fn sound() -> Step<()> {
     Step {
         name: "init:sound",
         group: Group::Init,
-        runs_on: RunsOn::Ap,
         startup: Side::Infallible(|()| ()),
         teardown: Side::Infallible(|()| ()),
     }
@@ -121,7 +111,6 @@ fn a_table_that_is_wrong_is_found() {
     let prep = || Step {
         name: "prep:sound",
         group: Group::Prep,
-        runs_on: RunsOn::Control,
         ..sound()
     };
     let broken = [
@@ -158,13 +147,6 @@ fn a_table_that_is_wrong_is_found() {
             Step {
                 name: "sync:sound",
                 ..sound()
-            },
-        ),
-        (
-            "runs on the wrong CPU",
-            Step {
-                runs_on: RunsOn::Ap,
-                ..prep()
             },
         ),
         (

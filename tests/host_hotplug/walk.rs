@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use stillpoint::hotplug::{CpuhpState, Group, RunsOn, Side, Step, StepError, WalkError, Walker};
+use stillpoint::hotplug::{CpuhpState, Group, Side, Step, StepError, WalkError, Walker};
 use stillpoint::trace::Direction;
 
 use crate::xorshift::Random;
@@ -65,8 +65,7 @@ fn table() -> Vec<Step<Log>> {
     .into_iter()
     .map(|(startup, teardown)| Step {
         name: "test:step",
-        group: Group::Enable,
-        runs_on: RunsOn::Ap,
+        group: Group::Sched,
         startup,
         teardown,
     })

@@ -34,7 +34,6 @@ macro_rules! table {
         [$(Step {
             name: steps::<Sim>()[$step].name,
             group: steps::<Sim>()[$step].group,
-            runs_on: steps::<Sim>()[$step].runs_on,
             startup: Side::Fallible(|cx| Sim::pass($step, Direction::Up, cx)),
             teardown: Side::Fallible(|cx| Sim::pass($step, Direction::Down, cx)),
         }),*]

@@ -107,7 +107,7 @@ fn ran_in_place(cpu: CpuId, record: &Record) -> bool {
         return false;
     };
     let step = &kernel().hotplug.steps()[usize::from(step)];
-    let in_place = match step.runs_on {
+    let in_place = match step.group.runs_on() {
         RunsOn::Control => record.on == CpuId::BOOT,
         RunsOn::Ap => record.on == cpu,
         RunsOn::Both => record.on == cpu || record.on == CpuId::BOOT,
