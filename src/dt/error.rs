@@ -29,8 +29,6 @@ impl fmt::Display for Block {
 /// The purpose of a node, as an error names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeKind {
-    /// `/`.
-    Root,
     /// A node with `device_type = "memory"`.
     Memory,
     /// `/reserved-memory` or a child of it.
@@ -56,7 +54,6 @@ pub enum NodeKind {
 impl fmt::Display for NodeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Root => "root",
             Self::Memory => "memory",
             Self::ReservedMemory => "reserved-memory",
             Self::Cpu => "CPU",
