@@ -12,7 +12,7 @@ use crate::boot::early::Early;
 use crate::cpu::Mpidr;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::drivers::gicv2::GicV2;
-use crate::drivers::gicv3::GicV3;
+use crate::drivers::gicv3::{self, GicV3};
 use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, TimerDesc};
 use crate::kernel::CpuPower;
 use crate::kernel::{console, exit};
@@ -118,11 +118,15 @@ fn make_gicv3(
         .iter()
         .map(|region| (*region).into())
         .collect();
-    let all_regions = redistributors.left_out() == 0;
-    let distributor = distributor.start();
+    let registers = gicv3::Registers {
+        distributor: distributor.start(),
+        redistributors: &regions,
+        all_regions: redistributors.left_out() == 0,
+        stride,
+    };
     // SAFETY: the tree says that the registers are there. `early` mapped them as device
     // memory, for ever. No other driver uses them.
-    let chip = unsafe { GicV3::new(distributor, &regions, all_regions, stride, mpidrs) };
+    let chip = unsafe { GicV3::new(&registers, mpidrs) };
     match chip {
         Ok(chip) => chip,
         Err(error) => missing!("interrupt controller: {error}"),

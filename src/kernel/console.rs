@@ -19,7 +19,7 @@ use crate::kernel::try_kernel;
 use crate::platform::{Console, Irq, Platform, Received, Trigger};
 use crate::sched::lock::Completion;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Once, SpinLock};
+use crate::sync::{LocalCpu, Once, SpinLock};
 use crate::time::Instant;
 
 /// The UART, once [`init`] has found it. Until then output goes to the early console.
@@ -152,7 +152,7 @@ fn try_for_a_while() -> Option<impl Drop> {
         if one.is_some() || Hw::now() >= limit {
             return one;
         }
-        <Hw as crate::sync::LocalCpu>::relax();
+        Hw::relax();
     }
 }
 

@@ -95,6 +95,20 @@ struct PerCpu {
     was_up: AtomicBool,
 }
 
+/// Where the registers of a GICv3 are.
+#[derive(Clone, Copy, Debug)]
+pub struct Registers<'a> {
+    /// Address of the distributor's.
+    pub distributor: u64,
+    /// Address ranges of redistributors, in any order. Once each CPU has its
+    /// redistributor the rest is not read, and need not exist.
+    pub redistributors: &'a [Range<u64>],
+    /// Whether these are all that the GIC has.
+    pub all_regions: bool,
+    /// The device tree's `redistributor-stride` in bytes, if it has one.
+    pub stride: Option<u64>,
+}
+
 /// A machine's GICv3.
 #[derive(Debug)]
 pub struct GicV3 {
@@ -114,11 +128,6 @@ impl GicV3 {
     /// every shared interrupt is off, none is pending or active. Changes nothing in the
     /// part of any CPU. Allocates.
     ///
-    /// * `distributor` — address of the distributor's registers
-    /// * `redistributors` — address ranges of redistributors, in any order. Once each CPU
-    ///   has its redistributor the rest is not read, and need not exist
-    /// * `all_regions` — whether these are all that the GIC has
-    /// * `stride` — the device tree's `redistributor-stride` in bytes, if it has one
     /// * `cpus` — the affinity of each CPU, by CPU number
     ///
     /// A CPU without a redistributor is no error here:
@@ -136,13 +145,13 @@ impl GicV3 {
     /// and used by nothing else. The part of a region that is read must hold
     /// redistributors without a gap, up to the one that says it is the last, to an
     /// address from which on nothing answers, or to the region's end.
-    pub unsafe fn new(
-        distributor: u64,
-        redistributors: &[Range<u64>],
-        all_regions: bool,
-        stride: Option<u64>,
-        cpus: &[Mpidr],
-    ) -> Result<GicV3, GicInitError> {
+    pub unsafe fn new(registers: &Registers<'_>, cpus: &[Mpidr]) -> Result<GicV3, GicInitError> {
+        let &Registers {
+            distributor,
+            redistributors,
+            all_regions,
+            stride,
+        } = registers;
         if cpus.len() > MAX_CPUS {
             return Err(GicInitError::TooManyCpus(cpus.len()));
         }
