@@ -41,7 +41,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/hotplug/ap.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/control_steps.rs", "settings of tests, and what the hotplug lock guards"),
     ("src/hotplug/operation.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
-    ("src/hotplug/walk.rs", "changed by the one walk that the hotplug lock lets in; read for display"),
+    ("src/hotplug/walk.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
     ("src/kernel/console.rs", "set by the one CPU that still prints"),
     ("src/kernel/exit.rs", "a setting, stored before a second CPU runs"),
     ("src/kernel/heap.rs", "counts for display, each added to by its own CPU"),

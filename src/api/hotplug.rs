@@ -27,7 +27,9 @@ pub struct CpusReadGuard {
 /// under [`cpus_read_lock`] it is refused at once.
 ///
 /// # Errors
-/// [`CpuUpError`]; the machine is unharmed.
+/// [`CpuUpError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
+/// quarantined, which means that its end has not been seen: [`Left`] says which. It can be
+/// brought up or taken down again from there.
 pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
     kernel().hotplug.cpu_up(cpu)
 }
@@ -39,7 +41,8 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 /// a service, a callback of hotplug or under [`cpus_read_lock`] it is refused at once.
 ///
 /// # Errors
-/// [`CpuDownError`]; the machine is unharmed.
+/// [`CpuDownError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
+/// offline and quarantined, as with [`cpu_up`].
 pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
     kernel().hotplug.cpu_down(cpu)
 }

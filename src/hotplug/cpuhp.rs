@@ -1,7 +1,8 @@
 //! `cpuhp/N`: walks its own CPU through the steps that run in thread context.
 //!
 //! Control writes a command and wakes the thread; the thread walks and posts the
-//! result. A walk that fails is walked back here, on the CPU that it concerns.
+//! result. A walk that fails is walked back here, on the CPU that it concerns, as far
+//! as that goes.
 
 use core::marker::PhantomData;
 
@@ -62,7 +63,10 @@ impl<P: HotplugHost> Command<P> {
     /// waits for it.
     ///
     /// # Errors
-    /// The step that failed; the walk is back where it began.
+    /// The step that failed. The thread has walked back to where the CPU was before; if a
+    /// step fails on that way too, the CPU stays there, and [`CpuhpState::state`] says where.
+    ///
+    /// [`CpuhpState::state`]: crate::hotplug::CpuhpState::state
     pub(super) fn run_on(
         &self,
         cpu: CpuId,

@@ -66,7 +66,8 @@ pub enum StepError {
     Psci(PsciError),
     /// The CPU did not say ALIVE in time; it may still.
     NeverArrived,
-    /// It refused itself, and is off.
+    /// It refused itself. It is off, unless firmware doesn't say so: then it is quarantined,
+    /// and the operation ends with [`CpuUpError::NotUndone`].
     Refused(ApRefusal),
     /// It is not off, so it can't be started.
     NotOff(SyncState),
@@ -136,7 +137,9 @@ impl fmt::Display for Left {
     }
 }
 
-/// Why a CPU did not come up. It is as it was before, unless it says otherwise.
+/// Why a CPU did not come up. It is as it was before, but for two cases: after
+/// [`StepError::NeverArrived`] it is quarantined, and with [`CpuUpError::NotUndone`] a
+/// [`Left`] says how it is, half way or quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuUpError {
     /// The machine has no CPU of this number.
@@ -206,7 +209,9 @@ impl From<WouldDeadlock> for CpuUpError {
     }
 }
 
-/// Why a CPU did not go down. It is online as before, unless it says otherwise.
+/// Why a CPU did not go down. It is as it was before, but for three cases: with
+/// [`CpuDownError::NotUndone`] a [`Left`] says how it is; after [`CpuDownError::NotDead`] and
+/// [`CpuDownError::NotOff`] it is offline and quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuDownError {
     /// The machine has no CPU of this number.

@@ -170,9 +170,9 @@ impl Handshake<'_> {
 
     /// The AP has arrived: KICKED → ALIVE, or CANCELLED → DEAD. Returns whether
     /// it is to wait for the verdict (`false`: leave, using the boot record
-    /// only). If control's retry wins against CANCELLED, it starts again. At DEAD it
-    /// leaves too: firmware has started a CPU though it said that it would not, and control
-    /// has put DEAD back.
+    /// only). If control's retry wins against CANCELLED, `arrive` looks again
+    /// and finds KICKED. At DEAD it leaves too: firmware has started a CPU though it said that
+    /// it would not, and control has put DEAD back.
     ///
     /// # Panics
     /// In any other state: there would be two of this CPU.
@@ -196,7 +196,7 @@ impl Handshake<'_> {
     /// goes on.
     ///
     /// # Panics
-    /// If the word is one that only the AP could have written.
+    /// In any other state: from ALIVE control may only move the word to a verdict.
     pub fn verdict(self) -> Option<bool> {
         match self.state() {
             SyncState::Alive => None,
@@ -216,7 +216,9 @@ impl Handshake<'_> {
         }
     }
 
-    /// The AP leaves, its last store: `from` (SHOULD_DIE or ONLINE) → DEAD.
+    /// The AP leaves: `from` (SHOULD_DIE or ONLINE) → DEAD. It is the last store by which
+    /// control learns that the AP goes. Where CPU_OFF returns, the AP also stores what
+    /// firmware answered.
     ///
     /// # Panics
     /// If the other side has moved the word, which it may not from there.

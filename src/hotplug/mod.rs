@@ -1,8 +1,8 @@
 //! CPU hotplug: a table of symmetric steps, and the walk along it.
 //!
-//! Bring-up walks down the table and runs startups; tear-down walks back up and
-//! runs teardowns; a step that fails leaves the state as if it had never been
-//! tried, and the walk turns round to where the operation began.
+//! *Up* is towards online: forwards in the table, from its first row to its last. Bring-up
+//! walks up and runs startups; take-down walks down and runs teardowns. A step that fails
+//! counts as not passed, and the walk turns round to where the operation began.
 //!
 //! ```text
 //!   control CPU                            the CPU that comes or goes (AP)
@@ -21,20 +21,34 @@
 //!   online
 //! ```
 //! and back: `cpuhp/N` takes its CPU out of `active`, waits until no thread holds the old
-//! mask, sends all threads that are not the CPU's own elsewhere and walks up to
-//! `init:online`; control, on a CPU that stays, parks it and stops the
-//! machine; inside the still point the AP walks up to `sync:alive`, and from its
-//! idle thread leaves through firmware; control sees DEAD, then OFF, and walks
-//! the rest, taking over what the CPU has left behind: timers, free memory.
+//! mask, sends all threads that are not the CPU's own elsewhere and walks down until
+//! `init:online` is the last step that is up; control, on a CPU that stays, parks it and
+//! stops the machine; inside the still point the AP walks down until `sync:alive` is the last
+//! step that is up, and from its idle thread leaves through firmware; control sees DEAD, then
+//! OFF, and walks the rest, taking over what the CPU has left behind: timers, free memory.
+//!
+//! # Where an operation can't turn back any more
+//! - *Up*: from SHOULD_ONLINE ([`Handshake::release`]) control waits without a limit until the
+//!   CPU is online: the steps in between can't fail, by their type. The steps after that may
+//!   fail; then the walk turns round, and the CPU is taken down again.
+//! - *Down*: from the stop on, whose still point takes the CPU out of `online`, the walk ends
+//!   offline. What may still go wrong, a CPU that doesn't say DEAD or firmware that doesn't
+//!   say OFF, quarantines the CPU and is an error of the operation.
 //!
 //! # Invariants
 //! - **one-side-writes-state**: the `state` of a CPU is written by one side at a time:
 //!   control, then the AP from SHOULD_ONLINE to ONLINE, then its `cpuhp` thread between
-//!   a command and its completion; in the still point of the take-down the AP.
+//!   a command and its completion; in the still point of the take-down the AP. What hands the
+//!   walk over also orders the accesses: the handshake word from control to the AP; the lock
+//!   of the command's slot to `cpuhp`, and its completion back; the stop, to the AP and back.
+//!   From the AP's idle thread to `cpuhp` it is the order of one CPU.
 //! - **passages-balance**: passages up − passages down of a step is 0 or 1 for each
 //!   CPU, at rest, and 1 exactly for the steps below `state`.
-//! - **refusals-first**: past DISABLE_IRQ of the take-down nothing can refuse any more.
-//!   Everything that can refuse is asked before.
+//! - **refusals-first**: what can refuse a take-down is asked before the machine is stopped,
+//!   the steps that may fail and firmware included; [`Hotplug::cpu_down`] asks first of all. A
+//!   CPU_OFF that firmware refuses in spite of its answer doesn't turn the walk round: the CPU
+//!   goes to the pen, or is quarantined. The take-down that undoes a bring-up asks nothing:
+//!   a refusal would leave the CPU half way.
 //! - **cpu-memory-stays**: a CPU's memory is never freed.
 //! - **unseen-end-quarantines**: nothing is touched that a CPU which may still run
 //!   could use: a CPU whose end was not seen is quarantined ([`Quarantine`]).

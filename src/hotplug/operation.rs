@@ -64,7 +64,8 @@ impl<P: HotplugHost> Hotplug<P> {
         })
     }
 
-    /// Walks from `origin` up to `online`, and back to `origin` if a step fails.
+    /// Walks from `origin` up until all steps are up. If a step fails, walks back to `origin`,
+    /// or as far back as it can.
     fn go_up(&'static self, cpu: CpuId, origin: usize) -> Result<(), WalkError> {
         // From below the release no step is up (down-up-or-online).
         if origin < RELEASED {

@@ -39,7 +39,9 @@ pub enum RunsOn {
 
 /// One side of a step. That a side can't fail is its type, not a comment.
 pub enum Side<C> {
-    /// May fail; then it has done nothing.
+    /// May fail; then nothing is left that its teardown would have to undo. What is left is
+    /// kept for the next time, as threads are that were created before one failed, or is
+    /// remembered, as a CPU that never arrived is by its quarantine.
     Fallible(fn(&C) -> Result<(), StepError>),
     /// Can't fail.
     Infallible(fn(&C)),

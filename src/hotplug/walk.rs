@@ -5,7 +5,7 @@
 //!
 //! # Rules
 //! - Up: advance `state`, then run the startup. Down: decrement `state`, then run
-//!   the teardown. A step that fails leaves `state` as if never tried.
+//!   the teardown. A step that fails counts as not passed.
 //! - A side without a callback is passed silently, and counts as passed.
 //! - An injected failure is tested *before* the callback, fires once, and clears
 //!   itself.
@@ -24,9 +24,9 @@ const NO_FAIL: usize = usize::MAX;
 /// How far one CPU has come, and how often it has passed each step.
 ///
 /// Written by the side that owns the walk (`one-side-writes-state` of
-/// [`hotplug`](crate::hotplug)), read by any thread for display. The
-/// owner changes through the handshake word or a completion, which order the accesses:
-/// all of them are Relaxed.
+/// [`hotplug`](crate::hotplug)), read by any thread for display. All
+/// accesses are Relaxed: what hands the walk over to its next owner orders them, as stated
+/// there.
 pub struct CpuhpState {
     /// How many steps of the table are up.
     state: AtomicUsize,
@@ -124,7 +124,7 @@ impl<C, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, T> {
     /// Walks up until `target` steps are up.
     ///
     /// # Errors
-    /// The step that failed. The state is the one before it.
+    /// The step that failed, which counts as not passed: `state` says how far the walk came.
     pub fn up(&mut self, target: usize) -> Result<(), WalkError> {
         while self.state.state() < target {
             let step = self.state.state();
@@ -140,7 +140,7 @@ impl<C, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, T> {
     /// Walks down until `target` steps are up.
     ///
     /// # Errors
-    /// The step that failed. The state is the one before it.
+    /// The step that failed, which counts as not passed: `state` says how far the walk came.
     pub fn down(&mut self, target: usize) -> Result<(), WalkError> {
         while self.state.state() > target {
             let step = self.state.state() - 1;

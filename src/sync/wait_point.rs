@@ -118,8 +118,10 @@ impl WaitPoint {
     ///
     /// # Context
     /// IRQs masked, priority mask closed to all but what is urgent, no interrupt
-    /// active; the only waiter of this CPU. The wait is for CPUs that have all arrived: only
-    /// a panic, which ends the sleep, or the function that they run can hold them up.
+    /// active; the only waiter of this CPU. The wait is bounded where it is begun: in
+    /// a stop it is for CPUs that have all arrived, which only a panic, which ends the sleep, or
+    /// the function that they run can hold up; a CPU that comes up waits for the control
+    /// thread's verdict, and no still point waits for that CPU meanwhile.
     ///
     /// # Panics
     /// If another waiter of this CPU sleeps here (one-sleeper-per-cpu).
