@@ -1,5 +1,5 @@
-//! What became of the cases of a test of whole machines: a line for each, and the counts
-//! at the end.
+//! The results of the cases of a test of whole machines: a line for each, and the counts at the
+//! end.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,16 +17,16 @@ const CHECKS: usize = 8;
 
 /// Counts the cases of one test, and prints a line for each.
 pub struct Cases {
-    /// What the rig was called with to run them.
+    /// The arguments with which the rig was called.
     command: String,
-    /// The only case that is wanted, or all of them if it is empty.
+    /// The name of the only case to run; all are run if it is empty.
     only: String,
     counts: Counts,
 }
 
 impl Cases {
-    /// Returns the cases of the rig's command `name`, of which none was run yet. `CASE` in
-    /// `config` names the one that is wanted; if it is empty all are.
+    /// Returns the cases of the rig's command `name`, none of which was run yet. `CASE` in `config`
+    /// names the case to run; all are run if it is empty.
     #[must_use]
     pub fn new(name: &str, arguments: &[OsString], config: &Config) -> Cases {
         let words = arguments.iter().map(|word| format!(" {}", word.display()));
@@ -37,9 +37,9 @@ impl Cases {
         }
     }
 
-    /// Runs the case `name`, if it is wanted, and prints its line: `about_fn` has what it
-    /// says of the case, given how long it took. Of a case that failed it prints why, what
-    /// was printed into `log`, and how to repeat it.
+    /// Runs the case `name`, if it is to be run, and prints its line. `about_fn` returns the text
+    /// of the line, given how long the case took. If the case fails, this prints the reason, the
+    /// content of `log`, and the command that repeats it.
     pub fn run(
         &mut self,
         name: &str,
@@ -55,7 +55,7 @@ impl Cases {
         self.tell(name, &about_fn(&seconds(from.elapsed())), &outcome, log);
     }
 
-    /// Returns whether this case is wanted.
+    /// Returns whether this case is to be run.
     #[must_use]
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only == name
@@ -101,7 +101,7 @@ impl Cases {
 ///
 /// # Errors
 ///
-/// One is not.
+/// A check is missing or not ok.
 pub fn judge_selftest(printed: &str) -> Result<()> {
     let checks = || {
         printed
@@ -117,12 +117,12 @@ pub fn judge_selftest(printed: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks that lines of what was `printed` match `patterns`, in their order. A pattern
-/// behind `! ` is one that no line may match.
+/// Checks that lines of `printed` match `patterns`, in their order. No line may match a pattern
+/// that follows `! `.
 ///
 /// # Errors
 ///
-/// Names the first pattern of which that isn't so, or that is no regular expression.
+/// Names the first pattern that fails, or that is no regular expression.
 pub fn find_lines(printed: &str, patterns: &[&str]) -> Result<()> {
     let mut from = 0;
     for pattern in patterns {

@@ -15,11 +15,11 @@ const PROMPTLY: Duration = Duration::from_secs(10);
 /// How often a packet that arrived broken is asked for, or sent, again.
 const TRIES: usize = 3;
 
-/// Begins what isn't sent as it is: the next byte is, with this bit flipped.
+/// The byte that begins an escape: the next byte is sent with one bit flipped.
 const ESCAPE: u8 = b'}';
 const ESCAPED_BIT: u8 = 0x20;
 
-/// A connection to the stub of a machine, which stands still unless it is told to go on.
+/// A connection to the stub of a machine. The machine stands still unless it is told to run.
 pub struct Gdb {
     stream: UnixStream,
 }
@@ -42,7 +42,7 @@ impl Gdb {
     ///
     /// # Errors
     ///
-    /// There is none within ten seconds.
+    /// No answer comes within ten seconds.
     pub fn ask(&mut self, packet: &str) -> io::Result<String> {
         self.send(packet)?;
         self.answer(PROMPTLY)
@@ -61,7 +61,7 @@ impl Gdb {
                 match self.byte()? {
                     b'+' => return Ok(()),
                     b'-' => break,
-                    // The rest of something that came too late.
+                    // The rest of an answer that came too late.
                     _ => {}
                 }
             }
@@ -73,7 +73,7 @@ impl Gdb {
     ///
     /// # Errors
     ///
-    /// None does, or only broken ones.
+    /// No packet comes, or only broken ones.
     pub fn answer(&mut self, within: Duration) -> io::Result<String> {
         self.stream.set_read_timeout(Some(within))?;
         for _ in 0..TRIES {
@@ -96,8 +96,7 @@ impl Gdb {
         Err(bad("the stub sends broken packets".into()))
     }
 
-    /// Stops the machine, which was told to go on, and returns why the stub says that it
-    /// stands still.
+    /// Stops the running machine, and returns the reason for the stop that the stub reports.
     ///
     /// # Errors
     ///
@@ -134,7 +133,7 @@ impl Gdb {
         self.ask_for_ok(&format!("z1,{address:x},4"))
     }
 
-    /// Lets all CPUs go on, until `answer` says that the machine stands still again.
+    /// Lets all CPUs run, until `answer` reports that the machine stands still again.
     ///
     /// # Errors
     ///
@@ -144,7 +143,7 @@ impl Gdb {
         self.send("vCont;c")
     }
 
-    /// Lets these CPUs alone go on, each counted from 0.
+    /// Lets only these CPUs run. CPUs are counted from 0.
     ///
     /// # Errors
     ///
@@ -158,7 +157,7 @@ impl Gdb {
     ///
     /// # Errors
     ///
-    /// The stub has none of this name, or doesn't answer.
+    /// The stub has no register of this name, or doesn't answer.
     pub fn system_register(&mut self, name: &str, cpu: u32) -> io::Result<u64> {
         let described = self.feature("system-registers.xml")?;
         let number = register_number(&described, name)
@@ -168,7 +167,7 @@ impl Gdb {
         little_endian(&value).ok_or_else(|| bad(format!("the value of {name} is {value}")))
     }
 
-    /// Returns what the stub says of its registers in one of its files.
+    /// Returns one of the stub's files, which describes its registers.
     fn feature(&mut self, file: &str) -> io::Result<String> {
         let mut text = String::new();
         loop {
@@ -250,7 +249,8 @@ mod tests {
     use super::*;
     use std::thread;
 
-    /// A connection to a stub that says all of `bytes` at once, and what it then heard.
+    /// Returns a connection to a stub that sends all of `bytes` at once, and what the stub then
+    /// receives.
     fn stub(bytes: &[u8], talk_fn: impl FnOnce(&mut Gdb)) -> String {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
         theirs.write_all(bytes).expect("room");

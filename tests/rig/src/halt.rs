@@ -1,4 +1,4 @@
-//! Watching a machine whose kernel can't leave, through QEMU's monitor.
+//! Watches, through QEMU's monitor, a machine whose kernel can't end it.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,16 +12,16 @@ use crate::machine::Machine;
 use crate::monitor::{Monitor, WordSize};
 use crate::whereabouts::{Functions, is_image, whereabouts};
 
-/// How often the CPU is looked at.
+/// How often the CPU's registers are read.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// `boot_halt` is five instructions.
 const HALT_SIZE: u64 = 5 * 4;
 
-/// An Image lies on a page boundary at least.
+/// An Image begins at a page boundary.
 const PAGE: u64 = 4096;
 
-/// Where a kernel halts, and where it leaves why, in its Image.
+/// The place in an Image where its kernel halts, and the place where it stores the reason.
 #[derive(Debug, Clone, Copy)]
 pub struct Halt {
     halt: u64,
@@ -29,11 +29,11 @@ pub struct Halt {
 }
 
 impl Halt {
-    /// Returns what the file `elf` says.
+    /// Returns the places from the symbols of the file `elf`.
     ///
     /// # Errors
     ///
-    /// It can't be read, or is no kernel of ours.
+    /// The file can't be read, or is no kernel of this project.
     pub fn of(elf: &Path) -> Result<Halt> {
         let elf = Elf::read(elf)?;
         Ok(Halt {
@@ -42,8 +42,8 @@ impl Halt {
         })
     }
 
-    /// Returns what the first CPU has left in `boot_failure_reason`, if it sleeps in
-    /// `boot_halt`, wherever the Image lies.
+    /// Returns the value of `boot_failure_reason` if the first CPU sleeps in `boot_halt`, wherever
+    /// the Image is in memory.
     ///
     /// # Errors
     ///
@@ -53,7 +53,8 @@ impl Halt {
         let Some(base) = all.first().and_then(|first| self.base(first.pc)) else {
             return Ok(None);
         };
-        // Other code has such addresses too: then no Image is where it would have to lie.
+        // Other code may have such an address too. Then there is no Image at the place that the
+        // address implies.
         if !is_image(monitor, base)? {
             return Ok(None);
         }
@@ -61,7 +62,7 @@ impl Halt {
         Ok(byte.map(|[byte]| byte as u8))
     }
 
-    /// Returns where the Image lies if `pc` is in `boot_halt`.
+    /// Returns the address that the Image must have for `pc` to be in `boot_halt`, if there is one.
     fn base(self, pc: u64) -> Option<u64> {
         let into = pc.wrapping_sub(self.halt) % PAGE;
         if into >= HALT_SIZE {
@@ -72,10 +73,9 @@ impl Halt {
 }
 
 /// Runs `vm` until its first CPU sleeps in `boot_halt`, then ends it by its monitor.
-/// Returns what the CPU has left in `boot_failure_reason`, `None` if it didn't get there
-/// within `limit` seconds. The serial port goes to `log`. The symbols of `elf` are looked
-/// up, which is what was booted; given `image`, the Image made of it, the log says at its
-/// end where the CPUs of a machine are that didn't get there.
+/// Returns the value of `boot_failure_reason`, or `None` if the CPU doesn't halt within `limit`
+/// seconds. The serial port goes to `log`. `elf` is the kernel that is booted, and has its symbols.
+/// With `image`, the Image made of it, the end of the log says where the CPUs are that don't halt.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ mod tests {
             reason: 0x3000,
         };
         assert_eq!(halt.base(0x4020_1ff8), Some(0x4020_0000));
-        // The last instruction lies in the next page.
+        // The last instruction is in the next page.
         assert_eq!(halt.base(0x4020_2008), Some(0x4020_0000));
         assert_eq!(halt.base(0x4020_200c), None);
         assert_eq!(halt.base(0x4020_1ff4), None);

@@ -1,4 +1,4 @@
-//! The test kernels: where their sources are, and how they are built.
+//! The test kernels: their sources and their build.
 
 use std::path::{Path, PathBuf};
 
@@ -27,11 +27,11 @@ pub struct Built {
 /// Where the sources are.
 const SOURCES: &str = "tests/kernels/src/bin";
 
-/// The package whose programs they are. Cargo builds it only if it is named.
+/// The package of the test kernels. Cargo builds it only if it is named.
 pub const PACKAGE: &str = "stillpoint-kernels";
 
 impl Kernel {
-    /// Returns the test kernel whose program is `elf`; `None` for a program that is none.
+    /// Returns the test kernel whose program is `elf`; `None` if it is no test kernel.
     ///
     /// # Errors
     ///
@@ -98,12 +98,12 @@ impl Kernel {
     }
 }
 
-/// Builds `kernels`, each in the profile that it asks for, or all in the one that `config`
-/// asks for.
+/// Builds `kernels`, each in the profile of its directive, or all in the profile of `config` if
+/// that names one.
 ///
 /// # Errors
 ///
-/// One doesn't compile, or asks for a profile that there isn't.
+/// A kernel doesn't compile, or names a profile that doesn't exist.
 pub fn build(config: &Config, kernels: &[Kernel]) -> Result<Vec<Built>> {
     let profile = &config.profile;
     let mut all = Vec::new();

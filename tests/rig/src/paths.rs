@@ -1,4 +1,4 @@
-//! Where things lie: the tree's own root, and what is built.
+//! Paths: the root of the tree, and built files.
 
 use std::env;
 use std::ffi::OsString;

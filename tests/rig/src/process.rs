@@ -12,14 +12,14 @@ use rustix::process::{
     Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal,
 };
 
-/// How often a program is looked at that is waited for.
+/// How often a wait checks whether its program has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a program that was asked to end may take until it is made to.
+/// How long a program that was asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The program that runs, whatever has become of its file meanwhile: cargo puts another one
-/// in its place when a source has changed. Linux names it so: proc_pid_exe(5).
+/// The running program's file, even if cargo has replaced it since because a source has changed
+/// (proc_pid_exe(5)).
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Returns a command that runs this program.
@@ -30,8 +30,8 @@ pub fn this_program() -> Command {
     command
 }
 
-/// A program that is ended when this is dropped, and when this program dies: with its
-/// process group, if it has one of its own.
+/// A running program. It ends when this is dropped or when the rig dies, with its process group
+/// if it has one of its own.
 pub struct Running {
     child: Child,
     has_group: bool,
@@ -39,9 +39,9 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts `command` in a process group of its own, with all that it will start. What
-    /// it has for standard input and output is the caller's to say: it can't read from a
-    /// terminal, because its group isn't the one in front.
+    /// Starts `command`, and all programs that it will start, in a process group of its own. The
+    /// caller sets its standard input and output. It can't read from a terminal, because its
+    /// group isn't the foreground group.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Running {
         Ok(status)
     }
 
-    /// Ends the program and all of its group: asks first, then makes it.
+    /// Ends the program and all of its group: asks it to end first, and then kills it.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        // Its number is no other's as long as it is still to be waited for. Without an
-        // answer there is nothing to end, which is what was wanted.
+        // Its number can't be reused before its status was collected. An error means that the
+        // group has ended already.
         if self.ended.is_none()
             && let Some(process) = Pid::from_raw(self.child.id().cast_signed())
         {
@@ -162,7 +162,7 @@ impl Drop for Running {
     }
 }
 
-/// Has the program of `command` end when the thread dies that starts it.
+/// Has the program of `command` end when the thread that starts it dies.
 pub fn ends_with_us(command: &mut Command) -> &mut Command {
     // SAFETY: between fork and exec the closure makes one system call, by which a parent's
     // death ends the child, and touches no memory.
@@ -182,8 +182,8 @@ pub fn code(status: ExitStatus) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// Runs `command` to its end, its input and output being those of this program, and
-/// returns its status as a shell has it.
+/// Runs `command` to its end, with the input and output of the rig, and returns its status as a
+/// shell does.
 ///
 /// # Errors
 ///
@@ -227,9 +227,8 @@ pub fn output_of(command: &mut Command) -> Result<Vec<u8>> {
     Ok(stdout)
 }
 
-/// Calls `work_fn` for each of `items` in their order, up to `jobs` at a time, and returns
-/// what it returned, in no order. An error ends the worker that had it; the others go on
-/// to the last item.
+/// Calls `work_fn` for each of `items` in their order, up to `jobs` at a time, and returns the
+/// results, in any order. An error ends its worker; the other workers go on to the last item.
 ///
 /// # Errors
 ///
@@ -298,7 +297,7 @@ mod tests {
         assert_eq!(running.wait_until(Instant::now()).expect("no error"), None);
         assert!(alive(sleeper));
         drop(running);
-        // Its parent is dead too, so the system's first process waits for it.
+        // Its parent is dead too, so init collects its status.
         let until = Instant::now() + Duration::from_secs(60);
         while alive(sleeper) && Instant::now() < until {
             sleep(LOOK);
@@ -306,7 +305,7 @@ mod tests {
         assert!(!alive(sleeper) || is_zombie(sleeper));
     }
 
-    /// Whether `process` has ended, and nobody has asked for its status.
+    /// Returns whether `process` has ended and its status was not collected.
     fn is_zombie(process: u32) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         stat.rsplit(") ")

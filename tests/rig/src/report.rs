@@ -1,5 +1,5 @@
-//! What is told of runs: a line for each, what runs at the moment, and how to repeat
-//! what failed.
+//! The output about runs: a line for each, the progress, and the command that repeats a run that
+//! failed.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use crate::counts::Counts;
 
-/// Tells, on a terminal, how far it is and what runs; nothing of that gets into a log.
+/// Shows the progress and the current runs, on a terminal only, so that logs don't contain them.
 pub struct Progress {
     all: usize,
     live: bool,
@@ -21,7 +21,7 @@ struct State {
     running: BTreeMap<usize, String>,
 }
 
-/// A run that [`Progress`] knows of. [`Progress::done`] takes it back.
+/// A run that [`Progress`] shows. [`Progress::done`] removes it.
 #[must_use]
 pub struct Run(usize);
 
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Tells that a run begins.
+    /// Shows that a run begins.
     ///
     /// # Panics
     ///
@@ -50,7 +50,7 @@ impl Progress {
         Run(run)
     }
 
-    /// Tells that a run has ended, and prints `text`, whole lines, in one write.
+    /// Shows that a run has ended, and prints `text`, which has whole lines, in one write.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl Progress {
         self.show(&state);
     }
 
-    /// Counts something that was told without having been run, and prints `text`.
+    /// Counts a result without a run, and prints `text`.
     pub fn told(&self, text: &str) {
         let run = self.begin("");
         self.done(run, text);
@@ -87,7 +87,7 @@ impl Progress {
     }
 }
 
-/// The last place not behind a byte at which a text may be cut.
+/// Returns the last place up to a byte at which a text may be cut.
 trait Boundary {
     fn floor_char_boundary_at(&self, most: usize) -> usize;
 }
@@ -101,7 +101,7 @@ impl Boundary for String {
     }
 }
 
-/// Prints `text` to standard output at once. A reader that is gone ends the run no sooner.
+/// Prints `text` to standard output at once. The run goes on even if no program reads it.
 pub fn print(text: &str) {
     if cfg!(test) {
         // The test harness keeps what goes through the macro to itself: a line of counts
@@ -113,7 +113,7 @@ pub fn print(text: &str) {
     let _reader_is_gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints why something is left out, and counts it as one test that is skipped.
+/// Prints why a test is left out, and counts one skipped test.
 pub fn skipped(why: &str) {
     let counts = Counts {
         skipped: 1,
@@ -134,8 +134,8 @@ pub fn indented(text: &str) -> String {
     out
 }
 
-/// Returns the command that repeats something: `make` with a target and with those of
-/// the variables that aren't empty.
+/// Returns the command that repeats a run: `make` with a target and the variables that aren't
+/// empty.
 #[must_use]
 pub fn repeat(target: &str, variables: &[(&str, &str)]) -> String {
     let mut command = format!("repeat: make {target}");

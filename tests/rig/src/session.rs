@@ -1,5 +1,4 @@
-//! A program with a console: what it prints is kept and can be waited for, and it can be
-//! typed to.
+//! A program with a console. Its output is kept, a test can wait for it, and can type input.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
@@ -13,26 +12,26 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{Running, code};
 
-/// A program that runs, and its console. It is ended when this is dropped.
+/// A running program and its console. The program is ended when this is dropped.
 pub struct Session {
     running: Running,
     console: Arc<Console>,
     input: Option<ChildStdin>,
     copier: Option<JoinHandle<()>>,
-    /// How many bytes of what was printed [`Session::expect`] has gone past.
+    /// How many bytes of the output [`Session::expect`] has passed.
     expected: usize,
 }
 
-/// How a program came to its end.
+/// How a program has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// By itself, with this status.
     Status(i32),
-    /// It was ended, its time being over.
+    /// It was ended because its time was over.
     TimedOut,
 }
 
-/// What was printed so far.
+/// The output so far.
 #[derive(Default)]
 struct Console {
     printed: Mutex<Printed>,
@@ -46,10 +45,10 @@ struct Printed {
     sink: Option<Sink>,
 }
 
-/// Where what is printed goes as it comes.
+/// The destinations of the output.
 struct Sink {
     log: File,
-    /// Whether it goes to standard output too.
+    /// Whether the output goes to standard output too.
     echo: bool,
 }
 
@@ -69,7 +68,7 @@ impl Session {
             .stdout(writer.try_clone()?)
             .stderr(writer);
         let mut running = Running::start(command)?;
-        // Its ends of the pipe, or the console would never come to an end.
+        // Closes this program's copies of the pipe's ends, or the console would never end.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let input = running.child().stdin.take();
         let console = Arc::<Console>::default();

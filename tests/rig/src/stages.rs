@@ -1,4 +1,4 @@
-//! Running stages, of the check and of what goes on by night: each in a process of its
+//! Runs stages, those of the check and those of the nightly run, each in a process of its
 //! own, its output in a log, its time and its outcome on a line.
 
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! A kernel that may hang: when its time is over, QEMU's monitor tells where its CPUs are.
+//! Runs a kernel that may hang. When its time is over, QEMU's monitor tells where its CPUs are.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ pub struct Watched<'a> {
     /// What `image` was made of.
     pub elf: &'a Path,
     pub image: &'a Path,
-    /// Gets what the console prints, as standard output does.
+    /// A copy of the console's output, besides standard output.
     pub log: &'a Path,
     /// Seconds.
     pub limit: u64,

@@ -1,4 +1,4 @@
-//! `held ELF`: what becomes of a CPU that its host doesn't run where it would say DEAD.
+//! `held ELF`: checks a CPU that its host doesn't run at the moment at which it would store DEAD.
 //!
 //! ELF is qemu_quarantine, which cycles CPU 1 and judges itself. QEMU's gdbstub holds that
 //! CPU at the first instruction of `Hotplug::leave`, and lets the others run, until the

@@ -1,4 +1,4 @@
-//! `parked ELF IMAGE`: what a parked CPU does, seen from outside.
+//! `parked ELF IMAGE`: checks from outside what a parked CPU does.
 //!
 //! Boots the Image that is shipped on QEMU's raspi4b, parks the secondaries, and looks:
 //! their PC lies in the pen (by QEMU's monitor), their MMU and caches are off (SCTLR, by its

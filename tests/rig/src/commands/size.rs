@@ -1,4 +1,4 @@
-//! `size ELF IMAGE`: what the kernel takes. The sections of the ELF, the Image as a file
+//! `size ELF IMAGE`: how much memory the kernel needs. The sections of the ELF, the Image as a file
 //! and in memory, and what each further CPU costs at run time: measured, by booting with
 //! 4 CPUs and with 8.
 

@@ -18,9 +18,9 @@ pub struct Mutant {
     pub file: String,
     /// The model that must turn red.
     pub model: String,
-    /// The text as it is.
+    /// The text in the file.
     pub before: String,
-    /// The text as it must not be.
+    /// The text with the mistake.
     pub after: Change,
 }
 
@@ -33,7 +33,7 @@ pub enum Change {
     Nothing(String),
 }
 
-/// Returns what the lists in the directory `dir` have, in the order of their names.
+/// Returns the mistakes of the lists in the directory `dir`, in the order of the lists' names.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub fn read(dir: &Path) -> Result<Vec<Mutant>, String> {
     Ok(all)
 }
 
-/// Returns what the list `text` of the model `model` has.
+/// Returns the mistakes in the list `text` of the model `model`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Plants mistakes, and judges what their models say.
+//! Plants mistakes, and judges the results of their models.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use super::list::{Change, Mutant};
 
-/// How long a model may take that is as it should be.
+/// How long a model without a mistake may take.
 const SOUND_WITHIN: Duration = Duration::from_secs(1200);
 
-/// A model with a mistake in it may take so much longer than without.
+/// How many times longer a model with a mistake may take than without.
 const SLOWER: u32 = 10;
 
 /// The most characters of a mistake that are shown.
@@ -26,7 +26,7 @@ pub enum End {
 
 /// A copy of the tree, in which mistakes are planted and models run.
 pub trait Tree {
-    /// Returns the text of a file as it should be.
+    /// Returns the text of a file without a mistake.
     fn source(&self, file: &str) -> Result<String>;
 
     /// Puts `text` into the copy of a file.
