@@ -58,12 +58,12 @@ impl FakeInterface {
         GicV3Interface::new(self)
     }
 
-    /// Whether an interrupt of our ordinary priority comes.
+    /// Returns whether an interrupt of our ordinary priority comes.
     pub(crate) fn lets_through(&self) -> bool {
         self.group1.get() == 1 && self.mask.get() > 0xc0
     }
 
-    /// Whether interrupts end and preempt as ours must.
+    /// Returns whether interrupts end and preempt as ours must.
     pub(crate) fn is_set_up(&self) -> bool {
         self.control.get() == 0 && self.binary_point.get() == 0
     }
@@ -73,12 +73,12 @@ impl FakeInterface {
         self.undefined.borrow().clone()
     }
 
-    /// How often a register was read or written.
+    /// Returns how often a register was read or written.
     pub(crate) fn accesses(&self) -> usize {
         self.accesses.get()
     }
 
-    /// How many writes have not taken effect.
+    /// Returns how many writes have not taken effect.
     pub(crate) fn without_effect(&self) -> usize {
         self.written.borrow().len()
     }

@@ -282,7 +282,7 @@ impl Packages {
     }
 }
 
-/// Whether the search path has `name`.
+/// Returns whether the search path has `name`.
 fn is_command(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())

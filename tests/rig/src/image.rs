@@ -38,7 +38,7 @@ pub fn make(elf: &Path, image: &Path) -> Result<()> {
     fs::rename(&part, image).with_context(|| image.display().to_string())
 }
 
-/// Whether `image` is newer than `elf` and than the program that makes it.
+/// Returns whether `image` is newer than `elf` and than the program that makes it.
 fn is_newer(image: &Path, elf: &Path) -> bool {
     let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
     let program = time(Path::new(THIS_PROGRAM));
@@ -99,7 +99,7 @@ fn lowest(elf: &object::File) -> Result<u64> {
     lowest.context("nothing in it is loaded")
 }
 
-/// Whether a section is loaded, and has bytes in the file.
+/// Returns whether a section is loaded, and has bytes in the file.
 fn is_in_file(section: &object::Section) -> bool {
     let SectionFlags::Elf { sh_flags } = section.flags() else {
         return false;

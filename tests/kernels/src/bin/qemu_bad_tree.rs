@@ -110,12 +110,12 @@ mod bad_tree {
             result.map(|_| copy)
         }
 
-        /// Whether `blob` is refused for its form.
+        /// Returns whether `blob` is refused for its form.
         fn refuses(&mut self, blob: &[u8]) -> bool {
             matches!(self.load(blob), Err(EarlyError::DeviceTree(_)))
         }
 
-        /// Whether `blob` is refused for its form, or its copy is sane.
+        /// Returns whether `blob` is refused for its form, or its copy is sane.
         fn is_safe_with(&mut self, blob: &[u8]) -> bool {
             match self.load(blob) {
                 Err(error) => matches!(error, EarlyError::DeviceTree(_)),
@@ -123,7 +123,7 @@ mod bad_tree {
             }
         }
 
-        /// Whether `copy` is a tree, every question about it has an answer, and
+        /// Returns whether `copy` is a tree, every question about it has an answer, and
         /// it is its own copy.
         fn is_sane(&mut self, copy: &[u8]) -> bool {
             let Ok(tree) = DeviceTree::new(copy) else {

@@ -81,7 +81,7 @@ fn main() {
     ktap.finish()
 }
 
-/// How many rounds the boot arguments ask for.
+/// Returns how many rounds the boot arguments ask for.
 fn told_rounds() -> Option<u32> {
     let mut words = kernel().bootargs.split(' ');
     words.find_map(|word| word.strip_prefix("rounds=")?.parse().ok())

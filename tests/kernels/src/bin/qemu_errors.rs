@@ -85,7 +85,7 @@ fn handshake() -> SyncState {
     Handshake(Hw::handshake_word(victim())).state()
 }
 
-/// Whether `check_fn` says yes before long: a minute, for slow hosts.
+/// Returns whether `check_fn` says yes before long: a minute, for slow hosts.
 fn soon(check_fn: impl Fn() -> bool) -> bool {
     let minute = Hw::frequency().duration_to_ticks(Duration::from_secs(60));
     let limit: Instant = Hw::now().after_ticks(minute);
@@ -98,7 +98,7 @@ fn soon(check_fn: impl Fn() -> bool) -> bool {
     false
 }
 
-/// Whether the victim is offline, and for firmware and handshake too.
+/// Returns whether the victim is offline, and for firmware and handshake too.
 fn is_off() -> bool {
     same("steps up", hotplug().state(victim()).state(), 0)
         & same("handshake", handshake(), SyncState::Dead)
@@ -106,7 +106,7 @@ fn is_off() -> bool {
         & same("health", is_well(hotplug().health(victim())), true)
 }
 
-/// Whether a CPU is off for good reasons: by firmware, or in the pen where there is none.
+/// Returns whether a CPU is off for good reasons: by firmware, or in the pen where there is none.
 fn is_well(health: CpuHealth) -> bool {
     matches!(
         health,
@@ -114,7 +114,7 @@ fn is_well(health: CpuHealth) -> bool {
     )
 }
 
-/// Whether the victim leaves and comes back.
+/// Returns whether the victim leaves and comes back.
 fn cycles() -> bool {
     same("down", api::cpu_down(victim()), Ok(()))
         & is_off()
@@ -223,7 +223,7 @@ fn bound_thread() -> bool {
     sound & cycles()
 }
 
-/// Whether the victim fails with an injected error at `step`, as `EAGAIN`.
+/// Returns whether the victim fails with an injected error at `step`, as `EAGAIN`.
 fn up_fails_at(step: &'static str) -> bool {
     let wanted = CpuUpError::Step {
         cpu: victim(),
@@ -323,7 +323,7 @@ fn dismissed_on_its_way() -> bool {
     sound & same("up", api::cpu_up(victim()), Ok(()))
 }
 
-/// Whether a CPU that is held is given up.
+/// Returns whether a CPU that is held is given up.
 fn is_given_up() -> bool {
     let wanted = CpuUpError::Step {
         cpu: victim(),

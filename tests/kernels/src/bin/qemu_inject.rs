@@ -155,7 +155,7 @@ fn walk_down(cpu: CpuId, step: usize, may_fail: bool) -> bool {
     sound & same("up", api::cpu_up(cpu), Ok(())) & is_on()
 }
 
-/// Whether `cpu`, without a failure, leaves and comes back.
+/// Returns whether `cpu`, without a failure, leaves and comes back.
 fn cycles(cpu: CpuId) -> bool {
     same("down", api::cpu_down(cpu), Ok(()))
         & is_off(cpu)
@@ -163,7 +163,7 @@ fn cycles(cpu: CpuId) -> bool {
         & is_on()
 }
 
-/// Whether `cpu` is offline, for the masks, the counters of every CPU, the
+/// Returns whether `cpu` is offline, for the masks, the counters of every CPU, the
 /// handshake and firmware; and all others are online.
 fn is_off(cpu: CpuId) -> bool {
     let online = kernel().masks.possible().without(&CpuMask::of(cpu));
@@ -185,7 +185,7 @@ fn is_off(cpu: CpuId) -> bool {
         )
 }
 
-/// Whether all CPUs are online.
+/// Returns whether all CPUs are online.
 fn is_on() -> bool {
     at_rest(kernel().masks.possible())
 }

@@ -130,7 +130,7 @@ fn is_quarantined(quarantine: Quarantine) -> bool {
         & same("errno", wanted.errno().name(), "EBUSY")
 }
 
-/// Whether the victim can't be brought up, with `error`.
+/// Returns whether the victim can't be brought up, with `error`.
 fn stays_down(error: StepError) -> bool {
     let wanted = CpuUpError::Step {
         cpu: victim(),

@@ -67,7 +67,7 @@ fn on_each<T: Send + 'static>(body_fn: impl Fn(CpuId) -> T + Clone + Send + 'sta
     threads.into_iter().map(JoinHandle::join).collect()
 }
 
-/// Whether heap and stacks in use are what they were. A thread's memory is
+/// Returns whether heap and stacks in use are what they were. A thread's memory is
 /// given back by its CPU, a moment after its joiner goes on.
 fn memory_is_back(before: (usize, usize)) -> bool {
     let now = || (api::heap_in_use(), api::stacks_in_use());
@@ -223,7 +223,7 @@ fn sleeping(ktap: &mut Ktap) {
     );
 }
 
-/// Whether ten sleepers of one CPU, the first of them due in `lead`, wake in
+/// Returns whether ten sleepers of one CPU, the first of them due in `lead`, wake in
 /// the order of their times and none early; the latest goes to sleep first.
 /// `None` if they were not all asleep in time.
 fn wakes_in_order(lead: Duration) -> Option<bool> {

@@ -219,7 +219,7 @@ fn running(ktap: &mut Ktap) {
     );
 }
 
-/// Whether a cancel waits for a call on the last CPU; with another call of the same
+/// Returns whether a cancel waits for a call on the last CPU; with another call of the same
 /// timer begun and ended meanwhile, if `twice`.
 fn cancel_waits(twice: bool) -> bool {
     let begun = Arc::new(AtomicU32::new(0));

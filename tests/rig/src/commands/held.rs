@@ -109,7 +109,7 @@ fn hold(config: &Config, elf: &Path, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a mangled name is that of `Hotplug::leave`.
+/// Returns whether a mangled name is that of `Hotplug::leave`.
 fn is_leave(name: &str) -> bool {
     let behind_the_module = name.split_once("7hotplug").map(|(_, rest)| rest);
     behind_the_module.is_some_and(|rest| rest.contains("5leave"))

@@ -127,8 +127,8 @@ fn rustup(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-/// Whether one of the lines of a list of rustup's names `item`: alone, or with the host or
-/// a remark behind it.
+/// Returns whether one of the lines of a list of rustup's names `item`: alone, or with the host
+/// or a remark behind it.
 fn lists(list: &str, item: &str) -> bool {
     let mut behind = list.lines().filter_map(|line| line.strip_prefix(item));
     behind.any(|rest| rest.is_empty() || rest.starts_with(['-', ' ']))

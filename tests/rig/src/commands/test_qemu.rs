@@ -50,7 +50,7 @@ pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
     Ok(i32::from(counts.failed != 0))
 }
 
-/// Whether one of the words of `wanted` is in `name`, or there are none.
+/// Returns whether one of the words of `wanted` is in `name`, or there are none.
 fn is_wanted(name: &str, wanted: &str) -> bool {
     let mut words = wanted.split_whitespace().peekable();
     words.peek().is_none() || words.any(|word| name.contains(word))

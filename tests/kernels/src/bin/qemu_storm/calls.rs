@@ -58,7 +58,7 @@ impl Calls {
         self.executed.get() > 0 && self.unwaited.ran.get() > 0
     }
 
-    /// Whether every call that was accepted has run once.
+    /// Returns whether every call that was accepted has run once.
     pub(crate) fn add_up(&self) -> bool {
         self.called.get() == self.executed.get()
             && self.unwaited.accepted.get() == self.unwaited.ran.get()

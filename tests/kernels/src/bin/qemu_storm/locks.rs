@@ -101,7 +101,7 @@ impl Locks {
             .all(|count| count.get() > 0)
     }
 
-    /// Whether what was done under the locks adds up. Takes what is left in the
+    /// Returns whether what was done under the locks adds up. Takes what is left in the
     /// completion.
     pub(crate) fn add_up(&self) -> bool {
         while self.done.try_wait() {

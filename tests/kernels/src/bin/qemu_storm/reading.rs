@@ -74,7 +74,7 @@ impl Reading {
         self.read.get() > 0 && self.freed.get() > 0 && self.waited.get() > 0
     }
 
-    /// Whether every page that was replaced has been freed, once.
+    /// Returns whether every page that was replaced has been freed, once.
     pub(crate) fn add_up(&self) -> bool {
         self.made.get() == self.freed.get()
     }

@@ -57,7 +57,7 @@ impl Beat {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the worker has made no turn for more than `patience` ticks.
+    /// Returns whether the worker has made no turn for more than `patience` ticks.
     fn is_stuck(&self, patience: u64) -> bool {
         let (turns, now) = (self.turns(), Hw::now().0);
         if self.seen.swap(turns, Ordering::Relaxed) != turns {

@@ -65,7 +65,7 @@ impl Words {
         }
     }
 
-    /// How many threads are in a section with preemption off: none in a still point.
+    /// Returns how many threads are in a section with preemption off: none in a still point.
     pub(crate) fn inside(&self) -> u64 {
         self.inside.load(Ordering::Relaxed)
     }

@@ -103,7 +103,7 @@ impl World {
         self.wrong.get() == 0
     }
 
-    /// Whether each worker has had its turn, and each kind has done all that it can do.
+    /// Returns whether each worker has had its turn, and each kind has done all that it can do.
     pub(crate) fn all_worked(&self) -> bool {
         let idle: Vec<_> = self.beats.iter().filter(|beat| beat.turns() == 0).collect();
         for beat in &idle {
@@ -130,7 +130,7 @@ impl fmt::Display for World {
     }
 }
 
-/// How many CPUs the machine has, those that are off included.
+/// Returns how many CPUs the machine has, those that are off included.
 pub(crate) fn cpus() -> usize {
     kernel().masks.possible().count()
 }
