@@ -1,7 +1,6 @@
-//! The numbers that the rest of the kernel is built on.
+//! Limits and other numbers that the kernel is built with.
 //!
-//! Everything here is a limit or a choice of ours, never a fact about a
-//! machine: those are read from the device tree.
+//! None of them is a fact about a machine: such facts come from the device tree.
 
 #![forbid(unsafe_code)]
 
@@ -12,53 +11,55 @@ use core::time::Duration;
 /// this number.
 pub const MAX_CPUS: usize = 512;
 
-/// The most CPUs that are parked because firmware can't turn them off. Such firmware
-/// is found on small boards; their words take 256 bytes each.
+/// The most CPUs that can be parked because firmware can't turn them off. Only small boards
+/// have such firmware, and each CPU's slot takes 256 bytes.
 pub const MAX_PEN_CPUS: usize = 64;
 
-/// Words of 64 bits in a CPU mask.
+/// How many words of 64 bits a CPU mask has.
 pub const MASK_WORDS: usize = MAX_CPUS / 64;
 
 /// Size of a page and of a stack's guard, in bytes.
 pub const PAGE_SIZE: usize = 4096;
 
-/// Usable size of every stack of the pool, in bytes, its guard page not counted.
+/// Usable size of every stack of the pool, in bytes, without its guard page.
 pub const STACK_SIZE: usize = 16 * 1024;
 
-/// Stacks in the pool for each CPU: idle (which is also its entry stack),
-/// `cpuhp/N`, `stopper/N`, interrupts, overflow.
+/// Stacks in the pool for each CPU: those of its idle thread (on which the CPU also enters),
+/// of `cpuhp/N`, of `stopper/N`, for interrupts and for overflows.
 pub const STACKS_PER_CPU: usize = 5;
 
-/// Stacks without which no boot ends: of the threads `main` and `rcu`, and of the first
-/// one that the program makes.
+/// The least number of stacks for ordinary threads: those of the threads `main` and `rcu`,
+/// and of the first thread that the program makes.
 pub const FIRST_STACKS: usize = 3;
 
-/// Stacks in the pool for ordinary threads, where memory is not short: as many as can have
-/// been started and not yet have ended. Half a thousand are 10 MiB.
+/// Stacks in the pool for ordinary threads, unless memory is short: the most ordinary threads
+/// that can exist at the same time. 512 stacks with their guards take 10 MiB of addresses.
 pub const ORDINARY_STACKS: usize = 512;
 
-/// Cache line that two CPUs never share: 128 bytes covers the adjacent-line
-/// prefetch of Arm's cores, and is the write-back granule of none of them.
+/// Alignment, in bytes, that keeps the data of two CPUs out of each other's cache lines. 128
+/// bytes are enough for Arm's cores that prefetch the adjacent line, too. No core of Arm's has
+/// a cache write-back granule of this size.
 pub const CACHE_LINE: usize = 128;
 
-/// Events in one CPU's trace ring. In a model two, so that it comes round.
+/// Events in one CPU's trace ring. A model has only two, so that it wraps around.
 pub const TRACE_EVENTS: usize = if cfg!(loom) { 2 } else { 512 };
 
-/// How long an ordinary thread may have a CPU that another one wants (Linux at
-/// HZ=250 looks as often).
+/// How long an ordinary thread may run while another one waits for its CPU (the length of
+/// Linux's tick at HZ=250).
 pub const NORMAL_SLICE: Duration = Duration::from_millis(4);
 
-/// How long a realtime thread that takes turns may have a CPU that another one of its
-/// priority wants (Linux's default, `RR_TIMESLICE`).
+/// How long a round-robin thread may run while another thread of its priority waits for its
+/// CPU (Linux's default, `RR_TIMESLICE`).
 pub const ROUND_ROBIN_SLICE: Duration = Duration::from_millis(100);
 
-/// Interrupt priorities that work in every GIC view: wake, panic and the timer.
+/// Interrupt priority of wake, panic and the timer. This number and the three below work in
+/// both security views of a GIC.
 pub const PRIORITY_WAKE: u8 = 0x40;
-/// Interrupt priority of everything else.
+/// Interrupt priority of all other interrupts.
 pub const PRIORITY_NORMAL: u8 = 0xc0;
-/// Priority mask that lets everything in.
+/// Priority mask that lets every interrupt through.
 pub const PMR_OPEN: u8 = 0xf0;
-/// Priority mask that lets only wake, panic and the timer in.
+/// Priority mask that lets only wake, panic and the timer through.
 pub const PMR_CLOSED: u8 = 0xb0;
 
 const _: () = assert!(MAX_CPUS.is_multiple_of(64));

@@ -1,13 +1,12 @@
-//! What the kernel command line asks for, in Linux's words.
+//! The kernel command line, with the words that Linux has.
 //!
-//! Later words win over earlier ones, `--` ends what is ours, and a word that we
-//! don't know is no error: boot loaders add their own. How a line is split into
-//! words is in `words`.
+//! A later word wins over an earlier one. The kernel's words end at `--`. A word that the
+//! kernel doesn't know is no error, because boot loaders add their own. `words` splits the
+//! line into words.
 //!
-//! A *bad* value of a word that we do know, and a word that isn't UTF-8, changes
-//! nothing, and is reported: [`BootArgs::errors`] reads the line again and yields one
-//! typed error for each.
-//! Nothing here allocates, so it works before there is a heap.
+//! A known word with a *bad* value, and a word that isn't UTF-8, change nothing.
+//! [`BootArgs::errors`] reads the line again and yields a typed error for each of them.
+//! [`BootArgs::parse`] allocates nothing, so it works before there is a heap.
 //!
 //! # Sources
 //! Linux `Documentation/admin-guide/kernel-parameters.txt`.
@@ -29,11 +28,11 @@ use words::words;
 
 pub use words::BootArg;
 
-/// `loglevel=` where nothing is said.
+/// The value of `loglevel=` if the line has none.
 const DEFAULT_LOGLEVEL: u8 = 6;
-/// What `quiet` means, and `debug`: Linux's CONSOLE_LOGLEVEL_QUIET and
-/// CONSOLE_LOGLEVEL_DEBUG.
+/// The value of `loglevel=` that `quiet` stands for (Linux's CONSOLE_LOGLEVEL_QUIET).
 const QUIET_LOGLEVEL: u8 = 4;
+/// The value of `loglevel=` that `debug` stands for (Linux's CONSOLE_LOGLEVEL_DEBUG).
 const DEBUG_LOGLEVEL: u8 = 10;
 
 /// The arguments that the kernel knows.
@@ -44,21 +43,21 @@ pub struct BootArgs<'a> {
     /// `maxcpus=N`: bring up no more than `N` CPUs at boot; `nosmp` is `maxcpus=0`.
     /// See [`BootArgs::boot_cpus`].
     pub maxcpus: Option<usize>,
-    /// `exit=semihosting`: end with an exit status for the host that runs the
-    /// emulator, not with a power-off.
+    /// `exit=semihosting`: end the emulator with the exit status, instead of a power-off.
     pub exit_semihosting: bool,
-    /// `earlycon=KIND,ADDRESS`: what to print to before there is a console. Without
-    /// a value, as without the word, it is the console of the device tree.
+    /// `earlycon=KIND,ADDRESS`: the UART to print to before there is a console. Without a
+    /// value, and without the word, it is the console of the device tree.
     pub earlycon: Option<EarlyCon>,
     /// `loglevel=N`, 0 to 7; `quiet` is 4 and `debug` is 10, as in Linux. See
     /// [`BootArgs::log_filter`].
     pub loglevel: Option<u8>,
+    /// The whole line.
     line: &'a [u8],
 }
 
 impl<'a> BootArgs<'a> {
-    /// Returns the arguments in `line`, which may be any bytes; what is wrong in it is
-    /// skipped (see [`BootArgs::errors`]).
+    /// Returns the arguments in `line`, which may be any bytes. A wrong word is skipped (see
+    /// [`BootArgs::errors`]).
     pub fn parse(line: &'a (impl AsRef<[u8]> + ?Sized)) -> BootArgs<'a> {
         let line = line.as_ref();
         let mut args = BootArgs {
@@ -78,15 +77,15 @@ impl<'a> BootArgs<'a> {
         args
     }
 
-    /// Returns how many CPUs to have online after boot, the boot CPU counted, or `None`
-    /// for all. The others stay off until they are asked for. `maxcpus=0` and `nosmp` mean
-    /// the boot CPU alone.
+    /// Returns how many CPUs to have online after boot, with the boot CPU, or `None` for all.
+    /// The other CPUs stay off until they are brought up by hand. `maxcpus=0` and `nosmp` mean
+    /// only the boot CPU.
     pub fn boot_cpus(&self) -> Option<usize> {
         self.maxcpus.map(|count| count.max(1))
     }
 
-    /// Returns what of the kernel's log goes to the console: messages of a level below
-    /// `loglevel=`, which is 6 unless told.
+    /// Returns which messages of the log go to the console: those whose number in Linux is
+    /// below `loglevel=`. Without the word that is 6.
     ///
     /// | Our level | is Linux's | | shown from |
     /// |---|---|---|---|
@@ -106,9 +105,9 @@ impl<'a> BootArgs<'a> {
         }
     }
 
-    /// Returns the line without the words that aren't UTF-8. Of an `init=` that isn't, the
-    /// name stays, so that [`BootArgs::has_unusable_init`] says of the text what it says of
-    /// the line.
+    /// Returns the line without the words that aren't UTF-8. The name of an `init=` that isn't
+    /// UTF-8 stays, so that [`BootArgs::has_unusable_init`] returns the same for the text as
+    /// for the line.
     pub fn text(&self) -> String {
         let good = words(self.line).filter_map(|word| match str::from_utf8(word) {
             Ok(text) => Some(text),
@@ -117,18 +116,18 @@ impl<'a> BootArgs<'a> {
         good.collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns whether the line has an `init=` and no commands can be taken from it: it
-    /// isn't UTF-8, or has no value.
+    /// Returns whether the line has an `init=` but no commands in it, because it isn't UTF-8
+    /// or has no value.
     pub fn has_unusable_init(&self) -> bool {
         self.init.is_none() && self.errors().any(|error| is_init(error.word))
     }
 
-    /// Returns what is wrong with the line, in its order.
+    /// Returns an error for each wrong word of the line, in the order of the words.
     pub fn errors(&self) -> impl Iterator<Item = BootArgError<'a>> + use<'a> {
         settings(self.line).filter_map(Result::err)
     }
 
-    /// Returns the words that are not ours, in their order.
+    /// Returns the words that the kernel doesn't know, in their order.
     pub fn unknown(&self) -> impl Iterator<Item = BootArg<'a>> + use<'a> {
         settings(self.line).filter_map(|setting| match setting {
             Ok(Setting::Unknown(arg)) => Some(arg),
@@ -137,7 +136,7 @@ impl<'a> BootArgs<'a> {
     }
 }
 
-/// A word that is ours with a value that isn't, or one that is no text.
+/// A known word with a bad value, or a word that isn't UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootArgError<'a> {
     /// The word, as it stands in the line.
@@ -155,7 +154,7 @@ pub enum BootArgErrorKind {
     UnexpectedValue,
     /// The value is not a decimal number, or too large for one.
     NotANumber,
-    /// The value is none of those that it may have.
+    /// The word can't have this value.
     BadValue,
     /// The word isn't UTF-8.
     NotUtf8,
@@ -177,26 +176,33 @@ impl fmt::Display for BootArgError<'_> {
 
 impl core::error::Error for BootArgError<'_> {}
 
-/// What one word asks for.
+/// The meaning of one word.
 enum Setting<'a> {
+    /// `init=` with these commands.
     Init(&'a str),
+    /// `maxcpus=` with this number, or `nosmp`, which is 0.
     MaxCpus(usize),
+    /// `exit=semihosting`.
     ExitSemihosting,
+    /// `earlycon=` with this UART, or `earlycon` without a value.
     EarlyCon(Option<EarlyCon>),
+    /// `loglevel=` with this number, or `quiet` or `debug`.
     LogLevel(u8),
+    /// A word that the kernel doesn't know.
     Unknown(BootArg<'a>),
 }
 
+/// Returns the meaning of each of the kernel's words in `line`.
 fn settings(line: &[u8]) -> impl Iterator<Item = Result<Setting<'_>, BootArgError<'_>>> {
     words(line).take_while(|word| !ends_ours(word)).map(setting)
 }
 
-/// Returns whether `word` ends what is ours.
+/// Returns whether `word` is the one that ends the kernel's words.
 fn ends_ours(word: &[u8]) -> bool {
     matches!(word, b"--" | b"\"--\"")
 }
 
-/// What `word` asks for.
+/// Returns the meaning of `word`.
 fn setting(word: &[u8]) -> Result<Setting<'_>, BootArgError<'_>> {
     let text = str::from_utf8(word).map_err(|_| BootArgErrorKind::NotUtf8);
     text.and_then(|text| interpret(BootArg::new(text)))
@@ -234,7 +240,7 @@ fn is_init(word: &[u8]) -> bool {
 }
 
 fn number(text: &str) -> Result<usize, BootArgErrorKind> {
-    // `parse` alone would let a plus sign through.
+    // `parse` accepts a plus sign.
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(BootArgErrorKind::NotANumber);
     }

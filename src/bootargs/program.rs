@@ -1,8 +1,8 @@
-//! The words of the command line that are the program's, as Linux shares them out.
+//! The words of the command line that the kernel passes to the program, as Linux does.
 //!
 //! A word that the kernel doesn't know is an argument of the program, or, if it has a
-//! value, a variable. One with a dot in its name is neither: such a name belongs to a
-//! module of Linux. All that stands behind `--` are arguments, whatever they look like.
+//! value, a variable. A word with a dot in its name is neither, because Linux uses such names
+//! for its modules. Every word after `--` is an argument.
 //!
 //! # Sources
 //! Linux `init/main.c`, `unknown_bootoption` and `set_init_arg`.
@@ -15,8 +15,7 @@ use super::words::words;
 use super::{BootArg, BootArgs, Setting, ends_ours, setting};
 
 impl<'a> BootArgs<'a> {
-    /// Returns the arguments of the program, in their order. A word that isn't UTF-8 is
-    /// none.
+    /// Returns the arguments of the program, in their order, without words that aren't UTF-8.
     pub fn program_args(&self) -> Vec<String> {
         let mut words = words(self.line);
         let before = words.by_ref().take_while(|word| !ends_ours(word));
@@ -37,8 +36,8 @@ impl<'a> BootArgs<'a> {
         args
     }
 
-    /// Returns the value of the program's variable `name`, or `None` if the line hasn't
-    /// it. The last one wins.
+    /// Returns the value of the program's variable `name`, or `None` if the line doesn't have
+    /// it. If it has the variable more than once, the last one wins.
     pub fn program_var(&self, name: &str) -> Option<&'a str> {
         let named = self.unknown().filter(|arg| arg.name == name);
         let values = named.filter_map(|arg| arg.value);

@@ -1,8 +1,8 @@
 //! The words of the kernel command line, split as Linux splits them.
 //!
-//! White space separates words; double quotes protect it, around a value
-//! (`init="a; b"`) or around the whole word (`"init=a; b"`), and are taken off.
-//! Quotes inside a word protect too, but stay. A double quote can't be escaped.
+//! White space separates words, except between double quotes. Quotes around a value
+//! (`init="a; b"`) or around the whole word (`"init=a; b"`) are removed; quotes elsewhere in
+//! a word stay. A double quote can't be escaped.
 //!
 //! # Sources
 //! Linux `lib/cmdline.c`, `next_arg`.
@@ -14,9 +14,9 @@ use crate::escape::Escaped;
 /// One word of the command line: `name` or `name=value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootArg<'a> {
-    /// What stands before the first `=`.
+    /// The part before the first `=`, or the whole word.
     pub name: &'a str,
-    /// What stands behind it, its quotes taken off.
+    /// The part after the `=` without its quotes, if there is an `=`.
     pub value: Option<&'a str>,
 }
 
@@ -30,13 +30,15 @@ impl fmt::Display for BootArg<'_> {
     }
 }
 
-/// Returns the words of the command line `line`, each as it stands there. A word needn't
-/// be UTF-8: the line comes from outside, byte for byte.
+/// Returns the words of `line`, each with its quotes. A word may not be UTF-8, because the
+/// line comes from outside.
 pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     Words { rest: line }
 }
 
+/// The iterator that [`words`] returns.
 struct Words<'a> {
+    /// The part of the line that has not been returned.
     rest: &'a [u8],
 }
 
@@ -63,7 +65,7 @@ impl<'a> Iterator for Words<'a> {
 }
 
 impl<'a> BootArg<'a> {
-    /// Returns what `word`, one of [`words`], says.
+    /// Returns the name and the value of `word`, which [`words`] has returned.
     pub(super) fn new(word: &'a str) -> BootArg<'a> {
         let unquoted = word.strip_prefix('"');
         let quoted = unquoted.is_some();
@@ -88,7 +90,7 @@ impl<'a> BootArg<'a> {
     }
 }
 
-/// Takes the closing quote off a text whose opening quote is gone.
+/// Returns `text` without a closing quote, if it was `quoted`.
 fn close(text: &str, quoted: bool) -> &str {
     text.strip_suffix('"').filter(|_| quoted).unwrap_or(text)
 }
