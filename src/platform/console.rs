@@ -1,4 +1,4 @@
-//! A serial console, as the kernel uses it.
+//! The trait of a serial console.
 
 #![forbid(unsafe_code)]
 
@@ -7,19 +7,18 @@
 pub enum Received {
     /// A byte.
     Byte(u8),
-    /// Some bytes were lost or damaged here: the next byte doesn't follow the one
-    /// before.
+    /// Bytes were lost or damaged between the last byte and the next one.
     Lost,
 }
 
-/// A serial console. Its caller holds the console lock, or has broken it.
+/// A serial console. The caller of its methods holds the console's lock, or has broken it.
 pub trait Console: Sync {
-    /// Puts `byte` out if there is room within about `10 ms` by the counter;
-    /// returns whether it did. Never waits longer, so that no console can wedge
-    /// the kernel; after one failure it doesn't wait again until there is room.
+    /// Sends `byte` if there is room for it within about 10 ms; returns whether there was. It
+    /// never waits longer, so that no console can block the kernel. After one failure it
+    /// doesn't wait again until there is room.
     fn put(&self, byte: u8) -> bool;
 
-    /// Takes what has arrived, if anything has.
+    /// Returns the next input, or `None` if nothing has arrived.
     fn get(&self) -> Option<Received>;
 
     /// Turns the receive interrupt on or off.

@@ -1,4 +1,4 @@
-//! Interrupts: what a CPU can be told by one, and what an interrupt controller does.
+//! Interrupts, and the trait of an interrupt controller.
 
 #![forbid(unsafe_code)]
 
@@ -6,29 +6,30 @@ use core::fmt;
 
 use crate::cpu::{CpuId, CpuMask, Mpidr};
 
-/// Software generated interrupts, by what they ask for. The discriminant is the
-/// interrupt number, below [`OUR_SGI_COUNT`].
+/// A software generated interrupt, by its meaning. The discriminant is the interrupt number,
+/// below [`OUR_SGI_COUNT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Sgi {
     /// Ends the sleep of a `WaitPoint`; its handler is empty.
     Wake = 0,
-    /// The machine has panicked: stop where you are.
+    /// Another CPU has panicked, and the receiver must stop; or another CPU asks where the
+    /// receiver is.
     Panic = 1,
-    /// A thread was made runnable on your run queue.
+    /// A thread was made runnable on the receiver's run queue.
     Reschedule = 2,
-    /// A work was queued on your stopper.
+    /// Work was queued for the receiver's stopper.
     Stop = 3,
-    /// A grace period waits for a quiescent state of yours.
+    /// A grace period waits for a quiescent state of the receiver.
     GracePeriod = 4,
-    /// Something that a thread of this CPU waits for has happened.
+    /// An event has happened that a thread on the receiver waits for.
     Event = 5,
-    /// A function was queued for you to run.
+    /// A function was queued for the receiver to run.
     Call = 6,
 }
 
 impl Sgi {
-    /// All SGIs that have a meaning.
+    /// All SGIs that have a meaning, by their numbers.
     pub const ALL: [Sgi; 7] = [
         Sgi::Wake,
         Sgi::Panic,
@@ -39,7 +40,7 @@ impl Sgi {
         Sgi::Call,
     ];
 
-    /// Returns the SGI of interrupt number `number`, or `None` if that has no meaning.
+    /// Returns the SGI with the interrupt number `number`, or `None` if that has no meaning.
     pub const fn from_number(number: u8) -> Option<Sgi> {
         if (number as usize) < Sgi::ALL.len() {
             Some(Sgi::ALL[number as usize])
@@ -54,7 +55,7 @@ impl Sgi {
     }
 }
 
-/// [`Sgi::from_number`] looks in [`Sgi::ALL`]: each stands at its number.
+// `Sgi::from_number` indexes `Sgi::ALL` by the interrupt number.
 const _: () = {
     let mut number = 0;
     while number < Sgi::ALL.len() {
@@ -66,23 +67,23 @@ const _: () = {
 /// How many SGIs a GIC has (IHI 0069, INTIDs 0 to 15).
 pub const SGI_COUNT: usize = 16;
 
-/// How many of them are ours: 0 to 7. The others are secure software's, by what Arm
-/// recommends and TF-A does; see [`crate::device::gic`]. They are never sent, turned on
-/// or set up.
+/// How many of them the kernel may use: 0 to 7. Arm recommends to leave the others to secure
+/// software, and TF-A uses them (see [`crate::device::gic`]). The kernel never sends them,
+/// turns them on or sets them up.
 pub const OUR_SGI_COUNT: usize = 8;
 
-/// An interrupt as [`IrqChip::acknowledge`] returns it: what
-/// [`IrqChip::end`] must be given back, unchanged.
+/// The token of an acknowledged interrupt: [`IrqChip::acknowledge`] returns it, and
+/// [`IrqChip::end`] takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IrqToken(pub u32);
 
-/// What interrupt a token stands for.
+/// An interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Irq {
     /// An SGI that has a meaning.
     Sgi(Sgi),
-    /// Another SGI, by its number, at most 15: one that only tests send, or one of
-    /// secure software's, which is never on.
+    /// Another SGI, by its number, at most 15: only tests send one; those of secure software
+    /// are never turned on.
     UnknownSgi(u8),
     /// A private interrupt of this CPU, INTID 16 to 31.
     Ppi(u32),
@@ -91,7 +92,7 @@ pub enum Irq {
 }
 
 impl Irq {
-    /// Returns the interrupt of SGI `number`, 0 to 15.
+    /// Returns the interrupt for the SGI of number `number`, 0 to 15.
     pub const fn from_sgi_number(number: u8) -> Irq {
         match Sgi::from_number(number) {
             Some(sgi) => Irq::Sgi(sgi),
@@ -109,49 +110,55 @@ pub enum Trigger {
     Edge,
 }
 
-/// An interrupt controller. All methods may be called on any CPU with IRQs
-/// masked; those that speak of "this CPU" touch nothing of another one.
+/// An interrupt controller. All methods may be called on any CPU with IRQs masked. A method
+/// whose description says "this CPU" touches no state of another CPU.
 pub trait IrqChip: Sync {
-    /// Readies this CPU's part before it says ALIVE: redistributor awake
-    /// (bounded wait), priorities set, every private interrupt off but wake and
-    /// panic, pending and active state of our SGIs and all PPIs cleared, running
-    /// priority checked to be idle, CPU interface on with the priority mask
-    /// open. Takes no lock.
+    /// Sets up the controller's part for this CPU, before the CPU says ALIVE:
     ///
-    /// All of it has arrived on return, for another CPU to send SGIs to this one.
+    /// - the redistributor is awake, within a limited time;
+    /// - the priorities are set;
+    /// - every private interrupt but wake and panic is off;
+    /// - no SGI of ours and no PPI is pending or active;
+    /// - no interrupt's priority is running;
+    /// - the CPU interface is on, with the priority mask open.
+    ///
+    /// On return all of it has taken effect, so another CPU can send SGIs to this one. Takes
+    /// no lock.
     ///
     /// # Errors
-    /// [`IrqChipError`] if the chip has no part for this CPU, or that can't be
-    /// used.
+    /// [`IrqChipError`] if the controller has no part for this CPU, or the part can't be used.
     fn early_init_cpu(&self, cpu: CpuId) -> Result<(), IrqChipError>;
 
-    /// Turns our SGIs of this CPU on (`init:irqchip`, startup). Takes no lock.
+    /// Turns this CPU's SGIs on that the kernel uses (`init:irqchip`, startup). Takes no lock.
     fn startup_cpu(&self, cpu: CpuId);
 
-    /// Turns off all private interrupts of this CPU but wake and panic
+    /// Turns all private interrupts of this CPU but wake and panic off
     /// (`init:irqchip`, teardown). Takes no lock.
     fn teardown_cpu(&self, cpu: CpuId);
 
-    /// Turns this CPU's interface off: the last act before CPU_OFF. Only after
-    /// [`IrqChip::early_init_cpu`] has succeeded here.
+    /// Turns this CPU's interface off, immediately before CPU_OFF. Called only on a CPU where
+    /// [`IrqChip::early_init_cpu`] has succeeded.
     fn disable_cpu_interface(&self);
 
-    /// As [`IrqChip::disable_cpu_interface`], for a CPU that refuses itself: in
-    /// [`IrqChip::early_init_cpu`], or before that was called. Touches no register that
-    /// may not be there.
+    /// As [`IrqChip::disable_cpu_interface`], for a CPU that can't come up, because
+    /// [`IrqChip::early_init_cpu`] has failed or before that was called. Touches no register
+    /// that may be missing.
     fn disable_refused_interface(&self);
 
-    /// Returns whether this CPU, which is `cpu`, can write its priority mask and send
-    /// SGIs. It can from the success of [`IrqChip::early_init_cpu`] on; where a chip's
-    /// registers are there in any state, earlier. Touches no register that may not be
-    /// there. Takes no lock.
+    /// Returns whether this CPU, which is `cpu`, can write its priority mask and send SGIs. It
+    /// can once [`IrqChip::early_init_cpu`] has succeeded, or earlier if the controller's
+    /// registers can always be accessed. Touches no register that may be missing. Takes no
+    /// lock.
     fn can_send(&self, cpu: CpuId) -> bool;
 
-    /// Proves with a self-SGI at each of the two priorities, the mask closed,
-    /// that only wake and panic get through. Boot CPU, IRQs masked, once.
+    /// Checks that only the more urgent of the two priorities gets through a closed mask: this
+    /// CPU sends itself an SGI of each.
+    ///
+    /// # Context
+    /// The boot CPU, IRQs masked, once.
     ///
     /// # Errors
-    /// [`IrqChipError::PrioritiesUnusable`] if they don't do that here.
+    /// [`IrqChipError::PrioritiesUnusable`] if the mask doesn't separate them.
     fn check_priorities(&self) -> Result<(), IrqChipError>;
 
     /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, on.
@@ -163,35 +170,36 @@ pub trait IrqChip: Sync {
     /// Routes the shared interrupt `spi` to `cpu` and turns it on.
     fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId);
 
-    /// Takes the most urgent pending interrupt, if the mask lets one through.
+    /// Acknowledges and returns the most urgent pending interrupt, or `None` if the priority
+    /// mask lets none through.
     fn acknowledge(&self) -> Option<(IrqToken, Irq)>;
 
-    /// Ends an interrupt: priority drop and deactivation.
+    /// Ends an interrupt: drops the running priority, and deactivates the interrupt.
     fn end(&self, token: IrqToken);
 
     /// Writes this CPU's priority mask; the write has taken effect on return.
     fn set_priority_mask(&self, mask: u8);
 
-    /// Sends SGI `number` to every CPU of `targets`, this one included if it is
-    /// in there, in as few register writes as the hardware allows. Stores
-    /// before it are visible to the handlers. Every write is counted.
+    /// Sends SGI `number` to every CPU of `targets`, also to this one if it is among them, in
+    /// as few register writes as the hardware allows. The handlers see all earlier stores of
+    /// this CPU. Every register write is counted.
     ///
     /// # Panics
-    /// If `number` is none of ours, 0 to 7.
+    /// If `number` is above 7.
     fn send_sgi(&self, number: u8, targets: &CpuMask);
 
-    /// As [`IrqChip::send_sgi`], from this CPU, which is `me`, to `target` alone:
-    /// one register write.
+    /// As [`IrqChip::send_sgi`], from this CPU, which is `me`, only to `target`, with one
+    /// register write.
     ///
     /// # Panics
-    /// If `number` is none of ours, 0 to 7.
+    /// If `number` is above 7.
     fn send_sgi_to(&self, number: u8, me: CpuId, target: CpuId);
 
-    /// Returns how many register writes [`IrqChip::send_sgi`] and its like have made for
-    /// `number`, by all CPUs together.
+    /// Returns how many register writes [`IrqChip::send_sgi`] and [`IrqChip::send_sgi_to`] have
+    /// made for `number`, on all CPUs together.
     fn sgi_writes(&self, number: u8) -> u64;
 
-    /// Returns a name for people, such as `GICv3`.
+    /// Returns the name that messages use, such as `GICv3`.
     fn name(&self) -> &'static str;
 }
 
@@ -202,7 +210,7 @@ pub enum IrqChipError {
     NoRedistributor(Mpidr),
     /// The redistributor's `ChildrenAsleep` stayed set.
     RedistributorAsleep(Mpidr),
-    /// An interrupt of another incarnation is still active: its priority runs.
+    /// An interrupt of an earlier life of the CPU is still active, with this running priority.
     StaleRunningPriority(u8),
     /// The priority mask doesn't separate wake and panic from the rest.
     PrioritiesUnusable,

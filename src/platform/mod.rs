@@ -1,10 +1,9 @@
 //! The contract between the pure kernel and the machine under it.
 //!
-//! [`Platform`] is a trait of associated functions without `self`: it costs
-//! nothing on the target, where the one `Hw` implements it from the drivers, and
-//! a host test implements it with state per thread. The driver traits
-//! ([`IrqChip`], [`CpuOps`], [`Console`]) are what `drivers` and `arch` hand to
-//! `kernel`, chosen at boot from the device tree.
+//! [`Platform`] is a trait of associated functions without `self`. On the target, where only
+//! `Hw` implements it, it costs nothing; a host test implements it with state per thread.
+//! `drivers` and `arch` implement the driver traits ([`IrqChip`], [`CpuOps`], [`Console`]);
+//! `boot` chooses the drivers by the device tree.
 
 mod console;
 mod irq;
@@ -23,17 +22,17 @@ pub use irq::{Irq, IrqChip, IrqChipError, IrqToken, OUR_SGI_COUNT, SGI_COUNT, Sg
 pub use power::{Conduit, CpuOps, PowerState, PsciError};
 pub use thread_name::ThreadName;
 
-/// What a CPU may have to do at a preemption point, or at the end of a switch. The
+/// Work that a CPU may have to do at a preemption point, or at the end of a switch. The
 /// discriminant is a bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PreemptWork {
-    /// The running thread is to lose the CPU.
+    /// Switch to another thread.
     Reschedule = 1,
-    /// A grace period waits for the quiescent state.
+    /// Report a quiescent state, for which a grace period waits.
     GracePeriod = 2,
-    /// The thread that was switched away from is to be looked after: by the next
-    /// one, before it does anything else.
+    /// Finish the switch away from the previous thread. The next thread does that before
+    /// anything else.
     Previous = 4,
 }
 
@@ -66,9 +65,9 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// A thread's stack and its registers while it doesn't run. Opaque here.
     type Context: Send + Sync;
 
-    /// A new thread's context: its first switch enters `entry(arg)` with IRQs
-    /// masked, on a stack of its own, with a preempt count of 0. `arg` is also what
-    /// [`Platform::thread_word`] returns to it.
+    /// Returns the context of a new thread. The first switch to it calls `entry(arg)` with IRQs
+    /// masked, on a stack of its own, with a preempt count of 0. [`Platform::thread_word`]
+    /// returns `arg` in the new thread.
     ///
     /// # Errors
     /// [`OutOfStacks`] if the pool is empty.
@@ -78,8 +77,8 @@ pub trait Platform: Wait + Sized + Send + Sync {
         arg: usize,
     ) -> Result<Self::Context, OutOfStacks>;
 
-    /// Gives back the stack of the thread whose context this is, which will never run
-    /// again. What is left of the context may live on.
+    /// Gives the stack of the thread of `context` back to the pool. The thread has ended; the
+    /// rest of its context may live on.
     ///
     /// # Context
     /// Any, IRQs masked.
@@ -88,37 +87,39 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// No CPU runs on that stack, and none will.
     unsafe fn release_stack(context: &Self::Context);
 
-    /// Saves the running thread in `from` and goes on with `to`. Returns when
-    /// a CPU switches back to `from`.
+    /// Saves the running thread's registers in `from` and continues with the thread of `to`.
+    /// Returns when a CPU switches back to `from`.
     ///
     /// # Context
     /// IRQs masked.
     ///
     /// # Safety
-    /// `from` is the context of the thread that runs here; `to` is that of a
-    /// thread of this CPU which runs nowhere; both stay where they are.
+    /// `from` is the context of the thread that runs here. `to` is the context of a thread of
+    /// this CPU that runs nowhere. Both stay where they are.
     unsafe fn switch(from: &Self::Context, to: &Self::Context);
 
-    /// Returns the word that the running thread was made with, or that it has set; 0
-    /// before that. It goes with the thread, whatever CPU it is on.
+    /// Returns the running thread's word: the argument of [`Platform::new_context`], or, for an
+    /// idle thread, 0 until [`Platform::set_thread_word`] has set it. A thread keeps its word
+    /// when it moves to another CPU.
     fn thread_word() -> usize;
 
     /// Sets the running thread's word: for an idle thread, which was not spawned.
     ///
     /// # Safety
-    /// It is what [`Platform::new_context`] would have been given for that thread.
+    /// `word` is what [`Platform::new_context`] would have been given for that thread.
     unsafe fn set_thread_word(word: usize);
 
-    /// Returns the CPU that this runs on. Stable only with preemption or IRQs off.
+    /// Returns the CPU that this runs on. The thread may move to another CPU at any time,
+    /// unless preemption or IRQs are off.
     fn this_cpu() -> CpuId;
 
-    /// Returns the counter, now. Ordered after what comes before it.
+    /// Returns the counter's value. It is read after all earlier instructions.
     fn now() -> Instant;
 
     /// Returns the counter's frequency.
     fn frequency() -> Frequency;
 
-    /// Returns the moment `time` from now.
+    /// Returns the instant that is `time` from now.
     fn deadline(time: Duration) -> Instant {
         Self::now().after_ticks(Self::frequency().duration_to_ticks(time))
     }
@@ -129,8 +130,8 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// IRQs masked.
     fn arm_timer(at: Option<Instant>);
 
-    /// Has this CPU's timer interrupt at `at` at the latest. One that comes when nothing is
-    /// due does no harm: its handler arms the timer anew.
+    /// Arms this CPU's timer so that its interrupt comes at `at` at the latest. An interrupt
+    /// that comes when nothing is due does no harm: its handler arms the timer anew.
     ///
     /// # Context
     /// IRQs masked.
@@ -139,21 +140,22 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// Sends `sgi` to `targets` (see [`IrqChip::send_sgi`]).
     fn send_sgi(sgi: Sgi, targets: &CpuMask);
 
-    /// Sends `sgi` from this CPU, which is `me`, to `target` alone (see
+    /// Sends `sgi` from this CPU, which is `me`, only to `target` (see
     /// [`IrqChip::send_sgi_to`]).
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId);
 
-    /// Says whether this CPU has `work` to do at its next preemption point: what
-    /// makes [`crate::sync::LocalCpu::preempt_point`] more than a load and a test.
+    /// Sets whether this CPU has `work` to do at its next preemption point. While it has none,
+    /// [`crate::sync::LocalCpu::preempt_point`] is only a load and a test.
     ///
     /// # Context
     /// IRQs masked.
     fn set_preempt_work(work: PreemptWork, pending: bool);
 
-    /// Returns whether [`Platform::set_preempt_work`] said so last, on this CPU.
+    /// Returns whether this CPU has `work` to do, as [`Platform::set_preempt_work`] last set
+    /// it.
     fn has_preempt_work(work: PreemptWork) -> bool;
 
-    /// Returns which CPUs there are, and how far each has come.
+    /// Returns the masks of the possible, online and active CPUs.
     fn masks() -> &'static CpuMasks;
 
     /// Opens this CPU's priority mask, or closes it to all but wake, panic and the timer.

@@ -1,4 +1,4 @@
-//! What turns CPUs and the machine on and off.
+//! The trait of the means that turn CPUs and the machine on and off.
 
 use core::fmt;
 
@@ -29,7 +29,7 @@ pub enum PsciError {
     NotSupported,
     /// INVALID_PARAMETERS, -2: no such CPU, for CPU_ON.
     InvalidParameters,
-    /// DENIED, -3: a policy.
+    /// DENIED, -3: firmware's policy forbids it.
     Denied,
     /// ALREADY_ON, -4.
     AlreadyOn,
@@ -43,7 +43,7 @@ pub enum PsciError {
     Disabled,
     /// INVALID_ADDRESS, -9.
     InvalidAddress,
-    /// A value that the specification doesn't have.
+    /// A value that the specification doesn't define.
     Unknown(i64),
 }
 
@@ -64,7 +64,7 @@ impl PsciError {
         }
     }
 
-    /// Returns the value that firmware returned.
+    /// Returns the value that firmware returns for this error.
     pub const fn code(self) -> i64 {
         match self {
             Self::NotSupported => -1,
@@ -99,30 +99,30 @@ impl fmt::Display for PsciError {
     }
 }
 
-/// What firmware says of a CPU's power (DEN 0022, AFFINITY_INFO).
+/// The power state of a CPU that firmware reports (DEN 0022, AFFINITY_INFO).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PowerState {
     /// ON.
     On,
-    /// OFF. Alone it proves nothing: firmware says so for a while after a
-    /// successful CPU_ON too.
+    /// OFF. This alone doesn't prove that the CPU is off: firmware also reports it for a while
+    /// after a successful CPU_ON.
     Off,
     /// ON_PENDING.
     OnPending,
 }
 
-/// Turns CPUs on and off: PSCI, or the pen where a CPU has a spin-table. Chosen for
-/// each CPU from the device tree.
+/// Turns CPUs and the machine on and off. PSCI implements it, and so does the pen for CPUs
+/// that firmware can't turn off; the kernel chooses for each CPU.
 pub trait CpuOps: Sync {
     /// Starts `target` at the physical address `entry` with `context` in x0.
     ///
     /// # Errors
-    /// What firmware answered; nothing is retried here.
+    /// Firmware's answer; nothing is retried here.
     ///
     /// # Safety
-    /// `entry` must be code that runs with MMU and caches off at the exception
-    /// level of the caller's boot, and all it reads must be clean to the point
-    /// of coherency and stay so until it has arrived.
+    /// `entry` must be code that runs with MMU and caches off, at the exception level at which
+    /// this CPU was booted. All memory that it reads must be clean to the point of coherency,
+    /// and stay so until the CPU has arrived.
     unsafe fn cpu_on(&self, target: Mpidr, entry: u64, context: u64) -> Result<(), PsciError>;
 
     /// Turns this CPU off. Returns only if firmware refuses.
@@ -131,18 +131,17 @@ pub trait CpuOps: Sync {
     /// IRQs masked, no interrupt active, nothing left to run here.
     fn cpu_off(&self) -> PsciError;
 
-    /// Whether firmware would turn `cpu` off if asked, as far as it says
-    /// beforehand (a resident trusted OS forbids it; DEN 0022,
-    /// MIGRATE_INFO_TYPE).
+    /// Checks whether firmware would turn `target` off, as far as it tells in advance: it
+    /// refuses for a CPU with a resident trusted OS (DEN 0022, MIGRATE_INFO_TYPE).
     ///
     /// # Errors
-    /// The refusal to expect.
+    /// The refusal that is to be expected.
     fn can_turn_off(&self, target: Mpidr) -> Result<(), PsciError>;
 
-    /// Asks for the power state of `target`.
+    /// Returns the power state of `target`.
     ///
     /// # Errors
-    /// What firmware answered.
+    /// Firmware's answer.
     fn affinity_info(&self, target: Mpidr) -> Result<PowerState, PsciError>;
 
     /// Turns the machine off; returns only if that can't be done.
@@ -151,6 +150,6 @@ pub trait CpuOps: Sync {
     /// Resets the machine; returns only if that can't be done.
     fn system_reset(&self);
 
-    /// Returns a name for people, such as `PSCI 1.1 (hvc)`.
+    /// Writes the name that messages use, such as `PSCI 1.1 (hvc)`.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }

@@ -4,12 +4,14 @@
 
 use core::fmt;
 
-/// A thread's name, cut to [`ThreadName::MAX`] bytes at a character. Its text is inline,
-/// so that a fault report follows no pointer.
+/// A thread's name, cut to [`ThreadName::MAX`] bytes at the end of a character. The text is
+/// in the value itself, so that a fault report follows no pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)] // It is a part of what assembly has the address of.
+#[repr(C)] // It is a field of the thread's head, whose layout assembly uses.
 pub struct ThreadName {
+    /// The text in UTF-8, then zeros.
     bytes: [u8; ThreadName::MAX],
+    /// The length of the text in bytes.
     len: u8,
 }
 
@@ -17,7 +19,7 @@ impl ThreadName {
     /// The longest name, in bytes (Linux keeps 15).
     pub const MAX: usize = 23;
 
-    /// Returns the name that `args` format to.
+    /// Returns the name that `args` format to, cut if it is too long.
     pub fn new(args: fmt::Arguments<'_>) -> ThreadName {
         let mut name = ThreadName {
             bytes: [0; Self::MAX],
@@ -43,7 +45,7 @@ impl ThreadName {
         ThreadName { bytes, len }
     }
 
-    /// Returns the name; "?" if it was written over, which a fault report may come upon.
+    /// Returns the text, or "?" if a fault has overwritten the name with bytes that are none.
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..usize::from(self.len));
         let text = bytes.and_then(|bytes| core::str::from_utf8(bytes).ok());
