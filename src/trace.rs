@@ -1,13 +1,13 @@
 //! A ring of typed events for each CPU, always on.
 //!
-//! Each CPU writes its own ring, takes no lock and never waits; an event costs
-//! a handful of stores. Readers on other CPUs check each slot's sequence number
-//! and leave out what is being overwritten.
+//! Each CPU writes only its own ring. It takes no lock and never waits; an event costs a
+//! handful of stores. Readers on other CPUs check each slot's sequence number, and leave out
+//! a slot that is being overwritten.
 //!
 //! # Invariants
-//! - **one-writer-per-ring**: a ring has one writing CPU, which writes with IRQs masked:
-//!   neither an interrupt nor another thread of that CPU writes in the middle of an
-//!   event. If one did, and came once round the ring, both would be in one slot.
+//! - **one-writer-per-ring**: only one CPU writes a ring, with IRQs masked. So neither an
+//!   interrupt nor another thread of that CPU writes in the middle of an event. Otherwise it
+//!   could write so many events that it reaches the slot of the unfinished one.
 //! - **whole-slots-only**: a slot's `sequence` is 0 while it is being written, else one
 //!   more than the event's number. A reader takes a slot only if it read the same
 //!   non-zero number before and after.
@@ -24,24 +24,24 @@ use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{IrqGuard, LocalCpu};
 use crate::time::Instant;
 
-/// Which way a hotplug operation walks.
+/// The direction of a walk through the state table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Bring-up: startups, down the table.
+    /// A CPU comes up: the startups run, in the order of the table.
     Up,
-    /// Tear-down: teardowns, back up the table.
+    /// A CPU goes down: the teardowns run, in the opposite order.
     Down,
 }
 
-/// Something that happened.
+/// An event of a hotplug walk or of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Control begins a walk of `cpu`: the hotplug lock is held, and all that can refuse
-    /// has been asked.
+    /// The control CPU begins a walk of `cpu`. It holds the hotplug lock, and no check has
+    /// refused the walk.
     WalkBegin {
         /// The CPU that is to come or to go.
         cpu: CpuId,
-        /// Which of the two.
+        /// Whether it comes or goes.
         direction: Direction,
     },
     /// The walk of `cpu` is over, wherever it ended.
@@ -58,7 +58,7 @@ pub enum Event {
         /// Startup or teardown.
         direction: Direction,
     },
-    /// A step of `cpu`'s walk has been taken, or failed.
+    /// A step of `cpu`'s walk has ended, with success or not.
     StepEnd {
         /// The CPU that comes or goes.
         cpu: CpuId,
@@ -69,35 +69,38 @@ pub enum Event {
         /// Whether it succeeded.
         ok: bool,
     },
-    /// This CPU arrived in a stop, or left it: PREPARE or EXIT (the number of the
-    /// state in `MultiStopState`). What lies between is timed by the stop itself.
+    /// This CPU has arrived in a stop, or left it. The stop itself measures the time between.
     Stop {
-        /// The state.
+        /// The number of PREPARE or of EXIT in `MultiStopState`.
         state: u8,
     },
     /// This CPU is about to leave through firmware.
     Dead,
 }
 
-/// An event with when and where it was written.
+/// An event with its time and its CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// When.
+    /// The time of the event.
     pub at: Instant,
-    /// The CPU that it ran on: the ring it was found in.
+    /// The CPU that wrote the event, into its own ring.
     pub on: CpuId,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
+/// The place of one event in a ring.
 struct Slot {
     /// Stored with Release after the words, loaded with Acquire before them
     /// (whole-slots-only).
     sequence: AtomicU64,
+    /// The counter's value at the event. Relaxed: ordered by `sequence`.
     at: AtomicU64,
+    /// The event, encoded. Relaxed: ordered by `sequence`.
     event: AtomicU64,
 }
 
+/// The events of one CPU.
 struct Ring {
     /// The number of the next event. Relaxed: one CPU writes it (one-writer-per-ring).
     next: AtomicU64,
@@ -110,7 +113,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Empty rings for `cpus` CPUs.
+    /// Returns empty rings for `cpus` CPUs.
     pub fn new(cpus: usize) -> Trace {
         Trace {
             rings: PerCpu::new(cpus, |_| Ring {
@@ -124,8 +127,8 @@ impl Trace {
         }
     }
 
-    /// Writes `event` into the ring of this CPU. `here_fn` is called with IRQs masked, and
-    /// says which one that is and what time it is.
+    /// Writes `event` into the ring of this CPU. `here_fn`, which is called with IRQs masked,
+    /// returns this CPU and the time.
     ///
     /// # Context
     /// Any, once this CPU has been told SHOULD_ONLINE.
@@ -134,8 +137,8 @@ impl Trace {
         let masked = IrqGuard::<E>::new(); // (one-writer-per-ring)
         let (on, at) = here_fn();
         self.put(on, at, event);
-        // Nothing here makes another thread runnable, and an interrupt that is pending has
-        // a preemption point of its own.
+        // No preemption point is needed: nothing here makes a thread runnable, and a pending
+        // interrupt has its own.
         masked.end_no_resched();
     }
 
@@ -151,14 +154,15 @@ impl Trace {
         slot.sequence.store(number + 1, Ordering::Release);
     }
 
-    /// Returns the events of all rings that `keep_fn` wants, in the order of their time.
+    /// Returns the events of all rings for which `keep_fn` returns true, in the order of their
+    /// time.
     ///
     /// # Context
     /// Thread; allocates.
     pub fn collect(&self, mut keep_fn: impl FnMut(&Record) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
         for (on, ring) in self.rings.iter() {
-            // Relaxed: each slot says by itself what it holds (whole-slots-only).
+            // Relaxed: each slot's own sequence number tells what it holds (whole-slots-only).
             let end = ring.next.load(Ordering::Relaxed);
             let begin = end.saturating_sub(TRACE_EVENTS as u64);
             for number in begin..end {
@@ -175,10 +179,12 @@ impl Trace {
     }
 }
 
+/// Returns the index of the slot of event `number`.
 fn place(number: u64) -> usize {
     usize::try_from(number % TRACE_EVENTS as u64).expect("BUG: a ring's size fits")
 }
 
+/// Returns the event of number `number`, or `None` if `slot` doesn't hold it whole.
 fn read(slot: &Slot, number: u64) -> Option<(Instant, Event)> {
     if slot.sequence.load(Ordering::Acquire) != number + 1 {
         return None;
@@ -192,8 +198,8 @@ fn read(slot: &Slot, number: u64) -> Option<(Instant, Event)> {
     Some((at, decode(word)?))
 }
 
-/// One word: kind in bits 7:0, step or state in 15:8, flags in 23:16, CPU in
-/// 47:32.
+/// Returns `event` as one word: its kind in bits 7:0, its step or state in 15:8, flags in
+/// 23:16, its CPU in 47:32.
 #[inline]
 fn encode(event: Event) -> u64 {
     let step = |kind: u64, cpu: CpuId, step: u8, direction, ok: bool| {
@@ -219,6 +225,7 @@ fn encode(event: Event) -> u64 {
     }
 }
 
+/// Returns the event that `word` encodes, or `None` if it encodes none.
 fn decode(word: u64) -> Option<Event> {
     let [kind, small, flags, ..] = word.to_le_bytes();
     let direction = if flags & 1 == 0 {

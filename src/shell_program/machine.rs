@@ -1,4 +1,4 @@
-//! The kernel as the shell sees it.
+//! `KernelMachine`: the kernel, behind the trait that the shell's commands use.
 
 use core::fmt;
 
@@ -17,11 +17,11 @@ use crate::shell_program::selftest;
 use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
 
-/// The one machine, for [`crate::shell`].
+/// The machine that this kernel runs on, for [`crate::shell`].
 #[derive(Clone, Copy, Debug)]
 pub struct KernelMachine;
 
-/// What a shell command ran into.
+/// Why a shell command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MachineError {
     /// A CPU did not come up.

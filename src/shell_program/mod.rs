@@ -1,6 +1,6 @@
-//! The shell as a program: it puts [`crate::shell`] on the kernel's console.
+//! The shell as a program: runs [`crate::shell`] on the kernel's console.
 //!
-//! The shipped kernel runs it; a kernel whose `main` doesn't call [`run_shell`] links
+//! The kernel that ships runs it. A kernel whose `main` doesn't call [`run_shell`] contains
 //! none of it.
 
 mod machine;

@@ -1,4 +1,4 @@
-//! The shell's program: `init=`, then the console.
+//! Runs the commands of `init=`, then the shell on the console.
 
 use super::machine::KernelMachine;
 use crate::bootargs::BootArgs;
@@ -6,13 +6,13 @@ use crate::kernel::{console, exit, kernel, print, reboot};
 use crate::platform::Received;
 use crate::shell::{Outcome, Shell, Status, run_shown};
 
-/// Runs the commands of `init=`, each shown as it begins, then a shell on the console;
-/// returns never.
+/// Runs the commands of `init=`, and prints each before it runs; then runs a shell on the
+/// console. Never returns.
 ///
-/// If the last thing in `init=` is a mistake (a line that can't be understood, a command
-/// that doesn't exist) the machine ends with its status: what was to end it may stand
-/// in that very line, and no user need be at the console. So it does if no commands can be
-/// taken from `init=` at all.
+/// If `init=` ends in a mistake (a line that can't be parsed, or a command that doesn't exist)
+/// the machine ends with the mistake's status. The line may have been meant to end the
+/// machine, and there may be no user at the console. The machine also ends if `init=` has no
+/// commands that can be read.
 ///
 /// # Context
 /// Thread.
@@ -28,7 +28,7 @@ pub fn run_shell() -> ! {
             exit(status.code().into());
         }
     } else if arguments.has_unusable_init() {
-        // The log has said why. A shell would wait for a person that may not be there.
+        // The boot has logged why. There may be no user whom a shell could wait for.
         exit(Status::SYNTAX.code().into());
     }
     print(format_args!(
@@ -43,7 +43,7 @@ pub fn run_shell() -> ! {
     }
 }
 
-/// Ends the machine, if `outcome` says so.
+/// Ends or resets the machine, if `outcome` asks for it.
 fn leave(outcome: Outcome) {
     match outcome {
         Outcome::Continue(_) => {}

@@ -1,4 +1,4 @@
-//! `selftest`: whether all that the kernel offers works on this machine.
+//! `selftest`: checks on this machine that the functions of the kernel work.
 //!
 //! Each check leaves the machine as it found it: CPUs that are off stay off.
 
@@ -15,13 +15,13 @@ use crate::sched::{Class, JoinHandle, ThreadName};
 use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
-/// How long an interrupt may take: a virtual CPU may have to wait for its host.
+/// How long an interrupt may take. A virtual CPU may have to wait for its host.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the function of a stop takes, so that the other CPUs fall asleep.
+/// How long the function of a stop takes: so long that the other CPUs go to sleep.
 const LONG: Duration = Duration::from_millis(2);
 
-/// Runs every check, in order, and tells the outcome of each to `tell_fn`.
+/// Runs every check, in order, and calls `tell_fn` with the name and the outcome of each.
 pub(super) fn run(mut tell_fn: impl FnMut(&str, Result<String, String>)) {
     tell_fn("boot", boot());
     tell_fn("SGIs", sgis());
@@ -33,12 +33,13 @@ pub(super) fn run(mut tell_fn: impl FnMut(&str, Result<String, String>)) {
     tell_fn("stop again", stop());
 }
 
+/// Returns the online CPUs.
 fn online() -> CpuMask {
     let _held = kernel().hotplug.cpus_read_lock();
     kernel().masks.online()
 }
 
-/// The masks and the steps of every CPU agree.
+/// Checks that the masks agree with the number of steps that each CPU has up.
 fn boot() -> Result<String, String> {
     let _held = kernel().hotplug.cpus_read_lock();
     let masks = &kernel().masks;
@@ -56,8 +57,8 @@ fn boot() -> Result<String, String> {
     Ok(format!("CPUs {online} of {}", masks.possible()))
 }
 
-/// Waits until `check_fn` says yes; returns whether it did.
-fn soon(check_fn: impl Fn() -> bool) -> bool {
+/// Waits for [`LIMIT`] at most until `check_fn` returns true; returns whether it did.
+fn wait_for(check_fn: impl Fn() -> bool) -> bool {
     let limit = Hw::deadline(LIMIT);
     while !check_fn() {
         if Hw::now() >= limit {
@@ -76,7 +77,7 @@ fn sgis() -> Result<String, String> {
     kernel().irq_chip().send_sgi(TEST_SGI, &online);
     for cpu in online.iter() {
         let wanted = before.get(cpu) + 1;
-        if !soon(|| taken(cpu) >= wanted) {
+        if !wait_for(|| taken(cpu) >= wanted) {
             return Err(format!("SGI {TEST_SGI} does not reach CPU{cpu}"));
         }
         if taken(cpu) != wanted {
@@ -86,7 +87,7 @@ fn sgis() -> Result<String, String> {
     Ok(format!("to CPUs {online}"))
 }
 
-/// A thread on every CPU sleeps, and not too short.
+/// Checks that a thread on every CPU sleeps, and not too short a time.
 fn timers() -> Result<String, String> {
     let online = online();
     for cpu in online.iter() {
@@ -103,7 +104,7 @@ fn timers() -> Result<String, String> {
     Ok(format!("on CPUs {online}"))
 }
 
-/// Sleeps for a millisecond, and tells whether that was no less.
+/// Sleeps for a millisecond; returns whether that took a millisecond or more.
 fn sleeps_long_enough() -> bool {
     let time = Duration::from_millis(1);
     let from = Hw::now();
@@ -111,8 +112,8 @@ fn sleeps_long_enough() -> bool {
     Hw::now().ticks_since(from) >= Hw::frequency().duration_to_ticks(time)
 }
 
-/// Every CPU runs the function with interrupts off, in one still point; and one in
-/// which the others wait long enough to sleep.
+/// Checks two still points: one in which every CPU runs the function with interrupts off, and
+/// one in which the other CPUs wait long enough to go to sleep.
 fn stop() -> Result<String, String> {
     let writes = || kernel().sgi_writes(Sgi::Wake.number());
     let before = writes();
@@ -153,7 +154,7 @@ fn stop() -> Result<String, String> {
     Ok(format!("CPUs {all}, woken by {} writes", writes() - before))
 }
 
-/// Every CPU but the boot CPU leaves; then they come back.
+/// Takes down every CPU but the boot CPU, and brings them up again.
 fn hotplug() -> Result<String, String> {
     let secondaries = online().without(&CpuMask::of(CpuId::BOOT));
     for cpu in secondaries.iter() {
