@@ -1,9 +1,9 @@
 //! An aarch64 unikernel whose CPUs come and go while it runs.
 //!
-//! It brings CPUs up and takes them down again through one table of symmetric
-//! steps, and it can bring the whole machine to a *still point*: every online
-//! CPU inside its stopper with interrupts off, while one of them runs a function
-//! and nothing else moves.
+//! Stillpoint brings CPUs up and takes them down again through one table of symmetric
+//! steps. It can also bring the whole machine to a *still point*: every online CPU is
+//! inside its stopper with interrupts off, and one of them runs a function while nothing
+//! else moves.
 //!
 //! # The map
 //!
@@ -11,8 +11,8 @@
 //!            config, errno, escape, fault, symbols   numbers, names, decoders
 //!                  sync                    atomics, spin locks, WaitPoint
 //!                  cpu                     numbers, masks, per-CPU data
-//!        platform, time, trace             the machine's contract; instants; rings
-//!         device, coherency                what goes into which register; CPUs whose caches are off
+//!        platform, time, trace             traits of the machine; instants; trace rings
+//!         device, coherency                register values; protocols of CPUs with caches off
 //!    memory, dt, bootargs, sched           memory plan; device tree; command line; threads, timers,
 //!                                          sleeping locks
 //!                  smp                     cross calls; SGIs in few writes
@@ -29,31 +29,32 @@
 //!            arch, drivers                 implement `platform`
 //! ```
 //!
-//! A module names modules above it in this picture, never below; only `kernel`
-//! and `boot` name `arch` and `drivers`. Everything above the first line is *pure*: no
-//! statics, no assembly, generic over [`platform::Platform`], the same program
-//! on the host as on the target. That is how the protocols that ship are
-//! unit-tested, property-tested and (under `--cfg loom`) model-checked.
-//! `tests/host_layering.rs` holds the source to this.
+//! A module imports only modules above it in this picture; only `kernel` and `boot` import
+//! `arch` and `drivers`. Everything above the first line is *pure*: it has no statics and
+//! no assembly, is generic over [`platform::Platform`], and is the same code on the host
+//! and on the target. So tests on the host unit-test, property-test and (under
+//! `--cfg loom`) model-check the protocols that ship. `tests/host_layering.rs` checks
+//! these rules.
 //!
 //! # A boot
 //!
-//! Assembly brings the CPU to EL1 with everything in a known state and relocates
-//! the Image. `boot::early` checks the device tree whole and turns the MMU on.
-//! `boot::machine` makes the kernel from what the tree says and brings the boot
-//! CPU through its steps, as any CPU. The first thread brings up the others and
-//! then runs the program: the function named by `entry!`, which in the
-//! shipped kernel is the shell.
+//! Assembly brings the CPU to EL1 with every register in a known state and relocates the
+//! Image. `boot::early` checks the whole device tree and turns the MMU on. `boot::machine`
+//! makes the kernel for the machine that the tree describes, and brings the boot CPU
+//! through its steps, as any CPU. The first thread brings up the other CPUs and then runs
+//! the program: the function that `entry!` names. In the kernel that ships it is the
+//! shell.
 //!
 //! # Where to read on
 //!
 //! [`hotplug`] and its table; [`stop_machine`]; [`sync::WaitPoint`], on which
 //! both wait; [`sched`] for how a thread waits.
 //!
-//! `docs/architecture.md` has the one table of the order of locks, the tower of traits, and
-//! the lives of a CPU and of a stop; `docs/glossary.md` the words; `docs/races.md` the races
-//! that are ruled out; `docs/caveats.md` what is not promised; `docs/references.md` the
-//! documents that comments cite. `CONTRIBUTING.md` says how to add something.
+//! `docs/architecture.md` has the table of the lock order, a picture of the traits, and the
+//! lives of a CPU and of a stop. `docs/glossary.md` explains the words, `docs/races.md` lists
+//! the races that the code rules out, `docs/caveats.md` what is not promised, and
+//! `docs/references.md` the documents that comments cite. `CONTRIBUTING.md` says how to add a
+//! step, a driver, a test kernel or a command.
 //!
 //! | Build | `arch`, `drivers`, `kernel` and above | atomics |
 //! |---|---|---|
@@ -63,15 +64,15 @@
 //!
 //! # What programs may use
 //!
-//! `api` and the macros, and nothing else: what a module of the kernel has for programs
-//! has its address there. Safe code that uses nothing else can't cause undefined
-//! behaviour, and panics only as a `# Panics` section says, or where it calls something
-//! outside its `# Context`. All else is public with the feature `internals` alone, for
-//! tests, benches and the fuzzer: it promises neither.
-//! `tests/host_compile_fail.rs` holds the line.
+//! Programs may use only `api` and the macros; everything that a module of the kernel offers
+//! to programs is there. Safe code that uses nothing else can't cause undefined behaviour.
+//! It panics only as a `# Panics` section says, or if it calls a function outside its
+//! `# Context`. Everything else is public only with the feature `internals`, for tests,
+//! benches and the fuzzer, and promises neither. `tests/host_compile_fail.rs` checks that
+//! programs can't reach it.
 #![cfg_attr(not(any(test, loom)), no_std)]
-// Without the feature much that is `pub` for tests can be reached by nothing, and is not
-// used. With it the lints hold: clippy sees both builds.
+// Without the feature, items that are `pub` only for tests are unused. With it the lints
+// apply to them: clippy checks both builds.
 #![cfg_attr(
     not(feature = "internals"),
     allow(dead_code, unreachable_pub, unused_imports)
@@ -79,7 +80,7 @@
 
 extern crate alloc;
 
-/// Makes names public with the feature `internals`, and the crate's own without it.
+/// Re-exports names: `pub` with the feature `internals`, and `pub(crate)` without it.
 macro_rules! internal {
     ($($path:tt)+) => {
         #[cfg(feature = "internals")]
@@ -92,7 +93,7 @@ macro_rules! internal {
 #[cfg(target_os = "none")]
 pub mod api;
 
-// Written out, one pair a module: a macro would hide the files from rustfmt.
+// Each pair is written out, because a macro would hide the modules' files from rustfmt.
 #[cfg(feature = "internals")]
 pub mod bootargs;
 #[cfg(not(feature = "internals"))]

@@ -1,4 +1,4 @@
-//! The kernel: boots, brings the CPUs up, and gives a shell.
+//! The kernel that ships: boots, brings the CPUs up, and runs the shell on the console.
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 
@@ -10,6 +10,6 @@ fn main() {
     stillpoint::api::run_shell()
 }
 
-/// On the host there is nothing to run.
+/// Does nothing: the host has no kernel to run.
 #[cfg(not(target_os = "none"))]
 fn main() {}
