@@ -82,8 +82,8 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
     }
 
     const_unless_loom! {
-        /// As [`SpinLock::new`], but the validator doesn't look at the lock: a comment at
-        /// each call says why it need not (see [`crate::sync::lockdep`]).
+        /// As [`SpinLock::new`], but the validator doesn't look at the lock. A comment at
+        /// each call says why it need not. [`crate::sync::lockdep`] lists the calls.
         pub const fn new_untracked(value: T) -> Self {
             SpinLock {
                 inner: Lock::new(value),
@@ -210,7 +210,8 @@ enum Off {
     Nothing,
 }
 
-/// The lock is held while this exists. Its drop is a preemption point.
+/// The lock is held while this exists. Its drop is a preemption point, except that of a
+/// guard from [`SpinLock::lock_masked`]: IRQs stay masked behind it.
 ///
 /// Not `Send`: it is about the CPU that made it.
 #[must_use]

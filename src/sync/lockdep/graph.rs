@@ -113,6 +113,7 @@ impl<E: LocalCpu> Lockdep<E> {
             usage: [const { AtomicU8::new(0) }; CLASSES],
             off: AtomicU8::new(0),
             said: AtomicBool::new(false),
+            // Hidden from the validator, which takes this lock itself.
             graph: SpinLock::new_untracked(Graph {
                 classes: [None; CLASSES],
                 count: 0,

@@ -50,11 +50,19 @@
 //!   locks as it can.
 //!
 //! # Not seen
-//! Run queues ([`SpinLock::new_untracked`](crate::sync::SpinLock::new_untracked)): they
-//! nest in nothing of ours, come in CPU order where there are two, and change hands
-//! across a context switch. The registers of the GIC, behind plain locks of `spin`. The
-//! graph's own lock. Two threads that wait for each other's end and hold no lock. Waits
-//! for a program's own [`Completion`](crate::sched::lock::Completion), whose docs say why.
+//! Locks that are made by
+//! [`SpinLock::new_untracked`](crate::sync::SpinLock::new_untracked):
+//! - Run queues. One thread takes the lock, and the next one opens it, after the context
+//!   switch. A CPU that holds one never waits for a second, and takes no other lock under
+//!   it but that of its timers.
+//! - The timers of a CPU. Only the code that adopts the timers of a CPU takes two of
+//!   these locks, that of the lower CPU number first. No lock of another class is taken
+//!   under them.
+//! - The graph's own lock. The validator takes it itself.
+//!
+//! The registers of the GIC, behind plain locks of `spin`. Two threads that wait for each
+//! other's end and hold no lock. Waits for a program's own
+//! [`Completion`](crate::sched::lock::Completion), whose docs say why.
 
 #![forbid(unsafe_code)]
 // A report is made once, where there may be no heap to put it on.
