@@ -18,8 +18,10 @@
 //! - **parks-if-still-asked**: a thread parks only if the request still stands under
 //!   the lock: an unpark that came earlier found it Running and did nothing.
 //! - **wake-is-no-unpark**: a wake does nothing to a parking or parked thread: that
-//!   thread would only read the request again and park once more. An unpark does
-//!   nothing to a blocked thread (`unpark-only` of [`sched`](crate::sched)).
+//!   thread would only read the request again and park once more.
+//!   [`BlockState::unpark`] does nothing to a blocked thread (`unpark-only` of
+//!   [`sched`](crate::sched)). The `unpark` that programs call is another one: it gives
+//!   a [`Permit`](crate::sched::Permit) and is a wake.
 //! - **park-request-first**: the loop of a per-CPU thread checks for a request to park
 //!   first, and again last before it waits. Once it has seen a request it parks; only
 //!   its service's `park` runs in between.
@@ -50,7 +52,8 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub enum Wakeup {
     /// Nothing: the thread doesn't wait for this.
     Nothing,
-    /// Nothing more: the thread was about to wait, and runs on.
+    /// Nothing more: the thread was about to wait or to park. It runs on, or is still
+    /// queued if it was preempted.
     GoesOn,
     /// Put the thread on its run queue.
     Enqueue,

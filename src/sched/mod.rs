@@ -3,13 +3,15 @@
 //! Every thread belongs to the run queue of one CPU at a time. Per-CPU threads stay on
 //! their CPU; other threads are placed where there is room. The run queue's lock guards
 //! the state of every thread that belongs to it. So "is it going to sleep?" and "wake
-//! it" are decided one after the other.
+//! it" are decided one after the other. A thread that waits belongs to the queue of the
+//! CPU on which it ran last, even while that CPU is off: the waker takes that queue's
+//! lock all the same, and places the thread on another CPU.
 //!
 //! # States of a thread
 //! ```text
 //!              spawn (1)          schedule: picked (2)
 //!      Parked ───────► Runnable ───────────────────────► Running
-//!        ▲  ▲             ▲ ▲                           │  │  │ │
+//!        ▲  │             ▲ ▲                           │  │  │ │
 //!        │  │   unpark (3)│ │ preempted, yields (4)     │  │  │ │
 //!        │  └─────────────┘ └───────────────────────────┘  │  │ │
 //!        │                ▲                                │  │ │
@@ -18,17 +20,30 @@
 //!        │                 schedule    │ wake: Running again  │ │
 //!        │                                                    │ │
 //!        └─────────── schedule ◄──── Parking ◄────────────────┘ │ exit
+//!                                      │ unpark: Running again  ▼
 //!                                                             Dead
 //! ```
 //! (1) [`Scheduler::spawn`] and [`Scheduler::unpark`], for a thread that has not run;
 //! (2), (4) [`RunQueue::pick_next`]; (3) [`Scheduler::unpark`], for one that has parked;
 //! (5) [`Scheduler::about_to_block`]; (6) [`Scheduler::wake`].
 //!
+//! A thread that is preempted while Blocking or Parking stays so, and is queued. A wake
+//! or an unpark that comes then makes it Running while it is still queued. When it has
+//! the CPU again it goes on with what it was about to do.
+//!
+//! # Park and permit
+//! The `park` and `unpark` that programs call are those of `std`: an unpark gives a
+//! permit ([`Scheduler::give_permit`]), for which the thread waits Blocked like any
+//! other waiter. [`Scheduler::park`] and [`Scheduler::unpark`] are about the states
+//! Parking and Parked: of per-CPU threads, whose CPU is offline then, and of a thread
+//! that has not run yet.
+//!
 //! # Invariants
 //! - **state-under-lock**: a thread's state changes under the run-queue lock of its CPU
 //!   only.
 //! - **queued-if-ready**: a thread is on its CPU's run queue if and only if it is
-//!   Runnable, or was preempted while Blocking or Parking.
+//!   Runnable, or was preempted while Blocking or Parking. A thread that moves from one
+//!   queue to another is in neither for a moment: see `wake`.
 //! - **unpark-only**: a parking or parked thread leaves by `unpark` only; a plain wake
 //!   does nothing to it.
 //! - **after-the-switch**: the work that follows a switch (waking the joiner of a dead
@@ -48,7 +63,18 @@
 //!
 //! # Concurrency
 //! The order of locks is in `docs/architecture.md`.
-//! Run-queue locks are taken with IRQs masked. A CPU never holds two of them.
+//! Run-queue locks are taken with IRQs masked. A CPU that holds one never waits for a
+//! second.
+//!
+//! # Memory ordering
+//! All of it comes from the run-queue locks (`holders-in-order` of `spin_word`). For a
+//! wake that moves a thread from CPU L to CPU B, the waker being on CPU A:
+//!
+//! 1. CPU L saves the thread's registers and opens its queue's lock, after the switch.
+//! 2. CPU A takes the lock of L's queue, so it sees the registers. It opens that lock,
+//!    takes the lock of B's queue, queues the thread and opens the lock.
+//! 3. CPU B takes the lock of its own queue and finds the thread. It sees all that CPU A
+//!    has seen, the registers too, and all that the waker did before the wake.
 
 mod affinity;
 mod block_state;

@@ -6,17 +6,20 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ThreadState {
-    /// It is on its CPU's run queue.
+    /// It is on its CPU's run queue, or on its way there.
     Runnable,
-    /// It is on its CPU.
+    /// It is on its CPU. Or it was preempted while Blocking or Parking and has been
+    /// woken or unparked since: then it is on the run queue.
     Running,
-    /// It is still on its CPU, about to wait: a wake makes it Running again.
+    /// It is about to wait: a wake makes it Running again. It is still on its CPU, or on
+    /// the run queue if it was preempted.
     Blocking,
     /// It waits for a wake.
     Blocked,
-    /// It is still on its CPU, about to park.
+    /// It is about to park: `Scheduler::unpark` makes
+    /// it Running again. It is still on its CPU, or on the run queue if it was preempted.
     Parking,
-    /// It waits for an unpark.
+    /// It waits for `Scheduler::unpark`.
     Parked,
     /// It has exited.
     Dead,
