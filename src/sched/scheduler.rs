@@ -81,6 +81,8 @@ impl<P: SchedHost> Scheduler<P> {
     /// Returns a scheduler for `cpus` CPUs, on which nothing runs yet.
     pub fn new(cpus: usize) -> Self {
         Scheduler {
+            // Hidden from the lock validator: the next thread opens the lock, after the
+            // context switch.
             queues: PerCpu::new(cpus, |_| SpinLock::new_untracked(RunQueue::new())),
             cpus: PerCpu::new(cpus, |_| CpuRecord {
                 waiting: AtomicU32::new(0),
@@ -113,8 +115,9 @@ impl<P: SchedHost> Scheduler<P> {
     /// `idle`.
     ///
     /// # Context
-    /// The CPU itself, IRQs masked, before it is online: no other CPU takes its
-    /// run-queue lock yet.
+    /// The CPU itself, IRQs masked, before it is online. Other CPUs take its run-queue
+    /// lock only for threads that wait and ran here last, to wake them or change their
+    /// affinity, and to look at their state.
     ///
     /// # Panics
     /// If a thread runs here already. `idle` itself may, from before its CPU went down.
@@ -339,7 +342,9 @@ impl<P: SchedHost> Scheduler<P> {
     ///
     /// A CPU that puts a thread into this CPU's queue sends an SGI, which ends the
     /// sleep, and whose handler records the change (`told-by-sgi` of
-    /// [`sched`](crate::sched)).
+    /// [`sched`](crate::sched)). An SGI that comes after the check and before the sleep
+    /// isn't lost: IRQs are masked from before the check, so it stays pending, and
+    /// `sleep_fn` returns at once (Arm ARM, WFI: a pending IRQ ends it, masked or not).
     ///
     /// # Context
     /// The idle thread of this CPU.
