@@ -7,8 +7,10 @@
 //! - **pinned-stays**: a pinned thread and a per-CPU thread are never moved.
 //! - **drained-stays-empty**: after [`Scheduler::drain`] of a CPU that is not active,
 //!   only per-CPU threads are queued or pinned there, and no other thread is placed
-//!   there any more: a CPU that places a thread there has preemption off from where it
-//!   saw the CPU active, and `sync:active` has waited for that.
+//!   there any more: a CPU that places a thread there has preemption off or IRQs masked
+//!   from where it saw the CPU active, and `sync:active` has waited for that. Threads
+//!   that wait and ran there last still belong to its queue: a wake places them on
+//!   another CPU.
 
 #![forbid(unsafe_code)]
 
