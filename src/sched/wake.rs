@@ -1,20 +1,37 @@
 //! Waking: making a thread runnable, and choosing its CPU.
 //!
+//! L is the CPU on which the thread ran last. The lock of its queue is taken first:
 //! ```text
-//!   under the lock of its queue:  Blocked? ── no ──► nothing to do
-//!                                   │ yes
-//!                    where? the CPU it ran on, if that is idle;
-//!                           else one that is; else the CPU it ran on
-//!           ┌───────────────────────┴──────────────────────┐
-//!         here or there                                 elsewhere
-//!     queued under the same lock             its CPU changed, Runnable; unlock;
-//!                                            queued under the lock of the new one
+//!        Blocked? ── no ──► Blocking becomes Running again; else nothing to do
+//!           │ yes
+//!   ┌───────┴───────────────────────┐
+//!   stays on L: per-CPU, pinned,    all else: `place` chooses a CPU, which may be L;
+//!   or L has room                   the thread is Runnable and belongs there; unlock
+//!   │                               │
+//!   queued under the same lock      queued under the lock of the chosen CPU
+//!   └───────┬───────────────────────┘
+//!           the Reschedule SGI, if that CPU must look at its queue
 //! ```
-//! Between the two locks a thread is Runnable and in no queue. No other CPU moves or
-//! queues it, because none finds it queued or waiting.
+//! L has room if it is active and in the thread's affinity, and is idle or, for a
+//! realtime thread, neither runs nor has queued a thread that is as urgent. `place`
+//! takes the first that there is of:
+//! 1. an idle CPU in the thread's affinity;
+//! 2. for a realtime thread: a CPU in its affinity where no thread is as urgent;
+//! 3. L, if it is active and in the affinity;
+//! 4. an active CPU in the affinity;
+//! 5. any active CPU: all CPUs of the affinity have gone, so from now on the thread may
+//!    run on any.
+//!
+//! An unpark ([`Scheduler::unpark`]) goes the same way from Parking and Parked.
+//!
+//! Between the two locks the thread is in no queue. It is Runnable, or, if it was
+//! preempted and is moved, Blocking or Parking. No other CPU moves or queues it,
+//! because no CPU finds it queued, Blocked or Parked. Another wake may make a Blocking
+//! thread Running meanwhile, which is harmless: it is made Runnable when it is queued.
 //!
 //! IRQs stay masked from the look at `active` until the thread is queued. So one grace
-//! period after a CPU has left `active`, no CPU places a thread there any more.
+//! period after a CPU has left `active`, no CPU places a thread there any more
+//! (`drained-stays-empty` of `migrate`).
 
 #![forbid(unsafe_code)]
 
@@ -269,8 +286,10 @@ impl<P: SchedHost> Scheduler<P> {
         queue.reported_waiting = waiting;
     }
 
-    /// Handles the Reschedule SGI: another CPU has changed this CPU's queue
-    /// (`told-by-sgi` of [`sched`](crate::sched)).
+    /// Handles the Reschedule SGI: another CPU has changed this CPU's queue or evicts
+    /// its running thread, or calls this idle CPU to take a thread that waits elsewhere
+    /// (`told-by-sgi` of [`sched`](crate::sched)). The idle loop looks for such a thread
+    /// after each interrupt.
     ///
     /// # Context
     /// Interrupt handler.
