@@ -16,7 +16,8 @@ pub enum Sgi {
     /// Another CPU has panicked, and the receiver must stop; or another CPU asks where the
     /// receiver is.
     Panic = 1,
-    /// A thread was made runnable on the receiver's run queue.
+    /// The receiver must look at its run queue again: a thread has come, or the running
+    /// thread must leave. A receiver that is idle also looks for work on other CPUs.
     Reschedule = 2,
     /// Work was queued for the receiver's stopper.
     Stop = 3,

@@ -57,7 +57,7 @@
 //!   A CPU that holds the lock of its run queue may switch to it.
 //! - **told-by-sgi**: a CPU that changes another CPU's queue so that the thread running
 //!   there must lose the CPU, or needs a slice, sends that CPU the Reschedule SGI
-//!   afterwards.
+//!   afterwards. The same SGI calls an idle CPU to take a thread that waits elsewhere.
 //!
 //! The code that moves threads between CPUs keeps three more: see `migrate`.
 //!
