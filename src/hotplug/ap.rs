@@ -8,7 +8,8 @@
 //! - **short-locks-until-online**: from SHOULD_ONLINE to its online bit the AP takes no
 //!   lock that another CPU holds for long. No other CPU takes its stopper's lock. Its
 //!   run queue's lock is also taken by a CPU that wakes a thread which was asleep here
-//!   when this CPU went, with IRQs masked and for a few instructions.
+//!   when this CPU went, changes its affinity or looks at its state, with IRQs masked and
+//!   for a few instructions.
 //! - **nothing-after-dead**: after DEAD the AP uses nothing but the stack that it is
 //!   on, the interrupt controller and firmware. DEAD alone doesn't make its memory free
 //!   for its next life: only firmware's OFF after that does, or that it has come to the

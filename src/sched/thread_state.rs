@@ -16,8 +16,8 @@ pub enum ThreadState {
     Blocking,
     /// It waits for a wake.
     Blocked,
-    /// It is about to park: `Scheduler::unpark` makes
-    /// it Running again. It is still on its CPU, or on the run queue if it was preempted.
+    /// It is about to park: `Scheduler::unpark` makes it Running again. It is still on
+    /// its CPU, or on the run queue if it was preempted.
     Parking,
     /// It waits for `Scheduler::unpark`.
     Parked,
