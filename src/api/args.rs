@@ -1,11 +1,13 @@
 //! The boot arguments of the program, which Linux would pass to `init`.
 //!
 //! The line `maxcpus=2 verbose mode=fast -- loglevel=7 a.txt` has the arguments `verbose`,
-//! `loglevel=7` and `a.txt`, and the variable `mode` with the value `fast`. What the kernel
-//! knows is the kernel's, up to a `--`; all that stands behind is the program's. Of the rest
-//! a word without a value is an argument, and one with a value a variable, but for words
-//! with a dot in their names, which belong to modules of Linux. The log names at boot the
-//! words in front of `--` that the kernel doesn't know.
+//! `loglevel=7` and `a.txt`, and the variable `mode` with the value `fast`.
+//!
+//! Every word after `--` is an argument of the program. Before `--` the kernel takes the words
+//! that it knows. Of the other words there, a word without a value is an argument of the
+//! program, and a word with a value is a variable. A word with a dot in its name is neither,
+//! because Linux uses such names for its modules. The boot logs the words before `--` that
+//! the kernel doesn't know.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,7 +15,7 @@ use alloc::vec::Vec;
 use crate::bootargs::BootArgs;
 use crate::kernel::kernel;
 
-/// Returns the arguments of the program, in their order; quotes are taken off.
+/// Returns the arguments of the program, in their order, without quotes around them.
 ///
 /// # Context
 /// Any; allocates.
@@ -21,8 +23,8 @@ pub fn args() -> Vec<String> {
     BootArgs::parse(kernel().bootargs).program_args()
 }
 
-/// Returns the value of the variable `name`, or `None` if there is none. The last one on
-/// the line wins.
+/// Returns the value of the variable `name`, or `None` if the line doesn't have it. If it has
+/// the variable more than once, the last one wins.
 ///
 /// # Context
 /// Any.

@@ -1,7 +1,7 @@
-//! What is typed on the console. What goes there is the macros `print!` and `println!`.
+//! Input from the console. Output is printed by the macros `print!` and `println!`.
 //!
-//! What is typed before it is asked for is kept, 4096 bytes of it. Each byte goes to one
-//! reader; the shell ([`run_shell`](crate::api::run_shell)) is one.
+//! Up to 4096 bytes are kept that have been typed and not yet read. Each byte goes to one
+//! reader; the shell ([`run_shell`](crate::api::run_shell)) is a reader, too.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::time::Instant;
 
 pub use crate::platform::Received;
 
-/// Bytes were lost or damaged on their way, so what was typed isn't known.
+/// Input bytes were lost or damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputLost;
 
@@ -24,8 +24,8 @@ impl fmt::Display for InputLost {
 
 impl core::error::Error for InputLost {}
 
-/// Returns the next byte that is typed, or that some are missing; `None` if nothing has
-/// come by `until`. Nothing is echoed.
+/// Returns the next typed byte, or that bytes were lost there; `None` if there is no input by
+/// `until`. Echoes nothing.
 ///
 /// # Context
 /// Thread, preemption on.
@@ -33,18 +33,19 @@ pub fn read_byte(until: Instant) -> Option<Received> {
     console::read_until(until)
 }
 
-/// Returns the line that is typed, without its end, which is a carriage return or a line
-/// feed. Echoes what is typed; backspace takes a character back. Other control characters
-/// are passed over, and what isn't UTF-8 is replaced by U+FFFD.
+/// Returns the next typed line, without its end, which is a carriage return or a line feed.
+/// Echoes the typed characters. Backspace removes the last character; other control
+/// characters are ignored. Bytes that aren't UTF-8 are replaced by U+FFFD.
 ///
 /// # Context
 /// Thread, preemption on; waits without limit. [`read_byte`] has a limit.
 ///
 /// # Errors
-/// [`InputLost`]; the rest of the line is still to be read then.
+/// [`InputLost`] if input was lost. The part of the line before that is dropped; the next
+/// call returns the part after it.
 pub fn read_line() -> Result<String, InputLost> {
     let mut line = Vec::new();
-    // How much of it has been echoed: whole characters.
+    // How many bytes of the line have been echoed; they end at a character.
     let mut shown = 0;
     loop {
         let byte = match console::read() {
@@ -56,7 +57,7 @@ pub fn read_line() -> Result<String, InputLost> {
                 print(format_args!("\n"));
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
-            // Backspace and delete: terminals send the one or the other.
+            // Backspace and delete: for the same key some terminals send the one, some the other.
             8 | 0x7f => {
                 let last = line.iter().rposition(|byte| byte & 0xc0 != 0x80);
                 if let Some(last) = last {

@@ -1,9 +1,9 @@
-//! CPUs: their numbers, which of them there are, functions that run on them, and
-//! variables of which each has its own.
+//! CPUs: their numbers, sets of them, functions that run on them, and variables of which
+//! each CPU has its own.
 //!
 //! The sets are snapshots: unless the caller holds
-//! [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), a CPU may have come or gone
-//! before it looks at what it got.
+//! [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), a CPU may come or go at any time,
+//! also before the caller uses the set.
 
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
@@ -21,9 +21,8 @@ pub fn possible() -> CpuMask {
     *kernel().masks.possible()
 }
 
-/// Returns the CPUs that the machine has. As the machine's device tree lists all of its
-/// CPUs and none is plugged in later, they are those of [`possible`] (Linux:
-/// `cpu_present_mask`).
+/// Returns the CPUs that the machine has (Linux: `cpu_present_mask`). They are those of
+/// [`possible`]: the device tree lists all CPUs of the machine, and none is plugged in later.
 ///
 /// # Context
 /// Any.
@@ -32,7 +31,8 @@ pub fn present() -> CpuMask {
 }
 
 /// Returns the CPUs that are online: they take interrupts and calls (Linux:
-/// `cpu_online_mask`). A snapshot; with more than 64 CPUs, one of each 64.
+/// `cpu_online_mask`). The set is a snapshot; on a machine with more than 64 CPUs it is made
+/// of a snapshot of each 64.
 ///
 /// # Context
 /// Any. Racy, unless the caller holds
@@ -42,16 +42,17 @@ pub fn online() -> CpuMask {
 }
 
 /// Returns the CPUs that threads are placed on (Linux: `cpu_active_mask`). A CPU on its
-/// way out leaves this set before it leaves [`online`]. A snapshot, as that.
+/// way out leaves this set before it leaves [`online`]. The set is a snapshot, as that of
+/// [`online`].
 ///
 /// # Context
-/// Any. Racy, as [`online`].
+/// Any. Racy, as for [`online`].
 pub fn active() -> CpuMask {
     kernel().masks.active()
 }
 
-/// Returns the CPU that the caller runs on. A thread may be on another one a moment later,
-/// unless it is kept there: by [`migrate_disable`](crate::api::thread::migrate_disable),
+/// Returns the CPU that the caller runs on. A thread may move to another CPU at any time,
+/// unless something keeps it there: [`migrate_disable`](crate::api::thread::migrate_disable),
 /// an affinity of one CPU, or a guard of [`api::sync`](crate::api::sync).
 ///
 /// # Context
@@ -64,24 +65,24 @@ pub fn current() -> CpuId {
 /// returns its value.
 ///
 /// # Context
-/// A thread, or the function of a call that is waited for; IRQs on or off. No other
-/// interrupt handler, a timer's function among them, and not inside a still point.
+/// A thread, or the function of a call whose caller waits; IRQs on or off. Not in another
+/// interrupt handler, such as a timer's function, and not inside a still point.
 ///
 /// # Errors
 /// [`CallError::Offline`]; `call_fn` has not run then.
 ///
 /// # Panics
-/// In such a handler or a still point, whether it would have to wait or not.
+/// If it is called outside its context, even if it would not have to wait.
 pub fn call_on<R: Send>(cpu: CpuId, call_fn: impl FnOnce() -> R + Send) -> Result<R, CallError> {
     kernel().calls.call_on(cpu, call_fn)
 }
 
-/// Has `call_fn` run on CPU `cpu` as [`call_on`] does, without waiting for that:
-/// it runs once, even if the CPU goes offline meanwhile.
+/// Has `call_fn` run on CPU `cpu`, as [`call_on`] does, but doesn't wait for it. `call_fn`
+/// runs exactly once, even if the CPU goes offline meanwhile.
 ///
 /// # Context
-/// Any. What is called from the function of a still point for another CPU runs once the
-/// machine goes on. `call_fn` may not wait for another CPU.
+/// Any. If this is called from the function of a still point for another CPU, `call_fn` runs
+/// after the still point. `call_fn` may not wait for another CPU.
 ///
 /// # Errors
 /// [`CallError::Offline`]; `call_fn` will not run then.
@@ -92,26 +93,26 @@ pub fn call_on_nowait(
     kernel().calls.call_on_nowait(cpu, call_fn)
 }
 
-/// Runs `call_fn` on those of `cpus` that are online, all at the same time, and
-/// returns which those were. This CPU is one if it is in `cpus`.
+/// Runs `call_fn` on all online CPUs of `cpus` at the same time, also on this CPU if it is
+/// among them. Returns the CPUs on which it has run.
 ///
 /// # Context
-/// As [`call_on`].
+/// As for [`call_on`].
 ///
 /// # Panics
-/// As [`call_on`].
+/// As for [`call_on`].
 pub fn call_on_many(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
     kernel().calls.call_on_many(cpus, call_fn)
 }
 
-/// Runs `call_fn` on every online CPU, this one included, and returns which those
-/// were.
+/// Runs `call_fn` on every online CPU at the same time, also on this one. Returns the CPUs on
+/// which it has run.
 ///
 /// # Context
-/// As [`call_on`].
+/// As for [`call_on`].
 ///
 /// # Panics
-/// As [`call_on`].
+/// As for [`call_on`].
 pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
     call_on_many(&online(), call_fn)
 }

@@ -1,4 +1,4 @@
-//! Handles of threads: opaque, so that no program depends on what the scheduler keeps.
+//! Handles of threads. They are opaque, so that no program depends on the scheduler's data.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -7,15 +7,14 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::{Hw, kernel};
 use crate::sched::{self, AffinityError, Class};
 
-/// A thread, for code that wakes it or moves it. Clones stand for the same thread, and are
-/// equal. It lasts longer than the thread; what is done to a thread that has ended has no
-/// effect.
+/// A handle of a thread, for code that wakes or moves the thread. Clones are equal and stand
+/// for the same thread. A handle may outlive the thread; then its methods have no effect.
 #[derive(Clone)]
 pub struct Thread(Arc<sched::Thread<Hw>>);
 
-/// Tells threads apart, as a key of a map does. No two threads of which a [`Thread`] or a
-/// [`JoinHandle`] exists have the same; a number is used again when both a thread and its
-/// handles are gone.
+/// The identity of a thread, for use as a key. Two threads of which a [`Thread`] or a
+/// [`JoinHandle`] exists have different ones. An identity may be used again when a thread has
+/// ended and its handles have been dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThreadId(usize);
 
@@ -32,7 +31,7 @@ impl Thread {
         self.0.name().as_str()
     }
 
-    /// Returns what tells the thread from others.
+    /// Returns the thread's identity.
     ///
     /// # Context
     /// Any.
@@ -48,8 +47,8 @@ impl Thread {
         self.0.class()
     }
 
-    /// Lets the thread go on, if it is in [`park`](crate::api::thread::park), or return
-    /// from its next `park` at once.
+    /// Wakes the thread if it is in [`park`](crate::api::thread::park). Otherwise its next
+    /// `park` returns at once.
     ///
     /// # Context
     /// Any.
@@ -57,8 +56,8 @@ impl Thread {
         kernel().sched.give_permit(&self.0);
     }
 
-    /// Lets the thread run on `cpus` only; if it is the running thread it is there on
-    /// return, unless it is pinned.
+    /// Sets the CPUs on which the thread may run. If it is the running thread, it runs on one
+    /// of them on return, unless it is pinned.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -103,8 +102,7 @@ impl fmt::Debug for Thread {
     }
 }
 
-/// The right to a thread's return value. Dropping the handle detaches the thread, which
-/// runs on.
+/// A handle that returns the value of a thread. If it is dropped, the thread runs on.
 #[must_use]
 pub struct JoinHandle<T>(pub(super) sched::JoinHandle<T, Hw>);
 

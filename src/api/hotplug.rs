@@ -1,4 +1,4 @@
-//! CPUs that come and go.
+//! Bringing CPUs up and taking them down.
 //!
 //! ```ignore
 //! hotplug::cpu_down(cpu)?;
@@ -20,11 +20,11 @@ pub struct CpusReadGuard {
     _guard: lock::CpusReadGuard<'static, Hw>,
 }
 
-/// Brings CPU `cpu` online; does nothing if it is.
+/// Brings CPU `cpu` online; does nothing if it is online.
 ///
 /// # Context
-/// Thread, preemption on; takes the hotplug lock. In a service, a callback of hotplug or
-/// under [`cpus_read_lock`] it is refused at once.
+/// Thread, preemption on; takes the hotplug lock. Returns an error at once in a service, in a
+/// callback of hotplug, and under [`cpus_read_lock`].
 ///
 /// # Errors
 /// [`CpuUpError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
@@ -34,11 +34,12 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
     kernel().hotplug.cpu_up(cpu)
 }
 
-/// Takes CPU `cpu` offline and has firmware turn it off; does nothing if it is.
+/// Takes CPU `cpu` offline and has firmware turn it off; does nothing if it is offline.
 ///
 /// # Context
-/// Thread, preemption on; takes the hotplug lock. A thread that runs on `cpu` is moved. In
-/// a service, a callback of hotplug or under [`cpus_read_lock`] it is refused at once.
+/// Thread, preemption on; takes the hotplug lock. A caller that runs on `cpu` is moved to
+/// another CPU. Returns an error at once in a service, in a callback of hotplug, and under
+/// [`cpus_read_lock`].
 ///
 /// # Errors
 /// [`CpuDownError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
@@ -47,18 +48,19 @@ pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
     kernel().hotplug.cpu_down(cpu)
 }
 
-/// Keeps CPUs from coming and going until it is dropped (Linux's name).
+/// Keeps CPUs from coming and going until the returned guard is dropped (the name is
+/// Linux's).
 ///
 /// # Context
-/// Thread, preemption on; not inside another one, not inside
-/// [`migrate_disable`](crate::api::thread::migrate_disable), and neither in a callback of hotplug nor in
-/// a service, which hotplug waits for.
+/// Thread, preemption on. The thread may not hold another of these guards or one of
+/// [`migrate_disable`](crate::api::thread::migrate_disable). Not in a callback of hotplug and
+/// not in a service, because hotplug waits for those.
 ///
 /// # Panics
-/// There, whether it would have to wait or not.
+/// If it is called outside its context, even if it would not have to wait.
 ///
-/// The end of a thread that has forgotten the guard ([`core::mem::forget`]): no CPU could
-/// come or go any more.
+/// A thread that has forgotten the guard ([`core::mem::forget`]) panics at its end: no CPU
+/// could come or go any more.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock() -> CpusReadGuard {
     CpusReadGuard {
@@ -66,8 +68,11 @@ pub fn cpus_read_lock() -> CpusReadGuard {
     }
 }
 
-/// How many ticks of the counter bringing up the secondaries took at boot, with
-/// what it printed meanwhile; `None` before it is over.
+/// Returns how many ticks of the counter it took at boot to bring up the other CPUs,
+/// including what the kernel printed meanwhile; `None` before that is done.
+///
+/// # Context
+/// Any.
 pub fn boot_bring_up_ticks() -> Option<u64> {
     crate::boot::bring_up_ticks()
 }

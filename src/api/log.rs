@@ -6,10 +6,10 @@
 //!
 //! log::info!("{} requests", count);
 //! ```
-//! A line goes to the console with the time since the system counter started, if the boot
-//! argument `loglevel=` lets its level through: `error!` from 4 on, `warn!` from 5,
-//! `info!` from 6 (as without the argument), `debug!` from 7, and `trace!` with the boot
-//! argument `debug`.
+//! A line goes to the console, with the time since the system counter started, if the boot
+//! argument `loglevel=` lets its level through: `error!` from 4 on, `warn!` from 5 on,
+//! `info!` from 6 on, `debug!` with 7, and `trace!` with the boot argument `debug`. Without
+//! such an argument the level is 6.
 //!
 //! # Context
 //! Any; IRQs are masked while a piece of up to 128 bytes goes out.

@@ -1,8 +1,9 @@
 //! The macros of programs.
 
-/// Puts text on the console. A value in it may print, too, while it says what it is: that
-/// comes out in front of what has not gone out yet. A line of up to 128 bytes comes out
-/// in one piece; what is longer may have others' text in it.
+/// Prints text on the console. If the `Display` of a value in it prints, too, that output
+/// comes before the part of the text that has not gone out yet. A line of up to 128 bytes
+/// comes out in one piece; output of other CPUs and threads may come in the middle of a
+/// longer one.
 ///
 /// # Context
 /// Any; IRQs are masked while a piece of up to 128 bytes goes out.
@@ -13,7 +14,7 @@ macro_rules! print {
     };
 }
 
-/// Puts a line on the console, as [`print!`](crate::print!) does.
+/// Prints a line on the console, as [`print!`](crate::print!) does.
 #[macro_export]
 macro_rules! println {
     () => {
@@ -24,7 +25,7 @@ macro_rules! println {
     };
 }
 
-/// Declares variables of which every possible CPU has its own:
+/// Declares variables of which every possible CPU has its own copy:
 ///
 /// ```ignore
 /// stillpoint::percpu! {
@@ -47,17 +48,17 @@ macro_rules! percpu {
                 const VALUE: $type = $value;
                 #[unsafe(link_section = ".percpu")]
                 static TEMPLATE: $type = VALUE;
-                // SAFETY: it is in that section, and the value is a constant's.
+                // SAFETY: `TEMPLATE` is in that section, and its value is a constant's.
                 unsafe { $crate::api::cpu::PerCpuVar::new(&TEMPLATE) }
             };
         )+
     };
 }
 
-/// Names the function that the first thread runs, once all CPUs are up. It returns
-/// what [`Termination`](crate::api::Termination) is implemented for: nothing, an
-/// [`ExitStatus`](crate::api::ExitStatus), or a `Result`. When it returns the machine ends
-/// with the status that this stands for.
+/// Names the function that the first thread runs once the CPUs are up. Its return type
+/// implements [`Termination`](crate::api::Termination): nothing, an
+/// [`ExitStatus`](crate::api::ExitStatus), or a `Result`. When the function returns, the
+/// machine ends with the status that the value stands for.
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {

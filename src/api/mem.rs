@@ -1,27 +1,39 @@
-//! Figures of the heap and of the stacks. `alloc`'s types take from the heap.
+//! The use of the heap, from which `alloc`'s types allocate, and of the stacks.
 
 use crate::cpu::CpuId;
 
 pub use crate::kernel::HeapStats;
 
-/// Bytes of heap that are in use, by all CPUs: asked for and not given back. Exact
-/// if no thread allocates or frees meanwhile.
+/// Returns how many bytes of the heap are allocated. The number is exact if no thread
+/// allocates or frees meanwhile.
+///
+/// # Context
+/// Any.
 pub fn heap_in_use() -> usize {
     crate::kernel::heap_in_use()
 }
 
-/// Where the memory of the heap is, in bytes.
+/// Returns how the memory of the heap is used.
+///
+/// # Context
+/// Any.
 pub fn heap_stats() -> HeapStats {
     crate::kernel::heap_stats()
 }
 
-/// Bytes of free heap that `cpu` keeps for itself: none while it is off, or if the machine
-/// hasn't that CPU.
+/// Returns how many free bytes of the heap are in the cache of `cpu`: 0 while the CPU is off,
+/// and 0 if it isn't possible.
+///
+/// # Context
+/// Any.
 pub fn heap_cached(cpu: CpuId) -> usize {
     crate::kernel::heap_cached(cpu)
 }
 
-/// Stacks that are in use.
+/// Returns how many stacks are in use.
+///
+/// # Context
+/// Any.
 pub fn stacks_in_use() -> usize {
     crate::kernel::stacks_in_use()
 }

@@ -1,5 +1,5 @@
-//! What programs call: free functions and types over the one kernel. A program names
-//! nothing else of this crate but this module and the macros.
+//! The functions and types for programs. A program uses nothing of this crate but this module
+//! and the macros.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -7,18 +7,18 @@
 //! | [`sync`] | locks that sleep, spin locks, guards |
 //! | [`time`] | instants, timers |
 //! | [`cpu`] | numbers and sets of CPUs, cross calls, per-CPU variables |
-//! | [`hotplug`] | CPUs that come and go |
+//! | [`hotplug`] | bringing CPUs up and taking them down |
 //! | [`stop`] | the still point |
 //! | [`rcu`] | grace periods |
-//! | [`mem`] | figures of the heap and of the stacks |
+//! | [`mem`] | use of the heap and of the stacks |
 //! | [`log`] | the kernel's log |
 //! | [`args`] | the program's boot arguments |
-//! | [`console`] | what is typed |
+//! | [`console`] | input from the console |
 //! | [`panic`] | a function that a panic calls |
 //!
 //! # Panics
-//! What may wait panics where its `# Context` doesn't let it be called, whether it would
-//! have to wait or not; what else panics is said at each function.
+//! A function that may wait panics if it is called outside its `# Context`, even if it would
+//! not have to wait. The section `# Panics` of a function says when else it panics.
 //!
 //! ```ignore
 #![doc = include_str!("../../tests/kernels/src/bin/qemu_readme/program.rs")]

@@ -1,5 +1,5 @@
-//! Reading without a lock what other threads replace, and freeing it when no thread reads it any
-//! more. Linux's names, where there are such.
+//! RCU: data that threads read without a lock while other threads replace it, and that is
+//! freed when no thread reads it any more. The names are Linux's where Linux has them.
 //!
 //! ```ignore
 //! let old = SHARED.swap(new, Ordering::AcqRel);
@@ -16,8 +16,8 @@ pub use crate::rcu::GraceStats;
 /// A read-side section, as a token.
 pub type ReadGuard = crate::rcu::ReadGuard<Hw>;
 
-/// Calls `read_fn` in a read-side section: what it reaches isn't freed before it has
-/// returned, if the code that frees it waits for a grace period first.
+/// Calls `read_fn` in a read-side section. Data that it reads isn't freed before it has
+/// returned, if the code that frees the data first waits for a grace period.
 ///
 /// # Context
 /// Any; preemption is off in `read_fn`, so it may not wait. Nests.
@@ -29,8 +29,8 @@ pub fn read<R>(read_fn: impl FnOnce(&ReadGuard) -> R) -> R {
 /// Waits for a grace period: until every section that any CPU is in now has ended.
 ///
 /// # Context
-/// Thread, preemption on, not in a section. The caller may hold any lock that sections
-/// don't need, those of hotplug too.
+/// Thread, preemption on, not in a section. The caller may hold any lock that no section
+/// takes, also those of hotplug.
 ///
 /// # Panics
 /// In a section.
@@ -40,16 +40,17 @@ pub fn synchronize() {
     });
 }
 
-/// Has `call_fn` run once, in a thread, after a grace period that begins after this.
+/// Has `call_fn` run once, in a thread of the kernel, after a grace period that begins after
+/// this call.
 ///
 /// # Context
-/// Any, in a section and in an interrupt handler too. Allocates. `call_fn` may wait, but
-/// holds up all other callbacks meanwhile.
+/// Any, also a section and an interrupt handler. Allocates. `call_fn` may wait, but holds up
+/// all other callbacks meanwhile.
 pub fn call_rcu(call_fn: impl FnOnce() + Send + 'static) {
     kernel().grace_periods.call_rcu(call_fn);
 }
 
-/// Waits until all that was given to [`call_rcu`] before has run.
+/// Waits until every function that was given to [`call_rcu`] before has run.
 ///
 /// # Context
 /// Thread, preemption on; not in a callback.
@@ -57,17 +58,19 @@ pub fn barrier() {
     kernel().grace_periods.barrier();
 }
 
-/// Waits until each thread has slept, parked, yielded or ended that is now in the middle
-/// of something, preempted ones included: for taking away what is used without a
-/// section, such as code.
+/// Waits until each other thread has slept, parked, yielded or ended at least once, preempted
+/// threads included. For freeing data that threads use without a section, such as code.
 ///
 /// # Context
-/// Thread, preemption on. Takes as long as any other thread computes without a rest.
+/// Thread, preemption on. Waits as long as any other thread computes without such a pause.
 pub fn synchronize_tasks() {
     kernel().grace_periods.synchronize_tasks();
 }
 
-/// What grace periods have cost so far.
+/// Returns what grace periods have cost so far.
+///
+/// # Context
+/// Any.
 pub fn stats() -> GraceStats {
     kernel().grace_periods.stats()
 }

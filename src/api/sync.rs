@@ -1,9 +1,9 @@
 //! Locks that sleep, spin locks, and the two guards that keep a thread where it is.
 //!
 //! # Panics
-//! What may wait panics with preemption off, in a still point and in an interrupt
-//! handler, whether it would have to wait or not. A debug build has a validator: an order
-//! of locks that could deadlock ends in a panic that shows both sides.
+//! A function that may wait panics with preemption off, in a still point and in an interrupt
+//! handler, even if it would not have to wait. A debug build has a lock validator: it panics
+//! where two orders of taking locks could deadlock, and the message shows both.
 
 use crate::kernel::Hw;
 use crate::sched::lock;
@@ -12,13 +12,13 @@ use crate::sync as spin;
 pub use crate::sync::CachePadded;
 pub use crate::sync::lockdep::Nesting;
 
-/// A value that one thread at a time may touch; the others sleep.
+/// A value that one thread at a time may use; other threads sleep until it is free.
 pub type Mutex<T> = lock::Mutex<T, Hw>;
 
 /// A [`Mutex`] is held while this exists.
 pub type MutexGuard<'a, T> = lock::MutexGuard<'a, T, Hw>;
 
-/// A value that many threads may read, or one may change; the others sleep.
+/// A value that many threads may read, or one may change; other threads sleep until then.
 pub type RwLock<T> = lock::RwLock<T, Hw>;
 
 /// An [`RwLock`] is held for reading while this exists.
@@ -27,7 +27,8 @@ pub type RwLockReadGuard<'a, T> = lock::ReadGuard<'a, T, Hw>;
 /// An [`RwLock`] is held for writing while this exists.
 pub type RwLockWriteGuard<'a, T> = lock::WriteGuard<'a, T, Hw>;
 
-/// Where threads wait, with a [`Mutex`] open, until its value has changed.
+/// A place where threads wait until the value of a [`Mutex`] has changed; the mutex is
+/// unlocked meanwhile.
 pub type Condvar = lock::Condvar<Hw>;
 
 /// An event that threads wait for.
@@ -36,14 +37,14 @@ pub type Completion = lock::Completion<Hw>;
 /// A number of permits; a thread that finds none sleeps until one is returned.
 pub type Semaphore = lock::Semaphore<Hw>;
 
-/// A value that the first caller makes, once; others that come meanwhile sleep.
+/// A value that the first caller makes, once; other callers sleep until it is made.
 pub type Once<T> = lock::Once<T, Hw>;
 
-/// Where threads wait until a condition holds.
+/// A place where threads wait until a condition holds.
 pub type WaitQueue = lock::WaitQueue<Hw>;
 
-/// A value that one CPU at a time may touch; the others spin. For a few instructions, and
-/// for what interrupt handlers share with threads.
+/// A value that one CPU at a time may use; other CPUs spin until it is free. For sections of
+/// a few instructions, and for data that interrupt handlers and threads share.
 pub type SpinLock<T> = spin::SpinLock<T, Hw>;
 
 /// A [`SpinLock`] is held while this exists.

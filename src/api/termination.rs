@@ -1,4 +1,4 @@
-//! What a program's `main` may return, and the status that it stands for.
+//! The return types of a program's `main`, and the exit status that a value stands for.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -10,7 +10,7 @@ use crate::kernel::print;
 pub struct ExitStatus(u8);
 
 impl ExitStatus {
-    /// All went well: 0.
+    /// Success: 0.
     pub const SUCCESS: ExitStatus = ExitStatus(0);
     /// The program failed: 1. A panic ends with 101.
     pub const FAILURE: ExitStatus = ExitStatus(1);
@@ -27,7 +27,7 @@ impl From<u8> for ExitStatus {
     }
 }
 
-/// What `main` may return: see [`entry!`](crate::entry!).
+/// A type that `main` may return: see [`entry!`](crate::entry!).
 pub trait Termination {
     /// Returns the status that the machine ends with.
     ///

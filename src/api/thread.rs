@@ -1,4 +1,4 @@
-//! Threads, as a Rust programmer knows them.
+//! Threads, with the interface of Rust's std.
 //!
 //! ```ignore
 //! let sum = thread::Builder::new()
@@ -7,9 +7,8 @@
 //!     .spawn(|| 1 + 1)?
 //!     .join();
 //! ```
-//! A thread runs on any CPU, one after the other, and goes on when CPUs come and go. A
-//! panic in a thread stops the machine, so `JoinHandle::join` returns the value
-//! itself.
+//! A thread may move from CPU to CPU, and continues when CPUs come and go. A panic in a thread
+//! ends the machine, so `JoinHandle::join` returns the value and no `Result`.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -32,14 +31,14 @@ pub use crate::sched::{AffinityError, Class, Policy, Priority, SpawnError, Threa
 /// What becomes of a thread when the last CPU that it may run on goes offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnOffline {
-    /// It runs elsewhere, with a line in the log (as Linux has it).
+    /// The thread may run on any CPU from then on, and the log says so (as in Linux).
     #[default]
     BreakAffinity,
-    /// No CPU that it may run on can go, as long as it lives: `cpu_down` is refused.
+    /// `cpu_down` returns an error, as long as the thread lives.
     Refuse,
 }
 
-/// How a thread is to be.
+/// The properties of a thread that is to be started.
 #[derive(Clone, Debug)]
 pub struct Builder {
     name: ThreadName,
@@ -49,7 +48,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An ordinary thread without a name, for any CPU.
+    /// Returns the properties of an ordinary thread named `thread`, which may run on any CPU.
     pub fn new() -> Builder {
         Builder {
             name: ThreadName::new(format_args!("thread")),
@@ -59,28 +58,28 @@ impl Builder {
         }
     }
 
-    /// Its name, cut to [`ThreadName::MAX`] bytes: what a panic shows.
+    /// Sets the thread's name, which a panic shows. It is cut to [`ThreadName::MAX`] bytes.
     #[must_use]
     pub fn name(mut self, name: impl fmt::Display) -> Builder {
         self.name = ThreadName::new(format_args!("{name}"));
         self
     }
 
-    /// Where it may run.
+    /// Sets the CPUs on which the thread may run.
     #[must_use]
     pub fn affinity(mut self, cpus: CpuMask) -> Builder {
         self.affinity = Some(cpus);
         self
     }
 
-    /// Its class; [`Class::Normal`] unless told.
+    /// Sets the thread's class. Without this it is [`Class::Normal`].
     #[must_use]
     pub fn class(mut self, class: Class) -> Builder {
         self.class = class;
         self
     }
 
-    /// What becomes of it when it may run nowhere any more.
+    /// Sets what becomes of the thread when the last CPU that it may run on goes offline.
     #[must_use]
     pub fn on_offline(mut self, on_offline: OnOffline) -> Builder {
         self.on_offline = on_offline;
@@ -122,15 +121,15 @@ impl Builder {
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let handle = sched::JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
-            // SAFETY: only the lifetime changes. `scope` doesn't return, and so nothing
-            // that `work` borrows ends, before the thread has ended; it has run and
-            // dropped `work` by then, and its value with it if no thread joins.
+            // SAFETY: only the lifetime changes. `scope` doesn't return before the thread has
+            // ended, so everything that `work` borrows lives until then. By then the thread
+            // has run and dropped `work`, and also its value if no thread joins.
             let work: Box<dyn FnOnce() + Send + 'static> = unsafe { core::mem::transmute(work) };
             self.start(work)
         })?;
         let mut threads = scope.threads.lock();
-        // There may be any number, one after the other. What one that has ended did is
-        // seen by this look (Acquire), and so by the scope's caller.
+        // Ended threads are removed, because a scope may start any number, one after the other.
+        // `has_ended` loads with Acquire, so the scope's caller sees what those threads did.
         threads.retain(|member| !member.thread.has_ended());
         threads.push(Member {
             thread: Arc::clone(handle.thread()),
@@ -174,13 +173,14 @@ impl Default for Builder {
 /// Thread, preemption on.
 ///
 /// # Panics
-/// If there is no stack left: [`Builder::spawn`] returns that.
+/// If no stack is left. [`Builder::spawn`] returns an error instead.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     started(Builder::new().spawn(body))
 }
 
-/// Starts an ordinary thread on `cpu`, which can't go as long as the thread lives.
+/// Starts an ordinary thread on `cpu`, which can't be taken offline as long as the thread
+/// lives.
 ///
 /// # Context
 /// Thread, preemption on; takes `cpus_read_lock`.
@@ -200,7 +200,10 @@ pub fn spawn_on<T: Send + 'static>(
         .spawn(body)
 }
 
-/// For a caller that can't go on without the thread.
+/// Returns the handle of a started thread.
+///
+/// # Panics
+/// If the thread could not be started.
 #[cfg_attr(debug_assertions, track_caller)]
 fn started<H>(started: Result<H, SpawnError>) -> H {
     match started {
@@ -209,12 +212,16 @@ fn started<H>(started: Result<H, SpawnError>) -> H {
     }
 }
 
-/// The running thread.
+/// Returns the running thread.
+///
+/// # Context
+/// Any.
 pub fn current() -> Thread {
     Thread::new(kernel().sched.current())
 }
 
-/// Waits for an [`Thread::unpark`] of this thread, or for one that came since the last.
+/// Waits until this thread is unparked ([`Thread::unpark`]). Returns at once if it has been
+/// unparked since it last returned from here.
 ///
 /// # Context
 /// Thread, preemption on.
@@ -230,7 +237,7 @@ pub fn park_timeout(time: Duration) -> bool {
     kernel().sched.wait_permit(Hw::deadline(time))
 }
 
-/// Sleeps for `time`, and not less.
+/// Sleeps for `time` or longer.
 ///
 /// # Context
 /// Thread, preemption on.
@@ -238,7 +245,7 @@ pub fn sleep(time: Duration) {
     sleep_until(Hw::deadline(time));
 }
 
-/// Sleeps until `at`, and not less.
+/// Sleeps until `at` or longer.
 ///
 /// # Context
 /// Thread, preemption on.
@@ -254,47 +261,52 @@ pub fn yield_now() {
     kernel().sched.yield_now();
 }
 
-/// Keeps the running thread on its CPU until the guard is dropped. It may sleep
+/// Keeps the running thread on its CPU until the guard is dropped. The thread may sleep
 /// meanwhile; the CPU can't be taken offline.
 ///
 /// # Context
-/// Thread, IRQs on. What takes `cpus_read_lock` or the hotplug lock panics inside: hotplug
-/// may be waiting for this guard.
+/// Thread, IRQs on. While the guard exists, a function that takes `cpus_read_lock` or the
+/// hotplug lock panics, because hotplug may be waiting for the guard.
 ///
 /// # Panics
 /// With IRQs masked, as in the function of a timer or of a call: the guard would pin the
 /// interrupted thread.
 ///
-/// The end of a thread that has forgotten the guard ([`core::mem::forget`]): its CPU could
-/// never go any more.
+/// A thread that has forgotten the guard ([`core::mem::forget`]) panics at its end: its CPU
+/// could never be taken offline any more.
 pub fn migrate_disable() -> MigrateGuard {
     MigrateGuard::new(kernel().sched.migrate_disable())
 }
 
-/// The CPU that the thread runs on: unless it is kept there, another one a moment later.
+/// Returns the CPU that the thread runs on. Unless something keeps the thread there, it may
+/// move to another CPU at any time.
+///
+/// # Context
+/// Any.
 pub fn current_cpu_racy() -> CpuId {
     Hw::this_cpu()
 }
 
 /// Threads that may borrow from the frame of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
-    /// The threads that it waits for; each is added before the thread that started it can
-    /// end.
+    /// The threads that the scope waits for. A thread is added before the thread that has
+    /// started it can end.
     threads: Members,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
 
+/// The threads of a scope, under a lock.
 type Members = Mutex<Vec<Member>, Hw>;
 
 /// A thread of a scope.
 struct Member {
     thread: Arc<sched::Thread<Hw>>,
-    /// What it does, for the validator.
+    /// Stands for the thread's work in the lock validator.
     work: LockMap,
 }
 
-/// The right to the value of a scope's thread.
+/// A handle that returns the value of a scope's thread.
 #[must_use]
 pub struct ScopedJoinHandle<'scope, T> {
     handle: sched::JoinHandle<T, Hw>,
@@ -302,7 +314,7 @@ pub struct ScopedJoinHandle<'scope, T> {
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
-    /// Waits until the thread has ended, and returns what it returned.
+    /// Waits until the thread has ended, and returns the value that its body returned.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -310,7 +322,8 @@ impl<T> ScopedJoinHandle<'_, T> {
     pub fn join(self) -> T {
         let thread = Arc::clone(self.handle.thread());
         let value = self.handle.join();
-        // The scope doesn't wait for it any more, whatever its caller holds then.
+        // The thread leaves the list, so that the scope doesn't wait for it: in the validator
+        // such a wait would count, and the scope's caller may hold a lock by then.
         let mut threads = self.threads.lock();
         threads.retain(|member| !Arc::ptr_eq(&member.thread, &thread));
         value
@@ -333,15 +346,14 @@ impl<T> ScopedJoinHandle<'_, T> {
     }
 }
 
-/// Calls `body` with a scope, in which threads may be started that borrow what lives
-/// longer than the call; returns when they have all ended.
+/// Calls `body` with a scope. Threads of the scope may borrow data that lives longer than the
+/// call. Returns when all of them have ended.
 ///
 /// # Context
 /// Thread, preemption on.
 ///
 /// # Panics
-/// In a debug build, if the caller holds a lock that one of the threads that are waited
-/// for takes.
+/// In a debug build, if the caller holds a lock that one of those threads takes.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
     let scope = Scope {
@@ -350,7 +362,7 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
         _env: PhantomData,
     };
     let result = body(&scope);
-    // One may start another before it ends.
+    // A thread of the scope may start another one, so the list is read until it is empty.
     let next = || scope.threads.lock().pop();
     while let Some(member) = next() {
         member.work.wait::<Hw>();
@@ -366,7 +378,7 @@ impl<'scope> Scope<'scope, '_> {
     /// Thread, preemption on.
     ///
     /// # Panics
-    /// If there is no stack left: [`Builder::spawn_scoped`] returns that.
+    /// If no stack is left. [`Builder::spawn_scoped`] returns an error instead.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn spawn<T: Send + 'scope>(
         &'scope self,

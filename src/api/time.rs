@@ -16,10 +16,10 @@ use crate::platform::Platform;
 
 pub use crate::time::{Frequency, Instant};
 
-/// A function that is called at an instant, once or again and again.
+/// A function that is called at an instant, once or periodically.
 pub type Timer = crate::sched::Timer<Hw>;
 
-/// Returns the instant that it is.
+/// Returns the present instant.
 ///
 /// # Context
 /// Any.
@@ -27,8 +27,8 @@ pub fn now() -> Instant {
     Hw::now()
 }
 
-/// Returns the first instant that is `after` from now, or later by less than a tick: what
-/// `Timer::start` and the locks' `wait_until` take.
+/// Returns the instant that is `after` from now, rounded up to a tick. `Timer::start` and the
+/// locks' `wait_until` take such an instant.
 ///
 /// # Context
 /// Any.
@@ -44,11 +44,11 @@ pub fn frequency() -> Frequency {
     Hw::frequency()
 }
 
-// The instant is the pure kernel's; what needs the frequency of this machine's counter is
-// here.
+// `Instant` is part of the pure kernel. The methods that need the frequency of this machine's
+// counter are here.
 impl Instant {
-    /// Returns the time from `earlier` to this, rounded down to nanoseconds; zero if
-    /// `earlier` is later.
+    /// Returns the time from `earlier` to this instant, rounded down to nanoseconds; zero if
+    /// `earlier` is the later one.
     ///
     /// # Context
     /// Any.
@@ -56,7 +56,7 @@ impl Instant {
         Duration::from_nanos(frequency().ticks_to_ns(self.ticks_since(earlier)))
     }
 
-    /// Returns the time that has passed since this; zero if this is yet to come.
+    /// Returns the time that has passed since this instant; zero if it is in the future.
     ///
     /// # Context
     /// Any.
