@@ -1,9 +1,8 @@
-//! No device tree can make boot read where it shouldn't: each doctored copy is
-//! refused with an error, or its checked copy is a tree.
+//! No device tree can make boot read outside of it: each altered copy is refused with an error, or
+//! its checked copy is a tree.
 //!
-//! The copies are handed to the function that every boot goes through, and end
-//! where memory ends: behind them is the guard page of a stack, so a read past
-//! what the header says is a fault, which ends this kernel.
+//! The copies are passed to the function that every boot uses. Behind each is the guard page of a
+//! stack, so a read past the size in the header is a fault, which ends this kernel.
 
 //@ smp: 1
 
@@ -184,7 +183,7 @@ mod bad_tree {
         let mut ktap = Ktap::new();
         println!("# a tree of {} bytes", tree.len());
 
-        // What the rest rests on.
+        // The other checks need this.
         ktap.check(
             "behind the copies nothing is mapped",
             page::is_mapped(edge.end() - 1) && !page::is_mapped(edge.end()),

@@ -1,5 +1,5 @@
-//! Everything that can refuse or fail does so as a typed error with Linux's
-//! errno name, and leaves the machine unharmed.
+//! Each refusal and each failure is a typed error with Linux's errno name, and leaves the machine
+//! unharmed.
 
 //@ smp: 1 2 4 8
 
@@ -28,17 +28,17 @@ use stillpoint::platform::{Platform, PowerState};
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use stillpoint::time::Instant;
 
-/// A name, and whether all of it is as it should be.
+/// The name of a check, and its function, which returns whether it passes.
 type Case = (&'static str, fn() -> bool);
 
-/// On any machine.
+/// The checks for any machine.
 const ALONE: &[Case] = &[
     ("a CPU that does not exist: EINVAL", no_such_cpu),
     ("the boot CPU does not leave: EBUSY", boot_cpu_stays),
     ("a failure where none can be: refused", no_injection),
 ];
 
-/// With a second CPU. In this order: some go on where the last one ended.
+/// The checks with a second CPU. Their order matters: some continue where the last one ended.
 const TOGETHER: &[Case] = &[
     ("up again, down again: nothing happens", twice_is_once),
     ("a thread is bound to it: EBUSY", bound_thread),
@@ -58,7 +58,7 @@ const TOGETHER: &[Case] = &[
     ("all others gone: the last one stays, EBUSY", last_one_stays),
 ];
 
-/// The CPU that is maltreated.
+/// The CPU whose operations fail.
 fn victim() -> CpuId {
     cpu(1)
 }
@@ -85,7 +85,7 @@ fn handshake() -> SyncState {
     Handshake(Hw::handshake_word(victim())).state()
 }
 
-/// Returns whether `check_fn` says yes before long: a minute, for slow hosts.
+/// Returns whether `check_fn` returns true within a minute, which is enough for slow hosts.
 fn soon(check_fn: impl Fn() -> bool) -> bool {
     let minute = Hw::frequency().duration_to_ticks(Duration::from_secs(60));
     let limit: Instant = Hw::now().after_ticks(minute);
@@ -98,7 +98,7 @@ fn soon(check_fn: impl Fn() -> bool) -> bool {
     false
 }
 
-/// Returns whether the victim is offline, and for firmware and handshake too.
+/// Returns whether the victim is offline, and also off for firmware and dead in the handshake.
 fn is_off() -> bool {
     same("steps up", hotplug().state(victim()).state(), 0)
         & same("handshake", handshake(), SyncState::Dead)
@@ -245,7 +245,7 @@ fn fails_on_the_way_up() -> bool {
                 hotplug().inject_failure(victim(), Some(index)),
                 Ok(()),
             );
-            // OFF now, not some time later: control has waited for it.
+            // The victim is OFF at once, because control has waited for that.
             sound &= up_fails_at(step.name) & is_off();
             sound &= unharmed(victim());
             sound &= same("up", api::cpu_up(victim()), Ok(())) & cycles();
@@ -299,8 +299,8 @@ fn failure_waits() -> bool {
     sound & same("up", api::cpu_up(victim()), Ok(()))
 }
 
-/// Starts a thread that lets the victim go on once its handshake is `state`,
-/// and returns whether it was.
+/// Starts a thread that lets the victim go on once its handshake is `state`; the thread returns
+/// whether it was.
 fn let_go_at(state: SyncState) -> Option<api::JoinHandle<bool>> {
     api::spawn_on(CpuId::BOOT, "lets go", move || {
         let seen = soon(|| handshake() == state);
@@ -323,7 +323,7 @@ fn dismissed_on_its_way() -> bool {
     sound & same("up", api::cpu_up(victim()), Ok(()))
 }
 
-/// Returns whether a CPU that is held is given up.
+/// Returns whether control gives up a CPU that is held.
 fn is_given_up() -> bool {
     let wanted = CpuUpError::Step {
         cpu: victim(),

@@ -1,5 +1,5 @@
-//! Each forbidden access, and each stack's overflow, on the boot CPU and on
-//! another one: the fault is told in words, the thread named, the functions named.
+//! Each forbidden access, and the overflow of each stack, on the boot CPU and on another one. The
+//! report describes the fault and names the thread and the functions.
 //!
 //! A case is called `WHAT@CPU`.
 
@@ -78,7 +78,7 @@
 //@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::deeper\+0x[0-9a-f]+$
 //@ output: ^  #9  0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_fault::deeper\+0x[0-9a-f]+$
 //
-// Nothing can be told where the report of an overflow overflows.
+// If the report of an overflow overflows too, nothing can be reported.
 //@ case: overflow-report@0
 //@ halts: 11
 //@ output: ^no room for a report of what comes now$
@@ -107,7 +107,7 @@ use kernel_support::case::case;
 use kernel_support::machine::{eventually, send_sgi};
 
 static CONSTANT: u32 = 0xd65f_03c0;
-/// Holds a `ret`.
+/// A word that is the instruction `ret`.
 static VARIABLE: AtomicU32 = AtomicU32::new(0xd65f_03c0);
 
 #[inline(never)]
@@ -144,10 +144,10 @@ extern "C" fn fall() -> ! {
     panic!("it came back: {}", deeper(0));
 }
 
-/// Where the idle thread's stack begins; 0 until the handler has seen it run.
+/// The lowest address of the idle thread's stack; 0 until the handler has interrupted it.
 static IDLE_STACK: AtomicUsize = AtomicUsize::new(0);
 
-/// Notes where the idle thread's stack is, if it was interrupted.
+/// Stores the place of the idle thread's stack, if the idle thread was interrupted.
 fn note_idle() {
     let thread = thread_head::current();
     if thread.name().as_str().starts_with("idle/") {
@@ -155,7 +155,7 @@ fn note_idle() {
     }
 }
 
-/// Has the idle thread go on in [`fall`], if it was interrupted.
+/// Has the idle thread continue in [`fall`], if the idle thread was interrupted.
 fn push_idle() {
     let thread = thread_head::current();
     if !thread.name().as_str().starts_with("idle/") {
@@ -228,7 +228,7 @@ fn do_it(what: &str, cpu: CpuId) {
         }
         _ => panic!("no such case"),
     }
-    // Keeps the calls above from being jumps.
+    // Keeps the compiler from making the calls above jumps.
     black_box(cpu);
 }
 
@@ -244,7 +244,7 @@ fn main() {
         Ok(thread) => thread.join(),
         Err(error) => panic!("no thread: {error}"),
     };
-    // While this thread waits for one on the other CPU, its own is idle.
+    // While this thread waits for one on the other CPU, its own CPU is idle.
     match what {
         "guard-idle" => {
             set_handler(note_idle);

@@ -1,5 +1,5 @@
-//! Locks that are misused, in a debug build: each is told, with both sides, before
-//! anything hangs. None of these would hang here: no two threads run at once.
+//! Misuse of locks in a debug build. Each misuse is reported, with both places, before anything
+//! hangs. None of these would hang here, because no two threads run at once.
 
 //@ smp: 2 4
 //@ profile: dev
@@ -94,7 +94,7 @@ static MUTEX_C: M = Mutex::new(());
 static SPIN_A: S = SpinLock::new(());
 static SPIN_B: S = SpinLock::new(());
 
-/// Runs `body` in a thread called `name`, from its beginning to its end.
+/// Runs `body` in a thread called `name`, and joins it.
 fn thread(name: &str, body: fn()) {
     let thread = api::spawn_on(CpuId::BOOT, name, body);
     thread.expect("a thread is started").join();
@@ -177,7 +177,7 @@ fn main() {
     match case() {
         "sleep-in-spin" => {
             let _held = SPIN_A.lock();
-            // A wait of the program's own, whose place is told.
+            // A wait that the program has made itself, whose place is reported.
             kernel()
                 .sched
                 .sleep_until(stillpoint::time::Instant::FOREVER);

@@ -1,5 +1,5 @@
-//! Threads: they run where they are bound, wait for each other across CPUs, give
-//! back all that they had, and keep their registers whatever interrupts them.
+//! Threads: they run where they are bound, wait for each other across CPUs, free all their memory,
+//! and keep their registers whatever interrupts them.
 
 //@ smp: 1 2 4 8 20
 //@ timeout: 600
@@ -57,7 +57,7 @@ fn spawn<T: Send + 'static>(
     api::spawn_on(cpu, "test", body).expect("a stack is free")
 }
 
-/// Runs `body_fn` in a thread on each CPU; returns what they returned.
+/// Runs `body_fn` in a thread on each CPU; returns the threads' results.
 fn on_each<T: Send + 'static>(body_fn: impl Fn(CpuId) -> T + Clone + Send + 'static) -> Vec<T> {
     let start = |cpu| {
         let body_fn = body_fn.clone();
@@ -67,8 +67,8 @@ fn on_each<T: Send + 'static>(body_fn: impl Fn(CpuId) -> T + Clone + Send + 'sta
     threads.into_iter().map(JoinHandle::join).collect()
 }
 
-/// Returns whether heap and stacks in use are what they were. A thread's memory is
-/// given back by its CPU, a moment after its joiner goes on.
+/// Returns whether as much heap and as many stacks are in use as before. A thread's CPU frees its
+/// memory shortly after the thread was joined.
 fn memory_is_back(before: (usize, usize)) -> bool {
     let now = || (api::heap_in_use(), api::stacks_in_use());
     let back = eventually(|| now() == before);
@@ -80,7 +80,7 @@ fn memory_is_back(before: (usize, usize)) -> bool {
 
 fn spawn_and_join(ktap: &mut Ktap) {
     const ROUNDS: u64 = 20;
-    // There are stacks for so many at a time.
+    // There are stacks for this many threads at a time.
     let each = 24.min(96 / cpus().len() as u64);
     let before = (api::heap_in_use(), api::stacks_in_use());
     let mut right = true;
@@ -211,7 +211,7 @@ fn sleeping(ktap: &mut Ktap) {
     );
     let mut lead = Duration::from_millis(50);
     let mut in_order = None;
-    // On a slow host the first may be due before the last has gone to sleep.
+    // On a slow host the first may wake before the last has gone to sleep.
     let judged = eventually(|| {
         lead *= 2;
         in_order = wakes_in_order(lead);
@@ -235,7 +235,7 @@ fn wakes_in_order(lead: Duration) -> Option<bool> {
         .map(|number| {
             let order = Arc::clone(&order);
             let until = first.after_ticks(apart * u64::from(number));
-            // FIFO: a slice that ends between waking and counting would turn two round.
+            // FIFO, because a slice that ends between waking and counting would swap two threads.
             let sleeper = Builder::new()
                 .affinity(CpuMask::of(last_cpu()))
                 .class(Class::fifo(Priority::MAX));
@@ -362,7 +362,7 @@ fn completion(ktap: &mut Ktap) {
 /// Interrupts that [`interrupt`] has handled.
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
-/// A handler that leaves something else in every register that it may.
+/// A handler that changes every register that it may.
 fn interrupt() {
     registers::scramble();
     INTERRUPTS.fetch_add(1, Ordering::Relaxed);
@@ -412,7 +412,7 @@ fn registers(ktap: &mut Ktap) {
         ktap.inapplicable(name, "one CPU: no other CPU could ask for the stop");
     }
 
-    // Two on one CPU, which give way to each other.
+    // Two threads on one CPU, which yield to each other.
     let ready = Arc::new(AtomicU32::new(0));
     let pair = [1, 2].map(|seed| {
         let ready = Arc::clone(&ready);
@@ -433,7 +433,7 @@ fn registers(ktap: &mut Ktap) {
     );
 }
 
-/// Stops the machine, and leaves something else in every CPU's registers.
+/// Stops the machine, and changes every CPU's registers.
 fn scramble_everywhere() {
     let _held = kernel().hotplug.cpus_read_lock();
     let still = kernel().stop_machine.lock();
@@ -443,7 +443,7 @@ fn scramble_everywhere() {
     assert!(stopped.is_ok(), "{stopped:?}");
 }
 
-/// Touches no vector register itself, or the compiler would keep them for it.
+/// It uses no vector register itself, or the compiler would save the registers.
 extern "C" fn give_way() {
     api::yield_now();
 }
@@ -466,7 +466,7 @@ fn keep_vectors(cpu: CpuId, several: bool, stops: &AtomicU32) -> Kept {
             (interrupts, stops.load(Ordering::Relaxed))
         };
         let before = seen();
-        // Pending, and taken when the registers hold their values.
+        // The interrupt is pending, and is taken while the registers hold their values.
         let masked = IrqGuard::<Hw>::new();
         send_sgi(TEST_SGI, cpu);
         let found = registers::hold(&values, after(Duration::from_millis(5)));

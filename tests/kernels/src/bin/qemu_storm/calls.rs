@@ -1,5 +1,5 @@
-//! Calls of CPUs that may be off: with borrowed data, from masked code, nested, many in
-//! many, and those that no caller waits for.
+//! Calls of CPUs that may be off: with borrowed data, from masked code, nested, calls of many
+//! inside others, and calls without a waiting caller.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -14,16 +14,16 @@ use stillpoint::sync::IrqGuard;
 use crate::world::{Count, World, any_cpu, any_cpus, one_in};
 use kernel_support::xorshift::Random;
 
-/// What was done.
+/// Counters of the calls.
 pub(crate) struct Calls {
-    /// Calls that were waited for: accepted by the target, and executed.
+    /// Calls with a waiting caller: accepted by the target, and executed.
     called: Count,
     executed: Count,
     refused: Count,
     unwaited: Arc<Unwaited>,
 }
 
-/// Calls that no caller waits for.
+/// Calls without a waiting caller.
 #[derive(Default)]
 pub(crate) struct Unwaited {
     accepted: Count,
@@ -31,7 +31,7 @@ pub(crate) struct Unwaited {
 }
 
 impl Unwaited {
-    /// Calls `cpu` if it is there. Any context.
+    /// Calls `cpu` if it is online. Any context.
     pub(crate) fn call(this: &Arc<Unwaited>, cpu: CpuId) {
         let its = Arc::clone(this);
         if api::call_on_nowait(cpu, move || its.ran.add(1)).is_ok() {
@@ -75,7 +75,7 @@ impl fmt::Display for Calls {
     }
 }
 
-/// A call that changes what its caller has borrowed to it.
+/// Makes a call that changes data which its caller has lent to it.
 fn borrows(world: &World, cpu: CpuId) {
     let mut local = [1, 2, 3];
     let called = api::call_on(cpu, || {
@@ -99,7 +99,7 @@ fn borrows(world: &World, cpu: CpuId) {
     }
 }
 
-/// A call from masked code whose function calls another CPU.
+/// Makes a call from masked code, whose function calls another CPU.
 fn nests(world: &World, cpu: CpuId, other: CpuId) {
     let masked = IrqGuard::<Hw>::new();
     let called = api::call_on(cpu, || (Hw::this_cpu(), api::call_on(other, Hw::this_cpu)));
@@ -112,7 +112,7 @@ fn nests(world: &World, cpu: CpuId, other: CpuId) {
     }
 }
 
-/// A call of many, each of which knows where it runs.
+/// Makes a call of many; each function checks the CPU that it runs on.
 fn calls_many(world: &World, cpus: &CpuMask) {
     let ran = Count::default();
     let wrong = Count::default();
@@ -128,7 +128,7 @@ fn calls_many(world: &World, cpus: &CpuMask) {
     world.calls.executed.add(ran.get());
 }
 
-/// All CPUs call one CPU at the same time.
+/// Has all CPUs call one CPU at the same time.
 fn many_call_one(world: &World, cpu: CpuId) {
     let (ran, refused) = (Count::default(), Count::default());
     let called = api::on_each_cpu(|_| {
@@ -139,7 +139,7 @@ fn many_call_one(world: &World, cpu: CpuId) {
     world.calls.executed.add(ran.get() + refused.get());
 }
 
-/// Calls in all these ways.
+/// Makes a call of a random kind.
 pub(crate) fn call(world: &Arc<World>, random: &mut Random) {
     for _ in 0..20 {
         let cpu = any_cpu(random);

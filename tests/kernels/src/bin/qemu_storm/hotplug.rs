@@ -1,5 +1,5 @@
-//! CPUs that come and go by two hands at once, stops meanwhile, and threads that keep
-//! the CPUs as they are.
+//! Two threads ("hands") that take CPUs down and bring them up, stops meanwhile, and threads that
+//! hold the CPUs lock.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -15,21 +15,21 @@ use crate::world::{Count, World, cpu, cpus, micros};
 use kernel_support::machine::spin_for;
 use kernel_support::xorshift::Random;
 
-/// What was done.
+/// Counters of the operations.
 #[derive(Default)]
 pub(crate) struct Hotplug {
     downs: Count,
     ups: Count,
-    /// CPUs that stayed for a thread that is bound to them.
+    /// How often a CPU stayed because a thread is bound to it.
     refused: Count,
     stops: Count,
     held: Count,
-    /// The hands move nothing any more. Relaxed: they look once a turn.
+    /// Whether the hands move no CPU any more. Relaxed: they read it once a turn.
     rests: AtomicBool,
 }
 
 impl Hotplug {
-    /// Has the hands move nothing any more, from their next turn on.
+    /// Has the hands move no CPU any more, from their next turn on.
     pub(crate) fn rest(&self) {
         self.rests.store(true, Ordering::Relaxed);
     }
@@ -65,8 +65,8 @@ fn up(world: &World, cpu: CpuId) {
     }
 }
 
-/// Moves one CPU, or all but the boot CPU one after the other; the other hand may undo
-/// it meanwhile.
+/// Moves one CPU, or all secondaries one after the other. The other hand may move them back
+/// meanwhile.
 pub(crate) fn move_cpus(world: &Arc<World>, random: &mut Random) {
     if cpus() > 1 && !world.hotplug.rests.load(Ordering::Relaxed) {
         let one = cpu(1 + random.below(cpus() - 1));
@@ -80,7 +80,7 @@ pub(crate) fn move_cpus(world: &Arc<World>, random: &mut Random) {
     thread::sleep(micros(random, 5000));
 }
 
-/// Stops the machine: no thread is in a section with preemption off then.
+/// Stops the machine, and checks that no thread is in a section with preemption off then.
 pub(crate) fn stop(world: &Arc<World>, random: &mut Random) {
     let mut ran = 0;
     let stopped = api::stop_machine(|| {
@@ -102,7 +102,7 @@ pub(crate) fn stop(world: &Arc<World>, random: &mut Random) {
     thread::sleep(micros(random, 3000));
 }
 
-/// Holds the CPUs: none comes or goes meanwhile.
+/// Holds the CPUs lock, and checks that no CPU comes or goes meanwhile.
 pub(crate) fn hold(world: &Arc<World>, random: &mut Random) {
     let masks = &kernel().masks;
     let held = api::cpus_read_lock();

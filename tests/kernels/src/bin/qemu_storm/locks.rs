@@ -14,13 +14,13 @@ use crate::world::{Count, World, any_cpu, micros, one_in};
 use kernel_support::machine::after;
 use kernel_support::xorshift::Random;
 
-/// So many threads may be inside the semaphore.
+/// How many threads may be inside the semaphore.
 const PERMITS: usize = 2;
 
-/// So much fits into the buffer.
+/// How many items fit into the buffer.
 const ROOM: usize = 4;
 
-/// The locks, and beside each of them what was done with it.
+/// The locks, each with counters of its use.
 pub(crate) struct Locks {
     over: AtomicBool,
     buffer: Mutex<VecDeque<u64>, Hw>,
@@ -64,10 +64,10 @@ impl Locks {
         }
     }
 
-    /// Lets no thread wait for room or for something to take any more.
+    /// Has no thread wait for room or for an item any more.
     pub(crate) fn end(&self) {
         let buffer = self.buffer.lock();
-        // Under the lock: a thread that looked before is in a queue now.
+        // Under the lock: a thread that has checked before is in a queue now.
         self.over.store(true, Ordering::Relaxed);
         drop(buffer);
         self.not_full.notify_all();
@@ -82,7 +82,7 @@ impl Locks {
         self.queue.wake_all();
     }
 
-    /// Wakes one that waits for the word, though that is as before. Any context.
+    /// Wakes a thread that waits for the word, although the word has not changed. Any context.
     pub(crate) fn wake_one(&self) {
         self.queue.wake_one();
     }
@@ -101,8 +101,7 @@ impl Locks {
             .all(|count| count.get() > 0)
     }
 
-    /// Returns whether what was done under the locks adds up. Takes what is left in the
-    /// completion.
+    /// Returns whether the counters add up. Takes what is left in the completion.
     pub(crate) fn add_up(&self) -> bool {
         while self.done.try_wait() {
             self.waited.add(1);
@@ -126,8 +125,8 @@ impl fmt::Display for Locks {
     }
 }
 
-/// Puts one into the buffer when there is room. Some wait in short bits, so that some
-/// give up just when they are told.
+/// Puts an item into the buffer when there is room. Some threads wait for short times, so that
+/// some give up just when they are woken.
 pub(crate) fn put(world: &Arc<World>, random: &mut Random) {
     let locks = &world.locks;
     let mut buffer = locks.buffer.lock();
@@ -153,7 +152,7 @@ pub(crate) fn put(world: &Arc<World>, random: &mut Random) {
     locks.not_empty.notify_one();
 }
 
-/// Takes one out of the buffer when there is one.
+/// Takes an item out of the buffer when there is one.
 pub(crate) fn take(world: &Arc<World>, random: &mut Random) {
     let locks = &world.locks;
     let mut buffer = locks.buffer.lock();
@@ -177,7 +176,7 @@ pub(crate) fn take(world: &Arc<World>, random: &mut Random) {
     }
 }
 
-/// Takes locks one after the other, and waits in each now and then.
+/// Takes locks in their order, and sometimes sleeps while it holds one.
 pub(crate) fn lock(world: &Arc<World>, random: &mut Random) {
     let locks = &world.locks;
     for _ in 0..10 {
@@ -225,11 +224,11 @@ pub(crate) fn lock(world: &Arc<World>, random: &mut Random) {
     }
 }
 
-/// Waits for completions and for the word, never long; has another CPU signal.
+/// Waits for completions and for the word for a short time; has another CPU signal.
 pub(crate) fn wait(world: &Arc<World>, random: &mut Random) {
     let locks = &world.locks;
     if one_in(random, 2) {
-        // One that is off does nothing.
+        // A CPU that is off does nothing.
         let _called = stillpoint::api::call_on(any_cpu(random), || locks.signal());
     }
     for _ in 0..3 {

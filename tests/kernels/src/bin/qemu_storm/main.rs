@@ -1,11 +1,11 @@
-//! Everything at once: CPUs come and go by two hands under threads, scopes, timers,
-//! calls, RCU, per-CPU words, locks, stops and allocation. At the end all CPUs but one
-//! are taken down under it, and what they leave behind has to end without them; then all
-//! totals add up and all memory is back.
+//! Everything at once. Two threads take CPUs down and up during threads, scopes, timers, calls,
+//! RCU, per-CPU words, locks, stops and allocation. At the end all CPUs but one are taken down,
+//! and all that they have begun must end without them. Then all totals add up and all memory is
+//! free again.
 //!
-//! Among the boot arguments `seconds=` says how long (60 unless told; then only on 4
-//! CPUs), `seed=` what happens (it is printed), and `patience=` after how many seconds
-//! without a turn a worker is taken for stuck (90). The case `stuck` has one that is.
+//! Boot arguments: `seconds=` is the duration (default 60, and then only on 4 CPUs), `seed=` the
+//! random seed, which is printed, and `patience=` the number of seconds without a turn after
+//! which a worker counts as stuck (default 90). The case `stuck` has a worker that is stuck.
 
 //@ smp: 1 2 4 8 20
 //@ timeout: 300
@@ -123,7 +123,7 @@ fn mixture(patience: Duration) -> ! {
     let seed = told("seed").unwrap_or(Hw::now().0);
     let mut ktap = Ktap::new();
     println!("# seed={seed} seconds={seconds}");
-    // What is made once and kept is made before the memory is counted.
+    // Memory that is allocated once and kept is allocated before the count.
     all_up(&storm(&WORKERS, 2, seed, patience));
     let before = InUse::settled();
     let world = storm(&WORKERS, seconds, seed, patience);
@@ -173,12 +173,12 @@ fn all_up(world: &World) -> bool {
     masks_say(kernel().masks.possible())
 }
 
-/// Takes all CPUs but the boot CPU down, under all that goes on: what they leave
-/// behind has to come to its end without them.
+/// Takes all secondaries down while the workers run. All that they have begun must end without
+/// them.
 fn all_down(world: &World) {
     world.hotplug.rest();
     let turns: Vec<u64> = world.beats.iter().map(Beat::turns).collect();
-    // Each hand has at most ended the turn in which it may move a CPU.
+    // Each hand has ended the last turn in which it may move a CPU.
     let rested = || {
         let mut beats = world.beats.iter().zip(&turns);
         beats.all(|(beat, turns)| !beat.name().starts_with(HANDS) || beat.turns() > *turns)
@@ -191,8 +191,7 @@ fn all_down(world: &World) {
     }
 }
 
-/// Lets `workers` work for `seconds`; returns what became of the world when all that
-/// they have left running has come to its end.
+/// Lets `workers` work for `seconds`; returns the world after all that they have begun has ended.
 fn storm(workers: &[Worker], seconds: u64, seed: u64, patience: Duration) -> Arc<World> {
     let each = |&(name, turn_fn, some, for_each): &Worker| {
         (0..some + for_each * cpus()).map(move |number| (name, turn_fn, number))

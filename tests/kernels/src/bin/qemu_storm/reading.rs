@@ -1,5 +1,5 @@
-//! Memory that is read under RCU and really freed: poisoned first, so that a reader
-//! that comes too late sees it.
+//! Memory that is read under RCU and freed. It is poisoned before it is freed, so that a reader
+//! that comes too late notices.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -16,8 +16,8 @@ use kernel_support::xorshift::Random;
 const ALIVE: u64 = 0x1d1e_5a11_7e57_1e55;
 const FREED: u64 = 0xdead;
 
-/// What is published: a word that says whether it is alive, and some more bytes, so
-/// that its block is one of a size that others ask for too.
+/// The object that is published: a word that tells whether it is alive, and more bytes, so that
+/// its block has a size that others allocate too.
 struct Page {
     word: AtomicU64,
     _more: [u64; 6],
@@ -32,7 +32,7 @@ impl Page {
     }
 }
 
-/// The page that is published, and what was done.
+/// The page that is published, and counters.
 pub(crate) struct Reading {
     /// Exchanged AcqRel for a new page, loaded Acquire by readers.
     page: AtomicPtr<Page>,
@@ -53,8 +53,8 @@ impl Reading {
         }
     }
 
-    /// Looks at the page for a while; returns whether it was alive all the time. The
-    /// caller is in a read-side section.
+    /// Reads the page for a while; returns whether it was alive all the time. The caller is in a
+    /// read-side section.
     pub(crate) fn look(&self) -> bool {
         let page = self.page.load(Ordering::Acquire);
         (0..200).all(|_| {
@@ -65,7 +65,7 @@ impl Reading {
         })
     }
 
-    /// Publishes `page` and returns the one before, which some may still read.
+    /// Publishes `page` and returns the page before, which some readers may still read.
     fn publish(&self, page: Box<Page>) -> Unpublished {
         Unpublished(self.page.swap(Box::into_raw(page), Ordering::AcqRel))
     }
@@ -114,7 +114,7 @@ impl Unpublished {
     }
 }
 
-/// Replaces the page; the old one is freed after a grace period, in one way or another.
+/// Replaces the page, and frees the old one after a grace period in one of several ways.
 pub(crate) fn replace(world: &Arc<World>, random: &mut Random) {
     let reading = &world.reading;
     for _ in 0..10 {
@@ -141,7 +141,7 @@ pub(crate) fn replace(world: &Arc<World>, random: &mut Random) {
     }
 }
 
-/// Reads in a section, in one in another, and where interrupts are masked.
+/// Reads in a section, in a nested section, and with interrupts masked.
 pub(crate) fn read(world: &Arc<World>, random: &mut Random) {
     let reading = &world.reading;
     for _ in 0..30 {

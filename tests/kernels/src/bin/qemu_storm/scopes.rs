@@ -13,11 +13,11 @@ use crate::world::{Count, World, another, micros, one_in};
 use kernel_support::machine::spin_for;
 use kernel_support::xorshift::Random;
 
-/// The deepest that a scope's threads start others.
+/// To which depth a scope's threads start others.
 const DEPTH: u32 = 4;
 
-/// Adds one to every slot, half of them in a thread that does the same. Counts in
-/// `missed` the slots of threads that could not be started.
+/// Adds one to every slot; a thread that does the same has half of them. Counts in `missed` the
+/// slots of threads that could not be started.
 fn halve<'scope>(
     scope: &'scope Scope<'scope, '_>,
     slots: &'scope mut [u64],
@@ -37,7 +37,7 @@ fn halve<'scope>(
         .spawn_scoped(scope, move || halve(scope, left, missed, its, depth + 1));
     match started {
         Ok(thread) if one_in(&mut random, 3) => thread.join(),
-        // The scope waits for it.
+        // The scope waits for the thread.
         Ok(_) => {}
         Err(_) => missed.add(many),
     }
@@ -47,7 +47,7 @@ fn halve<'scope>(
     halve(scope, right, missed, random, depth + 1);
 }
 
-/// A scope with a tree of threads.
+/// Runs a scope with a tree of threads.
 pub(crate) fn scope(world: &Arc<World>, random: &mut Random) {
     let mut slots = [0; 15];
     let missed = Count::default();
@@ -62,17 +62,17 @@ pub(crate) fn scope(world: &Arc<World>, random: &mut Random) {
 
 const MEMBERS: u64 = 3;
 
-/// Threads of which one runs at a time.
+/// A ring of threads, of which one has the turn at a time.
 struct Ring {
-    /// Whose turn it is, counted on. Stored Release by the member that had its turn,
-    /// loaded Acquire by all.
+    /// The number of the current turn, which tells the member that has it. Stored Release by the
+    /// member that passes the turn on, loaded Acquire by all.
     turn: AtomicU64,
     turns: u64,
     members: Mutex<Vec<(u64, Thread)>, Hw>,
 }
 
 impl Ring {
-    /// Gives the turn to the next one, or ends the ring.
+    /// Passes the turn to the next member, or ends the ring.
     fn pass(&self, turn: u64) {
         self.turn.store(turn, Ordering::Release);
         let members = self.members.lock();
@@ -84,7 +84,7 @@ impl Ring {
     }
 
     fn take_part(&self, me: u64, random: &mut Random) {
-        // From here on it is unparked, and it looks after this.
+        // From this push on `pass` unparks this member, which reads the turn only after it.
         self.members.lock().push((me, thread::current()));
         loop {
             let turn = self.turn.load(Ordering::Acquire);
@@ -103,7 +103,7 @@ impl Ring {
     }
 }
 
-/// A ring of threads, from its beginning to its end.
+/// Runs a ring of threads from its beginning to its end.
 pub(crate) fn ring(world: &Arc<World>, random: &mut Random) {
     let ring = Arc::new(Ring {
         turn: AtomicU64::new(0),

@@ -20,10 +20,11 @@ use kernel_support::xorshift::Random;
 
 const SHARED: usize = 4;
 
-/// Timers that every worker sets and takes back, and what was done with all timers.
+/// Timers that every worker sets and cancels, and counters of all timers.
 pub(crate) struct SharedTimers {
     timers: [Timer<Hw>; SHARED],
-    /// They do nothing any more. Relaxed: `end` cancels them after it was set.
+    /// Whether the timers' functions do nothing any more. Relaxed: `end` cancels the timers after
+    /// it has set this.
     over: AtomicBool,
     locks: Arc<Locks>,
     calls: Arc<Unwaited>,
@@ -59,7 +60,7 @@ impl SharedTimers {
         })
     }
 
-    /// What timer `number` does, in an interrupt handler.
+    /// Runs the function of timer `number`, in an interrupt handler.
     fn goes_off(&self, number: usize) {
         if self.over.load(Ordering::Relaxed) {
             return;
@@ -75,11 +76,11 @@ impl SharedTimers {
         }
     }
 
-    /// Sees to it that none goes off any more.
+    /// Ends the timers: no function is called afterwards.
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
-        // A function that had begun before may have set the next one; not a second
-        // time.
+        // A function that had begun before may have set the next timer, which is cancelled by
+        // the second round.
         for _ in 0..2 {
             self.timers.iter().for_each(|timer| {
                 timer.cancel();
@@ -113,7 +114,7 @@ impl fmt::Display for SharedTimers {
     }
 }
 
-/// A time that mostly ends before a CPU could go, or one in which CPUs come and go.
+/// Returns a time that is mostly too short for a CPU to go, or long enough for several.
 fn soon_or_later(random: &mut Random) -> Duration {
     if one_in(random, 8) {
         micros(random, 300_000)
@@ -122,12 +123,12 @@ fn soon_or_later(random: &mut Random) -> Duration {
     }
 }
 
-/// What a timer's function and its owner know of it.
+/// The state that a timer's function and its owner share.
 #[derive(Default)]
 struct Fired {
     /// Added to Release by the function, loaded Acquire by the owner.
     times: AtomicU64,
-    /// When it is due at the earliest; stored before the timer is set.
+    /// The instant before which it must not be called; stored before the timer is set.
     due: AtomicU64,
     early: AtomicBool,
 }
@@ -138,7 +139,7 @@ impl Fired {
     }
 }
 
-/// Sets a timer of its own and waits for it, or takes it back, or sets it again.
+/// Sets its own timer, and waits for it, cancels it or sets it again.
 pub(crate) fn own(world: &Arc<World>, random: &mut Random) {
     let fired = Arc::new(Fired::default());
     let (its, owner) = (Arc::clone(&fired), thread::current());
@@ -161,7 +162,7 @@ pub(crate) fn own(world: &Arc<World>, random: &mut Random) {
                 thread::sleep(micros(random, 3000));
                 cancelled += u64::from(timer.cancel());
             }
-            // Woken by the function's unpark; that it is lost the watchdog would see.
+            // The function unparks this thread. The watchdog would notice a lost unpark.
             1 => {}
             _ => {
                 thread::sleep(micros(random, 2000));
@@ -190,7 +191,8 @@ pub(crate) fn own(world: &Arc<World>, random: &mut Random) {
     words::add_many(world, fired.times());
 }
 
-/// No faster than its period, and never after its end.
+/// Sets a periodic timer, and checks that it is called no faster than its period and never after
+/// its end.
 fn periodic(world: &World, random: &mut Random, timer: &Timer<Hw>, fired: &Fired) {
     let micros_each = 100 + random.below(900) as u64;
     let period = Duration::from_micros(micros_each);
@@ -214,7 +216,7 @@ fn periodic(world: &World, random: &mut Random, timer: &Timer<Hw>, fired: &Fired
     world.timers.periods.add(times);
 }
 
-/// Sets timers that others set too, and drops one that is set or runs.
+/// Sets timers that other workers set too, and drops one that is set or whose function runs.
 pub(crate) fn shared(world: &Arc<World>, random: &mut Random) {
     for _ in 0..20 {
         let timer = &world.timers.timers[random.below(SHARED)];
@@ -257,7 +259,7 @@ fn drop_one(world: &World, random: &mut Random) {
     );
 }
 
-/// Sleeps, and never wakes early.
+/// Sleeps, and checks that it doesn't wake early.
 pub(crate) fn sleep(world: &Arc<World>, random: &mut Random) {
     let until = after(soon_or_later(random));
     thread::sleep_until(until);

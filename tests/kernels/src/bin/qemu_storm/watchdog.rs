@@ -1,8 +1,8 @@
-//! A watchdog over the workers: when one makes no turn for too long it prints where
-//! every CPU is, then all threads, and panics.
+//! A watchdog over the workers. When a worker makes no turn for too long, the watchdog prints
+//! where every CPU is, then all threads, and panics.
 //!
-//! It is a timer, so that it barks as long as one CPU takes interrupts; if none does the
-//! runner's time is up, and the runner asks QEMU.
+//! It is a timer, so it works as long as one CPU takes interrupts. If no CPU does, the runner's
+//! time limit passes, and the runner asks QEMU.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -15,15 +15,15 @@ use stillpoint::println;
 use stillpoint::sched::Timer;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// How often it looks.
+/// The time between two checks.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// What a worker shows of itself. Relaxed: numbers to look at.
+/// The progress of a worker. Relaxed: numbers that order nothing.
 pub(crate) struct Beat {
     name: String,
     turns: AtomicU64,
     ended: AtomicBool,
-    /// What the watchdog has seen last, and since when. Its own.
+    /// The number that the watchdog has seen last, and since when. Only the watchdog accesses it.
     seen: AtomicU64,
     since: AtomicU64,
 }
@@ -47,12 +47,12 @@ impl Beat {
         self.turns.load(Ordering::Relaxed)
     }
 
-    /// The worker has made a turn.
+    /// Counts a turn of the worker.
     pub(crate) fn turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The worker makes no more.
+    /// Notes that the worker makes no more turns.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -63,7 +63,7 @@ impl Beat {
         if self.seen.swap(turns, Ordering::Relaxed) != turns {
             self.since.store(now, Ordering::Relaxed);
         }
-        // The counter of another CPU was read then: it doesn't go back.
+        // `since` may have been read on another CPU; the difference must not underflow.
         let still = now.saturating_sub(self.since.load(Ordering::Relaxed));
         !self.ended.load(Ordering::Relaxed) && still > patience
     }

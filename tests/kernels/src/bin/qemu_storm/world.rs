@@ -1,4 +1,5 @@
-//! What all kinds of the storm share: when it ends, what was wrong, and the dice.
+//! The state that all kinds of workers share: the end of the storm, its faults, and random
+//! choices.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,10 +22,10 @@ use crate::watchdog::Beat;
 use crate::words::Words;
 use kernel_support::xorshift::Random;
 
-/// Of what is wrong so many are printed: one mistake may show a million times.
+/// How many faults are printed at most: one mistake may show a million times.
 const MOST_PRINTED: u64 = 20;
 
-/// A count. Relaxed: compared when the threads that add to it have ended.
+/// A counter. Relaxed: it is compared when the threads that add to it have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
 
@@ -44,7 +45,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// All that the workers share.
+/// The state that the workers share.
 pub(crate) struct World {
     over: AtomicBool,
     wrong: Count,
@@ -60,7 +61,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world in which nothing has happened, for workers with these beats.
+    /// Returns a world with counters of 0, for workers with these beats.
     pub(crate) fn new(beats: Arc<Vec<Beat>>) -> World {
         let locks = Arc::new(Locks::new());
         let calls = Calls::new();
@@ -89,7 +90,7 @@ impl World {
         self.locks.end();
     }
 
-    /// Something must be so.
+    /// Checks a condition, and counts and prints a fault if it doesn't hold.
     pub(crate) fn must(&self, is_so: bool, what: fmt::Arguments<'_>) {
         if !is_so {
             self.wrong.add(1);
@@ -103,7 +104,7 @@ impl World {
         self.wrong.get() == 0
     }
 
-    /// Returns whether each worker has had its turn, and each kind has done all that it can do.
+    /// Returns whether each worker has had a turn, and each kind has done everything that it can.
     pub(crate) fn all_worked(&self) -> bool {
         let idle: Vec<_> = self.beats.iter().filter(|beat| beat.turns() == 0).collect();
         for beat in &idle {
@@ -130,22 +131,22 @@ impl fmt::Display for World {
     }
 }
 
-/// Returns how many CPUs the machine has, those that are off included.
+/// Returns the number of the machine's CPUs, including those that are off.
 pub(crate) fn cpus() -> usize {
     kernel().masks.possible().count()
 }
 
-/// CPU `number` of this machine.
+/// Returns CPU `number` of this machine.
 pub(crate) fn cpu(number: usize) -> CpuId {
     CpuId::new(number).expect("a CPU of this machine")
 }
 
-/// One of the machine's CPUs, on or off.
+/// Returns a random CPU of the machine, on or off.
 pub(crate) fn any_cpu(random: &mut Random) -> CpuId {
     cpu(random.below(cpus()))
 }
 
-/// Some of the machine's CPUs, on or off; one at least.
+/// Returns random CPUs of the machine, on or off, at least one.
 pub(crate) fn any_cpus(random: &mut Random) -> CpuMask {
     let mut some = CpuMask::of(any_cpu(random));
     for number in 0..cpus() {
@@ -156,17 +157,17 @@ pub(crate) fn any_cpus(random: &mut Random) -> CpuMask {
     some
 }
 
-/// Yes, one time in `times`.
+/// Returns true one time in `times`.
 pub(crate) fn one_in(random: &mut Random, times: usize) -> bool {
     random.below(times) == 0
 }
 
-/// Less than `limit` microseconds.
+/// Returns a random time below `limit` microseconds.
 pub(crate) fn micros(random: &mut Random, limit: usize) -> Duration {
     Duration::from_micros(random.below(limit) as u64)
 }
 
-/// A sequence of its own, which `random` begins.
+/// Returns another sequence, seeded by `random`.
 pub(crate) fn another(random: &mut Random) -> Random {
     Random::new(random.below(1 << 30) as u64)
 }
