@@ -16,7 +16,7 @@
 //!   pen. If CPU_OFF returns, it also uses its boot record and its slot in the pen.
 
 use crate::cpu::CpuId;
-use crate::hotplug::{Hotplug, HotplugHost, RELEASED, StepContext, SyncState};
+use crate::hotplug::{Hotplug, HotplugHost, StepContext, SyncState, UP_TO_ONLINE};
 use crate::platform::Sgi;
 use crate::sync::atomic::Ordering;
 use crate::trace::Event;
@@ -75,7 +75,7 @@ impl<P: HotplugHost> Hotplug<P> {
         P::sched().start_cpu(idle);
         let context = StepContext { cpu };
         // (short-locks-until-online)
-        let walked = self.walker(&context).up(RELEASED);
+        let walked = self.walker(&context).up(UP_TO_ONLINE);
         assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
         P::grace_periods().arrived();
     }

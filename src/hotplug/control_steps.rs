@@ -87,14 +87,14 @@ impl<P: HotplugHost> Hotplug<P> {
     /// `prep:hardware`, startup: the boot record is ready, and the CPU is called.
     pub(super) fn kick(&self, cpu: CpuId) -> Result<(), StepError> {
         let handshake = self.handshake(cpu);
-        handshake.may_kick().map_err(StepError::NotOff)?;
+        handshake.may_kick().map_err(StepError::NotDead)?;
         // A CPU without a quarantine is off, or was never started. A quarantined one may
         // still read its record, and write there why it refuses itself: the record that it
         // was started with serves the retry as it is.
         if self.quarantine(cpu).is_none() {
             P::prepare_boot_record(cpu)?;
         }
-        let before = handshake.kick().map_err(StepError::NotOff)?;
+        let before = handshake.kick().map_err(StepError::NotDead)?;
         if cpu == P::this_cpu() {
             assert!(handshake.arrive(), "BUG: the boot CPU is not wanted");
             return Ok(());
@@ -126,7 +126,7 @@ impl<P: HotplugHost> Hotplug<P> {
                     self.pause(&mut turns);
                 }
                 Err(error) => {
-                    return match handshake.refused(before) {
+                    return match handshake.take_back(before) {
                         Ok(()) => Err(StepError::Psci(error)),
                         // Refused, and here nevertheless: the word decides.
                         Err(_) => Ok(()),
@@ -147,13 +147,13 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             if let Some(reason) = self.refusal(cpu) {
                 if self.wait_off(cpu) {
-                    if handshake.failed(SyncState::Kicked).is_ok() {
+                    if handshake.seen_off(SyncState::Kicked).is_ok() {
                         *self.cpus.get(cpu).quarantine.lock() = None;
-                        return Err(StepError::Refused(reason));
+                        return Err(StepError::RefusedItself(reason));
                     }
                 } else if handshake.give_up().is_ok() {
                     self.note_not_off(cpu);
-                    return Err(StepError::Refused(reason));
+                    return Err(StepError::RefusedItself(reason));
                 }
             } else if P::now() >= deadline && handshake.give_up().is_ok() {
                 *self.cpus.get(cpu).quarantine.lock() = Some(Quarantine::NeverArrived);
@@ -269,7 +269,7 @@ impl<P: HotplugHost> Hotplug<P> {
                     return self.note_not_off(cpu);
                 }
                 // A CPU that refuses itself never touches the word, so control moves it.
-                if handshake.failed(SyncState::Cancelled).is_ok() {
+                if handshake.seen_off(SyncState::Cancelled).is_ok() {
                     *self.cpus.get(cpu).quarantine.lock() = None;
                     return;
                 }
@@ -305,7 +305,7 @@ impl<P: HotplugHost> Hotplug<P> {
             return self.quarantine(cpu);
         }
         if refused {
-            let failed = handshake.failed(SyncState::Cancelled);
+            let failed = handshake.seen_off(SyncState::Cancelled);
             assert!(failed.is_ok(), "BUG: a CPU that is off moved: {failed:?}");
         }
         *self.cpus.get(cpu).quarantine.lock() = None;

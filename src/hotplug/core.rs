@@ -7,7 +7,7 @@ use crate::cpu::{CpuId, PerCpu};
 use crate::hotplug::control_steps::Limits;
 use crate::hotplug::cpuhp::{Command, CpuhpService};
 use crate::hotplug::{
-    CpuhpState, FailError, Handshake, HotplugHost, Life, ONLINE, Quarantine, RegisterError, Step,
+    ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, RegisterError, Step,
     StepContext, StepError, Walker,
 };
 use crate::sched::lock::{Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
@@ -58,7 +58,7 @@ impl<P: HotplugHost> Hotplug<P> {
         Hotplug {
             lock: CpusLock::new(cpus),
             cpus: PerCpu::new(cpus, |_| CpuRecord {
-                state: CpuhpState::new(ONLINE),
+                state: CpuhpState::new(ALL_UP),
                 arrival: WaitPoint::new(),
                 idle: Once::new(),
                 thread: Once::new(),

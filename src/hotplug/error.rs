@@ -68,19 +68,19 @@ pub enum StepError {
     NeverArrived,
     /// It refused itself. It is off, unless firmware doesn't say so: then it is quarantined,
     /// and the operation ends with [`CpuUpError::NotUndone`].
-    Refused(ApRefusal),
-    /// It is not off, so it can't be started.
-    NotOff(SyncState),
+    RefusedItself(ApRefusal),
+    /// It has not said DEAD, so it can't be started: what its handshake says instead.
+    NotDead(SyncState),
 }
 
 impl StepError {
     /// Returns the errno for it.
     pub const fn errno(self) -> Errno {
         match self {
-            StepError::Injected | StepError::NotOff(_) => Errno::Again,
+            StepError::Injected | StepError::NotDead(_) => Errno::Again,
             StepError::OutOfStacks => Errno::NoMemory,
             StepError::Psci(error) => errno_of_psci(error),
-            StepError::NeverArrived | StepError::Refused(_) => Errno::Io,
+            StepError::NeverArrived | StepError::RefusedItself(_) => Errno::Io,
         }
     }
 }
@@ -109,8 +109,10 @@ impl fmt::Display for StepError {
             StepError::OutOfStacks => fmt::Display::fmt(&OutOfStacks, f),
             StepError::Psci(error) => write!(f, "CPU_ON refused: {error}"),
             StepError::NeverArrived => f.write_str("failed to come online: it never arrived"),
-            StepError::Refused(reason) => write!(f, "refused itself: {reason}"),
-            StepError::NotOff(state) => write!(f, "not off: its handshake is {}", state.name()),
+            StepError::RefusedItself(reason) => write!(f, "refused itself: {reason}"),
+            StepError::NotDead(state) => {
+                write!(f, "it has not said DEAD, its handshake is {}", state.name())
+            }
         }
     }
 }
@@ -231,8 +233,8 @@ pub enum CpuDownError {
         /// How many.
         threads: u32,
     },
-    /// Firmware would not turn it off.
-    Refused {
+    /// Firmware would not turn it off, as it answered when control asked before the stop.
+    WouldNotTurnOff {
         /// The CPU.
         cpu: CpuId,
         /// What firmware said.
@@ -294,7 +296,7 @@ impl CpuDownError {
             | CpuDownError::BootCpu(_)
             | CpuDownError::BoundThreads { .. }
             | CpuDownError::Quarantined { .. } => Errno::Busy,
-            CpuDownError::Refused { error, .. } => errno_of_psci(*error),
+            CpuDownError::WouldNotTurnOff { error, .. } => errno_of_psci(*error),
             CpuDownError::Step { error, .. } => error.errno(),
             CpuDownError::Stop(_) => Errno::Again,
             CpuDownError::NotUndone { .. }
@@ -318,7 +320,7 @@ impl fmt::Display for CpuDownError {
             CpuDownError::BoundThreads { cpu, threads } => {
                 write!(f, "{threads} threads are bound to CPU{cpu}")
             }
-            CpuDownError::Refused { cpu, error } => {
+            CpuDownError::WouldNotTurnOff { cpu, error } => {
                 write!(f, "CPU{cpu} can not be turned off: {error}")
             }
             CpuDownError::Step { cpu, step, error } => {

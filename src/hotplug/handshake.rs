@@ -6,17 +6,20 @@
 //!
 //! # States
 //! ```text
-//!            kick (c)              arrive (a)        release (c)
-//!   DEAD ──────────────► KICKED ─────────────► ALIVE ───────────► SHOULD_ONLINE
-//!    ▲ ▲ ▲ ◄─ refused (c) ┘ │ ▲                  │                     │
-//!    │ │ │                  │ │ retry (c)        │ dismiss (c)         │ online (a)
-//!    │ │ │        give_up (c)▼ │                 ▼                     ▼
-//!    │ │ └──── leave (a) ── CANCELLED       SHOULD_DIE              ONLINE
-//!    │ └────── leave (a) ────────────────────────┘                     │
-//!    └──────── dead (a), from idle ────────────────────────────────────┘
+//!             kick (c)             arrive (a)         release (c)
+//!   DEAD ───────────────► KICKED ────────────► ALIVE ────────────► SHOULD_ONLINE
+//!    ▲                     │ │ ▲                 │                      │
+//!    ├──── take_back (c) ──┤ │ │ kick (c)        │ dismiss (c)          │ online (a)
+//!    ├──── seen_off (c) ───┘ │ │                 ▼                      ▼
+//!    │           give_up (c) ▼ │             SHOULD_DIE              ONLINE
+//!    ├──── arrive (a) ───── CANCELLED            │                      │
+//!    ├──── seen_off (c) ─────┘                   │                      │
+//!    ├──── dead (a) ─────────────────────────────┘                      │
+//!    └──── dead (a), from its idle thread ──────────────────────────────┘
 //! ```
-//! (c): control, (a): the AP. `failed` (c) also takes KICKED or CANCELLED to DEAD: an AP that
-//! refused itself says why in its boot record and leaves; control sees it OFF.
+//! (c): control, (a): the AP. `take_back` goes to CANCELLED instead if `kick` came from there.
+//! `seen_off` is for an AP that refused itself: it says why in its boot record and leaves
+//! without a move, and control sees it OFF.
 //!
 //! # Memory ordering
 //! Every move is a Release, and every look an Acquire, also the look of a move that
@@ -126,12 +129,12 @@ impl Handshake<'_> {
         }
     }
 
-    /// Control, when firmware refused CPU_ON: back to what [`Handshake::kick`]
-    /// found.
+    /// Control, when firmware refused CPU_ON: KICKED → `before`, which is what
+    /// [`Handshake::kick`] found.
     ///
     /// # Errors
     /// The state it is in, if the CPU has arrived all the same.
-    pub fn refused(self, before: SyncState) -> Result<(), SyncState> {
+    pub fn take_back(self, before: SyncState) -> Result<(), SyncState> {
         self.step(SyncState::Kicked, before)
     }
 
@@ -148,7 +151,7 @@ impl Handshake<'_> {
     ///
     /// # Errors
     /// The state it is in instead.
-    pub fn failed(self, from: SyncState) -> Result<(), SyncState> {
+    pub fn seen_off(self, from: SyncState) -> Result<(), SyncState> {
         self.step(from, SyncState::Dead)
     }
 
@@ -289,7 +292,7 @@ mod tests {
             let word = word(before);
             let sync = Handshake(&word);
             assert_eq!(sync.kick(), Ok(before));
-            assert_eq!(sync.refused(before), Ok(()));
+            assert_eq!(sync.take_back(before), Ok(()));
             assert_eq!(sync.state(), before);
         }
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, ONLINE, SyncState};
+use crate::hotplug::{ALL_UP, ApRefusal, Hotplug, HotplugHost, SyncState};
 use crate::platform::{PowerState, PsciError};
 
 /// Why it is not known whether a CPU is off. Its memory stays its own until that is known.
@@ -87,7 +87,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Thread; asks firmware. For an answer that lasts the caller holds the hotplug lock.
     pub fn health(&self, cpu: CpuId) -> CpuHealth {
         match self.state(cpu).state() {
-            ONLINE => return CpuHealth::Online,
+            ALL_UP => return CpuHealth::Online,
             0 => {}
             up => return CpuHealth::HalfWay(up),
         }

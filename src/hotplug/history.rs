@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{ALIVE, HotplugHost, RELEASED};
+use crate::hotplug::{HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE};
 use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
 use crate::trace::{Direction, Event, Record};
@@ -360,5 +360,5 @@ fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
 /// Returns what walks a step: control, the CPU itself with IRQs off, or its `cpuhp`
 /// thread.
 fn walked_by(step: usize) -> usize {
-    usize::from(step >= ALIVE) + usize::from(step >= RELEASED)
+    usize::from(step >= UP_TO_ALIVE) + usize::from(step >= UP_TO_ONLINE)
 }

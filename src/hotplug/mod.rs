@@ -85,5 +85,5 @@ pub use health::{CpuHealth, Parked, Quarantine};
 pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
 pub use host::HotplugHost;
 pub use step::{Group, RunsOn, Side, Step, StepContext};
-pub use table::{ALIVE, ONLINE, RELEASED, steps};
+pub use table::{ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, steps};
 pub use walk::{CpuhpState, WalkError, Walker};

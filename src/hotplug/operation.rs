@@ -6,8 +6,8 @@ use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::cpuhp::Command;
 use crate::hotplug::history::Recorded;
 use crate::hotplug::{
-    ALIVE, CpuDownError, CpuUpError, Hotplug, HotplugHost, Left, ONLINE, Parked, Quarantine,
-    RELEASED, StepContext, StepError, WalkError,
+    ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugHost, Left, Parked, Quarantine, StepContext,
+    StepError, UP_TO_ALIVE, UP_TO_ONLINE, WalkError,
 };
 use crate::sched::Thread;
 use crate::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ impl<P: HotplugHost> Hotplug<P> {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
         }
         let origin = self.state(cpu).state();
-        if origin == ONLINE {
+        if origin == ALL_UP {
             return Ok(());
         }
         let _here = P::sched().migrate_disable();
@@ -49,7 +49,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 // That says by itself where it is.
                 StepError::NeverArrived => None,
                 // And that says that it is off, unless told otherwise.
-                StepError::Refused(_) => self.left(cpu, origin, None),
+                StepError::RefusedItself(_) => self.left(cpu, origin, None),
                 _ => self.left(cpu, origin, quarantine),
             };
             match left {
@@ -68,10 +68,10 @@ impl<P: HotplugHost> Hotplug<P> {
     /// or as far back as it can.
     fn go_up(&'static self, cpu: CpuId, origin: usize) -> Result<(), WalkError> {
         // From below the release no step is up (down-up-or-online).
-        if origin < RELEASED {
+        if origin < UP_TO_ONLINE {
             let context = StepContext { cpu };
             let mut walker = self.walker(&context);
-            if let Err(failed) = walker.up(ALIVE) {
+            if let Err(failed) = walker.up(UP_TO_ALIVE) {
                 let undone = walker.down(0);
                 assert!(undone.is_ok(), "BUG: an infallible side failed: {undone:?}");
                 return Err(failed);
@@ -79,10 +79,10 @@ impl<P: HotplugHost> Hotplug<P> {
             self.release(cpu);
             P::sched().unpark(self.thread(cpu));
         }
-        let walked = self.command(cpu).run_on(cpu, Direction::Up, ONLINE);
+        let walked = self.command(cpu).run_on(cpu, Direction::Up, ALL_UP);
         if walked.is_err()
-            && origin < RELEASED
-            && self.state(cpu).state() == RELEASED
+            && origin < UP_TO_ONLINE
+            && self.state(cpu).state() == UP_TO_ONLINE
             && let Err(error) = self.take_down(cpu)
         {
             log::error!("{error}");
@@ -130,7 +130,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let _elsewhere = ControlPlace::<P>::away_from(cpu)?;
         let _recorded = Recorded::<P>::new(cpu, Direction::Down);
         self.route_events_here(cpu);
-        let walked = self.command(cpu).run_on(cpu, Direction::Down, RELEASED);
+        let walked = self.command(cpu).run_on(cpu, Direction::Down, UP_TO_ONLINE);
         if let Err(failed) = walked {
             let step = self.steps()[failed.step].name;
             let error = failed.error;
@@ -160,7 +160,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if threads > 0 {
             return Err(CpuDownError::BoundThreads { cpu, threads });
         }
-        P::can_turn_off(cpu).map_err(|error| CpuDownError::Refused { cpu, error })
+        P::can_turn_off(cpu).map_err(|error| CpuDownError::WouldNotTurnOff { cpu, error })
     }
 
     /// Walks from `init:online` down to offline, through the still point.
@@ -173,20 +173,20 @@ impl<P: HotplugHost> Hotplug<P> {
         // could not be undone before may not end there.
         let up = self.state(cpu).state();
         assert!(
-            up == RELEASED,
+            up == UP_TO_ONLINE,
             "BUG: {cpu:?} is taken down with {up} steps up"
         );
         let stopped = {
             let still = stop.lock();
             stop.stop_on(&still, cpu, || {
-                let walked = self.walker(&context).down(ALIVE);
+                let walked = self.walker(&context).down(UP_TO_ALIVE);
                 assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
             })
         };
         P::grace_periods().after_teardown();
         if let Err(error) = stopped {
             P::sched().unpark(self.thread(cpu));
-            let back = self.command(cpu).run_on(cpu, Direction::Up, ONLINE);
+            let back = self.command(cpu).run_on(cpu, Direction::Up, ALL_UP);
             if let Err(failed) = back {
                 log::error!("CPU{cpu} rollback stopped at step {}", failed.step);
             }
@@ -226,7 +226,7 @@ impl<P: HotplugHost> Hotplug<P> {
         // A sleeping lock asks for the running thread, so the idle thread comes first.
         let idle = P::sched().new_idle(cpu, P::idle_context(cpu));
         P::sched().start_cpu(record.idle.call_once(|| idle));
-        let walked = self.walker(&context).up(ALIVE);
+        let walked = self.walker(&context).up(UP_TO_ALIVE);
         assert!(walked.is_ok(), "BUG: the boot CPU fails: {walked:?}");
         let released = self.handshake(cpu).release();
         assert!(released.is_ok(), "BUG: the boot CPU is {released:?}");
@@ -245,7 +245,7 @@ impl<P: HotplugHost> Hotplug<P> {
         P::sched().unpark(self.thread(CpuId::BOOT));
         let walked = self
             .command(CpuId::BOOT)
-            .run_on(CpuId::BOOT, Direction::Up, ONLINE);
+            .run_on(CpuId::BOOT, Direction::Up, ALL_UP);
         P::trace(Event::WalkEnd { cpu: CpuId::BOOT });
         walked
     }

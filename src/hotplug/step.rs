@@ -33,7 +33,8 @@ pub enum RunsOn {
     Control,
     /// The CPU that comes or goes: with IRQs off, or in its `cpuhp` thread.
     Ap,
-    /// Control waits for the AP.
+    /// One of them waits there for other CPUs: control while the AP is not online
+    /// (`sync:alive`), the AP's `cpuhp` thread when it is (`sync:active`).
     Both,
 }
 

@@ -7,16 +7,16 @@ use core::marker::PhantomData;
 
 use crate::hotplug::{Group, HotplugHost, Side, Step, StepContext, StepError};
 
-/// Steps that are up when the AP has said ALIVE and waits for its release:
-/// control's half.
-pub const ALIVE: usize = steps_through("sync:alive");
+/// How many steps are up when `sync:alive` is the last of them: the AP has said ALIVE and
+/// waits for its release. Control walks these.
+pub const UP_TO_ALIVE: usize = steps_through("sync:alive");
 
-/// Steps that are up when the AP is in `online`: the half that it walks with
-/// IRQs off.
-pub const RELEASED: usize = steps_through("init:online");
+/// How many steps are up when `init:online` is the last of them: the AP is in the online
+/// mask. It walks the steps from [`UP_TO_ALIVE`] to here with IRQs off.
+pub const UP_TO_ONLINE: usize = steps_through("init:online");
 
-/// Steps that are up when a CPU is wholly online: all.
-pub const ONLINE: usize = NAMES.len();
+/// How many steps are up when a CPU is active too: all.
+pub const ALL_UP: usize = NAMES.len();
 
 /// Returns the table for a machine of type `P`.
 pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::hotplug::ONLINE;
+use crate::hotplug::ALL_UP;
 use crate::kernel::Hw;
 use crate::kernel::{TEST_SGI, kernel};
 use crate::platform::{Platform, Sgi};
@@ -49,7 +49,7 @@ fn boot() -> Result<String, String> {
     }
     for cpu in masks.possible().iter() {
         let state = kernel().hotplug.state(cpu).state();
-        let wanted = if online.contains(cpu) { ONLINE } else { 0 };
+        let wanted = if online.contains(cpu) { ALL_UP } else { 0 };
         if state != wanted {
             return Err(format!("CPU{cpu} has {state} steps up instead of {wanted}"));
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{
-    ApRefusal, CpuDownError, CpuHealth, CpuUpError, Handshake, Hotplug, HotplugHost, Left, ONLINE,
-    Parked, Quarantine, RELEASED, StepError, SyncState,
+    ALL_UP, ApRefusal, CpuDownError, CpuHealth, CpuUpError, Handshake, Hotplug, HotplugHost, Left,
+    Parked, Quarantine, StepError, SyncState, UP_TO_ONLINE,
 };
 use stillpoint::platform::{Platform, PsciError};
 use stillpoint::sched::SchedHost;
@@ -68,12 +68,12 @@ fn check_rest() {
     let state = hotplug().state(victim());
     assert!(state.is_balanced(), "counters at {}", state.state());
     let up = state.state();
-    assert!(up == 0 || up >= RELEASED, "it rests at step {up}");
-    assert_eq!(Sim::masks().is_online(victim()), up >= RELEASED);
-    assert_eq!(Sim::masks().is_active(victim()), up == ONLINE);
+    assert!(up == 0 || up >= UP_TO_ONLINE, "it rests at step {up}");
+    assert_eq!(Sim::masks().is_online(victim()), up >= UP_TO_ONLINE);
+    assert_eq!(Sim::masks().is_active(victim()), up == ALL_UP);
     match health() {
-        CpuHealth::Online => assert_eq!(up, ONLINE),
-        CpuHealth::HalfWay(steps) => assert!(steps == up && up < ONLINE && up > 0),
+        CpuHealth::Online => assert_eq!(up, ALL_UP),
+        CpuHealth::HalfWay(steps) => assert!(steps == up && up < ALL_UP && up > 0),
         _ => assert_eq!(up, 0),
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn up() -> Result<(), CpuUpError> {
             StepError::NeverArrived => {
                 assert_eq!(after, CpuHealth::Unknown(Quarantine::NeverArrived));
             }
-            StepError::Refused(reason) => assert_eq!(after, CpuHealth::Failed(reason)),
+            StepError::RefusedItself(reason) => assert_eq!(after, CpuHealth::Failed(reason)),
             // The health is as before, or it is also known that the CPU refused itself.
             _ => assert!(
                 after == before
@@ -195,7 +195,7 @@ fn a_cpu_that_does_not_say_dead_is_quarantined_and_comes_back() {
         let error = CpuUpError::Step {
             cpu,
             step: "prep:hardware",
-            error: StepError::NotOff(state),
+            error: StepError::NotDead(state),
         };
         assert_eq!(up(), Err(error));
         assert_eq!(error.errno().name(), "EAGAIN");

@@ -1,7 +1,9 @@
 //! The history of walks in the trace rings: the parts of a walk add up to the whole.
 
 use stillpoint::cpu::CpuId;
-use stillpoint::hotplug::{ALIVE, ONLINE, PartKind, RELEASED, RecordedWalk, recorded_walks};
+use stillpoint::hotplug::{
+    ALL_UP, PartKind, RecordedWalk, UP_TO_ALIVE, UP_TO_ONLINE, recorded_walks,
+};
 use stillpoint::stop_machine::MultiStopState;
 use stillpoint::time::Instant;
 use stillpoint::trace::Direction::{self, Down, Up};
@@ -42,7 +44,7 @@ impl Writer {
     }
 
     fn step(&mut self, step: usize, direction: Direction, ok: bool) {
-        let on = if step < ALIVE { CONTROL } else { AP };
+        let on = if step < UP_TO_ALIVE { CONTROL } else { AP };
         let (cpu, step) = (cpu(AP), u8::try_from(step).expect("a small number"));
         let begin = Event::StepBegin {
             cpu,
@@ -76,22 +78,22 @@ impl Writer {
 
     fn up(&mut self) {
         self.begin(Up);
-        (0..ONLINE).for_each(|step| self.step(step, Up, true));
+        (0..ALL_UP).for_each(|step| self.step(step, Up, true));
         self.end();
     }
 
     fn down(&mut self) {
         self.begin(Down);
-        (RELEASED..ONLINE)
+        (UP_TO_ONLINE..ALL_UP)
             .rev()
             .for_each(|step| self.step(step, Down, true));
         self.stop(MultiStopState::Prepare);
-        (ALIVE..RELEASED)
+        (UP_TO_ALIVE..UP_TO_ONLINE)
             .rev()
             .for_each(|step| self.step(step, Down, true));
         self.stop(MultiStopState::Exit);
         self.write(AP, Event::Dead);
-        (0..ALIVE)
+        (0..UP_TO_ALIVE)
             .rev()
             .for_each(|step| self.step(step, Down, true));
         self.end();
@@ -129,7 +131,7 @@ fn the_parts_of_every_walk_add_up_to_it() {
             assert!(adds_up(walk), "seed {seed}: {walk:#?}");
             assert!(walk.whole && !walk.turned_back && walk.failed.is_none());
             let steps = walk.parts.len() - gaps(walk).len();
-            assert_eq!(steps, ONLINE);
+            assert_eq!(steps, ALL_UP);
             assert!(walk.parts.is_sorted_by_key(|part| part.at));
         }
     }
@@ -212,7 +214,7 @@ fn what_the_rings_have_lost_is_not_made_up() {
         assert!(rest.iter().skip(1).all(|walk| walk.whole));
         assert_eq!(
             rest.first().is_some_and(|walk| walk.whole),
-            lost == 0 || rest.len() == 1 && lost <= 2 * ONLINE + 2
+            lost == 0 || rest.len() == 1 && lost <= 2 * ALL_UP + 2
         );
     }
 }

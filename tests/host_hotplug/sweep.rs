@@ -1,7 +1,7 @@
 //! Operations with every answer of CPUs and firmware, late answers and none. `failures.rs` has
 //! the checks that are made after each.
 
-use stillpoint::hotplug::{ApRefusal, ONLINE, RELEASED};
+use stillpoint::hotplug::{ALL_UP, ApRefusal, UP_TO_ONLINE};
 use stillpoint::platform::{PowerState, PsciError};
 use stillpoint::trace::Direction;
 
@@ -72,10 +72,10 @@ fn scripts() -> Vec<Script> {
     }
     // Each step in thread context fails, in both directions, and another one on the way back.
     let mut failures: Vec<Vec<(usize, Direction)>> = (1..=5).map(|step| vec![(step, Up)]).collect();
-    for step in RELEASED..ONLINE {
+    for step in UP_TO_ONLINE..ALL_UP {
         failures.extend([Up, Down].map(|direction| vec![(step, direction)]));
-        failures.extend((RELEASED..step).map(|second| vec![(step, Up), (second, Down)]));
-        failures.extend((step + 1..ONLINE).map(|second| vec![(step, Down), (second, Up)]));
+        failures.extend((UP_TO_ONLINE..step).map(|second| vec![(step, Up), (second, Down)]));
+        failures.extend((step + 1..ALL_UP).map(|second| vec![(step, Down), (second, Up)]));
     }
     for fails in failures {
         for dies_after in [0, 20 * MS, NEVER] {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use stillpoint::hotplug::{ALIVE, Group, RELEASED, RunsOn, Side, Step, steps};
+use stillpoint::hotplug::{Group, RunsOn, Side, Step, UP_TO_ALIVE, UP_TO_ONLINE, steps};
 
 use crate::fake::Fake;
 
@@ -84,10 +84,10 @@ fn the_half_with_irqs_masked_is_the_init_group() {
     // The steps that run on the AP with IRQs masked are exactly those of the INIT group. No
     // step before it runs on the AP.
     for (index, step) in table.iter().enumerate() {
-        let masked = (ALIVE..RELEASED).contains(&index);
+        let masked = (UP_TO_ALIVE..UP_TO_ONLINE).contains(&index);
         assert_eq!(step.group == Group::Init, masked, "{}", step.name);
         assert!(
-            index >= ALIVE || step.group.runs_on() != RunsOn::Ap,
+            index >= UP_TO_ALIVE || step.group.runs_on() != RunsOn::Ap,
             "{}",
             step.name
         );

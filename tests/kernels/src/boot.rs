@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use smccc::psci;
 use stillpoint::cpu::CpuId;
-use stillpoint::hotplug::{ONLINE, RunsOn};
+use stillpoint::hotplug::{ALL_UP, RunsOn};
 use stillpoint::kernel::kernel;
 use stillpoint::println;
 use stillpoint::trace::{Direction, Event, Record};
@@ -67,7 +67,7 @@ fn firmware_agrees<C: smccc::Call>() -> bool {
 
 fn rose_once(cpu: CpuId) -> bool {
     let state = kernel().hotplug.state(cpu);
-    (0..ONLINE).all(|step| state.passages(step) == (1, 0))
+    (0..ALL_UP).all(|step| state.passages(step) == (1, 0))
 }
 
 /// Returns all events of `cpu`'s walk in the trace rings.
@@ -80,7 +80,7 @@ fn walk_of(cpu: CpuId) -> Vec<Record> {
 
 fn is_whole(cpu: CpuId, walk: &[Record]) -> bool {
     let direction = Direction::Up;
-    let whole = walk.len() == 2 * ONLINE
+    let whole = walk.len() == 2 * ALL_UP
         && (0u8..).zip(walk.chunks(2)).all(|(step, pair)| {
             pair[0].event
                 == Event::StepBegin {

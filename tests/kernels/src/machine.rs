@@ -6,7 +6,7 @@ use core::time::Duration;
 use stillpoint::api;
 use stillpoint::config::MAX_CPUS;
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::hotplug::ONLINE;
+use stillpoint::hotplug::ALL_UP;
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
@@ -102,7 +102,7 @@ pub fn states_say(online: &CpuMask) -> bool {
     let _held = kernel().hotplug.cpus_read_lock();
     kernel().masks.possible().iter().all(|cpu| {
         let state = kernel().hotplug.state(cpu);
-        let wanted = if online.contains(cpu) { ONLINE } else { 0 };
+        let wanted = if online.contains(cpu) { ALL_UP } else { 0 };
         state.is_balanced() && state.state() == wanted
     })
 }

@@ -3,7 +3,7 @@
 use core::fmt::Debug;
 
 use stillpoint::cpu::CpuId;
-use stillpoint::hotplug::ONLINE;
+use stillpoint::hotplug::ALL_UP;
 use stillpoint::kernel::kernel;
 use stillpoint::{api, println};
 
@@ -29,7 +29,7 @@ fn at_rest() -> bool {
     let mut sound = same("active", masks.active(), masks.online());
     for cpu in masks.possible().iter() {
         let state = kernel.hotplug.state(cpu);
-        let wanted = if masks.is_online(cpu) { ONLINE } else { 0 };
+        let wanted = if masks.is_online(cpu) { ALL_UP } else { 0 };
         if state.state() != wanted || !state.is_balanced() || state.injected().is_some() {
             println!(
                 "# {cpu:?}: {} steps are up, wanted {wanted}; balanced: {}; injected: {:?}",

@@ -20,7 +20,7 @@ use stillpoint::api;
 use stillpoint::config::MAX_CPUS;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::hotplug::{
-    CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost, ONLINE,
+    ALL_UP, CpuDownError, CpuHealth, CpuUpError, FailError, Handshake, Hotplug, HotplugHost,
     Parked, Quarantine, StepError, SyncState,
 };
 use stillpoint::kernel::{Hw, kernel};
@@ -119,7 +119,7 @@ fn cycles() -> bool {
     same("down", api::cpu_down(victim()), Ok(()))
         & is_off()
         & same("up", api::cpu_up(victim()), Ok(()))
-        & same("steps up", hotplug().state(victim()).state(), ONLINE)
+        & same("steps up", hotplug().state(victim()).state(), ALL_UP)
 }
 
 fn no_such_cpu() -> bool {
@@ -186,7 +186,7 @@ fn no_injection() -> bool {
 fn twice_is_once() -> bool {
     let passed = || {
         let state = hotplug().state(victim());
-        (0..ONLINE).map(|step| state.passages(step)).collect()
+        (0..ALL_UP).map(|step| state.passages(step)).collect()
     };
     let before: Vec<_> = passed();
     let mut sound = same("up", api::cpu_up(victim()), Ok(()));
@@ -281,7 +281,7 @@ fn fails_on_the_way_down() -> bool {
             );
             sound &= same("down", api::cpu_down(victim()), Err(wanted));
             sound &= same("errno", wanted.errno().name(), "EAGAIN");
-            sound &= same("steps up", hotplug().state(victim()).state(), ONLINE);
+            sound &= same("steps up", hotplug().state(victim()).state(), ALL_UP);
             sound &= same("active", kernel().masks.is_active(victim()), true);
             sound &= unharmed(victim()) & cycles();
             tried.push(step.name);

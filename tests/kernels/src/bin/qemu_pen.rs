@@ -55,7 +55,7 @@ fn refuses_once(cpu: CpuId) -> bool {
         let refused = matches!(
             up,
             Err(CpuUpError::Step {
-                error: StepError::Refused(_),
+                error: StepError::RefusedItself(_),
                 ..
             })
         );

@@ -207,7 +207,7 @@ fn held() -> ! {
     let sound = same("down", found, Err(wanted))
         & same("errno", wanted.errno().name(), "EIO")
         & is_quarantined(Quarantine::NotDead(state))
-        & stays_down(StepError::NotOff(state));
+        & stays_down(StepError::NotDead(state));
     ktap.check("a CPU that does not say DEAD is quarantined", sound);
     let listed = run_line(&KernelMachine, "lscpu -e").failed;
     ktap.check(
