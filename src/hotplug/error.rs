@@ -8,7 +8,6 @@ use crate::hotplug::{Quarantine, SyncState};
 use crate::platform::{IrqChipError, OutOfStacks, PsciError};
 use crate::sched::SpawnError;
 use crate::sched::lock::WouldDeadlock;
-use crate::stop_machine::StopError;
 
 const fn errno_of_psci(error: PsciError) -> Errno {
     match error {
@@ -260,8 +259,6 @@ pub enum CpuDownError {
         /// How the CPU is.
         left: Left,
     },
-    /// The machine could not be stopped.
-    Stop(StopError),
     /// It left `online`, but has not said DEAD: it is quarantined.
     NotDead {
         /// The CPU.
@@ -298,7 +295,6 @@ impl CpuDownError {
             | CpuDownError::Quarantined { .. } => Errno::Busy,
             CpuDownError::WouldNotTurnOff { error, .. } => errno_of_psci(*error),
             CpuDownError::Step { error, .. } => error.errno(),
-            CpuDownError::Stop(_) => Errno::Again,
             CpuDownError::NotUndone { .. }
             | CpuDownError::NotDead { .. }
             | CpuDownError::NotOff { .. } => Errno::Io,
@@ -335,7 +331,6 @@ impl fmt::Display for CpuDownError {
                 f,
                 "CPU{cpu} DOWN state {step} failed: {error}; it is {left}"
             ),
-            CpuDownError::Stop(error) => fmt::Display::fmt(error, f),
             CpuDownError::NotDead { cpu, state } => write!(
                 f,
                 "CPU{cpu} failed to report dead state ({}): quarantined",

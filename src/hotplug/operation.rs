@@ -184,14 +184,8 @@ impl<P: HotplugHost> Hotplug<P> {
             })
         };
         P::grace_periods().after_teardown();
-        if let Err(error) = stopped {
-            P::sched().unpark(self.thread(cpu));
-            let back = self.command(cpu).run_on(cpu, Direction::Up, ALL_UP);
-            if let Err(failed) = back {
-                log::error!("CPU{cpu} rollback stopped at step {}", failed.step);
-            }
-            return Err(CpuDownError::Stop(error));
-        }
+        // Only hotplug changes the online mask, and this thread has the hotplug lock.
+        assert!(stopped.is_ok(), "BUG: {cpu:?} left meanwhile: {stopped:?}");
         let walked = self.walker(&context).down(0);
         assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         match self.quarantine(cpu) {
