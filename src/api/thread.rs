@@ -34,7 +34,8 @@ pub enum OnOffline {
     /// The thread may run on any CPU from then on, and the log says so (as in Linux).
     #[default]
     BreakAffinity,
-    /// `cpu_down` returns an error, as long as the thread lives.
+    /// That can't happen: as long as the thread lives, none of the CPUs that it may run on can
+    /// be taken offline (`cpu_down` returns an error).
     Refuse,
 }
 

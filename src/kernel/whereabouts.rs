@@ -75,11 +75,11 @@ fn asked(cpu: CpuId) -> bool {
     ASKED.set(cpu.index(), Ordering::Release);
     Hw::send_sgi_to(Sgi::Panic, Hw::this_cpu(), cpu);
     let limit = Hw::deadline(PATIENCE);
-    // This load and the clear below pair with the Release in `interrupt`: later output comes
-    // after the answer.
+    // Pairs with the Release in `interrupt`: later output comes after the answer.
     while ASKED.get(cpu.index(), Ordering::Acquire) {
         if Hw::now() >= limit {
-            // If `cpu` takes the SGI later, it finds its bit cleared and prints nothing.
+            // If `cpu` takes the SGI later, it finds its bit cleared and prints nothing. Pairs
+            // with the Release in `interrupt`, where `cpu` may have answered just now.
             return !ASKED.clear(cpu.index(), Ordering::Acquire);
         }
         Hw::relax();
