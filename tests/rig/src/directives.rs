@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use regex_lite::Regex;
 
 /// What a test kernel may say of itself, beside `case`.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
     "append", "board", "cases", "cpu", "dtb", "gic", "halts", "hangs", "icount", "mem", "not-on",
-    "output", "plan", "profile", "qemu", "secure", "smp", "status", "timeout", "virt",
+    "output", "plan", "profile", "qemu", "secure", "smp", "status", "timeout", "types", "virt",
 ];
 
 /// What one test kernel says of itself.

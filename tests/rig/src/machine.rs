@@ -38,6 +38,15 @@ impl Machine {
     ///
     /// QEMU can't be started, or `log` not be written.
     pub fn boot(vm: &Command, log: &Path, echo: bool) -> Result<Machine> {
+        Machine::boot_typed(vm, log, echo, Vec::new())
+    }
+
+    /// As [`Machine::boot`]; `typed` is typed on its serial port, from the first moment.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn boot_typed(vm: &Command, log: &Path, echo: bool, typed: Vec<u8>) -> Result<Machine> {
         let sockets = Sockets::new()?;
         let mut command = Command::new(vm.get_program());
         command.args(vm.get_args());
@@ -52,7 +61,7 @@ impl Machine {
             command.args([option, &format!("chardev:{name}")]);
         }
         let mut session = Session::start(&mut command, log, echo)?;
-        session.end_input();
+        session.type_all(typed);
         Ok(Machine {
             session,
             sockets,

@@ -105,11 +105,6 @@ impl Session {
         }
     }
 
-    /// Ends the input.
-    pub fn end_input(&mut self) {
-        self.input = None;
-    }
-
     /// Waits until `text` was printed behind what was expected before.
     ///
     /// # Errors

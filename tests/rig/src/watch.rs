@@ -30,6 +30,8 @@ pub struct Watched<'a> {
     /// The time is over as soon as a line of the console matches: for a kernel that hangs
     /// by intent.
     pub hangs: Option<&'a str>,
+    /// What is typed on the console, from the first moment; nothing if it is empty.
+    pub typed: String,
 }
 
 /// Runs `vm` until it ends or its time is over, and returns its status: 124 if it did not
@@ -41,7 +43,8 @@ pub struct Watched<'a> {
 pub fn run_watched(vm: &Command, watched: &Watched) -> Result<i32> {
     let deadline = Instant::now() + Duration::from_secs(watched.limit);
     let hangs = watched.hangs.map(Regex::new).transpose()?;
-    let mut machine = Machine::boot(vm, watched.log, true)?;
+    let typed = watched.typed.clone().into_bytes();
+    let mut machine = Machine::boot_typed(vm, watched.log, true, typed)?;
     // Ends with the console, which is when QEMU does.
     let seen = machine.session().wait_for(deadline, |printed| {
         let hangs = hangs.as_ref()?;

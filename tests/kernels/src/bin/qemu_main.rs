@@ -7,6 +7,7 @@
 //@ cases: status error
 //@ case: status
 //@ output: ^\[ *[0-9.]+\] error: the log shows what it is to show$
+//@ output: ^\[ *[0-9.]+\] and more, when the program says so$
 //@ output: ^all is as it is documented$
 //@ status: 42
 //@ case: error
@@ -125,4 +126,10 @@ fn levels() {
     assert_eq!(log::max_level(), log::LevelFilter::Error);
     assert!(!log::log_enabled!(log::Level::Warn));
     log::error!("the log shows what it is to show");
+    log::set_max_level(log::LevelFilter::Info);
+    log::info!("and more, when the program says so");
+    log::debug!("but not this");
+    assert!(!log::log_enabled!(log::Level::Debug));
+    log::set_max_level(log::LevelFilter::Off);
+    log::error!("nor this");
 }

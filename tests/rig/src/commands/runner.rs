@@ -107,7 +107,7 @@ fn report(verdict: &Result<Counts, Failure>) -> i32 {
 fn boot(config: &Config, elf: &Path) -> Result<i32> {
     let limit = config.timeout_or(TIMEOUT)?;
     let log = log_of(name_of(elf), config)?;
-    let status = Machine::new(config, elf)?.run(&log, limit, None)?;
+    let status = Machine::new(config, elf)?.run(&log, limit, None, String::new())?;
     if matches!(status, TIMED_OUT | 137) {
         let why = timed_out(limit, config)?;
         return Ok(report(&Failure::new(status, why, &read(&log)?)));
@@ -124,6 +124,8 @@ struct Wanted<'a> {
     hangs: Option<&'a str>,
     plan: Plan,
     output: Vec<&'a str>,
+    /// The lines that are typed; the last one has no end.
+    types: Vec<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
@@ -141,13 +143,20 @@ impl<'a> Wanted<'a> {
             Plan::Whole
         };
         let output = directives.values("output", case);
+        let types = directives.values("types", case);
         Ok(Wanted {
             status,
             halts,
             hangs,
             plan,
             output,
+            types,
         })
+    }
+
+    /// Returns what is typed on the console.
+    fn typed(&self) -> String {
+        self.types.join("\n")
     }
 }
 
@@ -188,7 +197,7 @@ fn judge(config: &Config, kernel: &Kernel, elf: &Path) -> Result<Result<Counts, 
             }
             wanted.status
         }
-        None => machine.run(&log, limit, wanted.hangs)?,
+        None => machine.run(&log, limit, wanted.hangs, wanted.typed())?,
     };
     verdict(&wanted, status, &read(&log)?, || timed_out(limit, &config))
 }
@@ -337,7 +346,7 @@ impl<'a> Machine<'a> {
         Ok(Machine { elf, image, vm })
     }
 
-    fn run(&self, log: &Path, limit: u64, hangs: Option<&str>) -> Result<i32> {
+    fn run(&self, log: &Path, limit: u64, hangs: Option<&str>, typed: String) -> Result<i32> {
         let Machine { elf, image, vm } = self;
         run_watched(
             vm,
@@ -347,6 +356,7 @@ impl<'a> Machine<'a> {
                 log,
                 limit,
                 hangs,
+                typed,
             },
         )
     }
