@@ -1,14 +1,13 @@
-//! A thread's handle for the thread that has started it: whether it has ended, its
-//! value, and a permit for `park` and `unpark`.
+//! A thread's handle for the thread that has started it: whether it has ended, and its
+//! value.
 
 #![forbid(unsafe_code)]
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::sched::{Running, SchedHost, Scheduler, SpawnError, Thread};
-use crate::sync::{LockMap, SpinLock, might_sleep};
-use crate::time::Instant;
+use crate::sched::{SchedHost, SpawnError, Thread};
+use crate::sync::{LockMap, SpinLock};
 
 /// Where a thread leaves its value.
 type Slot<T, P> = Arc<SpinLock<Option<T>, P>>;
@@ -92,34 +91,5 @@ impl<T, P: SchedHost> JoinHandle<T, P> {
     /// Any.
     pub fn is_finished(&self) -> bool {
         self.thread.has_ended()
-    }
-}
-
-impl<P: SchedHost> Scheduler<P> {
-    /// Gives `thread` a permit. If the thread waits for one it runs on; if not, its
-    /// next wait returns at once. A thread has one permit at most.
-    ///
-    /// # Context
-    /// Any.
-    pub fn give_permit(&self, thread: &Arc<Thread<P>>) {
-        thread.permit.give(|| {
-            self.wake(thread);
-        });
-    }
-
-    /// Waits for a permit until `at`, and takes it. Returns whether it got one.
-    /// # Context
-    /// Thread, preemption on.
-    #[cfg_attr(debug_assertions, track_caller)]
-    pub fn wait_permit(&self, at: Instant) -> bool {
-        might_sleep::<P>();
-        let me = self.current();
-        let running = Running {
-            sched: self,
-            me: &me,
-        };
-        let is_late = || at != Instant::FOREVER && P::now() >= at;
-        me.permit
-            .wait(&running, is_late, || self.schedule_until(&me, at))
     }
 }

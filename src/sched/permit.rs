@@ -1,4 +1,6 @@
-//! A permit to go on: what `unpark` gives a thread and `park` takes.
+//! A permit to go on: what the `unpark` of a program gives a thread and its `park` takes.
+//! [`Scheduler::unpark`] is another thing: see "Park and permit" in
+//! [`sched`](crate::sched).
 //!
 //! # Invariants
 //! - **one-permit**: there is one permit at most: given twice it is taken once.
@@ -6,14 +8,17 @@
 //!   thread; the thread stores Blocking before it looks for the permit
 //!   (`blocking-before-check` of [`BlockState`](crate::sched::BlockState)).
 //!
-//! `tests/loom_permit.rs` model-checks this file, with the states of
+//! `tests/loom_permit.rs` model-checks [`Permit`], with the states of
 //! [`BlockState`](crate::sched::BlockState).
 
 #![forbid(unsafe_code)]
 
-use crate::sched::Blocker;
+use alloc::sync::Arc;
+
+use crate::sched::{Blocker, Running, SchedHost, Scheduler, Thread};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::const_unless_loom;
+use crate::sync::{const_unless_loom, might_sleep};
+use crate::time::Instant;
 
 /// A permit, or none.
 #[derive(Debug)]
@@ -76,5 +81,35 @@ impl Permit {
 impl Default for Permit {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl<P: SchedHost> Scheduler<P> {
+    /// Gives `thread` a permit. If the thread waits for one it runs on; if not, its
+    /// next wait returns at once. A thread has one permit at most.
+    ///
+    /// # Context
+    /// Any.
+    pub fn give_permit(&self, thread: &Arc<Thread<P>>) {
+        thread.permit.give(|| {
+            self.wake(thread);
+        });
+    }
+
+    /// Waits for a permit until `at`, and takes it. Returns whether it got one.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn wait_permit(&self, at: Instant) -> bool {
+        might_sleep::<P>();
+        let me = self.current();
+        let running = Running {
+            sched: self,
+            me: &me,
+        };
+        let is_late = || at != Instant::FOREVER && P::now() >= at;
+        me.permit
+            .wait(&running, is_late, || self.schedule_until(&me, at))
     }
 }

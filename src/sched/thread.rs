@@ -58,7 +58,7 @@ pub struct Thread<P: SchedHost> {
     pub(crate) affinity: Affinity,
     /// The rest of the thread's slice, in ticks; 0: a whole slice. Relaxed: run-queue lock.
     slice_left: AtomicU64,
-    /// An unpark token, as in `std`: the next wait for a permit returns at once.
+    /// Whether the next wait for a permit returns at once, as after `unpark` in `std`.
     pub(super) permit: Permit,
     /// Whether every CPU in the thread's affinity is kept from going down while the
     /// thread lives. Relaxed: set before the thread runs.
