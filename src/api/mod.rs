@@ -14,7 +14,7 @@
 //! | [`log`] | the kernel's log |
 //! | [`args`] | the program's boot arguments |
 //! | [`console`] | input from the console |
-//! | [`panic`] | a function that a panic calls |
+//! | [`mod@panic`] | a function that a panic calls |
 //!
 //! # Panics
 //! A function that may wait panics if it is called outside its `# Context`, even if it would
