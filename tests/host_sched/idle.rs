@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 
 use stillpoint::cpu::CpuId;
+use stillpoint::platform::{Platform, PreemptWork};
 use stillpoint::sched::SchedHost;
 use stillpoint::sync::LocalCpu;
 
@@ -36,4 +37,28 @@ fn idle_serves_what_ended_its_sleep_before_it_sleeps_again() {
     });
     let seen: Vec<(usize, usize)> = reports.iter().take(4).collect();
     assert_eq!(seen, [(0, 0), (1, 1), (2, 2), (3, 3)]);
+}
+
+/// An interrupt that comes just before the idle thread masks IRQs has made a thread runnable.
+/// The idle thread must look for work after that: a sleep would not end.
+#[test]
+fn idle_looks_for_work_with_interrupts_masked() {
+    let (report, reports) = channel();
+    std::thread::spawn(move || {
+        Fake::new_machine();
+        Fake::spawn(true, move || {
+            let sched = Fake::sched();
+            let idle = sched.new_idle(CpuId::BOOT, Baton::default());
+            sched.start_cpu(&idle);
+            Fake::interrupt_before_mask(|| Fake::set_preempt_work(PreemptWork::Reschedule, true));
+            sched.idle(|| {
+                let missed = Fake::has_preempt_work(PreemptWork::Reschedule);
+                report.send(missed).expect("the test waits");
+                loop {
+                    std::thread::park();
+                }
+            })
+        });
+    });
+    assert_eq!(reports.recv(), Ok(false), "idle sleeps beside work");
 }

@@ -50,6 +50,8 @@ type SwitchHook = Box<dyn Fn() + Send + Sync>;
 
 /// A function of a test that is called whenever a host thread restores its interrupts.
 type RestoreHook = Box<dyn Fn()>;
+/// Called once, before interrupts are masked.
+type MaskHook = Box<dyn FnOnce()>;
 
 thread_local! {
     static MACHINE: Cell<Option<&'static Machine>> = const { Cell::new(None) };
@@ -66,6 +68,7 @@ thread_local! {
         Cell::new(NonZeroUsize::MIN.saturating_add(before))
     };
     static ON_RESTORE: Cell<Option<RestoreHook>> = const { Cell::new(None) };
+    static BEFORE_MASK: Cell<Option<MaskHook>> = const { Cell::new(None) };
 }
 
 fn machine() -> &'static Machine {
@@ -145,6 +148,13 @@ impl Fake {
         ON_RESTORE.set(Some(Box::new(hook)));
     }
 
+    /// Has `interrupt` called once, just before the calling host thread masks its
+    /// interrupts: the last instant at which an interrupt is still taken.
+    #[allow(dead_code, reason = "not every test interrupts")]
+    pub(crate) fn interrupt_before_mask(interrupt: impl FnOnce() + 'static) {
+        BEFORE_MASK.set(Some(Box::new(interrupt)));
+    }
+
     /// Starts a host thread that belongs to the machine of the calling thread.
     pub(crate) fn spawn(masked: bool, body: impl FnOnce() + Send + 'static) {
         let machine = MACHINE.get();
@@ -182,6 +192,11 @@ impl Baton {
 
 impl LocalCpu for Fake {
     fn irq_save() -> IrqFlags {
+        if !MASKED.get()
+            && let Some(interrupt) = BEFORE_MASK.take()
+        {
+            interrupt();
+        }
         IrqFlags(u64::from(MASKED.replace(true)))
     }
 
