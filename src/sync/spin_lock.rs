@@ -83,7 +83,7 @@ impl<T, E: LocalCpu> SpinLock<T, E> {
 
     const_unless_loom! {
         /// As [`SpinLock::new`], but the validator doesn't look at the lock. A comment at
-        /// each call says why it need not. [`crate::sync::lockdep`] lists the calls.
+        /// each call in the kernel says why it need not: see [`crate::sync::lockdep`].
         pub const fn new_untracked(value: T) -> Self {
             SpinLock {
                 inner: Lock::new(value),
