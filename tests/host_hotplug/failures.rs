@@ -41,6 +41,14 @@ fn victim() -> CpuId {
     CpuId::new(1).expect("a CPU of the machine")
 }
 
+/// Returns the index of the step `name`, which is also how many steps are up below it.
+pub(crate) fn step(name: &str) -> usize {
+    let mut names = Sim::steps().iter().map(|step| step.name);
+    names
+        .position(|one| one == name)
+        .expect("a step of the table")
+}
+
 fn hotplug() -> &'static Hotplug<Sim> {
     Sim::hotplug()
 }
@@ -335,9 +343,10 @@ fn a_cpu_left_half_way_goes_on_up_or_down() {
     with_victim(|| {
         let cpu = victim();
         let error = StepError::Injected;
+        let (threads, active) = (step("sched:threads"), step("sched:active"));
         for onward in [Up, Down] {
             // sched:threads fails on the way down, and sched:active on the way back.
-            Sim::script(|script| script.fails = vec![(15, Down), (17, Up)]);
+            Sim::script(|script| script.fails = vec![(threads, Down), (active, Up)]);
             let step = "sched:threads";
             let left = Left::HalfWay("sync:active");
             assert_eq!(
@@ -349,7 +358,7 @@ fn a_cpu_left_half_way_goes_on_up_or_down() {
                     left,
                 })
             );
-            assert_eq!(health(), CpuHealth::HalfWay(17));
+            assert_eq!(health(), CpuHealth::HalfWay(active));
             if onward == Up {
                 assert_eq!(up(), Ok(()));
             } else {
@@ -360,7 +369,7 @@ fn a_cpu_left_half_way_goes_on_up_or_down() {
         // On the way up: sched:active fails, and sched:threads on the way back.
         assert_eq!(down(), Ok(()));
         for onward in [Up, Down] {
-            Sim::script(|script| script.fails = vec![(17, Up), (15, Down)]);
+            Sim::script(|script| script.fails = vec![(active, Up), (threads, Down)]);
             let step = "sched:active";
             let left = Left::HalfWay("sched:threads");
             assert_eq!(
@@ -374,7 +383,7 @@ fn a_cpu_left_half_way_goes_on_up_or_down() {
             );
             if onward == Up {
                 // It fails again, and the CPU's state stays as it is.
-                Sim::script(|script| script.fails = vec![(17, Up)]);
+                Sim::script(|script| script.fails = vec![(active, Up)]);
                 assert_eq!(up(), Err(CpuUpError::Step { cpu, step, error }));
                 assert_eq!(up(), Ok(()));
             }

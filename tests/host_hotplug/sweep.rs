@@ -1,11 +1,11 @@
 //! Operations with every answer of CPUs and firmware, late answers and none. `failures.rs` has
 //! the checks that are made after each.
 
-use stillpoint::hotplug::{ALL_UP, ApRefusal, UP_TO_ONLINE};
+use stillpoint::hotplug::{ALL_UP, ApRefusal, UP_TO_ALIVE, UP_TO_ONLINE};
 use stillpoint::platform::{PowerState, PsciError};
 use stillpoint::trace::Direction;
 
-use crate::failures::{ERRORS, MS, down, recover, set_limits, up};
+use crate::failures::{ERRORS, MS, down, recover, set_limits, step, up};
 use crate::sim::{NEVER, Off, On, Script, Sim};
 
 fn scripts() -> Vec<Script> {
@@ -50,13 +50,17 @@ fn scripts() -> Vec<Script> {
         Off::Parks(PsciError::Denied),
         Off::Halts(PsciError::InternalFailure),
     ];
+    // The steps that control does while the CPU comes up.
+    let meanwhile = step("prep:hardware") + 1..step("sync:alive");
+    assert_eq!(meanwhile.end + 1, UP_TO_ALIVE);
     let refusals = [None, Some(ApRefusal::WrongMpidr)];
     // The CPU is late or doesn't answer, at each wait of control.
     for off in offs {
         for refuses in refusals {
             for arrives_after in [0, 20 * MS, 40 * MS, NEVER] {
                 for dies_after in [0, 10 * MS, 20 * MS, NEVER] {
-                    for fails in [vec![], vec![(1, Up)], vec![(5, Up)]] {
+                    let (first, last) = (meanwhile.start, meanwhile.end - 1);
+                    for fails in [vec![], vec![(first, Up)], vec![(last, Up)]] {
                         scripts.push(Script {
                             off,
                             refuses,
@@ -71,7 +75,8 @@ fn scripts() -> Vec<Script> {
         }
     }
     // Each step in thread context fails, in both directions, and another one on the way back.
-    let mut failures: Vec<Vec<(usize, Direction)>> = (1..=5).map(|step| vec![(step, Up)]).collect();
+    let mut failures: Vec<Vec<(usize, Direction)>> =
+        meanwhile.map(|step| vec![(step, Up)]).collect();
     for step in UP_TO_ONLINE..ALL_UP {
         failures.extend([Up, Down].map(|direction| vec![(step, direction)]));
         failures.extend((UP_TO_ONLINE..step).map(|second| vec![(step, Up), (second, Down)]));

@@ -482,7 +482,13 @@ impl Sim {
 
     /// Runs step `step` of the kernel's table in `direction`, or fails if the script says
     /// so.
-    fn pass(step: usize, direction: Direction, context: &StepContext) -> Result<(), StepError> {
+    fn pass(direction: Direction, context: &StepContext) -> Result<(), StepError> {
+        // The walk moves the state before it passes the step.
+        let up = Sim::hotplug().state(context.cpu).state();
+        let step = match direction {
+            Direction::Up => up - 1,
+            Direction::Down => up,
+        };
         let fails = {
             let fails = &mut state().script.fails;
             let found = fails.iter().position(|fail| *fail == (step, direction));

@@ -1,7 +1,7 @@
 //! The platform traits of the simulated machine.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
 use stillpoint::config::MASK_WORDS;
@@ -27,21 +27,15 @@ use super::{
     serve, spawn, state,
 };
 
-/// The kernel's table, except that each step in thread context asks the script on both sides
-/// whether it fails.
-macro_rules! table {
-    ($($step:literal),*) => {
-        [$(Step {
-            name: steps::<Sim>()[$step].name,
-            group: steps::<Sim>()[$step].group,
-            startup: Side::Fallible(|cx| Sim::pass($step, Direction::Up, cx)),
-            teardown: Side::Fallible(|cx| Sim::pass($step, Direction::Down, cx)),
-        }),*]
+/// The kernel's table, except that each step asks the script on both sides whether it fails.
+static STEPS: LazyLock<Vec<Step<StepContext>>> = LazyLock::new(|| {
+    let scripted = |step: &Step<StepContext>| Step {
+        startup: Side::Fallible(|cx| Sim::pass(Direction::Up, cx)),
+        teardown: Side::Fallible(|cx| Sim::pass(Direction::Down, cx)),
+        ..*step
     };
-}
-
-static STEPS: [Step<StepContext>; 18] =
-    table![0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
+    steps::<Sim>().iter().map(scripted).collect()
+});
 
 impl LocalCpu for Sim {
     fn irq_save() -> IrqFlags {
