@@ -2,6 +2,10 @@
 //!
 //! Thomas Gleixner's order, symmetric: each step's teardown is the inverse of
 //! its startup, or says in one line why there is nothing to do.
+//!
+//! A row that other code expects in a place says so after its name, with the reason: see
+//! [`Place`]. A table that breaks this doesn't compile. A row without a place goes anywhere
+//! in its group.
 
 use core::marker::PhantomData;
 
@@ -25,22 +29,59 @@ pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
 
 struct Table<P>(PhantomData<P>);
 
-/// Makes the table of its rows, and the list of their names, which needs no `P`.
+/// Where a row has to be, on the way up.
+enum Place {
+    First,
+    Last,
+    After(&'static str),
+    JustAfter(&'static str),
+}
+
+impl Place {
+    /// Returns whether the row `name` of the table `names` is there.
+    const fn holds(&self, name: &str, names: &[&str]) -> bool {
+        let through = rows_through(name, names);
+        match self {
+            Place::First => through == 1,
+            Place::Last => through == names.len(),
+            Place::After(earlier) => through > rows_through(earlier, names),
+            Place::JustAfter(earlier) => through == rows_through(earlier, names) + 1,
+        }
+    }
+}
+
+/// Makes the table of its rows, and the list of their names, which needs no `P`. Checks the
+/// places of the rows.
 macro_rules! table {
-    ($(Step { name: $name:literal, $($rest:tt)* }),* $(,)?) => {
+    ($(Step {
+        name: $name:literal,
+        $(place: $place:expr,)*
+        group: $group:expr,
+        $($rest:tt)*
+    }),* $(,)?) => {
         const NAMES: &[&str] = &[$($name),*];
 
+        $($(const _: () = assert!(
+            $place.holds($name, NAMES),
+            concat!("a row is in the wrong place: ", $name, " has ", stringify!($place)),
+        );)*)*
+
         impl<P: HotplugHost> Table<P> {
-            const STEPS: &'static [Step<StepContext>] = &[$(Step { name: $name, $($rest)* }),*];
+            const STEPS: &'static [Step<StepContext>] =
+                &[$(Step { name: $name, group: $group, $($rest)* }),*];
         }
     };
 }
 
 /// Returns how many steps are up when the step `name` is the last of them.
 const fn steps_through(name: &str) -> usize {
+    rows_through(name, NAMES)
+}
+
+const fn rows_through(name: &str, names: &[&str]) -> usize {
     let mut index = 0;
-    while index < NAMES.len() {
-        if is_same(NAMES[index].as_bytes(), name.as_bytes()) {
+    while index < names.len() {
+        if is_same(names[index].as_bytes(), name.as_bytes()) {
             return index + 1;
         }
         index += 1;
@@ -65,6 +106,9 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
 table![
     Step {
         name: "prep:hardware",
+        // The CPU comes up while control does the rest, which fills the boot record and
+        // stands on the entry stack. Backwards, all else is undone before it is dismissed.
+        place: Place::First,
         group: Group::Prep,
         startup: Side::Fallible(|cx| P::hotplug().kick(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().cancel_start(cx.cpu)),
@@ -107,12 +151,16 @@ table![
     },
     Step {
         name: "init:cpu",
+        // What comes before `init:rcu` may not read under RCU: this step alone.
+        place: Place::JustAfter("sync:alive"),
         group: Group::Init,
         startup: Side::Infallible(|cx| P::init_cpu(cx.cpu)),
         teardown: Side::Nothing("every entry sets all registers anew: none is left to undo"),
     },
     Step {
         name: "init:rcu",
+        // The steps after it may read under RCU, in both directions.
+        place: Place::JustAfter("init:cpu"),
         group: Group::Init,
         startup: Side::Infallible(|cx| P::grace_periods().startup(cx.cpu)),
         teardown: Side::Infallible(|cx| P::grace_periods().teardown(cx.cpu)),
@@ -143,6 +191,8 @@ table![
     },
     Step {
         name: "init:online",
+        // (`online-enabled` of [`stop_machine::stopper`](crate::stop_machine::stopper))
+        place: Place::JustAfter("init:stopper"),
         group: Group::Init,
         startup: Side::Infallible(|cx| P::hotplug().go_online(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().go_offline(cx.cpu)),
@@ -167,14 +217,36 @@ table![
     },
     Step {
         name: "sync:active",
+        // The drain goes before the wait, so on the way down it begins when no code places
+        // threads there any more (`drained-stays-empty` of [`migrate`](crate::sched::migrate)).
+        place: Place::After("sched:drain"),
         group: Group::Sync,
         startup: Side::Nothing("nobody can hold a mask that this CPU is not in yet"),
         teardown: Side::Infallible(|cx| P::hotplug().wait_inactive(cx.cpu)),
     },
     Step {
         name: "sched:active",
+        // Threads are placed there once all else is up, and no more before anything is undone.
+        // The wait for old masks is the next step on the way down.
+        place: Place::Last,
+        place: Place::JustAfter("sync:active"),
         group: Group::Sched,
         startup: Side::Infallible(|cx| P::masks().set_active(cx.cpu, true)),
         teardown: Side::Infallible(|cx| P::masks().set_active(cx.cpu, false)),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn a_row_in_the_wrong_place_is_found() {
+        let holds = |place: Place| place.holds("b", &["a", "b", "c"]);
+        assert!(holds(Place::After("a")) && holds(Place::JustAfter("a")));
+        assert!(!holds(Place::After("c")) && !holds(Place::JustAfter("c")));
+        assert!(!holds(Place::First) && !holds(Place::Last));
+        assert!(!Place::JustAfter("a").holds("b", &["a", "x", "b"]));
+        assert!(Place::First.holds("b", &["b", "c"]) && Place::Last.holds("b", &["a", "b"]));
+    }
+}
