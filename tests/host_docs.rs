@@ -66,6 +66,33 @@ fn the_program_of_the_readme_is_the_one_that_runs() {
     assert_eq!(shown.trim_end(), program.trim_end());
 }
 
+/// The steps that the README's sample of `trace` shows on the way `direction`, in its order.
+fn sampled_steps<'a>(readme: &'a str, direction: &str) -> Vec<&'a str> {
+    let lines = readme.lines().filter(|line| line.starts_with("[ "));
+    let names = lines.filter_map(|line| {
+        let mut words = line.split_once(']')?.1.split_whitespace().skip(1);
+        (words.next()? == direction).then(|| words.next())?
+    });
+    // The still point's parts have such names too.
+    let is_step = |name: &&str| name.contains(':') && !name.starts_with("stop:");
+    names.filter(is_step).collect()
+}
+
+#[test]
+fn the_sample_of_trace_has_the_steps_of_the_table() {
+    let readme = read("README.md");
+    let table = read("src/hotplug/table.rs");
+    let rows = table.split("\ntable![").nth(1).expect("the table");
+    let mut names: Vec<&str> = rows
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix("\","))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    assert_eq!(sampled_steps(&readme, "up"), names);
+    names.reverse();
+    assert_eq!(sampled_steps(&readme, "down"), names);
+}
+
 /// Returns the files of the tree that `text` names between backquotes. Names with a place
 /// holder (`qemu_NAME.rs`) or an asterisk (`host_*`) are left out.
 fn named_files(text: &str) -> impl Iterator<Item = &str> {
