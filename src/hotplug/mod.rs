@@ -36,7 +36,7 @@
 //!   say OFF, quarantines the CPU and is an error of the operation.
 //!
 //! # Invariants
-//! - **one-side-writes-state**: the `state` of a CPU is written by one side at a time:
+//! - **one-writer-of-state**: the `state` of a CPU is written by one CPU at a time:
 //!   control, then the AP from SHOULD_ONLINE to ONLINE, then its `cpuhp` thread between
 //!   a command and its completion; in the still point of the take-down the AP. What hands the
 //!   walk over also orders the accesses: the handshake word from control to the AP; the lock

@@ -9,14 +9,15 @@ pub enum Group {
     Prep,
     /// Where the two CPUs meet.
     Sync,
-    /// On the CPU itself, IRQs off: may neither sleep nor fail.
+    /// On the CPU itself, IRQs off: may neither sleep nor fail, and takes no lock that
+    /// another CPU holds for long (`short-locks-until-online` of [`ap`](crate::hotplug::ap)).
     Init,
     /// Threads of the CPU, and its place in the scheduler.
     Sched,
 }
 
 impl Group {
-    /// Returns which side runs the steps of this group.
+    /// Returns which CPU runs the steps of this group.
     pub const fn runs_on(self) -> RunsOn {
         match self {
             Group::Prep => RunsOn::Control,
@@ -26,7 +27,7 @@ impl Group {
     }
 }
 
-/// Which side runs a step.
+/// Which CPU runs a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsOn {
     /// The CPU that runs the operation.

@@ -23,7 +23,7 @@ const NO_FAIL: usize = usize::MAX;
 
 /// How far one CPU has come, and how often it has passed each step.
 ///
-/// Written by the side that owns the walk (`one-side-writes-state` of
+/// Written by the owner of the walk (`one-writer-of-state` of
 /// [`hotplug`](crate::hotplug)), read by any thread for display. All
 /// accesses are Relaxed: what hands the walk over to its next owner orders them, as stated
 /// there.

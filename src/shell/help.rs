@@ -12,7 +12,8 @@ use super::status::{Outcome, Status};
 /// The text that ends the help of `states`.
 pub(super) const STATES: &str = "\
 One line for each step, in the order in which a CPU passes them on its way up; on
-its way down it passes them from the last to the first.
+its way down it passes them from the last to the first. The number of a step is how
+many steps are up once it is.
  up N, down N                 how often CPUs have passed it, either way
  past LIST                    the CPUs that are beyond it, and not back yet
 ";
