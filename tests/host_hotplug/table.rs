@@ -45,6 +45,37 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
     found
 }
 
+/// The steps in their order, and whether each may fail on the way up and on the way down. It
+/// is written twice on purpose: no step changes its place or learns to fail by accident.
+#[test]
+fn the_steps_have_their_names_in_their_order() {
+    let steps = steps::<Fake>().iter();
+    let seen: Vec<_> = steps
+        .map(|step| (step.name, step.startup.may_fail(), step.teardown.may_fail()))
+        .collect();
+    let wanted = [
+        ("prep:hardware", true, false),
+        ("prep:percpu", true, false),
+        ("prep:heap", false, false),
+        ("prep:calls", false, false),
+        ("prep:timers", false, false),
+        ("prep:threads", true, false),
+        ("sync:alive", true, false),
+        ("init:cpu", false, false),
+        ("init:rcu", false, false),
+        ("init:irqchip", false, false),
+        ("init:timer", false, false),
+        ("init:calls", false, false),
+        ("init:stopper", false, false),
+        ("init:online", false, false),
+        ("sched:drain", false, false),
+        ("sched:threads", true, true),
+        ("sync:active", false, false),
+        ("sched:active", false, false),
+    ];
+    assert_eq!(seen, wanted);
+}
+
 #[test]
 fn the_table_keeps_its_rules() {
     assert_eq!(violations(steps::<Fake>()), [""; 0]);
