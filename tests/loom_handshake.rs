@@ -11,6 +11,7 @@ use loom::thread;
 use loom_word::Word;
 use stillpoint::hotplug::{Handshake, SyncState};
 use stillpoint::sync::atomic::AtomicU32;
+use stillpoint::sync::atomic::Ordering::Relaxed;
 
 struct World {
     word: AtomicU32,
@@ -21,6 +22,8 @@ struct World {
     record: Word,
     /// Written by the CPU before it arrives, read by control after ALIVE or DEAD.
     arrived: Word,
+    /// Written by the CPU before it says DEAD, and by control when it has seen that.
+    taken_over: Word,
 }
 
 fn world() -> Arc<World> {
@@ -29,6 +32,7 @@ fn world() -> Arc<World> {
         prepared: Word::new(0),
         record: Word::new(0),
         arrived: Word::new(0),
+        taken_over: Word::new(0),
     })
 }
 
@@ -101,6 +105,119 @@ fn giving_up_and_arriving_agree_on_who_was_first() {
     });
 }
 
+/// A CPU that was online says DEAD from its idle thread, and is started again.
+#[test]
+fn a_cpu_that_leaves_is_taken_over_and_may_be_started_again() {
+    loom::model(|| {
+        let world = world();
+        world.word.store(SyncState::Online as u32, Relaxed);
+        let other = Arc::clone(&world);
+        let cpu = thread::spawn(move || {
+            other.taken_over.set(1);
+            Handshake(&other.word).dead(SyncState::Online);
+        });
+        let sync = Handshake(&world.word);
+        loop {
+            match sync.may_kick() {
+                Err(SyncState::Online) => thread::yield_now(),
+                may => break assert_eq!(may, Ok(SyncState::Dead)),
+            }
+        }
+        assert_eq!(world.taken_over.get(), 1);
+        world.taken_over.set(2);
+        assert_eq!(sync.kick(), Ok(SyncState::Dead));
+        cpu.join().expect("a CPU of the model");
+        assert_eq!(sync.state(), SyncState::Kicked);
+    });
+}
+
+/// Firmware refuses CPU_ON and starts the CPU all the same, or an earlier call has started it.
+/// `before` is the state in which control calls the CPU.
+fn refused_and_started(before: SyncState) {
+    loom::model(move || {
+        let world = world();
+        world.word.store(before as u32, Relaxed);
+        let sync = Handshake(&world.word);
+        let other = Arc::clone(&world);
+        let start_fn = || thread::spawn(move || ap(&other));
+        let (kicked, cpu) = if before == SyncState::Cancelled {
+            // The first call has started it.
+            let cpu = start_fn();
+            (sync.kick(), cpu)
+        } else {
+            (sync.kick(), start_fn())
+        };
+        let found = kicked.expect("a CPU that isn't running");
+        match sync.take_back(found) {
+            // Control goes on as if firmware had not refused.
+            Err(now) => {
+                assert_eq!((found, now), (before, SyncState::Alive));
+                assert_eq!(world.arrived.get(), 1);
+                world.prepared.set(1);
+                assert_eq!(sync.release(), Ok(()));
+                assert!(cpu.join().expect("a CPU of the model"));
+                assert_eq!(sync.state(), SyncState::Online);
+            }
+            // The operation has failed, and the CPU leaves when it comes.
+            Ok(()) => {
+                assert!(!cpu.join().expect("a CPU of the model"));
+                assert_eq!(sync.state(), SyncState::Dead);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_cpu_that_comes_though_firmware_refused_stays_or_leaves() {
+    refused_and_started(SyncState::Dead);
+}
+
+#[test]
+fn a_cpu_that_comes_though_its_second_call_was_refused_stays_or_leaves() {
+    refused_and_started(SyncState::Cancelled);
+}
+
+/// Control takes a CPU for one that has refused itself, and moves the word for it, while a CPU
+/// arrives.
+fn seen_off_and_arriving(from: SyncState) {
+    loom::model(move || {
+        let world = world();
+        world.word.store(from as u32, Relaxed);
+        let other = Arc::clone(&world);
+        let cpu = thread::spawn(move || ap(&other));
+        let sync = Handshake(&world.word);
+        match sync.seen_off(from) {
+            // The CPU finds DEAD, and leaves.
+            Ok(()) => assert!(!cpu.join().expect("a CPU of the model")),
+            Err(SyncState::Alive) => {
+                assert_eq!(from, SyncState::Kicked);
+                assert_eq!(world.arrived.get(), 1);
+                world.prepared.set(1);
+                assert_eq!(sync.release(), Ok(()));
+                assert!(cpu.join().expect("a CPU of the model"));
+                return assert_eq!(sync.state(), SyncState::Online);
+            }
+            // A CPU that was given up has said DEAD itself.
+            Err(now) => {
+                assert_eq!((from, now), (SyncState::Cancelled, SyncState::Dead));
+                assert_eq!(world.arrived.get(), 1);
+                assert!(!cpu.join().expect("a CPU of the model"));
+            }
+        }
+        assert_eq!(sync.state(), SyncState::Dead);
+    });
+}
+
+#[test]
+fn a_cpu_that_is_seen_off_while_it_arrives_stays_or_leaves() {
+    seen_off_and_arriving(SyncState::Kicked);
+}
+
+#[test]
+fn a_cpu_that_is_seen_off_after_it_was_given_up_leaves() {
+    seen_off_and_arriving(SyncState::Cancelled);
+}
+
 /// Control gives up, and tries again while the CPU may still be coming up.
 #[test]
 fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
@@ -111,7 +228,8 @@ fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
         assert_eq!(sync.give_up(), Ok(()));
         let other = Arc::clone(&world);
         let cpu = thread::spawn(move || ap(&other));
-        // No CPU reads the record while the word doesn't ask for one.
+        // No CPU reads the record while the word doesn't ask for one, and the answer lasts.
+        assert!(sync.may_kick().is_ok());
         world.record.set(7);
         match sync.kick() {
             // The CPU is still coming up, and this time control waits for it.
