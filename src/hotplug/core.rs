@@ -130,6 +130,10 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Makes the next passage of step number `step` by `cpu` fail once; `None`
     /// takes that back.
     ///
+    /// # Context
+    /// Any; doesn't wait. Without the hotplug lock an operation that is under way may have
+    /// passed the step already.
+    ///
     /// # Errors
     /// [`FailError`]; nothing has changed then.
     pub fn inject_failure(&self, cpu: CpuId, step: Option<usize>) -> Result<(), FailError> {

@@ -44,6 +44,8 @@
 //!   From the AP's idle thread to `cpuhp` it is the order of one CPU.
 //! - **passages-balance**: passages up − passages down of a step is 0 or 1 for each
 //!   CPU, at rest, and 1 exactly for the steps below `state`.
+//! - **prep-undo-cant-fail**: the teardowns of the `prep` and `sync` groups can't fail, by
+//!   their type. So a bring-up that fails before SHOULD_ONLINE always ends offline.
 //! - **refusals-first**: what can refuse a take-down is asked before the machine is stopped,
 //!   the steps that may fail and firmware included; [`Hotplug::cpu_down`] asks first of all. A
 //!   CPU_OFF that firmware refuses in spite of its answer doesn't turn the walk round: the CPU

@@ -72,6 +72,7 @@ impl<P: HotplugHost> Hotplug<P> {
             let context = StepContext { cpu };
             let mut walker = self.walker(&context);
             if let Err(failed) = walker.up(UP_TO_ALIVE) {
+                // (prep-undo-cant-fail)
                 let undone = walker.down(0);
                 assert!(undone.is_ok(), "BUG: an infallible side failed: {undone:?}");
                 return Err(failed);
@@ -80,6 +81,9 @@ impl<P: HotplugHost> Hotplug<P> {
             P::sched().unpark(self.thread(cpu));
         }
         let walked = self.command(cpu).run_on(cpu, Direction::Up, ALL_UP);
+        // `cpuhp` has undone its steps, and this takes the rest down. It asks nothing
+        // (refusals-first), and needn't: control is pinned to another CPU, which was online
+        // when this one was not, and a thread that binds another to a CPU holds off hotplug.
         if walked.is_err()
             && origin < UP_TO_ONLINE
             && self.state(cpu).state() == UP_TO_ONLINE
