@@ -122,8 +122,6 @@ pub enum Left {
     /// The CPU is online with the steps up to this one: a second step failed on the way
     /// back. It can be taken on, up or down.
     HalfWay(&'static str),
-    /// The CPU was half way, and is offline.
-    Offline,
     /// The CPU is offline, but was not seen to go.
     Quarantined(Quarantine),
 }
@@ -132,7 +130,6 @@ impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Left::HalfWay(step) => write!(f, "half way, at {step}"),
-            Left::Offline => f.write_str("offline"),
             Left::Quarantined(quarantine) => write!(f, "quarantined: {quarantine}"),
         }
     }

@@ -101,9 +101,10 @@ impl<P: HotplugHost> Hotplug<P> {
             return Some(Left::Quarantined(quarantine));
         }
         let up = self.state(cpu).state();
-        (up != origin).then(|| match up.checked_sub(1) {
-            None => Left::Offline,
-            Some(last) => Left::HalfWay(self.steps()[last].name),
+        (up != origin).then(|| {
+            let last = up.checked_sub(1);
+            let last = last.expect("BUG: a walk that began online failed, and ended offline");
+            Left::HalfWay(self.steps()[last].name)
         })
     }
 
@@ -117,7 +118,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// thread whose last CPU goes, and the log says so.
     ///
     /// # Errors
-    /// [`CpuDownError`]. Unless it says otherwise the CPU is online as before.
+    /// [`CpuDownError`]. Unless it says otherwise the CPU is as it was before.
     pub fn cpu_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
         let _held = self.begin_operation()?;
         if !P::masks().possible().contains(cpu) {

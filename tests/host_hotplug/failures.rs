@@ -94,7 +94,6 @@ fn check_left(left: Left) {
             };
             assert_eq!(hotplug().steps()[up - 1].name, step);
         }
-        Left::Offline => assert_eq!(health(), CpuHealth::Off),
         Left::Quarantined(why) => assert_eq!(health(), CpuHealth::Unknown(why)),
     }
 }
