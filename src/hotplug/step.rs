@@ -10,7 +10,7 @@ pub enum Group {
     /// Where the two CPUs meet.
     Sync,
     /// On the CPU itself, IRQs off: may neither sleep nor fail, and takes no lock that
-    /// another CPU holds for long (`short-locks-until-online` of [`ap`](crate::hotplug::ap)).
+    /// another CPU holds for long: `short-locks-until-online` in `src/hotplug/ap.rs`.
     Init,
     /// Threads of the CPU, and its place in the scheduler.
     Sched,
