@@ -13,7 +13,7 @@ use crate::config::{Config, or};
 use crate::image;
 use crate::kernels::PACKAGE;
 use crate::paths::{TARGET, kernel_elf, kernel_image};
-use crate::process::{Running, code, in_parallel, succeed};
+use crate::process::{Running, code, in_parallel, output_of, succeed};
 use crate::report::{Progress, print, skipped};
 use crate::stages::{Stage, done, find, run_here};
 use crate::tools::qemu_has_rpi4;
@@ -171,10 +171,46 @@ fn docs_target(config: &Config) -> Result<()> {
 fn host_tests(config: &Config) -> Result<()> {
     let ours = test_files("tests", "host_")?;
     let rigs = test_files("tests/rig/tests", "host_")?;
-    for arguments in host_selection(&config.test, &ours, &rigs) {
+    let runs = host_selection(&config.test, &ours, &rigs);
+    let list = |arguments: &Vec<String>| {
+        let mut list = cargo(config);
+        list.args(["test", "-q"]).args(arguments);
+        if !arguments.iter().any(|argument| argument == "--") {
+            list.arg("--");
+        }
+        let output = output_of(list.arg("--list"))?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
+    };
+    for arguments in with_tests(&config.test, runs, list)? {
         succeed(cargo(config).arg("test").args(arguments))?;
     }
     Ok(())
+}
+
+/// Returns the `runs` that have a test: all if `test`, the variable `TEST`, is empty.
+/// `list_fn` returns what a run prints when it is told to list its tests.
+///
+/// # Errors
+///
+/// No run has a test that `test` matches; an error of `list_fn`.
+fn with_tests<R>(
+    test: &str,
+    runs: Vec<R>,
+    list_fn: impl Fn(&R) -> Result<String>,
+) -> Result<Vec<R>> {
+    if test.is_empty() {
+        return Ok(runs);
+    }
+    let mut chosen = Vec::new();
+    for run in runs {
+        if list_fn(&run)?.lines().any(|line| line.ends_with(": test")) {
+            chosen.push(run);
+        }
+    }
+    if chosen.is_empty() {
+        bail!("no test matches TEST={test}");
+    }
+    Ok(chosen)
 }
 
 /// Returns the arguments of each `cargo test` that runs what `test` selects of the
@@ -216,6 +252,11 @@ pub fn loom(config: &Config) -> Result<()> {
     as_loom(&mut models);
     models.args(["test", "--no-run", "--release"]).args(tests);
     let models = built(&mut models)?;
+    let list = |model: &PathBuf| {
+        let output = output_of(Command::new(model).args([&config.test, "--list"]))?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
+    };
+    let models = with_tests(&config.test, models, list)?;
     let progress = Progress::new(models.len());
     let run = |model: PathBuf| run_model(config, &model, &progress);
     let statuses = in_parallel(2, models.into_iter().rev(), run)?;
@@ -404,8 +445,28 @@ mod tests {
         assert_eq!(selected("host_"), every);
         let by_function = "--lib --test host_* -- gic\n-p stillpoint-rig -- gic";
         assert_eq!(selected("gic"), by_function);
-        // No file of that name, so it may be a function's.
+        // There is no such file, so it may be part of a function's name.
         let by_function = "--lib --test host_* -- host_tests\n-p stillpoint-rig -- host_tests";
         assert_eq!(selected("host_tests"), by_function);
+    }
+
+    #[test]
+    fn a_selection_without_a_test_is_an_error() {
+        let list = |run: &&str| {
+            let empty = "0 tests, 0 benchmarks\n";
+            let one = "gic::a_gic: test\n\n1 test, 0 benchmarks\n";
+            Ok(if *run == "full" { one } else { empty }.to_owned())
+        };
+        let refused = with_tests("nonsense", vec!["empty", "empty"], list);
+        let refused = refused.expect_err("no test").to_string();
+        assert_eq!(refused, "no test matches TEST=nonsense");
+        let runs = vec!["empty", "full"];
+        assert_eq!(
+            with_tests("gic", runs.clone(), list).expect("a test"),
+            ["full"]
+        );
+        // Without a selection nothing is listed.
+        let list = |_: &&str| bail!("listed");
+        assert_eq!(with_tests("", runs.clone(), list).expect("all"), runs);
     }
 }
