@@ -1,4 +1,4 @@
-//! What cargo builds for the rig: tests, and kernels that are not the one that is shipped.
+//! Builds, with cargo, tests and kernels other than the shipped kernel.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,12 +10,12 @@ use crate::kernels;
 use crate::paths::target_dir;
 use crate::process::{code, ends_with_us};
 
-/// What the kernel prints to before it has read the device tree, unless told. The same
-/// for all, or each would build the kernel again.
+/// The default early console, to which the kernel prints before it has read the device
+/// tree. All builds have the same, because each change of it builds the kernel again.
 const EARLYCON: &str = "pl011,0x9000000";
 
-/// Returns the command `cargo`, without the variables that would replace the link flags
-/// of .cargo/config.toml without a word.
+/// Returns the command `cargo`, without the variables that would silently replace the link
+/// flags of .cargo/config.toml.
 #[must_use]
 pub fn cargo(config: &Config) -> Command {
     let mut cargo = Command::new("cargo");
@@ -29,12 +29,12 @@ pub fn cargo(config: &Config) -> Command {
     cargo
 }
 
-/// Builds what `command`, a `cargo test --no-run` or `cargo build`, names, and returns the
-/// path of each program.
+/// Runs `command`, a `cargo test --no-run` or `cargo build`, and returns the path of each
+/// program that it names.
 ///
 /// # Errors
 ///
-/// One of them doesn't compile.
+/// A program doesn't compile.
 pub fn built(command: &mut Command) -> Result<Vec<PathBuf>> {
     let output = ends_with_us(command)
         .arg("--message-format=json-render-diagnostics")
@@ -54,8 +54,8 @@ fn executable(message: &str) -> Option<PathBuf> {
     Some(path.into())
 }
 
-/// Returns the name of the test or program whose file cargo has named `path`: without
-/// the hash.
+/// Returns the name of a test or program, given the `path` of the file that cargo has made:
+/// the file's name without the hash.
 #[must_use]
 pub fn name_of(path: &Path) -> &str {
     let name = path
@@ -68,17 +68,18 @@ pub fn name_of(path: &Path) -> &str {
     }
 }
 
-/// A kernel that is not the one that is shipped. Dependencies are most of what there is to
-/// build, so it differs in settings of our own packages alone, which cargo tells apart, and
-/// is built among the files of the others; what comes of it goes to a directory of its
-/// own, and the shipped kernel stays.
+/// A kernel that is built otherwise than the shipped kernel.
+///
+/// Most of a build is its dependencies. So a variant differs only in settings of this
+/// project's own packages, and shares cargo's build directory with the other kernels. Its
+/// programs go to a directory of their own, so that the shipped kernel stays.
 pub struct Variant {
     name: &'static str,
     settings: &'static [&'static str],
     early_console: bool,
 }
 
-/// As in the profile `dev`: small optimization, and the lock validator.
+/// As in the profile `dev`: little optimization, and the lock validator.
 pub const DEBUG_BUILD: Variant = Variant {
     name: "checked",
     settings: &["debug-assertions=true", "opt-level=1", "codegen-units=16"],

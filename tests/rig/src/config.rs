@@ -1,33 +1,33 @@
-//! The variables that describe a run, as the Makefile hands them over.
+//! The environment variables that describe a run, as the Makefile sets them.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Declares [`Config`]: its fields, each with the environment variable that it is.
+/// Declares [`Config`]: each field with its type and its environment variable.
 macro_rules! config {
     ($($(#[$doc:meta])* $field:ident: $kind:ty = $name:literal,)*) => {
-        /// The variables of the Makefile, read once. One that isn't set is empty: what
-        /// it then means is said where it is used.
+        /// The variables of the Makefile, read once. A variable that isn't set is empty.
         #[derive(Clone, Debug, Default)]
         pub struct Config {
             $($(#[$doc])* pub $field: $kind,)*
         }
 
         impl Config {
-            /// Returns what `lookup` has for each variable.
+            /// Returns the values that `lookup` returns for the variables.
             ///
             /// # Errors
             ///
-            /// A variable that has to be text isn't.
+            /// The value of a variable that must be text isn't UTF-8.
             fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Config> {
                 Ok(Config {
                     $($field: Value::read(lookup($name)).context($name)?,)*
                 })
             }
 
-            /// Gives the variables to `command`, and no others of their names.
+            /// Sets the variables in the environment of `command`, and removes those that
+            /// aren't set here.
             pub fn export(&self, command: &mut Command) {
                 $(match self.$field.value() {
                     Some(value) => command.env($name, value),
@@ -63,15 +63,16 @@ config! {
     init: OsString = "INIT",
     /// Further boot arguments, byte for byte.
     append: OsString = "APPEND",
-    /// What the kernel prints to before it has read the device tree; empty: nothing.
+    /// The early console, to which the kernel prints before it has read the device tree.
+    /// Empty for a kernel without one.
     earlycon: Option<OsString> = "EARLYCON",
     /// Further arguments of QEMU, split at white space.
     qemu: String = "QEMU",
     /// Seconds after which a run is ended.
     timeout: String = "TIMEOUT",
-    /// Words of which a test has one in its name.
+    /// Words that select tests: a test runs if its name contains a word.
     test: String = "TEST",
-    /// Of tests that have cases, only this one.
+    /// The only case to run, of tests that have cases.
     case: String = "CASE",
     /// `dev`: all in a debug build.
     profile: String = "PROFILE",
@@ -81,7 +82,7 @@ config! {
     loom_max_preemptions: String = "LOOM_MAX_PREEMPTIONS",
     /// Seconds for which the fuzzer runs.
     fuzz_seconds: String = "FUZZ_SECONDS",
-    /// `1`: what is skipped fails.
+    /// `1`: a skipped test is a failure.
     require_all: String = "REQUIRE_ALL",
     /// `1`: all stages print at once.
     verbose: String = "V",
@@ -89,14 +90,14 @@ config! {
 
 /// A variable that has been looked up.
 trait Value: Sized {
-    /// Returns it as it was set.
+    /// Converts a variable's value; `None` if it isn't set.
     ///
     /// # Errors
     ///
-    /// It has to be text, and isn't.
+    /// The value must be text and isn't UTF-8.
     fn read(value: Option<OsString>) -> Result<Self>;
 
-    /// Returns what it is to be set to; `None` if it isn't to be.
+    /// Returns the value for the environment; `None` to leave the variable unset.
     fn value(&self) -> Option<&OsStr>;
 }
 
@@ -138,7 +139,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A variable that has to be text isn't.
+    /// The value of a variable that must be text isn't UTF-8.
     pub fn from_env() -> Result<Config> {
         Config::read(|name| std::env::var_os(name))
     }
@@ -154,7 +155,7 @@ impl Config {
             .with_context(|| format!("SMP={} is no number of CPUs", self.smp))
     }
 
-    /// Returns the seconds after which a run is ended, `default` if none were given.
+    /// Returns the seconds after which a run is ended; `default` if `TIMEOUT` isn't set.
     ///
     /// # Errors
     ///

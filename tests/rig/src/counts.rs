@@ -1,4 +1,4 @@
-//! Counting results, and printing times.
+//! Counts the results of tests, and formats times.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -9,15 +9,15 @@ use std::time::Duration;
 pub struct Counts {
     pub passed: u64,
     pub failed: u64,
-    /// Should have run, and couldn't.
+    /// Tests that should have run and could not.
     pub skipped: u64,
-    /// Makes no sense on its machine, by design.
+    /// Tests that make no sense on their machine, by design.
     pub inapplicable: u64,
 }
 
 impl Counts {
-    /// Returns what the log of a stage counted: the result lines of Rust's test programs,
-    /// and those that our own tests end with.
+    /// Returns the sum of the counts in the log of a stage: in the result lines of Rust's test
+    /// programs, and in the last lines of the rig's own tests.
     #[must_use]
     pub fn in_log(log: &str) -> Counts {
         let mut sum = Counts::default();
@@ -29,7 +29,7 @@ impl Counts {
         sum
     }
 
-    /// Returns what a line says that [`Display`](fmt::Display) has printed.
+    /// Parses a line that [`Display`](fmt::Display) has printed.
     #[must_use]
     pub fn parse(line: &str) -> Option<Counts> {
         let words = [" passed, ", " failed, ", " skipped, ", " not applicable"];
@@ -49,7 +49,7 @@ impl Counts {
         })
     }
 
-    /// Returns what a line like `test result: ok. 3 passed; 0 failed; 1 ignored; …` says.
+    /// Parses a line like `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
     fn of_libtest(line: &str) -> Option<Counts> {
         let words: Vec<&str> = line
             .strip_prefix("test result: ")?
@@ -65,7 +65,7 @@ impl Counts {
     }
 }
 
-/// Returns the number that `text` is, if it is nothing but digits.
+/// Returns `text` as a number; `None` if it has anything but digits.
 fn number_of(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
@@ -95,7 +95,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Returns a time as `12.3s`.
+/// Formats a time as `12.3s`.
 #[must_use]
 pub fn seconds(time: Duration) -> String {
     let tenths = (time.as_micros() + 50_000) / 100_000;

@@ -1,9 +1,9 @@
-//! Packages of Debian's that are unpacked, not installed.
+//! Debian packages that are unpacked, not installed.
 //!
-//! Firmware and hypervisors for arm64 are taken from a package world of its own: its
-//! sources are a copy of the machine's, its lists, its cache and its list of what is
-//! installed (nothing) are in `rigs` of the target directory. The machine's own apt neither
-//! learns of arm64 nor of anything else.
+//! Firmware and hypervisors for arm64 come from a separate root for apt: the directory
+//! `rigs` in the target directory. It has a copy of the host's package sources, package
+//! lists and a cache of its own, and an empty list of installed packages. The host's own
+//! apt isn't changed, and needs no architecture arm64.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -19,14 +19,15 @@ use crate::paths::target_dir;
 use crate::process::{Running, output_of};
 use crate::report::print;
 
-/// How long apt may take to read lists or fetch a package, and to install one.
+/// How long apt may take to read lists or to fetch a package.
 const FETCHES: Duration = Duration::from_secs(300);
+/// How long apt may take to install a package.
 const INSTALLS: Duration = Duration::from_secs(600);
 
-/// Where the machine's own sources are.
+/// The directory of the host's own package sources.
 const SOURCES: &str = "/etc/apt";
 
-/// Something that can't be had on this machine; it says what.
+/// The error that something can't be had on this host; the text names it.
 #[derive(Debug)]
 pub struct Missing(String);
 
@@ -42,19 +43,19 @@ fn missing<T>(what: &str) -> Result<T> {
     Err(Missing(what.to_owned()).into())
 }
 
-/// The package world.
+/// The separate root for apt.
 pub struct Packages {
     root: PathBuf,
-    /// The architecture of this machine.
+    /// The architecture of the host.
     host: String,
 }
 
 impl Packages {
-    /// Returns the package world of this tree.
+    /// Returns the root for apt in this tree's target directory.
     ///
     /// # Errors
     ///
-    /// Its directory can't be made, or this isn't Debian.
+    /// Its directory can't be made, or the host isn't a Debian system.
     pub fn open() -> Result<Packages> {
         let root = absolute(target_dir().join("rigs"))?;
         fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
@@ -66,24 +67,24 @@ impl Packages {
         Ok(Packages { root, host })
     }
 
-    /// Returns the directory that all of it is in, where there is room for more.
+    /// Returns the directory of the root. Callers may put their own files there too.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Returns the architecture of this machine, as Debian calls it.
+    /// Returns the architecture of the host, as Debian calls it.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Unpacks a binary package, by default the one for arm64 or for every architecture, and
-    /// returns its directory. `package` may be `NAME:ARCHITECTURE`.
+    /// Unpacks a binary package and returns its directory. `package` is `NAME`, for arm64 or
+    /// for every architecture, or `NAME:ARCHITECTURE`.
     ///
     /// # Errors
     ///
-    /// It can't be had, or not be unpacked.
+    /// The package can't be had, or can't be unpacked.
     pub fn unpack(&self, package: &str) -> Result<PathBuf> {
         let to = self
             .root
@@ -109,7 +110,7 @@ impl Packages {
     ///
     /// # Errors
     ///
-    /// It can't be had, or not be unpacked.
+    /// The package can't be had, or can't be unpacked.
     pub fn unpack_source(&self, package: &str) -> Result<PathBuf> {
         let to = self.root.join(format!("packages/{package}-source"));
         if !is_done(&to) {
@@ -135,11 +136,11 @@ impl Packages {
         Ok(to)
     }
 
-    /// Returns the newest package for arm64 whose whole name matches `pattern`.
+    /// Returns the name of the newest package for arm64. Its whole name matches `pattern`.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No package matches.
     pub fn newest(&self, pattern: &str) -> Result<String> {
         self.lists()?;
         let pattern = Regex::new(&format!("^(?:{pattern})$"))?;
@@ -154,11 +155,11 @@ impl Packages {
         }
     }
 
-    /// Installs `package`, with a line, if `command` is missing.
+    /// Installs `package` and prints a line, if `command` is missing.
     ///
     /// # Errors
     ///
-    /// It can't be had.
+    /// The package can't be had.
     pub fn needs_command(&self, command: &str, package: &str) -> Result<()> {
         if is_command(command) {
             return Ok(());
@@ -181,7 +182,7 @@ impl Packages {
         missing(&format!("Debian's package {package} can't be had"))
     }
 
-    /// Reads the package lists, once.
+    /// Fetches the package lists, unless that was done before.
     fn lists(&self) -> Result<()> {
         let mark = self.root.join("listed");
         if mark.exists() {
@@ -214,13 +215,12 @@ impl Packages {
                 _ => {}
             }
         }
-        // A source that has no arm64 is no reason to give up.
+        // The status is ignored: a package source without arm64 fails, and isn't needed.
         self.apt(&["update"], &self.root)?;
         Ok(fs::write(mark, "")?)
     }
 
-    /// Runs apt-get in the package world, and in the directory `dir`, and returns whether it
-    /// succeeds.
+    /// Runs apt-get on this root, in the directory `dir`, and returns whether it succeeds.
     fn apt(&self, arguments: &[&str], dir: &Path) -> Result<bool> {
         let mut apt = Command::new("apt-get");
         apt.current_dir(dir).arg("-q");
@@ -235,7 +235,7 @@ impl Packages {
         self.runs(apt.args(arguments), FETCHES)
     }
 
-    /// Has a command of apt's work in the package world.
+    /// Gives the command `apt` the options by which it works on this root.
     fn choose(&self, apt: &mut Command, architectures: &str) {
         let root = self.root.display();
         for option in [
@@ -251,8 +251,8 @@ impl Packages {
         }
     }
 
-    /// Runs `command`, what it prints going to a log, and returns whether it succeeds in
-    /// time.
+    /// Runs `command` with its output in the log, and returns whether it succeeds within
+    /// `limit`.
     fn runs(&self, command: &mut Command, limit: Duration) -> Result<bool> {
         let log = self.log()?;
         command.stdout(log.try_clone()?).stderr(log);
@@ -282,7 +282,7 @@ impl Packages {
     }
 }
 
-/// Returns whether the search path has `name`.
+/// Returns whether a directory of `PATH` has the file `name`.
 fn is_command(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
@@ -296,7 +296,7 @@ fn mark_done(dir: &Path) -> Result<()> {
     Ok(fs::write(dir.join(".done"), "")?)
 }
 
-/// Makes the directory `dir`, without what was in it.
+/// Makes the directory `dir`, after removing an earlier one with all its files.
 fn make_anew(dir: &Path) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir)?;
@@ -304,11 +304,11 @@ fn make_anew(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())
 }
 
-/// Returns a file of the directory `dir` whose name ends so.
+/// Returns a file with this extension in the directory `dir`.
 ///
 /// # Errors
 ///
-/// There is none.
+/// The directory has no such file.
 pub fn only_file(dir: &Path, extension: &str) -> Result<PathBuf> {
     let entries = fs::read_dir(dir).with_context(|| dir.display().to_string())?;
     let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -316,7 +316,7 @@ pub fn only_file(dir: &Path, extension: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{} has no .{extension}", dir.display()))
 }
 
-/// Returns a file of the kind `.sources` that has source packages too.
+/// Returns `text`, a `.sources` file, with the source packages added.
 fn sources_too(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("Types:") {
         Some(_) => "Types: deb deb-src\n".to_owned(),
@@ -325,7 +325,7 @@ fn sources_too(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// Returns a file of the kind `.list` that has source packages too.
+/// Returns `text`, a `.list` file, with the source packages added.
 fn lines_for_sources_too(text: &str) -> String {
     let lines = text.lines().filter_map(|line| line.strip_prefix("deb "));
     lines
@@ -338,7 +338,7 @@ fn by_version(one: &str, other: &str) -> Ordering {
     parts(one).cmp(&parts(other))
 }
 
-/// Returns what is between the numbers of a name, each with the number behind it.
+/// Splits a name into its texts, each with the number that follows it.
 fn parts(name: &str) -> Vec<(String, u64)> {
     let mut parts = Vec::new();
     let mut rest = name;

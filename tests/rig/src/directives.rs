@@ -1,5 +1,5 @@
-//! What a test kernel says of itself in the first lines of its source;
-//! docs/testing.md lists the words.
+//! The directives of a test kernel, in the first lines of its source. docs/testing.md lists
+//! them.
 
 use std::fs;
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use regex_lite::Regex;
 
-/// What a test kernel may say of itself, beside `case`.
+/// The words of all directives but `case`.
 const WORDS: [&str; 21] = [
     "append", "board", "cases", "cpu", "dtb", "gic", "halts", "hangs", "icount", "mem", "not-on",
     "output", "plan", "profile", "qemu", "secure", "smp", "status", "timeout", "types", "virt",
 ];
 
-/// What one test kernel says of itself.
+/// The directives of a test kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Directives {
     all: Vec<Directive>,
@@ -21,31 +21,31 @@ pub struct Directives {
 
 #[derive(Clone, Debug)]
 struct Directive {
-    /// The cases that it is for, as the text of a regular expression; all, if it stands
+    /// A regular expression for the cases for which it is; `None` for all cases, if it stands
     /// above the first `case`.
     cases: Option<Regex>,
-    /// One of [`WORDS`].
+    /// A word of [`WORDS`].
     word: String,
     value: String,
 }
 
 impl Directives {
-    /// Returns what the source in `path` says.
+    /// Reads the directives in the source file `path`.
     ///
     /// # Errors
     ///
-    /// The file can't be read, or names cases by what is no regular expression.
+    /// The file can't be read, or [`Directives::parse`] fails.
     pub fn read(path: &Path) -> Result<Directives> {
         let source = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         Directives::parse(&source).with_context(|| path.display().to_string())
     }
 
-    /// Returns what `source` says in lines `//@ word: value` before its first line of code.
+    /// Parses the directives in `source`: the lines `//@ word: value` before its first line of
+    /// code.
     ///
     /// # Errors
     ///
-    /// Such a line has no word of [`WORDS`], or names cases by what is no regular
-    /// expression.
+    /// Such a line has no word of [`WORDS`], or the value of `case` isn't a regular expression.
     pub fn parse(source: &str) -> Result<Directives> {
         let mut all = Vec::new();
         let mut cases = None;
@@ -72,8 +72,9 @@ impl Directives {
         Ok(Directives { all })
     }
 
-    /// Returns the values of `word` for the case named `case`, or for a kernel without
-    /// cases if that is empty: those above the first `case`, and those below one that fits.
+    /// Returns the values of `word` for the case named `case`: those above the first
+    /// directive `case`, and those below such a directive that matches the name. `case` is
+    /// empty for a kernel without cases.
     #[must_use]
     pub fn values(&self, word: &str, case: &str) -> Vec<&str> {
         let fits = |each: &&Directive| {
@@ -83,20 +84,20 @@ impl Directives {
         all.map(|each| each.value.as_str()).collect()
     }
 
-    /// Returns the last value of `word`, which is the one that counts of a word that
-    /// doesn't add up.
+    /// Returns the last value of `word`. It overrides the earlier values, for a word whose
+    /// values aren't joined.
     #[must_use]
     pub fn value(&self, word: &str, case: &str) -> Option<&str> {
         self.values(word, case).pop()
     }
 
-    /// Returns whether any case, or the kernel without one, is given a value for `word`.
+    /// Returns whether `word` has a value for any case.
     #[must_use]
     pub fn chooses(&self, word: &str) -> bool {
         self.all.iter().any(|each| each.word == word)
     }
 
-    /// Returns the names of the cases; none if the kernel is run but once.
+    /// Returns the names of the cases; none if the kernel has no cases.
     #[must_use]
     pub fn cases(&self) -> Vec<&str> {
         let lists = self.values("cases", "").into_iter();
@@ -107,7 +108,7 @@ impl Directives {
     ///
     /// # Errors
     ///
-    /// It is none.
+    /// The value isn't a number.
     pub fn number<T: std::str::FromStr>(&self, word: &str, case: &str) -> Result<Option<T>> {
         let Some(value) = self.value(word, case) else {
             return Ok(None);
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(values(&said, "append", "b@0"), ["x=1", "y"]);
         assert_eq!(said.value("status", "a"), Some("101"));
         assert_eq!(said.value("status", "b@0"), None);
-        // A name as a whole.
+        // Only a whole name matches.
         assert_eq!(said.value("status", "ca"), None);
         assert_eq!(values(&said, "output", "c"), ["^one: two$", "three"]);
         assert_eq!(said.value("not-on", "b@1"), Some("7.2 why"));

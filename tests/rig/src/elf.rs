@@ -1,4 +1,4 @@
-//! What is known of a kernel from its ELF file, which is linked at 0: an address in it is
+//! Reads a kernel's ELF file. The kernel is linked at address 0, so an address in the file is
 //! an offset in the Image.
 
 use std::fs;
@@ -32,14 +32,14 @@ impl Elf {
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// The file has no such symbol.
     pub fn symbol(&self, name: &str) -> Result<u64> {
         self.symbol_where(|other| other == name)?
             .with_context(|| format!("no symbol {name} in {}", self.path.display()))
     }
 
-    /// Returns the address of the first symbol of whose name, as it is mangled,
-    /// `is_meant_fn` says so.
+    /// Returns the address of the first symbol for whose mangled name `is_meant_fn` returns
+    /// `true`; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -51,11 +51,11 @@ impl Elf {
         Ok(found.map(|symbol| symbol.address()))
     }
 
-    /// Returns the part of the Image that is made of the section `name`.
+    /// Returns the part of the Image that has the section `name`.
     ///
     /// # Errors
     ///
-    /// There is no such section, or `image` is made of another ELF file.
+    /// There is no such section, or `image` is too short to have been made of this file.
     pub fn section_in<'a>(&self, name: &str, image: &'a [u8]) -> Result<&'a [u8]> {
         let file = self.parsed()?;
         let section = file.section_by_name(name);
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_symbol_has_its_address() {
-        // This program is one of the same kind.
+        // This program is an ELF file too.
         let own = std::env::current_exe().expect("a path");
         let elf = Elf::read(&own).expect("an ELF");
         assert!(elf.symbol("main").is_ok_and(|address| address > 0));

@@ -1,5 +1,5 @@
-//! What every machine of the long checks is asked to do, and how it is judged: the Image's
-//! own checks, CPUs that go and come back, a stop, and the way out.
+//! The commands that every machine of the long checks runs, and the verdict on their output:
+//! the Image's own checks, CPUs that go offline and come back, a stop, and the power-off.
 
 use anyhow::{Result, ensure};
 
@@ -8,18 +8,18 @@ use crate::debian::Missing;
 use crate::report::print;
 use crate::stages::SKIP;
 
-/// What it is asked, in its shell.
+/// The shell commands.
 pub const COMMANDS: &str = "selftest; chcpu -d 1-3; lscpu -e; chcpu -e 1-3; stop; \
                             echo rig: done; poweroff";
 
-/// The last line that it prints for that.
+/// The last line that the commands print.
 pub const LAST: &str = "rig: done";
 
-/// Checks that all of that is in what was `printed`.
+/// Checks that the output of all commands is in `printed`.
 ///
 /// # Errors
 ///
-/// Says what isn't.
+/// Output is missing; the message names it.
 pub fn judge_guest(printed: &str) -> Result<()> {
     judge_selftest(printed)?;
     let says = |text: &str| printed.lines().any(|line| line.starts_with(text));
@@ -34,12 +34,12 @@ pub fn judge_guest(printed: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the status that a command ends with: that of what it has run, or, behind a line
-/// with the reason, that of a stage that can't run here.
+/// Returns the status with which a command ends. If it can't run here, because something is
+/// [`Missing`], this prints the reason and returns the status of a skipped stage.
 ///
 /// # Errors
 ///
-/// It has failed otherwise.
+/// The command has failed for another reason.
 pub fn or_skip(ran: Result<i32>) -> Result<i32> {
     let error = match ran {
         Err(error) if error.is::<Missing>() => error,

@@ -53,8 +53,7 @@ impl Halt {
         let Some(base) = all.first().and_then(|first| self.base(first.pc)) else {
             return Ok(None);
         };
-        // Other code may have such an address too. Then there is no Image at the place that the
-        // address implies.
+        // An address in other code may look the same. Then there is no Image at this base.
         if !is_image(monitor, base)? {
             return Ok(None);
         }
@@ -62,7 +61,8 @@ impl Halt {
         Ok(byte.map(|[byte]| byte as u8))
     }
 
-    /// Returns the address that the Image must have for `pc` to be in `boot_halt`, if there is one.
+    /// Returns the address that the Image must have for `pc` to be in `boot_halt`; `None` if
+    /// there is none.
     fn base(self, pc: u64) -> Option<u64> {
         let into = pc.wrapping_sub(self.halt) % PAGE;
         if into >= HALT_SIZE {

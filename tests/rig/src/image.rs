@@ -1,10 +1,10 @@
-//! The flat arm64 Image that boot loaders take, made of an ELF.
+//! Makes the flat arm64 Image that boot loaders take from an ELF file.
 //!
-//! QEMU's -kernel boots an Image like any other loader does; given an ELF it would jump to
-//! its entry without the device tree in x0.
+//! QEMU's -kernel boots an Image as any other loader does. It would enter an ELF file without
+//! the device tree in x0.
 //!
-//! On the way the ELF's section `.symbols`, which linker.ld reserves, is filled with what
-//! backtraces name functions by. The ELF itself stays as it is.
+//! In the Image, the section `.symbols`, which linker.ld reserves, is filled with the names of
+//! functions for backtraces. The ELF file isn't changed.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::process::THIS_PROGRAM;
 use crate::symbols;
 use crate::tools::part_of;
 
-/// Makes `image` of `elf`, unless it is newer than that and than this program.
+/// Makes `image` from `elf`, unless `image` is newer than `elf` and than this program.
 ///
 /// # Errors
 ///
@@ -32,13 +32,14 @@ pub fn make(elf: &Path, image: &Path) -> Result<()> {
     if let Some(warning) = warning {
         eprintln!("image: symbols of {}: {warning}", elf.display());
     }
-    // Renamed when it is whole: two runs of one test kernel may come here at once.
+    // The file gets its name only when it is complete, because two runs of the same test
+    // kernel may write it at once.
     let part = part_of(image);
     fs::write(&part, flat).with_context(|| part.display().to_string())?;
     fs::rename(&part, image).with_context(|| image.display().to_string())
 }
 
-/// Returns whether `image` is newer than `elf` and than the program that makes it.
+/// Returns whether `image` is newer than `elf` and than this program.
 fn is_newer(image: &Path, elf: &Path) -> bool {
     let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
     let program = time(Path::new(THIS_PROGRAM));
@@ -46,7 +47,7 @@ fn is_newer(image: &Path, elf: &Path) -> bool {
     time(image).is_some_and(|image| image > newest)
 }
 
-/// Returns the Image of an ELF, and what is to be said about its symbols.
+/// Returns the Image of an ELF file, and a warning about its symbols if there is one.
 fn flat(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
     let elf = object::File::parse(bytes)?;
     let room = elf.section_by_name(".symbols");
@@ -62,7 +63,7 @@ fn flat(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
         }
         image[at..at + data.len()].copy_from_slice(data);
         if section.index() == room.index() {
-            // The rest is zero, which ends the text.
+            // A zero byte ends the text.
             image[at..at + data.len()].fill(0);
             image[at..at + text.len()].copy_from_slice(text.as_bytes());
         }
@@ -70,8 +71,8 @@ fn flat(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
     Ok((image, warning))
 }
 
-/// Returns the text of the symbols of `elf`, which fits `room` bytes, and what is to be
-/// said about it.
+/// Returns the text of the symbols of `elf`, at most `room` bytes of it, and a warning if
+/// names had to be left out.
 fn symbols_for(elf: &object::File, room: u64) -> Result<(String, Option<String>)> {
     let functions = symbols::functions(elf);
     let fits = |text: &str| u64::try_from(text.len()).is_ok_and(|size| size <= room);
@@ -92,7 +93,7 @@ fn symbols_for(elf: &object::File, room: u64) -> Result<(String, Option<String>)
     Ok((ours, Some(warning)))
 }
 
-/// Returns the address that the first byte of the Image is loaded at.
+/// Returns the load address of the first byte of the Image.
 fn lowest(elf: &object::File) -> Result<u64> {
     let sections = elf.sections().filter(is_in_file);
     let lowest = sections.map(|section| load_address(elf, &section)).min();
@@ -109,8 +110,8 @@ fn is_in_file(section: &object::Section) -> bool {
         && section.file_range().is_some()
 }
 
-/// Returns the address that a section is loaded at. The kernel is linked at the addresses
-/// of its segments, whose physical ones are the same.
+/// Returns the load address of a section. It is the section's virtual address, because
+/// linker.ld gives segments equal virtual and physical addresses.
 fn load_address(elf: &object::File, section: &object::Section) -> u64 {
     debug_assert!(
         elf.segments()

@@ -82,8 +82,8 @@ impl Kernel {
         names.iter().map(|name| Kernel::named(name)).collect()
     }
 
-    /// Returns whether the kernel is built in a debug build; `profile` is what was asked
-    /// for all of them, if it isn't empty.
+    /// Returns whether the kernel is built in a debug build. `profile` is the profile for all
+    /// kernels; if it is empty, the kernel's directive counts.
     ///
     /// # Errors
     ///

@@ -1,22 +1,22 @@
-//! KTAP, the results that a test kernel prints, and the verdict on them.
+//! Judges the results that a test kernel prints in the format KTAP.
 
 use crate::counts::Counts;
 
-/// What is asked of the results.
+/// The requirements on the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// One plan, and all the results that it announces.
     Whole,
-    /// None: the kernel doesn't come to its end, or is no test. That it ended as announced
-    /// is a result too.
+    /// There need be none, because the kernel ends early or isn't a test. That it has ended
+    /// as required counts as a result.
     None,
 }
 
-/// Returns what the results in `log` count.
+/// Returns the counts of the results in `log`.
 ///
 /// # Errors
 ///
-/// The output isn't a pass; the text says why.
+/// The kernel hasn't passed; the text gives the reason.
 pub fn judge(log: &str, plan: Plan) -> Result<Counts, String> {
     let mut counts = Counts::default();
     let mut why = Vec::new();
@@ -75,12 +75,12 @@ pub fn judge(log: &str, plan: Plan) -> Result<Counts, String> {
     }
 }
 
-/// Returns the results in `log` that say that something failed.
+/// Returns the lines of failed results in `log`.
 pub fn broken(log: &str) -> impl Iterator<Item = &str> {
     log.lines().filter(|line| line.starts_with("not ok "))
 }
 
-/// Returns the reason that a result gives for being skipped.
+/// Returns the reason for which a result was skipped.
 pub fn reason_of_skip(line: &str) -> Option<&str> {
     let reason = line
         .starts_with("ok ")
@@ -88,18 +88,19 @@ pub fn reason_of_skip(line: &str) -> Option<&str> {
     reason.map(|(_, reason)| reason)
 }
 
-/// Returns whether `line` is a result that was skipped, or doesn't apply.
+/// Returns whether `line` is a result that was skipped or doesn't apply.
 pub fn is_skip(line: &str) -> bool {
     line.starts_with("ok ") && has_skip(line)
 }
 
-/// Returns whether `line` has the directive `# SKIP`, with blanks or without.
+/// Returns whether `line` has the directive `# SKIP`, with or without blanks.
 fn has_skip(line: &str) -> bool {
     let mut behind = line.split('#').skip(1);
     behind.any(|comment| comment.trim_start_matches(' ').starts_with("SKIP"))
 }
 
-/// Returns what `ok 3 - name` or `not ok 3 - name` says, and its number.
+/// Parses a line like `ok 3 - name` or `not ok 3 - name`: returns whether it is ok, and its
+/// number.
 fn result(line: &str) -> Option<(bool, u64)> {
     let (ok, rest) = match line.strip_prefix("not ") {
         Some(rest) => (false, rest),
@@ -108,7 +109,7 @@ fn result(line: &str) -> Option<(bool, u64)> {
     Some((ok, leading_number(rest.strip_prefix("ok ")?)?))
 }
 
-/// Returns the number that `text` begins with.
+/// Returns the number at the start of `text`.
 fn leading_number(text: &str) -> Option<u64> {
     let end = text
         .find(|char: char| !char.is_ascii_digit())

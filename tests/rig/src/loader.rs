@@ -1,28 +1,28 @@
-//! A loader other than QEMU's own: it puts Image and device tree anywhere, and enters the
-//! Image with anything in x0.
+//! A loader besides QEMU's own. It puts Image and device tree at any address, and enters the
+//! Image with any value in x0.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Where the memory of QEMU's `virt` begins.
+/// The first address of RAM on QEMU's `virt`.
 pub const RAM: u64 = 0x4000_0000;
 
-/// Where the loader's own instructions lie.
+/// The address of the loader's own instructions.
 const LOADER_AT: u64 = RAM + 0x800_0000;
 
-/// Of the Arm ARM, C6.2: MOVZ and MOVK, 64 bits wide, and BR X1.
+/// The instructions MOVZ and MOVK, 64 bits wide, and BR X1 (Arm ARM, C6.2).
 const MOVZ: u32 = 0xd280_0000;
 const MOVK: u32 = 0xf280_0000;
 const BR_X1: u32 = 0xd61f_0020;
 
-/// Has `vm` put the bytes of the file `file` at the address `at`.
+/// Has `vm` load the file `file` at the address `at`.
 pub fn put(vm: &mut Command, file: &Path, at: u64) {
     let file = file.display();
     vm.arg("-device");
     vm.arg(format!("loader,file={file},addr={at:#x},force-raw=on"));
 }
 
-/// Has the first CPU of `vm` begin with a jump to `image_at`, with `x0` in its register.
+/// Has the first CPU of `vm` jump to `image_at` at its start, with the value `x0` in x0.
 pub fn enter(vm: &mut Command, image_at: u64, x0: u64) {
     let words = load(0, x0).into_iter().chain(load(1, image_at));
     for (at, word) in (LOADER_AT..).step_by(4).zip(words.chain([BR_X1])) {

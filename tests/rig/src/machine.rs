@@ -1,5 +1,4 @@
-//! A machine of QEMU's that is looked at while it runs: its console, its monitor, and its
-//! gdbstub.
+//! A running machine in QEMU, with its console, its monitor and its gdbstub.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,16 +13,16 @@ use crate::gdb::Gdb;
 use crate::monitor::Monitor;
 use crate::session::{End, Session};
 
-/// How long QEMU may take until it listens.
+/// How long QEMU may take to listen on a socket.
 const STARTS: Duration = Duration::from_secs(5);
 
-/// How long it may take to end when its monitor says so.
+/// How long QEMU may take to end after its monitor was told to.
 const ENDS: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether QEMU listens yet.
+/// How often a connection to QEMU is tried.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A machine that was booted. It is ended when this is dropped.
+/// A machine that was booted. Dropping this ends the machine.
 pub struct Machine {
     session: Session,
     sockets: Sockets,
@@ -31,21 +30,21 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots what `vm`, a command of QEMU's, describes. Its serial port goes to `log`; with
-    /// `echo` to this program's standard output too.
+    /// Boots the machine of `vm`, a command of QEMU. The output of its serial port goes to
+    /// `log`, and with `echo` also to this program's standard output.
     ///
     /// # Errors
     ///
-    /// QEMU can't be started, or `log` not be written.
+    /// QEMU can't be started, or `log` can't be written.
     pub fn boot(vm: &Command, log: &Path, echo: bool) -> Result<Machine> {
         Machine::boot_typed(vm, log, echo, Vec::new())
     }
 
-    /// As [`Machine::boot`]; `typed` is typed on its serial port, from the first moment.
+    /// Boots as [`Machine::boot`] does, and types `typed` on the serial port from the start.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Machine::boot`].
     pub fn boot_typed(vm: &Command, log: &Path, echo: bool, typed: Vec<u8>) -> Result<Machine> {
         let sockets = Sockets::new()?;
         let mut command = Command::new(vm.get_program());
@@ -96,7 +95,7 @@ impl Machine {
         Ok(self.monitor.insert(monitor))
     }
 
-    /// Connects to its gdbstub: the machine stands still from here on.
+    /// Connects to its gdbstub, which stops the machine.
     ///
     /// # Errors
     ///
@@ -105,7 +104,7 @@ impl Machine {
         self.connect(STUB, Gdb::connect)
     }
 
-    /// Has QEMU end, if it hasn't yet, and returns how it did.
+    /// Ends QEMU, unless it has ended, and returns how it ended.
     ///
     /// # Errors
     ///
@@ -116,7 +115,7 @@ impl Machine {
             let asked = self.monitor().map(|monitor| {
                 let _may_be_dead = monitor.quit();
             });
-            // One that still prints and doesn't listen won't end by itself.
+            // QEMU still runs and doesn't listen, so it won't end by itself.
             if asked.is_err() && !self.session.is_whole() {
                 ends = Instant::now();
             }
@@ -145,12 +144,12 @@ impl Machine {
     }
 }
 
-/// Runs `vm`, a command of QEMU's, until it ends or `limit` is over, and returns how it ended
-/// and what it printed. Its serial port goes to `log`; what is typed there is `input`.
+/// Runs `vm`, a command of QEMU, until it ends or `limit` has passed, and returns how it ended
+/// and its output. `input` is typed on its serial port, whose output also goes to `log`.
 ///
 /// # Errors
 ///
-/// QEMU can't be started, or `log` not be written.
+/// QEMU can't be started, or `log` can't be written.
 pub fn run_to_end(
     mut vm: Command,
     input: &[u8],
@@ -164,19 +163,20 @@ pub fn run_to_end(
     Ok((end, session.printed()))
 }
 
-/// The names of a machine's sockets, and of QEMU's devices that they are.
+/// The names of a machine's sockets and of the QEMU devices behind them.
 const MONITOR: &str = "monitor";
 const STUB: &str = "gdbstub";
 
-/// A directory for the sockets of one machine, which goes with this. A path of a socket
-/// has room for about a hundred characters, fewer than that of a target directory may have.
+/// A temporary directory for the sockets of a machine. Dropping this removes it. It isn't in
+/// the target directory, whose path may be too long: the path of a socket has at most about a
+/// hundred characters.
 struct Sockets {
     dir: PathBuf,
 }
 
 impl Sockets {
     fn new() -> Result<Sockets> {
-        // A number of its own for each machine; it orders nothing.
+        // Relaxed: the number only has to be unique.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stillpoint-{}-{number}", process::id());
@@ -192,7 +192,7 @@ impl Sockets {
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        // What can't be removed is left for the system's own cleaning.
+        // A directory that can't be removed is left to the system's own cleaning.
         let _left_there = fs::remove_dir_all(&self.dir);
     }
 }

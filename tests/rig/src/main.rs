@@ -1,7 +1,8 @@
 //! The rig: builds the kernel's Image, boots it in QEMU, and judges what it prints.
 //!
-//! `make` calls it, and so does cargo, as its runner for the target. The variables of the
-//! Makefile describe what is run (`config`); `commands` has what it can be asked for.
+//! `make` calls the rig, and so does cargo, as its runner for the target. The variables of
+//! the Makefile describe the machine and the selection (`config`). `commands` has the rig's
+//! commands.
 
 mod cargo;
 mod cases;
@@ -49,7 +50,7 @@ fn main() {
     }
 }
 
-/// Does what `arguments` ask for, and returns the exit status.
+/// Runs the command that `arguments` name, and returns the exit status.
 fn rig(arguments: Vec<OsString>) -> Result<i32> {
     let arguments = paths::enter_root(arguments)?;
     let name = arguments

@@ -1,8 +1,8 @@
 //! A client of QEMU's monitor, over a socket, in QMP.
 //!
-//! QMP (docs/interop/qmp-spec.rst of QEMU) sends a line of JSON for each command and each
-//! answer. What people would type at the monitor's prompt goes by its command
-//! `human-monitor-command`: registers and memory are to be had in no other way.
+//! In QMP (docs/interop/qmp-spec.rst of QEMU) each command and each answer is a line of JSON.
+//! Its command `human-monitor-command` runs a command of the monitor's prompt. Registers and
+//! memory can be read in no other way.
 
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,12 +13,12 @@ use std::time::Duration;
 /// How long QEMU may take for an answer.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
-/// A connection to the monitor of a machine, which goes on meanwhile.
+/// A connection to the monitor of a machine. The machine keeps running.
 pub struct Monitor {
     reader: BufReader<UnixStream>,
 }
 
-/// Where a CPU is.
+/// The registers of a CPU that show what it executes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registers {
     /// Its number in QEMU.
@@ -29,7 +29,7 @@ pub struct Registers {
     pub x29: u64,
     /// The link register.
     pub x30: u64,
-    /// The state of the processor.
+    /// The process state, PSTATE.
     pub pstate: u64,
 }
 
@@ -72,7 +72,7 @@ impl Monitor {
         self.write(&json!({"execute": "quit"}))
     }
 
-    /// Returns what the monitor prints for a command that a person would type.
+    /// Runs a command of the monitor's prompt and returns its output.
     ///
     /// # Errors
     ///
@@ -95,8 +95,8 @@ impl Monitor {
         Ok(registers(&self.human("info registers -a")?))
     }
 
-    /// Returns what is at a place in the guest's memory: `COUNT` words of `size`. There may
-    /// be no memory.
+    /// Returns `COUNT` words of `size` from the guest's memory at `address`; `None` if there
+    /// is no memory.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Monitor {
             if let Some(answer) = message.get_mut("return") {
                 return Ok(answer.take());
             }
-            // What isn't an answer is an event, which comes at any time.
+            // Any other message is an event. Events come at any time.
             if message.get("error").is_some() {
                 return Err(bad(&message));
             }
@@ -152,7 +152,7 @@ pub enum WordSize {
     Eight = b'g',
 }
 
-/// Reads what `info registers -a` prints.
+/// Parses the output of `info registers -a`.
 fn registers(text: &str) -> Vec<Registers> {
     let mut all = Vec::new();
     let mut now = Registers {
@@ -175,7 +175,7 @@ fn registers(text: &str) -> Vec<Registers> {
                 "PC" => now.pc = value,
                 "X29" => now.x29 = value,
                 "X30" => now.x30 = value,
-                // The last one of a CPU that counts here.
+                // QEMU prints PSTATE after the other registers used here.
                 "PSTATE" => {
                     now.pstate = value;
                     all.push(now);
@@ -187,7 +187,7 @@ fn registers(text: &str) -> Vec<Registers> {
     all
 }
 
-/// Reads what `xp` prints in hexadecimal, all lines of it.
+/// Parses all lines of the hexadecimal output of `xp`.
 fn words(text: &str) -> Option<Vec<u64>> {
     let mut words = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
@@ -218,7 +218,8 @@ mod tests {
         PSTATE=800003c5 N--- EL1h FPCR=00000000\n\n\
         CPU#1\n PC=0000000040200010 X29=0000000000000000 X30=0000000000000000\nPSTATE=00000005 ----\n";
 
-    /// What the monitor hears when it says `lines` after its greeting.
+    /// Calls `talk_fn` with a monitor that sends `lines` after its greeting, and returns all
+    /// that the monitor received.
     fn talk(lines: &str, talk_fn: impl FnOnce(&mut Monitor)) -> String {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
         let said = format!("{{\"QMP\": {{}}}}\n{{\"return\": {{}}}}\n{lines}");

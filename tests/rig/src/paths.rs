@@ -1,4 +1,4 @@
-//! Paths: the root of the tree, and built files.
+//! Paths of the tree's root and of built files.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,10 +9,9 @@ use anyhow::{Context, Result};
 /// The target that the kernel is built for.
 pub const TARGET: &str = "aarch64-unknown-none";
 
-/// Makes the root of the tree the working directory: the nearest directory upwards that
-/// has a Makefile. Cargo starts a runner in the directory of the package that it tests.
-/// Returns `arguments`, those of them that name a file from where the program was
-/// started so that they still do.
+/// Makes the root of the tree the working directory, because cargo starts a runner in the
+/// directory of a package. The root is the nearest directory upwards with a Makefile. Returns
+/// `arguments`, with paths from the earlier working directory made absolute.
 ///
 /// # Errors
 ///
@@ -46,7 +45,7 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// Returns the directory of the logs of machines, which it makes.
+/// Makes the directory for the logs of machines, and returns its path.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! QEMU's command line: the one place that knows it.
+//! QEMU's command line. No other module depends on its options.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,9 +14,9 @@ use crate::tools::compile_dts;
 /// QEMU for aarch64.
 pub const PROGRAM: &str = "qemu-system-aarch64";
 
-/// Returns the command that boots `image` on the machine that `config` describes. The
-/// caller adds where the serial port goes. The kernel's exit status, which it gives to
-/// semihosting, is QEMU's exit status.
+/// Returns the command that boots `image` on the machine that `config` describes. The caller
+/// adds the options of the serial port. QEMU ends with the exit status that the kernel passes
+/// to semihosting.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub fn command(config: &Config, image: &Path) -> Result<Command> {
         }
         vm.args(["-M", &machine, "-cpu", or(&config.cpu, "max")]);
         vm.args(["-smp", or(&config.smp, "4"), "-m", or(&config.mem, "1G")]);
-        // No network card: its boot ROM is in a package that nothing else needs.
+        // No network card, because its boot ROM would need another Debian package.
         vm.args(["-nic", "none"]);
     }
     if !config.init.is_empty() {
@@ -87,7 +87,7 @@ pub fn command(config: &Config, image: &Path) -> Result<Command> {
     Ok(vm)
 }
 
-/// Refuses what isn't understood: it is no other machine than the one that was meant.
+/// Checks the settings of the machine, so that a misspelt one isn't taken for the default.
 fn check(config: &Config) -> Result<()> {
     for (name, value) in [("VIRT", &config.virt), ("SECURE", &config.secure)] {
         if !matches!(value.as_str(), "" | "on" | "off") {
@@ -103,8 +103,8 @@ fn check(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Returns shell commands as they stand between double quotes. A command line has no
-/// escape for a double quote; the shell that reads the value takes single ones as well.
+/// Returns shell commands with their double quotes replaced by single quotes, which the shell
+/// accepts too: boot arguments have no escape for a double quote in a quoted value.
 fn in_double_quotes(commands: &OsStr) -> Result<OsString> {
     let bytes = commands.as_bytes();
     if bytes.contains(&b'"') && (bytes.contains(&b'\'') || bytes.contains(&b'\\')) {
@@ -116,11 +116,11 @@ fn in_double_quotes(commands: &OsStr) -> Result<OsString> {
     Ok(OsString::from_vec(quoted.collect()))
 }
 
-/// Writes the tree that QEMU makes for `vm`, a command of its own, into the file `tree`.
+/// Writes the device tree that QEMU makes for its command `vm` to the file `tree`.
 ///
 /// # Errors
 ///
-/// QEMU can't be started, or refuses.
+/// QEMU can't be started, or refuses the command.
 pub fn dump_tree(mut vm: Command, tree: &Path) -> Result<()> {
     vm.args(["-machine", &format!("dumpdtb={}", tree.display())]);
     vm.args(["-serial", "null"]);

@@ -87,7 +87,7 @@ impl Progress {
     }
 }
 
-/// Returns the last place up to a byte at which a text may be cut.
+/// Adds a function that finds the last place, up to a byte, at which a text may be cut.
 trait Boundary {
     fn floor_char_boundary_at(&self, most: usize) -> usize;
 }

@@ -59,7 +59,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The program can't be started, or `log` not be written.
+    /// The program can't be started, or `log` can't be written.
     pub fn start(command: &mut Command, log: &Path, echo: bool) -> Result<Session> {
         let log = File::create(log).with_context(|| log.display().to_string())?;
         let (reader, writer) = io::pipe()?;
@@ -86,7 +86,8 @@ impl Session {
         })
     }
 
-    /// Types `text`, which has to be short: it isn't read by a program that hangs.
+    /// Types `text`. It must be short enough for the pipe: a program that hangs doesn't read
+    /// it, and this would wait for ever.
     ///
     /// # Errors
     ///
@@ -100,16 +101,16 @@ impl Session {
     /// Types `bytes` as fast as they are read, and ends the input.
     pub fn type_all(&mut self, bytes: Vec<u8>) {
         if let Some(mut input) = self.input.take() {
-            // It ends with the program at the latest, which reads no more then.
+            // The thread ends with the program at the latest, because the pipe closes then.
             thread::spawn(move || drop(input.write_all(&bytes)));
         }
     }
 
-    /// Waits until `text` was printed behind what was expected before.
+    /// Waits until the output has `text` after the last expected text.
     ///
     /// # Errors
     ///
-    /// It was not by `deadline`, or never will be.
+    /// The text isn't printed by `deadline`, or the program has ended without it.
     pub fn expect(&mut self, text: &str, deadline: Instant) -> Result<()> {
         let from = self.expected;
         let end = self.console.wait(deadline, |printed| {
@@ -128,8 +129,8 @@ impl Session {
         }
     }
 
-    /// Returns the next whole line behind what was expected before; `None` if it isn't there
-    /// by `deadline`, or never will be.
+    /// Returns the next whole line after the last expected text; `None` if it isn't printed by
+    /// `deadline`, or the program has ended without it.
     pub fn next_line(&mut self, deadline: Instant) -> Option<String> {
         let from = self.expected;
         let line = self.console.wait(deadline, |printed| {
@@ -141,9 +142,8 @@ impl Session {
         Some(String::from_utf8_lossy(&line).into_owned())
     }
 
-    /// Waits until `find_fn` finds what it looks for in all that was printed so far; it
-    /// is asked again whenever that has become more. Returns `None` if it finds nothing by
-    /// `deadline` or until the program has ended.
+    /// Calls `find_fn` with all output so far, whenever there is more of it, until it returns
+    /// `Some`. Returns `None` if it doesn't by `deadline` or before the program ends.
     pub fn wait_for<T>(
         &self,
         deadline: Instant,
@@ -154,19 +154,19 @@ impl Session {
         })
     }
 
-    /// Returns what was printed so far. What is no text in it is replaced.
+    /// Returns the output so far. Bytes that aren't UTF-8 are replaced.
     #[must_use]
     pub fn printed(&self) -> String {
         String::from_utf8_lossy(&self.console.lock().bytes).into_owned()
     }
 
-    /// Returns whether the program has printed all that it will, because it has ended.
+    /// Returns whether the output is complete, because the program has ended.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.console.lock().is_whole
     }
 
-    /// Adds `text` to what was printed, as if the program had.
+    /// Adds `text` to the output, as if the program had printed it.
     pub fn note(&self, text: &str) {
         self.console.add(text.as_bytes());
     }
@@ -176,8 +176,8 @@ impl Session {
         &mut self.running
     }
 
-    /// Waits until the program ends, and ends it at `deadline`. All that it has printed is
-    /// there then.
+    /// Waits until the program ends, and ends it at `deadline`. On return the output is
+    /// complete.
     ///
     /// # Errors
     ///
@@ -198,11 +198,11 @@ impl Session {
 }
 
 impl End {
-    /// Checks that it ended by itself with `wanted`.
+    /// Checks that the program has ended by itself with the status `wanted`.
     ///
     /// # Errors
     ///
-    /// Says how it ended, `limit` being the time that it had.
+    /// It has ended otherwise. The message says how, and after a time-out names `limit`.
     pub fn is(self, wanted: i32, limit: Duration) -> Result<()> {
         match self {
             End::Status(status) if status == wanted => Ok(()),
@@ -218,7 +218,7 @@ impl Console {
         self.printed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `find_fn` finds something, the console has ended, or it is `deadline`.
+    /// Waits until `find_fn` returns `Some`, the output is complete, or `deadline` has come.
     fn wait<T>(&self, deadline: Instant, mut find_fn: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
         let mut printed = self.lock();
         loop {
@@ -234,7 +234,7 @@ impl Console {
         }
     }
 
-    /// Takes what comes from `reader` until it ends.
+    /// Adds the bytes from `reader` to the output until it ends.
     fn copy(&self, mut reader: PipeReader) {
         let mut part = [0; 4096];
         let mut returns = Returns::default();
@@ -255,7 +255,8 @@ impl Console {
     fn add(&self, bytes: &[u8]) {
         let mut printed = self.lock();
         if let Some(Sink { log, echo }) = &mut printed.sink {
-            // A full disk is no reason to lose the verdict, which goes by what is in memory.
+            // An error, as of a full disk, is ignored: the verdict depends on the copy in
+            // memory.
             let _not_written = log.write_all(bytes);
             if *echo {
                 let _closed = io::stdout()
@@ -271,7 +272,7 @@ impl Console {
 /// Leaves out each carriage return that stands before a line feed.
 #[derive(Default)]
 struct Returns {
-    /// Whether the last byte was one, and isn't handed on yet.
+    /// Whether the last byte was a carriage return, which isn't in the output yet.
     held: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Runs stages, those of the check and those of the nightly run, each in a process of its
-//! own, its output in a log, its time and its outcome on a line.
+//! Runs the stages of the check and of the nightly run. Each stage runs in a process of its
+//! own and prints into a log. Its time and its outcome are printed on a line.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -20,7 +20,8 @@ pub const SKIP: i32 = 77;
 /// A part of a check.
 pub struct Stage {
     pub name: &'static str,
-    /// It takes long, or installs something, so it prints where it is watched.
+    /// Whether its output is shown at once, because the stage takes long or installs
+    /// something.
     pub at_once: bool,
     pub run: fn(&Config) -> Result<()>,
 }
@@ -47,11 +48,11 @@ impl Stage {
     }
 }
 
-/// Returns the stage of `all` that is called `name`.
+/// Returns the stage of `all` with the name `name`.
 ///
 /// # Errors
 ///
-/// There is none; the text names those that there are.
+/// There is no such stage; the message lists the names of all stages.
 pub fn find<'a>(all: &'a [Stage], name: &OsStr) -> Result<&'a Stage> {
     match all.iter().find(|stage| stage.name == name) {
         Some(stage) => Ok(stage),
@@ -66,7 +67,7 @@ pub fn find<'a>(all: &'a [Stage], name: &OsStr) -> Result<&'a Stage> {
     }
 }
 
-/// Why a stage has failed that has said itself what is wrong: its exit status.
+/// The exit status of a failed stage that has already printed the reason.
 #[derive(Debug)]
 pub struct Failed(pub i32);
 
@@ -95,7 +96,7 @@ pub fn done(status: i32) -> Result<()> {
 ///
 /// # Errors
 ///
-/// It has failed, and said nothing yet.
+/// The stage has failed and has not printed the reason yet.
 pub fn run_here(stage: &Stage, config: &Config) -> Result<i32> {
     match (stage.run)(config) {
         Ok(()) => Ok(0),
@@ -115,20 +116,20 @@ pub struct Ended {
 
 /// Runs stages, each as a command of this program.
 pub struct Driver<'a> {
-    /// The command of which a stage is an argument.
+    /// The rig's command that takes the name of a stage as its argument.
     pub command: &'a [&'a str],
     pub config: Config,
-    /// Where the logs are, a file for each stage.
+    /// The directory of the logs, a file for each stage.
     pub logs: PathBuf,
 }
 
 impl Driver<'_> {
-    /// Runs `stage` and tells how it ended: `judge` may find more wrong than its status,
-    /// and says what is to be told behind the time.
+    /// Runs `stage`, prints its line, and returns how it ended. `judge` returns the verdict,
+    /// which is printed before the time. It may also change the status and add to the log.
     ///
     /// # Errors
     ///
-    /// It can't be started, or its log not be written.
+    /// The stage can't be started, or its log can't be written.
     pub fn run(
         &self,
         stage: &Stage,
@@ -179,9 +180,9 @@ impl Driver<'_> {
         command.args(self.command).arg(stage.name);
         let (reader, writer) = pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer);
-        // In front: what installs something may ask for a password.
+        // In the foreground, because an installation may ask for a password.
         let mut running = Running::start_in_front(&mut command)?;
-        // With it goes our end of the pipe, so that reading comes to an end.
+        // Closes the rig's copy of the pipe's writing end, or reading would never end.
         drop(command);
         let live = !at_once && stderr().is_terminal();
         let mut text = Vec::new();
@@ -210,17 +211,17 @@ impl Driver<'_> {
     }
 }
 
-/// Shows, on a terminal, the line that a stage has printed last.
+/// Shows the last line of a stage on a terminal.
 fn show(name: &str, line: &str) {
     let line: String = line.trim_end().chars().take(60).collect();
     let _no_terminal = write!(stderr(), "\r\x1b[K{name:<16}{line}");
 }
 
-/// Returns the directory `name` of the target directory for logs, which it empties.
+/// Empties the directory `name` in the target directory, for logs, and returns its path.
 ///
 /// # Errors
 ///
-/// It can't be made, or a file in it not be removed.
+/// The directory can't be made, or a file in it can't be removed.
 pub fn fresh_logs(name: &str) -> Result<PathBuf> {
     let logs = Path::new("target").join(name);
     fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;

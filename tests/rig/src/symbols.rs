@@ -1,16 +1,16 @@
-//! The names of a kernel's functions, as its Image carries them for backtraces:
-//! src/symbols.rs says what the text looks like.
+//! The names of a kernel's functions, which its Image has for backtraces. src/symbols.rs
+//! describes the format of the text.
 
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind, SymbolSection};
 
 /// The longest name, in bytes.
 const LONGEST: usize = 90;
 
-/// A function: where it begins, from the first byte of the Image, and its name.
+/// A function: its offset in the Image, and its name.
 type Function = (u64, String);
 
-/// Returns the functions of `elf` by address, each with a name that is shortened to what a
-/// person looks for. Of several names for one address the first counts.
+/// Returns the functions of `elf`, sorted by address, with readable names. If an address has
+/// several names, the first is used.
 #[must_use]
 pub fn functions(elf: &object::File) -> Vec<Function> {
     let mut all: Vec<(u64, &str)> = elf
@@ -24,7 +24,7 @@ pub fn functions(elf: &object::File) -> Vec<Function> {
         .collect()
 }
 
-/// Returns the address and name of a symbol if it is of code.
+/// Returns the address and the name of a symbol if it marks code.
 fn function<'data>(
     elf: &object::File<'data>,
     symbol: &object::Symbol<'data, '_>,
@@ -43,8 +43,8 @@ fn function<'data>(
     (!name.is_empty() && !name.starts_with('$')).then_some((symbol.address(), name))
 }
 
-/// Returns what a person looks for: without the compiler's hash, without quotes of
-/// lifetimes, and not too long.
+/// Returns the readable form of a name: demangled, without the compiler's hash, without the
+/// quotes of lifetimes, and at most [`LONGEST`] bytes long.
 fn readable(name: &str) -> String {
     let mut name = match rustc_demangle::try_demangle(name) {
         Ok(demangled) => format!("{demangled:#}").replace('\'', ""),
@@ -67,9 +67,9 @@ pub fn text(functions: &[Function]) -> String {
         .collect()
 }
 
-/// Returns the text of `functions` without the names that tell least: those of libraries.
-/// A line without a name stays where a nameless function begins, or it would be taken for
-/// a part of the one before.
+/// Returns the text of `functions` without the names of libraries' functions, which are the
+/// least useful. Such a function keeps a line without a name, or it would look like a part of
+/// the function before it.
 #[must_use]
 pub fn text_without_libraries(functions: &[Function]) -> String {
     let mut text = String::new();
@@ -88,7 +88,7 @@ pub fn text_without_libraries(functions: &[Function]) -> String {
     text
 }
 
-/// Returns whether a name is of this kernel, or of assembly, whose names are plain.
+/// Returns whether a function is this kernel's own. The names of assembly have no path.
 fn is_ours(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     ["stillpoint", "kernel_support", "qemu_"]

@@ -1,4 +1,4 @@
-//! The tools of others that the rig calls: LLVM's and the device tree compiler.
+//! The external tools that the rig calls: LLVM's and the device tree compiler.
 
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
@@ -13,7 +13,7 @@ use crate::process::{output_of, succeed};
 ///
 /// # Errors
 ///
-/// The compiler doesn't say where it is.
+/// The compiler doesn't print its path.
 pub fn llvm(tool: &str) -> Result<Command> {
     let rustc = |arguments: &[&str]| -> Result<String> {
         let output = output_of(Command::new("rustc").args(arguments))?;
@@ -30,7 +30,7 @@ pub fn llvm(tool: &str) -> Result<Command> {
     Ok(Command::new(bin.join(format!("llvm-{tool}"))))
 }
 
-/// Compiles a device tree, and returns where the blob is: in `target/dts`.
+/// Compiles a device tree, and returns the path of the blob, in `target/dts`.
 ///
 /// # Errors
 ///
@@ -42,7 +42,8 @@ pub fn compile_dts(source: &Path) -> Result<PathBuf> {
         bail!("{} is no file", source.display());
     };
     let blob = out.join(name).with_extension("dtb");
-    // Renamed when it is whole: several runs may come here at once.
+    // The file gets its name only when it is complete, because several runs may write it at
+    // once.
     let part = part_of(&blob);
     let mut dtc = Command::new("dtc");
     dtc.args(["-q", "-i", "dts", "-I", "dts", "-O", "dtb", "-o"]);
@@ -51,8 +52,8 @@ pub fn compile_dts(source: &Path) -> Result<PathBuf> {
     Ok(blob)
 }
 
-/// Compiles the text of a device tree into the file `blob`, whatever the compiler thinks of
-/// it: for trees with mistakes in them.
+/// Compiles the text of a device tree into the file `blob`, even if the compiler finds
+/// mistakes in it.
 ///
 /// # Errors
 ///
@@ -67,12 +68,11 @@ pub fn compile_forced(source: &[u8], blob: &Path) -> Result<()> {
     succeed(dtc.arg(blob).arg(&text))
 }
 
-/// Returns a name beside `path` that no other process or thread uses for its unfinished
-/// file.
+/// Returns a path beside `path` for an unfinished file. No other process or thread uses it.
 #[must_use]
 pub fn part_of(path: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
-    // A number of its own for each file; it orders nothing.
+    // Relaxed: the number only has to be unique.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut name = path.as_os_str().to_owned();

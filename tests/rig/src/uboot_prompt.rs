@@ -9,20 +9,20 @@ use anyhow::{Context, Result};
 use crate::loader::put;
 use crate::session::Session;
 
-/// Where the Image lies until `booti` moves it.
+/// The address of the Image before `booti` moves it.
 const IMAGE_AT: u64 = 0x4800_0000;
 
-/// How long U-Boot may take for its next words.
+/// How long U-Boot may take for its next output.
 const ANSWERS: Duration = Duration::from_secs(30);
 
-/// Runs `vm`, a machine whose firmware is U-Boot, and has `booti` start `image`, which a
-/// loader of QEMU's puts into memory, with U-Boot's own copy of the device tree and with
-/// these boot arguments. It must end with status 0 within `limit`. Its console, standard
-/// input and output, goes to `log`, and is returned.
+/// Runs `vm`, a machine with U-Boot as its firmware, and has `booti` start `image` with U-Boot's
+/// own copy of the device tree and with these boot arguments. QEMU's loader puts the Image into
+/// memory. The console is QEMU's standard input and output. Its output goes to `log`, and is
+/// returned.
 ///
 /// # Errors
 ///
-/// It does not, or U-Boot has no prompt.
+/// The machine doesn't end with status 0 within `limit`, or U-Boot has no prompt.
 pub fn boot_by_uboot(
     mut vm: Command,
     image: &Path,
@@ -36,7 +36,7 @@ pub fn boot_by_uboot(
     let mut session = Session::start(&mut vm, log, false)?;
     expect(&mut session, "Hit any key to stop autoboot:").context("U-Boot does not start")?;
     session.type_in("\n")?;
-    // What follows the hash is what the key did.
+    // The key stops the countdown, and U-Boot shows its prompt.
     expect(&mut session, "=> ").context("U-Boot has no prompt")?;
     session.type_in(&format!("setenv bootargs '{arguments}'\n"))?;
     expect(&mut session, "=> ").context("U-Boot takes no variable")?;

@@ -1,4 +1,4 @@
-//! Runs a kernel that may hang. When its time is over, QEMU's monitor tells where its CPUs are.
+//! Runs a kernel that may hang. At its time limit, QEMU's monitor shows what its CPUs execute.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,44 +11,44 @@ use crate::machine::Machine;
 use crate::session::End;
 use crate::whereabouts::{Functions, whereabouts};
 
-/// The status of a kernel whose time was over, as `timeout` has it.
+/// The status of a kernel that ran into its time limit, as of the command `timeout`.
 const TIMED_OUT: i32 = 124;
 
-/// How long a kernel must go on behind the line with which it hangs: one that ends there
-/// doesn't hang.
+/// How long a kernel must still run after the line after which it hangs: a kernel that ends
+/// within this time doesn't hang.
 const GOES_ON: Duration = Duration::from_millis(500);
 
-/// What [`run_watched`] runs.
+/// The arguments of [`run_watched`].
 pub struct Watched<'a> {
-    /// What `image` was made of.
+    /// The ELF file of which `image` was made.
     pub elf: &'a Path,
     pub image: &'a Path,
-    /// A copy of the console's output, besides standard output.
+    /// The file for the console's output, which goes to standard output too.
     pub log: &'a Path,
-    /// Seconds.
+    /// The time limit, in seconds.
     pub limit: u64,
-    /// The time is over as soon as a line of the console matches: for a kernel that hangs
-    /// by intent.
+    /// A pattern for a line of the console that ends the time at once, for a kernel that hangs
+    /// on purpose.
     pub hangs: Option<&'a str>,
-    /// What is typed on the console, from the first moment; nothing if it is empty.
+    /// The text that is typed on the console from the start.
     pub typed: String,
 }
 
-/// Runs `vm` until it ends or its time is over, and returns its status: 124 if it did not
-/// end. Then it is printed, and in the log, where its CPUs are.
+/// Runs `vm` until it ends or its time is over, and returns its status. If it doesn't end, a
+/// backtrace of each CPU goes to standard output and to the log, and the status is 124.
 ///
 /// # Errors
 ///
-/// QEMU can't be started, or the log not be written.
+/// QEMU can't be started, or the log can't be written.
 pub fn run_watched(vm: &Command, watched: &Watched) -> Result<i32> {
     let deadline = Instant::now() + Duration::from_secs(watched.limit);
     let hangs = watched.hangs.map(Regex::new).transpose()?;
     let typed = watched.typed.clone().into_bytes();
     let mut machine = Machine::boot_typed(vm, watched.log, true, typed)?;
-    // Ends with the console, which is when QEMU does.
+    // This wait ends early if the console does, which means that QEMU has ended.
     let seen = machine.session().wait_for(deadline, |printed| {
         let hangs = hangs.as_ref()?;
-        // A line that isn't whole yet may match too early.
+        // An incomplete line is left out, because it may match too early.
         let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
         whole.lines().any(|line| hangs.is_match(line)).then_some(())
     });

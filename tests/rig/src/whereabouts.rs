@@ -1,5 +1,5 @@
-//! Where the CPUs of a machine are that doesn't end, as QEMU's monitor tells it. That
-//! needs nothing of the kernel, which may be dead.
+//! Shows what each CPU of a hanging machine executes. The state comes from QEMU's monitor,
+//! because the kernel may not run any more.
 
 use std::fmt::Write;
 use std::io;
@@ -10,36 +10,36 @@ use anyhow::{Context, Result};
 use crate::elf::Elf;
 use crate::monitor::{Monitor, Registers, WordSize};
 
-/// The longest chain of calls that is followed.
+/// The most frame records that are followed.
 const MOST_FRAMES: usize = 32;
 
-/// An Image lies on a boundary of this many bytes.
+/// The alignment of an Image in memory, in bytes.
 const ALIGNMENT: u64 = 0x20_0000;
 
-/// What an Image has at byte 56, "ARM\x64" (the kernel's documentation of Linux,
-/// arch/arm64/booting.rst).
+/// The magic number of an Image at byte 56, "ARM\x64" (Linux,
+/// Documentation/arch/arm64/booting.rst).
 const MAGIC: u64 = 0x644d_5241;
 const MAGIC_AT: u64 = 56;
 
 /// The I bit of PSTATE.
 const MASKED: u64 = 1 << 7;
 
-/// The instruction before the address that a call returns to belongs to the function
-/// that called.
+/// The size of a call instruction, in bytes. A return address may already lie in the next
+/// function; the call before it lies in the caller.
 const CALL: u64 = 4;
 
-/// The functions of an Image, by their offsets in it, in order.
+/// The functions of an Image, sorted by their offsets in it.
 pub struct Functions {
     starts: Vec<(u64, String)>,
 }
 
 impl Functions {
-    /// Reads what the file `image`, which was made of the file `elf`, knows of itself:
-    /// src/symbols.rs says how it lies there.
+    /// Reads the symbols in the file `image`, which was made of the file `elf`. src/symbols.rs
+    /// describes their format.
     ///
     /// # Errors
     ///
-    /// A file can't be read, or isn't what it should be.
+    /// A file can't be read, or has no symbols.
     pub fn read(elf: &Path, image: &Path) -> Result<Functions> {
         let bytes = std::fs::read(image).with_context(|| image.display().to_string())?;
         let section = Elf::read(elf)?.section_in(".symbols", &bytes)?.to_vec();
@@ -57,8 +57,8 @@ impl Functions {
         }
     }
 
-    /// Returns where `address` is in the Image at `base`, as the kernel's own backtraces
-    /// say it. `behind` is 0, or [`CALL`] for an address that a call returns to.
+    /// Returns the function of `address` in the Image at `base`, in the format of the kernel's
+    /// own backtraces. `behind` is [`CALL`] for a return address, else 0.
     fn place(&self, base: u64, address: u64, behind: u64) -> String {
         let found = address.checked_sub(base).and_then(|offset| {
             let inside = offset.checked_sub(behind)?;
@@ -70,8 +70,8 @@ impl Functions {
     }
 }
 
-/// Stops the machine and returns where each of its CPUs is: whether its interrupts are
-/// masked, then a line for each call as the kernel's own backtraces have them.
+/// Stops the machine and returns a backtrace of each CPU: whether its interrupts are masked,
+/// then a line for each call, in the format of the kernel's own backtraces.
 #[must_use]
 pub fn whereabouts(monitor: &mut Monitor, functions: &Functions) -> String {
     tell(monitor, functions)
@@ -93,7 +93,7 @@ fn tell(monitor: &mut Monitor, functions: &Functions) -> io::Result<String> {
     Ok(text)
 }
 
-/// Returns the address of the Image that a CPU is in, or `None` if none is in one.
+/// Returns the address of the Image that a CPU executes; `None` if no CPU executes one.
 ///
 /// # Errors
 ///
@@ -125,7 +125,7 @@ pub fn is_image(monitor: &mut Monitor, base: u64) -> io::Result<bool> {
     Ok(monitor.memory(at, WordSize::Four)? == Some([MAGIC]))
 }
 
-/// Returns the lines of one CPU. `read_fn` reads two words of the guest's memory.
+/// Returns the backtrace of a CPU. `read_fn` reads two words of the guest's memory.
 fn chain(
     registers: Registers,
     base: u64,
@@ -145,7 +145,8 @@ fn chain(
         let place = functions.place(base, address, behind);
         let _never = writeln!(text, "  #{number:<2} {address:#018x}{place}");
         if number == 0 {
-            // A function that has made no record of its own yet is missed by the chain.
+            // A function without a frame record of its own is missing from the chain; x30 may
+            // still show its caller.
             let place = functions.place(base, x30, CALL);
             let _never = writeln!(text, "  x30 is {x30:#018x}{place}");
         }
@@ -153,8 +154,8 @@ fn chain(
     call(0, pc, 0);
     let mut frame = x29;
     for number in 1..=MOST_FRAMES {
-        // A frame record: the caller's, and the address to return to (AAPCS64). Stacks
-        // lie behind the Image, which is mapped where it is.
+        // A frame record has the address of the caller's record and the return address
+        // (AAPCS64). The Image is mapped at its physical address, and stacks lie above it.
         if frame <= base || frame % 8 != 0 {
             break;
         }

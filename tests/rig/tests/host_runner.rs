@@ -1,6 +1,6 @@
-//! What the runner of the test kernels says of a kernel: that it passed only if it did,
-//! and why it didn't. QEMU is a script here, which prints what a kernel is to have
-//! printed and ends as told.
+//! Tests the verdicts of the test kernels' runner: a kernel passes only if it should, and a
+//! failure has the right reason. A script stands for QEMU: it prints the kernel's output
+//! and ends with the status that a test asks for.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,8 +10,8 @@ use std::time::SystemTime;
 
 const RIG: &str = env!("CARGO_BIN_EXE_stillpoint-rig");
 
-/// Stands for QEMU. `FAKE_END` is its exit status, or `hang`: then it runs on, and nothing
-/// listens where its monitor would be.
+/// The script in the place of QEMU. `FAKE_END` is its exit status, or `hang`: then the script
+/// goes on, and has no monitor.
 const FAKE_QEMU: &str = r#"#!/bin/bash
 if [ "$1" = --version ]; then
     echo "QEMU emulator version $FAKE_VERSION (Debian)"
@@ -30,7 +30,7 @@ done
 exec sleep 600
 "#;
 
-/// A directory with that script, and a kernel called `qemu_fake`.
+/// A directory with the script, and a kernel with the name `qemu_fake`.
 struct Fake {
     dir: PathBuf,
 }
@@ -39,7 +39,7 @@ struct Fake {
 type Verdict = (i32, String);
 
 impl Fake {
-    /// The directory `name`, whose kernel says `directives` of itself.
+    /// Makes the directory `name`, with a kernel that has `directives`.
     fn new(name: &str, directives: &[&str]) -> Fake {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("runner-{name}"));
         let _was_there = fs::remove_dir_all(&dir);
@@ -52,7 +52,8 @@ impl Fake {
         fs::write(sources.join("qemu_fake.rs"), source).expect("a source");
         // The rig takes this for the root of the tree.
         fs::write(dir.join("Makefile"), "").expect("a Makefile");
-        // The Image is the newer one, so none is made of what is no ELF.
+        // The Image is newer than the file `qemu_fake`, which isn't an ELF file, so the rig
+        // makes no Image of it.
         let elf = fs::File::create(dir.join("qemu_fake")).expect("an ELF");
         elf.set_modified(SystemTime::UNIX_EPOCH).expect("its time");
         fs::write(dir.join("qemu_fake.Image"), "").expect("an Image");
@@ -62,7 +63,7 @@ impl Fake {
         Fake { dir }
     }
 
-    /// Lets the runner judge a kernel that prints `output` and ends as `end` says.
+    /// Has the runner judge a kernel that prints `output` and ends as `end` says.
     fn run(&self, output: &str, end: &str, version: &str) -> Verdict {
         let path = std::env::var("PATH").expect("a path");
         let ran = Command::new(RIG)
@@ -82,7 +83,7 @@ impl Fake {
     }
 }
 
-/// The verdict on a kernel without directives.
+/// Returns the verdict on a kernel without directives.
 fn verdict(name: &str, output: &str, end: &str) -> Verdict {
     Fake::new(name, &[]).run(output, end, "10.0.2")
 }
@@ -162,7 +163,8 @@ fn a_kernel_is_skipped_on_the_version_that_it_names_only() {
     }
 }
 
-/// The last line of what `stillpoint-rig run` prints, on a machine with `name` set to `value`.
+/// Returns the last line that `stillpoint-rig run` prints with the variable `name` set to
+/// `value`.
 fn booted(fake: &Fake, name: &str, value: &str) -> Verdict {
     let path = std::env::var("PATH").expect("a path");
     let ran = Command::new(RIG)
@@ -198,8 +200,8 @@ fn a_switch_that_is_neither_on_nor_off_is_refused() {
     assert_eq!(booted(&fake, "TCG", "1"), (1, said));
 }
 
-/// Cargo builds the rig anew while it runs, when a source is edited: the first file is
-/// gone then.
+/// If a source is edited, cargo replaces the rig's program while it runs: the first file is
+/// then deleted.
 #[test]
 fn a_check_goes_on_with_the_program_that_began_it() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rebuilt");

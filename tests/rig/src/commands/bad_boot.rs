@@ -1,15 +1,15 @@
-//! `bad-boot ELF IMAGE MUTE_ELF MUTE_IMAGE`: boots an Image as a loader does that gets the
-//! device tree wrong.
+//! `bad-boot ELF IMAGE MUTE_ELF MUTE_IMAGE`: boots an Image with a device tree that can't be
+//! used.
 //!
-//! Each case puts a doctored tree into memory and jumps to the Image's first byte with some
-//! address in x0, without QEMU's own loader, which would not hand over such a tree. The CPU
-//! must end asleep in `boot_halt`, the reason in `boot_failure_reason`, after exactly one line
-//! on the early console; after none with the second Image, which was built with EARLYCON= and
-//! so has no console. QEMU takes semihosting calls, and a boot that makes one unasked ends
-//! there.
+//! Each case puts a damaged tree into memory and jumps to the Image's first byte with an
+//! address in x0. It doesn't use QEMU's own loader, which would refuse such a tree. At the
+//! end the CPU must sleep in `boot_halt`, with the reason in `boot_failure_reason`. Exactly
+//! one line must be on the early console, and none with the second Image, which is built with
+//! `EARLYCON=` and so has no console. QEMU takes semihosting calls, so a boot that makes one
+//! although its arguments don't ask for it ends QEMU and fails the case.
 //!
-//! Where the tree's own boot arguments say `exit=semihosting`, a boot that is refused ends
-//! with status 101 after the one line; where nothing takes the call it sleeps all the same.
+//! If the tree's boot arguments have `exit=semihosting`, a refused boot ends with status 101
+//! after that line; if nothing takes semihosting calls, the CPU sleeps as without them.
 
 mod refusals;
 mod trees;
@@ -32,14 +32,14 @@ use crate::qemu::{PROGRAM, dump_tree};
 /// Seconds that a boot may take.
 const LIMIT: u64 = 20;
 
-/// Where Image and tree lie.
+/// The addresses of Image and tree.
 const IMAGE_AT: u64 = RAM + 0x20_0000;
 const TREE_AT: u64 = RAM + 0x400_1000;
 
 /// An address where no memory is.
 const NOWHERE: u64 = 0x6000_0000;
 
-/// Of `BootFailure` in src/arch/aarch64/failure.rs.
+/// The codes of `BootFailure` in src/arch/aarch64/failure.rs.
 const PANICKED: u8 = 14;
 const BAD_DEVICE_TREE: u8 = 15;
 const NO_MEMORY: u8 = 16;
@@ -52,7 +52,7 @@ struct Kernel<'a> {
     image: &'a Path,
 }
 
-/// What is handed over, and what must come of it.
+/// A case: the tree and x0 that the kernel gets, and the reason and output that must follow.
 struct Case {
     name: String,
     /// Whether the kernel has no early console of its own.
@@ -60,7 +60,7 @@ struct Case {
     tree: Vec<u8>,
     x0: u64,
     reason: u8,
-    /// All that may be printed, a regular expression; `None` if nothing may.
+    /// A regular expression for the only line of output; `None` if there must be no output.
     line: Option<&'static str>,
 }
 
@@ -105,7 +105,7 @@ fn machine() -> Command {
     vm
 }
 
-/// Returns the tree that QEMU itself would hand over.
+/// Returns the tree that QEMU's own loader gives the kernel.
 fn good_tree() -> Result<Vec<u8>> {
     let file = log_dir()?.join("bad_boot.dtb");
     dump_tree(machine(), &file)?;
@@ -113,7 +113,7 @@ fn good_tree() -> Result<Vec<u8>> {
 }
 
 impl Kernel<'_> {
-    /// Returns a machine that enters the Image with `x0`, and has `tree` at [`TREE_AT`].
+    /// Returns a machine that enters the Image with `x0` and has `tree` at [`TREE_AT`].
     fn with_tree(&self, tree: &[u8], x0: u64, log: &Path) -> Result<Command> {
         let file = log.with_extension("dtb");
         fs::write(&file, tree)?;
@@ -124,7 +124,7 @@ impl Kernel<'_> {
         Ok(vm)
     }
 
-    /// Runs a machine, which must come to sleep with `reason`.
+    /// Runs a machine and checks that its CPU comes to sleep with `reason`.
     fn halts(&self, vm: &Command, reason: u8, log: &Path, limit: u64) -> Result<()> {
         match run_until_halt(vm, self.elf, None, log, limit)? {
             Some(left) if left == reason => Ok(()),
@@ -134,7 +134,8 @@ impl Kernel<'_> {
     }
 }
 
-/// Checks that `line`, a regular expression, is all that is in the file `log`.
+/// Checks that the file `log` has just one line, which matches the regular expression `line`;
+/// with `None`, that it is empty.
 fn prints(line: Option<&str>, log: &Path) -> Result<()> {
     let printed = fs::read(log)?;
     let printed = String::from_utf8_lossy(&printed);

@@ -1,13 +1,13 @@
-//! `bench`: the figures, beside Linux's.
+//! `bench`: measures the kernel, and prints the figures beside Linux's.
 //!
 //! Boots the bench kernel at each size, in real time at 2, 4, 8 and 16 CPUs and with the
 //! instruction count as the clock at 2, 4, 16 and 64. Prints each BENCH line as the kernel
 //! printed it, with the clock and the host's load; by instruction count also with Linux's
-//! figure (benches/linux.tsv) and the ratio. Then a table. In real time there is nothing to
-//! compare with: Linux's figures are of another day, on a host that did something else.
+//! figure (benches/linux.tsv) and the ratio. Then it prints a table. In real time it makes no
+//! comparison, because Linux's figures were measured under another load of the host.
 //!
-//! `SMP` has only these sizes; `ICOUNT` is `1` for the instruction count alone, `0` for real
-//! time alone.
+//! `SMP` selects sizes. `ICOUNT` selects a clock: `1` is the instruction count, `0` is real
+//! time.
 
 mod table;
 
@@ -30,7 +30,7 @@ use table::{Figures, Linux};
 /// How long a machine may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The lines that are shown of a machine that fails.
+/// How many of the last lines are shown if a machine fails.
 const LAST_LINES: usize = 20;
 
 const LEGEND: &str = "
@@ -42,7 +42,7 @@ x floor      the median in floors: a bare SGI to all other CPUs and their answer
 
 ";
 
-/// What time is measured by.
+/// A clock, and the sizes at which it is used.
 struct Clock {
     name: &'static str,
     icount: &'static str,
@@ -115,7 +115,7 @@ fn build(config: &Config) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Runs the bench kernel on `size` CPUs, and returns its lines.
+/// Runs the bench kernel on `size` CPUs, and returns its BENCH lines.
 fn measure(config: &Config, image: &Path, clock: &Clock, size: &str) -> Result<Vec<String>> {
     let machine = Config {
         smp: size.into(),

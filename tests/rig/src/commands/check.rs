@@ -1,13 +1,13 @@
-//! `check`: all that CI runs: the stages in order, each with its time, up to the first
-//! that fails.
+//! `check`: runs the stages in order, up to the first that fails, and prints their times. CI
+//! runs this.
 //!
-//! A stage prints into target/check/STAGE.log, shown if it fails; with V=1, and for the
-//! stages that take long or install something, here at once. The last line is
-//! `N passed, N failed, N skipped`, summed over all tests; it is kept in
-//! target/check/summary too. A stage that fails without a failing test counts as one
-//! failure. "Not applicable" (a test that this machine can't run, by design) is counted
-//! apart from "skipped" (a test that should have run). With REQUIRE_ALL=1 a skipped test is
-//! a failure.
+//! A stage prints into target/check/STAGE.log, which is shown if the stage fails. With V=1,
+//! and for stages that take long or install something, the output is shown at once. The last
+//! line is `N passed, N failed, N skipped`, summed over all tests; the file
+//! target/check/summary has it too. A stage that fails without a failing test counts as one
+//! failure. "Not applicable" (a test that makes no sense on this machine) is counted apart
+//! from "skipped" (a test that should have run). With REQUIRE_ALL=1 a skipped test is a
+//! failure.
 
 use std::ffi::OsString;
 use std::fs;
@@ -58,8 +58,8 @@ pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
     Ok(i32::from(status != 0))
 }
 
-/// Returns the variables that aren't of a machine or a selection: a check means the same
-/// whatever was asked for on the command line.
+/// Returns the variables of `config` that describe neither a machine nor a selection, so that
+/// every check runs the same tests.
 fn of_no_machine(config: &Config) -> Config {
     Config {
         timeout: config.timeout.clone(),
@@ -70,7 +70,7 @@ fn of_no_machine(config: &Config) -> Config {
     }
 }
 
-/// Says how a stage has ended.
+/// Returns the verdict on a stage.
 fn judge(ended: &mut Ended, require_all: bool) -> &'static str {
     if require_all && Counts::in_log(&ended.log).skipped != 0 {
         ended

@@ -1,4 +1,4 @@
-//! `dtb FILE.dts...`: compiles device trees, and prints what it made, a path a line.
+//! `dtb FILE.dts...`: compiles device trees, and prints the path of each blob on a line.
 
 use std::ffi::OsString;
 use std::path::Path;

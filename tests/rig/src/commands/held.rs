@@ -1,8 +1,8 @@
-//! `held ELF`: checks a CPU that its host doesn't run at the moment at which it would store DEAD.
+//! `held ELF`: checks the kernel while the host doesn't run a CPU that is about to store DEAD.
 //!
-//! ELF is qemu_quarantine, which cycles CPU 1 and judges itself. QEMU's gdbstub holds that
-//! CPU at the first instruction of `Hotplug::leave`, and lets the others run, until the
-//! kernel says that it has seen enough.
+//! ELF is qemu_quarantine, which turns CPU 1 off and on and judges the outcome itself. QEMU's
+//! gdbstub holds that CPU at the first instruction of `Hotplug::leave`, and lets the other
+//! CPUs run, until the kernel prints that CPU 1 may go on.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -23,17 +23,18 @@ use crate::report::{indented, print};
 use crate::session::End;
 use crate::whereabouts::image_base;
 
-/// Seconds that the kernel may take to come so far as to be held, and to see enough.
+/// Seconds that the kernel may take until CPU 1 is held, and then until it may go on.
 const LIMIT: u64 = 120;
 
-/// How long it may take from there to its end, and until a CPU leaves.
+/// How long the kernel may take from there to its end, and until a CPU leaves.
 const ENDS: Duration = Duration::from_secs(60);
 
-/// The results that the kernel has when it ends.
+/// The number of the kernel's results.
 const RESULTS: u64 = 3;
 
-/// The CPU that is held, and the others.
+/// The CPU that is held.
 const HELD: u32 = 1;
+/// The other CPUs, which run meanwhile.
 const OTHERS: [u32; 3] = [0, 2, 3];
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -109,7 +110,7 @@ fn hold(config: &Config, elf: &Path, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether a mangled name is that of `Hotplug::leave`.
+/// Returns whether `name` is the mangled name of `Hotplug::leave`.
 fn is_leave(name: &str) -> bool {
     let behind_the_module = name.split_once("7hotplug").map(|(_, rest)| rest);
     behind_the_module.is_some_and(|rest| rest.contains("5leave"))

@@ -1,9 +1,9 @@
-//! `matrix IMAGE [all]`: one Image on every machine.
+//! `matrix IMAGE [all]`: boots the same Image on every machine.
 //!
-//! Boots the Image that is shipped with init="selftest; poweroff" on each machine of a
-//! table, and prints the Image's checksum: it is the same file everywhere. Twelve rows of the
-//! table have every pair of two settings between them (of those that QEMU can have
-//! together); the last one has many CPUs in little memory. With `all`, every combination.
+//! It boots the Image that is shipped with init="selftest; poweroff" on each machine of a
+//! table, and prints the Image's checksum, because it is the same file everywhere. For any
+//! two settings that QEMU can combine, one of the first twelve rows of the table has both.
+//! The last row has many CPUs and little memory. With `all`, it boots on every combination.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -70,7 +70,7 @@ impl Row {
         })
     }
 
-    /// Returns the machine, `config` being what the environment says of it.
+    /// Returns the machine of this row. `config` has the settings that no row has.
     fn machine(&self, config: &Config) -> Config {
         let on_if = |entered: &str| String::from(if self.entered == entered { "on" } else { "" });
         Config {
@@ -144,8 +144,8 @@ fn checksum(image: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&sum).chars().take(16).collect())
 }
 
-/// Returns a row for every combination that QEMU has: GICv4 needs EL2, GICv2 has eight
-/// interfaces.
+/// Returns a row for every combination that QEMU has: GICv4 needs EL2, and GICv2 has at most
+/// eight CPUs.
 fn every_combination() -> Vec<String> {
     let mut rows = Vec::new();
     let mut each = |gic, entered, cpu, threads| {
@@ -204,7 +204,8 @@ mod tests {
             .filter_map(|row| row.split(' ').next())
             .collect();
         assert_eq!(names.len(), rows.len());
-        // GICv2: three ways in, and three sizes; GICv3: and four; GICv4: one way in.
+        // GICv2 has three exception levels at entry and three sizes, GICv3 three and four,
+        // GICv4 one and four. The last 2 are the rows of the Raspberry Pi 4.
         assert_eq!(rows.len(), 3 * 18 * 3 + 3 * 18 * 4 + 18 * 4 + 2);
         assert!(rows.iter().all(|row| Row::parse(row).is_some()));
     }

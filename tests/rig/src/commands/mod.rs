@@ -1,5 +1,5 @@
-//! What the rig can be asked for, a module each. A command prints what it has to say and
-//! returns the exit status; an error is told behind its name.
+//! The rig's commands, each in a module of its own. A command prints its results and returns
+//! the exit status.
 
 use std::ffi::OsString;
 
@@ -32,7 +32,7 @@ pub mod typed;
 pub mod uboot;
 pub mod xen;
 
-/// A command: its name, its arguments for people to read, and what it does.
+/// A command: its name, its arguments as the usage text shows them, and its function.
 pub struct Command {
     pub name: &'static str,
     pub arguments: &'static str,

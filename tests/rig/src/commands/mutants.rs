@@ -1,18 +1,18 @@
 //! `mutants [TEXT]`: makes the mistakes of `tests/mutants` one at a time, each in a copy of
 //! the tree, and runs the model that must find it.
 //!
-//! Each model is run unchanged first, and must pass; how long that takes decides how long it
-//! may take with a mistake in it. The verdicts:
+//! Each model is first run without a mistake, and must pass. The time that this takes sets
+//! the time limit with a mistake. The verdicts:
 //!
-//! | | |
+//! | Verdict | Meaning |
 //! |---|---|
 //! | caught | the model has failed |
-//! | SURVIVED | it has passed all the same |
-//! | TIMED OUT | it has neither failed nor passed: nothing is shown |
-//! | FAIL | the mistake can't be made, doesn't compile, or the model is red without it |
+//! | SURVIVED | the model has passed with the mistake |
+//! | TIMED OUT | the model has neither failed nor passed, which shows nothing |
+//! | FAIL | the mistake can't be made or doesn't compile, or the model fails without it |
 //!
-//! All but the first fail the run. With TEXT only the mistakes that have it in them are made.
-//! tests/host_orderings.rs checks that the lists are complete.
+//! Any verdict but the first fails the run. With TEXT, only mistakes whose text contains it
+//! are made. tests/host_orderings.rs checks that the lists are complete.
 
 mod list;
 mod plant;
@@ -34,13 +34,13 @@ use crate::report::print;
 pub use list::{Mutant, parse};
 pub use plant::Sums;
 
-/// Where the lists are.
+/// The directory of the lists.
 const LISTS: &str = "tests/mutants";
 
-/// What a model may take at least, however fast it is unchanged.
+/// The shortest time limit of a model with a mistake, however fast it is without one.
 const FLOOR: Duration = Duration::from_secs(60);
 
-/// What of the tree a model needs.
+/// The files and directories of the tree that a model needs.
 const NEEDED: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
@@ -51,11 +51,11 @@ const NEEDED: &[&str] = &[
     "benches",
 ];
 
-/// The depth of a model's search. Two mistakes show no earlier, whatever depth was asked
-/// for.
+/// The depth of a model's search, because two of the mistakes need it. The variable
+/// LOOM_MAX_PREEMPTIONS has no effect here.
 const PREEMPTIONS: &str = "3";
 
-/// The lines that are shown of a compiler or a model that fails where it must not.
+/// How many of the last lines of a compiler or a model are shown if it fails unexpectedly.
 const LAST_LINES: usize = 20;
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -69,11 +69,11 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     Ok(i32::from(sums.failed != 0))
 }
 
-/// Plants mistakes, tells of them, and tells what was counted.
+/// Plants the mistakes, and gives `tell_fn` each verdict and the counts.
 ///
 /// # Errors
 ///
-/// The tree can't be copied, or cargo not be started.
+/// The tree can't be copied, or cargo can't be started.
 pub fn plant(
     config: &Config,
     mutants: &[Mutant],
@@ -103,7 +103,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Copies what git knows of the tree.
+    /// Copies the files of the tree that git tracks.
     fn make(config: &Config) -> Result<Copy<'_>> {
         let work = absolute(target_dir().join("mutants"))?;
         let tree = work.join("tree");
@@ -129,8 +129,8 @@ impl Copy<'_> {
         })
     }
 
-    /// Runs `cargo test` for a model, with `more` behind its arguments; `None` if it still
-    /// runs after `limit`.
+    /// Runs `cargo test` for a model, with the further arguments `more`, and returns its
+    /// status; `None` if it still runs after `limit`.
     fn cargo(&self, model: &str, more: &[&str], limit: Duration) -> Result<Option<i32>> {
         let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
         let mut cargo = cargo(self.config);
@@ -144,7 +144,7 @@ impl Copy<'_> {
             .env("RUSTFLAGS", "--cfg loom")
             .env("LOOM_MAX_PREEMPTIONS", PREEMPTIONS);
         cargo.stdout(log.try_clone()?).stderr(log);
-        // What runs on is ended with all that it has started.
+        // Dropping this ends cargo and all programs that it has started.
         let mut running = Running::start(&mut cargo)?;
         let ended = running.wait_until(Instant::now() + limit)?;
         Ok(ended.map(code))
@@ -154,8 +154,8 @@ impl Copy<'_> {
 /// How long a compiler may take.
 const BUILDS_WITHIN: Duration = Duration::from_secs(3600);
 
-/// The status of a program that was killed, for want of memory or by hand: it has shown
-/// nothing either.
+/// The status of a program that was killed, by hand or because memory ran out. That shows
+/// nothing, like a time-out.
 const KILLED: i32 = 128 + 9;
 
 impl plant::Tree for Copy<'_> {

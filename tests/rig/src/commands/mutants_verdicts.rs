@@ -1,6 +1,6 @@
-//! `mutants-verdicts`: what `mutants` says of mistakes of which each is known to be caught,
-//! to survive, to hang, not to compile, or not to be one. Cargo and the models are the real
-//! ones.
+//! `mutants-verdicts`: checks the verdicts of `mutants` on mistakes whose verdict is known:
+//! caught, surviving, hanging, not compiling, or not to be made. It uses the real cargo and
+//! real models.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::mutants::{Sums, parse, plant};
 use crate::config::Config;
 use crate::report::print;
 
-/// The mistakes, in the models that they are planted in.
+/// The mistakes, in the lists of two models.
 const LISTS: [(&str, &str); 2] = [
     (
         "loom_trace",
@@ -46,7 +46,7 @@ src/trace.rs
     ),
 ];
 
-/// What must be told of them, each in one line.
+/// Patterns for the lines that `mutants` must print, a line each.
 const TOLD: [&str; 8] = [
     "^sound .*loom_trace",
     "^caught .*src/trace.rs:.*Caught",
@@ -58,7 +58,7 @@ const TOLD: [&str; 8] = [
     "^1 passed, 5 failed, 0 skipped",
 ];
 
-/// What a model may take at least: the one that hangs is to be given up soon.
+/// The shortest time limit: short, because a model hangs here.
 const FLOOR: Duration = Duration::from_secs(10);
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {

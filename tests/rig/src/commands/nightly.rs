@@ -1,9 +1,12 @@
-//! `nightly [STAGE...]`: what takes too long for the check, or needs a nightly toolchain.
-//! Every stage runs, whatever came of the others; each prints into
-//! target/nightly/STAGE.log, shown if it fails. Given names, only those.
+//! `nightly [STAGE...]`: runs the stages that take too long for the check or need a nightly
+//! toolchain: those named, or else all.
 //!
-//! The last line is `N passed, N failed, N skipped`, in stages. A stage whose tool can't be
-//! had is skipped, with the reason; with REQUIRE_ALL=1 that is a failure.
+//! A stage runs even if an earlier stage has failed. Each stage prints into
+//! target/nightly/STAGE.log, which is shown if the stage fails.
+//!
+//! The last line is `N passed, N failed, N skipped`, in stages. A stage is skipped, and the
+//! reason printed, if a tool that it needs can't be had. With REQUIRE_ALL=1 that is a
+//! failure.
 
 use std::ffi::OsString;
 use std::fs;
@@ -43,7 +46,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("qemu-a72", qemu_a72),
 ];
 
-/// The argument with which the driver calls this command for one stage.
+/// The argument with which the driver has this command run a stage in its own process.
 const HERE: &str = "--here";
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -92,7 +95,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     Ok(i32::from(sum.failed != 0))
 }
 
-/// Returns the variables that aren't of a machine.
+/// Returns the variables of `config` that don't describe a machine.
 fn of_no_machine(config: &Config) -> Config {
     Config {
         case: config.case.clone(),
@@ -127,14 +130,14 @@ fn rustup(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-/// Returns whether one of the lines of a list of rustup's names `item`: alone, or with the host
-/// or a remark behind it.
+/// Returns whether a line of `list`, printed by rustup, names `item`. The host or a remark
+/// may follow the name.
 fn lists(list: &str, item: &str) -> bool {
     let mut behind = list.lines().filter_map(|line| line.strip_prefix(item));
     behind.any(|rest| rest.is_empty() || rest.starts_with(['-', ' ']))
 }
 
-/// Adds the newest toolchain there is, because Miri and the sanitizers are in no other.
+/// Adds the nightly toolchain, because Miri and the sanitizers are in no other.
 fn needs_nightly() -> Result<()> {
     if lists(&rustup(&["toolchain", "list"])?, "nightly") {
         return Ok(());
@@ -188,8 +191,9 @@ fn needs_cargo_fuzz(config: &Config) -> Result<()> {
     }
 }
 
-/// From real trees on, with the tokens and names that a blob is made of. A loop is an input
-/// that takes 10 s, where others take microseconds.
+/// Fuzzes the device tree parser. The first inputs are real trees, and the dictionary has
+/// the tokens and names of a blob. An input that takes 10 s counts as an endless loop; other
+/// inputs take microseconds.
 fn fuzz(config: &Config) -> Result<()> {
     needs_cargo_fuzz(config)?;
     let seeds = std::env::current_dir()?.join("target/nightly/seeds");
@@ -235,9 +239,10 @@ fn loom(config: &Config) -> Result<()> {
     })
 }
 
-/// The pure modules; and the scheduler, its timers and locks, as far as a short test has
-/// them: threads that hand a baton around are slow here, and never end, which Miri takes
-/// for leaks. What starts a program (dtc, QEMU, git) or reads the sources can't run here.
+/// Runs tests under Miri: the pure modules, and the short tests of the scheduler, its timers
+/// and its locks. Threads that pass a baton are slow under Miri, and never end, which Miri
+/// reports as leaks. Tests that start a program (dtc, QEMU, git) or read the sources can't
+/// run under Miri.
 fn miri(config: &Config) -> Result<()> {
     needs_component("rust-src")?;
     needs_component("miri")?;
@@ -261,8 +266,8 @@ fn qemu_el2(config: &Config) -> Result<()> {
     })
 }
 
-/// Time is the instruction count, on one host thread: slow, so at two sizes, and a short
-/// storm.
+/// Runs the test kernels with the instruction count as the clock, on one host thread. That
+/// is slow, so only at two sizes, and with a short storm.
 fn qemu_icount(config: &Config) -> Result<()> {
     qemu(Config {
         icount: "1".into(),
@@ -281,7 +286,8 @@ fn qemu_gicv2(config: &Config) -> Result<()> {
     })
 }
 
-/// With EL3 the GIC has two security states, and shows us the non-secure one.
+/// Runs the test kernels on a machine with EL3: its GIC has two security states, and shows
+/// the kernel the non-secure view.
 fn qemu_secure(config: &Config) -> Result<()> {
     let secure = Config {
         secure: "on".into(),
@@ -306,7 +312,7 @@ fn qemu_rpi4(config: &Config) -> Result<()> {
     })
 }
 
-/// All of them under the lock validator.
+/// Runs all test kernels in a debug build, under the lock validator.
 fn qemu_debug(config: &Config) -> Result<()> {
     qemu(Config {
         profile: "dev".into(),
@@ -317,7 +323,8 @@ fn qemu_debug(config: &Config) -> Result<()> {
     })
 }
 
-/// Ten minutes each, the debug build under the lock validator; the seed is in the log.
+/// Runs the storm in a release build, and in a debug build under the lock validator: ten
+/// minutes at each size. The seed is in the log.
 fn storm(config: &Config) -> Result<()> {
     for profile in ["release", "dev"] {
         for size in ["4", "8", "20"] {
@@ -335,25 +342,29 @@ fn storm(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Every combination of what the matrix of the check has in pairs.
+/// Runs the Image on every combination of the settings that the check's matrix combines in
+/// pairs.
 fn all_machines(config: &Config) -> Result<()> {
     build()?;
     done(matrix::run(config, &[kernel_image().into(), "all".into()])?)
 }
 
-/// As a guest of Xen, which has no place for a pending bit and its own ideas of addresses.
+/// Runs the Image as a guest of Xen, whose emulated GIC doesn't show pending bits, and whose
+/// guests have other addresses than the board.
 fn under_xen(config: &Config) -> Result<()> {
     build()?;
     done(xen::run(config, &[kernel_image().into()])?)
 }
 
-/// Under firmware that keeps the secure world's interrupts, and answers PSCI by SMC.
+/// Runs the Image under firmware that keeps the secure world's interrupts and takes PSCI
+/// calls by SMC.
 fn under_tfa(config: &Config) -> Result<()> {
     build()?;
     done(tfa::run(config, &[kernel_image().into()])?)
 }
 
-/// Skipped as a whole if the firmware isn't there.
+/// Boots the Image from U-Boot on all its machines. The stage is skipped if there is no
+/// U-Boot.
 fn under_uboot(config: &Config) -> Result<()> {
     if !uboot::can_run() {
         return skip(uboot::WHY_NOT);

@@ -19,9 +19,9 @@ use crate::paths::log_dir;
 use crate::qemu;
 use crate::whereabouts::is_image;
 
-/// How long nothing happens, and how many of the host's clock ticks, a hundred a second,
-/// QEMU may run then.
+/// How long the parked CPUs are observed.
 const WATCHED: Duration = Duration::from_secs(3);
+/// How many ticks of the host's clock, a hundred a second, QEMU may run in [`WATCHED`].
 const ALLOWED: u64 = 45;
 
 /// How long it may take until the CPUs are parked.
@@ -30,7 +30,7 @@ const PARKED_WITHIN: Duration = Duration::from_secs(30);
 /// M, C and I of SCTLR_EL1.
 const ENABLES: u64 = 0x1005;
 
-/// An Image lies on a page boundary, as the pen does in it.
+/// The alignment of an Image in memory, and of the pen in the Image, in bytes.
 const PAGE: u64 = 4096;
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -46,7 +46,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     let log = log_dir()?.join("parked.log");
     let vm = qemu::command(&machine, Path::new(image))?;
     let mut machine = Machine::boot(&vm, &log, false)?;
-    // The cases follow each other on one machine: all of them are looked at.
+    // All cases run on the same machine, in order, so `CASE` selects none.
     let mut cases = Cases::new("parked", arguments, &Config::default());
     let mut check = |what: &str, outcome: Result<()>| cases.tell("", what, &outcome, &log);
 
@@ -73,7 +73,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     let sctlr = gdb.system_register("SCTLR", 0)?;
     check("those of CPU 0 are on", is_so(sctlr & ENABLES == ENABLES));
     gdb.detach()?;
-    // How QEMU ends when told to is not what is tested.
+    // This doesn't test how QEMU ends, so its status is ignored.
     machine.quit()?;
     Ok(cases.finish())
 }
@@ -104,7 +104,8 @@ fn ticks(process: u32) -> Result<u64> {
     ticks_in(&stat).context("what the system says of QEMU's time")
 }
 
-/// Reads a line of /proc/PID/stat (proc_pid_stat(5)): the 14th and the 15th field.
+/// Returns the sum of the 14th and the 15th field of `stat`, a line of /proc/PID/stat
+/// (proc_pid_stat(5)).
 fn ticks_in(stat: &str) -> Option<u64> {
     // The name of the program, the second field, may have blanks in it.
     let (_, behind_the_name) = stat.rsplit_once(") ")?;
@@ -113,7 +114,7 @@ fn ticks_in(stat: &str) -> Option<u64> {
     Some(field()? + field()?)
 }
 
-/// Where the pen lies in the Image.
+/// The place of the pen in the Image.
 struct Pen {
     start: u64,
     end: u64,
@@ -139,7 +140,8 @@ impl Pen {
         }
     }
 
-    /// Returns where the Image must lie for `pc` to be in the pen, if it can be.
+    /// Returns the address that the Image must have for `pc` to be in the pen; `None` if there
+    /// is none.
     fn image_of(&self, pc: u64) -> Option<u64> {
         let base = (pc / PAGE * PAGE).checked_sub(self.start)?;
         (pc - base < self.end).then_some(base)

@@ -1,8 +1,8 @@
-//! `places IMAGE`: boots the Image with Image and device tree wherever a loader may put
-//! them, and with trees as people and firmware write them.
+//! `places IMAGE`: boots the Image with Image and device tree at every place where a loader
+//! may put them, and with unusual trees as people and firmware write them.
 //!
-//! `selftest; poweroff` is a boot argument, or typed where the tree is one of QEMU's
-//! without any; it must end with status 0, all its checks ok.
+//! The kernel runs `selftest; poweroff`, from its boot arguments, or typed if the tree has
+//! none. All checks must be ok, and the status must be 0.
 
 use std::ffi::OsString;
 use std::fs;
@@ -25,17 +25,17 @@ const LIMIT: u64 = 60;
 
 const MACHINE: &str = "virt,gic-version=3";
 
-/// Where Image and tree of a habit lie.
+/// The addresses of Image and tree for [`HABITS`].
 const HABIT_IMAGE_AT: u64 = RAM + 0x20_0000;
 const HABIT_TREE_AT: u64 = RAM + 0x400_0000;
 
-/// A place: its name, the memory, where the Image lies, and where the tree.
+/// A place: its name, the size of the memory, the Image's address, and the tree's address.
 type Place = (&'static str, &'static str, u64, u64);
 
-/// A tree of `dts` in which nothing is changed, and patterns that must each match a line.
+/// A tree of `dts`, and patterns that must each match a line of the console.
 type Habit = (&'static str, &'static [&'static str]);
 
-/// What can't be used is left out, and told.
+/// The unusual trees. The kernel leaves out what it can't use, and says so in its log.
 const HABITS: &[Habit] = &[
     (
         "habits-texts",
@@ -71,7 +71,7 @@ const HABITS: &[Habit] = &[
         ],
     ),
     (
-        // What is said of the texts in it has no raw control character.
+        // The log escapes the control characters in the tree's texts.
         "habits-alone",
         &[
             r" on Red.u\{1b\}\[31m.nboard: 1 CPU, GICv3, nothing that starts CPUs, no power-off$",
@@ -127,7 +127,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
 fn places(image_size: u64) -> [Place; 5] {
     const AT: u64 = RAM + 0x20_0000;
     [
-        // QEMU puts a tree on the first byte of RAM itself.
+        // QEMU's own loader puts a tree at the first byte of RAM too.
         ("tree_first", "1G", AT, RAM),
         ("tree_behind_image", "1G", AT, AT + image_size),
         (
@@ -141,8 +141,8 @@ fn places(image_size: u64) -> [Place; 5] {
     ]
 }
 
-/// Returns the size that the header of the file `image` says it takes in memory (the
-/// kernel's documentation of Linux, arch/arm64/booting.rst).
+/// Returns the size in memory that the header of the file `image` has (Linux,
+/// Documentation/arch/arm64/booting.rst).
 fn size_of(image: &Path) -> Result<u64> {
     let bytes = fs::read(image).with_context(|| image.display().to_string())?;
     let size = bytes.get(16..24).and_then(|size| size.try_into().ok());
@@ -179,8 +179,8 @@ fn boot_at(place: Place, image: &Path, log: &Path, limit: Duration) -> Result<()
     selftest(vm, b"\n\nselftest; poweroff\n", log, limit).map(drop)
 }
 
-/// Runs a machine, in which all checks of `selftest` must be ok, and returns what it
-/// printed.
+/// Runs a machine, checks that all checks of `selftest` are ok, and returns the console's
+/// output.
 fn selftest(vm: Command, typed: &[u8], log: &Path, limit: Duration) -> Result<String> {
     let (end, printed) = run_to_end(vm, typed, log, limit)?;
     end.is(0, limit)?;

@@ -2,9 +2,9 @@
 //!
 //! TIMEOUT, in seconds, ends it early. The exit status is the kernel's, or 124 on time-out.
 //!
-//! QEMU's escape key is Ctrl-], not its usual Ctrl-A, which the shell's line editor has for
-//! "to the beginning of the line": Ctrl-] X ends the machine, Ctrl-] C is QEMU's monitor,
-//! and Ctrl-] twice sends one.
+//! QEMU's escape key is Ctrl-], not its usual Ctrl-A: in the shell's line editor Ctrl-A goes
+//! to the beginning of the line. Ctrl-] X ends the machine, Ctrl-] C switches to QEMU's
+//! monitor, and Ctrl-] Ctrl-] sends a Ctrl-] to the kernel.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -27,7 +27,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         bail!("run [--debug] IMAGE [ELF]");
     };
     let mut config = config.clone();
-    // Without commands the machine shows what it can do, and then gives a prompt.
+    // Without commands the machine shows the tour, and then a prompt.
     if config.init.is_empty() && !debug {
         config.init = tour(config.cpus()?).into();
     }

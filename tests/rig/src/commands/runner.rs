@@ -1,26 +1,24 @@
 //! `runner ELF`: cargo's runner for the target, which boots a kernel and judges it.
 //!
-//! A test kernel (an ELF named `qemu_*`) says in the first lines of its source what it
-//! needs and what it will do; docs/testing.md lists the words. It passes if
+//! A test kernel (an ELF named `qemu_*`) has directives in the first lines of its source;
+//! docs/testing.md lists them. It passes if
 //!
-//! 1. it ends by itself, in time, with the status it announced (0 unless told),
-//! 2. its KTAP output is whole: one plan `1..N`, N > 0, then N results numbered in order,
-//!    none of them `not ok` (a kernel that announced a failing status needs no plan: it
-//!    doesn't come to its end),
+//! 1. it ends by itself, in time, with the status of its directive `status` (else 0),
+//! 2. its KTAP output is whole: one plan `1..N`, N > 0, and N results, numbered in order,
+//!    none of them `not ok`. A kernel with another `status` than 0 needs no plan, because it
+//!    ends early,
 //! 3. every `output` pattern is matched by a line, in the order given.
 //!
-//! A program that isn't a test announces `plan: none`: 1 and 3 hold for it.
+//! A program that isn't a test has `plan: none`: 1 and 3 hold for it.
 //!
-//! A kernel that can't end announces `halts: REASON` instead: it passes if its CPU comes to
-//! sleep in `boot_halt` with that number in `boot_failure_reason`; QEMU is then ended. For
-//! it too 3 holds.
+//! A kernel that can't end has `halts: REASON`: it passes if its CPU sleeps in `boot_halt`
+//! with that number in `boot_failure_reason`, and if 3 holds. QEMU is then ended.
 //!
-//! A kernel with cases is run once for each, or for the one that the variable CASE names;
-//! the boot argument `case=NAME` tells it which.
+//! A kernel with cases is run once for each case, or only for the case that the variable
+//! CASE names. The boot argument `case=NAME` tells the kernel its case.
 //!
-//! The last line says what was counted, or why it failed, with every `not ok` that was
-//! seen, whatever the end. Any other ELF is the kernel itself: it is booted, and its
-//! status handed on.
+//! The last line has the counts, or the reason of the failure and every `not ok` result. Any
+//! other ELF is the kernel itself: the runner boots it, and ends with its status.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -40,10 +38,10 @@ use crate::report::print;
 use crate::watch::{Watched, run_watched};
 use crate::{image, qemu};
 
-/// Seconds after which a test is ended that doesn't say.
+/// Seconds after which a test without a directive `timeout` is ended.
 const TIMEOUT: u64 = 60;
 
-/// The status of a kernel that was ended because its time was over.
+/// The status of a kernel that was ended at its time limit.
 const TIMED_OUT: i32 = 124;
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -77,7 +75,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
 struct Failure {
     status: i32,
     why: String,
-    /// What it printed; nothing if it wasn't run.
+    /// The console's output; empty if the kernel wasn't run.
     log: String,
 }
 
@@ -88,7 +86,7 @@ impl Failure {
     }
 }
 
-/// Prints the last word on a kernel, and returns the exit status.
+/// Prints the last line, and returns the exit status.
 fn report(verdict: &Result<Counts, Failure>) -> i32 {
     match verdict {
         Ok(counts) => {
@@ -115,16 +113,16 @@ fn boot(config: &Config, elf: &Path) -> Result<i32> {
     Ok(status)
 }
 
-/// What a kernel does at its end.
+/// How a kernel must end, and the console's lines.
 struct Wanted<'a> {
     status: i32,
-    /// The number that its CPU leaves when it sleeps in `boot_halt`.
+    /// The number in `boot_failure_reason` when its CPU sleeps in `boot_halt`.
     halts: Option<u8>,
-    /// A line after which it hangs.
+    /// A pattern for the line after which it hangs.
     hangs: Option<&'a str>,
     plan: Plan,
     output: Vec<&'a str>,
-    /// The lines that are typed; the last one has no end.
+    /// The lines that are typed; the last has no line feed.
     types: Vec<&'a str>,
 }
 
@@ -154,13 +152,13 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Returns what is typed on the console.
+    /// Returns the text that is typed on the console.
     fn typed(&self) -> String {
         self.types.join("\n")
     }
 }
 
-/// Runs a test kernel in one of its cases, and returns what it counts.
+/// Runs a test kernel in one of its cases, and returns its counts.
 fn judge(config: &Config, kernel: &Kernel, elf: &Path) -> Result<Result<Counts, Failure>> {
     let case = &config.case;
     let wanted = Wanted::new(&kernel.directives, case)?;
@@ -202,7 +200,7 @@ fn judge(config: &Config, kernel: &Kernel, elf: &Path) -> Result<Result<Counts, 
     verdict(&wanted, status, &read(&log)?, || timed_out(limit, &config))
 }
 
-/// Returns what a kernel counts that ended with `status` and printed `log`.
+/// Returns the counts of a kernel that ended with `status` and printed `log`.
 fn verdict(
     wanted: &Wanted,
     status: i32,
@@ -239,7 +237,8 @@ fn verdict(
     Ok(Ok(counts))
 }
 
-/// Returns the first line from number `from` on, counted from 0, that `pattern` matches.
+/// Returns the number of the first line, not before `from`, that `pattern` matches. Lines
+/// are counted from 0.
 fn first_match(log: &str, from: usize, pattern: &str) -> Result<Option<usize>> {
     let regex = Regex::new(pattern).with_context(|| pattern.to_owned())?;
     let mut lines = log.lines().enumerate().skip(from);
@@ -248,13 +247,13 @@ fn first_match(log: &str, from: usize, pattern: &str) -> Result<Option<usize>> {
         .map(|(number, _)| number))
 }
 
-/// Returns why a kernel has failed that didn't end.
+/// Returns the message for a kernel that ran into its time limit.
 fn timed_out(limit: u64, config: &Config) -> Result<String> {
     Ok(format!("timed out after {limit} s, SMP={}", config.cpus()?))
 }
 
-/// Returns the version of QEMU on which a kernel can't mean anything, and why, if that is
-/// the one there is.
+/// Returns the version and the reason of the directive `not-on`, if it names the version of
+/// QEMU on this host; else `None`.
 fn not_on<'a>(directives: &'a Directives, case: &str) -> Result<Option<(&'a str, &'a str)>> {
     let Some(value) = directives.value("not-on", case) else {
         return Ok(None);
@@ -265,8 +264,8 @@ fn not_on<'a>(directives: &'a Directives, case: &str) -> Result<Option<(&'a str,
     Ok(is_here.then_some((version, why)))
 }
 
-/// Returns the machine that a kernel runs on: what it asks for is stronger than what was
-/// asked of us; lists add up.
+/// Returns the machine that a kernel runs on. Its directives override the variables, except
+/// `SMP`; boot arguments and arguments of QEMU are joined.
 fn machine_of(config: &Config, directives: &Directives) -> Result<Config> {
     let mut machine = config.clone();
     let case = &config.case;
@@ -306,8 +305,8 @@ fn machine_of(config: &Config, directives: &Directives) -> Result<Config> {
     Ok(machine)
 }
 
-/// Returns the size at which a kernel runs that was asked for none: 4, or the first of
-/// those it has.
+/// Returns the number of CPUs for a kernel that runs without `SMP`: 4, or the first of its
+/// own `sizes` if they don't have 4.
 fn size_of(sizes: Option<&str>) -> String {
     let mut sizes = sizes.unwrap_or("4").split_whitespace();
     let first = sizes.clone().next().unwrap_or("4");
@@ -315,7 +314,7 @@ fn size_of(sizes: Option<&str>) -> String {
     four.unwrap_or(first).to_owned()
 }
 
-/// Returns where the console of a kernel goes.
+/// Returns the path of a kernel's log, the console's output.
 fn log_of(name: &str, config: &Config) -> Result<PathBuf> {
     let case = match config.case.as_str() {
         "" => String::new(),
@@ -329,7 +328,7 @@ fn read(log: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A machine, with what is booted on it.
+/// A machine, and the kernel that is booted on it.
 struct Machine<'a> {
     elf: &'a Path,
     image: PathBuf,
@@ -374,7 +373,7 @@ mod tests {
         Directives::parse(source).expect("directives")
     }
 
-    /// The verdict on a kernel that says `source` of itself, as counts or as a reason.
+    /// Returns the verdict on a kernel with the source `source`, as counts or as a reason.
     fn verdict_on(source: &str, status: i32, log: &str) -> Result<Counts, (i32, String)> {
         let directives = said(source);
         let wanted = Wanted::new(&directives, "").expect("numbers");

@@ -1,6 +1,6 @@
-//! `sdcard IMAGE DIRECTORY`: the files for a Raspberry Pi 4's SD card. They go into the
-//! first partition (FAT), beside the firmware's own start4.elf and fixup4.dat, which are
-//! the Raspberry Pi company's and not here.
+//! `sdcard IMAGE DIRECTORY`: writes the files for a Raspberry Pi 4's SD card. The user copies
+//! them to the first partition (FAT), beside start4.elf and fixup4.dat, the company's own
+//! firmware, which isn't in this tree.
 
 use std::ffi::OsString;
 use std::fs;

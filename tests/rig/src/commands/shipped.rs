@@ -1,8 +1,8 @@
-//! `shipped IMAGE`: boots the Image that is shipped, as its user would, and looks at what
-//! it prints.
+//! `shipped IMAGE`: boots the Image that is shipped, as a user would, and checks its output.
 //!
-//! Each case is a machine, what is typed, and lines that must come, in order. It must end
-//! with status 0, which is what `poweroff` gives when all went well, unless it says more.
+//! Each case has a machine, shell commands, and patterns of lines that must be printed, in
+//! order. It must end with status 0, as `poweroff` does after commands without a failure,
+//! unless the case names another status.
 
 mod table;
 mod tour;
@@ -26,7 +26,7 @@ use table::Case;
 /// Seconds that a machine may take.
 const LIMIT: u64 = 20;
 
-/// What every case needs.
+/// The kernel, the variables and the limit, which every case needs.
 struct Setting<'a> {
     config: &'a Config,
     image: &'a Path,
@@ -74,7 +74,7 @@ impl Setting<'_> {
         self.logs.join(format!("shipped-{name}.log"))
     }
 
-    /// Boots a machine, and returns what it printed; it must end with `status`.
+    /// Boots a machine, checks that it ends with `status`, and returns the console's output.
     fn boot(&self, name: &str, machine: &Config, status: i32) -> Result<String> {
         let vm = qemu::command(machine, self.image)?;
         let limit = Duration::from_secs(self.config.timeout_or(LIMIT)?);

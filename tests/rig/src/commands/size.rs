@@ -1,6 +1,6 @@
-//! `size ELF IMAGE`: how much memory the kernel needs. The sections of the ELF, the Image as a file
-//! and in memory, and what each further CPU costs at run time: measured, by booting with
-//! 4 CPUs and with 8.
+//! `size ELF IMAGE`: prints how much memory the kernel needs: the sections of the ELF, the
+//! Image as a file and in memory, and the memory for each further CPU, which is measured by
+//! booting with 4 CPUs and with 8.
 
 use std::ffi::OsString;
 use std::fs;
@@ -38,14 +38,14 @@ pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
     Ok(0)
 }
 
-/// Returns the size in memory that an Image's header says: Linux,
-/// Documentation/arch/arm64/booting.rst.
+/// Returns the size in memory that an Image's header has (Linux,
+/// Documentation/arch/arm64/booting.rst).
 fn image_size(image: &[u8]) -> Option<u64> {
     let size = image.get(16..24)?.try_into().ok()?;
     Some(u64::from_le_bytes(size))
 }
 
-/// KiB in use.
+/// The memory in use, in KiB.
 struct Used {
     heap: i64,
     stacks: i64,
@@ -54,7 +54,7 @@ struct Used {
 /// How long a machine may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Returns what is in use with `cpus` CPUs.
+/// Returns the memory in use with `cpus` CPUs.
 fn used(image: &Path, cpus: u32) -> Result<Used> {
     let config = Config {
         init: "free; poweroff".into(),
@@ -67,7 +67,7 @@ fn used(image: &Path, cpus: u32) -> Result<Used> {
     in_table(&printed).with_context(|| format!("no table of `free` in {}", log.display()))
 }
 
-/// Returns what the table of `free` says.
+/// Parses the table that `free` prints.
 fn in_table(log: &str) -> Option<Used> {
     let used = |name: &str| {
         let mut rows = log.lines().map(str::split_whitespace);

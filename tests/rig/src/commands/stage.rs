@@ -50,7 +50,8 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         }
         [name] => {
             let mut config = config.clone();
-            // The same for every stage, or each would build the kernel again.
+            // All stages have the same early console, because each change of it builds the
+            // kernel again.
             config.earlycon = config.earlycon.filter(|early| !early.is_empty());
             run_here(find(STAGES, name)?, &config)
         }
@@ -58,13 +59,13 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     }
 }
 
-/// The target and the profile of what is shipped.
+/// Cargo's arguments for the target and the profile of the shipped kernel.
 const RELEASE: [&str; 3] = ["--release", "--target", TARGET];
 
-/// Warnings fail.
+/// Clippy's arguments by which a warning is an error.
 const STRICT: [&str; 3] = ["--", "-D", "warnings"];
 
-/// Installs what is missing.
+/// Installs the missing tools.
 pub fn setup() -> Result<()> {
     succeed(&mut Command::new("tests/setup.sh"))
 }
@@ -93,7 +94,7 @@ fn clippy_target(config: &Config) -> Result<()> {
         cargo
     };
     succeed(clippy().args(["-p", PACKAGE]).args(STRICT))?;
-    // With what tests see of it, and as it is shipped.
+    // The library with the modules that tests see, then as it is shipped.
     succeed(clippy().args(["--features", "internals"]).args(STRICT))?;
     succeed(clippy().args(STRICT))?;
     // The lock validator is in debug builds only.
@@ -113,16 +114,16 @@ fn clippy_loom(config: &Config) -> Result<()> {
     succeed(clippy.args(STRICT))
 }
 
-/// Has `cargo` build for the models: among files of their own, because the flags are
-/// others for all dependencies.
+/// Has `cargo` build for the models. They have a target directory of their own, because all
+/// dependencies are built with other flags.
 fn as_loom(cargo: &mut Command) {
     cargo
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", "target/loom");
 }
 
-/// Returns cargo's arguments for the test files of one kind: none if there are none,
-/// because cargo takes a pattern without a match for an error.
+/// Returns cargo's arguments for the test files of a kind. They are empty if there is no such
+/// file, because a pattern without a match is an error for cargo.
 fn tests_of_kind(kind: &str) -> Result<Vec<String>> {
     if test_files("tests", &format!("{kind}_"))?.is_empty() {
         return Ok(Vec::new());
@@ -166,8 +167,8 @@ fn docs_target(config: &Config) -> Result<()> {
     succeed(docs(config).args(RELEASE))
 }
 
-/// Runs the tests of the host, the rig's own among them: all, or the files whose names
-/// begin with `TEST`, or else the functions that have it in their names.
+/// Runs the host tests, with the rig's own: all, or the files whose names begin with `TEST`,
+/// or else the functions whose names contain it.
 fn host_tests(config: &Config) -> Result<()> {
     let ours = test_files("tests", "host_")?;
     let rigs = test_files("tests/rig/tests", "host_")?;
@@ -213,8 +214,8 @@ fn with_tests<R>(
     Ok(chosen)
 }
 
-/// Returns the arguments of each `cargo test` that runs what `test` selects of the
-/// kernel's test files, `ours`, and of the rig's, `rigs`.
+/// Returns the arguments of each `cargo test` for the selection `test`. `ours` are the
+/// kernel's test files, `rigs` are the rig's.
 fn host_selection(test: &str, ours: &[String], rigs: &[String]) -> Vec<Vec<String>> {
     const OF_RIG: [&str; 2] = ["-p", "stillpoint-rig"];
     fn files(package: &[&str], test: &str, all: &[String]) -> Option<Vec<String>> {
@@ -240,8 +241,8 @@ fn host_selection(test: &str, ours: &[String], rigs: &[String]) -> Vec<Vec<Strin
     runs
 }
 
-/// Checks the models, two at a time: the longest has one test that takes as long as all
-/// others.
+/// Runs the models, two at a time: the longest model has a test that takes as long as all
+/// others together.
 pub fn loom(config: &Config) -> Result<()> {
     let tests = tests_of_kind("loom")?;
     if tests.is_empty() {
@@ -281,7 +282,7 @@ fn run_model(config: &Config, model: &Path, progress: &Progress) -> Result<i32> 
         .stdout(writer.try_clone()?)
         .stderr(writer);
     let mut running = Running::start(&mut tests)?;
-    // With it goes our end of the pipe, so that reading comes to an end.
+    // Closes the rig's copy of the pipe's writing end, or reading would never end.
     drop(tests);
     let mut output = Vec::new();
     std::io::Read::read_to_end(&mut reader, &mut output)?;
@@ -311,8 +312,9 @@ fn qemu_tests(config: &Config) -> Result<()> {
     })
 }
 
-/// The short ones once more, on a machine with a GICv2. The still points also where
-/// software is entered at EL2, and where the GIC shows us its non-secure view.
+/// Runs the short test kernels on a machine with a GICv2; those of still points and SGIs also
+/// on a machine that enters software at EL2, and on one whose GIC shows the kernel its
+/// non-secure view.
 fn qemu_gicv2(config: &Config) -> Result<()> {
     let gicv2 = Config {
         gic: "2".into(),
@@ -340,8 +342,8 @@ fn qemu_gicv2(config: &Config) -> Result<()> {
     })
 }
 
-/// Those with the most locks once more in a debug build, under the lock validator: it has
-/// nothing to say. The others by night.
+/// Runs the test kernels with the most locks in a debug build, under the lock validator,
+/// which must report nothing. The nightly run does so with the others.
 fn qemu_debug(config: &Config) -> Result<()> {
     qemu(Config {
         profile: "dev".into(),
@@ -352,7 +354,7 @@ fn qemu_debug(config: &Config) -> Result<()> {
     })
 }
 
-/// And on a Raspberry Pi 4, as QEMU has it. A test without the tool is skipped.
+/// Runs test kernels on QEMU's Raspberry Pi 4. The stage is skipped if this QEMU has none.
 fn qemu_rpi4(config: &Config) -> Result<()> {
     if !qemu_has_rpi4()? {
         skipped("SKIP: this QEMU has no raspi4b (it comes with version 9)");
@@ -371,7 +373,7 @@ fn qemu_rpi4(config: &Config) -> Result<()> {
     )?)
 }
 
-/// The same file on every machine, started by another loader, and anywhere.
+/// Boots the same Image on every machine, from U-Boot, and at every address.
 fn all_machines(config: &Config) -> Result<()> {
     let image = [OsString::from(kernel_image())];
     done(matrix::run(config, &image)?)?;
@@ -379,7 +381,7 @@ fn all_machines(config: &Config) -> Result<()> {
     done(places::run(config, &image)?)
 }
 
-/// A CPU that its host doesn't run, as QEMU's gdbstub has it.
+/// Checks a CPU that its host doesn't run: QEMU's gdbstub holds it.
 fn held_cpu(config: &Config) -> Result<()> {
     let mut kernel = cargo(config);
     kernel
@@ -398,8 +400,8 @@ fn shipped_image(config: &Config) -> Result<()> {
     done(typed::run(config, &image)?)
 }
 
-/// The second kernel has no early console: a variant, so that it and the others don't
-/// build each other anew each time.
+/// Boots with trees that can't be used, with and without an early console. The kernel without
+/// one is a variant: in the same directory each of the two kernels would rebuild the other.
 fn bad_boots(config: &Config) -> Result<()> {
     let (mute, mute_image) = build_variant(config, &MUTE)?;
     let arguments = [kernel_elf(), kernel_image(), mute, mute_image].map(OsString::from);
@@ -422,7 +424,7 @@ fn build_variant(config: &Config, variant: &Variant) -> Result<(PathBuf, PathBuf
 mod tests {
     use super::*;
 
-    /// What `test` selects, a run a line.
+    /// Returns the selection of `test`, a line for each run.
     fn selected(test: &str) -> String {
         let ours = ["host_dt", "host_gic", "host_hotplug"].map(str::to_owned);
         let rigs = ["host_runner"].map(str::to_owned);

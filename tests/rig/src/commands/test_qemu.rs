@@ -1,5 +1,5 @@
-//! `test-qemu`: builds every test kernel and runs each at its sizes. A line for each run,
-//! and what was counted at the end.
+//! `test-qemu`: builds every test kernel and runs each at its sizes. It prints a line for
+//! each run, and the counts at the end.
 //!
 //! | Variable | Meaning | Default |
 //! |---|---|---|
@@ -9,7 +9,7 @@
 //! | `PROFILE` | `dev`: all in a debug build, whatever they ask for | |
 //! | `J` | how many runs of up to four CPUs go at a time | 2 |
 //!
-//! All other variables are those of the machine, where a kernel doesn't choose.
+//! All other variables describe the machine; a kernel's directives override them.
 
 use std::ffi::OsString;
 use std::io::{Read, pipe};
@@ -25,7 +25,7 @@ use crate::ktap;
 use crate::process::{Running, code, in_parallel, this_program};
 use crate::report::{Progress, indented, print, repeat, skipped};
 
-/// Above this many CPUs a run has the host to itself.
+/// The most CPUs of a run beside which another may run.
 const SMALL: u32 = 4;
 
 pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
@@ -50,16 +50,16 @@ pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
     Ok(i32::from(counts.failed != 0))
 }
 
-/// Returns whether one of the words of `wanted` is in `name`, or there are none.
+/// Returns whether `name` contains a word of `wanted`, or `wanted` has no words.
 fn is_wanted(name: &str, wanted: &str) -> bool {
     let mut words = wanted.split_whitespace().peekable();
     words.peek().is_none() || words.any(|word| name.contains(word))
 }
 
-/// Returns those of `kernels` that have the case that is wanted; all if none is.
+/// Returns the `kernels` that have the case that `CASE` names; all if it names none.
 ///
 /// # Errors
-/// No kernel has it: the message names the cases that there are.
+/// No kernel has the case; the message lists the cases of the kernels.
 fn with_case(config: &Config, mut kernels: Vec<Kernel>) -> Result<Vec<Kernel>> {
     if config.case.is_empty() {
         return Ok(kernels);
@@ -82,8 +82,7 @@ fn with_case(config: &Config, mut kernels: Vec<Kernel>) -> Result<Vec<Kernel>> {
     )
 }
 
-/// Orders kernels so that the last to end doesn't begin last: those that may take long
-/// come first.
+/// Sorts kernels by their time limits, the longest first, so that no long run begins last.
 fn longest_first(built: &mut [Built]) -> Result<()> {
     let mut failed = None;
     built.sort_by_cached_key(|built| {
@@ -101,13 +100,13 @@ fn longest_first(built: &mut [Built]) -> Result<()> {
 struct Item<'a> {
     built: &'a Built,
     size: u32,
-    /// Nothing for a kernel without cases.
+    /// Empty for a kernel without cases.
     case: &'a str,
-    /// Why it isn't run.
+    /// Why it isn't run; `None` if it is.
     unfit: Option<String>,
 }
 
-/// Returns what is to be run, in order.
+/// Returns the runs, in their order.
 fn plan<'a>(config: &'a Config, built: &'a [Built]) -> Result<Vec<Item<'a>>> {
     let mut items = Vec::new();
     for size in or(&config.smp, "1 2 4 20").split_whitespace() {
@@ -135,7 +134,7 @@ fn plan<'a>(config: &'a Config, built: &'a [Built]) -> Result<Vec<Item<'a>>> {
     Ok(items)
 }
 
-/// Returns the cases of a kernel that are to be run: an empty one if it has none.
+/// Returns the cases of a kernel that are to be run: an empty name if it has none.
 fn cases<'a>(config: &'a Config, kernel: &'a Kernel) -> Vec<&'a str> {
     let mut cases = kernel.directives.cases();
     if cases.is_empty() {
@@ -147,7 +146,7 @@ fn cases<'a>(config: &'a Config, kernel: &'a Kernel) -> Vec<&'a str> {
     cases
 }
 
-/// Returns why a kernel does not run on `size` CPUs of this machine; nothing if it does.
+/// Returns why a kernel does not run on `size` CPUs of this machine; `None` if it does.
 fn unfit(config: &Config, kernel: &Kernel, size: u32) -> Option<String> {
     let said = &kernel.directives;
     let board = or(&config.board, "virt");
@@ -182,7 +181,7 @@ fn unfit(config: &Config, kernel: &Kernel, size: u32) -> Option<String> {
     (gic == "2" && size > 8).then(|| "a GICv2 has 8 CPU interfaces".to_owned())
 }
 
-/// Runs all of `items`: small ones several at a time, each large one alone.
+/// Runs all `items`: small ones several at a time, each large one while no other runs.
 fn run_all(config: &Config, items: Vec<Item>) -> Result<Counts> {
     let jobs: usize = or(&config.jobs, "2")
         .parse()
@@ -203,7 +202,7 @@ fn run_all(config: &Config, items: Vec<Item>) -> Result<Counts> {
 }
 
 impl Item<'_> {
-    /// Runs it, or says why not, and returns what it counts.
+    /// Runs it, or prints why not, and returns its counts.
     fn run(&self, config: &Config, progress: &Progress) -> Result<Counts> {
         let name = self.name();
         if let Some(why) = &self.unfit {
@@ -222,7 +221,7 @@ impl Item<'_> {
             Verdict::Skipped(why) => self.line("skipped", &time, why),
             Verdict::Inapplicable(why) => self.line("not applicable", &time, why),
             Verdict::Passed(_) => {
-                // With the results in it that don't apply here, each with its reason.
+                // Skipped and inapplicable results are printed too, with their reasons.
                 let notes: Vec<&str> = log.lines().filter(|line| ktap::is_skip(line)).collect();
                 self.line("ok", &time, "") + &indented(&notes.join("\n"))
             }
@@ -236,7 +235,7 @@ impl Item<'_> {
         Ok(verdict.counts())
     }
 
-    /// Has the runner judge it, and returns its status and all that it printed.
+    /// Has the runner judge it, and returns the runner's status and output.
     fn judge(&self, config: &Config) -> Result<(i32, String)> {
         let mut config = config.clone();
         config.case = self.case.to_owned();
@@ -250,7 +249,7 @@ impl Item<'_> {
             .stdin(Stdio::null());
         runner.stdout(writer.try_clone()?).stderr(writer);
         let mut running = Running::start(&mut runner)?;
-        // With it goes our end of the pipe, so that reading comes to an end.
+        // Closes the rig's copy of the pipe's writing end, or reading would never end.
         drop(runner);
         let mut log = Vec::new();
         reader.read_to_end(&mut log)?;
@@ -276,7 +275,7 @@ impl Item<'_> {
     /// Returns the command that repeats it.
     fn repeat(&self, config: &Config) -> String {
         let (append, size) = (config.append.to_string_lossy(), self.size.to_string());
-        // What the Makefile has anyway need not be said.
+        // The Makefile's defaults need not be repeated.
         let unless = |value, default| if value == default { "" } else { value };
         let variables = [
             ("TEST", self.built.kernel.name.as_str()),
@@ -300,7 +299,7 @@ impl Item<'_> {
     }
 }
 
-/// What a run of the runner says.
+/// The runner's verdict on a run.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Passed(Counts),
@@ -343,7 +342,7 @@ impl Verdict {
                 inapplicable: 1,
                 ..Counts::default()
             },
-            // Its results before the failure count for nothing.
+            // The results before the failure aren't counted.
             Verdict::Failed => Counts {
                 failed: 1,
                 ..Counts::default()

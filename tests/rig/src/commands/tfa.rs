@@ -5,7 +5,7 @@
 //! is off. It starts the Image itself, at EL2 or EL1, or U-Boot, which has `booti` start the
 //! Image.
 //!
-//! Ends with 77 where something can't be had; the last line says what.
+//! It ends with status 77 if something that it needs can't be had; the last line names it.
 
 mod firmware;
 
@@ -29,8 +29,9 @@ use crate::uboot_prompt::boot_by_uboot;
 
 use firmware::{Firmware, IMAGE_AT, Next};
 
-/// Seconds that a machine may take, and one that U-Boot starts.
+/// Seconds that a machine may take whose Image TF-A starts.
 const LIMIT: u64 = 180;
+/// Seconds that a machine may take whose Image U-Boot starts.
 const UBOOT_LIMIT: u64 = 60;
 
 /// The machines: the GIC, whether there is EL2, and what TF-A starts.
@@ -60,7 +61,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
                 continue;
             }
             let log = log_dir()?.join(format!("tfa-{name}.log"));
-            // It takes minutes, once, and isn't what is tested.
+            // The build takes minutes the first time, which isn't part of the case's time.
             let flash = firmware.build(gic, next)?;
             let line = |took: &str| format!("TF-A {}, GICv{gic}, {what}  {took}", firmware.version);
             cases.run(&name, &log, line, || {
@@ -122,11 +123,11 @@ impl Machine<'_> {
         board
     }
 
-    /// Has TF-A start `image` with a tree that is written into the file `tree`, and returns
-    /// what the machine printed.
+    /// Has TF-A start `image`, with a tree that this writes to the file `tree`. Returns the
+    /// console's output.
     fn boot(&self, image: &Path, tree: &Path, log: &Path, limit: Duration) -> Result<String> {
         dump_tree(self.command(), tree)?;
-        // QEMU gives firmware its own tree, whose boot arguments nothing else writes.
+        // Firmware gets the tree that QEMU makes, and QEMU adds no boot arguments to it.
         let mut put_arguments = Command::new("fdtput");
         put_arguments
             .args(["-t", "s"])

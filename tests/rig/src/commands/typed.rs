@@ -1,8 +1,8 @@
 //! `typed IMAGE`: types faster than the shell reads.
 //!
-//! Whatever is pasted, a line is run as it was typed, or it is refused with a word: none is
-//! cut, joined with another, or lost without a word. QEMU's serial port takes as much as the
-//! kernel has room for, so that the verdict doesn't depend on time.
+//! The shell must run each pasted line as it was typed, or refuse it with a message. It must
+//! not cut a line, join it with another, or lose it silently. QEMU's serial port takes only
+//! as many bytes as the kernel has room for, so the verdict doesn't depend on time.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -20,11 +20,12 @@ use crate::qemu;
 /// Seconds that a machine may take.
 const LIMIT: u64 = 120;
 
-/// The lines that are typed in a row, and the characters of one that is too long.
+/// How many lines are typed in a row.
 const MANY: usize = 1000;
+/// The characters of a line that is too long.
 const LONG: usize = 10_000;
 
-/// A case: its name, what is typed, and what checks what commands have printed.
+/// A case: its name, the text that is typed, and the function that checks the output.
 type Case = (&'static str, String, fn(&Printed) -> Result<()>);
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -58,9 +59,9 @@ fn all() -> [Case; 3] {
     );
     let long = format!("echo {}\necho after\npoweroff\n", "x".repeat(LONG));
     [
-        // What comes before the kernel does: the first byte is in the UART then.
+        // The first byte is in the UART before the kernel runs.
         ("early", "echo early\npoweroff\n".into(), early),
-        // Commands while CPUs come and go.
+        // The commands turn CPUs off and on.
         ("thousand_lines", thousand, thousand_lines),
         ("long_line", long, long_line),
     ]
@@ -71,7 +72,7 @@ fn early(printed: &Printed) -> Result<()> {
     printed.has("not found", 0)
 }
 
-/// Each number comes once, in its order, or its line was refused.
+/// Checks that each number was printed once, in order, or that its line was refused.
 fn thousand_lines(printed: &Printed) -> Result<()> {
     let ran = MANY - printed.count("^sh: line ignored")?;
     printed.has("^L[0-9]{4}L$", ran)?;
@@ -84,7 +85,7 @@ fn thousand_lines(printed: &Printed) -> Result<()> {
     Ok(())
 }
 
-/// A line that is too long is refused; the next one isn't swallowed with it.
+/// Checks that a line that is too long is refused, and that the next line runs.
 fn long_line(printed: &Printed) -> Result<()> {
     printed.has("^sh: line ignored: it is longer", 1)?;
     printed.has("^after$", 1)?;
@@ -92,8 +93,8 @@ fn long_line(printed: &Printed) -> Result<()> {
     printed.has("^x", 0)
 }
 
-/// The lines that commands printed: all but prompts, with what was typed behind them, and
-/// the kernel's own messages.
+/// The lines that commands printed: all but the prompts with their echo, and the kernel's own
+/// messages.
 struct Printed {
     lines: Vec<String>,
 }

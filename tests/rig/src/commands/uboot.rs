@@ -1,8 +1,8 @@
 //! `uboot IMAGE [all]`: boots the Image as U-Boot's `booti` does.
 //!
-//! Debian's U-Boot for QEMU is the firmware; the Image lies in memory, the device tree is
-//! U-Boot's own copy, near the top of it. With `all`, at both exception levels and with both
-//! interrupt controllers.
+//! Debian's U-Boot for QEMU is the firmware. The Image is in memory already. The device tree
+//! is U-Boot's own copy, near the end of memory. With `all`, the command boots at both
+//! exception levels and with both interrupt controllers.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::uboot_prompt::boot_by_uboot;
 
 const FIRMWARE: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
 
-/// What is to be said if [`can_run`] is false.
+/// The reason for skipping if [`can_run`] returns `false`.
 pub const WHY_NOT: &str = "no U-Boot for QEMU (Debian's package u-boot-qemu)";
 
 /// Seconds that a machine may take.
@@ -32,7 +32,7 @@ type Machine = (u32, &'static str, &'static str);
 const FIRST: Machine = (3, "off", "1G");
 const OTHERS: [Machine; 3] = [(3, "on", "1G"), (2, "off", "1G"), (2, "on", "6G")];
 
-/// Returns whether there is a U-Boot, and so whether there is anything that can be run.
+/// Returns whether this host has the U-Boot that the command needs.
 #[must_use]
 pub fn can_run() -> bool {
     Path::new(FIRMWARE).exists()
@@ -72,7 +72,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     Ok(cases.finish())
 }
 
-/// Returns how U-Boot calls itself in a log.
+/// Returns U-Boot's version as its first lines in `log` have it.
 fn version(log: &[u8]) -> String {
     let log = String::from_utf8_lossy(log);
     let number = log.split_once("U-Boot 20").map_or("", |(_, behind)| behind);

@@ -2,11 +2,11 @@
 //!
 //! Debian's Xen runs without a Dom0: the Image is its only domain, started by Xen itself from
 //! the device tree. QEMU emulates the board, with EL2. The guest's console is Xen's emulated
-//! PL011; Xen prints a line of it, with a mark in front, when its newline comes. Xen goes on
-//! when its guest has turned itself off: Xen's key `q` then lists the guest's virtual CPUs as
-//! paused, and QEMU is ended.
+//! PL011. Xen prints each whole line of it, with a mark in front. Xen keeps running when its
+//! guest has turned itself off. Xen's key `q` then lists the guest's virtual CPUs as paused,
+//! and the rig ends QEMU.
 //!
-//! Ends with 77 where something can't be had; the last line says what.
+//! It ends with status 77 if something that it needs can't be had; the last line names it.
 
 mod console;
 
@@ -30,16 +30,16 @@ use crate::session::Session;
 
 use console::Console;
 
-/// Where the board's memory holds the Image until Xen copies it for its guest.
+/// The address of the Image in the board's memory, from which Xen copies it for its guest.
 const IMAGE_AT: u64 = 0x6000_0000;
 
 /// Seconds that a machine may take.
 const LIMIT: u64 = 180;
 
-/// How long Xen may say nothing until it is asked for its guest's state.
+/// How long Xen may print nothing before the rig asks it for the state of its guest.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// The machines: the GIC, and the guest's CPUs.
+/// The machines: the GIC's version, and the number of the guest's CPUs.
 const MACHINES: [(u32, u32); 4] = [(3, 4), (2, 4), (3, 8), (2, 8)];
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -71,7 +71,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     }))
 }
 
-/// Returns Xen itself, in the directory `boot` of its package.
+/// Returns the path of the hypervisor in `boot`, a directory of its package.
 fn hypervisor(boot: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(boot)? {
         let path = entry?.path();
@@ -91,7 +91,7 @@ fn board(gic: u32) -> Command {
     board
 }
 
-/// Writes the board's own tree into the file `tree`, with a domain of `cpus` CPUs added.
+/// Writes the board's device tree, with a domain of `cpus` CPUs added, to the file `tree`.
 fn write_tree(board: &Command, image: &Path, cpus: u32, tree: &Path) -> Result<()> {
     let own = tree.with_extension("board");
     let mut dump = Command::new(board.get_program());
@@ -138,8 +138,8 @@ fn domain(size: u64, cpus: u32) -> String {
     )
 }
 
-/// Runs a machine until its guest has turned itself off, and judges what that printed, which
-/// goes to `log`; what Xen printed goes beside it.
+/// Runs a machine until its guest has turned itself off, and judges the guest's output. That
+/// goes to `log`; Xen's own output goes to a file beside it.
 fn judge(mut vm: Command, log: &Path, limit: Duration) -> Result<()> {
     let deadline = Instant::now() + limit;
     let mut session = Session::start(&mut vm, &log.with_extension("log.raw"), false)?;

@@ -1,4 +1,4 @@
-//! Trees that can be read, of machines that can't be booted.
+//! Valid trees of machines that can't be booted.
 
 use std::fs;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::cases::Cases;
 use crate::machine::run_to_end;
 use crate::tools::compile_forced;
 
-/// The status with which a boot ends that is refused, where the boot arguments ask for one.
+/// The status with which a refused boot ends if the boot arguments ask for a status.
 const REFUSED: i32 = 101;
 
-/// A refusal: its name, the reason, the line, and what follows the tree of
-/// dts/virt-small.dtsi.
+/// A refusal: its name, the reason, the line of output, and the source text that is appended
+/// to dts/virt-small.dtsi.
 type Refusal = (&'static str, u8, &'static str, &'static str);
 
 const ALL: &[Refusal] = &[
@@ -57,7 +57,7 @@ const ALL: &[Refusal] = &[
         "/ { memory@40000000 { reg = <0 0x40000000 0 0x10000>; }; };",
     ),
     (
-        // Its line comes out although the console that the tree names isn't there.
+        // The line is printed although the tree's console doesn't exist.
         "no_memory_no_console",
         NO_MEMORY,
         "no free memory of [0-9]+ bytes for the stacks of 4 CPUs",
@@ -66,18 +66,18 @@ const ALL: &[Refusal] = &[
     ),
 ];
 
-/// How a boot is refused.
+/// Whether the boot arguments ask for an exit status, and whether that reaches QEMU.
 #[derive(Clone, Copy)]
 enum Asked {
-    /// The boot arguments ask for a status, which reaches QEMU.
+    /// They ask for a status, which reaches QEMU.
     Heard,
-    /// They ask for one, and nothing takes the call.
+    /// They ask for a status, and nothing takes the semihosting call.
     Unheard,
-    /// They don't.
+    /// They don't ask for a status.
     Not,
 }
 
-/// Boots each tree: asked for a status, asked where nothing takes the call, and not asked.
+/// Boots each tree once for each variant of [`Asked`].
 pub fn run(cases: &mut Cases, kernel: &Kernel, limit: u64) -> Result<()> {
     for refusal in ALL {
         for (suffix, asked) in [

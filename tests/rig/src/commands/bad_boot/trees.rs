@@ -1,4 +1,4 @@
-//! Trees that can't be read, or say what can't be.
+//! Trees that can't be read, or that describe an impossible machine.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::{BAD_ADDRESS_MAP, BAD_DEVICE_TREE, Case, NO_MEMORY, NOWHERE, PANICKED, TREE_AT};
 use crate::tools::compile_forced;
 
-/// The tree that some of the doctored ones are made of.
+/// The source from which some of the damaged trees are made.
 const SOURCE: &str = "dts/virt-gicv3-smp4.dts";
 
 /// Returns the cases; `good` is a tree without a mistake.
@@ -84,8 +84,8 @@ pub fn cases(good: &[u8]) -> Result<Vec<Case>> {
         BAD_ADDRESS_MAP,
         "bad device tree: a device at 0x41000000, where it has memory",
     );
-    // It calls all addresses memory, those of its only console too: that can't be, and is
-    // told there all the same, by the kernel without an early console too.
+    // All addresses are memory in this tree, also those of its only console. The kernel
+    // reports that on this console, even without an early console.
     let all_is_memory = compiled(
         "reg = <0x00 0x40000000 0x00 0x40000000>",
         "reg = <0x00 0x00 0x00 0x80000000>",
@@ -125,14 +125,14 @@ pub fn cases(good: &[u8]) -> Result<Vec<Case>> {
             Some(console_in_memory),
         ),
         mute("no_memory-mute", &empty(), TREE_AT, NO_MEMORY, None),
-        // It would not be one line, but all that is known about the fault; the reason
-        // counts here.
+        // An early console would have the whole report of a fault and not one line, so only
+        // the reason is checked.
         mute("nothing_there-mute", good, NOWHERE, PANICKED, None),
     ]);
     Ok(cases)
 }
 
-/// Returns `tree` with other words, each given with the byte that it begins at.
+/// Returns `tree` with `words` replaced. Each is given with its offset in bytes.
 fn doctored(tree: &[u8], words: &[(usize, u32)]) -> Vec<u8> {
     let mut tree = tree.to_vec();
     for (at, word) in words {
@@ -141,15 +141,14 @@ fn doctored(tree: &[u8], words: &[(usize, u32)]) -> Vec<u8> {
     tree
 }
 
-/// Returns what a loader leaves of `tree` that stopped in the middle: the header, and then
-/// nothing.
+/// Returns `tree` as a loader leaves it that has copied only the header: the rest is zero.
 fn truncated(tree: &[u8]) -> Vec<u8> {
     let mut left = tree.to_vec();
     left[256..].fill(0);
     left
 }
 
-/// Returns a tree that says nothing: a root without anything in it.
+/// Returns a tree with an empty root.
 fn empty() -> Vec<u8> {
     const HEADER: [u32; 10] = [0xd00d_feed, 0x48, 0x38, 0x48, 0x28, 0x11, 0x10, 0, 0, 0x10];
     const RESERVATIONS: [u32; 4] = [0; 4];

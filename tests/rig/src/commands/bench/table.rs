@@ -9,7 +9,7 @@ pub struct Figures<'a> {
 }
 
 impl<'a> Figures<'a> {
-    /// Reads a line.
+    /// Parses a line.
     #[must_use]
     pub fn parse(line: &'a str) -> Figures<'a> {
         let fields = line.split(',').filter_map(|field| field.split_once('='));
@@ -31,13 +31,13 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// Linux's figures: the text of each, by what was done, the clock, and the number of CPUs.
+/// Linux's figures, as text, by operation, clock, and number of CPUs.
 pub struct Linux {
     medians: BTreeMap<(String, String, String), String>,
 }
 
 impl Linux {
-    /// Reads a file of four columns with a tab between each two.
+    /// Parses lines of four columns, separated by tabs.
     #[must_use]
     pub fn parse(file: &str) -> Linux {
         let lines = file.lines().filter(|line| !line.starts_with('#'));
@@ -51,8 +51,8 @@ impl Linux {
         }
     }
 
-    /// Returns a line of the bench kernel with the clock and the load behind it, and by
-    /// instruction count with Linux's figure and the ratio too.
+    /// Returns a line of the bench kernel with the clock and the load appended, and for the
+    /// instruction count also Linux's figure and the ratio.
     #[must_use]
     pub fn beside(&self, line: &str, clock: &str, load: &str) -> String {
         let mut more = format!("{line},clock={clock},load={load}");

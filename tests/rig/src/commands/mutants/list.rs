@@ -1,12 +1,13 @@
-//! The lists of mistakes in `tests/mutants`, a file for each model, of the model's name.
+//! The lists of mistakes in `tests/mutants`: a file for each model, named like the model.
 //!
-//! A mistake is the text as it is, each line behind `- `, and under it the text as it must
-//! not be, each line behind `+ `. The text may begin and end in the middle of a line, and
-//! stands once in its file, whose name is a line above. Where an ordering can't be weakened
-//! `= ` and the reason stand instead of the second text. Empty lines lie between, and a
-//! line that begins with `#` is a comment.
+//! A line with the path of a source file comes before its mistakes. A mistake has the
+//! correct text, with `- ` before each line, and then the wrong text, with `+ ` before each
+//! line. The correct text must occur just once in the source file, and may begin and end in
+//! the middle of a line. For an ordering that can't be weakened, `= ` and the reason stand
+//! in place of the wrong text. Empty lines separate entries, and a line that begins with `#`
+//! is a comment.
 //!
-//! `tests/host_orderings.rs` reads the lists with this file too, so it needs nothing but std.
+//! `tests/host_orderings.rs` includes this file, so it uses only std.
 
 use std::fs;
 use std::path::Path;
@@ -14,22 +15,22 @@ use std::path::Path;
 /// A mistake, or an ordering that can't be weakened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mutant {
-    /// The file of the tree that it is made in.
+    /// The source file in which the mistake is made.
     pub file: String,
-    /// The model that must turn red.
+    /// The model that must fail.
     pub model: String,
-    /// The text in the file.
+    /// The correct text.
     pub before: String,
-    /// The text with the mistake.
+    /// The wrong text.
     pub after: Change,
 }
 
-/// What stands in the place of a text.
+/// What replaces a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// This.
+    /// This text.
     Text(String),
-    /// Nothing that would be weaker, for this reason.
+    /// Nothing, because the ordering can't be weaker, for this reason.
     Nothing(String),
 }
 
@@ -37,7 +38,7 @@ pub enum Change {
 ///
 /// # Errors
 ///
-/// One can't be read, or can't be understood.
+/// A list can't be read, or has a line that can't be understood.
 pub fn read(dir: &Path) -> Result<Vec<Mutant>, String> {
     let told = |error: std::io::Error| format!("{}: {error}", dir.display());
     let entries = fs::read_dir(dir).map_err(told)?;
@@ -59,7 +60,7 @@ pub fn read(dir: &Path) -> Result<Vec<Mutant>, String> {
 ///
 /// # Errors
 ///
-/// Names the line that can't be understood.
+/// A line can't be understood; the message names it.
 pub fn parse(model: &str, text: &str) -> Result<Vec<Mutant>, String> {
     let mut all = Vec::new();
     let mut file = None;

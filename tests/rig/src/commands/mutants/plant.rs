@@ -50,7 +50,7 @@ enum Limit {
     Red,
 }
 
-/// What is counted.
+/// How many mistakes had each outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sums {
     pub caught: usize,
@@ -59,12 +59,12 @@ pub struct Sums {
     pub unchanged: usize,
 }
 
-/// Plants each of `mutants` that has `only` in it, one at a time. `floor` is what a model
-/// may take at least. `tell_fn` is told each verdict as it comes.
+/// Plants each of `mutants` whose text contains `only`, one at a time. `floor` is the
+/// shortest time limit of a model. `tell_fn` gets each verdict as it comes.
 ///
 /// # Errors
 ///
-/// A file can't be read or written, or cargo not be started.
+/// A file can't be read or written, or cargo can't be started.
 pub fn plant(
     mutants: &[Mutant],
     only: &str,
@@ -94,7 +94,7 @@ pub fn plant(
     Ok(sums)
 }
 
-/// What is said of a mistake.
+/// The verdict on a mistake, and its line.
 struct Verdict {
     is_caught: bool,
     text: String,
@@ -109,7 +109,7 @@ impl Verdict {
     }
 }
 
-/// Returns the verdict on a mistake, `after` being what stands in the place of its text.
+/// Returns the verdict on a mistake. `after` replaces the correct text.
 fn judge(
     mutant: &Mutant,
     after: &str,
@@ -171,7 +171,7 @@ fn judge(
     Ok(verdict)
 }
 
-/// Runs a model unchanged, and returns how long it may take with a mistake in it.
+/// Runs a model without a mistake, and returns its time limit with a mistake.
 fn find_limit(
     model: &str,
     floor: Duration,
@@ -195,7 +195,7 @@ mod tests {
 
     const SOURCE: &str = "one\nstore(Release);\ntwo two\n";
 
-    /// A tree of one file, whose model is green as long as the file has `Release` in it.
+    /// A tree of one file. Its model passes while the file contains `Release`.
     struct Fake {
         text: String,
         limits: Vec<Duration>,
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    /// What is told of mistakes that are listed so.
+    /// Plants the mistakes of `list`, and returns the counts, the output and the tree.
     fn planted(model: &str, list: &str, only: &str) -> (Sums, String, Fake) {
         let mutants = parse(model, &format!("src/a.rs\n\n{list}")).expect("a list");
         let mut tree = Fake {

@@ -1,11 +1,11 @@
-//! The cases that are but a machine, commands, and lines.
+//! The cases that need only a machine, commands, and lines.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::config::Config;
 
-/// What changes a machine.
+/// A function that changes a machine.
 type With = fn(&mut Config);
 
 /// A case.
@@ -13,18 +13,19 @@ type With = fn(&mut Config);
 pub struct Case {
     pub name: &'static str,
     pub cpus: u32,
-    /// What is typed, as bytes.
+    /// The shell commands, as bytes, which the boot argument `init` has.
     commands: &'static [u8],
-    /// Patterns of lines that must come, in order; behind `! ` one that no line may match.
+    /// Patterns of lines that must come, in order. No line may match a pattern that follows
+    /// `! `.
     pub lines: &'static [&'static str],
-    /// The status that it must end with.
+    /// The status with which the machine must end.
     pub status: i32,
-    /// What else there is to the machine.
+    /// Changes the machine.
     with: With,
 }
 
 impl Case {
-    /// Returns a case on a machine like any other, which is to end with status 0.
+    /// Returns a case on the default machine that must end with status 0.
     const fn new(
         name: &'static str,
         cpus: u32,
@@ -41,17 +42,17 @@ impl Case {
         }
     }
 
-    /// The case on a machine that is changed by `with`.
+    /// Returns the case with a machine that `with` changes.
     const fn with(self, with: With) -> Case {
         Case { with, ..self }
     }
 
-    /// The case, ending with this status.
+    /// Returns the case with another status.
     const fn ends(self, status: i32) -> Case {
         Case { status, ..self }
     }
 
-    /// Returns the case's machine, `config` being what the environment says of it.
+    /// Returns the case's machine. `config` has the settings that the case doesn't have.
     pub fn machine(&self, config: &Config) -> Config {
         let mut machine = Config {
             smp: self.cpus.to_string(),
@@ -63,7 +64,7 @@ impl Case {
     }
 }
 
-/// Returns the cases that any QEMU can run.
+/// Returns the cases that need no special version of QEMU.
 pub fn everywhere() -> Vec<Case> {
     [USE, STATUS, LEVELS, CONSOLES, &on_each_gic()].concat()
 }
@@ -162,8 +163,8 @@ const USE: &[Case] = &[
     .with(|machine| machine.virt = "on".into()),
 ];
 
-// What init= comes to is what the machine ends with, if its last command ends it; and a
-// mistake in it doesn't leave a prompt behind that nobody sees.
+// The status of the commands in init= is the machine's status if the last command ends the
+// machine. A failed command there must not end at a prompt, which no user sees.
 const STATUS: &[Case] = &[
     Case::new(
         "last_status_is_the_exit",
@@ -225,7 +226,7 @@ const STATUS: &[Case] = &[
     ),
 ];
 
-// loglevel= shows messages below it, as in Linux; commands print all the same.
+// loglevel= limits the messages on the console, as in Linux, but not the output of commands.
 const LEVELS: &[Case] = &[
     Case::new(
         "loglevel_0_says_nothing",
@@ -268,8 +269,8 @@ const LEVELS: &[Case] = &[
         ],
     )
     .with(|machine| machine.append = "loglevel=7".into()),
-    // What is printed doesn't count as bringing up. By instruction count it is 57 us, and
-    // was 412 with the printing, whatever the host does.
+    // The time of bringing up doesn't include that of printing. By instruction count, which
+    // doesn't depend on the host, it is 57 us; with the printing it would be 412.
     Case::new(
         "printing_is_not_bringing_up",
         4,
@@ -292,7 +293,7 @@ const LEVELS: &[Case] = &[
     .with(|machine| machine.cpu = "cortex-a72".into()),
 ];
 
-// A console that is named and isn't there takes no output away.
+// If a console is named that doesn't exist, the output goes to another.
 const CONSOLES: &[Case] = &[
     Case::new(
         "earlycon_is_memory",
@@ -340,8 +341,8 @@ const CONSOLES: &[Case] = &[
     .with(|machine| machine.dtb = "dts/console-absent.dts".into()),
 ];
 
-/// Returns a case for each GIC, in each of its views: CPUs come and go, and sleep in still
-/// points.
+/// Returns a case for each GIC in each of its views. CPUs go offline and come back, and sleep
+/// in still points.
 fn on_each_gic() -> [Case; 5] {
     let machines: [(&str, With); 5] = [
         ("gicv2", |machine| machine.gic = "2".into()),
@@ -378,9 +379,9 @@ fn on_each_gic() -> [Case; 5] {
 
 const NO_SEMIHOSTING: &str = "-semihosting-config enable=off";
 
-/// Returns the cases on a Raspberry Pi 4, on either of its UARTs, and ended by its
-/// watchdog: where semihosting is off, an exit that asks for it goes on to the board's own
-/// way.
+/// Returns the cases on a Raspberry Pi 4: on each of its UARTs, and with an end by its
+/// watchdog. There, semihosting is off, and an exit that asks for it uses the watchdog
+/// instead.
 pub fn on_a_pi() -> [Case; 3] {
     let leaves = |name| {
         Case::new(
@@ -404,7 +405,7 @@ pub fn on_a_pi() -> [Case; 3] {
             machine.qemu = format!("{NO_SEMIHOSTING} -serial null");
             machine.dtb = "dts/bcm2711-rpi-4-b-mini-uart.dts".into();
         }),
-        // QEMU ends where the board would boot again.
+        // QEMU ends at a reset, where the board would boot again.
         Case::new("rpi4_reset", 4, "reboot", &["Brought up 4 of 4 CPUs"]).with(|machine| {
             machine.board = "rpi4".into();
             machine.qemu = format!("{NO_SEMIHOSTING} -no-reboot");

@@ -1,4 +1,4 @@
-//! What `make run` shows a user at the terminal.
+//! The tour that `make run` shows at the terminal.
 
 use std::time::{Duration, Instant};
 
@@ -9,21 +9,21 @@ use crate::cases::find_lines;
 use crate::process::this_program;
 use crate::session::Session;
 
-/// The lines of a screen that are left when the prompt is on it.
+/// The lines of a screen above the prompt.
 const SCREEN: usize = 49;
 
 /// The columns of a screen.
 const COLUMNS: usize = 120;
 
-/// Seconds that it may take.
+/// Seconds that the machine may take.
 const LIMIT: u64 = 60;
 
 /// How long the prompt may take to come.
 const PROMPT_WITHIN: Duration = Duration::from_secs(30);
 
-/// The tour, as typed and in order, on one screen of 50 lines with what follows it; then
-/// each key must reach the kernel. Ctrl-A goes to the beginning of the line: `cho it`
-/// becomes `echo it`.
+/// Checks that the tour's commands are shown, in order, with their output on a screen of 50
+/// lines, and that each key reaches the kernel. Ctrl-A goes to the beginning of the line, so
+/// that `cho it` becomes `echo it`.
 pub fn the_tour(setting: &Setting) -> Result<()> {
     let limit = setting.config.timeout_or(LIMIT)?;
     let mut command = this_program();

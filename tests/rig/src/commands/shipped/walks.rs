@@ -6,14 +6,14 @@ use super::Setting;
 use crate::cases::find_lines;
 use crate::config::Config;
 
-/// How many walks the case makes, with those of the boot.
+/// How many walks the case shows, with those of the boot.
 const WALKS: usize = 5;
 
-/// How far a sum may be off, in microseconds: a nanosecond may be lost in each line, and
-/// a microsecond in the last.
+/// How far a sum may differ, in microseconds: each line may lose a nanosecond by rounding,
+/// and the last line a microsecond.
 const LOST: f64 = 1.0;
 
-/// The lines of each walk add up to what its last line says.
+/// Checks that the times of each walk's lines add up to the time in its last line.
 pub fn walks_add_up(setting: &Setting) -> Result<()> {
     let machine = Config {
         smp: "4".into(),
@@ -37,7 +37,8 @@ pub fn walks_add_up(setting: &Setting) -> Result<()> {
             "CPU3 down in .*, interrupts off for",
         ],
     )?;
-    // The control CPU may see it leave at once, or later.
+    // This line may come anywhere among the last ones: the control CPU sees the CPU leave at
+    // once, or later.
     find_lines(&printed, &["CPU3   dead"])
 }
 
@@ -74,7 +75,7 @@ fn add_up(printed: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the microseconds of a line like `CPU3 down in 1.234 ms`.
+/// Returns the time in a line like `CPU3 down in 1.234 ms`, in microseconds.
 fn whole(words: &[&str]) -> Option<f64> {
     words.windows(4).find_map(|part| {
         let is_cpu = part[0]

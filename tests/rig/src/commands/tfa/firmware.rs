@@ -1,4 +1,4 @@
-//! Trusted Firmware-A, built of Debian's source.
+//! Trusted Firmware-A, built from Debian's source package.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,16 +11,17 @@ use crate::debian::Packages;
 use crate::process::{Running, succeed};
 use crate::report::print;
 
-/// Where the Image lies when TF-A starts it.
+/// The address of the Image when TF-A starts it.
 pub const IMAGE_AT: u64 = 0x4200_0000;
 
 /// How long it may take to build.
 const BUILDS: Duration = Duration::from_secs(600);
 
-/// The lines that are shown of a build that fails.
+/// How many of the last lines are shown if the build fails.
 const LAST_LINES: usize = 20;
 
-/// The first stage has the first 256 KiB of the flash; the package of the others follows.
+/// The size of the first stage's place in the flash, in bytes. The package of the other
+/// stages follows it.
 const FIRST_STAGE: usize = 256 * 1024;
 
 /// What TF-A starts.
@@ -30,7 +31,7 @@ pub enum Next {
     UBoot,
 }
 
-/// The source, and what is needed to build it.
+/// The source, and the tools to build it.
 pub struct Firmware<'a> {
     packages: &'a Packages,
     source: PathBuf,
@@ -38,11 +39,11 @@ pub struct Firmware<'a> {
 }
 
 impl Firmware<'_> {
-    /// Gets the source, and a compiler for it.
+    /// Unpacks the source, and installs a compiler for it.
     ///
     /// # Errors
     ///
-    /// Something can't be had.
+    /// The source or a tool can't be had.
     pub fn unpack(packages: &Packages) -> Result<Firmware<'_>> {
         packages.needs_command("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")?;
         packages.needs_command("make", "make")?;
@@ -58,11 +59,12 @@ impl Firmware<'_> {
         })
     }
 
-    /// Returns TF-A's image for this GIC that starts `next`, which is built if need be.
+    /// Returns the path of a flash image of TF-A for this GIC, which starts `next`. Builds it
+    /// if there is none.
     ///
     /// # Errors
     ///
-    /// It doesn't build.
+    /// The build fails.
     pub fn build(&self, gic: u32, next: Next) -> Result<PathBuf> {
         let name = match next {
             Next::Image => "direct",
@@ -96,7 +98,7 @@ impl Firmware<'_> {
         let mut bytes = fs::read(made.join("bl1.bin"))?;
         bytes.resize(bytes.len().next_multiple_of(FIRST_STAGE), 0);
         bytes.extend(fs::read(made.join("fip.bin"))?);
-        // Renamed when it is whole.
+        // The file gets its name only when it is complete.
         let part = out.join("flash.new");
         fs::write(&part, bytes)?;
         fs::rename(part, &flash)?;
@@ -125,7 +127,7 @@ impl Firmware<'_> {
             }
         }
         make.args(["bl1", "bl2", "bl31"]);
-        // Ours are for another make.
+        // The flags of the `make` that runs the rig don't hold for this one.
         make.env_remove("MAKEFLAGS")
             .env_remove("MFLAGS")
             .env_remove("MAKELEVEL");
@@ -145,8 +147,8 @@ impl Firmware<'_> {
     }
 }
 
-/// Returns TF-A's Makefile without a flag: its linker scripts are older than the linker's
-/// warning about segments that are writable and executable.
+/// Returns TF-A's Makefile with a flag of the linker replaced: without the warning about
+/// segments that are writable and executable, which is newer than TF-A's linker scripts.
 fn with_segments_as_they_are(makefile: &str) -> String {
     let line = |line: &str| {
         if line.contains("TF_LDFLAGS") {

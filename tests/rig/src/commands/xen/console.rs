@@ -1,23 +1,23 @@
-//! Xen's console, with its guest's in it.
+//! Xen's console, which has the lines of its guest's console too.
 
 use crate::guest::LAST;
 
-/// What is in front of a line of the guest's.
+/// The prefix of the guest's lines.
 const MARK: &str = "(XEN) DOM1: ";
 
-/// What has been printed so far, as far as it counts.
+/// The guest's output so far, and its state as Xen has last listed it.
 #[derive(Default)]
 pub struct Console {
     guest: String,
     has_said_its_last: bool,
-    /// Of the listing that is being printed: the virtual CPUs, and those that are paused.
+    /// The virtual CPUs in the listing so far; `paused` counts those that are paused.
     cpus: u32,
     paused: u32,
     is_off: bool,
 }
 
 impl Console {
-    /// Takes a line.
+    /// Reads a line of Xen's console.
     pub fn take(&mut self, line: &str) {
         let line = line.split('\r').next().unwrap_or_default();
         if let Some(line) = line.strip_prefix(MARK) {
@@ -27,22 +27,22 @@ impl Console {
         } else if line.contains("General information for domain 1:") {
             (self.cpus, self.paused) = (0, 0);
         } else if line.contains("pause_count=") && line.contains(" pause_flags=") {
-            // A virtual CPU; the line of the domain as a whole has the first word too.
+            // A line of a virtual CPU. The line of the whole domain begins with the same word.
             self.cpus += 1;
             self.paused += u32::from(!line.contains("pause_count=0 "));
         } else if line.contains("Notifying guest 1:") {
-            // The last lines of the listing.
+            // A line after the listing.
             self.is_off |= self.cpus != 0 && self.paused == self.cpus;
         }
     }
 
-    /// Returns what the guest has printed.
+    /// Returns the guest's output.
     #[must_use]
     pub fn of_guest(&self) -> &str {
         &self.guest
     }
 
-    /// Returns whether the guest has done all that it was asked, so that it turns itself off.
+    /// Returns whether the guest has printed its last line, and so turns itself off.
     #[must_use]
     pub fn has_said_its_last(&self) -> bool {
         self.has_said_its_last
