@@ -4,10 +4,9 @@ use crate::arch::aarch64::boot_record::BootRecord;
 use crate::arch::aarch64::cpu;
 use crate::config::PMR_CLOSED;
 use crate::cpu::CpuId;
-use crate::hotplug::{ApRefusal, HotplugHost};
+use crate::hotplug::{HotplugHost, LateRefusal, encode_refusal};
 use crate::kernel::Hw;
 use crate::kernel::kernel;
-use crate::kernel::refusal::encode_refusal;
 use crate::kernel::test_hooks;
 use crate::platform::Platform;
 use crate::sync::atomic::Ordering;
@@ -22,7 +21,7 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> ! 
         kernel
             .irq_chip
             .early_init_cpu(cpu)
-            .map_err(ApRefusal::IrqChip)
+            .map_err(LateRefusal::IrqChip)
     });
     if let Err(refusal) = arrived {
         // Pairs with the Acquire in `HotplugHost::refusal`.
@@ -38,11 +37,11 @@ extern "C" fn stillpoint_secondary(record: &'static BootRecord, life: u32) -> ! 
 /// Checks that this is the CPU that was started: some firmware passes a wrong context.
 ///
 /// # Errors
-/// [`ApRefusal::WrongMpidr`].
-fn check(cpu: CpuId) -> Result<(), ApRefusal> {
+/// [`LateRefusal::WrongMpidr`].
+fn check(cpu: CpuId) -> Result<(), LateRefusal> {
     if cpu::mpidr() == kernel().mpidrs[cpu.index()] && !test_hooks::takes_refusal(cpu) {
         Ok(())
     } else {
-        Err(ApRefusal::WrongMpidr)
+        Err(LateRefusal::WrongMpidr)
     }
 }

@@ -15,7 +15,6 @@ mod interrupts;
 pub(crate) mod panic;
 mod panic_hook;
 pub(crate) mod per_cpu;
-pub(crate) mod refusal;
 pub(crate) mod test_hooks;
 pub(crate) mod walks;
 mod whereabouts;

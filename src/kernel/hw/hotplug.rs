@@ -5,10 +5,9 @@ use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::{cpu, hint, secondary, timer};
 use crate::config::PMR_CLOSED;
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
+use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked, decode_refusal};
 use crate::kernel::areas::HwThread;
 use crate::kernel::kernel;
-use crate::kernel::refusal::decode_refusal;
 use crate::kernel::{Hw, heap, test_hooks};
 use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
 use crate::sync::LocalCpu;
@@ -97,7 +96,7 @@ impl HotplugHost for Hw {
         }
         // Pairs with the Release in `stillpoint_secondary`.
         let word = record.handshake.reason.load(Ordering::Acquire);
-        (word != 0).then(|| decode_refusal(cpu, word))
+        (word != 0).then(|| decode_refusal(kernel().mpidrs[cpu.index()], word))
     }
 
     fn off_refused(cpu: CpuId) -> Option<PsciError> {
