@@ -1,5 +1,5 @@
-//! How the boot CPU comes to its caches. It starts with them off, behind a loader
-//! that had its own on and was asked to clean nothing but the Image.
+//! How the boot CPU turns its caches on. It starts with its caches off. The loader before
+//! it had its caches on, and the boot protocol has it clean only the Image.
 //!
 //! ```text
 //!   assembly     BSS          zeroed, nothing dirty left over it
@@ -10,10 +10,10 @@
 //! ```
 //!
 //! # Invariants
-//! - **nothing-dirty-left**: before memory is written past the caches, no dirty line is
-//!   left over it: it could be written back later.
-//! - **no-line-at-turn-on**: before caches go on, no line at all is left over what was
-//!   written past them; firmware may fetch one at any time, so this comes last.
+//! - **nothing-dirty-left**: before a write bypasses the caches, no cache has a dirty copy
+//!   of that memory, which could be written back over it later.
+//! - **no-line-at-turn-on**: before caches go on, no cache has any copy of the memory that
+//!   was written bypassing them. Firmware may fetch a copy at any time, so this comes last.
 //!
 //! [`super::steps`] says how these sequences are run.
 

@@ -2,11 +2,10 @@
 //! protocol of the parking pen, and that of the boot record which a released CPU
 //! reads.
 //!
-//! A parked CPU runs a few instructions of ours with MMU and caches off, and
-//! sleeps. It is *parked*, not powered off. What it reads and writes goes past its
-//! caches, and past what other CPUs have in theirs: so each line of words has one
-//! side that uses it so, and the other side writes its cached copy back, or drops
-//! it, at the right moment.
+//! A parked CPU runs a few instructions of the kernel with MMU and caches off, and
+//! sleeps. It is *parked*, not powered off. Its accesses bypass its own caches and
+//! those of other CPUs. So each line of words has one side that accesses it like this,
+//! and the other side writes its cached copy back, or drops it, at the right moment.
 //!
 //! ```text
 //!   control                         parked CPU (caches off)
@@ -21,19 +20,19 @@
 //! ```
 //!
 //! # Invariants
-//! - **one-command-one-release**: the command is written by control when it has found
-//!   the CPU parked, and forgotten by the CPU before it parks: so one command is one
-//!   release. Control never reads it: its copy may be older than what the CPU wrote
-//!   past it.
-//! - **cpu-writes-status**: the status is written by the CPU alone, past its caches.
+//! - **one-command-one-release**: control writes the command when it has found the CPU
+//!   parked, and the CPU clears it before it parks. So one command is one release.
+//!   Control never reads the command, because its cached copy may be older than the
+//!   CPU's write, which bypasses the caches.
+//! - **cpu-writes-status**: only the CPU writes the status, bypassing its caches.
 //!   Control never writes it, and drops its own copy before each look.
-//! - **handover-first**: the handover is clean in memory before the command is there.
-//! - **no-copy-of-failure**: no copy of the failure line is left in a cache that could
-//!   be written back over what the CPU writes past it.
+//! - **handover-first**: the handover is clean in memory before the command is written.
+//! - **no-copy-of-failure**: no cache keeps a copy of the failure line that could be
+//!   written back over the CPU's write, which bypasses the caches.
 //! - **separate-lines**: lines are never shared: each has 128 bytes of its own.
 //!
-//! The sequences below are the protocol: [`crate::coherency::steps`]. The CPU's are
-//! assembly, made of lists; control's are functions.
+//! The sequences below are the protocol: see [`crate::coherency::steps`]. The CPU's
+//! sequences are lists, from which its assembly is made. Control's sequences are functions.
 //!
 //! # Sources
 //! Arm ARM, "Caches and memory hierarchy" (maintenance to the point of coherency);
@@ -46,24 +45,24 @@ use super::words::{
     Clean, CleanInvalidate, Command, Failure, Handover, Invalidate, Read, Signal, Status, Write,
 };
 
-/// The sequence of a CPU that parks, caches on or off, for `$with!` to make
-/// something of.
+/// Passes the sequence of a CPU that parks, caches on or off, to the macro `$with!`.
 macro_rules! park {
     ($with:ident) => {
         $with! { Write(Command), Clean(Command), CachesOff, Write(Status) }
     };
 }
 
-/// The sequence of a CPU in the pen, from its sleep to the code that it is
-/// released to.
+/// Passes the sequence of a CPU in the pen, from its sleep to the code at which it goes on,
+/// to the macro `$with!`.
 macro_rules! arrive {
     ($with:ident) => {
         $with! { Await, Write(Status) }
     };
 }
 
-/// The sequence of a CPU that can't use what it was handed, caches on or off. They
-/// go off first: control drops the line from all caches whenever it looks.
+/// Passes the sequence of a CPU that can't use its handover, caches on or off, to the macro
+/// `$with!`. The caches go off first, because control drops the failure line from all caches
+/// whenever it looks.
 macro_rules! refuse {
     ($with:ident) => {
         $with! { CachesOff, Write(Failure) }
@@ -76,17 +75,17 @@ macro_rules! refuse {
 )]
 pub(crate) use {arrive, park, refuse};
 
-/// A CPU parks, and forgets its command (one-command-one-release).
+/// The sequence of a CPU that parks, and clears its command (one-command-one-release).
 pub const PARK: &[CacheStep] = park!(steps);
 
-/// A parked CPU waits, and leaves the pen.
+/// The sequence of a parked CPU that waits for its command and leaves the pen.
 pub const ARRIVE: &[CacheStep] = arrive!(steps);
 
-/// A started CPU refuses itself.
+/// The sequence of a started CPU that refuses itself.
 pub const REFUSE: &[CacheStep] = refuse!(steps);
 
-/// Leaves nothing of a new boot record's failure line in a cache: control may look at it
-/// before it readies the record.
+/// Drops the failure line of a new boot record from all caches, because control may look at
+/// the line before it prepares the record.
 pub fn make<M>(record: &mut M)
 where
     M: CleanInvalidate<Failure>,
@@ -94,7 +93,7 @@ where
     record.clean_invalidate(Failure);
 }
 
-/// Readies the boot record of a CPU that is off or parked (handover-first,
+/// Prepares the boot record of a CPU that is off or parked (handover-first,
 /// no-copy-of-failure).
 pub fn prepare<M>(record: &mut M)
 where
@@ -103,8 +102,8 @@ where
     record.write(Handover);
     record.clean(Handover);
     record.write(Failure);
-    // A dirty line here, written back later, would undo what the CPU writes past its
-    // caches.
+    // A dirty copy, written back later, would overwrite the CPU's write, which bypasses
+    // the caches.
     record.clean_invalidate(Failure);
 }
 

@@ -1,33 +1,33 @@
 //! Protocols with CPUs whose caches are off, as sequences of steps.
 //!
-//! What such a CPU reads and writes goes past its caches, and past what others have
-//! in theirs. Where the other side must write its copy back, and where drop it, is
-//! the whole difficulty; and QEMU, which has no caches, never finds one missing. So
-//! each of these protocols is written down once, as sequences. Those of the CPU without
-//! caches are lists: its assembly is made from them step by step
-//! (`arch/aarch64/pen/code.rs`, `secondary.rs`, `boot.rs`). Those of Rust are generic
-//! functions over the traits of [`super::words`], which hardware implements.
-//! `tests/host_caches.rs` notes the steps of the functions, and runs them and the lists
-//! against memory with a write-back cache for each CPU, in every order. It shows that no
-//! cache operation can be left out.
+//! The accesses of such a CPU bypass its own caches and those of other CPUs. So the other
+//! side must write its cached copy back, or drop it, at the right places. QEMU emulates no
+//! caches, and works without these operations too. So each protocol is written once, as
+//! sequences. The sequences of the CPU without caches are lists, from which its assembly is
+//! made step by step (`arch/aarch64/pen/code.rs`, `secondary.rs`, `boot.rs`). The sequences
+//! in Rust are generic functions over the traits of [`super::words`], which hardware
+//! implements. `tests/host_caches.rs` records the steps of the functions, and runs them and
+//! the lists against memory with a write-back cache for each CPU, in every order. It shows
+//! that no cache operation can be left out.
 //!
-//! [`super::pen`] has the parking pen and the boot record, [`super::boot`] the boot
-//! CPU's own way to its caches.
+//! [`super::pen`] has the parking pen and the boot record. [`super::boot`] has the sequences
+//! by which the boot CPU turns its caches on.
 
 #![forbid(unsafe_code)]
 
-/// Words that travel together: one or more cache lines that hold nothing else.
+/// Words that are written back or dropped together: one or more cache lines that hold nothing
+/// else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Line {
-    /// Where a released CPU goes: 0 for a CPU that is to stay.
+    /// The address at which a released CPU goes on: 0 for a CPU that must stay parked.
     Command,
     /// Whether a CPU is in the pen.
     Status,
-    /// What a started CPU is given: the first part of its boot record.
+    /// The values for a started CPU: the first part of its boot record.
     Handover,
-    /// Why it refused itself: the second part.
+    /// Why the CPU refused itself: the second part of its boot record.
     Failure,
-    /// The device tree, where the loader has put it.
+    /// The device tree as the loader has put it into memory.
     Tree,
     /// The Image's zeroed memory, the stack and the slots of the pen in it.
     Bss,
@@ -37,22 +37,22 @@ pub enum Line {
     Tables,
 }
 
-/// One step. What is written and read is up to the sequence that it is in.
+/// A step of a sequence. The sequence decides which values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CacheStep {
-    /// Stores to the line: through the cache, or past it if caches are off.
+    /// Stores to the line: through the cache, or bypassing it if the CPU's caches are off.
     Write(Line),
-    /// Loads from the line, likewise.
+    /// Loads from the line: through the cache, or bypassing it if the CPU's caches are off.
     Read(Line),
-    /// Writes cached content back to memory.
+    /// Writes the line's cached copies back to memory.
     Clean(Line),
-    /// Writes it back, and drops it from all caches.
+    /// Writes the line's cached copies back to memory, and drops them from all caches.
     CleanInvalidate(Line),
-    /// Drops it from all caches.
+    /// Drops the line from all caches.
     Invalidate(Line),
-    /// From here on accesses of this CPU go past its caches.
+    /// Turns this CPU's caches off: from here on its accesses bypass them.
     CachesOff,
-    /// From here on they go through them.
+    /// Turns this CPU's caches on: from here on its accesses go through them.
     CachesOn,
     /// Wakes the CPUs that wait for a command.
     Signal,

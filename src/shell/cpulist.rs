@@ -1,12 +1,12 @@
 //! CPU lists as people type them: `1-3,8`.
 //!
-//! The grammar is what Linux and util-linux have in common, and the stride form of each,
-//! which the slash tells apart:
+//! The grammar is the common part of Linux's and util-linux's, and the stride form of each,
+//! which differ by the slash:
 //!
 //! ```text
 //! list  = item *("," item)          spaces around an item are ignored
 //! item  = cpu                       that CPU
-//!       | cpu "-" cpu               all from the one to the other
+//!       | cpu "-" cpu               all CPUs from the first to the second
 //!       | cpu "-" cpu ":" n         every n-th of them         (util-linux)
 //!       | cpu "-" cpu ":" u "/" g   the first u of every g     (Linux)
 //! ```
