@@ -1,14 +1,15 @@
 //! The boot and pen protocols against memory with write-back caches, in every order.
 //!
-//! What runs here are the sequences that ship (`stillpoint::coherency::boot` and
-//! `stillpoint::coherency::pen`), a step at a time, between two CPUs whose caches may at
-//! any moment write a line back, drop it or fetch one. Those of assembly are lists of
-//! steps; those of Rust are functions, whose steps `host_caches/recorder.rs` notes.
-//! `host_caches/memory.rs` is that memory, `host_caches/search.rs` walks through every
-//! state that can be reached. A protocol is sound if no CPU ever reads what is out of date, and if
-//! from every state it comes to its end without the help of chance.
+//! The tests run the sequences that ship (`stillpoint::coherency::boot` and
+//! `stillpoint::coherency::pen`), a step at a time, on two CPUs. Their caches may write a line
+//! back, drop it or fetch one at any moment. The sequences of assembly are lists of steps. The
+//! sequences of Rust are functions, whose steps `host_caches/recorder.rs` records.
+//! `host_caches/memory.rs` has the memory, and `host_caches/search.rs` visits every state that
+//! can be reached. A protocol is sound if no CPU ever reads an outdated value, and if it can
+//! end from every state without an event of the caches.
 //!
-//! Then each cache operation is left out, one at a time: each time it must go wrong.
+//! Then the tests leave out each cache operation, one at a time. Each time they must find a
+//! fault.
 
 #[path = "host_caches/boot.rs"]
 mod boot;

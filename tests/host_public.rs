@@ -1,14 +1,14 @@
-//! What is public, name by name: `public_items.txt` lists what a program may use, and this
-//! fails when a name appears in `src/api` that isn't in the list, or goes from there. A
-//! name in the list is a promise; so it gets there by hand.
+//! Checks the public names. `public_items.txt` lists the names that a program may use. The
+//! test fails if `src/api` has a name that isn't in the list, or lacks a name of the list. A
+//! name in the list is a promise, so it is added by hand.
 //!
-//! What stands in a signature must be in the list, too, or be the standard library's: a
-//! program could hold what it has no name for, and depend on it.
+//! The types in a public signature must be in the list too, or be the standard library's.
+//! Otherwise a program could hold a value of a type without a name, and depend on it.
 //!
-//! It reads the source, because the library for the target has no other list on a stable
-//! compiler: rustdoc's JSON is unstable. It relies on rustfmt: what is public in a module
-//! begins at the margin, what is public in an `impl` four columns from there. Of a type
-//! that is re-exported or an alias, the list has the name alone.
+//! The test reads the source, because a stable compiler offers no list: rustdoc's JSON is
+//! unstable. It relies on rustfmt: a public item of a module begins at the margin, a public
+//! item of an `impl` four columns from there. For a type that is re-exported or an alias, the
+//! list has only the name of the type.
 
 #[path = "support/sources.rs"]
 mod sources;
@@ -17,13 +17,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The attribute that keeps the next item from programs.
+/// The attribute that hides the next item from programs.
 const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 
-/// Files that are no module of their own for a program: `api` itself re-exports from them.
+/// Files that aren't modules for a program: `api` itself re-exports their names.
 const PRIVATE: [&str; 3] = ["mod", "macros", "termination"];
 
-/// Files whose names are in the module that re-exports them, and that module.
+/// Files whose names another module re-exports, each with that module.
 const OF: [(&str, &str); 1] = [("handle", "thread")];
 
 /// The words that may stand between `pub` and the name.
@@ -31,13 +31,13 @@ const KEYWORDS: [&str; 9] = [
     "const", "unsafe", "fn", "struct", "enum", "trait", "type", "static", "mod",
 ];
 
-/// The name at the start of `text`.
+/// Returns the name at the start of `text`.
 fn name(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
     &text[..end.unwrap_or(text.len())]
 }
 
-/// The name of the public item that begins with `line`, unless it is a `use`.
+/// Returns the name of the public item that begins with `line`, unless it is a `use`.
 fn item(line: &str) -> Option<&str> {
     let mut rest = line.strip_prefix("pub ")?;
     if rest.starts_with("use ") {
@@ -49,7 +49,7 @@ fn item(line: &str) -> Option<&str> {
     Some(name(rest))
 }
 
-/// The names that `tree`, what stands behind a `use`, makes.
+/// Returns the names that a `use` makes. `tree` is the text after the word `use`.
 fn used(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     if let Some((_, inner)) = tree.split_once('{') {
@@ -66,22 +66,22 @@ fn used(tree: &str) -> Vec<String> {
     Vec::from_iter((!last.is_empty()).then(|| last.to_owned()))
 }
 
-/// The type of an `impl` that begins with `line`; nothing for the `impl` of a trait, which
-/// makes no names.
+/// Returns the type of an `impl` that begins with `line`; `None` for the `impl` of a trait,
+/// which makes no names.
 fn implemented(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("impl")?;
     if rest.contains(" for ") {
         return None;
     }
     let rest = match rest.strip_prefix('<') {
-        // Bounds with generics of their own aren't used there.
+        // No `impl` of `src/api` has bounds with generics of their own.
         Some(generics) => generics.split_once("> ")?.1,
         None => rest.trim_start(),
     };
     Some(name(rest))
 }
 
-/// The public names in `text`, the file of the module `module`.
+/// Returns the public names in `text`, the file of the module `module`.
 fn names(module: &str, text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut owner = None;
@@ -89,7 +89,7 @@ fn names(module: &str, text: &str) -> BTreeSet<String> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line == INSIDE || line.trim_start().starts_with(INSIDE) {
-            // What it is about ends at the margin.
+            // The hidden item ends at the margin.
             for line in lines.by_ref() {
                 if line.ends_with(';') || line == "}" {
                     break;
@@ -129,7 +129,8 @@ fn names(module: &str, text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Calls `each_fn` with each module of `src/api`, by its name for programs, and its text.
+/// Calls `each_fn` for each module of `src/api`, with the module's name for programs and its
+/// text.
 fn each_module(mut each_fn: impl FnMut(&str, &str)) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
     let mut files = Vec::new();
@@ -151,14 +152,14 @@ fn each_module(mut each_fn: impl FnMut(&str, &str)) {
     }
 }
 
-/// All that `src/api` makes public.
+/// Returns all names that `src/api` makes public.
 fn public() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     each_module(|module, text| found.extend(names(module, text)));
     found
 }
 
-/// The names of the list.
+/// Returns the names of the list.
 fn listed() -> BTreeSet<String> {
     include_str!("public_items.txt")
         .lines()
@@ -167,7 +168,7 @@ fn listed() -> BTreeSet<String> {
         .collect()
 }
 
-/// What the standard library has that signatures name, and `Self`.
+/// The names of the standard library that signatures use, and `Self`.
 const STANDARD: [&str; 28] = [
     "Add",
     "AddAssign",
@@ -199,8 +200,8 @@ const STANDARD: [&str; 28] = [
     "Vec",
 ];
 
-/// Names for a type of the kernel with this machine in it. `Hw`, the machine, shows in the
-/// documentation, but a program has no name for it, and only names the alias.
+/// The aliases of kernel types that have the machine type `Hw` as a parameter. The
+/// documentation shows `Hw`, but a program has no name for it, and uses only the alias.
 const ALIASES: [&str; 16] = [
     "Completion",
     "Condvar",
@@ -220,8 +221,8 @@ const ALIASES: [&str; 16] = [
     "WaitQueue",
 ];
 
-/// The signatures of what is public in `text`, each as far as a program sees it: up to a
-/// body, without private fields. The `impl` of a trait is one.
+/// Returns the signatures of the public items in `text`, without bodies and private fields. The
+/// first line of a trait's `impl` counts as a signature.
 fn signatures(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
@@ -240,14 +241,14 @@ fn signatures(text: &str) -> Vec<String> {
             continue;
         }
         let mut signature = inner.to_owned();
-        // A field ends with a comma, and has no parentheses open.
+        // A field ends with a comma outside parentheses.
         let is_open = |text: &str| text.matches('(').count() > text.matches(')').count();
         while !signature.ends_with(['{', '}', ';'])
             && (is_open(&signature) || !signature.ends_with(','))
         {
             signature += lines.next().expect("an item ends").trim();
         }
-        // The body of a function, or the value of a constant, may stand on its line.
+        // The body of a function or the value of a constant may be on the same line.
         let end = signature.find(" {").unwrap_or(signature.len());
         signature.truncate(end);
         if !signature.starts_with("pub type ") {
@@ -255,7 +256,7 @@ fn signatures(text: &str) -> Vec<String> {
             signature.truncate(value);
         }
         if signature.starts_with("pub struct ") {
-            // Of a tuple no field is public that doesn't say so.
+            // A field of a tuple is private unless it has `pub`.
             let fields = signature.find('(').unwrap_or(signature.len());
             let fields = signature.split_off(fields);
             let fields = fields.split(", ").filter(|field| field.contains("pub "));
@@ -266,8 +267,8 @@ fn signatures(text: &str) -> Vec<String> {
     found
 }
 
-/// Those names in `signature` that neither are `known` nor parameters of types. A name is
-/// what begins with a capital letter, and a path into this crate.
+/// Returns the names in `signature` that are neither `known` nor type parameters. A name is a
+/// word that begins with a capital letter, or a path into this crate.
 fn strange<'a>(signature: &'a str, known: &BTreeSet<&str>) -> Vec<&'a str> {
     let words = signature.split(|c: char| !c.is_alphanumeric() && c != '_');
     words

@@ -1,4 +1,4 @@
-//! The boot CPU, behind a loader with dirty caches.
+//! The boot CPU, after a loader that leaves its caches dirty.
 
 use stillpoint::coherency::boot;
 use stillpoint::coherency::steps::{CacheStep, Line};

@@ -1,10 +1,10 @@
 //! Memory with a write-back cache for each of two CPUs.
 //!
 //! A CPU whose caches are on sees the copies in all caches, which hardware keeps coherent. A
-//! CPU whose caches are off reads and writes memory, past all caches. Maintenance by
+//! CPU whose caches are off reads and writes memory, and bypasses all caches. Maintenance by
 //! address reaches all caches, whichever CPU does it (Arm ARM: to the point of coherency,
-//! inner shareable). What may happen by itself, at any moment: a line is written
-//! back and dropped, or fetched (firmware at a higher level may fetch too).
+//! inner shareable). At any moment hardware may write a line back and drop it, or fetch one.
+//! Firmware at a higher exception level may fetch lines too.
 
 use stillpoint::coherency::steps::Line;
 

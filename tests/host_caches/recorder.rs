@@ -1,4 +1,4 @@
-//! The steps of a sequence of Rust.
+//! Records the steps of a sequence that is a Rust function.
 
 use stillpoint::coherency::steps::CacheStep;
 use stillpoint::coherency::words::{
@@ -10,7 +10,7 @@ pub(crate) struct Recorder {
     steps: Vec<CacheStep>,
 }
 
-/// The steps of `sequence_fn`.
+/// Returns the steps of `sequence_fn`.
 pub(crate) fn steps_of<T>(sequence_fn: impl FnOnce(&mut Recorder) -> T) -> Vec<CacheStep> {
     let mut recorder = Recorder { steps: Vec::new() };
     sequence_fn(&mut recorder);

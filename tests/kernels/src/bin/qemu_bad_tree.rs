@@ -90,8 +90,8 @@ mod bad_tree {
 
         /// Puts `blob` so that it ends at the edge, and has it loaded.
         fn load(&mut self, blob: &[u8]) -> Loaded {
-            // The boot protocol wants a multiple of 8; what is left at the edge
-            // is padding of the blob's last word.
+            // The boot protocol wants a multiple of 8. The bytes left at the edge are
+            // padding of the blob's last word.
             let at = (self.memory.len() - blob.len()) & !7;
             self.memory[at..][..blob.len()].copy_from_slice(blob);
             let address = self.memory.as_ptr().expose_provenance() + at;
@@ -215,7 +215,7 @@ mod bad_tree {
             let result = unsafe { load_device_tree(start + offset, &mut edge.copy) };
             result == Err(EarlyError::MisalignedDeviceTree(start + offset))
         });
-        // Where reading even one byte would fault.
+        // Reading even one byte there would fault.
         let end = edge.end() + 4;
         // SAFETY: as above: it must not be read.
         let behind = unsafe { load_device_tree(end, &mut edge.copy) };
@@ -226,8 +226,8 @@ mod bad_tree {
     }
 
     fn sizes(ktap: &mut Ktap, edge: &mut Edge, tree: &[u8]) {
-        // Each is as long as it says, and ends at the edge: cut short, a tree is
-        // read to where it says that it ends, and no further.
+        // Each tree is as long as its header says, and ends at the edge. So a tree that is
+        // cut short is read up to the end that its header gives, and no further.
         let cut = (36..tree.len()).filter(|size| size % 8 == 0).all(|size| {
             let mut blob = tree[..size].to_vec();
             set_word(&mut blob, TOTAL, small(size));
@@ -235,8 +235,8 @@ mod bad_tree {
         });
         ktap.check("cut short at every multiple of 8 bytes", cut);
 
-        // Eight bytes are all that is there: what they say is impossible, so
-        // nothing else may be read.
+        // Only eight bytes are readable. Their size is impossible, so nothing else may be
+        // read.
         let mut head = tree[..8].to_vec();
         let impossible = [0, 1, 7, 8, 35, small(MAX_SIZE) + 1, 0x8000_0000, u32::MAX];
         let refused = impossible.into_iter().all(|size| {
@@ -395,8 +395,8 @@ mod bad_tree {
                     _ => mutant[at] = 0,
                 }
             }
-            // What the header says may be more than is there, which only a loader
-            // can do: such a size is the one thing that can't be told.
+            // The header's size may be larger than the memory that can be read. The kernel
+            // can't detect that, and only a loader can cause it.
             if word(&mutant, MAGIC) == word(tree, MAGIC) {
                 let said = word(&mutant, TOTAL).min(small(mutant.len()));
                 set_word(&mut mutant, TOTAL, said);

@@ -1,5 +1,5 @@
-//! Boot at EL1: all CPUs come up, by the same steps, each on the CPU that it
-//! belongs to.
+//! Boot at EL1: all CPUs come up by the same steps, and each step runs on the CPU on which
+//! the table has it.
 
 //@ board: virt
 //@ smp: 1 2 4 8 20

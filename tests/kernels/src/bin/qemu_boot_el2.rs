@@ -1,5 +1,5 @@
-//! Boot at EL2, where PSCI is called by SMC: all that is so after a boot at EL1,
-//! and CPUs that leave come back, which enters at EL2 once more.
+//! Boot at EL2, where PSCI is called by SMC: the checks after a boot at EL1 hold, and CPUs
+//! that leave come back, which enters the kernel at EL2 again.
 
 //@ smp: 1 4 8
 //@ virt: on

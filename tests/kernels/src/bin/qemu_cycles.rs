@@ -56,7 +56,7 @@ fn main() {
     let mut after_first = None;
     for round in 0..rounds {
         cycled = cycle(round, &mut good);
-        // Each event that doesn't come costs a long wait: once is enough.
+        // The test ends at the first missing event, because each costs a long wait.
         if !cycled || !good.all() {
             break;
         }
@@ -109,8 +109,8 @@ fn cycle(round: u32, good: &mut Verdicts) -> bool {
         good.look(&online);
     }
     for (cpu, before) in secondaries().into_iter().zip(counts) {
-        // The sleeper has run there with IRQs on, so what was left pending
-        // has been taken by the time it is back.
+        // The sleeper has run there with IRQs on, so the CPU has taken all interrupts that
+        // were left pending.
         good.timers &= timer_is_alive(cpu);
         good.stale &= told(cpu, "stale SGIs", unused_count(cpu) == before);
         good.sgis &= told(cpu, "SGIs", sgis_are_alive(cpu));

@@ -111,7 +111,8 @@ fn is_off() -> bool {
         & same("health", is_well(hotplug().health(victim())), true)
 }
 
-/// Returns whether a CPU is off for good reasons: by firmware, or in the pen where there is none.
+/// Returns whether a CPU has gone off as it should: by firmware, or into the pen on a machine
+/// without firmware.
 fn is_well(health: CpuHealth) -> bool {
     matches!(
         health,

@@ -1,5 +1,5 @@
 //! A release build finds misuse that the documentation forbids at once, whether the misuse has to
-//! wait or not. Each of these would hang one time in a thousand.
+//! wait or not. Without the check, each of these cases would hang one time in a thousand.
 
 //@ smp: 2
 //@ status: 101

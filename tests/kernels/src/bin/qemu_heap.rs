@@ -30,7 +30,7 @@ use kernel_support::machine::{eventually, last_cpu, secondaries, send_sgi};
 use kernel_support::memory::InUse;
 use kernel_support::xorshift::Random;
 
-/// Larger than the largest class, so that some go past the caches.
+/// A size above the largest class, so that some blocks bypass the per-CPU caches.
 const LARGEST: usize = 1500;
 
 /// The blocks that the CPUs exchange.

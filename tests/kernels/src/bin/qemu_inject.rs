@@ -75,7 +75,7 @@ fn main() {
             ktap.check("as much heap and as many stacks in use as before", back);
             if !back {
                 // Every later check would wait as long and fail too.
-                ktap.bail_out("what is left over hides what comes after it");
+                ktap.bail_out("the rest of a failed operation hides later failures");
             }
         }
     }

@@ -190,7 +190,7 @@ fn operators() -> bool {
             UP.fetch_add(1, Ordering::Relaxed);
         }
     }
-    // From the CPU that goes, as long as the other thread leaves that online.
+    // The thread runs on the CPU that goes, unless the other thread has just taken it offline.
     let cycles = || {
         (0..20).all(|_| {
             let _there = thread::current().set_affinity(&CpuMask::of(other()));
@@ -203,7 +203,7 @@ fn operators() -> bool {
     let both = [0, 1].map(|_| thread::spawn(cycles));
     let done = both.map(JoinHandle::join);
     let up = api::cpu_up(other());
-    // There are two CPUs, and the boot CPU's came up once.
+    // There are two CPUs. At the boot, the step came up once on each.
     let balanced = || UP.load(Ordering::Relaxed) == DOWN.load(Ordering::Relaxed) + 2;
     registered.is_ok() && done == [true, true] && up.is_ok() && eventually(balanced)
 }
@@ -242,7 +242,8 @@ fn run(case: &str) -> bool {
             stopped && queued && BEGUN.load(Ordering::Relaxed)
         }
         "pinned" => {
-            // Not by `holder`: as long as a thread of `spawn_on` lives, its CPU can't go.
+            // The holder is no thread of `spawn_on`, because the CPU of such a thread can't go
+            // while the thread lives.
             let pinned = thread::spawn(|| {
                 let there = thread::current().set_affinity(&CpuMask::of(other()));
                 let _here = thread::migrate_disable();

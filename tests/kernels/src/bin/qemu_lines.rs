@@ -26,7 +26,7 @@ use stillpoint::println;
 stillpoint::entry!(main);
 
 fn main() -> Result<(), LineError> {
-    // What comes when is the host's to say, so no verdict depends on it.
+    // The host decides when input comes, so no verdict depends on that.
     let first = console::read_line().map_err(|_| LineError::InputLost)?;
     assert_eq!(first, "first");
     let second = console::read_line_until(time::now() + Duration::MAX)?;

@@ -177,7 +177,7 @@ fn main() {
     match case() {
         "sleep-in-spin" => {
             let _held = SPIN_A.lock();
-            // A wait that the program has made itself, whose place is reported.
+            // The program's own wait. The report must name its place.
             kernel()
                 .sched
                 .sleep_until(stillpoint::time::Instant::FOREVER);
@@ -232,8 +232,8 @@ fn main() {
         "fork-join" => {
             even(4);
             let _held = MUTEX_A.lock();
-            // It starts `odd(0)`, which takes nothing; but some `odd` have waited
-            // for some `even`, and those for the mutex.
+            // `even(1)` starts `odd(0)`, which takes no lock. But some `odd` have waited for
+            // some `even`, and these for the mutex.
             even(1);
         }
         "park" => park(),

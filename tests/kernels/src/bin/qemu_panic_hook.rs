@@ -68,7 +68,7 @@ impl fmt::Display for LastWords {
     }
 }
 
-/// Prints the one line by which a hook is known, and does what the case is about.
+/// Prints the line that shows that the hook ran, and then does what its case needs.
 fn hook(report: &PanicReport<'_>) {
     let called = CALLED.fetch_add(1, Ordering::Relaxed) + 1;
     if called > 1 {

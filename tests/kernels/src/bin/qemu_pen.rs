@@ -1,4 +1,4 @@
-//! CPUs park and come back ten thousand times, without firmware.
+//! On a machine without firmware, CPUs park and come back ten thousand times.
 
 //@ board: rpi4
 //@ smp: 4
@@ -45,7 +45,8 @@ fn main() {
     ktap.finish()
 }
 
-/// Twice, for it sleeps otherwise after the first.
+/// Returns whether a CPU that refuses itself comes up later. It refuses itself twice, because
+/// it parks by another path after a refusal than after `cpu_down`, and both must lead back.
 fn refuses_once(cpu: CpuId) -> bool {
     let down = api::cpu_down(cpu).is_ok();
     let refused = (0..2).all(|_| {

@@ -1,5 +1,5 @@
-//! Per-CPU variables and counters: each CPU has its own, begun as declared, apart from
-//! the others', and kept while the CPU is off.
+//! Per-CPU variables and counters: each CPU has its own copy, with the declared first value,
+//! separate from the copies of other CPUs, and kept while the CPU is off.
 
 //@ smp: 1 2 4 20
 
@@ -29,7 +29,7 @@ static NAME: &str = "a word that is relocated";
 stillpoint::percpu! {
     static SMALL: AtomicU8 = AtomicU8::new(7);
     static HITS: AtomicU64 = AtomicU64::new(0);
-    /// Its template holds an address.
+    /// A variable whose first value has an address, which boot relocates.
     static WORD: (&'static &'static str, AtomicU64) = (&NAME, AtomicU64::new(41));
     static PADDED: CachePadded<AtomicU64> = CachePadded(AtomicU64::new(9));
 }

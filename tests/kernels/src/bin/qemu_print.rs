@@ -26,7 +26,7 @@ use kernel_support::ktap::Ktap;
 
 static MUTEX: Mutex<(), Hw> = Mutex::new(());
 
-/// A value whose `Display` does what it should not do.
+/// A value whose `Display` does something that it should not do.
 struct Talks;
 
 impl fmt::Display for Talks {

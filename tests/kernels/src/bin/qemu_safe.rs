@@ -1,5 +1,5 @@
-//! What a program may do with safe code alone, and what it must not cost: masks of a
-//! larger machine, handles that are kept or forgotten, timers whose functions own things.
+//! Unusual use of the library by safe code, which must do no harm: masks with CPUs of a larger
+//! machine, handles that are kept or forgotten, timers whose functions own values.
 
 //@ smp: 1 4
 //@ timeout: 240
@@ -217,7 +217,8 @@ fn owned_by_a_timer(ktap: &mut Ktap) {
                     });
                     timer.start(after(Duration::from_micros(round as u64 % 50)));
                     if round % 2 == 0 {
-                        // Not on the CPU on which it goes off, if there is another.
+                        // Moves this thread, so that it drops the timer on another CPU than
+                        // the timer's, if there is one.
                         let next = kernel()
                             .masks
                             .online()

@@ -199,7 +199,7 @@ fn on_the_way_down(ktap: &mut Ktap) {
         held_back && came && woken && alone
     });
     let only_wake = thread.map(|thread| thread.join());
-    // With its SGIs on again the CPU takes those that were held back.
+    // With its SGIs on again, the CPU takes the SGIs that were held back.
     let came = eventually(|| kernel().interrupts.sgis(target, SGI) == before + 1);
     ktap.check(name, only_wake == Ok(true) && came);
 }
@@ -219,7 +219,7 @@ fn to_an_absent_cpu(ktap: &mut Ktap) {
     let left = api::cpu_down(target);
     everybody_sends(target);
     let back = api::cpu_up(target);
-    // By the time a thread has run there, what was pending has been taken.
+    // When a thread has run there, the CPU has taken all pending interrupts.
     let ran = api::spawn_on(target, "visitor", || ()).map(|thread| thread.join());
     ktap.check(
         name,
@@ -256,7 +256,7 @@ fn of_the_secure_world(ktap: &mut Ktap) {
             let theirs = || (8..16).map(|number| kernel().interrupts.sgis(cpu, number));
             let before: u64 = theirs().sum();
             (8..16).for_each(send_to_self_past_the_driver);
-            // The kernel's own SGI, sent after it and of the same priority, has come.
+            // The kernel's own SGI, of the same priority and sent later, has arrived.
             let ours = kernel().interrupts.sgis(cpu, SGI);
             send_to_self_past_the_driver(SGI);
             let came = eventually(|| kernel().interrupts.sgis(cpu, SGI) == ours + 1);

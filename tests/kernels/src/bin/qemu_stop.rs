@@ -406,9 +406,9 @@ fn writes(ktap: &mut Ktap) {
     );
     let stop = &kernel().stop_machine;
     stop.set_spins(Some(u32::MAX));
-    // The last to leave a stop may wake the caller, which slept, when the caller
-    // has seen by itself that it is over: that write can come late. A stop in
-    // which no CPU sleeps needs that CPU too, and so is after it.
+    // The last CPU to leave a stop may write a wake for the sleeping caller after the caller
+    // has seen the end by itself, so this write can come late. The next stop needs that CPU
+    // too, so it ends after the write.
     let settled = api::stop_machine(|| ());
     assert!(settled.is_ok(), "{settled:?}");
     let awake = writes_of(Sgi::Wake);

@@ -89,7 +89,8 @@ fn spawn_and_join(ktap: &mut Ktap) {
             .into_iter()
             .flat_map(|cpu| (0..each).map(move |number| (cpu, number)))
             .map(|(cpu, number)| {
-                // A value on the heap: made here, changed there, read here.
+                // This thread makes a value on the heap, another changes it, and this one
+                // reads it.
                 let value = Box::new((round, number));
                 let body = move || {
                     if number % 2 == 0 {
@@ -270,7 +271,7 @@ fn mutex(ktap: &mut Ktap) {
             let mut value = mutex.lock();
             let alone = inside.fetch_add(1, Ordering::Relaxed) == 0;
             let before = *value;
-            // The others run, and wait: here, and on their own CPUs.
+            // Lets the other threads run and wait, on this CPU and on their own.
             if turn % 4 == 0 {
                 api::sleep(Duration::from_micros(20));
             } else {

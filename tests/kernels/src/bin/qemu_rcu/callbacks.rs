@@ -24,7 +24,8 @@ pub(crate) fn every_callback_runs(ktap: &mut Ktap) {
         says.store(true, Ordering::Release);
         held.wait();
     });
-    // What is queued later would be of the same pass, and of a CPU before this one's.
+    // Before that, a callback queued on a CPU with a lower number would be in the same pass,
+    // and run before this one blocks the pass.
     assert!(eventually(|| runs.load(Ordering::Acquire)), "it runs");
     let cpus: Vec<CpuId> = kernel().masks.possible().iter().collect();
     let next: Arc<Vec<AtomicU32>> = Arc::new(cpus.iter().map(|_| AtomicU32::new(0)).collect());
@@ -108,7 +109,8 @@ pub(crate) fn urgent(ktap: &mut Ktap) {
     let begun = Arc::new(AtomicU32::new(0));
     let online = kernel().masks.online();
     let here = thread::migrate_disable();
-    // Our own CPU last: a thread that computes there keeps us from it.
+    // This thread's own CPU comes last, because a computing thread there would keep this
+    // thread from running.
     let mut order: Vec<CpuId> = online.without(&CpuMask::of(here.cpu())).iter().collect();
     order.push(here.cpu());
     let spawn = |cpu| {

@@ -1,4 +1,4 @@
-//! Blocks of all sizes that are filled in one thread, and checked and freed in another.
+//! Allocates blocks of all sizes, which one thread fills and another checks and frees.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,10 +10,10 @@ use stillpoint::sched::lock::Mutex;
 use crate::world::{World, micros, one_in};
 use kernel_support::xorshift::Random;
 
-/// So many blocks are on their way.
+/// The most blocks that are on their way at a time.
 const MOST: usize = 60;
 
-/// Blocks on their way from one thread to another, each filled with its mark.
+/// The blocks on their way from one thread to another, each with the byte that fills it.
 pub(crate) struct Parcels(Mutex<Vec<(u8, Vec<u8>)>, Hw>);
 
 impl Parcels {
@@ -21,7 +21,7 @@ impl Parcels {
         Parcels(Mutex::new(Vec::with_capacity(MOST + 1)))
     }
 
-    /// Frees all; returns whether they were intact.
+    /// Frees all blocks, and returns whether they were intact.
     pub(crate) fn end(&self) -> bool {
         self.0.lock().drain(..).all(|parcel| is_intact(&parcel))
     }
@@ -31,7 +31,7 @@ fn is_intact((mark, bytes): &(u8, Vec<u8>)) -> bool {
     bytes.iter().all(|byte| byte == mark)
 }
 
-/// Passes blocks on, and frees those of others.
+/// Passes blocks on, and frees blocks of other threads.
 pub(crate) fn pass_on(world: &Arc<World>, random: &mut Random) {
     for _ in 0..40 {
         let mark = u8::try_from(random.below(256)).expect("below 256");

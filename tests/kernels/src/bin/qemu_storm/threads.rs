@@ -1,5 +1,5 @@
-//! Threads that are started, joined and let go, of every class and for any CPUs; that
-//! are moved while they run, and that stay where they are pinned.
+//! Starts threads of every class on any CPUs, and joins or detaches them. Moves threads while
+//! they run, and checks that pinned threads stay on their CPU.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,19 +17,19 @@ use crate::world::{Count, World, another, any_cpus, micros, one_in};
 use kernel_support::machine::spin_for;
 use kernel_support::xorshift::Random;
 
-/// So many threads are remembered, to be moved by others.
+/// The most threads that are kept for other threads to move.
 const KNOWN: usize = 16;
 
-/// What was done.
+/// The counts of what the threads did, and the threads that may be moved.
 pub(crate) struct Threads {
     started: Count,
     ended: Count,
-    /// Threads that could not be started: no stack, or none of their CPUs is there.
+    /// Threads that could not be started: no stack was left, or none of their CPUs was active.
     refused: Count,
     moved: Count,
     pinned: Count,
     computed: Count,
-    /// Some of those that were started; they may have ended.
+    /// Some of the started threads. They may have ended.
     known: Mutex<Vec<Thread>, Hw>,
 }
 
@@ -56,7 +56,7 @@ impl Threads {
         self.started.get() == self.ended.get()
     }
 
-    /// Gives back what is remembered.
+    /// Drops the threads that may be moved.
     pub(crate) fn end(&self) {
         self.known.lock().clear();
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Threads {
     }
 }
 
-/// What a short thread does; one of depth 0 may start another.
+/// The body of a short thread. A thread of depth 0 may start another.
 fn live(world: &Arc<World>, random: &mut Random, depth: u32) {
     for _ in 0..1 + random.below(3) {
         match random.below(8) {
@@ -97,7 +97,7 @@ fn live(world: &Arc<World>, random: &mut Random, depth: u32) {
     }
 }
 
-/// Starts a thread that lives for a while and ends with what its sequence says last.
+/// Starts a thread that lives for a while. It returns the last number of its random sequence.
 fn start(
     world: &Arc<World>,
     builder: Builder,
@@ -115,7 +115,7 @@ fn start(
     match spawned {
         Ok(thread) => Some(thread),
         Err(error) => {
-            // It has dropped its body without running it.
+            // The refused start has dropped the thread's body without running it.
             world.threads.ended.add(1);
             world.threads.refused.add(1);
             if error == SpawnError::OutOfStacks {
@@ -136,7 +136,7 @@ fn any_class(random: &mut Random) -> Class {
     }
 }
 
-/// Starts threads and waits for them in any order, or for some of them not at all.
+/// Starts threads, joins some of them in any order, and detaches the others.
 pub(crate) fn spawn(world: &Arc<World>, random: &mut Random) {
     let mut threads = Vec::new();
     for _ in 0..8 {
@@ -175,7 +175,7 @@ pub(crate) fn spawn(world: &Arc<World>, random: &mut Random) {
     }
 }
 
-/// Moves threads that may run, wait or have ended, and itself.
+/// Moves the current thread, and threads that may run, wait or have ended.
 pub(crate) fn move_threads(world: &Arc<World>, random: &mut Random) {
     let one = {
         let known = world.threads.known.lock();
@@ -197,7 +197,7 @@ pub(crate) fn move_threads(world: &Arc<World>, random: &mut Random) {
     if thread::current().set_affinity(&any_cpus(random)).is_ok() && pin.is_none() {
         let here = PreemptGuard::<Hw>::new();
         let (cpu, cpus) = (thread::current_cpu_racy(), thread::current().affinity());
-        // A CPU that goes still runs threads that are to leave it.
+        // A CPU that goes offline still runs threads that have to leave it.
         let right = cpus.contains(cpu) || !kernel().masks.is_active(cpu);
         drop(here);
         world.must(
@@ -211,7 +211,8 @@ pub(crate) fn move_threads(world: &Arc<World>, random: &mut Random) {
     thread::sleep(micros(random, 400));
 }
 
-/// Stays on one CPU while it sleeps, yields and computes, also in a second pin.
+/// Checks that a pinned thread stays on its CPU while it sleeps, yields and computes, also in
+/// a second pin.
 fn stay(world: &Arc<World>, random: &mut Random) {
     let pin = thread::migrate_disable();
     let here = pin.cpu();
@@ -239,13 +240,13 @@ fn stay(world: &Arc<World>, random: &mut Random) {
     world.threads.pinned.add(1);
 }
 
-/// Stays, and lets go.
+/// Stays pinned for a while, and ends the pin.
 pub(crate) fn pin(world: &Arc<World>, random: &mut Random) {
     stay(world, random);
     thread::sleep(micros(random, 300));
 }
 
-/// Computes without giving its CPU away, but for a moment at the end of its turn.
+/// Computes without giving up its CPU, except for a moment at the end of its turn.
 pub(crate) fn compute(world: &Arc<World>, random: &mut Random) {
     let mut sum = 0_u64;
     for number in 0..20_000 + random.below(40_000) as u64 {

@@ -1,5 +1,5 @@
-//! Each CPU's own words, changed by a load and a store: in threads with preemption off,
-//! and both in threads with interrupts masked and in handlers.
+//! Adds to words of each CPU by a load and a store. One word is changed only by threads, with
+//! preemption off, the other also by handlers, with interrupts masked.
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -14,18 +14,18 @@ use kernel_support::machine::spin_for;
 use kernel_support::xorshift::Random;
 
 stillpoint::percpu! {
-    /// Changed with preemption off.
+    /// The word that is changed with preemption off.
     static QUIET: AtomicU64 = AtomicU64::new(0);
-    /// Changed with interrupts masked.
+    /// The word that is changed with interrupts masked.
     static MASKED: AtomicU64 = AtomicU64::new(0);
 }
 
-/// What was added to the words of all CPUs, and what they were before.
+/// How much was added to the words of all CPUs, and their sums before.
 pub(crate) struct Words {
     before: (u64, u64),
     quiet: Count,
     masked: Count,
-    /// Threads that are between a load and its store.
+    /// How many threads are in a section with preemption off.
     inside: AtomicU64,
 }
 
@@ -36,8 +36,8 @@ fn sum(words: &PerCpuVar<AtomicU64>) -> u64 {
         .sum()
 }
 
-/// Adds one to this CPU's word. What comes between the load and the store must be
-/// nothing that adds too.
+/// Adds 1 to this CPU's word. `between_fn` runs between the load and the store, and must not
+/// let other code change the word.
 fn add(words: &PerCpuVar<AtomicU64>, here: &impl PinnedCpu<Hw>, between_fn: impl FnOnce()) {
     let word = words.this(here);
     let value = word.load(Ordering::Relaxed);
@@ -45,12 +45,13 @@ fn add(words: &PerCpuVar<AtomicU64>, here: &impl PinnedCpu<Hw>, between_fn: impl
     word.store(value + 1, Ordering::Relaxed);
 }
 
-/// Adds one, in an interrupt handler; `add_many` says later how often.
+/// Adds 1 in an interrupt handler. The caller counts the calls, and passes the count to
+/// `add_many`.
 pub(crate) fn add_in_handler() {
     add(&MASKED, &IrqGuard::<Hw>::new(), || {});
 }
 
-/// `add_in_handler` was called so many times.
+/// Counts `times` calls of `add_in_handler`.
 pub(crate) fn add_many(world: &World, times: u64) {
     world.words.masked.add(times);
 }
@@ -76,7 +77,7 @@ impl Words {
     }
 }
 
-/// Adds to the words of whatever CPU it is on.
+/// Adds to both words of the current CPU, many times.
 pub(crate) fn count(world: &Arc<World>, random: &mut Random) {
     let words = &world.words;
     for _ in 0..50 {
