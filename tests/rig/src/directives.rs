@@ -45,13 +45,20 @@ impl Directives {
     ///
     /// # Errors
     ///
-    /// Such a line has no word of [`WORDS`], or the value of `case` isn't a regular expression.
+    /// Such a line has no word of [`WORDS`], the value of `case` isn't a regular expression, or
+    /// an ordinary comment begins like a directive, as in `//! SMP: 4`.
     pub fn parse(source: &str) -> Result<Directives> {
         let mut all = Vec::new();
         let mut cases = None;
         let opening = source.lines();
         let opening = opening.take_while(|line| line.is_empty() || line.starts_with("//"));
-        for line in opening.filter_map(|line| line.strip_prefix("//@")) {
+        for line in opening {
+            let Some(line) = line.strip_prefix("//@") else {
+                if let Some(asked) = present_form(line) {
+                    bail!("{line} is no directive: write {asked}");
+                }
+                continue;
+            };
             let known = |(word, _): &(&str, &str)| *word == "case" || WORDS.contains(word);
             let said = line.trim_start().split_once(": ").filter(known);
             let (word, value) = said.with_context(|| format!("no directive: //@{line}"))?;
@@ -120,6 +127,19 @@ impl Directives {
     }
 }
 
+/// Returns the directive that the comment `line` was meant as; `None` if it is plain text. It is
+/// meant as one if it begins with a word of [`WORDS`] and a colon: in a doc comment in either
+/// case, in another comment in upper case, because prose may begin with the lower-case word.
+fn present_form(line: &str) -> Option<String> {
+    let doc = line.strip_prefix("//!");
+    let text = doc.or_else(|| line.strip_prefix("//"))?;
+    let (word, value) = text.trim_start().split_once(": ")?;
+    let lower = word.to_ascii_lowercase();
+    let is_known = lower == "case" || WORDS.contains(&lower.as_str());
+    let is_meant = word == word.to_ascii_uppercase() || (doc.is_some() && word == lower);
+    (is_known && is_meant).then(|| format!("//@ {lower}: {}", value.trim()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +181,25 @@ mod tests {
             assert!(Directives::parse(source).is_err(), "{source}");
         }
         assert!(Directives::parse("#![no_std]\n//@ nothing: x\n").is_ok());
+    }
+
+    #[test]
+    fn an_old_form_is_refused() {
+        for (source, asked) in [
+            ("//! SMP: 4\n", "//@ smp: 4"),
+            (
+                "//! It does things.\n//!\n//! STATUS: 101\n",
+                "//@ status: 101",
+            ),
+            ("// NOT-ON: 7.2 why\n", "//@ not-on: 7.2 why"),
+            ("//! CASE: a|c\n", "//@ case: a|c"),
+            ("//! smp: 4\n", "//@ smp: 4"),
+        ] {
+            let refused = Directives::parse(source).expect_err(source).to_string();
+            assert!(refused.ends_with(&format!("write {asked}")), "{refused}");
+        }
+        assert!(Directives::parse("//! NOTE: x\n// status: prose\n").is_ok());
+        assert!(Directives::parse("#![no_std]\n//! SMP: 4\n").is_ok());
     }
 
     #[test]

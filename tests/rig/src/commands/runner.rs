@@ -163,7 +163,7 @@ fn judge(config: &Config, kernel: &Kernel, elf: &Path) -> Result<Result<Counts, 
     let case = &config.case;
     let wanted = Wanted::new(&kernel.directives, case)?;
     if wanted.plan == Plan::None && wanted.output.is_empty() {
-        let why = "STATUS, HALTS, HANGS or PLAN without OUTPUT: any early end would pass";
+        let why = "status, halts, hangs or plan without output: any early end would pass";
         return Ok(Failure::new(1, why, ""));
     }
     if let Some((version, why)) = not_on(&kernel.directives, case)? {
