@@ -55,7 +55,7 @@ impl Elf {
     ///
     /// # Errors
     ///
-    /// There is no such section, or `image` is too short to have been made of this file.
+    /// The file has no such section, or `image` is too short to have been made of this file.
     pub fn section_in<'a>(&self, name: &str, image: &'a [u8]) -> Result<&'a [u8]> {
         let file = self.parsed()?;
         let section = file.section_by_name(name);

@@ -119,16 +119,16 @@ impl Gdb {
     ///
     /// # Errors
     ///
-    /// The stub can't.
+    /// The stub refuses the packet, or doesn't answer.
     pub fn set_breakpoint(&mut self, address: u64) -> io::Result<()> {
         self.ask_for_ok(&format!("Z1,{address:x},4"))
     }
 
-    /// Takes a breakpoint away.
+    /// Removes a breakpoint.
     ///
     /// # Errors
     ///
-    /// The stub can't.
+    /// The stub refuses the packet, or doesn't answer.
     pub fn clear_breakpoint(&mut self, address: u64) -> io::Result<()> {
         self.ask_for_ok(&format!("z1,{address:x},4"))
     }

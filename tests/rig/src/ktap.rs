@@ -7,7 +7,7 @@ use crate::counts::Counts;
 pub enum Plan {
     /// One plan, and all the results that it announces.
     Whole,
-    /// There need be none, because the kernel ends early or isn't a test. That it has ended
+    /// No plan or result is required, because the kernel ends early or isn't a test. An end
     /// as required counts as a result.
     None,
 }

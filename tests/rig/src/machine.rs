@@ -72,7 +72,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// The system doesn't say.
+    /// The system can't tell the status of QEMU.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.session.running().ended()?.is_none())
     }
@@ -108,7 +108,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// The system doesn't say.
+    /// The system can't tell the status of QEMU.
     pub fn quit(&mut self) -> Result<End> {
         let mut ends = Instant::now() + ENDS;
         if self.runs()? {

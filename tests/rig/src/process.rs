@@ -82,7 +82,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The system doesn't say.
+    /// The system can't tell the status of the program.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;
@@ -95,7 +95,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The system doesn't say.
+    /// The system can't tell the status of the program.
     pub fn wait_until(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
         loop {
             if let Some(status) = self.ended()? {
@@ -113,7 +113,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The system doesn't say.
+    /// The system can't tell the status of the program.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait()?;
         self.ended = Some(status);
