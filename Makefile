@@ -47,21 +47,21 @@ REQUIRE_ALL ?=
 ## `1`: show what the stages of check print
 V ?=
 
-# INIT and APPEND reach the scripts through the environment, byte for byte:
-# neither make nor the shell ever sees them as text of its own.
+# INIT and APPEND reach the rig through the environment, byte for byte: neither make nor the
+# shell expands them.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
 export BOARD TCG SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
 export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS PROFILE REQUIRE_ALL V J
 
-# They would replace the link flags of .cargo/config.toml without a word.
+# They would replace the link flags of .cargo/config.toml silently.
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 
 TARGET := aarch64-unknown-none
 DIR := $(or $(CARGO_TARGET_DIR),target)
 ELF := $(DIR)/$(TARGET)/release/stillpoint
 IMAGE := $(DIR)/Image
-# `SMP=4` above is what `run` means; a test runs at every size unless told.
+# `SMP=4` above is the size for `run`. A test runs at every size unless SMP is given.
 SIZES = $(if $(filter file,$(origin SMP)),1 2 4 20,$(SMP))
 
 BENCH_SIZES = $(if $(filter file,$(origin SMP)),,$(SMP))
@@ -72,7 +72,7 @@ RIG := $(DIR)/debug/stillpoint-rig
 .PHONY: help setup build image run debug check test-host test-qemu bench loom mutants nightly \
 	fmt lint doc size objdump dtb clean
 
-help: ## print this
+help: ## print this help
 	@echo 'Usage: make TARGET [VARIABLE=value ...]'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -131,7 +131,7 @@ doc: $(RIG) ## build the documentation, private items too; warnings fail
 	@$(RIG) stage docs-target
 	@echo
 	@echo 'To read first, with all that programs call: $(DIR)/$(TARGET)/doc/stillpoint/index.html'
-	@echo 'As the host tests see it, without api, start, arch and drivers: $(DIR)/doc/stillpoint/index.html'
+	@echo 'As the host tests see it, without the modules that only the target has: $(DIR)/doc/stillpoint/index.html'
 
 size: build ## sections of the kernel, and memory for each CPU
 	@$(RIG) size $(ELF) $(IMAGE)
@@ -145,8 +145,7 @@ dtb: $(RIG) ## compile dts/*.dts to target/dts/*.dtb
 clean: ## remove target/
 	cargo clean
 
-# Built when one of its files is newer. By name of what there is, so that a missing
-# toolchain is added first.
+# The rig is built when one of its files is newer. The recipe adds a missing toolchain first.
 $(RIG): $(shell find tests/rig -name '*.rs') tests/rig/Cargo.toml Cargo.toml Cargo.lock
 	@tests/setup.sh toolchain
 	@cargo build -q -p stillpoint-rig

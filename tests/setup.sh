@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a build and a check need and this machine lacks: what
-# `make setup` does. A line for each thing it adds, nothing when all is there.
+# Installs what a build and a check need and this machine lacks, for `make setup`.
+# Prints a line for each thing that it adds, and nothing when all is there.
 #
 #   tests/setup.sh            everything
 #   tests/setup.sh toolchain  only the Rust toolchain, as the rig needs it
@@ -19,7 +19,7 @@ toml() {
 }
 
 # The toolchain that rust-toolchain.toml names, with its targets and components;
-# each asked for by name, because rustup may be set not to install by itself.
+# each is installed by name, because rustup may be set not to install by itself.
 setup_toolchain() {
     if ! command -v rustup >/dev/null; then
         say "rustup is missing; see https://rustup.rs, then run this again"
@@ -53,7 +53,7 @@ setup_toolchain() {
             rustup --quiet target add --toolchain "$toolchain" "$item"
         fi
     done
-    # Listed with the host's name behind: `clippy-x86_64-unknown-linux-gnu`.
+    # rustup lists them with the host's name at the end: `clippy-x86_64-unknown-linux-gnu`.
     installed=$(rustup component list --toolchain "$toolchain" --installed)
     for item in $(toml rust-toolchain.toml components); do
         if ! grep -q "^$item\(-\|\$\)" <<<"$installed"; then
@@ -74,14 +74,14 @@ missing_packages() {
     [ -e /usr/lib/u-boot/qemu_arm64/u-boot.bin ] || echo u-boot-qemu
 }
 
-# Whether QEMU is Debian 12's own, 7.2, which has no Raspberry Pi 4 and does for
+# Succeeds if QEMU is Debian 12's own, 7.2. It has no Raspberry Pi 4, and is enough for
 # all else. The backports have a newer one.
 qemu_is_old() {
     [ "$(codename)" = bookworm ] && ! qemu-system-aarch64 -M help | grep -q '^raspi4b '
 }
 
 # Runs apt-get for this call only; shows what it said if it fails.
-# Who is at it already (a machine's own updates, say) is waited for.
+# It waits while another program uses apt, such as the machine's own updates.
 apt() {
     if ! DEBIAN_FRONTEND=noninteractive \
         apt-get -q -o DPkg::Lock::Timeout=120 "$@" >"$scratch/log" 2>&1; then
@@ -99,7 +99,7 @@ install() {
 bookworm_uris() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
         awk '$1 == "deb" && / bookworm / { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; next } }'
-    # A stanza: fields in any order, ended by an empty line.
+    # A stanza has its fields in any order, and an empty line ends it.
     for file in /etc/apt/sources.list.d/*.sources; do
         [ -e "$file" ] || continue
         awk -v RS= '/(^|\n)Suites:[^\n]* bookworm( |\n|$)/ && match($0, /(^|\n)URIs:[^\n]*/) {
@@ -107,11 +107,11 @@ bookworm_uris() {
     done
 }
 
-# Debian 12 has QEMU 7.2; its backports have the one that everybody else uses.
+# Debian 12 has QEMU 7.2; its backports have a newer one, which has the Raspberry Pi 4.
 # The backports are a source for these two calls only: a copy of the machine's
-# sources with a few lines more, and package lists of their own. Which URI is
-# Debian's mirror needn't be known: the others have no backports that Debian's key
-# has signed.
+# sources with a few lines more, and package lists of their own. The
+# function needn't know which URI is Debian's mirror: the others have no backports
+# that Debian's key has signed.
 install_from_backports() {
     local parts=$scratch/parts
     mkdir -p "$parts" "$scratch/lists/partial"
@@ -132,7 +132,7 @@ install_from_backports() {
     fi
     local sources=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$parts"
         -o "Dir::State::lists=$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
-    # A foreign source that can't be reached is no reason to give up.
+    # A foreign source may be unreachable; the packages come from Debian's.
     apt "${sources[@]}" update || true
     install "${sources[@]}" -t bookworm-backports
 }
@@ -172,14 +172,14 @@ setup_packages() {
         if install_from_backports; then
             return
         fi
-        say "bookworm-backports can't be had: taking Debian 12's own QEMU 7.2"
+        say "bookworm-backports is not available: taking Debian 12's own QEMU 7.2"
     fi
-    # With the package lists as they are, if they will do.
+    # The package lists are updated only if the packages can't be installed with the old ones.
     install 2>/dev/null >&2 || { apt update || true; install; }
 }
 
-# An old QEMU is no reason to stop, and a newer one is tried for once, until `make
-# clean`. $1: the packages that have just been installed.
+# Tries to install a newer QEMU, once until `make clean`. If it can't, the setup goes on:
+# an old QEMU is enough for most tests. $1: the packages that have just been installed.
 setup_newer_qemu() {
     local asked=${CARGO_TARGET_DIR:-target}/asked-for-newer-qemu
     if [ -e "$asked" ] || ! qemu_is_old; then
@@ -187,11 +187,11 @@ setup_newer_qemu() {
     fi
     case $1 in
         *qemu-system-arm*) ;;
-        # An older one does for all but raspi4b: no reason to stop.
+        # A failure doesn't end the setup: the old one is enough for all but raspi4b.
         *) setup_packages qemu-system-arm || true ;;
     esac
     if qemu_is_old; then
-        say "this QEMU has no Raspberry Pi 4: what needs one will be skipped"
+        say "this QEMU has no Raspberry Pi 4: tests that need one will be skipped"
         mkdir -p "${asked%/*}"
         : >"$asked"
     fi
