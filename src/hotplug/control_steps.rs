@@ -113,7 +113,7 @@ impl<P: HotplugHost> Hotplug<P> {
                     }
                     return Ok(());
                 }
-                // It was given up while it was still on its way: so it is.
+                // An earlier bring-up gave the CPU up after CPU_ON: the CPU is still on its way.
                 Err(PsciError::AlreadyOn | PsciError::OnPending)
                     if before == SyncState::Cancelled =>
                 {

@@ -102,7 +102,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// As [`Hotplug::cpus_read_lock`].
     ///
     /// # Panics
-    /// As there.
+    /// As [`Hotplug::cpus_read_lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_write_lock(&self) -> CpusWriteGuard<'_, P> {
         self.lock.write()

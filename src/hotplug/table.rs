@@ -134,7 +134,9 @@ table![
     Step {
         name: "prep:timers",
         group: Group::Prep,
-        startup: Side::Nothing("its queue was emptied when it went, and nobody adds to it"),
+        startup: Side::Nothing(
+            "its queue was emptied when it went, and no timer is added while it is off"
+        ),
         teardown: Side::Infallible(|cx| P::sched().adopt_timers(cx.cpu)),
     },
     Step {
@@ -221,7 +223,7 @@ table![
         // threads there any more (`drained-stays-empty` of [`migrate`](crate::sched::migrate)).
         place: Place::After("sched:drain"),
         group: Group::Sync,
-        startup: Side::Nothing("nobody can hold a mask that this CPU is not in yet"),
+        startup: Side::Nothing("no reader holds an active mask with this CPU in it yet"),
         teardown: Side::Infallible(|cx| P::hotplug().wait_inactive(cx.cpu)),
     },
     Step {
