@@ -138,10 +138,10 @@ impl WaitPoint {
     /// that a waiter which has armed the timer can look at the time.
     ///
     /// # Context
-    /// As there.
+    /// As [`WaitPoint::wait_masked`].
     ///
     /// # Panics
-    /// As there.
+    /// As [`WaitPoint::wait_masked`].
     pub fn wait_masked_until_late<W: Wait, T>(
         &self,
         cpu: usize,

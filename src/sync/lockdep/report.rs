@@ -175,7 +175,7 @@ impl fmt::Display for Report {
                 writeln!(f, "possible irq lock inversion dependency:")?;
                 writeln!(f, "  {} is taken in an interrupt handler", in_irq.0)?;
                 writeln!(f, "    at {}", in_irq.1)?;
-                writeln!(f, "  and who holds it comes to wait for {}", irqs_on.0)?;
+                writeln!(f, "  and its holder comes to wait for {}", irqs_on.0)?;
                 writeln!(
                     f,
                     "  which is taken with IRQs on, when the handler may come in,"
