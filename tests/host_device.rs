@@ -107,7 +107,7 @@ fn a_stuck_transmitter_costs_10_ms_once() {
             assert!(room <= 64, "{chip:?} never fills");
         }
         let began = fake.now();
-        assert_eq!(print(&uart, "nobody hears this"), 0, "{chip:?}");
+        assert_eq!(print(&uart, "no terminal reads this"), 0, "{chip:?}");
         assert!(fake.now() - began < Duration::from_millis(1), "{chip:?}");
         fake.stop_sending(false);
         fake.rest();
@@ -135,7 +135,10 @@ fn what_is_typed_raises_the_interrupt_and_is_read() {
         assert!(!fake.raises_interrupt(), "{chip:?}: it would come for ever");
         assert!(uart.put(b'b'), "{chip:?}");
         fake.rest();
-        assert!(!fake.raises_interrupt(), "{chip:?}: nobody asked for room");
+        assert!(
+            !fake.raises_interrupt(),
+            "{chip:?}: no writer asked for room"
+        );
         fake.types(b"c");
         assert!(fake.raises_interrupt(), "{chip:?}");
         uart.set_receive_interrupt(false);

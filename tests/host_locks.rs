@@ -125,7 +125,7 @@ fn a_mutex_goes_to_who_has_waited_longest() {
                     got.lock().expect("no panic under it").push(number);
                     let before = *value;
                     rest(random);
-                    assert_eq!(*value, before, "somebody else was inside");
+                    assert_eq!(*value, before, "another thread was inside");
                     *value += 1;
                     drop(value);
                     rest(random);

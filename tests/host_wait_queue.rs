@@ -114,7 +114,7 @@ fn a_waiter_that_finds_a_token_itself_passes_its_wake_up_on() {
                 tokens.left.load(Ordering::Relaxed)
             ),
             (2, 0),
-            "who got one, and what is left"
+            "the tokens that threads got, and the tokens that are left"
         );
         tokens.put();
     }));

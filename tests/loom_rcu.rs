@@ -40,14 +40,14 @@ impl WaitQueue {
         if ready_fn() {
             return;
         }
-        let mut waiters = self.waiters.lock().expect("nobody panics under it");
+        let mut waiters = self.waiters.lock().expect("no thread panics under it");
         while !ready_fn() {
-            waiters = self.woken.wait(waiters).expect("nobody panics under it");
+            waiters = self.woken.wait(waiters).expect("no thread panics under it");
         }
     }
 
     fn wake(&self) {
-        let _waiters = self.waiters.lock().expect("nobody panics under it");
+        let _waiters = self.waiters.lock().expect("no thread panics under it");
         self.woken.notify_all();
     }
 }
@@ -147,7 +147,7 @@ fn a_cpu_that_leaves_is_not_waited_for() {
         let (other, excluded) = (Arc::clone(&world), Arc::clone(&no_still_point));
         let leaver = thread::spawn(move || {
             other.sections[0].set(1);
-            let still = excluded.lock().expect("nobody panics under it");
+            let still = excluded.lock().expect("no thread panics under it");
             if other.pending.leave(cpu(0)) {
                 other.done.fetch_add(1, Ordering::Release);
             }
@@ -155,7 +155,7 @@ fn a_cpu_that_leaves_is_not_waited_for() {
         });
         // Two grace periods: the CPU's leaving must not end the second one either.
         for round in 1..=2 {
-            let here = no_still_point.lock().expect("nobody panics under it");
+            let here = no_still_point.lock().expect("no thread panics under it");
             let watched = world.pending.watched();
             if !watched.is_empty() {
                 world.pending.begin(&watched);
@@ -220,7 +220,7 @@ fn section(shared: &Shared) {
 
 /// Ends the CPU's last section: the CPU reports, if it is asked, and is idle then.
 fn rest(shared: &Shared) {
-    let mut reported = shared.reported.lock().expect("nobody panics under it");
+    let mut reported = shared.reported.lock().expect("no thread panics under it");
     let asked = core::mem::replace(&mut *reported, Report::Done) == Report::Asked;
     drop(reported);
     if asked {
@@ -240,7 +240,7 @@ fn begin(shared: &Shared) -> bool {
     if shared.quiet.is_quiet() {
         return true;
     }
-    let mut reported = shared.reported.lock().expect("nobody panics under it");
+    let mut reported = shared.reported.lock().expect("no thread panics under it");
     if *reported == Report::Done {
         return true;
     }

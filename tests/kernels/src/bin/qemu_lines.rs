@@ -1,5 +1,5 @@
-//! What is typed comes as lines, each whole; one that isn't whole in time is told as far as
-//! it goes.
+//! The console returns typed text as whole lines. If the end of a line doesn't come in time,
+//! the console returns the part that has come.
 
 //@ smp: 1 4
 //@ plan: none
