@@ -31,7 +31,7 @@
 //!
 //! A module imports only modules above it in this picture; only `kernel` and `boot` import
 //! `arch` and `drivers`. Everything above the first line is *pure*: it has no statics and
-//! no assembly, is generic over [`platform::Platform`], and is the same code on the host
+//! no assembly, is generic over `platform::Platform`, and is the same code on the host
 //! and on the target. So tests on the host unit-test, property-test and (under
 //! `--cfg loom`) model-check the protocols that ship. `tests/host_layering.rs` checks
 //! these rules.
@@ -47,8 +47,8 @@
 //!
 //! # Where to read on
 //!
-//! [`hotplug`] and its table; [`stop_machine`]; [`sync::WaitPoint`], on which
-//! both wait; [`sched`] for how a thread waits.
+//! `hotplug` and its table; `stop_machine`; `sync::WaitPoint`, on which
+//! both wait; `sched` for how a thread waits.
 //!
 //! `docs/architecture.md` has the table of the lock order, a picture of the traits, and the
 //! lives of a CPU and of a stop. `docs/glossary.md` explains the words, `docs/races.md` lists

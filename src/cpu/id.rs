@@ -6,7 +6,7 @@ use crate::config::MAX_CPUS;
 
 /// The logical number of a CPU: its place in the device tree's `/cpus`, with the boot
 /// CPU moved to 0. Users type this number and masks are indexed by it. Firmware and the
-/// interrupt controller know only [`Mpidr`].
+/// interrupt controller know only `Mpidr`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CpuId(u16);
 
@@ -15,7 +15,7 @@ impl CpuId {
     pub const BOOT: CpuId = CpuId(0);
 
     /// Returns CPU number `index`, or `None` if it is not below
-    /// [`MAX_CPUS`].
+    /// `MAX_CPUS`.
     pub const fn new(index: usize) -> Option<CpuId> {
         if index < MAX_CPUS {
             #[allow(clippy::cast_possible_truncation)] // MAX_CPUS fits.
@@ -29,7 +29,7 @@ impl CpuId {
     /// In a constant it is checked at compile time.
     ///
     /// # Panics
-    /// If `index` is not below [`MAX_CPUS`]. Use [`CpuId::new`] for a number that isn't
+    /// If `index` is not below `MAX_CPUS`. Use [`CpuId::new`] for a number that isn't
     /// known to be.
     #[must_use]
     pub const fn from_index(index: usize) -> CpuId {

@@ -24,7 +24,7 @@ impl CpuMask {
     /// Returns the set of the CPUs numbered 0 to `count - 1`.
     ///
     /// # Panics
-    /// If `count` is above [`MAX_CPUS`].
+    /// If `count` is above `MAX_CPUS`.
     pub fn first_n(count: usize) -> CpuMask {
         assert!(count <= MAX_CPUS, "BUG: {count} CPUs do not fit a mask");
         (0..count).filter_map(CpuId::new).collect()

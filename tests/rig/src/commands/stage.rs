@@ -146,25 +146,30 @@ fn test_files(dir: &str, start: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Returns the command that documents what programs may use.
 fn docs(config: &Config) -> Command {
     let mut docs = cargo(config);
     docs.env("RUSTDOCFLAGS", "-Dwarnings")
-        .args(["doc", "--no-deps"]);
-    docs.args([
-        "--document-private-items",
-        "--features",
-        "internals",
-        "--lib",
-    ]);
+        .args(["doc", "--no-deps", "--lib"]);
+    docs
+}
+
+/// Returns the command that documents everything, private items too.
+fn all_docs(config: &Config) -> Command {
+    let mut docs = docs(config);
+    docs.args(["--document-private-items", "--features", "internals"]);
     docs
 }
 
 fn docs_host(config: &Config) -> Result<()> {
-    succeed(&mut docs(config))
+    succeed(&mut all_docs(config))
 }
 
+/// Builds what programs read first, because the whole documentation goes to the same files
+/// and is the one to keep. Only in the former rustdoc finds links to private items.
 fn docs_target(config: &Config) -> Result<()> {
-    succeed(docs(config).args(RELEASE))
+    succeed(docs(config).args(RELEASE))?;
+    succeed(all_docs(config).args(RELEASE))
 }
 
 /// Runs the host tests, with the rig's own: all, or the files whose names begin with `TEST`,
