@@ -57,6 +57,11 @@ mod kernel {
         Hw::frequency().ticks_to_ns(ticks)
     }
 
+    /// Returns the nanoseconds of `time`.
+    fn ns_of(time: Duration) -> u64 {
+        u64::try_from(time.as_nanos()).expect("a boot is shorter than centuries")
+    }
+
     /// Prints one operation's line.
     fn print_line(op: &str, mut samples: Vec<u64>, warm_up: usize) {
         samples.sort_unstable();
@@ -99,12 +104,12 @@ mod kernel {
 
     /// The boot's own figure, one sample.
     fn boot(cpus: usize) {
-        if let Some(whole) = api::boot_bring_up_ticks()
+        if let Some(whole) = api::boot_bring_up_time()
             && cpus > 1
         {
             print_line(
                 "boot_per_secondary",
-                Vec::from([ns(whole) / (cpus as u64 - 1)]),
+                Vec::from([ns_of(whole) / (cpus as u64 - 1)]),
                 0,
             );
         }

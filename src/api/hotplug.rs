@@ -5,8 +5,11 @@
 //! hotplug::cpu_up(cpu)?;
 //! ```
 
+use core::time::Duration;
+
 use crate::cpu::CpuId;
 use crate::kernel::{Hw, kernel};
+use crate::platform::Platform;
 use crate::sched::lock;
 
 pub use crate::hotplug::{
@@ -23,8 +26,8 @@ pub struct CpusReadGuard {
 /// Brings CPU `cpu` online; does nothing if it is online.
 ///
 /// # Context
-/// Thread, preemption on; takes the hotplug lock. Returns an error at once in a service, in a
-/// callback of hotplug, and under [`cpus_read_lock`].
+/// Thread, preemption on; takes the hotplug lock. Returns an error at once under
+/// [`cpus_read_lock`].
 ///
 /// # Errors
 /// [`CpuUpError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
@@ -38,8 +41,7 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 ///
 /// # Context
 /// Thread, preemption on; takes the hotplug lock. A caller that runs on `cpu` is moved to
-/// another CPU. Returns an error at once in a service, in a callback of hotplug, and under
-/// [`cpus_read_lock`].
+/// another CPU. Returns an error at once under [`cpus_read_lock`].
 ///
 /// # Errors
 /// [`CpuDownError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
@@ -53,8 +55,7 @@ pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
 ///
 /// # Context
 /// Thread, preemption on. The thread may not hold another of these guards or one of
-/// [`migrate_disable`](crate::api::thread::migrate_disable). Not in a callback of hotplug and
-/// not in a service, because hotplug waits for those.
+/// [`migrate_disable`](crate::api::thread::migrate_disable).
 ///
 /// # Panics
 /// If it is called outside its context, even if it would not have to wait.
@@ -68,11 +69,12 @@ pub fn cpus_read_lock() -> CpusReadGuard {
     }
 }
 
-/// Returns how many ticks of the counter it took at boot to bring up the other CPUs,
-/// including what the kernel printed meanwhile; `None` before that is done.
+/// Returns how long it took at boot to bring up the other CPUs, including what the kernel
+/// printed meanwhile; `None` before that is done.
 ///
 /// # Context
 /// Any.
-pub fn boot_bring_up_ticks() -> Option<u64> {
-    crate::boot::bring_up_ticks()
+pub fn boot_bring_up_time() -> Option<Duration> {
+    let ticks = crate::boot::bring_up_ticks()?;
+    Some(Duration::from_nanos(Hw::frequency().ticks_to_ns(ticks)))
 }

@@ -55,10 +55,10 @@ pub use {
     cpu::{CallError, PerCpuVar, call_on, call_on_many, call_on_nowait, on_each_cpu},
     hotplug::{
         ApRefusal, CpuDownError, CpuUpError, Left, Quarantine, StepError, SyncState,
-        boot_bring_up_ticks, cpu_down, cpu_up, cpus_read_lock,
+        boot_bring_up_time, cpu_down, cpu_up, cpus_read_lock,
     },
     mem::{heap_cached, heap_in_use, heap_stats, stacks_in_use},
-    stop::{CpuStopTimes, StopError, StopReport, stop_machine, timed_stop_machine},
+    stop::{StopError, StopReport, stop_machine, timed_stop_machine},
     thread::{JoinHandle, sleep, spawn_on, yield_now},
     time::{deadline, frequency, now},
 };

@@ -8,7 +8,7 @@
 use crate::cpu::CpuId;
 use crate::kernel::kernel;
 
-pub use crate::stop_machine::{CpuStopTimes, StopError, StopReport};
+pub use crate::stop_machine::{StopError, StopReport};
 
 /// Stops every online CPU, runs `call_fn` on the boot CPU while nothing else in the machine
 /// moves, and returns its value. The description of the [module](self) says what that
