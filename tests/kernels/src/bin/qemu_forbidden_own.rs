@@ -1,5 +1,5 @@
 //! A release build finds at once a thread that would wait for itself, and a thread that ends while
-//! it holds what others wait for, whether the thread has to wait or not.
+//! it holds a lock or CPU that other threads wait for, whether the thread has to wait or not.
 
 //@ smp: 2
 //@ status: 101

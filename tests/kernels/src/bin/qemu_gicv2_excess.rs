@@ -1,5 +1,5 @@
-//! A device tree with more CPUs than the GICv2 has interfaces: those beyond are left
-//! out, each with a line that names it, and the others are a whole machine.
+//! A device tree with more CPUs than the GICv2 has interfaces: the CPUs
+//! without an interface are left out, each with a line that names it. The others all work.
 
 //@ smp: 4 8
 //@ gic: 2

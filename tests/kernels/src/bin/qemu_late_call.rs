@@ -1,5 +1,5 @@
-//! A call whose target doesn't take interrupts for long: its sender says so, waits
-//! on, and has its answer in the end.
+//! A call whose target doesn't take interrupts for long: its sender logs that, goes on
+//! waiting, and gets its answer in the end.
 
 //@ smp: 2
 //@ output: CPU0 called, and CPUs 1 have not answered for 10 s$

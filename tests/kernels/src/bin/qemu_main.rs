@@ -1,5 +1,5 @@
 //! The value of `main` is the status with which the machine ends: a number of the program, or 1
-//! after an error, which is printed. And other items that only `api` has.
+//! after an error, which is printed. It also checks other items that only `api` has.
 
 //@ smp: 1 4
 //@ append: quiet verbose usb.debug -- loglevel=7 "two words"

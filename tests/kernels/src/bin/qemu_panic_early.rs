@@ -1,6 +1,6 @@
 //! A CPU that panics in its first life, before its interrupt interface is up, touches no
-//! register of that: it tells no other CPU, and the panic is printed all the same. Of a
-//! GICv2 the registers are in memory, and there all the time.
+//! register of the interface. It sends no SGI to the other CPUs, and the panic is printed all
+//! the same. A GICv2 differs: its registers are in memory and can be used at any time.
 
 //@ smp: 4
 //@ gic: 3

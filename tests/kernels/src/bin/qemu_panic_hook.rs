@@ -1,5 +1,5 @@
-//! The program's panic hook: called once, with what is known, behind the report and before
-//! the end; and whatever it does, the machine ends.
+//! The program's panic hook: called once, with the facts of the panic, after the report and
+//! before the end. Whatever the hook does, the machine ends.
 
 //@ smp: 4
 //@ icount: 1

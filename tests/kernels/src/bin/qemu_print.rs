@@ -1,5 +1,5 @@
-//! Printing a value whose `Display` prints, logs or takes a lock; and lines of two CPUs,
-//! each of which stays whole.
+//! Printing a value whose `Display` prints, logs or takes a lock; and lines that two
+//! CPUs print at once, each of which stays whole.
 
 //@ smp: 2
 //@ output: ^\(a line from inside\)$

@@ -1,6 +1,6 @@
-//! Grace periods: readers never see what was freed, whatever CPUs come and go; every
-//! callback runs once and in order; threads that wait together share; idle CPUs are left
-//! alone, and computing ones hold nothing up.
+//! Grace periods: readers never see freed values, whatever CPUs come and go; every
+//! callback runs once and in order; threads that wait together share; idle CPUs are not
+//! woken, and computing CPUs delay no grace period.
 
 //@ smp: 1 2 4 20
 //@ timeout: 240
