@@ -5,6 +5,7 @@
 //! [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), a CPU may come or go at any time,
 //! also before the caller uses the set.
 
+use crate::api::sync::KeepsCpu;
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 
@@ -59,6 +60,20 @@ pub fn active() -> CpuMask {
 /// Any. Racy, with preemption on.
 pub fn current() -> CpuId {
     Hw::this_cpu()
+}
+
+impl<T: Sync + 'static> PerCpuVar<T> {
+    /// Returns the copy of this CPU. `_here` keeps the caller on this CPU.
+    ///
+    /// # Context
+    /// Any.
+    ///
+    /// # Panics
+    /// As for [`PerCpuVar::on`].
+    #[inline]
+    pub fn this<'a>(&self, _here: &'a impl KeepsCpu) -> &'a T {
+        self.on(current())
+    }
 }
 
 /// Runs `call_fn` on CPU `cpu`, in its interrupt handler with IRQs masked, and

@@ -10,11 +10,25 @@
 //! is any hold of a spin lock.
 
 use crate::kernel::{Hw, kernel};
+use crate::rcu;
 
 pub use crate::rcu::GraceStats;
 
-/// A read-side section, as a token.
-pub type ReadGuard = crate::rcu::ReadGuard<Hw>;
+/// A read-side section lasts while this exists. Not `Send`.
+#[must_use]
+#[derive(Default)]
+pub struct ReadGuard(rcu::ReadGuard<Hw>);
+
+impl ReadGuard {
+    /// Begins a section, which lasts until the guard is dropped.
+    ///
+    /// # Context
+    /// Any.
+    #[inline]
+    pub fn new() -> ReadGuard {
+        ReadGuard(rcu::ReadGuard::new())
+    }
+}
 
 /// Calls `read_fn` in a read-side section. Data that it reads isn't freed before it has
 /// returned, if the code that frees the data first waits for a grace period.

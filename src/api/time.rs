@@ -13,11 +13,84 @@ use core::time::Duration;
 
 use crate::kernel::Hw;
 use crate::platform::Platform;
+use crate::sched;
 
 pub use crate::time::{Frequency, Instant};
 
-/// A function that is called at an instant, once or periodically.
-pub type Timer = crate::sched::Timer<Hw>;
+/// A function that is called at an instant, once or periodically. Dropping the timer cancels
+/// it, and drops the function with all that it owns, in the thread that drops the timer. The
+/// drop waits as [`Timer::cancel`] does, and panics where that does.
+pub struct Timer(sched::Timer<Hw>);
+
+impl Timer {
+    /// Returns a timer that is not set. `call_fn` is called in an interrupt handler
+    /// with IRQs masked: it may wake threads and set timers. It may not wait, and
+    /// should not free much memory.
+    ///
+    /// # Context
+    /// Any; allocates.
+    pub fn new(call_fn: impl Fn() + Send + Sync + 'static) -> Timer {
+        Timer(sched::Timer::new(call_fn))
+    }
+
+    /// Sets the timer: its function is called once, at `at` or as soon after that as
+    /// possible. This replaces an earlier setting. A timer that is set by a timer's
+    /// function is called by a later interrupt, even if `at` has passed.
+    ///
+    /// # Context
+    /// Any.
+    #[inline]
+    pub fn start(&self, at: Instant) {
+        self.0.start(at);
+    }
+
+    /// Sets the timer: its function is called at `first`, and then once every `period`.
+    /// Calls that were missed altogether are left out.
+    ///
+    /// # Context
+    /// Any.
+    ///
+    /// # Panics
+    /// If `period` is less than a tick of the counter.
+    #[inline]
+    pub fn start_periodic(&self, first: Instant, period: Duration) {
+        self.0.start_periodic(first, period);
+    }
+
+    /// Returns whether the timer is set.
+    ///
+    /// # Context
+    /// Any.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.0.is_set()
+    }
+
+    /// Cancels the timer without waiting: its function may be running. Returns whether
+    /// the timer was set.
+    ///
+    /// # Context
+    /// Any, the timer's own function included.
+    #[inline]
+    pub fn try_cancel(&self) -> bool {
+        self.0.try_cancel()
+    }
+
+    /// Cancels the timer, and waits until its function is not running. Returns whether
+    /// the timer was set.
+    ///
+    /// # Context
+    /// Thread, preemption on. So neither the timer's own function nor another timer's
+    /// may call this.
+    ///
+    /// # Panics
+    /// In any other context, whether the function is running or not.
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn cancel(&self) -> bool {
+        self.0.cancel()
+    }
+}
 
 /// Returns the present instant.
 ///

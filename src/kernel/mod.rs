@@ -49,6 +49,9 @@ pub use test_hooks::{LastCall, LastCallBy, TEST_SGI};
 pub use walks::log_walk;
 pub use whereabouts::print_whereabouts;
 
+/// What a guard of `api` implements, so that a program can't implement the trait above it.
+pub trait Sealed {}
+
 /// The kernel: one instance of every layer, and the machine's description.
 pub struct Kernel {
     /// Which CPUs are possible, online and active.

@@ -17,9 +17,7 @@ use core::ptr::NonNull;
 use crate::arch::aarch64::image;
 use crate::config::CACHE_LINE;
 use crate::cpu::CpuId;
-use crate::kernel::Hw;
-use crate::platform::Platform;
-use crate::sync::{CachePadded, Once, PinnedCpu};
+use crate::sync::{CachePadded, Once};
 
 /// A cache line of an area.
 type Line = CachePadded<[u8; CACHE_LINE]>;
@@ -110,15 +108,6 @@ impl<T: Sync + 'static> PerCpuVar<T> {
         // SAFETY: a copy of the template's value is there, with the template's alignment. It is
         // never freed, and `T` is `Sync`, so every CPU may refer to it.
         unsafe { place.cast::<T>().as_ref() }
-    }
-
-    /// Returns the copy of this CPU. `_here` keeps the caller on this CPU.
-    ///
-    /// # Panics
-    /// As for [`PerCpuVar::on`].
-    #[inline]
-    pub fn this<'a>(&self, _here: &'a impl PinnedCpu<Hw>) -> &'a T {
-        self.on(Hw::this_cpu())
     }
 
     /// Returns the copies of all possible CPUs, on or off.

@@ -1,10 +1,11 @@
-//! E0624 / E0624: A lock is left locked by the switch of threads alone, which opens it.
+//! E0603 / E0624: A lock is left locked by the switch of threads alone, which opens it.
 #![no_std]
 #![no_main]
 
-use stillpoint::api::sync::{SpinLock, SpinLockGuard};
+use stillpoint::kernel::Hw;
+use stillpoint::sync::{SpinLock, SpinLockGuard};
 
-static WORD: SpinLock<u64> = SpinLock::new(0);
+static WORD: SpinLock<u64, Hw> = SpinLock::new(0);
 
 stillpoint::entry!(main);
 

@@ -2,10 +2,11 @@
 #![no_std]
 #![no_main]
 
+use stillpoint::kernel::Hw;
 use stillpoint::sched::lock::Mutex;
 
 stillpoint::entry!(main);
 
 fn main() {
-    drop(Mutex::<u32, _>::try_lock(&stillpoint::api::sync::Mutex::new(1)));
+    drop(Mutex::<u32, Hw>::new(1).try_lock());
 }
