@@ -109,7 +109,7 @@ impl Syndrome {
     }
 
     /// Eight bits at most, for the fields that have no more.
-    #[allow(clippy::cast_possible_truncation)]
+    #[allow(clippy::cast_possible_truncation)] // At most 8 bits are asked for.
     const fn small_field(self, low: u32, bits: u32) -> u8 {
         self.field(low, bits) as u8
     }
