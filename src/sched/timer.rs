@@ -31,7 +31,7 @@ pub(crate) struct TimerNode<P: SchedHost> {
     pub(super) link: DueLink,
     pub(super) due: Due,
     /// Ticks from one call to the next; 0: one call only. Relaxed: queue lock.
-    pub(super) period: AtomicU64,
+    pub(super) period_ticks: AtomicU64,
     calls: Arc<Calls<P>>,
     pub(super) call_fn: Call,
     /// The name of the function, for messages.
@@ -93,7 +93,7 @@ impl<P: SchedHost> Timer<P> {
                 name: CallName::of_val(&call_fn),
                 link: DueLink::new(),
                 due: Due::new(),
-                period: AtomicU64::new(0),
+                period_ticks: AtomicU64::new(0),
                 calls: Arc::new(Calls {
                     count: CallCount::new(),
                     done: WaitQueue::new(),
@@ -122,9 +122,9 @@ impl<P: SchedHost> Timer<P> {
     /// # Panics
     /// If `period` is less than a tick of the counter.
     pub fn start_periodic(&self, first: Instant, period: Duration) {
-        let period = P::frequency().duration_to_ticks(period);
-        assert!(period > 0, "BUG: a periodic timer without a period");
-        P::sched().set_timer(&self.node, first, period);
+        let period_ticks = P::frequency().duration_to_ticks(period);
+        assert!(period_ticks > 0, "BUG: a periodic timer without a period");
+        P::sched().set_timer(&self.node, first, period_ticks);
     }
 
     /// Returns whether the timer is set.

@@ -95,10 +95,10 @@ impl<P: SchedHost> Inner<P> {
         }
         let timer = self.timers.pop(now, |at, timer| {
             timer.begin_call();
-            let period = timer.period.load(Ordering::Relaxed);
-            (period > 0).then(|| {
-                let missed = now.ticks_since(at) / period;
-                at.after_ticks(period.saturating_mul(missed + 1))
+            let period_ticks = timer.period_ticks.load(Ordering::Relaxed);
+            (period_ticks > 0).then(|| {
+                let missed = now.ticks_since(at) / period_ticks;
+                at.after_ticks(period_ticks.saturating_mul(missed + 1))
             })
         })?;
         Some(Expired::Timer(timer))
@@ -236,9 +236,10 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Sets `timer` on this CPU, wherever it was set before. If a timer's function
+    /// Sets `timer` on this CPU, wherever it was set before: for `at`, and then every
+    /// `period_ticks` ticks, or for `at` only if that is 0. If a timer's function
     /// calls this, the timer is due one tick from now at the earliest.
-    pub(super) fn set_timer(&self, timer: &Arc<TimerNode<P>>, at: Instant, period: u64) {
+    pub(super) fn set_timer(&self, timer: &Arc<TimerNode<P>>, at: Instant, period_ticks: u64) {
         let _here = IrqGuard::<P>::new();
         let timers = self.timers.get(P::this_cpu());
         // If a timer's function calls this, the timer must not come due in the same
@@ -254,7 +255,7 @@ impl<P: SchedHost> Scheduler<P> {
             // If two CPUs set the timer at once, the second finds it set and replaces
             // that setting.
             if inner.timers.insert(at, timer) {
-                timer.period.store(period, Ordering::Relaxed);
+                timer.period_ticks.store(period_ticks, Ordering::Relaxed);
                 inner.bring_forward(at);
                 return;
             }
