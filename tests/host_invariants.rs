@@ -92,6 +92,16 @@ fn defined(line: &str) -> Option<&str> {
     (is_name(name) && !sentence.is_empty()).then_some(name)
 }
 
+/// Returns whether `line` begins an item of a list, numbered or not.
+fn is_item(line: &str) -> bool {
+    let Some((mark, _)) = line.trim_start().split_once(' ') else {
+        return false;
+    };
+    let number = mark.trim_end_matches(['.', ')']);
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    ["-", "*", "+"].contains(&mark) || is_number && number != mark
+}
+
 /// Returns the names that `block` defines, and adds a fault for each item of its section that
 /// defines none.
 fn definitions(block: &Block, faults: &mut Vec<String>) -> Vec<String> {
@@ -100,7 +110,7 @@ fn definitions(block: &Block, faults: &mut Vec<String>) -> Vec<String> {
     for line in &block.lines {
         if line.starts_with(" # ") {
             inside = line == " # Invariants";
-        } else if inside && line.starts_with(" - ") {
+        } else if inside && is_item(line) {
             match defined(line) {
                 Some(name) if block.kind == Comment::Head => names.push(name.to_string()),
                 _ => faults.push(format!("an invariant without a name:{line}")),
@@ -269,6 +279,14 @@ fn each_kind_of_fault_is_found() {
         ),
         (
             "//! # Invariants\n//! - it holds.\n",
+            "an invariant without a name",
+        ),
+        (
+            "//! # Invariants\n//! 1. It holds.\n",
+            "an invariant without a name",
+        ),
+        (
+            "/// # Invariants\n/// These hold:\n/// 2. It holds.\n",
             "an invariant without a name",
         ),
         (

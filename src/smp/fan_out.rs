@@ -12,10 +12,11 @@
 //! takes no memory and no lock, and looks at each target once.
 //!
 //! # Invariants
-//! 1. A CPU is in one group at most, at one bit of it, and the two tables agree.
-//! 2. The CPUs of a group, and no others, share affinity levels 3, 2, 1 and the
-//!    upper four bits of level 0.
-//! 3. An all-but-self write reaches the targets and no other CPU.
+//! - **tables-agree**: a CPU is in one group at most, at one bit of it, and `places` has
+//!   that group.
+//! - **group-by-affinity**: the CPUs of a group, and no others, share affinity levels 3, 2, 1 and the
+//!   upper four bits of level 0.
+//! - **all-but-self-is-exact**: an all-but-self write reaches the targets and no other CPU.
 //!
 //! # Sources
 //! IHI 0069, ICC_SGI1R_EL1 (fields, "all excluding self", range selector) and
@@ -260,6 +261,7 @@ impl FanOut {
         for (left, (reachable, targets)) in left.iter_mut().zip(reachable).take(self.words) {
             *left = if all { 0 } else { reachable & targets };
         }
+        // The all-but-self write leaves the sender out (all-but-self-is-exact).
         if all && targets.contains(me) {
             left[me.index() / 64] = 1 << (me.index() % 64);
         }
@@ -318,7 +320,7 @@ impl Iterator for Lists<'_> {
         }
         let first = self.word * 64 + self.left[self.word].trailing_zeros() as usize;
         let fan_out = self.fan_out;
-        // In `places` because only reachable CPUs are left (invariant 1).
+        // In `places` because only reachable CPUs are left (tables-agree).
         let at = fan_out.places.get(first).copied().flatten()?;
         let group = &fan_out.groups[usize::from(at)];
         let mut target_list = 0;
@@ -327,6 +329,7 @@ impl Iterator for Lists<'_> {
                 target_list |= 1 << bit;
             }
         }
+        // These fields are the same for each CPU of the group (group-by-affinity).
         Some(SgiWrite::List {
             aff3: group.key.aff3,
             aff2: group.key.aff2,

@@ -34,8 +34,8 @@ impl BankRegisters<'_> {
         // SAFETY: it is inside the registers that the caller of `Distributor::new`
         // promised to be there.
         let register = unsafe { self.0.base().byte_add(offset) };
-        // SAFETY: the same promise; that no two pointers reach the same register at a
-        // time is the first invariant of `Distributor`.
+        // SAFETY: the same promise; no two pointers reach the same register at a
+        // time (bank-by-its-owner).
         unsafe { UniqueMmioPointer::new(register.cast()) }
     }
 }

@@ -1,6 +1,14 @@
 //! The part of a GICv2 that all CPUs share: shared interrupts, and the register that
 //! sends SGIs.
 //!
+//! # Invariants
+//! No word of the registers belongs to two of these:
+//! - **bank-by-its-owner**: only the CPU that owns a bank (the words of SGIs and PPIs)
+//!   accesses it, through [`BankRegisters`](super::bank::BankRegisters), with IRQs masked.
+//! - **whole-sgi-writes**: GICD_SGIR is only written, and each write is complete in itself.
+//! - **spis-under-lock**: the shared words are written by [`Distributor::new`], before there
+//!   is a second user, or under the lock `spis`.
+//!
 //! # Sources
 //! IHI 0048, Distributor register descriptions: GICD_CTLR (its views), GICD_TYPER,
 //! GICD_ITARGETSRn, GICD_ICFGRn, GICD_SGIR.
@@ -56,14 +64,8 @@ macro_rules! read_word {
 
 /// The distributor, set up.
 ///
-/// # Invariants
-/// Each access makes its own pointer, on any CPU at any time. These rules keep two
-/// pointers from disturbing each other; no word belongs to two of the three parts:
-/// 1. Only the CPU that owns a bank (the words of SGIs and PPIs) accesses it, through
-///    [`BankRegisters`](super::bank::BankRegisters), with IRQs masked.
-/// 2. GICD_SGIR is only written, and each write is complete in itself.
-/// 3. The shared words are written by [`Distributor::new`], before there is a second
-///    user, or under the lock `spis`.
+/// Each access makes its own pointer, on any CPU at any time. The invariants of this module
+/// keep two pointers from disturbing each other.
 #[derive(Debug)]
 pub(super) struct Distributor {
     base: NonNull<Gicd>,
@@ -110,9 +112,9 @@ impl Distributor {
 
     /// Returns a pointer to the registers, for one access.
     fn registers(&self) -> UniqueMmioPointer<'_, Gicd> {
-        // SAFETY: the caller of `new` promised a distributor that nothing else uses. By
-        // the invariants of the type, two such pointers access different words at a time,
-        // or GICD_SGIR, whose writes are complete in themselves.
+        // SAFETY: the caller of `new` promised a distributor that nothing else uses. Two such
+        // pointers access different words at a time (bank-by-its-owner, spis-under-lock), or
+        // GICD_SGIR, whose writes are complete in themselves (whole-sgi-writes).
         unsafe { UniqueMmioPointer::new(self.base) }
     }
 
