@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use regex_lite::Regex;
 
 /// The words of all directives but `case`.
-const WORDS: [&str; 21] = [
-    "append", "board", "cases", "cpu", "dtb", "gic", "halts", "hangs", "icount", "mem", "not-on",
-    "output", "plan", "profile", "qemu", "secure", "smp", "status", "timeout", "types", "virt",
+const WORDS: [&str; 17] = [
+    "append", "board", "cases", "dtb", "gic", "halts", "hangs", "icount", "not-on", "output",
+    "plan", "profile", "smp", "status", "timeout", "types", "virt",
 ];
 
 /// The directives of a test kernel.

@@ -265,16 +265,13 @@ fn not_on<'a>(directives: &'a Directives, case: &str) -> Result<Option<(&'a str,
 }
 
 /// Returns the machine that a kernel runs on. Its directives override the variables, except
-/// `SMP`; boot arguments and arguments of QEMU are joined.
+/// `SMP`; boot arguments are joined.
 fn machine_of(config: &Config, directives: &Directives) -> Result<Config> {
     let mut machine = config.clone();
     let case = &config.case;
     for (word, variable) in [
-        ("mem", &mut machine.mem),
-        ("cpu", &mut machine.cpu),
         ("gic", &mut machine.gic),
         ("virt", &mut machine.virt),
-        ("secure", &mut machine.secure),
         ("icount", &mut machine.icount),
         ("dtb", &mut machine.dtb),
     ] {
@@ -299,9 +296,6 @@ fn machine_of(config: &Config, directives: &Directives) -> Result<Config> {
         append.push(config.append.clone());
     }
     machine.append = append.join(" ".as_ref());
-    let mut arguments = directives.values("qemu", case);
-    arguments.push(&config.qemu);
-    machine.qemu = arguments.join(" ");
     Ok(machine)
 }
 
@@ -421,9 +415,7 @@ mod tests {
 
     #[test]
     fn a_kernel_runs_where_it_asks_for() {
-        let directives = said(
-            "//@ smp: 2 8\n//@ gic: 2\n//@ append: x\n//@ append: y=1\n//@ qemu: -device  edu\n",
-        );
+        let directives = said("//@ smp: 2 8\n//@ gic: 2\n//@ append: x\n//@ append: y=1\n");
         let config = Config {
             gic: "3".into(),
             cpu: "cortex-a72".into(),
@@ -436,7 +428,7 @@ mod tests {
         assert_eq!((machine.smp.as_str(), machine.gic.as_str()), ("2", "2"));
         assert_eq!(machine.cpu, "cortex-a72");
         assert_eq!(machine.append, "case=odd x y=1 z");
-        assert_eq!(machine.qemu, "-device  edu -d int");
+        assert_eq!(machine.qemu, "-d int");
         assert_eq!(size_of(Some("2 4 20")), "4");
         assert_eq!(size_of(None), "4");
     }

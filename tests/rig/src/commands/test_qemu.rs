@@ -160,7 +160,7 @@ fn unfit(config: &Config, kernel: &Kernel, size: u32) -> Option<String> {
         if size != 4 {
             return Some("a Raspberry Pi 4 has 4 CPUs".to_owned());
         }
-        for word in ["mem", "cpu", "virt", "secure", "dtb", "qemu"] {
+        for word in ["virt", "dtb"] {
             if said.chooses(word) {
                 let word = word.to_uppercase();
                 let why = format!("it chooses {word}, which a Raspberry Pi 4 has as it is");
