@@ -14,14 +14,13 @@
 //! are parked for ever.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, mpsc};
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
 use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, StepContext, StepError, steps};
-use stillpoint::platform::{Platform, PowerState, PsciError, Sgi};
+use stillpoint::platform::{Platform, PsciError, Sgi};
 use stillpoint::rcu::GracePeriods;
 use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::Calls;
@@ -31,6 +30,10 @@ use stillpoint::trace::Direction;
 
 #[path = "sim_platform.rs"]
 mod platform;
+#[path = "sim_script.rs"]
+mod script;
+
+pub(crate) use script::{Off, On, Script};
 
 /// By how much time advances when a CPU passes the turn on, in nanoseconds.
 const MOMENT: u64 = 500;
@@ -38,71 +41,6 @@ const MOMENT: u64 = 500;
 const TIMER: u32 = 16;
 /// The time of an event that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
-
-/// The behaviour of a call of CPU_ON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct On {
-    /// What CPU_ON returns.
-    pub(crate) answer: Result<(), PsciError>,
-    /// After how many nanoseconds the CPU starts, if it was off; [`NEVER`] if it doesn't
-    /// start.
-    pub(crate) starts: u64,
-}
-
-/// The behaviour of CPU_OFF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Off {
-    /// The CPU is off after this many nanoseconds; [`NEVER`] if it keeps running.
-    After(u64),
-    /// CPU_OFF returns this error, and the CPU enters the pen.
-    Parks(PsciError),
-    /// CPU_OFF returns this error, and the CPU can't enter the pen.
-    Halts(PsciError),
-}
-
-/// The behaviour of CPUs and firmware. All times are in nanoseconds.
-#[derive(Clone, Debug)]
-pub(crate) struct Script {
-    /// The behaviour of the next calls of CPU_ON, in their order. The last one stays for all
-    /// later calls.
-    pub(crate) on: VecDeque<On>,
-    /// Why a started CPU refuses itself at its entry, if it does.
-    pub(crate) refuses: Option<ApRefusal>,
-    /// How long a started CPU waits before it stores ALIVE.
-    pub(crate) arrives_after: u64,
-    /// How long a leaving CPU waits before it stores DEAD.
-    pub(crate) dies_after: u64,
-    pub(crate) off: Off,
-    /// What AFFINITY_INFO returns instead of the CPU's real state.
-    pub(crate) affinity: Option<Result<PowerState, PsciError>>,
-    /// How long the caller of AFFINITY_INFO doesn't run after the next call, once.
-    pub(crate) held_after_asking: u64,
-    /// Whether AFFINITY_INFO still returns OFF until a started CPU has come to its entry.
-    pub(crate) early_off: bool,
-    /// The steps that fail once, with the direction in which they do.
-    pub(crate) fails: Vec<(usize, Direction)>,
-}
-
-impl Script {
-    /// Returns the script in which every call succeeds.
-    pub(crate) fn good() -> Script {
-        let on = On {
-            answer: Ok(()),
-            starts: 2_000,
-        };
-        Script {
-            on: VecDeque::from([on]),
-            refuses: None,
-            arrives_after: 0,
-            dies_after: 0,
-            off: Off::After(2_000),
-            affinity: None,
-            held_after_asking: 0,
-            early_off: false,
-            fails: Vec::new(),
-        }
-    }
-}
 
 /// The power state of a CPU of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +180,7 @@ fn choose(state: &mut State, me: usize) -> usize {
                         life,
                         ..Cpu::new(Power::On)
                     };
-                    spawn(number, true, move || enter(number));
+                    spawn(number, move || enter(number));
                 }
                 Power::Leaving(at) if at <= now => cpu.power = Power::Off,
                 _ => {}
@@ -308,12 +246,13 @@ fn hold(time: u64) {
     }
 }
 
-fn spawn(cpu: usize, masked: bool, body: impl FnOnce() + Send + 'static) {
+/// Runs `body` in a new host thread, as a thread of `cpu` that has IRQs masked.
+fn spawn(cpu: usize, body: impl FnOnce() + Send + 'static) {
     let machine = MACHINE.get();
     let start = move || {
         MACHINE.set(machine);
         CPU.set(cpu);
-        MASKED.set(masked);
+        MASKED.set(true);
         if catch_unwind(AssertUnwindSafe(body)).is_err() {
             // The panic's message is printed. All other host threads would wait for ever.
             std::process::abort();
@@ -423,7 +362,7 @@ impl Sim {
                 std::thread::park();
             }
         };
-        spawn(0, true, move || {
+        spawn(0, move || {
             Sim::hotplug().start_boot_cpu();
             let first = Sim::sched().spawn_first(Box::new(main));
             assert_eq!(first, Ok(()), "the first thread");

@@ -155,7 +155,7 @@ impl Platform for Sim {
     ) -> Result<Baton, OutOfStacks> {
         let baton = Baton::default();
         let mine = baton.clone();
-        spawn(0, true, move || {
+        spawn(0, move || {
             WORD.set(arg);
             mine.wait();
             entry(arg)

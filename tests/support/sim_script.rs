@@ -1,0 +1,72 @@
+//! The script of a simulated machine: what its CPUs and its firmware do.
+
+use std::collections::VecDeque;
+
+use stillpoint::hotplug::ApRefusal;
+use stillpoint::platform::{PowerState, PsciError};
+use stillpoint::trace::Direction;
+
+/// The behaviour of a call of CPU_ON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct On {
+    /// What CPU_ON returns.
+    pub(crate) answer: Result<(), PsciError>,
+    /// After how many nanoseconds the CPU starts, if it was off; [`NEVER`](super::NEVER) if it doesn't
+    /// start.
+    pub(crate) starts: u64,
+}
+
+/// The behaviour of CPU_OFF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Off {
+    /// The CPU is off after this many nanoseconds; [`NEVER`](super::NEVER) if it keeps running.
+    After(u64),
+    /// CPU_OFF returns this error, and the CPU enters the pen.
+    Parks(PsciError),
+    /// CPU_OFF returns this error, and the CPU can't enter the pen.
+    Halts(PsciError),
+}
+
+/// The behaviour of CPUs and firmware. All times are in nanoseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    /// The behaviour of the next calls of CPU_ON, in their order. The last one stays for all
+    /// later calls.
+    pub(crate) on: VecDeque<On>,
+    /// Why a started CPU refuses itself at its entry, if it does.
+    pub(crate) refuses: Option<ApRefusal>,
+    /// How long a started CPU waits before it stores ALIVE.
+    pub(crate) arrives_after: u64,
+    /// How long a leaving CPU waits before it stores DEAD.
+    pub(crate) dies_after: u64,
+    pub(crate) off: Off,
+    /// What AFFINITY_INFO returns instead of the CPU's real state.
+    pub(crate) affinity: Option<Result<PowerState, PsciError>>,
+    /// How long the caller of AFFINITY_INFO doesn't run after the next call, once.
+    pub(crate) held_after_asking: u64,
+    /// Whether AFFINITY_INFO still returns OFF until a started CPU has come to its entry.
+    pub(crate) early_off: bool,
+    /// The steps that fail once, with the direction in which they do.
+    pub(crate) fails: Vec<(usize, Direction)>,
+}
+
+impl Script {
+    /// Returns the script in which every call succeeds.
+    pub(crate) fn good() -> Script {
+        let on = On {
+            answer: Ok(()),
+            starts: 2_000,
+        };
+        Script {
+            on: VecDeque::from([on]),
+            refuses: None,
+            arrives_after: 0,
+            dies_after: 0,
+            off: Off::After(2_000),
+            affinity: None,
+            held_after_asking: 0,
+            early_off: false,
+            fails: Vec::new(),
+        }
+    }
+}
