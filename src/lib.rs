@@ -39,7 +39,7 @@
 //! # A boot
 //!
 //! Assembly brings the CPU to EL1 with every register in a known state and relocates the
-//! Image. `boot::early` checks the whole device tree and turns the MMU on. `boot::machine`
+//! Image. `boot::early` checks the whole device tree and turns the MMU on. `boot::boot_cpu`
 //! makes the kernel for the machine that the tree describes, and brings the boot CPU
 //! through its steps, as any CPU. The first thread brings up the other CPUs and then runs
 //! the program: the function that `entry!` names. In the kernel that ships it is the

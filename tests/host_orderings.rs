@@ -62,7 +62,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sched/thread.rs", "under the run-queue lock, or a hint that is looked at again under it"),
     ("src/sched/timers.rs", "under the lock of the queue"),
     ("src/sched/wake.rs", "hints, stored under the run-queue lock"),
-    ("src/shell_program/machine.rs", "a fact about the silicon, stored by its CPU before it is online"),
+    ("src/shell_program/kernel_machine.rs", "a fact about the silicon, stored by its CPU before it is online"),
     ("src/shell_program/selftest.rs", "a count, read after the calls have been waited for"),
     ("src/smp/call/mod.rs", "a CPU's own words"),
     ("src/stop_machine/job.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),

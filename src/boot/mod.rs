@@ -7,7 +7,7 @@
 //!   assembly     EL1, zeroed bss, relocated, a stack           MMU off
 //!   early        device tree checked and copied, memory        MMU off
 //!                planned, address map built
-//!   machine      MMU and caches on; heap; console; GIC,        IRQs masked
+//!   boot_cpu     MMU and caches on; heap; console; GIC,        IRQs masked
 //!                timer, PSCI from the tree; kernel made
 //!   boot CPU     its prep … init steps, as for any CPU
 //!   idle/0       the boot stack becomes the idle thread's
@@ -15,10 +15,10 @@
 //!                then the program's `main`
 //! ```
 
+mod boot_cpu;
 mod cpu_list;
 mod devices;
 mod early;
-mod machine;
 mod main_thread;
 mod secondary;
 

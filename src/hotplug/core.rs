@@ -20,7 +20,7 @@ use crate::trace::{Direction, Event};
 pub struct Hotplug<P: HotplugHost> {
     /// The hotplug lock. The order of locks is in `docs/architecture.md`.
     lock: CpusLock<P>,
-    pub(super) cpus: PerCpu<CpuRecord<P>>,
+    pub(super) cpus: PerCpu<HotplugRecord<P>>,
     /// For each CPU, what a control thread there waits on. The event SGI posts it. It is a
     /// hint: the waiter looks at the handshake word again.
     pub(super) events: PerCpu<Completion<P>>,
@@ -34,7 +34,7 @@ struct Registered<P: HotplugHost> {
 }
 
 /// The record of one CPU; never freed (`cpu-memory-stays` of [`hotplug`](crate::hotplug)).
-pub(super) struct CpuRecord<P: HotplugHost> {
+pub(super) struct HotplugRecord<P: HotplugHost> {
     pub(super) state: CpuhpState,
     /// Where the AP waits for its verdict.
     pub(super) arrival: WaitPoint,
@@ -57,7 +57,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn new(cpus: usize) -> Self {
         Hotplug {
             lock: CpusLock::new(cpus),
-            cpus: PerCpu::new(cpus, |_| CpuRecord {
+            cpus: PerCpu::new(cpus, |_| HotplugRecord {
                 state: CpuhpState::new(ALL_UP),
                 arrival: WaitPoint::new(),
                 idle: Once::new(),

@@ -4,7 +4,7 @@
 //! its startup, or says in one line why there is nothing to do.
 //!
 //! A row that other code expects in a place says so after its name, with the reason: see
-//! [`Place`]. A table that breaks this doesn't compile. A row without a place goes anywhere
+//! [`RowPlace`]. A table that breaks this doesn't compile. A row without a place goes anywhere
 //! in its group.
 
 use core::marker::PhantomData;
@@ -30,22 +30,22 @@ pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
 struct Table<P>(PhantomData<P>);
 
 /// Where a row has to be, on the way up.
-enum Place {
+enum RowPlace {
     First,
     Last,
     After(&'static str),
     JustAfter(&'static str),
 }
 
-impl Place {
+impl RowPlace {
     /// Returns whether the row `name` of the table `names` is there.
     const fn holds(&self, name: &str, names: &[&str]) -> bool {
         let through = rows_through(name, names);
         match self {
-            Place::First => through == 1,
-            Place::Last => through == names.len(),
-            Place::After(earlier) => through > rows_through(earlier, names),
-            Place::JustAfter(earlier) => through == rows_through(earlier, names) + 1,
+            RowPlace::First => through == 1,
+            RowPlace::Last => through == names.len(),
+            RowPlace::After(earlier) => through > rows_through(earlier, names),
+            RowPlace::JustAfter(earlier) => through == rows_through(earlier, names) + 1,
         }
     }
 }
@@ -108,7 +108,7 @@ table![
         name: "prep:hardware",
         // The CPU comes up while control does the rest, which fills the boot record and
         // stands on the entry stack. Backwards, all else is undone before it is dismissed.
-        place: Place::First,
+        place: RowPlace::First,
         group: Group::Prep,
         startup: Side::Fallible(|cx| P::hotplug().kick(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().cancel_start(cx.cpu)),
@@ -154,7 +154,7 @@ table![
     Step {
         name: "init:cpu",
         // What comes before `init:rcu` may not read under RCU: this step alone.
-        place: Place::JustAfter("sync:alive"),
+        place: RowPlace::JustAfter("sync:alive"),
         group: Group::Init,
         startup: Side::Infallible(|cx| P::init_cpu(cx.cpu)),
         teardown: Side::Nothing("every entry sets all registers anew: none is left to undo"),
@@ -162,7 +162,7 @@ table![
     Step {
         name: "init:rcu",
         // The steps after it may read under RCU, in both directions.
-        place: Place::JustAfter("init:cpu"),
+        place: RowPlace::JustAfter("init:cpu"),
         group: Group::Init,
         startup: Side::Infallible(|cx| P::grace_periods().startup(cx.cpu)),
         teardown: Side::Infallible(|cx| P::grace_periods().teardown(cx.cpu)),
@@ -194,7 +194,7 @@ table![
     Step {
         name: "init:online",
         // (`online-enabled` of [`stop_machine::stopper`](crate::stop_machine::stopper))
-        place: Place::JustAfter("init:stopper"),
+        place: RowPlace::JustAfter("init:stopper"),
         group: Group::Init,
         startup: Side::Infallible(|cx| P::hotplug().go_online(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().go_offline(cx.cpu)),
@@ -221,7 +221,7 @@ table![
         name: "sync:active",
         // The drain goes before the wait, so on the way down it begins when no code places
         // threads there any more (`drained-stays-empty` of [`migrate`](crate::sched::migrate)).
-        place: Place::After("sched:drain"),
+        place: RowPlace::After("sched:drain"),
         group: Group::Sync,
         startup: Side::Nothing("no reader holds an active mask with this CPU in it yet"),
         teardown: Side::Infallible(|cx| P::hotplug().wait_inactive(cx.cpu)),
@@ -230,8 +230,8 @@ table![
         name: "sched:active",
         // Threads are placed there once all else is up, and no more before anything is undone.
         // The wait for old masks is the next step on the way down.
-        place: Place::Last,
-        place: Place::JustAfter("sync:active"),
+        place: RowPlace::Last,
+        place: RowPlace::JustAfter("sync:active"),
         group: Group::Sched,
         startup: Side::Infallible(|cx| P::masks().set_active(cx.cpu, true)),
         teardown: Side::Infallible(|cx| P::masks().set_active(cx.cpu, false)),
@@ -240,15 +240,15 @@ table![
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::RowPlace;
 
     #[test]
     fn a_row_in_the_wrong_place_is_found() {
-        let holds = |place: Place| place.holds("b", &["a", "b", "c"]);
-        assert!(holds(Place::After("a")) && holds(Place::JustAfter("a")));
-        assert!(!holds(Place::After("c")) && !holds(Place::JustAfter("c")));
-        assert!(!holds(Place::First) && !holds(Place::Last));
-        assert!(!Place::JustAfter("a").holds("b", &["a", "x", "b"]));
-        assert!(Place::First.holds("b", &["b", "c"]) && Place::Last.holds("b", &["a", "b"]));
+        let holds = |place: RowPlace| place.holds("b", &["a", "b", "c"]);
+        assert!(holds(RowPlace::After("a")) && holds(RowPlace::JustAfter("a")));
+        assert!(!holds(RowPlace::After("c")) && !holds(RowPlace::JustAfter("c")));
+        assert!(!holds(RowPlace::First) && !holds(RowPlace::Last));
+        assert!(!RowPlace::JustAfter("a").holds("b", &["a", "x", "b"]));
+        assert!(RowPlace::First.holds("b", &["b", "c"]) && RowPlace::Last.holds("b", &["a", "b"]));
     }
 }

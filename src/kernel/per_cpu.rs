@@ -23,7 +23,7 @@ use crate::sync::{CachePadded, Once};
 type Line = CachePadded<[u8; CACHE_LINE]>;
 
 /// Where the areas of all CPUs lie, one after the other.
-struct Areas {
+struct AreaRange {
     /// The first byte of the boot CPU's area.
     first: NonNull<u8>,
     /// The size of one area in bytes.
@@ -33,11 +33,11 @@ struct Areas {
 }
 
 // SAFETY: an address and two numbers; `PerCpuVar` says how the memory there is shared.
-unsafe impl Send for Areas {}
+unsafe impl Send for AreaRange {}
 // SAFETY: as above; none of the fields changes.
-unsafe impl Sync for Areas {}
+unsafe impl Sync for AreaRange {}
 
-static AREAS: Once<Areas> = Once::new();
+static AREAS: Once<AreaRange> = Once::new();
 
 /// Makes the areas of `cpus` CPUs.
 ///
@@ -58,7 +58,7 @@ pub(crate) fn init(cpus: usize) {
             // lines, and `to` has as many. Both are copied as bytes.
             unsafe { core::ptr::copy_nonoverlapping(from, to.as_ptr(), size) };
         }
-        Areas { first, size, cpus }
+        AreaRange { first, size, cpus }
     });
 }
 
@@ -122,7 +122,7 @@ impl<T: Sync + 'static> PerCpuVar<T> {
 }
 
 #[inline]
-fn areas() -> &'static Areas {
+fn areas() -> &'static AreaRange {
     AREAS
         .get()
         .expect("BUG: a per-CPU variable is used before the per-CPU areas are made")

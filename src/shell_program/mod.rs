@@ -8,9 +8,9 @@
 //! and `selftest` sends SGIs itself. `api` has none of these: it would promise the inner
 //! shape of the kernel to every program.
 
-mod machine;
+mod kernel_machine;
 mod run;
 mod selftest;
 
-pub use machine::KernelMachine;
+pub use kernel_machine::KernelMachine;
 pub use run::run_shell;

@@ -1,6 +1,6 @@
 //! Runs the commands of `init=`, then the shell on the console.
 
-use super::machine::KernelMachine;
+use super::kernel_machine::KernelMachine;
 use crate::bootargs::BootArgs;
 use crate::kernel::{console, exit, kernel, print, reboot};
 use crate::platform::Received;

@@ -2,7 +2,7 @@
 
 use aarch64_cpu::asm::barrier;
 
-use super::{GicV2, PerCpu};
+use super::{CpuData, GicV2};
 use crate::arch::aarch64::cpu_local;
 use crate::cpu::{CpuId, CpuMask};
 use crate::device::gic::{OUR_SGIS, WAKE_AND_PANIC};
@@ -153,7 +153,7 @@ impl IrqChip for GicV2 {
     }
 
     fn sgi_writes(&self, number: u8) -> u64 {
-        let of = |cpu: &PerCpu| cpu.sgi_writes.get(number);
+        let of = |cpu: &CpuData| cpu.sgi_writes.get(number);
         self.cpus.iter().map(of).sum()
     }
 

@@ -103,7 +103,7 @@ fn device_pointer<T>(address: u64) -> Result<NonNull<T>, GicInitError> {
 
 /// What the driver keeps for each CPU.
 #[derive(Debug)]
-struct PerCpu {
+struct CpuData {
     /// The CPU's affinity.
     mpidr: Mpidr,
     /// The CPU's bit in a target list; 0 before it has first come up. Stored
@@ -120,7 +120,7 @@ struct PerCpu {
 pub struct GicV2 {
     distributor: Distributor,
     cpu_interface: CpuInterface,
-    cpus: Vec<PerCpu>,
+    cpus: Vec<CpuData>,
 }
 
 // SAFETY: the pointers in it are to device registers, which any CPU may use. `Distributor`
@@ -163,7 +163,7 @@ impl GicV2 {
         let cpus = cpus
             .iter()
             .take(distributor.interfaces())
-            .map(|&mpidr| PerCpu {
+            .map(|&mpidr| CpuData {
                 mpidr,
                 interface: AtomicU8::new(0),
                 sgi_writes: SgiWrites::new(),

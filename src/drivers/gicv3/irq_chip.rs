@@ -2,7 +2,7 @@
 
 use super::cpu_interface::INTERFACE;
 use super::redistributor::Redistributor;
-use super::{GicV3, PerCpu, cpu_interface};
+use super::{CpuData, GicV3, cpu_interface};
 use crate::arch::aarch64::cpu_local;
 use crate::cpu::{CpuId, CpuMask};
 use crate::device::gic::OUR_SGIS;
@@ -158,7 +158,7 @@ impl IrqChip for GicV3 {
     }
 
     fn sgi_writes(&self, number: u8) -> u64 {
-        let of = |cpu: &PerCpu| cpu.sgi_writes.get(number);
+        let of = |cpu: &CpuData| cpu.sgi_writes.get(number);
         self.cpus.iter().map(of).sum()
     }
 

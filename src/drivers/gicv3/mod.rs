@@ -80,7 +80,7 @@ fn this_mpidr() -> Mpidr {
 
 /// What the driver keeps for each CPU.
 #[derive(Debug)]
-struct PerCpu {
+struct CpuData {
     /// The CPU's affinity.
     mpidr: Mpidr,
     /// The CPU's redistributor, if it has one.
@@ -113,7 +113,7 @@ pub struct Registers<'a> {
 #[derive(Debug)]
 pub struct GicV3 {
     distributor: Distributor,
-    cpus: Vec<PerCpu>,
+    cpus: Vec<CpuData>,
     fan_out: FanOut,
 }
 
@@ -161,13 +161,13 @@ impl GicV3 {
             let answers = redistributor.answers();
             Ok::<_, GicInitError>(answers.then(|| redistributor.own_type()))
         })?;
-        let mut cpus: Vec<PerCpu> = cpus
+        let mut cpus: Vec<CpuData> = cpus
             .iter()
             .zip(&found.frames)
             .map(|(&mpidr, frame)| {
                 // SAFETY: promised by the caller; each CPU has its own redistributor.
                 let redistributor = frame.map(|at| unsafe { Redistributor::new(at, mpidr) });
-                Ok(PerCpu {
+                Ok(CpuData {
                     mpidr,
                     redistributor: redistributor.transpose()?,
                     sgi_target: None,

@@ -302,27 +302,32 @@ impl<E: LocalCpu> Lockdep<E> {
     }
 
     /// Returns the nearest class that `from` leads to, itself included, of which
-    /// `is_it_fn` says yes.
-    fn search(&self, graph: &mut Graph, from: u16, is_it_fn: impl Fn(u16) -> bool) -> Option<u16> {
+    /// `is_sought_fn` says yes.
+    fn search(
+        &self,
+        graph: &mut Graph,
+        from: u16,
+        is_sought_fn: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
         let begin = Spot {
             number: from,
             met_lock: true,
         };
-        let found = self.walk(graph, begin, |spot| is_it_fn(spot.number));
+        let found = self.walk(graph, begin, |spot| is_sought_fn(spot.number));
         found.map(|spot| spot.number)
     }
 
     /// Returns the nearest spot that `begin` leads to, itself included, of which
-    /// `is_it_fn` says yes. Leaves the way to it in `graph.search`.
+    /// `is_sought_fn` says yes. Leaves the way to it in `graph.search`.
     fn walk(
         &self,
         graph: &mut Graph,
         begin: Spot,
-        is_it_fn: impl Fn(Spot) -> bool,
+        is_sought_fn: impl Fn(Spot) -> bool,
     ) -> Option<Spot> {
         graph.search.begin(begin);
         while let Some(here) = graph.search.next() {
-            if is_it_fn(here) {
+            if is_sought_fn(here) {
                 return Some(here);
             }
             for number in 0..graph.count {
