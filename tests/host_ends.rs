@@ -22,7 +22,7 @@ fn on_a_machine<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) ->
     let (done, ended) = channel();
     std::thread::spawn(move || {
         Fake::new_machine();
-        Fake::spawn(false, move || {
+        Fake::spawn(move || {
             let idle = Fake::sched().new_idle(CpuId::BOOT, Baton::default());
             Fake::sched().start_cpu(&idle);
             let result = body();
@@ -120,7 +120,7 @@ fn what_a_timer_owns_is_dropped_by_the_thread_that_drops_it() {
         let (ended, has_ended) = channel();
         let (dropped, is_dropped) = channel();
         let (over, is_over) = channel();
-        Fake::spawn(true, move || {
+        Fake::spawn_masked(move || {
             let once = Mutex::new(false);
             Fake::on_irq_restore(move || {
                 let called = *called.lock().expect("no panic under it");

@@ -75,24 +75,23 @@ impl<'a> BootArg<'a> {
         match equals {
             Some(equals) => {
                 let value = &word[equals + 2..];
-                let inner = value.strip_prefix('"');
-                let quoted = quoted || inner.is_some();
+                let inner = value.strip_prefix('"').or(quoted.then_some(value));
                 BootArg {
                     name: &word[..=equals],
-                    value: Some(close(inner.unwrap_or(value), quoted)),
+                    value: Some(inner.map_or(value, without_closing_quote)),
                 }
             }
             None => BootArg {
-                name: close(word, quoted),
+                name: unquoted.map_or(word, without_closing_quote),
                 value: None,
             },
         }
     }
 }
 
-/// Returns `text` without a closing quote, if it was `quoted`.
-fn close(text: &str, quoted: bool) -> &str {
-    text.strip_suffix('"').filter(|_| quoted).unwrap_or(text)
+/// Returns `text`, the rest of a word after an opening quote, without its closing quote.
+fn without_closing_quote(text: &str) -> &str {
+    text.strip_suffix('"').unwrap_or(text)
 }
 
 #[cfg(test)]

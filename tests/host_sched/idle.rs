@@ -16,7 +16,7 @@ fn idle_serves_what_ended_its_sleep_before_it_sleeps_again() {
     let (report, reports) = channel();
     std::thread::spawn(move || {
         Fake::new_machine();
-        Fake::spawn(true, move || {
+        Fake::spawn_masked(move || {
             let sched = Fake::sched();
             let idle = sched.new_idle(CpuId::BOOT, Baton::default());
             sched.start_cpu(&idle);
@@ -46,7 +46,7 @@ fn idle_looks_for_work_with_interrupts_masked() {
     let (report, reports) = channel();
     std::thread::spawn(move || {
         Fake::new_machine();
-        Fake::spawn(true, move || {
+        Fake::spawn_masked(move || {
             let sched = Fake::sched();
             let idle = sched.new_idle(CpuId::BOOT, Baton::default());
             sched.start_cpu(&idle);

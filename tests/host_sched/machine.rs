@@ -190,7 +190,7 @@ impl Machine {
                 .push(thread);
         }
         let with_idle = Arc::clone(&shared);
-        Fake::spawn(false, move || {
+        Fake::spawn(move || {
             Fake::sched().start_cpu(&idle);
             with_idle.work(IDLE);
         });

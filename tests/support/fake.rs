@@ -156,11 +156,11 @@ impl Fake {
     }
 
     /// Starts a host thread that belongs to the machine of the calling thread.
-    pub(crate) fn spawn(masked: bool, body: impl FnOnce() + Send + 'static) {
+    /// The body begins with interrupts on.
+    pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) {
         let machine = MACHINE.get();
         let start = move || {
             MACHINE.set(machine);
-            MASKED.set(masked);
             body();
         };
         // Stacks are small because there are many, and they are never freed.
@@ -168,6 +168,14 @@ impl Fake {
             .stack_size(256 * 1024)
             .spawn(start)
             .expect("a host thread");
+    }
+
+    /// As [`Fake::spawn`], but the body begins with interrupts masked.
+    pub(crate) fn spawn_masked(body: impl FnOnce() + Send + 'static) {
+        Fake::spawn(move || {
+            MASKED.set(true);
+            body();
+        });
     }
 }
 
@@ -276,7 +284,7 @@ impl Platform for Fake {
         }
         let baton = Baton::default();
         let mine = baton.clone();
-        Fake::spawn(true, move || {
+        Fake::spawn_masked(move || {
             WORD.set(arg);
             mine.wait();
             entry(arg)

@@ -24,7 +24,7 @@ pub(crate) fn run(seed: u64, bodies: Vec<Body>) {
     let (done, ended) = channel();
     std::thread::spawn(move || {
         Fake::new_machine();
-        Fake::spawn(false, move || {
+        Fake::spawn(move || {
             let sched = Fake::sched();
             let idle = sched.new_idle(CpuId::BOOT, Baton::default());
             sched.start_cpu(&idle);

@@ -59,7 +59,7 @@ fn main() {
                 "up",
                 step.startup.may_fail(),
                 &mut up,
-                walk_up as fn(CpuId, usize, bool) -> bool,
+                walk_up as fn(CpuId, usize) -> bool,
             ),
             ("down", step.teardown.may_fail(), &mut down, walk_down),
         ] {
@@ -69,7 +69,7 @@ fn main() {
             }
             let as_told = secondaries()
                 .into_iter()
-                .all(|cpu| walk_fn(cpu, index, may_fail) && cycles(cpu));
+                .all(|cpu| walk_fn(cpu, index) && cycles(cpu));
             ktap.check(&format!("{name} {what} on the way {way}"), as_told);
             let back = before.is_back();
             ktap.check("as much heap and as many stacks in use as before", back);
@@ -126,7 +126,8 @@ fn takes_back(cpu: CpuId, step: usize) -> bool {
 
 /// Takes `cpu` down and up again with a failure at `step` on the way up;
 /// whether what happens is what should. It is up then.
-fn walk_up(cpu: CpuId, step: usize, may_fail: bool) -> bool {
+fn walk_up(cpu: CpuId, step: usize) -> bool {
+    let may_fail = hotplug().steps()[step].startup.may_fail();
     let mut sound = same("down", api::cpu_down(cpu), Ok(())) & is_off(cpu);
     sound &= injects(cpu, step);
     if may_fail {
@@ -144,9 +145,9 @@ fn walk_up(cpu: CpuId, step: usize, may_fail: bool) -> bool {
 }
 
 /// As [`walk_up`], with the failure on the way down.
-fn walk_down(cpu: CpuId, step: usize, may_fail: bool) -> bool {
+fn walk_down(cpu: CpuId, step: usize) -> bool {
     let mut sound = injects(cpu, step);
-    if may_fail {
+    if hotplug().steps()[step].teardown.may_fail() {
         let error = CpuDownError::Step {
             cpu,
             step: hotplug().steps()[step].name,

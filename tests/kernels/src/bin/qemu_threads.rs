@@ -385,7 +385,7 @@ fn registers(ktap: &mut Ktap) {
     let done = Arc::new(AtomicBool::new(false));
     let (seen, end) = (Arc::clone(&stops), Arc::clone(&done));
     let holder = spawn(cpu, move || {
-        let kept = keep_vectors(cpu, several, &seen);
+        let kept = keep_vectors(cpu, if several { 5 } else { 0 }, &seen);
         end.store(true, Ordering::Relaxed);
         kept
     });
@@ -449,9 +449,9 @@ extern "C" fn give_way() {
     api::yield_now();
 }
 
-/// Holds values in all vector registers, again and again, until enough has
-/// happened meanwhile.
-fn keep_vectors(cpu: CpuId, several: bool, stops: &AtomicU32) -> Kept {
+/// Holds values in all vector registers, again and again, until 20 interrupts and
+/// `wanted_stops` of `stops` have happened meanwhile.
+fn keep_vectors(cpu: CpuId, wanted_stops: u32, stops: &AtomicU32) -> Kept {
     let mut kept = Kept {
         all: true,
         interrupts: 0,
@@ -459,7 +459,7 @@ fn keep_vectors(cpu: CpuId, several: bool, stops: &AtomicU32) -> Kept {
     };
     let limit = after(Duration::from_secs(30));
     let mut seed = 0;
-    while Hw::now() < limit && (kept.interrupts < 20 || (several && kept.stops < 5)) {
+    while Hw::now() < limit && (kept.interrupts < 20 || kept.stops < wanted_stops) {
         seed += 1;
         let values = Vectors::new(seed);
         let seen = || {

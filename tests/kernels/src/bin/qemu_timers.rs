@@ -210,8 +210,8 @@ fn running(ktap: &mut Ktap) {
             ktap.inapplicable(name, "one CPU");
         }
     } else {
-        ktap.check(names[0], cancel_waits(false));
-        ktap.check(names[1], cancel_waits(true));
+        ktap.check(names[0], cancel_waits(1));
+        ktap.check(names[1], cancel_waits(2));
     }
     ktap.check(
         "one that sets itself again stays cancelled",
@@ -219,9 +219,9 @@ fn running(ktap: &mut Ktap) {
     );
 }
 
-/// Returns whether a cancel waits for a call on the last CPU; with another call of the same
-/// timer begun and ended meanwhile, if `twice`.
-fn cancel_waits(twice: bool) -> bool {
+/// Returns whether a cancel waits for a call on the last CPU, the first of `calls` of the same
+/// timer. The others begin and end meanwhile.
+fn cancel_waits(calls: u32) -> bool {
     let begun = Arc::new(AtomicU32::new(0));
     let go = Arc::new(AtomicBool::new(false));
     let ended = Arc::new(AtomicBool::new(false));
@@ -244,10 +244,10 @@ fn cancel_waits(twice: bool) -> bool {
     let far = Arc::clone(&timer);
     let starter = on(last_cpu(), move || far.start(Instant(0)));
     let began = spin_until(|| begun.load(Ordering::Acquire) == 1);
-    let again = !twice || {
+    let again = (2..=calls).all(|call| {
         timer.start(Instant(0));
-        spin_until(|| begun.load(Ordering::Acquire) == 2)
-    };
+        spin_until(|| begun.load(Ordering::Acquire) == call)
+    });
     let stays = ended.load(Ordering::Acquire);
     go.store(true, Ordering::Release);
     let was_set = timer.cancel();
