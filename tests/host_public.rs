@@ -7,8 +7,8 @@
 //!
 //! The test reads the source, because a stable compiler offers no list: rustdoc's JSON is
 //! unstable. It relies on rustfmt: a public item of a module begins at the margin, a public
-//! item of an `impl` four columns from there. For a type that is re-exported or an alias, the
-//! list has only the name of the type.
+//! item of an `impl` four columns from there. For a type that is re-exported, the test reads
+//! the module of the kernel that has it, and lists its methods, constants and public fields.
 
 #[path = "support/sources.rs"]
 mod sources;
@@ -129,6 +129,71 @@ fn names(module: &str, text: &str) -> BTreeSet<String> {
     found
 }
 
+/// Returns the public members of the type `of` in `text`: fields, methods and constants.
+fn members(text: &str, of: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut owner = None;
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line == INSIDE {
+            // The hidden item ends at the margin.
+            for line in lines.by_ref() {
+                if line.ends_with(';') || line == "}" {
+                    break;
+                }
+            }
+            continue;
+        }
+        if !line.starts_with([' ', '#', '/', '}']) && !line.is_empty() {
+            owner = implemented(line).or_else(|| item(line));
+        }
+        if owner == Some(of) {
+            found.extend(line.strip_prefix("    ").and_then(item).map(str::to_owned));
+            // No re-exported tuple has more than one field.
+            if line.starts_with("pub struct ") && line.contains("(pub ") {
+                found.push("0".to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Returns the public members of the types that `text`, the file of the module `module`,
+/// re-exports from the kernel.
+fn followed(module: &str, text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(tree) = line.strip_prefix("pub use crate::") else {
+            continue;
+        };
+        let mut tree = tree.to_owned();
+        while !tree.ends_with(';') {
+            tree += lines.next().expect("a `use` ends").trim();
+        }
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let home = src.join(name(&tree));
+        // The members of `api`'s own types have been found in its files.
+        if home.ends_with("api") {
+            continue;
+        }
+        let mut files = vec![home.with_extension("rs")];
+        if home.is_dir() {
+            files.clear();
+            sources::collect(&home, &mut files).expect("a directory");
+        }
+        let texts: Vec<_> = files
+            .iter()
+            .map(|file| fs::read_to_string(file).expect("it is readable"))
+            .collect();
+        for of in used(tree.trim_end_matches(';')) {
+            let members = texts.iter().flat_map(|text| members(text, &of));
+            found.extend(members.map(|member| format!("{module}::{of}::{member}")));
+        }
+    }
+    found
+}
+
 /// Calls `each_fn` for each module of `src/api`, with the module's name for programs and its
 /// text.
 fn each_module(mut each_fn: impl FnMut(&str, &str)) {
@@ -155,7 +220,10 @@ fn each_module(mut each_fn: impl FnMut(&str, &str)) {
 /// Returns all names that `src/api` makes public.
 fn public() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    each_module(|module, text| found.extend(names(module, text)));
+    each_module(|module, text| {
+        found.extend(names(module, text));
+        found.extend(followed(module, text));
+    });
     found
 }
 
@@ -328,6 +396,32 @@ pub const VALUE: Seen = Inner;
         &[],
     ];
     assert_eq!(strange, wanted, "{found:#?}");
+}
+
+#[test]
+fn the_members_of_a_type_are_seen() {
+    let text = "\
+pub struct Pair(pub u8, u8);
+pub struct Other {
+    pub field: u8,
+}
+impl Pair {
+    pub const MAX: u8 = 1;
+    pub fn get(&self) -> u8 {
+        self.0
+    }
+    pub(crate) fn hidden(&self) {}
+}
+impl Other {
+    pub fn set(&mut self) {}
+}
+#[cfg(feature = \"internals\")]
+impl Pair {
+    pub fn inside() {}
+}
+";
+    assert_eq!(members(text, "Pair"), ["0", "MAX", "get"]);
+    assert_eq!(members(text, "Other"), ["field", "set"]);
 }
 
 #[test]
