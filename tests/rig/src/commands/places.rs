@@ -54,7 +54,7 @@ const HABITS: &[Habit] = &[
         &[
             ": 2 CPUs",
             "memory is left out: the memory node has a bad .reg.",
-            "1048576 KiB of memory are left out: this CPU has no addresses",
+            "1048576 KiB of memory are left out: their addresses are too large for this CPU",
             "KiB of memory are left out: it is in more than 64 pieces",
             "CPU 0x2 stays off: its release word is in no memory that is reserved",
             "CPU 0x3 stays off: its release word is in no memory that is reserved",
@@ -75,7 +75,7 @@ const HABITS: &[Habit] = &[
         "habits-alone",
         &[
             r" on Red.u\{1b\}\[31m.nboard: 1 CPU, GICv3, nothing that starts CPUs, no power-off$",
-            "warning: CPU 0x0 is not in the device tree",
+            "warning: CPU 0x0, which boots, is not in the device tree",
             "CPU 0x1 stays off: nothing starts it",
             r"boot arguments: unknown red=.u\{1b\}\[31m$",
             r"'loglevel=.u\{7\}' ignored: not a number",
