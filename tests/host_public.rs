@@ -89,12 +89,7 @@ fn names(module: &str, text: &str) -> BTreeSet<String> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line == INSIDE || line.trim_start().starts_with(INSIDE) {
-            // The hidden item ends at the margin.
-            for line in lines.by_ref() {
-                if line.ends_with(';') || line == "}" {
-                    break;
-                }
-            }
+            skip_hidden(&mut lines);
             continue;
         }
         if !line.starts_with([' ', '#', '/', '}']) && !line.is_empty() {
@@ -129,6 +124,11 @@ fn names(module: &str, text: &str) -> BTreeSet<String> {
     found
 }
 
+/// Takes the lines of an item that is hidden from programs. It ends at the margin.
+fn skip_hidden<'a>(lines: &mut impl Iterator<Item = &'a str>) {
+    lines.find(|line| line.ends_with(';') || *line == "}");
+}
+
 /// Returns the public members of the type `of` in `text`: fields, methods and constants.
 fn members(text: &str, of: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -136,12 +136,7 @@ fn members(text: &str, of: &str) -> Vec<String> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line == INSIDE {
-            // The hidden item ends at the margin.
-            for line in lines.by_ref() {
-                if line.ends_with(';') || line == "}" {
-                    break;
-                }
-            }
+            skip_hidden(&mut lines);
             continue;
         }
         if !line.starts_with([' ', '#', '/', '}']) && !line.is_empty() {
@@ -279,11 +274,7 @@ fn signatures(text: &str) -> Vec<String> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line == INSIDE {
-            for line in lines.by_ref() {
-                if line.ends_with(';') || line == "}" {
-                    break;
-                }
-            }
+            skip_hidden(&mut lines);
             continue;
         }
         let inner = line.trim_start();
