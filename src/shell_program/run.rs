@@ -28,7 +28,7 @@ pub fn run_shell() -> ! {
             exit(status.code().into());
         }
     } else if arguments.has_unusable_init() {
-        // The boot has logged why. There may be no user whom a shell could wait for.
+        // The boot has logged why. A shell might wait for input that never comes.
         exit(Status::SYNTAX.code().into());
     }
     print(format_args!(
