@@ -69,7 +69,7 @@ BENCH_SIZES = $(if $(filter file,$(origin SMP)),,$(SMP))
 RIG := $(DIR)/debug/stillpoint-rig
 
 .NOTPARALLEL:
-.PHONY: help setup build image run debug check test-host test-qemu bench loom mutants nightly \
+.PHONY: help setup build image run debug check test-host test-qemu bench cyclic ring loom mutants nightly \
 	fmt lint doc size objdump dtb clean
 
 help: ## print this help
@@ -108,6 +108,12 @@ test-qemu: $(RIG) ## tests that are kernels, in QEMU (TEST=name SMP="1 4")
 
 bench: $(RIG) ## figures beside Linux's, at all sizes (SMP=4, ICOUNT=1: one)
 	@SMP="$(BENCH_SIZES)" $(RIG) bench
+
+cyclic: $(RIG) ## how late realtime threads wake, as cyclictest measures it (APPEND="loops=2000")
+	@SMP="$(BENCH_SIZES)" $(RIG) bench cyclic
+
+ring: $(RIG) ## a load of 64 threads that compute, sleep and pass messages
+	@SMP="$(BENCH_SIZES)" $(RIG) bench ring
 
 loom: $(RIG) ## model-check the protocols (TEST=name)
 	@$(RIG) stage loom

@@ -14,11 +14,17 @@ fn main() {}
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod support {
+    pub(crate) mod lines;
+}
+
+#[cfg(target_os = "none")]
 mod kernel {
     use alloc::sync::Arc;
     use alloc::vec::Vec;
     use core::time::Duration;
 
+    use stillpoint::api;
     use stillpoint::api::thread::{self, Builder};
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::kernel::{Hw, TEST_SGI, kernel};
@@ -28,7 +34,8 @@ mod kernel {
     use stillpoint::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     use stillpoint::sync::{LocalCpu, PreemptGuard};
     use stillpoint::time::Instant;
-    use stillpoint::{api, println};
+
+    use crate::support::lines::print_line;
 
     stillpoint::entry!(main);
 
@@ -60,28 +67,6 @@ mod kernel {
     /// Returns the nanoseconds of `time`.
     fn ns_of(time: Duration) -> u64 {
         u64::try_from(time.as_nanos()).expect("a boot is shorter than centuries")
-    }
-
-    /// Prints one operation's line.
-    fn print_line(op: &str, mut samples: Vec<u64>, warm_up: usize) {
-        samples.sort_unstable();
-        let at = |part: usize| samples[(samples.len() - 1) * part / 100];
-        let us = |ns: u64| (ns / 1000, ns % 1000);
-        let [min, median, p99, max] = [at(0), at(50), at(99), at(100)].map(us);
-        println!(
-            "BENCH,stillpoint,smp={},op={op},n={},warmup={warm_up},min_us={}.{:03},\
-             median_us={}.{:03},p99_us={}.{:03},max_us={}.{:03}",
-            kernel().masks.possible().count(),
-            samples.len(),
-            min.0,
-            min.1,
-            median.0,
-            median.1,
-            p99.0,
-            p99.1,
-            max.0,
-            max.1
-        );
     }
 
     fn main() {

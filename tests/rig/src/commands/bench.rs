@@ -1,7 +1,9 @@
 //! `bench`: measures the kernel, and prints the figures beside Linux's.
 //!
-//! Boots the bench kernel at each size, in real time at 2, 4, 8 and 16 CPUs and with the
-//! instruction count as the clock at 2, 4, 16 and 64. Prints each BENCH line as the kernel
+//! `bench`, `bench cyclic` and `bench ring` boot the kernel of that name in benches/ (without
+//! a name it is `kernel`) at each size, in real time and with the instruction count as the
+//! clock: `kernel` in real time at 2, 4, 8 and 16 CPUs and by instruction count at 2, 4, 16
+//! and 64, the others at 4. Prints each BENCH line as the kernel
 //! printed it, with the clock and the host's load; by instruction count also with Linux's
 //! figure (benches/linux.tsv) and the ratio. Then it prints a table. In real time it makes no
 //! comparison, because Linux's figures were measured under another load of the host.
@@ -42,46 +44,84 @@ x floor      the median in floors: a bare SGI to all other CPUs and their answer
 
 ";
 
-/// A clock, and the sizes at which it is used.
+/// A kernel that measures, and the sizes at which it does so by each clock.
+struct Bench {
+    name: &'static str,
+    real_sizes: &'static str,
+    icount_sizes: &'static str,
+    /// Whether CPUs take turns that are short beside what is measured, by instruction count.
+    short_turns: bool,
+}
+
+const BENCHES: [Bench; 3] = [
+    Bench {
+        name: "kernel",
+        real_sizes: "2 4 8 16",
+        icount_sizes: "2 4 16 64",
+        short_turns: false,
+    },
+    Bench {
+        name: "cyclic",
+        real_sizes: "4",
+        icount_sizes: "4",
+        short_turns: true,
+    },
+    Bench {
+        name: "ring",
+        real_sizes: "4",
+        icount_sizes: "4",
+        short_turns: true,
+    },
+];
+
+/// With the instruction count as the clock QEMU runs the CPUs one after the other, each until
+/// the next timer, divided by the number of CPUs; that may be milliseconds, during which the
+/// others stand still. This is a network without a card or a packet, whose filter has a timer
+/// every 10 us. It costs the guest no instruction.
+const SHORT_TURNS: &str = "-netdev hubport,id=turns,hubid=0 \
+     -object filter-buffer,id=turn,netdev=turns,interval=10";
+
+/// A clock.
 struct Clock {
     name: &'static str,
     icount: &'static str,
-    sizes: &'static str,
 }
 
 const REAL: Clock = Clock {
     name: "real",
     icount: "",
-    sizes: "2 4 8 16",
 };
 const ICOUNT: Clock = Clock {
     name: "icount",
     icount: "1",
-    sizes: "2 4 16 64",
 };
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    if !arguments.is_empty() {
-        bail!("bench");
-    }
+    let name = match arguments {
+        [] => "kernel".as_ref(),
+        [name] => name.as_os_str(),
+        _ => bail!("bench [KERNEL]"),
+    };
+    let bench = BENCHES.iter().find(|bench| bench.name == name);
+    let bench = bench.context("bench [kernel|cyclic|ring]")?;
     let clocks = match config.icount.as_str() {
         "1" => vec![ICOUNT],
         "0" => vec![REAL],
         _ => vec![REAL, ICOUNT],
     };
     print("Building the bench kernel.\n");
-    let image = build(config)?;
+    let image = build(config, bench)?;
     let linux = Linux::parse(&fs::read_to_string("benches/linux.tsv")?);
     let mut lines = Vec::new();
     for clock in clocks {
-        let sizes = if config.smp.is_empty() {
-            clock.sizes
-        } else {
-            &config.smp
+        let sizes = match config.smp.as_str() {
+            "" if clock.icount.is_empty() => bench.real_sizes,
+            "" => bench.icount_sizes,
+            sizes => sizes,
         };
         for size in sizes.split_whitespace() {
             let load = load()?;
-            for line in measure(config, &image, &clock, size)? {
+            for line in measure(config, bench, &image, &clock, size)? {
                 let line = linux.beside(&line, clock.name, &load);
                 print(&format!("{line}\n"));
                 lines.push(line);
@@ -96,8 +136,8 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     Ok(0)
 }
 
-/// Builds the bench kernel, and returns its Image.
-fn build(config: &Config) -> Result<PathBuf> {
+/// Builds the kernel of `bench`, and returns its Image.
+fn build(config: &Config, bench: &Bench) -> Result<PathBuf> {
     let mut cargo = cargo(config);
     cargo.args([
         "build",
@@ -105,23 +145,35 @@ fn build(config: &Config) -> Result<PathBuf> {
         "--target",
         TARGET,
         "--bench",
-        "kernel",
+        bench.name,
     ]);
     let programs = built(&mut cargo)?;
-    let elf = programs.iter().find(|program| name_of(program) == "kernel");
+    let elf = programs
+        .iter()
+        .find(|program| name_of(program) == bench.name);
     let elf = elf.context("cargo names no bench kernel")?;
-    let image = target_dir().join("bench-Image");
+    // Of its own name: an Image that is newer than its ELF file is taken as it is.
+    let image = target_dir().join(format!("bench-{}-Image", bench.name));
     image::make(elf, &image)?;
     Ok(image)
 }
 
-/// Runs the bench kernel on `size` CPUs, and returns its BENCH lines.
-fn measure(config: &Config, image: &Path, clock: &Clock, size: &str) -> Result<Vec<String>> {
-    let machine = Config {
+/// Runs the kernel of `bench` on `size` CPUs, and returns its BENCH lines.
+fn measure(
+    config: &Config,
+    bench: &Bench,
+    image: &Path,
+    clock: &Clock,
+    size: &str,
+) -> Result<Vec<String>> {
+    let mut machine = Config {
         smp: size.into(),
         icount: clock.icount.into(),
         ..config.clone()
     };
+    if bench.short_turns && !clock.icount.is_empty() {
+        machine.qemu = format!("{SHORT_TURNS} {}", config.qemu);
+    }
     let log = target_dir().join("bench.log");
     let vm = qemu::command(&machine, image)?;
     let (end, printed) = run_to_end(vm, b"", &log, LIMIT)?;
@@ -131,7 +183,12 @@ fn measure(config: &Config, image: &Path, clock: &Clock, size: &str) -> Result<V
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
         print(&format!("{}\n", last.join("\n")));
         let only = if clock.icount.is_empty() { "0" } else { "1" };
-        let repeat = repeat("bench", &[("SMP", size), ("ICOUNT", only)]);
+        let target = if bench.name == "kernel" {
+            "bench"
+        } else {
+            bench.name
+        };
+        let repeat = repeat(target, &[("SMP", size), ("ICOUNT", only)]);
         print(&format!("{repeat}\n"));
     }
     ended.with_context(|| format!("SMP={size} by {}", clock.name))?;

@@ -42,7 +42,7 @@ pub struct Command {
 /// All commands.
 pub const ALL: &[Command] = &[
     command("bad-boot", "ELF IMAGE MUTE_ELF MUTE_IMAGE", bad_boot::run),
-    command("bench", "", bench::run),
+    command("bench", "[KERNEL]", bench::run),
     command("check", "", check::run),
     command("dtb", "FILE.dts...", dtb::run),
     command("held", "ELF", held::run),
