@@ -111,10 +111,12 @@ mod kernel {
         if case.stops {
             others.push(beside.start("stops", stop_often));
         }
-        let samples = threads.into_iter().flat_map(JoinHandle::join).collect();
+        let samples: Vec<u64> = threads.into_iter().flat_map(JoinHandle::join).collect();
         beside.end.store(true, Ordering::Relaxed);
         others.into_iter().for_each(JoinHandle::join);
+        let worst = samples.iter().copied().max().expect("loops");
         print_line(&format!("latency.{}", case.name), samples, 0);
+        print_line(&format!("latency.{}.max", case.name), Vec::from([worst]), 0);
     }
 
     /// Starts the thread of `cpu`, which returns for each of `loops` instants, of which the
