@@ -28,9 +28,9 @@ pub const STACK_SIZE: usize = 16 * 1024;
 /// of `cpuhp/N`, of `stopper/N`, for interrupts and for overflows.
 pub const STACKS_PER_CPU: usize = 5;
 
-/// The least number of stacks for ordinary threads: those of the threads `main` and `rcu`,
-/// and of the first thread that the program makes.
-pub const FIRST_STACKS: usize = 3;
+/// The least number of stacks for ordinary threads: those of the threads `main`, `rcu`
+/// and `rcuc`, and of the first thread that the program makes.
+pub const FIRST_STACKS: usize = 4;
 
 /// Stacks in the pool for ordinary threads, unless memory is short: the most ordinary threads
 /// that can exist at the same time. 512 stacks with their guards take 10 MiB of addresses.
@@ -51,6 +51,11 @@ pub const NORMAL_SLICE: Duration = Duration::from_millis(4);
 /// How long a round-robin thread may run while another thread of its priority waits for its
 /// CPU (Linux's default, `RR_TIMESLICE`).
 pub const ROUND_ROBIN_SLICE: Duration = Duration::from_millis(100);
+
+/// Above how many callbacks of RCU that wait on one CPU a caller that queues another one
+/// has to wait, if it may (Linux's default, `qhimark`). The boot argument
+/// `rcutree.qhimark=` changes it.
+pub const CALLBACK_MARK: u64 = 10_000;
 
 /// Interrupt priority of wake, panic and the timer. This number and the three below work in
 /// both security views of a GIC.

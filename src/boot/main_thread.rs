@@ -6,6 +6,7 @@ use crate::bootargs::BootArgs;
 use crate::cpu::CpuId;
 use crate::kernel::{Hw, console, exit, kernel, log_walk};
 use crate::platform::Platform;
+use crate::sched::Class;
 use crate::sync::Once;
 
 /// How many ticks it took at boot to bring the other CPUs up.
@@ -35,12 +36,23 @@ fn main() {
     if log::log_enabled!(log::Level::Debug) {
         log_walk(CpuId::BOOT, crate::time::Instant(0));
     }
-    let started = kernel.grace_periods.start_thread();
-    assert!(started.is_ok(), "BUG: no stack for the thread rcu");
+    start_rcu();
     bring_up_others();
     console::enable_input();
     let status = stillpoint_main();
     exit(status.into());
+}
+
+/// Starts the threads of RCU, as the command line has them.
+fn start_rcu() {
+    let kernel = kernel();
+    let arguments = BootArgs::parse(kernel.bootargs);
+    if let Some(mark) = arguments.rcu_mark {
+        kernel.grace_periods.set_callback_mark(mark);
+    }
+    let class = arguments.rcu_priority.map_or(Class::Normal, Class::fifo);
+    let started = kernel.grace_periods.start_threads(class);
+    assert!(started.is_ok(), "BUG: no stacks for the threads of RCU");
 }
 
 /// Brings up as many CPUs as the command line allows.

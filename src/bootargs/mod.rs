@@ -24,6 +24,7 @@ use log::LevelFilter;
 
 use crate::device::EarlyCon;
 use crate::escape::Escaped;
+use crate::sched::Priority;
 use words::words;
 
 pub use words::BootArg;
@@ -51,6 +52,12 @@ pub struct BootArgs<'a> {
     /// `loglevel=N`, 0 to 7; `quiet` is 4 and `debug` is 10, as in Linux. See
     /// [`BootArgs::log_filter`].
     pub loglevel: Option<u8>,
+    /// `rcutree.kthread_prio=N`: run the callbacks of RCU in a thread of realtime priority
+    /// `N`, 1 to 99. 0, and no such word, mean a normal thread.
+    pub rcu_priority: Option<Priority>,
+    /// `rcutree.qhimark=N`: hold up callers when more than `N` callbacks of RCU wait on a
+    /// CPU.
+    pub rcu_mark: Option<u64>,
     /// The whole line.
     line: &'a [u8],
 }
@@ -71,6 +78,8 @@ impl<'a> BootArgs<'a> {
                 Setting::ExitSemihosting => args.exit_semihosting = true,
                 Setting::EarlyCon(console) => args.earlycon = console,
                 Setting::LogLevel(level) => args.loglevel = Some(level),
+                Setting::RcuPriority(priority) => args.rcu_priority = priority,
+                Setting::RcuMark(mark) => args.rcu_mark = Some(mark),
                 Setting::Unknown(_) => {}
             }
         }
@@ -188,6 +197,10 @@ enum Setting<'a> {
     EarlyCon(Option<EarlyCon>),
     /// `loglevel=` with this number, or `quiet` or `debug`.
     LogLevel(u8),
+    /// `rcutree.kthread_prio=` with this priority, or with 0.
+    RcuPriority(Option<Priority>),
+    /// `rcutree.qhimark=` with this number.
+    RcuMark(u64),
     /// A word that the kernel doesn't know.
     Unknown(BootArg<'a>),
 }
@@ -230,6 +243,15 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
             Ok(level @ 0..=7) => Ok(Setting::LogLevel(level)),
             _ => Err(BootArgErrorKind::BadValue),
         },
+        "rcutree.kthread_prio" => match u8::try_from(number(value?)?) {
+            Ok(0) => Ok(Setting::RcuPriority(None)),
+            Ok(level) => match Priority::new(level) {
+                Some(priority) => Ok(Setting::RcuPriority(Some(priority))),
+                None => Err(BootArgErrorKind::BadValue),
+            },
+            Err(_) => Err(BootArgErrorKind::BadValue),
+        },
+        "rcutree.qhimark" => Ok(Setting::RcuMark(number(value?)? as u64)),
         _ => Ok(Setting::Unknown(arg)),
     }
 }
@@ -290,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn callbacks_have_a_priority_and_a_mark() {
+        let args = BootArgs::parse("rcutree.kthread_prio=1 rcutree.qhimark=0");
+        assert_eq!(args.rcu_priority, Some(Priority::MIN));
+        assert_eq!(args.rcu_mark, Some(0));
+        assert_eq!(args.unknown().count(), 0);
+        let args = BootArgs::parse("rcutree.kthread_prio=99 rcutree.kthread_prio=0");
+        assert_eq!((args.rcu_priority, args.rcu_mark), (None, None));
+    }
+
+    #[test]
     fn maxcpus_0_and_nosmp_leave_the_boot_cpu() {
         assert_eq!(BootArgs::parse("maxcpus=0").boot_cpus(), Some(1));
         assert_eq!(BootArgs::parse("nosmp").boot_cpus(), Some(1));
@@ -317,6 +349,10 @@ mod tests {
             ("loglevel=8", BadValue),
             ("loglevel=300", BadValue),
             ("loglevel=a", NotANumber),
+            ("rcutree.kthread_prio=100", BadValue),
+            ("rcutree.kthread_prio=256", BadValue),
+            ("rcutree.kthread_prio", MissingValue),
+            ("rcutree.qhimark=many", NotANumber),
             ("quiet=1", UnexpectedValue),
             ("debug=all", UnexpectedValue),
         ] {

@@ -1,226 +1,276 @@
-//! Callbacks: functions that run after a grace period. A list for each CPU, and passes
-//! over all lists.
+//! Queues of callbacks, which are functions that run after a grace period: one for each
+//! CPU.
 //!
 //! ```text
-//!   any CPU, any context              the thread `rcu`
-//!   ────────────────────              ────────────────
-//!   make a node                       a pass begins
-//!   push it on this CPU's list        takes the list of every CPU that has one
-//!   it was empty: wake the thread     a grace period
-//!                                     runs them, each CPU's in order; the pass ends
+//!   any CPU, any context         the thread `rcu`          the thread `rcuc`
+//!   ────────────────────         ────────────────          ─────────────────
+//!   make a node
+//!   push: it is fresh on    ──►  gather: what is fresh
+//!     this CPU's queue             becomes the batch of
+//!                                  each queue that has none
+//!                                a grace period
+//!                                release the batches  ──►  run a few of each batch in turn
 //! ```
-//! A list belongs to a CPU number, not to a running CPU. The list of a CPU that is off
-//! stays, and the thread takes it as any other. So a CPU that goes down has nothing to
-//! hand over, and no callback is lost or runs out of order.
+//! A queue belongs to a CPU number, not to a running CPU. The queue of a CPU that is off
+//! stays, and is served as any other. So a CPU that goes down has nothing to hand over,
+//! and no callback is lost or runs out of order.
+//!
+//! A queue has one batch at a time, and all that happens to a batch takes constant time
+//! under the queue's lock. No memory is allocated between a push and the call.
+//!
+//! # Eras
+//! A barrier waits for the callbacks that were queued before it, and for no others. So it
+//! begins a new *era*, and each callback carries the era in which it was queued. The barrier is
+//! over when no queue has a callback of an earlier era.
+//!
+//! # The mark
+//! A push tells its caller when more callbacks wait on the queue than the mark. A caller
+//! that may wait does so until half of the mark is left ([`Queues::has_room`]).
 //!
 //! # Invariants
-//! - **waiting-if-queued**: a CPU's bit in `waiting` is set if and only if its list is
-//!   not empty; both change under the list's lock.
-//! - **no-heap-under-lock**: no memory is allocated or freed under a list's lock.
-//! - **number-before-asking**: [`Passes::ask`] reads the number before it stores the
-//!   request. So the pass that answers the request is one that the number counts.
+//! - **fresh-wants-grace**: a CPU's bit in `fresh` is set if and only if its queue has
+//!   fresh callbacks and no batch. All three change under the queue's lock.
+//! - **grace-before-ready**: a CPU's bit in `ready` is set when a grace period is over
+//!   that began after its batch was gathered, and cleared when the batch has run.
+//! - **no-heap-under-lock**: no memory is allocated or freed under a queue's lock.
+//! - **era-under-lock**: a push reads the era under the queue's lock. A barrier begins
+//!   its era before it takes the lock of any queue. So a callback that is queued after
+//!   the barrier has looked has the new era, and one that was queued before the barrier
+//!   was called has an earlier one.
 //!
 //! `tests/loom_rcu.rs` model-checks this file.
 
 use alloc::boxed::Box;
 
-use crate::cpu::{CpuId, PerCpu};
-use crate::rcu::sequence::{Need, Sequence, Turn};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::config::CALLBACK_MARK;
+use crate::cpu::{CpuId, CpuMask, PerCpu};
+use crate::rcu::callback::{Chain, Node};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{AtomicBits, LocalCpu, SpinLock};
 
-/// The node that follows in a list.
-type Link = Option<Box<dyn Node>>;
+/// How many callbacks of one CPU run before those of the next CPU have their turn.
+const TURN: u64 = if cfg!(loom) { 1 } else { 64 };
 
-/// A function that is to run once, with the link that queues it: one allocation.
-pub trait Node: Send {
-    /// Returns the link to the node that follows.
-    fn link(&mut self) -> &mut Link;
-    /// Frees the node's memory, then calls the function.
-    fn run(self: Box<Self>);
-}
-
-struct Callback<F> {
-    next: Link,
-    call_fn: F,
-}
-
-impl<F: FnOnce() + Send> Node for Callback<F> {
-    fn link(&mut self) -> &mut Link {
-        &mut self.next
-    }
-
-    fn run(self: Box<Self>) {
-        let Callback { call_fn, .. } = *self;
-        call_fn();
-    }
-}
-
-/// Returns a node that will call `call_fn`. Allocates.
-pub fn node(call_fn: impl FnOnce() + Send + 'static) -> Box<dyn Node> {
-    Box::new(Callback {
-        next: None,
-        call_fn,
-    })
-}
-
-/// The callbacks of one CPU, the newest first.
-struct List {
-    newest: Link,
+/// The callbacks of one CPU.
+#[derive(Default)]
+struct Queue {
+    /// Those that are in no batch, the newest first.
+    fresh: Chain,
+    /// The era of the oldest of them, if there is one.
+    fresh_era: u64,
+    /// The batch, without the callbacks that run just now.
+    batch: Chain,
+    /// The era of the oldest callback of the batch that has not returned; `None` if there
+    /// is no batch.
+    batch_era: Option<u64>,
+    /// Whether the batch has the oldest first.
+    is_in_order: bool,
+    /// How many callbacks have been queued.
     queued: u64,
+    /// How many have run.
+    ran: u64,
+}
+
+impl Queue {
+    fn waiting(&self) -> u64 {
+        self.queued - self.ran
+    }
+}
+
+/// What a caller of [`Queues::push`] has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Pushed {
+    /// Wake the thread that waits for grace periods.
+    pub wants_grace: bool,
+    /// Wait for room, if it may wait.
+    pub is_full: bool,
+}
+
+/// What [`Queues::run_some`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ran {
+    /// How many callbacks have run.
+    pub callbacks: u64,
+    /// Whether the thread that waits for grace periods must be woken.
+    pub wants_grace: bool,
+    /// Whether the callers that wait for room on this queue must be woken.
+    pub made_room: bool,
 }
 
 /// The callbacks of all CPUs.
 pub struct Queues<E: LocalCpu> {
-    lists: PerCpu<SpinLock<List, E>>,
-    /// The CPUs whose list is not empty (waiting-if-queued). Relaxed: the thread that
-    /// reads it without the lock has been woken by the CPU that set the bit, or will
-    /// be.
-    waiting: AtomicBits,
+    queues: PerCpu<SpinLock<Queue, E>>,
+    /// The CPUs whose queue needs a grace period (fresh-wants-grace). Relaxed: the thread
+    /// that reads it without the lock is woken after the bit was set.
+    fresh: AtomicBits,
+    /// The CPUs whose batch may run (grace-before-ready). Relaxed, as `fresh`.
+    ready: AtomicBits,
+    /// The era in which callbacks are queued now. Relaxed: the queues' locks order it
+    /// (era-under-lock).
+    era: AtomicU64,
+    /// Above how many waiting callbacks a queue is full. Relaxed: nothing depends on
+    /// which value a push finds.
+    mark: AtomicU64,
 }
 
 impl<E: LocalCpu> Queues<E> {
-    /// Returns empty lists for `cpus` CPUs.
+    /// Returns empty queues for `cpus` CPUs.
     pub fn new(cpus: usize) -> Self {
         Queues {
-            lists: PerCpu::new(cpus, |_| {
-                SpinLock::new(List {
-                    newest: None,
-                    queued: 0,
-                })
-            }),
-            waiting: AtomicBits::new(),
+            queues: PerCpu::new(cpus, |_| SpinLock::new(Queue::default())),
+            fresh: AtomicBits::new(),
+            ready: AtomicBits::new(),
+            era: AtomicU64::new(0),
+            mark: AtomicU64::new(CALLBACK_MARK),
         }
     }
 
-    /// Queues `node` on `cpu`. Returns whether the caller must wake the thread that
-    /// runs callbacks.
+    /// Sets above how many waiting callbacks a CPU's queue is full.
+    pub fn set_mark(&self, mark: u64) {
+        self.mark.store(mark, Ordering::Relaxed);
+    }
+
+    /// Queues `node` on `cpu`.
     ///
     /// # Context
     /// Any.
-    #[must_use]
-    pub fn push(&self, cpu: CpuId, mut node: Box<dyn Node>) -> bool {
+    pub fn push(&self, cpu: CpuId, mut node: Box<dyn Node>) -> Pushed {
         // The caller has allocated the node (no-heap-under-lock).
-        let mut list = self.lists.get(cpu).lock_irqsave();
-        list.queued += 1;
-        *node.link() = list.newest.take();
-        list.newest = Some(node);
-        self.waiting.set(cpu.index(), Ordering::Relaxed)
-    }
-
-    /// Returns whether a callback was queued a moment ago.
-    pub fn has_any(&self) -> bool {
-        let waiting = self.waiting.snapshot(Ordering::Relaxed);
-        waiting.iter().any(|word| *word != 0)
-    }
-
-    /// Removes all callbacks that are queued on `cpu` and returns them.
-    pub fn take(&self, cpu: CpuId) -> Batch {
-        // If the bit is clear, no callback was queued there before the pass began
-        // (waiting-if-queued).
-        if !self.waiting.get(cpu.index(), Ordering::Relaxed) {
-            return Batch { newest: None };
+        let mut queue = self.queues.get(cpu).lock_irqsave();
+        let era = self.era.load(Ordering::Relaxed); // (era-under-lock)
+        node.head().era = era;
+        if queue.fresh.is_empty() {
+            queue.fresh_era = era;
         }
-        let mut list = self.lists.get(cpu).lock_irqsave();
-        self.waiting.clear(cpu.index(), Ordering::Relaxed);
-        Batch {
-            newest: list.newest.take(),
+        queue.fresh.push(node);
+        queue.queued += 1;
+        let is_full = queue.waiting() > self.mark.load(Ordering::Relaxed);
+        let wants_grace =
+            queue.batch_era.is_none() && self.fresh.set(cpu.index(), Ordering::Relaxed);
+        Pushed {
+            wants_grace,
+            is_full,
         }
     }
 
-    /// Returns how many callbacks have been queued since the start. Exact if none is
-    /// being queued.
-    pub fn queued(&self) -> u64 {
-        self.lists
-            .iter()
-            .map(|(_, list)| list.lock_irqsave().queued)
-            .sum()
-    }
-}
-
-/// The callbacks that were queued on one CPU.
-#[must_use]
-pub struct Batch {
-    newest: Link,
-}
-
-impl Batch {
-    /// Returns whether the batch is empty.
-    pub fn is_empty(&self) -> bool {
-        self.newest.is_none()
+    /// Returns whether `cpu`'s queue has become so short that a caller that found it full
+    /// goes on.
+    pub fn has_room(&self, cpu: CpuId) -> bool {
+        self.queues.get(cpu).lock_irqsave().waiting() <= self.room()
     }
 
-    /// Runs the callbacks in the order in which they were queued. Returns how many.
-    pub fn run(mut self) -> u64 {
-        let mut oldest = None;
-        while let Some(mut node) = self.newest {
-            self.newest = node.link().take();
-            *node.link() = oldest;
-            oldest = Some(node);
+    fn room(&self) -> u64 {
+        self.mark.load(Ordering::Relaxed) / 2
+    }
+
+    /// Returns whether a queue needed a grace period a moment ago.
+    pub fn wants_grace(&self) -> bool {
+        let fresh = self.fresh.snapshot(Ordering::Relaxed);
+        fresh.iter().any(|word| *word != 0)
+    }
+
+    /// Makes the fresh callbacks of each queue that has no batch its batch, and returns
+    /// the CPUs of these queues. A grace period follows, then [`Queues::release`].
+    ///
+    /// # Context
+    /// One thread does both.
+    pub fn gather(&self) -> CpuMask {
+        let wanting = CpuMask::from_bits(self.fresh.snapshot(Ordering::Relaxed));
+        for cpu in wanting.iter() {
+            let mut queue = self.queues.get(cpu).lock_irqsave();
+            self.fresh.clear(cpu.index(), Ordering::Relaxed);
+            queue.batch = core::mem::take(&mut queue.fresh);
+            queue.batch_era = Some(queue.fresh_era);
+            queue.is_in_order = false;
         }
-        let mut count = 0;
-        while let Some(mut node) = oldest {
-            oldest = node.link().take();
+        wanting
+    }
+
+    /// Lets the batches of `cpus` run. The caller wakes the thread that runs them.
+    ///
+    /// # Context
+    /// The thread that has gathered them, after a grace period.
+    pub fn release(&self, cpus: &CpuMask) {
+        for cpu in cpus.iter() {
+            self.ready.set(cpu.index(), Ordering::Relaxed); // (grace-before-ready)
+        }
+    }
+
+    /// Returns the CPUs whose batches may run.
+    pub fn ready(&self) -> CpuMask {
+        CpuMask::from_bits(self.ready.snapshot(Ordering::Relaxed))
+    }
+
+    /// Runs some callbacks of `cpu`'s batch, the oldest first. It stops early before one
+    /// that a later barrier, but not an earlier one, waits for.
+    ///
+    /// # Context
+    /// The one thread that runs callbacks, for a CPU of [`Queues::ready`].
+    pub fn run_some(&self, cpu: CpuId) -> Ran {
+        let (mut batch, is_in_order) = {
+            let mut queue = self.queues.get(cpu).lock_irqsave();
+            (core::mem::take(&mut queue.batch), queue.is_in_order)
+        };
+        if !is_in_order {
+            batch = batch.reversed();
+        }
+        let era = batch.era();
+        let mut callbacks = 0;
+        while callbacks < TURN && batch.era() == era {
+            let Some(node) = batch.pop() else { break };
             node.run();
-            count += 1;
+            callbacks += 1;
         }
-        count
+        self.put_back(cpu, batch, callbacks)
     }
-}
 
-/// The passes over all lists that the one callback thread makes.
-#[derive(Debug)]
-pub struct Passes {
-    sequence: Sequence,
-    /// Whether a caller needs a pass, even if no callback is queued. Set Release, taken
-    /// Acquire (number-before-asking).
-    asked: AtomicBool,
-}
-
-impl Passes {
-    /// Returns passes of which none has begun.
-    pub fn new() -> Passes {
-        Passes {
-            sequence: Sequence::new(),
-            asked: AtomicBool::new(false),
+    /// Puts the rest of `cpu`'s batch back, of which `callbacks` have run.
+    fn put_back(&self, cpu: CpuId, mut batch: Chain, callbacks: u64) -> Ran {
+        let mut queue = self.queues.get(cpu).lock_irqsave();
+        let before = queue.waiting();
+        queue.ran += callbacks;
+        let room = self.room();
+        queue.batch_era = batch.era();
+        queue.batch = batch;
+        queue.is_in_order = true;
+        let mut wants_grace = false;
+        if queue.batch_era.is_none() {
+            self.ready.clear(cpu.index(), Ordering::Relaxed);
+            wants_grace = !queue.fresh.is_empty() && self.fresh.set(cpu.index(), Ordering::Relaxed);
+        }
+        Ran {
+            callbacks,
+            wants_grace,
+            made_room: before > room && queue.waiting() <= room,
         }
     }
 
-    /// Requests a pass that begins after this call. Returns what to wait for. The
-    /// caller wakes the thread.
-    pub fn ask(&self) -> Need {
-        let need = self.sequence.need();
-        // A swap, because loom lets a store and an access that changes both win.
-        self.asked.swap(true, Ordering::Release);
-        need
+    /// Begins a new era, and returns its number: callbacks that were queued before have a
+    /// smaller one.
+    #[must_use]
+    pub fn begin_era(&self) -> u64 {
+        self.era.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Returns whether a pass is requested.
-    pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    /// Returns whether all callbacks have run that were queued on `cpu` before `era`.
+    pub fn is_past(&self, cpu: CpuId, era: u64) -> bool {
+        let queue = self.queues.get(cpu).lock_irqsave();
+        match queue.batch_era {
+            Some(oldest) => oldest >= era,
+            None => queue.fresh.is_empty() || queue.fresh_era >= era,
+        }
     }
 
-    /// Begins a pass, by the thread: it finds all callbacks that were queued before any
-    /// request.
-    pub fn begin(&self) {
-        self.asked.swap(false, Ordering::Acquire);
-        let turn = self.sequence.try_begin(self.sequence.need());
-        assert!(turn == Turn::Begun, "BUG: two threads run callbacks");
-    }
-
-    /// Ends the pass, when all callbacks that it has found have run.
-    pub fn end(&self) {
-        self.sequence.end();
-    }
-
-    /// Returns whether the pass of `need` is over.
-    pub fn is_done(&self, need: Need) -> bool {
-        self.sequence.is_done(need)
-    }
-}
-
-impl Default for Passes {
-    fn default() -> Self {
-        Self::new()
+    /// Returns how many callbacks have been queued since the start, and how many have
+    /// run. Exact if none is queued or runs meanwhile.
+    pub fn totals(&self) -> (u64, u64) {
+        self.queues
+            .iter()
+            .fold((0, 0), |(queued, ran), (_, queue)| {
+                let queue = queue.lock_irqsave();
+                (queued + queue.queued, ran + queue.ran)
+            })
     }
 }

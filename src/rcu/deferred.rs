@@ -1,35 +1,63 @@
-//! Callbacks and the thread `rcu` that runs them; grace periods that also wait for
-//! preempted threads.
+//! Callbacks: the threads that serve them, and the callers that pay for them. Grace periods
+//! that also wait for preempted threads.
+//!
+//! # Two threads
+//! `rcu` waits for grace periods. It is of the kernel's class, so that no thread of a
+//! program delays a grace period. It runs no code of a program. After each grace period it
+//! rests for several times as long, so that it takes a small part of one CPU at most.
+//!
+//! `rcuc` runs callbacks. Its class is set at boot, and is the normal one if it isn't: a
+//! callback that computes takes no more of a CPU than any other thread.
+//!
+//! `rcuc` is one thread for all CPUs, and runs where the scheduler places it. A thread for
+//! each CPU would run callbacks on the CPU that queued them, whose caches still have what
+//! they free. But it would take 20 KiB of stack for each CPU, and each `cpu_down` would
+//! have to park it and each `cpu_up` to unpark it. These are two switches and a wake-up
+//! each, a tenth of the instructions of a `cpu_up`. And a CPU that a realtime thread keeps
+//! would keep its callbacks, while a thread that may move runs them elsewhere. The order of
+//! each CPU's callbacks is that of its queue in either case. The price is that callbacks run
+//! on one CPU at a time, so callers that queue more than one CPU can run have to pay.
+//!
+//! # Callers that pay
+//! A caller that finds its queue above the mark waits until it is shorter, but no longer
+//! than 10 ms. The limit is for a caller that holds a lock that a callback needs: it goes
+//! on, slowly, and nothing stands still for ever. A caller that may not wait is not held
+//! up: in a section, in a handler, in a callback.
 
 use core::time::Duration;
 
-use crate::rcu::callbacks::{Passes, Queues, node};
+use crate::cpu::{CpuId, PerCpu};
+use crate::rcu::callback::node;
+use crate::rcu::callbacks::Queues;
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::lock::WaitQueue;
 use crate::sched::{Class, SchedHost, SpawnError, ThreadName};
 use crate::sched::{late_at, patience};
-use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Once, PreemptGuard};
 use crate::time::Instant;
 
 /// Interval at which a wait for threads checks again: the first, and the longest.
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(10);
-/// After a pass the thread that runs callbacks sleeps for as long as the pass took, but
+/// After a grace period the thread `rcu` rests for so many times as long as that took, but
 /// no longer than this.
+const REST: u64 = 8;
 const LONGEST_REST: Duration = Duration::from_millis(10);
+/// How long a caller of `call_rcu` that may wait waits at most for each callback.
+const LONGEST_PAY: Duration = Duration::from_millis(10);
 
-/// Callbacks, and the thread `rcu`.
+/// Callbacks, and the threads `rcu` and `rcuc`.
 pub(super) struct Deferred<P: SchedHost> {
     pub(super) queues: Queues<P>,
-    passes: Passes,
-    /// Where the thread waits for work.
-    work: WaitQueue<P>,
-    /// Where others wait for the end of a pass.
+    /// Where `rcu` waits for callbacks.
+    fresh: WaitQueue<P>,
+    /// Where `rcuc` waits for the end of a grace period.
+    ready: WaitQueue<P>,
+    /// Where barriers wait until callbacks have run.
     passed: WaitQueue<P>,
-    /// Callbacks that have run. Relaxed: a counter that only the thread writes.
-    pub(super) ran: AtomicU64,
-    /// The address of the thread `rcu`, to recognise it.
+    /// Where callers wait that have found the queue of a CPU full.
+    room: PerCpu<WaitQueue<P>>,
+    /// The address of the thread `rcuc`, to recognise it.
     thread: Once<usize>,
 }
 
@@ -37,67 +65,103 @@ impl<P: SchedHost> Deferred<P> {
     pub(super) fn new(cpus: usize) -> Self {
         Deferred {
             queues: Queues::new(cpus),
-            passes: Passes::new(),
-            work: WaitQueue::new(),
+            fresh: WaitQueue::new(),
+            ready: WaitQueue::new(),
             passed: WaitQueue::new(),
-            ran: AtomicU64::new(0),
+            room: PerCpu::new(cpus, |_| WaitQueue::new()),
             thread: Once::new(),
         }
     }
 
-    /// Runs queued callbacks, for ever.
-    fn serve(&self, grace_periods: &GracePeriods<P>) {
-        self.thread.call_once(P::thread_word);
+    /// Waits for the grace periods that callbacks need, for ever.
+    fn wait_for_grace(&self, grace_periods: &GracePeriods<P>) {
+        let queues = &self.queues;
         loop {
-            let ready = || self.queues.has_any() || self.passes.is_asked();
-            if !self.work.wait_until(Instant::FOREVER, ready) {
-                continue;
-            }
+            self.fresh
+                .wait_until(Instant::FOREVER, || queues.wants_grace());
             let began = P::now();
-            self.passes.begin();
-            let possible = P::masks().possible();
-            let batches: alloc::vec::Vec<_> = possible
-                .iter()
-                .map(|cpu| self.queues.take(cpu))
-                .filter(|batch| !batch.is_empty())
-                .collect();
-            if !batches.is_empty() {
-                grace_periods.synchronize(|late| {
-                    log::warn!("rcu: callbacks wait for CPUs {late}");
-                });
-            }
-            for batch in batches {
-                let ran = batch.run();
-                self.ran.fetch_add(ran, Ordering::Relaxed);
-            }
-            self.passes.end();
-            self.passed.wake_all();
+            let gathered = queues.gather();
+            grace_periods.synchronize(|late| {
+                log::warn!("rcu: callbacks wait for CPUs {late}");
+            });
+            queues.release(&gathered);
+            self.ready.wake_one();
             // A callback may queue itself, and this thread is more urgent than all others.
             let now = P::now();
-            let rest = now.after_ticks(now.ticks_since(began));
+            let rest = now.after_ticks(now.ticks_since(began).saturating_mul(REST));
             P::sched().sleep_until(rest.min(P::deadline(LONGEST_REST)));
+        }
+    }
+
+    /// Runs callbacks whose grace period is over, for ever.
+    fn run_callbacks(&self) {
+        self.thread.call_once(P::thread_word);
+        loop {
+            let is_ready = || !self.queues.ready().is_empty();
+            self.ready.wait_until(Instant::FOREVER, is_ready);
+            for cpu in self.queues.ready().iter() {
+                let ran = self.queues.run_some(cpu);
+                if ran.wants_grace {
+                    self.fresh.wake_one();
+                }
+                if ran.made_room {
+                    self.room.get(cpu).wake_all();
+                }
+                self.passed.wake_all();
+            }
+        }
+    }
+
+    /// Waits until the queue of `cpu`, which was full, has room, if the caller may wait.
+    fn pay(&self, cpu: CpuId) {
+        let may_wait = P::preempt_count() == 0 && P::irqs_enabled();
+        // While the kernel boots there is no thread yet that would make room.
+        let is_callback = self
+            .thread
+            .get()
+            .is_none_or(|thread| *thread == P::thread_word());
+        if may_wait && !is_callback {
+            let has_room = || self.queues.has_room(cpu);
+            self.room
+                .get(cpu)
+                .wait_until(P::deadline(LONGEST_PAY), has_room);
         }
     }
 }
 
 impl<P: SchedHost> GracePeriods<P> {
-    /// Makes a thread run `call_fn` once, after a grace period that begins after this
-    /// call. Callbacks that are queued on one CPU run in order. `call_fn` may wait, but
+    /// Makes the thread `rcuc` run `call_fn` once, after a grace period that begins after
+    /// this call. Callbacks that are queued on one CPU run in order. `call_fn` may wait, but
     /// delays all callbacks behind it.
     ///
+    /// A caller that may wait, and queues callbacks faster than they run, waits up to 10 ms
+    /// each time.
+    ///
     /// # Context
-    /// Any in which memory may be allocated, in a still point too.
+    /// Any in which memory may be allocated, in a still point too. Waits only in a thread
+    /// with preemption and IRQs on.
     pub fn call_rcu(&self, call_fn: impl FnOnce() + Send + 'static) {
         let node = node(call_fn);
         let here = PreemptGuard::<P>::new();
-        let wake = self.deferred.queues.push(P::this_cpu(), node);
+        let cpu = P::this_cpu();
+        let pushed = self.deferred.queues.push(cpu, node);
         drop(here);
-        if wake {
-            self.deferred.work.wake_one();
+        if pushed.wants_grace {
+            self.deferred.fresh.wake_one();
+        }
+        if pushed.is_full {
+            self.deferred.pay(cpu);
         }
     }
 
-    /// Waits until every callback that was queued before has run.
+    /// Sets above how many waiting callbacks of one CPU a caller of
+    /// [`GracePeriods::call_rcu`] waits.
+    pub fn set_callback_mark(&self, mark: u64) {
+        self.deferred.queues.set_mark(mark);
+    }
+
+    /// Waits until every callback that was queued before has run. It doesn't
+    /// wait for those that are queued later.
     ///
     /// # Context
     /// Thread, preemption on; the boot is over.
@@ -110,16 +174,16 @@ impl<P: SchedHost> GracePeriods<P> {
             deferred.thread.get() != Some(&P::thread_word()),
             "BUG: a callback waits for all callbacks"
         );
-        let need = deferred.passes.ask();
-        deferred.work.wake_one();
-        let done = || deferred.passes.is_done(need);
-        while !deferred.passed.wait_until(late_at::<P>(), done) {
-            log::warn!(
-                "rcu: a barrier has waited {} s; {} of {} callbacks have run",
-                patience::<P>().as_secs(),
-                deferred.ran.load(Ordering::Relaxed),
-                deferred.queues.queued()
-            );
+        let era = deferred.queues.begin_era();
+        for cpu in P::masks().possible().iter() {
+            let done = || deferred.queues.is_past(cpu, era);
+            while !deferred.passed.wait_until(late_at::<P>(), done) {
+                let (queued, ran) = deferred.queues.totals();
+                log::warn!(
+                    "rcu: a barrier has waited {} s; {ran} of {queued} callbacks have run",
+                    patience::<P>().as_secs(),
+                );
+            }
         }
     }
 
@@ -155,21 +219,24 @@ impl<P: SchedHost> GracePeriods<P> {
 }
 
 impl<P: GraceHost> GracePeriods<P> {
-    /// Starts the thread that runs callbacks.
+    /// Starts the threads of callbacks. Callbacks run in a thread of `class`.
     ///
     /// # Context
     /// Thread; once, when a CPU is active.
     ///
     /// # Errors
     /// [`SpawnError`].
-    pub fn start_thread(&self) -> Result<(), SpawnError> {
-        let name = ThreadName::new(format_args!("rcu"));
-        let body = || {
+    pub fn start_threads(&self, class: Class) -> Result<(), SpawnError> {
+        let anywhere = P::masks().possible();
+        let waits = || {
             let all = P::grace_periods();
-            all.deferred.serve(all);
+            all.deferred.wait_for_grace(all);
         };
-        P::sched()
-            .spawn(name, Class::KERNEL, P::masks().possible(), body)
-            .map(|_| ())
+        let runs = || P::grace_periods().deferred.run_callbacks();
+        let name = ThreadName::new(format_args!("rcu"));
+        P::sched().spawn(name, Class::KERNEL, anywhere, waits)?;
+        let name = ThreadName::new(format_args!("rcuc"));
+        P::sched().spawn(name, class, anywhere, runs)?;
+        Ok(())
     }
 }

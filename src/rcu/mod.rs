@@ -13,8 +13,9 @@
 //!
 //! - [`GracePeriods::synchronize`]: one grace period serves all callers that wait
 //!   ([`Sequence`]). A CPU that is idle is in no section and isn't woken ([`Quiet`]).
-//! - [`GracePeriods::call_rcu`]: a function that runs after a grace period
-//!   ([`Queues`]).
+//! - [`GracePeriods::call_rcu`]: a function that runs after a grace period, in a thread
+//!   of a class that is set at boot ([`Queues`]). Callers that queue faster than callbacks
+//!   run have to wait.
 //! - [`GracePeriods::synchronize_tasks`]: waits also for threads that were preempted.
 //!
 //! # CPUs that come and go
@@ -52,6 +53,7 @@
 
 #![forbid(unsafe_code)]
 
+mod callback;
 mod callbacks;
 mod deferred;
 mod pending;
@@ -66,7 +68,8 @@ use crate::sched::SchedHost;
 use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-pub use callbacks::{Batch, Node, Passes, Queues, node};
+pub use callback::{Head, Node, node};
+pub use callbacks::{Pushed, Queues, Ran};
 pub use pending::Pending;
 pub use quiet::Quiet;
 pub use read::ReadGuard;
@@ -264,12 +267,13 @@ impl<P: SchedHost> GracePeriods<P> {
     /// Returns the counters of what grace periods have cost so far.
     pub fn stats(&self) -> GraceStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (queued, ran) = self.deferred.queues.totals();
         GraceStats {
             grace_periods: read(&self.counts.grace_periods),
             asked: read(&self.counts.asked),
             idle: read(&self.counts.idle),
-            queued: self.deferred.queues.queued(),
-            ran: read(&self.deferred.ran),
+            queued,
+            ran,
         }
     }
 }

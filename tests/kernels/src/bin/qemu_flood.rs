@@ -1,0 +1,205 @@
+//! Callbacks of RCU that come faster than they run, or compute for long: memory stays
+//! bounded, and no thread is kept from its CPU.
+
+//@ smp: 2 4
+//@ icount: 1
+//@ timeout: 240
+//@ cases: flood section computes urgent
+//@ case: flood|section
+//@ append: rcutree.qhimark=500
+//@ case: urgent
+//@ append: rcutree.kthread_prio=99
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+stillpoint::entry!(main);
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use stillpoint::api::{rcu, thread};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::Platform;
+use stillpoint::println;
+use stillpoint::sched::{Class, Priority};
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use kernel_support::case::case;
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::spin_until;
+
+/// How many threads queue callbacks as fast as they can.
+const PRODUCERS: usize = 3;
+/// The mark of the cases, for each CPU: `rcutree.qhimark`.
+const MARK: u64 = 500;
+/// How often the thread `main` wakes during the flood.
+const TURNS: u32 = 20;
+/// How long `main` sleeps each time.
+const SLEEP: Duration = Duration::from_millis(5);
+/// How late `main` may be. It shares the CPUs with the producers, the threads of RCU and
+/// nothing else, so it waits for a few slices of 4 ms.
+const LATE: Duration = Duration::from_millis(50);
+
+fn main() {
+    let mut ktap = Ktap::new();
+    match case() {
+        "flood" => flood(&mut ktap),
+        "section" => section(&mut ktap),
+        "computes" => computes(&mut ktap),
+        "urgent" => urgent(&mut ktap),
+        other => panic!("no case {other}"),
+    }
+    ktap.finish()
+}
+
+fn priority(value: u8) -> Class {
+    Class::fifo(Priority::new(value).expect("1 to 99"))
+}
+
+fn us(ticks: u64) -> u64 {
+    Hw::frequency().ticks_to_ns(ticks) / 1000
+}
+
+/// Sleeps for `time`, and returns how many microseconds too long that took.
+fn sleep_late(time: Duration) -> u64 {
+    let at = Hw::deadline(time);
+    thread::sleep_until(at);
+    us(Hw::now().ticks_since(at))
+}
+
+fn produce(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let block = Box::new([0_u8; 400]);
+        rcu::call_rcu(move || drop(block));
+    }
+}
+
+fn flood(ktap: &mut Ktap) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let producers: Vec<_> = (0..PRODUCERS)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || produce(&stop))
+        })
+        .collect();
+    let (mut most, mut latest, mut waits) = (0, 0, [0; 2]);
+    for _ in 0..TURNS {
+        latest = latest.max(sleep_late(SLEEP));
+        let stats = rcu::stats();
+        most = most.max(stats.queued.saturating_sub(stats.ran));
+        let began = Hw::now();
+        rcu::synchronize();
+        waits[0] = waits[0].max(us(Hw::now().ticks_since(began)));
+        let began = Hw::now();
+        rcu::barrier();
+        waits[1] = waits[1].max(us(Hw::now().ticks_since(began)));
+    }
+    stop.store(true, Ordering::Relaxed);
+    producers.into_iter().for_each(thread::JoinHandle::join);
+    rcu::barrier();
+    let after = rcu::stats();
+    println!(
+        "# {after:?}, most {most}, main {latest} us late, synchronize and barrier {waits:?} us"
+    );
+    let cpus = kernel().masks.possible().count() as u64;
+    ktap.check("callbacks are queued and run", after.ran > 10 * MARK);
+    ktap.check(
+        "few more wait than the marks of all CPUs",
+        most <= 2 * cpus * MARK,
+    );
+    let late = u64::try_from(LATE.as_micros()).expect("small");
+    ktap.check("main has its turns on a CPU", latest < late);
+    ktap.check("synchronize is not held up", waits[0] < late);
+    ktap.check(
+        "a barrier is not held up by what comes later",
+        waits[1] < 4 * late,
+    );
+    ktap.equal("all callbacks run", after.ran, after.queued);
+}
+
+/// A caller that may not wait queues as many as it likes.
+fn section(ktap: &mut Ktap) {
+    let count = u32::try_from(4 * MARK).expect("small");
+    let ran = Arc::new(AtomicU32::new(0));
+    let queue = || {
+        let ran = Arc::clone(&ran);
+        rcu::call_rcu(move || {
+            ran.fetch_add(1, Ordering::Relaxed);
+        });
+    };
+    let early = rcu::read(|_| {
+        (0..count).for_each(|_| queue());
+        ran.load(Ordering::Relaxed)
+    });
+    rcu::barrier();
+    ktap.equal("a section is not held up at the mark", early, 0);
+    ktap.equal("and its callbacks run", ran.load(Ordering::Relaxed), count);
+    let end = Arc::clone(&ran);
+    rcu::call_rcu(move || {
+        for _ in 0..count {
+            let ran = Arc::clone(&end);
+            rcu::call_rcu(move || {
+                ran.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    rcu::barrier();
+    rcu::barrier();
+    ktap.equal("nor is a callback", ran.load(Ordering::Relaxed), 2 * count);
+}
+
+/// A callback computes for half a second while a realtime thread sleeps a millisecond at a
+/// time.
+fn computes(ktap: &mut Ktap) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&stop);
+    let urgent = thread::Builder::new()
+        .class(Class::fifo(Priority::MAX))
+        .spawn(move || {
+            let mut latest = 0;
+            while !ends.load(Ordering::Relaxed) {
+                latest = latest.max(sleep_late(Duration::from_millis(1)));
+            }
+            latest
+        })
+        .expect("a stack");
+    thread::sleep(Duration::from_millis(5));
+    rcu::call_rcu(|| {
+        let end = Hw::deadline(Duration::from_millis(500));
+        while Hw::now() < end {}
+    });
+    rcu::barrier();
+    stop.store(true, Ordering::Relaxed);
+    let latest = urgent.join();
+    println!("# the realtime thread was {latest} us late");
+    ktap.check("a realtime thread is not held up", latest < 1000);
+}
+
+/// Threads of a lower realtime priority compute on all CPUs; callbacks run all the same,
+/// because their thread has a higher one.
+fn urgent(ktap: &mut Ktap) {
+    let ran = Arc::new(AtomicBool::new(false));
+    let cpus = kernel().masks.online();
+    let end = Arc::clone(&ran);
+    rcu::read(|_| rcu::call_rcu(move || end.store(true, Ordering::Release)));
+    let busy: Vec<_> = cpus
+        .iter()
+        .map(|cpu| {
+            let ran = Arc::clone(&ran);
+            thread::Builder::new()
+                .class(priority(50))
+                .affinity(stillpoint::cpu::CpuMask::of(cpu))
+                .spawn(move || spin_until(|| ran.load(Ordering::Acquire)))
+                .expect("a stack")
+        })
+        .collect();
+    ktap.check(
+        "callbacks run in threads of the class that the boot argument sets",
+        busy.into_iter().fold(true, |all, one| one.join() & all),
+    );
+}
