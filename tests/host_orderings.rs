@@ -51,7 +51,6 @@ const REASONS: &[(&str, &str)] = &[
     ("src/kernel/panic_hook.rs", "one CPU uses the word: the one that reports the panic"),
     ("src/kernel/test_hooks.rs", "settings of tests; nothing else is read through them"),
     ("src/kernel/whereabouts.rs", "orders what is printed; nothing is read through it"),
-    ("src/rcu/deferred.rs", "a count for display"),
     ("src/rcu/mod.rs", "counts for display"),
     ("src/rcu/rounds.rs", "a note from a still point to its caller, ordered by the stop: tests/loom_multi_stop.rs"),
     ("src/sched/due.rs", "under the lock of the queue that the thing is in; src/sched/claim.rs has the model"),

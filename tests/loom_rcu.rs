@@ -4,8 +4,9 @@
 //!   reports. A grace period never waits for ever for a CPU that leaves.
 //! - `rcu::Sequence` and `rcu::Quiet`: no object is freed that a reader may still read,
 //!   whichever thread runs the grace period.
-//! - `rcu::Queues` and `rcu::Passes`: each callback runs once, in order, and before the end
-//!   of a barrier that was begun after it was queued.
+//! - `rcu::Queues`: each callback runs once, in order, after a grace period that began after
+//!   it was queued, and before the end of a barrier that was begun after it was queued. A
+//!   caller that waits for room is woken.
 #![cfg(loom)]
 
 #[path = "support/loom_plain_cpu.rs"]
@@ -18,7 +19,7 @@ use loom::thread;
 use loom_plain_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::rcu::{Passes, Pending, Queues, Quiet, Sequence, Turn, node};
+use stillpoint::rcu::{Pending, Queues, Quiet, Sequence, Turn, node};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
 
 /// Stands for `sched::lock::WaitQueue`. It first checks the condition without the lock, as
@@ -329,99 +330,171 @@ fn a_cpu_that_joins_is_watched_or_reads_what_is_new() {
     });
 }
 
-/// The lists of callbacks, and the wait of the thread that runs them.
-struct Lists {
+/// The queues of callbacks, and the waits of the threads that serve them.
+struct Callbacks {
     queues: Queues<Cpu>,
-    passes: Passes,
-    work: WaitQueue,
+    fresh: WaitQueue,
+    ready: WaitQueue,
     passed: WaitQueue,
+    room: WaitQueue,
     /// How many callbacks of each CPU have run. Only the thread that runs them accesses this.
     ran: [Word; 2],
+    /// How many grace periods have begun, and how many are over.
+    grace: [AtomicU32; 2],
 }
 
-fn lists() -> Arc<Lists> {
-    Arc::new(Lists {
+fn callbacks() -> Arc<Callbacks> {
+    Arc::new(Callbacks {
         queues: Queues::new(2),
-        passes: Passes::new(),
-        work: WaitQueue::new(),
+        fresh: WaitQueue::new(),
+        ready: WaitQueue::new(),
         passed: WaitQueue::new(),
+        room: WaitQueue::new(),
         ran: [Word::new(0), Word::new(0)],
+        grace: [AtomicU32::new(0), AtomicU32::new(0)],
     })
 }
 
-fn list_of(index: usize) -> CpuId {
+fn queue_of(index: usize) -> CpuId {
     CpuId::new(index).expect("few")
 }
 
-fn queue(lists: &Arc<Lists>, index: usize, number: u32) {
-    let of = Arc::clone(lists);
+/// Queues the callback `number` of a CPU. Returns whether the queue is full.
+fn queue(all: &Arc<Callbacks>, index: usize, number: u32) -> bool {
+    let of = Arc::clone(all);
+    let begun = all.grace[0].load(Ordering::Relaxed);
     let callback = node(move || {
         assert_eq!(of.ran[index].get(), number, "out of order, or twice");
         of.ran[index].set(number + 1);
+        let over = of.grace[1].load(Ordering::Relaxed);
+        assert!(over > begun, "before the end of its grace period");
     });
-    if lists.queues.push(list_of(index), callback) {
-        lists.work.wake();
+    let pushed = all.queues.push(queue_of(index), callback);
+    if pushed.wants_grace {
+        all.fresh.wake();
+    }
+    pushed.is_full
+}
+
+/// Does as the thread `rcu` for one grace period.
+fn wait_for_grace(all: &Callbacks) {
+    let gathered = all.queues.gather();
+    // Relaxed: the order of a push and a grace period is that of the queue's lock.
+    all.grace[0].fetch_add(1, Ordering::Relaxed);
+    all.grace[1].fetch_add(1, Ordering::Relaxed);
+    all.queues.release(&gathered);
+    all.ready.wake();
+}
+
+/// Does as the thread `rcuc` for one look at the queues.
+fn run_some(all: &Callbacks) {
+    for cpu in all.queues.ready().iter() {
+        let ran = all.queues.run_some(cpu);
+        if ran.wants_grace {
+            all.fresh.wake();
+        }
+        if ran.made_room {
+            all.room.wake();
+        }
+        all.passed.wake();
     }
 }
 
-/// Runs one pass of the thread.
-fn pass(lists: &Lists) {
-    lists.passes.begin();
-    let batches = [0, 1].map(|index| lists.queues.take(list_of(index)));
-    for batch in batches {
-        batch.run();
+/// Serves until `count` callbacks have run.
+fn serve(all: &Callbacks, count: u64) {
+    while all.queues.totals().1 < count {
+        let has_work = || all.queues.wants_grace() || !all.queues.ready().is_empty();
+        all.fresh.wait(has_work);
+        if all.queues.wants_grace() {
+            wait_for_grace(all);
+        }
+        run_some(all);
     }
-    lists.passes.end();
-    lists.passed.wake();
 }
 
 #[test]
 fn a_barrier_has_seen_all_that_was_queued_before() {
     loom::model(|| {
-        let lists = lists();
-        let runner = Arc::clone(&lists);
-        let rcu = thread::spawn(move || {
-            // At most as many passes as there can be callbacks for.
-            loop {
-                let ready = || runner.queues.has_any() || runner.passes.is_asked();
-                runner.work.wait(ready);
-                pass(&runner);
-                if runner.ran[1].get() == 1 {
-                    break;
-                }
-            }
-        });
-        queue(&lists, 0, 0);
-        queue(&lists, 0, 1);
-        let need = lists.passes.ask();
-        lists.work.wake();
-        lists.passed.wait(|| lists.passes.is_done(need));
-        assert_eq!(lists.ran[0].get(), 2);
-        // The last pass.
-        queue(&lists, 1, 0);
-        rcu.join().expect("the thread of the model");
+        let all = callbacks();
+        let server = Arc::clone(&all);
+        let threads = thread::spawn(move || serve(&server, 3));
+        queue(&all, 0, 0);
+        queue(&all, 0, 1);
+        let era = all.queues.begin_era();
+        for index in 0..2 {
+            let cpu = queue_of(index);
+            all.passed.wait(|| all.queues.is_past(cpu, era));
+        }
+        assert_eq!(all.ran[0].get(), 2);
+        queue(&all, 1, 0);
+        threads.join().expect("the threads of RCU");
     });
 }
 
-/// Two CPUs queue callbacks, one of them while a pass runs. No callback is lost.
+/// A callback is queued while a batch waits for its grace period, or runs: it is in the next
+/// batch, and the thread that waits for grace periods learns of it.
+#[test]
+fn what_comes_meanwhile_waits_for_a_grace_period_of_its_own() {
+    loom::model(|| {
+        let all = callbacks();
+        let runner = Arc::clone(&all);
+        let runs = thread::spawn(move || {
+            while runner.queues.totals().1 < 2 {
+                runner.ready.wait(|| !runner.queues.ready().is_empty());
+                run_some(&runner);
+            }
+            runner.fresh.wake();
+        });
+        let waiter = Arc::clone(&all);
+        let waits = thread::spawn(move || {
+            loop {
+                let is_over = || waiter.queues.totals().1 == 2;
+                waiter
+                    .fresh
+                    .wait(|| waiter.queues.wants_grace() || is_over());
+                if is_over() {
+                    break;
+                }
+                wait_for_grace(&waiter);
+            }
+        });
+        queue(&all, 0, 0);
+        queue(&all, 0, 1);
+        runs.join().expect("the thread rcuc");
+        waits.join().expect("the thread rcu");
+        assert_eq!(all.ran[0].get(), 2);
+    });
+}
+
+/// Two CPUs queue callbacks at once. None is lost.
 #[test]
 fn what_two_cpus_queue_runs_once() {
     loom::model(|| {
-        let lists = lists();
-        let other = Arc::clone(&lists);
+        let all = callbacks();
+        let other = Arc::clone(&all);
         let second = thread::spawn(move || queue(&other, 1, 0));
-        let runner = Arc::clone(&lists);
-        let rcu = thread::spawn(move || {
-            pass(&runner);
-            pass(&runner);
-        });
-        queue(&lists, 0, 0);
+        let server = Arc::clone(&all);
+        let threads = thread::spawn(move || serve(&server, 2));
+        queue(&all, 0, 0);
         second.join().expect("a CPU of the model");
-        rcu.join().expect("the thread of the model");
-        // A list is not empty if and only if its bit is set.
-        for index in 0..2 {
-            lists.queues.take(list_of(index)).run();
-            assert_eq!(lists.ran[index].get(), 1);
+        threads.join().expect("the threads of RCU");
+        assert!(all.ran.iter().all(|ran| ran.get() == 1));
+    });
+}
+
+/// A caller that finds the queue full waits, and is woken.
+#[test]
+fn a_caller_that_pays_goes_on() {
+    loom::model(|| {
+        let all = callbacks();
+        all.queues.set_mark(1);
+        let server = Arc::clone(&all);
+        let threads = thread::spawn(move || serve(&server, 2));
+        queue(&all, 0, 0);
+        if queue(&all, 0, 1) {
+            all.room.wait(|| all.queues.has_room(queue_of(0)));
         }
+        threads.join().expect("the threads of RCU");
+        assert_eq!(all.ran[0].get(), 2);
     });
 }

@@ -57,17 +57,27 @@ pub fn synchronize() {
 /// Has `call_fn` run once, in a thread of the kernel, after a grace period that begins after
 /// this call.
 ///
+/// That thread is a normal one, unless the boot argument `rcutree.kthread_prio=` gives it a
+/// realtime priority.
+///
 /// # Context
 /// Any, also a section and an interrupt handler. Allocates. `call_fn` may wait, but holds up
 /// all other callbacks meanwhile.
+///
+/// If more than 10,000 callbacks wait on this CPU (`rcutree.qhimark=`), a caller that may
+/// wait does so until half of them have run, but no longer than 10 ms. A caller that must
+/// not be held up calls this in a section ([`read`]). Callers with preemption off or IRQs
+/// masked, and callbacks, are never held up.
 pub fn call_rcu(call_fn: impl FnOnce() + Send + 'static) {
     kernel().grace_periods.call_rcu(call_fn);
 }
 
-/// Waits until every function that was given to [`call_rcu`] before has run.
+/// Waits until every function that was given to [`call_rcu`] before has run. It doesn't wait
+/// for those that are given later.
 ///
 /// # Context
-/// Thread, preemption on; not in a callback.
+/// Thread, preemption on; not in a callback. Waits as long as realtime threads keep the thread
+/// that runs callbacks from all CPUs.
 pub fn barrier() {
     kernel().grace_periods.barrier();
 }

@@ -105,7 +105,9 @@ pub struct Queues<E: LocalCpu> {
     /// The CPUs whose queue needs a grace period (fresh-wants-grace). Relaxed: the thread
     /// that reads it without the lock is woken after the bit was set.
     fresh: AtomicBits,
-    /// The CPUs whose batch may run (grace-before-ready). Relaxed, as `fresh`.
+    /// The CPUs whose batch may run (grace-before-ready). Set Release in
+    /// [`Queues::release`], read Acquire in [`Queues::ready`]: a callback sees all that
+    /// happened before the end of its grace period. Cleared Relaxed by the reader.
     ready: AtomicBits,
     /// The era in which callbacks are queued now. Relaxed: the queues' locks order it
     /// (era-under-lock).
@@ -194,13 +196,13 @@ impl<E: LocalCpu> Queues<E> {
     /// The thread that has gathered them, after a grace period.
     pub fn release(&self, cpus: &CpuMask) {
         for cpu in cpus.iter() {
-            self.ready.set(cpu.index(), Ordering::Relaxed); // (grace-before-ready)
+            self.ready.set(cpu.index(), Ordering::Release); // (grace-before-ready)
         }
     }
 
     /// Returns the CPUs whose batches may run.
     pub fn ready(&self) -> CpuMask {
-        CpuMask::from_bits(self.ready.snapshot(Ordering::Relaxed))
+        CpuMask::from_bits(self.ready.snapshot(Ordering::Acquire))
     }
 
     /// Runs some callbacks of `cpu`'s batch, the oldest first. It stops early before one
@@ -272,5 +274,122 @@ impl<E: LocalCpu> Queues<E> {
                 let queue = queue.lock_irqsave();
                 (queued + queue.queued, ran + queue.ran)
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::rcu::node;
+    use crate::sync::nowhere::Nowhere;
+    use alloc::sync::Arc;
+    use std::sync::Mutex;
+    use std::vec::Vec;
+
+    /// Queues of two CPUs, and the numbers of the callbacks that have run.
+    struct Machine {
+        queues: Arc<Queues<Nowhere>>,
+        ran: Arc<Mutex<Vec<u64>>>,
+    }
+
+    impl Machine {
+        fn new() -> Machine {
+            Machine {
+                queues: Arc::new(Queues::new(2)),
+                ran: Arc::default(),
+            }
+        }
+
+        fn push(&self, index: usize, numbers: core::ops::Range<u64>) -> Pushed {
+            let push = |number| {
+                let ran = Arc::clone(&self.ran);
+                let call_fn = move || ran.lock().unwrap().push(number);
+                self.queues.push(cpu(index), node(call_fn))
+            };
+            numbers.map(push).reduce(|_, newest| newest).unwrap()
+        }
+
+        fn grace(&self) {
+            self.queues.release(&self.queues.gather());
+        }
+
+        /// Runs all callbacks that may run, and returns the numbers of all that have run.
+        fn run(&self) -> Vec<u64> {
+            while let Some(cpu) = self.queues.ready().first() {
+                let _ = self.queues.run_some(cpu);
+            }
+            self.ran.lock().unwrap().clone()
+        }
+    }
+
+    fn cpu(index: usize) -> CpuId {
+        CpuId::new(index).unwrap()
+    }
+
+    #[test]
+    fn a_batch_runs_in_order_after_its_grace_period() {
+        let machine = Machine::new();
+        assert!(machine.push(0, 0..1).wants_grace);
+        assert!(!machine.push(0, 1..200).wants_grace);
+        let gathered = machine.queues.gather();
+        assert!(!machine.push(0, 200..201).wants_grace);
+        assert!(!machine.queues.wants_grace());
+        assert_eq!(machine.run(), []);
+        machine.queues.release(&gathered);
+        assert_eq!(machine.run(), (0..200).collect::<Vec<_>>());
+        assert!(machine.queues.wants_grace());
+        machine.grace();
+        assert_eq!(machine.run(), (0..201).collect::<Vec<_>>());
+        assert_eq!(machine.queues.totals(), (201, 201));
+    }
+
+    #[test]
+    fn a_turn_is_bounded() {
+        let machine = Machine::new();
+        let _ = machine.push(0, 0..200);
+        let _ = machine.push(1, 1000..1001);
+        machine.grace();
+        assert_eq!(machine.queues.run_some(cpu(0)).callbacks, TURN);
+        assert_eq!(machine.queues.run_some(cpu(1)).callbacks, 1);
+        assert_eq!(machine.queues.ready(), CpuMask::of(cpu(0)));
+        let after: Vec<_> = (0..TURN).chain([1000]).chain(TURN..200).collect();
+        assert_eq!(machine.run(), after);
+    }
+
+    #[test]
+    fn a_barrier_does_not_wait_for_what_comes_later() {
+        let machine = Machine::new();
+        let is_past = |era| (0..2).all(|index| machine.queues.is_past(cpu(index), era));
+        let nothing = machine.queues.begin_era();
+        assert!(is_past(nothing));
+        let _ = machine.push(0, 0..2);
+        let early = machine.queues.begin_era();
+        let _ = machine.push(0, 2..4);
+        let late = machine.queues.begin_era();
+        let _ = machine.push(1, 4..5);
+        assert!(is_past(nothing) && !is_past(early));
+        machine.grace();
+        assert!(is_past(nothing) && !is_past(early));
+        // All four are of one batch.
+        assert_eq!(machine.queues.run_some(cpu(0)).callbacks, 2);
+        assert!(is_past(early) && !is_past(late));
+        assert_eq!(machine.queues.run_some(cpu(0)).callbacks, 2);
+        assert!(is_past(late));
+    }
+
+    #[test]
+    fn a_queue_is_full_above_the_mark_and_has_room_at_half_of_it() {
+        let machine = Machine::new();
+        machine.queues.set_mark(2 * TURN);
+        assert!(!machine.push(0, 0..2 * TURN).is_full);
+        machine.grace();
+        assert!(machine.push(0, 2 * TURN..2 * TURN + 1).is_full);
+        assert!(!machine.push(1, 0..1).is_full);
+        assert!(!machine.queues.run_some(cpu(0)).made_room);
+        assert!(!machine.queues.has_room(cpu(0)));
+        let ran = machine.queues.run_some(cpu(0));
+        assert!(ran.made_room && ran.wants_grace);
+        assert!(machine.queues.has_room(cpu(0)));
     }
 }

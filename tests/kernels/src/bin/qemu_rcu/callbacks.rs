@@ -24,8 +24,7 @@ pub(crate) fn every_callback_runs(ktap: &mut Ktap) {
         says.store(true, Ordering::Release);
         held.wait();
     });
-    // Before that, a callback queued on a CPU with a lower number would be in the same pass,
-    // and run before this one blocks the pass.
+    // The thread that runs callbacks waits in this one.
     assert!(eventually(|| runs.load(Ordering::Acquire)), "it runs");
     let cpus: Vec<CpuId> = kernel().masks.possible().iter().collect();
     let next: Arc<Vec<AtomicU32>> = Arc::new(cpus.iter().map(|_| AtomicU32::new(0)).collect());
@@ -104,23 +103,23 @@ pub(crate) fn barriers(ktap: &mut Ktap) {
     );
 }
 
+/// Callbacks run in a normal thread, but their grace period doesn't wait for one.
 pub(crate) fn urgent(ktap: &mut Ktap) {
-    let ran = Arc::new(AtomicBool::new(false));
     let begun = Arc::new(AtomicU32::new(0));
     let online = kernel().masks.online();
+    let before = rcu::stats().grace_periods;
     let here = thread::migrate_disable();
     // This thread's own CPU comes last, because a computing thread there would keep this
     // thread from running.
     let mut order: Vec<CpuId> = online.without(&CpuMask::of(here.cpu())).iter().collect();
     order.push(here.cpu());
     let spawn = |cpu| {
-        let (ran, begun, all) = (Arc::clone(&ran), Arc::clone(&begun), online.count());
+        let (begun, all) = (Arc::clone(&begun), online.count());
         let body = move || {
             if begun.fetch_add(1, Ordering::Relaxed) + 1 == u32::try_from(all).expect("few") {
-                let ran = Arc::clone(&ran);
-                rcu::call_rcu(move || ran.store(true, Ordering::Release));
+                rcu::call_rcu(|| ());
             }
-            spin_until(|| ran.load(Ordering::Acquire))
+            spin_until(|| rcu::stats().grace_periods > before)
         };
         let builder = thread::Builder::new().class(Class::fifo(Priority::MAX));
         builder
@@ -131,9 +130,10 @@ pub(crate) fn urgent(ktap: &mut Ktap) {
     let urgent: Vec<_> = order.into_iter().map(spawn).collect();
     drop(here);
     ktap.check(
-        "nor do the most urgent threads, computing on all CPUs, hold up callbacks",
+        "nor do the most urgent threads, computing on all CPUs, hold up a grace period",
         urgent.into_iter().fold(true, |all, one| one.join() & all),
     );
+    rcu::barrier();
 }
 
 /// Queues itself until `end` is said.
