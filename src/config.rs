@@ -25,12 +25,12 @@ pub const PAGE_SIZE: usize = 4096;
 pub const STACK_SIZE: usize = 16 * 1024;
 
 /// Stacks in the pool for each CPU: those of its idle thread (on which the CPU also enters),
-/// of `cpuhp/N`, of `stopper/N`, for interrupts and for overflows.
-pub const STACKS_PER_CPU: usize = 5;
+/// of `cpuhp/N`, of `stopper/N`, of `rcuc/N`, for interrupts and for overflows.
+pub const STACKS_PER_CPU: usize = 6;
 
-/// The least number of stacks for ordinary threads: those of the threads `main`, `rcu`
-/// and `rcuc`, and of the first thread that the program makes.
-pub const FIRST_STACKS: usize = 4;
+/// The least number of stacks for ordinary threads: those of the threads `main` and `rcu`,
+/// and of the first thread that the program makes.
+pub const FIRST_STACKS: usize = 3;
 
 /// Stacks in the pool for ordinary threads, unless memory is short: the most ordinary threads
 /// that can exist at the same time. 512 stacks with their guards take 10 MiB of addresses.

@@ -386,29 +386,32 @@ fn wait_for_grace(all: &Callbacks) {
     all.ready.wake();
 }
 
-/// Does as the thread `rcuc` for one look at the queues.
-fn run_some(all: &Callbacks) {
-    for cpu in all.queues.ready().iter() {
-        let ran = all.queues.run_some(cpu);
-        if ran.wants_grace {
-            all.fresh.wake();
-        }
-        if ran.made_room {
-            all.room.wake();
-        }
-        all.passed.wake();
+/// Does as the thread `rcuc/N` of the CPU `index`, once its batch is ready.
+fn run_some(all: &Callbacks, index: usize) {
+    let ran = all.queues.run_some(queue_of(index));
+    if ran.wants_grace {
+        all.fresh.wake();
     }
+    if ran.made_room {
+        all.room.wake();
+    }
+    all.passed.wake();
 }
 
 /// Serves until `count` callbacks have run.
 fn serve(all: &Callbacks, count: u64) {
     while all.queues.totals().1 < count {
-        let has_work = || all.queues.wants_grace() || !all.queues.ready().is_empty();
+        let is_ready = |index| all.queues.is_ready(queue_of(index));
+        let has_work = || all.queues.wants_grace() || is_ready(0) || is_ready(1);
         all.fresh.wait(has_work);
         if all.queues.wants_grace() {
             wait_for_grace(all);
         }
-        run_some(all);
+        for index in 0..2 {
+            if is_ready(index) {
+                run_some(all, index);
+            }
+        }
     }
 }
 
@@ -440,8 +443,8 @@ fn what_comes_meanwhile_waits_for_a_grace_period_of_its_own() {
         let runner = Arc::clone(&all);
         let runs = thread::spawn(move || {
             while runner.queues.totals().1 < 2 {
-                runner.ready.wait(|| !runner.queues.ready().is_empty());
-                run_some(&runner);
+                runner.ready.wait(|| runner.queues.is_ready(queue_of(0)));
+                run_some(&runner, 0);
             }
             runner.fresh.wake();
         });
@@ -460,7 +463,7 @@ fn what_comes_meanwhile_waits_for_a_grace_period_of_its_own() {
         });
         queue(&all, 0, 0);
         queue(&all, 0, 1);
-        runs.join().expect("the thread rcuc");
+        runs.join().expect("the thread rcuc/0");
         waits.join().expect("the thread rcu");
         assert_eq!(all.ran[0].get(), 2);
     });

@@ -203,6 +203,7 @@ impl<P: HotplugHost> Hotplug<P> {
             let thread = PerCpuThread::create(sched, "cpuhp", Class::KERNEL, cpu, service)?;
             record.thread.call_once(|| thread);
         }
+        P::grace_periods().prepare(cpu)?;
         self.create_service_threads(cpu)
     }
 

@@ -2,14 +2,14 @@
 //! CPU.
 //!
 //! ```text
-//!   any CPU, any context         the thread `rcu`          the thread `rcuc`
-//!   ────────────────────         ────────────────          ─────────────────
+//!   CPU N, any context           the thread `rcu`          the thread `rcuc/N`
+//!   ──────────────────           ────────────────          ───────────────────
 //!   make a node
 //!   push: it is fresh on    ──►  gather: what is fresh
-//!     this CPU's queue             becomes the batch of
+//!     N's queue                    becomes the batch of
 //!                                  each queue that has none
 //!                                a grace period
-//!                                release the batches  ──►  run a few of each batch in turn
+//!                                release the batches  ──►  run N's batch, some at a time
 //! ```
 //! A queue belongs to a CPU number, not to a running CPU. The queue of a CPU that is off
 //! stays, and is served as any other. So a CPU that goes down has nothing to hand over,
@@ -48,7 +48,8 @@ use crate::rcu::callback::{Chain, Node};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{AtomicBits, LocalCpu, SpinLock};
 
-/// How many callbacks of one CPU run before those of the next CPU have their turn.
+/// How many callbacks run at most before the queue learns of it, and with it the threads
+/// that wait for room or for the end of an era.
 const TURN: u64 = if cfg!(loom) { 1 } else { 64 };
 
 /// The callbacks of one CPU.
@@ -106,7 +107,7 @@ pub struct Queues<E: LocalCpu> {
     /// that reads it without the lock is woken after the bit was set.
     fresh: AtomicBits,
     /// The CPUs whose batch may run (grace-before-ready). Set Release in
-    /// [`Queues::release`], read Acquire in [`Queues::ready`]: a callback sees all that
+    /// [`Queues::release`], read Acquire in [`Queues::is_ready`]: a callback sees all that
     /// happened before the end of its grace period. Cleared Relaxed by the reader.
     ready: AtomicBits,
     /// The era in which callbacks are queued now. Relaxed: the queues' locks order it
@@ -190,7 +191,7 @@ impl<E: LocalCpu> Queues<E> {
         wanting
     }
 
-    /// Lets the batches of `cpus` run. The caller wakes the thread that runs them.
+    /// Lets the batches of `cpus` run. The caller wakes the threads that run them.
     ///
     /// # Context
     /// The thread that has gathered them, after a grace period.
@@ -200,16 +201,16 @@ impl<E: LocalCpu> Queues<E> {
         }
     }
 
-    /// Returns the CPUs whose batches may run.
-    pub fn ready(&self) -> CpuMask {
-        CpuMask::from_bits(self.ready.snapshot(Ordering::Acquire))
+    /// Returns whether `cpu`'s batch may run.
+    pub fn is_ready(&self, cpu: CpuId) -> bool {
+        self.ready.get(cpu.index(), Ordering::Acquire)
     }
 
     /// Runs some callbacks of `cpu`'s batch, the oldest first. It stops early before one
     /// that a later barrier, but not an earlier one, waits for.
     ///
     /// # Context
-    /// The one thread that runs callbacks, for a CPU of [`Queues::ready`].
+    /// The one thread that runs `cpu`'s callbacks, while [`Queues::is_ready`].
     pub fn run_some(&self, cpu: CpuId) -> Ran {
         let (mut batch, is_in_order) = {
             let mut queue = self.queues.get(cpu).lock_irqsave();
@@ -316,8 +317,10 @@ mod tests {
 
         /// Runs all callbacks that may run, and returns the numbers of all that have run.
         fn run(&self) -> Vec<u64> {
-            while let Some(cpu) = self.queues.ready().first() {
-                let _ = self.queues.run_some(cpu);
+            for cpu in (0..2).map(cpu) {
+                while self.queues.is_ready(cpu) {
+                    let _ = self.queues.run_some(cpu);
+                }
             }
             self.ran.lock().unwrap().clone()
         }
@@ -352,7 +355,7 @@ mod tests {
         machine.grace();
         assert_eq!(machine.queues.run_some(cpu(0)).callbacks, TURN);
         assert_eq!(machine.queues.run_some(cpu(1)).callbacks, 1);
-        assert_eq!(machine.queues.ready(), CpuMask::of(cpu(0)));
+        assert!(machine.queues.is_ready(cpu(0)) && !machine.queues.is_ready(cpu(1)));
         let after: Vec<_> = (0..TURN).chain([1000]).chain(TURN..200).collect();
         assert_eq!(machine.run(), after);
     }

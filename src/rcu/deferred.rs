@@ -1,22 +1,20 @@
 //! Callbacks: the threads that serve them, and the callers that pay for them. Grace periods
 //! that also wait for preempted threads.
 //!
-//! # Two threads
+//! # The threads
 //! `rcu` waits for grace periods. It is of the kernel's class, so that no thread of a
 //! program delays a grace period. It runs no code of a program. After each grace period it
 //! rests for several times as long, so that it takes a small part of one CPU at most.
 //!
-//! `rcuc` runs callbacks. Its class is set at boot, and is the normal one if it isn't: a
-//! callback that computes takes no more of a CPU than any other thread.
+//! `rcuc/N` runs the callbacks that were queued on CPU N, and runs there, because that CPU's
+//! caches may still have what they free. Its class is set at boot, and is the normal one if it
+//! isn't: a callback that computes takes no more of a CPU than any other thread.
 //!
-//! `rcuc` is one thread for all CPUs, and runs where the scheduler places it. A thread for
-//! each CPU would run callbacks on the CPU that queued them, whose caches still have what
-//! they free. But it would take 20 KiB of stack for each CPU, and each `cpu_down` would
-//! have to park it and each `cpu_up` to unpark it. These are two switches and a wake-up
-//! each, a tenth of the instructions of a `cpu_up`. And a CPU that a realtime thread keeps
-//! would keep its callbacks, while a thread that may move runs them elsewhere. The order of
-//! each CPU's callbacks is that of its queue in either case. The price is that callbacks run
-//! on one CPU at a time, so callers that queue more than one CPU can run have to pay.
+//! `rcuc/N` is no per-CPU thread: it isn't parked with its CPU, so it makes no operation of
+//! hotplug dearer. It has an affinity to its CPU. When the CPU goes down, the thread moves with
+//! all others and runs what is left on another CPU. The next batch that is released while the
+//! CPU is up takes it back. The thread is made when its CPU first comes up, so a callback
+//! needs no memory to run.
 //!
 //! # Callers that pay
 //! A caller that finds its queue above the mark waits until it is shorter, but no longer
@@ -24,14 +22,15 @@
 //! on, slowly, and nothing stands still for ever. A caller that may not wait is not held
 //! up: in a section, in a handler, in a callback.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::cpu::{CpuId, PerCpu};
+use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::rcu::callback::node;
 use crate::rcu::callbacks::Queues;
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::lock::WaitQueue;
-use crate::sched::{Class, SchedHost, SpawnError, ThreadName};
+use crate::sched::{Class, SchedHost, SpawnError, Thread, ThreadName};
 use crate::sched::{late_at, patience};
 use crate::sync::{Once, PreemptGuard};
 use crate::time::Instant;
@@ -46,19 +45,48 @@ const LONGEST_REST: Duration = Duration::from_millis(10);
 /// How long a caller of `call_rcu` that may wait waits at most for each callback.
 const LONGEST_PAY: Duration = Duration::from_millis(10);
 
-/// Callbacks, and the threads `rcu` and `rcuc`.
+/// What a CPU has for the callbacks that are queued on it.
+struct Server<P: SchedHost> {
+    /// The thread `rcuc/N`, once there is one.
+    thread: Once<Arc<Thread<P>>>,
+    /// Where `rcuc/N` waits for the end of a grace period.
+    ready: WaitQueue<P>,
+    /// Where barriers wait until callbacks have run.
+    passed: WaitQueue<P>,
+    /// Where callers wait that have found the queue full.
+    room: WaitQueue<P>,
+}
+
+impl<P: SchedHost> Server<P> {
+    fn new() -> Self {
+        Server {
+            thread: Once::new(),
+            ready: WaitQueue::new(),
+            passed: WaitQueue::new(),
+            room: WaitQueue::new(),
+        }
+    }
+
+    /// Has the thread run a batch, on `cpu` if that CPU is active.
+    fn begin_batch(&self, cpu: CpuId) {
+        let thread = self.thread.get().expect("BUG: a CPU without its `rcuc`");
+        let home = CpuMask::of(cpu);
+        if P::masks().is_active(cpu) && thread.affinity() != home {
+            // An error means that the CPU goes down at this moment.
+            let _ = P::sched().set_affinity(thread, &home);
+        }
+        self.ready.wake_one();
+    }
+}
+
+/// Callbacks, and the threads `rcu` and `rcuc/N`.
 pub(super) struct Deferred<P: SchedHost> {
     pub(super) queues: Queues<P>,
     /// Where `rcu` waits for callbacks.
     fresh: WaitQueue<P>,
-    /// Where `rcuc` waits for the end of a grace period.
-    ready: WaitQueue<P>,
-    /// Where barriers wait until callbacks have run.
-    passed: WaitQueue<P>,
-    /// Where callers wait that have found the queue of a CPU full.
-    room: PerCpu<WaitQueue<P>>,
-    /// The address of the thread `rcuc`, to recognise it.
-    thread: Once<usize>,
+    servers: PerCpu<Server<P>>,
+    /// The class of the threads `rcuc/N`, once it is known.
+    class: Once<Class>,
 }
 
 impl<P: SchedHost> Deferred<P> {
@@ -66,10 +94,8 @@ impl<P: SchedHost> Deferred<P> {
         Deferred {
             queues: Queues::new(cpus),
             fresh: WaitQueue::new(),
-            ready: WaitQueue::new(),
-            passed: WaitQueue::new(),
-            room: PerCpu::new(cpus, |_| WaitQueue::new()),
-            thread: Once::new(),
+            servers: PerCpu::new(cpus, |_| Server::new()),
+            class: Once::new(),
         }
     }
 
@@ -85,7 +111,9 @@ impl<P: SchedHost> Deferred<P> {
                 log::warn!("rcu: callbacks wait for CPUs {late}");
             });
             queues.release(&gathered);
-            self.ready.wake_one();
+            for cpu in gathered.iter() {
+                self.servers.get(cpu).begin_batch(cpu);
+            }
             // A callback may queue itself, and this thread is more urgent than all others.
             let now = P::now();
             let rest = now.after_ticks(now.ticks_since(began).saturating_mul(REST));
@@ -93,46 +121,48 @@ impl<P: SchedHost> Deferred<P> {
         }
     }
 
-    /// Runs callbacks whose grace period is over, for ever.
-    fn run_callbacks(&self) {
-        self.thread.call_once(P::thread_word);
+    /// Runs the callbacks of `cpu` whose grace period is over, for ever.
+    fn run_callbacks(&self, cpu: CpuId) {
+        let server = self.servers.get(cpu);
         loop {
-            let is_ready = || !self.queues.ready().is_empty();
-            self.ready.wait_until(Instant::FOREVER, is_ready);
-            for cpu in self.queues.ready().iter() {
-                let ran = self.queues.run_some(cpu);
-                if ran.wants_grace {
-                    self.fresh.wake_one();
-                }
-                if ran.made_room {
-                    self.room.get(cpu).wake_all();
-                }
-                self.passed.wake_all();
+            let is_ready = || self.queues.is_ready(cpu);
+            server.ready.wait_until(Instant::FOREVER, is_ready);
+            let ran = self.queues.run_some(cpu);
+            if ran.wants_grace {
+                self.fresh.wake_one();
             }
+            if ran.made_room {
+                server.room.wake_all();
+            }
+            server.passed.wake_all();
         }
+    }
+
+    /// Returns whether the caller is a callback.
+    fn is_callback(&self) -> bool {
+        let mut servers = self.servers.iter();
+        P::sched().with_current(|me| {
+            let is_me = |thread: &Arc<Thread<P>>| core::ptr::eq(&raw const **thread, me);
+            servers.any(|(_, server)| server.thread.get().is_some_and(is_me))
+        })
     }
 
     /// Waits until the queue of `cpu`, which was full, has room, if the caller may wait.
     fn pay(&self, cpu: CpuId) {
         let may_wait = P::preempt_count() == 0 && P::irqs_enabled();
+        let server = self.servers.get(cpu);
         // While the kernel boots there is no thread yet that would make room.
-        let is_callback = self
-            .thread
-            .get()
-            .is_none_or(|thread| *thread == P::thread_word());
-        if may_wait && !is_callback {
+        if may_wait && server.thread.get().is_some() && !self.is_callback() {
             let has_room = || self.queues.has_room(cpu);
-            self.room
-                .get(cpu)
-                .wait_until(P::deadline(LONGEST_PAY), has_room);
+            server.room.wait_until(P::deadline(LONGEST_PAY), has_room);
         }
     }
 }
 
 impl<P: SchedHost> GracePeriods<P> {
-    /// Makes the thread `rcuc` run `call_fn` once, after a grace period that begins after
-    /// this call. Callbacks that are queued on one CPU run in order. `call_fn` may wait, but
-    /// delays all callbacks behind it.
+    /// Makes the thread `rcuc/N` of this CPU run `call_fn` once, after a grace period that
+    /// begins after this call. Callbacks that are queued on one CPU run in order. `call_fn` may
+    /// wait, but delays all callbacks of its CPU behind it.
     ///
     /// A caller that may wait, and queues callbacks faster than they run, waits up to 10 ms
     /// each time.
@@ -171,13 +201,14 @@ impl<P: SchedHost> GracePeriods<P> {
     pub fn barrier(&self) {
         let deferred = &self.deferred;
         assert!(
-            deferred.thread.get() != Some(&P::thread_word()),
+            !deferred.is_callback(),
             "BUG: a callback waits for all callbacks"
         );
         let era = deferred.queues.begin_era();
         for cpu in P::masks().possible().iter() {
             let done = || deferred.queues.is_past(cpu, era);
-            while !deferred.passed.wait_until(late_at::<P>(), done) {
+            let passed = &deferred.servers.get(cpu).passed;
+            while !passed.wait_until(late_at::<P>(), done) {
                 let (queued, ran) = deferred.queues.totals();
                 log::warn!(
                     "rcu: a barrier has waited {} s; {ran} of {queued} callbacks have run",
@@ -219,24 +250,48 @@ impl<P: SchedHost> GracePeriods<P> {
 }
 
 impl<P: GraceHost> GracePeriods<P> {
-    /// Starts the threads of callbacks. Callbacks run in a thread of `class`.
+    /// Starts the threads of callbacks. Callbacks run in threads of `class`. The CPUs that are
+    /// online get theirs here, and each later one from [`GracePeriods::prepare`].
     ///
     /// # Context
-    /// Thread; once, when a CPU is active.
+    /// Thread; once, when a CPU is active. The caller holds off hotplug.
     ///
     /// # Errors
     /// [`SpawnError`].
     pub fn start_threads(&self, class: Class) -> Result<(), SpawnError> {
-        let anywhere = P::masks().possible();
+        self.deferred.class.call_once(|| class);
+        for cpu in P::masks().online().iter() {
+            self.prepare(cpu)?;
+        }
         let waits = || {
             let all = P::grace_periods();
             all.deferred.wait_for_grace(all);
         };
-        let runs = || P::grace_periods().deferred.run_callbacks();
         let name = ThreadName::new(format_args!("rcu"));
-        P::sched().spawn(name, Class::KERNEL, anywhere, waits)?;
-        let name = ThreadName::new(format_args!("rcuc"));
-        P::sched().spawn(name, class, anywhere, runs)?;
+        P::sched().spawn(name, Class::KERNEL, P::masks().possible(), waits)?;
+        Ok(())
+    }
+
+    /// Makes the thread that runs `cpu`'s callbacks, if there is none yet, and if
+    /// [`GracePeriods::start_threads`] has been called.
+    ///
+    /// # Context
+    /// Thread; one caller at a time (`prep:threads`).
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub fn prepare(&self, cpu: CpuId) -> Result<(), SpawnError> {
+        let server = self.deferred.servers.get(cpu);
+        let Some(class) = self.deferred.class.get() else {
+            return Ok(());
+        };
+        if server.thread.get().is_none() {
+            let name = ThreadName::new(format_args!("rcuc/{cpu}"));
+            let runs = move || P::grace_periods().deferred.run_callbacks(cpu);
+            let thread = P::sched().spawn(name, *class, P::masks().possible(), runs)?;
+            thread.set_moves_silently();
+            server.thread.call_once(|| thread);
+        }
         Ok(())
     }
 }

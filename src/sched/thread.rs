@@ -63,6 +63,9 @@ pub struct Thread<P: SchedHost> {
     /// Whether every CPU in the thread's affinity is kept from going down while the
     /// thread lives. Relaxed: set before the thread runs.
     holds_cpus: AtomicBool,
+    /// Whether the log says nothing when all CPUs of the thread's affinity have gone.
+    /// Relaxed: for the log alone.
+    moves_silently: AtomicBool,
     /// How the thread holds the lock of the CPUs. Relaxed: only the thread uses it.
     pub(crate) cpus_lock: HeldCpusLock,
     /// The `RwLock`s that the thread holds for reading. Relaxed: only the thread uses
@@ -114,6 +117,7 @@ impl<P: SchedHost> Thread<P> {
             slice_left: AtomicU64::new(0),
             permit: Permit::new(),
             holds_cpus: AtomicBool::new(false),
+            moves_silently: AtomicBool::new(false),
             cpus_lock: HeldCpusLock::new(),
             rw_locks: HeldRwLocks::new(),
             unfinished: AtomicU32::new(0),
@@ -203,6 +207,17 @@ impl<P: SchedHost> Thread<P> {
 
     pub(super) fn set_holds_cpus(&self) {
         self.holds_cpus.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the thread loses its affinity without a line in the log.
+    pub(super) fn moves_silently(&self) -> bool {
+        self.moves_silently.load(Ordering::Relaxed)
+    }
+
+    /// Has the thread lose its affinity without a line in the log when its CPUs go down: the
+    /// kernel gives it back itself.
+    pub(crate) fn set_moves_silently(&self) {
+        self.moves_silently.store(true, Ordering::Relaxed);
     }
 
     /// Takes the rest of the thread's slice, in ticks, if there is one. The slice after

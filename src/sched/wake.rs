@@ -144,12 +144,14 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Queues `thread` on the CPU that it was assigned to. Logs it if that CPU isn't in
-    /// the thread's affinity.
+    /// the thread's affinity, unless the thread moves silently.
     ///
     /// # Context
     /// IRQs masked since [`Scheduler::assign`]; no queue locked.
     pub(super) fn deliver(&self, thread: Arc<Thread<P>>, placed: &Placed, masked: &IrqGuard<P>) {
-        if let Some(cpus) = &placed.broken {
+        if let Some(cpus) = &placed.broken
+            && !thread.moves_silently()
+        {
             // The wording is Linux's: the CPUs of the affinity have gone down, and need
             // not include the CPU where the thread ran last.
             log::warn!("thread {} no longer affine to cpu{cpus}", thread.name());

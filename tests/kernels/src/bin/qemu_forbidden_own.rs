@@ -25,7 +25,7 @@
 //@ case: synchronize-in-section
 //@ output: ^kernel panic on CPU [01], thread main: BUG: synchronize inside a read-side section$
 //@ case: barrier-in-callback
-//@ output: ^kernel panic on CPU [01], thread rcuc: BUG: a callback waits for all callbacks$
+//@ output: ^kernel panic on CPU [01], thread rcuc/[01]: BUG: a callback waits for all callbacks$
 //@ case: read-while-pinned|down-while-pinned
 //@ output: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
 //@ case: ends-pinned
