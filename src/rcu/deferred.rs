@@ -67,15 +67,14 @@ impl<P: SchedHost> Server<P> {
         }
     }
 
-    /// Has the thread run a batch, on `cpu` if that CPU is active.
-    fn begin_batch(&self, cpu: CpuId) {
+    /// Lets the thread run on `cpu` alone, which is its own, if that CPU is active.
+    fn go_home(&self, cpu: CpuId) {
         let thread = self.thread.get().expect("BUG: a CPU without its `rcuc`");
         let home = CpuMask::of(cpu);
         if P::masks().is_active(cpu) && thread.affinity() != home {
             // An error means that the CPU goes down at this moment.
             let _ = P::sched().set_affinity(thread, &home);
         }
-        self.ready.wake_one();
     }
 }
 
@@ -110,9 +109,12 @@ impl<P: SchedHost> Deferred<P> {
             grace_periods.synchronize(|late| {
                 log::warn!("rcu: callbacks wait for CPUs {late}");
             });
+            for cpu in gathered.iter() {
+                self.servers.get(cpu).go_home(cpu);
+            }
             queues.release(&gathered);
             for cpu in gathered.iter() {
-                self.servers.get(cpu).begin_batch(cpu);
+                self.servers.get(cpu).ready.wake_one();
             }
             // A callback may queue itself, and this thread is more urgent than all others.
             let now = P::now();

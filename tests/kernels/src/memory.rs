@@ -1,5 +1,8 @@
-//! The memory in use on a machine that has come to rest.
+//! The memory in use on a machine that has come to rest, and a heap that is used up.
 
+use alloc::alloc::{alloc, dealloc};
+use core::alloc::Layout;
+use core::ptr::NonNull;
 use core::time::Duration;
 
 use stillpoint::{api, println};
@@ -42,5 +45,69 @@ impl InUse {
             println!("# in use: {:?}, before: {self:?}", InUse::now());
         }
         back
+    }
+}
+
+/// A block of the heap that is used up. The blocks are a linked list.
+struct Taken {
+    next: Option<NonNull<Taken>>,
+    layout: Layout,
+}
+
+/// All of the heap that was free.
+pub struct WholeHeap {
+    list: Option<NonNull<Taken>>,
+    bytes: usize,
+}
+
+impl WholeHeap {
+    /// Allocates all that is free in smaller and smaller blocks.
+    #[must_use]
+    pub fn take() -> WholeHeap {
+        let sizes = [1 << 20, 1 << 16, 1 << 12, 256, size_of::<Taken>()];
+        let mut all = WholeHeap {
+            list: None,
+            bytes: 0,
+        };
+        for size in sizes {
+            let layout = Layout::from_size_align(size, align_of::<Taken>()).expect("a layout");
+            loop {
+                // SAFETY: the size is not 0.
+                let memory = unsafe { alloc(layout) };
+                let Some(block) = NonNull::new(memory.cast::<Taken>()) else {
+                    break;
+                };
+                let content = Taken {
+                    next: all.list,
+                    layout,
+                };
+                // SAFETY: the block was just allocated, and is aligned and large enough.
+                unsafe { block.write(content) };
+                all.list = Some(block);
+                all.bytes += size;
+            }
+        }
+        all
+    }
+
+    /// Returns how many bytes were allocated.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Frees all blocks. Returns how many bytes they have by what is written in them.
+    #[must_use]
+    pub fn give_back(self) -> usize {
+        let (mut list, mut returned) = (self.list, 0);
+        while let Some(block) = list {
+            // SAFETY: it was written when it was allocated, and nothing else has it.
+            let Taken { next, layout } = unsafe { block.read() };
+            returned += layout.size();
+            // SAFETY: it came from there by this layout.
+            unsafe { dealloc(block.as_ptr().cast(), layout) };
+            list = next;
+        }
+        returned
     }
 }

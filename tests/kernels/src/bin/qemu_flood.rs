@@ -1,11 +1,11 @@
 //! Callbacks of RCU that come faster than they run, or compute for long: memory stays
-//! bounded, and no thread is kept from its CPU.
+//! bounded, and no thread is kept from its CPU. No memory is needed to run them.
 
-//@ smp: 1 2 4
+//@ smp: 1 2 4 20
 //@ icount: 1
 //@ timeout: 240
-//@ cases: flood section computes urgent
-//@ case: flood|section
+//@ cases: flood section leaves full computes urgent
+//@ case: flood|section|leaves
 //@ append: rcutree.qhimark=500
 //@ case: urgent
 //@ append: rcutree.kthread_prio=99
@@ -23,16 +23,19 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::time::Duration;
 
-use stillpoint::api::{rcu, thread};
+use stillpoint::api::{heap_stats, rcu, thread};
+use stillpoint::cpu::CpuId;
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::println;
+use stillpoint::sched::lock::Completion;
 use stillpoint::sched::{Class, Priority};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kernel_support::case::case;
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{leave_and_return, spin_until};
+use kernel_support::machine::{last_cpu, leave_and_return, spin_until};
+use kernel_support::memory::WholeHeap;
 
 /// How many threads queue callbacks as fast as they can.
 const PRODUCERS: usize = 3;
@@ -51,6 +54,8 @@ fn main() {
     match case() {
         "flood" => flood(&mut ktap),
         "section" => section(&mut ktap),
+        "leaves" => leaves(&mut ktap),
+        "full" => full(&mut ktap),
         "computes" => computes(&mut ktap),
         "urgent" => urgent(&mut ktap),
         other => panic!("no case {other}"),
@@ -80,14 +85,17 @@ fn produce(stop: &AtomicBool) {
     }
 }
 
+fn start_producers(stop: &Arc<AtomicBool>) -> Vec<thread::JoinHandle<()>> {
+    let start = |_| {
+        let stop = Arc::clone(stop);
+        thread::spawn(move || produce(&stop))
+    };
+    (0..PRODUCERS).map(start).collect()
+}
+
 fn flood(ktap: &mut Ktap) {
     let stop = Arc::new(AtomicBool::new(false));
-    let producers: Vec<_> = (0..PRODUCERS)
-        .map(|_| {
-            let stop = Arc::clone(&stop);
-            thread::spawn(move || produce(&stop))
-        })
-        .collect();
+    let producers = start_producers(&stop);
     let (mut most, mut latest, mut waits) = (0, 0, [0; 2]);
     for _ in 0..TURNS {
         latest = latest.max(sleep_late(SLEEP));
@@ -152,6 +160,91 @@ fn section(ktap: &mut Ktap) {
     rcu::barrier();
     rcu::barrier();
     ktap.equal("nor is a callback", ran.load(Ordering::Relaxed), 2 * count);
+}
+
+/// CPUs leave with more callbacks than the mark, and come back, while the flood goes on.
+fn leaves(ktap: &mut Ktap) {
+    let count = u32::try_from(4 * MARK).expect("small");
+    let stop = Arc::new(AtomicBool::new(false));
+    let producers = start_producers(&stop);
+    let (mut moved, mut in_order, mut late) = (true, true, 0);
+    for _ in 0..3 {
+        let cpus: Vec<_> = kernel().masks.online().iter().collect();
+        let queued: Vec<_> = cpus.iter().map(|cpu| queue_many(*cpu, count)).collect();
+        moved &= leave_and_return(|| {
+            let began = Hw::now();
+            rcu::barrier();
+            late = late.max(us(Hw::now().ticks_since(began)));
+            in_order &= queued
+                .iter()
+                .all(|next| next.load(Ordering::Relaxed) == count);
+            true
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    producers.into_iter().for_each(thread::JoinHandle::join);
+    rcu::barrier();
+    let after = rcu::stats();
+    println!("# {after:?}, a barrier took {late} us");
+    ktap.check("CPUs leave and come back during a flood", moved);
+    ktap.check("what they leave behind runs in order", in_order);
+    ktap.equal("all callbacks run", after.ran, after.queued);
+}
+
+/// Queues `count` callbacks on `cpu`, and doesn't wait at the mark. Returns how many have run
+/// in order so far.
+fn queue_many(cpu: CpuId, count: u32) -> Arc<AtomicU32> {
+    let next = Arc::new(AtomicU32::new(0));
+    let of_callbacks = Arc::clone(&next);
+    let queue = move || {
+        rcu::read(|_| {
+            for number in 0..count {
+                let next = Arc::clone(&of_callbacks);
+                rcu::call_rcu(move || {
+                    let is_next = next.load(Ordering::Relaxed) == number;
+                    next.fetch_add(u32::from(is_next), Ordering::Relaxed);
+                });
+            }
+        });
+    };
+    thread::spawn_on(cpu, "queues", queue)
+        .expect("a stack")
+        .join();
+    next
+}
+
+/// Callbacks free memory when there is none.
+fn full(ktap: &mut Ktap) {
+    const BLOCK: usize = 1 << 16;
+    let go = Arc::new(Completion::<Hw>::new());
+    let last = last_cpu();
+    let held = Arc::clone(&go);
+    let queue = move || {
+        let begun = Arc::new(Completion::<Hw>::new());
+        let begins = Arc::clone(&begun);
+        rcu::call_rcu(move || {
+            begins.complete();
+            held.wait();
+        });
+        begun.wait();
+        // The grace period of these comes when the callback above has returned.
+        for _ in 0..100 {
+            let block = Box::<[u8]>::new_uninit_slice(BLOCK);
+            rcu::call_rcu(move || drop(block));
+        }
+    };
+    thread::spawn_on(last, "queues", queue)
+        .expect("a stack")
+        .join();
+    let all = WholeHeap::take();
+    let before = heap_stats().free;
+    go.complete();
+    rcu::barrier();
+    let after = heap_stats().free;
+    let taken = all.give_back();
+    println!("# {taken} bytes taken, {before} bytes were free, then {after}");
+    ktap.check("the heap is used up", before < BLOCK);
+    ktap.check("callbacks run and free memory", after >= 100 * BLOCK);
 }
 
 /// A callback computes for half a second while a realtime thread sleeps a millisecond at a

@@ -11,12 +11,9 @@ extern crate alloc;
 
 stillpoint::entry!(main);
 
-use alloc::alloc::{alloc, dealloc};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::alloc::Layout;
-use core::ptr::NonNull;
 
 use stillpoint::api::{self, JoinHandle};
 use stillpoint::cpu::CpuId;
@@ -27,7 +24,7 @@ use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, last_cpu, secondaries, send_sgi};
-use kernel_support::memory::InUse;
+use kernel_support::memory::{InUse, WholeHeap};
 use kernel_support::xorshift::Random;
 
 /// A size above the largest class, so that some blocks bypass the per-CPU caches.
@@ -183,43 +180,14 @@ fn handler(ktap: &mut Ktap) {
     ktap.check("a handler allocates while its CPU does", handled && whole);
 }
 
-/// A block of the heap that is used up. The blocks are a linked list.
-struct Taken {
-    next: Option<NonNull<Taken>>,
-    layout: Layout,
-}
-
 /// Allocates all of the heap in smaller and smaller blocks, and frees it; returns whether the
 /// heap was used up, and no two blocks overlapped.
 fn use_up() -> bool {
-    let sizes = [1 << 20, 1 << 16, 1 << 12, 256, size_of::<Taken>()];
     let free_before = api::heap_stats().free;
-    let (mut list, mut taken) = (None, 0);
-    for size in sizes {
-        let layout = Layout::from_size_align(size, align_of::<Taken>()).expect("a layout");
-        loop {
-            // SAFETY: the size is not 0.
-            let memory = unsafe { alloc(layout) };
-            let Some(block) = NonNull::new(memory.cast::<Taken>()) else {
-                break;
-            };
-            let content = Taken { next: list, layout };
-            // SAFETY: the block was just allocated, and is aligned and large enough.
-            unsafe { block.write(content) };
-            list = Some(block);
-            taken += size;
-        }
-    }
+    let all = WholeHeap::take();
+    let taken = all.bytes();
     let left = api::heap_stats().free;
-    let mut returned = 0;
-    while let Some(block) = list {
-        // SAFETY: it was written above, and nothing else has it.
-        let Taken { next, layout } = unsafe { block.read() };
-        returned += layout.size();
-        // SAFETY: it came from there by this layout.
-        unsafe { dealloc(block.as_ptr().cast(), layout) };
-        list = next;
-    }
+    let returned = all.give_back();
     println!("# {free_before} bytes free, {taken} taken, {left} left");
     let again = api::heap_stats().free + (1 << 16) >= free_before;
     taken == returned && taken > free_before / 2 && left < 1 << 16 && again

@@ -18,15 +18,21 @@ use kernel_support::machine::{eventually, last_cpu, leave_and_return, spin_until
 pub(crate) fn every_callback_runs(ktap: &mut Ktap) {
     const EACH: u32 = 50;
     let go = Arc::new(Completion::<Hw>::new());
-    let runs = Arc::new(AtomicBool::new(false));
-    let (held, says) = (Arc::clone(&go), Arc::clone(&runs));
-    rcu::call_rcu(move || {
-        says.store(true, Ordering::Release);
-        held.wait();
-    });
-    // The thread that runs callbacks waits in this one.
-    assert!(eventually(|| runs.load(Ordering::Acquire)), "it runs");
+    let held_up = Arc::new(AtomicU32::new(0));
     let cpus: Vec<CpuId> = kernel().masks.possible().iter().collect();
+    for cpu in &cpus {
+        let (go, held_up) = (Arc::clone(&go), Arc::clone(&held_up));
+        let waits = move || {
+            held_up.fetch_add(1, Ordering::Release);
+            go.wait();
+        };
+        api::spawn_on(*cpu, "queues", || rcu::call_rcu(waits))
+            .expect("a stack")
+            .join();
+    }
+    // The threads that run callbacks wait in these.
+    let all = || held_up.load(Ordering::Acquire) as usize == cpus.len();
+    assert!(eventually(all), "they run");
     let next: Arc<Vec<AtomicU32>> = Arc::new(cpus.iter().map(|_| AtomicU32::new(0)).collect());
     let out_of_order = Arc::new(AtomicU32::new(0));
     for cpu in &cpus {
@@ -50,7 +56,7 @@ pub(crate) fn every_callback_runs(ktap: &mut Ktap) {
     let mut waiting = false;
     let moved = leave_and_return(|| {
         waiting = none_yet();
-        go.complete();
+        go.complete_all();
         rcu::barrier();
         true
     });
@@ -60,6 +66,36 @@ pub(crate) fn every_callback_runs(ktap: &mut Ktap) {
         next.iter().all(|ran| ran.load(Ordering::Relaxed) == EACH)
             && out_of_order.load(Ordering::Relaxed) == 0,
     );
+}
+
+/// Returns whether ten callbacks of each CPU that is online run on that CPU.
+fn run_at_home() -> bool {
+    let elsewhere = Arc::new(AtomicU32::new(0));
+    for cpu in kernel().masks.online().iter() {
+        let elsewhere = Arc::clone(&elsewhere);
+        let queue = move || {
+            for _ in 0..10 {
+                let elsewhere = Arc::clone(&elsewhere);
+                rcu::call_rcu(move || {
+                    if thread::migrate_disable().cpu() != cpu {
+                        elsewhere.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        };
+        api::spawn_on(cpu, "queues", queue).expect("a stack").join();
+    }
+    rcu::barrier();
+    elsewhere.load(Ordering::Relaxed) == 0
+}
+
+pub(crate) fn at_home(ktap: &mut Ktap) {
+    ktap.check("callbacks run on the CPU that queued them", run_at_home());
+    let moved = leave_and_return(|| {
+        rcu::barrier();
+        run_at_home()
+    });
+    ktap.check("and on its return again", moved && run_at_home());
 }
 
 pub(crate) fn any_context(ktap: &mut Ktap) {

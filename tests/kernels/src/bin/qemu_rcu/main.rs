@@ -27,6 +27,7 @@ fn main() {
     let mut ktap = Ktap::new();
     readers::readers(&mut ktap);
     callbacks::every_callback_runs(&mut ktap);
+    callbacks::at_home(&mut ktap);
     callbacks::any_context(&mut ktap);
     callbacks::barriers(&mut ktap);
     waits::idle_cpus(&mut ktap);
