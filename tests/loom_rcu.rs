@@ -434,6 +434,25 @@ fn a_barrier_has_seen_all_that_was_queued_before() {
     });
 }
 
+/// Callbacks are queued after the barrier has begun: it waits for the earlier ones all the
+/// same, in each state of their batch.
+#[test]
+fn a_barrier_does_not_end_early() {
+    loom::model(|| {
+        let all = callbacks();
+        let server = Arc::clone(&all);
+        let threads = thread::spawn(move || serve(&server, 3));
+        queue(&all, 0, 0);
+        queue(&all, 0, 1);
+        let era = all.queues.begin_era();
+        queue(&all, 0, 2);
+        let cpu = queue_of(0);
+        all.passed.wait(|| all.queues.is_past(cpu, era));
+        assert!(all.queues.totals().1 >= 2, "it has run");
+        threads.join().expect("the threads of RCU");
+    });
+}
+
 /// A callback is queued while a batch waits for its grace period, or runs: it is in the next
 /// batch, and the thread that waits for grace periods learns of it.
 #[test]
