@@ -55,14 +55,14 @@ pub fn synchronize() {
 }
 
 /// Has `call_fn` run once, in a thread of the kernel, after a grace period that begins after
-/// this call.
+/// this call. The thread is that of this CPU, and runs here unless the CPU goes down.
 ///
-/// That thread is a normal one, unless the boot argument `rcutree.kthread_prio=` gives it a
+/// The thread is a normal one, unless the boot argument `rcutree.kthread_prio=` gives it a
 /// realtime priority.
 ///
 /// # Context
 /// Any, also a section and an interrupt handler. Allocates. `call_fn` may wait, but holds up
-/// all other callbacks meanwhile.
+/// the callbacks meanwhile that were queued on the same CPU.
 ///
 /// If more than 10,000 callbacks wait on this CPU (`rcutree.qhimark=`), a caller that may
 /// wait does so until half of them have run, but no longer than 10 ms. A caller that must
@@ -76,8 +76,8 @@ pub fn call_rcu(call_fn: impl FnOnce() + Send + 'static) {
 /// for those that are given later.
 ///
 /// # Context
-/// Thread, preemption on; not in a callback. Waits as long as realtime threads keep the thread
-/// that runs callbacks from all CPUs.
+/// Thread, preemption on; not in a callback. Waits as long as realtime threads keep a CPU
+/// that has callbacks from their thread.
 pub fn barrier() {
     kernel().grace_periods.barrier();
 }

@@ -14,8 +14,8 @@
 //! - [`GracePeriods::synchronize`]: one grace period serves all callers that wait
 //!   ([`Sequence`]). A CPU that is idle is in no section and isn't woken ([`Quiet`]).
 //! - [`GracePeriods::call_rcu`]: a function that runs after a grace period, in a thread
-//!   of a class that is set at boot ([`Queues`]). Callers that queue faster than callbacks
-//!   run have to wait.
+//!   of this CPU, of a class that is set at boot ([`Queues`]). Callers that queue faster
+//!   than callbacks run have to wait.
 //! - [`GracePeriods::synchronize_tasks`]: waits also for threads that were preempted.
 //!
 //! # CPUs that come and go
