@@ -60,6 +60,16 @@ impl CpuMasks {
         CpuMask::from_bits(self.active.snapshot(Ordering::Acquire))
     }
 
+    /// Returns word `word` of [`CpuMasks::active`], the CPUs from `64 * word` on, as
+    /// one snapshot.
+    ///
+    /// # Panics
+    /// If a mask has no such word.
+    #[inline]
+    pub fn active_word(&self, word: usize) -> u64 {
+        self.active.word(word, Ordering::Acquire)
+    }
+
     /// Returns whether `cpu` is online.
     pub fn is_online(&self, cpu: CpuId) -> bool {
         self.online.get(cpu.index(), Ordering::Acquire)

@@ -70,6 +70,12 @@ impl Affinity {
         self.cpus.get(cpu.index(), Ordering::Relaxed)
     }
 
+    /// Returns word `word` of the CPUs on which the thread may run.
+    #[inline]
+    pub fn word(&self, word: usize) -> u64 {
+        self.cpus.word(word, Ordering::Relaxed)
+    }
+
     /// Returns whether the thread is pinned to its CPU.
     #[inline]
     pub fn is_pinned(&self) -> bool {

@@ -4,13 +4,14 @@
 //!   level   0   stop        a stopper: if it is runnable, it runs
 //!           1   realtime    the kernel's own, above all priorities
 //!     2 ..100   realtime    priority 99 down to 1; FIFO, or round robin by slice
-//!         101   normal      round robin by slice
+//!         101   normal      by virtual runtime, a slice at a time (see `fair`)
 //!               idle        when nothing else is runnable; never queued
 //! ```
-//! A lower level always goes before a higher one. Within a level the order is first
-//! come, first served. A thread that takes turns goes behind the others of its level
-//! when its slice is over. A thread that was preempted by a lower level stays in front,
-//! with the rest of its slice.
+//! A lower level always goes before a higher one. Within a realtime level the order is
+//! first come, first served. A thread that takes turns goes behind the others of its
+//! level when its slice is over; an ordinary thread goes where its virtual runtime says.
+//! A thread that was preempted by a lower level stays in front, with the rest of its
+//! slice.
 
 #![forbid(unsafe_code)]
 
@@ -37,6 +38,12 @@ impl Priority {
         } else {
             None
         }
+    }
+
+    /// Returns the priority of the threads that queue at `level`, a realtime one.
+    pub(crate) const fn of_level(level: usize) -> Priority {
+        assert!(0 < level && level < NORMAL_LEVEL, "BUG: no realtime level");
+        Priority((NORMAL_LEVEL - level) as u8)
     }
 
     /// Returns the priority's number.
@@ -70,6 +77,9 @@ pub enum Class {
 /// Number of levels at which threads queue.
 pub(crate) const LEVELS: usize = 102;
 
+/// The level of ordinary threads, the last at which threads queue.
+pub(crate) const NORMAL_LEVEL: usize = LEVELS - 1;
+
 impl Class {
     /// The class of the kernel's own threads, which no thread of a program may delay.
     pub(crate) const KERNEL: Class = Class::Realtime(Priority::KERNEL, Policy::Fifo);
@@ -89,8 +99,8 @@ impl Class {
     pub const fn level(self) -> usize {
         match self {
             Class::Stop => 0,
-            Class::Realtime(priority, _) => 101 - priority.0 as usize,
-            Class::Normal => LEVELS - 1,
+            Class::Realtime(priority, _) => NORMAL_LEVEL - priority.0 as usize,
+            Class::Normal => NORMAL_LEVEL,
             Class::Idle => LEVELS,
         }
     }

@@ -1,5 +1,5 @@
-//! Moving threads between CPUs: affinity, pinning, pulling work to idle CPUs, and
-//! emptying a CPU that goes down.
+//! Moving threads between CPUs: affinity, pinning, and emptying a CPU that goes down.
+//! `balance` moves threads so that they share the CPUs.
 //!
 //! # Invariants
 //! - **moved-off-queue**: the CPU of a thread is changed under the lock of the queue
@@ -151,7 +151,7 @@ impl<P: SchedHost> Scheduler<P> {
             let mut queue = self.lock_queue_of(thread, &here);
             let cpu = thread.cpu();
             let runs = Arc::ptr_eq(queue.current(), thread);
-            let on_its_way = !thread.run_link.is_linked()
+            let on_its_way = !thread.is_queued()
                 && !matches!(
                     thread.state(),
                     ThreadState::Blocked | ThreadState::Parked | ThreadState::Dead
@@ -175,8 +175,9 @@ impl<P: SchedHost> Scheduler<P> {
                     P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
                 }
             } else if let Some(thread) = queue.ready.remove(thread) {
+                queue.depart(&thread);
                 let placed = self.assign(&thread, cpu);
-                self.note_load(cpu, &mut queue);
+                let _uneven = self.note_load(cpu, &mut queue);
                 drop(queue);
                 self.deliver(thread, &placed, &here);
             }
@@ -198,58 +199,6 @@ impl<P: SchedHost> Scheduler<P> {
             self.assign(&thread, cpu)
         };
         self.deliver(thread, &placed, masked);
-    }
-
-    /// Pulls a thread that waits on another CPU to this idle CPU, if there is one that
-    /// may run here.
-    ///
-    /// # Context
-    /// The idle thread.
-    #[inline]
-    pub(super) fn pull(&self) {
-        if self.overloaded.load(Ordering::Relaxed) > 0 {
-            self.pull_from_busiest();
-        }
-    }
-
-    fn pull_from_busiest(&self) {
-        let here = IrqGuard::<P>::new();
-        let cpu = P::this_cpu();
-        if !P::masks().is_active(cpu) {
-            return;
-        }
-        let waiting =
-            |record: &super::scheduler::CpuRecord<P>| record.waiting.load(Ordering::Relaxed);
-        let others = || {
-            let others = self.cpus.iter();
-            others.filter(|(other, record)| *other != cpu && waiting(record) > 0)
-        };
-        let Some((busiest, _)) = others().max_by_key(|(_, record)| waiting(record)) else {
-            return;
-        };
-        if !self.pull_from(busiest, cpu, &here) {
-            // No thread that waits there may run here: try the other CPUs.
-            let _any = others().any(|(other, _)| self.pull_from(other, cpu, &here));
-        }
-    }
-
-    /// Moves a thread that waits on `from` to `cpu`, which is this CPU. Returns whether
-    /// there was one that may run here.
-    fn pull_from(&self, from: CpuId, cpu: CpuId, here: &IrqGuard<P>) -> bool {
-        let thread = {
-            let mut queue = self.queue(from).lock_masked(here);
-            let thread = queue
-                .ready
-                .take_last(|thread| thread.is_movable() && thread.may_run_on(cpu));
-            self.note_load(from, &mut queue);
-            if let Some(thread) = &thread {
-                thread.set_cpu(cpu);
-            }
-            thread
-        };
-        let Some(thread) = thread else { return false };
-        self.enqueue(cpu, thread, here);
-        true
     }
 
     /// Moves all movable threads away from `cpu`. The threads that are left run on
@@ -293,11 +242,12 @@ impl<P: SchedHost> Scheduler<P> {
         let here = IrqGuard::<P>::new();
         let (thread, placed) = {
             let mut queue = self.queue(cpu).lock_masked(&here);
-            let Some(thread) = queue.ready.take_last(Thread::is_movable) else {
+            let Some(thread) = queue.ready.take_first(Thread::is_movable) else {
                 return false;
             };
+            queue.depart(&thread);
             let placed = self.assign(&thread, cpu);
-            self.note_load(cpu, &mut queue);
+            let _uneven = self.note_load(cpu, &mut queue);
             (thread, placed)
         };
         self.deliver(thread, &placed, &here);

@@ -52,7 +52,8 @@
 //!   the switch.
 //! - **urgent-first**: if a thread that is more urgent than the running one is queued
 //!   on a CPU, it gets the CPU at the return from the interrupt that announced it, or
-//!   where the last guard drops ([`Class`] gives the order of urgency).
+//!   where the last guard drops ([`Class`] gives the order of urgency). Over all CPUs
+//!   the same holds for realtime threads: see `balance`.
 //! - **saved-registers**: the registers of a thread that is queued or waits are saved.
 //!   A CPU that holds the lock of its run queue may switch to it.
 //! - **told-by-sgi**: a CPU that changes another CPU's queue so that the thread running
@@ -77,11 +78,14 @@
 //!    has seen, the registers too, and all that the waker did before the wake.
 
 mod affinity;
+mod balance;
 mod block_state;
 mod call_count;
 mod claim;
 mod class;
+mod cpu_map;
 mod due;
+mod fair;
 mod holdouts;
 mod join;
 mod kthread;
@@ -93,25 +97,32 @@ mod permit;
 mod ready;
 mod run_queue;
 mod scheduler;
+mod set_class;
+mod share;
 mod spawn;
 mod thread;
 mod thread_state;
 mod timer;
 mod timers;
+mod urgency;
+mod usage;
 mod wake;
 
 pub use crate::platform::ThreadName;
 pub use class::{Class, Policy, Priority};
+pub use fair::Nice;
 pub use join::JoinHandle;
 pub use migrate::{AffinityError, MigrateGuard};
 pub(crate) use scheduler::Running;
 pub use spawn::SpawnError;
 pub use thread_state::ThreadState;
 pub use timer::Timer;
+pub use usage::Usage;
 
 internal!(affinity::{Affinity, Unpinned});
 internal!(call_count::CallCount);
 internal!(claim::Claim);
+internal!(cpu_map::CpuMap);
 internal!(kthread::{PerCpuThread, Service});
 internal!(patience::{PATIENCE, late_at, patience});
 internal!(permit::Permit);

@@ -10,6 +10,11 @@
 //! end. Threads behind a FIFO thread wait as long as that runs, unless another CPU is
 //! idle: at the end of a slice the CPU calls an idle CPU to help. A CPU that is idle,
 //! or that runs a thread behind which no thread waits, has no timer running.
+//!
+//! # Accounting
+//! `charged` is the instant up to which the running thread has been charged: for its
+//! time on the CPU, and for its virtual runtime. It is charged when it leaves the CPU,
+//! and before its virtual runtime is compared with another.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +22,8 @@ use alloc::sync::Arc;
 
 use crate::config::NORMAL_SLICE;
 use crate::platform::PreemptWork;
-use crate::sched::class::LEVELS;
+use crate::sched::class::{LEVELS, NORMAL_LEVEL};
+use crate::sched::fair::{Distances, TimeLine};
 use crate::sched::ready::ReadyQueue;
 use crate::sched::{SchedHost, Thread, ThreadState};
 use crate::time::Instant;
@@ -40,8 +46,40 @@ pub struct RunQueue<P: SchedHost> {
     slice_over: bool,
     /// The running thread may not stay on this CPU.
     must_move: bool,
-    /// Number of movable threads that wait here, as last reported to the other CPUs.
-    pub(crate) reported_waiting: u32,
+    /// The instant up to which the running thread has been charged.
+    charged: Instant,
+    /// Where the ordinary threads of this queue are on the scale of virtual runtime.
+    line: TimeLine,
+    distances: Distances,
+    /// What was last reported to the other CPUs.
+    pub(crate) reported: Report,
+    /// A realtime thread may be run on another CPU, or one of another CPU here: to be
+    /// looked after as soon as the switch is over.
+    pub(crate) uneven: bool,
+    /// Where the next search for a CPU that is ahead begins.
+    pub(crate) probe: usize,
+}
+
+/// What a CPU reports to the others, for those that look for work or for a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Number of movable threads that wait here.
+    pub(crate) waiting: u32,
+    /// The most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an idle
+    /// CPU too.
+    pub(crate) level: u8,
+    /// The most urgent realtime level at which a movable thread waits here;
+    /// [`NORMAL_LEVEL`]: none.
+    pub(crate) waiting_level: u8,
+}
+
+impl Report {
+    /// The report of a CPU that has nothing to do.
+    pub(crate) const NOTHING: Report = Report {
+        waiting: 0,
+        level: NORMAL_LEVEL as u8,
+        waiting_level: NORMAL_LEVEL as u8,
+    };
 }
 
 /// What the next thread must do for the thread that was switched away from.
@@ -86,7 +124,12 @@ impl<P: SchedHost> RunQueue<P> {
             slice_end: None,
             slice_over: false,
             must_move: false,
-            reported_waiting: 0,
+            charged: Instant(0),
+            line: TimeLine::new(),
+            distances: Distances::of_slice(P::frequency().duration_to_ticks(NORMAL_SLICE)),
+            reported: Report::NOTHING,
+            uneven: false,
+            probe: 0,
         }
     }
 
@@ -96,6 +139,7 @@ impl<P: SchedHost> RunQueue<P> {
         idle.set_state(ThreadState::Running);
         self.current = None;
         self.idle = Some(idle);
+        self.charged = P::now();
     }
 
     /// Returns the thread that runs here.
@@ -125,13 +169,157 @@ impl<P: SchedHost> RunQueue<P> {
         self.current_level().min(queued)
     }
 
-    /// Makes `thread` runnable here.
+    /// Makes `thread` runnable here. `clock` is the scheduler's fair clock.
     ///
     /// # Panics
     /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
-    pub fn enqueue(&mut self, thread: Arc<Thread<P>>) {
+    pub fn enqueue(&mut self, thread: Arc<Thread<P>>, clock: u64) {
         thread.set_state(ThreadState::Runnable);
+        self.enqueue_as_it_is(thread, clock);
+    }
+
+    /// Does as [`RunQueue::enqueue`] for a thread that may be about to wait, and keeps
+    /// its state.
+    #[inline]
+    pub(crate) fn enqueue_as_it_is(&mut self, thread: Arc<Thread<P>>, clock: u64) {
+        if thread.urgency.is_ordinary() {
+            self.admit(&thread, clock);
+        }
         self.ready.push_back(thread);
+    }
+
+    /// Puts `thread`, an ordinary one, on the time line of this queue.
+    fn admit(&mut self, thread: &Thread<P>, clock: u64) {
+        let runtime = thread.share.runtime();
+        let offset = if self.weight() > 0 {
+            self.charge_current();
+            self.update_floor();
+            self.line.admit(runtime, &self.distances)
+        } else {
+            self.line.begin(runtime, clock, &self.distances)
+        };
+        thread.share.set_runtime(offset);
+    }
+
+    /// Returns the sum of the weights of the ordinary threads that run or are queued
+    /// here; 0 if there is none.
+    #[inline]
+    pub(crate) fn weight(&self) -> u64 {
+        let current = self.current.as_ref();
+        self.ready.weight() + current.map_or(0, |current| current.ordinary_weight())
+    }
+
+    /// Charges the running thread for its time on the CPU up to now.
+    #[inline]
+    fn charge_current(&mut self) {
+        let now = P::now();
+        let ticks = now.ticks_since(self.charged);
+        self.charged = now;
+        let current = self.current();
+        current.counters.charge(ticks);
+        if current.urgency.is_ordinary() {
+            current.share.charge(ticks);
+        }
+    }
+
+    /// Raises the floor to the least virtual runtime of the ordinary threads here.
+    fn update_floor(&mut self) {
+        let current = self.current.as_ref();
+        let current = current
+            .filter(|current| current.urgency.is_ordinary())
+            .map(|current| current.share.runtime());
+        let first = self.ready.first_ordinary().map(|first| first.share.turn());
+        if let Some(least) = current.into_iter().chain(first).min() {
+            self.line.raise_floor(least);
+        }
+    }
+
+    /// Returns the floor of the ordinary threads here, on the scale of virtual runtime.
+    pub(crate) fn floor(&self) -> u64 {
+        self.line.floor()
+    }
+
+    /// Forgives the ordinary threads here what they are behind `clock`, if that is much
+    /// (`debts-are-forgiven` of [`fair`](crate::sched::fair)).
+    pub(crate) fn forgive(&mut self, clock: u64) {
+        self.line.forgive(clock, &self.distances);
+    }
+
+    /// Returns the absolute virtual runtime of the ordinary thread that runs here, if one
+    /// does.
+    pub(crate) fn running_at(&mut self) -> Option<u64> {
+        self.charge_current();
+        let current = self.current.as_ref();
+        let current = current.filter(|current| current.level() == NORMAL_LEVEL)?;
+        Some(self.line.absolute(current.share.runtime()))
+    }
+
+    /// Returns the movable ordinary thread that has waited for most of its share, and its
+    /// absolute virtual runtime.
+    pub(crate) fn first_waiting(&self) -> Option<(&Thread<P>, u64)> {
+        let thread = self.ready.first_movable_ordinary()?;
+        Some((thread, self.line.absolute(thread.share.runtime())))
+    }
+
+    /// Returns whether the running thread is above the ordinary level.
+    pub(crate) fn runs_urgent(&self) -> bool {
+        self.current_level() < NORMAL_LEVEL
+    }
+
+    /// Changes what decides about the running thread's place with `change_fn`.
+    pub(crate) fn change_current(&mut self, clock: u64, change_fn: impl FnOnce(&Thread<P>)) {
+        self.charge_current();
+        let current = Arc::clone(self.current());
+        let was_ordinary = current.urgency.is_ordinary();
+        self.depart(&current);
+        change_fn(&current);
+        if !current.urgency.is_ordinary() {
+            return;
+        }
+        if was_ordinary {
+            current.share.enter(&self.line);
+        } else {
+            let runtime = current.share.runtime();
+            let offset = if self.ready.weight() > 0 {
+                self.line.admit(runtime, &self.distances)
+            } else {
+                self.line.begin(runtime, clock, &self.distances)
+            };
+            current.share.set_runtime(offset);
+        }
+    }
+
+    /// Returns the instant up to which the running thread has been charged: in a switch,
+    /// the instant of the switch.
+    #[inline]
+    pub(crate) fn charged(&self) -> Instant {
+        self.charged
+    }
+
+    /// Returns whether the other CPUs know certainly all that [`RunQueue::report`] would
+    /// tell them: the cheap case.
+    #[inline]
+    pub(crate) fn is_known(&self) -> bool {
+        let waiting = self.reported.waiting as usize;
+        self.ready.movable() == waiting
+            && self.ready.has_no_realtime()
+            && !self.runs_idle()
+            && self.current_level() == NORMAL_LEVEL
+            && self.reported.level == NORMAL_LEVEL as u8
+            && self.reported.waiting_level == NORMAL_LEVEL as u8
+    }
+
+    /// Returns the distances between virtual runtimes that count.
+    pub(crate) fn distances(&self) -> Distances {
+        self.distances
+    }
+
+    /// Makes `thread`, which leaves this queue, keep its absolute virtual runtime.
+    #[inline]
+    pub(crate) fn depart(&self, thread: &Thread<P>) {
+        if thread.urgency.is_ordinary() {
+            thread.share.leave(&self.line);
+        }
     }
 
     /// Returns whether no thread is queued.
@@ -145,15 +333,31 @@ impl<P: SchedHost> RunQueue<P> {
         self.current.is_none()
     }
 
-    /// Returns how many threads wait here that another CPU could run. Threads that are
-    /// queued on an idle CPU don't count: that CPU is about to run them. While a
-    /// stopper runs the number stays as it was: a stopper runs only briefly.
+    /// Returns what the other CPUs should know. While a stopper runs or is about to, that
+    /// is what they know already: a stopper runs only briefly.
+    ///
+    /// Threads that are queued on an idle CPU don't wait: that CPU is about to run them.
+    /// A realtime thread that is about to preempt the running one doesn't wait either.
     #[inline]
-    pub(crate) fn waiting(&self) -> u32 {
-        match self.current_level() {
-            0 => self.reported_waiting,
-            LEVELS => 0,
-            _ => u32::try_from(self.ready.movable()).unwrap_or(u32::MAX),
+    pub(crate) fn report(&self) -> Report {
+        let level = self.most_urgent();
+        if level == 0 || self.current_level() == 0 {
+            return self.reported;
+        }
+        let waiting = if self.runs_idle() {
+            0
+        } else {
+            u32::try_from(self.ready.movable()).unwrap_or(u32::MAX)
+        };
+        let waiting_level = if self.should_preempt() {
+            self.reported.waiting_level
+        } else {
+            self.ready.first_movable_realtime().unwrap_or(NORMAL_LEVEL) as u8
+        };
+        Report {
+            waiting,
+            level: level.min(NORMAL_LEVEL) as u8,
+            waiting_level,
         }
     }
 
@@ -199,19 +403,23 @@ impl<P: SchedHost> RunQueue<P> {
         !self.slice_over && self.slice_end.is_none() && (self.has_rival() || helped())
     }
 
-    /// Begins the running thread's slice, if it [wants one](RunQueue::wants_slice).
+    /// Begins the running thread's slice at `now_fn()`, if it [wants one](RunQueue::wants_slice).
     /// Returns the instant at which the slice ends.
     #[inline]
-    pub fn begin_slice(&mut self) -> Option<Instant> {
+    pub fn begin_slice(&mut self, now_fn: impl FnOnce() -> Instant) -> Option<Instant> {
         if !self.wants_slice() {
             return None;
         }
         let current = self.current();
-        let end = match current.take_slice_left() {
-            Some(left) => P::now().after_ticks(left),
-            None => P::deadline(current.class().slice().unwrap_or(NORMAL_SLICE)),
+        let ticks = match current.take_slice_left() {
+            Some(left) => left,
+            None if current.level() == NORMAL_LEVEL => self.distances.slice,
+            None => {
+                let slice = current.class().slice().unwrap_or(NORMAL_SLICE);
+                P::frequency().duration_to_ticks(slice)
+            }
         };
-        self.slice_end = Some(end);
+        self.slice_end = Some(now_fn().after_ticks(ticks));
         self.slice_end
     }
 
@@ -243,14 +451,24 @@ impl<P: SchedHost> RunQueue<P> {
             return None;
         }
         let from = Arc::as_ptr(self.current());
-        if let Some(current) = self.current.take() {
-            self.put_previous(current, reason);
-        }
+        self.charge_current();
+        let next = match self.current.take() {
+            Some(current)
+                if reason == SwitchReason::GivesAway && current.state() == ThreadState::Running =>
+            {
+                self.yield_to_next(current)
+            }
+            Some(current) => {
+                self.put_previous(current, reason);
+                self.ready.pop()
+            }
+            None => self.ready.pop(),
+        };
         self.slice_end = None;
         self.slice_over = false;
         self.must_move = false;
 
-        self.current = self.ready.pop();
+        self.current = next;
         if let Some(next) = &self.current
             && !matches!(next.state(), ThreadState::Blocking | ThreadState::Parking)
         {
@@ -258,6 +476,25 @@ impl<P: SchedHost> RunQueue<P> {
         }
         let to = Arc::as_ptr(self.current());
         (from != to).then_some(Switch { from, to })
+    }
+
+    /// Puts `current`, which yields, behind the others of its level. Returns the thread
+    /// that is next, which is `current` if all others are less urgent.
+    #[inline]
+    fn yield_to_next(&mut self, current: Arc<Thread<P>>) -> Option<Arc<Thread<P>>> {
+        if self.must_move {
+            self.put_previous(current, SwitchReason::GivesAway);
+            return self.ready.pop();
+        }
+        current.leaves_by_itself();
+        let first = self.ready.first_level();
+        if first.is_none_or(|first| first > current.level()) {
+            return Some(current);
+        }
+        let next = self.ready.pop();
+        current.set_state(ThreadState::Runnable);
+        self.ready.push_yielding(current);
+        next
     }
 
     /// Puts the running thread, which is not the idle thread, where its state says.
@@ -277,8 +514,12 @@ impl<P: SchedHost> RunQueue<P> {
             // Preempted between "about to wait" and the wait itself: it is still
             // runnable, and will check its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
-            ThreadState::Blocking => return current.block_state.settle(),
+            ThreadState::Blocking => {
+                self.depart(&current);
+                return current.block_state.settle();
+            }
             ThreadState::Parking => {
+                self.depart(&current);
                 current.block_state.settle();
                 return self.leave_to_next(current, Aftermath::Parked);
             }
@@ -286,15 +527,18 @@ impl<P: SchedHost> RunQueue<P> {
             state => panic!("BUG: the running thread {current:?} is {state:?}"),
         }
         if self.must_move && !current.is_pinned() {
+            self.depart(&current);
             return self.leave_to_next(current, Aftermath::Elsewhere);
         }
-        if preempted && !self.slice_over {
+        if !preempted {
+            self.ready.push_yielding(current);
+        } else if self.slice_over {
+            self.ready.push_back(current);
+        } else {
             if let Some(end) = self.slice_end {
                 current.set_slice_left(end.ticks_since(P::now()));
             }
             self.ready.push_front(current);
-        } else {
-            self.ready.push_back(current);
         }
     }
 

@@ -16,27 +16,25 @@ use intrusive_collections::LinkedList;
 
 use crate::cpu::{CpuId, PerCpu};
 use crate::platform::{Platform, PreemptWork};
+use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::links::AllLink;
 use crate::sched::lock::Completion;
 use crate::sched::run_queue::Aftermath;
 use crate::sched::timers::Timers;
 use crate::sched::{
-    BlockState, Blocker, Class, Placement, RunQueue, Switch, SwitchReason, Thread, ThreadName,
-    ThreadState,
+    BlockState, Blocker, Class, CpuMap, Placement, RunQueue, Switch, SwitchReason, Thread,
+    ThreadName, ThreadState,
 };
-use crate::sync::atomic::{AtomicU32, AtomicUsize};
+use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, assert_may_schedule};
+use crate::time::Instant;
 use crate::trace::Event;
 
-/// What the scheduler needs from the layers above: the one scheduler itself, which CPUs
-/// are idle, and the trace.
+/// What the scheduler needs from the layers above: the one scheduler itself, and the
+/// trace.
 pub trait SchedHost: Platform {
     /// Returns the one scheduler.
     fn sched() -> &'static Scheduler<Self>;
-
-    /// Returns whether `cpu` sleeps because it has no work. The result is a hint; the
-    /// call is cheap.
-    fn is_idle(cpu: CpuId) -> bool;
 
     /// Returns how long a test lets a wait take before the log says what is waited for,
     /// or `None` for the default, [`PATIENCE`](crate::sched::PATIENCE).
@@ -54,6 +52,9 @@ pub(super) struct CpuRecord<P: SchedHost> {
     /// Number of movable threads queued here, for CPUs that look for work. Relaxed: a
     /// hint, stored under the run-queue lock.
     pub(super) waiting: AtomicU32,
+    /// The level of the most urgent movable realtime thread that waits here. Relaxed: a
+    /// hint, stored under the run-queue lock.
+    pub(super) waiting_level: AtomicU8,
     /// Number of threads that are pinned here. Relaxed: only this CPU writes it, with
     /// preemption off; its own `cpuhp/N` reads it.
     pub(super) pinned: AtomicU32,
@@ -72,6 +73,11 @@ pub struct Scheduler<P: SchedHost> {
     /// Number of CPUs on which a movable thread waits behind another thread. Relaxed: a
     /// hint.
     pub(super) overloaded: AtomicUsize,
+    /// Which CPUs are idle, how urgent the others are, and where realtime threads wait.
+    pub(super) map: CpuMap,
+    /// The largest floor of all run queues, on the scale of virtual runtime. Relaxed: a
+    /// hint; it only grows.
+    pub(super) clock: AtomicU64,
     pub(crate) timers: PerCpu<Timers<P>>,
     /// All threads that have not ended. This lock is taken before any run queue's.
     pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
@@ -86,11 +92,14 @@ impl<P: SchedHost> Scheduler<P> {
             queues: PerCpu::new(cpus, |_| SpinLock::new_untracked(RunQueue::new())),
             cpus: PerCpu::new(cpus, |_| CpuRecord {
                 waiting: AtomicU32::new(0),
+                waiting_level: AtomicU8::new(NORMAL_LEVEL as u8),
                 pinned: AtomicU32::new(0),
                 bound: AtomicU32::new(0),
                 let_go: Completion::new(),
             }),
             overloaded: AtomicUsize::new(0),
+            map: CpuMap::new(cpus),
+            clock: AtomicU64::new(0),
             timers: PerCpu::new(cpus, Timers::new),
             threads: SpinLock::new(LinkedList::new(AllLink::NEW)),
         }
@@ -246,6 +255,10 @@ impl<P: SchedHost> Scheduler<P> {
         self.note_picked(cpu, &mut queue);
         // No `Arc` in this frame: on a dead thread's stack it would never be dropped.
         let Some(Switch { from, to }) = picked else {
+            if core::mem::take(&mut queue.uneven) {
+                drop(queue);
+                self.even_out(cpu, irqs);
+            }
             return;
         };
         SpinLockGuard::leave_locked(queue);
@@ -254,6 +267,7 @@ impl<P: SchedHost> Scheduler<P> {
         // and the lock keeps it queued. If it waits, the frame that called `schedule`
         // holds a count.
         let from = unsafe { &*from };
+        from.counters.leaves(reason);
         // SAFETY: the run queue holds a count of it while it is current.
         let to = unsafe { &*to };
         // SAFETY: `from` runs here; `to` was on this CPU's queue, so its registers are
@@ -272,10 +286,11 @@ impl<P: SchedHost> Scheduler<P> {
         if !P::has_preempt_work(PreemptWork::Previous) {
             return;
         }
-        let previous = {
+        let (previous, uneven) = {
             let mut queue = self.queue(cpu).lock_masked(masked);
             P::set_preempt_work(PreemptWork::Previous, false);
-            queue.previous.take()
+            let uneven = core::mem::take(&mut queue.uneven);
+            (queue.previous.take(), uneven)
         };
         match previous {
             Some((thread, Aftermath::Dead)) => self.finish_thread(&thread),
@@ -285,6 +300,9 @@ impl<P: SchedHost> Scheduler<P> {
             }
             Some((thread, Aftermath::Elsewhere)) => self.place_elsewhere(thread, masked),
             Some((_, Aftermath::Parked)) | None => {}
+        }
+        if uneven {
+            self.even_out(cpu, masked);
         }
     }
 
@@ -312,28 +330,47 @@ impl<P: SchedHost> Scheduler<P> {
     /// Does as [`Scheduler::note_here`], just after the most urgent thread was picked.
     #[inline]
     fn note_picked(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
-        if queue.is_empty() {
+        let uneven = if queue.is_empty() {
             P::set_preempt_work(PreemptWork::Reschedule, false);
-            self.note_load(cpu, queue);
+            if queue.runs_idle() && !self.map.is_idle(cpu) {
+                self.map.go_idle(cpu);
+            }
+            self.note_load(cpu, queue)
         } else {
-            self.note_here(cpu, queue);
+            let now = queue.charged();
+            self.note_at(cpu, queue, || now)
+        };
+        if uneven {
+            queue.uneven = true;
+            P::set_preempt_work(PreemptWork::Previous, true);
         }
     }
 
     /// Records a change of this CPU's queue: tells its preemption points whether the
     /// running thread must lose the CPU, begins its slice if a thread waits for its
-    /// end, and tells the other CPUs whether there is work for them.
+    /// end, and tells the other CPUs whether there is work for them. Returns as
+    /// [`Scheduler::note_load`].
+    pub(super) fn note_here(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
+        self.note_at(cpu, queue, P::now)
+    }
+
+    /// Does as [`Scheduler::note_here`]; a slice that begins, begins at `now_fn()`.
     #[inline]
-    pub(super) fn note_here(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
+    fn note_at(
+        &self,
+        cpu: CpuId,
+        queue: &mut RunQueue<P>,
+        now_fn: impl FnOnce() -> Instant,
+    ) -> bool {
         let preempt = queue.should_preempt();
         P::set_preempt_work(PreemptWork::Reschedule, preempt);
         if preempt {
-            return; // The switch updates the rest.
+            return false; // The switch updates the rest.
         }
-        if let Some(end) = queue.begin_slice() {
+        if let Some(end) = queue.begin_slice(now_fn) {
             self.timers.get(cpu).set_slice(end);
         }
-        self.note_load(cpu, queue);
+        self.note_load(cpu, queue)
     }
 
     /// Runs the idle loop: runs threads that become runnable, else calls `sleep_fn`
@@ -355,7 +392,7 @@ impl<P: SchedHost> Scheduler<P> {
         // and `sleep_fn` is called with IRQs masked.
         unsafe { P::irq_enable() };
         loop {
-            self.pull();
+            self.look_for_work();
             let masked = IrqGuard::<P>::new();
             if !P::has_preempt_work(PreemptWork::Reschedule) {
                 sleep_fn();

@@ -6,13 +6,16 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
-use intrusive_collections::LinkedListAtomicLink;
+use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{Completion, HeldCpusLock, HeldRwLocks};
 use crate::sched::permit::Permit;
-use crate::sched::{Affinity, BlockState, Class, SchedHost, ThreadName, ThreadState};
+use crate::sched::share::Share;
+use crate::sched::urgency::Urgency;
+use crate::sched::usage::{Counters, Usage};
+use crate::sched::{Affinity, BlockState, Class, Nice, SchedHost, ThreadName, ThreadState};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{LockMap, Once, SpinLock};
 
@@ -34,8 +37,11 @@ pub enum Placement {
 
 /// A thread. Shared by its run queue, by the threads that wait for it, and by itself.
 pub struct Thread<P: SchedHost> {
-    /// Link in the run queue of `cpu` (`queued-if-ready` of [`sched`](crate::sched)).
+    /// Link in the run queue of `cpu` at a level above the ordinary one
+    /// (`queued-if-ready` of [`sched`](crate::sched)).
     pub(crate) run_link: LinkedListAtomicLink,
+    /// Link among the ordinary threads in the run queue of `cpu`.
+    pub(crate) fair_link: RBTreeAtomicLink,
     /// Link in the list of threads that wait for the same object. A thread waits for
     /// one object at a time.
     pub(crate) wait_link: LinkedListAtomicLink,
@@ -45,10 +51,14 @@ pub struct Thread<P: SchedHost> {
     pub(crate) sleep_link: DueLink,
     due: Due,
     name: ThreadName,
-    class: Class,
-    /// Cached `class.level()`.
-    level: u8,
-    sliced: bool,
+    /// Whether the thread is in a run queue. Relaxed: run-queue lock.
+    queued: AtomicBool,
+    /// The thread's class, and how urgent it is.
+    pub(crate) urgency: Urgency,
+    /// The thread's share as an ordinary thread.
+    pub(crate) share: Share,
+    /// What the thread has used so far.
+    pub(crate) counters: Counters,
     per_cpu: bool,
     /// The CPU to whose run queue the thread belongs. Relaxed: written under the lock
     /// of the queue that it named before (`moved-off-queue` of `migrate`), and read
@@ -103,14 +113,16 @@ impl<P: SchedHost> Thread<P> {
         };
         let thread = Thread {
             run_link: LinkedListAtomicLink::new(),
+            fair_link: RBTreeAtomicLink::new(),
             wait_link: LinkedListAtomicLink::new(),
             all_link: LinkedListAtomicLink::new(),
             sleep_link: DueLink::new(),
             due: Due::new(),
             name,
-            class,
-            level: u8::try_from(class.level()).expect("BUG: levels fit a byte"),
-            sliced: class.slice().is_some(),
+            queued: AtomicBool::new(false),
+            urgency: Urgency::new(class),
+            share: Share::new(Nice::default()),
+            counters: Counters::new(),
             per_cpu: matches!(place, Placement::PerCpu(_)),
             cpu: AtomicU32::new(0),
             affinity: Affinity::new(&cpus),
@@ -136,21 +148,60 @@ impl<P: SchedHost> Thread<P> {
         &self.name
     }
 
-    /// Returns the thread's class.
+    /// Returns the thread's class, as of a moment ago.
     pub fn class(&self) -> Class {
-        self.class
+        self.urgency.class()
     }
 
-    /// Returns the level of the thread's class.
+    /// Returns the thread's niceness, as of a moment ago.
+    pub fn nice(&self) -> Nice {
+        self.share.nice()
+    }
+
+    /// Returns what the thread has used so far.
+    pub fn usage(&self) -> Usage {
+        self.counters.get()
+    }
+
+    /// Returns the level at which the thread queues: that of its class, or of a more
+    /// urgent thread that waits for it.
     #[inline]
     pub(crate) fn level(&self) -> usize {
-        usize::from(self.level)
+        self.urgency.level()
     }
 
-    /// Returns whether the thread's class takes turns.
+    /// Returns whether the thread takes turns with others of its level.
     #[inline]
     pub(crate) fn takes_turns(&self) -> bool {
-        self.sliced
+        self.urgency.takes_turns()
+    }
+
+    /// Returns the thread's weight if it is an ordinary thread, else 0.
+    #[inline]
+    pub(crate) fn ordinary_weight(&self) -> u64 {
+        if self.urgency.is_ordinary() {
+            u64::from(self.share.weight())
+        } else {
+            0
+        }
+    }
+
+    /// Returns whether the thread is in a run queue.
+    ///
+    /// # Context
+    /// Under the run-queue lock.
+    #[inline]
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Records whether the thread is in a run queue.
+    ///
+    /// # Context
+    /// Under the run-queue lock.
+    #[inline]
+    pub(crate) fn set_queued(&self, queued: bool) {
+        self.queued.store(queued, Ordering::Relaxed);
     }
 
     /// Returns the CPU on which the thread runs, or ran last. Unless the thread is
@@ -344,6 +395,6 @@ impl<P: SchedHost> HasDue for Thread<P> {
 
 impl<P: SchedHost> fmt::Debug for Thread<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({:?}, {:?})", self.name, self.class, self.state())
+        write!(f, "{} ({:?}, {:?})", self.name, self.class(), self.state())
     }
 }

@@ -15,11 +15,11 @@
 //! L has room if it is active and in the thread's affinity, and is idle or, for a
 //! realtime thread, neither runs nor has queued a thread that is as urgent. `place`
 //! takes the first that there is of:
-//! 1. an idle CPU in the thread's affinity;
+//! 1. an idle CPU in the thread's affinity that no other CPU has claimed;
 //! 2. for a realtime thread: a CPU in its affinity where no thread is as urgent;
 //! 3. L, if it is active and in the affinity;
-//! 4. an active CPU in the affinity;
-//! 5. any active CPU: all CPUs of the affinity have gone, so from now on the thread may
+//! 4. the active CPU in the affinity on which the fewest threads wait;
+//! 5. the active CPU on which the fewest wait: all CPUs of the affinity have gone, so from now on the thread may
 //!    run on any.
 //!
 //! An unpark ([`Scheduler::unpark`]) goes the same way from Parking and Parked.
@@ -39,16 +39,21 @@ use alloc::sync::Arc;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
+use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::patience;
-use crate::sched::{
-    BlockState, Class, RunQueue, SchedHost, Scheduler, Thread, ThreadState, Wakeup,
-};
+use crate::sched::{BlockState, RunQueue, SchedHost, Scheduler, Thread, ThreadState, Wakeup};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
-/// How many CPUs a waker checks for being idle, before it leaves the thread where it
-/// was.
-const PROBES: usize = 16;
+/// What is left to do for a thread that was queued under the lock.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    /// The CPU must be told by an SGI (`told-by-sgi` of [`sched`](crate::sched)).
+    must_tell: bool,
+    /// A realtime thread is left waiting there.
+    uneven: bool,
+}
 
 /// The CPU that was chosen for a thread.
 pub(super) struct Placed {
@@ -115,11 +120,9 @@ impl<P: SchedHost> Scheduler<P> {
         }
         let last = thread.cpu();
         if thread.is_per_cpu() || thread.is_pinned() || self.suits(thread, last, &queue) {
-            let must_tell = self.enqueue_locked(last, &mut queue, Arc::clone(thread));
+            let queued = self.enqueue_locked(last, &mut queue, Arc::clone(thread));
             drop(queue);
-            if must_tell {
-                Self::send_reschedule(last);
-            }
+            self.complete(last, queued, &masked);
         } else {
             thread.set_state(ThreadState::Runnable);
             let placed = self.assign(thread, last);
@@ -138,6 +141,9 @@ impl<P: SchedHost> Scheduler<P> {
         let placed = self.place(thread, last);
         if placed.broken.is_some() {
             thread.affinity.set(P::masks().possible());
+        }
+        if placed.cpu != last {
+            thread.counters.migrates();
         }
         thread.set_cpu(placed.cpu);
         placed
@@ -160,13 +166,17 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Returns whether `thread` should run on `cpu`, where it ran last and whose queue
-    /// is `queue`. It must be allowed there, and the CPU must be idle. For a realtime
-    /// thread it is enough that no thread that is as urgent runs or is queued there.
+    /// is `queue`. It must be allowed there, and the CPU must be idle: the caller has
+    /// claimed it then. For a realtime thread it is enough that no thread that is as
+    /// urgent runs or is queued there.
+    #[inline]
     fn suits(&self, thread: &Thread<P>, cpu: CpuId, queue: &RunQueue<P>) -> bool {
-        let has_room = queue.is_idle()
-            || (matches!(thread.class(), Class::Realtime(..))
-                && queue.most_urgent() > thread.level());
-        has_room && thread.may_run_on(cpu) && Self::takes_work(cpu)
+        let takes = || thread.may_run_on(cpu) && Self::takes_work(cpu);
+        let level = thread.level();
+        if level < NORMAL_LEVEL && queue.most_urgent() > level {
+            return takes();
+        }
+        self.map.is_idle(cpu) && takes() && self.map.claim(cpu)
     }
 
     /// Returns whether threads other than per-CPU threads may be placed on `cpu`. While
@@ -176,56 +186,50 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Returns the CPU where `thread`, which ran on `last`, should run: a CPU that is
-    /// idle, else `last`, else any in its affinity, else any active CPU. A realtime
-    /// thread prefers a CPU that runs something less urgent to `last`.
+    /// idle, else `last`, else the least loaded in its affinity, else the least loaded
+    /// active CPU. A realtime thread prefers a CPU that runs something less urgent to
+    /// `last`.
     ///
     /// # Context
     /// IRQs masked, until the thread is queued there.
     fn place(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let found = |cpu| Placed { cpu, broken: None };
-        if let Some(cpu) = self.find_idle(thread, last) {
-            return found(cpu);
-        }
-        if matches!(thread.class(), Class::Realtime(..))
-            && let Some(cpu) = self.find_less_urgent(thread, last)
-        {
+        if let Some(cpu) = self.find_better(thread, last) {
             return found(cpu);
         }
         if thread.may_run_on(last) && Self::takes_work(last) {
             return found(last);
         }
         let active = P::masks().active();
-        if let Some(cpu) = active.and(&thread.affinity()).first() {
+        if let Some(cpu) = self.least_loaded(&active.and(&thread.affinity())) {
             return found(cpu);
         }
         Placed {
-            cpu: active.first().unwrap_or(CpuId::BOOT),
+            cpu: self.least_loaded(&active).unwrap_or(CpuId::BOOT),
             broken: Some(thread.affinity()),
         }
     }
 
-    /// Returns an idle CPU on which `thread` may run. The search begins at `last`.
-    pub(super) fn find_idle(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
-        self.near(last)
-            .find(|cpu| P::is_idle(*cpu) && P::masks().is_active(*cpu) && thread.may_run_on(*cpu))
+    /// Returns a CPU on which `thread` may run at once: an idle one, which the caller has
+    /// claimed then, or for a realtime thread one that runs nothing as urgent. The search
+    /// begins at `last`.
+    pub(super) fn find_better(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
+        let among = |word| thread.affinity.word(word) & P::masks().active_word(word);
+        self.map.claim_near(last, among).or_else(|| {
+            let level = thread.level();
+            if level < NORMAL_LEVEL {
+                self.map.less_urgent(level, last, among)
+            } else {
+                None
+            }
+        })
     }
 
-    /// Returns a CPU on which a realtime thread may run, and where no thread that is as
-    /// urgent runs or is queued. A queue that is locked is skipped, because the caller
-    /// may hold one.
-    fn find_less_urgent(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
-        let less_urgent = |cpu: CpuId| {
-            let queue = self.queue(cpu).try_lock_irqsave();
-            queue.is_some_and(|queue| queue.most_urgent() > thread.level())
-        };
-        self.near(last)
-            .find(|cpu| Self::takes_work(*cpu) && thread.may_run_on(*cpu) && less_urgent(*cpu))
-    }
-
-    /// Returns the CPUs from `last` on, as many as a waker checks.
-    fn near(&self, last: CpuId) -> impl Iterator<Item = CpuId> + use<P> {
-        let cpus = P::masks().possible().count();
-        (0..cpus.min(PROBES)).filter_map(move |step| CpuId::new((last.index() + step) % cpus))
+    /// Returns the CPU of `cpus` on which the fewest threads wait.
+    fn least_loaded(&self, cpus: &CpuMask) -> Option<CpuId> {
+        // Relaxed: a hint.
+        cpus.iter()
+            .min_by_key(|cpu| self.cpus.get(*cpu).waiting.load(Ordering::Relaxed))
     }
 
     /// Queues `thread`, which is Runnable (or about to wait) and in no queue, on `cpu`.
@@ -233,59 +237,88 @@ impl<P: SchedHost> Scheduler<P> {
     /// # Context
     /// IRQs masked since `cpu` was chosen.
     pub(super) fn enqueue(&self, cpu: CpuId, thread: Arc<Thread<P>>, masked: &IrqGuard<P>) {
-        let must_tell = {
+        if self.enqueue_once(cpu, thread, masked) {
+            self.push_urgent(cpu, masked);
+        }
+    }
+
+    /// Does as [`Scheduler::enqueue`], but leaves a realtime thread waiting on `cpu`.
+    /// Returns whether that may be so.
+    pub(super) fn enqueue_once(
+        &self,
+        cpu: CpuId,
+        thread: Arc<Thread<P>>,
+        masked: &IrqGuard<P>,
+    ) -> bool {
+        let queued = {
             let mut queue = self.queue(cpu).lock_masked(masked);
             self.enqueue_locked(cpu, &mut queue, thread)
         };
-        if must_tell {
+        if queued.must_tell {
             Self::send_reschedule(cpu);
         }
+        queued.uneven
     }
 
-    /// Does as [`Scheduler::enqueue`] with the queue's lock held. Returns whether the
-    /// caller must tell the CPU, by [`Scheduler::send_reschedule`] (`told-by-sgi` of
-    /// [`sched`](crate::sched)).
-    #[must_use]
-    fn enqueue_locked(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: Arc<Thread<P>>) -> bool {
+    /// Does what is left to do for a thread that was queued on `cpu`, when the queue's
+    /// lock is open.
+    #[inline]
+    fn complete(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) {
+        if queued.must_tell {
+            Self::send_reschedule(cpu);
+        }
+        if queued.uneven {
+            self.push_urgent(cpu, masked);
+        }
+    }
+
+    /// Does as [`Scheduler::enqueue`] with the queue's lock held. The caller completes it
+    /// when the lock is open.
+    fn enqueue_locked(
+        &self,
+        cpu: CpuId,
+        queue: &mut RunQueue<P>,
+        thread: Arc<Thread<P>>,
+    ) -> Queued {
+        if thread.level() > 0 {
+            let _was_idle = self.map.claim(cpu);
+        } // A stopper runs only briefly: the CPU stays idle.
+        let clock = self.clock.load(Ordering::Relaxed); // A hint.
         if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
-            queue.ready.push_back(thread);
+            queue.enqueue_as_it_is(thread, clock);
         } else {
-            queue.enqueue(thread);
+            queue.enqueue(thread, clock);
         }
         if cpu == P::this_cpu() {
-            self.note_here(cpu, queue);
-            false
+            Queued {
+                must_tell: false,
+                uneven: self.note_here(cpu, queue),
+            }
         } else {
-            self.note_load(cpu, queue);
-            queue.should_preempt() || queue.wants_slice()
+            let uneven = self.note_load(cpu, queue);
+            Queued {
+                must_tell: queue.should_preempt() || queue.wants_slice(),
+                uneven,
+            }
         }
     }
 
-    fn send_reschedule(cpu: CpuId) {
+    pub(super) fn send_reschedule(cpu: CpuId) {
         P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
     }
 
-    /// Updates the hints that say where work waits.
+    /// Updates what the other CPUs know of this queue. Returns whether a realtime thread
+    /// is left waiting here, or one that waits elsewhere could run here now.
     ///
     /// # Context
     /// Under the lock of `queue`, which is `cpu`'s.
     #[inline]
-    pub(super) fn note_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
-        if queue.waiting() != queue.reported_waiting {
-            self.report_load(cpu, queue);
+    pub(super) fn note_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
+        if queue.is_known() {
+            return false;
         }
-    }
-
-    #[inline(never)]
-    fn report_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
-        let waiting = queue.waiting();
-        self.cpus.get(cpu).waiting.store(waiting, Ordering::Relaxed);
-        match (queue.reported_waiting, waiting) {
-            (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
-            (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
-        };
-        queue.reported_waiting = waiting;
+        let report = queue.report();
+        report != queue.reported && self.publish(cpu, queue, report)
     }
 
     /// Handles the Reschedule SGI: another CPU has changed this CPU's queue or evicts
@@ -299,29 +332,5 @@ impl<P: SchedHost> Scheduler<P> {
         let masked = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
         self.note_here(cpu, &mut self.queue(cpu).lock_masked(&masked));
-    }
-
-    /// Ends the running thread's slice in the timer interrupt, if the slice is over,
-    /// and calls an idle CPU to take a thread that waits here, if there is one that it
-    /// may run.
-    ///
-    /// # Context
-    /// Interrupt handler.
-    pub(super) fn slice_interrupt(&self) {
-        let cpu = P::this_cpu();
-        let helper = {
-            let mut queue = self.queue(cpu).lock_irqsave();
-            let over = queue.end_slice();
-            self.note_here(cpu, &mut queue);
-            if !over {
-                return;
-            }
-            let active = P::masks().active();
-            let idle: CpuMask = active.iter().filter(|other| P::is_idle(*other)).collect();
-            queue.ready.cpu_for_one(&idle)
-        };
-        if let Some(helper) = helper {
-            P::send_sgi_to(Sgi::Reschedule, cpu, helper);
-        }
     }
 }

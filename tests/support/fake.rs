@@ -368,10 +368,6 @@ impl SchedHost for Fake {
         machine().sched.get_or_init(|| Scheduler::new(1))
     }
 
-    fn is_idle(_: CpuId) -> bool {
-        false
-    }
-
     fn patience_of_test() -> Option<Duration> {
         None
     }

@@ -243,10 +243,6 @@ impl SchedHost for Sim {
         &machine().sched
     }
 
-    fn is_idle(cpu: CpuId) -> bool {
-        machine().grace.is_idle(cpu)
-    }
-
     fn patience_of_test() -> Option<Duration> {
         None
     }

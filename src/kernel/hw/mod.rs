@@ -270,11 +270,6 @@ impl SchedHost for Hw {
     }
 
     #[inline]
-    fn is_idle(cpu: CpuId) -> bool {
-        kernel().grace_periods.is_idle(cpu)
-    }
-
-    #[inline]
     fn patience_of_test() -> Option<Duration> {
         test_hooks::patience()
     }

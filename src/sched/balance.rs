@@ -1,0 +1,305 @@
+//! Sharing the CPUs: so that the most urgent threads run, that no thread waits beside an
+//! idle CPU, and that equals get equal time.
+//!
+//! ```text
+//!   a CPU goes idle                  pulls a thread that waits elsewhere
+//!   a realtime thread is left        its CPU, or the CPU that queued it there, pushes it
+//!     waiting                          to a CPU that runs something less urgent
+//!   a CPU turns to something         pulls a realtime thread that waits elsewhere
+//!     less urgent
+//!   a slice ends                     the ordinary thread that is furthest behind moves to
+//!                                      an idle CPU, or to one whose thread is far ahead
+//! ```
+//! There is no tick: a CPU that is idle, or whose running thread nobody waits behind,
+//! does nothing of this. A CPU on which threads wait has a slice's end, and looks there.
+//!
+//! # Invariants
+//! - **most-urgent-run**: a realtime thread waits only if no CPU on which it may run is
+//!   idle or runs something less urgent. Between the instant at which that becomes untrue
+//!   and the push or pull that mends it there is no more than an interrupt and a switch.
+//! - **none-beside-idle**: a movable thread doesn't wait while a CPU on which it may run
+//!   is idle. A waker and a CPU that goes idle see each other (`seen-by-one` of
+//!   `cpu_map`).
+//! - **behind-moves**: at the end of a slice an ordinary thread that has waited for longer
+//!   than two slices more than one that runs elsewhere moves there, unless that CPU would
+//!   then be more loaded than this one was.
+
+#![forbid(unsafe_code)]
+
+use crate::cpu::CpuId;
+use crate::platform::Sgi;
+use crate::sched::class::NORMAL_LEVEL;
+use crate::sched::run_queue::Report;
+use crate::sched::{RunQueue, SchedHost, Scheduler, Thread};
+use crate::sync::IrqGuard;
+use crate::sync::atomic::Ordering;
+
+/// How many CPUs are looked at for a thread that is ahead, at the end of one slice.
+const PROBES: usize = 16;
+
+impl<P: SchedHost> Scheduler<P> {
+    /// Tells the other CPUs `report`, which differs from what they know. Returns as
+    /// [`Scheduler::note_load`].
+    ///
+    /// # Context
+    /// Under the lock of `queue`, which is `cpu`'s.
+    #[inline(never)]
+    pub(super) fn publish(&self, cpu: CpuId, queue: &mut RunQueue<P>, report: Report) -> bool {
+        let known = core::mem::replace(&mut queue.reported, report);
+        let record = self.cpus.get(cpu);
+        record.waiting.store(report.waiting, Ordering::Relaxed);
+        match (known.waiting, report.waiting) {
+            (0, 0) => 0,
+            (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
+            (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        let (level, none) = (report.level, NORMAL_LEVEL as u8);
+        if level != known.level {
+            self.map
+                .publish_level(cpu, usize::from(known.level), usize::from(level));
+        }
+        if report.waiting_level != known.waiting_level {
+            let waits = report.waiting_level;
+            record.waiting_level.store(waits, Ordering::Relaxed);
+            self.map.publish_waiting(cpu, waits != none);
+        }
+        // What is published comes before what is looked at (seen-by-one).
+        self.map.published();
+        if report.waiting > known.waiting && self.map.any_idle() {
+            self.call_helper(cpu, queue);
+        }
+        report.waiting_level != none || (level > known.level && self.map.any_waiting())
+    }
+
+    /// Wakes an idle CPU that may run a thread that waits in `queue`, which is `cpu`'s.
+    /// Returns whether there was one.
+    fn call_helper(&self, cpu: CpuId, queue: &RunQueue<P>) -> bool {
+        let idle = self.map.idle_of(|word| P::masks().active_word(word));
+        let helper = queue.ready.cpu_for_one(&idle);
+        let claimed = helper.filter(|helper| *helper != cpu && self.map.claim(*helper));
+        if let Some(helper) = claimed {
+            P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), helper);
+        }
+        claimed.is_some()
+    }
+
+    /// Pulls a thread that waits on another CPU to this idle CPU, if there is one that
+    /// may run here.
+    ///
+    /// # Context
+    /// The idle thread.
+    #[inline]
+    pub(super) fn look_for_work(&self) {
+        let cpu = P::this_cpu();
+        if !self.map.is_idle(cpu) {
+            self.map.go_idle(cpu); // Claimed, by a CPU whose work is here or gone.
+        }
+        if self.overloaded.load(Ordering::Relaxed) > 0 {
+            self.pull_from_busiest();
+        }
+    }
+
+    fn pull_from_busiest(&self) {
+        let here = IrqGuard::<P>::new();
+        let cpu = P::this_cpu();
+        if !P::masks().is_active(cpu) {
+            return;
+        }
+        let waiting =
+            |record: &super::scheduler::CpuRecord<P>| record.waiting.load(Ordering::Relaxed);
+        let others = || {
+            let others = self.cpus.iter();
+            others.filter(|(other, record)| *other != cpu && waiting(record) > 0)
+        };
+        let Some((busiest, _)) = others().max_by_key(|(_, record)| waiting(record)) else {
+            return;
+        };
+        if !self.pull_from(busiest, cpu, NORMAL_LEVEL + 1, &here) {
+            // No thread that waits there may run here: try the other CPUs.
+            let _any =
+                others().any(|(other, _)| self.pull_from(other, cpu, NORMAL_LEVEL + 1, &here));
+        }
+    }
+
+    /// Moves the first thread that waits on `from`, is more urgent than `level` and may
+    /// run on `cpu`, which is this CPU. Returns whether there was one.
+    fn pull_from(&self, from: CpuId, cpu: CpuId, level: usize, here: &IrqGuard<P>) -> bool {
+        let thread = {
+            let mut queue = self.queue(from).lock_masked(here);
+            let may_come = |thread: &Thread<P>| thread.is_movable() && thread.may_run_on(cpu);
+            let mut thread = queue.ready.take_first_realtime(level, may_come);
+            if thread.is_none() && level > NORMAL_LEVEL {
+                thread = queue.ready.take_first_ordinary(may_come);
+            }
+            if let Some(thread) = &thread {
+                queue.depart(thread);
+                thread.set_cpu(cpu);
+                thread.counters.migrates();
+            }
+            let _uneven = self.note_load(from, &mut queue);
+            thread
+        };
+        let Some(thread) = thread else { return false };
+        self.enqueue(cpu, thread, here);
+        true
+    }
+
+    /// Moves realtime threads to where they may run at once: those that wait on `cpu`,
+    /// which is this CPU, to others, and one that waits elsewhere to this CPU.
+    ///
+    /// # Context
+    /// IRQs masked.
+    #[inline(never)]
+    pub(super) fn even_out(&self, cpu: CpuId, masked: &IrqGuard<P>) {
+        self.push_urgent(cpu, masked);
+        self.pull_urgent(cpu, masked);
+    }
+
+    /// Moves the realtime threads that wait on `from` to CPUs that run something less
+    /// urgent (most-urgent-run).
+    ///
+    /// # Context
+    /// IRQs masked; no queue locked.
+    #[inline(never)]
+    pub(super) fn push_urgent(&self, from: CpuId, masked: &IrqGuard<P>) {
+        let mut from = from;
+        // A thread that is pushed goes to a CPU that is less urgent each time, or is the
+        // last one: the bound is for CPUs that change meanwhile, and push by themselves.
+        for _ in 0..2 * P::masks().possible().count() {
+            let Some((thread, to)) = self.take_pushable(from, masked) else {
+                return;
+            };
+            if self.enqueue_once(to, thread, masked) {
+                from = to;
+            }
+        }
+    }
+
+    /// Removes a realtime thread that waits on `from` and could run elsewhere at once.
+    /// Returns it, and the CPU to which it was assigned.
+    fn take_pushable(
+        &self,
+        from: CpuId,
+        masked: &IrqGuard<P>,
+    ) -> Option<(alloc::sync::Arc<Thread<P>>, CpuId)> {
+        let mut queue = self.queue(from).lock_masked(masked);
+        if queue.should_preempt() {
+            return None; // That CPU is about to switch, and looks then.
+        }
+        let mut to = None;
+        let thread = queue.ready.take_first_realtime(NORMAL_LEVEL, |thread| {
+            if thread.is_movable() {
+                to = self.find_better(thread, from).filter(|to| *to != from);
+            }
+            to.is_some()
+        });
+        let (thread, to) = (thread?, to?);
+        queue.depart(&thread);
+        thread.set_cpu(to);
+        thread.counters.migrates();
+        let _uneven = self.note_load(from, &mut queue);
+        Some((thread, to))
+    }
+
+    /// Pulls the most urgent realtime thread that waits elsewhere and may run on `cpu`,
+    /// which is this CPU and has nothing as urgent (most-urgent-run).
+    fn pull_urgent(&self, cpu: CpuId, masked: &IrqGuard<P>) {
+        if !self.map.any_waiting() || !P::masks().is_active(cpu) {
+            return;
+        }
+        let mine = self.queue(cpu).lock_masked(masked).most_urgent();
+        // Relaxed: a hint; the level is looked at again under the lock.
+        let level_at = |cpu: CpuId| {
+            let record = self.cpus.get(cpu);
+            usize::from(record.waiting_level.load(Ordering::Relaxed))
+        };
+        let waiting = || {
+            let others = self.map.waiting();
+            others.filter(|other| *other != cpu && level_at(*other) < mine)
+        };
+        let Some(most) = waiting().min_by_key(|other| level_at(*other)) else {
+            return;
+        };
+        if !self.pull_from(most, cpu, mine, masked) {
+            let _any = waiting().any(|other| self.pull_from(other, cpu, mine, masked));
+        }
+    }
+
+    /// Ends the running thread's slice in the timer interrupt, if the slice is over. If a
+    /// movable thread waits, an idle CPU is called to take it, or it is moved to where it
+    /// is further behind than those that run (behind-moves).
+    ///
+    /// # Context
+    /// Interrupt handler.
+    pub(super) fn slice_interrupt(&self) {
+        let masked = IrqGuard::<P>::new();
+        let cpu = P::this_cpu();
+        let moved = {
+            let mut queue = self.queue(cpu).lock_masked(&masked);
+            let over = queue.end_slice();
+            let helped = over && self.map.any_idle() && self.call_helper(cpu, &queue);
+            let moved = if over && !helped {
+                self.take_behind(cpu, &mut queue)
+            } else {
+                None
+            };
+            let _uneven = self.note_here(cpu, &mut queue);
+            moved
+        };
+        if let Some((thread, to)) = moved {
+            self.enqueue(to, thread, &masked);
+        }
+    }
+
+    /// Removes the ordinary thread of `queue`, which is `cpu`'s, that is furthest behind,
+    /// if it should run on another CPU. Returns it, and the CPU to which it was assigned.
+    fn take_behind(
+        &self,
+        cpu: CpuId,
+        queue: &mut RunQueue<P>,
+    ) -> Option<(alloc::sync::Arc<Thread<P>>, CpuId)> {
+        let clock = self
+            .clock
+            .fetch_max(queue.floor(), Ordering::Relaxed)
+            .max(queue.floor());
+        queue.forgive(clock);
+        let starved = queue.runs_urgent();
+        let lag = queue.distances().lag;
+        let load = queue.weight();
+        let cpus = P::masks().possible().count();
+        let begin = queue.probe;
+        queue.probe = (begin + PROBES) % cpus;
+        let (thread, at) = queue.first_waiting()?;
+        let weight = u64::from(thread.share.weight());
+
+        let mut best = None;
+        for step in 0..cpus.min(PROBES) {
+            let other = CpuId::new((begin + step) % cpus)?;
+            if other == cpu || !thread.may_run_on(other) || !P::masks().is_active(other) {
+                continue;
+            }
+            // A queue that is locked is skipped: this CPU holds one already.
+            let Some(mut there) = self.queue(other).try_lock_irqsave() else {
+                continue;
+            };
+            let Some(ahead) = there.running_at() else {
+                continue;
+            };
+            let lead = ahead.saturating_sub(at);
+            let fits = there.weight() + weight <= load && lead > lag;
+            if (fits || starved) && best.is_none_or(|(most, _)| lead > most) {
+                best = Some((lead, other));
+            }
+        }
+        let (_, to) = best?;
+        let thread = core::ptr::from_ref(thread);
+        let thread = queue
+            .ready
+            .take_first_ordinary(|other| core::ptr::eq(other, thread))?;
+        queue.depart(&thread);
+        thread.set_cpu(to);
+        thread.counters.migrates();
+        Some((thread, to))
+    }
+}

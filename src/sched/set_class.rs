@@ -1,0 +1,73 @@
+//! Changing how urgent a thread is, and how large its share, while it lives.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+
+use crate::sched::{Class, Nice, SchedHost, Scheduler, Thread};
+use crate::sync::IrqGuard;
+use crate::sync::atomic::Ordering;
+
+impl<P: SchedHost> Scheduler<P> {
+    /// Gives `thread` the class `class`, from now on. If another thread is more urgent
+    /// then, that gets the CPU.
+    ///
+    /// # Context
+    /// Any.
+    pub fn set_class(&self, thread: &Arc<Thread<P>>, class: Class) {
+        self.change(thread, |thread| thread.urgency.set_class(class));
+    }
+
+    /// Gives `thread` the niceness `nice`, from now on. It counts as long as the thread
+    /// is an ordinary one.
+    ///
+    /// # Context
+    /// Any.
+    pub fn set_nice(&self, thread: &Arc<Thread<P>>, nice: Nice) {
+        self.change(thread, |thread| thread.share.set_nice(nice));
+    }
+
+    /// Lends `thread` the level `level`, that of a thread that waits for it, or takes
+    /// that back with [`LEVELS`](crate::sched::class::LEVELS).
+    ///
+    /// # Context
+    /// Any.
+    pub(crate) fn inherit(&self, thread: &Arc<Thread<P>>, level: usize) {
+        self.change(thread, |thread| thread.urgency.inherit(level));
+    }
+
+    /// Changes what decides about the thread's place, and puts the thread there.
+    fn change(&self, thread: &Arc<Thread<P>>, change_fn: impl FnOnce(&Thread<P>)) {
+        let masked = IrqGuard::<P>::new();
+        let mut queue = self.lock_queue_of(thread, &masked);
+        let cpu = thread.cpu();
+        let clock = self.clock.load(Ordering::Relaxed); // A hint.
+        if Arc::ptr_eq(queue.current(), thread) {
+            queue.change_current(clock, change_fn);
+        } else if let Some(queued) = queue.ready.remove(thread) {
+            queue.depart(&queued);
+            change_fn(&queued);
+            queue.enqueue_as_it_is(queued, clock);
+        } else {
+            change_fn(thread);
+            return;
+        }
+        let here = cpu == P::this_cpu();
+        let uneven = if here {
+            self.note_here(cpu, &mut queue)
+        } else {
+            self.note_load(cpu, &mut queue)
+        };
+        let must_tell = !here && (queue.should_preempt() || queue.wants_slice());
+        drop(queue);
+        if must_tell {
+            Self::send_reschedule(cpu);
+        }
+        if uneven {
+            self.push_urgent(cpu, &masked);
+            if here {
+                self.even_out(cpu, &masked);
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A thread's share of the CPUs as an ordinary thread: its niceness, its virtual runtime,
+//! and its turn in its run queue.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::Nice;
+use crate::sched::fair::{TimeLine, virtual_ticks};
+use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// A thread's share. All fields are Relaxed: they change under the lock of the run queue
+/// to which the thread belongs.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// The niceness, as its bits.
+    nice: AtomicU8,
+    /// Cached `nice.weight()`.
+    weight: AtomicU32,
+    /// The virtual runtime, in ticks at weight 1024. While the thread is queued or runs
+    /// it is an offset on its queue's [`TimeLine`], else it is absolute.
+    runtime: AtomicU64,
+    /// The key of the queued thread: the least is next. It differs from `runtime` for a
+    /// thread that was put in front or yields.
+    turn: AtomicU64,
+}
+
+impl Share {
+    pub(crate) fn new(nice: Nice) -> Share {
+        Share {
+            nice: AtomicU8::new(nice.get().cast_unsigned()),
+            weight: AtomicU32::new(nice.weight()),
+            runtime: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the thread's niceness.
+    pub(crate) fn nice(&self) -> Nice {
+        Nice::new(self.nice.load(Ordering::Relaxed).cast_signed())
+            .expect("BUG: a niceness out of range")
+    }
+
+    /// Sets the thread's niceness.
+    ///
+    /// # Context
+    /// Under the run-queue lock; the thread isn't queued.
+    pub(crate) fn set_nice(&self, nice: Nice) {
+        self.nice
+            .store(nice.get().cast_unsigned(), Ordering::Relaxed);
+        self.weight.store(nice.weight(), Ordering::Relaxed);
+    }
+
+    /// Returns the thread's weight.
+    #[inline]
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Returns the virtual runtime.
+    #[inline]
+    pub(crate) fn runtime(&self) -> u64 {
+        self.runtime.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_runtime(&self, runtime: u64) {
+        self.runtime.store(runtime, Ordering::Relaxed);
+    }
+
+    /// Charges the thread for `ticks` on the CPU. Returns its virtual runtime.
+    #[inline]
+    pub(crate) fn charge(&self, ticks: u64) -> u64 {
+        let runtime = self.runtime() + virtual_ticks(ticks, self.weight());
+        self.set_runtime(runtime);
+        runtime
+    }
+
+    /// Makes the virtual runtime absolute: the thread leaves the queue with `line`.
+    #[inline]
+    pub(crate) fn leave(&self, line: &TimeLine) {
+        self.set_runtime(line.absolute(self.runtime()));
+    }
+
+    /// Takes [`Share::leave`] back: the thread is still in the queue with `line`.
+    pub(crate) fn enter(&self, line: &TimeLine) {
+        self.set_runtime(line.offset(self.runtime()));
+    }
+
+    /// Returns the thread's key in its queue.
+    #[inline]
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// Sets the key: the virtual runtime, but `latest` at most.
+    #[inline]
+    pub(crate) fn take_turn_by(&self, latest: u64) {
+        self.turn
+            .store(self.runtime().min(latest), Ordering::Relaxed);
+    }
+
+    /// Sets the key: the virtual runtime, but `earliest` at least.
+    #[inline]
+    pub(crate) fn take_turn_after(&self, earliest: u64) {
+        self.turn
+            .store(self.runtime().max(earliest), Ordering::Relaxed);
+    }
+}
