@@ -47,29 +47,28 @@ impl<P: SchedHost> Scheduler<P> {
     pub(super) fn publish(&self, cpu: CpuId, queue: &mut RunQueue<P>, report: Report) -> bool {
         let known = core::mem::replace(&mut queue.reported, report);
         let record = self.cpus.get(cpu);
-        record.waiting.store(report.waiting, Ordering::Relaxed);
-        match (known.waiting, report.waiting) {
+        record.waiting.store(report.waiting(), Ordering::Relaxed);
+        match (known.waiting(), report.waiting()) {
             (0, 0) => 0,
             (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
             (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
             _ => 0,
         };
-        let (level, none) = (report.level, NORMAL_LEVEL as u8);
-        if level != known.level {
-            self.map
-                .publish_level(cpu, usize::from(known.level), usize::from(level));
+        let (level, was) = (report.level(), known.level());
+        if level != was {
+            self.map.publish_level(cpu, was, level);
         }
-        if report.waiting_level != known.waiting_level {
-            let waits = report.waiting_level;
-            record.waiting_level.store(waits, Ordering::Relaxed);
-            self.map.publish_waiting(cpu, waits != none);
+        let waits = report.waiting_level();
+        if waits != known.waiting_level() {
+            record.waiting_level.store(waits as u8, Ordering::Relaxed);
+            self.map.publish_waiting(cpu, waits != NORMAL_LEVEL);
         }
         // What is published comes before what is looked at (seen-by-one).
         self.map.published();
-        if report.waiting > known.waiting && self.map.any_idle() {
+        if report.waiting() > known.waiting() && self.map.any_idle() {
             self.call_helper(cpu, queue);
         }
-        report.waiting_level != none || (level > known.level && self.map.any_waiting())
+        waits != NORMAL_LEVEL || (level > was && self.map.any_waiting())
     }
 
     /// Wakes an idle CPU that may run a thread that waits in `queue`, which is `cpu`'s.

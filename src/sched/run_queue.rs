@@ -60,26 +60,40 @@ pub struct RunQueue<P: SchedHost> {
     pub(crate) probe: usize,
 }
 
-/// What a CPU reports to the others, for those that look for work or for a CPU.
+/// What a CPU reports to the others, for those that look for work or for a CPU: one word,
+/// so that it is compared at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// Number of movable threads that wait here.
-    pub(crate) waiting: u32,
-    /// The most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an idle
-    /// CPU too.
-    pub(crate) level: u8,
-    /// The most urgent realtime level at which a movable thread waits here;
-    /// [`NORMAL_LEVEL`]: none.
-    pub(crate) waiting_level: u8,
-}
+pub(crate) struct Report(u64);
 
 impl Report {
     /// The report of a CPU that has nothing to do.
-    pub(crate) const NOTHING: Report = Report {
-        waiting: 0,
-        level: NORMAL_LEVEL as u8,
-        waiting_level: NORMAL_LEVEL as u8,
-    };
+    pub(crate) const NOTHING: Report = Report::new(0, NORMAL_LEVEL, NORMAL_LEVEL);
+
+    const fn new(waiting: usize, level: usize, waiting_level: usize) -> Report {
+        let level = if level < NORMAL_LEVEL {
+            level
+        } else {
+            NORMAL_LEVEL
+        };
+        Report((waiting as u64) << 16 | (level as u64) << 8 | waiting_level as u64)
+    }
+
+    /// Returns the number of movable threads that wait here.
+    pub(crate) const fn waiting(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+
+    /// Returns the most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an
+    /// idle CPU too.
+    pub(crate) const fn level(self) -> usize {
+        (self.0 >> 8 & 0xff) as usize
+    }
+
+    /// Returns the most urgent realtime level at which a movable thread waits here;
+    /// [`NORMAL_LEVEL`]: none.
+    pub(crate) const fn waiting_level(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
 }
 
 /// What the next thread must do for the thread that was switched away from.
@@ -296,17 +310,20 @@ impl<P: SchedHost> RunQueue<P> {
         self.charged
     }
 
-    /// Returns whether the other CPUs know certainly all that [`RunQueue::report`] would
-    /// tell them: the cheap case.
+    /// Returns whether the other CPUs certainly know all that [`RunQueue::report`] would
+    /// tell them: the cheap cases.
     #[inline]
     pub(crate) fn is_known(&self) -> bool {
-        let waiting = self.reported.waiting as usize;
-        self.ready.movable() == waiting
-            && self.ready.has_no_realtime()
-            && !self.runs_idle()
-            && self.current_level() == NORMAL_LEVEL
-            && self.reported.level == NORMAL_LEVEL as u8
-            && self.reported.waiting_level == NORMAL_LEVEL as u8
+        match self.current_level() {
+            0 => true,
+            LEVELS => self.ready.is_empty() && self.reported == Report::NOTHING,
+            NORMAL_LEVEL => {
+                let movable = self.ready.movable();
+                self.ready.has_no_realtime()
+                    && self.reported == Report::new(movable, NORMAL_LEVEL, NORMAL_LEVEL)
+            }
+            _ => false,
+        }
     }
 
     /// Returns the distances between virtual runtimes that count.
@@ -341,24 +358,20 @@ impl<P: SchedHost> RunQueue<P> {
     #[inline]
     pub(crate) fn report(&self) -> Report {
         let level = self.most_urgent();
-        if level == 0 || self.current_level() == 0 {
+        if level == 0 {
             return self.reported;
         }
         let waiting = if self.runs_idle() {
             0
         } else {
-            u32::try_from(self.ready.movable()).unwrap_or(u32::MAX)
+            self.ready.movable()
         };
         let waiting_level = if self.should_preempt() {
-            self.reported.waiting_level
+            self.reported.waiting_level()
         } else {
-            self.ready.first_movable_realtime().unwrap_or(NORMAL_LEVEL) as u8
+            self.ready.first_movable_realtime().unwrap_or(NORMAL_LEVEL)
         };
-        Report {
-            waiting,
-            level: level.min(NORMAL_LEVEL) as u8,
-            waiting_level,
-        }
+        Report::new(waiting, level, waiting_level)
     }
 
     /// Returns whether the CPU has nothing to do.

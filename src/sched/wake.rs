@@ -317,6 +317,11 @@ impl<P: SchedHost> Scheduler<P> {
         if queue.is_known() {
             return false;
         }
+        self.note_changed_load(cpu, queue)
+    }
+
+    #[inline(never)]
+    fn note_changed_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
         let report = queue.report();
         report != queue.reported && self.publish(cpu, queue, report)
     }
