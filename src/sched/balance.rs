@@ -46,20 +46,16 @@ impl<P: SchedHost> Scheduler<P> {
     #[inline(never)]
     pub(super) fn publish(&self, cpu: CpuId, queue: &mut RunQueue<P>, report: Report) -> bool {
         let known = core::mem::replace(&mut queue.reported, report);
-        let record = self.cpus.get(cpu);
-        record.waiting.store(report.waiting(), Ordering::Relaxed);
-        match (known.waiting(), report.waiting()) {
-            (0, 0) => 0,
-            (0, _) => self.overloaded.fetch_add(1, Ordering::Relaxed),
-            (_, 0) => self.overloaded.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
-        };
+        if report.waiting() != known.waiting() {
+            self.publish_waiting(cpu, known.waiting(), report.waiting());
+        }
         let (level, was) = (report.level(), known.level());
         if level != was {
             self.map.publish_level(cpu, was, level);
         }
         let waits = report.waiting_level();
         if waits != known.waiting_level() {
+            let record = self.cpus.get(cpu);
             record.waiting_level.store(waits as u8, Ordering::Relaxed);
             self.map.publish_waiting(cpu, waits != NORMAL_LEVEL);
         }
@@ -69,6 +65,16 @@ impl<P: SchedHost> Scheduler<P> {
             self.call_helper(cpu, queue);
         }
         waits != NORMAL_LEVEL || (level > was && self.map.any_waiting())
+    }
+
+    /// Tells the other CPUs that `now` movable threads wait on `cpu`, and not `before`.
+    fn publish_waiting(&self, cpu: CpuId, before: u32, now: u32) {
+        self.cpus.get(cpu).waiting.store(now, Ordering::Relaxed);
+        if before == 0 {
+            self.overloaded.fetch_add(1, Ordering::Relaxed);
+        } else if now == 0 {
+            self.overloaded.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Wakes an idle CPU that may run a thread that waits in `queue`, which is `cpu`'s.
@@ -90,10 +96,6 @@ impl<P: SchedHost> Scheduler<P> {
     /// The idle thread.
     #[inline]
     pub(super) fn look_for_work(&self) {
-        let cpu = P::this_cpu();
-        if !self.map.is_idle(cpu) {
-            self.map.go_idle(cpu); // Claimed, by a CPU whose work is here or gone.
-        }
         if self.overloaded.load(Ordering::Relaxed) > 0 {
             self.pull_from_busiest();
         }

@@ -35,7 +35,7 @@ pub(crate) struct ReadyQueue<P: SchedHost> {
     occupied: [u64; 2],
     movable: usize,
     movable_realtime: usize,
-    /// The sum of the weights of the ordinary threads that are queued, at whatever level.
+    /// The sum of the weights of the queued ordinary threads.
     weight: u64,
 }
 
@@ -108,8 +108,7 @@ impl<P: SchedHost> ReadyQueue<P> {
         })
     }
 
-    /// Returns the sum of the weights of the ordinary threads that are queued, at
-    /// whatever level; 0 if there is none.
+    /// Returns the sum of the weights of the queued ordinary threads; 0 if there is none.
     #[inline]
     pub(crate) fn weight(&self) -> u64 {
         self.weight
@@ -226,7 +225,7 @@ impl<P: SchedHost> ReadyQueue<P> {
     }
 
     /// Counts `thread`, which is about to be queued; returns its level.
-    #[inline]
+    #[inline(always)]
     fn admit(&mut self, thread: &Thread<P>) -> usize {
         assert!(!thread.is_queued(), "BUG: {thread:?} is queued already");
         let level = thread.level();
@@ -235,15 +234,16 @@ impl<P: SchedHost> ReadyQueue<P> {
         self.occupied[level / 64] |= 1 << (level % 64);
         let movable = usize::from(thread.is_movable());
         self.movable += movable;
-        if level != NORMAL_LEVEL {
+        if level == NORMAL_LEVEL {
+            self.weight += u64::from(thread.share.weight());
+        } else {
             self.movable_realtime += movable;
         }
-        self.weight += thread.ordinary_weight();
         level
     }
 
     /// Removes the next thread and returns it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
         let level = self.first_level()?;
         let thread = if level == NORMAL_LEVEL {
@@ -341,14 +341,14 @@ impl<P: SchedHost> ReadyQueue<P> {
 
     /// Updates the bit, the counts and the weight after `thread` was removed from `level`
     /// (bit-if-queued, movable-is-counted).
-    #[inline]
+    #[inline(always)]
     fn account(&mut self, level: usize, thread: Option<&Thread<P>>) {
         let Some(thread) = thread else { return };
         thread.set_queued(false);
         let movable = usize::from(thread.is_movable());
         self.movable -= movable;
-        self.weight -= thread.ordinary_weight();
         let empty = if level == NORMAL_LEVEL {
+            self.weight -= u64::from(thread.share.weight());
             self.next_ordinary.is_none()
         } else {
             self.movable_realtime -= movable;

@@ -183,11 +183,11 @@ impl<P: SchedHost> RunQueue<P> {
         self.current_level().min(queued)
     }
 
-    /// Makes `thread` runnable here. `clock` is the scheduler's fair clock.
+    /// Makes `thread` runnable here. `clock` returns the scheduler's fair clock.
     ///
     /// # Panics
     /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
-    pub fn enqueue(&mut self, thread: Arc<Thread<P>>, clock: u64) {
+    pub fn enqueue(&mut self, thread: Arc<Thread<P>>, clock: impl FnOnce() -> u64) {
         thread.set_state(ThreadState::Runnable);
         self.enqueue_as_it_is(thread, clock);
     }
@@ -195,7 +195,7 @@ impl<P: SchedHost> RunQueue<P> {
     /// Does as [`RunQueue::enqueue`] for a thread that may be about to wait, and keeps
     /// its state.
     #[inline]
-    pub(crate) fn enqueue_as_it_is(&mut self, thread: Arc<Thread<P>>, clock: u64) {
+    pub(crate) fn enqueue_as_it_is(&mut self, thread: Arc<Thread<P>>, clock: impl FnOnce() -> u64) {
         if thread.urgency.is_ordinary() {
             self.admit(&thread, clock);
         }
@@ -203,14 +203,14 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Puts `thread`, an ordinary one, on the time line of this queue.
-    fn admit(&mut self, thread: &Thread<P>, clock: u64) {
+    fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
         let runtime = thread.share.runtime();
         let offset = if self.weight() > 0 {
             self.charge_current();
             self.update_floor();
             self.line.admit(runtime, &self.distances)
         } else {
-            self.line.begin(runtime, clock, &self.distances)
+            self.line.begin(runtime, clock(), &self.distances)
         };
         thread.share.set_runtime(offset);
     }
@@ -281,7 +281,11 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Changes what decides about the running thread's place with `change_fn`.
-    pub(crate) fn change_current(&mut self, clock: u64, change_fn: impl FnOnce(&Thread<P>)) {
+    pub(crate) fn change_current(
+        &mut self,
+        clock: impl FnOnce() -> u64,
+        change_fn: impl FnOnce(&Thread<P>),
+    ) {
         self.charge_current();
         let current = Arc::clone(self.current());
         let was_ordinary = current.urgency.is_ordinary();
@@ -297,7 +301,7 @@ impl<P: SchedHost> RunQueue<P> {
             let offset = if self.ready.weight() > 0 {
                 self.line.admit(runtime, &self.distances)
             } else {
-                self.line.begin(runtime, clock, &self.distances)
+                self.line.begin(runtime, clock(), &self.distances)
             };
             current.share.set_runtime(offset);
         }

@@ -41,7 +41,8 @@ impl<P: SchedHost> Scheduler<P> {
         let masked = IrqGuard::<P>::new();
         let mut queue = self.lock_queue_of(thread, &masked);
         let cpu = thread.cpu();
-        let clock = self.clock.load(Ordering::Relaxed); // A hint.
+        // Relaxed: a hint.
+        let clock = || self.clock.load(Ordering::Relaxed);
         if Arc::ptr_eq(queue.current(), thread) {
             queue.change_current(clock, change_fn);
         } else if let Some(queued) = queue.ready.remove(thread) {

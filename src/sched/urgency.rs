@@ -55,10 +55,11 @@ impl Urgency {
         }
     }
 
-    /// Returns whether the thread is an ordinary one, whatever level it has inherited.
+    /// Returns whether the thread shares the CPU by virtual runtime: it is an ordinary
+    /// one, and at no inherited level.
     #[inline]
     pub(crate) fn is_ordinary(&self) -> bool {
-        self.class.load(Ordering::Relaxed) == NORMAL_LEVEL as u32
+        self.level() == NORMAL_LEVEL
     }
 
     /// Sets the thread's class.

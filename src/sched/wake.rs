@@ -283,7 +283,8 @@ impl<P: SchedHost> Scheduler<P> {
         if thread.level() > 0 {
             let _was_idle = self.map.claim(cpu);
         } // A stopper runs only briefly: the CPU stays idle.
-        let clock = self.clock.load(Ordering::Relaxed); // A hint.
+        // Relaxed: a hint.
+        let clock = || self.clock.load(Ordering::Relaxed);
         if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
             queue.enqueue_as_it_is(thread, clock);
         } else {
@@ -336,6 +337,12 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn reschedule_interrupt(&self) {
         let masked = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
-        self.note_here(cpu, &mut self.queue(cpu).lock_masked(&masked));
+        let mut queue = self.queue(cpu).lock_masked(&masked);
+        let _uneven = self.note_here(cpu, &mut queue);
+        if queue.is_idle() && !self.map.is_idle(cpu) {
+            // Claimed to take a thread that waits elsewhere, which the idle loop does if
+            // the thread still waits.
+            self.map.go_idle(cpu);
+        }
     }
 }

@@ -56,12 +56,12 @@ fn only_a_more_urgent_thread_preempts() {
     .map(thread);
     let preempt = SwitchReason::MayBePreempted;
     assert_eq!(to(queue.pick_next(preempt)), None);
-    queue.enqueue(Arc::clone(&normal), 0);
+    queue.enqueue(Arc::clone(&normal), || 0);
     assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&normal)));
-    queue.enqueue(Arc::clone(&other), 0);
+    queue.enqueue(Arc::clone(&other), || 0);
     assert_eq!(to(queue.pick_next(preempt)), None);
     for next in [realtime, stopper] {
-        queue.enqueue(Arc::clone(&next), 0);
+        queue.enqueue(Arc::clone(&next), || 0);
         assert!(queue.should_preempt());
         assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&next)));
         assert!(!queue.should_preempt());
@@ -77,16 +77,16 @@ fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
     let mut queue = queue();
     let [first, second, stopper] = [Class::Normal, Class::Normal, Class::Stop].map(thread);
     let preempt = SwitchReason::MayBePreempted;
-    queue.enqueue(Arc::clone(&first), 0);
+    queue.enqueue(Arc::clone(&first), || 0);
     assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&first)));
     assert_eq!(queue.begin_slice(Fake::now), None, "no other thread waits");
     Fake::set_now(1_000);
-    queue.enqueue(Arc::clone(&second), 0);
+    queue.enqueue(Arc::clone(&second), || 0);
     assert!(queue.wants_slice());
     assert_eq!(queue.begin_slice(Fake::now), Some(Instant(1_000 + SLICE)));
     // A stopper comes during the slice, and the rest of the slice is kept.
     Fake::set_now(1_000_000);
-    queue.enqueue(Arc::clone(&stopper), 0);
+    queue.enqueue(Arc::clone(&stopper), || 0);
     assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&stopper)));
     assert_eq!(
         queue.begin_slice(Fake::now),
@@ -121,7 +121,7 @@ fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
 fn a_thread_is_not_queued_twice() {
     let mut queue = queue();
     let thread = thread(Class::Normal);
-    queue.enqueue(Arc::clone(&thread), 0);
+    queue.enqueue(Arc::clone(&thread), || 0);
     assert!(!queue.is_empty());
-    queue.enqueue(thread, 0);
+    queue.enqueue(thread, || 0);
 }
