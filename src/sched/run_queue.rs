@@ -469,17 +469,13 @@ impl<P: SchedHost> RunQueue<P> {
         }
         let from = Arc::as_ptr(self.current());
         self.charge_current();
-        let next = match self.current.take() {
-            Some(current)
-                if reason == SwitchReason::GivesAway && current.state() == ThreadState::Running =>
-            {
-                self.yield_to_next(current)
-            }
-            Some(current) => {
+        let next = match (self.current.take(), reason) {
+            (Some(current), SwitchReason::GivesAway) => self.give_away(current),
+            (Some(current), reason) => {
                 self.put_previous(current, reason);
                 self.ready.pop()
             }
-            None => self.ready.pop(),
+            (None, _) => self.ready.pop(),
         };
         self.slice_end = None;
         self.slice_over = false;
@@ -495,13 +491,23 @@ impl<P: SchedHost> RunQueue<P> {
         (from != to).then_some(Switch { from, to })
     }
 
-    /// Puts `current`, which yields, behind the others of its level. Returns the thread
-    /// that is next, which is `current` if all others are less urgent.
+    /// Puts `current`, which gives the CPU away, where its state says. Returns the thread
+    /// that is next. A thread that yields goes behind the others of its level, and is next
+    /// if all others are less urgent.
     #[inline]
-    fn yield_to_next(&mut self, current: Arc<Thread<P>>) -> Option<Arc<Thread<P>>> {
-        if self.must_move {
-            self.put_previous(current, SwitchReason::GivesAway);
-            return self.ready.pop();
+    fn give_away(&mut self, current: Arc<Thread<P>>) -> Option<Arc<Thread<P>>> {
+        match current.state() {
+            ThreadState::Blocking => {
+                current.leaves_by_itself();
+                self.depart(&current);
+                current.block_state.settle();
+                return self.ready.pop(); // The thread's own frame holds a count of it.
+            }
+            ThreadState::Running if !self.must_move => {}
+            _ => {
+                self.put_previous(current, SwitchReason::GivesAway);
+                return self.ready.pop();
+            }
         }
         current.leaves_by_itself();
         let first = self.ready.first_level();
@@ -531,10 +537,6 @@ impl<P: SchedHost> RunQueue<P> {
             // Preempted between "about to wait" and the wait itself: it is still
             // runnable, and will check its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
-            ThreadState::Blocking => {
-                self.depart(&current);
-                return current.block_state.settle();
-            }
             ThreadState::Parking => {
                 self.depart(&current);
                 current.block_state.settle();

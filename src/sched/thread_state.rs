@@ -28,20 +28,24 @@ pub enum ThreadState {
 impl ThreadState {
     #[inline]
     pub(super) fn from_word(word: u32) -> ThreadState {
-        const STATES: [ThreadState; 7] = [
-            ThreadState::Runnable,
-            ThreadState::Running,
-            ThreadState::Blocking,
-            ThreadState::Blocked,
-            ThreadState::Parking,
-            ThreadState::Parked,
-            ThreadState::Dead,
-        ];
-        match STATES.get(word as usize) {
-            Some(state) => *state,
-            None => panic!("BUG: {word} is no thread state"),
+        match word {
+            0 => ThreadState::Runnable,
+            1 => ThreadState::Running,
+            2 => ThreadState::Blocking,
+            3 => ThreadState::Blocked,
+            4 => ThreadState::Parking,
+            5 => ThreadState::Parked,
+            6 => ThreadState::Dead,
+            _ => no_state(word),
         }
     }
+}
+
+/// Out of line, so that the states, which are read at every switch, cost a comparison.
+#[cold]
+#[inline(never)]
+fn no_state(word: u32) -> ! {
+    panic!("BUG: {word} is no thread state");
 }
 
 #[cfg(test)]

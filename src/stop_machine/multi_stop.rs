@@ -54,13 +54,14 @@ pub enum MultiStopState {
 }
 
 impl MultiStopState {
+    #[inline]
     fn from_word(word: u32) -> MultiStopState {
         match word {
             1 => MultiStopState::Prepare,
             2 => MultiStopState::DisableIrq,
             3 => MultiStopState::Run,
             4 => MultiStopState::Exit,
-            _ => panic!("BUG: {word} is no state of a stop"),
+            _ => no_state(word),
         }
     }
 
@@ -72,6 +73,13 @@ impl MultiStopState {
             MultiStopState::Run | MultiStopState::Exit => MultiStopState::Exit,
         }
     }
+}
+
+/// Out of line, so that the states, which each CPU polls, cost a comparison.
+#[cold]
+#[inline(never)]
+fn no_state(word: u32) -> ! {
+    panic!("BUG: {word} is no state of a stop");
 }
 
 /// What an acknowledgement amounted to.
