@@ -59,9 +59,10 @@ const ONLINE: [fn(&CpuMasks) -> bool; 3] = [
     |masks| masks.online_word(0) & 2 != 0,
 ];
 
-const ACTIVE: [fn(&CpuMasks) -> bool; 2] = [
+const ACTIVE: [fn(&CpuMasks) -> bool; 3] = [
     |masks| masks.is_active(cpu()),
     |masks| masks.active().contains(cpu()),
+    |masks| masks.active_word(0) & 2 != 0,
 ];
 
 #[test]

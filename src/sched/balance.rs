@@ -56,19 +56,20 @@ impl<P: SchedHost> Scheduler<P> {
         let waits = report.waiting_level();
         if waits != known.waiting_level() {
             let record = self.cpus.get(cpu);
-            record.waiting_level.store(waits as u8, Ordering::Relaxed);
+            record.waiting_level.store(waits, Ordering::Relaxed);
             self.map.publish_waiting(cpu, waits != NORMAL_LEVEL);
         }
         // What is published comes before what is looked at (seen-by-one).
         self.map.published();
         if report.waiting() > known.waiting() && self.map.any_idle() {
+            // (none-beside-idle)
             self.call_helper(cpu, queue);
         }
         waits != NORMAL_LEVEL || (level > was && self.map.any_waiting())
     }
 
     /// Tells the other CPUs that `now` movable threads wait on `cpu`, and not `before`.
-    fn publish_waiting(&self, cpu: CpuId, before: u32, now: u32) {
+    fn publish_waiting(&self, cpu: CpuId, before: u64, now: u64) {
         self.cpus.get(cpu).waiting.store(now, Ordering::Relaxed);
         if before == 0 {
             self.overloaded.fetch_add(1, Ordering::Relaxed);
@@ -213,7 +214,7 @@ impl<P: SchedHost> Scheduler<P> {
         // Relaxed: a hint; the level is looked at again under the lock.
         let level_at = |cpu: CpuId| {
             let record = self.cpus.get(cpu);
-            usize::from(record.waiting_level.load(Ordering::Relaxed))
+            record.waiting_level.load(Ordering::Relaxed)
         };
         let waiting = || {
             let others = self.map.waiting();

@@ -41,9 +41,9 @@ impl Priority {
     }
 
     /// Returns the priority of the threads that queue at `level`, a realtime one.
-    pub(crate) const fn of_level(level: usize) -> Priority {
-        assert!(0 < level && level < NORMAL_LEVEL, "BUG: no realtime level");
-        Priority((NORMAL_LEVEL - level) as u8)
+    pub(crate) const fn of_level(level: u8) -> Priority {
+        assert!(0 < level && level < NORMAL, "BUG: no realtime level");
+        Priority(NORMAL - level)
     }
 
     /// Returns the priority's number.
@@ -78,7 +78,12 @@ pub enum Class {
 pub(crate) const LEVELS: usize = 102;
 
 /// The level of ordinary threads, the last at which threads queue.
-pub(crate) const NORMAL_LEVEL: usize = LEVELS - 1;
+pub(crate) const NORMAL_LEVEL: usize = NORMAL as usize;
+
+/// [`NORMAL_LEVEL`] as a byte.
+const NORMAL: u8 = 101;
+
+const _: () = assert!(NORMAL_LEVEL == LEVELS - 1);
 
 impl Class {
     /// The class of the kernel's own threads, which no thread of a program may delay.

@@ -76,6 +76,10 @@ impl fmt::Display for Nice {
 pub(crate) const WEIGHT_0: u32 = 1024;
 
 /// The weight of each niceness, from -20 on.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the largest weight is 88,818"
+)]
 const WEIGHTS: [u32; 40] = {
     let mut weights = [WEIGHT_0; 40];
     // 1.25 to the power of the step, in 2^32ths: exact enough for 20 steps.

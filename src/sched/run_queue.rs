@@ -79,8 +79,8 @@ impl Report {
     }
 
     /// Returns the number of movable threads that wait here.
-    pub(crate) const fn waiting(self) -> u32 {
-        (self.0 >> 16) as u32
+    pub(crate) const fn waiting(self) -> u64 {
+        self.0 >> 16
     }
 
     /// Returns the most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an

@@ -25,7 +25,7 @@ use crate::sched::{
     BlockState, Blocker, Class, CpuMap, Placement, RunQueue, Switch, SwitchReason, Thread,
     ThreadName, ThreadState,
 };
-use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, assert_may_schedule};
 use crate::time::Instant;
 use crate::trace::Event;
@@ -51,10 +51,10 @@ pub trait SchedHost: Platform {
 pub(super) struct CpuRecord<P: SchedHost> {
     /// Number of movable threads queued here, for CPUs that look for work. Relaxed: a
     /// hint, stored under the run-queue lock.
-    pub(super) waiting: AtomicU32,
+    pub(super) waiting: AtomicU64,
     /// The level of the most urgent movable realtime thread that waits here. Relaxed: a
     /// hint, stored under the run-queue lock.
-    pub(super) waiting_level: AtomicU8,
+    pub(super) waiting_level: AtomicUsize,
     /// Number of threads that are pinned here. Relaxed: only this CPU writes it, with
     /// preemption off; its own `cpuhp/N` reads it.
     pub(super) pinned: AtomicU32,
@@ -91,8 +91,8 @@ impl<P: SchedHost> Scheduler<P> {
             // context switch.
             queues: PerCpu::new(cpus, |_| SpinLock::new_untracked(RunQueue::new())),
             cpus: PerCpu::new(cpus, |_| CpuRecord {
-                waiting: AtomicU32::new(0),
-                waiting_level: AtomicU8::new(NORMAL_LEVEL as u8),
+                waiting: AtomicU64::new(0),
+                waiting_level: AtomicUsize::new(NORMAL_LEVEL),
                 pinned: AtomicU32::new(0),
                 bound: AtomicU32::new(0),
                 let_go: Completion::new(),

@@ -46,6 +46,7 @@ impl<P: SchedHost> Scheduler<P> {
         if Arc::ptr_eq(queue.current(), thread) {
             queue.change_current(clock, change_fn);
         } else if let Some(queued) = queue.ready.remove(thread) {
+            // Out of the queue (`level-while-queued` of `ready`).
             queue.depart(&queued);
             change_fn(&queued);
             queue.enqueue_as_it_is(queued, clock);

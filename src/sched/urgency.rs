@@ -1,26 +1,25 @@
 //! How urgent a thread is: by its class, or by a thread that waits for it.
+//!
+//! # Invariants
+//! - **most-urgent-of-both**: a thread's level is the lower of its class's own level and
+//!   of the inherited one.
 
 #![forbid(unsafe_code)]
 
 use crate::sched::class::{LEVELS, NORMAL_LEVEL};
 use crate::sched::{Class, Policy, Priority};
-use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-
-/// The bit of the class word that says that a realtime thread takes turns.
-const ROUND_ROBIN: u32 = 1 << 8;
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// A thread's class, and the level at which it queues.
-///
-/// # Invariants
-/// - **most-urgent-of-both**: `level` is the lower of the class's own level and of the
-///   inherited one.
 ///
 /// All fields are Relaxed: they change under the lock of the run queue to which the
 /// thread belongs, with the thread in no queue.
 #[derive(Debug)]
 pub(crate) struct Urgency {
-    /// The level of the class, and [`ROUND_ROBIN`].
-    class: AtomicU32,
+    /// The level of the class.
+    own: AtomicU8,
+    /// Whether a realtime thread takes turns.
+    round_robin: AtomicBool,
     /// The level that a thread that waits for this one lends it; [`LEVELS`]: none.
     inherited: AtomicU8,
     level: AtomicU8,
@@ -29,7 +28,8 @@ pub(crate) struct Urgency {
 impl Urgency {
     pub(crate) fn new(class: Class) -> Urgency {
         let urgency = Urgency {
-            class: AtomicU32::new(0),
+            own: AtomicU8::new(0),
+            round_robin: AtomicBool::new(false),
             inherited: AtomicU8::new(byte(LEVELS)),
             level: AtomicU8::new(0),
         };
@@ -39,13 +39,13 @@ impl Urgency {
 
     /// Returns the thread's class.
     pub(crate) fn class(&self) -> Class {
-        let word = self.class.load(Ordering::Relaxed);
-        match (word & 0xff) as usize {
+        let level = self.own.load(Ordering::Relaxed);
+        match usize::from(level) {
             0 => Class::Stop,
             NORMAL_LEVEL => Class::Normal,
             LEVELS => Class::Idle,
-            level => {
-                let policy = if word & ROUND_ROBIN != 0 {
+            _ => {
+                let policy = if self.round_robin.load(Ordering::Relaxed) {
                     Policy::RoundRobin
                 } else {
                     Policy::Fifo
@@ -64,12 +64,9 @@ impl Urgency {
 
     /// Sets the thread's class.
     pub(crate) fn set_class(&self, class: Class) {
-        let policy = match class {
-            Class::Realtime(_, Policy::RoundRobin) => ROUND_ROBIN,
-            _ => 0,
-        };
-        let word = u32::from(byte(class.level())) | policy;
-        self.class.store(word, Ordering::Relaxed);
+        let round_robin = matches!(class, Class::Realtime(_, Policy::RoundRobin));
+        self.own.store(byte(class.level()), Ordering::Relaxed);
+        self.round_robin.store(round_robin, Ordering::Relaxed);
         self.update();
     }
 
@@ -80,7 +77,7 @@ impl Urgency {
     }
 
     fn update(&self) {
-        let own = self.class.load(Ordering::Relaxed) as u8;
+        let own = self.own.load(Ordering::Relaxed);
         let level = own.min(self.inherited.load(Ordering::Relaxed));
         self.level.store(level, Ordering::Relaxed); // (most-urgent-of-both)
     }
@@ -95,9 +92,10 @@ impl Urgency {
     /// runs at an inherited level doesn't: what it holds is waited for.
     #[inline]
     pub(crate) fn takes_turns(&self) -> bool {
-        let level = self.level();
-        let word = self.class.load(Ordering::Relaxed);
-        level == NORMAL_LEVEL || word == (level as u32 | ROUND_ROBIN)
+        let level = self.level.load(Ordering::Relaxed);
+        usize::from(level) == NORMAL_LEVEL
+            || (self.round_robin.load(Ordering::Relaxed)
+                && level == self.own.load(Ordering::Relaxed))
     }
 }
 
