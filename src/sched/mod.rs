@@ -77,6 +77,7 @@
 //! 3. CPU B takes the lock of its own queue and finds the thread. It sees all that CPU A
 //!    has seen, the registers too, and all that the waker did before the wake.
 
+mod accounts;
 mod affinity;
 mod balance;
 mod block_state;

@@ -168,6 +168,11 @@ impl<P: SchedHost> RunQueue<P> {
             .expect("BUG: this CPU runs no thread yet")
     }
 
+    /// Returns this CPU's idle thread, if the CPU has ever run.
+    pub(crate) fn idle_thread(&self) -> Option<&Thread<P>> {
+        self.idle.as_deref()
+    }
+
     /// Returns the level of the thread that runs here.
     #[inline]
     fn current_level(&self) -> usize {
@@ -225,7 +230,7 @@ impl<P: SchedHost> RunQueue<P> {
 
     /// Charges the running thread for its time on the CPU up to now.
     #[inline]
-    fn charge_current(&mut self) {
+    pub(crate) fn charge_current(&mut self) {
         let now = P::now();
         let ticks = now.ticks_since(self.charged);
         self.charged = now;

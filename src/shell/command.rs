@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::options::{Opt, Parsed, parse_options};
 use super::status::{Outcome, Report, Status};
 use super::syntax::{Simple, parse_line};
-use super::{PROMPT, builtin, chcpu, lscpu};
+use super::{PROMPT, builtin, chcpu, lscpu, ps};
 use crate::escape::Escaped;
 
 /// A row of the command table.
@@ -38,7 +38,7 @@ pub(super) enum Takes {
 }
 
 /// Returns the command table.
-pub(super) fn commands<M: Machine>() -> [Command<M>; 12] {
+pub(super) fn commands<M: Machine>() -> [Command<M>; 14] {
     use Takes::{Options, Words};
     [
         Command {
@@ -96,6 +96,22 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 12] {
             more: help::FREE,
             takes: Options(&builtin::FREE_OPTIONS, 0),
             run: builtin::free,
+        },
+        Command {
+            name: "ps",
+            usage: "",
+            help: "show the threads and what they have used",
+            more: help::PS,
+            takes: Options(&[], 0),
+            run: ps::ps,
+        },
+        Command {
+            name: "top",
+            usage: "",
+            help: "show which CPUs and threads are busy, over one second",
+            more: help::TOP,
+            takes: Options(&[], 0),
+            run: ps::top,
         },
         Command {
             name: "trace",

@@ -38,6 +38,24 @@ pub(super) const FREE: &str = "\
  Stacks                       the pool from which threads get their stacks
 ";
 
+/// The text that ends the help of `ps`.
+pub(super) const PS: &str = "\
+One line for each thread, the oldest first:
+ PSR                          the CPU that it runs on, or ran on last
+ CLS                          FF, RR: realtime, with its priority in RTPRIO; TS: ordinary,
+                              with its niceness in NI; STP: a stopper
+ S                            R runs or wants to, S waits, P is parked, Z has ended
+ TIME                         for how long it has had a CPU, in seconds
+ NVCSW, NIVCSW                how often it gave its CPU away, and how often it lost it
+ MIGR                         how often it was moved to another CPU
+";
+
+/// The text that ends the help of `top`.
+pub(super) const TOP: &str = "\
+It measures for one second and prints once: the CPUs, and the threads that used most,
+in per cent of one CPU.
+";
+
 /// The text that ends the help of `trace`.
 pub(super) const TRACE: &str = "\
 What the rings still hold of each time that a CPU came or went: a line for each step

@@ -7,6 +7,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask, Mpidr};
 use crate::errno::Errno;
@@ -66,8 +67,50 @@ pub trait Machine {
     /// Returns how much memory there is, and how much of it is in use.
     fn memory(&self) -> MemoryReport;
 
+    /// Returns the threads that have not ended, except idle threads, in the order in
+    /// which they were made.
+    fn threads(&self) -> Vec<ThreadRow>;
+
+    /// Returns for how many nanoseconds `cpu` has been idle since boot, or `None` if it is
+    /// not online.
+    fn idle_ns(&self, cpu: CpuId) -> Option<u64>;
+
+    /// Returns the time since an instant in the past that doesn't change, in nanoseconds.
+    fn now_ns(&self) -> u64;
+
+    /// Sleeps for `time`.
+    fn sleep(&self, time: Duration);
+
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
+}
+
+/// A thread, and what it has used, as of a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadRow {
+    /// Tells the thread from others that live.
+    pub id: usize,
+    /// The thread's name.
+    pub name: String,
+    /// The CPU that it runs on, or ran on last.
+    pub cpu: CpuId,
+    /// The class as `ps` names it: `TS`, `FF`, `RR`; `STP` for a stopper.
+    pub class: &'static str,
+    /// The realtime priority, if the thread has one.
+    pub priority: Option<u8>,
+    /// The niceness of an ordinary thread.
+    pub nice: Option<i8>,
+    /// What the thread does: `R` runs or wants to, `S` waits, `P` is parked, `Z` has
+    /// ended.
+    pub state: char,
+    /// For how long it has had a CPU, in nanoseconds.
+    pub run_ns: u64,
+    /// How often it gave its CPU to another thread by itself.
+    pub waits: u64,
+    /// How often it lost its CPU to another thread.
+    pub preemptions: u64,
+    /// How often it was moved to another CPU.
+    pub migrations: u64,
 }
 
 /// How much memory there is and how much of it is in use, in bytes.

@@ -38,6 +38,7 @@ mod lscpu;
 mod machine;
 mod midr;
 mod options;
+mod ps;
 mod screen;
 mod status;
 mod syntax;
@@ -45,7 +46,9 @@ mod syntax;
 pub use command::{run_line, run_shown};
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
-pub use machine::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost};
+pub use machine::{
+    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost, ThreadRow,
+};
 pub use status::{Outcome, Report, Status};
 
 use editor::Editor;

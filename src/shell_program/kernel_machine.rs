@@ -1,6 +1,7 @@
 //! `KernelMachine`: the kernel, behind the trait that the shell's commands use.
 
 use core::fmt;
+use core::time::Duration;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,8 +13,10 @@ use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError};
 use crate::kernel::{Hw, heap, kernel, log_walk, print, walks};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
-use crate::shell::{CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost};
-use crate::shell_program::selftest;
+use crate::shell::{
+    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost, ThreadRow,
+};
+use crate::shell_program::{selftest, threads};
 use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
 
@@ -185,6 +188,31 @@ impl Machine for KernelMachine {
             stacks: kernel().areas.stacks() * stack,
             stacks_used: kernel().areas.stacks_in_use() * stack,
         }
+    }
+
+    fn threads(&self) -> Vec<ThreadRow> {
+        let held = kernel().hotplug.cpus_read_lock();
+        kernel().sched.charge_running();
+        drop(held);
+        threads::all()
+    }
+
+    fn idle_ns(&self, cpu: CpuId) -> Option<u64> {
+        let _held = kernel().hotplug.cpus_read_lock();
+        if !kernel().masks.is_online(cpu) {
+            return None;
+        }
+        kernel().sched.charge_running();
+        let usage = kernel().sched.idle_usage(cpu)?;
+        Some(Hw::frequency().ticks_to_ns(usage.ticks))
+    }
+
+    fn now_ns(&self) -> u64 {
+        Hw::frequency().ticks_to_ns(Hw::now().0)
+    }
+
+    fn sleep(&self, time: Duration) {
+        kernel().sched.sleep_until(Hw::deadline(time));
     }
 
     fn trace(&self, cpu: Option<CpuId>) {

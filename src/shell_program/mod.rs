@@ -11,6 +11,7 @@
 mod kernel_machine;
 mod run;
 mod selftest;
+mod threads;
 
 pub use kernel_machine::KernelMachine;
 pub use run::run_shell;

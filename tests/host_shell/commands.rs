@@ -280,6 +280,40 @@ fn free_counts_in_kibibytes() {
 }
 
 #[test]
+fn ps_shows_what_threads_have_used() {
+    let fake = Fake::new(2, "0-1");
+    let (text, report) = fake.run("ps");
+    assert_eq!(report.outcome, OK);
+    let words: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let main = ["0", "TS", "-", "-5", "R", "1.234", "7", "2", "3", "main"];
+    let hotplug = ["1", "FF", "99", "-", "P", "0.000", "1", "0", "0", "cpuhp/1"];
+    assert_eq!(words[0].len(), main.len(), "as many headings as columns");
+    assert_eq!(words[1..], [main, hotplug]);
+}
+
+#[test]
+fn top_shows_shares_of_a_second() {
+    let fake = Fake::new(3, "0-1");
+    let (text, report) = fake.run("top");
+    assert_eq!(report.outcome, OK);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..3],
+        [
+            "%Cpu0  :   0.0 busy, 100.0 id",
+            "%Cpu1  :  50.0 busy,  50.0 id",
+            "%Cpu2  : off",
+        ]
+    );
+    let threads = lines[5..].iter().map(|line| line.split_whitespace());
+    let busy: Vec<Vec<&str>> = threads.map(|words| words.skip(5).collect()).collect();
+    assert_eq!(busy, [["100.0", "cpuhp/1"], ["25.0", "main"]], "{text}");
+}
+
+#[test]
 fn a_self_test_fails_if_one_check_does() {
     let fake = Fake::new(4, "0-3");
     let (text, report) = fake.run("selftest");
@@ -301,7 +335,7 @@ fn help_knows_every_command() {
     let (table, report) = fake.run("help");
     assert_eq!(report.outcome, OK);
     let (table, rest) = table.split_once("\n\n").expect("an empty line");
-    assert_eq!(table.lines().count(), 12);
+    assert_eq!(table.lines().count(), 14);
     assert!(rest.contains("1,4-7"), "what a list looks like: {rest}");
     for line in table.lines() {
         let name = line.split(' ').next().unwrap();
@@ -329,8 +363,8 @@ fn help_knows_every_command() {
 #[test]
 fn wrong_arguments_change_nothing() {
     for command in [
-        "help", "lscpu", "states", "stop", "selftest", "free", "trace", "exit", "poweroff",
-        "reboot",
+        "help", "lscpu", "states", "stop", "selftest", "free", "ps", "top", "trace", "exit",
+        "poweroff", "reboot",
     ] {
         for args in ["-x", "--now", "a b"] {
             let fake = Fake::new(4, "0-3");

@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
 use stillpoint::errno::Errno;
 use stillpoint::shell::{
-    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, Report, StepRow, StopCost,
+    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, Report, StepRow, StopCost, ThreadRow,
     parse_cpu_list, run_line,
 };
 
@@ -42,6 +43,8 @@ pub(crate) struct Fake {
     online: RefCell<CpuMask>,
     stuck: CpuMask,
     did: RefCell<Vec<Did>>,
+    /// For how many nanoseconds the shell has slept.
+    slept: RefCell<u64>,
     /// The output that was not taken yet.
     pub(crate) console: RefCell<String>,
 }
@@ -54,6 +57,7 @@ impl Fake {
             online: RefCell::new(parse_cpu_list(online).expect("a list")),
             stuck: CpuMask::EMPTY,
             did: RefCell::default(),
+            slept: RefCell::default(),
             console: RefCell::default(),
         }
     }
@@ -179,6 +183,51 @@ impl Machine for Fake {
             },
         ]
         .into_iter()
+    }
+
+    fn threads(&self) -> Vec<ThreadRow> {
+        let slept = *self.slept.borrow();
+        let main = ThreadRow {
+            id: 1,
+            name: "main".into(),
+            cpu: CpuId::BOOT,
+            class: "TS",
+            priority: None,
+            nice: Some(-5),
+            state: 'R',
+            run_ns: 1_234_567_890 + slept / 4,
+            waits: 7,
+            preemptions: 2,
+            migrations: 3,
+        };
+        let hotplug = ThreadRow {
+            id: 2,
+            name: "cpuhp/1".into(),
+            cpu: CpuId::new(1).expect("small"),
+            class: "FF",
+            priority: Some(99),
+            nice: None,
+            state: 'P',
+            run_ns: slept,
+            waits: 1,
+            preemptions: 0,
+            migrations: 0,
+        };
+        vec![main, hotplug]
+    }
+
+    fn idle_ns(&self, cpu: CpuId) -> Option<u64> {
+        let online = self.online.borrow().contains(cpu);
+        online.then(|| *self.slept.borrow() / (1 + cpu.index() as u64))
+    }
+
+    fn now_ns(&self) -> u64 {
+        5_000_000_000 + *self.slept.borrow()
+    }
+
+    fn sleep(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).expect("a short time");
+        *self.slept.borrow_mut() += ns;
     }
 
     fn stop(&self) -> Result<StopCost, Refused> {
