@@ -5,10 +5,9 @@
 //! of two threads that want the CPU, the one with less has had less than its share. The
 //! ordinary thread with the least virtual runtime is next, for a slice
 //! ([`NORMAL_SLICE`](crate::config::NORMAL_SLICE)) at a time. This is start-time fair
-//! queueing (Goyal, Vin and Cheng, 1996), as Linux's CFS has used it for threads since
-//! 2007. Virtual runtimes of all CPUs are on one scale, and a thread that falls behind
-//! those on another CPU moves there (see `balance`), as in global virtual time fair
-//! scheduling (Kim, Choi and Huh, 2018).
+//! queueing (Goyal, Vin and Cheng, 1996), as in Linux's CFS. Virtual runtimes of all CPUs
+//! are on one scale, and a thread that falls behind those on another CPU moves there (see
+//! `balance`), as in global virtual time fair scheduling (Kim, Choi and Huh, 2018).
 //!
 //! ```text
 //!                 CREDIT         floor          CREDIT
