@@ -31,7 +31,7 @@ pub struct Usage {
 }
 
 impl Counters {
-    pub(crate) const fn new() -> Counters {
+    pub(crate) fn new() -> Counters {
         Counters {
             ticks: AtomicU64::new(0),
             waits: AtomicU64::new(0),
