@@ -31,6 +31,10 @@ use crate::sched::class::NORMAL_LEVEL;
 use crate::sync::AtomicBits;
 use crate::sync::atomic::{Ordering, fence};
 
+/// Number of levels above the ordinary one that are told apart. A model has a few only,
+/// because loom makes all atomics anew for each execution.
+const LEVELS: usize = if cfg!(loom) { 3 } else { NORMAL_LEVEL };
+
 /// The maps. All accesses are Relaxed; where order matters a fence says so.
 #[derive(Debug)]
 pub struct CpuMap {
@@ -41,7 +45,7 @@ pub struct CpuMap {
     /// CPUs that run, or are about to run, something above the ordinary level.
     urgent: AtomicBits,
     /// The same CPUs, by level.
-    by_level: [AtomicBits; NORMAL_LEVEL],
+    by_level: [AtomicBits; LEVELS],
     /// CPUs behind whose running thread a movable realtime thread waits.
     waiting: AtomicBits,
 }
@@ -109,13 +113,13 @@ impl CpuMap {
     /// Publishes that the most urgent level of `cpu` was `from` and is `to`
     /// (level-under-lock).
     pub fn publish_level(&self, cpu: CpuId, from: usize, to: usize) {
-        if to < NORMAL_LEVEL {
+        if to < LEVELS {
             self.by_level[to].set(cpu.index(), Ordering::Relaxed);
             self.urgent.set(cpu.index(), Ordering::Relaxed);
         } else {
             self.urgent.clear(cpu.index(), Ordering::Relaxed);
         }
-        if from < NORMAL_LEVEL {
+        if from < LEVELS {
             self.by_level[from].clear(cpu.index(), Ordering::Relaxed);
         }
     }
@@ -162,7 +166,7 @@ impl CpuMap {
     ) -> Option<CpuId> {
         let ordinary = |word| !self.urgent.word(word, Ordering::Relaxed) & among_fn(word);
         self.nearest(near, ordinary).or_else(|| {
-            (level + 1..NORMAL_LEVEL).rev().find_map(|lower| {
+            (level + 1..LEVELS).rev().find_map(|lower| {
                 let at_it = &self.by_level[lower];
                 self.nearest(near, |word| {
                     at_it.word(word, Ordering::Relaxed) & among_fn(word)
