@@ -151,7 +151,9 @@ fn root() -> &'static Path {
 
 #[test]
 fn every_ordering_has_a_model_or_a_reason() {
-    let entries = list::read(&root().join("tests/mutants")).expect("lists");
+    let mut entries = list::read(&root().join("tests/mutants")).expect("lists");
+    // The other lists make mistakes of other kinds.
+    entries.retain(|entry| entry.model.starts_with("loom_"));
     let mut files = Vec::new();
     sources::collect(&root().join("src"), &mut files).expect("src is readable");
     files.sort();

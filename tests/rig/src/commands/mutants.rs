@@ -51,6 +51,9 @@ const NEEDED: &[&str] = &[
     "benches",
 ];
 
+/// How the name of a model begins that loom runs. The others are tests of the host.
+const LOOM: &str = "loom_";
+
 /// The depth of a model's search, because two of the mistakes need it. The variable
 /// LOOM_MAX_PREEMPTIONS has no effect here.
 const PREEMPTIONS: &str = "3";
@@ -98,7 +101,8 @@ pub fn plant(
 struct Copy<'a> {
     config: &'a Config,
     tree: PathBuf,
-    target: PathBuf,
+    /// The directory of the copy, and of what is built from it.
+    work: PathBuf,
     log: PathBuf,
 }
 
@@ -124,8 +128,8 @@ impl Copy<'_> {
         Ok(Copy {
             config,
             tree,
-            target: work.join("target"),
             log: work.join("log"),
+            work,
         })
     }
 
@@ -137,12 +141,16 @@ impl Copy<'_> {
         cargo
             .args(["test", "--release", "--test", model])
             .args(more);
+        // With flags of their own, loom's models have dependencies of their own.
+        let kind = if model.starts_with(LOOM) { "target" } else { "host" };
         cargo
             .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", &self.target);
-        cargo
-            .env("RUSTFLAGS", "--cfg loom")
-            .env("LOOM_MAX_PREEMPTIONS", PREEMPTIONS);
+            .env("CARGO_TARGET_DIR", self.work.join(kind));
+        if model.starts_with(LOOM) {
+            cargo
+                .env("RUSTFLAGS", "--cfg loom")
+                .env("LOOM_MAX_PREEMPTIONS", PREEMPTIONS);
+        }
         cargo.stdout(log.try_clone()?).stderr(log);
         // Dropping this ends cargo and all programs that it has started.
         let mut running = Running::start(&mut cargo)?;
