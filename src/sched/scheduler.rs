@@ -392,17 +392,29 @@ impl<P: SchedHost> Scheduler<P> {
         // and `sleep_fn` is called with IRQs masked.
         unsafe { P::irq_enable() };
         loop {
-            self.look_for_work();
-            let masked = IrqGuard::<P>::new();
-            if !P::has_preempt_work(PreemptWork::Reschedule) {
-                sleep_fn();
-            }
-            // In this window the interrupt that ended the sleep is handled; at its end
-            // a thread that became runnable takes the CPU. An interrupt that stayed
-            // pending would end the next sleep at once.
-            drop(masked);
-            P::serve_interrupts();
+            self.idle_turn(&mut sleep_fn);
         }
+    }
+
+    /// Does one turn of the idle loop: looks for a thread that waits on another CPU, and
+    /// sleeps with `sleep_fn` if no thread is runnable here.
+    ///
+    /// # Context
+    /// The idle thread of this CPU, IRQs on.
+    #[inline]
+    pub fn idle_turn(&self, sleep_fn: impl FnOnce()) {
+        // A thread that is found gets the CPU where `masked` drops. If it did before the
+        // sleep, the idle thread would sleep next without another look.
+        let masked = IrqGuard::<P>::new();
+        self.look_for_work();
+        if !P::has_preempt_work(PreemptWork::Reschedule) {
+            sleep_fn();
+        }
+        // In this window the interrupt that ended the sleep is handled; at its end
+        // a thread that became runnable takes the CPU. An interrupt that stayed
+        // pending would end the next sleep at once.
+        drop(masked);
+        P::serve_interrupts();
     }
 
     #[inline]
