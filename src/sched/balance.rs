@@ -90,6 +90,22 @@ impl<P: SchedHost> Scheduler<P> {
         claimed.is_some()
     }
 
+    /// Calls an idle CPU for `thread`, which has just lost `cpu`, this CPU, and waits in
+    /// `queue`. If there is none, a realtime thread is looked after behind the switch.
+    ///
+    /// What the others know of this CPU may be the same as before: a thread waited here
+    /// that may run nowhere else, and now it runs.
+    pub(super) fn note_preempted(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: &Thread<P>) {
+        let among = |word| thread.affinity.word(word) & P::masks().active_word(word);
+        if self.map.any_idle()
+            && let Some(idle) = self.map.claim_near(cpu, among)
+        {
+            P::send_sgi_to(Sgi::Reschedule, cpu, idle);
+        } else if thread.level() < NORMAL_LEVEL {
+            queue.look_after_switch();
+        }
+    }
+
     /// Pulls a thread that waits on another CPU to this idle CPU, if there is one that
     /// may run here.
     ///
@@ -98,12 +114,15 @@ impl<P: SchedHost> Scheduler<P> {
     #[inline]
     pub(super) fn look_for_work(&self) {
         if self.overloaded.load(Ordering::Relaxed) > 0 {
-            self.pull_from_busiest();
+            let here = IrqGuard::<P>::new();
+            // The most urgent first, wherever it waits.
+            if !self.pull_urgent(P::this_cpu(), &here) {
+                self.pull_from_busiest(&here);
+            }
         }
     }
 
-    fn pull_from_busiest(&self) {
-        let here = IrqGuard::<P>::new();
+    fn pull_from_busiest(&self, here: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         if !P::masks().is_active(cpu) {
             return;
@@ -117,10 +136,10 @@ impl<P: SchedHost> Scheduler<P> {
         let Some((busiest, _)) = others().max_by_key(|(_, record)| waiting(record)) else {
             return;
         };
-        if !self.pull_from(busiest, cpu, NORMAL_LEVEL + 1, &here) {
+        if !self.pull_from(busiest, cpu, NORMAL_LEVEL + 1, here) {
             // No thread that waits there may run here: try the other CPUs.
             let _any =
-                others().any(|(other, _)| self.pull_from(other, cpu, NORMAL_LEVEL + 1, &here));
+                others().any(|(other, _)| self.pull_from(other, cpu, NORMAL_LEVEL + 1, here));
         }
     }
 
@@ -155,7 +174,7 @@ impl<P: SchedHost> Scheduler<P> {
     #[inline(never)]
     pub(super) fn even_out(&self, cpu: CpuId, masked: &IrqGuard<P>) {
         self.push_urgent(cpu, masked);
-        self.pull_urgent(cpu, masked);
+        let _pulled = self.pull_urgent(cpu, masked);
     }
 
     /// Moves the realtime threads that wait on `from` to CPUs that run something less
@@ -204,11 +223,22 @@ impl<P: SchedHost> Scheduler<P> {
         Some((thread, to))
     }
 
-    /// Pulls the most urgent realtime thread that waits elsewhere and may run on `cpu`,
-    /// which is this CPU and has nothing as urgent (most-urgent-run).
-    fn pull_urgent(&self, cpu: CpuId, masked: &IrqGuard<P>) {
+    /// Pulls realtime threads that wait elsewhere to `cpu`, which is this CPU, until none
+    /// that may run here is more urgent than all that are here (most-urgent-run). Returns
+    /// whether there was one.
+    fn pull_urgent(&self, cpu: CpuId, masked: &IrqGuard<P>) -> bool {
+        // Each is more urgent than the one before. There are two if the most urgent one of
+        // a queue may not run here, but the next may.
+        let mut pulled = false;
+        while self.pull_more_urgent(cpu, masked) {
+            pulled = true;
+        }
+        pulled
+    }
+
+    fn pull_more_urgent(&self, cpu: CpuId, masked: &IrqGuard<P>) -> bool {
         if !self.map.any_waiting() || !P::masks().is_active(cpu) {
-            return;
+            return false;
         }
         let mine = self.queue(cpu).lock_masked(masked).most_urgent();
         // Relaxed: a hint; the level is looked at again under the lock.
@@ -221,11 +251,10 @@ impl<P: SchedHost> Scheduler<P> {
             others.filter(|other| *other != cpu && level_at(*other) < mine)
         };
         let Some(most) = waiting().min_by_key(|other| level_at(*other)) else {
-            return;
+            return false;
         };
-        if !self.pull_from(most, cpu, mine, masked) {
-            let _any = waiting().any(|other| self.pull_from(other, cpu, mine, masked));
-        }
+        self.pull_from(most, cpu, mine, masked)
+            || waiting().any(|other| self.pull_from(other, cpu, mine, masked))
     }
 
     /// Ends the running thread's slice in the timer interrupt, if the slice is over. If a

@@ -163,10 +163,23 @@ impl<P: SchedHost> Scheduler<P> {
                 P::relax();
                 continue;
             }
-            if !thread.affinity.change(cpus, cpu) {
+            let must_go = thread.affinity.change(cpus, cpu);
+            if !must_go && (runs || !thread.is_queued() || thread.is_pinned()) {
                 break;
             }
-            if runs {
+            if !must_go {
+                // It waits here, and may run at once where it could not before.
+                let better = self.find_better(thread, cpu).filter(|to| *to != cpu);
+                let moved = better.and_then(|_| queue.ready.remove(thread));
+                if let (Some(moved), Some(to)) = (moved, better) {
+                    queue.depart(&moved);
+                    moved.set_cpu(to);
+                    moved.counters.migrates();
+                    let _uneven = self.note_load(cpu, &mut queue);
+                    drop(queue);
+                    self.enqueue(to, moved, &here);
+                }
+            } else if runs {
                 queue.evict_current();
                 if cpu == P::this_cpu() {
                     self.note_here(cpu, &mut queue);

@@ -400,6 +400,16 @@ impl<P: SchedHost> RunQueue<P> {
             }
     }
 
+    /// Has this CPU look after realtime threads that may run elsewhere, as soon as the
+    /// switch that is under way or due is over.
+    ///
+    /// # Context
+    /// The CPU itself.
+    pub(crate) fn look_after_switch(&mut self) {
+        self.uneven = true;
+        P::set_preempt_work(PreemptWork::Previous, true);
+    }
+
     /// Marks the running thread as one that may not stay here: it moves to another CPU
     /// as soon as it can be preempted.
     pub(crate) fn evict_current(&mut self) {

@@ -261,6 +261,11 @@ impl<P: SchedHost> Scheduler<P> {
             }
             return;
         };
+        // SAFETY: as below; the queue is locked still.
+        let waits = unsafe { &*from };
+        if waits.is_queued() && waits.is_movable() {
+            self.note_preempted(cpu, &mut queue, waits);
+        }
         SpinLockGuard::leave_locked(queue);
         // SAFETY: if the thread is dead, parked or moving to another CPU, the run queue
         // holds a count of it until `finish_switch`. If it is runnable it is queued,
@@ -341,8 +346,7 @@ impl<P: SchedHost> Scheduler<P> {
             self.note_at(cpu, queue, || now)
         };
         if uneven {
-            queue.uneven = true;
-            P::set_preempt_work(PreemptWork::Previous, true);
+            queue.look_after_switch();
         }
     }
 

@@ -4,6 +4,7 @@
 
 use alloc::sync::Arc;
 
+use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::{Class, Nice, SchedHost, Scheduler, Thread};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
@@ -43,24 +44,28 @@ impl<P: SchedHost> Scheduler<P> {
         let cpu = thread.cpu();
         // Relaxed: a hint.
         let clock = || self.clock.load(Ordering::Relaxed);
+        // What the other CPUs know of that queue may stay the same.
+        let mut uneven = false;
         if Arc::ptr_eq(queue.current(), thread) {
             queue.change_current(clock, change_fn);
         } else if let Some(queued) = queue.ready.remove(thread) {
             // Out of the queue (`level-while-queued` of `ready`).
             queue.depart(&queued);
             change_fn(&queued);
+            uneven = queued.level() < NORMAL_LEVEL;
             queue.enqueue_as_it_is(queued, clock);
         } else {
             change_fn(thread);
             return;
         }
         let here = cpu == P::this_cpu();
-        let uneven = if here {
+        uneven |= if here {
             self.note_here(cpu, &mut queue)
         } else {
             self.note_load(cpu, &mut queue)
         };
-        let must_tell = !here && (queue.should_preempt() || queue.wants_slice());
+        // If its thread is less urgent than it was, that CPU may have to pull one.
+        let must_tell = !here && (queue.should_preempt() || queue.wants_slice() || uneven);
         drop(queue);
         if must_tell {
             Self::send_reschedule(cpu);

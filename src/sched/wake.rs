@@ -339,10 +339,20 @@ impl<P: SchedHost> Scheduler<P> {
         let cpu = P::this_cpu();
         let mut queue = self.queue(cpu).lock_masked(&masked);
         let _uneven = self.note_here(cpu, &mut queue);
-        if queue.is_idle() && !self.map.is_idle(cpu) {
-            // Claimed to take a thread that waits elsewhere, which the idle loop does if
-            // the thread still waits.
-            self.map.go_idle(cpu);
+        if queue.is_idle() {
+            if !self.map.is_idle(cpu) {
+                // Claimed to take a thread that waits elsewhere, which the idle loop does
+                // if the thread still waits.
+                self.map.go_idle(cpu);
+            }
+        } else if self.map.any_waiting() {
+            // The running thread may be less urgent than it was.
+            if queue.should_preempt() {
+                queue.look_after_switch();
+            } else {
+                drop(queue);
+                self.even_out(cpu, &masked);
+            }
         }
     }
 }
