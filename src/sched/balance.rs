@@ -20,9 +20,9 @@
 //! - **none-beside-idle**: a movable thread doesn't wait while a CPU on which it may run
 //!   is idle. A waker and a CPU that goes idle see each other (`seen-by-one` of
 //!   `cpu_map`).
-//! - **behind-moves**: at the end of a slice an ordinary thread that has waited for longer
-//!   than two slices more than one that runs elsewhere moves there, unless that CPU would
-//!   then be more loaded than this one was.
+//! - **behind-moves**: at the end of a slice the ordinary thread that waits and is furthest
+//!   behind moves to a CPU whose running thread leads it by more than a slice, unless that
+//!   CPU is as loaded as this one.
 
 #![forbid(unsafe_code)]
 
@@ -175,6 +175,10 @@ impl<P: SchedHost> Scheduler<P> {
     pub(super) fn even_out(&self, cpu: CpuId, masked: &IrqGuard<P>) {
         self.push_urgent(cpu, masked);
         let _pulled = self.pull_urgent(cpu, masked);
+        let balances = core::mem::take(&mut self.queue(cpu).lock_masked(masked).balances);
+        if balances {
+            self.move_behind(cpu, masked);
+        }
     }
 
     /// Moves the realtime threads that wait on `from` to CPUs that run something less
@@ -266,20 +270,37 @@ impl<P: SchedHost> Scheduler<P> {
     pub(super) fn slice_interrupt(&self) {
         let masked = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
+        let mut queue = self.queue(cpu).lock_masked(&masked);
+        let over = queue.end_slice();
+        let helped = over && self.map.any_idle() && self.call_helper(cpu, &queue);
+        let _uneven = self.note_here(cpu, &mut queue);
+        if !over || helped {
+            return;
+        }
+        if queue.should_preempt() {
+            // The thread that is next runs here. If one moves, it is one that waits then.
+            queue.balances = true;
+            queue.look_after_switch();
+        } else {
+            drop(queue);
+            self.move_behind(cpu, &masked);
+        }
+    }
+
+    /// Moves the ordinary thread that waits on `cpu`, this CPU, and is furthest behind, if
+    /// it should run elsewhere (behind-moves).
+    ///
+    /// # Context
+    /// IRQs masked; no queue locked.
+    pub(super) fn move_behind(&self, cpu: CpuId, masked: &IrqGuard<P>) {
         let moved = {
-            let mut queue = self.queue(cpu).lock_masked(&masked);
-            let over = queue.end_slice();
-            let helped = over && self.map.any_idle() && self.call_helper(cpu, &queue);
-            let moved = if over && !helped {
-                self.take_behind(cpu, &mut queue)
-            } else {
-                None
-            };
+            let mut queue = self.queue(cpu).lock_masked(masked);
+            let moved = self.take_behind(cpu, &mut queue);
             let _uneven = self.note_here(cpu, &mut queue);
             moved
         };
         if let Some((thread, to)) = moved {
-            self.enqueue(to, thread, &masked);
+            self.enqueue(to, thread, masked);
         }
     }
 
@@ -302,7 +323,6 @@ impl<P: SchedHost> Scheduler<P> {
         let begin = queue.probe;
         queue.probe = (begin + PROBES) % cpus;
         let (thread, at) = queue.first_waiting()?;
-        let weight = u64::from(thread.share.weight());
 
         let mut best = None;
         for step in 0..cpus.min(PROBES) {
@@ -318,7 +338,7 @@ impl<P: SchedHost> Scheduler<P> {
                 continue;
             };
             let lead = ahead.saturating_sub(at);
-            let fits = there.weight() + weight <= load && lead > lag;
+            let fits = there.weight() < load && lead > lag;
             if (fits || starved) && best.is_none_or(|(most, _)| lead > most) {
                 best = Some((lead, other));
             }

@@ -10,7 +10,7 @@
 //! `balance`), as in global virtual time fair scheduling (Kim, Choi and Huh, 2018).
 //!
 //! ```text
-//!                 CREDIT         floor          CREDIT
+//!                 credit         floor          credit
 //!   ────────────┼───────────────┼──────────────┼──────────► virtual runtime
 //!               │◄──── a thread that comes is put in here ────►│
 //!   has slept long: here                            has run ahead elsewhere: here
@@ -19,12 +19,13 @@
 //!
 //! # Invariants
 //! - **credit-is-bounded**: a thread that comes to a queue with ordinary threads is at
-//!   most [`CREDIT`] before or behind its floor. So a thread that has slept for an hour
-//!   goes first, but not for an hour; and one that ran ahead on a CPU of its own waits
-//!   for a slice, and not until the others have caught up.
+//!   most `credit` before or behind its floor if it has slept, and `carried` if it
+//!   comes from another CPU, where it waited for its share. So a thread that has slept for
+//!   an hour goes first, but not for an hour; and one that ran ahead on a CPU of its own
+//!   waits for a few slices, and not until the others have caught up.
 //! - **floor-never-falls**: a queue's floor never falls while ordinary threads are in it.
 //! - **debts-are-forgiven**: a queue that is further behind the clock of the machine than
-//!   [`FORGIVE`] is lifted with all its threads, so that their order stays. Threads that
+//!   `forgive` is lifted with all its threads, so that their order stays. Threads that
 //!   affinity holds on a crowded CPU owe nothing to the others later.
 //!
 //! The unit of virtual runtime is a tick of the counter at weight 1024. With a counter
@@ -111,9 +112,11 @@ pub(crate) fn virtual_ticks(ticks: u64, weight: u32) -> u64 {
 pub(crate) struct Distances {
     /// The length of a slice.
     pub(crate) slice: u64,
-    /// How far before or behind the floor a thread may come to a queue
+    /// How far before or behind the floor a thread may come to a queue from a sleep
     /// (credit-is-bounded).
     pub(crate) credit: u64,
+    /// How far before or behind the floor a thread may come from another CPU.
+    pub(crate) carried: u64,
     /// How far a queue may be behind the clock (debts-are-forgiven).
     pub(crate) forgive: u64,
     /// By how much a thread must lead one that waits on another CPU for that to move.
@@ -126,8 +129,19 @@ impl Distances {
         Distances {
             slice,
             credit: slice,
-            forgive: 10 * slice,
-            lag: 2 * slice,
+            carried: 5 * slice,
+            forgive: 50 * slice,
+            lag: slice,
+        }
+    }
+
+    /// Returns how far before or behind the floor a thread may come.
+    #[inline]
+    pub(crate) const fn within(&self, from_sleep: bool) -> u64 {
+        if from_sleep {
+            self.credit
+        } else {
+            self.carried
         }
     }
 }
@@ -175,19 +189,19 @@ impl TimeLine {
     /// Returns the offset for a thread that comes with the absolute virtual runtime
     /// `absolute` (credit-is-bounded).
     #[inline]
-    pub(crate) fn admit(&self, absolute: u64, distances: &Distances) -> u64 {
+    pub(crate) fn admit(&self, absolute: u64, within: u64) -> u64 {
         let floor = self.floor();
         // An offset is never negative.
-        let low = floor.saturating_sub(distances.credit).max(self.lift);
-        let high = floor.saturating_add(distances.credit);
+        let low = floor.saturating_sub(within).max(self.lift);
+        let high = floor.saturating_add(within);
         absolute.clamp(low, high) - self.lift
     }
 
     /// Returns the offset for a thread that comes with `absolute` to a queue without an
     /// ordinary thread, and begins a new time line there, near the machine's `clock`.
-    pub(crate) fn begin(&mut self, absolute: u64, clock: u64, distances: &Distances) -> u64 {
-        let low = clock.saturating_sub(distances.credit);
-        let high = clock.saturating_add(distances.credit);
+    pub(crate) fn begin(&mut self, absolute: u64, clock: u64, within: u64) -> u64 {
+        let low = clock.saturating_sub(within);
+        let high = clock.saturating_add(within);
         self.lift = 0;
         self.floor = absolute.clamp(low, high);
         self.floor
@@ -228,25 +242,25 @@ mod tests {
     #[test]
     fn a_thread_comes_near_the_floor_however_long_it_was_away() {
         let mut line = TimeLine::new();
-        assert_eq!(line.begin(0, 5_000, &D), 4_900);
+        assert_eq!(line.begin(0, 5_000, 100), 4_900);
         line.raise_floor(6_000);
         line.raise_floor(5_500);
         assert_eq!(line.floor(), 6_000);
-        assert_eq!(line.admit(0, &D), 5_900);
-        assert_eq!(line.admit(6_050, &D), 6_050);
-        assert_eq!(line.admit(u64::MAX, &D), 6_100);
+        assert_eq!(line.admit(0, 100), 5_900);
+        assert_eq!(line.admit(6_050, 100), 6_050);
+        assert_eq!(line.admit(u64::MAX, 100), 6_100);
     }
 
     #[test]
     fn a_queue_is_lifted_with_its_threads() {
         let mut line = TimeLine::new();
-        let first = line.begin(1_000, 1_000, &D);
-        let second = line.admit(1_070, &D);
+        let first = line.begin(1_000, 1_000, 100);
+        let second = line.admit(1_070, 100);
         line.forgive(1_500, &D);
         assert_eq!(line.absolute(first), 1_000, "not behind by so much");
         line.forgive(10_000, &D);
-        assert_eq!(line.absolute(first), 9_000);
+        assert_eq!(line.absolute(first), 5_000);
         assert_eq!(line.absolute(second) - line.absolute(first), 70);
-        assert_eq!(line.admit(0, &D), first - 100);
+        assert_eq!(line.admit(0, 100), first - 100);
     }
 }

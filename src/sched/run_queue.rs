@@ -56,6 +56,9 @@ pub struct RunQueue<P: SchedHost> {
     /// A realtime thread may be run on another CPU, or one of another CPU here: to be
     /// looked after as soon as the switch is over.
     pub(crate) uneven: bool,
+    /// A slice has ended: an ordinary thread that waits after the switch may be behind
+    /// those that run elsewhere.
+    pub(crate) balances: bool,
     /// Where the next search for a CPU that is ahead begins.
     pub(crate) probe: usize,
 }
@@ -143,6 +146,7 @@ impl<P: SchedHost> RunQueue<P> {
             distances: Distances::of_slice(P::frequency().duration_to_ticks(NORMAL_SLICE)),
             reported: Report::NOTHING,
             uneven: false,
+            balances: false,
             probe: 0,
         }
     }
@@ -210,12 +214,13 @@ impl<P: SchedHost> RunQueue<P> {
     /// Puts `thread`, an ordinary one, on the time line of this queue.
     fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
         let runtime = thread.share.runtime();
+        let within = self.distances.within(thread.share.comes_from_sleep());
         let offset = if self.weight() > 0 {
             self.charge_current();
             self.update_floor();
-            self.line.admit(runtime, &self.distances)
+            self.line.admit(runtime, within)
         } else {
-            self.line.begin(runtime, clock(), &self.distances)
+            self.line.begin(runtime, clock(), within)
         };
         thread.share.set_runtime(offset);
     }
@@ -304,9 +309,9 @@ impl<P: SchedHost> RunQueue<P> {
         } else {
             let runtime = current.share.runtime();
             let offset = if self.ready.weight() > 0 {
-                self.line.admit(runtime, &self.distances)
+                self.line.admit(runtime, self.distances.credit)
             } else {
-                self.line.begin(runtime, clock(), &self.distances)
+                self.line.begin(runtime, clock(), self.distances.credit)
             };
             current.share.set_runtime(offset);
         }
@@ -554,6 +559,7 @@ impl<P: SchedHost> RunQueue<P> {
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
             ThreadState::Parking => {
                 self.depart(&current);
+                current.share.sleeps();
                 current.block_state.settle();
                 return self.leave_to_next(current, Aftermath::Parked);
             }

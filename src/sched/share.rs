@@ -5,7 +5,7 @@
 
 use crate::sched::Nice;
 use crate::sched::fair::{TimeLine, virtual_ticks};
-use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// A thread's share. All fields are Relaxed: they change under the lock of the run queue
 /// to which the thread belongs.
@@ -21,6 +21,9 @@ pub(crate) struct Share {
     /// The key of the queued thread: the least is next. It differs from `runtime` for a
     /// thread that was put in front or yields.
     turn: AtomicU64,
+    /// The thread has waited for something else than a CPU since it was queued last, or
+    /// was never queued.
+    has_slept: AtomicBool,
 }
 
 impl Share {
@@ -30,6 +33,7 @@ impl Share {
             weight: AtomicU32::new(nice.weight()),
             runtime: AtomicU64::new(0),
             turn: AtomicU64::new(0),
+            has_slept: AtomicBool::new(true),
         }
     }
 
@@ -77,6 +81,21 @@ impl Share {
     #[inline]
     pub(crate) fn leave(&self, line: &TimeLine) {
         self.set_runtime(line.absolute(self.runtime()));
+    }
+
+    /// Notes that the thread waits for something else than a CPU.
+    #[inline]
+    pub(crate) fn sleeps(&self) {
+        self.has_slept.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the thread comes from a sleep, and not from another CPU. Forgets
+    /// it.
+    #[inline]
+    pub(crate) fn comes_from_sleep(&self) -> bool {
+        let slept = self.has_slept.load(Ordering::Relaxed);
+        self.has_slept.store(false, Ordering::Relaxed);
+        slept
     }
 
     /// Takes [`Share::leave`] back: the thread is still in the queue with `line`.
