@@ -142,7 +142,11 @@ impl Copy<'_> {
             .args(["test", "--release", "--test", model])
             .args(more);
         // With flags of their own, loom's models have dependencies of their own.
-        let kind = if model.starts_with(LOOM) { "target" } else { "host" };
+        let kind = if model.starts_with(LOOM) {
+            "target"
+        } else {
+            "host"
+        };
         cargo
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", self.work.join(kind));

@@ -1,0 +1,92 @@
+//! Which threads run where: the scheduler that ships, on a machine of up to 20 CPUs under
+//! random loads, in virtual time.
+//!
+//! After each event, when all CPUs have done what they had to, the threads that run must be
+//! those that `sched::balance` promises. A failure names its seed: `POLICY_SEED=seed` runs
+//! that one alone, and `POLICY_STEPS=number` sets how many events there are altogether.
+
+#[path = "host_policy/checks.rs"]
+mod checks;
+#[path = "host_policy/driver.rs"]
+mod driver;
+#[path = "host_policy/platform.rs"]
+mod platform;
+#[path = "host_policy/shares.rs"]
+mod shares;
+#[path = "host_policy/world.rs"]
+mod world;
+#[path = "support/xorshift.rs"]
+mod xorshift;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use world::{Habits, World};
+use xorshift::Random;
+
+/// How many events there are in `make test-host`.
+const STEPS: u64 = 100_000;
+/// How many events one machine sees.
+const LIFE: u64 = 2_500;
+
+fn number_from(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
+/// Calls `test_fn` with seeds, until as many events have happened as there should.
+fn with_seeds(share: u64, test_fn: impl Fn(u64)) {
+    if let Some(seed) = number_from("POLICY_SEED") {
+        return test_fn(seed);
+    }
+    let steps = number_from("POLICY_STEPS").unwrap_or(STEPS);
+    for seed in 1..=(steps / LIFE / share).max(1) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test_fn(seed))) {
+            println!("POLICY_SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn the_most_urgent_run_and_none_waits_beside_an_idle_cpu() {
+    with_seeds(1, |seed| {
+        let mut random = Random::new(seed);
+        let mut maybe = |of| random.below(of) == 0;
+        let habits = Habits {
+            realtime: !maybe(4),
+            sleeps: !maybe(8),
+            affinity: maybe(2),
+            nice: maybe(2),
+            changes: maybe(2),
+            hotplug: maybe(2),
+            late: maybe(2),
+        };
+        let (cpus, most) = (1 + random.below(20), 1 + random.below(40));
+        let mut world = World::new(seed, cpus, most, habits);
+        for _ in 0..LIFE {
+            if world.step() {
+                checks::none_waits_in_vain(&world);
+            }
+        }
+    });
+}
+
+#[test]
+fn equal_threads_get_equal_time() {
+    with_seeds(1, |seed| {
+        let mut random = Random::new(seed);
+        let (cpus, threads) = (1 + random.below(20), 1 + random.below(40));
+        shares::equals_get_equal_time(seed, cpus, threads);
+    });
+}
+
+#[test]
+fn weights_hold() {
+    with_seeds(1, |seed| {
+        let mut random = Random::new(seed);
+        let (cpus, threads) = (1 + random.below(8), 1 + random.below(30));
+        let nice = [-5, -3, 0, 0, 3, 5];
+        let nices: Vec<i8> = (0..threads).map(|_| nice[random.below(6)]).collect();
+        shares::weights_hold(seed, cpus, &nices);
+    });
+}

@@ -1,0 +1,239 @@
+//! The platform of a machine of many CPUs whose threads have no code: a context switch
+//! changes a word, and returns at once as the next thread.
+//!
+//! The machine belongs to the host thread that has made it. Whatever a CPU does, it does
+//! in one go, and the driver says which CPU is next. So a run is repeatable, and two CPUs
+//! never compete for a lock.
+
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use stillpoint::config::MASK_WORDS;
+use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
+use stillpoint::platform::{OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
+use stillpoint::sched::{SchedHost, Scheduler};
+use stillpoint::sync::atomic::{AtomicUsize, Ordering};
+use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
+use stillpoint::time::{Frequency, Instant};
+use stillpoint::trace::Event;
+
+/// The time of an event that never comes.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// What the platform keeps of one CPU.
+#[derive(Default)]
+pub(crate) struct Cpu {
+    /// The thread word of the running thread.
+    pub(crate) word: Cell<usize>,
+    work: Cell<u32>,
+    /// When the timer interrupts.
+    pub(crate) armed: Cell<u64>,
+    /// Whether a Reschedule SGI is pending.
+    pub(crate) called: Cell<bool>,
+}
+
+/// A machine.
+pub(crate) struct Machine {
+    pub(crate) masks: CpuMasks,
+    sched: OnceLock<Scheduler<Many>>,
+    pub(crate) cpus: Vec<Cpu>,
+    pub(crate) now: Cell<u64>,
+    /// The CPU that acts.
+    pub(crate) me: Cell<usize>,
+    pub(crate) masked: Cell<bool>,
+    preempt_count: Cell<u32>,
+}
+
+thread_local! {
+    static MACHINE: Cell<Option<&'static Machine>> = const { Cell::new(None) };
+}
+
+/// Returns the machine of this host thread.
+pub(crate) fn machine() -> &'static Machine {
+    MACHINE.get().expect("this host thread has no machine")
+}
+
+impl Machine {
+    /// Gives this host thread a machine of `cpus` CPUs, none of which is online.
+    pub(crate) fn install(cpus: usize) {
+        let machine: &'static Machine = Box::leak(Box::new(Machine {
+            masks: CpuMasks::new(CpuMask::first_n(cpus)),
+            sched: OnceLock::new(),
+            cpus: (0..cpus).map(|_| Cpu::default()).collect(),
+            now: Cell::new(0),
+            me: Cell::new(0),
+            masked: Cell::new(false),
+            preempt_count: Cell::new(0),
+        }));
+        for cpu in &machine.cpus {
+            cpu.armed.set(NEVER);
+        }
+        MACHINE.set(Some(machine));
+        assert!(machine.sched.set(Scheduler::new(cpus)).is_ok());
+    }
+
+    fn mine(&self) -> &Cpu {
+        &self.cpus[self.me.get()]
+    }
+}
+
+/// The platform.
+#[derive(Debug)]
+pub(crate) struct Many;
+
+impl LocalCpu for Many {
+    fn irq_save() -> IrqFlags {
+        IrqFlags(u64::from(machine().masked.replace(true)))
+    }
+
+    unsafe fn irq_restore(flags: IrqFlags) {
+        machine().masked.set(flags.0 != 0);
+    }
+
+    unsafe fn irq_enable() {
+        machine().masked.set(false);
+    }
+
+    fn irqs_enabled() -> bool {
+        !machine().masked.get()
+    }
+
+    fn preempt_disable() {
+        let count = &machine().preempt_count;
+        count.set(count.get() + 1);
+    }
+
+    unsafe fn preempt_enable_no_resched() {
+        let count = &machine().preempt_count;
+        count.set(count.get() - 1);
+    }
+
+    fn preempt_count() -> u32 {
+        machine().preempt_count.get()
+    }
+
+    fn preempt_point() {
+        Many::sched().preempt_point();
+    }
+
+    fn relax() {
+        panic!("a CPU waits for another, which can't act meanwhile");
+    }
+
+    fn cpu_mark() -> NonZeroUsize {
+        NonZeroUsize::MIN.saturating_add(machine().me.get())
+    }
+}
+
+impl Wait for Many {
+    fn sleep() {
+        unreachable!("nothing sleeps but the idle threads, and the driver knows those")
+    }
+
+    fn take_wake() -> Woken {
+        unreachable!("nothing sleeps but the idle threads, and the driver knows those")
+    }
+
+    fn serve_interrupts() {}
+
+    fn send_wake(_: &[u64; MASK_WORDS]) {
+        unreachable!("nothing sleeps but the idle threads, and the driver knows those")
+    }
+}
+
+impl Platform for Many {
+    /// The word of the thread.
+    type Context = AtomicUsize;
+
+    fn new_context(
+        _: &ThreadName,
+        _: extern "C" fn(usize) -> !,
+        arg: usize,
+    ) -> Result<AtomicUsize, OutOfStacks> {
+        Ok(AtomicUsize::new(arg))
+    }
+
+    unsafe fn release_stack(_: &AtomicUsize) {
+        unreachable!("no thread ends")
+    }
+
+    unsafe fn switch(from: &AtomicUsize, to: &AtomicUsize) {
+        assert!(machine().masked.get(), "a switch with IRQs on");
+        from.store(Many::thread_word(), Ordering::Relaxed);
+        machine().mine().word.set(to.load(Ordering::Relaxed));
+    }
+
+    fn thread_word() -> usize {
+        machine().mine().word.get()
+    }
+
+    unsafe fn set_thread_word(word: usize) {
+        machine().mine().word.set(word);
+    }
+
+    fn this_cpu() -> CpuId {
+        CpuId::new(machine().me.get()).expect("a CPU of the machine")
+    }
+
+    fn now() -> Instant {
+        Instant(machine().now.get())
+    }
+
+    fn frequency() -> Frequency {
+        Frequency::new(1_000_000_000).expect("it is not 0")
+    }
+
+    fn arm_timer(at: Option<Instant>) {
+        machine().mine().armed.set(at.map_or(NEVER, |at| at.0));
+    }
+
+    fn arm_timer_by(_: Instant) {
+        unreachable!("nothing stops this machine")
+    }
+
+    fn send_sgi(_: Sgi, _: &CpuMask) {
+        unreachable!("the scheduler calls one CPU at a time")
+    }
+
+    fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {
+        assert_eq!(sgi, Sgi::Reschedule);
+        assert_eq!(me.index(), machine().me.get(), "the sender");
+        assert!(
+            machine().masks.is_online(target),
+            "CPU{target} is off, and is called"
+        );
+        machine().cpus[target.index()].called.set(true);
+    }
+
+    fn set_preempt_work(work: PreemptWork, pending: bool) {
+        let bits = &machine().mine().work;
+        let bit = if pending { work as u32 } else { 0 };
+        bits.set(bits.get() & !(work as u32) | bit);
+    }
+
+    fn has_preempt_work(work: PreemptWork) -> bool {
+        machine().mine().work.get() & work as u32 != 0
+    }
+
+    fn masks() -> &'static CpuMasks {
+        &machine().masks
+    }
+
+    fn set_priority_mask_closed(_: bool) {
+        unreachable!("nothing stops this machine")
+    }
+}
+
+impl SchedHost for Many {
+    fn sched() -> &'static Scheduler<Many> {
+        machine().sched.get().expect("the machine has one")
+    }
+
+    fn patience_of_test() -> Option<Duration> {
+        None
+    }
+
+    fn trace(_: Event) {}
+}

@@ -1,0 +1,96 @@
+//! Which share of the CPUs each thread gets under a steady load: threads that all compute
+//! for ever, and may run anywhere.
+
+use stillpoint::sched::Nice;
+
+use crate::checks::SLICE;
+use crate::world::{Habits, MS, World};
+
+/// A second, in ticks.
+const SECOND: u64 = 1000 * MS;
+
+const STEADY: Habits = Habits {
+    realtime: false,
+    sleeps: false,
+    affinity: false,
+    nice: false,
+    changes: false,
+    hotplug: false,
+    late: false,
+};
+
+/// Returns the weight of a niceness: 1024 for 0, and 1.25 times as much for each step down.
+fn weight(nice: i8) -> f64 {
+    1024.0 * 1.25_f64.powi(-i32::from(nice))
+}
+
+/// Returns for how long each thread should run in a second: its share by weight, but no
+/// more than one CPU.
+fn ideal(cpus: usize, nices: &[i8]) -> Vec<f64> {
+    let mut capped = vec![false; nices.len()];
+    loop {
+        let full = capped.iter().filter(|capped| **capped).count();
+        let free = cpus as f64 - full as f64;
+        let open = nices.iter().zip(&capped).filter(|(_, capped)| !**capped);
+        let sum: f64 = open.map(|(nice, _)| weight(*nice)).sum();
+        let share = |nice: i8| weight(nice) / sum * free;
+        let over = (0..nices.len()).find(|at| !capped[*at] && share(nices[*at]) > 1.0);
+        match over {
+            Some(at) => capped[at] = true,
+            None => {
+                let of = |(nice, capped): (&i8, &bool)| if *capped { 1.0 } else { share(*nice) };
+                let shares = nices.iter().zip(&capped).map(of);
+                return shares.map(|share| share * SECOND as f64).collect();
+            }
+        }
+    }
+}
+
+/// Runs a thread of each niceness on `cpus` CPUs. Returns for how long each has run in each
+/// second after the first.
+fn run(seed: u64, cpus: usize, nices: &[i8], seconds: u64) -> Vec<Vec<u64>> {
+    let mut world = World::new(seed, cpus, 0, STEADY);
+    for nice in nices {
+        world.spawn_busy(Nice::new(*nice).expect("-20 to 19"));
+    }
+    world.run_until(SECOND);
+    let mut before = world.run_times();
+    (2..2 + seconds)
+        .map(|second| {
+            world.run_until(second * SECOND);
+            let now = world.run_times();
+            let ran = now.iter().zip(&before).map(|(now, before)| now - before);
+            let ran = ran.collect();
+            before = now;
+            ran
+        })
+        .collect()
+}
+
+/// Checks that equal threads get equal time: over each second they differ by less than a
+/// slice and 5 % of their share.
+pub(crate) fn equals_get_equal_time(seed: u64, cpus: usize, threads: usize) {
+    for ran in run(seed, cpus, &vec![0; threads], 3) {
+        let (least, most) = (ran.iter().min(), ran.iter().max());
+        let (least, most) = (least.expect("a thread"), most.expect("a thread"));
+        let mean = ran.iter().sum::<u64>() / threads as u64;
+        assert!(
+            most - least < SLICE + mean / 20,
+            "{threads} threads on {cpus} CPUs have run for {least} to {most} ns: {ran:?}"
+        );
+    }
+}
+
+/// Checks that each thread gets its share by weight: within 10 % and a slice.
+pub(crate) fn weights_hold(seed: u64, cpus: usize, nices: &[i8]) {
+    let ideal = ideal(cpus, nices);
+    for ran in run(seed, cpus, nices, 3) {
+        for ((ran, ideal), nice) in ran.iter().zip(&ideal).zip(nices) {
+            let off = (*ran as f64 - ideal).abs();
+            assert!(
+                off <= ideal / 10.0 + SLICE as f64,
+                "a thread of niceness {nice} of {nices:?} on {cpus} CPUs has run for {ran} of {ideal:.0} ns"
+            );
+        }
+    }
+}
