@@ -72,6 +72,30 @@ fn the_most_urgent_run_and_none_waits_beside_an_idle_cpu() {
 }
 
 #[test]
+fn no_ordinary_thread_starves() {
+    with_seeds(1, |seed| {
+        let mut random = Random::new(seed);
+        let mut maybe = |of| random.below(of) == 0;
+        let habits = Habits {
+            realtime: false,
+            sleeps: !maybe(4),
+            affinity: maybe(2),
+            nice: false,
+            changes: false,
+            hotplug: false,
+            late: maybe(2),
+        };
+        let (cpus, most) = (1 + random.below(4), 1 + random.below(40));
+        let mut world = World::new(seed, cpus, most, habits);
+        for _ in 0..LIFE {
+            if world.step() {
+                checks::none_starves(&world);
+            }
+        }
+    });
+}
+
+#[test]
 fn equal_threads_get_equal_time() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);
@@ -89,4 +113,9 @@ fn weights_hold() {
         let nices: Vec<i8> = (0..threads).map(|_| nice[random.below(6)]).collect();
         shares::weights_hold(seed, cpus, &nices);
     });
+}
+
+#[test]
+fn a_newcomer_has_no_long_turn() {
+    shares::a_newcomer_has_no_long_turn();
 }

@@ -5,10 +5,14 @@ use std::fmt::Write;
 use stillpoint::sched::Class;
 
 use crate::driver::cpu;
-use crate::world::{MS, World};
+use crate::world::{MS, Worker, World};
 
 /// The length of a slice of ordinary threads.
 pub(crate) const SLICE: u64 = 4 * MS;
+
+/// How many slices each of the others may have in addition, which it brings along from
+/// another CPU or a sleep.
+const BROUGHT: f64 = 3.0;
 
 /// Returns what the machine looks like, for a message.
 pub(crate) fn picture(world: &World) -> String {
@@ -105,5 +109,31 @@ pub(crate) fn first_came_first(world: &World, started: usize) {
                 picture(world)
             );
         }
+    }
+}
+
+/// Checks that no ordinary thread of a machine without realtime threads waits for longer
+/// than it takes the others to have what they are owed while it has a slice, what they bring
+/// along ([`BROUGHT`]), and the rest of a slice each. A thread that yields goes behind all
+/// others, the nicest ones too, and waits for those.
+pub(crate) fn none_starves(world: &World) {
+    let weight = |worker: &Worker| 1.25_f64.powi(-i32::from(worker.thread.nice().get()));
+    let all: f64 = world.workers.iter().map(weight).sum();
+    for waiter in world
+        .workers
+        .iter()
+        .filter(|it| it.queued_on.is_some() && !it.lets_others_go)
+    {
+        let rests = world.workers.len() as f64;
+        let slices = all / weight(waiter) + all * BROUGHT + rests;
+        let waited = World::now() - waiter.since;
+        assert!(
+            waited as f64 <= slices * SLICE as f64,
+            "{:?} has waited for {} us, and {:.0} at most are fair\n{}",
+            waiter.thread,
+            waited / 1000,
+            slices * SLICE as f64 / 1000.0,
+            picture(world)
+        );
     }
 }

@@ -94,3 +94,15 @@ pub(crate) fn weights_hold(seed: u64, cpus: usize, nices: &[i8]) {
         }
     }
 }
+
+/// Checks that a thread that comes after a long time, and has had nothing so far, has one
+/// CPU for no more than a few slices before the other has it again.
+pub(crate) fn a_newcomer_has_no_long_turn() {
+    let mut world = World::new(1, 1, 0, STEADY);
+    world.spawn_busy(Nice::default());
+    world.run_until(10 * SECOND);
+    world.spawn_busy(Nice::default());
+    world.run_until(10 * SECOND + 5 * SLICE);
+    let ran = world.run_times()[0] - 10 * SECOND;
+    assert!(ran >= SLICE, "the other has run for {ran} ns in 5 slices");
+}

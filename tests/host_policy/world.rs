@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     pub(crate) order: Option<i64>,
     /// It has given the CPU away in this step.
     yielded: bool,
+    /// It is queued because it gave the CPU away: behind all others.
+    pub(crate) lets_others_go: bool,
 }
 
 impl Worker {
@@ -191,6 +193,7 @@ impl World {
             queued_on: None,
             order: None,
             yielded: false,
+            lets_others_go: false,
         });
     }
 
@@ -438,6 +441,8 @@ impl World {
                 self.workers[index].queued_on = queue;
             }
             let it = &mut self.workers[index];
+            let queued = it.queued_on.is_some();
+            it.lets_others_go = queued && (it.yielded || it.lets_others_go);
             it.was_on = it.on;
             it.yielded = false;
         }
