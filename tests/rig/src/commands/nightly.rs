@@ -31,6 +31,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("fuzz", fuzz),
     Stage::quiet("mutants", all_mutants),
     Stage::quiet("loom", loom),
+    Stage::quiet("policy", policy),
     Stage::quiet("miri", miri),
     Stage::quiet("qemu-el2", qemu_el2),
     Stage::quiet("qemu-icount", qemu_icount),
@@ -230,6 +231,13 @@ fn fuzz(config: &Config) -> Result<()> {
 fn all_mutants(config: &Config) -> Result<()> {
     done(mutants_verdicts::run(config, &[])?)?;
     done(mutants::run(config, &[])?)
+}
+
+/// Runs the scheduler's policy on many more loads than the check does.
+fn policy(config: &Config) -> Result<()> {
+    let mut cargo = cargo(config);
+    cargo.args(["test", "--release", "--test", "host_policy"]);
+    succeed(cargo.env("POLICY_STEPS", "1000000"))
 }
 
 fn loom(config: &Config) -> Result<()> {
