@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::{Hw, kernel};
-use crate::sched::{self, AffinityError, Class};
+use crate::sched::{self, AffinityError, Class, Nice, Usage};
 
 /// A handle of a thread, for code that wakes or moves the thread. Clones are equal and stand
 /// for the same thread. A handle may outlive the thread; then its methods have no effect.
@@ -45,6 +45,49 @@ impl Thread {
     /// Any.
     pub fn class(&self) -> Class {
         self.0.class()
+    }
+
+    /// Gives the thread another class, from now on. The running thread may do so for
+    /// itself, and `main` is a thread like any other. If another thread is more urgent then,
+    /// that one gets the CPU before this returns, unless the caller has a guard that forbids
+    /// preemption.
+    ///
+    /// # Context
+    /// Any.
+    ///
+    /// # Panics
+    /// If `class` is [`Class::Stop`] or [`Class::Idle`], which are the kernel's.
+    pub fn set_class(&self, class: Class) {
+        assert_is_for_programs(class);
+        kernel().sched.set_class(&self.0, class);
+    }
+
+    /// Returns how nice the thread is.
+    ///
+    /// # Context
+    /// Any.
+    pub fn nice(&self) -> Nice {
+        self.0.nice()
+    }
+
+    /// Sets how nice the thread is to other ordinary threads, from now on. Ordinary threads
+    /// that want the same CPUs get time in the ratio of their weights: 1024 at niceness 0,
+    /// and 1.25 times as much for each step down, as in Linux. A realtime thread keeps the
+    /// niceness for the time when it is an ordinary one again.
+    ///
+    /// # Context
+    /// Any.
+    pub fn set_nice(&self, nice: Nice) {
+        kernel().sched.set_nice(&self.0, nice);
+    }
+
+    /// Returns what the thread has used of the CPUs up to now. It stays what it was when the
+    /// thread has ended.
+    ///
+    /// # Context
+    /// Any.
+    pub fn usage(&self) -> Usage {
+        kernel().sched.usage(&self.0)
     }
 
     /// Wakes the thread if it is in [`park`](crate::api::thread::park). Otherwise its next
@@ -100,6 +143,14 @@ impl fmt::Debug for Thread {
             .field("name", &self.name())
             .finish_non_exhaustive()
     }
+}
+
+/// Panics unless threads of programs may have `class`.
+pub(super) fn assert_is_for_programs(class: Class) {
+    assert!(
+        !matches!(class, Class::Stop | Class::Idle),
+        "BUG: a program's thread of class {class:?}"
+    );
 }
 
 /// A handle that returns the value of a thread. If it is dropped, the thread runs on.

@@ -17,16 +17,19 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
 
+use crate::api::handle::assert_is_for_programs;
 use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
-use crate::sched;
 use crate::sched::lock::Mutex;
+use crate::sched::{self, Rank};
 use crate::sync::{LockMap, might_sleep};
 use crate::time::Instant;
 
 pub use crate::api::handle::{JoinHandle, MigrateGuard, Thread, ThreadId};
-pub use crate::sched::{AffinityError, Class, Policy, Priority, SpawnError, ThreadName};
+pub use crate::sched::{
+    AffinityError, Class, Nice, Policy, Priority, SpawnError, ThreadName, Usage,
+};
 
 /// What becomes of a thread when the last CPU that it may run on goes offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +47,7 @@ pub enum OnOffline {
 pub struct Builder {
     name: ThreadName,
     class: Class,
+    nice: Nice,
     affinity: Option<CpuMask>,
     on_offline: OnOffline,
 }
@@ -54,6 +58,7 @@ impl Builder {
         Builder {
             name: ThreadName::new(format_args!("thread")),
             class: Class::Normal,
+            nice: Nice::default(),
             affinity: None,
             on_offline: OnOffline::default(),
         }
@@ -77,6 +82,14 @@ impl Builder {
     #[must_use]
     pub fn class(mut self, class: Class) -> Builder {
         self.class = class;
+        self
+    }
+
+    /// Sets how nice the thread is to other ordinary threads. Without this it is 0.
+    /// [`Thread::set_nice`] tells what that means.
+    #[must_use]
+    pub fn nice(mut self, nice: Nice) -> Builder {
+        self.nice = nice;
         self
     }
 
@@ -145,18 +158,18 @@ impl Builder {
     #[cfg_attr(debug_assertions, track_caller)]
     fn start(self, body: Box<dyn FnOnce() + Send>) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
         might_sleep::<Hw>();
-        assert!(
-            !matches!(self.class, Class::Stop | Class::Idle),
-            "BUG: a program's thread of class {:?}",
-            self.class
-        );
+        assert_is_for_programs(self.class);
         let kernel = kernel();
         let cpus = self.affinity.unwrap_or(*kernel.masks.possible());
+        let rank = Rank {
+            class: self.class,
+            nice: self.nice,
+        };
         match self.on_offline {
-            OnOffline::BreakAffinity => kernel.sched.spawn(self.name, self.class, &cpus, body),
+            OnOffline::BreakAffinity => kernel.sched.spawn(self.name, rank, &cpus, body),
             OnOffline::Refuse => {
                 let _held = kernel.hotplug.cpus_read_lock();
-                kernel.sched.spawn_bound(self.name, self.class, &cpus, body)
+                kernel.sched.spawn_bound(self.name, rank, &cpus, body)
             }
         }
     }

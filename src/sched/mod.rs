@@ -115,7 +115,7 @@ pub use fair::Nice;
 pub use join::JoinHandle;
 pub use migrate::{AffinityError, MigrateGuard};
 pub(crate) use scheduler::Running;
-pub use spawn::SpawnError;
+pub use spawn::{Rank, SpawnError};
 pub use thread_state::ThreadState;
 pub use timer::Timer;
 pub use usage::Usage;

@@ -9,7 +9,7 @@ use core::fmt;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::OutOfStacks;
 use crate::sched::thread::Body;
-use crate::sched::{Class, Placement, SchedHost, Scheduler, Thread, ThreadName, ThreadState};
+use crate::sched::{Class, Nice, Placement, SchedHost, Scheduler, Thread, ThreadName, ThreadState};
 use crate::sync::atomic::Ordering;
 use crate::sync::{IrqGuard, PreemptGuard};
 
@@ -22,6 +22,22 @@ pub enum SpawnError {
     NotActive(CpuId),
     /// None of the CPUs on which the thread may run is active.
     NoActiveCpu(CpuMask),
+}
+
+/// What a new thread may claim of the CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// The thread's class.
+    pub class: Class,
+    /// How nice the thread is as an ordinary one.
+    pub nice: Nice,
+}
+
+impl From<Class> for Rank {
+    fn from(class: Class) -> Self {
+        let nice = Nice::default();
+        Rank { class, nice }
+    }
 }
 
 impl From<OutOfStacks> for SpawnError {
@@ -53,7 +69,7 @@ impl<P: SchedHost> Scheduler<P> {
         place: Placement,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = Self::make(name, class, place, body)?;
+        let thread = Self::make(name, class.into(), place, body)?;
         self.list(&thread);
         Ok(thread)
     }
@@ -62,11 +78,12 @@ impl<P: SchedHost> Scheduler<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     fn make(
         name: ThreadName,
-        class: Class,
+        rank: Rank,
         place: Placement,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = Thread::new(name, class, place, ThreadState::Parked, Some(body));
+        let thread = Thread::new(name, rank.class, place, ThreadState::Parked, Some(body));
+        thread.share.set_nice(rank.nice);
         let arg = Arc::as_ptr(&thread).expose_provenance();
         let context = P::new_context(&name, thread_entry::<P>, arg)?;
         thread.set_context(context);
@@ -92,23 +109,23 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn spawn(
         &self,
         name: ThreadName,
-        class: Class,
+        rank: impl Into<Rank>,
         cpus: &CpuMask,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = Self::make_among(name, class, cpus, Box::new(body))?;
+        let thread = Self::make_among(name, rank.into(), cpus, Box::new(body))?;
         self.start_on_one_of(thread, cpus)
     }
 
     /// Does as [`Scheduler::make`], for a thread that may run on `cpus`.
     fn make_among(
         name: ThreadName,
-        class: Class,
+        rank: Rank,
         cpus: &CpuMask,
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let among = Placement::Among(P::masks().possible().and(cpus));
-        Self::make(name, class, among, body)
+        Self::make(name, rank, among, body)
     }
 
     /// Starts `thread`, which no other thread can find yet, on one of `cpus`: on this
@@ -162,7 +179,7 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn spawn_bound(
         &self,
         name: ThreadName,
-        class: Class,
+        rank: impl Into<Rank>,
         cpus: &CpuMask,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
@@ -170,10 +187,11 @@ impl<P: SchedHost> Scheduler<P> {
             return Err(SpawnError::NotActive(cpu));
         }
         self.bind(cpus, 1);
-        let spawned = Self::make_among(name, class, cpus, Box::new(body)).and_then(|thread| {
-            thread.set_holds_cpus();
-            self.start_on_one_of(thread, cpus)
-        });
+        let spawned =
+            Self::make_among(name, rank.into(), cpus, Box::new(body)).and_then(|thread| {
+                thread.set_holds_cpus();
+                self.start_on_one_of(thread, cpus)
+            });
         spawned.inspect_err(|_| self.bind(cpus, u32::MAX))
     }
 

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::SwitchReason;
+use crate::sched::{SchedHost, Scheduler, SwitchReason, Thread};
+use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of one thread. Relaxed: only a holder of the lock of the run queue to which
@@ -18,8 +19,8 @@ pub(crate) struct Counters {
 /// What a thread has used, as of a moment ago.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// For how long it has had a CPU, in ticks of the counter. The time of interrupts
-    /// that it was interrupted by is in it, and so is what it has run of late.
+    /// For how long it has had a CPU, in ticks of the counter. The time of the interrupts
+    /// that came meanwhile is in it.
     pub ticks: u64,
     /// How often it gave its CPU away by itself: it waited, parked or yielded. Linux
     /// calls these voluntary switches.
@@ -28,6 +29,21 @@ pub struct Usage {
     pub preemptions: u64,
     /// How often it was moved to another CPU.
     pub migrations: u64,
+}
+
+impl<P: SchedHost> Scheduler<P> {
+    /// Returns what `thread` has used up to now.
+    ///
+    /// # Context
+    /// Any.
+    pub fn usage(&self, thread: &Thread<P>) -> Usage {
+        let masked = IrqGuard::<P>::new();
+        let mut queue = self.lock_queue_of(thread, &masked);
+        if core::ptr::eq(queue.current().as_ref(), thread) {
+            queue.charge_current();
+        }
+        thread.usage()
+    }
 }
 
 impl Counters {
