@@ -1,0 +1,81 @@
+//! Equal threads have equal time, however many there are for however many CPUs.
+
+use core::time::Duration;
+
+use stillpoint::api::thread::{self, Builder};
+use stillpoint::config::NORMAL_SLICE;
+use stillpoint::println;
+
+use crate::coming::Coming;
+use crate::team::{Team, all_cpus, as_boss, ms};
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::leave_and_return;
+
+/// For how long they are looked at.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Two threads for each CPU.
+pub(crate) fn even(ktap: &mut Ktap) {
+    let [started, back, coming] = as_boss(|| {
+        let count = all_cpus().count();
+        let team = Team::equals(2 * count, &Builder::new());
+        let started = is_fair("started", &team);
+        let left = leave_and_return(|| {
+            thread::sleep(ms(20));
+            true
+        });
+        thread::sleep(ms(50));
+        let back = left && is_fair("all came back", &team) && is_spread(&team);
+        let coming = Coming::start();
+        let fair = is_fair("they come and go", &team);
+        let walks = coming.end();
+        println!("# {walks:?} walks");
+        team.end();
+        [started, back, fair && walks.is_some()]
+    });
+    ktap.check(
+        "twice as many equal threads as CPUs have equal time",
+        started,
+    );
+    ktap.check("so they have after all other CPUs were away", back);
+    ktap.check("so they have while CPUs come and go", coming);
+}
+
+/// One thread more than there are CPUs.
+pub(crate) fn odd(ktap: &mut Ktap) {
+    let [started, coming] = as_boss(|| {
+        let team = Team::equals(all_cpus().count() + 1, &Builder::new());
+        let started = is_fair("started", &team);
+        let coming = Coming::start();
+        let fair = is_fair("they come and go", &team);
+        let walks = coming.end();
+        println!("# {walks:?} walks");
+        team.end();
+        [started, fair && walks.is_some()]
+    });
+    ktap.check("one thread more than CPUs: all have equal time", started);
+    ktap.check("so they have while CPUs come and go", coming);
+}
+
+/// Returns whether the threads of `team` have a CPU in [`WINDOW`] for times that differ by
+/// less than a slice and 5 %.
+fn is_fair(when: &str, team: &Team) -> bool {
+    let times = team.times_in(WINDOW);
+    let sum: Duration = times.iter().sum();
+    let most = times.iter().max().copied().unwrap_or_default();
+    let least = times.iter().min().copied().unwrap_or_default();
+    let bound = NORMAL_SLICE + sum / times.len() as u32 / 20;
+    let fair = least > Duration::ZERO && most - least < bound;
+    println!("# {when}: {least:?} to {most:?}, and they may differ by {bound:?}");
+    if !fair {
+        println!("# {times:?}");
+    }
+    fair
+}
+
+/// Returns whether every CPU has two of the threads, give or take one that moves just now.
+fn is_spread(team: &Team) -> bool {
+    let on_each = team.on_each(&all_cpus());
+    println!("# threads on each CPU: {on_each:?}");
+    on_each.iter().all(|count| (1..=3).contains(count))
+}

@@ -1,0 +1,51 @@
+//! CPUs that come and go all the time.
+
+use alloc::sync::Arc;
+
+use stillpoint::api::thread::{self, Builder, JoinHandle};
+use stillpoint::api::{self};
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
+
+use crate::team::{fifo, ms};
+use kernel_support::machine::secondaries;
+
+/// A thread that takes each CPU but the boot CPU down and brings it up again, one after the
+/// other, until it is told to end.
+pub(crate) struct Coming {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<Option<u32>>,
+}
+
+impl Coming {
+    /// Starts the thread. It is urgent, so that threads that compute don't keep it from its
+    /// CPU.
+    pub(crate) fn start() -> Coming {
+        let end = Arc::new(AtomicBool::new(false));
+        let its_end = Arc::clone(&end);
+        let builder = Builder::new().name("coming").class(fifo(98));
+        let thread = builder.spawn(move || {
+            let mut walks = 0;
+            while !its_end.load(Ordering::Relaxed) {
+                for cpu in secondaries() {
+                    api::cpu_down(cpu).ok()?;
+                    thread::sleep(ms(3));
+                    api::cpu_up(cpu).ok()?;
+                    thread::sleep(ms(3));
+                    walks += 2;
+                }
+            }
+            Some(walks)
+        });
+        Coming {
+            end,
+            thread: thread.expect("a stack is free"),
+        }
+    }
+
+    /// Ends it, with all CPUs up. Returns how many walks it has made, or `None` if one has
+    /// failed.
+    pub(crate) fn end(self) -> Option<u32> {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join()
+    }
+}

@@ -1,0 +1,43 @@
+//! Which threads run where, and for how long, on all CPUs together: the most urgent at once,
+//! equals for equal times, none beside an idle CPU. In virtual time, with CPUs that come and
+//! go.
+
+//@ smp: 2 4 20
+//@ icount: 1
+//@ timeout: 240
+//@ cases: urgent ladder balance odd pile drain weights classes
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod balance;
+mod classes;
+mod coming;
+mod drain;
+mod ladder;
+mod pile;
+mod team;
+mod urgent;
+mod weights;
+
+stillpoint::entry!(main);
+
+use kernel_support::case::case;
+use kernel_support::ktap::Ktap;
+
+fn main() {
+    let mut ktap = Ktap::new();
+    match case() {
+        "urgent" => urgent::urgent(&mut ktap),
+        "ladder" => ladder::ladder(&mut ktap),
+        "balance" => balance::even(&mut ktap),
+        "odd" => balance::odd(&mut ktap),
+        "pile" => pile::pile(&mut ktap),
+        "drain" => drain::drain(&mut ktap),
+        "weights" => weights::weights(&mut ktap),
+        _ => classes::classes(&mut ktap),
+    }
+    ktap.finish()
+}

@@ -1,0 +1,116 @@
+//! A realtime thread that loses its CPU runs at once where something less urgent runs.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use stillpoint::api::thread::{self, Builder};
+use stillpoint::cpu::CpuId;
+use stillpoint::println;
+
+use crate::coming::Coming;
+use crate::team::{Team, Worker, all_cpus, as_boss, fifo, ms, on};
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::secondaries;
+
+/// Within this time a thread is to run elsewhere. An ordinary slice is eight times as long.
+const AT_ONCE: Duration = Duration::from_micros(500);
+
+pub(crate) fn urgent(ktap: &mut Ktap) {
+    ktap.check(
+        "a realtime thread that is preempted runs at once beside an ordinary thread",
+        as_boss(pushed),
+    );
+    ktap.check(
+        "a CPU that turns to something less urgent pulls one that waits",
+        as_boss(pulled),
+    );
+    ktap.check(
+        "so does one that comes, and the thread is pushed off it when it goes",
+        as_boss(where_cpus_come),
+    );
+}
+
+/// Starts a thread of FIFO priority 40 on the boot CPU, and lets it go anywhere.
+fn movable() -> Worker {
+    let movable = Worker::start(on(CpuId::BOOT).name("fifo40").class(fifo(40)));
+    thread::sleep(ms(2));
+    let anywhere = movable.thread().set_affinity(&all_cpus());
+    anywhere.expect("it may run there");
+    movable
+}
+
+/// Returns whether `worker` makes a turn at once after the mark.
+fn runs_at_once(worker: &Worker) -> bool {
+    thread::sleep(ms(5));
+    let soon = worker.after_mark().is_some_and(|time| time < AT_ONCE);
+    if !soon {
+        println!("# it runs after {:?}", worker.after_mark());
+    }
+    soon
+}
+
+fn pushed() -> bool {
+    let ordinary = Team::bound(all_cpus().iter());
+    let low = movable();
+    let at_first = low.cpu();
+    low.mark();
+    let high = Worker::start(on(CpuId::BOOT).name("fifo50").class(fifo(50)));
+    let soon = runs_at_once(&low);
+    let turns = low.turns();
+    thread::sleep(ms(20));
+    let goes_on = low.turns() > turns && low.cpu() != at_first;
+    high.end();
+    low.end();
+    ordinary.end();
+    soon && goes_on
+}
+
+fn pulled() -> bool {
+    let ordinary = Team::bound(all_cpus().iter());
+    let low = movable();
+    let above = |cpu| Worker::start(on(cpu).name("fifo60").class(fifo(60)));
+    let boot = above(CpuId::BOOT);
+    let mut others: Vec<(CpuId, Worker)> = secondaries()
+        .into_iter()
+        .map(|cpu| (cpu, above(cpu)))
+        .collect();
+    let mut right = true;
+    for (cpu, other) in &mut others {
+        thread::sleep(ms(2));
+        let turns = low.turns();
+        thread::sleep(ms(5));
+        right &= low.turns() == turns;
+        low.mark();
+        other.stop();
+        right &= runs_at_once(&low) && low.cpu() == *cpu;
+        core::mem::replace(other, above(*cpu)).end();
+    }
+    others.into_iter().for_each(|(_, other)| other.end());
+    boot.end();
+    low.end();
+    ordinary.end();
+    right
+}
+
+/// As many threads as there are CPUs, the least urgent of which waits whenever a CPU is away.
+fn where_cpus_come() -> bool {
+    let ordinary = Team::bound([CpuId::BOOT]);
+    let count = all_cpus().count();
+    let others = Team::equals(count - 1, &Builder::new().name("fifo60").class(fifo(60)));
+    let low = Worker::start(Builder::new().name("fifo40").class(fifo(40)));
+    thread::sleep(ms(5));
+    others.workers().iter().for_each(Worker::forget_gap);
+    let turns = low.turns();
+    let coming = Coming::start();
+    thread::sleep(ms(100));
+    let walks = coming.end();
+    let gap = others.workers().iter().map(Worker::gap).max();
+    let low_turns = low.turns() - turns;
+    println!("# {walks:?} walks: longest gap {gap:?}, the last one made {low_turns} turns");
+    low.mark();
+    let runs = runs_at_once(&low);
+    others.end();
+    low.end();
+    ordinary.end();
+    walks.is_some() && runs && low_turns > 0 && gap.is_some_and(|gap| gap < ms(4))
+}
