@@ -128,8 +128,8 @@ impl<P: SchedHost> Scheduler<P> {
         Self::make(name, rank, among, body)
     }
 
-    /// Starts `thread`, which no other thread can find yet, on one of `cpus`: on this
-    /// CPU if it is among them.
+    /// Starts `thread`, which no other thread can find yet, on one of `cpus`: on an idle
+    /// one, else on this CPU if no thread waits here yet, else where the fewest wait.
     ///
     /// # Context
     /// Thread, preemption on: a thread that is refused drops its body, and that drop may
@@ -156,10 +156,12 @@ impl<P: SchedHost> Scheduler<P> {
         let _here = PreemptGuard::<P>::new();
         let active = P::masks().active().and(cpus);
         let cpu = P::this_cpu();
-        let first = if active.contains(cpu) {
+        // Relaxed: a hint.
+        let crowded = self.cpus.get(cpu).waiting.load(Ordering::Relaxed) > 0;
+        let first = if active.contains(cpu) && !crowded {
             Some(cpu)
         } else {
-            active.first()
+            self.least_loaded(&active)
         };
         let Some(first) = first else { return false };
         thread.set_cpu(first);

@@ -226,7 +226,7 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Returns the CPU of `cpus` on which the fewest threads wait.
-    fn least_loaded(&self, cpus: &CpuMask) -> Option<CpuId> {
+    pub(super) fn least_loaded(&self, cpus: &CpuMask) -> Option<CpuId> {
         // Relaxed: a hint.
         cpus.iter()
             .min_by_key(|cpu| self.cpus.get(*cpu).waiting.load(Ordering::Relaxed))
