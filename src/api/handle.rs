@@ -2,10 +2,12 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::{Hw, kernel};
-use crate::sched::{self, AffinityError, Class, Nice, Usage};
+use crate::platform::Platform;
+use crate::sched::{self, AffinityError, Class, Nice};
 
 /// A handle of a thread, for code that wakes or moves the thread. Clones are equal and stand
 /// for the same thread. A handle may outlive the thread; then its methods have no effect.
@@ -17,6 +19,21 @@ pub struct Thread(Arc<sched::Thread<Hw>>);
 /// ended and its handles have been dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThreadId(usize);
+
+/// What a thread has used of the CPUs, as of a moment ago.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// For how long it has had a CPU. The time of the interrupts that came meanwhile is in
+    /// it.
+    pub run_time: Duration,
+    /// How often it gave its CPU away by itself: it waited, parked or yielded. Linux calls
+    /// these voluntary switches.
+    pub waits: u64,
+    /// How often it lost its CPU to another thread.
+    pub preemptions: u64,
+    /// How often it was moved to another CPU.
+    pub migrations: u64,
+}
 
 impl Thread {
     pub(crate) fn new(thread: Arc<sched::Thread<Hw>>) -> Thread {
@@ -87,7 +104,13 @@ impl Thread {
     /// # Context
     /// Any.
     pub fn usage(&self) -> Usage {
-        kernel().sched.usage(&self.0)
+        let usage = kernel().sched.usage(&self.0);
+        Usage {
+            run_time: Duration::from_nanos(Hw::frequency().ticks_to_ns(usage.ticks)),
+            waits: usage.waits,
+            preemptions: usage.preemptions,
+            migrations: usage.migrations,
+        }
     }
 
     /// Wakes the thread if it is in [`park`](crate::api::thread::park). Otherwise its next

@@ -26,10 +26,8 @@ use crate::sched::{self, Rank};
 use crate::sync::{LockMap, might_sleep};
 use crate::time::Instant;
 
-pub use crate::api::handle::{JoinHandle, MigrateGuard, Thread, ThreadId};
-pub use crate::sched::{
-    AffinityError, Class, Nice, Policy, Priority, SpawnError, ThreadName, Usage,
-};
+pub use crate::api::handle::{JoinHandle, MigrateGuard, Thread, ThreadId, Usage};
+pub use crate::sched::{AffinityError, Class, Nice, Policy, Priority, SpawnError, ThreadName};
 
 /// What becomes of a thread when the last CPU that it may run on goes offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

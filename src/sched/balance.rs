@@ -29,7 +29,7 @@
 use crate::cpu::CpuId;
 use crate::platform::Sgi;
 use crate::sched::class::NORMAL_LEVEL;
-use crate::sched::run_queue::Report;
+use crate::sched::report::Report;
 use crate::sched::{RunQueue, SchedHost, Scheduler, Thread};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;

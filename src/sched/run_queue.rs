@@ -10,11 +10,6 @@
 //! end. Threads behind a FIFO thread wait as long as that runs, unless another CPU is
 //! idle: at the end of a slice the CPU calls an idle CPU to help. A CPU that is idle,
 //! or that runs a thread behind which no thread waits, has no timer running.
-//!
-//! # Accounting
-//! `charged` is the instant up to which the running thread has been charged: for its
-//! time on the CPU, and for its virtual runtime. It is charged when it leaves the CPU,
-//! and before its virtual runtime is compared with another.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +20,7 @@ use crate::platform::PreemptWork;
 use crate::sched::class::{LEVELS, NORMAL_LEVEL};
 use crate::sched::fair::{Distances, TimeLine};
 use crate::sched::ready::ReadyQueue;
+use crate::sched::report::Report;
 use crate::sched::{SchedHost, Thread, ThreadState};
 use crate::time::Instant;
 
@@ -32,7 +28,7 @@ use crate::time::Instant;
 pub struct RunQueue<P: SchedHost> {
     pub(crate) ready: ReadyQueue<P>,
     /// The running thread. `None`: the idle thread.
-    current: Option<Arc<Thread<P>>>,
+    pub(super) current: Option<Arc<Thread<P>>>,
     idle: Option<Arc<Thread<P>>>,
     /// A thread that was switched away from and has parked, has ended, or must move to
     /// another CPU, until the next thread has completed its aftermath
@@ -47,10 +43,10 @@ pub struct RunQueue<P: SchedHost> {
     /// The running thread may not stay on this CPU.
     must_move: bool,
     /// The instant up to which the running thread has been charged.
-    charged: Instant,
+    pub(super) charged: Instant,
     /// Where the ordinary threads of this queue are on the scale of virtual runtime.
-    line: TimeLine,
-    distances: Distances,
+    pub(super) line: TimeLine,
+    pub(super) distances: Distances,
     /// What was last reported to the other CPUs.
     pub(crate) reported: Report,
     /// A realtime thread may be run on another CPU, or one of another CPU here: to be
@@ -61,42 +57,6 @@ pub struct RunQueue<P: SchedHost> {
     pub(crate) balances: bool,
     /// Where the next search for a CPU that is ahead begins.
     pub(crate) probe: usize,
-}
-
-/// What a CPU reports to the others, for those that look for work or for a CPU: one word,
-/// so that it is compared at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Report(u64);
-
-impl Report {
-    /// The report of a CPU that has nothing to do.
-    pub(crate) const NOTHING: Report = Report::new(0, NORMAL_LEVEL, NORMAL_LEVEL);
-
-    const fn new(waiting: usize, level: usize, waiting_level: usize) -> Report {
-        let level = if level < NORMAL_LEVEL {
-            level
-        } else {
-            NORMAL_LEVEL
-        };
-        Report((waiting as u64) << 16 | (level as u64) << 8 | waiting_level as u64)
-    }
-
-    /// Returns the number of movable threads that wait here.
-    pub(crate) const fn waiting(self) -> u64 {
-        self.0 >> 16
-    }
-
-    /// Returns the most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an
-    /// idle CPU too.
-    pub(crate) const fn level(self) -> usize {
-        (self.0 >> 8 & 0xff) as usize
-    }
-
-    /// Returns the most urgent realtime level at which a movable thread waits here;
-    /// [`NORMAL_LEVEL`]: none.
-    pub(crate) const fn waiting_level(self) -> usize {
-        (self.0 & 0xff) as usize
-    }
 }
 
 /// What the next thread must do for the thread that was switched away from.
@@ -179,7 +139,7 @@ impl<P: SchedHost> RunQueue<P> {
 
     /// Returns the level of the thread that runs here.
     #[inline]
-    fn current_level(&self) -> usize {
+    pub(super) fn current_level(&self) -> usize {
         self.current
             .as_ref()
             .map_or(LEVELS, |current| current.level())
@@ -211,146 +171,9 @@ impl<P: SchedHost> RunQueue<P> {
         self.ready.push_back(thread);
     }
 
-    /// Puts `thread`, an ordinary one, on the time line of this queue.
-    fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
-        let runtime = thread.share.runtime();
-        let within = self.distances.within(thread.share.comes_from_sleep());
-        let offset = if self.weight() > 0 {
-            self.charge_current();
-            self.update_floor();
-            self.line.admit(runtime, within)
-        } else {
-            self.line.begin(runtime, clock(), within)
-        };
-        thread.share.set_runtime(offset);
-    }
-
-    /// Returns the sum of the weights of the ordinary threads that run or are queued
-    /// here; 0 if there is none.
-    #[inline]
-    pub(crate) fn weight(&self) -> u64 {
-        let current = self.current.as_ref();
-        self.ready.weight() + current.map_or(0, |current| current.ordinary_weight())
-    }
-
-    /// Charges the running thread for its time on the CPU up to now.
-    #[inline]
-    pub(crate) fn charge_current(&mut self) {
-        let now = P::now();
-        let ticks = now.ticks_since(self.charged);
-        self.charged = now;
-        let current = self.current();
-        current.counters.charge(ticks);
-        if current.urgency.is_ordinary() {
-            current.share.charge(ticks);
-        }
-    }
-
-    /// Raises the floor to the least virtual runtime of the ordinary threads here.
-    fn update_floor(&mut self) {
-        let current = self.current.as_ref();
-        let current = current
-            .filter(|current| current.urgency.is_ordinary())
-            .map(|current| current.share.runtime());
-        let first = self.ready.first_ordinary().map(|first| first.share.turn());
-        if let Some(least) = current.into_iter().chain(first).min() {
-            self.line.raise_floor(least);
-        }
-    }
-
-    /// Returns the floor of the ordinary threads here, on the scale of virtual runtime.
-    pub(crate) fn floor(&self) -> u64 {
-        self.line.floor()
-    }
-
-    /// Forgives the ordinary threads here what they are behind `clock`, if that is much
-    /// (`debts-are-forgiven` of [`fair`](crate::sched::fair)).
-    pub(crate) fn forgive(&mut self, clock: u64) {
-        self.line.forgive(clock, &self.distances);
-    }
-
-    /// Returns the absolute virtual runtime of the ordinary thread that runs here, if one
-    /// does.
-    pub(crate) fn running_at(&mut self) -> Option<u64> {
-        self.charge_current();
-        let current = self.current.as_ref();
-        let current = current.filter(|current| current.level() == NORMAL_LEVEL)?;
-        Some(self.line.absolute(current.share.runtime()))
-    }
-
-    /// Returns the movable ordinary thread that has waited for most of its share, and its
-    /// absolute virtual runtime.
-    pub(crate) fn first_waiting(&self) -> Option<(&Thread<P>, u64)> {
-        let thread = self.ready.first_movable_ordinary()?;
-        Some((thread, self.line.absolute(thread.share.runtime())))
-    }
-
     /// Returns whether the running thread is above the ordinary level.
     pub(crate) fn runs_urgent(&self) -> bool {
         self.current_level() < NORMAL_LEVEL
-    }
-
-    /// Changes what decides about the running thread's place with `change_fn`.
-    pub(crate) fn change_current(
-        &mut self,
-        clock: impl FnOnce() -> u64,
-        change_fn: impl FnOnce(&Thread<P>),
-    ) {
-        self.charge_current();
-        let current = Arc::clone(self.current());
-        let was_ordinary = current.urgency.is_ordinary();
-        self.depart(&current);
-        change_fn(&current);
-        if !current.urgency.is_ordinary() {
-            return;
-        }
-        if was_ordinary {
-            current.share.enter(&self.line);
-        } else {
-            let runtime = current.share.runtime();
-            let offset = if self.ready.weight() > 0 {
-                self.line.admit(runtime, self.distances.credit)
-            } else {
-                self.line.begin(runtime, clock(), self.distances.credit)
-            };
-            current.share.set_runtime(offset);
-        }
-    }
-
-    /// Returns the instant up to which the running thread has been charged: in a switch,
-    /// the instant of the switch.
-    #[inline]
-    pub(crate) fn charged(&self) -> Instant {
-        self.charged
-    }
-
-    /// Returns whether the other CPUs certainly know all that [`RunQueue::report`] would
-    /// tell them: the cheap cases.
-    #[inline]
-    pub(crate) fn is_known(&self) -> bool {
-        match self.current_level() {
-            0 => true,
-            LEVELS => self.ready.is_empty() && self.reported == Report::NOTHING,
-            NORMAL_LEVEL => {
-                let movable = self.ready.movable();
-                self.ready.has_no_realtime()
-                    && self.reported == Report::new(movable, NORMAL_LEVEL, NORMAL_LEVEL)
-            }
-            _ => false,
-        }
-    }
-
-    /// Returns the distances between virtual runtimes that count.
-    pub(crate) fn distances(&self) -> Distances {
-        self.distances
-    }
-
-    /// Makes `thread`, which leaves this queue, keep its absolute virtual runtime.
-    #[inline]
-    pub(crate) fn depart(&self, thread: &Thread<P>) {
-        if thread.urgency.is_ordinary() {
-            thread.share.leave(&self.line);
-        }
     }
 
     /// Returns whether no thread is queued.
@@ -362,30 +185,6 @@ impl<P: SchedHost> RunQueue<P> {
     #[inline]
     pub fn runs_idle(&self) -> bool {
         self.current.is_none()
-    }
-
-    /// Returns what the other CPUs should know. While a stopper runs or is about to, that
-    /// is what they know already: a stopper runs only briefly.
-    ///
-    /// Threads that are queued on an idle CPU don't wait: that CPU is about to run them.
-    /// A realtime thread that is about to preempt the running one doesn't wait either.
-    #[inline]
-    pub(crate) fn report(&self) -> Report {
-        let level = self.most_urgent();
-        if level == 0 {
-            return self.reported;
-        }
-        let waiting = if self.runs_idle() {
-            0
-        } else {
-            self.ready.movable()
-        };
-        let waiting_level = if self.should_preempt() {
-            self.reported.waiting_level()
-        } else {
-            self.ready.first_movable_realtime().unwrap_or(NORMAL_LEVEL)
-        };
-        Report::new(waiting, level, waiting_level)
     }
 
     /// Returns whether the CPU has nothing to do.

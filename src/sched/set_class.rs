@@ -28,15 +28,6 @@ impl<P: SchedHost> Scheduler<P> {
         self.change(thread, |thread| thread.share.set_nice(nice));
     }
 
-    /// Lends `thread` the level `level`, that of a thread that waits for it, or takes
-    /// that back with [`LEVELS`](crate::sched::class::LEVELS).
-    ///
-    /// # Context
-    /// Any.
-    pub(crate) fn inherit(&self, thread: &Arc<Thread<P>>, level: usize) {
-        self.change(thread, |thread| thread.urgency.inherit(level));
-    }
-
     /// Changes what decides about the thread's place, and puts the thread there.
     fn change(&self, thread: &Arc<Thread<P>>, change_fn: impl FnOnce(&Thread<P>)) {
         let masked = IrqGuard::<P>::new();

@@ -1,8 +1,4 @@
-//! How urgent a thread is: by its class, or by a thread that waits for it.
-//!
-//! # Invariants
-//! - **most-urgent-of-both**: a thread's level is the lower of its class's own level and
-//!   of the inherited one.
+//! How urgent a thread is: the level at which it queues, and whether it takes turns there.
 
 #![forbid(unsafe_code)]
 
@@ -16,22 +12,16 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 /// thread belongs, with the thread in no queue.
 #[derive(Debug)]
 pub(crate) struct Urgency {
-    /// The level of the class.
-    own: AtomicU8,
+    level: AtomicU8,
     /// Whether a realtime thread takes turns.
     round_robin: AtomicBool,
-    /// The level that a thread that waits for this one lends it; [`LEVELS`]: none.
-    inherited: AtomicU8,
-    level: AtomicU8,
 }
 
 impl Urgency {
     pub(crate) fn new(class: Class) -> Urgency {
         let urgency = Urgency {
-            own: AtomicU8::new(0),
-            round_robin: AtomicBool::new(false),
-            inherited: AtomicU8::new(byte(LEVELS)),
             level: AtomicU8::new(0),
+            round_robin: AtomicBool::new(false),
         };
         urgency.set_class(class);
         urgency
@@ -39,7 +29,7 @@ impl Urgency {
 
     /// Returns the thread's class.
     pub(crate) fn class(&self) -> Class {
-        let level = self.own.load(Ordering::Relaxed);
+        let level = self.level.load(Ordering::Relaxed);
         match usize::from(level) {
             0 => Class::Stop,
             NORMAL_LEVEL => Class::Normal,
@@ -55,8 +45,8 @@ impl Urgency {
         }
     }
 
-    /// Returns whether the thread shares the CPU by virtual runtime: it is an ordinary
-    /// one, and at no inherited level.
+    /// Returns whether the thread shares the CPU by virtual runtime: it is an
+    /// ordinary one.
     #[inline]
     pub(crate) fn is_ordinary(&self) -> bool {
         self.level() == NORMAL_LEVEL
@@ -65,21 +55,8 @@ impl Urgency {
     /// Sets the thread's class.
     pub(crate) fn set_class(&self, class: Class) {
         let round_robin = matches!(class, Class::Realtime(_, Policy::RoundRobin));
-        self.own.store(byte(class.level()), Ordering::Relaxed);
+        self.level.store(byte(class.level()), Ordering::Relaxed);
         self.round_robin.store(round_robin, Ordering::Relaxed);
-        self.update();
-    }
-
-    /// Lends the thread `level`, or takes that back ([`LEVELS`]).
-    pub(crate) fn inherit(&self, level: usize) {
-        self.inherited.store(byte(level), Ordering::Relaxed);
-        self.update();
-    }
-
-    fn update(&self) {
-        let own = self.own.load(Ordering::Relaxed);
-        let level = own.min(self.inherited.load(Ordering::Relaxed));
-        self.level.store(level, Ordering::Relaxed); // (most-urgent-of-both)
     }
 
     /// Returns the level at which the thread queues.
@@ -88,14 +65,10 @@ impl Urgency {
         usize::from(self.level.load(Ordering::Relaxed))
     }
 
-    /// Returns whether the thread takes turns with others of its level. A thread that
-    /// runs at an inherited level doesn't: what it holds is waited for.
+    /// Returns whether the thread takes turns with others of its level.
     #[inline]
     pub(crate) fn takes_turns(&self) -> bool {
-        let level = self.level.load(Ordering::Relaxed);
-        usize::from(level) == NORMAL_LEVEL
-            || (self.round_robin.load(Ordering::Relaxed)
-                && level == self.own.load(Ordering::Relaxed))
+        self.is_ordinary() || self.round_robin.load(Ordering::Relaxed)
     }
 }
 
@@ -125,18 +98,5 @@ mod tests {
             assert_eq!(urgency.level(), class.level());
             assert_eq!(urgency.takes_turns(), class.slice().is_some());
         }
-    }
-
-    #[test]
-    fn the_more_urgent_of_both_counts() {
-        let urgency = Urgency::new(Class::Normal);
-        urgency.inherit(Class::fifo(Priority::MAX).level());
-        assert_eq!(urgency.level(), 2);
-        assert!(!urgency.takes_turns());
-        urgency.set_class(Class::KERNEL);
-        assert_eq!(urgency.level(), 1);
-        urgency.inherit(LEVELS);
-        urgency.set_class(Class::round_robin(Priority::MIN));
-        assert!(urgency.takes_turns());
     }
 }

@@ -156,28 +156,24 @@ fn usage() -> bool {
     println!("# alone {alone:?}");
     println!("# disturbed {disturbed:?}, moved {moved} times");
     println!("# slept {slept:?}");
-    (ms(19)..ms(21)).contains(&time(&alone))
+    (ms(19)..ms(21)).contains(&alone.run_time)
         && alone.preemptions == 0
-        && (ms(4)..ms(8)).contains(&time(&disturbed))
+        && (ms(4)..ms(8)).contains(&disturbed.run_time)
         && disturbed.preemptions == 5
         && disturbed.waits == 0
         && elsewhere.is_ok()
         && moved == 1
         && (10..13).contains(&slept.waits)
-        && time(&slept) < ms(3)
+        && slept.run_time < ms(3)
 }
 
 /// Returns what `thread` has used since it had used `before`.
 fn since(thread: &Thread, before: Usage) -> Usage {
     let now = thread.usage();
     Usage {
-        ticks: now.ticks - before.ticks,
+        run_time: now.run_time - before.run_time,
         waits: now.waits - before.waits,
         preemptions: now.preemptions - before.preemptions,
         migrations: now.migrations - before.migrations,
     }
-}
-
-fn time(usage: &Usage) -> Duration {
-    Duration::from_nanos(Hw::frequency().ticks_to_ns(usage.ticks))
 }

@@ -1,0 +1,140 @@
+//! Virtual runtime in a run queue: which thread is charged, and where a thread that comes stands.
+//!
+//! The ordinary threads that run or wait in one queue stand on its [`TimeLine`]; the
+//! thread that is furthest behind runs next. [`fair`](crate::sched::fair) has the rules.
+//!
+//! `charged` is the instant up to which the running thread has been charged: for its
+//! time on the CPU, and for its virtual runtime. It is charged when it leaves the CPU,
+//! and before its virtual runtime is compared with another.
+
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+
+use crate::sched::class::NORMAL_LEVEL;
+use crate::sched::fair::Distances;
+use crate::sched::{RunQueue, SchedHost, Thread};
+use crate::time::Instant;
+
+impl<P: SchedHost> RunQueue<P> {
+    /// Puts `thread`, an ordinary one, on the time line of this queue.
+    pub(super) fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
+        let runtime = thread.share.runtime();
+        let within = self.distances.within(thread.share.comes_from_sleep());
+        let offset = if self.weight() > 0 {
+            self.charge_current();
+            self.update_floor();
+            self.line.admit(runtime, within)
+        } else {
+            self.line.begin(runtime, clock(), within)
+        };
+        thread.share.set_runtime(offset);
+    }
+
+    /// Returns the sum of the weights of the ordinary threads that run or are queued
+    /// here; 0 if there is none.
+    #[inline]
+    pub(crate) fn weight(&self) -> u64 {
+        let current = self.current.as_ref();
+        self.ready.weight() + current.map_or(0, |current| current.ordinary_weight())
+    }
+
+    /// Charges the running thread for its time on the CPU up to now.
+    #[inline]
+    pub(crate) fn charge_current(&mut self) {
+        let now = P::now();
+        let ticks = now.ticks_since(self.charged);
+        self.charged = now;
+        let current = self.current();
+        current.counters.charge(ticks);
+        if current.urgency.is_ordinary() {
+            current.share.charge(ticks);
+        }
+    }
+
+    /// Raises the floor to the least virtual runtime of the ordinary threads here.
+    pub(super) fn update_floor(&mut self) {
+        let current = self.current.as_ref();
+        let current = current
+            .filter(|current| current.urgency.is_ordinary())
+            .map(|current| current.share.runtime());
+        let first = self.ready.first_ordinary().map(|first| first.share.turn());
+        if let Some(least) = current.into_iter().chain(first).min() {
+            self.line.raise_floor(least);
+        }
+    }
+
+    /// Returns the floor of the ordinary threads here, on the scale of virtual runtime.
+    pub(crate) fn floor(&self) -> u64 {
+        self.line.floor()
+    }
+
+    /// Forgives the ordinary threads here what they are behind `clock`, if that is much
+    /// (`debts-are-forgiven` of [`fair`](crate::sched::fair)).
+    pub(crate) fn forgive(&mut self, clock: u64) {
+        self.line.forgive(clock, &self.distances);
+    }
+
+    /// Returns the absolute virtual runtime of the ordinary thread that runs here, if one
+    /// does.
+    pub(crate) fn running_at(&mut self) -> Option<u64> {
+        self.charge_current();
+        let current = self.current.as_ref();
+        let current = current.filter(|current| current.level() == NORMAL_LEVEL)?;
+        Some(self.line.absolute(current.share.runtime()))
+    }
+
+    /// Returns the movable ordinary thread that has waited for most of its share, and its
+    /// absolute virtual runtime.
+    pub(crate) fn first_waiting(&self) -> Option<(&Thread<P>, u64)> {
+        let thread = self.ready.first_movable_ordinary()?;
+        Some((thread, self.line.absolute(thread.share.runtime())))
+    }
+
+    /// Changes what decides about the running thread's place with `change_fn`.
+    pub(crate) fn change_current(
+        &mut self,
+        clock: impl FnOnce() -> u64,
+        change_fn: impl FnOnce(&Thread<P>),
+    ) {
+        self.charge_current();
+        let current = Arc::clone(self.current());
+        let was_ordinary = current.urgency.is_ordinary();
+        self.depart(&current);
+        change_fn(&current);
+        if !current.urgency.is_ordinary() {
+            return;
+        }
+        if was_ordinary {
+            current.share.enter(&self.line);
+        } else {
+            let runtime = current.share.runtime();
+            let offset = if self.ready.weight() > 0 {
+                self.line.admit(runtime, self.distances.credit)
+            } else {
+                self.line.begin(runtime, clock(), self.distances.credit)
+            };
+            current.share.set_runtime(offset);
+        }
+    }
+
+    /// Returns the instant up to which the running thread has been charged: in a switch,
+    /// the instant of the switch.
+    #[inline]
+    pub(crate) fn charged(&self) -> Instant {
+        self.charged
+    }
+
+    /// Returns the distances between virtual runtimes that count.
+    pub(crate) fn distances(&self) -> Distances {
+        self.distances
+    }
+
+    /// Makes `thread`, which leaves this queue, keep its absolute virtual runtime.
+    #[inline]
+    pub(crate) fn depart(&self, thread: &Thread<P>) {
+        if thread.urgency.is_ordinary() {
+            thread.share.leave(&self.line);
+        }
+    }
+}

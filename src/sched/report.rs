@@ -1,0 +1,84 @@
+//! What a CPU tells the other CPUs of its run queue.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::class::{LEVELS, NORMAL_LEVEL};
+use crate::sched::{RunQueue, SchedHost};
+
+/// What a CPU reports to the others, for those that look for work or for a CPU: one word,
+/// so that it is compared at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report(u64);
+
+impl Report {
+    /// The report of a CPU that has nothing to do.
+    pub(crate) const NOTHING: Report = Report::new(0, NORMAL_LEVEL, NORMAL_LEVEL);
+
+    const fn new(waiting: usize, level: usize, waiting_level: usize) -> Report {
+        let level = if level < NORMAL_LEVEL {
+            level
+        } else {
+            NORMAL_LEVEL
+        };
+        Report((waiting as u64) << 16 | (level as u64) << 8 | waiting_level as u64)
+    }
+
+    /// Returns the number of movable threads that wait here.
+    pub(crate) const fn waiting(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// Returns the most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an
+    /// idle CPU too.
+    pub(crate) const fn level(self) -> usize {
+        (self.0 >> 8 & 0xff) as usize
+    }
+
+    /// Returns the most urgent realtime level at which a movable thread waits here;
+    /// [`NORMAL_LEVEL`]: none.
+    pub(crate) const fn waiting_level(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+}
+
+impl<P: SchedHost> RunQueue<P> {
+    /// Returns whether the other CPUs certainly know all that [`RunQueue::report`] would
+    /// tell them: the cheap cases.
+    #[inline]
+    pub(crate) fn is_known(&self) -> bool {
+        match self.current_level() {
+            0 => true,
+            LEVELS => self.ready.is_empty() && self.reported == Report::NOTHING,
+            NORMAL_LEVEL => {
+                let movable = self.ready.movable();
+                self.ready.has_no_realtime()
+                    && self.reported == Report::new(movable, NORMAL_LEVEL, NORMAL_LEVEL)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns what the other CPUs should know. While a stopper runs or is about to, that
+    /// is what they know already: a stopper runs only briefly.
+    ///
+    /// Threads that are queued on an idle CPU don't wait: that CPU is about to run them.
+    /// A realtime thread that is about to preempt the running one doesn't wait either.
+    #[inline]
+    pub(crate) fn report(&self) -> Report {
+        let level = self.most_urgent();
+        if level == 0 {
+            return self.reported;
+        }
+        let waiting = if self.runs_idle() {
+            0
+        } else {
+            self.ready.movable()
+        };
+        let waiting_level = if self.should_preempt() {
+            self.reported.waiting_level()
+        } else {
+            self.ready.first_movable_realtime().unwrap_or(NORMAL_LEVEL)
+        };
+        Report::new(waiting, level, waiting_level)
+    }
+}
