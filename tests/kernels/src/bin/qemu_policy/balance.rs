@@ -64,7 +64,8 @@ fn is_fair(when: &str, team: &Team) -> bool {
     let sum: Duration = times.iter().sum();
     let most = times.iter().max().copied().unwrap_or_default();
     let least = times.iter().min().copied().unwrap_or_default();
-    let bound = NORMAL_SLICE + sum / times.len() as u32 / 20;
+    let count = u32::try_from(times.len()).expect("a team is small");
+    let bound = NORMAL_SLICE + sum / count / 20;
     let fair = least > Duration::ZERO && most - least < bound;
     println!("# {when}: {least:?} to {most:?}, and they may differ by {bound:?}");
     if !fair {

@@ -92,7 +92,9 @@ fn begin() -> CpuId {
     // Without a YIELD, for which QEMU takes long.
     let until = after(ms(1));
     while Hw::now() < until {
-        (0..200).for_each(|count| drop(black_box(count)));
+        for count in 0..200 {
+            black_box(count);
+        }
     }
     cpu
 }
