@@ -24,7 +24,7 @@
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sync::AtomicBits;
-use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 /// What a thread must do after it has dropped a pin.
 #[must_use]
@@ -44,6 +44,8 @@ pub struct Affinity {
     /// The CPUs on which the thread may run. Relaxed (evict-or-leave, only-owner-pins);
     /// a reader without the lock gets a hint.
     cpus: AtomicBits,
+    /// Whether there is more than one CPU in `cpus`. Relaxed: as `cpus`.
+    has_choice: AtomicBool,
     /// Number of pins that the thread holds. Relaxed (evict-or-leave, only-owner-pins).
     pins: AtomicU32,
 }
@@ -53,6 +55,7 @@ impl Affinity {
     pub fn new(cpus: &CpuMask) -> Affinity {
         let affinity = Affinity {
             cpus: AtomicBits::new(),
+            has_choice: AtomicBool::new(false),
             pins: AtomicU32::new(0),
         };
         affinity.set(cpus);
@@ -74,6 +77,12 @@ impl Affinity {
     #[inline]
     pub fn word(&self, word: usize) -> u64 {
         self.cpus.word(word, Ordering::Relaxed)
+    }
+
+    /// Returns whether the thread may run on more than one CPU, pins aside.
+    #[inline]
+    pub fn has_choice(&self) -> bool {
+        self.has_choice.load(Ordering::Relaxed)
     }
 
     /// Returns whether the thread is pinned to its CPU.
@@ -123,6 +132,7 @@ impl Affinity {
     /// The thread doesn't run: the CPU that will run it reads the new mask.
     pub fn set(&self, cpus: &CpuMask) {
         self.cpus.store(cpus.bits(), Ordering::Relaxed);
+        self.has_choice.store(cpus.count() > 1, Ordering::Relaxed);
     }
 
     /// Does as [`Affinity::set`] for a thread that may be running or queued on `cpu`.

@@ -95,6 +95,7 @@ impl<P: SchedHost> Scheduler<P> {
     ///
     /// What the others know of this CPU may be the same as before: a thread waited here
     /// that may run nowhere else, and now it runs.
+    #[inline(never)]
     pub(super) fn note_preempted(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: &Thread<P>) {
         let among = |word| thread.affinity.word(word) & P::masks().active_word(word);
         if self.map.any_idle()
@@ -111,14 +112,19 @@ impl<P: SchedHost> Scheduler<P> {
     ///
     /// # Context
     /// The idle thread.
-    #[inline]
+    #[inline(always)] // Almost always there is none.
     pub(super) fn look_for_work(&self) {
         if self.overloaded.load(Ordering::Relaxed) > 0 {
-            let here = IrqGuard::<P>::new();
-            // The most urgent first, wherever it waits.
-            if !self.pull_urgent(P::this_cpu(), &here) {
-                self.pull_from_busiest(&here);
-            }
+            self.pull_any();
+        }
+    }
+
+    #[inline(never)]
+    fn pull_any(&self) {
+        let here = IrqGuard::<P>::new();
+        // The most urgent first, wherever it waits.
+        if !self.pull_urgent(P::this_cpu(), &here) {
+            self.pull_from_busiest(&here);
         }
     }
 

@@ -163,7 +163,8 @@ impl<P: SchedHost> Scheduler<P> {
                 P::relax();
                 continue;
             }
-            let must_go = thread.affinity.change(cpus, cpu);
+            let change = || thread.affinity.change(cpus, cpu);
+            let must_go = queue.ready.with_change_of(thread, change);
             if !must_go && (runs || !thread.is_queued() || thread.is_pinned()) {
                 break;
             }
@@ -255,7 +256,7 @@ impl<P: SchedHost> Scheduler<P> {
         let here = IrqGuard::<P>::new();
         let (thread, placed) = {
             let mut queue = self.queue(cpu).lock_masked(&here);
-            let Some(thread) = queue.ready.take_first(Thread::is_movable) else {
+            let Some(thread) = queue.ready.take_first(Thread::may_leave) else {
                 return false;
             };
             queue.depart(&thread);
@@ -274,7 +275,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// `cpu` itself, in the still point.
     pub fn is_drained(&self, cpu: CpuId) -> bool {
         let queue = self.queue(cpu).lock_irqsave();
-        queue.ready.movable() == 0 && self.cpus.get(cpu).pinned.load(Ordering::Relaxed) == 0
+        !queue.ready.any_may_leave() && self.cpus.get(cpu).pinned.load(Ordering::Relaxed) == 0
     }
 }
 

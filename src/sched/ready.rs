@@ -6,7 +6,7 @@
 //!   level.
 //! - **movable-is-counted**: `movable` counts the queued threads that may run on another
 //!   CPU, and `movable_realtime` those of them that are realtime. A thread's pins don't
-//!   change while it is queued.
+//!   change while it is queued; if its CPUs do, it is counted anew.
 //! - **first-of-all**: no thread in the tree has an earlier turn than `next_ordinary`. If
 //!   there is no `next_ordinary`, the tree is empty.
 //! - **level-while-queued**: a thread's level doesn't change while it is queued. Whoever
@@ -94,6 +94,33 @@ impl<P: SchedHost> ReadyQueue<P> {
     #[inline]
     pub(crate) fn movable(&self) -> usize {
         self.movable
+    }
+
+    /// Returns whether a thread is queued that may be taken off its CPU.
+    pub(crate) fn any_may_leave(&self) -> bool {
+        let realtime = self.occupied_levels().flat_map(|level| &self.levels[level]);
+        realtime
+            .chain(self.all_ordinary())
+            .any(|thread| thread.may_leave())
+    }
+
+    /// Calls `change_fn`, which changes the CPUs of `thread`, which may be queued here
+    /// (movable-is-counted).
+    pub(crate) fn with_change_of<R>(
+        &mut self,
+        thread: &Thread<P>,
+        change_fn: impl FnOnce() -> R,
+    ) -> R {
+        let result = change_fn();
+        if thread.is_queued() {
+            let before = usize::from(thread.note_dequeued());
+            let after = usize::from(thread.note_queued());
+            self.movable = self.movable + after - before;
+            if thread.level() < NORMAL_LEVEL {
+                self.movable_realtime = self.movable_realtime + after - before;
+            }
+        }
+        result
     }
 
     /// Returns the level of the most urgent realtime thread that is queued and may run
@@ -230,9 +257,8 @@ impl<P: SchedHost> ReadyQueue<P> {
         assert!(!thread.is_queued(), "BUG: {thread:?} is queued already");
         let level = thread.level();
         assert!(level < LEVELS, "BUG: an idle thread is never queued");
-        thread.set_queued(true);
+        let movable = usize::from(thread.note_queued());
         self.occupied[level / 64] |= 1 << (level % 64);
-        let movable = usize::from(thread.is_movable());
         self.movable += movable;
         if level == NORMAL_LEVEL {
             self.weight += u64::from(thread.share.weight());
@@ -344,8 +370,7 @@ impl<P: SchedHost> ReadyQueue<P> {
     #[inline(always)]
     fn account(&mut self, level: usize, thread: Option<&Thread<P>>) {
         let Some(thread) = thread else { return };
-        thread.set_queued(false);
-        let movable = usize::from(thread.is_movable());
+        let movable = usize::from(thread.note_dequeued());
         self.movable -= movable;
         let empty = if level == NORMAL_LEVEL {
             self.weight -= u64::from(thread.share.weight());

@@ -46,16 +46,13 @@ impl<P: SchedHost> RunQueue<P> {
     /// tell them: the cheap cases.
     #[inline]
     pub(crate) fn is_known(&self) -> bool {
-        match self.current_level() {
-            0 => true,
-            LEVELS => self.ready.is_empty() && self.reported == Report::NOTHING,
-            NORMAL_LEVEL => {
-                let movable = self.ready.movable();
-                self.ready.has_no_realtime()
-                    && self.reported == Report::new(movable, NORMAL_LEVEL, NORMAL_LEVEL)
-            }
-            _ => false,
+        let level = self.current_level();
+        if level == 0 || self.ready.has(0) {
+            return true; // What `report` says of a stopper.
         }
+        let known = Report::new(self.ready.movable(), level, NORMAL_LEVEL);
+        self.reported == known
+            && (self.ready.is_empty() || (level == NORMAL_LEVEL && self.ready.has_no_realtime()))
     }
 
     /// Returns what the other CPUs should know. While a stopper runs or is about to, that

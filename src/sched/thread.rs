@@ -16,8 +16,12 @@ use crate::sched::share::Share;
 use crate::sched::urgency::Urgency;
 use crate::sched::usage::{Counters, Usage};
 use crate::sched::{Affinity, BlockState, Class, Nice, SchedHost, ThreadName, ThreadState};
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{LockMap, Once, SpinLock};
+
+/// Bits of `Thread::queued`: the thread is in a run queue, and was movable when it came.
+const QUEUED: u8 = 1;
+const MOVABLE: u8 = 2;
 
 /// Bits of `Thread::unfinished`.
 const MARKED: u32 = 1;
@@ -51,8 +55,8 @@ pub struct Thread<P: SchedHost> {
     pub(crate) sleep_link: DueLink,
     due: Due,
     name: ThreadName,
-    /// Whether the thread is in a run queue. Relaxed: run-queue lock.
-    queued: AtomicBool,
+    /// [`QUEUED`] and [`MOVABLE`]. Relaxed: run-queue lock.
+    queued: AtomicU8,
     /// The thread's class, and how urgent it is.
     pub(crate) urgency: Urgency,
     /// The thread's share as an ordinary thread.
@@ -119,7 +123,7 @@ impl<P: SchedHost> Thread<P> {
             sleep_link: DueLink::new(),
             due: Due::new(),
             name,
-            queued: AtomicBool::new(false),
+            queued: AtomicU8::new(0),
             urgency: Urgency::new(class),
             share: Share::new(Nice::default()),
             counters: Counters::new(),
@@ -192,16 +196,31 @@ impl<P: SchedHost> Thread<P> {
     /// Under the run-queue lock.
     #[inline]
     pub(crate) fn is_queued(&self) -> bool {
-        self.queued.load(Ordering::Relaxed)
+        self.queued.load(Ordering::Relaxed) != 0
     }
 
-    /// Records whether the thread is in a run queue.
+    /// Records that the thread is in a run queue. Returns whether it is movable.
     ///
     /// # Context
     /// Under the run-queue lock.
     #[inline]
-    pub(crate) fn set_queued(&self, queued: bool) {
+    pub(crate) fn note_queued(&self) -> bool {
+        let movable = self.is_movable();
+        let queued = QUEUED | if movable { MOVABLE } else { 0 };
         self.queued.store(queued, Ordering::Relaxed);
+        movable
+    }
+
+    /// Records that the thread is in no run queue any more. Returns what
+    /// [`Thread::note_queued`] has returned.
+    ///
+    /// # Context
+    /// Under the run-queue lock.
+    #[inline]
+    pub(crate) fn note_dequeued(&self) -> bool {
+        let movable = self.queued.load(Ordering::Relaxed) & MOVABLE != 0;
+        self.queued.store(0, Ordering::Relaxed);
+        movable
     }
 
     /// Returns the CPU on which the thread runs, or ran last. Unless the thread is
@@ -244,10 +263,18 @@ impl<P: SchedHost> Thread<P> {
         self.affinity.is_pinned()
     }
 
-    /// Returns whether the thread may be moved to another CPU.
+    /// Returns whether the thread may be taken off its CPU when that goes offline.
+    #[inline]
+    pub(crate) fn may_leave(&self) -> bool {
+        !self.per_cpu && !self.is_pinned()
+    }
+
+    /// Returns whether the thread may be moved to another CPU, so that it runs earlier:
+    /// it may leave its CPU, and may run on others.
     #[inline]
     pub(crate) fn is_movable(&self) -> bool {
-        !self.per_cpu && !self.is_pinned()
+        // A per-CPU thread has no choice.
+        self.affinity.has_choice() && !self.is_pinned()
     }
 
     /// Returns whether the thread keeps the CPUs in its affinity from going down.

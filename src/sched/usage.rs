@@ -89,6 +89,6 @@ impl Counters {
 /// Adds `what` to a counter that nothing else writes meanwhile.
 #[inline]
 fn add(counter: &AtomicU64, what: u64) {
-    let value = counter.load(Ordering::Relaxed) + what;
+    let value = counter.load(Ordering::Relaxed).wrapping_add(what);
     counter.store(value, Ordering::Relaxed);
 }

@@ -35,6 +35,7 @@ impl AtomicBits {
     ///
     /// # Panics
     /// If `bit` is not below [`MAX_CPUS`].
+    #[inline]
     pub fn set(&self, bit: usize, order: Ordering) -> bool {
         let (word, mask) = place(bit);
         self.words[word].fetch_or(mask, order) & mask == 0
@@ -44,6 +45,7 @@ impl AtomicBits {
     ///
     /// # Panics
     /// If `bit` is not below [`MAX_CPUS`].
+    #[inline]
     pub fn clear(&self, bit: usize, order: Ordering) -> bool {
         let (word, mask) = place(bit);
         self.words[word].fetch_and(!mask, order) & mask != 0
@@ -53,6 +55,7 @@ impl AtomicBits {
     ///
     /// # Panics
     /// If `bit` is not below [`MAX_CPUS`].
+    #[inline]
     pub fn get(&self, bit: usize, order: Ordering) -> bool {
         let (word, mask) = place(bit);
         self.words[word].load(order) & mask != 0
@@ -62,6 +65,7 @@ impl AtomicBits {
     ///
     /// # Panics
     /// If `word` is not below [`MASK_WORDS`].
+    #[inline]
     pub fn word(&self, word: usize, order: Ordering) -> u64 {
         self.words[word].load(order)
     }
@@ -86,6 +90,7 @@ impl Default for AtomicBits {
     }
 }
 
+#[inline]
 fn place(bit: usize) -> (usize, u64) {
     assert!(bit < MAX_CPUS, "BUG: CPU number {bit} is out of range");
     (bit / 64, 1 << (bit % 64))
