@@ -179,6 +179,16 @@ impl<P: SchedHost> Scheduler<P> {
                     let _uneven = self.note_load(cpu, &mut queue);
                     drop(queue);
                     self.enqueue(to, moved, &here);
+                } else if cpu == P::this_cpu() {
+                    let _uneven = self.note_here(cpu, &mut queue);
+                } else {
+                    // It may be movable now, and so wait for the end of a slice.
+                    let _uneven = self.note_load(cpu, &mut queue);
+                    let must_tell = queue.wants_slice();
+                    drop(queue);
+                    if must_tell {
+                        Self::send_reschedule(cpu);
+                    }
                 }
             } else if runs {
                 queue.evict_current();

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::class::{LEVELS, NORMAL_LEVEL};
+use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::{RunQueue, SchedHost};
 
 /// What a CPU reports to the others, for those that look for work or for a CPU: one word,
