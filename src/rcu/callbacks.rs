@@ -38,7 +38,7 @@
 //!   the barrier has looked has the new era, and one that was queued before the barrier
 //!   was called has an earlier one.
 //!
-//! `tests/loom_rcu.rs` model-checks this file.
+//! `tests/loom_callbacks.rs` model-checks this file.
 
 use alloc::boxed::Box;
 

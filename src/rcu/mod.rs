@@ -48,8 +48,8 @@
 //! before the register write). What a section did before it ended is visible after
 //! `synchronize`: `left` counts down with AcqRel, and the number carries it from the
 //! last CPU that reports to the callers. `tests/loom_rcu.rs` model-checks [`Pending`],
-//! [`Sequence`], [`Quiet`] and [`Queues`]; the model leaves out the SGI and the wait
-//! queues.
+//! [`Sequence`] and [`Quiet`], `tests/loom_callbacks.rs` [`Queues`]; the models leave out
+//! the SGI and the wait queues.
 
 #![forbid(unsafe_code)]
 
