@@ -8,6 +8,8 @@ mod editor;
 mod fake;
 #[path = "host_shell/properties.rs"]
 mod properties;
+#[path = "host_shell/sequences.rs"]
+mod sequences;
 
 use stillpoint::shell::{Outcome, Status};
 
