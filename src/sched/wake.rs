@@ -19,8 +19,8 @@
 //! 2. for a realtime thread: a CPU in its affinity where no thread is as urgent;
 //! 3. L, if it is active and in the affinity;
 //! 4. the active CPU in the affinity on which the fewest threads wait;
-//! 5. the active CPU on which the fewest wait: all CPUs of the affinity have gone, so from now on the thread may
-//!    run on any.
+//! 5. what 1, 2 and 4 give among all active CPUs: all CPUs of the affinity have gone, so
+//!    from now on the thread may run on any.
 //!
 //! An unpark ([`Scheduler::unpark`]) goes the same way from Parking and Parked.
 //!
@@ -186,9 +186,9 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Returns the CPU where `thread`, which ran on `last`, should run: a CPU that is
-    /// idle, else `last`, else the least loaded in its affinity, else the least loaded
-    /// active CPU. A realtime thread prefers a CPU that runs something less urgent to
-    /// `last`.
+    /// idle, else `last`, else the least loaded in its affinity. A realtime thread prefers
+    /// a CPU that runs something less urgent to `last`. If no CPU of its affinity is
+    /// active, it is the same without `last` among all active CPUs.
     ///
     /// # Context
     /// IRQs masked, until the thread is queued there.
@@ -204,8 +204,10 @@ impl<P: SchedHost> Scheduler<P> {
         if let Some(cpu) = self.least_loaded(&active.and(&thread.affinity())) {
             return found(cpu);
         }
+        let anywhere = self.find_among(thread, last, |word| P::masks().active_word(word));
+        let cpu = anywhere.or_else(|| self.least_loaded(&active));
         Placed {
-            cpu: self.least_loaded(&active).unwrap_or(CpuId::BOOT),
+            cpu: cpu.unwrap_or(CpuId::BOOT),
             broken: Some(thread.affinity()),
         }
     }
@@ -214,11 +216,23 @@ impl<P: SchedHost> Scheduler<P> {
     /// claimed then, or for a realtime thread one that runs nothing as urgent. The search
     /// begins at `last`.
     pub(super) fn find_better(&self, thread: &Thread<P>, last: CpuId) -> Option<CpuId> {
-        let among = |word| thread.affinity.word(word) & P::masks().active_word(word);
-        self.map.claim_near(last, among).or_else(|| {
+        self.find_among(thread, last, |word| {
+            thread.affinity.word(word) & P::masks().active_word(word)
+        })
+    }
+
+    /// Does as [`Scheduler::find_better`], among the CPUs of which `among_fn` returns the
+    /// words.
+    fn find_among(
+        &self,
+        thread: &Thread<P>,
+        last: CpuId,
+        among_fn: impl Fn(usize) -> u64,
+    ) -> Option<CpuId> {
+        self.map.claim_near(last, &among_fn).or_else(|| {
             let level = thread.level();
             if level < NORMAL_LEVEL {
-                self.map.less_urgent(level, last, among)
+                self.map.less_urgent(level, last, &among_fn)
             } else {
                 None
             }

@@ -8,6 +8,7 @@ use stillpoint::hotplug::HotplugHost;
 use stillpoint::platform::Platform;
 use stillpoint::sched::lock::Completion;
 use stillpoint::sched::{Class, SchedHost, Thread, ThreadName};
+use stillpoint::time::Instant;
 
 use crate::sim::Sim;
 
@@ -131,5 +132,23 @@ fn the_log_names_the_cpu_that_went() {
         go_on.complete();
         until(|| thread.affinity() == CpuMask::first_n(2));
         assert_eq!(said("sleeper"), ["no longer affine to cpu1"]);
+    });
+}
+
+#[test]
+fn a_thread_whose_cpu_went_goes_to_an_idle_one() {
+    start_log();
+    Sim::run(3, || {
+        let hotplug = Sim::hotplug();
+        for number in 1..3 {
+            assert_eq!(hotplug.cpu_up(cpu(number)), Ok(()));
+        }
+        let thread = spawn("guest", cpu(1), || {
+            Sim::sched().wait_permit(Instant::FOREVER);
+        });
+        until(|| thread.state_racy() == stillpoint::sched::ThreadState::Blocked);
+        assert_eq!(hotplug.cpu_down(cpu(1)), Ok(()));
+        Sim::sched().give_permit(&thread);
+        assert_eq!(thread.cpu(), cpu(2), "CPU 0 runs this");
     });
 }
