@@ -1,5 +1,6 @@
 //! Threads whose last allowed CPU goes: where they may run then, and what is logged.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use stillpoint::hotplug::HotplugHost;
 use stillpoint::platform::Platform;
 use stillpoint::sched::lock::Completion;
 use stillpoint::sched::{Class, SchedHost, Thread, ThreadName};
+use stillpoint::sync::LocalCpu;
 use stillpoint::time::Instant;
 
 use crate::sim::Sim;
@@ -26,6 +28,11 @@ pub(crate) fn spawn(
 /// Returns every line of the log.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// Whether the thread `urgent` has run since it was woken.
+static RAN: AtomicBool = AtomicBool::new(false);
+/// The same when the line about it was out.
+static RAN_MEANWHILE: AtomicBool = AtomicBool::new(false);
+
 struct Lines;
 
 impl log::Log for Lines {
@@ -34,8 +41,13 @@ impl log::Log for Lines {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let mut lines = LINES.lock().expect("no panic under it");
-        lines.push(record.args().to_string());
+        let line = record.args().to_string();
+        if line.starts_with("thread urgent ") {
+            // A slow console: the other CPUs act meanwhile.
+            (0..1000).for_each(|_| Sim::relax());
+            RAN_MEANWHILE.store(RAN.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        LINES.lock().expect("no panic under it").push(line);
     }
 
     fn flush(&self) {}
@@ -132,6 +144,28 @@ fn the_log_names_the_cpu_that_went() {
         go_on.complete();
         until(|| thread.affinity() == CpuMask::first_n(2));
         assert_eq!(said("sleeper"), ["no longer affine to cpu1"]);
+    });
+}
+
+/// A line takes milliseconds on a slow console.
+#[test]
+fn a_thread_whose_cpu_went_does_not_wait_for_the_line_about_it() {
+    start_log();
+    Sim::run(3, || {
+        let hotplug = Sim::hotplug();
+        for number in 1..3 {
+            assert_eq!(hotplug.cpu_up(cpu(number)), Ok(()));
+        }
+        let thread = spawn("urgent", cpu(1), || {
+            Sim::sched().wait_permit(Instant::FOREVER);
+            RAN.store(true, Ordering::Relaxed);
+        });
+        until(|| thread.state_racy() == stillpoint::sched::ThreadState::Blocked);
+        assert_eq!(hotplug.cpu_down(cpu(1)), Ok(()));
+        Sim::sched().give_permit(&thread);
+        until(|| RAN.load(Ordering::Relaxed));
+        assert_eq!(said("urgent"), ["no longer affine to cpu1"]);
+        assert!(RAN_MEANWHILE.load(Ordering::Relaxed), "it ran on CPU 2");
     });
 }
 
