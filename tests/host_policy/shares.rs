@@ -9,6 +9,9 @@ use crate::world::{Habits, MS, World};
 /// A second, in ticks.
 const SECOND: u64 = 1000 * MS;
 
+/// How many of the seconds that are looked at begin in one second.
+const STEPS: u64 = 50;
+
 const STEADY: Habits = Habits {
     realtime: false,
     sleeps: false,
@@ -47,24 +50,23 @@ fn ideal(cpus: usize, nices: &[i8]) -> Vec<f64> {
 }
 
 /// Runs a thread of each niceness on `cpus` CPUs. Returns for how long each has run in each
-/// second after the first.
+/// of many seconds, which overlap and begin after the first.
 fn run(seed: u64, cpus: usize, nices: &[i8], seconds: u64) -> Vec<Vec<u64>> {
     let mut world = World::new(seed, cpus, 0, STEADY);
     for nice in nices {
         world.spawn_busy(Nice::new(*nice).expect("-20 to 19"));
     }
     world.run_until(SECOND);
-    let mut before = world.run_times();
-    (2..2 + seconds)
-        .map(|second| {
-            world.run_until(second * SECOND);
-            let now = world.run_times();
-            let ran = now.iter().zip(&before).map(|(now, before)| now - before);
-            let ran = ran.collect();
-            before = now;
-            ran
-        })
-        .collect()
+    let mut at = vec![world.run_times()];
+    for step in 1..=seconds * STEPS {
+        world.run_until(SECOND + step * (SECOND / STEPS));
+        at.push(world.run_times());
+    }
+    let second = |(before, after): (&Vec<u64>, &Vec<u64>)| {
+        let ran = after.iter().zip(before).map(|(after, before)| after - before);
+        ran.collect()
+    };
+    at.iter().zip(&at[STEPS as usize..]).map(second).collect()
 }
 
 /// Checks that equal threads get equal time: over each second they differ by less than a
