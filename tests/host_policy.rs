@@ -105,6 +105,13 @@ fn equal_threads_get_equal_time() {
 }
 
 #[test]
+fn equal_threads_get_equal_time_if_one_cpu_has_one_more() {
+    for (cpus, threads) in [(12, 37), (13, 27), (18, 37), (19, 39)] {
+        shares::equals_get_equal_time(1, cpus, threads);
+    }
+}
+
+#[test]
 fn weights_hold() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);

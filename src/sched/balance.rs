@@ -317,10 +317,8 @@ impl<P: SchedHost> Scheduler<P> {
         cpu: CpuId,
         queue: &mut RunQueue<P>,
     ) -> Option<(alloc::sync::Arc<Thread<P>>, CpuId)> {
-        let clock = self
-            .clock
-            .fetch_max(queue.floor(), Ordering::Relaxed)
-            .max(queue.floor());
+        let floor = queue.settle_floor();
+        let clock = self.clock.fetch_max(floor, Ordering::Relaxed).max(floor);
         queue.forgive(clock);
         let starved = queue.runs_urgent();
         let lag = queue.distances().lag;

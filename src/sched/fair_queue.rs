@@ -64,8 +64,11 @@ impl<P: SchedHost> RunQueue<P> {
         }
     }
 
-    /// Returns the floor of the ordinary threads here, on the scale of virtual runtime.
-    pub(crate) fn floor(&self) -> u64 {
+    /// Returns the least virtual runtime of the ordinary threads here, as of now, on the
+    /// machine's scale.
+    pub(crate) fn settle_floor(&mut self) -> u64 {
+        self.charge_current();
+        self.update_floor();
         self.line.floor()
     }
 

@@ -63,7 +63,10 @@ fn run(seed: u64, cpus: usize, nices: &[i8], seconds: u64) -> Vec<Vec<u64>> {
         at.push(world.run_times());
     }
     let second = |(before, after): (&Vec<u64>, &Vec<u64>)| {
-        let ran = after.iter().zip(before).map(|(after, before)| after - before);
+        let ran = after
+            .iter()
+            .zip(before)
+            .map(|(after, before)| after - before);
         ran.collect()
     };
     at.iter().zip(&at[STEPS as usize..]).map(second).collect()
