@@ -123,6 +123,11 @@ fn weights_hold() {
 }
 
 #[test]
+fn a_yield_waits_for_equals() {
+    shares::a_yield_waits_for_equals();
+}
+
+#[test]
 fn a_newcomer_has_no_long_turn() {
     shares::a_newcomer_has_no_long_turn();
 }

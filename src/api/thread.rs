@@ -265,7 +265,8 @@ pub fn sleep_until(at: Instant) {
     kernel().sched.sleep_until(at);
 }
 
-/// Lets the other threads of this CPU that are as urgent run first.
+/// Lets the other threads of this CPU that are as urgent run first: of ordinary ones those
+/// that are due within the caller's next slice, and at least one of them.
 ///
 /// # Context
 /// Thread, preemption on.

@@ -24,6 +24,9 @@
 //!   an hour goes first, but not for an hour; and one that ran ahead on a CPU of its own
 //!   waits for a few slices, and not until the others have caught up.
 //! - **floor-never-falls**: a queue's floor never falls while ordinary threads are in it.
+//! - **yields-to-equals**: a thread that yields goes behind those that are due before a
+//!   slice of its own would be over. Threads that yield to each other go further behind
+//!   each time, until all others have had a turn.
 //! - **debts-are-forgiven**: a queue that is further behind the clock of the machine than
 //!   `forgive` is lifted with all its threads, so that their order stays. Threads that
 //!   affinity holds on a crowded CPU owe nothing to the others later.

@@ -228,26 +228,45 @@ impl<P: SchedHost> ReadyQueue<P> {
         }
     }
 
-    /// Queues `thread`, which yields, behind all others of its level.
+    /// Queues `thread`, which yields to `next`, behind the others of its level. An ordinary
+    /// thread goes behind those that will be due when `next` has had a turn of `slice`
+    /// ticks with the weight of `thread`. So it goes behind its equals, but not behind a
+    /// thread that waits until the others have caught up (`yields-to-equals` of
+    /// [`fair`](crate::sched::fair)).
     ///
     /// # Panics
     /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
     #[inline]
-    pub(crate) fn push_yielding(&mut self, thread: Arc<Thread<P>>) {
+    pub(crate) fn push_yielding(
+        &mut self,
+        thread: Arc<Thread<P>>,
+        next: Option<&Thread<P>>,
+        slice: u64,
+    ) {
         let level = self.admit(&thread);
-        if level == NORMAL_LEVEL {
-            let mut last = self.ordinary.back_mut();
-            let behind = last.get().or(self.next_ordinary.as_deref());
-            thread
-                .share
-                .take_turn_after(behind.map_or(0, |behind| behind.share.turn()));
-            if self.next_ordinary.is_some() {
-                last.insert_after(thread);
-            } else {
-                self.next_ordinary = Some(thread);
-            }
-        } else {
+        if level != NORMAL_LEVEL {
             self.levels[level].push_back(thread);
+            return;
+        }
+        let Some(first) = &self.next_ordinary else {
+            thread.share.take_turn_by(u64::MAX);
+            self.next_ordinary = Some(thread);
+            return;
+        };
+        let first = first.share.turn();
+        let next = next.filter(|next| next.urgency.is_ordinary());
+        let begin = next.map_or(first, |next| next.share.turn());
+        let due = begin.saturating_add(thread.share.virtual_ticks(slice));
+        let mut last = self.ordinary.back_mut();
+        let latest = last.get().map_or(first, |last| last.share.turn());
+        thread.share.take_turn_after(due.min(latest));
+        let turn = thread.share.turn();
+        if turn < first {
+            self.put_first(thread);
+        } else if turn >= latest {
+            last.insert_after(thread);
+        } else {
+            self.ordinary.insert(thread);
         }
     }
 

@@ -335,7 +335,8 @@ impl<P: SchedHost> RunQueue<P> {
         }
         let next = self.ready.pop();
         current.set_state(ThreadState::Runnable);
-        self.ready.push_yielding(current);
+        let slice = self.distances.slice;
+        self.ready.push_yielding(current, next.as_deref(), slice);
         next
     }
 
@@ -370,7 +371,8 @@ impl<P: SchedHost> RunQueue<P> {
             return self.leave_to_next(current, Aftermath::Elsewhere);
         }
         if !preempted {
-            self.ready.push_yielding(current);
+            self.ready
+                .push_yielding(current, None, self.distances.slice);
         } else if self.slice_over {
             self.ready.push_back(current);
         } else {

@@ -72,9 +72,15 @@ impl Share {
     /// Charges the thread for `ticks` on the CPU. Returns its virtual runtime.
     #[inline]
     pub(crate) fn charge(&self, ticks: u64) -> u64 {
-        let runtime = self.runtime() + virtual_ticks(ticks, self.weight());
+        let runtime = self.runtime() + self.virtual_ticks(ticks);
         self.set_runtime(runtime);
         runtime
+    }
+
+    /// Returns what `ticks` on the CPU add to the thread's virtual runtime.
+    #[inline]
+    pub(crate) fn virtual_ticks(&self, ticks: u64) -> u64 {
+        virtual_ticks(ticks, self.weight())
     }
 
     /// Makes the virtual runtime absolute: the thread leaves the queue with `line`.

@@ -111,3 +111,43 @@ pub(crate) fn a_newcomer_has_no_long_turn() {
     let ran = world.run_times()[0] - 10 * SECOND;
     assert!(ran >= SLICE, "the other has run for {ran} ns in 5 slices");
 }
+
+/// Checks that a thread that yields waits for its equal, and not for a nice thread that has
+/// had more than its share. If that is the only other one, it has the CPU all the same.
+pub(crate) fn a_yield_waits_for_equals() {
+    let mut world = World::new(1, 1, 0, STEADY);
+    for nice in [0, 0, 19] {
+        world.spawn_busy(Nice::new(nice).expect("-20 to 19"));
+    }
+    let mut at = 0;
+    let mut until = |world: &mut World, runs: usize| {
+        while world.workers[runs].on.is_none() {
+            assert!(at < SECOND, "thread {runs} doesn't run");
+            at += MS;
+            world.run_until(at);
+        }
+    };
+    // Now the nice one has used a second's share in one slice.
+    until(&mut world, 2);
+    until(&mut world, 0);
+    let before = world.run_times();
+    world.have_it_yield(0);
+    until(&mut world, 0);
+    let ran = world.run_times()[1] - before[1];
+    assert!(
+        (MS..=2 * SLICE).contains(&ran),
+        "the equal thread has run for {ran} ns before the one that yields ran again"
+    );
+    // Two that yield to each other get out of the way of the third.
+    let nice_ran = world.run_times()[2];
+    for _ in 0..200 {
+        let runs = (0..2).find(|it| world.workers[*it].on.is_some());
+        let Some(runs) = runs else { break };
+        world.have_it_yield(runs);
+    }
+    world.run_until(World::now() + MS);
+    assert!(
+        world.run_times()[2] > nice_ran,
+        "the nice thread waits for ever"
+    );
+}

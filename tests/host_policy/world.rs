@@ -300,8 +300,7 @@ impl World {
         match self.random.below(choices) {
             0 => {
                 if self.random.below(4) == 0 {
-                    self.workers[worker].yielded = true;
-                    self.driver.act(on, || sched().yield_now());
+                    self.yield_now(worker, on);
                 }
             }
             1 | 2 => {
@@ -311,6 +310,19 @@ impl World {
             }
             _ => self.sleep(worker, on),
         }
+    }
+
+    fn yield_now(&mut self, worker: usize, on: usize) {
+        self.workers[worker].yielded = true;
+        self.driver.act(on, || sched().yield_now());
+    }
+
+    /// Has `worker`, which runs, yield.
+    pub(crate) fn have_it_yield(&mut self, worker: usize) {
+        let on = self.workers[worker].on.expect("it runs");
+        self.book(worker);
+        self.yield_now(worker, on);
+        self.settle();
     }
 
     fn sleep(&mut self, worker: usize, on: usize) {
