@@ -22,7 +22,10 @@
 //!   most `credit` before or behind its floor if it has slept, and `carried` if it
 //!   comes from another CPU, where it waited for its share. So a thread that has slept for
 //!   an hour goes first, but not for an hour; and one that ran ahead on a CPU of its own
-//!   waits for a few slices, and not until the others have caught up.
+//!   waits for a few slices, and not until the others have caught up. A heavy thread is
+//!   before the floor by no more than it uses up in that time on the CPU, so it
+//!   delays the others no longer than a light one; and a light thread is behind the floor
+//!   by what it uses up in that time, so sleeping doesn't gain it more than its share.
 //! - **floor-never-falls**: a queue's floor never falls while ordinary threads are in it.
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
@@ -110,15 +113,33 @@ pub(crate) fn virtual_ticks(ticks: u64, weight: u32) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
+/// How far from the floor a thread may come to a queue (credit-is-bounded).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    before: u64,
+    behind: u64,
+}
+
+impl Reach {
+    /// Returns the reach of a thread of `weight` if `ticks` of one of [`WEIGHT_0`] count.
+    #[inline]
+    pub(crate) fn new(ticks: u64, weight: u32) -> Reach {
+        let own = virtual_ticks(ticks, weight);
+        Reach {
+            before: ticks.min(own),
+            behind: ticks.max(own),
+        }
+    }
+}
+
 /// Distances on the scale of virtual runtime, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Distances {
     /// The length of a slice.
     pub(crate) slice: u64,
-    /// How far before or behind the floor a thread may come to a queue from a sleep
-    /// (credit-is-bounded).
+    /// The [`Reach`] of a thread that comes from a sleep.
     pub(crate) credit: u64,
-    /// How far before or behind the floor a thread may come from another CPU.
+    /// The [`Reach`] of a thread that comes from another CPU.
     pub(crate) carried: u64,
     /// How far a queue may be behind the clock (debts-are-forgiven).
     pub(crate) forgive: u64,
@@ -138,14 +159,15 @@ impl Distances {
         }
     }
 
-    /// Returns how far before or behind the floor a thread may come.
+    /// Returns the reach of a thread of `weight`.
     #[inline]
-    pub(crate) const fn within(&self, from_sleep: bool) -> u64 {
-        if from_sleep {
+    pub(crate) fn reach(&self, from_sleep: bool, weight: u32) -> Reach {
+        let ticks = if from_sleep {
             self.credit
         } else {
             self.carried
-        }
+        };
+        Reach::new(ticks, weight)
     }
 }
 
@@ -192,19 +214,19 @@ impl TimeLine {
     /// Returns the offset for a thread that comes with the absolute virtual runtime
     /// `absolute` (credit-is-bounded).
     #[inline]
-    pub(crate) fn admit(&self, absolute: u64, within: u64) -> u64 {
+    pub(crate) fn admit(&self, absolute: u64, reach: Reach) -> u64 {
         let floor = self.floor();
         // An offset is never negative.
-        let low = floor.saturating_sub(within).max(self.lift);
-        let high = floor.saturating_add(within);
+        let low = floor.saturating_sub(reach.before).max(self.lift);
+        let high = floor.saturating_add(reach.behind);
         absolute.clamp(low, high) - self.lift
     }
 
     /// Returns the offset for a thread that comes with `absolute` to a queue without an
     /// ordinary thread, and begins a new time line there, near the machine's `clock`.
-    pub(crate) fn begin(&mut self, absolute: u64, clock: u64, within: u64) -> u64 {
-        let low = clock.saturating_sub(within);
-        let high = clock.saturating_add(within);
+    pub(crate) fn begin(&mut self, absolute: u64, clock: u64, reach: Reach) -> u64 {
+        let low = clock.saturating_sub(reach.before);
+        let high = clock.saturating_add(reach.behind);
         self.lift = 0;
         self.floor = absolute.clamp(low, high);
         self.floor
@@ -223,6 +245,10 @@ mod tests {
     use super::*;
 
     const D: Distances = Distances::of_slice(100);
+    const REACH: Reach = Reach {
+        before: 100,
+        behind: 100,
+    };
 
     #[test]
     fn a_step_of_niceness_is_a_quarter() {
@@ -245,25 +271,38 @@ mod tests {
     #[test]
     fn a_thread_comes_near_the_floor_however_long_it_was_away() {
         let mut line = TimeLine::new();
-        assert_eq!(line.begin(0, 5_000, 100), 4_900);
+        assert_eq!(line.begin(0, 5_000, REACH), 4_900);
         line.raise_floor(6_000);
         line.raise_floor(5_500);
         assert_eq!(line.floor(), 6_000);
-        assert_eq!(line.admit(0, 100), 5_900);
-        assert_eq!(line.admit(6_050, 100), 6_050);
-        assert_eq!(line.admit(u64::MAX, 100), 6_100);
+        assert_eq!(line.admit(0, REACH), 5_900);
+        assert_eq!(line.admit(6_050, REACH), 6_050);
+        assert_eq!(line.admit(u64::MAX, REACH), 6_100);
+    }
+
+    #[test]
+    fn a_heavy_thread_is_not_far_before_and_a_light_one_may_be_far_behind() {
+        let mut line = TimeLine::new();
+        line.begin(10_000, 10_000, REACH);
+        let heavy = D.reach(true, 10 * WEIGHT_0);
+        assert_eq!(line.admit(0, heavy), 9_990);
+        assert_eq!(line.admit(u64::MAX, heavy), 10_100);
+        let light = D.reach(true, WEIGHT_0 / 8);
+        assert_eq!(line.admit(0, light), 9_900);
+        assert_eq!(line.admit(u64::MAX, light), 10_800);
+        assert_eq!(line.admit(0, D.reach(false, WEIGHT_0)), 9_500);
     }
 
     #[test]
     fn a_queue_is_lifted_with_its_threads() {
         let mut line = TimeLine::new();
-        let first = line.begin(1_000, 1_000, 100);
-        let second = line.admit(1_070, 100);
+        let first = line.begin(1_000, 1_000, REACH);
+        let second = line.admit(1_070, REACH);
         line.forgive(1_500, &D);
         assert_eq!(line.absolute(first), 1_000, "not behind by so much");
         line.forgive(10_000, &D);
         assert_eq!(line.absolute(first), 5_000);
         assert_eq!(line.absolute(second) - line.absolute(first), 70);
-        assert_eq!(line.admit(0, 100), first - 100);
+        assert_eq!(line.admit(0, REACH), first - 100);
     }
 }

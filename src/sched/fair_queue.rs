@@ -20,13 +20,14 @@ impl<P: SchedHost> RunQueue<P> {
     /// Puts `thread`, an ordinary one, on the time line of this queue.
     pub(super) fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
         let runtime = thread.share.runtime();
-        let within = self.distances.within(thread.share.comes_from_sleep());
+        let slept = thread.share.comes_from_sleep();
+        let reach = self.distances.reach(slept, thread.share.weight());
         let offset = if self.weight() > 0 {
             self.charge_current();
             self.update_floor();
-            self.line.admit(runtime, within)
+            self.line.admit(runtime, reach)
         } else {
-            self.line.begin(runtime, clock(), within)
+            self.line.begin(runtime, clock(), reach)
         };
         thread.share.set_runtime(offset);
     }
@@ -112,10 +113,11 @@ impl<P: SchedHost> RunQueue<P> {
             current.share.enter(&self.line);
         } else {
             let runtime = current.share.runtime();
+            let reach = self.distances.reach(true, current.share.weight());
             let offset = if self.ready.weight() > 0 {
-                self.line.admit(runtime, self.distances.credit)
+                self.line.admit(runtime, reach)
             } else {
-                self.line.begin(runtime, clock(), self.distances.credit)
+                self.line.begin(runtime, clock(), reach)
             };
             current.share.set_runtime(offset);
         }

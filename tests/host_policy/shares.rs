@@ -151,3 +151,21 @@ pub(crate) fn a_yield_waits_for_equals() {
         "the nice thread waits for ever"
     );
 }
+
+/// Checks that a thread that sleeps often gets no more than its share beside one that
+/// computes for ever.
+pub(crate) fn short_sleeps_gain_nothing(nice: i8) {
+    let mut world = World::new(1, 1, 0, STEADY);
+    world.spawn_busy(Nice::default());
+    let nice = Nice::new(nice).expect("-20 to 19");
+    world.spawn_with(nice, vec![(2 * MS, MS / 10)]);
+    world.run_until(SECOND);
+    let before = world.run_times()[1];
+    world.run_until(11 * SECOND);
+    let ran = world.run_times()[1] - before;
+    let share = 10.0 * ideal(1, &[0, nice.get()])[1];
+    assert!(
+        ran as f64 <= share * 1.05 + SLICE as f64,
+        "a sleeper of niceness {nice} has run for {ran} ns, its share is {share:.0} ns"
+    );
+}

@@ -27,6 +27,10 @@ pub(crate) struct Worker {
     pub(crate) since: u64,
     /// How long it will compute until it does something else.
     left: u64,
+    /// For how long it computes and then sleeps, time and again; if it says nothing, that is
+    /// random.
+    script: Vec<(u64, u64)>,
+    line: usize,
     /// For how long it has run so far.
     pub(crate) ran: u64,
     /// When it wakes, if it sleeps.
@@ -48,6 +52,14 @@ impl Worker {
     /// Returns whether it wants a CPU and has none.
     pub(crate) fn waits(&self) -> bool {
         self.waits_on(self.on).is_some()
+    }
+
+    /// Goes on to the next line of the script. Returns the one that is done.
+    fn next_line(&mut self) -> Option<(u64, u64)> {
+        let done = self.script.get(self.line).copied()?;
+        self.line = (self.line + 1) % self.script.len();
+        self.left = self.script[self.line].0;
+        Some(done)
     }
 
     /// Returns the CPU on which it waits, if it runs on `on`.
@@ -187,6 +199,8 @@ impl World {
             was_on: None,
             since: World::now(),
             left,
+            script: Vec::new(),
+            line: 0,
             ran: 0,
             wakes_at: NEVER,
             half_asleep: false,
@@ -202,6 +216,14 @@ impl World {
         let all = CpuMask::first_n(self.driver.len());
         self.spawn_as(Class::Normal, nice, all);
         self.workers.last_mut().expect("a CPU is up").left = NEVER;
+    }
+
+    /// Starts a thread that computes and sleeps as `script` says, time and again.
+    pub(crate) fn spawn_with(&mut self, nice: Nice, script: Vec<(u64, u64)>) {
+        self.spawn_busy(nice);
+        let worker = self.workers.last_mut().expect("it was started");
+        worker.left = script[0].0;
+        worker.script = script;
     }
 
     /// Lets the machine run until `at`.
@@ -291,6 +313,9 @@ impl World {
             self.driver.act(on, || sched().schedule());
             return;
         }
+        if let Some((_, sleeps)) = self.workers[worker].next_line() {
+            return self.sleep_for(worker, on, sleeps);
+        }
         self.workers[worker].left = self.time(if thread.class() == Class::Normal {
             100 * US
         } else {
@@ -323,6 +348,15 @@ impl World {
         self.book(worker);
         self.yield_now(worker, on);
         self.settle();
+    }
+
+    fn sleep_for(&mut self, worker: usize, on: usize, time: u64) {
+        let thread = Arc::clone(&self.workers[worker].thread);
+        self.workers[worker].wakes_at = World::now() + time;
+        self.driver.act(on, || {
+            sched().about_to_block(&thread);
+            sched().schedule();
+        });
     }
 
     fn sleep(&mut self, worker: usize, on: usize) {
