@@ -80,7 +80,7 @@ fn no_ordinary_thread_starves() {
             realtime: false,
             sleeps: !maybe(4),
             affinity: maybe(2),
-            nice: false,
+            nice: maybe(2),
             changes: false,
             hotplug: false,
             late: maybe(2),
@@ -115,9 +115,9 @@ fn equal_threads_get_equal_time_if_one_cpu_has_one_more() {
 fn weights_hold() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);
-        let (cpus, threads) = (1 + random.below(8), 1 + random.below(30));
-        let nice = [-5, -3, 0, 0, 3, 5];
-        let nices: Vec<i8> = (0..threads).map(|_| nice[random.below(6)]).collect();
+        let (cpus, threads) = (1 + random.below(20), 1 + random.below(40));
+        let nice = [-10, -5, -3, -1, 0, 0, 1, 3, 5, 10];
+        let nices: Vec<i8> = (0..threads).map(|_| nice[random.below(10)]).collect();
         shares::weights_hold(seed, cpus, &nices);
     });
 }

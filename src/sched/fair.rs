@@ -22,11 +22,16 @@
 //!   most `credit` before or behind its floor if it has slept, and `carried` if it
 //!   comes from another CPU, where it waited for its share. So a thread that has slept for
 //!   an hour goes first, but not for an hour; and one that ran ahead on a CPU of its own
-//!   waits for a few slices, and not until the others have caught up. A heavy thread is
-//!   before the floor by no more than it uses up in that time on the CPU, so it
-//!   delays the others no longer than a light one; and a light thread is behind the floor
-//!   by what it uses up in that time, so sleeping doesn't gain it more than its share.
+//!   waits for a few slices, and not until the others have caught up. A heavy thread that
+//!   has slept is before the floor by no more than it uses up in that time on the CPU, so
+//!   it delays the others no longer than a light one. A light thread is behind the floor by
+//!   what it uses up in that time at most, so that sleeping gains it nothing.
 //! - **floor-never-falls**: a queue's floor never falls while ordinary threads are in it.
+//! - **waits-are-bounded**: beside ordinary threads only, a thread that waits has a CPU
+//!   after each of the others that may run where it does has had no more than
+//!   `carried * W / min(w, 1) + carried * W` and one slice, where w is its own
+//!   weight and W the other's, in multiples of that of niceness 0. For n equal threads on
+//!   one CPU that is 11 (n - 1) slices if they come from other CPUs, and (n - 1) if not.
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
 //!   each time, until all others have had a turn.
@@ -120,18 +125,6 @@ pub(crate) struct Reach {
     behind: u64,
 }
 
-impl Reach {
-    /// Returns the reach of a thread of `weight` if `ticks` of one of [`WEIGHT_0`] count.
-    #[inline]
-    pub(crate) fn new(ticks: u64, weight: u32) -> Reach {
-        let own = virtual_ticks(ticks, weight);
-        Reach {
-            before: ticks.min(own),
-            behind: ticks.max(own),
-        }
-    }
-}
-
 /// Distances on the scale of virtual runtime, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Distances {
@@ -167,7 +160,12 @@ impl Distances {
         } else {
             self.carried
         };
-        Reach::new(ticks, weight)
+        let own = virtual_ticks(ticks, weight);
+        Reach {
+            // What it waited for elsewhere it is owed, however heavy it is.
+            before: if from_sleep { ticks.min(own) } else { ticks },
+            behind: ticks.max(own),
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use crate::world::{MS, Worker, World};
 /// The length of a slice of ordinary threads.
 pub(crate) const SLICE: u64 = 4 * MS;
 
-/// How many slices each of the others may have in addition, which it brings along from
-/// another CPU or a sleep.
-const BROUGHT: f64 = 3.0;
+/// By how many slices of its own a thread that comes from another CPU may be behind or
+/// before the others.
+const CARRIED: f64 = 5.0;
 
 /// Returns what the machine looks like, for a message.
 pub(crate) fn picture(world: &World) -> String {
@@ -113,19 +113,17 @@ pub(crate) fn first_came_first(world: &World, started: usize) {
 }
 
 /// Checks that no ordinary thread of a machine without realtime threads waits for longer
-/// than it takes the others to have what they are owed while it has a slice, what they bring
-/// along ([`BROUGHT`]), and the rest of a slice each. A thread that yields goes behind all
-/// others, the nicest ones too, and waits for those.
+/// than waits-are-bounded of `sched::fair` says.
 pub(crate) fn none_starves(world: &World) {
     let weight = |worker: &Worker| 1.25_f64.powi(-i32::from(worker.thread.nice().get()));
-    let all: f64 = world.workers.iter().map(weight).sum();
-    for waiter in world
-        .workers
-        .iter()
-        .filter(|it| it.queued_on.is_some() && !it.lets_others_go)
-    {
-        let rests = world.workers.len() as f64;
-        let slices = all / weight(waiter) + all * BROUGHT + rests;
+    for waiter in world.workers.iter().filter(|it| it.queued_on.is_some()) {
+        let behind = CARRIED / weight(waiter).min(1.0);
+        let others = world.workers.iter().filter(|it| !std::ptr::eq(*it, waiter));
+        let slices = others.map(|other| {
+            let weight = weight(other);
+            (behind + CARRIED) * weight + 1.0
+        });
+        let slices: f64 = slices.sum();
         let waited = World::now() - waiter.since;
         assert!(
             waited as f64 <= slices * SLICE as f64,

@@ -44,8 +44,6 @@ pub(crate) struct Worker {
     pub(crate) order: Option<i64>,
     /// It has given the CPU away in this step.
     yielded: bool,
-    /// It is queued because it gave the CPU away: behind all others.
-    pub(crate) lets_others_go: bool,
 }
 
 impl Worker {
@@ -207,7 +205,6 @@ impl World {
             queued_on: None,
             order: None,
             yielded: false,
-            lets_others_go: false,
         });
     }
 
@@ -487,8 +484,6 @@ impl World {
                 self.workers[index].queued_on = queue;
             }
             let it = &mut self.workers[index];
-            let queued = it.queued_on.is_some();
-            it.lets_others_go = queued && (it.yielded || it.lets_others_go);
             it.was_on = it.on;
             it.yielded = false;
         }
