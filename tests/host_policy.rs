@@ -5,12 +5,16 @@
 //! those that `sched::balance` promises. A failure names its seed: `POLICY_SEED=seed` runs
 //! that one alone, and `POLICY_STEPS=number` sets how many events there are altogether.
 
+#[path = "host_policy/actions.rs"]
+mod actions;
 #[path = "host_policy/checks.rs"]
 mod checks;
 #[path = "host_policy/driver.rs"]
 mod driver;
 #[path = "host_policy/platform.rs"]
 mod platform;
+#[path = "host_policy/races.rs"]
+mod races;
 #[path = "host_policy/shares.rs"]
 mod shares;
 #[path = "host_policy/world.rs"]
@@ -69,6 +73,11 @@ fn the_most_urgent_run_and_none_waits_beside_an_idle_cpu() {
             }
         }
     });
+}
+
+#[test]
+fn a_cpu_that_goes_idle_in_the_midst_of_a_wake_is_called() {
+    races::a_cpu_goes_idle_in_the_midst_of_a_wake();
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub(crate) fn first_came_first(world: &World, started: usize) {
 }
 
 /// Checks that no ordinary thread of a machine without realtime threads waits for longer
-/// than waits-are-bounded of `sched::fair` says.
+/// than `waits-are-bounded` of `sched::fair` allows.
 pub(crate) fn none_starves(world: &World) {
     let weight = |worker: &Worker| 1.25_f64.powi(-i32::from(worker.thread.nice().get()));
     for waiter in world.workers.iter().filter(|it| it.queued_on.is_some()) {

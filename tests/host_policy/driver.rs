@@ -67,7 +67,7 @@ fn word(thread: &Arc<Thread<Many>>) -> usize {
 }
 
 /// Has the thread that runs on CPU `index` call `act_fn`.
-fn act<R>(index: usize, act_fn: impl FnOnce() -> R) -> R {
+pub(crate) fn act<R>(index: usize, act_fn: impl FnOnce() -> R) -> R {
     machine().me.set(index);
     let result = act_fn();
     assert_eq!(Many::preempt_count(), 0, "a guard outlives its caller");
@@ -282,6 +282,11 @@ impl Driver {
     pub(crate) fn act<R>(&mut self, index: usize, act_fn: impl FnOnce() -> R) -> R {
         self.cpus[index].asleep = false;
         act(index, act_fn)
+    }
+
+    /// Notes that the idle thread of CPU `index` sleeps, which the driver hasn't seen.
+    pub(crate) fn fell_asleep(&mut self, index: usize) {
+        self.cpus[index].asleep = true;
     }
 
     fn turn_idle(&mut self, index: usize) {

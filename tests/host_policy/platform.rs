@@ -5,7 +5,7 @@
 //! in one go, and the driver says which CPU is next. So a run is repeatable, and two CPUs
 //! never compete for a lock.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) me: Cell<usize>,
     pub(crate) masked: Cell<bool>,
     preempt_count: Cell<u32>,
+    /// What other CPUs do as soon as this one has put a thread into a queue.
+    meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 thread_local! {
@@ -66,12 +68,32 @@ impl Machine {
             me: Cell::new(0),
             masked: Cell::new(false),
             preempt_count: Cell::new(0),
+            meanwhile: RefCell::new(None),
         }));
         for cpu in &machine.cpus {
             cpu.armed.set(NEVER);
         }
         MACHINE.set(Some(machine));
         assert!(machine.sched.set(Scheduler::new(cpus)).is_ok());
+    }
+
+    /// Has other CPUs do `act_fn` in the midst of the next wake: when the thread is in a
+    /// queue, and before its CPU looks for one that is idle.
+    pub(crate) fn meanwhile(&self, act_fn: impl FnOnce() + 'static) {
+        *self.meanwhile.borrow_mut() = Some(Box::new(act_fn));
+    }
+
+    /// Lets the other CPUs do what they do meanwhile, if they do.
+    fn let_others_act(&self) {
+        let Some(act_fn) = self.meanwhile.take() else {
+            return;
+        };
+        let (me, masked) = (self.me.get(), self.masked.replace(false));
+        let preempt_count = self.preempt_count.replace(0);
+        act_fn();
+        self.me.set(me);
+        self.masked.set(masked);
+        self.preempt_count.set(preempt_count);
     }
 
     fn mine(&self) -> &Cpu {
@@ -174,6 +196,7 @@ impl Platform for Many {
     }
 
     fn this_cpu() -> CpuId {
+        machine().let_others_act();
         CpuId::new(machine().me.get()).expect("a CPU of the machine")
     }
 

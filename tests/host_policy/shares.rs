@@ -10,17 +10,7 @@ use crate::world::{Habits, MS, World};
 const SECOND: u64 = 1000 * MS;
 
 /// How many of the seconds that are looked at begin in one second.
-const STEPS: u64 = 50;
-
-const STEADY: Habits = Habits {
-    realtime: false,
-    sleeps: false,
-    affinity: false,
-    nice: false,
-    changes: false,
-    hotplug: false,
-    late: false,
-};
+const STEPS: u32 = 50;
 
 /// Returns the weight of a niceness: 1024 for 0, and 1.25 times as much for each step down.
 fn weight(nice: i8) -> f64 {
@@ -52,14 +42,14 @@ fn ideal(cpus: usize, nices: &[i8]) -> Vec<f64> {
 /// Runs a thread of each niceness on `cpus` CPUs. Returns for how long each has run in each
 /// of many seconds, which overlap and begin after the first.
 fn run(seed: u64, cpus: usize, nices: &[i8], seconds: u64) -> Vec<Vec<u64>> {
-    let mut world = World::new(seed, cpus, 0, STEADY);
+    let mut world = World::new(seed, cpus, 0, Habits::default());
     for nice in nices {
         world.spawn_busy(Nice::new(*nice).expect("-20 to 19"));
     }
     world.run_until(SECOND);
     let mut at = vec![world.run_times()];
-    for step in 1..=seconds * STEPS {
-        world.run_until(SECOND + step * (SECOND / STEPS));
+    for step in 1..=seconds * u64::from(STEPS) {
+        world.run_until(SECOND + step * (SECOND / u64::from(STEPS)));
         at.push(world.run_times());
     }
     let second = |(before, after): (&Vec<u64>, &Vec<u64>)| {
@@ -69,7 +59,7 @@ fn run(seed: u64, cpus: usize, nices: &[i8], seconds: u64) -> Vec<Vec<u64>> {
             .map(|(after, before)| after - before);
         ran.collect()
     };
-    at.iter().zip(&at[STEPS as usize..]).map(second).collect()
+    at.iter().zip(at.iter().skip(STEPS as usize)).map(second).collect()
 }
 
 /// Checks that equal threads get equal time: over each second they differ by less than a
@@ -103,7 +93,7 @@ pub(crate) fn weights_hold(seed: u64, cpus: usize, nices: &[i8]) {
 /// Checks that a thread that comes after a long time, and has had nothing so far, has one
 /// CPU for no more than a few slices before the other has it again.
 pub(crate) fn a_newcomer_has_no_long_turn() {
-    let mut world = World::new(1, 1, 0, STEADY);
+    let mut world = World::new(1, 1, 0, Habits::default());
     world.spawn_busy(Nice::default());
     world.run_until(10 * SECOND);
     world.spawn_busy(Nice::default());
@@ -115,7 +105,7 @@ pub(crate) fn a_newcomer_has_no_long_turn() {
 /// Checks that a thread that yields waits for its equal, and not for a nice thread that has
 /// had more than its share. If that is the only other one, it has the CPU all the same.
 pub(crate) fn a_yield_waits_for_equals() {
-    let mut world = World::new(1, 1, 0, STEADY);
+    let mut world = World::new(1, 1, 0, Habits::default());
     for nice in [0, 0, 19] {
         world.spawn_busy(Nice::new(nice).expect("-20 to 19"));
     }
@@ -155,7 +145,7 @@ pub(crate) fn a_yield_waits_for_equals() {
 /// Checks that a thread that sleeps often gets no more than its share beside one that
 /// computes for ever.
 pub(crate) fn short_sleeps_gain_nothing(nice: i8) {
-    let mut world = World::new(1, 1, 0, STEADY);
+    let mut world = World::new(1, 1, 0, Habits::default());
     world.spawn_busy(Nice::default());
     let nice = Nice::new(nice).expect("-20 to 19");
     world.spawn_with(nice, vec![(2 * MS, MS / 10)]);

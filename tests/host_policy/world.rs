@@ -26,7 +26,7 @@ pub(crate) struct Worker {
     /// Since when it has been where it is.
     pub(crate) since: u64,
     /// How long it will compute until it does something else.
-    left: u64,
+    pub(crate) left: u64,
     /// For how long it computes and then sleeps, time and again; if it says nothing, that is
     /// random.
     script: Vec<(u64, u64)>,
@@ -34,16 +34,16 @@ pub(crate) struct Worker {
     /// For how long it has run so far.
     pub(crate) ran: u64,
     /// When it wakes, if it sleeps.
-    wakes_at: u64,
+    pub(crate) wakes_at: u64,
     /// It was preempted between "about to wait" and the wait.
-    half_asleep: bool,
+    pub(crate) half_asleep: bool,
     /// The CPU on which it is queued.
     pub(crate) queued_on: Option<usize>,
     /// Its place there among those of its level: less goes first. `None` if that can't be
     /// told from outside.
     pub(crate) order: Option<i64>,
     /// It has given the CPU away in this step.
-    yielded: bool,
+    pub(crate) yielded: bool,
 }
 
 impl Worker {
@@ -53,7 +53,7 @@ impl Worker {
     }
 
     /// Goes on to the next line of the script. Returns the one that is done.
-    fn next_line(&mut self) -> Option<(u64, u64)> {
+    pub(crate) fn next_line(&mut self) -> Option<(u64, u64)> {
         let done = self.script.get(self.line).copied()?;
         self.line = (self.line + 1) % self.script.len();
         self.left = self.script[self.line].0;
@@ -68,8 +68,8 @@ impl Worker {
     }
 }
 
-/// What a load does.
-#[derive(Clone, Copy, Debug)]
+/// What a load does. Without any habit it only computes.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Habits {
     /// Realtime threads are among the threads.
     pub(crate) realtime: bool,
@@ -97,8 +97,8 @@ pub(crate) struct World {
     pub(crate) steps: i64,
     /// The last event, for messages.
     pub(crate) last: String,
-    next_change: u64,
-    most: usize,
+    pub(crate) next_change: u64,
+    pub(crate) most: usize,
 }
 
 impl World {
@@ -122,12 +122,12 @@ impl World {
 
     /// Returns a random time from `least` on, up to 1000 times as much: short ones as
     /// often as long ones.
-    fn time(&mut self, least: u64) -> u64 {
+    pub(crate) fn time(&mut self, least: u64) -> u64 {
         let scale = [1, 10, 100][self.random.below(3)];
         least * scale * (1 + self.random.below(10) as u64)
     }
 
-    fn class(&mut self) -> Class {
+    pub(crate) fn class(&mut self) -> Class {
         if !self.habits.realtime || self.random.below(2) == 0 {
             return Class::Normal;
         }
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    fn nice(&mut self) -> Nice {
+    pub(crate) fn nice(&mut self) -> Nice {
         let value = if self.habits.nice {
             [-10, -5, -1, 0, 0, 0, 1, 5, 19][self.random.below(9)]
         } else {
@@ -149,7 +149,7 @@ impl World {
         Nice::new(value).expect("-20 to 19")
     }
 
-    fn affinity(&mut self) -> CpuMask {
+    pub(crate) fn affinity(&mut self) -> CpuMask {
         let cpus = self.driver.len();
         let mut mask = CpuMask::first_n(cpus);
         if self.habits.affinity && self.random.below(2) == 0 {
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// Returns a CPU that is up, by chance.
-    fn any_cpu(&mut self) -> usize {
+    pub(crate) fn any_cpu(&mut self) -> usize {
         loop {
             let index = self.random.below(self.driver.len());
             if self.driver.is_active(index) {
@@ -271,7 +271,7 @@ impl World {
         true
     }
 
-    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
         write!(self.last, " {what}").expect("a string");
     }
 
@@ -298,148 +298,8 @@ impl World {
         first
     }
 
-    /// Has `worker`, which has computed for long enough, do something else.
-    fn go_on(&mut self, worker: usize) {
-        let on = self.workers[worker].on.expect("it runs");
-        let thread = Arc::clone(&self.workers[worker].thread);
-        self.book(worker);
-        if std::mem::take(&mut self.workers[worker].half_asleep) {
-            // If it was woken meanwhile, this is a yield.
-            self.workers[worker].yielded = true;
-            self.workers[worker].left = self.time(10 * US);
-            self.driver.act(on, || sched().schedule());
-            return;
-        }
-        if let Some((_, sleeps)) = self.workers[worker].next_line() {
-            return self.sleep_for(worker, on, sleeps);
-        }
-        self.workers[worker].left = self.time(if thread.class() == Class::Normal {
-            100 * US
-        } else {
-            10 * US
-        });
-        let choices = if self.habits.sleeps { 8 } else { 1 };
-        match self.random.below(choices) {
-            0 => {
-                if self.random.below(4) == 0 {
-                    self.yield_now(worker, on);
-                }
-            }
-            1 | 2 => {
-                let other = self.random.below(self.workers.len());
-                let other = Arc::clone(&self.workers[other].thread);
-                self.driver.act(on, || sched().wake(&other));
-            }
-            _ => self.sleep(worker, on),
-        }
-    }
-
-    fn yield_now(&mut self, worker: usize, on: usize) {
-        self.workers[worker].yielded = true;
-        self.driver.act(on, || sched().yield_now());
-    }
-
-    /// Has `worker`, which runs, yield.
-    pub(crate) fn have_it_yield(&mut self, worker: usize) {
-        let on = self.workers[worker].on.expect("it runs");
-        self.book(worker);
-        self.yield_now(worker, on);
-        self.settle();
-    }
-
-    fn sleep_for(&mut self, worker: usize, on: usize, time: u64) {
-        let thread = Arc::clone(&self.workers[worker].thread);
-        self.workers[worker].wakes_at = World::now() + time;
-        self.driver.act(on, || {
-            sched().about_to_block(&thread);
-            sched().schedule();
-        });
-    }
-
-    fn sleep(&mut self, worker: usize, on: usize) {
-        let thread = Arc::clone(&self.workers[worker].thread);
-        let time = self.time(20 * US) + self.time(20 * US);
-        self.workers[worker].wakes_at = World::now() + time;
-        self.driver.act(on, || sched().about_to_block(&thread));
-        if self.random.below(8) == 0 {
-            // An interrupt wakes another thread, which may get the CPU.
-            let other = self.random.below(self.workers.len());
-            let other = Arc::clone(&self.workers[other].thread);
-            self.driver.interrupt(on, || sched().wake(&other));
-            if self.driver.runs(on) != Arc::as_ptr(&thread).addr() {
-                self.workers[worker].half_asleep = true;
-                self.workers[worker].left = 0;
-                return;
-            }
-        }
-        // If the interrupt has woken this thread, this is a yield.
-        self.workers[worker].yielded = true;
-        self.driver.act(on, || sched().schedule());
-    }
-
-    /// Changes a thread or the CPUs, or starts a thread.
-    fn change_something(&mut self) {
-        self.next_change = World::now() + self.time(50 * US);
-        if self.workers.len() < self.most {
-            return self.spawn();
-        }
-        self.next_change += 2 * MS;
-        let kinds = match (self.habits.changes, self.habits.hotplug) {
-            (true, true) => 0..5,
-            (true, false) => 0..3,
-            (false, true) => 3..5,
-            (false, false) => return self.next_change = NEVER,
-        };
-        let kind = kinds.start + self.random.below(kinds.len());
-        if kind >= 3 {
-            return self.walk();
-        }
-        let worker = self.random.below(self.workers.len());
-        let thread = Arc::clone(&self.workers[worker].thread);
-        let from = self.any_cpu();
-        match kind {
-            0 => {
-                let class = self.class();
-                self.note(format_args!("{thread:?} becomes {class:?}"));
-                self.driver.act(from, || sched().set_class(&thread, class));
-                self.workers[worker].queued_on = None; // It goes behind the others.
-            }
-            1 => {
-                let nice = self.nice();
-                self.note(format_args!("{thread:?} becomes {nice}"));
-                self.driver.act(from, || sched().set_nice(&thread, nice));
-                self.workers[worker].queued_on = None; // It goes behind the others.
-            }
-            _ => {
-                let cpus = self.affinity();
-                self.note(format_args!("{thread:?} may use {cpus}"));
-                // Refused if none of them is active.
-                self.driver
-                    .act(from, || sched().set_affinity(&thread, &cpus))
-                    .unwrap_or(());
-            }
-        }
-    }
-
-    /// Has a CPU come or go.
-    fn walk(&mut self) {
-        let index = self.random.below(self.driver.len());
-        self.driver.rest(&mut self.random);
-        let active = machine().masks.active();
-        self.note(format_args!("CPU{index} comes or goes"));
-        if !self.driver.is_online(index) {
-            self.driver.bring_up(index);
-        } else if self.driver.is_active(index) {
-            if active.count() > 1 {
-                self.driver.take_down(index);
-            }
-        } else {
-            self.driver.power_off(index);
-        }
-    }
-
     /// Books the time that `worker` has run.
-    fn book(&mut self, worker: usize) {
+    pub(crate) fn book(&mut self, worker: usize) {
         let it = &mut self.workers[worker];
         let ran = World::now() - it.since;
         it.since = World::now();
@@ -451,7 +311,7 @@ impl World {
     ///
     /// # Panics
     /// If a realtime thread got a CPU before another of its level that came first.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let cpus = 0..self.driver.len();
         let runs: Vec<usize> = cpus.map(|index| self.driver.runs(index)).collect();
         let mut started = Vec::new();
