@@ -137,6 +137,11 @@ fn a_yield_waits_for_equals() {
 }
 
 #[test]
+fn a_heavy_sleeper_has_no_long_turn() {
+    shares::a_heavy_sleeper_has_no_long_turn();
+}
+
+#[test]
 fn short_sleeps_gain_nothing() {
     for nice in [-10, -5, 0, 5, 10, 19] {
         shares::short_sleeps_gain_nothing(nice);

@@ -152,18 +152,15 @@ impl Distances {
         }
     }
 
-    /// Returns the reach of a thread of `weight`.
+    /// Returns the reach of a thread of `weight` that comes from another queue, if it
+    /// `moves`, and from a sleep otherwise.
     #[inline]
-    pub(crate) fn reach(&self, from_sleep: bool, weight: u32) -> Reach {
-        let ticks = if from_sleep {
-            self.credit
-        } else {
-            self.carried
-        };
+    pub(crate) fn reach(&self, moves: bool, weight: u32) -> Reach {
+        let ticks = if moves { self.carried } else { self.credit };
         let own = virtual_ticks(ticks, weight);
         Reach {
             // What it waited for elsewhere it is owed, however heavy it is.
-            before: if from_sleep { ticks.min(own) } else { ticks },
+            before: if moves { ticks } else { ticks.min(own) },
             behind: ticks.max(own),
         }
     }
@@ -282,13 +279,13 @@ mod tests {
     fn a_heavy_thread_is_not_far_before_and_a_light_one_may_be_far_behind() {
         let mut line = TimeLine::new();
         line.begin(10_000, 10_000, REACH);
-        let heavy = D.reach(true, 10 * WEIGHT_0);
+        let heavy = D.reach(false, 10 * WEIGHT_0);
         assert_eq!(line.admit(0, heavy), 9_990);
         assert_eq!(line.admit(u64::MAX, heavy), 10_100);
-        let light = D.reach(true, WEIGHT_0 / 8);
+        let light = D.reach(false, WEIGHT_0 / 8);
         assert_eq!(line.admit(0, light), 9_900);
         assert_eq!(line.admit(u64::MAX, light), 10_800);
-        assert_eq!(line.admit(0, D.reach(false, WEIGHT_0)), 9_500);
+        assert_eq!(line.admit(0, D.reach(true, WEIGHT_0)), 9_500);
     }
 
     #[test]

@@ -20,8 +20,8 @@ impl<P: SchedHost> RunQueue<P> {
     /// Puts `thread`, an ordinary one, on the time line of this queue.
     pub(super) fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
         let runtime = thread.share.runtime();
-        let slept = thread.share.comes_from_sleep();
-        let reach = self.distances.reach(slept, thread.share.weight());
+        let moved = thread.share.comes_from_queue();
+        let reach = self.distances.reach(moved, thread.share.weight());
         let offset = if self.weight() > 0 {
             self.charge_current();
             self.update_floor();
@@ -104,7 +104,7 @@ impl<P: SchedHost> RunQueue<P> {
         self.charge_current();
         let current = Arc::clone(self.current());
         let was_ordinary = current.urgency.is_ordinary();
-        self.depart(&current);
+        self.leave(&current);
         change_fn(&current);
         if !current.urgency.is_ordinary() {
             return;
@@ -113,7 +113,7 @@ impl<P: SchedHost> RunQueue<P> {
             current.share.enter(&self.line);
         } else {
             let runtime = current.share.runtime();
-            let reach = self.distances.reach(true, current.share.weight());
+            let reach = self.distances.reach(false, current.share.weight());
             let offset = if self.ready.weight() > 0 {
                 self.line.admit(runtime, reach)
             } else {
@@ -135,9 +135,18 @@ impl<P: SchedHost> RunQueue<P> {
         self.distances
     }
 
-    /// Makes `thread`, which leaves this queue, keep its absolute virtual runtime.
-    #[inline]
+    /// Makes `thread`, which leaves this queue for another, keep its absolute virtual
+    /// runtime, and what it waited for.
     pub(crate) fn depart(&self, thread: &Thread<P>) {
+        if thread.urgency.is_ordinary() {
+            thread.share.leave(&self.line);
+            thread.share.moves();
+        }
+    }
+
+    /// Makes `thread`, which sleeps from now on, keep its absolute virtual runtime.
+    #[inline]
+    pub(super) fn leave(&self, thread: &Thread<P>) {
         if thread.urgency.is_ordinary() {
             thread.share.leave(&self.line);
         }

@@ -318,7 +318,7 @@ impl<P: SchedHost> RunQueue<P> {
         match current.state() {
             ThreadState::Blocking => {
                 current.leaves_by_itself();
-                self.depart(&current);
+                self.leave(&current);
                 current.block_state.settle();
                 return self.ready.pop(); // The thread's own frame holds a count of it.
             }
@@ -358,8 +358,7 @@ impl<P: SchedHost> RunQueue<P> {
             // runnable, and will check its condition again.
             ThreadState::Blocking | ThreadState::Parking if preempted => {}
             ThreadState::Parking => {
-                self.depart(&current);
-                current.share.sleeps();
+                self.leave(&current);
                 current.block_state.settle();
                 return self.leave_to_next(current, Aftermath::Parked);
             }

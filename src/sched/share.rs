@@ -21,9 +21,8 @@ pub(crate) struct Share {
     /// The key of the queued thread: the least is next. It differs from `runtime` for a
     /// thread that was put in front or yields.
     turn: AtomicU64,
-    /// The thread has waited for something else than a CPU since it was queued last, or
-    /// was never queued.
-    has_slept: AtomicBool,
+    /// The thread has left a queue where it waited for its share, and is in no other yet.
+    moves: AtomicBool,
 }
 
 impl Share {
@@ -33,7 +32,7 @@ impl Share {
             weight: AtomicU32::new(nice.weight()),
             runtime: AtomicU64::new(0),
             turn: AtomicU64::new(0),
-            has_slept: AtomicBool::new(true),
+            moves: AtomicBool::new(false),
         }
     }
 
@@ -89,19 +88,20 @@ impl Share {
         self.set_runtime(line.absolute(self.runtime()));
     }
 
-    /// Notes that the thread waits for something else than a CPU.
-    #[inline]
-    pub(crate) fn sleeps(&self) {
-        self.has_slept.store(true, Ordering::Relaxed);
+    /// Notes that the thread leaves a queue where it waited for its share.
+    pub(crate) fn moves(&self) {
+        self.moves.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the thread comes from a sleep, and not from another CPU. Forgets
+    /// Returns whether the thread comes from another queue, and not from a sleep. Forgets
     /// it.
     #[inline]
-    pub(crate) fn comes_from_sleep(&self) -> bool {
-        let slept = self.has_slept.load(Ordering::Relaxed);
-        self.has_slept.store(false, Ordering::Relaxed);
-        slept
+    pub(crate) fn comes_from_queue(&self) -> bool {
+        let moves = self.moves.load(Ordering::Relaxed);
+        if moves {
+            self.moves.store(false, Ordering::Relaxed);
+        }
+        moves
     }
 
     /// Takes [`Share::leave`] back: the thread is still in the queue with `line`.

@@ -59,7 +59,10 @@ fn run(seed: u64, cpus: usize, nices: &[i8], seconds: u64) -> Vec<Vec<u64>> {
             .map(|(after, before)| after - before);
         ran.collect()
     };
-    at.iter().zip(at.iter().skip(STEPS as usize)).map(second).collect()
+    at.iter()
+        .zip(at.iter().skip(STEPS as usize))
+        .map(second)
+        .collect()
 }
 
 /// Checks that equal threads get equal time: over each second they differ by less than a
@@ -158,4 +161,20 @@ pub(crate) fn short_sleeps_gain_nothing(nice: i8) {
         ran as f64 <= share * 1.05 + SLICE as f64,
         "a sleeper of niceness {nice} has run for {ran} ns, its share is {share:.0} ns"
     );
+}
+
+/// Checks that a heavy thread that has slept for a second goes before a light one by a
+/// slice, and not by a slice's virtual runtime, which is 87 slices for it.
+pub(crate) fn a_heavy_sleeper_has_no_long_turn() {
+    let mut world = World::new(1, 1, 0, Habits::default());
+    world.spawn_busy(Nice::default());
+    world.spawn_with(Nice::MIN, vec![(MS, SECOND), (SECOND, MS)]);
+    let wakes = World::now() + SECOND + 10 * SLICE;
+    world.run_until(wakes);
+    // By now the light one has had a slice since the other woke. For a slice of its own it
+    // owes the heavy one 87.
+    let before = world.run_times()[0];
+    world.run_until(wakes + 100 * SLICE);
+    let ran = world.run_times()[0] - before;
+    assert!(ran > 0, "the light one has not run in 100 slices");
 }
