@@ -13,7 +13,8 @@ use crate::platform::machine;
 use crate::world::{Habits, MS, World};
 
 /// Has a CPU go idle, look for work in vain and sleep, while another one queues a thread
-/// for which it has seen no idle CPU. The idle CPU must be called (none-beside-idle).
+/// for which it has seen no idle CPU. The idle CPU must be called (`none-beside-idle` of
+/// `sched::balance`).
 pub(crate) fn a_cpu_goes_idle_in_the_midst_of_a_wake() {
     let mut world = World::new(1, 2, 0, Habits::default());
     world.spawn_busy(Nice::default());
