@@ -1,5 +1,11 @@
 //! The control CPU's side: whole operations. Each begins from where the CPU is, which may
 //! be half way, if an earlier one failed and could not be undone.
+//!
+//! # Invariants
+//! - **walk-is-urgent**: the thread that runs an operation has the level of the kernel's own
+//!   threads from before it takes the hotplug lock until it has released it. Between the
+//!   still point and `sync:timers` no CPU serves the timers of the CPU that goes, and
+//!   whatever waits for the lock waits for this thread.
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_place::ControlPlace;
@@ -30,6 +36,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`CpuUpError`]: the step that failed. All others are undone, unless the error says
     /// otherwise; a CPU that never arrived is quarantined and may be tried again.
     pub fn cpu_up(&'static self, cpu: CpuId) -> Result<(), CpuUpError> {
+        let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let _held = self.begin_operation()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
@@ -120,6 +127,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// [`CpuDownError`]. Unless it says otherwise the CPU is as it was before.
     pub fn cpu_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
+        let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let _held = self.begin_operation()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));

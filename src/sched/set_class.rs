@@ -3,13 +3,43 @@
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
+use core::marker::PhantomData;
 
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::{Class, Nice, SchedHost, Scheduler, Thread};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
+/// While it exists, the thread that made it is as urgent as the kernel's own threads:
+/// [`Scheduler::lend_urgency`].
+///
+/// Not `Send`: it belongs to that thread.
+#[must_use]
+#[derive(Debug)]
+pub struct LentUrgency<P: SchedHost>(PhantomData<(*const (), P)>);
+
+impl<P: SchedHost> Drop for LentUrgency<P> {
+    fn drop(&mut self) {
+        P::sched().lend(false);
+    }
+}
+
 impl<P: SchedHost> Scheduler<P> {
+    /// Makes the running thread as urgent as the kernel's own threads, until the guard is
+    /// dropped: for work that other threads wait for. Its class and what it inherits may
+    /// change meanwhile. Doesn't nest.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn lend_urgency(&self) -> LentUrgency<P> {
+        self.lend(true);
+        LentUrgency(PhantomData)
+    }
+
+    fn lend(&self, lent: bool) {
+        self.change(&self.current(), |thread| thread.urgency.lend(lent));
+    }
+
     /// Gives `thread` the class `class`, from now on. If another thread is more urgent
     /// then, that gets the CPU.
     ///

@@ -1,4 +1,8 @@
-//! How urgent a thread is: the level at which it queues, and whether it takes turns there.
+//! How urgent a thread is: by its class, or by what it does for the kernel.
+//!
+//! # Invariants
+//! - **most-urgent-of-both**: a thread's level is the lower of its class's own level and
+//!   of the lent one.
 
 #![forbid(unsafe_code)]
 
@@ -12,16 +16,22 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 /// thread belongs, with the thread in no queue.
 #[derive(Debug)]
 pub(crate) struct Urgency {
-    level: AtomicU8,
+    /// The level of the class.
+    own: AtomicU8,
     /// Whether a realtime thread takes turns.
     round_robin: AtomicBool,
+    /// The level at which it works for the kernel; [`LEVELS`]: it doesn't.
+    lent: AtomicU8,
+    level: AtomicU8,
 }
 
 impl Urgency {
     pub(crate) fn new(class: Class) -> Urgency {
         let urgency = Urgency {
-            level: AtomicU8::new(0),
+            own: AtomicU8::new(0),
             round_robin: AtomicBool::new(false),
+            lent: AtomicU8::new(byte(LEVELS)),
+            level: AtomicU8::new(0),
         };
         urgency.set_class(class);
         urgency
@@ -29,7 +39,7 @@ impl Urgency {
 
     /// Returns the thread's class.
     pub(crate) fn class(&self) -> Class {
-        let level = self.level.load(Ordering::Relaxed);
+        let level = self.own.load(Ordering::Relaxed);
         match usize::from(level) {
             0 => Class::Stop,
             NORMAL_LEVEL => Class::Normal,
@@ -45,8 +55,8 @@ impl Urgency {
         }
     }
 
-    /// Returns whether the thread shares the CPU by virtual runtime: it is an
-    /// ordinary one.
+    /// Returns whether the thread shares the CPU by virtual runtime: it is an ordinary
+    /// one, and at no lent level.
     #[inline]
     pub(crate) fn is_ordinary(&self) -> bool {
         self.level() == NORMAL_LEVEL
@@ -55,8 +65,22 @@ impl Urgency {
     /// Sets the thread's class.
     pub(crate) fn set_class(&self, class: Class) {
         let round_robin = matches!(class, Class::Realtime(_, Policy::RoundRobin));
-        self.level.store(byte(class.level()), Ordering::Relaxed);
+        self.own.store(byte(class.level()), Ordering::Relaxed);
         self.round_robin.store(round_robin, Ordering::Relaxed);
+        self.update();
+    }
+
+    /// Lends the thread the level of the kernel's own threads, or takes that back.
+    pub(crate) fn lend(&self, lent: bool) {
+        let level = if lent { Class::KERNEL.level() } else { LEVELS };
+        self.lent.store(byte(level), Ordering::Relaxed);
+        self.update();
+    }
+
+    fn update(&self) {
+        let own = self.own.load(Ordering::Relaxed);
+        let level = own.min(self.lent.load(Ordering::Relaxed));
+        self.level.store(level, Ordering::Relaxed); // (most-urgent-of-both)
     }
 
     /// Returns the level at which the thread queues.
@@ -65,10 +89,14 @@ impl Urgency {
         usize::from(self.level.load(Ordering::Relaxed))
     }
 
-    /// Returns whether the thread takes turns with others of its level.
+    /// Returns whether the thread takes turns with others of its level. A thread that
+    /// runs at a lent level doesn't: what it does is waited for.
     #[inline]
     pub(crate) fn takes_turns(&self) -> bool {
-        self.is_ordinary() || self.round_robin.load(Ordering::Relaxed)
+        let level = self.level.load(Ordering::Relaxed);
+        usize::from(level) == NORMAL_LEVEL
+            || (self.round_robin.load(Ordering::Relaxed)
+                && level == self.own.load(Ordering::Relaxed))
     }
 }
 
@@ -98,5 +126,23 @@ mod tests {
             assert_eq!(urgency.level(), class.level());
             assert_eq!(urgency.takes_turns(), class.slice().is_some());
         }
+    }
+
+    #[test]
+    fn the_more_urgent_of_both_counts() {
+        let urgency = Urgency::new(Class::round_robin(Priority::MIN));
+        urgency.lend(true);
+        assert_eq!(urgency.level(), Class::KERNEL.level());
+        assert_eq!(urgency.class(), Class::round_robin(Priority::MIN));
+        assert!(!urgency.takes_turns());
+        urgency.set_class(Class::Normal);
+        assert_eq!(urgency.level(), Class::KERNEL.level());
+        assert!(!urgency.is_ordinary());
+        urgency.set_class(Class::Stop);
+        assert_eq!(urgency.level(), Class::Stop.level());
+        urgency.set_class(Class::Normal);
+        urgency.lend(false);
+        assert_eq!(urgency.level(), Class::Normal.level());
+        assert!(urgency.takes_turns());
     }
 }
