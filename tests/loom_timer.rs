@@ -195,22 +195,30 @@ fn one_that_sets_itself_again_is_taken_back_for_good() {
     });
 }
 
-/// A CPU moves the timer as `Scheduler::adopt_timers` does, while another one cancels it.
+/// The CPU that has adopted the queue still serves it when its own CPU has come back.
 #[test]
-fn one_that_moves_is_taken_back_all_the_same() {
+fn two_cpus_that_serve_its_queue_call_it_once() {
     loom::model(|| {
         let world = world();
         assert!(world.try_set(1));
         let other = Arc::clone(&world);
-        let adopter = thread::spawn(move || {
-            let (mut to, mut from) = (other.lock(0), other.lock(1));
-            if *from {
-                *from = false;
-                other.claim.move_to(cpu(0));
-                other.link(&mut to);
-            }
-        });
-        assert!(world.unset(), "it was set");
+        let adopter = thread::spawn(move || other.interrupt(1, || ()));
+        world.interrupt(1, || ());
+        world.cancel();
+        adopter.join().expect("a CPU of the model");
+        assert_eq!(world.data.get(), 2, "one call, and the write of `cancel`");
+    });
+}
+
+/// Another CPU than its queue's own serves the queue, and sets the timer again in its own.
+#[test]
+fn one_that_is_served_elsewhere_is_taken_back_all_the_same() {
+    loom::model(|| {
+        let world = world();
+        assert!(world.try_set(1));
+        let other = Arc::clone(&world);
+        let adopter = thread::spawn(move || other.interrupt(1, || other.set(0)));
+        world.cancel();
         adopter.join().expect("a CPU of the model");
         assert_eq!(world.found(), 0);
     });

@@ -4,8 +4,9 @@
 //!
 //! # Quarantine
 //! A CPU whose end control has not seen is *quarantined*: nothing that it may still use
-//! is touched. Its heap cache stays as it is. Its timers are adopted all the same: a
-//! lock guards them, and the CPU has turned its own timer off in the still point. The
+//! is touched. Its heap cache stays as it is. Its timers are adopted before control
+//! waits for its end: a lock guards them, and the CPU has turned its own timer off in the
+//! still point. The
 //! quarantine lasts until firmware starts the CPU again, the CPU says ALIVE, or an
 //! operation finds it DEAD and OFF ([`Hotplug::settle`]).
 

@@ -23,9 +23,9 @@
 //! and back: `cpuhp/N` takes its CPU out of `active`, waits until no thread holds the old
 //! mask, sends all threads that are not the CPU's own elsewhere and walks down until
 //! `init:online` is the last step that is up; control, on a CPU that stays, parks it and
-//! stops the machine; inside the still point the AP walks down until `sync:alive` is the last
-//! step that is up, and from its idle thread leaves through firmware; control sees DEAD, then
-//! OFF, and walks the rest, taking over what the CPU has left behind: timers, free memory.
+//! stops the machine; inside the still point the AP walks down until `sync:timers` is the
+//! last step that is up, and from its idle thread leaves through firmware; control adopts its
+//! timers at once, sees DEAD, then OFF, and walks the rest, which takes over its free memory.
 //!
 //! # Where an operation can't turn back any more
 //! - *Up*: from SHOULD_ONLINE ([`Handshake::release`]) control waits without a limit until the

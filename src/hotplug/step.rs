@@ -34,8 +34,8 @@ pub enum RunsOn {
     Control,
     /// The CPU that comes or goes: with IRQs off, or in its `cpuhp` thread.
     Ap,
-    /// One of them waits there for other CPUs: control while the AP is not online
-    /// (`sync:alive`), the AP's `cpuhp` thread when it is (`sync:active`).
+    /// One of them runs it for both: control while the AP is not online (`sync:alive`,
+    /// `sync:timers`), the AP's `cpuhp` thread when it is (`sync:active`).
     Both,
 }
 

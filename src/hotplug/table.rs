@@ -11,9 +11,9 @@ use core::marker::PhantomData;
 
 use crate::hotplug::{Group, HotplugHost, Side, Step, StepContext, StepError};
 
-/// How many steps are up when `sync:alive` is the last of them: the AP has said ALIVE and
+/// How many steps are up when `sync:timers` is the last of them: the AP has said ALIVE and
 /// waits for its release. Control walks these.
-pub const UP_TO_ALIVE: usize = steps_through("sync:alive");
+pub const UP_TO_ALIVE: usize = steps_through("sync:timers");
 
 /// How many steps are up when `init:online` is the last of them: the AP is in the online
 /// mask. It walks the steps from [`UP_TO_ALIVE`] to here with IRQs off.
@@ -132,14 +132,6 @@ table![
         teardown: Side::Nothing("a CPU's memory is never freed: it is kept for the next time"),
     },
     Step {
-        name: "prep:timers",
-        group: Group::Prep,
-        startup: Side::Nothing(
-            "its queue was emptied when it went, and no timer is added while it is off"
-        ),
-        teardown: Side::Infallible(|cx| P::sched().adopt_timers(cx.cpu)),
-    },
-    Step {
         name: "prep:threads",
         group: Group::Prep,
         startup: Side::Fallible(|cx| P::hotplug().create_threads(cx.cpu)),
@@ -152,9 +144,18 @@ table![
         teardown: Side::Infallible(|cx| P::hotplug().wait_dead(cx.cpu)),
     },
     Step {
+        name: "sync:timers",
+        // Backwards, control does it before it waits for the CPU's end and for firmware: until
+        // then no CPU serves the queue.
+        place: RowPlace::JustAfter("sync:alive"),
+        group: Group::Sync,
+        startup: Side::Nothing("the CPU serves its queue again itself, in init:timer"),
+        teardown: Side::Infallible(|cx| P::sched().adopt_timers(cx.cpu)),
+    },
+    Step {
         name: "init:cpu",
         // What comes before `init:rcu` may not read under RCU: this step alone.
-        place: RowPlace::JustAfter("sync:alive"),
+        place: RowPlace::JustAfter("sync:timers"),
         group: Group::Init,
         startup: Side::Infallible(|cx| P::init_cpu(cx.cpu)),
         teardown: Side::Nothing("every entry sets all registers anew: none is left to undo"),

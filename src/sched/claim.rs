@@ -67,16 +67,6 @@ impl Claim {
     pub fn leave(&self) {
         self.cpu.store(NONE, Ordering::Release);
     }
-
-    /// Moves the claim to the queue of `cpu`. It doesn't pass through "no queue": a
-    /// reader that has found no queue doesn't look again.
-    ///
-    /// # Context
-    /// Under the locks of both queues.
-    pub fn move_to(&self, cpu: CpuId) {
-        // Relaxed: a reader that finds either queue takes that queue's lock.
-        self.cpu.store(cpu.as_u32(), Ordering::Relaxed);
-    }
 }
 
 impl Default for Claim {

@@ -10,8 +10,8 @@
 //!   [`Due`] names the CPU whose queue that is, and changes under the lock of the queue
 //!   that it names.
 //! - **unclaimed-is-out**: a read of `None` from an entry's claim, also without a lock,
-//!   proves that the entry is in no queue. An entry that moves to another queue, or
-//!   that its own queue takes back, never has the claim `None` in between.
+//!   proves that the entry is in no queue. An entry that its own queue takes back never
+//!   has the claim `None` in between.
 
 #![forbid(unsafe_code)]
 
@@ -165,18 +165,6 @@ where
             None => thing.due().claim.leave(),
         }
         Some(thing)
-    }
-
-    /// Moves the first entry to `to`. Returns the instant at which it is due.
-    ///
-    /// # Context
-    /// Under the locks of both queues.
-    pub(crate) fn move_first(&mut self, to: &mut Self) -> Option<Instant> {
-        let at = self.next()?;
-        let thing = self.tree.front_mut().remove()?;
-        thing.due().claim.move_to(to.cpu);
-        to.link(at, thing);
-        Some(at)
     }
 
     /// Returns the instant at which the first entry is due.

@@ -7,13 +7,24 @@
 //! interrupts, the handler finds no entry due, and arms it for the first entry. A CPU
 //! on which nothing waits has no timer running.
 //!
-//! When a CPU is off, the control CPU adopts the entries that waited there
-//! (`prep:timers`), in the order in which they were due. No entry is added there any
-//! more then, because an entry is always added on the CPU that sets it.
+//! # Queues and the CPUs that serve them
+//! Each CPU has a queue, and adds entries to that one only. As long as it is online it
+//! *serves* the queue: its timer interrupts for the queue's first entry, and its handler
+//! takes out what is due. When the CPU goes, the control CPU adopts its queue
+//! (`sync:timers`): it serves that too from then on ([`Serving`]). No entry is touched,
+//! so the time that this takes doesn't depend on how many wait. When the CPU comes back,
+//! it serves its queue again (`init:timer`).
+//!
+//! # Invariants
+//! - **every-queue-is-served**: for each queue with entries there is a CPU online that
+//!   serves it, and whose timer is set to the first entry's instant or earlier. Between
+//!   the still point in which a CPU leaves and its adoption there is none.
+//! - **entries-stay**: an entry never moves to another CPU's queue, unless it is set
+//!   again. No entry is added to the queue of a CPU that is off.
 //!
 //! # Concurrency
 //! The order of locks is in `docs/architecture.md`. All of these locks are held with IRQs
-//! masked.
+//! masked, and only one of them at a time.
 
 #![forbid(unsafe_code)]
 
@@ -21,9 +32,10 @@ use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::time::Duration;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::sched::due::{DueQueue, HasDue};
 use crate::sched::links::{SleepLink, TimerLink};
+use crate::sched::serving::Serving;
 use crate::sched::timer::TimerNode;
 use crate::sched::{SchedHost, Scheduler, Thread};
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -32,10 +44,8 @@ use crate::time::Instant;
 
 /// How often a [watch](Scheduler::watch) makes the timer interrupt.
 const LOOK: Duration = Duration::from_secs(1);
-/// How many entries are adopted before interrupts are let in.
-const BATCH: usize = 64;
 
-/// The timers of one CPU.
+/// The queue of one CPU, and the one-shot timer with which it serves that and others.
 pub(crate) struct Timers<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     /// The address of the timer whose function runs here, or 0. Relaxed: only this CPU
@@ -48,6 +58,7 @@ pub(crate) struct Timers<P: SchedHost> {
 struct Inner<P: SchedHost> {
     sleepers: DueQueue<SleepLink<P>>,
     timers: DueQueue<TimerLink<P>>,
+    serving: Serving,
     /// Number of live [`Watch`]es. While it isn't 0, the timer interrupts at least
     /// every [`LOOK`].
     watches: u32,
@@ -55,8 +66,9 @@ struct Inner<P: SchedHost> {
     look: Instant,
     /// When the running thread's slice ends.
     slice: Instant,
-    /// The instant that the hardware timer is set to. Never later than the first entry,
-    /// except for entries that have come due in the interrupt that set it.
+    /// The instant that the hardware timer is set to. Never later than the first entry
+    /// of the queues that this CPU serves, except for entries that have come due in the
+    /// interrupt that set it.
     armed: Instant,
 }
 
@@ -67,10 +79,11 @@ enum Expired<P: SchedHost> {
 }
 
 impl<P: SchedHost> Inner<P> {
+    /// Returns the instant at which this queue's first entry is due.
     fn first(&self) -> Instant {
         let sleeper = self.sleepers.next().unwrap_or(Instant::FOREVER);
         let timer = self.timers.next().unwrap_or(Instant::FOREVER);
-        sleeper.min(timer).min(self.look).min(self.slice)
+        sleeper.min(timer)
     }
 
     /// Moves the hardware timer to `at`, if that is earlier than its setting.
@@ -82,10 +95,25 @@ impl<P: SchedHost> Inner<P> {
     }
 
     /// Arms the hardware timer for the first entry, whatever its setting was, but for
-    /// no instant before `earliest`.
-    fn arm(&mut self, earliest: Instant) {
-        self.armed = self.first().max(earliest);
+    /// no instant before `earliest`. `adopted` is when the first entry of the adopted
+    /// queues is due.
+    fn arm(&mut self, adopted: Instant, earliest: Instant) {
+        let first = self.first().min(adopted).min(self.look).min(self.slice);
+        self.armed = first.max(earliest);
         P::arm_timer((self.armed != Instant::FOREVER).then_some(self.armed));
+    }
+
+    /// Arms the hardware timer when no entry is left that was due when the interrupt
+    /// `began`, and clears a slice end and renews a watch interrupt that were due.
+    fn rest(&mut self, adopted: Instant, began: Instant) {
+        if self.look <= began {
+            self.look = P::deadline(LOOK);
+        }
+        if self.slice <= began {
+            self.slice = Instant::FOREVER;
+        }
+        let now = P::now();
+        self.arm(adopted, now.after_ticks(now.ticks_since(began)));
     }
 
     /// Removes one entry that is due and returns it. A periodic timer is set again.
@@ -107,12 +135,13 @@ impl<P: SchedHost> Inner<P> {
 
 impl<P: SchedHost> Timers<P> {
     pub(crate) fn new(cpu: CpuId) -> Self {
-        // Hidden from the lock validator: two of these locks are taken in the order of
-        // their CPUs.
+        // Hidden from the lock validator: taken under the locks of run queues, which are
+        // hidden too.
         Timers {
             inner: SpinLock::new_untracked(Inner {
                 sleepers: DueQueue::new(cpu, SleepLink::NEW),
                 timers: DueQueue::new(cpu, TimerLink::NEW),
+                serving: Serving::new(cpu),
                 watches: 0,
                 look: Instant::FOREVER,
                 slice: Instant::FOREVER,
@@ -131,29 +160,6 @@ impl<P: SchedHost> Timers<P> {
         let mut inner = self.inner.lock_irqsave();
         inner.slice = at;
         inner.bring_forward(at);
-    }
-
-    /// Removes one entry that was due when the interrupt `began` and returns it. If
-    /// there is none, arms the timer for the next entry, and clears a slice end and
-    /// renews a watch interrupt that were due.
-    ///
-    /// An entry that has come due since, such as a timer whose period is shorter than
-    /// its function, must wait for as long again as all this took. So timers never take
-    /// more than half of a CPU.
-    fn pop_expired(&self, began: Instant) -> Option<Expired<P>> {
-        let mut inner = self.inner.lock_irqsave();
-        let due = inner.pop(began);
-        if due.is_none() {
-            if inner.look <= began {
-                inner.look = P::deadline(LOOK);
-            }
-            if inner.slice <= began {
-                inner.slice = Instant::FOREVER;
-            }
-            let now = P::now();
-            inner.arm(now.after_ticks(now.ticks_since(began)));
-        }
-        due
     }
 }
 
@@ -281,12 +287,60 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
-    /// Arms the timer of `cpu`, which has lost its setting, anew (`init:timer`).
+    /// Removes one entry that was due when the interrupt `began` from a queue that this
+    /// CPU serves, and returns it. If there is none, arms the timer for the next entry,
+    /// and clears a slice end and renews a watch interrupt that were due.
+    ///
+    /// An entry that has come due since, such as a timer whose period is shorter than
+    /// its function, must wait for as long again as all this took. So timers never take
+    /// more than half of a CPU.
+    fn pop_expired(&self, own: &Timers<P>, began: Instant) -> Option<Expired<P>> {
+        let adopted = {
+            let mut inner = own.inner.lock_irqsave();
+            let due = inner.pop(began);
+            if due.is_some() {
+                return due;
+            }
+            let adopted = inner.serving.adopted();
+            if adopted.is_empty() {
+                inner.rest(Instant::FOREVER, began);
+                return None;
+            }
+            adopted
+        };
+        let here = P::this_cpu();
+        let mut first = Instant::FOREVER;
+        let mut served_elsewhere = CpuMask::EMPTY;
+        for cpu in adopted.iter() {
+            let mut inner = self.timers.get(cpu).inner.lock_irqsave();
+            // (`one-server-per-queue` of [`serving`](crate::sched::serving))
+            if !inner.serving.is_served_by(here) {
+                served_elsewhere.insert(cpu);
+                continue;
+            }
+            let due = inner.pop(began);
+            if due.is_some() {
+                return due;
+            }
+            first = first.min(inner.first());
+        }
+        let mut inner = own.inner.lock_irqsave();
+        inner.serving.forget(&served_elsewhere);
+        // No adopted queue has got an earlier entry since: none is added there
+        // (entries-stay).
+        inner.rest(first, began);
+        None
+    }
+
+    /// Makes `cpu`, whose timer has lost its setting, serve its own queue, whichever CPU
+    /// has served it meanwhile (`init:timer`).
     ///
     /// # Context
     /// `cpu` itself, IRQs masked.
-    pub fn timer_was_reset(&self, cpu: CpuId) {
-        self.timers.get(cpu).inner.lock_irqsave().arm(P::now());
+    pub fn serve_timers(&self, cpu: CpuId) {
+        let mut inner = self.timers.get(cpu).inner.lock_irqsave();
+        inner.serving.serve_own();
+        inner.arm(Instant::FOREVER, P::now());
     }
 
     /// Handles the timer interrupt of this CPU: wakes the threads and calls the
@@ -297,7 +351,7 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn timer_interrupt(&self) {
         let timers = self.timers.get(P::this_cpu());
         let began = P::now();
-        while let Some(expired) = timers.pop_expired(began) {
+        while let Some(expired) = self.pop_expired(timers, began) {
             match expired {
                 Expired::Thread(thread) => {
                     self.wake(&thread);
@@ -335,35 +389,32 @@ impl<P: SchedHost> Scheduler<P> {
         running.map(CallName::as_str)
     }
 
-    /// Moves all entries that wait on `cpu`, which is off, to this CPU (`prep:timers`).
-    /// Entries that are due at the same instant stay in their order.
+    /// Makes this CPU serve the queues that `cpu` has served, which has left in a still
+    /// point (`sync:timers`). Takes as long as `cpu` has adopted queues, however many
+    /// entries are in them.
     ///
     /// # Context
     /// Thread.
+    ///
+    /// # Panics
+    /// If `cpu` is the CPU on which it runs.
     pub fn adopt_timers(&self, cpu: CpuId) {
-        while self.adopt_some(cpu) {}
-    }
-
-    fn adopt_some(&self, cpu: CpuId) -> bool {
         let _here = IrqGuard::<P>::new();
         let here = P::this_cpu();
         assert!(here != cpu, "BUG: {cpu:?} is to adopt its own timers");
         let lock = |cpu| self.timers.get(cpu).inner.lock_irqsave();
-        let (mut from, mut to) = if cpu < here {
-            let from = lock(cpu);
-            (from, lock(here))
-        } else {
-            let to = lock(here);
-            (lock(cpu), to)
-        };
-        for _ in 0..BATCH {
-            let sleeper = from.sleepers.move_first(&mut to.sleepers);
-            let moved = sleeper.or_else(|| from.timers.move_first(&mut to.timers));
-            match moved {
-                Some(at) => to.bring_forward(at),
-                None => return false,
+        let left = lock(cpu).serving.leave();
+        let mut adopted = CpuMask::EMPTY;
+        let mut first = Instant::FOREVER;
+        for queue in left.iter() {
+            let mut inner = lock(queue);
+            if inner.serving.hand_over(cpu, here) {
+                adopted.insert(queue);
+                first = first.min(inner.first());
             }
         }
-        true
+        let mut inner = lock(here);
+        inner.serving.adopt(&adopted);
+        inner.bring_forward(first); // (every-queue-is-served)
     }
 }

@@ -52,7 +52,8 @@ fn scripts() -> Vec<Script> {
     ];
     // The steps that control does while the CPU comes up.
     let meanwhile = step("prep:hardware") + 1..step("sync:alive");
-    assert_eq!(meanwhile.end + 1, UP_TO_ALIVE);
+    assert_eq!(step("sync:timers"), meanwhile.end + 1);
+    assert_eq!(step("sync:timers") + 1, UP_TO_ALIVE);
     let refusals = [None, Some(ApRefusal::WrongMpidr)];
     // The CPU is late or doesn't answer, at each wait of control.
     for off in offs {

@@ -129,7 +129,7 @@ impl Driver {
             machine().masked.set(true);
             sched().start_cpu(&it.idle);
             machine().masks.set_online(cpu(index));
-            sched().timer_was_reset(cpu(index));
+            sched().serve_timers(cpu(index));
             machine().masked.set(false);
         });
     }

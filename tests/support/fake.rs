@@ -30,6 +30,9 @@ use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
 
+/// How many CPUs a machine may have timers for.
+const CPUS: usize = 4;
+
 /// The state of a machine.
 struct Machine {
     masks: CpuMasks,
@@ -38,8 +41,8 @@ struct Machine {
     preempt_work: AtomicU32,
     /// The time, in nanoseconds.
     now: AtomicU64,
-    /// The time for which the timer is set, in nanoseconds; `u64::MAX` if it is off.
-    armed: AtomicU64,
+    /// The time for which each CPU's timer is set, in nanoseconds; `u64::MAX` if it is off.
+    armed: [AtomicU64; CPUS],
     /// Whether there is no stack for another thread.
     out_of_stacks: AtomicBool,
     on_switch: OnceLock<SwitchHook>,
@@ -56,7 +59,10 @@ type MaskHook = Box<dyn FnOnce()>;
 thread_local! {
     static MACHINE: Cell<Option<&'static Machine>> = const { Cell::new(None) };
     static PREEMPT_COUNT: Cell<u32> = const { Cell::new(0) };
+    static CPU: Cell<CpuId> = const { Cell::new(CpuId::BOOT) };
     static MASKED: Cell<bool> = const { Cell::new(false) };
+    /// The word of each CPU that the calling thread has left ([`Fake::move_to`]).
+    static WORDS: Cell<[usize; CPUS]> = const { Cell::new([0; CPUS]) };
     static WORD: Cell<usize> = const { Cell::new(0) };
     /// How often this thread has called [`Wait::serve_interrupts`].
     static SERVED: Cell<usize> = const { Cell::new(0) };
@@ -93,18 +99,27 @@ impl Fake {
     /// Gives the calling thread a machine whose one CPU is online and active.
     #[allow(dead_code, reason = "a test of the table needs the type only")]
     pub(crate) fn new_machine() {
+        Self::new_machine_of(1);
+    }
+
+    /// Does as [`Fake::new_machine`], with `cpus` CPUs, of which the first is online and
+    /// active.
+    #[allow(dead_code, reason = "a test of the table needs the type only")]
+    pub(crate) fn new_machine_of(cpus: usize) {
         let machine: &'static Machine = Box::leak(Box::new(Machine {
-            masks: CpuMasks::new(CpuMask::first_n(1)),
+            masks: CpuMasks::new(CpuMask::first_n(cpus)),
             sched: OnceLock::new(),
             preempt_work: AtomicU32::new(0),
             now: AtomicU64::new(0),
-            armed: AtomicU64::new(u64::MAX),
+            armed: [const { AtomicU64::new(u64::MAX) }; CPUS],
             out_of_stacks: AtomicBool::new(false),
             on_switch: OnceLock::new(),
         }));
         machine.masks.set_online(CpuId::BOOT);
         machine.masks.set_active(CpuId::BOOT, true);
         MACHINE.set(Some(machine));
+        CPU.set(CpuId::BOOT);
+        WORDS.set([0; CPUS]);
         WORD.set(0);
     }
 
@@ -115,10 +130,20 @@ impl Fake {
         machine().now.store(now, Ordering::Relaxed);
     }
 
-    /// Returns the time for which the timer is set, in nanoseconds; `None` if it is off.
+    /// Makes the calling thread run on `cpu` from now on.
+    #[allow(dead_code, reason = "few tests have several CPUs")]
+    pub(crate) fn move_to(cpu: CpuId) {
+        let left = CPU.replace(cpu);
+        let mut words = WORDS.get();
+        words[left.index()] = WORD.get();
+        WORDS.set(words);
+        WORD.set(words[cpu.index()]);
+    }
+
+    /// Returns the time for which this CPU's timer is set, in nanoseconds; `None` if it is off.
     #[allow(dead_code, reason = "not every test has time")]
     pub(crate) fn armed() -> Option<u64> {
-        let armed = machine().armed.load(Ordering::Relaxed);
+        let armed = machine().armed[Self::this_cpu().index()].load(Ordering::Relaxed);
         (armed != u64::MAX).then_some(armed)
     }
 
@@ -315,7 +340,7 @@ impl Platform for Fake {
     }
 
     fn this_cpu() -> CpuId {
-        CpuId::BOOT
+        CPU.get()
     }
 
     fn now() -> Instant {
@@ -328,7 +353,7 @@ impl Platform for Fake {
 
     fn arm_timer(at: Option<Instant>) {
         let at = at.map_or(u64::MAX, |at| at.0);
-        machine().armed.store(at, Ordering::Relaxed);
+        machine().armed[Self::this_cpu().index()].store(at, Ordering::Relaxed);
     }
 
     fn arm_timer_by(_: Instant) {
@@ -365,7 +390,9 @@ impl Platform for Fake {
 
 impl SchedHost for Fake {
     fn sched() -> &'static Scheduler<Fake> {
-        machine().sched.get_or_init(|| Scheduler::new(1))
+        machine()
+            .sched
+            .get_or_init(|| Scheduler::new(machine().masks.possible().count()))
     }
 
     fn patience_of_test() -> Option<Duration> {

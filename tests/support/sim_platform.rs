@@ -426,7 +426,7 @@ impl HotplugHost for Sim {
     fn irqchip_teardown(_: CpuId) {}
 
     fn timer_startup(cpu: CpuId) {
-        Self::sched().timer_was_reset(cpu);
+        Self::sched().serve_timers(cpu);
     }
 
     fn timer_teardown(_: CpuId) {

@@ -192,7 +192,7 @@ impl HotplugHost for Hw {
     fn timer_startup(cpu: CpuId) {
         let kernel = kernel();
         timer::init_cpu();
-        kernel.sched.timer_was_reset(cpu);
+        kernel.sched.serve_timers(cpu);
         kernel
             .irq_chip
             .enable_ppi(cpu, kernel.timer_ppi, kernel.timer_trigger);

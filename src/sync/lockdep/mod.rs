@@ -55,9 +55,7 @@
 //! - Run queues. One thread takes the lock, and the next one opens it, after the context
 //!   switch. A CPU that holds one never waits for a second, and takes no other lock under
 //!   it but that of its timers.
-//! - The timers of a CPU. Only the code that adopts the timers of a CPU takes two of
-//!   these locks, that of the lower CPU number first. No lock of another class is taken
-//!   under them.
+//! - The timers of a CPU. No lock is taken under them, not even another one of these.
 //! - The graph's own lock. The validator takes it itself.
 //!
 //! The registers of the GIC, behind plain locks of `spin`. Two threads that wait for each
