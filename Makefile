@@ -16,6 +16,8 @@ GIC ?= 3
 VIRT ?=
 ## `on`: a machine with EL3 and a secure world
 SECURE ?=
+## `1`: also the test kernels that take long at a size
+LONG ?=
 ## `single`: one host thread for all CPUs
 TCG ?=
 ## shell commands to run first (by default a tour): INIT="lscpu; poweroff"
@@ -51,7 +53,7 @@ V ?=
 # shell expands them.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export BOARD TCG SMP MEM CPU GIC VIRT SECURE ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
+export BOARD TCG SMP MEM CPU GIC VIRT SECURE LONG ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
 export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS PROFILE REQUIRE_ALL V J
 
 # They would replace the link flags of .cargo/config.toml silently.

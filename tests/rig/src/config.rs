@@ -76,6 +76,8 @@ config! {
     case: String = "CASE",
     /// `dev`: all in a debug build.
     profile: String = "PROFILE",
+    /// `1`: run cases also at sizes at which they take long.
+    long: String = "LONG",
     /// How many runs of up to four CPUs go at a time, 2 unless given.
     jobs: String = "J",
     /// Preemptions per execution, the depth of a model's search.

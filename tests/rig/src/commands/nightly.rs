@@ -233,11 +233,16 @@ fn all_mutants(config: &Config) -> Result<()> {
     done(mutants::run(config, &[])?)
 }
 
-/// Runs the scheduler's policy on many more loads than the check does.
+/// Runs the scheduler's policy on many more loads than the check does, and at all sizes.
 fn policy(config: &Config) -> Result<()> {
     let mut cargo = cargo(config);
     cargo.args(["test", "--release", "--test", "host_policy"]);
-    succeed(cargo.env("POLICY_STEPS", "1000000"))
+    succeed(cargo.env("POLICY_STEPS", "1000000"))?;
+    qemu(Config {
+        test: "qemu_policy".into(),
+        long: "1".into(),
+        ..config.clone()
+    })
 }
 
 fn loom(config: &Config) -> Result<()> {

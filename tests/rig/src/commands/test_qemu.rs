@@ -122,11 +122,14 @@ fn plan<'a>(config: &'a Config, built: &'a [Built]) -> Result<Vec<Item<'a>>> {
                 cases(config, kernel)
             };
             for case in cases {
+                let unfit = unfit
+                    .clone()
+                    .or_else(|| takes_long(config, kernel, size, case));
                 items.push(Item {
                     built,
                     size,
                     case,
-                    unfit: unfit.clone(),
+                    unfit,
                 });
             }
         }
@@ -144,6 +147,16 @@ fn cases<'a>(config: &'a Config, kernel: &'a Kernel) -> Vec<&'a str> {
         cases.retain(|case| *case == config.case);
     }
     cases
+}
+
+/// Returns why `case` of a kernel isn't run on `size` CPUs although it could be: it takes
+/// long there, and `config` doesn't ask for such runs. `None` if it is run.
+fn takes_long(config: &Config, kernel: &Kernel, size: u32, case: &str) -> Option<String> {
+    let sizes = kernel.directives.value("long", case)?;
+    let long = sizes
+        .split_whitespace()
+        .any(|word| word == size.to_string());
+    (long && config.long != "1").then(|| "it takes long there: LONG=1 runs it".to_owned())
 }
 
 /// Returns why a kernel does not run on `size` CPUs of this machine; `None` if it does.

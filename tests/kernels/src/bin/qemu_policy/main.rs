@@ -5,6 +5,7 @@
 //@ smp: 2 4 20
 //@ icount: 1
 //@ timeout: 240
+//@ long: 2 20
 //@ cases: urgent ladder balance odd pile drain weights classes
 
 #![no_std]
