@@ -9,6 +9,7 @@ use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::println;
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
 
 use crate::coming::Coming;
 use crate::team::{as_boss, ms, on};
@@ -42,6 +43,9 @@ pub(crate) fn pile(ktap: &mut Ktap) {
         (ROUNDS, ROUNDS, true),
     );
 }
+
+/// The threads are to end. Relaxed: a flag of its own.
+static END: AtomicBool = AtomicBool::new(false);
 
 /// Returns the CPUs that are idle while the caller runs.
 fn idle_cpus() -> CpuMask {
@@ -86,12 +90,13 @@ fn woken() -> bool {
     all_begin_on("woken", &idle, threads)
 }
 
-/// Returns the CPU on which the thread begins, and computes for a while.
+/// Returns the CPU on which the thread begins, and computes until all have begun: the loop
+/// that starts them may take long where many CPUs take turns.
 fn begin() -> CpuId {
     let cpu = Hw::this_cpu();
+    let until = after(ms(200));
     // Without a YIELD, for which QEMU takes long.
-    let until = after(ms(1));
-    while Hw::now() < until {
+    while !END.load(Ordering::Relaxed) && Hw::now() < until {
         for count in 0..200 {
             black_box(count);
         }
@@ -100,11 +105,14 @@ fn begin() -> CpuId {
 }
 
 fn all_begin_on(how: &str, idle: &CpuMask, threads: Vec<JoinHandle<CpuId>>) -> bool {
+    thread::sleep(ms(2));
+    END.store(true, Ordering::Relaxed);
     let began: Vec<CpuId> = threads.into_iter().map(JoinHandle::join).collect();
     let mut cpus = CpuMask::EMPTY;
     began.iter().for_each(|cpu| cpus.insert(*cpu));
     if cpus != *idle {
         println!("# {how}: idle were {idle}, they began on {began:?}");
     }
+    END.store(false, Ordering::Relaxed);
     cpus == *idle
 }

@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api::thread::{self, Builder};
-use stillpoint::cpu::CpuId;
+use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::println;
 
 use crate::coming::Coming;
 use crate::team::{Team, Worker, all_cpus, as_boss, fifo, ms, on};
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::secondaries;
+use kernel_support::machine::{last_cpu, secondaries};
 
 /// Within this time a thread is to run elsewhere. An ordinary slice is eight times as long.
 const AT_ONCE: Duration = Duration::from_micros(500);
@@ -50,6 +50,9 @@ fn runs_at_once(worker: &Worker) -> bool {
 }
 
 fn pushed() -> bool {
+    // On the boot CPU the caller would push the thread away before the other one does.
+    let me = thread::current().set_affinity(&CpuMask::of(last_cpu()));
+    me.expect("it may run there");
     let ordinary = Team::bound(all_cpus().iter());
     let low = movable();
     let at_first = low.cpu();
@@ -58,7 +61,7 @@ fn pushed() -> bool {
     let soon = runs_at_once(&low);
     let turns = low.turns();
     thread::sleep(ms(20));
-    let goes_on = low.turns() > turns && low.cpu() != at_first;
+    let goes_on = low.turns() > turns && at_first == CpuId::BOOT && low.cpu() != at_first;
     high.end();
     low.end();
     ordinary.end();
