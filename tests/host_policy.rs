@@ -1,5 +1,5 @@
 //! Which threads run where: the scheduler that ships, on a machine of up to 20 CPUs under
-//! random loads, in virtual time.
+//! random loads and a recorded one, in virtual time.
 //!
 //! After each event, when all CPUs have done what they had to, the threads that run must be
 //! those that `sched::balance` promises. A failure names its seed: `POLICY_SEED=seed` runs
@@ -15,6 +15,8 @@ mod driver;
 mod platform;
 #[path = "host_policy/races.rs"]
 mod races;
+#[path = "host_policy/recorded.rs"]
+mod recorded;
 #[path = "host_policy/shares.rs"]
 mod shares;
 #[path = "host_policy/world.rs"]
@@ -134,6 +136,17 @@ fn weights_hold() {
 #[test]
 fn a_yield_waits_for_equals() {
     shares::a_yield_waits_for_equals();
+}
+
+#[test]
+fn a_recorded_build_has_its_cpus() {
+    for cpus in 1..=4 {
+        let waits = recorded::a_build_runs(cpus, 2 * LIFE);
+        assert!(
+            cpus > 2 || waits > LIFE / 4,
+            "threads waited after {waits} events only"
+        );
+    }
 }
 
 #[test]
