@@ -1,7 +1,8 @@
 //! Virtual runtime in a run queue: which thread is charged, and where a thread that comes stands.
 //!
-//! The ordinary threads that run or wait in one queue stand on its [`TimeLine`]; the
-//! thread that is furthest behind runs next. [`fair`](crate::sched::fair) has the rules.
+//! The ordinary threads that run or wait in one queue stand on its
+//! [`TimeLine`](crate::sched::fair::TimeLine); the thread that is furthest behind runs next.
+//! [`fair`](crate::sched::fair) has the rules.
 //!
 //! `charged` is the instant up to which the running thread has been charged: for its
 //! time on the CPU, and for its virtual runtime. It is charged when it leaves the CPU,
