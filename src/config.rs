@@ -57,6 +57,15 @@ pub const ROUND_ROBIN_SLICE: Duration = Duration::from_millis(100);
 /// `rcutree.qhimark=` changes it.
 pub const CALLBACK_MARK: u64 = 10_000;
 
+/// The period in which realtime threads may have a CPU for [`REALTIME_RUNTIME`] (Linux's
+/// default, `sched_rt_period_us`).
+pub const REALTIME_PERIOD: Duration = Duration::from_secs(1);
+
+/// For how long of each [`REALTIME_PERIOD`] realtime threads may have a CPU that an ordinary
+/// thread waits for, unless the boot argument `sched_rt_runtime_us=` says otherwise (Linux's
+/// default, 95 %).
+pub const REALTIME_RUNTIME: Duration = Duration::from_millis(950);
+
 /// Interrupt priority of wake, panic and the timer. This number and the three below work in
 /// both security views of a GIC.
 pub const PRIORITY_WAKE: u8 = 0x40;

@@ -62,6 +62,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sched/share.rs", "under the run-queue lock"),
     ("src/sched/spawn.rs", "a count that hotplug reads with its lock held, which a thread that raises it holds off"),
     ("src/sched/thread.rs", "under the run-queue lock, or a hint that is looked at again under it"),
+    ("src/sched/throttle.rs", "a setting, and whether a line was logged: values of their own"),
     ("src/sched/timers.rs", "under the lock of the queue"),
     ("src/sched/urgency.rs", "under the run-queue lock"),
     ("src/sched/usage.rs", "under the run-queue lock; counts for display"),

@@ -7,6 +7,8 @@
 
 #[path = "host_policy/actions.rs"]
 mod actions;
+#[path = "host_policy/bound.rs"]
+mod bound;
 #[path = "host_policy/checks.rs"]
 mod checks;
 #[path = "host_policy/driver.rs"]
@@ -159,6 +161,26 @@ fn short_sleeps_gain_nothing() {
     for nice in [-10, -5, 0, 5, 10, 19] {
         shares::short_sleeps_gain_nothing(nice);
     }
+}
+
+#[test]
+fn realtime_threads_leave_the_rest_to_ordinary_ones() {
+    bound::the_rest_is_left();
+}
+
+#[test]
+fn a_realtime_thread_that_is_held_back_runs_on_another_cpu() {
+    bound::held_back_here_they_run_there();
+}
+
+#[test]
+fn a_cpu_that_no_ordinary_thread_wants_is_left_to_realtime_threads() {
+    bound::an_idle_cpu_is_not_taken();
+}
+
+#[test]
+fn a_cpu_may_go_while_realtime_threads_are_held_back() {
+    bound::a_cpu_may_go_meanwhile();
 }
 
 #[test]

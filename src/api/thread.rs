@@ -274,6 +274,22 @@ pub fn yield_now() {
     kernel().sched.yield_now();
 }
 
+/// Lets realtime threads have each CPU for `runtime` of each second, while ordinary threads
+/// want that CPU; `None`: without a bound. An ordinary thread that waits for the CPU has the
+/// rest. Where no ordinary thread wants it, realtime threads may run all the time.
+///
+/// At boot it is 950 ms, or what `sched_rt_runtime_us=` says. A change holds for the next
+/// second of each CPU. The log says it once when threads are held back for the first time.
+///
+/// A realtime thread that is held back goes on when the second is over, whatever it holds: a
+/// thread that waits for its mutex waits for as long.
+///
+/// # Context
+/// Any.
+pub fn set_realtime_runtime(runtime: Option<Duration>) {
+    kernel().sched.set_realtime_runtime(runtime);
+}
+
 /// Keeps the running thread on its CPU until the guard is dropped. The thread may sleep
 /// meanwhile; the CPU can't be taken offline.
 ///

@@ -79,6 +79,9 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         mmu: early.tables.registers(),
         areas: Areas::new(cpus, early.stacks),
     });
+    kernel
+        .sched
+        .set_realtime_runtime(arguments.realtime_runtime());
     announce(kernel, &tree);
     report_unused_memory(&tree, early);
     report_unused_arguments(&tree, early, &arguments);

@@ -19,9 +19,11 @@ mod words;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use log::LevelFilter;
 
+use crate::config::{REALTIME_PERIOD, REALTIME_RUNTIME};
 use crate::device::EarlyCon;
 use crate::escape::Escaped;
 use crate::sched::Priority;
@@ -31,6 +33,10 @@ pub use words::BootArg;
 
 /// The value of `loglevel=` if the line has none.
 const DEFAULT_LOGLEVEL: u8 = 6;
+/// The largest value of `sched_rt_runtime_us=`.
+const REALTIME_PERIOD_US: i32 = 1_000_000;
+const _: () = assert!(REALTIME_PERIOD.as_micros() == REALTIME_PERIOD_US as u128);
+
 /// The value of `loglevel=` that `quiet` stands for (Linux's CONSOLE_LOGLEVEL_QUIET).
 const QUIET_LOGLEVEL: u8 = 4;
 /// The value of `loglevel=` that `debug` stands for (Linux's CONSOLE_LOGLEVEL_DEBUG).
@@ -58,6 +64,10 @@ pub struct BootArgs<'a> {
     /// `rcutree.qhimark=N`: hold up callers when more than `N` callbacks of RCU wait on a
     /// CPU.
     pub rcu_mark: Option<u64>,
+    /// `sched_rt_runtime_us=N`: for how many microseconds of each second realtime threads may
+    /// have a CPU that ordinary threads want; -1: without a bound. See
+    /// [`BootArgs::realtime_runtime`].
+    pub sched_rt_runtime_us: Option<i32>,
     /// The whole line.
     line: &'a [u8],
 }
@@ -80,6 +90,7 @@ impl<'a> BootArgs<'a> {
                 Setting::LogLevel(level) => args.loglevel = Some(level),
                 Setting::RcuPriority(priority) => args.rcu_priority = priority,
                 Setting::RcuMark(mark) => args.rcu_mark = Some(mark),
+                Setting::RealtimeRuntime(time) => args.sched_rt_runtime_us = Some(time),
                 Setting::Unknown(_) => {}
             }
         }
@@ -111,6 +122,16 @@ impl<'a> BootArgs<'a> {
             6 => LevelFilter::Info,
             7 => LevelFilter::Debug,
             8.. => LevelFilter::Trace,
+        }
+    }
+
+    /// Returns for how long of each second realtime threads may have a CPU that ordinary
+    /// threads want, or `None` if there is no bound. Without `sched_rt_runtime_us=` that is
+    /// [`REALTIME_RUNTIME`].
+    pub fn realtime_runtime(&self) -> Option<Duration> {
+        match self.sched_rt_runtime_us {
+            None => Some(REALTIME_RUNTIME),
+            Some(time) => u64::try_from(time).ok().map(Duration::from_micros),
         }
     }
 
@@ -201,6 +222,8 @@ enum Setting<'a> {
     RcuPriority(Option<Priority>),
     /// `rcutree.qhimark=` with this number.
     RcuMark(u64),
+    /// `sched_rt_runtime_us=` with this number.
+    RealtimeRuntime(i32),
     /// A word that the kernel doesn't know.
     Unknown(BootArg<'a>),
 }
@@ -252,6 +275,13 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
             Err(_) => Err(BootArgErrorKind::BadValue),
         },
         "rcutree.qhimark" => Ok(Setting::RcuMark(number(value?)? as u64)),
+        "sched_rt_runtime_us" => match value? {
+            "-1" => Ok(Setting::RealtimeRuntime(-1)),
+            time => match i32::try_from(number(time)?) {
+                Ok(time @ 0..=REALTIME_PERIOD_US) => Ok(Setting::RealtimeRuntime(time)),
+                _ => Err(BootArgErrorKind::BadValue),
+            },
+        },
         _ => Ok(Setting::Unknown(arg)),
     }
 }
@@ -331,6 +361,16 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_on_realtime_threads_is_as_on_linux() {
+        let runtime = |line| BootArgs::parse(line).realtime_runtime();
+        let us = |time| Some(Duration::from_micros(time));
+        assert_eq!(runtime(""), us(950_000));
+        assert_eq!(runtime("sched_rt_runtime_us=0"), us(0));
+        assert_eq!(runtime("sched_rt_runtime_us=1000000"), us(1_000_000));
+        assert_eq!(runtime("sched_rt_runtime_us=-1"), None);
+    }
+
+    #[test]
     fn a_bad_value_is_reported_and_changes_nothing() {
         use BootArgErrorKind::{BadValue, MissingValue, NotANumber, UnexpectedValue};
         for (line, kind) in [
@@ -353,6 +393,11 @@ mod tests {
             ("rcutree.kthread_prio=256", BadValue),
             ("rcutree.kthread_prio", MissingValue),
             ("rcutree.qhimark=many", NotANumber),
+            ("sched_rt_runtime_us=1000001", BadValue),
+            ("sched_rt_runtime_us=99999999999", BadValue),
+            ("sched_rt_runtime_us=-2", NotANumber),
+            ("sched_rt_runtime_us=", NotANumber),
+            ("sched_rt_runtime_us", MissingValue),
             ("quiet=1", UnexpectedValue),
             ("debug=all", UnexpectedValue),
         ] {

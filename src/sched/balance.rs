@@ -17,6 +17,8 @@
 //! - **most-urgent-run**: a realtime thread waits only if no CPU on which it may run is
 //!   idle or runs something less urgent. Between the instant at which that becomes untrue
 //!   and the push or pull that mends it there is no more than an interrupt and a switch.
+//!   A CPU on which realtime threads have had all that they may have doesn't count
+//!   (`ordinary-get-the-rest` of `bandwidth`): an ordinary thread may run there meanwhile.
 //! - **none-beside-idle**: a movable thread doesn't wait while a CPU on which it may run
 //!   is idle. A waker and a CPU that goes idle see each other (`seen-by-one` of
 //!   `cpu_map`).
@@ -277,9 +279,21 @@ impl<P: SchedHost> Scheduler<P> {
         let masked = IrqGuard::<P>::new();
         let cpu = P::this_cpu();
         let mut queue = self.queue(cpu).lock_masked(&masked);
+        let turned = self.look_if_due(cpu, &mut queue);
+        let throttled = turned && queue.bandwidth.is_spent();
         let over = queue.end_slice();
         let helped = over && self.map.any_idle() && self.call_helper(cpu, &queue);
-        let _uneven = self.note_here(cpu, &mut queue);
+        let uneven = self.note_here(cpu, &mut queue);
+        if turned {
+            drop(queue);
+            if throttled {
+                self.say_throttled();
+            }
+            if uneven {
+                self.even_out(cpu, &masked);
+            }
+            return;
+        }
         if !over || helped {
             return;
         }

@@ -80,6 +80,9 @@ pub(crate) const LEVELS: usize = 102;
 /// The level of ordinary threads, the last at which threads queue.
 pub(crate) const NORMAL_LEVEL: usize = NORMAL as usize;
 
+/// The level of the kernel's own threads.
+pub(crate) const KERNEL_LEVEL: usize = Class::KERNEL.level();
+
 /// [`NORMAL_LEVEL`] as a byte.
 const NORMAL: u8 = 101;
 
@@ -119,6 +122,12 @@ impl Class {
             Class::Stop | Class::Realtime(_, Policy::Fifo) | Class::Idle => None,
         }
     }
+}
+
+/// Returns the class of the kernel's own threads. For tests: programs have no name for it.
+#[cfg(feature = "internals")]
+pub const fn kernel_class() -> Class {
+    Class::KERNEL
 }
 
 #[cfg(test)]

@@ -51,6 +51,9 @@ impl<P: SchedHost> RunQueue<P> {
         current.counters.charge(ticks);
         if current.urgency.is_ordinary() {
             current.share.charge(ticks);
+        } else if self.bandwidth.counts() {
+            let level = current.level();
+            self.bandwidth.charge(level, ticks);
         }
     }
 

@@ -53,7 +53,8 @@
 //! - **urgent-first**: if a thread that is more urgent than the running one is queued
 //!   on a CPU, it gets the CPU at the return from the interrupt that announced it, or
 //!   where the last guard drops ([`Class`] gives the order of urgency). Over all CPUs
-//!   the same holds for realtime threads: see `balance`.
+//!   the same holds for realtime threads: see `balance`. A CPU on which realtime threads
+//!   have had all that they may have turns the order round: see `bandwidth`.
 //! - **saved-registers**: the registers of a thread that is queued or waits are saved.
 //!   A CPU that holds the lock of its run queue may switch to it.
 //! - **told-by-sgi**: a CPU that changes another CPU's queue so that the thread running
@@ -80,6 +81,7 @@
 mod accounts;
 mod affinity;
 mod balance;
+mod bandwidth;
 mod block_state;
 mod call_count;
 mod claim;
@@ -106,6 +108,7 @@ mod share;
 mod spawn;
 mod thread;
 mod thread_state;
+mod throttle;
 mod timer;
 mod timers;
 mod urgency;
@@ -113,6 +116,8 @@ mod usage;
 mod wake;
 
 pub use crate::platform::ThreadName;
+#[cfg(feature = "internals")]
+pub use class::kernel_class;
 pub use class::{Class, Policy, Priority};
 pub use fair::Nice;
 pub use join::JoinHandle;

@@ -9,6 +9,8 @@
 //!   change while it is queued; if its CPUs do, it is counted anew.
 //! - **first-of-all**: no thread in the tree has an earlier turn than `next_ordinary`. If
 //!   there is no `next_ordinary`, the tree is empty.
+//! - **kernel-then-ordinary**: while realtime threads are held back, the order is: the
+//!   kernel's own threads, ordinary threads, realtime threads.
 //! - **level-while-queued**: a thread's level doesn't change while it is queued. Whoever
 //!   changes it removes the thread first.
 
@@ -19,9 +21,21 @@ use alloc::sync::Arc;
 use intrusive_collections::{KeyAdapter, LinkedList, RBTree};
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::class::{LEVELS, NORMAL_LEVEL};
+use crate::sched::bandwidth::Bandwidth;
+use crate::sched::class::{KERNEL_LEVEL, LEVELS, NORMAL_LEVEL};
 use crate::sched::links::{FairLink, RunLink};
 use crate::sched::{SchedHost, Thread};
+
+/// Returns the rank of `level` while realtime threads are held back: a thread of a lower
+/// rank goes first. Realtime threads come behind the ordinary ones, in their order, and an
+/// idle thread behind all (kernel-then-ordinary).
+pub(crate) const fn rank_if_held(level: usize) -> usize {
+    match level {
+        LEVELS => 2 * LEVELS,
+        level if Bandwidth::is_for(level) => level + LEVELS,
+        level => level,
+    }
+}
 
 /// Runnable threads: the most urgent first. Within a realtime level in the order in which
 /// they came; ordinary ones in the order of their turns.
@@ -37,6 +51,9 @@ pub(crate) struct ReadyQueue<P: SchedHost> {
     movable_realtime: usize,
     /// The sum of the weights of the queued ordinary threads.
     weight: u64,
+    /// Ordinary threads go before realtime ones (`ordinary-get-the-rest` of
+    /// [`bandwidth`](crate::sched::bandwidth)).
+    holds_realtime: bool,
 }
 
 const _: () = assert!(LEVELS <= 2 * 64);
@@ -58,7 +75,35 @@ impl<P: SchedHost> ReadyQueue<P> {
             movable: 0,
             movable_realtime: 0,
             weight: 0,
+            holds_realtime: false,
         }
+    }
+
+    /// Has ordinary threads go before realtime ones from now on, or not any more.
+    pub(crate) fn hold_realtime(&mut self, hold: bool) {
+        self.holds_realtime = hold;
+    }
+
+    /// Returns whether ordinary threads go before realtime ones.
+    #[inline]
+    pub(crate) fn holds_realtime(&self) -> bool {
+        self.holds_realtime
+    }
+
+    /// Returns whether every queued thread goes behind one of `level`.
+    #[inline]
+    pub(crate) fn is_behind(&self, level: usize) -> bool {
+        if self.holds_realtime {
+            let first = self.first_rank_if_held();
+            return first.is_none_or(|first| first > rank_if_held(level));
+        }
+        self.most_urgent_level().is_none_or(|first| first > level)
+    }
+
+    /// Returns the rank of the thread that is next while realtime threads are held back.
+    #[cold]
+    pub(crate) fn first_rank_if_held(&self) -> Option<usize> {
+        self.first_level_if_held().map(rank_if_held)
     }
 
     /// Returns whether no thread is queued.
@@ -70,6 +115,24 @@ impl<P: SchedHost> ReadyQueue<P> {
     /// Returns the level of the thread that is next.
     #[inline]
     pub(crate) fn first_level(&self) -> Option<usize> {
+        if self.holds_realtime {
+            return self.first_level_if_held();
+        }
+        self.most_urgent_level()
+    }
+
+    #[cold]
+    fn first_level_if_held(&self) -> Option<usize> {
+        let first = self.most_urgent_level();
+        if self.weight == 0 || first.is_some_and(|level| level <= KERNEL_LEVEL) {
+            return first;
+        }
+        Some(NORMAL_LEVEL) // (kernel-then-ordinary)
+    }
+
+    /// Returns the most urgent level at which a thread is queued.
+    #[inline]
+    pub(crate) fn most_urgent_level(&self) -> Option<usize> {
         match self.occupied {
             [0, 0] => None,
             [0, high] => Some(64 + high.trailing_zeros() as usize),

@@ -10,6 +10,9 @@ use crate::sched::{RunQueue, SchedHost};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Report(u64);
 
+/// Marks the report of a CPU that holds realtime threads back. No level has this bit.
+const HOLDS: u64 = 0x80 << 8;
+
 impl Report {
     /// The report of a CPU that has nothing to do.
     pub(crate) const NOTHING: Report = Report::new(0, NORMAL_LEVEL, NORMAL_LEVEL);
@@ -23,6 +26,12 @@ impl Report {
         Report((waiting as u64) << 16 | (level as u64) << 8 | waiting_level as u64)
     }
 
+    /// Returns the same report as one that is never known for certain: of a CPU that holds
+    /// realtime threads back.
+    pub(crate) const fn of_holding(self) -> Report {
+        Report(self.0 | HOLDS)
+    }
+
     /// Returns the number of movable threads that wait here.
     pub(crate) const fn waiting(self) -> u64 {
         self.0 >> 16
@@ -31,7 +40,7 @@ impl Report {
     /// Returns the most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an
     /// idle CPU too.
     pub(crate) const fn level(self) -> usize {
-        (self.0 >> 8 & 0xff) as usize
+        (self.0 >> 8 & 0x7f) as usize
     }
 
     /// Returns the most urgent realtime level at which a movable thread waits here;
@@ -76,6 +85,11 @@ impl<P: SchedHost> RunQueue<P> {
         } else {
             self.ready.first_movable_realtime().unwrap_or(NORMAL_LEVEL)
         };
-        Report::new(waiting, level, waiting_level)
+        let report = Report::new(waiting, level, waiting_level);
+        if self.ready.holds_realtime() {
+            report.of_holding()
+        } else {
+            report
+        }
     }
 }

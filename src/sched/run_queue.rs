@@ -17,9 +17,10 @@ use alloc::sync::Arc;
 
 use crate::config::NORMAL_SLICE;
 use crate::platform::PreemptWork;
-use crate::sched::class::{LEVELS, NORMAL_LEVEL};
+use crate::sched::bandwidth::Bandwidth;
+use crate::sched::class::{KERNEL_LEVEL, LEVELS, NORMAL_LEVEL};
 use crate::sched::fair::{Distances, TimeLine};
-use crate::sched::ready::ReadyQueue;
+use crate::sched::ready::{ReadyQueue, rank_if_held};
 use crate::sched::report::Report;
 use crate::sched::{SchedHost, Thread, ThreadState};
 use crate::time::Instant;
@@ -44,6 +45,8 @@ pub struct RunQueue<P: SchedHost> {
     must_move: bool,
     /// The instant up to which the running thread has been charged.
     pub(super) charged: Instant,
+    /// What realtime threads have had of this CPU.
+    pub(super) bandwidth: Bandwidth,
     /// Where the ordinary threads of this queue are on the scale of virtual runtime.
     pub(super) line: TimeLine,
     pub(super) distances: Distances,
@@ -102,6 +105,7 @@ impl<P: SchedHost> RunQueue<P> {
             slice_over: false,
             must_move: false,
             charged: Instant(0),
+            bandwidth: Bandwidth::new(),
             line: TimeLine::new(),
             distances: Distances::of_slice(P::frequency().duration_to_ticks(NORMAL_SLICE)),
             reported: Report::NOTHING,
@@ -118,6 +122,8 @@ impl<P: SchedHost> RunQueue<P> {
         self.current = None;
         self.idle = Some(idle);
         self.charged = P::now();
+        self.bandwidth = Bandwidth::new();
+        self.ready.hold_realtime(false);
     }
 
     /// Returns the thread that runs here.
@@ -146,10 +152,16 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Returns the most urgent level of the running thread and the queued ones. A
-    /// thread that was queued a moment ago may not run yet.
+    /// thread that was queued a moment ago may not run yet. A CPU that holds realtime
+    /// threads back counts as one that runs a thread of the kernel.
     pub(crate) fn most_urgent(&self) -> usize {
-        let queued = self.ready.first_level().unwrap_or(LEVELS);
-        self.current_level().min(queued)
+        let queued = self.ready.most_urgent_level().unwrap_or(LEVELS);
+        let most = self.current_level().min(queued);
+        if self.ready.holds_realtime() && self.weight() > 0 {
+            most.min(KERNEL_LEVEL)
+        } else {
+            most
+        }
     }
 
     /// Makes `thread` runnable here. `clock` returns the scheduler's fair clock.
@@ -197,9 +209,22 @@ impl<P: SchedHost> RunQueue<P> {
     #[inline]
     pub fn should_preempt(&self) -> bool {
         let level = self.current_level();
+        if self.ready.holds_realtime() {
+            return self.should_preempt_if_held(level);
+        }
         self.must_move
-            || match self.ready.first_level() {
+            || match self.ready.most_urgent_level() {
                 Some(first) => first < level || (first == level && self.slice_over),
+                None => false,
+            }
+    }
+
+    #[cold]
+    fn should_preempt_if_held(&self, level: usize) -> bool {
+        let rank = rank_if_held(level);
+        self.must_move
+            || match self.ready.first_rank_if_held() {
+                Some(first) => first < rank || (first == rank && self.slice_over),
                 None => false,
             }
     }
@@ -329,8 +354,7 @@ impl<P: SchedHost> RunQueue<P> {
             }
         }
         current.leaves_by_itself();
-        let first = self.ready.first_level();
-        if first.is_none_or(|first| first > current.level()) {
+        if self.ready.is_behind(current.level()) {
             return Some(current);
         }
         let next = self.ready.pop();

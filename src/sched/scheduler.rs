@@ -20,6 +20,7 @@ use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::links::AllLink;
 use crate::sched::lock::Completion;
 use crate::sched::run_queue::Aftermath;
+use crate::sched::throttle::RealtimeBound;
 use crate::sched::timers::Timers;
 use crate::sched::{
     BlockState, Blocker, Class, CpuMap, Placement, RunQueue, Switch, SwitchReason, Thread,
@@ -79,6 +80,8 @@ pub struct Scheduler<P: SchedHost> {
     /// hint; it only grows.
     pub(super) clock: AtomicU64,
     pub(crate) timers: PerCpu<Timers<P>>,
+    /// What realtime threads may take of each CPU.
+    pub(super) bound: RealtimeBound,
     /// All threads that have not ended. This lock is taken before any run queue's.
     pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
 }
@@ -101,6 +104,7 @@ impl<P: SchedHost> Scheduler<P> {
             map: CpuMap::new(cpus),
             clock: AtomicU64::new(0),
             timers: PerCpu::new(cpus, Timers::new),
+            bound: RealtimeBound::new::<P>(),
             threads: SpinLock::new(LinkedList::new(AllLink::NEW)),
         }
     }

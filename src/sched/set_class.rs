@@ -86,7 +86,8 @@ impl<P: SchedHost> Scheduler<P> {
             self.note_load(cpu, &mut queue)
         };
         // If its thread is less urgent than it was, that CPU may have to pull one.
-        let must_tell = !here && (queue.should_preempt() || queue.wants_slice() || uneven);
+        let wants_timer = queue.wants_slice() || queue.wants_look();
+        let must_tell = !here && (queue.should_preempt() || wants_timer || uneven);
         drop(queue);
         if must_tell {
             Self::send_reschedule(cpu);

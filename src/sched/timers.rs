@@ -66,6 +66,8 @@ struct Inner<P: SchedHost> {
     look: Instant,
     /// When the running thread's slice ends.
     slice: Instant,
+    /// When a look at what realtime threads have had is due.
+    bandwidth: Instant,
     /// The instant that the hardware timer is set to. Never later than the first entry
     /// of the queues that this CPU serves, except for entries that have come due in the
     /// interrupt that set it.
@@ -98,19 +100,24 @@ impl<P: SchedHost> Inner<P> {
     /// no instant before `earliest`. `adopted` is when the first entry of the adopted
     /// queues is due.
     fn arm(&mut self, adopted: Instant, earliest: Instant) {
-        let first = self.first().min(adopted).min(self.look).min(self.slice);
+        let scheduler = self.slice.min(self.bandwidth);
+        let first = self.first().min(adopted).min(self.look).min(scheduler);
         self.armed = first.max(earliest);
         P::arm_timer((self.armed != Instant::FOREVER).then_some(self.armed));
     }
 
     /// Arms the hardware timer when no entry is left that was due when the interrupt
-    /// `began`, and clears a slice end and renews a watch interrupt that were due.
+    /// `began`, clears the instants of the scheduler that were due, and renews a watch
+    /// interrupt that was.
     fn rest(&mut self, adopted: Instant, began: Instant) {
         if self.look <= began {
             self.look = P::deadline(LOOK);
         }
         if self.slice <= began {
             self.slice = Instant::FOREVER;
+        }
+        if self.bandwidth <= began {
+            self.bandwidth = Instant::FOREVER;
         }
         let now = P::now();
         self.arm(adopted, now.after_ticks(now.ticks_since(began)));
@@ -145,6 +152,7 @@ impl<P: SchedHost> Timers<P> {
                 watches: 0,
                 look: Instant::FOREVER,
                 slice: Instant::FOREVER,
+                bandwidth: Instant::FOREVER,
                 armed: Instant::FOREVER,
             }),
             runs: AtomicUsize::new(0),
@@ -159,6 +167,16 @@ impl<P: SchedHost> Timers<P> {
     pub(super) fn set_slice(&self, at: Instant) {
         let mut inner = self.inner.lock_irqsave();
         inner.slice = at;
+        inner.bring_forward(at);
+    }
+
+    /// Sets the instant at which a look at what realtime threads have had is due.
+    ///
+    /// # Context
+    /// The CPU itself, IRQs masked.
+    pub(super) fn set_look(&self, at: Instant) {
+        let mut inner = self.inner.lock_irqsave();
+        inner.bandwidth = at;
         inner.bring_forward(at);
     }
 }

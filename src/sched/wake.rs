@@ -314,7 +314,7 @@ impl<P: SchedHost> Scheduler<P> {
         } else {
             let uneven = self.note_load(cpu, queue);
             Queued {
-                must_tell: queue.should_preempt() || queue.wants_slice(),
+                must_tell: queue.should_preempt() || queue.wants_slice() || queue.wants_look(),
                 uneven,
             }
         }
@@ -339,6 +339,11 @@ impl<P: SchedHost> Scheduler<P> {
 
     #[inline(never)]
     fn note_changed_load(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
+        // What the others know of a queue with a thread behind a realtime one is never certain,
+        // so that this comes here.
+        if queue.wants_look() && cpu == P::this_cpu() {
+            self.begin_look(cpu, queue);
+        }
         let report = queue.report();
         report != queue.reported && self.publish(cpu, queue, report)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stillpoint::cpu::CpuId;
 use stillpoint::platform::{Platform, PreemptWork};
-use stillpoint::sched::{Class, PerCpuThread, Priority, SchedHost, Scheduler, Service, Thread};
+use stillpoint::sched::{PerCpuThread, SchedHost, Scheduler, Service, Thread, kernel_class};
 use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::AtomicUsize;
 
@@ -94,7 +94,7 @@ impl Driver {
     /// Returns a machine of `cpus` CPUs, of which the first `up` are up.
     pub(crate) fn new(cpus: usize, up: usize) -> Driver {
         Machine::install(cpus);
-        let kernel = Class::fifo(Priority::MAX);
+        let kernel = kernel_class();
         let cpus = (0..cpus).map(|index| {
             let walker =
                 PerCpuThread::create(sched(), "walker", kernel, cpu(index), Arc::new(NoCode));

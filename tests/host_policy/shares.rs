@@ -7,7 +7,7 @@ use crate::checks::SLICE;
 use crate::world::{Habits, MS, World};
 
 /// A second, in ticks.
-const SECOND: u64 = 1000 * MS;
+pub(crate) const SECOND: u64 = 1000 * MS;
 
 /// How many of the seconds that are looked at begin in one second.
 const STEPS: u32 = 50;

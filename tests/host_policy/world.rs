@@ -364,10 +364,11 @@ impl World {
             .iter()
             .find(|other| Arc::as_ptr(&other.thread).addr() == runs[on]);
         let level = it.thread.class().level();
-        let urgent = next.is_none_or(|next| next.thread.class().level() < level);
+        // A more urgent one, or an ordinary one where realtime threads are held back.
+        let other = next.is_none_or(|next| next.thread.class().level() != level);
         match it.thread.class() {
             // Whether its slice was over too can't be told.
-            Class::Realtime(_, Policy::RoundRobin) if urgent => None,
+            Class::Realtime(_, Policy::RoundRobin) if other => None,
             Class::Realtime(_, Policy::RoundRobin) => Some(self.steps),
             // It stays in front of those that wait.
             _ => Some(-self.steps),

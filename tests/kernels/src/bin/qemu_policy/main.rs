@@ -6,7 +6,10 @@
 //@ icount: 1
 //@ timeout: 240
 //@ long: 2 20
-//@ cases: urgent ladder balance odd pile drain weights classes
+//@ cases: urgent ladder balance odd pile drain weights classes bound
+//@ case: bound
+//@ long: 4 20
+//@ output: warning: sched: RT throttling activated$
 
 #![no_std]
 #![no_main]
@@ -14,6 +17,7 @@
 extern crate alloc;
 
 mod balance;
+mod bound;
 mod classes;
 mod coming;
 mod drain;
@@ -37,6 +41,7 @@ fn main() {
         "odd" => balance::odd(&mut ktap),
         "pile" => pile::pile(&mut ktap),
         "drain" => drain::drain(&mut ktap),
+        "bound" => bound::bound(&mut ktap),
         "weights" => weights::weights(&mut ktap),
         _ => classes::classes(&mut ktap),
     }
