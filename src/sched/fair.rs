@@ -32,6 +32,9 @@
 //!   `carried * W / min(w, 1) + carried * W` and one slice, where w is its own
 //!   weight and W the other's, in multiples of that of niceness 0. For n equal threads on
 //!   one CPU that is 11 (n - 1) slices if they come from other CPUs, and (n - 1) if not.
+//! - **weights-hold**: over a second, threads of niceness -5 to 5 that compute for ever and
+//!   may run anywhere each get their share within 10 % and a slice, as long as that is no
+//!   more than one CPU. Among heavier threads one may be off by 15 %.
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
 //!   each time, until all others have had a turn.

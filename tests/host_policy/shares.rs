@@ -79,7 +79,10 @@ pub(crate) fn equals_get_equal_time(seed: u64, cpus: usize, threads: usize) {
     }
 }
 
-/// Checks that each thread gets its share by weight: within 10 % and a slice.
+/// Checks that each thread gets its share by weight (`weights-hold` of
+/// `sched::fair`). If heavier
+/// threads than of niceness -5 are among them that isn't always so: in some seconds a thread
+/// is off by 15 %.
 pub(crate) fn weights_hold(seed: u64, cpus: usize, nices: &[i8]) {
     let ideal = ideal(cpus, nices);
     for ran in run(seed, cpus, nices, 3) {
