@@ -11,8 +11,8 @@
 //!   there is no `next_ordinary`, the tree is empty.
 //! - **kernel-then-ordinary**: while realtime threads are held back, the order is: the
 //!   kernel's own threads, ordinary threads, realtime threads.
-//! - **level-while-queued**: a thread's level doesn't change while it is queued. Whoever
-//!   changes it removes the thread first.
+//! - **level-while-queued**: a thread's level doesn't change while it is queued. A
+//!   function that changes it removes the thread first.
 
 #![forbid(unsafe_code)]
 

@@ -10,6 +10,9 @@
 //!
 //! A method of the platform that no host test needs panics.
 
+#[path = "fake_hosts.rs"]
+mod hosts;
+
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -17,14 +20,8 @@ use std::time::Duration;
 
 use stillpoint::config::MASK_WORDS;
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
-use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
-use stillpoint::platform::{
-    OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi, ThreadName,
-};
-use stillpoint::rcu::{GraceHost, GracePeriods};
+use stillpoint::platform::{OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use stillpoint::sched::{SchedHost, Scheduler};
-use stillpoint::smp::call::{CallHost, Calls};
-use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
@@ -400,120 +397,4 @@ impl SchedHost for Fake {
     }
 
     fn trace(_: Event) {}
-}
-
-impl GraceHost for Fake {
-    fn grace_periods() -> &'static GracePeriods<Fake> {
-        unreachable!("no grace period on one CPU")
-    }
-}
-
-impl CallHost for Fake {
-    fn calls() -> &'static Calls<Fake> {
-        unreachable!("there is no other CPU to call")
-    }
-}
-
-impl StopHost for Fake {
-    fn stop_machine() -> &'static StopMachine<Fake> {
-        unreachable!("no test stops the fake machine")
-    }
-
-    fn stop_is_late(_: &CpuMask, _: MultiStopState) {
-        unreachable!("no test stops the fake machine")
-    }
-
-    fn still_point_is_late(_: &LateStillPoint<'_>) {
-        unreachable!("no test stops the fake machine")
-    }
-}
-
-impl HotplugHost for Fake {
-    fn hotplug() -> &'static Hotplug<Fake> {
-        unreachable!("the table's callbacks are not run")
-    }
-
-    fn prepare_boot_record(_: CpuId) -> Result<(), OutOfStacks> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn prepare_area(_: CpuId) -> Result<(), OutOfStacks> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn empty_heap_cache(_: CpuId) {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn idle_context(_: CpuId) -> Baton {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn handshake_word(_: CpuId) -> &'static AtomicU32 {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn refusal(_: CpuId) -> Option<(Life, ApRefusal)> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn off_refused(_: CpuId) -> Option<PsciError> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn parked(_: CpuId) -> Option<Parked> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn is_held(_: CpuId) -> bool {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn set_held(_: CpuId, _: bool) {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn cpu_on(_: CpuId, _: Life) -> Result<(), PsciError> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn can_turn_off(_: CpuId) -> Result<(), PsciError> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn power_state(_: CpuId) -> Result<PowerState, PsciError> {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn cpu_off(_: CpuId) -> ! {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn disable_cpu_interface(_: CpuId) {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn synchronize_context() {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn init_cpu(_: CpuId) {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn irqchip_startup(_: CpuId) {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn irqchip_teardown(_: CpuId) {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn timer_startup(_: CpuId) {
-        unreachable!("no CPU comes or goes")
-    }
-
-    fn timer_teardown(_: CpuId) {
-        unreachable!("no CPU comes or goes")
-    }
 }
