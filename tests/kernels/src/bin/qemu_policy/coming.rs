@@ -1,13 +1,18 @@
 //! CPUs that come and go all the time.
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use stillpoint::api::thread::{self, Builder, JoinHandle};
 use stillpoint::api::{self};
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 
-use crate::team::{fifo, ms};
+use crate::team::fifo;
 use kernel_support::machine::secondaries;
+
+/// How long it rests between two walks: two slices and a half, because threads are balanced
+/// when a slice ends.
+const REST: Duration = Duration::from_millis(10);
 
 /// A thread that takes each CPU but the boot CPU down and brings it up again, one after the
 /// other, until it is told to end.
@@ -28,9 +33,9 @@ impl Coming {
             while !its_end.load(Ordering::Relaxed) {
                 for cpu in secondaries() {
                     api::cpu_down(cpu).ok()?;
-                    thread::sleep(ms(3));
+                    thread::sleep(REST);
                     api::cpu_up(cpu).ok()?;
-                    thread::sleep(ms(3));
+                    thread::sleep(REST);
                     walks += 2;
                 }
             }
