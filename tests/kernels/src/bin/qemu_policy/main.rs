@@ -7,6 +7,8 @@
 //@ timeout: 240
 //@ long: 2 20
 //@ cases: urgent ladder balance odd pile drain weights classes bound
+//@ case: balance|weights
+//@ long: 2 4 20
 //@ case: bound
 //@ long: 4 20
 //@ output: warning: sched: RT throttling activated$
