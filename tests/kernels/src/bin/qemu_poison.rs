@@ -51,9 +51,10 @@ macro_rules! registers {
     };
 }
 
+// TPIDRRO_EL0 isn't among them: it holds x0 of whatever code the last exception interrupted.
 registers! {
     "sctlr_el1" "tcr_el1" "mair_el1" "ttbr0_el1" "ttbr1_el1" "vbar_el1" "tpidr_el1"
-    "tpidr_el0" "tpidrro_el0" "cpacr_el1" "cntkctl_el1" "mdscr_el1" "pmcr_el0" "daif"
+    "tpidr_el0" "cpacr_el1" "cntkctl_el1" "mdscr_el1" "pmcr_el0" "daif"
     "contextidr_el1"
 }
 
