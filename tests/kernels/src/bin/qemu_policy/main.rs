@@ -10,7 +10,7 @@
 //@ case: balance|weights
 //@ long: 2 4 20
 //@ case: bound
-//@ long: 4 20
+//@ long: 2 4 20
 //@ output: warning: sched: RT throttling activated$
 
 #![no_std]
