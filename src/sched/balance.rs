@@ -29,7 +29,6 @@
 #![forbid(unsafe_code)]
 
 use crate::cpu::CpuId;
-use crate::platform::Sgi;
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::report::Report;
 use crate::sched::{RunQueue, SchedHost, Scheduler, Thread};
@@ -87,7 +86,7 @@ impl<P: SchedHost> Scheduler<P> {
         let helper = queue.ready.cpu_for_one(&idle);
         let claimed = helper.filter(|helper| *helper != cpu && self.map.claim(*helper));
         if let Some(helper) = claimed {
-            P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), helper);
+            Self::send_reschedule(helper);
         }
         claimed.is_some()
     }
@@ -103,7 +102,7 @@ impl<P: SchedHost> Scheduler<P> {
         if self.map.any_idle()
             && let Some(idle) = self.map.claim_near(cpu, among)
         {
-            P::send_sgi_to(Sgi::Reschedule, cpu, idle);
+            Self::send_reschedule(idle);
         } else if thread.level() < NORMAL_LEVEL {
             queue.look_after_switch();
         }
@@ -162,9 +161,7 @@ impl<P: SchedHost> Scheduler<P> {
                 thread = queue.ready.take_first_ordinary(may_come);
             }
             if let Some(thread) = &thread {
-                queue.depart(thread);
-                thread.set_cpu(cpu);
-                thread.counters.migrates();
+                queue.send_off(thread, cpu);
             }
             let _uneven = self.note_load(from, &mut queue);
             thread
@@ -228,9 +225,7 @@ impl<P: SchedHost> Scheduler<P> {
             to.is_some()
         });
         let (thread, to) = (thread?, to?);
-        queue.depart(&thread);
-        thread.set_cpu(to);
-        thread.counters.migrates();
+        queue.send_off(&thread, to);
         let _uneven = self.note_load(from, &mut queue);
         Some((thread, to))
     }
@@ -366,9 +361,7 @@ impl<P: SchedHost> Scheduler<P> {
         let thread = queue
             .ready
             .take_first_ordinary(|other| core::ptr::eq(other, thread))?;
-        queue.depart(&thread);
-        thread.set_cpu(to);
-        thread.counters.migrates();
+        queue.send_off(&thread, to);
         Some((thread, to))
     }
 }

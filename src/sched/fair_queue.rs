@@ -12,20 +12,36 @@
 
 use alloc::sync::Arc;
 
+use crate::cpu::CpuId;
 use crate::sched::class::NORMAL_LEVEL;
-use crate::sched::fair::Distances;
+use crate::sched::fair::{Distances, Reach};
 use crate::sched::{RunQueue, SchedHost, Thread};
 use crate::time::Instant;
 
 impl<P: SchedHost> RunQueue<P> {
     /// Puts `thread`, an ordinary one, on the time line of this queue.
     pub(super) fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
-        let runtime = thread.share.runtime();
         let moved = thread.share.comes_from_queue();
         let reach = self.distances.reach(moved, thread.share.weight());
-        let offset = if self.weight() > 0 {
-            self.charge_current();
-            self.update_floor();
+        let beside_others = self.weight() > 0;
+        if beside_others {
+            let _floor = self.settle_floor();
+        }
+        self.place(thread, reach, beside_others, clock);
+    }
+
+    /// Gives `thread` its place on the time line: near the floor if there are others, else
+    /// on a new line near the machine's clock.
+    #[inline]
+    fn place(
+        &mut self,
+        thread: &Thread<P>,
+        reach: Reach,
+        beside_others: bool,
+        clock: impl FnOnce() -> u64,
+    ) {
+        let runtime = thread.share.runtime();
+        let offset = if beside_others {
             self.line.admit(runtime, reach)
         } else {
             self.line.begin(runtime, clock(), reach)
@@ -116,14 +132,8 @@ impl<P: SchedHost> RunQueue<P> {
         if was_ordinary {
             current.share.enter(&self.line);
         } else {
-            let runtime = current.share.runtime();
             let reach = self.distances.reach(false, current.share.weight());
-            let offset = if self.ready.weight() > 0 {
-                self.line.admit(runtime, reach)
-            } else {
-                self.line.begin(runtime, clock(), reach)
-            };
-            current.share.set_runtime(offset);
+            self.place(&current, reach, self.ready.weight() > 0, clock);
         }
     }
 
@@ -137,6 +147,13 @@ impl<P: SchedHost> RunQueue<P> {
     /// Returns the distances between virtual runtimes that count.
     pub(crate) fn distances(&self) -> Distances {
         self.distances
+    }
+
+    /// Assigns `thread`, which was taken out of this queue, to `cpu`, another one.
+    pub(crate) fn send_off(&self, thread: &Thread<P>, cpu: CpuId) {
+        self.depart(thread);
+        thread.set_cpu(cpu);
+        thread.counters.migrates();
     }
 
     /// Makes `thread`, which leaves this queue for another, keep its absolute virtual

@@ -19,7 +19,6 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::platform::Sgi;
 use crate::sched::patience;
 use crate::sched::{SchedHost, Scheduler, Thread, ThreadState, Unpinned};
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -173,22 +172,15 @@ impl<P: SchedHost> Scheduler<P> {
                 let better = self.find_better(thread, cpu).filter(|to| *to != cpu);
                 let moved = better.and_then(|_| queue.ready.remove(thread));
                 if let (Some(moved), Some(to)) = (moved, better) {
-                    queue.depart(&moved);
-                    moved.set_cpu(to);
-                    moved.counters.migrates();
+                    queue.send_off(&moved, to);
                     let _uneven = self.note_load(cpu, &mut queue);
                     drop(queue);
                     self.enqueue(to, moved, &here);
-                } else if cpu == P::this_cpu() {
-                    let _uneven = self.note_here(cpu, &mut queue);
                 } else {
                     // It may be movable now, and so wait for the end of a slice.
-                    let _uneven = self.note_load(cpu, &mut queue);
-                    let must_tell = queue.wants_slice();
+                    let queued = self.note_queue(cpu, &mut queue);
                     drop(queue);
-                    if must_tell {
-                        Self::send_reschedule(cpu);
-                    }
+                    self.complete(cpu, queued, &here);
                 }
             } else if runs {
                 queue.evict_current();
@@ -196,7 +188,7 @@ impl<P: SchedHost> Scheduler<P> {
                     self.note_here(cpu, &mut queue);
                 } else {
                     drop(queue);
-                    P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
+                    Self::send_reschedule(cpu);
                 }
             } else if let Some(thread) = queue.ready.remove(thread) {
                 queue.depart(&thread);

@@ -161,10 +161,7 @@ impl<P: SchedHost> ReadyQueue<P> {
 
     /// Returns whether a thread is queued that may be taken off its CPU.
     pub(crate) fn any_may_leave(&self) -> bool {
-        let realtime = self.occupied_levels().flat_map(|level| &self.levels[level]);
-        realtime
-            .chain(self.all_ordinary())
-            .any(|thread| thread.may_leave())
+        self.all().any(|thread| thread.may_leave())
     }
 
     /// Calls `change_fn`, which changes the CPUs of `thread`, which may be queued here
@@ -223,11 +220,15 @@ impl<P: SchedHost> ReadyQueue<P> {
         self.all_ordinary().find(|thread| thread.is_movable())
     }
 
+    /// Returns all queued threads, the most urgent first.
+    fn all(&self) -> impl Iterator<Item = &Thread<P>> {
+        let realtime = self.occupied_levels().flat_map(|level| &self.levels[level]);
+        realtime.chain(self.all_ordinary())
+    }
+
     /// Returns one of `cpus` to which a queued thread may be moved.
     pub(crate) fn cpu_for_one(&self, cpus: &CpuMask) -> Option<CpuId> {
-        let realtime = self.occupied_levels().flat_map(|level| &self.levels[level]);
-        realtime
-            .chain(self.all_ordinary())
+        self.all()
             .filter(|thread| thread.is_movable())
             .find_map(|thread| thread.affinity().and(cpus).first())
     }

@@ -80,23 +80,15 @@ impl<P: SchedHost> Scheduler<P> {
             return;
         }
         let here = cpu == P::this_cpu();
-        uneven |= if here {
-            self.note_here(cpu, &mut queue)
-        } else {
-            self.note_load(cpu, &mut queue)
-        };
+        let mut queued = self.note_queue(cpu, &mut queue);
+        queued.uneven |= uneven;
         // If its thread is less urgent than it was, that CPU may have to pull one.
-        let wants_timer = queue.wants_slice() || queue.wants_look();
-        let must_tell = !here && (queue.should_preempt() || wants_timer || uneven);
+        queued.must_tell |= !here && queued.uneven;
         drop(queue);
-        if must_tell {
-            Self::send_reschedule(cpu);
-        }
-        if uneven {
-            self.push_urgent(cpu, &masked);
-            if here {
-                self.even_out(cpu, &masked);
-            }
+        if here && queued.uneven {
+            self.even_out(cpu, &masked);
+        } else {
+            self.complete(cpu, queued, &masked);
         }
     }
 }

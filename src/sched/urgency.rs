@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::class::{LEVELS, NORMAL_LEVEL};
+use crate::sched::class::{KERNEL_LEVEL, LEVELS, NORMAL_LEVEL};
 use crate::sched::{Class, Policy, Priority};
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -72,7 +72,7 @@ impl Urgency {
 
     /// Lends the thread the level of the kernel's own threads, or takes that back.
     pub(crate) fn lend(&self, lent: bool) {
-        let level = if lent { Class::KERNEL.level() } else { LEVELS };
+        let level = if lent { KERNEL_LEVEL } else { LEVELS };
         self.lent.store(byte(level), Ordering::Relaxed);
         self.update();
     }

@@ -45,14 +45,14 @@ use crate::sched::{BlockState, RunQueue, SchedHost, Scheduler, Thread, ThreadSta
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
 
-/// What is left to do for a thread that was queued under the lock.
+/// What is left to do for a queue that was changed under its lock.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
-struct Queued {
+pub(super) struct Queued {
     /// The CPU must be told by an SGI (`told-by-sgi` of [`sched`](crate::sched)).
-    must_tell: bool,
+    pub(super) must_tell: bool,
     /// A realtime thread is left waiting there.
-    uneven: bool,
+    pub(super) uneven: bool,
 }
 
 /// The CPU that was chosen for a thread.
@@ -276,10 +276,10 @@ impl<P: SchedHost> Scheduler<P> {
         queued.uneven
     }
 
-    /// Does what is left to do for a thread that was queued on `cpu`, when the queue's
-    /// lock is open.
+    /// Does what is left to do for the queue of `cpu`, which was changed, when its lock is
+    /// open.
     #[inline]
-    fn complete(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) {
+    pub(super) fn complete(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) {
         if queued.must_tell {
             Self::send_reschedule(cpu);
         }
@@ -306,6 +306,16 @@ impl<P: SchedHost> Scheduler<P> {
         } else {
             queue.enqueue(thread, clock);
         }
+        self.note_queue(cpu, queue)
+    }
+
+    /// Records a change of the queue of `cpu`, this CPU or another one. The caller
+    /// completes it when the lock is open.
+    ///
+    /// # Context
+    /// Under the lock of `queue`.
+    #[inline]
+    pub(super) fn note_queue(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> Queued {
         if cpu == P::this_cpu() {
             Queued {
                 must_tell: false,
