@@ -32,6 +32,13 @@ impl World {
         }
     }
 
+    /// Returns a machine where CPU 1 runs something urgent.
+    fn with_urgent() -> World {
+        let world = World::new();
+        world.map.publish_level(cpu(THERE), ORDINARY, URGENT);
+        world
+    }
+
     /// Returns whether CPU 1, which has no work, finds the thread that waits.
     fn goes_idle(&self) -> bool {
         self.map.go_idle(cpu(THERE));
@@ -92,13 +99,8 @@ fn a_cpu_that_goes_idle_sees_the_thread_or_is_seen() {
 
 #[test]
 fn a_cpu_that_turns_to_ordinary_work_sees_the_thread_or_is_seen() {
-    let busy = || {
-        let world = World::new();
-        world.map.publish_level(cpu(THERE), ORDINARY, URGENT);
-        world
-    };
     one_sees(
-        busy,
+        World::with_urgent,
         |world| world.turns(URGENT, ORDINARY),
         World::waits_urgently,
     );
@@ -106,13 +108,8 @@ fn a_cpu_that_turns_to_ordinary_work_sees_the_thread_or_is_seen() {
 
 #[test]
 fn a_cpu_that_turns_to_a_lower_level_sees_the_thread_or_is_seen() {
-    let busy = || {
-        let world = World::new();
-        world.map.publish_level(cpu(THERE), ORDINARY, URGENT);
-        world
-    };
     one_sees(
-        busy,
+        World::with_urgent,
         |world| world.turns(URGENT, LESS),
         World::waits_urgently,
     );

@@ -75,7 +75,7 @@ impl CpuMap {
     /// Returns whether any CPU is idle.
     #[inline]
     pub fn any_idle(&self) -> bool {
-        (0..self.words).any(|word| self.idle.word(word, Ordering::Relaxed) != 0)
+        self.any(&self.idle)
     }
 
     /// Returns the idle CPUs of those in the words that `among_fn` returns.
@@ -141,7 +141,7 @@ impl CpuMap {
     /// Returns whether a movable realtime thread waits anywhere.
     #[inline]
     pub fn any_waiting(&self) -> bool {
-        (0..self.words).any(|word| self.waiting.word(word, Ordering::Relaxed) != 0)
+        self.any(&self.waiting)
     }
 
     /// Returns the CPUs on which a movable realtime thread waits.
@@ -173,6 +173,11 @@ impl CpuMap {
                 })
             })
         })
+    }
+
+    #[inline]
+    fn any(&self, bits: &AtomicBits) -> bool {
+        (0..self.words).any(|word| bits.word(word, Ordering::Relaxed) != 0)
     }
 
     /// Returns the first CPU from `near` on, and round, whose bit is set in the words that
