@@ -14,7 +14,7 @@ mod loom_wait_queue;
 mod loom_word;
 
 use loom::sync::Arc;
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use loom_plain_cpu::Cpu;
 use loom_wait_queue::WaitQueue;
 use loom_word::Word;
@@ -107,12 +107,17 @@ fn serve(all: &Callbacks, count: u64) {
     }
 }
 
+/// Starts a thread that serves until `count` callbacks have run.
+fn spawn_server(all: &Arc<Callbacks>, count: u64) -> JoinHandle<()> {
+    let all = Arc::clone(all);
+    thread::spawn(move || serve(&all, count))
+}
+
 #[test]
 fn a_barrier_has_seen_all_that_was_queued_before() {
     loom::model(|| {
         let all = callbacks();
-        let server = Arc::clone(&all);
-        let threads = thread::spawn(move || serve(&server, 3));
+        let threads = spawn_server(&all, 3);
         queue(&all, 0, 0);
         queue(&all, 0, 1);
         let era = all.queues.begin_era();
@@ -132,8 +137,7 @@ fn a_barrier_has_seen_all_that_was_queued_before() {
 fn a_barrier_does_not_end_early() {
     loom::model(|| {
         let all = callbacks();
-        let server = Arc::clone(&all);
-        let threads = thread::spawn(move || serve(&server, 3));
+        let threads = spawn_server(&all, 3);
         queue(&all, 0, 0);
         queue(&all, 0, 1);
         let era = all.queues.begin_era();
@@ -187,8 +191,7 @@ fn what_two_cpus_queue_runs_once() {
         let all = callbacks();
         let other = Arc::clone(&all);
         let second = thread::spawn(move || queue(&other, 1, 0));
-        let server = Arc::clone(&all);
-        let threads = thread::spawn(move || serve(&server, 2));
+        let threads = spawn_server(&all, 2);
         queue(&all, 0, 0);
         second.join().expect("a CPU of the model");
         threads.join().expect("the threads of RCU");
@@ -202,8 +205,7 @@ fn a_caller_that_pays_goes_on() {
     loom::model(|| {
         let all = callbacks();
         all.queues.set_mark(1);
-        let server = Arc::clone(&all);
-        let threads = thread::spawn(move || serve(&server, 2));
+        let threads = spawn_server(&all, 2);
         queue(&all, 0, 0);
         if queue(&all, 0, 1) {
             all.room.wait(|| all.queues.has_room(queue_of(0)));
