@@ -11,6 +11,8 @@ mod actions;
 mod bound;
 #[path = "host_policy/checks.rs"]
 mod checks;
+#[path = "host_policy/classes.rs"]
+mod classes;
 #[path = "host_policy/driver.rs"]
 mod driver;
 #[path = "host_policy/platform.rs"]
@@ -77,6 +79,11 @@ fn the_most_urgent_run_and_none_waits_beside_an_idle_cpu() {
             }
         }
     });
+}
+
+#[test]
+fn a_thread_that_becomes_urgent_where_it_waits_goes_where_it_may_run() {
+    classes::one_that_waits_becomes_as_urgent_as_the_first();
 }
 
 #[test]

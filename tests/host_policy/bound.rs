@@ -11,12 +11,12 @@ use crate::platform::{NEVER, machine};
 use crate::shares::SECOND;
 use crate::world::{Habits, MS, US, World};
 
-fn fifo(priority: u8) -> Class {
+pub(crate) fn fifo(priority: u8) -> Class {
     Class::fifo(Priority::new(priority).expect("1 to 99"))
 }
 
 /// Starts a thread of `class` that computes for ever on `cpus`.
-fn busy(world: &mut World, class: Class, cpus: CpuMask) {
+pub(crate) fn busy(world: &mut World, class: Class, cpus: CpuMask) {
     world.spawn_as(class, Nice::default(), cpus);
     world.workers.last_mut().expect("a CPU is up").left = NEVER;
 }
