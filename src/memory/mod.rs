@@ -9,13 +9,15 @@ mod backtrace;
 mod heap_cache;
 mod map;
 mod plan;
+mod stack_layout;
 mod stack_pool;
 
 pub use backtrace::{Frames, MAX_FRAMES};
 pub use heap_cache::{HeapCache, MAGAZINE_BLOCKS, MAGAZINE_BYTES, SizeClass};
 pub use map::{MapError, MapKind, MapRequest, tables_needed};
 pub use plan::{MAX_RANGES, MemoryPlan};
-pub use stack_pool::{Stack, StackLayout, StackPart, StackPlace, StackPool};
+pub use stack_layout::{StackLayout, StackPart, StackPlace};
+pub use stack_pool::{Stack, StackPool};
 
 /// Returns a range of physical addresses as virtual addresses: both have 64 bits, and
 /// VA = PA.

@@ -175,6 +175,12 @@ impl MemoryPlan {
         self.spans().iter().map(|span| span.end - span.start).sum()
     }
 
+    /// Returns the size of the largest free range, in bytes.
+    pub fn largest(&self) -> u64 {
+        let sizes = self.spans().iter().map(|span| span.end - span.start);
+        sizes.max().unwrap_or(0)
+    }
+
     /// Returns the size of the free memory that was left out because there were too many
     /// ranges, in bytes.
     pub fn left_out(&self) -> u64 {

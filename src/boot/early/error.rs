@@ -17,7 +17,7 @@ pub enum EarlyError {
     DeviceTree(DtError),
     /// The tree has both the registers of a device and RAM at this address.
     DeviceInMemory(usize),
-    /// There is no free memory in one piece of the size that is needed.
+    /// There is not enough free memory; or, for page tables, not in one piece.
     NoMemory {
         /// The size that is needed, in bytes.
         size: u64,

@@ -20,8 +20,10 @@ pub(super) fn requests<'a>(
     let ram = plan
         .free()
         .map(move |range| request(bytes(&range), MapKind::Data));
+    let own_stacks = stacks
+        .ranges()
+        .map(move |range| request(range, MapKind::Data));
     let own = [
-        (stacks.range(), MapKind::Data),
         (bytes(tables), MapKind::Data),
         (image::text(), MapKind::Text),
         (image::rodata(), MapKind::Rodata),
@@ -34,7 +36,10 @@ pub(super) fn requests<'a>(
     let guards = stacks
         .guards()
         .map(move |range| request(range, MapKind::Guard));
-    ram.chain(own).chain(guards).chain(devices(tree))
+    ram.chain(own_stacks)
+        .chain(own)
+        .chain(guards)
+        .chain(devices(tree))
 }
 
 /// Returns whether the tree has RAM anywhere in `range`.

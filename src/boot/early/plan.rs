@@ -6,9 +6,9 @@ use super::error::{EarlyError, Purpose};
 use super::map::requests;
 use super::{range, unused_tree};
 use crate::arch::aarch64::{image, mmu};
-use crate::config::{FIRST_STACKS, ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
+use crate::config::{FIRST_STACKS, MAX_CPUS, ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
 use crate::dt::DeviceTree;
-use crate::memory::{MapKind, MemoryPlan, StackLayout, bytes, tables_needed};
+use crate::memory::{MapKind, MemoryPlan, StackLayout, tables_needed};
 
 /// Returns a plan of the memory that this CPU can address, and how many bytes it can't
 /// address. `copy_length` is how many bytes of `TREE` are in use.
@@ -58,22 +58,18 @@ pub(super) fn plan_stacks(
     tree: &DeviceTree<'_>,
     plan: &mut MemoryPlan,
 ) -> Result<StackLayout, EarlyError> {
-    // The boot CPU may have no node.
-    let cpus = tree.cpus().count().max(1);
+    // The boot CPU may have no node. `cpu_list` leaves out the CPUs above the limit.
+    let cpus = tree.cpus().count().clamp(1, MAX_CPUS);
     let needed = cpus * STACKS_PER_CPU + FIRST_STACKS;
     let wanted = cpus * STACKS_PER_CPU + ORDINARY_STACKS;
     let afford = plan.total() / 4 / StackLayout::bytes_for(1) as u64;
     let count = wanted
         .min(usize::try_from(afford).unwrap_or(usize::MAX))
         .max(needed);
-    let size = StackLayout::bytes_for(count) as u64;
-    let memory = plan
-        .take(size, PAGE_SIZE as u64)
-        .ok_or(EarlyError::NoMemory {
-            size,
-            purpose: Purpose::Stacks(cpus),
-        })?;
-    Ok(StackLayout::new(bytes(&memory)))
+    StackLayout::take(plan, count).ok_or(EarlyError::NoMemory {
+        size: StackLayout::bytes_for(count) as u64,
+        purpose: Purpose::Stacks(cpus),
+    })
 }
 
 /// Takes memory from `plan` for the page tables. The number of tables is counted from the
@@ -87,17 +83,17 @@ pub(super) fn plan_tables(
     plan: &mut MemoryPlan,
     stacks: &StackLayout,
 ) -> Result<Range<u64>, EarlyError> {
-    let guards: usize = stacks.guards().count();
-    // Level 3 tables for the range of the guards, and some for a guard that lies across their
-    // ends.
-    let under_guards = guards * StackLayout::bytes_for(1) / (512 * PAGE_SIZE) + 8;
+    // Level 3 tables for all guards: a piece may begin and end in the middle of a block.
+    let blocks = |piece: Range<usize>| piece.len() / (512 * PAGE_SIZE) + 2;
+    let under_guards: usize = stacks.ranges().map(blocks).sum();
     let others: usize = requests(tree, plan, stacks, &(0..0))
         .filter(|request| request.kind != MapKind::Guard)
         .map(|request| tables_needed(&request.range))
         .sum();
-    // One table is the root. The last 8 are for the one range more that the tables themselves
-    // may split.
-    let pages = 1 + others + under_guards + 8;
+    // One table is the root. The last 16 are for the one range more that the tables themselves
+    // may split, and because the builder of the map wants room for the most that a request may
+    // need, also where the tables are there.
+    let pages = 1 + others + under_guards + 16;
     let size = (pages * PAGE_SIZE) as u64;
     plan.take(size, PAGE_SIZE as u64)
         .ok_or(EarlyError::NoMemory {

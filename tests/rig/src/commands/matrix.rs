@@ -38,7 +38,7 @@ const TABLE: [&str; 13] = [
     "v4-alone       virt   4    el2      cortex-a72  single   1G      1",
     "v4-el2-large   virt   4    el2      cortex-a53  multi    64M     20",
     "rpi4           rpi4   2    el2      cortex-a72  multi    2G      4",
-    "v3-crowded     virt   3    el1      max         multi    20M     64",
+    "v3-crowded     virt   3    el1      max         multi    16M     64",
 ];
 
 /// A machine of the table.
