@@ -92,6 +92,11 @@ fn a_cpu_that_goes_idle_in_the_midst_of_a_wake_is_called() {
 }
 
 #[test]
+fn a_cpu_whose_next_thread_is_taken_looks_for_another() {
+    races::the_next_thread_is_taken();
+}
+
+#[test]
 fn no_ordinary_thread_starves() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);

@@ -153,7 +153,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// Moves the first thread that waits on `from`, is more urgent than `level` and may
     /// run on `cpu`, which is this CPU. Returns whether there was one.
     fn pull_from(&self, from: CpuId, cpu: CpuId, level: usize, here: &IrqGuard<P>) -> bool {
-        let thread = {
+        let (thread, turned) = {
             let mut queue = self.queue(from).lock_masked(here);
             let may_come = |thread: &Thread<P>| thread.is_movable() && thread.may_run_on(cpu);
             let mut thread = queue.ready.take_first_realtime(level, may_come);
@@ -163,12 +163,36 @@ impl<P: SchedHost> Scheduler<P> {
             if let Some(thread) = &thread {
                 queue.send_off(thread, cpu);
             }
-            let _uneven = self.note_load(from, &mut queue);
-            thread
+            (thread, self.note_taken(from, &mut queue))
         };
         let Some(thread) = thread else { return false };
         self.enqueue(cpu, thread, here);
+        if turned {
+            self.look_again(from, here);
+        }
         true
+    }
+
+    /// Records that a thread was taken out of `queue`, which is `cpu`'s. Returns whether that
+    /// CPU must look again, when its queue's lock is open: the thread was about to preempt
+    /// the running one, so the CPU has turned to something less urgent, and a realtime thread
+    /// waits.
+    pub(super) fn note_taken(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
+        let was = queue.reported.level();
+        let _uneven = self.note_load(cpu, queue);
+        queue.reported.level() > was && self.map.any_waiting()
+    }
+
+    /// Has `cpu` look for a realtime thread that waits elsewhere and may run there.
+    ///
+    /// # Context
+    /// IRQs masked; no queue locked.
+    pub(super) fn look_again(&self, cpu: CpuId, masked: &IrqGuard<P>) {
+        if cpu == P::this_cpu() {
+            self.even_out(cpu, masked);
+        } else {
+            Self::send_reschedule(cpu); // The handler looks.
+        }
     }
 
     /// Moves realtime threads to where they may run at once: those that wait on `cpu`,

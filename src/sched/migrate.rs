@@ -173,9 +173,12 @@ impl<P: SchedHost> Scheduler<P> {
                 let moved = better.and_then(|_| queue.ready.remove(thread));
                 if let (Some(moved), Some(to)) = (moved, better) {
                     queue.send_off(&moved, to);
-                    let _uneven = self.note_load(cpu, &mut queue);
+                    let turned = self.note_taken(cpu, &mut queue);
                     drop(queue);
                     self.enqueue(to, moved, &here);
+                    if turned {
+                        self.look_again(cpu, &here);
+                    }
                 } else {
                     // It may be movable now, and so wait for the end of a slice.
                     let queued = self.note_queue(cpu, &mut queue);
@@ -193,9 +196,12 @@ impl<P: SchedHost> Scheduler<P> {
             } else if let Some(thread) = queue.ready.remove(thread) {
                 queue.depart(&thread);
                 let placed = self.assign(&thread, cpu);
-                let _uneven = self.note_load(cpu, &mut queue);
+                let turned = self.note_taken(cpu, &mut queue);
                 drop(queue);
                 self.deliver(thread, &placed, &here);
+                if turned {
+                    self.look_again(cpu, &here);
+                }
             }
             break;
         }

@@ -5,11 +5,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use stillpoint::sched::{Nice, ThreadState};
+use stillpoint::cpu::CpuMask;
+use stillpoint::sched::{Class, Nice, Thread, ThreadState};
 
+use crate::bound::{busy, fifo};
 use crate::checks;
-use crate::driver::{act, interrupt, sched};
-use crate::platform::machine;
+use crate::driver::{act, cpu, interrupt, sched};
+use crate::platform::{Many, machine};
 use crate::world::{Habits, MS, World};
 
 /// Has a CPU go idle, look for work in vain and sleep, while another one queues a thread
@@ -41,6 +43,72 @@ pub(crate) fn a_cpu_goes_idle_in_the_midst_of_a_wake() {
     interrupt(queues, || sched().wake(&sleeper));
     assert!(slept.get(), "the CPU has gone idle meanwhile");
     world.driver.fell_asleep(idles);
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+}
+
+/// The CPUs of [`the_next_thread_is_taken`].
+const IDLE: usize = 0;
+const TURNS: usize = 1;
+const FULL: usize = 2;
+
+fn mask(cpus: &[usize]) -> CpuMask {
+    cpus.iter().map(|index| cpu(*index)).collect()
+}
+
+/// Has a CPU lose the realtime thread that it was about to switch to, while a less urgent one
+/// is left waiting that could run there now (`most-urgent-run` of `sched::balance`).
+pub(crate) fn the_next_thread_is_taken() {
+    while_it_turns(|taken| {
+        act(IDLE, || {
+            sched().idle_turn(|| panic!("it has found nothing"))
+        });
+        assert_eq!(taken.cpu(), cpu(IDLE));
+    });
+    while_it_turns(|sent| {
+        let gone = act(FULL, || sched().set_affinity(sent, &mask(&[IDLE])));
+        gone.expect("an active CPU");
+    });
+}
+
+fn while_it_turns(take_fn: fn(&Arc<Thread<Many>>)) {
+    let habits = Habits {
+        sleeps: true,
+        ..Habits::default()
+    };
+    let mut world = World::new(1, 3, 0, habits);
+    busy(&mut world, Class::Normal, mask(&[TURNS]));
+    busy(&mut world, fifo(60), mask(&[FULL]));
+    let mut sleeper = |on: usize, priority, cpus: &[usize]| {
+        busy(&mut world, fifo(70), mask(&[on]));
+        world.driver.rest(&mut world.random);
+        world.settle();
+        let worker = world.workers.last().expect("it was started");
+        assert_eq!(worker.on, Some(on));
+        let thread = Arc::clone(&worker.thread);
+        act(on, || {
+            sched().about_to_block(&thread);
+            sched().schedule();
+        });
+        act(IDLE, || sched().set_affinity(&thread, &mask(cpus))).expect("active CPUs");
+        act(IDLE, || sched().set_class(&thread, fifo(priority)));
+        thread
+    };
+    let first = sleeper(TURNS, 50, &[IDLE, TURNS]);
+    let second = sleeper(FULL, 40, &[TURNS, FULL]);
+    world.settle();
+    interrupt(FULL, || sched().wake(&first));
+    assert_eq!(first.cpu(), cpu(TURNS));
+    machine().cpus[TURNS].called.set(false);
+    interrupt(TURNS, || {
+        sched().reschedule_interrupt();
+        machine().meanwhile(move || {
+            interrupt(FULL, || sched().wake(&second));
+            assert_eq!(second.cpu(), cpu(FULL), "it waits");
+            take_fn(&first);
+        });
+    });
     world.driver.rest(&mut world.random);
     world.settle();
     checks::none_waits_in_vain(&world);
