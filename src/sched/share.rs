@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sched::Nice;
-use crate::sched::fair::{TimeLine, virtual_ticks};
+use crate::sched::fair::{TimeLine, WEIGHT_0, virtual_ticks};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// A thread's share. All fields are Relaxed: they change under the lock of the run queue
@@ -18,6 +18,10 @@ pub(crate) struct Share {
     /// The virtual runtime, in ticks at weight 1024. While the thread is queued or runs
     /// it is an offset on its queue's [`TimeLine`], else it is absolute.
     runtime: AtomicU64,
+    /// What the thread has been charged for and is too little to count in `runtime`, in
+    /// parts of a tick there, `weight` of which are a whole one. Without it many short turns
+    /// of a heavy thread would cost it nothing.
+    rest: AtomicU64,
     /// The key of the queued thread: the least is next. It differs from `runtime` for a
     /// thread that was put in front or yields.
     turn: AtomicU64,
@@ -31,6 +35,7 @@ impl Share {
             nice: AtomicU8::new(nice.get().cast_unsigned()),
             weight: AtomicU32::new(nice.weight()),
             runtime: AtomicU64::new(0),
+            rest: AtomicU64::new(0),
             turn: AtomicU64::new(0),
             moves: AtomicBool::new(false),
         }
@@ -50,6 +55,7 @@ impl Share {
         self.nice
             .store(nice.get().cast_unsigned(), Ordering::Relaxed);
         self.weight.store(nice.weight(), Ordering::Relaxed);
+        self.rest.store(0, Ordering::Relaxed);
     }
 
     /// Returns the thread's weight.
@@ -71,9 +77,27 @@ impl Share {
     /// Charges the thread for `ticks` on the CPU. Returns its virtual runtime.
     #[inline]
     pub(crate) fn charge(&self, ticks: u64) -> u64 {
-        let runtime = self.runtime() + self.virtual_ticks(ticks);
+        let runtime = self.runtime() + self.spend(ticks);
         self.set_runtime(runtime);
         runtime
+    }
+
+    /// Does as [`Share::virtual_ticks`], and leaves the rest of the division for the next
+    /// time.
+    #[inline]
+    fn spend(&self, ticks: u64) -> u64 {
+        let weight = self.weight();
+        if weight == WEIGHT_0 {
+            return ticks;
+        }
+        let rest = self.rest.load(Ordering::Relaxed);
+        // Saturates if the thread has run alone for months.
+        let parts = ticks
+            .saturating_mul(u64::from(WEIGHT_0))
+            .saturating_add(rest);
+        self.rest
+            .store(parts % u64::from(weight), Ordering::Relaxed);
+        parts / u64::from(weight)
     }
 
     /// Returns what `ticks` on the CPU add to the thread's virtual runtime.
@@ -127,5 +151,23 @@ impl Share {
     pub(crate) fn take_turn_after(&self, earliest: u64) {
         self.turn
             .store(self.runtime().max(earliest), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_short_turns_cost_as_much_as_a_long_one() {
+        for nice in Nice::MIN.get()..=Nice::MAX.get() {
+            let nice = Nice::new(nice).expect("in range");
+            let [short, long] = [(), ()].map(|()| Share::new(nice));
+            for _ in 0..10_000 {
+                short.charge(1);
+            }
+            long.charge(10_000);
+            assert_eq!(short.runtime(), long.runtime(), "niceness {nice}");
+        }
     }
 }
