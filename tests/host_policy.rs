@@ -196,6 +196,11 @@ fn a_cpu_may_go_while_realtime_threads_are_held_back() {
 }
 
 #[test]
+fn a_pause_of_the_machine_costs_no_long_wait() {
+    shares::a_pause_costs_no_long_wait();
+}
+
+#[test]
 fn a_newcomer_has_no_long_turn() {
     shares::a_newcomer_has_no_long_turn();
 }

@@ -41,6 +41,11 @@
 //! - **debts-are-forgiven**: a queue that is further behind the clock of the machine than
 //!   `forgive` is lifted with all its threads, so that their order stays. Threads that
 //!   affinity holds on a crowded CPU owe nothing to the others later.
+//! - **stalls-are-forgiven**: a thread behind which others wait loses the CPU when its slice is
+//!   over. If it has had the CPU for more than `forgive` all the same, the CPU itself stood
+//!   still, as that of a guest does that its host pauses, and the thread is charged for
+//!   `forgive` only. So the others have no more than that before it, however long the pause
+//!   was.
 //!
 //! The unit of virtual runtime is a tick of the counter at weight 1024. With a counter
 //! of 1 GHz and the least weight it overflows after eight years of computing.
@@ -137,7 +142,8 @@ pub(crate) struct Distances {
     pub(crate) credit: u64,
     /// The [`Reach`] of a thread that comes from another CPU.
     pub(crate) carried: u64,
-    /// How far a queue may be behind the clock (debts-are-forgiven).
+    /// How far a queue may be behind the clock (debts-are-forgiven), and for how much a thread
+    /// is charged at once while others wait (stalls-are-forgiven).
     pub(crate) forgive: u64,
     /// By how much a thread must lead one that waits on another CPU for that to move.
     pub(crate) lag: u64,

@@ -66,10 +66,22 @@ impl<P: SchedHost> RunQueue<P> {
         let current = self.current();
         current.counters.charge(ticks);
         if current.urgency.is_ordinary() {
-            current.share.charge(ticks);
+            current.share.charge(self.fair_charge(ticks));
         } else if self.bandwidth.counts() {
             let level = current.level();
             self.bandwidth.charge(level, ticks);
+        }
+    }
+
+    /// Returns for how many of `ticks` the running thread, an ordinary one, is charged
+    /// (`stalls-are-forgiven` of [`fair`](crate::sched::fair)).
+    #[inline]
+    fn fair_charge(&self, ticks: u64) -> u64 {
+        let most = self.distances.forgive;
+        if ticks > most && self.ready.weight() > 0 {
+            most
+        } else {
+            ticks
         }
     }
 

@@ -4,6 +4,7 @@
 use stillpoint::sched::Nice;
 
 use crate::checks::SLICE;
+use crate::platform::machine;
 use crate::world::{Habits, MS, World};
 
 /// A second, in ticks.
@@ -180,4 +181,25 @@ pub(crate) fn a_heavy_sleeper_has_no_long_turn() {
     world.run_until(wakes + 100 * SLICE);
     let ran = world.run_times()[0] - before;
     assert!(ran > 0, "the light one has not run in 100 slices");
+}
+
+/// Checks that a thread that ran while the machine stood still for an hour, as a guest that is
+/// paused does, doesn't wait for an hour for its next turn.
+pub(crate) fn a_pause_costs_no_long_wait() {
+    let mut world = World::new(1, 2, 0, Habits::default());
+    for _ in 0..5 {
+        world.spawn_busy(Nice::default());
+    }
+    world.run_until(SECOND);
+    machine().now.set(World::now() + 3600 * SECOND);
+    world.run_until(World::now() + SECOND);
+    let before = world.run_times();
+    world.run_until(World::now() + SECOND);
+    for (after, before) in world.run_times().iter().zip(&before) {
+        let ran = after - before;
+        assert!(
+            ran.abs_diff(2 * SECOND / 5) <= SLICE + SECOND / 50,
+            "a thread has run for {ran} ns of the second"
+        );
+    }
 }
