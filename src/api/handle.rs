@@ -73,9 +73,17 @@ impl Thread {
     /// Any.
     ///
     /// # Panics
-    /// If `class` is [`Class::Stop`] or [`Class::Idle`], which are the kernel's.
+    /// If `class` is the kernel's: [`Class::Stop`], [`Class::Idle`], or realtime above
+    /// [`Priority::MAX`](crate::sched::Priority::MAX). If the thread has such a class. In an
+    /// interrupt handler and in a still point [`current`](crate::api::thread::current) may be
+    /// one of those threads.
     pub fn set_class(&self, class: Class) {
         assert_is_for_programs(class);
+        assert!(
+            !self.0.class().is_kernels(),
+            "BUG: the class of {} is the kernel's",
+            self.name()
+        );
         kernel().sched.set_class(&self.0, class);
     }
 
@@ -171,7 +179,7 @@ impl fmt::Debug for Thread {
 /// Panics unless threads of programs may have `class`.
 pub(super) fn assert_is_for_programs(class: Class) {
     assert!(
-        !matches!(class, Class::Stop | Class::Idle),
+        !class.is_kernels(),
         "BUG: a program's thread of class {class:?}"
     );
 }

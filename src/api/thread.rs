@@ -107,7 +107,8 @@ impl Builder {
     /// [`SpawnError`]; nothing has happened then.
     ///
     /// # Panics
-    /// If its class is [`Class::Stop`] or [`Class::Idle`], which are the kernel's.
+    /// If its class is the kernel's: [`Class::Stop`], [`Class::Idle`], or realtime above
+    /// [`Priority::MAX`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn spawn<T: Send + 'static>(
         self,

@@ -113,6 +113,13 @@ impl Class {
         }
     }
 
+    /// Returns whether only the kernel's own threads have this class.
+    #[allow(dead_code, reason = "called by `api`, which the host hasn't")]
+    pub(crate) const fn is_kernels(self) -> bool {
+        let level = self.level();
+        level <= KERNEL_LEVEL || level > NORMAL_LEVEL
+    }
+
     /// Returns how long a thread of this class may keep the CPU while another thread of
     /// its level wants it, or `None` if there is no limit.
     pub const fn slice(self) -> Option<Duration> {
@@ -147,6 +154,7 @@ mod tests {
             Class::Idle,
         ];
         assert!(order.is_sorted_by(|a, b| a.level() < b.level()));
+        assert!(order.map(Class::is_kernels) == [true, true, false, false, false, false, true]);
         assert_eq!(Class::Idle.level(), LEVELS);
         assert_eq!((Priority::new(0), Priority::new(100)), (None, None));
     }

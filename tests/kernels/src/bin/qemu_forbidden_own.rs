@@ -13,6 +13,8 @@
 //@ cases: read-while-pinned down-while-pinned ends-pinned ends-reading
 // Functions that may wait, in a still point and in a call.
 //@ cases: scope-in-stop stop-in-call
+// A class that is the kernel's, and the class of a thread of the kernel's.
+//@ cases: kernel-class kernel-class-at-start class-of-stopper
 // Locks inside each other that are not forbidden.
 //@ cases: others
 //
@@ -32,6 +34,10 @@
 //@ output: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends while it is pinned$
 //@ case: ends-reading
 //@ output: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends with the lock of the CPUs$
+//@ case: kernel-class|kernel-class-at-start
+//@ output: ^kernel panic on CPU [01], thread main: BUG: a program's thread of class Realtime\(Priority\(100\), Fifo\)$
+//@ case: class-of-stopper
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the class of stopper/0 is the kernel's$
 //@ case: scope-in-stop
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
 // Either CPU may be first: the caller has preemption off, and the other CPU is in a handler.
@@ -53,6 +59,7 @@ use stillpoint::cpu::CpuId;
 use stillpoint::kernel::Hw;
 use stillpoint::println;
 use stillpoint::sched::lock::{ReadGuard, RwLock};
+use stillpoint::sched::{Class, kernel_class};
 use stillpoint::sync::SpinLock;
 
 use kernel_support::case::case;
@@ -139,6 +146,16 @@ fn main() {
         }
         "ends-pinned" => own(|| forget(thread::migrate_disable())).join(),
         "ends-reading" => own(|| forget(api::cpus_read_lock())).join(),
+        // A program gets this class from a thread of the kernel's in whose interrupt it runs.
+        "kernel-class" => thread::current().set_class(kernel_class()),
+        "kernel-class-at-start" => {
+            let started = thread::Builder::new().class(kernel_class()).spawn(|| ());
+            println!("{}", started.is_ok());
+        }
+        "class-of-stopper" => {
+            let set = || thread::current().set_class(Class::Normal);
+            println!("{:?}", api::stop_machine(set));
+        }
         "scope-in-stop" => println!("{:?}", api::stop_machine(|| thread::scope(|_| ()))),
         "stop-in-call" => {
             let called = api::on_each_cpu(|_| println!("{:?}", api::stop_machine(|| ())));
