@@ -32,9 +32,16 @@ impl<F: FnOnce() + Send> Node for Callback<F> {
     }
 
     fn run(self: Box<Self>) {
-        let Callback { call_fn, .. } = *self;
+        // Out of this frame, which keeps an empty box until it ends.
+        let Callback { call_fn, .. } = unbox(self);
         call_fn();
     }
+}
+
+/// Returns what is in `boxed`, whose memory is free then.
+#[allow(clippy::boxed_local, reason = "the box is to be freed here")]
+fn unbox<T>(boxed: Box<T>) -> T {
+    *boxed
 }
 
 /// Returns a node that will call `call_fn`. Allocates.
