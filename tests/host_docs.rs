@@ -66,6 +66,26 @@ fn the_program_of_the_readme_is_the_one_that_runs() {
     assert_eq!(shown.trim_end(), program.trim_end());
 }
 
+#[test]
+fn the_readme_has_each_command_of_the_shell() {
+    let table = read("src/shell/command.rs");
+    let names = table
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix("\","));
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("\n## The shell\n").expect("the section");
+    let rows: Vec<&str> = section
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .flat_map(|row| between(row, '`'))
+        .filter_map(|usage| usage.split_whitespace().next())
+        .collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let missing: Vec<&str> = names.filter(|name| !rows.contains(name)).collect();
+    assert!(missing.is_empty(), "the table has no {missing:?}");
+}
+
 /// The steps that the README's sample of `trace` shows on the way `direction`, in its order.
 fn sampled_steps<'a>(readme: &'a str, direction: &str) -> Vec<&'a str> {
     let lines = readme.lines().filter(|line| line.starts_with("[ "));
