@@ -46,6 +46,9 @@ pub struct CpuMap {
     urgent: AtomicBits,
     /// The same CPUs, by level.
     by_level: [AtomicBits; LEVELS],
+    /// The levels at which any CPU has been, because a program has few and a search has to be
+    /// short: it is done with IRQs masked. A bit for each level; none is cleared.
+    used: AtomicBits,
     /// CPUs behind whose running thread a movable realtime thread waits.
     waiting: AtomicBits,
 }
@@ -58,6 +61,7 @@ impl CpuMap {
             idle: AtomicBits::new(),
             urgent: AtomicBits::new(),
             by_level: core::array::from_fn(|_| AtomicBits::new()),
+            used: AtomicBits::new(),
             waiting: AtomicBits::new(),
         }
     }
@@ -114,6 +118,9 @@ impl CpuMap {
     /// (level-under-lock).
     pub fn publish_level(&self, cpu: CpuId, from: usize, to: usize) {
         if to < LEVELS {
+            if !self.used.get(to, Ordering::Relaxed) {
+                self.used.set(to, Ordering::Relaxed);
+            }
             self.by_level[to].set(cpu.index(), Ordering::Relaxed);
             self.urgent.set(cpu.index(), Ordering::Relaxed);
         } else {
@@ -166,11 +173,24 @@ impl CpuMap {
     ) -> Option<CpuId> {
         let ordinary = |word| !self.urgent.word(word, Ordering::Relaxed) & among_fn(word);
         self.nearest(near, ordinary).or_else(|| {
-            (level + 1..LEVELS).rev().find_map(|lower| {
+            self.used_below(level).find_map(|lower| {
                 let at_it = &self.by_level[lower];
                 self.nearest(near, |word| {
                     at_it.word(word, Ordering::Relaxed) & among_fn(word)
                 })
+            })
+        })
+    }
+
+    /// Returns the levels less urgent than `level` at which any CPU has been, the least urgent
+    /// first.
+    fn used_below(&self, level: usize) -> impl Iterator<Item = usize> {
+        (0..LEVELS.div_ceil(64)).rev().flat_map(move |word| {
+            let mut left = self.used.word(word, Ordering::Relaxed);
+            core::iter::from_fn(move || {
+                let bit = left.checked_ilog2()? as usize;
+                left ^= 1 << bit;
+                Some(64 * word + bit).filter(|used| *used > level)
             })
         })
     }
