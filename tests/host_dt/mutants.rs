@@ -1,10 +1,12 @@
-//! Every truncation and 100,000 mutants of each tree. Each gives an error or a consistent
-//! view, and never a panic, an endless loop or a read outside the blob.
+//! Every truncation and 20,000 mutants of each tree, or as many as `DT_MUTANTS` says. Each
+//! gives an error or a consistent view, and never a panic, an endless loop or a read outside
+//! the blob.
 //!
 //! `dt` and `fdt` use no `unsafe` here, so a read outside the blob is a panic:
 //! `support/dt_view.rs` puts each blob into an allocation of exactly its size. A watchdog
 //! finds endless loops: a mutant takes microseconds, and may take a minute. The mutants are
-//! the same in every run, and a failure names the mutant.
+//! the same in every run, a longer run begins with those of a shorter one, and a failure names
+//! the mutant.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,8 +24,8 @@ use crate::dt_view::examine;
 use crate::mutate::mutate;
 use crate::xorshift::Random;
 
-/// How many mutants of each tree are tried.
-const MUTANTS: usize = 100_000;
+/// How many mutants of each tree `make test-host` tries.
+const MUTANTS: usize = 20_000;
 
 /// The seed of the first mutant. Each other one has the next number.
 const SEED: u64 = 0x5711_1901;
@@ -193,9 +195,10 @@ fn attack(tree: &'static str, whole: &[u8]) {
         assert_eq!(examine(&short).is_ok(), size >= content);
     });
 
-    println!("{tree}: {MUTANTS} mutants, seeds from {SEED:#x}");
+    let mutants = std::env::var("DT_MUTANTS").map_or(MUTANTS, |text| text.parse().unwrap());
+    println!("{tree}: {mutants} mutants, seeds from {SEED:#x}");
     let (mut good, mut refused) = (0, 0);
-    watched(tree, "mutant", MUTANTS, |number| {
+    watched(tree, "mutant", mutants, |number| {
         let seed = SEED + u64::try_from(number).unwrap();
         let mut mutant = if number % 2 == 0 { &cut } else { &compact }.clone();
         mutate(&mut mutant, &mut Random::new(seed));
@@ -205,6 +208,6 @@ fn attack(tree: &'static str, whole: &[u8]) {
         }
     });
     println!("{tree}: {good} are trees, {refused} are not");
-    assert!(good > MUTANTS / 10, "too broken to test the view: {good}");
-    assert!(refused > MUTANTS / 10, "hardly changed: {refused} refused");
+    assert!(good > mutants / 10, "too broken to test the view: {good}");
+    assert!(refused > mutants / 10, "hardly changed: {refused} refused");
 }

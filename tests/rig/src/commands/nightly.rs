@@ -32,6 +32,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("mutants", all_mutants),
     Stage::quiet("loom", loom),
     Stage::quiet("policy", policy),
+    Stage::quiet("trees", trees),
     Stage::quiet("miri", miri),
     Stage::quiet("qemu-el2", qemu_el2),
     Stage::quiet("qemu-icount", qemu_icount),
@@ -243,6 +244,13 @@ fn policy(config: &Config) -> Result<()> {
         long: "1".into(),
         ..config.clone()
     })
+}
+
+/// Reads many more broken device trees than the check does.
+fn trees(config: &Config) -> Result<()> {
+    let mut cargo = cargo(config);
+    cargo.args(["test", "--release", "--test", "host_dt"]);
+    succeed(cargo.env("DT_MUTANTS", "200000"))
 }
 
 fn loom(config: &Config) -> Result<()> {
