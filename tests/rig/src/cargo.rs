@@ -36,6 +36,23 @@ pub fn cargo(config: &Config) -> Command {
 ///
 /// A program doesn't compile.
 pub fn built(command: &mut Command) -> Result<Vec<PathBuf>> {
+    Ok(messages(command)?.lines().filter_map(executable).collect())
+}
+
+/// Runs `command`, a `cargo test --no-run`, and returns the path of each program of tests. A
+/// package's other programs, which cargo builds for these tests, are left out.
+///
+/// # Errors
+///
+/// A program doesn't compile.
+pub fn built_tests(command: &mut Command) -> Result<Vec<PathBuf>> {
+    let messages = messages(command)?;
+    let tests = messages.lines().filter(|message| is_of_test(message));
+    Ok(tests.filter_map(executable).collect())
+}
+
+/// Runs `command`, and returns cargo's messages, a line for each.
+fn messages(command: &mut Command) -> Result<String> {
     let output = ends_with_us(command)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
@@ -43,8 +60,14 @@ pub fn built(command: &mut Command) -> Result<Vec<PathBuf>> {
     if !output.status.success() {
         bail!("the build ended with status {}", code(output.status));
     }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    Ok(messages.lines().filter_map(executable).collect())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns whether a message of cargo is about something that was built as a test.
+fn is_of_test(message: &str) -> bool {
+    let profile = message.split_once("\"profile\":{");
+    let profile = profile.and_then(|(_, rest)| rest.split_once('}'));
+    profile.is_some_and(|(profile, _)| profile.contains("\"test\":true"))
 }
 
 /// Returns the program that a message of cargo names.
@@ -130,6 +153,16 @@ mod tests {
         let path = executable(message).expect("a program");
         assert_eq!(path, Path::new("/t/deps/qemu_boot-0123456789abcdef"));
         assert_eq!(executable(r#"{"executable":null}"#), None);
+    }
+
+    #[test]
+    fn programs_of_tests_are_told_from_others() {
+        let message = |test| {
+            format!(r#"{{"target":{{"test":true}},"profile":{{"debuginfo":2,"test":{test}}}}}"#)
+        };
+        assert!(is_of_test(&message(true)));
+        assert!(!is_of_test(&message(false)));
+        assert!(!is_of_test(r#"{"target":{"test":true}}"#));
     }
 
     #[test]

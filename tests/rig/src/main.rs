@@ -23,6 +23,7 @@ mod machine;
 mod monitor;
 mod paths;
 mod process;
+mod programs;
 mod qemu;
 mod report;
 mod session;

@@ -2,19 +2,20 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, cargo, name_of};
+use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, built_tests, cargo, name_of};
 use crate::commands::{bad_boot, held, matrix, parked, places, shipped, test_qemu, typed, uboot};
 use crate::config::{Config, or};
 use crate::image;
 use crate::kernels::PACKAGE;
 use crate::paths::{TARGET, kernel_elf, kernel_image};
-use crate::process::{Running, code, in_parallel, output_of, succeed};
-use crate::report::{Progress, print, skipped};
+use crate::process::succeed;
+use crate::programs::{self, Program};
+use crate::report::{print, skipped};
 use crate::stages::{Stage, done, find, run_here};
 use crate::tools::qemu_has_rpi4;
 
@@ -173,81 +174,57 @@ fn docs_target(config: &Config) -> Result<()> {
 }
 
 /// Runs the host tests, with the rig's own: all, or the files whose names begin with `TEST`,
-/// or else the functions whose names contain it.
+/// or else the functions whose names contain it. All are built before the first runs.
 fn host_tests(config: &Config) -> Result<()> {
     let ours = test_files("tests", "host_")?;
     let rigs = test_files("tests/rig/tests", "host_")?;
-    let runs = host_selection(&config.test, &ours, &rigs);
-    let list = |arguments: &Vec<String>| {
-        let mut list = cargo(config);
-        list.args(["test", "-q"]).args(arguments);
-        if !arguments.iter().any(|argument| argument == "--") {
-            list.arg("--");
-        }
-        let output = output_of(list.arg("--list"))?;
-        Ok(String::from_utf8_lossy(&output).into_owned())
-    };
-    for arguments in with_tests(&config.test, runs, list)? {
-        succeed(cargo(config).arg("test").args(arguments))?;
+    let (runs, function) = host_selection(&config.test, &ours, &rigs);
+    let mut all = Vec::new();
+    for (directory, arguments) in runs {
+        let mut tests = cargo(config);
+        tests.args(["test", "--no-run"]).args(arguments);
+        let mut tests = built_tests(&mut tests)?;
+        // By name, because cargo names first what it has built first.
+        tests.sort_unstable();
+        all.extend(tests.into_iter().map(|path| Program {
+            path,
+            directory,
+            environment: None,
+        }));
     }
-    Ok(())
+    programs::run_all(all, function)
 }
 
-/// Returns the `runs` that have a test: all if `test`, the variable `TEST`, is empty.
-/// `list_fn` returns what a run prints when it is told to list its tests.
-///
-/// # Errors
-///
-/// No run has a test that `test` matches; an error of `list_fn`.
-fn with_tests<R>(
-    test: &str,
-    runs: Vec<R>,
-    list_fn: impl Fn(&R) -> Result<String>,
-) -> Result<Vec<R>> {
-    if test.is_empty() {
-        return Ok(runs);
-    }
-    let mut chosen = Vec::new();
-    for run in runs {
-        if list_fn(&run)?.lines().any(|line| line.ends_with(": test")) {
-            chosen.push(run);
-        }
-    }
-    if chosen.is_empty() {
-        bail!("no test matches TEST={test}");
-    }
-    Ok(chosen)
-}
+/// A package's directory, and the arguments of a `cargo test` for it.
+type HostRun = (&'static str, Vec<String>);
 
-/// Returns the arguments of each `cargo test` for the selection `test`. `ours` are the
-/// kernel's test files, `rigs` are the rig's.
-fn host_selection(test: &str, ours: &[String], rigs: &[String]) -> Vec<Vec<String>> {
+/// Returns the `cargo test`s for the selection `test`, and the part of the names of the
+/// functions to run. `ours` are the kernel's test files, `rigs` are the rig's.
+fn host_selection<'a>(test: &'a str, ours: &[String], rigs: &[String]) -> (Vec<HostRun>, &'a str) {
     const OF_RIG: [&str; 2] = ["-p", "stillpoint-rig"];
-    fn files(package: &[&str], test: &str, all: &[String]) -> Option<Vec<String>> {
-        let mut arguments: Vec<String> = package.iter().copied().map(str::to_owned).collect();
+    let words = |words: &[&str]| words.iter().copied().map(str::to_owned).collect::<Vec<_>>();
+    let files = |package: &[&str], all: &[String]| {
+        let mut arguments = words(package);
         for name in all.iter().filter(|name| name.starts_with(test)) {
             arguments.extend(["--test".to_owned(), name.clone()]);
         }
         (arguments.len() > package.len()).then_some(arguments)
-    }
+    };
+    // The rig's come first: they mostly wait, so others run beside them.
     let mut runs = Vec::new();
     if test.starts_with("host_") {
-        runs.extend(files(&[], test, ours));
-        runs.extend(files(&OF_RIG, test, rigs));
+        runs.extend(files(&OF_RIG, rigs).map(|arguments| ("tests/rig", arguments)));
+        runs.extend(files(&[], ours).map(|arguments| (".", arguments)));
     }
-    if runs.is_empty() {
-        let function = (!test.is_empty()).then_some(test);
-        let ours = ["--lib", "--test", "host_*", "--"];
-        for arguments in [&ours[..], &[OF_RIG[0], OF_RIG[1], "--"]] {
-            let arguments = arguments.iter().copied().chain(function);
-            runs.push(arguments.map(str::to_owned).collect());
-        }
+    if !runs.is_empty() {
+        return (runs, "");
     }
-    runs
+    runs.push(("tests/rig", words(&OF_RIG)));
+    runs.push((".", words(&["--lib", "--test", "host_*"])));
+    (runs, test)
 }
 
-/// Runs the models, two at a time: the longest model has a test that takes as long as all
-/// others together.
+/// Runs the models.
 pub fn loom(config: &Config) -> Result<()> {
     let tests = tests_of_kind("loom")?;
     if tests.is_empty() {
@@ -257,47 +234,16 @@ pub fn loom(config: &Config) -> Result<()> {
     let mut models = cargo(config);
     as_loom(&mut models);
     models.args(["test", "--no-run", "--release"]).args(tests);
-    let models = built(&mut models)?;
-    let list = |model: &PathBuf| {
-        let output = output_of(Command::new(model).args([&config.test, "--list"]))?;
-        Ok(String::from_utf8_lossy(&output).into_owned())
-    };
-    let models = with_tests(&config.test, models, list)?;
-    let progress = Progress::new(models.len());
-    let run = |model: PathBuf| run_model(config, &model, &progress);
-    let statuses = in_parallel(2, models.into_iter().rev(), run)?;
-    done(statuses.into_iter().max().unwrap_or(0))
-}
-
-/// Runs the tests of one model, prints all of it at once, and returns its status.
-fn run_model(config: &Config, model: &Path, progress: &Progress) -> Result<i32> {
-    let name = model.file_name().unwrap_or_default().display();
-    let run = progress.begin(name_of(model));
-    let (mut reader, writer) = std::io::pipe()?;
-    let mut tests = Command::new(model);
-    tests.env(
-        "LOOM_MAX_PREEMPTIONS",
-        or(&config.loom_max_preemptions, "3"),
-    );
-    if !config.test.is_empty() {
-        tests.arg(&config.test);
-    }
-    tests
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let mut running = Running::start(&mut tests)?;
-    // Closes the rig's copy of the pipe's writing end, or reading would never end.
-    drop(tests);
-    let mut output = Vec::new();
-    std::io::Read::read_to_end(&mut reader, &mut output)?;
-    let status = code(running.wait()?);
-    let output = String::from_utf8_lossy(&output);
-    progress.done(
-        run,
-        &format!("{name}:\n{}\n", output.trim_end_matches('\n')),
-    );
-    Ok(status)
+    let preemptions = OsString::from(or(&config.loom_max_preemptions, "3"));
+    let models = built_tests(&mut models)?
+        .into_iter()
+        .rev()
+        .map(|path| Program {
+            path,
+            directory: ".",
+            environment: Some(("LOOM_MAX_PREEMPTIONS", preemptions.clone())),
+        });
+    programs::run_all(models.collect(), &config.test)
 }
 
 /// Builds the kernel that is shipped.
@@ -429,51 +375,29 @@ fn build_variant(config: &Config, variant: &Variant) -> Result<(PathBuf, PathBuf
 mod tests {
     use super::*;
 
-    /// Returns the selection of `test`, a line for each run.
+    /// Returns the selection of `test`: a line for each run, and the part of functions' names.
     fn selected(test: &str) -> String {
         let ours = ["host_dt", "host_gic", "host_hotplug"].map(str::to_owned);
         let rigs = ["host_runner"].map(str::to_owned);
-        let runs = host_selection(test, &ours, &rigs);
-        let lines: Vec<String> = runs.iter().map(|run| run.join(" ")).collect();
+        let (runs, function) = host_selection(test, &ours, &rigs);
+        let lines = runs
+            .iter()
+            .map(|(directory, run)| format!("{directory}: {}", run.join(" ")));
+        let lines: Vec<String> = lines.chain([function.to_owned()]).collect();
         lines.join("\n")
     }
 
     #[test]
     fn host_tests_are_selected_by_file_or_by_function() {
-        let all = "--lib --test host_* --\n-p stillpoint-rig --";
+        let all = "tests/rig: -p stillpoint-rig\n.: --lib --test host_*\n";
         assert_eq!(selected(""), all);
-        assert_eq!(selected("host_hotplug"), "--test host_hotplug");
-        assert_eq!(
-            selected("host_runner"),
-            "-p stillpoint-rig --test host_runner"
-        );
-        let every = "--test host_dt --test host_gic --test host_hotplug\n\
-                     -p stillpoint-rig --test host_runner";
-        assert_eq!(selected("host_"), every);
-        let by_function = "--lib --test host_* -- gic\n-p stillpoint-rig -- gic";
-        assert_eq!(selected("gic"), by_function);
+        assert_eq!(selected("host_hotplug"), ".: --test host_hotplug\n");
+        let runner = "tests/rig: -p stillpoint-rig --test host_runner\n";
+        assert_eq!(selected("host_runner"), runner);
+        let every = ".: --test host_dt --test host_gic --test host_hotplug\n";
+        assert_eq!(selected("host_"), format!("{runner}{every}"));
+        assert_eq!(selected("gic"), format!("{all}gic"));
         // There is no such file, so it may be part of a function's name.
-        let by_function = "--lib --test host_* -- host_tests\n-p stillpoint-rig -- host_tests";
-        assert_eq!(selected("host_tests"), by_function);
-    }
-
-    #[test]
-    fn a_selection_without_a_test_is_an_error() {
-        let list = |run: &&str| {
-            let empty = "0 tests, 0 benchmarks\n";
-            let one = "gic::a_gic: test\n\n1 test, 0 benchmarks\n";
-            Ok(if *run == "full" { one } else { empty }.to_owned())
-        };
-        let refused = with_tests("nonsense", vec!["empty", "empty"], list);
-        let refused = refused.expect_err("no test").to_string();
-        assert_eq!(refused, "no test matches TEST=nonsense");
-        let runs = vec!["empty", "full"];
-        assert_eq!(
-            with_tests("gic", runs.clone(), list).expect("a test"),
-            ["full"]
-        );
-        // Without a selection nothing is listed.
-        let list = |_: &&str| bail!("listed");
-        assert_eq!(with_tests("", runs.clone(), list).expect("all"), runs);
+        assert_eq!(selected("host_tests"), format!("{all}host_tests"));
     }
 }
