@@ -57,28 +57,38 @@ fn with_seeds(share: u64, test_fn: impl Fn(u64)) {
     }
 }
 
+/// Runs a random load on a random machine. After each event the most urgent threads must run,
+/// and none wait beside an idle CPU.
+fn none_waits_in_vain(seed: u64, sections: bool) {
+    let mut random = Random::new(seed);
+    let mut maybe = |of| random.below(of) == 0;
+    let habits = Habits {
+        realtime: !maybe(4),
+        sleeps: !maybe(8),
+        affinity: maybe(2),
+        nice: maybe(2),
+        changes: maybe(2),
+        hotplug: maybe(2),
+        late: maybe(2),
+        sections,
+    };
+    let (cpus, most) = (1 + random.below(20), 1 + random.below(40));
+    let mut world = World::new(seed, cpus, most, habits);
+    for _ in 0..LIFE {
+        if world.step() {
+            checks::none_waits_in_vain(&world);
+        }
+    }
+}
+
 #[test]
 fn the_most_urgent_run_and_none_waits_beside_an_idle_cpu() {
-    with_seeds(1, |seed| {
-        let mut random = Random::new(seed);
-        let mut maybe = |of| random.below(of) == 0;
-        let habits = Habits {
-            realtime: !maybe(4),
-            sleeps: !maybe(8),
-            affinity: maybe(2),
-            nice: maybe(2),
-            changes: maybe(2),
-            hotplug: maybe(2),
-            late: maybe(2),
-        };
-        let (cpus, most) = (1 + random.below(20), 1 + random.below(40));
-        let mut world = World::new(seed, cpus, most, habits);
-        for _ in 0..LIFE {
-            if world.step() {
-                checks::none_waits_in_vain(&world);
-            }
-        }
-    });
+    with_seeds(1, |seed| none_waits_in_vain(seed, false));
+}
+
+#[test]
+fn the_most_urgent_run_when_preemption_is_allowed_again() {
+    with_seeds(2, |seed| none_waits_in_vain(seed, true));
 }
 
 #[test]
@@ -109,6 +119,7 @@ fn no_ordinary_thread_starves() {
             changes: false,
             hotplug: false,
             late: maybe(2),
+            sections: false,
         };
         let (cpus, most) = (1 + random.below(4), 1 + random.below(40));
         let mut world = World::new(seed, cpus, most, habits);

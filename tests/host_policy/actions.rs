@@ -30,6 +30,9 @@ impl World {
         } else {
             10 * US
         });
+        if self.habits.sections && self.random.below(4) == 0 {
+            return self.begin_section(on);
+        }
         let choices = if self.habits.sleeps { 8 } else { 1 };
         match self.random.below(choices) {
             0 => {
@@ -108,7 +111,7 @@ impl World {
         }
         let worker = self.random.below(self.workers.len());
         let thread = Arc::clone(&self.workers[worker].thread);
-        let from = self.any_cpu();
+        let from = self.any_cpu_that_waits();
         match kind {
             0 => {
                 let class = self.class();
@@ -136,6 +139,7 @@ impl World {
     /// Has a CPU come or go.
     fn walk(&mut self) {
         let index = self.random.below(self.driver.len());
+        self.end_sections();
         self.driver.rest(&mut self.random);
         let active = machine().masks.active();
         self.note(format_args!("CPU{index} comes or goes"));

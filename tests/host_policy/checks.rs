@@ -5,6 +5,7 @@ use std::fmt::Write;
 use stillpoint::sched::Class;
 
 use crate::driver::{cpu, sched};
+use crate::platform::machine;
 use crate::world::{MS, Worker, World};
 
 /// The length of a slice of ordinary threads.
@@ -50,15 +51,21 @@ pub(crate) fn picture(world: &World) -> String {
 }
 
 /// Checks most-urgent-run and none-beside-idle: a thread waits only if no CPU on which it
-/// may run is idle or, for a realtime thread, runs something less urgent.
+/// may run is idle or, for a realtime thread, runs something less urgent. While the thread of
+/// a CPU forbids preemption, it may be that another thread waits for that CPU.
 pub(crate) fn none_waits_in_vain(world: &World) {
-    for waiter in world.workers.iter().filter(|it| it.queued_on.is_some()) {
+    let in_section = |index: usize| machine().cpus[index].is_in_section();
+    let waits = |it: &&Worker| it.queued_on.is_some_and(|on| !in_section(on));
+    for waiter in world.workers.iter().filter(waits) {
         let level = waiter.thread.class().level();
         let is_realtime = waiter.thread.class() != Class::Normal;
         let affinity = waiter.thread.affinity();
         let may_use =
             |index: &usize| world.driver.is_active(*index) && affinity.contains(cpu(*index));
         for index in (0..world.driver.len()).filter(may_use) {
+            if in_section(index) {
+                continue;
+            }
             if world.driver.is_idle(index) {
                 panic!(
                     "none-beside-idle: {:?} waits, CPU{index} is idle\n{}",

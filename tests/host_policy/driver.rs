@@ -69,11 +69,12 @@ fn word(thread: &Arc<Thread<Many>>) -> usize {
 /// Has the thread that runs on CPU `index` call `act_fn`.
 pub(crate) fn act<R>(index: usize, act_fn: impl FnOnce() -> R) -> R {
     machine().me.set(index);
+    let before = Many::preempt_count();
     let result = act_fn();
-    assert_eq!(Many::preempt_count(), 0, "a guard outlives its caller");
+    assert_eq!(Many::preempt_count(), before, "a guard outlives its caller");
     assert!(Many::irqs_enabled(), "IRQs stay masked");
     assert!(
-        !Many::has_preempt_work(PreemptWork::Reschedule),
+        before > 0 || !Many::has_preempt_work(PreemptWork::Reschedule),
         "the last guard let a thread run on that must go"
     );
     result
@@ -282,6 +283,12 @@ impl Driver {
     pub(crate) fn act<R>(&mut self, index: usize, act_fn: impl FnOnce() -> R) -> R {
         self.cpus[index].asleep = false;
         act(index, act_fn)
+    }
+
+    /// Has the thread that runs on CPU `index` allow preemption again.
+    pub(crate) fn end_section(&mut self, index: usize) {
+        machine().cpus[index].set_section(false);
+        self.act(index, Many::preempt_point);
     }
 
     /// Notes that the idle thread of CPU `index` sleeps, which the driver hasn't seen.

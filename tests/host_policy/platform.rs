@@ -28,6 +28,7 @@ pub(crate) struct Cpu {
     /// The thread word of the running thread.
     pub(crate) word: Cell<usize>,
     work: Cell<u32>,
+    preempt_count: Cell<u32>,
     /// When the timer interrupts.
     pub(crate) armed: Cell<u64>,
     /// Whether a Reschedule SGI is pending.
@@ -43,7 +44,6 @@ pub(crate) struct Machine {
     /// The CPU that acts.
     pub(crate) me: Cell<usize>,
     pub(crate) masked: Cell<bool>,
-    preempt_count: Cell<u32>,
     /// What other CPUs do as soon as this one has put a thread into a queue.
     meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
@@ -57,6 +57,18 @@ pub(crate) fn machine() -> &'static Machine {
     MACHINE.get().expect("this host thread has no machine")
 }
 
+impl Cpu {
+    /// Has the thread that runs forbid preemption, or allow it again.
+    pub(crate) fn set_section(&self, forbids: bool) {
+        self.preempt_count.set(u32::from(forbids));
+    }
+
+    /// Returns whether the thread that runs forbids preemption.
+    pub(crate) fn is_in_section(&self) -> bool {
+        self.preempt_count.get() > 0
+    }
+}
+
 impl Machine {
     /// Gives this host thread a machine of `cpus` CPUs, none of which is online.
     pub(crate) fn install(cpus: usize) {
@@ -67,7 +79,6 @@ impl Machine {
             now: Cell::new(0),
             me: Cell::new(0),
             masked: Cell::new(false),
-            preempt_count: Cell::new(0),
             meanwhile: RefCell::new(None),
         }));
         for cpu in &machine.cpus {
@@ -89,11 +100,9 @@ impl Machine {
             return;
         };
         let (me, masked) = (self.me.get(), self.masked.replace(false));
-        let preempt_count = self.preempt_count.replace(0);
         act_fn();
         self.me.set(me);
         self.masked.set(masked);
-        self.preempt_count.set(preempt_count);
     }
 
     fn mine(&self) -> &Cpu {
@@ -123,17 +132,17 @@ impl LocalCpu for Many {
     }
 
     fn preempt_disable() {
-        let count = &machine().preempt_count;
+        let count = &machine().mine().preempt_count;
         count.set(count.get() + 1);
     }
 
     unsafe fn preempt_enable_no_resched() {
-        let count = &machine().preempt_count;
+        let count = &machine().mine().preempt_count;
         count.set(count.get() - 1);
     }
 
     fn preempt_count() -> u32 {
-        machine().preempt_count.get()
+        machine().mine().preempt_count.get()
     }
 
     fn preempt_point() {

@@ -85,6 +85,8 @@ pub(crate) struct Habits {
     pub(crate) hotplug: bool,
     /// SGIs are taken late at times.
     pub(crate) late: bool,
+    /// Threads forbid preemption for a while.
+    pub(crate) sections: bool,
 }
 
 /// A machine with a load.
@@ -93,6 +95,8 @@ pub(crate) struct World {
     pub(crate) workers: Vec<Worker>,
     pub(crate) habits: Habits,
     pub(crate) random: Random,
+    /// When the thread that runs on each CPU allows preemption again, if it forbids it.
+    sections: Vec<u64>,
     /// Number of events so far.
     pub(crate) steps: i64,
     /// The last event, for messages.
@@ -109,6 +113,7 @@ impl World {
             workers: Vec::new(),
             habits,
             random: Random::new(seed),
+            sections: vec![NEVER; cpus],
             steps: 0,
             last: String::new(),
             next_change: 0,
@@ -172,6 +177,38 @@ impl World {
         }
     }
 
+    /// Returns a CPU that is up, by chance, whose thread may wait.
+    pub(crate) fn any_cpu_that_waits(&mut self) -> usize {
+        let mut index = self.any_cpu();
+        for _ in 0..10 {
+            if self.sections[index] == NEVER {
+                return index;
+            }
+            index = self.any_cpu();
+        }
+        self.end_section(index);
+        index
+    }
+
+    /// Has the thread that runs on CPU `on` forbid preemption for a while.
+    pub(crate) fn begin_section(&mut self, on: usize) {
+        machine().cpus[on].set_section(true);
+        self.sections[on] = World::now() + self.time(5 * US);
+    }
+
+    fn end_section(&mut self, on: usize) {
+        if std::mem::replace(&mut self.sections[on], NEVER) != NEVER {
+            self.driver.end_section(on);
+        }
+    }
+
+    /// Has the threads on all CPUs allow preemption again.
+    pub(crate) fn end_sections(&mut self) {
+        for on in 0..self.driver.len() {
+            self.end_section(on);
+        }
+    }
+
     /// Starts one more thread, from a random CPU.
     pub(crate) fn spawn(&mut self) {
         let (class, nice, affinity) = (self.class(), self.nice(), self.affinity());
@@ -179,7 +216,7 @@ impl World {
     }
 
     pub(crate) fn spawn_as(&mut self, class: Class, nice: Nice, affinity: CpuMask) {
-        let from = self.any_cpu();
+        let from = self.any_cpu_that_waits();
         let name = ThreadName::new(format_args!("worker {}", self.workers.len()));
         let spawned = self.driver.act(from, || {
             sched().spawn(name, class, &affinity, || {
@@ -255,7 +292,12 @@ impl World {
                 let from = self.any_cpu();
                 self.driver.interrupt(from, || sched().wake(&thread));
             }
-            Event::Done(worker) => self.go_on(worker),
+            Event::Done(worker) => match self.workers[worker].on {
+                // It may lose the CPU first.
+                Some(on) if self.sections[on] != NEVER => self.end_section(on),
+                _ => self.go_on(worker),
+            },
+            Event::Allow(on) => self.end_section(on),
         }
         if self.habits.late && self.random.below(4) == 0 {
             for _ in 0..self.random.below(4) {
@@ -285,6 +327,9 @@ impl World {
             }
         };
         add(self.driver.next_timer(), Event::Timer);
+        for (on, ends) in self.sections.iter().enumerate() {
+            add(*ends, Event::Allow(on));
+        }
         for (index, worker) in self.workers.iter().enumerate() {
             add(worker.wakes_at, Event::Wake(index));
             if worker.on.is_some() {
@@ -383,4 +428,6 @@ enum Event {
     Change,
     Wake(usize),
     Done(usize),
+    /// The thread on a CPU allows preemption again.
+    Allow(usize),
 }
