@@ -83,6 +83,9 @@ impl<P: SchedHost> Scheduler<P> {
     /// Returns whether there was one.
     fn call_helper(&self, cpu: CpuId, queue: &RunQueue<P>) -> bool {
         let idle = self.map.idle_of(|word| P::masks().active_word(word));
+        if idle.is_empty() {
+            return false; // A CPU that is off is idle too, and would have all threads looked at.
+        }
         let helper = queue.ready.cpu_for_one(&idle);
         let claimed = helper.filter(|helper| *helper != cpu && self.map.claim(*helper));
         if let Some(helper) = claimed {
