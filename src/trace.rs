@@ -132,26 +132,33 @@ impl Trace {
     ///
     /// # Context
     /// Any, once this CPU has been told SHOULD_ONLINE.
-    #[inline]
+    #[inline(always)] // The kind of the event is known where it is written.
     pub fn write<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
+        self.write_word::<E>(here_fn, encode(event));
+    }
+
+    #[inline(never)]
+    fn write_word<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), word: u64) {
         let masked = IrqGuard::<E>::new(); // (one-writer-per-ring)
         let (on, at) = here_fn();
-        self.put(on, at, event);
+        self.put(on, at, word);
         // No preemption point is needed: nothing here makes a thread runnable, and a pending
         // interrupt has its own.
         masked.end_no_resched();
     }
 
     #[inline]
-    fn put(&self, on: CpuId, at: Instant, event: Event) {
+    fn put(&self, on: CpuId, at: Instant, word: u64) {
         let ring = self.rings.get(on);
-        let number = ring.next.fetch_add(1, Ordering::Relaxed);
+        let number = ring.next.load(Ordering::Relaxed);
+        let next = number.wrapping_add(1);
+        ring.next.store(next, Ordering::Relaxed);
         let slot = &ring.slots[place(number)];
         slot.sequence.store(0, Ordering::Relaxed);
         fence(Ordering::Release); // The 0 before the words: pairs with the reader's Acquire fence.
         slot.at.store(at.0, Ordering::Relaxed);
-        slot.event.store(encode(event), Ordering::Relaxed);
-        slot.sequence.store(number + 1, Ordering::Release);
+        slot.event.store(word, Ordering::Relaxed);
+        slot.sequence.store(next, Ordering::Release);
     }
 
     /// Returns the events of all rings for which `keep_fn` returns true, in the order of their
@@ -200,7 +207,7 @@ fn read(slot: &Slot, number: u64) -> Option<(Instant, Event)> {
 
 /// Returns `event` as one word: its kind in bits 7:0, its step or state in 15:8, flags in
 /// 23:16, its CPU in 47:32.
-#[inline]
+#[inline(always)]
 fn encode(event: Event) -> u64 {
     let step = |kind: u64, cpu: CpuId, step: u8, direction, ok: bool| {
         let flags = u64::from(direction == Direction::Down) | u64::from(ok) << 1;

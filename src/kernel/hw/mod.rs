@@ -274,7 +274,7 @@ impl SchedHost for Hw {
         test_hooks::patience()
     }
 
-    #[inline]
+    #[inline(always)] // As `Trace::write`.
     fn trace(event: Event) {
         let here = || (Self::this_cpu(), Self::now());
         kernel().trace.write::<Self>(here, event);
