@@ -14,31 +14,36 @@ pub(super) struct ControlPlace<P: HotplugHost> {
 }
 
 impl<P: HotplugHost> ControlPlace<P> {
+    /// Keeps the running thread on the CPU where it is.
+    #[inline] // Where it is made: the masks of a thread that moves aren't copied.
+    pub(super) fn here() -> Self {
+        ControlPlace {
+            pin: Some(P::sched().migrate_disable()),
+            moved: None,
+        }
+    }
+
     /// Moves the running thread away from `cpu`, if it is there, and keeps it.
     ///
     /// # Errors
     /// [`CpuDownError::BoundThreads`] if it can't run elsewhere.
-    pub(super) fn away_from(cpu: CpuId) -> Result<Self, CpuDownError> {
-        let sched = P::sched();
-        let mut place = ControlPlace {
-            pin: Some(sched.migrate_disable()),
-            moved: None,
-        };
+    pub(super) fn leave(&mut self, cpu: CpuId) -> Result<(), CpuDownError> {
         if P::this_cpu() != cpu {
-            return Ok(place);
+            return Ok(());
         }
-        place.pin = None;
+        self.pin = None;
+        let sched = P::sched();
         let me = sched.current();
         let before = me.affinity();
         let elsewhere = P::masks().active().without(&CpuMask::of(cpu));
         if sched.set_affinity(&me, &elsewhere).is_ok() {
-            place.moved = Some((elsewhere, before));
+            self.moved = Some((elsewhere, before));
         }
-        place.pin = Some(sched.migrate_disable());
+        self.pin = Some(sched.migrate_disable());
         if P::this_cpu() == cpu {
             return Err(CpuDownError::BoundThreads { cpu, threads: 1 });
         }
-        Ok(place)
+        Ok(())
     }
 }
 

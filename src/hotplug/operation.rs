@@ -140,7 +140,8 @@ impl<P: HotplugHost> Hotplug<P> {
             };
         }
         self.may_leave(cpu)?;
-        let _elsewhere = ControlPlace::<P>::away_from(cpu)?;
+        let mut place = ControlPlace::<P>::here();
+        place.leave(cpu)?;
         let _recorded = Recorded::<P>::new(cpu, Direction::Down);
         self.route_events_here(cpu);
         let walked = self.command(cpu).run_on(cpu, Direction::Down, UP_TO_ONLINE);
