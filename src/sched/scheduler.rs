@@ -288,13 +288,19 @@ impl<P: SchedHost> Scheduler<P> {
     /// Releases the run queue that the thread before has locked, and completes that
     /// thread's aftermath (`after-the-switch` of [`sched`](crate::sched)). A thread
     /// that gets the CPU, again or for the first time, calls this first.
+    #[inline]
     fn finish_switch(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         // SAFETY: the thread that ran here before has left it locked, for us.
         unsafe { self.queue(cpu).open_left() };
-        if !P::has_preempt_work(PreemptWork::Previous) {
-            return;
+        if P::has_preempt_work(PreemptWork::Previous) {
+            self.complete_previous(cpu, masked);
         }
+    }
+
+    /// Completes the aftermath of the thread that ran before on `cpu`, which is this CPU.
+    #[inline(never)] // Most switches leave none, and need none of its registers saved.
+    fn complete_previous(&self, cpu: CpuId, masked: &IrqGuard<P>) {
         let (previous, uneven) = {
             let mut queue = self.queue(cpu).lock_masked(masked);
             P::set_preempt_work(PreemptWork::Previous, false);
