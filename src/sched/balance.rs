@@ -44,7 +44,7 @@ impl<P: SchedHost> Scheduler<P> {
     ///
     /// # Context
     /// Under the lock of `queue`, which is `cpu`'s.
-    #[inline(never)]
+    #[inline]
     pub(super) fn publish(&self, cpu: CpuId, queue: &mut RunQueue<P>, report: Report) -> bool {
         let known = core::mem::replace(&mut queue.reported, report);
         if report.waiting() != known.waiting() {
@@ -81,6 +81,7 @@ impl<P: SchedHost> Scheduler<P> {
 
     /// Wakes an idle CPU that may run a thread that waits in `queue`, which is `cpu`'s.
     /// Returns whether there was one.
+    #[inline(never)] // So that `publish`, which seldom comes here, stays small.
     fn call_helper(&self, cpu: CpuId, queue: &RunQueue<P>) -> bool {
         let idle = self.map.idle_of(|word| P::masks().active_word(word));
         if idle.is_empty() {

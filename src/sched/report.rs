@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::class::NORMAL_LEVEL;
+use crate::sched::class::{LEVELS, NORMAL_LEVEL};
 use crate::sched::{RunQueue, SchedHost};
 
 /// What a CPU reports to the others, for those that look for work or for a CPU: one word,
@@ -37,8 +37,8 @@ impl Report {
         self.0 >> 16
     }
 
-    /// Returns the most urgent level that runs or is queued here; [`NORMAL_LEVEL`] for an
-    /// idle CPU too.
+    /// Returns the most urgent level that runs or is queued here; for an idle CPU the one
+    /// that it had before.
     pub(crate) const fn level(self) -> usize {
         (self.0 >> 8 & 0x7f) as usize
     }
@@ -55,6 +55,10 @@ impl<P: SchedHost> RunQueue<P> {
     /// tell them: the cheap cases.
     #[inline]
     pub(crate) fn is_known(&self) -> bool {
+        if self.runs_idle() {
+            let level = self.ready.most_urgent_level().unwrap_or(LEVELS);
+            return self.reported == Report::new(0, self.reported_level(level), NORMAL_LEVEL);
+        }
         let level = self.current_level();
         if level == 0 || self.ready.has(0) {
             return true; // What `report` says of a stopper.
@@ -66,6 +70,9 @@ impl<P: SchedHost> RunQueue<P> {
 
     /// Returns what the other CPUs should know. While a stopper runs or is about to, that
     /// is what they know already: a stopper runs only briefly.
+    ///
+    /// An idle CPU keeps the level that it had: `idle` of [`CpuMap`](crate::sched::CpuMap)
+    /// says more. So a realtime thread that sleeps and wakes there changes nothing.
     ///
     /// Threads that are queued on an idle CPU don't wait: that CPU is about to run them.
     /// A realtime thread that is about to preempt the running one doesn't wait either.
@@ -85,11 +92,21 @@ impl<P: SchedHost> RunQueue<P> {
         } else {
             self.ready.first_movable_realtime().unwrap_or(NORMAL_LEVEL)
         };
-        let report = Report::new(waiting, level, waiting_level);
+        let report = Report::new(waiting, self.reported_level(level), waiting_level);
         if self.ready.holds_realtime() {
             report.of_holding()
         } else {
             report
+        }
+    }
+
+    /// Returns the level to report of a CPU whose most urgent thread has `level`.
+    #[inline]
+    fn reported_level(&self, level: usize) -> usize {
+        if level == LEVELS {
+            self.reported.level()
+        } else {
+            level
         }
     }
 }
