@@ -90,6 +90,7 @@ mod cpu_map;
 mod due;
 mod fair;
 mod fair_queue;
+mod heir;
 mod holdouts;
 mod join;
 mod kthread;

@@ -10,7 +10,8 @@
 //! - **first-of-all**: no thread in the tree has an earlier turn than `next_ordinary`. If
 //!   there is no `next_ordinary`, the tree is empty.
 //! - **kernel-then-ordinary**: while realtime threads are held back, the order is: the
-//!   kernel's own threads, ordinary threads, realtime threads.
+//!   kernel's own threads, boosted threads, ordinary threads, realtime threads. A boosted
+//!   thread is one that is more urgent than its class because another one waits for it.
 //! - **level-while-queued**: a thread's level doesn't change while it is queued. A
 //!   function that changes it removes the thread first.
 
@@ -26,14 +27,18 @@ use crate::sched::class::{KERNEL_LEVEL, LEVELS, NORMAL_LEVEL};
 use crate::sched::links::{FairLink, RunLink};
 use crate::sched::{SchedHost, Thread};
 
-/// Returns the rank of `level` while realtime threads are held back: a thread of a lower
-/// rank goes first. Realtime threads come behind the ordinary ones, in their order, and an
-/// idle thread behind all (kernel-then-ordinary).
-pub(crate) const fn rank_if_held(level: usize) -> usize {
-    match level {
-        LEVELS => 2 * LEVELS,
-        level if Bandwidth::is_for(level) => level + LEVELS,
-        level => level,
+/// Returns the rank of `thread` while realtime threads are held back: a thread of a lower
+/// rank goes first. Realtime threads come behind the ordinary ones, in their order, and the
+/// idle thread, `None`, behind all (kernel-then-ordinary).
+pub(crate) fn rank_if_held<P: SchedHost>(thread: Option<&Thread<P>>) -> usize {
+    let Some(thread) = thread else {
+        return 2 * LEVELS;
+    };
+    let level = thread.level();
+    if Bandwidth::is_for(level) && !thread.urgency.is_boosted() {
+        level + LEVELS
+    } else {
+        level
     }
 }
 
@@ -90,44 +95,38 @@ impl<P: SchedHost> ReadyQueue<P> {
         self.holds_realtime
     }
 
-    /// Returns whether every queued thread goes behind one of `level`.
+    /// Returns whether every queued thread goes behind one of `level`, whose rank while
+    /// realtime threads are held back `rank_fn` returns.
     #[inline]
-    pub(crate) fn is_behind(&self, level: usize) -> bool {
+    pub(crate) fn is_behind(&self, level: usize, rank_fn: impl FnOnce() -> usize) -> bool {
         if self.holds_realtime {
             let first = self.first_rank_if_held();
-            return first.is_none_or(|first| first > rank_if_held(level));
+            return first.is_none_or(|first| first > rank_fn());
         }
         self.most_urgent_level().is_none_or(|first| first > level)
     }
 
     /// Returns the rank of the thread that is next while realtime threads are held back.
     #[cold]
+    #[inline(never)]
     pub(crate) fn first_rank_if_held(&self) -> Option<usize> {
-        self.first_level_if_held().map(rank_if_held)
+        self.first_if_held().map(|first| rank_if_held(Some(first)))
+    }
+
+    /// Returns the thread that is next while realtime threads are held back.
+    fn first_if_held(&self) -> Option<&Thread<P>> {
+        let kernel = |thread: &&Thread<P>| thread.level() <= KERNEL_LEVEL;
+        let boosted = |thread: &&Thread<P>| thread.urgency.is_boosted();
+        self.all_realtime()
+            .find(|thread| kernel(thread) || boosted(thread))
+            .or_else(|| self.first_ordinary())
+            .or_else(|| self.all_realtime().next())
     }
 
     /// Returns whether no thread is queued.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.occupied == [0; 2]
-    }
-
-    /// Returns the level of the thread that is next.
-    #[inline]
-    pub(crate) fn first_level(&self) -> Option<usize> {
-        if self.holds_realtime {
-            return self.first_level_if_held();
-        }
-        self.most_urgent_level()
-    }
-
-    #[cold]
-    fn first_level_if_held(&self) -> Option<usize> {
-        let first = self.most_urgent_level();
-        if self.weight == 0 || first.is_some_and(|level| level <= KERNEL_LEVEL) {
-            return first;
-        }
-        Some(NORMAL_LEVEL) // (kernel-then-ordinary)
     }
 
     /// Returns the most urgent level at which a thread is queued.
@@ -222,8 +221,12 @@ impl<P: SchedHost> ReadyQueue<P> {
 
     /// Returns all queued threads, the most urgent first.
     fn all(&self) -> impl Iterator<Item = &Thread<P>> {
-        let realtime = self.occupied_levels().flat_map(|level| &self.levels[level]);
-        realtime.chain(self.all_ordinary())
+        self.all_realtime().chain(self.all_ordinary())
+    }
+
+    /// Returns the queued threads above the ordinary level, the most urgent first.
+    fn all_realtime(&self) -> impl Iterator<Item = &Thread<P>> {
+        self.occupied_levels().flat_map(|level| &self.levels[level])
     }
 
     /// Returns one of `cpus` to which a queued thread may be moved.
@@ -354,7 +357,7 @@ impl<P: SchedHost> ReadyQueue<P> {
     /// Removes the next thread and returns it.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
-        let level = self.first_level()?;
+        let level = self.next_level()?;
         let thread = if level == NORMAL_LEVEL {
             self.pop_ordinary()
         } else {
@@ -362,6 +365,35 @@ impl<P: SchedHost> ReadyQueue<P> {
         };
         self.account(level, thread.as_deref());
         thread
+    }
+
+    /// Returns the level of the thread that is next, which is the first of that level then.
+    #[inline]
+    fn next_level(&mut self) -> Option<usize> {
+        if self.holds_realtime {
+            return self.bring_to_front_if_held();
+        }
+        self.most_urgent_level()
+    }
+
+    /// Puts the thread that is next while realtime threads are held back before the others of
+    /// its level, which may not be boosted. Returns the level.
+    #[cold]
+    #[inline(never)]
+    fn bring_to_front_if_held(&mut self) -> Option<usize> {
+        let first = self.first_if_held()?;
+        let level = first.level();
+        let first = core::ptr::from_ref(first);
+        if level < NORMAL_LEVEL {
+            let mut at = self.levels[level].front_mut();
+            while at.get().is_some_and(|other| !core::ptr::eq(other, first)) {
+                at.move_next();
+            }
+            if let Some(first) = at.remove() {
+                self.levels[level].push_front(first);
+            }
+        }
+        Some(level)
     }
 
     /// Removes the next ordinary thread, without counting that, and returns it.

@@ -210,7 +210,7 @@ impl<P: SchedHost> RunQueue<P> {
     pub fn should_preempt(&self) -> bool {
         let level = self.current_level();
         if self.ready.holds_realtime() {
-            return self.should_preempt_if_held(level);
+            return self.should_preempt_if_held();
         }
         self.must_move
             || match self.ready.most_urgent_level() {
@@ -220,8 +220,8 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     #[cold]
-    fn should_preempt_if_held(&self, level: usize) -> bool {
-        let rank = rank_if_held(level);
+    fn should_preempt_if_held(&self) -> bool {
+        let rank = rank_if_held(self.current.as_deref());
         self.must_move
             || match self.ready.first_rank_if_held() {
                 Some(first) => first < rank || (first == rank && self.slice_over),
@@ -354,7 +354,8 @@ impl<P: SchedHost> RunQueue<P> {
             }
         }
         current.leaves_by_itself();
-        if self.ready.is_behind(current.level()) {
+        let rank = || rank_if_held(Some(&*current));
+        if self.ready.is_behind(current.level(), rank) {
             return Some(current);
         }
         let next = self.ready.pop();

@@ -59,7 +59,14 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Changes what decides about the thread's place, and puts the thread there.
-    fn change(&self, thread: &Arc<Thread<P>>, change_fn: impl FnOnce(&Thread<P>)) {
+    pub(super) fn change(&self, thread: &Arc<Thread<P>>, change_fn: impl FnOnce(&Thread<P>)) {
+        self.change_place(thread, change_fn);
+        if thread.place.waits() {
+            self.wake(thread); // (`change-wakes` of `lock::inherit`)
+        }
+    }
+
+    fn change_place(&self, thread: &Arc<Thread<P>>, change_fn: impl FnOnce(&Thread<P>)) {
         let masked = IrqGuard::<P>::new();
         let mut queue = self.lock_queue_of(thread, &masked);
         let cpu = thread.cpu();

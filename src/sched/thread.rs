@@ -10,7 +10,7 @@ use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::due::{Due, DueLink, HasDue};
-use crate::sched::lock::{Completion, HeldCpusLock, HeldRwLocks};
+use crate::sched::lock::{Completion, HeldCpusLock, HeldRwLocks, Lenders, Place};
 use crate::sched::permit::Permit;
 use crate::sched::share::Share;
 use crate::sched::urgency::Urgency;
@@ -49,6 +49,8 @@ pub struct Thread<P: SchedHost> {
     /// Link in the list of threads that wait for the same object. A thread waits for
     /// one object at a time.
     pub(crate) wait_link: LinkedListAtomicLink,
+    /// Link among the threads that lend to the same thread.
+    pub(crate) lend_link: LinkedListAtomicLink,
     /// Link in the list of all threads that have not ended.
     pub(crate) all_link: LinkedListAtomicLink,
     /// Link in the queue of threads that wake at an instant.
@@ -80,6 +82,10 @@ pub struct Thread<P: SchedHost> {
     /// Whether the log says nothing when all CPUs of the thread's affinity have gone.
     /// Relaxed: for the log alone.
     moves_silently: AtomicBool,
+    /// Whether the thread waits for a mutex, and at which level.
+    pub(crate) place: Place,
+    /// The threads that lend to this one.
+    pub(super) lenders: SpinLock<Lenders<Self>, P>,
     /// How the thread holds the lock of the CPUs. Relaxed: only the thread uses it.
     pub(crate) cpus_lock: HeldCpusLock,
     /// The `RwLock`s that the thread holds for reading. Relaxed: only the thread uses
@@ -119,6 +125,7 @@ impl<P: SchedHost> Thread<P> {
             run_link: LinkedListAtomicLink::new(),
             fair_link: RBTreeAtomicLink::new(),
             wait_link: LinkedListAtomicLink::new(),
+            lend_link: LinkedListAtomicLink::new(),
             all_link: LinkedListAtomicLink::new(),
             sleep_link: DueLink::new(),
             due: Due::new(),
@@ -134,6 +141,8 @@ impl<P: SchedHost> Thread<P> {
             permit: Permit::new(),
             holds_cpus: AtomicBool::new(false),
             moves_silently: AtomicBool::new(false),
+            place: Place::new(),
+            lenders: SpinLock::new(Lenders::new()),
             cpus_lock: HeldCpusLock::new(),
             rw_locks: HeldRwLocks::new(),
             unfinished: AtomicU32::new(0),

@@ -1,8 +1,9 @@
-//! How urgent a thread is: by its class, or by what it does for the kernel.
+//! How urgent a thread is: by its class, by what it does for the kernel, or by the threads
+//! that wait for it.
 //!
 //! # Invariants
-//! - **most-urgent-of-both**: a thread's level is the lower of its class's own level and
-//!   of the lent one.
+//! - **most-urgent-of-all**: a thread's level is the lowest of its class's own level, of the
+//!   lent one, and of the inherited one.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,10 @@ pub(crate) struct Urgency {
     round_robin: AtomicBool,
     /// The level at which it works for the kernel; [`LEVELS`]: it doesn't.
     lent: AtomicU8,
+    /// The level of the most urgent thread that waits for it; [`LEVELS`]: none does.
+    /// Changes under the lock of the thread's loans too (`inherits-the-most` of
+    /// [`inherit`](crate::sched::lock)).
+    inherited: AtomicU8,
     level: AtomicU8,
 }
 
@@ -31,6 +36,7 @@ impl Urgency {
             own: AtomicU8::new(0),
             round_robin: AtomicBool::new(false),
             lent: AtomicU8::new(byte(LEVELS)),
+            inherited: AtomicU8::new(byte(LEVELS)),
             level: AtomicU8::new(0),
         };
         urgency.set_class(class);
@@ -56,7 +62,7 @@ impl Urgency {
     }
 
     /// Returns whether the thread shares the CPU by virtual runtime: it is an ordinary
-    /// one, and at no lent level.
+    /// one, and at no lent or inherited level.
     #[inline]
     pub(crate) fn is_ordinary(&self) -> bool {
         self.level() == NORMAL_LEVEL
@@ -77,10 +83,35 @@ impl Urgency {
         self.update();
     }
 
+    /// Returns the level that the thread inherits; [`LEVELS`]: none.
+    pub(super) fn inherited(&self) -> usize {
+        usize::from(self.inherited.load(Ordering::Relaxed))
+    }
+
+    /// Has the thread inherit `level`; [`LEVELS`]: none.
+    pub(super) fn inherit(&self, level: usize) {
+        self.inherited.store(byte(level), Ordering::Relaxed);
+        self.update();
+    }
+
+    /// Returns whether the thread's own level would be another if it inherited `level`.
+    pub(super) fn would_change(&self, level: usize) -> bool {
+        let lent = self.lent.load(Ordering::Relaxed);
+        let without = self.own.load(Ordering::Relaxed).min(lent);
+        usize::from(without).min(level) != self.level()
+    }
+
+    /// Returns whether the thread is more urgent than its class because another thread
+    /// waits for it.
+    pub(crate) fn is_boosted(&self) -> bool {
+        self.inherited.load(Ordering::Relaxed) < self.own.load(Ordering::Relaxed)
+    }
+
     fn update(&self) {
         let own = self.own.load(Ordering::Relaxed);
-        let level = own.min(self.lent.load(Ordering::Relaxed));
-        self.level.store(level, Ordering::Relaxed); // (most-urgent-of-both)
+        let lent = self.lent.load(Ordering::Relaxed);
+        let level = own.min(lent).min(self.inherited.load(Ordering::Relaxed));
+        self.level.store(level, Ordering::Relaxed); // (most-urgent-of-all)
     }
 
     /// Returns the level at which the thread queues.
@@ -90,7 +121,7 @@ impl Urgency {
     }
 
     /// Returns whether the thread takes turns with others of its level. A thread that
-    /// runs at a lent level doesn't: what it does is waited for.
+    /// runs at a lent or inherited level doesn't: what it does is waited for.
     #[inline]
     pub(crate) fn takes_turns(&self) -> bool {
         let level = self.level.load(Ordering::Relaxed);
@@ -144,5 +175,20 @@ mod tests {
         urgency.lend(false);
         assert_eq!(urgency.level(), Class::Normal.level());
         assert!(urgency.takes_turns());
+    }
+
+    #[test]
+    fn what_is_inherited_outlives_a_change_of_class() {
+        let urgency = Urgency::new(Class::round_robin(Priority::MAX));
+        let low = Class::fifo(Priority::MIN).level();
+        assert!(!urgency.would_change(low));
+        urgency.inherit(low);
+        assert!(!urgency.is_boosted() && urgency.takes_turns());
+        urgency.set_class(Class::Normal);
+        assert!(urgency.is_boosted() && !urgency.takes_turns() && !urgency.is_ordinary());
+        assert_eq!((urgency.level(), urgency.inherited()), (low, low));
+        assert!(urgency.would_change(LEVELS));
+        urgency.inherit(LEVELS);
+        assert_eq!(urgency.level(), Class::Normal.level());
     }
 }

@@ -3,6 +3,7 @@
 use crate::api::sync::{Nesting, changes, reads};
 use crate::kernel::Hw;
 use crate::sched::lock;
+use crate::time::Instant;
 
 /// A value that one thread at a time may use; other threads sleep until it is free.
 pub struct Mutex<T>(lock::Mutex<T, Hw>);
@@ -17,7 +18,11 @@ impl<T> Mutex<T> {
         Mutex(lock::Mutex::new(value))
     }
 
-    /// Takes the mutex; sleeps until it is free.
+    /// Takes the mutex; sleeps until it is free. The most urgent thread that waits gets it
+    /// next, of equals the one that has waited longest.
+    ///
+    /// A realtime thread that waits lends the thread that has the mutex its own urgency until
+    /// that opens the mutex, and through that thread all on which it waits in turn.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -50,6 +55,19 @@ impl<T> Mutex<T> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_nested(&self, nesting: Nesting) -> MutexGuard<'_, T> {
         MutexGuard(self.0.lock_nested(nesting))
+    }
+
+    /// Does as [`Mutex::lock`], but waits no longer than until `at`. Returns `None` then.
+    ///
+    /// # Context
+    /// As [`Mutex::lock`].
+    ///
+    /// # Panics
+    /// As [`Mutex::lock`].
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_until(&self, at: Instant) -> Option<MutexGuard<'_, T>> {
+        self.0.lock_until(at).map(MutexGuard)
     }
 
     /// Takes the mutex if it is free. Returns `None` if it is not.

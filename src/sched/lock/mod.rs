@@ -12,11 +12,13 @@ mod condvar;
 mod cpus_lock;
 mod held_cpus_lock;
 mod held_rw_locks;
+mod inherit;
 mod mutex;
 mod once;
 mod reader_counts;
 mod rw_lock;
 mod semaphore;
+mod turns;
 mod wait_queue;
 mod waiters;
 
@@ -35,4 +37,6 @@ pub use wait_queue::WaitQueue;
 pub use crate::sync::lockdep::Nesting;
 
 internal!(cpus_lock::{CpusLock, CpusWriteGuard});
+internal!(inherit::{Heir, Lenders, Place});
 internal!(reader_counts::ReaderCounts);
+internal!(turns::{Turn, Turns});

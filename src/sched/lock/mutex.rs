@@ -1,8 +1,9 @@
-//! A sleeping mutex that is handed over: the thread that has waited longest gets it,
-//! and no thread that comes later can take it in between.
+//! A sleeping mutex that is handed over: the most urgent thread that waits gets it, of equals
+//! the one that has waited longest, and no thread that comes later can take it in between.
+//! The owner is as urgent meanwhile as the most urgent thread that waits: `inherit`.
 //!
 //! # Invariants
-//! - **owner-while-held**: `owner` is set before the owner's `lock` returns, until its
+//! - **owner-while-held**: the owner is set before its `lock` returns, until its
 //!   guard is dropped. Then it becomes the first waiter, or `None` without a waiter.
 //! - **only-owner-tries**: only the owner ever tries `value`'s own lock, so the try
 //!   never fails. That lock exists so that the borrow needs no `unsafe`.
@@ -15,20 +16,19 @@ use core::ops::{Deref, DerefMut};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-use crate::sched::lock::waiters::{Waiters, wait_taken_until};
+use crate::sched::lock::turns::{Turn, Turns};
 use crate::sched::{SchedHost, Thread};
 use crate::sched::{late_at, patience};
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
+use crate::sync::{LockHeld, LockKey, SpinLock, SpinLockGuard, const_unless_loom, might_sleep};
+use crate::time::Instant;
 
-struct Inner<P: SchedHost> {
-    owner: Option<Arc<Thread<P>>>,
-    waiters: Waiters<P>,
-}
+/// The locked line of a mutex.
+type Locked<'a, P> = SpinLockGuard<'a, Turns<Thread<P>>, P>;
 
 /// A value that one thread at a time may access; the others sleep.
 pub struct Mutex<T, P: SchedHost> {
-    inner: SpinLock<Inner<P>, P>,
+    turns: SpinLock<Turns<Thread<P>>, P>,
     value: SpinMutex<T>,
     key: LockKey,
 }
@@ -39,17 +39,15 @@ impl<T, P: SchedHost> Mutex<T, P> {
         #[cfg_attr(debug_assertions, track_caller)]
         pub const fn new(value: T) -> Self {
             Mutex {
-                inner: SpinLock::new(Inner {
-                    owner: None,
-                    waiters: Waiters::new(),
-                }),
+                turns: SpinLock::new(Turns::new()),
                 value: SpinMutex::new(value),
                 key: LockKey::new::<T>(LockKind::Sleep),
             }
         }
     }
 
-    /// Takes the mutex; sleeps until it is free.
+    /// Takes the mutex; sleeps until it is free. The owner is as urgent meanwhile as the
+    /// running thread, if that is a realtime one.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -60,6 +58,24 @@ impl<T, P: SchedHost> Mutex<T, P> {
     pub fn lock(&self) -> MutexGuard<'_, T, P> {
         might_sleep::<P>();
         self.take(self.key.acquire())
+    }
+
+    /// Does as [`Mutex::lock`], but waits no longer than until `at`. Returns `None` then.
+    ///
+    /// # Context
+    /// As [`Mutex::lock`].
+    ///
+    /// # Panics
+    /// As [`Mutex::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_until(&self, at: Instant) -> Option<MutexGuard<'_, T, P>> {
+        might_sleep::<P>();
+        let held = self.key.acquire();
+        if self.become_owner(at) {
+            return Some(self.guard(held));
+        }
+        held.release();
+        None
     }
 
     /// Does as [`Mutex::lock`] for a thread that may hold other mutexes of the same
@@ -84,35 +100,69 @@ impl<T, P: SchedHost> Mutex<T, P> {
         self.take(self.key.acquire_nested(nesting))
     }
 
+    #[inline]
     fn take<'a>(&'a self, held: LockHeld<'a, P>) -> MutexGuard<'a, T, P> {
+        let has_it = self.become_owner(Instant::FOREVER);
+        assert!(has_it, "BUG: a wait without limit ended without success");
+        self.guard(held)
+    }
+
+    /// Makes the running thread the owner; waits until `at` if it must. Returns whether it is
+    /// the owner.
+    #[inline]
+    fn become_owner(&self, at: Instant) -> bool {
         let me = P::sched().current();
-        {
-            let mut inner = self.inner.lock_irqsave();
-            match &inner.owner {
-                None => {
-                    inner.owner = Some(me);
-                    drop(inner);
-                    return self.guard(held);
-                }
-                Some(owner) => {
-                    assert!(
-                        !Arc::ptr_eq(owner, &me),
-                        "BUG: {me:?} takes a mutex that it holds"
-                    );
-                    inner.waiters.add(&me);
-                }
+        let mut turns = self.turns.lock_irqsave();
+        if turns.owner().is_none() {
+            turns.take(me);
+            return true;
+        }
+        self.wait(turns, &me, at)
+    }
+
+    /// Waits in line until `me` is the owner, but no longer than until `at`. Returns whether
+    /// it is.
+    #[inline(never)]
+    fn wait(&self, turns: Locked<'_, P>, me: &Arc<Thread<P>>, at: Instant) -> bool {
+        assert!(
+            !turns.owner().is_some_and(|owner| Arc::ptr_eq(owner, me)),
+            "BUG: {me:?} takes a mutex that it holds"
+        );
+        let is_late = || at != Instant::FOREVER && P::now() >= at;
+        let mut turns = turns;
+        turns.queue(me);
+        let mut say_at = late_at::<P>();
+        loop {
+            match turns.look(me, is_late) {
+                Turn::Has => return true,
+                Turn::GaveUp => return false,
+                Turn::Waits => drop(turns),
+            }
+            P::sched().schedule_until(me, at.min(say_at));
+            turns = self.turns.lock_irqsave();
+            if me.wait_link.is_linked() && P::now() >= say_at {
+                drop(turns);
+                self.say_late(me);
+                say_at = late_at::<P>();
+                turns = self.turns.lock_irqsave();
             }
         }
-        while !wait_taken_until(&self.inner, &me, late_at::<P>()) {
-            self.say_late(&me);
-        }
-        self.guard(held)
+    }
+
+    /// Returns the thread that had the mutex a moment ago.
+    pub fn owner_racy(&self) -> Option<Arc<Thread<P>>> {
+        self.turns.lock_irqsave().owner().cloned()
+    }
+
+    /// Returns how many threads waited a moment ago. For tests.
+    #[cfg(feature = "internals")]
+    pub fn waiting_racy(&self) -> usize {
+        self.turns.lock_irqsave().waiting()
     }
 
     /// Logs which thread has the mutex that `me` waits for.
     fn say_late(&self, me: &Thread<P>) {
-        let owner = self.inner.lock_irqsave().owner.clone();
-        if let Some(owner) = owner {
+        if let Some(owner) = self.owner_racy() {
             log::warn!(
                 "{} has waited {} s for a mutex that {} on CPU{} holds (it is {:?})",
                 me.name(),
@@ -129,11 +179,11 @@ impl<T, P: SchedHost> Mutex<T, P> {
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T, P>> {
         let me = P::sched().current();
         {
-            let mut inner = self.inner.lock_irqsave();
-            if inner.owner.is_some() {
+            let mut turns = self.turns.lock_irqsave();
+            if turns.owner().is_some() {
                 return None;
             }
-            inner.owner = Some(me);
+            turns.take(me);
         }
         Some(self.guard(self.key.acquired()))
     }
@@ -184,10 +234,8 @@ impl<T, P: SchedHost> Drop for MutexGuard<'_, T, P> {
     fn drop(&mut self) {
         self.held.release();
         self.value = None; // Before another thread is the owner (only-owner-tries).
-        let mut inner = self.mutex.inner.lock_irqsave();
-        let next = inner.waiters.pop();
-        inner.owner = next.clone(); // For the next owner (owner-while-held).
-        drop(inner);
+        // For the next owner (owner-while-held).
+        let next = self.mutex.turns.lock_irqsave().hand_over();
         if let Some(next) = next {
             P::sched().wake(&next);
         }
