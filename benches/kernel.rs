@@ -15,13 +15,16 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod support {
+    pub(crate) mod heap;
     pub(crate) mod lines;
 }
 
 #[cfg(target_os = "none")]
 mod kernel {
+    use alloc::boxed::Box;
     use alloc::sync::Arc;
     use alloc::vec::Vec;
+    use core::hint::black_box;
     use core::time::Duration;
 
     use stillpoint::api;
@@ -35,6 +38,7 @@ mod kernel {
     use stillpoint::sync::{LocalCpu, PreemptGuard};
     use stillpoint::time::Instant;
 
+    use crate::support::heap::bursts;
     use crate::support::lines::print_line;
 
     stillpoint::entry!(main);
@@ -80,6 +84,7 @@ mod kernel {
             calls(&rounds);
         }
         threads(&rounds, cpus);
+        heap(&rounds, cpus);
         stops(&rounds);
         if cpus > 1 {
             grace_periods(&rounds);
@@ -269,6 +274,15 @@ mod kernel {
         end.store(true, Ordering::Relaxed);
         other.join();
         print_line("mutex_contended", samples, rounds.warm_up);
+    }
+
+    /// An allocation and a free of one block by one CPU, and bursts between all CPUs.
+    fn heap(rounds: &Rounds, cpus: usize) {
+        let pair = batches(rounds, || drop(black_box(Box::new([0u64; 8]))));
+        print_line("heap_pair", pair, rounds.warm_up);
+        if cpus > 1 {
+            bursts(cpus, rounds.measured, rounds.warm_up);
+        }
     }
 
     fn stops(rounds: &Rounds) {

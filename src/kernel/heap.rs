@@ -32,14 +32,21 @@ use crate::kernel::Hw;
 use crate::memory::{HeapCache, MemoryPlan, SizeClass, bytes};
 use crate::platform::Platform;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{IrqGuard, Once, SpinLock, UnsafeCell};
+use crate::sync::{IrqGuard, Once, SpinLock, SpinLockGuard, UnsafeCell};
 
 /// A block of memory.
 type Block = NonNull<u8>;
 
-struct Heap {
+/// What all CPUs share.
+struct Shared {
     /// The free memory that is in no cache.
-    talc: SpinLock<Talc<Manual, DefaultBinning>, Hw>,
+    talc: Talc<Manual, DefaultBinning>,
+    /// How often the lock was taken to allocate or to free.
+    takings: u64,
+}
+
+struct Heap {
+    shared: SpinLock<Shared, Hw>,
     /// The bytes allocated and freed before `cpus` was set.
     early: Counts,
     /// Each CPU's cache and counts. Set once at boot.
@@ -50,7 +57,10 @@ struct Heap {
 
 #[global_allocator]
 static HEAP: Heap = Heap {
-    talc: SpinLock::new(Talc::new(Manual)),
+    shared: SpinLock::new(Shared {
+        talc: Talc::new(Manual),
+        takings: 0,
+    }),
     early: Counts::new(),
     cpus: Once::new(),
     total: AtomicUsize::new(0),
@@ -124,6 +134,8 @@ pub struct HeapStats {
     pub cached: usize,
     /// Free bytes in no cache.
     pub free: usize,
+    /// How often the lock of what all CPUs share was taken to allocate or to free.
+    pub shared_lock_takings: u64,
 }
 
 /// Gives all free memory of `plan` to the heap.
@@ -137,7 +149,7 @@ pub(crate) unsafe fn init(plan: &MemoryPlan) {
         let size = range.len();
         // SAFETY: the caller's promise; the ranges of a plan don't overlap. `talc` leaves a
         // range alone that is too small to be of use.
-        let _claimed = unsafe { HEAP.talc.lock_irqsave().claim(start, size) };
+        let _claimed = unsafe { HEAP.lock().talc.claim(start, size) };
         HEAP.total.fetch_add(size, Ordering::Relaxed);
     }
 }
@@ -191,15 +203,25 @@ pub(crate) fn cached(cpu: CpuId) -> usize {
 /// meanwhile.
 pub(crate) fn stats() -> HeapStats {
     let cpus = HEAP.cpus.get().into_iter().flat_map(PerCpu::iter);
+    let (in_use, cached) = (in_use(), cpus.map(|(cpu, _)| cached(cpu)).sum());
+    let shared = HEAP.shared.lock_irqsave();
     HeapStats {
         total: HEAP.total.load(Ordering::Relaxed),
-        in_use: in_use(),
-        cached: cpus.map(|(cpu, _)| cached(cpu)).sum(),
-        free: HEAP.talc.lock_irqsave().counters().available_bytes,
+        in_use,
+        cached,
+        free: shared.talc.counters().available_bytes,
+        shared_lock_takings: shared.takings,
     }
 }
 
 impl Heap {
+    /// Takes the lock of what all CPUs share, to allocate or to free.
+    fn lock(&self) -> SpinLockGuard<'_, Shared, Hw> {
+        let mut shared = self.shared.lock_irqsave();
+        shared.takings += 1;
+        shared
+    }
+
     /// Returns this CPU's part, or `None` before [`init_caches`].
     #[inline]
     fn here(&self, _masked: &IrqGuard<Hw>) -> Option<&HeapCpu> {
@@ -210,13 +232,13 @@ impl Heap {
     /// `cpu`, which is this CPU's.
     #[cold]
     fn refill(&self, cpu: &HeapCpu, class: SizeClass, _masked: &IrqGuard<Hw>) -> Option<Block> {
-        let mut talc = self.talc.lock_irqsave();
+        let mut shared = self.lock();
         // SAFETY: a class has a size.
-        let first = unsafe { talc.allocate(class.layout()) }?;
+        let first = unsafe { shared.talc.allocate(class.layout()) }?;
         let fill = |cache: &mut HeapCache<Block>| {
             for _ in 1..class.batch() {
                 // SAFETY: a class has a size.
-                let Some(block) = (unsafe { talc.allocate(class.layout()) }) else {
+                let Some(block) = (unsafe { shared.talc.allocate(class.layout()) }) else {
                     return;
                 };
                 let kept = cache.put(class, block);
@@ -234,14 +256,14 @@ impl Heap {
     /// to `talc`, and puts `block` into the cache.
     #[cold]
     fn make_room(&self, cpu: &HeapCpu, class: SizeClass, block: Block, _masked: &IrqGuard<Hw>) {
-        let mut talc = self.talc.lock_irqsave();
+        let mut shared = self.lock();
         let exchange = |cache: &mut HeapCache<Block>| {
             for _ in 0..class.batch() {
                 let Some(old) = cache.take(class) else { break };
                 add(&cpu.cached, class.size().wrapping_neg());
                 // SAFETY: the block came from `talc` with this layout (asked-by-class), and is
                 // free.
-                unsafe { talc.deallocate(old.as_ptr(), class.layout()) };
+                unsafe { shared.talc.deallocate(old.as_ptr(), class.layout()) };
             }
             let kept = cache.put(class, block);
             assert!(kept.is_ok(), "BUG: a cache with room is full");
@@ -257,13 +279,13 @@ impl Heap {
     /// `cpu` belongs to the running CPU, with IRQs masked, or to a CPU that is off
     /// (own-cpu-cache).
     unsafe fn empty(&self, cpu: &HeapCpu) -> bool {
-        let mut talc = self.talc.lock_irqsave();
+        let mut shared = self.lock();
         let empty = |cache: &mut HeapCache<Block>| {
             let kept = cache.bytes();
             cache.flush(|class, block| {
                 // SAFETY: the block came from `talc` with this layout (asked-by-class), and is
                 // free.
-                unsafe { talc.deallocate(block.as_ptr(), class.layout()) };
+                unsafe { shared.talc.deallocate(block.as_ptr(), class.layout()) };
             });
             cpu.cached.store(0, Ordering::Relaxed);
             kept > 0
@@ -279,7 +301,7 @@ impl Heap {
     unsafe fn allocate(&self, layout: Layout) -> Option<Block> {
         let layout = SizeClass::of(layout).map_or(layout, SizeClass::layout); // (asked-by-class)
         // SAFETY: the caller's promise.
-        unsafe { self.talc.lock_irqsave().allocate(layout) }
+        unsafe { self.lock().talc.allocate(layout) }
     }
 
     /// Returns a block for `layout`, from the cache of `cpu`, which is this CPU's, if it has
@@ -351,13 +373,13 @@ unsafe impl GlobalAlloc for Heap {
             // (asked-by-class)
             let layout = SizeClass::of(layout).map_or(layout, SizeClass::layout);
             // SAFETY: the caller promises that the block came from here, with this layout.
-            unsafe { self.talc.lock_irqsave().deallocate(memory, layout) };
+            unsafe { self.lock().talc.deallocate(memory, layout) };
             return;
         };
         add(&cpu.counts.freed, layout.size());
         let Some(class) = SizeClass::of(layout) else {
             // SAFETY: the caller promises that the block came from here, with this layout.
-            unsafe { self.talc.lock_irqsave().deallocate(memory, layout) };
+            unsafe { self.lock().talc.deallocate(memory, layout) };
             return;
         };
         // SAFETY: `masked` shows that IRQs are masked (own-cpu-cache).
