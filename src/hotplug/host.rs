@@ -35,7 +35,7 @@ pub trait HotplugHost: StopHost + GraceHost {
         steps::<Self>()
     }
 
-    /// Gives back the free blocks of heap that `cpu` keeps.
+    /// Gives back the free blocks of heap that `cpu` keeps, and that are kept for it.
     ///
     /// # Context
     /// The control CPU; `cpu` is off or parked, as control has seen, or has not

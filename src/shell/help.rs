@@ -33,8 +33,8 @@ Under an emulator these are the times of the emulator, and of what else its host
 
 /// The text that ends the help of `free`.
 pub(super) const FREE: &str = "\
- Mem                          the heap; cache is what CPUs keep of it for their next
-                              requests
+ Mem                          the heap; cache is what CPUs, and depots between them, keep
+                              of it for their next requests
  Stacks                       the pool from which threads get their stacks
 ";
 

@@ -120,7 +120,7 @@ pub struct MemoryReport {
     pub heap: usize,
     /// Part of the heap that was allocated and not freed.
     pub heap_used: usize,
-    /// Part of the heap that CPUs keep for their next requests.
+    /// Part of the heap that CPUs, or depots between them, keep for the next requests.
     pub heap_cached: usize,
     /// Part of the heap that is free. The heap's own data takes the rest.
     pub heap_free: usize,

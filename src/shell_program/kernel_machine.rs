@@ -183,7 +183,7 @@ impl Machine for KernelMachine {
         MemoryReport {
             heap: heap.total,
             heap_used: heap.in_use,
-            heap_cached: heap.cached,
+            heap_cached: heap.cached + heap.in_depots,
             heap_free: heap.free,
             stacks: kernel().areas.stacks() * stack,
             stacks_used: kernel().areas.stacks_in_use() * stack,

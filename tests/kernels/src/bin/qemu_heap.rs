@@ -1,5 +1,6 @@
-//! The heap and the CPUs' caches: blocks that are freed on another CPU, in an interrupt handler,
-//! or on a CPU that then leaves; and a heap that is used up.
+//! The heap, the CPUs' caches and the depots between them: blocks that are freed on another CPU,
+//! in an interrupt handler, or on a CPU that then leaves; and a heap that is used up, also while
+//! all CPUs allocate and free, and CPUs leave.
 
 //@ smp: 1 2 4 20
 //@ timeout: 240
@@ -18,12 +19,13 @@ use alloc::vec::Vec;
 use stillpoint::api::{self, JoinHandle};
 use stillpoint::cpu::CpuId;
 use stillpoint::kernel::{Hw, TEST_SGI, kernel};
+use stillpoint::memory::{DEPOT_BYTES, MAGAZINE_BYTES, SizeClass};
 use stillpoint::println;
 use stillpoint::sync::SpinLock;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{eventually, last_cpu, secondaries, send_sgi};
+use kernel_support::machine::{eventually, last_cpu, leave_and_return, secondaries, send_sgi};
 use kernel_support::memory::{InUse, WholeHeap};
 use kernel_support::xorshift::Random;
 
@@ -47,6 +49,9 @@ fn main() {
     handler(&mut ktap);
     churn(&mut ktap);
     ktap.check("as much in use as before", before.is_back());
+    depots(&mut ktap);
+    shortage(&mut ktap);
+    ktap.check("as much in use as before still", before.is_back());
 
     ktap.check(
         "a heap that is used up gives nothing, and all again",
@@ -64,7 +69,7 @@ fn places() -> Places {
 fn adds_up() -> bool {
     let stats = api::heap_stats();
     let fits = stats.in_use == api::heap_in_use()
-        && stats.in_use + stats.cached + stats.free <= stats.total
+        && stats.in_use + stats.cached + stats.in_depots + stats.free <= stats.total
         && stats.in_use > 0
         && stats.free > 0;
     if !fits {
@@ -77,12 +82,21 @@ fn mark(length: usize) -> u8 {
     length.to_le_bytes()[0]
 }
 
+/// Returns a block of `length` bytes; an empty one if there is no memory.
+fn block(length: usize) -> Vec<u8> {
+    let mut block = Vec::new();
+    if block.try_reserve_exact(length).is_ok() {
+        block.resize(length, mark(length));
+    }
+    block
+}
+
 /// Allocates blocks of random sizes and frees blocks that it finds, mostly those of other CPUs;
 /// returns whether each was intact.
 fn exchange(random: &mut Random, places: &Places, turns: usize) -> bool {
     (0..turns).all(|_| {
         let length = random.below(LARGEST);
-        let block = alloc::vec![mark(length); length];
+        let block = block(length);
         let place = &places[random.below(PLACES)];
         let found = core::mem::replace(&mut *place.lock(), block);
         let mark = mark(found.len());
@@ -147,10 +161,11 @@ fn churn(ktap: &mut Ktap) {
     let whole = threads.into_iter().all(JoinHandle::join) && whole_here;
     ktap.check("blocks that are freed elsewhere are whole", whole);
     ktap.check("a CPU that leaves leaves nothing in its cache", emptied);
-    let bounded = kernel().masks.possible().iter().all(|cpu| {
-        use stillpoint::memory::{MAGAZINE_BYTES, SizeClass};
-        api::heap_cached(cpu) <= SizeClass::all().count() * MAGAZINE_BYTES
-    });
+    let bounded = kernel()
+        .masks
+        .possible()
+        .iter()
+        .all(|cpu| api::heap_cached(cpu) <= SizeClass::all().count() * MAGAZINE_BYTES);
     ktap.check("no cache holds more than it may", bounded);
 }
 
@@ -178,6 +193,109 @@ fn handler(ktap: &mut Ktap) {
     end.store(true, Ordering::Relaxed);
     let whole = thread.join();
     ktap.check("a handler allocates while its CPU does", handled && whole);
+}
+
+/// How many blocks of each size class a CPU allocates for its neighbour to free.
+const BURST: usize = 4;
+
+/// The blocks that a CPU has allocated and no CPU has freed yet.
+type Burst = SpinLock<Vec<Vec<u8>>, Hw>;
+
+fn bursts() -> Vec<Burst> {
+    let of_all = BURST * SizeClass::all().count();
+    let cpus = 0..kernel().masks.possible().count();
+    cpus.map(|_| SpinLock::new(Vec::with_capacity(of_all)))
+        .collect()
+}
+
+/// Has each CPU allocate a burst; returns whether there was memory for all.
+fn allocate_bursts(bursts: &[Burst]) -> bool {
+    api::on_each_cpu(|cpu| {
+        let mut burst = bursts[cpu.index()].lock_irqsave();
+        for class in SizeClass::all() {
+            burst.extend((0..BURST).map(|_| block(class.size())));
+        }
+    });
+    let is_whole = |burst: &Burst| burst.lock().iter().all(|block| !block.is_empty());
+    bursts.iter().all(is_whole)
+}
+
+/// Has each CPU free the burst of its neighbour; returns whether the blocks were intact.
+fn free_bursts(bursts: &[Burst]) -> bool {
+    let whole = AtomicBool::new(true);
+    api::on_each_cpu(|cpu| {
+        let mut burst = bursts[(cpu.index() + 1) % bursts.len()].lock_irqsave();
+        let intact = |block: &Vec<u8>| block.iter().all(|byte| *byte == mark(block.len()));
+        if !burst.iter().all(intact) {
+            whole.store(false, Ordering::Relaxed);
+        }
+        burst.clear();
+    });
+    whole.into_inner()
+}
+
+fn depots(ktap: &mut Ktap) {
+    let bursts = bursts();
+    let exchange = || allocate_bursts(&bursts) && free_bursts(&bursts);
+    let whole = (0..20).all(|_| exchange());
+    let begun = api::heap_stats();
+    let whole = whole && (0..20).all(|_| exchange());
+    let ended = api::heap_stats();
+    ktap.check("blocks of neighbours are whole", whole);
+    let pairs = 20 * bursts.len() * BURST * SizeClass::all().count();
+    let takings = ended.shared_lock_takings - begun.shared_lock_takings;
+    println!("# {takings} takings of the shared lock for {pairs} pairs");
+    let of_each = SizeClass::all().count() * DEPOT_BYTES;
+    println!("# {} bytes in depots", ended.in_depots);
+    ktap.check(
+        "they come back without the shared lock",
+        takings * 100 < pairs as u64,
+    );
+    ktap.check(
+        "depots hold no more than they may",
+        ended.in_depots > 0 && ended.in_depots <= bursts.len() * of_each,
+    );
+    let emptied = leave_and_return(|| api::heap_stats().in_depots <= of_each);
+    ktap.check("depots keep nothing for CPUs that are off", emptied);
+
+    let more = self::bursts();
+    let filled = allocate_bursts(&bursts) && allocate_bursts(&more) && free_bursts(&more);
+    let kept = api::heap_stats().in_depots;
+    let all = WholeHeap::take();
+    let left = api::heap_stats().in_depots;
+    println!("# {kept} bytes in depots before, {left} bytes behind");
+    ktap.check(
+        "no request fails while depots hold memory",
+        filled && kept > 0 && left == 0,
+    );
+    // All is in use: a free has nothing but the block itself.
+    let whole = free_bursts(&bursts);
+    let again = allocate_bursts(&bursts) && free_bursts(&bursts);
+    let whole = whole && all.bytes() == all.give_back();
+    ktap.check("memory is freed without memory", whole && again);
+}
+
+/// Uses the heap up while all CPUs exchange blocks, and one CPU after the other is off.
+fn shortage(ktap: &mut Ktap) {
+    let places = Arc::new(places());
+    let end = Arc::new(AtomicBool::new(false));
+    let half = kernel().masks.possible().count().div_ceil(2);
+    let staying = (0..half).filter_map(CpuId::new);
+    let threads: Vec<_> = staying.map(|cpu| exchanger(cpu, &places, &end)).collect();
+    let use_up = || {
+        let all = WholeHeap::take();
+        all.bytes() == all.give_back()
+    };
+    let leaving = secondaries().into_iter().filter(|cpu| cpu.index() >= half);
+    let used_up = use_up()
+        && leaving.take(3).all(|cpu| {
+            let left = api::cpu_down(cpu).is_ok();
+            let used_up = use_up();
+            left && used_up && api::cpu_up(cpu).is_ok()
+        });
+    end.store(true, Ordering::Relaxed);
+    let whole = threads.into_iter().all(JoinHandle::join);
+    ktap.check("all CPUs go on without memory", used_up && whole);
 }
 
 /// Allocates all of the heap in smaller and smaller blocks, and frees it; returns whether the
