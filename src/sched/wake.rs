@@ -12,9 +12,9 @@
 //!   └───────┬───────────────────────┘
 //!           the Reschedule SGI, if that CPU must look at its queue
 //! ```
-//! L has room if it is active and in the thread's affinity, and is idle or, for a
-//! realtime thread, neither runs nor has queued a thread that is as urgent. `place`
-//! takes the first that there is of:
+//! L has room if it is active and in the thread's affinity, and is idle, or is the only
+//! CPU there, or, for a realtime thread, neither runs nor has queued a thread that is as
+//! urgent. `place` takes the first that there is of:
 //! 1. an idle CPU in the thread's affinity that no other CPU has claimed;
 //! 2. for a realtime thread: a CPU in its affinity where no thread is as urgent;
 //! 3. L, if it is active and in the affinity;
@@ -170,11 +170,15 @@ impl<P: SchedHost> Scheduler<P> {
     /// Returns whether `thread` should run on `cpu`, where it ran last and whose queue
     /// is `queue`. It must be allowed there, and the CPU must be idle: the caller has
     /// claimed it then. For a realtime thread it is enough that no thread that is as
-    /// urgent runs or is queued there.
+    /// urgent runs or is queued there, and for one that may run nowhere else that it is
+    /// allowed there.
     #[inline]
     fn suits(&self, thread: &Thread<P>, cpu: CpuId, queue: &RunQueue<P>) -> bool {
         let takes = || thread.may_run_on(cpu) && Self::takes_work(cpu);
         let level = thread.level();
+        if !thread.affinity.has_choice() {
+            return takes();
+        }
         if level < NORMAL_LEVEL && queue.most_urgent() > level {
             return takes();
         }
@@ -183,6 +187,7 @@ impl<P: SchedHost> Scheduler<P> {
 
     /// Returns whether threads other than per-CPU threads may be placed on `cpu`. While
     /// the machine boots no CPU is active: then the boot CPU takes them.
+    #[inline]
     fn takes_work(cpu: CpuId) -> bool {
         P::masks().is_active(cpu) || (cpu == CpuId::BOOT && P::masks().active().is_empty())
     }
