@@ -168,6 +168,7 @@ impl<P: SchedHost> RunQueue<P> {
     ///
     /// # Panics
     /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
+    #[inline]
     pub fn enqueue(&mut self, thread: Arc<Thread<P>>, clock: impl FnOnce() -> u64) {
         thread.set_state(ThreadState::Runnable);
         self.enqueue_as_it_is(thread, clock);

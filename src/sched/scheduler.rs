@@ -351,9 +351,11 @@ impl<P: SchedHost> Scheduler<P> {
                 self.map.go_idle(cpu);
             }
             self.note_load(cpu, queue)
+        } else if Self::note_preempt(queue) {
+            false
         } else {
             let now = queue.charged();
-            self.note_at(cpu, queue, || now)
+            self.note_waiting(cpu, queue, || now)
         };
         if uneven {
             queue.look_after_switch();
@@ -364,23 +366,35 @@ impl<P: SchedHost> Scheduler<P> {
     /// running thread must lose the CPU, begins its slice if a thread waits for its
     /// end, and tells the other CPUs whether there is work for them. Returns as
     /// [`Scheduler::note_load`].
+    #[inline]
     pub(super) fn note_here(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
-        self.note_at(cpu, queue, P::now)
+        // If there is a switch, it updates the rest.
+        !Self::note_preempt(queue) && self.note_running(cpu, queue)
     }
 
-    /// Does as [`Scheduler::note_here`]; a slice that begins, begins at `now_fn()`.
+    /// Tells the preemption points of this CPU whether the running thread must lose the
+    /// CPU. Returns whether it must.
     #[inline]
-    fn note_at(
+    fn note_preempt(queue: &RunQueue<P>) -> bool {
+        let preempt = queue.should_preempt();
+        P::set_preempt_work(PreemptWork::Reschedule, preempt);
+        preempt
+    }
+
+    #[inline(never)]
+    fn note_running(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
+        self.note_waiting(cpu, queue, P::now)
+    }
+
+    /// Does what [`Scheduler::note_here`] does if the running thread keeps the CPU; a slice
+    /// that begins, begins at `now_fn()`.
+    #[inline]
+    fn note_waiting(
         &self,
         cpu: CpuId,
         queue: &mut RunQueue<P>,
         now_fn: impl FnOnce() -> Instant,
     ) -> bool {
-        let preempt = queue.should_preempt();
-        P::set_preempt_work(PreemptWork::Reschedule, preempt);
-        if preempt {
-            return false; // The switch updates the rest.
-        }
         if let Some(end) = queue.begin_slice(now_fn) {
             self.timers.get(cpu).set_slice(end);
         }
