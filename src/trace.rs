@@ -302,9 +302,13 @@ mod tests {
     fn the_last_events_of_all_rings_come_out_by_time() {
         let trace = Trace::new(2);
         for number in 0..TRACE_EVENTS as u64 + 5 {
-            trace.put(cpu(0), Instant(2 * number), Event::Stop { state: 0 });
+            trace.put(
+                cpu(0),
+                Instant(2 * number),
+                encode(Event::Stop { state: 0 }),
+            );
         }
-        trace.put(cpu(1), Instant(101), Event::Dead);
+        trace.put(cpu(1), Instant(101), encode(Event::Dead));
         let all = trace.collect(|_| true);
         assert_eq!(all.len(), TRACE_EVENTS + 1);
         assert_eq!(all[0].at, Instant(10));

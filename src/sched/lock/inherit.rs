@@ -21,10 +21,10 @@
 //!
 //! # Who writes what
 //! A thread's loans ([`Lenders`]) change under a spin lock of that thread, and what it
-//! inherits changes under that lock too. The line of a mutex ([`Turns`]) changes under the
-//! mutex's spin lock. A thread sets its own place ([`Place`]), under the lock of the mutex
-//! that it waits for. The locks are taken in this order: a mutex's, a thread's, a run
-//! queue's.
+//! inherits changes under that lock too. The line of a mutex
+//! ([`Turns`](super::turns::Turns)) changes under the mutex's spin lock. A thread sets its
+//! own place ([`Place`]), under the lock of the mutex that it waits for. The locks are
+//! taken in this order: a mutex's, a thread's, a run queue's.
 //!
 //! # Invariants
 //! - **first-lends**: with the mutex's lock open, the first thread in line lends to the
@@ -80,7 +80,7 @@ pub trait Heir: Sized {
     /// Calls `change_fn` under the thread's lock.
     fn with_lenders<R>(&self, change_fn: impl FnOnce(&mut Lenders<Self>) -> R) -> R;
 
-    /// Has `thread` inherit `level`; [`LEVELS`]: nothing. Wakes it if its own level has changed
+    /// Has `thread` inherit `level`; the lowest of all: nothing. Wakes it if its own level has changed
     /// and it waits for a mutex (change-wakes).
     ///
     /// # Context
@@ -180,7 +180,7 @@ impl<T: Heir> Lenders<T> {
         );
     }
 
-    /// Returns the most urgent level that is lent; [`LEVELS`]: none (inherits-the-most).
+    /// Returns the most urgent level that is lent; the lowest of all: none (inherits-the-most).
     pub fn most_urgent(&self) -> usize {
         let lent = self.list.iter().map(|lender| lender.place().at());
         lent.fold(self.writer, usize::min)
