@@ -1,6 +1,7 @@
 //! Model of the lock that keeps CPUs from coming and going: the kernel's
-//! `sched::lock::ReaderCounts`. A reader and a writer never hold it together, readers see
-//! the writer's stores, and a writer that waits is woken.
+//! `sched::lock::{ReaderCounts, HeldCpusLock}`. A reader and a writer never hold it together,
+//! readers see the writer's stores, and a writer that waits is woken. It lends to each reader
+//! that it waits for, and nothing is lent at the end.
 //!
 //! The model adds what `CpusLock` does around it: the list of readers that wait, and the
 //! writer's wait queue. A CPU is a mutex, held where preemption is off.
@@ -13,7 +14,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_word::Word;
 use stillpoint::cpu::CpuId;
-use stillpoint::sched::lock::ReaderCounts;
+use stillpoint::sched::lock::{HeldCpusLock, ReaderCounts};
 
 /// A wait queue of one thread: whether the thread waits, under the queue's lock.
 struct Queue(Mutex<bool>, Condvar);
@@ -170,5 +171,164 @@ fn a_reader_that_waits_is_let_in_before_the_next_writer() {
         assert!(reader.join().expect("the reader of the model") <= 2);
         world.counts.block();
         assert!(world.counts.is_drained());
+    });
+}
+
+/// A reader, and what a writer has lent to it, under the lock of its loans.
+struct Reader {
+    held: HeldCpusLock,
+    lent: Mutex<bool>,
+}
+
+impl Reader {
+    fn new() -> Reader {
+        Reader {
+            held: HeldCpusLock::new(),
+            lent: Mutex::new(false),
+        }
+    }
+
+    fn has_a_loan(&self) -> bool {
+        *self.lent.lock().expect("never poisoned")
+    }
+
+    fn give_back(&self) {
+        *self.lent.lock().expect("never poisoned") = false;
+    }
+
+    /// Does what a writer that waits does for each thread.
+    fn lend(&self) {
+        if self.held.reads() {
+            let mut lent = self.lent.lock().expect("never poisoned");
+            if self.held.reads() {
+                *lent = true;
+            }
+        }
+    }
+}
+
+impl World {
+    /// Does as `CpusLock::try_read` and the drop of its guard. `inside_fn` runs between.
+    fn read(&self, reader: &Reader, inside_fn: impl FnOnce()) {
+        reader.held.begin_read();
+        if !self.try_enter(1) {
+            reader.held.end_read();
+            reader.give_back();
+            return;
+        }
+        inside_fn();
+        reader.held.end_read();
+        if self.on(1, |cpu| self.counts.leave(cpu)) {
+            self.drained.wake();
+            reader.give_back();
+        }
+    }
+
+    fn block(&self) {
+        let _readers = self.readers.0.lock().expect("never poisoned");
+        self.counts.block();
+    }
+}
+
+/// The writer walks over the threads once. A reader that it then waits for has its loan.
+#[test]
+fn a_writer_that_waits_lends_to_the_reader() {
+    loom::model(|| {
+        let world = world();
+        let reader = Arc::new(Reader::new());
+        let walked = Arc::new(Queue::new());
+        *walked.0.lock().expect("never poisoned") = true;
+        let reads = {
+            let (world, reader) = (Arc::clone(&world), Arc::clone(&reader));
+            let walked = Arc::clone(&walked);
+            thread::spawn(move || {
+                world.read(&reader, || {
+                    let mut waits = walked.0.lock().expect("never poisoned");
+                    while *waits {
+                        waits = walked.1.wait(waits).expect("never poisoned");
+                    }
+                    drop(waits);
+                    assert!(reader.has_a_loan());
+                });
+            })
+        };
+        world.block();
+        reader.lend();
+        walked.wake();
+        world.drained.wait_until(|| world.counts.is_drained());
+        reads.join().expect("the reader of the model");
+        assert!(!reader.has_a_loan(), "a loan is left");
+    });
+}
+
+/// A reader comes and leaves, or turns back, while the writer walks.
+#[test]
+fn a_reader_that_leaves_keeps_no_loan() {
+    loom::model(|| {
+        let world = world();
+        let reader = Arc::new(Reader::new());
+        let reads = {
+            let (world, reader) = (Arc::clone(&world), Arc::clone(&reader));
+            thread::spawn(move || world.read(&reader, || ()))
+        };
+        world.block();
+        if !world.counts.is_drained() {
+            reader.lend();
+        }
+        world.drained.wait_until(|| world.counts.is_drained());
+        reads.join().expect("the reader of the model");
+        assert!(!reader.has_a_loan(), "a loan is left");
+    });
+}
+
+/// A reader waits for one writer, is let in, and the next writer waits for it: that one lends,
+/// and the first one did not.
+#[test]
+fn a_reader_that_is_let_in_gets_the_next_writers_loan() {
+    loom::model(|| {
+        let world = world();
+        let reader = Arc::new(Reader::new());
+        world.block();
+        reader.held.begin_read();
+        assert!(!world.try_enter(1));
+        {
+            // Does as `read_slowly`.
+            let mut waits = world.readers.0.lock().expect("never poisoned");
+            reader.held.wait();
+            reader.give_back();
+            *waits = true;
+        }
+        reader.lend();
+        assert!(!reader.has_a_loan(), "it waits itself");
+        let leaves = {
+            let (world, reader) = (Arc::clone(&world), Arc::clone(&reader));
+            thread::spawn(move || {
+                let mut waits = world.readers.0.lock().expect("never poisoned");
+                while *waits {
+                    waits = world.readers.1.wait(waits).expect("never poisoned");
+                }
+                drop(waits);
+                reader.held.end_read();
+                if world.on(1, |cpu| world.counts.leave(cpu)) {
+                    world.drained.wake();
+                    reader.give_back();
+                }
+            })
+        };
+        {
+            let mut waits = world.readers.0.lock().expect("never poisoned");
+            world.on(0, |cpu| world.counts.let_in(cpu, 1));
+            reader.held.let_in();
+            *waits = false;
+            world.readers.1.notify_one();
+            world.counts.unblock();
+        }
+        world.block();
+        if !world.counts.is_drained() {
+            reader.lend();
+        }
+        world.drained.wait_until(|| world.counts.is_drained());
+        leaves.join().expect("the reader of the model");
+        assert!(!reader.has_a_loan(), "a loan is left");
     });
 }

@@ -285,6 +285,27 @@ fn the_most_urgent_lends_and_is_next() {
     });
 }
 
+/// An owner of two mutexes inherits the most of both, whichever thread came first.
+#[test]
+fn the_most_urgent_of_all_that_lend_counts() {
+    loom::model(|| {
+        let owner = Member::new(ordinary());
+        let [high, low] = [Member::new(realtime(60)), Member::new(realtime(20))];
+        for waiters in [[&high, &low], [&low, &high]] {
+            let lines = [Line::of(&owner), Line::of(&owner)];
+            for (line, waiter) in lines.iter().zip(waiters) {
+                held(&line.0).queue(waiter);
+            }
+            assert_eq!(owner.level(), realtime(60));
+            for (line, waiter) in lines.iter().zip(waiters) {
+                line.unlock();
+                assert_eq!(held(&line.0).look(waiter, || false), Turn::Has);
+            }
+            owner.assert_free();
+        }
+    });
+}
+
 /// A thread gives up waiting while the mutex is handed over: it has it, or lends nothing.
 #[test]
 fn a_thread_that_gives_up_takes_its_loan_back() {

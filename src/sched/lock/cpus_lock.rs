@@ -5,6 +5,8 @@
 //! Writers get the lock in the order in which they asked. Readers that came while a
 //! writer had the lock are let in when it leaves, before the next writer. So neither
 //! starves, and a thread that reads must not read again inside.
+//!
+//! A writer that waits lends its level to the readers that it waits for: `reader_loans`.
 
 #![forbid(unsafe_code)]
 
@@ -92,6 +94,8 @@ impl<P: SchedHost> CpusLock<P> {
         if let Err(why) = may {
             forbidden::<P>(why);
         }
+        // Before it counts itself (`reader-is-marked` of `reader_loans`).
+        P::sched().with_current(|me| me.cpus_lock.begin_read());
         if !self.try_enter() {
             self.read_slowly();
         }
@@ -104,14 +108,17 @@ impl<P: SchedHost> CpusLock<P> {
     /// Thread; doesn't sleep.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_read(&self) -> Option<CpusReadGuard<'_, P>> {
+        P::sched().with_current(|me| me.cpus_lock.begin_read());
         if !self.try_enter() {
+            let me = P::sched().current();
+            me.cpus_lock.end_read();
+            P::sched().give_back_to_writer(&me);
             return None;
         }
         Some(self.read_guard(self.key.acquired()))
     }
 
     fn read_guard<'a>(&'a self, held: LockHeld<'a, P>) -> CpusReadGuard<'a, P> {
-        P::sched().with_current(|me| me.cpus_lock.begin_read());
         CpusReadGuard {
             lock: self,
             held,
@@ -134,7 +141,13 @@ impl<P: SchedHost> CpusLock<P> {
         let me = P::sched().current();
         {
             let mut readers = self.readers.lock_irqsave();
-            if !self.counts.is_blocked() {
+            let waits = self.counts.is_blocked();
+            if waits {
+                me.cpus_lock.wait();
+            }
+            // (`no-loan-in-line` of `reader_loans`)
+            P::sched().give_back_to_writer(&me);
+            if !waits {
                 // The writer has left, and no other one comes under this lock.
                 self.counts.let_in(P::this_cpu(), 1);
                 return;
@@ -180,13 +193,8 @@ impl<P: SchedHost> CpusLock<P> {
             let _readers = self.readers.lock_irqsave();
             self.counts.block();
         }
-        let drained = || self.counts.is_drained();
-        while !self.drained.wait_until(late_at::<P>(), drained) {
-            log::warn!(
-                "{} has waited {} s for cpus_write_lock: a thread holds cpus_read_lock",
-                P::sched().current().name(),
-                patience::<P>().as_secs()
-            );
+        if !self.counts.is_drained() {
+            self.wait_for_readers();
         }
         P::sched().with_current(|me| me.cpus_lock.begin_write());
         Ok(CpusWriteGuard {
@@ -196,13 +204,43 @@ impl<P: SchedHost> CpusLock<P> {
         })
     }
 
+    /// Waits until all readers have left. They are as urgent as this thread meanwhile.
+    #[cold]
+    fn wait_for_readers(&self) {
+        let me = P::sched().current();
+        let mut say_at = late_at::<P>();
+        while !self.counts.is_drained() {
+            let level = me.level();
+            me.place.wait_at(level); // A change of the level wakes it from here on.
+            P::sched().lend_to_readers(level);
+            let ready = || self.counts.is_drained() || me.level() != level;
+            if !self.drained.wait_until(say_at, ready) {
+                log::warn!(
+                    "{} has waited {} s for cpus_write_lock: a thread holds cpus_read_lock",
+                    me.name(),
+                    patience::<P>().as_secs()
+                );
+                say_at = late_at::<P>();
+            }
+        }
+        me.place.leave();
+    }
+
     fn leave_read(&self) {
         let here = PreemptGuard::<P>::new();
         let tell = self.counts.leave(P::this_cpu());
         drop(here);
         if tell {
-            self.drained.wake_one();
+            self.leave_writer_waiting();
         }
+    }
+
+    #[cold]
+    fn leave_writer_waiting(&self) {
+        self.drained.wake_one();
+        // Not before the writer is woken: this thread may lose its CPU here.
+        let me = P::sched().current();
+        P::sched().give_back_to_writer(&me); // (`leaver-gives-back` of `reader_loans`)
     }
 
     /// Lets in the readers that have come meanwhile, then opens the lock to all.
@@ -211,6 +249,7 @@ impl<P: SchedHost> CpusLock<P> {
         let cpu: CpuId = P::this_cpu();
         while let Some(reader) = readers.pop() {
             self.counts.let_in(cpu, 1);
+            reader.cpus_lock.let_in();
             P::sched().wake(&reader);
         }
         self.counts.unblock();

@@ -1,5 +1,6 @@
 //! How a thread holds the lock of the CPUs. The thread keeps it, so that a wait for the
-//! lock that would never end is found before it begins.
+//! lock that would never end is found before it begins, and that a writer that waits knows
+//! to which threads it lends its level: `reader_loans`.
 
 #![forbid(unsafe_code)]
 
@@ -10,14 +11,22 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 /// The value of a thread that holds the lock for writing.
 const WRITES: u32 = u32::MAX;
 
-/// How often a thread holds the lock for reading, or [`WRITES`] if it holds it for
-/// writing. Relaxed: only the thread itself uses it.
+/// Bit: the thread waits for a writer to let it in.
+const WAITS: u32 = 1 << 30;
+
+/// How often a thread holds the lock for reading or is about to, and [`WAITS`]; or [`WRITES`]
+/// if it holds it for writing.
+///
+/// Relaxed: only the thread itself changes it, or a writer that lets it in, under the lock of
+/// the readers that wait. Another writer reads it, which a fence or the lock of the thread's
+/// loans orders (`reader-is-marked` and `leaver-gives-back` of `reader_loans`).
 #[derive(Debug)]
-pub(crate) struct HeldCpusLock(AtomicU32);
+pub struct HeldCpusLock(AtomicU32);
 
 impl HeldCpusLock {
     /// Returns the state of a thread that doesn't hold the lock.
-    pub(crate) fn new() -> HeldCpusLock {
+    #[must_use]
+    pub fn new() -> HeldCpusLock {
         HeldCpusLock(AtomicU32::new(0))
     }
 
@@ -27,17 +36,37 @@ impl HeldCpusLock {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// Counts one more read.
+    /// Returns whether the thread holds the lock for reading or is about to, as far as a
+    /// writer must know.
+    pub fn reads(&self) -> bool {
+        let held = self.0.load(Ordering::Relaxed);
+        held != 0 && held < WAITS
+    }
+
+    /// Counts one more read, before the reader counts itself.
     #[inline]
-    pub(super) fn begin_read(&self) {
+    pub fn begin_read(&self) {
         self.0
             .store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
+    /// Takes [`HeldCpusLock::begin_read`] back, before the reader leaves.
     #[inline]
-    pub(super) fn end_read(&self) {
+    pub fn end_read(&self) {
         self.0
             .store(self.0.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    /// Records that the thread waits to be let in.
+    pub fn wait(&self) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) | WAITS, Ordering::Relaxed);
+    }
+
+    /// Records that a writer lets the thread in.
+    pub fn let_in(&self) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) & !WAITS, Ordering::Relaxed);
     }
 
     /// Records that the thread holds the lock for writing.
@@ -47,6 +76,12 @@ impl HeldCpusLock {
 
     pub(super) fn end_write(&self) {
         self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Default for HeldCpusLock {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -164,6 +164,11 @@ impl<T: Heir> Lenders<T> {
         }
     }
 
+    /// Has a writer of the hotplug lock lend `level`; none if that is the ordinary one.
+    pub(super) fn lend_as_writer(&mut self, level: usize) {
+        self.writer = if level < NORMAL_LEVEL { level } else { LEVELS };
+    }
+
     pub(super) fn add(&mut self, lender: Arc<T>) {
         self.list.push_back(lender);
     }

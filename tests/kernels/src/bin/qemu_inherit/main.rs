@@ -8,7 +8,7 @@
 //@ smp: 1 2 4 20
 //@ icount: 1
 //@ timeout: 120
-//@ cases: mutex limit off stops
+//@ cases: mutex limit off readers stops
 
 #![no_std]
 #![no_main]
@@ -17,6 +17,7 @@ extern crate alloc;
 
 mod mutex;
 mod off;
+mod readers;
 mod scene;
 mod stops;
 
@@ -31,9 +32,10 @@ fn main() {
     let mut ktap = Ktap::new();
     match case() {
         "mutex" => mutex::mutex(&mut ktap),
-        "limit" | "off" if last_cpu() == CpuId::BOOT => Ktap::not_applicable("one CPU"),
+        "limit" | "off" | "readers" if last_cpu() == CpuId::BOOT => Ktap::not_applicable("one CPU"),
         "limit" => mutex::limit(&mut ktap),
         "off" => off::off(&mut ktap),
+        "readers" => readers::readers(&mut ktap),
         _ => stops::stops(&mut ktap),
     }
     ktap.finish()
