@@ -23,6 +23,8 @@ mod races;
 mod recorded;
 #[path = "host_policy/shares.rs"]
 mod shares;
+#[path = "host_policy/stops.rs"]
+mod stops;
 #[path = "host_policy/world.rs"]
 mod world;
 #[path = "support/xorshift.rs"]
@@ -70,6 +72,8 @@ fn none_waits_in_vain(seed: u64, sections: bool) {
         changes: maybe(2),
         hotplug: maybe(2),
         late: maybe(2),
+        // No thread makes room for a stopper while it forbids preemption.
+        stops: maybe(2) && !sections,
         sections,
     };
     let (cpus, most) = (1 + random.below(20), 1 + random.below(40));
@@ -107,6 +111,11 @@ fn a_cpu_whose_next_thread_is_taken_looks_for_another() {
 }
 
 #[test]
+fn a_stop_of_the_machine_moves_nothing() {
+    stops::all_run_on_where_they_were();
+}
+
+#[test]
 fn no_ordinary_thread_starves() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);
@@ -120,6 +129,7 @@ fn no_ordinary_thread_starves() {
             hotplug: false,
             late: maybe(2),
             sections: false,
+            stops: maybe(2),
         };
         let (cpus, most) = (1 + random.below(4), 1 + random.below(40));
         let mut world = World::new(seed, cpus, most, habits);

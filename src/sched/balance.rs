@@ -22,6 +22,10 @@
 //! - **none-beside-idle**: a movable thread doesn't wait while a CPU on which it may run
 //!   is idle. A waker and a CPU that goes idle see each other (`seen-by-one` of
 //!   `cpu_map`).
+//! - **stops-move-nothing**: a thread that makes room for a stopper stays where it is,
+//!   because it has the CPU back in a moment. In a stop of the machine all CPUs do this at
+//!   once: threads that moved would all go to the last CPU whose stopper runs. What was put
+//!   off is looked at when the stopper leaves.
 //! - **behind-moves**: at the end of a slice the ordinary thread that waits and is furthest
 //!   behind moves to a CPU whose running thread leads it by more than a slice, unless that
 //!   CPU is as loaded as this one.
@@ -62,7 +66,9 @@ impl<P: SchedHost> Scheduler<P> {
         }
         // What is published comes before what is looked at (seen-by-one).
         self.map.published();
-        if report.waiting() > known.waiting() && self.map.any_idle() {
+        let more_wait = report.waiting() > known.waiting();
+        let looks = more_wait || (known.is_of_stopped() && report.waiting() > 0);
+        if looks && self.map.any_idle() {
             // (none-beside-idle)
             self.call_helper(cpu, queue);
         }
@@ -102,6 +108,10 @@ impl<P: SchedHost> Scheduler<P> {
     /// that may run nowhere else, and now it runs.
     #[inline(never)]
     pub(super) fn note_preempted(&self, cpu: CpuId, queue: &mut RunQueue<P>, thread: &Thread<P>) {
+        if queue.runs_stopper() {
+            queue.reported = queue.reported.of_stopped(); // (stops-move-nothing)
+            return;
+        }
         let among = |word| thread.affinity.word(word) & P::masks().active_word(word);
         if self.map.any_idle()
             && let Some(idle) = self.map.claim_near(cpu, among)

@@ -13,6 +13,10 @@ pub(crate) struct Report(u64);
 /// Marks the report of a CPU that holds realtime threads back. No level has this bit.
 const HOLDS: u64 = 0x80 << 8;
 
+/// Marks the report of a CPU whose running thread has made room for a stopper. No level has
+/// this bit.
+const STOPPED: u64 = 0x80;
+
 impl Report {
     /// The report of a CPU that has nothing to do.
     pub(crate) const NOTHING: Report = Report::new(0, NORMAL_LEVEL, NORMAL_LEVEL);
@@ -32,6 +36,17 @@ impl Report {
         Report(self.0 | HOLDS)
     }
 
+    /// Returns the same report as one that must be looked at again when the stopper, which
+    /// has taken the CPU from a movable thread, leaves it.
+    pub(crate) const fn of_stopped(self) -> Report {
+        Report(self.0 | STOPPED)
+    }
+
+    /// Returns whether a stopper has taken the CPU since the report was made.
+    pub(crate) const fn is_of_stopped(self) -> bool {
+        self.0 & STOPPED != 0
+    }
+
     /// Returns the number of movable threads that wait here.
     pub(crate) const fn waiting(self) -> u64 {
         self.0 >> 16
@@ -46,7 +61,7 @@ impl Report {
     /// Returns the most urgent realtime level at which a movable thread waits here;
     /// [`NORMAL_LEVEL`]: none.
     pub(crate) const fn waiting_level(self) -> usize {
-        (self.0 & 0xff) as usize
+        (self.0 & 0x7f) as usize
     }
 }
 

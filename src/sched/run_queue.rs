@@ -189,6 +189,11 @@ impl<P: SchedHost> RunQueue<P> {
         self.current_level() < NORMAL_LEVEL
     }
 
+    /// Returns whether a stopper runs.
+    pub(crate) fn runs_stopper(&self) -> bool {
+        self.current_level() == 0
+    }
+
     /// Returns whether no thread is queued.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stillpoint::cpu::CpuId;
 use stillpoint::platform::{Platform, PreemptWork};
-use stillpoint::sched::{PerCpuThread, SchedHost, Scheduler, Service, Thread, kernel_class};
+use stillpoint::sched::{Class, PerCpuThread, SchedHost, Scheduler, Service, Thread, kernel_class};
 use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::AtomicUsize;
 
@@ -42,6 +42,9 @@ struct Cpu {
     /// The thread that takes the CPU up and down.
     walker: Arc<Thread<Many>>,
     walk: Walk,
+    stopper: Arc<Thread<Many>>,
+    /// It is called to a stop of the machine, and has not come yet.
+    called_to_stop: bool,
     online: bool,
     /// The idle thread sleeps until an interrupt.
     asleep: bool,
@@ -91,18 +94,30 @@ pub(crate) fn interrupt<R>(index: usize, handle_fn: impl FnOnce() -> R) -> R {
     })
 }
 
+/// Wakes `thread`, or lets it run for the first time.
+fn wake_or_begin(thread: &Arc<Thread<Many>>) {
+    if !sched().wake(thread) {
+        sched().unpark(thread);
+    }
+}
+
 impl Driver {
     /// Returns a machine of `cpus` CPUs, of which the first `up` are up.
     pub(crate) fn new(cpus: usize, up: usize) -> Driver {
         Machine::install(cpus);
         let kernel = kernel_class();
         let cpus = (0..cpus).map(|index| {
-            let walker =
-                PerCpuThread::create(sched(), "walker", kernel, cpu(index), Arc::new(NoCode));
+            let create = |name, class| {
+                let it = PerCpuThread::create(sched(), name, class, cpu(index), Arc::new(NoCode));
+                it.expect("a thread")
+            };
+            let walker = create("walker", kernel);
             Cpu {
                 idle: sched().new_idle(cpu(index), AtomicUsize::new(0)),
-                walker: walker.expect("a thread"),
+                walker,
                 walk: Walk::Done,
+                stopper: create("stopper", Class::Stop),
+                called_to_stop: false,
                 online: false,
                 asleep: false,
                 has_looked: false,
@@ -156,12 +171,15 @@ impl Driver {
         let it = &mut self.cpus[index];
         it.walk = walk;
         let walker = Arc::clone(&it.walker);
-        self.act(control, || {
-            if sched().wake(&walker) {
-                return;
-            }
-            sched().unpark(&walker); // For the first time.
-        });
+        self.act(control, || wake_or_begin(&walker));
+    }
+
+    /// Stops the machine: all CPUs that are online come into their stoppers, and go on when
+    /// all have come.
+    pub(crate) fn stop(&mut self) {
+        for it in self.cpus.iter_mut().filter(|it| it.online) {
+            it.called_to_stop = true;
+        }
     }
 
     /// Turns CPU `index` off, which has left and has nothing to do.
@@ -208,10 +226,18 @@ impl Driver {
         armed.min().unwrap_or(NEVER)
     }
 
+    /// Returns whether CPU `index` is in its stopper, and may leave it.
+    fn may_go_on(&self, index: usize) -> bool {
+        self.runs(index) == word(&self.cpus[index].stopper)
+            && !self.cpus.iter().any(|it| it.called_to_stop)
+    }
+
     fn has_to_act(&self, index: usize) -> bool {
         let (it, state) = (&self.cpus[index], &machine().cpus[index]);
         it.online
             && (state.called.get()
+                || it.called_to_stop
+                || self.may_go_on(index)
                 || state.armed.get() <= machine().now.get()
                 || (self.is_idle(index) && !it.asleep)
                 || self.walks(index))
@@ -247,6 +273,12 @@ impl Driver {
         if state.called.get() {
             tasks.push(Driver::take_call);
         }
+        if self.cpus[index].called_to_stop {
+            tasks.push(Driver::begin_stop);
+        }
+        if self.may_go_on(index) {
+            tasks.push(Driver::end_stop);
+        }
         if state.armed.get() <= machine().now.get() {
             tasks.push(Driver::take_timer);
         }
@@ -264,6 +296,21 @@ impl Driver {
         machine().cpus[index].called.set(false);
         self.cpus[index].asleep = false;
         interrupt(index, || sched().reschedule_interrupt());
+    }
+
+    fn begin_stop(&mut self, index: usize) {
+        self.cpus[index].called_to_stop = false;
+        let stopper = Arc::clone(&self.cpus[index].stopper);
+        self.interrupt(index, || wake_or_begin(&stopper));
+        assert_eq!(self.runs(index), word(&stopper));
+    }
+
+    fn end_stop(&mut self, index: usize) {
+        let stopper = Arc::clone(&self.cpus[index].stopper);
+        act(index, || {
+            sched().about_to_block(&stopper);
+            sched().schedule();
+        });
     }
 
     fn take_timer(&mut self, index: usize) {

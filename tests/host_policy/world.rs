@@ -87,6 +87,8 @@ pub(crate) struct Habits {
     pub(crate) late: bool,
     /// Threads forbid preemption for a while.
     pub(crate) sections: bool,
+    /// The machine is stopped at times.
+    pub(crate) stops: bool,
 }
 
 /// A machine with a load.
@@ -298,6 +300,10 @@ impl World {
                 _ => self.go_on(worker),
             },
             Event::Allow(on) => self.end_section(on),
+        }
+        if self.habits.stops && self.random.below(8) == 0 {
+            self.note(format_args!("all stop"));
+            self.driver.stop();
         }
         if self.habits.late && self.random.below(4) == 0 {
             for _ in 0..self.random.below(4) {
