@@ -291,6 +291,14 @@ pub fn set_realtime_runtime(runtime: Option<Duration>) {
     kernel().sched.set_realtime_runtime(runtime);
 }
 
+/// Returns what [`set_realtime_runtime`] has set last.
+///
+/// # Context
+/// Any.
+pub fn realtime_runtime() -> Option<Duration> {
+    kernel().sched.realtime_runtime()
+}
+
 /// Keeps the running thread on its CPU until the guard is dropped. The thread may sleep
 /// meanwhile; the CPU can't be taken offline.
 ///

@@ -97,6 +97,16 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
+    /// Returns for how long of each [`REALTIME_PERIOD`] realtime threads may have a CPU that
+    /// ordinary threads want, or `None` if there is no bound.
+    ///
+    /// # Context
+    /// Any.
+    pub fn realtime_runtime(&self) -> Option<Duration> {
+        let ticks = self.bound.limit::<P>().runtime?;
+        Some(Duration::from_nanos(P::frequency().ticks_to_ns(ticks)))
+    }
+
     /// Has the timer interrupt when realtime threads may have had all that they may have.
     /// What that is, only the interrupt looks at.
     #[inline(never)]

@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::options::{Opt, Parsed, parse_options};
 use super::status::{Outcome, Report, Status};
 use super::syntax::{Simple, parse_line};
-use super::{PROMPT, builtin, chcpu, lscpu, ps};
+use super::{PROMPT, builtin, chcpu, lscpu, ps, sysctl};
 use crate::escape::Escaped;
 
 /// A row of the command table.
@@ -38,7 +38,7 @@ pub(super) enum Takes {
 }
 
 /// Returns the command table.
-pub(super) fn commands<M: Machine>() -> [Command<M>; 14] {
+pub(super) fn commands<M: Machine>() -> [Command<M>; 15] {
     use Takes::{Options, Words};
     [
         Command {
@@ -112,6 +112,14 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 14] {
             more: help::TOP,
             takes: Options(&[], 0),
             run: ps::top,
+        },
+        Command {
+            name: "sysctl",
+            usage: "KEY[=VALUE]...",
+            help: "show or change settings of the scheduler",
+            more: help::SYSCTL,
+            takes: Options(&sysctl::OPTIONS, sysctl::WORDS),
+            run: sysctl::run,
         },
         Command {
             name: "trace",

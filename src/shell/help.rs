@@ -56,6 +56,18 @@ It measures for one second and prints once: the CPUs, and the threads that used 
 in per cent of one CPU.
 ";
 
+/// The text that ends the help of `sysctl`.
+pub(super) const SYSCTL: &str = "\
+Keys:
+ kernel.sched_rt_runtime_us   for how long of each period realtime threads may have a CPU
+                              that ordinary threads want, in microseconds; -1: for all of it
+ kernel.sched_rt_period_us    the length of a period, which can't be changed
+
+Examples:
+ sysctl -a                                    show both
+ sysctl kernel.sched_rt_runtime_us=-1         realtime threads without a bound
+";
+
 /// The text that ends the help of `trace`.
 pub(super) const TRACE: &str = "\
 What the rings still hold of each time that a CPU came or went: a line for each step

@@ -81,6 +81,13 @@ pub trait Machine {
     /// Sleeps for `time`.
     fn sleep(&self, time: Duration);
 
+    /// Returns for how long of each second realtime threads may have a CPU that ordinary
+    /// threads want, or `None` if there is no bound.
+    fn realtime_runtime(&self) -> Option<Duration>;
+
+    /// Changes what [`Machine::realtime_runtime`] returns, which is a second at most.
+    fn set_realtime_runtime(&self, runtime: Option<Duration>);
+
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
 }

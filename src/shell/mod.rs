@@ -42,6 +42,7 @@ mod ps;
 mod screen;
 mod status;
 mod syntax;
+mod sysctl;
 
 pub use command::{run_line, run_shown};
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};

@@ -177,6 +177,14 @@ impl Machine for KernelMachine {
         selftest::run(tell_fn);
     }
 
+    fn realtime_runtime(&self) -> Option<Duration> {
+        kernel().sched.realtime_runtime()
+    }
+
+    fn set_realtime_runtime(&self, runtime: Option<Duration>) {
+        kernel().sched.set_realtime_runtime(runtime);
+    }
+
     fn memory(&self) -> MemoryReport {
         let stack = StackLayout::bytes_for(1);
         let heap = heap::stats();

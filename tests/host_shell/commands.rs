@@ -314,6 +314,72 @@ fn top_shows_shares_of_a_second() {
 }
 
 #[test]
+fn sysctl_shows_and_sets_the_bound_on_realtime_threads() {
+    const KEY: &str = "kernel.sched_rt_runtime_us";
+    let fake = Fake::new(1, "0");
+    let all = "kernel.sched_rt_period_us = 1000000\nkernel.sched_rt_runtime_us = 950000\n";
+    let (text, report) = fake.run("sysctl -a");
+    assert_eq!((text.as_str(), report.outcome), (all, OK));
+    assert_eq!(fake.run(&format!("sysctl -n {KEY}")).0, "950000\n");
+    for (value, shown) in [
+        ("-1", "-1"),
+        ("0", "0"),
+        ("1000000", "1000000"),
+        ("300000", "300000"),
+    ] {
+        for line in [
+            format!("sysctl {KEY}={value}"),
+            format!("sysctl -w {KEY}={value}"),
+        ] {
+            let (text, report) = fake.run(&line);
+            assert_eq!(text, format!("{KEY} = {shown}\n"));
+            assert_eq!(report.outcome, OK);
+        }
+    }
+    assert_eq!(
+        fake.run("sysctl kernel/sched_rt_runtime_us").0,
+        format!("{KEY} = 300000\n")
+    );
+    for value in ["-2", "1000001", "", "many", "9223372036854775808", "1e3"] {
+        let (text, report) = fake.run(&format!("sysctl {KEY}={value}"));
+        assert_eq!(
+            text,
+            format!("sysctl: setting key \"{KEY}\": Invalid argument\n")
+        );
+        assert_eq!(report.outcome, FAILED);
+    }
+    for (line, message) in [
+        (
+            "kernel.sched_rt_period_us=1000",
+            "permission denied on key \"kernel.sched_rt_period_us\"",
+        ),
+        (
+            "kernel.no=1",
+            "cannot stat /proc/sys/kernel/no: No such file or directory",
+        ),
+        (
+            "kernel",
+            "cannot stat /proc/sys/kernel: No such file or directory",
+        ),
+        (
+            "-w kernel.no",
+            "\"kernel.no\" must be of the form name=value",
+        ),
+    ] {
+        let (text, report) = fake.run(&format!("sysctl {line}"));
+        assert_eq!(text, format!("sysctl: {message}\n"));
+        assert_eq!(report.outcome, FAILED);
+    }
+    assert!(fake.run("sysctl").0.contains("bad usage"));
+    let _refused = fake.run(&format!("sysctl {KEY}=5 kernel.no"));
+    assert_eq!(
+        fake.run(&format!("sysctl -n {KEY}")).0,
+        "300000\n",
+        "nothing has changed"
+    );
+}
+
+#[test]
 fn a_self_test_fails_if_one_check_does() {
     let fake = Fake::new(4, "0-3");
     let (text, report) = fake.run("selftest");
@@ -335,7 +401,7 @@ fn help_knows_every_command() {
     let (table, report) = fake.run("help");
     assert_eq!(report.outcome, OK);
     let (table, rest) = table.split_once("\n\n").expect("an empty line");
-    assert_eq!(table.lines().count(), 14);
+    assert_eq!(table.lines().count(), 15);
     assert!(rest.contains("1,4-7"), "what a list looks like: {rest}");
     for line in table.lines() {
         let name = line.split(' ').next().unwrap();

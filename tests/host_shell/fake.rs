@@ -45,6 +45,8 @@ pub(crate) struct Fake {
     did: RefCell<Vec<Did>>,
     /// For how many nanoseconds the shell has slept.
     slept: RefCell<u64>,
+    /// The bound on realtime threads.
+    runtime: RefCell<Option<Duration>>,
     /// The output that was not taken yet.
     pub(crate) console: RefCell<String>,
 }
@@ -58,6 +60,7 @@ impl Fake {
             stuck: CpuMask::EMPTY,
             did: RefCell::default(),
             slept: RefCell::default(),
+            runtime: RefCell::new(Some(Duration::from_millis(950))),
             console: RefCell::default(),
         }
     }
@@ -254,6 +257,14 @@ impl Machine for Fake {
             tell_fn("hotplug", Err(format!("CPUs {} are stuck", self.stuck)));
         }
         self.did.borrow_mut().push(Did::SelfTest);
+    }
+
+    fn realtime_runtime(&self) -> Option<Duration> {
+        *self.runtime.borrow()
+    }
+
+    fn set_realtime_runtime(&self, runtime: Option<Duration>) {
+        self.runtime.replace(runtime);
     }
 
     fn memory(&self) -> MemoryReport {
