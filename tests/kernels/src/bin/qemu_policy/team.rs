@@ -196,6 +196,13 @@ impl Team {
             .collect()
     }
 
+    /// Returns for how long each of them has had a CPU so far, as the kernel counts it: with
+    /// the interrupts that have come meanwhile, and the switches.
+    pub(crate) fn used(&self) -> Vec<Duration> {
+        let used = |worker: &Worker| worker.thread().usage().run_time;
+        self.0.iter().map(used).collect()
+    }
+
     /// Returns how many of them each of `cpus` has.
     pub(crate) fn on_each(&self, cpus: &CpuMask) -> Vec<usize> {
         let places: Vec<CpuId> = self.0.iter().map(Worker::cpu).collect();
