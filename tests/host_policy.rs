@@ -7,6 +7,8 @@
 
 #[path = "host_policy/actions.rs"]
 mod actions;
+#[path = "host_policy/among.rs"]
+mod among;
 #[path = "host_policy/bound.rs"]
 mod bound;
 #[path = "host_policy/checks.rs"]
@@ -158,12 +160,23 @@ fn equal_threads_get_equal_time_if_one_cpu_has_one_more() {
 }
 
 #[test]
+fn equal_threads_share_the_cpus_that_they_may_use() {
+    with_seeds(1, among::equals_share_what_they_may_use);
+}
+
+#[test]
+fn equal_threads_share_what_realtime_threads_leave() {
+    with_seeds(1, among::equals_share_what_is_left);
+}
+
+#[test]
 fn weights_hold() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);
         let (cpus, threads) = (1 + random.below(20), 1 + random.below(40));
-        let nice = [-5, -5, -3, -1, 0, 0, 1, 3, 5, 5];
-        let nices: Vec<i8> = (0..threads).map(|_| nice[random.below(10)]).collect();
+        let reach = [5, 10, 20][random.below(3)];
+        let mut nice = || i8::try_from(random.below(2 * reach)).expect("40") - reach as i8;
+        let nices: Vec<i8> = (0..threads).map(|_| nice()).collect();
         shares::weights_hold(seed, cpus, &nices);
     });
 }

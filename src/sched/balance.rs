@@ -27,8 +27,9 @@
 //!   once: threads that moved would all go to the last CPU whose stopper runs. What was put
 //!   off is looked at when the stopper leaves.
 //! - **behind-moves**: at the end of a slice the ordinary thread that waits and is furthest
-//!   behind moves to a CPU whose running thread leads it by more than a slice, unless that
-//!   CPU is as loaded as this one.
+//!   behind moves to a CPU whose running thread leads it by more than a slice, or by two if
+//!   that CPU is as loaded as this one: then something else takes time here, such as realtime
+//!   threads that run for less than a slice.
 
 #![forbid(unsafe_code)]
 
@@ -368,12 +369,13 @@ impl<P: SchedHost> Scheduler<P> {
         let clock = self.clock.fetch_max(floor, Ordering::Relaxed).max(floor);
         queue.forgive(clock);
         let starved = queue.runs_urgent();
-        let lag = queue.distances().lag;
+        let distances = queue.distances();
         let load = queue.weight();
         let cpus = P::masks().possible().count();
         let begin = queue.probe;
         queue.probe = (begin + PROBES) % cpus;
         let (thread, at) = queue.first_waiting()?;
+        let lag = distances.lag(thread.share.weight());
 
         let mut best = None;
         for step in 0..cpus.min(PROBES) {
@@ -389,7 +391,7 @@ impl<P: SchedHost> Scheduler<P> {
                 continue;
             };
             let lead = ahead.saturating_sub(at);
-            let fits = there.weight() < load && lead > lag;
+            let fits = lead > 2 * lag || (lead > lag && there.weight() < load);
             if (fits || starved) && best.is_none_or(|(most, _)| lead > most) {
                 best = Some((lead, other));
             }

@@ -32,9 +32,15 @@
 //!   `carried * W / min(w, 1) + carried * W` and one slice, where w is its own
 //!   weight and W the other's, in multiples of that of niceness 0. For n equal threads on
 //!   one CPU that is 11 (n - 1) slices if they come from other CPUs, and (n - 1) if not.
-//! - **weights-hold**: over a second, threads of niceness -5 to 5 that compute for ever and
-//!   may run anywhere each get their share within 10 % and a slice, as long as that is no
-//!   more than one CPU. Among heavier threads one may be off by 15 %.
+//! - **weights-hold**: over a second, threads that compute for ever and may run anywhere each
+//!   get their share by weight, of which no thread's is more than one CPU. With niceness -5
+//!   to 5 they do within 10 % and a slice, with -10 to 10 within 20 % and two slices. With
+//!   all of -20 to 19 a thread gets a quarter of its share at least, but for two slices: the
+//!   slice of a light thread is more than its share of a second there.
+//! - **equals-are-max-min-fair**: over a second equal threads that compute for ever get what
+//!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice, or
+//!   two slices if that is more. So equal threads with the same CPUs get equal time. If
+//!   realtime threads take a part of some CPUs, they differ by 10 % and two slices at most.
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
 //!   each time, until all others have had a turn.
@@ -146,7 +152,7 @@ pub(crate) struct Distances {
     /// is charged at once while others wait (stalls-are-forgiven).
     pub(crate) forgive: u64,
     /// By how much a thread must lead one that waits on another CPU for that to move.
-    pub(crate) lag: u64,
+    lag: u64,
 }
 
 impl Distances {
@@ -159,6 +165,12 @@ impl Distances {
             forgive: 50 * slice,
             lag: slice,
         }
+    }
+
+    /// Returns by how much a thread must lead one of `weight` that waits on another CPU for
+    /// that to move: what the latter uses up in a slice, if that is less than a slice.
+    pub(crate) fn lag(&self, weight: u32) -> u64 {
+        self.lag.min(virtual_ticks(self.lag, weight))
     }
 
     /// Returns the reach of a thread of `weight` that comes from another queue, if it

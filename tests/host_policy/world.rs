@@ -60,6 +60,12 @@ impl Worker {
         Some(done)
     }
 
+    /// Has it compute and sleep as `script` says, time and again.
+    pub(crate) fn set_script(&mut self, script: Vec<(u64, u64)>) {
+        self.left = script[0].0;
+        self.script = script;
+    }
+
     /// Returns the CPU on which it waits, if it runs on `on`.
     fn waits_on(&self, on: Option<usize>) -> Option<usize> {
         let state = self.thread.state_racy();
@@ -258,8 +264,7 @@ impl World {
     pub(crate) fn spawn_with(&mut self, nice: Nice, script: Vec<(u64, u64)>) {
         self.spawn_busy(nice);
         let worker = self.workers.last_mut().expect("it was started");
-        worker.left = script[0].0;
-        worker.script = script;
+        worker.set_script(script);
     }
 
     /// Lets the machine run until `at`.
