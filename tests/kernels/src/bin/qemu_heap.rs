@@ -216,7 +216,7 @@ fn allocate_bursts(bursts: &[Burst]) -> bool {
             burst.extend((0..BURST).map(|_| block(class.size())));
         }
     });
-    let is_whole = |burst: &Burst| burst.lock().iter().all(|block| !block.is_empty());
+    let is_whole = |burst: &Burst| burst.lock_irqsave().iter().all(|block| !block.is_empty());
     bursts.iter().all(is_whole)
 }
 
