@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex as HostMutex};
 
 use fake::Fake;
 use fake_threads::{Body, bodies, run};
+use stillpoint::cpu::CpuId;
 use stillpoint::sched::lock::{Completion, Heir, Mutex, MutexGuard};
 use stillpoint::sched::{Class, Priority, SchedHost, Thread, ThreadState};
 use stillpoint::sync::IrqGuard;
@@ -287,4 +288,65 @@ fn a_limit_ends_a_wait_and_a_loan() {
         }),
     ];
     run(0, all);
+}
+
+/// Realtime threads have had their part of the CPU. A thread that is raised runs on all the
+/// same, before another realtime thread of that level; the one that it was raised for doesn't.
+#[test]
+fn a_raised_thread_is_not_held_back() {
+    let mutex = Arc::new(Lock::new(()));
+    let goes = Arc::new(Completion::<Fake>::new());
+    let ran = Arc::new(HostMutex::new(Vec::new()));
+    let note = |name: &'static str| {
+        let ran = Arc::clone(&ran);
+        move || ran.lock().expect("no panic under it").push(name)
+    };
+    let (raised, ordinary, urgent, hog) = (
+        note("raised"),
+        note("ordinary"),
+        note("urgent"),
+        note("hog"),
+    );
+    let (owned, waits) = (Arc::clone(&mutex), Arc::clone(&goes));
+    let (wanted, seen) = (Arc::clone(&mutex), mutex);
+    let spent = Arc::clone(&goes);
+    let all: Vec<Body> = vec![
+        Box::new(move |_| {
+            let held = owned.lock();
+            waits.wait();
+            raised();
+            drop(held);
+        }),
+        Box::new(move |_| {
+            while wanted.owner_racy().is_none() {
+                Fake::sched().yield_now();
+            }
+            set_own_class(realtime(60));
+            drop(wanted.lock());
+            urgent();
+        }),
+        Box::new(move |_| {
+            while !spent.try_wait() {
+                Fake::sched().yield_now();
+            }
+            ordinary();
+        }),
+        Box::new(move |_| {
+            while seen.waiting_racy() == 0 {
+                Fake::sched().yield_now();
+            }
+            set_own_class(realtime(60));
+            let masked = IrqGuard::<Fake>::new();
+            Fake::set_now(now() + 960_000_000);
+            Fake::sched().timer_interrupt();
+            assert!(Fake::sched().holds_realtime_back(CpuId::BOOT));
+            goes.complete();
+            goes.complete();
+            drop(masked);
+            hog();
+        }),
+    ];
+    run(1, all);
+    let ran = ran.lock().expect("no panic under it");
+    assert_eq!(*ran, ["raised", "ordinary", "hog", "urgent"]);
 }
