@@ -393,6 +393,7 @@ impl<P: CallHost> Calls<P> {
 
     /// Returns those of `cpus` that are online, without this CPU, and their number.
     /// Reads only as many mask words as the machine's CPUs take.
+    #[inline] // Else the mask is copied by `memcpy`.
     fn other_targets(&self, me: CpuId, cpus: &CpuMask) -> (CpuMask, usize) {
         let mut targets = [0; MASK_WORDS];
         let mut many = 0;
