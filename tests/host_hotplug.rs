@@ -10,6 +10,8 @@ mod calls;
 mod failures;
 #[path = "support/fake.rs"]
 mod fake;
+#[path = "host_hotplug/give_way.rs"]
+mod give_way;
 #[path = "host_hotplug/history.rs"]
 mod history;
 #[path = "support/sim.rs"]

@@ -6,6 +6,11 @@
 //!   threads from before it takes the hotplug lock until it has released it. Between the
 //!   still point and `sync:timers` no CPU serves the timers of the CPU that goes, and
 //!   whatever waits for the lock waits for this thread.
+//! - **gives-way-between-parts**: that thread gives way to realtime threads that wait on its
+//!   CPU: before and after it releases a CPU, before it stops the machine, and when it has
+//!   adopted the timers of a CPU. At these places all timers are served and it holds no stop
+//!   off. Each time it gives way for a sleep of 5 us
+//!   ([`Scheduler::give_way`](crate::sched::Scheduler::give_way)), because it keeps its level.
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_place::ControlPlace;
@@ -84,7 +89,9 @@ impl<P: HotplugHost> Hotplug<P> {
                 assert!(undone.is_ok(), "BUG: an infallible side failed: {undone:?}");
                 return Err(failed);
             }
+            P::sched().give_way(); // (gives-way-between-parts)
             self.release(cpu);
+            P::sched().give_way();
             P::sched().unpark(self.thread(cpu));
         }
         let walked = self.command(cpu).run_on(cpu, Direction::Up, ALL_UP);
@@ -182,6 +189,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let was_refused = P::off_refused(cpu).is_some();
         let context = StepContext { cpu };
         P::sched().park(self.thread(cpu));
+        P::sched().give_way();
         let stop = P::stop_machine();
         // The still point takes the INIT steps back, and no others: a walk that
         // could not be undone before may not end there.
@@ -200,6 +208,10 @@ impl<P: HotplugHost> Hotplug<P> {
         P::grace_periods().after_teardown();
         // Only hotplug changes the online mask, and this thread has the hotplug lock.
         assert!(stopped.is_ok(), "BUG: {cpu:?} left meanwhile: {stopped:?}");
+        // `sync:timers` alone: then all timers are served.
+        let walked = self.walker(&context).down(UP_TO_ALIVE - 1);
+        assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
+        P::sched().give_way(); // (gives-way-between-parts)
         let walked = self.walker(&context).down(0);
         assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         match self.quarantine(cpu) {

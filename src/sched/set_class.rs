@@ -4,11 +4,16 @@
 
 use alloc::sync::Arc;
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::{Class, Nice, SchedHost, Scheduler, Thread};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
+
+/// How long [`Scheduler::give_way`] sleeps: a realtime thread that wakes and soon sleeps again
+/// needs less.
+const WAY: Duration = Duration::from_micros(5);
 
 /// While it exists, the thread that made it is as urgent as the kernel's own threads:
 /// [`Scheduler::lend_urgency`].
@@ -34,6 +39,24 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn lend_urgency(&self) -> LentUrgency<P> {
         self.lend(true);
         LentUrgency(PhantomData)
+    }
+
+    /// Sleeps for 5 us if a realtime thread waits on this CPU: for a thread with lent urgency,
+    /// between parts of its work that need the CPU without a break. No realtime thread can make
+    /// that longer, because this thread keeps its level.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub fn give_way(&self) {
+        let waits = {
+            let masked = IrqGuard::<P>::new();
+            let queue = self.queue(P::this_cpu()).lock_masked(&masked);
+            let first = queue.ready.most_urgent_level();
+            first.is_some_and(|level| level < NORMAL_LEVEL)
+        };
+        if waits {
+            self.sleep_until(P::deadline(WAY));
+        }
     }
 
     fn lend(&self, lent: bool) {

@@ -428,6 +428,10 @@ impl Sim {
             Direction::Up => up - 1,
             Direction::Down => up,
         };
+        let before_step = state().script.before_step;
+        if let Some(before_step) = before_step {
+            before_step(step, direction);
+        }
         let fails = {
             let fails = &mut state().script.fails;
             let found = fails.iter().position(|fail| *fail == (step, direction));

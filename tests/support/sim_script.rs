@@ -48,6 +48,8 @@ pub(crate) struct Script {
     pub(crate) early_off: bool,
     /// The steps that fail once, with the direction in which they do.
     pub(crate) fails: Vec<(usize, Direction)>,
+    /// Is called before each step, by the thread that passes it.
+    pub(crate) before_step: Option<fn(usize, Direction)>,
 }
 
 impl Script {
@@ -67,6 +69,7 @@ impl Script {
             held_after_asking: 0,
             early_off: false,
             fails: Vec::new(),
+            before_step: None,
         }
     }
 }
