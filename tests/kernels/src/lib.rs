@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod boot;
 pub mod case;
+pub mod coming;
 pub mod ktap;
 pub mod last_call;
 pub mod loops;
@@ -14,6 +15,7 @@ pub mod machine;
 pub mod memory;
 pub mod page;
 pub mod registers;
+pub mod turns;
 pub mod unharmed;
 #[path = "../../support/xorshift.rs"]
 pub mod xorshift;

@@ -2,7 +2,6 @@
 //! them.
 
 use alloc::sync::Arc;
-use core::arch::asm;
 use core::hint::black_box;
 use core::time::Duration;
 
@@ -16,6 +15,7 @@ use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stillpoint::time::Instant;
 
 use kernel_support::machine::last_cpu;
+use kernel_support::turns;
 
 /// How long a thread in the middle computes: far longer than a lock is held, and less than
 /// what the bound lets it have.
@@ -96,28 +96,13 @@ pub(crate) fn compute(time: Duration, steps: &Stage) {
 const STEP: Duration = Duration::from_micros(20);
 
 /// Computes for a step. Then it lets the other CPUs have their turns.
-///
-/// With a count of instructions for a clock QEMU runs the CPUs one after the other, each until
-/// the next timer of any CPU, divided by the number of CPUs. Without a timer that is
-/// milliseconds, for which an SGI to another CPU would wait. So a CPU that computes sets its
-/// physical timer, which the kernel doesn't use, and whose interrupt stays masked.
 fn step() {
     const TURN: u64 = 20_000;
-    const ENABLED_MASKED: u64 = 0b11;
     // An instruction takes a nanosecond, and a turn of the loop four.
     for count in 0..STEP.as_nanos() / 4 {
         black_box(count);
     }
-    // SAFETY: the kernel uses the virtual timer only. This one's interrupt is masked.
-    unsafe {
-        asm!(
-            "msr cntp_tval_el0, {turn}",
-            "msr cntp_ctl_el0, {ctl}",
-            turn = in(reg) TURN,
-            ctl = in(reg) ENABLED_MASKED,
-            options(nomem, nostack, preserves_flags)
-        );
-    }
+    turns::next_after(TURN);
 }
 
 /// A thread of middle urgency that computes on the boot CPU and waits for nothing.

@@ -7,8 +7,8 @@ use stillpoint::api::thread::{self, Builder};
 use stillpoint::config::NORMAL_SLICE;
 use stillpoint::println;
 
-use crate::coming::Coming;
 use crate::team::{Team, all_cpus, as_boss, ms};
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::leave_and_return;
 

@@ -7,8 +7,8 @@ use stillpoint::api::{cpu_down, cpu_up};
 use stillpoint::cpu::CpuId;
 use stillpoint::println;
 
-use crate::coming::Coming;
 use crate::team::{Team, as_boss, fifo, ms, on};
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::last_cpu;
 

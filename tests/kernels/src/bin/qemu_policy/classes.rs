@@ -9,8 +9,8 @@ use stillpoint::kernel::Hw;
 use stillpoint::platform::Platform;
 use stillpoint::println;
 
-use crate::coming::Coming;
 use crate::team::{Team, Worker, all_cpus, as_boss, fifo, ms, on};
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{last_cpu, spin_for};
 

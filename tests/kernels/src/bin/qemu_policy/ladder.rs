@@ -6,8 +6,8 @@ use core::time::Duration;
 use stillpoint::api::thread::{self, Builder};
 use stillpoint::println;
 
-use crate::coming::Coming;
 use crate::team::{Team, Worker, all_cpus, as_boss, fifo, ms};
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 
 /// The longest time for which a thread that should run doesn't: less than an ordinary slice.

@@ -21,7 +21,6 @@ extern crate alloc;
 mod balance;
 mod bound;
 mod classes;
-mod coming;
 mod drain;
 mod ladder;
 mod pile;

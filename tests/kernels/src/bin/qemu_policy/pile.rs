@@ -11,8 +11,8 @@ use stillpoint::platform::Platform;
 use stillpoint::println;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 
-use crate::coming::Coming;
 use crate::team::{as_boss, ms, on};
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::after;
 

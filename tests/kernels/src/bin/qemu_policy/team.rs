@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::arch::asm;
 use core::hint::black_box;
 use core::time::Duration;
 
@@ -12,6 +11,8 @@ use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stillpoint::time::Instant;
+
+use kernel_support::turns;
 
 /// No instant is marked.
 const NO_MARK: u64 = 0;
@@ -33,27 +34,12 @@ struct Seen {
 }
 
 /// Lets the other CPUs have their turns, if `due` has passed; returns when it is due again.
-///
-/// With a count of instructions for a clock QEMU runs the CPUs one after the other, each
-/// until the next timer of any CPU, divided by the number of CPUs. Without a timer that is
-/// milliseconds, for which an SGI to another CPU would wait. So each CPU that computes sets
-/// its physical timer, which the kernel doesn't use, and whose interrupt stays masked.
 fn take_turns(now: Instant, due: Instant) -> Instant {
     const TURN: u64 = 40_000;
-    const ENABLED_MASKED: u64 = 0b11;
     if now < due {
         return due;
     }
-    // SAFETY: the kernel uses the virtual timer only. This one's interrupt is masked.
-    unsafe {
-        asm!(
-            "msr cntp_tval_el0, {turn}",
-            "msr cntp_ctl_el0, {ctl}",
-            turn = in(reg) TURN,
-            ctl = in(reg) ENABLED_MASKED,
-            options(nomem, nostack, preserves_flags)
-        );
-    }
+    turns::next_after(TURN);
     now.after_ticks(TURN)
 }
 

@@ -7,8 +7,8 @@ use stillpoint::api::thread::{self, Builder};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::println;
 
-use crate::coming::Coming;
 use crate::team::{Team, Worker, all_cpus, as_boss, fifo, ms, on};
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{last_cpu, secondaries};
 

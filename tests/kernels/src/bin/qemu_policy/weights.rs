@@ -6,8 +6,8 @@ use stillpoint::api::thread::{self, Builder, Nice};
 use stillpoint::config::NORMAL_SLICE;
 use stillpoint::println;
 
-use crate::coming::Coming;
 use crate::team::{Team, Worker, all_cpus, as_boss, ms, on};
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::last_cpu;
 
