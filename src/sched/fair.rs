@@ -41,6 +41,9 @@
 //!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice, or
 //!   two slices if that is more. So equal threads with the same CPUs get equal time. If
 //!   realtime threads take a part of some CPUs, they differ by 10 % and two slices at most.
+//!   When CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until
+//!   all are spread and those that waited have caught up, they also differ by what a thread
+//!   may be owed (credit-is-bounded).
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
 //!   each time, until all others have had a turn.
