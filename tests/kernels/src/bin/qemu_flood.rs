@@ -1,5 +1,6 @@
 //! Callbacks of RCU that come faster than they run, or compute for long: memory stays
-//! bounded, and no thread is kept from its CPU. No memory is needed to run them.
+//! bounded, and no thread is kept from its CPU. No memory is needed to run them. In virtual
+//! time, with CPUs that come and go.
 
 //@ smp: 1 2 4 20
 //@ icount: 1
@@ -23,8 +24,8 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::time::Duration;
 
-use stillpoint::api::{heap_stats, rcu, thread};
-use stillpoint::cpu::CpuId;
+use stillpoint::api::{self, heap_stats, rcu, thread};
+use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::println;
@@ -33,9 +34,11 @@ use stillpoint::sched::{Class, Priority};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kernel_support::case::case;
+use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{last_cpu, leave_and_return, spin_until};
 use kernel_support::memory::WholeHeap;
+use kernel_support::turns;
 
 /// How many threads queue callbacks as fast as they can.
 const PRODUCERS: usize = 3;
@@ -93,7 +96,18 @@ fn start_producers(stop: &Arc<AtomicBool>) -> Vec<thread::JoinHandle<()>> {
     (0..PRODUCERS).map(start).collect()
 }
 
+/// The flood goes on while CPUs stay, and then while they come and go.
 fn flood(ktap: &mut Ktap) {
+    flood_on(ktap, "CPUs stay");
+    let coming = Coming::start();
+    flood_on(ktap, "CPUs come and go");
+    let walks = coming.end();
+    println!("# {walks:?} walks");
+    ktap.check("CPUs came and went", walks.is_some());
+}
+
+fn flood_on(ktap: &mut Ktap, when: &str) {
+    let before = rcu::stats();
     let stop = Arc::new(AtomicBool::new(false));
     let producers = start_producers(&stop);
     let (mut most, mut latest, mut waits) = (0, 0, [0; 2]);
@@ -115,20 +129,25 @@ fn flood(ktap: &mut Ktap) {
     println!(
         "# {after:?}, most {most}, main {latest} us late, synchronize and barrier {waits:?} us"
     );
+    let ran = after.ran - before.ran;
     let cpus = kernel().masks.possible().count() as u64;
-    ktap.check("callbacks are queued and run", after.ran > 10 * MARK);
-    ktap.check(
-        "few more wait than the marks of all CPUs",
-        most <= 2 * cpus * MARK,
-    );
     let late = u64::try_from(LATE.as_micros()).expect("small");
-    ktap.check("main has its turns on a CPU", latest < late);
-    ktap.check("synchronize is not held up", waits[0] < late);
-    ktap.check(
-        "a barrier is not held up by what comes later",
-        waits[1] < 4 * late,
-    );
-    ktap.equal("all callbacks run", after.ran, after.queued);
+    for (what, right) in [
+        ("callbacks are queued and run", ran > 10 * MARK),
+        (
+            "few more wait than the marks of all CPUs",
+            most <= 2 * cpus * MARK,
+        ),
+        ("main has its turns on a CPU", latest < late),
+        ("synchronize is not held up", waits[0] < late),
+        (
+            "a barrier is not held up by what comes later",
+            waits[1] < 4 * late,
+        ),
+        ("all callbacks run", after.ran == after.queued),
+    ] {
+        ktap.check(&alloc::format!("{when}: {what}"), right);
+    }
 }
 
 /// A caller that may not wait queues as many as it likes.
@@ -213,10 +232,28 @@ fn queue_many(cpu: CpuId, count: u32) -> Arc<AtomicU32> {
     next
 }
 
-/// Callbacks free memory when there is none.
+/// Callbacks free memory when there is none, also those of a CPU that is about to go.
 fn full(ktap: &mut Ktap) {
+    let (used_up, freed, _) = free_when_full(|| true);
+    ktap.check("the heap is used up", used_up);
+    ktap.check("callbacks run and free memory", freed);
+    if last_cpu() == CpuId::BOOT {
+        return;
+    }
+    let (used_up, freed, walked) = free_when_full(|| api::cpu_down(last_cpu()).is_ok());
+    let back = api::cpu_up(last_cpu()).is_ok();
+    ktap.check("the heap is used up again", used_up);
+    ktap.check("callbacks of a CPU that goes run and free memory", freed);
+    ktap.check("the CPU goes and comes", walked && back);
+}
+
+/// Queues callbacks on the last CPU that free memory, uses the heap up, and lets the
+/// callbacks run while another thread calls `walk_fn`. Returns whether the heap was used up,
+/// whether the callbacks have freed memory, and what `walk_fn` has returned.
+fn free_when_full(walk_fn: impl FnOnce() -> bool + Send + 'static) -> (bool, bool, bool) {
     const BLOCK: usize = 1 << 16;
     let go = Arc::new(Completion::<Hw>::new());
+    let full = Arc::new(Completion::<Hw>::new());
     let last = last_cpu();
     let held = Arc::clone(&go);
     let queue = move || {
@@ -236,21 +273,31 @@ fn full(ktap: &mut Ktap) {
     thread::spawn_on(last, "queues", queue)
         .expect("a stack")
         .join();
+    let begins = Arc::clone(&full);
+    let walker = thread::spawn(move || {
+        begins.wait();
+        walk_fn()
+    });
+    thread::sleep(Duration::from_millis(5)); // It waits.
     let all = WholeHeap::take();
     let before = heap_stats().free;
+    full.complete();
+    // The walk has begun, and waits for the callback.
+    thread::sleep(Duration::from_millis(5));
     go.complete();
     rcu::barrier();
     let after = heap_stats().free;
+    let walked = walker.join();
     let taken = all.give_back();
     println!("# {taken} bytes taken, {before} bytes were free, then {after}");
-    ktap.check("the heap is used up", before < BLOCK);
-    ktap.check("callbacks run and free memory", after >= 100 * BLOCK);
+    (before < BLOCK, after >= 100 * BLOCK, walked)
 }
 
-/// A callback computes for half a second while a realtime thread sleeps a millisecond at a
-/// time. One CPU is online: by instruction count QEMU has each CPU wait for the turns of the
-/// others.
+/// A callback computes for half a second while a realtime thread of the same CPU sleeps a
+/// millisecond at a time.
 fn computes(ktap: &mut Ktap) {
+    // The callback is queued on the boot CPU, which stays, and runs there.
+    let bound = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
     let mut latest = 0;
     let moved = leave_and_return(|| {
         latest = compute();
@@ -259,6 +306,12 @@ fn computes(ktap: &mut Ktap) {
     println!("# the realtime thread was {latest} us late");
     ktap.check("CPUs leave and come back", moved);
     ktap.check("a realtime thread is not held up", latest < 1000);
+    let coming = Coming::start();
+    let latest = compute();
+    let walks = coming.end();
+    println!("# the realtime thread was {latest} us late, {walks:?} walks");
+    ktap.check("CPUs come and go", bound.is_ok() && walks.is_some());
+    ktap.check("a realtime thread is not held up then", latest < 1000);
 }
 
 /// Returns how late the realtime thread was at most, in microseconds.
@@ -267,6 +320,7 @@ fn compute() -> u64 {
     let ends = Arc::clone(&stop);
     let urgent = thread::Builder::new()
         .class(Class::fifo(Priority::MAX))
+        .affinity(CpuMask::of(CpuId::BOOT))
         .spawn(move || {
             let mut latest = 0;
             while !ends.load(Ordering::Relaxed) {
@@ -280,7 +334,8 @@ fn compute() -> u64 {
         let end = Hw::deadline(Duration::from_millis(500));
         while Hw::now() < end {
             // Reading the counter is dear under emulation.
-            (0..100_000_u32).for_each(|number| _ = black_box(number));
+            (0..10_000_u32).for_each(|number| _ = black_box(number));
+            turns::next_after(20_000);
         }
     });
     rcu::barrier();
@@ -301,7 +356,7 @@ fn urgent(ktap: &mut Ktap) {
             let ran = Arc::clone(&ran);
             thread::Builder::new()
                 .class(priority(50))
-                .affinity(stillpoint::cpu::CpuMask::of(cpu))
+                .affinity(CpuMask::of(cpu))
                 .spawn(move || spin_until(|| ran.load(Ordering::Acquire)))
                 .expect("a stack")
         })
