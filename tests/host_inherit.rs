@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex as HostMutex};
 use fake::Fake;
 use fake_threads::{Body, bodies, run};
 use stillpoint::cpu::CpuId;
-use stillpoint::sched::lock::{Completion, Heir, Mutex, MutexGuard};
+use stillpoint::sched::lock::{Completion, CpusLock, Heir, Mutex, MutexGuard};
 use stillpoint::sched::{Class, Priority, SchedHost, Thread, ThreadState};
 use stillpoint::sync::IrqGuard;
 use stillpoint::time::Instant;
@@ -349,4 +349,143 @@ fn a_raised_thread_is_not_held_back() {
     run(1, all);
     let ran = ran.lock().expect("no panic under it");
     assert_eq!(*ran, ["raised", "ordinary", "hog", "urgent"]);
+}
+
+/// A thread is about to read under the hotplug lock, but has not counted itself, when a writer
+/// waits for another reader and lends to both. The writer has left when the thread goes on.
+#[test]
+fn a_reader_that_no_writer_waited_for_keeps_no_loan() {
+    let lock = Arc::new(CpusLock::<Fake>::new(1));
+    let (reads, marked) = (Completion::<Fake>::new(), Completion::<Fake>::new());
+    let all = Arc::new((lock, reads, marked, Completion::<Fake>::new()));
+    let [first, second, writer] = [(); 3].map(|()| Arc::clone(&all));
+    let all: Vec<Body> = vec![
+        Box::new(move |_| {
+            let (lock, reads, ..) = &*first;
+            let held = lock.read();
+            reads.complete();
+            while own_level() == Class::Normal.level() {
+                Fake::sched().yield_now();
+            }
+            drop(held);
+            assert_eq!(own_level(), Class::Normal.level());
+        }),
+        Box::new(move |_| {
+            let (lock, reads, ..) = &*second;
+            reads.wait();
+            let its = Arc::clone(&second);
+            Fake::run_before_preempt_off(move || {
+                let (_, _, marked, wrote) = &*its;
+                marked.complete();
+                wrote.wait();
+                assert_eq!(own_level(), realtime(30).level(), "it was lent to");
+            });
+            drop(lock.read());
+            assert_eq!(own_level(), Class::Normal.level(), "a loan is left");
+        }),
+        Box::new(move |_| {
+            let (lock, _, marked, wrote) = &*writer;
+            marked.wait();
+            set_own_class(realtime(30));
+            drop(lock.write());
+            wrote.complete();
+        }),
+    ];
+    run(0, all);
+}
+
+/// The owner of two mutexes gives back first the one that it took first: each loan goes with
+/// its mutex.
+#[test]
+fn each_loan_goes_with_its_mutex() {
+    let locks = (Lock::new(()), Mutex::<u8, Fake>::new(0));
+    let all = Arc::new((locks.0, locks.1, Completion::<Fake>::new()));
+    let [owner, more, less, starts] = [(); 4].map(|()| Arc::clone(&all));
+    let all: Vec<Body> = vec![
+        Box::new(move |_| {
+            let first = owner.0.lock();
+            let second = owner.1.lock();
+            owner.2.wait();
+            assert_eq!(own_level(), realtime(40).level());
+            drop(first);
+            assert_eq!(own_level(), realtime(20).level());
+            drop(second);
+            assert_eq!(own_level(), Class::Normal.level());
+        }),
+        Box::new(move |_| {
+            while more.1.waiting_racy() == 0 {
+                Fake::sched().yield_now();
+            }
+            set_own_class(realtime(40));
+            drop(more.0.lock());
+        }),
+        Box::new(move |_| {
+            while less.1.owner_racy().is_none() {
+                Fake::sched().yield_now();
+            }
+            set_own_class(realtime(20));
+            drop(less.1.lock());
+        }),
+        Box::new(move |_| {
+            while starts.0.waiting_racy() == 0 {
+                Fake::sched().yield_now();
+            }
+            starts.2.complete();
+        }),
+    ];
+    run(0, all);
+}
+
+/// A thread ends with a mutex whose guard it has forgotten. Those that wait give up at their
+/// limit, at whatever class they are by then, and the ended thread doesn't disturb that.
+#[test]
+fn an_owner_that_has_ended_leaves_others_to_their_limits() {
+    let mutex = Arc::new(Lock::new(()));
+    let waiting = Arc::new(HostMutex::new(Vec::new()));
+    let goes = Arc::new(Completion::<Fake>::new());
+    let (owned, waits) = (Arc::clone(&mutex), Arc::clone(&goes));
+    let mut all: Vec<Body> = vec![Box::new(move |_| {
+        core::mem::forget(owned.lock());
+        waits.wait();
+        assert_eq!(own_level(), realtime(31).level());
+    })];
+    all.extend(bodies(2, |number| {
+        let (mutex, waiting) = (Arc::clone(&mutex), Arc::clone(&waiting));
+        move |_: &mut Random| {
+            let me = Fake::sched().current();
+            waiting.lock().expect("no panic under it").push(me);
+            while mutex.owner_racy().is_none() {
+                Fake::sched().yield_now();
+            }
+            let number = u8::try_from(number).expect("two");
+            set_own_class(realtime(30 + number));
+            assert!(mutex.lock_until(Instant(100)).is_none());
+            assert_eq!(own_level(), realtime(50).level());
+        }
+    }));
+    let ended = mutex;
+    all.push(Box::new(move |_| {
+        while ended.waiting_racy() < 2 {
+            Fake::sched().yield_now();
+        }
+        let owner = ended.owner_racy().expect("it holds the mutex");
+        goes.complete();
+        while !owner.has_ended() {
+            Fake::sched().yield_now();
+        }
+        assert_eq!(Heir::level(&*owner), realtime(31).level());
+        for waiter in waiting.lock().expect("no panic under it").iter() {
+            Fake::sched().set_class(waiter, realtime(50));
+        }
+        assert_eq!(Heir::level(&*owner), realtime(50).level());
+        let masked = IrqGuard::<Fake>::new();
+        Fake::set_now(101);
+        Fake::sched().timer_interrupt();
+        drop(masked);
+        while ended.waiting_racy() > 0 {
+            Fake::sched().yield_now();
+        }
+        assert_eq!(Heir::level(&*owner), Class::Normal.level());
+    }));
+    run(0, all);
 }

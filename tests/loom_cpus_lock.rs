@@ -10,6 +10,7 @@
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_word::Word;
@@ -174,10 +175,12 @@ fn a_reader_that_waits_is_let_in_before_the_next_writer() {
     });
 }
 
-/// A reader, and what a writer has lent to it, under the lock of its loans.
+/// A reader, and what a writer has lent to it, under the lock of its loans; the second one is
+/// the level that it inherits, which the reader reads without that lock.
 struct Reader {
     held: HeldCpusLock,
     lent: Mutex<bool>,
+    inherits: AtomicBool,
 }
 
 impl Reader {
@@ -185,7 +188,12 @@ impl Reader {
         Reader {
             held: HeldCpusLock::new(),
             lent: Mutex::new(false),
+            inherits: AtomicBool::new(false),
         }
+    }
+
+    fn inherits(&self) -> bool {
+        self.inherits.load(Ordering::Relaxed)
     }
 
     fn has_a_loan(&self) -> bool {
@@ -193,7 +201,12 @@ impl Reader {
     }
 
     fn give_back(&self) {
-        *self.lent.lock().expect("never poisoned") = false;
+        self.settle(&mut self.lent.lock().expect("never poisoned"), false);
+    }
+
+    fn settle(&self, lent: &mut bool, now: bool) {
+        *lent = now;
+        self.inherits.store(now, Ordering::Relaxed);
     }
 
     /// Does what a writer that waits does for each thread.
@@ -201,7 +214,7 @@ impl Reader {
         if self.held.reads() {
             let mut lent = self.lent.lock().expect("never poisoned");
             if self.held.reads() {
-                *lent = true;
+                self.settle(&mut lent, true);
             }
         }
     }
@@ -218,7 +231,7 @@ impl World {
         }
         inside_fn();
         reader.held.end_read();
-        if self.on(1, |cpu| self.counts.leave(cpu)) {
+        if self.on(1, |cpu| self.counts.leave(cpu)) || reader.inherits() {
             self.drained.wake();
             reader.give_back();
         }
@@ -276,6 +289,26 @@ fn a_reader_that_leaves_keeps_no_loan() {
             reader.lend();
         }
         world.drained.wait_until(|| world.counts.is_drained());
+        reads.join().expect("the reader of the model");
+        assert!(!reader.has_a_loan(), "a loan is left");
+    });
+}
+
+/// A writer that waits for another reader lends to one that has yet to count itself, and has
+/// left when that one comes.
+#[test]
+fn a_reader_that_comes_behind_the_writer_keeps_no_loan() {
+    loom::model(|| {
+        let world = world();
+        let reader = Arc::new(Reader::new());
+        let reads = {
+            let (world, reader) = (Arc::clone(&world), Arc::clone(&reader));
+            thread::spawn(move || world.read(&reader, || ()))
+        };
+        world.block();
+        reader.lend();
+        world.drained.wait_until(|| world.counts.is_drained());
+        world.counts.unblock();
         reads.join().expect("the reader of the model");
         assert!(!reader.has_a_loan(), "a loan is left");
     });

@@ -183,6 +183,12 @@ impl<P: SchedHost> Thread<P> {
         self.urgency.level()
     }
 
+    /// Returns whether a thread that waits for this one lends to it.
+    #[inline]
+    pub(crate) fn inherits(&self) -> bool {
+        self.urgency.inherits()
+    }
+
     /// Returns whether the thread takes turns with others of its level.
     #[inline]
     pub(crate) fn takes_turns(&self) -> bool {

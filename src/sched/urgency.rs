@@ -88,6 +88,12 @@ impl Urgency {
         usize::from(self.inherited.load(Ordering::Relaxed))
     }
 
+    /// Returns whether the thread inherits a level.
+    #[inline]
+    pub(super) fn inherits(&self) -> bool {
+        self.inherited() < LEVELS
+    }
+
     /// Has the thread inherit `level`; [`LEVELS`]: none.
     pub(super) fn inherit(&self, level: usize) {
         self.inherited.store(byte(level), Ordering::Relaxed);

@@ -50,7 +50,7 @@ type SwitchHook = Box<dyn Fn() + Send + Sync>;
 
 /// A function of a test that is called whenever a host thread restores its interrupts.
 type RestoreHook = Box<dyn Fn()>;
-/// Called once, before interrupts are masked.
+/// Called once, before interrupts are masked or preemption is forbidden.
 type MaskHook = Box<dyn FnOnce()>;
 
 thread_local! {
@@ -72,6 +72,7 @@ thread_local! {
     };
     static ON_RESTORE: Cell<Option<RestoreHook>> = const { Cell::new(None) };
     static BEFORE_MASK: Cell<Option<MaskHook>> = const { Cell::new(None) };
+    static BEFORE_PREEMPT_OFF: Cell<Option<MaskHook>> = const { Cell::new(None) };
 }
 
 fn machine() -> &'static Machine {
@@ -177,6 +178,13 @@ impl Fake {
         BEFORE_MASK.set(Some(Box::new(interrupt)));
     }
 
+    /// Has `others_fn` run once, before the calling thread forbids preemption next: other
+    /// threads have the CPU there.
+    #[allow(dead_code, reason = "not every test has such a moment")]
+    pub(crate) fn run_before_preempt_off(others_fn: impl FnOnce() + 'static) {
+        BEFORE_PREEMPT_OFF.set(Some(Box::new(others_fn)));
+    }
+
     /// Starts a host thread that belongs to the machine of the calling thread.
     /// The body begins with interrupts on.
     pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) {
@@ -248,6 +256,11 @@ impl LocalCpu for Fake {
     }
 
     fn preempt_disable() {
+        if PREEMPT_COUNT.get() == 0
+            && let Some(others_run) = BEFORE_PREEMPT_OFF.take()
+        {
+            others_run();
+        }
         PREEMPT_COUNT.set(PREEMPT_COUNT.get() + 1);
     }
 

@@ -13,9 +13,9 @@
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
-use crate::sched::SchedHost;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sched::lock::{Mutex, MutexGuard, ReaderCounts, WaitQueue, WouldDeadlock};
+use crate::sched::{SchedHost, Thread};
 use crate::sched::{late_at, patience};
 use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep};
@@ -230,17 +230,18 @@ impl<P: SchedHost> CpusLock<P> {
         let here = PreemptGuard::<P>::new();
         let tell = self.counts.leave(P::this_cpu());
         drop(here);
-        if tell {
-            self.leave_writer_waiting();
+        // The writer that has lent may have left (`leaver-gives-back` of `reader_loans`).
+        if tell || P::sched().with_current(Thread::inherits) {
+            self.leave_as_heir();
         }
     }
 
     #[cold]
-    fn leave_writer_waiting(&self) {
+    fn leave_as_heir(&self) {
         self.drained.wake_one();
         // Not before the writer is woken: this thread may lose its CPU here.
         let me = P::sched().current();
-        P::sched().give_back_to_writer(&me); // (`leaver-gives-back` of `reader_loans`)
+        P::sched().give_back_to_writer(&me);
     }
 
     /// Lets in the readers that have come meanwhile, then opens the lock to all.

@@ -13,8 +13,9 @@
 //!   ...                                     it reads? lends
 //!   says that it doesn't                  waits until all have left
 //!   leaves, fence
-//!   blocked? yes: tells the writer, and
-//!     gives back, under that lock
+//!   blocked, or lent to? yes: tells the
+//!     writer, and gives back, under that
+//!     lock
 //! ```
 //! A writer whose own level changes while it waits is woken, and walks again
 //! (`change-wakes` of `inherit`). A thread that is raised while it waits for a mutex lends on.
@@ -27,9 +28,11 @@
 //!   reader that has the lock that it reads. The reader said so before its own fence, after
 //!   which it did not see the lock blocked (`reader-is-counted` of `reader_counts`).
 //! - **leaver-gives-back**: a reader to which a writer has lent finds the lock blocked where it
-//!   turns back or leaves: the writer waits for it. It says first that it doesn't read, and
-//!   then gives back under the lock of its loans. A writer that comes behind that sees that
-//!   it doesn't read.
+//!   turns back or leaves: the writer waits for it. Or it had not counted itself yet, and
+//!   counts itself when that writer has left: then it sees the loan where it leaves, because it
+//!   has seen that the writer unblocked the lock after its walk. The reader says first that it
+//!   doesn't read, and then gives back under the lock of its loans. A writer that comes behind
+//!   that sees that it doesn't read.
 //! - **no-loan-in-line**: a reader that waits for a writer has given back, under the lock under
 //!   which writers block. It reads again where a writer lets it in, before the next writer
 //!   blocks.
