@@ -174,8 +174,11 @@ fn weights_hold() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);
         let (cpus, threads) = (1 + random.below(20), 1 + random.below(40));
-        let reach = [5, 10, 20][random.below(3)];
-        let mut nice = || i8::try_from(random.below(2 * reach)).expect("40") - reach as i8;
+        let reach: i8 = [5, 10, 20][random.below(3)];
+        let mut nice = || {
+            let above = random.below(2 * reach.unsigned_abs() as usize);
+            i8::try_from(above).expect("below 40") - reach
+        };
         let nices: Vec<i8> = (0..threads).map(|_| nice()).collect();
         shares::weights_hold(seed, cpus, &nices);
     });

@@ -65,8 +65,8 @@ fn start(seed: u64, cpus: usize, threads: &[Busy]) -> World {
 }
 
 /// Checks that equal threads that may run on parts of the CPUs only get their max-min fair
-/// shares, within [`slack`] (`equals-are-max-min-fair` of `sched::fair`). So those with the same CPUs get equal time, and what some
-/// may not use the others get.
+/// shares, within [`slack`] (`equals-are-max-min-fair` of `sched::fair`). So those with the
+/// same CPUs get equal time, and what some may not use the others get.
 pub(crate) fn equals_share_what_they_may_use(seed: u64) {
     let mut random = Random::new(seed);
     let (cpus, count) = (1 + random.below(6), 1 + random.below(24));
@@ -81,7 +81,7 @@ pub(crate) fn equals_share_what_they_may_use(seed: u64) {
         for (at, (ran, fair)) in ran.iter().zip(&fair).enumerate() {
             let off = (*ran as f64 - fair).abs();
             assert!(
-                off <= slack(*fair as u64) as f64,
+                off <= slack(*fair),
                 "{:?} of {threads:?} on {cpus} CPUs has run for {ran} of {fair:.0} ns",
                 threads[at]
             );

@@ -76,8 +76,9 @@ pub(crate) fn each_second(world: &mut World, seconds: u64) -> Vec<Vec<u64>> {
 /// Returns by how much the times of equal threads may differ in a second if their mean is
 /// `mean`: a slice and 5 %, or two slices if that is more. A thread has whole slices, and the
 /// turns of two CPUs begin at different times.
-pub(crate) fn slack(mean: u64) -> u64 {
-    (SLICE + mean / 20).max(2 * SLICE)
+pub(crate) fn slack(mean: f64) -> f64 {
+    let slice = SLICE as f64;
+    (slice + mean / 20.0).max(2.0 * slice)
 }
 
 /// Checks that equal threads get equal time: over each second they differ by no more than
@@ -86,9 +87,9 @@ pub(crate) fn equals_get_equal_time(seed: u64, cpus: usize, threads: usize) {
     for ran in run(seed, cpus, &vec![0; threads], 3) {
         let (least, most) = (ran.iter().min(), ran.iter().max());
         let (least, most) = (least.expect("a thread"), most.expect("a thread"));
-        let mean = ran.iter().sum::<u64>() / threads as u64;
+        let mean = ran.iter().sum::<u64>() as f64 / threads as f64;
         assert!(
-            most - least <= slack(mean),
+            (most - least) as f64 <= slack(mean),
             "{threads} threads on {cpus} CPUs have run for {least} to {most} ns: {ran:?}"
         );
     }

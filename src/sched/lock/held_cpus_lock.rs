@@ -14,8 +14,8 @@ const WRITES: u32 = u32::MAX;
 /// Bit: the thread waits for a writer to let it in.
 const WAITS: u32 = 1 << 30;
 
-/// How often a thread holds the lock for reading or is about to, and [`WAITS`]; or [`WRITES`]
-/// if it holds it for writing.
+/// How often a thread holds the lock for reading or is about to, and whether it waits for a
+/// writer to let it in; or that it holds the lock for writing.
 ///
 /// Relaxed: only the thread itself changes it, or a writer that lets it in, under the lock of
 /// the readers that wait. Another writer reads it, which a fence or the lock of the thread's
