@@ -98,7 +98,7 @@ mod kernel {
         }
         let loops = number("loops", 2000);
         let first = now() + Duration::from_millis(50);
-        let threads: Vec<_> = cpu::online()
+        let threads: Vec<_> = cpu::online_racy()
             .iter()
             .zip(0..)
             .map(|(cpu, place)| sleeper(cpu, first + STEP * place, loops))
@@ -165,7 +165,7 @@ mod kernel {
         /// Starts for each CPU a thread that computes, and two that pass a word to and fro
         /// and compute a little in between.
         fn load(&self, threads: &mut Vec<JoinHandle<()>>) {
-            for _ in cpu::online().iter() {
+            for _ in cpu::online_racy().iter() {
                 threads.push(self.start("computes", |end| {
                     while !end.load(Ordering::Relaxed) {
                         compute(10_000);
@@ -193,7 +193,7 @@ mod kernel {
 
     /// Takes each CPU but the boot CPU down and up again, round robin.
     fn cycle_cpus(end: &AtomicBool) {
-        let others = cpu::online().without(&CpuMask::of(CpuId::BOOT));
+        let others = cpu::online_racy().without(&CpuMask::of(CpuId::BOOT));
         let (mut walks, mut refused) = (0_u64, 0_u64);
         for cpu in others.iter().cycle() {
             if end.load(Ordering::Relaxed) {

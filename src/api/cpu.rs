@@ -1,9 +1,9 @@
 //! CPUs: their numbers, sets of them, functions that run on them, and variables of which
 //! each CPU has its own.
 //!
-//! The sets are snapshots: unless the caller holds
-//! [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), a CPU may come or go at any time,
-//! also before the caller uses the set.
+//! The sets whose names end in `racy` are snapshots: a CPU may come or go at any time, also
+//! before the caller uses the set. The guard of
+//! [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) has sets that last.
 
 use crate::api::sync::KeepsCpu;
 use crate::kernel::{Hw, kernel};
@@ -38,17 +38,17 @@ pub fn present() -> CpuMask {
 /// # Context
 /// Any. Racy, unless the caller holds
 /// [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock).
-pub fn online() -> CpuMask {
+pub fn online_racy() -> CpuMask {
     kernel().masks.online()
 }
 
 /// Returns the CPUs that threads are placed on (Linux: `cpu_active_mask`). A CPU on its
-/// way out leaves this set before it leaves [`online`]. The set is a snapshot, as that of
-/// [`online`].
+/// way out leaves this set before it leaves [`online_racy`]. The set is a snapshot, as that of
+/// [`online_racy`].
 ///
 /// # Context
-/// Any. Racy, as for [`online`].
-pub fn active() -> CpuMask {
+/// Any. Racy, as for [`online_racy`].
+pub fn active_racy() -> CpuMask {
     kernel().masks.active()
 }
 
@@ -129,5 +129,5 @@ pub fn call_on_many(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
 /// # Panics
 /// As for [`call_on`].
 pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
-    call_on_many(&online(), call_fn)
+    call_on_many(&online_racy(), call_fn)
 }

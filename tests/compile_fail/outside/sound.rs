@@ -50,7 +50,7 @@ fn main() -> Result<ExitStatus, CpuDownError> {
     let first: u64 = rcu::read(|_| HITS.this(&PreemptGuard::new()).load(Ordering::Relaxed));
     rcu::call_rcu(move || stillpoint::println!("{first} at {} Hz", time::frequency().hz()));
     let cpu = CpuId::BOOT;
-    let sets: [CpuMask; 4] = [cpu::possible(), cpu::present(), cpu::online(), cpu::active()];
+    let sets: [CpuMask; 4] = [cpu::possible(), cpu::present(), cpu::online_racy(), cpu::active_racy()];
     log::info!("{} of {}, on {}", sets[2], sets[0], cpu::current());
     let up: Result<(), CpuUpError> = hotplug::cpu_up(cpu);
     let call: Result<u32, CallError> = cpu::call_on(cpu, || 1);
