@@ -27,6 +27,8 @@ pub enum Errno {
     NoDevice = 19,
     /// EINVAL.
     Invalid = 22,
+    /// ENOSPC: no room is left.
+    NoSpace = 28,
     /// EDEADLK: waiting would never end.
     Deadlock = 35,
     /// ENOSYS.
@@ -55,6 +57,7 @@ impl Errno {
             Self::Busy => "EBUSY",
             Self::NoDevice => "ENODEV",
             Self::Invalid => "EINVAL",
+            Self::NoSpace => "ENOSPC",
             Self::Deadlock => "EDEADLK",
             Self::NotImplemented => "ENOSYS",
             Self::NotSupported => "EOPNOTSUPP",
@@ -74,6 +77,7 @@ impl fmt::Display for Errno {
             Self::Busy => "Device or resource busy",
             Self::NoDevice => "No such device",
             Self::Invalid => "Invalid argument",
+            Self::NoSpace => "No space left on device",
             Self::Deadlock => "Resource deadlock avoided",
             Self::NotImplemented => "Function not implemented",
             Self::NotSupported => "Operation not supported",

@@ -16,6 +16,14 @@ mod give_way;
 mod history;
 #[path = "support/sim.rs"]
 mod sim;
+#[path = "host_hotplug/steps_inside.rs"]
+mod steps_inside;
+#[path = "host_hotplug/steps_model.rs"]
+mod steps_model;
+#[path = "host_hotplug/steps_random.rs"]
+mod steps_random;
+#[path = "host_hotplug/steps_walks.rs"]
+mod steps_walks;
 #[path = "host_hotplug/sweep.rs"]
 mod sweep;
 #[path = "host_hotplug/table.rs"]

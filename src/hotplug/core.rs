@@ -7,10 +7,10 @@ use crate::cpu::{CpuId, PerCpu};
 use crate::hotplug::control_steps::Limits;
 use crate::hotplug::cpuhp::{Command, CpuhpService};
 use crate::hotplug::{
-    ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, RegisterError, Step,
-    StepContext, StepError, Walker,
+    ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, RegisterError,
+    SlotRows, Slots, Step, StepContext, StepError, StepName, Walker,
 };
-use crate::sched::lock::{Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
+use crate::sched::lock::{AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard};
 use crate::sched::{Class, PerCpuThread, Service, Thread};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Once, SpinLock, WaitPoint};
@@ -18,8 +18,11 @@ use crate::trace::{Direction, Event};
 
 /// The hotplug core.
 pub struct Hotplug<P: HotplugHost> {
+    /// What is held around the hotplug lock: see [`registration`](crate::hotplug).
+    pub(super) add_remove: AddRemoveLock<P>,
     /// The hotplug lock. The order of locks is in `docs/architecture.md`.
-    lock: CpusLock<P>,
+    pub(super) lock: CpusLock<P>,
+    pub(super) slots: Slots<P>,
     pub(super) cpus: PerCpu<HotplugRecord<P>>,
     /// For each CPU, what a control thread there waits on. The event SGI posts it. It is a
     /// hint: the waiter looks at the handshake word again.
@@ -56,7 +59,9 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Makes the records of `cpus` CPUs, all offline.
     pub fn new(cpus: usize) -> Self {
         Hotplug {
+            add_remove: AddRemoveLock::new(),
             lock: CpusLock::new(cpus),
+            slots: Slots::new(P::steps()),
             cpus: PerCpu::new(cpus, |_| HotplugRecord {
                 state: CpuhpState::new(ALL_UP),
                 arrival: WaitPoint::new(),
@@ -108,18 +113,39 @@ impl<P: HotplugHost> Hotplug<P> {
         self.lock.write()
     }
 
-    /// As [`Hotplug::cpus_write_lock`], for an operation that returns the refusal.
-    ///
-    /// # Errors
-    /// [`WouldDeadlock`]: in a callback of hotplug, in a service, or under the lock.
-    #[cfg_attr(debug_assertions, track_caller)]
-    pub(super) fn begin_operation(&self) -> Result<CpusWriteGuard<'_, P>, WouldDeadlock> {
-        self.lock.write_if_it_may()
-    }
-
     /// Returns the state table.
     pub fn steps(&self) -> &'static [Step<StepContext>] {
         P::steps()
+    }
+
+    /// Returns what is in the slots of the table.
+    pub fn slots(&self) -> &Slots<P> {
+        &self.slots
+    }
+
+    /// Returns how many CPUs the machine has room for.
+    pub(super) fn count(&self) -> usize {
+        self.cpus.iter().count()
+    }
+
+    /// Returns the name of the last step that is up when `up` rows are.
+    pub fn last_up(&self, up: usize) -> Option<StepName> {
+        let row = self.slots.stop_below(up)?;
+        Some(self.step_name(row))
+    }
+
+    /// Returns whether the counters of `cpu` agree with its state (`passages-balance` and
+    /// `up-as-far-as-past` of [`hotplug`](crate::hotplug)). For the owner of the walk, at rest.
+    pub fn is_balanced(&self, cpu: CpuId) -> bool {
+        let state = self.state(cpu);
+        let fixed = |row: usize| !self.steps()[row].is_slot();
+        let mut slots = self.slots.iter();
+        state.is_balanced(fixed)
+            && slots.all(|(row, step)| {
+                let (_, (up, all)) = step.passages(cpu);
+                let wanted = if row < state.state() { all } else { 0 };
+                up == wanted || state.is_within() && row + 1 == state.state()
+            })
     }
 
     /// Returns how many steps of `cpu` are up, and its counters.
@@ -137,8 +163,11 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// [`FailError`]; nothing has changed then.
     pub fn inject_failure(&self, cpu: CpuId, step: Option<usize>) -> Result<(), FailError> {
-        if let Some(step) = step {
-            let step = self.steps().get(step).ok_or(FailError::NoSuchStep)?;
+        if let Some(row) = step {
+            let step = self.steps().get(row).ok_or(FailError::NoSuchStep)?;
+            if step.is_slot() {
+                return self.inject_instance(cpu, row, 0);
+            }
             if !step.startup.may_fail() && !step.teardown.may_fail() {
                 return Err(FailError::CannotFail);
             }
@@ -163,10 +192,12 @@ impl<P: HotplugHost> Hotplug<P> {
     pub(super) fn walker<'a>(
         &'a self,
         context: &'a StepContext,
-    ) -> Walker<'a, StepContext, impl FnMut(usize, Direction, Option<bool>) + use<'a, P>> {
+    ) -> Walker<'a, StepContext, Slots<P>, impl FnMut(usize, Direction, Option<bool>) + use<'a, P>>
+    {
         let cpu = context.cpu;
         Walker {
             steps: self.steps(),
+            slots: &self.slots,
             state: &self.cpus.get(cpu).state,
             context,
             trace_fn: move |step, direction, done| {

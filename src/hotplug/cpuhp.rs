@@ -2,12 +2,14 @@
 //!
 //! Control writes a command and wakes the thread; the thread walks and posts the
 //! result. A walk that fails is walked back here, on the CPU that it concerns, as far
-//! as that goes.
+//! as that goes. Or the thread passes an instance of one step that is installed or removed.
 
+use alloc::sync::Arc;
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{HotplugHost, StepContext, WalkError};
+use crate::hotplug::instance::Instance;
+use crate::hotplug::{HotplugHost, StepContext, StepError, WalkError};
 use crate::sched::lock::Completion;
 use crate::sched::patience;
 use crate::sched::{SchedHost, Service};
@@ -27,8 +29,16 @@ pub(super) struct Command<P: SchedHost> {
 }
 
 struct Slot {
-    wanted: Option<(Direction, usize)>,
+    wanted: Option<(Direction, Wanted)>,
     result: Result<(), WalkError>,
+}
+
+/// What the thread is to do.
+enum Wanted {
+    /// Walk until this many steps are up.
+    Walk(usize),
+    /// Pass this instance, which has this row and number.
+    Pass(Arc<Instance>, (usize, usize)),
 }
 
 impl<P: HotplugHost> Command<P> {
@@ -73,8 +83,27 @@ impl<P: HotplugHost> Command<P> {
         direction: Direction,
         target: usize,
     ) -> Result<(), WalkError> {
+        self.have(cpu, direction, Wanted::Walk(target))
+    }
+
+    /// Has `cpu`'s thread pass `instance`, which has the row and number `at`, and waits for it.
+    ///
+    /// # Errors
+    /// What the callback said.
+    pub(super) fn pass_on(
+        &self,
+        cpu: CpuId,
+        direction: Direction,
+        instance: &Arc<Instance>,
+        at: (usize, usize),
+    ) -> Result<(), StepError> {
+        let passed = self.have(cpu, direction, Wanted::Pass(Arc::clone(instance), at));
+        passed.map_err(|failed| failed.error)
+    }
+
+    fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
         let thread = P::hotplug().thread(cpu);
-        self.slot.lock().wanted = Some((direction, target));
+        self.slot.lock().wanted = Some((direction, wanted));
         P::sched().wake(thread);
         self.walk(direction).wait::<P>();
         self.done(direction).wait_patiently(|| {
@@ -106,29 +135,47 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
     fn run(&self, cpu: CpuId) {
         let hotplug = P::hotplug();
         let command = hotplug.command(cpu);
-        let Some((direction, target)) = command.slot.lock().wanted.take() else {
+        let Some((direction, wanted)) = command.slot.lock().wanted.take() else {
             return;
         };
         let walk = command.walk(direction).work::<P>();
-        let origin = hotplug.state(cpu).state();
-        let context = StepContext { cpu };
-        let mut walker = hotplug.walker(&context);
-        let result = match direction {
-            Direction::Up => walker.up(target),
-            Direction::Down => walker.down(target),
+        let result = match wanted {
+            Wanted::Walk(target) => walk_here::<P>(cpu, direction, target),
+            // The last reference to it is the installing thread's, which waits.
+            Wanted::Pass(instance, at) => instance
+                .pass(cpu, direction, hotplug.state(cpu), at)
+                .map_err(|error| WalkError { step: at.0, error }),
         };
-        if result.is_err() {
-            let back = match direction {
-                Direction::Up => walker.down(origin),
-                Direction::Down => walker.up(origin),
-            };
-            if let Err(second) = back {
-                // A roll-back is not rolled back: the CPU stays where it is.
-                log::error!("CPU{cpu} rollback stopped at step {}", second.step);
-            }
-        }
         drop(walk);
         command.slot.lock().result = result;
         command.done(direction).complete();
     }
+}
+
+/// Walks this CPU until `target` steps are up, or back to where it was.
+fn walk_here<P: HotplugHost>(
+    cpu: CpuId,
+    direction: Direction,
+    target: usize,
+) -> Result<(), WalkError> {
+    let hotplug = P::hotplug();
+    let origin = hotplug.state(cpu).state();
+    let context = StepContext { cpu };
+    let mut walker = hotplug.walker(&context);
+    let result = match direction {
+        Direction::Up => walker.up(target),
+        Direction::Down => walker.down(target),
+    };
+    if result.is_err() {
+        let back = match direction {
+            Direction::Up => walker.down(origin),
+            Direction::Down => walker.up(origin),
+        };
+        if let Err(second) = back {
+            // A roll-back is not rolled back: the CPU stays where it is.
+            let step = hotplug.step_name(second.step);
+            log::error!("CPU{cpu} rollback stopped at step {step}");
+        }
+    }
+    result
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::errno::Errno;
-use crate::hotplug::{Quarantine, SyncState};
+use crate::hotplug::{Quarantine, StepName, SyncState};
 use crate::platform::{IrqChipError, OutOfStacks, PsciError};
 use crate::sched::SpawnError;
 use crate::sched::lock::WouldDeadlock;
@@ -70,6 +70,8 @@ pub enum StepError {
     RefusedItself(ApRefusal),
     /// It has not said DEAD, so it can't be started: what its handshake says instead.
     NotDead(SyncState),
+    /// The callback of a step that was installed has refused.
+    Refused(Errno),
 }
 
 impl StepError {
@@ -80,6 +82,7 @@ impl StepError {
             StepError::OutOfStacks => Errno::NoMemory,
             StepError::Psci(error) => errno_of_psci(error),
             StepError::NeverArrived | StepError::RefusedItself(_) => Errno::Io,
+            StepError::Refused(errno) => errno,
         }
     }
 }
@@ -112,6 +115,7 @@ impl fmt::Display for StepError {
             StepError::NotDead(state) => {
                 write!(f, "it has not said DEAD, its handshake is {}", state.name())
             }
+            StepError::Refused(errno) => write!(f, "it refused: {errno}"),
         }
     }
 }
@@ -121,7 +125,7 @@ impl fmt::Display for StepError {
 pub enum Left {
     /// The CPU is online with the steps up to this one: a second step failed on the way
     /// back. It can be taken on, up or down.
-    HalfWay(&'static str),
+    HalfWay(StepName),
     /// The CPU is offline, but was not seen to go.
     Quarantined(Quarantine),
 }
@@ -150,7 +154,7 @@ pub enum CpuUpError {
         /// The CPU.
         cpu: CpuId,
         /// The step's name.
-        step: &'static str,
+        step: StepName,
         /// What it said.
         error: StepError,
     },
@@ -159,7 +163,7 @@ pub enum CpuUpError {
         /// The CPU.
         cpu: CpuId,
         /// The step's name.
-        step: &'static str,
+        step: StepName,
         /// What it said.
         error: StepError,
         /// How the CPU is.
@@ -241,7 +245,7 @@ pub enum CpuDownError {
         /// The CPU.
         cpu: CpuId,
         /// The step's name.
-        step: &'static str,
+        step: StepName,
         /// What it said.
         error: StepError,
     },
@@ -250,7 +254,7 @@ pub enum CpuDownError {
         /// The CPU.
         cpu: CpuId,
         /// The step's name.
-        step: &'static str,
+        step: StepName,
         /// What it said.
         error: StepError,
         /// How the CPU is.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{ALL_UP, ApRefusal, Hotplug, HotplugHost, SyncState};
+use crate::hotplug::{ALL_UP, ApRefusal, Hotplug, HotplugHost, SyncState, UP_TO_POST_DEAD};
 use crate::platform::{PowerState, PsciError};
 
 /// Why it is not known whether a CPU is off. Its memory stays its own until that is known.
@@ -88,7 +88,8 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn health(&self, cpu: CpuId) -> CpuHealth {
         match self.state(cpu).state() {
             ALL_UP => return CpuHealth::Online,
-            0 => {}
+            // Up to there a CPU that goes is off already.
+            0..=UP_TO_POST_DEAD => {}
             up => return CpuHealth::HalfWay(up),
         }
         let word = self.handshake(cpu).state();

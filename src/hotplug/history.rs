@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE};
+use crate::hotplug::{HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD};
 use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
 use crate::trace::{Direction, Event, Record};
@@ -205,9 +205,20 @@ struct StillPoint {
 }
 
 impl StillPoint {
-    /// While a walk lasts there is no other still point than its own: control holds the
-    /// hotplug lock.
+    /// While control holds the hotplug lock there is no other still point than its own. It
+    /// releases the lock before the last steps of a way down.
     fn of(records: &[Record]) -> Option<StillPoint> {
+        let is_released = |record: &Record| {
+            let Event::StepBegin {
+                step, direction, ..
+            } = record.event
+            else {
+                return false;
+            };
+            usize::from(step) < UP_TO_POST_DEAD && direction == Direction::Down
+        };
+        let end = records.iter().position(is_released);
+        let records = &records[..end.unwrap_or(records.len())];
         let of = |state: MultiStopState| {
             let event = Event::Stop { state: state as u8 };
             records.iter().filter(move |record| record.event == event)

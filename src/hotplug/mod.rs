@@ -12,10 +12,12 @@
 //!   │ prep:percpu     (control)            features, GIC interface, ALIVE
 //!   │ prep:…          (control)            sleeps until it is released
 //!   │ prep:threads    (control)
+//!   │ …               steps of programs
 //!   │ sync:alive      ◄── ALIVE ───────────
 //!   │                 ─── SHOULD_ONLINE ──► init:cpu … init:online   IRQs off
 //!   │                 ◄── ONLINE ──────────
 //!   │                 unpark cpuhp/N ─────► sched:drain, :threads    thread
+//!   │                                      …  steps of programs
 //!   │                                      sync:active
 //!   │                 ◄── done ─────────── sched:active
 //!   online
@@ -25,7 +27,9 @@
 //! `init:online` is the last step that is up; control, on a CPU that stays, parks it and
 //! stops the machine; inside the still point the AP walks down until `sync:timers` is the
 //! last step that is up, and from its idle thread leaves through firmware; control adopts its
-//! timers at once, sees DEAD, then OFF, and walks the rest, which takes over its free memory.
+//! timers at once, sees DEAD, then OFF, and walks the rest, which takes over its free memory. At
+//! last control releases the hotplug lock, but not the add/remove lock around it
+//! (`src/hotplug/registration.rs`), and walks what may wait for readers of the CPUs.
 //!
 //! # Where an operation can't turn back any more
 //! - *Up*: from SHOULD_ONLINE ([`Handshake::release`]) control waits without a limit until the
@@ -43,7 +47,8 @@
 //!   of the command's slot to `cpuhp`, and its completion back; the stop, to the AP and back.
 //!   From the AP's idle thread to `cpuhp` it is the order of one CPU.
 //! - **passages-balance**: passages up − passages down of a step is 0 or 1 for each
-//!   CPU, at rest, and 1 exactly for the steps below `state`.
+//!   CPU, at rest, and 1 exactly for the steps below `state`. A step that is installed counts
+//!   in each of its instances (`up-as-far-as-past` of `src/hotplug/install.rs`).
 //! - **prep-undo-cant-fail**: the teardowns of the `prep` and `sync` groups can't fail, by
 //!   their type. So a bring-up that fails before SHOULD_ONLINE always ends offline.
 //! - **refusals-first**: what can refuse a take-down is asked before the machine is stopped,
@@ -70,12 +75,20 @@ mod control_steps;
 mod core;
 mod cpuhp;
 mod error;
+mod handle;
 mod handshake;
 mod health;
 mod history;
 mod host;
+mod install;
+mod install_error;
+mod instance;
+mod name;
 mod operation;
+mod passages;
 mod refusal;
+mod registration;
+mod slots;
 mod step;
 mod table;
 mod walk;
@@ -83,11 +96,18 @@ mod walk;
 pub use self::core::Hotplug;
 pub use crate::coherency::life::Life;
 pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, RegisterError, StepError};
+pub use handle::{InstanceHandle, StepHandle};
 pub use handshake::{Handshake, SyncState};
 pub use health::{CpuHealth, Parked, Quarantine};
 pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
 pub use host::HotplugHost;
+pub use install::{NewStep, Passing};
+pub use install_error::{InstallError, NotRemoved};
+pub use instance::{Callback, Callbacks, FallibleFn, InfallibleFn, Place};
+pub use name::StepName;
 pub use refusal::{LateRefusal, decode_refusal, encode_refusal};
+pub use registration::RegistrationGuard;
+pub use slots::{Installed, Slots};
 pub use step::{Group, RunsOn, Side, Step, StepContext};
-pub use table::{ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, steps};
-pub use walk::{CpuhpState, WalkError, Walker};
+pub use table::{ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, slots_of, steps};
+pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};

@@ -16,9 +16,10 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::cpuhp::Command;
 use crate::hotplug::history::Recorded;
+use crate::hotplug::registration::Operation;
 use crate::hotplug::{
     ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugHost, Left, Parked, Quarantine, StepContext,
-    StepError, UP_TO_ALIVE, UP_TO_ONLINE, WalkError,
+    StepError, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, WalkError,
 };
 use crate::sched::Thread;
 use crate::sync::atomic::Ordering;
@@ -42,7 +43,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// otherwise; a CPU that never arrived is quarantined and may be tried again.
     pub fn cpu_up(&'static self, cpu: CpuId) -> Result<(), CpuUpError> {
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
-        let _held = self.begin_operation()?;
+        let mut held = self.begin_operation()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
         }
@@ -50,12 +51,15 @@ impl<P: HotplugHost> Hotplug<P> {
         if origin == ALL_UP {
             return Ok(());
         }
-        let _here = P::sched().migrate_disable();
+        let here = P::sched().migrate_disable();
         let _recorded = Recorded::<P>::new(cpu, Direction::Up);
         self.route_events_here(cpu);
         let quarantine = self.settle(cpu);
-        self.go_up(cpu, origin).map_err(|failed| {
-            let step = self.steps()[failed.step].name;
+        let walked = self.go_up(cpu, origin);
+        drop(here);
+        self.finish_down(cpu, &mut held);
+        walked.map_err(|failed| {
+            let step = self.step_name(failed.step);
             let error = failed.error;
             let left = match error {
                 // That says by itself where it is.
@@ -85,7 +89,7 @@ impl<P: HotplugHost> Hotplug<P> {
             let mut walker = self.walker(&context);
             if let Err(failed) = walker.up(UP_TO_ALIVE) {
                 // (prep-undo-cant-fail)
-                let undone = walker.down(0);
+                let undone = walker.down(UP_TO_POST_DEAD);
                 assert!(undone.is_ok(), "BUG: an infallible side failed: {undone:?}");
                 return Err(failed);
             }
@@ -116,9 +120,9 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let up = self.state(cpu).state();
         (up != origin).then(|| {
-            let last = up.checked_sub(1);
+            let last = self.last_up(up);
             let last = last.expect("BUG: a walk that began online failed, and ended offline");
-            Left::HalfWay(self.steps()[last].name)
+            Left::HalfWay(last)
         })
     }
 
@@ -135,7 +139,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`CpuDownError`]. Unless it says otherwise the CPU is as it was before.
     pub fn cpu_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
-        let _held = self.begin_operation()?;
+        let mut held = self.begin_operation()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));
         }
@@ -153,7 +157,7 @@ impl<P: HotplugHost> Hotplug<P> {
         self.route_events_here(cpu);
         let walked = self.command(cpu).run_on(cpu, Direction::Down, UP_TO_ONLINE);
         if let Err(failed) = walked {
-            let step = self.steps()[failed.step].name;
+            let step = self.step_name(failed.step);
             let error = failed.error;
             return Err(match self.left(cpu, origin, None) {
                 None => CpuDownError::Step { cpu, step, error },
@@ -165,7 +169,21 @@ impl<P: HotplugHost> Hotplug<P> {
                 },
             });
         }
-        self.take_down(cpu)
+        let taken_down = self.take_down(cpu);
+        drop(place);
+        self.finish_down(cpu, &mut held);
+        taken_down
+    }
+
+    /// Walks the rest of a way down, if control has walked one: what runs without the hotplug
+    /// lock. Control isn't pinned any more, so it may take that lock for reading.
+    fn finish_down(&'static self, cpu: CpuId, held: &mut Operation<'_, P>) {
+        if self.state(cpu).state() == UP_TO_POST_DEAD {
+            held.release_cpus();
+            let context = StepContext { cpu };
+            let walked = self.walker(&context).down(0);
+            assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
+        }
     }
 
     /// Asks everything that can refuse, before the stop (`refusals-first` of
@@ -184,7 +202,8 @@ impl<P: HotplugHost> Hotplug<P> {
         P::can_turn_off(cpu).map_err(|error| CpuDownError::WouldNotTurnOff { cpu, error })
     }
 
-    /// Walks from `init:online` down to offline, through the still point.
+    /// Walks from `init:online` down through the still point until only what runs without
+    /// the hotplug lock is left.
     fn take_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
         let was_refused = P::off_refused(cpu).is_some();
         let context = StepContext { cpu };
@@ -212,7 +231,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let walked = self.walker(&context).down(UP_TO_ALIVE - 1);
         assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         P::sched().give_way(); // (gives-way-between-parts)
-        let walked = self.walker(&context).down(0);
+        let walked = self.walker(&context).down(UP_TO_POST_DEAD);
         assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         match self.quarantine(cpu) {
             None => {}
@@ -261,7 +280,8 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// The step that failed.
     pub fn finish_boot_cpu(&'static self) -> Result<(), WalkError> {
-        let _held = self.cpus_write_lock();
+        let held = self.begin_operation();
+        assert!(held.is_ok(), "BUG: the first thread holds a lock");
         P::sched().unpark(self.thread(CpuId::BOOT));
         let walked = self
             .command(CpuId::BOOT)

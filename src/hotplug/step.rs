@@ -14,6 +14,9 @@ pub enum Group {
     Init,
     /// Threads of the CPU, and its place in the scheduler.
     Sched,
+    /// Facilities of the CPU, in its `cpuhp` thread: may sleep, may fail, and may refuse the
+    /// way down.
+    Enable,
 }
 
 impl Group {
@@ -22,7 +25,7 @@ impl Group {
         match self {
             Group::Prep => RunsOn::Control,
             Group::Sync => RunsOn::Both,
-            Group::Init | Group::Sched => RunsOn::Ap,
+            Group::Init | Group::Sched | Group::Enable => RunsOn::Ap,
         }
     }
 }
@@ -49,10 +52,23 @@ pub enum Side<C> {
     Infallible(fn(&C)),
     /// There is nothing to do, and this is why.
     Nothing(&'static str),
+    /// The row is a slot: what is done is that of the step that is installed there, if any
+    /// ([`Slots`](crate::hotplug::Slots)).
+    Slot,
 }
 
+// By hand, because a derived one would ask for `C: Copy`.
+impl<C> Clone for Side<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Side<C> {}
+
 impl<C> Side<C> {
-    /// Returns whether it may fail, and so whether a failure may be injected.
+    /// Returns whether it may fail, and so whether a failure may be injected. A slot's side
+    /// can't: the step in it is asked.
     pub const fn may_fail(&self) -> bool {
         matches!(self, Side::Fallible(_))
     }
@@ -69,6 +85,10 @@ impl<C> Side<C> {
     ///
     /// # Errors
     /// The error of a side that may fail.
+    ///
+    /// # Panics
+    /// If this is the side of a slot.
+    #[inline]
     pub fn run(&self, context: &C) -> Result<(), StepError> {
         match self {
             Side::Fallible(call_fn) => call_fn(context),
@@ -77,13 +97,14 @@ impl<C> Side<C> {
                 Ok(())
             }
             Side::Nothing(_) => Ok(()),
+            Side::Slot => panic!("BUG: a slot has no callback of its own"),
         }
     }
 }
 
-/// A step of the table.
+/// A row of the table: a step, or a slot for one.
 pub struct Step<C> {
-    /// `group:name`.
+    /// `group:name`; the slots of a group have one name.
     pub name: &'static str,
     /// Its group, which says where it runs.
     pub group: Group,
@@ -91,6 +112,31 @@ pub struct Step<C> {
     pub startup: Side<C>,
     /// On the way down; the inverse of `startup`.
     pub teardown: Side<C>,
+}
+
+impl<C> Clone for Step<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Step<C> {}
+
+impl<C> Step<C> {
+    /// Returns a slot of `group`.
+    pub const fn slot(name: &'static str, group: Group) -> Step<C> {
+        Step {
+            name,
+            group,
+            startup: Side::Slot,
+            teardown: Side::Slot,
+        }
+    }
+
+    /// Returns whether the row is a slot.
+    pub const fn is_slot(&self) -> bool {
+        matches!(self.startup, Side::Slot)
+    }
 }
 
 /// What a callback is told.

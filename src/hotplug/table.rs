@@ -6,21 +6,42 @@
 //! A row that other code expects in a place says so after its name, with the reason: see
 //! [`RowPlace`]. A table that breaks this doesn't compile. A row without a place goes anywhere
 //! in its group.
+//!
+//! Some rows are *slots* for the steps that programs install ([`Place`]). An empty slot is
+//! passed over.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
-use crate::hotplug::{Group, HotplugHost, Side, Step, StepContext, StepError};
+use crate::hotplug::{Group, HotplugHost, Place, Side, Step, StepContext, StepError};
+
+/// How many rows are up when only what must run without the hotplug lock is.
+pub const UP_TO_POST_DEAD: usize = rows_through(POST_DEAD, NAMES);
 
 /// How many steps are up when `sync:timers` is the last of them: the AP has said ALIVE and
 /// waits for its release. Control walks these.
-pub const UP_TO_ALIVE: usize = steps_through("sync:timers");
+pub const UP_TO_ALIVE: usize = rows_through("sync:timers", NAMES);
 
 /// How many steps are up when `init:online` is the last of them: the AP is in the online
 /// mask. It walks the steps from [`UP_TO_ALIVE`] to here with IRQs off.
-pub const UP_TO_ONLINE: usize = steps_through("init:online");
+pub const UP_TO_ONLINE: usize = rows_through("init:online", NAMES);
 
 /// How many steps are up when a CPU is active too: all.
-pub const ALL_UP: usize = NAMES.len();
+pub const ALL_UP: usize = ROWS;
+
+const POST_DEAD: &str = "prep:post-dead";
+const PREP_SLOT: &str = "prep:slot";
+const ENABLE_SLOT: &str = "enable:slot";
+
+/// Returns the rows of `place`, which follow each other.
+pub const fn slots_of(place: Place) -> Range<usize> {
+    let name = match place {
+        Place::PostDead => POST_DEAD,
+        Place::Prep => PREP_SLOT,
+        Place::Enable => ENABLE_SLOT,
+    };
+    rows_before(name, NAMES)..rows_through(name, NAMES)
+}
 
 /// Returns the table for a machine of type `P`.
 pub const fn steps<P: HotplugHost>() -> &'static [Step<StepContext>] {
@@ -38,55 +59,107 @@ enum RowPlace {
 }
 
 impl RowPlace {
-    /// Returns whether the row `name` of the table `names` is there.
+    /// Returns whether the row `name` of the table `names` is there, or the slots of that
+    /// name are.
     const fn holds(&self, name: &str, names: &[&str]) -> bool {
-        let through = rows_through(name, names);
+        let before = rows_before(name, names);
         match self {
-            RowPlace::First => through == 1,
-            RowPlace::Last => through == names.len(),
-            RowPlace::After(earlier) => through > rows_through(earlier, names),
-            RowPlace::JustAfter(earlier) => through == rows_through(earlier, names) + 1,
+            RowPlace::First => before == 0,
+            RowPlace::Last => rows_through(name, names) == names.len(),
+            RowPlace::After(earlier) => before >= rows_through(earlier, names),
+            RowPlace::JustAfter(earlier) => before == rows_through(earlier, names),
         }
     }
 }
 
 /// Makes the table of its rows, and the list of their names, which needs no `P`. Checks the
-/// places of the rows.
+/// places of the rows. A row is a `Step`, or `Slots`, which stands for several rows.
 macro_rules! table {
-    ($(Step {
-        name: $name:literal,
+    ($($kind:ident {
+        name: $name:expr,
         $(place: $place:expr,)*
         group: $group:expr,
         $($rest:tt)*
     }),* $(,)?) => {
-        const NAMES: &[&str] = &[$($name),*];
+        const ROWS: usize = count(&[$(names!($kind $name, $($rest)*)),*]);
+        const NAMES: &[&str] = &flat::<&str, ROWS>(&[$(names!($kind $name, $($rest)*)),*]);
 
         $($(const _: () = assert!(
             $place.holds($name, NAMES),
-            concat!("a row is in the wrong place: ", $name, " has ", stringify!($place)),
+            concat!("in the wrong place: ", stringify!($name), " has ", stringify!($place)),
         );)*)*
 
         impl<P: HotplugHost> Table<P> {
             const STEPS: &'static [Step<StepContext>] =
-                &[$(Step { name: $name, group: $group, $($rest)* }),*];
+                &flat::<Step<StepContext>, ROWS>(&[$(rows!($kind $name, $group, $($rest)*)),*]);
         }
     };
 }
 
-/// Returns how many steps are up when the step `name` is the last of them.
-const fn steps_through(name: &str) -> usize {
-    rows_through(name, NAMES)
+/// Returns the names of a row of [`table!`].
+macro_rules! names {
+    (Step $name:expr, $($sides:tt)*) => {
+        &[$name]
+    };
+    (Slots $name:expr, rows: $rows:expr $(,)?) => {
+        &[$name; $rows]
+    };
 }
 
-const fn rows_through(name: &str, names: &[&str]) -> usize {
+/// Returns the steps of a row of [`table!`].
+macro_rules! rows {
+    (Step $name:expr, $group:expr, $($sides:tt)*) => {
+        &[Step { name: $name, group: $group, $($sides)* }]
+    };
+    (Slots $name:expr, $group:expr, rows: $rows:expr $(,)?) => {
+        &[Step::slot($name, $group); $rows]
+    };
+}
+
+const fn count(parts: &[&[&str]]) -> usize {
+    let (mut part, mut rows) = (0, 0);
+    while part < parts.len() {
+        rows += parts[part].len();
+        part += 1;
+    }
+    rows
+}
+
+/// Returns what is in `parts`, one after the other.
+const fn flat<T: Copy, const N: usize>(parts: &[&[T]]) -> [T; N] {
+    let mut all = [parts[0][0]; N];
+    let (mut part, mut row) = (0, 0);
+    while part < parts.len() {
+        let mut index = 0;
+        while index < parts[part].len() {
+            all[row] = parts[part][index];
+            row += 1;
+            index += 1;
+        }
+        part += 1;
+    }
+    all
+}
+
+/// Returns how many of `names` come before the first `name`.
+const fn rows_before(name: &str, names: &[&str]) -> usize {
     let mut index = 0;
     while index < names.len() {
         if is_same(names[index].as_bytes(), name.as_bytes()) {
-            return index + 1;
+            return index;
         }
         index += 1;
     }
     panic!("the table has no step of this name")
+}
+
+/// Returns how many steps are up when the last row of the name `name` is the last of them.
+const fn rows_through(name: &str, names: &[&str]) -> usize {
+    let mut through = rows_before(name, names);
+    while through < names.len() && is_same(names[through].as_bytes(), name.as_bytes()) {
+        through += 1;
+    }
+    through
 }
 
 const fn is_same(one: &[u8], other: &[u8]) -> bool {
@@ -104,11 +177,18 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 table![
+    Slots {
+        name: POST_DEAD,
+        // Backwards, control has released the hotplug lock by then.
+        place: RowPlace::First,
+        group: Group::Prep,
+        rows: 4,
+    },
     Step {
         name: "prep:hardware",
         // The CPU comes up while control does the rest, which fills the boot record and
         // stands on the entry stack. Backwards, all else is undone before it is dismissed.
-        place: RowPlace::First,
+        place: RowPlace::JustAfter(POST_DEAD),
         group: Group::Prep,
         startup: Side::Fallible(|cx| P::hotplug().kick(cx.cpu)),
         teardown: Side::Infallible(|cx| P::hotplug().cancel_start(cx.cpu)),
@@ -136,6 +216,13 @@ table![
         group: Group::Prep,
         startup: Side::Fallible(|cx| P::hotplug().create_threads(cx.cpu)),
         teardown: Side::Nothing("the CPU's threads are kept parked for the next time"),
+    },
+    Slots {
+        name: PREP_SLOT,
+        // Programs may rely on all that the kernel prepares.
+        place: RowPlace::JustAfter("prep:threads"),
+        group: Group::Prep,
+        rows: 20,
     },
     Step {
         name: "sync:alive",
@@ -217,6 +304,14 @@ table![
             P::hotplug().park_services(cx.cpu);
             Ok::<(), StepError>(())
         }),
+    },
+    Slots {
+        name: ENABLE_SLOT,
+        // Services and all else are up before, and still up on the way down. No ordinary
+        // thread is on the CPU yet, and none is placed there any more.
+        place: RowPlace::JustAfter("sched:threads"),
+        group: Group::Enable,
+        rows: 40,
     },
     Step {
         name: "sync:active",

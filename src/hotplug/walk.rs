@@ -9,17 +9,28 @@
 //! - A side without a callback is passed silently, and counts as passed.
 //! - An injected failure is tested *before* the callback, fires once, and clears
 //!   itself.
+//! - An empty slot is passed over, and counts as passed.
+//! - Of a step with several instances, each is up or not. A walk that fails at one of them
+//!   leaves the CPU *within* the step, if some are up and others not: `state` counts the
+//!   step then, and the next walk, in either direction, first completes it in its own
+//!   direction. So turning round undoes only the instances that were passed.
 //! - Turning round is the caller's: [`Walker::up`] and [`Walker::down`] walk one
 //!   way and say where they stopped.
 
 use alloc::boxed::Box;
 
+use crate::hotplug::passages::Passages;
 use crate::hotplug::{Step, StepError};
-use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::trace::Direction;
 
 /// No failure is to be injected.
 const NO_FAIL: usize = usize::MAX;
+/// Bit of the state's word: the last row that is up is up in part.
+const WITHIN: usize = 1 << 16;
+/// The lowest bit of the instance's number in the word of an injected failure. The row is in
+/// the bits below it.
+const INSTANCE_SHIFT: u32 = 16;
 
 /// How far one CPU has come, and how often it has passed each step.
 ///
@@ -28,69 +39,75 @@ const NO_FAIL: usize = usize::MAX;
 /// accesses are Relaxed: what hands the walk over to its next owner orders them, as stated
 /// there.
 pub struct CpuhpState {
-    /// How many steps of the table are up.
+    /// How many rows of the table are up, and [`WITHIN`].
     state: AtomicUsize,
-    /// The step at which the next passage fails, or `NO_FAIL`.
+    /// The row and instance at which the next passage fails, or `NO_FAIL`.
     fail: AtomicUsize,
+    /// By row. Slots count in the instances of their steps.
     passages: Box<[Passages]>,
 }
 
-struct Passages {
-    up: AtomicU32,
-    down: AtomicU32,
-}
-
 impl CpuhpState {
-    /// Makes the state of an offline CPU, with a counter for each of `steps` steps.
-    pub fn new(steps: usize) -> CpuhpState {
+    /// Makes the state of an offline CPU, for a table of `rows` rows.
+    pub fn new(rows: usize) -> CpuhpState {
         CpuhpState {
             state: AtomicUsize::new(0),
             fail: AtomicUsize::new(NO_FAIL),
-            passages: (0..steps)
-                .map(|_| Passages {
-                    up: AtomicU32::new(0),
-                    down: AtomicU32::new(0),
-                })
-                .collect(),
+            passages: (0..rows).map(|_| Passages::default()).collect(),
         }
     }
 
-    /// Returns how many steps of the table are up: 0 is offline.
+    /// Returns how many rows of the table are up: 0 is offline.
     pub fn state(&self) -> usize {
-        self.state.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) & !WITHIN
     }
 
-    /// Returns how often `step` was passed on the way up, and on the way down.
+    /// Returns whether of the last step that is up only some instances are.
+    pub fn is_within(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & WITHIN != 0
+    }
+
+    fn set(&self, state: usize, within: bool) {
+        let word = if within { state | WITHIN } else { state };
+        self.state.store(word, Ordering::Relaxed);
+    }
+
+    /// Returns how often `step`, which isn't a slot, was passed on the way up, and on the way
+    /// down.
     pub fn passages(&self, step: usize) -> (u32, u32) {
-        let passages = &self.passages[step];
-        (
-            passages.up.load(Ordering::Relaxed),
-            passages.down.load(Ordering::Relaxed),
-        )
+        self.passages[step].get()
     }
 
-    /// Returns whether the passages agree with the state (`passages-balance` of
-    /// [`hotplug`](crate::hotplug)). For the owner of the walk, at rest.
-    pub fn is_balanced(&self) -> bool {
+    /// Returns whether the passages of the rows that `is_counted_fn` names agree with the
+    /// state (`passages-balance` of [`hotplug`](crate::hotplug)). For the owner of the walk,
+    /// at rest.
+    pub fn is_balanced(&self, is_counted_fn: impl Fn(usize) -> bool) -> bool {
         (0..self.passages.len()).all(|step| {
             let (up, down) = self.passages(step);
-            up.checked_sub(down) == Some(u32::from(step < self.state()))
+            let wanted = u32::from(step < self.state());
+            !is_counted_fn(step) || up.checked_sub(down) == Some(wanted)
         })
     }
 
-    /// Makes the next passage of `step` fail once, or none with `None`.
+    /// Makes the next passage of `step`, by its first instance, fail once, or none with
+    /// `None`.
     pub fn inject(&self, step: Option<usize>) {
         self.fail.store(step.unwrap_or(NO_FAIL), Ordering::Relaxed);
     }
 
-    /// Returns the step at which a failure is to be injected.
-    pub fn injected(&self) -> Option<usize> {
-        let step = self.fail.load(Ordering::Relaxed);
-        (step != NO_FAIL).then_some(step)
+    /// Makes the next passage of `step` by its instance number `instance` fail once.
+    pub fn inject_at(&self, step: usize, instance: usize) {
+        self.inject(Some(step | instance << INSTANCE_SHIFT));
     }
 
-    fn take_injected(&self, step: usize) -> bool {
-        let hit = self.injected() == Some(step);
+    /// Returns the step at which a failure is to be injected.
+    pub fn injected(&self) -> Option<usize> {
+        let fail = self.fail.load(Ordering::Relaxed);
+        (fail != NO_FAIL).then_some(fail & ((1 << INSTANCE_SHIFT) - 1))
+    }
+
+    pub(super) fn take_injected(&self, step: usize, instance: usize) -> bool {
+        let hit = self.fail.load(Ordering::Relaxed) == step | instance << INSTANCE_SHIFT;
         if hit {
             self.inject(None);
         }
@@ -107,10 +124,44 @@ pub struct WalkError {
     pub error: StepError,
 }
 
+/// A step in a slot has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotError {
+    /// What it said.
+    pub error: StepError,
+    /// Whether some of its instances are up now and others not.
+    pub is_half: bool,
+}
+
+/// The slots of a table, as a walk sees them.
+pub trait SlotRows<C> {
+    /// Returns the first row from `from` on that isn't an empty slot; the number of rows if
+    /// none is left.
+    fn stop_from(&self, from: usize) -> usize;
+
+    /// Returns the last row below `below` that isn't an empty slot.
+    fn stop_below(&self, below: usize) -> Option<usize>;
+
+    /// Passes the step in slot `row`, all of whose instances are where `direction` leads
+    /// afterwards.
+    ///
+    /// # Errors
+    /// The first instance that failed; those after it were not asked.
+    fn pass(
+        &self,
+        row: usize,
+        direction: Direction,
+        state: &CpuhpState,
+        context: &C,
+    ) -> Result<(), SlotError>;
+}
+
 /// Walks one CPU along a table.
-pub struct Walker<'a, C, T> {
+pub struct Walker<'a, C, S, T> {
     /// The table.
     pub steps: &'a [Step<C>],
+    /// Its slots.
+    pub slots: &'a S,
     /// The CPU's state.
     pub state: &'a CpuhpState,
     /// What the callbacks are told.
@@ -120,21 +171,27 @@ pub struct Walker<'a, C, T> {
     pub trace_fn: T,
 }
 
-impl<C, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, T> {
-    /// Walks up until `target` steps are up.
+impl<C, S: SlotRows<C>, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, S, T> {
+    /// Walks up until `target` steps are up. A step that is up in part is completed first.
     ///
     /// # Errors
     /// The step that failed, which counts as not passed: `state` says how far the walk came.
     pub fn up(&mut self, target: usize) -> Result<(), WalkError> {
-        while self.state.state() < target {
-            let step = self.state.state();
-            self.state.state.store(step + 1, Ordering::Relaxed);
-            if let Err(error) = self.pass(step, Direction::Up) {
-                self.state.state.store(step, Ordering::Relaxed);
-                return Err(WalkError { step, error });
+        loop {
+            let mut step = self.state.state();
+            if self.state.is_within() {
+                step -= 1;
+            } else if step >= target {
+                return Ok(());
+            } else if self.steps[step].is_slot() {
+                step = self.slots.stop_from(step);
+                if step >= target {
+                    self.state.set(target, false);
+                    return Ok(());
+                }
             }
+            self.pass(step, Direction::Up)?;
         }
-        Ok(())
     }
 
     /// Walks down until `target` steps are up.
@@ -142,37 +199,75 @@ impl<C, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, T> {
     /// # Errors
     /// The step that failed, which counts as not passed: `state` says how far the walk came.
     pub fn down(&mut self, target: usize) -> Result<(), WalkError> {
-        while self.state.state() > target {
-            let step = self.state.state() - 1;
-            self.state.state.store(step, Ordering::Relaxed);
-            if let Err(error) = self.pass(step, Direction::Down) {
-                self.state.state.store(step + 1, Ordering::Relaxed);
-                return Err(WalkError { step, error });
+        loop {
+            let up = self.state.state();
+            if up <= target {
+                return Ok(());
             }
+            let mut step = up - 1;
+            if self.steps[step].is_slot() {
+                let below = self.slots.stop_below(up);
+                let Some(stop) = below.filter(|stop| *stop >= target) else {
+                    self.state.set(target, false);
+                    return Ok(());
+                };
+                step = stop;
+            }
+            self.pass(step, Direction::Down)?;
         }
-        Ok(())
     }
 
-    fn pass(&mut self, step: usize, direction: Direction) -> Result<(), StepError> {
-        let side = match direction {
-            Direction::Up => &self.steps[step].startup,
-            Direction::Down => &self.steps[step].teardown,
+    /// Moves the state past `step`, passes it, and moves the state back if that fails.
+    #[inline]
+    fn pass(&mut self, step: usize, direction: Direction) -> Result<(), WalkError> {
+        let row = &self.steps[step];
+        let after = match direction {
+            Direction::Up => step + 1,
+            Direction::Down => step,
         };
+        self.state.set(after, false);
         (self.trace_fn)(step, direction, None);
-        let result = if side.may_fail() && self.state.take_injected(step) {
-            Err(StepError::Injected)
+        let failed = if row.is_slot() {
+            let passed = self.slots.pass(step, direction, self.state, self.context);
+            passed.err()
         } else {
-            side.run(self.context)
+            let passed = self.call(row, step, direction);
+            passed.err().map(|error| SlotError {
+                error,
+                is_half: false,
+            })
         };
-        (self.trace_fn)(step, direction, Some(result.is_ok()));
-        if result.is_ok() {
-            let passages = &self.state.passages[step];
-            let counter = match direction {
-                Direction::Up => &passages.up,
-                Direction::Down => &passages.down,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
+        (self.trace_fn)(step, direction, Some(failed.is_none()));
+        match failed {
+            None => Ok(()),
+            Some(failed) => Err(self.turn_round(step, direction, failed)),
         }
-        result
+    }
+
+    /// Moves the state to where `step` has failed.
+    #[cold]
+    fn turn_round(&self, step: usize, direction: Direction, failed: SlotError) -> WalkError {
+        let SlotError { error, is_half } = failed;
+        let state = if is_half || direction == Direction::Down {
+            step + 1
+        } else {
+            step
+        };
+        self.state.set(state, is_half);
+        WalkError { step, error }
+    }
+
+    #[inline]
+    fn call(&self, row: &Step<C>, step: usize, direction: Direction) -> Result<(), StepError> {
+        let side = match direction {
+            Direction::Up => &row.startup,
+            Direction::Down => &row.teardown,
+        };
+        if side.may_fail() && self.state.take_injected(step, 0) {
+            return Err(StepError::Injected);
+        }
+        side.run(self.context)?;
+        self.state.passages[step].count(direction);
+        Ok(())
     }
 }

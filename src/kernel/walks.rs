@@ -1,5 +1,6 @@
 //! Prints hotplug walks from the trace rings.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -82,7 +83,7 @@ impl fmt::Display for Headline<'_> {
         write!(f, "CPU{} {}", walk.cpu, way(walk.direction))?;
         match walk.failed {
             Some(step) => {
-                let name = kernel().hotplug.steps()[step].name;
+                let name = kernel().hotplug.step_name(step);
                 write!(f, ": {name} failed, back after {whole}")?;
             }
             None if walk.turned_back => write!(f, ": turned back after {whole}")?,
@@ -123,20 +124,21 @@ fn print_parts(walk: &RecordedWalk) {
 
 fn print_part(walk: &RecordedWalk, part: &Part) {
     let (at, cpu, on) = (Seconds(part.at), walk.cpu, part.on);
+    let step_name;
     let (name, direction, note) = match part.kind {
         PartKind::Step {
             step,
             direction,
             done,
-        } => (
-            kernel().hotplug.steps()[step].name,
-            direction,
-            match done {
+        } => {
+            step_name = kernel().hotplug.step_name(step).to_string();
+            let note = match done {
                 Some(true) => "",
                 Some(false) => "  FAILED",
                 None => "  (not finished)",
-            },
-        ),
+            };
+            (step_name.as_str(), direction, note)
+        }
         PartKind::Dead => {
             print(format_args!("[{at}] CPU{cpu:<3} dead\n"));
             return;

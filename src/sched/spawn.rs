@@ -272,6 +272,10 @@ impl<P: SchedHost> Scheduler<P> {
                 !me.cpus_lock.is_held(),
                 "BUG: {me:?} ends with the lock of the CPUs"
             );
+            assert!(
+                !me.add_remove_lock.is_held(),
+                "BUG: {me:?} ends with the add/remove lock of hotplug"
+            );
             self.discard(me);
             let masked = IrqGuard::<P>::new();
             let _queue = self.lock_queue_of(me, &masked);

@@ -10,7 +10,9 @@ use intrusive_collections::{LinkedListAtomicLink, RBTreeAtomicLink};
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::due::{Due, DueLink, HasDue};
-use crate::sched::lock::{Completion, HeldCpusLock, HeldRwLocks, Lenders, Place};
+use crate::sched::lock::{
+    Completion, HeldAddRemoveLock, HeldCpusLock, HeldRwLocks, Lenders, Place,
+};
 use crate::sched::permit::Permit;
 use crate::sched::share::Share;
 use crate::sched::urgency::Urgency;
@@ -88,6 +90,8 @@ pub struct Thread<P: SchedHost> {
     pub(super) lenders: SpinLock<Lenders<Self>, P>,
     /// How the thread holds the lock of the CPUs. Relaxed: only the thread uses it.
     pub(crate) cpus_lock: HeldCpusLock,
+    /// Whether the thread holds the add/remove lock. Relaxed: only the thread uses it.
+    pub(crate) add_remove_lock: HeldAddRemoveLock,
     /// The `RwLock`s that the thread holds for reading. Relaxed: only the thread uses
     /// it.
     pub(crate) rw_locks: HeldRwLocks,
@@ -144,6 +148,7 @@ impl<P: SchedHost> Thread<P> {
             place: Place::new(),
             lenders: SpinLock::new(Lenders::new()),
             cpus_lock: HeldCpusLock::new(),
+            add_remove_lock: HeldAddRemoveLock::new(),
             rw_locks: HeldRwLocks::new(),
             unfinished: AtomicU32::new(0),
             block_state: BlockState::new(state),

@@ -79,8 +79,9 @@ impl Machine for KernelMachine {
         let (state, why) = match health {
             CpuHealth::Online => (CpuState::Online, None),
             CpuHealth::HalfWay(up) => {
-                let step = kernel().hotplug.steps()[up - 1].name;
-                (CpuState::Partial, Some(format!("half way, at {step}")))
+                let step = kernel().hotplug.last_up(up);
+                let at = step.map(|step| format!("half way, at {step}"));
+                (CpuState::Partial, at)
             }
             CpuHealth::Off => (CpuState::Offline, None),
             CpuHealth::Parked(why) => (CpuState::Parked, Some(why.to_string())),
@@ -122,25 +123,34 @@ impl Machine for KernelMachine {
             unbalanced: CpuMask::EMPTY,
         };
         let steps = kernel().hotplug.steps();
-        let rows = steps.iter().enumerate().map(move |(index, step)| {
-            let (group, name) = step.name.split_once(':').unwrap_or(("", step.name));
+        let slots = kernel().hotplug.slots();
+        let rows = steps.iter().enumerate().filter_map(move |(index, step)| {
+            let installed = slots.get(index);
+            if step.is_slot() && installed.is_none() {
+                return None;
+            }
+            let name = kernel().hotplug.step_name(index);
             let mut row = StepRow {
-                group,
+                group: name.group(),
                 no_startup: step.startup.reason(),
                 no_teardown: step.teardown.reason(),
-                ..end(index + 1, name)
+                ..end(index + 1, name.name())
             };
             for cpu in kernel().masks.possible().iter() {
-                let (up, down) = kernel().hotplug.state(cpu).passages(index);
+                let ((up, down), of) = match &installed {
+                    Some(step) => step.passages(cpu),
+                    None => (kernel().hotplug.state(cpu).passages(index), (0, 1)),
+                };
                 row.ups += u64::from(up);
                 row.downs += u64::from(down);
-                match up.checked_sub(down) {
+                let (_, all) = of;
+                match up.checked_sub(down).map(|up| up as usize) {
                     Some(0) => {}
-                    Some(1) => row.past.insert(cpu),
+                    Some(up) if up == all => row.past.insert(cpu),
                     _ => row.unbalanced.insert(cpu),
                 }
             }
-            row
+            Some(row)
         });
         core::iter::once(end(0, "offline"))
             .chain(rows)

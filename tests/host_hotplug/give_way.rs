@@ -84,6 +84,6 @@ fn control_gives_way_to_a_realtime_thread_but_not_for_long() {
             // What is left of its turn.
             Sim::sched().sleep_until(Sim::deadline(2 * computes));
         }
-        assert!(Sim::hotplug().state(CpuId::BOOT).is_balanced());
+        assert!(Sim::hotplug().is_balanced(CpuId::BOOT));
     });
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use stillpoint::hotplug::{Group, RunsOn, Side, Step, UP_TO_ALIVE, UP_TO_ONLINE, steps};
+use stillpoint::hotplug::{
+    Group, Place, RunsOn, Side, Step, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, slots_of, steps,
+};
 
 use crate::fake::Fake;
 
@@ -13,7 +15,7 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
     let mut names = BTreeSet::new();
     for step in table {
         let mut wrong = |what: &str| found.push(format!("{}: {what}", step.name));
-        if !names.insert(step.name) {
+        if !step.is_slot() && !names.insert(step.name) {
             wrong("twice");
         }
         let group = match step.group {
@@ -21,6 +23,7 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
             Group::Sync => "sync",
             Group::Init => "init",
             Group::Sched => "sched",
+            Group::Enable => "enable",
         };
         if step.name.split_once(':').map(|(before, _)| before) != Some(group) {
             wrong("not named after its group");
@@ -49,7 +52,7 @@ fn violations<C>(table: &[Step<C>]) -> Vec<String> {
 /// is written twice on purpose: no step changes its place or learns to fail by accident.
 #[test]
 fn the_steps_have_their_names_in_their_order() {
-    let steps = steps::<Fake>().iter();
+    let steps = steps::<Fake>().iter().filter(|step| !step.is_slot());
     let seen: Vec<_> = steps
         .map(|step| (step.name, step.startup.may_fail(), step.teardown.may_fail()))
         .collect();
@@ -74,6 +77,27 @@ fn the_steps_have_their_names_in_their_order() {
         ("sched:active", false, false),
     ];
     assert_eq!(seen, wanted);
+}
+
+/// The slots are where programs expect them: each row between the two steps around it.
+#[test]
+fn the_slots_are_in_their_places() {
+    let table = steps::<Fake>();
+    for (place, rows, before, after) in [
+        (Place::PostDead, 4, None, "prep:hardware"),
+        (Place::Prep, 20, Some("prep:threads"), "sync:alive"),
+        (Place::Enable, 40, Some("sched:threads"), "sync:active"),
+    ] {
+        let slots = slots_of(place);
+        assert_eq!(slots.len(), rows, "{place:?}");
+        assert!(table[slots.clone()].iter().all(Step::is_slot));
+        let last = slots.start.checked_sub(1);
+        assert_eq!(last.map(|last| table[last].name), before, "{place:?}");
+        assert_eq!(table[slots.end].name, after, "{place:?}");
+    }
+    let slots = table.iter().filter(|step| step.is_slot()).count();
+    assert_eq!(slots, 64);
+    assert_eq!(slots_of(Place::PostDead), 0..UP_TO_POST_DEAD);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use stillpoint::hotplug::{CpuhpState, Group, Side, Step, StepError, WalkError, Walker};
+use stillpoint::hotplug::{
+    CpuhpState, Group, Side, SlotError, SlotRows, Step, StepError, WalkError, Walker,
+};
 use stillpoint::trace::Direction;
 
 use crate::xorshift::Random;
@@ -72,6 +74,23 @@ fn table() -> Vec<Step<Log>> {
     .collect()
 }
 
+/// The slots of a table without slots.
+struct NoSlots;
+
+impl SlotRows<Log> for NoSlots {
+    fn stop_from(&self, from: usize) -> usize {
+        from
+    }
+
+    fn stop_below(&self, below: usize) -> Option<usize> {
+        below.checked_sub(1)
+    }
+
+    fn pass(&self, _: usize, _: Direction, _: &CpuhpState, _: &Log) -> Result<(), SlotError> {
+        unreachable!("the table has no slots")
+    }
+}
+
 /// A CPU that walks along that table.
 struct Cpu {
     table: Vec<Step<Log>>,
@@ -105,6 +124,7 @@ impl Cpu {
     fn go(&self, target: usize) -> Result<(), WalkError> {
         let mut walker = Walker {
             steps: &self.table,
+            slots: &NoSlots,
             state: &self.state,
             context: &self.log,
             trace_fn: |step, direction, done| self.told.borrow_mut().push((step, direction, done)),
@@ -142,7 +162,7 @@ impl Cpu {
     }
 
     fn assert_balanced(&self) {
-        assert!(self.state.is_balanced());
+        assert!(self.state.is_balanced(|_| true));
         for (step, (up, down)) in self.passages().into_iter().enumerate() {
             let wanted = u32::from(step < self.state.state());
             assert_eq!(up - down, wanted, "step {step}: {up} up, {down} down");

@@ -88,6 +88,8 @@ struct State {
     turn: usize,
     cpus: Vec<Cpu>,
     script: Script,
+    /// What was done, line by line.
+    notes: Vec<String>,
 }
 
 struct Machine {
@@ -347,6 +349,7 @@ impl Sim {
                 turn: 0,
                 cpus: (0..cpus).map(|cpu| Cpu::new(power(cpu))).collect(),
                 script: Script::good(),
+                notes: Vec::new(),
             }),
             turns: (0..cpus).map(|_| Condvar::new()).collect(),
         }));
@@ -396,6 +399,18 @@ impl Sim {
                 _ => {}
             }
         }
+    }
+
+    /// Notes `what` as done on this CPU.
+    pub(crate) fn note(what: &str) {
+        let line = format!("CPU{} {what}", CPU.get());
+        state().notes.push(line);
+    }
+
+    /// Returns and forgets what was noted: the steps that were passed, and what the test has
+    /// noted.
+    pub(crate) fn take_notes() -> Vec<String> {
+        std::mem::take(&mut state().notes)
     }
 
     /// Returns the time, in nanoseconds.

@@ -29,10 +29,15 @@ use super::{
 
 /// The kernel's table, except that each step asks the script on both sides whether it fails.
 static STEPS: LazyLock<Vec<Step<StepContext>>> = LazyLock::new(|| {
-    let scripted = |step: &Step<StepContext>| Step {
-        startup: Side::Fallible(|cx| Sim::pass(Direction::Up, cx)),
-        teardown: Side::Fallible(|cx| Sim::pass(Direction::Down, cx)),
-        ..*step
+    let scripted = |step: &Step<StepContext>| {
+        if step.is_slot() {
+            return *step;
+        }
+        Step {
+            startup: Side::Fallible(|cx| Sim::pass(Direction::Up, cx)),
+            teardown: Side::Fallible(|cx| Sim::pass(Direction::Down, cx)),
+            ..*step
+        }
     };
     steps::<Sim>().iter().map(scripted).collect()
 });
@@ -247,7 +252,23 @@ impl SchedHost for Sim {
         None
     }
 
-    fn trace(_: Event) {}
+    fn trace(event: Event) {
+        match event {
+            Event::StepBegin {
+                step, direction, ..
+            } => {
+                let name = Self::hotplug().step_name(step.into());
+                Self::note(&format!("{direction:?} {name}"));
+            }
+            Event::StepEnd {
+                step, ok: false, ..
+            } => {
+                let name = Self::hotplug().step_name(step.into());
+                Self::note(&format!("failed {name}"));
+            }
+            _ => {}
+        }
+    }
 }
 
 impl GraceHost for Sim {

@@ -41,7 +41,7 @@ pub struct CpusLock<P: SchedHost> {
 /// # Panics
 /// If the thread is pinned: hotplug could be taking its CPU down under this lock, and
 /// waiting for the pin.
-fn may_wait<P: SchedHost>() -> Result<(), WouldDeadlock> {
+pub(super) fn may_wait<P: SchedHost>() -> Result<(), WouldDeadlock> {
     P::sched().with_current(|me| {
         if me.cpus_lock.is_held() {
             return Err(WouldDeadlock::HoldsIt);

@@ -93,6 +93,9 @@ pub enum WouldDeadlock {
     /// The thread is a per-CPU thread. The control CPU's thread that takes that CPU
     /// down holds the lock, and waits until the per-CPU thread has parked.
     PerCpu,
+    /// The thread holds the add/remove lock: it registers by hand, or it runs a callback of
+    /// `prep:post-dead`.
+    AddsOrRemoves,
 }
 
 impl fmt::Display for WouldDeadlock {
@@ -102,6 +105,9 @@ impl fmt::Display for WouldDeadlock {
             WouldDeadlock::PerCpu => {
                 "takes the lock of the CPUs, and the holder waits for this thread to park"
             }
+            WouldDeadlock::AddsOrRemoves => "takes the add/remove lock of hotplug, and holds it",
         })
     }
 }
+
+impl core::error::Error for WouldDeadlock {}

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod add_remove_lock;
 mod completion;
 mod condvar;
 mod cpus_lock;
@@ -23,6 +24,7 @@ mod turns;
 mod wait_queue;
 mod waiters;
 
+pub(crate) use add_remove_lock::HeldAddRemoveLock;
 pub use completion::Completion;
 pub use condvar::Condvar;
 pub use cpus_lock::CpusReadGuard;
@@ -36,6 +38,7 @@ pub use wait_queue::WaitQueue;
 
 pub use crate::sync::lockdep::Nesting;
 
+internal!(add_remove_lock::{AddRemoveGuard, AddRemoveLock});
 internal!(cpus_lock::{CpusLock, CpusWriteGuard});
 internal!(held_cpus_lock::HeldCpusLock);
 internal!(inherit::{Heir, Lenders, Place});

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use smccc::psci;
 use stillpoint::cpu::CpuId;
-use stillpoint::hotplug::{ALL_UP, RunsOn};
+use stillpoint::hotplug::RunsOn;
 use stillpoint::kernel::kernel;
 use stillpoint::println;
 use stillpoint::trace::{Direction, Event, Record};
@@ -65,9 +65,17 @@ fn firmware_agrees<C: smccc::Call>() -> bool {
     })
 }
 
+/// Returns the rows of the table that are no slots: no step is installed yet.
+fn fixed() -> impl Iterator<Item = u8> {
+    let steps = kernel().hotplug.steps();
+    (0u8..)
+        .zip(steps)
+        .filter_map(|(row, step)| (!step.is_slot()).then_some(row))
+}
+
 fn rose_once(cpu: CpuId) -> bool {
     let state = kernel().hotplug.state(cpu);
-    (0..ALL_UP).all(|step| state.passages(step) == (1, 0))
+    fixed().all(|step| state.passages(usize::from(step)) == (1, 0))
 }
 
 /// Returns all events of `cpu`'s walk in the trace rings.
@@ -80,8 +88,8 @@ fn walk_of(cpu: CpuId) -> Vec<Record> {
 
 fn is_whole(cpu: CpuId, walk: &[Record]) -> bool {
     let direction = Direction::Up;
-    let whole = walk.len() == 2 * ALL_UP
-        && (0u8..).zip(walk.chunks(2)).all(|(step, pair)| {
+    let whole = walk.len() == 2 * fixed().count()
+        && fixed().zip(walk.chunks(2)).all(|(step, pair)| {
             pair[0].event
                 == Event::StepBegin {
                     cpu,

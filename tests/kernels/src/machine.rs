@@ -103,7 +103,7 @@ pub fn states_say(online: &CpuMask) -> bool {
     kernel().masks.possible().iter().all(|cpu| {
         let state = kernel().hotplug.state(cpu);
         let wanted = if online.contains(cpu) { ALL_UP } else { 0 };
-        state.is_balanced() && state.state() == wanted
+        kernel().hotplug.is_balanced(cpu) && state.state() == wanted
     })
 }
 

@@ -30,11 +30,12 @@ fn at_rest() -> bool {
     for cpu in masks.possible().iter() {
         let state = kernel.hotplug.state(cpu);
         let wanted = if masks.is_online(cpu) { ALL_UP } else { 0 };
-        if state.state() != wanted || !state.is_balanced() || state.injected().is_some() {
+        if state.state() != wanted || !kernel.hotplug.is_balanced(cpu) || state.injected().is_some()
+        {
             println!(
                 "# {cpu:?}: {} steps are up, wanted {wanted}; balanced: {}; injected: {:?}",
                 state.state(),
-                state.is_balanced(),
+                kernel.hotplug.is_balanced(cpu),
                 state.injected()
             );
             sound = false;

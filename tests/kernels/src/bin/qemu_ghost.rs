@@ -28,7 +28,7 @@ fn main() {
     ktap.equal("four came up", kernel.masks.online(), CpuMask::first_n(4));
     let refused = CpuUpError::Step {
         cpu: ghost,
-        step: "prep:hardware",
+        step: "prep:hardware".into(),
         error: StepError::Psci(PsciError::InvalidParameters),
     };
     for _ in 0..2 {

@@ -52,7 +52,8 @@ fn main() {
     let mut up = Vec::with_capacity(table.len());
     let mut down = Vec::with_capacity(table.len());
     let before = InUse::settled();
-    for (index, step) in table.iter().enumerate() {
+    let fixed = table.iter().enumerate().filter(|(_, step)| !step.is_slot());
+    for (index, step) in fixed {
         let name = step.name;
         for (way, may_fail, failed, walk_fn) in [
             (
@@ -133,7 +134,7 @@ fn walk_up(cpu: CpuId, step: usize) -> bool {
     if may_fail {
         let error = CpuUpError::Step {
             cpu,
-            step: hotplug().steps()[step].name,
+            step: hotplug().step_name(step),
             error: StepError::Injected,
         };
         // The CPU is OFF at once, because control has waited for that.
@@ -150,7 +151,7 @@ fn walk_down(cpu: CpuId, step: usize) -> bool {
     if hotplug().steps()[step].teardown.may_fail() {
         let error = CpuDownError::Step {
             cpu,
-            step: hotplug().steps()[step].name,
+            step: hotplug().step_name(step),
             error: StepError::Injected,
         };
         sound &= same("down", api::cpu_down(cpu), Err(error)) & is_on();

@@ -134,7 +134,7 @@ fn is_quarantined(quarantine: Quarantine) -> bool {
 fn stays_down(error: StepError) -> bool {
     let wanted = CpuUpError::Step {
         cpu: victim(),
-        step: "prep:hardware",
+        step: "prep:hardware".into(),
         error,
     };
     same("up", api::cpu_up(victim()), Err(wanted)) & same("errno", wanted.errno().name(), "EAGAIN")

@@ -1,0 +1,122 @@
+//! The two locks of hotplug, and in which order its users hold them.
+//!
+//! | Held | By | Excludes |
+//! |---|---|---|
+//! | add/remove lock, then hotplug lock for writing | an operation on a CPU, a service's registration | all others |
+//! | add/remove lock, then hotplug lock for reading | an installation or a removal | operations, installations; not readers |
+//! | add/remove lock alone | a callback of [`Place::PostDead`], a registration by hand | operations, installations; not readers |
+//! | hotplug lock for reading | `cpus_read_lock` | operations, from their second lock on |
+//!
+//! A thread that has one of them gets an error from whatever would wait for it: no order of
+//! calls hangs. That holds for all callbacks: those on control run under these locks, and those
+//! on the CPU itself in a per-CPU thread.
+//!
+//! [`Place::PostDead`]: crate::hotplug::Place::PostDead
+
+use alloc::sync::Arc;
+
+use crate::cpu::CpuMask;
+use crate::hotplug::{Hotplug, HotplugHost, InstallError, NewStep, Passing, StepHandle};
+use crate::sched::lock::{AddRemoveGuard, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
+
+/// An operation is under way while this exists.
+pub(super) struct Operation<'a, P: HotplugHost> {
+    // The fields are dropped in this order.
+    cpus: Option<CpusWriteGuard<'a, P>>,
+    _add_remove: AddRemoveGuard<'a, P>,
+}
+
+impl<P: HotplugHost> Operation<'_, P> {
+    /// Releases the hotplug lock. The operation goes on.
+    pub(super) fn release_cpus(&mut self) {
+        self.cpus = None;
+    }
+}
+
+/// Steps are installed or removed while this exists.
+pub(super) struct Installation<'a, P: HotplugHost> {
+    // The fields are dropped in this order.
+    _cpus: CpusReadGuard<'a, P>,
+    _add_remove: AddRemoveGuard<'a, P>,
+}
+
+/// No CPU comes or goes, and no step is installed or removed, but through this guard, while it
+/// exists.
+///
+/// Not `Send`: it belongs to the thread that made it.
+#[must_use]
+pub struct RegistrationGuard<P: HotplugHost> {
+    _add_remove: AddRemoveGuard<'static, P>,
+}
+
+impl<P: HotplugHost> Hotplug<P> {
+    /// Begins an operation, which changes the set of CPUs.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`]: in a callback of hotplug, in a service, or under one of the locks.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(super) fn begin_operation(&self) -> Result<Operation<'_, P>, WouldDeadlock> {
+        let add_remove = self.add_remove.lock_if_it_may()?;
+        Ok(Operation {
+            cpus: Some(self.lock.write_if_it_may()?),
+            _add_remove: add_remove,
+        })
+    }
+
+    /// Begins an installation or a removal.
+    ///
+    /// # Errors
+    /// As [`Hotplug::begin_operation`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(super) fn begin_installation(&self) -> Result<Installation<'_, P>, WouldDeadlock> {
+        let add_remove = self.add_remove.lock_if_it_may()?;
+        Ok(Installation {
+            _cpus: self.cpus_read_lock(),
+            _add_remove: add_remove,
+        })
+    }
+
+    /// Takes the add/remove lock, for a thread that looks at the CPUs and then installs a step
+    /// without calls.
+    ///
+    /// # Context
+    /// Thread, preemption on, not pinned; may sleep while a CPU comes or goes.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn registration_lock(&'static self) -> Result<RegistrationGuard<P>, WouldDeadlock> {
+        Ok(RegistrationGuard {
+            _add_remove: self.add_remove.lock_if_it_may()?,
+        })
+    }
+}
+
+impl<P: HotplugHost> RegistrationGuard<P> {
+    /// Returns the CPUs that are online: they stay so while the guard exists.
+    pub fn online(&self) -> CpuMask {
+        P::masks().online()
+    }
+
+    /// Installs a step, as [`Hotplug::install`] does.
+    ///
+    /// # Context
+    /// As [`Hotplug::install`].
+    ///
+    /// # Errors
+    /// [`InstallError`].
+    ///
+    /// # Panics
+    /// If the thread has taken the lock of the CPUs too.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn install(&self, new: NewStep, how: Passing) -> Result<StepHandle<P>, InstallError> {
+        let hotplug = P::hotplug();
+        let step = hotplug.made(new);
+        let kept = Arc::clone(&step);
+        let cpus = hotplug.cpus_read_lock();
+        let installed = hotplug.install_made(step, how);
+        drop(cpus);
+        drop(kept);
+        installed
+    }
+}

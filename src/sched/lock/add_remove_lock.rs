@@ -1,0 +1,84 @@
+//! The lock for changes of what hotplug does, and of which CPUs there are. It is outside the
+//! lock of the CPUs: an operation on a CPU takes both, and so does a thread that installs or
+//! removes a step. A callback of `prep:post-dead` runs under this lock alone, so no operation
+//! begins meanwhile, but other threads may read the lock of the CPUs.
+
+#![forbid(unsafe_code)]
+
+use crate::sched::SchedHost;
+use crate::sched::lock::cpus_lock::may_wait;
+use crate::sched::lock::{Mutex, MutexGuard, WouldDeadlock};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::might_sleep;
+
+/// Whether a thread holds the add/remove lock. Relaxed: only the thread itself uses it.
+#[derive(Debug)]
+pub(crate) struct HeldAddRemoveLock(AtomicBool);
+
+impl HeldAddRemoveLock {
+    /// Returns the state of a thread that doesn't hold the lock.
+    pub(crate) fn new() -> HeldAddRemoveLock {
+        HeldAddRemoveLock(AtomicBool::new(false))
+    }
+
+    /// Returns whether the thread holds the lock.
+    pub(in crate::sched) fn is_held(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, held: bool) {
+        self.0.store(held, Ordering::Relaxed);
+    }
+}
+
+/// The add/remove lock.
+pub struct AddRemoveLock<P: SchedHost>(Mutex<(), P>);
+
+impl<P: SchedHost> AddRemoveLock<P> {
+    /// Returns an open lock.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn new() -> Self {
+        AddRemoveLock(Mutex::new(()))
+    }
+
+    /// Takes the lock.
+    ///
+    /// # Context
+    /// Thread, preemption on, not pinned; sleeps while another thread has the lock.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`], whether it would have to wait or not.
+    ///
+    /// # Panics
+    /// If the thread is pinned, whether it would have to wait or not.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_if_it_may(&self) -> Result<AddRemoveGuard<'_, P>, WouldDeadlock> {
+        might_sleep::<P>();
+        may_wait::<P>()?;
+        if P::sched().with_current(|me| me.add_remove_lock.is_held()) {
+            return Err(WouldDeadlock::AddsOrRemoves);
+        }
+        let guard = self.0.lock();
+        P::sched().with_current(|me| me.add_remove_lock.set(true));
+        Ok(AddRemoveGuard(guard))
+    }
+}
+
+impl<P: SchedHost> Default for AddRemoveLock<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Only this thread may add or remove steps, and bring CPUs up or take them down, while this
+/// exists.
+#[must_use]
+pub struct AddRemoveGuard<'a, P: SchedHost>(
+    #[expect(dead_code, reason = "it is dropped")] MutexGuard<'a, (), P>,
+);
+
+impl<P: SchedHost> Drop for AddRemoveGuard<'_, P> {
+    fn drop(&mut self) {
+        P::sched().with_current(|me| me.add_remove_lock.set(false));
+    }
+}
