@@ -24,7 +24,11 @@ const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 const PRIVATE: [&str; 6] = ["mod", "macros", "termination", "locks", "pins", "waits"];
 
 /// Files whose names another module re-exports, each with that module.
-const OF: [(&str, &str); 1] = [("handle", "thread")];
+const OF: [(&str, &str); 3] = [
+    ("handle", "thread"),
+    ("step", "hotplug"),
+    ("multi_step", "hotplug"),
+];
 
 /// The words that may stand between `pub` and the name.
 const KEYWORDS: [&str; 9] = [
@@ -232,7 +236,7 @@ fn listed() -> BTreeSet<String> {
 }
 
 /// The names of the standard library that signatures use, and `Self`.
-const STANDARD: [&str; 28] = [
+const STANDARD: [&str; 30] = [
     "Add",
     "AddAssign",
     "Arguments",
@@ -252,6 +256,8 @@ const STANDARD: [&str; 28] = [
     "Formatter",
     "From",
     "Infallible",
+    "Item",
+    "Iterator",
     "Option",
     "PartialEq",
     "Result",

@@ -1,19 +1,33 @@
-//! Bringing CPUs up and taking them down.
+//! Bringing CPUs up and taking them down, and being told of it.
 //!
 //! ```ignore
 //! hotplug::cpu_down(cpu)?;
 //! hotplug::cpu_up(cpu)?;
 //! ```
+//! What is to be done when a CPU comes or goes is a *step*: a name with a startup and a
+//! teardown, which undoes the startup. [`on_cpus`] installs the simplest; [`EnableStep`] and
+//! [`PrepareStep`] are for steps that may fail, [`MultiStepBuilder`] for steps with
+//! instances, [`post_dead`] for what waits for other threads. Steps of a kind are passed in the
+//! order in which they were installed, and in reverse on the way down. If one fails, those
+//! that were passed are undone, and the operation returns its error. At most 40 steps on CPUs,
+//! 20 that prepare and 4 of [`post_dead`] are installed at a time.
+//!
+//! In a callback, functions that bring a CPU up or down, install or remove a step return an
+//! error at once; [`cpus_read_lock`] panics, but for a callback of [`post_dead`].
 
 use core::time::Duration;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug;
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::lock;
 
+pub use crate::api::multi_step::{Instance, MultiStep, MultiStepBuilder};
+pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{
-    ApRefusal, CpuDownError, CpuUpError, Left, Quarantine, StepError, SyncState,
+    ApRefusal, CpuDownError, CpuUpError, InstallError, Left, NotRemoved, Quarantine, StepError,
+    StepName, SyncState,
 };
 pub use crate::sched::lock::WouldDeadlock;
 
@@ -21,6 +35,73 @@ pub use crate::sched::lock::WouldDeadlock;
 #[must_use]
 pub struct CpusReadGuard {
     _guard: lock::CpusReadGuard<'static, Hw>,
+}
+
+impl CpusReadGuard {
+    /// Returns the CPUs that are online. They stay so while the guard exists.
+    ///
+    /// # Context
+    /// Any.
+    pub fn online(&self) -> CpuMask {
+        kernel().masks.online()
+    }
+
+    /// Returns the CPUs that threads are placed on. They stay so while the guard exists.
+    ///
+    /// # Context
+    /// Any.
+    pub fn active(&self) -> CpuMask {
+        kernel().masks.active()
+    }
+
+    /// Returns an iterator over the CPUs that are online. It lives as long as the guard, so the
+    /// CPUs stay online meanwhile.
+    ///
+    /// # Context
+    /// Any.
+    ///
+    /// ```ignore
+    #[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/guard.rs")]
+    /// ```
+    pub fn each_online(&self) -> impl Iterator<Item = CpuId> + use<'_> {
+        let online = self.online();
+        let possible = kernel().masks.possible().iter();
+        possible.filter(move |cpu| online.contains(*cpu))
+    }
+}
+
+/// No CPU comes or goes, and no other thread installs or removes a step, while this exists.
+#[must_use]
+pub struct RegistrationGuard(pub(super) hotplug::RegistrationGuard<Hw>);
+
+impl RegistrationGuard {
+    /// Returns the CPUs that are online. They stay so while the guard exists.
+    ///
+    /// # Context
+    /// Any.
+    pub fn online(&self) -> CpuMask {
+        self.0.online()
+    }
+}
+
+/// Keeps CPUs from coming and going, and other threads from installing steps, until the returned
+/// guard is dropped. It is for a program that treats the CPUs which are online by hand, and then
+/// installs a step without calls. Linux: `cpu_hotplug_register_begin`, as it was proposed.
+///
+/// Other threads may take [`cpus_read_lock`] meanwhile, and so may this one.
+///
+/// # Context
+/// Thread, preemption on, not pinned; waits while a CPU comes or goes.
+///
+/// # Errors
+/// [`WouldDeadlock`], in a callback of hotplug and under [`cpus_read_lock`].
+///
+/// ```ignore
+#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/by_hand.rs")]
+/// ```
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn registration_lock() -> Result<RegistrationGuard, WouldDeadlock> {
+    kernel().hotplug.registration_lock().map(RegistrationGuard)
 }
 
 /// Brings CPU `cpu` online; does nothing if it is online.

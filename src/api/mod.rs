@@ -7,7 +7,7 @@
 //! | [`sync`] | locks that sleep, spin locks, guards |
 //! | [`time`] | instants, timers |
 //! | [`cpu`] | numbers and sets of CPUs, cross calls, per-CPU variables |
-//! | [`hotplug`] | bringing CPUs up and taking them down |
+//! | [`hotplug`] | bringing CPUs up and taking them down, steps that follow them |
 //! | [`stop`] | the still point |
 //! | [`rcu`] | grace periods |
 //! | [`mem`] | use of the heap and of the stacks |
@@ -26,6 +26,8 @@
 
 mod handle;
 mod macros;
+mod multi_step;
+mod step;
 mod termination;
 
 pub mod args;
