@@ -388,3 +388,61 @@ fn random_walks_end_where_a_model_says() {
     }
     assert!(failed > 1000, "{failed}");
 }
+
+/// The slots of a table whose rows 1 to 3 are slots, all of them empty.
+struct EmptySlots;
+
+impl SlotRows<Log> for EmptySlots {
+    fn stop_from(&self, from: usize) -> usize {
+        if (1..4).contains(&from) { 4 } else { from }
+    }
+
+    fn stop_below(&self, below: usize) -> Option<usize> {
+        let last = below.checked_sub(1)?;
+        Some(if (1..4).contains(&last) { 0 } else { last })
+    }
+
+    fn pass(&self, _: usize, _: Direction, _: &CpuhpState, _: &Log) -> Result<(), SlotError> {
+        unreachable!("the slots are empty")
+    }
+}
+
+#[test]
+fn a_walk_ends_among_empty_slots() {
+    let fixed = |startup, teardown| Step {
+        name: "test:step",
+        group: Group::Prep,
+        startup,
+        teardown,
+    };
+    let slot = || Step::slot("test:slot", Group::Prep);
+    let table = [
+        fixed(infallible::<0, true>(), infallible::<0, false>()),
+        slot(),
+        slot(),
+        slot(),
+        fixed(infallible::<4, true>(), infallible::<4, false>()),
+    ];
+    for target in 0..=table.len() {
+        let (state, log) = (CpuhpState::new(table.len()), Log::default());
+        let mut walker = Walker {
+            steps: &table,
+            slots: &EmptySlots,
+            state: &state,
+            context: &log,
+            trace_fn: |_, _, _| (),
+        };
+        let below = [0, 4].into_iter().filter(|row| *row < target);
+        assert_eq!(walker.up(target), Ok(()));
+        assert_eq!(state.state(), target);
+        let wanted: Vec<_> = below.map(|row| (row, Direction::Up)).collect();
+        assert_eq!(log.take(), wanted);
+        assert_eq!(walker.up(table.len()), Ok(()));
+        log.take();
+        assert_eq!(walker.down(target), Ok(()));
+        assert_eq!(state.state(), target);
+        let above = [4, 0].into_iter().filter(|row| *row >= target);
+        let wanted: Vec<_> = above.map(|row| (row, Direction::Down)).collect();
+        assert_eq!(log.take(), wanted);
+    }
+}
