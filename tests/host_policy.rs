@@ -113,6 +113,11 @@ fn a_cpu_whose_next_thread_is_taken_looks_for_another() {
 }
 
 #[test]
+fn a_thread_that_has_made_room_isnt_left_when_another_is_taken() {
+    races::one_is_taken_in_a_stop();
+}
+
+#[test]
 fn a_stop_of_the_machine_moves_nothing() {
     stops::all_run_on_where_they_were();
 }

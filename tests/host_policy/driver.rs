@@ -298,7 +298,8 @@ impl Driver {
         interrupt(index, || sched().reschedule_interrupt());
     }
 
-    fn begin_stop(&mut self, index: usize) {
+    /// Has CPU `index` come into its stopper.
+    pub(crate) fn begin_stop(&mut self, index: usize) {
         self.cpus[index].called_to_stop = false;
         let stopper = Arc::clone(&self.cpus[index].stopper);
         self.interrupt(index, || wake_or_begin(&stopper));

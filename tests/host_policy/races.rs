@@ -113,3 +113,55 @@ fn while_it_turns(take_fn: fn(&Arc<Thread<Many>>)) {
     world.settle();
     checks::none_waits_in_vain(&world);
 }
+
+/// The CPUs of [`one_is_taken_in_a_stop`].
+const STOPS: usize = 0;
+const TAKES: usize = 1;
+const SLEEPS: usize = 2;
+
+/// Has a CPU lose the thread that waited there while its stopper runs, and gain an urgent one.
+/// So as many wait when the stopper leaves as did before, but now it is the one that has made
+/// room. The CPU that sleeps, and that could not run the other, must be called for it
+/// (`none-beside-idle` of `sched::balance`).
+pub(crate) fn one_is_taken_in_a_stop() {
+    let mut world = World::new(1, 3, 0, Habits::default());
+    let mut start = |class, on: usize| {
+        busy(&mut world, class, mask(&[on]));
+        world.driver.rest(&mut world.random);
+        world.settle();
+        Arc::clone(&world.workers.last().expect("it was started").thread)
+    };
+    let urgent = start(fifo(50), STOPS);
+    act(STOPS, || {
+        sched().about_to_block(&urgent);
+        sched().schedule();
+    });
+    let makes_room = start(Class::Normal, STOPS);
+    let waits = start(Class::Normal, STOPS);
+    let leaves = start(Class::Normal, TAKES);
+    for (thread, other) in [(&waits, TAKES), (&makes_room, SLEEPS)] {
+        let cpus = mask(&[STOPS, other]);
+        act(SLEEPS, || sched().set_affinity(thread, &cpus)).expect("active CPUs");
+    }
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+    assert!(world.driver.is_idle(SLEEPS));
+
+    world.driver.begin_stop(STOPS);
+    assert_eq!(makes_room.state_racy(), ThreadState::Runnable);
+    act(TAKES, || {
+        sched().about_to_block(&leaves);
+        sched().schedule();
+    });
+    act(TAKES, || {
+        sched().idle_turn(|| panic!("it has found nothing"))
+    });
+    assert_eq!(waits.cpu(), cpu(TAKES));
+    interrupt(TAKES, || sched().wake(&urgent));
+    // The stopper leaves.
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+    assert_eq!(makes_room.cpu(), cpu(SLEEPS));
+}
