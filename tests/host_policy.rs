@@ -153,14 +153,23 @@ fn equal_threads_get_equal_time() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);
         let (cpus, threads) = (1 + random.below(20), 1 + random.below(40));
-        shares::equals_get_equal_time(seed, cpus, threads);
+        shares::equals_get_equal_time(seed, cpus, threads, 0);
     });
 }
 
 #[test]
 fn equal_threads_get_equal_time_if_one_cpu_has_one_more() {
     for (cpus, threads) in [(12, 37), (13, 27), (18, 37), (19, 39)] {
-        shares::equals_get_equal_time(1, cpus, threads);
+        shares::equals_get_equal_time(1, cpus, threads, 0);
+    }
+}
+
+#[test]
+fn equal_threads_get_equal_time_however_heavy_they_are() {
+    for nice in [-20, -10, -5, 5] {
+        for (cpus, threads) in [(2, 3), (3, 5), (4, 9)] {
+            shares::equals_get_equal_time(1, cpus, threads, nice);
+        }
     }
 }
 

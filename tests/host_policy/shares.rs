@@ -81,16 +81,16 @@ pub(crate) fn slack(mean: f64) -> f64 {
     (slice + mean / 20.0).max(2.0 * slice)
 }
 
-/// Checks that equal threads get equal time: over each second they differ by no more than
-/// [`slack`].
-pub(crate) fn equals_get_equal_time(seed: u64, cpus: usize, threads: usize) {
-    for ran in run(seed, cpus, &vec![0; threads], 3) {
+/// Checks that equal threads, of niceness `nice`, get equal time: over each second they
+/// differ by no more than [`slack`].
+pub(crate) fn equals_get_equal_time(seed: u64, cpus: usize, threads: usize, nice: i8) {
+    for ran in run(seed, cpus, &vec![nice; threads], 3) {
         let (least, most) = (ran.iter().min(), ran.iter().max());
         let (least, most) = (least.expect("a thread"), most.expect("a thread"));
         let mean = ran.iter().sum::<u64>() as f64 / threads as f64;
         assert!(
             (most - least) as f64 <= slack(mean),
-            "{threads} threads on {cpus} CPUs have run for {least} to {most} ns: {ran:?}"
+            "{threads} threads of niceness {nice} on {cpus} CPUs have run for {least} to {most} ns: {ran:?}"
         );
     }
 }
