@@ -103,6 +103,16 @@ fn a_thread_that_becomes_urgent_where_it_waits_goes_where_it_may_run() {
 }
 
 #[test]
+fn a_thread_that_is_next_and_becomes_less_urgent_makes_way() {
+    classes::one_that_is_next_becomes_less_urgent();
+}
+
+#[test]
+fn a_thread_that_waits_and_may_use_an_idle_cpu_goes_there() {
+    classes::one_that_waits_may_use_an_idle_cpu();
+}
+
+#[test]
 fn a_cpu_that_goes_idle_in_the_midst_of_a_wake_is_called() {
     races::a_cpu_goes_idle_in_the_midst_of_a_wake();
 }
