@@ -252,6 +252,16 @@ fn a_cpu_that_no_ordinary_thread_wants_is_left_to_realtime_threads() {
 }
 
 #[test]
+fn a_realtime_thread_that_is_held_back_everywhere_stays() {
+    bound::held_back_everywhere_they_stay();
+}
+
+#[test]
+fn a_cpu_that_comes_back_holds_no_realtime_thread_back() {
+    bound::a_cpu_that_comes_back_begins_anew();
+}
+
+#[test]
 fn a_cpu_may_go_while_realtime_threads_are_held_back() {
     bound::a_cpu_may_go_meanwhile();
 }

@@ -142,21 +142,56 @@ pub(crate) fn an_idle_cpu_is_not_taken() {
     assert!(ran[1] > 0, "the ordinary thread has never run");
 }
 
-/// Checks that the kernel's own threads are neither held back nor counted: a CPU goes while
-/// its realtime threads are held back, and begins anew when it comes.
-pub(crate) fn a_cpu_may_go_meanwhile() {
+/// Checks that a realtime thread that is held back on all its CPUs stays on one of them: a CPU
+/// that holds it back is no better than another (`most-urgent-run` of `sched::balance`).
+pub(crate) fn held_back_everywhere_they_stay() {
+    let mut world = World::new(1, 2, 0, Habits::default());
+    bound(Some(0));
+    for index in 0..2 {
+        busy(&mut world, Class::Normal, CpuMask::of(cpu(index)));
+    }
+    busy(&mut world, fifo(10), CpuMask::first_n(2));
+    run_for(&mut world, SECOND);
+    let moved = |world: &World| world.workers[2].thread.usage().migrations;
+    let before = moved(&world);
+    let ran = run_for(&mut world, 5 * SECOND);
+    assert_eq!(ran, [5 * SECOND, 5 * SECOND, 0]);
+    // At the end of each CPU's period it may run for no time.
+    let moves = moved(&world) - before;
+    assert!(moves <= 2 * 5, "it has moved {moves} times");
+}
+
+/// Returns a machine whose CPU1 has gone while its realtime threads were held back.
+fn gone_while_held_back() -> World {
     let mut world = World::new(1, 2, 0, Habits::default());
     for index in 0..2 {
         busy(&mut world, Class::Normal, CpuMask::of(cpu(index)));
         busy(&mut world, fifo(10), CpuMask::of(cpu(index)));
     }
     while !sched().holds_realtime_back(cpu(1)) {
+        assert!(World::now() < 2 * SECOND, "they are never held back");
         run_for(&mut world, MS);
     }
     world.driver.take_down(1);
     run_for(&mut world, MS);
     assert!(!world.driver.is_active(1));
     world.driver.power_off(1);
+    world
+}
+
+/// Checks that a CPU that comes back while the period is not over in which its realtime
+/// threads were held back begins anew.
+pub(crate) fn a_cpu_that_comes_back_begins_anew() {
+    let mut world = gone_while_held_back();
+    world.driver.bring_up(1);
+    run_for(&mut world, MS);
+    assert!(!sched().holds_realtime_back(cpu(1)));
+}
+
+/// Checks that the kernel's own threads are neither held back nor counted: a CPU goes while
+/// its realtime threads are held back, and begins anew when it comes.
+pub(crate) fn a_cpu_may_go_meanwhile() {
+    let mut world = gone_while_held_back();
     let ran = run_for(&mut world, 3 * SECOND);
     let ordinary = ran[0] + ran[2];
     assert!(ordinary.abs_diff(150 * MS) <= 55 * MS, "{ran:?}");
