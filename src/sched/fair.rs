@@ -39,7 +39,9 @@
 //!   slice of a light thread is more than its share of a second there.
 //! - **equals-are-max-min-fair**: over a second equal threads that compute for ever get what
 //!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice, or
-//!   two slices if that is more. So equal threads with the same CPUs get equal time. If
+//!   two slices if that is more. So equal threads with the same CPUs get equal time. That
+//!   holds for a niceness of 5 or less: lighter threads have been seen to differ by twice as
+//!   much, since what a thread is owed when it moves is little of a light thread's time. If
 //!   realtime threads take a part of some CPUs, they differ by 10 % and two slices at most.
 //!   When CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until
 //!   all are spread and those that waited have caught up, they also differ by what a thread
