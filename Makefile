@@ -37,7 +37,7 @@ TEST ?=
 ## for test-qemu: of tests that have cases, only this one
 CASE ?=
 ## for test-qemu: how many runs of up to four CPUs go at a time
-J ?= 2
+J ?= 3
 ## for test-qemu: `dev`: all in a debug build, under the lock validator
 PROFILE ?=
 ## for loom: preemptions per execution, the depth of the search

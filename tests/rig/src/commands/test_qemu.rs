@@ -7,7 +7,7 @@
 //! | `TEST` | only kernels with one of these words in their name | all |
 //! | `CASE` | only this case, of the kernels that have it | all |
 //! | `PROFILE` | `dev`: all in a debug build, whatever they ask for | |
-//! | `J` | how many runs of up to four CPUs go at a time | 2 |
+//! | `J` | how many runs of up to four CPUs go at a time | 3 |
 //!
 //! All other variables describe the machine; a kernel's directives override them.
 
@@ -196,7 +196,7 @@ fn unfit(config: &Config, kernel: &Kernel, size: u32) -> Option<String> {
 
 /// Runs all `items`: small ones several at a time, each large one while no other runs.
 fn run_all(config: &Config, items: Vec<Item>) -> Result<Counts> {
-    let jobs: usize = or(&config.jobs, "2")
+    let jobs: usize = or(&config.jobs, "3")
         .parse()
         .with_context(|| format!("J={}", config.jobs))?;
     let progress = Progress::new(items.len());
