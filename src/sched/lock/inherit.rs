@@ -19,7 +19,7 @@
 //! No thread is less urgent than an ordinary one, so an ordinary thread has nothing to
 //! lend. Its waits cost nothing here.
 //!
-//! # Who writes what
+//! # Which lock guards what
 //! A thread's loans ([`Lenders`]) change under a spin lock of that thread, and what it
 //! inherits changes under that lock too. The line of a mutex
 //! ([`Turns`](super::turns::Turns)) changes under the mutex's spin lock. A thread sets its

@@ -137,7 +137,7 @@ impl<T: Heir> Turns<T> {
         me.with_lenders(|lenders| lenders.settle(&me));
     }
 
-    /// Changes the line with `change_fn`, and who lends (`first-lends` of `inherit`).
+    /// Changes the line with `change_fn`, and which thread lends (`first-lends` of `inherit`).
     fn rearrange(&mut self, change_fn: impl FnOnce(&mut Self)) {
         let owner = self.owner.clone();
         let owner = owner.expect("BUG: a thread waits for a mutex that is free");
