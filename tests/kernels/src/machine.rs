@@ -21,6 +21,13 @@ pub fn after(time: Duration) -> Instant {
     Hw::deadline(time)
 }
 
+/// Binds the calling thread to the boot CPU, and brings it there. `main` begins there, but a
+/// kernel thread that takes the CPU from it for a moment is enough, and an idle CPU fetches it.
+pub fn stay_on_boot_cpu() {
+    let bound = api::thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
+    bound.expect("the boot CPU is active");
+}
+
 /// Takes all secondaries down, calls `alone_fn`, and brings them up again; returns whether
 /// each operation succeeded and `alone_fn` returned true.
 pub fn leave_and_return(alone_fn: impl FnOnce() -> bool) -> bool {

@@ -98,7 +98,7 @@ use stillpoint::time::Instant;
 
 use kernel_support::case::case;
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{eventually, send_sgi, spin_for};
+use kernel_support::machine::{eventually, send_sgi, spin_for, stay_on_boot_cpu};
 
 static MUTEX: Mutex<(), Hw> = Mutex::new(());
 static RW: RwLock<(), Hw> = RwLock::new(());
@@ -280,6 +280,7 @@ fn refused() -> ! {
 }
 
 fn main() {
+    stay_on_boot_cpu();
     prepare();
     let case = case();
     let cpus = &kernel().hotplug;

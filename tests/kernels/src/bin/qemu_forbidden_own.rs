@@ -64,6 +64,7 @@ use stillpoint::sync::SpinLock;
 
 use kernel_support::case::case;
 use kernel_support::ktap::Ktap;
+use kernel_support::machine::stay_on_boot_cpu;
 
 static RW: RwLock<u32, Hw> = RwLock::new(0);
 static OWN: SpinLock<Option<JoinHandle<()>>, Hw> = SpinLock::new(None);
@@ -112,6 +113,7 @@ fn others() -> ! {
 }
 
 fn main() {
+    stay_on_boot_cpu();
     match case() {
         "write-in-write" => {
             let mut outer = RW.write();

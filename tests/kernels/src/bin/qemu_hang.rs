@@ -64,6 +64,7 @@ use stillpoint::sync::{IrqGuard, LocalCpu};
 use stillpoint::{api, println};
 
 use kernel_support::case::case;
+use kernel_support::machine::stay_on_boot_cpu;
 
 /// How many CPUs have come to their place.
 static READY: AtomicU32 = AtomicU32::new(0);
@@ -105,6 +106,7 @@ fn wait_for(ready: u32) {
 }
 
 fn main() {
+    stay_on_boot_cpu();
     match case() {
         "running" => {
             on(1, "computes", computes);

@@ -84,6 +84,7 @@ use stillpoint::sync::{IrqGuard, SpinLock};
 use stillpoint::{api, println};
 
 use kernel_support::case::case;
+use kernel_support::machine::stay_on_boot_cpu;
 
 type M = Mutex<(), Hw>;
 type S = SpinLock<(), Hw>;
@@ -174,6 +175,7 @@ fn park() {
 }
 
 fn main() {
+    stay_on_boot_cpu();
     match case() {
         "sleep-in-spin" => {
             let _held = SPIN_A.lock();

@@ -88,7 +88,7 @@ use stillpoint::sync::{LocalCpu, SpinLock};
 use stillpoint::{api, print, println};
 
 use kernel_support::case::case;
-use kernel_support::machine::{eventually, send_sgi};
+use kernel_support::machine::{eventually, send_sgi, stay_on_boot_cpu};
 
 /// How many CPUs have come to their place.
 static READY: AtomicU32 = AtomicU32::new(0);
@@ -220,6 +220,7 @@ fn before_online() {
 }
 
 fn main() {
+    stay_on_boot_cpu();
     match case() {
         "console" => console(),
         "in-interrupt" => in_interrupt(),

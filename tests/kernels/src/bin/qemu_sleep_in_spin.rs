@@ -14,6 +14,7 @@
 #![no_main]
 
 use kernel_support::case::case;
+use kernel_support::machine::stay_on_boot_cpu;
 
 fn main() {
     use core::time::Duration;
@@ -21,6 +22,7 @@ fn main() {
     use stillpoint::api::{self, thread};
     use stillpoint::{kernel::Hw, sync::SpinLock};
 
+    stay_on_boot_cpu();
     match case() {
         "spin" => {
             let lock = SpinLock::<u32, Hw>::new(0);

@@ -14,10 +14,12 @@
 #![no_main]
 
 use kernel_support::case::case;
+use kernel_support::machine::stay_on_boot_cpu;
 
 fn main() {
     use stillpoint::cpu::CpuId;
 
+    stay_on_boot_cpu();
     let result = stillpoint::api::stop_machine(|| match case() {
         // The stop's caller reads under the lock that this takes for writing.
         "sleep" => drop(stillpoint::kernel::kernel().hotplug.cpus_write_lock()),
