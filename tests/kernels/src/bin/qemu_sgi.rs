@@ -24,7 +24,9 @@ use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use stillpoint::{api, println};
 
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{eventually, last_cpu, send_sgi, spin_for, spin_until};
+use kernel_support::machine::{
+    eventually, last_cpu, send_sgi, spin_for, spin_until, stay_on_boot_cpu,
+};
 
 /// Only a test sends it.
 const SGI: u8 = TEST_SGI;
@@ -32,6 +34,7 @@ const SGI: u8 = TEST_SGI;
 const ONE_CPU: &str = "one CPU";
 
 fn main() {
+    stay_on_boot_cpu();
     let mut ktap = Ktap::new();
     sets(&mut ktap);
     from_everybody(&mut ktap);

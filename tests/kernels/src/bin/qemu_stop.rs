@@ -28,7 +28,7 @@ use stillpoint::{api, println};
 
 use kernel_support::ktap::Ktap;
 use kernel_support::loops::Loops;
-use kernel_support::machine::{eventually, last_cpu, spin_for, spin_until};
+use kernel_support::machine::{eventually, last_cpu, spin_for, spin_until, stay_on_boot_cpu};
 
 /// How long fn waits, so that a CPU that wrongly runs is noticed.
 const A_WHILE: Duration = Duration::from_millis(10);
@@ -36,6 +36,7 @@ const A_WHILE: Duration = Duration::from_millis(10);
 const ONE_CPU: &str = "one CPU";
 
 fn main() {
+    stay_on_boot_cpu();
     let mut ktap = Ktap::new();
     value_comes_back(&mut ktap);
     all_can_run_it(&mut ktap);

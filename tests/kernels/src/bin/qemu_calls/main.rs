@@ -26,11 +26,14 @@ use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard};
 
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{eventually, last_cpu, secondaries, spin_for, spin_until};
+use kernel_support::machine::{
+    eventually, last_cpu, secondaries, spin_for, spin_until, stay_on_boot_cpu,
+};
 
 const ONE_CPU: &str = "one CPU";
 
 fn main() {
+    stay_on_boot_cpu();
     let mut ktap = Ktap::new();
     own_cpu(&mut ktap);
     if cpus() == 1 {
