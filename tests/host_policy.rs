@@ -194,6 +194,11 @@ fn equal_threads_share_what_realtime_threads_leave() {
 }
 
 #[test]
+fn equal_threads_share_what_realtime_threads_leave_if_each_has_a_cpu() {
+    among::equals_share_a_cpu_each();
+}
+
+#[test]
 fn weights_hold() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);

@@ -26,10 +26,12 @@
 //!   because it has the CPU back in a moment. In a stop of the machine all CPUs do this at
 //!   once: threads that moved would all go to the last CPU whose stopper runs. What was put
 //!   off is looked at when the stopper leaves.
-//! - **behind-moves**: at the end of a slice the ordinary thread that waits and is furthest
-//!   behind moves to a CPU whose running thread leads it by more than a slice, or by two if
-//!   that CPU is as loaded as this one: then something else takes time here, such as realtime
-//!   threads that run for less than a slice.
+//! - **behind-moves**: at the end of a slice, or when threads have waited for a slice behind
+//!   more urgent ones ([`help`](crate::sched::help)), the ordinary thread that waits and is
+//!   furthest behind moves to a CPU whose running thread leads it by more than a slice, or by
+//!   two if that CPU is as loaded as this one: then something else takes time here, such as
+//!   realtime threads that run for less than a slice. If no ordinary thread had this CPU for a
+//!   slice, it moves to any that runs an ordinary one.
 
 #![forbid(unsafe_code)]
 
@@ -316,6 +318,9 @@ impl<P: SchedHost> Scheduler<P> {
         let turned = self.look_if_due(cpu, &mut queue);
         let throttled = turned && queue.bandwidth.is_spent();
         let over = queue.end_slice();
+        if let Some(end) = queue.next_end() {
+            self.timers.get(cpu).set_slice(end); // The other one, which this interrupt has cleared.
+        }
         let helped = over && self.map.any_idle() && self.call_helper(cpu, &queue);
         let uneven = self.note_here(cpu, &mut queue);
         if turned {
@@ -368,7 +373,7 @@ impl<P: SchedHost> Scheduler<P> {
         let floor = queue.settle_floor();
         let clock = self.clock.fetch_max(floor, Ordering::Relaxed).max(floor);
         queue.forgive(clock);
-        let starved = queue.runs_urgent();
+        let starved = queue.help.starves() && queue.runs_urgent();
         let distances = queue.distances();
         let load = queue.weight();
         let cpus = P::masks().possible().count();

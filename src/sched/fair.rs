@@ -41,11 +41,14 @@
 //!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice, or
 //!   two slices if that is more. So equal threads with the same CPUs get equal time. That
 //!   holds for a niceness of 5 or less: lighter threads have been seen to differ by twice as
-//!   much, since what a thread is owed when it moves is little of a light thread's time. If
-//!   realtime threads take a part of some CPUs, they differ by 10 % and two slices at most.
-//!   When CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until
+//!   much, since what a thread is owed when it moves is little of a light thread's time. If a
+//!   realtime thread takes a part of some CPUs, for however long at a time, they differ by
+//!   10 % and two slices at most. When CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until
 //!   all are spread and those that waited have caught up, they also differ by what a thread
 //!   may be owed (credit-is-bounded).
+//! - **movers-go-first**: a thread that comes from another queue, a slice behind the thread
+//!   that runs, ends that thread's turn. If it waited, the CPU that it has left could only
+//!   take it back: what waits there is behind, and what is ahead runs.
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
 //!   each time, until all others have had a turn.

@@ -13,7 +13,6 @@
 use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
-use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::fair::{Distances, Reach};
 use crate::sched::{RunQueue, SchedHost, Thread};
 use crate::time::Instant;
@@ -28,6 +27,21 @@ impl<P: SchedHost> RunQueue<P> {
             let _floor = self.settle_floor();
         }
         self.place(thread, reach, beside_others, clock);
+        if moved {
+            self.let_mover_in(thread);
+        }
+    }
+
+    /// Ends the turn of the running thread, an ordinary one, if `thread`, which comes from
+    /// another queue, is a slice behind it (`movers-go-first` of [`fair`](crate::sched::fair)).
+    fn let_mover_in(&mut self, thread: &Thread<P>) {
+        let lag = self.distances.lag(thread.share.weight());
+        let current = self.current.as_ref();
+        let current = current.filter(|current| current.urgency.is_ordinary());
+        let behind = thread.share.runtime().saturating_add(lag);
+        if current.is_some_and(|current| current.share.runtime() > behind) {
+            self.slice_over = true;
+        }
     }
 
     /// Gives `thread` its place on the time line: near the floor if there are others, else
@@ -111,13 +125,19 @@ impl<P: SchedHost> RunQueue<P> {
         self.line.forgive(clock, &self.distances);
     }
 
-    /// Returns the absolute virtual runtime of the ordinary thread that runs here, if one
-    /// does.
+    /// Returns the absolute virtual runtime of the ordinary thread that runs here, or is next
+    /// when a more urgent one sleeps that has taken the CPU from it for a moment.
     pub(crate) fn running_at(&mut self) -> Option<u64> {
         self.charge_current();
-        let current = self.current.as_ref();
-        let current = current.filter(|current| current.level() == NORMAL_LEVEL)?;
-        Some(self.line.absolute(current.share.runtime()))
+        let current = self.current.as_deref();
+        let running = current.filter(|current| current.urgency.is_ordinary());
+        let next = || {
+            self.ready
+                .first_ordinary()
+                .filter(|_| self.help.is_broken())
+        };
+        let thread = running.or_else(next)?;
+        Some(self.line.absolute(thread.share.runtime()))
     }
 
     /// Returns the movable ordinary thread that has waited for most of its share, and its

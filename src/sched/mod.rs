@@ -91,6 +91,7 @@ mod due;
 mod fair;
 mod fair_queue;
 mod heir;
+mod help;
 mod holdouts;
 mod join;
 mod kthread;

@@ -7,9 +7,9 @@
 //! A slice is counted only while another thread waits for its end. It begins when
 //! another thread of the same level comes while a thread that takes turns has the CPU,
 //! or when such a thread gets the CPU from another one. Then the timer is armed for its
-//! end. Threads behind a FIFO thread wait as long as that runs, unless another CPU is
-//! idle: at the end of a slice the CPU calls an idle CPU to help. A CPU that is idle,
-//! or that runs a thread behind which no thread waits, has no timer running.
+//! end. Threads behind a more urgent thread wait as long as that runs, unless another CPU
+//! helps: when they have waited for a slice (`help`), their CPU looks for one. A CPU that
+//! is idle, or that runs a thread behind which no thread waits, has no timer running.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ use crate::platform::PreemptWork;
 use crate::sched::bandwidth::Bandwidth;
 use crate::sched::class::{KERNEL_LEVEL, LEVELS, NORMAL_LEVEL};
 use crate::sched::fair::{Distances, TimeLine};
+use crate::sched::help::Help;
 use crate::sched::ready::{ReadyQueue, rank_if_held};
 use crate::sched::report::Report;
 use crate::sched::{SchedHost, Thread, ThreadState};
@@ -40,7 +41,9 @@ pub struct RunQueue<P: SchedHost> {
     /// When the running thread's slice ends.
     slice_end: Option<Instant>,
     /// The slice has ended, and a thread of the same level waits for the CPU.
-    slice_over: bool,
+    pub(super) slice_over: bool,
+    /// When a thread that waits behind a more urgent one is looked after.
+    pub(super) help: Help,
     /// The running thread may not stay on this CPU.
     must_move: bool,
     /// The instant up to which the running thread has been charged.
@@ -103,6 +106,7 @@ impl<P: SchedHost> RunQueue<P> {
             previous: None,
             slice_end: None,
             slice_over: false,
+            help: Help::new(),
             must_move: false,
             charged: Instant(0),
             bandwidth: Bandwidth::new(),
@@ -260,46 +264,82 @@ impl<P: SchedHost> RunQueue<P> {
             .is_some_and(|current| current.takes_turns() && self.ready.has(current.level()))
     }
 
-    /// Returns whether a slice must begin: none is being counted, and a thread waits
-    /// for its end. That is a thread of the same level with which the running thread
-    /// takes turns, or one that another CPU could run. A stopper has no slice: it runs
-    /// only briefly.
+    /// Returns whether a turn of the running thread must begin.
     #[inline]
-    pub fn wants_slice(&self) -> bool {
-        let helped = || !matches!(self.current_level(), 0 | LEVELS) && self.ready.movable() > 0;
-        !self.slice_over && self.slice_end.is_none() && (self.has_rival() || helped())
+    fn wants_turn(&self) -> bool {
+        !self.slice_over && self.slice_end.is_none() && self.has_rival()
     }
 
-    /// Begins the running thread's slice at `now_fn()`, if it [wants one](RunQueue::wants_slice).
-    /// Returns the instant at which the slice ends.
+    /// Returns whether a slice must begin after which another CPU may help: a thread that
+    /// another CPU could run waits behind a more urgent one. A stopper runs only briefly.
+    #[inline]
+    fn wants_help(&self) -> bool {
+        self.ready.movable() > 0
+            && (1..NORMAL_LEVEL).contains(&self.current_level())
+            && self.help.due().is_none()
+    }
+
+    /// Returns whether a slice must begin: none is being counted, and a thread waits
+    /// for its end. That is a thread of the same level with which the running thread
+    /// takes turns, or one that another CPU could run.
+    #[inline]
+    pub fn wants_slice(&self) -> bool {
+        self.wants_turn() || self.wants_help()
+    }
+
+    /// Begins slices at `now_fn()`, if one [is wanted](RunQueue::wants_slice). Returns the
+    /// instant at which the first one ends.
     #[inline]
     pub fn begin_slice(&mut self, now_fn: impl FnOnce() -> Instant) -> Option<Instant> {
-        if !self.wants_slice() {
+        if self.current_level() != NORMAL_LEVEL {
+            return self
+                .wants_slice()
+                .then(|| self.begin_behind_urgent(now_fn()));
+        }
+        if !self.wants_turn() {
             return None;
         }
-        let current = self.current();
-        let ticks = match current.take_slice_left() {
-            Some(left) => left,
-            None if current.level() == NORMAL_LEVEL => self.distances.slice,
-            None => {
-                let slice = current.class().slice().unwrap_or(NORMAL_SLICE);
-                P::frequency().duration_to_ticks(slice)
-            }
-        };
-        self.slice_end = Some(now_fn().after_ticks(ticks));
+        let left = self.current().take_slice_left();
+        self.slice_end = Some(now_fn().after_ticks(left.unwrap_or(self.distances.slice)));
         self.slice_end
     }
 
-    /// Ends the slice if it is over, after the timer has fired. Returns whether it is
-    /// over and a thread waits for that: to run here in turn, or to be moved to another
-    /// CPU.
+    /// Begins at `now` the slices that are wanted where no ordinary thread runs. Returns the
+    /// instant at which the first one ends.
+    #[inline(never)] // Seldom: so that `begin_slice` stays small.
+    fn begin_behind_urgent(&mut self, now: Instant) -> Instant {
+        if self.wants_help() {
+            let _due = self.help.begin(now, self.distances.slice);
+        }
+        if self.wants_turn() {
+            let current = self.current();
+            let ticks = current.take_slice_left().unwrap_or_else(|| {
+                let slice = current.class().slice().unwrap_or(NORMAL_SLICE);
+                P::frequency().duration_to_ticks(slice)
+            });
+            self.slice_end = Some(now.after_ticks(ticks));
+        }
+        self.next_end().unwrap_or(Instant::FOREVER)
+    }
+
+    /// Returns when the first slice ends, if one is being counted.
+    #[inline]
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        let ends = self.slice_end.into_iter().chain(self.help.due());
+        ends.min()
+    }
+
+    /// Ends the slices that are over, after the timer has fired. Returns whether one is over
+    /// and a thread waits for that: to run here in turn, or to be moved to another CPU.
     pub fn end_slice(&mut self) -> bool {
-        let over = self.slice_end.is_some_and(|end| P::now() >= end);
-        if over {
+        let now = P::now();
+        let helps = self.help.end(now);
+        let turns = self.slice_end.is_some_and(|end| now >= end);
+        if turns {
             self.slice_end = None;
             self.slice_over = self.has_rival();
         }
-        over && (self.slice_over || self.ready.movable() > 0)
+        (turns && self.slice_over) || ((turns || helps) && self.ready.movable() > 0)
     }
 
     /// Puts the running thread away and picks the next. Returns both, or `None` if the
@@ -332,6 +372,9 @@ impl<P: SchedHost> RunQueue<P> {
         self.must_move = false;
 
         self.current = next;
+        if self.help.due().is_some() {
+            self.pause_help();
+        }
         if let Some(next) = &self.current
             && !matches!(next.state(), ThreadState::Blocking | ThreadState::Parking)
         {
@@ -339,6 +382,13 @@ impl<P: SchedHost> RunQueue<P> {
         }
         let to = Arc::as_ptr(self.current());
         (from != to).then_some(Switch { from, to })
+    }
+
+    /// Notes that a thread behind which others wait has just left the CPU.
+    #[cold]
+    fn pause_help(&mut self) {
+        let urgent = self.runs_urgent();
+        self.help.pause(self.charged, urgent);
     }
 
     /// Puts `current`, which gives the CPU away, where its state says. Returns the thread
@@ -403,11 +453,15 @@ impl<P: SchedHost> RunQueue<P> {
         if !preempted {
             self.ready
                 .push_yielding(current, None, self.distances.slice);
-        } else if self.slice_over {
+            return;
+        }
+        // The timer may not have interrupted yet.
+        let left = self.slice_end.map(|end| end.ticks_since(self.charged));
+        if self.slice_over || left == Some(0) {
             self.ready.push_back(current);
         } else {
-            if let Some(end) = self.slice_end {
-                current.set_slice_left(end.ticks_since(P::now()));
+            if let Some(left) = left {
+                current.set_slice_left(left);
             }
             self.ready.push_front(current);
         }

@@ -3,7 +3,7 @@
 use stillpoint::cpu::CpuMask;
 use stillpoint::sched::{Class, Nice};
 
-use crate::bound::fifo;
+use crate::bound::{fifo, round_robin};
 use crate::checks::SLICE;
 use crate::driver::cpu;
 use crate::platform::NEVER;
@@ -89,27 +89,53 @@ pub(crate) fn equals_share_what_they_may_use(seed: u64) {
     }
 }
 
-/// Checks that equal threads get equal time if a realtime thread takes a part of one CPU, time
-/// and again for less than a slice. They differ by no more than 10 % and two slices,
-/// which are what a thread must be behind to leave a CPU that is no more loaded than others.
+/// A realtime thread: its class, the CPUs on which it may run, as bits, and for how long it
+/// computes and then sleeps, time and again.
+type Realtime = (Class, u32, u64, u64);
+
+/// Checks that equal threads get equal time if a realtime thread takes a part of the machine,
+/// for less than a slice at a time or for longer.
 pub(crate) fn equals_share_what_is_left(seed: u64) {
     let mut random = Random::new(seed);
     let cpus = 1 + random.below(6);
-    let count = cpus * (1 + random.below(3)) + 1 + random.below(cpus);
+    let count = 1 + random.below(4 * cpus);
+    let class = [fifo(10), round_robin(10)][random.below(2)];
+    let on = [1, (1 << cpus) - 1][random.below(2)];
+    let tenth = [MS / 10, MS / 2, MS, 4 * MS][random.below(4)];
     let part = 1 + random.below(6) as u64;
-    let anywhere = (1 << cpus) - 1;
-    let mut world = start(seed, cpus, &vec![(0, anywhere); count]);
-    world.spawn_as(fifo(10), Nice::default(), mask(1));
-    let realtime = world.workers.last_mut().expect("a CPU is up");
-    realtime.set_script(vec![(part * MS, (10 - part) * MS)]);
+    let realtime = (class, on, part * tenth, (10 - part) * tenth);
+    share_what_is_left(seed, cpus, count, realtime);
+}
+
+/// Checks the same with a thread for each CPU: none waits but the one beside the realtime
+/// thread.
+pub(crate) fn equals_share_a_cpu_each() {
+    for cpus in 2..=4 {
+        for class in [fifo(10), round_robin(10)] {
+            for (computes, sleeps) in [(MS, 4 * MS), (3 * MS, 2 * MS), (30 * MS, 5 * MS)] {
+                share_what_is_left(1, cpus, cpus, (class, 1, computes, sleeps));
+            }
+        }
+    }
+}
+
+/// Runs `count` equal threads beside a realtime one. They must differ by no more than 10 %
+/// and two slices, which are what a thread must be behind to leave a CPU that is no more
+/// loaded than others.
+fn share_what_is_left(seed: u64, cpus: usize, count: usize, realtime: Realtime) {
+    let (class, on, computes, sleeps) = realtime;
+    let mut world = start(seed, cpus, &vec![(0, (1 << cpus) - 1); count]);
+    world.spawn_as(class, Nice::default(), mask(on));
+    let thread = world.workers.last_mut().expect("a CPU is up");
+    thread.set_script(vec![(computes, sleeps)]);
     for mut ran in each_second(&mut world, 3) {
-        ran.pop();
+        ran.truncate(count);
         let (least, most) = (ran.iter().min(), ran.iter().max());
         let (least, most) = (least.expect("a thread"), most.expect("a thread"));
         let mean = ran.iter().sum::<u64>() / count as u64;
         assert!(
             most - least <= mean / 10 + 2 * SLICE,
-            "{count} threads on {cpus} CPUs, of which {part} tenths of one are taken, have run for {least} to {most} ns: {ran:?}"
+            "{count} threads on {cpus} CPUs beside {realtime:?} have run for {least} to {most} ns: {ran:?}"
         );
     }
 }

@@ -15,6 +15,10 @@ pub(crate) fn fifo(priority: u8) -> Class {
     Class::fifo(Priority::new(priority).expect("1 to 99"))
 }
 
+pub(crate) fn round_robin(priority: u8) -> Class {
+    Class::round_robin(Priority::new(priority).expect("1 to 99"))
+}
+
 /// Starts a thread of `class` that computes for ever on `cpus`.
 pub(crate) fn busy(world: &mut World, class: Class, cpus: CpuMask) {
     world.spawn_as(class, Nice::default(), cpus);

@@ -117,6 +117,29 @@ fn a_slice_is_counted_only_while_another_thread_waits_for_its_end() {
 }
 
 #[test]
+fn a_turn_is_over_though_the_timer_has_not_interrupted_yet() {
+    let mut queue = queue();
+    let turns = || thread(Class::round_robin(Priority::MIN));
+    let [first, second] = [turns(), turns()];
+    let urgent = thread(Class::fifo(Priority::MAX));
+    let preempt = SwitchReason::MayBePreempted;
+    Fake::set_now(0);
+    queue.enqueue(Arc::clone(&first), || 0);
+    assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&first)));
+    queue.enqueue(Arc::clone(&second), || 0);
+    let end = queue.begin_slice(Fake::now).expect("they take turns");
+    // Another thread is woken at that instant, before the timer is looked at.
+    Fake::set_now(end.0);
+    queue.enqueue(Arc::clone(&urgent), || 0);
+    assert_eq!(to(queue.pick_next(preempt)), Some(Arc::as_ptr(&urgent)));
+    block_current(&queue);
+    assert_eq!(
+        to(queue.pick_next(SwitchReason::GivesAway)),
+        Some(Arc::as_ptr(&second))
+    );
+}
+
+#[test]
 #[should_panic(expected = "is queued already")]
 fn a_thread_is_not_queued_twice() {
     let mut queue = queue();
