@@ -28,6 +28,8 @@ mod steps_walks;
 mod sweep;
 #[path = "host_hotplug/table.rs"]
 mod table;
+#[path = "host_hotplug/targets.rs"]
+mod targets;
 #[path = "host_hotplug/walk.rs"]
 mod walk;
 #[path = "support/xorshift.rs"]

@@ -15,6 +15,7 @@
 //! In a callback, functions that bring a CPU up or down, install or remove a step return an
 //! error at once; [`cpus_read_lock`] panics, but for a callback of [`post_dead`].
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
@@ -26,8 +27,8 @@ use crate::sched::lock;
 pub use crate::api::multi_step::{Instance, MultiStep, MultiStepBuilder};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{
-    ApRefusal, CpuDownError, CpuUpError, InstallError, Left, NotRemoved, Quarantine, StepError,
-    StepName, SyncState,
+    ApRefusal, CpuDownError, CpuUpError, InstallError, Left, NotRemoved, Quarantine, RestingPlace,
+    StepError, StepName, SyncState, TargetError,
 };
 pub use crate::sched::lock::WouldDeadlock;
 
@@ -129,6 +130,46 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 /// offline and quarantined, as with [`cpu_up`].
 pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
     kernel().hotplug.cpu_down(cpu)
+}
+
+/// Moves CPU `cpu` to the state of number `state`, up or down, and leaves it there; does nothing
+/// if it is there. [`resting_places`] has the numbers (Linux: writing to
+/// `/sys/devices/system/cpu/cpuN/hotplug/target`).
+///
+/// A CPU that rests between the two ends is online, but not active: it takes interrupts and
+/// calls, is in each still point and holds off grace periods, and no thread is placed on it.
+/// A step that is installed meanwhile is called on it if the CPU is past it. [`cpu_up`],
+/// [`cpu_down`] and this take it on from there.
+///
+/// # Context
+/// As for [`cpu_up`] and [`cpu_down`].
+///
+/// # Errors
+/// [`TargetError`], EINVAL if no CPU may rest in `state`. If a step fails, the CPU goes back to
+/// where it was, or is left as by [`cpu_up`] or [`cpu_down`].
+pub fn cpu_set_target(cpu: CpuId, state: usize) -> Result<(), TargetError> {
+    kernel().hotplug.cpu_set_target(cpu, state)
+}
+
+/// Returns the number of the state that `cpu` is in: that of the last step that is up (Linux:
+/// `/sys/devices/system/cpu/cpuN/hotplug/state`).
+///
+/// # Context
+/// Any. Racy, unless the caller holds [`cpus_read_lock`].
+///
+/// # Panics
+/// If the machine has no such CPU.
+pub fn cpu_state_racy(cpu: CpuId) -> usize {
+    hotplug::state_number(kernel().hotplug.state(cpu).state())
+}
+
+/// Returns the states to which a CPU may be moved, from `offline` to `online`. The steps of
+/// programs on CPUs are among them while they are installed.
+///
+/// # Context
+/// Thread; allocates. Racy, unless the caller holds [`cpus_read_lock`].
+pub fn resting_places() -> Vec<RestingPlace> {
+    kernel().hotplug.resting_places().collect()
 }
 
 /// Keeps CPUs from coming and going until the returned guard is dropped (the name is

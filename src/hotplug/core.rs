@@ -8,7 +8,7 @@ use crate::hotplug::control_steps::Limits;
 use crate::hotplug::cpuhp::{Command, CpuhpService};
 use crate::hotplug::{
     ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, RegisterError,
-    SlotRows, Slots, Step, StepContext, StepError, StepName, Walker,
+    SlotRows, Slots, Step, StepContext, StepError, StepName, UP_TO_THREADS, Walker,
 };
 use crate::sched::lock::{AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard};
 use crate::sched::{Class, PerCpuThread, Service, Thread};
@@ -277,7 +277,10 @@ impl<P: HotplugHost> Hotplug<P> {
         for cpu in P::masks().online().iter() {
             self.create_service_threads(cpu)
                 .map_err(|_| RegisterError::OutOfStacks)?;
-            self.unpark_services(cpu);
+            // One that rests half way may have parked its services.
+            if self.state(cpu).state() >= UP_TO_THREADS {
+                self.unpark_services(cpu);
+            }
         }
         Ok(())
     }

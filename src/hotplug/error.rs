@@ -221,7 +221,8 @@ pub enum CpuDownError {
     /// The calling thread is one that the operation would wait for: a callback of hotplug,
     /// a service, or a thread that holds the lock of the CPUs. Nothing has happened.
     WouldDeadlock(WouldDeadlock),
-    /// It is the last one online.
+    /// It is the last one online, or the last on which threads are placed, because all others
+    /// rest half way.
     LastOnline(CpuId),
     /// It is the boot CPU, which stays: it takes the interrupts of devices, and it runs
     /// what `stop_machine` is given.

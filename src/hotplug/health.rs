@@ -66,8 +66,8 @@ impl fmt::Display for Parked {
 pub enum CpuHealth {
     /// All steps are up.
     Online,
-    /// This many steps are up: an operation is under way, or one has failed and could
-    /// not be undone. It can be taken on, up or down.
+    /// This many steps are up: an operation is under way, or the CPU was moved there, or an
+    /// operation has failed and could not be undone. It can be taken on, up or down.
     HalfWay(usize),
     /// Off, as firmware has confirmed. It can be brought up.
     Off,

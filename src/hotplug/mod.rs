@@ -60,8 +60,9 @@
 //! - **unseen-end-quarantines**: nothing is touched that a CPU which may still run
 //!   could use: a CPU whose end was not seen is quarantined ([`Quarantine`]).
 //! - **down-up-or-online**: between two operations no step of a CPU is up, or all, or
-//!   at least those up to `init:online`: a CPU that was left half way is online. Each
-//!   operation begins from such a state.
+//!   at least those up to `init:online`: a CPU that rests half way, because it was moved there
+//!   (`src/hotplug/target.rs`) or was left there, is online. Each operation begins from such a
+//!   state.
 //!
 //! # Sources
 //! Thomas Gleixner's *CPU hotplug rework* (`docs/references.md`); Linux `kernel/cpu.c`
@@ -91,6 +92,7 @@ mod registration;
 mod slots;
 mod step;
 mod table;
+mod target;
 mod walk;
 
 pub use self::core::Hotplug;
@@ -109,5 +111,8 @@ pub use refusal::{LateRefusal, decode_refusal, encode_refusal};
 pub use registration::RegistrationGuard;
 pub use slots::{Installed, Slots};
 pub use step::{Group, RunsOn, Side, Step, StepContext};
-pub use table::{ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, slots_of, steps};
+pub use table::{
+    ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, UP_TO_THREADS, slots_of, steps,
+};
+pub use target::{ONLINE, RestingPlace, TargetError, state_number};
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};

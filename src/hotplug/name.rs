@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-/// The name of a step: its group, and its name in the group. Prints as `group:name`.
+/// The name of a step: its group, and its name in the group. Prints as `group:name`. The two
+/// ends of the table, `offline` and `online`, have no group, and print as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepName {
     group: &'static str,
@@ -36,6 +37,9 @@ impl From<&'static str> for StepName {
 
 impl fmt::Display for StepName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.group, self.name)
+        match self.group {
+            "" => f.write_str(self.name),
+            group => write!(f, "{group}:{}", self.name),
+        }
     }
 }

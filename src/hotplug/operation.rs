@@ -47,17 +47,31 @@ impl<P: HotplugHost> Hotplug<P> {
         if !P::masks().possible().contains(cpu) {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
         }
-        let origin = self.state(cpu).state();
-        if origin == ALL_UP {
+        if self.state(cpu).state() == ALL_UP {
             return Ok(());
         }
+        self.go_up_to(cpu, ALL_UP, &mut held)
+    }
+
+    /// Brings `cpu` up until `target` rows are, where it may rest and which is above where it
+    /// is.
+    ///
+    /// # Errors
+    /// As [`Hotplug::cpu_up`].
+    pub(super) fn go_up_to(
+        &'static self,
+        cpu: CpuId,
+        target: usize,
+        held: &mut Operation<'_, P>,
+    ) -> Result<(), CpuUpError> {
+        let origin = self.state(cpu).state();
         let here = P::sched().migrate_disable();
         let _recorded = Recorded::<P>::new(cpu, Direction::Up);
         self.route_events_here(cpu);
         let quarantine = self.settle(cpu);
-        let walked = self.go_up(cpu, origin);
+        let walked = self.walk_up(cpu, origin, target);
         drop(here);
-        self.finish_down(cpu, &mut held);
+        self.finish_down(cpu, held);
         walked.map_err(|failed| {
             let step = self.step_name(failed.step);
             let error = failed.error;
@@ -80,9 +94,9 @@ impl<P: HotplugHost> Hotplug<P> {
         })
     }
 
-    /// Walks from `origin` up until all steps are up. If a step fails, walks back to `origin`,
-    /// or as far back as it can.
-    fn go_up(&'static self, cpu: CpuId, origin: usize) -> Result<(), WalkError> {
+    /// Walks from `origin` up until `target` steps are up. If a step fails, walks back to
+    /// `origin`, or as far back as it can.
+    fn walk_up(&'static self, cpu: CpuId, origin: usize, target: usize) -> Result<(), WalkError> {
         // From below the release no step is up (down-up-or-online).
         if origin < UP_TO_ONLINE {
             let context = StepContext { cpu };
@@ -98,7 +112,7 @@ impl<P: HotplugHost> Hotplug<P> {
             P::sched().give_way();
             P::sched().unpark(self.thread(cpu));
         }
-        let walked = self.command(cpu).run_on(cpu, Direction::Up, ALL_UP);
+        let walked = self.command(cpu).run_on(cpu, Direction::Up, target);
         // `cpuhp` has undone its steps, and this takes the rest down. It asks nothing
         // (refusals-first), and needn't: control is pinned to another CPU, which was online
         // when this one was not, and a thread that binds another to a CPU holds off hotplug.
@@ -143,6 +157,20 @@ impl<P: HotplugHost> Hotplug<P> {
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));
         }
+        self.go_down_to(cpu, 0, &mut held)
+    }
+
+    /// Takes `cpu` down until `target` rows are up, where it may rest and which isn't above
+    /// where it is.
+    ///
+    /// # Errors
+    /// As [`Hotplug::cpu_down`].
+    pub(super) fn go_down_to(
+        &'static self,
+        cpu: CpuId,
+        target: usize,
+        held: &mut Operation<'_, P>,
+    ) -> Result<(), CpuDownError> {
         let origin = self.state(cpu).state();
         if origin == 0 {
             return match self.settle_within_limit(cpu) {
@@ -150,12 +178,13 @@ impl<P: HotplugHost> Hotplug<P> {
                 Some(quarantine) => Err(CpuDownError::Quarantined { cpu, quarantine }),
             };
         }
-        self.may_leave(cpu)?;
+        self.may_leave(cpu, target)?;
         let mut place = ControlPlace::<P>::here();
         place.leave(cpu)?;
         let _recorded = Recorded::<P>::new(cpu, Direction::Down);
         self.route_events_here(cpu);
-        let walked = self.command(cpu).run_on(cpu, Direction::Down, UP_TO_ONLINE);
+        let rest = target.max(UP_TO_ONLINE);
+        let walked = self.command(cpu).run_on(cpu, Direction::Down, rest);
         if let Err(failed) = walked {
             let step = self.step_name(failed.step);
             let error = failed.error;
@@ -169,9 +198,12 @@ impl<P: HotplugHost> Hotplug<P> {
                 },
             });
         }
+        if target == rest {
+            return Ok(());
+        }
         let taken_down = self.take_down(cpu);
         drop(place);
-        self.finish_down(cpu, &mut held);
+        self.finish_down(cpu, held);
         taken_down
     }
 
@@ -186,10 +218,11 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Asks everything that can refuse, before the stop (`refusals-first` of
-    /// [`hotplug`](crate::hotplug)).
-    fn may_leave(&self, cpu: CpuId) -> Result<(), CpuDownError> {
-        if P::masks().online() == CpuMask::of(cpu) {
+    /// Asks everything that can refuse a way down until `target` rows are up, before the stop
+    /// (`refusals-first` of [`hotplug`](crate::hotplug)).
+    fn may_leave(&self, cpu: CpuId, target: usize) -> Result<(), CpuDownError> {
+        // A CPU that rests half way is online too, and takes no threads.
+        if P::masks().active().without(&CpuMask::of(cpu)).is_empty() {
             return Err(CpuDownError::LastOnline(cpu));
         }
         if cpu == CpuId::BOOT {
@@ -198,6 +231,9 @@ impl<P: HotplugHost> Hotplug<P> {
         let threads = P::sched().bound_threads(cpu);
         if threads > 0 {
             return Err(CpuDownError::BoundThreads { cpu, threads });
+        }
+        if target > 0 {
+            return Ok(());
         }
         P::can_turn_off(cpu).map_err(|error| CpuDownError::WouldNotTurnOff { cpu, error })
     }

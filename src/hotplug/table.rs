@@ -26,6 +26,10 @@ pub const UP_TO_ALIVE: usize = rows_through("sync:timers", NAMES);
 /// mask. It walks the steps from [`UP_TO_ALIVE`] to here with IRQs off.
 pub const UP_TO_ONLINE: usize = rows_through("init:online", NAMES);
 
+/// How many steps are up when `sched:threads` is the last of them: the threads of the services
+/// run.
+pub const UP_TO_THREADS: usize = rows_through("sched:threads", NAMES);
+
 /// How many steps are up when a CPU is active too: all.
 pub const ALL_UP: usize = ROWS;
 

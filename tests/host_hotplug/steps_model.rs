@@ -157,12 +157,31 @@ impl Model {
         Ok(())
     }
 
+    /// Returns whether a CPU may rest with `up` rows up.
+    pub(crate) fn may_rest(&self, up: usize) -> bool {
+        let is_empty = |row| Place::Enable.rows().contains(&row) && !self.rows.contains_key(&row);
+        up == 0 || (UP_TO_ONLINE..=ALL_UP).contains(&up) && !is_empty(up - 1)
+    }
+
+    /// Moves `cpu` to where it may rest with `target` rows up.
+    pub(crate) fn set_target(&mut self, cpu: usize, target: usize) -> Failed {
+        let ModelCpu { state, within } = self.cpus[cpu];
+        if target < state {
+            self.go_down(cpu, target)
+        } else if target > state || within {
+            self.go_up(cpu, target)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Brings `cpu` up.
     pub(crate) fn cpu_up(&mut self, cpu: usize) -> Failed {
+        self.set_target(cpu, ALL_UP)
+    }
+
+    fn go_up(&mut self, cpu: usize, target: usize) -> Failed {
         let origin = self.cpus[cpu].state;
-        if origin == ALL_UP {
-            return Ok(());
-        }
         if origin < UP_TO_ONLINE {
             if let Err(failed) = self.up(cpu, UP_TO_ALIVE) {
                 self.down(cpu, 0).expect("no teardown of prep fails");
@@ -171,7 +190,7 @@ impl Model {
             self.up(cpu, UP_TO_ONLINE).expect("no step is there");
         }
         let from = self.cpus[cpu].state;
-        let walked = self.up(cpu, ALL_UP);
+        let walked = self.up(cpu, target);
         if walked.is_err() {
             let undone = self.down(cpu, from);
             if undone.is_ok() && origin < UP_TO_ONLINE {
@@ -183,15 +202,19 @@ impl Model {
 
     /// Takes `cpu` down.
     pub(crate) fn cpu_down(&mut self, cpu: usize) -> Failed {
+        self.set_target(cpu, 0)
+    }
+
+    fn go_down(&mut self, cpu: usize, target: usize) -> Failed {
         let origin = self.cpus[cpu].state;
         if origin > UP_TO_ONLINE
-            && let Err(failed) = self.down(cpu, UP_TO_ONLINE)
+            && let Err(failed) = self.down(cpu, target.max(UP_TO_ONLINE))
         {
             // If a step fails on this way too, the CPU stays where it is.
             let _ = self.up(cpu, origin);
             return Err(failed);
         }
-        self.down(cpu, 0).expect("no teardown of prep fails");
+        self.down(cpu, target).expect("no teardown of prep fails");
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Random installations, removals, instances, ways up and down, and failures, on a machine with
-//! the engine that ships. After each operation the results, the calls, the states and the
+//! Random installations, removals, instances, ways up, down and to any place of rest, and
+//! failures, on a machine with the engine that ships. After each operation the results, the calls, the states and the
 //! counters are those of the model.
 //!
 //! A failure names its seed: `STEPS_SEED=seed` runs that one alone, and `STEPS=number` sets how
@@ -12,8 +12,9 @@ use stillpoint::cpu::CpuId;
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::HotplugHost;
 use stillpoint::hotplug::{
-    Callbacks, CpuDownError, CpuUpError, FallibleFn, Hotplug, InfallibleFn, InstallError,
-    InstanceHandle, NewStep, Passing, Place, StepError, StepHandle,
+    ALL_UP, Callbacks, CpuDownError, CpuUpError, FallibleFn, Hotplug, InfallibleFn, InstallError,
+    InstanceHandle, NewStep, ONLINE, Passing, Place, StepError, StepHandle, TargetError,
+    UP_TO_ONLINE,
 };
 use stillpoint::trace::Direction::{self, Down, Up};
 
@@ -94,6 +95,7 @@ struct World {
     next: usize,
     failed: usize,
     half_way: usize,
+    moved: usize,
 }
 
 impl World {
@@ -106,6 +108,7 @@ impl World {
             next: 0,
             failed: 0,
             half_way: 0,
+            moved: 0,
         }
     }
 
@@ -138,9 +141,15 @@ impl World {
         }
     }
 
-    /// Chooses callbacks that fail in the next operation: none, one, or two, so that a way
-    /// back may fail too. `new` is an instance that isn't in the table yet.
+    /// Chooses callbacks that fail in the next installation or removal. `new` is an instance
+    /// that isn't in the table yet.
     fn choose_failures(&mut self, new: Option<(Place, ModelInstance)>) {
+        self.choose_failures_on(None, new);
+    }
+
+    /// Chooses callbacks that fail in the next operation: none, one, or two, so that a way
+    /// back may fail too; on `cpu`, or on any.
+    fn choose_failures_on(&mut self, cpu: Option<CpuId>, new: Option<(Place, ModelInstance)>) {
         let mut all: Vec<(Place, ModelInstance)> = new.into_iter().collect();
         for step in self.model.rows.values() {
             all.extend(step.instances.iter().map(|one| (step.place, one.clone())));
@@ -153,7 +162,8 @@ impl World {
             let (place, instance) = &all[self.random.below(all.len())];
             let direction = [Up, Down][self.random.below(2)];
             if instance.may_fail(*place, direction) {
-                let call = (instance.id, self.random.below(CPUS), direction);
+                let any = self.random.below(CPUS);
+                let call = (instance.id, cpu.map_or(any, CpuId::index), direction);
                 if !self.model.fails.contains(&call) {
                     self.model.fails.push(call);
                     let mut log = self.log.lock().expect("no panic under it");
@@ -164,13 +174,14 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(15) {
             0 | 1 if self.held.len() < 12 => self.install(),
             2 => self.remove(),
             3 | 4 => self.add_instance(),
             5 => self.remove_instance(),
             6..=8 => self.up(),
-            _ => self.down(),
+            9..=11 => self.down(),
+            _ => self.set_target(),
         }
         self.check();
     }
@@ -359,33 +370,54 @@ impl World {
 
     fn up(&mut self) {
         let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
-        self.choose_failures(None);
+        self.choose_failures_on(Some(cpu), None);
         let seen = hotplug().cpu_up(cpu);
         let wanted = self.model.cpu_up(cpu.index());
-        let step = match seen {
-            Ok(()) => None,
-            Err(CpuUpError::Step { step, .. } | CpuUpError::NotUndone { step, .. }) => Some(step),
-            Err(error) => panic!("{error:?}"),
-        };
-        self.same_failure(step.map(|step| step.name()), wanted);
+        self.same_failure(seen.map_err(TargetError::Up), wanted);
     }
 
     fn down(&mut self) {
         let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
-        self.choose_failures(None);
+        self.choose_failures_on(Some(cpu), None);
         let seen = hotplug().cpu_down(cpu);
         let wanted = self.model.cpu_down(cpu.index());
-        let step = match seen {
-            Ok(()) => None,
-            Err(CpuDownError::Step { step, .. } | CpuDownError::NotUndone { step, .. }) => {
-                Some(step)
-            }
-            Err(error) => panic!("{error:?}"),
-        };
-        self.same_failure(step.map(|step| step.name()), wanted);
+        self.same_failure(seen.map_err(TargetError::Down), wanted);
     }
 
-    fn same_failure(&mut self, seen: Option<&'static str>, wanted: Failed) {
+    /// Moves a CPU to a place of rest, or tries to move it where there is none.
+    fn set_target(&mut self) {
+        let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
+        let state = if self.maybe(8) {
+            self.random.below(ONLINE + 2)
+        } else {
+            let places = UP_TO_ONLINE..=ALL_UP;
+            let places: Vec<_> = places.filter(|up| self.model.may_rest(*up)).collect();
+            places[self.random.below(places.len())]
+        };
+        self.choose_failures_on(Some(cpu), None);
+        let seen = hotplug().cpu_set_target(cpu, state);
+        let target = state.min(ALL_UP);
+        if state > ONLINE || !self.model.may_rest(target) {
+            assert_eq!(seen, Err(TargetError::NoRestingPlace(state)));
+            return;
+        }
+        let wanted = self.model.set_target(cpu.index(), target);
+        self.same_failure(seen, wanted);
+        let rests = self.model.cpus[cpu.index()].state;
+        self.moved += usize::from(rests > UP_TO_ONLINE && rests < ALL_UP);
+    }
+
+    fn same_failure(&mut self, seen: Result<(), TargetError>, wanted: Failed) {
+        let seen = match seen {
+            Ok(()) => None,
+            Err(
+                TargetError::Up(CpuUpError::Step { step, .. } | CpuUpError::NotUndone { step, .. })
+                | TargetError::Down(
+                    CpuDownError::Step { step, .. } | CpuDownError::NotUndone { step, .. },
+                ),
+            ) => Some(step.name()),
+            Err(error) => panic!("{error:?}"),
+        };
         self.failed += usize::from(wanted.is_err());
         let wanted = wanted
             .err()
@@ -427,13 +459,13 @@ impl World {
     }
 
     /// Removes all; no callback is called any more, and nothing is kept.
-    fn end(mut self) -> (usize, usize) {
+    fn end(mut self) -> [usize; 3] {
         while !self.held.is_empty() {
             self.remove();
             self.check();
         }
         assert_eq!(Arc::strong_count(&self.log), 1, "a callback is left");
-        (self.failed, self.half_way)
+        [self.failed, self.half_way, self.moved]
     }
 }
 
@@ -442,8 +474,8 @@ fn number_from(variable: &str) -> Option<u64> {
     Some(text.parse().expect("a number"))
 }
 
-fn live(seed: u64) -> (usize, usize) {
-    let result = Arc::new(Mutex::new((0, 0)));
+fn live(seed: u64) -> [usize; 3] {
+    let result = Arc::new(Mutex::new([0; 3]));
     let theirs = Arc::clone(&result);
     Sim::run(CPUS, move || {
         let mut world = World::new(seed);
@@ -462,19 +494,18 @@ fn random_steps_are_passed_as_the_model_says() {
         return;
     }
     let steps = number_from("STEPS").unwrap_or(STEPS);
-    let (mut failed, mut half_way) = (0, 0);
+    let mut counts = [0; 3];
     for seed in 1..=(steps / LIFE).max(1) {
         match catch_unwind(AssertUnwindSafe(|| live(seed))) {
-            Ok((fails, halves)) => {
-                failed += fails;
-                half_way += halves;
-            }
+            Ok(more) => counts = std::array::from_fn(|at| counts[at] + more[at]),
             Err(panic) => {
                 println!("STEPS_SEED={seed}");
                 resume_unwind(panic);
             }
         }
     }
-    println!("{failed} operations failed, {half_way} times a CPU was left within a step");
-    assert!(failed > 0 && half_way > 0);
+    let [failed, within, moved] = counts;
+    println!("{failed} operations failed, {within} times a CPU was left within a step");
+    println!("{moved} times a CPU was moved to rest half way");
+    assert!(failed > 0 && within > 0 && moved > 0);
 }
