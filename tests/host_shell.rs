@@ -6,6 +6,8 @@ mod commands;
 mod editor;
 #[path = "host_shell/fake.rs"]
 mod fake;
+#[path = "host_shell/files.rs"]
+mod files;
 #[path = "host_shell/properties.rs"]
 mod properties;
 #[path = "host_shell/sequences.rs"]

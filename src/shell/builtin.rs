@@ -49,6 +49,9 @@ pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
         } else {
             machine.write(format_args!("{}", row.past));
         }
+        if row.may_rest {
+            machine.write(format_args!("; rest"));
+        }
         if !row.unbalanced.is_empty() {
             machine.write(format_args!("; UNBALANCED on {}", row.unbalanced));
         }

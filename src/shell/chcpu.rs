@@ -11,8 +11,7 @@
 
 use super::command::{bad_usage, complain};
 use super::cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
-use super::machine::Failure;
-use super::machine::Machine;
+use super::machine::{CpuState, Failure, Machine};
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
 use crate::cpu::{CpuId, CpuMask};
@@ -101,7 +100,8 @@ fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
 
 /// Brings `cpu` up and prints the outcome. Returns whether it is up now.
 fn enable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
-    if machine.masks().online.contains(cpu) {
+    // One that rests half way is online, and goes on from there.
+    if machine.cpu_info(cpu).state == CpuState::Online {
         machine.write(format_args!("CPU {cpu} is already enabled\n"));
         return true;
     }

@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::options::{Opt, Parsed, parse_options};
 use super::status::{Outcome, Report, Status};
 use super::syntax::{Simple, parse_line};
-use super::{PROMPT, builtin, chcpu, lscpu, ps, sysctl};
+use super::{PROMPT, builtin, chcpu, files, lscpu, ps, sysctl};
 use crate::escape::Escaped;
 
 /// A row of the command table.
@@ -38,7 +38,7 @@ pub(super) enum Takes {
 }
 
 /// Returns the command table.
-pub(super) fn commands<M: Machine>() -> [Command<M>; 15] {
+pub(super) fn commands<M: Machine>() -> [Command<M>; 16] {
     use Takes::{Options, Words};
     [
         Command {
@@ -130,9 +130,17 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 15] {
             run: builtin::trace,
         },
         Command {
+            name: "cat",
+            usage: "FILE...",
+            help: "print files of the CPUs, which Linux has too",
+            more: help::CAT,
+            takes: Options(&[], files::WORDS),
+            run: files::cat,
+        },
+        Command {
             name: "echo",
-            usage: "[WORD]...",
-            help: "print the words",
+            usage: "[WORD]... [> FILE]",
+            help: "print the words, or write them to a file",
             more: "",
             takes: Words,
             run: builtin::echo,
@@ -203,10 +211,14 @@ fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Re
         }
     };
     let mut last = Status::SUCCESS;
-    for Simple { text, words } in &sequence {
+    for Simple { text, words, file } in &sequence {
         before_fn(text);
         if let [name, args @ ..] = words.as_slice() {
-            report.outcome = run_command(machine, name, args, last);
+            report.outcome = match file {
+                None => run_command(machine, name, args, last),
+                // Of the commands, `echo` alone has a file (judged-whole).
+                Some(path) => files::write(machine, path, &args.join(" ")),
+            };
         }
         match report.outcome {
             Outcome::Continue(status) => {

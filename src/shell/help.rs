@@ -16,6 +16,7 @@ its way down it passes them from the last to the first. The number of a step is 
 many steps are up once it is.
  up N, down N                 how often CPUs have passed it, either way
  past LIST                    the CPUs that are beyond it, and not back yet
+ rest                         a CPU can be moved there, and stay
 ";
 
 /// The text that ends the help of `stop`.
@@ -74,6 +75,22 @@ What the rings still hold of each time that a CPU came or went: a line for each 
 and for what lay between the steps, with when it began, the CPU that it ran on, and
 how long it took. The lines add up to the whole. To see the steps as they are taken,
 boot with loglevel=7.
+";
+
+/// The text that ends the help of `cat`.
+pub(super) const CAT: &str = "\
+These files are in /sys/devices/system/cpu, as in Linux. There are no others:
+ possible, present, online, offline           lists of CPUs
+ cpuN/online                                  1 or 0; may be written
+ cpuN/hotplug/state, cpuN/hotplug/target      the number of its state; target may be
+                                              written, and moves the CPU there
+ cpuN/hotplug/fail                            the number of a state whose step is to fail
+                                              once, or -1; may be written
+ hotplug/states                               the numbers (see also 'states')
+
+Examples:
+ cat /sys/devices/system/cpu/hotplug/states
+ echo 0 > /sys/devices/system/cpu/cpu2/online
 ";
 
 /// The text that ends the help of `exit` and `poweroff`.

@@ -51,6 +51,26 @@ pub trait Machine {
     /// is then: mostly where it was before.
     fn cpu_down(&self, cpu: CpuId) -> Result<(), Self::Error>;
 
+    /// Returns the number of the state that `cpu`, which is in [`Masks::possible`], is in.
+    fn cpu_state(&self, cpu: CpuId) -> usize;
+
+    /// Moves `cpu` to the state of number `state`, and leaves it there.
+    ///
+    /// # Errors
+    /// Why the operation was refused or failed.
+    fn set_target(&self, cpu: CpuId, state: usize) -> Result<(), Self::Error>;
+
+    /// Returns the number of the state whose step is to fail when `cpu` next passes it, if
+    /// there is one.
+    fn failure(&self, cpu: CpuId) -> Option<usize>;
+
+    /// Has the step of state number `state` fail once when `cpu` next passes it; with `None`
+    /// no step is to fail any more.
+    ///
+    /// # Errors
+    /// There is no such step, or it can't fail. Nothing has changed then.
+    fn set_failure(&self, cpu: CpuId, state: Option<usize>) -> Result<(), Self::Error>;
+
     /// Returns the state table in walking order, `offline` first, `online` last.
     fn steps(&self) -> impl Iterator<Item = StepRow<'_>>;
 
@@ -142,6 +162,8 @@ pub struct MemoryReport {
 pub struct Masks {
     /// CPUs that the machine has, including those that `maxcpus=` keeps off.
     pub possible: CpuMask,
+    /// CPUs that can be brought up.
+    pub present: CpuMask,
     /// CPUs that run.
     pub online: CpuMask,
     /// CPUs that ordinary threads are placed on.
@@ -202,6 +224,8 @@ pub struct StepRow<'a> {
     pub group: &'a str,
     /// The state's name within its group.
     pub name: &'a str,
+    /// Whether a CPU can be moved there, and rest.
+    pub may_rest: bool,
     /// Why the state has no startup callback; `None` if it has one.
     pub no_startup: Option<&'a str>,
     /// Why the state has no teardown callback; `None` if it has one.

@@ -32,6 +32,7 @@ mod command;
 mod complete;
 mod cpulist;
 mod editor;
+mod files;
 mod help;
 mod keys;
 mod lscpu;

@@ -7,8 +7,10 @@
 //! empty line holds no command; an empty command in front of a `;` is an error. A `#`
 //! at the beginning of a word starts a comment, which ends with the line.
 //!
+//! Behind `echo`, `> FILE` says where its words are written.
+//!
 //! Operators and expansions that a real shell has and this one lacks (`|`, `&`, `<`,
-//! `>`, parentheses, and outside of single quotes `$` and the backquote) are errors, so
+//! other `>`, parentheses, and outside of single quotes `$` and the backquote) are errors, so
 //! that `echo` doesn't print them as if nothing were wrong. The whole line is parsed
 //! before any of it runs, so an error in its last command keeps the first from running.
 //!
@@ -31,6 +33,8 @@ pub(super) struct Simple<'a> {
     pub(super) text: &'a str,
     /// Its words.
     pub(super) words: Words,
+    /// The word behind its `>`.
+    pub(super) file: Option<String>,
 }
 
 /// Why a line is not a sequence of commands.
@@ -42,6 +46,8 @@ pub(super) enum SyntaxError {
     TrailingBackslash,
     /// An operator or an expansion that this shell doesn't have.
     Operator(char),
+    /// There is no word behind a `>`.
+    NoFile,
     /// There is no command in front of a `;`.
     EmptyCommand,
 }
@@ -54,6 +60,7 @@ impl fmt::Display for SyntaxError {
             Self::Operator(operator) => {
                 write!(f, "syntax error: '{operator}' is not supported")
             }
+            Self::NoFile => f.write_str("syntax error: no file behind >"),
             Self::EmptyCommand => f.write_str("syntax error near unexpected token ';'"),
         }
     }
@@ -70,6 +77,8 @@ pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
     let mut words = Words::new();
     // `None` between words; a pair of quotes with nothing in it makes an empty word.
     let mut word: Option<String> = None;
+    // How many words stand in front of a `>`.
+    let mut before_file: Option<usize> = None;
     let mut from = 0;
     let mut chars = line.chars();
     loop {
@@ -84,8 +93,14 @@ pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
                     }
                 } else {
                     let text = line[from..at].trim();
-                    let words = take(&mut words);
-                    commands.push(Simple { text, words });
+                    let mut words = take(&mut words);
+                    let file = before_file.take().map(|at| {
+                        let is_there = at < words.len();
+                        is_there.then(|| words.remove(at))
+                    });
+                    let file = file.map(|file| file.ok_or(SyntaxError::NoFile));
+                    let file = file.transpose()?;
+                    commands.push(Simple { text, words, file });
                 }
                 if next.is_none() {
                     return Ok(commands);
@@ -103,12 +118,24 @@ pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
                 let literal = chars.next().ok_or(SyntaxError::TrailingBackslash)?;
                 word.get_or_insert_default().push(literal);
             }
+            Some('>') if takes_file(&words, word.as_deref()) && before_file.is_none() => {
+                words.extend(word.take());
+                before_file = Some(words.len());
+            }
             Some(c @ ('|' | '&' | '<' | '>' | '(' | ')' | '$' | '`')) => {
                 return Err(SyntaxError::Operator(c));
             }
             Some(c) => word.get_or_insert_default().push(c),
         }
     }
+}
+
+/// Returns whether a `>` may stand behind these words, of which `word` is the last if nothing
+/// is between the two. A number there would be the number of a file, as in `2>`.
+fn takes_file(words: &[String], word: Option<&str>) -> bool {
+    let name = words.first().map(String::as_str).or(word);
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    name == Some("echo") && !word.is_some_and(is_number)
 }
 
 /// Moves the characters before the closing `quote` from `chars` to `word`.
@@ -162,6 +189,29 @@ mod tests {
     }
 
     #[test]
+    fn echo_may_have_a_file() {
+        for (line, words, file) in [
+            ("echo 0 > /sys/x", &["echo", "0"] as &[&str], Some("/sys/x")),
+            ("echo 0 >/sys/x", &["echo", "0"], Some("/sys/x")),
+            ("echo > x a b", &["echo", "a", "b"], Some("x")),
+            ("echo a>'b c'", &["echo", "a"], Some("b c")),
+            ("echo>x", &["echo"], Some("x")),
+            ("echo '>' x", &["echo", ">", "x"], None),
+        ] {
+            let parsed = parse_line(line).unwrap();
+            assert_eq!(parsed.len(), 1, "{line:?}");
+            assert_eq!(
+                (&*parsed[0].words, parsed[0].file.as_deref()),
+                (&*owned(words), file)
+            );
+        }
+    }
+
+    fn owned(words: &[&str]) -> Words {
+        words.iter().map(|word| String::from(*word)).collect()
+    }
+
+    #[test]
     fn the_text_of_a_command_is_what_was_written() {
         let parsed = parse_line(" echo  'a; b' ; lscpu -e # all\n\techo ü;").unwrap();
         let texts: Vec<&str> = parsed.iter().map(|command| command.text).collect();
@@ -170,13 +220,20 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        use SyntaxError::{EmptyCommand, Operator, TrailingBackslash, Unterminated};
+        use SyntaxError::{EmptyCommand, NoFile, Operator, TrailingBackslash, Unterminated};
         for (line, error) in [
             ("echo 'a", Unterminated('\'')),
             ("a; echo \"b", Unterminated('"')),
             ("\"\\", Unterminated('"')),
             ("echo \\", TrailingBackslash),
-            ("echo 0 > /sys/x", Operator('>')),
+            ("echo 0> /sys/x", Operator('>')),
+            ("echo 0 >> /sys/x", Operator('>')),
+            ("echo 0 > /sys/x > /sys/y", Operator('>')),
+            ("lscpu > /sys/x", Operator('>')),
+            ("> /sys/x", Operator('>')),
+            ("echo >", NoFile),
+            ("echo 1 > # x", NoFile),
+            ("echo 1 >; lscpu", NoFile),
             ("a | b", Operator('|')),
             ("a && b", Operator('&')),
             ("(a)", Operator('(')),

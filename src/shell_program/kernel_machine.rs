@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
-use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError};
+use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number};
 use crate::kernel::{Hw, heap, kernel, log_walk, print, walks};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
@@ -31,6 +31,10 @@ pub enum MachineError {
     Up(CpuUpError),
     /// A CPU did not go down.
     Down(CpuDownError),
+    /// A CPU was not moved.
+    Target(TargetError),
+    /// No failure was injected.
+    Fail(FailError),
     /// The machine was not stopped.
     Stop(StopError),
 }
@@ -40,6 +44,8 @@ impl fmt::Display for MachineError {
         match self {
             MachineError::Up(error) => fmt::Display::fmt(error, f),
             MachineError::Down(error) => fmt::Display::fmt(error, f),
+            MachineError::Target(error) => fmt::Display::fmt(error, f),
+            MachineError::Fail(error) => fmt::Display::fmt(error, f),
             MachineError::Stop(error) => fmt::Display::fmt(error, f),
         }
     }
@@ -50,6 +56,8 @@ impl Failure for MachineError {
         match self {
             MachineError::Up(error) => error.errno(),
             MachineError::Down(error) => error.errno(),
+            MachineError::Target(error) => error.errno(),
+            MachineError::Fail(_) => Errno::Invalid,
             MachineError::Stop(StopError::NotOnline(_)) => Errno::Again,
         }
     }
@@ -67,6 +75,7 @@ impl Machine for KernelMachine {
         let masks = &kernel().masks;
         Masks {
             possible: *masks.possible(),
+            present: *masks.possible(),
             online: masks.online(),
             active: masks.active(),
         }
@@ -110,11 +119,43 @@ impl Machine for KernelMachine {
         result.map_err(MachineError::Down)
     }
 
+    fn cpu_state(&self, cpu: CpuId) -> usize {
+        let _held = kernel().hotplug.cpus_read_lock();
+        state_number(kernel().hotplug.state(cpu).state())
+    }
+
+    fn set_target(&self, cpu: CpuId, state: usize) -> Result<(), MachineError> {
+        let began = Hw::now();
+        let result = kernel().hotplug.cpu_set_target(cpu, state);
+        log_walk(cpu, began);
+        result.map_err(MachineError::Target)
+    }
+
+    fn failure(&self, cpu: CpuId) -> Option<usize> {
+        let row = kernel().hotplug.state(cpu).injected()?;
+        Some(row + 1)
+    }
+
+    fn set_failure(&self, cpu: CpuId, state: Option<usize>) -> Result<(), MachineError> {
+        let row = match state {
+            None => None,
+            // 0 is `offline`, which is no step.
+            Some(state) => {
+                let row = state.checked_sub(1).ok_or(FailError::NoSuchStep);
+                Some(row.map_err(MachineError::Fail)?)
+            }
+        };
+        let _held = kernel().hotplug.cpus_read_lock();
+        let injected = kernel().hotplug.inject_failure(cpu, row);
+        injected.map_err(MachineError::Fail)
+    }
+
     fn steps(&self) -> impl Iterator<Item = StepRow<'_>> {
         let end = |number, name| StepRow {
             number,
             group: "",
             name,
+            may_rest: false,
             no_startup: None,
             no_teardown: None,
             ups: 0,
@@ -132,6 +173,7 @@ impl Machine for KernelMachine {
             let name = kernel().hotplug.step_name(index);
             let mut row = StepRow {
                 group: name.group(),
+                may_rest: kernel().hotplug.may_rest(index + 1),
                 no_startup: step.startup.reason(),
                 no_teardown: step.teardown.reason(),
                 ..end(index + 1, name.name())

@@ -183,7 +183,7 @@ fn states_shows_the_table() {
     assert_eq!(
         text,
         "  0: offline
- 14: sched:drain            up 5      down 3      past 0-1
+ 14: sched:drain            up 5      down 3      past 0-1; rest
      no startup: nothing to do
  32: enable:pmu             up 0      down 0      past 0-1; UNBALANCED on 0
  33: online\n"
@@ -401,7 +401,7 @@ fn help_knows_every_command() {
     let (table, report) = fake.run("help");
     assert_eq!(report.outcome, OK);
     let (table, rest) = table.split_once("\n\n").expect("an empty line");
-    assert_eq!(table.lines().count(), 15);
+    assert_eq!(table.lines().count(), 16);
     assert!(rest.contains("1,4-7"), "what a list looks like: {rest}");
     for line in table.lines() {
         let name = line.split(' ').next().unwrap();

@@ -35,6 +35,8 @@ pub(crate) enum Did {
     Stop,
     SelfTest,
     Trace(Option<usize>),
+    Target(usize, usize),
+    Fail(usize, Option<usize>),
 }
 
 /// A machine of a few CPUs, of which `stuck` refuse to come or go.
@@ -115,6 +117,7 @@ impl Machine for Fake {
         let online = *self.online.borrow();
         Masks {
             possible: self.present,
+            present: self.present,
             online,
             active: online,
         }
@@ -149,11 +152,40 @@ impl Machine for Fake {
         self.set_online(cpu, false)
     }
 
+    fn cpu_state(&self, cpu: CpuId) -> usize {
+        if self.online.borrow().contains(cpu) {
+            33
+        } else {
+            0
+        }
+    }
+
+    fn set_target(&self, cpu: CpuId, state: usize) -> Result<(), Refused> {
+        if state > 33 {
+            return Err(Refused(Errno::Invalid, "no place of rest"));
+        }
+        self.did.borrow_mut().push(Did::Target(cpu.index(), state));
+        Ok(())
+    }
+
+    fn failure(&self, cpu: CpuId) -> Option<usize> {
+        (cpu == CpuId::BOOT).then_some(14)
+    }
+
+    fn set_failure(&self, cpu: CpuId, state: Option<usize>) -> Result<(), Refused> {
+        if state == Some(0) {
+            return Err(Refused(Errno::Invalid, "no such step"));
+        }
+        self.did.borrow_mut().push(Did::Fail(cpu.index(), state));
+        Ok(())
+    }
+
     fn steps(&self) -> impl Iterator<Item = StepRow<'_>> {
         let row = StepRow {
             number: 0,
             group: "",
             name: "offline",
+            may_rest: false,
             no_startup: None,
             no_teardown: None,
             ups: 0,
@@ -167,6 +199,7 @@ impl Machine for Fake {
                 number: 14,
                 group: "sched",
                 name: "drain",
+                may_rest: true,
                 no_startup: Some("nothing to do"),
                 ups: 5,
                 downs: 3,

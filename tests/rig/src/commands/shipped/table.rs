@@ -120,6 +120,18 @@ const USE: &[Case] = &[
         ],
     ),
     Case::new(
+        "files_of_linux",
+        4,
+        "echo 0 > /sys/devices/system/cpu/cpu3/online; cat /sys/devices/system/cpu/online; \
+         echo 9 > /sys/devices/system/cpu/cpu3/hotplug/target; \
+         echo 1 > /sys/devices/system/cpu/cpu3/online; lscpu; poweroff",
+        &[
+            "^0-2$",
+            r"echo: write error: Invalid argument \(EINVAL: state 9 is none",
+            ALL_FOUR,
+        ],
+    ),
+    Case::new(
         "boot_cpu_stays",
         4,
         "chcpu -d 0; lscpu; poweroff",

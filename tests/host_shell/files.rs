@@ -1,0 +1,93 @@
+//! `cat` and `echo … >` on Linux's files of CPUs.
+
+use stillpoint::shell::{Outcome, Status};
+
+use crate::OK;
+use crate::fake::{Did, Fake};
+
+const FAILED: Outcome = Outcome::Continue(Status::FAILURE);
+
+#[test]
+fn files_read_as_in_linux() {
+    let fake = Fake::new(4, "0,2-3");
+    let cpu = |file: &str| {
+        let (text, report) = fake.run(&format!("cat /sys/devices/system/cpu/{file}"));
+        assert_eq!(report.outcome, OK, "{file}: {text}");
+        text
+    };
+    assert_eq!(cpu("possible"), "0-3\n");
+    assert_eq!(cpu("present"), "0-3\n");
+    assert_eq!(cpu("online"), "0,2-3\n");
+    assert_eq!(cpu("offline"), "1\n");
+    assert_eq!(cpu("cpu1/online"), "0\n");
+    assert_eq!(cpu("cpu2/online"), "1\n");
+    assert_eq!(cpu("cpu2/hotplug/state"), "33\n");
+    assert_eq!(cpu("cpu1/hotplug/target"), "0\n");
+    assert_eq!(cpu("cpu0/hotplug/fail"), "14\n");
+    assert_eq!(cpu("cpu1/hotplug/fail"), "-1\n");
+    assert_eq!(
+        cpu("hotplug/states"),
+        "  0: offline\n 14: sched:drain\n 32: enable:pmu\n 33: online\n"
+    );
+    assert_eq!(fake.did(), []);
+}
+
+#[test]
+fn what_is_written_is_done() {
+    let fake = Fake::new(4, "0-3");
+    for (value, file, did) in [
+        ("0", "cpu2/online", Did::Down(2)),
+        ("1", "cpu2/online", Did::Up(2)),
+        ("14", "cpu3/hotplug/target", Did::Target(3, 14)),
+        ("32", "cpu3/hotplug/fail", Did::Fail(3, Some(32))),
+        ("-1", "cpu3/hotplug/fail", Did::Fail(3, None)),
+    ] {
+        let line = format!("echo {value} > /sys/devices/system/cpu/{file}");
+        let (text, report) = fake.run(&line);
+        assert_eq!((text.as_str(), report.outcome), ("", OK), "{line}");
+        assert_eq!(fake.did(), [did]);
+    }
+}
+
+#[test]
+fn what_is_wrong_changes_nothing() {
+    let invalid = "echo: write error: Invalid argument";
+    let denied = "Permission denied";
+    let fake = Fake::new(4, "0").with_stuck("1");
+    for (value, file, message) in [
+        ("2", "cpu1/online", invalid),
+        ("on", "cpu1/online", invalid),
+        ("", "cpu1/online", invalid),
+        ("1 1", "cpu1/online", invalid),
+        ("-1", "cpu1/hotplug/target", invalid),
+        ("x", "cpu1/hotplug/target", invalid),
+        ("34", "cpu1/hotplug/target", "(EINVAL: no place of rest)"),
+        ("0", "cpu1/hotplug/fail", "(EINVAL: no such step)"),
+        ("-2", "cpu1/hotplug/fail", invalid),
+        (
+            "0",
+            "cpu0/online",
+            "Device or resource busy (EBUSY: last enabled CPU)",
+        ),
+        ("1", "online", denied),
+        ("1", "cpu1/hotplug/state", denied),
+        ("1", "hotplug/states", denied),
+        ("1", "cpu4/online", denied),
+        ("1", "cpu01/online", denied),
+        ("1", "cpu+1/online", denied),
+        ("1", "cpu/online", denied),
+        ("1", "cpu1/hotplug", denied),
+        ("1", "cpu1", denied),
+        ("1", "", denied),
+    ] {
+        let line = format!("echo {value} > /sys/devices/system/cpu/{file}");
+        let (text, report) = fake.run(&line);
+        assert!(text.contains(message), "{line}: {text}");
+        assert_eq!(report.outcome, FAILED, "{line}");
+        assert_eq!(fake.did(), [], "{line}");
+    }
+    let (text, report) = fake.run("cat /etc/passwd /sys/devices/system/cpu/possible");
+    assert_eq!(text, "cat: /etc/passwd: No such file or directory\n0-3\n");
+    assert_eq!(report.outcome, FAILED);
+    assert_eq!(fake.run("echo 1 > online").1.outcome, FAILED);
+}
