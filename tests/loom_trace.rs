@@ -70,10 +70,13 @@ fn collect(trace: &Trace) -> Vec<Record> {
 fn a_reader_sees_whole_events_only() {
     loom::model(|| {
         let trace = Arc::new(Trace::new(1));
-        let writing = Arc::clone(&trace);
-        let writer = thread::spawn(move || (1..=EVENTS).for_each(|number| write(&writing, number)));
-        collect(&trace);
-        writer.join().expect("a CPU of the model");
+        let reading = Arc::clone(&trace);
+        // The reader is the one that is started. Loom remembers one access of an atomic, so a
+        // writer that begins with a load would hide from it what a reader before it has loaded,
+        // and it would try no other order.
+        let reader = thread::spawn(move || drop(collect(&reading)));
+        (1..=EVENTS).for_each(|number| write(&trace, number));
+        reader.join().expect("a CPU of the model");
         let records = collect(&trace);
         assert_eq!(records.len(), TRACE_EVENTS);
         assert_eq!(records[1].at, Instant(u64::from(EVENTS)));
