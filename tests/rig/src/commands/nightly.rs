@@ -32,6 +32,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("mutants", all_mutants),
     Stage::quiet("loom", loom),
     Stage::quiet("policy", policy),
+    Stage::quiet("steps", steps),
     Stage::quiet("trees", trees),
     Stage::quiet("miri", miri),
     Stage::quiet("qemu-el2", qemu_el2),
@@ -243,6 +244,26 @@ fn policy(config: &Config) -> Result<()> {
         test: "qemu_policy".into(),
         long: "1".into(),
         ..config.clone()
+    })
+}
+
+/// Has the engine of hotplug do a million random operations beside its model. The host threads
+/// that a process starts are never freed, so each has a part of them.
+fn steps(config: &Config) -> Result<()> {
+    const EACH: u64 = 20_000;
+    /// Operations of one seed.
+    const LIFE: u64 = 100;
+    (0..1_000_000 / EACH).try_for_each(|part| {
+        let mut cargo = cargo(config);
+        cargo.args([
+            "test",
+            "--release",
+            "--test",
+            "host_hotplug",
+            "steps_random",
+        ]);
+        cargo.env("STEPS_FROM", (1 + part * EACH / LIFE).to_string());
+        succeed(cargo.env("STEPS", EACH.to_string()))
     })
 }
 
