@@ -27,10 +27,11 @@ impl<T> PerCpu<T> {
     ///
     /// # Panics
     /// If `cpu` is not possible on this machine.
+    #[inline]
     pub fn get(&self, cpu: CpuId) -> &T {
         match self.slots.get(cpu.index()) {
             Some(slot) => &slot.0,
-            None => panic!("BUG: {cpu:?} is not possible on this machine"),
+            None => not_possible(cpu),
         }
     }
 
@@ -41,6 +42,14 @@ impl<T> PerCpu<T> {
             .enumerate()
             .filter_map(|(index, slot)| Some((CpuId::new(index)?, &slot.0)))
     }
+}
+
+/// Takes the number by value: a message that borrowed it would have every caller of
+/// [`PerCpu::get`] store it on its stack first.
+#[cold]
+#[inline(never)]
+fn not_possible(cpu: CpuId) -> ! {
+    panic!("BUG: {cpu:?} is not possible on this machine");
 }
 
 impl<T: fmt::Debug> fmt::Debug for PerCpu<T> {
