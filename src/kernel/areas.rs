@@ -100,7 +100,7 @@ impl Areas {
         let area = self.cpus.get(cpu);
         if area.entry.get().is_none() {
             let stack = self.stack()?.range();
-            let name = ThreadName::new(format_args!("idle/{cpu}"));
+            let name = ThreadName::of_cpu("idle", cpu);
             let head = ThreadHead::new(name, stack.clone(), 0, 0);
             let idle: &'static ThreadHead = alloc::boxed::Box::leak(alloc::boxed::Box::new(head));
             let local = CpuLocal::new(cpu, 0..0, 0..0);

@@ -4,6 +4,9 @@
 
 use core::fmt;
 
+use crate::config::MAX_CPUS;
+use crate::cpu::CpuId;
+
 /// A thread's name, cut to [`ThreadName::MAX`] bytes at the end of a character. The text is
 /// in the value itself, so that a fault report follows no pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,38 @@ impl ThreadName {
         }
     }
 
+    /// Returns the name `name/N` for CPU N's thread of that name; `name` is cut so that the
+    /// number fits. It is what [`ThreadName::new`] makes of that, for a fifth of the
+    /// instructions: a CPU that comes up for the first time has five such names made.
+    pub fn of_cpu(name: &str, cpu: CpuId) -> ThreadName {
+        let mut digits = [b'/'; 1 + MAX_DIGITS];
+        let mut from = digits.len();
+        let mut rest = cpu.as_u32();
+        loop {
+            from -= 1;
+            digits[from] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        let number = &digits[from - 1..]; // With the slash.
+        let mut end = name.len().min(Self::MAX - number.len());
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        let name = &name[..end];
+        let mut bytes = [0; Self::MAX];
+        let text = name.bytes().chain(number.iter().copied());
+        for (byte, from) in bytes.iter_mut().zip(text) {
+            *byte = from;
+        }
+        ThreadName {
+            bytes,
+            len: length(name.len() + number.len()),
+        }
+    }
+
     /// Returns the name `text`, for a static.
     ///
     /// # Panics
@@ -40,9 +75,10 @@ impl ThreadName {
         let mut bytes = [0; Self::MAX];
         let (whole, _) = bytes.split_at_mut(text.len());
         whole.copy_from_slice(text.as_bytes());
-        #[allow(clippy::cast_possible_truncation, reason = "at most `MAX`")]
-        let len = text.len() as u8;
-        ThreadName { bytes, len }
+        ThreadName {
+            bytes,
+            len: length(text.len()),
+        }
     }
 
     /// Returns the text, or "?" if a fault has overwritten the name with bytes that are none.
@@ -51,6 +87,16 @@ impl ThreadName {
         let text = bytes.and_then(|bytes| core::str::from_utf8(bytes).ok());
         text.unwrap_or("?")
     }
+}
+
+/// The most digits that the number of a CPU has.
+const MAX_DIGITS: usize = 3;
+const _: () = assert!(MAX_CPUS <= 1000);
+
+/// Returns `len`, which is at most [`ThreadName::MAX`], as a name holds it.
+#[allow(clippy::cast_possible_truncation, reason = "it is at most `MAX`")]
+const fn length(len: usize) -> u8 {
+    len as u8
 }
 
 impl fmt::Write for ThreadName {
@@ -92,6 +138,25 @@ mod tests {
         );
         let long = ThreadName::new(format_args!("{}", "ä".repeat(20)));
         assert_eq!(long.as_str(), "ä".repeat(11));
+    }
+
+    #[test]
+    fn a_cpus_name_is_what_it_would_format_to() {
+        for number in [0, 9, 10, 99, 100, MAX_CPUS - 1] {
+            let cpu = CpuId::from_index(number);
+            let name = ThreadName::of_cpu("cpuhp", cpu);
+            assert_eq!(name, ThreadName::new(format_args!("cpuhp/{number}")));
+        }
+    }
+
+    #[test]
+    fn a_cpus_name_is_cut_before_its_number() {
+        let cpu = CpuId::from_index(511);
+        let long = ThreadName::of_cpu("a thread's longest name", cpu);
+        assert_eq!(long.as_str(), "a thread's longest /511");
+        let uneven = ThreadName::of_cpu(&"ä".repeat(20), cpu);
+        assert_eq!(uneven.as_str(), "äääääääää/511");
+        assert_eq!(ThreadName::of_cpu("", cpu).as_str(), "/511");
     }
 
     #[test]

@@ -288,7 +288,7 @@ impl<P: GraceHost> GracePeriods<P> {
             return Ok(());
         };
         if server.thread.get().is_none() {
-            let name = ThreadName::new(format_args!("rcuc/{cpu}"));
+            let name = ThreadName::of_cpu("rcuc", cpu);
             let runs = move || P::grace_periods().deferred.run_callbacks(cpu);
             let thread = P::sched().spawn(name, *class, P::masks().possible(), runs)?;
             thread.set_moves_silently();

@@ -62,7 +62,7 @@ impl PerCpuThread {
         cpu: CpuId,
         service: Arc<dyn Service<P>>,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let name = ThreadName::new(format_args!("{name}/{cpu}"));
+        let name = ThreadName::of_cpu(name, cpu);
         let body = Box::new(move || serve::<P>(cpu, &*service));
         // (born-parked)
         sched.create(name, class, Placement::PerCpu(cpu), body)

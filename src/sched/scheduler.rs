@@ -112,7 +112,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// Returns a new idle thread for `cpu`. Its stack and registers are those of the
     /// code that calls [`Scheduler::start_cpu`] there.
     pub fn new_idle(&self, cpu: CpuId, context: P::Context) -> Arc<Thread<P>> {
-        let name = ThreadName::new(format_args!("idle/{cpu}"));
+        let name = ThreadName::of_cpu("idle", cpu);
         let idle = Thread::new(
             name,
             Class::Idle,
