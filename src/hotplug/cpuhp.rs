@@ -29,7 +29,10 @@ pub(super) struct Command<P: SchedHost> {
 }
 
 struct Slot {
-    wanted: Option<(Direction, Wanted)>,
+    /// Which way. Beside what is wanted and not in it: one byte in front of its words would
+    /// have them copied byte by byte.
+    direction: Direction,
+    wanted: Option<Wanted>,
     result: Result<(), WalkError>,
 }
 
@@ -45,6 +48,7 @@ impl<P: HotplugHost> Command<P> {
     pub(super) fn new() -> Self {
         Command {
             slot: SpinLock::new(Slot {
+                direction: Direction::Up,
                 wanted: None,
                 result: Ok(()),
             }),
@@ -103,7 +107,11 @@ impl<P: HotplugHost> Command<P> {
 
     fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
         let thread = P::hotplug().thread(cpu);
-        self.slot.lock().wanted = Some((direction, wanted));
+        {
+            let mut slot = self.slot.lock();
+            slot.direction = direction;
+            slot.wanted = Some(wanted);
+        }
         P::sched().wake(thread);
         self.walk(direction).wait::<P>();
         self.done(direction).wait_patiently(|| {
@@ -135,8 +143,12 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
     fn run(&self, cpu: CpuId) {
         let hotplug = P::hotplug();
         let command = hotplug.command(cpu);
-        let Some((direction, wanted)) = command.slot.lock().wanted.take() else {
-            return;
+        let (direction, wanted) = {
+            let mut slot = command.slot.lock();
+            let Some(wanted) = slot.wanted.take() else {
+                return;
+            };
+            (slot.direction, wanted)
         };
         let walk = command.walk(direction).work::<P>();
         let result = match wanted {

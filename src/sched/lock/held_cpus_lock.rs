@@ -87,6 +87,7 @@ impl Default for HeldCpusLock {
 
 /// Why the running thread may not wait for the lock of the CPUs: the wait would never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)] // A byte beside a guard in a `Result` would have the guard copied byte by byte.
 pub enum WouldDeadlock {
     /// The thread holds the lock itself.
     HoldsIt,
