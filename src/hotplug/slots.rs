@@ -246,6 +246,7 @@ impl<P: LocalCpu> SlotRows<StepContext> for Slots<P> {
         Some(64 * word + 63 - bits.leading_zeros() as usize)
     }
 
+    #[inline(never)] // Few rows are slots: the walk past the others stays small.
     fn pass(
         &self,
         row: usize,

@@ -218,7 +218,7 @@ impl<C, S: SlotRows<C>, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, 
     }
 
     /// Moves the state past `step`, passes it, and moves the state back if that fails.
-    #[inline]
+    #[inline(always)] // Into the loops: registers are saved once for a walk, not for each step.
     fn pass(&mut self, step: usize, direction: Direction) -> Result<(), WalkError> {
         let row = &self.steps[step];
         let after = match direction {
