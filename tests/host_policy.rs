@@ -128,6 +128,11 @@ fn a_thread_that_has_made_room_isnt_left_when_another_is_taken() {
 }
 
 #[test]
+fn a_cpu_that_is_called_for_one_thread_and_takes_another_calls_another_cpu() {
+    races::a_call_serves_another();
+}
+
+#[test]
 fn a_stop_of_the_machine_moves_nothing() {
     stops::all_run_on_where_they_were();
 }

@@ -141,29 +141,44 @@ impl<P: SchedHost> Scheduler<P> {
     fn pull_any(&self) {
         let here = IrqGuard::<P>::new();
         // The most urgent first, wherever it waits.
-        if !self.pull_urgent(P::this_cpu(), &here) {
-            self.pull_from_busiest(&here);
+        let pulled =
+            self.pull_urgent(P::this_cpu(), &here) || self.pull_from_busiest(&here).is_some();
+        if pulled && self.map.any_idle() {
+            self.pass_on(&here);
         }
     }
 
-    fn pull_from_busiest(&self, here: &IrqGuard<P>) {
+    /// Returns the CPUs other than `cpu` on which movable threads wait, and how many, as of a
+    /// moment ago.
+    fn crowded(&self, cpu: CpuId) -> impl Iterator<Item = (CpuId, u64)> {
+        // Relaxed: a hint.
+        let all = self.cpus.iter();
+        let waiting = all.map(|(other, record)| (other, record.waiting.load(Ordering::Relaxed)));
+        waiting.filter(move |(other, waiting)| *other != cpu && *waiting > 0)
+    }
+
+    /// Pulls a thread that may run on this CPU, from the CPU on which most wait if it can be.
+    /// Returns from where.
+    fn pull_from_busiest(&self, here: &IrqGuard<P>) -> Option<CpuId> {
         let cpu = P::this_cpu();
         if !P::masks().is_active(cpu) {
-            return;
+            return None;
         }
-        let waiting =
-            |record: &super::scheduler::CpuRecord<P>| record.waiting.load(Ordering::Relaxed);
-        let others = || {
-            let others = self.cpus.iter();
-            others.filter(|(other, record)| *other != cpu && waiting(record) > 0)
-        };
-        let Some((busiest, _)) = others().max_by_key(|(_, record)| waiting(record)) else {
-            return;
-        };
-        if !self.pull_from(busiest, cpu, NORMAL_LEVEL + 1, here) {
-            // No thread that waits there may run here: try the other CPUs.
-            let _any =
-                others().any(|(other, _)| self.pull_from(other, cpu, NORMAL_LEVEL + 1, here));
+        let (busiest, _) = self.crowded(cpu).max_by_key(|(_, waiting)| *waiting)?;
+        let pulls = |other: &CpuId| self.pull_from(*other, cpu, NORMAL_LEVEL + 1, here);
+        // If no thread that waits there may run here: the other CPUs.
+        let others = self.crowded(cpu).map(|(other, _)| other);
+        core::iter::once(busiest).chain(others).find(pulls)
+    }
+
+    /// Calls other idle CPUs to those on which threads wait. This CPU, which was idle, may have
+    /// been called for another thread than the one that it has pulled, and that one must not
+    /// wait beside other idle CPUs (none-beside-idle).
+    #[cold]
+    fn pass_on(&self, here: &IrqGuard<P>) {
+        for (other, _) in self.crowded(P::this_cpu()) {
+            let queue = self.queue(other).lock_masked(here);
+            let _called = self.call_helper(other, &queue);
         }
     }
 

@@ -165,3 +165,57 @@ pub(crate) fn one_is_taken_in_a_stop() {
     checks::none_waits_in_vain(&world);
     assert_eq!(makes_room.cpu(), cpu(SLEEPS));
 }
+
+/// The CPUs of [`a_call_serves_another`].
+const PREEMPTS: usize = 0;
+const FIRST: usize = 1;
+const SECOND: usize = 2;
+const BUSY: usize = 3;
+
+/// Has a CPU go idle and be called for a thread, but take another one that waits and is more
+/// urgent. The other idle CPU must be called for the first one (`none-beside-idle` of
+/// `sched::balance`).
+pub(crate) fn a_call_serves_another() {
+    let mut world = World::new(1, 4, 0, Habits::default());
+    let mut start = |class, on: usize| {
+        busy(&mut world, class, mask(&[on]));
+        world.driver.rest(&mut world.random);
+        world.settle();
+        Arc::clone(&world.workers.last().expect("it was started").thread)
+    };
+    let block = |on: usize, thread: &Arc<Thread<Many>>| {
+        act(on, || {
+            sched().about_to_block(thread);
+            sched().schedule();
+        });
+    };
+    let urgent = start(fifo(50), PREEMPTS);
+    block(PREEMPTS, &urgent);
+    let is_preempted = start(Class::Normal, PREEMPTS);
+    let leaves = start(fifo(60), FIRST);
+    start(fifo(60), BUSY);
+    let waits = start(fifo(40), BUSY);
+    let all = CpuMask::first_n(4);
+    for (thread, cpus) in [
+        (&waits, mask(&[FIRST, BUSY])),
+        (&urgent, mask(&[PREEMPTS, BUSY])),
+        (&is_preempted, all),
+    ] {
+        act(BUSY, || sched().set_affinity(thread, &cpus)).expect("active CPUs");
+    }
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+    assert!(world.driver.is_idle(SECOND) && waits.cpu() == cpu(BUSY));
+
+    // As many wait when `urgent` has the CPU as when it was queued.
+    act(FIRST, || sched().wake(&urgent));
+    block(FIRST, &leaves);
+    machine().cpus[PREEMPTS].called.set(false);
+    interrupt(PREEMPTS, || sched().reschedule_interrupt());
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+    assert_eq!(waits.cpu(), cpu(FIRST));
+    assert_eq!(is_preempted.cpu(), cpu(SECOND));
+}
