@@ -2,8 +2,12 @@
 //! change while its last pin is taken off leaves its CPU.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
+
 use loom::sync::{Arc, Mutex};
 use loom::thread;
+use loom_orders::every_order;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::sched::{Affinity, Unpinned};
 
@@ -32,7 +36,7 @@ fn cpu(number: usize) -> CpuId {
 /// Models a thread on CPU 0 that puts `pins` pins on and takes them off, while another
 /// thread changes its affinity to CPU 1.
 fn told_while_pinned(pins: usize) {
-    loom::model(move || {
+    every_order(move || {
         let world = Arc::new(World {
             affinity: Affinity::new(&CpuMask::first_n(2)),
             must_move: Mutex::new(false),

@@ -6,6 +6,8 @@
 
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_plain_cpu.rs"]
 mod loom_plain_cpu;
 #[path = "support/loom_wait_queue.rs"]
@@ -15,6 +17,7 @@ mod loom_word;
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
+use loom_orders::every_order;
 use loom_plain_cpu::Cpu;
 use loom_wait_queue::WaitQueue;
 use loom_word::Word;
@@ -115,7 +118,7 @@ fn spawn_server(all: &Arc<Callbacks>, count: u64) -> JoinHandle<()> {
 
 #[test]
 fn a_barrier_has_seen_all_that_was_queued_before() {
-    loom::model(|| {
+    every_order(|| {
         let all = callbacks();
         let threads = spawn_server(&all, 3);
         queue(&all, 0, 0);
@@ -135,7 +138,7 @@ fn a_barrier_has_seen_all_that_was_queued_before() {
 /// same, in each state of their batch.
 #[test]
 fn a_barrier_does_not_end_early() {
-    loom::model(|| {
+    every_order(|| {
         let all = callbacks();
         let threads = spawn_server(&all, 3);
         queue(&all, 0, 0);
@@ -153,7 +156,7 @@ fn a_barrier_does_not_end_early() {
 /// batch, and the thread that waits for grace periods learns of it.
 #[test]
 fn what_comes_meanwhile_waits_for_a_grace_period_of_its_own() {
-    loom::model(|| {
+    every_order(|| {
         let all = callbacks();
         let runner = Arc::clone(&all);
         let runs = thread::spawn(move || {
@@ -187,7 +190,7 @@ fn what_comes_meanwhile_waits_for_a_grace_period_of_its_own() {
 /// Two CPUs queue callbacks at once. None is lost.
 #[test]
 fn what_two_cpus_queue_runs_once() {
-    loom::model(|| {
+    every_order(|| {
         let all = callbacks();
         let other = Arc::clone(&all);
         let second = thread::spawn(move || queue(&other, 1, 0));
@@ -202,7 +205,7 @@ fn what_two_cpus_queue_runs_once() {
 /// A caller that finds the queue full waits, and is woken.
 #[test]
 fn a_caller_that_pays_goes_on() {
-    loom::model(|| {
+    every_order(|| {
         let all = callbacks();
         all.queues.set_mark(1);
         let threads = spawn_server(&all, 2);

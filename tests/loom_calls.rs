@@ -8,12 +8,15 @@
 
 #[path = "support/loom_cpu.rs"]
 mod loom_cpu;
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_cpu::Cpu;
+use loom_orders::every_order;
 use loom_word::Word;
 use std::ptr::NonNull;
 use stillpoint::cpu::CpuId;
@@ -123,7 +126,7 @@ fn ran() -> Arc<Ran> {
 
 #[test]
 fn two_senders_are_both_answered() {
-    loom::model(|| {
+    every_order(|| {
         let (world, ran) = (world(), ran());
         let senders: Vec<_> = [1, 2]
             .map(|me| {
@@ -145,7 +148,7 @@ fn two_senders_are_both_answered() {
 /// is over.
 #[test]
 fn the_nodes_of_a_batch_can_be_used_again() {
-    loom::model(|| {
+    every_order(|| {
         let (world, ran) = (world(), ran());
         let sender = {
             let (world, ran) = (Arc::clone(&world), Arc::clone(&ran));
@@ -177,7 +180,7 @@ fn the_nodes_of_a_batch_can_be_used_again() {
 /// itself off wakes the sender, which then sees the stores of both.
 #[test]
 fn a_batch_is_over_when_both_have_run_it() {
-    loom::model(|| {
+    every_order(|| {
         let point = Arc::new(WaitPoint::new());
         let targets = [world_of(&point), world_of(&point)];
         Cpu::become_cpu(1);
@@ -212,7 +215,7 @@ fn a_batch_is_over_when_both_have_run_it() {
 /// were sent.
 #[test]
 fn a_cpu_that_leaves_has_run_all() {
-    loom::model(|| {
+    every_order(|| {
         let (world, ran) = (world(), ran());
         let others: Vec<_> = [1, 2]
             .map(|me| {

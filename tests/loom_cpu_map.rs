@@ -3,9 +3,13 @@
 //! each other, and an idle CPU is claimed once.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
+
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
+use loom_orders::every_order;
 use stillpoint::cpu::CpuId;
 use stillpoint::sched::CpuMap;
 
@@ -79,7 +83,7 @@ fn cpu(number: usize) -> CpuId {
 
 /// Models two CPUs, of which at least one must find what the other has published.
 fn one_sees(world_fn: fn() -> World, comes_fn: fn(&World) -> bool, waits_fn: fn(&World) -> bool) {
-    loom::model(move || {
+    every_order(move || {
         let world = Arc::new(world_fn());
         let theirs = Arc::clone(&world);
         let comes = thread::spawn(move || comes_fn(&theirs));
@@ -118,7 +122,7 @@ fn a_cpu_that_turns_to_a_lower_level_sees_the_thread_or_is_seen() {
 /// Models an idle CPU that `other_fn` claims while CPU 0 claims one too: one of both gets
 /// it.
 fn claimed_once(other_fn: fn(&World) -> bool) {
-    loom::model(move || {
+    every_order(move || {
         let world = Arc::new(World::new());
         world.map.go_idle(cpu(THERE));
         let theirs = Arc::clone(&world);

@@ -7,12 +7,15 @@
 //! writer's wait queue. A CPU is a mutex, held where preemption is off.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::cpu::CpuId;
 use stillpoint::sched::lock::{HeldCpusLock, ReaderCounts};
@@ -129,7 +132,7 @@ impl World {
 /// writer turns back.
 #[test]
 fn readers_and_a_writer_are_never_inside_together() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let readers: Vec<_> = [(0, 1), (1, 1)]
             .into_iter()
@@ -156,7 +159,7 @@ fn readers_and_a_writer_are_never_inside_together() {
 /// it.
 #[test]
 fn a_reader_that_waits_is_let_in_before_the_next_writer() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let reader = {
             let world = Arc::clone(&world);
@@ -246,7 +249,7 @@ impl World {
 /// The writer walks over the threads once. A reader that it then waits for has its loan.
 #[test]
 fn a_writer_that_waits_lends_to_the_reader() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let reader = Arc::new(Reader::new());
         let walked = Arc::new(Queue::new());
@@ -277,7 +280,7 @@ fn a_writer_that_waits_lends_to_the_reader() {
 /// A reader comes and leaves, or turns back, while the writer walks.
 #[test]
 fn a_reader_that_leaves_keeps_no_loan() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let reader = Arc::new(Reader::new());
         let reads = {
@@ -298,7 +301,7 @@ fn a_reader_that_leaves_keeps_no_loan() {
 /// left when that one comes.
 #[test]
 fn a_reader_that_comes_behind_the_writer_keeps_no_loan() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let reader = Arc::new(Reader::new());
         let reads = {
@@ -318,7 +321,7 @@ fn a_reader_that_comes_behind_the_writer_keeps_no_loan() {
 /// and the first one did not.
 #[test]
 fn a_reader_that_is_let_in_gets_the_next_writers_loan() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let reader = Arc::new(Reader::new());
         world.block();

@@ -7,11 +7,14 @@
 
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_plain_cpu.rs"]
 mod loom_plain_cpu;
 
 use loom::sync::Arc;
 use loom::thread;
+use loom_orders::every_order;
 use loom_plain_cpu::Cpu;
 use stillpoint::cpu::CpuId;
 use stillpoint::memory::{
@@ -106,7 +109,7 @@ fn cpu_of(group: usize) -> CpuId {
 
 #[test]
 fn drained_depots_stay_empty() {
-    loom::model(|| {
+    every_order(|| {
         let heap = Heap::new(1, 1);
         let other = Arc::clone(&heap);
         let user = thread::spawn(move || other.use_one(0));
@@ -120,7 +123,7 @@ fn drained_depots_stay_empty() {
 
 #[test]
 fn depots_stay_empty_until_the_last_drain_is_over() {
-    loom::model(|| {
+    every_order(|| {
         let heap = Heap::new(1, 1);
         let (other, third) = (Arc::clone(&heap), Arc::clone(&heap));
         let user = thread::spawn(move || other.use_one(0));
@@ -133,7 +136,7 @@ fn depots_stay_empty_until_the_last_drain_is_over() {
 
 #[test]
 fn what_another_cpu_drains_is_found() {
-    loom::model(|| {
+    every_order(|| {
         let heap = Heap::new(1, 2);
         let both = [0, 0].map(|group| {
             let mut chain = heap
@@ -156,7 +159,7 @@ fn what_another_cpu_drains_is_found() {
 
 #[test]
 fn what_is_trimmed_is_found() {
-    loom::model(|| {
+    every_order(|| {
         let heap = Heap::new(1, 1);
         heap.use_one(0);
         assert_eq!(heap.blocks(), (0, 1));
@@ -169,7 +172,7 @@ fn what_is_trimmed_is_found() {
 
 #[test]
 fn a_chain_is_taken_once() {
-    loom::model(|| {
+    every_order(|| {
         let heap = Heap::new(2, 1);
         heap.use_one(0);
         assert_eq!(heap.blocks(), (0, 1));

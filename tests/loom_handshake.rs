@@ -3,11 +3,14 @@
 //! its move.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::Arc;
 use loom::thread;
+use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::hotplug::{Handshake, SyncState};
 use stillpoint::sync::atomic::AtomicU32;
@@ -62,7 +65,7 @@ fn ap(world: &World) -> bool {
 
 #[test]
 fn a_cpu_that_is_wanted_comes_online() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
         let other = Arc::clone(&world);
@@ -82,7 +85,7 @@ fn a_cpu_that_is_wanted_comes_online() {
 /// Control gives up at the moment at which the CPU arrives.
 #[test]
 fn giving_up_and_arriving_agree_on_who_was_first() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
         let other = Arc::clone(&world);
@@ -108,7 +111,7 @@ fn giving_up_and_arriving_agree_on_who_was_first() {
 /// A CPU that was online says DEAD from its idle thread, and is started again.
 #[test]
 fn a_cpu_that_leaves_is_taken_over_and_may_be_started_again() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         world.word.store(SyncState::Online as u32, Relaxed);
         let other = Arc::clone(&world);
@@ -134,7 +137,7 @@ fn a_cpu_that_leaves_is_taken_over_and_may_be_started_again() {
 /// Firmware refuses CPU_ON and starts the CPU all the same, or an earlier call has started it.
 /// `before` is the state in which control calls the CPU.
 fn refused_and_started(before: SyncState) {
-    loom::model(move || {
+    every_order(move || {
         let world = world();
         world.word.store(before as u32, Relaxed);
         let sync = Handshake(&world.word);
@@ -180,7 +183,7 @@ fn a_cpu_that_comes_though_its_second_call_was_refused_stays_or_leaves() {
 /// Control takes a CPU for one that has refused itself, and moves the word for it, while a CPU
 /// arrives.
 fn seen_off_and_arriving(from: SyncState) {
-    loom::model(move || {
+    every_order(move || {
         let world = world();
         world.word.store(from as u32, Relaxed);
         let other = Arc::clone(&world);
@@ -221,7 +224,7 @@ fn a_cpu_that_is_seen_off_after_it_was_given_up_leaves() {
 /// Control gives up, and tries again while the CPU may still be coming up.
 #[test]
 fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
         let sync = Handshake(&world.word);
@@ -254,7 +257,7 @@ fn a_retry_meets_a_late_arrival_or_finds_it_gone() {
 /// Control dismisses a CPU that waits.
 #[test]
 fn a_cpu_that_is_dismissed_leaves() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert_eq!(Handshake(&world.word).kick(), Ok(SyncState::Dead));
         let other = Arc::clone(&world);

@@ -7,12 +7,16 @@
 //! mutex's line, of a thread's loans and of its run queue are mutexes of the model.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
+
 use std::sync::Arc;
 
 use intrusive_collections::{LinkedListAtomicLink, intrusive_adapter};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
+use loom_orders::every_order;
 use stillpoint::sched::lock::{Heir, Lenders, Place, Turn, Turns};
 use stillpoint::sched::{BlockState, Blocker, Class, Priority, ThreadState, Wakeup};
 
@@ -234,7 +238,7 @@ fn join(thread: thread::JoinHandle<()>) {
 /// The owner hands the mutex over while a thread comes to wait for it.
 #[test]
 fn a_loan_ends_when_the_mutex_is_handed_over() {
-    loom::model(|| {
+    every_order(|| {
         let [owner, waiter] = [Member::new(ordinary()), Member::new(realtime(50))];
         let line = Line::of(&owner);
         let (own_line, me) = (line.clone(), Arc::clone(&waiter));
@@ -254,7 +258,7 @@ fn a_loan_ends_when_the_mutex_is_handed_over() {
 /// Two threads wait, and the more urgent one gets the mutex next, at whatever time it came.
 #[test]
 fn the_most_urgent_lends_and_is_next() {
-    loom::model(|| {
+    every_order(|| {
         let owner = Member::new(ordinary());
         let [low, high] = [Member::new(realtime(20)), Member::new(realtime(60))];
         let line = Line::of(&owner);
@@ -309,7 +313,7 @@ fn the_most_urgent_of_all_that_lend_counts() {
 /// A thread gives up waiting while the mutex is handed over: it has it, or lends nothing.
 #[test]
 fn a_thread_that_gives_up_takes_its_loan_back() {
-    loom::model(|| {
+    every_order(|| {
         let [owner, waiter] = [Member::new(ordinary()), Member::new(realtime(50))];
         let line = Line::of(&owner);
         let (own_line, me) = (line.clone(), Arc::clone(&waiter));
@@ -366,7 +370,7 @@ impl Chain {
 /// The thread in the middle sleeps, is raised, and lends on.
 #[test]
 fn a_thread_that_is_raised_lends_on() {
-    loom::model(|| {
+    every_order(|| {
         let chain = Chain::new();
         let [first, middle, last] = chain.members.clone();
         let (line, me) = (chain.lines[1].clone(), Arc::clone(&last));
@@ -386,7 +390,7 @@ fn a_thread_that_is_raised_lends_on() {
 /// The last thread gives up, and the one in the middle takes its own loan back.
 #[test]
 fn a_thread_that_is_lowered_takes_its_loan_back() {
-    loom::model(|| {
+    every_order(|| {
         let chain = Chain::new();
         let [first, middle, last] = chain.members.clone();
         assert!(!chain.lines[1].try_for_a_while(&last));
@@ -400,7 +404,7 @@ fn a_thread_that_is_lowered_takes_its_loan_back() {
 /// The class of a thread that waits, or is about to, changes.
 #[test]
 fn a_new_class_counts_for_a_thread_that_waits() {
-    loom::model(|| {
+    every_order(|| {
         let [owner, waiter] = [Member::new(ordinary()), Member::new(realtime(20))];
         let line = Line::of(&owner);
         let (own_line, me) = (line.clone(), Arc::clone(&waiter));
@@ -425,7 +429,7 @@ fn a_new_class_counts_for_a_thread_that_waits() {
 /// of them gives up.
 #[test]
 fn a_circle_comes_to_rest() {
-    loom::model(|| {
+    every_order(|| {
         let [one, other] = [Member::new(ordinary()), Member::new(realtime(50))];
         let lines = [Line::of(&one), Line::of(&other)];
         let (own_lines, me) = (lines.clone(), Arc::clone(&one));

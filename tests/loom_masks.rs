@@ -2,11 +2,14 @@
 //! bit set, or cleared, sees all that the other CPU did before.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::Arc;
 use loom::thread;
+use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
 
@@ -28,7 +31,7 @@ fn look(
     is_there_fn: fn(&CpuMasks) -> bool,
     is_there: bool,
 ) {
-    loom::model(move || {
+    every_order(move || {
         let masks = CpuMasks::new(CpuMask::first_n(2));
         if !is_there || is_active {
             masks.set_online(cpu());

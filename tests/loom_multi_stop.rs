@@ -4,12 +4,15 @@
 
 #[path = "support/loom_cpu.rs"]
 mod loom_cpu;
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::Arc;
 use loom::thread;
 use loom_cpu::Cpu;
+use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::config::MASK_WORDS;
 use stillpoint::stop_machine::{Acked, MultiStop, MultiStopState};
@@ -100,7 +103,7 @@ fn wait_until_over(world: &World, spins: u32) {
 }
 
 fn model(cpus: usize, runner: usize, spins: u32) {
-    loom::model(move || {
+    every_order(move || {
         let world = Arc::new(World {
             stop: MultiStop::new(u32::try_from(cpus).expect("few"), 1),
             point: WaitPoint::new(),

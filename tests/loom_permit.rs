@@ -6,11 +6,14 @@
 //! the run queue is a mutex.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::sched::{BlockState, Blocker, Permit, ThreadState, Wakeup};
 
@@ -78,7 +81,7 @@ impl World {
 /// The thread sleeps until the permit comes. Loom fails a model in which it never wakes.
 #[test]
 fn a_permit_is_not_lost_and_brings_what_was_done_before() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let giving = Arc::clone(&world);
         let giver = thread::spawn(move || {
@@ -95,7 +98,7 @@ fn a_permit_is_not_lost_and_brings_what_was_done_before() {
 /// The thread doesn't wait, but finds the permit.
 #[test]
 fn a_permit_that_is_found_brings_what_was_done_before() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let giving = Arc::clone(&world);
         let giver = thread::spawn(move || {
@@ -112,7 +115,7 @@ fn a_permit_that_is_found_brings_what_was_done_before() {
 /// Two threads give the permit, and other wakes come in between.
 #[test]
 fn two_givers_give_one_or_two() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let giving = Arc::clone(&world);
         let giver = thread::spawn(move || {

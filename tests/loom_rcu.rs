@@ -7,6 +7,8 @@
 
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_wait_queue.rs"]
 mod loom_wait_queue;
 #[path = "support/loom_word.rs"]
@@ -14,6 +16,7 @@ mod loom_word;
 
 use loom::sync::{Arc, Mutex};
 use loom::thread;
+use loom_orders::every_order;
 use loom_wait_queue::WaitQueue;
 use loom_word::Word;
 use stillpoint::cpu::{CpuId, CpuMask};
@@ -58,7 +61,7 @@ fn world() -> Arc<World> {
 
 #[test]
 fn the_last_report_has_seen_every_section() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let cpus = (0..2).map(cpu).collect();
         world.before.set(1);
@@ -86,7 +89,7 @@ fn the_last_report_has_seen_every_section() {
 /// If its report sees the bit, it sees the count too.
 #[test]
 fn a_report_by_a_stale_sgi_counts_nothing_that_is_not_there() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let other = Arc::clone(&world);
         let stale = thread::spawn(move || {
@@ -108,7 +111,7 @@ fn a_report_by_a_stale_sgi_counts_nothing_that_is_not_there() {
 /// is between its check of the CPU and the SGI; a mutex stands for that.
 #[test]
 fn a_cpu_that_leaves_is_not_waited_for() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         world.pending.join(cpu(0));
         let no_still_point = Arc::new(Mutex::new(()));
@@ -236,7 +239,7 @@ fn synchronize(shared: &Shared) {
 
 #[test]
 fn what_a_cpu_may_read_when_it_wakes_is_not_freed_because_it_slept() {
-    loom::model(|| {
+    every_order(|| {
         let shared = shared();
         let reader = Arc::clone(&shared);
         let cpu = thread::spawn(move || {
@@ -257,7 +260,7 @@ fn what_a_cpu_may_read_when_it_wakes_is_not_freed_because_it_slept() {
 /// of the other thread under way or over.
 #[test]
 fn whoever_runs_the_grace_period_serves_those_who_came_before() {
-    loom::model(|| {
+    every_order(|| {
         let shared = shared();
         shared.quiet.begin();
         let reader = Arc::clone(&shared);
@@ -280,7 +283,7 @@ fn whoever_runs_the_grace_period_serves_those_who_came_before() {
 /// what was stored before.
 #[test]
 fn a_cpu_that_joins_is_watched_or_reads_what_is_new() {
-    loom::model(|| {
+    every_order(|| {
         let shared = shared();
         let comer = Arc::clone(&shared);
         let joins = thread::spawn(move || {

@@ -6,12 +6,15 @@
 //! (`slots-change-at-rest` of `src/hotplug/slots.rs`).
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_plain_cpu.rs"]
 mod loom_plain_cpu;
 
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use loom::sync::{Arc, Mutex, Notify, RwLock};
 use loom::thread;
+use loom_orders::every_order;
 use loom_plain_cpu::Cpu;
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{
@@ -96,7 +99,7 @@ fn counting(world: &Arc<World>) -> Installed<Cpu> {
 
 /// A CPU that comes or goes while a step is installed is called once.
 fn install_meets(direction: Direction) {
-    loom::model(move || {
+    every_order(move || {
         let world = World::new();
         if direction == Direction::Down {
             world.walk(Direction::Up);
@@ -136,7 +139,7 @@ fn a_cpu_that_goes_meanwhile_is_called_once_each_way() {
 /// `waits` for the add/remove lock or doesn't. If the operation kept the hotplug lock, loom would
 /// find a deadlock.
 fn callback_waits(waits: bool) {
-    loom::model(move || {
+    every_order(move || {
         let world = World::new();
         let its = Arc::clone(&world);
         let stop = move |_| {

@@ -5,6 +5,8 @@
 //! has put it on the run queue. The lock of that queue is a mutex.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_plain_cpu.rs"]
 mod loom_plain_cpu;
 #[path = "support/loom_word.rs"]
@@ -12,6 +14,7 @@ mod loom_word;
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use loom_orders::every_order;
 use loom_plain_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::sched::{BlockState, Blocker, KthreadStep, ThreadState, Wakeup, next_step};
@@ -176,7 +179,7 @@ fn spawn(
 /// Two CPUs queue works while the stopper goes to sleep. Each work runs once.
 #[test]
 fn works_from_two_cpus_all_run_once() {
-    loom::model(|| {
+    every_order(|| {
         let world = world(ThreadState::Running);
         let first = spawn(&world, |world| world.queue(Task::Count(0)));
         let second = spawn(&world, |world| world.queue(Task::Count(1)));
@@ -192,7 +195,7 @@ fn works_from_two_cpus_all_run_once() {
 /// That work has run when the stopper parks, or was refused.
 #[test]
 fn what_was_accepted_has_run_before_it_parks() {
-    loom::model(|| {
+    every_order(|| {
         let world = world(ThreadState::Running);
         let other = spawn(&world, |world| world.queue(Task::Count(0)));
         assert!(world.queue(Task::Leave));
@@ -207,7 +210,7 @@ fn what_was_accepted_has_run_before_it_parks() {
 /// The stopper is asked to park while it goes to sleep, and nothing else comes. It parks.
 #[test]
 fn asked_to_park_it_does() {
-    loom::model(|| {
+    every_order(|| {
         let world = world(ThreadState::Running);
         let control = spawn(&world, |world| {
             world.ask_to_park();
@@ -222,7 +225,7 @@ fn asked_to_park_it_does() {
 /// come before the thread has parked.
 #[test]
 fn it_comes_back_and_works_again() {
-    loom::model(|| {
+    every_order(|| {
         let world = world(ThreadState::Running);
         let control = spawn(&world, |world| {
             world.ask_to_park();
@@ -250,7 +253,7 @@ fn it_comes_back_and_works_again() {
 /// unpark that comes at the same time.
 #[test]
 fn a_wake_is_no_unpark() {
-    loom::model(|| {
+    every_order(|| {
         let world = world(ThreadState::Running);
         world.ask_to_park();
         let stale = spawn(&world, |world| {
@@ -275,7 +278,7 @@ fn a_wake_is_no_unpark() {
 /// its caller back what the thread borrowed.
 #[test]
 fn what_an_ended_thread_did_is_seen() {
-    loom::model(|| {
+    every_order(|| {
         let world = world(ThreadState::Running);
         let thread = spawn(&world, |world| {
             world.asked.set(1); // The thread's body.

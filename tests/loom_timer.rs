@@ -6,11 +6,14 @@
 //! repeats the code that `Scheduler::set_timer` and its like have around the two.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
 use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
+use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::cpu::CpuId;
 use stillpoint::sched::{CallCount, Claim};
@@ -142,7 +145,7 @@ impl World {
 
 #[test]
 fn two_cpus_that_set_it_at_once_leave_it_in_one_queue() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let other = Arc::clone(&world);
         let setter = thread::spawn(move || other.set(1));
@@ -155,7 +158,7 @@ fn two_cpus_that_set_it_at_once_leave_it_in_one_queue() {
 /// One CPU links the timer that another one has unlinked, without having read it before.
 #[test]
 fn it_is_linked_again_after_it_was_unlinked() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         let other = Arc::clone(&world);
         let setter = thread::spawn(move || {
@@ -173,7 +176,7 @@ fn it_is_linked_again_after_it_was_unlinked() {
 
 #[test]
 fn its_function_does_not_run_after_it_was_taken_back() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert!(world.try_set(0));
         let other = Arc::clone(&world);
@@ -185,7 +188,7 @@ fn its_function_does_not_run_after_it_was_taken_back() {
 
 #[test]
 fn one_that_sets_itself_again_is_taken_back_for_good() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert!(world.try_set(0));
         let other = Arc::clone(&world);
@@ -198,7 +201,7 @@ fn one_that_sets_itself_again_is_taken_back_for_good() {
 /// The CPU that has adopted the queue still serves it when its own CPU has come back.
 #[test]
 fn two_cpus_that_serve_its_queue_call_it_once() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert!(world.try_set(1));
         let other = Arc::clone(&world);
@@ -213,7 +216,7 @@ fn two_cpus_that_serve_its_queue_call_it_once() {
 /// Another CPU than its queue's own serves the queue, and sets the timer again in its own.
 #[test]
 fn one_that_is_served_elsewhere_is_taken_back_all_the_same() {
-    loom::model(|| {
+    every_order(|| {
         let world = world();
         assert!(world.try_set(1));
         let other = Arc::clone(&world);

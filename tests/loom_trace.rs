@@ -2,8 +2,12 @@
 //! event that is mixed from two, whichever threads of the ring's CPU write them.
 #![cfg(loom)]
 
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
+
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use loom_orders::every_order;
 use stillpoint::config::TRACE_EVENTS;
 use stillpoint::cpu::CpuId;
 use stillpoint::sync::{IrqFlags, LocalCpu};
@@ -68,7 +72,7 @@ fn collect(trace: &Trace) -> Vec<Record> {
 
 #[test]
 fn a_reader_sees_whole_events_only() {
-    loom::model(|| {
+    every_order(|| {
         let trace = Arc::new(Trace::new(1));
         let reading = Arc::clone(&trace);
         // The reader is the one that is started. Loom remembers one access of an atomic, so a
@@ -87,7 +91,7 @@ fn a_reader_sees_whole_events_only() {
 /// whole ring. Both would then write the same slot and spoil the last event.
 #[test]
 fn a_thread_that_is_preempted_spoils_no_later_event() {
-    loom::model(|| {
+    every_order(|| {
         let trace = Arc::new(Trace::new(1));
         let writing = Arc::clone(&trace);
         let preempted = thread::spawn(move || write(&writing, EVENTS));

@@ -6,10 +6,13 @@
 
 #[path = "support/loom_cpu.rs"]
 mod loom_cpu;
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
 
 use loom::sync::Arc;
 use loom::thread;
 use loom_cpu::Cpu;
+use loom_orders::every_order;
 use stillpoint::config::MASK_WORDS;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use stillpoint::sync::{Wait, WaitPoint};
@@ -58,7 +61,7 @@ fn wait_open(world: &World, state: u32) {
 /// Models one CPU that publishes the states from 1 to `last`, and another one that waits for
 /// each of them.
 fn no_wake_is_lost(last: u32, wait_fn: WaitFn) {
-    loom::model(move || {
+    every_order(move || {
         let world = world();
         let other = Arc::clone(&world);
         let waiter = thread::spawn(move || {
