@@ -123,7 +123,8 @@ impl<P: SchedHost> Thread<P> {
     ) -> Arc<Thread<P>> {
         let (cpu, cpus) = match place {
             Placement::PerCpu(cpu) => (cpu, CpuMask::of(cpu)),
-            Placement::Among(cpus) => (cpus.first().unwrap_or(CpuId::BOOT), cpus),
+            // A thread that may run nowhere is not started.
+            Placement::Among(cpus) => (cpus.first().unwrap_or_else(P::this_cpu), cpus),
         };
         let thread = Thread {
             run_link: LinkedListAtomicLink::new(),

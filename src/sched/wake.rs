@@ -186,10 +186,11 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Returns whether threads other than per-CPU threads may be placed on `cpu`. While
-    /// the machine boots no CPU is active: then the boot CPU takes them.
+    /// the machine boots no CPU is active: then the only one that runs takes them.
     #[inline]
     fn takes_work(cpu: CpuId) -> bool {
-        P::masks().is_active(cpu) || (cpu == CpuId::BOOT && P::masks().active().is_empty())
+        let masks = P::masks();
+        masks.is_active(cpu) || (masks.is_online(cpu) && masks.active().is_empty())
     }
 
     /// Returns the CPU where `thread`, which ran on `last`, should run: a CPU that is
@@ -214,7 +215,8 @@ impl<P: SchedHost> Scheduler<P> {
         let anywhere = self.find_among(thread, last, |word| P::masks().active_word(word));
         let cpu = anywhere.or_else(|| self.least_loaded(&active));
         Placed {
-            cpu: cpu.unwrap_or(CpuId::BOOT),
+            // No CPU is active only while the machine boots, on this one.
+            cpu: cpu.unwrap_or_else(P::this_cpu),
             broken: Some(thread.affinity()),
         }
     }
