@@ -5,14 +5,13 @@
 //! holder of a spin lock and every RCU reader. It does *not* exclude holders of locks that
 //! sleep, nor threads that were merely preempted.
 
-use crate::cpu::CpuId;
 use crate::kernel::kernel;
 
 pub use crate::stop_machine::{StopError, StopReport};
 
-/// Stops every online CPU, runs `call_fn` on the boot CPU while nothing else in the machine
-/// moves, and returns its value. The description of the [module](self) says what that
-/// excludes.
+/// Stops every online CPU, runs `call_fn` on that of the lowest number while nothing else in
+/// the machine moves, and returns its value. The description of the [module](self) says what
+/// that excludes.
 ///
 /// # Context
 /// Thread, preemption on; takes [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) and
@@ -43,5 +42,5 @@ pub fn timed_stop_machine<R: Send>(
 ) -> Result<(R, StopReport), StopError> {
     let _held = kernel().hotplug.cpus_read_lock();
     let still = kernel().stop_machine.lock();
-    kernel().stop_machine.stop_on(&still, CpuId::BOOT, call_fn)
+    kernel().stop_machine.stop_once(&still, call_fn)
 }

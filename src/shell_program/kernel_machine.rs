@@ -206,9 +206,7 @@ impl Machine for KernelMachine {
         let still = stop.lock();
         let writes = |sgi: Sgi| kernel.sgi_writes(sgi.number());
         let (requests, wakes) = (writes(Sgi::Stop), writes(Sgi::Wake));
-        let ((), report) = stop
-            .stop_on(&still, CpuId::BOOT, || ())
-            .map_err(MachineError::Stop)?;
+        let ((), report) = stop.stop_once(&still, || ()).map_err(MachineError::Stop)?;
         let ns = |ticks| Hw::frequency().ticks_to_ns(ticks);
         let irqs_off_ns: Vec<(CpuId, u64)> = kernel
             .masks

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
-use crate::cpu::{CpuId, CpuMask, PerCpu};
+use crate::cpu::{CpuMask, PerCpu};
 use crate::hotplug::ALL_UP;
 use crate::kernel::Hw;
 use crate::kernel::{TEST_SGI, kernel};
@@ -139,7 +139,7 @@ fn stop() -> Result<String, String> {
     let value = {
         let _held = kernel().hotplug.cpus_read_lock();
         let still = kernel().stop_machine.lock();
-        let stopped = kernel().stop_machine.stop_on(&still, CpuId::BOOT, || {
+        let stopped = kernel().stop_machine.stop_once(&still, || {
             let until = Hw::deadline(LONG);
             while Hw::now() < until {
                 Hw::relax();
@@ -154,24 +154,26 @@ fn stop() -> Result<String, String> {
     Ok(format!("CPUs {all}, woken by {} writes", writes() - before))
 }
 
-/// Takes down every CPU but the boot CPU, and brings them up again.
+/// Takes down every CPU but the one of the lowest number, and brings them up again.
 fn hotplug() -> Result<String, String> {
-    let secondaries = online().without(&CpuMask::of(CpuId::BOOT));
-    for cpu in secondaries.iter() {
+    let all = online();
+    let stays = all.first().map_or(CpuMask::EMPTY, CpuMask::of);
+    let others = all.without(&stays);
+    for cpu in others.iter() {
         kernel()
             .hotplug
             .cpu_down(cpu)
             .map_err(|error| error.to_string())?;
     }
     let left = online();
-    for cpu in secondaries.iter() {
+    for cpu in others.iter() {
         kernel()
             .hotplug
             .cpu_up(cpu)
             .map_err(|error| error.to_string())?;
     }
-    if left != CpuMask::of(CpuId::BOOT) {
+    if left != stays {
         return Err(format!("CPUs {left} were still online"));
     }
-    boot().map(|_| format!("CPUs {secondaries} left and came back"))
+    boot().map(|_| format!("CPUs {others} left and came back"))
 }

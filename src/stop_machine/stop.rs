@@ -215,6 +215,27 @@ impl<P: StopHost> StopMachine<P> {
         Ok((value, report))
     }
 
+    /// Does as [`StopMachine::stop_on`], on the online CPU of the lowest number: for a
+    /// function that may run on any.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop_on`].
+    ///
+    /// # Errors
+    /// As for [`StopMachine::stop_on`].
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop_on`].
+    pub fn stop_once<R: Send>(
+        &'static self,
+        still: &StopMutexGuard<'_, P>,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        // The stop mutex keeps the mask still.
+        let first = P::masks().online().first();
+        self.stop_on(still, first.unwrap_or_else(P::this_cpu), call_fn)
+    }
+
     /// Stops all online CPUs and runs `call_fn` on each of `runners`.
     ///
     /// As [`StopMachine::stop_on`] otherwise.
