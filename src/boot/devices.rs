@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::timer;
@@ -158,7 +159,14 @@ fn make_cpu_ops(tree: &DeviceTree<'_>, gic: &GicDesc) -> CpuPower {
         GicDesc::V2 { cpu_interface, .. } => Some(bytes(&cpu_interface.into()).start),
         GicDesc::V3 { .. } => None,
     };
-    match CpuPower::new(conduit, Pen::new(interface), board_power(tree)) {
+    let pen = Pen::new(interface);
+    if conduit.is_none()
+        && pen.is_used()
+        && let Err(full) = pen.admit(cpu::mpidr())
+    {
+        log::warn!("the boot CPU can not go off: {full}");
+    }
+    match CpuPower::new(conduit, pen, board_power(tree)) {
         Ok(power) => power,
         Err(error) => missing!("no usable PSCI: {error}"),
     }

@@ -8,8 +8,10 @@
 //! * A spin-table is a pen of the firmware. At boot its release word sends every CPU
 //!   from there to this pen, because the firmware's pen may lie in memory that the kernel
 //!   uses from then on. For that reason no CPU can go back there.
+//! * The boot CPU of such a machine takes a slot while it boots ([`Pen::admit`]), and parks
+//!   here as the others do.
 //! * On a machine with PSCI a CPU comes here by itself when its CPU_OFF has returned, and
-//!   takes a slot ([`Pen::admit`]). From then on the pen starts and parks that CPU.
+//!   takes a slot then. From then on the pen starts and parks that CPU.
 //! * A parked CPU sleeps in WFI until the wake SGI. Its priority mask lets only that SGI
 //!   and panic through, and the pen ignores panic. The CPU acknowledges the SGI before it
 //!   looks at its command, which is possible without an MMU on a GICv2.
@@ -151,7 +153,8 @@ impl Pen {
     /// Gives the running CPU, which is `mpidr`, a slot if it has none, so that it can park.
     ///
     /// # Context
-    /// The CPU itself, its caches on, when it has nothing left to run.
+    /// The CPU itself, its caches on: the boot CPU while it boots, another one when it has
+    /// nothing left to run.
     ///
     /// # Errors
     /// [`PenIsFull`] if all slots are taken.

@@ -10,7 +10,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// The bit that marks a slot as taken; it distinguishes affinity 0 from a free slot.
 pub(super) const TAKEN: u64 = 1 << 63;
 
-/// The bit that says that the slot's CPU came by itself, and not from the firmware's pen.
+/// The bit that says that the slot's CPU comes by itself, and not from the firmware's pen.
 pub(super) const ADMITTED: u64 = 1 << 62;
 
 /// The status of a CPU that is in the pen.
