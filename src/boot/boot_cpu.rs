@@ -9,19 +9,20 @@ use crate::boot::early::{self, Early};
 use crate::boot::main_thread;
 use crate::bootargs::BootArgs;
 use crate::cpu::{CpuId, CpuMask, CpuMasks, PerCpu};
+use crate::device::IrqRoutes;
 use crate::dt::{DeviceTree, Text};
 use crate::hotplug::Hotplug;
 use crate::kernel::Areas;
 use crate::kernel::{InterruptCounts, Kernel, set_kernel};
 use crate::kernel::{console, exit, heap, panic, per_cpu};
 use crate::memory::MAX_RANGES;
-use crate::platform::{IrqChip, Trigger};
+use crate::platform::Trigger;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::StopMachine;
-use crate::sync::Once;
 use crate::sync::atomic::AtomicU32;
+use crate::sync::{Once, SpinLock};
 use crate::trace::Trace;
 
 /// Boots the machine. The entry's assembly calls it with the MMU off and everything masked,
@@ -76,6 +77,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         timer_ppi: devices.timer_ppi,
         timer_trigger: devices.timer_trigger,
         console_spi: console_line.map(|(spi, _)| spi),
+        irq_routes: SpinLock::new(IrqRoutes::new()),
         mmu: early.tables.registers(),
         areas: Areas::new(cpus, early.stacks),
     });
@@ -85,7 +87,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     announce(kernel, &tree);
     report_unused_memory(&tree, early);
     report_unused_arguments(&tree, early, &arguments);
-    start_irq_chip(&*kernel.irq_chip, console_line);
+    start_irq_chip(kernel, console_line);
     kernel
 }
 
@@ -104,7 +106,8 @@ fn announce(kernel: &Kernel, tree: &DeviceTree<'_>) {
 
 /// Starts the interrupt controller's part of the boot CPU, and turns on the console's
 /// interrupt, `console_line`.
-fn start_irq_chip(chip: &dyn IrqChip, console_line: Option<(u32, Trigger)>) {
+fn start_irq_chip(kernel: &Kernel, console_line: Option<(u32, Trigger)>) {
+    let chip = &*kernel.irq_chip;
     if let Err(error) = chip.early_init_cpu(CpuId::BOOT) {
         missing!("interrupt controller: {error}");
     }
@@ -113,6 +116,7 @@ fn start_irq_chip(chip: &dyn IrqChip, console_line: Option<(u32, Trigger)>) {
     }
     if let Some((spi, trigger)) = console_line {
         chip.enable_spi(spi, trigger, CpuId::BOOT);
+        kernel.irq_routes.lock_irqsave().add(spi, CpuId::BOOT);
     }
 }
 

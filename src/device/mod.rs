@@ -8,6 +8,7 @@
 mod bcm_watchdog;
 mod earlycon;
 pub mod gic;
+mod irq_routes;
 mod ns16550;
 mod patience;
 mod typed_ahead;
@@ -16,6 +17,7 @@ pub use bcm_watchdog::{
     Ending, LastWrites, REGISTERS_SIZE as BCM_WATCHDOG_SIZE, RSTC, RSTS, WDOG, last_writes,
 };
 pub use earlycon::{EarlyCon, EarlyConError, EarlyConKind};
+pub use irq_routes::IrqRoutes;
 pub use ns16550::{Layout, Model, Ns16550, Port, RegisterWidth};
 pub use patience::{Patience, ROOM_LIMIT};
 pub use typed_ahead::TypedAhead;

@@ -105,6 +105,13 @@ pub trait HotplugHost: StopHost + GraceHost {
     fn irqchip_startup(cpu: CpuId);
     /// `init:irqchip`, teardown.
     fn irqchip_teardown(cpu: CpuId);
+    /// `enable:irq-affinity`, teardown: moves the interrupts of devices that go to `cpu`,
+    /// which has left `active`, to a CPU that is active.
+    ///
+    /// # Context
+    /// Thread on `cpu`.
+    fn move_interrupts(cpu: CpuId);
+
     /// `init:timer`, startup.
     fn timer_startup(cpu: CpuId);
     /// `init:timer`, teardown.

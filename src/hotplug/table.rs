@@ -309,11 +309,20 @@ table![
             Ok::<(), StepError>(())
         }),
     },
+    Step {
+        name: "enable:irq-affinity",
+        // Backwards, steps of programs have had their interrupts until now, and the CPU isn't
+        // active any more, so no interrupt comes back to it.
+        place: RowPlace::JustAfter("sched:threads"),
+        group: Group::Enable,
+        startup: Side::Nothing("interrupts stay where they are: a move back gains nothing"),
+        teardown: Side::Infallible(|cx| P::move_interrupts(cx.cpu)),
+    },
     Slots {
         name: ENABLE_SLOT,
         // Services and all else are up before, and still up on the way down. No ordinary
         // thread is on the CPU yet, and none is placed there any more.
-        place: RowPlace::JustAfter("sched:threads"),
+        place: RowPlace::JustAfter("enable:irq-affinity"),
         group: Group::Enable,
         rows: 40,
     },

@@ -34,7 +34,10 @@ extern "C" fn stillpoint_irq() {
                     .calls
                     .run_inside(Hw::this_cpu(), Inside::Handler, handler);
             }
-            Irq::Spi(spi) if Some(spi) == kernel.console_spi => console::receive_interrupt(),
+            Irq::Spi(spi) if Some(spi) == kernel.console_spi => {
+                kernel.interrupts.count_console(Hw::this_cpu());
+                console::receive_interrupt();
+            }
             Irq::Ppi(_) | Irq::Spi(_) => {
                 log::warn!("CPU{}: unexpected {irq:?}", Hw::this_cpu());
             }

@@ -24,14 +24,15 @@ use alloc::vec::Vec;
 
 use crate::arch::aarch64::mmu::MmuRegisters;
 use crate::cpu::{CpuId, CpuMasks, Mpidr, PerCpu};
+use crate::device::IrqRoutes;
 use crate::hotplug::Hotplug;
 use crate::platform::{IrqChip, SGI_COUNT, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::StopMachine;
-use crate::sync::Once;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Once, SpinLock};
 use crate::trace::Trace;
 
 pub(crate) use areas::Areas;
@@ -96,24 +97,27 @@ pub struct Kernel {
     pub(crate) timer_trigger: Trigger,
     /// The INTID of the console's receive interrupt, if there is input.
     pub(crate) console_spi: Option<u32>,
+    /// Which CPU each interrupt of a device goes to. Under the lock only the interrupt
+    /// controller's is taken.
+    pub(crate) irq_routes: SpinLock<IrqRoutes, Hw>,
     /// The MMU's registers, which every CPU sets at its entry.
     pub(crate) mmu: MmuRegisters,
     /// Each CPU's memory, and the pool of stacks.
     pub(crate) areas: Areas,
 }
 
-/// How often each CPU has taken each SGI and its timer interrupt.
+/// How often each CPU has taken each SGI, its timer interrupt, and the console's.
 pub struct InterruptCounts {
-    /// One count for each SGI, by its number, then the timer's. Relaxed: counters, which order
-    /// nothing.
-    counts: PerCpu<[AtomicU64; SGI_COUNT + 1]>,
+    /// One count for each SGI, by its number, then the timer's and the console's. Relaxed:
+    /// counters, which order nothing.
+    counts: PerCpu<[AtomicU64; SGI_COUNT + 2]>,
 }
 
 impl InterruptCounts {
     /// Returns counts of 0 for `cpus` CPUs.
     pub(crate) fn new(cpus: usize) -> Self {
         InterruptCounts {
-            counts: PerCpu::new(cpus, |_| [const { AtomicU64::new(0) }; SGI_COUNT + 1]),
+            counts: PerCpu::new(cpus, |_| [const { AtomicU64::new(0) }; SGI_COUNT + 2]),
         }
     }
 
@@ -129,6 +133,11 @@ impl InterruptCounts {
         self.counts.get(cpu)[SGI_COUNT].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts an interrupt of the console that `cpu`, which is this CPU, has taken.
+    pub(crate) fn count_console(&self, cpu: CpuId) {
+        self.counts.get(cpu)[SGI_COUNT + 1].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Returns how many SGIs of number `number` `cpu` has taken.
     ///
     /// # Panics
@@ -141,6 +150,11 @@ impl InterruptCounts {
     pub fn timers(&self, cpu: CpuId) -> u64 {
         self.counts.get(cpu)[SGI_COUNT].load(Ordering::Relaxed)
     }
+
+    /// Returns how many interrupts of the console `cpu` has taken.
+    pub fn consoles(&self, cpu: CpuId) -> u64 {
+        self.counts.get(cpu)[SGI_COUNT + 1].load(Ordering::Relaxed)
+    }
 }
 
 impl Kernel {
@@ -152,6 +166,13 @@ impl Kernel {
     /// Returns the interrupt controller, for tests that send SGIs of their own.
     pub fn irq_chip(&self) -> &dyn IrqChip {
         &*self.irq_chip
+    }
+
+    /// Returns the console's receive interrupt and the CPU that it goes to, if there is input.
+    pub fn console_route(&self) -> Option<(u32, CpuId)> {
+        let spi = self.console_spi?;
+        let cpu = self.irq_routes.lock_irqsave().cpu_of(spi)?;
+        Some((spi, cpu))
     }
 }
 

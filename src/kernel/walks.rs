@@ -155,7 +155,7 @@ fn print_part(walk: &RecordedWalk, part: &Part) {
     let way = way(direction);
     let ns = Hw::frequency().ticks_to_ns(part.ticks);
     print(format_args!(
-        "[{at}] CPU{cpu:<3} {way:<5} {name:<14} on CPU{on:<3} {:>6}.{:03} us{note}\n",
+        "[{at}] CPU{cpu:<3} {way:<5} {name:<19} on CPU{on:<3} {:>6}.{:03} us{note}\n",
         ns / 1000,
         ns % 1000
     ));

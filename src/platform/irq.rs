@@ -171,6 +171,11 @@ pub trait IrqChip: Sync {
     /// Routes the shared interrupt `spi` to `cpu` and turns it on.
     fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId);
 
+    /// Routes the shared interrupt `spi`, which is on, to `cpu`. Between the two routes it is
+    /// off for a moment. It isn't lost if it is pending then, and if it is active it goes on
+    /// to its end where it was acknowledged.
+    fn route_spi(&self, spi: u32, cpu: CpuId);
+
     /// Acknowledges and returns the most urgent pending interrupt, or `None` if the priority
     /// mask lets none through.
     fn acknowledge(&self) -> Option<(IrqToken, Irq)>;

@@ -190,6 +190,7 @@ CPU1 Down enable:queues
 CPU1   third Down
 CPU1   second Down
 CPU1   first Down
+CPU1 Down enable:irq-affinity
 CPU1 Down sched:threads
 CPU1 Down sched:drain
 CPU1 Down init:online
@@ -231,6 +232,7 @@ CPU1 Up init:stopper
 CPU1 Up init:online
 CPU1 Up sched:drain
 CPU1 Up sched:threads
+CPU1 Up enable:irq-affinity
 CPU1 Up enable:queues
 CPU1   first Up
 CPU1   second Up
@@ -275,11 +277,13 @@ CPU1 Up init:stopper
 CPU1 Up init:online
 CPU1 Up sched:drain
 CPU1 Up sched:threads
+CPU1 Up enable:irq-affinity
 CPU1 Up enable:queues
 CPU1   first Up
 CPU1 failed enable:queues
 CPU1 Down enable:queues
 CPU1   first Down
+CPU1 Down enable:irq-affinity
 CPU1 Down sched:threads
 CPU1 Down sched:drain
 CPU1 Down init:online

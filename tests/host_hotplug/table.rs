@@ -73,6 +73,7 @@ fn the_steps_have_their_names_in_their_order() {
         ("init:online", false, false),
         ("sched:drain", false, false),
         ("sched:threads", true, true),
+        ("enable:irq-affinity", false, false),
         ("sync:active", false, false),
         ("sched:active", false, false),
     ];
@@ -86,7 +87,12 @@ fn the_slots_are_in_their_places() {
     for (place, rows, before, after) in [
         (Place::PostDead, 4, None, "prep:hardware"),
         (Place::Prep, 20, Some("prep:threads"), "sync:alive"),
-        (Place::Enable, 40, Some("sched:threads"), "sync:active"),
+        (
+            Place::Enable,
+            40,
+            Some("enable:irq-affinity"),
+            "sync:active",
+        ),
     ] {
         let slots = slots_of(place);
         assert_eq!(slots.len(), rows, "{place:?}");

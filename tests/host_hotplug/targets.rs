@@ -90,13 +90,14 @@ fn the_places_of_rest_are_these() {
             named("init:online"),
             named("sched:drain"),
             named("sched:threads"),
+            named("enable:irq-affinity"),
             (row + 1, "enable:mine".to_string()),
             named("sync:active"),
             (ONLINE, "online".to_string()),
         ];
         assert_eq!(places(), wanted);
         drop(step);
-        wanted.remove(4);
+        wanted.remove(5);
         assert_eq!(places(), wanted);
     });
 }

@@ -117,6 +117,10 @@ impl HotplugHost for Fake {
         unreachable!("no CPU comes or goes")
     }
 
+    fn move_interrupts(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
     fn timer_startup(_: CpuId) {
         unreachable!("no CPU comes or goes")
     }

@@ -19,6 +19,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, mpsc};
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
+use stillpoint::device::IrqRoutes;
 use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, StepContext, StepError, steps};
 use stillpoint::platform::{Platform, PsciError, Sgi};
 use stillpoint::rcu::GracePeriods;
@@ -39,6 +40,8 @@ pub(crate) use script::{Off, On, Script};
 const MOMENT: u64 = 500;
 /// The number of the timer interrupt; lower numbers are SGIs.
 const TIMER: u32 = 16;
+/// The number of the interrupt of the machine's device.
+const DEVICE: u32 = 33;
 /// The time of an event that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
@@ -100,6 +103,7 @@ struct Machine {
     grace: GracePeriods<Sim>,
     hotplug: OnceLock<Hotplug<Sim>>,
     words: Vec<AtomicU32>,
+    routes: Mutex<IrqRoutes>,
     state: Mutex<State>,
     turns: Vec<Condvar>,
 }
@@ -344,6 +348,7 @@ impl Sim {
             grace: GracePeriods::new(cpus),
             hotplug: OnceLock::new(),
             words: (0..cpus).map(|_| AtomicU32::new(0)).collect(),
+            routes: Mutex::new(IrqRoutes::new()),
             state: Mutex::new(State {
                 now: 0,
                 turn: 0,
@@ -353,6 +358,11 @@ impl Sim {
             }),
             turns: (0..cpus).map(|_| Condvar::new()).collect(),
         }));
+        machine
+            .routes
+            .lock()
+            .expect("no panic under it")
+            .add(DEVICE, CpuId::BOOT);
         let (tell, told) = mpsc::channel();
         let before = MACHINE.replace(Some(machine));
         let main = move || {
@@ -427,6 +437,12 @@ impl Sim {
     /// closed only in a stop.
     pub(crate) fn is_closed() -> bool {
         state().cpus[CPU.get()].closed
+    }
+
+    /// Returns the CPU that the interrupt of the machine's device goes to.
+    pub(crate) fn device_cpu() -> CpuId {
+        let routes = machine().routes.lock().expect("no panic under it");
+        routes.cpu_of(DEVICE).expect("the device has an interrupt")
     }
 
     /// Returns the life that `cpu` was last started for.

@@ -446,6 +446,11 @@ impl HotplugHost for Sim {
     fn irqchip_startup(_: CpuId) {}
     fn irqchip_teardown(_: CpuId) {}
 
+    fn move_interrupts(cpu: CpuId) {
+        let mut routes = machine().routes.lock().expect("no panic under it");
+        routes.move_away(cpu, &machine().masks.active(), |_, _| {});
+    }
+
     fn timer_startup(cpu: CpuId) {
         Self::sched().serve_timers(cpu);
     }

@@ -151,9 +151,7 @@ impl Distributor {
     /// # Panics
     /// If `intid` is not that of an SPI.
     pub(super) fn enable_spi(&self, intid: u32, trigger: Trigger, target: u8) {
-        let spi = usize::try_from(intid).ok();
-        let spi = spi.filter(|spi| (FIRST_SPI..END_OF_SPIS).contains(spi));
-        let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
+        let spi = spi_index(intid);
         let _held = self.spis.lock();
         let mut registers = self.registers();
         // Trigger and target may only change while the SPI is off. The writes arrive in
@@ -163,6 +161,34 @@ impl Distributor {
         set_target(registers.reborrow(), spi, target);
         write_word!(registers, isenabler, spi / 32, 1 << (spi % 32));
     }
+
+    /// Routes SPI `intid`, which is on, to the CPU interface whose bit is `target`. Takes a
+    /// lock.
+    ///
+    /// An interrupt that is pending stays so while it is off. The interface that it went to
+    /// may have been about to signal it; an acknowledge there finds nothing then. An interrupt
+    /// that is active isn't affected (IHI 0048, GICD_ICENABLERn, GICD_ITARGETSRn).
+    ///
+    /// # Panics
+    /// If `intid` is not that of an SPI.
+    pub(super) fn route_spi(&self, intid: u32, target: u8) {
+        let spi = spi_index(intid);
+        let _held = self.spis.lock();
+        let mut registers = self.registers();
+        write_word!(registers, icenabler, spi / 32, 1 << (spi % 32));
+        set_target(registers.reborrow(), spi, target);
+        write_word!(registers, isenabler, spi / 32, 1 << (spi % 32));
+    }
+}
+
+/// Returns `intid` as an index.
+///
+/// # Panics
+/// If it is not that of an SPI.
+fn spi_index(intid: u32) -> usize {
+    let spi = usize::try_from(intid).ok();
+    let spi = spi.filter(|spi| (FIRST_SPI..END_OF_SPIS).contains(spi));
+    spi.expect("BUG: INTIDs of SPIs are 32 to 1019")
 }
 
 /// Puts all SPIs into a known state. The GIC ignores the writes for an SPI that Security

@@ -119,6 +119,19 @@ impl IrqChip for GicV2 {
         self.distributor.enable_spi(spi, trigger, target);
     }
 
+    /// Takes a lock.
+    ///
+    /// # Context
+    /// Thread, IRQs masked.
+    ///
+    /// # Panics
+    /// As [`GicV2::enable_spi`].
+    fn route_spi(&self, spi: u32, cpu: CpuId) {
+        let target = self.cpus[cpu.index()].interface.load(Ordering::Relaxed);
+        assert!(target != 0, "BUG: CPU {cpu} has not come up yet");
+        self.distributor.route_spi(spi, target);
+    }
+
     fn acknowledge(&self) -> Option<(IrqToken, Irq)> {
         let (raw, intid) = self.cpu_interface.acknowledge()?;
         let irq = match u8::try_from(intid) {

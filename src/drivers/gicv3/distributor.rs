@@ -99,9 +99,27 @@ impl Distributor {
     /// # Panics
     /// If `intid` is not that of an SPI.
     pub(super) fn enable_spi(&self, intid: u32, trigger: Trigger, target: Mpidr) {
+        self.change_spi(intid, target, Some(trigger));
+    }
+
+    /// Routes SPI `intid`, which is on, to the CPU `target`. Takes a lock.
+    ///
+    /// Once the SPI is off, the CPU interface that it went to doesn't signal it any more, and
+    /// an interrupt that is pending stays so until it is on again (IHI 0069, GICD_ICENABLERn
+    /// and GICD_CTLR.RWP). One that is active isn't affected.
+    ///
+    /// # Panics
+    /// If `intid` is not that of an SPI.
+    pub(super) fn route_spi(&self, intid: u32, target: Mpidr) {
+        self.change_spi(intid, target, None);
+    }
+
+    /// Routes SPI `intid` to the CPU `target` and turns it on, with the trigger `trigger` or
+    /// the one that it has.
+    fn change_spi(&self, intid: u32, target: Mpidr, trigger: Option<Trigger>) {
+        const ACCEPTED: &str = "BUG: arm-gic refuses a valid SPI";
         let spi = IntId::try_from(intid).ok().filter(|intid| intid.is_spi());
         let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
-        const ACCEPTED: &str = "BUG: arm-gic refuses a valid SPI";
         let mut registers = self.registers.lock();
         // Trigger and route may only change while the SPI is off. A time-out is ignored,
         // because no caller could do anything about it.
@@ -109,7 +127,9 @@ impl Distributor {
         chip.enable_interrupt(spi, false).expect(ACCEPTED);
         wait_for_write(&registers).ok();
         let mut chip = GicDistributor::new(registers.reborrow());
-        chip.set_trigger(spi, gic_trigger(trigger)).expect(ACCEPTED);
+        if let Some(trigger) = trigger {
+            chip.set_trigger(spi, gic_trigger(trigger)).expect(ACCEPTED);
+        }
         chip.set_routing(spi, Some(target.raw())).expect(ACCEPTED);
         chip.enable_interrupt(spi, true).expect(ACCEPTED);
     }

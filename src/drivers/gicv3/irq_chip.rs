@@ -108,6 +108,18 @@ impl IrqChip for GicV3 {
         self.distributor.enable_spi(spi, trigger, target);
     }
 
+    /// Takes a lock.
+    ///
+    /// # Context
+    /// Thread, IRQs masked.
+    ///
+    /// # Panics
+    /// If `spi` is not the INTID of an SPI, 32 to 1019.
+    fn route_spi(&self, spi: u32, cpu: CpuId) {
+        let target = self.cpus[cpu.index()].mpidr;
+        self.distributor.route_spi(spi, target);
+    }
+
     fn acknowledge(&self) -> Option<(IrqToken, Irq)> {
         let intid = cpu_interface::acknowledge()?;
         let raw = intid.raw_value();

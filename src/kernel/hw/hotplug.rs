@@ -189,6 +189,15 @@ impl HotplugHost for Hw {
         kernel().irq_chip.teardown_cpu(cpu);
     }
 
+    fn move_interrupts(cpu: CpuId) {
+        let kernel = kernel();
+        // With IRQs masked on the CPU where they went, none of them is being served.
+        let mut routes = kernel.irq_routes.lock_irqsave();
+        routes.move_away(cpu, &kernel.masks.active(), |spi, to| {
+            kernel.irq_chip.route_spi(spi, to);
+        });
+    }
+
     fn timer_startup(cpu: CpuId) {
         let kernel = kernel();
         timer::init_cpu();

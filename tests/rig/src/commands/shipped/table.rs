@@ -272,10 +272,10 @@ const LEVELS: &[Case] = &[
         "chcpu -d 1; poweroff",
         &[
             "CPU0   up    init:online",
-            "CPU1   up    prep:hardware  on CPU0",
+            "CPU1   up    prep:hardware +on CPU0",
             "CPU1 up in",
             "Brought up 2 of 2",
-            "CPU1   down  sched:active   on CPU1",
+            "CPU1   down  sched:active +on CPU1",
             "CPU1 down in",
             "CPU 1 disabled",
         ],
