@@ -224,9 +224,6 @@ pub enum CpuDownError {
     /// It is the last one online, or the last on which threads are placed, because all others
     /// rest half way.
     LastOnline(CpuId),
-    /// It is the boot CPU, which stays: it takes the interrupts of devices, and it runs
-    /// what `stop_machine` is given.
-    BootCpu(CpuId),
     /// Ordinary threads are bound to it.
     BoundThreads {
         /// The CPU.
@@ -292,7 +289,6 @@ impl CpuDownError {
             CpuDownError::NoSuchCpu(_) => Errno::Invalid,
             CpuDownError::WouldDeadlock(_) => Errno::Deadlock,
             CpuDownError::LastOnline(_)
-            | CpuDownError::BootCpu(_)
             | CpuDownError::BoundThreads { .. }
             | CpuDownError::Quarantined { .. } => Errno::Busy,
             CpuDownError::WouldNotTurnOff { error, .. } => errno_of_psci(*error),
@@ -312,9 +308,6 @@ impl fmt::Display for CpuDownError {
                 write!(f, "a CPU can not be taken down by a thread that {why}")
             }
             CpuDownError::LastOnline(cpu) => write!(f, "CPU{cpu} is the last enabled CPU"),
-            CpuDownError::BootCpu(cpu) => {
-                write!(f, "CPU{cpu} is the boot CPU, which stays online")
-            }
             CpuDownError::BoundThreads { cpu, threads } => {
                 write!(f, "{threads} threads are bound to CPU{cpu}")
             }

@@ -225,9 +225,6 @@ impl<P: HotplugHost> Hotplug<P> {
         if P::masks().active().without(&CpuMask::of(cpu)).is_empty() {
             return Err(CpuDownError::LastOnline(cpu));
         }
-        if cpu == CpuId::BOOT {
-            return Err(CpuDownError::BootCpu(cpu));
-        }
         let threads = P::sched().bound_threads(cpu);
         if threads > 0 {
             return Err(CpuDownError::BoundThreads { cpu, threads });

@@ -11,7 +11,7 @@
 //@ output: ^all is as it is documented$
 //@ status: 42
 //@ case: error
-//@ output: ^error: the boot CPU can't go$
+//@ output: ^error: the last CPU can't go$
 //@ status: 1
 
 #![no_std]
@@ -27,17 +27,19 @@ use stillpoint::println;
 stillpoint::entry!(main);
 
 /// The error of the case `error`.
-struct BootCpuStays;
+struct LastCpuStays;
 
-impl fmt::Display for BootCpuStays {
+impl fmt::Display for LastCpuStays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the boot CPU can't go")
+        f.write_str("the last CPU can't go")
     }
 }
 
-fn main() -> Result<ExitStatus, BootCpuStays> {
+fn main() -> Result<ExitStatus, LastCpuStays> {
     if args::var("case") == Some("error") {
-        hotplug::cpu_down(cpu::CpuId::BOOT).map_err(|_| BootCpuStays)?;
+        for cpu in cpu::possible().iter() {
+            hotplug::cpu_down(cpu).map_err(|_| LastCpuStays)?;
+        }
         return Ok(ExitStatus::SUCCESS);
     }
     instants();

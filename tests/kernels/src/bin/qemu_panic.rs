@@ -6,6 +6,7 @@
 //@ icount: 1
 //@ status: 101
 //@ cases: console in-interrupt in-still-point in-callback before-online
+//@ cases: without-boot-cpu
 //@ cases: message-panics message-sleeps message-panics-twice endless-message
 //
 // One CPU computes, one has the console and interrupts masked for ever, one idles.
@@ -32,12 +33,17 @@
 //@ output: ^online: 0,2-3$
 //@ output: ^panicked at src/kernel/test_hooks\.rs:[0-9]+:[0-9]+$
 //@ output: ^kernel panic on CPU 1, thread idle/1: panics at its entry, as a test wants it$
+// The boot CPU is off, and so is not waited for.
+//@ case: without-boot-cpu
+//@ output: ^online: 1-3$
+//@ output: ^panicked at tests/kernels/src/bin/qemu_panic\.rs:[0-9]+:[0-9]+$
+//@ output: ^kernel panic on CPU 2, thread [a-z]+/2: not in a handler$
 //
-//@ case: console|in-interrupt|in-still-point|in-callback|before-online
+//@ case: console|in-interrupt|in-still-point|in-callback|before-online|without-boot-cpu
 //@ output: ^  #0  0x[0-9a-f]{16}  \+0x[0-9a-f]+  [^ ].*\+0x[0-9a-f]+$
 //@ case: console|in-still-point
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  qemu_panic::.*\+0x[0-9a-f]+$
-//@ case: in-interrupt
+//@ case: in-interrupt|without-boot-cpu
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_irq\+0x[0-9a-f]+$
 //@ case: before-online
 //@ output: ^  #[0-9]+ +0x[0-9a-f]{16}  \+0x[0-9a-f]+  stillpoint_secondary\+0x[0-9a-f]+$
@@ -49,6 +55,8 @@
 //@ output: ^  CPUs 1-3 have stopped$
 //@ case: in-interrupt|in-callback|before-online
 //@ output: ^  CPUs 0,2-3 have stopped$
+//@ case: without-boot-cpu
+//@ output: ^  CPUs 1,3 have stopped$
 //
 // A message that panics, or takes a lock that sleeps, costs itself only: the report says
 // so, where it was, and how it came there.
@@ -119,12 +127,19 @@ fn console() {
     panic!("all is lost");
 }
 
-fn in_interrupt() {
+fn in_interrupt_of(number: usize) {
     kernel()
         .test_handler
         .call_once(|| || panic!("not in a handler"));
-    send_sgi(TEST_SGI, cpu(1));
+    send_sgi(TEST_SGI, cpu(number));
     eventually(|| false);
+}
+
+fn without_boot_cpu() {
+    let left = api::cpu_down(cpu(0));
+    assert!(left.is_ok(), "it stays: {left:?}");
+    println!("online: {}", kernel().masks.online());
+    in_interrupt_of(2);
 }
 
 fn in_still_point() {
@@ -223,7 +238,8 @@ fn main() {
     stay_on_boot_cpu();
     match case() {
         "console" => console(),
-        "in-interrupt" => in_interrupt(),
+        "in-interrupt" => in_interrupt_of(1),
+        "without-boot-cpu" => without_boot_cpu(),
         "in-still-point" => in_still_point(),
         "in-callback" => in_callback(),
         "before-online" => before_online(),

@@ -51,18 +51,20 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     Ok(cases.finish())
 }
 
-fn all() -> [Case; 3] {
+fn all() -> [Case; 4] {
     let numbers = (1..=MANY).map(|number| format!("echo L{number:04}L\n"));
-    let thousand = format!(
-        "chcpu -d 1-3; chcpu -e 1-3\n{}poweroff\n",
-        numbers.collect::<String>()
-    );
+    let numbers = numbers.collect::<String>();
+    let thousand = format!("chcpu -d 1-3; chcpu -e 1-3\n{numbers}poweroff\n");
+    // The console's interrupt moves from CPU to CPU while the rest is typed.
+    let moves = "chcpu -d 0; chcpu -d 1; chcpu -d 2; chcpu -e 0; chcpu -d 3; chcpu -e 1-3";
+    let moving = format!("{moves}; chcpu -d 0\n{numbers}chcpu -d 1-2\npoweroff\n");
     let long = format!("echo {}\necho after\npoweroff\n", "x".repeat(LONG));
     [
         // The first byte is in the UART before the kernel runs.
         ("early", "echo early\npoweroff\n".into(), early),
         // The commands turn CPUs off and on.
         ("thousand_lines", thousand, thousand_lines),
+        ("without_boot_cpu", moving, thousand_lines),
         ("long_line", long, long_line),
     ]
 }

@@ -132,16 +132,28 @@ const USE: &[Case] = &[
         ],
     ),
     Case::new(
-        "boot_cpu_stays",
+        "boot_cpu_leaves_and_returns",
         4,
-        "chcpu -d 0; lscpu; poweroff",
-        &["CPU 0 disable failed: Device or resource busy", ALL_FOUR],
+        "chcpu -d 0; lscpu; chcpu -e 0; lscpu; chcpu -d 0; poweroff",
+        &[
+            "CPU 0 disabled",
+            r"On-line CPU\(s\) list: +1-3$",
+            r"Off-line CPU\(s\) list: +0$",
+            "CPU 0 enabled",
+            ALL_FOUR,
+        ],
     ),
     Case::new(
         "last_cpu_stays",
-        1,
-        "chcpu -d 0; lscpu; poweroff",
-        &["last enabled CPU", r"On-line CPU\(s\) list: +0$"],
+        4,
+        "chcpu -d 0-3; lscpu; stop; selftest; poweroff",
+        &[
+            "CPU 2 disabled",
+            "CPU 3 disable failed: .*EBUSY: CPU3 is the last enabled CPU",
+            r"On-line CPU\(s\) list: +3$",
+            "SGI writes: ",
+            "CPUs 3 of 0-3",
+        ],
     ),
     Case::new(
         "bad_input_changes_nothing",
@@ -181,8 +193,8 @@ const STATUS: &[Case] = &[
     Case::new(
         "last_status_is_the_exit",
         2,
-        "lscpu; chcpu -d 0; poweroff",
-        &["disable failed"],
+        "lscpu; chcpu -d 0; chcpu -d 1; poweroff",
+        &["CPU 0 disabled", "CPU 1 disable failed"],
     )
     .ends(1),
     Case::new(
@@ -376,8 +388,11 @@ fn on_each_gic() -> [Case; 5] {
         Case::new(
             name,
             8,
-            "chcpu -d 1-7; stop; chcpu -e 1-7; stop; stop; lscpu; poweroff",
+            "chcpu -d 0-6; stop; chcpu -e 0-6; chcpu -d 1-7; stop; chcpu -e 1-7; stop; stop; \
+             lscpu; poweroff",
             &[
+                "CPU 0 disabled",
+                "CPU 0 enabled",
                 "CPU 7 disabled",
                 "CPU 7 enabled",
                 "SGI writes: +1 for the request, [1-9][0-9]* to wake",
@@ -399,9 +414,11 @@ pub fn on_a_pi() -> [Case; 3] {
         Case::new(
             name,
             4,
-            "chcpu -d 1-3; chcpu -e 1-3; lscpu; poweroff",
+            "chcpu -d 1-3; chcpu -e 1-3; chcpu -d 0-2; lscpu; chcpu -e 0-2; lscpu; poweroff",
             &[
                 "on Raspberry Pi 4 Model B: 4 CPUs, GICv2",
+                r"On-line CPU\(s\) list: +3$",
+                r"Off-line CPU\(s\) list: +0-2$",
                 ALL_FOUR,
                 "^stillpoint: exit 0$",
             ],
