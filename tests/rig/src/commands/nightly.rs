@@ -41,6 +41,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("qemu-secure", qemu_secure),
     Stage::quiet("qemu-rpi4", qemu_rpi4),
     Stage::quiet("qemu-debug", qemu_debug),
+    Stage::quiet("qemu-many", qemu_many),
     Stage::quiet("storm", storm),
     Stage::quiet("matrix", all_machines),
     Stage::quiet("xen", under_xen),
@@ -361,6 +362,15 @@ fn qemu_debug(config: &Config) -> Result<()> {
         append: "rounds=50 seconds=20".into(),
         timeout: "600".into(),
         smp: "1 4 20".into(),
+        ..config.clone()
+    })
+}
+
+/// Boots as many CPUs as there can be, takes them down, and brings them up again.
+fn qemu_many(config: &Config) -> Result<()> {
+    qemu(Config {
+        test: "qemu_many".into(),
+        smp: "128 512".into(),
         ..config.clone()
     })
 }
