@@ -137,6 +137,21 @@ impl Trace {
         self.write_word::<E>(here_fn, encode(event));
     }
 
+    /// Writes `event` of `on`, this CPU, as [`Trace::write`] does, where IRQs are masked already.
+    ///
+    /// # Context
+    /// Any, once this CPU has been told SHOULD_ONLINE.
+    #[inline(always)] // As `write`.
+    pub fn write_masked<E: LocalCpu>(
+        &self,
+        _masked: &IrqGuard<E>, // (one-writer-per-ring)
+        on: CpuId,
+        at: Instant,
+        event: Event,
+    ) {
+        self.put(on, at, encode(event));
+    }
+
     #[inline(never)]
     fn write_word<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), word: u64) {
         let masked = IrqGuard::<E>::new(); // (one-writer-per-ring)

@@ -10,7 +10,7 @@ use loom::thread;
 use loom_orders::every_order;
 use stillpoint::config::TRACE_EVENTS;
 use stillpoint::cpu::CpuId;
-use stillpoint::sync::{IrqFlags, LocalCpu};
+use stillpoint::sync::{IrqFlags, IrqGuard, LocalCpu};
 use stillpoint::time::Instant;
 use stillpoint::trace::{Event, Record, Trace};
 
@@ -58,6 +58,13 @@ fn write(trace: &Trace, number: u8) {
     trace.write::<Cpu>(here, Event::Stop { state: number });
 }
 
+/// Does as [`write`], where IRQs are masked already.
+fn write_masked(trace: &Trace, number: u8) {
+    let masked = IrqGuard::<Cpu>::new();
+    let at = Instant(u64::from(number));
+    trace.write_masked(&masked, CpuId::BOOT, at, Event::Stop { state: number });
+}
+
 /// Reads the ring; checks that each event is whole and comes once.
 fn collect(trace: &Trace) -> Vec<Record> {
     let records = trace.collect(|_| true);
@@ -95,7 +102,7 @@ fn a_thread_that_is_preempted_spoils_no_later_event() {
         let trace = Arc::new(Trace::new(1));
         let writing = Arc::clone(&trace);
         let preempted = thread::spawn(move || write(&writing, EVENTS));
-        (1..EVENTS).for_each(|number| write(&trace, number));
+        (1..EVENTS).for_each(|number| write_masked(&trace, number));
         preempted.join().expect("a thread of the model");
         assert_eq!(collect(&trace).len(), TRACE_EVENTS);
     });

@@ -46,6 +46,16 @@ pub trait SchedHost: Platform {
     /// # Context
     /// Any.
     fn trace(event: Event);
+
+    /// Writes `event`, which happens at `now` on `cpu`, this CPU: as [`SchedHost::trace`], for
+    /// half the instructions where the caller has all that at hand.
+    ///
+    /// # Context
+    /// IRQs masked.
+    #[inline]
+    fn trace_masked(_masked: &IrqGuard<Self>, _cpu: CpuId, _now: Instant, event: Event) {
+        Self::trace(event);
+    }
 }
 
 /// What the scheduler keeps of one CPU beside its run queue.

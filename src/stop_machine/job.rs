@@ -42,10 +42,6 @@ pub(super) struct Job<'a, P: StopHost> {
 }
 
 impl<P: StopHost> Job<'_, P> {
-    fn enter(&self, state: MultiStopState) {
-        P::trace(Event::Stop { state: state as u8 });
-    }
-
     fn ack(&self, state: MultiStopState) {
         if let Acked::Last(next) = self.stop.ack(state) {
             // Only the runners act on RUN: the other CPUs sleep on until EXIT.
@@ -103,12 +99,16 @@ impl<P: StopHost> Job<'_, P> {
     }
 }
 
+fn reached_event(state: MultiStopState) -> Event {
+    Event::Stop { state: state as u8 }
+}
+
 impl<P: StopHost> Work for Job<'_, P> {
     fn run(&self, cpu: CpuId) {
         let machine = self.machine;
         let stopper = machine.stoppers.get(cpu);
         stopper.set_still(false);
-        self.enter(MultiStopState::Prepare);
+        P::trace(reached_event(MultiStopState::Prepare));
         self.ack(MultiStopState::Prepare);
         self.wait_for_all(cpu); // (all-arrive-first)
 
@@ -136,7 +136,7 @@ impl<P: StopHost> Work for Job<'_, P> {
             self.ack(MultiStopState::Run);
         }
         reached(MultiStopState::Exit);
-        self.enter(MultiStopState::Exit);
+        P::trace_masked(&masked, cpu, P::now(), reached_event(MultiStopState::Exit));
         watch.end();
         machine.times.note(cpu, off, P::now());
         P::set_priority_mask_closed(false);

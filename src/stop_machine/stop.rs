@@ -200,6 +200,11 @@ impl<P: StopHost> StopMachine<P> {
         cpu: CpuId,
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
+        // With preemption off this CPU's own stopper would never run.
+        might_sleep::<P>();
+        if !P::masks().is_online(cpu) {
+            return Err(StopError::NotOnline(cpu));
+        }
         // Only the runner opens this cell, and the caller after the stop.
         let name = core::any::type_name_of_val(&call_fn);
         let cell = SpinLock::<_, P>::new((Some(call_fn), None));
@@ -208,7 +213,7 @@ impl<P: StopHost> StopMachine<P> {
             let value = call_fn.map(|call_fn| call_fn());
             cell.lock().1 = value;
         };
-        let report = self.stop(CpuMask::of(cpu), name, &run_fn)?;
+        let report = self.stop(CpuMask::of(cpu), name, &run_fn);
         let value = cell.lock().1.take();
         // (fn-before-exit)
         let value = value.expect("BUG: a stop ended without its function having run");
@@ -252,26 +257,26 @@ impl<P: StopHost> StopMachine<P> {
         runners: CpuMask,
         call_fn: &(impl Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
-        self.stop(runners, core::any::type_name_of_val(call_fn), call_fn)
+        might_sleep::<P>(); // As `stop_on`.
+        if let Some(cpu) = runners.without(&P::masks().online()).first() {
+            return Err(StopError::NotOnline(cpu));
+        }
+        Ok(self.stop(runners, core::any::type_name_of_val(call_fn), call_fn))
     }
 
-    /// Runs one stop.
+    /// Runs one stop. It can't fail: a `Result` would have the report copied byte by byte.
     ///
+    /// * `runners` — CPUs that are online, as they stay under the stop mutex
     /// * `name` — the name of `call_fn` in messages
     fn stop(
         &'static self,
         runners: CpuMask,
         name: &'static str,
         call_fn: &(dyn Fn(CpuId) + Sync),
-    ) -> Result<StopReport, StopError> {
-        // With preemption off this CPU's own stopper would never run.
-        might_sleep::<P>();
+    ) -> StopReport {
         let called = P::now();
         // The stop mutex keeps the mask still (participants-are-fixed).
         let participants = P::masks().online();
-        if let Some(cpu) = runners.without(&participants).first() {
-            return Err(StopError::NotOnline(cpu));
-        }
         let count = participants.count();
         // The caller waits on this CPU, and this CPU's timer ends its sleep.
         let here = P::sched().migrate_disable();
@@ -311,13 +316,13 @@ impl<P: StopHost> StopMachine<P> {
             None
         });
         drop(watch);
-        Ok(StopReport {
+        StopReport {
             called,
             // Relaxed: `is_over` has ordered them.
             fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
             fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
             ended: P::now(),
-        })
+        }
     }
 
     /// Queues `job` on every participant's stopper and starts them all (`queued-unpreempted` of

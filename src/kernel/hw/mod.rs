@@ -19,7 +19,7 @@ use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, late_at, patience};
 use crate::smp::call::{CallHost, Calls};
 use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
-use crate::sync::{IrqFlags, LocalCpu, Wait, Woken};
+use crate::sync::{IrqFlags, IrqGuard, LocalCpu, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
 
@@ -278,6 +278,11 @@ impl SchedHost for Hw {
     fn trace(event: Event) {
         let here = || (Self::this_cpu(), Self::now());
         kernel().trace.write::<Self>(here, event);
+    }
+
+    #[inline(always)] // As `Trace::write`.
+    fn trace_masked(masked: &IrqGuard<Self>, cpu: CpuId, now: Instant, event: Event) {
+        kernel().trace.write_masked(masked, cpu, now, event);
     }
 }
 
