@@ -204,6 +204,12 @@ fn equal_threads_share_what_realtime_threads_leave_if_each_has_a_cpu() {
 }
 
 #[test]
+fn equal_threads_that_sleep_before_their_slices_end_get_equal_time() {
+    among::sleepers_share_if_one_cpu_has_one_more();
+    with_seeds(1, among::equals_that_sleep_share);
+}
+
+#[test]
 fn weights_hold() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);

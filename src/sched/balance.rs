@@ -27,7 +27,8 @@
 //!   once: threads that moved would all go to the last CPU whose stopper runs. What was put
 //!   off is looked at when the stopper leaves.
 //! - **behind-moves**: at the end of a slice, or when threads have waited for a slice behind
-//!   more urgent ones ([`help`](crate::sched::help)), the ordinary thread that waits and is
+//!   more urgent ones ([`help`](crate::sched::help)), or when a slice has passed since the last
+//!   look and a thread waits for its turn, the ordinary thread that waits and is
 //!   furthest behind moves to a CPU whose running thread leads it by more than a slice, or by
 //!   two if that CPU is as loaded as this one: then something else takes time here, such as
 //!   realtime threads that run for less than a slice. If no ordinary thread had this CPU for a
@@ -369,7 +370,15 @@ impl<P: SchedHost> Scheduler<P> {
     pub(super) fn move_behind(&self, cpu: CpuId, masked: &IrqGuard<P>) {
         let moved = {
             let mut queue = self.queue(cpu).lock_masked(masked);
-            let moved = self.take_behind(cpu, &mut queue);
+            let moved = if queue.should_preempt() {
+                // A thread that has just come goes first, and may be the one that is furthest
+                // behind. What is left waiting is looked at then.
+                queue.balances = true;
+                queue.look_after_switch();
+                None
+            } else {
+                self.take_behind(cpu, &mut queue)
+            };
             let _uneven = self.note_here(cpu, &mut queue);
             moved
         };

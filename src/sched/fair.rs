@@ -43,7 +43,9 @@
 //!   holds for a niceness of 5 or less: lighter threads have been seen to differ by twice as
 //!   much, since what a thread is owed when it moves is little of a light thread's time. If a
 //!   realtime thread takes a part of some CPUs, for however long at a time, they differ by
-//!   10 % and two slices at most. When CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until
+//!   10 % and two slices at most. If all of them sleep before their slices end, they differ by
+//!   30 % and two slices at most: a sleeper is owed no more than a slice
+//!   (credit-is-bounded), and must be behind by as much to move. When CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until
 //!   all are spread and those that waited have caught up, they also differ by what a thread
 //!   may be owed (credit-is-bounded).
 //! - **movers-go-first**: a thread that comes from another queue, a slice behind the thread

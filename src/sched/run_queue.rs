@@ -61,6 +61,9 @@ pub struct RunQueue<P: SchedHost> {
     /// A slice has ended: an ordinary thread that waits after the switch may be behind
     /// those that run elsewhere.
     pub(crate) balances: bool,
+    /// When such a thread is looked for, if one waits for its turn: threads may give the CPU
+    /// away before their slices end, time and again.
+    next_look: Instant,
     /// Where the next search for a CPU that is ahead begins.
     pub(crate) probe: usize,
 }
@@ -115,6 +118,7 @@ impl<P: SchedHost> RunQueue<P> {
             reported: Report::NOTHING,
             uneven: false,
             balances: false,
+            next_look: Instant(0),
             probe: 0,
         }
     }
@@ -300,8 +304,10 @@ impl<P: SchedHost> RunQueue<P> {
             return None;
         }
         let left = self.current().take_slice_left();
-        self.slice_end = Some(now_fn().after_ticks(left.unwrap_or(self.distances.slice)));
-        self.slice_end
+        let now = now_fn();
+        let end = now.after_ticks(left.unwrap_or(self.distances.slice));
+        self.slice_end = Some(end);
+        Some(end.min(self.next_look.max(now)))
     }
 
     /// Begins at `now` the slices that are wanted where no ordinary thread runs. Returns the
@@ -322,11 +328,17 @@ impl<P: SchedHost> RunQueue<P> {
         self.next_end().unwrap_or(Instant::FOREVER)
     }
 
-    /// Returns when the first slice ends, if one is being counted.
+    /// Returns when the first slice ends, if one is being counted, or a look is due.
     #[inline]
-    pub(super) fn next_end(&self) -> Option<Instant> {
-        let ends = self.slice_end.into_iter().chain(self.help.due());
-        ends.min()
+    pub fn next_end(&self) -> Option<Instant> {
+        let ends = [self.slice_end, self.help.due(), self.look_due()];
+        ends.into_iter().flatten().min()
+    }
+
+    /// Returns when to look for a thread that is behind, if one waits for the turn of an
+    /// ordinary one.
+    fn look_due(&self) -> Option<Instant> {
+        (self.slice_end.is_some() && !self.runs_urgent()).then_some(self.next_look)
     }
 
     /// Ends the slices that are over, after the timer has fired. Returns whether one is over
@@ -335,11 +347,15 @@ impl<P: SchedHost> RunQueue<P> {
         let now = P::now();
         let helps = self.help.end(now);
         let turns = self.slice_end.is_some_and(|end| now >= end);
+        let looks = self.look_due().is_some_and(|due| now >= due);
         if turns {
             self.slice_end = None;
             self.slice_over = self.has_rival();
         }
-        (turns && self.slice_over) || ((turns || helps) && self.ready.movable() > 0)
+        if turns || looks {
+            self.next_look = now.after_ticks(self.distances.slice);
+        }
+        (turns && self.slice_over) || ((turns || helps || looks) && self.ready.movable() > 0)
     }
 
     /// Puts the running thread away and picks the next. Returns both, or `None` if the

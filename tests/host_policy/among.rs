@@ -119,23 +119,58 @@ pub(crate) fn equals_share_a_cpu_each() {
     }
 }
 
-/// Runs `count` equal threads beside a realtime one. They must differ by no more than 10 %
-/// and two slices, which are what a thread must be behind to leave a CPU that is no more
-/// loaded than others.
+/// Checks that equal threads that sleep before their slices end, all in the same way, differ by
+/// no more than 30 % and two slices.
+pub(crate) fn equals_that_sleep_share(seed: u64) {
+    let mut random = Random::new(seed);
+    let cpus = 1 + random.below(6);
+    // So many that they want more than all CPUs.
+    let count = cpus + 1 + cpus / 2 + random.below(2 * cpus);
+    let computes = [MS / 10, MS, 3 * MS, 4 * MS, 10 * MS][random.below(5)];
+    let sleeps = computes / [4, 10, 20][random.below(3)];
+    sleepers_share(seed, cpus, count, (computes, sleeps));
+}
+
+/// Checks the same with one thread more than there are for each CPU.
+pub(crate) fn sleepers_share_if_one_cpu_has_one_more() {
+    for (cpus, count) in [(2, 5), (3, 7), (4, 9)] {
+        for script in [(MS, MS / 4), (3 * MS, MS)] {
+            sleepers_share(1, cpus, count, script);
+        }
+    }
+}
+
+fn sleepers_share(seed: u64, cpus: usize, count: usize, script: (u64, u64)) {
+    let mut world = World::new(seed, cpus, 0, Habits::default());
+    for _ in 0..count {
+        world.spawn_with(Nice::default(), vec![script]);
+    }
+    let what = format!("that compute and sleep for {script:?} ns");
+    have_equal_time(&mut world, count, cpus, 30, &what);
+}
+
+/// Runs `count` equal threads beside a realtime one.
 fn share_what_is_left(seed: u64, cpus: usize, count: usize, realtime: Realtime) {
     let (class, on, computes, sleeps) = realtime;
     let mut world = start(seed, cpus, &vec![(0, (1 << cpus) - 1); count]);
     world.spawn_as(class, Nice::default(), mask(on));
     let thread = world.workers.last_mut().expect("a CPU is up");
     thread.set_script(vec![(computes, sleeps)]);
-    for mut ran in each_second(&mut world, 3) {
+    have_equal_time(&mut world, count, cpus, 10, &format!("beside {realtime:?}"));
+}
+
+/// Checks that the first `count` threads have equal times. They may differ by no more than
+/// `percent` and two slices, which are what a thread must be behind to leave a CPU that is no
+/// more loaded than others.
+fn have_equal_time(world: &mut World, count: usize, cpus: usize, percent: u64, what: &str) {
+    for mut ran in each_second(world, 3) {
         ran.truncate(count);
         let (least, most) = (ran.iter().min(), ran.iter().max());
         let (least, most) = (least.expect("a thread"), most.expect("a thread"));
         let mean = ran.iter().sum::<u64>() / count as u64;
         assert!(
-            most - least <= mean / 10 + 2 * SLICE,
-            "{count} threads on {cpus} CPUs beside {realtime:?} have run for {least} to {most} ns: {ran:?}"
+            most - least <= mean * percent / 100 + 2 * SLICE,
+            "{count} threads on {cpus} CPUs {what} have run for {least} to {most} ns: {ran:?}"
         );
     }
 }
