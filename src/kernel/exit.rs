@@ -11,6 +11,7 @@ use core::fmt;
 use crate::arch::aarch64::boot::{halt, halt_with_reason};
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::semihosting;
+use crate::cpu::CpuMask;
 use crate::kernel::try_kernel;
 use crate::kernel::{Hw, console};
 use crate::platform::CpuOps;
@@ -62,6 +63,26 @@ pub(crate) fn end_refused(reason: BootFailure) -> ! {
         semihosting::exit(FAILED);
     }
     halt_with_reason(reason)
+}
+
+/// Takes all CPUs down but one, the first that is active. A CPU that doesn't go stays, with a
+/// line in the log: the machine ends all the same.
+///
+/// # Context
+/// As [`Hotplug::cpu_down`](crate::hotplug::Hotplug::cpu_down).
+pub(crate) fn take_others_down() {
+    let Some(kernel) = try_kernel() else { return };
+    let stays = kernel.masks.active().first();
+    let stays = stays.map_or(CpuMask::EMPTY, CpuMask::of);
+    for cpu in kernel.masks.online().without(&stays).iter() {
+        if let Err(error) = kernel.hotplug.cpu_down(cpu) {
+            log::warn!("{error} ({})", error.errno().name());
+        }
+    }
+    log::info!(
+        "The machine ends, with CPUs {} online",
+        kernel.masks.online()
+    );
 }
 
 /// Resets the machine.

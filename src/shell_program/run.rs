@@ -2,6 +2,7 @@
 
 use super::kernel_machine::KernelMachine;
 use crate::bootargs::BootArgs;
+use crate::kernel::exit::take_others_down;
 use crate::kernel::{console, exit, kernel, print, reboot};
 use crate::platform::Received;
 use crate::shell::{Outcome, Shell, Status, run_shown};
@@ -43,11 +44,17 @@ pub fn run_shell() -> ! {
     }
 }
 
-/// Ends or resets the machine, if `outcome` asks for it.
+/// Ends or resets the machine, if `outcome` asks for it; takes all other CPUs down before.
 fn leave(outcome: Outcome) {
     match outcome {
         Outcome::Continue(_) => {}
-        Outcome::PowerOff(status) => exit(status.code().into()),
-        Outcome::Reboot => reboot(),
+        Outcome::PowerOff(status) => {
+            take_others_down();
+            exit(status.code().into())
+        }
+        Outcome::Reboot => {
+            take_others_down();
+            reboot()
+        }
     }
 }

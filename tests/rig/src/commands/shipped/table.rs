@@ -144,6 +144,26 @@ const USE: &[Case] = &[
         ],
     ),
     Case::new(
+        "others_leave_before_the_end",
+        4,
+        "chcpu -d 0; poweroff",
+        &["The machine ends, with CPUs 1 online"],
+    ),
+    // The shell's thread is on CPU 3 when it ends the machine.
+    Case::new(
+        "the_end_from_another_cpu",
+        4,
+        "chcpu -d 0-2; chcpu -e 0-2; poweroff",
+        &["The machine ends, with CPUs 0 online"],
+    ),
+    Case::new(
+        "reset_without_the_boot_cpu",
+        4,
+        "chcpu -d 0-1; reboot",
+        &["The machine ends, with CPUs 2 online"],
+    )
+    .with(|machine| machine.qemu = "-no-reboot".into()),
+    Case::new(
         "last_cpu_stays",
         4,
         "chcpu -d 0-3; lscpu; stop; selftest; poweroff",
