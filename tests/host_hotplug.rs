@@ -12,6 +12,8 @@ mod every_cpu;
 mod failures;
 #[path = "support/fake.rs"]
 mod fake;
+#[path = "host_hotplug/freeze.rs"]
+mod freeze;
 #[path = "host_hotplug/give_way.rs"]
 mod give_way;
 #[path = "host_hotplug/history.rs"]

@@ -40,6 +40,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/drivers/gicv3/irq_chip.rs", "a CPU's own word, read only by that CPU"),
     ("src/hotplug/ap.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/control_steps.rs", "settings of tests, and what the hotplug lock guards"),
+    ("src/hotplug/freeze.rs", "a count that is raised under the add/remove lock, which orders it"),
     ("src/hotplug/operation.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/passages.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
     ("src/hotplug/slots.rs", "changed while no CPU walks, under the locks of src/hotplug/registration.rs"),

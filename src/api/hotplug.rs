@@ -27,8 +27,8 @@ use crate::sched::lock;
 pub use crate::api::multi_step::{Instance, MultiStep, MultiStepBuilder};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{
-    ApRefusal, CpuDownError, CpuUpError, InstallError, Left, NotRemoved, Quarantine, RestingPlace,
-    StepError, StepName, SyncState, TargetError,
+    ApRefusal, CpuDownError, CpuUpError, FreezeError, HotplugDisabled, InstallError, Left,
+    NotRemoved, Quarantine, RestingPlace, StepError, StepName, SyncState, TargetError, ThawError,
 };
 pub use crate::sched::lock::WouldDeadlock;
 
@@ -170,6 +170,71 @@ pub fn cpu_state_racy(cpu: CpuId) -> usize {
 /// Thread; allocates. Racy, unless the caller holds [`cpus_read_lock`].
 pub fn resting_places() -> Vec<RestingPlace> {
     kernel().hotplug.resting_places().collect()
+}
+
+/// Hotplug is disabled while this exists.
+#[must_use = "dropping it enables hotplug again"]
+pub struct DisableGuard {
+    _guard: hotplug::DisableGuard<Hw>,
+}
+
+/// Disables hotplug until the returned guard is dropped: no CPU is coming or going on return,
+/// and [`cpu_up`], [`cpu_down`], [`cpu_set_target`] and [`freeze`] fail at once with EBUSY,
+/// where [`cpus_read_lock`] has them wait. Guards are counted; any thread may drop one (Linux:
+/// `cpu_hotplug_disable`).
+///
+/// # Context
+/// Thread, preemption on, not pinned; waits while a CPU comes or goes.
+///
+/// # Errors
+/// [`WouldDeadlock`], in a callback of hotplug and under [`cpus_read_lock`].
+pub fn disable() -> Result<DisableGuard, WouldDeadlock> {
+    let guard = kernel().hotplug.disable()?;
+    Ok(DisableGuard { _guard: guard })
+}
+
+/// All CPUs but one have gone, and hotplug is disabled, while this exists. Dropping it brings
+/// them back; the log says it if one doesn't come.
+///
+/// # Panics
+/// If it is dropped where [`cpu_up`] would return [`WouldDeadlock`].
+#[must_use = "dropping it brings the CPUs back"]
+pub struct Frozen(hotplug::Frozen<Hw>);
+
+impl Frozen {
+    /// Returns the CPUs that have gone and are to come back.
+    ///
+    /// # Context
+    /// Any.
+    pub fn cpus(&self) -> CpuMask {
+        self.0.cpus()
+    }
+
+    /// Brings the CPUs back, each to the state that it had, and enables hotplug. Does nothing
+    /// the second time.
+    ///
+    /// # Context
+    /// As for [`cpu_up`].
+    ///
+    /// # Errors
+    /// [`ThawError`]. With [`ThawError::Up`] all other CPUs are back, and hotplug is enabled.
+    pub fn thaw(&mut self) -> Result<(), ThawError> {
+        self.0.thaw()
+    }
+}
+
+/// Takes all CPUs but `stays` down, and keeps them there until the returned value is thawed or
+/// dropped (Linux: `freeze_secondary_cpus`, with any CPU). If one doesn't go, those that had
+/// gone come back.
+///
+/// # Context
+/// As for [`cpu_down`]. A caller that may not run on `stays` may run anywhere afterwards.
+///
+/// # Errors
+/// [`FreezeError`]: EBUSY if hotplug is disabled, EINVAL if `stays` is not active, or what
+/// [`cpu_down`] returned for a CPU.
+pub fn freeze(stays: CpuId) -> Result<Frozen, FreezeError> {
+    kernel().hotplug.freeze(stays).map(Frozen)
 }
 
 /// Keeps CPUs from coming and going until the returned guard is dropped (the name is

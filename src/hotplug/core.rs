@@ -29,6 +29,8 @@ pub struct Hotplug<P: HotplugHost> {
     pub(super) events: PerCpu<Completion<P>>,
     services: SpinLock<Vec<Registered<P>>, P>,
     pub(super) limits: Limits,
+    /// How many guards disable hotplug: see [`freeze`](crate::hotplug).
+    pub(super) disabled: AtomicU32,
 }
 
 struct Registered<P: HotplugHost> {
@@ -76,6 +78,7 @@ impl<P: HotplugHost> Hotplug<P> {
             events: PerCpu::new(cpus, |_| Completion::new()),
             services: SpinLock::new(Vec::new()),
             limits: Limits::new::<P>(),
+            disabled: AtomicU32::new(0),
         }
     }
 

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::errno::Errno;
-use crate::hotplug::{Quarantine, StepName, SyncState};
+use crate::hotplug::{HotplugDisabled, Quarantine, StepName, SyncState};
 use crate::platform::{IrqChipError, OutOfStacks, PsciError};
 use crate::sched::SpawnError;
 use crate::sched::lock::WouldDeadlock;
@@ -149,6 +149,8 @@ pub enum CpuUpError {
     /// The calling thread is one that the operation would wait for: a callback of hotplug,
     /// a service, or a thread that holds the lock of the CPUs. Nothing has happened.
     WouldDeadlock(WouldDeadlock),
+    /// Hotplug is disabled. Nothing has happened.
+    Disabled(HotplugDisabled),
     /// A step failed, and all before it were undone.
     Step {
         /// The CPU.
@@ -177,6 +179,7 @@ impl CpuUpError {
         match self {
             CpuUpError::NoSuchCpu(_) => Errno::Invalid,
             CpuUpError::WouldDeadlock(_) => Errno::Deadlock,
+            CpuUpError::Disabled(_) => Errno::Busy,
             CpuUpError::Step { error, .. } => error.errno(),
             CpuUpError::NotUndone { .. } => Errno::Io,
         }
@@ -190,6 +193,7 @@ impl fmt::Display for CpuUpError {
             CpuUpError::WouldDeadlock(why) => {
                 write!(f, "a CPU can not be brought up by a thread that {why}")
             }
+            CpuUpError::Disabled(why) => fmt::Display::fmt(why, f),
             CpuUpError::Step { cpu, step, error } => {
                 write!(f, "CPU{cpu} UP state {step} failed: {error}")
             }
@@ -211,6 +215,12 @@ impl From<WouldDeadlock> for CpuUpError {
     }
 }
 
+impl From<HotplugDisabled> for CpuUpError {
+    fn from(why: HotplugDisabled) -> Self {
+        CpuUpError::Disabled(why)
+    }
+}
+
 /// Why a CPU did not go down. It is as it was before, but for three cases: with
 /// [`CpuDownError::NotUndone`] a [`Left`] says how it is; after [`CpuDownError::NotDead`] and
 /// [`CpuDownError::NotOff`] it is offline and quarantined.
@@ -221,6 +231,8 @@ pub enum CpuDownError {
     /// The calling thread is one that the operation would wait for: a callback of hotplug,
     /// a service, or a thread that holds the lock of the CPUs. Nothing has happened.
     WouldDeadlock(WouldDeadlock),
+    /// Hotplug is disabled. Nothing has happened.
+    Disabled(HotplugDisabled),
     /// It is the last one online, or the last on which threads are placed, because all others
     /// rest half way.
     LastOnline(CpuId),
@@ -288,7 +300,8 @@ impl CpuDownError {
         match self {
             CpuDownError::NoSuchCpu(_) => Errno::Invalid,
             CpuDownError::WouldDeadlock(_) => Errno::Deadlock,
-            CpuDownError::LastOnline(_)
+            CpuDownError::Disabled(_)
+            | CpuDownError::LastOnline(_)
             | CpuDownError::BoundThreads { .. }
             | CpuDownError::Quarantined { .. } => Errno::Busy,
             CpuDownError::WouldNotTurnOff { error, .. } => errno_of_psci(*error),
@@ -307,6 +320,7 @@ impl fmt::Display for CpuDownError {
             CpuDownError::WouldDeadlock(why) => {
                 write!(f, "a CPU can not be taken down by a thread that {why}")
             }
+            CpuDownError::Disabled(why) => fmt::Display::fmt(why, f),
             CpuDownError::LastOnline(cpu) => write!(f, "CPU{cpu} is the last enabled CPU"),
             CpuDownError::BoundThreads { cpu, threads } => {
                 write!(f, "{threads} threads are bound to CPU{cpu}")
@@ -348,6 +362,12 @@ impl core::error::Error for CpuDownError {}
 impl From<WouldDeadlock> for CpuDownError {
     fn from(why: WouldDeadlock) -> Self {
         CpuDownError::WouldDeadlock(why)
+    }
+}
+
+impl From<HotplugDisabled> for CpuDownError {
+    fn from(why: HotplugDisabled) -> Self {
+        CpuDownError::Disabled(why)
     }
 }
 

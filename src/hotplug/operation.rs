@@ -44,6 +44,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn cpu_up(&'static self, cpu: CpuId) -> Result<(), CpuUpError> {
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let mut held = self.begin_operation()?;
+        self.refuse_if_disabled()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
         }
@@ -154,6 +155,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn cpu_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let mut held = self.begin_operation()?;
+        self.refuse_if_disabled()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));
         }

@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuMask;
 use crate::hotplug::{Hotplug, HotplugHost, InstallError, NewStep, Passing, StepHandle};
-use crate::sched::lock::{AddRemoveGuard, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
+use crate::sched::lock::{AddRemoveGuard, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
 
 /// An operation is under way while this exists.
 pub(super) struct Operation<'a, P: HotplugHost> {
@@ -26,10 +26,17 @@ pub(super) struct Operation<'a, P: HotplugHost> {
     _add_remove: AddRemoveGuard<'a, P>,
 }
 
-impl<P: HotplugHost> Operation<'_, P> {
+impl<'a, P: HotplugHost> Operation<'a, P> {
     /// Releases the hotplug lock. The operation goes on.
     pub(super) fn release_cpus(&mut self) {
         self.cpus = None;
+    }
+
+    /// Takes the hotplug lock, `lock`, again if it was released.
+    pub(super) fn take_cpus_again(&mut self, lock: &'a CpusLock<P>) {
+        if self.cpus.is_none() {
+            self.cpus = Some(lock.write());
+        }
     }
 }
 

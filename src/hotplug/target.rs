@@ -21,7 +21,8 @@ use core::fmt;
 use crate::cpu::CpuId;
 use crate::errno::Errno;
 use crate::hotplug::{
-    ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugHost, SlotRows, StepName, UP_TO_ONLINE,
+    ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugDisabled, HotplugHost, SlotRows, StepName,
+    UP_TO_ONLINE,
 };
 use crate::sched::lock::WouldDeadlock;
 
@@ -45,6 +46,8 @@ pub enum TargetError {
     NoSuchCpu(usize),
     /// The calling thread is one that the operation would wait for. Nothing has happened.
     WouldDeadlock(WouldDeadlock),
+    /// Hotplug is disabled. Nothing has happened.
+    Disabled(HotplugDisabled),
     /// No CPU may rest in the state of this number, or there is none. Nothing has happened.
     NoRestingPlace(usize),
     /// The CPU was to go up.
@@ -59,6 +62,7 @@ impl TargetError {
         match self {
             TargetError::NoSuchCpu(_) | TargetError::NoRestingPlace(_) => Errno::Invalid,
             TargetError::WouldDeadlock(_) => Errno::Deadlock,
+            TargetError::Disabled(_) => Errno::Busy,
             TargetError::Up(error) => error.errno(),
             TargetError::Down(error) => error.errno(),
         }
@@ -72,6 +76,7 @@ impl fmt::Display for TargetError {
             TargetError::WouldDeadlock(why) => {
                 write!(f, "a CPU can not be moved by a thread that {why}")
             }
+            TargetError::Disabled(why) => fmt::Display::fmt(why, f),
             TargetError::NoRestingPlace(state) => {
                 write!(f, "state {state} is none in which a CPU can rest")
             }
@@ -86,6 +91,12 @@ impl core::error::Error for TargetError {}
 impl From<WouldDeadlock> for TargetError {
     fn from(why: WouldDeadlock) -> Self {
         TargetError::WouldDeadlock(why)
+    }
+}
+
+impl From<HotplugDisabled> for TargetError {
+    fn from(why: HotplugDisabled) -> Self {
+        TargetError::Disabled(why)
     }
 }
 
@@ -106,6 +117,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn cpu_set_target(&'static self, cpu: CpuId, state: usize) -> Result<(), TargetError> {
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let mut held = self.begin_operation()?;
+        self.refuse_if_disabled()?;
         if !P::masks().possible().contains(cpu) {
             return Err(TargetError::NoSuchCpu(cpu.index()));
         }

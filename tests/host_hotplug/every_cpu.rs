@@ -32,7 +32,7 @@ fn orders(numbers: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// Checks the machine, on which the CPUs of `online` and no others are up.
-fn look(online: &[usize]) {
+pub(crate) fn look(online: &[usize]) {
     let wanted: CpuMask = online.iter().map(|number| cpu(*number)).collect();
     let masks = Sim::masks();
     assert_eq!((masks.online(), masks.active()), (wanted, wanted));

@@ -111,7 +111,9 @@ pub(crate) fn up() -> Result<(), CpuUpError> {
     let after = health();
     match result {
         Ok(()) => assert_eq!(after, CpuHealth::Online),
-        Err(CpuUpError::NoSuchCpu(_) | CpuUpError::WouldDeadlock(_)) => panic!("{result:?}"),
+        Err(CpuUpError::NoSuchCpu(_) | CpuUpError::WouldDeadlock(_) | CpuUpError::Disabled(_)) => {
+            panic!("{result:?}")
+        }
         Err(CpuUpError::NotUndone { left, .. }) => check_left(left),
         Err(CpuUpError::Step { error, .. }) => match error {
             StepError::NeverArrived => {
