@@ -18,6 +18,10 @@ mod freeze;
 mod give_way;
 #[path = "host_hotplug/history.rs"]
 mod history;
+#[path = "host_hotplug/services.rs"]
+mod services;
+#[path = "host_hotplug/services_random.rs"]
+mod services_random;
 #[path = "support/sim.rs"]
 mod sim;
 #[path = "host_hotplug/steps_inside.rs"]

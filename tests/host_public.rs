@@ -24,10 +24,11 @@ const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 const PRIVATE: [&str; 6] = ["mod", "macros", "termination", "locks", "pins", "waits"];
 
 /// Files whose names another module re-exports, each with that module.
-const OF: [(&str, &str); 3] = [
+const OF: [(&str, &str); 4] = [
     ("handle", "thread"),
     ("step", "hotplug"),
     ("multi_step", "hotplug"),
+    ("service", "hotplug"),
 ];
 
 /// The words that may stand between `pub` and the name.

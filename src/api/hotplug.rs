@@ -25,6 +25,7 @@ use crate::platform::Platform;
 use crate::sched::lock;
 
 pub use crate::api::multi_step::{Instance, MultiStep, MultiStepBuilder};
+pub use crate::api::service::{RegisteredService, Service, register_service};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{
     ApRefusal, CpuDownError, CpuUpError, FreezeError, HotplugDisabled, InstallError, Left,

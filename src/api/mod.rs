@@ -27,6 +27,7 @@
 mod handle;
 mod macros;
 mod multi_step;
+mod service;
 mod step;
 mod termination;
 

@@ -1,17 +1,17 @@
 //! What hotplug keeps: the lock, and a record for each CPU.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, PerCpu};
 use crate::hotplug::control_steps::Limits;
-use crate::hotplug::cpuhp::{Command, CpuhpService};
+use crate::hotplug::cpuhp::Command;
+use crate::hotplug::services::Services;
 use crate::hotplug::{
-    ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, RegisterError,
-    SlotRows, Slots, Step, StepContext, StepError, StepName, UP_TO_THREADS, Walker,
+    ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, SlotRows, Slots, Step,
+    StepContext, StepName, Walker,
 };
+use crate::sched::Thread;
 use crate::sched::lock::{AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard};
-use crate::sched::{Class, PerCpuThread, Service, Thread};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Once, SpinLock, WaitPoint};
 use crate::trace::{Direction, Event};
@@ -27,15 +27,10 @@ pub struct Hotplug<P: HotplugHost> {
     /// For each CPU, what a control thread there waits on. The event SGI posts it. It is a
     /// hint: the waiter looks at the handshake word again.
     pub(super) events: PerCpu<Completion<P>>,
-    services: SpinLock<Vec<Registered<P>>, P>,
+    pub(super) services: Services<P>,
     pub(super) limits: Limits,
     /// How many guards disable hotplug: see [`freeze`](crate::hotplug).
     pub(super) disabled: AtomicU32,
-}
-
-struct Registered<P: HotplugHost> {
-    name: &'static str,
-    service: Arc<dyn Service<P>>,
 }
 
 /// The record of one CPU; never freed (`cpu-memory-stays` of [`hotplug`](crate::hotplug)).
@@ -45,7 +40,6 @@ pub(super) struct HotplugRecord<P: HotplugHost> {
     pub(super) arrival: WaitPoint,
     pub(super) idle: Once<Arc<Thread<P>>>,
     pub(super) thread: Once<Arc<Thread<P>>>,
-    pub(super) services: SpinLock<Vec<Arc<Thread<P>>>, P>,
     pub(super) command: Command<P>,
     /// The CPU that runs the operation on this one, to which the AP sends the event
     /// SGI. Relaxed: written before CPU_ON or the stop, which order it.
@@ -69,14 +63,13 @@ impl<P: HotplugHost> Hotplug<P> {
                 arrival: WaitPoint::new(),
                 idle: Once::new(),
                 thread: Once::new(),
-                services: SpinLock::new(Vec::new()),
                 command: Command::new(),
                 control: AtomicU32::new(0),
                 quarantine: SpinLock::new(None),
                 life: AtomicU32::new(Life::NONE.number()),
             }),
             events: PerCpu::new(cpus, |_| Completion::new()),
-            services: SpinLock::new(Vec::new()),
+            services: Services::new(cpus),
             limits: Limits::new::<P>(),
             disabled: AtomicU32::new(0),
         }
@@ -149,6 +142,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 let wanted = if row < state.state() { all } else { 0 };
                 up == wanted || state.is_within() && row + 1 == state.state()
             })
+            && self.services.are_balanced(cpu, state.state())
     }
 
     /// Returns how many steps of `cpu` are up, and its counters.
@@ -219,89 +213,6 @@ impl<P: HotplugHost> Hotplug<P> {
                     },
                 });
             },
-        }
-    }
-
-    /// `prep:threads`, startup: makes the threads idle, `cpuhp/N`, `stopper/N` and those of
-    /// the services, parked and bound, where they don't exist yet.
-    pub(super) fn create_threads(&'static self, cpu: CpuId) -> Result<(), StepError> {
-        let record = self.cpus.get(cpu);
-        let sched = P::sched();
-        if record.idle.get().is_none() {
-            let idle = sched.new_idle(cpu, P::idle_context(cpu));
-            record.idle.call_once(|| idle);
-        }
-        P::stop_machine().create_thread(cpu)?;
-        if record.thread.get().is_none() {
-            let service = Arc::new(CpuhpService::<P>::new());
-            let thread = PerCpuThread::create(sched, "cpuhp", Class::KERNEL, cpu, service)?;
-            record.thread.call_once(|| thread);
-        }
-        P::grace_periods().prepare(cpu)?;
-        self.create_service_threads(cpu)
-    }
-
-    fn create_service_threads(&self, cpu: CpuId) -> Result<(), StepError> {
-        let record = self.cpus.get(cpu);
-        loop {
-            // Making a thread allocates, which may not be done under a spin lock.
-            let have = record.services.lock().len();
-            let next = {
-                let services = self.services.lock();
-                services
-                    .get(have)
-                    .map(|next| (next.name, Arc::clone(&next.service)))
-            };
-            let Some((name, service)) = next else {
-                return Ok(());
-            };
-            let thread = PerCpuThread::create(P::sched(), name, Class::Normal, cpu, service)?;
-            record.services.lock().push(thread);
-        }
-    }
-
-    /// Gives every CPU a thread `name/N` that does `service`, unparked while its
-    /// CPU is up. A service can't be taken back.
-    ///
-    /// # Context
-    /// Thread, preemption on; takes the hotplug lock.
-    ///
-    /// # Errors
-    /// [`RegisterError`]. With [`RegisterError::OutOfStacks`] some CPUs may have got
-    /// theirs; the service is registered all the same, and the others get theirs when they
-    /// come up.
-    pub fn register_service(
-        &'static self,
-        name: &'static str,
-        service: Arc<dyn Service<P>>,
-    ) -> Result<(), RegisterError> {
-        let _held = self.begin_operation()?;
-        self.services.lock().push(Registered { name, service });
-        for cpu in P::masks().online().iter() {
-            self.create_service_threads(cpu)
-                .map_err(|_| RegisterError::OutOfStacks)?;
-            // One that rests half way may have parked its services.
-            if self.state(cpu).state() >= UP_TO_THREADS {
-                self.unpark_services(cpu);
-            }
-        }
-        Ok(())
-    }
-
-    /// `sched:threads`, startup: unparks the services' threads in the order of registration.
-    pub(super) fn unpark_services(&self, cpu: CpuId) {
-        let threads = self.cpus.get(cpu).services.lock().clone();
-        for thread in &threads {
-            P::sched().unpark(thread);
-        }
-    }
-
-    /// `sched:threads`, teardown: parks the services' threads in the reverse order; each is
-    /// off its CPU on return.
-    pub(super) fn park_services(&self, cpu: CpuId) {
-        let threads = self.cpus.get(cpu).services.lock().clone();
-        for thread in threads.iter().rev() {
-            P::sched().park(thread);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::hotplug::instance::Instance;
 use crate::hotplug::{HotplugHost, StepContext, StepError, WalkError};
 use crate::sched::lock::Completion;
 use crate::sched::patience;
-use crate::sched::{SchedHost, Service};
+use crate::sched::{SchedHost, Service, Thread};
 use crate::sync::{LockMap, SpinLock};
 use crate::trace::Direction;
 
@@ -136,6 +136,14 @@ impl<P: HotplugHost> CpuhpService<P> {
 }
 
 impl<P: HotplugHost> Service<P> for CpuhpService<P> {
+    fn made(&self, cpu: CpuId, thread: &Arc<Thread<P>>) {
+        P::hotplug()
+            .cpus
+            .get(cpu)
+            .thread
+            .call_once(|| Arc::clone(thread));
+    }
+
     fn should_run(&self, cpu: CpuId) -> bool {
         P::hotplug().command(cpu).slot.lock().wanted.is_some()
     }

@@ -371,44 +371,6 @@ impl From<HotplugDisabled> for CpuDownError {
     }
 }
 
-/// Why a service was not registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RegisterError {
-    /// No stack is left for one of its threads.
-    OutOfStacks,
-    /// The calling thread is one that hotplug waits for. Nothing has happened.
-    WouldDeadlock(WouldDeadlock),
-}
-
-impl RegisterError {
-    /// Returns the errno for it.
-    pub const fn errno(self) -> Errno {
-        match self {
-            RegisterError::OutOfStacks => Errno::NoMemory,
-            RegisterError::WouldDeadlock(_) => Errno::Deadlock,
-        }
-    }
-}
-
-impl From<WouldDeadlock> for RegisterError {
-    fn from(why: WouldDeadlock) -> Self {
-        RegisterError::WouldDeadlock(why)
-    }
-}
-
-impl fmt::Display for RegisterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RegisterError::OutOfStacks => fmt::Display::fmt(&OutOfStacks, f),
-            RegisterError::WouldDeadlock(why) => {
-                write!(f, "a service can not be registered by a thread that {why}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for RegisterError {}
-
 /// Why a failure can't be injected at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailError {

@@ -148,21 +148,31 @@ impl<P: HotplugHost> Hotplug<P> {
         how: Passing,
     ) -> Result<InstanceHandle<P>, InstallError> {
         let instance = Arc::new(Instance::new(callbacks, self.count()));
-        let before = step.instances();
         let held = self.begin_installation()?;
         let row = self.slots.row_of(step).ok_or(InstallError::StepRemoved)?;
+        self.add_at(step, row, &instance, how)?;
+        drop(held);
+        Ok(InstanceHandle::new(Arc::clone(step), instance))
+    }
+
+    /// Does as [`Hotplug::add_instance`] for a step in row `row`, under the locks.
+    pub(super) fn add_at(
+        &self,
+        step: &Arc<Installed<P>>,
+        row: usize,
+        instance: &Arc<Instance>,
+        how: Passing,
+    ) -> Result<(), InstallError> {
         let mut instances: Vec<_> = step.instances().to_vec();
         let seat = Seat {
             step,
             row,
             number: instances.len(),
         };
-        self.start(&seat, &instance, how)?;
-        instances.push(Arc::clone(&instance));
+        self.start(&seat, instance, how)?;
+        instances.push(Arc::clone(instance));
         drop(step.replace(instances));
-        drop(held);
-        drop(before);
-        Ok(InstanceHandle::new(Arc::clone(step), instance))
+        Ok(())
     }
 
     /// Removes an instance of a step. Does nothing if the step was removed.
@@ -179,16 +189,29 @@ impl<P: HotplugHost> Hotplug<P> {
         how: Passing,
     ) -> Result<(), WouldDeadlock> {
         let held = self.begin_installation()?;
+        if let Some(row) = self.slots.row_of(step) {
+            self.remove_at(step, row, instance, how);
+        }
+        drop(held);
+        Ok(())
+    }
+
+    /// Does as [`Hotplug::remove_instance`] for a step in row `row`, under the locks.
+    pub(super) fn remove_at(
+        &self,
+        step: &Arc<Installed<P>>,
+        row: usize,
+        instance: &Arc<Instance>,
+        how: Passing,
+    ) {
         let mut instances = step.instances().to_vec();
         let number = instances.iter().position(|it| Arc::ptr_eq(it, instance));
-        if let (Some(row), Some(number)) = (self.slots.row_of(step), number) {
+        if let Some(number) = number {
             let seat = Seat { step, row, number };
             self.stop(&seat, instance, how, self.count());
             instances.remove(number);
             drop(step.replace(instances));
         }
-        drop(held);
-        Ok(())
     }
 
     /// Has each CPU that is past the row start `instance`. If one fails, those before it

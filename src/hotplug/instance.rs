@@ -42,6 +42,8 @@ impl Place {
 
 /// A callback that may fail.
 pub type FallibleFn = Box<dyn Fn(CpuId) -> Result<(), Errno> + Send + Sync>;
+/// A callback of the kernel that may fail.
+pub type OwnFn = Box<dyn Fn(CpuId) -> Result<(), StepError> + Send + Sync>;
 /// A callback that can't fail.
 pub type InfallibleFn = Box<dyn Fn(CpuId) + Send + Sync>;
 
@@ -55,6 +57,8 @@ pub enum Callback {
     Fallible(FallibleFn),
     /// Can't fail.
     Infallible(InfallibleFn),
+    /// Is the kernel's own. A failure is injected into its row, not into the instance.
+    Own(OwnFn),
 }
 
 impl Callback {
@@ -70,6 +74,7 @@ impl Callback {
                 call_fn(cpu);
                 Ok(())
             }
+            Callback::Own(call_fn) => call_fn(cpu),
         }
     }
 }
@@ -80,6 +85,7 @@ impl fmt::Debug for Callback {
             Callback::Nothing => "Nothing",
             Callback::Fallible(_) => "Fallible",
             Callback::Infallible(_) => "Infallible",
+            Callback::Own(_) => "Own",
         })
     }
 }

@@ -90,6 +90,8 @@ mod operation;
 mod passages;
 mod refusal;
 mod registration;
+mod service_threads;
+mod services;
 mod slots;
 mod step;
 mod table;
@@ -98,7 +100,7 @@ mod walk;
 
 pub use self::core::Hotplug;
 pub use crate::coherency::life::Life;
-pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, RegisterError, StepError};
+pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, StepError};
 pub use freeze::{DisableGuard, FreezeError, Frozen, HotplugDisabled, ThawError};
 pub use handle::{InstanceHandle, StepHandle};
 pub use handshake::{Handshake, SyncState};
@@ -107,14 +109,14 @@ pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
 pub use host::HotplugHost;
 pub use install::{NewStep, Passing};
 pub use install_error::{InstallError, NotRemoved};
-pub use instance::{Callback, Callbacks, FallibleFn, InfallibleFn, Place};
+pub use instance::{Callback, Callbacks, FallibleFn, InfallibleFn, OwnFn, Place};
 pub use name::StepName;
 pub use refusal::{LateRefusal, decode_refusal, encode_refusal};
 pub use registration::RegistrationGuard;
+pub use service_threads::NewService;
+pub use services::ServiceHandle;
 pub use slots::{Installed, Slots};
 pub use step::{Group, RunsOn, Side, Step, StepContext};
-pub use table::{
-    ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, UP_TO_THREADS, slots_of, steps,
-};
+pub use table::{ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, slots_of, steps};
 pub use target::{ONLINE, RestingPlace, TargetError, state_number};
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};

@@ -40,8 +40,27 @@ impl<P: LocalCpu> Installed<P> {
         is_multi: bool,
         instances: Vec<Arc<Instance>>,
     ) -> Installed<P> {
+        let name = place.name_of(name);
+        Installed::of(name, place, is_multi, instances)
+    }
+
+    /// Returns the step of the fixed row `row`, whose instances are called as those of `place`.
+    pub(super) fn fixed(
+        row: &'static str,
+        place: Place,
+        instances: Vec<Arc<Instance>>,
+    ) -> Installed<P> {
+        Installed::of(StepName::from(row), place, true, instances)
+    }
+
+    fn of(
+        name: StepName,
+        place: Place,
+        is_multi: bool,
+        instances: Vec<Arc<Instance>>,
+    ) -> Installed<P> {
         Installed {
-            name: place.name_of(name),
+            name,
             place,
             is_multi,
             instances: SpinLock::new(instances.into()),

@@ -13,7 +13,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use crate::hotplug::{Group, HotplugHost, Place, Side, Step, StepContext, StepError};
+use crate::hotplug::{Group, HotplugHost, Place, Side, Step, StepContext};
 
 /// How many rows are up when only what must run without the hotplug lock is.
 pub const UP_TO_POST_DEAD: usize = rows_through(POST_DEAD, NAMES);
@@ -26,13 +26,18 @@ pub const UP_TO_ALIVE: usize = rows_through("sync:timers", NAMES);
 /// mask. It walks the steps from [`UP_TO_ALIVE`] to here with IRQs off.
 pub const UP_TO_ONLINE: usize = rows_through("init:online", NAMES);
 
-/// How many steps are up when `sched:threads` is the last of them: the threads of the services
-/// run.
-pub const UP_TO_THREADS: usize = rows_through("sched:threads", NAMES);
-
 /// How many steps are up when a CPU is active too: all.
 pub const ALL_UP: usize = ROWS;
 
+/// The row in which the threads of a CPU are made. The services are its instances.
+pub(super) const THREADS_MADE: usize = rows_before(PREP_THREADS, NAMES);
+
+/// The row in which the threads of a CPU's services are unparked and parked. The services that
+/// don't park by themselves are its instances.
+pub(super) const THREADS_AT_WORK: usize = rows_before(SCHED_THREADS, NAMES);
+
+pub(super) const PREP_THREADS: &str = "prep:threads";
+pub(super) const SCHED_THREADS: &str = "sched:threads";
 const POST_DEAD: &str = "prep:post-dead";
 const PREP_SLOT: &str = "prep:slot";
 const ENABLE_SLOT: &str = "enable:slot";
@@ -300,14 +305,8 @@ table![
     Step {
         name: "sched:threads",
         group: Group::Sched,
-        startup: Side::Fallible(|cx| {
-            P::hotplug().unpark_services(cx.cpu);
-            Ok::<(), StepError>(())
-        }),
-        teardown: Side::Fallible(|cx| {
-            P::hotplug().park_services(cx.cpu);
-            Ok::<(), StepError>(())
-        }),
+        startup: Side::Fallible(|cx| P::hotplug().unpark_services(cx.cpu)),
+        teardown: Side::Fallible(|cx| P::hotplug().park_services(cx.cpu)),
     },
     Step {
         name: "enable:irq-affinity",

@@ -4,7 +4,8 @@
 //! # Invariants
 //! - **moved-off-queue**: the CPU of a thread is changed under the lock of the queue
 //!   that it belonged to, with the thread off its CPU and off that queue.
-//! - **pinned-stays**: a pinned thread and a per-CPU thread are never moved.
+//! - **pinned-stays**: a pinned thread and a per-CPU thread are never moved, but for the end of
+//!   a per-CPU thread whose CPU is offline.
 //! - **drained-stays-empty**: after [`Scheduler::drain`] of a CPU that is not active,
 //!   only per-CPU threads are queued or pinned there, and no other thread is placed
 //!   there any more: a CPU that places a thread there has preemption off or IRQs masked
@@ -207,6 +208,23 @@ impl<P: SchedHost> Scheduler<P> {
         }
         drop(here); // If the running thread must move, it does so here.
         Ok(())
+    }
+
+    /// Moves `thread`, a per-CPU thread that is parked and will only end, from its CPU, which
+    /// is offline, to this one.
+    ///
+    /// # Context
+    /// Thread; no CPU comes or goes until `thread` has ended.
+    pub(super) fn take_over_parked(&self, thread: &Arc<Thread<P>>) {
+        let masked = IrqGuard::<P>::new();
+        let here = P::this_cpu();
+        let _queue = self.lock_queue_of(thread, &masked);
+        assert!(
+            thread.state() == ThreadState::Parked,
+            "BUG: {thread:?} is taken over while it isn't parked"
+        );
+        thread.affinity.set(&CpuMask::of(here));
+        thread.set_cpu(here); // (moved-off-queue)
     }
 
     /// Moves `thread`, which may not stay on this CPU and has just been switched away

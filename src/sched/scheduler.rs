@@ -27,7 +27,7 @@ use crate::sched::{
     ThreadName, ThreadState,
 };
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
-use crate::sync::{IrqGuard, SpinLock, SpinLockGuard, assert_may_schedule};
+use crate::sync::{IrqGuard, LockMap, SpinLock, SpinLockGuard, assert_may_schedule};
 use crate::time::Instant;
 use crate::trace::Event;
 
@@ -129,6 +129,7 @@ impl<P: SchedHost> Scheduler<P> {
             Placement::PerCpu(cpu),
             ThreadState::Running,
             None,
+            LockMap::new(),
         );
         idle.set_context(context);
         idle

@@ -11,7 +11,7 @@ use crate::platform::OutOfStacks;
 use crate::sched::thread::Body;
 use crate::sched::{Class, Nice, Placement, SchedHost, Scheduler, Thread, ThreadName, ThreadState};
 use crate::sync::atomic::Ordering;
-use crate::sync::{IrqGuard, PreemptGuard};
+use crate::sync::{IrqGuard, LockMap, PreemptGuard};
 
 /// Why a thread could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ impl fmt::Display for SpawnError {
 impl<P: SchedHost> Scheduler<P> {
     /// Makes a thread that will run `body`. It is parked until it is unparked.
     ///
+    /// * `work` — for a per-CPU thread, the work for which others wait
+    ///
     /// # Errors
     /// [`SpawnError::OutOfStacks`].
     #[cfg_attr(debug_assertions, track_caller)]
@@ -68,8 +70,9 @@ impl<P: SchedHost> Scheduler<P> {
         class: Class,
         place: Placement,
         body: Body,
+        work: LockMap,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = Self::make(name, class.into(), place, body)?;
+        let thread = Self::make(name, class.into(), place, body, work)?;
         self.list(&thread);
         Ok(thread)
     }
@@ -81,8 +84,10 @@ impl<P: SchedHost> Scheduler<P> {
         rank: Rank,
         place: Placement,
         body: Body,
+        work: LockMap,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
-        let thread = Thread::new(name, rank.class, place, ThreadState::Parked, Some(body));
+        let state = ThreadState::Parked;
+        let thread = Thread::new(name, rank.class, place, state, Some(body), work);
         thread.share.set_nice(rank.nice);
         let arg = Arc::as_ptr(&thread).expose_provenance();
         let context = P::new_context(&name, thread_entry::<P>, arg)?;
@@ -125,7 +130,7 @@ impl<P: SchedHost> Scheduler<P> {
         body: Body,
     ) -> Result<Arc<Thread<P>>, SpawnError> {
         let among = Placement::Among(P::masks().possible().and(cpus));
-        Self::make(name, rank, among, body)
+        Self::make(name, rank, among, body, LockMap::new())
     }
 
     /// Starts `thread`, which no other thread can find yet, on one of `cpus`: on an idle
@@ -223,7 +228,7 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn spawn_first(&self, body: Box<dyn FnOnce() + Send>) -> Result<(), SpawnError> {
         let name = ThreadName::new(format_args!("main"));
         let anywhere = Placement::Among(*P::masks().possible());
-        let thread = self.create(name, Class::Normal, anywhere, body)?;
+        let thread = self.create(name, Class::Normal, anywhere, body, LockMap::new())?;
         self.unpark(&thread);
         Ok(())
     }

@@ -120,6 +120,7 @@ impl<P: SchedHost> Thread<P> {
         place: Placement,
         state: ThreadState,
         body: Option<Body>,
+        work: LockMap,
     ) -> Arc<Thread<P>> {
         let (cpu, cpus) = match place {
             Placement::PerCpu(cpu) => (cpu, CpuMask::of(cpu)),
@@ -156,7 +157,7 @@ impl<P: SchedHost> Thread<P> {
             context: Once::new(),
             body: SpinLock::new(body),
             stopped: Completion::new(),
-            work: LockMap::new(),
+            work,
         };
         thread.set_cpu(cpu);
         Arc::new(thread)

@@ -4,9 +4,9 @@ use core::fmt;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
+use crate::sched::Service;
 use crate::sched::late_at;
 use crate::sched::lock::{Mutex, MutexGuard};
-use crate::sched::{Class, PerCpuThread, SpawnError};
 use crate::smp::call::CallHost;
 use crate::stop_machine::job::Job;
 use crate::stop_machine::stopper::StopperService;
@@ -125,18 +125,10 @@ impl<P: StopHost> StopMachine<P> {
         *self.spins.lock() = spins;
     }
 
-    /// Makes `cpu`'s stopper thread, if it has none yet (`prep:threads`).
-    ///
-    /// # Errors
-    /// [`SpawnError::OutOfStacks`].
-    pub fn create_thread(&'static self, cpu: CpuId) -> Result<(), SpawnError> {
-        let stopper = self.stoppers.get(cpu);
-        if stopper.thread().is_none() {
-            let service = alloc::sync::Arc::new(StopperService(stopper));
-            let thread = PerCpuThread::create(P::sched(), "stopper", Class::Stop, cpu, service)?;
-            stopper.set_thread(thread);
-        }
-        Ok(())
+    /// Returns the service of the stoppers' threads, which park by themselves: the still point
+    /// of a take-down asks them to ([`StopMachine::disable`]).
+    pub fn service() -> alloc::sync::Arc<dyn Service<P>> {
+        alloc::sync::Arc::new(StopperService::<P>::new())
     }
 
     /// `init:stopper`, startup: accepts work, and its thread is unparked.

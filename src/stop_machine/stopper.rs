@@ -12,10 +12,11 @@
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
+use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
 use crate::sched::{SchedHost, Service, Thread};
-use crate::stop_machine::WorkQueue;
+use crate::stop_machine::{StopHost, WorkQueue};
 use crate::sync::Once;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,10 +67,6 @@ impl<P: SchedHost> Stopper<P> {
         self.thread.get()
     }
 
-    pub(crate) fn set_thread(&self, thread: Arc<Thread<P>>) {
-        self.thread.call_once(|| thread);
-    }
-
     /// Returns whether it accepts work.
     pub fn is_enabled(&self) -> bool {
         self.works.is_enabled()
@@ -92,21 +89,32 @@ impl<P: SchedHost> Stopper<P> {
 }
 
 /// The service that the thread `stopper/N` does.
-pub(crate) struct StopperService<P: SchedHost>(pub(crate) &'static Stopper<P>);
+pub(crate) struct StopperService<P: StopHost>(PhantomData<fn() -> P>);
 
-impl<P: SchedHost> Service<P> for StopperService<P> {
-    fn should_run(&self, _cpu: CpuId) -> bool {
-        self.0.has_work()
+impl<P: StopHost> StopperService<P> {
+    pub(crate) const fn new() -> Self {
+        StopperService(PhantomData)
+    }
+}
+
+impl<P: StopHost> Service<P> for StopperService<P> {
+    fn made(&self, cpu: CpuId, thread: &Arc<Thread<P>>) {
+        let stopper = P::stop_machine().stopper(cpu);
+        stopper.thread.call_once(|| Arc::clone(thread));
+    }
+
+    fn should_run(&self, cpu: CpuId) -> bool {
+        P::stop_machine().stopper(cpu).has_work()
     }
 
     fn run(&self, cpu: CpuId) {
-        if let Some(work) = self.0.works.pop() {
+        if let Some(work) = P::stop_machine().stopper(cpu).works.pop() {
             work.run(cpu);
         }
     }
 
     fn park(&self, cpu: CpuId) {
-        while let Some(work) = self.0.works.pop() {
+        while let Some(work) = P::stop_machine().stopper(cpu).works.pop() {
             work.run(cpu); // (accepted-runs)
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use stillpoint::cpu::CpuId;
 use stillpoint::platform::{Platform, PreemptWork};
 use stillpoint::sched::{Class, PerCpuThread, SchedHost, Scheduler, Service, Thread, kernel_class};
-use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::AtomicUsize;
+use stillpoint::sync::{LocalCpu, LockMap};
 
 use crate::platform::{Machine, Many, NEVER, machine};
 use crate::xorshift::Random;
@@ -108,8 +108,9 @@ impl Driver {
         let kernel = kernel_class();
         let cpus = (0..cpus).map(|index| {
             let create = |name, class| {
-                let it = PerCpuThread::create(sched(), name, class, cpu(index), Arc::new(NoCode));
-                it.expect("a thread")
+                let (service, work) = (Arc::new(NoCode), LockMap::new());
+                let it = PerCpuThread::create(sched(), name, class, cpu(index), service, &work);
+                Arc::clone(it.expect("a thread").thread())
             };
             let walker = create("walker", kernel);
             Cpu {

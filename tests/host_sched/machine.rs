@@ -9,7 +9,7 @@ use stillpoint::sched::{
     Class, PerCpuThread, Priority, SchedHost, Service, Thread, ThreadName, ThreadState,
 };
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
-use stillpoint::sync::{LocalCpu, PreemptGuard};
+use stillpoint::sync::{LocalCpu, LockMap, PreemptGuard};
 
 use crate::fake::{Baton, Fake};
 
@@ -181,8 +181,9 @@ impl Machine {
                 shared: Arc::clone(&shared),
             });
             let name = format!("{class:?} {}", index + 1);
-            let thread = PerCpuThread::create(sched, &name, class, CpuId::BOOT, worker);
-            let thread = thread.expect("a thread");
+            let thread =
+                PerCpuThread::create(sched, &name, class, CpuId::BOOT, worker, &LockMap::new());
+            let thread = Arc::clone(thread.expect("a thread").thread());
             shared
                 .threads
                 .lock()

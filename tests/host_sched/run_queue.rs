@@ -7,6 +7,7 @@ use stillpoint::platform::Platform;
 use stillpoint::sched::{
     Class, PerCpuThread, Priority, RunQueue, SchedHost, Service, Switch, SwitchReason, Thread,
 };
+use stillpoint::sync::LockMap;
 use stillpoint::time::Instant;
 
 use crate::fake::{Baton, Fake};
@@ -21,8 +22,10 @@ fn thread(class: Class) -> Arc<Thread<Fake>> {
         fn run(&self, _: CpuId) {}
     }
     let name = format!("{class:?}");
-    PerCpuThread::create(Fake::sched(), &name, class, CpuId::BOOT, Arc::new(Nothing))
-        .expect("a thread")
+    let service = Arc::new(Nothing);
+    let work = LockMap::new();
+    let thread = PerCpuThread::create(Fake::sched(), &name, class, CpuId::BOOT, service, &work);
+    Arc::clone(thread.expect("a thread").thread())
 }
 
 /// Makes the running thread about to block.

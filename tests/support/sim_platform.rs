@@ -158,6 +158,9 @@ impl Platform for Sim {
         entry: extern "C" fn(usize) -> !,
         arg: usize,
     ) -> Result<Baton, OutOfStacks> {
+        if let Some(stacks) = &mut state().script.stacks {
+            *stacks = stacks.checked_sub(1).ok_or(OutOfStacks)?;
+        }
         let baton = Baton::default();
         let mine = baton.clone();
         spawn(0, move || {

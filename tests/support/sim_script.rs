@@ -48,6 +48,8 @@ pub(crate) struct Script {
     pub(crate) early_off: bool,
     /// The steps that fail once, with the direction in which they do.
     pub(crate) fails: Vec<(usize, Direction)>,
+    /// How many more stacks there are, if they are counted.
+    pub(crate) stacks: Option<u32>,
     /// Is called before each step, by the thread that passes it.
     pub(crate) before_step: Option<fn(usize, Direction)>,
 }
@@ -69,6 +71,7 @@ impl Script {
             held_after_asking: 0,
             early_off: false,
             fails: Vec::new(),
+            stacks: None,
             before_step: None,
         }
     }

@@ -1,14 +1,16 @@
 //! Waits of test kernels, and checks of the machine's state.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api;
 use stillpoint::config::MAX_CPUS;
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::hotplug::ALL_UP;
+use stillpoint::hotplug::{ALL_UP, NewService};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
+use stillpoint::sched::{Class, Service};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
 use stillpoint::sync::{IrqGuard, LocalCpu};
 use stillpoint::time::Instant;
@@ -26,6 +28,20 @@ pub fn after(time: Duration) -> Instant {
 pub fn stay_on_boot_cpu() {
     let bound = api::thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
     bound.expect("the boot CPU is active");
+}
+
+/// Registers `service` for good, with threads `name/N` of the normal class.
+///
+/// # Panics
+/// If it is refused.
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn register(name: &'static str, service: impl Service<Hw> + 'static) {
+    let registered = kernel().hotplug.register_service(NewService {
+        name,
+        class: Class::Normal,
+        service: Arc::new(service),
+    });
+    registered.expect("a service is registered").keep();
 }
 
 /// Takes all secondaries down, calls `alone_fn`, and brings them up again; returns whether

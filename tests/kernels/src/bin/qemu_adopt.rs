@@ -28,7 +28,7 @@ use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{after, secondaries};
+use kernel_support::machine::{after, register, secondaries};
 
 /// How long the thread of realtime priority 10 keeps CPU 0.
 const COMPUTES: Duration = Duration::from_millis(10);
@@ -59,12 +59,9 @@ impl Service<Hw> for Tells {
 
 fn main() {
     let mut ktap = Ktap::new();
-    let registered = kernel().hotplug.register_service("tells", Arc::new(Tells));
+    register("tells", Tells);
     let bound = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
-    ktap.check(
-        "main controls from CPU 0",
-        registered.is_ok() && bound.is_ok(),
-    );
+    ktap.check("main controls from CPU 0", bound.is_ok());
     let cpus = secondaries();
     let cpus: Vec<CpuId> = cpus
         .iter()

@@ -87,18 +87,19 @@ use core::time::Duration;
 use stillpoint::api::{self, JoinHandle, thread};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
+use stillpoint::hotplug::NewService;
 use stillpoint::kernel::{Hw, TEST_SGI, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::println;
 use stillpoint::sched::lock::{Completion, Mutex, Once, RwLock, Semaphore, WaitQueue};
-use stillpoint::sched::{Service, Timer};
+use stillpoint::sched::{Class, Service, Timer};
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use stillpoint::sync::{PreemptGuard, SpinLock};
 use stillpoint::time::Instant;
 
 use kernel_support::case::case;
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{eventually, send_sgi, spin_for, stay_on_boot_cpu};
+use kernel_support::machine::{self, eventually, send_sgi, spin_for, stay_on_boot_cpu};
 
 static MUTEX: Mutex<(), Hw> = Mutex::new(());
 static RW: RwLock<(), Hw> = RwLock::new(());
@@ -220,13 +221,12 @@ impl Service<Hw> for Doomed {
 type Call = Box<dyn Fn(CpuId) + Send + Sync>;
 
 fn register(run_fn: Call, park_fn: Call) {
-    let doomed = Arc::new(Doomed {
+    let doomed = Doomed {
         run_fn,
         park_fn,
         once: SpinLock::new(CpuMask::EMPTY),
-    });
-    let registered = kernel().hotplug.register_service("doomed", doomed);
-    assert!(registered.is_ok(), "no thread");
+    };
+    machine::register("doomed", doomed);
 }
 
 /// Returns the results of the operations of hotplug: up, down, and registering a service.
@@ -241,7 +241,11 @@ fn operations() -> [Option<Errno>; 3] {
         api::cpu_up(other()).err().map(|error| error.errno()),
         api::cpu_down(other()).err().map(|error| error.errno()),
         hotplug
-            .register_service("nothing", Arc::new(nothing))
+            .register_service(NewService {
+                name: "nothing",
+                class: Class::Normal,
+                service: Arc::new(nothing),
+            })
             .err()
             .map(|error| error.errno()),
     ]

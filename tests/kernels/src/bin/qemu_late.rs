@@ -62,11 +62,8 @@
 #![no_std]
 #![no_main]
 
-extern crate alloc;
-
 stillpoint::entry!(main);
 
-use alloc::sync::Arc;
 use core::time::Duration;
 
 use stillpoint::api::{self, JoinHandle, thread};
@@ -79,7 +76,7 @@ use stillpoint::sync::{PreemptGuard, SpinLock};
 
 use kernel_support::case::case;
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{after, eventually, spin_for, spin_until};
+use kernel_support::machine::{after, eventually, register, spin_for, spin_until};
 
 /// Far longer than the second after which a wait is logged.
 const LONG: Duration = Duration::from_secs(4);
@@ -141,8 +138,8 @@ impl Service<Hw> for Slow {
 }
 
 fn walk() -> bool {
-    let registered = kernel().hotplug.register_service("slow", Arc::new(Slow));
-    registered.is_ok() && api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
+    register("slow", Slow);
+    api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
 }
 
 /// A call without a waiting caller keeps CPU 1 from a stop.
@@ -197,15 +194,13 @@ fn operators() -> bool {
             api::cpu_down(other()).is_ok() && api::cpu_up(other()).is_ok()
         })
     };
-    let registered = kernel()
-        .hotplug
-        .register_service("counts", Arc::new(Counts));
+    register("counts", Counts);
     let both = [0, 1].map(|_| thread::spawn(cycles));
     let done = both.map(JoinHandle::join);
     let up = api::cpu_up(other());
     // There are two CPUs. At the boot, the step came up once on each.
     let balanced = || UP.load(Ordering::Relaxed) == DOWN.load(Ordering::Relaxed) + 2;
-    registered.is_ok() && done == [true, true] && up.is_ok() && eventually(balanced)
+    done == [true, true] && up.is_ok() && eventually(balanced)
 }
 
 fn run(case: &str) -> bool {

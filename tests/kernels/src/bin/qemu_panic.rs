@@ -84,7 +84,6 @@ extern crate alloc;
 
 stillpoint::entry!(main);
 
-use alloc::sync::Arc;
 use core::fmt;
 
 use stillpoint::cpu::{CpuId, CpuMask};
@@ -96,7 +95,7 @@ use stillpoint::sync::{LocalCpu, SpinLock};
 use stillpoint::{api, print, println};
 
 use kernel_support::case::case;
-use kernel_support::machine::{eventually, send_sgi, stay_on_boot_cpu};
+use kernel_support::machine::{eventually, register, send_sgi, stay_on_boot_cpu};
 
 /// How many CPUs have come to their place.
 static READY: AtomicU32 = AtomicU32::new(0);
@@ -217,10 +216,7 @@ impl Service<Hw> for Doomed {
 }
 
 fn in_callback() {
-    let registered = kernel()
-        .hotplug
-        .register_service("doomed", Arc::new(Doomed));
-    assert!(registered.is_ok(), "no thread");
+    register("doomed", Doomed);
     let left = api::cpu_down(cpu(1));
     assert!(left.is_ok(), "not even asked");
 }
