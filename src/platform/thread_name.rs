@@ -54,15 +54,14 @@ impl ThreadName {
         while !name.is_char_boundary(end) {
             end -= 1;
         }
-        let name = &name[..end];
         let mut bytes = [0; Self::MAX];
-        let text = name.bytes().chain(number.iter().copied());
+        let text = name[..end].bytes().chain(number.iter().copied());
         for (byte, from) in bytes.iter_mut().zip(text) {
             *byte = from;
         }
         ThreadName {
             bytes,
-            len: length(name.len() + number.len()),
+            len: length(end + number.len()),
         }
     }
 

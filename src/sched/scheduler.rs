@@ -10,6 +10,7 @@
 //! them.
 
 use alloc::sync::Arc;
+use core::convert::Infallible;
 use core::time::Duration;
 
 use intrusive_collections::LinkedList;
@@ -131,7 +132,7 @@ impl<P: SchedHost> Scheduler<P> {
             None,
             LockMap::new(),
         );
-        idle.set_context(context);
+        let Ok(()) = idle.make_context(|| Ok::<_, Infallible>(context));
         idle
     }
 

@@ -90,8 +90,7 @@ impl<P: SchedHost> Scheduler<P> {
         let thread = Thread::new(name, rank.class, place, state, Some(body), work);
         thread.share.set_nice(rank.nice);
         let arg = Arc::as_ptr(&thread).expose_provenance();
-        let context = P::new_context(&name, thread_entry::<P>, arg)?;
-        thread.set_context(context);
+        thread.make_context(|| P::new_context(&name, thread_entry::<P>, arg))?;
         Ok(thread)
     }
 

@@ -427,8 +427,16 @@ impl<P: SchedHost> Thread<P> {
             .expect("BUG: a thread runs before it has a context")
     }
 
-    pub(crate) fn set_context(&self, context: P::Context) {
-        self.context.call_once(|| context);
+    /// Has `make_fn` make the thread's context, in its place: by value it would be copied twice
+    /// on its way there.
+    ///
+    /// # Errors
+    /// That of `make_fn`.
+    pub(crate) fn make_context<E>(
+        &self,
+        make_fn: impl FnOnce() -> Result<P::Context, E>,
+    ) -> Result<(), E> {
+        self.context.try_call_once(make_fn).map(|_| ())
     }
 
     pub(crate) fn take_body(&self) -> Option<Body> {
