@@ -154,16 +154,17 @@ impl<P: SchedHost> RunQueue<P> {
         change_fn: impl FnOnce(&Thread<P>),
     ) {
         self.charge_current();
-        let current = Arc::clone(self.current());
+        let current = self.current();
         let was_ordinary = current.urgency.is_ordinary();
-        self.leave(&current);
-        change_fn(&current);
+        self.leave(current);
+        change_fn(current);
         if !current.urgency.is_ordinary() {
             return;
         }
         if was_ordinary {
             current.share.enter(&self.line);
         } else {
+            let current = Arc::clone(current);
             let reach = self.distances.reach(false, current.share.weight());
             self.place(&current, reach, self.ready.weight() > 0, clock);
         }

@@ -59,8 +59,20 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
+    /// Does what [`Scheduler::change`] would do, for the running thread: it is on this CPU, in
+    /// no queue, and waits for nothing.
     fn lend(&self, lent: bool) {
-        self.change(&self.current(), |thread| thread.urgency.lend(lent));
+        let masked = IrqGuard::<P>::new();
+        let cpu = P::this_cpu();
+        let mut queue = self.queue(cpu).lock_masked(&masked);
+        // Relaxed: a hint.
+        let clock = || self.clock.load(Ordering::Relaxed);
+        queue.change_current(clock, |thread| thread.urgency.lend(lent));
+        let queued = self.note_queue(cpu, &mut queue);
+        drop(queue);
+        if queued.uneven {
+            self.even_out(cpu, &masked);
+        }
     }
 
     /// Gives `thread` the class `class`, from now on. If another thread is more urgent
