@@ -92,7 +92,8 @@ impl<P: HotplugHost> Hotplug<P> {
         // A CPU without a quarantine is off, or was never started. A quarantined one may
         // still read its record, and write there why it refuses itself: the record that it
         // was started with serves the retry as it is.
-        if self.quarantine(cpu).is_none() {
+        let quarantined = self.quarantine(cpu).is_some();
+        if !quarantined {
             P::prepare_boot_record(cpu)?;
         }
         let before = handshake.kick().map_err(StepError::NotDead)?;
@@ -109,7 +110,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 Ok(()) => {
                     // It was off then, whatever was known of it before.
                     record.life.store(life.number(), Ordering::Relaxed);
-                    if before == SyncState::Dead {
+                    if quarantined && before == SyncState::Dead {
                         *record.quarantine.lock() = None;
                     }
                     return Ok(());
@@ -139,12 +140,24 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// `sync:alive`, startup: the CPU has said ALIVE.
     pub(super) fn wait_alive(&self, cpu: CpuId) -> Result<(), StepError> {
+        // Most often it has come while control prepared the rest: then no limit is reckoned.
+        if self.handshake(cpu).state() == SyncState::Kicked {
+            self.wait_arrival(cpu)?;
+        }
+        // Also at the last moment.
+        *self.cpus.get(cpu).quarantine.lock() = None;
+        Ok(())
+    }
+
+    /// Waits until the CPU has said ALIVE, within its limit.
+    #[cold]
+    fn wait_arrival(&self, cpu: CpuId) -> Result<(), StepError> {
         let handshake = self.handshake(cpu);
         let deadline = deadline::<P>(&self.limits.arrive);
         loop {
             let look_again = deadline.min(P::deadline(LOOK));
             if self.wait_event(look_again, || handshake.state() != SyncState::Kicked) {
-                break;
+                return Ok(());
             }
             if let Some(reason) = self.refusal(cpu) {
                 if self.wait_off(cpu) {
@@ -161,9 +174,6 @@ impl<P: HotplugHost> Hotplug<P> {
                 return Err(StepError::NeverArrived);
             }
         }
-        // Also at the last moment.
-        *self.cpus.get(cpu).quarantine.lock() = None;
-        Ok(())
     }
 
     /// Releases a CPU that is ALIVE and waits until it is online. No stop can
