@@ -117,8 +117,8 @@ fn the_walks_with_steps_of_a_program() {
 }
 
 /// An instance refuses, and the one before it on the way fails when it is to be started again:
-/// the CPU is left within the step. From there it goes on, up or down, and each instance is
-/// started and stopped once.
+/// the CPU is left within the step. From there it goes on, up or down or no further than the
+/// rest of the step, and each instance is started and stopped once.
 #[test]
 fn a_cpu_left_within_a_step_goes_on() {
     Sim::run(2, || {
@@ -141,7 +141,12 @@ fn a_cpu_left_within_a_step_goes_on() {
         };
         let fourth = Callbacks::enable(Some(Box::new(start)), Some(Box::new(stop)));
         let fourth = queues.add_instance(fourth, Passing::Skipped);
-        for (onward, wanted) in [(Up, ON_UP), (Down, ON_DOWN)] {
+        let onward = [
+            (None, &ON_UP[..1]),
+            (Some(Up), ON_UP),
+            (Some(Down), ON_DOWN),
+        ];
+        for (onward, wanted) in onward {
             assert_eq!(hotplug().inject_instance(cpu, queues.row(), 2), Ok(()));
             fails.store(true, Ordering::Relaxed);
             let step = queues.name();
@@ -155,8 +160,9 @@ fn a_cpu_left_within_a_step_goes_on() {
             assert!(hotplug().state(cpu).is_within() && hotplug().is_balanced(cpu));
             Sim::take_notes();
             match onward {
-                Up => assert_eq!(hotplug().cpu_up(cpu), Ok(())),
-                Down => assert_eq!(hotplug().cpu_down(cpu), Ok(())),
+                None => assert_eq!(hotplug().cpu_set_target(cpu, queues.row() + 1), Ok(())),
+                Some(Up) => assert_eq!(hotplug().cpu_up(cpu), Ok(())),
+                Some(Down) => assert_eq!(hotplug().cpu_down(cpu), Ok(())),
             }
             let calls = Sim::take_notes();
             let calls: Vec<&str> = calls
@@ -165,6 +171,9 @@ fn a_cpu_left_within_a_step_goes_on() {
                 .collect();
             assert_eq!(calls, wanted);
             assert!(!hotplug().state(cpu).is_within() && hotplug().is_balanced(cpu));
+            if onward.is_none() {
+                assert_eq!(hotplug().cpu_up(cpu), Ok(()));
+            }
         }
         drop(fourth);
         drop(steps.queues);
