@@ -6,6 +6,8 @@
 mod affinity;
 #[path = "host_hotplug/calls.rs"]
 mod calls;
+#[path = "host_hotplug/deadlines.rs"]
+mod deadlines;
 #[path = "host_hotplug/every_cpu.rs"]
 mod every_cpu;
 #[path = "host_hotplug/failures.rs"]

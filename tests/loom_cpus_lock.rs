@@ -118,6 +118,12 @@ impl World {
         }
         self.drained.wait_until(|| self.counts.is_drained());
         self.masks.set(value);
+        self.open();
+    }
+
+    /// Lets in the reader that waits, and unblocks the lock, as a writer does that leaves or
+    /// gives up.
+    fn open(&self) {
         let mut waits = self.readers.0.lock().expect("never poisoned");
         if *waits {
             self.on(0, |cpu| self.counts.let_in(cpu, 1));
@@ -178,6 +184,33 @@ fn a_reader_that_waits_is_let_in_before_the_next_writer() {
     });
 }
 
+/// A writer gives up while a reader is inside. Another one that has come meanwhile is let in,
+/// and the next writer waits for both.
+#[test]
+fn a_writer_that_gives_up_lets_readers_in() {
+    loom::model(|| {
+        let world = world();
+        assert!(world.try_enter(0));
+        let reader = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                world.enter(1);
+                let _seen = world.masks.get();
+                world.leave(1);
+            })
+        };
+        world.block();
+        assert!(!world.counts.is_drained());
+        world.open();
+        let _seen = world.masks.get();
+        world.leave(0);
+        world.write(1);
+        reader.join().expect("the reader of the model");
+        world.counts.block();
+        assert!(world.counts.is_drained());
+    });
+}
+
 /// A reader, and what a writer has lent to it, under the lock of its loans; the second one is
 /// the level that it inherits, which the reader reads without that lock.
 struct Reader {
@@ -212,6 +245,11 @@ impl Reader {
         self.inherits.store(now, Ordering::Relaxed);
     }
 
+    /// Does what a writer that gives up does for each thread.
+    fn take_back(&self) {
+        self.settle(&mut self.lent.lock().expect("never poisoned"), false);
+    }
+
     /// Does what a writer that waits does for each thread.
     fn lend(&self) {
         if self.held.reads() {
@@ -244,6 +282,29 @@ impl World {
         let _readers = self.readers.0.lock().expect("never poisoned");
         self.counts.block();
     }
+}
+
+/// A writer that lends and gives up leaves no loan, whenever the reader comes and goes.
+#[test]
+fn a_writer_that_gives_up_takes_its_loans_back() {
+    loom::model(|| {
+        let world = world();
+        let reader = Arc::new(Reader::new());
+        let reads = {
+            let (world, reader) = (Arc::clone(&world), Arc::clone(&reader));
+            thread::spawn(move || world.read(&reader, || ()))
+        };
+        world.block();
+        if !world.counts.is_drained() {
+            reader.lend();
+            reader.take_back();
+        }
+        world.open();
+        reads.join().expect("the reader of the model");
+        assert!(!reader.has_a_loan());
+        world.counts.block();
+        assert!(world.counts.is_drained());
+    });
 }
 
 /// The writer walks over the threads once. A reader that it then waits for has its loan.

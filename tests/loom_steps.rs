@@ -56,7 +56,7 @@ impl World {
 
     /// Walks the CPU up or down.
     fn walk(&self, direction: Direction) {
-        let context = StepContext { cpu: CpuId::BOOT };
+        let context = StepContext::of(CpuId::BOOT);
         let mut walker = Walker {
             steps: &self.table,
             slots: &self.slots,

@@ -23,12 +23,13 @@ use crate::hotplug;
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::lock;
+use crate::time::Instant;
 
 pub use crate::api::multi_step::{Instance, MultiStep, MultiStepBuilder};
 pub use crate::api::service::{RegisteredService, Service, register_service};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{
-    ApRefusal, CpuDownError, CpuUpError, FreezeError, HotplugDisabled, InstallError, Left,
+    ApRefusal, Awaited, CpuDownError, CpuUpError, FreezeError, HotplugDisabled, InstallError, Left,
     NotRemoved, Quarantine, RestingPlace, StepError, StepName, SyncState, TargetError, ThawError,
 };
 pub use crate::sched::lock::WouldDeadlock;
@@ -131,6 +132,39 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 /// offline and quarantined, as with [`cpu_up`].
 pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
     kernel().hotplug.cpu_down(cpu)
+}
+
+/// Takes CPU `cpu` offline as [`cpu_down`] does, but turns back at `deadline` if the machine has
+/// not been stopped by then: all steps are taken again, and the CPU stays. It is too late from
+/// the moment when the machine stops. A step can't be interrupted: the operation turns back when
+/// it returns, and the log names a step that doesn't.
+///
+/// # Context
+/// As [`cpu_down`].
+///
+/// # Errors
+/// As [`cpu_down`]. At the deadline it is [`CpuDownError::Late`] or the error of a step, with the
+/// errno ETIMEDOUT. They name what was in the way: a thread, a step or a CPU.
+pub fn cpu_down_before(cpu: CpuId, deadline: Instant) -> Result<(), CpuDownError> {
+    kernel().hotplug.cpu_down_before(cpu, deadline)
+}
+
+/// Returns the limit of [`cpu_down`]: for how long it may go on before it turns back, as
+/// [`cpu_down_before`] does; `None`, as it is at first, without a limit.
+///
+/// # Context
+/// Any.
+pub fn down_limit() -> Option<Duration> {
+    kernel().hotplug.down_limit()
+}
+
+/// Sets what [`down_limit`] returns (boot argument `cpu_down_timeout_ms=`; in the shell
+/// `sysctl kernel.cpu_down_timeout_ms=`). It holds for each way down that begins from now on.
+///
+/// # Context
+/// Any.
+pub fn set_down_limit(limit: Option<Duration>) {
+    kernel().hotplug.set_down_limit(limit);
 }
 
 /// Moves CPU `cpu` to the state of number `state`, up or down, and leaves it there; does nothing

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use core::fmt;
+use core::time::Duration;
 
 use crate::arch::aarch64::{cpu_local, image};
 use crate::boot::devices::{Devices, missing};
@@ -84,6 +85,10 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     kernel
         .sched
         .set_realtime_runtime(arguments.realtime_runtime());
+    let limit = Duration::from_millis(arguments.cpu_down_timeout_ms.into());
+    kernel
+        .hotplug
+        .set_down_limit(Some(limit).filter(|limit| !limit.is_zero()));
     announce(kernel, &tree);
     report_unused_memory(&tree, early);
     report_unused_arguments(&tree, early, &arguments);

@@ -68,6 +68,9 @@ pub struct BootArgs<'a> {
     /// have a CPU that ordinary threads want; -1: without a bound. See
     /// [`BootArgs::realtime_runtime`].
     pub sched_rt_runtime_us: Option<i32>,
+    /// `cpu_down_timeout_ms=N`: turn back from taking a CPU down after `N` milliseconds; 0, and
+    /// no such word: never.
+    pub cpu_down_timeout_ms: u32,
     /// The whole line.
     line: &'a [u8],
 }
@@ -91,6 +94,7 @@ impl<'a> BootArgs<'a> {
                 Setting::RcuPriority(priority) => args.rcu_priority = priority,
                 Setting::RcuMark(mark) => args.rcu_mark = Some(mark),
                 Setting::RealtimeRuntime(time) => args.sched_rt_runtime_us = Some(time),
+                Setting::DownTimeout(time) => args.cpu_down_timeout_ms = time,
                 Setting::Unknown(_) => {}
             }
         }
@@ -224,6 +228,8 @@ enum Setting<'a> {
     RcuMark(u64),
     /// `sched_rt_runtime_us=` with this number.
     RealtimeRuntime(i32),
+    /// `cpu_down_timeout_ms=` with this number.
+    DownTimeout(u32),
     /// A word that the kernel doesn't know.
     Unknown(BootArg<'a>),
 }
@@ -282,6 +288,10 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
                 _ => Err(BootArgErrorKind::BadValue),
             },
         },
+        "cpu_down_timeout_ms" => match u32::try_from(number(value?)?) {
+            Ok(time) => Ok(Setting::DownTimeout(time)),
+            Err(_) => Err(BootArgErrorKind::BadValue),
+        },
         _ => Ok(Setting::Unknown(arg)),
     }
 }
@@ -321,6 +331,8 @@ mod tests {
         let unknown: Vec<String> = args.unknown().map(|arg| arg.to_string()).collect();
         assert_eq!(unknown, ["console=ttyAMA0", "root=/dev/vda"]);
         assert_eq!(BootArgs::parse(""), BootArgs::default());
+        let timeout = |line| BootArgs::parse(line).cpu_down_timeout_ms;
+        assert_eq!((timeout(""), timeout("cpu_down_timeout_ms=250")), (0, 250));
     }
 
     #[test]
@@ -398,6 +410,8 @@ mod tests {
             ("sched_rt_runtime_us=-2", NotANumber),
             ("sched_rt_runtime_us=", NotANumber),
             ("sched_rt_runtime_us", MissingValue),
+            ("cpu_down_timeout_ms=4294967296", BadValue),
+            ("cpu_down_timeout_ms=-1", NotANumber),
             ("quiet=1", UnexpectedValue),
             ("debug=all", UnexpectedValue),
         ] {

@@ -73,7 +73,7 @@ impl<P: HotplugHost> Hotplug<P> {
             .get()
             .expect("BUG: a CPU is released before prep:threads");
         P::sched().start_cpu(idle);
-        let context = StepContext { cpu };
+        let context = StepContext::of(cpu);
         // (short-locks-until-online)
         let walked = self.walker(&context).up(UP_TO_ONLINE);
         assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");

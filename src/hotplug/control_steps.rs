@@ -30,8 +30,10 @@ const LOOK: Duration = Duration::from_millis(10);
 const SPINS: u32 = 8;
 
 /// How long control waits for what another CPU or firmware does, in nanoseconds.
-/// Relaxed: a test sets them between operations.
+/// Relaxed: they order nothing.
 pub(super) struct Limits {
+    /// How long a way down may take, up to the point of no return; `u64::MAX`: for ever.
+    down: AtomicU64,
     arrive: AtomicU64,
     die: AtomicU64,
     off: AtomicU64,
@@ -40,6 +42,7 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new<P: HotplugHost>() -> Limits {
         Limits {
+            down: AtomicU64::new(u64::MAX),
             arrive: AtomicU64::new(nanoseconds(Hotplug::<P>::ARRIVE)),
             die: AtomicU64::new(nanoseconds(Hotplug::<P>::DIE)),
             off: AtomicU64::new(nanoseconds(Hotplug::<P>::OFF)),
@@ -69,6 +72,23 @@ impl<P: HotplugHost> Hotplug<P> {
     /// it is an error and the CPU is quarantined, which a virtual CPU that merely
     /// isn't running must not be.
     pub const OFF: Duration = Duration::from_secs(5);
+
+    /// Sets how long [`Hotplug::cpu_down`] may take from now on, up to the point from which it
+    /// can't turn back; `None`: for ever.
+    pub fn set_down_limit(&self, limit: Option<Duration>) {
+        set(&self.limits.down, limit.unwrap_or(Duration::MAX));
+    }
+
+    /// Returns how long [`Hotplug::cpu_down`] may take; `None`: for ever.
+    pub fn down_limit(&self) -> Option<Duration> {
+        let limit = self.limits.down.load(Ordering::Relaxed);
+        (limit != u64::MAX).then(|| Duration::from_nanos(limit))
+    }
+
+    /// Returns the deadline of a way down that begins now.
+    pub(super) fn down_deadline(&self) -> Instant {
+        self.down_limit().map_or(Instant::FOREVER, P::deadline)
+    }
 
     /// For tests: how long a CPU may take to say ALIVE from now on.
     pub fn set_arrival_limit(&self, limit: Duration) {
@@ -200,11 +220,28 @@ impl<P: HotplugHost> Hotplug<P> {
     /// `sync:active`, teardown: waits until no thread holds a mask with this CPU in it. From
     /// then on no thread is placed on it, and the threads that are queued there go at once: a
     /// realtime thread that never waits would keep the CPU's own threads from parking.
-    pub(super) fn wait_inactive(&self, cpu: CpuId) {
-        P::grace_periods().synchronize(|late| {
+    ///
+    /// # Errors
+    /// At `until` a CPU still holds the grace period up.
+    pub(super) fn wait_inactive(&self, cpu: CpuId, until: Instant) -> Result<(), StepError> {
+        self.wait_grace_period(cpu, until)?;
+        P::sched().push_all(cpu);
+        Ok(())
+    }
+
+    /// Waits for a grace period, for the take-down of `cpu`.
+    ///
+    /// # Errors
+    /// At `until` a CPU still holds it up.
+    pub(super) fn wait_grace_period(&self, cpu: CpuId, until: Instant) -> Result<(), StepError> {
+        let over = P::grace_periods().synchronize_until(until, |late| {
             log::warn!("CPU{cpu} waits for a grace period; CPUs {late} hold it up");
         });
-        P::sched().push_all(cpu);
+        match over.map_err(|late| late.first()) {
+            // The last one has reported in this moment.
+            Ok(()) | Err(None) => Ok(()),
+            Err(Some(late)) => Err(StepError::NotQuiescent(late)),
+        }
     }
 
     /// `sync:alive`, teardown: waits until the CPU has said DEAD and firmware says OFF. A CPU

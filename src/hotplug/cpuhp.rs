@@ -14,6 +14,7 @@ use crate::sched::lock::Completion;
 use crate::sched::patience;
 use crate::sched::{SchedHost, Service, Thread};
 use crate::sync::{LockMap, SpinLock};
+use crate::time::Instant;
 use crate::trace::Direction;
 
 /// The mailbox between control and `cpuhp/N`. One completion for each
@@ -38,8 +39,8 @@ struct Slot {
 
 /// What the thread is to do.
 enum Wanted {
-    /// Walk until this many steps are up.
-    Walk(usize),
+    /// Walk until this many steps are up; down before this instant.
+    Walk(usize, Instant),
     /// Pass this instance, which has this row and number.
     Pass(Arc<Instance>, (usize, usize)),
 }
@@ -87,7 +88,21 @@ impl<P: HotplugHost> Command<P> {
         direction: Direction,
         target: usize,
     ) -> Result<(), WalkError> {
-        self.have(cpu, direction, Wanted::Walk(target))
+        self.have(cpu, direction, Wanted::Walk(target, Instant::FOREVER))
+    }
+
+    /// Has `cpu`'s thread walk down until `target` steps are up, and waits for it. A step that
+    /// ends at `until` or later is the last: the thread walks back.
+    ///
+    /// # Errors
+    /// As [`Command::run_on`].
+    pub(super) fn run_down_until(
+        &self,
+        cpu: CpuId,
+        target: usize,
+        until: Instant,
+    ) -> Result<(), WalkError> {
+        self.have(cpu, Direction::Down, Wanted::Walk(target, until))
     }
 
     /// Has `cpu`'s thread pass `instance`, which has the row and number `at`, and waits for it.
@@ -115,11 +130,19 @@ impl<P: HotplugHost> Command<P> {
         P::sched().wake(thread);
         self.walk(direction).wait::<P>();
         self.done(direction).wait_patiently(|| {
+            let hotplug = P::hotplug();
+            // The step is past already on the way up, and not any more on the way down.
+            let up = hotplug.state(cpu).state();
+            let row = match direction {
+                Direction::Up => up.saturating_sub(1),
+                Direction::Down => up.min(hotplug.steps().len() - 1),
+            };
             log::warn!(
-                "{} has not finished a walk for {} s (it is {:?})",
+                "{} has not finished a walk for {} s (it is {:?}, in step {})",
                 thread.name(),
                 patience::<P>().as_secs(),
-                thread.state_racy()
+                thread.state_racy(),
+                hotplug.step_name(row)
             );
         });
         core::mem::replace(&mut self.slot.lock().result, Ok(()))
@@ -160,7 +183,7 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
         };
         let walk = command.walk(direction).work::<P>();
         let result = match wanted {
-            Wanted::Walk(target) => walk_here::<P>(cpu, direction, target),
+            Wanted::Walk(target, until) => walk_here::<P>(cpu, direction, target, until),
             // The last reference to it is the installing thread's, which waits.
             Wanted::Pass(instance, at) => instance
                 .pass(cpu, direction, hotplug.state(cpu), at)
@@ -172,19 +195,20 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
     }
 }
 
-/// Walks this CPU until `target` steps are up, or back to where it was.
+/// Walks this CPU until `target` steps are up, down before `until`, or back to where it was.
 fn walk_here<P: HotplugHost>(
     cpu: CpuId,
     direction: Direction,
     target: usize,
+    until: Instant,
 ) -> Result<(), WalkError> {
     let hotplug = P::hotplug();
     let origin = hotplug.state(cpu).state();
-    let context = StepContext { cpu };
+    let context = StepContext { cpu, until };
     let mut walker = hotplug.walker(&context);
     let result = match direction {
         Direction::Up => walker.up(target),
-        Direction::Down => walker.down(target),
+        Direction::Down => walker.down_while(target, || P::now() < until),
     };
     if result.is_err() {
         let back = match direction {

@@ -4,10 +4,10 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::errno::Errno;
-use crate::hotplug::{HotplugDisabled, Quarantine, StepName, SyncState};
+use crate::hotplug::{Awaited, HotplugDisabled, Quarantine, StepName, SyncState};
 use crate::platform::{IrqChipError, OutOfStacks, PsciError};
-use crate::sched::SpawnError;
 use crate::sched::lock::WouldDeadlock;
+use crate::sched::{SpawnError, ThreadName};
 
 const fn errno_of_psci(error: PsciError) -> Errno {
     match error {
@@ -72,6 +72,12 @@ pub enum StepError {
     NotDead(SyncState),
     /// The callback of a step that was installed has refused.
     Refused(Errno),
+    /// The deadline had passed when it ended.
+    Late,
+    /// At the deadline this thread was still pinned to the CPU.
+    Pinned(ThreadName),
+    /// At the deadline this CPU was still in a section with preemption off.
+    NotQuiescent(CpuId),
 }
 
 impl StepError {
@@ -83,6 +89,7 @@ impl StepError {
             StepError::Psci(error) => errno_of_psci(error),
             StepError::NeverArrived | StepError::RefusedItself(_) => Errno::Io,
             StepError::Refused(errno) => errno,
+            StepError::Late | StepError::Pinned(_) | StepError::NotQuiescent(_) => Errno::TimedOut,
         }
     }
 }
@@ -116,6 +123,19 @@ impl fmt::Display for StepError {
                 write!(f, "it has not said DEAD, its handshake is {}", state.name())
             }
             StepError::Refused(errno) => write!(f, "it refused: {errno}"),
+            StepError::Late => f.write_str("it took until after the deadline"),
+            StepError::Pinned(thread) => {
+                write!(
+                    f,
+                    "thread {thread} was pinned to the CPU until the deadline"
+                )
+            }
+            StepError::NotQuiescent(cpu) => {
+                write!(
+                    f,
+                    "CPU{cpu} was in a section with preemption off until the deadline"
+                )
+            }
         }
     }
 }
@@ -250,6 +270,13 @@ pub enum CpuDownError {
         /// What firmware said.
         error: PsciError,
     },
+    /// The deadline came, and the machine was not stopped yet. All steps were taken again.
+    Late {
+        /// The CPU.
+        cpu: CpuId,
+        /// What it had waited for.
+        awaited: Awaited,
+    },
     /// A step failed, and all before it were taken again.
     Step {
         /// The CPU.
@@ -304,6 +331,7 @@ impl CpuDownError {
             | CpuDownError::LastOnline(_)
             | CpuDownError::BoundThreads { .. }
             | CpuDownError::Quarantined { .. } => Errno::Busy,
+            CpuDownError::Late { .. } => Errno::TimedOut,
             CpuDownError::WouldNotTurnOff { error, .. } => errno_of_psci(*error),
             CpuDownError::Step { error, .. } => error.errno(),
             CpuDownError::NotUndone { .. }
@@ -328,6 +356,7 @@ impl fmt::Display for CpuDownError {
             CpuDownError::WouldNotTurnOff { cpu, error } => {
                 write!(f, "CPU{cpu} can not be turned off: {error}")
             }
+            CpuDownError::Late { cpu, awaited } => write!(f, "CPU{cpu} stays: {awaited}"),
             CpuDownError::Step { cpu, step, error } => {
                 write!(f, "CPU{cpu} DOWN state {step} failed: {error}")
             }

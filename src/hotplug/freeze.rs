@@ -244,7 +244,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let mut gone: Vec<Gone> = Vec::with_capacity(others.count());
         for cpu in others.iter() {
             let up = self.state(cpu).state();
-            let went = self.go_down_to(cpu, 0, &mut held);
+            let went = self.go_down_to(cpu, 0, self.down_deadline(), &mut held);
             held.take_cpus_again(&self.lock);
             if let Err(error) = went {
                 let away = match self.bring_back(&gone, &mut held) {

@@ -35,7 +35,9 @@
 //! - *Up*: from SHOULD_ONLINE ([`Handshake::release`]) control waits without a limit until the
 //!   CPU is online: the steps in between can't fail, by their type. The steps after that may
 //!   fail; then the walk turns round, and the CPU is taken down again.
-//! - *Down*: from the stop on, whose still point takes the CPU out of `online`, the walk ends
+//! - *Down*: until the stop begins it turns back, also at its deadline
+//!   ([`Hotplug::cpu_down_before`]), which a step that is being passed can't be interrupted for.
+//!   From the stop on, whose still point takes the CPU out of `online`, the walk ends
 //!   offline. What may still go wrong, a CPU that doesn't say DEAD or firmware that doesn't
 //!   say OFF, quarantines the CPU and is an error of the operation.
 //!
@@ -49,7 +51,7 @@
 //! - **passages-balance**: passages up − passages down of a step is 0 or 1 for each
 //!   CPU, at rest, and 1 exactly for the steps below `state`. A step that is installed counts
 //!   in each of its instances (`up-as-far-as-past` of `src/hotplug/install.rs`).
-//! - **prep-undo-cant-fail**: the teardowns of the `prep` and `sync` groups can't fail, by
+//! - **prep-undo-cant-fail**: the teardowns of the steps up to `sync:timers` can't fail, by
 //!   their type. So a bring-up that fails before SHOULD_ONLINE always ends offline.
 //! - **refusals-first**: what can refuse a take-down is asked before the machine is stopped,
 //!   the steps that may fail and firmware included; [`Hotplug::cpu_down`] asks first of all. A
@@ -75,6 +77,7 @@ mod control_place;
 mod control_steps;
 mod core;
 mod cpuhp;
+mod deadline;
 mod error;
 mod freeze;
 mod handle;
@@ -100,6 +103,7 @@ mod walk;
 
 pub use self::core::Hotplug;
 pub use crate::coherency::life::Life;
+pub use deadline::Awaited;
 pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, StepError};
 pub use freeze::{DisableGuard, FreezeError, Frozen, HotplugDisabled, ThawError};
 pub use handle::{InstanceHandle, StepHandle};

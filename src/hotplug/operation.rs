@@ -15,14 +15,16 @@
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::cpuhp::Command;
+use crate::hotplug::deadline::NotTakenDown;
 use crate::hotplug::history::Recorded;
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
-    ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugHost, Left, Parked, Quarantine, StepContext,
-    StepError, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, WalkError,
+    ALL_UP, Awaited, CpuDownError, CpuUpError, Hotplug, HotplugHost, Left, Parked, Quarantine,
+    StepContext, StepError, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, WalkError,
 };
 use crate::sched::Thread;
 use crate::sync::atomic::Ordering;
+use crate::time::Instant;
 use crate::trace::{Direction, Event};
 
 impl<P: HotplugHost> Hotplug<P> {
@@ -100,7 +102,7 @@ impl<P: HotplugHost> Hotplug<P> {
     fn walk_up(&'static self, cpu: CpuId, origin: usize, target: usize) -> Result<(), WalkError> {
         // From below the release no step is up (down-up-or-online).
         if origin < UP_TO_ONLINE {
-            let context = StepContext { cpu };
+            let context = StepContext::of(cpu);
             let mut walker = self.walker(&context);
             if let Err(failed) = walker.up(UP_TO_ALIVE) {
                 // (prep-undo-cant-fail)
@@ -120,7 +122,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if walked.is_err()
             && origin < UP_TO_ONLINE
             && self.state(cpu).state() == UP_TO_ONLINE
-            && let Err(error) = self.take_down(cpu)
+            && let Err(NotTakenDown::Lost(error)) = self.take_down(cpu, Instant::FOREVER)
         {
             log::error!("{error}");
         }
@@ -153,17 +155,36 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// [`CpuDownError`]. Unless it says otherwise the CPU is as it was before.
     pub fn cpu_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
+        self.cpu_down_before(cpu, self.down_deadline())
+    }
+
+    /// Does as [`Hotplug::cpu_down`], but turns back at `deadline`, if the machine has not been
+    /// stopped by then. A step can't be interrupted: the walk turns back when it returns, and the
+    /// log names one that doesn't.
+    ///
+    /// # Context
+    /// As [`Hotplug::cpu_down`].
+    ///
+    /// # Errors
+    /// As [`Hotplug::cpu_down`]. At the deadline it is [`CpuDownError::Late`], or a step whose
+    /// error has the errno ETIMEDOUT.
+    pub fn cpu_down_before(
+        &'static self,
+        cpu: CpuId,
+        deadline: Instant,
+    ) -> Result<(), CpuDownError> {
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
-        let mut held = self.begin_operation()?;
+        let begun = self.begin_operation_until(deadline)?;
+        let mut held = begun.map_err(|awaited| CpuDownError::Late { cpu, awaited })?;
         self.refuse_if_disabled()?;
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));
         }
-        self.go_down_to(cpu, 0, &mut held)
+        self.go_down_to(cpu, 0, deadline, &mut held)
     }
 
     /// Takes `cpu` down until `target` rows are up, where it may rest and which isn't above
-    /// where it is.
+    /// where it is, before `deadline`.
     ///
     /// # Errors
     /// As [`Hotplug::cpu_down`].
@@ -171,6 +192,7 @@ impl<P: HotplugHost> Hotplug<P> {
         &'static self,
         cpu: CpuId,
         target: usize,
+        deadline: Instant,
         held: &mut Operation<'_, P>,
     ) -> Result<(), CpuDownError> {
         let origin = self.state(cpu).state();
@@ -181,12 +203,16 @@ impl<P: HotplugHost> Hotplug<P> {
             };
         }
         self.may_leave(cpu, target)?;
+        if P::now() >= deadline {
+            let awaited = Awaited::Nothing;
+            return Err(CpuDownError::Late { cpu, awaited });
+        }
         let mut place = ControlPlace::<P>::here();
         place.leave(cpu)?;
         let _recorded = Recorded::<P>::new(cpu, Direction::Down);
         self.route_events_here(cpu);
         let rest = target.max(UP_TO_ONLINE);
-        let walked = self.command(cpu).run_on(cpu, Direction::Down, rest);
+        let walked = self.command(cpu).run_down_until(cpu, rest, deadline);
         if let Err(failed) = walked {
             let step = self.step_name(failed.step);
             let error = failed.error;
@@ -203,7 +229,11 @@ impl<P: HotplugHost> Hotplug<P> {
         if target == rest {
             return Ok(());
         }
-        let taken_down = self.take_down(cpu);
+        let taken_down = match self.take_down(cpu, deadline) {
+            Err(NotTakenDown::Late(awaited)) => Err(self.take_again(cpu, origin, awaited)),
+            Err(NotTakenDown::Lost(error)) => Err(error),
+            Ok(()) => Ok(()),
+        };
         drop(place);
         self.finish_down(cpu, held);
         taken_down
@@ -214,7 +244,7 @@ impl<P: HotplugHost> Hotplug<P> {
     fn finish_down(&'static self, cpu: CpuId, held: &mut Operation<'_, P>) {
         if self.state(cpu).state() == UP_TO_POST_DEAD {
             held.release_cpus();
-            let context = StepContext { cpu };
+            let context = StepContext::of(cpu);
             let walked = self.walker(&context).down(0);
             assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         }
@@ -238,13 +268,15 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Walks from `init:online` down through the still point until only what runs without
-    /// the hotplug lock is left.
-    fn take_down(&'static self, cpu: CpuId) -> Result<(), CpuDownError> {
+    /// the hotplug lock is left. Stops the machine before `deadline`, or not at all.
+    fn take_down(&'static self, cpu: CpuId, deadline: Instant) -> Result<(), NotTakenDown> {
         let was_refused = P::off_refused(cpu).is_some();
-        let context = StepContext { cpu };
+        let context = StepContext::of(cpu);
         P::sched().park(self.thread(cpu));
         P::sched().give_way();
         let stop = P::stop_machine();
+        let still = self.may_stop(cpu, deadline);
+        let still = still.map_err(NotTakenDown::Late)?;
         // The still point takes the INIT steps back, and no others: a walk that
         // could not be undone before may not end there.
         let up = self.state(cpu).state();
@@ -252,13 +284,11 @@ impl<P: HotplugHost> Hotplug<P> {
             up == UP_TO_ONLINE,
             "BUG: {cpu:?} is taken down with {up} steps up"
         );
-        let stopped = {
-            let still = stop.lock();
-            stop.stop_on(&still, cpu, || {
-                let walked = self.walker(&context).down(UP_TO_ALIVE);
-                assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
-            })
-        };
+        let stopped = stop.stop_on(&still, cpu, || {
+            let walked = self.walker(&context).down(UP_TO_ALIVE);
+            assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
+        });
+        drop(still);
         P::grace_periods().after_teardown();
         // Only hotplug changes the online mask, and this thread has the hotplug lock.
         assert!(stopped.is_ok(), "BUG: {cpu:?} left meanwhile: {stopped:?}");
@@ -270,9 +300,11 @@ impl<P: HotplugHost> Hotplug<P> {
         assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         match self.quarantine(cpu) {
             None => {}
-            Some(Quarantine::NotDead(state)) => return Err(CpuDownError::NotDead { cpu, state }),
+            Some(Quarantine::NotDead(state)) => {
+                return Err(NotTakenDown::Lost(CpuDownError::NotDead { cpu, state }));
+            }
             Some(Quarantine::NotOff(refused)) => {
-                return Err(CpuDownError::NotOff { cpu, refused });
+                return Err(NotTakenDown::Lost(CpuDownError::NotOff { cpu, refused }));
             }
             Some(Quarantine::NeverArrived) => panic!("BUG: {cpu:?} never arrived and was online"),
         }
@@ -292,7 +324,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn start_boot_cpu(&'static self) {
         let cpu = CpuId::BOOT;
         let record = self.cpus.get(cpu);
-        let context = StepContext { cpu };
+        let context = StepContext::of(cpu);
         P::trace(Event::WalkBegin {
             cpu,
             direction: Direction::Up,

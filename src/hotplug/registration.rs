@@ -16,8 +16,9 @@
 use alloc::sync::Arc;
 
 use crate::cpu::CpuMask;
-use crate::hotplug::{Hotplug, HotplugHost, InstallError, NewStep, Passing, StepHandle};
+use crate::hotplug::{Awaited, Hotplug, HotplugHost, InstallError, NewStep, Passing, StepHandle};
 use crate::sched::lock::{AddRemoveGuard, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
+use crate::time::Instant;
 
 /// An operation is under way while this exists.
 pub(super) struct Operation<'a, P: HotplugHost> {
@@ -67,6 +68,29 @@ impl<P: HotplugHost> Hotplug<P> {
         Ok(Operation {
             cpus: Some(self.lock.write_if_it_may()?),
             _add_remove: add_remove,
+        })
+    }
+
+    /// Does as [`Hotplug::begin_operation`], but waits for the locks no longer than until
+    /// `until`. Then it returns what it has waited for.
+    ///
+    /// # Errors
+    /// As [`Hotplug::begin_operation`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(super) fn begin_operation_until(
+        &self,
+        until: Instant,
+    ) -> Result<Result<Operation<'_, P>, Awaited>, WouldDeadlock> {
+        let Some(add_remove) = self.add_remove.lock_until_if_it_may(until)? else {
+            let owner = self.add_remove.owner_racy();
+            return Ok(Err(owner.map_or(Awaited::Nothing, Awaited::Operation)));
+        };
+        Ok(match self.lock.write_until_if_it_may(until)? {
+            Ok(cpus) => Ok(Operation {
+                cpus: Some(cpus),
+                _add_remove: add_remove,
+            }),
+            Err(reader) => Err(reader.map_or(Awaited::Nothing, Awaited::Reader)),
         })
     }
 

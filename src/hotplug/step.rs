@@ -1,6 +1,8 @@
 //! A step of the state table: a name, and a startup and a teardown.
 
+use crate::cpu::CpuId;
 use crate::hotplug::StepError;
+use crate::time::Instant;
 
 /// Which group of the table a step belongs to; the order is the table's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,5 +145,18 @@ impl<C> Step<C> {
 #[derive(Clone, Copy, Debug)]
 pub struct StepContext {
     /// The CPU that comes or goes.
-    pub cpu: crate::cpu::CpuId,
+    pub cpu: CpuId,
+    /// Until when a teardown that waits may do so, if it can fail. Then it fails, and says what
+    /// it has waited for.
+    pub until: Instant,
+}
+
+impl StepContext {
+    /// Returns the context of a walk of `cpu` that has no deadline.
+    pub const fn of(cpu: CpuId) -> StepContext {
+        StepContext {
+            cpu,
+            until: Instant::FOREVER,
+        }
+    }
 }

@@ -13,7 +13,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use crate::hotplug::{Group, HotplugHost, Place, Side, Step, StepContext};
+use crate::hotplug::{Group, HotplugHost, Place, Side, Step, StepContext, StepError};
 
 /// How many rows are up when only what must run without the hotplug lock is.
 pub const UP_TO_POST_DEAD: usize = rows_through(POST_DEAD, NAMES);
@@ -300,7 +300,10 @@ table![
         name: "sched:drain",
         group: Group::Sched,
         startup: Side::Nothing("threads come by themselves, once it is active"),
-        teardown: Side::Infallible(|cx| P::sched().drain(cx.cpu)),
+        teardown: Side::Fallible(|cx| {
+            let drained = P::sched().drain(cx.cpu, cx.until);
+            drained.map_err(StepError::Pinned)
+        }),
     },
     Step {
         name: "sched:threads",
@@ -332,7 +335,7 @@ table![
         place: RowPlace::After("sched:drain"),
         group: Group::Sync,
         startup: Side::Nothing("no reader holds an active mask with this CPU in it yet"),
-        teardown: Side::Infallible(|cx| P::hotplug().wait_inactive(cx.cpu)),
+        teardown: Side::Fallible(|cx| P::hotplug().wait_inactive(cx.cpu, cx.until)),
     },
     Step {
         name: "sched:active",

@@ -133,7 +133,8 @@ impl<P: HotplugHost> Hotplug<P> {
             moved.map_err(TargetError::Up)
         } else if target < up || target == 0 {
             // At 0 it may be quarantined.
-            let moved = self.go_down_to(cpu, target, &mut held);
+            let deadline = self.down_deadline();
+            let moved = self.go_down_to(cpu, target, deadline, &mut held);
             moved.map_err(TargetError::Down)
         } else {
             Ok(())

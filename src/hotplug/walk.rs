@@ -115,7 +115,7 @@ impl CpuhpState {
     }
 }
 
-/// A step has failed.
+/// A step has failed, or has ended too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkError {
     /// Its index in the table.
@@ -199,6 +199,19 @@ impl<C, S: SlotRows<C>, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, 
     /// # Errors
     /// The step that failed, which counts as not passed: `state` says how far the walk came.
     pub fn down(&mut self, target: usize) -> Result<(), WalkError> {
+        self.down_while(target, || true)
+    }
+
+    /// Walks down until `target` steps are up, as long as `go_on_fn` returns true after each
+    /// step.
+    ///
+    /// # Errors
+    /// As [`Walker::down`], or [`StepError::Late`] with the last step that was passed.
+    pub fn down_while(
+        &mut self,
+        target: usize,
+        go_on_fn: impl Fn() -> bool,
+    ) -> Result<(), WalkError> {
         loop {
             let up = self.state.state();
             if up <= target {
@@ -214,6 +227,10 @@ impl<C, S: SlotRows<C>, T: FnMut(usize, Direction, Option<bool>)> Walker<'_, C, 
                 step = stop;
             }
             self.pass(step, Direction::Down)?;
+            if !go_on_fn() {
+                let error = StepError::Late;
+                return Err(WalkError { step, error });
+            }
         }
     }
 

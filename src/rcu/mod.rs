@@ -67,6 +67,7 @@ use crate::platform::{PreemptWork, Sgi};
 use crate::sched::SchedHost;
 use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::time::Instant;
 
 pub use callback::{Head, Node, node};
 pub use callbacks::{Pushed, Queues, Ran};
@@ -195,13 +196,39 @@ impl<P: SchedHost> GracePeriods<P> {
     ///
     /// # Panics
     /// If called in a read-side section: it would wait for its own end.
-    pub fn synchronize(&self, mut late_fn: impl FnMut(&CpuMask)) {
+    pub fn synchronize(&self, late_fn: impl FnMut(&CpuMask)) {
+        let over = self.synchronize_until(Instant::FOREVER, late_fn);
+        assert!(
+            over.is_ok(),
+            "BUG: a grace period without a limit was given up"
+        );
+    }
+
+    /// Does as [`GracePeriods::synchronize`], but waits no longer than until `until`.
+    ///
+    /// # Context
+    /// As [`GracePeriods::synchronize`].
+    ///
+    /// # Errors
+    /// The CPUs that had not reported a moment ago: a section may still run there.
+    ///
+    /// # Panics
+    /// As [`GracePeriods::synchronize`].
+    pub fn synchronize_until(
+        &self,
+        until: Instant,
+        mut late_fn: impl FnMut(&CpuMask),
+    ) -> Result<(), CpuMask> {
         assert!(
             P::preempt_count() == 0 && P::irqs_enabled(),
             "BUG: synchronize inside a read-side section"
         );
         let late = || late_fn(&self.pending.cpus_racy());
-        self.rounds.share(late, || self.begin());
+        if self.rounds.share(until, late, || self.begin()) {
+            Ok(())
+        } else {
+            Err(self.pending.cpus_racy())
+        }
     }
 
     /// Begins a grace period. Returns true if no CPU had to be asked, so that it is

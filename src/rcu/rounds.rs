@@ -6,6 +6,7 @@ use crate::sched::late_at;
 use crate::sched::lock::WaitQueue;
 use crate::sync::PreemptGuard;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::time::Instant;
 
 /// Rounds of one kind, and the threads that wait for one.
 pub(super) struct Rounds<P: SchedHost> {
@@ -29,18 +30,24 @@ impl<P: SchedHost> Rounds<P> {
     /// that round, this caller begins it by `begin_fn`, which returns whether the round
     /// is over already. If it isn't, [`Rounds::end`] ends it. The caller of `end` need
     /// not be the one that began the round, which may be preempted by then. Each time
-    /// that [`PATIENCE`](crate::sched::PATIENCE) has passed it calls `late_fn`.
+    /// that [`PATIENCE`](crate::sched::PATIENCE) has passed it calls `late_fn`. At `until` it
+    /// gives up: the round goes on without it. Returns whether the round is over.
     ///
     /// # Context
     /// Thread, preemption on. `begin_fn` is called with preemption off.
-    pub(super) fn share(&self, mut late_fn: impl FnMut(), begin_fn: impl Fn() -> bool) {
-        self.wait(&mut late_fn, || {
+    pub(super) fn share(
+        &self,
+        until: Instant,
+        mut late_fn: impl FnMut(),
+        begin_fn: impl Fn() -> bool,
+    ) -> bool {
+        self.wait(until, &mut late_fn, || {
             let over = begin_fn();
             if over {
                 self.end();
             }
             over
-        });
+        })
     }
 
     /// Does as [`Rounds::share`] for a round that a thread runs: the caller that begins
@@ -50,7 +57,7 @@ impl<P: SchedHost> Rounds<P> {
     /// Thread, preemption on.
     pub(super) fn share_run<L: FnMut()>(&self, mut late_fn: L, run_fn: impl FnOnce(&mut L)) {
         let mut mine = false;
-        self.wait(&mut late_fn, || {
+        self.wait(Instant::FOREVER, &mut late_fn, || {
             mine = true;
             true
         });
@@ -85,10 +92,15 @@ impl<P: SchedHost> Rounds<P> {
         }
     }
 
-    /// Waits until a round is over that begins after this call. If this caller must
-    /// begin it, it calls `begun_fn` with preemption off. If that returns true, the
-    /// wait is over.
-    fn wait(&self, late_fn: &mut impl FnMut(), mut begun_fn: impl FnMut() -> bool) {
+    /// Waits until a round is over that begins after this call, or until `until`; returns
+    /// whether it is over. If this caller must begin it, it calls `begun_fn` with preemption
+    /// off. If that returns true, the wait is over.
+    fn wait(
+        &self,
+        until: Instant,
+        late_fn: &mut impl FnMut(),
+        mut begun_fn: impl FnMut() -> bool,
+    ) -> bool {
         let need = self.sequence.need();
         let mut over = || {
             let _here = PreemptGuard::<P>::new();
@@ -98,8 +110,14 @@ impl<P: SchedHost> Rounds<P> {
                 Turn::Begun => begun_fn(),
             }
         };
-        while !self.waiters.wait_until(late_at::<P>(), &mut over) {
+        let mut late = late_at::<P>();
+        while !self.waiters.wait_until(late.min(until), &mut over) {
+            if until <= late {
+                return false;
+            }
             late_fn();
+            late = late_at::<P>();
         }
+        true
     }
 }

@@ -20,10 +20,12 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::patience;
-use crate::sched::{SchedHost, Scheduler, Thread, ThreadState, Unpinned};
+use crate::sched::{
+    SchedHost, Scheduler, Thread, ThreadName, ThreadState, Unpinned, late_at, patience,
+};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, might_sleep};
+use crate::time::Instant;
 
 /// Why a thread was not given another affinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,13 +253,16 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Moves all threads but its per-CPU threads away from `cpu`, and waits for those
-    /// that are pinned there (`sched:drain`). A thread that may run nowhere else loses
-    /// its affinity, with a line in the log.
+    /// that are pinned there (`sched:drain`), no longer than until `until`. A thread that may
+    /// run nowhere else loses its affinity, with a line in the log.
     ///
     /// # Context
     /// `cpuhp/N`, on `cpu`, which is not active any more. `cpuhp/N` is more urgent than
     /// the threads that it moves, so all of those are queued.
-    pub fn drain(&self, cpu: CpuId) {
+    ///
+    /// # Errors
+    /// The name of a thread that is pinned there still. The others have gone.
+    pub fn drain(&self, cpu: CpuId, until: Instant) -> Result<(), ThreadName> {
         let record = self.cpus.get(cpu);
         record.let_go.reset();
         loop {
@@ -265,15 +270,33 @@ impl<P: SchedHost> Scheduler<P> {
             // Relaxed: this CPU writes it, and nothing else runs here meanwhile.
             let pinned = record.pinned.load(Ordering::Relaxed);
             if pinned == 0 {
-                return;
+                return Ok(());
             }
-            record.let_go.wait_patiently(|| {
-                log::warn!(
-                    "CPU{cpu} has waited {} s for {pinned} threads that are pinned to it",
-                    patience::<P>().as_secs()
-                );
-            });
+            let late = late_at::<P>();
+            if record.let_go.wait_until(late.min(until)) {
+                continue;
+            }
+            let name = self.a_pinned_thread(cpu);
+            if until <= late {
+                return Err(name);
+            }
+            log::warn!(
+                "CPU{cpu} has waited {} s for {pinned} threads that are pinned to it: {name}",
+                patience::<P>().as_secs()
+            );
         }
+    }
+
+    /// Returns the name of one of the threads that are pinned to `cpu`; `-` if the last of them
+    /// lets go at this moment.
+    fn a_pinned_thread(&self, cpu: CpuId) -> ThreadName {
+        let mut name = ThreadName::new(format_args!("-"));
+        self.for_each_thread(|thread| {
+            if thread.is_pinned() && thread.cpu() == cpu && !thread.is_per_cpu() {
+                name = *thread.name();
+            }
+        });
+        name
     }
 
     /// Moves one ordinary thread from this CPU, `cpu`, to another; returns whether

@@ -116,7 +116,7 @@ pub(super) fn commands<M: Machine>() -> [Command<M>; 16] {
         Command {
             name: "sysctl",
             usage: "KEY[=VALUE]...",
-            help: "show or change settings of the scheduler",
+            help: "show or change settings of scheduler and hotplug",
             more: help::SYSCTL,
             takes: Options(&sysctl::OPTIONS, sysctl::WORDS),
             run: sysctl::run,

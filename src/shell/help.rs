@@ -60,12 +60,14 @@ in per cent of one CPU.
 /// The text that ends the help of `sysctl`.
 pub(super) const SYSCTL: &str = "\
 Keys:
+ kernel.cpu_down_timeout_ms   after how many milliseconds taking a CPU down turns back; 0:
+                              never
  kernel.sched_rt_runtime_us   for how long of each period realtime threads may have a CPU
                               that ordinary threads want, in microseconds; -1: for all of it
  kernel.sched_rt_period_us    the length of a period, which can't be changed
 
 Examples:
- sysctl -a                                    show both
+ sysctl -a                                    show all
  sysctl kernel.sched_rt_runtime_us=-1         realtime threads without a bound
 ";
 

@@ -108,6 +108,12 @@ pub trait Machine {
     /// Changes what [`Machine::realtime_runtime`] returns, which is a second at most.
     fn set_realtime_runtime(&self, runtime: Option<Duration>);
 
+    /// Returns after how long taking a CPU down turns back, or `None` if it has no limit.
+    fn down_limit(&self) -> Option<Duration>;
+
+    /// Changes what [`Machine::down_limit`] returns.
+    fn set_down_limit(&self, limit: Option<Duration>);
+
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
 }

@@ -1,6 +1,6 @@
-//! `sysctl`: the settings of the scheduler that may change while the machine runs.
+//! `sysctl`: the settings that may change while the machine runs.
 //!
-//! Keys and values are Linux's, and messages are those of procps. Linux has the settings as
+//! Keys and values of the scheduler are Linux's, and messages are those of procps. Linux has the settings as
 //! files below `/proc/sys`; here there are no files.
 
 use alloc::format;
@@ -42,6 +42,9 @@ pub(super) const WORDS: usize = 8;
 
 const RUNTIME: &str = "kernel.sched_rt_runtime_us";
 const PERIOD: &str = "kernel.sched_rt_period_us";
+const DOWN: &str = "kernel.cpu_down_timeout_ms";
+/// All keys, in the order of their names.
+const KEYS: [&str; 3] = [DOWN, PERIOD, RUNTIME];
 
 /// Why a setting was not read or not changed.
 enum Refusal<'a> {
@@ -69,7 +72,7 @@ impl fmt::Display for Refusal<'_> {
 pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let has = |letter| args.options.iter().any(|(short, _)| *short == letter);
     if has('a') {
-        for key in [PERIOD, RUNTIME] {
+        for key in KEYS {
             show(machine, key, has('n'));
         }
         return Outcome::Continue(Status::SUCCESS);
@@ -89,8 +92,10 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         return Outcome::Continue(Status::FAILURE);
     }
     for request in requests.into_iter().flatten() {
-        if let Some(runtime) = request.runtime {
-            machine.set_realtime_runtime(runtime);
+        match request.change {
+            None => {}
+            Some(Change::Runtime(runtime)) => machine.set_realtime_runtime(runtime),
+            Some(Change::DownLimit(limit)) => machine.set_down_limit(limit),
         }
         show(machine, request.key, has('n'));
     }
@@ -100,14 +105,20 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
 /// Returns the key that `word` names, with `.` or `/` between its parts.
 fn known(word: &str) -> Result<&'static str, Refusal<'_>> {
     let is_it = |key: &&str| word.split(['.', '/']).eq(key.split('.'));
-    let found = [PERIOD, RUNTIME].into_iter().find(is_it);
+    let found = KEYS.into_iter().find(is_it);
     found.ok_or(Refusal::NoSuchKey(word))
 }
 
 /// What a word asks for: to show a setting, and to change it before.
 struct Request {
     key: &'static str,
-    runtime: Option<Option<Duration>>,
+    change: Option<Change>,
+}
+
+/// A new value.
+enum Change {
+    Runtime(Option<Duration>),
+    DownLimit(Option<Duration>),
 }
 
 impl Request {
@@ -118,35 +129,41 @@ impl Request {
                 return Err(Refusal::NoValue(word));
             }
             let key = known(word)?;
-            return Ok(Request { key, runtime: None });
+            return Ok(Request { key, change: None });
         };
         let key = known(key.trim())?;
         if key == PERIOD {
             return Err(Refusal::ReadOnly(PERIOD));
         }
-        let runtime = match value.trim().parse::<i64>() {
-            Ok(-1) => None,
-            Ok(us) => {
-                let time = u64::try_from(us).ok().map(Duration::from_micros);
-                let time = time.filter(|time| *time <= REALTIME_PERIOD);
-                Some(time.ok_or(Refusal::BadValue(RUNTIME))?)
-            }
-            Err(_) => return Err(Refusal::BadValue(RUNTIME)),
+        let number = value.trim().parse::<i64>();
+        let number = number.map_err(|_| Refusal::BadValue(key))?;
+        let change = if key == DOWN {
+            let time = u32::try_from(number).map_err(|_| Refusal::BadValue(key))?;
+            let limit = Duration::from_millis(time.into());
+            Change::DownLimit(Some(limit).filter(|limit| !limit.is_zero()))
+        } else if number == -1 {
+            Change::Runtime(None)
+        } else {
+            let time = u64::try_from(number).ok().map(Duration::from_micros);
+            let time = time.filter(|time| *time <= REALTIME_PERIOD);
+            Change::Runtime(Some(time.ok_or(Refusal::BadValue(key))?))
         };
         Ok(Request {
             key,
-            runtime: Some(runtime),
+            change: Some(change),
         })
     }
 }
 
 /// Prints the setting `key`.
 fn show<M: Machine>(machine: &M, key: &str, value_only: bool) {
-    let value = if key == PERIOD {
-        format!("{}", REALTIME_PERIOD.as_micros())
-    } else {
-        let runtime = machine.realtime_runtime();
-        runtime.map_or_else(|| "-1".into(), |time| format!("{}", time.as_micros()))
+    let value = match key {
+        PERIOD => format!("{}", REALTIME_PERIOD.as_micros()),
+        DOWN => format!("{}", machine.down_limit().unwrap_or_default().as_millis()),
+        _ => {
+            let runtime = machine.realtime_runtime();
+            runtime.map_or_else(|| "-1".into(), |time| format!("{}", time.as_micros()))
+        }
     };
     if value_only {
         machine.write(format_args!("{value}\n"));

@@ -235,6 +235,14 @@ impl Machine for KernelMachine {
         kernel().sched.set_realtime_runtime(runtime);
     }
 
+    fn down_limit(&self) -> Option<Duration> {
+        kernel().hotplug.down_limit()
+    }
+
+    fn set_down_limit(&self, limit: Option<Duration>) {
+        kernel().hotplug.set_down_limit(limit);
+    }
+
     fn memory(&self) -> MemoryReport {
         let stack = StackLayout::bytes_for(1);
         let heap = heap::stats();

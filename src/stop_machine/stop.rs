@@ -5,6 +5,7 @@ use core::fmt;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::Sgi;
 use crate::sched::Service;
+use crate::sched::ThreadName;
 use crate::sched::late_at;
 use crate::sched::lock::{Mutex, MutexGuard};
 use crate::smp::call::CallHost;
@@ -100,6 +101,20 @@ impl<P: StopHost> StopMachine<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> StopMutexGuard<'_, P> {
         self.mutex.lock()
+    }
+
+    /// Does as [`StopMachine::lock`], but waits no longer than until `at`. Returns `None` then.
+    ///
+    /// # Context
+    /// As [`StopMachine::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_until(&self, at: Instant) -> Option<StopMutexGuard<'_, P>> {
+        self.mutex.lock_until(at)
+    }
+
+    /// Returns the name of the thread that has the stop mutex, or had it a moment ago.
+    pub fn owner_racy(&self) -> Option<ThreadName> {
+        self.mutex.owner_racy().map(|owner| *owner.name())
     }
 
     /// Returns the stopper of `cpu`.

@@ -8,6 +8,7 @@ use stillpoint::platform::{Platform, PreemptWork};
 use stillpoint::sched::{Class, PerCpuThread, SchedHost, Scheduler, Service, Thread, kernel_class};
 use stillpoint::sync::atomic::AtomicUsize;
 use stillpoint::sync::{LocalCpu, LockMap};
+use stillpoint::time::Instant;
 
 use crate::platform::{Machine, Many, NEVER, machine};
 use crate::xorshift::Random;
@@ -372,7 +373,10 @@ impl Driver {
             Walk::Up => machine().masks.set_active(cpu(index), true),
             Walk::Down => {
                 machine().masks.set_active(cpu(index), false);
-                act(index, || sched().drain(cpu(index)));
+                act(index, || {
+                    let drained = sched().drain(cpu(index), Instant::FOREVER);
+                    assert_eq!(drained, Ok(()));
+                });
             }
             Walk::Done => {}
         }

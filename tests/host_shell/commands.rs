@@ -314,10 +314,11 @@ fn top_shows_shares_of_a_second() {
 }
 
 #[test]
-fn sysctl_shows_and_sets_the_bound_on_realtime_threads() {
+fn sysctl_shows_and_sets_what_may_change() {
     const KEY: &str = "kernel.sched_rt_runtime_us";
     let fake = Fake::new(1, "0");
-    let all = "kernel.sched_rt_period_us = 1000000\nkernel.sched_rt_runtime_us = 950000\n";
+    let all = "kernel.cpu_down_timeout_ms = 0\nkernel.sched_rt_period_us = 1000000\n\
+               kernel.sched_rt_runtime_us = 950000\n";
     let (text, report) = fake.run("sysctl -a");
     assert_eq!((text.as_str(), report.outcome), (all, OK));
     assert_eq!(fake.run(&format!("sysctl -n {KEY}")).0, "950000\n");
@@ -371,6 +372,19 @@ fn sysctl_shows_and_sets_the_bound_on_realtime_threads() {
         assert_eq!(report.outcome, FAILED);
     }
     assert!(fake.run("sysctl").0.contains("bad usage"));
+    let down = "kernel.cpu_down_timeout_ms";
+    for value in ["250", "0", "4294967295"] {
+        let (text, report) = fake.run(&format!("sysctl {down}={value}; sysctl -n {down}"));
+        assert_eq!(text, format!("{down} = {value}\n{value}\n"));
+        assert_eq!(report.outcome, OK);
+    }
+    for value in ["-1", "4294967296", ""] {
+        let (text, _) = fake.run(&format!("sysctl {down}={value}"));
+        assert_eq!(
+            text,
+            format!("sysctl: setting key \"{down}\": Invalid argument\n")
+        );
+    }
     let _refused = fake.run(&format!("sysctl {KEY}=5 kernel.no"));
     assert_eq!(
         fake.run(&format!("sysctl -n {KEY}")).0,

@@ -49,6 +49,8 @@ pub(crate) struct Fake {
     slept: RefCell<u64>,
     /// The bound on realtime threads.
     runtime: RefCell<Option<Duration>>,
+    /// The limit of a way down.
+    down_limit: RefCell<Option<Duration>>,
     /// The output that was not taken yet.
     pub(crate) console: RefCell<String>,
 }
@@ -63,6 +65,7 @@ impl Fake {
             did: RefCell::default(),
             slept: RefCell::default(),
             runtime: RefCell::new(Some(Duration::from_millis(950))),
+            down_limit: RefCell::default(),
             console: RefCell::default(),
         }
     }
@@ -298,6 +301,14 @@ impl Machine for Fake {
 
     fn set_realtime_runtime(&self, runtime: Option<Duration>) {
         self.runtime.replace(runtime);
+    }
+
+    fn down_limit(&self) -> Option<Duration> {
+        *self.down_limit.borrow()
+    }
+
+    fn set_down_limit(&self, limit: Option<Duration>) {
+        self.down_limit.replace(limit);
     }
 
     fn memory(&self) -> MemoryReport {

@@ -5,11 +5,12 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::SchedHost;
 use crate::sched::lock::cpus_lock::may_wait;
 use crate::sched::lock::{Mutex, MutexGuard, WouldDeadlock};
+use crate::sched::{SchedHost, ThreadName};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::might_sleep;
+use crate::time::Instant;
 
 /// Whether a thread holds the add/remove lock. Relaxed: only the thread itself uses it.
 #[derive(Debug)]
@@ -53,14 +54,49 @@ impl<P: SchedHost> AddRemoveLock<P> {
     /// If the thread is pinned, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_if_it_may(&self) -> Result<AddRemoveGuard<'_, P>, WouldDeadlock> {
+        self.check()?;
+        Ok(Self::taken(self.0.lock()))
+    }
+
+    /// Does as [`AddRemoveLock::lock_if_it_may`], but waits no longer than until `at`. Returns
+    /// `None` then.
+    ///
+    /// # Context
+    /// As [`AddRemoveLock::lock_if_it_may`].
+    ///
+    /// # Errors
+    /// As [`AddRemoveLock::lock_if_it_may`].
+    ///
+    /// # Panics
+    /// As [`AddRemoveLock::lock_if_it_may`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn lock_until_if_it_may(
+        &self,
+        at: Instant,
+    ) -> Result<Option<AddRemoveGuard<'_, P>>, WouldDeadlock> {
+        self.check()?;
+        Ok(self.0.lock_until(at).map(Self::taken))
+    }
+
+    /// Returns the name of the thread that has the lock, or had it a moment ago.
+    pub fn owner_racy(&self) -> Option<ThreadName> {
+        self.0.owner_racy().map(|owner| *owner.name())
+    }
+
+    /// Returns whether the running thread may wait for the lock.
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn check(&self) -> Result<(), WouldDeadlock> {
         might_sleep::<P>();
         may_wait::<P>()?;
         if P::sched().with_current(|me| me.add_remove_lock.is_held()) {
             return Err(WouldDeadlock::AddsOrRemoves);
         }
-        let guard = self.0.lock();
+        Ok(())
+    }
+
+    fn taken(guard: MutexGuard<'_, (), P>) -> AddRemoveGuard<'_, P> {
         P::sched().with_current(|me| me.add_remove_lock.set(true));
-        Ok(AddRemoveGuard(guard))
+        AddRemoveGuard(guard)
     }
 }
 

@@ -6,7 +6,8 @@
 //! writer had the lock are let in when it leaves, before the next writer. So neither
 //! starves, and a thread that reads must not read again inside.
 //!
-//! A writer that waits lends its level to the readers that it waits for: `reader_loans`.
+//! A writer that waits lends its level to the readers that it waits for: `reader_loans`. It may
+//! give up; then it takes that back, and opens the lock as one that leaves.
 
 #![forbid(unsafe_code)]
 
@@ -15,10 +16,10 @@ use core::marker::PhantomData;
 use crate::cpu::CpuId;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sched::lock::{Mutex, MutexGuard, ReaderCounts, WaitQueue, WouldDeadlock};
-use crate::sched::{SchedHost, Thread};
-use crate::sched::{late_at, patience};
+use crate::sched::{SchedHost, Thread, ThreadName, late_at, patience};
 use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep};
+use crate::time::Instant;
 
 /// The lock that keeps CPUs from coming up and going down.
 pub struct CpusLock<P: SchedHost> {
@@ -185,28 +186,57 @@ impl<P: SchedHost> CpusLock<P> {
     /// If the thread is pinned, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_if_it_may(&self) -> Result<CpusWriteGuard<'_, P>, WouldDeadlock> {
+        let guard = self.write_until_if_it_may(Instant::FOREVER)?;
+        Ok(guard.unwrap_or_else(|_| panic!("BUG: a wait without a limit has ended at it")))
+    }
+
+    /// Does as [`CpusLock::write_if_it_may`], but waits no longer than until `at`. Then it
+    /// returns the name of the thread that has the lock, if one has it still.
+    ///
+    /// # Context
+    /// As [`CpusLock::write`].
+    ///
+    /// # Errors
+    /// As [`CpusLock::write_if_it_may`].
+    ///
+    /// # Panics
+    /// As [`CpusLock::write_if_it_may`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn write_until_if_it_may(
+        &self,
+        at: Instant,
+    ) -> Result<Result<CpusWriteGuard<'_, P>, Option<ThreadName>>, WouldDeadlock> {
         might_sleep::<P>();
         may_wait::<P>()?;
         let held = self.key.acquire();
-        let turn = self.writer.lock();
+        let Some(turn) = self.writer.lock_until(at) else {
+            held.release();
+            return Ok(Err(self.writer.owner_racy().map(|owner| *owner.name())));
+        };
         {
             let _readers = self.readers.lock_irqsave();
             self.counts.block();
         }
-        if !self.counts.is_drained() {
-            self.wait_for_readers();
+        if !self.counts.is_drained() && !self.wait_for_readers(at) {
+            // Readers lose what was lent to them, and those that wait are let in.
+            P::sched().take_back_from_all();
+            let reader = P::sched().a_reader();
+            self.leave_write();
+            held.release();
+            return Ok(Err(reader));
         }
         P::sched().with_current(|me| me.cpus_lock.begin_write());
-        Ok(CpusWriteGuard {
+        Ok(Ok(CpusWriteGuard {
             lock: self,
             held,
             _turn: turn,
-        })
+        }))
     }
 
-    /// Waits until all readers have left. They are as urgent as this thread meanwhile.
+    /// Waits until all readers have left, or until `at`; returns whether they have. They are as
+    /// urgent as this thread meanwhile.
     #[cold]
-    fn wait_for_readers(&self) {
+    fn wait_for_readers(&self, at: Instant) -> bool {
         let me = P::sched().current();
         let mut say_at = late_at::<P>();
         while !self.counts.is_drained() {
@@ -214,7 +244,11 @@ impl<P: SchedHost> CpusLock<P> {
             me.place.wait_at(level); // A change of the level wakes it from here on.
             P::sched().lend_to_readers(level);
             let ready = || self.counts.is_drained() || me.level() != level;
-            if !self.drained.wait_until(say_at, ready) {
+            if !self.drained.wait_until(say_at.min(at), ready) {
+                if at <= say_at {
+                    me.place.leave();
+                    return self.counts.is_drained();
+                }
                 log::warn!(
                     "{} has waited {} s for cpus_write_lock: a thread holds cpus_read_lock",
                     me.name(),
@@ -224,6 +258,7 @@ impl<P: SchedHost> CpusLock<P> {
             }
         }
         me.place.leave();
+        true
     }
 
     fn leave_read(&self) {

@@ -36,6 +36,9 @@
 //! - **no-loan-in-line**: a reader that waits for a writer has given back, under the lock under
 //!   which writers block. It reads again where a writer lets it in, before the next writer
 //!   blocks.
+//! - **gives-up-clean**: a writer that gives up takes its loans back before it unblocks the lock,
+//!   whether a thread reads still or not. One that came before the writer and leaves after it
+//!   has seen neither.
 //!
 //! `tests/loom_cpus_lock.rs` model-checks it.
 
@@ -45,7 +48,7 @@ use alloc::sync::Arc;
 
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::lock::Heir;
-use crate::sched::{SchedHost, Scheduler, Thread};
+use crate::sched::{SchedHost, Scheduler, Thread, ThreadName};
 
 impl<P: SchedHost> Scheduler<P> {
     /// Lends `level` to each thread that reads under the hotplug lock, and takes back what a
@@ -67,6 +70,35 @@ impl<P: SchedHost> Scheduler<P> {
             }
             at.move_next();
         }
+    }
+
+    /// Takes back what a writer that gives up has lent. Also from threads that read no more: one
+    /// that leaves when the writer has unblocked the lock may not see its loan.
+    ///
+    /// # Context
+    /// The writer that has blocked the lock.
+    pub(super) fn take_back_from_all(&self) {
+        let threads = self.threads.lock_irqsave();
+        let mut at = threads.front();
+        while let Some(thread) = at.clone_pointer() {
+            // (gives-up-clean)
+            thread.with_lenders(|lenders| {
+                lenders.lend_as_writer(NORMAL_LEVEL);
+                lenders.settle(&thread);
+            });
+            at.move_next();
+        }
+    }
+
+    /// Returns the name of a thread that reads under the hotplug lock, if there is one.
+    pub(super) fn a_reader(&self) -> Option<ThreadName> {
+        let mut name = None;
+        self.for_each_thread(|thread| {
+            if thread.cpus_lock.reads() {
+                name = Some(*thread.name());
+            }
+        });
+        name
     }
 
     /// Gives back what a writer has lent to `me`, the running thread.

@@ -47,7 +47,7 @@
 //@ output: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
 //@ output: warning:   CPU1 runs the call qemu_late::.*$
 //@ case: pinned
-//@ output: warning: CPU1 has waited 1 s for 1 threads that are pinned to it$
+//@ output: warning: CPU1 has waited 1 s for 1 threads that are pinned to it: .+$
 //@ case: online
 //@ output: warning: CPU1 was released 1 s ago and is not online; it is at step [0-9]+$
 //@ case: rw-read

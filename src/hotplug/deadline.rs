@@ -1,0 +1,104 @@
+//! The deadline of a way down. Until the machine is stopped the operation turns back there: a
+//! lock isn't waited for any longer, `cpuhp` walks back after the step that it is in, and the
+//! stop isn't begun. The stop itself has no deadline yet.
+
+use core::fmt;
+
+use crate::cpu::CpuId;
+use crate::hotplug::{CpuDownError, Hotplug, HotplugHost, Left, StepError};
+use crate::sched::ThreadName;
+use crate::stop_machine::StopMutexGuard;
+use crate::time::Instant;
+use crate::trace::Direction;
+
+/// What a way down had waited for, before its first step or before the stop, when its deadline
+/// came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Nothing: the deadline was past when it began, or a step before the stop took until then.
+    Nothing,
+    /// The operation, the installation or the stop of this thread.
+    Operation(ThreadName),
+    /// This thread, which holds `cpus_read_lock`.
+    Reader(ThreadName),
+    /// This CPU, which was in a section with preemption off. It would not have come to the stop.
+    Cpu(CpuId),
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Awaited::Nothing => f.write_str("the deadline is past"),
+            Awaited::Operation(thread) => {
+                write!(
+                    f,
+                    "an operation of thread {thread} lasted until the deadline"
+                )
+            }
+            Awaited::Reader(thread) => {
+                write!(f, "thread {thread} held cpus_read_lock until the deadline")
+            }
+            Awaited::Cpu(cpu) => fmt::Display::fmt(&StepError::NotQuiescent(*cpu), f),
+        }
+    }
+}
+
+/// Why a CPU whose steps in thread context are down has not gone, or was not seen to go.
+pub(super) enum NotTakenDown {
+    /// The deadline came before the stop, and this was waited for. `cpuhp` is parked.
+    Late(Awaited),
+    /// It is offline, and quarantined.
+    Lost(CpuDownError),
+}
+
+impl<P: HotplugHost> Hotplug<P> {
+    /// Waits until the machine can be stopped to take `cpu` down; returns the stop mutex.
+    ///
+    /// With a deadline it also waits for a grace period. A CPU that doesn't come to that would
+    /// not come to the stop, which has no deadline of its own.
+    ///
+    /// # Errors
+    /// What was waited for when `deadline` came.
+    pub(super) fn may_stop(
+        &self,
+        cpu: CpuId,
+        deadline: Instant,
+    ) -> Result<StopMutexGuard<'static, P>, Awaited> {
+        let stop = P::stop_machine();
+        let Some(still) = stop.lock_until(deadline) else {
+            let owner = stop.owner_racy();
+            return Err(owner.map_or(Awaited::Nothing, Awaited::Operation));
+        };
+        if deadline != Instant::FOREVER {
+            match self.wait_grace_period(cpu, deadline) {
+                Err(StepError::NotQuiescent(late)) => return Err(Awaited::Cpu(late)),
+                _ if P::now() >= deadline => return Err(Awaited::Nothing),
+                _ => {}
+            }
+        }
+        Ok(still)
+    }
+
+    /// Takes up again what `cpuhp` has taken down, when the deadline has come before the stop.
+    pub(super) fn take_again(
+        &'static self,
+        cpu: CpuId,
+        origin: usize,
+        awaited: Awaited,
+    ) -> CpuDownError {
+        P::sched().unpark(self.thread(cpu));
+        match self.command(cpu).run_on(cpu, Direction::Up, origin) {
+            Ok(()) => CpuDownError::Late { cpu, awaited },
+            Err(failed) => {
+                let up = self.state(cpu).state();
+                let last = self.last_up(up);
+                CpuDownError::NotUndone {
+                    cpu,
+                    step: self.step_name(failed.step),
+                    error: failed.error,
+                    left: Left::HalfWay(last.expect("BUG: a CPU that is online has no step up")),
+                }
+            }
+        }
+    }
+}
