@@ -34,6 +34,7 @@ mod xorshift;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use stillpoint::sched::Nice;
 use world::{Habits, World};
 use xorshift::Random;
 
@@ -163,26 +164,52 @@ fn no_ordinary_thread_starves() {
     });
 }
 
+/// Returns a niceness by chance.
+fn any_nice(random: &mut Random) -> i8 {
+    i8::try_from(random.below(40)).expect("below 40") - 20
+}
+
 #[test]
 fn equal_threads_get_equal_time() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);
         let (cpus, threads) = (1 + random.below(20), 1 + random.below(40));
-        shares::equals_get_equal_time(seed, cpus, threads, 0);
+        shares::equals_get_equal_time(seed, cpus, threads, any_nice(&mut random));
+    });
+}
+
+#[test]
+fn equal_threads_get_equal_time_if_slices_end_anywhere() {
+    with_seeds(1, |seed| {
+        let mut random = Random::new(seed);
+        let (cpus, threads) = (1 + random.below(20), 1 + random.below(40));
+        shares::equals_get_equal_time_if_late(seed, cpus, threads, any_nice(&mut random));
     });
 }
 
 #[test]
 fn equal_threads_get_equal_time_if_one_cpu_has_one_more() {
-    for (cpus, threads) in [(12, 37), (13, 27), (18, 37), (19, 39)] {
-        shares::equals_get_equal_time(1, cpus, threads, 0);
+    let crowded = [
+        (2, 25),
+        (3, 34),
+        (8, 38),
+        (12, 37),
+        (13, 27),
+        (16, 40),
+        (18, 37),
+        (19, 39),
+    ];
+    for (cpus, threads) in crowded {
+        for nice in [-20, 0, 10, 19] {
+            shares::equals_get_equal_time(1, cpus, threads, nice);
+        }
     }
 }
 
 #[test]
 fn equal_threads_get_equal_time_however_heavy_they_are() {
-    for nice in [-20, -10, -5, 5] {
-        for (cpus, threads) in [(2, 3), (3, 5), (4, 9)] {
+    for nice in Nice::MIN.get()..=Nice::MAX.get() {
+        for (cpus, threads) in [(2, 3), (3, 5), (4, 9), (4, 33), (16, 40)] {
             shares::equals_get_equal_time(1, cpus, threads, nice);
         }
     }
@@ -190,12 +217,18 @@ fn equal_threads_get_equal_time_however_heavy_they_are() {
 
 #[test]
 fn equal_threads_share_the_cpus_that_they_may_use() {
-    with_seeds(1, among::equals_share_what_they_may_use);
+    with_seeds(1, |seed| {
+        let nice = any_nice(&mut Random::new(seed));
+        among::equals_share_what_they_may_use(seed, nice);
+    });
 }
 
 #[test]
 fn equal_threads_share_what_realtime_threads_leave() {
-    with_seeds(1, among::equals_share_what_is_left);
+    with_seeds(1, |seed| {
+        let nice = any_nice(&mut Random::new(seed));
+        among::equals_share_what_is_left(seed, nice);
+    });
 }
 
 #[test]

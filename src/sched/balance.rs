@@ -29,10 +29,12 @@
 //! - **behind-moves**: at the end of a slice, or when threads have waited for a slice behind
 //!   more urgent ones ([`help`](crate::sched::help)), or when a slice has passed since the last
 //!   look and a thread waits for its turn, the ordinary thread that waits and is
-//!   furthest behind moves to a CPU whose running thread leads it by more than a slice, or by
-//!   two if that CPU is as loaded as this one: then something else takes time here, such as
-//!   realtime threads that run for less than a slice. If no ordinary thread had this CPU for a
-//!   slice, it moves to any that runs an ordinary one.
+//!   furthest behind moves to a CPU with less load where it would be next, before a thread that
+//!   leads it by a slice, or by less if many wait here; and to any CPU whose running thread
+//!   leads it by more than two slices: then something else takes time here, such as realtime
+//!   threads that run for less than a slice. `Lags` of `fair` has the distances, which are
+//!   those of the thread's own weight. If no ordinary thread had this CPU for a slice, it moves
+//!   to any that runs an ordinary one.
 
 #![forbid(unsafe_code)]
 
@@ -404,7 +406,7 @@ impl<P: SchedHost> Scheduler<P> {
         let begin = queue.probe;
         queue.probe = (begin + PROBES) % cpus;
         let (thread, at) = queue.first_waiting()?;
-        let lag = distances.lag(thread.share.weight());
+        let lags = distances.lags(thread.share.weight(), load);
 
         let mut best = None;
         for step in 0..cpus.min(PROBES) {
@@ -416,13 +418,14 @@ impl<P: SchedHost> Scheduler<P> {
             let Some(mut there) = self.queue(other).try_lock_irqsave() else {
                 continue;
             };
-            let Some(ahead) = there.running_at() else {
+            let Some(front) = there.front() else {
                 continue;
             };
-            let lead = ahead.saturating_sub(at);
-            let fits = lead > 2 * lag || (lead > lag && there.weight() < load);
-            if (fits || starved) && best.is_none_or(|(most, _)| lead > most) {
-                best = Some((lead, other));
+            let leads_by = |lag: u64, ahead: u64| ahead.saturating_sub(at) > lag;
+            let fits = leads_by(lags.behind_running, front.running)
+                || (leads_by(lags.behind_next, front.next) && there.weight() < load);
+            if (fits || starved) && best.is_none_or(|(most, _)| front.running > most) {
+                best = Some((front.running, other));
             }
         }
         let (_, to) = best?;

@@ -18,6 +18,9 @@
 //! The *floor* of a queue is the least virtual runtime of its threads, as last seen.
 //!
 //! # Invariants
+//! - **equal-weights-are-alike**: among threads of one weight that compute for ever, which weight
+//!   that is makes no difference: how far they may lag is a multiple of what one of them uses
+//!   up in a slice. Only a heavy thread may be owed more when it moves.
 //! - **credit-is-bounded**: a thread that comes to a queue with ordinary threads is at
 //!   most `credit` before or behind its floor if it has slept, and `carried` if it
 //!   comes from another CPU, where it waited for its share. So a thread that has slept for
@@ -25,38 +28,47 @@
 //!   waits for a few slices, and not until the others have caught up. A heavy thread that
 //!   has slept is before the floor by no more than it uses up in that time on the CPU, so
 //!   it delays the others no longer than a light one. A light thread is behind the floor by
-//!   what it uses up in that time at most, so that sleeping gains it nothing.
+//!   what it uses up in that time at most, so that sleeping gains it nothing; and before the
+//!   floor by as much if it moves, so that it loses nothing by that.
 //! - **floor-never-falls**: a queue's floor never falls while ordinary threads are in it.
 //! - **waits-are-bounded**: beside ordinary threads only, a thread that waits has a CPU
 //!   after each of the others that may run where it does has had no more than
-//!   `carried * W / min(w, 1) + carried * W` and one slice, where w is its own
-//!   weight and W the other's, in multiples of that of niceness 0. For n equal threads on
-//!   one CPU that is 11 (n - 1) slices if they come from other CPUs, and (n - 1) if not.
+//!   `carried * W / min(w, 1) + carried * max(W, 1)` and one slice, where w is its own
+//!   weight and W the other's, in multiples of that of niceness 0. For n equal threads of
+//!   niceness 0 or more on one CPU that is 11 (n - 1) slices if they come from other CPUs, and
+//!   (n - 1) if not.
 //! - **weights-hold**: over a second, threads that compute for ever and may run anywhere each
 //!   get their share by weight, of which no thread's is more than one CPU. With niceness -5
 //!   to 5 they do within 10 % and a slice, with -10 to 10 within 20 % and two slices. With
 //!   all of -20 to 19 a thread gets a quarter of its share at least, but for two slices: the
 //!   slice of a light thread is more than its share of a second there.
 //! - **equals-are-max-min-fair**: over a second equal threads that compute for ever get what
-//!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice, or
-//!   two slices if that is more. So equal threads with the same CPUs get equal time. That
-//!   holds for a niceness of 5 or less: lighter threads have been seen to differ by twice as
-//!   much, since what a thread is owed when it moves is little of a light thread's time. If a
-//!   realtime thread takes a part of some CPUs, for however long at a time, they differ by
-//!   10 % and two slices at most. If all of them sleep before their slices end, they differ by
-//!   30 % and two slices at most: a sleeper is owed no more than a slice
-//!   (credit-is-bounded), and must be behind by as much to move. When CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until
+//!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice. So
+//!   equal threads with the same CPUs get equal time, and differ by no more than that. That
+//!   holds for every niceness, if a timer interrupt comes when it should. If it comes late, or
+//!   the slices of the CPUs end at different times, it is two slices, if those are more: with
+//!   more than twelve threads for each CPU. The reason is that a CPU takes the thread that has
+//!   had least, by however little. Two threads that are never apart by more than a slice may
+//!   change their order, so that one is a slice before the other when a second begins, and a
+//!   slice behind it when it ends. If a realtime thread takes a part of some CPUs, for however
+//!   long at a time, they differ by 10 % and two slices at most. If all of them sleep before
+//!   their slices end, they differ by 30 % and two slices at most: a sleeper is owed no more
+//!   than a slice (credit-is-bounded), and must be behind by as much to move. When CPUs have
+//!   come, a crowded CPU hands them one thread at the end of each slice. Until
 //!   all are spread and those that waited have caught up, they also differ by what a thread
 //!   may be owed (credit-is-bounded).
-//! - **movers-go-first**: a thread that comes from another queue, a slice behind the thread
+//! - **movers-go-first**: a thread that comes from another queue, two slices behind the thread
 //!   that runs, ends that thread's turn. If it waited, the CPU that it has left could only
-//!   take it back: what waits there is behind, and what is ahead runs.
+//!   take it back: what waits there is behind, and what is ahead runs. A thread that is closer
+//!   is next when the turn is over: with many threads, turns that are cut short make more
+//!   difference than the wait.
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
 //!   each time, until all others have had a turn.
 //! - **debts-are-forgiven**: a queue that is further behind the clock of the machine than
-//!   `forgive` is lifted with all its threads, so that their order stays. Threads that
-//!   affinity holds on a crowded CPU owe nothing to the others later.
+//!   `forgive`, or than what a light thread uses up in that time if that is the next that can
+//!   move, is lifted with all its threads, so that their order stays. Threads that affinity
+//!   holds on a crowded CPU owe nothing to the others later.
 //! - **stalls-are-forgiven**: a thread behind which others wait loses the CPU when its slice is
 //!   over. If it has had the CPU for more than `forgive` all the same, the CPU itself stood
 //!   still, as that of a guest does that its host pauses, and the thread is charged for
@@ -149,6 +161,37 @@ pub(crate) struct Reach {
     behind: u64,
 }
 
+/// How far a thread that waits may lag behind another CPU until it moves there
+/// (`behind-moves` of `balance`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lags {
+    /// Behind the thread that is next on a CPU with less load: by what the thread's own CPU
+    /// advances in [`LAG_SLICES`] slices, if that is less than the thread uses up in a slice,
+    /// but by a quarter of that in any case.
+    ///
+    /// So of `k` equal threads each may lag by `LAG_SLICES` / `k` slices: the more they are, the
+    /// less time each of them has in a second. Few threads move all the same: a CPU with
+    /// `k` threads and one with `k` - 1 drift apart the more slowly by the square of `k`. The
+    /// quarter is for light threads beside heavy ones, which would move all the time.
+    pub(crate) behind_next: u64,
+    /// Behind the thread that runs on any CPU: by what the thread that waits uses up in two
+    /// slices, and a quarter of a slice more. Slices that end at the same time on two CPUs make
+    /// it two slices for a moment, which is no reason to move.
+    pub(crate) behind_running: u64,
+}
+
+/// For how many slices of its CPU a thread lags behind less loaded ones until it moves.
+const LAG_SLICES: u64 = 4;
+
+/// Where a CPU is on the scale of virtual runtime: absolute, for threads of other CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// The ordinary thread that runs.
+    pub(crate) running: u64,
+    /// Before this a thread that comes would be next.
+    pub(crate) next: u64,
+}
+
 /// Distances on the scale of virtual runtime, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Distances {
@@ -161,8 +204,6 @@ pub(crate) struct Distances {
     /// How far a queue may be behind the clock (debts-are-forgiven), and for how much a thread
     /// is charged at once while others wait (stalls-are-forgiven).
     pub(crate) forgive: u64,
-    /// By how much a thread must lead one that waits on another CPU for that to move.
-    lag: u64,
 }
 
 impl Distances {
@@ -173,14 +214,30 @@ impl Distances {
             credit: slice,
             carried: 5 * slice,
             forgive: 50 * slice,
-            lag: slice,
         }
     }
 
-    /// Returns by how much a thread must lead one of `weight` that waits on another CPU for
-    /// that to move: what the latter uses up in a slice, if that is less than a slice.
+    /// Returns what a thread of `weight` uses up in a slice: the unit of all that it may lag
+    /// (equal-weights-are-alike).
     pub(crate) fn lag(&self, weight: u32) -> u64 {
-        self.lag.min(virtual_ticks(self.lag, weight))
+        virtual_ticks(self.slice, weight)
+    }
+
+    /// Returns by how much a thread of `weight` may lag where the weights add up to `load`.
+    pub(crate) fn lags(&self, weight: u32, load: u64) -> Lags {
+        let slice = self.lag(weight);
+        let load = u32::try_from(load).unwrap_or(u32::MAX);
+        let advance = virtual_ticks(LAG_SLICES * self.slice, load);
+        Lags {
+            behind_next: advance.clamp(slice / 4, slice),
+            behind_running: slice.saturating_mul(9) / 4,
+        }
+    }
+
+    /// Returns how far a queue may be behind the clock whose next thread that can move is of
+    /// `weight` (debts-are-forgiven).
+    fn forgive(&self, weight: u32) -> u64 {
+        self.forgive.max(virtual_ticks(self.forgive, weight))
     }
 
     /// Returns the reach of a thread of `weight` that comes from another queue, if it
@@ -190,8 +247,12 @@ impl Distances {
         let ticks = if moves { self.carried } else { self.credit };
         let own = virtual_ticks(ticks, weight);
         Reach {
-            // What it waited for elsewhere it is owed, however heavy it is.
-            before: if moves { ticks } else { ticks.min(own) },
+            // What it waited for elsewhere it is owed, however heavy or light it is.
+            before: if moves {
+                ticks.max(own)
+            } else {
+                ticks.min(own)
+            },
             behind: ticks.max(own),
         }
     }
@@ -258,10 +319,10 @@ impl TimeLine {
         self.floor
     }
 
-    /// Lifts the queue with all its threads, if it is too far behind `clock`
-    /// (debts-are-forgiven).
-    pub(crate) fn forgive(&mut self, clock: u64, distances: &Distances) {
-        let least = clock.saturating_sub(distances.forgive);
+    /// Lifts the queue with all its threads, if it is too far behind `clock` for one of
+    /// `weight` that may move (debts-are-forgiven).
+    pub(crate) fn forgive(&mut self, clock: u64, distances: &Distances, weight: u32) {
+        let least = clock.saturating_sub(distances.forgive(weight));
         self.lift += least.saturating_sub(self.floor());
     }
 }
@@ -317,6 +378,8 @@ mod tests {
         assert_eq!(line.admit(0, light), 9_900);
         assert_eq!(line.admit(u64::MAX, light), 10_800);
         assert_eq!(line.admit(0, D.reach(true, WEIGHT_0)), 9_500);
+        assert_eq!(line.admit(0, D.reach(true, 10 * WEIGHT_0)), 9_500);
+        assert_eq!(line.admit(0, D.reach(true, WEIGHT_0 / 8)), 6_000);
     }
 
     #[test]
@@ -324,11 +387,17 @@ mod tests {
         let mut line = TimeLine::new();
         let first = line.begin(1_000, 1_000, REACH);
         let second = line.admit(1_070, REACH);
-        line.forgive(1_500, &D);
+        line.forgive(1_500, &D, WEIGHT_0);
         assert_eq!(line.absolute(first), 1_000, "not behind by so much");
-        line.forgive(10_000, &D);
+        line.forgive(10_000, &D, WEIGHT_0);
         assert_eq!(line.absolute(first), 5_000);
         assert_eq!(line.absolute(second) - line.absolute(first), 70);
+        line.forgive(13_000, &D, WEIGHT_0 / 2);
+        assert_eq!(
+            line.absolute(first),
+            5_000,
+            "not behind by so much if light"
+        );
         assert_eq!(line.admit(0, REACH), first - 100);
     }
 }

@@ -13,7 +13,7 @@
 use alloc::sync::Arc;
 
 use crate::cpu::CpuId;
-use crate::sched::fair::{Distances, Reach};
+use crate::sched::fair::{Distances, Front, Reach};
 use crate::sched::{RunQueue, SchedHost, Thread};
 use crate::time::Instant;
 
@@ -33,12 +33,13 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Ends the turn of the running thread, an ordinary one, if `thread`, which comes from
-    /// another queue, is a slice behind it (`movers-go-first` of [`fair`](crate::sched::fair)).
+    /// another queue, is two slices behind it (`movers-go-first` of
+    /// [`fair`](crate::sched::fair)).
     fn let_mover_in(&mut self, thread: &Thread<P>) {
         let lag = self.distances.lag(thread.share.weight());
         let current = self.current.as_ref();
         let current = current.filter(|current| current.urgency.is_ordinary());
-        let behind = thread.share.runtime().saturating_add(lag);
+        let behind = thread.share.runtime().saturating_add(2 * lag);
         if current.is_some_and(|current| current.share.runtime() > behind) {
             self.slice_over = true;
         }
@@ -120,24 +121,39 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Forgives the ordinary threads here what they are behind `clock`, if that is much
-    /// (`debts-are-forgiven` of [`fair`](crate::sched::fair)).
+    /// (`debts-are-forgiven` of [`fair`](crate::sched::fair)) and one of them can move.
     pub(crate) fn forgive(&mut self, clock: u64) {
-        self.line.forgive(clock, &self.distances);
+        if let Some(first) = self.ready.first_movable_ordinary() {
+            let weight = first.share.weight();
+            self.line.forgive(clock, &self.distances, weight);
+        }
     }
 
-    /// Returns the absolute virtual runtime of the ordinary thread that runs here, or is next
-    /// when a more urgent one sleeps that has taken the CPU from it for a moment.
-    pub(crate) fn running_at(&mut self) -> Option<u64> {
+    /// Returns where this CPU is, if it runs an ordinary thread, or a more urgent one that has
+    /// taken the CPU from an ordinary one for a moment, which is next. A thread that comes is
+    /// next if it is before the first that waits, and before where the running thread will be at
+    /// the end of a slice.
+    pub(crate) fn front(&mut self) -> Option<Front> {
         self.charge_current();
         let current = self.current.as_deref();
-        let running = current.filter(|current| current.urgency.is_ordinary());
-        let next = || {
-            self.ready
-                .first_ordinary()
-                .filter(|_| self.help.is_broken())
+        let first = self.ready.first_ordinary();
+        let Some(current) = current.filter(|current| current.urgency.is_ordinary()) else {
+            let first = first.filter(|_| self.help.is_broken())?;
+            let runtime = self.line.absolute(first.share.runtime());
+            return Some(Front {
+                running: runtime,
+                next: runtime,
+            });
         };
-        let thread = running.or_else(next)?;
-        Some(self.line.absolute(thread.share.runtime()))
+        let running = current.share.runtime();
+        let next = first.map_or(running, |first| {
+            let stops = running + current.share.virtual_ticks(self.distances.slice);
+            stops.min(first.share.turn())
+        });
+        Some(Front {
+            running: self.line.absolute(running),
+            next: self.line.absolute(next),
+        })
     }
 
     /// Returns the movable ordinary thread that has waited for most of its share, and its

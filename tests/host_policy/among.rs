@@ -64,10 +64,10 @@ fn start(seed: u64, cpus: usize, threads: &[Busy]) -> World {
     world
 }
 
-/// Checks that equal threads that may run on parts of the CPUs only get their max-min fair
+/// Checks that equal threads, of niceness `nice`, that may run on parts of the CPUs only get their max-min fair
 /// shares, within [`slack`] (`equals-are-max-min-fair` of `sched::fair`). So those with the
 /// same CPUs get equal time, and what some may not use the others get.
-pub(crate) fn equals_share_what_they_may_use(seed: u64) {
+pub(crate) fn equals_share_what_they_may_use(seed: u64, nice: i8) {
     let mut random = Random::new(seed);
     let (cpus, count) = (1 + random.below(6), 1 + random.below(24));
     let all = (1 << cpus) - 1;
@@ -75,7 +75,7 @@ pub(crate) fn equals_share_what_they_may_use(seed: u64) {
         0 => all,
         _ => 1 + u32::try_from(random.below(all as usize)).expect("six bits"),
     };
-    let threads: Vec<Busy> = (0..count).map(bits).map(|bits| (0, bits)).collect();
+    let threads: Vec<Busy> = (0..count).map(bits).map(|bits| (nice, bits)).collect();
     let fair = max_min(cpus, &threads);
     for ran in each_second(&mut start(seed, cpus, &threads), 3) {
         for (at, (ran, fair)) in ran.iter().zip(&fair).enumerate() {
@@ -93,9 +93,9 @@ pub(crate) fn equals_share_what_they_may_use(seed: u64) {
 /// computes and then sleeps, time and again.
 type Realtime = (Class, u32, u64, u64);
 
-/// Checks that equal threads get equal time if a realtime thread takes a part of the machine,
+/// Checks that equal threads, of niceness `nice`, get equal time if a realtime thread takes a part of the machine,
 /// for less than a slice at a time or for longer.
-pub(crate) fn equals_share_what_is_left(seed: u64) {
+pub(crate) fn equals_share_what_is_left(seed: u64, nice: i8) {
     let mut random = Random::new(seed);
     let cpus = 1 + random.below(6);
     let count = 1 + random.below(4 * cpus);
@@ -104,7 +104,7 @@ pub(crate) fn equals_share_what_is_left(seed: u64) {
     let tenth = [MS / 10, MS / 2, MS, 4 * MS][random.below(4)];
     let part = 1 + random.below(6) as u64;
     let realtime = (class, on, part * tenth, (10 - part) * tenth);
-    share_what_is_left(seed, cpus, count, realtime);
+    share_what_is_left(seed, cpus, (count, nice), realtime);
 }
 
 /// Checks the same with a thread for each CPU: none waits but the one beside the realtime
@@ -113,7 +113,7 @@ pub(crate) fn equals_share_a_cpu_each() {
     for cpus in 2..=4 {
         for class in [fifo(10), round_robin(10)] {
             for (computes, sleeps) in [(MS, 4 * MS), (3 * MS, 2 * MS), (30 * MS, 5 * MS)] {
-                share_what_is_left(1, cpus, cpus, (class, 1, computes, sleeps));
+                share_what_is_left(1, cpus, (cpus, 0), (class, 1, computes, sleeps));
             }
         }
     }
@@ -149,14 +149,20 @@ fn sleepers_share(seed: u64, cpus: usize, count: usize, script: (u64, u64)) {
     have_equal_time(&mut world, count, cpus, 30, &what);
 }
 
-/// Runs `count` equal threads beside a realtime one.
-fn share_what_is_left(seed: u64, cpus: usize, count: usize, realtime: Realtime) {
+/// Runs a number of equal threads, of a niceness, beside a realtime one.
+fn share_what_is_left(seed: u64, cpus: usize, (count, nice): (usize, i8), realtime: Realtime) {
     let (class, on, computes, sleeps) = realtime;
-    let mut world = start(seed, cpus, &vec![(0, (1 << cpus) - 1); count]);
+    let mut world = start(seed, cpus, &vec![(nice, (1 << cpus) - 1); count]);
     world.spawn_as(class, Nice::default(), mask(on));
     let thread = world.workers.last_mut().expect("a CPU is up");
     thread.set_script(vec![(computes, sleeps)]);
-    have_equal_time(&mut world, count, cpus, 10, &format!("beside {realtime:?}"));
+    have_equal_time(
+        &mut world,
+        count,
+        cpus,
+        10,
+        &format!("of niceness {nice} beside {realtime:?}"),
+    );
 }
 
 /// Checks that the first `count` threads have equal times. They may differ by no more than

@@ -129,10 +129,11 @@ pub(crate) fn none_starves(world: &World) {
     let weight = |worker: &Worker| 1.25_f64.powi(-i32::from(worker.thread.nice().get()));
     for waiter in world.workers.iter().filter(|it| it.queued_on.is_some()) {
         let behind = CARRIED / weight(waiter).min(1.0);
+        let before = |weight: f64| CARRIED * weight.max(1.0);
         let others = world.workers.iter().filter(|it| !std::ptr::eq(*it, waiter));
         let slices = others.map(|other| {
             let weight = weight(other);
-            (behind + CARRIED) * weight + 1.0
+            behind * weight + before(weight) + 1.0
         });
         let slices: f64 = slices.sum();
         let waited = World::now() - waiter.since;

@@ -19,6 +19,8 @@ use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Event;
 
+use crate::xorshift::Random;
+
 /// The time of an event that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
@@ -41,6 +43,8 @@ pub(crate) struct Machine {
     sched: OnceLock<Scheduler<Many>>,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) now: Cell<u64>,
+    /// By how much timer interrupts are late: at random, but by less than this.
+    late: RefCell<Option<(Random, usize)>>,
     /// The CPU that acts.
     pub(crate) me: Cell<usize>,
     pub(crate) masked: Cell<bool>,
@@ -77,6 +81,7 @@ impl Machine {
             sched: OnceLock::new(),
             cpus: (0..cpus).map(|_| Cpu::default()).collect(),
             now: Cell::new(0),
+            late: RefCell::new(None),
             me: Cell::new(0),
             masked: Cell::new(false),
             meanwhile: RefCell::new(None),
@@ -92,6 +97,18 @@ impl Machine {
     /// queue, and before its CPU looks for one that is idle.
     pub(crate) fn meanwhile(&self, act_fn: impl FnOnce() + 'static) {
         *self.meanwhile.borrow_mut() = Some(Box::new(act_fn));
+    }
+
+    /// Has timer interrupts come late from now on, by less than `most` ticks.
+    pub(crate) fn come_late(&self, seed: u64, most: usize) {
+        *self.late.borrow_mut() = Some((Random::new(seed), most));
+    }
+
+    /// Returns by how much the next timer interrupt is late.
+    fn lateness(&self) -> u64 {
+        let mut late = self.late.borrow_mut();
+        let late = late.as_mut();
+        late.map_or(0, |(random, most)| random.below(*most) as u64)
     }
 
     /// Lets the other CPUs do what they do meanwhile, if they do.
@@ -218,7 +235,8 @@ impl Platform for Many {
     }
 
     fn arm_timer(at: Option<Instant>) {
-        machine().mine().armed.set(at.map_or(NEVER, |at| at.0));
+        let at = at.map_or(NEVER, |at| at.0 + machine().lateness());
+        machine().mine().armed.set(at);
     }
 
     fn arm_timer_by(_: Instant) {

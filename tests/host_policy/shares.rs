@@ -5,7 +5,7 @@ use stillpoint::sched::Nice;
 
 use crate::checks::SLICE;
 use crate::platform::machine;
-use crate::world::{Habits, MS, World};
+use crate::world::{Habits, MS, US, World};
 
 /// A second, in ticks.
 pub(crate) const SECOND: u64 = 1000 * MS;
@@ -74,22 +74,47 @@ pub(crate) fn each_second(world: &mut World, seconds: u64) -> Vec<Vec<u64>> {
 }
 
 /// Returns by how much the times of equal threads may differ in a second if their mean is
-/// `mean`: a slice and 5 %, or two slices if that is more. A thread has whole slices, and the
-/// turns of two CPUs begin at different times.
+/// `mean`: a slice and 5 %.
 pub(crate) fn slack(mean: f64) -> f64 {
-    let slice = SLICE as f64;
-    (slice + mean / 20.0).max(2.0 * slice)
+    SLICE as f64 + mean / 20.0
 }
+
+/// By how much timer interrupts are late at most.
+const LATE: u64 = 20 * US;
 
 /// Checks that equal threads, of niceness `nice`, get equal time: over each second they
 /// differ by no more than [`slack`].
 pub(crate) fn equals_get_equal_time(seed: u64, cpus: usize, threads: usize, nice: i8) {
-    for ran in run(seed, cpus, &vec![nice; threads], 3) {
+    let seconds = run(seed, cpus, &vec![nice; threads], 3);
+    differ_by_at_most(slack, cpus, nice, &seconds);
+}
+
+/// Does as [`equals_get_equal_time`] with slices that end at different times on the CPUs, and
+/// a little late. The threads then differ by up to two slices, if that is more than
+/// [`slack`], and by what is too late.
+pub(crate) fn equals_get_equal_time_if_late(seed: u64, cpus: usize, threads: usize, nice: i8) {
+    let mut world = World::new(seed, cpus, 0, Habits::default());
+    let most = usize::try_from(LATE).expect("it is short");
+    machine().come_late(seed, most);
+    for _ in 0..threads {
+        world.spawn_busy(Nice::new(nice).expect("-20 to 19"));
+        world.settle();
+        let next = World::now() + world.random.below(4000) as u64 * US;
+        world.run_until(next);
+    }
+    let bound = |mean| slack(mean).max((2 * SLICE + 10 * LATE) as f64);
+    differ_by_at_most(bound, cpus, nice, &each_second(&mut world, 3));
+}
+
+/// Checks that the times of threads of niceness `nice` differ in each of `seconds` by no more
+/// than `bound_fn` returns for their mean.
+fn differ_by_at_most(bound_fn: impl Fn(f64) -> f64, cpus: usize, nice: i8, seconds: &[Vec<u64>]) {
+    for ran in seconds {
         let (least, most) = (ran.iter().min(), ran.iter().max());
         let (least, most) = (least.expect("a thread"), most.expect("a thread"));
-        let mean = ran.iter().sum::<u64>() as f64 / threads as f64;
+        let (threads, sum) = (ran.len(), ran.iter().sum::<u64>());
         assert!(
-            (most - least) as f64 <= slack(mean),
+            (most - least) as f64 <= bound_fn(sum as f64 / threads as f64),
             "{threads} threads of niceness {nice} on {cpus} CPUs have run for {least} to {most} ns: {ran:?}"
         );
     }
