@@ -6,8 +6,8 @@
 //! ```
 //! What is to be done when a CPU comes or goes is a *step*: a name with a startup and a
 //! teardown, which undoes the startup. [`on_cpus`] installs the simplest; [`EnableStep`] and
-//! [`PrepareStep`] are for steps that may fail, [`MultiStepBuilder`] for steps with
-//! instances, [`post_dead`] for what waits for other threads. Steps of a kind are passed in the
+//! [`PrepareStep`] are for steps that may fail, [`MultiStepBuilder`] and
+//! [`MultiPrepareStepBuilder`] for steps with instances, [`post_dead`] for what waits for other threads. Steps of a kind are passed in the
 //! order in which they were installed, and in reverse on the way down. If one fails, those
 //! that were passed are undone, and the operation returns its error. At most 40 steps on CPUs,
 //! 20 that prepare and 4 of [`post_dead`] are installed at a time.
@@ -15,7 +15,6 @@
 //! In a callback, functions that bring a CPU up or down, install or remove a step return an
 //! error at once; [`cpus_read_lock`] panics, but for a callback of [`post_dead`].
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
@@ -25,7 +24,7 @@ use crate::platform::Platform;
 use crate::sched::lock;
 use crate::time::Instant;
 
-pub use crate::api::multi_step::{Instance, MultiStep, MultiStepBuilder};
+pub use crate::api::multi_step::{Instance, MultiPrepareStepBuilder, MultiStep, MultiStepBuilder};
 pub use crate::api::service::{RegisteredService, Service, register_service};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{

@@ -80,13 +80,111 @@ impl<T: Send + Sync + 'static> MultiStepBuilder<T> {
             place: Place::Enable,
             callbacks: None,
         };
+        let (startup, teardown) = (self.startup, self.teardown);
         Ok(MultiStep {
             step: install(new, Passing::Skipped, None)?,
-            startup: self.startup,
-            teardown: self.teardown,
+            callbacks_fn: Box::new(move |value| {
+                Callbacks::enable(
+                    bound(startup.as_ref(), value),
+                    bound(teardown.as_ref(), value),
+                )
+            }),
         })
     }
 }
+
+/// Builds a step with instances of type `T`. For each instance it is passed as a
+/// [`PrepareStep`](crate::api::hotplug::PrepareStep): on the control CPU, before the CPU that
+/// comes runs, and when the CPU that goes is off. The order is that of [`MultiStepBuilder`].
+///
+/// ```ignore
+#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/multi_prepare.rs")]
+/// ```
+#[must_use = "it is installed by `install`"]
+pub struct MultiPrepareStepBuilder<T> {
+    name: &'static str,
+    startup: Option<InstanceFn<T, Result<(), Errno>>>,
+    teardown: Option<InstanceFn<T, ()>>,
+}
+
+impl<T: Send + Sync + 'static> MultiPrepareStepBuilder<T> {
+    /// Returns a step that is listed as `prep:NAME`, with nothing to do.
+    ///
+    /// # Context
+    /// Any.
+    pub const fn new(name: &'static str) -> MultiPrepareStepBuilder<T> {
+        MultiPrepareStepBuilder {
+            name,
+            startup: None,
+            teardown: None,
+        }
+    }
+
+    /// Sets what is done for an instance and a CPU that comes. With an error the CPU doesn't
+    /// come up.
+    ///
+    /// # Context
+    /// Any; allocates.
+    pub fn startup(
+        mut self,
+        start_fn: impl Fn(CpuId, &T) -> Result<(), Errno> + Send + Sync + 'static,
+    ) -> MultiPrepareStepBuilder<T> {
+        self.startup = Some(Arc::new(start_fn));
+        self
+    }
+
+    /// Sets what is done for an instance and a CPU that is off. It also undoes the startup when
+    /// the CPU turns back.
+    ///
+    /// # Context
+    /// Any; allocates.
+    pub fn teardown(
+        mut self,
+        stop_fn: impl Fn(CpuId, &T) + Send + Sync + 'static,
+    ) -> MultiPrepareStepBuilder<T> {
+        self.teardown = Some(Arc::new(stop_fn));
+        self
+    }
+
+    /// Installs the step, without an instance.
+    ///
+    /// # Context
+    /// As [`PrepareStep::install`](crate::api::hotplug::PrepareStep::install).
+    ///
+    /// # Errors
+    /// [`InstallError`].
+    pub fn install(self) -> Result<MultiStep<T>, InstallError> {
+        let new = NewStep {
+            name: self.name,
+            place: Place::Prep,
+            callbacks: None,
+        };
+        let (startup, teardown) = (self.startup, self.teardown);
+        Ok(MultiStep {
+            step: install(new, Passing::Skipped, None)?,
+            callbacks_fn: Box::new(move |value| {
+                Callbacks::prep(
+                    bound(startup.as_ref(), value),
+                    bound(teardown.as_ref(), value),
+                )
+            }),
+        })
+    }
+}
+
+type BoundFn<R> = Box<dyn Fn(CpuId) -> R + Send + Sync>;
+
+/// Returns `side` for the instance `value`.
+fn bound<T: Send + Sync + 'static, R: 'static>(
+    side: Option<&InstanceFn<T, R>>,
+    value: &Arc<T>,
+) -> Option<BoundFn<R>> {
+    let (side, value) = (Arc::clone(side?), Arc::clone(value));
+    Some(Box::new(move |cpu| side(cpu, &value)))
+}
+
+/// Returns the callbacks of an instance.
+type CallbacksFn<T> = Box<dyn Fn(&Arc<T>) -> Callbacks + Send + Sync>;
 
 /// A step with instances. It can't be copied, and dropping it removes the step as
 /// [`MultiStep::remove`] does.
@@ -96,8 +194,7 @@ impl<T: Send + Sync + 'static> MultiStepBuilder<T> {
 #[must_use = "dropping it removes the step"]
 pub struct MultiStep<T> {
     step: Step,
-    startup: Option<InstanceFn<T, Result<(), Errno>>>,
-    teardown: Option<InstanceFn<T, Result<(), Errno>>>,
+    callbacks_fn: CallbacksFn<T>,
 }
 
 impl<T: Send + Sync + 'static> MultiStep<T> {
@@ -109,7 +206,7 @@ impl<T: Send + Sync + 'static> MultiStep<T> {
         self.step.name()
     }
 
-    /// Adds an instance. The startup is called for it on each CPU that is online, in the
+    /// Adds an instance. The startup is called for it and each CPU that is online, in the
     /// order of their numbers.
     ///
     /// # Context
@@ -135,12 +232,7 @@ impl<T: Send + Sync + 'static> MultiStep<T> {
 
     fn add_by(&self, value: T, how: Passing) -> Result<Instance<T>, InstallError> {
         let value = Arc::new(value);
-        let side = |side: &Option<InstanceFn<T, Result<(), Errno>>>| {
-            let (side, value) = (side.clone()?, Arc::clone(&value));
-            Some(Box::new(move |cpu| side(cpu, &value)) as Box<_>)
-        };
-        let callbacks = Callbacks::enable(side(&self.startup), side(&self.teardown));
-        let handle = self.step.0.add_instance(callbacks, how)?;
+        let handle = self.step.0.add_instance((self.callbacks_fn)(&value), how)?;
         Ok(Instance { handle, value })
     }
 
@@ -152,12 +244,11 @@ impl<T: Send + Sync + 'static> MultiStep<T> {
     /// # Errors
     /// [`NotRemoved`], with the step.
     pub fn remove(self) -> Result<(), NotRemoved<MultiStep<T>>> {
-        let (startup, teardown) = (self.startup, self.teardown);
+        let callbacks_fn = self.callbacks_fn;
         self.step.remove().map_err(|failed| NotRemoved {
             handle: MultiStep {
                 step: failed.handle,
-                startup,
-                teardown,
+                callbacks_fn,
             },
             why: failed.why,
         })

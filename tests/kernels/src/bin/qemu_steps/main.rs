@@ -15,6 +15,7 @@ mod examples {
     pub(crate) mod enable;
     pub(crate) mod guard;
     pub(crate) mod multi;
+    pub(crate) mod multi_prepare;
     pub(crate) mod on_cpus;
     pub(crate) mod post_dead;
     pub(crate) mod prepare;
@@ -59,6 +60,7 @@ fn main() {
     ktap.check("a failed installation is undone", fails());
     ktap.check("all slots can be in use, and are reused", all_slots());
     ktap.check("instances come and go", instances());
+    ktap.check("instances are prepared before their CPU runs", prepares());
     ktap.check("a step is installed by hand without a race", by_hand());
     ktap.check(
         "after a CPU's end a callback waits for a reader of the CPUs",
@@ -214,6 +216,29 @@ fn instances() -> bool {
         .map(|cpu| (cpu, 2, false))
         .collect();
     sound & same("both are gone", calls.lock().clone(), gone) & second.is_ok()
+}
+
+/// The example's devices: each has a buffer for exactly the CPUs that are there.
+fn prepares() -> bool {
+    let Ok(devices) = examples::multi_prepare::devices() else {
+        return false;
+    };
+    let device = || examples::multi_prepare::Device {
+        buffers: Mutex::new(Vec::new()),
+    };
+    let (Ok(first), Ok(second)) = (devices.add(device()), devices.add(device())) else {
+        return false;
+    };
+    let of = |it: &examples::multi_prepare::Device| -> Vec<CpuId> {
+        let mut cpus: Vec<_> = it.buffers.lock().iter().map(|(cpu, _)| *cpu).collect();
+        cpus.sort();
+        cpus
+    };
+    let mut sound = same("first", of(&first), in_order()) & same("second", of(&second), in_order());
+    let alone = Vec::from([CpuId::BOOT]);
+    sound &= leave_and_return(|| same("alone", (of(&first), of(&second)), (alone.clone(), alone)));
+    sound &= same("back", of(&first), in_order()) & first.remove().is_ok();
+    sound & devices.remove().is_ok() & same("gone", of(&second), Vec::new())
 }
 
 fn by_hand() -> bool {
