@@ -13,8 +13,11 @@
 //! 20 that prepare and 4 of [`post_dead`] are installed at a time.
 //!
 //! In a callback, functions that bring a CPU up or down, install or remove a step return an
-//! error at once; [`cpus_read_lock`] panics, but for a callback of [`post_dead`].
+//! error at once, and so does [`cpus_read_lock_checked`], but for a callback of [`post_dead`];
+//! [`cpus_read_lock`] panics. [`register_service`] gives each CPU a thread of its own, which
+//! comes and goes with it.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
@@ -288,6 +291,25 @@ pub fn cpus_read_lock() -> CpusReadGuard {
     CpusReadGuard {
         _guard: kernel().hotplug.cpus_read_lock(),
     }
+}
+
+/// Does as [`cpus_read_lock`], but returns an error where that panics because it would wait for
+/// itself: in a callback of hotplug, in a service, and under another guard. It is for code that
+/// doesn't know where it is called.
+///
+/// # Context
+/// Thread, preemption on. The thread may not hold a guard of
+/// [`migrate_disable`](crate::api::thread::migrate_disable).
+///
+/// # Errors
+/// [`WouldDeadlock`], at once, even if it would not have to wait.
+///
+/// # Panics
+/// If it is called outside its context, even if it would not have to wait.
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn cpus_read_lock_checked() -> Result<CpusReadGuard, WouldDeadlock> {
+    let locked = kernel().hotplug.cpus_read_lock_checked();
+    locked.map(|guard| CpusReadGuard { _guard: guard })
 }
 
 /// Returns how long it took at boot to bring up the other CPUs, including what the kernel

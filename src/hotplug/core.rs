@@ -11,7 +11,9 @@ use crate::hotplug::{
     StepContext, StepName, Walker,
 };
 use crate::sched::Thread;
-use crate::sched::lock::{AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard};
+use crate::sched::lock::{
+    AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock,
+};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Once, SpinLock, WaitPoint};
 use crate::trace::{Direction, Event};
@@ -86,6 +88,22 @@ impl<P: HotplugHost> Hotplug<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_read_lock(&self) -> CpusReadGuard<'_, P> {
         self.lock.read()
+    }
+
+    /// As [`Hotplug::cpus_read_lock`], but returns an error where that panics because the wait
+    /// would never end, such as in a callback of hotplug.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`], whether it would have to wait or not.
+    ///
+    /// # Panics
+    /// In a pinned thread, whether it would have to wait or not.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn cpus_read_lock_checked(&self) -> Result<CpusReadGuard<'_, P>, WouldDeadlock> {
+        self.lock.read_if_it_may()
     }
 
     /// As [`Hotplug::cpus_read_lock`], if no CPU is about to come or go.

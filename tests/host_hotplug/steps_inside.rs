@@ -90,6 +90,10 @@ fn no_order_of_calls_hangs() {
             let down = hotplug().cpu_down(victim());
             assert_eq!(down, Err(CpuDownError::WouldDeadlock(why)));
             assert_eq!(hotplug().registration_lock().err(), Some(why));
+            let read = hotplug().cpus_read_lock_checked().err();
+            // In this order, inside the add/remove lock, a read is no deadlock.
+            let reads = why == WouldDeadlock::AddsOrRemoves;
+            assert_eq!(read, (!reads).then_some(why));
         };
         let guard = hotplug().registration_lock().expect("nothing is held");
         refused(WouldDeadlock::AddsOrRemoves);

@@ -95,6 +95,27 @@ impl<P: SchedHost> CpusLock<P> {
         if let Err(why) = may {
             forbidden::<P>(why);
         }
+        self.read_allowed(held)
+    }
+
+    /// Does as [`CpusLock::read`], but returns an error instead of panicking.
+    ///
+    /// # Context
+    /// As [`CpusLock::read`].
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`], whether it would have to wait or not.
+    ///
+    /// # Panics
+    /// If the thread is pinned, whether it would have to wait or not.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn read_if_it_may(&self) -> Result<CpusReadGuard<'_, P>, WouldDeadlock> {
+        might_sleep::<P>();
+        may_wait::<P>()?;
+        Ok(self.read_allowed(self.key.acquire()))
+    }
+
+    fn read_allowed<'a>(&'a self, held: LockHeld<'a, P>) -> CpusReadGuard<'a, P> {
         // Before it counts itself (`reader-is-marked` of `reader_loans`).
         P::sched().with_current(|me| me.cpus_lock.begin_read());
         if !self.try_enter() {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use stillpoint::api::cpu::CpuId;
 use stillpoint::api::hotplug::{
     CpuDownError, CpuUpError, EnableStep, InstallError, PrepareStep, Step, WouldDeadlock, cpu_down,
-    cpu_up, on_cpus, post_dead, registration_lock,
+    cpu_up, cpus_read_lock_checked, disable, on_cpus, post_dead, registration_lock,
 };
 use stillpoint::api::sync::Mutex;
 
@@ -15,13 +15,13 @@ use kernel_support::machine::{leave_and_return, secondaries};
 use kernel_support::unharmed::same;
 
 /// The reasons for which a callback was refused each function.
-type Refusals = Arc<Mutex<Vec<[Option<WouldDeadlock>; 6]>>>;
+type Refusals = Arc<Mutex<Vec<[Option<WouldDeadlock>; 8]>>>;
 
 /// The step that callbacks try to remove.
 type Victim = Arc<Mutex<Option<Step>>>;
 
 /// Tries everything that an operation would have to end for.
-fn try_all(victim: &Victim) -> [Option<WouldDeadlock>; 6] {
+fn try_all(victim: &Victim) -> [Option<WouldDeadlock>; 8] {
     let step = victim.lock().take().expect("it was put back");
     let not_removed = step.remove().expect_err("it can't be removed here");
     *victim.lock() = Some(not_removed.handle);
@@ -44,6 +44,8 @@ fn try_all(victim: &Victim) -> [Option<WouldDeadlock>; 6] {
         install(on_cpus(|_| (), |_| ())),
         install(PrepareStep::new("inner").install()),
         registration_lock().err(),
+        disable().err(),
+        cpus_read_lock_checked().err(),
     ]
 }
 
@@ -60,9 +62,14 @@ pub(crate) fn all() -> bool {
     let all_are = |wanted: WouldDeadlock, calls: usize| {
         let seen = core::mem::take(&mut *refusals.lock());
         same("how many", seen.len(), calls)
-            & seen
-                .iter()
-                .all(|tried| same("refused", *tried, [Some(wanted); 6]))
+            & seen.iter().all(|tried| {
+                let mut all = [Some(wanted); 8];
+                // After a CPU's end it may be read.
+                if wanted == WouldDeadlock::AddsOrRemoves {
+                    all[7] = None;
+                }
+                same("refused", *tried, all)
+            })
     };
     let all = secondaries().len() + 1;
     let others = secondaries().len();
