@@ -6,7 +6,7 @@
 //@ status: 101
 //@ cases: sleep-in-spin mutex-in-spin mutex-in-handler
 //@ cases: mutexes spins three recursive descending cpus-read handler-spin inversion join
-//@ cases: scope fork-join park
+//@ cases: scope fork-join park callback-read
 //
 //@ case: sleep-in-spin|mutex-in-spin
 //@ output: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
@@ -65,6 +65,13 @@
 //@ output: ^  (doomed/1 is about to take mutex of \(\) \(tests/kernels/src/bin/qemu_misuse|main is about to take work of \(\) \(src/hotplug/cpuhp)\.rs:[0-9]+:[0-9]+\)$
 //@ output: ^  (main took (work|rw lock) of \(\) \(src/hotplug/|cpuhp/1 took work of \(\) \(tests/kernels/src/bin/qemu_misuse)
 //@ output: ^  (cpuhp/1 took work of \(\) \(tests/kernels/src/bin/qemu_misuse|doomed/1 took mutex of \(\) \(tests/kernels/src/bin/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
+//@ case: callback-read
+// A callback of a step waits for a thread that sits in cpus_read_lock. After the CPU's end,
+// without the lock of the CPUs, it may; as an ordinary step it closes a circle.
+//@ output: ^in its place it ends: Ok\(\(\)\)$
+//@ output: ^kernel panic on CPU 0, thread (main|reader): BUG: possible circular locking dependency:$
+//@ output: ^  (main is about to take work of .*qemu_misuse.* \(tests/kernels/src/bin/qemu_misuse|reader is about to take rw lock of \(\) \(src/hotplug/core)\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^  (reader took rw lock of \(\) \(src/hotplug/core|main took work of .*qemu_misuse.* \(tests/kernels/src/bin/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
 
 #![no_std]
 #![no_main]
@@ -73,6 +80,8 @@ stillpoint::entry!(main);
 
 use core::time::Duration;
 
+use stillpoint::api::hotplug;
+use stillpoint::api::thread::Builder;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, TEST_SGI, kernel};
 use stillpoint::sched::Service;
@@ -169,6 +178,27 @@ fn park() {
     println!("it left: {left:?}");
 }
 
+/// Waits for a thread that takes the lock of the CPUs, as a callback of hotplug.
+fn wait_for_reader() {
+    let reader = Builder::new()
+        .name("reader")
+        .affinity(CpuMask::of(CpuId::BOOT))
+        .spawn(|| drop(api::cpus_read_lock()));
+    reader.expect("a thread is started").join();
+}
+
+fn callback_read() {
+    let cpu = CpuId::new(1).expect("a small number");
+    let step = hotplug::post_dead("reads", |_| wait_for_reader());
+    println!("in its place it ends: {:?}", api::cpu_down(cpu));
+    assert!(step.is_ok() && api::cpu_up(cpu).is_ok(), "it comes back");
+    drop(step);
+    let step = hotplug::PrepareStep::new("reads")
+        .teardown(|_| wait_for_reader())
+        .install_nocalls();
+    println!("it left: {:?}, {:?}", api::cpu_down(cpu), step.is_ok());
+}
+
 fn main() {
     stay_on_boot_cpu();
     match case() {
@@ -234,6 +264,7 @@ fn main() {
             even(1);
         }
         "park" => park(),
+        "callback-read" => callback_read(),
         other => println!("there is no case {other}"),
     }
     println!("the misuse was not found");

@@ -27,6 +27,7 @@ stillpoint::entry!(main);
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use stillpoint::api::cpu::{CpuId, possible};
 use stillpoint::api::hotplug::{
@@ -65,6 +66,10 @@ fn main() {
     ktap.check(
         "after a CPU's end a callback waits for a reader of the CPUs",
         waits_for_a_reader(),
+    );
+    ktap.check(
+        "an installation waits for a callback after a CPU's end",
+        installs_after_the_callback(),
     );
     ktap.check("no callback can wait for itself", inside::all());
     ktap.check("each CPU is seen once in a storm", storm::storm());
@@ -257,6 +262,33 @@ fn by_hand() -> bool {
     let mut wanted = in_order();
     wanted.extend(secondaries());
     refused & cycled & step.is_ok() & same("seen", came.lock().clone(), wanted)
+}
+
+/// An installation that begins while a callback runs after a CPU's end waits for that.
+fn installs_after_the_callback() -> bool {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let installer = Arc::new(Mutex::new(None));
+    let (its, starts) = (Arc::clone(&order), Arc::clone(&installer));
+    let step = post_dead("slow", move |_| {
+        let theirs = Arc::clone(&its);
+        *starts.lock() = Some(thread::spawn(move || {
+            let step = on_cpus(|_| (), |_| ());
+            theirs.lock().push("installed");
+            step.is_ok()
+        }));
+        // Long enough for the installer to begin.
+        thread::sleep(Duration::from_millis(20));
+        its.lock().push("the callback ends");
+    });
+    let Some(cpu) = secondaries().first().copied() else {
+        return step.is_ok();
+    };
+    let mut sound = step.is_ok() & same("down", cpu_down(cpu), Ok(()));
+    let thread = installer.lock().take();
+    sound &= thread.is_some_and(thread::JoinHandle::join);
+    let seen = order.lock().clone();
+    sound &= same("order", seen, Vec::from(["the callback ends", "installed"]));
+    sound & same("up", cpu_up(cpu), Ok(()))
 }
 
 /// A thread sits in `cpus_read_lock` until the callback, which runs at the end of a CPU, has
