@@ -376,9 +376,18 @@ fn qemu_many(config: &Config) -> Result<()> {
 }
 
 /// Runs the storm in a release build, and in a debug build under the lock validator: ten
-/// minutes at each size. The seed is in the log.
+/// minutes at each size. The seed is in the log. Runs those of steps and of services, two minutes
+/// at each size.
 fn storm(config: &Config) -> Result<()> {
     for profile in ["release", "dev"] {
+        qemu(Config {
+            profile: profile.into(),
+            append: "seconds=120".into(),
+            timeout: "600".into(),
+            test: "qemu_steps qemu_services".into(),
+            smp: "4 20".into(),
+            ..config.clone()
+        })?;
         for size in ["4", "8", "20"] {
             qemu(Config {
                 profile: profile.into(),

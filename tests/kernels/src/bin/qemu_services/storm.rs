@@ -12,12 +12,13 @@ use stillpoint::api::{Errno, time};
 use stillpoint::println;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use kernel_support::case::told;
 use kernel_support::machine::secondaries;
 use kernel_support::unharmed::same;
 use kernel_support::xorshift::Random;
 
-/// For how long.
-const STORM: Duration = Duration::from_secs(2);
+/// For how many seconds, unless the boot arguments have `seconds=`.
+const STORM: u64 = 2;
 
 /// Where a thread of a service is, as its calls say.
 const NOTHING: u32 = 0;
@@ -178,7 +179,8 @@ pub(crate) fn storm() -> bool {
     let over = Arc::new(AtomicBool::new(false));
     let registers: Vec<_> = (1..=2).map(|seed| worker(seed, &over, register)).collect();
     let moves: Vec<_> = (3..=4).map(|seed| worker(seed, &over, move_cpus)).collect();
-    thread::sleep_until(time::now() + STORM);
+    let storm = Duration::from_secs(told("seconds").unwrap_or(STORM));
+    thread::sleep_until(time::now() + storm);
     over.store(true, Ordering::Relaxed);
     let sum = |workers: Vec<JoinHandle<Option<u32>>>| {
         let turns = workers.into_iter().map(JoinHandle::join);

@@ -14,12 +14,13 @@ use stillpoint::api::time;
 use stillpoint::println;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use kernel_support::case::told;
 use kernel_support::machine::secondaries;
 use kernel_support::unharmed::same;
 use kernel_support::xorshift::Random;
 
-/// For how long.
-const STORM: Duration = Duration::from_secs(3);
+/// For how many seconds, unless the boot arguments have `seconds=`.
+const STORM: u64 = 3;
 const WORDS: usize = 8;
 
 /// The CPUs that a step has been told of.
@@ -158,7 +159,8 @@ pub(crate) fn storm() -> bool {
     let over = Arc::new(AtomicBool::new(false));
     let registers: Vec<_> = (1..=3).map(|seed| worker(seed, &over, register)).collect();
     let moves: Vec<_> = (4..=5).map(|seed| worker(seed, &over, move_cpus)).collect();
-    thread::sleep_until(time::now() + STORM);
+    let storm = Duration::from_secs(told("seconds").unwrap_or(STORM));
+    thread::sleep_until(time::now() + storm);
     over.store(true, Ordering::Relaxed);
     let sum = |workers: Vec<JoinHandle<Option<u32>>>| {
         let turns = workers.into_iter().map(JoinHandle::join);

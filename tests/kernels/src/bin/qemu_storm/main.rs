@@ -50,7 +50,7 @@ use stillpoint::{api, println};
 
 use crate::watchdog::{Beat, watch};
 use crate::world::{World, cpus};
-use kernel_support::case::case;
+use kernel_support::case::{case, told};
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, masks_say, secondaries, states_say, stop_takes};
 use kernel_support::memory::InUse;
@@ -98,11 +98,6 @@ fn main() {
         _ => {}
     }
     panic!("no such case, or nothing has happened");
-}
-
-fn told(word: &str) -> Option<u64> {
-    let mut words = kernel().bootargs.split(' ');
-    words.find_map(|found| found.strip_prefix(word)?.strip_prefix('=')?.parse().ok())
 }
 
 /// A turn that never ends. No YIELD: by instruction count each costs a switch of CPUs.
