@@ -11,6 +11,7 @@ use stillpoint::trace::Direction::{Down, Up};
 
 use crate::failures::step;
 use crate::sim::Sim;
+use crate::xorshift::Random;
 
 const fn cpu(number: usize) -> CpuId {
     CpuId::from_index(number)
@@ -92,6 +93,42 @@ fn every_order_of_leaving_and_of_return() {
             }
         });
     }
+}
+
+/// Any CPU goes up or down, whatever it and the others are. It is refused if no other is up.
+#[test]
+fn random_moves_of_any_cpu() {
+    const CPUS: usize = 5;
+    let mut refusals = 0;
+    for seed in 1..=8 {
+        let (tell, told) = std::sync::mpsc::channel();
+        Sim::run(CPUS, move || {
+            let mut random = Random::new(seed);
+            let mut online = vec![0];
+            let mut refused = 0;
+            // A machine's host threads are never freed.
+            for _ in 0..150 {
+                let number = random.below(CPUS);
+                if random.below(5) < 2 {
+                    assert_eq!(Sim::hotplug().cpu_up(cpu(number)), Ok(()));
+                    online.retain(|other| *other != number);
+                    online.push(number);
+                } else if online == [number] {
+                    let last = CpuDownError::LastOnline(cpu(number));
+                    assert_eq!(Sim::hotplug().cpu_down(cpu(number)), Err(last));
+                    refused += usize::from(number != 0);
+                } else {
+                    assert_eq!(Sim::hotplug().cpu_down(cpu(number)), Ok(()));
+                    online.retain(|other| *other != number);
+                }
+                look(&online);
+            }
+            use_machine();
+            tell.send(refused).expect("the test waits");
+        });
+        refusals += told.recv().expect("the machine came to its end");
+    }
+    assert!(refusals > 0, "another CPU than the boot CPU was the last");
 }
 
 #[test]

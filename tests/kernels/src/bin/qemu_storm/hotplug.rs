@@ -20,7 +20,7 @@ use kernel_support::xorshift::Random;
 pub(crate) struct Hotplug {
     downs: Count,
     ups: Count,
-    /// How often a CPU stayed because a thread is bound to it.
+    /// How often a CPU stayed because a thread is bound to it, or because it was the last.
     refused: Count,
     stops: Count,
     held: Count,
@@ -53,7 +53,9 @@ impl fmt::Display for Hotplug {
 fn down(world: &World, cpu: CpuId) {
     match api::cpu_down(cpu) {
         Ok(()) => world.hotplug.downs.add(1),
-        Err(CpuDownError::BoundThreads { .. }) => world.hotplug.refused.add(1),
+        Err(CpuDownError::BoundThreads { .. } | CpuDownError::LastOnline(_)) => {
+            world.hotplug.refused.add(1);
+        }
         Err(error) => world.must(false, format_args!("CPU{cpu} down: {error}")),
     }
 }
@@ -65,14 +67,15 @@ fn up(world: &World, cpu: CpuId) {
     }
 }
 
-/// Moves one CPU, or all secondaries one after the other. The other hand may move them back
-/// meanwhile.
+/// Moves one CPU, any one, or all of them but one after the other. The other hand may move them
+/// back meanwhile.
 pub(crate) fn move_cpus(world: &Arc<World>, random: &mut Random) {
     if cpus() > 1 && !world.hotplug.rests.load(Ordering::Relaxed) {
-        let one = cpu(1 + random.below(cpus() - 1));
+        let one = cpu(random.below(cpus()));
+        let others = (0..cpus()).map(cpu).filter(|other| *other != one);
         match random.below(10) {
-            0 => (1..cpus()).for_each(|number| down(world, cpu(number))),
-            1 => (1..cpus()).for_each(|number| up(world, cpu(number))),
+            0 => others.for_each(|other| down(world, other)),
+            1 => others.for_each(|other| up(world, other)),
             2..=5 => down(world, one),
             _ => up(world, one),
         }

@@ -52,7 +52,7 @@ use crate::watchdog::{Beat, watch};
 use crate::world::{World, cpus};
 use kernel_support::case::{case, told};
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{eventually, masks_say, secondaries, states_say, stop_takes};
+use kernel_support::machine::{eventually, masks_say, states_say, stop_takes};
 use kernel_support::memory::InUse;
 use kernel_support::xorshift::Random;
 
@@ -158,7 +158,7 @@ fn mixture(patience: Duration) -> ! {
 
 /// Brings all CPUs up; returns whether they are.
 fn all_up(world: &World) -> bool {
-    for cpu in secondaries() {
+    for cpu in kernel().masks.possible().iter() {
         let came = api::cpu_up(cpu);
         world.must(
             came.is_ok(),
@@ -168,7 +168,7 @@ fn all_up(world: &World) -> bool {
     masks_say(kernel().masks.possible())
 }
 
-/// Takes all secondaries down while the workers run. All that they have begun must end without
+/// Takes all CPUs but one down while the workers run. All that they have begun must end without
 /// them.
 fn all_down(world: &World) {
     world.hotplug.rest();
@@ -179,7 +179,9 @@ fn all_down(world: &World) {
         beats.all(|(beat, turns)| !beat.name().starts_with(HANDS) || beat.turns() > *turns)
     };
     world.must(eventually(rested), format_args!("the hands do not rest"));
-    for cpu in secondaries() {
+    let masks = &kernel().masks;
+    let stays = masks.active().iter().last();
+    for cpu in masks.possible().iter().filter(|cpu| Some(*cpu) != stays) {
         // A thread that refuses to go ends before long.
         let went = eventually(|| api::cpu_down(cpu).is_ok());
         world.must(went, format_args!("CPU{cpu} does not go at the end"));
