@@ -4,6 +4,8 @@
 
 #[path = "host_hotplug/affinity.rs"]
 mod affinity;
+#[path = "host_hotplug/batches.rs"]
+mod batches;
 #[path = "host_hotplug/calls.rs"]
 mod calls;
 #[path = "host_hotplug/deadlines.rs"]

@@ -76,6 +76,55 @@ fn a_cpu_that_is_online_has_done_what_comes_before() {
     }
 }
 
+/// Two CPUs go in one still point. Each may still give the other something to do, until it has
+/// seen that it may not; each does what it has been given, when it has left `online`.
+#[test]
+fn no_work_is_left_on_a_cpu_that_goes_with_another() {
+    use stillpoint::sync::atomic::AtomicU32;
+    use stillpoint::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+
+    struct Goers {
+        masks: CpuMasks,
+        queues: [AtomicU32; 2],
+    }
+
+    fn go(world: &Goers, me: usize) {
+        let [its, other] = [me, 1 - me].map(CpuId::from_index);
+        world.masks.clear_online(its);
+        if world.masks.may_give_work(its, other) {
+            world.queues[other.index()].fetch_add(1, AcqRel);
+        }
+        world.queues[me].swap(0, AcqRel);
+    }
+
+    loom::model(|| {
+        let both = CpuMask::first_n(2);
+        let masks = CpuMasks::new(both);
+        for cpu in both.iter() {
+            masks.set_online(cpu);
+        }
+        masks.set_dying(&both, true);
+        let world = Arc::new(Goers {
+            masks,
+            queues: [AtomicU32::new(0), AtomicU32::new(0)],
+        });
+        // Before the still point each may call the other.
+        assert!(world.masks.may_give_work(CpuId::BOOT, cpu()));
+        world.queues[1].store(1, Release);
+        let its = Arc::clone(&world);
+        let goes = thread::spawn(move || go(&its, 1));
+        go(&world, 0);
+        goes.join().expect("a CPU of the model");
+        for queue in &world.queues {
+            assert_eq!(queue.load(Acquire), 0);
+        }
+        // When one is back, the still point is long over.
+        world.masks.set_dying(&both, false);
+        world.masks.set_online(cpu());
+        assert!(world.masks.may_give_work(CpuId::BOOT, cpu()));
+    });
+}
+
 #[test]
 fn a_cpu_that_is_active_has_done_what_comes_before() {
     for is_there_fn in ACTIVE {

@@ -31,8 +31,9 @@ pub use crate::api::multi_step::{Instance, MultiPrepareStepBuilder, MultiStep, M
 pub use crate::api::service::{RegisteredService, Service, register_service};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{
-    ApRefusal, Awaited, CpuDownError, CpuUpError, FreezeError, HotplugDisabled, InstallError, Left,
-    NotRemoved, Quarantine, RestingPlace, StepError, StepName, SyncState, TargetError, ThawError,
+    ApRefusal, Awaited, BatchError, CpuDownError, CpuUpError, FreezeError, HotplugDisabled,
+    InstallError, Left, NotRemoved, Quarantine, RestingPlace, StepError, StepName, SyncState,
+    TargetError, ThawError,
 };
 pub use crate::sched::lock::WouldDeadlock;
 
@@ -167,6 +168,31 @@ pub fn down_limit() -> Option<Duration> {
 /// Any.
 pub fn set_down_limit(limit: Option<Duration>) {
     kernel().hotplug.set_down_limit(limit);
+}
+
+/// Takes `cpus` offline in one operation, and has firmware turn them off; those that are offline
+/// stay so. It takes one grace period and one still point, however many CPUs go. Callbacks of
+/// steps run at the same time for several CPUs.
+///
+/// The CPUs may go that could go one after the other, in the order of their numbers: if all
+/// CPUs are named, the last one stays, with an error. With a [`down_limit`] they do go one after
+/// the other, each with that limit.
+///
+/// # Context
+/// As for [`cpu_down`].
+///
+/// # Errors
+/// [`BatchError`]: which CPUs did not go, and why each did not. The others have gone.
+///
+/// ```ignore
+/// if let Err(error) = hotplug::cpus_down(&cpus) {
+///     for (cpu, why) in error.failed() {
+///         println!("CPU{cpu} stays: {why}");
+///     }
+/// }
+/// ```
+pub fn cpus_down(cpus: &CpuMask) -> Result<(), BatchError<CpuDownError>> {
+    kernel().hotplug.cpus_down(cpus)
 }
 
 /// Moves CPU `cpu` to the state of number `state`, up or down, and leaves it there; does nothing

@@ -23,6 +23,10 @@ pub struct CpuMasks {
     /// by code that places work. After a clear, `sync:active` waits until no code holds
     /// the old mask.
     active: AtomicBits,
+    /// The CPUs that the still point which is about to begin, or has begun, takes down. The
+    /// control CPU writes it with the stop mutex held, before the stop and after it. Relaxed:
+    /// it is read in the still point, which the stop orders.
+    dying: AtomicBits,
 }
 
 impl CpuMasks {
@@ -32,6 +36,7 @@ impl CpuMasks {
             possible,
             online: AtomicBits::new(),
             active: AtomicBits::new(),
+            dying: AtomicBits::new(),
         }
     }
 
@@ -78,6 +83,32 @@ impl CpuMasks {
     /// Returns whether `cpu` is active.
     pub fn is_active(&self, cpu: CpuId) -> bool {
         self.active.get(cpu.index(), Ordering::Acquire)
+    }
+
+    /// Returns whether this CPU, `me`, may give `cpu` something to do: whether `cpu` is online.
+    /// If `me` has left `online` itself, in the still point that takes it down, `cpu` may leave
+    /// at this moment too, if it is one of those that go.
+    ///
+    /// # Context
+    /// Preemption off.
+    #[inline]
+    pub fn may_give_work(&self, me: CpuId, cpu: CpuId) -> bool {
+        let goes_too = || self.dying.get(cpu.index(), Ordering::Relaxed) && !self.is_online(me);
+        self.is_online(cpu) && !goes_too()
+    }
+
+    /// Marks `cpus` as the CPUs that the next still point takes down, or removes the marks.
+    ///
+    /// # Context
+    /// The control CPU, with the stop mutex held.
+    pub fn set_dying(&self, cpus: &CpuMask, dying: bool) {
+        for cpu in cpus.iter() {
+            if dying {
+                self.dying.set(cpu.index(), Ordering::Relaxed);
+            } else {
+                self.dying.clear(cpu.index(), Ordering::Relaxed);
+            }
+        }
     }
 
     /// Sets `cpu`'s online bit.

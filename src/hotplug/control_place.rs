@@ -23,25 +23,26 @@ impl<P: HotplugHost> ControlPlace<P> {
         }
     }
 
-    /// Moves the running thread away from `cpu`, if it is there, and keeps it.
+    /// Moves the running thread away from `cpus`, if it is on one of them, and keeps it.
     ///
     /// # Errors
-    /// [`CpuDownError::BoundThreads`] if it can't run elsewhere.
-    pub(super) fn leave(&mut self, cpu: CpuId) -> Result<(), CpuDownError> {
-        if P::this_cpu() != cpu {
+    /// The CPU and [`CpuDownError::BoundThreads`] if it can't run elsewhere.
+    pub(super) fn leave(&mut self, cpus: &CpuMask) -> Result<(), (CpuId, CpuDownError)> {
+        if !cpus.contains(P::this_cpu()) {
             return Ok(());
         }
         self.pin = None;
         let sched = P::sched();
         let me = sched.current();
         let before = me.affinity();
-        let elsewhere = P::masks().active().without(&CpuMask::of(cpu));
+        let elsewhere = P::masks().active().without(cpus);
         if sched.set_affinity(&me, &elsewhere).is_ok() {
             self.moved = Some((elsewhere, before));
         }
         self.pin = Some(sched.migrate_disable());
-        if P::this_cpu() == cpu {
-            return Err(CpuDownError::BoundThreads { cpu, threads: 1 });
+        let cpu = P::this_cpu();
+        if cpus.contains(cpu) {
+            return Err((cpu, CpuDownError::BoundThreads { cpu, threads: 1 }));
         }
         Ok(())
     }

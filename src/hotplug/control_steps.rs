@@ -13,7 +13,9 @@
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Quarantine, StepError, SyncState};
+use crate::hotplug::{
+    ApRefusal, Hotplug, HotplugHost, Life, Quarantine, StepContext, StepError, SyncState,
+};
 use crate::platform::{PowerState, PsciError};
 use crate::sched::{late_at, patience};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -221,12 +223,23 @@ impl<P: HotplugHost> Hotplug<P> {
     /// then on no thread is placed on it, and the threads that are queued there go at once: a
     /// realtime thread that never waits would keep the CPU's own threads from parking.
     ///
+    /// For the CPUs of a batch control has waited already, once for all of them.
+    ///
     /// # Errors
-    /// At `until` a CPU still holds the grace period up.
-    pub(super) fn wait_inactive(&self, cpu: CpuId, until: Instant) -> Result<(), StepError> {
-        self.wait_grace_period(cpu, until)?;
-        P::sched().push_all(cpu);
+    /// At the deadline a CPU still holds the grace period up.
+    pub(super) fn wait_inactive(&self, context: &StepContext) -> Result<(), StepError> {
+        if !context.in_batch {
+            self.wait_grace_period(context.cpu, context.until)?;
+        }
+        P::sched().push_all(context.cpu);
         Ok(())
+    }
+
+    /// Waits for a grace period, for the take-down of `cpus`.
+    pub(super) fn wait_for_masks(&self, cpus: &CpuMask) {
+        P::grace_periods().synchronize(|late| {
+            log::warn!("CPUs {cpus} wait for a grace period; CPUs {late} hold it up");
+        });
     }
 
     /// Waits for a grace period, for the take-down of `cpu`.

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use crate::cpu::{CpuId, PerCpu};
+use crate::hotplug::batch::BatchWait;
 use crate::hotplug::control_steps::Limits;
 use crate::hotplug::cpuhp::Command;
 use crate::hotplug::services::Services;
@@ -33,6 +34,8 @@ pub struct Hotplug<P: HotplugHost> {
     pub(super) limits: Limits,
     /// How many guards disable hotplug: see [`freeze`](crate::hotplug).
     pub(super) disabled: AtomicU32,
+    /// The CPUs that still walk for the operation on several CPUs that is under way.
+    pub(super) batch: BatchWait<P>,
 }
 
 /// The record of one CPU; never freed (`cpu-memory-stays` of [`hotplug`](crate::hotplug)).
@@ -74,6 +77,7 @@ impl<P: HotplugHost> Hotplug<P> {
             services: Services::new(cpus),
             limits: Limits::new::<P>(),
             disabled: AtomicU32::new(0),
+            batch: BatchWait::new(),
         }
     }
 

@@ -34,13 +34,17 @@ struct Slot {
     /// have them copied byte by byte.
     direction: Direction,
     wanted: Option<Wanted>,
-    result: Result<(), WalkError>,
+    /// `None` while there is something to do.
+    result: Option<Result<(), WalkError>>,
 }
 
 /// What the thread is to do.
 enum Wanted {
     /// Walk until this many steps are up; down before this instant.
     Walk(usize, Instant),
+    /// Walk until this many steps are up, as one of a batch, which counts down when it is done.
+    /// A walk that fails is walked back to where the operation began, by the second number.
+    WalkInBatch(usize, usize),
     /// Pass this instance, which has this row and number.
     Pass(Arc<Instance>, (usize, usize)),
 }
@@ -51,7 +55,7 @@ impl<P: HotplugHost> Command<P> {
             slot: SpinLock::new(Slot {
                 direction: Direction::Up,
                 wanted: None,
-                result: Ok(()),
+                result: None,
             }),
             done_up: Completion::new(),
             done_down: Completion::new(),
@@ -120,15 +124,45 @@ impl<P: HotplugHost> Command<P> {
         passed.map_err(|failed| failed.error)
     }
 
-    fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
-        let thread = P::hotplug().thread(cpu);
+    /// Has `cpu`'s thread walk `direction` until `target` steps are up, as one of a batch,
+    /// and returns at once. If a step fails, it walks back until `origin` steps are up, or as
+    /// far as that goes. When it is done it counts the batch's
+    /// [`Countdown`](crate::hotplug::Countdown) down, and [`Command::result`] has the result.
+    pub(super) fn start_in_batch(
+        &self,
+        cpu: CpuId,
+        direction: Direction,
+        target: usize,
+        origin: usize,
+    ) {
+        self.post(cpu, direction, Wanted::WalkInBatch(target, origin));
+    }
+
+    /// Returns whether the thread has done all that it was told to.
+    pub(super) fn is_done(&self) -> bool {
+        self.slot.lock().result.is_some()
+    }
+
+    /// Takes the result of what the thread has done: an error as from [`Command::run_on`].
+    pub(super) fn result(&self) -> Result<(), WalkError> {
+        let result = self.slot.lock().result.take();
+        result.expect("BUG: cpuhp has said that it was done and has no result")
+    }
+
+    fn post(&self, cpu: CpuId, direction: Direction, wanted: Wanted) {
         {
             let mut slot = self.slot.lock();
+            slot.result = None;
             slot.direction = direction;
             slot.wanted = Some(wanted);
         }
-        P::sched().wake(thread);
+        P::sched().wake(P::hotplug().thread(cpu));
         self.walk(direction).wait::<P>();
+    }
+
+    fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
+        let thread = P::hotplug().thread(cpu);
+        self.post(cpu, direction, wanted);
         self.done(direction).wait_patiently(|| {
             let hotplug = P::hotplug();
             // The step is past already on the way up, and not any more on the way down.
@@ -145,7 +179,7 @@ impl<P: HotplugHost> Command<P> {
                 hotplug.step_name(row)
             );
         });
-        core::mem::replace(&mut self.slot.lock().result, Ok(()))
+        self.result()
     }
 }
 
@@ -182,30 +216,43 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
             (slot.direction, wanted)
         };
         let walk = command.walk(direction).work::<P>();
+        let mut context = StepContext::of(cpu);
         let result = match wanted {
-            Wanted::Walk(target, until) => walk_here::<P>(cpu, direction, target, until),
+            Wanted::Walk(target, until) => {
+                context.until = until;
+                let origin = hotplug.state(cpu).state();
+                walk_here::<P>(&context, direction, target, origin)
+            }
+            Wanted::WalkInBatch(target, origin) => {
+                context.in_batch = true;
+                walk_here::<P>(&context, direction, target, origin)
+            }
             // The last reference to it is the installing thread's, which waits.
             Wanted::Pass(instance, at) => instance
                 .pass(cpu, direction, hotplug.state(cpu), at)
                 .map_err(|error| WalkError { step: at.0, error }),
         };
         drop(walk);
-        command.slot.lock().result = result;
-        command.done(direction).complete();
+        command.slot.lock().result = Some(result);
+        if context.in_batch {
+            hotplug.batch.count_down();
+        } else {
+            command.done(direction).complete();
+        }
     }
 }
 
-/// Walks this CPU until `target` steps are up, down before `until`, or back to where it was.
+/// Walks this CPU until `target` steps are up, down before the deadline of `context`, or back
+/// until `origin` are.
 fn walk_here<P: HotplugHost>(
-    cpu: CpuId,
+    context: &StepContext,
     direction: Direction,
     target: usize,
-    until: Instant,
+    origin: usize,
 ) -> Result<(), WalkError> {
     let hotplug = P::hotplug();
-    let origin = hotplug.state(cpu).state();
-    let context = StepContext { cpu, until };
-    let mut walker = hotplug.walker(&context);
+    let StepContext { cpu, until, .. } = *context;
+    let mut walker = hotplug.walker(context);
     let result = match direction {
         Direction::Up => walker.up(target),
         Direction::Down => walker.down_while(target, || P::now() < until),

@@ -15,7 +15,7 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD};
 use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
@@ -91,20 +91,24 @@ pub enum PartKind {
     Between,
 }
 
-/// Writes the two events that a walk lies between: one when it is made, the other when
-/// it is dropped.
-pub(super) struct Recorded<P: HotplugHost>(CpuId, PhantomData<fn() -> P>);
+/// Writes the two events that the walk of each of some CPUs lies between: one when it is made,
+/// the other when it is dropped.
+pub(super) struct Recorded<P: HotplugHost>(CpuMask, PhantomData<fn() -> P>);
 
 impl<P: HotplugHost> Recorded<P> {
-    pub(super) fn new(cpu: CpuId, direction: Direction) -> Self {
-        P::trace(Event::WalkBegin { cpu, direction });
-        Recorded(cpu, PhantomData)
+    pub(super) fn new(cpus: CpuMask, direction: Direction) -> Self {
+        for cpu in cpus.iter() {
+            P::trace(Event::WalkBegin { cpu, direction });
+        }
+        Recorded(cpus, PhantomData)
     }
 }
 
 impl<P: HotplugHost> Drop for Recorded<P> {
     fn drop(&mut self) {
-        P::trace(Event::WalkEnd { cpu: self.0 });
+        for cpu in self.0.iter() {
+            P::trace(Event::WalkEnd { cpu });
+        }
     }
 }
 

@@ -73,9 +73,13 @@
 #![forbid(unsafe_code)]
 
 mod ap;
+mod batch;
+mod batch_down;
+mod batch_error;
 mod control_place;
 mod control_steps;
 mod core;
+mod countdown;
 mod cpuhp;
 mod deadline;
 mod error;
@@ -103,6 +107,8 @@ mod walk;
 
 pub use self::core::Hotplug;
 pub use crate::coherency::life::Life;
+pub use batch_error::BatchError;
+pub use countdown::Countdown;
 pub use deadline::Awaited;
 pub use error::{ApRefusal, CpuDownError, CpuUpError, FailError, Left, StepError};
 pub use freeze::{DisableGuard, FreezeError, Frozen, HotplugDisabled, ThawError};
@@ -121,6 +127,8 @@ pub use service_threads::NewService;
 pub use services::ServiceHandle;
 pub use slots::{Installed, Slots};
 pub use step::{Group, RunsOn, Side, Step, StepContext};
-pub use table::{ALL_UP, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, slots_of, steps};
+pub use table::{
+    ALL_UP, UP_TO_ALIVE, UP_TO_INACTIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, slots_of, steps,
+};
 pub use target::{ONLINE, RestingPlace, TargetError, state_number};
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};

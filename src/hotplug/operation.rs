@@ -23,6 +23,7 @@ use crate::hotplug::{
     StepContext, StepError, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, WalkError,
 };
 use crate::sched::Thread;
+use crate::stop_machine::StopMutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
 use crate::trace::{Direction, Event};
@@ -69,7 +70,7 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> Result<(), CpuUpError> {
         let origin = self.state(cpu).state();
         let here = P::sched().migrate_disable();
-        let _recorded = Recorded::<P>::new(cpu, Direction::Up);
+        let _recorded = Recorded::<P>::new(CpuMask::of(cpu), Direction::Up);
         self.route_events_here(cpu);
         let quarantine = self.settle(cpu);
         let walked = self.walk_up(cpu, origin, target);
@@ -130,7 +131,12 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Returns what is not as it was before an operation that failed.
-    fn left(&self, cpu: CpuId, origin: usize, before: Option<Quarantine>) -> Option<Left> {
+    pub(super) fn left(
+        &self,
+        cpu: CpuId,
+        origin: usize,
+        before: Option<Quarantine>,
+    ) -> Option<Left> {
         let quarantine = self.quarantine(cpu).filter(|now| before != Some(*now));
         if let Some(quarantine) = quarantine {
             return Some(Left::Quarantined(quarantine));
@@ -202,29 +208,19 @@ impl<P: HotplugHost> Hotplug<P> {
                 Some(quarantine) => Err(CpuDownError::Quarantined { cpu, quarantine }),
             };
         }
-        self.may_leave(cpu, target)?;
+        self.may_leave(cpu, target, &CpuMask::EMPTY)?;
         if P::now() >= deadline {
             let awaited = Awaited::Nothing;
             return Err(CpuDownError::Late { cpu, awaited });
         }
         let mut place = ControlPlace::<P>::here();
-        place.leave(cpu)?;
-        let _recorded = Recorded::<P>::new(cpu, Direction::Down);
+        place.leave(&CpuMask::of(cpu)).map_err(|(_, error)| error)?;
+        let _recorded = Recorded::<P>::new(CpuMask::of(cpu), Direction::Down);
         self.route_events_here(cpu);
         let rest = target.max(UP_TO_ONLINE);
         let walked = self.command(cpu).run_down_until(cpu, rest, deadline);
         if let Err(failed) = walked {
-            let step = self.step_name(failed.step);
-            let error = failed.error;
-            return Err(match self.left(cpu, origin, None) {
-                None => CpuDownError::Step { cpu, step, error },
-                Some(left) => CpuDownError::NotUndone {
-                    cpu,
-                    step,
-                    error,
-                    left,
-                },
-            });
+            return Err(self.down_error(cpu, origin, failed));
         }
         if target == rest {
             return Ok(());
@@ -241,7 +237,7 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Walks the rest of a way down, if control has walked one: what runs without the hotplug
     /// lock. Control isn't pinned any more, so it may take that lock for reading.
-    fn finish_down(&'static self, cpu: CpuId, held: &mut Operation<'_, P>) {
+    pub(super) fn finish_down(&'static self, cpu: CpuId, held: &mut Operation<'_, P>) {
         if self.state(cpu).state() == UP_TO_POST_DEAD {
             held.release_cpus();
             let context = StepContext::of(cpu);
@@ -251,10 +247,17 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Asks everything that can refuse a way down until `target` rows are up, before the stop
-    /// (`refusals-first` of [`hotplug`](crate::hotplug)).
-    fn may_leave(&self, cpu: CpuId, target: usize) -> Result<(), CpuDownError> {
+    /// (`refusals-first` of [`hotplug`](crate::hotplug)). `others` go with it.
+    pub(super) fn may_leave(
+        &self,
+        cpu: CpuId,
+        target: usize,
+        others: &CpuMask,
+    ) -> Result<(), CpuDownError> {
+        let mut going = *others;
+        going.insert(cpu);
         // A CPU that rests half way is online too, and takes no threads.
-        if P::masks().active().without(&CpuMask::of(cpu)).is_empty() {
+        if P::masks().active().without(&going).is_empty() {
             return Err(CpuDownError::LastOnline(cpu));
         }
         let threads = P::sched().bound_threads(cpu);
@@ -271,40 +274,63 @@ impl<P: HotplugHost> Hotplug<P> {
     /// the hotplug lock is left. Stops the machine before `deadline`, or not at all.
     fn take_down(&'static self, cpu: CpuId, deadline: Instant) -> Result<(), NotTakenDown> {
         let was_refused = P::off_refused(cpu).is_some();
-        let context = StepContext::of(cpu);
         P::sched().park(self.thread(cpu));
         P::sched().give_way();
-        let stop = P::stop_machine();
         let still = self.may_stop(cpu, deadline);
         let still = still.map_err(NotTakenDown::Late)?;
+        self.leave_online(&CpuMask::of(cpu), still);
+        self.see_end(cpu, was_refused).map_err(NotTakenDown::Lost)
+    }
+
+    /// Walks each of `cpus`, whose threads are parked, from `init:online` down through one still
+    /// point, and adopts their timers.
+    pub(super) fn leave_online(&'static self, cpus: &CpuMask, still: StopMutexGuard<'_, P>) {
         // The still point takes the INIT steps back, and no others: a walk that
         // could not be undone before may not end there.
-        let up = self.state(cpu).state();
-        assert!(
-            up == UP_TO_ONLINE,
-            "BUG: {cpu:?} is taken down with {up} steps up"
-        );
-        let stopped = stop.stop_on(&still, cpu, || {
-            let walked = self.walker(&context).down(UP_TO_ALIVE);
+        for cpu in cpus.iter() {
+            let up = self.state(cpu).state();
+            assert!(
+                up == UP_TO_ONLINE,
+                "BUG: {cpu:?} is taken down with {up} steps up"
+            );
+        }
+        // (`dying-before-still-point` of [`batch`](crate::hotplug::batch))
+        P::masks().set_dying(cpus, true);
+        let stopped = P::stop_machine().stop_all(&still, *cpus, &|cpu| {
+            let walked = self.walker(&StepContext::of(cpu)).down(UP_TO_ALIVE);
             assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
         });
+        P::masks().set_dying(cpus, false);
         drop(still);
         P::grace_periods().after_teardown();
         // Only hotplug changes the online mask, and this thread has the hotplug lock.
-        assert!(stopped.is_ok(), "BUG: {cpu:?} left meanwhile: {stopped:?}");
+        assert!(stopped.is_ok(), "BUG: {cpus} left meanwhile: {stopped:?}");
         // `sync:timers` alone: then all timers are served.
-        let walked = self.walker(&context).down(UP_TO_ALIVE - 1);
-        assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
+        for cpu in cpus.iter() {
+            let context = StepContext::of(cpu);
+            let walked = self.walker(&context).down(UP_TO_ALIVE - 1);
+            assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
+        }
         P::sched().give_way(); // (gives-way-between-parts)
+    }
+
+    /// Walks the rest of a way down that needs the hotplug lock: sees the CPU DEAD and OFF.
+    /// `was_refused` says whether firmware had refused to turn it off in an earlier life.
+    pub(super) fn see_end(
+        &'static self,
+        cpu: CpuId,
+        was_refused: bool,
+    ) -> Result<(), CpuDownError> {
+        let context = StepContext::of(cpu);
         let walked = self.walker(&context).down(UP_TO_POST_DEAD);
         assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         match self.quarantine(cpu) {
             None => {}
             Some(Quarantine::NotDead(state)) => {
-                return Err(NotTakenDown::Lost(CpuDownError::NotDead { cpu, state }));
+                return Err(CpuDownError::NotDead { cpu, state });
             }
             Some(Quarantine::NotOff(refused)) => {
-                return Err(NotTakenDown::Lost(CpuDownError::NotOff { cpu, refused }));
+                return Err(CpuDownError::NotOff { cpu, refused });
             }
             Some(Quarantine::NeverArrived) => panic!("BUG: {cpu:?} never arrived and was online"),
         }
@@ -367,7 +393,7 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Has events about `cpu` come to this CPU from now on. The caller has pinned the
     /// control thread to it.
-    fn route_events_here(&self, cpu: CpuId) {
+    pub(super) fn route_events_here(&self, cpu: CpuId) {
         let record = self.cpus.get(cpu);
         record
             .control

@@ -149,6 +149,9 @@ pub struct StepContext {
     /// Until when a teardown that waits may do so, if it can fail. Then it fails, and says what
     /// it has waited for.
     pub until: Instant,
+    /// Whether the CPU goes as one of a batch: control waits once for all CPUs of the batch,
+    /// where a step would wait for each.
+    pub in_batch: bool,
 }
 
 impl StepContext {
@@ -157,6 +160,7 @@ impl StepContext {
         StepContext {
             cpu,
             until: Instant::FOREVER,
+            in_batch: false,
         }
     }
 }

@@ -26,6 +26,9 @@ pub const UP_TO_ALIVE: usize = rows_through("sync:timers", NAMES);
 /// mask. It walks the steps from [`UP_TO_ALIVE`] to here with IRQs off.
 pub const UP_TO_ONLINE: usize = rows_through("init:online", NAMES);
 
+/// How many steps are up when `sync:active` is the last of them: all but `sched:active`.
+pub const UP_TO_INACTIVE: usize = rows_through("sync:active", NAMES);
+
 /// How many steps are up when a CPU is active too: all.
 pub const ALL_UP: usize = ROWS;
 
@@ -335,7 +338,7 @@ table![
         place: RowPlace::After("sched:drain"),
         group: Group::Sync,
         startup: Side::Nothing("no reader holds an active mask with this CPU in it yet"),
-        teardown: Side::Fallible(|cx| P::hotplug().wait_inactive(cx.cpu, cx.until)),
+        teardown: Side::Fallible(|cx| P::hotplug().wait_inactive(cx)),
     },
     Step {
         name: "sched:active",

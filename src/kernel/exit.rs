@@ -69,13 +69,14 @@ pub(crate) fn end_refused(reason: BootFailure) -> ! {
 /// line in the log: the machine ends all the same.
 ///
 /// # Context
-/// As [`Hotplug::cpu_down`](crate::hotplug::Hotplug::cpu_down).
+/// As [`Hotplug::cpus_down`](crate::hotplug::Hotplug::cpus_down).
 pub(crate) fn take_others_down() {
     let Some(kernel) = try_kernel() else { return };
     let stays = kernel.masks.active().first();
     let stays = stays.map_or(CpuMask::EMPTY, CpuMask::of);
-    for cpu in kernel.masks.online().without(&stays).iter() {
-        if let Err(error) = kernel.hotplug.cpu_down(cpu) {
+    let others = kernel.masks.online().without(&stays);
+    if let Err(failed) = kernel.hotplug.cpus_down(&others) {
+        for (_, error) in failed.failed() {
             log::warn!("{error} ({})", error.errno().name());
         }
     }

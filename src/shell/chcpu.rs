@@ -2,9 +2,9 @@
 //!
 //! In one thing it is stricter than util-linux: it checks the whole list before
 //! it touches the first CPU, so a list with a CPU that doesn't exist changes
-//! nothing. After that each CPU is an operation of its own, lowest number
-//! first. If one fails the command goes on with the next, and the status says whether
-//! all ([`Status::FAILURE`]) or some of them ([`Status::PARTIAL`]) failed.
+//! nothing. After that all CPUs come or go in one operation. If some fail, the others come or
+//! go all the same, and the status says whether all ([`Status::FAILURE`]) or some of them
+//! ([`Status::PARTIAL`]) failed.
 //!
 //! # Sources
 //! util-linux chcpu(8).
@@ -53,17 +53,7 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let Some(cpus) = check_list(machine, list) else {
         return Outcome::Continue(Status::FAILURE);
     };
-    let failed = cpus
-        .iter()
-        .filter(|cpu| {
-            let done = if action == 'e' {
-                enable(machine, *cpu)
-            } else {
-                disable(machine, *cpu)
-            };
-            !done
-        })
-        .count();
+    let failed = change(machine, &cpus, action == 'e');
     Outcome::Continue(if failed == 0 {
         Status::SUCCESS
     } else if failed == cpus.count() {
@@ -98,38 +88,39 @@ fn check_list<M: Machine>(machine: &M, list: &str) -> Option<CpuMask> {
     missing.is_empty().then_some(cpus)
 }
 
-/// Brings `cpu` up and prints the outcome. Returns whether it is up now.
-fn enable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
-    // One that rests half way is online, and goes on from there.
-    if machine.cpu_info(cpu).state == CpuState::Online {
-        machine.write(format_args!("CPU {cpu} is already enabled\n"));
-        return true;
-    }
-    report(machine, cpu, "enable", machine.cpu_up(cpu))
-}
-
-/// Takes `cpu` down and prints the outcome. Returns whether it is down now.
-fn disable<M: Machine>(machine: &M, cpu: CpuId) -> bool {
-    if !machine.masks().online.contains(cpu) {
-        machine.write(format_args!("CPU {cpu} is already disabled\n"));
-        return true;
-    }
-    report(machine, cpu, "disable", machine.cpu_down(cpu))
-}
-
-/// Prints the outcome of `action` on `cpu`. Returns whether it succeeded.
-fn report<M: Machine>(machine: &M, cpu: CpuId, action: &str, result: Result<(), M::Error>) -> bool {
-    match result {
-        Ok(()) => machine.write(format_args!("CPU {cpu} {action}d\n")),
-        Err(ref error) => complain(
-            machine,
-            NAME,
-            format_args!(
-                "CPU {cpu} {action} failed: {} ({}: {error})",
-                error.errno(),
-                error.errno().name()
+/// Brings `cpus` up, or takes them down, and prints the outcome for each. Returns how many of
+/// them are not where they were to go.
+fn change<M: Machine>(machine: &M, cpus: &CpuMask, up: bool) -> usize {
+    let there: CpuMask = if up {
+        // One that rests half way is online, and goes on from there.
+        let is_up = |cpu: &CpuId| machine.cpu_info(*cpu).state == CpuState::Online;
+        cpus.iter().filter(is_up).collect()
+    } else {
+        cpus.without(&machine.masks().online)
+    };
+    let to_change = cpus.without(&there);
+    let (action, failed) = if up {
+        ("enable", machine.cpus_up(&to_change))
+    } else {
+        ("disable", machine.cpus_down(&to_change))
+    };
+    for cpu in cpus.iter() {
+        let error = failed.iter().find(|(it, _)| *it == cpu);
+        match error {
+            Some((_, error)) => complain(
+                machine,
+                NAME,
+                format_args!(
+                    "CPU {cpu} {action} failed: {} ({}: {error})",
+                    error.errno(),
+                    error.errno().name()
+                ),
             ),
-        ),
+            None if there.contains(cpu) => {
+                machine.write(format_args!("CPU {cpu} is already {action}d\n"));
+            }
+            None => machine.write(format_args!("CPU {cpu} {action}d\n")),
+        }
     }
-    result.is_ok()
+    failed.len()
 }

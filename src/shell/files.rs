@@ -16,13 +16,14 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 use super::command::complain;
 use super::machine::{Failure, Machine};
 use super::options::Parsed;
 use super::status::{Outcome, Status};
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 
 /// How many files `cat` takes.
@@ -122,6 +123,14 @@ pub(super) fn cat<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     Outcome::Continue(status)
 }
 
+/// Returns the outcome of an operation on one CPU.
+fn only<E>(failed: Vec<(CpuId, E)>) -> Result<(), E> {
+    match failed.into_iter().next() {
+        None => Ok(()),
+        Some((_, error)) => Err(error),
+    }
+}
+
 /// `echo TEXT > PATH`: writes a file.
 pub(super) fn write<M: Machine>(machine: &M, path: &str, text: &str) -> Outcome {
     let Some(file) = File::of(machine, path) else {
@@ -132,8 +141,8 @@ pub(super) fn write<M: Machine>(machine: &M, path: &str, text: &str) -> Outcome 
     let value = text.trim();
     let number = || value.parse::<usize>().ok();
     let written = match (&file, value) {
-        (File::CpuOnline(cpu), "0") => Some(machine.cpu_down(*cpu)),
-        (File::CpuOnline(cpu), "1") => Some(machine.cpu_up(*cpu)),
+        (File::CpuOnline(cpu), "0") => Some(only(machine.cpus_down(&CpuMask::of(*cpu)))),
+        (File::CpuOnline(cpu), "1") => Some(only(machine.cpus_up(&CpuMask::of(*cpu)))),
         (File::Target(cpu), _) => number().map(|state| machine.set_target(*cpu, state)),
         (File::Fail(cpu), "-1") => Some(machine.set_failure(*cpu, None)),
         (File::Fail(cpu), _) => number().map(|state| machine.set_failure(*cpu, Some(state))),

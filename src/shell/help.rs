@@ -115,7 +115,7 @@ A CPU list names CPUs by number, from 0 on, without spaces:
  0-7:2/4                      the first two of every four: CPUs 0, 1, 4, 5
 
 Examples:
- chcpu -d 1,4-7               take them down, lowest number first
+ chcpu -d 1,4-7               take them down, all in one operation
  chcpu -e 1-7                 bring them up; those that are up stay so
 
 The status is 0, 1 if no CPU of the list came or went, 64 if some did.

@@ -37,19 +37,14 @@ pub trait Machine {
     /// Returns what is known about `cpu`, which is in [`Masks::possible`].
     fn cpu_info(&self, cpu: CpuId) -> CpuInfo;
 
-    /// Brings `cpu` up, all the way.
-    ///
-    /// # Errors
-    /// Why the operation was refused or failed. [`Machine::cpu_info`] tells where the CPU
-    /// is then: mostly where it was before.
-    fn cpu_up(&self, cpu: CpuId) -> Result<(), Self::Error>;
+    /// Brings `cpus` up, all the way, in one operation. Returns those that are not up, each
+    /// with the reason why it was refused or has failed. [`Machine::cpu_info`] tells where such
+    /// a CPU is: mostly where it was before.
+    fn cpus_up(&self, cpus: &CpuMask) -> Vec<(CpuId, Self::Error)>;
 
-    /// Takes `cpu` down, all the way.
-    ///
-    /// # Errors
-    /// Why the operation was refused or failed. [`Machine::cpu_info`] tells where the CPU
-    /// is then: mostly where it was before.
-    fn cpu_down(&self, cpu: CpuId) -> Result<(), Self::Error>;
+    /// Takes `cpus` down, all the way, in one operation. Returns those that are not down, as
+    /// [`Machine::cpus_up`] does.
+    fn cpus_down(&self, cpus: &CpuMask) -> Vec<(CpuId, Self::Error)>;
 
     /// Returns the number of the state that `cpu`, which is in [`Masks::possible`], is in.
     fn cpu_state(&self, cpu: CpuId) -> usize;

@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
-use crate::hotplug::{CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number};
+use crate::hotplug::{
+    BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
+};
 use crate::kernel::{Hw, heap, kernel, log_walk, print, walks};
 use crate::memory::StackLayout;
 use crate::platform::{Platform, Sgi};
@@ -105,18 +107,24 @@ impl Machine for KernelMachine {
         }
     }
 
-    fn cpu_up(&self, cpu: CpuId) -> Result<(), MachineError> {
-        let began = Hw::now();
-        let result = kernel().hotplug.cpu_up(cpu);
-        log_walk(cpu, began);
-        result.map_err(MachineError::Up)
+    fn cpus_up(&self, cpus: &CpuMask) -> Vec<(CpuId, MachineError)> {
+        let mut failed = Vec::new();
+        for cpu in cpus.iter() {
+            let began = Hw::now();
+            let result = kernel().hotplug.cpu_up(cpu);
+            log_walk(cpu, began);
+            failed.extend(result.err().map(|error| (cpu, MachineError::Up(error))));
+        }
+        failed
     }
 
-    fn cpu_down(&self, cpu: CpuId) -> Result<(), MachineError> {
+    fn cpus_down(&self, cpus: &CpuMask) -> Vec<(CpuId, MachineError)> {
         let began = Hw::now();
-        let result = kernel().hotplug.cpu_down(cpu);
-        log_walk(cpu, began);
-        result.map_err(MachineError::Down)
+        let result = kernel().hotplug.cpus_down(cpus);
+        for cpu in cpus.iter() {
+            log_walk(cpu, began);
+        }
+        failures(result, MachineError::Down)
     }
 
     fn cpu_state(&self, cpu: CpuId) -> usize {
@@ -289,4 +297,14 @@ impl Machine for KernelMachine {
                 .filter(|candidate| cpu.is_none_or(|cpu| cpu == *candidate)),
         );
     }
+}
+
+/// Returns the CPUs that a batch has not changed, with their errors.
+fn failures<E>(
+    result: Result<(), BatchError<E>>,
+    into_fn: fn(E) -> MachineError,
+) -> Vec<(CpuId, MachineError)> {
+    let failed = result.err().into_iter();
+    let failed = failed.flat_map(BatchError::into_failed);
+    failed.map(|(cpu, error)| (cpu, into_fn(error))).collect()
 }

@@ -76,6 +76,8 @@ pub struct StopMachine<P: StopHost> {
     /// the stop mutex.
     pub(super) left: WaitPoint,
     pub(super) times: CpuStopTimes,
+    /// How many stops there have been. Relaxed: a counter on which no code synchronises.
+    stops: AtomicU64,
     /// How many turns a waiting CPU spins, where a test has set it.
     spins: SpinLock<Option<u32>, P>,
 }
@@ -89,6 +91,7 @@ impl<P: StopHost> StopMachine<P> {
             point: WaitPoint::new(),
             left: WaitPoint::new(),
             times: CpuStopTimes::new(cpus),
+            stops: AtomicU64::new(0),
             spins: SpinLock::new(None),
         }
     }
@@ -132,6 +135,12 @@ impl<P: StopHost> StopMachine<P> {
     /// Returns for how long each CPU had IRQs off in its last stop.
     pub fn times(&self) -> &CpuStopTimes {
         &self.times
+    }
+
+    /// Returns how many stops there have been: how often the machine was brought to a still
+    /// point. Exact when no stop is under way.
+    pub fn stops(&self) -> u64 {
+        self.stops.load(Ordering::Relaxed)
     }
 
     /// Sets how many turns a CPU spins before it sleeps (`u32::MAX`: it never does), from
@@ -308,6 +317,7 @@ impl<P: StopHost> StopMachine<P> {
         };
         // Its interrupt has this CPU's stopper look which CPUs are late.
         let watch = P::sched().watch(caller);
+        self.stops.fetch_add(1, Ordering::Relaxed);
         self.queue_everywhere(&job);
         // This CPU's own stopper has left, so fn is over, however long it took.
         let mut late = late_at::<P>();

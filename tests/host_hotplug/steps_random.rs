@@ -1,6 +1,7 @@
-//! Random installations, removals, instances, ways up, down and to any place of rest, and
-//! failures, on a machine with the engine that ships. After each operation the results, the calls, the states and the
-//! counters are those of the model.
+//! Random installations, removals, instances, ways up, down and to any place of rest, of one
+//! CPU or several at once, and failures, on a machine with the engine that ships. After each
+//! operation the results, the calls, the states and the counters are those of the model. The
+//! CPUs of a batch walk at the same time, so there the calls are compared CPU by CPU.
 //!
 //! A failure names its seed: `STEPS_SEED=seed` runs that one alone. `STEPS=number` sets how many
 //! operations there are altogether, and `STEPS_FROM=seed` the first seed, so that a million
@@ -23,8 +24,11 @@ use crate::sim::Sim;
 use crate::steps_model::{Call, Failed, Model, ModelInstance, ModelStep};
 use crate::xorshift::Random;
 
+#[path = "steps_together.rs"]
+mod together;
+
 /// How many operations there are in `make test-host`.
-const STEPS: u64 = 4_000;
+const STEPS: u64 = 6_000;
 /// How many operations one machine sees: its host threads are never freed.
 const LIFE: u64 = 100;
 const CPUS: usize = 3;
@@ -97,6 +101,7 @@ struct World {
     failed: usize,
     half_way: usize,
     moved: usize,
+    together: usize,
 }
 
 impl World {
@@ -110,6 +115,7 @@ impl World {
             failed: 0,
             half_way: 0,
             moved: 0,
+            together: 0,
         }
     }
 
@@ -175,16 +181,21 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(15) {
+        let mut in_batch = false;
+        match self.random.below(18) {
             0 | 1 if self.held.len() < 12 => self.install(),
             2 => self.remove(),
             3 | 4 => self.add_instance(),
             5 => self.remove_instance(),
             6..=8 => self.up(),
             9..=11 => self.down(),
-            _ => self.set_target(),
+            12..=14 => self.set_target(),
+            _ => {
+                in_batch = true;
+                self.down_together();
+            }
         }
-        self.check();
+        self.check(in_batch);
     }
 
     fn install(&mut self) {
@@ -426,11 +437,16 @@ impl World {
         assert_eq!(seen, wanted.as_deref());
     }
 
-    fn check(&mut self) {
+    fn check(&mut self, in_batch: bool) {
         {
             let mut log = self.log.lock().expect("no panic under it");
-            let called = std::mem::take(&mut log.called);
-            assert_eq!(called, std::mem::take(&mut self.model.called), "the calls");
+            let mut called = std::mem::take(&mut log.called);
+            let mut wanted = std::mem::take(&mut self.model.called);
+            if in_batch {
+                called.sort_by_key(|(_, cpu, _)| *cpu);
+                wanted.sort_by_key(|(_, cpu, _)| *cpu);
+            }
+            assert_eq!(called, wanted, "the calls");
             assert_eq!(log.fails, self.model.fails, "the failures that are left");
             log.fails.clear();
             self.model.fails.clear();
@@ -460,13 +476,13 @@ impl World {
     }
 
     /// Removes all; no callback is called any more, and nothing is kept.
-    fn end(mut self) -> [usize; 3] {
+    fn end(mut self) -> [usize; 4] {
         while !self.held.is_empty() {
             self.remove();
-            self.check();
+            self.check(false);
         }
         assert_eq!(Arc::strong_count(&self.log), 1, "a callback is left");
-        [self.failed, self.half_way, self.moved]
+        [self.failed, self.half_way, self.moved, self.together]
     }
 }
 
@@ -475,8 +491,8 @@ fn number_from(variable: &str) -> Option<u64> {
     Some(text.parse().expect("a number"))
 }
 
-fn live(seed: u64) -> [usize; 3] {
-    let result = Arc::new(Mutex::new([0; 3]));
+fn live(seed: u64) -> [usize; 4] {
+    let result = Arc::new(Mutex::new([0; 4]));
     let theirs = Arc::clone(&result);
     Sim::run(CPUS, move || {
         let mut world = World::new(seed);
@@ -495,7 +511,7 @@ fn random_steps_are_passed_as_the_model_says() {
         return;
     }
     let steps = number_from("STEPS").unwrap_or(STEPS);
-    let mut counts = [0; 3];
+    let mut counts = [0; 4];
     let from = number_from("STEPS_FROM").unwrap_or(1);
     for seed in from..from + (steps / LIFE).max(1) {
         match catch_unwind(AssertUnwindSafe(|| live(seed))) {
@@ -506,8 +522,9 @@ fn random_steps_are_passed_as_the_model_says() {
             }
         }
     }
-    let [failed, within, moved] = counts;
+    let [failed, within, moved, together] = counts;
     println!("{failed} operations failed, {within} times a CPU was left within a step");
     println!("{moved} times a CPU was moved to rest half way");
-    assert!(failed > 0 && within > 0 && moved > 0);
+    println!("{together} times several CPUs went, or came, at once");
+    assert!(failed > 0 && within > 0 && moved > 0 && together > 0);
 }

@@ -87,6 +87,11 @@ impl Fake {
         self.did.take()
     }
 
+    fn set_all_online(&self, cpus: &CpuMask, online: bool) -> Vec<(CpuId, Refused)> {
+        let set = |cpu| self.set_online(cpu, online).err().map(|error| (cpu, error));
+        cpus.iter().filter_map(set).collect()
+    }
+
     fn set_online(&self, cpu: CpuId, online: bool) -> Result<(), Refused> {
         assert!(self.present.contains(cpu), "{cpu} does not exist");
         if !online && *self.online.borrow() == CpuMask::of(cpu) {
@@ -147,12 +152,12 @@ impl Machine for Fake {
         }
     }
 
-    fn cpu_up(&self, cpu: CpuId) -> Result<(), Refused> {
-        self.set_online(cpu, true)
+    fn cpus_up(&self, cpus: &CpuMask) -> Vec<(CpuId, Refused)> {
+        self.set_all_online(cpus, true)
     }
 
-    fn cpu_down(&self, cpu: CpuId) -> Result<(), Refused> {
-        self.set_online(cpu, false)
+    fn cpus_down(&self, cpus: &CpuMask) -> Vec<(CpuId, Refused)> {
+        self.set_all_online(cpus, false)
     }
 
     fn cpu_state(&self, cpu: CpuId) -> usize {

@@ -25,6 +25,9 @@
 //! - **calls-online-only**: a CPU pushes to a queue only if it has seen that queue's
 //!   CPU online and has had preemption off since. So a queue is empty while its CPU is
 //!   offline.
+//! - **dying-call-no-dying**: several CPUs may leave in one still point, each at its own
+//!   pace: the only ones that see another CPU leave. A call that one of them still runs can't
+//!   call another one, which may have emptied its queue for the last time.
 //! - **waiter-serves-queue**: a sender that waits with IRQs masked serves its own
 //!   queue, so two CPUs may call each other in that way. It doesn't sleep, because it
 //!   may be in a handler that has interrupted another wait of this CPU.
@@ -281,8 +284,8 @@ impl<P: CallHost> Calls<P> {
     /// not itself call another CPU and wait (call-before-stop): that panics.
     ///
     /// # Errors
-    /// [`CallError::Offline`]. Without an error `call_fn` runs once, even if `cpu` goes
-    /// offline.
+    /// [`CallError::Offline`]; also in a call that this CPU runs while it goes offline, if
+    /// `cpu` goes with it. Without an error `call_fn` runs once, even if `cpu` goes offline.
     pub fn call_on_nowait(
         &'static self,
         cpu: CpuId,
@@ -295,7 +298,8 @@ impl<P: CallHost> Calls<P> {
             self.run_unwaited(call_fn);
             return Ok(());
         }
-        if !P::masks().is_online(cpu) {
+        // (dying-call-no-dying)
+        if !P::masks().may_give_work(me, cpu) {
             return Err(CallError::Offline(cpu));
         }
         let call = OwnedCall::new(call_fn, |call_fn| P::calls().run_unwaited(call_fn));

@@ -1,0 +1,122 @@
+//! Batches: several CPUs go down, or come up, in one operation.
+//!
+//! The walks are per CPU. Only at *collective* steps control does for all CPUs of the batch at
+//! once what it would have to do for each:
+//!
+//! ```text
+//!   control                              each CPU of the batch, in its `cpuhp` thread
+//!   ───────                              ────────────────────────────────────────────
+//!   asks what may refuse, CPU by CPU
+//!   posts to all                  ─────► sched:active    its bit in `active` is cleared
+//!                                 ◄───── one counter
+//!   sync:active: ONE grace period
+//!   posts to all                  ─────► sync:active … sched:drain
+//!                                 ◄───── one counter
+//!   parks all `cpuhp` threads
+//!   marks all as dying
+//!   ONE still point               ─────► init:online … init:cpu   each on its own CPU
+//!   sync:timers, for all
+//!   for each: DEAD, OFF, PREP
+//!   releases the hotplug lock
+//!   for each: prep:post-dead
+//! ```
+//!
+//! # Invariants
+//! - **set-only-shrinks**: a CPU that is refused, or one of whose steps fails, leaves the set.
+//!   Its thread has walked it back, alone, to where it was; the others go on. The set of the
+//!   still point is fixed before that begins.
+//! - **batch-keeps-one**: CPUs are taken into the set in the order of their numbers, each if
+//!   it may leave after those before it. So what a batch refuses is what the same CPUs would
+//!   refuse one after the other: the last active CPU stays.
+//! - **bits-before-grace**: the one grace period begins when all bits in `active` are
+//!   cleared. From then on no thread, interrupt or work goes from one CPU of the set to
+//!   another: what is handed over goes to CPUs that are active.
+//! - **dying-before-still-point**: `dying` holds the whole set before the still point
+//!   begins, in which its CPUs see each other leave (`dying-call-no-dying` of
+//!   [`call`](crate::smp::call)).
+//!
+//! The invariants of one CPU's walk hold for each CPU of the set, which has a state, a command
+//! and a handshake of its own.
+//!
+//! # Memory ordering
+//! What a CPU's thread has written is visible to control when the counter has reached zero:
+//! [`Countdown`]. `dying` is ordered by the stop.
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::{Countdown, Hotplug, HotplugHost, WalkError};
+use crate::sched::lock::Completion;
+use crate::sched::patience;
+use crate::trace::Direction;
+
+/// Where control waits for the CPUs of a batch.
+pub(super) struct BatchWait<P: HotplugHost> {
+    left: Countdown,
+    /// Completed by the last CPU.
+    done: Completion<P>,
+}
+
+impl<P: HotplugHost> BatchWait<P> {
+    pub(super) fn new() -> Self {
+        BatchWait {
+            left: Countdown::new(),
+            done: Completion::new(),
+        }
+    }
+
+    /// Begins to count `cpus` CPUs.
+    fn begin(&self, cpus: usize) {
+        let count = u32::try_from(cpus).expect("BUG: CPU counts fit 32 bits");
+        self.left.begin(count);
+    }
+
+    /// Counts the calling thread's CPU.
+    pub(super) fn count_down(&self) {
+        if self.left.count() {
+            self.done.complete();
+        }
+    }
+}
+
+impl<P: HotplugHost> Hotplug<P> {
+    /// Has the threads of the CPUs of `walks` walk `direction` until `target` steps are up, all
+    /// at the same time, and waits for the last. Calls `failed_fn` with each CPU whose walk has
+    /// failed, and which its thread has walked back until the number of steps beside it is up.
+    ///
+    /// # Context
+    /// Control, with the hotplug lock.
+    pub(super) fn walk_together(
+        &self,
+        walks: &[(CpuId, usize)],
+        direction: Direction,
+        target: usize,
+        failed_fn: impl FnMut(CpuId, WalkError),
+    ) {
+        self.batch.begin(walks.len());
+        for (cpu, origin) in walks {
+            let command = self.command(*cpu);
+            command.start_in_batch(*cpu, direction, target, *origin);
+        }
+        let cpus = walks.iter().map(|(cpu, _)| *cpu).collect();
+        self.wait_together(&cpus, failed_fn);
+    }
+
+    /// Waits for the last of `cpus`, which walk, as [`Hotplug::walk_together`].
+    fn wait_together(&self, cpus: &CpuMask, mut failed_fn: impl FnMut(CpuId, WalkError)) {
+        if cpus.is_empty() {
+            return;
+        }
+        self.batch.done.wait_patiently(|| {
+            let busy = cpus.iter().filter(|cpu| !self.command(*cpu).is_done());
+            log::warn!(
+                "CPUs {} have not finished their walks for {} s",
+                busy.collect::<CpuMask>(),
+                patience::<P>().as_secs()
+            );
+        });
+        for cpu in cpus.iter() {
+            if let Err(failed) = self.command(cpu).result() {
+                failed_fn(cpu, failed);
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Random batches: several CPUs that go at once.
+
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::TargetError;
+use stillpoint::stop_machine::StopHost;
+
+use super::{CPUS, World, hotplug};
+use crate::sim::Sim;
+
+impl World {
+    /// Returns some of the CPUs, but not the boot CPU.
+    fn some_cpus(&mut self) -> CpuMask {
+        let all = (1..CPUS).map(CpuId::from_index);
+        all.filter(|_| !self.maybe(3)).collect()
+    }
+
+    /// Takes some CPUs down at once. What each does is what it would do alone.
+    pub(super) fn down_together(&mut self) {
+        let cpus = self.some_cpus();
+        self.choose_failures(None);
+        let stops = Sim::stop_machine().stops();
+        let seen = hotplug().cpus_down(&cpus);
+        let stops = Sim::stop_machine().stops() - stops;
+        let mut left = 0;
+        for cpu in cpus.iter() {
+            let was_online = self.model.cpus[cpu.index()].state > 0;
+            let wanted = self.model.cpu_down(cpu.index());
+            left += u64::from(was_online && wanted.is_ok());
+            let seen = seen.as_ref().err().and_then(|error| error.of(cpu));
+            let seen = seen.map_or(Ok(()), |error| Err(TargetError::Down(*error)));
+            self.same_failure(seen, wanted);
+        }
+        assert_eq!(stops, left.min(1), "still points for {left} CPUs");
+        self.together += usize::from(left > 1);
+    }
+}
