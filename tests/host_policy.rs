@@ -134,6 +134,11 @@ fn a_cpu_that_is_called_for_one_thread_and_takes_another_calls_another_cpu() {
 }
 
 #[test]
+fn a_cpu_that_pulls_a_thread_looks_for_a_more_urgent_one() {
+    races::one_behind_the_most_urgent_is_pulled();
+}
+
+#[test]
 fn a_stop_of_the_machine_moves_nothing() {
     stops::all_run_on_where_they_were();
 }

@@ -219,3 +219,44 @@ pub(crate) fn a_call_serves_another() {
     assert_eq!(waits.cpu(), cpu(FIRST));
     assert_eq!(is_preempted.cpu(), cpu(SECOND));
 }
+
+/// Has a CPU turn to an ordinary thread while the most urgent thread that waits may not run
+/// there, but a less urgent one behind it may, and one in between on another CPU. That one must
+/// get the CPU in the end (`most-urgent-run` of `sched::balance`).
+pub(crate) fn one_behind_the_most_urgent_is_pulled() {
+    const OTHER: usize = 1;
+    const TURNS: usize = 2;
+    let mut world = World::new(1, 3, 0, Habits::default());
+    let mut start = |class, on: usize| {
+        busy(&mut world, class, mask(&[on]));
+        world.driver.rest(&mut world.random);
+        world.settle();
+        Arc::clone(&world.workers.last().expect("it was started").thread)
+    };
+    start(fifo(60), 0);
+    start(fifo(60), OTHER);
+    let leaves = start(fifo(60), TURNS);
+    start(Class::Normal, TURNS);
+    let may_not_come = start(fifo(50), 0);
+    let behind_it = start(fifo(20), 0);
+    let between = start(fifo(30), OTHER);
+    for (thread, cpus) in [
+        (&may_not_come, mask(&[0, OTHER])),
+        (&behind_it, mask(&[0, TURNS])),
+        (&between, mask(&[OTHER, TURNS])),
+    ] {
+        act(0, || sched().set_affinity(thread, &cpus)).expect("active CPUs");
+    }
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+
+    act(TURNS, || {
+        sched().about_to_block(&leaves);
+        sched().schedule();
+    });
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+    assert_eq!(between.cpu(), cpu(TURNS));
+}
