@@ -123,7 +123,8 @@ fn follows() -> bool {
     drop(step);
     let mut back = in_order();
     back.reverse();
-    sound & same("gone", went.lock().clone(), back) & came.lock().is_empty()
+    let gone = went.lock().clone();
+    sound & same("gone", gone, back) & came.lock().is_empty()
 }
 
 /// The last CPU refuses: those before it are undone.
