@@ -29,6 +29,7 @@ mod kernel {
 
     use stillpoint::api;
     use stillpoint::api::thread::{self, Builder};
+    use stillpoint::api::time::Timer;
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::platform::Platform;
@@ -300,14 +301,7 @@ mod kernel {
             }
             whole.push(ns(ended.ticks_since(began)));
             to_fn.push(ns(report.fn_began.ticks_since(began)));
-            let times = kernel().stop_machine.times();
-            let longest = kernel()
-                .masks
-                .online()
-                .iter()
-                .map(|cpu| times.irqs_off_ticks(cpu))
-                .max();
-            irqs_off.push(ns(longest.unwrap_or(0)));
+            irqs_off.push(longest_irqs_off());
         }
         print_line("stop_machine", whole, rounds.warm_up);
         print_line("stop_machine.to_fn", to_fn, rounds.warm_up);
@@ -368,23 +362,70 @@ mod kernel {
             let began = Hw::now();
             api::cpu_down(cpu).expect("a secondary leaves");
             let off = Hw::now();
-            let longest = kernel()
-                .masks
-                .online()
-                .iter()
-                .map(|other| kernel().stop_machine.times().irqs_off_ticks(other))
-                .max();
+            let longest = longest_irqs_off();
             let again = Hw::now();
             api::cpu_up(cpu).expect("a secondary returns");
             let on = Hw::now();
             if round >= rounds.warm_up {
                 down.push(ns(off.ticks_since(began)));
                 up.push(ns(on.ticks_since(again)));
-                irqs_off.push(ns(longest.unwrap_or(0)));
+                irqs_off.push(longest);
             }
         }
         print_line("cpu_down", down, rounds.warm_up);
         print_line("cpu_down.irqs_off", irqs_off, rounds.warm_up);
         print_line("cpu_up", up, rounds.warm_up);
+        let last = secondaries.last().expect("more than one CPU");
+        hotplug_under_load(*last);
+    }
+
+    /// Returns the longest time for which a CPU that is online had interrupts off in the last
+    /// stop.
+    fn longest_irqs_off() -> u64 {
+        let times = kernel().stop_machine.times();
+        let online = kernel().masks.online();
+        let longest = online.iter().map(|cpu| times.irqs_off_ticks(cpu)).max();
+        ns(longest.unwrap_or(0))
+    }
+
+    /// The length of the still point when `cpu` goes with all that it may carry. In each round a
+    /// thread there sets the timers anew, because control has adopted them in the round before.
+    fn hotplug_under_load(cpu: CpuId) {
+        const TIMERS: usize = 10_000;
+        // The machine has stacks for 512 threads beside the kernel's own.
+        const SLEEPERS: usize = 480;
+        const ROUNDS: usize = 10;
+        let end = Arc::new(AtomicBool::new(false));
+        let sleep = |_| {
+            let own_end = Arc::clone(&end);
+            let body = move || {
+                while !own_end.load(Ordering::Acquire) {
+                    thread::park();
+                }
+            };
+            on(cpu).spawn(body).expect("a stack is free")
+        };
+        let sleepers: Vec<_> = (0..SLEEPERS).map(sleep).collect();
+        let timers: Arc<Vec<Timer>> = Arc::new((0..TIMERS).map(|_| Timer::new(|| ())).collect());
+        let mut irqs_off = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let setting = Arc::clone(&timers);
+            let set = move || {
+                let never = api::now() + Duration::from_secs(36_000);
+                for (timer, number) in setting.iter().zip(0..) {
+                    timer.start(never + Duration::from_micros(number));
+                }
+            };
+            on(cpu).spawn(set).expect("a stack is free").join();
+            api::cpu_down(cpu).expect("a secondary leaves");
+            irqs_off.push(longest_irqs_off());
+            api::cpu_up(cpu).expect("a secondary returns");
+        }
+        end.store(true, Ordering::Release);
+        for sleeper in sleepers {
+            sleeper.thread().unpark();
+            sleeper.join();
+        }
+        print_line("cpu_down.irqs_off.loaded", irqs_off, 0);
     }
 }
