@@ -31,7 +31,7 @@ use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::StopMachine;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Once, SpinLock};
 use crate::trace::Trace;
 
@@ -178,15 +178,26 @@ impl Kernel {
 
 static KERNEL: Once<Kernel> = Once::new();
 
+/// The address of what is in [`KERNEL`], or null before it is there. The kernel is looked up
+/// some twenty times in a stop of each CPU, and this costs four instructions, where the `Once`
+/// costs seven. Stored Release by [`set_kernel`], loaded Acquire by [`try_kernel`].
+static MADE: AtomicPtr<Kernel> = AtomicPtr::new(core::ptr::null_mut());
+
 /// Makes `kernel` the kernel. Called once, by `boot`.
 pub(crate) fn set_kernel(kernel: Kernel) -> &'static Kernel {
-    KERNEL.call_once(|| kernel)
+    let kernel = KERNEL.call_once(|| kernel);
+    // Pairs with the Acquire in `try_kernel`.
+    MADE.store(core::ptr::from_ref(kernel).cast_mut(), Ordering::Release);
+    kernel
 }
 
 /// Returns the kernel, or `None` before `boot` has made it.
 #[inline]
 pub(crate) fn try_kernel() -> Option<&'static Kernel> {
-    KERNEL.get()
+    let made = MADE.load(Ordering::Acquire); // Pairs with the Release in `set_kernel`.
+    // SAFETY: it is null, or the address of the value in `KERNEL`, which is a static: that value
+    // stays where it is, and is only ever shared.
+    unsafe { made.as_ref() }
 }
 
 /// Returns the kernel.
@@ -195,9 +206,7 @@ pub(crate) fn try_kernel() -> Option<&'static Kernel> {
 /// If `boot` has not made it yet.
 #[inline]
 pub fn kernel() -> &'static Kernel {
-    KERNEL
-        .get()
-        .expect("BUG: the kernel is used before it is made")
+    try_kernel().expect("BUG: the kernel is used before it is made")
 }
 
 /// Returns how many bytes of the heap are in use.
