@@ -4,7 +4,7 @@
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::ThreadName;
-use crate::smp::call::Inside;
+use crate::smp::call::{Calls, Inside};
 use crate::stop_machine::{Acked, MultiStop, MultiStopState, StopHost, StopMachine, Work};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use crate::trace::Event;
 /// One stop, in its caller's frame.
 pub(super) struct Job<'a, P: StopHost> {
     pub(super) machine: &'static StopMachine<P>,
+    pub(super) calls: &'static Calls<P>,
     pub(super) stop: MultiStop,
     pub(super) participants: &'a CpuMask,
     pub(super) runners: &'a CpuMask,
@@ -24,7 +25,7 @@ pub(super) struct Job<'a, P: StopHost> {
     /// A CPU other than the caller's, if there is one. In the still point it and the
     /// caller's CPU look at the time.
     pub(super) watcher: Option<CpuId>,
-    pub(super) caller_name: ThreadName,
+    pub(super) caller_name: &'a ThreadName,
     /// How many turns a CPU spins before it sleeps.
     pub(super) spins: u32,
     /// When the CPUs that have not arrived are named. The timer of the caller's CPU is
@@ -117,7 +118,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         let off = P::now();
         let mut watch = self.watch(cpu, off);
         // Calls that were queued to this CPU before it arrived run before fn.
-        P::calls().run_queued(cpu);
+        self.calls.run_queued(cpu);
         stopper.set_still(true);
         self.ack(MultiStopState::DisableIrq);
         let mut reached = |state: MultiStopState| {
@@ -131,7 +132,8 @@ impl<P: StopHost> Work for Job<'_, P> {
         if self.runners.contains(cpu) {
             reached(MultiStopState::Run);
             self.fn_began.store(P::now().0, Ordering::Relaxed);
-            P::calls().run_inside(cpu, Inside::Stop, || (self.call_fn)(cpu));
+            self.calls
+                .run_inside(cpu, Inside::Stop, || (self.call_fn)(cpu));
             self.fn_ended.store(P::now().0, Ordering::Relaxed);
             self.ack(MultiStopState::Run);
         }

@@ -114,7 +114,7 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
             state,
             cpus,
             name: self.job.name,
-            caller: &self.job.caller_name,
+            caller: self.job.caller_name,
         });
     }
 

@@ -297,9 +297,11 @@ impl<P: StopHost> StopMachine<P> {
         // The caller waits on this CPU, and this CPU's timer ends its sleep.
         let here = P::sched().migrate_disable();
         let caller = here.cpu();
+        let me = P::sched().current();
         let late = late_at::<P>();
         let job = Job {
             machine: self,
+            calls: P::calls(),
             stop: MultiStop::new(as_u32(count), as_u32(runners.count())),
             participants: &participants,
             runners: &runners,
@@ -307,7 +309,7 @@ impl<P: StopHost> StopMachine<P> {
             name,
             caller,
             watcher: participants.iter().find(|cpu| *cpu != caller),
-            caller_name: P::sched().with_current(|me| *me.name()),
+            caller_name: me.name(),
             spins: (*self.spins.lock()).unwrap_or(if count == 2 { SPINS_OF_TWO } else { SPINS }),
             late_at: late,
             patience: late.ticks_since(called),
@@ -356,19 +358,25 @@ impl<P: StopHost> StopMachine<P> {
         let work: &'static dyn Work = unsafe { core::mem::transmute(work) };
         let here = PreemptGuard::<P>::new();
         for cpu in job.participants.iter() {
-            assert!(
-                self.stoppers.get(cpu).queue(work),
-                "BUG: {cpu:?} is online and its stopper is disabled"
-            );
+            if !self.stoppers.get(cpu).queue(work) {
+                is_disabled(cpu);
+            }
         }
-        let me = P::this_cpu();
-        let others = job.participants.without(&CpuMask::of(me));
+        let mut others = *job.participants;
+        others.remove(P::this_cpu());
         if !others.is_empty() {
             P::send_sgi(Sgi::Stop, &others);
         }
         self.stop_interrupt(); // Wakes this CPU's own stopper, as the handler would.
         drop(here); // The stopper takes the CPU here.
     }
+}
+
+/// Takes the number by value: a message that borrowed it would have it stored for each CPU.
+#[cold]
+#[inline(never)]
+fn is_disabled(cpu: CpuId) -> ! {
+    panic!("BUG: {cpu:?} is online and its stopper is disabled");
 }
 
 fn as_u32(count: usize) -> u32 {
