@@ -263,6 +263,14 @@ fn weights_hold() {
 }
 
 #[test]
+fn weights_hold_beside_heavy_threads_that_are_behind() {
+    let nices = [
+        7, 19, 3, 17, -17, -14, 1, -8, -17, 1, 17, 15, -1, -3, -18, 0, -4,
+    ];
+    shares::weights_hold(98, 4, &nices);
+}
+
+#[test]
 fn a_yield_waits_for_equals() {
     shares::a_yield_waits_for_equals();
 }
