@@ -22,13 +22,17 @@ pub fn possible() -> CpuMask {
     *kernel().masks.possible()
 }
 
-/// Returns the CPUs that the machine has (Linux: `cpu_present_mask`). They are those of
-/// [`possible`]: the device tree lists all CPUs of the machine, and none is plugged in later.
+/// Returns the CPUs that the machine has and that can be brought up (Linux:
+/// `cpu_present_mask`). They are those of [`possible`], but for a CPU of which firmware says that
+/// it doesn't exist, and for one whose end was not seen
+/// ([`Quarantine`](crate::api::hotplug::Quarantine)). Such a CPU comes back by
+/// [`cpu_up`](crate::api::hotplug::cpu_up) or [`cpu_down`](crate::api::hotplug::cpu_down).
 ///
 /// # Context
-/// Any.
+/// Thread; may ask firmware. Racy, unless the caller holds
+/// [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock).
 pub fn present() -> CpuMask {
-    possible()
+    kernel().hotplug.present()
 }
 
 /// Returns the CPUs that are online: they take interrupts and calls (Linux:

@@ -124,6 +124,7 @@ impl<P: HotplugHost> Hotplug<P> {
             return Ok(());
         }
         let record = self.cpus.get(cpu);
+        *record.on_refused.lock() = None;
         let life = self.life(cpu).next();
         let limit = deadline::<P>(&self.limits.off);
         let mut turns = 0;
@@ -151,7 +152,13 @@ impl<P: HotplugHost> Hotplug<P> {
                 }
                 Err(error) => {
                     return match handshake.take_back(before) {
-                        Ok(()) => Err(StepError::Psci(error)),
+                        Ok(()) => {
+                            // Of a quarantined one the quarantine says more.
+                            if self.quarantine(cpu).is_none() {
+                                *record.on_refused.lock() = Some(error);
+                            }
+                            Err(StepError::Psci(error))
+                        }
                         // Refused, and here nevertheless: the word decides.
                         Err(_) => Ok(()),
                     };

@@ -11,6 +11,7 @@ use crate::hotplug::{
     ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, SlotRows, Slots, Step,
     StepContext, StepName, Walker,
 };
+use crate::platform::PsciError;
 use crate::sched::Thread;
 use crate::sched::lock::{
     AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock,
@@ -51,6 +52,8 @@ pub(super) struct HotplugRecord<P: HotplugHost> {
     pub(super) control: AtomicU32,
     /// Why the CPU isn't known to be off, if it isn't: kept from one operation to the next.
     pub(super) quarantine: SpinLock<Option<Quarantine>, P>,
+    /// With what firmware refused the last CPU_ON, if it did.
+    pub(super) on_refused: SpinLock<Option<PsciError>, P>,
     /// The life for which the CPU was last started: [`Life::number`]. Relaxed: written by the
     /// holder of the hotplug lock.
     pub(super) life: AtomicU32,
@@ -71,6 +74,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 command: Command::new(),
                 control: AtomicU32::new(0),
                 quarantine: SpinLock::new(None),
+                on_refused: SpinLock::new(None),
                 life: AtomicU32::new(Life::NONE.number()),
             }),
             events: PerCpu::new(cpus, |_| Completion::new()),

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{ALL_UP, ApRefusal, Hotplug, HotplugHost, SyncState, UP_TO_POST_DEAD};
 use crate::platform::{PowerState, PsciError};
 
@@ -75,6 +75,8 @@ pub enum CpuHealth {
     Parked(Parked),
     /// It refused itself, and is off or parked. It may be tried again.
     Failed(ApRefusal),
+    /// Firmware refused to start it when that was last asked. It is off, and may be tried again.
+    Refused(PsciError),
     /// Unknown: it is quarantined.
     Unknown(Quarantine),
 }
@@ -102,10 +104,11 @@ impl<P: HotplugHost> Hotplug<P> {
         let quarantine = self.quarantine(cpu);
         // Without a quarantine OFF has been seen, or the CPU was never started.
         if left && (quarantine.is_none() || P::power_state(cpu) == Ok(PowerState::Off)) {
-            return match (refusal, P::parked(cpu)) {
-                (Some(refusal), _) => CpuHealth::Failed(refusal),
-                (None, Some(parked)) => CpuHealth::Parked(parked),
-                (None, None) => CpuHealth::Off,
+            return match (refusal, self.on_refused(cpu), P::parked(cpu)) {
+                (Some(refusal), ..) => CpuHealth::Failed(refusal),
+                (None, Some(error), _) => CpuHealth::Refused(error),
+                (None, None, Some(parked)) => CpuHealth::Parked(parked),
+                (None, None, None) => CpuHealth::Off,
             };
         }
         CpuHealth::Unknown(if left {
@@ -113,6 +116,27 @@ impl<P: HotplugHost> Hotplug<P> {
         } else {
             Quarantine::not_dead(word)
         })
+    }
+
+    /// Returns the CPUs that the machine has and that can be brought up, at the time of the
+    /// call: not those that are quarantined, and not those of which firmware says that there is
+    /// no such CPU. One of these comes back by [`Hotplug::cpu_up`] or [`Hotplug::cpu_down`].
+    ///
+    /// # Context
+    /// As [`Hotplug::health`].
+    pub fn present(&self) -> CpuMask {
+        let is_there = |cpu: &CpuId| {
+            !matches!(
+                self.health(*cpu),
+                CpuHealth::Unknown(_)
+                    | CpuHealth::Refused(PsciError::InvalidParameters | PsciError::NotPresent)
+            )
+        };
+        P::masks().possible().iter().filter(is_there).collect()
+    }
+
+    fn on_refused(&self, cpu: CpuId) -> Option<PsciError> {
+        *self.cpus.get(cpu).on_refused.lock()
     }
 
     /// Returns why `cpu` was not known to be off when the last operation on it ended.

@@ -185,6 +185,8 @@ pub enum CpuState {
     Parked,
     /// The CPU arrived and found that it can't be used.
     Failed,
+    /// Firmware refused to start the CPU.
+    Refused,
     /// The CPU never arrived, or firmware has not confirmed that it is off. Its stacks and
     /// its per-CPU memory stay reserved until firmware confirms that.
     Quarantined,
@@ -198,6 +200,7 @@ impl fmt::Display for CpuState {
             Self::Partial => "partial",
             Self::Parked => "parked",
             Self::Failed => "failed",
+            Self::Refused => "refused",
             Self::Quarantined => "quarantined",
         })
     }

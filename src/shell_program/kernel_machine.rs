@@ -77,7 +77,7 @@ impl Machine for KernelMachine {
         let masks = &kernel().masks;
         Masks {
             possible: *masks.possible(),
-            present: *masks.possible(),
+            present: kernel().hotplug.present(),
             online: masks.online(),
             active: masks.active(),
         }
@@ -97,6 +97,10 @@ impl Machine for KernelMachine {
             CpuHealth::Off => (CpuState::Offline, None),
             CpuHealth::Parked(why) => (CpuState::Parked, Some(why.to_string())),
             CpuHealth::Failed(why) => (CpuState::Failed, Some(why.to_string())),
+            CpuHealth::Refused(error) => {
+                let why = format!("firmware has answered CPU_ON with {error}");
+                (CpuState::Refused, Some(why))
+            }
             CpuHealth::Unknown(why) => (CpuState::Quarantined, Some(why.to_string())),
         };
         CpuInfo {

@@ -88,6 +88,15 @@ fn check_rest() {
         CpuHealth::HalfWay(steps) => assert!(steps == up && up < ALL_UP && up > 0),
         _ => assert_eq!(up, 0),
     }
+    let is_lost = match health() {
+        CpuHealth::Unknown(_) => true,
+        CpuHealth::Refused(error) => {
+            matches!(error, PsciError::InvalidParameters | PsciError::NotPresent)
+        }
+        _ => false,
+    };
+    assert_eq!(hotplug().present().contains(victim()), !is_lost);
+    assert!(hotplug().present().contains(CpuId::BOOT));
 }
 
 fn check_left(left: Left) {
@@ -125,7 +134,10 @@ pub(crate) fn up() -> Result<(), CpuUpError> {
                 after == before
                     || matches!(
                         after,
-                        CpuHealth::Off | CpuHealth::Failed(_) | CpuHealth::Parked(_)
+                        CpuHealth::Off
+                            | CpuHealth::Failed(_)
+                            | CpuHealth::Parked(_)
+                            | CpuHealth::Refused(_)
                     )
                     || matches!(
                         (before, after),
@@ -153,7 +165,10 @@ pub(crate) fn down() -> Result<(), CpuDownError> {
         Ok(()) => assert!(
             matches!(
                 after,
-                CpuHealth::Off | CpuHealth::Parked(_) | CpuHealth::Failed(_)
+                CpuHealth::Off
+                    | CpuHealth::Parked(_)
+                    | CpuHealth::Failed(_)
+                    | CpuHealth::Refused(_)
             ),
             "{after:?}"
         ),
@@ -250,6 +265,37 @@ fn a_cpu_that_is_not_off_stays_quarantined() {
             assert_eq!(health(), CpuHealth::Unknown(quarantine));
         }
         recover();
+    });
+}
+
+/// Firmware refuses CPU_ON: the CPU's state says so until firmware starts it.
+#[test]
+fn a_cpu_that_firmware_does_not_start_is_refused() {
+    Sim::run(2, || {
+        set_limits();
+        assert_eq!(health(), CpuHealth::Off);
+        for error in ERRORS {
+            Sim::script(|script| {
+                script.on[0].answer = Err(error);
+                script.on[0].starts = NEVER;
+            });
+            let step = "prep:hardware".into();
+            let failed = StepError::Psci(error);
+            let cpu = victim();
+            assert_eq!(
+                up(),
+                Err(CpuUpError::Step {
+                    cpu,
+                    step,
+                    error: failed
+                })
+            );
+            assert_eq!(health(), CpuHealth::Refused(error));
+            assert_eq!(down(), Ok(()), "it is off");
+            assert_eq!(health(), CpuHealth::Refused(error));
+            // The next answer counts.
+            recover();
+        }
     });
 }
 

@@ -13,15 +13,15 @@
 stillpoint::entry!(main);
 
 use kernel_support::ktap::Ktap;
-use kernel_support::unharmed::{cpu, unharmed};
-use stillpoint::api;
+use kernel_support::unharmed::{cpu as cpu_of, unharmed};
+use stillpoint::api::{self, cpu};
 use stillpoint::cpu::CpuMask;
 use stillpoint::hotplug::{CpuHealth, CpuUpError, StepError};
 use stillpoint::kernel::kernel;
 use stillpoint::platform::PsciError;
 
 fn main() {
-    let ghost = cpu(4);
+    let ghost = cpu_of(4);
     let kernel = kernel();
     let mut ktap = Ktap::new();
     ktap.equal("five are possible", kernel.masks.possible().count(), 5);
@@ -34,10 +34,11 @@ fn main() {
     for _ in 0..2 {
         ktap.equal("CPU_ON is refused", api::cpu_up(ghost), Err(refused));
         ktap.equal(
-            "the ghost is off",
+            "the ghost is refused",
             kernel.hotplug.health(ghost),
-            CpuHealth::Off,
+            CpuHealth::Refused(PsciError::InvalidParameters),
         );
+        ktap.equal("four are present", cpu::present(), CpuMask::first_n(4));
     }
     ktap.equal("as EINVAL", refused.errno().name(), "EINVAL");
     ktap.equal("down it is already", api::cpu_down(ghost), Ok(()));

@@ -108,6 +108,11 @@ fn main() {
 fn is(health: CpuHealth, state: CpuState) -> bool {
     same("health", hotplug().health(victim()), health)
         & same("state", KernelMachine.cpu_info(victim()).state, state)
+        & same(
+            "present",
+            hotplug().present().contains(victim()),
+            state != CpuState::Quarantined,
+        )
 }
 
 fn is_off() -> bool {
