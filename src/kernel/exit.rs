@@ -7,6 +7,7 @@
 //! reason in `boot_failure_reason`.
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::arch::aarch64::boot::{halt, halt_with_reason};
 use crate::arch::aarch64::failure::BootFailure;
@@ -65,8 +66,11 @@ pub(crate) fn end_refused(reason: BootFailure) -> ! {
     halt_with_reason(reason)
 }
 
-/// Takes all CPUs down but one, the first that is active. A CPU that doesn't go stays, with a
-/// line in the log: the machine ends all the same.
+/// How long a CPU may take to go before the machine ends.
+const ONE_GOES: Duration = Duration::from_secs(2);
+
+/// Takes all CPUs down but one, the first that is active. A CPU that doesn't go in time stays,
+/// with a line in the log: the machine ends all the same.
 ///
 /// # Context
 /// As [`Hotplug::cpus_down`](crate::hotplug::Hotplug::cpus_down).
@@ -75,6 +79,8 @@ pub(crate) fn take_others_down() {
     let stays = kernel.masks.active().first();
     let stays = stays.map_or(CpuMask::EMPTY, CpuMask::of);
     let others = kernel.masks.online().without(&stays);
+    // A thread may keep a CPU up for ever. With a limit the CPUs go one after the other.
+    kernel.hotplug.set_down_limit(Some(ONE_GOES));
     if let Err(failed) = kernel.hotplug.cpus_down(&others) {
         for (_, error) in failed.failed() {
             log::warn!("{error} ({})", error.errno().name());
