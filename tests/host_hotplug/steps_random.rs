@@ -14,16 +14,17 @@ use stillpoint::cpu::CpuId;
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::HotplugHost;
 use stillpoint::hotplug::{
-    ALL_UP, Callbacks, CpuDownError, CpuUpError, FallibleFn, Hotplug, InfallibleFn, InstallError,
-    InstanceHandle, NewStep, ONLINE, Passing, Place, StepError, StepHandle, TargetError,
-    UP_TO_ONLINE,
+    Callbacks, FallibleFn, Hotplug, InfallibleFn, InstallError, InstanceHandle, NewStep, Passing,
+    Place, StepError, StepHandle,
 };
 use stillpoint::trace::Direction::{self, Down, Up};
 
 use crate::sim::Sim;
-use crate::steps_model::{Call, Failed, Model, ModelInstance, ModelStep};
+use crate::steps_model::{Call, Model, ModelInstance, ModelStep};
 use crate::xorshift::Random;
 
+#[path = "steps_moves.rs"]
+mod moves;
 #[path = "steps_together.rs"]
 mod together;
 
@@ -378,63 +379,6 @@ impl World {
         let mut instance = step.instances.remove(number.expect("it is there"));
         self.model
             .stop(place, &mut instance, how == Passing::Called, CPUS);
-    }
-
-    fn up(&mut self) {
-        let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
-        self.choose_failures_on(Some(cpu), None);
-        let seen = hotplug().cpu_up(cpu);
-        let wanted = self.model.cpu_up(cpu.index());
-        self.same_failure(seen.map_err(TargetError::Up), wanted);
-    }
-
-    fn down(&mut self) {
-        let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
-        self.choose_failures_on(Some(cpu), None);
-        let seen = hotplug().cpu_down(cpu);
-        let wanted = self.model.cpu_down(cpu.index());
-        self.same_failure(seen.map_err(TargetError::Down), wanted);
-    }
-
-    /// Moves a CPU to a place of rest, or tries to move it where there is none.
-    fn set_target(&mut self) {
-        let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
-        let state = if self.maybe(8) {
-            self.random.below(ONLINE + 2)
-        } else {
-            let places = UP_TO_ONLINE..=ALL_UP;
-            let places: Vec<_> = places.filter(|up| self.model.may_rest(*up)).collect();
-            places[self.random.below(places.len())]
-        };
-        self.choose_failures_on(Some(cpu), None);
-        let seen = hotplug().cpu_set_target(cpu, state);
-        let target = state.min(ALL_UP);
-        if state > ONLINE || !self.model.may_rest(target) {
-            assert_eq!(seen, Err(TargetError::NoRestingPlace(state)));
-            return;
-        }
-        let wanted = self.model.set_target(cpu.index(), target);
-        self.same_failure(seen, wanted);
-        let rests = self.model.cpus[cpu.index()].state;
-        self.moved += usize::from(rests > UP_TO_ONLINE && rests < ALL_UP);
-    }
-
-    fn same_failure(&mut self, seen: Result<(), TargetError>, wanted: Failed) {
-        let seen = match seen {
-            Ok(()) => None,
-            Err(
-                TargetError::Up(CpuUpError::Step { step, .. } | CpuUpError::NotUndone { step, .. })
-                | TargetError::Down(
-                    CpuDownError::Step { step, .. } | CpuDownError::NotUndone { step, .. },
-                ),
-            ) => Some(step.name()),
-            Err(error) => panic!("{error:?}"),
-        };
-        self.failed += usize::from(wanted.is_err());
-        let wanted = wanted
-            .err()
-            .map(|row| format!("s{}", self.model.rows[&row].id));
-        assert_eq!(seen, wanted.as_deref());
     }
 
     fn check(&mut self, in_batch: bool) {
