@@ -162,6 +162,24 @@ fn of_one(calls: &[(usize, CpuId, Call)], service: usize) -> Vec<(usize, CpuId, 
     calls.copied().collect()
 }
 
+/// Checks that `found` is `wanted`, but that a thread is told that it may go on when its CPU
+/// comes to it: in the order of its own calls, and in none among those of other CPUs.
+fn same_order(
+    what: &str,
+    found: Vec<(usize, CpuId, Call)>,
+    wanted: Vec<(usize, CpuId, Call)>,
+) -> bool {
+    let rest = |calls: &[(usize, CpuId, Call)]| {
+        let rest = calls.iter().filter(|call| call.2 != Call::Unpark);
+        rest.copied().collect::<Vec<_>>()
+    };
+    let by_cpu = |mut calls: Vec<(usize, CpuId, Call)>| {
+        calls.sort_by_key(|call| call.1.index());
+        calls
+    };
+    same(what, rest(&found), rest(&wanted)) && same(what, by_cpu(found), by_cpu(wanted))
+}
+
 /// Two services, of which the first has threads on CPUs that are offline when it goes.
 fn follows() -> bool {
     use Call::{Cleanup, Park, Setup, Unpark};
@@ -170,10 +188,10 @@ fn follows() -> bool {
     let others = secondaries();
     let first = register_service("first", Logs(1, Arc::clone(&log)));
     let calls = take(&log, 2 * all.len());
-    let mut sound = first.is_ok() & same("came", calls, each(&all, &[1], &[Setup, Unpark]));
+    let mut sound = first.is_ok() & same_order("came", calls, each(&all, &[1], &[Setup, Unpark]));
     let second = register_service("second", Logs(2, Arc::clone(&log)));
     let calls = take(&log, 2 * all.len());
-    sound &= second.is_ok() & same("came", calls, each(&all, &[2], &[Setup, Unpark]));
+    sound &= second.is_ok() & same_order("came", calls, each(&all, &[2], &[Setup, Unpark]));
     for cpu in &others {
         sound &= same("down", cpu_down(*cpu), Ok(()));
         // Each has parked on return.
@@ -198,7 +216,7 @@ fn follows() -> bool {
         .filter(|call| call.2 == Unpark)
         .copied()
         .collect();
-    sound &= same("back", unparked, each(&others, &[2], &[Unpark]));
+    sound &= same_order("back", unparked, each(&others, &[2], &[Unpark]));
     sound &= same("runs", back.len() - others.len(), runs);
     sound &= second.is_ok_and(|second| second.remove().is_ok());
     let calls = take(&log, 2 * all.len());
@@ -227,7 +245,7 @@ fn refuses() -> bool {
     wanted.extend(each(&before, &[1], &[Park]));
     before.reverse();
     wanted.extend(each(&before, &[1], &[Cleanup]));
-    sound &= same("undone", take(&log, wanted.len()), wanted);
+    sound &= same_order("undone", take(&log, wanted.len()), wanted);
     sound & (Arc::strong_count(&log) == 1)
 }
 
