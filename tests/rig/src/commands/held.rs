@@ -110,9 +110,9 @@ fn hold(config: &Config, elf: &Path, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether `name` is the mangled name of `Hotplug::leave`.
+/// Returns whether `name` is the mangled name of `Hotplug::leave`, which is in `hotplug::ap`.
 fn is_leave(name: &str) -> bool {
-    let behind_the_module = name.split_once("7hotplug").map(|(_, rest)| rest);
+    let behind_the_module = name.split_once("7hotplug2ap").map(|(_, rest)| rest);
     behind_the_module.is_some_and(|rest| rest.contains("5leave"))
 }
 
