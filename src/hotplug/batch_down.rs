@@ -121,7 +121,7 @@ impl<P: HotplugHost> Hotplug<P> {
             return;
         }
         let all = set.cpus();
-        let recorded = Recorded::<P>::new(all, Direction::Down);
+        let recorded = Recorded::<P, _>::new(all.iter(), Direction::Down);
         for cpu in all.iter() {
             self.route_events_here(cpu);
         }

@@ -34,8 +34,10 @@ struct Slot {
     /// have them copied byte by byte.
     direction: Direction,
     wanted: Option<Wanted>,
-    /// `None` while there is something to do.
-    result: Option<Result<(), WalkError>>,
+    is_done: bool,
+    /// Why it could not be done. An error is many words, and nothing of it is copied while
+    /// there is none.
+    failed: Option<WalkError>,
 }
 
 /// What the thread is to do.
@@ -55,7 +57,8 @@ impl<P: HotplugHost> Command<P> {
             slot: SpinLock::new(Slot {
                 direction: Direction::Up,
                 wanted: None,
-                result: None,
+                is_done: true,
+                failed: None,
             }),
             done_up: Completion::new(),
             done_down: Completion::new(),
@@ -140,19 +143,26 @@ impl<P: HotplugHost> Command<P> {
 
     /// Returns whether the thread has done all that it was told to.
     pub(super) fn is_done(&self) -> bool {
-        self.slot.lock().result.is_some()
+        self.slot.lock().is_done
     }
 
     /// Takes the result of what the thread has done: an error as from [`Command::run_on`].
     pub(super) fn result(&self) -> Result<(), WalkError> {
-        let result = self.slot.lock().result.take();
-        result.expect("BUG: cpuhp has said that it was done and has no result")
+        let mut slot = self.slot.lock();
+        assert!(
+            slot.is_done,
+            "BUG: cpuhp has said that it was done and isn't"
+        );
+        if slot.failed.is_some() {
+            return slot.failed.take().map_or(Ok(()), Err);
+        }
+        Ok(())
     }
 
     fn post(&self, cpu: CpuId, direction: Direction, wanted: Wanted) {
         {
             let mut slot = self.slot.lock();
-            slot.result = None;
+            slot.is_done = false;
             slot.direction = direction;
             slot.wanted = Some(wanted);
         }
@@ -233,7 +243,13 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 .map_err(|error| WalkError { step: at.0, error }),
         };
         drop(walk);
-        command.slot.lock().result = Some(result);
+        {
+            let mut slot = command.slot.lock();
+            if let Err(failed) = result {
+                slot.failed = Some(failed);
+            }
+            slot.is_done = true;
+        }
         if context.in_batch {
             hotplug.batch.count_down();
         } else {

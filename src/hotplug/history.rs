@@ -15,7 +15,7 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-use crate::cpu::{CpuId, CpuMask};
+use crate::cpu::CpuId;
 use crate::hotplug::{HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD};
 use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
@@ -92,21 +92,24 @@ pub enum PartKind {
 }
 
 /// Writes the two events that the walk of each of some CPUs lies between: one when it is made,
-/// the other when it is dropped.
-pub(super) struct Recorded<P: HotplugHost>(CpuMask, PhantomData<fn() -> P>);
+/// the other when it is dropped. `C` is an iterator over the CPUs: a set of them, or one.
+pub(super) struct Recorded<P: HotplugHost, C: Iterator<Item = CpuId> + Clone>(
+    C,
+    PhantomData<fn() -> P>,
+);
 
-impl<P: HotplugHost> Recorded<P> {
-    pub(super) fn new(cpus: CpuMask, direction: Direction) -> Self {
-        for cpu in cpus.iter() {
+impl<P: HotplugHost, C: Iterator<Item = CpuId> + Clone> Recorded<P, C> {
+    pub(super) fn new(cpus: C, direction: Direction) -> Self {
+        for cpu in cpus.clone() {
             P::trace(Event::WalkBegin { cpu, direction });
         }
         Recorded(cpus, PhantomData)
     }
 }
 
-impl<P: HotplugHost> Drop for Recorded<P> {
+impl<P: HotplugHost, C: Iterator<Item = CpuId> + Clone> Drop for Recorded<P, C> {
     fn drop(&mut self) {
-        for cpu in self.0.iter() {
+        for cpu in self.0.clone() {
             P::trace(Event::WalkEnd { cpu });
         }
     }

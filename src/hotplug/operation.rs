@@ -12,6 +12,8 @@
 //!   off. Each time it gives way for a sleep of 5 us
 //!   ([`Scheduler::give_way`](crate::sched::Scheduler::give_way)), because it keeps its level.
 
+use core::iter;
+
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::cpuhp::Command;
@@ -70,7 +72,7 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> Result<(), CpuUpError> {
         let origin = self.state(cpu).state();
         let here = P::sched().migrate_disable();
-        let _recorded = Recorded::<P>::new(CpuMask::of(cpu), Direction::Up);
+        let _recorded = Recorded::<P, _>::new(iter::once(cpu), Direction::Up);
         self.route_events_here(cpu);
         let quarantine = self.settle(cpu);
         let walked = self.walk_up(cpu, origin, target);
@@ -215,7 +217,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let mut place = ControlPlace::<P>::here();
         place.leave(&CpuMask::of(cpu)).map_err(|(_, error)| error)?;
-        let _recorded = Recorded::<P>::new(CpuMask::of(cpu), Direction::Down);
+        let _recorded = Recorded::<P, _>::new(iter::once(cpu), Direction::Down);
         self.route_events_here(cpu);
         let rest = target.max(UP_TO_ONLINE);
         let walked = self.command(cpu).run_down_until(cpu, rest, deadline);
