@@ -15,6 +15,7 @@ pub mod machine;
 pub mod memory;
 pub mod page;
 pub mod registers;
+pub mod storm;
 pub mod turns;
 pub mod unharmed;
 #[path = "../../support/xorshift.rs"]

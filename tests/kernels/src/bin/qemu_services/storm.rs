@@ -3,17 +3,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use stillpoint::api::cpu::{CpuId, current, possible};
-use stillpoint::api::hotplug::{Service, cpu_down, cpu_up, cpus_read_lock, register_service};
-use stillpoint::api::thread::{self, JoinHandle};
-use stillpoint::api::{Errno, time};
-use stillpoint::println;
+use stillpoint::api::hotplug::{Service, cpus_read_lock, register_service};
+use stillpoint::api::{Errno, thread};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use kernel_support::case::told;
-use kernel_support::machine::secondaries;
+use kernel_support::storm::storm_of_registrations;
 use kernel_support::unharmed::same;
 use kernel_support::xorshift::Random;
 
@@ -25,22 +21,21 @@ const NOTHING: u32 = 0;
 const SET_UP: u32 = 1;
 const WORKS: u32 = 2;
 
-struct Follows {
+/// What a service and the thread that registers it share.
+struct Seats {
     seats: Vec<AtomicU32>,
     /// Calls that made no sense, or came elsewhere.
     wrong: AtomicU32,
     given: Vec<AtomicBool>,
-    ran: AtomicU32,
 }
 
-impl Follows {
-    fn new() -> Follows {
+impl Seats {
+    fn new() -> Seats {
         let all = possible();
-        Follows {
+        Seats {
             seats: all.iter().map(|_| AtomicU32::new(NOTHING)).collect(),
             wrong: AtomicU32::new(0),
             given: all.iter().map(|_| AtomicBool::new(false)).collect(),
-            ran: AtomicU32::new(0),
         }
     }
 
@@ -60,60 +55,40 @@ impl Follows {
     }
 }
 
+struct Follows(Arc<Seats>);
+
 impl Service for Follows {
     fn setup(&self, cpu: CpuId) -> Result<(), Errno> {
-        self.step(cpu, NOTHING, SET_UP);
+        self.0.step(cpu, NOTHING, SET_UP);
         Ok(())
     }
 
     fn should_run(&self, cpu: CpuId) -> bool {
-        self.given[cpu.index()].load(Ordering::Relaxed)
+        self.0.given[cpu.index()].load(Ordering::Relaxed)
     }
 
     fn run(&self, cpu: CpuId) {
-        self.step(cpu, WORKS, WORKS);
-        self.given[cpu.index()].store(false, Ordering::Relaxed);
-        self.ran.fetch_add(1, Ordering::Relaxed);
+        self.0.step(cpu, WORKS, WORKS);
+        self.0.given[cpu.index()].store(false, Ordering::Relaxed);
     }
 
     fn park(&self, cpu: CpuId) {
-        self.step(cpu, WORKS, SET_UP);
+        self.0.step(cpu, WORKS, SET_UP);
     }
 
     fn unpark(&self, cpu: CpuId) {
-        self.step(cpu, SET_UP, WORKS);
+        self.0.step(cpu, SET_UP, WORKS);
     }
 
     fn cleanup(&self, cpu: CpuId) {
-        self.step(cpu, SET_UP, NOTHING);
+        self.0.step(cpu, SET_UP, NOTHING);
     }
 }
 
 /// Registers a service, has it work, and removes it; returns whether all was right.
 fn register(random: &mut Random) -> bool {
-    let service = Arc::new(Follows::new());
-    struct Shared(Arc<Follows>);
-    impl Service for Shared {
-        fn setup(&self, cpu: CpuId) -> Result<(), Errno> {
-            self.0.setup(cpu)
-        }
-        fn should_run(&self, cpu: CpuId) -> bool {
-            self.0.should_run(cpu)
-        }
-        fn run(&self, cpu: CpuId) {
-            self.0.run(cpu);
-        }
-        fn park(&self, cpu: CpuId) {
-            self.0.park(cpu);
-        }
-        fn unpark(&self, cpu: CpuId) {
-            self.0.unpark(cpu);
-        }
-        fn cleanup(&self, cpu: CpuId) {
-            self.0.cleanup(cpu);
-        }
-    }
-    let registered = register_service("storm", Shared(Arc::clone(&service)));
+    let service = Arc::new(Seats::new());
+    let registered = register_service("storm", Follows(Arc::clone(&service)));
     let registered = registered.expect("a stack is free");
     for _ in 0..random.below(8) {
         for cpu in possible().iter() {
@@ -141,53 +116,6 @@ fn register(random: &mut Random) -> bool {
         & same("wrong", service.wrong.load(Ordering::Relaxed), 0)
 }
 
-fn move_cpus(random: &mut Random) -> bool {
-    let others = secondaries();
-    if others.is_empty() {
-        thread::yield_now();
-        return true;
-    }
-    let cpu = others[random.below(others.len())];
-    match random.below(2) {
-        0 => cpu_down(cpu).is_ok(),
-        _ => cpu_up(cpu).is_ok(),
-    }
-}
-
-/// Does `turn_fn` until the storm is over; returns how often, or `None` if a turn went wrong.
-fn worker(
-    seed: u64,
-    over: &Arc<AtomicBool>,
-    turn_fn: fn(&mut Random) -> bool,
-) -> JoinHandle<Option<u32>> {
-    let over = Arc::clone(over);
-    thread::spawn(move || {
-        let mut random = Random::new(seed);
-        let mut turns = 0;
-        while !over.load(Ordering::Relaxed) {
-            if !turn_fn(&mut random) {
-                println!("# turn {turns} of worker {seed} went wrong");
-                return None;
-            }
-            turns += 1;
-        }
-        Some(turns)
-    })
-}
-
 pub(crate) fn storm() -> bool {
-    let over = Arc::new(AtomicBool::new(false));
-    let registers: Vec<_> = (1..=2).map(|seed| worker(seed, &over, register)).collect();
-    let moves: Vec<_> = (3..=4).map(|seed| worker(seed, &over, move_cpus)).collect();
-    let storm = Duration::from_secs(told("seconds").unwrap_or(STORM));
-    thread::sleep_until(time::now() + storm);
-    over.store(true, Ordering::Relaxed);
-    let sum = |workers: Vec<JoinHandle<Option<u32>>>| {
-        let turns = workers.into_iter().map(JoinHandle::join);
-        turns.sum::<Option<u32>>()
-    };
-    let (registered, moved) = (sum(registers), sum(moves));
-    println!("# {registered:?} registrations, {moved:?} operations");
-    let back = secondaries().into_iter().all(|cpu| cpu_up(cpu).is_ok());
-    back && registered.is_some() && moved.is_some()
+    storm_of_registrations(2, register, STORM)
 }

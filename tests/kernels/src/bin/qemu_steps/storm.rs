@@ -2,20 +2,12 @@
 //! each step counts each CPU as here or not, and no call ever finds it the other way.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 use stillpoint::api::cpu::{CpuId, possible};
-use stillpoint::api::hotplug::{
-    EnableStep, MultiStepBuilder, PrepareStep, cpu_down, cpu_up, cpus_read_lock,
-};
-use stillpoint::api::thread::{self, JoinHandle};
-use stillpoint::api::time;
-use stillpoint::println;
-use stillpoint::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use stillpoint::api::hotplug::{EnableStep, MultiStepBuilder, PrepareStep, cpus_read_lock};
+use stillpoint::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use kernel_support::case::told;
-use kernel_support::machine::secondaries;
+use kernel_support::storm::storm_of_registrations;
 use kernel_support::unharmed::same;
 use kernel_support::xorshift::Random;
 
@@ -121,53 +113,6 @@ fn register(random: &mut Random) -> bool {
     right & seen.is_over()
 }
 
-fn move_cpus(random: &mut Random) -> bool {
-    let others = secondaries();
-    if others.is_empty() {
-        thread::yield_now();
-        return true;
-    }
-    let cpu = others[random.below(others.len())];
-    match random.below(2) {
-        0 => cpu_down(cpu).is_ok(),
-        _ => cpu_up(cpu).is_ok(),
-    }
-}
-
-/// Does `turn_fn` until the storm is over; returns how often, or `None` if a turn went wrong.
-fn worker(
-    seed: u64,
-    over: &Arc<AtomicBool>,
-    turn_fn: fn(&mut Random) -> bool,
-) -> JoinHandle<Option<u32>> {
-    let over = Arc::clone(over);
-    thread::spawn(move || {
-        let mut random = Random::new(seed);
-        let mut turns = 0;
-        while !over.load(Ordering::Relaxed) {
-            if !turn_fn(&mut random) {
-                println!("# turn {turns} of worker {seed} went wrong");
-                return None;
-            }
-            turns += 1;
-        }
-        Some(turns)
-    })
-}
-
 pub(crate) fn storm() -> bool {
-    let over = Arc::new(AtomicBool::new(false));
-    let registers: Vec<_> = (1..=3).map(|seed| worker(seed, &over, register)).collect();
-    let moves: Vec<_> = (4..=5).map(|seed| worker(seed, &over, move_cpus)).collect();
-    let storm = Duration::from_secs(told("seconds").unwrap_or(STORM));
-    thread::sleep_until(time::now() + storm);
-    over.store(true, Ordering::Relaxed);
-    let sum = |workers: Vec<JoinHandle<Option<u32>>>| {
-        let turns = workers.into_iter().map(JoinHandle::join);
-        turns.sum::<Option<u32>>()
-    };
-    let (registered, moved) = (sum(registers), sum(moves));
-    println!("# {registered:?} registrations, {moved:?} operations");
-    let back = secondaries().into_iter().all(|cpu| cpu_up(cpu).is_ok());
-    back && registered.is_some() && moved.is_some()
+    storm_of_registrations(3, register, STORM)
 }
