@@ -1,5 +1,5 @@
-//! Several CPUs that go in one operation: one grace period and one still point for all; who may
-//! go, who fails and what the others do then; calls between CPUs that go together.
+//! Several CPUs that go in one operation: one grace period and one still point for all; which
+//! may go, which fail and what the others do then; calls between CPUs that go together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
