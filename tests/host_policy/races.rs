@@ -34,10 +34,7 @@ pub(crate) fn a_cpu_goes_idle_in_the_midst_of_a_wake() {
     let (woken, sleeps) = (Arc::clone(&sleeper), Rc::clone(&slept));
     machine().meanwhile(move || {
         assert_eq!(woken.state_racy(), ThreadState::Runnable, "it has a CPU");
-        act(idles, || {
-            sched().about_to_block(&leaves);
-            sched().schedule();
-        });
+        block(idles, &leaves);
         act(idles, || sched().idle_turn(|| sleeps.set(true)));
     });
     interrupt(queues, || sched().wake(&sleeper));
@@ -87,10 +84,7 @@ fn while_it_turns(take_fn: fn(&Arc<Thread<Many>>)) {
         let worker = world.workers.last().expect("it was started");
         assert_eq!(worker.on, Some(on));
         let thread = Arc::clone(&worker.thread);
-        act(on, || {
-            sched().about_to_block(&thread);
-            sched().schedule();
-        });
+        block(on, &thread);
         act(IDLE, || sched().set_affinity(&thread, &mask(cpus))).expect("active CPUs");
         act(IDLE, || sched().set_class(&thread, fifo(priority)));
         thread
@@ -114,6 +108,22 @@ fn while_it_turns(take_fn: fn(&Arc<Thread<Many>>)) {
     checks::none_waits_in_vain(&world);
 }
 
+/// Starts a thread of `class` that may run on CPU `on` only, and lets the machine come to rest.
+fn start(world: &mut World, class: Class, on: usize) -> Arc<Thread<Many>> {
+    busy(world, class, mask(&[on]));
+    world.driver.rest(&mut world.random);
+    world.settle();
+    Arc::clone(&world.workers.last().expect("it was started").thread)
+}
+
+/// Has `thread`, which runs on CPU `on`, block there.
+fn block(on: usize, thread: &Arc<Thread<Many>>) {
+    act(on, || {
+        sched().about_to_block(thread);
+        sched().schedule();
+    });
+}
+
 /// The CPUs of [`one_is_taken_in_a_stop`].
 const STOPS: usize = 0;
 const TAKES: usize = 1;
@@ -125,17 +135,9 @@ const SLEEPS: usize = 2;
 /// (`none-beside-idle` of `sched::balance`).
 pub(crate) fn one_is_taken_in_a_stop() {
     let mut world = World::new(1, 3, 0, Habits::default());
-    let mut start = |class, on: usize| {
-        busy(&mut world, class, mask(&[on]));
-        world.driver.rest(&mut world.random);
-        world.settle();
-        Arc::clone(&world.workers.last().expect("it was started").thread)
-    };
+    let mut start = |class, on| start(&mut world, class, on);
     let urgent = start(fifo(50), STOPS);
-    act(STOPS, || {
-        sched().about_to_block(&urgent);
-        sched().schedule();
-    });
+    block(STOPS, &urgent);
     let makes_room = start(Class::Normal, STOPS);
     let waits = start(Class::Normal, STOPS);
     let leaves = start(Class::Normal, TAKES);
@@ -150,10 +152,7 @@ pub(crate) fn one_is_taken_in_a_stop() {
 
     world.driver.begin_stop(STOPS);
     assert_eq!(makes_room.state_racy(), ThreadState::Runnable);
-    act(TAKES, || {
-        sched().about_to_block(&leaves);
-        sched().schedule();
-    });
+    block(TAKES, &leaves);
     act(TAKES, || {
         sched().idle_turn(|| panic!("it has found nothing"))
     });
@@ -177,18 +176,7 @@ const BUSY: usize = 3;
 /// `sched::balance`).
 pub(crate) fn a_call_serves_another() {
     let mut world = World::new(1, 4, 0, Habits::default());
-    let mut start = |class, on: usize| {
-        busy(&mut world, class, mask(&[on]));
-        world.driver.rest(&mut world.random);
-        world.settle();
-        Arc::clone(&world.workers.last().expect("it was started").thread)
-    };
-    let block = |on: usize, thread: &Arc<Thread<Many>>| {
-        act(on, || {
-            sched().about_to_block(thread);
-            sched().schedule();
-        });
-    };
+    let mut start = |class, on| start(&mut world, class, on);
     let urgent = start(fifo(50), PREEMPTS);
     block(PREEMPTS, &urgent);
     let is_preempted = start(Class::Normal, PREEMPTS);
@@ -227,12 +215,7 @@ pub(crate) fn one_behind_the_most_urgent_is_pulled() {
     const OTHER: usize = 1;
     const TURNS: usize = 2;
     let mut world = World::new(1, 3, 0, Habits::default());
-    let mut start = |class, on: usize| {
-        busy(&mut world, class, mask(&[on]));
-        world.driver.rest(&mut world.random);
-        world.settle();
-        Arc::clone(&world.workers.last().expect("it was started").thread)
-    };
+    let mut start = |class, on| start(&mut world, class, on);
     start(fifo(60), 0);
     start(fifo(60), OTHER);
     let leaves = start(fifo(60), TURNS);
@@ -251,10 +234,7 @@ pub(crate) fn one_behind_the_most_urgent_is_pulled() {
     world.settle();
     checks::none_waits_in_vain(&world);
 
-    act(TURNS, || {
-        sched().about_to_block(&leaves);
-        sched().schedule();
-    });
+    block(TURNS, &leaves);
     world.driver.rest(&mut world.random);
     world.settle();
     checks::none_waits_in_vain(&world);
