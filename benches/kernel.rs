@@ -4,6 +4,7 @@
 //! back to back from one thread on the boot CPU, after unmeasured rounds; times
 //! are CNTVCT differences. `floor` is a bare SGI to all other CPUs and their
 //! answers, with nothing of the kernel in between but the interrupt handler.
+//! With the boot argument `case=hotplug` it measures nothing but hotplug.
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 
@@ -15,8 +16,12 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod support {
+    pub(crate) mod floors;
     pub(crate) mod heap;
+    pub(crate) mod hotplug;
     pub(crate) mod lines;
+    pub(crate) mod phases;
+    pub(crate) mod rounds;
 }
 
 #[cfg(target_os = "none")]
@@ -28,8 +33,8 @@ mod kernel {
     use core::time::Duration;
 
     use stillpoint::api;
+    use stillpoint::api::args::var;
     use stillpoint::api::thread::{self, Builder};
-    use stillpoint::api::time::Timer;
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::kernel::{Hw, TEST_SGI, kernel};
     use stillpoint::platform::Platform;
@@ -40,33 +45,30 @@ mod kernel {
     use stillpoint::time::Instant;
 
     use crate::support::heap::bursts;
+    use crate::support::hotplug::{hotplug, longest_irqs_off};
     use crate::support::lines::print_line;
+    use crate::support::rounds::{Rounds, ns};
 
     stillpoint::entry!(main);
 
     /// The SGI that `floor` uses: one that has no handler but the counter.
     const FLOOR_SGI: u8 = TEST_SGI;
 
-    /// How many operations are measured, and how many before that are not.
-    struct Rounds {
-        measured: usize,
-        warm_up: usize,
-    }
+    /// With how many CPUs at most all others compute: with more, a host of two cores takes
+    /// seconds to run each of them once, and nothing else is measured then.
+    const MOST_BUSY: usize = 64;
 
     fn rounds(cpus: usize) -> Rounds {
         let measured = match cpus {
             0..=4 => 500,
             5..=16 => 200,
-            _ => 50,
+            17..=64 => 50,
+            _ => 10,
         };
         Rounds {
             measured,
             warm_up: measured / 10,
         }
-    }
-
-    fn ns(ticks: u64) -> u64 {
-        Hw::frequency().ticks_to_ns(ticks)
     }
 
     /// Returns the nanoseconds of `time`.
@@ -80,6 +82,10 @@ mod kernel {
         let cpus = kernel().masks.possible().count();
         let rounds = rounds(cpus);
         boot(cpus);
+        if var("case") == Some("hotplug") {
+            assert!(cpus > 1, "there is no CPU that could go");
+            return hotplug(&rounds);
+        }
         if cpus > 1 {
             floor(&rounds);
             calls(&rounds);
@@ -311,6 +317,9 @@ mod kernel {
     /// Grace periods with all other CPUs idle, and with a thread on each that computes.
     fn grace_periods(rounds: &Rounds) {
         synchronize("synchronize", rounds);
+        if kernel().masks.online().count() > MOST_BUSY {
+            return;
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
         let begun = Arc::new(AtomicUsize::new(0));
@@ -344,88 +353,5 @@ mod kernel {
             }
         }
         print_line(op, samples, rounds.warm_up);
-    }
-
-    /// One CPU down and up again, round robin over all secondaries.
-    fn hotplug(rounds: &Rounds) {
-        let mut down = Vec::with_capacity(rounds.measured);
-        let mut up = Vec::with_capacity(rounds.measured);
-        let mut irqs_off = Vec::with_capacity(rounds.measured);
-        let secondaries: Vec<CpuId> = kernel()
-            .masks
-            .possible()
-            .iter()
-            .filter(|cpu| *cpu != CpuId::BOOT)
-            .collect();
-        for round in 0..rounds.warm_up + rounds.measured {
-            let cpu = secondaries[round % secondaries.len()];
-            let began = Hw::now();
-            api::cpu_down(cpu).expect("a secondary leaves");
-            let off = Hw::now();
-            let longest = longest_irqs_off();
-            let again = Hw::now();
-            api::cpu_up(cpu).expect("a secondary returns");
-            let on = Hw::now();
-            if round >= rounds.warm_up {
-                down.push(ns(off.ticks_since(began)));
-                up.push(ns(on.ticks_since(again)));
-                irqs_off.push(longest);
-            }
-        }
-        print_line("cpu_down", down, rounds.warm_up);
-        print_line("cpu_down.irqs_off", irqs_off, rounds.warm_up);
-        print_line("cpu_up", up, rounds.warm_up);
-        let last = secondaries.last().expect("more than one CPU");
-        hotplug_under_load(*last);
-    }
-
-    /// Returns the longest time for which a CPU that is online had interrupts off in the last
-    /// stop.
-    fn longest_irqs_off() -> u64 {
-        let times = kernel().stop_machine.times();
-        let online = kernel().masks.online();
-        let longest = online.iter().map(|cpu| times.irqs_off_ticks(cpu)).max();
-        ns(longest.unwrap_or(0))
-    }
-
-    /// The length of the still point when `cpu` goes with all that it may carry. In each round a
-    /// thread there sets the timers anew, because control has adopted them in the round before.
-    fn hotplug_under_load(cpu: CpuId) {
-        const TIMERS: usize = 10_000;
-        // The machine has stacks for 512 threads beside the kernel's own.
-        const SLEEPERS: usize = 480;
-        const ROUNDS: usize = 10;
-        let end = Arc::new(AtomicBool::new(false));
-        let sleep = |_| {
-            let own_end = Arc::clone(&end);
-            let body = move || {
-                while !own_end.load(Ordering::Acquire) {
-                    thread::park();
-                }
-            };
-            on(cpu).spawn(body).expect("a stack is free")
-        };
-        let sleepers: Vec<_> = (0..SLEEPERS).map(sleep).collect();
-        let timers: Arc<Vec<Timer>> = Arc::new((0..TIMERS).map(|_| Timer::new(|| ())).collect());
-        let mut irqs_off = Vec::with_capacity(ROUNDS);
-        for _ in 0..ROUNDS {
-            let setting = Arc::clone(&timers);
-            let set = move || {
-                let never = api::now() + Duration::from_secs(36_000);
-                for (timer, number) in setting.iter().zip(0..) {
-                    timer.start(never + Duration::from_micros(number));
-                }
-            };
-            on(cpu).spawn(set).expect("a stack is free").join();
-            api::cpu_down(cpu).expect("a secondary leaves");
-            irqs_off.push(longest_irqs_off());
-            api::cpu_up(cpu).expect("a secondary returns");
-        }
-        end.store(true, Ordering::Release);
-        for sleeper in sleepers {
-            sleeper.thread().unpark();
-            sleeper.join();
-        }
-        print_line("cpu_down.irqs_off.loaded", irqs_off, 0);
     }
 }

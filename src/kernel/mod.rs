@@ -168,6 +168,11 @@ impl Kernel {
         &*self.irq_chip
     }
 
+    /// Returns the call by which `cpu` goes off, for benches that make it themselves.
+    pub fn last_call(&self, cpu: CpuId) -> LastCall {
+        self.cpu_ops.last_call(self.mpidrs[cpu.index()])
+    }
+
     /// Returns the console's receive interrupt and the CPU that it goes to, if there is input.
     pub fn console_route(&self) -> Option<(u32, CpuId)> {
         let spi = self.console_spi?;

@@ -39,8 +39,9 @@ const LEGEND: &str = "
 median, p99  microseconds; by icount: thousands of instructions of all CPUs
 Linux        Linux's median; ratio: Linux's over ours, more is better. By icount only:
              real times are comparable within one run, and Linux is not in this one
-x floor      the median in floors: a bare SGI to all other CPUs and their answers, which
-             is the least that it takes to reach them all
+x floor      the median in floors, the least that it can take. For what brings CPUs up that
+             is a bare CPU_ON of the same CPUs, for what takes them down a bare CPU_OFF, and
+             for all else a bare SGI to all other CPUs and their answers
 
 ";
 

@@ -78,14 +78,20 @@ pub fn table(all: &[Figures]) -> String {
     let mut text = row([
         "clock", "SMP", "op", "median", "p99", "Linux", "ratio", "x floor",
     ]);
-    let mut floors = BTreeMap::new();
+    let mut medians = BTreeMap::new();
     for figures in all {
-        let machine = (figures.text("clock"), figures.text("smp"));
+        let place = (
+            figures.text("clock"),
+            figures.text("smp"),
+            figures.text("op"),
+        );
+        medians.insert(place, figures.number("median_us"));
+    }
+    for figures in all {
+        let (clock, cpus) = (figures.text("clock"), figures.text("smp"));
         let median = figures.number("median_us");
-        if figures.text("op") == "floor" {
-            floors.insert(machine, median);
-        }
-        let floor = floors.get(&machine).copied().flatten();
+        let floor = medians.get(&(clock, cpus, floor_of(figures.text("op"))));
+        let floor = floor.copied().flatten();
         let times = median
             .zip(floor)
             .map(|(median, floor)| format!("{:.1}", median / floor));
@@ -101,6 +107,20 @@ pub fn table(all: &[Figures]) -> String {
         ]);
     }
     text
+}
+
+/// Returns the operation which is the least that `op` can take: a bare CPU_ON for what brings
+/// CPUs up, a bare CPU_OFF for what takes them down, and a bare SGI for all else.
+fn floor_of(op: &str) -> &str {
+    let (name, _) = op.split_once('.').unwrap_or((op, ""));
+    match name {
+        "floor" => op,
+        "cpu_up" => "floor.cpu_on",
+        "cpu_down" if op == name => "floor.cpu_off",
+        "cpus_up" => "floor.cpu_on_all",
+        "cpus_down" => "floor.cpu_off_all",
+        _ => "floor",
+    }
 }
 
 fn row(columns: [&str; 8]) -> String {
@@ -134,6 +154,44 @@ mod tests {
             linux.beside(FLOOR, "icount", "1"),
             format!("{FLOOR},clock=icount,load=1")
         );
+    }
+
+    #[test]
+    fn an_operation_is_beside_its_own_floor() {
+        let lines = [
+            "floor",
+            "floor.cpu_on",
+            "floor.cpu_on_all",
+            "floor.cpu_off",
+            "floor.cpu_off_all",
+            "cpu_up",
+            "cpu_up.init",
+            "cpus_up.one_by_one",
+            "cpu_down",
+            "cpu_down.irqs_off",
+            "cpus_down",
+        ];
+        // The floors are 1, 2, 4, 5 and 8, and all else is 40.
+        let medians = [1, 2, 4, 5, 8, 40, 40, 40, 40, 40, 40];
+        let lines: Vec<_> = lines
+            .iter()
+            .zip(medians)
+            .map(|(op, median)| format!("BENCH,op={op},smp=4,median_us={median},clock=real"))
+            .collect();
+        let figures: Vec<_> = lines.iter().map(|line| Figures::parse(line)).collect();
+        let text = table(&figures);
+        let times: Vec<_> = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().next_back().expect("columns"))
+            .collect();
+        let wanted = [
+            "1.0", "1.0", "1.0", "1.0", "1.0", "20.0", "20.0", "10.0", "8.0", "40.0", "5.0",
+        ];
+        assert_eq!(times, wanted);
+        // Where its floor wasn't measured there is no figure.
+        let text = table(&[Figures::parse(&lines[0]), Figures::parse(&lines[5])]);
+        assert!(text.ends_with("-\n"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! Hotplug: one CPU down and up again, by phase; all of them, together and one by one; and the
+//! floors of these, which are bare CPU_ONs and CPU_OFFs in the same rounds.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use stillpoint::api;
+use stillpoint::api::thread::{self, Builder};
+use stillpoint::api::time::Timer;
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::Platform;
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::floors::Floors;
+use crate::support::lines::print_line;
+use crate::support::phases::Phases;
+use crate::support::rounds::{Rounds, ns, time};
+
+/// Measures all of it. All CPUs are online, before and after.
+pub(crate) fn hotplug(rounds: &Rounds) {
+    let secondaries: Vec<CpuId> = secondaries().iter().collect();
+    one(rounds, &secondaries);
+    let last = secondaries.last().expect("more than one CPU");
+    under_load(*last);
+    all(secondaries.len());
+}
+
+fn secondaries() -> CpuMask {
+    let possible = kernel().masks.possible();
+    possible.without(&CpuMask::of(CpuId::BOOT))
+}
+
+fn down(cpu: CpuId) {
+    api::cpu_down(cpu).expect("a secondary leaves");
+}
+
+fn up(cpu: CpuId) {
+    api::cpu_up(cpu).expect("a secondary returns");
+}
+
+/// One CPU down and up again, round robin over `secondaries`.
+fn one(rounds: &Rounds, secondaries: &[CpuId]) {
+    let new = || Vec::with_capacity(rounds.measured);
+    let (mut downs, mut ups, mut irqs_off) = (new(), new(), new());
+    let (mut ons, mut offs) = (new(), new());
+    let floors = Floors::new();
+    let mut phases = Phases::new();
+    for (round, is_measured) in rounds.each() {
+        let cpu = secondaries[round % secondaries.len()];
+        let began = Hw::now();
+        let gone = time(|| down(cpu));
+        let longest = longest_irqs_off();
+        let floor = floors
+            .as_ref()
+            .map(|floors| floors.measure(&CpuMask::of(cpu)));
+        let back = time(|| up(cpu));
+        if !is_measured {
+            continue;
+        }
+        downs.push(gone);
+        irqs_off.push(longest);
+        ups.push(back);
+        phases.add(cpu, began);
+        if let Some(took) = floor {
+            ons.push(took.on);
+            offs.push(took.off);
+        }
+    }
+    let warm_up = rounds.warm_up;
+    if floors.is_some() {
+        print_line("floor.cpu_on", ons, warm_up);
+        print_line("floor.cpu_off", offs, warm_up);
+    }
+    print_line("cpu_down", downs, warm_up);
+    print_line("cpu_down.irqs_off", irqs_off, warm_up);
+    print_line("cpu_up", ups, warm_up);
+    phases.print(warm_up);
+}
+
+/// All secondaries down and up again.
+fn all(cpus: usize) {
+    let measured = match cpus {
+        0..=3 => 100,
+        4..=15 => 30,
+        16..=63 => 10,
+        _ => 3,
+    };
+    let rounds = Rounds {
+        measured,
+        warm_up: measured.div_ceil(10),
+    };
+    let new = || Vec::with_capacity(measured);
+    let (mut together, mut downs, mut ups) = (new(), new(), new());
+    let (mut ons, mut offs) = (new(), new());
+    let floors = Floors::new();
+    let others = secondaries();
+    let one_by_one = |walk_fn: fn(CpuId)| time(|| others.iter().for_each(walk_fn));
+    for (_, is_measured) in rounds.each() {
+        let gone = time(|| api::hotplug::cpus_down(&others).expect("all secondaries leave"));
+        let floor = floors.as_ref().map(|floors| floors.measure(&others));
+        let back = one_by_one(up);
+        let gone_singly = one_by_one(down);
+        one_by_one(up);
+        if !is_measured {
+            continue;
+        }
+        together.push(gone);
+        ups.push(back);
+        downs.push(gone_singly);
+        if let Some(took) = floor {
+            ons.push(took.on);
+            offs.push(took.off);
+        }
+    }
+    let warm_up = rounds.warm_up;
+    if floors.is_some() {
+        print_line("floor.cpu_on_all", ons, warm_up);
+        print_line("floor.cpu_off_all", offs, warm_up);
+    }
+    print_line("cpus_down", together, warm_up);
+    print_line("cpus_down.one_by_one", downs, warm_up);
+    print_line("cpus_up.one_by_one", ups, warm_up);
+}
+
+/// Returns the longest time for which a CPU that is online had interrupts off in the last
+/// stop.
+pub(crate) fn longest_irqs_off() -> u64 {
+    let times = kernel().stop_machine.times();
+    let online = kernel().masks.online();
+    let longest = online.iter().map(|cpu| times.irqs_off_ticks(cpu)).max();
+    ns(longest.unwrap_or(0))
+}
+
+/// The length of the still point when `cpu` goes with all that it may carry. In each round a
+/// thread there sets the timers anew, because control has adopted them in the round before.
+fn under_load(cpu: CpuId) {
+    const TIMERS: usize = 10_000;
+    // The machine has stacks for 512 threads beside the kernel's own.
+    const SLEEPERS: usize = 480;
+    const ROUNDS: usize = 10;
+    let end = Arc::new(AtomicBool::new(false));
+    let sleep = |_| {
+        let own_end = Arc::clone(&end);
+        let body = move || {
+            while !own_end.load(Ordering::Acquire) {
+                thread::park();
+            }
+        };
+        on(cpu).spawn(body).expect("a stack is free")
+    };
+    let sleepers: Vec<_> = (0..SLEEPERS).map(sleep).collect();
+    let timers: Arc<Vec<Timer>> = Arc::new((0..TIMERS).map(|_| Timer::new(|| ())).collect());
+    let mut irqs_off = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let setting = Arc::clone(&timers);
+        let set = move || {
+            let never = api::now() + Duration::from_secs(36_000);
+            for (timer, number) in setting.iter().zip(0..) {
+                timer.start(never + Duration::from_micros(number));
+            }
+        };
+        on(cpu).spawn(set).expect("a stack is free").join();
+        down(cpu);
+        irqs_off.push(longest_irqs_off());
+        up(cpu);
+    }
+    end.store(true, Ordering::Release);
+    for sleeper in sleepers {
+        sleeper.thread().unpark();
+        sleeper.join();
+    }
+    print_line("cpu_down.irqs_off.loaded", irqs_off, 0);
+}
+
+fn on(cpu: CpuId) -> Builder {
+    Builder::new().name("bench").affinity(CpuMask::of(cpu))
+}
