@@ -7,8 +7,8 @@
 //! thread (as in `fake.rs`) of the CPU that has the turn. A CPU passes the turn on where it
 //! relaxes or sleeps. Time is virtual: it advances by [`MOMENT`] at each change of turn, and
 //! to the next event when all CPUs sleep. So each run is repeatable, step by step. If all
-//! CPUs sleep and there is no next event, the machine has hung, and the test aborts with a
-//! message.
+//! CPUs sleep and there is no next event, or the machine runs for too long, it has hung, and
+//! the test aborts with a message.
 //!
 //! Host threads never end: those of a CPU that is off, and of a machine whose test is over,
 //! are parked for ever.
@@ -29,6 +29,8 @@ use stillpoint::stop_machine::StopMachine;
 use stillpoint::sync::atomic::AtomicU32;
 use stillpoint::trace::Direction;
 
+#[path = "sim_limits.rs"]
+mod limits;
 #[path = "sim_platform.rs"]
 mod platform;
 #[path = "sim_script.rs"]
@@ -93,6 +95,10 @@ struct State {
     script: Script,
     /// What was done, line by line.
     notes: Vec<String>,
+    /// The name of the test.
+    test: String,
+    /// How often the turn was passed on.
+    changes: u64,
 }
 
 struct Machine {
@@ -172,7 +178,9 @@ impl Cpu {
 /// Starts and turns off the CPUs whose time has come, and returns the number of the CPU that
 /// has the turn after CPU `me`.
 fn choose(state: &mut State, me: usize) -> usize {
+    state.changes += 1;
     loop {
+        limits::check(state);
         let now = state.now;
         for (number, cpu) in state.cpus.iter_mut().enumerate() {
             match cpu.power {
@@ -201,8 +209,7 @@ fn choose(state: &mut State, me: usize) -> usize {
         }
         let then = state.cpus.iter().map(Cpu::next).min().unwrap_or(NEVER);
         if then == NEVER {
-            eprintln!("the machine has hung: all CPUs sleep for ever");
-            std::process::abort();
+            limits::abort(state, "all CPUs sleep for ever");
         }
         state.now = then.max(now + 1);
     }
@@ -355,6 +362,8 @@ impl Sim {
                 cpus: (0..cpus).map(|cpu| Cpu::new(power(cpu))).collect(),
                 script: Script::good(),
                 notes: Vec::new(),
+                test: std::thread::current().name().unwrap_or("a test").into(),
+                changes: 0,
             }),
             turns: (0..cpus).map(|_| Condvar::new()).collect(),
         }));
