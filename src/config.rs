@@ -41,8 +41,12 @@ pub const ORDINARY_STACKS: usize = 512;
 /// a cache write-back granule of this size.
 pub const CACHE_LINE: usize = 128;
 
-/// Events in one CPU's trace ring. A model has only two, so that it wraps around.
-pub const TRACE_EVENTS: usize = if cfg!(loom) { 2 } else { 512 };
+/// Events in the trace ring of one CPU's walks: those of a walk that passes every slot of the
+/// state table, and more. A model has only two, so that it wraps around.
+pub const WALK_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
+
+/// Events in the trace ring of what one CPU does in still points, two in each.
+pub const STOP_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// How long an ordinary thread may run while another one waits for its CPU (the length of
 /// Linux's tick at HZ=250).

@@ -1,13 +1,21 @@
-//! A ring of typed events for each CPU, always on.
+//! Two rings of typed events for each CPU, always on.
 //!
-//! Each CPU writes only its own ring. It takes no lock and never waits; an event costs a
-//! handful of stores. Readers on other CPUs check each slot's sequence number, and leave out
-//! a slot that is being overwritten.
+//! ```text
+//!   ring of a CPU's walks   events of the walks of CPU N      written by whatever walks CPU N
+//!   ring of a CPU's stops   what CPU N does in still points   written by CPU N
+//! ```
+//!
+//! So the last walk of a CPU stays, however many others the same control thread brings up or
+//! takes down, and however often the machine stops. A writer takes no lock and never waits; an
+//! event costs a handful of stores. Readers check each slot's sequence number, and leave out a
+//! slot that is being overwritten.
 //!
 //! # Invariants
-//! - **one-writer-per-ring**: only one CPU writes a ring, with IRQs masked. So neither an
-//!   interrupt nor another thread of that CPU writes in the middle of an event. Otherwise it
-//!   could write so many events that it reaches the slot of the unfinished one.
+//! - **one-writer-per-ring**: only one thread writes a ring at a time, and nothing interrupts
+//!   it by another event of that ring. Otherwise so many events could be written in the middle
+//!   of an event that they reach its slot. The ring of a CPU's stops is written by that CPU
+//!   alone, with IRQs masked. The ring of its walks is written by the owner of the walk
+//!   (`one-writer-of-state` of [`hotplug`](crate::hotplug)), and never by an interrupt handler.
 //! - **whole-slots-only**: a slot's `sequence` is 0 while it is being written, else one
 //!   more than the event's number. A reader takes a slot only if it read the same
 //!   non-zero number before and after.
@@ -18,7 +26,7 @@
 
 use alloc::vec::Vec;
 
-use crate::config::TRACE_EVENTS;
+use crate::config::{STOP_EVENTS, WALK_EVENTS};
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{IrqGuard, LocalCpu};
@@ -78,12 +86,26 @@ pub enum Event {
     Dead,
 }
 
+impl Event {
+    /// Returns the CPU whose walk the event belongs to, or `None` if it belongs to none.
+    #[inline(always)] // As `Trace::write`.
+    const fn walk(self) -> Option<CpuId> {
+        match self {
+            Event::WalkBegin { cpu, .. }
+            | Event::WalkEnd { cpu }
+            | Event::StepBegin { cpu, .. }
+            | Event::StepEnd { cpu, .. } => Some(cpu),
+            Event::Stop { .. } | Event::Dead => None,
+        }
+    }
+}
+
 /// An event with its time and its CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The time of the event.
     pub at: Instant,
-    /// The CPU that wrote the event, into its own ring.
+    /// The CPU that wrote the event.
     pub on: CpuId,
     /// The event.
     pub event: Event,
@@ -100,44 +122,44 @@ struct Slot {
     event: AtomicU64,
 }
 
-/// The events of one CPU.
-struct Ring {
-    /// The number of the next event. Relaxed: one CPU writes it (one-writer-per-ring).
+/// Some events, the last `SLOTS` of them.
+struct Ring<const SLOTS: usize> {
+    /// The number of the next event. Relaxed: there is one writer (one-writer-per-ring).
     next: AtomicU64,
-    slots: [Slot; TRACE_EVENTS],
+    slots: [Slot; SLOTS],
 }
 
 /// The rings of all possible CPUs.
 pub struct Trace {
-    rings: PerCpu<Ring>,
+    walks: PerCpu<Ring<WALK_EVENTS>>,
+    stops: PerCpu<Ring<STOP_EVENTS>>,
 }
 
 impl Trace {
     /// Returns empty rings for `cpus` CPUs.
     pub fn new(cpus: usize) -> Trace {
         Trace {
-            rings: PerCpu::new(cpus, |_| Ring {
-                next: AtomicU64::new(0),
-                slots: core::array::from_fn(|_| Slot {
-                    sequence: AtomicU64::new(0),
-                    at: AtomicU64::new(0),
-                    event: AtomicU64::new(0),
-                }),
-            }),
+            walks: PerCpu::new(cpus, |_| Ring::new()),
+            stops: PerCpu::new(cpus, |_| Ring::new()),
         }
     }
 
-    /// Writes `event` into the ring of this CPU. `here_fn`, which is called with IRQs masked,
-    /// returns this CPU and the time.
+    /// Writes `event` into its ring. `here_fn` returns this CPU and the time; IRQs are masked
+    /// where the ring is this CPU's own.
     ///
     /// # Context
-    /// Any, once this CPU has been told SHOULD_ONLINE.
+    /// Any, once this CPU has been told SHOULD_ONLINE; for an event of a walk, the owner of
+    /// the walk.
     #[inline(always)] // The kind of the event is known where it is written.
     pub fn write<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), event: Event) {
-        self.write_word::<E>(here_fn, encode(event));
+        match event.walk() {
+            Some(cpu) => self.write_walk(cpu, here_fn, encode(event)),
+            None => self.write_stop::<E>(here_fn, encode(event)),
+        }
     }
 
-    /// Writes `event` of `on`, this CPU, as [`Trace::write`] does, where IRQs are masked already.
+    /// Writes `event`, which belongs to no walk, of `on`, this CPU, as [`Trace::write`] does,
+    /// where IRQs are masked already.
     ///
     /// # Context
     /// Any, once this CPU has been told SHOULD_ONLINE.
@@ -149,31 +171,24 @@ impl Trace {
         at: Instant,
         event: Event,
     ) {
-        self.put(on, at, encode(event));
+        self.stops.get(on).put(at, place_on(on, encode(event)));
+    }
+
+    // The ring is the walk's owner's (one-writer-per-ring), so an interrupt may come between.
+    #[inline(never)]
+    fn write_walk(&self, cpu: CpuId, here_fn: impl FnOnce() -> (CpuId, Instant), word: u64) {
+        let (on, at) = here_fn();
+        self.walks.get(cpu).put(at, place_on(on, word));
     }
 
     #[inline(never)]
-    fn write_word<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), word: u64) {
+    fn write_stop<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), word: u64) {
         let masked = IrqGuard::<E>::new(); // (one-writer-per-ring)
         let (on, at) = here_fn();
-        self.put(on, at, word);
+        self.stops.get(on).put(at, place_on(on, word));
         // No preemption point is needed: nothing here makes a thread runnable, and a pending
         // interrupt has its own.
         masked.end_no_resched();
-    }
-
-    #[inline]
-    fn put(&self, on: CpuId, at: Instant, word: u64) {
-        let ring = self.rings.get(on);
-        let number = ring.next.load(Ordering::Relaxed);
-        let next = number.wrapping_add(1);
-        ring.next.store(next, Ordering::Relaxed);
-        let slot = &ring.slots[place(number)];
-        slot.sequence.store(0, Ordering::Relaxed);
-        fence(Ordering::Release); // The 0 before the words: pairs with the reader's Acquire fence.
-        slot.at.store(at.0, Ordering::Relaxed);
-        slot.event.store(word, Ordering::Relaxed);
-        slot.sequence.store(next, Ordering::Release);
     }
 
     /// Returns the events of all rings for which `keep_fn` returns true, in the order of their
@@ -183,31 +198,106 @@ impl Trace {
     /// Thread; allocates.
     pub fn collect(&self, mut keep_fn: impl FnMut(&Record) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
-        for (on, ring) in self.rings.iter() {
-            // Relaxed: each slot's own sequence number tells what it holds (whole-slots-only).
-            let end = ring.next.load(Ordering::Relaxed);
-            let begin = end.saturating_sub(TRACE_EVENTS as u64);
-            for number in begin..end {
-                if let Some((at, event)) = read(&ring.slots[place(number)], number) {
-                    let record = Record { at, on, event };
-                    if keep_fn(&record) {
-                        records.push(record);
-                    }
-                }
+        let mut keep = |record: Record| {
+            if keep_fn(&record) {
+                records.push(record);
             }
+        };
+        for (_, ring) in self.walks.iter() {
+            ring.read(&mut keep);
+        }
+        for (_, ring) in self.stops.iter() {
+            ring.read(&mut keep);
         }
         records.sort_by_key(|record| record.at);
         records
     }
+
+    /// Returns the events of the walks of `cpu` from `since` on, in the order of their time.
+    ///
+    /// # Context
+    /// Thread; allocates.
+    pub fn walks_of(&self, cpu: CpuId, since: Instant) -> Vec<Record> {
+        let mut records = Vec::new();
+        self.walks.get(cpu).read(&mut |record| {
+            if record.at >= since {
+                records.push(record);
+            }
+        });
+        records
+    }
+
+    /// Adds to `records` what all CPUs have done in still points from `since` on, and returns
+    /// from when on the rings still have all of that.
+    ///
+    /// # Context
+    /// Thread; allocates.
+    pub fn add_stops(&self, since: Instant, records: &mut Vec<Record>) -> Instant {
+        let mut kept = Instant(0);
+        for (_, ring) in self.stops.iter() {
+            let mut oldest = None;
+            let lost = ring.read(&mut |record| {
+                oldest.get_or_insert(record.at);
+                if record.at >= since {
+                    records.push(record);
+                }
+            });
+            if lost {
+                kept = kept.max(oldest.unwrap_or(Instant::FOREVER));
+            }
+        }
+        records.sort_by_key(|record| record.at);
+        kept
+    }
 }
 
-/// Returns the index of the slot of event `number`.
-fn place(number: u64) -> usize {
-    usize::try_from(number % TRACE_EVENTS as u64).expect("BUG: a ring's size fits")
+impl<const SLOTS: usize> Ring<SLOTS> {
+    fn new() -> Self {
+        Ring {
+            next: AtomicU64::new(0),
+            slots: core::array::from_fn(|_| Slot {
+                sequence: AtomicU64::new(0),
+                at: AtomicU64::new(0),
+                event: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    #[inline]
+    fn put(&self, at: Instant, word: u64) {
+        let number = self.next.load(Ordering::Relaxed);
+        let next = number.wrapping_add(1);
+        self.next.store(next, Ordering::Relaxed);
+        let slot = &self.slots[Self::place(number)];
+        slot.sequence.store(0, Ordering::Relaxed);
+        fence(Ordering::Release); // The 0 before the words: pairs with the reader's Acquire fence.
+        slot.at.store(at.0, Ordering::Relaxed);
+        slot.event.store(word, Ordering::Relaxed);
+        slot.sequence.store(next, Ordering::Release);
+    }
+
+    /// Calls `each_fn` with the events that the ring has, oldest first; returns whether it has
+    /// had older ones.
+    fn read(&self, each_fn: &mut impl FnMut(Record)) -> bool {
+        // Relaxed: each slot's own sequence number tells what it holds (whole-slots-only).
+        let end = self.next.load(Ordering::Relaxed);
+        let begin = end.saturating_sub(SLOTS as u64);
+        for number in begin..end {
+            if let Some(record) = read(&self.slots[Self::place(number)], number) {
+                each_fn(record);
+            }
+        }
+        begin > 0
+    }
+
+    /// Returns the index of the slot of event `number`.
+    fn place(number: u64) -> usize {
+        usize::try_from(number % SLOTS as u64).expect("BUG: a ring's size fits")
+    }
 }
 
 /// Returns the event of number `number`, or `None` if `slot` doesn't hold it whole.
-fn read(slot: &Slot, number: u64) -> Option<(Instant, Event)> {
+fn read(slot: &Slot, number: u64) -> Option<Record> {
     if slot.sequence.load(Ordering::Acquire) != number + 1 {
         return None;
     }
@@ -217,11 +307,12 @@ fn read(slot: &Slot, number: u64) -> Option<(Instant, Event)> {
     if slot.sequence.load(Ordering::Relaxed) != number + 1 {
         return None;
     }
-    Some((at, decode(word)?))
+    let (on, event) = decode(word)?;
+    Some(Record { at, on, event })
 }
 
 /// Returns `event` as one word: its kind in bits 7:0, its step or state in 15:8, flags in
-/// 23:16, its CPU in 47:32.
+/// 23:16, its CPU in 47:32. [`place_on`] adds the rest.
 #[inline(always)]
 fn encode(event: Event) -> u64 {
     let step = |kind: u64, cpu: CpuId, step: u8, direction, ok: bool| {
@@ -247,33 +338,42 @@ fn encode(event: Event) -> u64 {
     }
 }
 
-/// Returns the event that `word` encodes, or `None` if it encodes none.
-fn decode(word: u64) -> Option<Event> {
-    let [kind, small, flags, ..] = word.to_le_bytes();
+/// Returns `word`, an encoded event, with the CPU that writes it in bits 63:48.
+#[inline(always)]
+const fn place_on(on: CpuId, word: u64) -> u64 {
+    word | (on.index() as u64) << 48
+}
+
+/// Returns the event that `word` encodes and the CPU that wrote it, or `None` if it encodes
+/// none.
+fn decode(word: u64) -> Option<(CpuId, Event)> {
+    let [kind, small, flags, _, of @ .., on_low, on_high] = word.to_le_bytes();
     let direction = if flags & 1 == 0 {
         Direction::Up
     } else {
         Direction::Down
     };
-    let cpu = CpuId::new(usize::try_from(word >> 32).ok()?)?;
-    match kind {
-        1 => Some(Event::StepBegin {
+    let number = |bytes| CpuId::new(u16::from_le_bytes(bytes).into());
+    let cpu = number(of)?;
+    let event = match kind {
+        1 => Event::StepBegin {
             cpu,
             step: small,
             direction,
-        }),
-        2 => Some(Event::StepEnd {
+        },
+        2 => Event::StepEnd {
             cpu,
             step: small,
             direction,
             ok: flags & 2 != 0,
-        }),
-        3 => Some(Event::Stop { state: small }),
-        4 => Some(Event::Dead),
-        5 => Some(Event::WalkBegin { cpu, direction }),
-        6 => Some(Event::WalkEnd { cpu }),
-        _ => None,
-    }
+        },
+        3 => Event::Stop { state: small },
+        4 => Event::Dead,
+        5 => Event::WalkBegin { cpu, direction },
+        6 => Event::WalkEnd { cpu },
+        _ => return None,
+    };
+    Some((number([on_low, on_high])?, event))
 }
 
 #[cfg(test)]
@@ -308,27 +408,77 @@ mod tests {
             },
             Event::WalkEnd { cpu: cpu(1) },
         ] {
-            assert_eq!(decode(encode(event)), Some(event));
+            let word = place_on(cpu(510), encode(event));
+            assert_eq!(decode(word), Some((cpu(510), event)));
         }
         assert_eq!(decode(0), None);
+    }
+
+    /// Writes `event` as `on`, at `at`.
+    fn write(trace: &Trace, on: usize, at: u64, event: Event) {
+        let (on, at, word) = (cpu(on), Instant(at), place_on(cpu(on), encode(event)));
+        match event.walk() {
+            Some(cpu) => trace.walks.get(cpu).put(at, word),
+            None => trace.stops.get(on).put(at, word),
+        }
     }
 
     #[test]
     fn the_last_events_of_all_rings_come_out_by_time() {
         let trace = Trace::new(2);
-        for number in 0..TRACE_EVENTS as u64 + 5 {
-            trace.put(
-                cpu(0),
-                Instant(2 * number),
-                encode(Event::Stop { state: 0 }),
-            );
+        for number in 0..STOP_EVENTS as u64 + 5 {
+            write(&trace, 0, 2 * number, Event::Stop { state: 0 });
         }
-        trace.put(cpu(1), Instant(101), encode(Event::Dead));
+        write(&trace, 1, 101, Event::Dead);
         let all = trace.collect(|_| true);
-        assert_eq!(all.len(), TRACE_EVENTS + 1);
+        assert_eq!(all.len(), STOP_EVENTS + 1);
         assert_eq!(all[0].at, Instant(10));
         assert!(all.is_sorted_by_key(|record| record.at));
         let dead = trace.collect(|record| record.event == Event::Dead);
         assert_eq!((dead.len(), dead[0].on), (1, cpu(1)));
+    }
+
+    #[test]
+    fn what_control_does_for_others_leaves_the_walk_of_a_cpu_whole() {
+        let trace = Trace::new(101);
+        for of in 1..=100 {
+            let (cpu, direction) = (cpu(of), Direction::Up);
+            write(&trace, 0, 0, Event::WalkBegin { cpu, direction });
+            for step in 0..30 {
+                write(
+                    &trace,
+                    0,
+                    0,
+                    Event::StepBegin {
+                        cpu,
+                        step,
+                        direction,
+                    },
+                );
+            }
+            write(&trace, 0, 0, Event::WalkEnd { cpu });
+            for _ in 0..STOP_EVENTS {
+                write(&trace, of, 0, Event::Stop { state: 0 });
+            }
+        }
+        for of in 1..=100 {
+            let records = trace.walks_of(cpu(of), Instant(0));
+            assert_eq!(records.len(), 32, "CPU{of}");
+            assert!(records.iter().all(|record| record.on == cpu(0)));
+        }
+    }
+
+    #[test]
+    fn from_when_on_all_stops_are_there_is_known() {
+        let trace = Trace::new(2);
+        let mut records = Vec::new();
+        assert_eq!(trace.add_stops(Instant(0), &mut records), Instant(0));
+        for number in 1..=STOP_EVENTS as u64 {
+            write(&trace, 1, number, Event::Stop { state: 0 });
+        }
+        assert_eq!(trace.add_stops(Instant(9), &mut records), Instant(0));
+        assert_eq!(records.len(), STOP_EVENTS - 8);
+        write(&trace, 1, 1000, Event::Dead);
+        assert_eq!(trace.add_stops(Instant(0), &mut records), Instant(2));
     }
 }

@@ -1,18 +1,20 @@
-//! Model of a trace ring, from the kernel's own file. A reader on another CPU never sees an
-//! event that is mixed from two, whichever threads of the ring's CPU write them.
+//! Model of the trace rings, from the kernel's own file. A reader on another CPU never sees an
+//! event that is mixed from two, whichever threads of a CPU write them, and whichever CPUs
+//! write one after the other, as those do that walk a CPU.
 #![cfg(loom)]
 
 #[path = "support/loom_orders.rs"]
 mod loom_orders;
 
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_orders::every_order;
-use stillpoint::config::TRACE_EVENTS;
+use stillpoint::config::{STOP_EVENTS, WALK_EVENTS};
 use stillpoint::cpu::CpuId;
 use stillpoint::sync::{IrqFlags, IrqGuard, LocalCpu};
 use stillpoint::time::Instant;
-use stillpoint::trace::{Event, Record, Trace};
+use stillpoint::trace::{Direction, Event, Record, Trace};
 
 /// How many events are written: one more than the ring has slots.
 const EVENTS: u8 = 3;
@@ -89,7 +91,7 @@ fn a_reader_sees_whole_events_only() {
         (1..=EVENTS).for_each(|number| write(&trace, number));
         reader.join().expect("a CPU of the model");
         let records = collect(&trace);
-        assert_eq!(records.len(), TRACE_EVENTS);
+        assert_eq!(records.len(), STOP_EVENTS);
         assert_eq!(records[1].at, Instant(u64::from(EVENTS)));
     });
 }
@@ -104,6 +106,62 @@ fn a_thread_that_is_preempted_spoils_no_later_event() {
         let preempted = thread::spawn(move || write(&writing, EVENTS));
         (1..EVENTS).for_each(|number| write_masked(&trace, number));
         preempted.join().expect("a thread of the model");
-        assert_eq!(collect(&trace).len(), TRACE_EVENTS);
+        assert_eq!(collect(&trace).len(), STOP_EVENTS);
     });
+}
+
+/// Writes an event of a walk of the CPU, as one of the CPUs that own the walk in turn.
+fn write_step(trace: &Trace, on: usize, number: u8) {
+    let here = || (cpu(on), Instant(u64::from(number)));
+    let direction = Direction::Up;
+    let (cpu, step) = (CpuId::BOOT, number);
+    let event = Event::StepBegin {
+        cpu,
+        step,
+        direction,
+    };
+    trace.write::<Cpu>(here, event);
+}
+
+fn cpu(number: usize) -> CpuId {
+    CpuId::new(number).expect("a small number")
+}
+
+/// Control writes the first events of a walk and hands it over, the CPU writes the last one.
+#[test]
+fn a_walk_that_is_handed_over_stays_whole() {
+    every_order(|| {
+        let trace = Arc::new(Trace::new(1));
+        let is_released = Arc::new(AtomicBool::new(false));
+        let reading = Arc::clone(&trace);
+        let (walking, seen) = (Arc::clone(&trace), Arc::clone(&is_released));
+        let reader = thread::spawn(move || drop(steps(&reading)));
+        let ap = thread::spawn(move || {
+            // As the handshake word does it.
+            if seen.load(Ordering::Acquire) {
+                write_step(&walking, 1, EVENTS);
+            }
+        });
+        (1..EVENTS).for_each(|number| write_step(&trace, 0, number));
+        is_released.store(true, Ordering::Release);
+        reader.join().expect("a CPU of the model");
+        ap.join().expect("a CPU of the model");
+        assert_eq!(steps(&trace).len(), WALK_EVENTS);
+    });
+}
+
+/// Reads the ring of walks; checks that each event is whole, comes once, and has the CPU that
+/// wrote it.
+fn steps(trace: &Trace) -> Vec<Record> {
+    let records = trace.walks_of(CpuId::BOOT, Instant(0));
+    for record in &records {
+        let Event::StepBegin { step, .. } = record.event else {
+            panic!("{record:?}");
+        };
+        assert_eq!(record.at, Instant(u64::from(step)));
+        assert_eq!(record.on, cpu(usize::from(step == EVENTS)));
+    }
+    let numbers = records.iter().map(|record| record.at);
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{records:?}");
+    records
 }

@@ -210,8 +210,8 @@ impl<P: HotplugHost> Hotplug<P> {
         Handshake(P::handshake_word(cpu))
     }
 
-    /// Returns a walker for `cpu`, which writes each passage into the trace ring of the
-    /// CPU that it runs on.
+    /// Returns a walker for `cpu`, which writes each passage into the trace ring of that CPU's
+    /// walks.
     pub(super) fn walker<'a>(
         &'a self,
         context: &'a StepContext,

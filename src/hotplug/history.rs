@@ -15,11 +15,15 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
+use crate::config::WALK_EVENTS;
 use crate::cpu::CpuId;
-use crate::hotplug::{HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD};
+use crate::hotplug::{ALL_UP, HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD};
 use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
 use crate::trace::{Direction, Event, Record};
+
+// A walk that passes all slots stays whole.
+const _: () = assert!(cfg!(loom) || 2 * ALL_UP + 2 <= WALK_EVENTS);
 
 /// One walk of one CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,8 @@ pub struct RecordedWalk {
     pub began: Instant,
     /// When control was done, or when the last record was written.
     pub ended: Instant,
-    /// Whether the rings hold all of it.
+    /// Whether the rings hold all of it. If not all of its still point is left, none of it is
+    /// told.
     pub whole: bool,
     /// The index of the step that failed, if one did.
     pub failed: Option<usize>,
@@ -44,6 +49,20 @@ pub struct RecordedWalk {
     /// What it was made of, in order. The ticks of all parts are those from `began` to
     /// `ended`.
     pub parts: Vec<Part>,
+}
+
+impl RecordedWalk {
+    /// Returns the part that took longest, the first of them; `None` if no part took any time.
+    pub fn longest(&self) -> Option<&Part> {
+        let parts = self.parts.iter().filter(|part| part.ticks > 0);
+        parts.reduce(|longest, part| {
+            if part.ticks > longest.ticks {
+                part
+            } else {
+                longest
+            }
+        })
+    }
 }
 
 /// A part of a walk.
@@ -115,16 +134,30 @@ impl<P: HotplugHost, C: Iterator<Item = CpuId> + Clone> Drop for Recorded<P, C> 
     }
 }
 
-/// Returns the walks of `cpu` in `records`, which are in the order of their time.
-pub fn recorded_walks(cpu: CpuId, records: &[Record]) -> Vec<RecordedWalk> {
+/// Returns the walks of `cpu` in `records`, which are in the order of their time. What CPUs did
+/// in still points is all there from `stops_from` on.
+pub fn recorded_walks(cpu: CpuId, records: &[Record], stops_from: Instant) -> Vec<RecordedWalk> {
     let mut walks = Vec::new();
     let mut rest = records;
     while !rest.is_empty() {
         let (walk, after) = rest.split_at(first_walk(cpu, rest));
-        walks.extend(recorded_walk(cpu, walk));
+        walks.extend(recorded_walk(cpu, walk, stops_from));
         rest = after;
     }
     walks
+}
+
+/// Returns whether a walk in `records`, events of walks, goes through a still point.
+pub fn pass_a_still_point(records: &[Record]) -> bool {
+    records.iter().any(|record| {
+        let Event::StepBegin {
+            step, direction, ..
+        } = record.event
+        else {
+            return false;
+        };
+        direction == Direction::Down && (UP_TO_ALIVE..UP_TO_ONLINE).contains(&usize::from(step))
+    })
 }
 
 /// Returns how many of `records`, which are not empty, end the first walk of `cpu` in
@@ -142,7 +175,7 @@ fn first_walk(cpu: CpuId, records: &[Record]) -> usize {
 }
 
 /// Returns what `records` tell of one walk of `cpu`; `None` if they hold no step of it.
-fn recorded_walk(cpu: CpuId, records: &[Record]) -> Option<RecordedWalk> {
+fn recorded_walk(cpu: CpuId, records: &[Record], stops_from: Instant) -> Option<RecordedWalk> {
     let first_step = records
         .iter()
         .position(|record| matches!(record.event, Event::StepBegin { cpu: of, .. } if of == cpu))?;
@@ -155,7 +188,8 @@ fn recorded_walk(cpu: CpuId, records: &[Record]) -> Option<RecordedWalk> {
     let last = records.last()?;
     let is_over = matches!(last.event, Event::WalkEnd { cpu: of } if of == cpu);
 
-    let still = StillPoint::of(records);
+    let has_stops = records[0].at >= stops_from;
+    let still = StillPoint::of(records).filter(|_| has_stops);
     let mut entries = still.iter().flat_map(StillPoint::entries).collect();
     let steps = step_entries(cpu, records, &mut entries);
     let direction = began.or(steps.first_direction)?;
@@ -177,7 +211,7 @@ fn recorded_walk(cpu: CpuId, records: &[Record]) -> Option<RecordedWalk> {
         direction,
         began: began_at,
         ended: ended_at,
-        whole: began.is_some() && is_over,
+        whole: began.is_some() && is_over && (has_stops || !pass_a_still_point(records)),
         failed: steps.failed,
         turned_back: entries_turn_back(&parts, direction),
         irqs_off: still.map(|still| still.left.at.ticks_since(still.gathered.at)),

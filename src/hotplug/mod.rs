@@ -104,6 +104,7 @@ mod step;
 mod table;
 mod target;
 mod walk;
+mod walk_text;
 
 pub use self::core::Hotplug;
 pub use crate::coherency::life::Life;
@@ -115,7 +116,7 @@ pub use freeze::{DisableGuard, FreezeError, Frozen, HotplugDisabled, ThawError};
 pub use handle::{InstanceHandle, StepHandle};
 pub use handshake::{Handshake, SyncState};
 pub use health::{CpuHealth, Parked, Quarantine};
-pub use history::{Part, PartKind, RecordedWalk, recorded_walks};
+pub use history::{Part, PartKind, RecordedWalk, pass_a_still_point, recorded_walks};
 pub use host::HotplugHost;
 pub use install::{NewStep, Passing};
 pub use install_error::{InstallError, NotRemoved};
@@ -132,3 +133,4 @@ pub use table::{
 };
 pub use target::{ONLINE, RestingPlace, TargetError, state_number};
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};
+pub use walk_text::{WalkLine, part_name, way};

@@ -37,9 +37,14 @@ impl From<&'static str> for StepName {
 
 impl fmt::Display for StepName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.group {
-            "" => f.write_str(self.name),
-            group => write!(f, "{group}:{}", self.name),
+        if self.group.is_empty() {
+            return f.pad(self.name);
         }
+        let Some(width) = f.width() else {
+            return write!(f, "{}:{}", self.group, self.name);
+        };
+        // As a column of a table, on the left.
+        let name = width.saturating_sub(self.group.len() + 1);
+        write!(f, "{}:{:<name$}", self.group, self.name)
     }
 }

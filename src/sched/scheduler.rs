@@ -42,10 +42,10 @@ pub trait SchedHost: Platform {
     /// or `None` for the default, [`PATIENCE`](crate::sched::PATIENCE).
     fn patience_of_test() -> Option<Duration>;
 
-    /// Writes `event` into this CPU's trace ring.
+    /// Writes `event` into its trace ring.
     ///
     /// # Context
-    /// Any.
+    /// Any; for an event of a walk, the owner of the walk.
     fn trace(event: Event);
 
     /// Writes `event`, which happens at `now` on `cpu`, this CPU: as [`SchedHost::trace`], for

@@ -2,13 +2,15 @@
 
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{
-    ALL_UP, PartKind, RecordedWalk, UP_TO_ALIVE, UP_TO_ONLINE, recorded_walks,
+    ALL_UP, PartKind, RecordedWalk, StepName, UP_TO_ALIVE, UP_TO_ONLINE, WalkLine, recorded_walks,
+    steps,
 };
 use stillpoint::stop_machine::MultiStopState;
-use stillpoint::time::Instant;
+use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Direction::{self, Down, Up};
 use stillpoint::trace::{Event, Record};
 
+use crate::fake::Fake;
 use crate::xorshift::Random;
 
 const CONTROL: usize = 0;
@@ -100,7 +102,7 @@ impl Writer {
     }
 
     fn walks(&self) -> Vec<RecordedWalk> {
-        recorded_walks(cpu(AP), &self.records)
+        recorded_walks(cpu(AP), &self.records, Instant(0))
     }
 }
 
@@ -205,12 +207,12 @@ fn what_the_rings_have_lost_is_not_made_up() {
             .min(writer.records.len());
         // The oldest records are overwritten first, and the newest may not be written yet.
         for records in [&writer.records[lost..], &writer.records[..lost]] {
-            for walk in recorded_walks(cpu(AP), records) {
+            for walk in recorded_walks(cpu(AP), records, Instant(0)) {
                 assert!(adds_up(&walk), "{lost}: {walk:#?}");
                 assert!(!walk.turned_back && walk.failed.is_none());
             }
         }
-        let rest = recorded_walks(cpu(AP), &writer.records[lost..]);
+        let rest = recorded_walks(cpu(AP), &writer.records[lost..], Instant(0));
         assert!(rest.iter().skip(1).all(|walk| walk.whole));
         assert_eq!(
             rest.first().is_some_and(|walk| walk.whole),
@@ -223,6 +225,118 @@ fn what_the_rings_have_lost_is_not_made_up() {
 fn walks_of_other_cpus_are_not_told() {
     let mut writer = Writer::new(1);
     writer.up();
-    assert_eq!(recorded_walks(cpu(1), &writer.records), []);
-    assert_eq!(recorded_walks(cpu(AP), &[]), []);
+    assert_eq!(recorded_walks(cpu(1), &writer.records, Instant(0)), []);
+    assert_eq!(recorded_walks(cpu(AP), &[], Instant(0)), []);
+}
+
+#[test]
+fn a_still_point_that_is_not_all_recorded_is_not_told() {
+    let mut writer = Writer::new(1);
+    writer.up();
+    let up_began = writer.records[0].at;
+    let down_began = Instant(writer.now + 1);
+    writer.now += 1;
+    writer.down();
+    let walks_from = |stops_from: Instant| recorded_walks(cpu(AP), &writer.records, stops_from);
+    let whole = |walks: &[RecordedWalk]| -> Vec<bool> { walks.iter().map(|it| it.whole).collect() };
+    let all = walks_from(down_began);
+    assert_eq!(whole(&all), [true, true], "the way up has no still point");
+    assert!(all[1].irqs_off.is_some());
+    let some = walks_from(Instant(writer.now));
+    assert_eq!(whole(&some), [true, false]);
+    assert_eq!(some[1].irqs_off, None);
+    assert!(adds_up(&some[1]) && some[0].began == up_began);
+}
+
+/// Returns the line of the first walk in `records`, whose times are in microseconds.
+fn said(records: &[(u64, Event)], with_longest: bool) -> String {
+    let records: Vec<Record> = records
+        .iter()
+        .map(|(at, event)| Record {
+            at: Instant(*at),
+            on: cpu(CONTROL),
+            event: *event,
+        })
+        .collect();
+    let walks = recorded_walks(cpu(AP), &records, Instant(0));
+    let line = WalkLine {
+        walk: &walks[0],
+        frequency: Frequency::new(1_000_000).expect("not 0"),
+        step_name_fn: |step| StepName::from(steps::<Fake>()[step].name),
+        with_longest,
+    };
+    line.to_string()
+}
+
+#[test]
+fn a_line_says_how_long_a_walk_took_and_what_took_longest() {
+    let (cpu, direction) = (cpu(AP), Up);
+    let row = |name: &str| {
+        let row = steps::<Fake>().iter().position(|step| step.name == name);
+        u8::try_from(row.expect("a row")).expect("a small number")
+    };
+    let begin = |at, name| {
+        let step = row(name);
+        let event = Event::StepBegin {
+            cpu,
+            step,
+            direction,
+        };
+        (at, event)
+    };
+    let end = |at, name, ok| {
+        let step = row(name);
+        let event = Event::StepEnd {
+            cpu,
+            step,
+            direction,
+            ok,
+        };
+        (at, event)
+    };
+    let walk = (1000, Event::WalkBegin { cpu, direction });
+    let whole = [
+        walk,
+        begin(1002, "prep:hardware"),
+        end(1012, "prep:hardware", true),
+        begin(1013, "sync:alive"),
+        end(1093, "sync:alive", true),
+        begin(1110, "init:cpu"),
+        end(1112, "init:cpu", true),
+        (3123, Event::WalkEnd { cpu }),
+    ];
+    assert_eq!(
+        said(&whole[..7], true),
+        "CPU3 up in 0.112 ms, 0.080 ms of it in sync:alive (not all of it is recorded)"
+    );
+    assert_eq!(
+        said(&whole, true),
+        "CPU3 up in 2.123 ms, 2.011 ms of it in return"
+    );
+    assert_eq!(said(&whole, false), "CPU3 up in 2.123 ms");
+    let at_once = [walk, begin(1000, "prep:hardware"), (1000, walk.1)];
+    assert_eq!(
+        said(&at_once[..2], true),
+        "CPU3 up in 0.000 ms (not all of it is recorded)"
+    );
+    let failed = [
+        walk,
+        begin(1000, "prep:hardware"),
+        end(1060, "prep:hardware", false),
+        (1075, Event::WalkEnd { cpu }),
+    ];
+    assert_eq!(
+        said(&failed, true),
+        "CPU3 up: prep:hardware failed, back after 0.075 ms, 0.060 ms of it in prep:hardware"
+    );
+}
+
+#[test]
+fn the_name_of_a_step_fills_its_column() {
+    let name = StepName::from("prep:heap");
+    assert_eq!(
+        format!("{name}|{name:<12}|{name:<3}|"),
+        "prep:heap|prep:heap   |prep:heap|"
+    );
+    assert_eq!(format!("{:<6}|", StepName::from("call")), "call  |");
 }
