@@ -338,8 +338,8 @@ pub fn cpus_read_lock_checked() -> Result<CpusReadGuard, WouldDeadlock> {
     locked.map(|guard| CpusReadGuard { _guard: guard })
 }
 
-/// Returns how long it took at boot to bring up the other CPUs, including what the kernel
-/// printed meanwhile; `None` before that is done.
+/// Returns how long it took at boot to bring up the other CPUs; `None` before that is done.
+/// Nothing is printed meanwhile.
 ///
 /// # Context
 /// Any.

@@ -1,13 +1,16 @@
 //! The first thread: finishes the boot, then runs the program.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use crate::bootargs::BootArgs;
-use crate::cpu::CpuId;
-use crate::kernel::{Hw, console, exit, kernel, log_walk};
+use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::CpuUpError;
+use crate::kernel::{Hw, console, exit, kernel, log_boot_walk, log_walk};
 use crate::platform::Platform;
 use crate::sched::Class;
 use crate::sync::Once;
+use crate::time::Instant;
 
 /// How many ticks it took at boot to bring the other CPUs up.
 static BRING_UP: Once<u64> = Once::new();
@@ -33,9 +36,6 @@ fn main() {
     let kernel = kernel();
     let walked = kernel.hotplug.finish_boot_cpu();
     assert!(walked.is_ok(), "BUG: the boot CPU fails: {walked:?}");
-    if log::log_enabled!(log::Level::Debug) {
-        log_walk(CpuId::BOOT, crate::time::Instant(0));
-    }
     start_rcu();
     bring_up_others();
     console::enable_input();
@@ -55,36 +55,54 @@ fn start_rcu() {
     assert!(started.is_ok(), "BUG: no stacks for the threads of RCU");
 }
 
-/// Brings up as many CPUs as the command line allows.
+/// Brings up as many CPUs as the command line allows. Nothing is printed until all have come or
+/// failed: a console is slow, and under a hypervisor each character costs exits.
 fn bring_up_others() {
     let kernel = kernel();
     let arguments = BootArgs::parse(kernel.bootargs);
     let wanted = arguments.boot_cpus().unwrap_or(usize::MAX);
-    let mut ticks = 0;
-    for cpu in kernel.masks.possible().iter() {
-        if kernel.masks.online().count() >= wanted {
+    let online = kernel.masks.online();
+    let mut to_come = wanted.saturating_sub(online.count());
+    let mut called = CpuMask::EMPTY;
+    let mut failed = Vec::new();
+    let began = Hw::now();
+    for cpu in kernel.masks.possible().without(&online).iter() {
+        if to_come == 0 {
             break;
         }
-        if kernel.masks.is_online(cpu) {
-            continue;
-        }
-        let began = Hw::now();
-        let result = kernel.hotplug.cpu_up(cpu);
-        ticks += Hw::now().ticks_since(began);
-        // At level info there is one line for all CPUs, after the loop.
-        if log::log_enabled!(log::Level::Debug) {
-            log_walk(cpu, began);
-        }
-        if let Err(error) = result {
-            log::error!("{error} ({})", error.errno().name());
+        called.insert(cpu);
+        match kernel.hotplug.cpu_up(cpu) {
+            Ok(()) => to_come -= 1,
+            Err(error) => failed.push((cpu, error)),
         }
     }
+    let ticks = Hw::now().ticks_since(began);
     BRING_UP.call_once(|| ticks);
+    report(&called, &failed, ticks);
+}
+
+/// Logs how the boot CPU came, how each of `called`, and how long all of these took: `ticks`.
+fn report(called: &CpuMask, failed: &[(CpuId, CpuUpError)], ticks: u64) {
+    let masks = &kernel().masks;
+    if log::log_enabled!(log::Level::Debug) {
+        log_walk(CpuId::BOOT, Instant(0));
+    }
+    for cpu in called.iter() {
+        match failed.iter().find(|(of, _)| *of == cpu) {
+            None => log_boot_walk(cpu),
+            Some((_, error)) => {
+                if log::log_enabled!(log::Level::Debug) {
+                    log_walk(cpu, Instant(0));
+                }
+                log::error!("{error} ({})", error.errno().name());
+            }
+        }
+    }
     let us = Hw::frequency().ticks_to_ns(ticks) / 1000;
     log::info!(
         "Brought up {} of {} CPUs in {us} us: online {}",
-        kernel.masks.online().count(),
-        kernel.masks.possible().count(),
-        kernel.masks.online()
+        masks.online().count(),
+        masks.possible().count(),
+        masks.online()
     );
 }

@@ -38,6 +38,7 @@ use crate::trace::Trace;
 pub(crate) use areas::Areas;
 pub(crate) use cpu_power::CpuPower;
 pub(crate) use panic_hook::set_hook;
+pub(crate) use walks::log_boot_walk;
 
 pub use areas::HwThread;
 pub use console::{print, with_console_taken};

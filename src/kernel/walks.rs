@@ -1,16 +1,17 @@
 //! Prints hotplug walks from the trace rings.
 
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{Part, PartKind, RecordedWalk, recorded_walks};
+use crate::hotplug::{
+    Part, PartKind, RecordedWalk, StepName, WalkLine, part_name, pass_a_still_point,
+    recorded_walks, way,
+};
 use crate::kernel::kernel;
 use crate::kernel::{Hw, print};
 use crate::platform::Platform;
 use crate::time::Instant;
-use crate::trace::{Direction, Event};
 
 /// Displays an instant as Linux does: seconds and microseconds since the counter started.
 pub(super) struct Seconds(pub(super) Instant);
@@ -28,6 +29,18 @@ impl fmt::Display for Seconds {
 /// # Context
 /// Thread; allocates. If the walk isn't over, its last steps are missing.
 pub fn log_walk(cpu: CpuId, since: Instant) {
+    log_last(cpu, since, false);
+}
+
+/// Does as [`log_walk`] for a CPU that came at boot: its line says also what took longest.
+///
+/// # Context
+/// As for [`log_walk`].
+pub(crate) fn log_boot_walk(cpu: CpuId) {
+    log_last(cpu, Instant(0), true);
+}
+
+fn log_last(cpu: CpuId, since: Instant, with_longest: bool) {
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
@@ -35,7 +48,7 @@ pub fn log_walk(cpu: CpuId, since: Instant) {
         if log::log_enabled!(log::Level::Debug) {
             print_parts(walk);
         }
-        log::info!("{}", Headline(walk));
+        log::info!("{}", line(walk, with_longest));
     }
 }
 
@@ -51,7 +64,7 @@ pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
             print(format_args!(
                 "[{}] {}\n",
                 Seconds(walk.ended),
-                Headline(&walk)
+                line(&walk, false)
             ));
         }
     }
@@ -59,61 +72,29 @@ pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
 
 /// Returns the walks of `cpu` that the rings have from `since` on, in their order.
 fn walks_since(cpu: CpuId, since: Instant) -> Vec<RecordedWalk> {
-    let records = kernel().trace.collect(|record| {
-        record.at >= since
-            && match record.event {
-                Event::WalkBegin { cpu: of, .. }
-                | Event::WalkEnd { cpu: of }
-                | Event::StepBegin { cpu: of, .. }
-                | Event::StepEnd { cpu: of, .. } => of == cpu,
-                Event::Dead => record.on == cpu,
-                Event::Stop { .. } => true,
-            }
-    });
-    recorded_walks(cpu, &records)
+    let trace = &kernel().trace;
+    let mut records = trace.walks_of(cpu, since);
+    // The rings of all CPUs are read only where a still point needs them.
+    let stops_from = if pass_a_still_point(&records) {
+        trace.add_stops(since, &mut records)
+    } else {
+        Instant(0)
+    };
+    recorded_walks(cpu, &records, stops_from)
 }
 
 /// Displays the outcome and the duration of a walk in one line.
-struct Headline<'a>(&'a RecordedWalk);
-
-impl fmt::Display for Headline<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let walk = self.0;
-        let whole = Millis(walk.ended.ticks_since(walk.began));
-        write!(f, "CPU{} {}", walk.cpu, way(walk.direction))?;
-        match walk.failed {
-            Some(step) => {
-                let name = kernel().hotplug.step_name(step);
-                write!(f, ": {name} failed, back after {whole}")?;
-            }
-            None if walk.turned_back => write!(f, ": turned back after {whole}")?,
-            None => write!(f, " in {whole}")?,
-        }
-        if let Some(ticks) = walk.irqs_off {
-            write!(f, ", interrupts off for {}", Millis(ticks))?;
-        }
-        if !walk.whole {
-            f.write_str(" (not all of it is recorded)")?;
-        }
-        Ok(())
+fn line(walk: &RecordedWalk, with_longest: bool) -> impl fmt::Display {
+    WalkLine {
+        walk,
+        frequency: Hw::frequency(),
+        step_name_fn: step_name,
+        with_longest,
     }
 }
 
-/// Displays a number of ticks as milliseconds.
-struct Millis(u64);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let us = Hw::frequency().ticks_to_ns(self.0) / 1000;
-        write!(f, "{}.{:03} ms", us / 1000, us % 1000)
-    }
-}
-
-const fn way(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Up => "up",
-        Direction::Down => "down",
-    }
+fn step_name(step: usize) -> StepName {
+    kernel().hotplug.step_name(step)
 }
 
 fn print_parts(walk: &RecordedWalk) {
@@ -124,35 +105,22 @@ fn print_parts(walk: &RecordedWalk) {
 
 fn print_part(walk: &RecordedWalk, part: &Part) {
     let (at, cpu, on) = (Seconds(part.at), walk.cpu, part.on);
-    let step_name;
-    let (name, direction, note) = match part.kind {
-        PartKind::Step {
-            step,
-            direction,
-            done,
-        } => {
-            step_name = kernel().hotplug.step_name(step).to_string();
-            let note = match done {
-                Some(true) => "",
-                Some(false) => "  FAILED",
-                None => "  (not finished)",
-            };
-            (step_name.as_str(), direction, note)
-        }
+    let (direction, note) = match part.kind {
         PartKind::Dead => {
             print(format_args!("[{at}] CPU{cpu:<3} dead\n"));
             return;
         }
-        PartKind::Call => ("call", walk.direction, ""),
-        PartKind::HandOver => ("hand-over", walk.direction, ""),
-        PartKind::Request => ("stop:request", walk.direction, ""),
-        PartKind::Gather => ("stop:gather", walk.direction, ""),
-        PartKind::Mask => ("stop:mask", walk.direction, ""),
-        PartKind::Exit => ("stop:exit", walk.direction, ""),
-        PartKind::Return => ("return", walk.direction, ""),
-        PartKind::Between => ("between", walk.direction, ""),
+        PartKind::Step {
+            direction, done, ..
+        } => match done {
+            Some(true) => (direction, ""),
+            Some(false) => (direction, "  FAILED"),
+            None => (direction, "  (not finished)"),
+        },
+        _ => (walk.direction, ""),
     };
     let way = way(direction);
+    let name = part_name(part.kind, step_name);
     let ns = Hw::frequency().ticks_to_ns(part.ticks);
     print(format_args!(
         "[{at}] CPU{cpu:<3} {way:<5} {name:<19} on CPU{on:<3} {:>6}.{:03} us{note}\n",

@@ -75,8 +75,8 @@ Examples:
 pub(super) const TRACE: &str = "\
 What the rings still hold of each time that a CPU came or went: a line for each step
 and for what lay between the steps, with when it began, the CPU that it ran on, and
-how long it took. The lines add up to the whole. To see the steps as they are taken,
-boot with loglevel=7.
+how long it took. The lines add up to the whole. With loglevel=7 they are printed
+after each command that brings CPUs up or takes them down, and after the boot.
 ";
 
 /// The text that ends the help of `cat`.

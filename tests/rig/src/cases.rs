@@ -118,7 +118,7 @@ pub fn judge_selftest(printed: &str) -> Result<()> {
 }
 
 /// Checks that lines of `printed` match `patterns`, in their order. No line may match a pattern
-/// that follows `! `.
+/// that follows `! `. A pattern that follows `+ ` must match the very next line.
 ///
 /// # Errors
 ///
@@ -133,12 +133,13 @@ pub fn find_lines(printed: &str, patterns: &[&str]) -> Result<()> {
             }
             continue;
         }
-        let sought = Regex::new(pattern)?;
-        match printed
-            .lines()
-            .skip(from)
-            .position(|line| sought.is_match(line))
-        {
+        let next = pattern.strip_prefix("+ ");
+        let sought = Regex::new(next.unwrap_or(pattern))?;
+        let mut rest = printed.lines().skip(from);
+        match rest.position(|line| sought.is_match(line)) {
+            Some(at) if at > 0 && next.is_some() => {
+                bail!("line {} doesn't match: {sought}", from + 1)
+            }
             Some(at) => from += at + 1,
             None => bail!("no line from {} on matches: {pattern}", from + 1),
         }
@@ -162,6 +163,9 @@ mod tests {
         assert_eq!(why(refused), "no line from 3 on matches: two");
         let refused = find_lines(printed, &["one", "! ^two$"]);
         assert_eq!(why(refused), "a line matches: ^two$");
+        find_lines(printed, &["one", "+ ^two$", "+ one"]).expect("one after the other");
+        let refused = find_lines("one\nthree\ntwo\n", &["one", "+ two"]);
+        assert_eq!(why(refused), "line 2 doesn't match: two");
         assert!(find_lines(printed, &["("]).is_err());
     }
 

@@ -63,9 +63,11 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
 fn tour(cpus: u32) -> String {
     match cpus {
         0 | 1 => "stop; lscpu".to_owned(),
+        2 => "trace 1; stop; chcpu -d 1; lscpu; chcpu -e 1".to_owned(),
+        // More, or `lscpu` too, would not fit on a screen.
         more => {
-            let others = format!("1-{}", more - 1);
-            format!("stop; chcpu -d {others}; lscpu; chcpu -e {others}; stop")
+            let (last, others) = (more - 1, format!("{}-{}", more - 2, more - 1));
+            format!("trace {last}; stop; chcpu -d {others}; chcpu -e {others}")
         }
     }
 }
@@ -75,8 +77,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tour_sends_all_cpus_but_one_away() {
+    fn the_tour_sends_cpus_away() {
         assert_eq!(tour(1), "stop; lscpu");
-        assert_eq!(tour(4), "stop; chcpu -d 1-3; lscpu; chcpu -e 1-3; stop");
+        assert_eq!(tour(2), "trace 1; stop; chcpu -d 1; lscpu; chcpu -e 1");
+        assert_eq!(tour(3), "trace 2; stop; chcpu -d 1-2; chcpu -e 1-2");
+        assert_eq!(tour(4), "trace 3; stop; chcpu -d 2-3; chcpu -e 2-3");
     }
 }
