@@ -41,8 +41,10 @@ impl Phases {
 
     /// Adds the walks of `cpu` that began at `since` or later.
     pub(crate) fn add(&mut self, cpu: CpuId, since: Instant) {
-        let records = kernel().trace.collect(|record| record.at >= since);
-        for walk in recorded_walks(cpu, &records) {
+        let trace = &kernel().trace;
+        let mut records = trace.walks_of(cpu, since);
+        let stops_from = trace.add_stops(since, &mut records);
+        for walk in recorded_walks(cpu, &records, stops_from) {
             if walk.whole {
                 self.add_walk(&walk);
             }
