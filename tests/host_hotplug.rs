@@ -4,6 +4,8 @@
 
 #[path = "host_hotplug/affinity.rs"]
 mod affinity;
+#[path = "host_hotplug/batch_limits.rs"]
+mod batch_limits;
 #[path = "host_hotplug/batches.rs"]
 mod batches;
 #[path = "host_hotplug/calls.rs"]

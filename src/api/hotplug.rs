@@ -175,8 +175,8 @@ pub fn set_down_limit(limit: Option<Duration>) {
 /// steps run at the same time for several CPUs.
 ///
 /// The CPUs may go that could go one after the other, in the order of their numbers: if all
-/// CPUs are named, the last one stays, with an error. With a [`down_limit`] they do go one after
-/// the other, each with that limit.
+/// CPUs are named, the last one stays, with an error. A [`down_limit`] is one for all of them:
+/// [`cpus_down_before`].
 ///
 /// # Context
 /// As for [`cpu_down`].
@@ -193,6 +193,22 @@ pub fn set_down_limit(limit: Option<Duration>) {
 /// ```
 pub fn cpus_down(cpus: &CpuMask) -> Result<(), BatchError<CpuDownError>> {
     kernel().hotplug.cpus_down(cpus)
+}
+
+/// Takes `cpus` offline as [`cpus_down`] does, but CPUs turn back at `deadline`, as one does with
+/// [`cpu_down_before`]. Those whose own steps are late don't keep the others: they turn back when
+/// three quarters of the time are over, and the rest is for the stop of the machine. If that can't
+/// begin in time, all turn back. With a deadline there is a second grace period, which shows that
+/// the machine can be stopped.
+///
+/// # Context
+/// As for [`cpu_down`].
+///
+/// # Errors
+/// As [`cpus_down`]. At the deadline it is [`CpuDownError::Late`] or the error of a step, with the
+/// errno ETIMEDOUT, for each CPU that stays.
+pub fn cpus_down_before(cpus: &CpuMask, deadline: Instant) -> Result<(), BatchError<CpuDownError>> {
+    kernel().hotplug.cpus_down_before(cpus, deadline)
 }
 
 /// Moves CPU `cpu` to the state of number `state`, up or down, and leaves it there; does nothing
@@ -287,8 +303,8 @@ impl Frozen {
 }
 
 /// Takes all CPUs but `stays` down, and keeps them there until the returned value is thawed or
-/// dropped (Linux: `freeze_secondary_cpus`, with any CPU). If one doesn't go, those that had
-/// gone come back.
+/// dropped (Linux: `freeze_secondary_cpus`, with any CPU). They go as with [`cpus_down`]. If one
+/// doesn't go, those that have gone come back.
 ///
 /// # Context
 /// As for [`cpu_down`]. A caller that may not run on `stays` may run anywhere afterwards.

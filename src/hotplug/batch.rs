@@ -22,9 +22,12 @@
 //! ```
 //!
 //! # Invariants
-//! - **set-only-shrinks**: a CPU that is refused, or one of whose steps fails, leaves the set.
-//!   Its thread has walked it back, alone, to where it was; the others go on. The set of the
-//!   still point is fixed before that begins.
+//! - **set-only-shrinks**: a CPU that is refused, or one of whose steps fails or is late, leaves
+//!   the set. Its thread has walked it back, alone, to where it was; the others go on. The set of
+//!   the still point is fixed before that begins. If the deadline comes first, all leave it.
+//! - **time-for-the-stop**: with a deadline the walks of several CPUs end a quarter of the time
+//!   before it. So a CPU that is late by itself leaves the set while there is time to stop the
+//!   machine for the others.
 //! - **batch-keeps-one**: CPUs are taken into the set in the order of their numbers, each if
 //!   it may leave after those before it. So what a batch refuses is what the same CPUs would
 //!   refuse one after the other: the last active CPU stays.
@@ -46,7 +49,17 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{Countdown, Hotplug, HotplugHost, WalkError};
 use crate::sched::lock::Completion;
 use crate::sched::patience;
+use crate::time::Instant;
 use crate::trace::Direction;
+
+/// A walk of one CPU of a batch.
+pub(super) struct BatchWalk {
+    pub(super) cpu: CpuId,
+    /// How many steps are to be up.
+    pub(super) target: usize,
+    /// Until how many are up the CPU's thread walks back if a step fails.
+    pub(super) origin: usize,
+}
 
 /// Where control waits for the CPUs of a batch.
 pub(super) struct BatchWait<P: HotplugHost> {
@@ -78,25 +91,30 @@ impl<P: HotplugHost> BatchWait<P> {
 }
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// Has the threads of the CPUs of `walks` walk `direction` until `target` steps are up, all
-    /// at the same time, and waits for the last. Calls `failed_fn` with each CPU whose walk has
-    /// failed, and which its thread has walked back until the number of steps beside it is up.
+    /// Has the threads of the CPUs of `walks` walk `direction`, all at the same time, down before
+    /// `until`, and waits for the last. Calls `failed_fn` with each CPU whose walk has failed, and
+    /// which its thread has walked back.
     ///
     /// # Context
     /// Control, with the hotplug lock.
     pub(super) fn walk_together(
         &self,
-        walks: &[(CpuId, usize)],
+        walks: &[BatchWalk],
         direction: Direction,
-        target: usize,
+        until: Instant,
         failed_fn: impl FnMut(CpuId, WalkError),
     ) {
         self.batch.begin(walks.len());
-        for (cpu, origin) in walks {
-            let command = self.command(*cpu);
-            command.start_in_batch(*cpu, direction, target, *origin);
+        for walk in walks {
+            let BatchWalk {
+                cpu,
+                target,
+                origin,
+            } = *walk;
+            let command = self.command(cpu);
+            command.start_in_batch(cpu, direction, target, origin, until);
         }
-        let cpus = walks.iter().map(|(cpu, _)| *cpu).collect();
+        let cpus = walks.iter().map(|walk| walk.cpu).collect();
         self.wait_together(&cpus, failed_fn);
     }
 

@@ -3,13 +3,16 @@
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::batch::BatchWalk;
 use crate::hotplug::batch_error::Failures;
 use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::history::Recorded;
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
-    BatchError, CpuDownError, Hotplug, HotplugHost, UP_TO_INACTIVE, UP_TO_ONLINE, WalkError,
+    Awaited, BatchError, CpuDownError, Hotplug, HotplugHost, StepContext, UP_TO_INACTIVE,
+    UP_TO_ONLINE, WalkError,
 };
+use crate::time::Instant;
 use crate::trace::Direction;
 
 /// A CPU of the set.
@@ -37,13 +40,20 @@ impl Set {
         self.goers.retain(|goer| goer.cpu != cpu);
         self.failures.add(cpu, error);
     }
+
+    /// Removes all that are left, because they have waited for `awaited` until the deadline.
+    fn fail_late(&mut self, awaited: Awaited) {
+        let left = self.cpus();
+        self.goers.clear();
+        let late = |cpu| CpuDownError::Late { cpu, awaited };
+        self.failures.add_all(&left, late);
+    }
 }
 
 impl<P: HotplugHost> Hotplug<P> {
     /// Takes `cpus` offline, as [`Hotplug::cpu_down`] takes one, with one grace period and one
-    /// still point for all. The callbacks of steps run at the same time for several CPUs. A batch
-    /// has no deadline: with a limit for ways down ([`Hotplug::set_down_limit`]) the CPUs go one
-    /// after the other.
+    /// still point for all. The callbacks of steps run at the same time for several CPUs. The
+    /// limit for ways down ([`Hotplug::set_down_limit`]) is one for all of them.
     ///
     /// # Context
     /// As [`Hotplug::cpu_down`].
@@ -51,68 +61,74 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// [`BatchError`]: a [`CpuDownError`] for each CPU that did not go. All others have gone.
     pub fn cpus_down(&'static self, cpus: &CpuMask) -> Result<(), BatchError<CpuDownError>> {
-        if cpus.count() == 1 || self.down_limit().is_some() {
-            return self.go_one_by_one(cpus);
+        self.cpus_down_before(cpus, self.down_deadline())
+    }
+
+    /// Does as [`Hotplug::cpus_down`], but CPUs turn back at `deadline`, as one does with
+    /// [`Hotplug::cpu_down_before`]. Those whose own steps are late don't keep the others: they
+    /// turn back when three quarters of the time are over, and the rest is for the stop of the
+    /// machine. If that can't begin in time, all turn back, and with it a second grace period.
+    ///
+    /// # Context
+    /// As [`Hotplug::cpu_down`].
+    ///
+    /// # Errors
+    /// As [`Hotplug::cpus_down`]. At the deadline it is [`CpuDownError::Late`], or a step whose
+    /// error has the errno ETIMEDOUT.
+    pub fn cpus_down_before(
+        &'static self,
+        cpus: &CpuMask,
+        deadline: Instant,
+    ) -> Result<(), BatchError<CpuDownError>> {
+        let mut failures = Failures::new();
+        if let (Some(cpu), 1) = (cpus.first(), cpus.count()) {
+            if let Err(error) = self.cpu_down_before(cpu, deadline) {
+                failures.add(cpu, error);
+            }
+            return failures.into_result();
         }
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
-        let held = self.begin_operation().map_err(CpuDownError::from);
-        let held = held.and_then(|held| {
-            self.refuse_if_disabled()?;
-            Ok(held)
-        });
-        match held {
-            Ok(mut held) => self.go_down_together(cpus, &mut held),
+        let mut held = match self.begin_operation_until(deadline) {
+            Ok(Ok(held)) => held,
+            Ok(Err(awaited)) => {
+                failures.add_all(cpus, |cpu| CpuDownError::Late { cpu, awaited });
+                return failures.into_result();
+            }
             Err(why) => {
-                let mut failures = Failures::new();
-                for cpu in cpus.iter() {
-                    failures.add(cpu, why);
-                }
+                failures.add_all(cpus, |_| why.into());
+                return failures.into_result();
+            }
+        };
+        match self.refuse_if_disabled() {
+            Ok(()) => self.go_down_together(cpus, deadline, &mut held),
+            Err(why) => {
+                failures.add_all(cpus, |_| why.into());
                 failures.into_result()
             }
         }
     }
 
-    /// Takes `cpus` down one after the other, each with the limit of all ways down.
-    fn go_one_by_one(&'static self, cpus: &CpuMask) -> Result<(), BatchError<CpuDownError>> {
-        let mut failures = Failures::new();
-        for cpu in cpus.iter() {
-            if let Err(error) = self.cpu_down(cpu) {
-                failures.add(cpu, error);
-            }
-        }
-        failures.into_result()
-    }
-
-    /// Parks the threads of `cpus`, and stops the machine for all of them.
-    fn leave_together(&'static self, cpus: &CpuMask) {
-        // All are asked before the first wait.
-        for cpu in cpus.iter() {
-            P::sched().ask_to_park(self.thread(cpu));
-        }
-        for cpu in cpus.iter() {
-            P::sched().park(self.thread(cpu));
-        }
-        P::sched().give_way(); // (gives-way-between-parts)
-        self.leave_online(cpus, P::stop_machine().lock());
-    }
-
-    /// Does as [`Hotplug::cpus_down`], in an operation that has begun. At the end it may have
-    /// released the hotplug lock.
+    /// Does as [`Hotplug::cpus_down_before`], in an operation that has begun. At the end it may
+    /// have released the hotplug lock.
     pub(super) fn go_down_together(
         &'static self,
         cpus: &CpuMask,
+        deadline: Instant,
         held: &mut Operation<'_, P>,
     ) -> Result<(), BatchError<CpuDownError>> {
         let mut set = Set {
             goers: Vec::new(),
             failures: Failures::new(),
         };
-        self.take_down_set(cpus, &mut set, held);
+        self.choose_goers(cpus, &mut set);
+        if P::now() >= deadline {
+            set.fail_late(Awaited::Nothing);
+        }
+        self.take_down_set(&mut set, deadline, held);
         set.failures.into_result()
     }
 
-    fn take_down_set(&'static self, cpus: &CpuMask, set: &mut Set, held: &mut Operation<'_, P>) {
-        self.choose_goers(cpus, set);
+    fn take_down_set(&'static self, set: &mut Set, deadline: Instant, held: &mut Operation<'_, P>) {
         let mut place = ControlPlace::<P>::here();
         if let Err((here, error)) = place.leave(&set.cpus()) {
             set.fail(here, error);
@@ -125,23 +141,12 @@ impl<P: HotplugHost> Hotplug<P> {
         for cpu in all.iter() {
             self.route_events_here(cpu);
         }
-        self.walk_goers(set, UP_TO_INACTIVE);
-        let watched = |goer: &&Goer| self.state(goer.cpu).state() >= UP_TO_INACTIVE;
-        let waiting: CpuMask = set.goers.iter().filter(watched).map(|it| it.cpu).collect();
-        if !waiting.is_empty() {
-            // (`bits-before-grace` of [`batch`](crate::hotplug::batch))
-            self.wait_for_masks(&waiting);
-        }
-        self.walk_goers(set, UP_TO_ONLINE);
+        self.walk_goers_down(set, deadline);
         if !set.goers.is_empty() {
-            self.leave_together(&set.cpus());
-            let ends = set.goers.iter();
-            let ends = ends.map(|goer| (goer.cpu, self.see_end(goer.cpu, goer.was_refused)));
-            for (cpu, end) in ends.collect::<Vec<_>>() {
-                if let Err(error) = end {
-                    set.fail(cpu, error);
-                }
-            }
+            self.leave_together(set, deadline);
+        }
+        if !set.goers.is_empty() {
+            self.see_ends(set);
         }
         drop(place);
         for cpu in all.iter() {
@@ -150,10 +155,99 @@ impl<P: HotplugHost> Hotplug<P> {
         drop(recorded);
     }
 
+    /// Has all of `set` walk their steps in thread context down, with one grace period between
+    /// the first of them and the others.
+    fn walk_goers_down(&self, set: &mut Set, deadline: Instant) {
+        let until = Self::walks_end(deadline, set.goers.len());
+        self.walk_goers(set, UP_TO_INACTIVE, until);
+        let watched = |goer: &&Goer| self.state(goer.cpu).state() >= UP_TO_INACTIVE;
+        let waiting: CpuMask = set.goers.iter().filter(watched).map(|it| it.cpu).collect();
+        // (`bits-before-grace` of [`batch`](crate::hotplug::batch))
+        if !waiting.is_empty()
+            && let Err(late) = self.wait_for_masks(&waiting, until)
+        {
+            return self.turn_back(set, Awaited::Cpu(late));
+        }
+        self.walk_goers(set, UP_TO_ONLINE, until);
+        if P::now() >= deadline {
+            // A step isn't interrupted: the last one has lasted until now.
+            let late = set.failures.last().map_or(Awaited::Nothing, Awaited::Walk);
+            self.turn_back(set, late);
+        }
+    }
+
+    /// Parks the threads of `set`, and stops the machine for all of them, before `deadline`. If it
+    /// can't be stopped by then, all turn back.
+    fn leave_together(&'static self, set: &mut Set, deadline: Instant) {
+        let cpus = set.cpus();
+        // All are asked before the first wait.
+        for cpu in cpus.iter() {
+            P::sched().ask_to_park(self.thread(cpu));
+        }
+        for cpu in cpus.iter() {
+            P::sched().park(self.thread(cpu));
+        }
+        P::sched().give_way(); // (gives-way-between-parts)
+        match self.may_stop(deadline, |until| self.wait_for_masks(&cpus, until)) {
+            Ok(still) => self.leave_online(&cpus, still),
+            Err(awaited) => {
+                for cpu in cpus.iter() {
+                    P::sched().unpark(self.thread(cpu));
+                }
+                self.turn_back(set, awaited);
+            }
+        }
+    }
+
+    /// Has all of `set` walk back to where they were, and leave it, because they have waited for
+    /// `awaited` until the deadline.
+    fn turn_back(&self, set: &mut Set, awaited: Awaited) {
+        let back = |goer: &Goer| BatchWalk {
+            cpu: goer.cpu,
+            target: goer.origin,
+            origin: self.state(goer.cpu).state(),
+        };
+        let walks: Vec<_> = set.goers.iter().map(back).collect();
+        self.walk_together(&walks, Direction::Up, Instant::FOREVER, |cpu, failed| {
+            set.fail(cpu, self.not_taken_again(cpu, failed));
+        });
+        set.fail_late(awaited);
+    }
+
+    /// Sees each of `set` DEAD and OFF, with one limit for all, and walks the rest of its way
+    /// down that needs the hotplug lock.
+    fn see_ends(&'static self, set: &mut Set) {
+        let mut limit = self.common_die_limit();
+        for goer in &set.goers {
+            let until = limit.until::<P>();
+            if !self.says_dead(goer.cpu, until) {
+                limit.was_late(until);
+            }
+        }
+        let mut limit = self.common_off_limit();
+        let mut end = |goer: &Goer| {
+            let until = limit.until::<P>();
+            let mut context = StepContext::of(goer.cpu);
+            context.off_by = Some(until);
+            let end = self.see_end(&context, goer.was_refused);
+            if let Err(CpuDownError::NotOff { .. }) = end {
+                limit.was_late(until);
+            }
+            (goer.cpu, end)
+        };
+        let ends: Vec<_> = set.goers.iter().map(&mut end).collect();
+        for (cpu, end) in ends {
+            if let Err(error) = end {
+                set.fail(cpu, error);
+            }
+        }
+    }
+
     /// Puts those of `cpus` into `set` that are to go and may (`batch-keeps-one` of
     /// [`batch`](crate::hotplug::batch)).
     fn choose_goers(&self, cpus: &CpuMask, set: &mut Set) {
         let mut going = CpuMask::EMPTY;
+        let mut limit = self.common_off_limit();
         for cpu in cpus.iter() {
             let origin = if P::masks().possible().contains(cpu) {
                 Ok(self.state(cpu).state())
@@ -164,9 +258,15 @@ impl<P: HotplugHost> Hotplug<P> {
                 if origin > 0 {
                     return self.may_leave(cpu, 0, &going).map(|()| Some(origin));
                 }
-                match self.settle_within_limit(cpu) {
+                let until = limit.until::<P>();
+                match self.settle_within_limit(cpu, Some(until)) {
                     None => Ok(None),
-                    Some(quarantine) => Err(CpuDownError::Quarantined { cpu, quarantine }),
+                    Some(quarantine) => {
+                        if P::now() >= until {
+                            limit.was_late(until);
+                        }
+                        Err(CpuDownError::Quarantined { cpu, quarantine })
+                    }
                 }
             });
             match goes {
@@ -184,13 +284,18 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Has all of `set` that are above `target` walk down to it; those whose walk fails leave
-    /// the set.
-    fn walk_goers(&self, set: &mut Set, target: usize) {
+    /// Has all of `set` that are above `target` walk down to it before `until`; those whose walk
+    /// fails or is late leave the set.
+    fn walk_goers(&self, set: &mut Set, target: usize, until: Instant) {
         let above = |goer: &&Goer| self.state(goer.cpu).state() > target;
         let walks = set.goers.iter().filter(above);
-        let walks: Vec<_> = walks.map(|goer| (goer.cpu, goer.origin)).collect();
-        self.walk_together(&walks, Direction::Down, target, |cpu, failed| {
+        let down = |goer: &Goer| BatchWalk {
+            cpu: goer.cpu,
+            target,
+            origin: goer.origin,
+        };
+        let walks: Vec<_> = walks.map(down).collect();
+        self.walk_together(&walks, Direction::Down, until, |cpu, failed| {
             let goer = set.goers.iter().find(|goer| goer.cpu == cpu);
             let origin = goer
                 .expect("BUG: a CPU walks that is not in the set")

@@ -75,6 +75,16 @@ impl<E> Failures<E> {
         self.0.push((cpu, error));
     }
 
+    /// Adds all of `cpus`, with what `why_fn` returns for each.
+    pub(super) fn add_all(&mut self, cpus: &CpuMask, why_fn: impl Fn(CpuId) -> E) {
+        self.0.extend(cpus.iter().map(|cpu| (cpu, why_fn(cpu))));
+    }
+
+    /// Returns the CPU that was added last.
+    pub(super) fn last(&self) -> Option<CpuId> {
+        self.0.last().map(|(cpu, _)| *cpu)
+    }
+
     /// Ends the batch.
     pub(super) fn into_result(mut self) -> Result<(), BatchError<E>> {
         if self.0.is_empty() {

@@ -64,6 +64,29 @@ fn deadline<P: HotplugHost>(limit: &AtomicU64) -> Instant {
     P::deadline(Duration::from_nanos(limit.load(Ordering::Relaxed)))
 }
 
+/// A limit that several CPUs have in common. It counts anew from each that was in time, and
+/// once one was late it is past for all: they have had as long by then.
+pub(super) struct CommonLimit<'a> {
+    each: &'a AtomicU64,
+    past: Option<Instant>,
+}
+
+impl<'a> CommonLimit<'a> {
+    fn new(each: &'a AtomicU64) -> Self {
+        CommonLimit { each, past: None }
+    }
+
+    /// Returns the limit of the next CPU.
+    pub(super) fn until<P: HotplugHost>(&self) -> Instant {
+        self.past.unwrap_or_else(|| deadline::<P>(self.each))
+    }
+
+    /// Notes that a CPU was late, whose limit was `until`.
+    pub(super) fn was_late(&mut self, until: Instant) {
+        self.past = Some(until);
+    }
+}
+
 impl<P: HotplugHost> Hotplug<P> {
     /// How long a CPU may take to say ALIVE (Linux on arm64: 5 s).
     pub const ARRIVE: Duration = Duration::from_secs(5);
@@ -85,6 +108,16 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn down_limit(&self) -> Option<Duration> {
         let limit = self.limits.down.load(Ordering::Relaxed);
         (limit != u64::MAX).then(|| Duration::from_nanos(limit))
+    }
+
+    /// Returns the limit that CPUs which go together have to say DEAD.
+    pub(super) fn common_die_limit(&self) -> CommonLimit<'_> {
+        CommonLimit::new(&self.limits.die)
+    }
+
+    /// Returns the limit of firmware to say OFF of CPUs that go together.
+    pub(super) fn common_off_limit(&self) -> CommonLimit<'_> {
+        CommonLimit::new(&self.limits.off)
     }
 
     /// Returns the deadline of a way down that begins now.
@@ -189,7 +222,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 return Ok(());
             }
             if let Some(reason) = self.refusal(cpu) {
-                if self.wait_off(cpu) {
+                if self.wait_off(cpu, None) {
                     if handshake.seen_off(SyncState::Kicked).is_ok() {
                         *self.cpus.get(cpu).quarantine.lock() = None;
                         return Err(StepError::RefusedItself(reason));
@@ -236,46 +269,58 @@ impl<P: HotplugHost> Hotplug<P> {
     /// At the deadline a CPU still holds the grace period up.
     pub(super) fn wait_inactive(&self, context: &StepContext) -> Result<(), StepError> {
         if !context.in_batch {
-            self.wait_grace_period(context.cpu, context.until)?;
+            let over = self.wait_grace_period(context.cpu, context.until);
+            over.map_err(StepError::NotQuiescent)?;
         }
         P::sched().push_all(context.cpu);
         Ok(())
     }
 
     /// Waits for a grace period, for the take-down of `cpus`.
-    pub(super) fn wait_for_masks(&self, cpus: &CpuMask) {
-        P::grace_periods().synchronize(|late| {
+    ///
+    /// # Errors
+    /// As [`Hotplug::wait_grace_period`].
+    pub(super) fn wait_for_masks(&self, cpus: &CpuMask, until: Instant) -> Result<(), CpuId> {
+        let over = P::grace_periods().synchronize_until(until, |late| {
             log::warn!("CPUs {cpus} wait for a grace period; CPUs {late} hold it up");
         });
+        late_one(over)
     }
 
     /// Waits for a grace period, for the take-down of `cpu`.
     ///
     /// # Errors
-    /// At `until` a CPU still holds it up.
-    pub(super) fn wait_grace_period(&self, cpu: CpuId, until: Instant) -> Result<(), StepError> {
+    /// A CPU that still holds it up at `until`.
+    pub(super) fn wait_grace_period(&self, cpu: CpuId, until: Instant) -> Result<(), CpuId> {
         let over = P::grace_periods().synchronize_until(until, |late| {
             log::warn!("CPU{cpu} waits for a grace period; CPUs {late} hold it up");
         });
-        match over.map_err(|late| late.first()) {
-            // The last one has reported in this moment.
-            Ok(()) | Err(None) => Ok(()),
-            Err(Some(late)) => Err(StepError::NotQuiescent(late)),
-        }
+        late_one(over)
     }
 
     /// `sync:alive`, teardown: waits until the CPU has said DEAD and firmware says OFF. A CPU
     /// that is late with either is quarantined.
-    pub(super) fn wait_dead(&self, cpu: CpuId) {
-        self.wait_dead_until(cpu, deadline::<P>(&self.limits.die));
+    pub(super) fn wait_dead(&self, context: &StepContext) {
+        let cpu = context.cpu;
+        match context.off_by {
+            None => self.wait_end(cpu, deadline::<P>(&self.limits.die), None),
+            Some(_) => self.wait_end(cpu, P::now(), context.off_by),
+        }
     }
 
-    fn wait_dead_until(&self, cpu: CpuId, limit: Instant) {
+    /// Waits until `cpu` has said DEAD; returns whether it has by `until`.
+    pub(super) fn says_dead(&self, cpu: CpuId, until: Instant) -> bool {
         let handshake = self.handshake(cpu);
-        if !self.wait_event(limit, || handshake.state() == SyncState::Dead) {
-            let quarantine = Quarantine::not_dead(handshake.state());
+        self.wait_event(until, || handshake.state() == SyncState::Dead)
+    }
+
+    /// Waits until `cpu` has said DEAD, by `dead_by`, and firmware OFF, by `off_by` or within
+    /// its limit.
+    fn wait_end(&self, cpu: CpuId, dead_by: Instant, off_by: Option<Instant>) {
+        if !self.says_dead(cpu, dead_by) {
+            let quarantine = Quarantine::not_dead(self.handshake(cpu).state());
             *self.cpus.get(cpu).quarantine.lock() = Some(quarantine);
-        } else if self.wait_off(cpu) {
+        } else if self.wait_off(cpu, off_by) {
             *self.cpus.get(cpu).quarantine.lock() = None;
         } else {
             self.note_not_off(cpu);
@@ -313,7 +358,7 @@ impl<P: HotplugHost> Hotplug<P> {
                     let dismissed = handshake.dismiss();
                     assert!(dismissed.is_ok(), "BUG: ALIVE became {dismissed:?}");
                 });
-                self.wait_dead(cpu);
+                self.wait_dead(&StepContext::of(cpu));
             }
             // `wait_dead` has waited for it in vain.
             SyncState::Online if self.quarantine(cpu).is_some() => {}
@@ -330,10 +375,10 @@ impl<P: HotplugHost> Hotplug<P> {
         loop {
             let look_again = limit.min(P::deadline(LOOK));
             if self.wait_event(look_again, || handshake.state() == SyncState::Dead) {
-                return self.wait_dead_until(cpu, limit);
+                return self.wait_end(cpu, limit, None);
             }
             if self.refusal(cpu).is_some() {
-                if !self.wait_off(cpu) {
+                if !self.wait_off(cpu, None) {
                     return self.note_not_off(cpu);
                 }
                 // A CPU that refuses itself never touches the word, so control moves it.
@@ -342,7 +387,7 @@ impl<P: HotplugHost> Hotplug<P> {
                     return;
                 }
             } else if P::now() >= limit {
-                return self.wait_dead_until(cpu, limit);
+                return self.wait_end(cpu, limit, None);
             }
         }
     }
@@ -354,9 +399,14 @@ impl<P: HotplugHost> Hotplug<P> {
         self.settle_if(cpu, || P::power_state(cpu) == Ok(PowerState::Off))
     }
 
-    /// Does as [`Hotplug::settle`], but firmware may say OFF within its limit. May wait.
-    pub(super) fn settle_within_limit(&self, cpu: CpuId) -> Option<Quarantine> {
-        self.settle_if(cpu, || self.wait_off(cpu))
+    /// Does as [`Hotplug::settle`], but firmware may say OFF by `off_by`, or within its limit.
+    /// May wait.
+    pub(super) fn settle_within_limit(
+        &self,
+        cpu: CpuId,
+        off_by: Option<Instant>,
+    ) -> Option<Quarantine> {
+        self.settle_if(cpu, || self.wait_off(cpu, off_by))
     }
 
     /// Does as [`Hotplug::settle`]. `is_off_fn` says whether firmware says OFF.
@@ -414,10 +464,11 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Polls firmware until it says OFF; returns whether it did in time. Control asks once
-    /// more where it did not run until the limit was past, as a virtual CPU may not.
-    fn wait_off(&self, cpu: CpuId) -> bool {
-        let limit = deadline::<P>(&self.limits.off);
+    /// Polls firmware until it says OFF; returns whether it did in time: by `off_by`, or within
+    /// its limit from now on. Control asks once more where it did not run until the limit was
+    /// past, as a virtual CPU may not.
+    fn wait_off(&self, cpu: CpuId, off_by: Option<Instant>) -> bool {
+        let limit = off_by.unwrap_or_else(|| deadline::<P>(&self.limits.off));
         let mut turns = 0;
         loop {
             let is_late = P::now() >= limit;
@@ -440,4 +491,10 @@ impl<P: HotplugHost> Hotplug<P> {
             P::sched().sleep_until(P::deadline(ASK_AGAIN));
         }
     }
+}
+
+/// Returns the first CPU that has held a grace period up until its limit, as an error.
+fn late_one(over: Result<(), CpuMask>) -> Result<(), CpuId> {
+    // If none is left, the last one has reported in this moment.
+    over.or_else(|late| late.first().map_or(Ok(()), Err))
 }

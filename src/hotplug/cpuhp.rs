@@ -44,9 +44,10 @@ struct Slot {
 enum Wanted {
     /// Walk until this many steps are up; down before this instant.
     Walk(usize, Instant),
-    /// Walk until this many steps are up, as one of a batch, which counts down when it is done.
-    /// A walk that fails is walked back to where the operation began, by the second number.
-    WalkInBatch(usize, usize),
+    /// Walk until this many steps are up, down before this instant, as one of a batch, which
+    /// counts down when it is done. A walk that fails is walked back until the second number of
+    /// steps is up.
+    WalkInBatch(usize, usize, Instant),
     /// Pass this instance, which has this row and number.
     Pass(Arc<Instance>, (usize, usize)),
 }
@@ -127,9 +128,9 @@ impl<P: HotplugHost> Command<P> {
         passed.map_err(|failed| failed.error)
     }
 
-    /// Has `cpu`'s thread walk `direction` until `target` steps are up, as one of a batch,
-    /// and returns at once. If a step fails, it walks back until `origin` steps are up, or as
-    /// far as that goes. When it is done it counts the batch's
+    /// Has `cpu`'s thread walk `direction` until `target` steps are up, down before `until`, as
+    /// one of a batch, and returns at once. If a step fails, it walks back until `origin` steps
+    /// are up, or as far as that goes. When it is done it counts the batch's
     /// [`Countdown`](crate::hotplug::Countdown) down, and [`Command::result`] has the result.
     pub(super) fn start_in_batch(
         &self,
@@ -137,8 +138,9 @@ impl<P: HotplugHost> Command<P> {
         direction: Direction,
         target: usize,
         origin: usize,
+        until: Instant,
     ) {
-        self.post(cpu, direction, Wanted::WalkInBatch(target, origin));
+        self.post(cpu, direction, Wanted::WalkInBatch(target, origin, until));
     }
 
     /// Returns whether the thread has done all that it was told to.
@@ -233,7 +235,8 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 let origin = hotplug.state(cpu).state();
                 walk_here::<P>(&context, direction, target, origin)
             }
-            Wanted::WalkInBatch(target, origin) => {
+            Wanted::WalkInBatch(target, origin, until) => {
+                context.until = until;
                 context.in_batch = true;
                 walk_here::<P>(&context, direction, target, origin)
             }

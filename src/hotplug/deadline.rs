@@ -1,18 +1,18 @@
-//! The deadline of a way down. Until the machine is stopped the operation turns back there: a
-//! lock isn't waited for any longer, `cpuhp` walks back after the step that it is in, and the
-//! stop isn't begun. The stop itself has no deadline yet.
+//! The deadline of a way down, of one CPU or of a batch. Until the machine is stopped the
+//! operation turns back there: a lock isn't waited for any longer, `cpuhp` walks back after the
+//! step that it is in, and the stop isn't begun. The stop itself has no deadline yet.
 
 use core::fmt;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{CpuDownError, Hotplug, HotplugHost, Left, StepError};
+use crate::hotplug::{CpuDownError, Hotplug, HotplugHost, Left, StepError, WalkError};
 use crate::sched::ThreadName;
 use crate::stop_machine::StopMutexGuard;
 use crate::time::Instant;
 use crate::trace::Direction;
 
-/// What a way down had waited for, before its first step or before the stop, when its deadline
-/// came.
+/// What a way down had waited for when its deadline came: before its first step, before the stop,
+/// or, in a batch, for what is common to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
     /// Nothing: the deadline was past when it began, or a step before the stop took until then.
@@ -23,6 +23,8 @@ pub enum Awaited {
     Reader(ThreadName),
     /// This CPU, which was in a section with preemption off. It would not have come to the stop.
     Cpu(CpuId),
+    /// A step of this CPU, which was to go too.
+    Walk(CpuId),
 }
 
 impl fmt::Display for Awaited {
@@ -39,6 +41,7 @@ impl fmt::Display for Awaited {
                 write!(f, "thread {thread} held cpus_read_lock until the deadline")
             }
             Awaited::Cpu(cpu) => fmt::Display::fmt(&StepError::NotQuiescent(*cpu), f),
+            Awaited::Walk(cpu) => write!(f, "a step of CPU{cpu} lasted until the deadline"),
         }
     }
 }
@@ -52,17 +55,17 @@ pub(super) enum NotTakenDown {
 }
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// Waits until the machine can be stopped to take `cpu` down; returns the stop mutex.
+    /// Waits until the machine can be stopped; returns the stop mutex.
     ///
-    /// With a deadline it also waits for a grace period. A CPU that doesn't come to that would
-    /// not come to the stop, which has no deadline of its own.
+    /// With a deadline it also waits for a grace period, by `grace_fn`. A CPU that doesn't come
+    /// to that would not come to the stop, which has no deadline of its own.
     ///
     /// # Errors
     /// What was waited for when `deadline` came.
     pub(super) fn may_stop(
         &self,
-        cpu: CpuId,
         deadline: Instant,
+        grace_fn: impl FnOnce(Instant) -> Result<(), CpuId>,
     ) -> Result<StopMutexGuard<'static, P>, Awaited> {
         let stop = P::stop_machine();
         let Some(still) = stop.lock_until(deadline) else {
@@ -70,10 +73,10 @@ impl<P: HotplugHost> Hotplug<P> {
             return Err(owner.map_or(Awaited::Nothing, Awaited::Operation));
         };
         if deadline != Instant::FOREVER {
-            match self.wait_grace_period(cpu, deadline) {
-                Err(StepError::NotQuiescent(late)) => return Err(Awaited::Cpu(late)),
-                _ if P::now() >= deadline => return Err(Awaited::Nothing),
-                _ => {}
+            match grace_fn(deadline) {
+                Err(late) => return Err(Awaited::Cpu(late)),
+                Ok(()) if P::now() >= deadline => return Err(Awaited::Nothing),
+                Ok(()) => {}
             }
         }
         Ok(still)
@@ -89,16 +92,30 @@ impl<P: HotplugHost> Hotplug<P> {
         P::sched().unpark(self.thread(cpu));
         match self.command(cpu).run_on(cpu, Direction::Up, origin) {
             Ok(()) => CpuDownError::Late { cpu, awaited },
-            Err(failed) => {
-                let up = self.state(cpu).state();
-                let last = self.last_up(up);
-                CpuDownError::NotUndone {
-                    cpu,
-                    step: self.step_name(failed.step),
-                    error: failed.error,
-                    left: Left::HalfWay(last.expect("BUG: a CPU that is online has no step up")),
-                }
-            }
+            Err(failed) => self.not_taken_again(cpu, failed),
         }
+    }
+
+    /// Returns the error of a CPU, now half way, that has failed to take its steps up again.
+    pub(super) fn not_taken_again(&self, cpu: CpuId, failed: WalkError) -> CpuDownError {
+        let up = self.state(cpu).state();
+        let last = self.last_up(up);
+        CpuDownError::NotUndone {
+            cpu,
+            step: self.step_name(failed.step),
+            error: failed.error,
+            left: Left::HalfWay(last.expect("BUG: a CPU that is online has no step up")),
+        }
+    }
+
+    /// Returns until when the walks of `cpus` CPUs may go on that are to go together before
+    /// `deadline` (`time-for-the-stop` of [`batch`](crate::hotplug::batch)).
+    pub(super) fn walks_end(deadline: Instant, cpus: usize) -> Instant {
+        if cpus < 2 || deadline == Instant::FOREVER {
+            return deadline;
+        }
+        let now = P::now();
+        let left = deadline.ticks_since(now);
+        now.after_ticks(left - left / 4)
     }
 }

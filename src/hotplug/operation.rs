@@ -205,7 +205,7 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> Result<(), CpuDownError> {
         let origin = self.state(cpu).state();
         if origin == 0 {
-            return match self.settle_within_limit(cpu) {
+            return match self.settle_within_limit(cpu, None) {
                 None => Ok(()),
                 Some(quarantine) => Err(CpuDownError::Quarantined { cpu, quarantine }),
             };
@@ -278,10 +278,11 @@ impl<P: HotplugHost> Hotplug<P> {
         let was_refused = P::off_refused(cpu).is_some();
         P::sched().park(self.thread(cpu));
         P::sched().give_way();
-        let still = self.may_stop(cpu, deadline);
+        let still = self.may_stop(deadline, |until| self.wait_grace_period(cpu, until));
         let still = still.map_err(NotTakenDown::Late)?;
         self.leave_online(&CpuMask::of(cpu), still);
-        self.see_end(cpu, was_refused).map_err(NotTakenDown::Lost)
+        let ended = self.see_end(&StepContext::of(cpu), was_refused);
+        ended.map_err(NotTakenDown::Lost)
     }
 
     /// Walks each of `cpus`, whose threads are parked, from `init:online` down through one still
@@ -320,11 +321,11 @@ impl<P: HotplugHost> Hotplug<P> {
     /// `was_refused` says whether firmware had refused to turn it off in an earlier life.
     pub(super) fn see_end(
         &'static self,
-        cpu: CpuId,
+        context: &StepContext,
         was_refused: bool,
     ) -> Result<(), CpuDownError> {
-        let context = StepContext::of(cpu);
-        let walked = self.walker(&context).down(UP_TO_POST_DEAD);
+        let cpu = context.cpu;
+        let walked = self.walker(context).down(UP_TO_POST_DEAD);
         assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         match self.quarantine(cpu) {
             None => {}

@@ -152,6 +152,9 @@ pub struct StepContext {
     /// Whether the CPU goes as one of a batch: control waits once for all CPUs of the batch,
     /// where a step would wait for each.
     pub in_batch: bool,
+    /// Until when firmware may say OFF of the CPU, if that goes with others: control has waited
+    /// for its DEAD already, and the limit for OFF is one for all of them.
+    pub off_by: Option<Instant>,
 }
 
 impl StepContext {
@@ -161,6 +164,7 @@ impl StepContext {
             cpu,
             until: Instant::FOREVER,
             in_batch: false,
+            off_by: None,
         }
     }
 }

@@ -240,7 +240,7 @@ table![
         name: "sync:alive",
         group: Group::Sync,
         startup: Side::Fallible(|cx| P::hotplug().wait_alive(cx.cpu)),
-        teardown: Side::Infallible(|cx| P::hotplug().wait_dead(cx.cpu)),
+        teardown: Side::Infallible(|cx| P::hotplug().wait_dead(cx)),
     },
     Step {
         name: "sync:timers",

@@ -27,22 +27,22 @@ fn hotplug() -> &'static Hotplug<Sim> {
     Sim::hotplug()
 }
 
-fn cpu(number: usize) -> CpuId {
+pub(crate) fn cpu(number: usize) -> CpuId {
     CpuId::from_index(number)
 }
 
-fn mask(numbers: &[usize]) -> CpuMask {
+pub(crate) fn mask(numbers: &[usize]) -> CpuMask {
     numbers.iter().map(|number| cpu(*number)).collect()
 }
 
-fn all_up(cpus: usize) {
+pub(crate) fn all_up(cpus: usize) {
     for number in 1..cpus {
         assert_eq!(hotplug().cpu_up(cpu(number)), Ok(()));
     }
 }
 
 /// Checks that the CPUs of `online` are online, and all others off.
-fn check_online(cpus: usize, online: &[usize]) {
+pub(crate) fn check_online(cpus: usize, online: &[usize]) {
     for number in 0..cpus {
         let wanted = if online.contains(&number) {
             CpuHealth::Online
@@ -55,7 +55,7 @@ fn check_online(cpus: usize, online: &[usize]) {
 }
 
 /// Returns how many still points and how many grace periods there have been.
-fn counters() -> (u64, u64) {
+pub(crate) fn counters() -> (u64, u64) {
     let stats = Sim::grace_periods().stats();
     (Sim::stop_machine().stops(), stats.grace_periods)
 }

@@ -20,8 +20,8 @@ use crate::affinity::spawn;
 use crate::failures::step;
 use crate::sim::Sim;
 
-const SHORT: Duration = Duration::from_millis(10);
-const LONG: Duration = Duration::from_millis(20);
+pub(crate) const SHORT: Duration = Duration::from_millis(10);
+pub(crate) const LONG: Duration = Duration::from_millis(20);
 
 fn hotplug() -> &'static Hotplug<Sim> {
     Sim::hotplug()
@@ -31,11 +31,11 @@ fn victim() -> CpuId {
     CpuId::from_index(1)
 }
 
-fn sleep(time: Duration) {
+pub(crate) fn sleep(time: Duration) {
     Sim::sched().sleep_until(Sim::deadline(time));
 }
 
-fn name(text: &str) -> ThreadName {
+pub(crate) fn name(text: &str) -> ThreadName {
     ThreadName::new(format_args!("{text}"))
 }
 
@@ -78,10 +78,10 @@ fn with_all_up(cpus: usize, test: impl FnOnce() + Send + 'static) {
 
 /// A flag that a test sets to have its other threads go on.
 #[derive(Clone, Default)]
-struct Flag(Arc<AtomicBool>);
+pub(crate) struct Flag(Arc<AtomicBool>);
 
 impl Flag {
-    fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
@@ -89,7 +89,7 @@ impl Flag {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn sleep_until_set(&self) {
+    pub(crate) fn sleep_until_set(&self) {
         while !self.is_set() {
             sleep(Duration::from_micros(100));
         }
@@ -97,7 +97,11 @@ impl Flag {
 }
 
 /// Starts a thread on `cpu` that calls `hold_fn` and keeps its value until the flag is set.
-fn holder<G>(text: &str, cpu: CpuId, hold_fn: impl FnOnce() -> G + Send + 'static) -> Flag {
+pub(crate) fn holder<G>(
+    text: &str,
+    cpu: CpuId,
+    hold_fn: impl FnOnce() -> G + Send + 'static,
+) -> Flag {
     let (holds, done) = (Flag::default(), Flag::default());
     let theirs = (holds.clone(), done.clone());
     spawn(text, cpu, move || {
@@ -126,13 +130,22 @@ fn late(awaited: Awaited) -> CpuDownError {
 
 /// Installs a step on CPUs whose teardown sleeps for `time`.
 fn slow(time: Duration) -> StepHandle<Sim> {
-    let callbacks = Callbacks::enable(
-        Some(Box::new(|_| Ok(()))),
-        Some(Box::new(move |_| {
+    slow_on(|_| true, time)
+}
+
+/// Installs a step `slow` on CPUs whose teardown sleeps for `time` on those for which `is_slow_fn`
+/// returns true.
+pub(crate) fn slow_on(
+    is_slow_fn: impl Fn(CpuId) -> bool + Send + Sync + 'static,
+    time: Duration,
+) -> StepHandle<Sim> {
+    let stop_fn = move |cpu: CpuId| {
+        if is_slow_fn(cpu) {
             sleep(time);
-            Ok(())
-        })),
-    );
+        }
+        Ok(())
+    };
+    let callbacks = Callbacks::enable(Some(Box::new(|_| Ok(()))), Some(Box::new(stop_fn)));
     let new = NewStep {
         name: "slow",
         place: Place::Enable,
@@ -229,12 +242,12 @@ fn nothing_begins_after_the_deadline() {
     });
 }
 
-/// Starts a thread on CPU 2 that has preemption off from when `when_fn` returns true until the
+/// Starts a thread on `cpu` that has preemption off from when `when_fn` returns true until the
 /// flag is set.
-fn busy_from(when_fn: impl Fn() -> bool + Send + 'static) -> Flag {
+pub(crate) fn busy_from(cpu: CpuId, when_fn: impl Fn() -> bool + Send + 'static) -> Flag {
     let done = Flag::default();
     let theirs = done.clone();
-    spawn("busy", CpuId::from_index(2), move || {
+    spawn("busy", cpu, move || {
         while !when_fn() {
             Sim::relax();
         }
@@ -250,7 +263,7 @@ fn busy_from(when_fn: impl Fn() -> bool + Send + 'static) -> Flag {
 fn a_cpu_with_preemption_off_is_named() {
     with_all_up(3, || {
         let busy = CpuId::from_index(2);
-        let done = busy_from(|| true);
+        let done = busy_from(busy, || true);
         sleep(Duration::from_millis(1));
         let error = step_failed("sync:active", StepError::NotQuiescent(busy));
         assert_eq!(down(), Err(error));
@@ -258,7 +271,7 @@ fn a_cpu_with_preemption_off_is_named() {
         check_back();
 
         // All steps in thread context are down when it begins: the machine would not stop.
-        let done = busy_from(|| hotplug().state(victim()).state() == UP_TO_ONLINE);
+        let done = busy_from(busy, || hotplug().state(victim()).state() == UP_TO_ONLINE);
         sleep(Duration::from_millis(1));
         assert_eq!(down(), Err(late(Awaited::Cpu(busy))));
         done.set();
@@ -295,7 +308,7 @@ fn a_failure_on_the_way_back_from_the_deadline_is_told() {
         let busy = CpuId::from_index(2);
         let cpu = victim();
         let threads = step("sched:threads");
-        let done = busy_from(|| hotplug().state(victim()).state() == UP_TO_ONLINE);
+        let done = busy_from(busy, || hotplug().state(victim()).state() == UP_TO_ONLINE);
         sleep(Duration::from_millis(1));
         Sim::script(|script| script.fails = vec![(threads, Direction::Up)]);
         let error = CpuDownError::NotUndone {

@@ -19,8 +19,8 @@ use crate::sim::{NEVER, Off, Sim};
 
 /// The time limits. They are short, because firmware is asked every 100 µs.
 const ARRIVE: Duration = Duration::from_millis(25);
-const DIE: Duration = Duration::from_millis(15);
-const OFF: Duration = Duration::from_millis(5);
+pub(crate) const DIE: Duration = Duration::from_millis(15);
+pub(crate) const OFF: Duration = Duration::from_millis(5);
 
 pub(crate) const MS: u64 = 1_000_000;
 

@@ -420,9 +420,12 @@ impl HotplugHost for Sim {
         let mut state = state();
         let now = state.now;
         let off = state.script.off;
+        let times = state.script.times(cpu);
         let it = &mut state.cpus[cpu.index()];
         match off {
-            Off::After(time) => it.power = Power::Leaving(now.saturating_add(time)),
+            Off::After(time) => {
+                it.power = Power::Leaving(now.saturating_add(time.saturating_mul(times)));
+            }
             Off::Parks(error) => {
                 it.off_refused = Some(error);
                 it.power = Power::Parked;
@@ -437,7 +440,10 @@ impl HotplugHost for Sim {
 
     fn disable_cpu_interface(cpu: CpuId) {
         assert_eq!(cpu.index(), CPU.get(), "the CPU itself");
-        let late = state().script.dies_after;
+        let late = {
+            let script = &state().script;
+            script.dies_after.saturating_mul(script.times(cpu))
+        };
         hold(late);
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::ApRefusal;
 use stillpoint::platform::{PowerState, PsciError};
 use stillpoint::trace::Direction;
@@ -40,6 +41,8 @@ pub(crate) struct Script {
     /// How long a leaving CPU waits before it stores DEAD.
     pub(crate) dies_after: u64,
     pub(crate) off: Off,
+    /// Whether the times until DEAD and OFF are those of CPU 1, and for CPU n n times as long.
+    pub(crate) by_number: bool,
     /// What AFFINITY_INFO returns instead of the CPU's real state.
     pub(crate) affinity: Option<Result<PowerState, PsciError>>,
     /// How long the caller of AFFINITY_INFO doesn't run after the next call, once.
@@ -67,12 +70,22 @@ impl Script {
             arrives_after: 0,
             dies_after: 0,
             off: Off::After(2_000),
+            by_number: false,
             affinity: None,
             held_after_asking: 0,
             early_off: false,
             fails: Vec::new(),
             stacks: None,
             before_step: None,
+        }
+    }
+
+    /// Returns how many times the times until DEAD and OFF `cpu` takes.
+    pub(crate) fn times(&self, cpu: CpuId) -> u64 {
+        if self.by_number {
+            cpu.index() as u64
+        } else {
+            1
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Ways down with a deadline: a pinned thread, a step that takes long, a reader and a CPU with
-//! preemption off are named, and all is as before. An ENABLE step that refuses stops no thread.
+//! preemption off are named, and all is as before. Of a batch a CPU that is late by itself stays,
+//! and the others go. An ENABLE step that refuses stops no thread.
 
 //@ smp: 2 4 8
 //@ timeout: 120
@@ -16,7 +17,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api::hotplug::{
-    self, Awaited, CpuDownError, EnableStep, StepError, cpu_down_before,
+    self, Awaited, BatchError, CpuDownError, EnableStep, StepError, cpu_down_before,
+    cpus_down_before,
 };
 use stillpoint::api::{self, thread, time};
 use stillpoint::cpu::{CpuId, CpuMask};
@@ -39,6 +41,15 @@ fn main() {
     ktap.check("a reader of the CPUs is named", reads(cpu));
     ktap.check("a CPU with preemption off is named", busy(cpu));
     ktap.check("the limit of each way down holds", limit(cpu));
+    ktap.check(
+        "a CPU of a batch that is late stays, the others go",
+        one_late(cpu),
+    );
+    ktap.check(
+        "a batch that can't stop the machine turns back",
+        none_goes(cpu),
+    );
+    ktap.check("a freeze that is late is taken back", not_frozen(cpu));
     ktap.check("a step that refuses stops no thread", refuses());
     ktap.check("all are up", all_up());
     ktap.finish()
@@ -90,12 +101,7 @@ fn wait(done: &AtomicBool) {
 }
 
 fn pinned(cpu: CpuId) -> bool {
-    let hold = |holds: &AtomicBool, done: &AtomicBool| {
-        let _here = thread::migrate_disable();
-        holds.store(true, Ordering::Release);
-        wait(done);
-    };
-    let refused = while_held(cpu, hold, || down(cpu));
+    let refused = while_pinned(cpu, || down(cpu));
     let named = matches!(
         refused,
         Err(CpuDownError::Step { error: StepError::Pinned(name), .. }) if name.as_str() == "holds"
@@ -147,21 +153,23 @@ fn reads(cpu: CpuId) -> bool {
     same("refused", named, true) & times_out(refused) & is_back(cpu)
 }
 
+/// Has preemption off until `done`.
+fn busy_there(holds: &AtomicBool, done: &AtomicBool) {
+    let _here = PreemptGuard::<Hw>::new();
+    holds.store(true, Ordering::Release);
+    while !done.load(Ordering::Acquire) {
+        Hw::relax();
+    }
+}
+
 fn busy(cpu: CpuId) -> bool {
     let other = secondaries().into_iter().find(|other| *other != cpu);
     // On two CPUs the thread would be in the way of this one.
     let Some(other) = other else { return true };
-    let hold = |holds: &AtomicBool, done: &AtomicBool| {
-        let _here = PreemptGuard::<Hw>::new();
-        holds.store(true, Ordering::Release);
-        while !done.load(Ordering::Acquire) {
-            Hw::relax();
-        }
-    };
     thread::current()
         .set_affinity(&CpuMask::of(CpuId::BOOT))
         .expect("it is active");
-    let refused = while_held(other, hold, || down(cpu));
+    let refused = while_held(other, busy_there, || down(cpu));
     let back = thread::current().set_affinity(kernel().masks.possible());
     let error = StepError::NotQuiescent(other);
     let step = kernel().hotplug.step_name(row("sync:active"));
@@ -181,14 +189,83 @@ fn row(name: &str) -> usize {
 fn limit(cpu: CpuId) -> bool {
     let before = hotplug::down_limit();
     hotplug::set_down_limit(Some(SHORT));
+    let refused = while_pinned(cpu, || api::cpu_down(cpu));
+    hotplug::set_down_limit(before);
+    same("before", before, None) & times_out(refused) & is_back(cpu)
+}
+
+/// Returns the secondaries, as a set.
+fn set() -> CpuMask {
+    secondaries().into_iter().collect()
+}
+
+/// Has a thread pinned to `on` while `test_fn` runs.
+fn while_pinned<R>(on: CpuId, test_fn: impl FnOnce() -> R) -> R {
     let hold = |holds: &AtomicBool, done: &AtomicBool| {
         let _here = thread::migrate_disable();
         holds.store(true, Ordering::Release);
         wait(done);
     };
-    let refused = while_held(cpu, hold, || api::cpu_down(cpu));
-    hotplug::set_down_limit(before);
-    same("before", before, None) & times_out(refused) & is_back(cpu)
+    while_held(on, hold, test_fn)
+}
+
+/// A pinned thread keeps its CPU, and no other, with one still point: also if the limit is that
+/// of all ways down.
+fn one_late(cpu: CpuId) -> bool {
+    let before = || cpus_down_before(&set(), time::deadline(5 * SHORT));
+    let by_limit = || {
+        hotplug::set_down_limit(Some(5 * SHORT));
+        let went = hotplug::cpus_down(&set());
+        hotplug::set_down_limit(None);
+        went
+    };
+    let downs: [&dyn Fn() -> Result<(), BatchError<CpuDownError>>; 2] = [&before, &by_limit];
+    downs.iter().all(|down_fn| {
+        let stops = kernel().stop_machine.stops();
+        let went = while_pinned(cpu, down_fn);
+        let stops = kernel().stop_machine.stops() - stops;
+        let stay: CpuMask = [CpuId::BOOT, cpu].into_iter().collect();
+        let late = went.map_err(|failed| (failed.cpus(), failed.errno()));
+        same("late", late, Err((CpuMask::of(cpu), Errno::TimedOut)))
+            & same("still points", stops, u64::from(set().count() > 1))
+            & masks_say(&stay)
+            & states_say(&stay)
+            & set().iter().all(|cpu| api::cpu_up(cpu).is_ok())
+            & is_back(cpu)
+    })
+}
+
+/// The last CPU stays, with preemption off.
+fn none_goes(cpu: CpuId) -> bool {
+    let goes = set().without(&CpuMask::of(cpu));
+    if goes.count() < 2 {
+        return true;
+    }
+    let me = thread::current();
+    me.set_affinity(&CpuMask::of(CpuId::BOOT))
+        .expect("it is active");
+    let stops = kernel().stop_machine.stops();
+    let went = while_held(cpu, busy_there, || {
+        cpus_down_before(&goes, time::deadline(SHORT))
+    });
+    let back = me.set_affinity(kernel().masks.possible());
+    let stops = kernel().stop_machine.stops() - stops;
+    let awaited = Awaited::Cpu(cpu);
+    let named = went.is_err_and(|failed| {
+        let late = |(cpu, error): &(CpuId, CpuDownError)| {
+            *error == CpuDownError::Late { cpu: *cpu, awaited }
+        };
+        failed.cpus() == goes && failed.failed().iter().all(late)
+    });
+    same("named", named, true) & same("still points", stops, 0) & back.is_ok() & is_back(cpu)
+}
+
+fn not_frozen(cpu: CpuId) -> bool {
+    hotplug::set_down_limit(Some(SHORT));
+    let frozen = while_pinned(cpu, || hotplug::freeze(CpuId::BOOT).map(drop));
+    hotplug::set_down_limit(None);
+    let frozen = frozen.map_err(|error| error.errno());
+    same("frozen", frozen, Err(Errno::TimedOut)) & is_back(cpu)
 }
 
 /// Whether a step that refuses leaves all threads running, also those of the CPU.
