@@ -39,7 +39,7 @@ pub enum FreezeError {
     NotActive(CpuId),
     /// A CPU did not go. Those that had gone are back.
     Down {
-        /// Why.
+        /// Why the first of them did not.
         error: CpuDownError,
         /// How many had gone and are not back. The log says why.
         away: usize,
@@ -225,8 +225,8 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Takes all online CPUs but `stays` down, and disables hotplug until the returned value is
-    /// thawed or dropped. If one doesn't go, those that had gone come back.
+    /// Takes all online CPUs but `stays` down, as a batch, and disables hotplug until the returned
+    /// value is thawed or dropped. If one doesn't go, those that have gone come back.
     ///
     /// # Context
     /// As [`Hotplug::cpu_down`].
@@ -241,19 +241,18 @@ impl<P: HotplugHost> Hotplug<P> {
             return Err(FreezeError::NotActive(stays));
         }
         let others = P::masks().online().without(&CpuMask::of(stays));
-        let mut gone: Vec<Gone> = Vec::with_capacity(others.count());
-        for cpu in others.iter() {
-            let up = self.state(cpu).state();
-            let went = self.go_down_to(cpu, 0, self.down_deadline(), &mut held);
-            held.take_cpus_again(&self.lock);
-            if let Err(error) = went {
-                let away = match self.bring_back(&gone, &mut held) {
-                    Err(ThawError::Up { away, .. }) => away,
-                    Ok(()) | Err(ThawError::WouldDeadlock(_)) => 0,
-                };
-                return Err(FreezeError::Down { error, away });
-            }
-            gone.push((cpu, up));
+        let before = others.iter().map(|cpu| (cpu, self.state(cpu).state()));
+        let mut gone: Vec<Gone> = before.collect();
+        let went = self.go_down_together(&others, self.down_deadline(), &mut held);
+        held.take_cpus_again(&self.lock);
+        if let Err(failed) = went {
+            let (_, error) = failed.failed()[0];
+            gone.retain(|(cpu, _)| failed.of(*cpu).is_none());
+            let away = match self.bring_back(&gone, &mut held) {
+                Err(ThawError::Up { away, .. }) => away,
+                Ok(()) | Err(ThawError::WouldDeadlock(_)) => 0,
+            };
+            return Err(FreezeError::Down { error, away });
         }
         Ok(Frozen {
             gone,

@@ -6,9 +6,12 @@ use stillpoint::hotplug::{
     TargetError, ThawError,
 };
 use stillpoint::platform::{Platform, PsciError};
+use stillpoint::sched::SchedHost;
 use stillpoint::sched::lock::WouldDeadlock;
 use stillpoint::trace::Direction::Down;
 
+use crate::batches::counters;
+use crate::deadlines::{LONG, holder, name};
 use crate::every_cpu::look;
 use crate::failures::step;
 use crate::sim::{On, Sim};
@@ -91,6 +94,42 @@ fn dropping_thaws_and_those_that_were_off_stay_off() {
         let none = hotplug().freeze(cpu(4)).err();
         assert_eq!(none, Some(FreezeError::NotActive(cpu(4))));
         look(&[1, 2, 3]);
+    });
+}
+
+/// The others go as a batch: one still point, and one grace period, also where ways down have a
+/// limit. With that there is a second grace period, which shows that the machine can be stopped.
+#[test]
+fn a_freeze_is_a_batch() {
+    with_four(|| {
+        for (limit, graces) in [(None, 1), (Some(LONG), 2)] {
+            hotplug().set_down_limit(limit);
+            let before = counters();
+            let frozen = hotplug().freeze(cpu(2)).expect("the others go");
+            assert_eq!(counters(), (before.0 + 1, before.1 + graces));
+            drop(frozen);
+            look(&ALL);
+        }
+    });
+}
+
+/// At the limit the freeze fails, and those that have gone come back.
+#[test]
+fn a_freeze_that_is_late_is_taken_back() {
+    with_four(|| {
+        hotplug().set_down_limit(Some(LONG));
+        let done = holder("pins", cpu(1), || Sim::sched().migrate_disable());
+        let error = CpuDownError::Step {
+            cpu: cpu(1),
+            step: "sched:drain".into(),
+            error: StepError::Pinned(name("pins")),
+        };
+        let refused = FreezeError::Down { error, away: 0 };
+        assert_eq!(hotplug().freeze(cpu(2)).err(), Some(refused));
+        look(&ALL);
+        done.set();
+        drop(hotplug().freeze(cpu(2)).expect("the others go"));
+        look(&ALL);
     });
 }
 
