@@ -15,7 +15,7 @@ use crate::arch::aarch64::semihosting;
 use crate::cpu::CpuMask;
 use crate::kernel::try_kernel;
 use crate::kernel::{Hw, console};
-use crate::platform::CpuOps;
+use crate::platform::{CpuOps, Platform};
 use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,22 +66,22 @@ pub(crate) fn end_refused(reason: BootFailure) -> ! {
     halt_with_reason(reason)
 }
 
-/// How long a CPU may take to go before the machine ends.
-const ONE_GOES: Duration = Duration::from_secs(2);
+/// How long the CPUs may take to go before the machine ends.
+const ALL_GO: Duration = Duration::from_secs(5);
 
-/// Takes all CPUs down but one, the first that is active. A CPU that doesn't go in time stays,
-/// with a line in the log: the machine ends all the same.
+/// Takes all CPUs down but one, the first that is active, as a batch. A CPU that doesn't go in
+/// time stays, with a line in the log: the machine ends all the same.
 ///
 /// # Context
-/// As [`Hotplug::cpus_down`](crate::hotplug::Hotplug::cpus_down).
+/// As [`Hotplug::cpus_down_before`](crate::hotplug::Hotplug::cpus_down_before).
 pub(crate) fn take_others_down() {
     let Some(kernel) = try_kernel() else { return };
     let stays = kernel.masks.active().first();
     let stays = stays.map_or(CpuMask::EMPTY, CpuMask::of);
     let others = kernel.masks.online().without(&stays);
-    // A thread may keep a CPU up for ever. With a limit the CPUs go one after the other.
-    kernel.hotplug.set_down_limit(Some(ONE_GOES));
-    if let Err(failed) = kernel.hotplug.cpus_down(&others) {
+    // A thread may keep a CPU up for ever.
+    let deadline = Hw::deadline(ALL_GO);
+    if let Err(failed) = kernel.hotplug.cpus_down_before(&others, deadline) {
         for (_, error) in failed.failed() {
             log::warn!("{error} ({})", error.errno().name());
         }
