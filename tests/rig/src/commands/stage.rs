@@ -98,6 +98,9 @@ fn clippy_target(config: &Config) -> Result<()> {
     // The library with the modules that tests see, then as it is shipped.
     succeed(clippy().args(["--features", "internals"]).args(STRICT))?;
     succeed(clippy().args(STRICT))?;
+    let mut benches = cargo(config);
+    benches.arg("clippy").args(RELEASE).args(["--bench", "*"]);
+    succeed(benches.args(STRICT))?;
     // The lock validator is in debug builds only.
     let mut debug = cargo(config);
     debug.arg("clippy");
