@@ -32,9 +32,16 @@ pub const STACKS_PER_CPU: usize = 6;
 /// and of the first thread that the program makes.
 pub const FIRST_STACKS: usize = 3;
 
-/// Stacks in the pool for ordinary threads, unless memory is short: the most ordinary threads
-/// that can exist at the same time. 512 stacks with their guards take 10 MiB of addresses.
+/// Stacks in the pool for ordinary threads, unless memory is short: the ordinary threads that
+/// can exist at the same time. 512 stacks with their guards take 10 MiB of addresses.
 pub const ORDINARY_STACKS: usize = 512;
+
+/// The same on a large machine, where they take one of [`STACKS_SHARE`] parts of memory.
+pub const MOST_ORDINARY_STACKS: usize = 4096;
+
+/// In how many parts of memory the stacks of ordinary threads take one, beyond the first
+/// [`ORDINARY_STACKS`] (Linux's `threads-max` has a part of memory too: one of 8).
+pub const STACKS_SHARE: u64 = 32;
 
 /// Alignment, in bytes, that keeps the data of two CPUs out of each other's cache lines. 128
 /// bytes are enough for Arm's cores that prefetch the adjacent line, too. No core of Arm's has

@@ -11,7 +11,7 @@ use stillpoint::api::time::Timer;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
-use stillpoint::sync::atomic::{AtomicBool, Ordering};
+use stillpoint::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::floors::Floors;
 use crate::support::lines::print_line;
@@ -133,27 +133,28 @@ pub(crate) fn longest_irqs_off() -> u64 {
     ns(longest.unwrap_or(0))
 }
 
-/// The length of the still point when `cpu` goes with all that it may carry. In each round a
-/// thread there sets the timers anew, because control has adopted them in the round before.
+/// The length of the still point when `cpu` goes with all that it may carry. In each round it
+/// carries new threads and timers: those of the round before have other CPUs now.
 fn under_load(cpu: CpuId) {
     const TIMERS: usize = 10_000;
-    // The machine has stacks for 512 threads beside the kernel's own.
-    const SLEEPERS: usize = 480;
+    const SLEEPERS: usize = 1000;
     const ROUNDS: usize = 10;
-    let end = Arc::new(AtomicBool::new(false));
-    let sleep = |_| {
-        let own_end = Arc::clone(&end);
-        let body = move || {
-            while !own_end.load(Ordering::Acquire) {
-                thread::park();
-            }
-        };
-        on(cpu).spawn(body).expect("a stack is free")
-    };
-    let sleepers: Vec<_> = (0..SLEEPERS).map(sleep).collect();
     let timers: Arc<Vec<Timer>> = Arc::new((0..TIMERS).map(|_| Timer::new(|| ())).collect());
     let mut irqs_off = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
+        let end = Arc::new(AtomicBool::new(false));
+        let asleep = Arc::new(AtomicUsize::new(0));
+        let sleep = |_| {
+            let (own_end, own_asleep) = (Arc::clone(&end), Arc::clone(&asleep));
+            let body = move || {
+                own_asleep.fetch_add(1, Ordering::Relaxed);
+                while !own_end.load(Ordering::Acquire) {
+                    thread::park();
+                }
+            };
+            on(cpu).spawn(body).expect("a stack is free")
+        };
+        let sleepers: Vec<_> = (0..SLEEPERS).map(sleep).collect();
         let setting = Arc::clone(&timers);
         let set = move || {
             let never = api::now() + Duration::from_secs(36_000);
@@ -162,14 +163,17 @@ fn under_load(cpu: CpuId) {
             }
         };
         on(cpu).spawn(set).expect("a stack is free").join();
+        while asleep.load(Ordering::Relaxed) < SLEEPERS {
+            api::sleep(Duration::from_millis(1));
+        }
         down(cpu);
         irqs_off.push(longest_irqs_off());
         up(cpu);
-    }
-    end.store(true, Ordering::Release);
-    for sleeper in sleepers {
-        sleeper.thread().unpark();
-        sleeper.join();
+        end.store(true, Ordering::Release);
+        for sleeper in sleepers {
+            sleeper.thread().unpark();
+            sleeper.join();
+        }
     }
     print_line("cpu_down.irqs_off.loaded", irqs_off, 0);
 }

@@ -20,10 +20,13 @@ use core::fmt;
 use core::ops::Range;
 
 use super::{MemoryPlan, bytes};
-use crate::config::{MAX_CPUS, ORDINARY_STACKS, PAGE_SIZE, STACK_SIZE, STACKS_PER_CPU};
+use crate::config::{
+    FIRST_STACKS, MAX_CPUS, MOST_ORDINARY_STACKS, ORDINARY_STACKS, PAGE_SIZE, STACK_SIZE,
+    STACKS_PER_CPU, STACKS_SHARE,
+};
 
 /// How many stacks a layout has at most.
-pub(super) const MAX_STACKS: usize = MAX_CPUS * STACKS_PER_CPU + ORDINARY_STACKS;
+pub(super) const MAX_STACKS: usize = MAX_CPUS * STACKS_PER_CPU + MOST_ORDINARY_STACKS;
 /// In how many pieces of memory the stacks may lie.
 pub(super) const MAX_PIECES: usize = 8;
 /// Size of a guard and the stack above it, in bytes.
@@ -58,8 +61,21 @@ impl StackLayout {
         count * SLOT_SIZE
     }
 
+    /// Returns how many stacks a machine of `cpus` CPUs has whose free memory is `memory` bytes:
+    /// those of the CPUs and the first threads in any case, and for ordinary threads
+    /// [`ORDINARY_STACKS`], or as many as fit one of [`STACKS_SHARE`] parts of memory, unless all
+    /// together were more than a quarter of it.
+    pub fn count_for(cpus: usize, memory: u64) -> usize {
+        let fit = |memory: u64| usize::try_from(memory / SLOT_SIZE as u64).unwrap_or(usize::MAX);
+        let own = cpus * STACKS_PER_CPU;
+        let ordinary = fit(memory / STACKS_SHARE).clamp(ORDINARY_STACKS, MOST_ORDINARY_STACKS);
+        (own + ordinary)
+            .min(fit(memory / 4))
+            .max(own + FIRST_STACKS)
+    }
+
     /// Takes memory for `count` stacks from `plan`, but at most for [`MAX_CPUS`] times
-    /// [`STACKS_PER_CPU`] plus [`ORDINARY_STACKS`], and returns their layout. It is one piece
+    /// [`STACKS_PER_CPU`] plus [`MOST_ORDINARY_STACKS`], and returns their layout. It is one piece
     /// if the largest free range has room for it, else it fills the largest ranges, one after
     /// the other. `None` if the largest 8 haven't enough room; some of the memory is gone from
     /// the plan then.
@@ -251,10 +267,30 @@ mod tests {
     }
 
     #[test]
+    fn more_memory_has_more_stacks() {
+        const MIB: u64 = 1 << 20;
+        let ordinary = |cpus: usize, mib| {
+            let count = StackLayout::count_for(cpus, mib * MIB);
+            count - cpus * STACKS_PER_CPU
+        };
+        // As much as is needed, whether it is there or not; then a quarter of memory.
+        assert_eq!(ordinary(64, 0), FIRST_STACKS);
+        assert_eq!(ordinary(64, 16), FIRST_STACKS);
+        assert_eq!(ordinary(64, 32), 25);
+        assert_eq!(ordinary(1, 16), 198);
+        assert_eq!(ordinary(4, 64), ORDINARY_STACKS);
+        assert_eq!(ordinary(4, 256), ORDINARY_STACKS);
+        assert_eq!(ordinary(4, 1024), 1638);
+        assert_eq!(ordinary(512, 1024), 1638);
+        assert_eq!(ordinary(4, 4096), MOST_ORDINARY_STACKS);
+        assert_eq!(ordinary(512, 1 << 20), MOST_ORDINARY_STACKS);
+    }
+
+    #[test]
     fn a_layout_has_no_more_stacks_than_the_pool_can_count() {
-        let mut plan = MemoryPlan::new(Some(BASE..BASE + 4000 * SLOT), []);
+        let mut plan = MemoryPlan::new(Some(BASE..BASE + 8000 * SLOT), []);
         let layout = StackLayout::take(&mut plan, MAX_STACKS + 1).unwrap();
         assert_eq!(layout.count(), MAX_STACKS);
-        assert_eq!(plan.total(), (4000 - MAX_STACKS as u64) * SLOT);
+        assert_eq!(plan.total(), (8000 - MAX_STACKS as u64) * SLOT);
     }
 }

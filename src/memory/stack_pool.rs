@@ -50,6 +50,8 @@ pub struct StackPool {
     layout: StackLayout,
     /// Bit n is set if stack n is in use or doesn't exist.
     used: [u64; WORDS],
+    /// How many words at the beginning of `used` have no free stack, or fewer.
+    full: usize,
     /// How many stacks are in use.
     in_use: usize,
 }
@@ -66,6 +68,7 @@ impl StackPool {
         StackPool {
             layout,
             used,
+            full: 0,
             in_use: 0,
         }
     }
@@ -83,13 +86,12 @@ impl StackPool {
     /// Takes a stack and returns it, or `None` if all are in use. Its content is that of its
     /// last use.
     pub fn alloc(&mut self) -> Option<Stack> {
-        let (word, bits) = self
-            .used
-            .iter_mut()
-            .enumerate()
-            .find(|(_, bits)| **bits != u64::MAX)?;
+        while *self.used.get(self.full)? == u64::MAX {
+            self.full += 1;
+        }
+        let bits = self.used.get_mut(self.full)?;
         let bit = bits.trailing_ones() as usize;
-        let index = word * 64 + bit;
+        let index = self.full * 64 + bit;
         let bottom = self.layout.bottom(index)?;
         *bits |= 1 << bit;
         self.in_use += 1;
@@ -110,6 +112,7 @@ impl StackPool {
             stack.index
         );
         self.used[stack.index / 64] &= !bit;
+        self.full = self.full.min(stack.index / 64);
         self.in_use -= 1;
     }
 }
@@ -145,11 +148,14 @@ mod tests {
             for pair in stacks.windows(2) {
                 assert!(pair[1].bottom() >= pair[0].top() + PAGE_SIZE);
             }
-            let last = stacks.pop().unwrap();
-            let index = last.index();
-            pool.free(last);
-            assert_eq!(pool.alloc().unwrap().index(), index);
-            assert_eq!(pool.alloc(), None);
+            // The last of them, and the first, which is in another word.
+            for nth in [69, 0] {
+                let stack = stacks.remove(nth);
+                let index = stack.index();
+                pool.free(stack);
+                assert_eq!(pool.alloc().unwrap().index(), index);
+                assert_eq!(pool.alloc(), None);
+            }
         }
     }
 

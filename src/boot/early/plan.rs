@@ -6,7 +6,7 @@ use super::error::{EarlyError, Purpose};
 use super::map::requests;
 use super::{range, unused_tree};
 use crate::arch::aarch64::{image, mmu};
-use crate::config::{FIRST_STACKS, MAX_CPUS, ORDINARY_STACKS, PAGE_SIZE, STACKS_PER_CPU};
+use crate::config::{MAX_CPUS, PAGE_SIZE};
 use crate::dt::DeviceTree;
 use crate::memory::{MapKind, MemoryPlan, StackLayout, tables_needed};
 
@@ -50,7 +50,7 @@ pub(super) fn plan_memory(
 }
 
 /// Takes memory from `plan` for the stacks of every CPU of the tree, of the first threads
-/// and of ordinary threads. There are fewer ordinary ones if memory is short.
+/// and of ordinary threads. There are more ordinary ones the more memory there is.
 ///
 /// # Errors
 /// [`EarlyError::NoMemory`].
@@ -60,12 +60,7 @@ pub(super) fn plan_stacks(
 ) -> Result<StackLayout, EarlyError> {
     // The boot CPU may have no node. `cpu_list` leaves out the CPUs above the limit.
     let cpus = tree.cpus().count().clamp(1, MAX_CPUS);
-    let needed = cpus * STACKS_PER_CPU + FIRST_STACKS;
-    let wanted = cpus * STACKS_PER_CPU + ORDINARY_STACKS;
-    let afford = plan.total() / 4 / StackLayout::bytes_for(1) as u64;
-    let count = wanted
-        .min(usize::try_from(afford).unwrap_or(usize::MAX))
-        .max(needed);
+    let count = StackLayout::count_for(cpus, plan.total());
     StackLayout::take(plan, count).ok_or(EarlyError::NoMemory {
         size: StackLayout::bytes_for(count) as u64,
         purpose: Purpose::Stacks(cpus),

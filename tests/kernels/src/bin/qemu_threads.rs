@@ -3,6 +3,7 @@
 
 //@ smp: 1 2 4 8 20
 //@ timeout: 600
+//@ output: [0-9]{4} threads at once
 
 #![no_std]
 #![no_main]
@@ -18,7 +19,7 @@ use core::time::Duration;
 
 use stillpoint::api::thread::{Builder, Priority};
 use stillpoint::api::{self, JoinHandle};
-use stillpoint::config::{MAX_CPUS, ORDINARY_STACKS};
+use stillpoint::config::{MAX_CPUS, MOST_ORDINARY_STACKS, ORDINARY_STACKS};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, TEST_SGI, kernel};
 use stillpoint::platform::Platform;
@@ -142,7 +143,7 @@ fn thousands(ktap: &mut Ktap) {
 fn refusals(ktap: &mut Ktap) {
     let before = (api::heap_in_use(), api::stacks_in_use());
     let go = Arc::new(AtomicBool::new(false));
-    let mut threads = Vec::with_capacity(2 * ORDINARY_STACKS);
+    let mut threads = Vec::with_capacity(MOST_ORDINARY_STACKS);
     let refusal = loop {
         let go = Arc::clone(&go);
         let body = move || {
