@@ -14,7 +14,8 @@
 //! hotplug dearer. It has an affinity to its CPU. When the CPU goes down, the thread moves with
 //! all others and runs what is left on another CPU. The next batch that is released while the
 //! CPU is up takes it back. The thread is made when its CPU first comes up, so a callback
-//! needs no memory to run.
+//! needs no memory to run. It is parked until the first batch of its CPU is released: most CPUs
+//! come up without one.
 //!
 //! # Callers that pay
 //! A caller that finds its queue above the mark waits until it is shorter, but no longer
@@ -22,6 +23,7 @@
 //! on, slowly, and nothing stands still for ever. A caller that may not wait is not held
 //! up: in a section, in a handler, in a callback.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -30,9 +32,9 @@ use crate::rcu::callback::node;
 use crate::rcu::callbacks::Queues;
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::lock::WaitQueue;
-use crate::sched::{Class, SchedHost, SpawnError, Thread, ThreadName};
+use crate::sched::{Class, Placement, SchedHost, SpawnError, Thread, ThreadName, ThreadState};
 use crate::sched::{late_at, patience};
-use crate::sync::{Once, PreemptGuard};
+use crate::sync::{LockMap, Once, PreemptGuard};
 use crate::time::Instant;
 
 /// Interval at which a wait for threads checks again: the first, and the longest.
@@ -76,6 +78,19 @@ impl<P: SchedHost> Server<P> {
             let _ = P::sched().set_affinity(thread, &home);
         }
     }
+
+    /// Has the thread, which no other code parks or unparks, look for a batch that may run.
+    ///
+    /// # Context
+    /// The thread `rcu`, after the batch was released.
+    fn serve(&self) {
+        let thread = self.thread.get().expect("BUG: a CPU without its `rcuc`");
+        if thread.state_racy() == ThreadState::Parked {
+            P::sched().unpark(thread); // Its first batch.
+        } else {
+            self.ready.wake_one();
+        }
+    }
 }
 
 /// Callbacks, and the threads `rcu` and `rcuc/N`.
@@ -114,7 +129,7 @@ impl<P: SchedHost> Deferred<P> {
             }
             queues.release(&gathered);
             for cpu in gathered.iter() {
-                self.servers.get(cpu).ready.wake_one();
+                self.servers.get(cpu).serve();
             }
             // A callback may queue itself, and this thread is more urgent than all others.
             let now = P::now();
@@ -274,7 +289,7 @@ impl<P: GraceHost> GracePeriods<P> {
         Ok(())
     }
 
-    /// Makes the thread that runs `cpu`'s callbacks, if there is none yet, and if
+    /// Makes the thread that runs `cpu`'s callbacks, parked, if there is none yet, and if
     /// [`GracePeriods::start_threads`] has been called.
     ///
     /// # Context
@@ -290,7 +305,9 @@ impl<P: GraceHost> GracePeriods<P> {
         if server.thread.get().is_none() {
             let name = ThreadName::of_cpu("rcuc", cpu);
             let runs = move || P::grace_periods().deferred.run_callbacks(cpu);
-            let thread = P::sched().spawn(name, *class, P::masks().possible(), runs)?;
+            let home = Placement::Among(CpuMask::of(cpu));
+            let (body, work) = (Box::new(runs), LockMap::new());
+            let thread = P::sched().create(name, *class, home, body, work)?;
             thread.set_moves_silently();
             server.thread.call_once(|| thread);
         }

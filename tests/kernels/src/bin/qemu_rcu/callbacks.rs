@@ -3,16 +3,54 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use stillpoint::api::hotplug::EnableStep;
 use stillpoint::api::{self, rcu, thread};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::sched::lock::Completion;
-use stillpoint::sched::{Class, Priority};
+use stillpoint::sched::{Class, Priority, ThreadState};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::WATCHED;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, last_cpu, leave_and_return, spin_until};
+
+/// Returns how many threads of callbacks have not begun yet.
+fn not_begun() -> usize {
+    let mut parked = 0;
+    kernel().sched.for_each_thread(|thread| {
+        let serves = thread.name().as_str().starts_with("rcuc/");
+        parked += usize::from(serves && thread.state_racy() == ThreadState::Parked);
+    });
+    parked
+}
+
+/// The threads that run callbacks begin with the first batch of their CPU, also where that CPU
+/// has left before. Called before any callback was queued on a CPU but the first.
+pub(crate) fn first_batches(ktap: &mut Ktap) {
+    let others = kernel().masks.possible().count() - 1;
+    ktap.check(
+        "no thread runs for a CPU that has queued no callback",
+        not_begun() >= others,
+    );
+    let ran = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&ran);
+    let queues = EnableStep::new("queues").teardown(move |_| {
+        let ran = Arc::clone(&counted);
+        rcu::call_rcu(move || {
+            ran.fetch_add(1, Ordering::Relaxed);
+        });
+        Ok(())
+    });
+    let queues = queues.install_nocalls().expect("a slot is free");
+    let left = leave_and_return(|| {
+        rcu::barrier();
+        ran.load(Ordering::Relaxed) as usize == others
+    });
+    queues.remove_nocalls().expect("a thread may");
+    ktap.check("a CPU's first callback runs while it is away", left);
+    ktap.check("and has its thread begin", not_begun() <= 1);
+}
 
 /// Callbacks whose CPU leaves before they run.
 pub(crate) fn every_callback_runs(ktap: &mut Ktap) {

@@ -25,6 +25,7 @@ const WATCHED: Duration = Duration::from_millis(20);
 
 fn main() {
     let mut ktap = Ktap::new();
+    callbacks::first_batches(&mut ktap);
     readers::readers(&mut ktap);
     callbacks::every_callback_runs(&mut ktap);
     callbacks::at_home(&mut ktap);
