@@ -237,20 +237,21 @@ impl<P: SchedHost> GracePeriods<P> {
     /// # Context
     /// Preemption off.
     fn begin(&self) -> bool {
-        let count = |counter: &AtomicU64, what: usize| {
-            counter.fetch_add(what as u64, Ordering::Relaxed);
+        let count = |counter: &AtomicU64, what: u64| {
+            counter.fetch_add(what, Ordering::Relaxed);
         };
         count(&self.counts.grace_periods, 1);
-        let me = CpuMask::of(P::this_cpu()); // (begun-in-a-thread)
-        let others = self.pending.watched().without(&me);
-        let mut busy = others;
-        for cpu in others.iter() {
+        let me = P::this_cpu(); // (begun-in-a-thread)
+        let (mut busy, mut asked, mut idle) = (CpuMask::EMPTY, 0, 0);
+        for cpu in self.pending.watched().iter().filter(|cpu| *cpu != me) {
             if self.quiet.get(cpu).is_quiet() {
-                busy.remove(cpu);
+                idle += 1;
+            } else {
+                busy.insert(cpu);
+                asked += 1;
             }
         }
-        let asked = busy.count();
-        count(&self.counts.idle, others.count() - asked);
+        count(&self.counts.idle, idle);
         if asked == 0 {
             return true;
         }
