@@ -10,7 +10,9 @@ use crate::cpu::CpuId;
 /// A thread's name, cut to [`ThreadName::MAX`] bytes at the end of a character. The text is
 /// in the value itself, so that a fault report follows no pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)] // It is a field of the thread's head, whose layout assembly uses.
+// It is a field of the thread's head, whose layout assembly uses. Aligned, it is copied word by
+// word.
+#[repr(C, align(8))]
 pub struct ThreadName {
     /// The text in UTF-8, then zeros.
     bytes: [u8; ThreadName::MAX],
