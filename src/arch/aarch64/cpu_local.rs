@@ -46,8 +46,8 @@ pub struct CpuLocal {
     overflow_stack_limit: AtomicUsize,
     /// Values that exception entry keeps while the stack has no room for them.
     scratch: [AtomicUsize; 3],
-    /// The logical number of the CPU.
-    cpu: u32,
+    /// The logical number of the CPU, as it is used, so that it needs no check.
+    cpu: CpuId,
     /// How many fault reports have begun on this CPU.
     reports: AtomicU32,
     /// The work for the next preemption point: bits of [`PreemptWork`].
@@ -73,8 +73,6 @@ impl CpuLocal {
     /// faults on `overflow_stack`. Each of the two has at most 64 KiB, and its ends are
     /// multiples of 16.
     pub const fn new(cpu: CpuId, irq_stack: Range<usize>, overflow_stack: Range<usize>) -> Self {
-        #[allow(clippy::cast_possible_truncation)] // MAX_CPUS fits.
-        let cpu = cpu.index() as u32;
         CpuLocal {
             stack_limit: AtomicUsize::new(0),
             irq_stack_top: AtomicUsize::new(irq_stack.end),
@@ -156,8 +154,9 @@ impl CpuLocal {
     }
 
     /// Returns the logical number of the CPU.
-    pub const fn cpu_index(&self) -> usize {
-        self.cpu as usize
+    #[inline]
+    pub const fn cpu(&self) -> CpuId {
+        self.cpu
     }
 
     /// Counts a fault report that begins now, and returns how many had begun
@@ -239,11 +238,4 @@ pub fn this_cpu() -> &'static CpuLocal {
     // SAFETY: TPIDR_EL1 was set by `adopt`, or from a boot record, to a
     // `CpuLocal` that lives for ever.
     unsafe { &*core::ptr::with_exposed_provenance::<CpuLocal>(local) }
-}
-
-/// Returns the logical number of this CPU. Unless preemption or interrupts are off, the
-/// thread may be on another CPU right afterwards.
-#[inline]
-pub fn this_cpu_index() -> usize {
-    this_cpu().cpu_index()
 }

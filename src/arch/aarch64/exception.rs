@@ -172,12 +172,7 @@ pub fn report(
         halt_with_reason(BootFailure::NestedFault);
     }
     let thread = thread_head::current();
-    writeln!(
-        out,
-        "CPU {}, thread {}: {kind}",
-        cpu.cpu_index(),
-        thread.name()
-    )?;
+    writeln!(out, "CPU {}, thread {}: {kind}", cpu.cpu(), thread.name())?;
     write_cause(out, frame, kind, pool)?;
     write_stack(out, frame, cpu, thread)?;
     write_registers(out, frame)?;

@@ -14,12 +14,6 @@ use crate::sync::atomic::Ordering;
 const PPIS: core::ops::Range<u32> = 16..32;
 
 impl GicV2 {
-    /// Returns the number of the running CPU.
-    fn this_cpu(&self) -> CpuId {
-        let cpu = CpuId::new(cpu_local::this_cpu_index());
-        cpu.expect("BUG: TPIDR_EL1 names no CPU of ours")
-    }
-
     /// Returns the target list with the bits of `targets`. A CPU that has never come up,
     /// or that the GIC doesn't serve, has no bit.
     fn target_list(&self, targets: &CpuMask) -> u8 {
@@ -89,7 +83,7 @@ impl IrqChip for GicV2 {
     }
 
     fn check_priorities(&self) -> Result<(), IrqChipError> {
-        gic::check_priorities(self, self.this_cpu())
+        gic::check_priorities(self, cpu_local::this_cpu().cpu())
     }
 
     /// # Panics
@@ -157,7 +151,7 @@ impl IrqChip for GicV2 {
         }
         barrier::dsb(barrier::ISHST);
         self.distributor.send_sgi(number, list);
-        let me = &self.cpus[self.this_cpu().index()];
+        let me = &self.cpus[cpu_local::this_cpu().cpu().index()];
         me.sgi_writes.add(number, 1);
     }
 

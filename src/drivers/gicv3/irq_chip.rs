@@ -23,11 +23,6 @@ impl GicV3 {
         let redistributor = self.cpus[cpu.index()].redistributor.as_ref();
         redistributor.expect("BUG: a CPU runs that has no redistributor")
     }
-
-    /// Returns the number of the running CPU.
-    fn this_cpu(&self) -> CpuId {
-        CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
-    }
 }
 
 impl OwnBank for GicV3 {
@@ -79,7 +74,7 @@ impl IrqChip for GicV3 {
     }
 
     fn check_priorities(&self) -> Result<(), IrqChipError> {
-        gic::check_priorities(self, self.this_cpu())
+        gic::check_priorities(self, cpu_local::this_cpu().cpu())
     }
 
     /// # Panics
@@ -140,7 +135,7 @@ impl IrqChip for GicV3 {
     }
 
     fn send_sgi(&self, number: u8, targets: &CpuMask) {
-        let me = self.this_cpu();
+        let me = cpu_local::this_cpu().cpu();
         if self.fan_out.is_all_but_self(me, targets) {
             // A stop and a call to all other CPUs send to these targets. One write
             // reaches them, so the table isn't needed.

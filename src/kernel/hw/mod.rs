@@ -134,8 +134,9 @@ fn preempt_work() {
     // Code with IRQs masked is in a read-side section of RCU, so no quiescent state may be
     // reported there.
     if Hw::preempt_count() == 0 && Hw::irqs_enabled() {
-        kernel().grace_periods.preempt_point();
-        kernel().sched.preempt_point();
+        let kernel = kernel();
+        kernel.grace_periods.preempt_point();
+        kernel.sched.preempt_point();
     }
 }
 
@@ -212,7 +213,7 @@ impl Platform for Hw {
 
     #[inline]
     fn this_cpu() -> CpuId {
-        CpuId::new(cpu_local::this_cpu_index()).expect("BUG: TPIDR_EL1 names no CPU of ours")
+        cpu_local::this_cpu().cpu()
     }
 
     #[inline]
