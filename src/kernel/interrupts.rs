@@ -115,6 +115,6 @@ extern "C" fn stillpoint_irq_exit() {
         // The interrupted code had IRQs on and a preempt count of 0, so it is in no read-side
         // section.
         kernel.grace_periods.preempt_point();
-        kernel.sched.preempt_from_irq();
+        kernel.sched.preempt_point();
     }
 }

@@ -337,7 +337,8 @@ impl<P: SchedHost> Scheduler<P> {
         let throttled = turned && queue.bandwidth.is_spent();
         let over = queue.end_slice();
         if let Some(end) = queue.next_end() {
-            self.timers.get(cpu).set_slice(end); // The other one, which this interrupt has cleared.
+            // The other one, which this interrupt has cleared.
+            self.timers.get(cpu).set_slice(end, &masked);
         }
         let helped = over && self.map.any_idle() && self.call_helper(cpu, &queue);
         let uneven = self.note_here(cpu, &mut queue);

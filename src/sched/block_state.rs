@@ -87,7 +87,19 @@ impl BlockState {
     /// Returns the state.
     #[inline]
     pub fn state(&self) -> ThreadState {
-        ThreadState::from_word(self.state.load(Ordering::Relaxed))
+        ThreadState::from_word(self.word())
+    }
+
+    #[inline]
+    fn word(&self) -> u32 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the thread is about to wait or to park.
+    #[inline]
+    pub fn is_leaving(&self) -> bool {
+        let word = self.word(); // As it is: a check that it is a state would cost as much.
+        word == ThreadState::Blocking as u32 || word == ThreadState::Parking as u32
     }
 
     /// Stores `state`.
@@ -175,11 +187,11 @@ impl BlockState {
     #[inline]
     fn wakeup_from(&self, going: ThreadState, gone: ThreadState) -> Wakeup {
         // Only these two states change (wake-is-no-unpark).
-        let state = self.state();
-        if state == going {
+        let state = self.word();
+        if state == going as u32 {
             self.set_state(ThreadState::Running);
             Wakeup::GoesOn
-        } else if state == gone {
+        } else if state == gone as u32 {
             Wakeup::Enqueue
         } else {
             Wakeup::Nothing

@@ -73,7 +73,7 @@ impl<P: SchedHost> RunQueue<P> {
     }
 
     /// Charges the running thread for its time on the CPU up to now.
-    #[inline]
+    #[inline(always)] // Into the switch, which does nothing else as often.
     pub(crate) fn charge_current(&mut self) {
         let now = P::now();
         let ticks = now.ticks_since(self.charged);

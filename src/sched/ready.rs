@@ -95,17 +95,6 @@ impl<P: SchedHost> ReadyQueue<P> {
         self.holds_realtime
     }
 
-    /// Returns whether every queued thread goes behind one of `level`, whose rank while
-    /// realtime threads are held back `rank_fn` returns.
-    #[inline]
-    pub(crate) fn is_behind(&self, level: usize, rank_fn: impl FnOnce() -> usize) -> bool {
-        if self.holds_realtime {
-            let first = self.first_rank_if_held();
-            return first.is_none_or(|first| first > rank_fn());
-        }
-        self.most_urgent_level().is_none_or(|first| first > level)
-    }
-
     /// Returns the rank of the thread that is next while realtime threads are held back.
     #[cold]
     #[inline(never)]
@@ -278,7 +267,7 @@ impl<P: SchedHost> ReadyQueue<P> {
     ///
     /// # Panics
     /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
-    #[inline]
+    #[inline(always)] // Into a wake: its registers are saved once.
     pub(crate) fn push_back(&mut self, thread: Arc<Thread<P>>) {
         let level = self.admit(&thread);
         if level == NORMAL_LEVEL {
@@ -357,7 +346,24 @@ impl<P: SchedHost> ReadyQueue<P> {
     /// Removes the next thread and returns it.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Arc<Thread<P>>> {
-        let level = self.next_level()?;
+        self.pop_as_urgent(usize::MAX, || usize::MAX)
+    }
+
+    /// Removes the next thread and returns it, if it is at least as urgent as one of `level`,
+    /// whose rank while realtime threads are held back `rank_fn` returns.
+    #[inline(always)]
+    pub(crate) fn pop_as_urgent(
+        &mut self,
+        level: usize,
+        rank_fn: impl FnOnce() -> usize,
+    ) -> Option<Arc<Thread<P>>> {
+        let first = if self.holds_realtime {
+            let first = self.first_rank_if_held()?;
+            (first <= rank_fn()).then(|| self.bring_to_front_if_held())?
+        } else {
+            self.most_urgent_level().filter(|first| *first <= level)
+        };
+        let level = first?;
         let thread = if level == NORMAL_LEVEL {
             self.pop_ordinary()
         } else {
@@ -365,15 +371,6 @@ impl<P: SchedHost> ReadyQueue<P> {
         };
         self.account(level, thread.as_deref());
         thread
-    }
-
-    /// Returns the level of the thread that is next, which is the first of that level then.
-    #[inline]
-    fn next_level(&mut self) -> Option<usize> {
-        if self.holds_realtime {
-            return self.bring_to_front_if_held();
-        }
-        self.most_urgent_level()
     }
 
     /// Puts the thread that is next while realtime threads are held back before the others of

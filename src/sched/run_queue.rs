@@ -172,18 +172,20 @@ impl<P: SchedHost> RunQueue<P> {
         }
     }
 
-    /// Makes `thread` runnable here. `clock` returns the scheduler's fair clock.
+    /// Queues `thread` here, which becomes runnable unless it is about to wait. `clock` returns
+    /// the scheduler's fair clock.
     ///
     /// # Panics
     /// If it is queued already (`queued-if-ready` of [`sched`](crate::sched)).
     #[inline]
     pub fn enqueue(&mut self, thread: Arc<Thread<P>>, clock: impl FnOnce() -> u64) {
-        thread.set_state(ThreadState::Runnable);
+        if !thread.block_state.is_leaving() {
+            thread.set_state(ThreadState::Runnable);
+        }
         self.enqueue_as_it_is(thread, clock);
     }
 
-    /// Does as [`RunQueue::enqueue`] for a thread that may be about to wait, and keeps
-    /// its state.
+    /// Does as [`RunQueue::enqueue`], and keeps the thread's state.
     #[inline]
     pub(crate) fn enqueue_as_it_is(&mut self, thread: Arc<Thread<P>>, clock: impl FnOnce() -> u64) {
         if thread.urgency.is_ordinary() {
@@ -300,7 +302,8 @@ impl<P: SchedHost> RunQueue<P> {
                 .wants_slice()
                 .then(|| self.begin_behind_urgent(now_fn()));
         }
-        if !self.wants_turn() {
+        // It is ordinary, so its rivals are the other ordinary threads.
+        if self.slice_over || self.slice_end.is_some() || self.ready.first_ordinary().is_none() {
             return None;
         }
         let left = self.current().take_slice_left();
@@ -386,13 +389,12 @@ impl<P: SchedHost> RunQueue<P> {
         self.slice_end = None;
         self.slice_over = false;
         self.must_move = false;
-
         self.current = next;
         if self.help.due().is_some() {
             self.pause_help();
         }
         if let Some(next) = &self.current
-            && !matches!(next.state(), ThreadState::Blocking | ThreadState::Parking)
+            && !next.block_state.is_leaving()
         {
             next.set_state(ThreadState::Running);
         }
@@ -420,35 +422,35 @@ impl<P: SchedHost> RunQueue<P> {
                 return self.ready.pop(); // The thread's own frame holds a count of it.
             }
             ThreadState::Running if !self.must_move => {}
-            _ => {
-                self.put_previous(current, SwitchReason::GivesAway);
-                return self.ready.pop();
-            }
+            _ => return self.give_away_for_good(current),
         }
         current.leaves_by_itself();
         let rank = || rank_if_held(Some(&*current));
-        if self.ready.is_behind(current.level(), rank) {
+        let Some(next) = self.ready.pop_as_urgent(current.level(), rank) else {
             return Some(current);
-        }
-        let next = self.ready.pop();
+        };
         current.set_state(ThreadState::Runnable);
-        let slice = self.distances.slice;
-        self.ready.push_yielding(current, next.as_deref(), slice);
-        next
+        self.ready
+            .push_yielding(current, Some(&next), self.distances.slice);
+        Some(next)
+    }
+
+    /// Does as [`RunQueue::give_away`] for a thread that parks, has ended or must move.
+    #[inline(never)] // Seldom.
+    fn give_away_for_good(&mut self, current: Arc<Thread<P>>) -> Option<Arc<Thread<P>>> {
+        self.put_previous(current, SwitchReason::GivesAway);
+        self.ready.pop()
     }
 
     /// Puts the running thread, which is not the idle thread, where its state says.
+    #[inline(always)] // Into the switch, for a preemption.
     fn put_previous(&mut self, current: Arc<Thread<P>>, reason: SwitchReason) {
-        let preempted = match reason {
-            SwitchReason::MayBePreempted => {
-                current.leaves_preempted();
-                true
-            }
-            SwitchReason::GivesAway => {
-                current.leaves_by_itself();
-                false
-            }
-        };
+        let preempted = reason == SwitchReason::MayBePreempted;
+        if preempted {
+            current.leaves_preempted();
+        } else {
+            current.leaves_by_itself();
+        }
         match current.state() {
             ThreadState::Running => current.set_state(ThreadState::Runnable),
             // Preempted between "about to wait" and the wait itself: it is still

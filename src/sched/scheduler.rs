@@ -225,23 +225,14 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     /// Switches to a more urgent thread, if there is one (`urgent-first` of
-    /// [`sched`](crate::sched)). The drop of the last guard calls this. Does nothing
-    /// with a guard held or IRQs masked.
+    /// [`sched`](crate::sched)).
+    ///
+    /// # Context
+    /// Preemption on. IRQs on, as where the last guard was dropped; or masked at the end of an
+    /// interrupt, on the interrupted thread's stack.
     #[inline]
     pub fn preempt_point(&self) {
-        if P::preempt_count() == 0
-            && P::irqs_enabled()
-            && P::has_preempt_work(PreemptWork::Reschedule)
-        {
-            self.switch(SwitchReason::MayBePreempted);
-        }
-    }
-
-    /// Does as [`Scheduler::preempt_point`] at the end of an interrupt: IRQs masked, on
-    /// the interrupted thread's stack.
-    #[inline]
-    pub fn preempt_from_irq(&self) {
-        if P::preempt_count() == 0 && P::has_preempt_work(PreemptWork::Reschedule) {
+        if P::has_preempt_work(PreemptWork::Reschedule) {
             self.switch(SwitchReason::MayBePreempted);
         }
     }
@@ -268,7 +259,7 @@ impl<P: SchedHost> Scheduler<P> {
         let cpu = P::this_cpu();
         let mut queue = self.queue(cpu).lock_masked(irqs);
         let picked = queue.pick_next(reason);
-        self.note_picked(cpu, &mut queue);
+        self.note_picked(cpu, &mut queue, irqs);
         // No `Arc` in this frame: on a dead thread's stack it would never be dropped.
         let Some(Switch { from, to }) = picked else {
             if core::mem::take(&mut queue.uneven) {
@@ -356,7 +347,7 @@ impl<P: SchedHost> Scheduler<P> {
 
     /// Does as [`Scheduler::note_here`], just after the most urgent thread was picked.
     #[inline]
-    fn note_picked(&self, cpu: CpuId, queue: &mut RunQueue<P>) {
+    fn note_picked(&self, cpu: CpuId, queue: &mut RunQueue<P>, masked: &IrqGuard<P>) {
         let uneven = if queue.is_empty() {
             P::set_preempt_work(PreemptWork::Reschedule, false);
             if queue.runs_idle() && !self.map.is_idle(cpu) {
@@ -367,7 +358,7 @@ impl<P: SchedHost> Scheduler<P> {
             false
         } else {
             let now = queue.charged();
-            self.note_waiting(cpu, queue, || now)
+            self.note_waiting(cpu, queue, || now, masked)
         };
         if uneven {
             queue.look_after_switch();
@@ -395,7 +386,7 @@ impl<P: SchedHost> Scheduler<P> {
 
     #[inline(never)]
     fn note_running(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> bool {
-        self.note_waiting(cpu, queue, P::now)
+        self.note_waiting(cpu, queue, P::now, &IrqGuard::new())
     }
 
     /// Does what [`Scheduler::note_here`] does if the running thread keeps the CPU; a slice
@@ -406,9 +397,10 @@ impl<P: SchedHost> Scheduler<P> {
         cpu: CpuId,
         queue: &mut RunQueue<P>,
         now_fn: impl FnOnce() -> Instant,
+        masked: &IrqGuard<P>,
     ) -> bool {
         if let Some(end) = queue.begin_slice(now_fn) {
-            self.timers.get(cpu).set_slice(end);
+            self.timers.get(cpu).set_slice(end, masked);
         }
         self.note_load(cpu, queue)
     }

@@ -163,9 +163,10 @@ impl<P: SchedHost> Timers<P> {
     /// Sets the instant at which the running thread's slice ends.
     ///
     /// # Context
-    /// The CPU itself, IRQs masked.
-    pub(super) fn set_slice(&self, at: Instant) {
-        let mut inner = self.inner.lock_irqsave();
+    /// The CPU itself.
+    #[inline]
+    pub(super) fn set_slice(&self, at: Instant, masked: &IrqGuard<P>) {
+        let mut inner = self.inner.lock_masked(masked);
         inner.slice = at;
         inner.bring_forward(at);
     }

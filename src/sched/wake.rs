@@ -69,7 +69,13 @@ impl<P: SchedHost> Scheduler<P> {
     /// # Context
     /// Any.
     pub fn wake(&self, thread: &Arc<Thread<P>>) -> bool {
-        self.apply_wakeup(thread, BlockState::wake)
+        let masked = IrqGuard::<P>::new();
+        self.apply_wakeup(thread, BlockState::wake, &masked)
+    }
+
+    /// Does as [`Scheduler::wake`], where IRQs are masked.
+    pub(crate) fn wake_masked(&self, thread: &Arc<Thread<P>>, masked: &IrqGuard<P>) {
+        self.apply_wakeup(thread, BlockState::wake, masked);
     }
 
     /// Lets a parked thread run on (`unpark-only` of [`sched`](crate::sched)).
@@ -77,7 +83,8 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn unpark(&self, thread: &Arc<Thread<P>>) {
         thread.stopped.reset();
         thread.block_state.unpark(|| {
-            self.apply_wakeup(thread, BlockState::end_park);
+            let masked = IrqGuard::<P>::new();
+            self.apply_wakeup(thread, BlockState::end_park, &masked);
         });
     }
 
@@ -106,13 +113,14 @@ impl<P: SchedHost> Scheduler<P> {
         });
     }
 
+    #[inline(always)] // Into each of its few callers, which do nothing else.
     fn apply_wakeup(
         &self,
         thread: &Arc<Thread<P>>,
         move_fn: impl FnOnce(&BlockState) -> Wakeup,
+        masked: &IrqGuard<P>,
     ) -> bool {
-        let masked = IrqGuard::<P>::new();
-        let mut queue = self.lock_queue_of(thread, &masked);
+        let mut queue = self.lock_queue_of(thread, masked);
         match move_fn(&thread.block_state) {
             Wakeup::GoesOn => return true,
             Wakeup::Nothing => return false,
@@ -122,12 +130,12 @@ impl<P: SchedHost> Scheduler<P> {
         if thread.is_per_cpu() || thread.is_pinned() || self.suits(thread, last, &queue) {
             let queued = self.enqueue_locked(last, &mut queue, Arc::clone(thread));
             drop(queue);
-            self.complete(last, queued, &masked);
+            self.complete(last, queued, masked);
         } else {
             thread.set_state(ThreadState::Runnable);
             let placed = self.assign(thread, last);
             drop(queue);
-            self.deliver(Arc::clone(thread), &placed, &masked);
+            self.deliver(Arc::clone(thread), &placed, masked);
         }
         true
     }
@@ -297,6 +305,7 @@ impl<P: SchedHost> Scheduler<P> {
 
     /// Does as [`Scheduler::enqueue`] with the queue's lock held. The caller completes it
     /// when the lock is open.
+    #[inline(always)] // As `note_queue`.
     fn enqueue_locked(
         &self,
         cpu: CpuId,
@@ -307,12 +316,7 @@ impl<P: SchedHost> Scheduler<P> {
             let _was_idle = self.map.claim(cpu);
         } // A stopper runs only briefly: the CPU stays idle.
         // Relaxed: a hint.
-        let clock = || self.clock.load(Ordering::Relaxed);
-        if matches!(thread.state(), ThreadState::Blocking | ThreadState::Parking) {
-            queue.enqueue_as_it_is(thread, clock);
-        } else {
-            queue.enqueue(thread, clock);
-        }
+        queue.enqueue(thread, || self.clock.load(Ordering::Relaxed));
         self.note_queue(cpu, queue)
     }
 
@@ -321,7 +325,7 @@ impl<P: SchedHost> Scheduler<P> {
     ///
     /// # Context
     /// Under the lock of `queue`.
-    #[inline]
+    #[inline(always)] // Into a wake: its registers are saved once.
     pub(super) fn note_queue(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> Queued {
         if cpu == P::this_cpu() {
             Queued {
@@ -374,8 +378,14 @@ impl<P: SchedHost> Scheduler<P> {
     /// Interrupt handler.
     pub fn reschedule_interrupt(&self) {
         let masked = IrqGuard::<P>::new();
+        self.look_at_queue(&masked);
+        masked.end_no_resched(); // The end of the interrupt is a preemption point.
+    }
+
+    #[inline]
+    fn look_at_queue(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
-        let mut queue = self.queue(cpu).lock_masked(&masked);
+        let mut queue = self.queue(cpu).lock_masked(masked);
         let _uneven = self.note_here(cpu, &mut queue);
         if queue.is_idle() {
             if !self.map.is_idle(cpu) {
@@ -389,7 +399,7 @@ impl<P: SchedHost> Scheduler<P> {
                 queue.look_after_switch();
             } else {
                 drop(queue);
-                self.even_out(cpu, &masked);
+                self.even_out(cpu, masked);
             }
         }
     }

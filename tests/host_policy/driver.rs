@@ -89,7 +89,9 @@ pub(crate) fn interrupt<R>(index: usize, handle_fn: impl FnOnce() -> R) -> R {
     act(index, || {
         machine().masked.set(true);
         let result = handle_fn();
-        sched().preempt_from_irq();
+        if Many::preempt_count() == 0 {
+            sched().preempt_point();
+        }
         machine().masked.set(false);
         result
     })

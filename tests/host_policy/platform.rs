@@ -163,7 +163,9 @@ impl LocalCpu for Many {
     }
 
     fn preempt_point() {
-        Many::sched().preempt_point();
+        if Self::preempt_count() == 0 && Self::irqs_enabled() {
+            Many::sched().preempt_point();
+        }
     }
 
     fn relax() {

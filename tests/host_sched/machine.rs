@@ -99,7 +99,9 @@ impl Shared {
                     self.keeps_cpu.store(true, Ordering::Relaxed);
                     sched.wake(&self.thread(other));
                     self.keeps_cpu.store(false, Ordering::Relaxed);
-                    sched.preempt_from_irq();
+                    if Fake::preempt_count() == 0 {
+                        sched.preempt_point();
+                    }
                     // SAFETY: saved above.
                     unsafe { Fake::irq_restore(flags) };
                 }

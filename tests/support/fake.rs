@@ -273,7 +273,8 @@ impl LocalCpu for Fake {
     }
 
     fn preempt_point() {
-        if let Some(sched) = machine().sched.get() {
+        let may_switch = Self::preempt_count() == 0 && Self::irqs_enabled();
+        if let Some(sched) = machine().sched.get().filter(|_| may_switch) {
             sched.preempt_point();
         }
     }

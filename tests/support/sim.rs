@@ -332,7 +332,7 @@ fn serve() {
         }
         if PREEMPT_COUNT.get() == 0 {
             machine.grace.preempt_point();
-            machine.sched.preempt_from_irq();
+            machine.sched.preempt_point();
         }
         MASKED.set(false);
     }

@@ -114,7 +114,7 @@ impl ThreadHead {
 
     /// Returns the lowest SP at which an exception frame still fits the stack.
     pub fn stack_limit(&self) -> usize {
-        self.stack().start + FRAME_SIZE
+        self.stack_bottom.load(Ordering::Relaxed) + FRAME_SIZE
     }
 
     /// Returns the preempt count. If another thread reads it, the value may be old.
