@@ -87,10 +87,8 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
 
 /// Leaves the stop as `Job::finish` does.
 fn leave(world: &World) {
-    if world.stop.leave()
-        && let Some(sleepers) = world.left.sleepers_after_store(&participants(1))
-    {
-        Cpu::send_wake(&sleepers);
+    if world.stop.leave() && world.left.sleeps_after_store(0) {
+        Cpu::send_wake(&participants(1));
     }
 }
 

@@ -90,12 +90,10 @@ impl<P: StopHost> Job<'_, P> {
     /// to the caller's frame (`frame-outlives-stop` of [`stop_machine`](crate::stop_machine));
     /// what follows uses only the machine, which is static.
     fn finish(&self) {
-        let machine = self.machine;
-        let caller = CpuMask::of(self.caller);
-        if self.stop.leave()
-            && let Some(sleeper) = machine.left.sleepers_after_store(caller.bits())
-        {
-            P::send_wake(&sleeper);
+        // Before it leaves (leave-is-last).
+        let (machine, caller) = (self.machine, self.caller);
+        if self.stop.leave() && machine.left.sleeps_after_store(caller.index()) {
+            P::send_wake(CpuMask::of(caller).bits());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::stop_machine::{
     CpuStopTimes, LateStillPoint, MultiStop, MultiStopState, StopReport, Stopper, Work,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{PreemptGuard, SpinLock, WaitPoint, might_sleep};
+use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint, might_sleep};
 use crate::time::Instant;
 
 /// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
@@ -186,11 +186,13 @@ impl<P: StopHost> StopMachine<P> {
     /// `stopper`).
     ///
     /// # Context
-    /// Interrupt handler.
+    /// Interrupt handler, or with preemption off: a preemption point follows.
     pub fn stop_interrupt(&self) {
         let stopper = self.stoppers.get(P::this_cpu());
         if let Some(thread) = stopper.thread() {
-            P::sched().wake(thread);
+            let masked = IrqGuard::<P>::new();
+            P::sched().wake_masked(thread, &masked);
+            masked.end_no_resched();
         }
     }
 
