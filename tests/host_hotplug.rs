@@ -8,6 +8,8 @@ mod affinity;
 mod batch_limits;
 #[path = "host_hotplug/batches.rs"]
 mod batches;
+#[path = "host_hotplug/batches_up.rs"]
+mod batches_up;
 #[path = "host_hotplug/calls.rs"]
 mod calls;
 #[path = "host_hotplug/deadlines.rs"]

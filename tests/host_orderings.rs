@@ -39,6 +39,8 @@ const REASONS: &[(&str, &str)] = &[
     ("src/drivers/gicv2/irq_chip.rs", "a CPU's own fact, ordered for others by its online bit: tests/loom_masks.rs"),
     ("src/drivers/gicv3/irq_chip.rs", "a CPU's own word, read only by that CPU"),
     ("src/hotplug/ap.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
+    ("src/hotplug/batch_up.rs", "a setting that orders nothing"),
+    ("src/hotplug/control_start.rs", "a count that the hotplug lock guards"),
     ("src/hotplug/control_steps.rs", "settings of tests, and what the hotplug lock guards"),
     ("src/hotplug/freeze.rs", "a count that is raised under the add/remove lock, which orders it"),
     ("src/hotplug/operation.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),

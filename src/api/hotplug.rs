@@ -170,6 +170,24 @@ pub fn set_down_limit(limit: Option<Duration>) {
     kernel().hotplug.set_down_limit(limit);
 }
 
+/// Brings `cpus` online in one operation; those that are online stay so. The CPUs come up at the
+/// same time, as far as the boot argument `cpuhp.parallel=` says. So callbacks of steps run at
+/// the same time for several CPUs: those before a CPU runs on the caller, one CPU after the
+/// other, the others each on its CPU.
+///
+/// # Context
+/// As for [`cpu_up`].
+///
+/// # Errors
+/// [`BatchError`]: which CPUs did not come up, and why each did not. The others have.
+///
+/// ```ignore
+#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/together.rs")]
+/// ```
+pub fn cpus_up(cpus: &CpuMask) -> Result<(), BatchError<CpuUpError>> {
+    kernel().hotplug.cpus_up(cpus)
+}
+
 /// Takes `cpus` offline in one operation, and has firmware turn them off; those that are offline
 /// stay so. It takes one grace period and one still point, however many CPUs go. Callbacks of
 /// steps run at the same time for several CPUs.

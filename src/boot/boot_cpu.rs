@@ -89,6 +89,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     kernel
         .hotplug
         .set_down_limit(Some(limit).filter(|limit| !limit.is_zero()));
+    kernel.hotplug.set_parallel(arguments.parallel);
     announce(kernel, &tree);
     report_unused_memory(&tree, early);
     report_unused_arguments(&tree, early, &arguments);

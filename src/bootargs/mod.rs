@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod parallel;
 mod program;
 mod words;
 
@@ -29,6 +30,7 @@ use crate::escape::Escaped;
 use crate::sched::Priority;
 use words::words;
 
+pub use parallel::Parallel;
 pub use words::BootArg;
 
 /// The value of `loglevel=` if the line has none.
@@ -71,6 +73,8 @@ pub struct BootArgs<'a> {
     /// `cpu_down_timeout_ms=N`: turn back from taking a CPU down after `N` milliseconds; 0, and
     /// no such word: never.
     pub cpu_down_timeout_ms: u32,
+    /// `cpuhp.parallel=off|split|on|late`: how several CPUs come up at once.
+    pub parallel: Parallel,
     /// The whole line.
     line: &'a [u8],
 }
@@ -95,6 +99,7 @@ impl<'a> BootArgs<'a> {
                 Setting::RcuMark(mark) => args.rcu_mark = Some(mark),
                 Setting::RealtimeRuntime(time) => args.sched_rt_runtime_us = Some(time),
                 Setting::DownTimeout(time) => args.cpu_down_timeout_ms = time,
+                Setting::Parallel(how) => args.parallel = how,
                 Setting::Unknown(_) => {}
             }
         }
@@ -230,6 +235,8 @@ enum Setting<'a> {
     RealtimeRuntime(i32),
     /// `cpu_down_timeout_ms=` with this number.
     DownTimeout(u32),
+    /// `cpuhp.parallel=` with this value.
+    Parallel(Parallel),
     /// A word that the kernel doesn't know.
     Unknown(BootArg<'a>),
 }
@@ -287,6 +294,10 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
                 Ok(time @ 0..=REALTIME_PERIOD_US) => Ok(Setting::RealtimeRuntime(time)),
                 _ => Err(BootArgErrorKind::BadValue),
             },
+        },
+        "cpuhp.parallel" => match Parallel::from_name(value?) {
+            Some(how) => Ok(Setting::Parallel(how)),
+            None => Err(BootArgErrorKind::BadValue),
         },
         "cpu_down_timeout_ms" => match u32::try_from(number(value?)?) {
             Ok(time) => Ok(Setting::DownTimeout(time)),

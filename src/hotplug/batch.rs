@@ -1,4 +1,5 @@
-//! Batches: several CPUs go down, or come up, in one operation.
+//! Batches: several CPUs go down, or come up, in one operation. The way up is in
+//! `src/hotplug/batch_up.rs`.
 //!
 //! The walks are per CPU. Only at *collective* steps control does for all CPUs of the batch at
 //! once what it would have to do for each:
@@ -53,12 +54,15 @@ use crate::time::Instant;
 use crate::trace::Direction;
 
 /// A walk of one CPU of a batch.
+#[derive(Clone, Copy)]
 pub(super) struct BatchWalk {
     pub(super) cpu: CpuId,
     /// How many steps are to be up.
     pub(super) target: usize,
     /// Until how many are up the CPU's thread walks back if a step fails.
     pub(super) origin: usize,
+    /// Whether the operation is over for the CPU if none fails.
+    pub(super) is_last: bool,
 }
 
 /// Where control waits for the CPUs of a batch.
@@ -76,10 +80,9 @@ impl<P: HotplugHost> BatchWait<P> {
         }
     }
 
-    /// Begins to count `cpus` CPUs.
-    fn begin(&self, cpus: usize) {
-        let count = u32::try_from(cpus).expect("BUG: CPU counts fit 32 bits");
-        self.left.begin(count);
+    /// Begins a batch. Control ends it with [`Hotplug::wait_together`].
+    pub(super) fn begin(&self) {
+        self.left.begin();
     }
 
     /// Counts the calling thread's CPU.
@@ -104,33 +107,39 @@ impl<P: HotplugHost> Hotplug<P> {
         until: Instant,
         failed_fn: impl FnMut(CpuId, WalkError),
     ) {
-        self.batch.begin(walks.len());
+        self.batch.begin();
         for walk in walks {
-            let BatchWalk {
-                cpu,
-                target,
-                origin,
-            } = *walk;
-            let command = self.command(cpu);
-            command.start_in_batch(cpu, direction, target, origin, until);
+            self.start_in_batch(*walk, direction, until);
         }
         let cpus = walks.iter().map(|walk| walk.cpu).collect();
         self.wait_together(&cpus, failed_fn);
     }
 
-    /// Waits for the last of `cpus`, which walk, as [`Hotplug::walk_together`].
-    fn wait_together(&self, cpus: &CpuMask, mut failed_fn: impl FnMut(CpuId, WalkError)) {
-        if cpus.is_empty() {
-            return;
+    /// Adds a CPU to the batch that is under way, and has its thread walk.
+    pub(super) fn start_in_batch(&self, walk: BatchWalk, direction: Direction, until: Instant) {
+        self.batch.left.add();
+        self.command(walk.cpu)
+            .start_in_batch(walk, direction, until);
+    }
+
+    /// Ends the batch that is under way: waits for the last of `cpus`, which walk. Calls
+    /// `failed_fn` as [`Hotplug::walk_together`] does.
+    pub(super) fn wait_together(
+        &self,
+        cpus: &CpuMask,
+        mut failed_fn: impl FnMut(CpuId, WalkError),
+    ) {
+        // (`control-counts-last` of `countdown`)
+        if !self.batch.left.count() {
+            self.batch.done.wait_patiently(|| {
+                let busy = cpus.iter().filter(|cpu| !self.command(*cpu).is_done());
+                log::warn!(
+                    "CPUs {} have not finished their walks for {} s",
+                    busy.collect::<CpuMask>(),
+                    patience::<P>().as_secs()
+                );
+            });
         }
-        self.batch.done.wait_patiently(|| {
-            let busy = cpus.iter().filter(|cpu| !self.command(*cpu).is_done());
-            log::warn!(
-                "CPUs {} have not finished their walks for {} s",
-                busy.collect::<CpuMask>(),
-                patience::<P>().as_secs()
-            );
-        });
         for cpu in cpus.iter() {
             if let Err(failed) = self.command(cpu).result() {
                 failed_fn(cpu, failed);

@@ -206,6 +206,7 @@ impl<P: HotplugHost> Hotplug<P> {
             cpu: goer.cpu,
             target: goer.origin,
             origin: self.state(goer.cpu).state(),
+            is_last: false,
         };
         let walks: Vec<_> = set.goers.iter().map(back).collect();
         self.walk_together(&walks, Direction::Up, Instant::FOREVER, |cpu, failed| {
@@ -240,6 +241,35 @@ impl<P: HotplugHost> Hotplug<P> {
             if let Err(error) = end {
                 set.fail(cpu, error);
             }
+        }
+    }
+
+    /// Takes down `cpus`, which control has released and whose threads have walked back until
+    /// `init:online` is the last step that is up. Asks nothing, as at the end of one CPU's way up
+    /// that fails; the log says which are not seen off.
+    pub(super) fn take_down_again(&'static self, cpus: &CpuMask) {
+        let goer = |cpu| Goer {
+            cpu,
+            origin: UP_TO_ONLINE,
+            was_refused: P::off_refused(cpu).is_some(),
+        };
+        let mut set = Set {
+            goers: cpus.iter().map(goer).collect(),
+            failures: Failures::new(),
+        };
+        if set.goers.is_empty() {
+            return;
+        }
+        self.leave_together(&mut set, Instant::FOREVER);
+        self.see_ends(&mut set);
+        for (_, error) in set
+            .failures
+            .into_result()
+            .err()
+            .iter()
+            .flat_map(BatchError::failed)
+        {
+            log::error!("{error}");
         }
     }
 
@@ -293,6 +323,7 @@ impl<P: HotplugHost> Hotplug<P> {
             cpu: goer.cpu,
             target,
             origin: goer.origin,
+            is_last: false,
         };
         let walks: Vec<_> = walks.map(down).collect();
         self.walk_together(&walks, Direction::Down, until, |cpu, failed| {

@@ -1,5 +1,5 @@
-//! The control CPU's side of the handshake: it starts a CPU, waits for it, releases it or
-//! waits until it is off; and it quarantines a CPU whose end it does not see
+//! The control CPU's side of the handshake, but for the start (`src/hotplug/control_start.rs`):
+//! it dismisses a CPU, waits until it is off, and quarantines one whose end it does not see
 //! (`unseen-end-quarantines` of [`hotplug`](crate::hotplug)).
 //!
 //! # Quarantine
@@ -16,8 +16,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{
     ApRefusal, Hotplug, HotplugHost, Life, Quarantine, StepContext, StepError, SyncState,
 };
-use crate::platform::{PowerState, PsciError};
-use crate::sched::{late_at, patience};
+use crate::platform::PowerState;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
 
@@ -26,7 +25,7 @@ use crate::time::Instant;
 const ASK_AGAIN: Duration = Duration::from_micros(100);
 /// How often control looks for what can't raise an event: a CPU that refused
 /// itself before its interrupt interface was up.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 /// Turns that control spins before it sleeps. By `make bench`: fewer cost a switch
 /// where the answer is an instant away, more keep the host from the CPU that is awaited.
 const SPINS: u32 = 8;
@@ -36,9 +35,9 @@ const SPINS: u32 = 8;
 pub(super) struct Limits {
     /// How long a way down may take, up to the point of no return; `u64::MAX`: for ever.
     down: AtomicU64,
-    arrive: AtomicU64,
+    pub(super) arrive: AtomicU64,
     die: AtomicU64,
-    off: AtomicU64,
+    pub(super) off: AtomicU64,
 }
 
 impl Limits {
@@ -60,7 +59,7 @@ fn set(limit: &AtomicU64, time: Duration) {
     limit.store(nanoseconds(time), Ordering::Relaxed);
 }
 
-fn deadline<P: HotplugHost>(limit: &AtomicU64) -> Instant {
+pub(super) fn deadline<P: HotplugHost>(limit: &AtomicU64) -> Instant {
     P::deadline(Duration::from_nanos(limit.load(Ordering::Relaxed)))
 }
 
@@ -140,125 +139,6 @@ impl<P: HotplugHost> Hotplug<P> {
         set(&self.limits.off, limit);
     }
 
-    /// `prep:hardware`, startup: the boot record is ready, and the CPU is called.
-    pub(super) fn kick(&self, cpu: CpuId) -> Result<(), StepError> {
-        let handshake = self.handshake(cpu);
-        handshake.may_kick().map_err(StepError::NotDead)?;
-        // A CPU without a quarantine is off, or was never started. A quarantined one may
-        // still read its record, and write there why it refuses itself: the record that it
-        // was started with serves the retry as it is.
-        let quarantined = self.quarantine(cpu).is_some();
-        if !quarantined {
-            P::prepare_boot_record(cpu)?;
-        }
-        let before = handshake.kick().map_err(StepError::NotDead)?;
-        if cpu == P::this_cpu() {
-            assert!(handshake.arrive(), "BUG: the boot CPU is not wanted");
-            return Ok(());
-        }
-        let record = self.cpus.get(cpu);
-        *record.on_refused.lock() = None;
-        let life = self.life(cpu).next();
-        let limit = deadline::<P>(&self.limits.off);
-        let mut turns = 0;
-        loop {
-            match P::cpu_on(cpu, life) {
-                Ok(()) => {
-                    // It was off then, whatever was known of it before.
-                    record.life.store(life.number(), Ordering::Relaxed);
-                    if quarantined && before == SyncState::Dead {
-                        *record.quarantine.lock() = None;
-                    }
-                    return Ok(());
-                }
-                // An earlier bring-up gave the CPU up after CPU_ON: the CPU is still on its way.
-                Err(PsciError::AlreadyOn | PsciError::OnPending)
-                    if before == SyncState::Cancelled =>
-                {
-                    return Ok(());
-                }
-                // An earlier call has brought it here after all: the word decides.
-                Err(_) if handshake.state() != SyncState::Kicked => return Ok(()),
-                // Firmware has not finished turning it off.
-                Err(PsciError::AlreadyOn | PsciError::OnPending) if P::now() < limit => {
-                    self.pause(&mut turns);
-                }
-                Err(error) => {
-                    return match handshake.take_back(before) {
-                        Ok(()) => {
-                            // Of a quarantined one the quarantine says more.
-                            if self.quarantine(cpu).is_none() {
-                                *record.on_refused.lock() = Some(error);
-                            }
-                            Err(StepError::Psci(error))
-                        }
-                        // Refused, and here nevertheless: the word decides.
-                        Err(_) => Ok(()),
-                    };
-                }
-            }
-        }
-    }
-
-    /// `sync:alive`, startup: the CPU has said ALIVE.
-    pub(super) fn wait_alive(&self, cpu: CpuId) -> Result<(), StepError> {
-        // Most often it has come while control prepared the rest: then no limit is reckoned.
-        if self.handshake(cpu).state() == SyncState::Kicked {
-            self.wait_arrival(cpu)?;
-        }
-        // Also at the last moment.
-        *self.cpus.get(cpu).quarantine.lock() = None;
-        Ok(())
-    }
-
-    /// Waits until the CPU has said ALIVE, within its limit.
-    #[cold]
-    fn wait_arrival(&self, cpu: CpuId) -> Result<(), StepError> {
-        let handshake = self.handshake(cpu);
-        let deadline = deadline::<P>(&self.limits.arrive);
-        loop {
-            let look_again = deadline.min(P::deadline(LOOK));
-            if self.wait_event(look_again, || handshake.state() != SyncState::Kicked) {
-                return Ok(());
-            }
-            if let Some(reason) = self.refusal(cpu) {
-                if self.wait_off(cpu, None) {
-                    if handshake.seen_off(SyncState::Kicked).is_ok() {
-                        *self.cpus.get(cpu).quarantine.lock() = None;
-                        return Err(StepError::RefusedItself(reason));
-                    }
-                } else if handshake.give_up().is_ok() {
-                    self.note_not_off(cpu);
-                    return Err(StepError::RefusedItself(reason));
-                }
-            } else if P::now() >= deadline && handshake.give_up().is_ok() {
-                *self.cpus.get(cpu).quarantine.lock() = Some(Quarantine::NeverArrived);
-                return Err(StepError::NeverArrived);
-            }
-        }
-    }
-
-    /// Releases a CPU that is ALIVE and waits until it is online. No stop can
-    /// begin meanwhile: the set of its participants can't grow in the middle.
-    pub(super) fn release(&self, cpu: CpuId) {
-        let handshake = self.handshake(cpu);
-        let still = P::stop_machine().lock();
-        let point = &self.cpus.get(cpu).arrival;
-        point.publish::<P>(CpuMask::of(cpu).bits(), || {
-            let released = handshake.release();
-            assert!(released.is_ok(), "BUG: ALIVE became {released:?}");
-        });
-        // From here nothing can fail, so control doesn't give up.
-        while !self.wait_event(late_at::<P>(), || P::masks().is_online(cpu)) {
-            log::warn!(
-                "CPU{cpu} was released {} s ago and is not online; it is at step {}",
-                patience::<P>().as_secs(),
-                self.state(cpu).state()
-            );
-        }
-        drop(still);
-    }
-
     /// `sync:active`, teardown: waits until no thread holds a mask with this CPU in it. From
     /// then on no thread is placed on it, and the threads that are queued there go at once: a
     /// realtime thread that never waits would keep the CPU's own threads from parking.
@@ -327,7 +207,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    fn note_not_off(&self, cpu: CpuId) {
+    pub(super) fn note_not_off(&self, cpu: CpuId) {
         let quarantine = Quarantine::NotOff(P::off_refused(cpu));
         *self.cpus.get(cpu).quarantine.lock() = Some(quarantine);
     }
@@ -440,13 +320,13 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Returns the life for which `cpu` was last started.
-    fn life(&self, cpu: CpuId) -> Life {
+    pub(super) fn life(&self, cpu: CpuId) -> Life {
         Life::from_number(self.cpus.get(cpu).life.load(Ordering::Relaxed))
     }
 
     /// Waits until `check_fn` returns true, at most until `at`; returns its last answer.
     /// Spins for a moment, then sleeps until the event SGI.
-    fn wait_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
+    pub(super) fn wait_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
         for _ in 0..SPINS {
             if check_fn() {
                 return true;
@@ -467,7 +347,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Polls firmware until it says OFF; returns whether it did in time: by `off_by`, or within
     /// its limit from now on. Control asks once more where it did not run until the limit was
     /// past, as a virtual CPU may not.
-    fn wait_off(&self, cpu: CpuId, off_by: Option<Instant>) -> bool {
+    pub(super) fn wait_off(&self, cpu: CpuId, off_by: Option<Instant>) -> bool {
         let limit = off_by.unwrap_or_else(|| deadline::<P>(&self.limits.off));
         let mut turns = 0;
         loop {
@@ -483,7 +363,7 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Pauses between two questions to firmware: spins at first, then sleeps.
-    fn pause(&self, turns: &mut u32) {
+    pub(super) fn pause(&self, turns: &mut u32) {
         if *turns < SPINS {
             *turns += 1;
             P::relax();

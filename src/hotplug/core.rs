@@ -8,15 +8,15 @@ use crate::hotplug::control_steps::Limits;
 use crate::hotplug::cpuhp::Command;
 use crate::hotplug::services::Services;
 use crate::hotplug::{
-    ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Quarantine, SlotRows, Slots, Step,
-    StepContext, StepName, Walker,
+    ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Parallel, Quarantine, SlotRows,
+    Slots, Step, StepContext, StepName, Walker,
 };
 use crate::platform::PsciError;
 use crate::sched::Thread;
 use crate::sched::lock::{
     AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock,
 };
-use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::{AtomicU8, AtomicU32};
 use crate::sync::{Once, SpinLock, WaitPoint};
 use crate::trace::{Direction, Event};
 
@@ -35,6 +35,8 @@ pub struct Hotplug<P: HotplugHost> {
     pub(super) limits: Limits,
     /// How many guards disable hotplug: see [`freeze`](crate::hotplug).
     pub(super) disabled: AtomicU32,
+    /// How several CPUs come up: [`Parallel`], as a number. Relaxed: it orders nothing.
+    pub(super) parallel: AtomicU8,
     /// The CPUs that still walk for the operation on several CPUs that is under way.
     pub(super) batch: BatchWait<P>,
 }
@@ -81,6 +83,7 @@ impl<P: HotplugHost> Hotplug<P> {
             services: Services::new(cpus),
             limits: Limits::new::<P>(),
             disabled: AtomicU32::new(0),
+            parallel: AtomicU8::new(Parallel::default() as u8),
             batch: BatchWait::new(),
         }
     }

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
+use crate::hotplug::batch::BatchWalk;
 use crate::hotplug::instance::Instance;
 use crate::hotplug::{HotplugHost, StepContext, StepError, WalkError};
 use crate::sched::lock::Completion;
@@ -15,7 +16,7 @@ use crate::sched::patience;
 use crate::sched::{SchedHost, Service, Thread};
 use crate::sync::{LockMap, SpinLock};
 use crate::time::Instant;
-use crate::trace::Direction;
+use crate::trace::{Direction, Event};
 
 /// The mailbox between control and `cpuhp/N`. One completion for each
 /// direction, so that one left over from the other can't be taken for this one.
@@ -44,10 +45,8 @@ struct Slot {
 enum Wanted {
     /// Walk until this many steps are up; down before this instant.
     Walk(usize, Instant),
-    /// Walk until this many steps are up, down before this instant, as one of a batch, which
-    /// counts down when it is done. A walk that fails is walked back until the second number of
-    /// steps is up.
-    WalkInBatch(usize, usize, Instant),
+    /// Walk so, down before this instant, as one of a batch, which counts down when it is done.
+    WalkInBatch(BatchWalk, Instant),
     /// Pass this instance, which has this row and number.
     Pass(Arc<Instance>, (usize, usize)),
 }
@@ -128,19 +127,12 @@ impl<P: HotplugHost> Command<P> {
         passed.map_err(|failed| failed.error)
     }
 
-    /// Has `cpu`'s thread walk `direction` until `target` steps are up, down before `until`, as
-    /// one of a batch, and returns at once. If a step fails, it walks back until `origin` steps
-    /// are up, or as far as that goes. When it is done it counts the batch's
-    /// [`Countdown`](crate::hotplug::Countdown) down, and [`Command::result`] has the result.
-    pub(super) fn start_in_batch(
-        &self,
-        cpu: CpuId,
-        direction: Direction,
-        target: usize,
-        origin: usize,
-        until: Instant,
-    ) {
-        self.post(cpu, direction, Wanted::WalkInBatch(target, origin, until));
+    /// Has the thread of the CPU of `walk` walk `direction`, down before `until`, as one of a
+    /// batch, and returns at once. If a step fails, it walks back, as far as that goes. When it is
+    /// done it counts the batch's [`Countdown`](crate::hotplug::Countdown) down, and
+    /// [`Command::result`] has the result.
+    pub(super) fn start_in_batch(&self, walk: BatchWalk, direction: Direction, until: Instant) {
+        self.post(walk.cpu, direction, Wanted::WalkInBatch(walk, until));
     }
 
     /// Returns whether the thread has done all that it was told to.
@@ -229,16 +221,22 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
         };
         let walk = command.walk(direction).work::<P>();
         let mut context = StepContext::of(cpu);
+        let mut counts = false;
         let result = match wanted {
             Wanted::Walk(target, until) => {
                 context.until = until;
                 let origin = hotplug.state(cpu).state();
                 walk_here::<P>(&context, direction, target, origin)
             }
-            Wanted::WalkInBatch(target, origin, until) => {
+            Wanted::WalkInBatch(walk, until) => {
                 context.until = until;
-                context.in_batch = true;
-                walk_here::<P>(&context, direction, target, origin)
+                context.in_batch = direction == Direction::Down;
+                counts = true;
+                let result = walk_here::<P>(&context, direction, walk.target, walk.origin);
+                if walk.is_last && result.is_ok() {
+                    P::trace(Event::WalkEnd { cpu });
+                }
+                result
             }
             // The last reference to it is the installing thread's, which waits.
             Wanted::Pass(instance, at) => instance
@@ -253,7 +251,7 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
             }
             slot.is_done = true;
         }
-        if context.in_batch {
+        if counts {
             hotplug.batch.count_down();
         } else {
             command.done(direction).complete();

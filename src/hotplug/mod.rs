@@ -76,7 +76,9 @@ mod ap;
 mod batch;
 mod batch_down;
 mod batch_error;
+mod batch_up;
 mod control_place;
+mod control_start;
 mod control_steps;
 mod core;
 mod countdown;
@@ -107,6 +109,7 @@ mod walk;
 mod walk_text;
 
 pub use self::core::Hotplug;
+pub use crate::bootargs::Parallel;
 pub use crate::coherency::life::Life;
 pub use batch_error::BatchError;
 pub use countdown::Countdown;
@@ -129,7 +132,8 @@ pub use services::ServiceHandle;
 pub use slots::{Installed, Slots};
 pub use step::{Group, RunsOn, Side, Step, StepContext};
 pub use table::{
-    ALL_UP, UP_TO_ALIVE, UP_TO_INACTIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, slots_of, steps,
+    ALL_UP, UP_TO_ALIVE, UP_TO_INACTIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, UP_TO_PREPARED, slots_of,
+    steps,
 };
 pub use target::{ONLINE, RestingPlace, TargetError, state_number};
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};

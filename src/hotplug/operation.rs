@@ -7,9 +7,9 @@
 //!   still point and `sync:timers` no CPU serves the timers of the CPU that goes, and
 //!   whatever waits for the lock waits for this thread.
 //! - **gives-way-between-parts**: that thread gives way to realtime threads that wait on its
-//!   CPU: before and after it releases a CPU, before it stops the machine, and when it has
-//!   adopted the timers of a CPU. At these places all timers are served and it holds no stop
-//!   off. Each time it gives way for a sleep of 5 us
+//!   CPU: before and after it releases CPUs, when it has called one of several, before it stops
+//!   the machine, and when it has adopted the timers of a CPU. At these places all timers are
+//!   served and it holds no stop off. Each time it gives way for a sleep of 5 us
 //!   ([`Scheduler::give_way`](crate::sched::Scheduler::give_way)), because it keeps its level.
 
 use core::iter;
@@ -78,26 +78,35 @@ impl<P: HotplugHost> Hotplug<P> {
         let walked = self.walk_up(cpu, origin, target);
         drop(here);
         self.finish_down(cpu, held);
-        walked.map_err(|failed| {
-            let step = self.step_name(failed.step);
-            let error = failed.error;
-            let left = match error {
-                // That says by itself where it is.
-                StepError::NeverArrived => None,
-                // And that says that it is off, unless told otherwise.
-                StepError::RefusedItself(_) => self.left(cpu, origin, None),
-                _ => self.left(cpu, origin, quarantine),
-            };
-            match left {
-                None => CpuUpError::Step { cpu, step, error },
-                Some(left) => CpuUpError::NotUndone {
-                    cpu,
-                    step,
-                    error,
-                    left,
-                },
-            }
-        })
+        walked.map_err(|failed| self.up_error(cpu, origin, quarantine, failed))
+    }
+
+    /// Returns the error of a way up of `cpu` from `origin`, where it had `quarantine`.
+    pub(super) fn up_error(
+        &self,
+        cpu: CpuId,
+        origin: usize,
+        quarantine: Option<Quarantine>,
+        failed: WalkError,
+    ) -> CpuUpError {
+        let step = self.step_name(failed.step);
+        let error = failed.error;
+        let left = match error {
+            // That says by itself where it is.
+            StepError::NeverArrived => None,
+            // And that says that it is off, unless told otherwise.
+            StepError::RefusedItself(_) => self.left(cpu, origin, None),
+            _ => self.left(cpu, origin, quarantine),
+        };
+        match left {
+            None => CpuUpError::Step { cpu, step, error },
+            Some(left) => CpuUpError::NotUndone {
+                cpu,
+                step,
+                error,
+                left,
+            },
+        }
     }
 
     /// Walks from `origin` up until `target` steps are up. If a step fails, walks back to
@@ -106,15 +115,32 @@ impl<P: HotplugHost> Hotplug<P> {
         // From below the release no step is up (down-up-or-online).
         if origin < UP_TO_ONLINE {
             let context = StepContext::of(cpu);
-            let mut walker = self.walker(&context);
-            if let Err(failed) = walker.up(UP_TO_ALIVE) {
-                // (prep-undo-cant-fail)
-                let undone = walker.down(UP_TO_POST_DEAD);
-                assert!(undone.is_ok(), "BUG: an infallible side failed: {undone:?}");
+            if let Err(failed) = self.walker(&context).up(UP_TO_ALIVE) {
+                self.undo_prep(cpu);
                 return Err(failed);
             }
+        }
+        self.walk_on(cpu, origin, target)
+    }
+
+    /// Takes back the steps of a CPU that control has not released.
+    pub(super) fn undo_prep(&self, cpu: CpuId) {
+        // (prep-undo-cant-fail)
+        let undone = self.walker(&StepContext::of(cpu)).down(UP_TO_POST_DEAD);
+        assert!(undone.is_ok(), "BUG: an infallible side failed: {undone:?}");
+    }
+
+    /// Does the rest of [`Hotplug::walk_up`], when the CPU is ALIVE, or rests half way.
+    #[inline]
+    pub(super) fn walk_on(
+        &'static self,
+        cpu: CpuId,
+        origin: usize,
+        target: usize,
+    ) -> Result<(), WalkError> {
+        if origin < UP_TO_ONLINE {
             P::sched().give_way(); // (gives-way-between-parts)
-            self.release(cpu);
+            self.release(iter::once(cpu));
             P::sched().give_way();
             P::sched().unpark(self.thread(cpu));
         }

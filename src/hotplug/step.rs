@@ -146,8 +146,8 @@ impl<C> Step<C> {
 pub struct StepContext {
     /// The CPU that comes or goes.
     pub cpu: CpuId,
-    /// Until when a teardown that waits may do so, if it can fail. Then it fails, and says what
-    /// it has waited for.
+    /// Until when a side that waits may do so, if it can fail. Then it fails, and says what it
+    /// has waited for. The startup of `sync:alive` has a limit of its own if there is none here.
     pub until: Instant,
     /// Whether the CPU goes as one of a batch: control waits once for all CPUs of the batch,
     /// where a step would wait for each.
@@ -155,6 +155,9 @@ pub struct StepContext {
     /// Until when firmware may say OFF of the CPU, if that goes with others: control has waited
     /// for its DEAD already, and the limit for OFF is one for all of them.
     pub off_by: Option<Instant>,
+    /// Whether control calls the CPU later than in `prep:hardware`, which only gets all ready
+    /// for it then.
+    pub called_late: bool,
 }
 
 impl StepContext {
@@ -165,6 +168,7 @@ impl StepContext {
             until: Instant::FOREVER,
             in_batch: false,
             off_by: None,
+            called_late: false,
         }
     }
 }

@@ -18,6 +18,10 @@ use crate::hotplug::{Group, HotplugHost, Place, Side, Step, StepContext, StepErr
 /// How many rows are up when only what must run without the hotplug lock is.
 pub const UP_TO_POST_DEAD: usize = rows_through(POST_DEAD, NAMES);
 
+/// How many steps are up when the last of group PREP is: the CPU is called, and control has
+/// still to see it ALIVE.
+pub const UP_TO_PREPARED: usize = rows_before("sync:alive", NAMES);
+
 /// How many steps are up when `sync:timers` is the last of them: the AP has said ALIVE and
 /// waits for its release. Control walks these.
 pub const UP_TO_ALIVE: usize = rows_through("sync:timers", NAMES);
@@ -31,6 +35,9 @@ pub const UP_TO_INACTIVE: usize = rows_through("sync:active", NAMES);
 
 /// How many steps are up when a CPU is active too: all.
 pub const ALL_UP: usize = ROWS;
+
+/// The row in which a CPU is called.
+pub(super) const CALLED: usize = rows_before("prep:hardware", NAMES);
 
 /// The row in which the threads of a CPU are made. The services are its instances.
 pub(super) const THREADS_MADE: usize = rows_before(PREP_THREADS, NAMES);
@@ -202,7 +209,7 @@ table![
         // stands on the entry stack. Backwards, all else is undone before it is dismissed.
         place: RowPlace::JustAfter(POST_DEAD),
         group: Group::Prep,
-        startup: Side::Fallible(|cx| P::hotplug().kick(cx.cpu)),
+        startup: Side::Fallible(|cx| P::hotplug().ready_and_call(cx)),
         teardown: Side::Infallible(|cx| P::hotplug().cancel_start(cx.cpu)),
     },
     Step {
@@ -239,7 +246,7 @@ table![
     Step {
         name: "sync:alive",
         group: Group::Sync,
-        startup: Side::Fallible(|cx| P::hotplug().wait_alive(cx.cpu)),
+        startup: Side::Fallible(|cx| P::hotplug().wait_alive(cx)),
         teardown: Side::Infallible(|cx| P::hotplug().wait_dead(cx)),
     },
     Step {

@@ -23,7 +23,7 @@ use crate::sim::{NEVER, Off, Sim};
 
 const CPUS: usize = 8;
 
-fn hotplug() -> &'static Hotplug<Sim> {
+pub(crate) fn hotplug() -> &'static Hotplug<Sim> {
     Sim::hotplug()
 }
 

@@ -1,7 +1,7 @@
-//! Random batches: several CPUs that go at once.
+//! Random batches: several CPUs that go or come at once.
 
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::hotplug::TargetError;
+use stillpoint::hotplug::{ALL_UP, Parallel, TargetError};
 use stillpoint::stop_machine::StopHost;
 
 use super::{CPUS, World, hotplug};
@@ -32,5 +32,23 @@ impl World {
         }
         assert_eq!(stops, left.min(1), "still points for {left} CPUs");
         self.together += usize::from(left > 1);
+    }
+
+    /// Brings some CPUs up at once, in any of the ways.
+    pub(super) fn up_together(&mut self) {
+        let cpus = self.some_cpus();
+        let how = Parallel::ALL[self.random.below(Parallel::ALL.len())];
+        hotplug().set_parallel(how);
+        self.choose_failures(None);
+        let seen = hotplug().cpus_up(&cpus);
+        let mut came = 0;
+        for cpu in cpus.iter() {
+            came += usize::from(self.model.cpus[cpu.index()].state < ALL_UP);
+            let wanted = self.model.cpu_up(cpu.index());
+            let seen = seen.as_ref().err().and_then(|error| error.of(cpu));
+            let seen = seen.map_or(Ok(()), |error| Err(TargetError::Up(*error)));
+            self.same_failure(seen, wanted);
+        }
+        self.up_together += usize::from(came > 1);
     }
 }

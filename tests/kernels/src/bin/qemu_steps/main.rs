@@ -19,6 +19,7 @@ mod examples {
     pub(crate) mod on_cpus;
     pub(crate) mod post_dead;
     pub(crate) mod prepare;
+    pub(crate) mod together;
 }
 mod inside;
 mod storm;
@@ -90,7 +91,7 @@ fn examples() -> bool {
         examples::by_hand::greet(),
     );
     let device = examples::multi::device();
-    let cycled = leave_and_return(|| true);
+    let cycled = leave_and_return(examples::together::all_up);
     let (buffers, hold, tell, greet) = steps;
     let installed = buffers.is_ok() & hold.is_ok() & tell.is_ok() & greet.is_ok();
     cycled & installed & counted.is_ok() & device.is_ok()
