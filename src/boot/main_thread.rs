@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::bootargs::BootArgs;
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::CpuUpError;
+use crate::hotplug::{BatchError, CpuUpError};
 use crate::kernel::{Hw, console, exit, kernel, log_boot_walk, log_walk};
 use crate::platform::Platform;
 use crate::sched::Class;
@@ -62,19 +62,26 @@ fn bring_up_others() {
     let arguments = BootArgs::parse(kernel.bootargs);
     let wanted = arguments.boot_cpus().unwrap_or(usize::MAX);
     let online = kernel.masks.online();
+    let all_others = kernel.masks.possible().without(&online);
+    let mut others = all_others.iter();
     let mut to_come = wanted.saturating_sub(online.count());
     let mut called = CpuMask::EMPTY;
     let mut failed = Vec::new();
     let began = Hw::now();
-    for cpu in kernel.masks.possible().without(&online).iter() {
-        if to_come == 0 {
+    loop {
+        let next: CpuMask = others.by_ref().take(to_come).collect();
+        if next.is_empty() {
             break;
         }
-        called.insert(cpu);
-        match kernel.hotplug.cpu_up(cpu) {
-            Ok(()) => to_come -= 1,
-            Err(error) => failed.push((cpu, error)),
-        }
+        called = called.or(&next);
+        let result = kernel.hotplug.cpus_up(&next);
+        let failures = result
+            .err()
+            .map(BatchError::into_failed)
+            .unwrap_or_default();
+        // For each that has failed another one is called, if there is one.
+        to_come = failures.len();
+        failed.extend(failures);
     }
     let ticks = Hw::now().ticks_since(began);
     BRING_UP.call_once(|| ticks);

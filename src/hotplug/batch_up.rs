@@ -127,7 +127,7 @@ impl<P: HotplugHost> Hotplug<P> {
         match held {
             Err(why) => failures.add_all(cpus, |_| why),
             Ok(mut held) => {
-                let there = cpus.without(&cpus.without(P::masks().possible()));
+                let there = cpus.and(P::masks().possible());
                 let missing = cpus.without(&there);
                 failures.add_all(&missing, |cpu| CpuUpError::NoSuchCpu(cpu.index()));
                 let is_wanted = |cpu: &CpuId| self.state(*cpu).state() < ALL_UP;

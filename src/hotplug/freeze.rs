@@ -11,6 +11,7 @@ use core::marker::PhantomData;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
+use crate::hotplug::batch_error::Failures;
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugHost};
 use crate::sched::lock::WouldDeadlock;
@@ -168,8 +169,8 @@ impl<P: HotplugHost> Frozen<P> {
         self.gone.iter().map(|(cpu, _)| *cpu).collect()
     }
 
-    /// Brings the CPUs back, in the order of their numbers, each to the state that it had, and
-    /// enables hotplug. Does nothing the second time.
+    /// Brings the CPUs back in one operation, each to the state that it had, and enables
+    /// hotplug. Does nothing the second time.
     ///
     /// # Context
     /// As [`Hotplug::cpu_up`].
@@ -260,7 +261,8 @@ impl<P: HotplugHost> Hotplug<P> {
         })
     }
 
-    /// Brings CPUs that have gone back to where they were.
+    /// Brings CPUs that have gone back to where they were. At the end it may have released the
+    /// hotplug lock.
     ///
     /// # Errors
     /// [`ThawError::Up`]; all others are back.
@@ -269,22 +271,24 @@ impl<P: HotplugHost> Hotplug<P> {
         gone: &[Gone],
         held: &mut Operation<'_, P>,
     ) -> Result<(), ThawError> {
-        let mut first = None;
-        let mut away = 0;
-        for &(cpu, up) in gone {
-            // The step where it rested may be removed by now.
-            let target = if self.may_rest(up) { up } else { ALL_UP };
-            let came = self.go_up_to(cpu, target, held);
-            held.take_cpus_again(&self.lock);
-            if let Err(error) = came {
-                log::error!("{error} ({})", error.errno().name());
-                first.get_or_insert(error);
-                away += 1;
-            }
+        let wanted: Vec<_> = gone
+            .iter()
+            .map(|&(cpu, up)| {
+                // The step where it rested may be removed by now.
+                let target = if self.may_rest(up) { up } else { ALL_UP };
+                (cpu, target)
+            })
+            .collect();
+        let mut failures = Failures::new();
+        self.go_up_together(&wanted, &mut failures, held);
+        let Err(failed) = failures.into_result() else {
+            return Ok(());
+        };
+        for (_, error) in failed.failed() {
+            log::error!("{error} ({})", error.errno().name());
         }
-        match first {
-            None => Ok(()),
-            Some(error) => Err(ThawError::Up { error, away }),
-        }
+        let (_, error) = failed.failed()[0];
+        let away = failed.failed().len();
+        Err(ThawError::Up { error, away })
     }
 }

@@ -112,14 +112,12 @@ impl Machine for KernelMachine {
     }
 
     fn cpus_up(&self, cpus: &CpuMask) -> Vec<(CpuId, MachineError)> {
-        let mut failed = Vec::new();
+        let began = Hw::now();
+        let result = kernel().hotplug.cpus_up(cpus);
         for cpu in cpus.iter() {
-            let began = Hw::now();
-            let result = kernel().hotplug.cpu_up(cpu);
             log_walk(cpu, began);
-            failed.extend(result.err().map(|error| (cpu, MachineError::Up(error))));
         }
-        failed
+        failures(result, MachineError::Up)
     }
 
     fn cpus_down(&self, cpus: &CpuMask) -> Vec<(CpuId, MachineError)> {

@@ -78,8 +78,7 @@ fn down(cpus: &CpuMask) -> bool {
 }
 
 fn up() -> bool {
-    let mut possible = kernel().masks.possible().iter();
-    let back = possible.all(|cpu| api::cpu_up(cpu).is_ok());
+    let back = same("up", hotplug::cpus_up(kernel().masks.possible()), Ok(()));
     back & masks_say(kernel().masks.possible()) & states_say(kernel().masks.possible())
 }
 
