@@ -355,14 +355,8 @@ impl<P: SchedHost> Scheduler<P> {
         if !over || helped {
             return;
         }
-        if queue.should_preempt() {
-            // The thread that is next runs here. If one moves, it is one that waits then.
-            queue.balances = true;
-            queue.look_after_switch();
-        } else {
-            drop(queue);
-            self.move_behind(cpu, &masked);
-        }
+        drop(queue);
+        self.move_behind(cpu, &masked);
     }
 
     /// Moves the ordinary thread that waits on `cpu`, this CPU, and is furthest behind, if
@@ -374,8 +368,8 @@ impl<P: SchedHost> Scheduler<P> {
         let moved = {
             let mut queue = self.queue(cpu).lock_masked(masked);
             let moved = if queue.should_preempt() {
-                // A thread that has just come goes first, and may be the one that is furthest
-                // behind. What is left waiting is looked at then.
+                // The thread that is next runs here, and may be the one that is furthest
+                // behind. If one moves, it is one that waits then.
                 queue.balances = true;
                 queue.look_after_switch();
                 None
