@@ -248,6 +248,11 @@ fn equal_threads_that_sleep_before_their_slices_end_get_equal_time() {
 }
 
 #[test]
+fn equal_threads_that_sleep_get_equal_time_if_they_are_few() {
+    with_seeds(2, among::few_equals_that_sleep_share);
+}
+
+#[test]
 fn weights_hold() {
     with_seeds(1, |seed| {
         let mut random = Random::new(seed);

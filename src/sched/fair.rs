@@ -36,7 +36,7 @@
 //!   `carried * W / min(w, 1) + carried * max(W, 1)` and one slice, where w is its own
 //!   weight and W the other's, in multiples of that of niceness 0. For n equal threads of
 //!   niceness 0 or more on one CPU that is 11 (n - 1) slices if they come from other CPUs, and
-//!   (n - 1) if not.
+//!   (n - 1) if they neither do nor sleep.
 //! - **weights-hold**: over a second, threads that compute for ever and may run anywhere each
 //!   get their share by weight, of which no thread's is more than one CPU. With niceness -5
 //!   to 5 they do within 10 % and a slice, with -10 to 10 within 20 % and two slices. With
@@ -51,10 +51,11 @@
 //!   had least, by however little. Two threads that are never apart by more than a slice may
 //!   change their order, so that one is a slice before the other when a second begins, and a
 //!   slice behind it when it ends. If a realtime thread takes a part of some CPUs, for however
-//!   long at a time, they differ by 10 % and two slices at most. If all of them sleep before
-//!   their slices end, they differ by 30 % and two slices at most: a sleeper is owed no more
-//!   than a slice (credit-is-bounded), and must be behind by as much to move. When CPUs have
-//!   come, a crowded CPU hands them one thread at the end of each slice. Until
+//!   long at a time, they differ by 10 % and two slices at most. Threads of niceness 0 that
+//!   all sleep before their slices end share as if they computed for ever, if there are half
+//!   as many again as CPUs, and one more. With fewer, a thread that finds an idle CPU each
+//!   time it wakes waits for no other: they differ by 20 % and two slices at most. When CPUs
+//!   have come, a crowded CPU hands them one thread at the end of each slice. Until
 //!   all are spread and those that waited have caught up, they also differ by what a thread
 //!   may be owed (credit-is-bounded).
 //! - **movers-go-first**: a thread that comes from another queue, two slices behind the thread
@@ -62,6 +63,11 @@
 //!   take it back: what waits there is behind, and what is ahead runs. A thread that is closer
 //!   is next when the turn is over: with many threads, turns that are cut short make more
 //!   difference than the wait.
+//! - **sleepers-go-first**: a thread that wakes more than a slice behind the thread that runs
+//!   ends that thread's turn, as in CFS. Else threads that sleep and wake in step would
+//!   differ for ever: one wakes each time when another has just begun a turn, and waits,
+//!   while a third finds an idle CPU. `credit` is two slices, so that a thread that wakes may
+//!   be so far behind one that is at the floor.
 //! - **yields-to-equals**: a thread that yields goes behind those that are due before a
 //!   slice of its own would be over. Threads that yield to each other go further behind
 //!   each time, until all others have had a turn.
@@ -211,7 +217,7 @@ impl Distances {
     pub(crate) const fn of_slice(slice: u64) -> Distances {
         Distances {
             slice,
-            credit: slice,
+            credit: 2 * slice,
             carried: 5 * slice,
             forgive: 50 * slice,
         }
@@ -372,11 +378,11 @@ mod tests {
         let mut line = TimeLine::new();
         line.begin(10_000, 10_000, REACH);
         let heavy = D.reach(false, 10 * WEIGHT_0);
-        assert_eq!(line.admit(0, heavy), 9_990);
-        assert_eq!(line.admit(u64::MAX, heavy), 10_100);
+        assert_eq!(line.admit(0, heavy), 9_980);
+        assert_eq!(line.admit(u64::MAX, heavy), 10_200);
         let light = D.reach(false, WEIGHT_0 / 8);
-        assert_eq!(line.admit(0, light), 9_900);
-        assert_eq!(line.admit(u64::MAX, light), 10_800);
+        assert_eq!(line.admit(0, light), 9_800);
+        assert_eq!(line.admit(u64::MAX, light), 11_600);
         assert_eq!(line.admit(0, D.reach(true, WEIGHT_0)), 9_500);
         assert_eq!(line.admit(0, D.reach(true, 10 * WEIGHT_0)), 9_500);
         assert_eq!(line.admit(0, D.reach(true, WEIGHT_0 / 8)), 6_000);

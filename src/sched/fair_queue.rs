@@ -27,19 +27,22 @@ impl<P: SchedHost> RunQueue<P> {
             let _floor = self.settle_floor();
         }
         self.place(thread, reach, beside_others, clock);
-        if moved {
-            self.let_mover_in(thread);
+        if beside_others {
+            self.let_in(thread, moved);
         }
     }
 
-    /// Ends the turn of the running thread, an ordinary one, if `thread`, which comes from
-    /// another queue, is two slices behind it (`movers-go-first` of
+    /// Ends the turn of the running thread, an ordinary one, if `thread` is far behind it. It
+    /// comes from another queue if it has `moved` (`movers-go-first` of
+    /// [`fair`](crate::sched::fair)), and else from a sleep (`sleepers-go-first` of
     /// [`fair`](crate::sched::fair)).
-    fn let_mover_in(&mut self, thread: &Thread<P>) {
+    #[inline]
+    fn let_in(&mut self, thread: &Thread<P>, moved: bool) {
+        let slices = if moved { 2 } else { 1 };
         let lag = self.distances.lag(thread.share.weight());
         let current = self.current.as_ref();
         let current = current.filter(|current| current.urgency.is_ordinary());
-        let behind = thread.share.runtime().saturating_add(2 * lag);
+        let behind = thread.share.runtime().saturating_add(slices * lag);
         if current.is_some_and(|current| current.share.runtime() > behind) {
             self.slice_over = true;
         }

@@ -119,8 +119,8 @@ pub(crate) fn equals_share_a_cpu_each() {
     }
 }
 
-/// Checks that equal threads that sleep before their slices end, all in the same way, differ by
-/// no more than 30 % and two slices.
+/// Checks that equal threads that sleep before their slices end, all in the same way, get equal
+/// time, within [`slack`].
 pub(crate) fn equals_that_sleep_share(seed: u64) {
     let mut random = Random::new(seed);
     let cpus = 1 + random.below(6);
@@ -128,25 +128,44 @@ pub(crate) fn equals_that_sleep_share(seed: u64) {
     let count = cpus + 1 + cpus / 2 + random.below(2 * cpus);
     let computes = [MS / 10, MS, 3 * MS, 4 * MS, 10 * MS][random.below(5)];
     let sleeps = computes / [4, 10, 20][random.below(3)];
-    sleepers_share(seed, cpus, count, (computes, sleeps));
+    sleepers_share(seed, cpus, count, (computes, sleeps), slack);
 }
 
-/// Checks the same with one thread more than there are for each CPU.
+/// Checks that equal threads that sleep, of which there may be hardly more than keep all CPUs
+/// busy, differ by no more than 20 % and two slices.
+pub(crate) fn few_equals_that_sleep_share(seed: u64) {
+    let mut random = Random::new(seed);
+    let cpus = 1 + random.below(20);
+    let longest = [20, 200][random.below(2)];
+    let computes = MS / 10 * (1 + random.below(longest) as u64);
+    let part = [2, 3, 4, 10, 20, 50][random.below(6)];
+    let count = cpus + cpus / part + 1 + random.below(2 * cpus);
+    let script = (computes, computes / part as u64);
+    sleepers_share(seed, cpus, count, script, loose(20));
+}
+
+/// Checks that equal threads that sleep get equal time with one thread more than there are for each CPU.
 pub(crate) fn sleepers_share_if_one_cpu_has_one_more() {
     for (cpus, count) in [(2, 5), (3, 7), (4, 9)] {
         for script in [(MS, MS / 4), (3 * MS, MS)] {
-            sleepers_share(1, cpus, count, script);
+            sleepers_share(1, cpus, count, script, slack);
         }
     }
 }
 
-fn sleepers_share(seed: u64, cpus: usize, count: usize, script: (u64, u64)) {
+fn sleepers_share(
+    seed: u64,
+    cpus: usize,
+    count: usize,
+    script: (u64, u64),
+    bound_fn: impl Fn(f64) -> f64,
+) {
     let mut world = World::new(seed, cpus, 0, Habits::default());
     for _ in 0..count {
         world.spawn_with(Nice::default(), vec![script]);
     }
     let what = format!("that compute and sleep for {script:?} ns");
-    have_equal_time(&mut world, count, cpus, 30, &what);
+    have_equal_time(&mut world, count, cpus, bound_fn, &what);
 }
 
 /// Runs a number of equal threads, of a niceness, beside a realtime one.
@@ -160,22 +179,33 @@ fn share_what_is_left(seed: u64, cpus: usize, (count, nice): (usize, i8), realti
         &mut world,
         count,
         cpus,
-        10,
+        loose(10),
         &format!("of niceness {nice} beside {realtime:?}"),
     );
 }
 
-/// Checks that the first `count` threads have equal times. They may differ by no more than
-/// `percent` and two slices, which are what a thread must be behind to leave a CPU that is no
-/// more loaded than others.
-fn have_equal_time(world: &mut World, count: usize, cpus: usize, percent: u64, what: &str) {
+/// Returns by how much times may differ: by `percent` of their mean and two slices, which are
+/// what a thread must be behind to leave a CPU that is no more loaded than others.
+fn loose(percent: u8) -> impl Fn(f64) -> f64 {
+    move |mean| mean * f64::from(percent) / 100.0 + 2.0 * SLICE as f64
+}
+
+/// Checks that the times of the first `count` threads differ by no more than `bound_fn` returns
+/// for their mean.
+fn have_equal_time(
+    world: &mut World,
+    count: usize,
+    cpus: usize,
+    bound_fn: impl Fn(f64) -> f64,
+    what: &str,
+) {
     for mut ran in each_second(world, 3) {
         ran.truncate(count);
         let (least, most) = (ran.iter().min(), ran.iter().max());
         let (least, most) = (least.expect("a thread"), most.expect("a thread"));
-        let mean = ran.iter().sum::<u64>() / count as u64;
+        let mean = ran.iter().sum::<u64>() as f64 / count as f64;
         assert!(
-            most - least <= mean * percent / 100 + 2 * SLICE,
+            (most - least) as f64 <= bound_fn(mean),
             "{count} threads on {cpus} CPUs {what} have run for {least} to {most} ns: {ran:?}"
         );
     }
