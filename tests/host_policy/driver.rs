@@ -72,7 +72,7 @@ fn word(thread: &Arc<Thread<Many>>) -> usize {
 
 /// Has the thread that runs on CPU `index` call `act_fn`.
 pub(crate) fn act<R>(index: usize, act_fn: impl FnOnce() -> R) -> R {
-    machine().me.set(index);
+    machine().turn_to(index);
     let before = Many::preempt_count();
     let result = act_fn();
     assert_eq!(Many::preempt_count(), before, "a guard outlives its caller");

@@ -24,6 +24,9 @@ use crate::xorshift::Random;
 /// The time of an event that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
+/// How many decisions about preemption in one act of a CPU mean that it comes to no end.
+const ENDLESS: u32 = 10_000;
+
 /// What the platform keeps of one CPU.
 #[derive(Default)]
 pub(crate) struct Cpu {
@@ -48,6 +51,8 @@ pub(crate) struct Machine {
     /// The CPU that acts.
     pub(crate) me: Cell<usize>,
     pub(crate) masked: Cell<bool>,
+    /// How often the scheduler has decided about preemption since that CPU began to act.
+    decisions: Cell<u32>,
     /// What other CPUs do as soon as this one has put a thread into a queue.
     meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
@@ -84,6 +89,7 @@ impl Machine {
             late: RefCell::new(None),
             me: Cell::new(0),
             masked: Cell::new(false),
+            decisions: Cell::new(0),
             meanwhile: RefCell::new(None),
         }));
         for cpu in &machine.cpus {
@@ -91,6 +97,12 @@ impl Machine {
         }
         MACHINE.set(Some(machine));
         assert!(machine.sched.set(Scheduler::new(cpus)).is_ok());
+    }
+
+    /// Has CPU `index` act from now on.
+    pub(crate) fn turn_to(&self, index: usize) {
+        self.me.set(index);
+        self.decisions.set(0);
     }
 
     /// Has other CPUs do `act_fn` in the midst of the next wake: when the thread is in a
@@ -260,6 +272,9 @@ impl Platform for Many {
     }
 
     fn set_preempt_work(work: PreemptWork, pending: bool) {
+        let decisions = &machine().decisions;
+        decisions.set(decisions.get() + 1);
+        assert!(decisions.get() < ENDLESS, "a CPU switches for ever");
         let bits = &machine().mine().work;
         let bit = if pending { work as u32 } else { 0 };
         bits.set(bits.get() & !(work as u32) | bit);

@@ -21,10 +21,14 @@ pub(crate) fn a_cpu_goes_idle_in_the_midst_of_a_wake() {
     let mut world = World::new(1, 2, 0, Habits::default());
     world.spawn_busy(Nice::default());
     world.spawn_busy(Nice::default());
-    world.spawn_with(Nice::default(), vec![(MS, 50 * MS)]);
+    world.spawn_with(Nice::default(), vec![(MS, MS / 2)]);
     world.run_until(20 * MS);
     let sleeper = Arc::clone(&world.workers[2].thread);
-    assert_eq!(sleeper.state_racy(), ThreadState::Blocked);
+    // It has just had a turn where it will wait: a CPU that has not looked around for a slice
+    // would do so at once, and call the idle one.
+    while sleeper.state_racy() != ThreadState::Blocked {
+        world.step();
+    }
     let queues = sleeper.cpu().index();
     let idles = 1 - queues;
     let leaves = world.workers.iter().find(|it| it.on == Some(idles));
@@ -140,7 +144,7 @@ pub(crate) fn one_is_taken_in_a_stop() {
     block(STOPS, &urgent);
     let makes_room = start(Class::Normal, STOPS);
     let waits = start(Class::Normal, STOPS);
-    let leaves = start(Class::Normal, TAKES);
+    start(Class::Normal, TAKES);
     for (thread, other) in [(&waits, TAKES), (&makes_room, SLEEPS)] {
         let cpus = mask(&[STOPS, other]);
         act(SLEEPS, || sched().set_affinity(thread, &cpus)).expect("active CPUs");
@@ -152,10 +156,7 @@ pub(crate) fn one_is_taken_in_a_stop() {
 
     world.driver.begin_stop(STOPS);
     assert_eq!(makes_room.state_racy(), ThreadState::Runnable);
-    block(TAKES, &leaves);
-    act(TAKES, || {
-        sched().idle_turn(|| panic!("it has found nothing"))
-    });
+    act(TAKES, || sched().set_affinity(&waits, &mask(&[TAKES]))).expect("an active CPU");
     assert_eq!(waits.cpu(), cpu(TAKES));
     interrupt(TAKES, || sched().wake(&urgent));
     // The stopper leaves.
