@@ -28,7 +28,8 @@
 //!   the still point is fixed before that begins. If the deadline comes first, all leave it.
 //! - **time-for-the-stop**: with a deadline the walks of several CPUs end a quarter of the time
 //!   before it. So a CPU that is late by itself leaves the set while there is time to stop the
-//!   machine for the others.
+//!   machine for the others. If it is in a step then, which isn't interrupted, it turns back behind
+//!   that, and control waits for it before the operation ends.
 //! - **batch-keeps-one**: CPUs are taken into the set in the order of their numbers, each if
 //!   it may leave after those before it. So what a batch refuses is what the same CPUs would
 //!   refuse one after the other: the last active CPU stays.
@@ -95,8 +96,9 @@ impl<P: HotplugHost> BatchWait<P> {
 
 impl<P: HotplugHost> Hotplug<P> {
     /// Has the threads of the CPUs of `walks` walk `direction`, all at the same time, down before
-    /// `until`, and waits for the last. Calls `failed_fn` with each CPU whose walk has failed, and
-    /// which its thread has walked back.
+    /// `until`, and waits for the last, but not longer than until then. Calls `failed_fn` with each
+    /// CPU whose walk has failed, and which its thread has walked back. Returns the CPUs that still
+    /// walk: before the next batch begins, control waits for them ([`Hotplug::wait_for_all`]).
     ///
     /// # Context
     /// Control, with the hotplug lock.
@@ -106,13 +108,13 @@ impl<P: HotplugHost> Hotplug<P> {
         direction: Direction,
         until: Instant,
         failed_fn: impl FnMut(CpuId, WalkError),
-    ) {
+    ) -> CpuMask {
         self.batch.begin();
         for walk in walks {
             self.start_in_batch(*walk, direction, until);
         }
         let cpus = walks.iter().map(|walk| walk.cpu).collect();
-        self.wait_together(&cpus, failed_fn);
+        self.wait_together_until(&cpus, until, failed_fn)
     }
 
     /// Adds a CPU to the batch that is under way, and has its thread walk.
@@ -124,26 +126,55 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Ends the batch that is under way: waits for the last of `cpus`, which walk. Calls
     /// `failed_fn` as [`Hotplug::walk_together`] does.
-    pub(super) fn wait_together(
+    pub(super) fn wait_together(&self, cpus: &CpuMask, failed_fn: impl FnMut(CpuId, WalkError)) {
+        let busy = self.wait_together_until(cpus, Instant::FOREVER, failed_fn);
+        assert!(busy.is_empty(), "BUG: control has waited for CPUs {busy}");
+    }
+
+    /// Does as [`Hotplug::wait_together`], but waits no longer than until `until`. Returns the CPUs
+    /// that still walk.
+    fn wait_together_until(
         &self,
         cpus: &CpuMask,
+        until: Instant,
         mut failed_fn: impl FnMut(CpuId, WalkError),
-    ) {
+    ) -> CpuMask {
+        let mut busy = CpuMask::EMPTY;
         // (`control-counts-last` of `countdown`)
         if !self.batch.left.count() {
-            self.batch.done.wait_patiently(|| {
-                let busy = cpus.iter().filter(|cpu| !self.command(*cpu).is_done());
-                log::warn!(
-                    "CPUs {} have not finished their walks for {} s",
-                    busy.collect::<CpuMask>(),
-                    patience::<P>().as_secs()
-                );
-            });
+            if until == Instant::FOREVER {
+                self.wait_for_all(cpus);
+            } else if !self.batch.done.wait_until(until) {
+                busy = self.busy(cpus);
+                if busy.is_empty() {
+                    // The last one is about to count.
+                    self.wait_for_all(cpus);
+                }
+            }
         }
-        for cpu in cpus.iter() {
+        for cpu in cpus.without(&busy).iter() {
             if let Err(failed) = self.command(cpu).result() {
                 failed_fn(cpu, failed);
             }
         }
+        busy
+    }
+
+    /// Waits until the last of `cpus` completes the batch, where [`Hotplug::walk_together`] has
+    /// returned them, or control has counted and was not the last.
+    pub(super) fn wait_for_all(&self, cpus: &CpuMask) {
+        self.batch.done.wait_patiently(|| {
+            log::warn!(
+                "CPUs {} have not finished their walks for {} s",
+                self.busy(cpus),
+                patience::<P>().as_secs()
+            );
+        });
+    }
+
+    /// Returns those of `cpus` that still walk.
+    fn busy(&self, cpus: &CpuMask) -> CpuMask {
+        let busy = cpus.iter().filter(|cpu| !self.command(*cpu).is_done());
+        busy.collect()
     }
 }

@@ -27,6 +27,8 @@ struct Goer {
 /// The CPUs that go (`set-only-shrinks` of [`batch`](crate::hotplug::batch)).
 struct Set {
     goers: Vec<Goer>,
+    /// Those that have left it and still walk.
+    late: Vec<Goer>,
     failures: Failures<CpuDownError>,
 }
 
@@ -67,7 +69,9 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Does as [`Hotplug::cpus_down`], but CPUs turn back at `deadline`, as one does with
     /// [`Hotplug::cpu_down_before`]. Those whose own steps are late don't keep the others: they
     /// turn back when three quarters of the time are over, and the rest is for the stop of the
-    /// machine. If that can't begin in time, all turn back, and with it a second grace period.
+    /// machine. If that can't begin in time, all turn back. A step can't be interrupted: this returns
+    /// when all have turned back that stay. With a deadline there is a second grace period, which
+    /// shows that the machine can be stopped.
     ///
     /// # Context
     /// As [`Hotplug::cpu_down`].
@@ -118,6 +122,7 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> Result<(), BatchError<CpuDownError>> {
         let mut set = Set {
             goers: Vec::new(),
+            late: Vec::new(),
             failures: Failures::new(),
         };
         self.choose_goers(cpus, &mut set);
@@ -148,6 +153,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if !set.goers.is_empty() {
             self.see_ends(set);
         }
+        self.wait_for_late(set);
         drop(place);
         for cpu in all.iter() {
             self.finish_down(cpu, held);
@@ -157,9 +163,11 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Has all of `set` walk their steps in thread context down, with one grace period between
     /// the first of them and the others.
-    fn walk_goers_down(&self, set: &mut Set, deadline: Instant) {
+    fn walk_goers_down(&'static self, set: &mut Set, deadline: Instant) {
         let until = Self::walks_end(deadline, set.goers.len());
         self.walk_goers(set, UP_TO_INACTIVE, until);
+        // One that can't even do that doesn't come to the grace period either.
+        self.wait_for_late(set);
         let watched = |goer: &&Goer| self.state(goer.cpu).state() >= UP_TO_INACTIVE;
         let waiting: CpuMask = set.goers.iter().filter(watched).map(|it| it.cpu).collect();
         // (`bits-before-grace` of [`batch`](crate::hotplug::batch))
@@ -169,10 +177,22 @@ impl<P: HotplugHost> Hotplug<P> {
             return self.turn_back(set, Awaited::Cpu(late));
         }
         self.walk_goers(set, UP_TO_ONLINE, until);
-        if P::now() >= deadline {
-            // A step isn't interrupted: the last one has lasted until now.
-            let late = set.failures.last().map_or(Awaited::Nothing, Awaited::Walk);
-            self.turn_back(set, late);
+    }
+
+    /// Waits for the CPUs that have left `set` and still walk: until they have turned back.
+    fn wait_for_late(&'static self, set: &mut Set) {
+        if set.late.is_empty() {
+            return;
+        }
+        let late: CpuMask = set.late.iter().map(|goer| goer.cpu).collect();
+        self.wait_for_all(&late);
+        for Goer { cpu, origin, .. } in set.late.drain(..) {
+            let error = match self.command(cpu).result() {
+                Err(failed) => self.down_error(cpu, origin, failed),
+                // It was done in the moment when control gave it up.
+                Ok(()) => self.take_again(cpu, origin, Awaited::Nothing),
+            };
+            set.failures.add(cpu, error);
         }
     }
 
@@ -201,7 +221,8 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Has all of `set` walk back to where they were, and leave it, because they have waited for
     /// `awaited` until the deadline.
-    fn turn_back(&self, set: &mut Set, awaited: Awaited) {
+    fn turn_back(&'static self, set: &mut Set, awaited: Awaited) {
+        self.wait_for_late(set);
         let back = |goer: &Goer| BatchWalk {
             cpu: goer.cpu,
             target: goer.origin,
@@ -209,9 +230,10 @@ impl<P: HotplugHost> Hotplug<P> {
             is_last: false,
         };
         let walks: Vec<_> = set.goers.iter().map(back).collect();
-        self.walk_together(&walks, Direction::Up, Instant::FOREVER, |cpu, failed| {
+        let busy = self.walk_together(&walks, Direction::Up, Instant::FOREVER, |cpu, failed| {
             set.fail(cpu, self.not_taken_again(cpu, failed));
         });
+        assert!(busy.is_empty(), "BUG: control has waited for CPUs {busy}");
         set.fail_late(awaited);
     }
 
@@ -255,6 +277,7 @@ impl<P: HotplugHost> Hotplug<P> {
         };
         let mut set = Set {
             goers: cpus.iter().map(goer).collect(),
+            late: Vec::new(),
             failures: Failures::new(),
         };
         if set.goers.is_empty() {
@@ -315,7 +338,7 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Has all of `set` that are above `target` walk down to it before `until`; those whose walk
-    /// fails or is late leave the set.
+    /// fails, is late, or isn't over by then leave the set.
     fn walk_goers(&self, set: &mut Set, target: usize, until: Instant) {
         let above = |goer: &&Goer| self.state(goer.cpu).state() > target;
         let walks = set.goers.iter().filter(above);
@@ -326,13 +349,15 @@ impl<P: HotplugHost> Hotplug<P> {
             is_last: false,
         };
         let walks: Vec<_> = walks.map(down).collect();
-        self.walk_together(&walks, Direction::Down, until, |cpu, failed| {
+        let busy = self.walk_together(&walks, Direction::Down, until, |cpu, failed| {
             let goer = set.goers.iter().find(|goer| goer.cpu == cpu);
             let origin = goer
                 .expect("BUG: a CPU walks that is not in the set")
                 .origin;
             set.fail(cpu, self.down_error(cpu, origin, failed));
         });
+        let late = set.goers.extract_if(.., |goer| busy.contains(goer.cpu));
+        set.late.extend(late);
     }
 
     /// Returns the error of a way down that has failed in `cpuhp`.

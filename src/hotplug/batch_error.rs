@@ -80,11 +80,6 @@ impl<E> Failures<E> {
         self.0.extend(cpus.iter().map(|cpu| (cpu, why_fn(cpu))));
     }
 
-    /// Returns the CPU that was added last.
-    pub(super) fn last(&self) -> Option<CpuId> {
-        self.0.last().map(|(cpu, _)| *cpu)
-    }
-
     /// Ends the batch.
     pub(super) fn into_result(mut self) -> Result<(), BatchError<E>> {
         if self.0.is_empty() {

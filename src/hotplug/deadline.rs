@@ -23,8 +23,6 @@ pub enum Awaited {
     Reader(ThreadName),
     /// This CPU, which was in a section with preemption off. It would not have come to the stop.
     Cpu(CpuId),
-    /// A step of this CPU, which was to go too.
-    Walk(CpuId),
 }
 
 impl fmt::Display for Awaited {
@@ -41,7 +39,6 @@ impl fmt::Display for Awaited {
                 write!(f, "thread {thread} held cpus_read_lock until the deadline")
             }
             Awaited::Cpu(cpu) => fmt::Display::fmt(&StepError::NotQuiescent(*cpu), f),
-            Awaited::Walk(cpu) => write!(f, "a step of CPU{cpu} lasted until the deadline"),
         }
     }
 }

@@ -36,7 +36,8 @@
 //!   CPU is online: the steps in between can't fail, by their type. The steps after that may
 //!   fail; then the walk turns round, and the CPU is taken down again.
 //! - *Down*: until the stop begins it turns back, also at its deadline
-//!   ([`Hotplug::cpu_down_before`]), which a step that is being passed can't be interrupted for.
+//!   ([`Hotplug::cpu_down_before`], and [`Hotplug::cpus_down_before`] of several CPUs), which a
+//!   step that is being passed can't be interrupted for.
 //!   From the stop on, whose still point takes the CPU out of `online`, the walk ends
 //!   offline. What may still go wrong, a CPU that doesn't say DEAD or firmware that doesn't
 //!   say OFF, quarantines the CPU and is an error of the operation.

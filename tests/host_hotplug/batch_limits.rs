@@ -2,6 +2,8 @@
 //! that are late by themselves don't keep the others; and what control waits for behind the
 //! still point has one limit for all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
@@ -130,20 +132,62 @@ fn a_cpu_that_is_late_leaves_the_set_and_the_others_go_in_time() {
     });
 }
 
-/// A step that isn't over at the deadline can't be interrupted, and the others wait for it.
+/// A step that isn't over at the deadline can't be interrupted. The others go in time, and the
+/// operation waits until that CPU has turned back.
 #[test]
-fn a_step_that_lasts_until_the_deadline_keeps_all() {
+fn a_step_that_lasts_longer_keeps_no_other_cpu() {
     with_four(|| {
         let step = slow_on_two(LONG);
-        let (went, stops) = stops_of(down);
-        assert_eq!(stops, 0);
-        check_all_stay(went, |cpu| match cpu.index() {
-            2 => step_failed("enable:slow", StepError::Late)(cpu),
-            _ => late(Awaited::Walk(CpuId::from_index(2)))(cpu),
+        let (gone_at, theirs) = shared(0);
+        spawn("looks", CpuId::BOOT, move || {
+            while Sim::masks().online().without(&mask(&[2])).count() > 1 {
+                sleep(Duration::from_micros(10));
+            }
+            theirs.store(Sim::time(), Ordering::Relaxed);
         });
+        let (began, deadline) = (Sim::time(), Sim::deadline(SHORT));
+        let (went, stops) = stops_of(|| hotplug().cpus_down_before(&set(), deadline));
+        let failed = went.expect_err("one is slow");
+        assert_eq!((failed.cpus(), stops), (mask(&[2]), 1));
+        let error = step_failed("enable:slow", StepError::Late)(cpu(2));
+        assert_eq!(failed.of(cpu(2)), Some(&error));
+        let took = Duration::from_nanos(gone_at.load(Ordering::Relaxed) - began);
+        assert!(took < SHORT, "the others went after {took:?}");
+        assert!(Sim::time() - began >= nanoseconds(LONG));
+        look(&[0, 2]);
+        drop(step);
+        all_up(4);
+        check_back();
+    });
+}
+
+/// Behind such a step all turn back, if the machine can't be stopped.
+#[test]
+fn all_turn_back_behind_a_step_that_lasts_longer() {
+    with_four(|| {
+        let step = slow_on_two(LONG);
+        let goes = mask(&[1, 2]);
+        let is_down = || hotplug().state(cpu(1)).state() == UP_TO_ONLINE;
+        let done = busy_from(cpu(3), is_down);
+        sleep(Duration::from_millis(1));
+        let went = || hotplug().cpus_down_before(&goes, Sim::deadline(SHORT));
+        let (went, stops) = stops_of(went);
+        let failed = went.expect_err("a CPU is busy");
+        assert_eq!((failed.cpus(), stops), (goes, 0));
+        let error = late(Awaited::Cpu(cpu(3)))(cpu(1));
+        assert_eq!(failed.of(cpu(1)), Some(&error));
+        let error = step_failed("enable:slow", StepError::Late)(cpu(2));
+        assert_eq!(failed.of(cpu(2)), Some(&error));
+        done.set();
         drop(step);
         check_back();
     });
+}
+
+/// Returns a word and another handle of it.
+fn shared(value: u64) -> (Arc<AtomicU64>, Arc<AtomicU64>) {
+    let word = Arc::new(AtomicU64::new(value));
+    (Arc::clone(&word), word)
 }
 
 /// One alone has all the time until the deadline, in a batch of one too.

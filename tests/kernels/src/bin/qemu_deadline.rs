@@ -210,7 +210,7 @@ fn while_pinned<R>(on: CpuId, test_fn: impl FnOnce() -> R) -> R {
 }
 
 /// A pinned thread keeps its CPU, and no other, with one still point: also if the limit is that
-/// of all ways down.
+/// of all ways down. So does a step that takes long there.
 fn one_late(cpu: CpuId) -> bool {
     let before = || cpus_down_before(&set(), time::deadline(5 * SHORT));
     let by_limit = || {
@@ -219,10 +219,26 @@ fn one_late(cpu: CpuId) -> bool {
         hotplug::set_down_limit(None);
         went
     };
-    let downs: [&dyn Fn() -> Result<(), BatchError<CpuDownError>>; 2] = [&before, &by_limit];
+    let pinned_before = || while_pinned(cpu, before);
+    let pinned_by_limit = || while_pinned(cpu, by_limit);
+    // It lasts longer than until the deadline, and isn't interrupted.
+    let dawdles = || {
+        let step = EnableStep::new("slow").teardown(move |on| {
+            if on == cpu {
+                thread::sleep(10 * SHORT);
+            }
+            Ok(())
+        });
+        let step = step.install().expect("a slot is free");
+        let went = before();
+        assert!(step.remove_nocalls().is_ok(), "it is not installed");
+        went
+    };
+    let downs: [&dyn Fn() -> Result<(), BatchError<CpuDownError>>; 3] =
+        [&pinned_before, &pinned_by_limit, &dawdles];
     downs.iter().all(|down_fn| {
         let stops = kernel().stop_machine.stops();
-        let went = while_pinned(cpu, down_fn);
+        let went = down_fn();
         let stops = kernel().stop_machine.stops() - stops;
         let stay: CpuMask = [CpuId::BOOT, cpu].into_iter().collect();
         let late = went.map_err(|failed| (failed.cpus(), failed.errno()));
