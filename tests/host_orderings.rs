@@ -63,6 +63,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sched/lock/add_remove_lock.rs", "the running thread's own word"),
     ("src/sched/lock/held_rw_locks.rs", "the running thread's own words"),
     ("src/sched/migrate.rs", "a CPU's own words, and hints that are looked at again under the lock"),
+    ("src/sched/parted.rs", "a hint, stored under the lock of the notes"),
     ("src/sched/set_class.rs", "a hint"),
     ("src/sched/share.rs", "under the run-queue lock"),
     ("src/sched/spawn.rs", "a count that hotplug reads with its lock held, which a thread that raises it holds off"),

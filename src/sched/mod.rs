@@ -99,6 +99,7 @@ mod kthread_life;
 mod links;
 pub mod lock;
 mod migrate;
+mod parted;
 mod patience;
 mod permit;
 mod ready;

@@ -20,6 +20,7 @@ use crate::platform::{Platform, PreemptWork};
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::links::AllLink;
 use crate::sched::lock::Completion;
+use crate::sched::parted::Parted;
 use crate::sched::run_queue::Aftermath;
 use crate::sched::throttle::RealtimeBound;
 use crate::sched::timers::Timers;
@@ -93,6 +94,8 @@ pub struct Scheduler<P: SchedHost> {
     pub(crate) timers: PerCpu<Timers<P>>,
     /// What realtime threads may take of each CPU.
     pub(super) bound: RealtimeBound,
+    /// The threads whose CPUs have gone, for the log.
+    pub(super) parted: Parted<P>,
     /// All threads that have not ended. This lock is taken before any run queue's.
     pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
 }
@@ -116,6 +119,7 @@ impl<P: SchedHost> Scheduler<P> {
             clock: AtomicU64::new(0),
             timers: PerCpu::new(cpus, Timers::new),
             bound: RealtimeBound::new::<P>(),
+            parted: Parted::new(),
             threads: SpinLock::new(LinkedList::new(AllLink::NEW)),
         }
     }
@@ -439,6 +443,10 @@ impl<P: SchedHost> Scheduler<P> {
         // sleep, the idle thread would sleep next without another look.
         let masked = IrqGuard::<P>::new();
         self.look_for_work();
+        if self.parted.any() && P::masks().is_online(P::this_cpu()) {
+            drop(masked);
+            return self.log_parted(); // The next turn looks again.
+        }
         if !P::has_preempt_work(PreemptWork::Reschedule) {
             sleep_fn();
         }

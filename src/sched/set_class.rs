@@ -26,13 +26,14 @@ pub struct LentUrgency<P: SchedHost>(PhantomData<(*const (), P)>);
 impl<P: SchedHost> Drop for LentUrgency<P> {
     fn drop(&mut self) {
         P::sched().lend(false);
+        P::sched().say_parted();
     }
 }
 
 impl<P: SchedHost> Scheduler<P> {
     /// Makes the running thread as urgent as the kernel's own threads, until the guard is
     /// dropped: for work that other threads wait for. Its class and what it inherits may
-    /// change meanwhile. Doesn't nest.
+    /// change meanwhile. Doesn't nest. The drop logs the threads whose CPUs have gone.
     ///
     /// # Context
     /// Thread.

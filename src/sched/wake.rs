@@ -157,22 +157,18 @@ impl<P: SchedHost> Scheduler<P> {
         placed
     }
 
-    /// Queues `thread` on the CPU that it was assigned to. Then logs it if that CPU isn't in
-    /// the thread's affinity, unless the thread moves silently: a line may take a console
-    /// milliseconds, for which the thread doesn't wait.
+    /// Queues `thread` on the CPU that it was assigned to. Notes for the log if that CPU isn't
+    /// in the thread's affinity, unless the thread moves silently.
     ///
     /// # Context
     /// IRQs masked since [`Scheduler::assign`]; no queue locked.
     pub(super) fn deliver(&self, thread: Arc<Thread<P>>, placed: &Placed, masked: &IrqGuard<P>) {
-        let broken = placed.broken.as_ref();
-        // The thread may end and be freed once it is queued.
-        let named = broken.map(|cpus| (cpus, thread.moves_silently(), *thread.name()));
-        self.enqueue(placed.cpu, thread, masked);
-        if let Some((cpus, false, name)) = named {
-            // The wording is Linux's: the CPUs of the affinity have gone down, and need
-            // not include the CPU where the thread ran last.
-            log::warn!("thread {name} no longer affine to cpu{cpus}");
+        if let Some(cpus) = &placed.broken
+            && !thread.moves_silently()
+        {
+            self.parted.note(*thread.name(), cpus, masked);
         }
+        self.enqueue(placed.cpu, thread, masked);
     }
 
     /// Returns whether `thread` should run on `cpu`, where it ran last and whose queue

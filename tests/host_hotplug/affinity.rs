@@ -42,6 +42,11 @@ impl log::Log for Lines {
 
     fn log(&self, record: &log::Record<'_>) {
         let line = record.args().to_string();
+        if line.starts_with("thread ") {
+            // With IRQs masked no other thread of the CPU would run as long as a slow console
+            // takes.
+            assert!(Sim::irqs_enabled(), "{line}: IRQs are masked");
+        }
         if line.starts_with("thread urgent ") {
             // A slow console: the other CPUs act meanwhile.
             (0..1000).for_each(|_| Sim::relax());
@@ -142,7 +147,7 @@ fn the_log_names_the_cpu_that_went() {
         );
         assert_eq!(hotplug.cpu_down(cpu(1)), Ok(()));
         go_on.complete();
-        until(|| thread.affinity() == CpuMask::first_n(2));
+        until(|| thread.affinity() == CpuMask::first_n(2) && !said("sleeper").is_empty());
         assert_eq!(said("sleeper"), ["no longer affine to cpu1"]);
     });
 }
@@ -163,7 +168,7 @@ fn a_thread_whose_cpu_went_does_not_wait_for_the_line_about_it() {
         until(|| thread.state_racy() == stillpoint::sched::ThreadState::Blocked);
         assert_eq!(hotplug.cpu_down(cpu(1)), Ok(()));
         Sim::sched().give_permit(&thread);
-        until(|| RAN.load(Ordering::Relaxed));
+        until(|| RAN.load(Ordering::Relaxed) && !said("urgent").is_empty());
         assert_eq!(said("urgent"), ["no longer affine to cpu1"]);
         assert!(RAN_MEANWHILE.load(Ordering::Relaxed), "it ran on CPU 2");
     });
