@@ -163,6 +163,15 @@ impl CpuMap {
         })
     }
 
+    /// Returns whether a CPU other than `cpu` is in the words that `among_fn` returns.
+    pub fn is_another(&self, cpu: CpuId, among_fn: impl Fn(usize) -> u64) -> bool {
+        let (own, bit) = (cpu.index() / 64, cpu.index() % 64);
+        (0..self.words).any(|word| {
+            let not = if word == own { 1 << bit } else { 0 };
+            among_fn(word) & !not != 0
+        })
+    }
+
     /// Returns a CPU, of those in the words that `among_fn` returns, that runs nothing as
     /// urgent as `level`: the least urgent one, and of those the one nearest to `near`.
     pub fn less_urgent(
@@ -247,6 +256,16 @@ mod tests {
         assert_eq!(map.claim_near(cpu(71), all), Some(cpu(3)));
         assert_eq!(map.claim_near(cpu(71), all), None);
         assert!(!map.any_idle() && !map.claim(cpu(3)));
+    }
+
+    #[test]
+    fn another_cpu_is_found_in_any_word() {
+        let map = CpuMap::new(130);
+        let own = |word| u64::from(word == 1) << 7;
+        assert!(!map.is_another(cpu(71), own));
+        assert!(map.is_another(cpu(7), own));
+        assert!(map.is_another(cpu(71), |word| own(word) | u64::from(word == 2)));
+        assert!(!map.is_another(cpu(71), |_| 0));
     }
 
     #[test]

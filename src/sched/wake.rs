@@ -242,6 +242,10 @@ impl<P: SchedHost> Scheduler<P> {
         last: CpuId,
         among_fn: impl Fn(usize) -> u64,
     ) -> Option<CpuId> {
+        // The callers have looked at `last`, or take it where nothing is found.
+        if !self.map.is_another(last, &among_fn) {
+            return None;
+        }
         self.map.claim_near(last, &among_fn).or_else(|| {
             let level = thread.level();
             if level < NORMAL_LEVEL {
