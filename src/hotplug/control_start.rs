@@ -10,6 +10,7 @@
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_steps::{LOOK, deadline};
 use crate::hotplug::table::CALLED;
+use crate::hotplug::verdict::release_all;
 use crate::hotplug::{
     Hotplug, HotplugHost, Quarantine, StepContext, StepError, SyncState, WalkError,
 };
@@ -195,14 +196,11 @@ impl<P: HotplugHost> Hotplug<P> {
     #[inline]
     pub(super) fn release(&self, cpus: impl Iterator<Item = CpuId> + Clone) {
         let still = P::stop_machine().lock();
-        let mut asleep = CpuMask::EMPTY;
-        for cpu in cpus.clone() {
-            let released = self.handshake(cpu).release();
-            assert!(released.is_ok(), "BUG: ALIVE became {released:?}");
-            if self.cpus.get(cpu).arrival.sleeps_after_store(cpu.index()) {
-                asleep.insert(cpu);
-            }
-        }
+        let waiting = cpus.clone().map(|cpu| {
+            let point = &self.cpus.get(cpu).arrival;
+            (cpu, self.handshake(cpu), point)
+        });
+        let asleep = release_all(waiting);
         if !asleep.is_empty() {
             P::send_wake(asleep.bits());
         }

@@ -106,6 +106,7 @@ mod slots;
 mod step;
 mod table;
 mod target;
+mod verdict;
 mod walk;
 mod walk_text;
 
@@ -137,5 +138,6 @@ pub use table::{
     steps,
 };
 pub use target::{ONLINE, RestingPlace, TargetError, state_number};
+pub use verdict::release_all;
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};
 pub use walk_text::{WalkLine, part_name, way};
