@@ -1,6 +1,7 @@
 //! Hotplug: one CPU down and up again, by phase; all of them, together and one by one; and the
 //! floors of these, which are bare CPU_ONs and CPU_OFFs in the same rounds.
 
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,6 +10,7 @@ use stillpoint::api;
 use stillpoint::api::thread::{self, Builder};
 use stillpoint::api::time::Timer;
 use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::Parallel;
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -79,7 +81,7 @@ fn one(rounds: &Rounds, secondaries: &[CpuId]) {
     phases.print(warm_up);
 }
 
-/// All secondaries down and up again.
+/// All secondaries down and up again, up in each of the ways of `cpuhp.parallel=`.
 fn all(cpus: usize) {
     let measured = match cpus {
         0..=3 => 100,
@@ -93,12 +95,24 @@ fn all(cpus: usize) {
     };
     let new = || Vec::with_capacity(measured);
     let (mut together, mut downs, mut ups) = (new(), new(), new());
+    let mut ways = Parallel::ALL.map(|how| (how, new()));
+    let default = kernel().hotplug.parallel();
     let (mut ons, mut offs) = (new(), new());
     let floors = Floors::new();
     let others = secondaries();
     let one_by_one = |walk_fn: fn(CpuId)| time(|| others.iter().for_each(walk_fn));
+    let leave = || time(|| api::hotplug::cpus_down(&others).expect("all secondaries leave"));
     for (_, is_measured) in rounds.each() {
-        let gone = time(|| api::hotplug::cpus_down(&others).expect("all secondaries leave"));
+        for (how, ups) in &mut ways {
+            leave();
+            kernel().hotplug.set_parallel(*how);
+            let back = time(|| api::hotplug::cpus_up(&others).expect("all secondaries return"));
+            if is_measured {
+                ups.push(back);
+            }
+        }
+        kernel().hotplug.set_parallel(default);
+        let gone = leave();
         let floor = floors.as_ref().map(|floors| floors.measure(&others));
         let back = one_by_one(up);
         let gone_singly = one_by_one(down);
@@ -122,6 +136,9 @@ fn all(cpus: usize) {
     print_line("cpus_down", together, warm_up);
     print_line("cpus_down.one_by_one", downs, warm_up);
     print_line("cpus_up.one_by_one", ups, warm_up);
+    for (how, ups) in ways {
+        print_line(&format!("cpus_up.{}", how.name()), ups, warm_up);
+    }
 }
 
 /// Returns the longest time for which a CPU that is online had interrupts off in the last

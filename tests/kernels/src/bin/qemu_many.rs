@@ -1,4 +1,5 @@
-//! As many CPUs as the machine can have: all come at boot, all but one leave, and all come back.
+//! As many CPUs as the machine can have: all come at boot, all but one leave, and all come back;
+//! in batches, and one by one.
 
 //@ smp: 128 512
 //@ timeout: 600
@@ -13,6 +14,7 @@ stillpoint::entry!(main);
 use core::fmt::Debug;
 
 use stillpoint::api;
+use stillpoint::api::hotplug;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::kernel;
 use stillpoint::println;
@@ -20,6 +22,7 @@ use stillpoint::println;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{masks_say, secondaries, states_say, stay_on_boot_cpu};
 use kernel_support::memory::InUse;
+use kernel_support::unharmed::same;
 
 fn main() {
     stay_on_boot_cpu();
@@ -27,11 +30,15 @@ fn main() {
     let all = *kernel().masks.possible();
     let alone = CpuMask::of(CpuId::BOOT);
     ktap.check("all CPUs of the tree are up", is_so(&all));
-    ktap.check("all but one leave", each(api::cpu_down) && is_so(&alone));
-    ktap.check("all come back", each(api::cpu_up) && is_so(&all));
+    let others = all.without(&alone);
+    let leave = || same("down", hotplug::cpus_down(&others), Ok(())) && is_so(&alone);
+    let come = || same("up", hotplug::cpus_up(&others), Ok(())) && is_so(&all);
+    ktap.check("all but one leave", leave());
+    ktap.check("all come back", come());
     let before = InUse::settled();
-    let again = each(api::cpu_down) && each(api::cpu_up);
-    ktap.check("and again", again && is_so(&all));
+    ktap.check("and again", leave() && come());
+    let one_by_one = each(api::cpu_down) && is_so(&alone) && each(api::cpu_up);
+    ktap.check("and again, one by one", one_by_one && is_so(&all));
     ktap.check("as much memory is in use as before", before.is_back());
     let answers = api::call_on_many(&all, |_| ());
     ktap.equal("each answers a call", answers, all);
