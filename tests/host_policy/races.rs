@@ -27,6 +27,7 @@ pub(crate) fn a_cpu_goes_idle_in_the_midst_of_a_wake() {
     // It has just had a turn where it will wait: a CPU that has not looked around for a slice
     // would do so at once, and call the idle one.
     while sleeper.state_racy() != ThreadState::Blocked {
+        assert!(World::now() < 100 * MS, "it never sleeps");
         world.step();
     }
     let queues = sleeper.cpu().index();
