@@ -24,6 +24,8 @@ mod fake;
 mod freeze;
 #[path = "host_hotplug/give_way.rs"]
 mod give_way;
+#[path = "host_hotplug/given_back.rs"]
+mod given_back;
 #[path = "host_hotplug/history.rs"]
 mod history;
 #[path = "host_hotplug/services.rs"]

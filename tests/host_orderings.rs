@@ -60,6 +60,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/rcu/rounds.rs", "a note from a still point to its caller, ordered by the stop: tests/loom_multi_stop.rs"),
     ("src/sched/balance.rs", "hints, stored under the run-queue lock; their order is that of cpu_map: tests/loom_cpu_map.rs"),
     ("src/sched/due.rs", "under the lock of the queue that the thing is in; src/sched/claim.rs has the model"),
+    ("src/sched/give_back.rs", "ordered by the locks of the run queues, which it takes before; tests/loom_affinity.rs has a model"),
     ("src/sched/lock/add_remove_lock.rs", "the running thread's own word"),
     ("src/sched/lock/held_rw_locks.rs", "the running thread's own words"),
     ("src/sched/migrate.rs", "a CPU's own words, and hints that are looked at again under the lock"),

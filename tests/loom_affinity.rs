@@ -1,10 +1,12 @@
 //! Model of a thread's CPUs and pins: the kernel's `sched::affinity`. A thread whose CPUs
-//! change while its last pin is taken off leaves its CPU.
+//! change while its last pin is taken off leaves its CPU. One that loses its CPUs while they turn
+//! back has them again.
 #![cfg(loom)]
 
 #[path = "support/loom_orders.rs"]
 mod loom_orders;
 
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use loom_orders::every_order;
@@ -78,5 +80,56 @@ fn the_last_pin_and_no_other_makes_it_go() {
         assert!(!affinity.change(&CpuMask::of(cpu(1)), cpu(0)));
         assert_eq!(affinity.unpin(cpu(0)), Unpinned::NotYet);
         assert_eq!(affinity.unpin(cpu(0)), Unpinned::MustGo);
+    });
+}
+
+/// A thread that is bound to CPU 1, and what `sched::give_back` looks at.
+struct Bound {
+    affinity: Affinity,
+    is_active: AtomicBool,
+    any_lost: AtomicBool,
+    /// The lock of the run queue to which the thread belongs.
+    queue: Mutex<()>,
+}
+
+impl Bound {
+    /// As `Scheduler::assign`, for a thread that wakes.
+    fn wake(&self) {
+        let _queue = self.queue.lock().expect("never poisoned");
+        if !self.is_active.load(Ordering::Acquire) {
+            self.affinity.lose(&CpuMask::first_n(2));
+            self.any_lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// As `sched:active`, and then `Scheduler::give_affinities_back`.
+    fn turn_back(&self) {
+        self.is_active.store(true, Ordering::Release);
+        drop(self.queue.lock().expect("never poisoned"));
+        if !self.any_lost.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(lost) = self.affinity.lost() {
+            let _queue = self.queue.lock().expect("never poisoned");
+            let _must_go = self.affinity.change(&lost, cpu(0));
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_wakes_while_its_cpu_turns_back_is_bound_to_it() {
+    every_order(|| {
+        let bound = Arc::new(Bound {
+            affinity: Affinity::new(&CpuMask::of(cpu(1))),
+            is_active: AtomicBool::new(false),
+            any_lost: AtomicBool::new(false),
+            queue: Mutex::new(()),
+        });
+        let theirs = Arc::clone(&bound);
+        let waker = thread::spawn(move || theirs.wake());
+        bound.turn_back();
+        waker.join().expect("it doesn't panic");
+        assert_eq!(bound.affinity.cpus(), CpuMask::of(cpu(1)));
+        assert_eq!(bound.affinity.lost(), None);
     });
 }

@@ -146,6 +146,7 @@ impl<P: HotplugHost> Hotplug<P> {
         for cpu in all.iter() {
             self.route_events_here(cpu);
         }
+        P::sched().forget_lost_affinities();
         self.walk_goers_down(set, deadline);
         if !set.goers.is_empty() {
             self.leave_together(set, deadline);
@@ -154,6 +155,7 @@ impl<P: HotplugHost> Hotplug<P> {
             self.see_ends(set);
         }
         self.wait_for_late(set);
+        self.give_affinities_back(&all);
         drop(place);
         for cpu in all.iter() {
             self.finish_down(cpu, held);

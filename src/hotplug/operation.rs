@@ -246,21 +246,35 @@ impl<P: HotplugHost> Hotplug<P> {
         let _recorded = Recorded::<P, _>::new(iter::once(cpu), Direction::Down);
         self.route_events_here(cpu);
         let rest = target.max(UP_TO_ONLINE);
+        P::sched().forget_lost_affinities();
         let walked = self.command(cpu).run_down_until(cpu, rest, deadline);
         if let Err(failed) = walked {
+            self.give_affinities_back(&CpuMask::of(cpu));
             return Err(self.down_error(cpu, origin, failed));
         }
         if target == rest {
             return Ok(());
         }
         let taken_down = match self.take_down(cpu, deadline) {
-            Err(NotTakenDown::Late(awaited)) => Err(self.take_again(cpu, origin, awaited)),
+            Err(NotTakenDown::Late(awaited)) => {
+                let error = self.take_again(cpu, origin, awaited);
+                self.give_affinities_back(&CpuMask::of(cpu));
+                Err(error)
+            }
             Err(NotTakenDown::Lost(error)) => Err(error),
             Ok(()) => Ok(()),
         };
         drop(place);
         self.finish_down(cpu, held);
         taken_down
+    }
+
+    /// Lets threads run on those of `cpus` again that have walked back, if they have lost them.
+    pub(super) fn give_affinities_back(&self, cpus: &CpuMask) {
+        let back = P::masks().active().and(cpus);
+        if !back.is_empty() {
+            P::sched().give_affinities_back(&back);
+        }
     }
 
     /// Walks the rest of a way down, if control has walked one: what runs without the hotplug

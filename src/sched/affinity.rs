@@ -1,5 +1,8 @@
 //! Where a thread may run, and whether it stays on its CPU for now.
 //!
+//! A thread whose CPUs have all gone may run anywhere. Its affinity remembers the CPUs until it
+//! gets others, or until that is forgotten: see `give_back`.
+//!
 //! ```text
 //!   the thread, on its CPU                `set_affinity`
 //!   ──────────────────────                ──────────────
@@ -46,6 +49,12 @@ pub struct Affinity {
     cpus: AtomicBits,
     /// Whether there is more than one CPU in `cpus`. Relaxed: as `cpus`.
     has_choice: AtomicBool,
+    /// The CPUs that the thread has lost. Relaxed: read and written under the thread's
+    /// run-queue lock.
+    lost: AtomicBits,
+    /// Whether `lost` counts. Relaxed: set under the thread's run-queue lock, and read under it
+    /// again by a reader that rests on it.
+    has_lost: AtomicBool,
     /// Number of pins that the thread holds. Relaxed (evict-or-leave, only-owner-pins).
     pins: AtomicU32,
 }
@@ -56,6 +65,8 @@ impl Affinity {
         let affinity = Affinity {
             cpus: AtomicBits::new(),
             has_choice: AtomicBool::new(false),
+            lost: AtomicBits::new(),
+            has_lost: AtomicBool::new(false),
             pins: AtomicU32::new(0),
         };
         affinity.set(cpus);
@@ -131,8 +142,32 @@ impl Affinity {
     /// # Context
     /// The thread doesn't run: the CPU that will run it reads the new mask.
     pub fn set(&self, cpus: &CpuMask) {
+        self.forget_lost();
         self.cpus.store(cpus.bits(), Ordering::Relaxed);
         self.has_choice.store(cpus.count() > 1, Ordering::Relaxed);
+    }
+
+    /// Lets the thread, whose CPUs have all gone, run on `cpus`, and remembers those that it has
+    /// lost.
+    ///
+    /// # Context
+    /// As [`Affinity::set`], under the thread's run-queue lock.
+    pub fn lose(&self, cpus: &CpuMask) {
+        let lost = self.cpus();
+        self.set(cpus);
+        self.lost.store(lost.bits(), Ordering::Relaxed);
+        self.has_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the CPUs that the thread has lost, if it has, and has got no others since.
+    pub fn lost(&self) -> Option<CpuMask> {
+        let has_lost = self.has_lost.load(Ordering::Relaxed);
+        has_lost.then(|| CpuMask::from_bits(self.lost.snapshot(Ordering::Relaxed)))
+    }
+
+    /// Forgets which CPUs the thread has lost.
+    pub fn forget_lost(&self) {
+        self.has_lost.store(false, Ordering::Relaxed);
     }
 
     /// Does as [`Affinity::set`] for a thread that may be running or queued on `cpu`.

@@ -137,6 +137,18 @@ impl<P: SchedHost> Scheduler<P> {
         thread: &Arc<Thread<P>>,
         cpus: &CpuMask,
     ) -> Result<(), AffinityError> {
+        self.set_affinity_if(thread, cpus, || true).map(drop)
+    }
+
+    /// Does as [`Scheduler::set_affinity`], if `check_fn`, called under the lock of the thread's
+    /// run queue, returns true. Returns what it has returned.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(super) fn set_affinity_if(
+        &self,
+        thread: &Arc<Thread<P>>,
+        cpus: &CpuMask,
+        check_fn: impl Fn() -> bool,
+    ) -> Result<bool, AffinityError> {
         might_sleep::<P>();
         if thread.is_per_cpu() {
             return Err(AffinityError::PerCpu(thread.cpu()));
@@ -164,6 +176,9 @@ impl<P: SchedHost> Scheduler<P> {
                 drop(queue);
                 P::relax();
                 continue;
+            }
+            if !check_fn() {
+                return Ok(false);
             }
             let change = || thread.affinity.change(cpus, cpu);
             let must_go = queue.ready.with_change_of(thread, change);
@@ -209,7 +224,7 @@ impl<P: SchedHost> Scheduler<P> {
             break;
         }
         drop(here); // If the running thread must move, it does so here.
-        Ok(())
+        Ok(true)
     }
 
     /// Moves `thread`, a per-CPU thread that is parked and will only end, from its CPU, which

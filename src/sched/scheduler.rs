@@ -17,9 +17,8 @@ use intrusive_collections::LinkedList;
 
 use crate::cpu::{CpuId, PerCpu};
 use crate::platform::{Platform, PreemptWork};
-use crate::sched::class::NORMAL_LEVEL;
+use crate::sched::cpu_record::CpuRecord;
 use crate::sched::links::AllLink;
-use crate::sched::lock::Completion;
 use crate::sched::parted::Parted;
 use crate::sched::run_queue::Aftermath;
 use crate::sched::throttle::RealtimeBound;
@@ -28,7 +27,7 @@ use crate::sched::{
     BlockState, Blocker, Class, CpuMap, Placement, RunQueue, Switch, SwitchReason, Thread,
     ThreadName, ThreadState,
 };
-use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{IrqGuard, LockMap, SpinLock, SpinLockGuard, assert_may_schedule};
 use crate::time::Instant;
 use crate::trace::Event;
@@ -60,25 +59,6 @@ pub trait SchedHost: Platform {
     }
 }
 
-/// What the scheduler keeps of one CPU beside its run queue.
-pub(super) struct CpuRecord<P: SchedHost> {
-    /// Number of movable threads queued here, for CPUs that look for work. Relaxed: a
-    /// hint, stored under the run-queue lock.
-    pub(super) waiting: AtomicU64,
-    /// The level of the most urgent movable realtime thread that waits here. Relaxed: a
-    /// hint, stored under the run-queue lock.
-    pub(super) waiting_level: AtomicUsize,
-    /// Number of threads that are pinned here. Relaxed: only this CPU writes it, with
-    /// preemption off; its own `cpuhp/N` reads it.
-    pub(super) pinned: AtomicU32,
-    /// Number of threads that keep this CPU from going down. Relaxed: it is incremented
-    /// only by a caller that holds off hotplug. A stale value that is too high only
-    /// causes a refusal that was no longer needed.
-    pub(super) bound: AtomicU32,
-    /// Completed when a thread drops its pin on a CPU that is not active.
-    pub(super) let_go: Completion<P>,
-}
-
 /// Run queues, timers and threads of all CPUs.
 pub struct Scheduler<P: SchedHost> {
     queues: PerCpu<SpinLock<RunQueue<P>, P>>,
@@ -96,6 +76,9 @@ pub struct Scheduler<P: SchedHost> {
     pub(super) bound: RealtimeBound,
     /// The threads whose CPUs have gone, for the log.
     pub(super) parted: Parted<P>,
+    /// Whether a thread may remember CPUs that it has lost. Relaxed: set under the lock of a run
+    /// queue; see `give_back`.
+    pub(super) any_lost: AtomicBool,
     /// All threads that have not ended. This lock is taken before any run queue's.
     pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
 }
@@ -107,19 +90,14 @@ impl<P: SchedHost> Scheduler<P> {
             // Hidden from the lock validator: the next thread opens the lock, after the
             // context switch.
             queues: PerCpu::new(cpus, |_| SpinLock::new_untracked(RunQueue::new())),
-            cpus: PerCpu::new(cpus, |_| CpuRecord {
-                waiting: AtomicU64::new(0),
-                waiting_level: AtomicUsize::new(NORMAL_LEVEL),
-                pinned: AtomicU32::new(0),
-                bound: AtomicU32::new(0),
-                let_go: Completion::new(),
-            }),
+            cpus: PerCpu::new(cpus, |_| CpuRecord::new()),
             overloaded: AtomicUsize::new(0),
             map: CpuMap::new(cpus),
             clock: AtomicU64::new(0),
             timers: PerCpu::new(cpus, Timers::new),
             bound: RealtimeBound::new::<P>(),
             parted: Parted::new(),
+            any_lost: AtomicBool::new(false),
             threads: SpinLock::new(LinkedList::new(AllLink::NEW)),
         }
     }

@@ -148,7 +148,8 @@ impl<P: SchedHost> Scheduler<P> {
     pub(super) fn assign(&self, thread: &Thread<P>, last: CpuId) -> Placed {
         let placed = self.place(thread, last);
         if placed.broken.is_some() {
-            thread.affinity.set(P::masks().possible());
+            thread.affinity.lose(P::masks().possible());
+            self.any_lost.store(true, Ordering::Relaxed);
         }
         if placed.cpu != last {
             thread.counters.migrates();

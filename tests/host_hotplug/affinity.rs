@@ -58,7 +58,7 @@ impl log::Log for Lines {
     fn flush(&self) {}
 }
 
-fn start_log() {
+pub(crate) fn start_log() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         log::set_logger(&Lines).expect("the only one");
@@ -67,7 +67,7 @@ fn start_log() {
 }
 
 /// Returns the lines of the log about thread `name`.
-fn said(name: &str) -> Vec<String> {
+pub(crate) fn said(name: &str) -> Vec<String> {
     let lines = LINES.lock().expect("no panic under it");
     let prefix = format!("thread {name} ");
     lines
