@@ -236,14 +236,13 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Has each CPU below number `below` on which `instance` is up stop it. None goes, so a
-    /// refusal has no meaning: the log says it.
+    /// refusal has no meaning: the log says it. The instance is dropped by the caller.
     fn stop(&self, seat: &Seat<'_, P>, instance: &Arc<Instance>, how: Passing, below: usize) {
         let past = (0..below).rev().filter_map(CpuId::new);
         for cpu in past.filter(|cpu| instance.is_up(*cpu)) {
             if let Err(error) = self.pass(seat, instance, cpu, Direction::Down, how) {
                 let step = seat.step.name();
                 log::warn!("CPU{cpu}: {step} is removed in spite of this: {error}");
-                instance.skip(cpu, Direction::Down);
             }
         }
     }
