@@ -7,7 +7,8 @@
 //!
 //! # Invariants
 //! - **up-as-far-as-past**: at rest an instance that is installed is up on exactly those CPUs
-//!   whose `state` is past its row, unless one is left within it.
+//!   whose `state` is past its row, unless one is left within it. A CPU within a step that is
+//!   removed is past the empty slot then.
 //! - **dropped-unlocked**: what a program's callbacks own is dropped when no lock is held: that
 //!   may again be a handle of a step.
 
@@ -129,6 +130,9 @@ impl<P: HotplugHost> Hotplug<P> {
                 self.stop(&seat, instance, how, self.count());
             }
             self.slots.empty(step);
+            for cpu in P::masks().possible().iter() {
+                self.state(cpu).forget_step(row);
+            }
         }
         drop(held);
         Ok(())

@@ -72,6 +72,14 @@ impl CpuhpState {
         self.state.store(word, Ordering::Relaxed);
     }
 
+    /// Has a CPU that was left within the step in slot `row` not be within it any more: the step
+    /// is removed. For the owner of the walk, at rest.
+    pub(super) fn forget_step(&self, row: usize) {
+        if self.is_within() && self.state() == row + 1 {
+            self.set(row + 1, false);
+        }
+    }
+
     /// Returns how often `step`, which isn't a slot, was passed on the way up, and on the way
     /// down.
     pub fn passages(&self, step: usize) -> (u32, u32) {

@@ -1,5 +1,6 @@
-//! The four walks, success and failure, up and down, as they are printed: once with the
-//! kernel's own table, once with steps of a program in it, one of which has three instances.
+//! The four walks, success and failure, up and down, as they are printed with steps of a program
+//! in the table, one of which has three instances and stands in the middle. `plain_walks.rs` has
+//! those of the kernel's own table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +76,8 @@ fn install() -> Steps {
     }
 }
 
-fn same(walk: &str, wanted: &str) {
+/// Compares the walk that was noted with `wanted`, which begins with an empty line.
+pub(crate) fn same(walk: &str, wanted: &str) {
     let seen = Sim::take_notes();
     let wanted: Vec<&str> = wanted.lines().skip(1).collect();
     assert_eq!(seen, wanted, "{walk}:\n{}", seen.join("\n"));
@@ -180,6 +182,52 @@ fn a_cpu_left_within_a_step_goes_on() {
         drop(steps.steps);
         assert_eq!(hotplug().slots().iter().count(), 0);
     });
+}
+
+/// A step is removed while a CPU rests within it: the CPU goes on from the empty slot, either way,
+/// also if another step is there by then.
+#[test]
+fn a_step_goes_while_a_cpu_rests_within_it() {
+    for (onward, again) in [(Up, false), (Down, false), (Up, true), (Down, true)] {
+        Sim::run(2, move || {
+            let cpu = victim();
+            assert_eq!(hotplug().cpu_up(cpu), Ok(()));
+            let Steps { steps, queues } = install();
+            let [reaper, cache, step, pool] = steps;
+            let (name, row, error) = (step.name(), step.row(), StepError::Injected);
+            // The first instance refuses, and so does the second on the way back.
+            let refuse = |_: CpuId| Err(Errno::Busy);
+            let last = Callbacks::enable(Some(Box::new(refuse)), None);
+            let last = step.add_instance(last, Passing::Skipped);
+            assert_eq!(hotplug().inject_instance(cpu, row, 0), Ok(()));
+            let left = Left::HalfWay(name);
+            let refused = CpuDownError::NotUndone {
+                cpu,
+                step: name,
+                error,
+                left,
+            };
+            assert_eq!(hotplug().cpu_down(cpu), Err(refused));
+            assert!(hotplug().state(cpu).is_within());
+            drop((step, queues, last));
+            assert!(!hotplug().state(cpu).is_within() && hotplug().is_balanced(cpu));
+            let new = again.then(|| {
+                let new = NewStep {
+                    name: "new",
+                    place: Place::Enable,
+                    callbacks: Some(noting("new")),
+                };
+                let new = hotplug().install(new, Passing::Called);
+                new.expect("a slot is free")
+            });
+            match onward {
+                Up => assert_eq!(hotplug().cpu_up(cpu), Ok(())),
+                Down => assert_eq!(hotplug().cpu_down(cpu), Ok(())),
+            }
+            assert!(hotplug().is_balanced(cpu));
+            drop((reaper, cache, pool, new));
+        });
+    }
 }
 
 const ON_UP: &[&str] = &["fourth Up", "pool Up"];
