@@ -34,8 +34,16 @@ pub(crate) struct ModelCpu {
     pub(crate) within: bool,
 }
 
-/// The step that fails, by its row.
-pub(crate) type Failed = Result<(), usize>;
+/// Why an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The step in this row fails.
+    Step(usize),
+    /// No other CPU takes threads.
+    LastActive,
+}
+
+pub(crate) type Failed = Result<(), Failure>;
 
 pub(crate) struct Model {
     pub(crate) rows: BTreeMap<usize, ModelStep>,
@@ -133,7 +141,7 @@ impl Model {
                 } else {
                     row
                 };
-                return Err(row);
+                return Err(Failure::Step(row));
             }
         }
         it.state = if direction == Up { row + 1 } else { row };
@@ -167,6 +175,9 @@ impl Model {
     pub(crate) fn set_target(&mut self, cpu: usize, target: usize) -> Failed {
         let ModelCpu { state, within } = self.cpus[cpu];
         if target < state {
+            if !self.may_leave(&[cpu]) {
+                return Err(Failure::LastActive);
+            }
             self.go_down(cpu, target)
         } else if target > state || within {
             self.go_up(cpu, target)
@@ -203,6 +214,30 @@ impl Model {
     /// Takes `cpu` down.
     pub(crate) fn cpu_down(&mut self, cpu: usize) -> Failed {
         self.set_target(cpu, 0)
+    }
+
+    /// Takes `cpus` down, and returns the result of each. Each is asked as if those before it
+    /// had gone, whatever becomes of their walks.
+    pub(crate) fn cpus_down(&mut self, cpus: &[usize]) -> Vec<Failed> {
+        let mut going = Vec::new();
+        for cpu in cpus {
+            let with = [&going[..], &[*cpu]].concat();
+            if self.cpus[*cpu].state > 0 && self.may_leave(&with) {
+                going = with;
+            }
+        }
+        let walk = |cpu: &usize| match self.cpus[*cpu].state {
+            0 => Ok(()),
+            _ if !going.contains(cpu) => Err(Failure::LastActive),
+            _ => self.go_down(*cpu, 0),
+        };
+        cpus.iter().map(walk).collect()
+    }
+
+    /// Returns whether a CPU takes threads when all of `going` have gone.
+    fn may_leave(&self, going: &[usize]) -> bool {
+        let mut others = (0..self.cpus.len()).filter(|cpu| !going.contains(cpu));
+        others.any(|cpu| self.cpus[cpu].state == ALL_UP)
     }
 
     fn go_down(&mut self, cpu: usize, target: usize) -> Failed {
@@ -244,6 +279,16 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Removes the step in `row`. A CPU that was left within it isn't any more.
+    pub(crate) fn remove(&mut self, row: usize) -> ModelStep {
+        for cpu in &mut self.cpus {
+            if cpu.state == row + 1 {
+                cpu.within = false;
+            }
+        }
+        self.rows.remove(&row).expect("it is in the model")
     }
 
     /// Stops `instance` on the CPUs below `below` that are past it.

@@ -4,11 +4,11 @@ use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{ALL_UP, CpuDownError, CpuUpError, ONLINE, TargetError, UP_TO_ONLINE};
 
 use super::{CPUS, World, hotplug};
-use crate::steps_model::Failed;
+use crate::steps_model::{Failed, Failure};
 
 impl World {
     pub(super) fn up(&mut self) {
-        let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
+        let cpu = CpuId::from_index(self.random.below(CPUS));
         self.choose_failures_on(Some(cpu), None);
         let seen = hotplug().cpu_up(cpu);
         let wanted = self.model.cpu_up(cpu.index());
@@ -16,7 +16,7 @@ impl World {
     }
 
     pub(super) fn down(&mut self) {
-        let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
+        let cpu = CpuId::from_index(self.random.below(CPUS));
         self.choose_failures_on(Some(cpu), None);
         let seen = hotplug().cpu_down(cpu);
         let wanted = self.model.cpu_down(cpu.index());
@@ -25,7 +25,7 @@ impl World {
 
     /// Moves a CPU to a place of rest, or tries to move it where there is none.
     pub(super) fn set_target(&mut self) {
-        let cpu = CpuId::from_index(1 + self.random.below(CPUS - 1));
+        let cpu = CpuId::from_index(self.random.below(CPUS));
         let state = if self.maybe(8) {
             self.random.below(ONLINE + 2)
         } else {
@@ -56,12 +56,15 @@ impl World {
                     CpuDownError::Step { step, .. } | CpuDownError::NotUndone { step, .. },
                 ),
             ) => Some(step.name()),
+            Err(TargetError::Down(CpuDownError::LastOnline(_))) => Some("the last"),
             Err(error) => panic!("{error:?}"),
         };
         self.failed += usize::from(wanted.is_err());
-        let wanted = wanted
-            .err()
-            .map(|row| format!("s{}", self.model.rows[&row].id));
+        self.stayed += usize::from(wanted == Err(Failure::LastActive));
+        let wanted = wanted.err().map(|why| match why {
+            Failure::Step(row) => format!("s{}", self.model.rows[&row].id),
+            Failure::LastActive => "the last".into(),
+        });
         assert_eq!(seen, wanted.as_deref());
     }
 }

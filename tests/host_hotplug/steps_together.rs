@@ -8,9 +8,9 @@ use super::{CPUS, World, hotplug};
 use crate::sim::Sim;
 
 impl World {
-    /// Returns some of the CPUs, but not the boot CPU.
+    /// Returns some of the CPUs.
     fn some_cpus(&mut self) -> CpuMask {
-        let all = (1..CPUS).map(CpuId::from_index);
+        let all = (0..CPUS).map(CpuId::from_index);
         all.filter(|_| !self.maybe(3)).collect()
     }
 
@@ -22,9 +22,11 @@ impl World {
         let seen = hotplug().cpus_down(&cpus);
         let stops = Sim::stop_machine().stops() - stops;
         let mut left = 0;
-        for cpu in cpus.iter() {
-            let was_online = self.model.cpus[cpu.index()].state > 0;
-            let wanted = self.model.cpu_down(cpu.index());
+        let numbers: Vec<usize> = cpus.iter().map(CpuId::index).collect();
+        let were_online = numbers.iter().map(|cpu| self.model.cpus[*cpu].state > 0);
+        let were_online: Vec<bool> = were_online.collect();
+        let results = self.model.cpus_down(&numbers);
+        for ((cpu, wanted), was_online) in cpus.iter().zip(results).zip(were_online) {
             left += u64::from(was_online && wanted.is_ok());
             let seen = seen.as_ref().err().and_then(|error| error.of(cpu));
             let seen = seen.map_or(Ok(()), |error| Err(TargetError::Down(*error)));
