@@ -4,6 +4,8 @@
 
 #[path = "host_hotplug/affinity.rs"]
 mod affinity;
+#[path = "host_hotplug/batch_failures.rs"]
+mod batch_failures;
 #[path = "host_hotplug/batch_limits.rs"]
 mod batch_limits;
 #[path = "host_hotplug/batches.rs"]
@@ -28,6 +30,10 @@ mod give_way;
 mod given_back;
 #[path = "host_hotplug/history.rs"]
 mod history;
+#[path = "host_hotplug/never_online.rs"]
+mod never_online;
+#[path = "host_hotplug/plain_walks.rs"]
+mod plain_walks;
 #[path = "host_hotplug/services.rs"]
 mod services;
 #[path = "host_hotplug/services_random.rs"]

@@ -58,6 +58,7 @@ impl log::Log for Lines {
     fn flush(&self) {}
 }
 
+/// Has the log's lines kept, for [`log_lines`].
 pub(crate) fn start_log() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -66,14 +67,18 @@ pub(crate) fn start_log() {
     });
 }
 
-/// Returns the lines of the log about thread `name`.
-pub(crate) fn said(name: &str) -> Vec<String> {
+/// Returns the rest of the lines that begin with `prefix`, of all tests.
+pub(crate) fn log_lines(prefix: &str) -> Vec<String> {
     let lines = LINES.lock().expect("no panic under it");
-    let prefix = format!("thread {name} ");
     lines
         .iter()
-        .filter_map(|line| line.strip_prefix(&prefix).map(String::from))
+        .filter_map(|line| line.strip_prefix(prefix).map(String::from))
         .collect()
+}
+
+/// Returns the lines of the log about thread `name`.
+pub(crate) fn said(name: &str) -> Vec<String> {
+    log_lines(&format!("thread {name} "))
 }
 
 fn cpu(number: usize) -> CpuId {

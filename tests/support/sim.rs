@@ -252,10 +252,7 @@ fn end(mut state: MutexGuard<'static, State>) -> ! {
 /// Has this CPU not run for `time` nanoseconds.
 fn hold(time: u64) {
     if time > 0 {
-        let mut state = state();
-        let until = state.now.saturating_add(time);
-        state.cpus[CPU.get()].held_until = until;
-        give_turn(state);
+        Sim::hold_cpu(Sim::this_cpu(), time);
     }
 }
 
@@ -418,6 +415,14 @@ impl Sim {
                 _ => {}
             }
         }
+    }
+
+    /// Has `cpu` not run for `time` nanoseconds. Another CPU gets the turn.
+    pub(crate) fn hold_cpu(cpu: CpuId, time: u64) {
+        let mut state = state();
+        let until = state.now.saturating_add(time);
+        state.cpus[cpu.index()].held_until = until;
+        give_turn(state);
     }
 
     /// Notes `what` as done on this CPU.
