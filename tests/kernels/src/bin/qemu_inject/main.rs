@@ -1,13 +1,19 @@
 //! A failure is injected into each step that can fail, in each direction, on each secondary. The
-//! walk is reversed, the CPU goes down and up without a failure, and memory use is as before.
+//! walk is reversed, the CPU goes down and up without a failure, and memory use is as before. So
+//! also for steps of a program and each of their instances, on the way back from another failure,
+//! and for one CPU of a batch.
 
-//@ smp: 2 4 20
+//@ smp: 2 4 8 20
 //@ timeout: 240
 
 #![no_std]
 #![no_main]
 
 extern crate alloc;
+
+mod batches;
+mod program;
+mod slots;
 
 stillpoint::entry!(main);
 
@@ -89,7 +95,20 @@ fn main() {
         same("left out on the way up", left_out(UP, &up), Vec::new())
             & same("on the way down", left_out(DOWN, &down), Vec::new()),
     );
+    slots::all(&mut ktap);
+    batches::all(&mut ktap);
+    let back = before.is_back();
+    ktap.check("as much heap and as many stacks in use as before", back);
     ktap.finish()
+}
+
+/// Returns the secondaries, or three of them if there are many.
+fn some_secondaries() -> Vec<CpuId> {
+    let all = secondaries();
+    match all.len() {
+        0..=7 => all,
+        many => [0, many / 2, many - 1].map(|at| all[at]).into(),
+    }
 }
 
 fn hotplug() -> &'static Hotplug<Hw> {
