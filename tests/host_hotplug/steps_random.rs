@@ -166,22 +166,32 @@ impl World {
         for step in self.model.rows.values() {
             all.extend(step.instances.iter().map(|one| (step.place, one.clone())));
         }
-        let failures = self.random.below(3);
-        for _ in 0..failures {
-            if all.is_empty() {
-                return;
-            }
-            let (place, instance) = &all[self.random.below(all.len())];
-            let direction = [Up, Down][self.random.below(2)];
-            if instance.may_fail(*place, direction) {
-                let any = self.random.below(CPUS);
-                let call = (instance.id, cpu.map_or(any, CpuId::index), direction);
-                if !self.model.fails.contains(&call) {
-                    self.model.fails.push(call);
-                    let mut log = self.log.lock().expect("no panic under it");
-                    log.fails.push(call);
+        let mut near: Option<(usize, Direction, usize)> = None;
+        // None without an instance.
+        for _ in 0..self.random.below(3).min(2 * all.len()) {
+            let (at, direction, on) = match near.take() {
+                // What is passed next if the first one turns the walk round: often another
+                // instance of the same step, so that the CPU is left within it.
+                Some((at, Up, on)) if self.maybe(2) => ((at + all.len() - 1) % all.len(), Down, on),
+                Some((at, Down, on)) if self.maybe(2) => ((at + 1) % all.len(), Up, on),
+                _ => {
+                    let on = cpu.map_or_else(|| self.random.below(CPUS), CpuId::index);
+                    let at = self.random.below(all.len());
+                    (at, [Up, Down][self.random.below(2)], on)
                 }
+            };
+            near = Some((at, direction, on));
+            let (place, instance) = &all[at];
+            if instance.may_fail(*place, direction) {
+                self.fail((instance.id, on, direction));
             }
+        }
+    }
+
+    fn fail(&mut self, call: Call) {
+        if !self.model.fails.contains(&call) {
+            self.model.fails.push(call);
+            self.log.lock().expect("no panic under it").fails.push(call);
         }
     }
 
