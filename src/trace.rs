@@ -227,6 +227,20 @@ impl Trace {
         records
     }
 
+    /// Returns the index of the step that `cpu` was passing a moment ago, if it was in one.
+    ///
+    /// # Context
+    /// Any; doesn't wait.
+    pub fn passing_racy(&self, cpu: CpuId) -> Option<u8> {
+        let mut passing = None;
+        self.walks.get(cpu).read(&mut |record| match record.event {
+            Event::StepBegin { step, .. } => passing = Some(step),
+            Event::StepEnd { .. } => passing = None,
+            _ => {}
+        });
+        passing
+    }
+
     /// Adds to `records` what all CPUs have done in still points from `since` on, and returns
     /// from when on the rings still have all of that.
     ///

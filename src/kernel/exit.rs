@@ -6,6 +6,8 @@
 //! semihosting, too, if the command line asks for it; otherwise the CPU sleeps, with the
 //! reason in `boot_failure_reason`.
 
+use alloc::boxed::Box;
+use core::convert::Infallible;
 use core::fmt;
 use core::time::Duration;
 
@@ -13,9 +15,10 @@ use crate::arch::aarch64::boot::{halt, halt_with_reason};
 use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::semihosting;
 use crate::cpu::CpuMask;
-use crate::kernel::try_kernel;
-use crate::kernel::{Hw, console};
+use crate::hotplug::StepName;
+use crate::kernel::{Hw, Kernel, console, try_kernel};
 use crate::platform::{CpuOps, Platform};
+use crate::sched::Timer;
 use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,30 +69,86 @@ pub(crate) fn end_refused(reason: BootFailure) -> ! {
     halt_with_reason(reason)
 }
 
-/// How long the CPUs may take to go before the machine ends.
+/// How long the CPUs may take to go, until the machine is stopped for them.
 const ALL_GO: Duration = Duration::from_secs(5);
 
-/// Takes all CPUs down but one, the first that is active, as a batch. A CPU that doesn't go in
-/// time stays, with a line in the log: the machine ends all the same.
+/// How long the machine may take to end: [`ALL_GO`], and as much again for the ends of the CPUs
+/// and the steps after that.
+const END: Duration = Duration::from_secs(10);
+
+/// Takes all CPUs down but one, the first that is active, as a batch, and then calls `end_fn`,
+/// which ends the machine. A CPU that doesn't go in time stays, with a line in the log. If the way
+/// down is not over after 10 s, because a callback doesn't return or a CPU doesn't say that it is
+/// off, the log says where each CPU is, and `end_fn` is called all the same.
 ///
 /// # Context
-/// As [`Hotplug::cpus_down_before`](crate::hotplug::Hotplug::cpus_down_before).
-pub(crate) fn take_others_down() {
-    let Some(kernel) = try_kernel() else { return };
+/// As [`Hotplug::cpus_down_before`](crate::hotplug::Hotplug::cpus_down_before). `end_fn` is called
+/// in the caller's thread or, if that doesn't return in time, in the timer interrupt of any CPU.
+pub(crate) fn end_alone(end_fn: impl Fn() -> Infallible + Copy + Send + Sync + 'static) -> ! {
+    if let Some(kernel) = try_kernel() {
+        take_others_down(kernel, end_fn);
+    }
+    match end_fn() {}
+}
+
+fn take_others_down(
+    kernel: &'static Kernel,
+    end_fn: impl Fn() -> Infallible + Send + Sync + 'static,
+) {
     let stays = kernel.masks.active().first();
     let stays = stays.map_or(CpuMask::EMPTY, CpuMask::of);
-    let others = kernel.masks.online().without(&stays);
+    let others = kernel.masks.possible().without(&stays);
+    let names = (0..kernel.hotplug.steps().len()).map(|row| kernel.hotplug.step_name(row));
+    let names: Box<[StepName]> = names.collect();
+    // A callback that never returns keeps this thread, or its CPU. The timer interrupt comes
+    // through in both cases; another thread would not, where the callback computes for ever.
+    let limit = Timer::<Hw>::new(move || {
+        say_where(kernel, &others, &names);
+        match end_fn() {}
+    });
+    // The timer is set on the CPU that stays: a callback on another one may mask its interrupts.
+    // A pinned thread stays where it is; its timer is adopted when that CPU goes.
+    let moved = kernel.sched.set_affinity(&kernel.sched.current(), &stays);
+    if let Err(why) = moved {
+        log::warn!("{why}");
+    }
+    limit.start(Hw::deadline(END));
     // A thread may keep a CPU up for ever.
     let deadline = Hw::deadline(ALL_GO);
-    if let Err(failed) = kernel.hotplug.cpus_down_before(&others, deadline) {
+    let online = kernel.masks.online().and(&others);
+    if let Err(failed) = kernel.hotplug.cpus_down_before(&online, deadline) {
         for (_, error) in failed.failed() {
             log::warn!("{error} ({})", error.errno().name());
         }
     }
+    // From here on nothing waits for a callback or a CPU.
+    drop(limit);
     log::info!(
         "The machine ends, with CPUs {} online",
         kernel.masks.online()
     );
+}
+
+/// Logs where each of `cpus` was a moment ago that has not gone, and that the machine ends.
+///
+/// * `names` — the name of each step. To ask for them takes locks, which the interrupted thread
+///   may hold.
+///
+/// # Context
+/// Any; doesn't wait.
+fn say_where(kernel: &Kernel, cpus: &CpuMask, names: &[StepName]) {
+    let seconds = END.as_secs();
+    for cpu in cpus.iter() {
+        let passing = kernel.trace.passing_racy(cpu);
+        let step = passing.and_then(|step| names.get(usize::from(step)));
+        if let Some(step) = step {
+            log::warn!("CPU{cpu} has not gone in {seconds} s: it is in step {step}");
+        } else if kernel.hotplug.state(cpu).state() > 0 {
+            log::warn!("CPU{cpu} has not gone in {seconds} s: it is in no step");
+        }
+    }
+    let online = kernel.masks.online();
+    log::warn!("The machine ends all the same, with CPUs {online} online");
 }
 
 /// Resets the machine.

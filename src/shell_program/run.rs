@@ -2,7 +2,7 @@
 
 use super::kernel_machine::KernelMachine;
 use crate::bootargs::BootArgs;
-use crate::kernel::exit::take_others_down;
+use crate::kernel::exit::end_alone;
 use crate::kernel::{console, exit, kernel, print, reboot};
 use crate::platform::Received;
 use crate::shell::{Outcome, Shell, Status, run_shown};
@@ -48,13 +48,7 @@ pub fn run_shell() -> ! {
 fn leave(outcome: Outcome) {
     match outcome {
         Outcome::Continue(_) => {}
-        Outcome::PowerOff(status) => {
-            take_others_down();
-            exit(status.code().into())
-        }
-        Outcome::Reboot => {
-            take_others_down();
-            reboot()
-        }
+        Outcome::PowerOff(status) => end_alone(move || exit(status.code().into())),
+        Outcome::Reboot => end_alone(|| reboot()),
     }
 }

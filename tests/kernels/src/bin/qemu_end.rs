@@ -1,12 +1,29 @@
-//! `poweroff` takes all other CPUs down first. A thread that keeps one up for ever doesn't keep
-//! the machine from its end.
+//! `poweroff` takes all other CPUs down first. Neither a thread that keeps one up for ever nor a
+//! callback that never returns keeps the machine from its end.
 
 //@ smp: 4
+//@ cases: thread enable prepare post-dead spins
 //@ plan: none
 //@ append: init=poweroff
+//@ status: 0
+//
+//@ case: thread
 //@ output: ^\[ *[0-9.]+\] warning: .*CPU2 .*ETIMEDOUT
 //@ output: ^\[ *[0-9.]+\] The machine ends, with CPUs 0,2 online$
-//@ status: 0
+//
+// The step is passed on the CPU that goes, before the stop.
+//@ case: enable
+//@ output: ^\[ *[0-9.]+\] warning: CPU2 has not gone in 10 s: it is in step enable:stuck$
+//@ output: ^\[ *[0-9.]+\] warning: The machine ends all the same, with CPUs 0.* online$
+//
+// The steps of the others are passed by the thread that ends the machine: when the CPU is off, and
+// after the end of the operation.
+//@ case: prepare|spins
+//@ output: ^\[ *[0-9.]+\] warning: CPU2 has not gone in 10 s: it is in step prep:stuck$
+//@ output: ^\[ *[0-9.]+\] warning: The machine ends all the same, with CPUs 0 online$
+//@ case: post-dead
+//@ output: ^\[ *[0-9.]+\] warning: CPU2 has not gone in 10 s: it is in step prep:stuck$
+//@ output: ^\[ *[0-9.]+\] warning: The machine ends all the same, with CPUs 0 online$
 
 #![no_std]
 #![no_main]
@@ -14,15 +31,39 @@
 stillpoint::entry!(main);
 
 use stillpoint::api;
+use stillpoint::api::hotplug::{EnableStep, InstallError, PrepareStep, Step, post_dead};
 use stillpoint::api::thread;
 use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::Hw;
+use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 
+use kernel_support::case::case;
 use kernel_support::machine::eventually;
 
 static IS_PINNED: AtomicBool = AtomicBool::new(false);
 
 fn main() {
+    match case() {
+        "thread" => pin_a_thread(),
+        "enable" => keep(
+            EnableStep::new("stuck")
+                .teardown(|cpu| {
+                    never_return(cpu);
+                    Ok(())
+                })
+                .install(),
+        ),
+        "prepare" => keep(PrepareStep::new("stuck").teardown(never_return).install()),
+        "post-dead" => keep(post_dead("stuck", never_return)),
+        "spins" => keep(PrepareStep::new("stuck").teardown(spin).install()),
+        other => panic!("no such case: {other}"),
+    }
+    api::run_shell()
+}
+
+/// Has a thread keep CPU 2.
+fn pin_a_thread() {
     let pinned = thread::Builder::new()
         .affinity(CpuMask::of(CpuId::from_index(2)))
         .spawn(|| {
@@ -34,5 +75,22 @@ fn main() {
         });
     assert!(pinned.is_ok(), "no thread");
     assert!(eventually(|| IS_PINNED.load(Ordering::Relaxed)), "not run");
-    api::run_shell()
+}
+
+fn keep(step: Result<Step, InstallError>) {
+    step.expect("a slot is free").keep();
+}
+
+/// Returns for each CPU but CPU 2.
+fn never_return(cpu: CpuId) {
+    while cpu.index() == 2 {
+        thread::park();
+    }
+}
+
+/// Does as [`never_return`], and gives no other thread the CPU.
+fn spin(cpu: CpuId) {
+    while cpu.index() == 2 {
+        Hw::relax();
+    }
 }
