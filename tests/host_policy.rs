@@ -339,6 +339,11 @@ fn a_pause_of_the_machine_costs_no_long_wait() {
 }
 
 #[test]
+fn newcomers_are_owed_nothing() {
+    shares::newcomers_are_owed_nothing();
+}
+
+#[test]
 fn a_newcomer_has_no_long_turn() {
     shares::a_newcomer_has_no_long_turn();
 }

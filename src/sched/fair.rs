@@ -23,13 +23,14 @@
 //!   up in a slice. Only a heavy thread may be owed more when it moves.
 //! - **credit-is-bounded**: a thread that comes to a queue with ordinary threads is at
 //!   most `credit` before or behind its floor if it has slept, and `carried` if it
-//!   comes from another CPU, where it waited for its share. So a thread that has slept for
-//!   an hour goes first, but not for an hour; and one that ran ahead on a CPU of its own
-//!   waits for a few slices, and not until the others have caught up. A heavy thread that
-//!   has slept is before the floor by no more than it uses up in that time on the CPU, so
-//!   it delays the others no longer than a light one. A light thread is behind the floor by
-//!   what it uses up in that time at most, so that sleeping gains it nothing; and before the
-//!   floor by as much if it moves, so that it loses nothing by that.
+//!   comes from another CPU, where it waited for its share. A new thread is at the floor: it
+//!   has waited for nothing. So a thread that has slept for an hour goes first, but not for
+//!   an hour; and one that ran ahead on a CPU of its own waits for a few slices, and not until
+//!   the others have caught up. A heavy thread that has slept is before the floor by no more
+//!   than it uses up in that time on the CPU, so it delays the others no longer than a light
+//!   one. A light thread is behind the floor by what it uses up in that time at most, so that
+//!   sleeping gains it nothing; and before the floor by as much if it moves, so that it loses
+//!   nothing by that.
 //! - **floor-never-falls**: a queue's floor never falls while ordinary threads are in it.
 //! - **waits-are-bounded**: beside ordinary threads only, a thread that waits has a CPU
 //!   after each of the others that may run where it does has had no more than
@@ -165,6 +166,14 @@ pub(crate) fn virtual_ticks(ticks: u64, weight: u32) -> u64 {
 pub(crate) struct Reach {
     before: u64,
     behind: u64,
+}
+
+impl Reach {
+    /// That of a new thread.
+    pub(crate) const NONE: Reach = Reach {
+        before: 0,
+        behind: 0,
+    };
 }
 
 /// How far a thread that waits may lag behind another CPU until it moves there

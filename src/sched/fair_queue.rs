@@ -21,7 +21,11 @@ impl<P: SchedHost> RunQueue<P> {
     /// Puts `thread`, an ordinary one, on the time line of this queue.
     pub(super) fn admit(&mut self, thread: &Thread<P>, clock: impl FnOnce() -> u64) {
         let moved = thread.share.comes_from_queue();
-        let reach = self.distances.reach(moved, thread.share.weight());
+        let reach = if thread.share.is_new() {
+            Reach::NONE
+        } else {
+            self.distances.reach(moved, thread.share.weight())
+        };
         let beside_others = self.weight() > 0;
         if beside_others {
             let _floor = self.settle_floor();

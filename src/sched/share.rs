@@ -112,6 +112,12 @@ impl Share {
         self.set_runtime(line.absolute(self.runtime()));
     }
 
+    /// Returns whether the thread, which is in no queue, has never been on a time line.
+    #[inline]
+    pub(crate) fn is_new(&self) -> bool {
+        self.runtime() == 0
+    }
+
     /// Notes that the thread leaves a queue where it waited for its share.
     pub(crate) fn moves(&self) {
         self.moves.store(true, Ordering::Relaxed);

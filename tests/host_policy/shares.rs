@@ -157,6 +157,25 @@ pub(crate) fn a_newcomer_has_no_long_turn() {
     assert!(ran >= SLICE, "the other has run for {ran} ns in 5 slices");
 }
 
+/// Checks that threads which begin beside another have had as much time as that one since, within
+/// a slice: they have not waited before, so they are owed nothing.
+pub(crate) fn newcomers_are_owed_nothing() {
+    let mut world = World::new(1, 1, 0, Habits::default());
+    world.spawn_busy(Nice::default());
+    world.run_until(SECOND);
+    for _ in 0..2 {
+        world.spawn_busy(Nice::default());
+    }
+    for slices in 1..30 {
+        world.run_until(SECOND + slices * SLICE);
+        let mut ran = world.run_times();
+        ran[0] -= SECOND;
+        let (least, most) = (ran.iter().min(), ran.iter().max());
+        let apart = most.expect("a thread") - least.expect("a thread");
+        assert!(apart <= SLICE + MS, "after {slices} slices: {ran:?} ns");
+    }
+}
+
 /// Checks that a thread that yields waits for its equal, and not for a nice thread that has
 /// had more than its share. If that is the only other one, it has the CPU all the same.
 pub(crate) fn a_yield_waits_for_equals() {
