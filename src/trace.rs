@@ -57,6 +57,15 @@ pub enum Event {
         /// The CPU that came or went.
         cpu: CpuId,
     },
+    /// The control CPU names the time since the last event of `cpu`'s walk, in which it walked no
+    /// step of it.
+    Gap {
+        /// The CPU that comes.
+        cpu: CpuId,
+        /// Whether control was at work for other CPUs of the batch. Else it waited until `cpu`
+        /// had arrived.
+        for_others: bool,
+    },
     /// A step of `cpu`'s walk begins.
     StepBegin {
         /// The CPU that comes or goes.
@@ -93,6 +102,7 @@ impl Event {
         match self {
             Event::WalkBegin { cpu, .. }
             | Event::WalkEnd { cpu }
+            | Event::Gap { cpu, .. }
             | Event::StepBegin { cpu, .. }
             | Event::StepEnd { cpu, .. } => Some(cpu),
             Event::Stop { .. } | Event::Dead => None,
@@ -349,6 +359,7 @@ fn encode(event: Event) -> u64 {
         Event::Dead => 4,
         Event::WalkBegin { cpu, direction } => step(5, cpu, 0, direction, false),
         Event::WalkEnd { cpu } => step(6, cpu, 0, Direction::Up, false),
+        Event::Gap { cpu, for_others } => step(7, cpu, 0, Direction::Up, for_others),
     }
 }
 
@@ -385,6 +396,10 @@ fn decode(word: u64) -> Option<(CpuId, Event)> {
         4 => Event::Dead,
         5 => Event::WalkBegin { cpu, direction },
         6 => Event::WalkEnd { cpu },
+        7 => Event::Gap {
+            cpu,
+            for_others: flags & 2 != 0,
+        },
         _ => return None,
     };
     Some((number([on_low, on_high])?, event))
@@ -421,6 +436,14 @@ mod tests {
                 direction: Direction::Down,
             },
             Event::WalkEnd { cpu: cpu(1) },
+            Event::Gap {
+                cpu: cpu(511),
+                for_others: true,
+            },
+            Event::Gap {
+                cpu: cpu(0),
+                for_others: false,
+            },
         ] {
             let word = place_on(cpu(510), encode(event));
             assert_eq!(decode(word), Some((cpu(510), event)));

@@ -41,6 +41,8 @@
 //! - **steps-in-order**: each CPU passes its steps in the order of the table. Callbacks for
 //!   different CPUs run at the same time: those of PREP on control, one CPU after the other, those
 //!   of ENABLE each on its CPU.
+//! - **walk-ends-with-its-cpu**: the trace has the end of a CPU's walk when that CPU is up, and of
+//!   one that failed when all others are up and it is taken back. So it says how long each took.
 
 use alloc::vec::Vec;
 
@@ -83,6 +85,12 @@ impl Comer {
     fn comes(&self) -> bool {
         self.is_off() && self.failed.is_none()
     }
+}
+
+/// Writes what control did since the last event of the walk of `cpu`: it was at work for others,
+/// or it waited until `cpu` had arrived. Control owns the walk until it releases the CPU.
+fn trace_gap<P: HotplugHost>(cpu: CpuId, for_others: bool) {
+    P::trace(Event::Gap { cpu, for_others });
 }
 
 /// Returns the CPUs of `comers` that control is to release.
@@ -198,8 +206,6 @@ impl<P: HotplugHost> Hotplug<P> {
                 self.finish_down(comer.cpu, held);
                 let error = self.up_error(comer.cpu, comer.origin, comer.quarantine, failed);
                 failures.add(comer.cpu, error);
-            }
-            if !comer.walks || comer.failed.is_some() {
                 P::trace(Event::WalkEnd { cpu: comer.cpu });
             }
         }
@@ -225,6 +231,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         if how == Parallel::Late {
             for comer in window.iter_mut().filter(|it| it.comes()) {
+                trace_gap::<P>(comer.cpu, true);
                 comer.failed = self.call_late(comer.cpu).err();
             }
         }
@@ -232,8 +239,11 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Sees the CPUs of `window` ALIVE, releases them and has each walk on.
     fn release_window(&self, window: &mut [Comer]) {
-        let late_from = self.wait_arrivals(&coming(window).collect());
+        coming(window).for_each(|cpu| trace_gap::<P>(cpu, true));
+        let cpus = coming(window).collect();
+        let late_from = self.wait_arrivals(&cpus, |cpu| trace_gap::<P>(cpu, false));
         for comer in window.iter_mut().filter(|it| it.comes()) {
+            trace_gap::<P>(comer.cpu, true);
             let mut context = StepContext::of(comer.cpu);
             context.until = late_from;
             comer.failed = self.walker(&context).up(UP_TO_ALIVE).err();
@@ -241,6 +251,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if coming(window).next().is_none() {
             return;
         }
+        coming(window).for_each(|cpu| trace_gap::<P>(cpu, true));
         P::sched().give_way(); // (`gives-way-between-parts` of `operation`)
         self.release(coming(window)); // (one-hold-a-window)
         P::sched().give_way();
@@ -266,6 +277,7 @@ impl<P: HotplugHost> Hotplug<P> {
     fn walk_one_by_one(&'static self, window: &mut [Comer]) {
         let mut late_from = self.arrival_deadline();
         for comer in window.iter_mut().filter(|it| it.comes()) {
+            trace_gap::<P>(comer.cpu, true);
             let mut context = StepContext::of(comer.cpu);
             context.until = late_from;
             comer.failed = self.walker(&context).up(UP_TO_ALIVE).err();
@@ -273,6 +285,10 @@ impl<P: HotplugHost> Hotplug<P> {
                 late_from = self.arrival_deadline();
                 let walked = self.walk_on(comer.cpu, comer.origin, comer.target);
                 comer.failed = walked.err();
+                // (walk-ends-with-its-cpu)
+                if comer.failed.is_none() {
+                    P::trace(Event::WalkEnd { cpu: comer.cpu });
+                }
             }
         }
     }

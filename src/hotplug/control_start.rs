@@ -124,15 +124,18 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Waits until all of `cpus`, which were called, have arrived or refused themselves, or are
-    /// late. Returns from when on they are (limit-from-last).
-    pub(super) fn wait_arrivals(&self, cpus: &CpuMask) -> Instant {
+    /// late. Returns from when on they are (limit-from-last). Calls `seen_fn` with each when it is
+    /// not waited for any more.
+    pub(super) fn wait_arrivals(&self, cpus: &CpuMask, seen_fn: impl Fn(CpuId)) -> Instant {
         let is_awaited = |cpu: CpuId| self.handshake(cpu).state() == SyncState::Kicked;
         let mut awaited = *cpus;
         let mut late_from = self.arrival_deadline();
         loop {
-            let before = awaited.count();
+            let before = awaited;
             awaited = awaited.iter().filter(|cpu| is_awaited(*cpu)).collect();
-            if awaited.count() < before {
+            let seen = before.without(&awaited);
+            if !seen.is_empty() {
+                seen.iter().for_each(&seen_fn);
                 late_from = self.arrival_deadline();
             }
             if awaited.is_empty() {
@@ -145,8 +148,11 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             // Those that have refused themselves are seen off one by one, in their steps.
             let may_come = |cpu: &CpuId| self.refusal(*cpu).is_none();
+            let before = awaited;
             awaited = awaited.iter().filter(may_come).collect();
+            before.without(&awaited).iter().for_each(&seen_fn);
             if P::now() >= late_from {
+                awaited.iter().for_each(&seen_fn);
                 return late_from;
             }
         }

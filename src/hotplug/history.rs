@@ -11,6 +11,12 @@
 //!
 //! Steps that follow each other on one CPU have a few instructions between them, for
 //! the counters and the trace itself. Those are summed in one part, `between`.
+//!
+//! Where several CPUs come together, control calls them all before it waits for the first, and
+//! sees all of them ALIVE before it releases them. It writes what such a time was ([`Event::Gap`]):
+//! a part `others`, in which it was at work for the other CPUs, or a part `arrival`, in which it
+//! waited for this one. A hand-over lasts until the CPU walks: with several, its thread starts
+//! when all that were released with it are online.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -22,8 +28,12 @@ use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
 use crate::trace::{Direction, Event, Record};
 
+/// How many gaps a walk has at most that control names: before a late call, before, in and after
+/// the wait for arrivals, and before the release.
+const GAPS: usize = 5;
+
 // A walk that passes all slots stays whole.
-const _: () = assert!(cfg!(loom) || 2 * ALL_UP + 2 <= WALK_EVENTS);
+const _: () = assert!(cfg!(loom) || 2 * ALL_UP + 2 + GAPS <= WALK_EVENTS);
 
 /// One walk of one CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +62,13 @@ pub struct RecordedWalk {
 }
 
 impl RecordedWalk {
-    /// Returns the part that took longest, the first of them; `None` if no part took any time.
+    /// Returns the part that took longest, the first of them, of those that the CPU's own walk
+    /// is made of: all but [`PartKind::Others`], and [`PartKind::Between`], which is the sum of
+    /// many. `None` if none of them took any time.
     pub fn longest(&self) -> Option<&Part> {
-        let parts = self.parts.iter().filter(|part| part.ticks > 0);
+        let is_own = |part: &&Part| !matches!(part.kind, PartKind::Others | PartKind::Between);
+        let parts = self.parts.iter().filter(is_own);
+        let parts = parts.filter(|part| part.ticks > 0);
         parts.reduce(|longest, part| {
             if part.ticks > longest.ticks {
                 part
@@ -62,6 +76,13 @@ impl RecordedWalk {
                 longest
             }
         })
+    }
+
+    /// Returns for how many ticks control was at work for other CPUs of the batch.
+    pub fn for_others(&self) -> u64 {
+        let parts = self.parts.iter();
+        let others = parts.filter(|part| part.kind == PartKind::Others);
+        others.map(|part| part.ticks).sum()
     }
 }
 
@@ -94,6 +115,10 @@ pub enum PartKind {
     Call,
     /// From a step of one thread, or of one CPU, to the next of another.
     HandOver,
+    /// Control was at work for other CPUs that come in the same operation.
+    Others,
+    /// Control waited until the CPU, which comes with others, had arrived.
+    Arrival,
     /// Until the first CPU had arrived in the still point.
     Request,
     /// From the arrival of the first CPU to that of the last.
@@ -108,6 +133,14 @@ pub enum PartKind {
     Return,
     /// All that lay between steps that followed each other on one CPU.
     Between,
+}
+
+impl PartKind {
+    /// Returns whether what has this kind ends at a recorded moment, and began where the part
+    /// before it ended.
+    fn is_moment(self) -> bool {
+        matches!(self, PartKind::Exit | PartKind::Others | PartKind::Arrival)
+    }
 }
 
 /// Writes the two events that the walk of each of some CPUs lies between: one when it is made,
@@ -190,7 +223,8 @@ fn recorded_walk(cpu: CpuId, records: &[Record], stops_from: Instant) -> Option<
 
     let has_stops = records[0].at >= stops_from;
     let still = StillPoint::of(records).filter(|_| has_stops);
-    let mut entries = still.iter().flat_map(StillPoint::entries).collect();
+    let mut entries: Vec<Entry> = still.iter().flat_map(StillPoint::entries).collect();
+    entries.extend(records.iter().filter_map(|record| named_gap(cpu, record)));
     let steps = step_entries(cpu, records, &mut entries);
     let direction = began.or(steps.first_direction)?;
     let (began_at, ended_at) = (records[0].at, last.at);
@@ -290,6 +324,24 @@ impl StillPoint {
     }
 }
 
+/// Returns the moment up to which control has named the time before it.
+fn named_gap(cpu: CpuId, record: &Record) -> Option<Entry> {
+    let kind = match record.event {
+        Event::Gap {
+            cpu: of,
+            for_others,
+        } if of == cpu && for_others => PartKind::Others,
+        Event::Gap { cpu: of, .. } if of == cpu => PartKind::Arrival,
+        _ => return None,
+    };
+    Some(Entry {
+        from: record.at,
+        to: record.at,
+        on: record.on,
+        kind,
+    })
+}
+
 /// What the steps of a walk tell of all of it.
 struct Steps {
     first_direction: Option<Direction>,
@@ -363,7 +415,7 @@ fn lay_out(mut entries: Vec<Entry>, began: Instant, ended: Instant, control: Cpu
                 ticks: gap,
             }),
         }
-        if entry.kind != PartKind::Exit {
+        if !entry.kind.is_moment() {
             parts.push(Part {
                 at: entry.from,
                 on: entry.on,
@@ -393,6 +445,9 @@ fn lay_out(mut entries: Vec<Entry>, began: Instant, ended: Instant, control: Cpu
 
 /// Returns what the time between `before` and `entry` is.
 fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
+    if let PartKind::Others | PartKind::Arrival = entry.kind {
+        return entry.kind;
+    }
     let Some(before) = before else {
         return PartKind::Call;
     };
@@ -400,6 +455,12 @@ fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
         (_, PartKind::Gather) => PartKind::Request,
         (PartKind::Gather, _) => PartKind::Mask,
         (_, PartKind::Exit) => PartKind::Exit,
+        // Control, which named the gap, goes on with a step.
+        (PartKind::Others | PartKind::Arrival, PartKind::Step { step, .. })
+            if walked_by(step) == 0 =>
+        {
+            PartKind::Between
+        }
         (PartKind::Step { step: one, .. }, PartKind::Step { step: next, .. })
             if (before.on, walked_by(one)) == (entry.on, walked_by(next)) =>
         {

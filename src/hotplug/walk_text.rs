@@ -14,7 +14,8 @@ pub struct WalkLine<'a, N: Fn(usize) -> StepName> {
     pub frequency: Frequency,
     /// Returns the name of a step from its index.
     pub step_name_fn: N,
-    /// Whether the line says in which part of the walk most of the time went.
+    /// Whether the line says in which part of the CPU's own walk most of the time went, and how
+    /// long control was at work for others meanwhile.
     pub with_longest: bool,
 }
 
@@ -35,6 +36,10 @@ impl<N: Fn(usize) -> StepName> fmt::Display for WalkLine<'_, N> {
         if let Some(longest) = walk.longest().filter(|_| self.with_longest) {
             let name = part_name(longest.kind, &self.step_name_fn);
             write!(f, ", {} of it in {name}", millis(longest.ticks))?;
+            let others = walk.for_others();
+            if others > 0 {
+                write!(f, " and {} for others", millis(others))?;
+            }
         }
         if let Some(ticks) = walk.irqs_off {
             write!(f, ", interrupts off for {}", millis(ticks))?;
@@ -70,6 +75,8 @@ pub fn part_name(kind: PartKind, step_name_fn: impl Fn(usize) -> StepName) -> St
         PartKind::Step { step, .. } => return step_name_fn(step),
         PartKind::Call => "call",
         PartKind::HandOver => "hand-over",
+        PartKind::Others => "others",
+        PartKind::Arrival => "arrival",
         PartKind::Request => "stop:request",
         PartKind::Gather => "stop:gather",
         PartKind::Mask => "stop:mask",

@@ -331,6 +331,81 @@ fn a_line_says_how_long_a_walk_took_and_what_took_longest() {
     );
 }
 
+/// CPU 3 comes with others: its line names what it was made of itself, however long control was
+/// at work for the others.
+#[test]
+fn what_control_does_for_others_is_told_apart() {
+    use PartKind::{Arrival, Between, Call, HandOver, Others, Return};
+    let (cpu, direction) = (cpu(AP), Up);
+    let step = |step, [from, to]: [u64; 2]| {
+        let step = u8::try_from(step).expect("a small number");
+        let begin = Event::StepBegin {
+            cpu,
+            step,
+            direction,
+        };
+        let end = Event::StepEnd {
+            cpu,
+            step,
+            direction,
+            ok: true,
+        };
+        [(from, begin), (to, end)]
+    };
+    let gap = |until, for_others| [(until, Event::Gap { cpu, for_others })];
+    let alive = UP_TO_ALIVE - 1;
+    let records = [
+        &[(1000, Event::WalkBegin { cpu, direction })][..],
+        &step(0, [1001, 1011]),
+        &step(1, [1012, 1022]),
+        // It arrives in the middle of the time in which control waits for all.
+        &gap(5022, true),
+        &gap(5322, false),
+        &gap(9322, true),
+        &step(alive, [9323, 9325]),
+        &gap(9825, true),
+        &step(UP_TO_ALIVE, [9925, 9995]),
+        &step(UP_TO_ONLINE, [10_050, 10_060]),
+        &[(10_062, Event::WalkEnd { cpu })],
+    ]
+    .concat();
+    assert_eq!(
+        said(&records, true),
+        "CPU3 up in 9.062 ms, 0.300 ms of it in arrival and 8.500 ms for others"
+    );
+    assert_eq!(said(&records, false), "CPU3 up in 9.062 ms");
+    let on_control: Vec<Record> = records
+        .iter()
+        .map(|(at, event)| Record {
+            at: Instant(*at),
+            on: CpuId::BOOT,
+            event: *event,
+        })
+        .collect();
+    let walk = &recorded_walks(cpu, &on_control, Instant(0))[0];
+    assert!(adds_up(walk) && walk.whole, "{walk:#?}");
+    assert_eq!(
+        gaps(walk),
+        [
+            Call, Others, Arrival, Others, Others, HandOver, HandOver, Return, Between
+        ]
+    );
+    // What lay between its steps is a sum, and is not named either.
+    let alone = [
+        &[(1000, Event::WalkBegin { cpu, direction })][..],
+        &step(0, [1000, 1004]),
+        &step(1, [1010, 1013]),
+        &step(2, [1019, 1022]),
+        &[(1022, Event::WalkEnd { cpu })],
+    ]
+    .concat();
+    let first = StepName::from(steps::<Fake>()[0].name);
+    assert_eq!(
+        said(&alone, true),
+        format!("CPU3 up in 0.022 ms, 0.004 ms of it in {first}")
+    );
+}
+
 #[test]
 fn the_name_of_a_step_fills_its_column() {
     let name = StepName::from("prep:heap");

@@ -65,9 +65,9 @@ fn fits_a_screen(screen: &str) -> Result<()> {
 const LINES: &[&str] = &[
     r"Ctrl-\] X ends the machine",
     "Stillpoint .* on .*: 4 CPUs",
-    "CPU1 up in [0-9.]+ ms, [0-9.]+ ms of it in [a-z:-]+$",
-    "+ CPU2 up in [0-9.]+ ms, [0-9.]+ ms of it in [a-z:-]+$",
-    "+ CPU3 up in [0-9.]+ ms, [0-9.]+ ms of it in [a-z:-]+$",
+    "CPU1 up in [0-9.]+ ms, [0-9.]+ ms of it in [a-z:-]+( and [0-9.]+ ms for others)?$",
+    "+ CPU2 up in [0-9.]+ ms, [0-9.]+ ms of it in [a-z:-]+( and [0-9.]+ ms for others)?$",
+    "+ CPU3 up in [0-9.]+ ms, [0-9.]+ ms of it in [a-z:-]+( and [0-9.]+ ms for others)?$",
     "+ Brought up 4 of 4 CPUs in [0-9]+ us: online 0-3",
     "^stillpoint# trace 3$",
     "+ CPU3   up    call +on CPU0",
