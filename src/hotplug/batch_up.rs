@@ -87,6 +87,12 @@ impl Comer {
     }
 }
 
+/// Writes that control begins to bring `cpu` up.
+fn trace_begin<P: HotplugHost>(cpu: CpuId) {
+    let direction = Direction::Up;
+    P::trace(Event::WalkBegin { cpu, direction });
+}
+
 /// Writes what control did since the last event of the walk of `cpu`: it was at work for others,
 /// or it waited until `cpu` had arrived. Control owns the walk until it releases the CPU.
 fn trace_gap<P: HotplugHost>(cpu: CpuId, for_others: bool) {
@@ -211,15 +217,15 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Walks the PREP steps of each CPU of `window` (steps-in-order), in which it is called, and has
-    /// those walk on that rest half way.
+    /// Walks the PREP steps of each CPU of `window` (steps-in-order), in which it is called. Has
+    /// those walk on that rest half way, unless each CPU is to walk alone.
     fn call_window(&self, window: &mut [Comer], how: Parallel) {
         for comer in window.iter_mut() {
             let cpu = comer.cpu;
-            P::trace(Event::WalkBegin {
-                cpu,
-                direction: Direction::Up,
-            });
+            if !comer.is_off() && how == Parallel::Split {
+                continue;
+            }
+            trace_begin::<P>(cpu);
             if !comer.is_off() {
                 self.start_walk(comer);
                 continue;
@@ -273,22 +279,27 @@ impl<P: HotplugHost> Hotplug<P> {
         comer.walks = true;
     }
 
-    /// Sees the CPUs of `window` ALIVE and brings each up, one after the other.
+    /// Sees the CPUs of `window` ALIVE that were off, and brings each up, one after the other.
     fn walk_one_by_one(&'static self, window: &mut [Comer]) {
         let mut late_from = self.arrival_deadline();
-        for comer in window.iter_mut().filter(|it| it.comes()) {
-            trace_gap::<P>(comer.cpu, true);
-            let mut context = StepContext::of(comer.cpu);
-            context.until = late_from;
-            comer.failed = self.walker(&context).up(UP_TO_ALIVE).err();
-            if comer.failed.is_none() {
-                late_from = self.arrival_deadline();
-                let walked = self.walk_on(comer.cpu, comer.origin, comer.target);
-                comer.failed = walked.err();
-                // (walk-ends-with-its-cpu)
-                if comer.failed.is_none() {
-                    P::trace(Event::WalkEnd { cpu: comer.cpu });
+        for comer in window.iter_mut().filter(|it| it.failed.is_none()) {
+            let cpu = comer.cpu;
+            if comer.is_off() {
+                trace_gap::<P>(cpu, true);
+                let mut context = StepContext::of(cpu);
+                context.until = late_from;
+                comer.failed = self.walker(&context).up(UP_TO_ALIVE).err();
+                if comer.failed.is_some() {
+                    continue;
                 }
+                late_from = self.arrival_deadline();
+            } else {
+                trace_begin::<P>(cpu);
+            }
+            comer.failed = self.walk_on(cpu, comer.origin, comer.target).err();
+            // (walk-ends-with-its-cpu)
+            if comer.failed.is_none() {
+                P::trace(Event::WalkEnd { cpu });
             }
         }
     }

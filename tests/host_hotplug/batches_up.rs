@@ -298,6 +298,40 @@ fn each_goes_on_from_where_it_is() {
     });
 }
 
+/// Those that rest half way walk as the others do: one by one with `off` and `split`.
+#[test]
+fn those_that_rest_half_way_walk_as_the_way_says() {
+    in_each_way(&Parallel::ALL, 4, |how| {
+        all_up(4);
+        let state = state_number(step("sched:threads") + 1);
+        for number in [1, 2] {
+            assert_eq!(hotplug().cpu_set_target(cpu(number), state), Ok(()));
+        }
+        assert_eq!(hotplug().cpu_down(cpu(3)), Ok(()));
+        let (inside, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let start_fn = move |_: CpuId| {
+            let together = inside.fetch_add(1, Ordering::SeqCst) + 1;
+            seen.fetch_max(together, Ordering::SeqCst);
+            Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
+            inside.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let new = NewStep {
+            name: "counts",
+            place: Place::Enable,
+            callbacks: Some(Callbacks::enable(Some(Box::new(start_fn)), None)),
+        };
+        let counts = hotplug().install(new, Passing::Skipped);
+        counts.expect("a slot is free").keep();
+        assert_eq!(hotplug().cpus_up(&others(4)), Ok(()));
+        check_online(4, &[0, 1, 2, 3]);
+        let one_by_one = matches!(how, Parallel::Off | Parallel::Split);
+        let most = most.load(Ordering::SeqCst);
+        assert_eq!(most == 1, one_by_one, "{how:?}: {most} at the same time");
+    });
+}
+
 /// How many steps of CPU 1 were up when those of the second window had arrived.
 static WALKED_MEANWHILE: AtomicUsize = AtomicUsize::new(0);
 
