@@ -29,6 +29,8 @@ struct Set {
     goers: Vec<Goer>,
     /// Those that have left it and still walk.
     late: Vec<Goer>,
+    /// Those of the operation that were offline before it, and may be quarantined.
+    offline: CpuMask,
     failures: Failures<CpuDownError>,
 }
 
@@ -123,6 +125,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let mut set = Set {
             goers: Vec::new(),
             late: Vec::new(),
+            offline: CpuMask::EMPTY,
             failures: Failures::new(),
         };
         self.choose_goers(cpus, &mut set);
@@ -130,6 +133,7 @@ impl<P: HotplugHost> Hotplug<P> {
             set.fail_late(Awaited::Nothing);
         }
         self.take_down_set(&mut set, deadline, held);
+        self.settle_offline(&mut set, deadline);
         set.failures.into_result()
     }
 
@@ -280,6 +284,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let mut set = Set {
             goers: cpus.iter().map(goer).collect(),
             late: Vec::new(),
+            offline: CpuMask::EMPTY,
             failures: Failures::new(),
         };
         if set.goers.is_empty() {
@@ -299,34 +304,21 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Puts those of `cpus` into `set` that are to go and may (`batch-keeps-one` of
-    /// [`batch`](crate::hotplug::batch)).
+    /// [`batch`](crate::hotplug::batch)). Doesn't wait.
     fn choose_goers(&self, cpus: &CpuMask, set: &mut Set) {
         let mut going = CpuMask::EMPTY;
-        let mut limit = self.common_off_limit();
         for cpu in cpus.iter() {
-            let origin = if P::masks().possible().contains(cpu) {
-                Ok(self.state(cpu).state())
-            } else {
-                Err(CpuDownError::NoSuchCpu(cpu.index()))
-            };
-            let goes = origin.and_then(|origin| {
-                if origin > 0 {
-                    return self.may_leave(cpu, 0, &going).map(|()| Some(origin));
-                }
-                let until = limit.until::<P>();
-                match self.settle_within_limit(cpu, Some(until)) {
-                    None => Ok(None),
-                    Some(quarantine) => {
-                        if P::now() >= until {
-                            limit.was_late(until);
-                        }
-                        Err(CpuDownError::Quarantined { cpu, quarantine })
-                    }
-                }
-            });
-            match goes {
-                Ok(None) => {}
-                Ok(Some(origin)) => {
+            if !P::masks().possible().contains(cpu) {
+                set.failures.add(cpu, CpuDownError::NoSuchCpu(cpu.index()));
+                continue;
+            }
+            let origin = self.state(cpu).state();
+            if origin == 0 {
+                set.offline.insert(cpu);
+                continue;
+            }
+            match self.may_leave(cpu, 0, &going) {
+                Ok(()) => {
                     going.insert(cpu);
                     set.goers.push(Goer {
                         cpu,
@@ -335,6 +327,23 @@ impl<P: HotplugHost> Hotplug<P> {
                     });
                 }
                 Err(error) => set.failures.add(cpu, error),
+            }
+        }
+    }
+
+    /// Looks once more at those that were offline before, and may be quarantined, with one limit
+    /// for all. Comes last, so that the time before `deadline` is for those that can go. Needs the
+    /// add/remove lock, and not the hotplug lock: all these CPUs stay offline.
+    fn settle_offline(&self, set: &mut Set, deadline: Instant) {
+        let mut limit = self.common_off_limit();
+        for cpu in set.offline.iter() {
+            let until = limit.until::<P>().min(deadline);
+            if let Some(quarantine) = self.settle_until(cpu, until) {
+                if P::now() >= until {
+                    limit.was_late(until);
+                }
+                let error = CpuDownError::Quarantined { cpu, quarantine };
+                set.failures.add(cpu, error);
             }
         }
     }

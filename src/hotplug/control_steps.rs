@@ -279,14 +279,9 @@ impl<P: HotplugHost> Hotplug<P> {
         self.settle_if(cpu, || P::power_state(cpu) == Ok(PowerState::Off))
     }
 
-    /// Does as [`Hotplug::settle`], but firmware may say OFF by `off_by`, or within its limit.
-    /// May wait.
-    pub(super) fn settle_within_limit(
-        &self,
-        cpu: CpuId,
-        off_by: Option<Instant>,
-    ) -> Option<Quarantine> {
-        self.settle_if(cpu, || self.wait_off(cpu, off_by))
+    /// Does as [`Hotplug::settle`], but firmware may say OFF by `off_by`. May wait.
+    pub(super) fn settle_until(&self, cpu: CpuId, off_by: Instant) -> Option<Quarantine> {
+        self.settle_if(cpu, || self.wait_off(cpu, Some(off_by)))
     }
 
     /// Does as [`Hotplug::settle`]. `is_off_fn` says whether firmware says OFF.

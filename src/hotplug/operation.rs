@@ -231,7 +231,8 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> Result<(), CpuDownError> {
         let origin = self.state(cpu).state();
         if origin == 0 {
-            return match self.settle_within_limit(cpu, None) {
+            let off_by = self.common_off_limit().until::<P>().min(deadline);
+            return match self.settle_until(cpu, off_by) {
                 None => Ok(()),
                 Some(quarantine) => Err(CpuDownError::Quarantined { cpu, quarantine }),
             };

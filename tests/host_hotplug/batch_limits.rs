@@ -9,8 +9,8 @@ use std::time::Duration;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
-    Awaited, BatchError, CpuDownError, CpuHealth, Hotplug, HotplugHost, Left, StepError,
-    StepHandle, UP_TO_ONLINE,
+    Awaited, BatchError, CpuDownError, CpuHealth, Hotplug, HotplugHost, Left, Quarantine,
+    StepError, StepHandle, UP_TO_ONLINE,
 };
 use stillpoint::platform::Platform;
 use stillpoint::sched::SchedHost;
@@ -386,6 +386,59 @@ fn each_that_is_in_time_gives_the_next_its_limit() {
             Sim::heal();
             all_up(4);
         }
+    });
+}
+
+/// Takes `gone` down such that it isn't seen off; it stays on from then on, and it alone.
+fn quarantine(gone: CpuId) {
+    set_limits();
+    Sim::script(|script| script.off = Off::After(NEVER));
+    let refused = None;
+    let not_off = CpuDownError::NotOff { cpu: gone, refused };
+    assert_eq!(hotplug().cpu_down(gone), Err(not_off));
+    Sim::script(|script| script.off = Off::After(0));
+}
+
+/// Time that is shorter than firmware's limit to say OFF.
+const BEFORE_OFF: Duration = Duration::from_millis(3);
+
+/// Control looks once more at a quarantined CPU when the others have gone, and not longer than
+/// until the deadline.
+#[test]
+fn one_that_is_quarantined_takes_no_time_from_the_others() {
+    for quarantined in [1, 3] {
+        with_four(move || {
+            quarantine(cpu(quarantined));
+            let began = Sim::time();
+            let (went, stops) =
+                stops_of(|| hotplug().cpus_down_before(&set(), Sim::deadline(BEFORE_OFF)));
+            let took = Duration::from_nanos(Sim::time() - began);
+            let failed = went.expect_err("one is quarantined");
+            let error = CpuDownError::Quarantined {
+                cpu: cpu(quarantined),
+                quarantine: Quarantine::NotOff(None),
+            };
+            assert_eq!(failed.failed(), [(cpu(quarantined), error)]);
+            assert_eq!((Sim::masks().online(), stops), (CpuMask::of(cpu(0)), 1));
+            assert!(took < OFF, "{took:?}");
+        });
+    }
+}
+
+/// As above, for one CPU.
+#[test]
+fn a_quarantined_cpu_is_not_waited_for_after_the_deadline() {
+    with_four(|| {
+        quarantine(cpu(2));
+        let began = Sim::time();
+        let went = hotplug().cpu_down_before(cpu(2), Sim::deadline(BEFORE_OFF));
+        let took = Duration::from_nanos(Sim::time() - began);
+        let error = CpuDownError::Quarantined {
+            cpu: cpu(2),
+            quarantine: Quarantine::NotOff(None),
+        };
+        assert_eq!(went, Err(error));
+        assert!(took < OFF, "{took:?}");
     });
 }
 
