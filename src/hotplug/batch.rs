@@ -164,11 +164,14 @@ impl<P: HotplugHost> Hotplug<P> {
     /// returned them, or control has counted and was not the last.
     pub(super) fn wait_for_all(&self, cpus: &CpuMask) {
         self.batch.done.wait_patiently(|| {
-            log::warn!(
-                "CPUs {} have not finished their walks for {} s",
-                self.busy(cpus),
-                patience::<P>().as_secs()
-            );
+            let busy = self.busy(cpus);
+            if busy.is_empty() {
+                let waited = patience::<P>().as_secs();
+                log::warn!("CPUs {cpus} have finished their walks and not said so for {waited} s");
+            }
+            for cpu in busy.iter() {
+                self.command(cpu).warn_of_late(cpu);
+            }
         });
     }
 

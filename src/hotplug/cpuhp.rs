@@ -165,25 +165,31 @@ impl<P: HotplugHost> Command<P> {
     }
 
     fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
-        let thread = P::hotplug().thread(cpu);
         self.post(cpu, direction, wanted);
-        self.done(direction).wait_patiently(|| {
-            let hotplug = P::hotplug();
-            // The step is past already on the way up, and not any more on the way down.
-            let up = hotplug.state(cpu).state();
-            let row = match direction {
-                Direction::Up => up.saturating_sub(1),
-                Direction::Down => up.min(hotplug.steps().len() - 1),
-            };
-            log::warn!(
-                "{} has not finished a walk for {} s (it is {:?}, in step {})",
-                thread.name(),
-                patience::<P>().as_secs(),
-                thread.state_racy(),
-                hotplug.step_name(row)
-            );
-        });
+        self.done(direction)
+            .wait_patiently(|| self.warn_of_late(cpu));
         self.result()
+    }
+
+    /// Logs that the thread, which is `cpu`'s, has not done for long what it was told to: the step
+    /// in which it is, and its state.
+    pub(super) fn warn_of_late(&self, cpu: CpuId) {
+        let hotplug = P::hotplug();
+        let thread = hotplug.thread(cpu);
+        let direction = self.slot.lock().direction;
+        // The step is past already on the way up, and not any more on the way down.
+        let up = hotplug.state(cpu).state();
+        let row = match direction {
+            Direction::Up => up.saturating_sub(1),
+            Direction::Down => up.min(hotplug.steps().len() - 1),
+        };
+        log::warn!(
+            "{} has not finished a walk for {} s (it is {:?}, in step {})",
+            thread.name(),
+            patience::<P>().as_secs(),
+            thread.state_racy(),
+            hotplug.step_name(row)
+        );
     }
 }
 

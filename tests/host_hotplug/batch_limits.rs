@@ -16,7 +16,7 @@ use stillpoint::platform::Platform;
 use stillpoint::sched::SchedHost;
 use stillpoint::trace::Direction;
 
-use crate::affinity::spawn;
+use crate::affinity::{log_lines, spawn, start_log};
 use crate::batches::{all_up, check_online, counters, cpu, mask};
 use crate::deadlines::{Flag, LONG, SHORT, busy_from, holder, name, sleep, slow_on};
 use crate::every_cpu::look;
@@ -159,6 +159,26 @@ fn a_step_that_lasts_longer_keeps_no_other_cpu() {
         all_up(4);
         check_back();
     });
+}
+
+/// Of each CPU that has not walked for ten seconds the log names the step and says how its thread
+/// is.
+#[test]
+fn the_log_names_the_steps_that_take_long() {
+    start_log();
+    with_four(|| {
+        let is_slow = |cpu: CpuId| cpu.index() > 1;
+        let step = slow_on(is_slow, Duration::from_secs(11));
+        assert_eq!(hotplug().cpus_down(&set()), Ok(()));
+        drop(step);
+    });
+    let mut lines = log_lines("cpuhp/");
+    lines.retain(|line| line.contains("in step enable:slow"));
+    let line = |number| {
+        let state = "(it is Blocked, in step enable:slow)";
+        format!("{number} has not finished a walk for 10 s {state}")
+    };
+    assert_eq!(lines, [line(2), line(3)]);
 }
 
 /// Behind such a step all turn back, if the machine can't be stopped.
