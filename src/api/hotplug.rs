@@ -323,7 +323,8 @@ impl Frozen {
 
 /// Takes all CPUs but `stays` down, and keeps them there until the returned value is thawed or
 /// dropped (Linux: `freeze_secondary_cpus`, with any CPU). They go as with [`cpus_down`]. If one
-/// doesn't go, those that have gone come back.
+/// doesn't go, those that have gone come back, except those that are quarantined because they
+/// weren't seen off.
 ///
 /// # Context
 /// As for [`cpu_down`]. A caller that may not run on `stays` may run anywhere afterwards.

@@ -38,11 +38,12 @@ pub enum FreezeError {
     Disabled(HotplugDisabled),
     /// The CPU that is to stay is not active. Nothing has happened.
     NotActive(CpuId),
-    /// A CPU did not go. Those that had gone are back.
+    /// A CPU did not go, or was not seen off. Those that had gone are back.
     Down {
-        /// Why the first of them did not.
+        /// The failure of the first of them. The log says it of all.
         error: CpuDownError,
-        /// How many had gone and are not back. The log says why.
+        /// How many are not online any more: those that had gone and have failed to come back, and
+        /// those that were not seen off, which are quarantined and were not called again.
         away: usize,
     },
 }
@@ -227,7 +228,9 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Takes all online CPUs but `stays` down, as a batch, and disables hotplug until the returned
-    /// value is thawed or dropped. If one doesn't go, those that have gone come back.
+    /// value is thawed or dropped. If one doesn't go, those that have gone come back, except those
+    /// that are quarantined because they weren't seen off: to call one again is the caller's
+    /// choice, as after [`Hotplug::cpu_down`].
     ///
     /// # Context
     /// As [`Hotplug::cpu_down`].
@@ -247,12 +250,17 @@ impl<P: HotplugHost> Hotplug<P> {
         let went = self.go_down_together(&others, self.down_deadline(), &mut held);
         held.take_cpus_again(&self.lock);
         if let Err(failed) = went {
+            for (_, error) in failed.failed() {
+                log::error!("freeze: {error} ({})", error.errno().name());
+            }
             let (_, error) = failed.failed()[0];
+            let not_seen_off = failed.cpus().without(&P::masks().online()).count();
             gone.retain(|(cpu, _)| failed.of(*cpu).is_none());
-            let away = match self.bring_back(&gone, &mut held) {
+            let not_back = match self.bring_back(&gone, &mut held) {
                 Err(ThawError::Up { away, .. }) => away,
                 Ok(()) | Err(ThawError::WouldDeadlock(_)) => 0,
             };
+            let away = not_seen_off + not_back;
             return Err(FreezeError::Down { error, away });
         }
         Ok(Frozen {

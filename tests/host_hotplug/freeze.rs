@@ -2,19 +2,20 @@
 
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::hotplug::{
-    CpuDownError, CpuUpError, FreezeError, Hotplug, HotplugDisabled, HotplugHost, StepError,
-    TargetError, ThawError,
+    CpuDownError, CpuHealth, CpuUpError, FreezeError, Hotplug, HotplugDisabled, HotplugHost,
+    Quarantine, StepError, TargetError, ThawError,
 };
 use stillpoint::platform::{Platform, PsciError};
 use stillpoint::sched::SchedHost;
 use stillpoint::sched::lock::WouldDeadlock;
 use stillpoint::trace::Direction::Down;
 
+use crate::affinity::{log_lines, start_log};
 use crate::batches::counters;
 use crate::deadlines::{LONG, holder, name};
 use crate::every_cpu::look;
-use crate::failures::step;
-use crate::sim::{On, Sim};
+use crate::failures::{set_limits, step};
+use crate::sim::{NEVER, Off, On, Sim};
 
 const ALL: [usize; 4] = [0, 1, 2, 3];
 
@@ -179,6 +180,41 @@ fn a_cpu_that_does_not_go() {
         assert_eq!(hotplug().freeze(cpu(0)).err(), Some(refused));
         look(&ALL);
         drop(hotplug().freeze(cpu(0)).expect("it is enabled"));
+        look(&ALL);
+    });
+}
+
+/// Some have left, and were not seen off. They are quarantined, so they don't come back, are
+/// counted, and the log says it of each.
+#[test]
+fn cpus_that_are_not_seen_off_are_away() {
+    start_log();
+    with_four(|| {
+        set_limits();
+        Sim::script(|script| script.off = Off::After(NEVER));
+        let refused = None;
+        let error = CpuDownError::NotOff {
+            cpu: cpu(0),
+            refused,
+        };
+        let failed = FreezeError::Down { error, away: 3 };
+        assert_eq!(hotplug().freeze(cpu(3)).err(), Some(failed));
+        assert_eq!(Sim::masks().online(), CpuMask::of(cpu(3)));
+        for number in 0..3 {
+            let line = CpuDownError::NotOff {
+                cpu: cpu(number),
+                refused,
+            };
+            let lines = log_lines(&format!("freeze: {line}"));
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            let quarantined = CpuHealth::Unknown(Quarantine::NotOff(refused));
+            assert_eq!(hotplug().health(cpu(number)), quarantined);
+        }
+        // Hotplug is enabled: they can be called again.
+        Sim::heal();
+        for number in 0..3 {
+            assert_eq!(hotplug().cpu_up(cpu(number)), Ok(()));
+        }
         look(&ALL);
     });
 }
