@@ -162,7 +162,8 @@ pub fn down_limit() -> Option<Duration> {
 }
 
 /// Sets what [`down_limit`] returns (boot argument `cpu_down_timeout_ms=`; in the shell
-/// `sysctl kernel.cpu_down_timeout_ms=`). It holds for each way down that begins from now on.
+/// `sysctl kernel.cpu_down_timeout_ms=`). It holds for each way down that begins from now on, by
+/// [`cpu_down`], [`cpus_down`], [`cpu_set_target`] or [`freeze`], and counts from the call.
 ///
 /// # Context
 /// Any.
@@ -324,14 +325,14 @@ impl Frozen {
 /// Takes all CPUs but `stays` down, and keeps them there until the returned value is thawed or
 /// dropped (Linux: `freeze_secondary_cpus`, with any CPU). They go as with [`cpus_down`]. If one
 /// doesn't go, those that have gone come back, except those that are quarantined because they
-/// weren't seen off.
+/// weren't seen off. [`set_down_limit`]'s limit counts from the call.
 ///
 /// # Context
 /// As for [`cpu_down`]. A caller that may not run on `stays` may run anywhere afterwards.
 ///
 /// # Errors
-/// [`FreezeError`]: EBUSY if hotplug is disabled, EINVAL if `stays` is not active, or what
-/// [`cpu_down`] returned for a CPU.
+/// [`FreezeError`]: EBUSY if hotplug is disabled, EINVAL if `stays` is not active, ETIMEDOUT if the
+/// limit came before the first step, or what [`cpu_down`] returned for a CPU.
 pub fn freeze(stays: CpuId) -> Result<Frozen, FreezeError> {
     kernel().hotplug.freeze(stays).map(Frozen)
 }

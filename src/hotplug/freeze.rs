@@ -13,7 +13,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 use crate::hotplug::batch_error::Failures;
 use crate::hotplug::registration::Operation;
-use crate::hotplug::{ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugHost};
+use crate::hotplug::{ALL_UP, Awaited, CpuDownError, CpuUpError, Hotplug, HotplugHost};
 use crate::sched::lock::WouldDeadlock;
 use crate::sync::atomic::Ordering;
 
@@ -38,6 +38,9 @@ pub enum FreezeError {
     Disabled(HotplugDisabled),
     /// The CPU that is to stay is not active. Nothing has happened.
     NotActive(CpuId),
+    /// The limit for ways down ([`Hotplug::set_down_limit`]) came while this was waited for.
+    /// Nothing has happened.
+    Late(Awaited),
     /// A CPU did not go, or was not seen off. Those that had gone are back.
     Down {
         /// The failure of the first of them. The log says it of all.
@@ -55,6 +58,7 @@ impl FreezeError {
             FreezeError::WouldDeadlock(_) => Errno::Deadlock,
             FreezeError::Disabled(_) => Errno::Busy,
             FreezeError::NotActive(_) => Errno::Invalid,
+            FreezeError::Late(_) => Errno::TimedOut,
             FreezeError::Down { error, .. } => error.errno(),
         }
     }
@@ -68,6 +72,7 @@ impl fmt::Display for FreezeError {
             }
             FreezeError::Disabled(why) => fmt::Display::fmt(why, f),
             FreezeError::NotActive(cpu) => write!(f, "CPU{cpu}, which is to stay, is not active"),
+            FreezeError::Late(awaited) => write!(f, "CPUs can not be frozen: {awaited}"),
             FreezeError::Down { error, away: 0 } => fmt::Display::fmt(error, f),
             FreezeError::Down { error, away } => {
                 write!(f, "{error}; {away} CPUs did not come back")
@@ -230,7 +235,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Takes all online CPUs but `stays` down, as a batch, and disables hotplug until the returned
     /// value is thawed or dropped. If one doesn't go, those that have gone come back, except those
     /// that are quarantined because they weren't seen off: to call one again is the caller's
-    /// choice, as after [`Hotplug::cpu_down`].
+    /// choice, as after [`Hotplug::cpu_down`]. The limit for ways down counts from the call.
     ///
     /// # Context
     /// As [`Hotplug::cpu_down`].
@@ -239,7 +244,9 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`FreezeError`].
     pub fn freeze(&'static self, stays: CpuId) -> Result<Frozen<P>, FreezeError> {
         let _urgent = P::sched().lend_urgency();
-        let mut held = self.begin_operation()?;
+        let deadline = self.down_deadline();
+        let begun = self.begin_operation_until(deadline)?;
+        let mut held = begun.map_err(FreezeError::Late)?;
         self.refuse_if_disabled()?;
         if !P::masks().possible().contains(stays) || !P::masks().is_active(stays) {
             return Err(FreezeError::NotActive(stays));
@@ -247,7 +254,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let others = P::masks().online().without(&CpuMask::of(stays));
         let before = others.iter().map(|cpu| (cpu, self.state(cpu).state()));
         let mut gone: Vec<Gone> = before.collect();
-        let went = self.go_down_together(&others, self.down_deadline(), &mut held);
+        let went = self.go_down_together(&others, deadline, &mut held);
         held.take_cpus_again(&self.lock);
         if let Err(failed) = went {
             for (_, error) in failed.failed() {

@@ -25,6 +25,7 @@ use crate::hotplug::{
     UP_TO_ONLINE,
 };
 use crate::sched::lock::WouldDeadlock;
+use crate::time::Instant;
 
 /// The number of the state *online*, in which all steps are up. `offline` is 0, and step number
 /// `row` of the table is `row + 1`.
@@ -107,7 +108,8 @@ pub const fn state_number(up: usize) -> usize {
 
 impl<P: HotplugHost> Hotplug<P> {
     /// Moves `cpu` to the state of number `state`, up or down, and leaves it there. Does
-    /// nothing if it is there. The number of the last step means *online*, as [`ONLINE`] does.
+    /// nothing if it is there. The number of the last step means *online*, as [`ONLINE`] does. The
+    /// limit for ways down ([`Hotplug::set_down_limit`]) counts from the call.
     ///
     /// # Context
     /// As [`Hotplug::cpu_up`] and [`Hotplug::cpu_down`].
@@ -116,7 +118,18 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`TargetError`]. Unless it says otherwise the CPU is as it was before.
     pub fn cpu_set_target(&'static self, cpu: CpuId, state: usize) -> Result<(), TargetError> {
         let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
-        let mut held = self.begin_operation()?;
+        let deadline = self.down_deadline();
+        // Whether it is a way down shows when the locks are held. A CPU that is above its target
+        // now, and not any more then, was moved by another operation: the limit was right until
+        // then.
+        let possible = P::masks().possible();
+        let is_above = possible.contains(cpu) && self.state(cpu).state() > state.min(ALL_UP);
+        let until = if is_above { deadline } else { Instant::FOREVER };
+        let begun = self.begin_operation_until(until)?;
+        let mut held = begun.map_err(|awaited| {
+            let late = CpuDownError::Late { cpu, awaited };
+            TargetError::Down(late)
+        })?;
         self.refuse_if_disabled()?;
         if !P::masks().possible().contains(cpu) {
             return Err(TargetError::NoSuchCpu(cpu.index()));
@@ -133,7 +146,6 @@ impl<P: HotplugHost> Hotplug<P> {
             moved.map_err(TargetError::Up)
         } else if target < up || target == 0 {
             // At 0 it may be quarantined.
-            let deadline = self.down_deadline();
             let moved = self.go_down_to(cpu, target, deadline, &mut held);
             moved.map_err(TargetError::Down)
         } else {

@@ -114,6 +114,15 @@ pub(crate) fn holder<G>(
     done
 }
 
+/// Has a thread set `flag` when `time` is over.
+pub(crate) fn end_after(flag: &Flag, time: Duration) {
+    let flag = flag.clone();
+    spawn("ends", CpuId::BOOT, move || {
+        sleep(time);
+        flag.set();
+    });
+}
+
 fn step_failed(step: &'static str, error: StepError) -> CpuDownError {
     let cpu = victim();
     CpuDownError::Step {

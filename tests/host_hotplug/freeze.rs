@@ -1,6 +1,9 @@
 //! Freeze and thaw: all CPUs but any one go and come back, and hotplug is disabled meanwhile.
 
+use std::time::Duration;
+
 use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
     CpuDownError, CpuHealth, CpuUpError, FreezeError, Hotplug, HotplugDisabled, HotplugHost,
     Quarantine, StepError, TargetError, ThawError,
@@ -12,7 +15,7 @@ use stillpoint::trace::Direction::Down;
 
 use crate::affinity::{log_lines, start_log};
 use crate::batches::counters;
-use crate::deadlines::{LONG, holder, name};
+use crate::deadlines::{LONG, end_after, holder, name};
 use crate::every_cpu::look;
 use crate::failures::{set_limits, step};
 use crate::sim::{NEVER, Off, On, Sim};
@@ -215,6 +218,26 @@ fn cpus_that_are_not_seen_off_are_away() {
         for number in 0..3 {
             assert_eq!(hotplug().cpu_up(cpu(number)), Ok(()));
         }
+        look(&ALL);
+    });
+}
+
+/// The limit for ways down holds while a freeze waits for the locks too.
+#[test]
+fn a_freeze_waits_for_the_locks_until_the_limit() {
+    with_four(|| {
+        hotplug().set_down_limit(Some(LONG));
+        let done = holder("reads", cpu(0), || hotplug().cpus_read_lock());
+        end_after(&done, 10 * LONG);
+        let began = Sim::time();
+        let failed = hotplug().freeze(cpu(0)).err().expect("a thread reads");
+        let took = Duration::from_nanos(Sim::time() - began);
+        assert!(took >= LONG && took < 2 * LONG, "{took:?}: {failed}");
+        assert_eq!(failed.errno(), Errno::TimedOut);
+        let says = "thread reads held cpus_read_lock until the deadline";
+        assert!(failed.to_string().ends_with(says), "{failed}");
+        done.sleep_until_set();
+        drop(hotplug().freeze(cpu(0)).expect("none reads"));
         look(&ALL);
     });
 }

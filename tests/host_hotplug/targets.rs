@@ -1,14 +1,17 @@
 //! CPUs that are moved to a place of rest: where that is, what it means for masks and later
 //! operations, and that nothing else than a place of rest is taken.
 
+use std::time::Duration;
+
 use stillpoint::cpu::CpuId;
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
-    ALL_UP, Callbacks, CpuDownError, CpuHealth, Hotplug, HotplugHost, NewStep, ONLINE, Passing,
-    Place, TargetError, UP_TO_ONLINE,
+    ALL_UP, Awaited, Callbacks, CpuDownError, CpuHealth, Hotplug, HotplugHost, NewStep, ONLINE,
+    Passing, Place, TargetError, UP_TO_ONLINE,
 };
 use stillpoint::platform::Platform;
 
+use crate::deadlines::{LONG, end_after, holder, name};
 use crate::failures::step;
 use crate::sim::Sim;
 
@@ -216,5 +219,35 @@ fn the_last_active_cpu_stays() {
             assert_eq!(moved, Err(TargetError::Down(refused)));
             assert_eq!(refused.errno(), Errno::Busy);
         }
+    });
+}
+
+/// The limit for ways down holds while one waits for the locks too. A way up has none.
+#[test]
+fn a_way_down_waits_for_the_locks_until_the_limit() {
+    Sim::run(2, || {
+        hotplug().set_down_limit(Some(LONG));
+        let rest = state("sync:active");
+        assert_eq!(set_target(rest), Ok(()));
+        let reads = || {
+            let done = holder("reads", CpuId::BOOT, || hotplug().cpus_read_lock());
+            end_after(&done, 10 * LONG);
+            done
+        };
+        let done = reads();
+        let began = Sim::time();
+        let moved = set_target(0);
+        let took = Duration::from_nanos(Sim::time() - began);
+        let (cpu, awaited) = (victim(), Awaited::Reader(name("reads")));
+        let late = CpuDownError::Late { cpu, awaited };
+        assert_eq!(moved, Err(TargetError::Down(late)));
+        assert!(took >= LONG && took < 2 * LONG, "{took:?}");
+        check_rests(rest);
+        done.sleep_until_set();
+        reads();
+        assert_eq!(set_target(ONLINE), Ok(()));
+        check_rests(ALL_UP);
+        assert_eq!(set_target(0), Ok(()));
+        check_rests(0);
     });
 }
