@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
@@ -18,6 +19,7 @@ use stillpoint::sync::LocalCpu;
 use stillpoint::trace::Direction;
 
 use crate::affinity::spawn;
+use crate::deadlines::{Flag, sleep};
 use crate::failures::set_limits;
 use crate::sim::{NEVER, Off, Sim};
 
@@ -58,6 +60,44 @@ pub(crate) fn check_online(cpus: usize, online: &[usize]) {
 pub(crate) fn counters() -> (u64, u64) {
     let stats = Sim::grace_periods().stats();
     (Sim::stop_machine().stops(), stats.grace_periods)
+}
+
+/// A thread that takes the hotplug lock for reading again and again, and checks that no CPU comes
+/// or goes meanwhile.
+pub(crate) struct Watch {
+    is_over: Flag,
+    done: Flag,
+}
+
+impl Watch {
+    /// Starts it on `cpu`, which stays online.
+    pub(crate) fn start(cpu: CpuId) -> Watch {
+        let watch = Watch {
+            is_over: Flag::default(),
+            done: Flag::default(),
+        };
+        let (is_over, done) = (watch.is_over.clone(), watch.done.clone());
+        spawn("watches", cpu, move || {
+            while !is_over.is_set() {
+                if let Some(reader) = hotplug().try_cpus_read_lock() {
+                    let before = Sim::masks().online();
+                    sleep(Duration::from_micros(500));
+                    assert_eq!(Sim::masks().online(), before, "under a reader");
+                    drop(reader);
+                }
+                sleep(Duration::from_micros(20));
+            }
+            done.set();
+        });
+        sleep(Duration::from_micros(100));
+        watch
+    }
+
+    /// Ends it.
+    pub(crate) fn end(self) {
+        self.is_over.set();
+        self.done.sleep_until_set();
+    }
 }
 
 #[test]

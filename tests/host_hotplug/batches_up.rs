@@ -18,7 +18,7 @@ use stillpoint::stop_machine::StopHost;
 use stillpoint::trace::Direction;
 
 use crate::affinity::spawn;
-use crate::batches::{all_up, check_online, cpu, hotplug, mask};
+use crate::batches::{Watch, all_up, check_online, cpu, hotplug, mask};
 use crate::failures::{MS, set_limits, step};
 use crate::sim::{NEVER, Off, On, Sim};
 
@@ -329,6 +329,61 @@ fn those_that_rest_half_way_walk_as_the_way_says() {
         let one_by_one = matches!(how, Parallel::Off | Parallel::Split);
         let most = most.load(Ordering::SeqCst);
         assert_eq!(most == 1, one_by_one, "{how:?}: {most} at the same time");
+    });
+}
+
+/// Those that rested half way, at different places, and whose walks fail, rest there again: they
+/// aren't taken down.
+#[test]
+fn those_that_fail_half_way_rest_where_they_did() {
+    in_each_way(&Parallel::ALL, 5, |how| {
+        all_up(4);
+        let lowest = state_number(step("init:online") + 1);
+        let higher = state_number(step("sched:threads") + 1);
+        assert_eq!(hotplug().cpu_set_target(cpu(1), lowest), Ok(()));
+        assert_eq!(hotplug().cpu_set_target(cpu(2), higher), Ok(()));
+        let states = || [1, 2, 3, 4].map(|number| hotplug().state(cpu(number)).state());
+        assert_eq!(hotplug().cpu_down(cpu(3)), Ok(()));
+        let before = states();
+        let steps = [1, 2, 3].map(|number| refuses_on(number, Place::Enable));
+        let failed = hotplug().cpus_up(&others(5)).expect_err("three refuse");
+        assert_eq!(failed.cpus(), mask(&[1, 2, 3]));
+        assert_eq!(
+            states(),
+            [before[0], before[1], before[2], ALL_UP],
+            "{how:?}"
+        );
+        for step in steps {
+            assert!(step.remove(Passing::Called).is_ok());
+        }
+        assert_eq!(hotplug().cpus_up(&others(5)), Ok(()));
+        check_online(5, &[0, 1, 2, 3, 4]);
+    });
+}
+
+/// One by one each comes under the hotplug lock, also after one that has failed: a thread that
+/// holds the lock for reading sees none come.
+#[test]
+fn no_cpu_comes_under_a_reader_after_one_that_failed() {
+    in_each_way(&Parallel::ALL, 4, |_| {
+        let start_fn = |on: CpuId| {
+            Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(2)));
+            if on.index() == 1 {
+                return Err(Errno::Busy);
+            }
+            Ok(())
+        };
+        let step = NewStep {
+            name: "one refuses",
+            place: Place::Enable,
+            callbacks: Some(Callbacks::enable(Some(Box::new(start_fn)), None)),
+        };
+        let step = hotplug().install(step, Passing::Skipped);
+        let watch = Watch::start(cpu(0));
+        let failed = hotplug().cpus_up(&others(4)).expect_err("one refuses");
+        assert_eq!(failed.cpus(), mask(&[1]));
+        watch.end();
+        step.expect("a slot is free").keep();
     });
 }
 

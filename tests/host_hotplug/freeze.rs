@@ -14,7 +14,7 @@ use stillpoint::sched::lock::WouldDeadlock;
 use stillpoint::trace::Direction::Down;
 
 use crate::affinity::{log_lines, start_log};
-use crate::batches::counters;
+use crate::batches::{Watch, counters};
 use crate::deadlines::{LONG, end_after, holder, name};
 use crate::every_cpu::look;
 use crate::failures::{set_limits, step};
@@ -218,6 +218,20 @@ fn cpus_that_are_not_seen_off_are_away() {
         for number in 0..3 {
             assert_eq!(hotplug().cpu_up(cpu(number)), Ok(()));
         }
+        look(&ALL);
+    });
+}
+
+/// Those that come back from a freeze that fails come under the hotplug lock: a thread that holds
+/// it for reading sees none come.
+#[test]
+fn no_cpu_comes_back_under_a_reader() {
+    with_four(|| {
+        let failing = hotplug().inject_failure(cpu(2), Some(step("sched:threads")));
+        assert_eq!(failing, Ok(()));
+        let watch = Watch::start(cpu(0));
+        assert!(hotplug().freeze(cpu(0)).is_err());
+        watch.end();
         look(&ALL);
     });
 }
