@@ -97,10 +97,10 @@ impl RegistrationGuard {
 /// Other threads may take [`cpus_read_lock`] meanwhile, and so may this one.
 ///
 /// # Context
-/// Thread, preemption on, not pinned; waits while a CPU comes or goes.
+/// Thread, preemption on; waits while a CPU comes or goes.
 ///
 /// # Errors
-/// [`WouldDeadlock`], in a callback of hotplug and under [`cpus_read_lock`].
+/// [`WouldDeadlock`], in a callback of hotplug, under [`cpus_read_lock`] and in a pinned thread.
 ///
 /// ```ignore
 #[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/by_hand.rs")]
@@ -114,7 +114,8 @@ pub fn registration_lock() -> Result<RegistrationGuard, WouldDeadlock> {
 ///
 /// # Context
 /// Thread, preemption on; takes the hotplug lock. Returns an error at once under
-/// [`cpus_read_lock`].
+/// [`cpus_read_lock`] and under a guard of
+/// [`migrate_disable`](crate::api::thread::migrate_disable).
 ///
 /// # Errors
 /// [`CpuUpError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
@@ -128,7 +129,7 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 ///
 /// # Context
 /// Thread, preemption on; takes the hotplug lock. A caller that runs on `cpu` is moved to
-/// another CPU. Returns an error at once under [`cpus_read_lock`].
+/// another CPU. Returns an error at once where [`cpu_up`] does.
 ///
 /// # Errors
 /// [`CpuDownError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
@@ -283,10 +284,10 @@ pub struct DisableGuard {
 /// `cpu_hotplug_disable`).
 ///
 /// # Context
-/// Thread, preemption on, not pinned; waits while a CPU comes or goes.
+/// Thread, preemption on; waits while a CPU comes or goes.
 ///
 /// # Errors
-/// [`WouldDeadlock`], in a callback of hotplug and under [`cpus_read_lock`].
+/// [`WouldDeadlock`], in a callback of hotplug, under [`cpus_read_lock`] and in a pinned thread.
 pub fn disable() -> Result<DisableGuard, WouldDeadlock> {
     let guard = kernel().hotplug.disable()?;
     Ok(DisableGuard { _guard: guard })
@@ -357,12 +358,12 @@ pub fn cpus_read_lock() -> CpusReadGuard {
 }
 
 /// Does as [`cpus_read_lock`], but returns an error where that panics because it would wait for
-/// itself: in a callback of hotplug, in a service, and under another guard. It is for code that
+/// itself: in a callback of hotplug, in a service, under another guard, and under one of
+/// [`migrate_disable`](crate::api::thread::migrate_disable). It is for code that
 /// doesn't know where it is called.
 ///
 /// # Context
-/// Thread, preemption on. The thread may not hold a guard of
-/// [`migrate_disable`](crate::api::thread::migrate_disable).
+/// Thread, preemption on.
 ///
 /// # Errors
 /// [`WouldDeadlock`], at once, even if it would not have to wait.

@@ -102,16 +102,13 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// As [`Hotplug::cpus_read_lock`], but returns an error where that panics because the wait
-    /// would never end, such as in a callback of hotplug.
+    /// would never end, such as in a callback of hotplug and in a pinned thread.
     ///
     /// # Context
     /// Thread, preemption on.
     ///
     /// # Errors
     /// [`WouldDeadlock`], whether it would have to wait or not.
-    ///
-    /// # Panics
-    /// In a pinned thread, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_read_lock_checked(&self) -> Result<CpusReadGuard<'_, P>, WouldDeadlock> {
         self.lock.read_if_it_may()

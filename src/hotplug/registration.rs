@@ -61,7 +61,8 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Begins an operation, which changes the set of CPUs.
     ///
     /// # Errors
-    /// [`WouldDeadlock`]: in a callback of hotplug, in a service, or under one of the locks.
+    /// [`WouldDeadlock`]: in a callback of hotplug, in a service, in a pinned thread, or under one
+    /// of the locks.
     #[cfg_attr(debug_assertions, track_caller)]
     pub(super) fn begin_operation(&self) -> Result<Operation<'_, P>, WouldDeadlock> {
         let add_remove = self.add_remove.lock_if_it_may()?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::hotplug::{
-    Callbacks, CpuDownError, Hotplug, HotplugHost, InstallError, NewStep, Passing, Place,
+    Callbacks, CpuDownError, CpuUpError, FreezeError, Hotplug, HotplugHost, InstallError, NewStep,
+    Passing, Place, TargetError,
 };
 use stillpoint::platform::{Platform, ThreadName};
 use stillpoint::sched::lock::{Completion, WouldDeadlock};
@@ -80,6 +81,40 @@ fn a_callback_after_the_end_waits_for_a_reader_and_installers_for_it() {
     });
 }
 
+/// A thread that keeps its CPU from going gets an error from all that could take it down, and
+/// from all that wait for those.
+#[test]
+fn a_pinned_thread_gets_an_error() {
+    Sim::run(3, || {
+        let (why, cpus) = (WouldDeadlock::Pinned, CpuMask::first_n(3));
+        assert_eq!(hotplug().cpu_up(victim()), Ok(()));
+        let pinned = Sim::sched().migrate_disable();
+        let up = hotplug().cpu_up(victim());
+        assert_eq!(up, Err(CpuUpError::WouldDeadlock(why)));
+        let down = hotplug().cpu_down(victim());
+        assert_eq!(down, Err(CpuDownError::WouldDeadlock(why)));
+        let up = hotplug().cpus_up(&cpus).expect_err("it is pinned");
+        let all = up.failed().iter();
+        assert!(
+            all.map(|it| it.1)
+                .all(|error| error == CpuUpError::WouldDeadlock(why))
+        );
+        let down = hotplug().cpus_down(&cpus).expect_err("it is pinned");
+        let mut all = down.failed().iter();
+        assert!(all.all(|it| it.1 == CpuDownError::WouldDeadlock(why)));
+        let frozen = hotplug().freeze(CpuId::BOOT).err();
+        assert_eq!(frozen, Some(FreezeError::WouldDeadlock(why)));
+        let moved = hotplug().cpu_set_target(victim(), 0);
+        assert_eq!(moved, Err(TargetError::WouldDeadlock(why)));
+        assert_eq!(hotplug().disable().err(), Some(why));
+        assert_eq!(hotplug().registration_lock().err(), Some(why));
+        assert_eq!(hotplug().cpus_read_lock_checked().err(), Some(why));
+        drop(pinned);
+        assert_eq!(hotplug().cpus_up(&cpus), Ok(()));
+        assert_eq!(hotplug().cpu_down(victim()), Ok(()));
+    });
+}
+
 /// A thread that has one of the locks gets an error from all that takes them.
 #[test]
 fn no_order_of_calls_hangs() {
@@ -105,6 +140,9 @@ fn no_order_of_calls_hangs() {
         drop(guard);
         let held = hotplug().cpus_read_lock();
         refused(WouldDeadlock::HoldsIt);
+        let pinned = Sim::sched().migrate_disable();
+        refused(WouldDeadlock::HoldsIt);
+        drop(pinned);
         let step = step.expect("a slot is free").remove(Passing::Called);
         let not_removed = step.expect_err("the thread holds the lock");
         assert_eq!(not_removed.why, WouldDeadlock::HoldsIt);

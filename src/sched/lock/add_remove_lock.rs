@@ -49,9 +49,6 @@ impl<P: SchedHost> AddRemoveLock<P> {
     ///
     /// # Errors
     /// [`WouldDeadlock`], whether it would have to wait or not.
-    ///
-    /// # Panics
-    /// If the thread is pinned, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_if_it_may(&self) -> Result<AddRemoveGuard<'_, P>, WouldDeadlock> {
         self.check()?;
@@ -65,9 +62,6 @@ impl<P: SchedHost> AddRemoveLock<P> {
     /// As [`AddRemoveLock::lock_if_it_may`].
     ///
     /// # Errors
-    /// As [`AddRemoveLock::lock_if_it_may`].
-    ///
-    /// # Panics
     /// As [`AddRemoveLock::lock_if_it_may`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_until_if_it_may(

@@ -38,10 +38,6 @@ pub struct CpusLock<P: SchedHost> {
 ///
 /// # Errors
 /// [`WouldDeadlock`].
-///
-/// # Panics
-/// If the thread is pinned: hotplug could be taking its CPU down under this lock, and
-/// waiting for the pin.
 pub(super) fn may_wait<P: SchedHost>() -> Result<(), WouldDeadlock> {
     P::sched().with_current(|me| {
         if me.cpus_lock.is_held() {
@@ -50,10 +46,9 @@ pub(super) fn may_wait<P: SchedHost>() -> Result<(), WouldDeadlock> {
         if me.is_per_cpu() {
             return Err(WouldDeadlock::PerCpu);
         }
-        assert!(
-            !me.is_pinned(),
-            "BUG: {me:?} takes the lock of the CPUs while it keeps one from going"
-        );
+        if me.is_pinned() {
+            return Err(WouldDeadlock::Pinned);
+        }
         Ok(())
     })
 }
@@ -105,9 +100,6 @@ impl<P: SchedHost> CpusLock<P> {
     ///
     /// # Errors
     /// [`WouldDeadlock`], whether it would have to wait or not.
-    ///
-    /// # Panics
-    /// If the thread is pinned, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_if_it_may(&self) -> Result<CpusReadGuard<'_, P>, WouldDeadlock> {
         might_sleep::<P>();
@@ -202,9 +194,6 @@ impl<P: SchedHost> CpusLock<P> {
     ///
     /// # Errors
     /// [`WouldDeadlock`], whether it would have to wait or not.
-    ///
-    /// # Panics
-    /// If the thread is pinned, whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_if_it_may(&self) -> Result<CpusWriteGuard<'_, P>, WouldDeadlock> {
         let guard = self.write_until_if_it_may(Instant::FOREVER)?;
@@ -218,9 +207,6 @@ impl<P: SchedHost> CpusLock<P> {
     /// As [`CpusLock::write`].
     ///
     /// # Errors
-    /// As [`CpusLock::write_if_it_may`].
-    ///
-    /// # Panics
     /// As [`CpusLock::write_if_it_may`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_until_if_it_may(

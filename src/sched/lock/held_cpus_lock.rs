@@ -94,6 +94,9 @@ pub enum WouldDeadlock {
     /// The thread is a per-CPU thread. The control CPU's thread that takes that CPU
     /// down holds the lock, and waits until the per-CPU thread has parked.
     PerCpu,
+    /// The thread is pinned to its CPU: the lock's holder may take that CPU down, and wait
+    /// for the pin's end.
+    Pinned,
     /// The thread holds the add/remove lock: it registers by hand, or it runs a callback of
     /// `prep:post-dead`.
     AddsOrRemoves,
@@ -106,6 +109,7 @@ impl fmt::Display for WouldDeadlock {
             WouldDeadlock::PerCpu => {
                 "takes the lock of the CPUs, and the holder waits for this thread to park"
             }
+            WouldDeadlock::Pinned => "takes the lock of the CPUs while it keeps one from going",
             WouldDeadlock::AddsOrRemoves => "takes the add/remove lock of hotplug, and holds it",
         })
     }

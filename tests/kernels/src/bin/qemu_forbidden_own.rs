@@ -10,12 +10,12 @@
 // A wait for a grace period inside a section that the grace period waits for.
 //@ cases: synchronize-in-section barrier-in-callback
 // The lock of the CPUs on a thread that is pinned, and a thread that ends with it or pinned.
-//@ cases: read-while-pinned down-while-pinned ends-pinned ends-reading
+//@ cases: read-while-pinned ends-pinned ends-reading
 // Functions that may wait, in a still point and in a call.
 //@ cases: scope-in-stop stop-in-call
 // A class that is the kernel's, and the class of a thread of the kernel's.
 //@ cases: kernel-class kernel-class-at-start class-of-stopper
-// Locks inside each other that are not forbidden.
+// Locks inside each other that are not forbidden, and what is, and gets an error.
 //@ cases: others
 //
 //@ case: write-in-write|read-in-write
@@ -28,7 +28,7 @@
 //@ output: ^kernel panic on CPU [01], thread main: BUG: synchronize inside a read-side section$
 //@ case: barrier-in-callback
 //@ output: ^kernel panic on CPU [01], thread rcuc/[01]: BUG: a callback waits for all callbacks$
-//@ case: read-while-pinned|down-while-pinned
+//@ case: read-while-pinned
 //@ output: ^kernel panic on CPU [01], thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
 //@ case: ends-pinned
 //@ output: ^kernel panic on CPU [01], thread own: BUG: .*own.* ends while it is pinned$
@@ -54,6 +54,7 @@ stillpoint::entry!(main);
 use core::mem::forget;
 use core::time::Duration;
 
+use stillpoint::api::hotplug::{CpuDownError, WouldDeadlock};
 use stillpoint::api::{self, JoinHandle, rcu, thread};
 use stillpoint::cpu::CpuId;
 use stillpoint::kernel::Hw;
@@ -88,7 +89,8 @@ fn own(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     started.expect("there is a stack")
 }
 
-/// Locks of one kind inside each other, in any order, and again after their guards.
+/// Locks of one kind inside each other, in any order, and again after their guards; and an
+/// operation of a pinned thread, which gets an error.
 fn others() -> ! {
     const HELD: usize = 12;
     let mut ktap = Ktap::new();
@@ -109,6 +111,11 @@ fn others() -> ! {
         *lock.write() += 1;
     }
     ktap.equal("and are written", sum(&reads()), 78_usize);
+    let pinned = thread::migrate_disable();
+    let refused = Err(CpuDownError::WouldDeadlock(WouldDeadlock::Pinned));
+    let down = api::cpu_down(CpuId::BOOT);
+    ktap.check("a pinned thread takes no CPU down", down == refused);
+    drop(pinned);
     ktap.finish()
 }
 
@@ -141,10 +148,6 @@ fn main() {
         "read-while-pinned" => {
             let _pinned = thread::migrate_disable();
             drop(api::cpus_read_lock());
-        }
-        "down-while-pinned" => {
-            let _pinned = thread::migrate_disable();
-            println!("{:?}", api::cpu_down(CpuId::BOOT));
         }
         "ends-pinned" => own(|| forget(thread::migrate_disable())).join(),
         "ends-reading" => own(|| forget(api::cpus_read_lock())).join(),
