@@ -8,7 +8,7 @@ use stillpoint::hotplug::{
 use stillpoint::stop_machine::MultiStopState;
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Direction::{self, Down, Up};
-use stillpoint::trace::{Event, Record};
+use stillpoint::trace::{Event, Record, Trace};
 
 use crate::fake::Fake;
 use crate::xorshift::Random;
@@ -414,4 +414,24 @@ fn the_name_of_a_step_fills_its_column() {
         "prep:heap|prep:heap   |prep:heap|"
     );
     assert_eq!(format!("{:<6}|", StepName::from("call")), "call  |");
+}
+
+#[test]
+fn a_step_is_passed_from_its_begin_to_its_end() {
+    let mut writer = Writer::new(1);
+    writer.up();
+    writer.down();
+    let trace = Trace::new(AP + 1);
+    assert_eq!(trace.passing_racy(cpu(AP)), None);
+    for record in writer.records {
+        trace.write::<Fake>(|| (record.on, record.at), record.event);
+        // What a still point and a CPU on its way out write is in other rings.
+        let passing = match record.event {
+            Event::StepBegin { step, .. } => Some(step),
+            Event::StepEnd { .. } | Event::WalkBegin { .. } | Event::WalkEnd { .. } => None,
+            _ => continue,
+        };
+        assert_eq!(trace.passing_racy(cpu(AP)), passing, "{record:?}");
+        assert_eq!(trace.passing_racy(cpu(CONTROL)), None);
+    }
 }
