@@ -15,6 +15,7 @@ use stillpoint::hotplug::{
 use stillpoint::platform::{Platform, PsciError};
 use stillpoint::sched::SchedHost;
 use stillpoint::stop_machine::StopHost;
+use stillpoint::sync::LocalCpu;
 use stillpoint::trace::Direction;
 
 use crate::affinity::spawn;
@@ -91,12 +92,22 @@ fn seen_with_the_stop_mutex(cpus: &CpuMask) -> BTreeSet<usize> {
     seen.lock().expect("no panic under it").clone()
 }
 
+/// Has every third CPU come late to `init:online`.
+fn dawdle(row: usize, direction: Direction) {
+    if (row, direction) == (step("init:online"), Direction::Up) && Sim::this_cpu().index() % 3 == 0
+    {
+        (0..20).for_each(|_| Sim::relax());
+    }
+}
+
 /// `one-hold-a-window`: no other thread has the stop mutex between the CPUs of a window.
 #[test]
 fn a_window_joins_under_one_hold_of_the_stop_mutex() {
     const MANY: usize = 45;
     in_each_way(&[Parallel::On, Parallel::Late], MANY, |_| {
         all_up(2);
+        // Time for the other thread between the release and the last online bit.
+        Sim::script(|script| script.before_step = Some(dawdle));
         let seen = seen_with_the_stop_mutex(&others(MANY));
         assert_eq!(seen, BTreeSet::from([2, 34, 45]));
     });
