@@ -5,8 +5,8 @@ use std::time::Duration;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
-    CpuDownError, CpuHealth, CpuUpError, FreezeError, Hotplug, HotplugDisabled, HotplugHost,
-    Quarantine, StepError, TargetError, ThawError,
+    Callbacks, CpuDownError, CpuHealth, CpuUpError, FreezeError, Hotplug, HotplugDisabled,
+    HotplugHost, NewStep, Passing, Place, Quarantine, StepError, TargetError, ThawError,
 };
 use stillpoint::platform::{Platform, PsciError};
 use stillpoint::sched::SchedHost;
@@ -15,7 +15,7 @@ use stillpoint::trace::Direction::Down;
 
 use crate::affinity::{log_lines, start_log};
 use crate::batches::{Watch, counters};
-use crate::deadlines::{LONG, end_after, holder, name};
+use crate::deadlines::{LONG, end_after, holder, name, sleep};
 use crate::every_cpu::look;
 use crate::failures::{set_limits, step};
 use crate::sim::{NEVER, Off, On, Sim};
@@ -227,11 +227,23 @@ fn cpus_that_are_not_seen_off_are_away() {
 #[test]
 fn no_cpu_comes_back_under_a_reader() {
     with_four(|| {
+        // Time in which a reader could come before the CPUs do.
+        let start_fn = |_: CpuId| {
+            sleep(Duration::from_micros(100));
+            Ok(())
+        };
+        let slow = NewStep {
+            name: "slow",
+            place: Place::Prep,
+            callbacks: Some(Callbacks::prep(Some(Box::new(start_fn)), None)),
+        };
+        let slow = hotplug().install(slow, Passing::Skipped);
         let failing = hotplug().inject_failure(cpu(2), Some(step("sched:threads")));
         assert_eq!(failing, Ok(()));
         let watch = Watch::start(cpu(0));
         assert!(hotplug().freeze(cpu(0)).is_err());
         watch.end();
+        slow.expect("a slot is free").keep();
         look(&ALL);
     });
 }
