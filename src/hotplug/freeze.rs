@@ -38,7 +38,7 @@ pub enum FreezeError {
     Disabled(HotplugDisabled),
     /// The CPU that is to stay is not active. Nothing has happened.
     NotActive(CpuId),
-    /// The limit for ways down ([`Hotplug::set_down_limit`]) came while this was waited for.
+    /// The limit for ways down (`set_down_limit`) came while this was waited for.
     /// Nothing has happened.
     Late(Awaited),
     /// A CPU did not go, or was not seen off. Those that had gone are back.
