@@ -193,6 +193,32 @@ fn every_ordering_has_a_model_or_a_reason() {
     assert!(wrong.is_empty(), "\n  {}", wrong.join("\n  "));
 }
 
+/// Returns the mistakes of all lists that can't be made, because their text doesn't stand just
+/// once in its file.
+fn astray(entries: &[Mutant], read_fn: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let stands_once = |entry: &&Mutant| {
+        let source = read_fn(&entry.file).unwrap_or_default();
+        source.matches(&entry.before).count() == 1
+    };
+    let astray = entries.iter().filter(|entry| !stands_once(entry));
+    astray
+        .map(|entry| format!("{}, {}: {}", entry.model, entry.file, entry.before))
+        .collect()
+}
+
+/// `make mutants` takes hours for all lists, so that a mistake without a place would be found
+/// late.
+#[test]
+fn every_mistake_has_its_place() {
+    let entries = list::read(&root().join("tests/mutants")).expect("lists");
+    let wrong = astray(&entries, |file| fs::read_to_string(root().join(file)).ok());
+    assert!(wrong.is_empty(), "\n  {}", wrong.join("\n  "));
+    let list = "src/a.rs\n\n- once\n+ x\n\n- twice\n+ x\n\n- never\n+ x\n\nsrc/b.rs\n\n- x\n= so\n";
+    let entries = list::parse("host_a", list).expect("a list");
+    let read = |file: &str| (file == "src/a.rs").then(|| "once twice twice".into());
+    assert_eq!(astray(&entries, read).len(), 3);
+}
+
 #[test]
 fn the_test_sees_what_is_wrong() {
     let list = "src/a.rs\n\n- x.load(Ordering::Acquire)\n+ x.load(Ordering::Relaxed)\n\n\
