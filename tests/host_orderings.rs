@@ -45,7 +45,6 @@ const REASONS: &[(&str, &str)] = &[
     ("src/hotplug/freeze.rs", "a count that is raised under the add/remove lock, which orders it"),
     ("src/hotplug/operation.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/passages.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
-    ("src/hotplug/slots.rs", "changed while no CPU walks, under the locks of src/hotplug/registration.rs"),
     ("src/hotplug/walk.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
     ("src/kernel/console.rs", "set by the one CPU that still prints"),
     ("src/kernel/exit.rs", "a setting, stored before a second CPU runs"),

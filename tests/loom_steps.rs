@@ -1,6 +1,6 @@
 //! Model of the locks around the slots of the state table: the kernel's `Slots` and `Walker`
-//! with an installation against an operation, and with a callback that runs after a CPU's end.
-//! loom's own locks stand for the add/remove lock and the hotplug lock.
+//! with an installation or a removal against an operation, and with a callback that runs after a
+//! CPU's end. loom's own locks stand for the add/remove lock and the hotplug lock.
 //!
 //! The slots have no ordering of their own: the locks order all accesses
 //! (`slots-change-at-rest` of `src/hotplug/slots.rs`).
@@ -81,6 +81,26 @@ impl World {
         }
         step
     }
+
+    /// Removes `step`, with a call for the CPU if that is past it.
+    fn remove(&self, step: &std::sync::Arc<Installed<Cpu>>) {
+        // It is the only one, in the first row.
+        if self.state.state() > 0 {
+            let passed = step.pass(CpuId::BOOT, Direction::Down, &self.state, 0);
+            assert_eq!(passed, Ok(()));
+        }
+        self.slots.empty(step);
+    }
+
+    /// Brings the CPU up or down, as an operation does.
+    fn operate(&self, direction: Direction) {
+        let _add_remove = self.add_remove.lock().expect("never poisoned");
+        let cpus = self.cpus.write().expect("never poisoned");
+        if direction == Direction::Down {
+            drop(cpus);
+        }
+        self.walk(direction);
+    }
 }
 
 /// Returns a step that counts its calls up, and notes that it runs.
@@ -97,42 +117,81 @@ fn counting(world: &Arc<World>) -> Installed<Cpu> {
     Installed::plain("counts", Place::PostDead, callbacks, 1)
 }
 
-/// A CPU that comes or goes while a step is installed is called once.
-fn install_meets(direction: Direction) {
+/// A CPU that comes or goes while a step is installed is called once. The installation takes the
+/// locks, or doesn't.
+fn install_meets(direction: Direction, locks: bool) {
     every_order(move || {
         let world = World::new();
         if direction == Direction::Down {
             world.walk(Direction::Up);
         }
         let its = Arc::clone(&world);
-        let operation = thread::spawn(move || {
-            let _add_remove = its.add_remove.lock().expect("never poisoned");
-            let cpus = its.cpus.write().expect("never poisoned");
-            if direction == Direction::Down {
-                drop(cpus);
-            }
-            its.walk(direction);
-        });
-        let step = {
+        let operation = thread::spawn(move || its.operate(direction));
+        let step = if locks {
             let _add_remove = world.add_remove.lock().expect("never poisoned");
             let _cpus = world.cpus.read().expect("never poisoned");
+            world.install(counting(&world))
+        } else {
             world.install(counting(&world))
         };
         operation.join().expect("an operation of the model");
         let up = u32::from(direction == Direction::Up);
-        assert_eq!(world.calls.load(Ordering::Relaxed), up);
+        assert_eq!(world.calls.load(Ordering::Relaxed), up, "calls");
         world.slots.empty(&step);
     });
 }
 
 #[test]
 fn a_cpu_that_comes_meanwhile_is_called_once() {
-    install_meets(Direction::Up);
+    install_meets(Direction::Up, true);
 }
 
 #[test]
 fn a_cpu_that_goes_meanwhile_is_called_once_each_way() {
-    install_meets(Direction::Down);
+    install_meets(Direction::Down, true);
+}
+
+#[test]
+#[should_panic(expected = "calls")]
+fn without_the_locks_a_cpu_that_comes_is_missed_or_called_twice() {
+    install_meets(Direction::Up, false);
+}
+
+/// A CPU that comes or goes while a step is removed is called as often up as down, and not any
+/// more afterwards.
+fn removal_meets(direction: Direction) {
+    every_order(move || {
+        let world = World::new();
+        let step = world.install(counting(&world));
+        if direction == Direction::Down {
+            world.walk(Direction::Up);
+        }
+        let its = Arc::clone(&world);
+        let operation = thread::spawn(move || its.operate(direction));
+        {
+            let _add_remove = world.add_remove.lock().expect("never poisoned");
+            let _cpus = world.cpus.read().expect("never poisoned");
+            world.remove(&step);
+        }
+        operation.join().expect("an operation of the model");
+        assert_eq!(world.calls.load(Ordering::Relaxed), 0, "calls");
+        let back = match direction {
+            Direction::Up => Direction::Down,
+            Direction::Down => Direction::Up,
+        };
+        world.walk(back);
+        assert_eq!(world.calls.load(Ordering::Relaxed), 0, "calls of none");
+    });
+}
+
+#[test]
+fn a_cpu_that_comes_meanwhile_is_not_past_a_step_that_went() {
+    removal_meets(Direction::Up);
+}
+
+#[test]
+fn a_cpu_that_goes_meanwhile_leaves_a_step_that_went_once() {
+    removal_meets(Direction::Down);
 }
 
 /// Models a callback after a CPU's end that waits for a reader, and an installation, which
