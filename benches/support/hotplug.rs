@@ -15,7 +15,7 @@ use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::floors::Floors;
+use crate::support::floors::{Floors, Took};
 use crate::support::lines::print_line;
 use crate::support::phases::Phases;
 use crate::support::rounds::{Rounds, ns, time};
@@ -42,12 +42,35 @@ fn up(cpu: CpuId) {
     api::cpu_up(cpu).expect("a secondary returns");
 }
 
+/// What the floors took, in nanoseconds; nothing where they aren't measured.
+#[derive(Default)]
+struct FloorSamples {
+    ons: Vec<u64>,
+    offs: Vec<u64>,
+}
+
+impl FloorSamples {
+    fn add(&mut self, floor: Option<Took>) {
+        if let Some(took) = floor {
+            self.ons.push(took.on);
+            self.offs.push(took.off);
+        }
+    }
+
+    /// Prints the two lines, whose operations end in `suffix`.
+    fn print(self, suffix: &str, warm_up: usize) {
+        if !self.ons.is_empty() {
+            print_line(&format!("floor.cpu_on{suffix}"), self.ons, warm_up);
+            print_line(&format!("floor.cpu_off{suffix}"), self.offs, warm_up);
+        }
+    }
+}
+
 /// One CPU down and up again, round robin over `secondaries`.
 fn one(rounds: &Rounds, secondaries: &[CpuId]) {
     let new = || Vec::with_capacity(rounds.measured);
     let (mut downs, mut ups, mut irqs_off) = (new(), new(), new());
-    let (mut ons, mut offs) = (new(), new());
-    let floors = Floors::new();
+    let (floors, mut least) = (Floors::new(), FloorSamples::default());
     let mut phases = Phases::new();
     for (round, is_measured) in rounds.each() {
         let cpu = secondaries[round % secondaries.len()];
@@ -65,16 +88,10 @@ fn one(rounds: &Rounds, secondaries: &[CpuId]) {
         irqs_off.push(longest);
         ups.push(back);
         phases.add(cpu, began);
-        if let Some(took) = floor {
-            ons.push(took.on);
-            offs.push(took.off);
-        }
+        least.add(floor);
     }
     let warm_up = rounds.warm_up;
-    if floors.is_some() {
-        print_line("floor.cpu_on", ons, warm_up);
-        print_line("floor.cpu_off", offs, warm_up);
-    }
+    least.print("", warm_up);
     print_line("cpu_down", downs, warm_up);
     print_line("cpu_down.irqs_off", irqs_off, warm_up);
     print_line("cpu_up", ups, warm_up);
@@ -97,8 +114,7 @@ fn all(cpus: usize) {
     let (mut together, mut downs, mut ups) = (new(), new(), new());
     let mut ways = Parallel::ALL.map(|how| (how, new()));
     let default = kernel().hotplug.parallel();
-    let (mut ons, mut offs) = (new(), new());
-    let floors = Floors::new();
+    let (floors, mut least) = (Floors::new(), FloorSamples::default());
     let others = secondaries();
     let one_by_one = |walk_fn: fn(CpuId)| time(|| others.iter().for_each(walk_fn));
     let leave = || time(|| api::hotplug::cpus_down(&others).expect("all secondaries leave"));
@@ -123,16 +139,10 @@ fn all(cpus: usize) {
         together.push(gone);
         ups.push(back);
         downs.push(gone_singly);
-        if let Some(took) = floor {
-            ons.push(took.on);
-            offs.push(took.off);
-        }
+        least.add(floor);
     }
     let warm_up = rounds.warm_up;
-    if floors.is_some() {
-        print_line("floor.cpu_on_all", ons, warm_up);
-        print_line("floor.cpu_off_all", offs, warm_up);
-    }
+    least.print("_all", warm_up);
     print_line("cpus_down", together, warm_up);
     print_line("cpus_down.one_by_one", downs, warm_up);
     print_line("cpus_up.one_by_one", ups, warm_up);
