@@ -9,6 +9,7 @@ use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
     Callbacks, CpuDownError, CpuHealth, Hotplug, HotplugHost, NewStep, Passing, Place, StepError,
+    StepHandle,
 };
 use stillpoint::platform::{Platform, PsciError};
 use stillpoint::rcu::GraceHost;
@@ -35,6 +36,22 @@ pub(crate) fn cpu(number: usize) -> CpuId {
 
 pub(crate) fn mask(numbers: &[usize]) -> CpuMask {
     numbers.iter().map(|number| cpu(*number)).collect()
+}
+
+/// Installs a step.
+pub(crate) fn installed(
+    name: &'static str,
+    place: Place,
+    callbacks: Callbacks,
+    how: Passing,
+) -> StepHandle<Sim> {
+    let callbacks = Some(callbacks);
+    let new = NewStep {
+        name,
+        place,
+        callbacks,
+    };
+    hotplug().install(new, how).expect("a slot is free")
 }
 
 pub(crate) fn all_up(cpus: usize) {
@@ -146,7 +163,7 @@ fn the_grace_period_begins_when_none_is_active() {
 }
 
 /// Installs a step that refuses to be taken back on CPU `number`.
-fn refuses_on(number: usize) -> stillpoint::hotplug::StepHandle<Sim> {
+fn refuses_on(number: usize) -> StepHandle<Sim> {
     let stop_fn = move |on: CpuId| {
         if on.index() == number {
             return Err(Errno::Busy);
@@ -154,13 +171,7 @@ fn refuses_on(number: usize) -> stillpoint::hotplug::StepHandle<Sim> {
         Ok(())
     };
     let callbacks = Callbacks::enable(None, Some(Box::new(stop_fn)));
-    let step = NewStep {
-        name: "refuses",
-        place: Place::Enable,
-        callbacks: Some(callbacks),
-    };
-    let installed = hotplug().install(step, Passing::Called);
-    installed.expect("a slot is free")
+    installed("refuses", Place::Enable, callbacks, Passing::Called)
 }
 
 #[test]
@@ -315,15 +326,10 @@ fn a_batch_inside_a_callback_is_refused() {
             theirs.fetch_add(down.failed().len(), Ordering::Relaxed);
             Ok(())
         };
-        let step = NewStep {
-            name: "inside",
-            place: Place::Enable,
-            callbacks: Some(Callbacks::enable(Some(Box::new(start_fn)), None)),
-        };
-        let installed = hotplug().install(step, Passing::Called);
-        assert!(installed.is_ok());
+        let callbacks = Callbacks::enable(Some(Box::new(start_fn)), None);
+        let step = installed("inside", Place::Enable, callbacks, Passing::Called);
         assert_eq!(refused.load(Ordering::Relaxed), 2 * 3);
         check_online(3, &[0, 1, 2]);
-        installed.expect("as above").keep();
+        step.keep();
     });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
-    ALL_UP, ApRefusal, Callbacks, CpuHealth, CpuUpError, Left, NewStep, Parallel, Passing, Place,
+    ALL_UP, ApRefusal, Callbacks, CpuHealth, CpuUpError, Left, Parallel, Passing, Place,
     Quarantine, StepError, StepHandle, state_number,
 };
 use stillpoint::platform::{Platform, PsciError};
@@ -19,7 +19,7 @@ use stillpoint::sync::LocalCpu;
 use stillpoint::trace::Direction;
 
 use crate::affinity::spawn;
-use crate::batches::{Watch, all_up, check_online, cpu, hotplug, mask};
+use crate::batches::{Watch, all_up, check_online, cpu, hotplug, installed, mask};
 use crate::failures::{MS, set_limits, step};
 use crate::sim::{NEVER, Off, On, Sim};
 
@@ -219,13 +219,7 @@ fn refuses_on(number: usize, place: Place) -> StepHandle<Sim> {
     } else {
         Callbacks::enable(Some(Box::new(start_fn)), None)
     };
-    let step = NewStep {
-        name: "refuses",
-        place,
-        callbacks: Some(callbacks),
-    };
-    let installed = hotplug().install(step, Passing::Called);
-    installed.expect("a slot is free")
+    installed("refuses", place, callbacks, Passing::Called)
 }
 
 /// A CPU is walked back to where it was, whether its step fails before its release or after.
@@ -328,13 +322,8 @@ fn those_that_rest_half_way_walk_as_the_way_says() {
             inside.fetch_sub(1, Ordering::SeqCst);
             Ok(())
         };
-        let new = NewStep {
-            name: "counts",
-            place: Place::Enable,
-            callbacks: Some(Callbacks::enable(Some(Box::new(start_fn)), None)),
-        };
-        let counts = hotplug().install(new, Passing::Skipped);
-        counts.expect("a slot is free").keep();
+        let callbacks = Callbacks::enable(Some(Box::new(start_fn)), None);
+        installed("counts", Place::Enable, callbacks, Passing::Skipped).keep();
         assert_eq!(hotplug().cpus_up(&others(4)), Ok(()));
         check_online(4, &[0, 1, 2, 3]);
         let one_by_one = matches!(how, Parallel::Off | Parallel::Split);
@@ -384,17 +373,13 @@ fn no_cpu_comes_under_a_reader_after_one_that_failed() {
             }
             Ok(())
         };
-        let step = NewStep {
-            name: "one refuses",
-            place: Place::Enable,
-            callbacks: Some(Callbacks::enable(Some(Box::new(start_fn)), None)),
-        };
-        let step = hotplug().install(step, Passing::Skipped);
+        let callbacks = Callbacks::enable(Some(Box::new(start_fn)), None);
+        let step = installed("one refuses", Place::Enable, callbacks, Passing::Skipped);
         let watch = Watch::start(cpu(0));
         let failed = hotplug().cpus_up(&others(4)).expect_err("one refuses");
         assert_eq!(failed.cpus(), mask(&[1]));
         watch.end();
-        step.expect("a slot is free").keep();
+        step.keep();
     });
 }
 
@@ -419,18 +404,14 @@ fn a_later_window_is_called_while_an_earlier_one_walks() {
             }
             Ok(())
         };
-        let step = NewStep {
-            name: "dawdles",
-            place: Place::Enable,
-            callbacks: Some(Callbacks::enable(Some(Box::new(start_fn)), None)),
-        };
-        let step = hotplug().install(step, Passing::Skipped);
-        let row = step.as_ref().expect("a slot is free").row();
+        let callbacks = Callbacks::enable(Some(Box::new(start_fn)), None);
+        let step = installed("dawdles", Place::Enable, callbacks, Passing::Skipped);
+        let row = step.row();
         Sim::script(|script| script.before_step = Some(look));
         assert_eq!(hotplug().cpus_up(&others(MANY)), Ok(()));
         let up = WALKED_MEANWHILE.swap(0, Ordering::Relaxed);
         assert_eq!(up, row + 1, "CPU1 was in the step that dawdles");
-        step.expect("as above").keep();
+        step.keep();
     });
 }
 

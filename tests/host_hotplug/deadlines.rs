@@ -8,8 +8,8 @@ use std::time::Duration;
 use stillpoint::cpu::CpuId;
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
-    ALL_UP, Awaited, Callbacks, CpuDownError, CpuHealth, Hotplug, HotplugHost, Left, NewStep,
-    Passing, Place, StepError, StepHandle, UP_TO_ONLINE,
+    ALL_UP, Awaited, Callbacks, CpuDownError, CpuHealth, Hotplug, HotplugHost, Left, Passing,
+    Place, StepError, StepHandle, UP_TO_ONLINE,
 };
 use stillpoint::platform::Platform;
 use stillpoint::sched::{SchedHost, ThreadName};
@@ -17,6 +17,7 @@ use stillpoint::sync::{LocalCpu, PreemptGuard};
 use stillpoint::trace::Direction;
 
 use crate::affinity::spawn;
+use crate::batches::installed;
 use crate::failures::step;
 use crate::sim::Sim;
 
@@ -155,13 +156,7 @@ pub(crate) fn slow_on(
         Ok(())
     };
     let callbacks = Callbacks::enable(Some(Box::new(|_| Ok(()))), Some(Box::new(stop_fn)));
-    let new = NewStep {
-        name: "slow",
-        place: Place::Enable,
-        callbacks: Some(callbacks),
-    };
-    let installed = hotplug().install(new, Passing::Called);
-    installed.expect("a slot is free")
+    installed("slow", Place::Enable, callbacks, Passing::Called)
 }
 
 #[test]
@@ -272,7 +267,7 @@ pub(crate) fn busy_from(cpu: CpuId, when_fn: impl Fn() -> bool + Send + 'static)
 fn a_cpu_with_preemption_off_is_named() {
     with_all_up(3, || {
         let busy = CpuId::from_index(2);
-        let done = busy_from(busy, || true);
+        let done = busy_from(busy, || true); // From the start.
         sleep(Duration::from_millis(1));
         let error = step_failed("sync:active", StepError::NotQuiescent(busy));
         assert_eq!(down(), Err(error));

@@ -6,7 +6,7 @@ use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
     Callbacks, CpuDownError, CpuHealth, CpuUpError, FreezeError, Hotplug, HotplugDisabled,
-    HotplugHost, NewStep, Passing, Place, Quarantine, StepError, TargetError, ThawError,
+    HotplugHost, Passing, Place, Quarantine, StepError, TargetError, ThawError,
 };
 use stillpoint::platform::{Platform, PsciError};
 use stillpoint::sched::SchedHost;
@@ -14,7 +14,7 @@ use stillpoint::sched::lock::WouldDeadlock;
 use stillpoint::trace::Direction::Down;
 
 use crate::affinity::{log_lines, start_log};
-use crate::batches::{Watch, counters};
+use crate::batches::{Watch, counters, installed};
 use crate::deadlines::{LONG, end_after, holder, name, sleep};
 use crate::every_cpu::look;
 use crate::failures::{set_limits, step};
@@ -232,18 +232,14 @@ fn no_cpu_comes_back_under_a_reader() {
             sleep(Duration::from_micros(100));
             Ok(())
         };
-        let slow = NewStep {
-            name: "slow",
-            place: Place::Prep,
-            callbacks: Some(Callbacks::prep(Some(Box::new(start_fn)), None)),
-        };
-        let slow = hotplug().install(slow, Passing::Skipped);
+        let callbacks = Callbacks::prep(Some(Box::new(start_fn)), None);
+        let slow = installed("slow", Place::Prep, callbacks, Passing::Skipped);
         let failing = hotplug().inject_failure(cpu(2), Some(step("sched:threads")));
         assert_eq!(failing, Ok(()));
         let watch = Watch::start(cpu(0));
         assert!(hotplug().freeze(cpu(0)).is_err());
         watch.end();
-        slow.expect("a slot is free").keep();
+        slow.keep();
         look(&ALL);
     });
 }
