@@ -35,8 +35,24 @@ struct Set {
 }
 
 impl Set {
+    fn new(goers: Vec<Goer>) -> Set {
+        Set {
+            goers,
+            late: Vec::new(),
+            offline: CpuMask::EMPTY,
+            failures: Failures::new(),
+        }
+    }
+
     fn cpus(&self) -> CpuMask {
         self.goers.iter().map(|goer| goer.cpu).collect()
+    }
+
+    /// Returns how many steps of `cpu` were up before.
+    fn origin(&self, cpu: CpuId) -> usize {
+        let goer = self.goers.iter().find(|goer| goer.cpu == cpu);
+        goer.expect("BUG: a CPU walks that is not in the set")
+            .origin
     }
 
     /// Removes `cpu`, because of `error`.
@@ -122,12 +138,7 @@ impl<P: HotplugHost> Hotplug<P> {
         deadline: Instant,
         held: &mut Operation<'_, P>,
     ) -> Result<(), BatchError<CpuDownError>> {
-        let mut set = Set {
-            goers: Vec::new(),
-            late: Vec::new(),
-            offline: CpuMask::EMPTY,
-            failures: Failures::new(),
-        };
+        let mut set = Set::new(Vec::new());
         self.choose_goers(cpus, &mut set);
         if P::now() >= deadline {
             set.fail_late(Awaited::Nothing);
@@ -237,7 +248,7 @@ impl<P: HotplugHost> Hotplug<P> {
         };
         let walks: Vec<_> = set.goers.iter().map(back).collect();
         let busy = self.walk_together(&walks, Direction::Up, Instant::FOREVER, |cpu, failed| {
-            set.fail(cpu, self.not_taken_again(cpu, failed));
+            set.fail(cpu, self.down_error(cpu, set.origin(cpu), failed));
         });
         assert!(busy.is_empty(), "BUG: control has waited for CPUs {busy}");
         set.fail_late(awaited);
@@ -281,25 +292,16 @@ impl<P: HotplugHost> Hotplug<P> {
             origin: UP_TO_ONLINE,
             was_refused: P::off_refused(cpu).is_some(),
         };
-        let mut set = Set {
-            goers: cpus.iter().map(goer).collect(),
-            late: Vec::new(),
-            offline: CpuMask::EMPTY,
-            failures: Failures::new(),
-        };
+        let mut set = Set::new(cpus.iter().map(goer).collect());
         if set.goers.is_empty() {
             return;
         }
         self.leave_together(&mut set, Instant::FOREVER);
         self.see_ends(&mut set);
-        for (_, error) in set
-            .failures
-            .into_result()
-            .err()
-            .iter()
-            .flat_map(BatchError::failed)
-        {
-            log::error!("{error}");
+        if let Err(failed) = set.failures.into_result() {
+            for (_, error) in failed.failed() {
+                log::error!("{error}");
+            }
         }
     }
 
@@ -361,17 +363,14 @@ impl<P: HotplugHost> Hotplug<P> {
         };
         let walks: Vec<_> = walks.map(down).collect();
         let busy = self.walk_together(&walks, Direction::Down, until, |cpu, failed| {
-            let goer = set.goers.iter().find(|goer| goer.cpu == cpu);
-            let origin = goer
-                .expect("BUG: a CPU walks that is not in the set")
-                .origin;
-            set.fail(cpu, self.down_error(cpu, origin, failed));
+            set.fail(cpu, self.down_error(cpu, set.origin(cpu), failed));
         });
         let late = set.goers.extract_if(.., |goer| busy.contains(goer.cpu));
         set.late.extend(late);
     }
 
-    /// Returns the error of a way down that has failed in `cpuhp`.
+    /// Returns the error of a way down from `origin` that has failed in `cpuhp`: on the way down,
+    /// or when the steps were taken up again.
     pub(super) fn down_error(&self, cpu: CpuId, origin: usize, failed: WalkError) -> CpuDownError {
         let step = self.step_name(failed.step);
         let error = failed.error;

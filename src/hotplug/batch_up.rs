@@ -93,9 +93,16 @@ fn trace_begin<P: HotplugHost>(cpu: CpuId) {
     P::trace(Event::WalkBegin { cpu, direction });
 }
 
-/// Writes what control did since the last event of the walk of `cpu`: it was at work for others,
-/// or it waited until `cpu` had arrived. Control owns the walk until it releases the CPU.
-fn trace_gap<P: HotplugHost>(cpu: CpuId, for_others: bool) {
+/// Writes that control was at work for other CPUs since the last event of the walk of `cpu`.
+/// Control owns the walk until it releases the CPU.
+fn trace_others<P: HotplugHost>(cpu: CpuId) {
+    let for_others = true;
+    P::trace(Event::Gap { cpu, for_others });
+}
+
+/// Writes that control waited for `cpu` to arrive, as [`trace_others`] does.
+fn trace_arrival<P: HotplugHost>(cpu: CpuId) {
+    let for_others = false;
     P::trace(Event::Gap { cpu, for_others });
 }
 
@@ -237,7 +244,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         if how == Parallel::Late {
             for comer in window.iter_mut().filter(|it| it.comes()) {
-                trace_gap::<P>(comer.cpu, true);
+                trace_others::<P>(comer.cpu);
                 comer.failed = self.call_late(comer.cpu).err();
             }
         }
@@ -245,11 +252,11 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Sees the CPUs of `window` ALIVE, releases them and has each walk on.
     fn release_window(&self, window: &mut [Comer]) {
-        coming(window).for_each(|cpu| trace_gap::<P>(cpu, true));
+        coming(window).for_each(trace_others::<P>);
         let cpus = coming(window).collect();
-        let late_from = self.wait_arrivals(&cpus, |cpu| trace_gap::<P>(cpu, false));
+        let late_from = self.wait_arrivals(&cpus, trace_arrival::<P>);
         for comer in window.iter_mut().filter(|it| it.comes()) {
-            trace_gap::<P>(comer.cpu, true);
+            trace_others::<P>(comer.cpu);
             let mut context = StepContext::of(comer.cpu);
             context.until = late_from;
             comer.failed = self.walker(&context).up(UP_TO_ALIVE).err();
@@ -257,7 +264,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if coming(window).next().is_none() {
             return;
         }
-        coming(window).for_each(|cpu| trace_gap::<P>(cpu, true));
+        coming(window).for_each(trace_others::<P>);
         P::sched().give_way(); // (`gives-way-between-parts` of `operation`)
         self.release(coming(window)); // (one-hold-a-window)
         P::sched().give_way();
@@ -285,7 +292,7 @@ impl<P: HotplugHost> Hotplug<P> {
         for comer in window.iter_mut().filter(|it| it.failed.is_none()) {
             let cpu = comer.cpu;
             if comer.is_off() {
-                trace_gap::<P>(cpu, true);
+                trace_others::<P>(cpu);
                 let mut context = StepContext::of(cpu);
                 context.until = late_from;
                 comer.failed = self.walker(&context).up(UP_TO_ALIVE).err();

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use crate::cpu::CpuId;
-use crate::hotplug::{CpuDownError, Hotplug, HotplugHost, Left, StepError, WalkError};
+use crate::hotplug::{CpuDownError, Hotplug, HotplugHost, StepError};
 use crate::sched::ThreadName;
 use crate::stop_machine::StopMutexGuard;
 use crate::time::Instant;
@@ -89,19 +89,7 @@ impl<P: HotplugHost> Hotplug<P> {
         P::sched().unpark(self.thread(cpu));
         match self.command(cpu).run_on(cpu, Direction::Up, origin) {
             Ok(()) => CpuDownError::Late { cpu, awaited },
-            Err(failed) => self.not_taken_again(cpu, failed),
-        }
-    }
-
-    /// Returns the error of a CPU, now half way, that has failed to take its steps up again.
-    pub(super) fn not_taken_again(&self, cpu: CpuId, failed: WalkError) -> CpuDownError {
-        let up = self.state(cpu).state();
-        let last = self.last_up(up);
-        CpuDownError::NotUndone {
-            cpu,
-            step: self.step_name(failed.step),
-            error: failed.error,
-            left: Left::HalfWay(last.expect("BUG: a CPU that is online has no step up")),
+            Err(failed) => self.down_error(cpu, origin, failed),
         }
     }
 
