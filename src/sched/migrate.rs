@@ -137,6 +137,7 @@ impl<P: SchedHost> Scheduler<P> {
         thread: &Arc<Thread<P>>,
         cpus: &CpuMask,
     ) -> Result<(), AffinityError> {
+        // Whatever has happened meanwhile: the caller has decided.
         self.set_affinity_if(thread, cpus, || true).map(drop)
     }
 
