@@ -50,6 +50,10 @@ fn number_from(variable: &str) -> Option<u64> {
 
 /// Calls `test_fn` with seeds, until as many events have happened as there should.
 fn with_seeds(share: u64, test_fn: impl Fn(u64)) {
+    let test_fn = |seed| {
+        platform::set_seed(seed);
+        test_fn(seed);
+    };
     if let Some(seed) = number_from("POLICY_SEED") {
         return test_fn(seed);
     }

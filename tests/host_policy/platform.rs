@@ -6,6 +6,7 @@
 //! never compete for a lock.
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -59,6 +60,12 @@ pub(crate) struct Machine {
 
 thread_local! {
     static MACHINE: Cell<Option<&'static Machine>> = const { Cell::new(None) };
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Sets the seed that is told of machines of this host thread that hang.
+pub(crate) fn set_seed(seed: u64) {
+    SEED.set(Some(seed));
 }
 
 /// Returns the machine of this host thread.
@@ -137,6 +144,25 @@ impl Machine {
     fn mine(&self) -> &Cpu {
         &self.cpus[self.me.get()]
     }
+
+    /// Ends all tests, because this machine won't come to an end. A panic wouldn't end it: what
+    /// is dropped on the way out decides about preemption too, and panics in its turn.
+    fn abort(&self, why: &str) -> ! {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        let seed = SEED.get().map_or("?".into(), |seed| seed.to_string());
+        let told = format!(
+            "the machine of {test} has hung: {why}\n  \
+             POLICY_SEED={seed}, {} us, CPU{} acts, {} decisions about preemption\n",
+            self.now.get() / 1000,
+            self.me.get(),
+            self.decisions.get(),
+        );
+        // What `eprintln` prints is kept for the report of the test, which never comes.
+        let told = std::io::stderr().write_all(told.as_bytes());
+        drop(told);
+        std::process::abort()
+    }
 }
 
 /// The platform.
@@ -181,7 +207,7 @@ impl LocalCpu for Many {
     }
 
     fn relax() {
-        panic!("a CPU waits for another, which can't act meanwhile");
+        machine().abort("a CPU waits for another, which can't act meanwhile");
     }
 
     fn cpu_mark() -> NonZeroUsize {
@@ -274,7 +300,9 @@ impl Platform for Many {
     fn set_preempt_work(work: PreemptWork, pending: bool) {
         let decisions = &machine().decisions;
         decisions.set(decisions.get() + 1);
-        assert!(decisions.get() < ENDLESS, "a CPU switches for ever");
+        if decisions.get() >= ENDLESS {
+            machine().abort("a CPU switches for ever");
+        }
         let bits = &machine().mine().work;
         let bit = if pending { work as u32 } else { 0 };
         bits.set(bits.get() & !(work as u32) | bit);
