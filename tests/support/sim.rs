@@ -7,8 +7,8 @@
 //! thread (as in `fake.rs`) of the CPU that has the turn. A CPU passes the turn on where it
 //! relaxes or sleeps. Time is virtual: it advances by [`MOMENT`] at each change of turn, and
 //! to the next event when all CPUs sleep. So each run is repeatable, step by step. If all
-//! CPUs sleep and there is no next event, or the machine runs for too long, it has hung, and
-//! the test aborts with a message.
+//! CPUs sleep and there is no next event, or the machine runs for too long, or a CPU keeps the
+//! turn for too long, it has hung, and the test aborts with a message.
 //!
 //! Host threads never end: those of a CPU that is off, and of a machine whose test is over,
 //! are parked for ever.
@@ -99,6 +99,8 @@ struct State {
     test: String,
     /// How often the turn was passed on.
     changes: u64,
+    /// How often the platform was called since then.
+    calls: u64,
 }
 
 struct Machine {
@@ -127,7 +129,9 @@ fn machine() -> &'static Machine {
 }
 
 fn state() -> MutexGuard<'static, State> {
-    machine().state.lock().expect("no panic under it")
+    let mut state = machine().state.lock().expect("no panic under it");
+    limits::count_call(&mut state);
+    state
 }
 
 impl Cpu {
@@ -178,7 +182,7 @@ impl Cpu {
 /// Starts and turns off the CPUs whose time has come, and returns the number of the CPU that
 /// has the turn after CPU `me`.
 fn choose(state: &mut State, me: usize) -> usize {
-    state.changes += 1;
+    limits::count_change(state);
     loop {
         limits::check(state);
         let now = state.now;
@@ -361,6 +365,7 @@ impl Sim {
                 notes: Vec::new(),
                 test: std::thread::current().name().unwrap_or("a test").into(),
                 changes: 0,
+                calls: 0,
             }),
             turns: (0..cpus).map(|_| Condvar::new()).collect(),
         }));

@@ -15,6 +15,11 @@ const TIME: u64 = 300 * 1_000_000_000;
 /// up to 50,000; as many as this take a minute.
 const TURNS: u64 = 3_000_000;
 
+/// The most calls of the platform in one turn: a CPU that makes more waits in a loop that passes
+/// no turn on, so no time passes, and what it waits for never comes. The tests need up to
+/// 10,000.
+const CALLS: u64 = 1_000_000;
+
 /// How many of the last steps are told.
 const LAST: usize = 12;
 
@@ -25,6 +30,20 @@ pub(super) fn check(state: &State) {
     }
     if state.changes > TURNS {
         abort(state, "its CPUs spin for too long");
+    }
+}
+
+/// Counts a change of turn.
+pub(super) fn count_change(state: &mut State) {
+    state.changes += 1;
+    state.calls = 0;
+}
+
+/// Counts a call of the platform. Aborts if the CPU that has the turn has kept it for too long.
+pub(super) fn count_call(state: &mut State) {
+    state.calls += 1;
+    if state.calls > CALLS {
+        abort(state, "the CPU that has the turn never passes it on");
     }
 }
 
