@@ -3,29 +3,37 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use stillpoint::api::cpus_read_lock;
 use stillpoint::api::thread::{self, Builder};
 use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::kernel;
 use stillpoint::println;
 
 use crate::team::{Team, Worker, all_cpus, as_boss, fifo, ms, on};
 use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{last_cpu, secondaries};
 
 /// Within this time a thread is to run elsewhere. An ordinary slice is eight times as long.
 const AT_ONCE: Duration = Duration::from_micros(500);
 
+/// How often it is looked at while CPUs come and go.
+const ROUNDS: usize = 3;
+
 pub(crate) fn urgent(ktap: &mut Ktap) {
     ktap.check(
         "a realtime thread that is preempted runs at once beside an ordinary thread",
-        as_boss(pushed),
+        as_boss(|| pushed(&all_cpus())),
     );
     ktap.check(
         "a CPU that turns to something less urgent pulls one that waits",
-        as_boss(pulled),
+        as_boss(|| pulled(&all_cpus())),
     );
     ktap.check(
-        "so does one that comes, and the thread is pushed off it when it goes",
+        "so they do on the CPUs that are there when others come and go",
+        as_boss(between_walks),
+    );
+    ktap.check(
+        "a CPU that comes pulls it too, and it is pushed off when the CPU goes",
         as_boss(where_cpus_come),
     );
 }
@@ -49,11 +57,14 @@ fn runs_at_once(worker: &Worker) -> bool {
     soon
 }
 
-fn pushed() -> bool {
+/// Returns whether a thread that loses the boot CPU goes on elsewhere, beside an ordinary
+/// thread on each of `cpus`.
+fn pushed(cpus: &CpuMask) -> bool {
     // On the boot CPU the caller would push the thread away before the other one does.
-    let me = thread::current().set_affinity(&CpuMask::of(last_cpu()));
+    let last = cpus.iter().last().expect("the boot CPU is there");
+    let me = thread::current().set_affinity(&CpuMask::of(last));
     me.expect("it may run there");
-    let ordinary = Team::bound(all_cpus().iter());
+    let ordinary = Team::bound(cpus.iter());
     let low = movable();
     let at_first = low.cpu();
     low.mark();
@@ -68,13 +79,16 @@ fn pushed() -> bool {
     soon && goes_on
 }
 
-fn pulled() -> bool {
-    let ordinary = Team::bound(all_cpus().iter());
+/// Returns whether each of `cpus` but the boot CPU takes a thread that waits when it turns to an
+/// ordinary thread.
+fn pulled(cpus: &CpuMask) -> bool {
+    let ordinary = Team::bound(cpus.iter());
     let low = movable();
     let above = |cpu| Worker::start(on(cpu).name("fifo60").class(fifo(60)));
     let boot = above(CpuId::BOOT);
-    let mut others: Vec<(CpuId, Worker)> = secondaries()
-        .into_iter()
+    let mut others: Vec<(CpuId, Worker)> = cpus
+        .without(&CpuMask::of(CpuId::BOOT))
+        .iter()
         .map(|cpu| (cpu, above(cpu)))
         .collect();
     let mut right = true;
@@ -93,6 +107,27 @@ fn pulled() -> bool {
     low.end();
     ordinary.end();
     right
+}
+
+/// Both, on the CPUs that are online, again and again while CPUs come and go in between.
+fn between_walks() -> bool {
+    let coming = Coming::start();
+    let (mut rounds, mut right) = (0, true);
+    while right && rounds < ROUNDS {
+        let held = cpus_read_lock();
+        let online = kernel().masks.online();
+        if online.count() > 1 {
+            rounds += 1;
+            right = pushed(&online) && pulled(&online);
+        }
+        let anywhere = thread::current().set_affinity(&all_cpus());
+        anywhere.expect("it may run there");
+        drop(held);
+        thread::sleep(ms(2));
+    }
+    let walks = coming.end();
+    println!("# {walks:?} walks in {rounds} rounds");
+    right && walks.is_some_and(|walks| walks > 0)
 }
 
 /// As many threads as there are CPUs, the least urgent of which waits whenever a CPU is away.
