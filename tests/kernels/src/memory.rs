@@ -61,15 +61,22 @@ pub struct WholeHeap {
 }
 
 impl WholeHeap {
-    /// Allocates all that is free in smaller and smaller blocks.
+    /// Allocates all that is free in smaller and smaller blocks. Other CPUs may keep a few free
+    /// blocks for themselves.
     #[must_use]
     pub fn take() -> WholeHeap {
-        let sizes = [1 << 20, 1 << 16, 1 << 12, 256, size_of::<Taken>()];
         let mut all = WholeHeap {
             list: None,
             bytes: 0,
         };
-        for size in sizes {
+        all.take_more();
+        all
+    }
+
+    /// Allocates what has become free, and what the calling thread's CPU keeps for itself.
+    pub fn take_more(&mut self) {
+        let sizes = [1 << 20, 1 << 16, 1 << 12, 2048, 1024, 512, 256, 128, 64];
+        for size in sizes.into_iter().chain([size_of::<Taken>()]) {
             let layout = Layout::from_size_align(size, align_of::<Taken>()).expect("a layout");
             loop {
                 // SAFETY: the size is not 0.
@@ -78,16 +85,15 @@ impl WholeHeap {
                     break;
                 };
                 let content = Taken {
-                    next: all.list,
+                    next: self.list,
                     layout,
                 };
                 // SAFETY: the block was just allocated, and is aligned and large enough.
                 unsafe { block.write(content) };
-                all.list = Some(block);
-                all.bytes += size;
+                self.list = Some(block);
+                self.bytes += size;
             }
         }
-        all
     }
 
     /// Returns how many bytes were allocated.

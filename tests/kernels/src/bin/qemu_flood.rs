@@ -247,6 +247,19 @@ fn full(ktap: &mut Ktap) {
     ktap.check("the CPU goes and comes", walked && back);
 }
 
+/// Adds to `all` what has become free, and what each CPU keeps for itself.
+fn take_more(all: &mut WholeHeap) {
+    let me = thread::current();
+    for cpu in kernel().masks.online().iter() {
+        // A CPU that goes meanwhile keeps nothing.
+        if me.set_affinity(&CpuMask::of(cpu)).is_ok() {
+            all.take_more();
+        }
+    }
+    let anywhere = me.set_affinity(kernel().masks.possible());
+    anywhere.expect("a CPU is active");
+}
+
 /// Queues callbacks on the last CPU that free memory, uses the heap up, and lets the
 /// callbacks run while another thread calls `walk_fn`. Returns whether the heap was used up,
 /// whether the callbacks have freed memory, and what `walk_fn` has returned.
@@ -279,14 +292,19 @@ fn free_when_full(walk_fn: impl FnOnce() -> bool + Send + 'static) -> (bool, boo
         walk_fn()
     });
     thread::sleep(Duration::from_millis(5)); // It waits.
-    let all = WholeHeap::take();
+    let mut all = WholeHeap::take();
+    take_more(&mut all);
     let before = heap_stats().free;
+    let taken_before = all.bytes();
     full.complete();
     // The walk has begun, and waits for the callback.
     thread::sleep(Duration::from_millis(5));
     go.complete();
+    // What the pass of that callback has used is free now. The next one finds nothing, or what
+    // its callbacks have freed.
+    take_more(&mut all);
     rcu::barrier();
-    let after = heap_stats().free;
+    let after = heap_stats().free + (all.bytes() - taken_before);
     let walked = walker.join();
     let taken = all.give_back();
     println!("# {taken} bytes taken, {before} bytes were free, then {after}");
