@@ -1,12 +1,13 @@
 //! Which threads run where, and for how long, on all CPUs together: the most urgent at once,
-//! equals for equal times, none beside an idle CPU. In virtual time, with CPUs that come and
-//! go.
+//! equals for equal times, also if they sleep, none beside an idle CPU. In virtual time, with
+//! CPUs that come and go.
 
 //@ smp: 2 4 20
 //@ icount: 1
 //@ timeout: 240
 //@ long: 2 20
 //@ cases: urgent ladder balance odd pile drain weights classes bound
+//@ cases: sleepers beside light
 //@ case: balance|weights
 //@ long: 2 4 20
 //@ case: bound
@@ -24,6 +25,7 @@ mod classes;
 mod drain;
 mod ladder;
 mod pile;
+mod sharing;
 mod team;
 mod urgent;
 mod weights;
@@ -44,6 +46,9 @@ fn main() {
         "drain" => drain::drain(&mut ktap),
         "bound" => bound::bound(&mut ktap),
         "weights" => weights::weights(&mut ktap),
+        "sleepers" => sharing::sleepers(&mut ktap),
+        "beside" => sharing::beside(&mut ktap),
+        "light" => sharing::light(&mut ktap),
         _ => classes::classes(&mut ktap),
     }
     ktap.finish()

@@ -1,4 +1,5 @@
-//! Threads that compute until they are told to end, and what is seen of them.
+//! Threads that compute, or compute and sleep, until they are told to end, and what is seen of
+//! them.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -43,8 +44,16 @@ fn take_turns(now: Instant, due: Instant) -> Instant {
     now.after_ticks(TURN)
 }
 
+/// For how long a thread computes before it sleeps, and for how long it sleeps then.
+pub(crate) type Script = (Duration, Duration);
+
+/// A thread that never sleeps.
+const COMPUTES: Script = (Duration::MAX, Duration::ZERO);
+
 impl Seen {
-    fn compute(&self) {
+    fn follow(&self, (computes, sleeps): Script) {
+        let computes = Hw::frequency().duration_to_ticks(computes);
+        let mut computed = 0;
         // Longer than QEMU takes for the turns of all CPUs, and far less than a slice.
         let away = Hw::frequency().duration_to_ticks(ms(1));
         let mut due = Instant(0);
@@ -66,10 +75,16 @@ impl Seen {
             self.gap.fetch_max(since, Ordering::Relaxed);
             if since < away {
                 self.time.fetch_add(since, Ordering::Relaxed);
+                computed += since;
             }
             self.turns.fetch_add(1, Ordering::Relaxed);
             last = now;
             due = take_turns(now, due);
+            if computed >= computes {
+                computed = 0;
+                thread::sleep(sleeps);
+                last = Hw::now();
+            }
         }
     }
 }
@@ -83,9 +98,14 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a thread with the properties of `builder`.
     pub(crate) fn start(builder: Builder) -> Worker {
+        Worker::with_script(builder, COMPUTES)
+    }
+
+    /// Starts a thread with the properties of `builder` that computes and sleeps by `script`.
+    pub(crate) fn with_script(builder: Builder, script: Script) -> Worker {
         let seen = Arc::new(Seen::default());
         let its = Arc::clone(&seen);
-        let handle = builder.spawn(move || its.compute());
+        let handle = builder.spawn(move || its.follow(script));
         let handle = handle.expect("a stack is free");
         Worker { seen, handle }
     }
@@ -156,9 +176,20 @@ impl Team {
         Team(builders.into_iter().map(Worker::start).collect())
     }
 
+    /// Starts `count` threads that compute and sleep by `script`.
+    pub(crate) fn sleepers(count: usize, script: Script) -> Team {
+        let start = |_| Worker::with_script(Builder::new(), script);
+        Team((0..count).map(start).collect())
+    }
+
     /// Starts `count` threads with the properties of `builder`.
     pub(crate) fn equals(count: usize, builder: &Builder) -> Team {
         Team::start((0..count).map(|_| builder.clone()))
+    }
+
+    /// Returns `workers` as a team.
+    pub(crate) fn of(workers: impl IntoIterator<Item = Worker>) -> Team {
+        Team(workers.into_iter().collect())
     }
 
     /// Starts an ordinary thread on each of `cpus`, which it can't leave.
