@@ -43,6 +43,35 @@ pub enum Direction {
 
 /// An event of a hotplug walk or of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the time since the last event of a CPU's walk was, in which no step of it was walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Gap {
+    /// Control was at work for other CPUs of the batch, or waited for them.
+    Others,
+    /// Control waited until the CPU had arrived.
+    Arrival,
+    /// Control waited for a grace period.
+    Grace,
+    /// Control waited until it could stop the machine.
+    Request,
+    /// Control waited until the CPU had said DEAD.
+    Departure,
+    /// The walk went over to control.
+    HandOver,
+}
+
+impl Gap {
+    const ALL: [Gap; 6] = [
+        Gap::Others,
+        Gap::Arrival,
+        Gap::Grace,
+        Gap::Request,
+        Gap::Departure,
+        Gap::HandOver,
+    ];
+}
+
 pub enum Event {
     /// The control CPU begins a walk of `cpu`. It holds the hotplug lock, and no check has
     /// refused the walk.
@@ -57,14 +86,13 @@ pub enum Event {
         /// The CPU that came or went.
         cpu: CpuId,
     },
-    /// The control CPU names the time since the last event of `cpu`'s walk, in which it walked no
-    /// step of it.
+    /// The time since the last event of `cpu`'s walk gets a name. Written by the owner of the walk
+    /// with the instant at which that time ended, which may be a while ago.
     Gap {
-        /// The CPU that comes.
+        /// The CPU that comes or goes.
         cpu: CpuId,
-        /// Whether control was at work for other CPUs of the batch. Else it waited until `cpu`
-        /// had arrived.
-        for_others: bool,
+        /// What it was.
+        was: Gap,
     },
     /// A step of `cpu`'s walk begins.
     StepBegin {
@@ -335,7 +363,7 @@ fn read(slot: &Slot, number: u64) -> Option<Record> {
     Some(Record { at, on, event })
 }
 
-/// Returns `event` as one word: its kind in bits 7:0, its step or state in 15:8, flags in
+/// Returns `event` as one word: its kind in bits 7:0, its step, state or gap in 15:8, flags in
 /// 23:16, its CPU in 47:32. [`place_on`] adds the rest.
 #[inline(always)]
 fn encode(event: Event) -> u64 {

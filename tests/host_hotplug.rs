@@ -8,6 +8,8 @@ mod affinity;
 mod batch_failures;
 #[path = "host_hotplug/batch_limits.rs"]
 mod batch_limits;
+#[path = "host_hotplug/batch_lines.rs"]
+mod batch_lines;
 #[path = "host_hotplug/batches.rs"]
 mod batches;
 #[path = "host_hotplug/batches_up.rs"]

@@ -52,7 +52,17 @@ use crate::hotplug::{Countdown, Hotplug, HotplugHost, WalkError};
 use crate::sched::lock::Completion;
 use crate::sched::patience;
 use crate::time::Instant;
-use crate::trace::Direction;
+use crate::trace::{Direction, Event, Gap};
+
+/// Writes that control begins to walk `cpu`.
+pub(super) fn trace_begin<P: HotplugHost>(cpu: CpuId, direction: Direction) {
+    P::trace(Event::WalkBegin { cpu, direction });
+}
+
+/// Writes what the time since the last event of the walk of `cpu` was. Control owns the walk.
+pub(super) fn trace_gap<P: HotplugHost>(cpu: CpuId, was: Gap) {
+    P::trace(Event::Gap { cpu, was });
+}
 
 /// A walk of one CPU of a batch.
 #[derive(Clone, Copy)]
@@ -111,17 +121,24 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> CpuMask {
         self.batch.begin();
         for walk in walks {
-            self.start_in_batch(*walk, direction, until);
+            self.start_in_batch(*walk, direction, until, P::now());
         }
         let cpus = walks.iter().map(|walk| walk.cpu).collect();
         self.wait_together_until(&cpus, until, failed_fn)
     }
 
-    /// Adds a CPU to the batch that is under way, and has its thread walk.
-    pub(super) fn start_in_batch(&self, walk: BatchWalk, direction: Direction, until: Instant) {
+    /// Adds a CPU to the batch that is under way, and has its thread walk. Control was at work for
+    /// others until `turned`.
+    pub(super) fn start_in_batch(
+        &self,
+        walk: BatchWalk,
+        direction: Direction,
+        until: Instant,
+        turned: Instant,
+    ) {
         self.batch.left.add();
         self.command(walk.cpu)
-            .start_in_batch(walk, direction, until);
+            .start_in_batch(walk, direction, until, turned);
     }
 
     /// Ends the batch that is under way: waits for the last of `cpus`, which walk. Calls

@@ -3,17 +3,16 @@
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::batch::BatchWalk;
+use crate::hotplug::batch::{BatchWalk, trace_begin, trace_gap};
 use crate::hotplug::batch_error::Failures;
 use crate::hotplug::control_place::ControlPlace;
-use crate::hotplug::history::Recorded;
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
-    Awaited, BatchError, CpuDownError, Hotplug, HotplugHost, StepContext, UP_TO_INACTIVE,
-    UP_TO_ONLINE, WalkError,
+    Awaited, BatchError, CpuDownError, Hotplug, HotplugHost, StepContext, SyncState,
+    UP_TO_INACTIVE, UP_TO_ONLINE, WalkError,
 };
 use crate::time::Instant;
-use crate::trace::Direction;
+use crate::trace::{Direction, Event, Gap};
 
 /// A CPU of the set.
 struct Goer {
@@ -59,6 +58,14 @@ impl Set {
     fn fail(&mut self, cpu: CpuId, error: CpuDownError) {
         self.goers.retain(|goer| goer.cpu != cpu);
         self.failures.add(cpu, error);
+    }
+
+    /// Writes what the time since the last event of each was.
+    fn trace_gap<P: HotplugHost>(&self, was: Gap) {
+        let now = P::now();
+        for &Goer { cpu, .. } in &self.goers {
+            P::trace_at(now, Event::Gap { cpu, was });
+        }
     }
 
     /// Removes all that are left, because they have waited for `awaited` until the deadline.
@@ -143,7 +150,14 @@ impl<P: HotplugHost> Hotplug<P> {
         if P::now() >= deadline {
             set.fail_late(Awaited::Nothing);
         }
-        self.take_down_set(&mut set, deadline, held);
+        if let [Goer { cpu, .. }] = set.goers[..] {
+            set.goers.clear();
+            if let Err(error) = self.go_down_to(cpu, 0, deadline, held) {
+                set.failures.add(cpu, error);
+            }
+        } else {
+            self.take_down_set(&mut set, deadline, held);
+        }
         self.settle_offline(&mut set, deadline);
         set.failures.into_result()
     }
@@ -157,8 +171,8 @@ impl<P: HotplugHost> Hotplug<P> {
             return;
         }
         let all = set.cpus();
-        let recorded = Recorded::<P, _>::new(all.iter(), Direction::Down);
         for cpu in all.iter() {
+            trace_begin::<P>(cpu, Direction::Down);
             self.route_events_here(cpu);
         }
         P::sched().forget_lost_affinities();
@@ -173,9 +187,10 @@ impl<P: HotplugHost> Hotplug<P> {
         self.give_affinities_back(&all);
         drop(place);
         for cpu in all.iter() {
+            trace_gap::<P>(cpu, Gap::Others);
             self.finish_down(cpu, held);
+            P::trace(Event::WalkEnd { cpu });
         }
-        drop(recorded);
     }
 
     /// Has all of `set` walk their steps in thread context down, with one grace period between
@@ -188,10 +203,13 @@ impl<P: HotplugHost> Hotplug<P> {
         let watched = |goer: &&Goer| self.state(goer.cpu).state() >= UP_TO_INACTIVE;
         let waiting: CpuMask = set.goers.iter().filter(watched).map(|it| it.cpu).collect();
         // (`bits-before-grace` of [`batch`](crate::hotplug::batch))
-        if !waiting.is_empty()
-            && let Err(late) = self.wait_for_masks(&waiting, until)
-        {
-            return self.turn_back(set, Awaited::Cpu(late));
+        if !waiting.is_empty() {
+            set.trace_gap::<P>(Gap::Others);
+            let over = self.wait_for_masks(&waiting, until);
+            set.trace_gap::<P>(Gap::Grace);
+            if let Err(late) = over {
+                return self.turn_back(set, Awaited::Cpu(late));
+            }
         }
         self.walk_goers(set, UP_TO_ONLINE, until);
     }
@@ -207,7 +225,10 @@ impl<P: HotplugHost> Hotplug<P> {
             let error = match self.command(cpu).result() {
                 Err(failed) => self.down_error(cpu, origin, failed),
                 // It was done in the moment when control gave it up.
-                Ok(()) => self.take_again(cpu, origin, Awaited::Nothing),
+                Ok(()) => {
+                    trace_gap::<P>(cpu, Gap::Others);
+                    self.take_again(cpu, origin, Awaited::Nothing)
+                }
             };
             set.failures.add(cpu, error);
         }
@@ -217,6 +238,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// can't be stopped by then, all turn back.
     fn leave_together(&'static self, set: &mut Set, deadline: Instant) {
         let cpus = set.cpus();
+        set.trace_gap::<P>(Gap::Others);
         // All are asked before the first wait.
         for cpu in cpus.iter() {
             P::sched().ask_to_park(self.thread(cpu));
@@ -228,6 +250,7 @@ impl<P: HotplugHost> Hotplug<P> {
         match self.may_stop(deadline, |until| self.wait_for_masks(&cpus, until)) {
             Ok(still) => self.leave_online(&cpus, still),
             Err(awaited) => {
+                set.trace_gap::<P>(Gap::Request);
                 for cpu in cpus.iter() {
                     P::sched().unpark(self.thread(cpu));
                 }
@@ -258,14 +281,20 @@ impl<P: HotplugHost> Hotplug<P> {
     /// down that needs the hotplug lock.
     fn see_ends(&'static self, set: &mut Set) {
         let mut limit = self.common_die_limit();
-        for goer in &set.goers {
+        for &Goer { cpu, .. } in &set.goers {
+            if self.handshake(cpu).state() == SyncState::Dead {
+                continue;
+            }
+            trace_gap::<P>(cpu, Gap::Others);
             let until = limit.until::<P>();
-            if !self.says_dead(goer.cpu, until) {
+            if !self.says_dead(cpu, until) {
                 limit.was_late(until);
             }
+            trace_gap::<P>(cpu, Gap::Departure);
         }
         let mut limit = self.common_off_limit();
         let mut end = |goer: &Goer| {
+            trace_gap::<P>(goer.cpu, Gap::Others);
             let until = limit.until::<P>();
             let mut context = StepContext::of(goer.cpu);
             context.off_by = Some(until);

@@ -47,7 +47,7 @@
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::batch::BatchWalk;
+use crate::hotplug::batch::{BatchWalk, trace_begin, trace_gap};
 use crate::hotplug::batch_error::Failures;
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
@@ -56,7 +56,7 @@ use crate::hotplug::{
 };
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
-use crate::trace::{Direction, Event};
+use crate::trace::{Direction, Event, Gap};
 
 /// How many CPUs control has called at most that it has not released yet.
 const WINDOW: usize = 32;
@@ -87,23 +87,9 @@ impl Comer {
     }
 }
 
-/// Writes that control begins to bring `cpu` up.
-fn trace_begin<P: HotplugHost>(cpu: CpuId) {
-    let direction = Direction::Up;
-    P::trace(Event::WalkBegin { cpu, direction });
-}
-
-/// Writes that control was at work for other CPUs since the last event of the walk of `cpu`.
-/// Control owns the walk until it releases the CPU.
+/// Writes that control was at work for others.
 fn trace_others<P: HotplugHost>(cpu: CpuId) {
-    let for_others = true;
-    P::trace(Event::Gap { cpu, for_others });
-}
-
-/// Writes that control waited for `cpu` to arrive, as [`trace_others`] does.
-fn trace_arrival<P: HotplugHost>(cpu: CpuId) {
-    let for_others = false;
-    P::trace(Event::Gap { cpu, for_others });
+    trace_gap::<P>(cpu, Gap::Others);
 }
 
 /// Returns the CPUs of `comers` that control is to release.
@@ -171,7 +157,7 @@ impl<P: HotplugHost> Hotplug<P> {
         P: 'a,
     {
         let how = self.parallel();
-        if how == Parallel::Off {
+        if how == Parallel::Off || wanted.len() == 1 {
             for &(cpu, target) in wanted {
                 held.take_cpus_again(&self.lock);
                 if let Err(error) = self.go_up_to(cpu, target, held) {
@@ -216,6 +202,7 @@ impl<P: HotplugHost> Hotplug<P> {
         drop(here);
         for comer in &comers {
             if let Some(failed) = comer.failed {
+                trace_others::<P>(comer.cpu);
                 self.finish_down(comer.cpu, held);
                 let error = self.up_error(comer.cpu, comer.origin, comer.quarantine, failed);
                 failures.add(comer.cpu, error);
@@ -232,7 +219,7 @@ impl<P: HotplugHost> Hotplug<P> {
             if !comer.is_off() && how == Parallel::Split {
                 continue;
             }
-            trace_begin::<P>(cpu);
+            trace_begin::<P>(cpu, Direction::Up);
             if !comer.is_off() {
                 self.start_walk(comer);
                 continue;
@@ -254,7 +241,8 @@ impl<P: HotplugHost> Hotplug<P> {
     fn release_window(&self, window: &mut [Comer]) {
         coming(window).for_each(trace_others::<P>);
         let cpus = coming(window).collect();
-        let late_from = self.wait_arrivals(&cpus, trace_arrival::<P>);
+        let seen = |cpu| trace_gap::<P>(cpu, Gap::Arrival);
+        let late_from = self.wait_arrivals(&cpus, seen);
         for comer in window.iter_mut().filter(|it| it.comes()) {
             trace_others::<P>(comer.cpu);
             let mut context = StepContext::of(comer.cpu);
@@ -269,20 +257,23 @@ impl<P: HotplugHost> Hotplug<P> {
         self.release(coming(window)); // (one-hold-a-window)
         P::sched().give_way();
         for comer in window.iter_mut().filter(|it| it.comes()) {
-            P::sched().unpark(self.thread(comer.cpu));
             self.start_walk(comer);
         }
     }
 
     /// Has the thread of a CPU that is online walk on.
     fn start_walk(&self, comer: &mut Comer) {
+        let turned = P::now();
+        if comer.is_off() {
+            P::sched().unpark(self.thread(comer.cpu));
+        }
         let walk = BatchWalk {
             cpu: comer.cpu,
             target: comer.target,
             origin: comer.origin.max(UP_TO_ONLINE),
             is_last: true,
         };
-        self.start_in_batch(walk, Direction::Up, Instant::FOREVER);
+        self.start_in_batch(walk, Direction::Up, Instant::FOREVER, turned);
         comer.walks = true;
     }
 
@@ -301,7 +292,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 }
                 late_from = self.arrival_deadline();
             } else {
-                trace_begin::<P>(cpu);
+                trace_begin::<P>(cpu, Direction::Up);
             }
             comer.failed = self.walk_on(cpu, comer.origin, comer.target).err();
             // (walk-ends-with-its-cpu)
@@ -316,6 +307,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let failed = comers.iter().filter(|it| it.failed.is_some());
         for comer in failed {
             if self.state(comer.cpu).state() <= UP_TO_ALIVE {
+                trace_others::<P>(comer.cpu);
                 self.undo_prep(comer.cpu);
             }
         }

@@ -16,7 +16,7 @@ use crate::sched::patience;
 use crate::sched::{SchedHost, Service, Thread};
 use crate::sync::{LockMap, SpinLock};
 use crate::time::Instant;
-use crate::trace::{Direction, Event};
+use crate::trace::{Direction, Event, Gap};
 
 /// The mailbox between control and `cpuhp/N`. One completion for each
 /// direction, so that one left over from the other can't be taken for this one.
@@ -46,7 +46,9 @@ enum Wanted {
     /// Walk until this many steps are up; down before this instant.
     Walk(usize, Instant),
     /// Walk so, down before this instant, as one of a batch, which counts down when it is done.
-    WalkInBatch(BatchWalk, Instant),
+    /// Control was at work for others until the second instant: it doesn't write that itself,
+    /// because a CPU that has just come online may still write its last INIT step.
+    WalkInBatch(BatchWalk, Instant, Instant),
     /// Pass this instance, which has this row and number.
     Pass(Arc<Instance>, (usize, usize)),
 }
@@ -130,9 +132,16 @@ impl<P: HotplugHost> Command<P> {
     /// Has the thread of the CPU of `walk` walk `direction`, down before `until`, as one of a
     /// batch, and returns at once. If a step fails, it walks back, as far as that goes. When it is
     /// done it counts the batch's [`Countdown`](crate::hotplug::Countdown) down, and
-    /// [`Command::result`] has the result.
-    pub(super) fn start_in_batch(&self, walk: BatchWalk, direction: Direction, until: Instant) {
-        self.post(walk.cpu, direction, Wanted::WalkInBatch(walk, until));
+    /// [`Command::result`] has the result. Control was at work for others until `turned`.
+    pub(super) fn start_in_batch(
+        &self,
+        walk: BatchWalk,
+        direction: Direction,
+        until: Instant,
+        turned: Instant,
+    ) {
+        let wanted = Wanted::WalkInBatch(walk, until, turned);
+        self.post(walk.cpu, direction, wanted);
     }
 
     /// Returns whether the thread has done all that it was told to.
@@ -234,7 +243,9 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 let origin = hotplug.state(cpu).state();
                 walk_here::<P>(&context, direction, target, origin)
             }
-            Wanted::WalkInBatch(walk, until) => {
+            Wanted::WalkInBatch(walk, until, turned) => {
+                let was = Gap::Others;
+                P::trace_at(turned, Event::Gap { cpu, was });
                 context.until = until;
                 context.in_batch = direction == Direction::Down;
                 counts = true;

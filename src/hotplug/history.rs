@@ -12,25 +12,29 @@
 //! Steps that follow each other on one CPU have a few instructions between them, for
 //! the counters and the trace itself. Those are summed in one part, `between`.
 //!
-//! Where several CPUs come together, control calls them all before it waits for the first, and
-//! sees all of them ALIVE before it releases them. It writes what such a time was ([`Event::Gap`]):
-//! a part `others`, in which it was at work for the other CPUs, or a part `arrival`, in which it
-//! waited for this one. A hand-over lasts until the CPU walks: with several, its thread starts
-//! when all that were released with it are online.
+//! Where several CPUs come or go together, they wait for each other: control calls them all before
+//! it waits for the first, and their threads begin when all of them have come so far. Such a time
+//! has a record that says what it was ([`Event::Gap`]): a part `others`, in which control was at
+//! work for the other CPUs or waited for them, or one in which it waited for this one, or for all
+//! at once. A thread `cpuhp` writes itself how long it has waited until control turned to it:
+//! before that the walk is in other hands. So a hand-over is what it says, one of this CPU.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use crate::config::WALK_EVENTS;
 use crate::cpu::CpuId;
-use crate::hotplug::{ALL_UP, HotplugHost, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD};
+use crate::hotplug::{
+    ALL_UP, HotplugHost, Part, PartKind, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD,
+};
 use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
 use crate::trace::{Direction, Event, Record};
 
-/// How many gaps a walk has at most that control names: before a late call, before, in and after
-/// the wait for arrivals, and before the release.
-const GAPS: usize = 5;
+/// How many gaps a walk has at most that have a name. On the way down: before each of the two
+/// walks in its thread, before and in the grace period, before the stop; two before
+/// `sync:timers`, three until `sync:alive`, and one before the end. The way up has fewer.
+const GAPS: usize = 11;
 
 // A walk that passes all slots stays whole.
 const _: () = assert!(cfg!(loom) || 2 * ALL_UP + 2 + GAPS <= WALK_EVENTS);
@@ -78,7 +82,8 @@ impl RecordedWalk {
         })
     }
 
-    /// Returns for how many ticks control was at work for other CPUs of the batch.
+    /// Returns for how many ticks control was at work for other CPUs of the batch, or waited for
+    /// them.
     pub fn for_others(&self) -> u64 {
         let parts = self.parts.iter();
         let others = parts.filter(|part| part.kind == PartKind::Others);
@@ -86,84 +91,20 @@ impl RecordedWalk {
     }
 }
 
-/// A part of a walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// When it began.
-    pub at: Instant,
-    /// The CPU that it ran on, or that was waited for.
-    pub on: CpuId,
-    /// What it was.
-    pub kind: PartKind,
-    /// How long it took.
-    pub ticks: u64,
-}
+/// Writes the two events that the walk of a CPU lies between: one when it is made, the other when
+/// it is dropped.
+pub(super) struct Recorded<P: HotplugHost>(CpuId, PhantomData<fn() -> P>);
 
-/// What a part of a walk is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartKind {
-    /// A step of the table.
-    Step {
-        /// Its index.
-        step: usize,
-        /// Startup or teardown.
-        direction: Direction,
-        /// Whether it succeeded; `None` if its end is not recorded.
-        done: Option<bool>,
-    },
-    /// From the call until the first step began.
-    Call,
-    /// From a step of one thread, or of one CPU, to the next of another.
-    HandOver,
-    /// Control was at work for other CPUs that come in the same operation.
-    Others,
-    /// Control waited until the CPU, which comes with others, had arrived.
-    Arrival,
-    /// Until the first CPU had arrived in the still point.
-    Request,
-    /// From the arrival of the first CPU to that of the last.
-    Gather,
-    /// Until interrupts were off everywhere and the steps began.
-    Mask,
-    /// From the last step in the still point until all CPUs had left it.
-    Exit,
-    /// The CPU is about to leave through firmware; takes no time of its own.
-    Dead,
-    /// From the last step until control was done.
-    Return,
-    /// All that lay between steps that followed each other on one CPU.
-    Between,
-}
-
-impl PartKind {
-    /// Returns whether what has this kind ends at a recorded moment, and began where the part
-    /// before it ended.
-    fn is_moment(self) -> bool {
-        matches!(self, PartKind::Exit | PartKind::Others | PartKind::Arrival)
+impl<P: HotplugHost> Recorded<P> {
+    pub(super) fn new(cpu: CpuId, direction: Direction) -> Self {
+        P::trace(Event::WalkBegin { cpu, direction });
+        Recorded(cpu, PhantomData)
     }
 }
 
-/// Writes the two events that the walk of each of some CPUs lies between: one when it is made,
-/// the other when it is dropped. `C` is an iterator over the CPUs: a set of them, or one.
-pub(super) struct Recorded<P: HotplugHost, C: Iterator<Item = CpuId> + Clone>(
-    C,
-    PhantomData<fn() -> P>,
-);
-
-impl<P: HotplugHost, C: Iterator<Item = CpuId> + Clone> Recorded<P, C> {
-    pub(super) fn new(cpus: C, direction: Direction) -> Self {
-        for cpu in cpus.clone() {
-            P::trace(Event::WalkBegin { cpu, direction });
-        }
-        Recorded(cpus, PhantomData)
-    }
-}
-
-impl<P: HotplugHost, C: Iterator<Item = CpuId> + Clone> Drop for Recorded<P, C> {
+impl<P: HotplugHost> Drop for Recorded<P> {
     fn drop(&mut self) {
-        for cpu in self.0.clone() {
-            P::trace(Event::WalkEnd { cpu });
-        }
+        P::trace(Event::WalkEnd { cpu: self.0 });
     }
 }
 
@@ -324,21 +265,16 @@ impl StillPoint {
     }
 }
 
-/// Returns the moment up to which control has named the time before it.
+/// Returns the moment up to which the time before `record` has a name, if that is what it says.
 fn named_gap(cpu: CpuId, record: &Record) -> Option<Entry> {
-    let kind = match record.event {
-        Event::Gap {
-            cpu: of,
-            for_others,
-        } if of == cpu && for_others => PartKind::Others,
-        Event::Gap { cpu: of, .. } if of == cpu => PartKind::Arrival,
-        _ => return None,
+    let Event::Gap { cpu: of, was } = record.event else {
+        return None;
     };
-    Some(Entry {
+    (of == cpu).then_some(Entry {
         from: record.at,
         to: record.at,
         on: record.on,
-        kind,
+        kind: was.into(),
     })
 }
 
@@ -445,7 +381,7 @@ fn lay_out(mut entries: Vec<Entry>, began: Instant, ended: Instant, control: Cpu
 
 /// Returns what the time between `before` and `entry` is.
 fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
-    if let PartKind::Others | PartKind::Arrival = entry.kind {
+    if entry.kind.is_moment() {
         return entry.kind;
     }
     let Some(before) = before else {
@@ -454,18 +390,16 @@ fn gap_before(before: Option<Entry>, entry: Entry) -> PartKind {
     match (before.kind, entry.kind) {
         (_, PartKind::Gather) => PartKind::Request,
         (PartKind::Gather, _) => PartKind::Mask,
-        (_, PartKind::Exit) => PartKind::Exit,
+        (PartKind::Exit, _) => PartKind::HandOver,
+        (PartKind::Step { step: one, .. }, PartKind::Step { step: next, .. }) => {
+            if (before.on, walked_by(one)) == (entry.on, walked_by(next)) {
+                PartKind::Between
+            } else {
+                PartKind::HandOver
+            }
+        }
         // Control, which named the gap, goes on with a step.
-        (PartKind::Others | PartKind::Arrival, PartKind::Step { step, .. })
-            if walked_by(step) == 0 =>
-        {
-            PartKind::Between
-        }
-        (PartKind::Step { step: one, .. }, PartKind::Step { step: next, .. })
-            if (before.on, walked_by(one)) == (entry.on, walked_by(next)) =>
-        {
-            PartKind::Between
-        }
+        (_, PartKind::Step { step, .. }) if walked_by(step) == 0 => PartKind::Between,
         _ => PartKind::HandOver,
     }
 }

@@ -15,6 +15,7 @@
 use core::iter;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::hotplug::batch::trace_gap;
 use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::cpuhp::Command;
 use crate::hotplug::deadline::NotTakenDown;
@@ -28,7 +29,7 @@ use crate::sched::Thread;
 use crate::stop_machine::StopMutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
-use crate::trace::{Direction, Event};
+use crate::trace::{Direction, Event, Gap};
 
 impl<P: HotplugHost> Hotplug<P> {
     /// Returns the CPU of number `number`, if the machine has it.
@@ -72,7 +73,7 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> Result<(), CpuUpError> {
         let origin = self.state(cpu).state();
         let here = P::sched().migrate_disable();
-        let _recorded = Recorded::<P, _>::new(iter::once(cpu), Direction::Up);
+        let _recorded = Recorded::<P>::new(cpu, Direction::Up);
         self.route_events_here(cpu);
         let quarantine = self.settle(cpu);
         let walked = self.walk_up(cpu, origin, target);
@@ -244,7 +245,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let mut place = ControlPlace::<P>::here();
         place.leave(&CpuMask::of(cpu)).map_err(|(_, error)| error)?;
-        let _recorded = Recorded::<P, _>::new(iter::once(cpu), Direction::Down);
+        let _recorded = Recorded::<P>::new(cpu, Direction::Down);
         self.route_events_here(cpu);
         let rest = target.max(UP_TO_ONLINE);
         P::sched().forget_lost_affinities();
@@ -258,6 +259,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         let taken_down = match self.take_down(cpu, deadline) {
             Err(NotTakenDown::Late(awaited)) => {
+                trace_gap::<P>(cpu, Gap::Request);
                 let error = self.take_again(cpu, origin, awaited);
                 self.give_affinities_back(&CpuMask::of(cpu));
                 Err(error)
@@ -350,7 +352,13 @@ impl<P: HotplugHost> Hotplug<P> {
         // Only hotplug changes the online mask, and this thread has the hotplug lock.
         assert!(stopped.is_ok(), "BUG: {cpus} left meanwhile: {stopped:?}");
         // `sync:timers` alone: then all timers are served.
-        for cpu in cpus.iter() {
+        let back = P::now();
+        for (nth, cpu) in cpus.iter().enumerate() {
+            if nth > 0 {
+                let was = Gap::HandOver;
+                P::trace_at(back, Event::Gap { cpu, was });
+                trace_gap::<P>(cpu, Gap::Others);
+            }
             let context = StepContext::of(cpu);
             let walked = self.walker(&context).down(UP_TO_ALIVE - 1);
             assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");

@@ -14,8 +14,8 @@ pub struct WalkLine<'a, N: Fn(usize) -> StepName> {
     pub frequency: Frequency,
     /// Returns the name of a step from its index.
     pub step_name_fn: N,
-    /// Whether the line says in which part of the CPU's own walk most of the time went, and how
-    /// long control was at work for others meanwhile.
+    /// Whether the line says in which part of the CPU's own walk most of the time went, and for
+    /// how long it waited for others.
     pub with_longest: bool,
 }
 
@@ -77,11 +77,13 @@ pub fn part_name(kind: PartKind, step_name_fn: impl Fn(usize) -> StepName) -> St
         PartKind::HandOver => "hand-over",
         PartKind::Others => "others",
         PartKind::Arrival => "arrival",
+        PartKind::Grace => "grace",
         PartKind::Request => "stop:request",
         PartKind::Gather => "stop:gather",
         PartKind::Mask => "stop:mask",
         PartKind::Exit => "stop:exit",
         PartKind::Dead => "dead",
+        PartKind::Departure => "departure",
         PartKind::Return => "return",
         PartKind::Between => "between",
     };

@@ -48,6 +48,12 @@ pub trait SchedHost: Platform {
     /// Any; for an event of a walk, the owner of the walk.
     fn trace(event: Event);
 
+    /// Writes `event` as [`SchedHost::trace`] does, as one that happened at `at`.
+    ///
+    /// # Context
+    /// As [`SchedHost::trace`].
+    fn trace_at(at: Instant, event: Event);
+
     /// Writes `event`, which happens at `now` on `cpu`, this CPU: as [`SchedHost::trace`], for
     /// half the instructions where the caller has all that at hand.
     ///

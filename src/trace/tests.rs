@@ -29,15 +29,10 @@ fn every_event_survives_its_encoding() {
             direction: Direction::Down,
         },
         Event::WalkEnd { cpu: cpu(1) },
-        Event::Gap {
-            cpu: cpu(511),
-            for_others: true,
-        },
-        Event::Gap {
-            cpu: cpu(0),
-            for_others: false,
-        },
-    ] {
+    ]
+    .into_iter()
+    .chain(Gap::ALL.map(|was| Event::Gap { cpu: cpu(511), was }))
+    {
         let word = place_on(cpu(510), encode(event));
         assert_eq!(decode(word), Some((cpu(510), event)));
     }

@@ -8,7 +8,7 @@ use stillpoint::hotplug::{
 use stillpoint::stop_machine::MultiStopState;
 use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Direction::{self, Down, Up};
-use stillpoint::trace::{Event, Record, Trace};
+use stillpoint::trace::{Event, Gap, Record, Trace};
 
 use crate::fake::Fake;
 use crate::xorshift::Random;
@@ -352,18 +352,18 @@ fn what_control_does_for_others_is_told_apart() {
         };
         [(from, begin), (to, end)]
     };
-    let gap = |until, for_others| [(until, Event::Gap { cpu, for_others })];
+    let gap = |until, was| [(until, Event::Gap { cpu, was })];
     let alive = UP_TO_ALIVE - 1;
     let records = [
         &[(1000, Event::WalkBegin { cpu, direction })][..],
         &step(0, [1001, 1011]),
         &step(1, [1012, 1022]),
         // It arrives in the middle of the time in which control waits for all.
-        &gap(5022, true),
-        &gap(5322, false),
-        &gap(9322, true),
+        &gap(5022, Gap::Others),
+        &gap(5322, Gap::Arrival),
+        &gap(9322, Gap::Others),
         &step(alive, [9323, 9325]),
-        &gap(9825, true),
+        &gap(9825, Gap::Others),
         &step(UP_TO_ALIVE, [9925, 9995]),
         &step(UP_TO_ONLINE, [10_050, 10_060]),
         &[(10_062, Event::WalkEnd { cpu })],

@@ -331,4 +331,6 @@ impl SchedHost for Many {
     }
 
     fn trace(_: Event) {}
+
+    fn trace_at(_: Instant, _: Event) {}
 }

@@ -411,4 +411,6 @@ impl SchedHost for Fake {
     }
 
     fn trace(_: Event) {}
+
+    fn trace_at(_: Instant, _: Event) {}
 }

@@ -35,6 +35,8 @@ mod limits;
 mod platform;
 #[path = "sim_script.rs"]
 mod script;
+#[path = "sim_trace.rs"]
+mod trace;
 
 pub(crate) use script::{Off, On, Script};
 
@@ -114,6 +116,7 @@ struct Machine {
     routes: Mutex<IrqRoutes>,
     state: Mutex<State>,
     turns: Vec<Condvar>,
+    rings: trace::Rings,
 }
 
 thread_local! {
@@ -368,6 +371,7 @@ impl Sim {
                 calls: 0,
             }),
             turns: (0..cpus).map(|_| Condvar::new()).collect(),
+            rings: OnceLock::new(),
         }));
         machine
             .routes
@@ -428,18 +432,6 @@ impl Sim {
         let until = state.now.saturating_add(time);
         state.cpus[cpu.index()].held_until = until;
         give_turn(state);
-    }
-
-    /// Notes `what` as done on this CPU.
-    pub(crate) fn note(what: &str) {
-        let line = format!("CPU{} {what}", CPU.get());
-        state().notes.push(line);
-    }
-
-    /// Returns and forgets what was noted: the steps that were passed, and what the test has
-    /// noted.
-    pub(crate) fn take_notes() -> Vec<String> {
-        std::mem::take(&mut state().notes)
     }
 
     /// Returns the time, in nanoseconds.

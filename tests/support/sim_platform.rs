@@ -256,21 +256,11 @@ impl SchedHost for Sim {
     }
 
     fn trace(event: Event) {
-        match event {
-            Event::StepBegin {
-                step, direction, ..
-            } => {
-                let name = Self::hotplug().step_name(step.into());
-                Self::note(&format!("{direction:?} {name}"));
-            }
-            Event::StepEnd {
-                step, ok: false, ..
-            } => {
-                let name = Self::hotplug().step_name(step.into());
-                Self::note(&format!("failed {name}"));
-            }
-            _ => {}
-        }
+        Self::write_down(Self::now(), event);
+    }
+
+    fn trace_at(at: Instant, event: Event) {
+        Self::write_down(at, event);
     }
 }
 

@@ -282,6 +282,13 @@ impl SchedHost for Hw {
     }
 
     #[inline(always)] // As `Trace::write`.
+    fn trace_at(at: Instant, event: Event) {
+        kernel()
+            .trace
+            .write::<Self>(|| (Self::this_cpu(), at), event);
+    }
+
+    #[inline(always)] // As `Trace::write`.
     fn trace_masked(masked: &IrqGuard<Self>, cpu: CpuId, now: Instant, event: Event) {
         kernel().trace.write_masked(masked, cpu, now, event);
     }

@@ -18,5 +18,6 @@ pub mod registers;
 pub mod storm;
 pub mod turns;
 pub mod unharmed;
+pub mod walks;
 #[path = "../../support/xorshift.rs"]
 pub mod xorshift;

@@ -13,20 +13,26 @@ stillpoint::entry!(main);
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use stillpoint::api;
 use stillpoint::api::hotplug::{self, CpuDownError, EnableStep, StepError};
 use stillpoint::api::thread::{self, Builder};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::errno::Errno;
-use stillpoint::kernel::kernel;
+use stillpoint::hotplug::{PartKind, RecordedWalk};
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{last_cpu, masks_say, secondaries, states_say};
 use kernel_support::memory::InUse;
 use kernel_support::unharmed::same;
+use kernel_support::walks::last_walk;
 
+/// How long the step takes that others wait for.
+const SLOW: Duration = Duration::from_millis(20);
 /// How often all secondaries go.
 const ROUNDS: usize = 20;
 
@@ -53,6 +59,7 @@ fn main() {
     ktap.check("some go and the others stay", some_go());
     ktap.check("a CPU that refuses stays, and the others go", one_refuses());
     ktap.check("the last one stays", one_stays());
+    ktap.check("the trace says what is waited for", waits_have_names());
     ktap.check(
         "as much heap and as many stacks in use as before",
         before.is_back(),
@@ -118,6 +125,44 @@ fn one_refuses() -> bool {
     let online: CpuMask = [CpuId::BOOT, victim].into_iter().collect();
     sound &= masks_say(&online) & states_say(&online);
     sound & step.remove().is_ok() & down(&others()) & up()
+}
+
+/// The last CPU is slow: it says so, and the others say that they have waited for others. All have
+/// waited for the grace period.
+fn waits_have_names() -> bool {
+    let slow = last_cpu();
+    if secondaries().len() < 2 {
+        return true;
+    }
+    let stop_fn = move |cpu: CpuId| {
+        if cpu == slow {
+            api::sleep(SLOW);
+        }
+        Ok(())
+    };
+    let step = EnableStep::new("slow").teardown(stop_fn).install();
+    let since = Hw::now();
+    let went = down(&others());
+    let sound = others().iter().all(|cpu| {
+        let walk = last_walk(cpu, since).filter(|walk| walk.whole);
+        walk.is_some_and(|walk| says_so(&walk, cpu == slow))
+    });
+    went & sound & step.is_ok_and(|step| step.remove().is_ok()) & up()
+}
+
+fn says_so(walk: &RecordedWalk, is_slow: bool) -> bool {
+    let time = |ticks| Duration::from_nanos(Hw::frequency().ticks_to_ns(ticks));
+    let is_long = |ticks| time(ticks) >= SLOW;
+    let waited = if is_slow {
+        let steps = walk.parts.iter();
+        let mut steps = steps.filter(|part| matches!(part.kind, PartKind::Step { .. }));
+        steps.any(|part| is_long(part.ticks))
+    } else {
+        is_long(walk.for_others())
+    };
+    let mut parts = walk.parts.iter();
+    same("CPU", (walk.cpu, waited), (walk.cpu, true))
+        & parts.any(|part| part.kind == PartKind::Grace)
 }
 
 /// Of all CPUs one stays, with an error.

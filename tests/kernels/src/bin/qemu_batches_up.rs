@@ -20,9 +20,11 @@ use core::time::Duration;
 use stillpoint::api::hotplug::{cpus_down, cpus_up};
 use stillpoint::api::thread;
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::hotplug::{CpuUpError, Hotplug, Parallel, StepError};
+use stillpoint::hotplug::{CpuUpError, Hotplug, Parallel, StepError, UP_TO_ONLINE};
 use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
+use stillpoint::trace::{Event, Gap};
 
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{
@@ -30,6 +32,7 @@ use kernel_support::machine::{
 };
 use kernel_support::memory::InUse;
 use kernel_support::unharmed::same;
+use kernel_support::walks::last_walk;
 use kernel_support::xorshift::Random;
 
 /// How many batches each thread of the storm begins.
@@ -51,6 +54,8 @@ fn main() {
         let cycles = (0..3).all(|_| goes_and_comes());
         ktap.check(&format!("{name}: all go, and all come"), cycles);
         ktap.check(&format!("{name}: some come, then the others"), some_first());
+        let named = waits_have_names(how);
+        ktap.check(&format!("{name}: the trace says what is waited for"), named);
         let failed = (0..hotplug().steps().len()).all(one_fails);
         ktap.check(&format!("{name}: each step that may fail, on one"), failed);
         ktap.check(&format!("{name}: one doesn't arrive"), one_is_held());
@@ -97,12 +102,33 @@ fn some_first() -> bool {
     let odd: CpuMask = others().iter().filter(is_odd).collect();
     let online = odd.iter().chain([CpuId::BOOT]).collect();
     let came = down() && same("up", cpus_up(&odd), Ok(())) && is_so(&online);
-    let resting = stillpoint::hotplug::UP_TO_ONLINE;
+    let resting = UP_TO_ONLINE;
     let rests = odd
         .iter()
         .last()
         .map(|cpu| hotplug().cpu_set_target(cpu, resting));
     came && rests.is_none_or(|moved| moved.is_ok()) && up()
+}
+
+/// Where CPUs come together, the trace of each says until when it has waited for the others, before
+/// its thread walked.
+fn waits_have_names(how: Parallel) -> bool {
+    let went = down();
+    let since = Hw::now();
+    let came = up();
+    let is_together = matches!(how, Parallel::On | Parallel::Late) && others().count() > 1;
+    let named = others().iter().all(|cpu| {
+        let records = kernel().trace.walks_of(cpu, since);
+        let is_gap = |event| matches!(event, Event::Gap { was: Gap::Others, .. });
+        let first = |event| {
+            matches!(event, Event::StepBegin { step, .. } if usize::from(step) == UP_TO_ONLINE)
+        };
+        let mut pairs = records.windows(2);
+        let waited = pairs.any(|pair| is_gap(pair[0].event) && first(pair[1].event));
+        let whole = last_walk(cpu, since).is_some_and(|walk| walk.whole);
+        same("CPU", (cpu, waited, whole), (cpu, is_together, true))
+    });
+    went && came && named
 }
 
 /// Has step `step` fail on the last CPU while all others come up, if it can.

@@ -1,0 +1,14 @@
+//! What the trace rings have of a CPU.
+
+use stillpoint::cpu::CpuId;
+use stillpoint::hotplug::{RecordedWalk, recorded_walks};
+use stillpoint::kernel::kernel;
+use stillpoint::time::Instant;
+
+/// Returns the last walk of `cpu` that began at `since` or later.
+pub fn last_walk(cpu: CpuId, since: Instant) -> Option<RecordedWalk> {
+    let trace = &kernel().trace;
+    let mut records = trace.walks_of(cpu, since);
+    let stops_from = trace.add_stops(since, &mut records);
+    recorded_walks(cpu, &records, stops_from).pop()
+}
