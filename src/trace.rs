@@ -5,7 +5,8 @@
 //!   ring of a CPU's stops   what CPU N does in still points   written by CPU N
 //! ```
 //!
-//! So the last walk of a CPU stays, however many others the same control thread brings up or
+//! The calls of installations and removals for CPU N, which doesn't walk then, are in the first ring
+//! too. So the last walk of a CPU stays, however many others the same control thread brings up or
 //! takes down, and however often the machine stops. A writer takes no lock and never waits; an
 //! event costs a handful of stores. Readers check each slot's sequence number, and leave out a
 //! slot that is being overwritten.
@@ -16,6 +17,7 @@
 //!   of an event that they reach its slot. The ring of a CPU's stops is written by that CPU
 //!   alone, with IRQs masked. The ring of its walks is written by the owner of the walk
 //!   (`one-writer-of-state` of [`hotplug`](crate::hotplug)), and never by an interrupt handler.
+//!   While no CPU walks, that is what installs or removes a step, or the CPU's `cpuhp` for it.
 //! - **whole-slots-only**: a slot's `sequence` is 0 while it is being written, else one
 //!   more than the event's number. A reader takes a slot only if it read the same
 //!   non-zero number before and after.
@@ -41,8 +43,6 @@ pub enum Direction {
     Down,
 }
 
-/// An event of a hotplug walk or of a stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 /// What the time since the last event of a CPU's walk was, in which no step of it was walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -72,6 +72,8 @@ impl Gap {
     ];
 }
 
+/// An event of a hotplug walk or of a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The control CPU begins a walk of `cpu`. It holds the hotplug lock, and no check has
     /// refused the walk.
@@ -114,6 +116,27 @@ pub enum Event {
         /// Whether it succeeded.
         ok: bool,
     },
+    /// The callback of a step that is installed or removed begins, on behalf of `cpu`, which isn't
+    /// walking.
+    CallBegin {
+        /// The CPU that is past the step.
+        cpu: CpuId,
+        /// The step's index in the state table.
+        step: u8,
+        /// Startup or teardown.
+        direction: Direction,
+    },
+    /// Such a callback has ended, with success or not.
+    CallEnd {
+        /// The CPU that is past the step.
+        cpu: CpuId,
+        /// The step's index in the state table.
+        step: u8,
+        /// Startup or teardown.
+        direction: Direction,
+        /// Whether it succeeded.
+        ok: bool,
+    },
     /// This CPU has arrived in a stop, or left it. The stop itself measures the time between.
     Stop {
         /// The number of PREPARE or of EXIT in `MultiStopState`.
@@ -124,7 +147,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns the CPU whose walk the event belongs to, or `None` if it belongs to none.
+    /// Returns the CPU in whose ring of walks the event is, or `None` if it is in none of them.
     #[inline(always)] // As `Trace::write`.
     const fn walk(self) -> Option<CpuId> {
         match self {
@@ -132,7 +155,9 @@ impl Event {
             | Event::WalkEnd { cpu }
             | Event::Gap { cpu, .. }
             | Event::StepBegin { cpu, .. }
-            | Event::StepEnd { cpu, .. } => Some(cpu),
+            | Event::StepEnd { cpu, .. }
+            | Event::CallBegin { cpu, .. }
+            | Event::CallEnd { cpu, .. } => Some(cpu),
             Event::Stop { .. } | Event::Dead => None,
         }
     }
@@ -265,15 +290,16 @@ impl Trace {
         records
     }
 
-    /// Returns the index of the step that `cpu` was passing a moment ago, if it was in one.
+    /// Returns the index of the step that `cpu` was passing a moment ago, in a walk or because it
+    /// is installed or removed, if it was in one.
     ///
     /// # Context
     /// Any; doesn't wait.
     pub fn passing_racy(&self, cpu: CpuId) -> Option<u8> {
         let mut passing = None;
         self.walks.get(cpu).read(&mut |record| match record.event {
-            Event::StepBegin { step, .. } => passing = Some(step),
-            Event::StepEnd { .. } => passing = None,
+            Event::StepBegin { step, .. } | Event::CallBegin { step, .. } => passing = Some(step),
+            Event::StepEnd { .. } | Event::CallEnd { .. } => passing = None,
             _ => {}
         });
         passing
@@ -387,7 +413,18 @@ fn encode(event: Event) -> u64 {
         Event::Dead => 4,
         Event::WalkBegin { cpu, direction } => step(5, cpu, 0, direction, false),
         Event::WalkEnd { cpu } => step(6, cpu, 0, Direction::Up, false),
-        Event::Gap { cpu, for_others } => step(7, cpu, 0, Direction::Up, for_others),
+        Event::Gap { cpu, was } => step(7, cpu, was as u8, Direction::Up, false),
+        Event::CallBegin {
+            cpu,
+            step: index,
+            direction,
+        } => step(8, cpu, index, direction, false),
+        Event::CallEnd {
+            cpu,
+            step: index,
+            direction,
+            ok,
+        } => step(9, cpu, index, direction, ok),
     }
 }
 
@@ -426,7 +463,18 @@ fn decode(word: u64) -> Option<(CpuId, Event)> {
         6 => Event::WalkEnd { cpu },
         7 => Event::Gap {
             cpu,
-            for_others: flags & 2 != 0,
+            was: *Gap::ALL.get(usize::from(small))?,
+        },
+        8 => Event::CallBegin {
+            cpu,
+            step: small,
+            direction,
+        },
+        9 => Event::CallEnd {
+            cpu,
+            step: small,
+            direction,
+            ok: flags & 2 != 0,
         },
         _ => return None,
     };

@@ -256,8 +256,8 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 result
             }
             // The last reference to it is the installing thread's, which waits.
-            Wanted::Pass(instance, at) => instance
-                .pass(cpu, direction, hotplug.state(cpu), at)
+            Wanted::Pass(instance, at) => hotplug
+                .call_instance(&instance, cpu, direction, at)
                 .map_err(|error| WalkError { step: at.0, error }),
         };
         drop(walk);

@@ -161,4 +161,11 @@ impl<P: HotplugHost> Hotplug<P> {
             None => StepName::from(self.steps()[row].name),
         }
     }
+
+    /// Returns the name of the step in row `row`, for a slot that of the step which is there or
+    /// was the last one there: for what has happened before now.
+    pub fn last_step_name(&self, row: usize) -> StepName {
+        let name = self.slots().last_name(row);
+        name.unwrap_or_else(|| StepName::from(self.steps()[row].name))
+    }
 }

@@ -23,7 +23,7 @@ use crate::hotplug::{
     StepHandle,
 };
 use crate::sched::lock::WouldDeadlock;
-use crate::trace::Direction;
+use crate::trace::{Direction, Event};
 
 /// A step to install.
 #[derive(Debug)]
@@ -264,11 +264,44 @@ impl<P: HotplugHost> Hotplug<P> {
             // The CPU has not gone.
             Place::PostDead => {}
             _ if how == Passing::Skipped => {}
-            Place::Prep => return instance.pass(cpu, direction, self.state(cpu), at),
+            Place::Prep => return self.call_instance(instance, cpu, direction, at),
             Place::Enable => return self.command(cpu).pass_on(cpu, direction, instance, at),
         }
         instance.skip(cpu, direction);
         Ok(())
+    }
+
+    /// Has `cpu` pass `instance`, which has the row and number `at`, in no walk. The trace has the
+    /// call, if there is something to call.
+    ///
+    /// # Errors
+    /// What the callback said.
+    #[inline(never)] // Into the thread that walks: it is not for that.
+    pub(super) fn call_instance(
+        &self,
+        instance: &Instance,
+        cpu: CpuId,
+        direction: Direction,
+        at: (usize, usize),
+    ) -> Result<(), StepError> {
+        let state = self.state(cpu);
+        if !instance.does(direction) {
+            return instance.pass(cpu, direction, state, at);
+        }
+        let step = u8::try_from(at.0).expect("BUG: the table has under 256 steps");
+        P::trace(Event::CallBegin {
+            cpu,
+            step,
+            direction,
+        });
+        let passed = instance.pass(cpu, direction, state, at);
+        P::trace(Event::CallEnd {
+            cpu,
+            step,
+            direction,
+            ok: passed.is_ok(),
+        });
+        passed
     }
 
     /// Returns whether no CPU rests between the slots of `place`, as one that was left half way

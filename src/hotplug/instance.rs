@@ -161,6 +161,11 @@ impl Instance {
         self.callbacks.side(direction).may_fail()
     }
 
+    /// Returns whether there is something to do in `direction`.
+    pub(super) fn does(&self, direction: Direction) -> bool {
+        !matches!(self.callbacks.side(direction), Callback::Nothing)
+    }
+
     /// Counts a passage without the callback.
     pub(super) fn skip(&self, cpu: CpuId, direction: Direction) {
         self.of(cpu).count(direction);

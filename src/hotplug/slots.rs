@@ -160,6 +160,8 @@ pub struct Slots<P: LocalCpu> {
     stops: AtomicBits,
     /// By row; rows that are no slots stay empty.
     rows: Box<[Slot<P>]>,
+    /// By row: the name of the step that is in the slot, or was the last one there.
+    names: Box<[SpinLock<Option<StepName>, P>]>,
 }
 
 impl<P: LocalCpu> Slots<P> {
@@ -168,6 +170,7 @@ impl<P: LocalCpu> Slots<P> {
         let slots = Slots {
             stops: AtomicBits::new(),
             rows: table.iter().map(|_| SpinLock::new(None)).collect(),
+            names: table.iter().map(|_| SpinLock::new(None)).collect(),
         };
         for (row, step) in table.iter().enumerate() {
             if !step.is_slot() {
@@ -180,6 +183,12 @@ impl<P: LocalCpu> Slots<P> {
     /// Returns the step in slot `row`; `None` if the slot is empty, or `row` isn't a slot.
     pub fn get(&self, row: usize) -> Option<Arc<Installed<P>>> {
         self.rows[row].lock().clone()
+    }
+
+    /// Returns the name of the step that is in slot `row`, or was the last one there; `None` if
+    /// there was none, or `row` isn't a slot.
+    pub fn last_name(&self, row: usize) -> Option<StepName> {
+        *self.names[row].lock()
     }
 
     /// Returns the steps that are installed, with their rows.
@@ -233,6 +242,9 @@ impl<P: LocalCpu> Slots<P> {
 
     /// Replaces what is in slot `row`; returns what was.
     fn put(&self, row: usize, step: Option<Arc<Installed<P>>>) -> Option<Arc<Installed<P>>> {
+        if let Some(step) = &step {
+            *self.names[row].lock() = Some(step.name());
+        }
         match step {
             Some(_) => self.stops.set(row, Ordering::Relaxed),
             None => self.stops.clear(row, Ordering::Relaxed),

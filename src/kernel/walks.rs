@@ -5,13 +5,14 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::hotplug::{
-    Part, PartKind, RecordedWalk, StepName, WalkLine, part_name, pass_a_still_point,
-    recorded_walks, way,
+    Part, PartKind, RecordedCall, RecordedWalk, StepName, WalkLine, part_name, pass_a_still_point,
+    recorded_calls, recorded_walks, way,
 };
 use crate::kernel::kernel;
 use crate::kernel::{Hw, print};
 use crate::platform::Platform;
 use crate::time::Instant;
+use crate::trace::Direction;
 
 /// Displays an instant as Linux does: seconds and microseconds since the counter started.
 pub(super) struct Seconds(pub(super) Instant);
@@ -44,7 +45,7 @@ fn log_last(cpu: CpuId, since: Instant, with_longest: bool) {
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
-    if let Some(walk) = walks_since(cpu, since).last() {
+    if let Some(walk) = history_since(cpu, since).0.last() {
         if log::log_enabled!(log::Level::Debug) {
             print_parts(walk);
         }
@@ -52,14 +53,20 @@ fn log_last(cpu: CpuId, since: Instant, with_longest: bool) {
     }
 }
 
-/// Prints all walks of `cpus`, as far as the trace rings still have them.
+/// Prints all walks of `cpus`, and the calls of installations and removals for them, as far as the
+/// trace rings still have them.
 ///
 /// # Context
 /// As for [`log_walk`].
 pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
     let cpus: Vec<CpuId> = cpus.collect();
     for cpu in cpus {
-        for walk in walks_since(cpu, Instant(0)) {
+        let (walks, calls) = history_since(cpu, Instant(0));
+        let mut calls = calls.iter().peekable();
+        for walk in walks {
+            while let Some(call) = calls.next_if(|call| call.at < walk.began) {
+                print_call(cpu, call);
+            }
             print_parts(&walk);
             print(format_args!(
                 "[{}] {}\n",
@@ -67,20 +74,25 @@ pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
                 line(&walk, false)
             ));
         }
+        for call in calls {
+            print_call(cpu, call);
+        }
     }
 }
 
-/// Returns the walks of `cpu` that the rings have from `since` on, in their order.
-fn walks_since(cpu: CpuId, since: Instant) -> Vec<RecordedWalk> {
+/// Returns the walks of `cpu`, and the calls of installations and removals for it, that the rings
+/// have from `since` on, in their order.
+fn history_since(cpu: CpuId, since: Instant) -> (Vec<RecordedWalk>, Vec<RecordedCall>) {
     let trace = &kernel().trace;
     let mut records = trace.walks_of(cpu, since);
+    let calls = recorded_calls(cpu, &records);
     // The rings of all CPUs are read only where a still point needs them.
     let stops_from = if pass_a_still_point(&records) {
         trace.add_stops(since, &mut records)
     } else {
         Instant(0)
     };
-    recorded_walks(cpu, &records, stops_from)
+    (recorded_walks(cpu, &records, stops_from), calls)
 }
 
 /// Displays the outcome and the duration of a walk in one line.
@@ -94,7 +106,7 @@ fn line(walk: &RecordedWalk, with_longest: bool) -> impl fmt::Display {
 }
 
 fn step_name(step: usize) -> StepName {
-    kernel().hotplug.step_name(step)
+    kernel().hotplug.last_step_name(step)
 }
 
 fn print_parts(walk: &RecordedWalk) {
@@ -104,22 +116,47 @@ fn print_parts(walk: &RecordedWalk) {
 }
 
 fn print_part(walk: &RecordedWalk, part: &Part) {
-    let (at, cpu, on) = (Seconds(part.at), walk.cpu, part.on);
-    let (direction, note) = match part.kind {
+    let (cpu, kind) = (walk.cpu, part.kind);
+    let (direction, note) = match kind {
         PartKind::Dead => {
-            print(format_args!("[{at}] CPU{cpu:<3} dead\n"));
+            print(format_args!("[{}] CPU{cpu:<3} dead\n", Seconds(part.at)));
             return;
         }
         PartKind::Step {
             direction, done, ..
-        } => match done {
-            Some(true) => (direction, ""),
-            Some(false) => (direction, "  FAILED"),
-            None => (direction, "  (not finished)"),
-        },
+        } => (direction, outcome(done)),
         _ => (walk.direction, ""),
     };
-    let way = way(direction);
+    print_row(cpu, direction, part, format_args!("{note}"));
+}
+
+/// Prints the call of an installation or a removal. It is in no walk.
+fn print_call(cpu: CpuId, call: &RecordedCall) {
+    let kind = PartKind::Step {
+        step: call.step,
+        direction: call.direction,
+        done: call.done,
+    };
+    let part = Part {
+        at: call.at,
+        on: call.on,
+        kind,
+        ticks: call.ticks,
+    };
+    let note = outcome(call.done);
+    print_row(cpu, call.direction, &part, format_args!("{note}  at rest"));
+}
+
+fn outcome(done: Option<bool>) -> &'static str {
+    match done {
+        Some(true) => "",
+        Some(false) => "  FAILED",
+        None => "  (not finished)",
+    }
+}
+
+fn print_row(cpu: CpuId, direction: Direction, part: &Part, note: fmt::Arguments<'_>) {
+    let (at, on, way) = (Seconds(part.at), part.on, way(direction));
     let name = part_name(part.kind, step_name);
     let ns = Hw::frequency().ticks_to_ns(part.ticks);
     print(format_args!(

@@ -22,6 +22,17 @@ fn every_event_survives_its_encoding() {
             step: 0,
             direction: Direction::Down,
         },
+        Event::CallBegin {
+            cpu: cpu(511),
+            step: 63,
+            direction: Direction::Up,
+        },
+        Event::CallEnd {
+            cpu: cpu(0),
+            step: 64,
+            direction: Direction::Down,
+            ok: true,
+        },
         Event::Stop { state: 4 },
         Event::Dead,
         Event::WalkBegin {

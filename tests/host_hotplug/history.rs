@@ -434,4 +434,20 @@ fn a_step_is_passed_from_its_begin_to_its_end() {
         assert_eq!(trace.passing_racy(cpu(AP)), passing, "{record:?}");
         assert_eq!(trace.passing_racy(cpu(CONTROL)), None);
     }
+    // The call of an installation too.
+    let (cpu, step, direction) = (cpu(AP), 5, Up);
+    let write = |event| trace.write::<Fake>(|| (cpu, Instant(0)), event);
+    write(Event::CallBegin {
+        cpu,
+        step,
+        direction,
+    });
+    assert_eq!(trace.passing_racy(cpu), Some(step));
+    write(Event::CallEnd {
+        cpu,
+        step,
+        direction,
+        ok: true,
+    });
+    assert_eq!(trace.passing_racy(cpu), None);
 }

@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use stillpoint::cpu::CpuId;
-use stillpoint::hotplug::{HotplugHost, RecordedWalk, pass_a_still_point, recorded_walks};
+use stillpoint::hotplug::{
+    HotplugHost, RecordedCall, RecordedWalk, pass_a_still_point, recorded_calls, recorded_walks,
+};
 use stillpoint::platform::Platform;
 use stillpoint::time::Instant;
 use stillpoint::trace::{Event, Trace};
@@ -44,6 +46,12 @@ impl Sim {
         };
         let walks = recorded_walks(cpu, &records, stops_from);
         walks.last().expect("it has walked").clone()
+    }
+
+    /// Returns the calls of installations and removals for `cpu` in the rings.
+    pub(crate) fn last_calls(cpu: CpuId) -> Vec<RecordedCall> {
+        let (since, trace) = machine().rings.get().expect("walks are recorded");
+        recorded_calls(cpu, &trace.walks_of(cpu, *since))
     }
 
     pub(super) fn write_down(at: Instant, event: Event) {

@@ -1,7 +1,9 @@
 //! What the trace rings have of a CPU.
 
+use alloc::vec::Vec;
+
 use stillpoint::cpu::CpuId;
-use stillpoint::hotplug::{RecordedWalk, recorded_walks};
+use stillpoint::hotplug::{RecordedCall, RecordedWalk, recorded_calls, recorded_walks};
 use stillpoint::kernel::kernel;
 use stillpoint::time::Instant;
 
@@ -11,4 +13,9 @@ pub fn last_walk(cpu: CpuId, since: Instant) -> Option<RecordedWalk> {
     let mut records = trace.walks_of(cpu, since);
     let stops_from = trace.add_stops(since, &mut records);
     recorded_walks(cpu, &records, stops_from).pop()
+}
+
+/// Returns the calls of installations and removals for `cpu` since `since`.
+pub fn calls_since(cpu: CpuId, since: Instant) -> Vec<RecordedCall> {
+    recorded_calls(cpu, &kernel().trace.walks_of(cpu, since))
 }

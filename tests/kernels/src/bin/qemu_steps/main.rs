@@ -26,6 +26,7 @@ mod storm;
 
 stillpoint::entry!(main);
 
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -37,12 +38,15 @@ use stillpoint::api::hotplug::{
 };
 use stillpoint::api::sync::{Completion, Mutex};
 use stillpoint::api::{Errno, thread};
-use stillpoint::kernel::kernel;
+use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::Platform;
+use stillpoint::trace::Direction;
 
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{last_cpu, leave_and_return, masks_say, secondaries, states_say};
 use kernel_support::memory::InUse;
 use kernel_support::unharmed::same;
+use kernel_support::walks::calls_since;
 
 /// What callbacks were called for.
 pub(crate) type Calls = Arc<Mutex<Vec<CpuId>>>;
@@ -60,6 +64,7 @@ fn main() {
     let before = InUse::settled();
     ktap.check("CPUs are called in order, and followed", follows());
     ktap.check("a failed installation is undone", fails());
+    ktap.check("the trace has the calls", calls_are_recorded());
     ktap.check("all slots can be in use, and are reused", all_slots());
     ktap.check("instances come and go", instances());
     ktap.check("instances are prepared before their CPU runs", prepares());
@@ -163,6 +168,27 @@ fn fails() -> bool {
         .startup(start)
         .teardown(move |cpu| prepare.lock().push(cpu));
     on_them & failed(step.install().err())
+}
+
+/// Each CPU has its two calls, on itself.
+fn calls_are_recorded() -> bool {
+    let since = Hw::now();
+    let step = EnableStep::new("traced")
+        .startup(|_| Ok(()))
+        .teardown(|_| Ok(()));
+    let removed = step.install().is_ok_and(|step| step.remove().is_ok());
+    let sound = possible().iter().all(|cpu| {
+        let calls = calls_since(cpu, since);
+        let name = |step| kernel().hotplug.last_step_name(step).to_string();
+        let said = calls
+            .iter()
+            .map(|call| (call.on, call.direction, name(call.step), call.done));
+        let wanted = [Direction::Up, Direction::Down]
+            .map(|direction| (cpu, direction, "enable:traced".to_string(), Some(true)));
+        let said: Vec<(CpuId, Direction, String, Option<bool>)> = said.collect();
+        same("calls", said, Vec::from(wanted))
+    });
+    removed & sound
 }
 
 fn all_slots() -> bool {
