@@ -196,3 +196,14 @@ fn a_thread_whose_cpu_went_goes_to_an_idle_one() {
         assert_eq!(thread.cpu(), cpu(2), "CPU 0 runs this");
     });
 }
+
+/// While the machine boots no CPU is active, and threads are woken all the same.
+#[test]
+fn no_thread_parts_from_its_cpus_at_boot() {
+    start_log();
+    Sim::run(2, || {
+        // A CPU logs what it has noted when it is idle.
+        Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
+        assert_eq!(said("main"), [""; 0]);
+    });
+}
