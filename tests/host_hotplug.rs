@@ -14,6 +14,8 @@ mod batch_lines;
 mod batches;
 #[path = "host_hotplug/batches_up.rs"]
 mod batches_up;
+#[path = "host_hotplug/batches_up_quarantined.rs"]
+mod batches_up_quarantined;
 #[path = "host_hotplug/call_records.rs"]
 mod call_records;
 #[path = "host_hotplug/calls.rs"]

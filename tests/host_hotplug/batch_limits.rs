@@ -407,7 +407,7 @@ fn each_that_is_in_time_gives_the_next_its_limit() {
 }
 
 /// Takes `gone` down such that it isn't seen off; it stays on from then on, and it alone.
-fn quarantine(gone: CpuId) {
+pub(crate) fn quarantine(gone: CpuId) {
     set_limits();
     Sim::script(|script| script.off = Off::After(NEVER));
     let refused = None;

@@ -33,7 +33,7 @@ fn others(cpus: usize) -> CpuMask {
 }
 
 /// Returns the error of a step that failed on CPU `number`, which is off again.
-fn failed_at(number: usize, step: &'static str, error: StepError) -> CpuUpError {
+pub(crate) fn failed_at(number: usize, step: &'static str, error: StepError) -> CpuUpError {
     CpuUpError::Step {
         cpu: cpu(number),
         step: step.into(),
@@ -42,7 +42,7 @@ fn failed_at(number: usize, step: &'static str, error: StepError) -> CpuUpError 
 }
 
 /// Runs `test` on a machine of `cpus` CPUs, once for each of `ways`.
-fn in_each_way(ways: &[Parallel], cpus: usize, test: fn(Parallel)) {
+pub(crate) fn in_each_way(ways: &[Parallel], cpus: usize, test: fn(Parallel)) {
     for how in ways.iter().copied() {
         Sim::run(cpus, move || {
             set_limits();
@@ -120,7 +120,7 @@ fn a_window_joins_under_one_hold_of_the_stop_mutex() {
 }
 
 /// Has the CPU that is called as number `nth` be answered with `answer`, and start after `starts`.
-fn nth_call(nth: usize, answer: Result<(), PsciError>, starts: u64) {
+pub(crate) fn nth_call(nth: usize, answer: Result<(), PsciError>, starts: u64) {
     Sim::script(|script| {
         let good = script.on[0];
         for _ in 0..nth {

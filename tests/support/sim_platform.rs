@@ -316,7 +316,13 @@ impl HotplugHost for Sim {
     }
 
     fn empty_heap_cache(cpu: CpuId) {
-        let beyond = state().cpus[cpu.index()].beyond;
+        let (beyond, empties) = {
+            let state = state();
+            (state.cpus[cpu.index()].beyond, state.script.empties)
+        };
+        if let Some(empties) = empties {
+            empties(cpu);
+        }
         let word = Handshake(Self::handshake_word(cpu)).state();
         let dead = word == SyncState::Dead;
         assert!(

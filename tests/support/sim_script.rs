@@ -55,6 +55,8 @@ pub(crate) struct Script {
     pub(crate) stacks: Option<u32>,
     /// Is called before each step, by the thread that passes it.
     pub(crate) before_step: Option<fn(usize, Direction)>,
+    /// Is called when the heap cache of a CPU is emptied.
+    pub(crate) empties: Option<fn(CpuId)>,
 }
 
 impl Script {
@@ -77,6 +79,7 @@ impl Script {
             fails: Vec::new(),
             stacks: None,
             before_step: None,
+            empties: None,
         }
     }
 
