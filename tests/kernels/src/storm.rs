@@ -1,17 +1,22 @@
-//! Threads that each do the same again and again, beside others that take CPUs down and up.
+//! Threads that each do the same again and again, beside others that take CPUs down and up, one or
+//! several at a time, in each of the ways of `cpuhp.parallel=`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use stillpoint::api::hotplug::{cpu_down, cpu_up};
+use stillpoint::api::hotplug::{cpu_down, cpu_up, cpus_down, cpus_up};
 use stillpoint::api::thread::{self, JoinHandle};
 use stillpoint::api::time;
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::Parallel;
+use stillpoint::kernel::kernel;
 use stillpoint::println;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 
 use crate::case::told;
 use crate::machine::secondaries;
+use crate::unharmed::same;
 use crate::xorshift::Random;
 
 /// How many threads move CPUs.
@@ -27,9 +32,17 @@ fn move_cpus(random: &mut Random) -> bool {
         return true;
     }
     let cpu = others[random.below(others.len())];
-    match random.below(2) {
-        0 => cpu_down(cpu).is_ok(),
-        _ => cpu_up(cpu).is_ok(),
+    let is_one = |_: &CpuId| random.below(2) == 0;
+    let some: CpuMask = others.into_iter().filter(is_one).collect();
+    let how = Parallel::ALL[random.below(Parallel::ALL.len())];
+    match random.below(4) {
+        0 => same("down", cpu_down(cpu), Ok(())),
+        1 => same("up", cpu_up(cpu), Ok(())),
+        2 => same("down together", cpus_down(&some), Ok(())),
+        _ => {
+            kernel().hotplug.set_parallel(how);
+            same("up together", cpus_up(&some), Ok(()))
+        }
     }
 }
 
@@ -54,6 +67,7 @@ fn worker(seed: u64, over: &Arc<AtomicBool>, turn_fn: TurnFn) -> JoinHandle<Opti
 /// boot argument `seconds=` says. Returns whether all turns went right, and all CPUs are back.
 pub fn storm_of_registrations(registers: u64, register_fn: TurnFn, seconds: u64) -> bool {
     let over = Arc::new(AtomicBool::new(false));
+    let how = kernel().hotplug.parallel();
     let workers = |seeds: core::ops::Range<u64>, turn_fn: TurnFn| -> Vec<_> {
         seeds.map(|seed| worker(seed, &over, turn_fn)).collect()
     };
@@ -69,6 +83,7 @@ pub fn storm_of_registrations(registers: u64, register_fn: TurnFn, seconds: u64)
     };
     let (registered, moved) = (sum(registering), sum(moving));
     println!("# {registered:?} registrations, {moved:?} operations");
+    kernel().hotplug.set_parallel(how);
     let back = secondaries().into_iter().all(|cpu| cpu_up(cpu).is_ok());
     back && registered.is_some() && moved.is_some()
 }
