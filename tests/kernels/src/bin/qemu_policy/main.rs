@@ -8,7 +8,7 @@
 //@ long: 2 20
 //@ cases: urgent ladder balance odd pile drain weights classes bound
 //@ cases: sleepers beside light
-//@ case: balance|weights
+//@ case: balance|weights|sleepers
 //@ long: 2 4 20
 //@ case: bound
 //@ long: 2 4 20

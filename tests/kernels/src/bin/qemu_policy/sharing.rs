@@ -14,23 +14,26 @@ use kernel_support::coming::Coming;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::last_cpu;
 
-/// For how long they are looked at. Equal times are promised for a second, within a slice and
-/// 5 %. Here a thread may be a slice before another one at the beginning and a slice behind it
-/// at the end, so all bounds have two slices.
+/// For how long most are looked at: less than the second for which shares are promised, and
+/// enough for what was wrong with them.
 const WINDOW: Duration = Duration::from_millis(240);
 
-/// Returns for how long each thread of `team` has a CPU in [`WINDOW`], as the kernel counts it.
-fn times(team: &Team) -> Vec<Duration> {
+/// For how long threads that sleep are looked at: they drift apart slowly.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Returns for how long each thread of `team` has a CPU in `window`, as the kernel counts it.
+fn times(team: &Team, window: Duration) -> Vec<Duration> {
     thread::sleep(ms(20));
     let before = team.used();
-    thread::sleep(WINDOW);
+    thread::sleep(window);
     let used = team.used().into_iter().zip(before);
     used.map(|(after, before)| after - before).collect()
 }
 
-/// Returns whether the times of `team` differ by less than `bound_fn` returns for their mean.
-fn are_equal(team: &Team, bound_fn: impl Fn(Duration) -> Duration) -> bool {
-    let times = times(team);
+/// Returns whether the times of `team` in `window` differ by less than `bound_fn` returns for
+/// their mean.
+fn are_equal(team: &Team, window: Duration, bound_fn: impl Fn(Duration) -> Duration) -> bool {
+    let times = times(team, window);
     let most = times.iter().max().copied().unwrap_or_default();
     let least = times.iter().min().copied().unwrap_or_default();
     let count = u32::try_from(times.len()).expect("a team is small");
@@ -40,6 +43,7 @@ fn are_equal(team: &Team, bound_fn: impl Fn(Duration) -> Duration) -> bool {
 }
 
 pub(crate) fn sleepers(ktap: &mut Ktap) {
+    // Where waking doesn't end a turn, these run in step on four CPUs.
     let often = (ms(1), Duration::from_micros(100));
     ktap.check(
         "equal threads that sleep before their slices end have equal time",
@@ -62,7 +66,7 @@ pub(crate) fn sleepers(ktap: &mut Ktap) {
 fn sleepers_are_equal(script: Script) -> bool {
     let cpus = all_cpus().count();
     let team = Team::sleepers((cpus + cpus / 2 + 1) | 1, script);
-    let equal = are_equal(&team, |mean| 2 * NORMAL_SLICE + mean / 20);
+    let equal = are_equal(&team, SECOND, |mean| NORMAL_SLICE + mean / 20);
     team.end();
     equal
 }
@@ -74,7 +78,7 @@ pub(crate) fn beside(ktap: &mut Ktap) {
         let pair = CpuMask::of(CpuId::BOOT).or(&CpuMask::of(last_cpu()));
         let realtime = Worker::with_script(on(last_cpu()).class(fifo(10)), (ms(3), ms(2)));
         let team = Team::equals(2, &Builder::new().affinity(pair));
-        let equal = are_equal(&team, |mean| 2 * NORMAL_SLICE + mean / 10);
+        let equal = are_equal(&team, WINDOW, |mean| 2 * NORMAL_SLICE + mean / 10);
         team.end();
         realtime.end();
         equal
@@ -94,7 +98,7 @@ pub(crate) fn light(ktap: &mut Ktap) {
             .nice(Nice::MAX);
         let light = Worker::with_script(light, (ms(1), Duration::from_micros(100)));
         let team = Team::of([busy, light]);
-        let times = times(&team);
+        let times = times(&team, WINDOW);
         println!("# {times:?}");
         team.end();
         times[1]
