@@ -7,7 +7,7 @@
 //@ timeout: 240
 //@ long: 2 20
 //@ cases: urgent ladder balance odd pile drain weights classes bound
-//@ cases: sleepers beside light
+//@ cases: sleepers beside light stops
 //@ case: balance|weights|sleepers
 //@ long: 2 4 20
 //@ case: bound
@@ -26,6 +26,7 @@ mod drain;
 mod ladder;
 mod pile;
 mod sharing;
+mod stops;
 mod team;
 mod urgent;
 mod weights;
@@ -49,6 +50,7 @@ fn main() {
         "sleepers" => sharing::sleepers(&mut ktap),
         "beside" => sharing::beside(&mut ktap),
         "light" => sharing::light(&mut ktap),
+        "stops" => stops::stops(&mut ktap),
         _ => classes::classes(&mut ktap),
     }
     ktap.finish()
