@@ -246,6 +246,19 @@ fn equal_threads_share_what_realtime_threads_leave_if_each_has_a_cpu() {
 }
 
 #[test]
+fn equal_threads_share_what_several_realtime_threads_leave() {
+    with_seeds(1, |seed| {
+        let nice = any_nice(&mut Random::new(seed));
+        among::equals_share_what_several_leave(seed, nice);
+    });
+}
+
+#[test]
+fn equal_threads_share_what_realtime_threads_leave_if_one_cpu_is_free() {
+    among::equals_share_with_one_cpu_free();
+}
+
+#[test]
 fn equal_threads_that_sleep_before_their_slices_end_get_equal_time() {
     among::sleepers_share_if_one_cpu_has_one_more();
     with_seeds(1, among::equals_that_sleep_share);

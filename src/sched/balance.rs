@@ -26,15 +26,15 @@
 //!   because it has the CPU back in a moment. In a stop of the machine all CPUs do this at
 //!   once: threads that moved would all go to the last CPU whose stopper runs. What was put
 //!   off is looked at when the stopper leaves.
-//! - **behind-moves**: at the end of a slice, or when threads have waited for a slice behind
-//!   more urgent ones ([`help`](crate::sched::help)), or when a slice has passed since the last
-//!   look and a thread waits for its turn, the ordinary thread that waits and is
-//!   furthest behind moves to a CPU with less load where it would be next, before a thread that
-//!   leads it by a slice, or by less if many wait here; and to any CPU whose running thread
-//!   leads it by more than two slices: then something else takes time here, such as realtime
-//!   threads that run for less than a slice. `Lags` of `fair` has the distances, which are
-//!   those of the thread's own weight. If no ordinary thread had this CPU for a slice, it moves
-//!   to any that runs an ordinary one.
+//! - **behind-moves**: at the end of a slice, or when threads have waited for a slice behind more
+//!   urgent ones ([`help`](crate::sched::help)), or when a slice has passed since the last look
+//!   and a thread waits for its turn, the ordinary thread that waits and is furthest behind moves
+//!   to a CPU with less load where it would be next, before a thread that leads it by a slice, or
+//!   by less if many wait here; and to any CPU whose running thread leads it by more than two
+//!   slices: then something else takes time here, such as realtime threads that run for less than
+//!   a slice. `Lags` of `fair` has the distances, which are those of the thread's own weight. A
+//!   thread that waits behind a realtime one and is ahead of those elsewhere stays: they need the
+//!   time more.
 
 #![forbid(unsafe_code)]
 
@@ -394,7 +394,6 @@ impl<P: SchedHost> Scheduler<P> {
         let floor = queue.settle_floor();
         let clock = self.clock.fetch_max(floor, Ordering::Relaxed).max(floor);
         queue.forgive(clock);
-        let starved = queue.help.starves() && queue.runs_urgent();
         let distances = queue.distances();
         let load = queue.weight();
         let cpus = P::masks().possible().count();
@@ -419,7 +418,7 @@ impl<P: SchedHost> Scheduler<P> {
             let leads_by = |lag: u64, ahead: u64| ahead.saturating_sub(at) > lag;
             let fits = leads_by(lags.behind_running, front.running)
                 || (leads_by(lags.behind_next, front.next) && there.weight() < load);
-            if (fits || starved) && best.is_none_or(|(most, _)| front.running > most) {
+            if fits && best.is_none_or(|(most, _)| front.running > most) {
                 best = Some((front.running, other));
             }
         }

@@ -44,21 +44,23 @@
 //!   all of -20 to 19 a thread gets a quarter of its share at least, but for two slices: the
 //!   slice of a light thread is more than its share of a second there.
 //! - **equals-are-max-min-fair**: over a second equal threads that compute for ever get what
-//!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice. So
-//!   equal threads with the same CPUs get equal time, and differ by no more than that. That
-//!   holds for every niceness, if a timer interrupt comes when it should. If it comes late, or
-//!   the slices of the CPUs end at different times, it is two slices, if those are more: with
-//!   more than twelve threads for each CPU. The reason is that a CPU takes the thread that has
-//!   had least, by however little. Two threads that are never apart by more than a slice may
-//!   change their order, so that one is a slice before the other when a second begins, and a
-//!   slice behind it when it ends. If a realtime thread takes a part of some CPUs, for however
-//!   long at a time, they differ by 10 % and two slices at most. Threads of niceness 0 that
-//!   all sleep before their slices end share as if they computed for ever, if there are half
-//!   as many again as CPUs, and one more. With fewer, a thread that finds an idle CPU each
-//!   time it wakes waits for no other: they differ by 20 % and two slices at most. When CPUs
-//!   have come, a crowded CPU hands them one thread at the end of each slice. Until
-//!   all are spread and those that waited have caught up, they also differ by what a thread
-//!   may be owed (credit-is-bounded).
+//!   max-min fairness gives them on the CPUs that they may use, within 5 % and a slice. So equal
+//!   threads with the same CPUs get equal time, and differ by no more than that. That holds for
+//!   every niceness, if a timer interrupt comes when it should. If it comes late, or the slices
+//!   of the CPUs end at different times, it is two slices, if those are more: with more than
+//!   twelve threads for each CPU. The reason is that a CPU takes the thread that has had least,
+//!   by however little. Two threads that are never apart by more than a slice may change their
+//!   order, so that one is a slice before the other when a second begins, and a slice behind it
+//!   when it ends. If realtime threads take a part of some CPUs, for however long at a time, they
+//!   differ by 10 % and two slices at most: beside a single one, beside several that sleep and
+//!   wake in step, and beside others if there are more ordinary threads than CPUs. With fewer, a
+//!   thread that finds an idle CPU each time it is preempted is never looked after. Threads of
+//!   niceness 0 that all sleep before their slices end share as if they computed for ever, if
+//!   there are half as many again as CPUs, and one more. With fewer, a thread that finds an idle
+//!   CPU each time it wakes waits for no other: they differ by 20 % and two slices at most. When
+//!   CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until all are
+//!   spread and those that waited have caught up, they also differ by what a thread may be owed
+//!   (credit-is-bounded).
 //! - **movers-go-first**: a thread that comes from another queue, two slices behind the thread
 //!   that runs, ends that thread's turn. If it waited, the CPU that it has left could only
 //!   take it back: what waits there is behind, and what is ahead runs. A thread that is closer

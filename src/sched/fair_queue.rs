@@ -136,17 +136,15 @@ impl<P: SchedHost> RunQueue<P> {
         }
     }
 
-    /// Returns where this CPU is, if it runs an ordinary thread, or a more urgent one that has
-    /// taken the CPU from an ordinary one for a moment, which is next. A thread that comes is
-    /// next if it is before the first that waits, and before where the running thread will be at
-    /// the end of a slice.
+    /// Returns where this CPU is, if it has an ordinary thread: the one that runs or, behind a
+    /// more urgent one, the one that is next. A thread that comes is next if it is before the
+    /// first that waits, and before where the running thread will be at the end of a slice.
     pub(crate) fn front(&mut self) -> Option<Front> {
         self.charge_current();
         let current = self.current.as_deref();
         let first = self.ready.first_ordinary();
         let Some(current) = current.filter(|current| current.urgency.is_ordinary()) else {
-            let first = first.filter(|_| self.help.is_broken())?;
-            let runtime = self.line.absolute(first.share.runtime());
+            let runtime = self.line.absolute(first?.share.runtime());
             return Some(Front {
                 running: runtime,
                 next: runtime,

@@ -24,20 +24,11 @@ pub(crate) struct Help {
     due: Option<Instant>,
     /// The rest of the slice, in ticks; 0: a whole one.
     left: u64,
-    /// An ordinary thread has had the CPU during the slice.
-    broken: bool,
-    /// The last slice was over, and no ordinary thread had the CPU in it.
-    starves: bool,
 }
 
 impl Help {
     pub(crate) const fn new() -> Help {
-        Help {
-            due: None,
-            left: 0,
-            broken: false,
-            starves: false,
-        }
+        Help { due: None, left: 0 }
     }
 
     /// Returns when the slice is over, if a thread waits.
@@ -55,35 +46,21 @@ impl Help {
         due
     }
 
-    /// Notes that the running thread leaves the CPU at `now`, for one that is `urgent` or for
-    /// an ordinary one.
-    pub(crate) fn pause(&mut self, now: Instant, urgent: bool) {
+    /// Notes that the running thread leaves the CPU at `now`.
+    pub(crate) fn pause(&mut self, now: Instant) {
         if let Some(due) = self.due.take() {
             self.left = due.ticks_since(now).max(1);
-            self.broken |= !urgent;
         }
     }
 
     /// Ends the slice if it is over at `now`. Returns whether it is.
     pub(crate) fn end(&mut self, now: Instant) -> bool {
         let over = self.due.is_some_and(|due| now >= due);
-        self.starves = over && !self.broken;
         if over {
             self.due = None;
             self.left = 0;
-            self.broken = false;
         }
         over
-    }
-
-    /// Returns whether an ordinary thread has had the CPU since the last look.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken
-    }
-
-    /// Returns whether a slice is just over in which no ordinary thread had the CPU.
-    pub(crate) fn starves(&self) -> bool {
-        self.starves
     }
 }
 
@@ -101,23 +78,19 @@ mod tests {
     fn parts_of_a_slice_add_up() {
         let mut it = Help::new();
         assert_eq!(it.begin(at(0), SLICE), at(400));
-        it.pause(at(300), false);
+        it.pause(at(300));
         assert_eq!(it.due(), None);
         assert_eq!(it.begin(at(500), SLICE), at(600));
         assert!(!it.end(at(599)) && it.end(at(600)));
-        assert!(!it.starves(), "an ordinary thread ran");
+        assert!(!it.end(at(600)));
         assert_eq!(it.begin(at(600), SLICE), at(1000));
-        it.pause(at(700), true);
-        assert_eq!(it.begin(at(700), SLICE), at(1000));
-        assert!(it.end(at(1000)) && it.starves());
-        assert!(!it.end(at(1000)) && !it.starves());
     }
 
     #[test]
     fn a_slice_that_is_over_already_is_looked_at_next() {
         let mut it = Help::new();
         let _ = it.begin(at(0), SLICE);
-        it.pause(at(500), false);
+        it.pause(at(500));
         assert_eq!(it.begin(at(900), SLICE), at(901));
     }
 }

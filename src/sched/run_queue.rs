@@ -405,8 +405,7 @@ impl<P: SchedHost> RunQueue<P> {
     /// Notes that a thread behind which others wait has just left the CPU.
     #[cold]
     fn pause_help(&mut self) {
-        let urgent = self.runs_urgent();
-        self.help.pause(self.charged, urgent);
+        self.help.pause(self.charged);
     }
 
     /// Puts `current`, which gives the CPU away, where its state says. Returns the thread

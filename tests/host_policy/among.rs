@@ -104,7 +104,7 @@ pub(crate) fn equals_share_what_is_left(seed: u64, nice: i8) {
     let tenth = [MS / 10, MS / 2, MS, 4 * MS][random.below(4)];
     let part = 1 + random.below(6) as u64;
     let realtime = (class, on, part * tenth, (10 - part) * tenth);
-    share_what_is_left(seed, cpus, (count, nice), realtime);
+    share_what_is_left(seed, cpus, (count, nice), &[realtime]);
 }
 
 /// Checks the same with a thread for each CPU: none waits but the one beside the realtime
@@ -113,7 +113,52 @@ pub(crate) fn equals_share_a_cpu_each() {
     for cpus in 2..=4 {
         for class in [fifo(10), round_robin(10)] {
             for (computes, sleeps) in [(MS, 4 * MS), (3 * MS, 2 * MS), (30 * MS, 5 * MS)] {
-                share_what_is_left(1, cpus, (cpus, 0), (class, 1, computes, sleeps));
+                let realtime = (class, 1, computes, sleeps);
+                share_what_is_left(1, cpus, (cpus, 0), &[realtime]);
+            }
+        }
+    }
+}
+
+/// Checks the same beside several realtime threads: in step, or each in its own rhythm if no
+/// ordinary thread can find a CPU for itself.
+pub(crate) fn equals_share_what_several_leave(seed: u64, nice: i8) {
+    let mut random = Random::new(seed);
+    let cpus = 1 + random.below(6);
+    let in_step = random.below(2) == 0;
+    let count = if in_step { 1 } else { cpus + 1 } + random.below(3 * cpus);
+    let class = [fifo(10), round_robin(10)][random.below(2)];
+    let some = 1 + random.below(cpus);
+    let anywhere = in_step && random.below(2) == 0;
+    let mut rhythm = || {
+        let tenth = [MS / 10, MS / 2, MS, 4 * MS][random.below(4)];
+        let part = 1 + random.below(6) as u64;
+        (part * tenth, (10 - part) * tenth)
+    };
+    let together = rhythm();
+    let of_cpu = |index: usize| {
+        let on = if anywhere {
+            (1 << cpus) - 1
+        } else {
+            1 << index
+        };
+        let (computes, sleeps) = if in_step { together } else { rhythm() };
+        (class, on, computes, sleeps)
+    };
+    let realtime: Vec<Realtime> = (0..some).map(of_cpu).collect();
+    share_what_is_left(seed, cpus, (count, nice), &realtime);
+}
+
+/// Checks the same with four threads for each CPU, and realtime threads in step on all CPUs but
+/// one: that one must not take the threads of the others that are ahead.
+pub(crate) fn equals_share_with_one_cpu_free() {
+    for cpus in [5, 6] {
+        for tenth in [MS, 2 * MS, 4 * MS] {
+            for part in [3, 5, 6] {
+                let realtime =
+                    |index| (fifo(10), 1_u32 << index, part * tenth, (10 - part) * tenth);
+                let realtime: Vec<Realtime> = (0..cpus - 1).map(realtime).collect();
+                share_what_is_left(1, cpus, (4 * cpus, 10), &realtime);
             }
         }
     }
@@ -168,20 +213,16 @@ fn sleepers_share(
     have_equal_time(&mut world, count, cpus, bound_fn, &what);
 }
 
-/// Runs a number of equal threads, of a niceness, beside a realtime one.
-fn share_what_is_left(seed: u64, cpus: usize, (count, nice): (usize, i8), realtime: Realtime) {
-    let (class, on, computes, sleeps) = realtime;
+/// Checks that a number of equal threads, of a niceness, get equal time beside `realtime`.
+fn share_what_is_left(seed: u64, cpus: usize, (count, nice): (usize, i8), realtime: &[Realtime]) {
     let mut world = start(seed, cpus, &vec![(nice, (1 << cpus) - 1); count]);
-    world.spawn_as(class, Nice::default(), mask(on));
-    let thread = world.workers.last_mut().expect("a CPU is up");
-    thread.set_script(vec![(computes, sleeps)]);
-    have_equal_time(
-        &mut world,
-        count,
-        cpus,
-        loose(10),
-        &format!("of niceness {nice} beside {realtime:?}"),
-    );
+    for (class, on, computes, sleeps) in realtime {
+        world.spawn_as(*class, Nice::default(), mask(*on));
+        let thread = world.workers.last_mut().expect("a CPU is up");
+        thread.set_script(vec![(*computes, *sleeps)]);
+    }
+    let what = format!("of niceness {nice} beside {realtime:?}");
+    have_equal_time(&mut world, count, cpus, loose(10), &what);
 }
 
 /// Returns by how much times may differ: by `percent` of their mean and two slices, which are
