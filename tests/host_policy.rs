@@ -293,6 +293,18 @@ fn weights_hold_beside_heavy_threads_that_are_behind() {
 }
 
 #[test]
+fn weights_hold_if_some_begin_alone_and_others_beside_light_threads() {
+    let nices = [
+        -20, 15, 18, 14, 16, -7, -19, -12, -20, -13, 8, -20, 2, 17, -20, -5,
+    ];
+    shares::weights_hold(724, 7, &nices);
+    let nices = [
+        9, -5, -12, -12, -17, -17, 19, 14, 10, 2, 13, -13, -20, -17, 11, -20, 9, 6, -17, 0,
+    ];
+    shares::weights_hold(722, 6, &nices);
+}
+
+#[test]
 fn a_yield_waits_for_equals() {
     shares::a_yield_waits_for_equals();
 }

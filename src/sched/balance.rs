@@ -412,6 +412,7 @@ impl<P: SchedHost> Scheduler<P> {
             let Some(mut there) = self.queue(other).try_lock_irqsave() else {
                 continue;
             };
+            there.forgive_lone(at, thread.share.weight());
             let Some(front) = there.front() else {
                 continue;
             };

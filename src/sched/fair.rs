@@ -78,6 +78,12 @@
 //!   `forgive`, or than what a light thread uses up in that time if that is the next that can
 //!   move, is lifted with all its threads, so that their order stays. Threads that affinity
 //!   holds on a crowded CPU owe nothing to the others later.
+//! - **the-lone-are-owed-little**: a thread that is alone on its CPU has all that it can get,
+//!   however far it is behind. When the CPU of one that waits looks there, the lone thread is
+//!   brought to within `carried` of that one, or what that one uses up in that time if it is
+//!   light: after one slice a light thread is far ahead, which says nothing about the others.
+//!   Else heavy threads that began beside light ones, whose turns are long on the scale, would
+//!   crowd for seconds, until one has caught up that began alone.
 //! - **stalls-are-forgiven**: a thread behind which others wait loses the CPU when its slice is
 //!   over. If it has had the CPU for more than `forgive` all the same, the CPU itself stood
 //!   still, as that of a guest does that its host pauses, and the thread is charged for
@@ -336,6 +342,13 @@ impl TimeLine {
         self.floor
     }
 
+    /// Lifts the queue so that its thread at `offset` is no further behind `absolute` than
+    /// `reach` (the-lone-are-owed-little).
+    pub(crate) fn lift_to(&mut self, offset: u64, absolute: u64, reach: Reach) {
+        let least = absolute.saturating_sub(reach.before);
+        self.lift += least.saturating_sub(self.absolute(offset));
+    }
+
     /// Lifts the queue with all its threads, if it is too far behind `clock` for one of
     /// `weight` that may move (debts-are-forgiven).
     pub(crate) fn forgive(&mut self, clock: u64, distances: &Distances, weight: u32) {
@@ -397,6 +410,18 @@ mod tests {
         assert_eq!(line.admit(0, D.reach(true, WEIGHT_0)), 9_500);
         assert_eq!(line.admit(0, D.reach(true, 10 * WEIGHT_0)), 9_500);
         assert_eq!(line.admit(0, D.reach(true, WEIGHT_0 / 8)), 6_000);
+    }
+
+    #[test]
+    fn a_lone_thread_is_lifted_to_within_reach() {
+        let mut line = TimeLine::new();
+        let lone = line.begin(1_000, 1_000, REACH);
+        line.lift_to(lone, 1_100, REACH);
+        assert_eq!(line.absolute(lone), 1_000);
+        line.lift_to(lone, 3_000, REACH);
+        assert_eq!(line.absolute(lone), 2_900);
+        line.lift_to(lone, 1_000, REACH);
+        assert_eq!(line.absolute(lone), 2_900, "it never falls");
     }
 
     #[test]

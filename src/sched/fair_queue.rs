@@ -136,6 +136,19 @@ impl<P: SchedHost> RunQueue<P> {
         }
     }
 
+    /// Forgives an ordinary thread that runs here alone what it is behind `at`, where one of
+    /// `weight` waits, but for what that one would be owed if it moved
+    /// (`the-lone-are-owed-little` of [`fair`](crate::sched::fair)).
+    pub(crate) fn forgive_lone(&mut self, at: u64, weight: u32) {
+        self.charge_current();
+        let current = self.current.as_deref();
+        let current = current.filter(|current| current.urgency.is_ordinary());
+        if let Some(lone) = current.filter(|_| self.ready.weight() == 0) {
+            let reach = self.distances.reach(true, weight);
+            self.line.lift_to(lone.share.runtime(), at, reach);
+        }
+    }
+
     /// Returns where this CPU is, if it has an ordinary thread: the one that runs or, behind a
     /// more urgent one, the one that is next. A thread that comes is next if it is before the
     /// first that waits, and before where the running thread will be at the end of a slice.
