@@ -38,7 +38,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::report::Report;
 use crate::sched::{RunQueue, SchedHost, Scheduler, Thread};
@@ -252,15 +252,20 @@ impl<P: SchedHost> Scheduler<P> {
     /// IRQs masked; no queue locked.
     #[inline(never)]
     pub(super) fn push_urgent(&self, from: CpuId, masked: &IrqGuard<P>) {
-        let mut from = from;
+        // Here, and then where one was pushed to.
+        let mut uneven = CpuMask::of(from);
         // A thread that is pushed goes to a CPU that is less urgent each time, or is the
         // last one: the bound is for CPUs that change meanwhile, and push by themselves.
-        for _ in 0..2 * P::masks().possible().count() {
-            let Some((thread, to)) = self.take_pushable(from, masked) else {
+        for _ in 0..4 * P::masks().possible().count() {
+            let Some(at) = uneven.first() else {
                 return;
             };
+            let Some((thread, to)) = self.take_pushable(at, masked) else {
+                uneven.remove(at);
+                continue;
+            };
             if self.enqueue_once(to, thread, masked) {
-                from = to;
+                uneven.insert(to);
             }
         }
     }
