@@ -308,6 +308,7 @@ fn a_trigger_changes_that_of_one_interrupt() {
         let config = [before[0], before[1] & !edge];
         assert_eq!(gic.state().config, config, "{version:?}");
         assert_ne!(gic.state().enabled & 1 << 27, 0, "{version:?}");
+        assert_eq!(gic.wrong(), vec![], "{version:?}");
     }
 }
 

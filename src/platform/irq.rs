@@ -162,7 +162,8 @@ pub trait IrqChip: Sync {
     /// [`IrqChipError::PrioritiesUnusable`] if the mask doesn't separate them.
     fn check_priorities(&self) -> Result<(), IrqChipError>;
 
-    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, on.
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, on. It is off, as
+    /// [`IrqChip::early_init_cpu`] and [`IrqChip::disable_ppi`] leave it.
     fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger);
 
     /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, off.

@@ -219,7 +219,15 @@ impl FakeGic {
             IGRPMODR if group_is_ours => state.modifier = value,
             IGROUPR | IGRPMODR => {}
             ICFGR => {}
-            _ if offset == ICFGR + 4 => state.config[1] = value,
+            _ if offset == ICFGR + 4 => {
+                // The trigger of an interrupt that is on may not change.
+                let changed = state.config[1] ^ value;
+                let mut on = (16..32).filter(|ppi| state.enabled & 1 << ppi != 0);
+                if on.any(|ppi| changed >> ((ppi - 16) * 2) & 0b11 != 0) {
+                    self.wrong.borrow_mut().push((offset, value));
+                }
+                state.config[1] = value;
+            }
             _ if (IPRIORITYR..IPRIORITYR + 32).contains(&offset) => {
                 for (at, byte) in value.to_le_bytes().into_iter().enumerate() {
                     let number = offset - IPRIORITYR + at;

@@ -152,7 +152,11 @@ fn write_our_bits(registers: &impl PrivateRegisters, offset: usize, bits: u32) {
 fn set_trigger(registers: &impl PrivateRegisters, ppi: u32, trigger: Trigger) {
     let ppi = ppi as usize;
     let offset = ICFGR + ppi / 16 * 4;
-    registers.write(offset, with_trigger(registers.read(offset), ppi, trigger));
+    let before = registers.read(offset);
+    let after = with_trigger(before, ppi, trigger);
+    if after != before {
+        registers.write(offset, after);
+    }
 }
 
 /// Returns `value`, the present value of the trigger register of interrupt `intid`, with

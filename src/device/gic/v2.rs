@@ -117,10 +117,9 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
         self.disable_ppis(PPIS);
     }
 
-    /// Turns PPI `ppi`, INTID 16 to 31, on; its line triggers as `trigger` says.
+    /// Turns PPI `ppi`, INTID 16 to 31, on; its line triggers as `trigger` says. The PPI must be
+    /// off, because the trigger may only change then.
     pub fn enable_ppi(&self, ppi: u32, trigger: Trigger) {
-        // The trigger may only change while it is off.
-        self.disable_ppis(1 << ppi);
         set_trigger(&self.0, ppi, trigger);
         self.0.write(ISENABLER, 1 << ppi);
     }

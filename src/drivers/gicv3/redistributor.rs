@@ -103,6 +103,13 @@ impl Redistributor {
         let mut registers = self.registers();
         let mut control = field!(registers, gicr);
         let mut waker = field!(control, waker);
+        // It is awake already where firmware doesn't put it to sleep with its CPU.
+        if !waker
+            .read()
+            .intersects(Waker::PROCESSOR_SLEEP | Waker::CHILDREN_ASLEEP)
+        {
+            return Ok(());
+        }
         waker.modify(|value| value - Waker::PROCESSOR_SLEEP);
         let awake = || !waker.read().contains(Waker::CHILDREN_ASLEEP);
         if timer::poll(WAKE_LIMIT, awake) {
