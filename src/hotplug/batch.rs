@@ -74,6 +74,8 @@ pub(super) struct BatchWalk {
     pub(super) origin: usize,
     /// Whether the operation is over for the CPU if none fails.
     pub(super) is_last: bool,
+    /// Whether the CPU's thread is parked until then.
+    pub(super) is_parked: bool,
 }
 
 /// Where control waits for the CPUs of a batch.

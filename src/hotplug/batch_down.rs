@@ -268,6 +268,7 @@ impl<P: HotplugHost> Hotplug<P> {
             target: goer.origin,
             origin: self.state(goer.cpu).state(),
             is_last: false,
+            is_parked: false,
         };
         let walks: Vec<_> = set.goers.iter().map(back).collect();
         let busy = self.walk_together(&walks, Direction::Up, Instant::FOREVER, |cpu, failed| {
@@ -389,6 +390,7 @@ impl<P: HotplugHost> Hotplug<P> {
             target,
             origin: goer.origin,
             is_last: false,
+            is_parked: false,
         };
         let walks: Vec<_> = walks.map(down).collect();
         let busy = self.walk_together(&walks, Direction::Down, until, |cpu, failed| {

@@ -272,6 +272,7 @@ impl<P: HotplugHost> Hotplug<P> {
             target: comer.target,
             origin: comer.origin.max(UP_TO_ONLINE),
             is_last: true,
+            is_parked: comer.is_off(),
         };
         self.start_in_batch(walk, Direction::Up, Instant::FOREVER, turned);
         comer.walks = true;

@@ -53,6 +53,14 @@ enum Wanted {
     Pass(Arc<Instance>, (usize, usize)),
 }
 
+/// What the thread does until then.
+enum Begin {
+    /// It sleeps.
+    Wake,
+    /// It is parked. It finds what it is to do when it is unparked, and needn't be woken too.
+    Unpark,
+}
+
 impl<P: HotplugHost> Command<P> {
     pub(super) fn new() -> Self {
         Command {
@@ -97,7 +105,22 @@ impl<P: HotplugHost> Command<P> {
         direction: Direction,
         target: usize,
     ) -> Result<(), WalkError> {
-        self.have(cpu, direction, Wanted::Walk(target, Instant::FOREVER))
+        let wanted = Wanted::Walk(target, Instant::FOREVER);
+        self.have(cpu, direction, wanted, Begin::Wake)
+    }
+
+    /// Does as [`Command::run_on`], where the thread is parked: unparks it for that.
+    ///
+    /// # Errors
+    /// As [`Command::run_on`].
+    pub(super) fn run_parked_on(
+        &self,
+        cpu: CpuId,
+        direction: Direction,
+        target: usize,
+    ) -> Result<(), WalkError> {
+        let wanted = Wanted::Walk(target, Instant::FOREVER);
+        self.have(cpu, direction, wanted, Begin::Unpark)
     }
 
     /// Has `cpu`'s thread walk down until `target` steps are up, and waits for it. A step that
@@ -111,7 +134,8 @@ impl<P: HotplugHost> Command<P> {
         target: usize,
         until: Instant,
     ) -> Result<(), WalkError> {
-        self.have(cpu, Direction::Down, Wanted::Walk(target, until))
+        let wanted = Wanted::Walk(target, until);
+        self.have(cpu, Direction::Down, wanted, Begin::Wake)
     }
 
     /// Has `cpu`'s thread pass `instance`, which has the row and number `at`, and waits for it.
@@ -125,7 +149,8 @@ impl<P: HotplugHost> Command<P> {
         instance: &Arc<Instance>,
         at: (usize, usize),
     ) -> Result<(), StepError> {
-        let passed = self.have(cpu, direction, Wanted::Pass(Arc::clone(instance), at));
+        let wanted = Wanted::Pass(Arc::clone(instance), at);
+        let passed = self.have(cpu, direction, wanted, Begin::Wake);
         passed.map_err(|failed| failed.error)
     }
 
@@ -140,8 +165,13 @@ impl<P: HotplugHost> Command<P> {
         until: Instant,
         turned: Instant,
     ) {
+        let begin = if walk.is_parked {
+            Begin::Unpark
+        } else {
+            Begin::Wake
+        };
         let wanted = Wanted::WalkInBatch(walk, until, turned);
-        self.post(walk.cpu, direction, wanted);
+        self.post(walk.cpu, direction, wanted, begin);
     }
 
     /// Returns whether the thread has done all that it was told to.
@@ -162,19 +192,31 @@ impl<P: HotplugHost> Command<P> {
         Ok(())
     }
 
-    fn post(&self, cpu: CpuId, direction: Direction, wanted: Wanted) {
+    fn post(&self, cpu: CpuId, direction: Direction, wanted: Wanted, begin: Begin) {
         {
             let mut slot = self.slot.lock();
             slot.is_done = false;
             slot.direction = direction;
             slot.wanted = Some(wanted);
         }
-        P::sched().wake(P::hotplug().thread(cpu));
+        let thread = P::hotplug().thread(cpu);
+        match begin {
+            Begin::Wake => {
+                P::sched().wake(thread);
+            }
+            Begin::Unpark => P::sched().unpark(thread),
+        }
         self.walk(direction).wait::<P>();
     }
 
-    fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
-        self.post(cpu, direction, wanted);
+    fn have(
+        &self,
+        cpu: CpuId,
+        direction: Direction,
+        wanted: Wanted,
+        begin: Begin,
+    ) -> Result<(), WalkError> {
+        self.post(cpu, direction, wanted, begin);
         self.done(direction)
             .wait_patiently(|| self.warn_of_late(cpu));
         self.result()

@@ -143,9 +143,12 @@ impl<P: HotplugHost> Hotplug<P> {
             P::sched().give_way(); // (gives-way-between-parts)
             self.release(iter::once(cpu));
             P::sched().give_way();
-            P::sched().unpark(self.thread(cpu));
         }
-        let walked = self.command(cpu).run_on(cpu, Direction::Up, target);
+        let walked = if origin < UP_TO_ONLINE {
+            self.command(cpu).run_parked_on(cpu, Direction::Up, target)
+        } else {
+            self.command(cpu).run_on(cpu, Direction::Up, target)
+        };
         // `cpuhp` has undone its steps, and this takes the rest down. It asks nothing
         // (refusals-first), and needn't: control is pinned to another CPU, which was online
         // when this one was not, and a thread that binds another to a CPU holds off hotplug.
@@ -427,10 +430,8 @@ impl<P: HotplugHost> Hotplug<P> {
     pub fn finish_boot_cpu(&'static self) -> Result<(), WalkError> {
         let held = self.begin_operation();
         assert!(held.is_ok(), "BUG: the first thread holds a lock");
-        P::sched().unpark(self.thread(CpuId::BOOT));
-        let walked = self
-            .command(CpuId::BOOT)
-            .run_on(CpuId::BOOT, Direction::Up, ALL_UP);
+        let command = self.command(CpuId::BOOT);
+        let walked = command.run_parked_on(CpuId::BOOT, Direction::Up, ALL_UP);
         P::trace(Event::WalkEnd { cpu: CpuId::BOOT });
         walked
     }
