@@ -60,6 +60,8 @@ mod sweep;
 mod table;
 #[path = "host_hotplug/targets.rs"]
 mod targets;
+#[path = "host_hotplug/told.rs"]
+mod told;
 #[path = "host_hotplug/walk.rs"]
 mod walk;
 #[path = "support/xorshift.rs"]

@@ -2,9 +2,10 @@
 //!
 //! # Invariants
 //! - **nothing-before-verdict**: until SHOULD_ONLINE the AP touches its boot record,
-//!   its handshake and its wait point, the word that names the control CPU, and the
-//!   interrupt controller: no lock, no heap, no console, not its per-CPU area, nothing
-//!   that a still point may change, because no still point waits for it.
+//!   its handshake and its wait point, the words that name the control CPU and say whether
+//!   control sleeps there, and the interrupt controller: no lock, no heap, no console, not
+//!   its per-CPU area, nothing that a still point may change, because no still point waits
+//!   for it.
 //! - **short-locks-until-online**: from SHOULD_ONLINE to its online bit the AP takes no
 //!   lock that another CPU holds for long. No other CPU takes its stopper's lock. Its
 //!   run queue's lock is also taken by a CPU that wakes a thread which was asleep here
@@ -21,8 +22,9 @@ use crate::platform::Sgi;
 use crate::sync::atomic::Ordering;
 use crate::trace::Event;
 
-/// How many turns a CPU spins for its verdict before it sleeps.
-const SPINS: u32 = 50;
+/// How many turns a CPU spins for its verdict before it sleeps: for as long as control, which
+/// polls for ALIVE, takes to come to it.
+const SPINS: u32 = 1000;
 
 impl<P: HotplugHost> Hotplug<P> {
     /// Says ALIVE, waits for the verdict, and goes online or turns itself off: what a
@@ -119,10 +121,13 @@ impl<P: HotplugHost> Hotplug<P> {
         P::cpu_off(cpu);
     }
 
-    /// Sends the event SGI to the CPU that runs the operation on this one.
+    /// Sends the event SGI to the CPU that runs the operation on this one, if the control thread
+    /// sleeps there. The caller has stored what control waits for.
     fn tell_control(&self, cpu: CpuId) {
         let control = self.cpus.get(cpu).control.load(Ordering::Relaxed);
-        if let Some(control) = CpuId::new(control as usize) {
+        if let Some(control) = CpuId::new(control as usize)
+            && self.asleep.sleeps_after_store(control.index())
+        {
             P::send_sgi_to(Sgi::Event, cpu, control);
         }
     }

@@ -26,9 +26,15 @@ const ASK_AGAIN: Duration = Duration::from_micros(100);
 /// How often control looks for what can't raise an event: a CPU that refused
 /// itself before its interrupt interface was up.
 pub(super) const LOOK: Duration = Duration::from_millis(10);
-/// Turns that control spins before it sleeps. By `make bench`: fewer cost a switch
-/// where the answer is an instant away, more keep the host from the CPU that is awaited.
+/// Turns that control spins before it sleeps between two questions to firmware, which is not
+/// quick to answer.
 const SPINS: u32 = 8;
+/// How long control polls for what another CPU does before it sleeps: what a CPU takes from
+/// CPU_ON until ALIVE, and three times what a host takes to wake a virtual CPU.
+const POLL: Duration = Duration::from_micros(200);
+/// Turns between two looks at the time while control polls. Under QEMU a look takes the lock of
+/// all devices, which the CPU that is awaited needs to set up its interrupt controller.
+const TURNS: u32 = 100;
 
 /// How long control waits for what another CPU or firmware does, in nanoseconds.
 /// Relaxed: they order nothing.
@@ -320,21 +326,45 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Waits until `check_fn` returns true, at most until `at`; returns its last answer.
-    /// Spins for a moment, then sleeps until the event SGI.
+    /// Polls for a moment, then sleeps until the event SGI. `check_fn` looks at what a CPU that
+    /// comes or goes stores before it tells control ([`Hotplug::tell_control`]), with Acquire.
     pub(super) fn wait_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
-        for _ in 0..SPINS {
-            if check_fn() {
-                return true;
-            }
-            P::relax();
+        if self.poll(at, &check_fn) {
+            return true;
         }
-        let event = self.events.get(P::this_cpu());
-        loop {
+        let me = P::this_cpu();
+        let event = self.events.get(me);
+        // (`sleeper-or-state` of [`WaitPoint`](crate::sync::WaitPoint))
+        self.asleep.begin_sleep(me.index());
+        let is_so = loop {
             if check_fn() {
-                return true;
+                break true;
             }
             if !event.wait_until(at) {
-                return check_fn();
+                break check_fn();
+            }
+        };
+        self.asleep.end_sleep(me.index());
+        is_so
+    }
+
+    /// Calls `check_fn` until it returns true, for a moment; returns its last answer. The moment is
+    /// over early if another thread is ready on this CPU, and at `at`.
+    ///
+    /// # Context
+    /// Thread, preemption on. The CPU isn't idle for a grace period meanwhile.
+    pub(super) fn poll(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
+        let mut until = None;
+        loop {
+            for _ in 0..TURNS {
+                if check_fn() {
+                    return true;
+                }
+                P::relax();
+            }
+            let until = *until.get_or_insert_with(|| at.min(P::deadline(POLL)));
+            if P::now() >= until || P::sched().is_awaited() {
+                return false;
             }
         }
     }

@@ -31,6 +31,8 @@ pub struct Hotplug<P: HotplugHost> {
     /// For each CPU, what a control thread there waits on. The event SGI posts it. It is a
     /// hint: the waiter looks at the handshake word again.
     pub(super) events: PerCpu<Completion<P>>,
+    /// Where control sleeps for such an event. One thread does at a time, under the hotplug lock.
+    pub(super) asleep: WaitPoint,
     pub(super) services: Services<P>,
     pub(super) limits: Limits,
     /// How many guards disable hotplug: see [`freeze`](crate::hotplug).
@@ -80,6 +82,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 life: AtomicU32::new(Life::NONE.number()),
             }),
             events: PerCpu::new(cpus, |_| Completion::new()),
+            asleep: WaitPoint::new(),
             services: Services::new(cpus),
             limits: Limits::new::<P>(),
             disabled: AtomicU32::new(0),

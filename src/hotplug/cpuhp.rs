@@ -217,8 +217,12 @@ impl<P: HotplugHost> Command<P> {
         begin: Begin,
     ) -> Result<(), WalkError> {
         self.post(cpu, direction, wanted, begin);
-        self.done(direction)
-            .wait_patiently(|| self.warn_of_late(cpu));
+        let done = self.done(direction);
+        // On the way down the thread waits for a grace period, which control would hold up.
+        let polls = direction == Direction::Up;
+        if !(polls && P::hotplug().poll(Instant::FOREVER, || done.try_wait())) {
+            done.wait_patiently(|| self.warn_of_late(cpu));
+        }
         self.result()
     }
 

@@ -49,13 +49,8 @@ impl<P: SchedHost> Scheduler<P> {
     /// # Context
     /// Thread, preemption on.
     pub fn give_way(&self) {
-        let waits = {
-            let masked = IrqGuard::<P>::new();
-            let queue = self.queue(P::this_cpu()).lock_masked(&masked);
-            let first = queue.ready.most_urgent_level();
-            first.is_some_and(|level| level < NORMAL_LEVEL)
-        };
-        if waits {
+        let first = self.most_urgent_ready();
+        if first.is_some_and(|level| level < NORMAL_LEVEL) {
             self.sleep_until(P::deadline(WAY));
         }
     }
@@ -74,6 +69,22 @@ impl<P: SchedHost> Scheduler<P> {
         if queued.uneven {
             self.even_out(cpu, &masked);
         }
+    }
+
+    /// Returns whether another thread is ready on this CPU. For a thread that polls: it keeps no
+    /// other from running.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn is_awaited(&self) -> bool {
+        self.most_urgent_ready().is_some()
+    }
+
+    /// Returns the level of the most urgent thread that is ready on this CPU, if one is.
+    fn most_urgent_ready(&self) -> Option<usize> {
+        let masked = IrqGuard::<P>::new();
+        let queue = self.queue(P::this_cpu()).lock_masked(&masked);
+        queue.ready.most_urgent_level()
     }
 
     /// Gives `thread` the class `class`, from now on. If another thread is more urgent
