@@ -9,6 +9,7 @@
 //! | caught | the model has failed |
 //! | SURVIVED | the model has passed with the mistake |
 //! | TIMED OUT | the model has neither failed nor passed, which shows nothing |
+//! | KILLED | the model was killed, by hand or because memory ran out, which shows nothing |
 //! | FAIL | the mistake can't be made or doesn't compile, or the model fails without it |
 //!
 //! Any verdict but the first fails the run. With TEXT, only mistakes whose text contains it
@@ -161,14 +162,28 @@ impl Copy<'_> {
         let ended = running.wait_until(Instant::now() + limit)?;
         Ok(ended.map(code))
     }
+
+    /// Returns the last `count` lines that the compiler or the model has printed.
+    fn last(&self, count: usize) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.iter().skip(lines.len().saturating_sub(count));
+        last.map(|line| format!("{line}\n")).collect()
+    }
 }
 
 /// How long a compiler may take.
 const BUILDS_WITHIN: Duration = Duration::from_secs(3600);
 
-/// The status of a program that was killed, by hand or because memory ran out. That shows
-/// nothing, like a time-out.
+/// The status of a cargo that was killed, by hand or because memory ran out.
 const KILLED: i32 = 128 + 9;
+
+/// What cargo prints of a model that was killed. Its own status is that of a model that failed.
+const MODEL_KILLED: &str = "(signal: 9, SIGKILL: kill)";
+
+/// How many of the last lines of a model tell how it ended: cargo adds a few.
+const END_LINES: usize = 5;
 
 impl plant::Tree for Copy<'_> {
     fn source(&self, file: &str) -> Result<String> {
@@ -187,17 +202,15 @@ impl plant::Tree for Copy<'_> {
         let from = Instant::now();
         let end = match self.cargo(model, &[], limit)? {
             Some(0) => plant::End::Passed,
-            None | Some(KILLED) => plant::End::TimedOut,
+            None => plant::End::TimedOut,
+            Some(KILLED) => plant::End::Killed,
+            Some(_) if self.last(END_LINES).contains(MODEL_KILLED) => plant::End::Killed,
             Some(_) => plant::End::Failed,
         };
         Ok((end, from.elapsed()))
     }
 
     fn last_lines(&self) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines.iter().skip(lines.len().saturating_sub(LAST_LINES));
-        last.map(|line| format!("{line}\n")).collect()
+        self.last(LAST_LINES)
     }
 }

@@ -1,5 +1,5 @@
 //! `mutants-verdicts`: checks the verdicts of `mutants` on mistakes whose verdict is known:
-//! caught, surviving, hanging, not compiling, or not to be made. It uses the real cargo and
+//! caught, surviving, hanging, killed, not compiling, or not to be made. It uses the real cargo and
 //! real models.
 
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use crate::report::print;
 const LISTS: [(&str, &str); 2] = [
     (
         "loom_trace",
-        "\
+        r#"
 src/trace.rs
 
 - slot.sequence.store(0, Ordering::Relaxed);
@@ -29,11 +29,15 @@ src/trace.rs
 + loop { std::thread::sleep(core::time::Duration::MAX); } // Hangs.
 
 - slot.sequence.store(0, Ordering::Relaxed);
++ let me = std::process::id().to_string(); // Is killed.
++ let _ = std::process::Command::new("kill").args(["-9", &me]).status();
+
+- slot.sequence.store(0, Ordering::Relaxed);
 + slot.sequence.store(0, ); // No Rust.
 
 - this text is not there
 + anything
-",
+"#,
     ),
     (
         "loom_absent",
@@ -47,15 +51,16 @@ src/trace.rs
 ];
 
 /// Patterns for the lines that `mutants` must print, a line each.
-const TOLD: [&str; 8] = [
+const TOLD: [&str; 9] = [
     "^sound .*loom_trace",
     "^caught .*src/trace.rs:.*Caught",
     "^SURVIVED .*src/trace.rs:.*Survives",
     "^TIMED OUT .*src/trace.rs:",
+    "^KILLED .*src/trace.rs:",
     "^FAIL .*does not compile",
     "^FAIL .*does not stand there just once",
     "^FAIL .*loom_absent does not pass unchanged",
-    "^1 passed, 5 failed, 0 skipped",
+    "^1 passed, 6 failed, 0 skipped",
 ];
 
 /// The shortest time limit: short, because a model hangs here.

@@ -22,6 +22,7 @@ pub enum End {
     Passed,
     Failed,
     TimedOut,
+    Killed,
 }
 
 /// A copy of the tree, in which mistakes are planted and models run.
@@ -161,6 +162,7 @@ fn judge(
                 let text = format!("{summary} (after {} s)", limit.as_secs());
                 Verdict::new("TIMED OUT", &text)
             }
+            End::Killed => Verdict::new("KILLED", &summary),
         }
     } else {
         let mut verdict = Verdict::new("FAIL", &format!("does not compile: {summary}"));
@@ -220,6 +222,7 @@ mod tests {
             self.limits.push(limit);
             let end = match () {
                 () if self.text.contains("hangs") => End::TimedOut,
+                () if self.text.contains("grows") => End::Killed,
                 () if self.text.contains("Release") => End::Passed,
                 () => End::Failed,
             };
@@ -246,14 +249,15 @@ mod tests {
 
     #[test]
     fn each_verdict_is_told() {
-        let list = "- Release\n+ Relaxed\n\n- one\n+ three\n\n- Release\n+ hangs\n\n- one\n+ no Rust\n\n\
+        let list = "- Release\n+ Relaxed\n\n- one\n+ three\n\n- Release\n+ hangs\n\n\
+            - Release\n+ grows\n\n- one\n+ no Rust\n\n\
             - absent\n+ x\n\n- two\n+ x\n\n- store\n= weakest already\n";
         let (sums, told, tree) = planted("loom_a", list, "");
         assert_eq!(
             sums,
             Sums {
                 caught: 1,
-                failed: 5,
+                failed: 6,
                 unchanged: 1
             }
         );
@@ -263,6 +267,7 @@ mod tests {
              caught    src/a.rs:2: Relaxed\n\
              SURVIVED  src/a.rs:1: three\n\
              TIMED OUT src/a.rs:2: hangs (after 40 s)\n\
+             KILLED    src/a.rs:2: grows\n\
              FAIL      does not compile: src/a.rs:1: no Rust\n\
              its last lines\n\
              FAIL      src/a.rs: does not stand there just once: absent\n\
@@ -270,7 +275,7 @@ mod tests {
         );
         assert_eq!(tree.text, SOURCE);
         let forty = Duration::from_secs(40);
-        assert_eq!(tree.limits, [SOUND_WITHIN, forty, forty, forty]);
+        assert_eq!(tree.limits, [SOUND_WITHIN, forty, forty, forty, forty]);
     }
 
     #[test]
