@@ -264,9 +264,6 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Has the thread of a CPU that is online walk on.
     fn start_walk(&self, comer: &mut Comer) {
         let turned = P::now();
-        if comer.is_off() {
-            P::sched().unpark(self.thread(comer.cpu));
-        }
         let walk = BatchWalk {
             cpu: comer.cpu,
             target: comer.target,

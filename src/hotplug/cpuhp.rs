@@ -57,8 +57,7 @@ enum Wanted {
 enum Begin {
     /// It sleeps.
     Wake,
-    /// It is parked. Most often it finds what it is to do when it is unparked. It is woken too,
-    /// because it may sleep already: then the unpark alone doesn't wake it.
+    /// It is parked. It finds what it is to do when it is unparked, and needn't be woken too.
     Unpark,
 }
 
@@ -201,10 +200,12 @@ impl<P: HotplugHost> Command<P> {
             slot.wanted = Some(wanted);
         }
         let thread = P::hotplug().thread(cpu);
-        if matches!(begin, Begin::Unpark) {
-            P::sched().unpark(thread);
+        match begin {
+            Begin::Wake => {
+                P::sched().wake(thread);
+            }
+            Begin::Unpark => P::sched().unpark(thread),
         }
-        P::sched().wake(thread);
         self.walk(direction).wait::<P>();
     }
 
