@@ -204,7 +204,11 @@ impl<P: HotplugHost> Command<P> {
             Begin::Wake => {
                 P::sched().wake(thread);
             }
-            Begin::Unpark => P::sched().unpark(thread),
+            Begin::Unpark => {
+                // Else it may have looked before and sleep by now, and this would not wake it.
+                assert!(thread.should_park(), "BUG: {thread:?} was unparked before");
+                P::sched().unpark(thread);
+            }
         }
         self.walk(direction).wait::<P>();
     }

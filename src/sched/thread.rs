@@ -413,6 +413,11 @@ impl<P: SchedHost> Thread<P> {
         self.stopped.wait();
     }
 
+    /// Returns whether the thread has been asked to park, and not been unparked since.
+    pub(crate) fn should_park(&self) -> bool {
+        self.block_state.should_park()
+    }
+
     pub(crate) fn state(&self) -> ThreadState {
         self.block_state.state()
     }
