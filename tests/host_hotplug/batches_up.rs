@@ -70,6 +70,20 @@ fn seven_come_in_each_way() {
     });
 }
 
+/// Each CPU runs as soon as it is told what to do, and sleeps again before control goes on.
+#[test]
+fn they_come_though_control_stands_still_where_it_tells_them() {
+    in_each_way(&Parallel::ALL, 4, |_| {
+        Sim::script(|script| script.stands_after_sgi = true);
+        for _ in 0..3 {
+            assert_eq!(hotplug().cpus_up(&others(4)), Ok(()));
+            check_online(4, &[0, 1, 2, 3]);
+            assert_eq!(hotplug().cpus_down(&others(4)), Ok(()));
+            check_online(4, &[0]);
+        }
+    });
+}
+
 /// Returns how many CPUs a thread saw online each time when it had the stop mutex, while `cpus`
 /// came up. It runs on CPU 1, which is up before.
 fn seen_with_the_stop_mutex(cpus: &CpuMask) -> BTreeSet<usize> {

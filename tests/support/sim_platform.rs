@@ -220,6 +220,10 @@ impl Platform for Sim {
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {
         assert_eq!(me.index(), CPU.get(), "the sender");
         Sim::send_sgi(sgi, &CpuMask::of(target));
+        let state = state();
+        if sgi == Sgi::Reschedule && state.script.stands_after_sgi {
+            give_turn(state);
+        }
     }
 
     fn set_preempt_work(work: PreemptWork, pending: bool) {

@@ -49,6 +49,9 @@ pub(crate) struct Script {
     pub(crate) held_after_asking: u64,
     /// Whether AFFINITY_INFO still returns OFF until a started CPU has come to its entry.
     pub(crate) early_off: bool,
+    /// Whether a CPU that sends the Reschedule SGI stands still for a moment, in which the CPU that
+    /// gets it runs.
+    pub(crate) stands_after_sgi: bool,
     /// The steps that fail once, with the direction in which they do.
     pub(crate) fails: Vec<(usize, Direction)>,
     /// How many more stacks there are, if they are counted.
@@ -76,6 +79,7 @@ impl Script {
             affinity: None,
             held_after_asking: 0,
             early_off: false,
+            stands_after_sgi: false,
             fails: Vec::new(),
             stacks: None,
             before_step: None,
