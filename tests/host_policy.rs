@@ -263,12 +263,18 @@ fn equal_threads_share_what_realtime_threads_leave_if_one_cpu_is_free() {
 #[test]
 fn equal_threads_that_sleep_before_their_slices_end_get_equal_time() {
     among::sleepers_share_if_one_cpu_has_one_more();
-    with_seeds(1, among::equals_that_sleep_share);
+    with_seeds(1, |seed| {
+        let nice = any_nice(&mut Random::new(seed));
+        among::equals_that_sleep_share(seed, nice);
+    });
 }
 
 #[test]
 fn equal_threads_that_sleep_get_equal_time_if_they_are_few() {
-    with_seeds(2, among::few_equals_that_sleep_share);
+    with_seeds(2, |seed| {
+        let nice = any_nice(&mut Random::new(seed));
+        among::few_equals_that_sleep_share(seed, nice);
+    });
 }
 
 #[test]

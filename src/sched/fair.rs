@@ -26,11 +26,11 @@
 //!   comes from another CPU, where it waited for its share. A new thread is at the floor: it
 //!   has waited for nothing. So a thread that has slept for an hour goes first, but not for
 //!   an hour; and one that ran ahead on a CPU of its own waits for a few slices, and not until
-//!   the others have caught up. A heavy thread that has slept is before the floor by no more
-//!   than it uses up in that time on the CPU, so it delays the others no longer than a light
-//!   one. A light thread is behind the floor by what it uses up in that time at most, so that
-//!   sleeping gains it nothing; and before the floor by as much if it moves, so that it loses
-//!   nothing by that.
+//!   the others have caught up. A thread that has slept is before the floor by no more than it
+//!   uses up in that time on the CPU, however heavy or light it is: so it delays the others for
+//!   no longer, and equal threads that sleep are alike whatever their weight. A light thread is
+//!   behind the floor by what it uses up in that time at most, so that sleeping gains it
+//!   nothing; and before the floor by as much if it moves, so that it loses nothing by that.
 //! - **floor-never-falls**: a queue's floor never falls while ordinary threads are in it.
 //! - **waits-are-bounded**: beside ordinary threads only, a thread that waits has a CPU
 //!   after each of the others that may run where it does has had no more than
@@ -54,13 +54,13 @@
 //!   when it ends. If realtime threads take a part of some CPUs, for however long at a time, they
 //!   differ by 10 % and two slices at most: beside a single one, beside several that sleep and
 //!   wake in step, and beside others if there are more ordinary threads than CPUs. With fewer, a
-//!   thread that finds an idle CPU each time it is preempted is never looked after. Threads of
-//!   niceness 0 that all sleep before their slices end share as if they computed for ever, if
-//!   there are half as many again as CPUs, and one more. With fewer, a thread that finds an idle
-//!   CPU each time it wakes waits for no other: they differ by 20 % and two slices at most. When
-//!   CPUs have come, a crowded CPU hands them one thread at the end of each slice. Until all are
-//!   spread and those that waited have caught up, they also differ by what a thread may be owed
-//!   (credit-is-bounded).
+//!   thread that finds an idle CPU each time it is preempted is never looked after. Equal
+//!   threads that all sleep in the same way before their slices end share as if they computed for
+//!   ever, if there are half as many again as CPUs, and one more. With fewer, a thread that finds
+//!   an idle CPU each time it wakes waits for no other: they differ by 20 % and two slices at
+//!   most. When CPUs have come, a crowded CPU hands them one thread at the end of each slice.
+//!   Until all are spread and those that waited have caught up, they also differ by what a thread
+//!   may be owed (credit-is-bounded).
 //! - **movers-go-first**: a thread that comes from another queue, two slices behind the thread
 //!   that runs, ends that thread's turn. If it waited, the CPU that it has left could only
 //!   take it back: what waits there is behind, and what is ahead runs. A thread that is closer
@@ -271,11 +271,7 @@ impl Distances {
         let own = virtual_ticks(ticks, weight);
         Reach {
             // What it waited for elsewhere it is owed, however heavy or light it is.
-            before: if moves {
-                ticks.max(own)
-            } else {
-                ticks.min(own)
-            },
+            before: if moves { ticks.max(own) } else { own },
             behind: ticks.max(own),
         }
     }
@@ -405,7 +401,7 @@ mod tests {
         assert_eq!(line.admit(0, heavy), 9_980);
         assert_eq!(line.admit(u64::MAX, heavy), 10_200);
         let light = D.reach(false, WEIGHT_0 / 8);
-        assert_eq!(line.admit(0, light), 9_800);
+        assert_eq!(line.admit(0, light), 8_400);
         assert_eq!(line.admit(u64::MAX, light), 11_600);
         assert_eq!(line.admit(0, D.reach(true, WEIGHT_0)), 9_500);
         assert_eq!(line.admit(0, D.reach(true, 10 * WEIGHT_0)), 9_500);

@@ -164,21 +164,21 @@ pub(crate) fn equals_share_with_one_cpu_free() {
     }
 }
 
-/// Checks that equal threads that sleep before their slices end, all in the same way, get equal
-/// time, within [`slack`].
-pub(crate) fn equals_that_sleep_share(seed: u64) {
+/// Checks that equal threads, of niceness `nice`, that sleep before their slices end, all in the
+/// same way, get equal time, within [`slack`].
+pub(crate) fn equals_that_sleep_share(seed: u64, nice: i8) {
     let mut random = Random::new(seed);
     let cpus = 1 + random.below(6);
     // So many that they want more than all CPUs.
     let count = cpus + 1 + cpus / 2 + random.below(2 * cpus);
     let computes = [MS / 10, MS, 3 * MS, 4 * MS, 10 * MS][random.below(5)];
     let sleeps = computes / [4, 10, 20][random.below(3)];
-    sleepers_share(seed, cpus, count, (computes, sleeps), slack);
+    sleepers_share(seed, cpus, (count, nice), (computes, sleeps), slack);
 }
 
-/// Checks that equal threads that sleep, of which there may be hardly more than keep all CPUs
-/// busy, differ by no more than 20 % and two slices.
-pub(crate) fn few_equals_that_sleep_share(seed: u64) {
+/// Checks that equal threads, of niceness `nice`, that sleep, of which there may be hardly more
+/// than keep all CPUs busy, differ by no more than 20 % and two slices.
+pub(crate) fn few_equals_that_sleep_share(seed: u64, nice: i8) {
     let mut random = Random::new(seed);
     let cpus = 1 + random.below(20);
     let longest = [20, 200][random.below(2)];
@@ -186,14 +186,17 @@ pub(crate) fn few_equals_that_sleep_share(seed: u64) {
     let part = [2, 3, 4, 10, 20, 50][random.below(6)];
     let count = cpus + cpus / part + 1 + random.below(2 * cpus);
     let script = (computes, computes / part as u64);
-    sleepers_share(seed, cpus, count, script, loose(20));
+    sleepers_share(seed, cpus, (count, nice), script, loose(20));
 }
 
-/// Checks that equal threads that sleep get equal time with one thread more than there are for each CPU.
+/// Checks that equal threads that sleep get equal time with one thread more than there are for
+/// each CPU, however heavy or light they are.
 pub(crate) fn sleepers_share_if_one_cpu_has_one_more() {
     for (cpus, count) in [(2, 5), (3, 7), (4, 9)] {
         for script in [(MS, MS / 4), (3 * MS, MS)] {
-            sleepers_share(1, cpus, count, script, slack);
+            for nice in [-20, -10, 0, 5, 10, 19] {
+                sleepers_share(1, cpus, (count, nice), script, slack);
+            }
         }
     }
 }
@@ -201,15 +204,15 @@ pub(crate) fn sleepers_share_if_one_cpu_has_one_more() {
 fn sleepers_share(
     seed: u64,
     cpus: usize,
-    count: usize,
+    (count, nice): (usize, i8),
     script: (u64, u64),
     bound_fn: impl Fn(f64) -> f64,
 ) {
     let mut world = World::new(seed, cpus, 0, Habits::default());
     for _ in 0..count {
-        world.spawn_with(Nice::default(), vec![script]);
+        world.spawn_with(Nice::new(nice).expect("-20 to 19"), vec![script]);
     }
-    let what = format!("that compute and sleep for {script:?} ns");
+    let what = format!("of niceness {nice} that compute and sleep for {script:?} ns");
     have_equal_time(&mut world, count, cpus, bound_fn, &what);
 }
 
