@@ -53,7 +53,7 @@
 //!   order, so that one is a slice before the other when a second begins, and a slice behind it
 //!   when it ends. If realtime threads take a part of some CPUs, for however long at a time, they
 //!   differ by 10 % and two slices at most: beside a single one, beside several that sleep and
-//!   wake in step, and beside others if there are more ordinary threads than CPUs. With fewer, a
+//!   wake in step, and beside others if there are more ordinary threads than CPUs. With no more, a
 //!   thread that finds an idle CPU each time it is preempted is never looked after. Equal
 //!   threads that all sleep in the same way before their slices end share as if they computed for
 //!   ever, if there are half as many again as CPUs, and one more. With fewer, a thread that finds
