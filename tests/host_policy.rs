@@ -99,8 +99,6 @@ fn the_most_urgent_run_and_none_waits_beside_an_idle_cpu() {
 
 #[test]
 fn the_most_urgent_run_when_preemption_is_allowed_again() {
-    // Two threads of one level wait when the CPU turns to a more urgent one.
-    none_waits_in_vain(163, true);
     with_seeds(2, |seed| none_waits_in_vain(seed, true));
 }
 
@@ -142,6 +140,11 @@ fn a_cpu_that_is_called_for_one_thread_and_takes_another_calls_another_cpu() {
 #[test]
 fn a_cpu_that_pulls_a_thread_looks_for_a_more_urgent_one() {
     races::one_behind_the_most_urgent_is_pulled();
+}
+
+#[test]
+fn all_that_wait_where_a_realtime_thread_was_pushed_from_are_pushed() {
+    races::several_wait_where_one_is_pushed_from();
 }
 
 #[test]

@@ -242,3 +242,49 @@ pub(crate) fn one_behind_the_most_urgent_is_pulled() {
     checks::none_waits_in_vain(&world);
     assert_eq!(between.cpu(), cpu(TURNS));
 }
+
+/// Has a CPU that must not switch, because its thread forbids preemption, get two realtime
+/// threads that wait there while other CPUs turn to less urgent ones. When it may switch again,
+/// to a more urgent one, both other CPUs must get one of the three (`most-urgent-run` of
+/// `sched::balance`), although on each of them another thread is left waiting.
+pub(crate) fn several_wait_where_one_is_pushed_from() {
+    const SECTION: usize = 0;
+    let others = [1, 2];
+    let mut world = World::new(1, 3, 0, Habits::default());
+    let leave = others.map(|on| start(&mut world, fifo(30), on));
+    for on in others {
+        start(&mut world, fifo(10), on);
+        let movable = start(&mut world, fifo(10), on);
+        act(0, || sched().set_affinity(&movable, &mask(&others))).expect("active CPUs");
+    }
+    let mut sleeper = |priority, cpus: &[usize]| {
+        let thread = start(&mut world, fifo(priority), SECTION);
+        block(SECTION, &thread);
+        act(0, || sched().set_affinity(&thread, &mask(cpus))).expect("active CPUs");
+        thread
+    };
+    let waits = sleeper(20, &[0, 1, 2]);
+    let urgent = sleeper(50, &[SECTION]);
+    let loses = start(&mut world, fifo(20), SECTION);
+    act(0, || sched().set_affinity(&loses, &mask(&[0, 1, 2]))).expect("active CPUs");
+
+    machine().cpus[SECTION].set_section(true);
+    for thread in [&urgent, &waits] {
+        interrupt(1, || sched().wake(thread));
+        assert_eq!(thread.cpu(), cpu(SECTION));
+    }
+    for (on, thread) in others.into_iter().zip(&leave) {
+        block(on, thread);
+    }
+    world.driver.rest(&mut world.random);
+    assert_eq!(
+        waits.cpu(),
+        cpu(SECTION),
+        "the other CPUs know nothing of it"
+    );
+    world.driver.end_section(SECTION);
+    world.driver.rest(&mut world.random);
+    world.settle();
+    checks::none_waits_in_vain(&world);
+    assert_ne!(waits.cpu(), loses.cpu());
+}
