@@ -264,6 +264,11 @@ fn equal_threads_share_what_realtime_threads_leave_if_one_cpu_is_free() {
 }
 
 #[test]
+fn a_thread_that_is_ahead_stays_behind_a_realtime_thread() {
+    among::one_that_is_ahead_stays_behind_a_realtime_thread();
+}
+
+#[test]
 fn equal_threads_that_sleep_before_their_slices_end_get_equal_time() {
     among::sleepers_share_if_one_cpu_has_one_more();
     with_seeds(1, |seed| {

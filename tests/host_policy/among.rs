@@ -1,11 +1,13 @@
 //! Which share of the CPUs each thread gets if it may not run anywhere.
 
+use std::sync::Arc;
+
 use stillpoint::cpu::CpuMask;
 use stillpoint::sched::{Class, Nice};
 
-use crate::bound::{fifo, round_robin};
+use crate::bound::{busy, fifo, round_robin};
 use crate::checks::SLICE;
-use crate::driver::cpu;
+use crate::driver::{act, cpu, sched};
 use crate::platform::NEVER;
 use crate::shares::{SECOND, each_second, slack, weight};
 use crate::world::{Habits, MS, World};
@@ -253,4 +255,18 @@ fn have_equal_time(
             "{count} threads on {cpus} CPUs {what} have run for {least} to {most} ns: {ran:?}"
         );
     }
+}
+
+/// Has a thread that is ten slices ahead of those on another CPU wait behind a realtime thread.
+/// It must stay as long as it is ahead (`behind-moves` of `sched::balance`), and no longer.
+pub(crate) fn one_that_is_ahead_stays_behind_a_realtime_thread() {
+    let mut world = start(1, 2, &[(0, 0b01), (0, 0b10), (0, 0b10)]);
+    world.run_until(20 * SLICE);
+    let thread = Arc::clone(&world.workers[0].thread);
+    act(0, || sched().set_affinity(&thread, &mask(0b11))).expect("active CPUs");
+    busy(&mut world, fifo(10), mask(0b01));
+    world.run_until(World::now() + 10 * SLICE);
+    assert_eq!(thread.cpu(), cpu(0), "it is still ahead");
+    world.run_until(World::now() + 40 * SLICE);
+    assert_eq!(thread.cpu(), cpu(1), "it is behind");
 }
