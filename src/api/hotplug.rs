@@ -233,8 +233,8 @@ pub fn cpus_down_before(cpus: &CpuMask, deadline: Instant) -> Result<(), BatchEr
 }
 
 /// Moves CPU `cpu` to the state of number `state`, up or down, and leaves it there; does nothing
-/// if it is there. [`resting_places`] has the numbers (Linux: writing to
-/// `/sys/devices/system/cpu/cpuN/hotplug/target`).
+/// if it is there. [`resting_places`] has the numbers; that of the last step means `online`, too
+/// (Linux: writing to `/sys/devices/system/cpu/cpuN/hotplug/target`).
 ///
 /// A CPU that rests between the two ends is online, but not active: it takes interrupts and
 /// calls, is in each still point and holds off grace periods, and no thread is placed on it.
