@@ -12,7 +12,8 @@
 //!   when this CPU went, changes its affinity or looks at its state, with IRQs masked and
 //!   for a few instructions.
 //! - **nothing-after-dead**: after DEAD the AP uses nothing but the stack that it is
-//!   on, the interrupt controller and firmware. DEAD alone doesn't make its memory free
+//!   on, the words by which it finds out whether control sleeps, and where, the interrupt
+//!   controller and firmware. DEAD alone doesn't make its memory free
 //!   for its next life: only firmware's OFF after that does, or that it has come to the
 //!   pen. If CPU_OFF returns, it also uses its boot record and its slot in the pen.
 
