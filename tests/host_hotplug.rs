@@ -62,6 +62,8 @@ mod table;
 mod targets;
 #[path = "host_hotplug/told.rs"]
 mod told;
+#[path = "host_hotplug/urgency.rs"]
+mod urgency;
 #[path = "host_hotplug/walk.rs"]
 mod walk;
 #[path = "support/xorshift.rs"]

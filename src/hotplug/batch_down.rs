@@ -116,7 +116,6 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             return failures.into_result();
         }
-        let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let mut held = match self.begin_operation_until(deadline) {
             Ok(Ok(held)) => held,
             Ok(Err(awaited)) => {

@@ -125,7 +125,6 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             return failures.into_result();
         }
-        let _urgent = P::sched().lend_urgency(); // (`walk-is-urgent` of `operation`)
         let held = self.begin_operation().map_err(CpuUpError::from);
         let held = held.and_then(|held| {
             self.refuse_if_disabled()?;

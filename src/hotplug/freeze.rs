@@ -188,7 +188,6 @@ impl<P: HotplugHost> Frozen<P> {
             return Ok(());
         }
         let hotplug = P::hotplug();
-        let _urgent = P::sched().lend_urgency();
         let mut held = hotplug.begin_operation()?;
         self.disabled = None;
         let gone = core::mem::take(&mut self.gone);
@@ -243,7 +242,6 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// [`FreezeError`].
     pub fn freeze(&'static self, stays: CpuId) -> Result<Frozen<P>, FreezeError> {
-        let _urgent = P::sched().lend_urgency();
         let deadline = self.down_deadline();
         let begun = self.begin_operation_until(deadline)?;
         let mut held = begun.map_err(FreezeError::Late)?;

@@ -48,7 +48,6 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`CpuUpError`]: the step that failed. All others are undone, unless the error says
     /// otherwise; a CPU that never arrived is quarantined and may be tried again.
     pub fn cpu_up(&'static self, cpu: CpuId) -> Result<(), CpuUpError> {
-        let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let mut held = self.begin_operation()?;
         self.refuse_if_disabled()?;
         if !P::masks().possible().contains(cpu) {
@@ -211,7 +210,6 @@ impl<P: HotplugHost> Hotplug<P> {
         cpu: CpuId,
         deadline: Instant,
     ) -> Result<(), CpuDownError> {
-        let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let begun = self.begin_operation_until(deadline)?;
         let mut held = begun.map_err(|awaited| CpuDownError::Late { cpu, awaited })?;
         self.refuse_if_disabled()?;

@@ -17,6 +17,7 @@ use alloc::sync::Arc;
 
 use crate::cpu::CpuMask;
 use crate::hotplug::{Awaited, Hotplug, HotplugHost, InstallError, NewStep, Passing, StepHandle};
+use crate::sched::LentUrgency;
 use crate::sched::lock::{AddRemoveGuard, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock};
 use crate::time::Instant;
 
@@ -25,6 +26,8 @@ pub(super) struct Operation<'a, P: HotplugHost> {
     // The fields are dropped in this order.
     cpus: Option<CpusWriteGuard<'a, P>>,
     _add_remove: AddRemoveGuard<'a, P>,
+    /// (`walk-is-urgent` of `operation`)
+    _urgent: LentUrgency<P>,
 }
 
 impl<'a, P: HotplugHost> Operation<'a, P> {
@@ -58,17 +61,19 @@ pub struct RegistrationGuard<P: HotplugHost> {
 }
 
 impl<P: HotplugHost> Hotplug<P> {
-    /// Begins an operation, which changes the set of CPUs.
+    /// Begins an operation, which changes the set of CPUs. It is urgent (`walk-is-urgent` of
+    /// `operation`).
     ///
     /// # Errors
     /// [`WouldDeadlock`]: in a callback of hotplug, in a service, in a pinned thread, or under one
     /// of the locks.
     #[cfg_attr(debug_assertions, track_caller)]
     pub(super) fn begin_operation(&self) -> Result<Operation<'_, P>, WouldDeadlock> {
-        let add_remove = self.add_remove.lock_if_it_may()?;
+        let (add_remove, urgent) = self.add_remove.lock_if_it_may()?;
         Ok(Operation {
             cpus: Some(self.lock.write_if_it_may()?),
             _add_remove: add_remove,
+            _urgent: urgent,
         })
     }
 
@@ -82,7 +87,7 @@ impl<P: HotplugHost> Hotplug<P> {
         &self,
         until: Instant,
     ) -> Result<Result<Operation<'_, P>, Awaited>, WouldDeadlock> {
-        let Some(add_remove) = self.add_remove.lock_until_if_it_may(until)? else {
+        let Some((add_remove, urgent)) = self.add_remove.lock_until_if_it_may(until)? else {
             let owner = self.add_remove.owner_racy();
             return Ok(Err(owner.map_or(Awaited::Nothing, Awaited::Operation)));
         };
@@ -90,6 +95,7 @@ impl<P: HotplugHost> Hotplug<P> {
             Ok(cpus) => Ok(Operation {
                 cpus: Some(cpus),
                 _add_remove: add_remove,
+                _urgent: urgent,
             }),
             Err(reader) => Err(reader.map_or(Awaited::Nothing, Awaited::Reader)),
         })
@@ -101,7 +107,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// As [`Hotplug::begin_operation`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub(super) fn begin_installation(&self) -> Result<Installation<'_, P>, WouldDeadlock> {
-        let add_remove = self.add_remove.lock_if_it_may()?;
+        let (add_remove, _) = self.add_remove.lock_if_it_may()?;
         Ok(Installation {
             _cpus: self.cpus_read_lock(),
             _add_remove: add_remove,
@@ -118,8 +124,9 @@ impl<P: HotplugHost> Hotplug<P> {
     /// [`WouldDeadlock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn registration_lock(&'static self) -> Result<RegistrationGuard<P>, WouldDeadlock> {
+        let (add_remove, _) = self.add_remove.lock_if_it_may()?;
         Ok(RegistrationGuard {
-            _add_remove: self.add_remove.lock_if_it_may()?,
+            _add_remove: add_remove,
         })
     }
 }

@@ -117,7 +117,6 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Errors
     /// [`TargetError`]. Unless it says otherwise the CPU is as it was before.
     pub fn cpu_set_target(&'static self, cpu: CpuId, state: usize) -> Result<(), TargetError> {
-        let _urgent = P::sched().lend_urgency(); // (walk-is-urgent)
         let deadline = self.down_deadline();
         // Whether it is a way down shows when the locks are held. A CPU that is above its target
         // now, and not any more then, was moved by another operation: the limit was right until

@@ -146,5 +146,6 @@ internal!(block_state::{BlockState, Blocker, Wakeup, KthreadStep, next_step});
 internal!(run_queue::{SwitchReason, RunQueue, Switch});
 internal!(scheduler::{SchedHost, Scheduler});
 internal!(serving::Serving);
+internal!(set_class::LentUrgency);
 internal!(thread::{Placement, Thread});
 internal!(timers::Watch);

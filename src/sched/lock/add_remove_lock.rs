@@ -2,12 +2,20 @@
 //! lock of the CPUs: an operation on a CPU takes both, and so does a thread that installs or
 //! removes a step. A callback of `prep:post-dead` runs under this lock alone, so no operation
 //! begins meanwhile, but other threads may read the lock of the CPUs.
+//!
+//! All wait for it at the level of the kernel's own threads: so each comes in its turn, however
+//! often others take the lock. An operation keeps that level until it has released the lock.
+//!
+//! # Invariants
+//! - **lent-once**: a thread is lent that level only if it may take the lock, which it doesn't
+//!   hold then. Loans don't nest, and one that is refused in the middle of an operation must not
+//!   end that of the operation.
 
 #![forbid(unsafe_code)]
 
 use crate::sched::lock::cpus_lock::may_wait;
 use crate::sched::lock::{Mutex, MutexGuard, WouldDeadlock};
-use crate::sched::{SchedHost, ThreadName};
+use crate::sched::{LentUrgency, SchedHost, ThreadName};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::might_sleep;
 use crate::time::Instant;
@@ -32,6 +40,9 @@ impl HeldAddRemoveLock {
     }
 }
 
+/// The lock, and the level at which its holder has waited.
+type Taken<'a, P> = (AddRemoveGuard<'a, P>, LentUrgency<P>);
+
 /// The add/remove lock.
 pub struct AddRemoveLock<P: SchedHost>(Mutex<(), P>);
 
@@ -42,7 +53,8 @@ impl<P: SchedHost> AddRemoveLock<P> {
         AddRemoveLock(Mutex::new(()))
     }
 
-    /// Takes the lock.
+    /// Takes the lock. Returns also the level at which it has waited, for an operation to keep until
+    /// it has released the lock.
     ///
     /// # Context
     /// Thread, preemption on, not pinned; sleeps while another thread has the lock.
@@ -50,9 +62,10 @@ impl<P: SchedHost> AddRemoveLock<P> {
     /// # Errors
     /// [`WouldDeadlock`], whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn lock_if_it_may(&self) -> Result<AddRemoveGuard<'_, P>, WouldDeadlock> {
+    pub fn lock_if_it_may(&self) -> Result<Taken<'_, P>, WouldDeadlock> {
         self.check()?;
-        Ok(Self::taken(self.0.lock()))
+        let urgent = P::sched().lend_urgency(); // (lent-once)
+        Ok((Self::taken(self.0.lock()), urgent))
     }
 
     /// Does as [`AddRemoveLock::lock_if_it_may`], but waits no longer than until `at`. Returns
@@ -64,12 +77,11 @@ impl<P: SchedHost> AddRemoveLock<P> {
     /// # Errors
     /// As [`AddRemoveLock::lock_if_it_may`].
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn lock_until_if_it_may(
-        &self,
-        at: Instant,
-    ) -> Result<Option<AddRemoveGuard<'_, P>>, WouldDeadlock> {
+    pub fn lock_until_if_it_may(&self, at: Instant) -> Result<Option<Taken<'_, P>>, WouldDeadlock> {
         self.check()?;
-        Ok(self.0.lock_until(at).map(Self::taken))
+        let urgent = P::sched().lend_urgency(); // (lent-once)
+        let guard = self.0.lock_until(at);
+        Ok(guard.map(|guard| (Self::taken(guard), urgent)))
     }
 
     /// Returns the name of the thread that has the lock, or had it a moment ago.
