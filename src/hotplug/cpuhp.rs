@@ -35,6 +35,9 @@ struct Slot {
     /// have them copied byte by byte.
     direction: Direction,
     wanted: Option<Wanted>,
+    /// For a walk in a batch: until when control was at work for others. It doesn't write that
+    /// itself, because a CPU that has just come online may still write its last INIT step.
+    turned: Instant,
     is_done: bool,
     /// Why it could not be done. An error is many words, and nothing of it is copied while
     /// there is none.
@@ -46,9 +49,7 @@ enum Wanted {
     /// Walk until this many steps are up; down before this instant.
     Walk(usize, Instant),
     /// Walk so, down before this instant, as one of a batch, which counts down when it is done.
-    /// Control was at work for others until the second instant: it doesn't write that itself,
-    /// because a CPU that has just come online may still write its last INIT step.
-    WalkInBatch(BatchWalk, Instant, Instant),
+    WalkInBatch(BatchWalk, Instant),
     /// Pass this instance, which has this row and number.
     Pass(Arc<Instance>, (usize, usize)),
 }
@@ -67,6 +68,7 @@ impl<P: HotplugHost> Command<P> {
             slot: SpinLock::new(Slot {
                 direction: Direction::Up,
                 wanted: None,
+                turned: Instant(0),
                 is_done: true,
                 failed: None,
             }),
@@ -170,8 +172,8 @@ impl<P: HotplugHost> Command<P> {
         } else {
             Begin::Wake
         };
-        let wanted = Wanted::WalkInBatch(walk, until, turned);
-        self.post(walk.cpu, direction, wanted, begin);
+        let wanted = Wanted::WalkInBatch(walk, until);
+        self.post(walk.cpu, direction, wanted, begin, turned);
     }
 
     /// Returns whether the thread has done all that it was told to.
@@ -192,12 +194,20 @@ impl<P: HotplugHost> Command<P> {
         Ok(())
     }
 
-    fn post(&self, cpu: CpuId, direction: Direction, wanted: Wanted, begin: Begin) {
+    fn post(
+        &self,
+        cpu: CpuId,
+        direction: Direction,
+        wanted: Wanted,
+        begin: Begin,
+        turned: Instant,
+    ) {
         {
             let mut slot = self.slot.lock();
             slot.is_done = false;
             slot.direction = direction;
             slot.wanted = Some(wanted);
+            slot.turned = turned;
         }
         let thread = P::hotplug().thread(cpu);
         match begin {
@@ -220,7 +230,7 @@ impl<P: HotplugHost> Command<P> {
         wanted: Wanted,
         begin: Begin,
     ) -> Result<(), WalkError> {
-        self.post(cpu, direction, wanted, begin);
+        self.post(cpu, direction, wanted, begin, Instant(0));
         let done = self.done(direction);
         // On the way down the thread waits for a grace period, which control would hold up.
         let polls = direction == Direction::Up;
@@ -277,12 +287,12 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
     fn run(&self, cpu: CpuId) {
         let hotplug = P::hotplug();
         let command = hotplug.command(cpu);
-        let (direction, wanted) = {
+        let (direction, wanted, turned) = {
             let mut slot = command.slot.lock();
             let Some(wanted) = slot.wanted.take() else {
                 return;
             };
-            (slot.direction, wanted)
+            (slot.direction, wanted, slot.turned)
         };
         let walk = command.walk(direction).work::<P>();
         let mut context = StepContext::of(cpu);
@@ -293,7 +303,7 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 let origin = hotplug.state(cpu).state();
                 walk_here::<P>(&context, direction, target, origin)
             }
-            Wanted::WalkInBatch(walk, until, turned) => {
+            Wanted::WalkInBatch(walk, until) => {
                 let was = Gap::Others;
                 P::trace_at(turned, Event::Gap { cpu, was });
                 context.until = until;
