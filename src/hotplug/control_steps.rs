@@ -35,6 +35,9 @@ const POLL: Duration = Duration::from_micros(200);
 /// Turns between two looks at the time while control polls. Under QEMU a look takes the lock of
 /// all devices, which the CPU that is awaited needs to set up its interrupt controller.
 const TURNS: u32 = 100;
+/// Turns between two looks whether another thread waits for control's CPU: a look takes the lock
+/// of the run queue.
+const AWAITED_TURNS: u32 = 10;
 
 /// How long control waits for what another CPU or firmware does, in nanoseconds.
 /// Relaxed: they order nothing.
@@ -356,14 +359,18 @@ impl<P: HotplugHost> Hotplug<P> {
     pub(super) fn poll(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
         let mut until = None;
         loop {
-            for _ in 0..TURNS {
+            for turn in 0..TURNS {
                 if check_fn() {
                     return true;
+                }
+                // With a window of CPUs a turn is long, and a thread that waits may be urgent.
+                if turn % AWAITED_TURNS == 0 && P::sched().is_awaited() {
+                    return false;
                 }
                 P::relax();
             }
             let until = *until.get_or_insert_with(|| at.min(P::deadline(POLL)));
-            if P::now() >= until || P::sched().is_awaited() {
+            if P::now() >= until {
                 return false;
             }
         }
