@@ -144,10 +144,8 @@ impl<P: SchedHost> Scheduler<P> {
     fn pull_any(&self) {
         let here = IrqGuard::<P>::new();
         // The most urgent first, wherever it waits.
-        let pulled =
-            self.pull_urgent(P::this_cpu(), &here) || self.pull_from_busiest(&here).is_some();
-        if pulled && self.map.any_idle() {
-            self.pass_on(&here);
+        if !self.pull_urgent(P::this_cpu(), &here) {
+            let _from = self.pull_from_busiest(&here);
         }
     }
 
@@ -174,13 +172,16 @@ impl<P: SchedHost> Scheduler<P> {
         core::iter::once(busiest).chain(others).find(pulls)
     }
 
-    /// Calls other idle CPUs to those on which threads wait. This CPU, which was idle, may have
-    /// been called for another thread than the one that it has pulled, and that one must not
-    /// wait beside other idle CPUs (none-beside-idle).
+    /// Calls idle CPUs to those on which threads wait. `cpu`, which was idle and has just got a
+    /// thread, may have been called for another one, and that one must not wait beside other
+    /// idle CPUs (none-beside-idle).
+    ///
+    /// # Context
+    /// IRQs masked; no queue locked.
     #[cold]
-    fn pass_on(&self, here: &IrqGuard<P>) {
-        for (other, _) in self.crowded(P::this_cpu()) {
-            let queue = self.queue(other).lock_masked(here);
+    pub(super) fn pass_on(&self, cpu: CpuId, masked: &IrqGuard<P>) {
+        for (other, _) in self.crowded(cpu) {
+            let queue = self.queue(other).lock_masked(masked);
             let _called = self.call_helper(other, &queue);
         }
     }

@@ -49,6 +49,9 @@ use crate::sync::atomic::Ordering;
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Queued {
+    /// The CPU was idle, and may have been called for a thread that waits elsewhere: another
+    /// idle CPU must be called for that one.
+    pub(super) ends_idle: bool,
     /// The CPU must be told by an SGI (`told-by-sgi` of [`sched`](crate::sched)).
     pub(super) must_tell: bool,
     /// A realtime thread is left waiting there.
@@ -289,6 +292,9 @@ impl<P: SchedHost> Scheduler<P> {
         if queued.must_tell {
             Self::send_reschedule(cpu);
         }
+        if queued.ends_idle {
+            self.pass_on(cpu, masked);
+        }
         queued.uneven
     }
 
@@ -298,6 +304,9 @@ impl<P: SchedHost> Scheduler<P> {
     pub(super) fn complete(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) {
         if queued.must_tell {
             Self::send_reschedule(cpu);
+        }
+        if queued.ends_idle {
+            self.pass_on(cpu, masked);
         }
         if queued.uneven {
             self.push_urgent(cpu, masked);
@@ -318,7 +327,11 @@ impl<P: SchedHost> Scheduler<P> {
         } // A stopper runs only briefly: the CPU stays idle.
         // Relaxed: a hint.
         queue.enqueue(thread, || self.clock.load(Ordering::Relaxed));
-        self.note_queue(cpu, queue)
+        let mut queued = self.note_queue(cpu, queue);
+        // Relaxed: a hint.
+        queued.ends_idle =
+            queue.runs_idle() && self.overloaded.load(Ordering::Relaxed) > 0 && self.map.any_idle();
+        queued
     }
 
     /// Records a change of the queue of `cpu`, this CPU or another one. The caller
@@ -330,12 +343,14 @@ impl<P: SchedHost> Scheduler<P> {
     pub(super) fn note_queue(&self, cpu: CpuId, queue: &mut RunQueue<P>) -> Queued {
         if cpu == P::this_cpu() {
             Queued {
+                ends_idle: false,
                 must_tell: false,
                 uneven: self.note_here(cpu, queue),
             }
         } else {
             let uneven = self.note_load(cpu, queue);
             Queued {
+                ends_idle: false,
                 must_tell: queue.should_preempt() || queue.wants_slice() || queue.wants_look(),
                 uneven,
             }
