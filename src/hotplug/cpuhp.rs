@@ -48,6 +48,8 @@ struct Slot {
 enum Wanted {
     /// Walk until this many steps are up; down before this instant.
     Walk(usize, Instant),
+    /// Walk down so, and park then.
+    WalkAndPark(usize, Instant),
     /// Walk so, down before this instant, as one of a batch, which counts down when it is done.
     WalkInBatch(BatchWalk, Instant),
     /// Pass this instance, which has this row and number.
@@ -128,15 +130,23 @@ impl<P: HotplugHost> Command<P> {
     /// Has `cpu`'s thread walk down until `target` steps are up, and waits for it. A step that
     /// ends at `until` or later is the last: the thread walks back.
     ///
+    /// If the machine is stopped next for the CPU to leave, the thread `parks` when it is there:
+    /// control, which has to see it parked, needn't wake it once more for that.
+    ///
     /// # Errors
-    /// As [`Command::run_on`].
+    /// As [`Command::run_on`]. The thread doesn't park then.
     pub(super) fn run_down_until(
         &self,
         cpu: CpuId,
         target: usize,
         until: Instant,
+        parks: bool,
     ) -> Result<(), WalkError> {
-        let wanted = Wanted::Walk(target, until);
+        let wanted = if parks {
+            Wanted::WalkAndPark(target, until)
+        } else {
+            Wanted::Walk(target, until)
+        };
         self.have(cpu, Direction::Down, wanted, Begin::Wake)
     }
 
@@ -297,8 +307,9 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
         let walk = command.walk(direction).work::<P>();
         let mut context = StepContext::of(cpu);
         let mut counts = false;
+        let parks = matches!(wanted, Wanted::WalkAndPark(..));
         let result = match wanted {
-            Wanted::Walk(target, until) => {
+            Wanted::Walk(target, until) | Wanted::WalkAndPark(target, until) => {
                 context.until = until;
                 let origin = hotplug.state(cpu).state();
                 walk_here::<P>(&context, direction, target, origin)
@@ -321,6 +332,10 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
                 .map_err(|error| WalkError { step: at.0, error }),
         };
         drop(walk);
+        if parks && result.is_ok() {
+            // It parks when it comes back from here. Before control is told: control may unpark it.
+            P::sched().ask_to_park(hotplug.thread(cpu));
+        }
         {
             let mut slot = command.slot.lock();
             if let Err(failed) = result {

@@ -250,12 +250,15 @@ impl<P: HotplugHost> Hotplug<P> {
         self.route_events_here(cpu);
         let rest = target.max(UP_TO_ONLINE);
         P::sched().forget_lost_affinities();
-        let walked = self.command(cpu).run_down_until(cpu, rest, deadline);
+        let leaves = target != rest;
+        let walked = self
+            .command(cpu)
+            .run_down_until(cpu, rest, deadline, leaves);
         if let Err(failed) = walked {
             self.give_affinities_back(&CpuMask::of(cpu));
             return Err(self.down_error(cpu, origin, failed));
         }
-        if target == rest {
+        if !leaves {
             return Ok(());
         }
         let taken_down = match self.take_down(cpu, deadline) {
