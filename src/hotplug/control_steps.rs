@@ -200,7 +200,9 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Waits until `cpu` has said DEAD; returns whether it has by `until`.
     pub(super) fn says_dead(&self, cpu: CpuId, until: Instant) -> bool {
         let handshake = self.handshake(cpu);
-        self.wait_event(until, || handshake.state() == SyncState::Dead)
+        // At once: all CPUs have just left a still point and want to run, and the host may have
+        // fewer than they are.
+        self.sleep_until_event(until, || handshake.state() == SyncState::Dead)
     }
 
     /// Waits until `cpu` has said DEAD, by `dead_by`, and firmware OFF, by `off_by` or within
@@ -332,9 +334,11 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Polls for a moment, then sleeps until the event SGI. `check_fn` looks at what a CPU that
     /// comes or goes stores before it tells control ([`Hotplug::tell_control`]), with Acquire.
     pub(super) fn wait_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
-        if self.poll(at, &check_fn) {
-            return true;
-        }
+        self.poll(at, &check_fn) || self.sleep_until_event(at, check_fn)
+    }
+
+    /// Does as [`Hotplug::wait_event`], and sleeps at once.
+    fn sleep_until_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
         let me = P::this_cpu();
         let event = self.events.get(me);
         // (`sleeper-or-state` of [`WaitPoint`](crate::sync::WaitPoint))
