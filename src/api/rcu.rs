@@ -9,6 +9,8 @@
 //! A section is a region with preemption off, or with IRQs masked: [`read`] is one, and so
 //! is any hold of a spin lock.
 
+use alloc::boxed::Box;
+
 use crate::kernel::{Hw, kernel};
 use crate::rcu;
 
@@ -70,6 +72,29 @@ pub fn synchronize() {
 /// masked, and callbacks, are never held up.
 pub fn call_rcu(call_fn: impl FnOnce() + Send + 'static) {
     kernel().grace_periods.call_rcu(call_fn);
+}
+
+/// A function for [`call_rcu`], with the memory that queueing it takes: for what has to be
+/// freed when there may be no memory left.
+#[must_use]
+pub struct Callback(Box<dyn rcu::Node>);
+
+impl Callback {
+    /// Returns a callback that calls `call_fn`. Dropped without being queued, it never does.
+    ///
+    /// # Context
+    /// Any; allocates.
+    pub fn new(call_fn: impl FnOnce() + Send + 'static) -> Callback {
+        Callback(rcu::node(call_fn))
+    }
+
+    /// Has the function run, as [`call_rcu`] does. Allocates nothing.
+    ///
+    /// # Context
+    /// As for [`call_rcu`].
+    pub fn queue(self) {
+        kernel().grace_periods.queue_callback(self.0);
+    }
 }
 
 /// Waits until every function that was given to [`call_rcu`] before has run. It doesn't wait

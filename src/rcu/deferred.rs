@@ -28,7 +28,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::rcu::callback::node;
+use crate::rcu::callback::{Node, node};
 use crate::rcu::callbacks::Queues;
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::lock::WaitQueue;
@@ -188,7 +188,15 @@ impl<P: SchedHost> GracePeriods<P> {
     /// Any in which memory may be allocated, in a still point too. Waits only in a thread
     /// with preemption and IRQs on.
     pub fn call_rcu(&self, call_fn: impl FnOnce() + Send + 'static) {
-        let node = node(call_fn);
+        self.queue_callback(node(call_fn));
+    }
+
+    /// Does as [`GracePeriods::call_rcu`] with a function whose node was made before. Allocates
+    /// nothing.
+    ///
+    /// # Context
+    /// Any, in a still point too. Waits only in a thread with preemption and IRQs on.
+    pub fn queue_callback(&self, node: Box<dyn Node>) {
         let here = PreemptGuard::<P>::new();
         let cpu = P::this_cpu();
         let pushed = self.deferred.queues.push(cpu, node);
