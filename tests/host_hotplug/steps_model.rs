@@ -165,6 +165,19 @@ impl Model {
         Ok(())
     }
 
+    /// Returns whether a step can be installed at `place`: behind the others, which move up to
+    /// make room if no CPU rests between them.
+    pub(crate) fn has_slot(&self, place: Place) -> bool {
+        let rows = place.rows();
+        if !self.rows.contains_key(&(rows.end - 1)) {
+            return true;
+        }
+        let between = rows.start + 1..rows.end;
+        let mut cpus = self.cpus.iter();
+        let may_move = cpus.all(|cpu| !between.contains(&cpu.state) && !cpu.within);
+        may_move && self.rows.range(rows.clone()).count() < rows.len()
+    }
+
     /// Returns whether a CPU may rest with `up` rows up.
     pub(crate) fn may_rest(&self, up: usize) -> bool {
         let is_empty = |row| Place::Enable.rows().contains(&row) && !self.rows.contains_key(&row);

@@ -233,10 +233,9 @@ impl World {
             place,
             callbacks,
         };
-        let same_place = self.model.rows.values();
-        let count = same_place.filter(|step| step.place == place).count();
+        let has_slot = self.model.has_slot(place);
         let installed = hotplug().install(new, how);
-        if count == place.rows().len() {
+        if !has_slot {
             assert_eq!(installed.err(), Some(InstallError::NoFreeSlot));
             return;
         }
