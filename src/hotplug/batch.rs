@@ -74,8 +74,6 @@ pub(super) struct BatchWalk {
     pub(super) origin: usize,
     /// Whether the operation is over for the CPU if none fails.
     pub(super) is_last: bool,
-    /// Whether the CPU's thread is parked until then.
-    pub(super) is_parked: bool,
 }
 
 /// Where control waits for the CPUs of a batch.
@@ -123,24 +121,17 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> CpuMask {
         self.batch.begin();
         for walk in walks {
-            self.start_in_batch(*walk, direction, until, P::now());
+            self.start_in_batch(*walk, direction, until);
         }
         let cpus = walks.iter().map(|walk| walk.cpu).collect();
         self.wait_together_until(&cpus, until, failed_fn)
     }
 
-    /// Adds a CPU to the batch that is under way, and has its thread walk. Control was at work for
-    /// others until `turned`.
-    pub(super) fn start_in_batch(
-        &self,
-        walk: BatchWalk,
-        direction: Direction,
-        until: Instant,
-        turned: Instant,
-    ) {
+    /// Adds a CPU to the batch that is under way, and has its thread walk.
+    pub(super) fn start_in_batch(&self, walk: BatchWalk, direction: Direction, until: Instant) {
         self.batch.left.add();
         self.command(walk.cpu)
-            .start_in_batch(walk, direction, until, turned);
+            .start_in_batch(walk, direction, until);
     }
 
     /// Ends the batch that is under way: waits for the last of `cpus`, which walk. Calls

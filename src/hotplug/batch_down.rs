@@ -250,9 +250,6 @@ impl<P: HotplugHost> Hotplug<P> {
             Ok(still) => self.leave_online(&cpus, still),
             Err(awaited) => {
                 set.trace_gap::<P>(Gap::Request);
-                for cpu in cpus.iter() {
-                    P::sched().unpark(self.thread(cpu));
-                }
                 self.turn_back(set, awaited);
             }
         }
@@ -267,7 +264,6 @@ impl<P: HotplugHost> Hotplug<P> {
             target: goer.origin,
             origin: self.state(goer.cpu).state(),
             is_last: false,
-            is_parked: false,
         };
         let walks: Vec<_> = set.goers.iter().map(back).collect();
         let busy = self.walk_together(&walks, Direction::Up, Instant::FOREVER, |cpu, failed| {
@@ -389,7 +385,6 @@ impl<P: HotplugHost> Hotplug<P> {
             target,
             origin: goer.origin,
             is_last: false,
-            is_parked: false,
         };
         let walks: Vec<_> = walks.map(down).collect();
         let busy = self.walk_together(&walks, Direction::Down, until, |cpu, failed| {

@@ -262,15 +262,13 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Has the thread of a CPU that is online walk on.
     fn start_walk(&self, comer: &mut Comer) {
-        let turned = P::now();
         let walk = BatchWalk {
             cpu: comer.cpu,
             target: comer.target,
             origin: comer.origin.max(UP_TO_ONLINE),
             is_last: true,
-            is_parked: comer.is_off(),
         };
-        self.start_in_batch(walk, Direction::Up, Instant::FOREVER, turned);
+        self.start_in_batch(walk, Direction::Up, Instant::FOREVER);
         comer.walks = true;
     }
 

@@ -56,14 +56,6 @@ enum Wanted {
     Pass(Arc<Instance>, (usize, usize)),
 }
 
-/// What the thread does until then.
-enum Begin {
-    /// It sleeps.
-    Wake,
-    /// It is parked. It finds what it is to do when it is unparked, and needn't be woken too.
-    Unpark,
-}
-
 impl<P: HotplugHost> Command<P> {
     pub(super) fn new() -> Self {
         Command {
@@ -96,7 +88,7 @@ impl<P: HotplugHost> Command<P> {
     }
 
     /// Has `cpu`'s thread walk `direction` until `target` steps are up, and
-    /// waits for it.
+    /// waits for it. Unparks it if it is parked, as all that has the thread do something.
     ///
     /// # Errors
     /// The step that failed. The thread has walked back to where the CPU was before; if a
@@ -109,22 +101,7 @@ impl<P: HotplugHost> Command<P> {
         direction: Direction,
         target: usize,
     ) -> Result<(), WalkError> {
-        let wanted = Wanted::Walk(target, Instant::FOREVER);
-        self.have(cpu, direction, wanted, Begin::Wake)
-    }
-
-    /// Does as [`Command::run_on`], where the thread is parked: unparks it for that.
-    ///
-    /// # Errors
-    /// As [`Command::run_on`].
-    pub(super) fn run_parked_on(
-        &self,
-        cpu: CpuId,
-        direction: Direction,
-        target: usize,
-    ) -> Result<(), WalkError> {
-        let wanted = Wanted::Walk(target, Instant::FOREVER);
-        self.have(cpu, direction, wanted, Begin::Unpark)
+        self.have(cpu, direction, Wanted::Walk(target, Instant::FOREVER))
     }
 
     /// Has `cpu`'s thread walk down until `target` steps are up, and waits for it. A step that
@@ -147,7 +124,7 @@ impl<P: HotplugHost> Command<P> {
         } else {
             Wanted::Walk(target, until)
         };
-        self.have(cpu, Direction::Down, wanted, Begin::Wake)
+        self.have(cpu, Direction::Down, wanted)
     }
 
     /// Has `cpu`'s thread pass `instance`, which has the row and number `at`, and waits for it.
@@ -161,29 +138,17 @@ impl<P: HotplugHost> Command<P> {
         instance: &Arc<Instance>,
         at: (usize, usize),
     ) -> Result<(), StepError> {
-        let wanted = Wanted::Pass(Arc::clone(instance), at);
-        let passed = self.have(cpu, direction, wanted, Begin::Wake);
+        let passed = self.have(cpu, direction, Wanted::Pass(Arc::clone(instance), at));
         passed.map_err(|failed| failed.error)
     }
 
     /// Has the thread of the CPU of `walk` walk `direction`, down before `until`, as one of a
     /// batch, and returns at once. If a step fails, it walks back, as far as that goes. When it is
     /// done it counts the batch's [`Countdown`](crate::hotplug::Countdown) down, and
-    /// [`Command::result`] has the result. Control was at work for others until `turned`.
-    pub(super) fn start_in_batch(
-        &self,
-        walk: BatchWalk,
-        direction: Direction,
-        until: Instant,
-        turned: Instant,
-    ) {
-        let begin = if walk.is_parked {
-            Begin::Unpark
-        } else {
-            Begin::Wake
-        };
+    /// [`Command::result`] has the result. Control was at work for others until now.
+    pub(super) fn start_in_batch(&self, walk: BatchWalk, direction: Direction, until: Instant) {
         let wanted = Wanted::WalkInBatch(walk, until);
-        self.post(walk.cpu, direction, wanted, begin, turned);
+        self.post(walk.cpu, direction, wanted, P::now());
     }
 
     /// Returns whether the thread has done all that it was told to.
@@ -204,14 +169,7 @@ impl<P: HotplugHost> Command<P> {
         Ok(())
     }
 
-    fn post(
-        &self,
-        cpu: CpuId,
-        direction: Direction,
-        wanted: Wanted,
-        begin: Begin,
-        turned: Instant,
-    ) {
+    fn post(&self, cpu: CpuId, direction: Direction, wanted: Wanted, turned: Instant) {
         {
             let mut slot = self.slot.lock();
             slot.is_done = false;
@@ -220,27 +178,17 @@ impl<P: HotplugHost> Command<P> {
             slot.turned = turned;
         }
         let thread = P::hotplug().thread(cpu);
-        match begin {
-            Begin::Wake => {
-                P::sched().wake(thread);
-            }
-            Begin::Unpark => {
-                // Else it may have looked before and sleep by now, and this would not wake it.
-                assert!(thread.should_park(), "BUG: {thread:?} was unparked before");
-                P::sched().unpark(thread);
-            }
+        // It has what it is to do before it is unparked: it needn't be woken too.
+        if thread.should_park() {
+            P::sched().unpark(thread);
+        } else {
+            P::sched().wake(thread);
         }
         self.walk(direction).wait::<P>();
     }
 
-    fn have(
-        &self,
-        cpu: CpuId,
-        direction: Direction,
-        wanted: Wanted,
-        begin: Begin,
-    ) -> Result<(), WalkError> {
-        self.post(cpu, direction, wanted, begin, Instant(0));
+    fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
+        self.post(cpu, direction, wanted, Instant(0));
         let done = self.done(direction);
         // On the way down the thread waits for a grace period, which control would hold up.
         let polls = direction == Direction::Up;
@@ -333,7 +281,8 @@ impl<P: HotplugHost> Service<P> for CpuhpService<P> {
         };
         drop(walk);
         if parks && result.is_ok() {
-            // It parks when it comes back from here. Before control is told: control may unpark it.
+            // It parks when it comes back from here. Before control is told: control unparks it if
+            // it is to walk again.
             P::sched().ask_to_park(hotplug.thread(cpu));
         }
         {

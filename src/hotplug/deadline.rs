@@ -86,7 +86,6 @@ impl<P: HotplugHost> Hotplug<P> {
         origin: usize,
         awaited: Awaited,
     ) -> CpuDownError {
-        P::sched().unpark(self.thread(cpu));
         match self.command(cpu).run_on(cpu, Direction::Up, origin) {
             Ok(()) => CpuDownError::Late { cpu, awaited },
             Err(failed) => self.down_error(cpu, origin, failed),

@@ -24,8 +24,8 @@
 //! ```
 //! and back: `cpuhp/N` takes its CPU out of `active`, waits until no thread holds the old
 //! mask, sends all threads that are not the CPU's own elsewhere and walks down until
-//! `init:online` is the last step that is up; control, on a CPU that stays, parks it and
-//! stops the machine; inside the still point the AP walks down until `sync:timers` is the
+//! `init:online` is the last step that is up; control, on a CPU that stays, sees it parked
+//! and stops the machine; inside the still point the AP walks down until `sync:timers` is the
 //! last step that is up, and from its idle thread leaves through firmware; control adopts its
 //! timers at once, sees DEAD, then OFF, and walks the rest, which takes over its free memory. At
 //! last control releases the hotplug lock, but not the add/remove lock around it

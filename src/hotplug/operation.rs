@@ -143,11 +143,7 @@ impl<P: HotplugHost> Hotplug<P> {
             self.release(iter::once(cpu));
             P::sched().give_way();
         }
-        let walked = if origin < UP_TO_ONLINE {
-            self.command(cpu).run_parked_on(cpu, Direction::Up, target)
-        } else {
-            self.command(cpu).run_on(cpu, Direction::Up, target)
-        };
+        let walked = self.command(cpu).run_on(cpu, Direction::Up, target);
         // `cpuhp` has undone its steps, and this takes the rest down. It asks nothing
         // (refusals-first), and needn't: control is pinned to another CPU, which was online
         // when this one was not, and a thread that binds another to a CPU holds off hotplug.
@@ -432,7 +428,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let held = self.begin_operation();
         assert!(held.is_ok(), "BUG: the first thread holds a lock");
         let command = self.command(CpuId::BOOT);
-        let walked = command.run_parked_on(CpuId::BOOT, Direction::Up, ALL_UP);
+        let walked = command.run_on(CpuId::BOOT, Direction::Up, ALL_UP);
         P::trace(Event::WalkEnd { cpu: CpuId::BOOT });
         walked
     }

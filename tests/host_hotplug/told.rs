@@ -1,4 +1,5 @@
 //! How control waits for a CPU: it polls, lets other threads run, and sleeps until it is told.
+//! And what the CPU's own thread does when it is done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,9 +7,11 @@ use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::hotplug::HotplugHost;
-use stillpoint::sched::{Class, SchedHost, ThreadName};
+use stillpoint::platform::Platform;
+use stillpoint::sched::{Class, SchedHost, ThreadName, ThreadState};
+use stillpoint::trace::Direction;
 
-use crate::failures::{down, up};
+use crate::failures::{down, step, up};
 use crate::sim::{On, Sim};
 
 /// Has a CPU start after `time`.
@@ -58,5 +61,24 @@ fn control_that_polls_keeps_no_thread_from_running() {
         assert_eq!(up(), Ok(()));
         assert!(ran.load(Ordering::Relaxed), "control has polled meanwhile");
         assert!(Sim::hotplug().is_balanced(CpuId::BOOT));
+    });
+}
+
+/// A walk down that turns back leaves the CPU's thread asleep: it parks only where the machine is
+/// stopped next.
+#[test]
+fn a_thread_that_turns_back_does_not_park() {
+    Sim::run(2, || {
+        assert_eq!(up(), Ok(()));
+        Sim::script(|script| script.fails = vec![(step("sched:threads"), Direction::Down)]);
+        assert!(down().is_err(), "a step is broken");
+        Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
+        let mut states = Vec::new();
+        Sim::sched().for_each_thread(|thread| {
+            if thread.name().as_str() == "cpuhp/1" {
+                states.push(thread.state_racy());
+            }
+        });
+        assert_eq!(states, [ThreadState::Blocked]);
     });
 }
