@@ -289,6 +289,22 @@ impl<P: SchedHost> Scheduler<P> {
             let mut queue = self.queue(cpu).lock_masked(masked);
             self.enqueue_locked(cpu, &mut queue, thread)
         };
+        self.complete_once(cpu, queued, masked)
+    }
+
+    /// Does what is left to do for the queue of `cpu`, which was changed, when its lock is
+    /// open.
+    #[inline]
+    pub(super) fn complete(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) {
+        if self.complete_once(cpu, queued, masked) {
+            self.push_urgent(cpu, masked);
+        }
+    }
+
+    /// Does as [`Scheduler::complete`], but leaves a realtime thread waiting on `cpu`.
+    /// Returns whether that may be so.
+    #[inline]
+    fn complete_once(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) -> bool {
         if queued.must_tell {
             Self::send_reschedule(cpu);
         }
@@ -296,21 +312,6 @@ impl<P: SchedHost> Scheduler<P> {
             self.pass_on(cpu, masked);
         }
         queued.uneven
-    }
-
-    /// Does what is left to do for the queue of `cpu`, which was changed, when its lock is
-    /// open.
-    #[inline]
-    pub(super) fn complete(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) {
-        if queued.must_tell {
-            Self::send_reschedule(cpu);
-        }
-        if queued.ends_idle {
-            self.pass_on(cpu, masked);
-        }
-        if queued.uneven {
-            self.push_urgent(cpu, masked);
-        }
     }
 
     /// Does as [`Scheduler::enqueue`] with the queue's lock held. The caller completes it
