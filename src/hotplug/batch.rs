@@ -52,17 +52,7 @@ use crate::hotplug::{Countdown, Hotplug, HotplugHost, WalkError};
 use crate::sched::lock::Completion;
 use crate::sched::patience;
 use crate::time::Instant;
-use crate::trace::{Direction, Event, Gap};
-
-/// Writes that control begins to walk `cpu`.
-pub(super) fn trace_begin<P: HotplugHost>(cpu: CpuId, direction: Direction) {
-    P::trace(Event::WalkBegin { cpu, direction });
-}
-
-/// Writes what the time since the last event of the walk of `cpu` was. Control owns the walk.
-pub(super) fn trace_gap<P: HotplugHost>(cpu: CpuId, was: Gap) {
-    P::trace(Event::Gap { cpu, was });
-}
+use crate::trace::Direction;
 
 /// A walk of one CPU of a batch.
 #[derive(Clone, Copy)]

@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::batch::{BatchWalk, trace_begin, trace_gap};
+use crate::hotplug::batch::BatchWalk;
 use crate::hotplug::batch_error::Failures;
 use crate::hotplug::control_place::ControlPlace;
+use crate::hotplug::history::{trace_begin, trace_gap};
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
     Awaited, BatchError, CpuDownError, Hotplug, HotplugHost, StepContext, SyncState,

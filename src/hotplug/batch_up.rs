@@ -47,8 +47,9 @@
 use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::batch::{BatchWalk, trace_begin, trace_gap};
+use crate::hotplug::batch::BatchWalk;
 use crate::hotplug::batch_error::Failures;
+use crate::hotplug::history::{trace_begin, trace_gap};
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
     ALL_UP, BatchError, CpuUpError, Hotplug, HotplugHost, Parallel, Quarantine, StepContext,

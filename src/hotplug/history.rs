@@ -29,7 +29,7 @@ use crate::hotplug::{
 };
 use crate::stop_machine::MultiStopState;
 use crate::time::Instant;
-use crate::trace::{Direction, Event, Record};
+use crate::trace::{Direction, Event, Gap, Record};
 
 /// How many gaps a walk has at most that have a name. On the way down: before each of the two
 /// walks in its thread, before and in the grace period, before the stop; two before
@@ -95,9 +95,19 @@ impl RecordedWalk {
 /// it is dropped.
 pub(super) struct Recorded<P: HotplugHost>(CpuId, PhantomData<fn() -> P>);
 
+/// Writes that control begins to walk `cpu`.
+pub(super) fn trace_begin<P: HotplugHost>(cpu: CpuId, direction: Direction) {
+    P::trace(Event::WalkBegin { cpu, direction });
+}
+
+/// Writes what the time since the last event of the walk of `cpu` was. Control owns the walk.
+pub(super) fn trace_gap<P: HotplugHost>(cpu: CpuId, was: Gap) {
+    P::trace(Event::Gap { cpu, was });
+}
+
 impl<P: HotplugHost> Recorded<P> {
     pub(super) fn new(cpu: CpuId, direction: Direction) -> Self {
-        P::trace(Event::WalkBegin { cpu, direction });
+        trace_begin::<P>(cpu, direction);
         Recorded(cpu, PhantomData)
     }
 }

@@ -15,11 +15,10 @@
 use core::iter;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::batch::trace_gap;
 use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::cpuhp::Command;
 use crate::hotplug::deadline::NotTakenDown;
-use crate::hotplug::history::Recorded;
+use crate::hotplug::history::{Recorded, trace_gap};
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
     ALL_UP, Awaited, CpuDownError, CpuUpError, Hotplug, HotplugHost, Left, Parked, Quarantine,
