@@ -185,6 +185,13 @@ fn any_nice(random: &mut Random) -> i8 {
     i8::try_from(random.below(40)).expect("below 40") - 20
 }
 
+/// Does as [`with_seeds`], with a niceness by chance for each.
+fn with_nices(share: u64, test_fn: impl Fn(u64, i8)) {
+    with_seeds(share, |seed| {
+        test_fn(seed, any_nice(&mut Random::new(seed)))
+    });
+}
+
 #[test]
 fn equal_threads_get_equal_time() {
     with_seeds(1, |seed| {
@@ -233,18 +240,12 @@ fn equal_threads_get_equal_time_however_heavy_they_are() {
 
 #[test]
 fn equal_threads_share_the_cpus_that_they_may_use() {
-    with_seeds(1, |seed| {
-        let nice = any_nice(&mut Random::new(seed));
-        among::equals_share_what_they_may_use(seed, nice);
-    });
+    with_nices(1, among::equals_share_what_they_may_use);
 }
 
 #[test]
 fn equal_threads_share_what_realtime_threads_leave() {
-    with_seeds(1, |seed| {
-        let nice = any_nice(&mut Random::new(seed));
-        among::equals_share_what_is_left(seed, nice);
-    });
+    with_nices(1, among::equals_share_what_is_left);
 }
 
 #[test]
@@ -254,10 +255,7 @@ fn equal_threads_share_what_realtime_threads_leave_if_each_has_a_cpu() {
 
 #[test]
 fn equal_threads_share_what_several_realtime_threads_leave() {
-    with_seeds(1, |seed| {
-        let nice = any_nice(&mut Random::new(seed));
-        among::equals_share_what_several_leave(seed, nice);
-    });
+    with_nices(1, among::equals_share_what_several_leave);
 }
 
 #[test]
@@ -273,18 +271,12 @@ fn a_thread_that_is_ahead_stays_behind_a_realtime_thread() {
 #[test]
 fn equal_threads_that_sleep_before_their_slices_end_get_equal_time() {
     among::sleepers_share_if_one_cpu_has_one_more();
-    with_seeds(1, |seed| {
-        let nice = any_nice(&mut Random::new(seed));
-        among::equals_that_sleep_share(seed, nice);
-    });
+    with_nices(1, among::equals_that_sleep_share);
 }
 
 #[test]
 fn equal_threads_that_sleep_get_equal_time_if_they_are_few() {
-    with_seeds(2, |seed| {
-        let nice = any_nice(&mut Random::new(seed));
-        among::few_equals_that_sleep_share(seed, nice);
-    });
+    with_nices(2, among::few_equals_that_sleep_share);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_cpu_that_waits_for_the_steps_of_others_says_so() {
 fn the_grace_period_of_a_batch_has_a_name() {
     recorded(|| {
         all_up(CPUS);
-        let done = busy_from(cpu(4), || true);
+        let done = busy_from(cpu(4), || true); // From the start.
         sleep(Duration::from_micros(100));
         end_after(&done, Duration::from_nanos(LONG + MS));
         down(|walk| spent(walk, PartKind::Grace), &[1, 2, 3]);
