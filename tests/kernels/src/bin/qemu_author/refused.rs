@@ -36,6 +36,18 @@ impl Calls {
 /// The service of these calls.
 struct Tries(Arc<Calls>);
 
+impl Tries {
+    /// Returns a service that has nothing to do and tries nothing.
+    fn idle() -> Tries {
+        Tries(Arc::new(Calls::new(nothing, CpuMask::EMPTY)))
+    }
+}
+
+/// What is to go well where nothing is to be tried, or done while a CPU is away.
+pub(crate) fn nothing() -> bool {
+    true
+}
+
 impl Service for Tries {
     fn setup(&self, cpu: CpuId) -> Result<(), Errno> {
         self.0.sound.lock().push((self.0.each_fn)());
@@ -93,7 +105,7 @@ fn all_deadlock() -> bool {
             .install()
             .err()
             .map(|it| it.errno()),
-        register_service("x", Tries(Arc::new(Calls::new(|| true, CpuMask::EMPTY))))
+        register_service("x", Tries::idle())
             .err()
             .map(|it| it.errno()),
     ];
@@ -128,8 +140,7 @@ pub(crate) fn everywhere() -> bool {
     let Ok(instance) = multi.add(7) else {
         return false;
     };
-    let idle = Tries(Arc::new(Calls::new(|| true, CpuMask::EMPTY)));
-    let Ok(service) = register_service("idle", idle) else {
+    let Ok(service) = register_service("idle", Tries::idle()) else {
         return false;
     };
     let things = Arc::new(Things {
@@ -204,7 +215,7 @@ fn callbacks(things: &Arc<Things>) -> bool {
     };
     let instances = (multi.add(()), early.add(()));
     let mut sound = instances.0.is_ok() & instances.1.is_ok();
-    sound &= leave_and_return(|| true);
+    sound &= leave_and_return(nothing);
     drop((multi, early, instances, dead));
     let calls = seen.lock().clone();
     sound &= same("some", calls.len() >= 9, true);
@@ -220,7 +231,7 @@ fn services() -> bool {
         service.wake(cpu);
     }
     let mut sound = eventually(|| calls.wanted.lock().is_empty());
-    sound &= leave_and_return(|| true) & service.remove().is_ok();
+    sound &= leave_and_return(nothing) & service.remove().is_ok();
     let seen = calls.sound.lock().clone();
     sound & same("some", seen.len() >= 8, true) & seen.into_iter().all(|it| it)
 }
