@@ -4,7 +4,8 @@
 //! back to back from one thread on the boot CPU, after unmeasured rounds; times
 //! are CNTVCT differences. `floor` is a bare SGI to all other CPUs and their
 //! answers, with nothing of the kernel in between but the interrupt handler.
-//! With the boot argument `case=hotplug` it measures nothing but hotplug.
+//! With the boot argument `case=hotplug` it measures nothing but hotplug, and with `case=traps`
+//! it only counts what traps to a hypervisor.
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 
@@ -22,6 +23,7 @@ mod support {
     pub(crate) mod lines;
     pub(crate) mod phases;
     pub(crate) mod rounds;
+    pub(crate) mod traps;
 }
 
 #[cfg(target_os = "none")]
@@ -48,6 +50,7 @@ mod kernel {
     use crate::support::hotplug::{hotplug, longest_irqs_off};
     use crate::support::lines::print_line;
     use crate::support::rounds::{Rounds, ns};
+    use crate::support::traps::traps;
 
     stillpoint::entry!(main);
 
@@ -82,9 +85,11 @@ mod kernel {
         let cpus = kernel().masks.possible().count();
         let rounds = rounds(cpus);
         boot(cpus);
-        if var("case") == Some("hotplug") {
-            assert!(cpus > 1, "there is no CPU that could go");
-            return hotplug(&rounds);
+        match var("case") {
+            Some(_) if cpus == 1 => panic!("there is no CPU that could go, or be called"),
+            Some("hotplug") => return hotplug(&rounds),
+            Some("traps") => return traps(&rounds),
+            _ => {}
         }
         if cpus > 1 {
             floor(&rounds);
@@ -96,6 +101,7 @@ mod kernel {
         if cpus > 1 {
             grace_periods(&rounds);
             hotplug(&rounds);
+            traps(&rounds);
         }
     }
 

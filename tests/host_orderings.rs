@@ -31,6 +31,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/arch/aarch64/pen/words.rs", "cache maintenance and DSB order the words: tests/host_caches.rs models that"),
     ("src/arch/aarch64/thread_head.rs", "the running thread's own words"),
     ("src/arch/aarch64/timer.rs", "a fact about the machine, set before a second CPU runs"),
+    ("src/arch/aarch64/traps.rs", "counts that order no other access"),
     ("src/boot/secondary.rs", "one word, for a refusal; nothing else is read through it"),
     ("src/cpu/per_cpu_counter.rs", "counts that order no other access"),
     ("src/device/ns16550.rs", "a note, under the lock of the device"),

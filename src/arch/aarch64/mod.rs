@@ -40,4 +40,5 @@ pub mod secondary;
 pub mod semihosting;
 pub mod thread_head;
 pub mod timer;
+pub mod traps;
 pub mod vectors;

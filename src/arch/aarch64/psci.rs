@@ -17,6 +17,7 @@ use aarch64_cpu::asm::barrier;
 use smccc::psci::{self, AffinityState, LowestAffinityLevel, MigrateType};
 use smccc::{Call, hvc64, smc64};
 
+use super::traps::{self, Trap};
 use crate::cpu::Mpidr;
 use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
 
@@ -100,12 +101,13 @@ conduit!(Smc, smc64);
 
 /// Calls a function of [`psci`] by the conduit `$conduit`.
 macro_rules! call {
-    ($conduit:expr, $function:ident($($arg:expr),*)) => {
+    ($conduit:expr, $function:ident($($arg:expr),*)) => {{
+        traps::count(Trap::Firmware);
         match $conduit {
             Conduit::Hvc => psci::$function::<Hvc>($($arg),*),
             Conduit::Smc => psci::$function::<Smc>($($arg),*),
         }
-    };
+    }};
 }
 
 /// A machine's PSCI.

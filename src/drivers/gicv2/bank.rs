@@ -7,6 +7,7 @@ use safe_mmio::fields::ReadPureWrite;
 
 use super::DISTRIBUTOR_SIZE;
 use super::distributor::Distributor;
+use crate::arch::aarch64::traps::{self, Trap};
 use crate::device::gic::{GicV2Bank, ICENABLER, PrivateRegisters};
 
 /// The bank of the running CPU. The CPU makes it with IRQs masked, and uses it only until
@@ -27,6 +28,7 @@ impl Distributor {
 impl BankRegisters<'_> {
     /// Returns a pointer to the register at `offset`, for one access.
     fn register(&self, offset: usize) -> UniqueMmioPointer<'_, ReadPureWrite<u32>> {
+        traps::count(Trap::Gic);
         assert!(
             offset.is_multiple_of(4) && (offset as u64) < DISTRIBUTOR_SIZE,
             "BUG: a GICv2's distributor has no register at {offset:#x}"

@@ -24,6 +24,7 @@ use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{field, field_shared};
 
 use super::{GicInitError, WRITE_LIMIT, device_pointer};
+use crate::arch::aarch64::traps::{self, Trap};
 use crate::arch::aarch64::{probe, timer};
 use crate::cpu::Mpidr;
 use crate::device::RegisterWidth;
@@ -83,6 +84,7 @@ impl Redistributor {
     }
 
     fn typer(&self) -> GicrTyper {
+        traps::count(Trap::Gic);
         GicRedistributor::new(self.registers()).typer()
     }
 
@@ -103,6 +105,7 @@ impl Redistributor {
         let mut registers = self.registers();
         let mut control = field!(registers, gicr);
         let mut waker = field!(control, waker);
+        traps::count(Trap::Gic);
         // It is awake already where firmware doesn't put it to sleep with its CPU.
         if !waker
             .read()
@@ -110,8 +113,13 @@ impl Redistributor {
         {
             return Ok(());
         }
+        traps::count(Trap::Gic);
+        traps::count(Trap::Gic); // A modification is a read and a write.
         waker.modify(|value| value - Waker::PROCESSOR_SLEEP);
-        let awake = || !waker.read().contains(Waker::CHILDREN_ASLEEP);
+        let awake = || {
+            traps::count(Trap::Gic);
+            !waker.read().contains(Waker::CHILDREN_ASLEEP)
+        };
         if timer::poll(WAKE_LIMIT, awake) {
             Ok(())
         } else {
@@ -135,6 +143,7 @@ impl Redistributor {
 
     /// Returns a pointer to the register at `offset` of the second frame, for one access.
     fn register(&self, offset: usize) -> UniqueMmioPointer<'_, ReadPureWrite<u32>> {
+        traps::count(Trap::Gic);
         assert!(
             offset.is_multiple_of(4) && offset < size_of::<Sgi>(),
             "BUG: a redistributor's second frame has no register at {offset:#x}"
@@ -165,7 +174,10 @@ impl PrivateRegisters for &Redistributor {
         let registers = self.registers();
         let frame = field_shared!(registers, gicr);
         let control = field_shared!(frame, ctlr);
-        timer::poll(WRITE_LIMIT, || !control.read().contains(GicrCtlr::RWP));
+        timer::poll(WRITE_LIMIT, || {
+            traps::count(Trap::Gic);
+            !control.read().contains(GicrCtlr::RWP)
+        });
         barrier::dsb(barrier::SY);
     }
 }

@@ -8,6 +8,7 @@ use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 use core::time::Duration;
 
+use crate::arch::aarch64::traps::{self, Trap};
 use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
 use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
@@ -143,6 +144,7 @@ fn preempt_work() {
 impl Wait for Hw {
     fn sleep() {
         hint::complete_accesses();
+        traps::count(Trap::Sleep);
         hint::wfi();
     }
 

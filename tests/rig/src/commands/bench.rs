@@ -3,7 +3,7 @@
 //! `bench`, `bench cyclic` and `bench ring` boot the kernel of that name in benches/ (without
 //! a name it is `kernel`) at each size, in real time and with the instruction count as the
 //! clock: `kernel` in real time at 2, 4, 8 and 16 CPUs and by instruction count at 2, 4, 16
-//! and 64, the others at 4. Prints each BENCH line as the kernel
+//! and 64, the others at 4. Prints each BENCH and TRAPS line as the kernel
 //! printed it, with the clock and the host's load; by instruction count also with Linux's
 //! figure (benches/linux.tsv) and the ratio. Then it prints a table. In real time it makes no
 //! comparison, because Linux's figures were measured under another load of the host.
@@ -42,6 +42,12 @@ Linux        Linux's median; ratio: Linux's over ours, more is better. By icount
 x floor      the median in floors, the least that it can take. For what brings CPUs up that
              is a bare CPU_ON of the same CPUs, for what takes them down a bare CPU_OFF, and
              for all else a bare SGI to all other CPUs and their answers
+
+";
+
+const TRAPS_LEGEND: &str = "
+What traps to a hypervisor, on all CPUs together, for each operation: sleeps (WFI), register
+writes that send SGIs, calls of firmware, and accesses to the GIC in memory
 
 ";
 
@@ -133,7 +139,10 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     fs::write(&kept, lines.join("\n") + "\n").with_context(|| kept.display().to_string())?;
     print(LEGEND);
     let figures = lines.iter().map(|line| Figures::parse(line));
-    print(&table::table(&figures.collect::<Vec<_>>()));
+    let (times, traps): (Vec<_>, Vec<_>) = figures.partition(|line| !line.counts_traps());
+    print(&table::table(&times));
+    print(TRAPS_LEGEND);
+    print(&table::traps_table(&traps));
     Ok(0)
 }
 
@@ -159,7 +168,7 @@ fn build(config: &Config, bench: &Bench) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Runs the kernel of `bench` on `size` CPUs, and returns its BENCH lines.
+/// Runs the kernel of `bench` on `size` CPUs, and returns its BENCH and TRAPS lines.
 fn measure(
     config: &Config,
     bench: &Bench,
@@ -193,8 +202,12 @@ fn measure(
         print(&format!("{repeat}\n"));
     }
     ended.with_context(|| format!("SMP={size} by {}", clock.name))?;
-    let lines = printed.lines().filter(|line| line.starts_with("BENCH,"));
-    Ok(lines.map(str::to_owned).collect())
+    let is_figure = |line: &&str| line.starts_with("BENCH,") || line.starts_with("TRAPS,");
+    Ok(printed
+        .lines()
+        .filter(is_figure)
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Returns the host's load.

@@ -18,6 +18,12 @@ impl<'a> Figures<'a> {
         }
     }
 
+    /// Returns whether the line says how often an operation traps, and not what it takes.
+    #[must_use]
+    pub fn counts_traps(&self) -> bool {
+        self.fields.contains_key("sleeps")
+    }
+
     fn text(&self, name: &str) -> &'a str {
         self.fields.get(name).copied().unwrap_or_default()
     }
@@ -109,6 +115,25 @@ pub fn table(all: &[Figures]) -> String {
     text
 }
 
+/// Returns the table of the lines that say how often each operation traps.
+#[must_use]
+pub fn traps_table(all: &[Figures]) -> String {
+    let columns = ["all", "sleeps", "sgis", "firmware", "gic"];
+    let mut text = traps_row(["clock", "SMP", "op"], columns);
+    for figures in all {
+        let names = ["clock", "smp", "op"].map(|name| figures.text(name));
+        text += &traps_row(names, columns.map(|name| figures.text(name)));
+    }
+    text
+}
+
+fn traps_row([clock, cpus, op]: [&str; 3], columns: [&str; 5]) -> String {
+    let [all, sleeps, sgis, firmware, gic] = columns;
+    format!(
+        "{clock:<7} {cpus:>4}  {op:<22} {all:>8} {sleeps:>8} {sgis:>8} {firmware:>8} {gic:>8}\n"
+    )
+}
+
 /// Returns the operation which is the least that `op` can take: a bare CPU_ON for what brings
 /// CPUs up, a bare CPU_OFF for what takes them down, and a bare SGI for all else.
 fn floor_of(op: &str) -> &str {
@@ -153,6 +178,25 @@ mod tests {
         assert_eq!(
             linux.beside(FLOOR, "icount", "1"),
             format!("{FLOOR},clock=icount,load=1")
+        );
+    }
+
+    #[test]
+    fn traps_have_a_table_of_their_own() {
+        let line = "TRAPS,stillpoint,smp=4,op=stop,n=9,all=8.1,sleeps=3.0,sgis=5.1,firmware=0.0,\
+                    gic=0.0,clock=real,load=1";
+        let figures = Figures::parse(line);
+        assert!(figures.counts_traps() && !Figures::parse(STOP).counts_traps());
+        let text = traps_table(&[figures]);
+        let row: Vec<_> = text
+            .lines()
+            .nth(1)
+            .expect("a row")
+            .split_whitespace()
+            .collect();
+        assert_eq!(
+            row,
+            ["real", "4", "stop", "8.1", "3.0", "5.1", "0.0", "0.0"]
         );
     }
 
