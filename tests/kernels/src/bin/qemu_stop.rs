@@ -18,12 +18,9 @@ use core::time::Duration;
 use stillpoint::cpu::{CpuId, CpuMask, PerCpu};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::{Platform, Sgi};
-use stillpoint::sched::lock::Mutex;
-use stillpoint::stop_machine::{MultiStopState, StopError, StopReport};
+use stillpoint::stop_machine::{StopError, StopReport};
+use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard, SpinLock};
-use stillpoint::time::Instant;
-use stillpoint::trace::Event;
 use stillpoint::{api, println};
 
 use kernel_support::ktap::Ktap;
@@ -44,7 +41,6 @@ fn main() {
     many_in_a_row(&mut ktap);
     from_another_cpu(&mut ktap);
     two_callers(&mut ktap);
-    read_side(&mut ktap);
     writes(&mut ktap);
     offline_cpus(&mut ktap);
     ktap.finish()
@@ -233,157 +229,6 @@ fn two_callers(ktap: &mut Ktap) {
         "two callers at once: each stop is one of its own",
         values.into_iter().eq((0..2 * EACH).map(Ok)) && total.load(Ordering::Relaxed) == 2 * EACH,
     );
-}
-
-/// Flags by which a holder and the function of a stop see each other.
-struct ReadSide {
-    holding: AtomicBool,
-    fn_ran: AtomicBool,
-}
-
-/// The observations of a stop that met a holder on another CPU.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    /// The holder saw the stop before it let go: asked for, and every other
-    /// CPU in PREPARE; or, if it should not hold it up, fn having run.
-    stop_while_holding: bool,
-    /// Whether the holder still held when fn ran.
-    fn_while_holding: bool,
-}
-
-const HELD_UP: Seen = Seen {
-    stop_while_holding: true,
-    fn_while_holding: false,
-};
-const NOT_HELD_UP: Seen = Seen {
-    stop_while_holding: true,
-    fn_while_holding: true,
-};
-
-/// Has a thread on the last CPU hold something, by `hold_fn`, while the boot
-/// CPU stops the machine. `until_fn`: it holds on until fn has run, not only
-/// until the stop is waiting for it.
-fn hold(
-    until_fn: bool,
-    hold_fn: impl FnOnce(&dyn Fn() -> bool) -> bool + Send + 'static,
-) -> Option<Seen> {
-    let shared = Arc::new(ReadSide {
-        holding: AtomicBool::new(false),
-        fn_ran: AtomicBool::new(false),
-    });
-    let inside = Arc::clone(&shared);
-    let began = Hw::now();
-    let holder = api::spawn_on(last_cpu(), "holder", move || {
-        hold_fn(&|| {
-            let stop_sgis = stop_sgis_here();
-            inside.holding.store(true, Ordering::Relaxed);
-            let seen = if until_fn {
-                spin_until(|| inside.fn_ran.load(Ordering::Relaxed))
-            } else {
-                stop_waits_for_us(began, stop_sgis)
-            };
-            inside.holding.store(false, Ordering::Relaxed);
-            seen
-        })
-    });
-    let holder = holder.ok()?;
-    spin_until(|| shared.holding.load(Ordering::Relaxed));
-    let stopped = api::stop_machine(|| {
-        shared.fn_ran.store(true, Ordering::Relaxed);
-        shared.holding.load(Ordering::Relaxed)
-    });
-    Some(Seen {
-        stop_while_holding: holder.join(),
-        fn_while_holding: stopped.ok()?,
-    })
-}
-
-/// Waits until every other CPU is in PREPARE and this one, if it takes
-/// interrupts, has taken the stop SGI; then gives the stop time to go wrong.
-fn stop_waits_for_us(since: Instant, stop_sgis: u64) -> bool {
-    let others = kernel().masks.online().without(&CpuMask::of(last_cpu()));
-    let prepare = Event::Stop {
-        state: MultiStopState::Prepare as u8,
-    };
-    let waits = spin_until(|| {
-        let mut waiting = CpuMask::EMPTY;
-        kernel().trace.collect(|record| {
-            if record.at >= since && record.event == prepare {
-                waiting.insert(record.on);
-            }
-            false
-        });
-        others.is_subset_of(&waiting) && (!Hw::irqs_enabled() || stop_sgis_here() > stop_sgis)
-    });
-    spin_for(A_WHILE);
-    waits
-}
-
-/// Returns how many stop SGIs the holder's CPU has taken.
-fn stop_sgis_here() -> u64 {
-    kernel().interrupts.sgis(last_cpu(), Sgi::Stop.number())
-}
-
-/// Checks what a still point excludes, and what it doesn't.
-fn read_side(ktap: &mut Ktap) {
-    static SPIN: SpinLock<(), Hw> = SpinLock::new(());
-    static SLEEPING: Mutex<(), Hw> = Mutex::new(());
-    type Hold = fn(&dyn Fn() -> bool) -> bool;
-    let cases: [(&str, Hold, bool); 6] = [
-        (
-            "preemption off holds a stop up until it is on again",
-            |inside| {
-                let _held = PreemptGuard::<Hw>::new();
-                inside()
-            },
-            true,
-        ),
-        (
-            "IRQs masked hold a stop up until they are open again",
-            |inside| {
-                let _held = IrqGuard::<Hw>::new();
-                inside()
-            },
-            true,
-        ),
-        (
-            "a held SpinLock holds a stop up until it is open again",
-            |inside| {
-                let _held = SPIN.lock();
-                inside()
-            },
-            true,
-        ),
-        (
-            "a SpinLock held with IRQs masked does too",
-            |inside| {
-                let _held = SPIN.lock_irqsave();
-                inside()
-            },
-            true,
-        ),
-        (
-            "a thread with preemption on holds no stop up",
-            |inside| inside(),
-            false,
-        ),
-        (
-            "a holder of a sleeping mutex holds no stop up",
-            |inside| {
-                let _held = SLEEPING.lock();
-                inside()
-            },
-            false,
-        ),
-    ];
-    for (name, hold_fn, holds_up) in cases {
-        if last_cpu() == CpuId::BOOT {
-            ktap.inapplicable(name, ONE_CPU);
-        } else {
-            let wanted = if holds_up { HELD_UP } else { NOT_HELD_UP };
-            ktap.equal(name, hold(!holds_up, hold_fn), Some(wanted));
-        }
-    }
 }
 
 const STOPS: u64 = 10;
