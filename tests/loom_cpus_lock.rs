@@ -389,7 +389,7 @@ fn a_reader_that_is_let_in_gets_the_next_writers_loan() {
         reader.held.begin_read();
         assert!(!world.try_enter(1));
         {
-            // Does as `read_slowly`.
+            // Does as `enter_slowly`.
             let mut waits = world.readers.0.lock().expect("never poisoned");
             reader.held.wait();
             reader.give_back();
@@ -427,5 +427,64 @@ fn a_reader_that_is_let_in_gets_the_next_writers_loan() {
         world.drained.wait_until(|| world.counts.is_drained());
         leaves.join().expect("the reader of the model");
         assert!(!reader.has_a_loan(), "a loan is left");
+    });
+}
+
+/// A reader that waits gives up while one writer leaves, and another one walks over the
+/// threads. It is let in or has given up: it reads alone, or is counted no more, and no loan is
+/// left.
+#[test]
+fn a_reader_that_gives_up_is_in_no_line_and_keeps_no_loan() {
+    every_order(|| {
+        let world = world();
+        let reader = Arc::new(Reader::new());
+        world.block();
+        reader.held.begin_read();
+        assert!(!world.try_enter(1));
+        {
+            // Does as `enter_slowly`.
+            let mut waits = world.readers.0.lock().expect("never poisoned");
+            reader.held.wait();
+            reader.give_back();
+            *waits = true;
+        }
+        let gives_up = {
+            let (world, reader) = (Arc::clone(&world), Arc::clone(&reader));
+            thread::spawn(move || {
+                {
+                    let mut waits = world.readers.0.lock().expect("never poisoned");
+                    if *waits {
+                        *waits = false;
+                        reader.held.give_up();
+                        return;
+                    }
+                }
+                let _seen = world.masks.get();
+                reader.held.end_read();
+                if world.on(1, |cpu| world.counts.leave(cpu)) || reader.inherits() {
+                    world.drained.wake();
+                    reader.give_back();
+                }
+            })
+        };
+        world.masks.set(1);
+        {
+            // Does as `leave_write`.
+            let mut waits = world.readers.0.lock().expect("never poisoned");
+            if *waits {
+                world.on(0, |cpu| world.counts.let_in(cpu, 1));
+                reader.held.let_in();
+                *waits = false;
+            }
+            world.counts.unblock();
+        }
+        world.block();
+        reader.lend();
+        world.drained.wait_until(|| world.counts.is_drained());
+        world.masks.set(2);
+        gives_up.join().expect("the reader of the model");
+        assert!(!reader.has_a_loan(), "a loan is left");
+        assert!(!reader.held.reads(), "it has left");
+        assert!(world.counts.is_drained());
     });
 }

@@ -12,12 +12,13 @@ use crate::hotplug::{
     Slots, Step, StepContext, StepName, Walker,
 };
 use crate::platform::PsciError;
-use crate::sched::Thread;
 use crate::sched::lock::{
     AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock,
 };
+use crate::sched::{Thread, ThreadName};
 use crate::sync::atomic::{AtomicU8, AtomicU32};
 use crate::sync::{Once, SpinLock, WaitPoint};
+use crate::time::Instant;
 use crate::trace::{Direction, Event};
 
 /// The hotplug core.
@@ -115,6 +116,22 @@ impl<P: HotplugHost> Hotplug<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cpus_read_lock_checked(&self) -> Result<CpusReadGuard<'_, P>, WouldDeadlock> {
         self.lock.read_if_it_may()
+    }
+
+    /// As [`Hotplug::cpus_read_lock_checked`], but waits no longer than until `at`. Then it
+    /// returns the name of the thread that has CPUs come or go, if there is one still.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`], whether it would have to wait or not.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn cpus_read_lock_until(
+        &self,
+        at: Instant,
+    ) -> Result<Result<CpusReadGuard<'_, P>, Option<ThreadName>>, WouldDeadlock> {
+        self.lock.read_until_if_it_may(at)
     }
 
     /// As [`Hotplug::cpus_read_lock`], if no CPU is about to come or go.

@@ -7,14 +7,15 @@
 //! starves, and a thread that reads must not read again inside.
 //!
 //! A writer that waits lends its level to the readers that it waits for: `reader_loans`. It may
-//! give up; then it takes that back, and opens the lock as one that leaves.
+//! give up; then it takes that back, and opens the lock as one that leaves. A reader that waits
+//! may give up too: it leaves the line under the line's lock, and nothing was lent to it there.
 
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
-use crate::sched::lock::waiters::{Waiters, wait_until_taken};
+use crate::sched::lock::waiters::{Waiters, wait_patiently_until};
 use crate::sched::lock::{Mutex, MutexGuard, ReaderCounts, WaitQueue, WouldDeadlock};
 use crate::sched::{SchedHost, Thread, ThreadName, late_at, patience};
 use crate::sync::lockdep::LockKind;
@@ -107,13 +108,48 @@ impl<P: SchedHost> CpusLock<P> {
         Ok(self.read_allowed(self.key.acquire()))
     }
 
+    /// Does as [`CpusLock::read_if_it_may`], but waits no longer than until `at`. Then it
+    /// returns the name of the thread that brings CPUs up or takes them down, or waits to do
+    /// so, if there is one still. If the lock is free, it is taken however late it is.
+    ///
+    /// # Context
+    /// As [`CpusLock::read`].
+    ///
+    /// # Errors
+    /// As [`CpusLock::read_if_it_may`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn read_until_if_it_may(
+        &self,
+        at: Instant,
+    ) -> Result<Result<CpusReadGuard<'_, P>, Option<ThreadName>>, WouldDeadlock> {
+        might_sleep::<P>();
+        may_wait::<P>()?;
+        let held = self.key.acquire();
+        if self.enter_until(at) {
+            return Ok(Ok(self.read_guard(held)));
+        }
+        held.release();
+        Ok(Err(self.writer_name_racy()))
+    }
+
     fn read_allowed<'a>(&'a self, held: LockHeld<'a, P>) -> CpusReadGuard<'a, P> {
+        let entered = self.enter_until(Instant::FOREVER);
+        assert!(entered, "BUG: a wait without limit ended without success");
+        self.read_guard(held)
+    }
+
+    /// Makes the running thread a reader, and waits for a writer until `at` if it must. Returns
+    /// whether it reads.
+    #[inline]
+    fn enter_until(&self, at: Instant) -> bool {
         // Before it counts itself (`reader-is-marked` of `reader_loans`).
         P::sched().with_current(|me| me.cpus_lock.begin_read());
-        if !self.try_enter() {
-            self.read_slowly();
-        }
-        self.read_guard(held)
+        self.try_enter() || self.enter_slowly(at)
+    }
+
+    /// Returns the name of the thread that has the lock for writing, or waits for it.
+    fn writer_name_racy(&self) -> Option<ThreadName> {
+        self.writer.owner_racy().map(|owner| *owner.name())
     }
 
     /// Takes the lock for reading if no CPU is about to come or go.
@@ -151,7 +187,7 @@ impl<P: SchedHost> CpusLock<P> {
     }
 
     #[cold]
-    fn read_slowly(&self) {
+    fn enter_slowly(&self, at: Instant) -> bool {
         let me = P::sched().current();
         {
             let mut readers = self.readers.lock_irqsave();
@@ -164,11 +200,20 @@ impl<P: SchedHost> CpusLock<P> {
             if !waits {
                 // The writer has left, and no other one comes under this lock.
                 self.counts.let_in(P::this_cpu(), 1);
-                return;
+                return true;
             }
             readers.add(&me);
         }
-        wait_until_taken(&self.readers, &me, "cpus_read_lock");
+        if wait_patiently_until(&self.readers, &me, at, "cpus_read_lock") {
+            return true;
+        }
+        // A writer that has left meanwhile has let this thread in: then it reads.
+        let mut readers = self.readers.lock_irqsave();
+        let gives_up = readers.remove(&me);
+        if gives_up {
+            me.cpus_lock.give_up(); // (`gives-up-in-line` of `reader_loans`)
+        }
+        !gives_up
     }
 
     /// Takes the lock for writing, to change the set of CPUs.
@@ -218,7 +263,7 @@ impl<P: SchedHost> CpusLock<P> {
         let held = self.key.acquire();
         let Some(turn) = self.writer.lock_until(at) else {
             held.release();
-            return Ok(Err(self.writer.owner_racy().map(|owner| *owner.name())));
+            return Ok(Err(self.writer_name_racy()));
         };
         {
             let _readers = self.readers.lock_irqsave();

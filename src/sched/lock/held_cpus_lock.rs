@@ -69,6 +69,15 @@ impl HeldCpusLock {
             .store(self.0.load(Ordering::Relaxed) & !WAITS, Ordering::Relaxed);
     }
 
+    /// Records that the thread waits no longer, and doesn't read either. One store: between two
+    /// a writer could take it for a reader (`no-loan-in-line` of `reader_loans`).
+    pub fn give_up(&self) {
+        self.0.store(
+            (self.0.load(Ordering::Relaxed) & !WAITS) - 1,
+            Ordering::Relaxed,
+        );
+    }
+
     /// Records that the thread holds the lock for writing.
     pub(super) fn begin_write(&self) {
         self.0.store(WRITES, Ordering::Relaxed);

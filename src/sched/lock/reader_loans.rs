@@ -36,6 +36,9 @@
 //! - **no-loan-in-line**: a reader that waits for a writer has given back, under the lock under
 //!   which writers block. It reads again where a writer lets it in, before the next writer
 //!   blocks.
+//! - **gives-up-in-line**: a reader that gives up leaves the line under the lock under which a
+//!   writer lets readers in. So it is let in or it gives up, never both. It goes from "waits" to
+//!   "doesn't read" in one step: no writer takes it for a reader, and lends to it, between.
 //! - **gives-up-clean**: a writer that gives up takes its loans back before it unblocks the lock,
 //!   whether a thread reads still or not. One that came before the writer and leaves after it
 //!   has seen neither.

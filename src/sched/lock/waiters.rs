@@ -28,7 +28,26 @@ pub(super) fn wait_until_taken<T, P: SchedHost>(
     me: &Arc<Thread<P>>,
     what: &str,
 ) {
-    while !wait_taken_until(inner, me, late_at::<P>()) {
+    let taken = wait_patiently_until(inner, me, Instant::FOREVER, what);
+    assert!(taken, "BUG: a wait without limit ended without success");
+}
+
+/// Does as [`wait_until_taken`], but waits no longer than until `at`. Returns whether
+/// `me` was removed, as far as it has seen. If not, `me` may still be in the list.
+pub(super) fn wait_patiently_until<T, P: SchedHost>(
+    inner: &SpinLock<T, P>,
+    me: &Arc<Thread<P>>,
+    at: Instant,
+    what: &str,
+) -> bool {
+    loop {
+        let say_at = late_at::<P>();
+        if wait_taken_until(inner, me, say_at.min(at)) {
+            return true;
+        }
+        if at <= say_at {
+            return false;
+        }
         log::warn!(
             "{} has waited {} s for {what}",
             me.name(),
@@ -37,8 +56,7 @@ pub(super) fn wait_until_taken<T, P: SchedHost>(
     }
 }
 
-/// Does as [`wait_until_taken`], but waits no longer than until `at`. Returns whether
-/// `me` was removed. If it wasn't, it is still in the list.
+/// Does as [`wait_patiently_until`], and logs nothing.
 pub(super) fn wait_taken_until<T, P: SchedHost>(
     inner: &SpinLock<T, P>,
     me: &Arc<Thread<P>>,
