@@ -35,6 +35,12 @@ impl<T> PerCpu<T> {
         }
     }
 
+    /// Returns the value of `cpu`, if that is possible on this machine.
+    #[inline]
+    pub fn try_get(&self, cpu: CpuId) -> Option<&T> {
+        self.slots.get(cpu.index()).map(|slot| &slot.0)
+    }
+
     /// Returns an iterator over the possible CPUs and their values.
     pub fn iter(&self) -> impl Iterator<Item = (CpuId, &T)> {
         self.slots
