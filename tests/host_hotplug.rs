@@ -54,6 +54,8 @@ mod steps_model;
 mod steps_random;
 #[path = "host_hotplug/steps_walks.rs"]
 mod steps_walks;
+#[path = "host_hotplug/stops.rs"]
+mod stops;
 #[path = "host_hotplug/sweep.rs"]
 mod sweep;
 #[path = "host_hotplug/table.rs"]

@@ -90,7 +90,13 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["sched", "links"],
     &["sched", "scheduler"],
     &["smp", "call"],
-    &["stop_machine", "stop"],
+    &["stop_machine", "current"],
+    &["stop_machine", "early_end"],
+    &["stop_machine", "pair"],
+    &["stop_machine", "queueing"],
+    &["stop_machine", "single"],
+    &["stop_machine", "walk"],
+    &["stop_machine", "work_link"],
 ];
 
 /// Returns all files of `src`, modules before their children.

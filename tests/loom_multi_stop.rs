@@ -60,14 +60,17 @@ fn ack(world: &World, state: MultiStopState, runner: usize) {
 fn reach(world: &World, cpu: usize, state: MultiStopState, spins: u32) {
     world
         .point
-        .wait_masked::<Cpu, ()>(cpu, spins, || (world.stop.state() >= state).then_some(()));
+        .wait_masked::<Cpu, ()>(cpu, spins, || (world.stop.state() == state).then_some(()));
 }
 
 fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     Cpu::become_cpu(cpu);
     world.before[cpu].set(10);
     ack(world, MultiStopState::Prepare, runner);
-    reach(world, cpu, MultiStopState::DisableIrq, spins);
+    // As `Job::wait_for_all`: a CPU that is slow to look may see the next state already.
+    world.point.wait_masked::<Cpu, ()>(cpu, spins, || {
+        (world.stop.state() != MultiStopState::Prepare).then_some(())
+    });
     world.masked.fetch_add(1, Ordering::Relaxed);
     ack(world, MultiStopState::DisableIrq, runner);
     if cpu == runner {
@@ -92,8 +95,9 @@ fn leave(world: &World) {
     }
 }
 
-/// Runs the caller, on CPU 0, after its own stopper has left.
+/// Runs the caller, on CPU 0, after its own stopper has left. The works are queued.
 fn wait_until_over(world: &World, spins: u32) {
+    leave(world);
     world
         .left
         .wait_open::<Cpu, ()>(0, spins, || world.stop.is_over().then_some(()));

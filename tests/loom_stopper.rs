@@ -18,7 +18,7 @@ use loom_orders::every_order;
 use loom_plain_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::sched::{BlockState, Blocker, KthreadStep, ThreadState, Wakeup, next_step};
-use stillpoint::stop_machine::WorkQueue;
+use stillpoint::stop_machine::{WorkNode, WorkQueue};
 
 /// A work in the model.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ struct World {
 
 fn world(state: ThreadState) -> Arc<World> {
     let world = World {
-        works: WorkQueue::new(WORKS),
+        works: WorkQueue::new(),
         block_state: BlockState::new(state),
         run_queue: Mutex::new(()),
         enqueued: Condvar::new(),
@@ -109,7 +109,9 @@ impl World {
         if let Task::Count(work) = task {
             self.given[work].set(1);
         }
-        let accepted = self.works.push(task);
+        // A queue keeps references without an end.
+        let node = Box::leak(Box::new(WorkNode::new(task)));
+        let accepted = self.works.push(node);
         if accepted {
             self.wake();
         }
@@ -128,10 +130,10 @@ impl World {
 
     /// Runs one work, if there is any, as `StopperService` does.
     fn run_one(&self) -> bool {
-        let Some(task) = self.works.pop() else {
+        let Some(node) = self.works.pop() else {
             return false;
         };
-        match task {
+        match *node.work() {
             Task::Count(work) => {
                 assert_eq!(self.given[work].get(), 1);
                 self.ran[work].set(self.ran[work].get() + 1);

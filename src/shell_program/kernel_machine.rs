@@ -19,7 +19,6 @@ use crate::shell::{
     CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost, ThreadRow,
 };
 use crate::shell_program::{selftest, threads};
-use crate::stop_machine::StopError;
 use crate::sync::atomic::Ordering;
 
 /// The machine that this kernel runs on, for [`crate::shell`].
@@ -37,8 +36,6 @@ pub enum MachineError {
     Target(TargetError),
     /// No failure was injected.
     Fail(FailError),
-    /// The machine was not stopped.
-    Stop(StopError),
 }
 
 impl fmt::Display for MachineError {
@@ -48,7 +45,6 @@ impl fmt::Display for MachineError {
             MachineError::Down(error) => fmt::Display::fmt(error, f),
             MachineError::Target(error) => fmt::Display::fmt(error, f),
             MachineError::Fail(error) => fmt::Display::fmt(error, f),
-            MachineError::Stop(error) => fmt::Display::fmt(error, f),
         }
     }
 }
@@ -60,7 +56,6 @@ impl Failure for MachineError {
             MachineError::Down(error) => error.errno(),
             MachineError::Target(error) => error.errno(),
             MachineError::Fail(_) => Errno::Invalid,
-            MachineError::Stop(StopError::NotOnline(_)) => Errno::Again,
         }
     }
 }
@@ -216,7 +211,7 @@ impl Machine for KernelMachine {
         let still = stop.lock();
         let writes = |sgi: Sgi| kernel.sgi_writes(sgi.number());
         let (requests, wakes) = (writes(Sgi::Stop), writes(Sgi::Wake));
-        let ((), report) = stop.stop_once(&still, || ()).map_err(MachineError::Stop)?;
+        let ((), report) = stop.stop_once(&still, || ());
         let ns = |ticks| Hw::frequency().ticks_to_ns(ticks);
         let irqs_off_ns: Vec<(CpuId, u64)> = kernel
             .masks

@@ -139,17 +139,17 @@ fn stop() -> Result<String, String> {
     let value = {
         let _held = kernel().hotplug.cpus_read_lock();
         let still = kernel().stop_machine.lock();
-        let stopped = kernel().stop_machine.stop_once(&still, || {
+        let (value, _) = kernel().stop_machine.stop_once(&still, || {
             let until = Hw::deadline(LONG);
             while Hw::now() < until {
                 Hw::relax();
             }
             7
         });
-        stopped.map(|(value, _)| value)
+        value
     };
-    if value != Ok(7) {
-        return Err(format!("the function returned {value:?} instead of 7"));
+    if value != 7 {
+        return Err(format!("the function returned {value} instead of 7"));
     }
     Ok(format!("CPUs {all}, woken by {} writes", writes() - before))
 }

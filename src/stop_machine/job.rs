@@ -4,10 +4,11 @@
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::ThreadName;
+use crate::sched::lock::Completion;
 use crate::smp::call::{Calls, Inside};
 use crate::stop_machine::{Acked, MultiStop, MultiStopState, StopHost, StopMachine, Work};
-use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBits, IrqGuard};
 use crate::time::Instant;
 use crate::trace::Event;
 
@@ -19,18 +20,21 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) participants: &'a CpuMask,
     pub(super) runners: &'a CpuMask,
     pub(super) call_fn: &'a (dyn Fn(CpuId) + Sync),
+    /// What each CPU calls as it leaves the still point.
+    pub(super) release_fn: Option<&'a (dyn Fn(CpuId) + Sync)>,
     /// The name of `call_fn` in messages.
     pub(super) name: &'static str,
-    pub(super) caller: CpuId,
-    /// A CPU other than the caller's, if there is one. In the still point it and the
-    /// caller's CPU look at the time.
-    pub(super) watcher: Option<CpuId>,
+    /// How the caller waits for the end.
+    pub(super) end: End<'a, P>,
+    /// Two participants, if there are two: in the still point they look at the time.
+    pub(super) watchers: [Option<CpuId>; 2],
     pub(super) caller_name: &'a ThreadName,
     /// How many turns a CPU spins before it sleeps.
     pub(super) spins: u32,
-    /// When the CPUs that have not arrived are named. The timer of the caller's CPU is
+    /// When the participant [`Job::looks`] names the CPUs that have not arrived: its timer is
     /// armed for this instant.
     pub(super) late_at: Instant,
+    pub(super) looks: Option<CpuId>,
     /// How long the still point may take before it is called late, in ticks.
     pub(super) patience: u64,
     /// Whether a CPU has reported that the still point takes long. Relaxed: it guards no
@@ -40,6 +44,17 @@ pub(super) struct Job<'a, P: StopHost> {
     /// the still point, read by the caller after the stop, which orders it.
     pub(super) fn_began: AtomicU64,
     pub(super) fn_ended: AtomicU64,
+    /// The participants whose works were taken back. Relaxed: read after the stop, which orders
+    /// it.
+    pub(super) not_come: AtomicBits,
+}
+
+/// How the caller of a stop waits for its end.
+pub(super) enum End<'a, P: StopHost> {
+    /// It has the stop mutex, and waits on this CPU, which takes part.
+    Caller(CpuId),
+    /// It sleeps until this is completed.
+    Done(&'a Completion<P>),
 }
 
 impl<P: StopHost> Job<'_, P> {
@@ -56,18 +71,21 @@ impl<P: StopHost> Job<'_, P> {
         }
     }
 
-    /// Waits in PREPARE, IRQs on, until all have arrived.
-    fn wait_for_all(&self, cpu: CpuId) {
+    /// Waits in PREPARE, IRQs on, until all have arrived; returns false if the stop is given up
+    /// instead.
+    fn wait_for_all(&self, cpu: CpuId) -> bool {
         let mut late_at = self.late_at;
         self.machine
             .point
-            .wait_open::<P, ()>(cpu.index(), self.spins, || {
-                if self.stop.state() > MultiStopState::Prepare {
-                    return Some(());
+            .wait_open::<P, bool>(cpu.index(), self.spins, || {
+                match self.stop.state() {
+                    MultiStopState::Prepare => {}
+                    MultiStopState::Abort => return Some(false),
+                    _ => return Some(true),
                 }
                 // Every interrupt that ends the sleep leads here; on the caller's CPU a
                 // timer is armed for `late_at`.
-                if cpu == self.caller && P::now() >= late_at {
+                if self.looks == Some(cpu) && P::now() >= late_at {
                     late_at = Instant::FOREVER;
                     let missing = self.missing();
                     if !missing.is_empty() {
@@ -75,25 +93,41 @@ impl<P: StopHost> Job<'_, P> {
                     }
                 }
                 None
-            });
+            })
     }
 
     /// Returns the participants whose stoppers have not taken the work yet.
-    fn missing(&self) -> CpuMask {
+    pub(super) fn missing(&self) -> CpuMask {
         self.participants
             .iter()
             .filter(|cpu| self.machine.stoppers.get(*cpu).has_work())
             .collect()
     }
 
-    /// Leaves the stop: the last thing that a participant does. `leave` is its last access
+    /// Leaves the stop: the last thing that a participant does, and the thread that has queued
+    /// the works. The leave, or the completion, is its last access
     /// to the caller's frame (`frame-outlives-stop` of [`stop_machine`](crate::stop_machine));
     /// what follows uses only the machine, which is static.
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
+        self.finish_for(1);
+    }
+
+    /// Does as [`Job::finish`] for `count` participants.
+    pub(super) fn finish_for(&self, count: u32) {
         // Before it leaves (leave-is-last).
-        let (machine, caller) = (self.machine, self.caller);
-        if self.stop.leave() && machine.left.sleeps_after_store(caller.index()) {
-            P::send_wake(CpuMask::of(caller).bits());
+        let machine = self.machine;
+        match self.end {
+            End::Caller(caller) => {
+                if self.stop.leave_for(count) && machine.left.sleeps_after_store(caller.index()) {
+                    P::send_wake(CpuMask::of(caller).bits());
+                }
+            }
+            End::Done(done) => {
+                // The frame stays until this, which is done once.
+                if self.stop.leave_for(count) {
+                    done.complete();
+                }
+            }
         }
     }
 }
@@ -109,7 +143,12 @@ impl<P: StopHost> Work for Job<'_, P> {
         stopper.set_still(false);
         P::trace(reached_event(MultiStopState::Prepare));
         self.ack(MultiStopState::Prepare);
-        self.wait_for_all(cpu); // (all-arrive-first)
+        // (all-arrive-first)
+        if !self.wait_for_all(cpu) {
+            P::trace(reached_event(MultiStopState::Abort));
+            self.finish();
+            return;
+        }
 
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
@@ -123,11 +162,12 @@ impl<P: StopHost> Work for Job<'_, P> {
             machine.point.wait_masked_until_late::<P, ()>(
                 cpu.index(),
                 self.spins,
-                || (self.stop.state() >= state).then_some(()),
+                || (self.stop.state() == state).then_some(()),
                 |woken| watch.look(woken),
             );
         };
         if self.runners.contains(cpu) {
+            // Its own acknowledgement is still missing, so this state stays until it is seen.
             reached(MultiStopState::Run);
             self.fn_began.store(P::now().0, Ordering::Relaxed);
             self.calls
@@ -136,6 +176,9 @@ impl<P: StopHost> Work for Job<'_, P> {
             self.ack(MultiStopState::Run);
         }
         reached(MultiStopState::Exit);
+        if let Some(release_fn) = self.release_fn {
+            self.calls.run_inside(cpu, Inside::Stop, || release_fn(cpu));
+        }
         P::trace_masked(&masked, cpu, P::now(), reached_event(MultiStopState::Exit));
         watch.end();
         machine.times.note(cpu, off, P::now());

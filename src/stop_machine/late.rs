@@ -2,7 +2,7 @@
 //!
 //! All CPUs have masked IRQs there, so no CPU is interrupted to look at the time. But the
 //! timer's interrupt passes the closed priority mask, and a pending interrupt ends a WFI
-//! whether it is masked or not. So two CPUs of a stop, the caller's and another one, have
+//! whether it is masked or not. So two CPUs of a stop, its watchers, have
 //! their timers armed while they wait: whichever CPU is late, one of these two waits for it
 //! and names it. In a stop of one CPU no other CPU waits, so a function that never returns
 //! is not named.
@@ -46,12 +46,9 @@ impl<P: StopHost> Job<'_, P> {
     #[inline]
     pub(super) fn watch(&self, cpu: CpuId, off: Instant) -> LateWatch<'_, '_, P> {
         let mut late = Instant::FOREVER;
-        if Some(cpu) == self.watcher {
+        if self.watchers.contains(&Some(cpu)) {
             late = off.after_ticks(self.patience);
             P::arm_timer_by(late);
-        } else if cpu == self.caller {
-            // This CPU's timer is armed already, for CPUs that arrive late.
-            late = off.after_ticks(self.patience);
         }
         LateWatch {
             job: self,

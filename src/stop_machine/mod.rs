@@ -13,6 +13,12 @@
 //!   waits for all ◄─────────── the last one wakes the caller's CPU, if it sleeps
 //! ```
 //!
+//! Before the last one has arrived a deadline or a cancel can give the stop up (`give_up`): the
+//! works that have not begun are taken back, all others leave, and `fn` doesn't run.
+//!
+//! Beside the stop of all there are those of one CPU and of several without a still point
+//! (`single`), and the still point of two (`pair`).
+//!
 //! The last to acknowledge a state publishes the next. See
 //! [`MultiStop`] for the state machine and [`crate::sync::WaitPoint`] for the
 //! waiting.
@@ -44,17 +50,32 @@
 //! The threads of 2006 and 2025 in `docs/references.md`; Linux `stop_machine` for the
 //! names.
 
+mod cancel;
+mod current;
+mod early_end;
+mod give_up;
 mod job;
 mod late;
 mod multi_stop;
+mod not_come;
+mod pair;
+mod queueing;
 mod report;
+mod request;
+mod single;
 mod stop;
 mod stopper;
+mod walk;
+mod work_link;
 mod work_queue;
 
+pub use cancel::CancelToken;
 pub use late::LateStillPoint;
 pub use multi_stop::{Acked, MultiStop, MultiStopState};
+pub use not_come::{HeldBy, HeldUp, NotCome};
 pub use report::{CpuStopTimes, StopReport};
-pub use stop::{StopError, StopHost, StopMachine, StopMutexGuard};
+pub use request::{StopError, StopRequest};
+pub use single::{NowaitError, StopWork};
+pub use stop::{StopHost, StopMachine, StopMutexGuard};
 pub use stopper::{Stopper, Work};
-pub use work_queue::WorkQueue;
+pub use work_queue::{WorkNode, WorkQueue, push_together};

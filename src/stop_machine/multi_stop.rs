@@ -4,13 +4,17 @@
 //! ```text
 //!              (1)                 (1)          (1)
 //!   PREPARE ────────► DISABLE_IRQ ─────► RUN ────────► EXIT
-//!   n acks            n acks             runners acks
+//!      │    n acks                n acks     runners acks
+//!      │ (2)
+//!      └────────► ABORT
 //! ```
 //! and, beside it, the participants leave: [`MultiStop::leave`], each as its last
 //! access, until [`MultiStop::is_over`].
 //!
 //! (1) [`MultiStop::ack`] says to the last one "publish"; it then calls
 //! [`MultiStop::publish`], through the wait point, so that sleepers wake.
+//!
+//! (2) [`MultiStop::abort`], by a deadline or a cancel.
 //!
 //! # Invariants
 //! - **acks-once**: a CPU acknowledges each state at most once, and only after it has
@@ -20,15 +24,21 @@
 //!   published: a CPU that sees the new state finds the new count.
 //! - **published-once**: a state is published once, by the last to acknowledge the one
 //!   before.
+//! - **one-way-out-of-prepare**: PREPARE ends by a compare-exchange, to DISABLE_IRQ or to
+//!   ABORT. So either `fn` runs, or no CPU has masked IRQs.
 //! - **leave-is-last**: the owner of the barrier may free it, and all that the
 //!   participants used with it, once it is over: `leave` is a participant's last
-//!   access.
+//!   access. The thread that queues the participants' works counts as one more, and leaves
+//!   after it has queued the last.
+//! - **taken-leaves-too**: a work that is taken back leaves for its participant
+//!   ([`MultiStop::leave_for`]). So a stop that is given up is over, too.
 //!
 //! # Memory ordering
 //! Each acknowledgement is AcqRel on one word, so the last one has seen all that
 //! the others did before theirs; it publishes with Release, and every CPU reads
 //! the state with Acquire. So all that any CPU did before it arrived is visible
-//! to `fn`, and all that `fn` did is visible to every CPU after EXIT. Leaving is a
+//! to `fn`, and all that `fn` did is visible to every CPU after EXIT. ABORT carries
+//! nothing. Leaving is a
 //! Release on a word of its own, and every decrement continues the release
 //! sequences of those before it; the owner reads it with Acquire. So every
 //! access of a participant to the owner's frame happens before the frame is freed.
@@ -40,7 +50,7 @@
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// A state of a stop: what every CPU that takes part has reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum MultiStopState {
     /// The stoppers arrive, IRQs on.
@@ -51,6 +61,8 @@ pub enum MultiStopState {
     Run = 3,
     /// `fn` has run everywhere it should.
     Exit = 4,
+    /// The stop was given up before all had arrived. `fn` doesn't run.
+    Abort = 5,
 }
 
 impl MultiStopState {
@@ -61,16 +73,18 @@ impl MultiStopState {
             2 => MultiStopState::DisableIrq,
             3 => MultiStopState::Run,
             4 => MultiStopState::Exit,
+            5 => MultiStopState::Abort,
             _ => no_state(word),
         }
     }
 
-    /// Returns the state after this one; EXIT is the last.
+    /// Returns the state after this one; EXIT and ABORT are the last.
     const fn next(self) -> MultiStopState {
         match self {
             MultiStopState::Prepare => MultiStopState::DisableIrq,
             MultiStopState::DisableIrq => MultiStopState::Run,
             MultiStopState::Run | MultiStopState::Exit => MultiStopState::Exit,
+            MultiStopState::Abort => MultiStopState::Abort,
         }
     }
 }
@@ -95,15 +109,16 @@ pub enum Acked {
 /// The barrier of one stop.
 #[derive(Debug)]
 pub struct MultiStop {
-    /// Stored Release in [`MultiStop::publish`], loaded Acquire in
-    /// [`MultiStop::state`].
+    /// Written Release in [`MultiStop::publish`], loaded Acquire in
+    /// [`MultiStop::state`]. ABORT is written Relaxed: it guards no data.
     state: AtomicU32,
     /// Acknowledgements that the current state still waits for. Counted down
     /// AcqRel in [`MultiStop::ack`]; reset Relaxed there, ordered by the Release
     /// store of the state (count-before-state).
     left: AtomicU32,
-    /// Participants that have not left. Counted down Release in
-    /// [`MultiStop::leave`], loaded Acquire in [`MultiStop::is_over`] (leave-is-last).
+    /// Participants that have not left, and the thread that queues their works. Counted down
+    /// Release in [`MultiStop::leave_for`], loaded Acquire in [`MultiStop::is_over`]
+    /// (leave-is-last).
     staying: AtomicU32,
     participants: u32,
     runners: u32,
@@ -122,7 +137,7 @@ impl MultiStop {
         MultiStop {
             state: AtomicU32::new(MultiStopState::Prepare as u32),
             left: AtomicU32::new(participants),
-            staying: AtomicU32::new(participants),
+            staying: AtomicU32::new(participants + 1),
             participants,
             runners,
         }
@@ -150,24 +165,56 @@ impl MultiStop {
         Acked::Last(next)
     }
 
-    /// Leaves the stop, after EXIT: a participant's last access to the barrier and to
-    /// what its owner lent with it (leave-is-last). Returns whether it was the last participant.
+    /// Publishes `next`, which [`MultiStop::ack`] returned (published-once). DISABLE_IRQ isn't
+    /// published if the stop has been given up (one-way-out-of-prepare).
+    #[inline]
+    pub fn publish(&self, next: MultiStopState) {
+        if next == MultiStopState::DisableIrq {
+            self.leave_prepare(next, Ordering::Release);
+        } else {
+            self.state.store(next as u32, Ordering::Release);
+        }
+    }
+
+    /// Gives the stop up, unless all have arrived; returns whether it was given up by this
+    /// call. Who gave it up takes back the works that have not begun, and leaves for each.
+    ///
+    /// The caller keeps the owner from freeing the barrier meanwhile.
+    #[must_use]
+    pub fn abort(&self) -> bool {
+        self.leave_prepare(MultiStopState::Abort, Ordering::Relaxed)
+    }
+
+    /// Makes the one move out of PREPARE; returns whether this call has made it.
+    #[inline]
+    fn leave_prepare(&self, next: MultiStopState, order: Ordering) -> bool {
+        let prepare = MultiStopState::Prepare as u32;
+        let moved = self
+            .state
+            .compare_exchange(prepare, next as u32, order, Ordering::Relaxed);
+        moved.is_ok()
+    }
+
+    /// Leaves the stop, after EXIT or ABORT: a participant's last access to the barrier and to
+    /// what its owner lent with it (leave-is-last). Returns whether it was the last to leave.
     #[inline]
     #[must_use]
     pub fn leave(&self) -> bool {
-        self.staying.fetch_sub(1, Ordering::Release) == 1
+        self.leave_for(1)
     }
 
-    /// Returns whether every participant has left.
+    /// Leaves for `count` participants, which will never arrive; else as
+    /// [`MultiStop::leave`].
+    #[inline]
+    #[must_use]
+    pub fn leave_for(&self, count: u32) -> bool {
+        self.staying.fetch_sub(count, Ordering::Release) == count
+    }
+
+    /// Returns whether every participant has left, and the thread that queued their works.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.staying.load(Ordering::Acquire) == 0
-    }
-
-    /// Publishes `next`, which [`MultiStop::ack`] returned (published-once).
-    #[inline]
-    pub fn publish(&self, next: MultiStopState) {
-        self.state.store(next as u32, Ordering::Release);
     }
 }
 
@@ -178,6 +225,7 @@ mod tests {
     #[test]
     fn one_cpu_walks_through_alone() {
         let stop = MultiStop::new(1, 1);
+        assert!(!stop.leave(), "the queuing thread");
         for state in [
             MultiStopState::Prepare,
             MultiStopState::DisableIrq,
@@ -188,6 +236,7 @@ mod tests {
             stop.publish(state.next());
         }
         assert_eq!(stop.state(), MultiStopState::Exit);
+        assert!(!stop.abort(), "too late");
         assert!(!stop.is_over());
         assert!(stop.leave());
         assert!(stop.is_over());
@@ -206,6 +255,22 @@ mod tests {
             stop.ack(MultiStopState::Run),
             Acked::Last(MultiStopState::Exit)
         );
+    }
+
+    #[test]
+    fn what_is_given_up_never_disables_irqs() {
+        let stop = MultiStop::new(2, 1);
+        assert_eq!(stop.ack(MultiStopState::Prepare), Acked::More);
+        assert!(stop.abort());
+        assert!(!stop.abort(), "once");
+        let last = stop.ack(MultiStopState::Prepare);
+        assert_eq!(last, Acked::Last(MultiStopState::DisableIrq));
+        stop.publish(MultiStopState::DisableIrq);
+        assert_eq!(stop.state(), MultiStopState::Abort);
+        assert!(!stop.leave());
+        assert!(!stop.is_over());
+        assert!(stop.leave_for(2));
+        assert!(stop.is_over());
     }
 
     #[test]

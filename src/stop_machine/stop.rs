@@ -1,31 +1,17 @@
-//! `stop_machine` itself: queueing, fan-out, the walk through the states.
+//! The stoppers of the machine, the mutex of stops, and what a CPU does to join and to leave.
 
-use core::fmt;
+#![forbid(unsafe_code)]
 
 use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::platform::Sgi;
-use crate::sched::Service;
-use crate::sched::ThreadName;
-use crate::sched::late_at;
 use crate::sched::lock::{Mutex, MutexGuard};
+use crate::sched::{Service, ThreadName};
 use crate::smp::call::CallHost;
-use crate::stop_machine::job::Job;
+use crate::stop_machine::current::Current;
 use crate::stop_machine::stopper::StopperService;
-use crate::stop_machine::{
-    CpuStopTimes, LateStillPoint, MultiStop, MultiStopState, StopReport, Stopper, Work,
-};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{IrqGuard, PreemptGuard, SpinLock, WaitPoint, might_sleep};
+use crate::stop_machine::{CpuStopTimes, LateStillPoint, MultiStopState, Stopper};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{IrqGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
-
-/// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
-/// turn costs a virtual CPU a microsecond that its host could give to the one it
-/// waits for. A test may set another.
-const SPINS: u32 = 6;
-
-/// The same in a stop of two CPUs: the other one is all there is to wait for, and
-/// is on its way.
-const SPINS_OF_TWO: u32 = 100;
 
 /// What a stop needs of the machine, beyond cross calls.
 pub trait StopHost: CallHost {
@@ -47,21 +33,6 @@ pub trait StopHost: CallHost {
     fn still_point_is_late(late: &LateStillPoint<'_>);
 }
 
-/// Why a stop did not happen. `fn` has not run then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopError {
-    /// The CPU that should run `fn` is not online.
-    NotOnline(CpuId),
-}
-
-impl fmt::Display for StopError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StopError::NotOnline(cpu) => write!(f, "CPU {cpu} is not online"),
-        }
-    }
-}
-
 /// Holds off every other stop, and every CPU that comes up, until dropped.
 pub type StopMutexGuard<'a, P> = MutexGuard<'a, (), P>;
 
@@ -69,6 +40,11 @@ pub type StopMutexGuard<'a, P> = MutexGuard<'a, (), P>;
 pub struct StopMachine<P: StopHost> {
     mutex: Mutex<(), P>,
     pub(super) stoppers: PerCpu<Stopper<P>>,
+    /// The work of the stop that has the stop mutex.
+    pub(super) current: Current,
+    /// Held while works that wait for each other are queued (`one-order-of-stops` of
+    /// `work_queue`).
+    pub(super) queueing: SpinLock<(), P>,
     /// Where the CPUs of a stop wait for its next state. One waiter of each CPU: its
     /// stopper.
     pub(super) point: WaitPoint,
@@ -77,9 +53,9 @@ pub struct StopMachine<P: StopHost> {
     pub(super) left: WaitPoint,
     pub(super) times: CpuStopTimes,
     /// How many stops there have been. Relaxed: a counter on which no code synchronises.
-    stops: AtomicU64,
+    pub(super) stops: AtomicU64,
     /// How many turns a waiting CPU spins, where a test has set it.
-    spins: SpinLock<Option<u32>, P>,
+    pub(super) spins: SpinLock<Option<u32>, P>,
 }
 
 impl<P: StopHost> StopMachine<P> {
@@ -88,6 +64,8 @@ impl<P: StopHost> StopMachine<P> {
         StopMachine {
             mutex: Mutex::new(()),
             stoppers: PerCpu::new(cpus, |_| Stopper::new()),
+            current: Current::new(),
+            queueing: SpinLock::new(()),
             point: WaitPoint::new(),
             left: WaitPoint::new(),
             times: CpuStopTimes::new(cpus),
@@ -182,6 +160,12 @@ impl<P: StopHost> StopMachine<P> {
             .expect("BUG: a stopper is used before prep:threads")
     }
 
+    /// Returns whether this CPU has a stopper. Without one there are no threads yet, and this CPU is
+    /// the only one online.
+    pub fn has_stoppers(&self) -> bool {
+        self.stoppers.get(P::this_cpu()).thread().is_some()
+    }
+
     /// Handles the stop SGI: wakes this CPU's stopper, which has work (`own-cpu-wakes` of
     /// `stopper`).
     ///
@@ -195,192 +179,4 @@ impl<P: StopHost> StopMachine<P> {
             masked.end_no_resched();
         }
     }
-
-    /// Stops all online CPUs and runs `call_fn` on `cpu` while nothing moves.
-    /// Returns its value and what the stop cost.
-    ///
-    /// All that any CPU did before is visible to `call_fn`, and what it did is
-    /// visible to every CPU afterwards. It must not sleep, wait, or take a
-    /// sleeping lock. If it takes long, a CPU that waits for it says so
-    /// ([`StopHost::still_point_is_late`]).
-    ///
-    /// # Context
-    /// Thread, preemption on; `_still` is the stop mutex.
-    ///
-    /// # Errors
-    /// [`StopError::NotOnline`]; nothing has happened then.
-    ///
-    /// # Panics
-    /// With preemption off; if `call_fn` may wait.
-    pub fn stop_on<R: Send>(
-        &'static self,
-        _still: &StopMutexGuard<'_, P>,
-        cpu: CpuId,
-        call_fn: impl FnOnce() -> R + Send,
-    ) -> Result<(R, StopReport), StopError> {
-        // With preemption off this CPU's own stopper would never run.
-        might_sleep::<P>();
-        if !P::masks().is_online(cpu) {
-            return Err(StopError::NotOnline(cpu));
-        }
-        // Only the runner opens this cell, and the caller after the stop.
-        let name = core::any::type_name_of_val(&call_fn);
-        let cell = SpinLock::<_, P>::new((Some(call_fn), None));
-        let run_fn = |_on: CpuId| {
-            let call_fn = cell.lock().0.take();
-            let value = call_fn.map(|call_fn| call_fn());
-            cell.lock().1 = value;
-        };
-        let report = self.stop(CpuMask::of(cpu), name, &run_fn);
-        let value = cell.lock().1.take();
-        // (fn-before-exit)
-        let value = value.expect("BUG: a stop ended without its function having run");
-        Ok((value, report))
-    }
-
-    /// Does as [`StopMachine::stop_on`], on the online CPU of the lowest number: for a
-    /// function that may run on any.
-    ///
-    /// # Context
-    /// As for [`StopMachine::stop_on`].
-    ///
-    /// # Errors
-    /// As for [`StopMachine::stop_on`].
-    ///
-    /// # Panics
-    /// As for [`StopMachine::stop_on`].
-    pub fn stop_once<R: Send>(
-        &'static self,
-        still: &StopMutexGuard<'_, P>,
-        call_fn: impl FnOnce() -> R + Send,
-    ) -> Result<(R, StopReport), StopError> {
-        // The stop mutex keeps the mask still.
-        let first = P::masks().online().first();
-        self.stop_on(still, first.unwrap_or_else(P::this_cpu), call_fn)
-    }
-
-    /// Stops all online CPUs and runs `call_fn` on each of `runners`.
-    ///
-    /// As [`StopMachine::stop_on`] otherwise.
-    ///
-    /// # Errors
-    /// [`StopError::NotOnline`] if one of `runners` isn't.
-    ///
-    /// # Panics
-    /// If `runners` is empty: the still point would have no end. As
-    /// [`StopMachine::stop_on`] otherwise.
-    pub fn stop_all(
-        &'static self,
-        _still: &StopMutexGuard<'_, P>,
-        runners: CpuMask,
-        call_fn: &(impl Fn(CpuId) + Sync),
-    ) -> Result<StopReport, StopError> {
-        might_sleep::<P>(); // As `stop_on`.
-        if let Some(cpu) = runners.without(&P::masks().online()).first() {
-            return Err(StopError::NotOnline(cpu));
-        }
-        Ok(self.stop(runners, core::any::type_name_of_val(call_fn), call_fn))
-    }
-
-    /// Runs one stop. It can't fail: a `Result` would have the report copied byte by byte.
-    ///
-    /// * `runners` — CPUs that are online, as they stay under the stop mutex
-    /// * `name` — the name of `call_fn` in messages
-    fn stop(
-        &'static self,
-        runners: CpuMask,
-        name: &'static str,
-        call_fn: &(dyn Fn(CpuId) + Sync),
-    ) -> StopReport {
-        let called = P::now();
-        // The stop mutex keeps the mask still (participants-are-fixed).
-        let participants = P::masks().online();
-        let count = participants.count();
-        // The caller waits on this CPU, and this CPU's timer ends its sleep.
-        let here = P::sched().migrate_disable();
-        let caller = here.cpu();
-        let me = P::sched().current();
-        let late = late_at::<P>();
-        let job = Job {
-            machine: self,
-            calls: P::calls(),
-            stop: MultiStop::new(as_u32(count), as_u32(runners.count())),
-            participants: &participants,
-            runners: &runners,
-            call_fn,
-            name,
-            caller,
-            watcher: participants.iter().find(|cpu| *cpu != caller),
-            caller_name: me.name(),
-            spins: (*self.spins.lock()).unwrap_or(if count == 2 { SPINS_OF_TWO } else { SPINS }),
-            late_at: late,
-            patience: late.ticks_since(called),
-            told: AtomicBool::new(false),
-            fn_began: AtomicU64::new(0),
-            fn_ended: AtomicU64::new(0),
-        };
-        // Its interrupt has this CPU's stopper look which CPUs are late.
-        let watch = P::sched().watch(caller);
-        self.stops.fetch_add(1, Ordering::Relaxed);
-        self.queue_everywhere(&job);
-        // This CPU's own stopper has left, so fn is over, however long it took.
-        let mut late = late_at::<P>();
-        self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
-            if job.stop.is_over() {
-                return Some(());
-            }
-            // `watch` ends the sleep, so that this is reached.
-            if P::now() >= late {
-                late = Instant::FOREVER;
-                P::stop_is_late(job.participants, job.stop.state());
-            }
-            None
-        });
-        drop(watch);
-        StopReport {
-            called,
-            // Relaxed: `is_over` has ordered them.
-            fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
-            fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
-            ended: P::now(),
-        }
-    }
-
-    /// Queues `job` on every participant's stopper and starts them all (`queued-unpreempted` of
-    /// [`stop_machine`](crate::stop_machine)). The caller must wait until the
-    /// stop is over before its frame goes.
-    fn queue_everywhere<'a>(&'static self, job: &'a Job<'a, P>) {
-        let work: &'a dyn Work = job;
-        // SAFETY: only the lifetime changes. Only the participants use the
-        // borrow; each leaves as its last access to it, and `stop`
-        // doesn't return before the last one has (frame-outlives-stop, leave-is-last).
-        // A participant can't go away with the work pending: it is online and enabled, and
-        // what a stopper has accepted runs (accepted-runs, online-enabled); the stop
-        // mutex keeps CPUs from leaving.
-        let work: &'static dyn Work = unsafe { core::mem::transmute(work) };
-        let here = PreemptGuard::<P>::new();
-        for cpu in job.participants.iter() {
-            if !self.stoppers.get(cpu).queue(work) {
-                is_disabled(cpu);
-            }
-        }
-        let mut others = *job.participants;
-        others.remove(P::this_cpu());
-        if !others.is_empty() {
-            P::send_sgi(Sgi::Stop, &others);
-        }
-        self.stop_interrupt(); // Wakes this CPU's own stopper, as the handler would.
-        drop(here); // The stopper takes the CPU here.
-    }
-}
-
-/// Takes the number by value: a message that borrowed it would have it stored for each CPU.
-#[cold]
-#[inline(never)]
-fn is_disabled(cpu: CpuId) -> ! {
-    panic!("BUG: {cpu:?} is online and its stopper is disabled");
-}
-
-fn as_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("BUG: CPU counts fit 32 bits")
 }

@@ -2,10 +2,12 @@
 //! runs them.
 //!
 //! # Invariants
-//! - **accepted-runs**: a work that was accepted will run: a stopper that is disabled
-//!   still runs what it has before it parks.
+//! - **accepted-runs**: a work that was accepted will run, unless its owner takes it back: a
+//!   stopper that is disabled still runs what it has before it parks.
 //! - **online-enabled**: the stopper of an online CPU is enabled: `init:stopper` comes
 //!   just before `init:online`, and just after it on the way down.
+//! - **disabled-in-a-stop**: a stopper is disabled in a still point only. So a thread that has
+//!   found it enabled, and has kept preemption off since, will find it so.
 //! - **own-cpu-wakes**: the queue is filled under its lock, by any CPU; the thread is
 //!   woken by its own CPU only, in the handler of the stop SGI.
 
@@ -15,10 +17,11 @@ use alloc::sync::Arc;
 use core::marker::PhantomData;
 
 use crate::cpu::CpuId;
-use crate::sched::{SchedHost, Service, Thread};
-use crate::stop_machine::{StopHost, WorkQueue};
-use crate::sync::Once;
+use crate::sched::{Service, Thread};
+use crate::stop_machine::current::CurrentStop;
+use crate::stop_machine::{HeldUp, StopHost, WorkNode, WorkQueue};
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Once, SpinLock};
 
 /// A piece of work for a stopper.
 pub trait Work: Sync {
@@ -29,25 +32,33 @@ pub trait Work: Sync {
     fn run(&self, cpu: CpuId);
 }
 
+/// A work in the queue of a stopper.
+pub(super) type StopperNode = WorkNode<&'static dyn Work>;
+
 /// One CPU's stopper.
-pub struct Stopper<P: SchedHost> {
-    works: WorkQueue<&'static dyn Work, P>,
+pub struct Stopper<P: StopHost> {
+    pub(super) works: WorkQueue<&'static dyn Work, P>,
+    /// The work of this CPU in the stop that holds the stop mutex.
+    pub(super) own: StopperNode,
     thread: Once<Arc<Thread<P>>>,
     /// It has masked IRQs for the stop that it goes through or went through last, and has
     /// run what was called before. Cleared before it acknowledges PREPARE, so a CPU that
     /// sees DISABLE_IRQ doesn't see the last stop's. Relaxed: for messages, nothing travels
     /// with it.
     still: AtomicBool,
+    /// What kept this CPU from the stop that was given up last.
+    held_up: SpinLock<Option<HeldUp>, P>,
 }
 
-impl<P: SchedHost> Stopper<P> {
+impl<P: StopHost> Stopper<P> {
     /// Makes a disabled stopper without a thread.
     pub(crate) fn new() -> Self {
         Stopper {
-            // One stop at a time, so this never grows under its lock.
-            works: WorkQueue::new(4),
+            works: WorkQueue::new(),
+            own: WorkNode::new(CurrentStop::<P>::work()),
             thread: Once::new(),
             still: AtomicBool::new(false),
+            held_up: SpinLock::new(None),
         }
     }
 
@@ -76,10 +87,32 @@ impl<P: SchedHost> Stopper<P> {
         self.works.set_enabled(enabled);
     }
 
-    /// Accepts `work` if it is enabled; returns whether it did.
+    /// Queues `node`, if the stopper is enabled.
     #[must_use]
-    pub(crate) fn queue(&self, work: &'static dyn Work) -> bool {
-        self.works.push(work)
+    pub(super) fn queue(&self, node: &'static StopperNode) -> bool {
+        self.works.push(node)
+    }
+
+    /// Queues its part in the stop that holds the stop mutex.
+    #[must_use]
+    pub(super) fn queue_own(&'static self) -> bool {
+        self.works.push(&self.own)
+    }
+
+    /// Takes its part in the stop back, if it has not begun; returns whether it was taken.
+    #[must_use]
+    pub(super) fn take_back_own(&'static self) -> bool {
+        self.works.take_back(&self.own)
+    }
+
+    /// Notes what kept this CPU from a stop that is given up.
+    pub(super) fn note_held_up(&self, held_up: HeldUp) {
+        *self.held_up.lock_irqsave() = Some(held_up);
+    }
+
+    /// Returns what was noted, once.
+    pub(super) fn take_held_up(&self) -> Option<HeldUp> {
+        self.held_up.lock_irqsave().take()
     }
 
     #[inline]
@@ -108,14 +141,14 @@ impl<P: StopHost> Service<P> for StopperService<P> {
     }
 
     fn run(&self, cpu: CpuId) {
-        if let Some(work) = P::stop_machine().stopper(cpu).works.pop() {
-            work.run(cpu);
+        if let Some(node) = P::stop_machine().stopper(cpu).works.pop() {
+            node.work().run(cpu);
         }
     }
 
     fn park(&self, cpu: CpuId) {
-        while let Some(work) = P::stop_machine().stopper(cpu).works.pop() {
-            work.run(cpu); // (accepted-runs)
+        while let Some(node) = P::stop_machine().stopper(cpu).works.pop() {
+            node.work().run(cpu); // (accepted-runs)
         }
     }
 }

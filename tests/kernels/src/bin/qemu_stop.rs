@@ -224,7 +224,7 @@ fn two_callers(ktap: &mut Ktap) {
         .into_iter()
         .flat_map(|thread| thread.join())
         .collect();
-    values.sort_by_key(|value| value.unwrap_or(u32::MAX));
+    values.sort_by_key(|value| *value.as_ref().unwrap_or(&u32::MAX));
     ktap.check(
         "two callers at once: each stop is one of its own",
         values.into_iter().eq((0..2 * EACH).map(Ok)) && total.load(Ordering::Relaxed) == 2 * EACH,

@@ -1,0 +1,85 @@
+//! `stop_two_cpus`: a still point of two CPUs, while all others go on.
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::sched::late_at;
+use crate::sched::lock::Completion;
+use crate::stop_machine::job::{End, Job};
+use crate::stop_machine::queueing::{lent, node_for};
+use crate::stop_machine::{MultiStop, StopError, StopHost, StopMachine};
+use crate::sync::atomic::{AtomicBool, AtomicU64};
+use crate::sync::{AtomicBits, SpinLock, might_sleep};
+
+impl<P: StopHost> StopMachine<P> {
+    /// Stops `cpu` and `other`, runs `call_fn` on `cpu` while neither moves, and returns its
+    /// value. All other CPUs go on.
+    ///
+    /// `call_fn` runs as in [`StopMachine::stop`]. It excludes what runs on the two CPUs only.
+    ///
+    /// # Context
+    /// Thread, preemption on; sleeps. After ten seconds it logs that it waits, and waits on.
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`]: one of the two is not, and neither was stopped.
+    ///
+    /// # Panics
+    /// With preemption off; if both are the same; if `call_fn` may wait.
+    pub fn stop_two_cpus<R: Send>(
+        &'static self,
+        cpu: CpuId,
+        other: CpuId,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<R, StopError> {
+        might_sleep::<P>();
+        assert!(cpu != other, "BUG: stop_two_cpus of {cpu:?} alone");
+        let called = P::now();
+        let late = late_at::<P>();
+        let name = core::any::type_name_of_val(&call_fn);
+        let cell = SpinLock::<_, P>::new((Some(call_fn), None));
+        let run_fn = |_on: CpuId| {
+            let call_fn = cell.lock().0.take();
+            let value = call_fn.map(|call_fn| call_fn());
+            cell.lock().1 = value;
+        };
+        let cpus = [cpu, other];
+        let participants: CpuMask = cpus.into_iter().collect();
+        let runners = CpuMask::of(cpu);
+        let done = Completion::new();
+        let me = P::sched().current();
+        let job = Job {
+            machine: self,
+            calls: P::calls(),
+            stop: MultiStop::new(2, 1),
+            participants: &participants,
+            runners: &runners,
+            call_fn: &run_fn,
+            release_fn: None,
+            name,
+            end: End::Done(&done),
+            watchers: cpus.map(Some),
+            caller_name: me.name(),
+            spins: self.spins_of(2),
+            late_at: late,
+            looks: None,
+            patience: late.ticks_since(called),
+            told: AtomicBool::new(false),
+            fn_began: AtomicU64::new(0),
+            fn_ended: AtomicU64::new(0),
+            not_come: AtomicBits::new(),
+        };
+        // SAFETY: the job and both nodes stay in this frame until the stop is done, or was not
+        // accepted.
+        let node = unsafe { node_for(&job) };
+        // SAFETY: as above.
+        let other_node = unsafe { node_for(&job) };
+        // SAFETY: as above.
+        let node = unsafe { lent(&node) };
+        // SAFETY: as above.
+        let other_node = unsafe { lent(&other_node) };
+        self.queue_pair(cpus, [node, other_node])?;
+        job.finish(); // The count of the thread that queues.
+        done.wait_patiently(|| P::stop_is_late(&participants, job.stop.state()));
+        let value = cell.lock().1.take();
+        // (fn-before-exit)
+        Ok(value.expect("BUG: a stop ended without its function having run"))
+    }
+}

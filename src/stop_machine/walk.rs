@@ -1,0 +1,246 @@
+//! `stop_machine` itself: one stop of all online CPUs, from its call to its end.
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::sched::late_at;
+use crate::stop_machine::early_end::EarlyEnd;
+use crate::stop_machine::job::{End, Job};
+use crate::stop_machine::{
+    MultiStop, StopError, StopHost, StopMachine, StopMutexGuard, StopReport, StopRequest, Work,
+};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBits, SpinLock, might_sleep};
+use crate::time::Instant;
+
+/// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
+/// turn costs a virtual CPU a microsecond that its host could give to the one it
+/// waits for. A test may set another.
+const SPINS: u32 = 6;
+
+/// The same in a stop of two CPUs: the other one is all there is to wait for, and
+/// is on its way.
+const SPINS_OF_TWO: u32 = 100;
+
+impl<P: StopHost> StopMachine<P> {
+    /// Stops all online CPUs and runs `call_fn` on one of them while nothing moves: on this CPU,
+    /// or on that of the request.
+    /// Returns its value and what the stop cost.
+    ///
+    /// All that any CPU did before is visible to `call_fn`, and what it did is
+    /// visible to every CPU afterwards. It must not sleep, wait, or take a
+    /// sleeping lock. If it takes long, a CPU that waits for it says so
+    /// ([`StopHost::still_point_is_late`]).
+    ///
+    /// # Context
+    /// Thread, preemption on; `_still` is the stop mutex. Allocates if the request has a
+    /// deadline, and with an error.
+    ///
+    /// # Errors
+    /// [`StopError`], except [`StopError::Busy`]; `call_fn` has not run then, and nothing has
+    /// changed.
+    ///
+    /// # Panics
+    /// With preemption off; if `call_fn` may wait.
+    pub fn stop<R: Send>(
+        &'static self,
+        _still: &StopMutexGuard<'_, P>,
+        request: &StopRequest<'_, P>,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        // With preemption off this CPU's own stopper would never run.
+        might_sleep::<P>();
+        // Only the runner opens this cell, and the caller after the stop.
+        let name = core::any::type_name_of_val(&call_fn);
+        let cell = SpinLock::<_, P>::new((Some(call_fn), None));
+        let run_fn = |_on: CpuId| {
+            let call_fn = cell.lock().0.take();
+            let value = call_fn.map(|call_fn| call_fn());
+            cell.lock().1 = value;
+        };
+        let runners = request.cpu.map(CpuMask::of);
+        let report = self.stop_and_run(request, runners, name, &run_fn)?;
+        let value = cell.lock().1.take();
+        // (fn-before-exit)
+        let value = value.expect("BUG: a stop ended without its function having run");
+        Ok((value, report))
+    }
+
+    /// Does as [`StopMachine::stop`], with no request.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop`].
+    pub fn stop_once<R: Send>(
+        &'static self,
+        still: &StopMutexGuard<'_, P>,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> (R, StopReport) {
+        let stopped = self.stop(still, &StopRequest::new(), call_fn);
+        // This CPU is online, and the stop has no deadline.
+        stopped.unwrap_or_else(|error| panic!("BUG: a stop without a request failed: {error}"))
+    }
+
+    /// Does as [`StopMachine::stop`], with the function on `cpu`, and no other request.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`].
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop`].
+    pub fn stop_on<R: Send>(
+        &'static self,
+        still: &StopMutexGuard<'_, P>,
+        cpu: CpuId,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        self.stop(still, &StopRequest::new().on(cpu), call_fn)
+    }
+
+    /// Does as [`StopMachine::stop_each`], with no request.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`] if one of `runners` isn't.
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop_each`].
+    pub fn stop_all(
+        &'static self,
+        still: &StopMutexGuard<'_, P>,
+        runners: CpuMask,
+        call_fn: &(impl Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        self.stop_each(still, &StopRequest::new(), runners, call_fn)
+    }
+
+    /// Stops all online CPUs and runs `call_fn` on each of `runners`, at the same time.
+    ///
+    /// As [`StopMachine::stop`] otherwise.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Errors
+    /// As for [`StopMachine::stop`]; [`StopError::NotOnline`] if one of `runners` isn't.
+    ///
+    /// # Panics
+    /// If `runners` is empty: the still point would have no end. As
+    /// [`StopMachine::stop`] otherwise.
+    pub fn stop_each(
+        &'static self,
+        _still: &StopMutexGuard<'_, P>,
+        request: &StopRequest<'_, P>,
+        runners: CpuMask,
+        call_fn: &(impl Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        might_sleep::<P>(); // As `stop`.
+        let name = core::any::type_name_of_val(call_fn);
+        self.stop_and_run(request, Some(runners), name, call_fn)
+    }
+
+    /// Runs one stop.
+    ///
+    /// * `runners` — the CPUs that run `call_fn`; this CPU if `None`
+    /// * `name` — the name of `call_fn` in messages
+    fn stop_and_run(
+        &'static self,
+        request: &StopRequest<'_, P>,
+        runners: Option<CpuMask>,
+        name: &'static str,
+        call_fn: &(dyn Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        let called = P::now();
+        // The stop mutex keeps the mask still (participants-are-fixed).
+        let participants = P::masks().online();
+        let count = participants.count();
+        // The caller waits on this CPU, and this CPU's timer ends its sleep.
+        let here = P::sched().migrate_disable();
+        let caller = here.cpu();
+        let runners = runners.unwrap_or_else(|| CpuMask::of(caller));
+        if let Some(cpu) = runners.without(&participants).first() {
+            return Err(StopError::NotOnline(cpu));
+        }
+        let me = P::sched().current();
+        let late = late_at::<P>();
+        let job = Job {
+            machine: self,
+            calls: P::calls(),
+            stop: MultiStop::new(as_u32(count), as_u32(runners.count())),
+            participants: &participants,
+            runners: &runners,
+            call_fn,
+            release_fn: request.release_fn,
+            name,
+            end: End::Caller(caller),
+            watchers: [Some(caller), participants.iter().find(|cpu| *cpu != caller)],
+            caller_name: me.name(),
+            spins: self.spins_of(count),
+            late_at: late,
+            looks: Some(caller),
+            patience: late.ticks_since(called),
+            told: AtomicBool::new(false),
+            fn_began: AtomicU64::new(0),
+            fn_ended: AtomicU64::new(0),
+            not_come: AtomicBits::new(),
+        };
+        // Its interrupt has this CPU's stopper look which CPUs are late.
+        let watch = P::sched().watch(caller);
+        // SAFETY: it is dropped before the job goes.
+        let early = request
+            .may_end_early()
+            .then(|| unsafe { EarlyEnd::begin(&job, request) });
+        let work: &dyn Work = &job;
+        self.queue_everywhere(&job, &work);
+        self.wait_for_end(&job, caller);
+        drop(early);
+        drop(watch);
+        if let Some(missing) = job.given_up() {
+            let cancelled = request.cancel.is_some_and(|token| token.is_cancelled());
+            return Err(if cancelled {
+                StopError::Cancelled(missing)
+            } else {
+                StopError::Late(missing)
+            });
+        }
+        self.stops.fetch_add(1, Ordering::Relaxed);
+        Ok(StopReport {
+            called,
+            // Relaxed: `is_over` has ordered them.
+            fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
+            fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
+            ended: P::now(),
+        })
+    }
+
+    /// Returns how many turns a CPU spins before it sleeps in a stop of `count` CPUs.
+    pub(super) fn spins_of(&self, count: usize) -> u32 {
+        let set = *self.spins.lock();
+        set.unwrap_or(if count == 2 { SPINS_OF_TWO } else { SPINS })
+    }
+
+    /// Waits until all have left. This CPU's own stopper has, so fn is over, however long it took.
+    fn wait_for_end(&self, job: &Job<'_, P>, caller: CpuId) {
+        let mut late = late_at::<P>();
+        self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
+            if job.stop.is_over() {
+                return Some(());
+            }
+            // The watch of `stop_and_run` ends the sleep, so that this is reached.
+            if P::now() >= late {
+                late = Instant::FOREVER;
+                P::stop_is_late(job.participants, job.stop.state());
+            }
+            None
+        });
+    }
+}
+
+pub(super) fn as_u32(count: usize) -> u32 {
+    u32::try_from(count).expect("BUG: CPU counts fit 32 bits")
+}

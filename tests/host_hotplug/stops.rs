@@ -1,0 +1,356 @@
+//! The family of stops on the simulated machine: works of one CPU, of two and of several; stops
+//! that are given up at a deadline or cancelled, and what they leave behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::platform::Platform;
+use stillpoint::sched::Timer;
+use stillpoint::stop_machine::{
+    CancelToken, HeldBy, NowaitError, StopError, StopHost, StopMachine, StopRequest, StopWork,
+};
+use stillpoint::sync::{IrqGuard, LocalCpu};
+
+use crate::affinity::spawn;
+use crate::batches::{all_up, cpu, hotplug, mask};
+use crate::deadlines::{Flag, LONG, busy_from, sleep};
+use crate::sim::Sim;
+
+const CPUS: usize = 4;
+/// A limit, or a pause, while a CPU spins.
+const MOMENT: Duration = Duration::from_millis(2);
+
+fn stop() -> &'static StopMachine<Sim> {
+    Sim::stop_machine()
+}
+
+fn with_all_up(test: impl FnOnce() + Send + 'static) {
+    Sim::run(CPUS, || {
+        all_up(CPUS);
+        test();
+        // Nothing is left in a queue: the next stop and the next way down are as ever.
+        let still = stop().lock();
+        assert_eq!(stop().stop_once(&still, || 7).0, 7);
+        drop(still);
+        assert_eq!(hotplug().cpu_down(cpu(CPUS - 1)), Ok(()));
+    });
+}
+
+fn late_stop(request: &StopRequest<'_, Sim>) -> Result<u32, StopError> {
+    let still = stop().lock();
+    let stopped = stop().stop(&still, request, || 1);
+    stopped.map(|(value, _)| value)
+}
+
+fn before(limit: Duration) -> StopRequest<'static, Sim> {
+    StopRequest::new().before(Sim::deadline(limit))
+}
+
+#[test]
+fn a_stop_runs_on_the_cpu_of_its_caller_or_as_it_is_asked() {
+    with_all_up(|| {
+        let still = stop().lock();
+        let here = stop().stop_once(&still, Sim::this_cpu).0;
+        assert_eq!(here, Sim::this_cpu());
+        let there = stop().stop_on(&still, cpu(2), Sim::this_cpu);
+        assert_eq!(there.map(|(ran_on, _)| ran_on), Ok(cpu(2)));
+    });
+}
+
+#[test]
+fn each_cpu_is_released_after_the_function_with_irqs_masked() {
+    with_all_up(|| {
+        let ran = AtomicU32::new(0);
+        let released = AtomicU32::new(0);
+        let release = |on: CpuId| {
+            assert_eq!(on, Sim::this_cpu());
+            assert!(!Sim::irqs_enabled());
+            assert_eq!(ran.load(Ordering::Relaxed), 1, "fn comes first");
+            released.fetch_add(1, Ordering::Relaxed);
+        };
+        let request = StopRequest::new().and_release(&release);
+        let still = stop().lock();
+        let stopped = stop().stop(&still, &request, || ran.fetch_add(1, Ordering::Relaxed));
+        assert!(stopped.is_ok());
+        assert_eq!(released.load(Ordering::Relaxed) as usize, CPUS);
+    });
+}
+
+#[test]
+fn a_work_of_one_cpu_runs_there_with_preemption_off() {
+    with_all_up(|| {
+        for number in 0..CPUS {
+            let ran = stop().stop_one_cpu(cpu(number), || {
+                assert!(Sim::irqs_enabled());
+                (Sim::this_cpu(), Sim::preempt_count())
+            });
+            assert_eq!(ran, Ok((cpu(number), 1)));
+        }
+        let absent = CpuId::from_index(CPUS);
+        let error = Err(StopError::NotOnline(absent));
+        assert_eq!(stop().stop_one_cpu(absent, || ()), error);
+        assert_eq!(hotplug().cpu_down(cpu(2)), Ok(()));
+        let error = Err(StopError::NotOnline(cpu(2)));
+        assert_eq!(stop().stop_one_cpu(cpu(2), || ()), error);
+        assert_eq!(hotplug().cpu_up(cpu(2)), Ok(()));
+    });
+}
+
+#[test]
+fn a_work_that_is_not_waited_for_is_queued_once_and_runs() {
+    with_all_up(|| {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        let work = StopWork::<Sim>::leak(move |on| {
+            assert_eq!(on, cpu(1));
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let done = busy_from(cpu(1), || true);
+        sleep(Duration::from_millis(1));
+        assert_eq!(stop().stop_one_cpu_nowait(cpu(1), work), Ok(()));
+        let again = stop().stop_one_cpu_nowait(cpu(1), work);
+        assert_eq!(again, Err(NowaitError::Busy));
+        assert_eq!(runs.load(Ordering::Relaxed), 0, "that CPU is busy");
+        done.set();
+        assert_eq!(stop().stop_one_cpu(cpu(1), || ()), Ok(())); // Behind it.
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert_eq!(stop().stop_one_cpu_nowait(cpu(1), work), Ok(()));
+        assert_eq!(stop().stop_one_cpu(cpu(1), || ()), Ok(()));
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+        let absent = CpuId::from_index(CPUS);
+        let refused = stop().stop_one_cpu_nowait(absent, work);
+        assert_eq!(refused, Err(NowaitError::NotOnline(absent)));
+    });
+}
+
+/// What a CPU has accepted runs, though it goes down.
+#[test]
+fn an_accepted_work_runs_on_a_cpu_that_leaves() {
+    with_all_up(|| {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        let work = StopWork::<Sim>::leak(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let mut accepted = 0;
+        for _ in 0..10 {
+            let started = Flag::default();
+            let theirs = started.clone();
+            spawn("queues", cpu(1), move || {
+                theirs.set();
+                sleep(Duration::from_micros(50));
+            });
+            started.sleep_until_set();
+            accepted += u32::from(stop().stop_one_cpu_nowait(cpu(2), work).is_ok());
+            assert_eq!(hotplug().cpu_down(cpu(2)), Ok(()));
+            assert_eq!(runs.load(Ordering::Relaxed), accepted);
+            assert_eq!(hotplug().cpu_up(cpu(2)), Ok(()));
+        }
+        assert_eq!(accepted, 10);
+    });
+}
+
+#[test]
+fn a_work_of_several_cpus_runs_on_those_that_are_online() {
+    with_all_up(|| {
+        assert_eq!(hotplug().cpu_down(cpu(1)), Ok(()));
+        let ran = AtomicU32::new(0);
+        let still = stop().lock();
+        let asked: CpuMask = mask(&[0, 1, 3, CPUS + 1]);
+        let ran_on = stop().stop_cpus(&still, &asked, &|on| {
+            assert_eq!(on, Sim::this_cpu());
+            ran.fetch_add(1 << on.index(), Ordering::Relaxed);
+        });
+        assert_eq!(ran_on, mask(&[0, 3]));
+        assert_eq!(ran.load(Ordering::Relaxed), 0b1001);
+        let none = stop().stop_cpus(&still, &mask(&[1]), &|_| ());
+        assert!(none.is_empty());
+        drop(still);
+        assert_eq!(hotplug().cpu_up(cpu(1)), Ok(()));
+    });
+}
+
+#[test]
+fn two_cpus_stop_and_the_others_go_on() {
+    with_all_up(|| {
+        for (one, other) in [(0, 1), (2, 3), (3, 0)] {
+            let ran = stop().stop_two_cpus(cpu(one), cpu(other), || {
+                assert!(!Sim::irqs_enabled());
+                Sim::this_cpu()
+            });
+            assert_eq!(ran, Ok(cpu(one)));
+        }
+        assert_eq!(hotplug().cpu_down(cpu(2)), Ok(()));
+        let gone = Err(StopError::NotOnline(cpu(2)));
+        assert_eq!(stop().stop_two_cpus(cpu(1), cpu(2), || ()), gone);
+        assert_eq!(stop().stop_two_cpus(cpu(2), cpu(1), || ()), gone);
+        let absent = CpuId::from_index(CPUS);
+        let error = Err(StopError::NotOnline(absent));
+        assert_eq!(stop().stop_two_cpus(cpu(1), absent, || ()), error);
+        assert_eq!(hotplug().cpu_up(cpu(2)), Ok(()));
+    });
+}
+
+/// Pairs in a circle, from all CPUs at once, with stops of all beside them.
+#[test]
+fn pairs_in_a_circle_do_not_wait_for_each_other() {
+    with_all_up(|| {
+        let left = Arc::new(AtomicU32::new(0));
+        for number in 0..CPUS {
+            let theirs = Arc::clone(&left);
+            theirs.fetch_add(1, Ordering::Relaxed);
+            spawn("pairs", cpu(number), move || {
+                for turn in 0..20 {
+                    let other = cpu((number + 1 + turn % (CPUS - 1)) % CPUS);
+                    let ran = stop().stop_two_cpus(cpu(number), other, Sim::this_cpu);
+                    assert_eq!(ran, Ok(cpu(number)));
+                    let ran = stop().stop_two_cpus(other, cpu(number), Sim::this_cpu);
+                    assert_eq!(ran, Ok(other));
+                }
+                theirs.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        while left.load(Ordering::Relaxed) > 0 {
+            let still = stop().lock();
+            assert_eq!(stop().stop_once(&still, || 5).0, 5);
+            drop(still);
+            sleep(Duration::from_micros(10));
+        }
+    });
+}
+
+#[test]
+fn a_cpu_that_does_not_come_is_named_and_nothing_is_left() {
+    with_all_up(|| {
+        let stops = stop().stops();
+        let done = busy_from(cpu(2), || true);
+        sleep(Duration::from_millis(1));
+        for _ in 0..50 {
+            let Err(StopError::Late(missing)) = late_stop(&before(MOMENT)) else {
+                panic!("a CPU has preemption off");
+            };
+            let [only] = missing[..] else {
+                panic!("one CPU is busy: {missing:?}");
+            };
+            assert_eq!((only.cpu, only.held_up.by), (cpu(2), HeldBy::PreemptionOff));
+            let thread = only.held_up.thread.expect("it can be read");
+            assert_eq!(thread.as_str(), "busy");
+        }
+        assert_eq!(stop().stops(), stops, "the machine was never still");
+        done.set();
+        assert_eq!(late_stop(&before(LONG)), Ok(1));
+    });
+}
+
+#[test]
+fn a_cpu_with_irqs_masked_is_named_so() {
+    with_all_up(|| {
+        let (masked, done) = (Flag::default(), Flag::default());
+        let theirs = (masked.clone(), done.clone());
+        spawn("masks", cpu(1), move || {
+            let _masked = IrqGuard::<Sim>::new();
+            theirs.0.set();
+            while !theirs.1.is_set() {
+                Sim::relax();
+            }
+        });
+        masked.sleep_until_set();
+        let Err(error) = late_stop(&before(MOMENT)) else {
+            panic!("a CPU has IRQs masked");
+        };
+        assert_eq!(
+            error.to_string(),
+            "the machine did not stop before the deadline: \
+             CPU 1 in masks (IRQs are masked, or it is not run)"
+        );
+        done.set();
+    });
+}
+
+#[test]
+fn another_stop_in_the_way_is_named() {
+    with_all_up(|| {
+        // Two works wait in the stopper of CPU 3 behind one that goes on.
+        let (begun, done) = (Flag::default(), Flag::default());
+        let theirs = (begun.clone(), done.clone());
+        let work = StopWork::<Sim>::leak(move |_| {
+            theirs.0.set();
+            while !theirs.1.is_set() {
+                Sim::relax();
+            }
+        });
+        assert_eq!(stop().stop_one_cpu_nowait(cpu(3), work), Ok(()));
+        begun.sleep_until_set();
+        let Err(StopError::Late(missing)) = late_stop(&before(MOMENT)) else {
+            panic!("a stopper is busy");
+        };
+        let named: Vec<_> = missing
+            .iter()
+            .map(|one| (one.cpu, one.held_up.by))
+            .collect();
+        assert_eq!(named, [(cpu(3), HeldBy::OtherStop)]);
+        done.set();
+    });
+}
+
+#[test]
+fn a_deadline_that_is_past_stops_nothing() {
+    with_all_up(|| {
+        let past = StopRequest::new().before(Sim::now());
+        let stopped = late_stop(&past);
+        assert!(matches!(stopped, Err(StopError::Late(_))), "{stopped:?}");
+        assert_eq!(late_stop(&before(LONG)), Ok(1));
+    });
+}
+
+#[test]
+fn a_stop_is_cancelled_by_its_token_and_no_other() {
+    with_all_up(|| {
+        let token = CancelToken::<Sim>::new();
+        let other = CancelToken::<Sim>::new();
+        let done = busy_from(cpu(1), || true);
+        sleep(Duration::from_millis(1));
+        // No thread of a CPU that has come could run.
+        let theirs = (token.clone(), other.clone());
+        let timer = Timer::<Sim>::new(move || {
+            theirs.1.cancel();
+            theirs.0.cancel();
+        });
+        timer.start(Sim::deadline(MOMENT));
+        let began = Sim::now();
+        let cancelled = late_stop(&StopRequest::new().cancelled_by(&token));
+        let Err(StopError::Cancelled(missing)) = cancelled else {
+            panic!("it was cancelled: {cancelled:?}");
+        };
+        assert_eq!(missing.len(), 1);
+        assert!(Sim::now() >= began.after_ticks(Sim::frequency().duration_to_ticks(MOMENT)));
+        assert!(token.is_cancelled());
+        done.set();
+        // It stays cancelled; a token that isn't does nothing.
+        let again = late_stop(&StopRequest::new().cancelled_by(&token));
+        assert!(matches!(again, Err(StopError::Cancelled(_))), "{again:?}");
+        let fresh = CancelToken::<Sim>::new();
+        assert_eq!(late_stop(&StopRequest::new().cancelled_by(&fresh)), Ok(1));
+        fresh.cancel();
+    });
+}
+
+/// A stop and its deadline at every distance from each other: it runs, or it is given up, and
+/// the next one is as ever.
+#[test]
+fn a_deadline_at_any_instant_leaves_the_machine_whole() {
+    with_all_up(|| {
+        let (mut ran, mut given_up) = (0, 0);
+        for ticks in 0..400 {
+            let at = Sim::now().after_ticks(ticks * 10);
+            match late_stop(&StopRequest::new().before(at)) {
+                Ok(value) => ran += value,
+                Err(StopError::Late(_)) => given_up += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(ran > 0 && given_up > 0, "{ran} ran, {given_up} didn't");
+    });
+}

@@ -1,0 +1,251 @@
+//! Model of a stop that is given up: the kernel's `stop_machine::MultiStop`, `WorkQueue` and
+//! `sync::WaitPoint`, used as the caller of a stop, the stoppers, and the timer of a deadline use
+//! them.
+//!
+//! The timer is a thread of its own, which begins at any moment: also in the middle of the
+//! queueing, which it interrupts, and after the last arrival. Where the caller drops the timer
+//! it waits for that thread.
+#![cfg(loom)]
+
+#[path = "support/loom_cpu.rs"]
+mod loom_cpu;
+#[path = "support/loom_orders.rs"]
+mod loom_orders;
+#[path = "support/loom_word.rs"]
+mod loom_word;
+
+use loom::sync::Arc;
+use loom::thread;
+use loom_cpu::Cpu;
+use loom_orders::every_order;
+use loom_word::Word;
+use stillpoint::config::MASK_WORDS;
+use stillpoint::stop_machine::{
+    Acked, MultiStop, MultiStopState, WorkNode, WorkQueue, push_together,
+};
+use stillpoint::sync::{SpinLock, Wait, WaitPoint};
+
+/// How many CPUs take part. The caller is on CPU 0.
+const CPUS: usize = 2;
+
+const ALL: [u64; MASK_WORDS] = {
+    let mut bits = [0; MASK_WORDS];
+    bits[0] = (1 << CPUS) - 1;
+    bits
+};
+
+struct World {
+    stop: MultiStop,
+    point: WaitPoint,
+    queues: [WorkQueue<(), Cpu>; CPUS],
+    order: SpinLock<(), Cpu>,
+    nodes: [&'static WorkNode<()>; CPUS],
+    /// Written by each CPU before it arrives, read by `fn`.
+    before: [Word; CPUS],
+    /// How often `fn` has run.
+    ran: Word,
+    /// Stands for the caller's frame. Each CPU reads it until it leaves, and the timer until its
+    /// function has returned. The caller writes it when it has dropped the timer.
+    frame: Word,
+    /// Where the caller waits for the last CPU to leave.
+    left: WaitPoint,
+}
+
+impl World {
+    fn new() -> World {
+        let queue = || {
+            let queue = WorkQueue::new();
+            queue.set_enabled(true);
+            queue
+        };
+        // A queue keeps references without an end.
+        let node = || &*Box::leak(Box::new(WorkNode::new(())));
+        World {
+            stop: MultiStop::new(2, 1),
+            point: WaitPoint::new(),
+            queues: [queue(), queue()],
+            order: SpinLock::new(()),
+            nodes: [node(), node()],
+            before: [Word::new(0), Word::new(0)],
+            ran: Word::new(0),
+            frame: Word::new(1),
+            left: WaitPoint::new(),
+        }
+    }
+
+    /// Acknowledges a state as `Job::ack` does.
+    fn ack(&self, state: MultiStopState) {
+        if let Acked::Last(next) = self.stop.ack(state) {
+            self.point.publish::<Cpu>(&ALL, || self.stop.publish(next));
+        }
+    }
+
+    /// Leaves as `Job::finish_for` does.
+    fn leave_for(&self, count: u32) {
+        assert_eq!(self.frame.get(), 1);
+        if self.stop.leave_for(count) && self.left.sleeps_after_store(0) {
+            let mut caller = [0; MASK_WORDS];
+            caller[0] = 1;
+            Cpu::send_wake(&caller);
+        }
+    }
+
+    /// Runs the stopper of `cpu`, if its work is there, as `Job::run` does.
+    fn stopper(&self, cpu: usize, spins: u32) {
+        if self.queues[cpu].pop().is_none() {
+            return;
+        }
+        assert_eq!(self.frame.get(), 1);
+        self.before[cpu].set(1);
+        self.ack(MultiStopState::Prepare);
+        let goes_on = self
+            .point
+            .wait_open::<Cpu, bool>(cpu, spins, || match self.stop.state() {
+                MultiStopState::Prepare => None,
+                MultiStopState::Abort => Some(false),
+                _ => Some(true),
+            });
+        if goes_on {
+            self.ack(MultiStopState::DisableIrq);
+            if cpu == 0 {
+                self.reach(cpu, MultiStopState::Run, spins);
+                assert!(self.before.iter().all(|word| word.get() == 1));
+                self.ran.set(self.ran.get() + 1);
+                self.ack(MultiStopState::Run);
+            }
+            self.reach(cpu, MultiStopState::Exit, spins);
+            assert_eq!(self.ran.get(), 1);
+        }
+        self.leave_for(1);
+    }
+
+    fn reach(&self, cpu: usize, state: MultiStopState, spins: u32) {
+        self.point
+            .wait_masked::<Cpu, ()>(cpu, spins, || (self.stop.state() == state).then_some(()));
+    }
+
+    /// Gives the stop up as a timer's function does: `Job::give_up`.
+    fn give_up(&self) {
+        if self.stop.abort() {
+            self.point.publish::<Cpu>(&ALL, || ());
+            self.take_back();
+        }
+        assert_eq!(self.frame.get(), 1);
+    }
+
+    /// Takes back what has not begun, as `Job::take_back` does.
+    fn take_back(&self) {
+        let was_there = |cpu: &usize| self.queues[*cpu].take_back(self.nodes[*cpu]);
+        let taken = (0..CPUS).filter(was_there).count();
+        if taken > 0 {
+            self.leave_for(u32::try_from(taken).expect("few"));
+        }
+    }
+
+    /// Queues the works as `StopMachine::queue_everywhere` does.
+    fn queue(&self) {
+        let works = self.queues.iter().zip(self.nodes);
+        assert_eq!(push_together(&self.order, works), Ok(()));
+        if self.stop.state() == MultiStopState::Abort {
+            self.take_back();
+        }
+        self.leave_for(1);
+    }
+
+    /// Ends the caller's frame, after the last CPU has left and the timer's function has returned.
+    fn end(&self, spins: u32, timer: thread::JoinHandle<()>) {
+        let over = || self.stop.is_over().then_some(());
+        self.left.wait_open::<Cpu, ()>(0, spins, over);
+        timer.join().expect("the timer of the model");
+        self.frame.set(0);
+        let given_up = self.stop.state() == MultiStopState::Abort;
+        assert_eq!(self.ran.get(), u32::from(!given_up));
+        assert!(self.queues.iter().all(|queue| !queue.has_work()));
+    }
+}
+
+fn spawn(
+    world: &Arc<World>,
+    cpu: usize,
+    run_fn: fn(&World, u32),
+    spins: u32,
+) -> thread::JoinHandle<()> {
+    let world = Arc::clone(world);
+    thread::spawn(move || {
+        Cpu::become_cpu(cpu);
+        run_fn(&world, spins);
+    })
+}
+
+/// The timer comes at any moment from before the queueing to after the end. The stopper of CPU 1
+/// comes at any moment too, or not at all. The function runs once and all see it, or the stop is
+/// given up and leaves nothing behind.
+fn model(spins: u32) {
+    every_order(move || {
+        let world = Arc::new(World::new());
+        let timer = spawn(&world, 3, |world, _| world.give_up(), 0);
+        Cpu::become_cpu(0);
+        world.queue();
+        let other = spawn(&world, 1, |world, spins| world.stopper(1, spins), spins);
+        world.stopper(0, spins);
+        world.end(spins, timer);
+        other.join().expect("a CPU of the model");
+    });
+}
+
+#[test]
+fn it_is_given_up_or_it_runs() {
+    model(0);
+}
+
+#[test]
+fn it_is_given_up_or_it_runs_by_spinning_alone() {
+    model(u32::MAX);
+}
+
+/// A timer that comes while the works are queued leaves some to the thread that queues them.
+#[test]
+fn what_is_queued_behind_an_abort_is_taken_back() {
+    every_order(|| {
+        let world = Arc::new(World::new());
+        let timer = spawn(&world, 3, |world, _| world.give_up(), 0);
+        let other = spawn(&world, 1, |world, _| world.stopper(1, 0), 0);
+        Cpu::become_cpu(0);
+        world.queue();
+        world.stopper(0, 0);
+        world.end(0, timer);
+        other.join().expect("a CPU of the model");
+    });
+}
+
+/// Two stops of the same two CPUs are in the same order in the queues of both.
+#[test]
+fn no_two_stops_wait_for_each_other() {
+    every_order(|| {
+        let queues: Arc<[WorkQueue<usize, Cpu>; 2]> =
+            Arc::new([WorkQueue::new(), WorkQueue::new()]);
+        let order = Arc::new(SpinLock::<(), Cpu>::new(()));
+        for queue in queues.iter() {
+            queue.set_enabled(true);
+        }
+        let push = {
+            let (queues, order) = (Arc::clone(&queues), Arc::clone(&order));
+            move |stop: usize| {
+                let node = || &*Box::leak(Box::new(WorkNode::new(stop)));
+                // One of the callers names the CPUs the other way round.
+                let works = [(&queues[stop], node()), (&queues[1 - stop], node())];
+                assert_eq!(push_together(&order, works.into_iter()), Ok(()));
+            }
+        };
+        let other = {
+            let push = push.clone();
+            thread::spawn(move || push(1))
+        };
+        push(0);
+        other.join().expect("a CPU of the model");
+        let first = queues
+            .each_ref()
+            .map(|queue| queue.pop().map(|node| *node.work()));
+        assert_eq!(first[0], first[1]);
+    });
+}
