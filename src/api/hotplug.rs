@@ -217,10 +217,9 @@ pub fn cpus_down(cpus: &CpuMask) -> Result<(), BatchError<CpuDownError>> {
 
 /// Takes `cpus` offline as [`cpus_down`] does, but CPUs turn back at `deadline`, as one does with
 /// [`cpu_down_before`]. Those whose own steps are late don't keep the others: they turn back when
-/// three quarters of the time are over, and the rest is for the stop of the machine. If that can't
-/// begin in time, all turn back. A step can't be interrupted: the operation returns when all have
-/// turned back that stay. With a deadline there is a second grace period, which shows that the
-/// machine can be stopped.
+/// three quarters of the time are over, and the rest is for the stop of the machine. If that doesn't
+/// come in time, all turn back. A step can't be interrupted: the operation returns when all have
+/// turned back that stay.
 ///
 /// # Context
 /// As for [`cpu_down`].

@@ -247,12 +247,9 @@ impl<P: HotplugHost> Hotplug<P> {
             P::sched().park(self.thread(cpu));
         }
         P::sched().give_way(); // (gives-way-between-parts)
-        match self.may_stop(deadline, |until| self.wait_for_masks(&cpus, until)) {
-            Ok(still) => self.leave_online(&cpus, still),
-            Err(awaited) => {
-                set.trace_gap::<P>(Gap::Request);
-                self.turn_back(set, awaited);
-            }
+        if let Err(awaited) = self.leave_online(&cpus, deadline) {
+            set.trace_gap::<P>(Gap::Request);
+            self.turn_back(set, awaited);
         }
     }
 

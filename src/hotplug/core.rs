@@ -134,6 +134,19 @@ impl<P: HotplugHost> Hotplug<P> {
         self.lock.read_until_if_it_may(at)
     }
 
+    /// Returns whether CPUs can't come or go because of the running thread: it holds the
+    /// hotplug lock, or it is a `cpuhp`, which runs while control holds it.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn holds_cpus_lock(&self) -> bool {
+        P::sched().with_current(|me| {
+            let cpu = P::this_cpu();
+            let cpuhp = self.cpus.get(cpu).thread.get();
+            me.holds_cpus_lock() || cpuhp.is_some_and(|cpuhp| core::ptr::eq(&**cpuhp, me))
+        })
+    }
+
     /// As [`Hotplug::cpus_read_lock`], if no CPU is about to come or go.
     ///
     /// # Context

@@ -1,13 +1,13 @@
 //! The deadline of a way down, of one CPU or of a batch. Until the machine is stopped the
 //! operation turns back there: a lock isn't waited for any longer, `cpuhp` walks back after the
-//! step that it is in, and the stop isn't begun. The stop itself has no deadline yet.
+//! step that it is in, and the stop is given up unless all CPUs have come.
 
 use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::hotplug::{CpuDownError, Hotplug, HotplugHost, StepError};
 use crate::sched::ThreadName;
-use crate::stop_machine::StopMutexGuard;
+use crate::stop_machine::{NotCome, StopError, StopMutexGuard};
 use crate::time::Instant;
 use crate::trace::Direction;
 
@@ -21,8 +21,10 @@ pub enum Awaited {
     Operation(ThreadName),
     /// This thread, which holds `cpus_read_lock`.
     Reader(ThreadName),
-    /// This CPU, which was in a section with preemption off. It would not have come to the stop.
+    /// This CPU, which was in a section with preemption off.
     Cpu(CpuId),
+    /// This CPU, which did not come to the stop, and perhaps others.
+    Stop(NotCome),
 }
 
 impl fmt::Display for Awaited {
@@ -39,6 +41,9 @@ impl fmt::Display for Awaited {
                 write!(f, "thread {thread} held cpus_read_lock until the deadline")
             }
             Awaited::Cpu(cpu) => fmt::Display::fmt(&StepError::NotQuiescent(*cpu), f),
+            Awaited::Stop(missing) => {
+                write!(f, "the machine did not stop before the deadline: {missing}")
+            }
         }
     }
 }
@@ -54,29 +59,17 @@ pub(super) enum NotTakenDown {
 impl<P: HotplugHost> Hotplug<P> {
     /// Waits until the machine can be stopped; returns the stop mutex.
     ///
-    /// With a deadline it also waits for a grace period, by `grace_fn`. A CPU that doesn't come
-    /// to that would not come to the stop, which has no deadline of its own.
-    ///
     /// # Errors
     /// What was waited for when `deadline` came.
     pub(super) fn may_stop(
         &self,
         deadline: Instant,
-        grace_fn: impl FnOnce(Instant) -> Result<(), CpuId>,
     ) -> Result<StopMutexGuard<'static, P>, Awaited> {
         let stop = P::stop_machine();
-        let Some(still) = stop.lock_until(deadline) else {
+        stop.lock_until(deadline).ok_or_else(|| {
             let owner = stop.owner_racy();
-            return Err(owner.map_or(Awaited::Nothing, Awaited::Operation));
-        };
-        if deadline != Instant::FOREVER {
-            match grace_fn(deadline) {
-                Err(late) => return Err(Awaited::Cpu(late)),
-                Ok(()) if P::now() >= deadline => return Err(Awaited::Nothing),
-                Ok(()) => {}
-            }
-        }
-        Ok(still)
+            owner.map_or(Awaited::Nothing, Awaited::Operation)
+        })
     }
 
     /// Takes up again what `cpuhp` has taken down, when the deadline has come before the stop.
@@ -101,5 +94,18 @@ impl<P: HotplugHost> Hotplug<P> {
         let now = P::now();
         let left = deadline.ticks_since(now);
         now.after_ticks(left - left / 4)
+    }
+}
+
+/// Returns what a stop that was given up at its deadline had waited for.
+///
+/// # Panics
+/// If it failed otherwise: this thread has the hotplug lock, so the CPUs are there.
+pub(super) fn not_stopped(error: &StopError) -> Awaited {
+    match error {
+        StopError::Late(missing) => missing
+            .first()
+            .map_or(Awaited::Nothing, |first| Awaited::Stop(*first)),
+        _ => panic!("BUG: a stop of hotplug failed: {error}"),
     }
 }

@@ -17,7 +17,7 @@ use core::iter;
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_place::ControlPlace;
 use crate::hotplug::cpuhp::Command;
-use crate::hotplug::deadline::NotTakenDown;
+use crate::hotplug::deadline::{NotTakenDown, not_stopped};
 use crate::hotplug::history::{Recorded, trace_gap};
 use crate::hotplug::registration::Operation;
 use crate::hotplug::{
@@ -25,7 +25,7 @@ use crate::hotplug::{
     StepContext, StepError, UP_TO_ALIVE, UP_TO_ONLINE, UP_TO_POST_DEAD, WalkError,
 };
 use crate::sched::Thread;
-use crate::stop_machine::StopMutexGuard;
+use crate::stop_machine::StopRequest;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
 use crate::trace::{Direction, Event, Gap};
@@ -320,16 +320,22 @@ impl<P: HotplugHost> Hotplug<P> {
         let was_refused = P::off_refused(cpu).is_some();
         P::sched().park(self.thread(cpu));
         P::sched().give_way();
-        let still = self.may_stop(deadline, |until| self.wait_grace_period(cpu, until));
-        let still = still.map_err(NotTakenDown::Late)?;
-        self.leave_online(&CpuMask::of(cpu), still);
+        self.leave_online(&CpuMask::of(cpu), deadline)
+            .map_err(NotTakenDown::Late)?;
         let ended = self.see_end(&StepContext::of(cpu), was_refused);
         ended.map_err(NotTakenDown::Lost)
     }
 
     /// Walks each of `cpus`, whose threads are parked, from `init:online` down through one still
     /// point, and adopts their timers.
-    pub(super) fn leave_online(&'static self, cpus: &CpuMask, still: StopMutexGuard<'_, P>) {
+    ///
+    /// # Errors
+    /// What was waited for when `deadline` came. Nothing has changed then.
+    pub(super) fn leave_online(
+        &'static self,
+        cpus: &CpuMask,
+        deadline: Instant,
+    ) -> Result<(), Awaited> {
         // The still point takes the INIT steps back, and no others: a walk that
         // could not be undone before may not end there.
         for cpu in cpus.iter() {
@@ -339,17 +345,18 @@ impl<P: HotplugHost> Hotplug<P> {
                 "BUG: {cpu:?} is taken down with {up} steps up"
             );
         }
+        let still = self.may_stop(deadline)?;
         // (`dying-before-still-point` of [`batch`](crate::hotplug::batch))
         P::masks().set_dying(cpus, true);
-        let stopped = P::stop_machine().stop_all(&still, *cpus, &|cpu| {
+        let request = StopRequest::new().before(deadline);
+        let stopped = P::stop_machine().stop_each(&still, &request, *cpus, &|cpu| {
             let walked = self.walker(&StepContext::of(cpu)).down(UP_TO_ALIVE);
             assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");
         });
         P::masks().set_dying(cpus, false);
         drop(still);
+        stopped.map_err(|error| not_stopped(&error))?;
         P::grace_periods().after_teardown();
-        // Only hotplug changes the online mask, and this thread has the hotplug lock.
-        assert!(stopped.is_ok(), "BUG: {cpus} left meanwhile: {stopped:?}");
         // `sync:timers` alone: then all timers are served.
         let back = P::now();
         for (nth, cpu) in cpus.iter().enumerate() {
@@ -363,6 +370,7 @@ impl<P: HotplugHost> Hotplug<P> {
             assert!(walked.is_ok(), "BUG: an infallible side failed: {walked:?}");
         }
         P::sched().give_way(); // (gives-way-between-parts)
+        Ok(())
     }
 
     /// Walks the rest of a way down that needs the hotplug lock: sees the CPU DEAD and OFF.

@@ -386,6 +386,14 @@ impl<P: SchedHost> Thread<P> {
         self.state()
     }
 
+    /// Returns whether the thread holds the lock of the CPUs, for reading or writing.
+    ///
+    /// # Context
+    /// The thread itself.
+    pub(crate) fn holds_cpus_lock(&self) -> bool {
+        self.cpus_lock.is_held()
+    }
+
     /// Returns whether the thread has ended and is off its CPU.
     /// [`Thread::wait_until_dead`] would not wait then, and what the thread did is
     /// visible to the caller.

@@ -13,6 +13,7 @@ use stillpoint::hotplug::{
 };
 use stillpoint::platform::Platform;
 use stillpoint::sched::{SchedHost, ThreadName};
+use stillpoint::stop_machine::{HeldBy, HeldUp, NotCome};
 use stillpoint::sync::{LocalCpu, PreemptGuard};
 use stillpoint::trace::Direction;
 
@@ -263,6 +264,16 @@ pub(crate) fn busy_from(cpu: CpuId, when_fn: impl Fn() -> bool + Send + 'static)
     done
 }
 
+/// Returns what a way down waits for in its stop, when a thread of [`busy_from`] is on `cpu`.
+pub(crate) fn stop_waits_for(cpu: CpuId) -> Awaited {
+    let thread = Some(ThreadName::new(format_args!("busy")));
+    let by = HeldBy::PreemptionOff;
+    Awaited::Stop(NotCome {
+        cpu,
+        held_up: HeldUp { thread, by },
+    })
+}
+
 #[test]
 fn a_cpu_with_preemption_off_is_named() {
     with_all_up(3, || {
@@ -277,7 +288,7 @@ fn a_cpu_with_preemption_off_is_named() {
         // All steps in thread context are down when it begins: the machine would not stop.
         let done = busy_from(busy, || hotplug().state(victim()).state() == UP_TO_ONLINE);
         sleep(Duration::from_millis(1));
-        assert_eq!(down(), Err(late(Awaited::Cpu(busy))));
+        assert_eq!(down(), Err(late(stop_waits_for(busy))));
         done.set();
         check_back();
     });
