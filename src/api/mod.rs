@@ -40,6 +40,7 @@ pub mod mem;
 pub mod panic;
 pub mod rcu;
 pub mod stop;
+mod stop_request;
 pub mod sync;
 pub mod thread;
 pub mod time;

@@ -4,27 +4,59 @@
 //! The function excludes every region with preemption off or IRQs masked, and so every
 //! holder of a spin lock and every RCU reader. It does *not* exclude holders of locks that
 //! sleep, nor threads that were merely preempted.
+//!
+//! | Function | What stops | Where the function runs |
+//! |---|---|---|
+//! | [`stop_machine`], [`Stop`] | all online CPUs | on the caller's CPU, or as [`Stop`] asks |
+//! | [`stop_two_cpus`] | two CPUs | on the first of them |
+//! | [`stop_one_cpu`], [`stop_one_cpu_nowait`] | the threads of one CPU | there |
+//! | [`stop_cpus`] | the threads of some CPUs, each for itself | on each of them |
+//!
+//! The names are Linux's.
 
-use crate::kernel::kernel;
+use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::{Hw, kernel};
+use crate::stop_machine;
 
-pub use crate::stop_machine::{StopError, StopReport};
+pub use super::stop_request::{CancelToken, Stop};
+pub use crate::stop_machine::{HeldBy, HeldUp, NotCome, NowaitError, StopError, StopReport};
 
-/// Stops every online CPU, runs `call_fn` on that of the lowest number while nothing else in
+/// Stops every online CPU, runs `call_fn` on the caller's while nothing else in
 /// the machine moves, and returns its value. The description of the [module](self) says what
 /// that excludes.
+///
+/// Before there are threads, when one CPU is online, `call_fn` is called directly, with IRQs
+/// masked.
 ///
 /// # Context
 /// Thread, preemption on; takes [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) and
 /// the stop mutex. `call_fn` neither waits nor takes a lock that sleeps.
 ///
 /// # Errors
-/// [`StopError`]; `call_fn` has not run then.
+/// [`StopError`]; `call_fn` has not run then. Without a deadline there is none today.
 ///
 /// # Panics
 /// As for [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock). Also if `call_fn` calls a
 /// function that may wait for a thread, a lock or another CPU.
 pub fn stop_machine<R: Send>(call_fn: impl FnOnce() -> R + Send) -> Result<R, StopError> {
-    timed_stop_machine(call_fn).map(|(value, _)| value)
+    Stop::new().run(call_fn)
+}
+
+/// Does as [`stop_machine`], for a caller that holds
+/// [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), or is a callback of hotplug.
+///
+/// # Context
+/// As for [`stop_machine`], with the hotplug lock held.
+///
+/// # Errors
+/// As for [`stop_machine`].
+///
+/// # Panics
+/// If the lock isn't held; as for [`stop_machine`] otherwise.
+pub fn stop_machine_cpuslocked<R: Send>(
+    call_fn: impl FnOnce() -> R + Send,
+) -> Result<R, StopError> {
+    Stop::new().cpuslocked().run(call_fn)
 }
 
 /// As [`stop_machine`], and returns the times of the stop, too.
@@ -40,7 +72,104 @@ pub fn stop_machine<R: Send>(call_fn: impl FnOnce() -> R + Send) -> Result<R, St
 pub fn timed_stop_machine<R: Send>(
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<(R, StopReport), StopError> {
-    let _held = kernel().hotplug.cpus_read_lock();
+    Stop::new().run_timed(call_fn)
+}
+
+/// Runs `call_fn` in the stopper of `cpu`, before every thread there, and returns its value. No
+/// other CPU stops. Threads of `cpu` that have preemption off go on until it is on again.
+///
+/// `call_fn` runs with IRQs on and preemption off. `cpu` may go offline right after, unless the
+/// caller holds [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock).
+///
+/// ```no_run
+/// use stillpoint::api::cpu;
+/// use stillpoint::api::stop::stop_one_cpu;
+///
+/// let busy = cpu::current();
+/// // No thread of that CPU is in a region with preemption off while this runs.
+/// assert_eq!(stop_one_cpu(busy, cpu::current), Ok(busy));
+/// ```
+///
+/// # Context
+/// Thread, preemption on; sleeps. After ten seconds it logs that it waits, and waits on.
+///
+/// # Errors
+/// [`StopError::NotOnline`]; `call_fn` has not run then.
+///
+/// # Panics
+/// With preemption off; if `call_fn` sleeps.
+pub fn stop_one_cpu<R: Send>(
+    cpu: CpuId,
+    call_fn: impl FnOnce() -> R + Send,
+) -> Result<R, StopError> {
+    kernel().stop_machine.stop_one_cpu(cpu, call_fn)
+}
+
+/// A work for [`stop_one_cpu_nowait`]. It is never freed; a copy is the same work.
+#[derive(Clone, Copy, Debug)]
+pub struct StopWork(&'static stop_machine::StopWork<Hw>);
+
+impl StopWork {
+    /// Returns a work that is queued nowhere. It calls `call_fn` with the number of its CPU, as
+    /// [`stop_one_cpu`] does.
+    ///
+    /// # Context
+    /// Any; allocates what is never freed.
+    #[must_use]
+    pub fn leak(call_fn: impl Fn(CpuId) + Send + Sync + 'static) -> StopWork {
+        StopWork(stop_machine::StopWork::leak(call_fn))
+    }
+}
+
+/// Has the stopper of `cpu` do `work`, as [`stop_one_cpu`] says, without waiting. From when it
+/// begins the work may be queued again.
+///
+/// ```no_run
+/// use stillpoint::api::stop::{StopWork, stop_one_cpu_nowait};
+/// use stillpoint::api::{cpu, println};
+///
+/// let work = StopWork::leak(|cpu| println!("in the stopper of CPU {cpu}"));
+/// let queued = stop_one_cpu_nowait(cpu::current(), work);
+/// assert_eq!(queued, Ok(()));
+/// ```
+///
+/// # Context
+/// Any, an interrupt handler included.
+///
+/// # Errors
+/// [`NowaitError`]: the CPU is not online, or the work is queued already.
+pub fn stop_one_cpu_nowait(cpu: CpuId, work: StopWork) -> Result<(), NowaitError> {
+    kernel().stop_machine.stop_one_cpu_nowait(cpu, work.0)
+}
+
+/// Stops `cpu` and `other`, runs `call_fn` on `cpu` while neither moves, and returns its value.
+/// All other CPUs go on.
+///
+/// # Context
+/// Thread, preemption on; sleeps. `call_fn` runs as that of [`stop_machine`] does.
+///
+/// # Errors
+/// [`StopError::NotOnline`]: one of the two is not, and neither was stopped.
+///
+/// # Panics
+/// With preemption off; if the two are the same CPU; if `call_fn` may wait.
+pub fn stop_two_cpus<R: Send>(
+    cpu: CpuId,
+    other: CpuId,
+    call_fn: impl FnOnce() -> R + Send,
+) -> Result<R, StopError> {
+    kernel().stop_machine.stop_two_cpus(cpu, other, call_fn)
+}
+
+/// Runs `call_fn` in the stopper of each of `cpus` that is online, as [`stop_one_cpu`] does on one,
+/// and returns which those were. They run it at the same time, but don't wait for each other.
+///
+/// # Context
+/// Thread, preemption on; takes the stop mutex, and sleeps.
+///
+/// # Panics
+/// With preemption off; if `call_fn` sleeps.
+pub fn stop_cpus(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
     let still = kernel().stop_machine.lock();
-    kernel().stop_machine.stop_once(&still, call_fn)
+    kernel().stop_machine.stop_cpus(&still, cpus, &call_fn)
 }

@@ -1,0 +1,226 @@
+//! A stop of the machine with a deadline, a token that cancels it, or another request.
+
+use core::fmt;
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::{Hw, kernel};
+use crate::stop_machine::{self, StopError, StopReport, StopRequest};
+use crate::sync::IrqGuard;
+use crate::time::Instant;
+
+/// Cancels a [`Stop`], from any context. A clone cancels the same one.
+///
+/// No thread runs on a CPU that has come to the stop. So what cancels it is the function of a timer,
+/// another interrupt handler, or a thread of a CPU that has not come.
+///
+/// A token that was cancelled stays so: a later stop with it is given up at once.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(stop_machine::CancelToken<Hw>);
+
+impl CancelToken {
+    /// Returns a token that is not cancelled.
+    ///
+    /// # Context
+    /// Any; allocates.
+    #[must_use]
+    pub fn new() -> CancelToken {
+        CancelToken::default()
+    }
+
+    /// Cancels the stop: it is given up, unless all CPUs have come. If its caller still waits for
+    /// another stop or an operation of hotplug, it is given up after that.
+    ///
+    /// # Context
+    /// Any, an interrupt handler included.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// Returns whether it was cancelled.
+    ///
+    /// # Context
+    /// Any.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+/// A stop of the machine, and what is asked of it. Without a request it is
+/// [`stop_machine`](super::stop::stop_machine).
+///
+/// ```no_run
+/// use core::time::Duration;
+/// use stillpoint::api::println;
+/// use stillpoint::api::stop::{Stop, StopError};
+/// use stillpoint::api::time::deadline;
+///
+/// let stopped = Stop::new()
+///     .before(deadline(Duration::from_millis(10)))
+///     .run(|| "nothing else moves");
+/// match stopped {
+///     Ok(value) => println!("{value}"),
+///     Err(StopError::Late(missing)) => println!("{} CPUs did not come", missing.len()),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
+#[must_use]
+pub struct Stop<'a> {
+    request: StopRequest<'a, Hw>,
+    deadline: Instant,
+    cpuslocked: bool,
+}
+
+impl<'a> Stop<'a> {
+    /// Returns a stop without a request.
+    pub fn new() -> Stop<'a> {
+        Stop {
+            request: StopRequest::new(),
+            deadline: Instant::FOREVER,
+            cpuslocked: false,
+        }
+    }
+
+    /// Asks for the function to run on `cpu` instead of the caller's CPU.
+    pub fn on(mut self, cpu: CpuId) -> Self {
+        self.request = self.request.on(cpu);
+        self
+    }
+
+    /// Asks for the stop to be given up if not all CPUs have come by `deadline`. It counts from the
+    /// call: also a wait for another stop, or for an operation of hotplug, ends there.
+    ///
+    /// A function that has begun isn't interrupted.
+    pub fn before(mut self, deadline: Instant) -> Self {
+        self.deadline = deadline;
+        self.request = self.request.before(deadline);
+        self
+    }
+
+    /// Asks for the stop to be given up when `token` is cancelled, unless all CPUs have come.
+    ///
+    /// # Panics
+    /// The stop does, if another one that is under way has the token.
+    pub fn cancelled_by(mut self, token: &'a CancelToken) -> Self {
+        self.request = self.request.cancelled_by(&token.0);
+        self
+    }
+
+    /// Asks each CPU to call `release_fn` as it leaves the still point, after the function has
+    /// returned. IRQs are masked there, and `release_fn` may do what the function may. It isn't
+    /// called if the stop is given up.
+    pub fn and_release(mut self, release_fn: &'a (dyn Fn(CpuId) + Sync)) -> Self {
+        self.request = self.request.and_release(release_fn);
+        self
+    }
+
+    /// Says that the caller holds [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), or is
+    /// a callback of hotplug: the stop doesn't take it.
+    pub fn cpuslocked(mut self) -> Self {
+        self.cpuslocked = true;
+        self
+    }
+
+    /// Stops the machine and runs `call_fn`; returns its value.
+    ///
+    /// # Context
+    /// As for [`stop_machine`](super::stop::stop_machine). Allocates if there is a deadline, and
+    /// with an error.
+    ///
+    /// # Errors
+    /// [`StopError`]; `call_fn` has not run then, and nothing has changed.
+    ///
+    /// # Panics
+    /// As for [`stop_machine`](super::stop::stop_machine).
+    pub fn run<R: Send>(self, call_fn: impl FnOnce() -> R + Send) -> Result<R, StopError> {
+        if !kernel().stop_machine.has_stoppers() {
+            let _alone = IrqGuard::<Hw>::new();
+            return Ok(call_fn());
+        }
+        self.run_timed(call_fn).map(|(value, _)| value)
+    }
+
+    /// Does as [`Stop::run`], and returns the times of the stop, too.
+    ///
+    /// # Context
+    /// As for [`Stop::run`], after there are threads.
+    ///
+    /// # Errors
+    /// As for [`Stop::run`].
+    ///
+    /// # Panics
+    /// As for [`Stop::run`].
+    pub fn run_timed<R: Send>(
+        self,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        self.locked(|still, request| kernel().stop_machine.stop(still, request, call_fn))
+    }
+
+    /// Stops the machine and runs `call_fn` on each of `cpus` at the same time, with the number of
+    /// the CPU; returns the times of the stop.
+    ///
+    /// # Context
+    /// As for [`Stop::run_timed`].
+    ///
+    /// # Errors
+    /// As for [`Stop::run`]; [`StopError::NotOnline`] if one of `cpus` isn't.
+    ///
+    /// # Panics
+    /// As for [`Stop::run`]; if `cpus` is empty.
+    pub fn run_on_each(
+        self,
+        cpus: &CpuMask,
+        call_fn: impl Fn(CpuId) + Sync,
+    ) -> Result<StopReport, StopError> {
+        self.locked(|still, request| {
+            kernel()
+                .stop_machine
+                .stop_each(still, request, *cpus, &call_fn)
+        })
+    }
+
+    /// Calls `stop_fn` with the locks of a stop held, in time.
+    fn locked<R>(
+        self,
+        stop_fn: impl FnOnce(
+            &stop_machine::StopMutexGuard<'_, Hw>,
+            &StopRequest<'_, Hw>,
+        ) -> Result<R, StopError>,
+    ) -> Result<R, StopError> {
+        let hotplug = &kernel().hotplug;
+        let held = if self.cpuslocked {
+            assert!(
+                hotplug.holds_cpus_lock(),
+                "BUG: the hotplug lock isn't held, as a stop was told"
+            );
+            None
+        } else {
+            let locked = match hotplug.cpus_read_lock_until(self.deadline) {
+                Ok(locked) => locked.map_err(StopError::Busy)?,
+                Err(_) => hotplug.cpus_read_lock(), // Panics, and says why.
+            };
+            Some(locked)
+        };
+        let stop = &kernel().stop_machine;
+        let Some(still) = stop.lock_until(self.deadline) else {
+            return Err(StopError::Busy(stop.owner_racy()));
+        };
+        let stopped = stop_fn(&still, &self.request);
+        drop(still);
+        drop(held);
+        stopped
+    }
+}
+
+impl Default for Stop<'_> {
+    fn default() -> Self {
+        Stop::new()
+    }
+}
+
+impl fmt::Debug for Stop<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.request, f)
+    }
+}
