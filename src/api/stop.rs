@@ -7,7 +7,7 @@
 //!
 //! | Function | What stops | Where the function runs |
 //! |---|---|---|
-//! | [`stop_machine`], [`Stop`] | all online CPUs | on the caller's CPU, or as [`Stop`] asks |
+//! | [`stop_machine()`], [`Stop`] | all online CPUs | on the caller's CPU, or as [`Stop`] asks |
 //! | [`stop_two_cpus`] | two CPUs | on the first of them |
 //! | [`stop_one_cpu`], [`stop_one_cpu_nowait`] | the threads of one CPU | there |
 //! | [`stop_cpus`] | the threads of some CPUs, each for itself | on each of them |
@@ -42,33 +42,33 @@ pub fn stop_machine<R: Send>(call_fn: impl FnOnce() -> R + Send) -> Result<R, St
     Stop::new().run(call_fn)
 }
 
-/// Does as [`stop_machine`], for a caller that holds
+/// Does as [`stop_machine()`], for a caller that holds
 /// [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), or is a callback of hotplug.
 ///
 /// # Context
-/// As for [`stop_machine`], with the hotplug lock held.
+/// As for [`stop_machine()`], with the hotplug lock held.
 ///
 /// # Errors
-/// As for [`stop_machine`].
+/// As for [`stop_machine()`].
 ///
 /// # Panics
-/// If the lock isn't held; as for [`stop_machine`] otherwise.
+/// If the lock isn't held; as for [`stop_machine()`] otherwise.
 pub fn stop_machine_cpuslocked<R: Send>(
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<R, StopError> {
     Stop::new().cpuslocked().run(call_fn)
 }
 
-/// As [`stop_machine`], and returns the times of the stop, too.
+/// As [`stop_machine()`], and returns the times of the stop, too.
 ///
 /// # Context
-/// As for [`stop_machine`].
+/// As for [`stop_machine()`].
 ///
 /// # Errors
 /// [`StopError`]; `call_fn` has not run then.
 ///
 /// # Panics
-/// As for [`stop_machine`].
+/// As for [`stop_machine()`].
 pub fn timed_stop_machine<R: Send>(
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<(R, StopReport), StopError> {
@@ -146,7 +146,7 @@ pub fn stop_one_cpu_nowait(cpu: CpuId, work: StopWork) -> Result<(), NowaitError
 /// All other CPUs go on.
 ///
 /// # Context
-/// Thread, preemption on; sleeps. `call_fn` runs as that of [`stop_machine`] does.
+/// Thread, preemption on; sleeps. `call_fn` runs as that of [`stop_machine()`] does.
 ///
 /// # Errors
 /// [`StopError::NotOnline`]: one of the two is not, and neither was stopped.
