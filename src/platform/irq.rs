@@ -166,7 +166,8 @@ pub trait IrqChip: Sync {
     /// [`IrqChip::early_init_cpu`] and [`IrqChip::disable_ppi`] leave it.
     fn enable_ppi(&self, cpu: CpuId, ppi: u32, trigger: Trigger);
 
-    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, off.
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, off. It may still come
+    /// until [`IrqChip::teardown_cpu`] has returned.
     fn disable_ppi(&self, cpu: CpuId, ppi: u32);
 
     /// Routes the shared interrupt `spi` to `cpu` and turns it on.

@@ -142,10 +142,14 @@ fn write_priorities(
     }
 }
 
-/// Writes `bits` to the register at `offset`, except those of secure software's SGIs.
+/// Writes `bits` to the register at `offset`, except those of secure software's SGIs. What is
+/// there already, as in every life of a CPU but its first, isn't written again.
 fn write_our_bits(registers: &impl PrivateRegisters, offset: usize, bits: u32) {
-    let theirs = registers.read(offset) & SECURE_SGIS;
-    registers.write(offset, theirs | bits & !SECURE_SGIS);
+    let before = registers.read(offset);
+    let after = before & SECURE_SGIS | bits & !SECURE_SGIS;
+    if after != before {
+        registers.write(offset, after);
+    }
 }
 
 /// Sets how the line of PPI `ppi` triggers. The PPI must be off.

@@ -77,11 +77,11 @@ impl<R: PrivateRegisters> GicV3Bank<R> {
         self.0.write(ISENABLER, 1 << ppi);
     }
 
-    /// Turns PPI `ppi`, INTID 16 to 31, off; it doesn't come any more once this has
-    /// returned.
+    /// Turns PPI `ppi`, INTID 16 to 31, off. It may still come until [`GicV3Bank::quieten`],
+    /// which a CPU that leaves does next, has returned: to wait twice would be two more
+    /// accesses that a hypervisor traps.
     pub fn disable_ppi(&self, ppi: u32) {
         self.0.write(ICENABLER, 1 << ppi & !SECURE_SGIS);
-        self.0.settle();
     }
 
     /// Clears all pending SGIs of ours and all pending PPIs; done on return.
