@@ -391,6 +391,14 @@ fn storm(config: &Config) -> Result<()> {
         for size in ["4", "8", "20"] {
             qemu(Config {
                 profile: profile.into(),
+                append: "seconds=600 aborts=100000".into(),
+                timeout: "1500".into(),
+                test: "qemu_family".into(),
+                smp: size.into(),
+                ..config.clone()
+            })?;
+            qemu(Config {
+                profile: profile.into(),
                 append: "seconds=600".into(),
                 timeout: "1200".into(),
                 test: "qemu_storm".into(),

@@ -1,0 +1,165 @@
+//! Stops that don't happen: a CPU that doesn't come, a stop in the way, a token, and thousands of
+//! deadlines at about the instant at which the last CPU comes.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use stillpoint::api::stop::{
+    CancelToken, HeldBy, NotCome, Stop, StopError, StopWork, stop_machine, stop_one_cpu_nowait,
+};
+use stillpoint::api::sync::{IrqGuard, PreemptGuard};
+use stillpoint::api::thread::Builder;
+use stillpoint::api::time::{self, Timer};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::kernel;
+use stillpoint::println;
+use stillpoint::sync::atomic::{AtomicBool, Ordering};
+
+use kernel_support::case::told;
+use kernel_support::ktap::Ktap;
+use kernel_support::machine::{last_cpu, spin_until, stay_on_boot_cpu};
+use kernel_support::memory::InUse;
+
+/// The limit of a stop that is to be given up.
+const SHORT: Duration = Duration::from_millis(20);
+const LONG: Duration = Duration::from_secs(20);
+
+pub(crate) fn check(ktap: &mut Ktap) {
+    stay_on_boot_cpu();
+    let last = last_cpu();
+    if last == CpuId::BOOT {
+        ktap.inapplicable("a CPU that doesn't come is named", "one CPU");
+    } else {
+        let by = held_up_by(last, |go_on| {
+            let _here = PreemptGuard::new();
+            go_on();
+        });
+        ktap.equal("preemption is off", by, Some(HeldBy::PreemptionOff));
+        let by = held_up_by(last, |go_on| {
+            let _masked = IrqGuard::new();
+            go_on();
+        });
+        ktap.equal("IRQs are masked", by, Some(HeldBy::IrqsOff));
+        ktap.equal("another stop", behind_a_work(last), Some(HeldBy::OtherStop));
+        ktap.check("a timer cancels a stop", cancelled(last));
+    }
+    ktap.check("nothing is left of thousands", many());
+    let after = Stop::new().before(time::deadline(LONG)).run(|| 7);
+    ktap.equal("the next stop is as ever", after, Ok(7));
+}
+
+/// Returns what was in the way of a stop, if it was given up for `cpu` alone.
+fn only(cpu: CpuId, missing: &[NotCome]) -> Option<HeldBy> {
+    match missing {
+        [only] if only.cpu == cpu => Some(only.held_up.by),
+        _ => {
+            println!("# {missing:?}");
+            None
+        }
+    }
+}
+
+fn late_for(cpu: CpuId) -> Option<HeldBy> {
+    match Stop::new().before(time::deadline(SHORT)).run(|| ()) {
+        Err(StopError::Late(missing)) => only(cpu, &missing),
+        other => {
+            println!("# {other:?}");
+            None
+        }
+    }
+}
+
+/// Has a thread on `cpu` call `hold_fn`, which calls what it is given while the stop is on.
+fn held_up_by(cpu: CpuId, hold_fn: fn(&dyn Fn())) -> Option<HeldBy> {
+    let flags = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+    let theirs = Arc::clone(&flags);
+    let holder = Builder::new()
+        .name("holder")
+        .affinity(CpuMask::of(cpu))
+        .spawn(move || {
+            hold_fn(&|| {
+                theirs[0].store(true, Ordering::Relaxed);
+                spin_until(|| theirs[1].load(Ordering::Relaxed));
+            });
+        });
+    let holder = holder.expect("the CPU is active");
+    spin_until(|| flags[0].load(Ordering::Relaxed));
+    let by = late_for(cpu);
+    flags[1].store(true, Ordering::Relaxed);
+    holder.join();
+    by
+}
+
+fn behind_a_work(cpu: CpuId) -> Option<HeldBy> {
+    let flags = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+    let theirs = Arc::clone(&flags);
+    let work = StopWork::leak(move |_| {
+        theirs[0].store(true, Ordering::Relaxed);
+        spin_until(|| theirs[1].load(Ordering::Relaxed));
+    });
+    if stop_one_cpu_nowait(cpu, work).is_err() {
+        return None;
+    }
+    spin_until(|| flags[0].load(Ordering::Relaxed));
+    let by = late_for(cpu);
+    flags[1].store(true, Ordering::Relaxed);
+    by
+}
+
+fn cancelled(cpu: CpuId) -> bool {
+    let token = CancelToken::new();
+    let done = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&done);
+    let holder = Builder::new()
+        .name("holder")
+        .affinity(CpuMask::of(cpu))
+        .spawn(move || {
+            let _here = PreemptGuard::new();
+            spin_until(|| theirs.load(Ordering::Relaxed));
+        });
+    let holder = holder.expect("the CPU is active");
+    stillpoint::api::thread::sleep(Duration::from_millis(1));
+    let canceller = token.clone();
+    let timer = Timer::new(move || canceller.cancel());
+    timer.start(time::deadline(SHORT));
+    let stopped = Stop::new().cancelled_by(&token).run(|| ());
+    done.store(true, Ordering::Relaxed);
+    holder.join();
+    match stopped {
+        Err(StopError::Cancelled(missing)) => only(cpu, &missing).is_some(),
+        other => {
+            println!("# {other:?}");
+            false
+        }
+    }
+}
+
+/// Stops with a deadline that is between nothing and what the last stop took.
+fn many() -> bool {
+    let wanted = told("aborts").unwrap_or(2000);
+    // What the first ones make for good is not counted.
+    let mut whole = stop_machine(|| ()).is_ok();
+    let _first = Stop::new().before(time::now()).run(|| ());
+    let before = InUse::settled();
+    let stops = kernel().stop_machine.stops();
+    let (mut given_up, mut ran, mut ticks) = (0, 0, 0);
+    while given_up < wanted {
+        let at = time::now().after_ticks(ticks);
+        match Stop::new().before(at).run(|| ()) {
+            Ok(()) => {
+                ran += 1;
+                ticks /= 2;
+            }
+            Err(StopError::Late(_)) => {
+                given_up += 1;
+                ticks += ticks / 8 + 1;
+            }
+            Err(error) => {
+                println!("# {error}");
+                whole = false;
+            }
+        }
+    }
+    println!("# {given_up} were given up, {ran} were not");
+    whole && ran > 0 && kernel().stop_machine.stops() - stops == ran && before.is_back()
+}
