@@ -13,6 +13,7 @@
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             traits of the machine; instants; trace rings
 //!         device, coherency                register values; protocols of CPUs with caches off
+//!                 patch                    code that is changed while it runs
 //!    memory, dt, bootargs, sched           memory plan; device tree; command line; threads, timers,
 //!                                          sleeping locks
 //!                  smp                     cross calls; SGIs in few writes
@@ -138,6 +139,10 @@ mod hotplug;
 pub mod memory;
 #[cfg(not(feature = "internals"))]
 mod memory;
+#[cfg(feature = "internals")]
+pub mod patch;
+#[cfg(not(feature = "internals"))]
+mod patch;
 #[cfg(feature = "internals")]
 pub mod platform;
 #[cfg(not(feature = "internals"))]

@@ -35,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["sync"],
     &["cpu"],
     &["platform", "time", "trace"],
-    &["device", "coherency"],
+    &["device", "coherency", "patch"],
     &["memory", "dt", "bootargs", "sched"],
     &["smp"],
     &["rcu"],
@@ -59,6 +59,7 @@ const HARDWARE_NAMES: &[&str] = &[
     "memory",
     "fault",
     "coherency",
+    "patch",
     "symbols",
 ];
 

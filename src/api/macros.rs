@@ -55,6 +55,32 @@ macro_rules! percpu {
     };
 }
 
+/// Returns whether a static key is on, which is unlikely: while it is off this costs a NOP.
+///
+/// * `$key` — the path of a static of the type [`StaticKey`](crate::api::static_key::StaticKey)
+///
+/// # Context
+/// Any.
+#[macro_export]
+macro_rules! static_branch_unlikely {
+    ($key:path) => {
+        $crate::api::static_key::static_branch!($crate::api::static_key::starts, $key, 0)
+    };
+}
+
+/// Returns whether a static key is on, which is likely: while it is on this costs a NOP.
+///
+/// * `$key` — the path of a static of the type [`StaticKey`](crate::api::static_key::StaticKey)
+///
+/// # Context
+/// Any.
+#[macro_export]
+macro_rules! static_branch_likely {
+    ($key:path) => {
+        $crate::api::static_key::static_branch!($crate::api::static_key::starts, $key, 1)
+    };
+}
+
 /// Names the function that the first thread runs once the CPUs are up. Its return type
 /// implements [`Termination`](crate::api::Termination): nothing, an
 /// [`ExitStatus`](crate::api::ExitStatus), or a `Result`. When the function returns, the

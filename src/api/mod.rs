@@ -9,6 +9,7 @@
 //! | [`cpu`] | numbers and sets of CPUs, cross calls, per-CPU variables |
 //! | [`hotplug`] | bringing CPUs up and taking them down, steps that follow them |
 //! | [`stop`] | the still point |
+//! | [`static_key`] | switches that cost one instruction where they are looked at |
 //! | [`rcu`] | grace periods |
 //! | [`mem`] | use of the heap and of the stacks |
 //! | [`log`] | the kernel's log |
@@ -39,6 +40,7 @@ pub mod log;
 pub mod mem;
 pub mod panic;
 pub mod rcu;
+pub mod static_key;
 pub mod stop;
 mod stop_request;
 pub mod sync;

@@ -15,6 +15,7 @@ mod interrupts;
 pub(crate) mod panic;
 mod panic_hook;
 pub(crate) mod per_cpu;
+pub(crate) mod static_key;
 pub(crate) mod test_hooks;
 pub(crate) mod walks;
 mod whereabouts;
@@ -49,6 +50,7 @@ pub use heap::HeapStats;
 pub use hw::Hw;
 pub use panic_hook::{HookIsSet, PanicReport};
 pub use per_cpu::PerCpuVar;
+pub use static_key::StaticKey;
 pub use test_hooks::{LastCall, LastCallBy, TEST_SGI};
 pub use walks::log_walk;
 pub use whereabouts::print_whereabouts;
@@ -164,6 +166,11 @@ impl Kernel {
     /// Returns how many register writes all CPUs together have made to send SGI `number`.
     pub fn sgi_writes(&self, number: u8) -> u64 {
         self.irq_chip.sgi_writes(number)
+    }
+
+    /// Returns the registers of the address map, for tests that look into it.
+    pub fn map(&self) -> &MmuRegisters {
+        &self.mmu
     }
 
     /// Returns the interrupt controller, for tests that send SGIs of their own.

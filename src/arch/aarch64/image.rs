@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use crate::patch::Entry;
 use crate::symbols::Symbols;
 
 /// Symbols of the linker script and of `boot.rs`. Only their addresses have a meaning.
@@ -12,6 +13,10 @@ mod symbols {
         pub(super) static __text_end: u8;
         pub(super) static __percpu_start: u8;
         pub(super) static __percpu_end: u8;
+        pub(super) static __static_keys_start: u8;
+        pub(super) static __static_keys_end: u8;
+        pub(super) static __text_alias: u8;
+        pub(super) static __text_alias_end: u8;
         pub(super) static __symbols_start: u8;
         pub(super) static __symbols_end: u8;
         pub(super) static __rodata_end: u8;
@@ -67,6 +72,21 @@ pub fn data() -> Range<usize> {
 /// [`rodata`]. Whole cache lines.
 pub fn per_cpu_template() -> Range<usize> {
     address_of!(__percpu_start)..address_of!(__percpu_end)
+}
+
+/// Returns the table of the sites of all static keys, in [`rodata`].
+pub fn static_keys() -> &'static [Entry] {
+    let range = address_of!(__static_keys_start)..address_of!(__static_keys_end);
+    let start = core::ptr::with_exposed_provenance::<Entry>(range.start);
+    // SAFETY: the linker script puts nothing but whole entries between the two symbols, aligned,
+    // where they are mapped read only. Nothing has to be relocated in them.
+    unsafe { core::slice::from_raw_parts(start, range.len() / size_of::<Entry>()) }
+}
+
+/// Returns the page in [`data`] that the address map must leave out, because text is mapped there
+/// while it is written.
+pub fn text_alias() -> Range<usize> {
+    address_of!(__text_alias)..address_of!(__text_alias_end)
 }
 
 /// Returns the names of the functions in [`text`]; there are none if the build didn't add

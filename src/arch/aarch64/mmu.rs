@@ -111,7 +111,7 @@ const NORMAL: El1Attributes = BASE
     .union(El1Attributes::INNER_SHAREABLE);
 
 /// Returns the attributes of a descriptor for memory of `kind`.
-const fn attributes(kind: MapKind) -> El1Attributes {
+pub(super) const fn attributes(kind: MapKind) -> El1Attributes {
     match kind {
         MapKind::Text => NORMAL.union(El1Attributes::READ_ONLY),
         MapKind::Rodata => NORMAL

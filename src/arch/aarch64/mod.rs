@@ -38,6 +38,7 @@ pub mod probe;
 pub mod psci;
 pub mod secondary;
 pub mod semihosting;
+pub mod text;
 pub mod thread_head;
 pub mod timer;
 pub mod traps;

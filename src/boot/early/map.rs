@@ -29,6 +29,7 @@ pub(super) fn requests<'a>(
         (image::rodata(), MapKind::Rodata),
         (image::data(), MapKind::Data),
         (image::boot_stack_guard(), MapKind::Guard),
+        (image::text_alias(), MapKind::Guard),
     ]
     .into_iter()
     .filter(|(range, _)| !range.is_empty())
