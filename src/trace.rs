@@ -1,4 +1,5 @@
-//! Two rings of typed events for each CPU, always on.
+//! Two rings of typed events for each CPU. They are on unless the operator turns them off
+//! (`tracing_on`); each trace point is one NOP then.
 //!
 //! ```text
 //!   ring of a CPU's walks   events of the walks of CPU N      written by whatever walks CPU N

@@ -15,7 +15,7 @@ use crate::dt::{DeviceTree, Text};
 use crate::hotplug::Hotplug;
 use crate::kernel::Areas;
 use crate::kernel::{InterruptCounts, Kernel, set_kernel};
-use crate::kernel::{console, exit, heap, panic, per_cpu};
+use crate::kernel::{console, exit, heap, panic, per_cpu, tracing};
 use crate::memory::MAX_RANGES;
 use crate::platform::Trigger;
 use crate::rcu::GracePeriods;
@@ -90,6 +90,9 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         .hotplug
         .set_down_limit(Some(limit).filter(|limit| !limit.is_zero()));
     kernel.hotplug.set_parallel(arguments.parallel);
+    if arguments.tracing_off {
+        tracing::start_without(kernel);
+    }
     announce(kernel, &tree);
     report_unused_memory(&tree, early);
     report_unused_arguments(&tree, early, &arguments);

@@ -75,6 +75,8 @@ pub struct BootArgs<'a> {
     pub cpu_down_timeout_ms: u32,
     /// `cpuhp.parallel=off|split|on|late`: how several CPUs come up at once.
     pub parallel: Parallel,
+    /// `tracing_on=0`: record no events of hotplug and of stops. `1`, and no such word: do.
+    pub tracing_off: bool,
     /// The whole line.
     line: &'a [u8],
 }
@@ -100,6 +102,7 @@ impl<'a> BootArgs<'a> {
                 Setting::RealtimeRuntime(time) => args.sched_rt_runtime_us = Some(time),
                 Setting::DownTimeout(time) => args.cpu_down_timeout_ms = time,
                 Setting::Parallel(how) => args.parallel = how,
+                Setting::Tracing(on) => args.tracing_off = !on,
                 Setting::Unknown(_) => {}
             }
         }
@@ -237,6 +240,8 @@ enum Setting<'a> {
     DownTimeout(u32),
     /// `cpuhp.parallel=` with this value.
     Parallel(Parallel),
+    /// `tracing_on=`, with 1 or 0.
+    Tracing(bool),
     /// A word that the kernel doesn't know.
     Unknown(BootArg<'a>),
 }
@@ -298,6 +303,11 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
         "cpuhp.parallel" => match Parallel::from_name(value?) {
             Some(how) => Ok(Setting::Parallel(how)),
             None => Err(BootArgErrorKind::BadValue),
+        },
+        "tracing_on" => match value? {
+            "0" => Ok(Setting::Tracing(false)),
+            "1" => Ok(Setting::Tracing(true)),
+            _ => Err(BootArgErrorKind::BadValue),
         },
         "cpu_down_timeout_ms" => match u32::try_from(number(value?)?) {
             Ok(time) => Ok(Setting::DownTimeout(time)),
@@ -365,6 +375,19 @@ mod tests {
     }
 
     #[test]
+    fn events_are_recorded_unless_the_line_says_otherwise() {
+        for (line, off) in [
+            ("", false),
+            ("tracing_on=0", true),
+            ("tracing_on=1", false),
+            ("tracing_on=0 tracing_on=1", false),
+            ("tracing_on=0 tracing_on=off", true),
+        ] {
+            assert_eq!(BootArgs::parse(line).tracing_off, off, "{line}");
+        }
+    }
+
+    #[test]
     fn callbacks_have_a_priority_and_a_mark() {
         let args = BootArgs::parse("rcutree.kthread_prio=1 rcutree.qhimark=0");
         assert_eq!(args.rcu_priority, Some(Priority::MIN));
@@ -416,6 +439,8 @@ mod tests {
             ("rcutree.kthread_prio=256", BadValue),
             ("rcutree.kthread_prio", MissingValue),
             ("rcutree.qhimark=many", NotANumber),
+            ("tracing_on=2", BadValue),
+            ("tracing_on", MissingValue),
             ("sched_rt_runtime_us=1000001", BadValue),
             ("sched_rt_runtime_us=99999999999", BadValue),
             ("sched_rt_runtime_us=-2", NotANumber),

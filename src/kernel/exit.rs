@@ -16,7 +16,7 @@ use crate::arch::aarch64::failure::BootFailure;
 use crate::arch::aarch64::semihosting;
 use crate::cpu::CpuMask;
 use crate::hotplug::StepName;
-use crate::kernel::{Hw, Kernel, console, try_kernel};
+use crate::kernel::{Hw, Kernel, console, is_tracing, try_kernel};
 use crate::platform::{CpuOps, Platform};
 use crate::sched::Timer;
 use crate::sync::LocalCpu;
@@ -144,7 +144,12 @@ fn say_where(kernel: &Kernel, cpus: &CpuMask, names: &[StepName]) {
         if let Some(step) = step {
             log::warn!("CPU{cpu} has not gone in {seconds} s: it is in step {step}");
         } else if kernel.hotplug.state(cpu).state() > 0 {
-            log::warn!("CPU{cpu} has not gone in {seconds} s: it is in no step");
+            let why = if is_tracing() {
+                "it is in no step"
+            } else {
+                "its steps are not recorded"
+            };
+            log::warn!("CPU{cpu} has not gone in {seconds} s: {why}");
         }
     }
     let online = kernel.masks.online();

@@ -17,6 +17,7 @@ mod panic_hook;
 pub(crate) mod per_cpu;
 pub(crate) mod static_key;
 pub(crate) mod test_hooks;
+pub(crate) mod tracing;
 pub(crate) mod walks;
 mod whereabouts;
 
@@ -52,6 +53,7 @@ pub use panic_hook::{HookIsSet, PanicReport};
 pub use per_cpu::PerCpuVar;
 pub use static_key::StaticKey;
 pub use test_hooks::{LastCall, LastCallBy, TEST_SGI};
+pub use tracing::{is_tracing, set_tracing};
 pub use walks::log_walk;
 pub use whereabouts::print_whereabouts;
 

@@ -5,7 +5,7 @@
 //! (`one-change-at-a-time` of [`patch`](crate::patch)).
 
 use crate::arch::aarch64::{hint, image, text};
-use crate::kernel::{Hw, kernel};
+use crate::kernel::{Hw, Kernel, kernel};
 use crate::patch::{Change, Key, KeyError, Keys};
 use crate::stop_machine::{StopMutexGuard, StopRequest};
 
@@ -52,6 +52,14 @@ macro_rules! __static_branch {
 
 #[doc(hidden)]
 pub use __static_branch as static_branch;
+
+/// As the macro of programs, for the kernel.
+macro_rules! static_branch_unlikely {
+    ($key:path) => {
+        $crate::kernel::static_key::static_branch!($crate::kernel::static_key::starts, $key, 0)
+    };
+}
+pub(crate) use static_branch_unlikely;
 
 /// A switch that costs one instruction where it is looked at, and a still point to turn.
 ///
@@ -148,6 +156,18 @@ pub fn change(changes: &[Change]) -> Result<(), KeyError> {
     let still = kernel().stop_machine.lock();
     let keys = judge(changes)?;
     patch_text(&still, &keys);
+    Ok(())
+}
+
+/// Makes `changes` before there is a second CPU.
+///
+/// # Context
+/// The boot CPU, which alone runs the kernel, IRQs masked.
+///
+/// # Errors
+/// As for [`change`].
+pub(crate) fn change_alone(kernel: &Kernel, changes: &[Change]) -> Result<(), KeyError> {
+    judge(changes)?.apply(&mut text::TextAlias::find(&kernel.mmu));
     Ok(())
 }
 

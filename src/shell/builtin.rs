@@ -210,6 +210,11 @@ pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         },
     };
     machine.trace(cpu);
+    if !machine.is_tracing() {
+        machine.write(format_args!(
+            "nothing is recorded now: /sys/kernel/tracing/tracing_on is 0\n"
+        ));
+    }
     Outcome::Continue(Status::SUCCESS)
 }
 

@@ -1,6 +1,8 @@
-//! `cat` and `echo … >`: Linux's files of CPUs, below `/sys/devices/system/cpu`.
+//! `cat` and `echo … >`: Linux's files of CPUs, below `/sys/devices/system/cpu`, and
+//! `/sys/kernel/tracing/tracing_on`.
 //!
-//! There is no file system. These few paths are known, and read and written as Linux does:
+//! There is no file system. These few paths are known, and read and written as Linux does. Where
+//! a path has no directory it is one of those of CPUs:
 //!
 //! | Path | Read | Written |
 //! |---|---|---|
@@ -10,9 +12,11 @@
 //! | `cpuN/hotplug/target` | the same | moves it to the state of this number |
 //! | `cpuN/hotplug/fail` | the state whose step fails next, or -1 | has it fail once; -1 takes that back |
 //! | `hotplug/states` | numbers and names | |
+//! | `/sys/kernel/tracing/tracing_on` | whether events are recorded | 1 and 0 switch that |
 //!
 //! # Sources
-//! Linux `Documentation/core-api/cpu_hotplug.rst`, and `kernel/cpu.c` for what is written.
+//! Linux `Documentation/core-api/cpu_hotplug.rst`, and `kernel/cpu.c` for what is written;
+//! `Documentation/trace/ftrace.rst`.
 
 use alloc::format;
 use alloc::string::String;
@@ -30,6 +34,7 @@ use crate::errno::Errno;
 pub(super) const WORDS: usize = 8;
 
 const DIRECTORY: &str = "/sys/devices/system/cpu/";
+const TRACING: &str = "/sys/kernel/tracing/tracing_on";
 
 /// A file that is known.
 enum File {
@@ -42,11 +47,15 @@ enum File {
     State(CpuId),
     Target(CpuId),
     Fail(CpuId),
+    TracingOn,
 }
 
 impl File {
     /// Returns the file of this path; `None` if there is none.
     fn of<M: Machine>(machine: &M, path: &str) -> Option<File> {
+        if path == TRACING {
+            return Some(File::TracingOn);
+        }
         let path = path.strip_prefix(DIRECTORY)?;
         let Some((first, rest)) = path.split_once('/') else {
             return Some(match path {
@@ -87,6 +96,7 @@ impl File {
             File::States => states(machine),
             File::CpuOnline(cpu) => format!("{}\n", u8::from(masks.online.contains(*cpu))),
             File::State(cpu) | File::Target(cpu) => format!("{}\n", machine.cpu_state(*cpu)),
+            File::TracingOn => format!("{}\n", u8::from(machine.is_tracing())),
             File::Fail(cpu) => match machine.failure(*cpu) {
                 None => "-1\n".into(),
                 Some(state) => format!("{state}\n"),
@@ -146,7 +156,9 @@ pub(super) fn write<M: Machine>(machine: &M, path: &str, text: &str) -> Outcome 
         (File::Target(cpu), _) => number().map(|state| machine.set_target(*cpu, state)),
         (File::Fail(cpu), "-1") => Some(machine.set_failure(*cpu, None)),
         (File::Fail(cpu), _) => number().map(|state| machine.set_failure(*cpu, Some(state))),
-        (File::CpuOnline(_), _) => None,
+        (File::TracingOn, "0") => Some(machine.set_tracing(false)),
+        (File::TracingOn, "1") => Some(machine.set_tracing(true)),
+        (File::CpuOnline(_) | File::TracingOn, _) => None,
         _ => {
             complain(machine, "sh", format_args!("{path}: Permission denied"));
             return Outcome::Continue(Status::FAILURE);

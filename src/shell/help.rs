@@ -77,11 +77,18 @@ What the rings still hold of each time that a CPU came or went: a line for each 
 and for what lay between the steps, with when it began, the CPU that it ran on, and
 how long it took. The lines add up to the whole. With loglevel=7 they are printed
 after each command that brings CPUs up or takes them down, and after the boot.
+
+While 0 is in /sys/kernel/tracing/tracing_on nothing is recorded, and the kernel doesn't
+even look. The boot argument tracing_on=0 begins so.
+
+Examples:
+ echo 0 > /sys/kernel/tracing/tracing_on      record nothing any more
+ echo 1 > /sys/kernel/tracing/tracing_on      record again
 ";
 
 /// The text that ends the help of `cat`.
 pub(super) const CAT: &str = "\
-These files are in /sys/devices/system/cpu, as in Linux. There are no others:
+These files are in /sys/devices/system/cpu, as in Linux:
  possible, present, online, offline           lists of CPUs
  cpuN/online                                  1 or 0; may be written
  cpuN/hotplug/state, cpuN/hotplug/target      the number of its state; target may be
@@ -89,6 +96,8 @@ These files are in /sys/devices/system/cpu, as in Linux. There are no others:
  cpuN/hotplug/fail                            the number of a state whose step is to fail
                                               once, or -1; may be written
  hotplug/states                               the numbers (see also 'states')
+There is one more file:
+ /sys/kernel/tracing/tracing_on               1 or 0; may be written (see 'help trace')
 
 Examples:
  cat /sys/devices/system/cpu/hotplug/states

@@ -109,6 +109,15 @@ pub trait Machine {
     /// Changes what [`Machine::down_limit`] returns.
     fn set_down_limit(&self, limit: Option<Duration>);
 
+    /// Returns whether events are recorded.
+    fn is_tracing(&self) -> bool;
+
+    /// Changes what [`Machine::is_tracing`] returns.
+    ///
+    /// # Errors
+    /// Why it can't be changed now.
+    fn set_tracing(&self, on: bool) -> Result<(), Self::Error>;
+
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
 }

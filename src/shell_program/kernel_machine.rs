@@ -12,8 +12,9 @@ use crate::errno::Errno;
 use crate::hotplug::{
     BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
 };
-use crate::kernel::{Hw, heap, kernel, log_walk, print, walks};
+use crate::kernel::{Hw, heap, is_tracing, kernel, log_walk, print, set_tracing, walks};
 use crate::memory::StackLayout;
+use crate::patch::KeyError;
 use crate::platform::{Platform, Sgi};
 use crate::shell::{
     CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost, ThreadRow,
@@ -36,6 +37,8 @@ pub enum MachineError {
     Target(TargetError),
     /// No failure was injected.
     Fail(FailError),
+    /// A static key was not changed.
+    Key(KeyError),
 }
 
 impl fmt::Display for MachineError {
@@ -45,6 +48,7 @@ impl fmt::Display for MachineError {
             MachineError::Down(error) => fmt::Display::fmt(error, f),
             MachineError::Target(error) => fmt::Display::fmt(error, f),
             MachineError::Fail(error) => fmt::Display::fmt(error, f),
+            MachineError::Key(error) => fmt::Display::fmt(error, f),
         }
     }
 }
@@ -55,6 +59,7 @@ impl Failure for MachineError {
             MachineError::Up(error) => error.errno(),
             MachineError::Down(error) => error.errno(),
             MachineError::Target(error) => error.errno(),
+            MachineError::Key(error) => error.errno(),
             MachineError::Fail(_) => Errno::Invalid,
         }
     }
@@ -284,6 +289,14 @@ impl Machine for KernelMachine {
 
     fn sleep(&self, time: Duration) {
         kernel().sched.sleep_until(Hw::deadline(time));
+    }
+
+    fn is_tracing(&self) -> bool {
+        is_tracing()
+    }
+
+    fn set_tracing(&self, on: bool) -> Result<(), MachineError> {
+        set_tracing(on).map_err(MachineError::Key)
     }
 
     fn trace(&self, cpu: Option<CpuId>) {

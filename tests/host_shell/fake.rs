@@ -51,6 +51,8 @@ pub(crate) struct Fake {
     runtime: RefCell<Option<Duration>>,
     /// The limit of a way down.
     down_limit: RefCell<Option<Duration>>,
+    /// Whether events are recorded.
+    tracing: RefCell<bool>,
     /// The output that was not taken yet.
     pub(crate) console: RefCell<String>,
 }
@@ -66,6 +68,7 @@ impl Fake {
             slept: RefCell::default(),
             runtime: RefCell::new(Some(Duration::from_millis(950))),
             down_limit: RefCell::default(),
+            tracing: RefCell::new(true),
             console: RefCell::default(),
         }
     }
@@ -325,6 +328,18 @@ impl Machine for Fake {
             stacks: 100 * 1024,
             stacks_used: 20 * 1024,
         }
+    }
+
+    fn is_tracing(&self) -> bool {
+        *self.tracing.borrow()
+    }
+
+    fn set_tracing(&self, on: bool) -> Result<(), Refused> {
+        if !self.stuck.is_empty() {
+            return Err(Refused(Errno::Deadlock, "it can't wait"));
+        }
+        self.tracing.replace(on);
+        Ok(())
     }
 
     fn trace(&self, cpu: Option<CpuId>) {

@@ -91,3 +91,33 @@ fn what_is_wrong_changes_nothing() {
     assert_eq!(report.outcome, FAILED);
     assert_eq!(fake.run("echo 1 > online").1.outcome, FAILED);
 }
+
+#[test]
+fn tracing_is_switched_as_in_linux() {
+    const FILE: &str = "/sys/kernel/tracing/tracing_on";
+    let fake = Fake::new(2, "0");
+    let run = |line: String| {
+        let (text, report) = fake.run(&line);
+        (text, report.outcome)
+    };
+    let read = || run(format!("cat {FILE}")).0;
+    assert_eq!(read(), "1\n");
+    assert_eq!(run(format!("echo 0 > {FILE}")), (String::new(), OK));
+    assert_eq!(read(), "0\n");
+    let note = format!("nothing is recorded now: {FILE} is 0\n");
+    assert_eq!(run("trace".into()), (note, OK));
+    for value in ["2", "off", "", "01"] {
+        let (text, outcome) = run(format!("echo {value} > {FILE}"));
+        assert_eq!(text, "echo: write error: Invalid argument\n", "{value}");
+        assert_eq!((outcome, read()), (FAILED, "0\n".into()));
+    }
+    assert_eq!(run(format!("echo 1 > {FILE}")), (String::new(), OK));
+    assert_eq!(
+        (read(), run("trace".into())),
+        ("1\n".into(), (String::new(), OK))
+    );
+    let fake = Fake::new(2, "0").with_stuck("1");
+    let (text, _) = fake.run(&format!("echo 0 > {FILE}"));
+    let message = "Resource deadlock avoided (EDEADLK: it can't wait)";
+    assert_eq!(text, format!("echo: write error: {message}\n"));
+}

@@ -13,6 +13,8 @@ use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
 use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
+use crate::kernel::static_key::static_branch_unlikely;
+use crate::kernel::tracing::TRACING;
 use crate::kernel::{console, panic, test_hooks};
 use crate::kernel::{kernel, try_kernel};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
@@ -277,22 +279,28 @@ impl SchedHost for Hw {
         test_hooks::patience()
     }
 
-    #[inline(always)] // As `Trace::write`.
+    #[inline(always)] // As `Trace::write`. Off, it is one NOP.
     fn trace(event: Event) {
-        let here = || (Self::this_cpu(), Self::now());
-        kernel().trace.write::<Self>(here, event);
+        if static_branch_unlikely!(TRACING) {
+            let here = || (Self::this_cpu(), Self::now());
+            kernel().trace.write::<Self>(here, event);
+        }
     }
 
     #[inline(always)] // As `Trace::write`.
     fn trace_at(at: Instant, event: Event) {
-        kernel()
-            .trace
-            .write::<Self>(|| (Self::this_cpu(), at), event);
+        if static_branch_unlikely!(TRACING) {
+            kernel()
+                .trace
+                .write::<Self>(|| (Self::this_cpu(), at), event);
+        }
     }
 
     #[inline(always)] // As `Trace::write`.
     fn trace_masked(masked: &IrqGuard<Self>, cpu: CpuId, now: Instant, event: Event) {
-        kernel().trace.write_masked(masked, cpu, now, event);
+        if static_branch_unlikely!(TRACING) {
+            kernel().trace.write_masked(masked, cpu, now, event);
+        }
     }
 }
 
