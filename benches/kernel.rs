@@ -144,12 +144,13 @@ mod kernel {
     }
 
     /// Cross calls of functions that do nothing, waited for: one other CPU, idle,
-    /// and all others.
+    /// and all others. Then the stopper of that one CPU.
     fn calls(rounds: &Rounds) {
         let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
         let one = others.first().expect("more than one CPU");
         let mut single = Vec::with_capacity(rounds.measured);
         let mut many = Vec::with_capacity(rounds.measured);
+        let mut stop_one = Vec::with_capacity(rounds.measured);
         for round in 0..rounds.warm_up + rounds.measured {
             let began = Hw::now();
             let called = api::call_on(one, || ());
@@ -159,13 +160,19 @@ mod kernel {
             let all = api::call_on_many(&others, |_| ());
             let over = Hw::now();
             assert!(all == others, "{all} of {others}");
+            let stops = Hw::now();
+            let stopped = api::stop::stop_one_cpu(one, || ());
+            let goes_on = Hw::now();
+            assert!(stopped.is_ok(), "{stopped:?}");
             if round >= rounds.warm_up {
                 single.push(ns(ended.ticks_since(began)));
                 many.push(ns(over.ticks_since(again)));
+                stop_one.push(ns(goes_on.ticks_since(stops)));
             }
         }
         print_line("smp_call_single", single, rounds.warm_up);
         print_line("smp_call_many", many, rounds.warm_up);
+        print_line("stop_one_cpu", stop_one, rounds.warm_up);
     }
 
     /// Threads and what they wait by. All on the boot CPU, or it and the last one.

@@ -20,6 +20,9 @@ use crate::sync::{PreemptGuard, SpinLock, might_sleep};
 struct OneCall<P: StopHost, F, R> {
     /// The function, then its value. Only the stopper opens this, and the caller after that.
     cell: SpinLock<(Option<F>, Option<R>), P>,
+    /// Whether the caller need not sleep any more. Relaxed: a hint, stored before `done` is
+    /// completed, which orders the rest.
+    has_run: AtomicBool,
     /// The stopper's last access to the frame.
     done: Completion<P>,
 }
@@ -31,6 +34,7 @@ impl<P: StopHost, R: Send, F: FnOnce() -> R + Send> Work for OneCall<P, F, R> {
         let value = call_fn.map(|call_fn| call_fn());
         self.cell.lock().1 = value;
         drop(alone);
+        self.has_run.store(true, Ordering::Relaxed);
         self.done.complete();
     }
 }
@@ -161,6 +165,7 @@ impl<P: StopHost> StopMachine<P> {
         might_sleep::<P>();
         let call = OneCall::<P, _, R> {
             cell: SpinLock::new((Some(call_fn), None)),
+            has_run: AtomicBool::new(false),
             done: Completion::new(),
         };
         // SAFETY: both stay in this frame until the call is done, or was not accepted.
@@ -168,6 +173,12 @@ impl<P: StopHost> StopMachine<P> {
         // SAFETY: as above.
         if !self.queue_one(cpu, unsafe { lent(&node) }) {
             return Err(StopError::NotOnline(cpu));
+        }
+        // That CPU is on its way: for a few turns this is cheaper than to sleep and be woken.
+        let mut turns = self.spins_of(2);
+        while turns > 0 && !call.has_run.load(Ordering::Relaxed) {
+            P::relax();
+            turns -= 1;
         }
         call.done
             .wait_patiently(|| P::stop_is_late(&CpuMask::of(cpu), MultiStopState::Prepare));
