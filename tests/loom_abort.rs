@@ -98,13 +98,12 @@ impl World {
         assert_eq!(self.frame.get(), 1);
         self.before[cpu].set(1);
         self.ack(MultiStopState::Prepare);
-        let goes_on = self
-            .point
-            .wait_open::<Cpu, bool>(cpu, spins, || match self.stop.state() {
-                MultiStopState::Prepare => None,
-                MultiStopState::Abort => Some(false),
-                _ => Some(true),
-            });
+        let goes_on = self.point.wait_open::<Cpu, bool>(cpu, spins, || {
+            if self.stop.is_in(MultiStopState::Prepare) {
+                return None;
+            }
+            Some(!self.stop.is_in(MultiStopState::Abort))
+        });
         if goes_on {
             self.ack(MultiStopState::DisableIrq);
             if cpu == 0 {
@@ -121,7 +120,7 @@ impl World {
 
     fn reach(&self, cpu: usize, state: MultiStopState, spins: u32) {
         self.point
-            .wait_masked::<Cpu, ()>(cpu, spins, || (self.stop.state() == state).then_some(()));
+            .wait_masked::<Cpu, ()>(cpu, spins, || self.stop.is_in(state).then_some(()));
     }
 
     /// Gives the stop up as a timer's function does: `Job::give_up`.

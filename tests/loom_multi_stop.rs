@@ -60,7 +60,7 @@ fn ack(world: &World, state: MultiStopState, runner: usize) {
 fn reach(world: &World, cpu: usize, state: MultiStopState, spins: u32) {
     world
         .point
-        .wait_masked::<Cpu, ()>(cpu, spins, || (world.stop.state() == state).then_some(()));
+        .wait_masked::<Cpu, ()>(cpu, spins, || world.stop.is_in(state).then_some(()));
 }
 
 fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
@@ -69,7 +69,7 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     ack(world, MultiStopState::Prepare, runner);
     // As `Job::wait_for_all`: a CPU that is slow to look may see the next state already.
     world.point.wait_masked::<Cpu, ()>(cpu, spins, || {
-        (world.stop.state() != MultiStopState::Prepare).then_some(())
+        (!world.stop.is_in(MultiStopState::Prepare)).then_some(())
     });
     world.masked.fetch_add(1, Ordering::Relaxed);
     ack(world, MultiStopState::DisableIrq, runner);

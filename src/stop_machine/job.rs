@@ -74,18 +74,17 @@ impl<P: StopHost> Job<'_, P> {
     /// Waits in PREPARE, IRQs on, until all have arrived; returns false if the stop is given up
     /// instead.
     fn wait_for_all(&self, cpu: CpuId) -> bool {
+        let looks = self.looks == Some(cpu);
         let mut late_at = self.late_at;
         self.machine
             .point
             .wait_open::<P, bool>(cpu.index(), self.spins, || {
-                match self.stop.state() {
-                    MultiStopState::Prepare => {}
-                    MultiStopState::Abort => return Some(false),
-                    _ => return Some(true),
+                if !self.stop.is_in(MultiStopState::Prepare) {
+                    return Some(!self.stop.is_in(MultiStopState::Abort));
                 }
                 // Every interrupt that ends the sleep leads here; on the caller's CPU a
                 // timer is armed for `late_at`.
-                if self.looks == Some(cpu) && P::now() >= late_at {
+                if looks && P::now() >= late_at {
                     late_at = Instant::FOREVER;
                     let missing = self.missing();
                     if !missing.is_empty() {
@@ -108,11 +107,13 @@ impl<P: StopHost> Job<'_, P> {
     /// the works. The leave, or the completion, is its last access
     /// to the caller's frame (`frame-outlives-stop` of [`stop_machine`](crate::stop_machine));
     /// what follows uses only the machine, which is static.
+    #[inline]
     pub(super) fn finish(&self) {
         self.finish_for(1);
     }
 
     /// Does as [`Job::finish`] for `count` participants.
+    #[inline]
     pub(super) fn finish_for(&self, count: u32) {
         // Before it leaves (leave-is-last).
         let machine = self.machine;
@@ -162,7 +163,7 @@ impl<P: StopHost> Work for Job<'_, P> {
             machine.point.wait_masked_until_late::<P, ()>(
                 cpu.index(),
                 self.spins,
-                || (self.stop.state() == state).then_some(()),
+                || self.stop.is_in(state).then_some(()),
                 |woken| watch.look(woken),
             );
         };

@@ -110,7 +110,7 @@ pub enum Acked {
 #[derive(Debug)]
 pub struct MultiStop {
     /// Written Release in [`MultiStop::publish`], loaded Acquire in
-    /// [`MultiStop::state`]. ABORT is written Relaxed: it guards no data.
+    /// [`MultiStop::is_in`]. ABORT is written Relaxed: it guards no data.
     state: AtomicU32,
     /// Acknowledgements that the current state still waits for. Counted down
     /// AcqRel in [`MultiStop::ack`]; reset Relaxed there, ordered by the Release
@@ -143,10 +143,17 @@ impl MultiStop {
         }
     }
 
-    /// Returns the state that was published last.
-    #[inline]
+    /// Returns the state that was published last. It says nothing of what was done before that:
+    /// a CPU that goes on with a state asks [`MultiStop::is_in`].
     pub fn state(&self) -> MultiStopState {
-        MultiStopState::from_word(self.state.load(Ordering::Acquire))
+        MultiStopState::from_word(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether `state` was published last. It is what a CPU polls.
+    #[inline]
+    pub fn is_in(&self, state: MultiStopState) -> bool {
+        // Pairs with the Release in `publish`.
+        self.state.load(Ordering::Acquire) == state as u32
     }
 
     /// Acknowledges `seen`, the state that this CPU has reached (acks-once).

@@ -56,8 +56,7 @@ impl<P: StopHost> StopMachine<P> {
             let value = call_fn.map(|call_fn| call_fn());
             cell.lock().1 = value;
         };
-        let runners = request.cpu.map(CpuMask::of);
-        let report = self.stop_and_run(request, runners, name, &run_fn)?;
+        let report = self.stop_and_run(request, None, name, &run_fn)?;
         let value = cell.lock().1.take();
         // (fn-before-exit)
         let value = value.expect("BUG: a stop ended without its function having run");
@@ -146,7 +145,7 @@ impl<P: StopHost> StopMachine<P> {
 
     /// Runs one stop.
     ///
-    /// * `runners` — the CPUs that run `call_fn`; this CPU if `None`
+    /// * `runners` — the CPUs that run `call_fn`; one CPU, by the request, if `None`
     /// * `name` — the name of `call_fn` in messages
     fn stop_and_run(
         &'static self,
@@ -162,8 +161,17 @@ impl<P: StopHost> StopMachine<P> {
         // The caller waits on this CPU, and this CPU's timer ends its sleep.
         let here = P::sched().migrate_disable();
         let caller = here.cpu();
-        let runners = runners.unwrap_or_else(|| CpuMask::of(caller));
-        if let Some(cpu) = runners.without(&participants).first() {
+        let one = request.cpu.unwrap_or(caller);
+        let (runners, run_count, away) = match runners {
+            // A mask is dear to count and to compare.
+            None => (
+                CpuMask::of(one),
+                1,
+                Some(one).filter(|cpu| !participants.contains(*cpu)),
+            ),
+            Some(cpus) => (cpus, cpus.count(), cpus.without(&participants).first()),
+        };
+        if let Some(cpu) = away {
             return Err(StopError::NotOnline(cpu));
         }
         let me = P::sched().current();
@@ -171,7 +179,7 @@ impl<P: StopHost> StopMachine<P> {
         let job = Job {
             machine: self,
             calls: P::calls(),
-            stop: MultiStop::new(as_u32(count), as_u32(runners.count())),
+            stop: MultiStop::new(as_u32(count), as_u32(run_count)),
             participants: &participants,
             runners: &runners,
             call_fn,
