@@ -271,14 +271,14 @@ fn spawn(cpu: usize, body: impl FnOnce() + Send + 'static) {
         CPU.set(cpu);
         MASKED.set(true);
         if catch_unwind(AssertUnwindSafe(body)).is_err() {
-            // The panic's message is printed. All other host threads would wait for ever.
+            // The panic was told. All other host threads would wait for ever.
             std::process::abort();
         }
     };
-    std::thread::Builder::new()
-        .stack_size(256 * 1024)
-        .spawn(start)
-        .expect("a host thread");
+    let thread = std::thread::Builder::new().stack_size(256 * 1024);
+    if let Err(error) = thread.spawn(start) {
+        limits::abort_without_thread(&error);
+    }
 }
 
 /// Runs CPU `number`, which was started, from its entry on.
@@ -350,6 +350,7 @@ impl Sim {
     /// Runs `test` as the first thread of a machine of `cpus` CPUs, of which only the boot
     /// CPU is online; returns when `test` returns.
     pub(crate) fn run(cpus: usize, test: impl FnOnce() + Send + 'static) {
+        limits::tell_panics();
         let power = |cpu| if cpu == 0 { Power::On } else { Power::Off };
         let machine: &'static Machine = Box::leak(Box::new(Machine {
             masks: CpuMasks::new(CpuMask::first_n(cpus)),

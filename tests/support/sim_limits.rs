@@ -1,12 +1,19 @@
-//! How long a simulated machine may run, and what is told of one that doesn't come to an end.
+//! How long a simulated machine may run, and what is told of one that doesn't come to an end, or
+//! panics.
 //!
 //! A machine whose CPUs wait for what never comes would run for ever in its own time: a test
 //! without a verdict. So also if a test has panicked, and what its thread drops on its way out
 //! waits. No other thread of the machine can end such a wait, so the process aborts.
+//!
+//! A panic may end the process too: in a kernel thread, which can't unwind, and where what is
+//! dropped on the way out panics in its turn. The report of the test never comes then, and the
+//! message in it would be lost. So each is told at once as well.
 
 use std::io::Write;
+use std::panic::{set_hook, take_hook};
+use std::sync::Once;
 
-use super::State;
+use super::{MACHINE, State};
 
 /// The longest time of a machine, in nanoseconds. The tests need up to 20 seconds.
 const TIME: u64 = 300 * 1_000_000_000;
@@ -47,6 +54,36 @@ pub(super) fn count_call(state: &mut State) {
     }
 }
 
+/// Has every panic of a machine's thread told at once, from now on.
+pub(super) fn tell_panics() {
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        let report = take_hook();
+        set_hook(Box::new(move |panic| {
+            if MACHINE.get().is_some() {
+                tell(&format!("a simulated machine: {panic}"));
+            }
+            report(panic);
+        }));
+    });
+}
+
+/// Writes `text` where it is seen even if the process ends now. What `eprintln` prints is kept for
+/// the report of the test.
+fn tell(text: &str) {
+    let told = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+    drop(told);
+}
+
+/// Ends all tests, because the host has no thread for a CPU or a thread of the machine. A panic
+/// would hold the machine's state.
+pub(super) fn abort_without_thread(error: &std::io::Error) -> ! {
+    tell(&format!(
+        "a simulated machine gets no host thread: {error}; host_hotplug needs some 14,000 of them"
+    ));
+    std::process::abort()
+}
+
 /// Ends all tests, because the machine won't come to an end.
 pub(super) fn abort(state: &State, why: &str) -> ! {
     let mut lines = vec![
@@ -68,8 +105,6 @@ pub(super) fn abort(state: &State, why: &str) -> ! {
     }
     let first = state.notes.len().saturating_sub(LAST);
     lines.extend(state.notes[first..].iter().map(|note| format!("  {note}")));
-    // What `eprintln` prints is kept for the report of the test, which never comes.
-    let told = std::io::stderr().write_all((lines.join("\n") + "\n").as_bytes());
-    drop(told);
+    tell(&lines.join("\n"));
     std::process::abort()
 }
