@@ -4,8 +4,9 @@
 //! back to back from one thread on the boot CPU, after unmeasured rounds; times
 //! are CNTVCT differences. `floor` is a bare SGI to all other CPUs and their
 //! answers, with nothing of the kernel in between but the interrupt handler.
-//! With the boot argument `case=hotplug` it measures nothing but hotplug, and with `case=traps`
-//! it only counts what traps to a hypervisor.
+//! With the boot argument `case=hotplug` it measures nothing but hotplug, with `case=traps` it only
+//! counts what traps to a hypervisor, and with `maxcpus=1` and `case=first` or `case=first-floor` it
+//! measures the first time that the other CPUs come.
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 
@@ -17,6 +18,7 @@ extern crate alloc;
 
 #[cfg(target_os = "none")]
 mod support {
+    pub(crate) mod first;
     pub(crate) mod floors;
     pub(crate) mod heap;
     pub(crate) mod hotplug;
@@ -46,6 +48,7 @@ mod kernel {
     use stillpoint::sync::{LocalCpu, PreemptGuard};
     use stillpoint::time::Instant;
 
+    use crate::support::first;
     use crate::support::heap::bursts;
     use crate::support::hotplug::{hotplug, longest_irqs_off};
     use crate::support::lines::print_line;
@@ -84,9 +87,13 @@ mod kernel {
         api::sleep(Duration::from_millis(100));
         let cpus = kernel().masks.possible().count();
         let rounds = rounds(cpus);
-        boot(cpus);
         match var("case") {
             Some(_) if cpus == 1 => panic!("there is no CPU that could go, or be called"),
+            Some("first") => return first::walks(),
+            Some("first-floor") => return first::floors(),
+            _ => boot(cpus),
+        }
+        match var("case") {
             Some("hotplug") => return hotplug(&rounds),
             Some("traps") => return traps(&rounds),
             _ => {}

@@ -155,11 +155,39 @@ impl Floors {
     /// # Panics
     /// If firmware refuses, or the CPUs don't come or go within a minute.
     pub(crate) fn measure(&self, cpus: &CpuMask) -> Took {
-        let is_off = |cpu| self.psci.affinity_info(mpidr(cpu)) == Ok(PowerState::Off);
-        assert!(cpus.iter().all(is_off), "{cpus} are not off");
         GO.store(0, Ordering::Relaxed); // CPU_ON orders it.
+        let on = self.turn_on(cpus);
+        // They sleep, as CPUs do that are to go.
+        api::sleep(Duration::from_millis(1));
+        let again = Hw::now();
+        GO.store(1, Ordering::Release); // Pairs with the load in `floor_entry`.
+        kernel().irq_chip().send_sgi(Sgi::Wake.number(), cpus);
+        self.wait_off(cpus);
+        let off = Hw::now().ticks_since(again);
+        Took { on, off: ns(off) }
+    }
+
+    /// Turns `cpus`, all of which are off, on, and has them go off at once: no interrupt reaches
+    /// a CPU that the kernel has never brought up. Returns the time until all have come, in
+    /// nanoseconds.
+    ///
+    /// # Panics
+    /// As [`Floors::measure`].
+    pub(crate) fn measure_on(&self, cpus: &CpuMask) -> u64 {
+        GO.store(1, Ordering::Relaxed); // CPU_ON orders it.
+        let on = self.turn_on(cpus);
+        self.wait_off(cpus);
+        on
+    }
+
+    /// Turns `cpus` on, and returns the time until all have come, in nanoseconds.
+    fn turn_on(&self, cpus: &CpuMask) -> u64 {
+        assert!(
+            cpus.iter().all(|cpu| self.is_off(cpu)),
+            "{cpus} are not off"
+        );
         for flag in &self.flags {
-            flag.0.store(0, Ordering::Relaxed); // As above.
+            flag.0.store(0, Ordering::Relaxed); // CPU_ON orders it.
         }
         let entry = (floor_entry as *const ()).addr() as u64;
         let began = Hw::now();
@@ -174,20 +202,15 @@ impl Floors {
             // The flag orders nothing: control reads nothing else that the CPU writes.
             until(|| self.flag(cpu).0.load(Ordering::Relaxed) != 0);
         }
-        let on = Hw::now().ticks_since(began);
-        // They sleep, as CPUs do that are to go.
-        api::sleep(Duration::from_millis(1));
-        let again = Hw::now();
-        GO.store(1, Ordering::Release); // Pairs with the load in `floor_entry`.
-        kernel().irq_chip().send_sgi(Sgi::Wake.number(), cpus);
-        for cpu in cpus.iter() {
-            until(|| is_off(cpu));
-        }
-        let off = Hw::now().ticks_since(again);
-        Took {
-            on: ns(on),
-            off: ns(off),
-        }
+        ns(Hw::now().ticks_since(began))
+    }
+
+    fn wait_off(&self, cpus: &CpuMask) {
+        cpus.iter().for_each(|cpu| until(|| self.is_off(cpu)));
+    }
+
+    fn is_off(&self, cpu: CpuId) -> bool {
+        self.psci.affinity_info(mpidr(cpu)) == Ok(PowerState::Off)
     }
 
     fn flag(&self, cpu: CpuId) -> &Flag {

@@ -29,7 +29,7 @@ pub(crate) fn hotplug(rounds: &Rounds) {
     all(secondaries.len());
 }
 
-fn secondaries() -> CpuMask {
+pub(crate) fn secondaries() -> CpuMask {
     let possible = kernel().masks.possible();
     possible.without(&CpuMask::of(CpuId::BOOT))
 }
