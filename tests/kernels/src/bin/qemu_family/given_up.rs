@@ -30,15 +30,9 @@ pub(crate) fn check(ktap: &mut Ktap) {
     if last == CpuId::BOOT {
         ktap.inapplicable("a CPU that doesn't come is named", "one CPU");
     } else {
-        let by = held_up_by(last, |go_on| {
-            let _here = PreemptGuard::new();
-            go_on();
-        });
+        let by = while_held(last, with_preemption_off, || late_for(last));
         ktap.equal("preemption is off", by, Some(HeldBy::PreemptionOff));
-        let by = held_up_by(last, |go_on| {
-            let _masked = IrqGuard::new();
-            go_on();
-        });
+        let by = while_held(last, with_irqs_masked, || late_for(last));
         ktap.equal("IRQs are masked", by, Some(HeldBy::IrqsOff));
         ktap.equal("another stop", behind_a_work(last), Some(HeldBy::OtherStop));
         ktap.check("a timer cancels a stop", cancelled(last));
@@ -69,8 +63,9 @@ fn late_for(cpu: CpuId) -> Option<HeldBy> {
     }
 }
 
-/// Has a thread on `cpu` call `hold_fn`, which calls what it is given while the stop is on.
-fn held_up_by(cpu: CpuId, hold_fn: fn(&dyn Fn())) -> Option<HeldBy> {
+/// Has a thread on `cpu` call `hold_fn`, which calls what it is given, while `stop_fn` runs.
+/// Returns the value of that.
+fn while_held<R>(cpu: CpuId, hold_fn: fn(&dyn Fn()), stop_fn: impl FnOnce() -> R) -> R {
     let flags = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
     let theirs = Arc::clone(&flags);
     let holder = Builder::new()
@@ -84,10 +79,20 @@ fn held_up_by(cpu: CpuId, hold_fn: fn(&dyn Fn())) -> Option<HeldBy> {
         });
     let holder = holder.expect("the CPU is active");
     spin_until(|| flags[0].load(Ordering::Relaxed));
-    let by = late_for(cpu);
+    let value = stop_fn();
     flags[1].store(true, Ordering::Relaxed);
     holder.join();
-    by
+    value
+}
+
+fn with_preemption_off(go_on: &dyn Fn()) {
+    let _here = PreemptGuard::new();
+    go_on();
+}
+
+fn with_irqs_masked(go_on: &dyn Fn()) {
+    let _masked = IrqGuard::new();
+    go_on();
 }
 
 fn behind_a_work(cpu: CpuId) -> Option<HeldBy> {
@@ -108,23 +113,12 @@ fn behind_a_work(cpu: CpuId) -> Option<HeldBy> {
 
 fn cancelled(cpu: CpuId) -> bool {
     let token = CancelToken::new();
-    let done = Arc::new(AtomicBool::new(false));
-    let theirs = Arc::clone(&done);
-    let holder = Builder::new()
-        .name("holder")
-        .affinity(CpuMask::of(cpu))
-        .spawn(move || {
-            let _here = PreemptGuard::new();
-            spin_until(|| theirs.load(Ordering::Relaxed));
-        });
-    let holder = holder.expect("the CPU is active");
-    stillpoint::api::thread::sleep(Duration::from_millis(1));
     let canceller = token.clone();
     let timer = Timer::new(move || canceller.cancel());
-    timer.start(time::deadline(SHORT));
-    let stopped = Stop::new().cancelled_by(&token).run(|| ());
-    done.store(true, Ordering::Relaxed);
-    holder.join();
+    let stopped = while_held(cpu, with_preemption_off, || {
+        timer.start(time::deadline(SHORT));
+        Stop::new().cancelled_by(&token).run(|| ())
+    });
     match stopped {
         Err(StopError::Cancelled(missing)) => only(cpu, &missing).is_some(),
         other => {
