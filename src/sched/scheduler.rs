@@ -54,13 +54,18 @@ pub trait SchedHost: Platform {
     /// As [`SchedHost::trace`].
     fn trace_at(at: Instant, event: Event);
 
-    /// Writes `event`, which happens at `now` on `cpu`, this CPU: as [`SchedHost::trace`], for
-    /// half the instructions where the caller has all that at hand.
+    /// Writes `event`, which happens now, which `now_fn` tells, on `cpu`, this CPU: as
+    /// [`SchedHost::trace`], for half the instructions.
     ///
     /// # Context
     /// IRQs masked.
     #[inline]
-    fn trace_masked(_masked: &IrqGuard<Self>, _cpu: CpuId, _now: Instant, event: Event) {
+    fn trace_masked(
+        _masked: &IrqGuard<Self>,
+        _cpu: CpuId,
+        _now_fn: impl FnOnce() -> Instant,
+        event: Event,
+    ) {
         Self::trace(event);
     }
 }

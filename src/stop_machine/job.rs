@@ -26,8 +26,9 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) name: &'static str,
     /// How the caller waits for the end.
     pub(super) end: End<'a, P>,
-    /// Two participants, if there are two: in the still point they look at the time.
-    pub(super) watchers: [Option<CpuId>; 2],
+    /// Two participants, twice the same if there is one: in the still point they look at the
+    /// time.
+    pub(super) watchers: [CpuId; 2],
     pub(super) caller_name: &'a ThreadName,
     /// How many turns a CPU spins before it sleeps.
     pub(super) spins: u32,
@@ -180,7 +181,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         if let Some(release_fn) = self.release_fn {
             self.calls.run_inside(cpu, Inside::Stop, || release_fn(cpu));
         }
-        P::trace_masked(&masked, cpu, P::now(), reached_event(MultiStopState::Exit));
+        P::trace_masked(&masked, cpu, P::now, reached_event(MultiStopState::Exit));
         watch.end();
         machine.times.note(cpu, off, P::now());
         P::set_priority_mask_closed(false);

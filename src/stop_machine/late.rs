@@ -46,7 +46,7 @@ impl<P: StopHost> Job<'_, P> {
     #[inline]
     pub(super) fn watch(&self, cpu: CpuId, off: Instant) -> LateWatch<'_, '_, P> {
         let mut late = Instant::FOREVER;
-        if self.watchers.contains(&Some(cpu)) {
+        if self.watchers.contains(&cpu) {
             late = off.after_ticks(self.patience);
             P::arm_timer_by(late);
         }

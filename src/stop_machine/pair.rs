@@ -55,7 +55,7 @@ impl<P: StopHost> StopMachine<P> {
             release_fn: None,
             name,
             end: End::Done(&done),
-            watchers: cpus.map(Some),
+            watchers: cpus,
             caller_name: me.name(),
             spins: self.spins_of(2),
             late_at: late,

@@ -174,6 +174,7 @@ impl<P: StopHost> StopMachine<P> {
         if let Some(cpu) = away {
             return Err(StopError::NotOnline(cpu));
         }
+        let other = participants.iter().find(|cpu| *cpu != caller);
         let me = P::sched().current();
         let late = late_at::<P>();
         let job = Job {
@@ -186,7 +187,7 @@ impl<P: StopHost> StopMachine<P> {
             release_fn: request.release_fn,
             name,
             end: End::Caller(caller),
-            watchers: [Some(caller), participants.iter().find(|cpu| *cpu != caller)],
+            watchers: [caller, other.unwrap_or(caller)],
             caller_name: me.name(),
             spins: self.spins_of(count),
             late_at: late,

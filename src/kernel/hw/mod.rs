@@ -297,9 +297,14 @@ impl SchedHost for Hw {
     }
 
     #[inline(always)] // As `Trace::write`.
-    fn trace_masked(masked: &IrqGuard<Self>, cpu: CpuId, now: Instant, event: Event) {
+    fn trace_masked(
+        masked: &IrqGuard<Self>,
+        cpu: CpuId,
+        now_fn: impl FnOnce() -> Instant,
+        event: Event,
+    ) {
         if static_branch_unlikely!(TRACING) {
-            kernel().trace.write_masked(masked, cpu, now, event);
+            kernel().trace.write_masked(masked, cpu, now_fn(), event);
         }
     }
 }
