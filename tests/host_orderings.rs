@@ -65,6 +65,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sched/give_back.rs", "ordered by the locks of the run queues, which it takes before; tests/loom_affinity.rs has a model"),
     ("src/sched/lock/add_remove_lock.rs", "the running thread's own word"),
     ("src/sched/lock/held_rw_locks.rs", "the running thread's own words"),
+    ("src/sched/marks.rs", "under the run-queue lock, or the running thread's own word"),
     ("src/sched/migrate.rs", "a CPU's own words, and hints that are looked at again under the lock"),
     ("src/sched/parted.rs", "a hint, stored under the lock of the notes"),
     ("src/sched/set_class.rs", "a hint"),

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::kernel::entry::enter;
 use crate::kernel::{console, print};
 use crate::time::Instant;
 
@@ -30,6 +31,7 @@ impl core::error::Error for InputLost {}
 /// # Context
 /// Thread, preemption on.
 pub fn read_byte(until: Instant) -> Option<Received> {
+    let _in_kernel = enter();
     console::read_until(until)
 }
 
@@ -87,6 +89,7 @@ pub fn read_line() -> Result<String, InputLost> {
 /// [`LineError`]. After [`LineError::TimedOut`] the next call begins a new line: what was
 /// typed of this one is in the error.
 pub fn read_line_until(until: Instant) -> Result<String, LineError> {
+    let _in_kernel = enter();
     let mut line = Vec::new();
     // How many bytes of the line have been echoed; they end at a character.
     let mut shown = 0;

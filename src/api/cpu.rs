@@ -6,6 +6,7 @@
 //! [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) has sets that last.
 
 use crate::api::sync::KeepsCpu;
+use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 
@@ -32,6 +33,7 @@ pub fn possible() -> CpuMask {
 /// Thread; may ask firmware. Racy, unless the caller holds
 /// [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock).
 pub fn present() -> CpuMask {
+    let _in_kernel = enter();
     kernel().hotplug.present()
 }
 
@@ -43,6 +45,7 @@ pub fn present() -> CpuMask {
 /// Any. Racy, unless the caller holds
 /// [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock).
 pub fn online_racy() -> CpuMask {
+    let _in_kernel = enter();
     kernel().masks.online()
 }
 
@@ -53,6 +56,7 @@ pub fn online_racy() -> CpuMask {
 /// # Context
 /// Any. Racy, as for [`online_racy`].
 pub fn active_racy() -> CpuMask {
+    let _in_kernel = enter();
     kernel().masks.active()
 }
 
@@ -93,6 +97,7 @@ impl<T: Sync + 'static> PerCpuVar<T> {
 /// # Panics
 /// If it is called outside its context, even if it would not have to wait.
 pub fn call_on<R: Send>(cpu: CpuId, call_fn: impl FnOnce() -> R + Send) -> Result<R, CallError> {
+    let _in_kernel = enter();
     kernel().calls.call_on(cpu, call_fn)
 }
 
@@ -109,6 +114,7 @@ pub fn call_on_nowait(
     cpu: CpuId,
     call_fn: impl FnOnce() + Send + 'static,
 ) -> Result<(), CallError> {
+    let _in_kernel = enter();
     kernel().calls.call_on_nowait(cpu, call_fn)
 }
 
@@ -121,6 +127,7 @@ pub fn call_on_nowait(
 /// # Panics
 /// As for [`call_on`].
 pub fn call_on_many(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
+    let _in_kernel = enter();
     kernel().calls.call_on_many(cpus, call_fn)
 }
 
@@ -133,5 +140,6 @@ pub fn call_on_many(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
 /// # Panics
 /// As for [`call_on`].
 pub fn on_each_cpu(call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
+    let _in_kernel = enter();
     call_on_many(&online_racy(), call_fn)
 }

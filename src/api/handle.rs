@@ -5,6 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::entry::{Entered, enter};
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::{self, AffinityError, Class, Nice};
@@ -78,6 +79,7 @@ impl Thread {
     /// interrupt handler and in a still point [`current`](crate::api::thread::current) may be
     /// one of those threads.
     pub fn set_class(&self, class: Class) {
+        let _in_kernel = enter();
         assert_is_for_programs(class);
         assert!(
             !self.0.class().is_kernels(),
@@ -103,6 +105,7 @@ impl Thread {
     /// # Context
     /// Any.
     pub fn set_nice(&self, nice: Nice) {
+        let _in_kernel = enter();
         kernel().sched.set_nice(&self.0, nice);
     }
 
@@ -112,6 +115,7 @@ impl Thread {
     /// # Context
     /// Any.
     pub fn usage(&self) -> Usage {
+        let _in_kernel = enter();
         let usage = kernel().sched.usage(&self.0);
         Usage {
             run_time: Duration::from_nanos(Hw::frequency().ticks_to_ns(usage.ticks)),
@@ -127,6 +131,7 @@ impl Thread {
     /// # Context
     /// Any.
     pub fn unpark(&self) {
+        let _in_kernel = enter();
         kernel().sched.give_permit(&self.0);
     }
 
@@ -139,6 +144,7 @@ impl Thread {
     /// # Errors
     /// [`AffinityError`]; nothing has changed then.
     pub fn set_affinity(&self, cpus: &CpuMask) -> Result<(), AffinityError> {
+        let _in_kernel = enter();
         kernel().sched.set_affinity(&self.0, cpus)
     }
 
@@ -198,6 +204,7 @@ impl<T> JoinHandle<T> {
     /// If the running thread joins itself: it would wait for ever.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
+        let _in_kernel = enter();
         self.0.join()
     }
 
@@ -230,12 +237,14 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// The running thread stays on its CPU while this exists.
 #[must_use]
 pub struct MigrateGuard {
-    guard: sched::MigrateGuard<Hw>,
+    guard: Entered<sched::MigrateGuard<Hw>>,
 }
 
 impl MigrateGuard {
     pub(crate) fn new(guard: sched::MigrateGuard<Hw>) -> MigrateGuard {
-        MigrateGuard { guard }
+        MigrateGuard {
+            guard: Entered::new(guard),
+        }
     }
 
     /// Returns the CPU on which the thread stays.

@@ -22,6 +22,7 @@ use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug;
+use crate::kernel::entry::{Entered, enter};
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::lock;
@@ -40,7 +41,7 @@ pub use crate::sched::lock::WouldDeadlock;
 /// No CPU comes or goes while this exists.
 #[must_use]
 pub struct CpusReadGuard {
-    _guard: lock::CpusReadGuard<'static, Hw>,
+    _guard: Entered<lock::CpusReadGuard<'static, Hw>>,
 }
 
 impl CpusReadGuard {
@@ -49,6 +50,7 @@ impl CpusReadGuard {
     /// # Context
     /// Any.
     pub fn online(&self) -> CpuMask {
+        let _in_kernel = enter();
         kernel().masks.online()
     }
 
@@ -57,6 +59,7 @@ impl CpusReadGuard {
     /// # Context
     /// Any.
     pub fn active(&self) -> CpuMask {
+        let _in_kernel = enter();
         kernel().masks.active()
     }
 
@@ -78,7 +81,7 @@ impl CpusReadGuard {
 
 /// No CPU comes or goes, and no other thread installs or removes a step, while this exists.
 #[must_use]
-pub struct RegistrationGuard(pub(super) hotplug::RegistrationGuard<Hw>);
+pub struct RegistrationGuard(pub(super) Entered<hotplug::RegistrationGuard<Hw>>);
 
 impl RegistrationGuard {
     /// Returns the CPUs that are online. They stay so while the guard exists.
@@ -86,6 +89,7 @@ impl RegistrationGuard {
     /// # Context
     /// Any.
     pub fn online(&self) -> CpuMask {
+        let _in_kernel = enter();
         self.0.online()
     }
 }
@@ -107,7 +111,9 @@ impl RegistrationGuard {
 /// ```
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn registration_lock() -> Result<RegistrationGuard, WouldDeadlock> {
-    kernel().hotplug.registration_lock().map(RegistrationGuard)
+    let _in_kernel = enter();
+    let locked = kernel().hotplug.registration_lock();
+    locked.map(|guard| RegistrationGuard(Entered::new(guard)))
 }
 
 /// Brings CPU `cpu` online; does nothing if it is online.
@@ -122,6 +128,7 @@ pub fn registration_lock() -> Result<RegistrationGuard, WouldDeadlock> {
 /// quarantined, which means that its end has not been seen: [`Left`] says which. It can be
 /// brought up or taken down again from there.
 pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
+    let _in_kernel = enter();
     kernel().hotplug.cpu_up(cpu)
 }
 
@@ -135,6 +142,7 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 /// [`CpuDownError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
 /// offline and quarantined, as with [`cpu_up`].
 pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
+    let _in_kernel = enter();
     kernel().hotplug.cpu_down(cpu)
 }
 
@@ -150,6 +158,7 @@ pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
 /// As [`cpu_down`]. At the deadline it is [`CpuDownError::Late`] or the error of a step, with the
 /// errno ETIMEDOUT. They name what was in the way: a thread, a step or a CPU.
 pub fn cpu_down_before(cpu: CpuId, deadline: Instant) -> Result<(), CpuDownError> {
+    let _in_kernel = enter();
     kernel().hotplug.cpu_down_before(cpu, deadline)
 }
 
@@ -169,6 +178,7 @@ pub fn down_limit() -> Option<Duration> {
 /// # Context
 /// Any.
 pub fn set_down_limit(limit: Option<Duration>) {
+    let _in_kernel = enter();
     kernel().hotplug.set_down_limit(limit);
 }
 
@@ -187,6 +197,7 @@ pub fn set_down_limit(limit: Option<Duration>) {
 #[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/together.rs")]
 /// ```
 pub fn cpus_up(cpus: &CpuMask) -> Result<(), BatchError<CpuUpError>> {
+    let _in_kernel = enter();
     kernel().hotplug.cpus_up(cpus)
 }
 
@@ -212,6 +223,7 @@ pub fn cpus_up(cpus: &CpuMask) -> Result<(), BatchError<CpuUpError>> {
 /// }
 /// ```
 pub fn cpus_down(cpus: &CpuMask) -> Result<(), BatchError<CpuDownError>> {
+    let _in_kernel = enter();
     kernel().hotplug.cpus_down(cpus)
 }
 
@@ -228,6 +240,7 @@ pub fn cpus_down(cpus: &CpuMask) -> Result<(), BatchError<CpuDownError>> {
 /// As [`cpus_down`]. At the deadline it is [`CpuDownError::Late`] or the error of a step, with the
 /// errno ETIMEDOUT, for each CPU that stays.
 pub fn cpus_down_before(cpus: &CpuMask, deadline: Instant) -> Result<(), BatchError<CpuDownError>> {
+    let _in_kernel = enter();
     kernel().hotplug.cpus_down_before(cpus, deadline)
 }
 
@@ -247,6 +260,7 @@ pub fn cpus_down_before(cpus: &CpuMask, deadline: Instant) -> Result<(), BatchEr
 /// [`TargetError`], EINVAL if no CPU may rest in `state`. If a step fails, the CPU goes back to
 /// where it was, or is left as by [`cpu_up`] or [`cpu_down`].
 pub fn cpu_set_target(cpu: CpuId, state: usize) -> Result<(), TargetError> {
+    let _in_kernel = enter();
     kernel().hotplug.cpu_set_target(cpu, state)
 }
 
@@ -259,6 +273,7 @@ pub fn cpu_set_target(cpu: CpuId, state: usize) -> Result<(), TargetError> {
 /// # Panics
 /// If the machine has no such CPU.
 pub fn cpu_state_racy(cpu: CpuId) -> usize {
+    let _in_kernel = enter();
     hotplug::state_number(kernel().hotplug.state(cpu).state())
 }
 
@@ -268,13 +283,14 @@ pub fn cpu_state_racy(cpu: CpuId) -> usize {
 /// # Context
 /// Thread; allocates. Racy, unless the caller holds [`cpus_read_lock`].
 pub fn resting_places() -> Vec<RestingPlace> {
+    let _in_kernel = enter();
     kernel().hotplug.resting_places().collect()
 }
 
 /// Hotplug is disabled while this exists.
 #[must_use = "dropping it enables hotplug again"]
 pub struct DisableGuard {
-    _guard: hotplug::DisableGuard<Hw>,
+    _guard: Entered<hotplug::DisableGuard<Hw>>,
 }
 
 /// Disables hotplug until the returned guard is dropped: no CPU is coming or going on return,
@@ -288,8 +304,11 @@ pub struct DisableGuard {
 /// # Errors
 /// [`WouldDeadlock`], in a callback of hotplug, under [`cpus_read_lock`] and in a pinned thread.
 pub fn disable() -> Result<DisableGuard, WouldDeadlock> {
+    let _in_kernel = enter();
     let guard = kernel().hotplug.disable()?;
-    Ok(DisableGuard { _guard: guard })
+    Ok(DisableGuard {
+        _guard: Entered::new(guard),
+    })
 }
 
 /// All CPUs but one have gone, and hotplug is disabled, while this exists. Dropping it brings
@@ -298,7 +317,7 @@ pub fn disable() -> Result<DisableGuard, WouldDeadlock> {
 /// # Panics
 /// If it is dropped where [`cpu_up`] would return [`WouldDeadlock`].
 #[must_use = "dropping it brings the CPUs back"]
-pub struct Frozen(hotplug::Frozen<Hw>);
+pub struct Frozen(Entered<hotplug::Frozen<Hw>>);
 
 impl Frozen {
     /// Returns the CPUs that have gone and are to come back.
@@ -306,6 +325,7 @@ impl Frozen {
     /// # Context
     /// Any.
     pub fn cpus(&self) -> CpuMask {
+        let _in_kernel = enter();
         self.0.cpus()
     }
 
@@ -318,6 +338,7 @@ impl Frozen {
     /// # Errors
     /// [`ThawError`]. With [`ThawError::Up`] all other CPUs are back, and hotplug is enabled.
     pub fn thaw(&mut self) -> Result<(), ThawError> {
+        let _in_kernel = enter();
         self.0.thaw()
     }
 }
@@ -334,7 +355,9 @@ impl Frozen {
 /// [`FreezeError`]: EBUSY if hotplug is disabled, EINVAL if `stays` is not active, ETIMEDOUT if the
 /// limit came before the first step, or what [`cpu_down`] returned for a CPU.
 pub fn freeze(stays: CpuId) -> Result<Frozen, FreezeError> {
-    kernel().hotplug.freeze(stays).map(Frozen)
+    let _in_kernel = enter();
+    let frozen = kernel().hotplug.freeze(stays);
+    frozen.map(|frozen| Frozen(Entered::new(frozen)))
 }
 
 /// Keeps CPUs from coming and going until the returned guard is dropped (the name is
@@ -351,8 +374,9 @@ pub fn freeze(stays: CpuId) -> Result<Frozen, FreezeError> {
 /// could come or go any more.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock() -> CpusReadGuard {
+    let _in_kernel = enter();
     CpusReadGuard {
-        _guard: kernel().hotplug.cpus_read_lock(),
+        _guard: Entered::new(kernel().hotplug.cpus_read_lock()),
     }
 }
 
@@ -371,8 +395,11 @@ pub fn cpus_read_lock() -> CpusReadGuard {
 /// If it is called outside its context, even if it would not have to wait.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn cpus_read_lock_checked() -> Result<CpusReadGuard, WouldDeadlock> {
+    let _in_kernel = enter();
     let locked = kernel().hotplug.cpus_read_lock_checked();
-    locked.map(|guard| CpusReadGuard { _guard: guard })
+    locked.map(|guard| CpusReadGuard {
+        _guard: Entered::new(guard),
+    })
 }
 
 /// Returns how long it took at boot to bring up the other CPUs; `None` before that is done.

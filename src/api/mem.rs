@@ -1,6 +1,7 @@
 //! The use of the heap, from which `alloc`'s types allocate, and of the stacks.
 
 use crate::cpu::CpuId;
+use crate::kernel::entry::enter;
 
 pub use crate::kernel::HeapStats;
 
@@ -10,6 +11,7 @@ pub use crate::kernel::HeapStats;
 /// # Context
 /// Any.
 pub fn heap_in_use() -> usize {
+    let _in_kernel = enter();
     crate::kernel::heap_in_use()
 }
 
@@ -18,6 +20,7 @@ pub fn heap_in_use() -> usize {
 /// # Context
 /// Any.
 pub fn heap_stats() -> HeapStats {
+    let _in_kernel = enter();
     crate::kernel::heap_stats()
 }
 
@@ -27,6 +30,7 @@ pub fn heap_stats() -> HeapStats {
 /// # Context
 /// Any.
 pub fn heap_cached(cpu: CpuId) -> usize {
+    let _in_kernel = enter();
     crate::kernel::heap_cached(cpu)
 }
 
@@ -35,5 +39,6 @@ pub fn heap_cached(cpu: CpuId) -> usize {
 /// # Context
 /// Any.
 pub fn stacks_in_use() -> usize {
+    let _in_kernel = enter();
     crate::kernel::stacks_in_use()
 }

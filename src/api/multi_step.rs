@@ -12,6 +12,7 @@ use crate::cpu::CpuId;
 use crate::errno::Errno;
 use crate::hotplug::{Callbacks, InstanceHandle, NewStep, Passing, Place, StepName};
 use crate::kernel::Hw;
+use crate::kernel::entry::{Entered, enter};
 
 /// Builds a step with instances of type `T`. For each instance it is passed as an
 /// [`EnableStep`](crate::api::hotplug::EnableStep): on the CPU itself. On the way up the
@@ -75,6 +76,7 @@ impl<T: Send + Sync + 'static> MultiStepBuilder<T> {
     /// # Errors
     /// [`InstallError`].
     pub fn install(self) -> Result<MultiStep<T>, InstallError> {
+        let _in_kernel = enter();
         let new = NewStep {
             name: self.name,
             place: Place::Enable,
@@ -154,6 +156,7 @@ impl<T: Send + Sync + 'static> MultiPrepareStepBuilder<T> {
     /// # Errors
     /// [`InstallError`].
     pub fn install(self) -> Result<MultiStep<T>, InstallError> {
+        let _in_kernel = enter();
         let new = NewStep {
             name: self.name,
             place: Place::Prep,
@@ -215,6 +218,7 @@ impl<T: Send + Sync + 'static> MultiStep<T> {
     /// # Errors
     /// [`InstallError`]; what was done is undone.
     pub fn add(&self, value: T) -> Result<Instance<T>, InstallError> {
+        let _in_kernel = enter();
         self.add_by(value, Passing::Called)
     }
 
@@ -227,13 +231,17 @@ impl<T: Send + Sync + 'static> MultiStep<T> {
     /// # Errors
     /// [`InstallError`].
     pub fn add_nocalls(&self, value: T) -> Result<Instance<T>, InstallError> {
+        let _in_kernel = enter();
         self.add_by(value, Passing::Skipped)
     }
 
     fn add_by(&self, value: T, how: Passing) -> Result<Instance<T>, InstallError> {
         let value = Arc::new(value);
         let handle = self.step.0.add_instance((self.callbacks_fn)(&value), how)?;
-        Ok(Instance { handle, value })
+        Ok(Instance {
+            handle: Entered::new(handle),
+            value,
+        })
     }
 
     /// Removes the step with all its instances, the last one first.
@@ -244,6 +252,7 @@ impl<T: Send + Sync + 'static> MultiStep<T> {
     /// # Errors
     /// [`NotRemoved`], with the step.
     pub fn remove(self) -> Result<(), NotRemoved<MultiStep<T>>> {
+        let _in_kernel = enter();
         let callbacks_fn = self.callbacks_fn;
         self.step.remove().map_err(|failed| NotRemoved {
             handle: MultiStep {
@@ -259,6 +268,7 @@ impl<T: Send + Sync + 'static> MultiStep<T> {
     /// # Context
     /// Any.
     pub fn keep(self) {
+        let _in_kernel = enter();
         self.step.keep();
     }
 }
@@ -276,7 +286,7 @@ impl<T> fmt::Debug for MultiStep<T> {
 /// As for [`Step`].
 #[must_use = "dropping it removes the instance"]
 pub struct Instance<T> {
-    handle: InstanceHandle<Hw>,
+    handle: Entered<InstanceHandle<Hw>>,
     value: Arc<T>,
 }
 
@@ -290,6 +300,7 @@ impl<T> Instance<T> {
     /// # Errors
     /// [`NotRemoved`], with the instance.
     pub fn remove(self) -> Result<(), NotRemoved<Instance<T>>> {
+        let _in_kernel = enter();
         self.remove_by(Passing::Called)
     }
 
@@ -301,18 +312,22 @@ impl<T> Instance<T> {
     /// # Errors
     /// [`NotRemoved`], with the instance.
     pub fn remove_nocalls(self) -> Result<(), NotRemoved<Instance<T>>> {
+        let _in_kernel = enter();
         self.remove_by(Passing::Skipped)
     }
 
     fn remove_by(self, how: Passing) -> Result<(), NotRemoved<Instance<T>>> {
         let value = self.value;
-        self.handle.remove(how).map_err(|failed| NotRemoved {
-            handle: Instance {
-                handle: failed.handle,
-                value,
-            },
-            why: failed.why,
-        })
+        self.handle
+            .into_inner()
+            .remove(how)
+            .map_err(|failed| NotRemoved {
+                handle: Instance {
+                    handle: Entered::new(failed.handle),
+                    value,
+                },
+                why: failed.why,
+            })
     }
 
     /// Leaves the instance for as long as its step is installed.
@@ -320,7 +335,8 @@ impl<T> Instance<T> {
     /// # Context
     /// Any.
     pub fn keep(self) {
-        self.handle.keep();
+        let _in_kernel = enter();
+        self.handle.into_inner().keep();
     }
 }
 

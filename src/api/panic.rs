@@ -5,6 +5,7 @@
 pub use crate::kernel::{HookIsSet, PanicReport};
 
 use crate::kernel;
+use crate::kernel::entry::enter;
 
 /// Has a panic call `hook` once, after its report on the console and before the machine
 /// ends. A hook can't be replaced.
@@ -34,5 +35,6 @@ use crate::kernel;
 /// # Errors
 /// [`HookIsSet`] if a hook is set already; it stays.
 pub fn set_hook(hook: fn(&PanicReport<'_>)) -> Result<(), HookIsSet> {
+    let _in_kernel = enter();
     kernel::set_hook(hook)
 }

@@ -11,6 +11,7 @@
 
 use alloc::boxed::Box;
 
+use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::rcu;
 
@@ -51,6 +52,7 @@ pub fn read<R>(read_fn: impl FnOnce(&ReadGuard) -> R) -> R {
 /// # Panics
 /// In a section.
 pub fn synchronize() {
+    let _in_kernel = enter();
     kernel().grace_periods.synchronize(|late| {
         log::warn!("rcu: CPUs {late} hold up a grace period");
     });
@@ -71,6 +73,7 @@ pub fn synchronize() {
 /// not be held up calls this in a section ([`read`]). Callers with preemption off or IRQs
 /// masked, and callbacks, are never held up.
 pub fn call_rcu(call_fn: impl FnOnce() + Send + 'static) {
+    let _in_kernel = enter();
     kernel().grace_periods.call_rcu(call_fn);
 }
 
@@ -93,6 +96,7 @@ impl Callback {
     /// # Context
     /// As for [`call_rcu`].
     pub fn queue(self) {
+        let _in_kernel = enter();
         kernel().grace_periods.queue_callback(self.0);
     }
 }
@@ -104,6 +108,7 @@ impl Callback {
 /// Thread, preemption on; not in a callback. Waits as long as realtime threads keep a CPU
 /// that has callbacks from their thread.
 pub fn barrier() {
+    let _in_kernel = enter();
     kernel().grace_periods.barrier();
 }
 
@@ -113,6 +118,7 @@ pub fn barrier() {
 /// # Context
 /// Thread, preemption on. Waits as long as any other thread computes without such a pause.
 pub fn synchronize_tasks() {
+    let _in_kernel = enter();
     kernel().grace_periods.synchronize_tasks();
 }
 
@@ -121,5 +127,6 @@ pub fn synchronize_tasks() {
 /// # Context
 /// Any.
 pub fn stats() -> GraceStats {
+    let _in_kernel = enter();
     kernel().grace_periods.stats()
 }

@@ -8,6 +8,7 @@ use crate::api::hotplug::{InstallError, NotRemoved};
 use crate::cpu::CpuId;
 use crate::errno::Errno;
 use crate::hotplug::{self, NewService};
+use crate::kernel::entry::{Entered, enter};
 use crate::kernel::{Hw, kernel};
 use crate::sched::Class;
 
@@ -113,13 +114,17 @@ pub fn register_service<S: Service>(
     name: &'static str,
     service: S,
 ) -> Result<RegisteredService<S>, InstallError> {
+    let _in_kernel = enter();
     let service = Arc::new(service);
     let handle = kernel().hotplug.register_service(NewService {
         name,
         class: Class::Normal,
         service: Arc::new(adapter::Adapter(Arc::clone(&service))),
     })?;
-    Ok(RegisteredService { handle, service })
+    Ok(RegisteredService {
+        handle: Entered::new(handle),
+        service,
+    })
 }
 
 /// A service that is registered; it stands for its value. It can't be copied, and dropping it
@@ -129,7 +134,7 @@ pub fn register_service<S: Service>(
 /// If it is dropped where [`RegisteredService::remove`] returns an error or may not be called.
 #[must_use = "dropping it removes the service"]
 pub struct RegisteredService<S> {
-    handle: hotplug::ServiceHandle<Hw>,
+    handle: Entered<hotplug::ServiceHandle<Hw>>,
     service: Arc<S>,
 }
 
@@ -140,6 +145,7 @@ impl<S> RegisteredService<S> {
     /// # Context
     /// Any.
     pub fn wake(&self, cpu: CpuId) {
+        let _in_kernel = enter();
         self.handle.wake(cpu);
     }
 
@@ -152,14 +158,18 @@ impl<S> RegisteredService<S> {
     /// # Errors
     /// [`NotRemoved`], with the service.
     pub fn remove(self) -> Result<(), NotRemoved<RegisteredService<S>>> {
+        let _in_kernel = enter();
         let service = self.service;
-        self.handle.remove().map_err(|failed| NotRemoved {
-            handle: RegisteredService {
-                handle: failed.handle,
-                service,
-            },
-            why: failed.why,
-        })
+        self.handle
+            .into_inner()
+            .remove()
+            .map_err(|failed| NotRemoved {
+                handle: RegisteredService {
+                    handle: Entered::new(failed.handle),
+                    service,
+                },
+                why: failed.why,
+            })
     }
 
     /// Leaves the service registered for ever.
@@ -167,7 +177,8 @@ impl<S> RegisteredService<S> {
     /// # Context
     /// Any.
     pub fn keep(self) {
-        self.handle.keep();
+        let _in_kernel = enter();
+        self.handle.into_inner().keep();
     }
 }
 

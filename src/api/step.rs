@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::hotplug::{
     Callbacks, FallibleFn, InfallibleFn, NewStep, Passing, Place, StepHandle, StepName,
 };
+use crate::kernel::entry::{Entered, enter};
 use crate::kernel::{Hw, kernel};
 
 /// Builds a step that is passed on the control CPU on behalf of the CPU that comes or goes:
@@ -73,6 +74,7 @@ impl PrepareStep {
     ///
     /// [`cpus_read_lock`]: crate::api::hotplug::cpus_read_lock
     pub fn install(self) -> Result<Step, InstallError> {
+        let _in_kernel = enter();
         install(self.into_new(), Passing::Called, None)
     }
 
@@ -85,6 +87,7 @@ impl PrepareStep {
     /// # Errors
     /// [`InstallError`].
     pub fn install_nocalls(self) -> Result<Step, InstallError> {
+        let _in_kernel = enter();
         install(self.into_new(), Passing::Skipped, None)
     }
 
@@ -96,6 +99,7 @@ impl PrepareStep {
     /// # Errors
     /// [`InstallError`].
     pub fn install_nocalls_under(self, guard: &RegistrationGuard) -> Result<Step, InstallError> {
+        let _in_kernel = enter();
         install(self.into_new(), Passing::Skipped, Some(guard))
     }
 
@@ -170,6 +174,7 @@ impl EnableStep {
     /// # Errors
     /// [`InstallError`]; what was done is undone.
     pub fn install(self) -> Result<Step, InstallError> {
+        let _in_kernel = enter();
         install(self.into_new(), Passing::Called, None)
     }
 
@@ -182,6 +187,7 @@ impl EnableStep {
     /// # Errors
     /// [`InstallError`].
     pub fn install_nocalls(self) -> Result<Step, InstallError> {
+        let _in_kernel = enter();
         install(self.into_new(), Passing::Skipped, None)
     }
 
@@ -193,6 +199,7 @@ impl EnableStep {
     /// # Errors
     /// [`InstallError`].
     pub fn install_nocalls_under(self, guard: &RegistrationGuard) -> Result<Step, InstallError> {
+        let _in_kernel = enter();
         install(self.into_new(), Passing::Skipped, Some(guard))
     }
 
@@ -225,6 +232,7 @@ pub fn post_dead(
     name: &'static str,
     stop_fn: impl Fn(CpuId) + Send + Sync + 'static,
 ) -> Result<Step, InstallError> {
+    let _in_kernel = enter();
     let new = NewStep {
         name,
         place: Place::PostDead,
@@ -269,7 +277,7 @@ pub(super) fn install(
         Some(guard) => guard.0.install(new, how),
         None => kernel().hotplug.install(new, how),
     }
-    .map(Step)
+    .map(|handle| Step(Entered::new(handle)))
 }
 
 /// A step that is installed. It can't be copied, and dropping it removes the step as
@@ -278,7 +286,7 @@ pub(super) fn install(
 /// # Panics
 /// If it is dropped where [`Step::remove`] returns an error or may not be called.
 #[must_use = "dropping it removes the step"]
-pub struct Step(pub(super) StepHandle<Hw>);
+pub struct Step(pub(super) Entered<StepHandle<Hw>>);
 
 impl Step {
     /// Returns the step's name.
@@ -298,6 +306,7 @@ impl Step {
     /// # Errors
     /// [`NotRemoved`], with the step.
     pub fn remove(self) -> Result<(), NotRemoved<Step>> {
+        let _in_kernel = enter();
         self.remove_by(Passing::Called)
     }
 
@@ -309,14 +318,18 @@ impl Step {
     /// # Errors
     /// [`NotRemoved`], with the step.
     pub fn remove_nocalls(self) -> Result<(), NotRemoved<Step>> {
+        let _in_kernel = enter();
         self.remove_by(Passing::Skipped)
     }
 
     fn remove_by(self, how: Passing) -> Result<(), NotRemoved<Step>> {
-        self.0.remove(how).map_err(|failed| NotRemoved {
-            handle: Step(failed.handle),
-            why: failed.why,
-        })
+        self.0
+            .into_inner()
+            .remove(how)
+            .map_err(|failed| NotRemoved {
+                handle: Step(Entered::new(failed.handle)),
+                why: failed.why,
+            })
     }
 
     /// Leaves the step installed for ever.
@@ -324,7 +337,8 @@ impl Step {
     /// # Context
     /// Any.
     pub fn keep(self) {
-        self.0.keep();
+        let _in_kernel = enter();
+        self.0.into_inner().keep();
     }
 }
 

@@ -15,6 +15,7 @@
 //! The names are Linux's.
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::stop_machine;
 
@@ -102,6 +103,7 @@ pub fn stop_one_cpu<R: Send>(
     cpu: CpuId,
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<R, StopError> {
+    let _in_kernel = enter();
     kernel().stop_machine.stop_one_cpu(cpu, call_fn)
 }
 
@@ -139,6 +141,7 @@ impl StopWork {
 /// # Errors
 /// [`NowaitError`]: the CPU is not online, or the work is queued already.
 pub fn stop_one_cpu_nowait(cpu: CpuId, work: StopWork) -> Result<(), NowaitError> {
+    let _in_kernel = enter();
     kernel().stop_machine.stop_one_cpu_nowait(cpu, work.0)
 }
 
@@ -158,6 +161,7 @@ pub fn stop_two_cpus<R: Send>(
     other: CpuId,
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<R, StopError> {
+    let _in_kernel = enter();
     kernel().stop_machine.stop_two_cpus(cpu, other, call_fn)
 }
 
@@ -170,6 +174,7 @@ pub fn stop_two_cpus<R: Send>(
 /// # Panics
 /// With preemption off; if `call_fn` sleeps.
 pub fn stop_cpus(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
+    let _in_kernel = enter();
     let still = kernel().stop_machine.lock();
     kernel().stop_machine.stop_cpus(&still, cpus, &call_fn)
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::stop_machine::{self, StopError, StopReport, StopRequest};
 use crate::sync::IrqGuard;
@@ -33,6 +34,7 @@ impl CancelToken {
     /// # Context
     /// Any, an interrupt handler included.
     pub fn cancel(&self) {
+        let _in_kernel = enter();
         self.0.cancel();
     }
 
@@ -154,6 +156,7 @@ impl<'a> Stop<'a> {
         self,
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
+        let _in_kernel = enter();
         self.locked(|still, request| kernel().stop_machine.stop(still, request, call_fn))
     }
 
@@ -173,6 +176,7 @@ impl<'a> Stop<'a> {
         cpus: &CpuMask,
         call_fn: impl Fn(CpuId) + Sync,
     ) -> Result<StopReport, StopError> {
+        let _in_kernel = enter();
         self.locked(|still, request| {
             kernel()
                 .stop_machine

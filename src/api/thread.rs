@@ -19,6 +19,7 @@ use core::time::Duration;
 
 use crate::api::handle::assert_is_for_programs;
 use crate::cpu::{CpuId, CpuMask};
+use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::lock::Mutex;
@@ -114,6 +115,7 @@ impl Builder {
         self,
         body: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, SpawnError> {
+        let _in_kernel = enter();
         sched::JoinHandle::start(body, |body| self.start(body)).map(JoinHandle)
     }
 
@@ -133,6 +135,7 @@ impl Builder {
         scope: &'scope Scope<'scope, '_>,
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
+        let _in_kernel = enter();
         let handle = sched::JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
             // SAFETY: only the lifetime changes. `scope` doesn't return before the thread has
             // ended, so everything that `work` borrows lives until then. By then the thread
@@ -239,6 +242,7 @@ pub fn current() -> Thread {
 /// # Context
 /// Thread, preemption on.
 pub fn park() {
+    let _in_kernel = enter();
     kernel().sched.wait_permit(Instant::FOREVER);
 }
 
@@ -247,6 +251,7 @@ pub fn park() {
 /// # Context
 /// Thread, preemption on.
 pub fn park_timeout(time: Duration) -> bool {
+    let _in_kernel = enter();
     kernel().sched.wait_permit(Hw::deadline(time))
 }
 
@@ -263,6 +268,7 @@ pub fn sleep(time: Duration) {
 /// # Context
 /// Thread, preemption on.
 pub fn sleep_until(at: Instant) {
+    let _in_kernel = enter();
     kernel().sched.sleep_until(at);
 }
 
@@ -272,7 +278,39 @@ pub fn sleep_until(at: Instant) {
 /// # Context
 /// Thread, preemption on.
 pub fn yield_now() {
+    let _in_kernel = enter();
     kernel().sched.yield_now();
+}
+
+/// Calls `read_fn`, a section in which the program uses what a stop of the machine that flushes
+/// preempted threads may change: such a stop waits until the section has ended, or the thread
+/// sleeps in it.
+///
+/// Elsewhere in the program's own code a thread is not waited for, so that a loop doesn't hold
+/// up a stop. In the functions of this crate it is. Nests.
+///
+/// # Context
+/// Thread, for sections that end soon: a stop that flushes waits for them.
+#[inline]
+pub fn no_flush<R>(read_fn: impl FnOnce() -> R) -> R {
+    let _in_kernel = enter();
+    read_fn()
+}
+
+/// Says that the running thread has no reference now to anything that may be removed when no
+/// thread uses it any more: neither a stop that flushes preempted threads nor
+/// [`rcu::synchronize_tasks`](crate::api::rcu::synchronize_tasks) waits for this thread because
+/// of what it did before. For a long section of [`no_flush`], and for a loop that neither sleeps
+/// nor yields.
+///
+/// # Context
+/// Thread, preemption on: if a flush is under way the thread gives its CPU away.
+///
+/// # Panics
+/// With preemption off or IRQs masked.
+pub fn quiescent() {
+    let _in_kernel = enter();
+    kernel().sched.quiescent();
 }
 
 /// Lets realtime threads have each CPU for `runtime` of each second, while ordinary threads
@@ -288,6 +326,7 @@ pub fn yield_now() {
 /// # Context
 /// Any.
 pub fn set_realtime_runtime(runtime: Option<Duration>) {
+    let _in_kernel = enter();
     kernel().sched.set_realtime_runtime(runtime);
 }
 
@@ -313,6 +352,7 @@ pub fn realtime_runtime() -> Option<Duration> {
 /// A thread that has forgotten the guard ([`core::mem::forget`]) panics at its end: its CPU
 /// could never be taken offline any more.
 pub fn migrate_disable() -> MigrateGuard {
+    let _in_kernel = enter();
     MigrateGuard::new(kernel().sched.migrate_disable())
 }
 
@@ -358,6 +398,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
+        let _in_kernel = enter();
         let thread = Arc::clone(self.handle.thread());
         let value = self.handle.join();
         // The thread leaves the list, so that the scope doesn't wait for it: in the validator
@@ -394,12 +435,13 @@ impl<T> ScopedJoinHandle<'_, T> {
 /// In a debug build, if the caller holds a lock that one of those threads takes.
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
+    let in_kernel = enter();
     let scope = Scope {
         threads: Mutex::new(Vec::new()),
         _scope: PhantomData,
         _env: PhantomData,
     };
-    let result = body(&scope);
+    let result = in_kernel.call_app(|| body(&scope));
     // A thread of the scope may start another one, so the list is read until it is empty.
     let next = || scope.threads.lock().pop();
     while let Some(member) = next() {

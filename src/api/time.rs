@@ -12,6 +12,7 @@ use core::ops::{Add, AddAssign, Sub};
 use core::time::Duration;
 
 use crate::kernel::Hw;
+use crate::kernel::entry::{Entered, enter};
 use crate::platform::Platform;
 use crate::sched;
 
@@ -20,7 +21,7 @@ pub use crate::time::{Frequency, Instant};
 /// A function that is called at an instant, once or periodically. Dropping the timer cancels
 /// it, and drops the function with all that it owns, in the thread that drops the timer. The
 /// drop waits as [`Timer::cancel`] does, and panics where that does.
-pub struct Timer(sched::Timer<Hw>);
+pub struct Timer(Entered<sched::Timer<Hw>>);
 
 impl Timer {
     /// Returns a timer that is not set. `call_fn` is called in an interrupt handler
@@ -30,7 +31,7 @@ impl Timer {
     /// # Context
     /// Any; allocates.
     pub fn new(call_fn: impl Fn() + Send + Sync + 'static) -> Timer {
-        Timer(sched::Timer::new(call_fn))
+        Timer(Entered::new(sched::Timer::new(call_fn)))
     }
 
     /// Sets the timer: its function is called once, at `at` or as soon after that as
@@ -41,6 +42,7 @@ impl Timer {
     /// Any.
     #[inline]
     pub fn start(&self, at: Instant) {
+        let _in_kernel = enter();
         self.0.start(at);
     }
 
@@ -54,6 +56,7 @@ impl Timer {
     /// If `period` is less than a tick of the counter.
     #[inline]
     pub fn start_periodic(&self, first: Instant, period: Duration) {
+        let _in_kernel = enter();
         self.0.start_periodic(first, period);
     }
 
@@ -73,6 +76,7 @@ impl Timer {
     /// Any, the timer's own function included.
     #[inline]
     pub fn try_cancel(&self) -> bool {
+        let _in_kernel = enter();
         self.0.try_cancel()
     }
 
@@ -88,6 +92,7 @@ impl Timer {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn cancel(&self) -> bool {
+        let _in_kernel = enter();
         self.0.cancel()
     }
 }

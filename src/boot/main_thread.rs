@@ -8,7 +8,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{BatchError, CpuUpError};
 use crate::kernel::{Hw, console, exit, kernel, log_boot_walk, log_walk};
 use crate::platform::Platform;
-use crate::sched::Class;
+use crate::sched::{Class, run_app};
 use crate::sync::Once;
 use crate::time::Instant;
 
@@ -39,7 +39,7 @@ fn main() {
     start_rcu();
     bring_up_others();
     console::enable_input();
-    let status = stillpoint_main();
+    let status = run_app::<Hw, _>(stillpoint_main);
     exit(status.into());
 }
 

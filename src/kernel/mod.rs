@@ -8,6 +8,7 @@
 mod areas;
 pub(crate) mod console;
 mod cpu_power;
+pub(crate) mod entry;
 pub(crate) mod exit;
 pub(crate) mod heap;
 mod hw;

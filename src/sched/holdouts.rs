@@ -1,6 +1,7 @@
 //! Holdouts: threads that are running, or that were preempted and have not since slept,
 //! parked, yielded or ended. Code that wants to remove something that such a thread may
-//! still use waits until each of them has given its CPU away by itself.
+//! still use waits until each of them has given its CPU away by itself. Here a thread counts
+//! that was preempted in the application's own code, too.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +21,7 @@ impl<P: SchedHost> Scheduler<P> {
                     thread.state(),
                     ThreadState::Running | ThreadState::Blocking | ThreadState::Parking
                 );
-                let holds = (on_cpu || thread.is_marked_racy()) && !core::ptr::eq(thread, me);
+                let holds = (on_cpu || thread.was_preempted_racy()) && !core::ptr::eq(thread, me);
                 thread.set_holdout(holds);
                 holds
             })

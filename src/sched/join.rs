@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use crate::sched::{SchedHost, SpawnError, Thread};
+use crate::sched::{SchedHost, SpawnError, Thread, run_app};
 use crate::sync::{LockMap, SpinLock};
 
 /// Where a thread leaves its value.
@@ -44,7 +44,7 @@ impl<T: Send, P: SchedHost> JoinHandle<T, P> {
         let its_work = work.same();
         let thread = spawn_fn(Box::new(move || {
             let working = its_work.work::<P>();
-            let result = body();
+            let result = run_app::<P, T>(body);
             drop(working);
             *slot.lock() = Some(result);
         }))?;

@@ -168,6 +168,12 @@ impl<P: SchedHost> Scheduler<P> {
     /// takes no `Arc`.
     #[inline]
     pub fn with_current<R>(&self, look_fn: impl FnOnce(&Thread<P>) -> R) -> R {
+        Self::with_running(look_fn)
+    }
+
+    /// Does as [`Scheduler::with_current`], for a caller that hasn't the scheduler at hand.
+    #[inline]
+    pub(crate) fn with_running<R>(look_fn: impl FnOnce(&Thread<P>) -> R) -> R {
         let me = Self::current_address();
         // SAFETY: its run queue holds a count of the running thread while it runs,
         // and it runs until `look_fn` has returned.

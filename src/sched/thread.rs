@@ -13,6 +13,7 @@ use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::{
     Completion, HeldAddRemoveLock, HeldCpusLock, HeldRwLocks, Lenders, Place,
 };
+use crate::sched::marks::Marks;
 use crate::sched::permit::Permit;
 use crate::sched::share::Share;
 use crate::sched::urgency::Urgency;
@@ -24,10 +25,6 @@ use crate::sync::{LockMap, Once, SpinLock};
 /// Bits of `Thread::queued`: the thread is in a run queue, and was movable when it came.
 const QUEUED: u8 = 1;
 const MOVABLE: u8 = 2;
-
-/// Bits of `Thread::unfinished`.
-const MARKED: u32 = 1;
-const HOLDOUT: u32 = 2;
 
 /// The function that a thread runs.
 pub(crate) type Body = Box<dyn FnOnce() + Send>;
@@ -95,11 +92,8 @@ pub struct Thread<P: SchedHost> {
     /// The `RwLock`s that the thread holds for reading. Relaxed: only the thread uses
     /// it.
     pub(crate) rw_locks: HeldRwLocks,
-    /// [`MARKED`]: the thread lost the CPU other than by its own sleep, park, yield or
-    /// exit, and has not done one of those since. [`HOLDOUT`]: a caller of
-    /// `note_holdouts` waits until the thread has. Both are in one word, so that one
-    /// store clears them. Relaxed: run-queue lock.
-    unfinished: AtomicU32,
+    /// How the thread left its CPU last, and whether it runs the application's own code.
+    pub(super) marks: Marks,
     /// The thread's state, and whether it has been asked to park.
     pub(crate) block_state: BlockState,
     /// The saved registers. Set once, before the thread runs for the first time.
@@ -152,7 +146,7 @@ impl<P: SchedHost> Thread<P> {
             cpus_lock: HeldCpusLock::new(),
             add_remove_lock: HeldAddRemoveLock::new(),
             rw_locks: HeldRwLocks::new(),
-            unfinished: AtomicU32::new(0),
+            marks: Marks::new(),
             block_state: BlockState::new(state),
             context: Once::new(),
             body: SpinLock::new(body),
@@ -335,50 +329,6 @@ impl<P: SchedHost> Thread<P> {
 
     pub(crate) fn set_slice_left(&self, ticks: u64) {
         self.slice_left.store(ticks, Ordering::Relaxed);
-    }
-
-    /// Returns whether the thread was preempted when it last left its CPU, as of a
-    /// moment ago.
-    #[inline]
-    pub fn is_marked_racy(&self) -> bool {
-        self.unfinished.load(Ordering::Relaxed) & MARKED != 0
-    }
-
-    /// Records that the thread leaves its CPU because it was preempted.
-    ///
-    /// # Context
-    /// Under the run-queue lock.
-    #[inline]
-    pub(crate) fn leaves_preempted(&self) {
-        let unfinished = self.unfinished.load(Ordering::Relaxed) | MARKED;
-        self.unfinished.store(unfinished, Ordering::Relaxed);
-    }
-
-    /// Records that the thread leaves its CPU by itself.
-    ///
-    /// # Context
-    /// Under the run-queue lock.
-    #[inline]
-    pub(crate) fn leaves_by_itself(&self) {
-        self.unfinished.store(0, Ordering::Relaxed);
-    }
-
-    /// Returns whether the thread is a recorded holdout.
-    ///
-    /// # Context
-    /// Under the run-queue lock.
-    pub(super) fn is_holdout(&self) -> bool {
-        self.unfinished.load(Ordering::Relaxed) & HOLDOUT != 0
-    }
-
-    /// Records whether the thread is a holdout.
-    ///
-    /// # Context
-    /// Under the run-queue lock.
-    pub(super) fn set_holdout(&self, holdout: bool) {
-        let others = self.unfinished.load(Ordering::Relaxed) & !HOLDOUT;
-        let bit = if holdout { HOLDOUT } else { 0 };
-        self.unfinished.store(others | bit, Ordering::Relaxed);
     }
 
     /// Returns the thread's state a moment ago, for display.

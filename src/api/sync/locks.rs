@@ -2,6 +2,7 @@
 
 use crate::api::sync::{Nesting, changes, reads};
 use crate::kernel::Hw;
+use crate::kernel::entry::{Entered, enter};
 use crate::sched::lock;
 use crate::time::Instant;
 
@@ -32,7 +33,8 @@ impl<T> Mutex<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard(self.0.lock())
+        let _in_kernel = enter();
+        MutexGuard::new(self.0.lock())
     }
 
     /// Does as [`Mutex::lock`] for a thread that may hold other mutexes of the same
@@ -54,7 +56,8 @@ impl<T> Mutex<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_nested(&self, nesting: Nesting) -> MutexGuard<'_, T> {
-        MutexGuard(self.0.lock_nested(nesting))
+        let _in_kernel = enter();
+        MutexGuard::new(self.0.lock_nested(nesting))
     }
 
     /// Does as [`Mutex::lock`], but waits no longer than until `at`. Returns `None` then.
@@ -67,7 +70,8 @@ impl<T> Mutex<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_until(&self, at: Instant) -> Option<MutexGuard<'_, T>> {
-        self.0.lock_until(at).map(MutexGuard)
+        let _in_kernel = enter();
+        self.0.lock_until(at).map(MutexGuard::new)
     }
 
     /// Takes the mutex if it is free. Returns `None` if it is not.
@@ -77,14 +81,27 @@ impl<T> Mutex<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.0.try_lock().map(MutexGuard)
+        let _in_kernel = enter();
+        self.0.try_lock().map(MutexGuard::new)
     }
 }
 
 /// A [`Mutex`] is held while this exists. Not `Send`: the thread that took the mutex opens
 /// it.
 #[must_use]
-pub struct MutexGuard<'a, T>(pub(super) lock::MutexGuard<'a, T, Hw>);
+pub struct MutexGuard<'a, T>(Entered<lock::MutexGuard<'a, T, Hw>>);
+
+impl<'a, T> MutexGuard<'a, T> {
+    #[inline]
+    pub(super) fn new(guard: lock::MutexGuard<'a, T, Hw>) -> MutexGuard<'a, T> {
+        MutexGuard(Entered::new(guard))
+    }
+
+    #[inline]
+    pub(super) fn into_inner(self) -> lock::MutexGuard<'a, T, Hw> {
+        self.0.into_inner()
+    }
+}
 
 changes!(MutexGuard);
 
@@ -115,7 +132,8 @@ impl<T> RwLock<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        RwLockReadGuard(self.0.read())
+        let _in_kernel = enter();
+        RwLockReadGuard(Entered::new(self.0.read()))
     }
 
     /// Does as [`RwLock::read`] for a thread that may hold other locks of the same
@@ -129,7 +147,8 @@ impl<T> RwLock<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_nested(&self, nesting: Nesting) -> RwLockReadGuard<'_, T> {
-        RwLockReadGuard(self.0.read_nested(nesting))
+        let _in_kernel = enter();
+        RwLockReadGuard(Entered::new(self.0.read_nested(nesting)))
     }
 
     /// Takes the lock for writing; sleeps until it is free.
@@ -142,7 +161,8 @@ impl<T> RwLock<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        RwLockWriteGuard(self.0.write())
+        let _in_kernel = enter();
+        RwLockWriteGuard(Entered::new(self.0.write()))
     }
 
     /// Does as [`RwLock::write`] for a thread that may hold other locks of the same
@@ -156,19 +176,20 @@ impl<T> RwLock<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_nested(&self, nesting: Nesting) -> RwLockWriteGuard<'_, T> {
-        RwLockWriteGuard(self.0.write_nested(nesting))
+        let _in_kernel = enter();
+        RwLockWriteGuard(Entered::new(self.0.write_nested(nesting)))
     }
 }
 
 /// An [`RwLock`] is held for reading while this exists. Not `Send`.
 #[must_use]
-pub struct RwLockReadGuard<'a, T>(lock::ReadGuard<'a, T, Hw>);
+pub struct RwLockReadGuard<'a, T>(Entered<lock::ReadGuard<'a, T, Hw>>);
 
 reads!(RwLockReadGuard);
 
 /// An [`RwLock`] is held for writing while this exists. Not `Send`.
 #[must_use]
-pub struct RwLockWriteGuard<'a, T>(lock::WriteGuard<'a, T, Hw>);
+pub struct RwLockWriteGuard<'a, T>(Entered<lock::WriteGuard<'a, T, Hw>>);
 
 changes!(RwLockWriteGuard);
 
@@ -205,7 +226,8 @@ impl<T> Once<T> {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn call_once(&self, make_fn: impl FnOnce() -> T) -> &T {
-        self.0.call_once(make_fn)
+        let in_kernel = enter();
+        self.0.call_once(|| in_kernel.call_app(make_fn))
     }
 }
 

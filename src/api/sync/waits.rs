@@ -2,6 +2,7 @@
 
 use crate::api::sync::MutexGuard;
 use crate::kernel::Hw;
+use crate::kernel::entry::enter;
 use crate::sched::lock;
 use crate::time::Instant;
 
@@ -28,7 +29,8 @@ impl Condvar {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        MutexGuard(self.0.wait(guard.0))
+        let _in_kernel = enter();
+        MutexGuard::new(self.0.wait(guard.into_inner()))
     }
 
     /// Does as [`Condvar::wait`], but waits no longer than until `at`. Also returns
@@ -43,8 +45,9 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         at: Instant,
     ) -> (MutexGuard<'a, T>, bool) {
-        let (guard, notified) = self.0.wait_until(guard.0, at);
-        (MutexGuard(guard), notified)
+        let _in_kernel = enter();
+        let (guard, notified) = self.0.wait_until(guard.into_inner(), at);
+        (MutexGuard::new(guard), notified)
     }
 
     /// Waits as [`Condvar::wait`] does, again and again, until `wait_fn` returns false.
@@ -56,9 +59,11 @@ impl Condvar {
     pub fn wait_while<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
-        wait_fn: impl FnMut(&mut T) -> bool,
+        mut wait_fn: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, T> {
-        MutexGuard(self.0.wait_while(guard.0, wait_fn))
+        let in_kernel = enter();
+        let wait_fn = |value: &mut T| in_kernel.call_app(|| wait_fn(value));
+        MutexGuard::new(self.0.wait_while(guard.into_inner(), wait_fn))
     }
 
     /// Wakes the thread that has waited longest.
@@ -67,6 +72,7 @@ impl Condvar {
     /// Any.
     #[inline]
     pub fn notify_one(&self) {
+        let _in_kernel = enter();
         self.0.notify_one();
     }
 
@@ -76,6 +82,7 @@ impl Condvar {
     /// Any.
     #[inline]
     pub fn notify_all(&self) {
+        let _in_kernel = enter();
         self.0.notify_all();
     }
 }
@@ -106,6 +113,7 @@ impl Completion {
     /// Any.
     #[inline]
     pub fn complete(&self) {
+        let _in_kernel = enter();
         self.0.complete();
     }
 
@@ -115,6 +123,7 @@ impl Completion {
     /// Any.
     #[inline]
     pub fn complete_all(&self) {
+        let _in_kernel = enter();
         self.0.complete_all();
     }
 
@@ -127,6 +136,7 @@ impl Completion {
     /// If a thread waits.
     #[inline]
     pub fn reset(&self) {
+        let _in_kernel = enter();
         self.0.reset();
     }
 
@@ -136,6 +146,7 @@ impl Completion {
     /// Any.
     #[inline]
     pub fn try_wait(&self) -> bool {
+        let _in_kernel = enter();
         self.0.try_wait()
     }
 
@@ -146,6 +157,7 @@ impl Completion {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait(&self) {
+        let _in_kernel = enter();
         self.0.wait();
     }
 
@@ -156,8 +168,9 @@ impl Completion {
     /// Thread, preemption on.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn wait_patiently(&self, late_fn: impl FnMut()) {
-        self.0.wait_patiently(late_fn);
+    pub fn wait_patiently(&self, mut late_fn: impl FnMut()) {
+        let in_kernel = enter();
+        self.0.wait_patiently(|| in_kernel.call_app(&mut late_fn));
     }
 
     /// Waits for a completion until `at`, and takes it. Returns whether it got one.
@@ -167,6 +180,7 @@ impl Completion {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant) -> bool {
+        let _in_kernel = enter();
         self.0.wait_until(at)
     }
 }
@@ -199,6 +213,7 @@ impl Semaphore {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire(&self) {
+        let _in_kernel = enter();
         self.0.acquire();
     }
 
@@ -208,6 +223,7 @@ impl Semaphore {
     /// Any.
     #[inline]
     pub fn try_acquire(&self) -> bool {
+        let _in_kernel = enter();
         self.0.try_acquire()
     }
 
@@ -217,6 +233,7 @@ impl Semaphore {
     /// Any.
     #[inline]
     pub fn release(&self) {
+        let _in_kernel = enter();
         self.0.release();
     }
 }
@@ -250,6 +267,7 @@ impl WaitQueue {
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant, ready_fn: impl FnMut() -> bool) -> bool {
+        let _in_kernel = enter();
         self.0.wait_until(at, ready_fn)
     }
 
@@ -259,6 +277,7 @@ impl WaitQueue {
     /// Any.
     #[inline]
     pub fn wake_one(&self) {
+        let _in_kernel = enter();
         self.0.wake_one();
     }
 
@@ -268,6 +287,7 @@ impl WaitQueue {
     /// Any.
     #[inline]
     pub fn wake_all(&self) {
+        let _in_kernel = enter();
         self.0.wake_all();
     }
 }

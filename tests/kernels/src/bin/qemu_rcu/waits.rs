@@ -205,7 +205,7 @@ pub(crate) fn tasks(ktap: &mut Ktap) {
         begun();
         until(go);
     });
-    let marked = is_alone() || preempt_for_good(|| computes.thread().inner().is_marked_racy());
+    let marked = is_alone() || preempt_for_good(|| computes.thread().inner().was_preempted_racy());
     let ended = computes.thread();
     let body = move || {
         rcu::synchronize_tasks();

@@ -1,0 +1,98 @@
+//! Whether a thread runs the application's own code, which a flush doesn't wait for.
+//!
+//! A kernel without user mode doesn't see where an application's code ends and its own
+//! begins: both run at the same level, in one thread. So each public function of the kernel
+//! says it.
+//!
+//! ```text
+//!   the application          a public function             what it calls back
+//!   ───────────────          ─────────────────             ──────────────────
+//!   in_app ── InKernel::enter ──► not in_app ── call_app ──► in_app, if it was
+//!     ▲                              │  ▲                       │
+//!     └────────── drop ──────────────┘  └───────── returns ─────┘
+//! ```
+//! A thread that is preempted in the application's code is not *marked*: it holds no
+//! reference to anything of the kernel's. [`flush`](crate::sched::flush) waits for marked
+//! threads only, so a loop of an application doesn't hold it up.
+//!
+//! # Invariants
+//! - **only-owner-enters**: only the running thread itself, or a handler that interrupts it
+//!   on its CPU, changes `in_app`. A handler restores what it found, so a change need not be
+//!   one access.
+//! - **kernel-threads-never**: a thread that the kernel starts for itself never carries
+//!   `in_app`. [`run_app`] alone sets it where it was not set before, around the body of a
+//!   program's thread.
+//! - **back-then-look**: a thread that has returned to the application's code sets `in_app`
+//!   first, and looks then whether its CPU flushes. An interrupt that comes before that sees
+//!   it inside the kernel and leaves work for the look; one that comes after it sees it in
+//!   the application, and takes the CPU.
+
+#![forbid(unsafe_code)]
+
+use core::marker::PhantomData;
+
+use crate::sched::{SchedHost, Scheduler, Thread};
+
+/// The running thread is inside the kernel while this exists. Nests.
+///
+/// Not `Send`: it is about the thread that made it.
+#[must_use]
+#[derive(Debug)]
+pub struct InKernel<P: SchedHost> {
+    was_in_app: bool,
+    _not_send: PhantomData<(*const (), P)>,
+}
+
+impl<P: SchedHost> InKernel<P> {
+    /// Says that the running thread has entered a public function of the kernel, or, for
+    /// `no_flush`, a section of the application that a flush waits for.
+    ///
+    /// # Context
+    /// Any. In an interrupt handler it is about the interrupted thread, which is inside the
+    /// kernel then already.
+    #[inline]
+    pub fn enter() -> Self {
+        InKernel {
+            was_in_app: set::<P>(false),
+            _not_send: PhantomData,
+        }
+    }
+
+    /// Calls `app_fn`, which is the application's, as if it were called from where the
+    /// kernel was entered.
+    #[inline]
+    pub fn call_app<R>(&self, app_fn: impl FnOnce() -> R) -> R {
+        if self.was_in_app {
+            run_app::<P, R>(app_fn)
+        } else {
+            app_fn()
+        }
+    }
+}
+
+impl<P: SchedHost> Drop for InKernel<P> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.was_in_app {
+            set::<P>(true);
+        }
+    }
+}
+
+/// Calls `app_fn`, code of an application, with `in_app` set (kernel-threads-never).
+///
+/// # Context
+/// Thread.
+#[inline]
+pub fn run_app<P: SchedHost, R>(app_fn: impl FnOnce() -> R) -> R {
+    set::<P>(true);
+    let result = app_fn();
+    set::<P>(false);
+    result
+}
+
+/// Sets whether the running thread is in the application's code. Returns whether it was.
+#[inline]
+fn set<P: SchedHost>(in_app: bool) -> bool {
+    Scheduler::<P>::with_running(|me: &Thread<P>| me.set_in_app(in_app))
+}
