@@ -88,6 +88,7 @@ const BEHIND_THE_DOOR: &[&[&str]] = &[
 const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["sync"],
     &["platform"],
+    &["sched", "itself"],
     &["sched", "links"],
     &["sched", "scheduler"],
     &["smp", "call"],

@@ -17,6 +17,8 @@ mod checks;
 mod classes;
 #[path = "host_policy/driver.rs"]
 mod driver;
+#[path = "host_policy/flush.rs"]
+mod flush;
 #[path = "host_policy/platform.rs"]
 mod platform;
 #[path = "host_policy/races.rs"]
@@ -102,6 +104,36 @@ fn the_most_urgent_run_and_none_waits_beside_an_idle_cpu() {
 #[test]
 fn the_most_urgent_run_when_preemption_is_allowed_again() {
     with_seeds(2, |seed| none_waits_in_vain(seed, true));
+}
+
+#[test]
+fn a_flush_ends_when_no_thread_is_marked() {
+    with_seeds(2, flush::random_loads_are_flushed);
+}
+
+#[test]
+fn a_flush_runs_stoppers_and_marked_threads_only() {
+    flush::only_marked_threads_run();
+}
+
+#[test]
+fn a_flush_does_not_wait_for_application_code() {
+    flush::application_code_holds_nothing_up();
+}
+
+#[test]
+fn a_thread_that_says_it_is_quiescent_is_not_waited_for() {
+    flush::quiescent_threads_give_way();
+}
+
+#[test]
+fn a_holdout_that_says_it_is_quiescent_is_none() {
+    flush::quiescent_holdouts_are_done();
+}
+
+#[test]
+fn what_holds_a_flush_up_is_named() {
+    flush::holders_are_named();
 }
 
 #[test]

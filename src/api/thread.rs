@@ -282,15 +282,15 @@ pub fn yield_now() {
     kernel().sched.yield_now();
 }
 
-/// Calls `read_fn`, a section in which the program uses what a stop of the machine that flushes
-/// preempted threads may change: such a stop waits until the section has ended, or the thread
-/// sleeps in it.
+/// Calls `read_fn`, a section in which the program uses what is only changed when preempted
+/// threads have been flushed: a flush waits until the section has ended, or the thread sleeps in
+/// it.
 ///
 /// Elsewhere in the program's own code a thread is not waited for, so that a loop doesn't hold
-/// up a stop. In the functions of this crate it is. Nests.
+/// a flush up. In the functions of this crate it is. Nests.
 ///
 /// # Context
-/// Thread, for sections that end soon: a stop that flushes waits for them.
+/// Thread. For sections that end soon: while a flush waits, nothing else runs on this CPU.
 #[inline]
 pub fn no_flush<R>(read_fn: impl FnOnce() -> R) -> R {
     let _in_kernel = enter();
@@ -298,7 +298,7 @@ pub fn no_flush<R>(read_fn: impl FnOnce() -> R) -> R {
 }
 
 /// Says that the running thread has no reference now to anything that may be removed when no
-/// thread uses it any more: neither a stop that flushes preempted threads nor
+/// thread uses it any more: neither a flush of preempted threads nor
 /// [`rcu::synchronize_tasks`](crate::api::rcu::synchronize_tasks) waits for this thread because
 /// of what it did before. For a long section of [`no_flush`], and for a loop that neither sleeps
 /// nor yields.

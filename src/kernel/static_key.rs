@@ -5,6 +5,7 @@
 //! (`one-change-at-a-time` of [`patch`](crate::patch)).
 
 use crate::arch::aarch64::{hint, image, text};
+use crate::kernel::entry::enter;
 use crate::kernel::{Hw, Kernel, kernel};
 use crate::patch::{Change, Key, KeyError, Keys};
 use crate::stop_machine::{StopMutexGuard, StopRequest};
@@ -151,6 +152,7 @@ impl<const ON: bool> StaticKey<ON> {
 /// # Panics
 /// As for [`StaticKey::enable`].
 pub fn change(changes: &[Change]) -> Result<(), KeyError> {
+    let _in_kernel = enter();
     let held = kernel().hotplug.cpus_read_lock_checked();
     let _held = held.map_err(|_| KeyError::WouldDeadlock)?;
     let still = kernel().stop_machine.lock();

@@ -34,6 +34,9 @@ pub enum PreemptWork {
     /// Finish the switch away from the previous thread. The next thread does that before
     /// anything else.
     Previous = 4,
+    /// Look at the run queue when the running thread returns from the kernel to the code of
+    /// its application: the CPU flushes, and such a thread doesn't keep it.
+    Flush = 8,
 }
 
 /// No stack is left for a thread.

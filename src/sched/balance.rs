@@ -95,6 +95,9 @@ impl<P: SchedHost> Scheduler<P> {
     /// Returns whether there was one.
     #[inline(never)] // So that `publish`, which seldom comes here, stays small.
     fn call_helper(&self, cpu: CpuId, queue: &RunQueue<P>) -> bool {
+        if self.flush.is_on() {
+            return false; // No CPU may take one (`marked-stay` of `flush`).
+        }
         let idle = self.map.idle_of(|word| P::masks().active_word(word));
         if idle.is_empty() {
             return false; // A CPU that is off is idle too, and would have all threads looked at.
@@ -117,6 +120,9 @@ impl<P: SchedHost> Scheduler<P> {
         if queue.runs_stopper() {
             queue.reported = queue.reported.of_stopped(); // (stops-move-nothing)
             return;
+        }
+        if self.flush.is_on() {
+            return; // (`marked-stay` of `flush`)
         }
         let among = |word| thread.affinity.word(word) & P::masks().active_word(word);
         if self.map.any_idle()
@@ -191,6 +197,9 @@ impl<P: SchedHost> Scheduler<P> {
     fn pull_from(&self, from: CpuId, cpu: CpuId, level: usize, here: &IrqGuard<P>) -> bool {
         let (thread, turned) = {
             let mut queue = self.queue(from).lock_masked(here);
+            if self.flush.is_on() {
+                return false; // (`marked-stay` of `flush`)
+            }
             let may_come = |thread: &Thread<P>| thread.is_movable() && thread.may_run_on(cpu);
             let mut thread = queue.ready.take_first_realtime(level, may_come);
             if thread.is_none() && level > NORMAL_LEVEL {
@@ -281,6 +290,9 @@ impl<P: SchedHost> Scheduler<P> {
         let mut queue = self.queue(from).lock_masked(masked);
         if queue.should_preempt() {
             return None; // That CPU is about to switch, and looks then.
+        }
+        if self.flush.is_on() {
+            return None; // (`marked-stay` of `flush`)
         }
         let mut to = None;
         let thread = queue.ready.take_first_realtime(NORMAL_LEVEL, |thread| {
@@ -405,6 +417,9 @@ impl<P: SchedHost> Scheduler<P> {
         let cpus = P::masks().possible().count();
         let begin = queue.probe;
         queue.probe = (begin + PROBES) % cpus;
+        if self.flush.is_on() {
+            return None; // (`marked-stay` of `flush`)
+        }
         let (thread, at) = queue.first_waiting()?;
         let lags = distances.lags(thread.share.weight(), load);
 

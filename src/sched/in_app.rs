@@ -29,9 +29,9 @@
 
 #![forbid(unsafe_code)]
 
-use core::marker::PhantomData;
-
-use crate::sched::{SchedHost, Scheduler, Thread};
+use crate::platform::PreemptWork;
+use crate::sched::SchedHost;
+use crate::sched::itself::Itself;
 
 /// The running thread is inside the kernel while this exists. Nests.
 ///
@@ -39,8 +39,8 @@ use crate::sched::{SchedHost, Scheduler, Thread};
 #[must_use]
 #[derive(Debug)]
 pub struct InKernel<P: SchedHost> {
-    was_in_app: bool,
-    _not_send: PhantomData<(*const (), P)>,
+    /// The thread, if it was in the application's code. So only the way in has to find it.
+    back_in_app: Option<Itself<P>>,
 }
 
 impl<P: SchedHost> InKernel<P> {
@@ -52,17 +52,19 @@ impl<P: SchedHost> InKernel<P> {
     /// kernel then already.
     #[inline]
     pub fn enter() -> Self {
-        InKernel {
-            was_in_app: set::<P>(false),
-            _not_send: PhantomData,
-        }
+        let me = Itself::running();
+        let back_in_app = me.is_in_app().then(|| {
+            me.set_in_app(false);
+            me
+        });
+        InKernel { back_in_app }
     }
 
     /// Calls `app_fn`, which is the application's, as if it were called from where the
     /// kernel was entered.
     #[inline]
     pub fn call_app<R>(&self, app_fn: impl FnOnce() -> R) -> R {
-        if self.was_in_app {
+        if self.back_in_app.is_some() {
             run_app::<P, R>(app_fn)
         } else {
             app_fn()
@@ -73,8 +75,11 @@ impl<P: SchedHost> InKernel<P> {
 impl<P: SchedHost> Drop for InKernel<P> {
     #[inline]
     fn drop(&mut self) {
-        if self.was_in_app {
-            set::<P>(true);
+        if let Some(me) = &self.back_in_app {
+            me.set_in_app(true);
+            if P::has_preempt_work(PreemptWork::Flush) {
+                P::sched().look_back_in_app(); // (back-then-look)
+            }
         }
     }
 }
@@ -85,14 +90,9 @@ impl<P: SchedHost> Drop for InKernel<P> {
 /// Thread.
 #[inline]
 pub fn run_app<P: SchedHost, R>(app_fn: impl FnOnce() -> R) -> R {
-    set::<P>(true);
+    let me = Itself::<P>::running();
+    me.set_in_app(true);
     let result = app_fn();
-    set::<P>(false);
+    me.set_in_app(false);
     result
-}
-
-/// Sets whether the running thread is in the application's code. Returns whether it was.
-#[inline]
-fn set<P: SchedHost>(in_app: bool) -> bool {
-    Scheduler::<P>::with_running(|me: &Thread<P>| me.set_in_app(in_app))
 }

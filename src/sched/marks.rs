@@ -21,9 +21,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::{SchedHost, Scheduler, Thread};
+use crate::sched::{SchedHost, Thread};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{IrqGuard, assert_may_schedule};
 
 /// Bits of `Marks::unfinished`.
 const PREEMPTED: u32 = 1;
@@ -75,15 +74,13 @@ impl<P: SchedHost> Thread<P> {
         self.marks.in_app.load(Ordering::Relaxed)
     }
 
-    /// Sets whether the thread runs the application's own code. Returns whether it did.
+    /// Sets whether the thread runs the application's own code.
     ///
     /// # Context
     /// The thread itself.
     #[inline]
-    pub(super) fn set_in_app(&self, in_app: bool) -> bool {
-        let before = self.marks.in_app.load(Ordering::Relaxed);
+    pub fn set_in_app(&self, in_app: bool) {
         self.marks.in_app.store(in_app, Ordering::Relaxed);
-        before
     }
 
     /// Records that the thread leaves its CPU because it was preempted.
@@ -108,6 +105,13 @@ impl<P: SchedHost> Thread<P> {
         self.marks.unfinished.store(0, Ordering::Relaxed);
     }
 
+    /// Returns whether the thread is a holdout, or was preempted, as of a moment ago. A thread
+    /// that asks for itself may miss that it has just become a holdout, and finds it next time.
+    #[inline]
+    pub(super) fn is_unfinished_racy(&self) -> bool {
+        self.marks.unfinished.load(Ordering::Relaxed) != 0
+    }
+
     /// Returns whether the thread is a recorded holdout.
     ///
     /// # Context
@@ -124,25 +128,5 @@ impl<P: SchedHost> Thread<P> {
         let others = self.marks.unfinished.load(Ordering::Relaxed) & !HOLDOUT;
         let bit = if holdout { HOLDOUT } else { 0 };
         self.marks.unfinished.store(others | bit, Ordering::Relaxed);
-    }
-}
-
-impl<P: SchedHost> Scheduler<P> {
-    /// Says that the running thread holds no reference: it is unmarked, as if it had just
-    /// slept.
-    ///
-    /// # Context
-    /// Thread.
-    ///
-    /// # Panics
-    /// As [`assert_may_schedule`].
-    pub fn quiescent(&self) {
-        assert_may_schedule::<P>();
-        // Only the running thread's own switches set a mark.
-        if self.with_current(Thread::was_preempted_racy) {
-            let masked = IrqGuard::<P>::new();
-            let _queue = self.queue(P::this_cpu()).lock_masked(&masked);
-            self.with_current(Thread::leaves_by_itself);
-        }
     }
 }

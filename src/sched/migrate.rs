@@ -48,6 +48,16 @@ impl fmt::Display for AffinityError {
     }
 }
 
+/// What [`Scheduler::push_one`] has done.
+enum Pushed {
+    /// A thread has gone.
+    One,
+    /// No thread was left that may go.
+    None,
+    /// Nothing: a flush is on.
+    Flushes,
+}
+
 /// Keeps the running thread on its CPU while it exists. The thread may be preempted and
 /// may sleep. The CPU can't go down meanwhile.
 ///
@@ -151,15 +161,31 @@ impl<P: SchedHost> Scheduler<P> {
         check_fn: impl Fn() -> bool,
     ) -> Result<bool, AffinityError> {
         might_sleep::<P>();
+        loop {
+            if let Some(result) = self.try_set_affinity(thread, cpus, &check_fn) {
+                return result;
+            }
+            self.flush.wait_until_over(); // (`marked-stay` of `flush`)
+        }
+    }
+
+    /// Does as [`Scheduler::set_affinity_if`], unless a flush keeps `thread` from moving:
+    /// returns `None` then.
+    fn try_set_affinity(
+        &self,
+        thread: &Arc<Thread<P>>,
+        cpus: &CpuMask,
+        check_fn: &impl Fn() -> bool,
+    ) -> Option<Result<bool, AffinityError>> {
         if thread.is_per_cpu() {
-            return Err(AffinityError::PerCpu(thread.cpu()));
+            return Some(Err(AffinityError::PerCpu(thread.cpu())));
         }
         if thread.holds_cpus() {
-            return Err(AffinityError::HoldsCpus);
+            return Some(Err(AffinityError::HoldsCpus));
         }
         let here = IrqGuard::<P>::new();
         if P::masks().active().and(cpus).is_empty() {
-            return Err(AffinityError::NoActiveCpu(*cpus));
+            return Some(Err(AffinityError::NoActiveCpu(*cpus)));
         }
         let cpus = &P::masks().possible().and(cpus);
         loop {
@@ -179,7 +205,10 @@ impl<P: SchedHost> Scheduler<P> {
                 continue;
             }
             if !check_fn() {
-                return Ok(false);
+                return Some(Ok(false));
+            }
+            if self.flush.is_on() && thread.is_queued() && thread.is_marked_racy() {
+                return None;
             }
             let change = || thread.affinity.change(cpus, cpu);
             let must_go = queue.ready.with_change_of(thread, change);
@@ -225,7 +254,19 @@ impl<P: SchedHost> Scheduler<P> {
             break;
         }
         drop(here); // If the running thread must move, it does so here.
-        Ok(true)
+        self.leave_wrong_cpu(thread);
+        Some(Ok(true))
+    }
+
+    /// Has the running thread, if it is `thread`, give its CPU away if it may not stay there:
+    /// while its CPU flushes it isn't preempted.
+    fn leave_wrong_cpu(&self, thread: &Thread<P>) {
+        let must_go = |me: &Thread<P>| {
+            core::ptr::eq(me, thread) && !me.is_pinned() && !me.may_run_on(P::this_cpu())
+        };
+        while self.with_current(must_go) {
+            self.yield_now();
+        }
     }
 
     /// Moves `thread`, a per-CPU thread that is parked and will only end, from its CPU, which
@@ -265,7 +306,13 @@ impl<P: SchedHost> Scheduler<P> {
     /// # Context
     /// As [`Scheduler::drain`].
     pub fn push_all(&self, cpu: CpuId) {
-        while self.push_one(cpu) {}
+        loop {
+            match self.push_one(cpu) {
+                Pushed::One => {}
+                Pushed::None => return,
+                Pushed::Flushes => self.flush.wait_until_over(),
+            }
+        }
     }
 
     /// Moves all threads but its per-CPU threads away from `cpu`, and waits for those
@@ -315,14 +362,17 @@ impl<P: SchedHost> Scheduler<P> {
         name
     }
 
-    /// Moves one ordinary thread from this CPU, `cpu`, to another; returns whether
-    /// there was one.
-    fn push_one(&self, cpu: CpuId) -> bool {
+    /// Moves one ordinary thread from this CPU, `cpu`, to another, if there is one and no
+    /// flush is on (`marked-stay` of `flush`).
+    fn push_one(&self, cpu: CpuId) -> Pushed {
         let here = IrqGuard::<P>::new();
         let (thread, placed) = {
             let mut queue = self.queue(cpu).lock_masked(&here);
+            if self.flush.is_on() {
+                return Pushed::Flushes;
+            }
             let Some(thread) = queue.ready.take_first(Thread::may_leave) else {
-                return false;
+                return Pushed::None;
             };
             queue.depart(&thread);
             let placed = self.assign(&thread, cpu);
@@ -330,7 +380,7 @@ impl<P: SchedHost> Scheduler<P> {
             (thread, placed)
         };
         self.deliver(thread, &placed, &here);
-        true
+        Pushed::One
     }
 
     /// Returns whether only per-CPU threads are queued or pinned on `cpu`

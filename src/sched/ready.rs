@@ -9,9 +9,6 @@
 //!   change while it is queued; if its CPUs do, it is counted anew.
 //! - **first-of-all**: no thread in the tree has an earlier turn than `next_ordinary`. If
 //!   there is no `next_ordinary`, the tree is empty.
-//! - **kernel-then-ordinary**: while realtime threads are held back, the order is: the
-//!   kernel's own threads, boosted threads, ordinary threads, realtime threads. A boosted
-//!   thread is one that is more urgent than its class because another one waits for it.
 //! - **level-while-queued**: a thread's level doesn't change while it is queued. A
 //!   function that changes it removes the thread first.
 
@@ -22,30 +19,14 @@ use alloc::sync::Arc;
 use intrusive_collections::{KeyAdapter, LinkedList, RBTree};
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::bandwidth::Bandwidth;
-use crate::sched::class::{KERNEL_LEVEL, LEVELS, NORMAL_LEVEL};
+use crate::sched::class::{LEVELS, NORMAL_LEVEL};
 use crate::sched::links::{FairLink, RunLink};
 use crate::sched::{SchedHost, Thread};
-
-/// Returns the rank of `thread` while realtime threads are held back: a thread of a lower
-/// rank goes first. Realtime threads come behind the ordinary ones, in their order, and the
-/// idle thread, `None`, behind all (kernel-then-ordinary).
-pub(crate) fn rank_if_held<P: SchedHost>(thread: Option<&Thread<P>>) -> usize {
-    let Some(thread) = thread else {
-        return 2 * LEVELS;
-    };
-    let level = thread.level();
-    if Bandwidth::is_for(level) && !thread.urgency.is_boosted() {
-        level + LEVELS
-    } else {
-        level
-    }
-}
 
 /// Runnable threads: the most urgent first. Within a realtime level in the order in which
 /// they came; ordinary ones in the order of their turns.
 pub(crate) struct ReadyQueue<P: SchedHost> {
-    levels: [LinkedList<RunLink<P>>; NORMAL_LEVEL],
+    pub(super) levels: [LinkedList<RunLink<P>>; NORMAL_LEVEL],
     /// The ordinary thread that is next (first-of-all). It is outside the tree, so that
     /// a few threads that take turns cost no more than in a list.
     next_ordinary: Option<Arc<Thread<P>>>,
@@ -56,9 +37,20 @@ pub(crate) struct ReadyQueue<P: SchedHost> {
     movable_realtime: usize,
     /// The sum of the weights of the queued ordinary threads.
     weight: u64,
+    order: Order,
+}
+
+/// In which order threads get the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The most urgent first.
+    ByUrgency,
     /// Ordinary threads go before realtime ones (`ordinary-get-the-rest` of
     /// [`bandwidth`](crate::sched::bandwidth)).
-    holds_realtime: bool,
+    HoldsRealtime,
+    /// Only stoppers and marked threads do (`only-marked-run` of
+    /// [`flush`](crate::sched::flush)).
+    MarkedOnly,
 }
 
 const _: () = assert!(LEVELS <= 2 * 64);
@@ -80,36 +72,25 @@ impl<P: SchedHost> ReadyQueue<P> {
             movable: 0,
             movable_realtime: 0,
             weight: 0,
-            holds_realtime: false,
+            order: Order::ByUrgency,
         }
     }
 
-    /// Has ordinary threads go before realtime ones from now on, or not any more.
-    pub(crate) fn hold_realtime(&mut self, hold: bool) {
-        self.holds_realtime = hold;
+    /// Sets in which order threads get the CPU from now on.
+    pub(crate) fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
+    /// Returns in which order threads get the CPU.
+    #[inline]
+    pub(crate) fn order(&self) -> Order {
+        self.order
     }
 
     /// Returns whether ordinary threads go before realtime ones.
     #[inline]
     pub(crate) fn holds_realtime(&self) -> bool {
-        self.holds_realtime
-    }
-
-    /// Returns the rank of the thread that is next while realtime threads are held back.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn first_rank_if_held(&self) -> Option<usize> {
-        self.first_if_held().map(|first| rank_if_held(Some(first)))
-    }
-
-    /// Returns the thread that is next while realtime threads are held back.
-    fn first_if_held(&self) -> Option<&Thread<P>> {
-        let kernel = |thread: &&Thread<P>| thread.level() <= KERNEL_LEVEL;
-        let boosted = |thread: &&Thread<P>| thread.urgency.is_boosted();
-        self.all_realtime()
-            .find(|thread| kernel(thread) || boosted(thread))
-            .or_else(|| self.first_ordinary())
-            .or_else(|| self.all_realtime().next())
+        self.order == Order::HoldsRealtime
     }
 
     /// Returns whether no thread is queued.
@@ -209,12 +190,12 @@ impl<P: SchedHost> ReadyQueue<P> {
     }
 
     /// Returns all queued threads, the most urgent first.
-    fn all(&self) -> impl Iterator<Item = &Thread<P>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Thread<P>> {
         self.all_realtime().chain(self.all_ordinary())
     }
 
     /// Returns the queued threads above the ordinary level, the most urgent first.
-    fn all_realtime(&self) -> impl Iterator<Item = &Thread<P>> {
+    pub(super) fn all_realtime(&self) -> impl Iterator<Item = &Thread<P>> {
         self.occupied_levels().flat_map(|level| &self.levels[level])
     }
 
@@ -350,18 +331,21 @@ impl<P: SchedHost> ReadyQueue<P> {
     }
 
     /// Removes the next thread and returns it, if it is at least as urgent as one of `level`,
-    /// whose rank while realtime threads are held back `rank_fn` returns.
+    /// whose rank while realtime threads are held back `rank_fn` returns. While only marked
+    /// threads run, the next of them is urgent enough.
     #[inline(always)]
     pub(crate) fn pop_as_urgent(
         &mut self,
         level: usize,
         rank_fn: impl FnOnce() -> usize,
     ) -> Option<Arc<Thread<P>>> {
-        let first = if self.holds_realtime {
-            let first = self.first_rank_if_held()?;
-            (first <= rank_fn()).then(|| self.bring_to_front_if_held())?
-        } else {
-            self.most_urgent_level().filter(|first| *first <= level)
+        let first = match self.order {
+            Order::ByUrgency => self.most_urgent_level().filter(|first| *first <= level),
+            Order::HoldsRealtime => {
+                let first = self.first_rank_if_held()?;
+                (first <= rank_fn()).then(|| self.bring_to_front_if_held())?
+            }
+            Order::MarkedOnly => return self.pop_marked(),
         };
         let level = first?;
         let thread = if level == NORMAL_LEVEL {
@@ -371,26 +355,6 @@ impl<P: SchedHost> ReadyQueue<P> {
         };
         self.account(level, thread.as_deref());
         thread
-    }
-
-    /// Puts the thread that is next while realtime threads are held back before the others of
-    /// its level, which may not be boosted. Returns the level.
-    #[cold]
-    #[inline(never)]
-    fn bring_to_front_if_held(&mut self) -> Option<usize> {
-        let first = self.first_if_held()?;
-        let level = first.level();
-        let first = core::ptr::from_ref(first);
-        if level < NORMAL_LEVEL {
-            let mut at = self.levels[level].front_mut();
-            while at.get().is_some_and(|other| !core::ptr::eq(other, first)) {
-                at.move_next();
-            }
-            if let Some(first) = at.remove() {
-                self.levels[level].push_front(first);
-            }
-        }
-        Some(level)
     }
 
     /// Removes the next ordinary thread, without counting that, and returns it.

@@ -20,8 +20,10 @@ use crate::platform::PreemptWork;
 use crate::sched::bandwidth::Bandwidth;
 use crate::sched::class::{KERNEL_LEVEL, LEVELS, NORMAL_LEVEL};
 use crate::sched::fair::{Distances, TimeLine};
+use crate::sched::flush_queue::FlushState;
+use crate::sched::held_back::rank_if_held;
 use crate::sched::help::Help;
-use crate::sched::ready::{ReadyQueue, rank_if_held};
+use crate::sched::ready::{Order, ReadyQueue};
 use crate::sched::report::Report;
 use crate::sched::{SchedHost, Thread, ThreadState};
 use crate::time::Instant;
@@ -45,7 +47,7 @@ pub struct RunQueue<P: SchedHost> {
     /// When a thread that waits behind a more urgent one is looked after.
     pub(super) help: Help,
     /// The running thread may not stay on this CPU.
-    must_move: bool,
+    pub(super) must_move: bool,
     /// The instant up to which the running thread has been charged.
     pub(super) charged: Instant,
     /// What realtime threads have had of this CPU.
@@ -53,6 +55,8 @@ pub struct RunQueue<P: SchedHost> {
     /// Where the ordinary threads of this queue are on the scale of virtual runtime.
     pub(super) line: TimeLine,
     pub(super) distances: Distances,
+    /// How far this CPU is in a flush.
+    pub(super) flush_state: FlushState,
     /// What was last reported to the other CPUs.
     pub(crate) reported: Report,
     /// A realtime thread may be run on another CPU, or one of another CPU here: to be
@@ -115,6 +119,7 @@ impl<P: SchedHost> RunQueue<P> {
             bandwidth: Bandwidth::new(),
             line: TimeLine::new(),
             distances: Distances::of_slice(P::frequency().duration_to_ticks(NORMAL_SLICE)),
+            flush_state: FlushState::Outside,
             reported: Report::NOTHING,
             uneven: false,
             balances: false,
@@ -131,7 +136,9 @@ impl<P: SchedHost> RunQueue<P> {
         self.idle = Some(idle);
         self.charged = P::now();
         self.bandwidth = Bandwidth::new();
-        self.ready.hold_realtime(false);
+        self.flush_state = FlushState::Outside; // It may have gone in the midst of one.
+        P::set_preempt_work(PreemptWork::Flush, false);
+        self.ready.set_order(Order::ByUrgency);
     }
 
     /// Returns the thread that runs here.
@@ -225,22 +232,12 @@ impl<P: SchedHost> RunQueue<P> {
     #[inline]
     pub fn should_preempt(&self) -> bool {
         let level = self.current_level();
-        if self.ready.holds_realtime() {
-            return self.should_preempt_if_held();
+        if self.ready.order() != Order::ByUrgency {
+            return self.should_preempt_in_other_order();
         }
         self.must_move
             || match self.ready.most_urgent_level() {
                 Some(first) => first < level || (first == level && self.slice_over),
-                None => false,
-            }
-    }
-
-    #[cold]
-    fn should_preempt_if_held(&self) -> bool {
-        let rank = rank_if_held(self.current.as_deref());
-        self.must_move
-            || match self.ready.first_rank_if_held() {
-                Some(first) => first < rank || (first == rank && self.slice_over),
                 None => false,
             }
     }
@@ -426,6 +423,9 @@ impl<P: SchedHost> RunQueue<P> {
         current.leaves_by_itself();
         let rank = || rank_if_held(Some(&*current));
         let Some(next) = self.ready.pop_as_urgent(current.level(), rank) else {
+            if self.ready.order() == Order::MarkedOnly {
+                return self.give_away_for_good(current); // (`only-marked-run` of `flush`)
+            }
             return Some(current);
         };
         current.set_state(ThreadState::Runnable);
@@ -434,7 +434,8 @@ impl<P: SchedHost> RunQueue<P> {
         Some(next)
     }
 
-    /// Does as [`RunQueue::give_away`] for a thread that parks, has ended or must move.
+    /// Does as [`RunQueue::give_away`] for a thread that parks, has ended, must move, or may
+    /// not have the CPU back.
     #[inline(never)] // Seldom.
     fn give_away_for_good(&mut self, current: Arc<Thread<P>>) -> Option<Arc<Thread<P>>> {
         self.put_previous(current, SwitchReason::GivesAway);

@@ -18,6 +18,8 @@ use intrusive_collections::LinkedList;
 use crate::cpu::{CpuId, PerCpu};
 use crate::platform::{Platform, PreemptWork};
 use crate::sched::cpu_record::CpuRecord;
+use crate::sched::flush::Flush;
+use crate::sched::itself::Itself;
 use crate::sched::links::AllLink;
 use crate::sched::parted::Parted;
 use crate::sched::run_queue::Aftermath;
@@ -85,6 +87,8 @@ pub struct Scheduler<P: SchedHost> {
     pub(crate) timers: PerCpu<Timers<P>>,
     /// What realtime threads may take of each CPU.
     pub(super) bound: RealtimeBound,
+    /// The flush of preempted threads.
+    pub(super) flush: Flush<P>,
     /// The threads whose CPUs have gone, for the log.
     pub(super) parted: Parted<P>,
     /// Whether a thread may remember CPUs that it has lost. Relaxed: set under the lock of a run
@@ -107,6 +111,7 @@ impl<P: SchedHost> Scheduler<P> {
             clock: AtomicU64::new(0),
             timers: PerCpu::new(cpus, Timers::new),
             bound: RealtimeBound::new::<P>(),
+            flush: Flush::new(),
             parted: Parted::new(),
             any_lost: AtomicBool::new(false),
             threads: SpinLock::new(LinkedList::new(AllLink::NEW)),
@@ -156,7 +161,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// Returns the running thread.
     #[inline]
     pub fn current(&self) -> Arc<Thread<P>> {
-        let me = Self::current_address();
+        let me = Itself::running().as_ptr();
         // SAFETY: the word of the running thread is the address of its `Thread`, from
         // an `Arc` of which its run queue holds a count while it runs.
         unsafe { Arc::increment_strong_count(me) };
@@ -168,23 +173,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// takes no `Arc`.
     #[inline]
     pub fn with_current<R>(&self, look_fn: impl FnOnce(&Thread<P>) -> R) -> R {
-        Self::with_running(look_fn)
-    }
-
-    /// Does as [`Scheduler::with_current`], for a caller that hasn't the scheduler at hand.
-    #[inline]
-    pub(crate) fn with_running<R>(look_fn: impl FnOnce(&Thread<P>) -> R) -> R {
-        let me = Self::current_address();
-        // SAFETY: its run queue holds a count of the running thread while it runs,
-        // and it runs until `look_fn` has returned.
-        look_fn(unsafe { &*me })
-    }
-
-    #[inline]
-    fn current_address() -> *const Thread<P> {
-        let word = P::thread_word();
-        assert!(word != 0, "BUG: this CPU runs no thread yet");
-        core::ptr::with_exposed_provenance(word)
+        look_fn(&Itself::running())
     }
 
     /// Returns the name of the thread that runs on `cpu`, or `None` if its run queue is
@@ -303,11 +292,12 @@ impl<P: SchedHost> Scheduler<P> {
     /// Completes the aftermath of the thread that ran before on `cpu`, which is this CPU.
     #[inline(never)] // Most switches leave none, and need none of its registers saved.
     fn complete_previous(&self, cpu: CpuId, masked: &IrqGuard<P>) {
-        let (previous, uneven) = {
+        let (previous, uneven, finished) = {
             let mut queue = self.queue(cpu).lock_masked(masked);
             P::set_preempt_work(PreemptWork::Previous, false);
             let uneven = core::mem::take(&mut queue.uneven);
-            (queue.previous.take(), uneven)
+            let finished = self.finish_flush(&mut queue);
+            (queue.previous.take(), uneven, finished)
         };
         match previous {
             Some((thread, Aftermath::Dead)) => self.finish_thread(&thread),
@@ -321,6 +311,7 @@ impl<P: SchedHost> Scheduler<P> {
         if uneven {
             self.even_out(cpu, masked);
         }
+        self.tell_last(finished);
     }
 
     /// Ends `thread`, which is dead and whose CPU has just left it: gives back what it

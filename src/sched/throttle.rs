@@ -12,6 +12,7 @@ use core::time::Duration;
 use crate::config::{REALTIME_PERIOD, REALTIME_RUNTIME};
 use crate::cpu::CpuId;
 use crate::sched::bandwidth::{Bandwidth, Limit};
+use crate::sched::ready::Order;
 use crate::sched::{RunQueue, SchedHost, Scheduler};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,13 +62,25 @@ impl<P: SchedHost> RunQueue<P> {
         self.bandwidth.due().is_none() && self.is_contested()
     }
 
+    /// Has threads run in the order that the bound says, unless the CPU flushes.
+    pub(super) fn order_as_bound(&mut self) {
+        if self.ready.order() != Order::MarkedOnly {
+            let order = if self.bandwidth.is_spent() {
+                Order::HoldsRealtime
+            } else {
+                Order::ByUrgency
+            };
+            self.ready.set_order(order);
+        }
+    }
+
     /// Looks at what realtime threads have had, and holds them back if that is all. Returns
     /// when the next look is due.
     fn look_at_bandwidth(&mut self, limit: Limit) -> Option<Instant> {
         self.charge_current();
         let contested = self.is_contested();
         let due = self.bandwidth.look(self.charged, contested, limit);
-        self.ready.hold_realtime(self.bandwidth.is_spent());
+        self.order_as_bound();
         if self.ready.holds_realtime() {
             self.reported = self.reported.of_holding();
         }

@@ -41,6 +41,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::patience;
+use crate::sched::ready::Order;
 use crate::sched::{BlockState, RunQueue, SchedHost, Scheduler, Thread, ThreadState, Wakeup};
 use crate::sync::IrqGuard;
 use crate::sync::atomic::Ordering;
@@ -287,6 +288,9 @@ impl<P: SchedHost> Scheduler<P> {
     ) -> bool {
         let queued = {
             let mut queue = self.queue(cpu).lock_masked(masked);
+            if queue.ready.order() == Order::MarkedOnly {
+                self.note_arrival(&mut queue, &thread);
+            }
             self.enqueue_locked(cpu, &mut queue, thread)
         };
         self.complete_once(cpu, queued, masked)
@@ -400,9 +404,14 @@ impl<P: SchedHost> Scheduler<P> {
     }
 
     #[inline]
-    fn look_at_queue(&self, masked: &IrqGuard<P>) {
+    pub(super) fn look_at_queue(&self, masked: &IrqGuard<P>) {
         let cpu = P::this_cpu();
         let mut queue = self.queue(cpu).lock_masked(masked);
+        if self.flush.concerns(&queue) {
+            drop(queue);
+            self.look_at_flush(cpu, masked);
+            queue = self.queue(cpu).lock_masked(masked);
+        }
         let _uneven = self.note_here(cpu, &mut queue);
         if queue.is_idle() {
             if !self.map.is_idle(cpu) {

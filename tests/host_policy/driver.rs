@@ -232,8 +232,7 @@ impl Driver {
 
     /// Returns whether CPU `index` is in its stopper, and may leave it.
     fn may_go_on(&self, index: usize) -> bool {
-        self.runs(index) == word(&self.cpus[index].stopper)
-            && !self.cpus.iter().any(|it| it.called_to_stop)
+        self.is_in_stopper(index) && !self.cpus.iter().any(|it| it.called_to_stop)
     }
 
     fn has_to_act(&self, index: usize) -> bool {
@@ -308,6 +307,18 @@ impl Driver {
         let stopper = Arc::clone(&self.cpus[index].stopper);
         self.interrupt(index, || wake_or_begin(&stopper));
         assert_eq!(self.runs(index), word(&stopper));
+    }
+
+    /// Calls the stopper of CPU `index`. Returns whether it does not come at once.
+    pub(crate) fn begin_stop_late(&mut self, index: usize) -> bool {
+        let stopper = Arc::clone(&self.cpus[index].stopper);
+        self.interrupt(index, || wake_or_begin(&stopper));
+        !self.is_in_stopper(index)
+    }
+
+    /// Returns whether CPU `index` runs its stopper.
+    pub(crate) fn is_in_stopper(&self, index: usize) -> bool {
+        self.runs(index) == word(&self.cpus[index].stopper)
     }
 
     fn end_stop(&mut self, index: usize) {

@@ -283,8 +283,10 @@ impl Platform for Many {
         unreachable!("nothing stops this machine")
     }
 
-    fn send_sgi(_: Sgi, _: &CpuMask) {
-        unreachable!("the scheduler calls one CPU at a time")
+    fn send_sgi(sgi: Sgi, targets: &CpuMask) {
+        for target in targets.iter() {
+            Self::send_sgi_to(sgi, Self::this_cpu(), target);
+        }
     }
 
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {

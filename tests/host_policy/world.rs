@@ -111,6 +111,8 @@ pub(crate) struct World {
     pub(crate) last: String,
     pub(crate) next_change: u64,
     pub(crate) most: usize,
+    /// Preempted threads are flushed: which thread is next is decided otherwise.
+    pub(crate) flushes: bool,
 }
 
 impl World {
@@ -126,6 +128,7 @@ impl World {
             last: String::new(),
             next_change: 0,
             most,
+            flushes: false,
         }
     }
 
@@ -388,7 +391,7 @@ impl World {
             }
             it.on = on;
         }
-        for index in started {
+        for index in started.into_iter().filter(|_| !self.flushes) {
             checks::first_came_first(self, index);
         }
         for index in 0..self.workers.len() {

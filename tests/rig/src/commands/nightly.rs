@@ -43,6 +43,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("qemu-debug", qemu_debug),
     Stage::quiet("qemu-many", qemu_many),
     Stage::quiet("storm", storm),
+    Stage::quiet("flush", flush),
     Stage::quiet("matrix", all_machines),
     Stage::quiet("xen", under_xen),
     Stage::quiet("tfa", under_tfa),
@@ -409,6 +410,17 @@ fn storm(config: &Config) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Runs Keith Owens' race ten thousand times in each form.
+fn flush(config: &Config) -> Result<()> {
+    qemu(Config {
+        append: "tries=10000".into(),
+        timeout: "3600".into(),
+        test: "qemu_flush".into(),
+        smp: "1 2 4".into(),
+        ..config.clone()
+    })
 }
 
 /// Runs the Image on every combination of the settings that the check's matrix combines in
