@@ -19,6 +19,7 @@
 //!                  smp                     cross calls; SGIs in few writes
 //!                  rcu                     grace periods by SGI, and callbacks
 //!              stop_machine                stoppers and the still point
+//!                 module                   references to what may be unloaded
 //!                hotplug                   the state table and the walks
 //!                 shell                    commands, over a small trait
 //!   ─────────────────────────────────────────────────────────────────────────
@@ -139,6 +140,10 @@ mod hotplug;
 pub mod memory;
 #[cfg(not(feature = "internals"))]
 mod memory;
+#[cfg(feature = "internals")]
+pub mod module;
+#[cfg(not(feature = "internals"))]
+mod module;
 #[cfg(feature = "internals")]
 pub mod patch;
 #[cfg(not(feature = "internals"))]

@@ -40,6 +40,7 @@ const LAYERS: &[&[&str]] = &[
     &["smp"],
     &["rcu"],
     &["stop_machine"],
+    &["module"],
     &["hotplug"],
     &["shell"],
 ];
@@ -99,6 +100,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["stop_machine", "single"],
     &["stop_machine", "walk"],
     &["stop_machine", "work_link"],
+    &["module", "slot"],
 ];
 
 /// Returns all files of `src`, modules before their children.
