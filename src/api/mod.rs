@@ -10,6 +10,7 @@
 //! | [`hotplug`] | bringing CPUs up and taking them down, steps that follow them |
 //! | [`stop`] | the still point |
 //! | [`static_key`] | switches that cost one instruction where they are looked at |
+//! | [`module`] | values that can be unloaded while all CPUs use them |
 //! | [`rcu`] | grace periods |
 //! | [`mem`] | use of the heap and of the stacks |
 //! | [`log`] | the kernel's log |
@@ -38,6 +39,7 @@ pub mod cpu;
 pub mod hotplug;
 pub mod log;
 pub mod mem;
+pub mod module;
 pub mod panic;
 pub mod rcu;
 pub mod static_key;
