@@ -100,9 +100,6 @@ impl<'a> Stop<'a> {
     }
 
     /// Asks for the stop to be given up when `token` is cancelled, unless all CPUs have come.
-    ///
-    /// # Panics
-    /// The stop does, if another one that is under way has the token.
     pub fn cancelled_by(mut self, token: &'a CancelToken) -> Self {
         self.request = self.request.cancelled_by(&token.0);
         self
@@ -117,7 +114,8 @@ impl<'a> Stop<'a> {
     }
 
     /// Says that the caller holds [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), or is
-    /// a callback of hotplug: the stop doesn't take it.
+    /// a callback of hotplug: the stop doesn't take it. A callback of `post_dead` runs without
+    /// that lock, and may not stop the machine.
     pub fn cpuslocked(mut self) -> Self {
         self.cpuslocked = true;
         self

@@ -66,10 +66,14 @@ impl<P: HotplugHost> Hotplug<P> {
         deadline: Instant,
     ) -> Result<StopMutexGuard<'static, P>, Awaited> {
         let stop = P::stop_machine();
-        stop.lock_until(deadline).ok_or_else(|| {
+        let still = stop.lock_until(deadline).ok_or_else(|| {
             let owner = stop.owner_racy();
             owner.map_or(Awaited::Nothing, Awaited::Operation)
-        })
+        })?;
+        if P::now() >= deadline {
+            return Err(Awaited::Nothing);
+        }
+        Ok(still)
     }
 
     /// Takes up again what `cpuhp` has taken down, when the deadline has come before the stop.

@@ -25,8 +25,7 @@ struct Inner {
 /// No thread runs on a CPU that has come to the stop. So what cancels it is the function of a timer,
 /// another interrupt handler, or a thread of a CPU that has not come.
 ///
-/// A token that was cancelled stays so: a later stop with it is given up at once. One stop at a
-/// time can have the token.
+/// A token that was cancelled stays so: a later stop with it is given up at once.
 pub struct CancelToken<P: StopHost> {
     /// The order of locks is in `docs/architecture.md`.
     inner: Arc<SpinLock<Inner, P>>,
@@ -67,8 +66,8 @@ impl<P: StopHost> CancelToken<P> {
 
     /// Has a cancel give up `stop` from now on; returns false if it was cancelled before.
     ///
-    /// # Panics
-    /// If another stop has the token.
+    /// # Context
+    /// The stop mutex is held, so one stop at a time has the token.
     #[must_use]
     pub(super) fn begin(&self, stop: &'static dyn GiveUp) -> bool {
         let mut inner = self.inner.lock_irqsave();

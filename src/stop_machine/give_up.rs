@@ -47,13 +47,12 @@ impl<P: StopHost> Job<'_, P> {
         let mut taken = 0;
         for cpu in self.participants.iter() {
             let stopper = self.machine.stopper(cpu);
-            if stopper.has_work() {
-                let held_up = HeldUp::of::<P>(cpu);
-                if stopper.take_back_own() {
-                    stopper.note_held_up(held_up);
-                    self.not_come.set(cpu.index(), Ordering::Relaxed);
-                    taken += 1;
-                }
+            // Under the lock of the queue, for each CPU: a look at the number of works
+            // could miss one that is queued at this moment.
+            if stopper.take_back_own() {
+                stopper.note_held_up(HeldUp::of::<P>(cpu));
+                self.not_come.set(cpu.index(), Ordering::Relaxed);
+                taken += 1;
             }
         }
         if taken > 0 {

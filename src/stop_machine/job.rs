@@ -125,8 +125,13 @@ impl<P: StopHost> Job<'_, P> {
                 }
             }
             End::Done(done) => {
-                // The frame stays until this, which is done once.
+                // The frame stays until this, which is done once. The caller sees what all have
+                // done, because the last to leave does.
                 if self.stop.leave_for(count) {
+                    assert!(
+                        self.stop.is_over(),
+                        "BUG: the last to leave was not the last"
+                    );
                     done.complete();
                 }
             }

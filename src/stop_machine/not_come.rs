@@ -60,7 +60,9 @@ impl HeldUp {
     /// Any.
     pub(super) fn of<P: StopHost>(cpu: CpuId) -> HeldUp {
         let thread = P::sched().current_name_racy(cpu);
-        let by = if let Some(name) = P::sched().running_timer_racy(cpu) {
+        // On this CPU the timer is the one that gives the stop up.
+        let timer = P::sched().running_timer_racy(cpu);
+        let by = if let Some(name) = timer.filter(|_| cpu != P::this_cpu()) {
             HeldBy::Timer(name)
         } else if let Some(name) = P::calls().running_racy(cpu) {
             HeldBy::Call(name)

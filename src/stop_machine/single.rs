@@ -125,7 +125,7 @@ impl<P> fmt::Debug for StopWork<P> {
 pub enum NowaitError {
     /// The CPU is not online.
     NotOnline(CpuId),
-    /// The work is queued already, and will run.
+    /// The work is queued already, or is just being queued, or refused, by another call.
     Busy,
 }
 
@@ -133,7 +133,7 @@ impl fmt::Display for NowaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NowaitError::NotOnline(cpu) => write!(f, "CPU {cpu} is not online"),
-            NowaitError::Busy => f.write_str("the work is queued already"),
+            NowaitError::Busy => f.write_str("the work is in use by another call"),
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::sched::late_at;
 use crate::stop_machine::early_end::EarlyEnd;
 use crate::stop_machine::job::{End, Job};
 use crate::stop_machine::{
-    MultiStop, StopError, StopHost, StopMachine, StopMutexGuard, StopReport, StopRequest, Work,
+    MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMutexGuard, StopReport,
+    StopRequest, Work,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, SpinLock, might_sleep};
@@ -204,9 +205,12 @@ impl<P: StopHost> StopMachine<P> {
         let early = request
             .may_end_early()
             .then(|| unsafe { EarlyEnd::begin(&job, request) });
-        let work: &dyn Work = &job;
-        self.queue_everywhere(&job, &work);
-        self.wait_for_end(&job, caller);
+        // If it is given up already no CPU is disturbed.
+        if job.stop.is_in(MultiStopState::Prepare) {
+            let work: &dyn Work = &job;
+            self.queue_everywhere(&job, &work);
+            self.wait_for_end(&job, caller);
+        }
         drop(early);
         drop(watch);
         if let Some(missing) = job.given_up() {
