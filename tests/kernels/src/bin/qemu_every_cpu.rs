@@ -106,8 +106,7 @@ fn up(cpu: CpuId) -> bool {
 
 /// Checks what a machine does with the CPUs that it has, `cpu` among them.
 fn works(cpu: CpuId) -> bool {
-    let first = kernel().masks.online().first();
-    let stopped = api::stop_machine(Hw::this_cpu).ok();
+    let stopped = api::stop::Stop::new().on(cpu).run(Hw::this_cpu);
     let called = api::call_on(cpu, Hw::this_cpu) == Ok(cpu);
     let each = api::on_each_cpu(|_| ());
     let ran = thread::Builder::new()
@@ -124,7 +123,7 @@ fn works(cpu: CpuId) -> bool {
     });
     rcu::barrier();
     rcu::synchronize();
-    told("a stop", cpu, stopped == first)
+    told("a stop", cpu, stopped == Ok(cpu))
         & told("a call", cpu, called)
         & told("a call to all", cpu, each == kernel().masks.online())
         & told("a thread that sleeps", cpu, ran.ok() == Some(cpu))
