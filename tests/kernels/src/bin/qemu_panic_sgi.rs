@@ -34,12 +34,12 @@ fn interrupts(cpus: &[CpuId]) -> bool {
     })
 }
 
-/// Returns whether each of `others`, which wait in the still point, takes a panic SGI there,
+/// Returns whether each of `others`, which wait in the still point for the boot CPU, takes a panic SGI there,
 /// and leaves the still point.
 fn ends_sleeps(others: &CpuMask) -> bool {
     let cpus: Vec<CpuId> = others.iter().collect();
     let before: Vec<u64> = cpus.iter().map(|&cpu| taken(cpu)).collect();
-    let stopped = api::stop_machine(|| {
+    let stopped = api::stop::Stop::new().on(CpuId::BOOT).run(|| {
         kernel().irq_chip().send_sgi(Sgi::Panic.number(), others);
         spin_until(|| {
             let mut counts = cpus.iter().zip(&before);
