@@ -79,6 +79,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sched/wake.rs", "hints, stored under the run-queue lock"),
     ("src/shell_program/kernel_machine.rs", "a fact about the silicon, stored by its CPU before it is online"),
     ("src/shell_program/selftest.rs", "a count, read after the calls have been waited for"),
+    ("src/smp/call/inside.rs", "a CPU's own word"),
     ("src/smp/call/mod.rs", "a CPU's own words"),
     ("src/stop_machine/current.rs", "the lock of a stopper's queue orders it: tests/loom_stopper.rs"),
     ("src/stop_machine/give_up.rs", "notes that the end of the stop orders: tests/loom_abort.rs"),

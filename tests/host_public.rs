@@ -236,6 +236,39 @@ fn listed() -> BTreeSet<String> {
         .collect()
 }
 
+/// The kernel that shows what becomes of each function in a still point.
+const IN_STILL_POINT: &str = "tests/kernels/src/bin/qemu_forbidden_still/main.rs";
+
+/// Returns whether `item` of `listed` is a function, a field or a macro that prints.
+fn is_function(item: &str, listed: &BTreeSet<String>) -> bool {
+    let name = item.rsplit("::").next().unwrap_or(item);
+    let is_module = || {
+        let start = format!("{item}::");
+        listed.iter().any(|other| other.starts_with(&start))
+    };
+    match name.strip_suffix('!') {
+        Some(name) => name.starts_with("print"),
+        None => name.starts_with(|c: char| c.is_ascii_lowercase()) && !is_module(),
+    }
+}
+
+/// Returns the lines of `tests/in_still_point.txt`: what becomes of a call, and of which items.
+fn in_still_point() -> Vec<(&'static str, &'static str)> {
+    include_str!("in_still_point.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_once(' ').expect("two words"))
+        .collect()
+}
+
+/// Returns whether `pattern` of `tests/in_still_point.txt` stands for `item`.
+fn stands_for(pattern: &str, item: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => item.starts_with(start),
+        None => item == pattern,
+    }
+}
+
 /// The names of the standard library that signatures use, and `Self`.
 const STANDARD: [&str; 30] = [
     "Add",
@@ -336,6 +369,56 @@ fn the_public_items_are_those_of_the_list() {
         new.is_empty() && gone.is_empty(),
         "tests/public_items.txt promises what programs may use.\n\
          Public, and not in it: {new:#?}\nIn it, and not public: {gone:#?}"
+    );
+}
+
+#[test]
+fn what_becomes_of_each_function_in_a_still_point_is_known() {
+    let listed = listed();
+    let lines = in_still_point();
+    let unknown: Vec<_> = listed
+        .iter()
+        .filter(|item| is_function(item, &listed))
+        .filter(|item| !lines.iter().any(|(_, pattern)| stands_for(pattern, item)))
+        .collect();
+    let stale: Vec<_> = lines
+        .iter()
+        .filter(|(_, pattern)| !listed.iter().any(|item| stands_for(pattern, item)))
+        .collect();
+    // A method may be added to a type whose line ends in an asterisk, a function to no module.
+    let broad: Vec<_> = lines
+        .iter()
+        .filter(|(_, pattern)| pattern.ends_with('*'))
+        .filter(|(_, pattern)| {
+            let owner = pattern.trim_end_matches("::*").rsplit("::").next();
+            owner.is_none_or(|owner| owner.starts_with(|c: char| c.is_ascii_lowercase()))
+        })
+        .collect();
+    assert!(
+        unknown.is_empty() && stale.is_empty() && broad.is_empty(),
+        "tests/in_still_point.txt has no line for {unknown:#?}\n\
+         and for what isn't there: {stale:#?}\nand for a whole module: {broad:#?}"
+    );
+}
+
+#[test]
+fn each_misuse_in_a_still_point_has_its_case() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(IN_STILL_POINT);
+    let kernel = fs::read_to_string(path).expect("it is readable");
+    let cases: BTreeSet<&str> = kernel
+        .lines()
+        .filter_map(|line| line.strip_prefix("//@ cases: "))
+        .flat_map(str::split_whitespace)
+        .collect();
+    let wanted: BTreeSet<&str> = in_still_point()
+        .into_iter()
+        .map(|(case, _)| case)
+        .filter(|case| !["may", "allocates"].contains(case))
+        .collect();
+    let missing: Vec<_> = wanted.difference(&cases).collect();
+    assert!(
+        missing.is_empty() && wanted.len() > 60,
+        "{IN_STILL_POINT} has no case {missing:?}"
     );
 }
 

@@ -105,8 +105,7 @@ pub fn call_on<R: Send>(cpu: CpuId, call_fn: impl FnOnce() -> R + Send) -> Resul
 /// runs exactly once, even if the CPU goes offline meanwhile.
 ///
 /// # Context
-/// Any. If this is called from the function of a still point for another CPU, `call_fn` runs
-/// after the still point. `call_fn` may not wait for another CPU.
+/// Any; allocates, unless `cpu` is this CPU. `call_fn` may not wait for another CPU.
 ///
 /// # Errors
 /// [`CallError::Offline`]; `call_fn` will not run then.

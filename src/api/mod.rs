@@ -20,7 +20,9 @@
 //!
 //! # Panics
 //! A function that may wait panics if it is called outside its `# Context`, even if it would
-//! not have to wait. The section `# Panics` of a function says when else it panics.
+//! not have to wait. A function that allocates may not be called in the function of a still
+//! point, where each allocation panics. The section `# Panics` of a function says when else it
+//! panics.
 //!
 //! ```ignore
 #![doc = include_str!("../../tests/kernels/src/bin/qemu_readme/program.rs")]

@@ -38,7 +38,7 @@ pub use crate::stop_machine::{HeldBy, HeldUp, NotCome, NowaitError, StopError, S
 ///
 /// # Panics
 /// As for [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock). Also if `call_fn` calls a
-/// function that may wait for a thread, a lock or another CPU.
+/// function that may wait for a thread, a lock or another CPU, or allocates.
 pub fn stop_machine<R: Send>(call_fn: impl FnOnce() -> R + Send) -> Result<R, StopError> {
     Stop::new().run(call_fn)
 }

@@ -24,7 +24,7 @@ use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::lock::Mutex;
 use crate::sched::{self, Rank};
-use crate::sync::{LockMap, might_sleep};
+use crate::sync::{LockMap, might_sleep_in};
 use crate::time::Instant;
 
 pub use crate::api::handle::{JoinHandle, MigrateGuard, Thread, ThreadId, Usage};
@@ -116,6 +116,7 @@ impl Builder {
         body: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, SpawnError> {
         let _in_kernel = enter();
+        might_sleep_in::<Hw>("spawn"); // Before it allocates.
         sched::JoinHandle::start(body, |body| self.start(body)).map(JoinHandle)
     }
 
@@ -136,6 +137,7 @@ impl Builder {
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let _in_kernel = enter();
+        might_sleep_in::<Hw>("spawn"); // As `spawn`.
         let handle = sched::JoinHandle::start(body, |work: Box<dyn FnOnce() + Send + 'scope>| {
             // SAFETY: only the lifetime changes. `scope` doesn't return before the thread has
             // ended, so everything that `work` borrows lives until then. By then the thread
@@ -159,7 +161,6 @@ impl Builder {
 
     #[cfg_attr(debug_assertions, track_caller)]
     fn start(self, body: Box<dyn FnOnce() + Send>) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
-        might_sleep::<Hw>();
         assert_is_for_programs(self.class);
         let kernel = kernel();
         let cpus = self.affinity.unwrap_or(*kernel.masks.possible());
@@ -436,6 +437,7 @@ impl<T> ScopedJoinHandle<'_, T> {
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
     let in_kernel = enter();
+    might_sleep_in::<Hw>("scope");
     let scope = Scope {
         threads: Mutex::new(Vec::new()),
         _scope: PhantomData,

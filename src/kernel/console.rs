@@ -19,7 +19,7 @@ use crate::kernel::try_kernel;
 use crate::platform::{Console, Irq, Platform, Received, Trigger};
 use crate::sched::lock::Completion;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{LocalCpu, Once, SpinLock};
+use crate::sync::{LocalCpu, Once, SpinLock, might_sleep_in};
 use crate::time::Instant;
 
 /// The UART, once [`init`] has found it. Until then output goes to the early console.
@@ -315,6 +315,7 @@ pub(crate) fn read() -> Received {
 /// # Context
 /// Thread, preemption on.
 pub(crate) fn read_until(at: Instant) -> Option<Received> {
+    might_sleep_in::<Hw>("console::read_byte");
     loop {
         // The clock is read before the input: so input that came before `at` is returned.
         let late = Hw::now() >= at;

@@ -27,6 +27,7 @@ use talc::base::binning::DefaultBinning;
 use talc::source::Manual;
 
 use crate::cpu::{CpuId, PerCpu};
+use crate::kernel::hw::preempt_point_after_allocation;
 use crate::kernel::{Hw, kernel};
 use crate::memory::{
     BlockAllocator, Depots, FreeBlock, HeapCache, HeapSupply, Links, MemoryPlan, SharedHeap,
@@ -416,11 +417,11 @@ unsafe impl GlobalAlloc for Heap {
                 memory
             }
             Some(parts) => {
-                let first = {
-                    let masked = IrqGuard::<Hw>::new();
-                    // SAFETY: the caller promises that the size is not 0.
-                    unsafe { self.allocate_here(parts, layout, &masked) }
-                };
+                let masked = IrqGuard::<Hw>::new();
+                // SAFETY: the caller promises that the size is not 0.
+                let first = unsafe { self.allocate_here(parts, layout, &masked) };
+                masked.end_no_resched();
+                preempt_point_after_allocation();
                 // SAFETY: the caller promises that the size is not 0.
                 first.or_else(|| unsafe { self.allocate_last(parts, layout) })
             }

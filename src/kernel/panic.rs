@@ -60,7 +60,6 @@ static HOOK_FAILED: AtomicBool = AtomicBool::new(false);
 static STACKS: Once<StackLayout> = Once::new();
 
 /// Returns whether some CPU has panicked.
-#[cfg(debug_assertions)]
 pub(super) fn has_begun() -> bool {
     FIRST.load(Ordering::Relaxed) != NO_CPU
 }

@@ -37,6 +37,9 @@ pub enum PreemptWork {
     /// Look at the run queue when the running thread returns from the kernel to the code of
     /// its application: the CPU flushes, and such a thread doesn't keep it.
     Flush = 8,
+    /// Nothing: the CPU runs the function of a still point, in which no code may allocate.
+    /// Whatever allocates has a preemption point behind it, and finds this there.
+    Still = 16,
 }
 
 /// No stack is left for a thread.

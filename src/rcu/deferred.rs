@@ -34,7 +34,7 @@ use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::lock::WaitQueue;
 use crate::sched::{Class, Placement, SchedHost, SpawnError, Thread, ThreadName, ThreadState};
 use crate::sched::{late_at, patience};
-use crate::sync::{LockMap, Once, PreemptGuard};
+use crate::sync::{LockMap, Once, PreemptGuard, might_sleep_in};
 use crate::time::Instant;
 
 /// Interval at which a wait for threads checks again: the first, and the longest.
@@ -224,6 +224,7 @@ impl<P: SchedHost> GracePeriods<P> {
     /// # Panics
     /// If a callback calls this: it would wait for its own end.
     pub fn barrier(&self) {
+        might_sleep_in::<P>("rcu::barrier");
         let deferred = &self.deferred;
         assert!(
             !deferred.is_callback(),
@@ -250,6 +251,7 @@ impl<P: SchedHost> GracePeriods<P> {
     /// # Context
     /// Thread, preemption on. Waits without limit while other threads compute.
     pub fn synchronize_tasks(&self) {
+        might_sleep_in::<P>("rcu::synchronize_tasks");
         let late = || {
             log::warn!(
                 "rcu: {} threads have run for {} s without a rest",

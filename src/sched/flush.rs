@@ -345,7 +345,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// # Panics
     /// As [`assert_may_schedule`].
     pub fn quiescent(&self) {
-        assert_may_schedule::<P>();
+        assert_may_schedule::<P>("quiescent");
         if self.with_current(Thread::is_unfinished_racy) {
             let masked = IrqGuard::<P>::new();
             let _queue = self.queue(P::this_cpu()).lock_masked(&masked);

@@ -24,7 +24,7 @@ use crate::sched::{
     SchedHost, Scheduler, Thread, ThreadName, ThreadState, Unpinned, late_at, patience,
 };
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{IrqGuard, PreemptGuard, might_sleep};
+use crate::sync::{IrqGuard, PreemptGuard, might_sleep_in};
 use crate::time::Instant;
 
 /// Why a thread was not given another affinity.
@@ -160,7 +160,7 @@ impl<P: SchedHost> Scheduler<P> {
         cpus: &CpuMask,
         check_fn: impl Fn() -> bool,
     ) -> Result<bool, AffinityError> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("set_affinity");
         loop {
             if let Some(result) = self.try_set_affinity(thread, cpus, &check_fn) {
                 return result;

@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 
 use crate::sched::{Blocker, Running, SchedHost, Scheduler, Thread};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{const_unless_loom, might_sleep};
+use crate::sync::{const_unless_loom, might_sleep_in};
 use crate::time::Instant;
 
 /// A permit, or none.
@@ -102,7 +102,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_permit(&self, at: Instant) -> bool {
-        might_sleep::<P>();
+        might_sleep_in::<P>("park");
         let me = self.current();
         let running = Running {
             sched: self,

@@ -203,13 +203,21 @@ impl<P: SchedHost> Scheduler<P> {
     /// # Panics
     /// As [`assert_may_schedule`].
     pub fn schedule(&self) {
-        assert_may_schedule::<P>();
-        self.switch(SwitchReason::GivesAway);
+        self.give_away("schedule");
     }
 
     /// Lets other threads of this CPU run that are at least as urgent.
+    ///
+    /// # Panics
+    /// As [`assert_may_schedule`].
     pub fn yield_now(&self) {
-        self.schedule();
+        self.give_away("yield_now");
+    }
+
+    #[inline]
+    fn give_away(&self, what: &'static str) {
+        assert_may_schedule::<P>(what);
+        self.switch(SwitchReason::GivesAway);
     }
 
     /// Switches to a more urgent thread, if there is one (`urgent-first` of

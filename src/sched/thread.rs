@@ -20,7 +20,7 @@ use crate::sched::urgency::Urgency;
 use crate::sched::usage::{Counters, Usage};
 use crate::sched::{Affinity, BlockState, Class, Nice, SchedHost, ThreadName, ThreadState};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{LockMap, Once, SpinLock};
+use crate::sync::{LockMap, Once, SpinLock, might_sleep_in};
 
 /// Bits of `Thread::queued`: the thread is in a run queue, and was movable when it came.
 const QUEUED: u8 = 1;
@@ -368,6 +368,7 @@ impl<P: SchedHost> Thread<P> {
                 "BUG: {me:?} waits for its own end"
             );
         });
+        might_sleep_in::<P>("join");
         self.stopped.wait();
     }
 

@@ -20,7 +20,7 @@ use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::WaitQueue;
 use crate::sched::{CallCount, SchedHost, late_at, patience};
 use crate::sync::atomic::AtomicU64;
-use crate::sync::{CallName, might_sleep};
+use crate::sync::{CallName, might_sleep_in};
 use crate::time::Instant;
 
 /// The function that a timer calls.
@@ -158,7 +158,7 @@ impl<P: SchedHost> Timer<P> {
             "BUG: the function of the timer {} waits for its own end",
             node.name.as_str()
         );
-        might_sleep::<P>();
+        might_sleep_in::<P>("Timer::cancel");
         let mut was_set = false;
         loop {
             was_set |= self.try_cancel();

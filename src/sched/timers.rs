@@ -39,7 +39,7 @@ use crate::sched::serving::Serving;
 use crate::sched::timer::TimerNode;
 use crate::sched::{SchedHost, Scheduler, Thread};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{CallName, IrqGuard, Running, SpinLock, SpinLockGuard, might_sleep};
+use crate::sync::{CallName, IrqGuard, Running, SpinLock, SpinLockGuard, might_sleep_in};
 use crate::time::Instant;
 
 /// How often a [watch](Scheduler::watch) makes the timer interrupt.
@@ -253,7 +253,7 @@ impl<P: SchedHost> Scheduler<P> {
     /// Thread, IRQs on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn sleep_until(&self, at: Instant) {
-        might_sleep::<P>();
+        might_sleep_in::<P>("sleep");
         let me = self.current();
         while P::now() < at {
             self.about_to_block(&me);

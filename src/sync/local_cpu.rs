@@ -87,25 +87,44 @@ pub trait LocalCpu: 'static {
     #[cfg(all(debug_assertions, not(loom)))]
     fn lock_release(_lock: &crate::sync::LockKey) {}
 
-    /// For the validator: the caller at `at` may have to wait.
+    /// For the validator: the caller at `at`, a function called `what`, may have to wait.
     #[cfg(all(debug_assertions, not(loom)))]
-    fn might_sleep(_at: Place) {}
+    fn might_sleep(_at: Place, _what: &str) {}
+
+    /// Returns the name of the code that this CPU is inside of and that may not wait, such as
+    /// the function of a stop, for a panic's message. `None` if there is none, or it isn't
+    /// known.
+    ///
+    /// # Context
+    /// IRQs masked or preemption off.
+    fn no_wait_place() -> Option<&'static str> {
+        None
+    }
 }
 
 /// Checks that the running thread may give its CPU away, in every build and whether it
-/// will have to or not: a path that rarely blocks would hide the mistake.
+/// will have to or not: a path that rarely blocks would hide the mistake. `what` is the
+/// function that may do so.
 ///
 /// # Panics
 /// With preemption off: a guard promises that the thread keeps its CPU. With IRQs
 /// masked, as in a still point: the next thread would unmask them.
 #[inline]
-pub fn assert_may_schedule<E: LocalCpu>() {
+pub fn assert_may_schedule<E: LocalCpu>(what: &'static str) {
+    if E::preempt_count() != 0 || !E::irqs_enabled() {
+        may_not_wait::<E>(what);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn may_not_wait<E: LocalCpu>(what: &str) -> ! {
     let count = E::preempt_count();
-    assert!(
-        count == 0,
-        "BUG: schedule with preemption off (count {count})"
-    );
-    assert!(E::irqs_enabled(), "BUG: schedule with IRQs masked");
+    match E::no_wait_place() {
+        Some(place) => panic!("BUG: {place} calls {what}, which may wait"),
+        None if count > 0 => panic!("BUG: {what} with preemption off (count {count})"),
+        None => panic!("BUG: {what} with IRQs masked"),
+    }
 }
 
 /// The interrupt that ended a sleep, as far as [`Wait::take_wake`] could take it.

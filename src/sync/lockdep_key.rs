@@ -118,5 +118,11 @@ impl<E: LocalCpu> LockHeld<'_, E> {
 /// Checks that the caller may wait here, whether it will have to or not.
 #[track_caller]
 pub fn might_sleep<E: LocalCpu>() {
-    E::might_sleep(Location::caller());
+    might_sleep_in::<E>("schedule");
+}
+
+/// Does as [`might_sleep`]. `what` is the caller's name, as its users know it.
+#[track_caller]
+pub fn might_sleep_in<E: LocalCpu>(what: &'static str) {
+    E::might_sleep(Location::caller(), what);
 }

@@ -64,5 +64,11 @@ impl<E: LocalCpu> LockHeld<'_, E> {
 /// The caller may have to wait now: see [`assert_may_schedule`].
 #[inline(always)]
 pub fn might_sleep<E: LocalCpu>() {
-    assert_may_schedule::<E>();
+    might_sleep_in::<E>("schedule");
+}
+
+/// Does as [`might_sleep`]. `what` is the caller's name, as its users know it.
+#[inline(always)]
+pub fn might_sleep_in<E: LocalCpu>(what: &'static str) {
+    assert_may_schedule::<E>(what);
 }

@@ -53,7 +53,7 @@ internal!(local_cpu::{LocalCpu, IrqFlags, PinnedCpu, Wait, Woken, assert_may_sch
 internal!(held_cell::HeldCell);
 internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
-internal!(lockdep_key::{LockHeld, LockKey, might_sleep});
+internal!(lockdep_key::{LockHeld, LockKey, might_sleep, might_sleep_in});
 internal!(spin_word::SpinWord);
 internal!(wait_point::WaitPoint);
 

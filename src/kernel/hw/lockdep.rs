@@ -76,10 +76,13 @@ pub(super) fn release(lock: &LockKey) {
 }
 
 /// See [`LocalCpu::might_sleep`].
-pub(super) fn might_sleep(at: Place) {
+pub(super) fn might_sleep(at: Place, what: &str) {
     let found = with_held(|held, irqs_on| held.may_sleep(at, Hw::preempt_count(), irqs_on));
     if let Some(Err(report)) = found {
-        panic!("BUG: {report}");
+        match Hw::no_wait_place() {
+            Some(place) => panic!("BUG: {place} calls {what}, which may wait: {report}"),
+            None => panic!("BUG: {report}"),
+        }
     }
     // Logged here, where no spin lock is held, because the console takes one.
     if let Some(full) = LOCKDEP.notice() {

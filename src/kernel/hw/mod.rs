@@ -125,8 +125,12 @@ impl LocalCpu for Hw {
     }
 
     #[cfg(debug_assertions)]
-    fn might_sleep(at: crate::sync::lockdep::Place) {
-        lockdep::might_sleep(at);
+    fn might_sleep(at: crate::sync::lockdep::Place, what: &str) {
+        lockdep::might_sleep(at, what);
+    }
+
+    fn no_wait_place() -> Option<&'static str> {
+        try_kernel()?.calls.no_wait_place(Self::this_cpu())
     }
 }
 
@@ -141,6 +145,29 @@ fn preempt_work() {
         kernel.grace_periods.preempt_point();
         kernel.sched.preempt_point();
     }
+}
+
+/// The preemption point behind an allocation. It costs what any preemption point costs, and
+/// finds an allocation in the function of a still point.
+///
+/// # Panics
+/// If there was one.
+#[inline]
+pub(in crate::kernel) fn preempt_point_after_allocation() {
+    if cpu_local::this_cpu().has_preempt_work() {
+        work_after_allocation();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn work_after_allocation() {
+    // With IRQs on it is another CPU's flag that is seen, because the thread was moved between
+    // two instructions. The hook of a panic may allocate, wherever the panic was.
+    if !Hw::irqs_enabled() && Hw::has_preempt_work(PreemptWork::Still) && !panic::has_begun() {
+        panic!("BUG: a function allocates in a still point");
+    }
+    preempt_work();
 }
 
 impl Wait for Hw {

@@ -17,7 +17,7 @@ use crate::sched::lock::cpus_lock::may_wait;
 use crate::sched::lock::{Mutex, MutexGuard, WouldDeadlock};
 use crate::sched::{LentUrgency, SchedHost, ThreadName};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::might_sleep;
+use crate::sync::might_sleep_in;
 use crate::time::Instant;
 
 /// Whether a thread holds the add/remove lock. Relaxed: only the thread itself uses it.
@@ -92,7 +92,7 @@ impl<P: SchedHost> AddRemoveLock<P> {
     /// Returns whether the running thread may wait for the lock.
     #[cfg_attr(debug_assertions, track_caller)]
     fn check(&self) -> Result<(), WouldDeadlock> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("a function of hotplug");
         may_wait::<P>()?;
         if P::sched().with_current(|me| me.add_remove_lock.is_held()) {
             return Err(WouldDeadlock::AddsOrRemoves);

@@ -5,7 +5,7 @@
 use crate::sched::SchedHost;
 use crate::sched::late_at;
 use crate::sched::lock::waiters::Waiters;
-use crate::sync::{SpinLock, const_unless_loom, might_sleep};
+use crate::sync::{SpinLock, const_unless_loom, might_sleep_in};
 use crate::time::Instant;
 
 /// Value of `done` after [`Completion::complete_all`]: no wait sleeps any more.
@@ -118,7 +118,7 @@ impl<P: SchedHost> Completion<P> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant) -> bool {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Completion::wait");
         if self.try_wait() {
             return true;
         }

@@ -5,7 +5,7 @@
 use crate::sched::SchedHost;
 use crate::sched::lock::MutexGuard;
 use crate::sched::lock::waiters::{Waiters, wait_taken_until};
-use crate::sync::{SpinLock, const_unless_loom, might_sleep};
+use crate::sync::{SpinLock, const_unless_loom, might_sleep_in};
 use crate::time::Instant;
 
 /// A queue in which threads wait, with a mutex open, for a notification that the value
@@ -47,7 +47,7 @@ impl<P: SchedHost> Condvar<P> {
         guard: MutexGuard<'a, T, P>,
         at: Instant,
     ) -> (MutexGuard<'a, T, P>, bool) {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Condvar::wait");
         let mutex = guard.mutex();
         let me = P::sched().current();
         // Before the mutex opens: a thread that changes the value after that finds this

@@ -19,7 +19,7 @@ use crate::sched::lock::waiters::{Waiters, wait_patiently_until};
 use crate::sched::lock::{Mutex, MutexGuard, ReaderCounts, WaitQueue, WouldDeadlock};
 use crate::sched::{SchedHost, Thread, ThreadName, late_at, patience};
 use crate::sync::lockdep::LockKind;
-use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep};
+use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep_in};
 use crate::time::Instant;
 
 /// The lock that keeps CPUs from coming up and going down.
@@ -85,7 +85,7 @@ impl<P: SchedHost> CpusLock<P> {
     /// ([`WouldDeadlock`]), whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> CpusReadGuard<'_, P> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("cpus_read_lock");
         let may = may_wait::<P>();
         let held = self.key.acquire();
         if let Err(why) = may {
@@ -103,7 +103,7 @@ impl<P: SchedHost> CpusLock<P> {
     /// [`WouldDeadlock`], whether it would have to wait or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_if_it_may(&self) -> Result<CpusReadGuard<'_, P>, WouldDeadlock> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("cpus_read_lock");
         may_wait::<P>()?;
         Ok(self.read_allowed(self.key.acquire()))
     }
@@ -122,7 +122,7 @@ impl<P: SchedHost> CpusLock<P> {
         &self,
         at: Instant,
     ) -> Result<Result<CpusReadGuard<'_, P>, Option<ThreadName>>, WouldDeadlock> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("cpus_read_lock");
         may_wait::<P>()?;
         let held = self.key.acquire();
         if self.enter_until(at) {
@@ -258,7 +258,7 @@ impl<P: SchedHost> CpusLock<P> {
         &self,
         at: Instant,
     ) -> Result<Result<CpusWriteGuard<'_, P>, Option<ThreadName>>, WouldDeadlock> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("an operation of hotplug");
         may_wait::<P>()?;
         let held = self.key.acquire();
         let Some(turn) = self.writer.lock_until(at) else {

@@ -20,7 +20,7 @@ use crate::sched::lock::turns::{Turn, Turns};
 use crate::sched::{SchedHost, Thread};
 use crate::sched::{late_at, patience};
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{LockHeld, LockKey, SpinLock, SpinLockGuard, const_unless_loom, might_sleep};
+use crate::sync::{LockHeld, LockKey, SpinLock, SpinLockGuard, const_unless_loom, might_sleep_in};
 use crate::time::Instant;
 
 /// The locked line of a mutex.
@@ -56,7 +56,7 @@ impl<T, P: SchedHost> Mutex<T, P> {
     /// If the running thread holds it already: it would wait for ever.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T, P> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Mutex::lock");
         self.take(self.key.acquire())
     }
 
@@ -69,7 +69,7 @@ impl<T, P: SchedHost> Mutex<T, P> {
     /// As [`Mutex::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_until(&self, at: Instant) -> Option<MutexGuard<'_, T, P>> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Mutex::lock_until");
         let held = self.key.acquire();
         if self.become_owner(at) {
             return Some(self.guard(held));
@@ -96,7 +96,7 @@ impl<T, P: SchedHost> Mutex<T, P> {
     /// As [`Mutex::lock`]; in a debug build also if the order isn't kept.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_nested(&self, nesting: Nesting) -> MutexGuard<'_, T, P> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Mutex::lock_nested");
         self.take(self.key.acquire_nested(nesting))
     }
 

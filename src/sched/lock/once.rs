@@ -4,7 +4,7 @@
 
 use crate::sched::SchedHost;
 use crate::sched::lock::Mutex;
-use crate::sync::{const_unless_loom, might_sleep};
+use crate::sync::{const_unless_loom, might_sleep_in};
 
 /// A value that is made at its first use. The function that makes it may sleep.
 pub struct Once<T, P: SchedHost> {
@@ -42,7 +42,7 @@ impl<T, P: SchedHost> Once<T, P> {
     /// whether the value is made or not.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn call_once(&self, make_fn: impl FnOnce() -> T) -> &T {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Once::call_once");
         if let Some(value) = self.value.get() {
             return value;
         }

@@ -24,7 +24,7 @@ use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sched::{SchedHost, Thread};
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep};
+use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep_in};
 
 struct Inner<P: SchedHost> {
     readers: usize,
@@ -84,7 +84,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
     /// isn't found, but is logged after ten seconds.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> ReadGuard<'_, T, P> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("RwLock::read");
         self.take_read(self.key.acquire())
     }
 
@@ -98,7 +98,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
     /// As [`RwLock::read`]; in a debug build also if the order isn't kept.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_nested(&self, nesting: Nesting) -> ReadGuard<'_, T, P> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("RwLock::read_nested");
         self.take_read(self.key.acquire_nested(nesting))
     }
 
@@ -136,7 +136,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
     /// As [`RwLock::read`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> WriteGuard<'_, T, P> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("RwLock::write");
         self.take_write(self.key.acquire())
     }
 
@@ -150,7 +150,7 @@ impl<T, P: SchedHost> RwLock<T, P> {
     /// As [`RwLock::write`]; in a debug build also if the order isn't kept.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_nested(&self, nesting: Nesting) -> WriteGuard<'_, T, P> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("RwLock::write_nested");
         self.take_write(self.key.acquire_nested(nesting))
     }
 

@@ -4,7 +4,7 @@
 
 use crate::sched::SchedHost;
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
-use crate::sync::{SpinLock, const_unless_loom, might_sleep};
+use crate::sync::{SpinLock, const_unless_loom, might_sleep_in};
 
 struct Inner<P: SchedHost> {
     count: usize,
@@ -37,7 +37,7 @@ impl<P: SchedHost> Semaphore<P> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire(&self) {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Semaphore::acquire");
         let me = P::sched().current();
         {
             let mut inner = self.inner.lock_irqsave();

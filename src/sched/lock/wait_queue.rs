@@ -4,7 +4,7 @@
 
 use crate::sched::SchedHost;
 use crate::sched::lock::waiters::Waiters;
-use crate::sync::{PreemptGuard, SpinLock, const_unless_loom, might_sleep};
+use crate::sync::{PreemptGuard, SpinLock, const_unless_loom, might_sleep_in};
 use crate::time::Instant;
 
 /// A queue of threads that wait for a condition. The condition is the caller's: the
@@ -47,7 +47,7 @@ impl<P: SchedHost> WaitQueue<P> {
     /// might never check again.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_until(&self, at: Instant, mut ready_fn: impl FnMut() -> bool) -> bool {
-        might_sleep::<P>();
+        might_sleep_in::<P>("WaitQueue::wait_until");
         let mut is_ready = || {
             let _here = PreemptGuard::<P>::new();
             ready_fn()

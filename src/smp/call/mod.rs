@@ -41,6 +41,7 @@
 //! # Sources
 //! Linux `kernel/smp.c` for the names and what users expect of them.
 
+mod inside;
 mod many;
 mod one;
 mod owned;
@@ -49,6 +50,7 @@ mod queue;
 use core::fmt;
 use core::marker::PhantomData;
 
+pub use inside::Inside;
 pub use many::{ManyCall, ManyNodes};
 pub use one::OneCall;
 pub use owned::OwnedCall;
@@ -56,7 +58,7 @@ pub use queue::{CallNode, CallQueue, RunFn, Target};
 
 use crate::config::MASK_WORDS;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::platform::Sgi;
+use crate::platform::{PreemptWork, Sgi};
 use crate::sched::SchedHost;
 use crate::sched::{late_at, patience};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -110,41 +112,6 @@ struct OneCpu {
     inside: AtomicU32,
     /// The name of the called function that the CPU runs.
     running: Running,
-}
-
-/// The code inside which a CPU may not wait for another CPU's answer: the other CPU may
-/// be waiting for this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Inside {
-    /// No such code: the CPU may wait.
-    Nothing,
-    /// The function of a call that no sender waits for (call-before-stop).
-    UnwaitedCall,
-    /// An interrupt handler that runs a program's function: it may have interrupted a
-    /// stopper that other CPUs wait for.
-    Handler,
-    /// The function of a stop: all other CPUs have masked IRQs, so none answers.
-    Stop,
-    /// The program's function that a panic calls: the other CPUs have stopped for good.
-    PanicHook,
-}
-
-impl Inside {
-    /// Returns the name of the code that may not wait, for the panic message.
-    fn fault(word: u32) -> &'static str {
-        const FAULTS: [(Inside, &str); 4] = [
-            (
-                Inside::UnwaitedCall,
-                "the function of a call that no sender waits for",
-            ),
-            (Inside::Handler, "an interrupt handler"),
-            (Inside::Stop, "the function of a stop"),
-            (Inside::PanicHook, "the panic hook"),
-        ];
-        let fault = FAULTS.iter().find(|(inside, _)| *inside as u32 == word);
-        fault.map_or("nothing", |(_, what)| what)
-    }
 }
 
 impl<P: CallHost> Calls<P> {
@@ -205,7 +172,12 @@ impl<P: CallHost> Calls<P> {
     /// `cpu` itself, IRQs masked, in the still point that takes it away.
     #[inline]
     pub fn drain(&self, cpu: CpuId) {
+        // These functions were called for an interrupt handler. They may allocate, and free
+        // the calls' memory.
+        let is_still = P::has_preempt_work(PreemptWork::Still);
+        P::set_preempt_work(PreemptWork::Still, false);
         while self.run_queue(cpu) {}
+        P::set_preempt_work(PreemptWork::Still, is_still);
     }
 
     /// Handles the call SGI on `cpu`: runs the queued calls.
@@ -279,9 +251,8 @@ impl<P: CallHost> Calls<P> {
     /// `cpu` is the running CPU, `call_fn` is called directly, with IRQs masked.
     ///
     /// # Context
-    /// Any; allocates. A function that is called for another CPU from inside a still
-    /// point runs after the still point, when that CPU takes interrupts. `call_fn` may
-    /// not itself call another CPU and wait (call-before-stop): that panics.
+    /// Any; allocates, unless `cpu` is the running CPU. `call_fn` may not itself call
+    /// another CPU and wait (call-before-stop): that panics.
     ///
     /// # Errors
     /// [`CallError::Offline`]; also in a call that this CPU runs while it goes offline, if
@@ -314,30 +285,6 @@ impl<P: CallHost> Calls<P> {
 
     fn run_unwaited(&self, call_fn: impl FnOnce()) {
         self.run_inside(P::this_cpu(), Inside::UnwaitedCall, call_fn);
-    }
-
-    /// Calls `run_fn` on `cpu`. Meanwhile a wait for another CPU's answer panics there.
-    ///
-    /// # Context
-    /// `cpu` itself, IRQs masked.
-    #[inline]
-    pub fn run_inside(&self, cpu: CpuId, inside: Inside, run_fn: impl FnOnce()) {
-        let word = &self.cpus.get(cpu).inside;
-        let before = word.load(Ordering::Relaxed);
-        word.store(inside as u32, Ordering::Relaxed);
-        run_fn();
-        word.store(before, Ordering::Relaxed);
-    }
-
-    /// Checks that this CPU, which has IRQs masked, may wait for another CPU's answer.
-    #[cold]
-    fn check_may_wait(&self, me: CpuId) {
-        let inside = self.cpus.get(me).inside.load(Ordering::Relaxed);
-        assert!(
-            inside == Inside::Nothing as u32,
-            "BUG: {} waits for another CPU's answer",
-            Inside::fault(inside)
-        );
     }
 
     /// Returns the name of the called function that `cpu` ran a moment ago, for

@@ -11,8 +11,8 @@
 //@ cases: synchronize-in-section barrier-in-callback
 // The lock of the CPUs on a thread that is pinned, and a thread that ends with it or pinned.
 //@ cases: read-while-pinned ends-pinned ends-reading
-// Functions that may wait, in a still point and in a call.
-//@ cases: scope-in-stop stop-in-call
+// A function that may wait, in a call.
+//@ cases: stop-in-call
 // A class that is the kernel's, and the class of a thread of the kernel's.
 //@ cases: kernel-class kernel-class-at-start class-of-stopper
 // Locks inside each other that are not forbidden, and what is, and gets an error.
@@ -38,11 +38,9 @@
 //@ output: ^kernel panic on CPU [01], thread main: BUG: a program's thread of class Realtime\(Priority\(100\), Fifo\)$
 //@ case: class-of-stopper
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the class of stopper/0 is the kernel's$
-//@ case: scope-in-stop
-//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
 // Either CPU may be first: the caller has preemption off, and the other CPU is in a handler.
 //@ case: stop-in-call
-//@ output: ^kernel panic on CPU [01], .*: BUG: schedule with (IRQs masked|preemption off \(count [0-9]+\))$
+//@ output: ^kernel panic on CPU [01], .*: BUG: cpus_read_lock with (IRQs masked|preemption off \(count [0-9]+\))$
 //@ case: others
 //@ status: 0
 
@@ -161,7 +159,6 @@ fn main() {
             let set = || thread::current().set_class(Class::Normal);
             println!("{:?}", api::stop_machine(set));
         }
-        "scope-in-stop" => println!("{:?}", api::stop_machine(|| thread::scope(|_| ()))),
         "stop-in-call" => {
             let called = api::on_each_cpu(|_| println!("{:?}", api::stop_machine(|| ())));
             println!("{called}");

@@ -45,7 +45,7 @@
 // A CPU takes a long interrupt on its way out of the still point.
 //@ case: leave
 //@ output: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
-//@ output: warning:   CPU1 runs the call qemu_late::.*$
+//@ output: warning:   CPU1 runs the function of the timer qemu_late::.*$
 //@ case: pinned
 //@ output: warning: CPU1 has waited 1 s for 1 threads that are pinned to it: .+$
 //@ case: online
@@ -229,12 +229,10 @@ fn run(case: &str) -> bool {
         }
         "disable-irq" => disable_irq(),
         "leave" => {
-            let mut queued = false;
+            let timer = Timer::<Hw>::new(take_long);
             // CPU 1 runs it as soon as it takes interrupts, before it leaves the stop.
-            let stopped = stop_on(CpuId::BOOT, || {
-                queued = api::call_on_nowait(other(), take_long).is_ok();
-            });
-            stopped && queued && BEGUN.load(Ordering::Relaxed)
+            let stopped = stop_on(other(), || timer.start(api::now()));
+            stopped && BEGUN.load(Ordering::Relaxed)
         }
         "pinned" => {
             // The holder is no thread of `spawn_on`, because the CPU of such a thread can't go

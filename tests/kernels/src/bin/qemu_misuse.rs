@@ -15,7 +15,7 @@
 //@ output: ^  holds spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
 //@ output: ^    since tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
 //@ case: mutex-in-handler
-//@ output: BUG: sleeping function called from invalid context:$
+//@ output: BUG: an interrupt handler calls Mutex::lock, which may wait: sleeping function called from invalid context:$
 //@ output: ^  preempt count 0, IRQs on: no, in an interrupt handler: yes$
 //
 //@ case: mutexes

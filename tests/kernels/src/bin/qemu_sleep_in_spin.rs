@@ -6,7 +6,7 @@
 //@ cases: spin pinned
 //
 //@ case: spin
-//@ output: ^kernel panic on CPU 0, thread main: BUG: schedule with preemption off \(count 1\)$
+//@ output: ^kernel panic on CPU 0, thread main: BUG: sleep with preemption off \(count 1\)$
 //@ case: pinned
 //@ output: ^kernel panic on CPU 0, thread main: BUG: .*main.* takes the lock of the CPUs while it keeps one from going$
 

@@ -6,7 +6,7 @@
 //@ cases: sleep call
 //
 //@ case: sleep
-//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: schedule with IRQs masked$
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls an operation of hotplug, which may wait$
 //@ case: call
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
 

@@ -21,13 +21,13 @@
 //@ case: execute-alias
 //@ output: ^  instruction abort, permission denied, level 3, address 0x[0-9a-f]+ \(data \+0x[0-9a-f]+\)$
 //@ case: in-timer
-//@ output: ^kernel panic on CPU 0, .*: BUG: schedule with IRQs masked$
+//@ output: ^kernel panic on CPU 0, .*: BUG: an interrupt handler calls cpus_read_lock, which may wait
 //@ case: in-call
-//@ output: ^kernel panic on CPU 0, .*: BUG: schedule with (IRQs masked|preemption off \(count 1\))$
+//@ output: ^kernel panic on CPU 0, .*: BUG: cpus_read_lock with (IRQs masked|preemption off \(count 1\))$
 //@ case: in-stop
-//@ output: ^kernel panic on CPU [0-9]+, thread stopper/[0-9]+: BUG: schedule with IRQs masked$
+//@ output: ^kernel panic on CPU [0-9]+, thread stopper/[0-9]+: BUG: the function of a stop calls cpus_read_lock, which may wait
 //@ case: preempt-off
-//@ output: ^kernel panic on CPU [0-9]+, thread main: BUG: schedule with preemption off \(count 1\)$
+//@ output: ^kernel panic on CPU [0-9]+, thread main: BUG: cpus_read_lock with preemption off \(count 1\)$
 
 #![no_std]
 #![no_main]

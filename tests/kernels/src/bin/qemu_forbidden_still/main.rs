@@ -1,0 +1,355 @@
+//! What a program may not do in the function of a still point is found at once, in any build,
+//! whether it would have to wait or not. `tests/in_still_point.txt` has each function of the
+//! `api` and the case here that shows what becomes of it.
+
+//@ smp: 2
+//@ status: 101
+//@ append: a-word
+// Functions that may wait. None of them would have to wait here.
+//@ cases: sleep sleep-until yield park park-timeout
+//@ cases: mutex mutex-nested mutex-until rw-read rw-read-nested rw-write rw-write-nested
+//@ cases: semaphore completion completion-patient completion-until once
+//@ cases: condvar condvar-until condvar-while wait-queue
+//@ cases: join join-scoped scope spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
+//@ cases: set-affinity read-byte read-line read-line-until shell
+//@ cases: cpus-read cpus-read-checked stop timed-stop
+//@ cases: tasks barrier timer-cancel timer-drop
+// Functions of hotplug, which wait for others of their kind.
+//@ cases: cpu-up cpu-down cpu-down-before cpus-up cpus-down cpus-down-before set-target
+//@ cases: freeze thaw disable registration
+//@ cases: on-cpus post-dead enable enable-nocalls prepare prepare-nocalls
+//@ cases: multi multi-prepare add add-nocalls remove-instance remove-instance-nocalls
+//@ cases: remove-multi remove-step remove-step-nocalls register remove-service
+// Waits for what only other CPUs do.
+//@ cases: synchronize call call-own call-many call-each
+// Allocations, and what allocates.
+//@ cases: box large grow text call-nowait args call-rcu callback timer-new
+//@ cases: places in-all
+// What belongs to the thread, which is the kernel's here.
+//@ cases: pinned set-class preempt-kept
+// What the function of a still point may do.
+//@ cases: allowed
+//
+//@ case: sleep|sleep-until
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls sleep, which may wait
+//@ case: yield
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls yield_now, which may wait
+//@ case: park.*
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls park, which may wait
+//@ case: mutex
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Mutex::lock, which may wait
+//@ case: mutex-nested
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Mutex::lock_nested, which may wait
+//@ case: mutex-until
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Mutex::lock_until, which may wait
+//@ case: rw-read
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls RwLock::read, which may wait
+//@ case: rw-read-nested
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls RwLock::read_nested, which may wait
+//@ case: rw-write
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls RwLock::write, which may wait
+//@ case: rw-write-nested
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls RwLock::write_nested, which may wait
+//@ case: semaphore
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Semaphore::acquire, which may wait
+//@ case: completion.*
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Completion::wait, which may wait
+//@ case: once
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Once::call_once, which may wait
+//@ case: condvar.*
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Condvar::wait, which may wait
+//@ case: wait-queue
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls WaitQueue::wait_until, which may wait
+//@ case: join.*
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls join, which may wait
+//@ case: scope
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls scope, which may wait
+//@ case: spawn.*|builder-spawn
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls spawn, which may wait
+//@ case: set-affinity
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls set_affinity, which may wait
+//@ case: shell
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: (the function of a stop calls console::read_byte, which may wait|a function allocates in a still point)
+//@ case: read-.*
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls console::read_byte, which may wait
+//@ case: cpus-read.*|stop|timed-stop
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls cpus_read_lock, which may wait
+//@ case: tasks
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls rcu::synchronize_tasks, which may wait
+//@ case: barrier
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls rcu::barrier, which may wait
+//@ case: timer-cancel|timer-drop
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Timer::cancel, which may wait
+//@ case: cpu-.*|cpus-up|cpus-down.*|set-target|freeze|thaw|disable|registration
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls a function of hotplug, which may wait
+//@ case: on-cpus|post-dead|enable.*|prepare.*|multi.*|add.*|remove-.*|register
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: (the function of a stop calls a function of hotplug, which may wait|a function allocates in a still point)
+//@ case: synchronize
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: synchronize inside a read-side section$
+//@ case: call|call-own|call-many|call-each
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
+//@ case: box|large|grow|text|call-nowait|args|call-rcu|callback|timer-new|places
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: a function allocates in a still point$
+//@ case: in-all
+//@ output: ^kernel panic on CPU 1, thread stopper/1: BUG: a function allocates in a still point$
+//@ case: pinned
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: migrate_disable with IRQs masked$
+//@ case: set-class
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the class of stopper/0 is the kernel's$
+//@ case: preempt-kept
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop has left the preempt count at [0-9]+, which was [0-9]+$
+//@ case: allowed
+//@ status: 0
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod allowed;
+
+stillpoint::entry!(main);
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hint::black_box;
+use core::mem::forget;
+use core::time::Duration;
+
+use stillpoint::api::hotplug::{
+    EnableStep, MultiPrepareStepBuilder, MultiStepBuilder, PrepareStep, Service,
+};
+use stillpoint::api::sync::{
+    Completion, Condvar, Mutex, Nesting, Once, PreemptGuard, RwLock, Semaphore, WaitQueue,
+};
+use stillpoint::api::thread::{Builder, Class};
+use stillpoint::api::time::{Instant, Timer};
+use stillpoint::api::{args, console, cpu, hotplug, rcu, stop, thread, time};
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::kernel::kernel;
+use stillpoint::println;
+
+use kernel_support::case::case;
+use kernel_support::machine::{eventually, stay_on_boot_cpu};
+
+static MUTEX: Mutex<()> = Mutex::new(());
+static RW: RwLock<()> = RwLock::new(());
+static SEMAPHORE: Semaphore = Semaphore::new(1);
+static COMPLETION: Completion = Completion::new();
+static CONDVAR: Condvar = Condvar::new();
+static QUEUE: WaitQueue = WaitQueue::new();
+static ONCE: Once<()> = Once::new();
+
+fn other() -> CpuId {
+    CpuId::from_index(1)
+}
+
+/// Returns an instant that is over: what waits until then need not wait.
+fn over() -> Instant {
+    Instant(0)
+}
+
+/// Calls `run_fn` in a still point, on the boot CPU, and prints what it has returned.
+fn still<R: Debug + Send>(run_fn: impl FnOnce() -> R + Send) {
+    println!("{:?}", stop::stop_machine(run_fn));
+}
+
+struct Nothing;
+
+impl Service for Nothing {
+    fn should_run(&self, _: CpuId) -> bool {
+        false
+    }
+
+    fn run(&self, _: CpuId) {}
+}
+
+/// Does one of the misuses that need nothing, in the function of a still point.
+fn misuse(case: &str) {
+    match case {
+        "sleep" => thread::sleep(Duration::ZERO),
+        "sleep-until" => thread::sleep_until(over()),
+        "yield" => thread::yield_now(),
+        "park" => thread::park(),
+        "park-timeout" => drop(thread::park_timeout(Duration::ZERO)),
+        "mutex" => drop(MUTEX.lock()),
+        "mutex-nested" => drop(MUTEX.lock_nested(Nesting::Level(1))),
+        "mutex-until" => drop(MUTEX.lock_until(over())),
+        "rw-read" => drop(RW.read()),
+        "rw-read-nested" => drop(RW.read_nested(Nesting::Level(1))),
+        "rw-write" => drop(RW.write()),
+        "rw-write-nested" => drop(RW.write_nested(Nesting::Level(1))),
+        "semaphore" => SEMAPHORE.acquire(),
+        "completion" => COMPLETION.wait(),
+        "completion-patient" => COMPLETION.wait_patiently(|| ()),
+        "completion-until" => drop(COMPLETION.wait_until(over())),
+        "once" => drop(ONCE.call_once(|| ())),
+        "condvar" => drop(MUTEX.try_lock().map(|held| CONDVAR.wait(held))),
+        "condvar-until" => drop(
+            MUTEX
+                .try_lock()
+                .map(|held| CONDVAR.wait_until(held, over())),
+        ),
+        "condvar-while" => drop(
+            MUTEX
+                .try_lock()
+                .map(|held| CONDVAR.wait_while(held, |()| true)),
+        ),
+        "wait-queue" => drop(QUEUE.wait_until(over(), || true)),
+        "scope" => thread::scope(|_| ()),
+        "spawn" => drop(thread::spawn(|| ())),
+        "spawn-on" => drop(thread::spawn_on(CpuId::BOOT, "never", || ())),
+        "builder-spawn" => drop(Builder::new().spawn(|| ())),
+        "set-affinity" => drop(thread::current().set_affinity(&cpu::possible())),
+        "read-byte" => drop(console::read_byte(over())),
+        "read-line" => drop(console::read_line()),
+        "read-line-until" => drop(console::read_line_until(over())),
+        "shell" => stillpoint::api::run_shell(),
+        "cpus-read" => drop(hotplug::cpus_read_lock()),
+        "cpus-read-checked" => drop(hotplug::cpus_read_lock_checked()),
+        "stop" => drop(stop::stop_machine(|| ())),
+        "timed-stop" => drop(stop::timed_stop_machine(|| ())),
+        "tasks" => rcu::synchronize_tasks(),
+        "barrier" => rcu::barrier(),
+        "synchronize" => rcu::synchronize(),
+        _ => of_hotplug(case),
+    }
+}
+
+/// Does one of the misuses of hotplug and of cross calls.
+fn of_hotplug(case: &str) {
+    let late = Instant::FOREVER;
+    match case {
+        "cpu-up" => drop(hotplug::cpu_up(CpuId::BOOT)),
+        "cpu-down" => drop(hotplug::cpu_down(other())),
+        "cpu-down-before" => drop(hotplug::cpu_down_before(other(), late)),
+        "cpus-up" => drop(hotplug::cpus_up(&cpu::possible())),
+        "cpus-down" => drop(hotplug::cpus_down(&CpuMask::of(other()))),
+        "cpus-down-before" => drop(hotplug::cpus_down_before(&CpuMask::of(other()), late)),
+        "set-target" => drop(hotplug::cpu_set_target(other(), 0)),
+        "freeze" => drop(hotplug::freeze(CpuId::BOOT)),
+        "disable" => drop(hotplug::disable()),
+        "registration" => drop(hotplug::registration_lock()),
+        "on-cpus" => drop(hotplug::on_cpus(|_| (), |_| ())),
+        "post-dead" => drop(hotplug::post_dead("never", |_| ())),
+        "enable" => drop(EnableStep::new("never").install()),
+        "enable-nocalls" => drop(EnableStep::new("never").install_nocalls()),
+        "prepare" => drop(PrepareStep::new("never").install()),
+        "prepare-nocalls" => drop(PrepareStep::new("never").install_nocalls()),
+        "multi" => drop(MultiStepBuilder::<()>::new("never").install()),
+        "multi-prepare" => drop(MultiPrepareStepBuilder::<()>::new("never").install()),
+        "register" => drop(hotplug::register_service("never", Nothing)),
+        "call" => drop(cpu::call_on(other(), || ())),
+        "call-own" => drop(cpu::call_on(CpuId::BOOT, || ())),
+        "call-many" => drop(cpu::call_on_many(&CpuMask::of(other()), |_| ())),
+        "call-each" => drop(cpu::on_each_cpu(|_| ())),
+        _ => allocation(case),
+    }
+}
+
+/// Does one of the misuses that allocate, or that belong to the thread.
+fn allocation(case: &str) {
+    match case {
+        "box" => drop(black_box(Box::new(1_u8))),
+        "large" => drop(black_box(Vec::<u8>::with_capacity(100_000))),
+        "text" => drop(format!("{case} is a text")),
+        "call-nowait" => drop(cpu::call_on_nowait(other(), || ())),
+        "args" => drop(args::args()),
+        "call-rcu" => rcu::call_rcu(|| ()),
+        "callback" => drop(rcu::Callback::new(|| ())),
+        "timer-new" => forget(black_box(Timer::new(|| ()))),
+        "places" => drop(hotplug::resting_places()),
+        "pinned" => drop(thread::migrate_disable()),
+        "set-class" => thread::current().set_class(Class::Normal),
+        "preempt-kept" => forget(PreemptGuard::new()),
+        _ => println!("there is no such misuse"),
+    }
+}
+
+fn main() {
+    stay_on_boot_cpu();
+    COMPLETION.complete_all();
+    ONCE.call_once(|| ());
+    let case = case();
+    match case {
+        "join" => {
+            let ended = thread::spawn(|| ());
+            assert!(eventually(|| ended.is_finished()), "it doesn't end");
+            still(|| ended.join());
+        }
+        "join-scoped" => thread::scope(|scope| {
+            let ended = scope.spawn(|| ());
+            assert!(eventually(|| ended.is_finished()), "it doesn't end");
+            still(|| ended.join());
+        }),
+        "spawn-scoped" => thread::scope(|scope| {
+            still(|| drop(Builder::new().spawn_scoped(scope, || ())));
+        }),
+        "spawn-in-scope" => thread::scope(|scope| still(|| drop(scope.spawn(|| ())))),
+        "timer-cancel" => {
+            let timer = Timer::new(|| ());
+            still(|| timer.cancel());
+        }
+        "timer-drop" => {
+            let timer = Timer::new(|| ());
+            still(|| drop(timer));
+        }
+        "thaw" => {
+            let frozen = hotplug::freeze(CpuId::BOOT);
+            let mut frozen = frozen.expect("the other CPU goes");
+            still(|| frozen.thaw().is_ok());
+        }
+        "remove-step" | "remove-step-nocalls" => {
+            let step = EnableStep::new("step").install().expect("there is a slot");
+            if case == "remove-step" {
+                still(|| step.remove().is_ok());
+            } else {
+                still(|| step.remove_nocalls().is_ok());
+            }
+        }
+        "add" | "add-nocalls" | "remove-instance" | "remove-instance-nocalls" | "remove-multi" => {
+            of_instances(case);
+        }
+        "remove-service" => {
+            let service = hotplug::register_service("service", Nothing);
+            let service = service.expect("it is registered");
+            still(|| service.remove().is_ok());
+        }
+        "grow" => {
+            let mut list: Vec<u8> = Vec::with_capacity(8);
+            still(|| list.extend_from_slice(&[0; 64]));
+        }
+        "in-all" => {
+            let held = hotplug::cpus_read_lock();
+            let mutex = kernel().stop_machine.lock();
+            let all = kernel()
+                .stop_machine
+                .stop_all(&mutex, cpu::possible(), &|on| {
+                    if on == other() {
+                        drop(black_box(String::from("a text")));
+                    }
+                });
+            println!("{} {}", all.is_ok(), held.online());
+        }
+        "allowed" => allowed::check(),
+        _ => still(|| misuse(case)),
+    }
+    println!("the misuse was not found at {:?}", time::now());
+}
+
+/// Does one of the misuses of a step with instances.
+fn of_instances(case: &str) {
+    let step = MultiStepBuilder::<u8>::new("step").install();
+    let step = step.expect("there is a slot");
+    let instance = step.add(1).expect("it is added");
+    match case {
+        "add" => still(|| step.add(2).is_ok()),
+        "add-nocalls" => still(|| step.add_nocalls(2).is_ok()),
+        "remove-instance" => still(|| instance.remove().is_ok()),
+        "remove-instance-nocalls" => still(|| instance.remove_nocalls().is_ok()),
+        _ => still(|| step.remove().is_ok()),
+    }
+}
