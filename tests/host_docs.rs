@@ -3,6 +3,7 @@
 #[path = "support/sources.rs"]
 mod sources;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -217,6 +218,31 @@ fn invariants() -> Vec<String> {
         .collect()
 }
 
+/// Returns what is wrong with `tests`, the tests of `name`: files, and checks or functions in them.
+fn missing_tests(name: &str, tests: &str) -> Vec<String> {
+    let mut missing = Vec::new();
+    for test in tests.split("; ") {
+        let Some((file, names)) = test.split_once(": ") else {
+            missing.push(format!("{name}: no test in {test}"));
+            continue;
+        };
+        let source = read(file.trim_matches('`'));
+        let checks = between(names, '"').map(str::to_string);
+        let functions = between(names, '`').map(|name| format!("fn {name}("));
+        let mut count = 0;
+        for text in checks.chain(functions) {
+            count += 1;
+            if !source.contains(&text) {
+                missing.push(format!("{name}: {file} has no {text}"));
+            }
+        }
+        if count == 0 {
+            missing.push(format!("{name}: no test in {test}"));
+        }
+    }
+    missing
+}
+
 /// Returns the untrue statements in `races`, the text of the list of races.
 fn untruths(races: &str, invariants: &[String]) -> Vec<String> {
     let mut untruths = Vec::new();
@@ -237,25 +263,7 @@ fn untruths(races: &str, invariants: &[String]) -> Vec<String> {
             }
         }
         let tests = shown.split("\n\n").next().unwrap_or_default();
-        for test in tests.split("; ") {
-            let Some((file, names)) = test.split_once(": ") else {
-                untruths.push(format!("{name}: no test in {test}"));
-                continue;
-            };
-            let source = read(file.trim_matches('`'));
-            let checks = between(names, '"').map(str::to_string);
-            let functions = between(names, '`').map(|name| format!("fn {name}("));
-            let mut count = 0;
-            for text in checks.chain(functions) {
-                count += 1;
-                if !source.contains(&text) {
-                    untruths.push(format!("{name}: {file} has no {text}"));
-                }
-            }
-            if count == 0 {
-                untruths.push(format!("{name}: no test in {test}"));
-            }
-        }
+        untruths.extend(missing_tests(name, tests));
     }
     untruths
 }
@@ -296,5 +304,82 @@ fn an_untrue_race_is_found() {
         ),
     ] {
         assert!(marked(&text).contains(untruth), "{text}: {}", marked(&text));
+    }
+}
+
+/// Returns the labels in `text`: those words in parentheses that are a capital letter and a
+/// number.
+fn labels(text: &str) -> BTreeSet<&str> {
+    let inside = text.split('(').skip(1);
+    let words = inside.filter_map(|rest| rest.split(')').next());
+    words
+        .filter(|word| {
+            let number = word.strip_prefix(|c: char| c.is_ascii_uppercase());
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        })
+        .collect()
+}
+
+/// Returns what is wrong with `guarantees`: cells without a test, labels without one, tests that
+/// don't exist or that no statement names.
+fn unproved(guarantees: &str) -> Vec<String> {
+    let Some((statements, tests)) = guarantees.split_once("\n## The tests\n") else {
+        return vec!["no tests".to_string()];
+    };
+    let mut unproved = Vec::new();
+    let rows = statements.lines().filter(|line| line.starts_with("| "));
+    for row in rows.skip(1) {
+        for cell in row.trim_matches('|').split('|').skip(1) {
+            if labels(cell).is_empty() {
+                unproved.push(format!("no test in the cell {cell} of {row}"));
+            }
+        }
+    }
+    let named = labels(statements);
+    let mut known = BTreeSet::new();
+    for (label, tests) in tests
+        .lines()
+        .filter_map(|line| line.strip_prefix("- ")?.split_once(": "))
+    {
+        known.insert(label);
+        unproved.extend(missing_tests(label, tests));
+    }
+    let differences = named.symmetric_difference(&known);
+    unproved.extend(differences.map(|label| format!("{label} is not both named and shown")));
+    unproved
+}
+
+#[test]
+fn each_guarantee_has_its_test() {
+    let guarantees = read("docs/guarantees.md");
+    assert!(labels(&guarantees).len() > 20, "where are the guarantees?");
+    let unproved = unproved(&guarantees);
+    assert!(unproved.is_empty(), "{unproved:#?}");
+}
+
+#[test]
+fn a_guarantee_without_a_test_is_found() {
+    let page = |cell: &str, test: &str| {
+        format!("| Code | A |\n|---|---|\n| one | {cell} |\n\n## The tests\n\n- S1: {test}.\n")
+    };
+    let found = |cell: &str, test: &str| unproved(&page(cell, test)).join("\n");
+    let test = "`tests/host_docs.rs`: `each_guarantee_has_its_test`";
+    assert_eq!(found("excluded (S1)", test), "");
+    for (cell, test, wrong) in [
+        ("excluded", test, "no test in the cell"),
+        ("excluded (S1), (S2)", test, "S2 is not both"),
+        ("excluded (see)", test, "S1 is not both"),
+        (
+            "excluded (S1)",
+            "`tests/host_dt.rs`: `no_such_test`",
+            "has no fn no_such_test(",
+        ),
+        ("excluded (S1)", "nothing", "no test in nothing"),
+    ] {
+        assert!(
+            found(cell, test).contains(wrong),
+            "{cell}: {}",
+            found(cell, test)
+        );
     }
 }
