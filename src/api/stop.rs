@@ -18,6 +18,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::stop_machine;
+use crate::sync::might_sleep_in;
 
 pub use super::stop_request::{CancelToken, Stop};
 pub use crate::stop_machine::{HeldBy, HeldUp, NotCome, NowaitError, StopError, StopReport};
@@ -175,6 +176,7 @@ pub fn stop_two_cpus<R: Send>(
 /// With preemption off; if `call_fn` sleeps.
 pub fn stop_cpus(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
     let _in_kernel = enter();
+    might_sleep_in::<Hw>("stop_cpus"); // Not the mutex, which the caller doesn't know.
     let still = kernel().stop_machine.lock();
     kernel().stop_machine.stop_cpus(&still, cpus, &call_fn)
 }

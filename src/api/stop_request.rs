@@ -6,7 +6,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::stop_machine::{self, StopError, StopReport, StopRequest};
-use crate::sync::IrqGuard;
+use crate::sync::{IrqGuard, might_sleep_in};
 use crate::time::Instant;
 
 /// Cancels a [`Stop`], from any context. A clone cancels the same one.
@@ -190,6 +190,7 @@ impl<'a> Stop<'a> {
             &StopRequest<'_, Hw>,
         ) -> Result<R, StopError>,
     ) -> Result<R, StopError> {
+        might_sleep_in::<Hw>("stop_machine"); // Before it looks at the locks.
         let hotplug = &kernel().hotplug;
         let held = if self.cpuslocked {
             assert!(

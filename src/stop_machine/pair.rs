@@ -7,7 +7,7 @@ use crate::stop_machine::job::{End, Job};
 use crate::stop_machine::queueing::{lent, node_for};
 use crate::stop_machine::{MultiStop, StopError, StopHost, StopMachine};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
-use crate::sync::{AtomicBits, SpinLock, might_sleep};
+use crate::sync::{AtomicBits, SpinLock, might_sleep_in};
 
 impl<P: StopHost> StopMachine<P> {
     /// Stops `cpu` and `other`, runs `call_fn` on `cpu` while neither moves, and returns its
@@ -29,7 +29,7 @@ impl<P: StopHost> StopMachine<P> {
         other: CpuId,
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<R, StopError> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("stop_two_cpus");
         assert!(cpu != other, "BUG: stop_two_cpus of {cpu:?} alone");
         let called = P::now();
         let late = late_at::<P>();

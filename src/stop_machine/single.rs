@@ -14,7 +14,7 @@ use crate::stop_machine::{
     MultiStopState, StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{PreemptGuard, SpinLock, might_sleep};
+use crate::sync::{PreemptGuard, SpinLock, might_sleep_in};
 
 /// A call of [`StopMachine::stop_one_cpu`], in its caller's frame.
 struct OneCall<P: StopHost, F, R> {
@@ -162,7 +162,7 @@ impl<P: StopHost> StopMachine<P> {
         cpu: CpuId,
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<R, StopError> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("stop_one_cpu");
         let call = OneCall::<P, _, R> {
             cell: SpinLock::new((Some(call_fn), None)),
             has_run: AtomicBool::new(false),
@@ -226,7 +226,7 @@ impl<P: StopHost> StopMachine<P> {
         cpus: &CpuMask,
         call_fn: &(impl Fn(CpuId) + Sync),
     ) -> CpuMask {
-        might_sleep::<P>();
+        might_sleep_in::<P>("stop_cpus");
         let count = as_u32(cpus.count());
         let call = ManyCall::<P> {
             call_fn,

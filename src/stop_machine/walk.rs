@@ -9,7 +9,7 @@ use crate::stop_machine::{
     StopRequest, Work,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{AtomicBits, SpinLock, might_sleep};
+use crate::sync::{AtomicBits, SpinLock, might_sleep_in};
 use crate::time::Instant;
 
 /// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
@@ -48,7 +48,7 @@ impl<P: StopHost> StopMachine<P> {
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
         // With preemption off this CPU's own stopper would never run.
-        might_sleep::<P>();
+        might_sleep_in::<P>("stop_machine");
         // Only the runner opens this cell, and the caller after the stop.
         let name = core::any::type_name_of_val(&call_fn);
         let cell = SpinLock::<_, P>::new((Some(call_fn), None));
@@ -139,7 +139,7 @@ impl<P: StopHost> StopMachine<P> {
         runners: CpuMask,
         call_fn: &(impl Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
-        might_sleep::<P>(); // As `stop`.
+        might_sleep_in::<P>("stop_machine"); // As `stop`.
         let name = core::any::type_name_of_val(call_fn);
         self.stop_and_run(request, Some(runners), name, call_fn)
     }

@@ -40,7 +40,7 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the class of stopper/0 is the kernel's$
 // Either CPU may be first: the caller has preemption off, and the other CPU is in a handler.
 //@ case: stop-in-call
-//@ output: ^kernel panic on CPU [01], .*: BUG: cpus_read_lock with (IRQs masked|preemption off \(count [0-9]+\))$
+//@ output: ^kernel panic on CPU [01], .*: BUG: stop_machine with (IRQs masked|preemption off \(count [0-9]+\))$
 //@ case: others
 //@ status: 0
 

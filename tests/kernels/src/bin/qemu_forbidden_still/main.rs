@@ -12,7 +12,7 @@
 //@ cases: condvar condvar-until condvar-while wait-queue
 //@ cases: join join-scoped scope spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
 //@ cases: set-affinity read-byte read-line read-line-until shell
-//@ cases: cpus-read cpus-read-checked stop timed-stop
+//@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus
 //@ cases: tasks barrier timer-cancel timer-drop
 // Functions of hotplug, which wait for others of their kind.
 //@ cases: cpu-up cpu-down cpu-down-before cpus-up cpus-down cpus-down-before set-target
@@ -72,7 +72,15 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: (the function of a stop calls console::read_byte, which may wait|a function allocates in a still point)
 //@ case: read-.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls console::read_byte, which may wait
-//@ case: cpus-read.*|stop|timed-stop
+//@ case: stop|stop-cpuslocked|timed-stop
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_machine, which may wait
+//@ case: stop-one
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_one_cpu, which may wait
+//@ case: stop-two
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_two_cpus, which may wait
+//@ case: stop-cpus
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_cpus, which may wait
+//@ case: cpus-read.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls cpus_read_lock, which may wait
 //@ case: tasks
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls rcu::synchronize_tasks, which may wait
@@ -211,6 +219,10 @@ fn misuse(case: &str) {
         "cpus-read" => drop(hotplug::cpus_read_lock()),
         "cpus-read-checked" => drop(hotplug::cpus_read_lock_checked()),
         "stop" => drop(stop::stop_machine(|| ())),
+        "stop-cpuslocked" => drop(stop::stop_machine_cpuslocked(|| ())),
+        "stop-one" => drop(stop::stop_one_cpu(other(), || ())),
+        "stop-two" => drop(stop::stop_two_cpus(CpuId::BOOT, other(), || ())),
+        "stop-cpus" => println!("{}", stop::stop_cpus(&cpu::possible(), |_| ())),
         "timed-stop" => drop(stop::timed_stop_machine(|| ())),
         "tasks" => rcu::synchronize_tasks(),
         "barrier" => rcu::barrier(),
