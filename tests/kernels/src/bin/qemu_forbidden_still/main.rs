@@ -6,7 +6,7 @@
 //@ status: 101
 //@ append: a-word
 // Functions that may wait. None of them would have to wait here.
-//@ cases: sleep sleep-until yield park park-timeout
+//@ cases: sleep sleep-until yield quiescent park park-timeout
 //@ cases: mutex mutex-nested mutex-until rw-read rw-read-nested rw-write rw-write-nested
 //@ cases: semaphore completion completion-patient completion-until once
 //@ cases: condvar condvar-until condvar-while wait-queue
@@ -34,6 +34,8 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls sleep, which may wait
 //@ case: yield
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls yield_now, which may wait
+//@ case: quiescent
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls quiescent, which may wait
 //@ case: park.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls park, which may wait
 //@ case: mutex
@@ -181,6 +183,7 @@ fn misuse(case: &str) {
         "sleep" => thread::sleep(Duration::ZERO),
         "sleep-until" => thread::sleep_until(over()),
         "yield" => thread::yield_now(),
+        "quiescent" => thread::quiescent(),
         "park" => thread::park(),
         "park-timeout" => drop(thread::park_timeout(Duration::ZERO)),
         "mutex" => drop(MUTEX.lock()),
