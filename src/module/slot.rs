@@ -8,7 +8,7 @@ use crate::module::references::{Kind, ModuleState, Plain, References, Stays, Wan
 use crate::sched::lock::{Once, WaitQueue};
 use crate::sched::{SchedHost, late_at, patience};
 use crate::stop_machine::StopError;
-use crate::sync::{IrqGuard, UnsafeCell, const_unless_loom, might_sleep};
+use crate::sync::{IrqGuard, UnsafeCell, const_unless_loom, might_sleep_in};
 use crate::time::Instant;
 
 /// A value that can be loaded, used on all CPUs at once, and unloaded again.
@@ -137,7 +137,7 @@ impl<T: Send + Sync, P: SchedHost, K: Kind> Module<T, P, K> {
         init_fn: impl FnOnce(ModuleRef<'a, T, P, K>) -> Result<(), E>,
         still_fn: impl StillFn,
     ) -> Result<(), LoadError<T, E>> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Module::load");
         let cpus = P::masks().possible().count();
         let references = self.references.call_once(|| References::new(cpus));
         if let Err(state) = references.claim() {
@@ -228,7 +228,7 @@ impl<T: Send + Sync, P: SchedHost, K: Kind> Module<T, P, K> {
     }
 
     fn live_references(&self) -> Result<&References<K>, UnloadError> {
-        might_sleep::<P>();
+        might_sleep_in::<P>("Module::unload");
         let unloaded = UnloadError::NotLive(ModuleState::Unloaded);
         let references = self.references.get().ok_or(unloaded)?;
         match references.state() {

@@ -14,6 +14,7 @@
 //@ cases: set-affinity read-byte read-line read-line-until shell
 //@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus
 //@ cases: tasks barrier timer-cancel timer-drop
+//@ cases: module-load module-try-unload module-unload module-unload-before
 // Functions of hotplug, which wait for others of their kind.
 //@ cases: cpu-up cpu-down cpu-down-before cpus-up cpus-down cpus-down-before set-target
 //@ cases: freeze thaw disable registration
@@ -84,6 +85,10 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_cpus, which may wait
 //@ case: cpus-read.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls cpus_read_lock, which may wait
+//@ case: module-load
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Module::load, which may wait
+//@ case: module-.*unload.*
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Module::unload, which may wait
 //@ case: tasks
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls rcu::synchronize_tasks, which may wait
 //@ case: barrier
@@ -132,6 +137,7 @@ use core::time::Duration;
 use stillpoint::api::hotplug::{
     EnableStep, MultiPrepareStepBuilder, MultiStepBuilder, PrepareStep, Service,
 };
+use stillpoint::api::module::Module;
 use stillpoint::api::sync::{
     Completion, Condvar, Mutex, Nesting, Once, PreemptGuard, RwLock, Semaphore, WaitQueue,
 };
@@ -152,6 +158,7 @@ static COMPLETION: Completion = Completion::new();
 static CONDVAR: Condvar = Condvar::new();
 static QUEUE: WaitQueue = WaitQueue::new();
 static ONCE: Once<()> = Once::new();
+static MODULE: Module<()> = Module::new();
 
 fn other() -> CpuId {
     CpuId::from_index(1)
@@ -227,6 +234,10 @@ fn misuse(case: &str) {
         "stop-two" => drop(stop::stop_two_cpus(CpuId::BOOT, other(), || ())),
         "stop-cpus" => println!("{}", stop::stop_cpus(&cpu::possible(), |_| ())),
         "timed-stop" => drop(stop::timed_stop_machine(|| ())),
+        "module-load" => drop(MODULE.load((), |_| Ok::<(), ()>(()))),
+        "module-try-unload" => drop(MODULE.try_unload()),
+        "module-unload" => drop(MODULE.unload()),
+        "module-unload-before" => drop(MODULE.unload_before(over())),
         "tasks" => rcu::synchronize_tasks(),
         "barrier" => rcu::barrier(),
         "synchronize" => rcu::synchronize(),
