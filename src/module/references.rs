@@ -138,7 +138,7 @@ impl<K: Kind> References<K> {
         ModuleState::ALL[usize::from(state)]
     }
 
-    /// Whoever sees the new state sees what was done before.
+    /// Sets the state. A CPU that sees the new one sees what was done before.
     fn set(&self, state: ModuleState) {
         self.state.store(state as u8, Ordering::Release);
     }

@@ -45,7 +45,7 @@
 //! - **told-once**: the hook is called at most once for a request: when every CPU is in the
 //!   mode and none has a marked thread. If the request ends just then the hook may still be
 //!   running, or have to begin. What [`Scheduler::end_flush`] returns says whether it is
-//!   called at all (`last-or-ended` of `flush_word`): so the one who ends a request knows
+//!   called at all (`last-or-ended` of `flush_word`): so the CPU that ends a request knows
 //!   whether to wait for the hook.
 //!
 //! # What is orderly afterwards

@@ -184,7 +184,7 @@ impl MultiStop {
     }
 
     /// Gives the stop up, unless all have arrived; returns whether it was given up by this
-    /// call. Who gave it up takes back the works that have not begun, and leaves for each.
+    /// call. If so, the caller takes back the works that have not begun, and leaves for each.
     ///
     /// The caller keeps the owner from freeing the barrier meanwhile.
     #[must_use]
