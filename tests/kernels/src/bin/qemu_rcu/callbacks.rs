@@ -145,7 +145,9 @@ pub(crate) fn any_context(ktap: &mut Ktap) {
         }
     };
     let (still, handler, section) = (count(), count(), count());
-    api::stop_machine(move || rcu::call_rcu(still)).expect("the boot CPU is online");
+    // `call_rcu` allocates, which a still point may not.
+    let still = rcu::Callback::new(still);
+    api::stop_machine(move || still.queue()).expect("the boot CPU is online");
     api::call_on(last_cpu(), move || rcu::call_rcu(handler)).expect("it is online");
     rcu::read(|_| rcu::call_rcu(section));
     rcu::barrier();
