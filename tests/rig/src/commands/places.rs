@@ -126,16 +126,12 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
 
 fn places(image_size: u64) -> [Place; 5] {
     const AT: u64 = RAM + 0x20_0000;
+    const END: u64 = RAM + 0x3ff0_0000;
     [
         // QEMU's own loader puts a tree at the first byte of RAM too.
         ("tree_first", "1G", AT, RAM),
         ("tree_behind_image", "1G", AT, AT + image_size),
-        (
-            "tree_at_the_end",
-            "1G",
-            RAM + 0x3fc0_1000,
-            RAM + 0x3ff0_0000,
-        ),
+        ("tree_at_the_end", "1G", (END - image_size) & !0xfff, END),
         ("tree_above_4g", "8G", RAM + 0x10_1000, 0x1_4000_0000),
         ("both_above_4g", "8G", 0x1_8000_1000, 0x2_3ff0_0000),
     ]
