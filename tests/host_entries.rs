@@ -90,6 +90,7 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("stop_request::Stop::before", VALUE),
     ("stop_request::Stop::cancelled_by", VALUE),
     ("stop_request::Stop::cpuslocked", VALUE),
+    ("stop_request::Stop::mode", VALUE),
     ("stop_request::Stop::new", VALUE),
     ("stop_request::Stop::on", VALUE),
     ("stop_request::Stop::run", CALLS),

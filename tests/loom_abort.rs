@@ -125,7 +125,7 @@ impl World {
 
     /// Gives the stop up as a timer's function does: `Job::give_up`.
     fn give_up(&self) {
-        if self.stop.abort() {
+        if self.stop.abort().is_some() {
             self.point.publish::<Cpu>(&ALL, || ());
             self.take_back();
         }

@@ -3,7 +3,7 @@
 //!
 //! The function excludes every region with preemption off or IRQs masked, and so every
 //! holder of a spin lock and every RCU reader. It does *not* exclude holders of locks that
-//! sleep, nor threads that were merely preempted.
+//! sleep, nor threads that were merely preempted: [`StopMode::FlushPreempted`] does.
 //!
 //! | Function | What stops | Where the function runs |
 //! |---|---|---|
@@ -21,7 +21,9 @@ use crate::stop_machine;
 use crate::sync::might_sleep_in;
 
 pub use super::stop_request::{CancelToken, Stop};
-pub use crate::stop_machine::{HeldBy, HeldUp, NotCome, NowaitError, StopError, StopReport};
+pub use crate::stop_machine::{
+    FLUSH_LIMIT, HeldBy, HeldUp, NotCome, NowaitError, StopError, StopMode, StopReport,
+};
 
 /// Stops every online CPU, runs `call_fn` on the caller's while nothing else in
 /// the machine moves, and returns its value. The description of the [module](self) says what

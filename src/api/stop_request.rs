@@ -5,7 +5,7 @@ use core::fmt;
 use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
-use crate::stop_machine::{self, StopError, StopReport, StopRequest};
+use crate::stop_machine::{self, StopError, StopMode, StopReport, StopRequest};
 use crate::sync::{IrqGuard, might_sleep_in};
 use crate::time::Instant;
 
@@ -69,7 +69,6 @@ impl CancelToken {
 #[must_use]
 pub struct Stop<'a> {
     request: StopRequest<'a, Hw>,
-    deadline: Instant,
     cpuslocked: bool,
 }
 
@@ -78,7 +77,6 @@ impl<'a> Stop<'a> {
     pub fn new() -> Stop<'a> {
         Stop {
             request: StopRequest::new(),
-            deadline: Instant::FOREVER,
             cpuslocked: false,
         }
     }
@@ -89,12 +87,34 @@ impl<'a> Stop<'a> {
         self
     }
 
+    /// Asks for a stop that excludes what `mode` says.
+    ///
+    /// ```no_run
+    /// use core::sync::atomic::{AtomicU64, Ordering};
+    /// use stillpoint::api::stop::{Stop, StopMode};
+    /// use stillpoint::api::thread;
+    ///
+    /// static RATE: AtomicU64 = AtomicU64::new(1);
+    /// // A reader, on any CPU, with preemption on. No stop of this mode comes in between.
+    /// let same = thread::no_flush(|| {
+    ///     RATE.load(Ordering::Relaxed) == RATE.load(Ordering::Relaxed)
+    /// });
+    /// assert!(same);
+    /// let changed = Stop::new()
+    ///     .mode(StopMode::FlushPreempted)
+    ///     .run(|| RATE.store(2, Ordering::Relaxed));
+    /// assert_eq!(changed, Ok(()));
+    /// ```
+    pub fn mode(mut self, mode: StopMode) -> Self {
+        self.request = self.request.mode(mode);
+        self
+    }
+
     /// Asks for the stop to be given up if not all CPUs have come by `deadline`. It counts from the
     /// call: also a wait for another stop, or for an operation of hotplug, ends there.
     ///
     /// A function that has begun isn't interrupted.
     pub fn before(mut self, deadline: Instant) -> Self {
-        self.deadline = deadline;
         self.request = self.request.before(deadline);
         self
     }
@@ -191,6 +211,8 @@ impl<'a> Stop<'a> {
         ) -> Result<R, StopError>,
     ) -> Result<R, StopError> {
         might_sleep_in::<Hw>("stop_machine"); // Before it looks at the locks.
+        let deadline = self.request.limit(); // The locks are counted in.
+        let request = self.request.before(deadline);
         let hotplug = &kernel().hotplug;
         let held = if self.cpuslocked {
             assert!(
@@ -199,17 +221,17 @@ impl<'a> Stop<'a> {
             );
             None
         } else {
-            let locked = match hotplug.cpus_read_lock_until(self.deadline) {
+            let locked = match hotplug.cpus_read_lock_until(deadline) {
                 Ok(locked) => locked.map_err(StopError::Busy)?,
                 Err(_) => hotplug.cpus_read_lock(), // Panics, and says why.
             };
             Some(locked)
         };
         let stop = &kernel().stop_machine;
-        let Some(still) = stop.lock_until(self.deadline) else {
+        let Some(still) = stop.lock_until(deadline) else {
             return Err(StopError::Busy(stop.owner_racy()));
         };
-        let stopped = stop_fn(&still, &self.request);
+        let stopped = stop_fn(&still, &request);
         drop(still);
         drop(held);
         stopped

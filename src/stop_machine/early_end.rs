@@ -2,7 +2,7 @@
 
 use crate::sched::Timer;
 use crate::stop_machine::cancel::GiveUp;
-use crate::stop_machine::{CancelToken, StopHost, StopRequest};
+use crate::stop_machine::{CancelToken, StopHost};
 use crate::time::Instant;
 
 /// The timer of a stop's deadline, and the token that may cancel the stop. Both know the stop
@@ -14,7 +14,7 @@ pub(super) struct EarlyEnd<'a, P: StopHost> {
 }
 
 impl<'a, P: StopHost> EarlyEnd<'a, P> {
-    /// Has `stop` given up at the deadline of `request`, or when its token is cancelled.
+    /// Has `stop` given up at `deadline`, or when `token` is cancelled.
     ///
     /// # Context
     /// The thread that calls for the stop, which stays on this CPU: the timer's. Allocates if
@@ -22,22 +22,26 @@ impl<'a, P: StopHost> EarlyEnd<'a, P> {
     ///
     /// # Safety
     /// `stop` stays until this is dropped.
-    pub(super) unsafe fn begin(stop: &(dyn GiveUp + '_), request: &StopRequest<'a, P>) -> Self {
+    pub(super) unsafe fn begin(
+        stop: &(dyn GiveUp + '_),
+        deadline: Instant,
+        token: Option<&'a CancelToken<P>>,
+    ) -> Self {
         // SAFETY: only the lifetime changes. The token and the timer use it until this is
         // dropped, and the caller keeps it until then.
         let stop: &'static dyn GiveUp = unsafe { core::mem::transmute(stop) };
-        if let Some(token) = request.cancel
+        if let Some(token) = token
             && !token.begin(stop)
         {
             stop.give_up();
         }
-        let timer = (request.deadline != Instant::FOREVER).then(|| {
+        let timer = (deadline != Instant::FOREVER).then(|| {
             let timer = Timer::new(move || stop.give_up());
-            timer.start(request.deadline);
+            timer.start(deadline);
             timer
         });
         EarlyEnd {
-            token: request.cancel,
+            token,
             _timer: timer,
         }
     }

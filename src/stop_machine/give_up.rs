@@ -3,7 +3,7 @@
 //! ```text
 //!   timer or cancel                    participants        caller
 //!   ───────────────                    ────────────        ──────
-//!   PREPARE → ABORT, or it is too late
+//!   PREPARE → ABORT, or it is too late (FLUSH → ABORT: see `flushed`)
 //!   wakes those that sleep ──────────► leave at once
 //!   takes back each work that has
 //!   not begun; notes what is in the way
@@ -30,8 +30,10 @@ use crate::sync::atomic::Ordering;
 
 impl<P: StopHost> GiveUp for Job<'_, P> {
     fn give_up(&self) {
-        if !self.stop.abort() {
-            return;
+        match self.stop.abort() {
+            None => return,
+            Some(MultiStopState::Flush) => return self.give_up_flush(),
+            Some(_) => (),
         }
         // The state is stored: wakes those that sleep in PREPARE.
         self.machine

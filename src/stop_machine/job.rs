@@ -6,6 +6,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::ThreadName;
 use crate::sched::lock::Completion;
 use crate::smp::call::{Calls, Inside};
+use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::{Acked, MultiStop, MultiStopState, StopHost, StopMachine, Work};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, IrqGuard};
@@ -56,6 +57,8 @@ pub(super) enum End<'a, P: StopHost> {
     Caller(CpuId),
     /// It sleeps until this is completed.
     Done(&'a Completion<P>),
+    /// It sleeps until this is completed, and the stop begins with a flush.
+    Flushed(&'a Flush<P>),
 }
 
 impl<P: StopHost> Job<'_, P> {
@@ -124,18 +127,31 @@ impl<P: StopHost> Job<'_, P> {
                     P::send_wake(CpuMask::of(caller).bits());
                 }
             }
+            // The frame stays until the completion, which is done once. The caller sees what all
+            // have done, because the last to leave does.
             End::Done(done) => {
-                // The frame stays until this, which is done once. The caller sees what all have
-                // done, because the last to leave does.
-                if self.stop.leave_for(count) {
-                    assert!(
-                        self.stop.is_over(),
-                        "BUG: the last to leave was not the last"
-                    );
+                if self.leaves_last(count) {
                     done.complete();
                 }
             }
+            End::Flushed(flush) => {
+                if self.leaves_last(count) {
+                    // Over, if it was given up in FLUSH.
+                    let _how = flush.end(); // (mode-ends-before-caller)
+                    flush.done.complete();
+                }
+            }
         }
+    }
+
+    /// Leaves for `count` participants; returns whether they were the last.
+    fn leaves_last(&self, count: u32) -> bool {
+        let last = self.stop.leave_for(count);
+        assert!(
+            !last || self.stop.is_over(),
+            "BUG: the last to leave was not the last"
+        );
+        last
     }
 }
 
@@ -192,5 +208,9 @@ impl<P: StopHost> Work for Job<'_, P> {
         P::set_priority_mask_closed(false);
         drop(masked);
         self.finish();
+    }
+
+    fn flushed(&self) {
+        self.queue_if_flushed();
     }
 }

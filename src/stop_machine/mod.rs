@@ -16,6 +16,9 @@
 //! Before the last one has arrived a deadline or a cancel can give the stop up (`give_up`): the
 //! works that have not begun are taken back, all others leave, and `fn` doesn't run.
 //!
+//! A stop can begin with a flush of preempted threads (`flushed`): then all code that doesn't
+//! sleep is excluded, with preemption on too.
+//!
 //! Beside the stop of all there are those of one CPU and of several without a still point
 //! (`single`), and the still point of two (`pair`).
 //!
@@ -53,6 +56,7 @@
 mod cancel;
 mod current;
 mod early_end;
+mod flushed;
 mod give_up;
 mod job;
 mod late;
@@ -74,7 +78,7 @@ pub use late::LateStillPoint;
 pub use multi_stop::{Acked, MultiStop, MultiStopState};
 pub use not_come::{HeldBy, HeldUp, NotCome};
 pub use report::{CpuStopTimes, StopReport};
-pub use request::{StopError, StopRequest};
+pub use request::{FLUSH_LIMIT, StopError, StopMode, StopRequest};
 pub use single::{NowaitError, StopWork};
 pub use stop::{StopHost, StopMachine, StopMutexGuard};
 pub use stopper::{Stopper, Work};

@@ -2,11 +2,11 @@
 //!
 //! # States
 //! ```text
-//!              (1)                 (1)          (1)
-//!   PREPARE ────────► DISABLE_IRQ ─────► RUN ────────► EXIT
-//!      │    n acks                n acks     runners acks
-//!      │ (2)
-//!      └────────► ABORT
+//!          (3)            (1)                 (1)          (1)
+//!   FLUSH ─────► PREPARE ────────► DISABLE_IRQ ─────► RUN ────────► EXIT
+//!     │             │    n acks                n acks     runners acks
+//!     │ (2)         │ (2)
+//!     └─────────────┴────► ABORT
 //! ```
 //! and, beside it, the participants leave: [`MultiStop::leave`], each as its last
 //! access, until [`MultiStop::is_over`].
@@ -16,20 +16,25 @@
 //!
 //! (2) [`MultiStop::abort`], by a deadline or a cancel.
 //!
+//! (3) [`MultiStop::flushed`], in a stop that begins with a flush of preempted threads, by the
+//! CPU that was the last to finish it. All other stops begin in PREPARE.
+//!
 //! # Invariants
 //! - **acks-once**: a CPU acknowledges each state at most once, and only after it has
-//!   seen it published (PREPARE is published from the start). Only CPUs that run `fn`
-//!   acknowledge RUN.
+//!   seen it published (PREPARE is published before any works are queued). Only CPUs that run
+//!   `fn` acknowledge RUN.
 //! - **count-before-state**: the count is reset for the next state *before* that is
 //!   published: a CPU that sees the new state finds the new count.
 //! - **published-once**: a state is published once, by the last to acknowledge the one
 //!   before.
 //! - **one-way-out-of-prepare**: PREPARE ends by a compare-exchange, to DISABLE_IRQ or to
 //!   ABORT. So either `fn` runs, or no CPU has masked IRQs.
+//! - **one-way-out-of-flush**: FLUSH ends by a compare-exchange, to PREPARE or to ABORT. So
+//!   either the works are queued, or no stopper ever hears of the stop.
 //! - **leave-is-last**: the owner of the barrier may free it, and all that the
 //!   participants used with it, once it is over: `leave` is a participant's last
-//!   access. The thread that queues the participants' works counts as one more, and leaves
-//!   after it has queued the last.
+//!   access. What queues the participants' works, a thread or the last CPU to finish a flush,
+//!   counts as one more, and leaves after it has queued the last.
 //! - **taken-leaves-too**: a work that is taken back leaves for its participant
 //!   ([`MultiStop::leave_for`]). So a stop that is given up is over, too.
 //!
@@ -43,10 +48,12 @@
 //! sequences of those before it; the owner reads it with Acquire. So every
 //! access of a participant to the owner's frame happens before the frame is freed.
 //!
-//! `tests/loom_multi_stop.rs` model-checks this file.
+//! `tests/loom_multi_stop.rs`, `tests/loom_abort.rs` and `tests/loom_flush_stop.rs` model-check
+//! this file.
 
 #![forbid(unsafe_code)]
 
+use crate::sched::FlushEnd;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// A state of a stop: what every CPU that takes part has reached.
@@ -63,6 +70,8 @@ pub enum MultiStopState {
     Exit = 4,
     /// The stop was given up before all had arrived. `fn` doesn't run.
     Abort = 5,
+    /// Preempted threads go on until each has given its CPU away; no stopper has work yet.
+    Flush = 6,
 }
 
 impl MultiStopState {
@@ -74,6 +83,7 @@ impl MultiStopState {
             3 => MultiStopState::Run,
             4 => MultiStopState::Exit,
             5 => MultiStopState::Abort,
+            6 => MultiStopState::Flush,
             _ => no_state(word),
         }
     }
@@ -81,6 +91,7 @@ impl MultiStopState {
     /// Returns the state after this one; EXIT and ABORT are the last.
     const fn next(self) -> MultiStopState {
         match self {
+            MultiStopState::Flush => MultiStopState::Prepare,
             MultiStopState::Prepare => MultiStopState::DisableIrq,
             MultiStopState::DisableIrq => MultiStopState::Run,
             MultiStopState::Run | MultiStopState::Exit => MultiStopState::Exit,
@@ -110,7 +121,7 @@ pub enum Acked {
 #[derive(Debug)]
 pub struct MultiStop {
     /// Written Release in [`MultiStop::publish`], loaded Acquire in
-    /// [`MultiStop::is_in`]. ABORT is written Relaxed: it guards no data.
+    /// [`MultiStop::is_in`]. ABORT and PREPARE are written Relaxed: they guard no data.
     state: AtomicU32,
     /// Acknowledgements that the current state still waits for. Counted down
     /// AcqRel in [`MultiStop::ack`]; reset Relaxed there, ordered by the Release
@@ -129,17 +140,44 @@ impl MultiStop {
     ///
     /// # Panics
     /// If no CPU would run the function, or more CPUs than take part.
+    #[inline]
     pub fn new(participants: u32, runners: u32) -> MultiStop {
+        MultiStop::in_state(MultiStopState::Prepare, participants, runners)
+    }
+
+    /// Does as [`MultiStop::new`] for a stop that begins with a flush of preempted threads.
+    ///
+    /// # Panics
+    /// As [`MultiStop::new`].
+    pub fn flushing(participants: u32, runners: u32) -> MultiStop {
+        MultiStop::in_state(MultiStopState::Flush, participants, runners)
+    }
+
+    #[inline]
+    fn in_state(state: MultiStopState, participants: u32, runners: u32) -> MultiStop {
         assert!(
             (1..=participants).contains(&runners),
             "BUG: {runners} of {participants} CPUs run the function of a stop"
         );
         MultiStop {
-            state: AtomicU32::new(MultiStopState::Prepare as u32),
+            state: AtomicU32::new(state as u32),
             left: AtomicU32::new(participants),
             staying: AtomicU32::new(participants + 1),
             participants,
             runners,
+        }
+    }
+
+    /// Returns for how many to leave with a stop that was given up in FLUSH, and whose flush was
+    /// at `end` when it was ended then (`queuer-counts` of `flushed`).
+    ///
+    /// # Panics
+    /// If the flush had ended before.
+    pub fn leaving_in_flush(&self, end: FlushEnd) -> u32 {
+        match end {
+            FlushEnd::Unfinished => self.participants + 1,
+            FlushEnd::Finished => self.participants,
+            FlushEnd::Over => panic!("BUG: a flush ended before its stop"),
         }
     }
 
@@ -177,28 +215,48 @@ impl MultiStop {
     #[inline]
     pub fn publish(&self, next: MultiStopState) {
         if next == MultiStopState::DisableIrq {
-            self.leave_prepare(next, Ordering::Release);
+            self.leave_state(MultiStopState::Prepare, next, Ordering::Release);
         } else {
             self.state.store(next as u32, Ordering::Release);
         }
     }
 
-    /// Gives the stop up, unless all have arrived; returns whether it was given up by this
-    /// call. If so, the caller takes back the works that have not begun, and leaves for each.
+    /// Ends FLUSH, unless the stop has been given up (one-way-out-of-flush); returns whether it
+    /// has not. Then the caller queues the works.
+    ///
+    /// # Context
+    /// The last CPU to finish the flush.
+    #[must_use]
+    pub fn flushed(&self) -> bool {
+        // A stopper sees this store by the lock of the queue that its work comes from.
+        self.leave_state(
+            MultiStopState::Flush,
+            MultiStopState::Prepare,
+            Ordering::Relaxed,
+        )
+    }
+
+    /// Gives the stop up, unless all have arrived; returns in which state that was, if it was
+    /// done by this call. In PREPARE the caller takes back the works that have not begun, and
+    /// leaves for each. In FLUSH there are none, and it leaves for all participants.
     ///
     /// The caller keeps the owner from freeing the barrier meanwhile.
     #[must_use]
-    pub fn abort(&self) -> bool {
-        self.leave_prepare(MultiStopState::Abort, Ordering::Relaxed)
+    pub fn abort(&self) -> Option<MultiStopState> {
+        // A flush may end between the two, and doesn't begin again.
+        let states = [MultiStopState::Flush, MultiStopState::Prepare];
+        let abort = MultiStopState::Abort;
+        states
+            .into_iter()
+            .find(|state| self.leave_state(*state, abort, Ordering::Relaxed))
     }
 
-    /// Makes the one move out of PREPARE; returns whether this call has made it.
+    /// Makes the one move out of `state`; returns whether this call has made it.
     #[inline]
-    fn leave_prepare(&self, next: MultiStopState, order: Ordering) -> bool {
-        let prepare = MultiStopState::Prepare as u32;
-        let moved = self
-            .state
-            .compare_exchange(prepare, next as u32, order, Ordering::Relaxed);
+    fn leave_state(&self, state: MultiStopState, next: MultiStopState, order: Ordering) -> bool {
+        let moved =
+            self.state
+                .compare_exchange(state as u32, next as u32, order, Ordering::Relaxed);
         moved.is_ok()
     }
 
@@ -243,7 +301,7 @@ mod tests {
             stop.publish(state.next());
         }
         assert_eq!(stop.state(), MultiStopState::Exit);
-        assert!(!stop.abort(), "too late");
+        assert_eq!(stop.abort(), None, "too late");
         assert!(!stop.is_over());
         assert!(stop.leave());
         assert!(stop.is_over());
@@ -268,8 +326,8 @@ mod tests {
     fn what_is_given_up_never_disables_irqs() {
         let stop = MultiStop::new(2, 1);
         assert_eq!(stop.ack(MultiStopState::Prepare), Acked::More);
-        assert!(stop.abort());
-        assert!(!stop.abort(), "once");
+        assert_eq!(stop.abort(), Some(MultiStopState::Prepare));
+        assert_eq!(stop.abort(), None, "once");
         let last = stop.ack(MultiStopState::Prepare);
         assert_eq!(last, Acked::Last(MultiStopState::DisableIrq));
         stop.publish(MultiStopState::DisableIrq);
@@ -278,6 +336,22 @@ mod tests {
         assert!(!stop.is_over());
         assert!(stop.leave_for(2));
         assert!(stop.is_over());
+    }
+
+    #[test]
+    fn a_flush_ends_in_prepare_or_is_given_up() {
+        let stop = MultiStop::flushing(2, 1);
+        assert_eq!(stop.state(), MultiStopState::Flush);
+        assert!(stop.flushed());
+        assert!(!stop.flushed(), "once");
+        assert_eq!(stop.abort(), Some(MultiStopState::Prepare));
+
+        let stop = MultiStop::flushing(2, 1);
+        assert_eq!(stop.abort(), Some(MultiStopState::Flush));
+        assert!(!stop.flushed());
+        assert_eq!(stop.state(), MultiStopState::Abort);
+        assert!(!stop.leave_for(2), "the flush may still be told to be over");
+        assert!(stop.leave());
     }
 
     #[test]

@@ -16,7 +16,7 @@
 use core::fmt;
 
 use crate::cpu::CpuId;
-use crate::sched::{ThreadName, ThreadState};
+use crate::sched::{FlushHolder, ThreadName, ThreadState};
 use crate::stop_machine::StopHost;
 
 /// A CPU that did not come to a stop before it was given up.
@@ -50,6 +50,9 @@ pub enum HeldBy {
     Timer(&'static str),
     /// Its stopper does another work.
     OtherStop,
+    /// The thread was preempted, or ran when the flush began, and goes on inside the kernel
+    /// without giving its CPU away.
+    Unflushed,
 }
 
 impl HeldUp {
@@ -78,6 +81,24 @@ impl HeldUp {
     }
 }
 
+impl HeldUp {
+    /// Returns what keeps the CPU of `holder` from finishing a flush.
+    ///
+    /// # Context
+    /// As for [`HeldUp::of`].
+    pub(super) fn by_holder<P: StopHost>(holder: &FlushHolder) -> HeldUp {
+        if holder.entered {
+            HeldUp {
+                thread: holder.thread,
+                by: HeldBy::Unflushed,
+            }
+        } else {
+            // It has not taken the SGI that asked it to enter.
+            HeldUp::of::<P>(holder.cpu)
+        }
+    }
+}
+
 impl fmt::Display for NotCome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CPU {}", self.cpu)?;
@@ -96,6 +117,7 @@ impl fmt::Display for HeldBy {
             HeldBy::Call(name) => write!(f, "runs the call {name}"),
             HeldBy::Timer(name) => write!(f, "runs the function of the timer {name}"),
             HeldBy::OtherStop => f.write_str("does another work of its stopper"),
+            HeldBy::Unflushed => f.write_str("does not give its CPU away"),
         }
     }
 }

@@ -14,16 +14,35 @@ use crate::stop_machine::{StopError, StopHost, StopMachine, Stopper, Work, WorkN
 use crate::sync::PreemptGuard;
 
 impl<P: StopHost> StopMachine<P> {
-    /// Queues `job` on every participant's stopper and starts them all. The caller has the stop
-    /// mutex and waits until the stop is over before its frame goes.
-    pub(super) fn queue_everywhere(&'static self, job: &Job<'_, P>, work: &&(dyn Work + '_)) {
-        // SAFETY: only the participants use the borrow; each leaves as its last access to it, and
-        // the caller doesn't return before the last one has (frame-outlives-stop,
-        // leave-is-last).
+    /// Lets the stoppers find `job`. Its caller has the stop mutex and waits until the stop is
+    /// over before its frame goes.
+    pub(super) fn set_current(&'static self, work: &&(dyn Work + '_)) {
+        // SAFETY: only the participants use the borrow, and what queues their works; each leaves
+        // as its last access to it, and the caller doesn't return before the last one has
+        // (frame-outlives-stop, leave-is-last).
         // A participant can't go away with the work pending: it is online and enabled, and
         // what a stopper has accepted runs or is taken back (accepted-runs, online-enabled); the
         // stop mutex keeps CPUs from leaving.
         unsafe { self.current.set(work) };
+    }
+
+    /// Tells the job that the flush is over with which its stop begins.
+    ///
+    /// # Context
+    /// The last CPU to finish that flush.
+    pub(super) fn current_flushed(&self) {
+        // SAFETY: this is the end of the flush of the stop whose job was set last. Its caller keeps
+        // it until this has left (queuer-counts).
+        unsafe { self.current.get() }.flushed();
+    }
+
+    /// Queues `job`, which the stoppers find, on every participant's stopper, and starts them
+    /// all.
+    ///
+    /// # Context
+    /// The thread that calls for the stop, or the last CPU to finish the flush with which it
+    /// begins: that one's idle thread, or a handler which interrupts it.
+    pub(super) fn queue_everywhere(&'static self, job: &Job<'_, P>) {
         let here = PreemptGuard::<P>::new(); // (queued-unpreempted)
         let own = |cpu: CpuId| {
             let stopper = self.stoppers.get(cpu);

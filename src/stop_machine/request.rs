@@ -4,16 +4,35 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use crate::cpu::CpuId;
 use crate::sched::ThreadName;
 use crate::stop_machine::{CancelToken, NotCome, StopHost};
 use crate::time::Instant;
 
+/// Which readers the function of a stop excludes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopMode {
+    /// Those that keep their CPU: preemption is off, or IRQs are masked.
+    #[default]
+    Classic,
+    /// Also threads that were preempted, unless in their application's own code: each goes on
+    /// until it has given its CPU away by itself, and then the machine stops. So all code of the
+    /// kernel that doesn't sleep is excluded, and an application's in `api::thread::no_flush`.
+    /// Such a stop has a deadline, [`FLUSH_LIMIT`] if none is asked for.
+    FlushPreempted,
+}
+
+/// How long a stop that flushes preempted threads may take to begin, unless another deadline is
+/// asked for.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
 /// What a caller asks of a stop beyond its function. Nothing by default: the function runs on the
 /// caller's CPU, and the stop has no deadline.
 pub struct StopRequest<'a, P: StopHost> {
     pub(super) cpu: Option<CpuId>,
+    pub(super) mode: StopMode,
     pub(super) deadline: Instant,
     pub(super) cancel: Option<&'a CancelToken<P>>,
     pub(super) release_fn: Option<&'a (dyn Fn(CpuId) + Sync)>,
@@ -24,6 +43,7 @@ impl<'a, P: StopHost> StopRequest<'a, P> {
     pub fn new() -> Self {
         StopRequest {
             cpu: None,
+            mode: StopMode::Classic,
             deadline: Instant::FOREVER,
             cancel: None,
             release_fn: None,
@@ -34,6 +54,13 @@ impl<'a, P: StopHost> StopRequest<'a, P> {
     #[must_use]
     pub fn on(mut self, cpu: CpuId) -> Self {
         self.cpu = Some(cpu);
+        self
+    }
+
+    /// Asks for a stop that excludes what `mode` says.
+    #[must_use]
+    pub fn mode(mut self, mode: StopMode) -> Self {
+        self.mode = mode;
         self
     }
 
@@ -60,9 +87,14 @@ impl<'a, P: StopHost> StopRequest<'a, P> {
         self
     }
 
-    /// Returns whether the stop may be given up.
-    pub(super) fn may_end_early(&self) -> bool {
-        self.cancel.is_some() || self.deadline != Instant::FOREVER
+    /// Returns when a stop that is called for now is given up.
+    pub(crate) fn limit(&self) -> Instant {
+        match self.mode {
+            StopMode::FlushPreempted if self.deadline == Instant::FOREVER => {
+                P::deadline(FLUSH_LIMIT)
+            }
+            _ => self.deadline,
+        }
     }
 }
 
@@ -76,6 +108,7 @@ impl<P: StopHost> fmt::Debug for StopRequest<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StopRequest")
             .field("cpu", &self.cpu)
+            .field("mode", &self.mode)
             .field("deadline", &self.deadline)
             .field("may_be_cancelled", &self.cancel.is_some())
             .field("has_release", &self.release_fn.is_some())

@@ -30,6 +30,17 @@ pub trait Work: Sync {
     /// # Context
     /// Thread: that CPU's stopper.
     fn run(&self, cpu: CpuId);
+
+    /// Is called before the work is queued, when the flush with which its stop begins is over.
+    ///
+    /// # Context
+    /// As [`FlushHook::last_finished`](crate::sched::FlushHook::last_finished).
+    ///
+    /// # Panics
+    /// If its stop doesn't begin with a flush.
+    fn flushed(&self) {
+        panic!("BUG: a flush has ended that no stop has begun");
+    }
 }
 
 /// A work in the queue of a stopper.

@@ -1,12 +1,13 @@
 //! `stop_machine` itself: one stop of all online CPUs, from its call to its end.
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::late_at;
+use crate::sched::{InKernel, late_at};
 use crate::stop_machine::early_end::EarlyEnd;
+use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::job::{End, Job};
 use crate::stop_machine::{
-    MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMutexGuard, StopReport,
-    StopRequest, Work,
+    MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
+    StopReport, StopRequest, Work,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, SpinLock, might_sleep_in};
@@ -178,16 +179,25 @@ impl<P: StopHost> StopMachine<P> {
         let other = participants.iter().find(|cpu| *cpu != caller);
         let me = P::sched().current();
         let late = late_at::<P>();
+        let deadline = request.limit();
+        let inside = (request.mode == StopMode::FlushPreempted).then(InKernel::<P>::enter);
+        let flush = inside
+            .as_ref()
+            .map(|inside| Flush::begin(self, &participants, inside));
+        let new = match flush {
+            None => MultiStop::new,
+            Some(_) => MultiStop::flushing,
+        };
         let job = Job {
             machine: self,
             calls: P::calls(),
-            stop: MultiStop::new(as_u32(count), as_u32(run_count)),
+            stop: new(as_u32(count), as_u32(run_count)),
             participants: &participants,
             runners: &runners,
             call_fn,
             release_fn: request.release_fn,
             name,
-            end: End::Caller(caller),
+            end: flush.as_ref().map_or(End::Caller(caller), End::Flushed),
             watchers: [caller, other.unwrap_or(caller)],
             caller_name: me.name(),
             spins: self.spins_of(count),
@@ -201,14 +211,17 @@ impl<P: StopHost> StopMachine<P> {
         };
         // Its interrupt has this CPU's stopper look which CPUs are late.
         let watch = P::sched().watch(caller);
+        let work: &dyn Work = &job;
+        self.set_current(&work);
+        let ends_early = request.cancel.is_some() || deadline != Instant::FOREVER;
         // SAFETY: it is dropped before the job goes.
-        let early = request
-            .may_end_early()
-            .then(|| unsafe { EarlyEnd::begin(&job, request) });
-        // If it is given up already no CPU is disturbed.
-        if job.stop.is_in(MultiStopState::Prepare) {
-            let work: &dyn Work = &job;
-            self.queue_everywhere(&job, &work);
+        let early = ends_early.then(|| unsafe { EarlyEnd::begin(&job, deadline, request.cancel) });
+        if let Some(flush) = &flush {
+            let late = || P::stop_is_late(&participants, job.stop.state());
+            flush.done.wait_patiently(late);
+        } else if job.stop.is_in(MultiStopState::Prepare) {
+            // If it is given up already no CPU is disturbed.
+            self.queue_everywhere(&job);
             self.wait_for_end(&job, caller);
         }
         drop(early);
