@@ -21,7 +21,7 @@ use crate::platform::Trigger;
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
-use crate::stop_machine::StopMachine;
+use crate::stop_machine::{StopMachine, StopMode};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Once, SpinLock};
 use crate::trace::Trace;
@@ -89,6 +89,9 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     kernel
         .hotplug
         .set_down_limit(Some(limit).filter(|limit| !limit.is_zero()));
+    if arguments.cpu_down_flushes {
+        kernel.hotplug.set_down_stop(StopMode::FlushPreempted);
+    }
     kernel.hotplug.set_parallel(arguments.parallel);
     if arguments.tracing_off {
         tracing::start_without(kernel);

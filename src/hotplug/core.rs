@@ -16,7 +16,7 @@ use crate::sched::lock::{
     AddRemoveLock, Completion, CpusLock, CpusReadGuard, CpusWriteGuard, WouldDeadlock,
 };
 use crate::sched::{Thread, ThreadName};
-use crate::sync::atomic::{AtomicU8, AtomicU32};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use crate::sync::{Once, SpinLock, WaitPoint};
 use crate::time::Instant;
 use crate::trace::{Direction, Event};
@@ -40,6 +40,8 @@ pub struct Hotplug<P: HotplugHost> {
     pub(super) disabled: AtomicU32,
     /// How several CPUs come up: [`Parallel`], as a number. Relaxed: it orders nothing.
     pub(super) parallel: AtomicU8,
+    /// Whether the stop of a way down flushes preempted threads. Relaxed: it orders nothing.
+    pub(super) down_flushes: AtomicBool,
     /// The CPUs that still walk for the operation on several CPUs that is under way.
     pub(super) batch: BatchWait<P>,
 }
@@ -88,6 +90,7 @@ impl<P: HotplugHost> Hotplug<P> {
             limits: Limits::new::<P>(),
             disabled: AtomicU32::new(0),
             parallel: AtomicU8::new(Parallel::default() as u8),
+            down_flushes: AtomicBool::new(false),
             batch: BatchWait::new(),
         }
     }

@@ -7,7 +7,8 @@ use core::fmt;
 use crate::cpu::CpuId;
 use crate::hotplug::{CpuDownError, Hotplug, HotplugHost, StepError};
 use crate::sched::ThreadName;
-use crate::stop_machine::{NotCome, StopError, StopMutexGuard};
+use crate::stop_machine::{NotCome, StopError, StopMode, StopMutexGuard};
+use crate::sync::atomic::Ordering;
 use crate::time::Instant;
 use crate::trace::Direction;
 
@@ -57,6 +58,24 @@ pub(super) enum NotTakenDown {
 }
 
 impl<P: HotplugHost> Hotplug<P> {
+    /// Sets by which kind of stop CPUs leave from now on. With [`StopMode::FlushPreempted`] a
+    /// reader of the online mask that doesn't sleep sees no CPU leave, with preemption on too; a
+    /// way down turns back if the flush takes longer than
+    /// [`FLUSH_LIMIT`](crate::stop_machine::FLUSH_LIMIT).
+    pub fn set_down_stop(&self, mode: StopMode) {
+        let flushes = mode == StopMode::FlushPreempted;
+        self.down_flushes.store(flushes, Ordering::Relaxed);
+    }
+
+    /// Returns by which kind of stop CPUs leave.
+    pub fn down_stop(&self) -> StopMode {
+        if self.down_flushes.load(Ordering::Relaxed) {
+            StopMode::FlushPreempted
+        } else {
+            StopMode::Classic
+        }
+    }
+
     /// Waits until the machine can be stopped; returns the stop mutex.
     ///
     /// # Errors
