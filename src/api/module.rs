@@ -12,32 +12,54 @@
 
 use core::ops::Deref;
 
-use crate::api::stop::Stop;
+use crate::api::stop::{Stop, StopMode};
 use crate::kernel::Hw;
 use crate::kernel::entry::{Entered, enter};
 use crate::module;
 use crate::stop_machine::StopError;
 use crate::time::Instant;
 
-pub use crate::module::{LoadError, ModuleState, UnloadError};
+pub use crate::module::{Atomic, Counting, LoadError, ModuleState, Plain, UnloadError};
 
 /// A value that can be loaded, used on all CPUs, and unloaded again: for a `static`, or to be
 /// shared by reference.
+///
+/// References to a module of the kind [`Plain`] are taken with IRQs masked for a moment, and it is
+/// unloaded by the classic stop. With [`Atomic`] nothing is masked; the price is one atomic
+/// instruction, and an unload that waits for preempted threads first
+/// ([`StopMode::FlushPreempted`]). If no deadline is given, such an unload gives up after
+/// [`FLUSH_LIMIT`](crate::api::stop::FLUSH_LIMIT).
+///
+/// ```no_run
+/// use stillpoint::api::module::{Atomic, Module};
+///
+/// static TABLE: Module<[u32; 4], Atomic> = Module::new();
+///
+/// let loaded = TABLE.load([1, 2, 3, 4], |_own| Ok::<(), ()>(()));
+/// assert!(loaded.is_ok());
+/// assert_eq!(TABLE.try_get().map(|table| table[2]), Some(3));
+/// assert_eq!(TABLE.unload(), Ok([1, 2, 3, 4]));
+/// ```
 #[derive(Debug)]
-pub struct Module<T>(module::Module<T, Hw>);
+pub struct Module<T, K = Plain>(module::Module<T, Hw, K>);
 
-/// Runs `call_fn` in the classic still point, if that comes before `at`.
-fn still(at: Instant, call_fn: &mut (dyn FnMut() + Send)) -> Result<(), StopError> {
-    Stop::new().before(at).run(call_fn)
+/// Runs `call_fn` in a still point that excludes the sections of `K`, if that comes before `at`.
+fn still<K: Counting>(at: Instant, call_fn: &mut (dyn FnMut() + Send)) -> Result<(), StopError> {
+    let mode = if K::KEEPS_CPU {
+        StopMode::Classic
+    } else {
+        StopMode::FlushPreempted
+    };
+    Stop::new().mode(mode).before(at).run(call_fn)
 }
 
-impl<T: Send + Sync> Module<T> {
+impl<T: Send + Sync, K: Counting> Module<T, K> {
     /// Returns a module that isn't loaded.
     ///
     /// # Context
     /// Any.
     #[cfg_attr(debug_assertions, track_caller)]
-    pub const fn new() -> Module<T> {
+    pub const fn new() -> Module<T, K> {
         Module(module::Module::new())
     }
 
@@ -60,20 +82,23 @@ impl<T: Send + Sync> Module<T> {
     pub fn load<'a, E>(
         &'a self,
         value: T,
-        init_fn: impl FnOnce(ModuleRef<'a, T>) -> Result<(), E>,
+        init_fn: impl FnOnce(ModuleRef<'a, T, K>) -> Result<(), E>,
     ) -> Result<(), LoadError<T, E>> {
         let _in_kernel = enter();
-        self.0
-            .load(value, |own| init_fn(ModuleRef(Entered::new(own))), still)
+        self.0.load(
+            value,
+            |own| init_fn(ModuleRef(Entered::new(own))),
+            still::<K>,
+        )
     }
 
     /// Takes a reference, if the module is loaded and not being unloaded (Linux:
     /// `try_module_get`).
     ///
     /// # Context
-    /// Any, also an interrupt handler; masks IRQs for a moment.
+    /// Any, also an interrupt handler; masks IRQs for a moment, if the kind is [`Plain`].
     #[inline]
-    pub fn try_get(&self) -> Option<ModuleRef<'_, T>> {
+    pub fn try_get(&self) -> Option<ModuleRef<'_, T, K>> {
         let _in_kernel = enter();
         let own = self.0.try_get()?;
         Some(ModuleRef(Entered::new(own)))
@@ -92,7 +117,7 @@ impl<T: Send + Sync> Module<T> {
     /// As for [`stop_machine`](crate::api::stop::stop_machine).
     pub fn try_unload(&self) -> Result<T, UnloadError> {
         let _in_kernel = enter();
-        self.0.try_unload(still)
+        self.0.try_unload(still::<K>)
     }
 
     /// Unloads the module and returns its value. It stops the machine; no thread gets a reference
@@ -126,7 +151,7 @@ impl<T: Send + Sync> Module<T> {
     /// As for [`stop_machine`](crate::api::stop::stop_machine).
     pub fn unload_before(&self, deadline: Instant) -> Result<T, UnloadError> {
         let _in_kernel = enter();
-        self.0.unload_until(deadline, still)
+        self.0.unload_until(deadline, still::<K>)
     }
 
     /// Returns the state that the module was in a moment ago.
@@ -147,7 +172,7 @@ impl<T: Send + Sync> Module<T> {
     }
 }
 
-impl<T: Send + Sync> Default for Module<T> {
+impl<T: Send + Sync, K: Counting> Default for Module<T, K> {
     #[cfg_attr(debug_assertions, track_caller)]
     fn default() -> Self {
         Self::new()
@@ -161,9 +186,11 @@ impl<T: Send + Sync> Default for Module<T> {
 /// reference; it can be made while the module is being unloaded.
 #[must_use]
 #[derive(Debug)]
-pub struct ModuleRef<'a, T: Send + Sync>(Entered<module::ModuleRef<'a, T, Hw>>);
+pub struct ModuleRef<'a, T: Send + Sync, K: Counting = Plain>(
+    Entered<module::ModuleRef<'a, T, Hw, K>>,
+);
 
-impl<T: Send + Sync> Clone for ModuleRef<'_, T> {
+impl<T: Send + Sync, K: Counting> Clone for ModuleRef<'_, T, K> {
     #[inline]
     fn clone(&self) -> Self {
         let _in_kernel = enter();
@@ -171,12 +198,12 @@ impl<T: Send + Sync> Clone for ModuleRef<'_, T> {
     }
 }
 
-impl<T: Send + Sync> Deref for ModuleRef<'_, T> {
+impl<T: Send + Sync, K: Counting> Deref for ModuleRef<'_, T, K> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        let own: &module::ModuleRef<'_, T, Hw> = &self.0;
+        let own: &module::ModuleRef<'_, T, Hw, K> = &self.0;
         own
     }
 }

@@ -55,8 +55,10 @@
 //!
 //! `tests/loom_module.rs` model-checks `references.rs`.
 
+mod counting;
 mod references;
 mod slot;
 
+pub use counting::Counting;
 pub use references::{Atomic, Kind, ModuleState, Plain, References, Stays, Wanted};
 pub use slot::{LoadError, Module, ModuleRef, UnloadError};

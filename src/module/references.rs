@@ -60,7 +60,8 @@ pub trait Kind: Send + Sync {
     fn add(word: &AtomicU64, order: Ordering);
 }
 
-/// A load and a store, with IRQs masked: an interrupt handler may take references too.
+/// References are counted by a load and a store, with IRQs masked: an interrupt handler may take
+/// references too.
 #[derive(Debug)]
 pub struct Plain;
 
@@ -74,7 +75,7 @@ impl Kind for Plain {
     }
 }
 
-/// One atomic instruction, with preemption on.
+/// References are counted by one atomic instruction, with preemption on.
 #[derive(Debug)]
 pub struct Atomic;
 

@@ -67,6 +67,7 @@ fn modules() {
     storm(&mut ktap);
     stay_on_boot_cpu();
     preempted::misses_a_reference(&mut ktap);
+    preempted::sees_a_reference(&mut ktap);
     ktap.finish()
 }
 

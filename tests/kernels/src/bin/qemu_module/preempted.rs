@@ -3,10 +3,11 @@
 
 use core::time::Duration;
 
-use stillpoint::api::stop::stop_machine;
+use stillpoint::api::stop::{Stop, StopMode, stop_machine};
 use stillpoint::api::thread;
+use stillpoint::api::time::{self, Timer};
 use stillpoint::kernel::Hw;
-use stillpoint::module::{Atomic, Kind, Module, ModuleState};
+use stillpoint::module::{Atomic, Kind, Module, ModuleState, UnloadError};
 use stillpoint::stop_machine::StopError;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stillpoint::time::Instant;
@@ -18,6 +19,11 @@ use kernel_support::machine::{eventually, spin_until};
 static ARMED: AtomicBool = AtomicBool::new(false);
 static IS_BETWEEN: AtomicBool = AtomicBool::new(false);
 static GO_ON: AtomicBool = AtomicBool::new(false);
+/// The unload has returned.
+static UNLOADED: AtomicBool = AtomicBool::new(false);
+
+/// A slow host needs time.
+const LONG: Duration = Duration::from_secs(20);
 
 /// Counts as [`Atomic`] does, but computes for a while first, if that is armed: it is preempted
 /// there by whatever wants its CPU.
@@ -64,4 +70,46 @@ pub(crate) fn misses_a_reference(ktap: &mut Ktap) {
         missed,
     );
     ktap.equal("which it puts all the same", MODULE.references_racy(), 0);
+}
+
+/// The still point that comes when no thread is preempted between the two.
+fn flushed(_at: Instant, call_fn: &mut (dyn FnMut() + Send)) -> Result<(), StopError> {
+    let stop = Stop::new().mode(StopMode::FlushPreempted);
+    stop.before(time::deadline(LONG)).run(call_fn)
+}
+
+/// The same with a stop that flushes preempted threads: it sees the reference.
+pub(crate) fn sees_a_reference(ktap: &mut Ktap) {
+    GO_ON.store(false, Ordering::Relaxed);
+    IS_BETWEEN.store(false, Ordering::Relaxed);
+    let loaded = MODULE.load(4, |_| Ok::<(), ()>(()), flushed);
+    let user = thread::spawn(|| {
+        // As a public function of the kernel, which the thread is in while it takes a reference.
+        let got = thread::no_flush(|| {
+            ARMED.store(true, Ordering::Relaxed);
+            MODULE.try_get()
+        });
+        spin_until(|| UNLOADED.load(Ordering::Relaxed));
+        let value = got.as_deref().copied();
+        let is_live = MODULE.state_racy() == ModuleState::Live;
+        value == Some(4) && is_live && MODULE.references_racy() == 1
+    });
+    let is_between = eventually(|| IS_BETWEEN.load(Ordering::Relaxed));
+    // While the stop waits for the user no other thread runs.
+    let timer = Timer::new(|| GO_ON.store(true, Ordering::Relaxed));
+    timer.start(time::deadline(Duration::from_millis(20)));
+    let in_use = MODULE.try_unload(flushed);
+    let waited = GO_ON.load(Ordering::Relaxed);
+    UNLOADED.store(true, Ordering::Relaxed);
+    let is_whole = user.join();
+    ktap.check(
+        "a stop that flushes preempted threads sees it",
+        loaded.is_ok() && is_between && waited && is_whole,
+    );
+    ktap.equal(
+        "so the module stays",
+        in_use,
+        Err(UnloadError::InUse { references: 1 }),
+    );
+    ktap.equal("until it is put", MODULE.try_unload(flushed), Ok(4));
 }
