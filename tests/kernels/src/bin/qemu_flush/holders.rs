@@ -5,18 +5,21 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api;
+use stillpoint::api::stop::{HeldBy, HeldUp, NotCome, Stop, StopError, StopMode};
 use stillpoint::api::sync::Mutex;
 use stillpoint::api::thread::{self, JoinHandle};
+use stillpoint::api::time;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
+use stillpoint::platform::ThreadName;
 use stillpoint::sched::Class;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use stillpoint::sync::{IrqGuard, LocalCpu};
 
 use kernel_support::ktap::Ktap;
-use kernel_support::machine::{eventually, last_cpu};
+use kernel_support::machine::{eventually, last_cpu, spin_until};
 
-use crate::flush::{flush, flush_within, too_early};
+use crate::flush::{LIMIT, flush, flush_within, too_early};
 use crate::race::{spawn_kernel, urgent};
 
 /// A limit that is to be over. What comes too late for it is held by a flag.
@@ -90,8 +93,8 @@ pub(crate) fn storm(ktap: &mut Ktap, flushes: u32) {
 }
 
 /// Has a thread of the kernel compute on the last CPU until it is told to end, with IRQs masked
-/// if `masks`, and a flush meanwhile.
-fn held_up(masks: bool) -> bool {
+/// if `masks`, and a stop that flushes meanwhile. Returns what held that up.
+fn held_up(masks: bool) -> Result<(), StopError> {
     let end = Arc::new(AtomicBool::new(false));
     let runs = Arc::new(AtomicBool::new(false));
     let (told, says) = (Arc::clone(&end), Arc::clone(&runs));
@@ -103,23 +106,21 @@ fn held_up(masks: bool) -> bool {
         }
         drop(masked);
     });
-    let begun = eventually(|| runs.load(Ordering::Acquire));
-    let before = CALLED.load(Ordering::Relaxed);
-    let result = flush_within(SHORT, called, || ());
+    spin_until(|| runs.load(Ordering::Acquire));
+    let stopped = Stop::new()
+        .mode(StopMode::FlushPreempted)
+        .before(time::deadline(SHORT))
+        .run(called);
     end.store(true, Ordering::Release);
     holder.wait_until_dead();
-    let called_then = CALLED.load(Ordering::Relaxed) - before;
-    let again = flush(called);
-    let Err(holders) = result else {
-        return false;
-    };
-    for holder in &holders {
-        stillpoint::println!("# held up by {holder}");
-    }
-    let named = matches!(&holders[..], [one] if one.cpu == last_cpu()
-        && one.thread.is_some_and(|name| name.as_str() == "holder")
-        && one.entered != masks);
-    begun && named && called_then == 0 && again.is_ok()
+    stopped
+}
+
+fn late_by(by: HeldBy) -> Result<(), StopError> {
+    let thread = Some(ThreadName::new(format_args!("holder")));
+    let held_up = HeldUp { thread, by };
+    let cpu = last_cpu();
+    Err(StopError::Late(Vec::from([NotCome { cpu, held_up }])))
 }
 
 /// A thread that keeps its CPU is named, and the next flush is as good as any.
@@ -129,11 +130,25 @@ pub(crate) fn named(ktap: &mut Ktap) {
     }
     let home = api::thread::current();
     let bound = home.set_affinity(&CpuMask::of(CpuId::BOOT));
-    ktap.check(
+    let before = CALLED.load(Ordering::Relaxed);
+    ktap.equal(
         "a thread of the kernel that computes is named",
-        bound.is_ok() && held_up(false),
+        held_up(false),
+        late_by(HeldBy::Unflushed),
     );
-    ktap.check("so is one that masks interrupts", held_up(true));
+    ktap.equal(
+        "so is one that masks interrupts",
+        held_up(true),
+        late_by(HeldBy::IrqsOff),
+    );
+    let called_then = CALLED.load(Ordering::Relaxed) - before;
+    let long = time::deadline(LIMIT);
+    let stop = Stop::new().mode(StopMode::FlushPreempted).before(long);
+    let again = stop.run(|| CALLED.load(Ordering::Relaxed));
+    ktap.check(
+        "its function has not run, and that of the next stop does",
+        bound.is_ok() && called_then == 0 && again == Ok(before),
+    );
 }
 
 /// A change of affinity that would move a marked thread waits for the end of the mode.

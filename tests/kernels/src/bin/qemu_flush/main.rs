@@ -12,12 +12,14 @@ extern crate alloc;
 
 mod flush;
 mod holders;
+mod leaves;
 mod race;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use stillpoint::api;
+use stillpoint::api::stop::StopMode;
 use stillpoint::api::thread::{self, JoinHandle};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
@@ -27,7 +29,7 @@ use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::last_cpu;
 
-use race::{Mode, Reader, Seen, race};
+use race::{Reader, Seen, race};
 
 stillpoint::entry!(main);
 
@@ -49,6 +51,7 @@ fn main() {
     noise.end();
     holders::named(&mut ktap);
     holders::affinity_waits(&mut ktap);
+    leaves::check(&mut ktap);
     ktap.finish()
 }
 
@@ -65,37 +68,37 @@ fn races(ktap: &mut Ktap, tries: u32) {
         (
             "a classic stop changes what a preempted thread has read",
             Reader::Kernel,
-            Mode::Classic,
+            StopMode::Classic,
             expect(tries, tries),
         ),
         (
             "but nothing under a PreemptGuard",
             Reader::Guarded,
-            Mode::Classic,
+            StopMode::Classic,
             expect(0, tries),
         ),
         (
             "a flush waits for the preempted thread",
             Reader::Kernel,
-            Mode::Flush,
+            StopMode::FlushPreempted,
             expect(0, tries),
         ),
         (
             "and for a PreemptGuard",
             Reader::Guarded,
-            Mode::Flush,
+            StopMode::FlushPreempted,
             expect(0, tries),
         ),
         (
             "but not for an application's own code",
             Reader::App,
-            Mode::Flush,
+            StopMode::FlushPreempted,
             expect(tries, 0),
         ),
         (
             "unless that asks for it",
             Reader::NoFlush,
-            Mode::Flush,
+            StopMode::FlushPreempted,
             expect(0, tries),
         ),
     ];

@@ -4,14 +4,17 @@
 //! The reader sends itself an SGI between the read and the use, and executes ISB there: the
 //! interrupt is taken at that place and no other. Its handler wakes a more urgent thread of
 //! the same CPU, the writer, which preempts the reader there and changes the global.
+//!
+//! The writer changes it in the still point of a stop, which is classic or flushes preempted
+//! threads.
 
 use alloc::sync::Arc;
 use core::arch::asm;
-use core::ptr;
 
 use stillpoint::api;
+use stillpoint::api::stop::{Stop, StopMode};
 use stillpoint::api::sync::{Completion, PreemptGuard};
-use stillpoint::api::thread;
+use stillpoint::api::{thread, time};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, TEST_SGI, kernel};
 use stillpoint::platform::ThreadName;
@@ -19,7 +22,7 @@ use stillpoint::sched::{Class, Priority, Thread};
 use stillpoint::sync::SpinLock;
 use stillpoint::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::flush::flush;
+use crate::flush::LIMIT;
 
 /// How the reader reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +37,14 @@ pub(crate) enum Reader {
     NoFlush,
 }
 
-/// How the writer changes the global.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Classic,
-    Flush,
-}
-
 /// What the reader reads.
 static GLOBAL: AtomicU64 = AtomicU64::new(0);
 /// Where the reader was interrupted last.
 static INTERRUPTED_AT: AtomicU64 = AtomicU64::new(0);
 /// The handler wakes the writer by this.
-static GO: Completion = Completion::new();
+pub(crate) static GO: Completion = Completion::new();
+/// And by this a thread that keeps the reader's CPU, where the race has one.
+pub(crate) static KEEP: Completion = Completion::new();
 /// The writer has changed the global.
 static CHANGED: Completion = Completion::new();
 static READER: SpinLock<Option<Arc<Thread<Hw>>>, Hw> = SpinLock::new(None);
@@ -72,11 +70,12 @@ pub(crate) fn interrupted() {
     // SAFETY: reads a register, which says where this handler returns to.
     unsafe { asm!("mrs {}, elr_el1", out(reg) at, options(nomem, nostack)) };
     INTERRUPTED_AT.store(at, Ordering::Relaxed);
+    KEEP.complete();
     GO.complete();
 }
 
 /// Returns the value for ICC_SGI1R_EL1 that sends [`TEST_SGI`] to this CPU.
-fn sgi_to_self() -> u64 {
+pub(crate) fn sgi_to_self() -> u64 {
     let mpidr: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack)) };
@@ -86,42 +85,44 @@ fn sgi_to_self() -> u64 {
     list | aff1 << 16 | aff2 << 32 | aff3 << 48 | u64::from(TEST_SGI) << 24
 }
 
-/// Reads the global, is interrupted, and reads it again where it would use it. Returns both
-/// values, and whether the interrupt came in between.
+/// Reads by `read_fn`, is interrupted, and reads again where it would use what it has read.
+/// Returns both values, and whether the interrupt came in between.
 #[inline(never)]
-fn read_and_use(sgi: u64) -> (u64, u64, bool) {
-    let (read, used, first, last): (u64, u64, u64, u64);
-    // SAFETY: loads a word that lives for ever, and sends an SGI that has a handler.
+pub(crate) fn read_and_use(sgi: u64, read_fn: impl Fn() -> u64) -> (u64, u64, bool) {
+    let (first, last): (u64, u64);
+    let read = read_fn();
+    // SAFETY: sends an SGI that has a handler.
     unsafe {
         asm!(
             "adr {first}, 2f",
             "adr {last}, 3f",
-            "ldr {read}, [{global}]",
             "msr S3_0_C12_C11_5, {sgi}",
             "2: isb",
-            "3: ldr {used}, [{global}]",
-            read = out(reg) read,
-            used = out(reg) used,
+            "3:",
             first = out(reg) first,
             last = out(reg) last,
-            global = in(reg) ptr::from_ref(&GLOBAL),
             sgi = in(reg) sgi,
             options(nostack, preserves_flags)
         );
     }
+    let used = read_fn();
     let at = INTERRUPTED_AT.swap(0, Ordering::Relaxed);
     (read, used, (first..=last).contains(&at))
+}
+
+fn read_global() -> u64 {
+    GLOBAL.load(Ordering::Relaxed)
 }
 
 /// Does one try.
 fn read_as(reader: Reader, sgi: u64) -> (u64, u64, bool) {
     match reader {
-        Reader::Kernel | Reader::App => read_and_use(sgi),
+        Reader::Kernel | Reader::App => read_and_use(sgi, read_global),
         Reader::Guarded => {
             let _guard = PreemptGuard::new();
-            read_and_use(sgi)
+            read_and_use(sgi, read_global)
         }
-        Reader::NoFlush => thread::no_flush(|| read_and_use(sgi)),
+        Reader::NoFlush => thread::no_flush(|| read_and_use(sgi, read_global)),
     }
 }
 
@@ -149,19 +150,15 @@ fn change() {
 }
 
 /// Changes the global `tries` times, each time when the handler says so.
-fn write(mode: Mode, tries: u32) {
+fn write(mode: StopMode, tries: u32) {
     for _ in 0..tries {
         GO.wait();
         let reader = READER.lock_irqsave().clone();
         let marked = reader.is_some_and(|reader| reader.is_marked_racy());
         MARKED.fetch_add(u32::from(marked), Ordering::Relaxed);
-        match mode {
-            Mode::Classic => {
-                let _stopped = api::stop_machine(change);
-            }
-            Mode::Flush => {
-                let _flushed = flush(change);
-            }
+        let stop = Stop::new().mode(mode).before(time::deadline(LIMIT));
+        if let Err(error) = stop.run(change) {
+            stillpoint::println!("# {error}");
         }
         CHANGED.complete();
     }
@@ -186,7 +183,8 @@ pub(crate) fn urgent() -> Class {
 
 /// Has `reader` read and a writer change in `mode`, `tries` times on `cpu`. Returns what was
 /// seen.
-pub(crate) fn race(reader: Reader, mode: Mode, cpu: CpuId, tries: u32) -> Seen {
+pub(crate) fn race(reader: Reader, mode: StopMode, cpu: CpuId, tries: u32) -> Seen {
+    KEEP.reset();
     let writer = spawn_kernel("writer", urgent(), cpu, move || write(mode, tries));
     let result: Arc<SpinLock<Seen, Hw>> = Arc::new(SpinLock::new(Seen::default()));
     let slot = Arc::clone(&result);

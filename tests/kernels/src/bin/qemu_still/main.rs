@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod hotplug;
+mod modes;
 mod stops;
 mod writes;
 
@@ -24,6 +25,8 @@ fn main() {
     stay_on_boot_cpu();
     let mut ktap = Ktap::new();
     stops::check(&mut ktap);
+    modes::flush(&mut ktap);
+    modes::one_cpu(&mut ktap);
     writes::check(&mut ktap);
     hotplug::check(&mut ktap);
     ktap.finish()
