@@ -56,6 +56,8 @@ mod steps_random;
 mod steps_walks;
 #[path = "host_hotplug/stops.rs"]
 mod stops;
+#[path = "host_hotplug/stops_flush.rs"]
+mod stops_flush;
 #[path = "host_hotplug/sweep.rs"]
 mod sweep;
 #[path = "host_hotplug/table.rs"]

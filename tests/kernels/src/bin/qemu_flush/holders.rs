@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api;
-use stillpoint::api::stop::{HeldBy, HeldUp, NotCome, Stop, StopError, StopMode};
+use stillpoint::api::stop::{FLUSH_LIMIT, HeldBy, HeldUp, NotCome, Stop, StopError, StopMode};
 use stillpoint::api::sync::Mutex;
 use stillpoint::api::thread::{self, JoinHandle};
 use stillpoint::api::time;
@@ -15,6 +15,7 @@ use stillpoint::platform::ThreadName;
 use stillpoint::sched::Class;
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use stillpoint::sync::{IrqGuard, LocalCpu};
+use stillpoint::time::Instant;
 
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, last_cpu, spin_until};
@@ -93,8 +94,8 @@ pub(crate) fn storm(ktap: &mut Ktap, flushes: u32) {
 }
 
 /// Has a thread of the kernel compute on the last CPU until it is told to end, with IRQs masked
-/// if `masks`, and a stop that flushes meanwhile. Returns what held that up.
-fn held_up(masks: bool) -> Result<(), StopError> {
+/// if `masks`, and a stop that flushes meanwhile, before `deadline`. Returns what held that up.
+fn held_up(masks: bool, deadline: Instant) -> Result<(), StopError> {
     let end = Arc::new(AtomicBool::new(false));
     let runs = Arc::new(AtomicBool::new(false));
     let (told, says) = (Arc::clone(&end), Arc::clone(&runs));
@@ -109,7 +110,7 @@ fn held_up(masks: bool) -> Result<(), StopError> {
     spin_until(|| runs.load(Ordering::Acquire));
     let stopped = Stop::new()
         .mode(StopMode::FlushPreempted)
-        .before(time::deadline(SHORT))
+        .before(deadline)
         .run(called);
     end.store(true, Ordering::Release);
     holder.wait_until_dead();
@@ -131,14 +132,19 @@ pub(crate) fn named(ktap: &mut Ktap) {
     let home = api::thread::current();
     let bound = home.set_affinity(&CpuMask::of(CpuId::BOOT));
     let before = CALLED.load(Ordering::Relaxed);
+    let began = api::now();
     ktap.equal(
         "a thread of the kernel that computes is named",
-        held_up(false),
+        held_up(false, Instant::FOREVER),
         late_by(HeldBy::Unflushed),
+    );
+    ktap.check(
+        "after a second if no deadline was given",
+        began.elapsed() >= FLUSH_LIMIT,
     );
     ktap.equal(
         "so is one that masks interrupts",
-        held_up(true),
+        held_up(true, time::deadline(SHORT)),
         late_by(HeldBy::IrqsOff),
     );
     let called_then = CALLED.load(Ordering::Relaxed) - before;
