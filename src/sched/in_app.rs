@@ -49,14 +49,14 @@ impl<P: SchedHost> InKernel<P> {
     ///
     /// # Context
     /// Any. In an interrupt handler it is about the interrupted thread, which is inside the
-    /// kernel then already.
+    /// kernel then already. Before there are threads it is about none.
     #[inline]
     pub fn enter() -> Self {
-        let me = Itself::running();
-        let back_in_app = me.is_in_app().then(|| {
+        let me = Itself::try_running();
+        let back_in_app = me.filter(|me| me.is_in_app());
+        if let Some(me) = &back_in_app {
             me.set_in_app(false);
-            me
-        });
+        }
         InKernel { back_in_app }
     }
 

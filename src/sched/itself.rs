@@ -29,11 +29,17 @@ impl<P: SchedHost> Itself<P> {
     /// If this CPU runs no thread yet.
     #[inline]
     pub(super) fn running() -> Self {
+        Self::try_running().expect("BUG: this CPU runs no thread yet")
+    }
+
+    /// Does as [`Itself::running`], but returns `None` if this CPU runs no thread yet.
+    #[inline]
+    pub(super) fn try_running() -> Option<Self> {
         let thread = core::ptr::with_exposed_provenance_mut(P::thread_word());
-        Itself {
-            thread: NonNull::new(thread).expect("BUG: this CPU runs no thread yet"),
+        Some(Itself {
+            thread: NonNull::new(thread)?,
             _own: PhantomData,
-        }
+        })
     }
 
     /// Returns the address of the thread.
