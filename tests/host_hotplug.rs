@@ -4,6 +4,8 @@
 
 #[path = "host_hotplug/affinity.rs"]
 mod affinity;
+#[path = "host_hotplug/alone.rs"]
+mod alone;
 #[path = "host_hotplug/batch_failures.rs"]
 mod batch_failures;
 #[path = "host_hotplug/batch_limits.rs"]

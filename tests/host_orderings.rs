@@ -82,6 +82,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/shell_program/selftest.rs", "a count, read after the calls have been waited for"),
     ("src/smp/call/inside.rs", "a CPU's own word"),
     ("src/smp/call/mod.rs", "a CPU's own words"),
+    ("src/stop_machine/alone.rs", "one CPU runs, and nothing interrupts it"),
     ("src/stop_machine/current.rs", "the lock of a stopper's queue orders it: tests/loom_stopper.rs"),
     ("src/stop_machine/flushed.rs", "a note that the end of the stop orders: tests/loom_flush_stop.rs"),
     ("src/stop_machine/give_up.rs", "notes that the end of the stop orders: tests/loom_abort.rs"),

@@ -13,6 +13,12 @@
 //! | [`stop_cpus`] | the threads of some CPUs, each for itself | on each of them |
 //!
 //! The names are Linux's.
+//!
+//! # Before there are threads
+//! Then one CPU is online, IRQs are masked, and each of these functions calls its function directly:
+//! with IRQs masked where a still point is asked for, else with preemption off. The errors are the
+//! same: another CPU isn't online, and a request that has a past deadline or a cancelled token is
+//! given up.
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::entry::enter;
@@ -28,9 +34,6 @@ pub use crate::stop_machine::{
 /// Stops every online CPU, runs `call_fn` on the caller's while nothing else in
 /// the machine moves, and returns its value. The description of the [module](self) says what
 /// that excludes.
-///
-/// Before there are threads, when one CPU is online, `call_fn` is called directly, with IRQs
-/// masked.
 ///
 /// # Context
 /// Thread, preemption on; takes [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) and
@@ -107,7 +110,11 @@ pub fn stop_one_cpu<R: Send>(
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<R, StopError> {
     let _in_kernel = enter();
-    kernel().stop_machine.stop_one_cpu(cpu, call_fn)
+    let stop = &kernel().stop_machine;
+    match stop.alone() {
+        Some(alone) => alone.stop_one_cpu(cpu, call_fn),
+        None => stop.stop_one_cpu(cpu, call_fn),
+    }
 }
 
 /// A work for [`stop_one_cpu_nowait`]. It is never freed; a copy is the same work.
@@ -127,7 +134,8 @@ impl StopWork {
 }
 
 /// Has the stopper of `cpu` do `work`, as [`stop_one_cpu`] says, without waiting. From when it
-/// begins the work may be queued again.
+/// begins the work may be queued again. Before there are threads it is done at once, also inside
+/// itself.
 ///
 /// ```no_run
 /// use stillpoint::api::stop::{StopWork, stop_one_cpu_nowait};
@@ -145,7 +153,11 @@ impl StopWork {
 /// [`NowaitError`]: the CPU is not online, or the work is queued already.
 pub fn stop_one_cpu_nowait(cpu: CpuId, work: StopWork) -> Result<(), NowaitError> {
     let _in_kernel = enter();
-    kernel().stop_machine.stop_one_cpu_nowait(cpu, work.0)
+    let stop = &kernel().stop_machine;
+    match stop.alone() {
+        Some(alone) => alone.stop_one_cpu_nowait(cpu, work.0),
+        None => stop.stop_one_cpu_nowait(cpu, work.0),
+    }
 }
 
 /// Stops `cpu` and `other`, runs `call_fn` on `cpu` while neither moves, and returns its value.
@@ -165,7 +177,11 @@ pub fn stop_two_cpus<R: Send>(
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<R, StopError> {
     let _in_kernel = enter();
-    kernel().stop_machine.stop_two_cpus(cpu, other, call_fn)
+    let stop = &kernel().stop_machine;
+    match stop.alone() {
+        Some(alone) => Err(alone.stop_two_cpus(cpu, other)),
+        None => stop.stop_two_cpus(cpu, other, call_fn),
+    }
 }
 
 /// Runs `call_fn` in the stopper of each of `cpus` that is online, as [`stop_one_cpu`] does on one,
@@ -178,7 +194,11 @@ pub fn stop_two_cpus<R: Send>(
 /// With preemption off; if `call_fn` sleeps.
 pub fn stop_cpus(cpus: &CpuMask, call_fn: impl Fn(CpuId) + Sync) -> CpuMask {
     let _in_kernel = enter();
+    let stop = &kernel().stop_machine;
+    if let Some(alone) = stop.alone() {
+        return alone.stop_cpus(cpus, &call_fn);
+    }
     might_sleep_in::<Hw>("stop_cpus"); // Not the mutex, which the caller doesn't know.
-    let still = kernel().stop_machine.lock();
-    kernel().stop_machine.stop_cpus(&still, cpus, &call_fn)
+    let still = stop.lock();
+    stop.stop_cpus(&still, cpus, &call_fn)
 }

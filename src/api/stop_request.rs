@@ -6,7 +6,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::stop_machine::{self, StopError, StopMode, StopReport, StopRequest};
-use crate::sync::{IrqGuard, might_sleep_in};
+use crate::sync::might_sleep_in;
 use crate::time::Instant;
 
 /// Cancels a [`Stop`], from any context. A clone cancels the same one.
@@ -135,7 +135,7 @@ impl<'a> Stop<'a> {
 
     /// Says that the caller holds [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), or is
     /// a callback of hotplug: the stop doesn't take it. A callback of `post_dead` runs without
-    /// that lock, and may not stop the machine.
+    /// that lock, and may not stop the machine. Before there are threads it says nothing.
     pub fn cpuslocked(mut self) -> Self {
         self.cpuslocked = true;
         self
@@ -153,17 +153,13 @@ impl<'a> Stop<'a> {
     /// # Panics
     /// As for [`stop_machine`](super::stop::stop_machine).
     pub fn run<R: Send>(self, call_fn: impl FnOnce() -> R + Send) -> Result<R, StopError> {
-        if !kernel().stop_machine.has_stoppers() {
-            let _alone = IrqGuard::<Hw>::new();
-            return Ok(call_fn());
-        }
         self.run_timed(call_fn).map(|(value, _)| value)
     }
 
     /// Does as [`Stop::run`], and returns the times of the stop, too.
     ///
     /// # Context
-    /// As for [`Stop::run`], after there are threads.
+    /// As for [`Stop::run`].
     ///
     /// # Errors
     /// As for [`Stop::run`].
@@ -175,7 +171,11 @@ impl<'a> Stop<'a> {
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
         let _in_kernel = enter();
-        self.locked(|still, request| kernel().stop_machine.stop(still, request, call_fn))
+        let stop = &kernel().stop_machine;
+        match stop.alone() {
+            Some(alone) => alone.stop(&self.request, call_fn),
+            None => self.locked(|still, request| stop.stop(still, request, call_fn)),
+        }
     }
 
     /// Stops the machine and runs `call_fn` on each of `cpus` at the same time, with the number of
@@ -195,11 +195,11 @@ impl<'a> Stop<'a> {
         call_fn: impl Fn(CpuId) + Sync,
     ) -> Result<StopReport, StopError> {
         let _in_kernel = enter();
-        self.locked(|still, request| {
-            kernel()
-                .stop_machine
-                .stop_each(still, request, *cpus, &call_fn)
-        })
+        let stop = &kernel().stop_machine;
+        match stop.alone() {
+            Some(alone) => alone.stop_each(&self.request, cpus, &call_fn),
+            None => self.locked(|still, request| stop.stop_each(still, request, *cpus, &call_fn)),
+        }
     }
 
     /// Calls `stop_fn` with the locks of a stop held, in time.

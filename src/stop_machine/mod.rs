@@ -20,7 +20,8 @@
 //! sleep is excluded, with preemption on too.
 //!
 //! Beside the stop of all there are those of one CPU and of several without a still point
-//! (`single`), and the still point of two (`pair`).
+//! (`single`), and the still point of two (`pair`). Before there are threads all of them are direct
+//! calls (`alone`).
 //!
 //! The last to acknowledge a state publishes the next. See
 //! [`MultiStop`] for the state machine and [`crate::sync::WaitPoint`] for the
@@ -53,6 +54,7 @@
 //! The threads of 2006 and 2025 in `docs/references.md`; Linux `stop_machine` for the
 //! names.
 
+mod alone;
 mod cancel;
 mod current;
 mod early_end;
@@ -73,6 +75,7 @@ mod walk;
 mod work_link;
 mod work_queue;
 
+pub use alone::Alone;
 pub use cancel::CancelToken;
 pub use late::LateStillPoint;
 pub use multi_stop::{Acked, MultiStop, MultiStopState};

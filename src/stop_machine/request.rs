@@ -125,7 +125,7 @@ pub enum StopError {
     /// in the way. This thread called for it, if it is known.
     Busy(Option<ThreadName>),
     /// The deadline came before these CPUs did. If there is none, the last one came at the
-    /// very instant.
+    /// very instant, or there were no threads yet.
     Late(Vec<NotCome>),
     /// The stop was cancelled before these CPUs came.
     Cancelled(Vec<NotCome>),

@@ -112,6 +112,12 @@ impl<P: StopHost> StopWork<P> {
             _platform: PhantomData,
         }))
     }
+
+    /// Does the work at once on `cpu`, which is this CPU and has no stopper yet. From when it begins
+    /// it may be done again, also inside itself.
+    pub(super) fn run_directly(&self, cpu: CpuId) {
+        self.node.work().run(cpu);
+    }
 }
 
 impl<P> fmt::Debug for StopWork<P> {

@@ -9,7 +9,7 @@ use crate::smp::call::CallHost;
 use crate::stop_machine::current::Current;
 use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{CpuStopTimes, LateStillPoint, MultiStopState, Stopper};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{IrqGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
 
@@ -40,6 +40,8 @@ pub type StopMutexGuard<'a, P> = MutexGuard<'a, (), P>;
 pub struct StopMachine<P: StopHost> {
     mutex: Mutex<(), P>,
     pub(super) stoppers: PerCpu<Stopper<P>>,
+    /// Whether a stopper was ever enabled. Relaxed: the boot CPU stores it before another CPU runs.
+    pub(super) has_begun: AtomicBool,
     /// The work of the stop that has the stop mutex.
     pub(super) current: Current,
     /// Held while works that wait for each other are queued (`one-order-of-stops` of
@@ -64,6 +66,7 @@ impl<P: StopHost> StopMachine<P> {
         StopMachine {
             mutex: Mutex::new(()),
             stoppers: PerCpu::new(cpus, |_| Stopper::new()),
+            has_begun: AtomicBool::new(false),
             current: Current::new(),
             queueing: SpinLock::new(()),
             point: WaitPoint::new(),
@@ -140,6 +143,7 @@ impl<P: StopHost> StopMachine<P> {
     pub fn enable(&self, cpu: CpuId) {
         let stopper = self.stoppers.get(cpu);
         stopper.set_enabled(true);
+        self.has_begun.store(true, Ordering::Relaxed);
         P::sched().unpark(Self::thread_of(stopper));
     }
 
@@ -158,12 +162,6 @@ impl<P: StopHost> StopMachine<P> {
         stopper
             .thread()
             .expect("BUG: a stopper is used before prep:threads")
-    }
-
-    /// Returns whether this CPU has a stopper. Without one there are no threads yet, and this CPU is
-    /// the only one online.
-    pub fn has_stoppers(&self) -> bool {
-        self.stoppers.get(P::this_cpu()).thread().is_some()
     }
 
     /// Handles the stop SGI: wakes this CPU's stopper, which has work (`own-cpu-wakes` of

@@ -350,6 +350,15 @@ impl Sim {
     /// Runs `test` as the first thread of a machine of `cpus` CPUs, of which only the boot
     /// CPU is online; returns when `test` returns.
     pub(crate) fn run(cpus: usize, test: impl FnOnce() + Send + 'static) {
+        Sim::run_from_boot(cpus, || (), test);
+    }
+
+    /// Does as [`Sim::run`], and has the boot CPU call `early` before there are threads.
+    pub(crate) fn run_from_boot(
+        cpus: usize,
+        early: impl FnOnce() + Send + 'static,
+        test: impl FnOnce() + Send + 'static,
+    ) {
         limits::tell_panics();
         let power = |cpu| if cpu == 0 { Power::On } else { Power::Off };
         let machine: &'static Machine = Box::leak(Box::new(Machine {
@@ -392,6 +401,7 @@ impl Sim {
             }
         };
         spawn(0, move || {
+            early();
             Sim::hotplug().start_boot_cpu();
             let first = Sim::sched().spawn_first(Box::new(main));
             assert_eq!(first, Ok(()), "the first thread");
