@@ -186,6 +186,8 @@ fn start_boot_cpu(kernel: &'static Kernel) -> ! {
     kernel
         .areas
         .adopt(CpuId::BOOT, local, idle, image::boot_stack());
+    #[cfg(feature = "internals")]
+    crate::arch::aarch64::early_test::run();
     kernel.hotplug.start_boot_cpu();
     main_thread::spawn_main();
     kernel.sched.idle(|| kernel.hotplug.idle(CpuId::BOOT))

@@ -2,8 +2,9 @@
 //!
 //! Each hook is off until a test sets it. The functions that set hooks exist only with the
 //! feature `internals`, so no program can call them. There are more hooks elsewhere:
-//! `test_handler` and `test_last_act` of [`Kernel`](crate::kernel::Kernel), and the limits and
-//! injected failures of [`Hotplug`](crate::hotplug::Hotplug).
+//! `test_handler` and `test_last_act` of [`Kernel`](crate::kernel::Kernel), the limits and
+//! injected failures of [`Hotplug`](crate::hotplug::Hotplug), and a function that a test kernel may
+//! define to be called before there are threads (`src/arch/aarch64/early_test.rs`).
 
 use core::time::Duration;
 

@@ -26,6 +26,8 @@ pub mod cache;
 pub mod context;
 pub mod cpu;
 pub mod cpu_local;
+#[cfg(feature = "internals")]
+pub mod early_test;
 mod entry;
 pub mod exception;
 pub mod failure;
