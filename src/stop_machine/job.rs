@@ -127,8 +127,19 @@ impl<P: StopHost> Job<'_, P> {
                     P::send_wake(CpuMask::of(caller).bits());
                 }
             }
-            // The frame stays until the completion, which is done once. The caller sees what all
-            // have done, because the last to leave does.
+            End::Done(_) | End::Flushed(_) => self.finish_for_sleeper(count),
+        }
+    }
+
+    /// Does as [`Job::finish_for`] where the caller sleeps. Out of line: no stop of the machine
+    /// without a flush comes here.
+    #[cold]
+    #[inline(never)]
+    fn finish_for_sleeper(&self, count: u32) {
+        // The frame stays until the completion, which is done once. The caller sees what all have
+        // done, because the last to leave does.
+        match self.end {
+            End::Caller(_) => panic!("BUG: the caller of this stop doesn't sleep"),
             End::Done(done) => {
                 if self.leaves_last(count) {
                     done.complete();
