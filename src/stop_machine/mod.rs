@@ -55,6 +55,7 @@
 //! names.
 
 mod alone;
+mod call_cell;
 mod cancel;
 mod current;
 mod early_end;

@@ -3,11 +3,12 @@
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::late_at;
 use crate::sched::lock::Completion;
+use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::job::{End, Job};
 use crate::stop_machine::queueing::{lent, node_for};
 use crate::stop_machine::{MultiStop, StopError, StopHost, StopMachine};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
-use crate::sync::{AtomicBits, SpinLock, might_sleep_in};
+use crate::sync::{AtomicBits, might_sleep_in};
 
 impl<P: StopHost> StopMachine<P> {
     /// Stops `cpu` and `other`, runs `call_fn` on `cpu` while neither moves, and returns its
@@ -34,12 +35,8 @@ impl<P: StopHost> StopMachine<P> {
         let called = P::now();
         let late = late_at::<P>();
         let name = core::any::type_name_of_val(&call_fn);
-        let cell = SpinLock::<_, P>::new((Some(call_fn), None));
-        let run_fn = |_on: CpuId| {
-            let call_fn = cell.lock().0.take();
-            let value = call_fn.map(|call_fn| call_fn());
-            cell.lock().1 = value;
-        };
+        let call = CallCell::<_, _, P>::new(call_fn);
+        let run_fn = |_on: CpuId| call.run();
         let cpus = [cpu, other];
         let participants: CpuMask = cpus.into_iter().collect();
         let runners = CpuMask::of(cpu);
@@ -78,8 +75,6 @@ impl<P: StopHost> StopMachine<P> {
         self.queue_pair(cpus, [node, other_node])?;
         job.finish(); // The count of the thread that queues.
         done.wait_patiently(|| P::stop_is_late(&participants, job.stop.state()));
-        let value = cell.lock().1.take();
-        // (fn-before-exit)
-        Ok(value.expect("BUG: a stop ended without its function having run"))
+        Ok(call.take()) // (fn-before-exit)
     }
 }

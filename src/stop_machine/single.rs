@@ -7,6 +7,7 @@ use core::marker::PhantomData;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::lock::Completion;
+use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::queueing::{lent, node_for};
 use crate::stop_machine::stopper::StopperNode;
 use crate::stop_machine::walk::as_u32;
@@ -14,12 +15,11 @@ use crate::stop_machine::{
     MultiStopState, StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{PreemptGuard, SpinLock, might_sleep_in};
+use crate::sync::{PreemptGuard, might_sleep_in};
 
 /// A call of [`StopMachine::stop_one_cpu`], in its caller's frame.
 struct OneCall<P: StopHost, F, R> {
-    /// The function, then its value. Only the stopper opens this, and the caller after that.
-    cell: SpinLock<(Option<F>, Option<R>), P>,
+    cell: CallCell<F, R, P>,
     /// Whether the caller need not sleep any more. Relaxed: a hint, stored before `done` is
     /// completed, which orders the rest.
     has_run: AtomicBool,
@@ -30,9 +30,7 @@ struct OneCall<P: StopHost, F, R> {
 impl<P: StopHost, R: Send, F: FnOnce() -> R + Send> Work for OneCall<P, F, R> {
     fn run(&self, _cpu: CpuId) {
         let alone = PreemptGuard::<P>::new();
-        let call_fn = self.cell.lock().0.take();
-        let value = call_fn.map(|call_fn| call_fn());
-        self.cell.lock().1 = value;
+        self.cell.run();
         drop(alone);
         self.has_run.store(true, Ordering::Relaxed);
         self.done.complete();
@@ -170,7 +168,7 @@ impl<P: StopHost> StopMachine<P> {
     ) -> Result<R, StopError> {
         might_sleep_in::<P>("stop_one_cpu");
         let call = OneCall::<P, _, R> {
-            cell: SpinLock::new((Some(call_fn), None)),
+            cell: CallCell::new(call_fn),
             has_run: AtomicBool::new(false),
             done: Completion::new(),
         };
@@ -188,8 +186,7 @@ impl<P: StopHost> StopMachine<P> {
         }
         call.done
             .wait_patiently(|| P::stop_is_late(&CpuMask::of(cpu), MultiStopState::Prepare));
-        let value = call.cell.lock().1.take();
-        Ok(value.expect("BUG: a work is done without its function having run"))
+        Ok(call.cell.take())
     }
 
     /// Does as [`StopMachine::stop_one_cpu`], without waiting.

@@ -2,6 +2,7 @@
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::{InKernel, late_at};
+use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::early_end::EarlyEnd;
 use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::job::{End, Job};
@@ -10,7 +11,7 @@ use crate::stop_machine::{
     StopReport, StopRequest, Work,
 };
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{AtomicBits, SpinLock, might_sleep_in};
+use crate::sync::{AtomicBits, might_sleep_in};
 use crate::time::Instant;
 
 /// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
@@ -50,19 +51,10 @@ impl<P: StopHost> StopMachine<P> {
     ) -> Result<(R, StopReport), StopError> {
         // With preemption off this CPU's own stopper would never run.
         might_sleep_in::<P>("stop_machine");
-        // Only the runner opens this cell, and the caller after the stop.
         let name = core::any::type_name_of_val(&call_fn);
-        let cell = SpinLock::<_, P>::new((Some(call_fn), None));
-        let run_fn = |_on: CpuId| {
-            let call_fn = cell.lock().0.take();
-            let value = call_fn.map(|call_fn| call_fn());
-            cell.lock().1 = value;
-        };
-        let report = self.stop_and_run(request, None, name, &run_fn)?;
-        let value = cell.lock().1.take();
-        // (fn-before-exit)
-        let value = value.expect("BUG: a stop ended without its function having run");
-        Ok((value, report))
+        let call = CallCell::<_, _, P>::new(call_fn);
+        let report = self.stop_and_run(request, None, name, &|_on| call.run())?;
+        Ok((call.take(), report)) // (fn-before-exit)
     }
 
     /// Does as [`StopMachine::stop`], with no request.
