@@ -60,6 +60,8 @@ mod steps_walks;
 mod stops;
 #[path = "host_hotplug/stops_flush.rs"]
 mod stops_flush;
+#[path = "host_hotplug/stops_leaving.rs"]
+mod stops_leaving;
 #[path = "host_hotplug/sweep.rs"]
 mod sweep;
 #[path = "host_hotplug/table.rs"]

@@ -21,7 +21,7 @@ use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::config::MASK_WORDS;
 use stillpoint::stop_machine::{
-    Acked, MultiStop, MultiStopState, WorkNode, WorkQueue, push_together,
+    Acked, Behind, MultiStop, MultiStopState, WorkNode, WorkQueue, push_everywhere, push_together,
 };
 use stillpoint::sync::{SpinLock, Wait, WaitPoint};
 
@@ -51,21 +51,24 @@ struct World {
     left: WaitPoint,
 }
 
+/// Returns a node for `work`; a queue keeps references without an end.
+fn node<T>(work: T) -> &'static WorkNode<T> {
+    Box::leak(Box::new(WorkNode::new(work)))
+}
+
 impl World {
     fn new() -> World {
         let queue = || {
             let queue = WorkQueue::new();
-            queue.set_enabled(true);
+            queue.enable();
             queue
         };
-        // A queue keeps references without an end.
-        let node = || &*Box::leak(Box::new(WorkNode::new(())));
         World {
             stop: MultiStop::new(2, 1),
             point: WaitPoint::new(),
             queues: [queue(), queue()],
             order: SpinLock::new(()),
-            nodes: [node(), node()],
+            nodes: [node(()), node(())],
             before: [Word::new(0), Word::new(0)],
             ran: Word::new(0),
             frame: Word::new(1),
@@ -144,7 +147,8 @@ impl World {
     /// Queues the works as `StopMachine::queue_everywhere` does.
     fn queue(&self) {
         let works = self.queues.iter().zip(self.nodes);
-        assert_eq!(push_together(&self.order, works), Ok(()));
+        let works = works.map(|(queue, node)| (queue, node, Behind::Accepted));
+        assert_eq!(push_everywhere(&self.order, works), Ok(()));
         if self.stop.state() == MultiStopState::Abort {
             self.take_back();
         }
@@ -217,23 +221,114 @@ fn what_is_queued_behind_an_abort_is_taken_back() {
     });
 }
 
+/// A CPU's part in a stop that is to take it offline is the last work of its queue. Before the stop
+/// is given up, or not, another work comes at any moment. If the CPU goes it has run that, or
+/// refused it; if it stays it accepts works as before.
+#[test]
+fn a_cpu_that_goes_has_run_all_its_works() {
+    const PART: usize = 0;
+    const OTHER: usize = 1;
+    every_order(|| {
+        let queue = Arc::new(WorkQueue::<usize, Cpu>::new());
+        queue.enable();
+        let part = node(PART);
+        let timer = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                let accepted = queue.push(node(OTHER));
+                (accepted, queue.take_back(part))
+            })
+        };
+        // Returns how many other works have run, and whether the CPU goes.
+        let stopper = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                let mut others = 0;
+                while let Some(node) = queue.pop() {
+                    if *node.work() == PART {
+                        return (others, true);
+                    }
+                    others += 1;
+                }
+                (others, false)
+            })
+        };
+        let works = [(&*queue, part, Behind::Refused)];
+        assert_eq!(
+            push_everywhere(&SpinLock::new(()), works.into_iter()),
+            Ok(())
+        );
+        let (accepted, taken_back) = timer.join().expect("the timer of the model");
+        let (ran, goes) = stopper.join().expect("a CPU of the model");
+        let stays = taken_back || queue.take_back(part);
+        assert_eq!(stays, !goes);
+        assert!(!queue.push(node(OTHER)), "until the stop is over");
+        if stays {
+            queue.enable(); // As `enable_those_that_stay` does.
+            assert!(queue.push(node(OTHER)));
+        }
+        let left = core::iter::from_fn(|| queue.pop()).count();
+        assert!(stays || left == 0);
+        assert_eq!(ran + left, usize::from(accepted) + usize::from(stays));
+    });
+}
+
+/// Two queues that accept works, and the lock of works that wait for each other.
+type Queues = ([WorkQueue<usize, Cpu>; 2], SpinLock<(), Cpu>);
+
+fn two_queues() -> Arc<Queues> {
+    let queues = [WorkQueue::new(), WorkQueue::new()];
+    queues.iter().for_each(WorkQueue::enable);
+    Arc::new((queues, SpinLock::new(())))
+}
+
+/// Returns the work that is first in each queue.
+fn first_of(queues: &Queues) -> [Option<usize>; 2] {
+    let first = |queue: &WorkQueue<usize, Cpu>| queue.pop().map(|node| *node.work());
+    queues.0.each_ref().map(first)
+}
+
+/// A stop of two CPUs is called for while a stop of all is queued that takes the second one
+/// offline. Both accept their works, in front, or neither does.
+#[test]
+fn a_pair_is_accepted_by_both_or_by_neither() {
+    const ALL: usize = 0;
+    const PAIR: usize = 1;
+    every_order(|| {
+        let shared = two_queues();
+        let takes_offline = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (queues, order) = &*shared;
+                let works = queues.iter().zip([Behind::Accepted, Behind::Refused]);
+                let works = works.map(|(queue, behind)| (queue, node(ALL), behind));
+                assert_eq!(push_everywhere(order, works), Ok(()));
+            })
+        };
+        let works = shared.0.iter().map(|queue| (queue, node(PAIR)));
+        let pushed = push_together(&shared.1, works);
+        takes_offline.join().expect("a CPU of the model");
+        let wanted = match pushed {
+            Ok(()) => [PAIR, ALL].map(|stop| [Some(stop); 2]),
+            Err(1) => [[Some(ALL); 2], [None; 2]],
+            Err(nth) => panic!("queue {nth} is enabled"),
+        };
+        assert_eq!([first_of(&shared), first_of(&shared)], wanted);
+    });
+}
+
 /// Two stops of the same two CPUs are in the same order in the queues of both.
 #[test]
 fn no_two_stops_wait_for_each_other() {
     every_order(|| {
-        let queues: Arc<[WorkQueue<usize, Cpu>; 2]> =
-            Arc::new([WorkQueue::new(), WorkQueue::new()]);
-        let order = Arc::new(SpinLock::<(), Cpu>::new(()));
-        for queue in queues.iter() {
-            queue.set_enabled(true);
-        }
+        let shared = two_queues();
         let push = {
-            let (queues, order) = (Arc::clone(&queues), Arc::clone(&order));
+            let shared = Arc::clone(&shared);
             move |stop: usize| {
-                let node = || &*Box::leak(Box::new(WorkNode::new(stop)));
+                let (queues, order) = &*shared;
                 // One of the callers names the CPUs the other way round.
-                let works = [(&queues[stop], node()), (&queues[1 - stop], node())];
-                assert_eq!(push_together(&order, works.into_iter()), Ok(()));
+                let works = [stop, 1 - stop].map(|cpu| (&queues[cpu], node(stop)));
+                assert_eq!(push_together(order, works.into_iter()), Ok(()));
             }
         };
         let other = {
@@ -242,9 +337,7 @@ fn no_two_stops_wait_for_each_other() {
         };
         push(0);
         other.join().expect("a CPU of the model");
-        let first = queues
-            .each_ref()
-            .map(|queue| queue.pop().map(|node| *node.work()));
+        let first = first_of(&shared);
         assert_eq!(first[0], first[1]);
     });
 }

@@ -25,7 +25,7 @@ use stillpoint::stop_machine::{WorkNode, WorkQueue};
 enum Task {
     /// Counts up the number of runs of the work with this number.
     Count(usize),
-    /// Disables the stopper and asks it to park, as the still point of a take-down does.
+    /// The last work: the still point of a take-down, which asks the stopper to park.
     Leave,
 }
 
@@ -60,7 +60,9 @@ fn world(state: ThreadState) -> Arc<World> {
         asked: Word::new(0),
         parked: Word::new(0),
     };
-    world.works.set_enabled(state != ThreadState::Parked);
+    if state != ThreadState::Parked {
+        world.works.enable();
+    }
     Arc::new(world)
 }
 
@@ -111,7 +113,10 @@ impl World {
         }
         // A queue keeps references without an end.
         let node = Box::leak(Box::new(WorkNode::new(task)));
-        let accepted = self.works.push(node);
+        let accepted = match task {
+            Task::Count(_) => self.works.push(node),
+            Task::Leave => self.works.push_last(node),
+        };
         if accepted {
             self.wake();
         }
@@ -139,7 +144,8 @@ impl World {
                 self.ran[work].set(self.ran[work].get() + 1);
             }
             Task::Leave => {
-                self.works.set_enabled(false);
+                // What was accepted has run, and nothing comes behind.
+                assert!(!self.works.has_work() && !self.works.is_enabled());
                 self.ask_to_park();
             }
         }
@@ -151,13 +157,12 @@ impl World {
     }
 
     /// Runs the thread's loop (`serve` in `sched::kthread`) until `end_fn` returns true before
-    /// a check for work, or until the thread would park. It has run all its works then.
+    /// a check for work, or until the thread would park.
     fn serve(&self, end_fn: impl Fn(&World) -> bool) -> bool {
         while !end_fn(self) {
             match next_step(self, || self.works.has_work()) {
                 KthreadStep::Park => {
                     assert_eq!(self.asked.get(), 1);
-                    while self.run_one() {}
                     return true;
                 }
                 KthreadStep::Run => {
@@ -193,16 +198,15 @@ fn works_from_two_cpus_all_run_once() {
     });
 }
 
-/// One of its works disables the stopper and has it park, while another CPU queues a work.
-/// That work has run when the stopper parks, or was refused.
+/// The last work of the stopper is queued and has it park, while another CPU queues a work.
+/// That work has run when the last one begins, or was refused.
 #[test]
-fn what_was_accepted_has_run_before_it_parks() {
+fn what_was_accepted_has_run_before_the_last_work() {
     every_order(|| {
         let world = world(ThreadState::Running);
         let other = spawn(&world, |world| world.queue(Task::Count(0)));
         assert!(world.queue(Task::Leave));
         assert!(world.serve(|_| false), "it parks");
-        // The stopper is disabled, so no more works can come.
         let accepted = other.join().expect("an answer");
         assert_eq!(world.ran[0].get(), u32::from(accepted));
         assert!(!world.works.has_work() && !world.works.is_enabled());
@@ -233,7 +237,7 @@ fn it_comes_back_and_works_again() {
             world.ask_to_park();
             world.parked.set(1);
             world.unpark();
-            world.works.set_enabled(true);
+            world.works.enable();
             world.queue(Task::Count(0))
         });
         let mut asked = false;

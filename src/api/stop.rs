@@ -101,7 +101,8 @@ pub fn timed_stop_machine<R: Send>(
 /// Thread, preemption on; sleeps. After ten seconds it logs that it waits, and waits on.
 ///
 /// # Errors
-/// [`StopError::NotOnline`]; `call_fn` has not run then.
+/// [`StopError::NotOnline`]: `cpu` is not online, or the machine stops for it to leave. `call_fn` has
+/// not run then.
 ///
 /// # Panics
 /// With preemption off; if `call_fn` sleeps.
@@ -150,7 +151,8 @@ impl StopWork {
 /// Any, an interrupt handler included.
 ///
 /// # Errors
-/// [`NowaitError`]: the CPU is not online, or the work is queued already.
+/// [`NowaitError`]: the CPU is not online, or the machine stops for it to leave; or the work is
+/// queued already.
 pub fn stop_one_cpu_nowait(cpu: CpuId, work: StopWork) -> Result<(), NowaitError> {
     let _in_kernel = enter();
     let stop = &kernel().stop_machine;
@@ -167,7 +169,8 @@ pub fn stop_one_cpu_nowait(cpu: CpuId, work: StopWork) -> Result<(), NowaitError
 /// Thread, preemption on; sleeps. `call_fn` runs as that of [`stop_machine()`] does.
 ///
 /// # Errors
-/// [`StopError::NotOnline`]: one of the two is not, and neither was stopped.
+/// [`StopError::NotOnline`]: one of the two is not, or the machine stops for it to leave. Neither was
+/// stopped.
 ///
 /// # Panics
 /// With preemption off; if the two are the same CPU; if `call_fn` may wait.

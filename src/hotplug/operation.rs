@@ -348,7 +348,10 @@ impl<P: HotplugHost> Hotplug<P> {
         let still = self.may_stop(deadline)?;
         // (`dying-before-still-point` of [`batch`](crate::hotplug::batch))
         P::masks().set_dying(cpus, true);
-        let request = StopRequest::new().mode(self.down_stop()).before(deadline);
+        let request = StopRequest::new()
+            .mode(self.down_stop())
+            .before(deadline)
+            .taking_offline(cpus);
         let stopped = P::stop_machine().stop_each(&still, &request, *cpus, &|cpu| {
             let walked = self.walker(&StepContext::of(cpu)).down(UP_TO_ALIVE);
             assert!(walked.is_ok(), "BUG: an INIT step failed: {walked:?}");

@@ -23,6 +23,8 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) call_fn: &'a (dyn Fn(CpuId) + Sync),
     /// What each CPU calls as it leaves the still point.
     pub(super) release_fn: Option<&'a (dyn Fn(CpuId) + Sync)>,
+    /// The participants that `call_fn` takes offline.
+    pub(super) leaving: Option<&'a CpuMask>,
     /// The name of `call_fn` in messages.
     pub(super) name: &'static str,
     /// How the caller waits for the end.

@@ -86,4 +86,4 @@ pub use request::{FLUSH_LIMIT, StopError, StopMode, StopRequest};
 pub use single::{NowaitError, StopWork};
 pub use stop::{StopHost, StopMachine, StopMutexGuard};
 pub use stopper::{Stopper, Work};
-pub use work_queue::{WorkNode, WorkQueue, push_together};
+pub use work_queue::{Behind, WorkNode, WorkQueue, push_everywhere, push_together};

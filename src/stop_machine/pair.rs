@@ -20,7 +20,8 @@ impl<P: StopHost> StopMachine<P> {
     /// Thread, preemption on; sleeps. After ten seconds it logs that it waits, and waits on.
     ///
     /// # Errors
-    /// [`StopError::NotOnline`]: one of the two is not, and neither was stopped.
+    /// [`StopError::NotOnline`]: one of the two is not, or a stop is under way that is to take it
+    /// offline. Neither was stopped.
     ///
     /// # Panics
     /// With preemption off; if both are the same; if `call_fn` may wait.
@@ -50,6 +51,7 @@ impl<P: StopHost> StopMachine<P> {
             runners: &runners,
             call_fn: &run_fn,
             release_fn: None,
+            leaving: None,
             name,
             end: End::Done(&done),
             watchers: cpus,

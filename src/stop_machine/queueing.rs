@@ -9,8 +9,10 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::platform::Sgi;
 use crate::stop_machine::job::Job;
 use crate::stop_machine::stopper::StopperNode;
-use crate::stop_machine::work_queue::push_together;
-use crate::stop_machine::{StopError, StopHost, StopMachine, Stopper, Work, WorkNode};
+use crate::stop_machine::{
+    Behind, StopError, StopHost, StopMachine, Stopper, Work, WorkNode, push_everywhere,
+    push_together,
+};
 use crate::sync::PreemptGuard;
 
 impl<P: StopHost> StopMachine<P> {
@@ -46,9 +48,15 @@ impl<P: StopHost> StopMachine<P> {
         let here = PreemptGuard::<P>::new(); // (queued-unpreempted)
         let own = |cpu: CpuId| {
             let stopper = self.stoppers.get(cpu);
-            (&stopper.works, &stopper.own)
+            let leaves = job.leaving.is_some_and(|cpus| cpus.contains(cpu));
+            let behind = if leaves {
+                Behind::Refused // (`accepted-runs` of `stopper`)
+            } else {
+                Behind::Accepted
+            };
+            (&stopper.works, &stopper.own, behind)
         };
-        if let Err(nth) = push_together(&self.queueing, job.participants.iter().map(own)) {
+        if let Err(nth) = push_everywhere(&self.queueing, job.participants.iter().map(own)) {
             is_disabled(job.participants.iter().nth(nth));
         }
         self.wake_stoppers(job.participants);
@@ -56,27 +64,31 @@ impl<P: StopHost> StopMachine<P> {
         drop(here); // The stopper takes the CPU here.
     }
 
+    /// Has the stoppers accept works again of those of `cpus` that a stop should have taken offline
+    /// and has not (`online-enabled` of `stopper`). The caller has the stop mutex still.
+    pub(super) fn enable_those_that_stay(&self, cpus: &CpuMask) {
+        for cpu in cpus.iter().filter(|cpu| P::masks().is_online(*cpu)) {
+            self.stoppers.get(cpu).enable();
+        }
+    }
+
     /// Queues `nodes` on the stoppers of `cpus`, both or none.
     ///
     /// # Errors
-    /// [`StopError::NotOnline`].
+    /// [`StopError::NotOnline`]: that stopper is disabled.
     pub(super) fn queue_pair(
         &self,
         cpus: [CpuId; 2],
         nodes: [&'static StopperNode; 2],
     ) -> Result<(), StopError> {
-        let here = PreemptGuard::<P>::new();
-        // It stays so until `here` is dropped (`disabled-in-a-stop` of `stopper`).
-        for cpu in cpus {
+        let stopper = |cpu: CpuId| {
             let stopper = self.stoppers.try_get(cpu);
-            if !stopper.is_some_and(Stopper::is_enabled) {
-                return Err(StopError::NotOnline(cpu));
-            }
-        }
-        let queues = cpus.map(|cpu| &self.stoppers.get(cpu).works);
-        if let Err(nth) = push_together(&self.queueing, queues.into_iter().zip(nodes)) {
-            is_disabled(cpus.into_iter().nth(nth));
-        }
+            stopper.ok_or(StopError::NotOnline(cpu))
+        };
+        let queues = [&stopper(cpus[0])?.works, &stopper(cpus[1])?.works];
+        let here = PreemptGuard::<P>::new();
+        push_together(&self.queueing, queues.into_iter().zip(nodes))
+            .map_err(|nth| StopError::NotOnline(cpus[nth]))?;
         self.wake_stoppers(&cpus.into_iter().collect());
         drop(here);
         Ok(())

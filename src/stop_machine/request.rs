@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::sched::ThreadName;
 use crate::stop_machine::{CancelToken, NotCome, StopHost};
 use crate::time::Instant;
@@ -36,6 +36,7 @@ pub struct StopRequest<'a, P: StopHost> {
     pub(super) deadline: Instant,
     pub(super) cancel: Option<&'a CancelToken<P>>,
     pub(super) release_fn: Option<&'a (dyn Fn(CpuId) + Sync)>,
+    pub(super) leaving: Option<&'a CpuMask>,
 }
 
 impl<'a, P: StopHost> StopRequest<'a, P> {
@@ -47,6 +48,7 @@ impl<'a, P: StopHost> StopRequest<'a, P> {
             deadline: Instant::FOREVER,
             cancel: None,
             release_fn: None,
+            leaving: None,
         }
     }
 
@@ -87,6 +89,16 @@ impl<'a, P: StopHost> StopRequest<'a, P> {
         self
     }
 
+    /// Says that the stop's function takes `cpus` offline: their stoppers refuse all works behind
+    /// their parts in the stop. If the stop is given up, they accept works again.
+    ///
+    /// The caller has the hotplug lock for writing.
+    #[must_use]
+    pub fn taking_offline(mut self, cpus: &'a CpuMask) -> Self {
+        self.leaving = Some(cpus);
+        self
+    }
+
     /// Returns when a stop that is called for now is given up.
     pub(crate) fn limit(&self) -> Instant {
         match self.mode {
@@ -112,6 +124,7 @@ impl<P: StopHost> fmt::Debug for StopRequest<'_, P> {
             .field("deadline", &self.deadline)
             .field("may_be_cancelled", &self.cancel.is_some())
             .field("has_release", &self.release_fn.is_some())
+            .field("leaving", &self.leaving)
             .finish()
     }
 }
@@ -119,7 +132,7 @@ impl<P: StopHost> fmt::Debug for StopRequest<'_, P> {
 /// Why a stop did not happen. Its function has not run then, and nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopError {
-    /// This CPU, which should run the function or take part, is not online.
+    /// This CPU, which should run the function or take part, is not online, or is about to leave.
     NotOnline(CpuId),
     /// The deadline came before the stop could begin: another stop, or an operation of hotplug, was
     /// in the way. This thread called for it, if it is known.

@@ -127,7 +127,7 @@ impl<P> fmt::Debug for StopWork<P> {
 /// Why a work was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NowaitError {
-    /// The CPU is not online.
+    /// The CPU is not online, or is about to leave.
     NotOnline(CpuId),
     /// The work is queued already, or is just being queued, or refused, by another call.
     Busy,
@@ -149,15 +149,15 @@ impl<P: StopHost> StopMachine<P> {
     /// Threads of `cpu` that have preemption off go on until they have it on again; no
     /// other CPU stops.
     ///
-    /// `call_fn` runs with IRQs on and preemption off, so it must not sleep. The CPU may go
-    /// offline as soon as it has run, and before; then this returns the error, or `call_fn` has run
-    /// before the CPU went.
+    /// `call_fn` runs with IRQs on and preemption off, so it must not sleep. If the CPU goes
+    /// offline, `call_fn` has run before, or this returns the error (`accepted-runs` of
+    /// `stopper`).
     ///
     /// # Context
     /// Thread, preemption on; sleeps. After ten seconds it logs that it waits, and waits on.
     ///
     /// # Errors
-    /// [`StopError::NotOnline`].
+    /// [`StopError::NotOnline`]: also while a stop that is to take the CPU offline is under way.
     ///
     /// # Panics
     /// With preemption off.

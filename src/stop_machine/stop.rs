@@ -136,25 +136,34 @@ impl<P: StopHost> StopMachine<P> {
         alloc::sync::Arc::new(StopperService::<P>::new())
     }
 
-    /// `init:stopper`, startup: accepts work, and its thread is unparked.
+    /// `init:stopper`, startup: the stopper accepts work, and its thread is unparked.
     ///
     /// # Context
     /// `cpu` itself, IRQs masked, not online yet: no other CPU takes these locks.
     pub fn enable(&self, cpu: CpuId) {
         let stopper = self.stoppers.get(cpu);
-        stopper.set_enabled(true);
+        stopper.enable();
         self.has_begun.store(true, Ordering::Relaxed);
         P::sched().unpark(Self::thread_of(stopper));
     }
 
-    /// `init:stopper`, teardown: accepts no more work; what it had accepted
-    /// still runs before its thread parks (`accepted-runs` of `stopper`).
+    /// `init:stopper`, teardown: the stopper's thread parks after the work that it does. That is the
+    /// last one: the stop that takes `cpu` offline has disabled the stopper (`accepted-runs` of
+    /// `stopper`).
     ///
     /// # Context
     /// `cpu` itself, in the still point, no longer online.
+    ///
+    /// # Panics
+    /// If the stop was not asked for with [`StopRequest::taking_offline`].
+    ///
+    /// [`StopRequest::taking_offline`]: crate::stop_machine::StopRequest::taking_offline
     pub fn disable(&self, cpu: CpuId) {
         let stopper = self.stoppers.get(cpu);
-        stopper.set_enabled(false);
+        assert!(
+            !stopper.is_enabled(),
+            "BUG: {cpu:?} goes, and its stopper accepts work"
+        );
         P::sched().ask_to_park(Self::thread_of(stopper));
     }
 

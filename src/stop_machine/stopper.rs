@@ -2,12 +2,15 @@
 //! runs them.
 //!
 //! # Invariants
-//! - **accepted-runs**: a work that was accepted will run, unless its owner takes it back: a
-//!   stopper that is disabled still runs what it has before it parks.
+//! - **accepted-runs**: a work that was accepted will run, unless its owner takes it back, and on a
+//!   CPU that goes it runs before the still point, while grace periods and timers count on the
+//!   CPU: the CPU's part in that stop is the last work that its stopper accepts
+//!   (`last-stays-last` of [`WorkQueue`]).
 //! - **online-enabled**: the stopper of an online CPU is enabled: `init:stopper` comes
-//!   just before `init:online`, and just after it on the way down.
-//! - **disabled-in-a-stop**: a stopper is disabled in a still point only. So a thread that has
-//!   found it enabled, and has kept preemption off since, will find it so.
+//!   just before `init:online`. It is disabled only by the stop that is to take its CPU offline, and
+//!   enabled again by that stop's caller if the CPU has stayed. That thread has the stop mutex and
+//!   the hotplug lock for writing. So whoever has one of these, or the hotplug lock for reading,
+//!   finds the stoppers of all online CPUs enabled.
 //! - **own-cpu-wakes**: the queue is filled under its lock, by any CPU; the thread is
 //!   woken by its own CPU only, in the handler of the stop SGI.
 
@@ -94,8 +97,9 @@ impl<P: StopHost> Stopper<P> {
         self.works.is_enabled()
     }
 
-    pub(crate) fn set_enabled(&self, enabled: bool) {
-        self.works.set_enabled(enabled);
+    /// Has it accept work.
+    pub(super) fn enable(&self) {
+        self.works.enable();
     }
 
     /// Queues `node`, if the stopper is enabled.
@@ -158,8 +162,7 @@ impl<P: StopHost> Service<P> for StopperService<P> {
     }
 
     fn park(&self, cpu: CpuId) {
-        while let Some(node) = P::stop_machine().stopper(cpu).works.pop() {
-            node.work().run(cpu); // (accepted-runs)
-        }
+        let has_work = P::stop_machine().stopper(cpu).has_work();
+        assert!(!has_work, "BUG: {cpu:?} goes, and its stopper has work"); // (accepted-runs)
     }
 }

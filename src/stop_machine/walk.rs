@@ -188,6 +188,7 @@ impl<P: StopHost> StopMachine<P> {
             runners: &runners,
             call_fn,
             release_fn: request.release_fn,
+            leaving: request.leaving,
             name,
             end: flush.as_ref().map_or(End::Caller(caller), End::Flushed),
             watchers: [caller, other.unwrap_or(caller)],
@@ -218,6 +219,9 @@ impl<P: StopHost> StopMachine<P> {
         }
         drop(early);
         drop(watch);
+        if let Some(cpus) = request.leaving {
+            self.enable_those_that_stay(cpus);
+        }
         if let Some(missing) = job.given_up() {
             let cancelled = request.cancel.is_some_and(|token| token.is_cancelled());
             return Err(if cancelled {

@@ -7,8 +7,11 @@
 //! # Invariants
 //! - **accepted-stays**: a work that was accepted stays until it is taken, by the stopper or
 //!   back by its owner, whether the queue is enabled or not. It is taken once.
-//! - **disabled-refuses**: a work is accepted or refused under the lock that disables
-//!   the queue too: once it is disabled nothing comes in any more.
+//! - **last-stays-last**: one work is pushed, and the queue disabled, under one lock
+//!   ([`WorkQueue::push_last`]). So all that the queue has accepted is before that work, and nothing
+//!   comes in behind it.
+//! - **closed-in-order**: a queue is disabled while works that wait for each other are pushed, under
+//!   their lock. So of several such works all are accepted, or none.
 //! - **count-under-lock**: the count is stored under that lock, so a thread that reads
 //!   it after a push or a take that happened before sees at least the count stored
 //!   there.
@@ -87,9 +90,9 @@ impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
         self.inner.lock_irqsave().enabled
     }
 
-    /// Has the queue accept work from now on, or refuse it (disabled-refuses).
-    pub fn set_enabled(&self, enabled: bool) {
-        self.inner.lock_irqsave().enabled = enabled;
+    /// Has the queue accept work from now on, until a [`WorkQueue::push_last`].
+    pub fn enable(&self) {
+        self.inner.lock_irqsave().enabled = true;
     }
 
     /// Queues `node` behind the others if the queue is enabled; returns whether it is.
@@ -98,13 +101,30 @@ impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
     /// If the node is in a queue already (queued-once).
     #[must_use]
     pub fn push(&self, node: &'static WorkNode<T>) -> bool {
+        self.push_and(node, true)
+    }
+
+    /// Does as [`WorkQueue::push`], and disables the queue (last-stays-last). Works that wait for
+    /// others may be in it, so this is done in [`push_everywhere`] (closed-in-order).
+    ///
+    /// # Panics
+    /// As [`WorkQueue::push`].
+    #[must_use]
+    pub fn push_last(&self, node: &'static WorkNode<T>) -> bool {
+        self.push_and(node, false)
+    }
+
+    #[inline]
+    fn push_and(&self, node: &'static WorkNode<T>, stays_enabled: bool) -> bool {
         let mut inner = self.inner.lock_irqsave();
-        if inner.enabled {
+        let accepted = inner.enabled;
+        if accepted {
             inner.works.push_back(node);
+            inner.enabled = stays_enabled;
             let queued = self.queued.load(Ordering::Relaxed) + 1;
             self.queued.store(queued, Ordering::Relaxed);
         }
-        inner.enabled
+        accepted
     }
 
     /// Takes the oldest work, also from a disabled queue (accepted-stays). From then on it may
@@ -150,21 +170,59 @@ impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
 }
 
 /// Pushes works that wait for each other, each to its queue, in the order in which they come
-/// (one-order-of-stops). `order` is the one lock of all such pushes.
+/// (one-order-of-stops): all of them, or none (closed-in-order). `order` is the one lock of all such
+/// pushes.
+///
+/// # Errors
+/// The number of the first work, from 0, whose queue is disabled.
+///
+/// # Context
+/// Preemption off: none of the works begins on this CPU before all are queued.
+pub fn push_together<'a, T: Sync + 'static, E: LocalCpu + 'a>(
+    order: &SpinLock<(), E>,
+    works: impl Iterator<Item = (&'a WorkQueue<T, E>, &'static WorkNode<T>)> + Clone,
+) -> Result<(), usize> {
+    let _together = order.lock();
+    let refused = works.clone().position(|(queue, _)| !queue.is_enabled());
+    if let Some(nth) = refused {
+        return Err(nth);
+    }
+    for (queue, node) in works {
+        let accepted = queue.push(node);
+        assert!(accepted, "BUG: a queue is disabled out of order");
+    }
+    Ok(())
+}
+
+/// Whether a queue accepts works behind one that is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// It stays enabled.
+    Accepted,
+    /// It is disabled ([`WorkQueue::push_last`]).
+    Refused,
+}
+
+/// Does as [`push_together`] for the queues of all CPUs, which the caller knows to be enabled, and
+/// disables those that are to refuse what would come behind (closed-in-order).
 ///
 /// # Errors
 /// The number of the first work that was not accepted, from 0. Those before it are queued.
 ///
 /// # Context
-/// Preemption off: none of the works begins on this CPU before all are queued.
+/// As [`push_together`].
 #[inline]
-pub fn push_together<'a, T: Sync + 'static, E: LocalCpu + 'a>(
+pub fn push_everywhere<'a, T: Sync + 'static, E: LocalCpu + 'a>(
     order: &SpinLock<(), E>,
-    works: impl Iterator<Item = (&'a WorkQueue<T, E>, &'static WorkNode<T>)>,
+    works: impl Iterator<Item = (&'a WorkQueue<T, E>, &'static WorkNode<T>, Behind)>,
 ) -> Result<(), usize> {
     let _together = order.lock();
-    for (nth, (queue, node)) in works.enumerate() {
-        if !queue.push(node) {
+    for (nth, (queue, node, behind)) in works.enumerate() {
+        let accepted = match behind {
+            Behind::Accepted => queue.push(node),
+            Behind::Refused => queue.push_last(node),
+        };
+        if !accepted {
             return Err(nth);
         }
     }
@@ -192,17 +250,50 @@ mod tests {
         let queue = WorkQueue::<u32, Nowhere>::new();
         let nodes = [node(1), node(2), node(3)];
         assert!(!queue.push(nodes[0]), "it is disabled");
-        queue.set_enabled(true);
+        queue.enable();
         for node in nodes {
             assert!(queue.push(node));
         }
         assert!(queue.take_back(nodes[1]));
         assert!(!queue.take_back(nodes[1]), "once");
-        queue.set_enabled(false);
         assert_eq!(queue.pop().map(|node| *node.work()), Some(1));
         assert_eq!(queue.pop().map(|node| *node.work()), Some(3));
         assert!(queue.pop().is_none() && !queue.has_work());
-        queue.set_enabled(true);
         assert!(queue.push(nodes[1]), "free again");
+    }
+
+    #[test]
+    fn nothing_is_accepted_behind_the_last_work() {
+        let queue = WorkQueue::<u32, Nowhere>::new();
+        queue.enable();
+        assert!(queue.push(node(1)) && queue.push_last(node(2)));
+        assert!(!queue.push(node(3)) && !queue.push_last(node(4)));
+        assert_eq!(queue.pop().map(|node| *node.work()), Some(1));
+        assert_eq!(queue.pop().map(|node| *node.work()), Some(2));
+        assert!(!queue.is_enabled() && !queue.has_work());
+        queue.enable();
+        assert!(queue.push(node(5)));
+    }
+
+    #[test]
+    fn works_that_wait_for_each_other_are_all_accepted_or_none() {
+        let order = SpinLock::<(), Nowhere>::new(());
+        let queues = [WorkQueue::<u32, Nowhere>::new(), WorkQueue::new()];
+        let push = || push_together(&order, queues.iter().zip([node(1), node(2)]));
+        assert_eq!(push(), Err(0));
+        queues[0].enable();
+        assert_eq!(push(), Err(1));
+        assert!(!queues[0].has_work());
+        queues[1].enable();
+        assert_eq!(push(), Ok(()));
+        assert!(queues.iter().all(WorkQueue::has_work));
+        let stop = |behind: [Behind; 2]| {
+            let works = queues.iter().zip(behind);
+            let works = works.map(|(queue, behind)| (queue, node(3), behind));
+            push_everywhere(&order, works)
+        };
+        assert_eq!(stop([Behind::Accepted, Behind::Refused]), Ok(()));
+        assert_eq!(push(), Err(1));
+        assert_eq!(stop([Behind::Accepted; 2]), Err(1));
     }
 }

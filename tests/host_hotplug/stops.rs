@@ -22,11 +22,11 @@ const CPUS: usize = 4;
 /// A limit, or a pause, while a CPU spins.
 const MOMENT: Duration = Duration::from_millis(2);
 
-fn stop() -> &'static StopMachine<Sim> {
+pub(crate) fn stop() -> &'static StopMachine<Sim> {
     Sim::stop_machine()
 }
 
-fn with_all_up(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn with_all_up(test: impl FnOnce() + Send + 'static) {
     Sim::run(CPUS, || {
         all_up(CPUS);
         test();
@@ -122,33 +122,6 @@ fn a_work_that_is_not_waited_for_is_queued_once_and_runs() {
         let absent = CpuId::from_index(CPUS);
         let refused = stop().stop_one_cpu_nowait(absent, work);
         assert_eq!(refused, Err(NowaitError::NotOnline(absent)));
-    });
-}
-
-/// What a CPU has accepted runs, though it goes down.
-#[test]
-fn an_accepted_work_runs_on_a_cpu_that_leaves() {
-    with_all_up(|| {
-        let runs = Arc::new(AtomicU32::new(0));
-        let counted = Arc::clone(&runs);
-        let work = StopWork::<Sim>::leak(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
-        let mut accepted = 0;
-        for _ in 0..10 {
-            let started = Flag::default();
-            let theirs = started.clone();
-            spawn("queues", cpu(1), move || {
-                theirs.set();
-                sleep(Duration::from_micros(50));
-            });
-            started.sleep_until_set();
-            accepted += u32::from(stop().stop_one_cpu_nowait(cpu(2), work).is_ok());
-            assert_eq!(hotplug().cpu_down(cpu(2)), Ok(()));
-            assert_eq!(runs.load(Ordering::Relaxed), accepted);
-            assert_eq!(hotplug().cpu_up(cpu(2)), Ok(()));
-        }
-        assert_eq!(accepted, 10);
     });
 }
 
