@@ -35,9 +35,9 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) caller_name: &'a ThreadName,
     /// How many turns a CPU spins before it sleeps.
     pub(super) spins: u32,
-    /// When the participant [`Job::looks`] names the CPUs that have not arrived: its timer is
-    /// armed for this instant.
+    /// When a participant that looks names the CPUs that have not arrived.
     pub(super) late_at: Instant,
+    /// The participant that looks, when its timer interrupts it; all of them, if `None`.
     pub(super) looks: Option<CpuId>,
     /// How long the still point may take before it is called late, in ticks.
     pub(super) patience: u64,
@@ -57,10 +57,17 @@ pub(super) struct Job<'a, P: StopHost> {
 pub(super) enum End<'a, P: StopHost> {
     /// It has the stop mutex, and waits on this CPU, which takes part.
     Caller(CpuId),
-    /// It sleeps until this is completed.
-    Done(&'a Completion<P>),
     /// It sleeps until this is completed, and the stop begins with a flush.
     Flushed(&'a Flush<P>),
+    /// It stops two CPUs, and sleeps until the last one completes this.
+    Pair(&'a PairEnd<P>),
+}
+
+/// The end of a stop of two CPUs, in its caller's frame.
+pub(super) struct PairEnd<P: StopHost> {
+    pub(super) done: Completion<P>,
+    /// Which of the two have come. Relaxed: for messages.
+    pub(super) come: AtomicBits,
 }
 
 impl<P: StopHost> Job<'_, P> {
@@ -80,16 +87,23 @@ impl<P: StopHost> Job<'_, P> {
     /// Waits in PREPARE, IRQs on, until all have arrived; returns false if the stop is given up
     /// instead.
     fn wait_for_all(&self, cpu: CpuId) -> bool {
-        let looks = self.looks == Some(cpu);
+        let looks = self.looks.is_none_or(|looks| looks == cpu);
+        let mut watch = None;
+        if let End::Pair(pair) = self.end {
+            pair.come.set(cpu.index(), Ordering::Relaxed);
+            // In a stop of all the caller watches its own CPU.
+            let waits = self.stop.is_in(MultiStopState::Prepare);
+            watch = waits.then(|| P::sched().watch(cpu));
+        }
         let mut late_at = self.late_at;
-        self.machine
+        let all_have = self
+            .machine
             .point
             .wait_open::<P, bool>(cpu.index(), self.spins, || {
                 if !self.stop.is_in(MultiStopState::Prepare) {
                     return Some(!self.stop.is_in(MultiStopState::Abort));
                 }
-                // Every interrupt that ends the sleep leads here; on the caller's CPU a
-                // timer is armed for `late_at`.
+                // Every interrupt that ends the sleep leads here.
                 if looks && P::now() >= late_at {
                     late_at = Instant::FOREVER;
                     let missing = self.missing();
@@ -98,15 +112,19 @@ impl<P: StopHost> Job<'_, P> {
                     }
                 }
                 None
-            })
+            });
+        drop(watch);
+        all_have
     }
 
-    /// Returns the participants whose stoppers have not taken the work yet.
+    /// Returns the participants whose stoppers have not taken the work yet, once all are queued.
     pub(super) fn missing(&self) -> CpuMask {
-        self.participants
-            .iter()
-            .filter(|cpu| self.machine.stoppers.get(*cpu).has_work())
-            .collect()
+        let has_come = |cpu: CpuId| match self.end {
+            End::Pair(pair) => pair.come.get(cpu.index(), Ordering::Relaxed),
+            _ => !self.machine.stoppers.get(cpu).own.is_queued_racy(),
+        };
+        let participants = self.participants.iter();
+        participants.filter(|cpu| !has_come(*cpu)).collect()
     }
 
     /// Leaves the stop: the last thing that a participant does, and the thread that has queued
@@ -129,7 +147,7 @@ impl<P: StopHost> Job<'_, P> {
                     P::send_wake(CpuMask::of(caller).bits());
                 }
             }
-            End::Done(_) | End::Flushed(_) => self.finish_for_sleeper(count),
+            End::Pair(_) | End::Flushed(_) => self.finish_for_sleeper(count),
         }
     }
 
@@ -142,9 +160,9 @@ impl<P: StopHost> Job<'_, P> {
         // done, because the last to leave does.
         match self.end {
             End::Caller(_) => panic!("BUG: the caller of this stop doesn't sleep"),
-            End::Done(done) => {
+            End::Pair(pair) => {
                 if self.leaves_last(count) {
-                    done.complete();
+                    pair.done.complete();
                 }
             }
             End::Flushed(flush) => {

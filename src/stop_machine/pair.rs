@@ -4,9 +4,9 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::late_at;
 use crate::sched::lock::Completion;
 use crate::stop_machine::call_cell::CallCell;
-use crate::stop_machine::job::{End, Job};
+use crate::stop_machine::job::{End, Job, PairEnd};
 use crate::stop_machine::queueing::{lent, node_for};
-use crate::stop_machine::{MultiStop, StopError, StopHost, StopMachine};
+use crate::stop_machine::{MultiStop, MultiStopState, StopError, StopHost, StopMachine};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{AtomicBits, might_sleep_in};
 
@@ -41,7 +41,10 @@ impl<P: StopHost> StopMachine<P> {
         let cpus = [cpu, other];
         let participants: CpuMask = cpus.into_iter().collect();
         let runners = CpuMask::of(cpu);
-        let done = Completion::new();
+        let end = PairEnd {
+            done: Completion::new(),
+            come: AtomicBits::new(),
+        };
         let me = P::sched().current();
         let job = Job {
             machine: self,
@@ -53,7 +56,7 @@ impl<P: StopHost> StopMachine<P> {
             release_fn: None,
             leaving: None,
             name,
-            end: End::Done(&done),
+            end: End::Pair(&end),
             watchers: cpus,
             caller_name: me.name(),
             spins: self.spins_of(2),
@@ -76,7 +79,11 @@ impl<P: StopHost> StopMachine<P> {
         let other_node = unsafe { lent(&other_node) };
         self.queue_pair(cpus, [node, other_node])?;
         job.finish(); // The count of the thread that queues.
-        done.wait_patiently(|| P::stop_is_late(&participants, job.stop.state()));
+        end.done.wait_patiently(|| match job.stop.state() {
+            // If one has come it names the other.
+            MultiStopState::Prepare if job.missing().count() < cpus.len() => {}
+            state => P::stop_is_late(&participants, state),
+        });
         Ok(call.take()) // (fn-before-exit)
     }
 }

@@ -22,7 +22,7 @@ pub trait StopHost: CallHost {
     /// `cpus`; in PREPARE it waits for all of them to arrive.
     ///
     /// # Context
-    /// Thread, IRQs on.
+    /// Thread; IRQs may be masked.
     fn stop_is_late(cpus: &CpuMask, state: MultiStopState);
 
     /// Names the CPUs that keep a machine whose CPUs have masked IRQs so for a long time.

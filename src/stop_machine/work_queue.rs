@@ -58,6 +58,11 @@ impl<T> WorkNode<T> {
     pub fn work(&self) -> &T {
         &self.work
     }
+
+    /// Returns whether the node was in a queue a moment ago: for diagnosis.
+    pub fn is_queued_racy(&self) -> bool {
+        self.link.is_linked()
+    }
 }
 
 struct Inner<T: 'static> {
@@ -254,7 +259,9 @@ mod tests {
         for node in nodes {
             assert!(queue.push(node));
         }
+        assert!(nodes[1].is_queued_racy());
         assert!(queue.take_back(nodes[1]));
+        assert!(!nodes[1].is_queued_racy());
         assert!(!queue.take_back(nodes[1]), "once");
         assert_eq!(queue.pop().map(|node| *node.work()), Some(1));
         assert_eq!(queue.pop().map(|node| *node.work()), Some(3));

@@ -21,6 +21,8 @@ use crate::sim::Sim;
 const CPUS: usize = 4;
 /// A limit, or a pause, while a CPU spins.
 const MOMENT: Duration = Duration::from_millis(2);
+/// Longer than what is called late, and not twice as long: 15 s, in nanoseconds.
+const VERY_LONG: u64 = 15_000_000_000;
 
 pub(crate) fn stop() -> &'static StopMachine<Sim> {
     Sim::stop_machine()
@@ -265,6 +267,69 @@ fn another_stop_in_the_way_is_named() {
             .collect();
         assert_eq!(named, [(cpu(3), HeldBy::OtherStop)]);
         done.set();
+    });
+}
+
+/// Returns what was told of stops that are late while `stop_fn` runs, in whose stop none of the CPUs
+/// `held` comes for long.
+fn told_while_held(held: &[usize], stop_fn: impl FnOnce()) -> Vec<String> {
+    Sim::take_notes();
+    for number in held {
+        Sim::hold_cpu(cpu(*number), VERY_LONG);
+    }
+    stop_fn();
+    let mut notes = Sim::take_notes();
+    notes.retain(|note| note.contains("waits for"));
+    notes
+}
+
+/// Queues a work on `cpu` when its part in a stop that waits has begun.
+fn queue_behind(cpu: CpuId) -> Timer<Sim> {
+    let work = StopWork::<Sim>::leak(|_| ());
+    let timer = Timer::<Sim>::new(move || {
+        assert_eq!(stop().stop_one_cpu_nowait(cpu, work), Ok(()));
+    });
+    timer.start(Sim::deadline(Duration::from_secs(1)));
+    timer
+}
+
+#[test]
+fn a_cpu_that_has_come_is_not_named_though_more_work_waits() {
+    with_all_up(|| {
+        for busy in [0, 2] {
+            let told = told_while_held(&[1], || {
+                let _timer = queue_behind(cpu(busy));
+                let still = stop().lock();
+                assert_eq!(stop().stop_once(&still, || 4).0, 4);
+            });
+            assert_eq!(told, ["CPU0 waits for CPUs 1 in Prepare"]);
+            let told = told_while_held(&[1], || {
+                let _timer = queue_behind(cpu(busy));
+                assert_eq!(stop().stop_two_cpus(cpu(0), cpu(1), || 4), Ok(4));
+            });
+            assert_eq!(told, ["CPU0 waits for CPUs 1 in Prepare"]);
+        }
+    });
+}
+
+/// The caller of a stop of two is on one of them, or elsewhere.
+#[test]
+fn a_cpu_of_two_that_does_not_come_is_named() {
+    with_all_up(|| {
+        let pair_of = |one, other| {
+            move || {
+                let ran_on = stop().stop_two_cpus(cpu(one), cpu(other), Sim::this_cpu);
+                assert_eq!(ran_on, Ok(cpu(one)));
+            }
+        };
+        let told = told_while_held(&[1], pair_of(0, 1));
+        assert_eq!(told, ["CPU0 waits for CPUs 1 in Prepare"]);
+        let told = told_while_held(&[1], pair_of(1, 0));
+        assert_eq!(told, ["CPU0 waits for CPUs 1 in Prepare"]);
+        let told = told_while_held(&[1], pair_of(1, 2));
+        assert_eq!(told, ["CPU2 waits for CPUs 1 in Prepare"]);
+        let told = told_while_held(&[1, 2], pair_of(1, 2));
+        assert_eq!(told[0], "CPU0 waits for CPUs 1-2 in Prepare");
     });
 }
 

@@ -285,7 +285,9 @@ impl StopHost for Sim {
         &machine().stop
     }
 
-    fn stop_is_late(_: &CpuMask, _: MultiStopState) {}
+    fn stop_is_late(cpus: &CpuMask, state: MultiStopState) {
+        Sim::note(&format!("waits for CPUs {cpus} in {state:?}"));
+    }
 
     fn still_point_is_late(_: &LateStillPoint<'_>) {}
 }
