@@ -9,7 +9,7 @@ mod loom_orders;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
-use loom::sync::Arc;
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_cpu::Cpu;
 use loom_orders::every_order;
@@ -33,8 +33,39 @@ struct World {
     frame: Word,
     /// Where the caller waits for the last CPU to leave.
     left: WaitPoint,
+    /// What the last CPU to leave completes instead, in a stop of two CPUs.
+    done: Option<Done>,
     /// How many CPUs have masked IRQs.
     masked: AtomicU32,
+}
+
+/// Stands for the completion on which the caller of a stop of two CPUs sleeps.
+struct Done {
+    is_done: Mutex<bool>,
+    woken: Condvar,
+}
+
+impl Done {
+    fn new() -> Done {
+        Done {
+            is_done: Mutex::new(false),
+            woken: Condvar::new(),
+        }
+    }
+
+    fn complete(&self) {
+        let mut is_done = self.is_done.lock().expect("never poisoned");
+        assert!(!*is_done, "once");
+        *is_done = true;
+        self.woken.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut is_done = self.is_done.lock().expect("never poisoned");
+        while !*is_done {
+            is_done = self.woken.wait(is_done).expect("never poisoned");
+        }
+    }
 }
 
 fn participants(cpus: usize) -> [u64; MASK_WORDS] {
@@ -90,8 +121,19 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
 
 /// Leaves the stop as `Job::finish` does.
 fn leave(world: &World) {
-    if world.stop.leave() && world.left.sleeps_after_store(0) {
-        Cpu::send_wake(&participants(1));
+    match &world.done {
+        None => {
+            if world.stop.leave() && world.left.sleeps_after_store(0) {
+                Cpu::send_wake(&participants(1));
+            }
+        }
+        Some(done) => {
+            if world.stop.leave() {
+                // The caller sees what all have done, because this CPU does.
+                assert!(world.stop.is_over());
+                done.complete();
+            }
+        }
     }
 }
 
@@ -104,18 +146,23 @@ fn wait_until_over(world: &World, spins: u32) {
     world.frame.set(0);
 }
 
+fn world(cpus: usize, done: Option<Done>) -> Arc<World> {
+    Arc::new(World {
+        stop: MultiStop::new(u32::try_from(cpus).expect("few"), 1),
+        point: WaitPoint::new(),
+        cpus,
+        before: (0..cpus).map(|_| Word::new(0)).collect(),
+        result: Word::new(0),
+        frame: Word::new(1),
+        left: WaitPoint::new(),
+        done,
+        masked: AtomicU32::new(0),
+    })
+}
+
 fn model(cpus: usize, runner: usize, spins: u32) {
     every_order(move || {
-        let world = Arc::new(World {
-            stop: MultiStop::new(u32::try_from(cpus).expect("few"), 1),
-            point: WaitPoint::new(),
-            cpus,
-            before: (0..cpus).map(|_| Word::new(0)).collect(),
-            result: Word::new(0),
-            frame: Word::new(1),
-            left: WaitPoint::new(),
-            masked: AtomicU32::new(0),
-        });
+        let world = world(cpus, None);
         let others: Vec<_> = (1..cpus)
             .map(|cpu| {
                 let world = Arc::clone(&world);
@@ -149,4 +196,25 @@ fn two_cpus_meet_by_spinning_alone() {
 #[test]
 fn three_cpus_meet() {
     model(3, 2, 0);
+}
+
+/// A stop of two CPUs whose caller is on neither, and sleeps until the last to leave wakes it.
+#[test]
+fn two_cpus_stop_for_a_caller_elsewhere() {
+    every_order(|| {
+        let world = world(2, Some(Done::new()));
+        let stoppers = [0, 1].map(|cpu| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || stopper(&world, cpu, 0, 0))
+        });
+        leave(&world); // The count of the thread that queues.
+        if let Some(done) = &world.done {
+            done.wait();
+        }
+        assert_eq!(world.result.get(), 20);
+        world.frame.set(0);
+        for stopper in stoppers {
+            stopper.join().expect("a CPU of the model");
+        }
+    });
 }
