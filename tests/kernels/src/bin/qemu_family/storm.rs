@@ -13,40 +13,100 @@ use stillpoint::api::stop::{
 };
 use stillpoint::api::thread::{Builder, JoinHandle, sleep};
 use stillpoint::api::time::{self, Timer};
-use stillpoint::cpu::CpuId;
+use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::println;
-use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use stillpoint::sync::AtomicBits;
+use stillpoint::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use stillpoint::time::Instant;
 
 use kernel_support::case::told;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, secondaries};
 use kernel_support::xorshift::Random;
 
+/// The members of the family, and the two ways to give a stop up.
+const MEMBERS: [&str; 7] = [
+    "stop_machine",
+    "Stop::before",
+    "Stop::cancelled_by",
+    "stop_one_cpu",
+    "stop_two_cpus",
+    "stop_cpus",
+    "stop_one_cpu_nowait",
+];
+
 /// What the threads of the storm share.
 struct World {
     over: AtomicBool,
     /// Raised in a still point, and lowered there again: always the same outside.
     unmoved: AtomicU32,
-    /// Works without a waiting caller that were accepted, and that have run.
-    accepted: AtomicU32,
-    ran: AtomicU32,
+    /// A work of each CPU without a waiting caller.
+    works: Vec<StopWork>,
+    /// How often these have run where they should.
+    ran: Arc<AtomicU32>,
+    /// How often each of [`MEMBERS`] has stopped what it should, or had its work accepted.
+    done: [AtomicU32; MEMBERS.len()],
+    /// How long a stop of all took lately, locks included, in ticks.
+    took: AtomicU64,
+}
+
+impl World {
+    fn new(cpus: usize) -> World {
+        let ran = Arc::new(AtomicU32::new(0));
+        let work = |number| {
+            let (cpu, ran) = (CpuId::from_index(number), Arc::clone(&ran));
+            StopWork::leak(move |on| {
+                let right = on == cpu && is_on(cpu);
+                ran.fetch_add(u32::from(right), Ordering::Relaxed);
+            })
+        };
+        World {
+            over: AtomicBool::new(false),
+            unmoved: AtomicU32::new(0),
+            works: (0..cpus).map(work).collect(),
+            ran: Arc::clone(&ran),
+            done: core::array::from_fn(|_| AtomicU32::new(0)),
+            took: AtomicU64::new(0),
+        }
+    }
+
+    fn count(&self, member: usize) {
+        self.done[member].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether a stop of `member` has seen what it should, or has an error that it may have.
+    fn is_good(
+        &self,
+        member: usize,
+        stopped: Result<bool, StopError>,
+        may_fail_fn: impl FnOnce(&StopError) -> bool,
+    ) -> bool {
+        match stopped {
+            Ok(right) => {
+                self.count(member);
+                right
+            }
+            Err(error) => {
+                let may = may_fail_fn(&error);
+                if !may {
+                    println!("# {}: {error}", MEMBERS[member]);
+                }
+                may
+            }
+        }
+    }
 }
 
 pub(crate) fn check(ktap: &mut Ktap) {
     let seed = told("seed").unwrap_or(Hw::now().0);
-    let cpus = kernel().masks.possible().count() as u64;
+    let cpus = kernel().masks.possible().count();
     let seconds = told("seconds").unwrap_or(if cpus < 4 { 2 } else { 10 });
     println!("# seed={seed} seconds={seconds}");
-    let world = Arc::new(World {
-        over: AtomicBool::new(false),
-        unmoved: AtomicU32::new(0),
-        accepted: AtomicU32::new(0),
-        ran: AtomicU32::new(0),
-    });
+    let world = Arc::new(World::new(cpus));
     let workers: Vec<_> = (0..cpus.max(2))
-        .map(|nth| worker(&world, seed.wrapping_add(nth), turn))
+        .map(|nth| worker(&world, seed.wrapping_add(nth as u64), turn))
         .collect();
     let mover = worker(&world, !seed, move_cpus);
     sleep(Duration::from_secs(seconds));
@@ -59,8 +119,20 @@ pub(crate) fn check(ktap: &mut Ktap) {
         .all(|turns| turns.is_some_and(|turns| turns > 0));
     ktap.check("every thread goes on and sees what it should", all_went_on);
     ktap.check("CPUs go and come", moves.is_some());
-    let ran = || world.ran.load(Ordering::Relaxed) == world.accepted.load(Ordering::Relaxed);
-    ktap.check("each accepted work has run", eventually(ran));
+    let done = world
+        .done
+        .each_ref()
+        .map(|done| done.load(Ordering::Relaxed));
+    println!("# done {done:?}");
+    let idle =
+        |(member, done): (&&str, &u32)| *done == 0 && !(cpus == 1 && *member == "stop_two_cpus");
+    let idle = MEMBERS.iter().zip(&done).find(|it| idle(*it));
+    ktap.equal("each member has done something", idle, None);
+    let ran = || world.ran.load(Ordering::Relaxed) == done[6];
+    ktap.check(
+        "each accepted work has run, on its CPU while that was online",
+        eventually(ran),
+    );
     let back = secondaries().into_iter().all(|cpu| cpu_up(cpu).is_ok());
     ktap.check("all CPUs are back", back && stop_machine(|| 3) == Ok(3));
 }
@@ -95,38 +167,83 @@ fn touch(world: &World) -> bool {
     alone
 }
 
-/// Returns whether a stop did what it should. It may have been late, or its CPU away.
-fn good(stopped: Result<bool, StopError>) -> bool {
-    stopped.unwrap_or(true)
+/// Returns whether this is `cpu`, and it hasn't gone.
+fn is_on(cpu: CpuId) -> bool {
+    Hw::this_cpu() == cpu && kernel().masks.is_online(cpu)
+}
+
+/// Returns whether `error` says that one of `cpus` is not online which may go.
+fn is_away(error: &StopError, cpus: &[CpuId]) -> bool {
+    matches!(error, StopError::NotOnline(cpu) if *cpu != CpuId::BOOT && cpus.contains(cpu))
+}
+
+/// Returns an instant at which a stop that begins now may be over, or not.
+fn about_its_end(world: &World, random: &mut Random) -> Instant {
+    let most = 4 * world.took.load(Ordering::Relaxed).max(1);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    time::now().after_ticks(random.below(most) as u64)
 }
 
 fn turn(world: &Arc<World>, random: &mut Random) -> bool {
     let (one, other) = (some_cpu(random), some_cpu(random));
-    match random.below(9) {
-        0 => stop_machine(|| touch(world)) == Ok(true),
+    let member = random.below(9);
+    match member {
+        0 => {
+            let began = time::now();
+            let stopped = stop_machine(|| touch(world));
+            let took = time::now().ticks_since(began);
+            world.took.store(took, Ordering::Relaxed);
+            world.is_good(member, stopped, |_| false)
+        }
         1 => {
-            let at = time::now().after_ticks(random.below(20_000) as u64);
-            good(Stop::new().before(at).run(|| touch(world)))
+            let at = about_its_end(world, random);
+            let stopped = Stop::new().before(at).run(|| touch(world));
+            world.is_good(member, stopped, |error| {
+                matches!(error, StopError::Late(_) | StopError::Busy(_))
+            })
         }
         2 => {
             let token = CancelToken::new();
             let theirs = token.clone();
             let timer = Timer::new(move || theirs.cancel());
-            timer.start(time::now().after_ticks(random.below(20_000) as u64));
-            let stopped = Stop::new().cancelled_by(&token).on(one);
-            good(stopped.run(|| touch(world)))
+            timer.start(about_its_end(world, random));
+            let stop = Stop::new().cancelled_by(&token).on(one);
+            let stopped = stop.run(|| touch(world) && is_on(one));
+            world.is_good(member, stopped, |error| {
+                matches!(error, StopError::Cancelled(_)) || is_away(error, &[one])
+            })
         }
-        3 => good(stop_one_cpu(one, || Hw::this_cpu() == one)),
-        4 if one != other => good(stop_two_cpus(one, other, || Hw::this_cpu() == one)),
+        3 => {
+            let stopped = stop_one_cpu(one, || is_on(one));
+            world.is_good(member, stopped, |error| is_away(error, &[one]))
+        }
+        4 if one != other => {
+            let both = || is_on(one) && kernel().masks.is_online(other);
+            let stopped = stop_two_cpus(one, other, both);
+            world.is_good(member, stopped, |error| is_away(error, &[one, other]))
+        }
         5 => {
-            let ran = AtomicU32::new(0);
-            let asked = [one, other].into_iter().collect();
-            let ran_on = stop_cpus(&asked, |_| {
-                ran.fetch_add(1, Ordering::Relaxed);
+            let asked: CpuMask = [one, other].into_iter().collect();
+            let ran_on = AtomicBits::new();
+            let told = stop_cpus(&asked, |on| {
+                if is_on(on) {
+                    ran_on.set(on.index(), Ordering::Relaxed);
+                }
             });
-            ran.load(Ordering::Relaxed) as usize == ran_on.count()
+            if !told.is_empty() {
+                world.count(member);
+            }
+            CpuMask::from_bits(ran_on.snapshot(Ordering::Relaxed)) == told
         }
-        6 if random.below(50) == 0 => nowait(world, one),
+        6 => match stop_one_cpu_nowait(one, world.works[one.index()]) {
+            Ok(()) => {
+                world.count(member);
+                true
+            }
+            // Another thread has queued it.
+            Err(NowaitError::Busy) => true,
+            Err(NowaitError::NotOnline(cpu)) => cpu == one && cpu != CpuId::BOOT,
+        },
         7 => {
             // An SGI beside the stops; the CPU may be away.
             let _sent = call_on_nowait(one, || ());
@@ -136,19 +253,6 @@ fn turn(world: &Arc<World>, random: &mut Random) -> bool {
             stillpoint::api::thread::yield_now();
             world.unmoved.load(Ordering::Relaxed) == 0
         }
-    }
-}
-
-/// Queues a work of its own. It is never freed, so there are few.
-fn nowait(world: &Arc<World>, cpu: CpuId) -> bool {
-    let theirs = Arc::clone(world);
-    let work = StopWork::leak(move |_| {
-        theirs.ran.fetch_add(1, Ordering::Relaxed);
-    });
-    match stop_one_cpu_nowait(cpu, work) {
-        Ok(()) => world.accepted.fetch_add(1, Ordering::Relaxed) < u32::MAX,
-        Err(NowaitError::NotOnline(_)) => true,
-        Err(NowaitError::Busy) => false,
     }
 }
 
