@@ -77,6 +77,9 @@ pub const REALTIME_PERIOD: Duration = Duration::from_secs(1);
 /// default, 95 %).
 pub const REALTIME_RUNTIME: Duration = Duration::from_millis(950);
 
+/// The most seconds that `watchdog_thresh` takes (Linux, `kernel.watchdog_thresh`).
+pub const WATCHDOG_MAX: u8 = 60;
+
 /// Interrupt priority of wake, panic and the timer. This number and the three below work in
 /// both security views of a GIC.
 pub const PRIORITY_WAKE: u8 = 0x40;

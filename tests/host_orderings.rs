@@ -57,6 +57,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/kernel/panic.rs", "nothing is read through the first word, and what goes on after the second is the console"),
     ("src/kernel/panic_hook.rs", "one CPU uses the word: the one that reports the panic"),
     ("src/kernel/test_hooks.rs", "settings of tests; nothing else is read through them"),
+    ("src/kernel/watchdog.rs", "a setting that orders nothing"),
     ("src/kernel/whereabouts.rs", "orders what is printed; nothing is read through it"),
     ("src/patch/change.rs", "a count that the stop mutex guards, for display otherwise"),
     ("src/rcu/mod.rs", "counts for display"),

@@ -15,7 +15,7 @@ use crate::dt::{DeviceTree, Text};
 use crate::hotplug::Hotplug;
 use crate::kernel::Areas;
 use crate::kernel::{InterruptCounts, Kernel, set_kernel};
-use crate::kernel::{console, exit, heap, panic, per_cpu, tracing};
+use crate::kernel::{console, exit, heap, panic, per_cpu, tracing, watchdog};
 use crate::memory::MAX_RANGES;
 use crate::platform::Trigger;
 use crate::rcu::GracePeriods;
@@ -91,6 +91,9 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         .set_down_limit(Some(limit).filter(|limit| !limit.is_zero()));
     if arguments.cpu_down_flushes {
         kernel.hotplug.set_down_stop(StopMode::FlushPreempted);
+    }
+    if let Some(seconds) = arguments.watchdog_thresh {
+        watchdog::set_seconds(seconds);
     }
     kernel.hotplug.set_parallel(arguments.parallel);
     if arguments.tracing_off {

@@ -24,7 +24,7 @@ use core::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{REALTIME_PERIOD, REALTIME_RUNTIME};
+use crate::config::{REALTIME_PERIOD, REALTIME_RUNTIME, WATCHDOG_MAX};
 use crate::device::EarlyCon;
 use crate::escape::Escaped;
 use crate::sched::Priority;
@@ -73,6 +73,8 @@ pub struct BootArgs<'a> {
     /// `cpu_down_timeout_ms=N`: turn back from taking a CPU down after `N` milliseconds; 0, and
     /// no such word: never.
     pub cpu_down_timeout_ms: u32,
+    /// `watchdog_thresh=N`: say after `N` seconds that a wait goes on; 0: never.
+    pub watchdog_thresh: Option<u8>,
     /// `cpu_down_stop=classic|flush`: whether the stop by which a CPU leaves also excludes
     /// preempted threads.
     pub cpu_down_flushes: bool,
@@ -104,6 +106,7 @@ impl<'a> BootArgs<'a> {
                 Setting::RcuMark(mark) => args.rcu_mark = Some(mark),
                 Setting::RealtimeRuntime(time) => args.sched_rt_runtime_us = Some(time),
                 Setting::DownTimeout(time) => args.cpu_down_timeout_ms = time,
+                Setting::Watchdog(seconds) => args.watchdog_thresh = Some(seconds),
                 Setting::DownFlushes(flushes) => args.cpu_down_flushes = flushes,
                 Setting::Parallel(how) => args.parallel = how,
                 Setting::Tracing(on) => args.tracing_off = !on,
@@ -242,6 +245,8 @@ enum Setting<'a> {
     RealtimeRuntime(i32),
     /// `cpu_down_timeout_ms=` with this number.
     DownTimeout(u32),
+    /// `watchdog_thresh=` with this number.
+    Watchdog(u8),
     /// `cpu_down_stop=` with this value.
     DownFlushes(bool),
     /// `cpuhp.parallel=` with this value.
@@ -305,6 +310,10 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
                 Ok(time @ 0..=REALTIME_PERIOD_US) => Ok(Setting::RealtimeRuntime(time)),
                 _ => Err(BootArgErrorKind::BadValue),
             },
+        },
+        "watchdog_thresh" => match u8::try_from(number(value?)?) {
+            Ok(seconds @ 0..=WATCHDOG_MAX) => Ok(Setting::Watchdog(seconds)),
+            _ => Err(BootArgErrorKind::BadValue),
         },
         "cpu_down_stop" => match value? {
             "classic" => Ok(Setting::DownFlushes(false)),

@@ -56,6 +56,15 @@ fn events_are_recorded_unless_the_line_says_otherwise() {
 }
 
 #[test]
+fn the_watchdog_has_a_time_in_seconds() {
+    let time = |line| BootArgs::parse(line).watchdog_thresh;
+    assert_eq!(time(""), None);
+    assert_eq!(time("watchdog_thresh=60"), Some(60));
+    assert_eq!(time("watchdog_thresh=5 watchdog_thresh=0"), Some(0));
+    assert_eq!(time("watchdog_thresh=5 watchdog_thresh=61"), Some(5));
+}
+
+#[test]
 fn the_stop_of_a_way_down_has_two_modes() {
     let flushes = |line| BootArgs::parse(line).cpu_down_flushes;
     assert!(!flushes(""));
@@ -116,6 +125,10 @@ fn a_bad_value_is_reported_and_changes_nothing() {
         ("rcutree.kthread_prio=256", BadValue),
         ("rcutree.kthread_prio", MissingValue),
         ("rcutree.qhimark=many", NotANumber),
+        ("watchdog_thresh=61", BadValue),
+        ("watchdog_thresh=256", BadValue),
+        ("watchdog_thresh=-1", NotANumber),
+        ("watchdog_thresh", MissingValue),
         ("cpu_down_stop=Flush", BadValue),
         ("cpu_down_stop", MissingValue),
         ("tracing_on=2", BadValue),

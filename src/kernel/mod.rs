@@ -20,6 +20,7 @@ pub(crate) mod static_key;
 pub(crate) mod test_hooks;
 pub(crate) mod tracing;
 pub(crate) mod walks;
+pub(crate) mod watchdog;
 mod whereabouts;
 
 use alloc::boxed::Box;

@@ -6,13 +6,14 @@
 //! injected failures of [`Hotplug`](crate::hotplug::Hotplug), and a function that a test kernel may
 //! define to be called before there are threads (`src/arch/aarch64/early_test.rs`).
 
+#[cfg(feature = "internals")]
 use core::time::Duration;
 
 use crate::cpu::CpuId;
-#[cfg(feature = "internals")]
-use crate::kernel::Hw;
 use crate::kernel::kernel;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(feature = "internals")]
+use crate::kernel::{Hw, watchdog};
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// The SGI whose handler a test may set: see
 /// [`Kernel::test_handler`](crate::kernel::Kernel::test_handler).
@@ -40,19 +41,6 @@ pub enum LastCallBy {
     Branch(u64),
 }
 
-/// The time that a test has set with `Hw::set_patience`, in nanoseconds, or 0 if none has.
-/// Relaxed: set while nothing waits.
-static PATIENCE: AtomicU64 = AtomicU64::new(0);
-
-/// Returns how long a wait may take before the log reports it, if a test has set that.
-#[inline]
-pub(super) fn patience() -> Option<Duration> {
-    match PATIENCE.load(Ordering::Relaxed) {
-        0 => None,
-        nanoseconds => Some(Duration::from_nanos(nanoseconds)),
-    }
-}
-
 /// The values of the boot record's `hold`, by which a test changes how a CPU comes up.
 mod hold {
     /// The CPU comes up as usual.
@@ -73,8 +61,7 @@ mod hold {
 impl Hw {
     /// Has the log report a wait after `patience` instead of ten seconds.
     pub fn set_patience(patience: Duration) {
-        let nanoseconds = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        PATIENCE.store(nanoseconds, Ordering::Relaxed);
+        watchdog::set(patience);
     }
 
     /// Has `cpu` panic at its entry when it next comes up, before it says ALIVE; a CPU that

@@ -40,9 +40,9 @@ pub trait SchedHost: Platform {
     /// Returns the one scheduler.
     fn sched() -> &'static Scheduler<Self>;
 
-    /// Returns how long a test lets a wait take before the log says what is waited for,
-    /// or `None` for the default, [`PATIENCE`](crate::sched::PATIENCE).
-    fn patience_of_test() -> Option<Duration>;
+    /// Returns how long a wait may take before the log says what is waited for, if that was
+    /// chosen; `None` for the default, [`PATIENCE`](crate::sched::PATIENCE).
+    fn chosen_patience() -> Option<Duration>;
 
     /// Writes `event` into its trace ring.
     ///

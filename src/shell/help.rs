@@ -65,6 +65,7 @@ Keys:
  kernel.sched_rt_runtime_us   for how long of each period realtime threads may have a CPU
                               that ordinary threads want, in microseconds; -1: for all of it
  kernel.sched_rt_period_us    the length of a period, which can't be changed
+ kernel.watchdog_thresh       after how many seconds the log says that a wait goes on; 0: never
 
 Examples:
  sysctl -a                                    show all

@@ -109,6 +109,12 @@ pub trait Machine {
     /// Changes what [`Machine::down_limit`] returns.
     fn set_down_limit(&self, limit: Option<Duration>);
 
+    /// Returns after how many seconds the log says that a wait goes on; 0: never.
+    fn watchdog_seconds(&self) -> u8;
+
+    /// Changes what [`Machine::watchdog_seconds`] returns.
+    fn set_watchdog_seconds(&self, seconds: u8);
+
     /// Returns whether events are recorded.
     fn is_tracing(&self) -> bool;
 

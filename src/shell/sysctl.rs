@@ -12,7 +12,7 @@ use super::command::{bad_usage, complain};
 use super::machine::Machine;
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
-use crate::config::REALTIME_PERIOD;
+use crate::config::{REALTIME_PERIOD, WATCHDOG_MAX};
 use crate::errno::Errno;
 
 /// The options of `sysctl`.
@@ -43,8 +43,9 @@ pub(super) const WORDS: usize = 8;
 const RUNTIME: &str = "kernel.sched_rt_runtime_us";
 const PERIOD: &str = "kernel.sched_rt_period_us";
 const DOWN: &str = "kernel.cpu_down_timeout_ms";
+const WATCHDOG: &str = "kernel.watchdog_thresh";
 /// All keys, in the order of their names.
-const KEYS: [&str; 3] = [DOWN, PERIOD, RUNTIME];
+const KEYS: [&str; 4] = [DOWN, PERIOD, RUNTIME, WATCHDOG];
 
 /// Why a setting was not read or not changed.
 enum Refusal<'a> {
@@ -96,6 +97,7 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
             None => {}
             Some(Change::Runtime(runtime)) => machine.set_realtime_runtime(runtime),
             Some(Change::DownLimit(limit)) => machine.set_down_limit(limit),
+            Some(Change::Watchdog(seconds)) => machine.set_watchdog_seconds(seconds),
         }
         show(machine, request.key, has('n'));
     }
@@ -119,6 +121,7 @@ struct Request {
 enum Change {
     Runtime(Option<Duration>),
     DownLimit(Option<Duration>),
+    Watchdog(u8),
 }
 
 impl Request {
@@ -141,6 +144,10 @@ impl Request {
             let time = u32::try_from(number).map_err(|_| Refusal::BadValue(key))?;
             let limit = Duration::from_millis(time.into());
             Change::DownLimit(Some(limit).filter(|limit| !limit.is_zero()))
+        } else if key == WATCHDOG {
+            let seconds = u8::try_from(number).ok();
+            let seconds = seconds.filter(|seconds| *seconds <= WATCHDOG_MAX);
+            Change::Watchdog(seconds.ok_or(Refusal::BadValue(key))?)
         } else if number == -1 {
             Change::Runtime(None)
         } else {
@@ -159,6 +166,7 @@ impl Request {
 fn show<M: Machine>(machine: &M, key: &str, value_only: bool) {
     let value = match key {
         PERIOD => format!("{}", REALTIME_PERIOD.as_micros()),
+        WATCHDOG => format!("{}", machine.watchdog_seconds()),
         DOWN => format!("{}", machine.down_limit().unwrap_or_default().as_millis()),
         _ => {
             let runtime = machine.realtime_runtime();

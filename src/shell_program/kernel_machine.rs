@@ -12,7 +12,7 @@ use crate::errno::Errno;
 use crate::hotplug::{
     BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
 };
-use crate::kernel::{Hw, heap, is_tracing, kernel, log_walk, print, set_tracing, walks};
+use crate::kernel::{Hw, heap, is_tracing, kernel, log_walk, print, set_tracing, walks, watchdog};
 use crate::memory::StackLayout;
 use crate::patch::KeyError;
 use crate::platform::{Platform, Sgi};
@@ -243,6 +243,14 @@ impl Machine for KernelMachine {
 
     fn set_realtime_runtime(&self, runtime: Option<Duration>) {
         kernel().sched.set_realtime_runtime(runtime);
+    }
+
+    fn watchdog_seconds(&self) -> u8 {
+        watchdog::seconds()
+    }
+
+    fn set_watchdog_seconds(&self, seconds: u8) {
+        watchdog::set_seconds(seconds);
     }
 
     fn down_limit(&self) -> Option<Duration> {

@@ -328,7 +328,7 @@ impl SchedHost for Many {
         machine().sched.get().expect("the machine has one")
     }
 
-    fn patience_of_test() -> Option<Duration> {
+    fn chosen_patience() -> Option<Duration> {
         None
     }
 

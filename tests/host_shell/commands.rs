@@ -318,7 +318,7 @@ fn sysctl_shows_and_sets_what_may_change() {
     const KEY: &str = "kernel.sched_rt_runtime_us";
     let fake = Fake::new(1, "0");
     let all = "kernel.cpu_down_timeout_ms = 0\nkernel.sched_rt_period_us = 1000000\n\
-               kernel.sched_rt_runtime_us = 950000\n";
+               kernel.sched_rt_runtime_us = 950000\nkernel.watchdog_thresh = 10\n";
     let (text, report) = fake.run("sysctl -a");
     assert_eq!((text.as_str(), report.outcome), (all, OK));
     assert_eq!(fake.run(&format!("sysctl -n {KEY}")).0, "950000\n");
@@ -384,6 +384,16 @@ fn sysctl_shows_and_sets_what_may_change() {
             text,
             format!("sysctl: setting key \"{down}\": Invalid argument\n")
         );
+    }
+    let watchdog = "kernel.watchdog_thresh";
+    for value in ["0", "60", "3"] {
+        let (text, _) = fake.run(&format!("sysctl {watchdog}={value}"));
+        assert_eq!(text, format!("{watchdog} = {value}\n"));
+    }
+    for value in ["-1", "61", "256", "3s"] {
+        let (text, report) = fake.run(&format!("sysctl {watchdog}={value}"));
+        let message = format!("sysctl: setting key \"{watchdog}\": Invalid argument\n");
+        assert_eq!((text, report.outcome), (message, FAILED));
     }
     let _refused = fake.run(&format!("sysctl {KEY}=5 kernel.no"));
     assert_eq!(

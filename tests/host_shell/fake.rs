@@ -51,6 +51,7 @@ pub(crate) struct Fake {
     runtime: RefCell<Option<Duration>>,
     /// The limit of a way down.
     down_limit: RefCell<Option<Duration>>,
+    watchdog: RefCell<u8>,
     /// Whether events are recorded.
     tracing: RefCell<bool>,
     /// The output that was not taken yet.
@@ -68,6 +69,7 @@ impl Fake {
             slept: RefCell::default(),
             runtime: RefCell::new(Some(Duration::from_millis(950))),
             down_limit: RefCell::default(),
+            watchdog: RefCell::new(10),
             tracing: RefCell::new(true),
             console: RefCell::default(),
         }
@@ -309,6 +311,14 @@ impl Machine for Fake {
 
     fn set_realtime_runtime(&self, runtime: Option<Duration>) {
         self.runtime.replace(runtime);
+    }
+
+    fn watchdog_seconds(&self) -> u8 {
+        *self.watchdog.borrow()
+    }
+
+    fn set_watchdog_seconds(&self, seconds: u8) {
+        self.watchdog.replace(seconds);
     }
 
     fn down_limit(&self) -> Option<Duration> {

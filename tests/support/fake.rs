@@ -406,7 +406,7 @@ impl SchedHost for Fake {
             .get_or_init(|| Scheduler::new(machine().masks.possible().count()))
     }
 
-    fn patience_of_test() -> Option<Duration> {
+    fn chosen_patience() -> Option<Duration> {
         None
     }
 

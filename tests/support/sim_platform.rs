@@ -255,7 +255,7 @@ impl SchedHost for Sim {
         &machine().sched
     }
 
-    fn patience_of_test() -> Option<Duration> {
+    fn chosen_patience() -> Option<Duration> {
         None
     }
 

@@ -15,7 +15,7 @@ use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
 use crate::kernel::static_key::static_branch_unlikely;
 use crate::kernel::tracing::TRACING;
-use crate::kernel::{console, panic, test_hooks};
+use crate::kernel::{console, panic, watchdog};
 use crate::kernel::{kernel, try_kernel};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use crate::rcu::{GraceHost, GracePeriods};
@@ -302,8 +302,8 @@ impl SchedHost for Hw {
     }
 
     #[inline]
-    fn patience_of_test() -> Option<Duration> {
-        test_hooks::patience()
+    fn chosen_patience() -> Option<Duration> {
+        watchdog::chosen()
     }
 
     #[inline(always)] // As `Trace::write`. Off, it is one NOP.
