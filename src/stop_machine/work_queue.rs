@@ -36,7 +36,7 @@ use intrusive_collections::{LinkedList, LinkedListAtomicLink};
 
 use crate::stop_machine::work_link::WorkLink;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{LocalCpu, SpinLock};
+use crate::sync::{IrqGuard, LocalCpu, SpinLock};
 
 /// A work, and its place in a queue.
 pub struct WorkNode<T: 'static> {
@@ -121,7 +121,17 @@ impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
 
     #[inline]
     fn push_and(&self, node: &'static WorkNode<T>, stays_enabled: bool) -> bool {
-        let mut inner = self.inner.lock_irqsave();
+        self.push_masked(node, stays_enabled, &IrqGuard::new())
+    }
+
+    #[inline]
+    fn push_masked(
+        &self,
+        node: &'static WorkNode<T>,
+        stays_enabled: bool,
+        masked: &IrqGuard<E>,
+    ) -> bool {
+        let mut inner = self.inner.lock_masked(masked);
         let accepted = inner.enabled;
         if accepted {
             inner.works.push_back(node);
@@ -182,12 +192,14 @@ impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
 /// The number of the first work, from 0, whose queue is disabled.
 ///
 /// # Context
-/// Preemption off: none of the works begins on this CPU before all are queued.
+/// Any, with preemption off: none of the works begins on this CPU before all are queued. Masks
+/// IRQs meanwhile, since the last CPU to finish a flush does this in a handler.
 pub fn push_together<'a, T: Sync + 'static, E: LocalCpu + 'a>(
     order: &SpinLock<(), E>,
     works: impl Iterator<Item = (&'a WorkQueue<T, E>, &'static WorkNode<T>)> + Clone,
 ) -> Result<(), usize> {
-    let _together = order.lock();
+    let masked = IrqGuard::new();
+    let _together = order.lock_masked(&masked);
     let refused = works.clone().position(|(queue, _)| !queue.is_enabled());
     if let Some(nth) = refused {
         return Err(nth);
@@ -221,13 +233,10 @@ pub fn push_everywhere<'a, T: Sync + 'static, E: LocalCpu + 'a>(
     order: &SpinLock<(), E>,
     works: impl Iterator<Item = (&'a WorkQueue<T, E>, &'static WorkNode<T>, Behind)>,
 ) -> Result<(), usize> {
-    let _together = order.lock();
+    let masked = IrqGuard::new();
+    let _together = order.lock_masked(&masked);
     for (nth, (queue, node, behind)) in works.enumerate() {
-        let accepted = match behind {
-            Behind::Accepted => queue.push(node),
-            Behind::Refused => queue.push_last(node),
-        };
-        if !accepted {
+        if !queue.push_masked(node, behind == Behind::Accepted, &masked) {
             return Err(nth);
         }
     }

@@ -41,7 +41,7 @@ impl FlushHook for Hook {
         if DECIDED.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Some(call_fn) = CALL.lock().take() {
+        if let Some(call_fn) = CALL.lock_irqsave().take() {
             call_fn();
         }
         let _end = kernel().sched.end_flush(id);
@@ -54,7 +54,7 @@ fn give_up(id: FlushId) {
     if DECIDED.swap(true, Ordering::AcqRel) {
         return;
     }
-    let mut holders = HOLDERS.lock();
+    let mut holders = HOLDERS.lock_irqsave();
     for (place, holder) in holders.iter_mut().zip(kernel().sched.flush_holders(id)) {
         *place = Some(holder);
     }
@@ -89,9 +89,9 @@ fn begin_and_wait(
 ) -> Result<(), Vec<FlushHolder>> {
     let held = kernel().hotplug.cpus_read_lock();
     let _still = kernel().stop_machine.lock();
-    *CALL.lock() = Some(call_fn);
+    *CALL.lock_irqsave() = Some(call_fn);
     DECIDED.store(false, Ordering::Release);
-    HOLDERS.lock().fill(None);
+    HOLDERS.lock_irqsave().fill(None);
     let online = kernel().masks.online();
     let id = kernel().sched.begin_flush(&online, &Hook);
     let timer = Timer::new(move || give_up(id));
@@ -100,8 +100,8 @@ fn begin_and_wait(
     OVER.wait();
     timer.cancel();
     drop(held);
-    let holders: Vec<_> = HOLDERS.lock().iter().flatten().copied().collect();
-    if CALL.lock().take().is_some() {
+    let holders: Vec<_> = HOLDERS.lock_irqsave().iter().flatten().copied().collect();
+    if CALL.lock_irqsave().take().is_some() {
         Err(holders)
     } else {
         Ok(())
