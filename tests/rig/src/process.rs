@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{
     Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal,
 };
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// How often a wait checks whether its program has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -173,6 +174,22 @@ pub fn ends_with_us(command: &mut Command) -> &mut Command {
     }
 }
 
+/// Has the program of `command`, and all that it starts, run on one CPU: the first of those
+/// that this thread may run on.
+///
+/// # Errors
+///
+/// The system doesn't say which CPUs those are.
+pub fn on_one_cpu(command: &mut Command) -> Result<&mut Command> {
+    let cpus = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| cpus.is_set(*cpu));
+    let mut one = CpuSet::new();
+    one.set(first.context("there is a CPU")?);
+    // SAFETY: between fork and exec the closure makes one system call, which reads the set
+    // that the closure owns.
+    Ok(unsafe { command.pre_exec(move || sched_setaffinity(None, &one).map_err(io::Error::from)) })
+}
+
 /// Returns the number that stands for `status` in a shell: 128 and more for a signal.
 #[must_use]
 pub fn code(status: ExitStatus) -> i32 {
@@ -320,6 +337,14 @@ mod tests {
         let starts = move || ends_with_us(&mut command).spawn().expect("a shell");
         let mut orphan = std::thread::spawn(starts).join().expect("a child");
         assert_eq!(code(orphan.wait().expect("a status")), 128 + 15);
+    }
+
+    #[test]
+    fn a_program_and_what_it_starts_run_on_one_cpu() {
+        let mut command = shell("sh -c 'nproc'");
+        let command = on_one_cpu(&mut command).expect("a CPU");
+        let cpus = output_of(command).expect("a number");
+        assert_eq!(String::from_utf8_lossy(&cpus).trim(), "1");
     }
 
     #[test]

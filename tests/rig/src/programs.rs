@@ -1,7 +1,8 @@
 //! Runs programs that consist of tests: host tests and models.
 //!
-//! Two run at a time, because some have a test that takes as long as all their others. What
-//! one prints is printed when it has ended.
+//! Two run at a time, because some have a test that takes as long as all their others. Those
+//! that take long begin first, so that none of them runs alone in the end. What one prints is
+//! printed when it has ended.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,9 +11,29 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use crate::cargo::name_of;
-use crate::process::{Running, code, in_parallel, output_of};
+use crate::process::{Running, code, in_parallel, on_one_cpu, output_of};
 use crate::report::Progress;
 use crate::stages::done;
+
+/// The programs that take seconds, the longest first.
+const LONG: [&str; 11] = [
+    "host_dt",
+    "host_compile_fail",
+    "host_hotplug",
+    "host_caches",
+    "host_policy",
+    "loom_multi_stop",
+    "loom_abort",
+    "loom_calls",
+    "loom_window",
+    "loom_callbacks",
+    "loom_services",
+];
+
+/// The programs with many threads of which only one runs at a time, and wakes the next. On
+/// one CPU that is a switch. Between two CPUs it is an interrupt, and a virtual machine that
+/// is left and entered: that takes ten times as long.
+const ON_ONE_CPU: [&str; 2] = ["host_hotplug", "host_sched"];
 
 /// A program of tests.
 pub struct Program {
@@ -20,8 +41,8 @@ pub struct Program {
     pub path: PathBuf,
     /// The directory to run it in: that of its package, as cargo does.
     pub directory: &'static str,
-    /// A variable of its environment.
-    pub environment: Option<(&'static str, OsString)>,
+    /// Variables of its environment.
+    pub environment: Vec<(&'static str, OsString)>,
 }
 
 impl Program {
@@ -30,7 +51,7 @@ impl Program {
     fn command(&self, function: &str) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(self.directory);
-        command.envs(self.environment.clone());
+        command.envs(self.environment.iter().cloned());
         // A test may call cargo, which is to build as it built the test.
         for flags in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             command.env_remove(flags);
@@ -41,6 +62,13 @@ impl Program {
         command
     }
 
+    /// Returns the place of this program in the order: programs that take long come first.
+    fn place(&self) -> usize {
+        let name = name_of(&self.path);
+        let place = LONG.iter().position(|long| *long == name);
+        place.unwrap_or(LONG.len())
+    }
+
     /// Runs its tests whose names contain `function`, prints all of their output at once, and
     /// returns the status.
     fn run(&self, function: &str, progress: &Progress) -> Result<i32> {
@@ -48,6 +76,9 @@ impl Program {
         let run = progress.begin(name_of(&self.path));
         let (mut reader, writer) = std::io::pipe()?;
         let mut tests = self.command(function);
+        if ON_ONE_CPU.contains(&name_of(&self.path)) {
+            on_one_cpu(&mut tests)?;
+        }
         tests
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
@@ -77,7 +108,8 @@ pub fn run_all(programs: Vec<Program>, function: &str) -> Result<()> {
         let output = output_of(program.command(function).arg("--list"))?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     };
-    let programs = with_tests(function, programs, list)?;
+    let mut programs = with_tests(function, programs, list)?;
+    programs.sort_by_key(Program::place);
     let progress = Progress::new(programs.len());
     let run = |program: Program| program.run(function, &progress);
     let statuses = in_parallel(2, programs, run)?;
@@ -112,7 +144,26 @@ fn with_tests<R>(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn what_takes_long_begins_first_and_all_names_are_of_files() {
+        let program = |name: &str| Program {
+            path: format!("target/{name}-0123456789abcdef").into(),
+            directory: ".",
+            environment: Vec::new(),
+        };
+        let mut programs = ["host_a", "host_hotplug", "host_b", "host_dt"].map(program);
+        programs.sort_by_key(Program::place);
+        let order = programs.each_ref().map(|program| name_of(&program.path));
+        assert_eq!(order, ["host_dt", "host_hotplug", "host_a", "host_b"]);
+        for name in LONG.iter().chain(&ON_ONE_CPU) {
+            let file = Path::new("..").join(name).with_extension("rs");
+            assert!(file.is_file(), "there is no {name}");
+        }
+    }
 
     #[test]
     fn a_selection_without_a_test_is_an_error() {

@@ -192,7 +192,7 @@ fn host_tests(config: &Config) -> Result<()> {
         all.extend(tests.into_iter().map(|path| Program {
             path,
             directory,
-            environment: None,
+            environment: Vec::new(),
         }));
     }
     programs::run_all(all, function)
@@ -227,7 +227,8 @@ fn host_selection<'a>(test: &'a str, ours: &[String], rigs: &[String]) -> (Vec<H
     (runs, test)
 }
 
-/// Runs the models.
+/// Runs the models. Those of a program run one at a time: each of their runs maps and unmaps
+/// the stacks of its threads, by which two models in one process hold each other up.
 pub fn loom(config: &Config) -> Result<()> {
     let tests = tests_of_kind("loom")?;
     if tests.is_empty() {
@@ -237,15 +238,16 @@ pub fn loom(config: &Config) -> Result<()> {
     let mut models = cargo(config);
     as_loom(&mut models);
     models.args(["test", "--no-run", "--release"]).args(tests);
-    let preemptions = OsString::from(or(&config.loom_max_preemptions, "3"));
-    let models = built_tests(&mut models)?
-        .into_iter()
-        .rev()
-        .map(|path| Program {
-            path,
-            directory: ".",
-            environment: Some(("LOOM_MAX_PREEMPTIONS", preemptions.clone())),
-        });
+    let preemptions = or(&config.loom_max_preemptions, "3");
+    let environment = [
+        ("LOOM_MAX_PREEMPTIONS", preemptions.into()),
+        ("RUST_TEST_THREADS", "1".into()),
+    ];
+    let models = built_tests(&mut models)?.into_iter().map(|path| Program {
+        path,
+        directory: ".",
+        environment: environment.to_vec(),
+    });
     programs::run_all(models.collect(), &config.test)
 }
 
