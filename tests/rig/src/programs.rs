@@ -35,6 +35,12 @@ const LONG: [&str; 11] = [
 /// is left and entered: that takes ten times as long.
 const ON_ONE_CPU: [&str; 2] = ["host_hotplug", "host_sched"];
 
+/// Returns whether the program `name` takes seconds.
+#[must_use]
+pub fn is_long(name: &str) -> bool {
+    LONG.contains(&name)
+}
+
 /// A program of tests.
 pub struct Program {
     /// The file, from the root.

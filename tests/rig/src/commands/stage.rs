@@ -201,54 +201,87 @@ fn host_tests(config: &Config) -> Result<()> {
 /// A package's directory, and the arguments of a `cargo test` for it.
 type HostRun = (&'static str, Vec<String>);
 
+/// The test files that compute for seconds, and are built for that. The others run for a
+/// moment, and most of their time would be their optimization.
+const COMPUTE: [&str; 4] = ["host_caches", "host_dt", "host_heap", "host_policy"];
+
+/// Cargo's arguments for the files in [`COMPUTE`].
+const OPTIMIZED: [&str; 2] = ["--config", "profile.dev.package.stillpoint.opt-level=1"];
+
 /// Returns the `cargo test`s for the selection `test`, and the part of the names of the
 /// functions to run. `ours` are the kernel's test files, `rigs` are the rig's.
 fn host_selection<'a>(test: &'a str, ours: &[String], rigs: &[String]) -> (Vec<HostRun>, &'a str) {
     const OF_RIG: [&str; 2] = ["-p", "stillpoint-rig"];
     let words = |words: &[&str]| words.iter().copied().map(str::to_owned).collect::<Vec<_>>();
-    let files = |package: &[&str], all: &[String]| {
-        let mut arguments = words(package);
-        for name in all.iter().filter(|name| name.starts_with(test)) {
+    let is_file =
+        test.starts_with("host_") && ours.iter().chain(rigs).any(|name| name.starts_with(test));
+    let start = if is_file { test } else { "host_" };
+    let files = |first: &[&str], all: &[String], computes: bool| {
+        let mut arguments = words(first);
+        let all = all.iter().filter(|name| name.starts_with(start));
+        for name in all.filter(|name| COMPUTE.contains(&name.as_str()) == computes) {
             arguments.extend(["--test".to_owned(), name.clone()]);
         }
-        (arguments.len() > package.len()).then_some(arguments)
+        (arguments.len() > first.len()).then_some(arguments)
     };
     // The rig's come first: they mostly wait, so others run beside them.
-    let mut runs = Vec::new();
-    if test.starts_with("host_") {
-        runs.extend(files(&OF_RIG, rigs).map(|arguments| ("tests/rig", arguments)));
-        runs.extend(files(&[], ours).map(|arguments| (".", arguments)));
+    let of_rig = if is_file {
+        files(&OF_RIG, rigs, false)
+    } else {
+        Some(words(&OF_RIG))
+    };
+    let mut others = files(&[], ours, false);
+    if !is_file {
+        others.get_or_insert_default().push("--lib".to_owned());
     }
-    if !runs.is_empty() {
-        return (runs, "");
-    }
-    runs.push(("tests/rig", words(&OF_RIG)));
-    runs.push((".", words(&["--lib", "--test", "host_*"])));
-    (runs, test)
+    let computing = files(&OPTIMIZED, ours, true);
+    let runs = [("tests/rig", of_rig), (".", others), (".", computing)];
+    let runs = runs
+        .into_iter()
+        .filter_map(|(directory, run)| Some((directory, run?)));
+    (runs.collect(), if is_file { "" } else { test })
 }
+
+/// Cargo's arguments for the models that take a moment: optimized, they would be compiled four
+/// times as long.
+const NOT_OPTIMIZED: [&str; 2] = ["--config", "profile.release.package.stillpoint.opt-level=0"];
 
 /// Runs the models. Those of a program run one at a time: each of their runs maps and unmaps
 /// the stacks of its threads, by which two models in one process hold each other up.
 pub fn loom(config: &Config) -> Result<()> {
-    let tests = tests_of_kind("loom")?;
-    if tests.is_empty() {
-        skipped("there are no models (tests/loom_*.rs)");
-        return Ok(());
-    }
-    let mut models = cargo(config);
-    as_loom(&mut models);
-    models.args(["test", "--no-run", "--release"]).args(tests);
+    let (long, short) = test_files("tests", "loom_")?
+        .into_iter()
+        .partition(|name| programs::is_long(name));
     let preemptions = or(&config.loom_max_preemptions, "3");
     let environment = [
         ("LOOM_MAX_PREEMPTIONS", preemptions.into()),
         ("RUST_TEST_THREADS", "1".into()),
     ];
-    let models = built_tests(&mut models)?.into_iter().map(|path| Program {
-        path,
-        directory: ".",
-        environment: environment.to_vec(),
-    });
-    programs::run_all(models.collect(), &config.test)
+    let mut all = Vec::new();
+    for (names, arguments) in [(long, &[][..]), (short, &NOT_OPTIMIZED[..])] {
+        let names: Vec<String> = names;
+        if names.is_empty() {
+            continue;
+        }
+        let mut models = cargo(config);
+        as_loom(&mut models);
+        models
+            .args(["test", "--no-run", "--release"])
+            .args(arguments);
+        for name in names {
+            models.args(["--test", &name]);
+        }
+        all.extend(built_tests(&mut models)?.into_iter().map(|path| Program {
+            path,
+            directory: ".",
+            environment: environment.to_vec(),
+        }));
+    }
+    if all.is_empty() {
+        skipped("there are no models (tests/loom_*.rs)");
+        return Ok(());
+    }
+    programs::run_all(all, &config.test)
 }
 
 /// Builds the kernel that is shipped.
@@ -394,13 +427,18 @@ mod tests {
 
     #[test]
     fn host_tests_are_selected_by_file_or_by_function() {
-        let all = "tests/rig: -p stillpoint-rig\n.: --lib --test host_*\n";
+        let optimized = OPTIMIZED.join(" ");
+        let rig = "tests/rig: -p stillpoint-rig";
+        let others = ".: --test host_gic --test host_hotplug";
+        let computing = format!(".: {optimized} --test host_dt\n");
+        let all = format!("{rig}\n{others} --lib\n{computing}");
         assert_eq!(selected(""), all);
         assert_eq!(selected("host_hotplug"), ".: --test host_hotplug\n");
-        let runner = "tests/rig: -p stillpoint-rig --test host_runner\n";
+        assert_eq!(selected("host_dt"), computing);
+        let runner = format!("{rig} --test host_runner\n");
         assert_eq!(selected("host_runner"), runner);
-        let every = ".: --test host_dt --test host_gic --test host_hotplug\n";
-        assert_eq!(selected("host_"), format!("{runner}{every}"));
+        let every = format!("{runner}{others}\n{computing}");
+        assert_eq!(selected("host_"), every);
         assert_eq!(selected("gic"), format!("{all}gic"));
         // There is no such file, so it may be part of a function's name.
         assert_eq!(selected("host_tests"), format!("{all}host_tests"));
