@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api::cpu::call_on_nowait;
-use stillpoint::api::hotplug::{cpu_down, cpu_up};
+use stillpoint::api::hotplug::{CpuDownError, cpu_down, cpu_up};
 use stillpoint::api::stop::{
-    CancelToken, NowaitError, Stop, StopError, StopWork, stop_cpus, stop_machine, stop_one_cpu,
-    stop_one_cpu_nowait, stop_two_cpus,
+    CancelToken, NowaitError, Stop, StopError, StopMode, StopWork, stop_cpus, stop_machine,
+    stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus,
 };
 use stillpoint::api::thread::{Builder, JoinHandle, sleep};
 use stillpoint::api::time::{self, Timer};
@@ -26,8 +26,8 @@ use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, secondaries};
 use kernel_support::xorshift::Random;
 
-/// The members of the family, and the two ways to give a stop up.
-const MEMBERS: [&str; 7] = [
+/// The members of the family, the two ways to give a stop up, and the other mode.
+const MEMBERS: [&str; 8] = [
     "stop_machine",
     "Stop::before",
     "Stop::cancelled_by",
@@ -35,7 +35,11 @@ const MEMBERS: [&str; 7] = [
     "stop_two_cpus",
     "stop_cpus",
     "stop_one_cpu_nowait",
+    "Stop::mode",
 ];
+
+/// A slow host needs time.
+const LONG: Duration = Duration::from_secs(20);
 
 /// What the threads of the storm share.
 struct World {
@@ -133,6 +137,7 @@ pub(crate) fn check(ktap: &mut Ktap) {
         "each accepted work has run, on its CPU while that was online",
         eventually(ran),
     );
+    kernel().hotplug.set_down_stop(StopMode::Classic);
     let back = secondaries().into_iter().all(|cpu| cpu_up(cpu).is_ok());
     ktap.check("all CPUs are back", back && stop_machine(|| 3) == Ok(3));
 }
@@ -186,7 +191,7 @@ fn about_its_end(world: &World, random: &mut Random) -> Instant {
 
 fn turn(world: &Arc<World>, random: &mut Random) -> bool {
     let (one, other) = (some_cpu(random), some_cpu(random));
-    let member = random.below(9);
+    let member = random.below(10);
     match member {
         0 => {
             let began = time::now();
@@ -245,6 +250,17 @@ fn turn(world: &Arc<World>, random: &mut Random) -> bool {
             Err(NowaitError::NotOnline(cpu)) => cpu == one && cpu != CpuId::BOOT,
         },
         7 => {
+            let at = match random.below(2) {
+                0 => about_its_end(world, random),
+                _ => time::deadline(LONG),
+            };
+            let stop = Stop::new().mode(StopMode::FlushPreempted).before(at);
+            let stopped = stop.run(|| touch(world));
+            world.is_good(member, stopped, |error| {
+                matches!(error, StopError::Late(_) | StopError::Busy(_))
+            })
+        }
+        8 => {
             // An SGI beside the stops; the CPU may be away.
             let _sent = call_on_nowait(one, || ());
             true
@@ -263,8 +279,17 @@ fn move_cpus(_: &Arc<World>, random: &mut Random) -> bool {
         return true;
     }
     let cpu = others[random.below(others.len())];
+    let mode = match random.below(2) {
+        0 => StopMode::Classic,
+        _ => StopMode::FlushPreempted,
+    };
+    kernel().hotplug.set_down_stop(mode);
     let went = match random.below(2) {
-        0 => cpu_down(cpu).map_err(|error| println!("# {error}")),
+        0 => match cpu_down(cpu) {
+            // On a slow host a flush takes longer than its limit.
+            Err(CpuDownError::Late { .. }) if mode == StopMode::FlushPreempted => Ok(()),
+            went => went.map_err(|error| println!("# {error}")),
+        },
         _ => cpu_up(cpu).map_err(|error| println!("# {error}")),
     };
     went.is_ok()
