@@ -88,7 +88,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/stop_machine/flushed.rs", "a note that the end of the stop orders: tests/loom_flush_stop.rs"),
     ("src/stop_machine/give_up.rs", "notes that the end of the stop orders: tests/loom_abort.rs"),
     ("src/stop_machine/job.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
-    ("src/stop_machine/late.rs", "decides which CPU prints; nothing is read through it"),
+    ("src/stop_machine/late_stop.rs", "decides which CPU prints; nothing is read through it"),
     ("src/stop_machine/report.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
     ("src/stop_machine/single.rs", "counts down as the barrier of a stop does, tests/loom_multi_stop.rs; the completion orders the rest"),
     ("src/stop_machine/stop.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),

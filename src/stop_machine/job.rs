@@ -3,15 +3,18 @@
 #![forbid(unsafe_code)]
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::ThreadName;
 use crate::sched::lock::Completion;
+use crate::sched::{self, ThreadName};
 use crate::smp::call::{Calls, Inside};
 use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::{Acked, MultiStop, MultiStopState, StopHost, StopMachine, Work};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, IrqGuard};
 use crate::time::Instant;
 use crate::trace::Event;
+
+/// How many participants look at the time (`first-look` of `late_stop`).
+const LOOKERS: u32 = 2;
 
 /// One stop, in its caller's frame.
 pub(super) struct Job<'a, P: StopHost> {
@@ -29,21 +32,16 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) name: &'static str,
     /// How the caller waits for the end.
     pub(super) end: End<'a, P>,
-    /// Two participants, twice the same if there is one: in the still point they look at the
-    /// time.
-    pub(super) watchers: [CpuId; 2],
     pub(super) caller_name: &'a ThreadName,
     /// How many turns a CPU spins before it sleeps.
     pub(super) spins: u32,
     /// When a participant that looks names the CPUs that have not arrived.
     pub(super) late_at: Instant,
-    /// The participant that looks, when its timer interrupts it; all of them, if `None`.
-    pub(super) looks: Option<CpuId>,
     /// How long the still point may take before it is called late, in ticks.
     pub(super) patience: u64,
-    /// Whether a CPU has reported that the still point takes long. Relaxed: it guards no
-    /// data.
-    pub(super) told: AtomicBool,
+    /// In which states a CPU has reported that the stop takes long: a bit for each. Relaxed: it
+    /// guards no data.
+    pub(super) told: AtomicU32,
     /// When `call_fn` began, in ticks. Relaxed, as `fn_ended`: written by a runner inside
     /// the still point, read by the caller after the stop, which orders it.
     pub(super) fn_began: AtomicU64,
@@ -71,8 +69,19 @@ pub(super) struct PairEnd<P: StopHost> {
 }
 
 impl<P: StopHost> Job<'_, P> {
-    fn ack(&self, state: MultiStopState) {
-        if let Acked::Last(next) = self.stop.ack(state) {
+    /// Acknowledges `state`; returns how many other CPUs have not.
+    fn ack(&self, state: MultiStopState) -> u32 {
+        match self.stop.ack(state) {
+            Acked::More(left) => left,
+            Acked::Last(next) => {
+                self.publish(next);
+                0
+            }
+        }
+    }
+
+    fn publish(&self, next: MultiStopState) {
+        {
             // Only the runners act on RUN: the other CPUs sleep on until EXIT.
             let waiting = match next {
                 MultiStopState::Run => self.runners,
@@ -87,44 +96,47 @@ impl<P: StopHost> Job<'_, P> {
     /// Waits in PREPARE, IRQs on, until all have arrived; returns false if the stop is given up
     /// instead.
     fn wait_for_all(&self, cpu: CpuId) -> bool {
-        let looks = self.looks.is_none_or(|looks| looks == cpu);
-        let mut watch = None;
+        self.machine
+            .point
+            .wait_open::<P, bool>(cpu.index(), self.spins, || self.leaves_prepare())
+    }
+
+    /// Does as [`Job::wait_for_all`], and looks at the time meanwhile, to name those that don't
+    /// come. Out of line: two CPUs do this.
+    #[cold]
+    #[inline(never)]
+    fn wait_for_all_and_look(&self, cpu: CpuId) -> bool {
         if let End::Pair(pair) = self.end {
             pair.come.set(cpu.index(), Ordering::Relaxed);
-            // In a stop of all the caller watches its own CPU.
-            let waits = self.stop.is_in(MultiStopState::Prepare);
-            watch = waits.then(|| P::sched().watch(cpu));
         }
+        if let Some(goes_on) = self.leaves_prepare() {
+            return goes_on;
+        }
+        let watch = P::sched().watch(cpu);
         let mut late_at = self.late_at;
-        let all_have = self
+        let goes_on = self
             .machine
             .point
             .wait_open::<P, bool>(cpu.index(), self.spins, || {
-                if !self.stop.is_in(MultiStopState::Prepare) {
-                    return Some(!self.stop.is_in(MultiStopState::Abort));
-                }
                 // Every interrupt that ends the sleep leads here.
-                if looks && P::now() >= late_at {
-                    late_at = Instant::FOREVER;
-                    let missing = self.missing();
-                    if !missing.is_empty() {
-                        P::stop_is_late(&missing, MultiStopState::Prepare);
-                    }
+                if P::now() >= late_at {
+                    late_at = sched::late_at::<P>();
+                    self.tell_late_once(P::stop_is_late);
                 }
-                None
+                self.leaves_prepare()
             });
         drop(watch);
-        all_have
+        goes_on
     }
 
-    /// Returns the participants whose stoppers have not taken the work yet, once all are queued.
-    pub(super) fn missing(&self) -> CpuMask {
-        let has_come = |cpu: CpuId| match self.end {
-            End::Pair(pair) => pair.come.get(cpu.index(), Ordering::Relaxed),
-            _ => !self.machine.stoppers.get(cpu).own.is_queued_racy(),
-        };
-        let participants = self.participants.iter();
-        participants.filter(|cpu| !has_come(*cpu)).collect()
+    /// Returns whether the stop goes on after PREPARE, when that is over.
+    #[inline]
+    fn leaves_prepare(&self) -> Option<bool> {
+        if self.stop.is_in(MultiStopState::Prepare) {
+            None
+        } else {
+            Some(!self.stop.is_in(MultiStopState::Abort))
+        }
     }
 
     /// Leaves the stop: the last thing that a participant does, and the thread that has queued
@@ -194,11 +206,17 @@ impl<P: StopHost> Work for Job<'_, P> {
     fn run(&self, cpu: CpuId) {
         let machine = self.machine;
         let stopper = machine.stoppers.get(cpu);
-        stopper.set_still(false);
         P::trace(reached_event(MultiStopState::Prepare));
-        self.ack(MultiStopState::Prepare);
+        let left = self.ack(MultiStopState::Prepare);
+        // (`first-look` of `late_stop`)
+        let looks = left + LOOKERS >= self.stop.participants();
         // (all-arrive-first)
-        if !self.wait_for_all(cpu) {
+        let goes_on = if looks {
+            self.wait_for_all_and_look(cpu)
+        } else {
+            self.wait_for_all(cpu)
+        };
+        if !goes_on {
             P::trace(reached_event(MultiStopState::Abort));
             self.finish();
             return;
@@ -207,7 +225,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
         let off = P::now();
-        let mut watch = self.watch(cpu, off);
+        let mut watch = self.watch(looks, off);
         // Calls that were queued to this CPU before it arrived run before fn.
         self.calls.run_queued(cpu);
         stopper.set_still(true);
@@ -238,6 +256,7 @@ impl<P: StopHost> Work for Job<'_, P> {
         machine.times.note(cpu, off, P::now());
         P::set_priority_mask_closed(false);
         drop(masked);
+        stopper.set_still(false);
         self.finish();
     }
 

@@ -63,6 +63,7 @@ mod flushed;
 mod give_up;
 mod job;
 mod late;
+mod late_stop;
 mod multi_stop;
 mod not_come;
 mod pair;
@@ -78,7 +79,7 @@ mod work_queue;
 
 pub use alone::Alone;
 pub use cancel::CancelToken;
-pub use late::LateStillPoint;
+pub use late_stop::{LateCpu, LateStop, Seen};
 pub use multi_stop::{Acked, MultiStop, MultiStopState};
 pub use not_come::{HeldBy, HeldUp, NotCome};
 pub use report::{CpuStopTimes, StopReport};

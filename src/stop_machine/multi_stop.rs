@@ -53,6 +53,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::fmt;
+
 use crate::sched::FlushEnd;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
@@ -72,6 +74,19 @@ pub enum MultiStopState {
     Abort = 5,
     /// Preempted threads go on until each has given its CPU away; no stopper has work yet.
     Flush = 6,
+}
+
+impl fmt::Display for MultiStopState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MultiStopState::Flush => "FLUSH",
+            MultiStopState::Prepare => "PREPARE",
+            MultiStopState::DisableIrq => "DISABLE_IRQ",
+            MultiStopState::Run => "RUN",
+            MultiStopState::Exit => "EXIT",
+            MultiStopState::Abort => "ABORT",
+        })
+    }
 }
 
 impl MultiStopState {
@@ -111,8 +126,8 @@ fn no_state(word: u32) -> ! {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acked {
-    /// Other CPUs have not acknowledged yet.
-    More,
+    /// So many other CPUs have not acknowledged yet.
+    More(u32),
     /// This CPU was the last: it publishes this state.
     Last(MultiStopState),
 }
@@ -168,6 +183,12 @@ impl MultiStop {
         }
     }
 
+    /// Returns how many CPUs take part.
+    #[inline]
+    pub fn participants(&self) -> u32 {
+        self.participants
+    }
+
     /// Returns for how many to leave with a stop that was given up in FLUSH, and whose flush was
     /// at `end` when it was ended then (`queuer-counts` of `flushed`).
     ///
@@ -197,8 +218,9 @@ impl MultiStop {
     /// Acknowledges `seen`, the state that this CPU has reached (acks-once).
     #[inline]
     pub fn ack(&self, seen: MultiStopState) -> Acked {
-        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return Acked::More;
+        let left = self.left.fetch_sub(1, Ordering::AcqRel) - 1;
+        if left > 0 {
+            return Acked::More(left);
         }
         let next = seen.next();
         let count = if next == MultiStopState::Run {
@@ -311,8 +333,8 @@ mod tests {
     fn only_runners_acknowledge_run() {
         let stop = MultiStop::new(3, 1);
         for state in [MultiStopState::Prepare, MultiStopState::DisableIrq] {
-            assert_eq!(stop.ack(state), Acked::More);
-            assert_eq!(stop.ack(state), Acked::More);
+            assert_eq!(stop.ack(state), Acked::More(2));
+            assert_eq!(stop.ack(state), Acked::More(1));
             assert_eq!(stop.ack(state), Acked::Last(state.next()));
             stop.publish(state.next());
         }
@@ -325,7 +347,7 @@ mod tests {
     #[test]
     fn what_is_given_up_never_disables_irqs() {
         let stop = MultiStop::new(2, 1);
-        assert_eq!(stop.ack(MultiStopState::Prepare), Acked::More);
+        assert_eq!(stop.ack(MultiStopState::Prepare), Acked::More(1));
         assert_eq!(stop.abort(), Some(MultiStopState::Prepare));
         assert_eq!(stop.abort(), None, "once");
         let last = stop.ack(MultiStopState::Prepare);

@@ -55,6 +55,19 @@ pub enum HeldBy {
     Unflushed,
 }
 
+impl HeldBy {
+    /// Returns the function of a timer or of a call that `cpu` runs, if it runs one.
+    ///
+    /// # Context
+    /// Any.
+    pub(super) fn function_of<P: StopHost>(cpu: CpuId) -> Option<HeldBy> {
+        // On this CPU the timer is the one that gives the stop up.
+        let timer = P::sched().running_timer_racy(cpu);
+        let timer = timer.filter(|_| cpu != P::this_cpu()).map(HeldBy::Timer);
+        timer.or_else(|| P::calls().running_racy(cpu).map(HeldBy::Call))
+    }
+}
+
 impl HeldUp {
     /// Finds out what keeps `cpu` from its stopper's work. Takes no lock that it would have to
     /// wait for.
@@ -63,20 +76,14 @@ impl HeldUp {
     /// Any.
     pub(super) fn of<P: StopHost>(cpu: CpuId) -> HeldUp {
         let thread = P::sched().current_name_racy(cpu);
-        // On this CPU the timer is the one that gives the stop up.
-        let timer = P::sched().running_timer_racy(cpu);
-        let by = if let Some(name) = timer.filter(|_| cpu != P::this_cpu()) {
-            HeldBy::Timer(name)
-        } else if let Some(name) = P::calls().running_racy(cpu) {
-            HeldBy::Call(name)
-        } else {
+        let by = HeldBy::function_of::<P>(cpu).unwrap_or_else(|| {
             let stopper = P::stop_machine().stopper(cpu).thread();
             match stopper.map(|thread| thread.state_racy()) {
                 Some(ThreadState::Running) => HeldBy::OtherStop,
                 Some(ThreadState::Runnable) => HeldBy::PreemptionOff,
                 _ => HeldBy::IrqsOff,
             }
-        };
+        });
         HeldUp { thread, by }
     }
 }

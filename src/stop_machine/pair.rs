@@ -7,7 +7,7 @@ use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::job::{End, Job, PairEnd};
 use crate::stop_machine::queueing::{lent, node_for};
 use crate::stop_machine::{MultiStop, MultiStopState, StopError, StopHost, StopMachine};
-use crate::sync::atomic::{AtomicBool, AtomicU64};
+use crate::sync::atomic::{AtomicU32, AtomicU64};
 use crate::sync::{AtomicBits, might_sleep_in};
 
 impl<P: StopHost> StopMachine<P> {
@@ -57,13 +57,11 @@ impl<P: StopHost> StopMachine<P> {
             leaving: None,
             name,
             end: End::Pair(&end),
-            watchers: cpus,
             caller_name: me.name(),
             spins: self.spins_of(2),
             late_at: late,
-            looks: None,
             patience: late.ticks_since(called),
-            told: AtomicBool::new(false),
+            told: AtomicU32::new(0),
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
             not_come: AtomicBits::new(),
@@ -79,10 +77,12 @@ impl<P: StopHost> StopMachine<P> {
         let other_node = unsafe { lent(&other_node) };
         self.queue_pair(cpus, [node, other_node])?;
         job.finish(); // The count of the thread that queues.
-        end.done.wait_patiently(|| match job.stop.state() {
-            // If one has come it names the other.
-            MultiStopState::Prepare if job.missing().count() < cpus.len() => {}
-            state => P::stop_is_late(&participants, state),
+        end.done.wait_patiently(|| {
+            // If one has come it tells, unless the stop is over.
+            let any_has_come = cpus.into_iter().any(|cpu| job.has_come(cpu));
+            if !any_has_come || job.stop.state() == MultiStopState::Exit {
+                job.tell_late(P::stop_is_late);
+            }
         });
         Ok(call.take()) // (fn-before-exit)
     }

@@ -11,9 +11,7 @@ use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::queueing::{lent, node_for};
 use crate::stop_machine::stopper::StopperNode;
 use crate::stop_machine::walk::as_u32;
-use crate::stop_machine::{
-    MultiStopState, StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode,
-};
+use crate::stop_machine::{StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{PreemptGuard, might_sleep_in};
 
@@ -185,7 +183,7 @@ impl<P: StopHost> StopMachine<P> {
             turns -= 1;
         }
         call.done
-            .wait_patiently(|| P::stop_is_late(&CpuMask::of(cpu), MultiStopState::Prepare));
+            .wait_patiently(|| P::works_are_late(&CpuMask::of(cpu)));
         Ok(call.cell.take())
     }
 
@@ -242,8 +240,7 @@ impl<P: StopHost> StopMachine<P> {
         unsafe { self.current.set(&work) };
         let accepted = self.queue_own_on(cpus);
         call.leave_for(count - as_u32(accepted.count()) + 1);
-        call.done
-            .wait_patiently(|| P::stop_is_late(&accepted, MultiStopState::Prepare));
+        call.done.wait_patiently(|| P::works_are_late(&accepted));
         accepted
     }
 }

@@ -8,7 +8,7 @@ use crate::sched::{Service, ThreadName};
 use crate::smp::call::CallHost;
 use crate::stop_machine::current::Current;
 use crate::stop_machine::stopper::StopperService;
-use crate::stop_machine::{CpuStopTimes, LateStillPoint, MultiStopState, Stopper};
+use crate::stop_machine::{CpuStopTimes, LateStop, Stopper};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{IrqGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
@@ -18,19 +18,25 @@ pub trait StopHost: CallHost {
     /// Returns the one instance.
     fn stop_machine() -> &'static StopMachine<Self>;
 
-    /// Reports that a stop has been in `state` for a long time and waits for some of
-    /// `cpus`; in PREPARE it waits for all of them to arrive.
+    /// Reports that a stop waits for a CPU for a long time.
     ///
     /// # Context
     /// Thread; IRQs may be masked.
-    fn stop_is_late(cpus: &CpuMask, state: MultiStopState);
+    fn stop_is_late(late: &LateStop<'_>);
 
-    /// Names the CPUs that keep a machine whose CPUs have masked IRQs so for a long time.
+    /// Reports that a caller waits for works of some of `cpus` for a long time, without a still
+    /// point.
+    ///
+    /// # Context
+    /// Thread, IRQs on.
+    fn works_are_late(cpus: &CpuMask);
+
+    /// Reports that a machine whose CPUs have masked IRQs waits for a CPU for a long time.
     ///
     /// # Context
     /// A stopper, IRQs masked, while the CPUs that it names go on. It takes no lock that
     /// another CPU may hold: that lock might never be opened.
-    fn still_point_is_late(late: &LateStillPoint<'_>);
+    fn still_point_is_late(late: &LateStop<'_>);
 }
 
 /// Holds off every other stop, and every CPU that comes up, until dropped.

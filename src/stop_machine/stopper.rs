@@ -55,10 +55,9 @@ pub struct Stopper<P: StopHost> {
     /// The work of this CPU in the stop that holds the stop mutex.
     pub(super) own: StopperNode,
     thread: Once<Arc<Thread<P>>>,
-    /// It has masked IRQs for the stop that it goes through or went through last, and has
-    /// run what was called before. Cleared before it acknowledges PREPARE, so a CPU that
-    /// sees DISABLE_IRQ doesn't see the last stop's. Relaxed: for messages, nothing travels
-    /// with it.
+    /// It has masked IRQs for the stop that it goes through, and has run what was called
+    /// before. Cleared before it leaves, so the next stop doesn't see it. Relaxed: for messages,
+    /// nothing travels with it.
     still: AtomicBool,
     /// What kept this CPU from the stop that was given up last.
     held_up: SpinLock<Option<HeldUp>, P>,

@@ -10,7 +10,7 @@ use crate::stop_machine::{
     MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
     StopReport, StopRequest, Work,
 };
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, might_sleep_in};
 use crate::time::Instant;
 
@@ -168,7 +168,6 @@ impl<P: StopHost> StopMachine<P> {
         if let Some(cpu) = away {
             return Err(StopError::NotOnline(cpu));
         }
-        let other = participants.iter().find(|cpu| *cpu != caller);
         let me = P::sched().current();
         let late = late_at::<P>();
         let deadline = request.limit();
@@ -191,34 +190,28 @@ impl<P: StopHost> StopMachine<P> {
             leaving: request.leaving,
             name,
             end: flush.as_ref().map_or(End::Caller(caller), End::Flushed),
-            watchers: [caller, other.unwrap_or(caller)],
             caller_name: me.name(),
             spins: self.spins_of(count),
             late_at: late,
-            looks: Some(caller),
             patience: late.ticks_since(called),
-            told: AtomicBool::new(false),
+            told: AtomicU32::new(0),
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
             not_come: AtomicBits::new(),
         };
-        // Its interrupt has this CPU's stopper look which CPUs are late.
-        let watch = P::sched().watch(caller);
         let work: &dyn Work = &job;
         self.set_current(&work);
         let ends_early = request.cancel.is_some() || deadline != Instant::FOREVER;
         // SAFETY: it is dropped before the job goes.
         let early = ends_early.then(|| unsafe { EarlyEnd::begin(&job, deadline, request.cancel) });
         if let Some(flush) = &flush {
-            let late = || P::stop_is_late(&participants, job.stop.state());
-            flush.done.wait_patiently(late);
+            flush.done.wait_patiently(|| job.tell_late(P::stop_is_late));
         } else if job.stop.is_in(MultiStopState::Prepare) {
             // If it is given up already no CPU is disturbed.
             self.queue_everywhere(&job);
             self.wait_for_end(&job, caller);
         }
         drop(early);
-        drop(watch);
         if let Some(cpus) = request.leaving {
             self.enable_those_that_stay(cpus);
         }
@@ -249,17 +242,19 @@ impl<P: StopHost> StopMachine<P> {
     /// Waits until all have left. This CPU's own stopper has, so fn is over, however long it took.
     fn wait_for_end(&self, job: &Job<'_, P>, caller: CpuId) {
         let mut late = late_at::<P>();
+        // Its interrupt ends the sleep, so that this thread looks at the time.
+        let watch = P::sched().watch(caller);
         self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
             if job.stop.is_over() {
                 return Some(());
             }
-            // The watch of `stop_and_run` ends the sleep, so that this is reached.
             if P::now() >= late {
                 late = Instant::FOREVER;
-                P::stop_is_late(job.participants, job.stop.state());
+                job.tell_late(P::stop_is_late);
             }
             None
         });
+        drop(watch);
     }
 }
 

@@ -5,7 +5,7 @@ use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
 use stillpoint::platform::{OutOfStacks, PowerState, PsciError};
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::smp::call::{CallHost, Calls};
-use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
+use stillpoint::stop_machine::{LateStop, StopHost, StopMachine};
 use stillpoint::sync::atomic::AtomicU32;
 
 use super::{Baton, Fake};
@@ -27,11 +27,15 @@ impl StopHost for Fake {
         unreachable!("no test stops the fake machine")
     }
 
-    fn stop_is_late(_: &CpuMask, _: MultiStopState) {
+    fn stop_is_late(_: &LateStop<'_>) {
         unreachable!("no test stops the fake machine")
     }
 
-    fn still_point_is_late(_: &LateStillPoint<'_>) {
+    fn works_are_late(_: &CpuMask) {
+        unreachable!("no test stops the fake machine")
+    }
+
+    fn still_point_is_late(_: &LateStop<'_>) {
         unreachable!("no test stops the fake machine")
     }
 }

@@ -16,7 +16,7 @@ use stillpoint::platform::{
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
-use stillpoint::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
+use stillpoint::stop_machine::{LateStop, StopHost, StopMachine};
 use stillpoint::sync::atomic::AtomicU32;
 use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
@@ -285,11 +285,16 @@ impl StopHost for Sim {
         &machine().stop
     }
 
-    fn stop_is_late(cpus: &CpuMask, state: MultiStopState) {
+    fn stop_is_late(late: &LateStop<'_>) {
+        let LateStop { cpus, state, .. } = late;
         Sim::note(&format!("waits for CPUs {cpus} in {state:?}"));
     }
 
-    fn still_point_is_late(_: &LateStillPoint<'_>) {}
+    fn works_are_late(cpus: &CpuMask) {
+        Sim::note(&format!("waits for works of CPUs {cpus}"));
+    }
+
+    fn still_point_is_late(_: &LateStop<'_>) {}
 }
 
 impl HotplugHost for Sim {

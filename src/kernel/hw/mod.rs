@@ -21,7 +21,7 @@ use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, late_at, patience};
 use crate::smp::call::{CallHost, Calls};
-use crate::stop_machine::{LateStillPoint, MultiStopState, StopHost, StopMachine};
+use crate::stop_machine::{LateCpu, LateStop, StopHost, StopMachine};
 use crate::sync::{IrqFlags, IrqGuard, LocalCpu, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
@@ -356,54 +356,24 @@ impl StopHost for Hw {
         &kernel().stop_machine
     }
 
-    fn stop_is_late(cpus: &CpuMask, state: MultiStopState) {
-        match state {
-            MultiStopState::Prepare => {
-                log::warn!("stop_machine: CPUs {cpus} have not come yet:");
-            }
-            _ => log::warn!("stop_machine: in {state:?}, some of CPUs {cpus} have not left:"),
-        }
-        for cpu in cpus.iter() {
-            match kernel().sched.current_name_racy(cpu) {
-                Some(name) => log::warn!("  CPU{cpu} runs {name}"),
-                None => log::warn!("  CPU{cpu} holds its run queue"),
-            }
-            if let Some(name) = kernel().calls.running_racy(cpu) {
-                log::warn!("  CPU{cpu} runs the call {name}");
-            }
-            if let Some(name) = kernel().sched.running_timer_racy(cpu) {
-                log::warn!("  CPU{cpu} runs the function of the timer {name}");
-            }
+    fn stop_is_late(late: &LateStop<'_>) {
+        log::warn!("stop_machine: {late}:");
+        for line in late.each() {
+            log::warn!("  {line}");
         }
     }
 
-    fn still_point_is_late(late: &LateStillPoint<'_>) {
-        let LateStillPoint {
-            state,
-            cpus,
-            name,
-            caller,
-        } = late;
-        let time = patience::<Hw>().as_secs();
-        match state {
-            MultiStopState::Run => console::warn_in_need(format_args!(
-                "stop_machine: CPUs {cpus} have run {name} for {time} s, as {caller} has asked, \
-                 and the machine waits"
-            )),
-            _ => console::warn_in_need(format_args!(
-                "stop_machine: CPUs {cpus} have not come to a stop for {time} s, which \
-                 {caller} has asked for, and the machine waits"
-            )),
-        }
+    fn works_are_late(cpus: &CpuMask) {
+        log::warn!("stop_machine: the stoppers of CPUs {cpus} have not done their works yet:");
         for cpu in cpus.iter() {
-            if let Some(name) = kernel().calls.running_racy(cpu) {
-                console::warn_in_need(format_args!("  CPU{cpu} runs the call {name}"));
-            }
-            if let Some(name) = kernel().sched.running_timer_racy(cpu) {
-                console::warn_in_need(format_args!(
-                    "  CPU{cpu} runs the function of the timer {name}"
-                ));
-            }
+            log::warn!("  {}", LateCpu::not_come::<Hw>(cpu));
+        }
+    }
+
+    fn still_point_is_late(late: &LateStop<'_>) {
+        console::warn_in_need(format_args!("stop_machine: {late}"));
+        for line in late.each() {
+            console::warn_in_need(format_args!("  {line}"));
         }
     }
 }

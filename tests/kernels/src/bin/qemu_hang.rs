@@ -3,7 +3,7 @@
 //! `hangs now` as the time-out.
 
 //@ smp: 4
-//@ cases: running still masked
+//@ cases: running still masked caller
 //@ hangs: ^hangs now$
 //
 // One CPU computes, one has masked its interrupts and so can't answer, and one is idle.
@@ -24,6 +24,14 @@
 //@ output: ^CPU 2, thread stopper/2:$
 //@ output: ^CPU 3, thread stopper/3:$
 //@ output: ^all have answered: true$
+// A stop waits for CPU 1, and the CPU of its caller is in an interrupt without an end: another one
+// tells.
+//@ case: caller
+//@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
+//@ output: warning:   CPU0 is in PREPARE$
+//@ output: warning:   CPU1 has not come: holder \(preemption is off\)$
+//@ output: warning:   CPU2 is in PREPARE$
+//@ output: warning:   CPU3 is in PREPARE$
 //
 //@ case: .*
 //@ output: ^hangs now$
@@ -57,14 +65,16 @@ extern crate alloc;
 
 stillpoint::entry!(main);
 
+use core::time::Duration;
+
 use stillpoint::cpu::CpuId;
-use stillpoint::kernel::{Hw, print_whereabouts};
+use stillpoint::kernel::{Hw, kernel, print_whereabouts};
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
-use stillpoint::sync::{IrqGuard, LocalCpu};
+use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard};
 use stillpoint::{api, println};
 
 use kernel_support::case::case;
-use kernel_support::machine::stay_on_boot_cpu;
+use kernel_support::machine::{spin_for, spin_until, stay_on_boot_cpu};
 
 /// How many CPUs have come to their place.
 static READY: AtomicU32 = AtomicU32::new(0);
@@ -94,6 +104,18 @@ fn hangs() {
     }
 }
 
+/// Keeps a stop waiting, and the CPU of its caller, which has come, in an interrupt.
+fn holds_up() {
+    let _here = PreemptGuard::<Hw>::new();
+    READY.fetch_add(1, Ordering::Relaxed);
+    let waits = |cpu| kernel().stop_machine.sleepers_racy().contains(cpu);
+    spin_until(|| waits(CpuId::BOOT));
+    let called = api::call_on_nowait(CpuId::BOOT, computes);
+    assert!(called.is_ok(), "the boot CPU is online");
+    spin_for(Duration::from_secs(3));
+    hangs();
+}
+
 fn on(cpu: usize, name: &str, body: fn()) {
     let cpu = CpuId::new(cpu).expect("a small number");
     assert!(api::spawn_on(cpu, name, body).is_ok(), "no thread");
@@ -121,6 +143,12 @@ fn main() {
                 hangs();
             });
             assert!(stopped.is_ok(), "not even stopped");
+        }
+        "caller" => {
+            Hw::set_patience(Duration::from_secs(1));
+            on(1, "holder", holds_up);
+            wait_for(1);
+            let _stopped = api::stop_machine(|| ());
         }
         "masked" => {
             (1..4).for_each(|cpu| on(cpu, "masked", masked));

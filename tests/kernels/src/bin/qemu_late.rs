@@ -4,20 +4,28 @@
 //@ smp: 2
 //@ timeout: 120
 //@ cases: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
-//@ cases: disable-irq leave pinned online rw-read rw-write semaphore
+//@ cases: disable-irq leave one-cpu cpus pinned online rw-read rw-write semaphore
 //
 // The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //@ case: fn
 //@ output: warning: stop_machine: CPUs 1 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
+//@ output: warning:   CPU0 is in DISABLE_IRQ$
+//@ output: warning:   CPU1 is in RUN: stopper/1$
 //@ case: own-fn
 //@ output: warning: stop_machine: CPUs 0 have run qemu_late::.* for 1 s, as main has asked, and the machine waits$
 // A call without a waiting caller delays a stop.
 //@ case: unwaited
-//@ output: warning: stop_machine: CPUs 1 have not come yet:$
-//@ output: warning:   CPU1 runs the call qemu_late::.*$
+//@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
+//@ output: warning:   CPU0 is in PREPARE$
+//@ output: warning:   CPU1 has not come: .+ \(runs the call qemu_late::.*\)$
 //@ case: prepare
-//@ output: warning: stop_machine: CPUs 1 have not come yet:$
-//@ output: warning:   CPU1 runs holder$
+//@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
+//@ output: warning:   CPU0 is in PREPARE$
+//@ output: warning:   CPU1 has not come: holder \(preemption is off\)$
+// The works of a single CPU and of several.
+//@ case: one-cpu|cpus
+//@ output: warning: stop_machine: the stoppers of CPUs (1|0-1) have not done their works yet:$
+//@ output: warning:   CPU1 has not come: holder \(preemption is off\)$
 //@ case: call
 //@ output: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
 //@ output: warning:   CPU1 runs the call qemu_late::.*$
@@ -41,11 +49,13 @@
 // A CPU has come to the still point, and takes a long interrupt before all others have come.
 //@ case: disable-irq
 //@ output: warning: stop_machine: CPUs 0 have not come to a stop for 1 s, which main has asked for, and the machine waits$
-//@ output: warning:   CPU0 runs the call qemu_late::.*$
+//@ output: warning:   CPU0 is in PREPARE: stopper/0 \(runs the call qemu_late::.*\)$
+//@ output: warning:   CPU1 is in DISABLE_IRQ$
 // A CPU takes a long interrupt on its way out of the still point.
 //@ case: leave
-//@ output: warning: stop_machine: in Exit, some of CPUs 0-1 have not left:$
-//@ output: warning:   CPU1 runs the function of the timer qemu_late::.*$
+//@ output: warning: stop_machine: CPUs 1 have not left the stop yet that main has asked for:$
+//@ output: warning:   CPU0 has left$
+//@ output: warning:   CPU1 is in EXIT: stopper/1 \(runs the function of the timer qemu_late::.*\)$
 //@ case: pinned
 //@ output: warning: CPU1 has waited 1 s for 1 threads that are pinned to it: .+$
 //@ case: online
@@ -66,6 +76,7 @@ stillpoint::entry!(main);
 
 use core::time::Duration;
 
+use stillpoint::api::stop::{stop_cpus, stop_one_cpu};
 use stillpoint::api::{self, JoinHandle, thread};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
@@ -216,6 +227,20 @@ fn run(case: &str) -> bool {
             let stopped = api::stop_machine(|| ());
             holder.join();
             stopped.is_ok()
+        }
+        "one-cpu" | "cpus" => {
+            let holder = holder(|| {
+                let _here = PreemptGuard::<Hw>::new();
+                take_long();
+            });
+            let stopped = if case == "cpus" {
+                let both: CpuMask = [CpuId::BOOT, other()].into_iter().collect();
+                stop_cpus(&both, |_| ()) == both
+            } else {
+                stop_one_cpu(other(), || ()).is_ok()
+            };
+            holder.join();
+            stopped
         }
         "spin" => {
             let moved = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
