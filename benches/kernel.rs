@@ -38,6 +38,7 @@ mod kernel {
 
     use stillpoint::api;
     use stillpoint::api::args::var;
+    use stillpoint::api::stop::{Stop, StopMode};
     use stillpoint::api::thread::{self, Builder};
     use stillpoint::cpu::{CpuId, CpuMask};
     use stillpoint::kernel::{Hw, TEST_SGI, kernel};
@@ -332,6 +333,17 @@ mod kernel {
         print_line("stop_machine", whole, rounds.warm_up);
         print_line("stop_machine.to_fn", to_fn, rounds.warm_up);
         print_line("stop_machine.irqs_off", irqs_off, rounds.warm_up);
+        let mut flush = Vec::with_capacity(capacity);
+        for round in 0..rounds.warm_up + rounds.measured {
+            let began = Hw::now();
+            let flushed = Stop::new().mode(StopMode::FlushPreempted).run(|| ());
+            let ended = Hw::now();
+            assert!(flushed.is_ok(), "{flushed:?}");
+            if round >= rounds.warm_up {
+                flush.push(ns(ended.ticks_since(began)));
+            }
+        }
+        print_line("stop_machine.flush", flush, rounds.warm_up);
     }
 
     /// Grace periods with all other CPUs idle, and with a thread on each that computes.
