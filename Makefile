@@ -36,7 +36,7 @@ EARLYCON ?= pl011,0x9000000
 TEST ?=
 ## for test-qemu: of tests that have cases, only this one
 CASE ?=
-## for test-qemu: how many runs of up to four CPUs go at a time
+## for test-qemu: how many runs go at a time, one of them on more than four CPUs
 J ?= 3
 ## for test-qemu: `dev`: all in a debug build, under the lock validator
 PROFILE ?=

@@ -78,7 +78,7 @@ config! {
     profile: String = "PROFILE",
     /// `1`: run cases also at sizes at which they take long.
     long: String = "LONG",
-    /// How many runs of up to four CPUs go at a time, 3 unless given.
+    /// How many runs go at a time, one of them on more than four CPUs: 3 unless given.
     jobs: String = "J",
     /// Preemptions per execution, the depth of a model's search.
     loom_max_preemptions: String = "LOOM_MAX_PREEMPTIONS",

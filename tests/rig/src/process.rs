@@ -259,19 +259,39 @@ pub fn in_parallel<T: Send, R: Send>(
     items: impl IntoIterator<Item = T, IntoIter: Send>,
     work_fn: impl Fn(T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
-    let items = Mutex::new(items.into_iter());
-    let worker = || -> Result<Vec<R>> {
-        let mut results = Vec::new();
-        loop {
-            let item = items.lock().expect("taking the next doesn't panic").next();
-            let Some(item) = item else {
-                return Ok(results);
-            };
-            results.push(work_fn(item)?);
-        }
+    one_of_some_in_parallel(jobs, Vec::new(), items, work_fn)
+}
+
+/// Calls `work_fn` for each of `large` and of `small`, up to `jobs` at a time, as
+/// [`in_parallel`] does. Of `large` only one is at work at any time: one worker begins with
+/// them, and takes of `small` when they are done.
+///
+/// # Errors
+///
+/// An error of `work_fn`.
+///
+/// # Panics
+///
+/// If `work_fn` does.
+pub fn one_of_some_in_parallel<T: Send, R: Send>(
+    jobs: usize,
+    large: Vec<T>,
+    small: impl IntoIterator<Item = T, IntoIter: Send>,
+    work_fn: impl Fn(T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let small = Mutex::new(small.into_iter());
+    let next_small = || small.lock().expect("taking the next doesn't panic").next();
+    let worker = |large: Vec<T>| -> Result<Vec<R>> {
+        let items = large.into_iter().chain(std::iter::from_fn(next_small));
+        items.map(&work_fn).collect()
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(worker)).collect();
+        let mut large = Some(large);
+        let begin = |_| {
+            let large = large.take().unwrap_or_default();
+            scope.spawn(|| worker(large))
+        };
+        let workers: Vec<_> = (0..jobs).map(begin).collect();
         let mut results = Vec::new();
         for worker in workers {
             results.extend(worker.join().expect("no worker panics")?);
@@ -363,5 +383,28 @@ mod tests {
         );
         let refuses = |number: i32| if number == 7 { bail!("seven") } else { Ok(()) };
         assert!(in_parallel(2, 0..20, refuses).is_err());
+    }
+
+    #[test]
+    fn one_large_item_at_a_time_is_worked_at_beside_small_ones() {
+        let at_work = Mutex::new((0, 0, false));
+        let work = |size: u32| {
+            let mut now = at_work.lock().expect("no panic");
+            let other = if size > 1 { &mut now.0 } else { &mut now.1 };
+            *other += 1;
+            assert!(now.0 < 2, "two large ones");
+            now.2 |= now.0 == 1 && now.1 > 0;
+            drop(now);
+            sleep(Duration::from_millis(5));
+            let mut now = at_work.lock().expect("no panic");
+            let other = if size > 1 { &mut now.0 } else { &mut now.1 };
+            *other -= 1;
+            Ok(size)
+        };
+        let sizes = one_of_some_in_parallel(3, vec![2; 5], [1; 40], work).expect("no error");
+        assert_eq!(sizes.len(), 45);
+        assert!(at_work.lock().expect("no panic").2, "none beside another");
+        let alone = one_of_some_in_parallel(1, vec![2; 2], [1; 2], work).expect("no error");
+        assert_eq!(alone, [2, 2, 1, 1]);
     }
 }

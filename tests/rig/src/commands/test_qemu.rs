@@ -7,7 +7,7 @@
 //! | `TEST` | only kernels with one of these words in their name | all |
 //! | `CASE` | only this case, of the kernels that have it | all |
 //! | `PROFILE` | `dev`: all in a debug build, whatever they ask for | |
-//! | `J` | how many runs of up to four CPUs go at a time | 3 |
+//! | `J` | how many runs go at a time, one of them on more than four CPUs | 3 |
 //!
 //! All other variables describe the machine; a kernel's directives override them.
 
@@ -22,10 +22,10 @@ use crate::config::{Config, or};
 use crate::counts::{Counts, seconds};
 use crate::kernels::{self, Built, Kernel};
 use crate::ktap;
-use crate::process::{Running, code, in_parallel, this_program};
+use crate::process::{Running, code, one_of_some_in_parallel, this_program};
 use crate::report::{Progress, indented, print, repeat, skipped};
 
-/// The most CPUs of a run beside which another may run.
+/// The most CPUs of a run that is not large: of the large ones, only one runs at a time.
 const SMALL: u32 = 4;
 
 pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
@@ -194,24 +194,23 @@ fn unfit(config: &Config, kernel: &Kernel, size: u32) -> Option<String> {
     (gic == "2" && size > 8).then(|| "a GICv2 has 8 CPU interfaces".to_owned())
 }
 
-/// Runs all `items`: small ones several at a time, each large one while no other runs.
+/// Runs all `items`, up to `J` at a time. Only one of them is large, because each of its CPUs
+/// has a thread of its own on the host; many of the small ones wait meanwhile.
 fn run_all(config: &Config, items: Vec<Item>) -> Result<Counts> {
     let jobs: usize = or(&config.jobs, "3")
         .parse()
         .with_context(|| format!("J={}", config.jobs))?;
     let progress = Progress::new(items.len());
-    let mut sum = Counts::default();
-    for group in items.chunk_by(|a, b| (a.size > SMALL) == (b.size > SMALL)) {
-        let jobs = if group[0].size > SMALL {
-            1
-        } else {
-            jobs.max(1)
-        };
-        for counts in in_parallel(jobs, group, |item| item.run(config, &progress))? {
+    let (large, small): (Vec<Item>, Vec<Item>) =
+        items.into_iter().partition(|item| item.size > SMALL);
+    let run = |item: Item| item.run(config, &progress);
+    let counts = one_of_some_in_parallel(jobs.max(1), large, small, run)?;
+    Ok(counts
+        .into_iter()
+        .fold(Counts::default(), |mut sum, counts| {
             sum += counts;
-        }
-    }
-    Ok(sum)
+            sum
+        }))
 }
 
 impl Item<'_> {
