@@ -198,7 +198,7 @@ pub fn push_together<'a, T: Sync + 'static, E: LocalCpu + 'a>(
     order: &SpinLock<(), E>,
     works: impl Iterator<Item = (&'a WorkQueue<T, E>, &'static WorkNode<T>)> + Clone,
 ) -> Result<(), usize> {
-    let masked = IrqGuard::new();
+    let masked = IrqGuard::<E>::new();
     let _together = order.lock_masked(&masked);
     let refused = works.clone().position(|(queue, _)| !queue.is_enabled());
     if let Some(nth) = refused {
