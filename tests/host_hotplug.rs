@@ -38,6 +38,8 @@ mod give_way;
 mod given_back;
 #[path = "host_hotplug/history.rs"]
 mod history;
+#[path = "host_hotplug/inactive.rs"]
+mod inactive;
 #[path = "host_hotplug/never_online.rs"]
 mod never_online;
 #[path = "host_hotplug/plain_walks.rs"]

@@ -87,6 +87,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/stop_machine/current.rs", "the lock of a stopper's queue orders it: tests/loom_stopper.rs"),
     ("src/stop_machine/flushed.rs", "a note that the end of the stop orders: tests/loom_flush_stop.rs"),
     ("src/stop_machine/give_up.rs", "notes that the end of the stop orders: tests/loom_abort.rs"),
+    ("src/stop_machine/inactive.rs", "notes from the still point, ordered by the end of the stop, and a count for display"),
     ("src/stop_machine/job.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
     ("src/stop_machine/late_stop.rs", "decides which CPU prints; nothing is read through it"),
     ("src/stop_machine/report.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),

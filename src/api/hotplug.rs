@@ -7,10 +7,11 @@
 //! What is to be done when a CPU comes or goes is a *step*: a name with a startup and a
 //! teardown, which undoes the startup. [`on_cpus`] installs the simplest; [`EnableStep`] and
 //! [`PrepareStep`] are for steps that may fail, [`MultiStepBuilder`] and
-//! [`MultiPrepareStepBuilder`] for steps with instances, [`post_dead`] for what waits for other threads. Steps of a kind are passed in the
-//! order in which they were installed, and in reverse on the way down. If one fails, those
+//! [`MultiPrepareStepBuilder`] for steps with instances, [`InitStep`] for what is done on a CPU
+//! before it is online, [`post_dead`] for what waits for other threads. Steps of a kind are passed
+//! in the order in which they were installed, and in reverse on the way down. If one fails, those
 //! that were passed are undone, and the operation returns its error. At most 40 steps on CPUs,
-//! 20 that prepare and 4 of [`post_dead`] are installed at a time.
+//! 20 that prepare, 4 in INIT and 4 of [`post_dead`] are installed at a time.
 //!
 //! In a callback, functions that bring a CPU up or down, install or remove a step return an
 //! error at once, and so does [`cpus_read_lock_checked`], but for a callback of [`post_dead`];
@@ -28,6 +29,7 @@ use crate::platform::Platform;
 use crate::sched::lock;
 use crate::time::Instant;
 
+pub use crate::api::init_step::InitStep;
 pub use crate::api::multi_step::{Instance, MultiPrepareStepBuilder, MultiStep, MultiStepBuilder};
 pub use crate::api::service::{RegisteredService, Service, register_service};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};

@@ -29,6 +29,7 @@
 //! ```
 
 mod handle;
+mod init_step;
 mod macros;
 mod multi_step;
 mod service;

@@ -8,6 +8,7 @@
 //! | Function | What stops | Where the function runs |
 //! |---|---|---|
 //! | [`stop_machine()`], [`Stop`] | all online CPUs | on the caller's CPU, or as [`Stop`] asks |
+//! | [`stop_machine_from_inactive_cpu`] | all online CPUs, and the one that comes up | the same |
 //! | [`stop_two_cpus`] | two CPUs | on the first of them |
 //! | [`stop_one_cpu`], [`stop_one_cpu_nowait`] | the threads of one CPU | there |
 //! | [`stop_cpus`] | the threads of some CPUs, each for itself | on each of them |
@@ -64,6 +65,25 @@ pub fn stop_machine_cpuslocked<R: Send>(
     call_fn: impl FnOnce() -> R + Send,
 ) -> Result<R, StopError> {
     Stop::new().cpuslocked().run(call_fn)
+}
+
+/// Does as [`stop_machine()`] on a CPU that comes up and isn't online yet: all online CPUs and this
+/// one stop. `call_fn` runs on this one; [`Stop::from_inactive_cpu`] has it run elsewhere, or on each.
+///
+/// # Context
+/// The startup of an [`InitStep`] that says that it [stops the machine], on its CPU; holding no spin
+/// lock. It takes no lock that sleeps: the operation that brings the CPU up has them. It waits with
+/// IRQs masked, and is not given up: the operation can't turn back there.
+///
+/// # Panics
+/// Elsewhere; if `call_fn` may wait, or allocates.
+///
+/// [`InitStep`]: crate::api::hotplug::InitStep
+/// [stops the machine]: crate::api::hotplug::InitStep::stops_machine
+pub fn stop_machine_from_inactive_cpu<R: Send>(call_fn: impl FnOnce() -> R + Send) -> R {
+    let stopped = Stop::new().from_inactive_cpu().run(call_fn);
+    // Nothing is asked for that could fail.
+    stopped.unwrap_or_else(|error| panic!("BUG: a stop without a request failed: {error}"))
 }
 
 /// As [`stop_machine()`], and returns the times of the stop, too.

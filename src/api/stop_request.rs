@@ -70,6 +70,7 @@ impl CancelToken {
 pub struct Stop<'a> {
     request: StopRequest<'a, Hw>,
     cpuslocked: bool,
+    from_inactive_cpu: bool,
 }
 
 impl<'a> Stop<'a> {
@@ -78,6 +79,7 @@ impl<'a> Stop<'a> {
         Stop {
             request: StopRequest::new(),
             cpuslocked: false,
+            from_inactive_cpu: false,
         }
     }
 
@@ -141,6 +143,16 @@ impl<'a> Stop<'a> {
         self
     }
 
+    /// Says that the caller is a CPU that comes up and isn't online yet, as
+    /// [`stop_machine_from_inactive_cpu`] demands. It takes part in the stop, and may be asked to run
+    /// the function, alone or among others. The stop may not have a deadline or a token.
+    ///
+    /// [`stop_machine_from_inactive_cpu`]: crate::api::stop::stop_machine_from_inactive_cpu
+    pub fn from_inactive_cpu(mut self) -> Self {
+        self.from_inactive_cpu = true;
+        self
+    }
+
     /// Stops the machine and runs `call_fn`; returns its value.
     ///
     /// # Context
@@ -174,6 +186,7 @@ impl<'a> Stop<'a> {
         let stop = &kernel().stop_machine;
         match stop.alone() {
             Some(alone) => alone.stop(&self.request, call_fn),
+            None if self.from_inactive_cpu => stop.stop_from_inactive(&self.request, call_fn),
             None => self.locked(|still, request| stop.stop(still, request, call_fn)),
         }
     }
@@ -198,6 +211,9 @@ impl<'a> Stop<'a> {
         let stop = &kernel().stop_machine;
         match stop.alone() {
             Some(alone) => alone.stop_each(&self.request, cpus, &call_fn),
+            None if self.from_inactive_cpu => {
+                stop.stop_each_from_inactive(&self.request, *cpus, &call_fn)
+            }
             None => self.locked(|still, request| stop.stop_each(still, request, *cpus, &call_fn)),
         }
     }

@@ -10,7 +10,8 @@
 //!   lock that another CPU holds for long. No other CPU takes its stopper's lock. Its
 //!   run queue's lock is also taken by a CPU that wakes a thread which was asleep here
 //!   when this CPU went, changes its affinity or looks at its state, with IRQs masked and
-//!   for a few instructions.
+//!   for a few instructions. So are the locks of the slots, and those by which a stop from here
+//!   queues works.
 //! - **nothing-after-dead**: after DEAD the AP uses nothing but the stack that it is
 //!   on, the words by which it finds out whether control sleeps, and where, the interrupt
 //!   controller and firmware. DEAD alone doesn't make its memory free

@@ -29,7 +29,8 @@
 //! | `late` | those of a window, after the PREP steps of all of them | as with `on` | as with `on` |
 //!
 //! Linux calls CPUs after their PREP steps, and then goes on as `split` does. One CPU comes up in
-//! the same way with all of them.
+//! the same way with all of them. While an INIT step is installed that stops the machine, the CPUs
+//! of a window come online one by one with all of them, under the one hold.
 //!
 //! # Invariants
 //! - **failed-stays-behind**: a CPU that fails before its release stays where it failed until

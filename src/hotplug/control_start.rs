@@ -7,6 +7,8 @@
 //! - **online-under-one-hold**: the CPUs that control releases together join `online` while it
 //!   holds the stop mutex: the participants of a stop don't become more in the middle.
 
+use core::iter;
+
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::control_steps::{LOOK, deadline};
 use crate::hotplug::table::CALLED;
@@ -197,11 +199,26 @@ impl<P: HotplugHost> Hotplug<P> {
         }
     }
 
-    /// Releases `cpus`, which are ALIVE, and waits until all are online. No stop can begin
-    /// meanwhile (online-under-one-hold).
+    /// Releases `cpus`, which are ALIVE, and waits until all are online. No other thread's stop can
+    /// begin meanwhile (online-under-one-hold). If one of the steps that follow stops the machine,
+    /// each CPU is released when the one before is online (`one-borrower` of
+    /// [`Loan`](crate::stop_machine::Loan)).
     #[inline]
     pub(super) fn release(&self, cpus: impl Iterator<Item = CpuId> + Clone) {
         let still = P::stop_machine().lock();
+        if self.slots.stop_the_machine() {
+            cpus.for_each(|cpu| {
+                P::stop_machine().lend(&still, cpu, || self.release_now(iter::once(cpu)));
+            });
+        } else {
+            self.release_now(cpus);
+        }
+        drop(still);
+    }
+
+    /// Does the same for CPUs that go on together. The stop mutex is held.
+    #[inline]
+    fn release_now(&self, cpus: impl Iterator<Item = CpuId> + Clone) {
         let waiting = cpus.clone().map(|cpu| {
             let point = &self.cpus.get(cpu).arrival;
             (cpu, self.handshake(cpu), point)
@@ -215,7 +232,6 @@ impl<P: HotplugHost> Hotplug<P> {
         while !self.wait_event(late_at::<P>(), are_online) {
             self.warn_of_late(cpus.clone());
         }
-        drop(still);
     }
 
     #[cold]

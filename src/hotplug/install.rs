@@ -58,8 +58,8 @@ impl<P: HotplugHost> Hotplug<P> {
     ///
     /// With [`Passing::Called`] the startup is called for each CPU that is past the slot, in
     /// the order of their numbers: by this thread on behalf of the CPU, or for
-    /// [`Place::Enable`] in the CPU's `cpuhp` thread. A step in [`Place::PostDead`] is never
-    /// called by an installation or a removal: no CPU has gone.
+    /// [`Place::Enable`] in the CPU's `cpuhp` thread. A step in [`Place::PostDead`] or
+    /// [`Place::Init`] is never called by an installation or a removal: no CPU goes or comes.
     ///
     /// # Context
     /// Thread, preemption on, not pinned; may sleep while a CPU comes or goes.
@@ -261,8 +261,8 @@ impl<P: HotplugHost> Hotplug<P> {
     ) -> Result<(), StepError> {
         let at = (seat.row, seat.number);
         match seat.step.place() {
-            // The CPU has not gone.
-            Place::PostDead => {}
+            // The CPU has not gone, and is online.
+            Place::PostDead | Place::Init => {}
             _ if how == Passing::Skipped => {}
             Place::Prep => return self.call_instance(instance, cpu, direction, at),
             Place::Enable => return self.command(cpu).pass_on(cpu, direction, instance, at),

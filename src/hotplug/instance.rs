@@ -8,6 +8,8 @@ use crate::cpu::CpuId;
 use crate::errno::Errno;
 use crate::hotplug::passages::Passages;
 use crate::hotplug::{CpuhpState, StepError, StepName, slots_of};
+use crate::smp::call::Inside;
+use crate::stop_machine::StopHost;
 use crate::trace::Direction;
 
 /// Where a step may be installed.
@@ -19,6 +21,9 @@ pub enum Place {
     /// After the kernel's own preparations: on the control CPU, on behalf of the CPU that is
     /// not running yet, or no longer.
     Prep,
+    /// Last in INIT but for the stopper: on the CPU itself before it is online, and in the still
+    /// point that takes it away. IRQs are masked.
+    Init,
     /// In the thread `cpuhp/N` of the CPU, before ordinary threads come and after they have
     /// gone.
     Enable,
@@ -34,6 +39,7 @@ impl Place {
     pub(super) const fn name_of(self, name: &'static str) -> StepName {
         let group = match self {
             Place::PostDead | Place::Prep => "prep",
+            Place::Init => "init",
             Place::Enable => "enable",
         };
         StepName::new(group, name)
@@ -95,6 +101,8 @@ impl fmt::Debug for Callback {
 pub struct Callbacks {
     pub(super) startup: Callback,
     pub(super) teardown: Callback,
+    /// Whether the startup stops the machine, in [`Place::Init`].
+    pub(super) stops_machine: bool,
 }
 
 impl Callbacks {
@@ -103,6 +111,7 @@ impl Callbacks {
         Callbacks {
             startup: Callback::Nothing,
             teardown: Callback::Infallible(teardown),
+            stops_machine: false,
         }
     }
 
@@ -111,6 +120,35 @@ impl Callbacks {
         Callbacks {
             startup: startup.map_or(Callback::Nothing, Callback::Fallible),
             teardown: teardown.map_or(Callback::Nothing, Callback::Infallible),
+            stops_machine: false,
+        }
+    }
+
+    /// Returns the callbacks of a step in [`Place::Init`], whose startup stops the machine if
+    /// `stops_machine` says so.
+    pub fn init<P: StopHost>(
+        startup: Option<InfallibleFn>,
+        teardown: Option<InfallibleFn>,
+        stops_machine: bool,
+    ) -> Callbacks {
+        let start = |start_fn: InfallibleFn| -> InfallibleFn {
+            Box::new(move |cpu| {
+                let start_fn = || start_fn(cpu);
+                P::calls().run_inside(cpu, Inside::InitStep, || {
+                    if stops_machine {
+                        P::stop_machine().declare(cpu, start_fn);
+                    } else {
+                        start_fn();
+                    }
+                });
+            })
+        };
+        Callbacks {
+            startup: startup
+                .map(start)
+                .map_or(Callback::Nothing, Callback::Infallible),
+            teardown: teardown.map_or(Callback::Nothing, Callback::Infallible),
+            stops_machine,
         }
     }
 
@@ -119,6 +157,7 @@ impl Callbacks {
         Callbacks {
             startup: startup.map_or(Callback::Nothing, Callback::Fallible),
             teardown: teardown.map_or(Callback::Nothing, Callback::Fallible),
+            stops_machine: false,
         }
     }
 
@@ -159,6 +198,11 @@ impl Instance {
     /// Returns whether its side in `direction` may fail.
     pub(super) fn may_fail(&self, direction: Direction) -> bool {
         self.callbacks.side(direction).may_fail()
+    }
+
+    /// Returns whether its startup stops the machine.
+    pub(super) fn stops_machine(&self) -> bool {
+        self.callbacks.stops_machine
     }
 
     /// Returns whether there is something to do in `direction`.

@@ -33,7 +33,8 @@
 //!
 //! # Where an operation can't turn back any more
 //! - *Up*: from SHOULD_ONLINE ([`Handshake::release`]) control waits without a limit until the
-//!   CPU is online: the steps in between can't fail, by their type. The steps after that may
+//!   CPU is online: the steps in between can't fail, by their type. One of a program may stop the
+//!   machine ([`stop_machine`](crate::stop_machine)). The steps after that may
 //!   fail; then the walk turns round, and the CPU is taken down again.
 //! - *Down*: until the stop begins it turns back, also at its deadline
 //!   ([`Hotplug::cpu_down_before`], and [`Hotplug::cpus_down_before`] of several CPUs), which a

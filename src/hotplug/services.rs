@@ -99,7 +99,7 @@ fn made_by<P: HotplugHost>(threads: &Arc<ServiceThreads<P>>, cpus: usize) -> Arc
     let make: OwnFn = Box::new(move |cpu| its.make(cpu));
     let callbacks = Callbacks {
         startup: Callback::Own(make),
-        teardown: Callback::Nothing,
+        ..Callbacks::default()
     };
     Arc::new(Instance::new(callbacks, cpus))
 }
@@ -111,6 +111,7 @@ fn worked_by<P: HotplugHost>(threads: &Arc<ServiceThreads<P>>, cpus: usize) -> A
     let callbacks = Callbacks {
         startup: Callback::Own(start),
         teardown: Callback::Infallible(Box::new(move |cpu| theirs.park(cpu))),
+        ..Callbacks::default()
     };
     Arc::new(Instance::new(callbacks, cpus))
 }

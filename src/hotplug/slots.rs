@@ -106,6 +106,12 @@ impl<P: LocalCpu> Installed<P> {
             .any(|instance| instance.may_fail(direction))
     }
 
+    /// Returns whether its startup stops the machine.
+    pub(super) fn stops_machine(&self) -> bool {
+        let instances = self.instances();
+        instances.iter().any(|instance| instance.stops_machine())
+    }
+
     pub(super) fn instances(&self) -> Arc<[Arc<Instance>]> {
         Arc::clone(&self.instances.lock())
     }
@@ -189,6 +195,17 @@ impl<P: LocalCpu> Slots<P> {
     /// there was none, or `row` isn't a slot.
     pub fn last_name(&self, row: usize) -> Option<StepName> {
         *self.names[row].lock()
+    }
+
+    /// Returns whether the startup of an INIT step that is installed stops the machine. The caller
+    /// has the hotplug lock (`slots-change-at-rest`).
+    pub(super) fn stop_the_machine(&self) -> bool {
+        let rows = Place::Init.rows();
+        if self.stop_from(rows.start) >= rows.end {
+            return false; // As nearly always.
+        }
+        let mut steps = rows.filter_map(|row| self.get(row));
+        steps.any(|step| step.stops_machine())
     }
 
     /// Returns the steps that are installed, with their rows.

@@ -50,6 +50,7 @@ pub(super) const PREP_THREADS: &str = "prep:threads";
 pub(super) const SCHED_THREADS: &str = "sched:threads";
 const POST_DEAD: &str = "prep:post-dead";
 const PREP_SLOT: &str = "prep:slot";
+const INIT_SLOT: &str = "init:slot";
 const ENABLE_SLOT: &str = "enable:slot";
 
 /// Returns the rows of `place`, which follow each other.
@@ -57,6 +58,7 @@ pub const fn slots_of(place: Place) -> Range<usize> {
     let name = match place {
         Place::PostDead => POST_DEAD,
         Place::Prep => PREP_SLOT,
+        Place::Init => INIT_SLOT,
         Place::Enable => ENABLE_SLOT,
     };
     rows_before(name, NAMES)..rows_through(name, NAMES)
@@ -291,6 +293,15 @@ table![
         group: Group::Init,
         startup: Side::Infallible(|cx| P::calls().startup(cx.cpu)),
         teardown: Side::Infallible(|cx| P::calls().drain(cx.cpu)),
+    },
+    Slots {
+        name: INIT_SLOT,
+        // All of the CPU's own hardware is up. A startup may stop the machine, for which it needs
+        // the interrupt controller and the timer, and may not have a stopper yet.
+        place: RowPlace::After("init:irqchip"),
+        place: RowPlace::JustAfter("init:calls"),
+        group: Group::Init,
+        rows: 4,
     },
     Step {
         name: "init:stopper",

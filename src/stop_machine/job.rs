@@ -7,6 +7,7 @@ use crate::sched::lock::Completion;
 use crate::sched::{self, ThreadName};
 use crate::smp::call::{Calls, Inside};
 use crate::stop_machine::flushed::Flush;
+use crate::stop_machine::late::LateWatch;
 use crate::stop_machine::{Acked, MultiStop, MultiStopState, StopHost, StopMachine, Work};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, IrqGuard};
@@ -196,38 +197,31 @@ impl<P: StopHost> Job<'_, P> {
         );
         last
     }
-}
 
-fn reached_event(state: MultiStopState) -> Event {
-    Event::Stop { state: state as u8 }
-}
-
-impl<P: StopHost> Work for Job<'_, P> {
-    fn run(&self, cpu: CpuId) {
-        let machine = self.machine;
-        let stopper = machine.stoppers.get(cpu);
+    /// Arrives in PREPARE; returns whether this CPU looks at the time (`first-look` of `late_stop`).
+    #[inline]
+    pub(super) fn arrive(&self) -> bool {
         P::trace(reached_event(MultiStopState::Prepare));
         let left = self.ack(MultiStopState::Prepare);
-        // (`first-look` of `late_stop`)
-        let looks = left + LOOKERS >= self.stop.participants();
-        // (all-arrive-first)
-        let goes_on = if looks {
-            self.wait_for_all_and_look(cpu)
-        } else {
-            self.wait_for_all(cpu)
-        };
-        if !goes_on {
-            P::trace(reached_event(MultiStopState::Abort));
-            self.finish();
-            return;
-        }
+        left + LOOKERS >= self.stop.participants()
+    }
 
-        let masked = IrqGuard::<P>::new();
-        P::set_priority_mask_closed(true);
-        let off = P::now();
-        let mut watch = self.watch(looks, off);
-        // Calls that were queued to this CPU before it arrived run before fn.
-        self.calls.run_queued(cpu);
+    /// Goes from DISABLE_IRQ to EXIT.
+    ///
+    /// * `off` — since when IRQs are masked for it
+    ///
+    /// # Context
+    /// `cpu` itself, which `masked` and `watch` are about, priority mask closed.
+    #[inline(always)] // Into both of its callers: it is most of what a stop costs a CPU.
+    pub(super) fn be_still(
+        &self,
+        cpu: CpuId,
+        masked: &IrqGuard<P>,
+        off: Instant,
+        mut watch: LateWatch<'_, '_, P>,
+    ) {
+        let machine = self.machine;
+        let stopper = machine.stoppers.get(cpu);
         stopper.set_still(true);
         self.ack(MultiStopState::DisableIrq);
         let mut reached = |state: MultiStopState| {
@@ -251,12 +245,41 @@ impl<P: StopHost> Work for Job<'_, P> {
         if let Some(release_fn) = self.release_fn {
             self.calls.run_inside(cpu, Inside::Stop, || release_fn(cpu));
         }
-        P::trace_masked(&masked, cpu, P::now, reached_event(MultiStopState::Exit));
+        P::trace_masked(masked, cpu, P::now, reached_event(MultiStopState::Exit));
         watch.end();
         machine.times.note(cpu, off, P::now());
+    }
+}
+
+fn reached_event(state: MultiStopState) -> Event {
+    Event::Stop { state: state as u8 }
+}
+
+impl<P: StopHost> Work for Job<'_, P> {
+    fn run(&self, cpu: CpuId) {
+        let looks = self.arrive();
+        // (all-arrive-first)
+        let goes_on = if looks {
+            self.wait_for_all_and_look(cpu)
+        } else {
+            self.wait_for_all(cpu)
+        };
+        if !goes_on {
+            P::trace(reached_event(MultiStopState::Abort));
+            self.finish();
+            return;
+        }
+
+        let masked = IrqGuard::<P>::new();
+        P::set_priority_mask_closed(true);
+        let off = P::now();
+        let watch = self.watch(looks, off);
+        // Calls that were queued to this CPU before it arrived run before fn.
+        self.calls.run_queued(cpu);
+        self.be_still(cpu, &masked, off, watch);
         P::set_priority_mask_closed(false);
         drop(masked);
-        stopper.set_still(false);
+        self.machine.stoppers.get(cpu).set_still(false);
         self.finish();
     }
 

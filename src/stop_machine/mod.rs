@@ -21,7 +21,7 @@
 //!
 //! Beside the stop of all there are those of one CPU and of several without a still point
 //! (`single`), and the still point of two (`pair`). Before there are threads all of them are direct
-//! calls (`alone`).
+//! calls (`alone`). A CPU that comes up can stop the machine before it is online (`inactive`).
 //!
 //! The last to acknowledge a state publishes the next. See
 //! [`MultiStop`] for the state machine and [`crate::sync::WaitPoint`] for the
@@ -61,9 +61,11 @@ mod current;
 mod early_end;
 mod flushed;
 mod give_up;
+mod inactive;
 mod job;
 mod late;
 mod late_stop;
+mod loan;
 mod multi_stop;
 mod not_come;
 mod pair;
@@ -80,6 +82,7 @@ mod work_queue;
 pub use alone::Alone;
 pub use cancel::CancelToken;
 pub use late_stop::{LateCpu, LateStop, Seen};
+pub use loan::{Lent, Loan};
 pub use multi_stop::{Acked, MultiStop, MultiStopState};
 pub use not_come::{HeldBy, HeldUp, NotCome};
 pub use report::{CpuStopTimes, StopReport};

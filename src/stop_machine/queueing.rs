@@ -16,8 +16,8 @@ use crate::stop_machine::{
 use crate::sync::PreemptGuard;
 
 impl<P: StopHost> StopMachine<P> {
-    /// Lets the stoppers find `job`. Its caller has the stop mutex and waits until the stop is
-    /// over before its frame goes.
+    /// Lets the stoppers find `job`. Its caller has the stop mutex, or is lent it, and waits until
+    /// the stop is over before its frame goes.
     pub(super) fn set_current(&'static self, work: &&(dyn Work + '_)) {
         // SAFETY: only the participants use the borrow, and what queues their works; each leaves
         // as its last access to it, and the caller doesn't return before the last one has
@@ -129,7 +129,7 @@ impl<P: StopHost> StopMachine<P> {
     ///
     /// # Context
     /// Preemption off: the stopper of this CPU runs at the end of that.
-    fn wake_stoppers(&self, cpus: &CpuMask) {
+    pub(super) fn wake_stoppers(&self, cpus: &CpuMask) {
         let me = P::this_cpu();
         let mut others = *cpus;
         others.remove(me);

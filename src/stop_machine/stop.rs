@@ -8,7 +8,7 @@ use crate::sched::{Service, ThreadName};
 use crate::smp::call::CallHost;
 use crate::stop_machine::current::Current;
 use crate::stop_machine::stopper::StopperService;
-use crate::stop_machine::{CpuStopTimes, LateStop, Stopper};
+use crate::stop_machine::{CpuStopTimes, LateStop, Loan, Stopper};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{IrqGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
@@ -50,14 +50,16 @@ pub struct StopMachine<P: StopHost> {
     pub(super) has_begun: AtomicBool,
     /// The work of the stop that has the stop mutex.
     pub(super) current: Current,
+    /// To which CPU that isn't online the stop mutex is lent.
+    pub(super) loan: Loan,
     /// Held while works that wait for each other are queued (`one-order-of-stops` of
     /// `work_queue`).
     pub(super) queueing: SpinLock<(), P>,
     /// Where the CPUs of a stop wait for its next state. One waiter of each CPU: its
-    /// stopper.
+    /// stopper, or what runs before it is online.
     pub(super) point: WaitPoint,
     /// Where the caller waits for the last participant to leave. One waiter in all: it has
-    /// the stop mutex.
+    /// the stop mutex, or is lent it.
     pub(super) left: WaitPoint,
     pub(super) times: CpuStopTimes,
     /// How many stops there have been. Relaxed: a counter on which no code synchronises.
@@ -74,6 +76,7 @@ impl<P: StopHost> StopMachine<P> {
             stoppers: PerCpu::new(cpus, |_| Stopper::new()),
             has_begun: AtomicBool::new(false),
             current: Current::new(),
+            loan: Loan::new(),
             queueing: SpinLock::new(()),
             point: WaitPoint::new(),
             left: WaitPoint::new(),

@@ -58,6 +58,11 @@ fn side(direction: Direction) -> usize {
     usize::from(direction == Down)
 }
 
+/// Returns whether steps of `place` are called only for a CPU that comes or goes.
+fn is_for_walks(place: Place) -> bool {
+    matches!(place, Place::PostDead | Place::Init)
+}
+
 impl ModelInstance {
     fn is_up(&self, cpu: usize) -> bool {
         self.passages[cpu].0 != self.passages[cpu].1
@@ -73,7 +78,7 @@ impl ModelInstance {
     pub(crate) fn may_fail(&self, place: Place, direction: Direction) -> bool {
         self.has[side(direction)]
             && match place {
-                Place::PostDead => false,
+                Place::PostDead | Place::Init => false,
                 Place::Prep => direction == Up,
                 Place::Enable => true,
             }
@@ -278,7 +283,7 @@ impl Model {
             if self.cpus[cpu].state <= row {
                 continue;
             }
-            if !calls || place == Place::PostDead {
+            if !calls || is_for_walks(place) {
                 instance.count(cpu, Up);
                 continue;
             }
@@ -318,7 +323,7 @@ impl Model {
             }
             let at = (cpu, place, Down);
             if !calls
-                || place == Place::PostDead
+                || is_for_walks(place)
                 || instance
                     .pass(at, &mut self.fails, &mut self.called)
                     .is_err()

@@ -17,6 +17,7 @@ use stillpoint::hotplug::{
     Callbacks, FallibleFn, Hotplug, InfallibleFn, InstallError, InstanceHandle, NewStep, Passing,
     Place, StepError, StepHandle,
 };
+use stillpoint::stop_machine::{StopHost, StopRequest};
 use stillpoint::trace::Direction::{self, Down, Up};
 
 use crate::sim::Sim;
@@ -74,6 +75,23 @@ fn callbacks(log: &Log, place: Place, instance: &ModelInstance) -> Callbacks {
         Place::Prep => Callbacks::prep(
             startup.then(|| fallible(log, id, Up)),
             teardown.then(|| infallible(log, id, Down)),
+        ),
+        // Every other one stops the machine.
+        Place::Init => Callbacks::init::<Sim>(
+            startup.then(|| {
+                let start = infallible(log, id, Up);
+                let stop: InfallibleFn = Box::new(move |cpu| {
+                    start(cpu);
+                    if id % 2 == 0 {
+                        let request = StopRequest::new();
+                        let stopped = Sim::stop_machine().stop_from_inactive(&request, || cpu);
+                        assert_eq!(stopped.map(|(value, _)| value), Ok(cpu));
+                    }
+                });
+                stop
+            }),
+            teardown.then(|| infallible(log, id, Down)),
+            id % 2 == 0,
         ),
         Place::Enable => Callbacks::enable(
             startup.then(|| fallible(log, id, Up)),
@@ -218,7 +236,8 @@ impl World {
     }
 
     fn install(&mut self) {
-        let place = [Place::PostDead, Place::Prep, Place::Enable][self.random.below(3)];
+        let place =
+            [Place::PostDead, Place::Prep, Place::Init, Place::Enable][self.random.below(4)];
         let is_multi = place != Place::PostDead && self.maybe(2);
         let how = self.how();
         let id = self.id();

@@ -88,6 +88,7 @@ fn the_slots_are_in_their_places() {
     for (place, rows, before, after) in [
         (Place::PostDead, 4, None, "prep:hardware"),
         (Place::Prep, 20, Some("prep:threads"), "sync:alive"),
+        (Place::Init, 4, Some("init:calls"), "init:stopper"),
         (
             Place::Enable,
             40,
@@ -103,7 +104,7 @@ fn the_slots_are_in_their_places() {
         assert_eq!(table[slots.end].name, after, "{place:?}");
     }
     let slots = table.iter().filter(|step| step.is_slot()).count();
-    assert_eq!(slots, 64);
+    assert_eq!(slots, 68);
     assert_eq!(slots_of(Place::PostDead), 0..UP_TO_POST_DEAD);
 }
 

@@ -294,7 +294,15 @@ impl StopHost for Sim {
         Sim::note(&format!("waits for works of CPUs {cpus}"));
     }
 
-    fn still_point_is_late(_: &LateStop<'_>) {}
+    fn still_point_is_late(late: &LateStop<'_>) {
+        let LateStop {
+            state,
+            cpus,
+            caller,
+            ..
+        } = late;
+        Sim::note(&format!("late in {state:?}: {cpus}, for {caller}"));
+    }
 }
 
 impl HotplugHost for Sim {

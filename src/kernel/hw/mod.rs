@@ -20,7 +20,7 @@ use crate::kernel::{kernel, try_kernel};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, late_at, patience};
-use crate::smp::call::{CallHost, Calls};
+use crate::smp::call::{CallHost, Calls, Inside};
 use crate::stop_machine::{LateCpu, LateStop, StopHost, StopMachine};
 use crate::sync::{IrqFlags, IrqGuard, LocalCpu, Wait, Woken};
 use crate::time::{Frequency, Instant};
@@ -148,7 +148,7 @@ fn preempt_work() {
 }
 
 /// The preemption point behind an allocation. It costs what any preemption point costs, and
-/// finds an allocation in the function of a still point.
+/// finds an allocation in the function of a still point, and in an INIT step of a program.
 ///
 /// # Panics
 /// If there was one.
@@ -165,6 +165,11 @@ fn work_after_allocation() {
     // With IRQs on it is another CPU's flag that is seen, because the thread was moved between
     // two instructions. The hook of a panic may allocate, wherever the panic was.
     if !Hw::irqs_enabled() && Hw::has_preempt_work(PreemptWork::Still) && !panic::has_begun() {
+        let calls = &kernel().calls;
+        assert!(
+            !calls.is_inside(Hw::this_cpu(), Inside::InitStep),
+            "BUG: the startup of an INIT step allocates"
+        );
         panic!("BUG: a function allocates in a still point");
     }
     preempt_work();

@@ -12,13 +12,13 @@
 //@ cases: condvar condvar-until condvar-while wait-queue
 //@ cases: join join-scoped scope spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
 //@ cases: set-affinity read-byte read-line read-line-until shell
-//@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus
+//@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus stop-inactive
 //@ cases: tasks barrier timer-cancel timer-drop
 //@ cases: module-load module-try-unload module-unload module-unload-before
 // Functions of hotplug, which wait for others of their kind.
 //@ cases: cpu-up cpu-down cpu-down-before cpus-up cpus-down cpus-down-before set-target
 //@ cases: freeze thaw disable registration
-//@ cases: on-cpus post-dead enable enable-nocalls prepare prepare-nocalls
+//@ cases: on-cpus post-dead enable enable-nocalls prepare prepare-nocalls init-nocalls
 //@ cases: multi multi-prepare add add-nocalls remove-instance remove-instance-nocalls
 //@ cases: remove-multi remove-step remove-step-nocalls register remove-service
 // Waits for what only other CPUs do.
@@ -83,6 +83,8 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_two_cpus, which may wait
 //@ case: stop-cpus
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_cpus, which may wait
+//@ case: stop-inactive
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls stop_machine_from_inactive_cpu on CPU 0, which is online$
 //@ case: cpus-read.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls cpus_read_lock, which may wait
 //@ case: module-load
@@ -97,7 +99,7 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Timer::cancel, which may wait
 //@ case: cpu-.*|cpus-up|cpus-down.*|set-target|freeze|thaw|disable|registration
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls a function of hotplug, which may wait
-//@ case: on-cpus|post-dead|enable.*|prepare.*|multi.*|add.*|remove-.*|register
+//@ case: on-cpus|post-dead|enable.*|prepare.*|init-.*|multi.*|add.*|remove-.*|register
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: (the function of a stop calls a function of hotplug, which may wait|a function allocates in a still point)
 //@ case: synchronize
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: synchronize inside a read-side section$
@@ -135,7 +137,7 @@ use core::mem::forget;
 use core::time::Duration;
 
 use stillpoint::api::hotplug::{
-    EnableStep, MultiPrepareStepBuilder, MultiStepBuilder, PrepareStep, Service,
+    EnableStep, InitStep, MultiPrepareStepBuilder, MultiStepBuilder, PrepareStep, Service,
 };
 use stillpoint::api::module::Module;
 use stillpoint::api::sync::{
@@ -233,6 +235,7 @@ fn misuse(case: &str) {
         "stop-one" => drop(stop::stop_one_cpu(other(), || ())),
         "stop-two" => drop(stop::stop_two_cpus(CpuId::BOOT, other(), || ())),
         "stop-cpus" => println!("{}", stop::stop_cpus(&cpu::possible(), |_| ())),
+        "stop-inactive" => stop::stop_machine_from_inactive_cpu(|| ()),
         "timed-stop" => drop(stop::timed_stop_machine(|| ())),
         "module-load" => drop(MODULE.load((), |_| Ok::<(), ()>(()))),
         "module-try-unload" => drop(MODULE.try_unload()),
@@ -265,6 +268,7 @@ fn of_hotplug(case: &str) {
         "enable-nocalls" => drop(EnableStep::new("never").install_nocalls()),
         "prepare" => drop(PrepareStep::new("never").install()),
         "prepare-nocalls" => drop(PrepareStep::new("never").install_nocalls()),
+        "init-nocalls" => drop(InitStep::new("never").install_nocalls()),
         "multi" => drop(MultiStepBuilder::<()>::new("never").install()),
         "multi-prepare" => drop(MultiPrepareStepBuilder::<()>::new("never").install()),
         "register" => drop(hotplug::register_service("never", Nothing)),

@@ -170,6 +170,6 @@ fn callbacks(shared: &Arc<Shared>, place: Place, number: usize) -> Callbacks {
             Some(fallible(Direction::Down)),
         ),
         Place::Prep => Callbacks::prep(Some(fallible(Direction::Up)), Some(stop_fn)),
-        Place::PostDead => unreachable!("nothing fails there"),
+        Place::PostDead | Place::Init => unreachable!("nothing fails there"),
     }
 }

@@ -1,0 +1,285 @@
+//! A stop that a CPU asks for while it comes up, before it is online: Linux's
+//! `stop_machine_from_inactive_cpu`.
+//!
+//! Such a CPU has IRQs masked, no stopper, no threads, and may take no lock that sleeps. But what it
+//! sets up may have to be set up on all CPUs at the same moment, as memory types are on other
+//! machines.
+//!
+//! ```text
+//!   control                 the CPU that comes, IRQs masked        every online CPU's stopper
+//!   ───────                 ───────────────────────────────        ──────────────────────────
+//!   takes the stop mutex
+//!   lends it; SHOULD_ONLINE ─► INIT steps …
+//!   waits until it is          one that stops the machine:
+//!   online, preemption on      PREPARE      arrives itself
+//!        ┆                     queues the works, one SGI ────────► arrives; waits, IRQs on
+//!        ┆                     waits, IRQs masked
+//!        ┆                     DISABLE_IRQ  acknowledges ········· masks IRQs; acknowledges
+//!        ┆                     RUN          runs fn, if it is to · so do they
+//!        ┆                     EXIT         leaves ··············· leave
+//!        ┆                     waits until all have left
+//!        ┆                     … INIT steps, its online bit
+//!   takes the loan back,  ◄─── event
+//!   opens the stop mutex
+//! ```
+//! The CPU takes part in the barrier in its own person: it counts as one participant more, and all
+//! its waits are of the masked kind, with the priority mask closed. Control's CPU takes part as any
+//! other: control waits with preemption on, so its stopper preempts it.
+//!
+//! # When
+//! Only in the startup of an INIT step that says that it stops the machine
+//! ([`Callbacks::init`](crate::hotplug::Callbacks::init)). If such a step is installed, control
+//! releases CPUs one at a time, also those of a window that it releases together otherwise, and
+//! lends each the stop mutex until it is online ([`Loan`]).
+//!
+//! # Why it ends
+//! - The participants are fixed: control holds the stop mutex, so no CPU leaves, and it has released
+//!   no other CPU that could come (`participants-are-fixed` of
+//!   [`stop_machine`](crate::stop_machine)).
+//! - No online CPU waits for the one that comes other than in a still point or with preemption on.
+//!   It answers no calls yet, and the startup that stops the machine holds no spin lock, which is
+//!   checked. So every stopper comes.
+//! - Its works are queued under the one lock of works that wait for each other, as those of any stop
+//!   (`one-order-of-stops` of [`WorkQueue`](crate::stop_machine::WorkQueue)). A stop of two CPUs
+//!   that doesn't take the stop mutex is before it in both queues, or behind it.
+//!
+//! # If it doesn't
+//! From its release on no operation gives up a CPU that comes up (`src/hotplug/mod.rs`), so a stop
+//! of this kind has no deadline and isn't cancelled: control waits on, and says so after ten seconds
+//! with the CPU's step. A CPU is never declared dead there. If it hangs
+//! - before its works are queued, other CPUs go on; stops with a deadline end in
+//!   [`StopError::Busy`], which names control's thread;
+//! - with the lock of the queues, a CPU that waits for that names it;
+//! - in the still point, the first online CPU that came to it, which has armed its timer, names it
+//!   (`first-look` of `late_stop`).
+//!
+//! If an online CPU doesn't come to the still point, the one that comes up, which is the first to
+//! look, names it.
+//!
+//! `tests/loom_inactive.rs` model-checks what the CPU and control do, with the types that are used
+//! here.
+
+#![forbid(unsafe_code)]
+
+use crate::cpu::{CpuId, CpuMask};
+use crate::sched::late_at;
+use crate::stop_machine::call_cell::CallCell;
+use crate::stop_machine::job::{End, Job};
+use crate::stop_machine::walk::as_u32;
+use crate::stop_machine::{
+    Lent, MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMutexGuard, StopReport,
+    StopRequest, Work, push_together,
+};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBits, IrqGuard};
+use crate::time::Instant;
+
+/// The name of the function in messages.
+const NAME: &str = "stop_machine_from_inactive_cpu";
+
+impl<P: StopHost> StopMachine<P> {
+    /// Lends the stop mutex to `cpu` while `release_fn` releases it and waits until it is online.
+    ///
+    /// # Context
+    /// Control; `_still` is the stop mutex.
+    pub fn lend(&self, _still: &StopMutexGuard<'_, P>, cpu: CpuId, release_fn: impl FnOnce()) {
+        self.loan.lend(cpu, release_fn);
+    }
+
+    /// Calls `startup_fn`, the startup of an INIT step that says that it stops the machine, on
+    /// `cpu`, which comes up.
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked.
+    pub fn declare(&self, cpu: CpuId, startup_fn: impl FnOnce()) {
+        self.loan.declare(cpu, startup_fn);
+    }
+
+    /// Does as [`StopMachine::stop`] on a CPU that isn't online and takes part too. The function
+    /// runs there, or where `request` says, among all.
+    ///
+    /// # Context
+    /// The startup of an INIT step that says that it stops the machine; IRQs masked, preemption on.
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`]; `call_fn` has not run then, and nothing has changed.
+    ///
+    /// # Panics
+    /// Elsewhere; if `request` has a deadline or a token; if `call_fn` may wait.
+    pub fn stop_from_inactive<R: Send>(
+        &'static self,
+        request: &StopRequest<'_, P>,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        let name = core::any::type_name_of_val(&call_fn);
+        let call = CallCell::<_, _, P>::new(call_fn);
+        let runner = CpuMask::of(request.cpu.unwrap_or_else(P::this_cpu));
+        let report = self.stop_inactive(request, runner, name, &|_on| call.run())?;
+        Ok((call.take(), report)) // (fn-before-exit)
+    }
+
+    /// Does as [`StopMachine::stop_each`] on a CPU that isn't online and takes part too; it may be
+    /// one of `runners`.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop_from_inactive`].
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`] if one of `runners` isn't, other than this CPU.
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop_from_inactive`]; if `runners` is empty.
+    pub fn stop_each_from_inactive(
+        &'static self,
+        request: &StopRequest<'_, P>,
+        runners: CpuMask,
+        call_fn: &(impl Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        let name = core::any::type_name_of_val(call_fn);
+        self.stop_inactive(request, runners, name, call_fn)
+    }
+
+    fn stop_inactive(
+        &'static self,
+        request: &StopRequest<'_, P>,
+        runners: CpuMask,
+        name: &'static str,
+        call_fn: &(dyn Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        let here = P::this_cpu();
+        assert!(
+            request.cancel.is_none() && request.limit() == Instant::FOREVER,
+            "BUG: a stop from a CPU that isn't online is to be given up"
+        );
+        self.take_loan(here);
+        let stopped = self.stop_as_borrower(here, request, runners, name, call_fn);
+        self.loan.give_back(here);
+        stopped
+    }
+
+    /// Takes the stop mutex that is lent to `here`, which is this CPU.
+    ///
+    /// # Panics
+    /// If it isn't lent, the step that runs has not declared itself, or preemption is off.
+    fn take_loan(&self, here: CpuId) {
+        let count = P::preempt_count();
+        assert!(
+            count == 0,
+            "BUG: {NAME} with preemption off (count {count})"
+        );
+        let Err(lent) = self.loan.take(here) else {
+            return;
+        };
+        let place = P::calls().no_wait_place(here);
+        match (lent, place) {
+            (Lent::Stopping, Some(place)) => panic!("BUG: {place} calls {NAME}, which may wait"),
+            _ if P::masks().is_online(here) => {
+                let place = place.unwrap_or("a thread");
+                panic!("BUG: {place} calls {NAME} on CPU {here}, which is online")
+            }
+            _ => panic!("BUG: {NAME} in a step that does not say that it stops the machine"),
+        }
+    }
+
+    /// Runs one stop of all online CPUs and `here`, which has the stop mutex.
+    fn stop_as_borrower(
+        &'static self,
+        here: CpuId,
+        request: &StopRequest<'_, P>,
+        runners: CpuMask,
+        name: &'static str,
+        call_fn: &(dyn Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        let called = P::now();
+        let online = P::masks().online();
+        let mut participants = online;
+        participants.insert(here);
+        if let Some(cpu) = runners.without(&participants).first() {
+            return Err(StopError::NotOnline(cpu));
+        }
+        let count = participants.count();
+        let late = late_at::<P>();
+        let me = P::sched().current();
+        let job = Job {
+            machine: self,
+            calls: P::calls(),
+            stop: MultiStop::new(as_u32(count), as_u32(runners.count())),
+            participants: &participants,
+            runners: &runners,
+            call_fn,
+            release_fn: request.release_fn,
+            leaving: None,
+            name,
+            end: End::Caller(here),
+            caller_name: me.name(),
+            spins: self.spins_of(count),
+            late_at: late,
+            patience: late.ticks_since(called),
+            told: AtomicU32::new(0),
+            fn_began: AtomicU64::new(0),
+            fn_ended: AtomicU64::new(0),
+            not_come: AtomicBits::new(),
+        };
+        job.go_through_inactive(here, &online);
+        self.stops.fetch_add(1, Ordering::Relaxed);
+        Ok(StopReport {
+            called,
+            // Relaxed: `is_over` has ordered them.
+            fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
+            fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
+            ended: P::now(),
+        })
+    }
+}
+
+impl<P: StopHost> Job<'_, P> {
+    /// Asks the CPUs of `online` to come, takes part as `here`, and waits until all have left.
+    ///
+    /// # Context
+    /// `here` itself, IRQs masked; it has the stop mutex.
+    fn go_through_inactive(&self, here: CpuId, online: &CpuMask) {
+        let machine = self.machine;
+        let masked = IrqGuard::<P>::new();
+        P::set_priority_mask_closed(true);
+        let looks = self.arrive(); // Before any CPU waits for it.
+        let mut watch = self.watch(looks, P::now());
+        let work: &dyn Work = self;
+        self.queue_on(online, &work);
+        machine.point.wait_masked_until_late::<P, ()>(
+            here.index(),
+            self.spins,
+            || self.stop.is_in(MultiStopState::DisableIrq).then_some(()),
+            |woken| watch.look(woken),
+        );
+        self.be_still(here, &masked, P::now(), watch);
+        machine.stopper(here).set_still(false);
+        self.finish();
+        machine
+            .left
+            .wait_masked::<P, ()>(here.index(), self.spins, || {
+                self.stop.is_over().then_some(())
+            });
+        P::set_priority_mask_closed(false);
+        drop(masked);
+    }
+
+    /// Queues this job on the stoppers of `online`, and starts them.
+    ///
+    /// # Context
+    /// As for [`Job::go_through_inactive`], which waits until the stop is over.
+    fn queue_on(&self, online: &CpuMask, work: &&(dyn Work + '_)) {
+        let machine = self.machine;
+        machine.set_current(work);
+        let own = |cpu: CpuId| {
+            let stopper = machine.stopper(cpu);
+            (&stopper.works, &stopper.own)
+        };
+        let queued = push_together(&machine.queueing, online.iter().map(own));
+        assert!(
+            queued.is_ok(),
+            "BUG: the stopper of an online CPU is disabled"
+        );
+        machine.wake_stoppers(online);
+        self.finish(); // The count of what queues the works.
+    }
+}
