@@ -1,5 +1,6 @@
-//! A release build finds at once a thread that would wait for itself, and a thread that ends while
-//! it holds a lock or CPU that other threads wait for, whether the thread has to wait or not.
+//! A release build finds at once a thread that would wait for itself, a thread that ends while
+//! it holds a lock or CPU that other threads wait for, and what a CPU that comes up may not do,
+//! whether there is a wait or not.
 
 //@ smp: 2
 //@ status: 101
@@ -15,6 +16,8 @@
 //@ cases: stop-in-call
 // A class that is the kernel's, and the class of a thread of the kernel's.
 //@ cases: kernel-class kernel-class-at-start class-of-stopper
+// What the startup of an INIT step may not do, and a stop in one that doesn't say so.
+//@ cases: init-allocates init-sleeps init-stops
 // Locks inside each other that are not forbidden, and what is, and gets an error.
 //@ cases: others
 //
@@ -41,18 +44,29 @@
 // Either CPU may be first: the caller has preemption off, and the other CPU is in a handler.
 //@ case: stop-in-call
 //@ output: ^kernel panic on CPU [01], .*: BUG: stop_machine with (IRQs masked|preemption off \(count [0-9]+\))$
+//@ case: init-allocates
+//@ output: ^kernel panic on CPU 1, thread idle/1: BUG: the startup of an INIT step allocates$
+//@ case: init-sleeps
+//@ output: ^kernel panic on CPU 1, thread idle/1: BUG: the startup of an INIT step calls sleep, which may wait$
+//@ case: init-stops
+//@ output: ^kernel panic on CPU 1, thread idle/1: BUG: stop_machine_from_inactive_cpu in a step that does not say that it stops the machine$
 //@ case: others
 //@ status: 0
 
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
 stillpoint::entry!(main);
 
+use alloc::boxed::Box;
+use core::hint::black_box;
 use core::mem::forget;
 use core::time::Duration;
 
-use stillpoint::api::hotplug::{CpuDownError, WouldDeadlock};
+use stillpoint::api::hotplug::{CpuDownError, InitStep, WouldDeadlock};
+use stillpoint::api::stop::stop_machine_from_inactive_cpu;
 use stillpoint::api::{self, JoinHandle, rcu, thread};
 use stillpoint::cpu::CpuId;
 use stillpoint::kernel::Hw;
@@ -80,6 +94,15 @@ fn with_own_handle(misuse_fn: fn(JoinHandle<()>)) {
     });
     *OWN.lock_irqsave() = Some(handle);
     api::sleep(Duration::from_millis(500));
+}
+
+/// Has `misuse_fn` called on a CPU that comes up.
+fn in_init_step(misuse_fn: fn()) {
+    let step = InitStep::new("misuse").startup(move |_| misuse_fn());
+    let _installed = step.install_nocalls().expect("there is a slot");
+    let other = CpuId::from_index(1);
+    let cycled = api::cpu_down(other).is_ok() && api::cpu_up(other).is_ok();
+    println!("{cycled}");
 }
 
 fn own(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
@@ -163,6 +186,9 @@ fn main() {
             let called = api::on_each_cpu(|_| println!("{:?}", api::stop_machine(|| ())));
             println!("{called}");
         }
+        "init-allocates" => in_init_step(|| drop(black_box(Box::new(1_u8)))),
+        "init-sleeps" => in_init_step(|| api::sleep(Duration::ZERO)),
+        "init-stops" => in_init_step(|| stop_machine_from_inactive_cpu(|| ())),
         _ => others(),
     }
     println!("the misuse was not found");

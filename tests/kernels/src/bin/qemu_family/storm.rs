@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api::cpu::call_on_nowait;
-use stillpoint::api::hotplug::{CpuDownError, cpu_down, cpu_up};
+use stillpoint::api::hotplug::{CpuDownError, InitStep, cpu_down, cpu_up};
 use stillpoint::api::stop::{
     CancelToken, NowaitError, Stop, StopError, StopMode, StopWork, stop_cpus, stop_machine,
-    stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus,
+    stop_machine_from_inactive_cpu, stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus,
 };
 use stillpoint::api::thread::{Builder, JoinHandle, sleep};
 use stillpoint::api::time::{self, Timer};
@@ -27,7 +27,7 @@ use kernel_support::machine::{eventually, secondaries};
 use kernel_support::xorshift::Random;
 
 /// The members of the family, the two ways to give a stop up, and the other mode.
-const MEMBERS: [&str; 8] = [
+const MEMBERS: [&str; 9] = [
     "stop_machine",
     "Stop::before",
     "Stop::cancelled_by",
@@ -36,6 +36,7 @@ const MEMBERS: [&str; 8] = [
     "stop_cpus",
     "stop_one_cpu_nowait",
     "Stop::mode",
+    "stop_machine_from_inactive_cpu",
 ];
 
 /// A slow host needs time.
@@ -109,6 +110,15 @@ pub(crate) fn check(ktap: &mut Ktap) {
     let seconds = told("seconds").unwrap_or(if cpus < 4 { 2 } else { 10 });
     println!("# seed={seed} seconds={seconds}");
     let world = Arc::new(World::new(cpus));
+    let theirs = Arc::clone(&world);
+    let step = InitStep::new("storm")
+        .startup(move |cpu| {
+            let alone = stop_machine_from_inactive_cpu(|| touch(&theirs));
+            assert!(alone, "CPU {cpu}, which comes, was not alone");
+            theirs.count(8);
+        })
+        .stops_machine()
+        .install_nocalls();
     let workers: Vec<_> = (0..cpus.max(2))
         .map(|nth| worker(&world, seed.wrapping_add(nth as u64), turn))
         .collect();
@@ -128,8 +138,9 @@ pub(crate) fn check(ktap: &mut Ktap) {
         .each_ref()
         .map(|done| done.load(Ordering::Relaxed));
     println!("# done {done:?}");
+    let of_several = ["stop_two_cpus", "stop_machine_from_inactive_cpu"];
     let idle =
-        |(member, done): (&&str, &u32)| *done == 0 && !(cpus == 1 && *member == "stop_two_cpus");
+        |(member, done): (&&str, &u32)| *done == 0 && !(cpus == 1 && of_several.contains(member));
     let idle = MEMBERS.iter().zip(&done).find(|it| idle(*it));
     ktap.equal("each member has done something", idle, None);
     let ran = || world.ran.load(Ordering::Relaxed) == done[6];
@@ -139,7 +150,11 @@ pub(crate) fn check(ktap: &mut Ktap) {
     );
     kernel().hotplug.set_down_stop(StopMode::Classic);
     let back = secondaries().into_iter().all(|cpu| cpu_up(cpu).is_ok());
-    ktap.check("all CPUs are back", back && stop_machine(|| 3) == Ok(3));
+    let removed = step.is_ok_and(|step| step.remove().is_ok());
+    ktap.check(
+        "all CPUs are back",
+        back && removed && stop_machine(|| 3) == Ok(3),
+    );
 }
 
 type TurnFn = fn(&Arc<World>, &mut Random) -> bool;
