@@ -309,6 +309,12 @@ fn a_cpu_that_has_come_is_not_named_though_more_work_waits() {
             });
             assert_eq!(told, ["CPU0 waits for CPUs 1 in Prepare"]);
         }
+        // The caller, elsewhere, leaves it to the one that has come.
+        let told = told_while_held(&[1], || {
+            let _timer = queue_behind(cpu(2));
+            assert_eq!(stop().stop_two_cpus(cpu(1), cpu(2), || 4), Ok(4));
+        });
+        assert_eq!(told, ["CPU2 waits for CPUs 1 in Prepare"]);
     });
 }
 
