@@ -90,7 +90,7 @@ use kernel_support::ktap::Ktap;
 use kernel_support::machine::{after, eventually, register, spin_for, spin_until};
 
 /// Far longer than the second after which a wait is logged.
-const LONG: Duration = Duration::from_secs(4);
+const LONG: Duration = Duration::from_secs(3);
 
 static BEGUN: AtomicBool = AtomicBool::new(false);
 static MUTEX: Mutex<(), Hw> = Mutex::new(());
