@@ -106,15 +106,18 @@ struct Item<'a> {
     unfit: Option<String>,
 }
 
-/// Returns the runs, in their order.
+/// Returns the runs, in their order: by kernel, as in `built`, and each by its sizes. So those
+/// that may take long come first at every size.
 fn plan<'a>(config: &'a Config, built: &'a [Built]) -> Result<Vec<Item<'a>>> {
+    let sizes = or(&config.smp, "1 2 4 20").split_whitespace();
+    let sizes = sizes.map(|size| size.parse::<u32>());
+    let sizes: Vec<u32> = sizes
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("SMP={}", config.smp))?;
     let mut items = Vec::new();
-    for size in or(&config.smp, "1 2 4 20").split_whitespace() {
-        let size: u32 = size
-            .parse()
-            .with_context(|| format!("SMP={}", config.smp))?;
-        for built in built {
-            let kernel = &built.kernel;
+    for built in built {
+        let kernel = &built.kernel;
+        for &size in &sizes {
             let unfit = unfit(config, kernel, size);
             let cases = if unfit.is_some() {
                 vec![""]
@@ -481,10 +484,15 @@ mod tests {
             built("d", ""),
         ];
         longest_first(&mut all).expect("numbers");
-        let order: Vec<_> = all
+        let config = Config {
+            smp: "1 4".into(),
+            ..Config::default()
+        };
+        let runs = plan(&config, &all).expect("sizes");
+        let runs = runs
             .iter()
-            .map(|built| built.elf.display().to_string())
-            .collect();
-        assert_eq!(order, ["c", "b", "a", "d"]);
+            .map(|item| format!("{}{}", item.built.elf.display(), item.size));
+        let order: Vec<_> = runs.collect();
+        assert_eq!(order, ["c1", "c4", "b1", "b4", "a1", "a4", "d1", "d4"]);
     }
 }
