@@ -121,7 +121,11 @@ impl World {
     /// Gives the stop up as `Job::give_up` does.
     fn give_up(&self, id: FlushId) {
         match self.stop.abort() {
-            None => (),
+            // It is too late: all have arrived.
+            None => {
+                let state = self.stop.state();
+                assert!(state != MultiStopState::Flush && state != MultiStopState::Prepare);
+            }
             Some(MultiStopState::Flush) => {
                 let leaving = self.stop.leaving_in_flush(self.flush.end(id));
                 self.leave_for(id, leaving);
