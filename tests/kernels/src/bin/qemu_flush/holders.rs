@@ -144,7 +144,7 @@ pub(crate) fn named(ktap: &mut Ktap) {
     );
     ktap.equal(
         "so is one that masks interrupts",
-        held_up(true, time::deadline(SHORT)),
+        held_up(true, time::deadline(10 * SHORT)),
         late_by(HeldBy::IrqsOff),
     );
     let called_then = CALLED.load(Ordering::Relaxed) - before;
