@@ -200,7 +200,8 @@ impl<P: LocalCpu> Slots<P> {
     /// Returns whether the startup of an INIT step that is installed stops the machine. The caller
     /// has the hotplug lock (`slots-change-at-rest`).
     pub(super) fn stop_the_machine(&self) -> bool {
-        let rows = Place::Init.rows();
+        // The search for them is long.
+        let rows = const { Place::Init.rows() };
         if self.stop_from(rows.start) >= rows.end {
             return false; // As nearly always.
         }
