@@ -30,7 +30,7 @@
 //! Only in the startup of an INIT step that says that it stops the machine
 //! ([`Callbacks::init`](crate::hotplug::Callbacks::init)). If such a step is installed, control
 //! releases CPUs one at a time, also those of a window that it releases together otherwise, and
-//! lends each the stop mutex until it is online ([`Loan`]).
+//! lends each the stop mutex until it is online ([`Loan`](crate::stop_machine::Loan)).
 //!
 //! # Why it ends
 //! - The participants are fixed: control holds the stop mutex, so no CPU leaves, and it has released
