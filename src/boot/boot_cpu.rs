@@ -14,16 +14,16 @@ use crate::device::IrqRoutes;
 use crate::dt::{DeviceTree, Text};
 use crate::hotplug::Hotplug;
 use crate::kernel::Areas;
-use crate::kernel::{InterruptCounts, Kernel, set_kernel};
+use crate::kernel::{Hw, InterruptCounts, Kernel, set_kernel};
 use crate::kernel::{console, exit, heap, panic, per_cpu, tracing, watchdog};
 use crate::memory::MAX_RANGES;
-use crate::platform::Trigger;
+use crate::platform::{Platform, Sgi, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::{StopMachine, StopMode};
 use crate::sync::atomic::AtomicU32;
-use crate::sync::{Once, SpinLock};
+use crate::sync::{Once, SleepCost, SpinLock, Wait};
 use crate::trace::Trace;
 
 /// Boots the machine. The entry's assembly calls it with the MMU off and everything masked,
@@ -67,6 +67,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         hotplug: Hotplug::new(cpus),
         trace: Trace::new(cpus),
         interrupts: InterruptCounts::new(cpus),
+        sleep_cost: SleepCost::new(),
         midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
         test_handler: Once::new(),
         test_last_act: Once::new(),
@@ -129,6 +130,12 @@ fn start_irq_chip(kernel: &Kernel, console_line: Option<(u32, Trigger)>) {
     if let Err(error) = chip.check_priorities() {
         missing!("interrupt controller: {error}");
     }
+    // Only the SGIs for wake and panic are on.
+    kernel.sleep_cost.learn::<Hw>(|| {
+        Hw::send_sgi_to(Sgi::Wake, CpuId::BOOT, CpuId::BOOT);
+        Hw::sleep();
+        let _woken = Hw::take_wake();
+    });
     if let Some((spi, trigger)) = console_line {
         chip.enable_spi(spi, trigger, CpuId::BOOT);
         kernel.irq_routes.lock_irqsave().add(spi, CpuId::BOOT);

@@ -3,7 +3,8 @@
 //! # Invariants
 //! - **nothing-before-verdict**: until SHOULD_ONLINE the AP touches its boot record,
 //!   its handshake and its wait point, the words that name the control CPU and say whether
-//!   control sleeps there, and the interrupt controller: no lock, no heap, no console, not
+//!   control sleeps there, those that say how long a wait spins, and the interrupt controller: no
+//!   lock, no heap, no console, not
 //!   its per-CPU area, nothing that a still point may change, because no still point waits
 //!   for it.
 //! - **short-locks-until-online**: from SHOULD_ONLINE to its online bit the AP takes no
@@ -23,10 +24,6 @@ use crate::hotplug::{Hotplug, HotplugHost, StepContext, SyncState, UP_TO_ONLINE}
 use crate::platform::Sgi;
 use crate::sync::atomic::Ordering;
 use crate::trace::Event;
-
-/// How many turns a CPU spins for its verdict before it sleeps: for as long as control, which
-/// polls for ALIVE, takes to come to it.
-const SPINS: u32 = 1000;
 
 impl<P: HotplugHost> Hotplug<P> {
     /// Says ALIVE, waits for the verdict, and goes online or turns itself off: what a
@@ -48,11 +45,11 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         self.tell_control(cpu);
         // (nothing-before-verdict)
-        let go_on = self
-            .cpus
-            .get(cpu)
-            .arrival
-            .wait_masked::<P, bool>(cpu.index(), SPINS, || handshake.verdict());
+        let go_on = self.cpus.get(cpu).arrival.wait_masked::<P, bool>(
+            cpu.index(),
+            &self.talk.verdict,
+            || handshake.verdict(),
+        );
         if !go_on {
             P::disable_cpu_interface(cpu);
             handshake.dead(SyncState::ShouldDie);

@@ -163,10 +163,7 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Waits until the last of `cpus` completes the batch, where [`Hotplug::walk_together`] has
     /// returned them, or control has counted and was not the last.
     pub(super) fn wait_for_all(&self, cpus: &CpuMask) {
-        if self.poll(Instant::FOREVER, || self.batch.done.try_wait()) {
-            return;
-        }
-        self.batch.done.wait_patiently(|| {
+        self.wait_walks(&self.batch.done, || {
             let busy = self.busy(cpus);
             if busy.is_empty() {
                 let waited = patience::<P>().as_secs();

@@ -144,7 +144,8 @@ impl<P: HotplugHost> Hotplug<P> {
                 return late_from;
             }
             let look_again = late_from.min(P::deadline(LOOK));
-            let moved = self.wait_event(look_again, || !awaited.iter().all(is_awaited));
+            let has_moved = || !awaited.iter().all(is_awaited);
+            let moved = self.wait_event(&self.talk.start, look_again, has_moved);
             if moved {
                 continue;
             }
@@ -179,7 +180,8 @@ impl<P: HotplugHost> Hotplug<P> {
         let deadline = until.min(self.arrival_deadline());
         loop {
             let look_again = deadline.min(P::deadline(LOOK));
-            if self.wait_event(look_again, || handshake.state() != SyncState::Kicked) {
+            let has_moved = || handshake.state() != SyncState::Kicked;
+            if self.wait_event(&self.talk.start, look_again, has_moved) {
                 return Ok(());
             }
             if let Some(reason) = self.refusal(cpu) {
@@ -229,7 +231,7 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         // From here nothing can fail, so control doesn't give up.
         let are_online = || cpus.clone().all(|cpu| P::masks().is_online(cpu));
-        while !self.wait_event(late_at::<P>(), are_online) {
+        while !self.wait_event(&self.talk.start, late_at::<P>(), are_online) {
             self.warn_of_late(cpus.clone());
         }
     }

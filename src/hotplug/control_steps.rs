@@ -29,16 +29,6 @@ pub(super) const LOOK: Duration = Duration::from_millis(10);
 /// Turns that control spins before it sleeps between two questions to firmware, which is not
 /// quick to answer.
 const SPINS: u32 = 8;
-/// How long control polls for what another CPU does before it sleeps: what a CPU takes from
-/// CPU_ON until ALIVE, and three times what a host takes to wake a virtual CPU.
-const POLL: Duration = Duration::from_micros(200);
-/// Turns between two looks at the time while control polls. Under QEMU a look takes the lock of
-/// all devices, which the CPU that is awaited needs to set up its interrupt controller.
-const TURNS: u32 = 100;
-/// Turns between two looks whether another thread waits for control's CPU: a look takes the lock
-/// of the run queue.
-const AWAITED_TURNS: u32 = 10;
-
 /// How long control waits for what another CPU or firmware does, in nanoseconds.
 /// Relaxed: they order nothing.
 pub(super) struct Limits {
@@ -200,9 +190,8 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Waits until `cpu` has said DEAD; returns whether it has by `until`.
     pub(super) fn says_dead(&self, cpu: CpuId, until: Instant) -> bool {
         let handshake = self.handshake(cpu);
-        // At once: all CPUs have just left a still point and want to run, and the host may have
-        // fewer than they are.
-        self.sleep_until_event(until, || handshake.state() == SyncState::Dead)
+        let is_dead = || handshake.state() == SyncState::Dead;
+        self.wait_event(&self.talk.dead, until, is_dead)
     }
 
     /// Waits until `cpu` has said DEAD, by `dead_by`, and firmware OFF, by `off_by` or within
@@ -265,7 +254,8 @@ impl<P: HotplugHost> Hotplug<P> {
         let handshake = self.handshake(cpu);
         loop {
             let look_again = limit.min(P::deadline(LOOK));
-            if self.wait_event(look_again, || handshake.state() == SyncState::Dead) {
+            let is_dead = || handshake.state() == SyncState::Dead;
+            if self.wait_event(&self.talk.dead, look_again, is_dead) {
                 return self.wait_end(cpu, limit, None);
             }
             if self.refusal(cpu).is_some() {
@@ -328,56 +318,6 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Returns the life for which `cpu` was last started.
     pub(super) fn life(&self, cpu: CpuId) -> Life {
         Life::from_number(self.cpus.get(cpu).life.load(Ordering::Relaxed))
-    }
-
-    /// Waits until `check_fn` returns true, at most until `at`; returns its last answer.
-    /// Polls for a moment, then sleeps until the event SGI. `check_fn` looks at what a CPU that
-    /// comes or goes stores before it tells control ([`Hotplug::tell_control`]), with Acquire.
-    pub(super) fn wait_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
-        self.poll(at, &check_fn) || self.sleep_until_event(at, check_fn)
-    }
-
-    /// Does as [`Hotplug::wait_event`], and sleeps at once.
-    fn sleep_until_event(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
-        let me = P::this_cpu();
-        let event = self.events.get(me);
-        // (`sleeper-or-state` of [`WaitPoint`](crate::sync::WaitPoint))
-        self.asleep.begin_sleep(me.index());
-        let is_so = loop {
-            if check_fn() {
-                break true;
-            }
-            if !event.wait_until(at) {
-                break check_fn();
-            }
-        };
-        self.asleep.end_sleep(me.index());
-        is_so
-    }
-
-    /// Calls `check_fn` until it returns true, for a moment; returns its last answer. The moment is
-    /// over early if another thread is ready on this CPU, and at `at`.
-    ///
-    /// # Context
-    /// Thread, preemption on. The CPU isn't idle for a grace period meanwhile.
-    pub(super) fn poll(&self, at: Instant, check_fn: impl Fn() -> bool) -> bool {
-        let mut until = None;
-        loop {
-            for turn in 0..TURNS {
-                if check_fn() {
-                    return true;
-                }
-                // With a window of CPUs a turn is long, and a thread that waits may be urgent.
-                if turn % AWAITED_TURNS == 0 && P::sched().is_awaited() {
-                    return false;
-                }
-                P::relax();
-            }
-            let until = *until.get_or_insert_with(|| at.min(P::deadline(POLL)));
-            if P::now() >= until {
-                return false;
-            }
-        }
     }
 
     /// Polls firmware until it says OFF; returns whether it did in time: by `off_by`, or within

@@ -7,6 +7,7 @@ use crate::hotplug::batch::BatchWait;
 use crate::hotplug::control_steps::Limits;
 use crate::hotplug::cpuhp::Command;
 use crate::hotplug::services::Services;
+use crate::hotplug::talk::Talk;
 use crate::hotplug::{
     ALL_UP, CpuhpState, FailError, Handshake, HotplugHost, Life, Parallel, Quarantine, SlotRows,
     Slots, Step, StepContext, StepName, Walker,
@@ -38,6 +39,8 @@ pub struct Hotplug<P: HotplugHost> {
     pub(super) limits: Limits,
     /// How many guards disable hotplug: see [`freeze`](crate::hotplug).
     pub(super) disabled: AtomicU32,
+    /// How long control and a CPU wait for each other before they sleep.
+    pub(super) talk: Talk,
     /// How several CPUs come up: [`Parallel`], as a number. Relaxed: it orders nothing.
     pub(super) parallel: AtomicU8,
     /// Whether the stop of a way down flushes preempted threads. Relaxed: it orders nothing.
@@ -88,6 +91,7 @@ impl<P: HotplugHost> Hotplug<P> {
             asleep: WaitPoint::new(),
             services: Services::new(cpus),
             limits: Limits::new::<P>(),
+            talk: Talk::new(),
             disabled: AtomicU32::new(0),
             parallel: AtomicU8::new(Parallel::default() as u8),
             down_flushes: AtomicBool::new(false),

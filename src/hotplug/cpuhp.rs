@@ -190,10 +190,11 @@ impl<P: HotplugHost> Command<P> {
     fn have(&self, cpu: CpuId, direction: Direction, wanted: Wanted) -> Result<(), WalkError> {
         self.post(cpu, direction, wanted, Instant(0));
         let done = self.done(direction);
-        // On the way down the thread waits for a grace period, which control would hold up.
-        let polls = direction == Direction::Up;
-        if !(polls && P::hotplug().poll(Instant::FOREVER, || done.try_wait())) {
-            done.wait_patiently(|| self.warn_of_late(cpu));
+        let late = || self.warn_of_late(cpu);
+        match direction {
+            Direction::Up => P::hotplug().wait_walks(done, late),
+            // The thread waits for a grace period, which control would hold up if it polled.
+            Direction::Down => done.wait_patiently(late),
         }
         self.result()
     }

@@ -108,6 +108,7 @@ mod services;
 mod slots;
 mod step;
 mod table;
+mod talk;
 mod target;
 mod verdict;
 mod walk;

@@ -54,6 +54,31 @@ extern "C" fn stillpoint_irq() {
     lockdep::set_in_irq(false);
 }
 
+/// Handles the SGIs that other CPUs have posted to this one while it was idle, a bit of `posted`
+/// for each: as if it had taken each as an interrupt.
+///
+/// # Context
+/// The idle thread, IRQs masked: nothing is interrupted.
+pub(super) fn handle_posted(mut posted: u32) {
+    #[cfg(debug_assertions)]
+    lockdep::set_in_irq(true);
+    let kernel = kernel();
+    let before = Hw::preempt_count();
+    while let Some(number) = posted.checked_ilog2() {
+        posted ^= 1 << number;
+        let sgi = Sgi::ALL[number as usize];
+        handle_sgi(kernel, sgi);
+        if sgi == Sgi::Panic {
+            panic::interrupt();
+        }
+        if Hw::preempt_count() != before {
+            count_changed(kernel, Irq::Sgi(sgi), before);
+        }
+    }
+    #[cfg(debug_assertions)]
+    lockdep::set_in_irq(false);
+}
+
 /// Panics because the handler of `irq` has changed the preempt count, which was `before`.
 #[cold]
 fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {

@@ -36,7 +36,7 @@ use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::StopMachine;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Once, SpinLock};
+use crate::sync::{Once, SleepCost, SpinLock};
 use crate::trace::Trace;
 
 pub(crate) use areas::Areas;
@@ -80,6 +80,8 @@ pub struct Kernel {
     pub trace: Trace,
     /// How many interrupts each CPU has taken.
     pub interrupts: InterruptCounts,
+    /// What a sleep costs on this machine.
+    pub sleep_cost: SleepCost,
     /// Each CPU's affinity, indexed by CPU number.
     pub mpidrs: Vec<Mpidr>,
     /// Each CPU's MIDR_EL1, which the CPU has read itself; 0 before it first ran. Relaxed: it
@@ -115,7 +117,7 @@ pub struct Kernel {
     pub(crate) areas: Areas,
 }
 
-/// How often each CPU has taken each SGI, its timer interrupt, and the console's.
+/// How often each CPU has taken each SGI, whether it was sent or posted, its timer interrupt, and the console's.
 pub struct InterruptCounts {
     /// One count for each SGI, by its number, then the timer's and the console's. Relaxed:
     /// counters, which order nothing.

@@ -150,6 +150,13 @@ pub trait Platform: Wait + Sized + Send + Sync {
     /// [`IrqChip::send_sgi_to`]).
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId);
 
+    /// Handles the SGIs that other CPUs have posted to this one instead of sending them, a bit of
+    /// `posted` for each number: see [`Posted`](crate::sync::Posted).
+    ///
+    /// # Context
+    /// The idle thread, IRQs masked since it has found them.
+    fn handle_posted(_posted: u32) {}
+
     /// Sets whether this CPU has `work` to do at its next preemption point. While it has none,
     /// [`crate::sync::LocalCpu::preempt_point`] is only a load and a test.
     ///

@@ -65,8 +65,8 @@ mod sequence;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{PreemptWork, Sgi};
 use crate::sched::SchedHost;
-use crate::sync::IrqGuard;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{IrqGuard, Posted};
 use crate::time::Instant;
 
 pub use callback::{Head, Node, node};
@@ -108,11 +108,18 @@ struct Counts {
     idle: AtomicU64,
 }
 
+/// What a CPU writes while it is idle, and its wakers read: in one cache line.
+#[derive(Debug, Default)]
+struct IdleCpu {
+    quiet: Quiet,
+    posted: Posted,
+}
+
 /// Grace periods, and the threads that wait for them.
 pub struct GracePeriods<P: SchedHost> {
     rounds: Rounds<P>,
     pending: Pending,
-    quiet: PerCpu<Quiet>,
+    idle: PerCpu<IdleCpu>,
     counts: Counts,
     deferred: Deferred<P>,
     task_rounds: Rounds<P>,
@@ -124,7 +131,7 @@ impl<P: SchedHost> GracePeriods<P> {
         GracePeriods {
             rounds: Rounds::new(),
             pending: Pending::new(),
-            quiet: PerCpu::new(cpus, |_| Quiet::new()),
+            idle: PerCpu::new(cpus, |_| IdleCpu::default()),
             counts: Counts::default(),
             deferred: Deferred::new(cpus),
             task_rounds: Rounds::new(),
@@ -169,22 +176,33 @@ impl<P: SchedHost> GracePeriods<P> {
         self.rounds.wake_after_still_point();
     }
 
-    /// Sleeps until an interrupt is pending. Meanwhile no grace period waits for this
-    /// CPU.
+    /// Sleeps until an interrupt is pending or was posted, and handles those that were posted.
+    /// While it sleeps no grace period waits for this CPU.
     ///
     /// # Context
     /// The idle thread, IRQs masked.
     pub fn idle(&self) {
-        let quiet = self.quiet.get(P::this_cpu());
-        quiet.begin();
-        P::sleep();
-        quiet.end();
+        let idle = self.idle.get(P::this_cpu());
+        idle.quiet.begin();
+        let posted = idle.posted.sleep::<P>();
+        idle.quiet.end();
+        if posted != 0 {
+            P::handle_posted(posted);
+        }
+    }
+
+    /// Posts `sgi` to `cpu`, if that is idle and polls; returns whether it has. If not, `sgi` must
+    /// be sent.
+    #[inline]
+    #[must_use]
+    pub fn post(&self, sgi: Sgi, cpu: CpuId) -> bool {
+        self.idle.get(cpu).posted.post(sgi.number())
     }
 
     /// Returns whether `cpu` slept a moment ago because it had no work.
     #[inline]
     pub fn is_idle(&self, cpu: CpuId) -> bool {
-        self.quiet.get(cpu).is_quiet()
+        self.idle.get(cpu).quiet.is_quiet()
     }
 
     /// Waits until every CPU has left the read-side section that it may be in now. Each
@@ -244,7 +262,7 @@ impl<P: SchedHost> GracePeriods<P> {
         let me = P::this_cpu(); // (begun-in-a-thread)
         let (mut busy, mut asked, mut idle) = (CpuMask::EMPTY, 0, 0);
         for cpu in self.pending.watched().iter().filter(|cpu| *cpu != me) {
-            if self.quiet.get(cpu).is_quiet() {
+            if self.idle.get(cpu).quiet.is_quiet() {
                 idle += 1;
             } else {
                 busy.insert(cpu);

@@ -18,7 +18,8 @@
 //! - **leader-sees-sections**: a leader that reads `quiet = 1` sees all that the CPU's
 //!   earlier sections did (Release, Acquire).
 //! - **quiet-only-sleeps**: between [`Quiet::begin`] and [`Quiet::end`] the CPU only
-//!   sleeps: no handler runs, because IRQs stay masked until `end`.
+//!   sleeps, or polls its own word for a moment: no handler runs, because IRQs stay masked until
+//!   `end`.
 //!
 //! `tests/loom_rcu.rs` model-checks this file.
 

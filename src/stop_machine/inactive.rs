@@ -212,7 +212,7 @@ impl<P: StopHost> StopMachine<P> {
             name,
             end: End::Caller(here),
             caller_name: me.name(),
-            spins: self.spins_of(count),
+            spins: self.spins.of(count),
             late_at: late,
             patience: late.ticks_since(called),
             told: AtomicU32::new(0),
@@ -247,7 +247,7 @@ impl<P: StopHost> Job<'_, P> {
         self.queue_on(online, &work);
         machine.point.wait_masked_until_late::<P, ()>(
             here.index(),
-            self.spins,
+            &self.spins.arrival,
             || self.stop.is_in(MultiStopState::DisableIrq).then_some(()),
             |woken| watch.look(woken),
         );
@@ -256,7 +256,7 @@ impl<P: StopHost> Job<'_, P> {
         self.finish();
         machine
             .left
-            .wait_masked::<P, ()>(here.index(), self.spins, || {
+            .wait_masked::<P, ()>(here.index(), &self.spins.end, || {
                 self.stop.is_over().then_some(())
             });
         P::set_priority_mask_closed(false);

@@ -8,9 +8,10 @@ use crate::sched::{self, ThreadName};
 use crate::smp::call::{Calls, Inside};
 use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::late::LateWatch;
+use crate::stop_machine::spins::StateSpins;
 use crate::stop_machine::{Acked, MultiStop, MultiStopState, StopHost, StopMachine, Work};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{AtomicBits, IrqGuard};
+use crate::sync::{AtomicBits, IrqGuard, SpinBudget};
 use crate::time::Instant;
 use crate::trace::Event;
 
@@ -34,8 +35,8 @@ pub(super) struct Job<'a, P: StopHost> {
     /// How the caller waits for the end.
     pub(super) end: End<'a, P>,
     pub(super) caller_name: &'a ThreadName,
-    /// How many turns a CPU spins before it sleeps.
-    pub(super) spins: u32,
+    /// How long a CPU spins before it sleeps.
+    pub(super) spins: &'a StateSpins,
     /// When a participant that looks names the CPUs that have not arrived.
     pub(super) late_at: Instant,
     /// How long the still point may take before it is called late, in ticks.
@@ -99,7 +100,7 @@ impl<P: StopHost> Job<'_, P> {
     fn wait_for_all(&self, cpu: CpuId) -> bool {
         self.machine
             .point
-            .wait_open::<P, bool>(cpu.index(), self.spins, || self.leaves_prepare())
+            .wait_open::<P, bool>(cpu.index(), &self.spins.arrival, || self.leaves_prepare())
     }
 
     /// Does as [`Job::wait_for_all`], and looks at the time meanwhile, to name those that don't
@@ -115,17 +116,17 @@ impl<P: StopHost> Job<'_, P> {
         }
         let watch = P::sched().watch(cpu);
         let mut late_at = self.late_at;
-        let goes_on = self
-            .machine
-            .point
-            .wait_open::<P, bool>(cpu.index(), self.spins, || {
-                // Every interrupt that ends the sleep leads here.
-                if P::now() >= late_at {
-                    late_at = sched::late_at::<P>();
-                    self.tell_late_once(P::stop_is_late);
-                }
-                self.leaves_prepare()
-            });
+        let goes_on =
+            self.machine
+                .point
+                .wait_open::<P, bool>(cpu.index(), &self.spins.arrival, || {
+                    // Every interrupt that ends the sleep leads here.
+                    if P::now() >= late_at {
+                        late_at = sched::late_at::<P>();
+                        self.tell_late_once(P::stop_is_late);
+                    }
+                    self.leaves_prepare()
+                });
         drop(watch);
         goes_on
     }
@@ -224,24 +225,24 @@ impl<P: StopHost> Job<'_, P> {
         let stopper = machine.stoppers.get(cpu);
         stopper.set_still(true);
         self.ack(MultiStopState::DisableIrq);
-        let mut reached = |state: MultiStopState| {
+        let mut reached = |state: MultiStopState, spins: &SpinBudget| {
             machine.point.wait_masked_until_late::<P, ()>(
                 cpu.index(),
-                self.spins,
+                spins,
                 || self.stop.is_in(state).then_some(()),
                 |woken| watch.look(woken),
             );
         };
         if self.runners.contains(cpu) {
             // Its own acknowledgement is still missing, so this state stays until it is seen.
-            reached(MultiStopState::Run);
+            reached(MultiStopState::Run, &self.spins.run);
             self.fn_began.store(P::now().0, Ordering::Relaxed);
             self.calls
                 .run_inside(cpu, Inside::Stop, || (self.call_fn)(cpu));
             self.fn_ended.store(P::now().0, Ordering::Relaxed);
             self.ack(MultiStopState::Run);
         }
-        reached(MultiStopState::Exit);
+        reached(MultiStopState::Exit, &self.spins.exit);
         if let Some(release_fn) = self.release_fn {
             self.calls.run_inside(cpu, Inside::Stop, || release_fn(cpu));
         }

@@ -73,6 +73,7 @@ mod queueing;
 mod report;
 mod request;
 mod single;
+mod spins;
 mod stop;
 mod stopper;
 mod walk;

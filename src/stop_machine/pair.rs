@@ -58,7 +58,7 @@ impl<P: StopHost> StopMachine<P> {
             name,
             end: End::Pair(&end),
             caller_name: me.name(),
-            spins: self.spins_of(2),
+            spins: self.spins.of(2),
             late_at: late,
             patience: late.ticks_since(called),
             told: AtomicU32::new(0),

@@ -13,7 +13,7 @@ use crate::stop_machine::stopper::StopperNode;
 use crate::stop_machine::walk::as_u32;
 use crate::stop_machine::{StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{PreemptGuard, might_sleep_in};
+use crate::sync::{PreemptGuard, Spins, might_sleep_in};
 
 /// A call of [`StopMachine::stop_one_cpu`], in its caller's frame.
 struct OneCall<P: StopHost, F, R> {
@@ -176,14 +176,20 @@ impl<P: StopHost> StopMachine<P> {
         if !self.queue_one(cpu, unsafe { lent(&node) }) {
             return Err(StopError::NotOnline(cpu));
         }
-        // That CPU is on its way: for a few turns this is cheaper than to sleep and be woken.
-        let mut turns = self.spins_of(2);
+        // That CPU is on its way: for some turns this is cheaper than to sleep and be woken.
+        let spins = self.spins.of_one();
+        let mut turns = spins.turns();
         while turns > 0 && !call.has_run.load(Ordering::Relaxed) {
             P::relax();
             turns -= 1;
         }
-        call.done
-            .wait_patiently(|| P::works_are_late(&CpuMask::of(cpu)));
+        let late = || P::works_are_late(&CpuMask::of(cpu));
+        let wait = || call.done.wait_patiently(late);
+        if turns > 0 {
+            wait();
+        } else {
+            Spins::Spent(spins).sleep::<P, ()>(wait);
+        }
         Ok(call.cell.take())
     }
 

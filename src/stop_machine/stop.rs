@@ -7,6 +7,7 @@ use crate::sched::lock::{Mutex, MutexGuard};
 use crate::sched::{Service, ThreadName};
 use crate::smp::call::CallHost;
 use crate::stop_machine::current::Current;
+use crate::stop_machine::spins::StopSpins;
 use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{CpuStopTimes, LateStop, Loan, Stopper};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,8 +65,8 @@ pub struct StopMachine<P: StopHost> {
     pub(super) times: CpuStopTimes,
     /// How many stops there have been. Relaxed: a counter on which no code synchronises.
     pub(super) stops: AtomicU64,
-    /// How many turns a waiting CPU spins, where a test has set it.
-    pub(super) spins: SpinLock<Option<u32>, P>,
+    /// How long a waiting CPU spins before it sleeps.
+    pub(super) spins: StopSpins,
 }
 
 impl<P: StopHost> StopMachine<P> {
@@ -82,7 +83,7 @@ impl<P: StopHost> StopMachine<P> {
             left: WaitPoint::new(),
             times: CpuStopTimes::new(cpus),
             stops: AtomicU64::new(0),
-            spins: SpinLock::new(None),
+            spins: StopSpins::new(),
         }
     }
 
@@ -134,9 +135,9 @@ impl<P: StopHost> StopMachine<P> {
     }
 
     /// Sets how many turns a CPU spins before it sleeps (`u32::MAX`: it never does), from
-    /// the next stop on. `None` restores the default.
+    /// the next stop on. With `None` it is what earlier stops have taught.
     pub fn set_spins(&self, spins: Option<u32>) {
-        *self.spins.lock() = spins;
+        self.spins.set(spins);
     }
 
     /// Returns the service of the stoppers' threads, which park by themselves: the still point

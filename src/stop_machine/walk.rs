@@ -14,15 +14,6 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, might_sleep_in};
 use crate::time::Instant;
 
-/// Turns that a CPU spins before it sleeps in a wait of a stop, by `make bench`: a
-/// turn costs a virtual CPU a microsecond that its host could give to the one it
-/// waits for. A test may set another.
-const SPINS: u32 = 6;
-
-/// The same in a stop of two CPUs: the other one is all there is to wait for, and
-/// is on its way.
-const SPINS_OF_TWO: u32 = 100;
-
 impl<P: StopHost> StopMachine<P> {
     /// Stops all online CPUs and runs `call_fn` on one of them while nothing moves: on this CPU,
     /// or on that of the request.
@@ -191,7 +182,7 @@ impl<P: StopHost> StopMachine<P> {
             name,
             end: flush.as_ref().map_or(End::Caller(caller), End::Flushed),
             caller_name: me.name(),
-            spins: self.spins_of(count),
+            spins: self.spins.of(count),
             late_at: late,
             patience: late.ticks_since(called),
             told: AtomicU32::new(0),
@@ -233,27 +224,22 @@ impl<P: StopHost> StopMachine<P> {
         })
     }
 
-    /// Returns how many turns a CPU spins before it sleeps in a stop of `count` CPUs.
-    pub(super) fn spins_of(&self, count: usize) -> u32 {
-        let set = *self.spins.lock();
-        set.unwrap_or(if count == 2 { SPINS_OF_TWO } else { SPINS })
-    }
-
     /// Waits until all have left. This CPU's own stopper has, so fn is over, however long it took.
     fn wait_for_end(&self, job: &Job<'_, P>, caller: CpuId) {
         let mut late = late_at::<P>();
         // Its interrupt ends the sleep, so that this thread looks at the time.
         let watch = P::sched().watch(caller);
-        self.left.wait_open::<P, ()>(caller.index(), job.spins, || {
-            if job.stop.is_over() {
-                return Some(());
-            }
-            if P::now() >= late {
-                late = Instant::FOREVER;
-                job.tell_late(P::stop_is_late);
-            }
-            None
-        });
+        self.left
+            .wait_open::<P, ()>(caller.index(), &job.spins.end, || {
+                if job.stop.is_over() {
+                    return Some(());
+                }
+                if P::now() >= late {
+                    late = Instant::FOREVER;
+                    job.tell_late(P::stop_is_late);
+                }
+                None
+            });
         drop(watch);
     }
 }

@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 use core::num::NonZeroUsize;
 
 use crate::config::MASK_WORDS;
+use crate::sync::SleepCost;
 #[cfg(all(debug_assertions, not(loom)))]
 use crate::sync::lockdep::{Manner, Place};
 
@@ -166,6 +167,24 @@ pub trait Wait: LocalCpu {
 
     /// Sends the wake SGI to each CPU in `cpus`: `DSB ISHST`, SGI, `ISB`.
     fn send_wake(cpus: &[u64; MASK_WORDS]);
+
+    /// Returns whether an interrupt is pending on this CPU that the priority mask lets through,
+    /// whether IRQs are masked or not.
+    fn interrupt_is_pending() -> bool {
+        false
+    }
+
+    /// Returns the time of the counter that all CPUs share, in ticks. It is what a wait learns
+    /// from: see [`Wait::sleep_cost`].
+    fn ticks() -> u64 {
+        0
+    }
+
+    /// Returns what a sleep costs on this machine; `None` on a machine of a test, whose waits
+    /// learn nothing.
+    fn sleep_cost() -> Option<&'static SleepCost> {
+        None
+    }
 }
 
 /// A guard that keeps its thread on its CPU: while one lives, "this CPU" is always the

@@ -23,6 +23,7 @@ macro_rules! const_unless_loom {
 }
 pub(crate) use const_unless_loom;
 
+mod adaptive;
 mod bits;
 #[cfg(all(debug_assertions, not(loom)))]
 mod held_cell;
@@ -36,6 +37,7 @@ pub(crate) mod lockdep;
 mod lockdep_key;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod nowhere;
+mod posted;
 mod running;
 #[cfg(not(loom))]
 mod spin_cell;
@@ -47,10 +49,12 @@ pub use bits::Bits;
 pub use local_cpu::{IrqGuard, PreemptGuard};
 pub use spin_lock::{SpinLock, SpinLockGuard};
 
+internal!(adaptive::{SleepCost, SpinBudget, Spins});
 internal!(bits::AtomicBits);
 internal!(local_cpu::{LocalCpu, IrqFlags, PinnedCpu, Wait, Woken, assert_may_schedule});
 #[cfg(all(debug_assertions, not(loom)))]
 internal!(held_cell::HeldCell);
+internal!(posted::Posted);
 internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
 internal!(lockdep_key::{LockHeld, LockKey, might_sleep, might_sleep_in});

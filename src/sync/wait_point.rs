@@ -1,7 +1,8 @@
 //! Waiting for another CPU without burning a host's time slice.
 //!
 //! More virtual CPUs than host cores is a guest's normal life, and there a spin
-//! costs tens of milliseconds. A waiter spins for a bounded number of turns and
+//! costs tens of milliseconds. A waiter spins for a bounded number of turns, as many as have
+//! been worth it lately ([`Spins`]), and
 //! then sleeps in WFI until the publisher sends it the wake SGI.
 //!
 //! ```text
@@ -33,7 +34,7 @@
 
 use crate::config::MASK_WORDS;
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{AtomicBits, Bits, IrqGuard, Wait, Woken};
+use crate::sync::{AtomicBits, Bits, IrqGuard, Spins, Wait, Woken};
 
 /// A place where CPUs wait for a state to be published.
 #[derive(Debug, Default)]
@@ -114,7 +115,7 @@ impl WaitPoint {
     }
 
     /// Waits until `check_fn` returns something; it must load with Acquire.
-    /// Spins `spins` turns before it sleeps.
+    /// Spins as `spins` says before it sleeps.
     ///
     /// # Context
     /// IRQs masked, priority mask closed to all but what is urgent, no interrupt
@@ -125,10 +126,10 @@ impl WaitPoint {
     ///
     /// # Panics
     /// If another waiter of this CPU sleeps here (one-sleeper-per-cpu).
-    pub fn wait_masked<W: Wait, T>(
+    pub fn wait_masked<'s, W: Wait, T>(
         &self,
         cpu: usize,
-        spins: u32,
+        spins: impl Into<Spins<'s>>,
         check_fn: impl FnMut() -> Option<T>,
     ) -> T {
         self.wait_masked_until_late::<W, T>(cpu, spins, check_fn, |_| {})
@@ -142,26 +143,29 @@ impl WaitPoint {
     ///
     /// # Panics
     /// As [`WaitPoint::wait_masked`].
-    pub fn wait_masked_until_late<W: Wait, T>(
+    pub fn wait_masked_until_late<'s, W: Wait, T>(
         &self,
         cpu: usize,
-        spins: u32,
+        spins: impl Into<Spins<'s>>,
         mut check_fn: impl FnMut() -> Option<T>,
         mut woken_fn: impl FnMut(Woken),
     ) -> T {
-        if let Some(value) = spin::<W, T>(spins, &mut check_fn) {
+        let spins = spins.into();
+        if let Some(value) = spin::<W, T>(spins.turns(), &mut check_fn) {
             return value;
         }
-        self.begin_sleep(cpu);
-        let value = loop {
-            if let Some(value) = check_fn() {
-                break value;
-            }
-            W::sleep();
-            woken_fn(W::take_wake()); // Before the next look (consume-then-check).
-        };
-        self.end_sleep(cpu);
-        value
+        spins.sleep::<W, T>(|| {
+            self.begin_sleep(cpu);
+            let value = loop {
+                if let Some(value) = check_fn() {
+                    break value;
+                }
+                W::sleep();
+                woken_fn(W::take_wake()); // Before the next look (consume-then-check).
+            };
+            self.end_sleep(cpu);
+            value
+        })
     }
 
     /// As [`WaitPoint::wait_masked`], with interrupts served while it waits:
@@ -175,27 +179,30 @@ impl WaitPoint {
     ///
     /// # Panics
     /// If another waiter of this CPU sleeps here (one-sleeper-per-cpu).
-    pub fn wait_open<W: Wait, T>(
+    pub fn wait_open<'s, W: Wait, T>(
         &self,
         cpu: usize,
-        spins: u32,
+        spins: impl Into<Spins<'s>>,
         mut check_fn: impl FnMut() -> Option<T>,
     ) -> T {
-        if let Some(value) = spin::<W, T>(spins, &mut check_fn) {
+        let spins = spins.into();
+        if let Some(value) = spin::<W, T>(spins.turns(), &mut check_fn) {
             return value;
         }
-        self.begin_sleep(cpu);
-        let value = loop {
-            let masked = IrqGuard::<W>::new();
-            if let Some(value) = check_fn() {
-                break value;
-            }
-            W::sleep();
-            drop(masked);
-            W::serve_interrupts(); // The handlers consume the wake SGI (consume-then-check).
-        };
-        self.end_sleep(cpu);
-        value
+        spins.sleep::<W, T>(|| {
+            self.begin_sleep(cpu);
+            let value = loop {
+                let masked = IrqGuard::<W>::new();
+                if let Some(value) = check_fn() {
+                    break value;
+                }
+                W::sleep();
+                drop(masked);
+                W::serve_interrupts(); // The handlers consume the wake SGI (consume-then-check).
+            };
+            self.end_sleep(cpu);
+            value
+        })
     }
 }
 

@@ -73,6 +73,10 @@ impl Wait for Cpu {
         let _woken = Self::take_wake();
     }
 
+    fn interrupt_is_pending() -> bool {
+        WAKE.0.lock().expect("never poisoned")[Self::this()]
+    }
+
     fn send_wake(cpus: &[u64; MASK_WORDS]) {
         let mut pending = WAKE.0.lock().expect("never poisoned");
         for cpu in 0..CPUS {

@@ -16,7 +16,7 @@ use core::arch::asm;
 
 use crate::sync::IrqFlags;
 
-/// `DAIF.I`.
+/// `DAIF.I`, and `ISR_EL1.I`.
 const IRQ_MASKED: u64 = 1 << 7;
 
 /// Masks interrupts and returns the mask from before.
@@ -57,6 +57,18 @@ pub unsafe fn irq_enable() {
     // SAFETY: handlers keep every register of the code that they interrupt. The caller
     // promises that there are handlers.
     unsafe { asm!("msr daifclr, #7", options(nostack, preserves_flags)) }
+}
+
+/// Returns whether an IRQ is pending on this CPU, masked by [`irq_save`] or not: `ISR_EL1.I`. An
+/// interrupt that the priority mask of the interrupt controller holds back isn't.
+#[inline]
+pub fn is_pending() -> bool {
+    let pending: u64;
+    // SAFETY: Reads a register.
+    unsafe {
+        asm!("mrs {pending}, isr_el1", pending = out(reg) pending, options(nostack, preserves_flags))
+    }
+    pending & IRQ_MASKED != 0
 }
 
 /// Returns whether this CPU takes IRQs now.

@@ -15,14 +15,14 @@ use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
 use crate::kernel::static_key::static_branch_unlikely;
 use crate::kernel::tracing::TRACING;
-use crate::kernel::{console, panic, watchdog};
+use crate::kernel::{console, interrupts, panic, watchdog};
 use crate::kernel::{kernel, try_kernel};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, late_at, patience};
 use crate::smp::call::{CallHost, Calls, Inside};
 use crate::stop_machine::{LateCpu, LateStop, StopHost, StopMachine};
-use crate::sync::{IrqFlags, IrqGuard, LocalCpu, Wait, Woken};
+use crate::sync::{IrqFlags, IrqGuard, LocalCpu, SleepCost, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
 
@@ -212,7 +212,23 @@ impl Wait for Hw {
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {
+        kernel().sleep_cost.note_sent(Self::ticks());
         Self::send_sgi(Sgi::Wake, &CpuMask::from_bits(*cpus));
+    }
+
+    #[inline]
+    fn interrupt_is_pending() -> bool {
+        irq::is_pending()
+    }
+
+    #[inline]
+    fn ticks() -> u64 {
+        timer::now().0
+    }
+
+    #[inline]
+    fn sleep_cost() -> Option<&'static SleepCost> {
+        try_kernel().map(|kernel| &kernel.sleep_cost)
     }
 }
 
@@ -275,7 +291,14 @@ impl Platform for Hw {
     }
 
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {
-        kernel().irq_chip.send_sgi_to(sgi.number(), me, target);
+        let kernel = kernel();
+        if !kernel.grace_periods.post(sgi, target) {
+            kernel.irq_chip.send_sgi_to(sgi.number(), me, target);
+        }
+    }
+
+    fn handle_posted(posted: u32) {
+        interrupts::handle_posted(posted);
     }
 
     #[inline]

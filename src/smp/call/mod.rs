@@ -62,11 +62,8 @@ use crate::platform::{PreemptWork, Sgi};
 use crate::sched::SchedHost;
 use crate::sched::{late_at, patience};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{CallName, IrqGuard, Once, PreemptGuard, Running, WaitPoint};
+use crate::sync::{CallName, IrqGuard, Once, PreemptGuard, Running, SpinBudget, Spins, WaitPoint};
 use crate::time::Instant;
-
-/// Number of turns that a sender spins before it sleeps, found by `make bench`.
-const SPINS: u32 = 100;
 
 /// What cross calls need from the layers above.
 pub trait CallHost: SchedHost {
@@ -98,6 +95,9 @@ pub struct Calls<P: CallHost> {
     words: usize,
     /// The wait point at which senders sleep until the answer.
     point: WaitPoint,
+    /// How long a sender spins before that, for the answer of one CPU and of many.
+    to_one: SpinBudget,
+    to_many: SpinBudget,
     _platform: PhantomData<fn() -> P>,
 }
 
@@ -127,6 +127,8 @@ impl<P: CallHost> Calls<P> {
             }),
             words: cpus.div_ceil(64),
             point: WaitPoint::new(),
+            to_one: SpinBudget::of_pair(),
+            to_many: SpinBudget::new(),
             _platform: PhantomData,
         }
     }
@@ -243,7 +245,8 @@ impl<P: CallHost> Calls<P> {
         if was_empty || masked {
             P::send_sgi_to(Sgi::Call, me, cpu);
         }
-        self.wait(me, || call.is_answered(), || CpuMask::of(cpu));
+        let answered = || call.is_answered();
+        self.wait(me, &self.to_one, answered, || CpuMask::of(cpu));
         Ok(call.into_value())
     }
 
@@ -326,7 +329,8 @@ impl<P: CallHost> Calls<P> {
             let batch = ManyCall::new(me, many, &call_fn);
             self.send_batch(&called, nodes, &batch);
             call_here();
-            self.wait(me, || batch.is_over(), || nodes.missing_racy());
+            let is_over = || batch.is_over();
+            self.wait(me, &self.to_many, is_over, || nodes.missing_racy());
             own.calls_many.store(false, Ordering::Relaxed);
         } else {
             // This CPU is inside another call of many, which uses the nodes.
@@ -381,29 +385,42 @@ impl<P: CallHost> Calls<P> {
         }
     }
 
-    /// Waits until `done_fn` returns true, because all targets have answered.
-    /// `missing_fn` returns the targets that have not.
+    /// Waits until `done_fn` returns true, because all targets have answered; spins by `budget`
+    /// before it sleeps. `missing_fn` returns the targets that have not.
     #[inline]
-    fn wait(&self, me: CpuId, done_fn: impl Fn() -> bool, missing_fn: impl Fn() -> CpuMask) {
+    fn wait(
+        &self,
+        me: CpuId,
+        budget: &SpinBudget,
+        done_fn: impl Fn() -> bool,
+        missing_fn: impl Fn() -> CpuMask,
+    ) {
         if !P::irqs_enabled() {
             self.wait_serving(me, done_fn, missing_fn);
             return;
         }
-        for _ in 0..SPINS {
+        for _ in 0..budget.turns() {
             if done_fn() {
                 return;
             }
             P::relax();
         }
-        self.wait_asleep(me, done_fn, missing_fn);
+        self.wait_asleep(me, budget, done_fn, missing_fn);
     }
 
     #[cold]
-    fn wait_asleep(&self, me: CpuId, done_fn: impl Fn() -> bool, missing_fn: impl Fn() -> CpuMask) {
+    fn wait_asleep(
+        &self,
+        me: CpuId,
+        budget: &SpinBudget,
+        done_fn: impl Fn() -> bool,
+        missing_fn: impl Fn() -> CpuMask,
+    ) {
         let mut late_at = late_at::<P>();
         // The watch ends the sleep every second, to check for late targets.
         let _watch = P::sched().watch(me);
-        self.point.wait_open::<P, ()>(me.index(), 0, || {
+        let spent = Spins::Spent(budget);
+        self.point.wait_open::<P, ()>(me.index(), spent, || {
             if done_fn() {
                 return Some(());
             }
