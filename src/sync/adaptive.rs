@@ -11,8 +11,8 @@
 //!   it slept, and would have ended     the budget doubles, up to the cost of a sleep
 //!   within that cost
 //!   it slept for longer                the budget falls to a quarter, down to a few turns
-//!   it has spun for all of that cost   the budget falls to a 64th: what comes a little later
-//!   and slept                          would be spun for in vain for ever
+//!   it has spun for all of that cost   likewise: what comes a little later would be spun for in
+//!   and slept                          vain for ever
 //! ```
 //! With a core for each CPU the waits of a kind that takes microseconds end in the spin after a
 //! few sleeps. With more CPUs than cores the CPU that is awaited often doesn't run: a wait takes
@@ -134,7 +134,7 @@ impl SleepCost {
         } else if woken_in < ticks {
             ticks - (ticks - woken_in) / 4
         } else {
-            ticks.saturating_add((woken_in.min(ticks.saturating_mul(4)) - ticks) / 64)
+            ticks.saturating_add((woken_in.min(ticks.saturating_mul(4)) - ticks) / 16)
         };
         let next = next.clamp(least, least.saturating_mul(MOST));
         self.ticks.store(next, Ordering::Relaxed);
@@ -266,9 +266,7 @@ impl SpinBudget {
             .ticks_of(turns)
             .saturating_add(slept)
             .saturating_sub(worth);
-        let next = if turns == most {
-            turns / 64
-        } else if awaited > worth {
+        let next = if turns == most || awaited > worth {
             turns / 4
         } else {
             turns.saturating_mul(2).max(FEW_TURNS).min(most)
