@@ -70,9 +70,9 @@ fn model(senders: usize, turns: u32) {
         let mut found = 0;
         while found != (1 << senders) - 1 {
             let (posted, woken) = idle(&world, turns);
-            for which in 0..senders {
+            for (which, number) in numbers.iter().enumerate().take(senders) {
                 let has_work = world.work[which].load(Ordering::Relaxed) == 1;
-                let is_posted = posted & (1 << numbers[which]) != 0;
+                let is_posted = posted & (1 << number) != 0;
                 assert!(has_work || !is_posted, "its handler finds no work");
                 if is_posted || (woken && has_work) {
                     found |= 1 << which;
