@@ -14,7 +14,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::{ThreadName, patience};
+use crate::sched::{ThreadName, ThreadState, patience};
 use crate::stop_machine::job::{End, Job};
 use crate::stop_machine::{HeldBy, HeldUp, MultiStopState, StopHost};
 use crate::sync::atomic::Ordering;
@@ -59,7 +59,7 @@ impl fmt::Display for LateStop<'_> {
                 "CPUs {cpus} have run {name} for {time} s, as {caller} has asked, and the machine \
                  waits"
             ),
-            MultiStopState::Exit => {
+            MultiStopState::Exit | MultiStopState::Abort => {
                 write!(
                     f,
                     "CPUs {cpus} have not left the stop yet that {caller} has asked for"
@@ -109,6 +109,19 @@ impl LateCpu {
             seen: Seen::NotCome,
             thread,
             by: Some(by),
+        }
+    }
+
+    /// Returns a line for a CPU whose stopper has begun its work, and not ended it.
+    ///
+    /// # Context
+    /// Any.
+    pub fn begun<P: StopHost>(cpu: CpuId) -> LateCpu {
+        LateCpu {
+            cpu,
+            seen: Seen::In(MultiStopState::Run),
+            thread: P::sched().current_name_racy(cpu),
+            by: HeldBy::function_of::<P>(cpu),
         }
     }
 }
@@ -176,10 +189,13 @@ impl<P: StopHost> Job<'_, P> {
     fn is_waited_for(&self, cpu: CpuId, state: MultiStopState) -> bool {
         let seen = self.seen(cpu, state);
         match state {
-            MultiStopState::Flush | MultiStopState::Abort => seen != Seen::Left,
+            // The caller is asleep, and no other CPU looks.
+            MultiStopState::Flush => false,
             MultiStopState::Prepare => seen == Seen::NotCome,
             MultiStopState::DisableIrq => seen != Seen::In(state),
-            MultiStopState::Run | MultiStopState::Exit => seen == Seen::In(state),
+            MultiStopState::Run | MultiStopState::Exit | MultiStopState::Abort => {
+                seen == Seen::In(state)
+            }
         }
     }
 
@@ -195,8 +211,17 @@ impl<P: StopHost> Job<'_, P> {
                 Seen::In(MultiStopState::DisableIrq)
             }
             MultiStopState::Exit if !is_still => Seen::Left,
+            MultiStopState::Abort if !self.is_awake(cpu) => Seen::Left,
             _ => Seen::In(state),
         }
+    }
+
+    /// Returns whether the stopper of `cpu`, whose work was not taken back, runs or will.
+    fn is_awake(&self, cpu: CpuId) -> bool {
+        let stopper = self.machine.stopper(cpu).thread();
+        let state = stopper.map(|thread| thread.state_racy());
+        let awake = matches!(state, Some(ThreadState::Running | ThreadState::Runnable));
+        awake && !self.not_come.get(cpu.index(), Ordering::Relaxed)
     }
 
     fn is_asleep(&self, cpu: CpuId) -> bool {
