@@ -11,13 +11,17 @@ use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::queueing::{lent, node_for};
 use crate::stop_machine::stopper::StopperNode;
 use crate::stop_machine::walk::as_u32;
-use crate::stop_machine::{StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode};
+use crate::stop_machine::{
+    LateCpu, StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode,
+};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{PreemptGuard, Spins, might_sleep_in};
+use crate::sync::{AtomicBits, PreemptGuard, Spins, might_sleep_in};
 
 /// A call of [`StopMachine::stop_one_cpu`], in its caller's frame.
 struct OneCall<P: StopHost, F, R> {
     cell: CallCell<F, R, P>,
+    /// Whether the stopper has begun. Relaxed: for messages.
+    has_begun: AtomicBool,
     /// Whether the caller need not sleep any more. Relaxed: a hint, stored before `done` is
     /// completed, which orders the rest.
     has_run: AtomicBool,
@@ -28,6 +32,7 @@ struct OneCall<P: StopHost, F, R> {
 impl<P: StopHost, R: Send, F: FnOnce() -> R + Send> Work for OneCall<P, F, R> {
     fn run(&self, _cpu: CpuId) {
         let alone = PreemptGuard::<P>::new();
+        self.has_begun.store(true, Ordering::Relaxed);
         self.cell.run();
         drop(alone);
         self.has_run.store(true, Ordering::Relaxed);
@@ -38,6 +43,9 @@ impl<P: StopHost, R: Send, F: FnOnce() -> R + Send> Work for OneCall<P, F, R> {
 /// A call of [`StopMachine::stop_cpus`], in its caller's frame.
 struct ManyCall<'a, P: StopHost> {
     call_fn: &'a (dyn Fn(CpuId) + Sync),
+    /// The CPUs that have begun. Relaxed, as `ended`: for messages.
+    begun: AtomicBits,
+    ended: AtomicBits,
     /// CPUs that have not run it, and the caller until it has queued all. Decremented AcqRel: the
     /// last one, which completes the call, has seen what the others did.
     left: AtomicU32,
@@ -57,7 +65,9 @@ impl<P: StopHost> ManyCall<'_, P> {
 impl<P: StopHost> Work for ManyCall<'_, P> {
     fn run(&self, cpu: CpuId) {
         let alone = PreemptGuard::<P>::new();
+        self.begun.set(cpu.index(), Ordering::Relaxed);
         (self.call_fn)(cpu);
+        self.ended.set(cpu.index(), Ordering::Relaxed);
         drop(alone);
         self.leave_for(1);
     }
@@ -142,6 +152,15 @@ impl fmt::Display for NowaitError {
 
 impl core::error::Error for NowaitError {}
 
+/// Returns a line for `cpu`, whose work has not ended.
+fn line<P: StopHost>(cpu: CpuId, has_begun: bool) -> LateCpu {
+    if has_begun {
+        LateCpu::begun::<P>(cpu)
+    } else {
+        LateCpu::not_come::<P>(cpu)
+    }
+}
+
 impl<P: StopHost> StopMachine<P> {
     /// Runs `call_fn` in the stopper of `cpu`, before every thread there, and returns its value.
     /// Threads of `cpu` that have preemption off go on until they have it on again; no
@@ -167,6 +186,7 @@ impl<P: StopHost> StopMachine<P> {
         might_sleep_in::<P>("stop_one_cpu");
         let call = OneCall::<P, _, R> {
             cell: CallCell::new(call_fn),
+            has_begun: AtomicBool::new(false),
             has_run: AtomicBool::new(false),
             done: Completion::new(),
         };
@@ -183,7 +203,11 @@ impl<P: StopHost> StopMachine<P> {
             P::relax();
             turns -= 1;
         }
-        let late = || P::works_are_late(&CpuMask::of(cpu));
+        let late = || {
+            P::works_are_late(&CpuMask::of(cpu), &|cpu| {
+                line::<P>(cpu, call.has_begun.load(Ordering::Relaxed))
+            });
+        };
         let wait = || call.done.wait_patiently(late);
         if turns > 0 {
             wait();
@@ -237,6 +261,8 @@ impl<P: StopHost> StopMachine<P> {
         let count = as_u32(cpus.count());
         let call = ManyCall::<P> {
             call_fn,
+            begun: AtomicBits::new(),
+            ended: AtomicBits::new(),
             left: AtomicU32::new(count + 1),
             done: Completion::new(),
         };
@@ -246,7 +272,12 @@ impl<P: StopHost> StopMachine<P> {
         unsafe { self.current.set(&work) };
         let accepted = self.queue_own_on(cpus);
         call.leave_for(count - as_u32(accepted.count()) + 1);
-        call.done.wait_patiently(|| P::works_are_late(&accepted));
+        call.done.wait_patiently(|| {
+            let ended = CpuMask::from_bits(call.ended.snapshot(Ordering::Relaxed));
+            P::works_are_late(&accepted.without(&ended), &|cpu| {
+                line::<P>(cpu, call.begun.get(cpu.index(), Ordering::Relaxed))
+            });
+        });
         accepted
     }
 }

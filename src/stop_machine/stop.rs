@@ -9,7 +9,7 @@ use crate::smp::call::CallHost;
 use crate::stop_machine::current::Current;
 use crate::stop_machine::spins::StopSpins;
 use crate::stop_machine::stopper::StopperService;
-use crate::stop_machine::{CpuStopTimes, LateStop, Loan, Stopper};
+use crate::stop_machine::{CpuStopTimes, LateCpu, LateStop, Loan, Stopper};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{IrqGuard, SpinLock, WaitPoint};
 use crate::time::Instant;
@@ -25,12 +25,12 @@ pub trait StopHost: CallHost {
     /// Thread; IRQs may be masked.
     fn stop_is_late(late: &LateStop<'_>);
 
-    /// Reports that a caller waits for works of some of `cpus` for a long time, without a still
-    /// point.
+    /// Reports that a caller waits for works of `cpus` for a long time, without a still point.
+    /// `lines` has what is known of each.
     ///
     /// # Context
     /// Thread, IRQs on.
-    fn works_are_late(cpus: &CpuMask);
+    fn works_are_late(cpus: &CpuMask, lines: &dyn Fn(CpuId) -> LateCpu);
 
     /// Reports that a machine whose CPUs have masked IRQs waits for a CPU for a long time.
     ///

@@ -5,7 +5,7 @@ use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked};
 use stillpoint::platform::{OutOfStacks, PowerState, PsciError};
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::smp::call::{CallHost, Calls};
-use stillpoint::stop_machine::{LateStop, StopHost, StopMachine};
+use stillpoint::stop_machine::{LateCpu, LateStop, StopHost, StopMachine};
 use stillpoint::sync::atomic::AtomicU32;
 
 use super::{Baton, Fake};
@@ -31,7 +31,7 @@ impl StopHost for Fake {
         unreachable!("no test stops the fake machine")
     }
 
-    fn works_are_late(_: &CpuMask) {
+    fn works_are_late(_: &CpuMask, _: &dyn Fn(CpuId) -> LateCpu) {
         unreachable!("no test stops the fake machine")
     }
 

@@ -16,7 +16,7 @@ use stillpoint::platform::{
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::{CallHost, Calls};
-use stillpoint::stop_machine::{LateStop, StopHost, StopMachine};
+use stillpoint::stop_machine::{LateCpu, LateStop, StopHost, StopMachine};
 use stillpoint::sync::atomic::AtomicU32;
 use stillpoint::sync::{IrqFlags, LocalCpu, Wait, Woken};
 use stillpoint::time::{Frequency, Instant};
@@ -290,8 +290,9 @@ impl StopHost for Sim {
         Sim::note(&format!("waits for CPUs {cpus} in {state:?}"));
     }
 
-    fn works_are_late(cpus: &CpuMask) {
-        Sim::note(&format!("waits for works of CPUs {cpus}"));
+    fn works_are_late(cpus: &CpuMask, lines: &dyn Fn(CpuId) -> LateCpu) {
+        let seen: Vec<_> = cpus.iter().map(|cpu| lines(cpu).seen).collect();
+        Sim::note(&format!("waits for works of CPUs {cpus}: {seen:?}"));
     }
 
     fn still_point_is_late(late: &LateStop<'_>) {

@@ -391,10 +391,10 @@ impl StopHost for Hw {
         }
     }
 
-    fn works_are_late(cpus: &CpuMask) {
+    fn works_are_late(cpus: &CpuMask, lines: &dyn Fn(CpuId) -> LateCpu) {
         log::warn!("stop_machine: the stoppers of CPUs {cpus} have not done their works yet:");
         for cpu in cpus.iter() {
-            log::warn!("  {}", LateCpu::not_come::<Hw>(cpu));
+            log::warn!("  {}", lines(cpu));
         }
     }
 

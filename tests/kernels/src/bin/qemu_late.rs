@@ -4,7 +4,7 @@
 //@ smp: 2
 //@ timeout: 120
 //@ cases: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
-//@ cases: disable-irq leave one-cpu cpus pinned online rw-read rw-write semaphore
+//@ cases: disable-irq leave one-cpu cpus one-long cpus-long pinned online rw-read rw-write semaphore
 //
 // The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //@ case: fn
@@ -24,8 +24,11 @@
 //@ output: warning:   CPU1 has not come: holder \(preemption is off\)$
 // The works of a single CPU and of several.
 //@ case: one-cpu|cpus
-//@ output: warning: stop_machine: the stoppers of CPUs (1|0-1) have not done their works yet:$
+//@ output: warning: stop_machine: the stoppers of CPUs 1 have not done their works yet:$
 //@ output: warning:   CPU1 has not come: holder \(preemption is off\)$
+//@ case: one-long|cpus-long
+//@ output: warning: stop_machine: the stoppers of CPUs 1 have not done their works yet:$
+//@ output: warning:   CPU1 is in RUN: stopper/1$
 //@ case: call
 //@ output: warning: CPU0 called, and CPUs 1 have not answered for 1 s$
 //@ output: warning:   CPU1 runs the call qemu_late::.*$
@@ -241,6 +244,16 @@ fn run(case: &str) -> bool {
             };
             holder.join();
             stopped
+        }
+        "one-long" => stop_one_cpu(other(), take_long).is_ok(),
+        "cpus-long" => {
+            let both: CpuMask = [CpuId::BOOT, other()].into_iter().collect();
+            let done = stop_cpus(&both, |cpu| {
+                if cpu == other() {
+                    take_long();
+                }
+            });
+            done == both
         }
         "spin" => {
             let moved = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
