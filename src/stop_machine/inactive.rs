@@ -251,14 +251,17 @@ impl<P: StopHost> Job<'_, P> {
             || self.stop.is_in(MultiStopState::DisableIrq).then_some(()),
             |woken| watch.look(woken),
         );
-        self.be_still(here, &masked, P::now(), watch);
+        self.be_still(here, &masked, P::now(), &mut watch);
         machine.stopper(here).set_still(false);
         self.finish();
-        machine
-            .left
-            .wait_masked::<P, ()>(here.index(), &self.spins.end, || {
-                self.stop.is_over().then_some(())
-            });
+        // This sleep may take the timer's interrupt too, as those before it.
+        machine.left.wait_masked_until_late::<P, ()>(
+            here.index(),
+            &self.spins.end,
+            || self.stop.is_over().then_some(()),
+            |woken| watch.look(woken),
+        );
+        watch.end();
         P::set_priority_mask_closed(false);
         drop(masked);
     }

@@ -219,7 +219,7 @@ impl<P: StopHost> Job<'_, P> {
         cpu: CpuId,
         masked: &IrqGuard<P>,
         off: Instant,
-        mut watch: LateWatch<'_, '_, P>,
+        watch: &mut LateWatch<'_, '_, P>,
     ) {
         let machine = self.machine;
         let stopper = machine.stoppers.get(cpu);
@@ -247,7 +247,6 @@ impl<P: StopHost> Job<'_, P> {
             self.calls.run_inside(cpu, Inside::Stop, || release_fn(cpu));
         }
         P::trace_masked(masked, cpu, P::now, reached_event(MultiStopState::Exit));
-        watch.end();
         machine.times.note(cpu, off, P::now());
     }
 }
@@ -274,10 +273,11 @@ impl<P: StopHost> Work for Job<'_, P> {
         let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
         let off = P::now();
-        let watch = self.watch(looks, off);
+        let mut watch = self.watch(looks, off);
         // Calls that were queued to this CPU before it arrived run before fn.
         self.calls.run_queued(cpu);
-        self.be_still(cpu, &masked, off, watch);
+        self.be_still(cpu, &masked, off, &mut watch);
+        watch.end();
         P::set_priority_mask_closed(false);
         drop(masked);
         self.machine.stoppers.get(cpu).set_still(false);

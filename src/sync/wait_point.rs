@@ -117,6 +117,9 @@ impl WaitPoint {
     /// Waits until `check_fn` returns something; it must load with Acquire.
     /// Spins as `spins` says before it sleeps.
     ///
+    /// It loses a timer interrupt that ends a sleep: the timer is off then, and what it was armed
+    /// for is forgotten. Where a timer may be armed, use [`WaitPoint::wait_masked_until_late`].
+    ///
     /// # Context
     /// IRQs masked, priority mask closed to all but what is urgent, no interrupt
     /// active; the only waiter of this CPU. The wait is bounded where it is begun: in
