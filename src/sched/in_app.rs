@@ -22,8 +22,8 @@
 //! - **kernel-threads-never**: a thread that the kernel starts for itself never carries
 //!   `in_app`. [`run_app`] alone sets it where it was not set before, around the body of a
 //!   program's thread.
-//! - **back-then-look**: a thread that has returned to the application's code sets `in_app`
-//!   first, and looks then whether its CPU flushes. An interrupt that comes before that sees
+//! - **back-then-look**: a thread that goes to the application's code, for the first time or
+//!   again, sets `in_app` first, and looks then whether its CPU flushes. An interrupt that comes before that sees
 //!   it inside the kernel and leaves work for the look; one that comes after it sees it in
 //!   the application, and takes the CPU.
 
@@ -76,11 +76,17 @@ impl<P: SchedHost> Drop for InKernel<P> {
     #[inline]
     fn drop(&mut self) {
         if let Some(me) = &self.back_in_app {
-            me.set_in_app(true);
-            if P::has_preempt_work(PreemptWork::Flush) {
-                P::sched().look_back_in_app(); // (back-then-look)
-            }
+            go_to_app(me);
         }
+    }
+}
+
+/// Says that `me`, the running thread, is in the application's code from now on.
+#[inline]
+fn go_to_app<P: SchedHost>(me: &Itself<P>) {
+    me.set_in_app(true);
+    if P::has_preempt_work(PreemptWork::Flush) {
+        P::sched().look_back_in_app(); // (back-then-look)
     }
 }
 
@@ -91,7 +97,7 @@ impl<P: SchedHost> Drop for InKernel<P> {
 #[inline]
 pub fn run_app<P: SchedHost, R>(app_fn: impl FnOnce() -> R) -> R {
     let me = Itself::<P>::running();
-    me.set_in_app(true);
+    go_to_app(&me);
     let result = app_fn();
     me.set_in_app(false);
     result

@@ -4,7 +4,7 @@
 //@ smp: 2
 //@ timeout: 120
 //@ cases: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
-//@ cases: disable-irq leave one-cpu cpus one-long cpus-long pinned online rw-read rw-write semaphore
+//@ cases: disable-irq leave one-cpu cpus one-long cpus-long flush pinned online rw-read rw-write semaphore
 //
 // The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //@ case: fn
@@ -22,6 +22,11 @@
 //@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
 //@ output: warning:   CPU0 is in PREPARE$
 //@ output: warning:   CPU1 has not come: holder \(preemption is off\)$
+// A thread of the kernel computes, and a stop waits for preempted threads.
+//@ case: flush
+//@ output: warning: stop_machine: CPUs 1 have not given preempted threads their time yet, for the stop that main has asked for:$
+//@ output: warning:   CPU0 is in FLUSH$
+//@ output: warning:   CPU1 is in FLUSH: holder \(does not give its CPU away\)$
 // The works of a single CPU and of several.
 //@ case: one-cpu|cpus
 //@ output: warning: stop_machine: the stoppers of CPUs 1 have not done their works yet:$
@@ -79,7 +84,7 @@ stillpoint::entry!(main);
 
 use core::time::Duration;
 
-use stillpoint::api::stop::{stop_cpus, stop_one_cpu};
+use stillpoint::api::stop::{Stop, StopMode, stop_cpus, stop_one_cpu};
 use stillpoint::api::{self, JoinHandle, thread};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
@@ -244,6 +249,13 @@ fn run(case: &str) -> bool {
             };
             holder.join();
             stopped
+        }
+        "flush" => {
+            let holder = holder(|| thread::no_flush(take_long));
+            let stop = Stop::new().mode(StopMode::FlushPreempted);
+            let stopped = stop.before(after(Duration::from_secs(60))).run(|| ());
+            holder.join();
+            stopped.is_ok()
         }
         "one-long" => stop_one_cpu(other(), take_long).is_ok(),
         "cpus-long" => {
