@@ -62,6 +62,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/patch/change.rs", "a count that the stop mutex guards, for display otherwise"),
     ("src/rcu/mod.rs", "counts for display"),
     ("src/rcu/rounds.rs", "a note from a still point to its caller, ordered by the stop: tests/loom_multi_stop.rs"),
+    ("src/sched/flush.rs", "tells messages which CPUs have finished; nothing is read through it"),
     ("src/sched/balance.rs", "hints, stored under the run-queue lock; their order is that of cpu_map: tests/loom_cpu_map.rs"),
     ("src/sched/due.rs", "under the lock of the queue that the thing is in; src/sched/claim.rs has the model"),
     ("src/sched/give_back.rs", "ordered by the locks of the run queues, which it takes before; tests/loom_affinity.rs has a model"),

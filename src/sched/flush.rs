@@ -65,7 +65,8 @@ use crate::sched::ready::Order;
 use crate::sched::{
     Finish, FlushEnd, FlushId, FlushWord, RunQueue, SchedHost, Scheduler, Thread, ThreadName,
 };
-use crate::sync::{IrqGuard, PreemptGuard, SpinLock, assert_may_schedule};
+use crate::sync::atomic::Ordering;
+use crate::sync::{AtomicBits, IrqGuard, PreemptGuard, SpinLock, assert_may_schedule};
 use crate::time::Instant;
 
 /// What is done when the last CPU has finished.
@@ -91,6 +92,9 @@ pub(super) struct Flush<P: SchedHost> {
     /// Set before the word says that the request is on, and not changed until the next one.
     /// Taken with a run queue locked, and nothing is taken under it.
     request: SpinLock<Request, P>,
+    /// The CPUs that have finished the request that is on, at least once. Relaxed: for messages,
+    /// where a run queue is locked.
+    finished: AtomicBits,
     /// Threads that wait for the end of a request.
     over: WaitQueue<P>,
 }
@@ -103,6 +107,7 @@ impl<P: SchedHost> Flush<P> {
                 cpus: CpuMask::EMPTY,
                 hook: None,
             }),
+            finished: AtomicBits::new(),
             over: WaitQueue::new(),
         }
     }
@@ -179,6 +184,9 @@ impl<P: SchedHost> Scheduler<P> {
             cpus: *cpus,
             hook: Some(hook),
         };
+        for cpu in cpus.iter() {
+            self.flush.finished.clear(cpu.index(), Ordering::Relaxed);
+        }
         let count = u32::try_from(cpus.count()).expect("BUG: CPU counts fit 32 bits");
         let id = self.flush.word.begin(count);
         self.have_all_look(cpus);
@@ -194,6 +202,8 @@ impl<P: SchedHost> Scheduler<P> {
     /// Any but a still point; also the hook itself.
     pub fn end_flush(&self, id: FlushId) -> FlushEnd {
         let cpus = self.flush.request.lock_irqsave().cpus;
+        // One that has gone meanwhile begins anew when it comes.
+        let cpus = cpus.and(&P::masks().online());
         let end = self.flush.word.end(id);
         if end != FlushEnd::Over {
             self.have_all_look(&cpus);
@@ -237,7 +247,8 @@ impl<P: SchedHost> Scheduler<P> {
     /// Returns what keeps `cpu` from finishing the flush `id`.
     fn flush_holder(&self, cpu: CpuId, id: FlushId) -> Option<FlushHolder> {
         let Some(queue) = self.queue(cpu).try_lock_irqsave() else {
-            return Some(FlushHolder {
+            let finished = self.flush.finished.get(cpu.index(), Ordering::Relaxed);
+            return (!finished).then_some(FlushHolder {
                 cpu,
                 thread: None,
                 entered: false,
@@ -289,6 +300,9 @@ impl<P: SchedHost> Scheduler<P> {
     #[inline]
     pub(super) fn finish_flush(&self, queue: &mut RunQueue<P>) -> Option<FlushId> {
         let id = queue.take_finished()?;
+        self.flush
+            .finished
+            .set(P::this_cpu().index(), Ordering::Relaxed);
         (self.flush.word.finish(id) == Finish::Last).then_some(id)
     }
 
