@@ -1,8 +1,8 @@
 //! The family of stops on the simulated machine: works of one CPU, of two and of several; stops
 //! that are given up at a deadline or cancelled, and what they leave behind.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
@@ -97,6 +97,27 @@ fn a_work_of_one_cpu_runs_there_with_preemption_off() {
         let error = Err(StopError::NotOnline(cpu(2)));
         assert_eq!(stop().stop_one_cpu(cpu(2), || ()), error);
         assert_eq!(hotplug().cpu_up(cpu(2)), Ok(()));
+    });
+}
+
+#[test]
+fn a_work_may_queue_itself_again_when_it_begins() {
+    static WORK: OnceLock<&'static StopWork<Sim>> = OnceLock::new();
+    with_all_up(|| {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        let work = WORK.get_or_init(|| {
+            StopWork::leak(move |on| {
+                if counted.fetch_add(1, Ordering::Relaxed) == 0 {
+                    let again = WORK.get().expect("it is queued after it is made");
+                    assert_eq!(stop().stop_one_cpu_nowait(on, again), Ok(()));
+                }
+            })
+        });
+        assert_eq!(stop().stop_one_cpu_nowait(cpu(1), work), Ok(()));
+        while runs.load(Ordering::Relaxed) < 2 {
+            sleep(Duration::from_millis(1));
+        }
     });
 }
 
