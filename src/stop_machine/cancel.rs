@@ -12,6 +12,9 @@ use crate::sync::SpinLock;
 pub(super) trait GiveUp: Sync {
     /// Gives the stop up, unless all CPUs have arrived.
     fn give_up(&self);
+
+    /// Reports a flush that takes long, if the stop is in it still.
+    fn tell_late_flush(&self);
 }
 
 struct Inner {

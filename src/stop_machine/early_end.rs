@@ -11,10 +11,13 @@ pub(super) struct EarlyEnd<'a, P: StopHost> {
     token: Option<&'a CancelToken<P>>,
     /// Dropped after the token was left: this waits for the timer's function.
     _timer: Option<Timer<P>>,
+    /// Tells of a flush that takes long. The caller sleeps, and in the mode it wouldn't run.
+    _late: Option<Timer<P>>,
 }
 
 impl<'a, P: StopHost> EarlyEnd<'a, P> {
-    /// Has `stop` given up at `deadline`, or when `token` is cancelled.
+    /// Has `stop` given up at `deadline`, or when `token` is cancelled. If it begins with a flush,
+    /// that is reported at `late_flush`.
     ///
     /// # Context
     /// The thread that calls for the stop, which stays on this CPU: the timer's. Allocates if
@@ -26,6 +29,7 @@ impl<'a, P: StopHost> EarlyEnd<'a, P> {
         stop: &(dyn GiveUp + '_),
         deadline: Instant,
         token: Option<&'a CancelToken<P>>,
+        late_flush: Option<Instant>,
     ) -> Self {
         // SAFETY: only the lifetime changes. The token and the timer use it until this is
         // dropped, and the caller keeps it until then.
@@ -40,9 +44,15 @@ impl<'a, P: StopHost> EarlyEnd<'a, P> {
             timer.start(deadline);
             timer
         });
+        let late = late_flush.filter(|late| *late < deadline).map(|at| {
+            let timer = Timer::new(move || stop.tell_late_flush());
+            timer.start(at);
+            timer
+        });
         EarlyEnd {
             token,
             _timer: timer,
+            _late: late,
         }
     }
 }

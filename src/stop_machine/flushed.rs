@@ -33,7 +33,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::cpu::CpuMask;
+use crate::cpu::{CpuId, CpuMask};
 use crate::sched::lock::Completion;
 use crate::sched::{FlushEnd, FlushHook, FlushId, InKernel};
 use crate::stop_machine::job::{End, Job};
@@ -85,6 +85,16 @@ impl<P: StopHost> Job<'_, P> {
         } else {
             self.finish();
         }
+    }
+
+    /// Returns what keeps `cpu` from finishing the flush with which the stop begins.
+    pub(super) fn unflushed(&self, cpu: CpuId) -> Option<HeldUp> {
+        let End::Flushed(flush) = self.end else {
+            return None;
+        };
+        let mut holders = P::sched().flush_holders(flush.id);
+        let holder = holders.find(|holder| holder.cpu == cpu)?;
+        Some(HeldUp::by_holder::<P>(&holder))
     }
 
     /// Gives up a stop that was in FLUSH, and is in ABORT: notes which CPUs have not finished, and

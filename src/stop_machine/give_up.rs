@@ -29,6 +29,12 @@ use crate::stop_machine::{HeldUp, MultiStopState, NotCome, StopHost};
 use crate::sync::atomic::Ordering;
 
 impl<P: StopHost> GiveUp for Job<'_, P> {
+    fn tell_late_flush(&self) {
+        if self.stop.is_in(MultiStopState::Flush) {
+            self.tell_late_once(P::stop_is_late);
+        }
+    }
+
     fn give_up(&self) {
         match self.stop.abort() {
             None => return,

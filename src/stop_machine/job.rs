@@ -15,9 +15,6 @@ use crate::sync::{AtomicBits, IrqGuard, SpinBudget};
 use crate::time::Instant;
 use crate::trace::Event;
 
-/// How many participants look at the time (`first-look` of `late_stop`).
-const LOOKERS: u32 = 2;
-
 /// One stop, in its caller's frame.
 pub(super) struct Job<'a, P: StopHost> {
     pub(super) machine: &'static StopMachine<P>,
@@ -115,7 +112,10 @@ impl<P: StopHost> Job<'_, P> {
             return goes_on;
         }
         let watch = P::sched().watch(cpu);
-        let mut late_at = self.late_at;
+        let mut late_at = match self.end {
+            End::Flushed(_) => sched::late_at::<P>(), // The flush was no wait for these.
+            _ => self.late_at,
+        };
         let goes_on =
             self.machine
                 .point
@@ -204,7 +204,7 @@ impl<P: StopHost> Job<'_, P> {
     pub(super) fn arrive(&self) -> bool {
         P::trace(reached_event(MultiStopState::Prepare));
         let left = self.ack(MultiStopState::Prepare);
-        left + LOOKERS >= self.stop.participants()
+        left + self.stop.runners() + 1 >= self.stop.participants() // (`first-look` of `late_stop`)
     }
 
     /// Goes from DISABLE_IRQ to EXIT.

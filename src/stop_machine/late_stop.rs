@@ -4,9 +4,10 @@
 //! What a line says is read without a lock that could be held for ever, a moment ago.
 //!
 //! # Invariants
-//! - **first-look**: the first two CPUs that come to a stop look at the time, until it is over. So
-//!   if any CPU has come it tells of those that haven't, whichever it is; and where one of the two
-//!   is stuck in an interrupt, or runs the function, the other one tells.
+//! - **first-look**: the first CPUs that come to a stop look at the time until it is over, one
+//!   more than run the function. So if any CPU has come it tells of those that haven't, whichever
+//!   it is; one looks that doesn't run the function; and where one is stuck in an interrupt
+//!   another one tells.
 
 #![forbid(unsafe_code)]
 
@@ -58,6 +59,11 @@ impl fmt::Display for LateStop<'_> {
                 f,
                 "CPUs {cpus} have run {name} for {time} s, as {caller} has asked, and the machine \
                  waits"
+            ),
+            MultiStopState::Flush => write!(
+                f,
+                "CPUs {cpus} have not given preempted threads their time yet, for the stop that \
+                 {caller} has asked for"
             ),
             MultiStopState::Exit | MultiStopState::Abort => {
                 write!(
@@ -160,8 +166,10 @@ impl<P: StopHost> Job<'_, P> {
         let state = self.stop.state();
         let here = P::this_cpu();
         let participants = self.participants.iter();
+        // In a flush this is a handler, and its CPU may be the one that is waited for.
+        let elsewhere = |cpu: CpuId| cpu != here || state == MultiStopState::Flush;
         let cpus: CpuMask = participants
-            .filter(|cpu| *cpu != here && self.is_waited_for(*cpu, state))
+            .filter(|cpu| elsewhere(*cpu) && self.is_waited_for(*cpu, state))
             .collect();
         if cpus.is_empty() {
             return;
@@ -189,8 +197,7 @@ impl<P: StopHost> Job<'_, P> {
     fn is_waited_for(&self, cpu: CpuId, state: MultiStopState) -> bool {
         let seen = self.seen(cpu, state);
         match state {
-            // The caller is asleep, and no other CPU looks.
-            MultiStopState::Flush => false,
+            MultiStopState::Flush => self.unflushed(cpu).is_some(),
             MultiStopState::Prepare => seen == Seen::NotCome,
             MultiStopState::DisableIrq => seen != Seen::In(state),
             MultiStopState::Run | MultiStopState::Exit | MultiStopState::Abort => {
@@ -200,7 +207,7 @@ impl<P: StopHost> Job<'_, P> {
     }
 
     fn seen(&self, cpu: CpuId, state: MultiStopState) -> Seen {
-        if !self.has_come(cpu) {
+        if state != MultiStopState::Flush && !self.has_come(cpu) {
             return Seen::NotCome;
         }
         let is_still = self.machine.stoppers.get(cpu).is_still_racy();
@@ -230,6 +237,17 @@ impl<P: StopHost> Job<'_, P> {
 
     fn line(&self, cpu: CpuId, state: MultiStopState, is_waited_for: bool) -> LateCpu {
         let seen = self.seen(cpu, state);
+        let unflushed = self
+            .unflushed(cpu)
+            .filter(|_| state == MultiStopState::Flush);
+        if let Some(HeldUp { thread, by }) = unflushed {
+            return LateCpu {
+                cpu,
+                seen,
+                thread,
+                by: Some(by),
+            };
+        }
         match seen {
             Seen::NotCome => LateCpu::not_come::<P>(cpu),
             _ if !is_waited_for => LateCpu {

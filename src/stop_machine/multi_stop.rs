@@ -189,6 +189,12 @@ impl MultiStop {
         self.participants
     }
 
+    /// Returns how many CPUs run the function.
+    #[inline]
+    pub fn runners(&self) -> u32 {
+        self.runners
+    }
+
     /// Returns for how many to leave with a stop that was given up in FLUSH, and whose flush was
     /// at `end` when it was ended then (`queuer-counts` of `flushed`).
     ///

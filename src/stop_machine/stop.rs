@@ -22,7 +22,7 @@ pub trait StopHost: CallHost {
     /// Reports that a stop waits for a CPU for a long time.
     ///
     /// # Context
-    /// Thread; IRQs may be masked.
+    /// Any; IRQs may be masked.
     fn stop_is_late(late: &LateStop<'_>);
 
     /// Reports that a caller waits for works of `cpus` for a long time, without a still point.

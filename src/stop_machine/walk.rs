@@ -193,8 +193,11 @@ impl<P: StopHost> StopMachine<P> {
         let work: &dyn Work = &job;
         self.set_current(&work);
         let ends_early = request.cancel.is_some() || deadline != Instant::FOREVER;
-        // SAFETY: it is dropped before the job goes.
-        let early = ends_early.then(|| unsafe { EarlyEnd::begin(&job, deadline, request.cancel) });
+        let late_flush = flush.as_ref().map(|_| late);
+        let early = ends_early.then(|| {
+            // SAFETY: it is dropped before the job goes.
+            unsafe { EarlyEnd::begin(&job, deadline, request.cancel, late_flush) }
+        });
         if let Some(flush) = &flush {
             flush.done.wait_patiently(|| job.tell_late(P::stop_is_late));
         } else if job.stop.is_in(MultiStopState::Prepare) {
