@@ -145,7 +145,8 @@ impl<'a> Stop<'a> {
 
     /// Says that the caller is a CPU that comes up and isn't online yet, as
     /// [`stop_machine_from_inactive_cpu`] demands. It takes part in the stop, and may be asked to run
-    /// the function, alone or among others. The stop may not have a deadline or a token.
+    /// the function, alone or among others. The stop may not have a deadline, a token, or the mode
+    /// [`StopMode::FlushPreempted`].
     ///
     /// [`stop_machine_from_inactive_cpu`]: crate::api::stop::stop_machine_from_inactive_cpu
     pub fn from_inactive_cpu(mut self) -> Self {

@@ -63,12 +63,14 @@
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::late_at;
+use crate::smp::call::Inside;
 use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::job::{End, Job};
+use crate::stop_machine::queueing::is_disabled;
 use crate::stop_machine::walk::as_u32;
 use crate::stop_machine::{
-    Lent, MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMutexGuard, StopReport,
-    StopRequest, Work, push_together,
+    MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
+    StopReport, StopRequest, Work, push_together,
 };
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, IrqGuard};
@@ -105,7 +107,8 @@ impl<P: StopHost> StopMachine<P> {
     /// [`StopError::NotOnline`]; `call_fn` has not run then, and nothing has changed.
     ///
     /// # Panics
-    /// Elsewhere; if `request` has a deadline or a token; if `call_fn` may wait.
+    /// Elsewhere; if `request` has a deadline, a token or [`StopMode::FlushPreempted`]; if `call_fn`
+    /// may wait.
     pub fn stop_from_inactive<R: Send>(
         &'static self,
         request: &StopRequest<'_, P>,
@@ -148,6 +151,10 @@ impl<P: StopHost> StopMachine<P> {
     ) -> Result<StopReport, StopError> {
         let here = P::this_cpu();
         assert!(
+            request.mode != StopMode::FlushPreempted,
+            "BUG: a stop from a CPU that isn't online is to begin with a flush"
+        );
+        assert!(
             request.cancel.is_none() && request.limit() == Instant::FOREVER,
             "BUG: a stop from a CPU that isn't online is to be given up"
         );
@@ -167,15 +174,19 @@ impl<P: StopHost> StopMachine<P> {
             count == 0,
             "BUG: {NAME} with preemption off (count {count})"
         );
-        let Err(lent) = self.loan.take(here) else {
+        if self.loan.take(here).is_ok() {
             return;
-        };
-        let place = P::calls().no_wait_place(here);
-        match (lent, place) {
-            (Lent::Stopping, Some(place)) => panic!("BUG: {place} calls {NAME}, which may wait"),
+        }
+        let calls = P::calls();
+        let place = calls.no_wait_place(here);
+        match place {
             _ if P::masks().is_online(here) => {
                 let place = place.unwrap_or("a thread");
                 panic!("BUG: {place} calls {NAME} on CPU {here}, which is online")
+            }
+            // The function of its own stop, or of the one that takes the CPU down: a teardown.
+            Some(place) if !calls.is_inside(here, Inside::InitStep) => {
+                panic!("BUG: {place} calls {NAME}, which may wait")
             }
             _ => panic!("BUG: {NAME} in a step that does not say that it stops the machine"),
         }
@@ -277,11 +288,9 @@ impl<P: StopHost> Job<'_, P> {
             let stopper = machine.stopper(cpu);
             (&stopper.works, &stopper.own)
         };
-        let queued = push_together(&machine.queueing, online.iter().map(own));
-        assert!(
-            queued.is_ok(),
-            "BUG: the stopper of an online CPU is disabled"
-        );
+        if let Err(nth) = push_together(&machine.queueing, online.iter().map(own)) {
+            is_disabled(online.iter().nth(nth));
+        }
         machine.wake_stoppers(online);
         self.finish(); // The count of what queues the works.
     }

@@ -165,6 +165,6 @@ pub(super) unsafe fn lent(node: &StopperNode) -> &'static StopperNode {
 /// Takes the number by value: a message that borrowed it would have it stored for each CPU.
 #[cold]
 #[inline(never)]
-fn is_disabled(cpu: Option<CpuId>) -> ! {
+pub(super) fn is_disabled(cpu: Option<CpuId>) -> ! {
     panic!("BUG: {cpu:?} is online and its stopper is disabled");
 }

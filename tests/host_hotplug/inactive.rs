@@ -12,7 +12,9 @@ use stillpoint::hotplug::{
 };
 use stillpoint::platform::Platform;
 use stillpoint::sched::{SchedHost, Timer};
-use stillpoint::stop_machine::{StopError, StopHost, StopMachine, StopRequest};
+use stillpoint::stop_machine::{
+    CancelToken, StopError, StopHost, StopMachine, StopMode, StopRequest,
+};
 use stillpoint::sync::{LocalCpu, PreemptGuard};
 
 use crate::affinity::spawn;
@@ -274,6 +276,17 @@ fn elsewhere_it_is_a_fault() {
         assert_eq!(take(&done), [wanted]);
         remove(declared);
         remove(undeclared);
+        // Nor the teardown of a step that says so.
+        let faults = Arc::clone(&done);
+        let take_back: Box<dyn Fn(CpuId) + Send + Sync> =
+            Box::new(move |_| note(&faults, fault(&plain())));
+        let callbacks = Callbacks::init::<Sim>(None, Some(take_back), true);
+        let step = installed("stops", Place::Init, callbacks, Passing::Skipped);
+        assert_eq!(hotplug().cpu_down(cpu(2)), Ok(()));
+        let wanted =
+            "BUG: the function of a stop calls stop_machine_from_inactive_cpu, which may wait";
+        assert_eq!(take(&done), [wanted]);
+        remove(step);
     });
 }
 
@@ -296,17 +309,24 @@ fn what_it_can_not_do_is_a_fault() {
             }
             let late = StopRequest::new().before(Sim::now());
             note(&faults, fault(&late));
+            let token = CancelToken::new();
+            note(&faults, fault(&StopRequest::new().cancelled_by(&token)));
+            let flushes = StopRequest::new().mode(StopMode::FlushPreempted);
+            note(&faults, fault(&flushes));
             assert_eq!(stop_from(cpu(1), None).0, cpu(1)); // It may go on.
         });
         assert_eq!(hotplug().cpu_up(cpu(1)), Ok(()));
         let name = "stop_machine_from_inactive_cpu";
+        let given_up = "BUG: a stop from a CPU that isn't online is to be given up";
         assert_eq!(
             take(&done),
             [
                 format!("BUG: {name} with preemption off (count 1)"),
                 format!("BUG: the function of a stop calls {name} on CPU 0, which is online"),
                 format!("BUG: the function of a stop calls {name}, which may wait"),
-                "BUG: a stop from a CPU that isn't online is to be given up".to_owned(),
+                given_up.to_owned(),
+                given_up.to_owned(),
+                "BUG: a stop from a CPU that isn't online is to begin with a flush".to_owned(),
             ]
         );
         remove(step);
