@@ -114,6 +114,7 @@ impl<P: StopHost> StopMachine<P> {
         request: &StopRequest<'_, P>,
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
+        let _here = IrqGuard::<P>::new(); // A thread that calls this by mistake stays here.
         let name = core::any::type_name_of_val(&call_fn);
         let call = CallCell::<_, _, P>::new(call_fn);
         let runner = CpuMask::of(request.cpu.unwrap_or_else(P::this_cpu));
@@ -149,6 +150,7 @@ impl<P: StopHost> StopMachine<P> {
         name: &'static str,
         call_fn: &(dyn Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
+        let _here = IrqGuard::<P>::new(); // As `stop_from_inactive`.
         let here = P::this_cpu();
         assert!(
             request.mode != StopMode::FlushPreempted,
