@@ -37,8 +37,10 @@
 //!   no other CPU that could come (`participants-are-fixed` of
 //!   [`stop_machine`](crate::stop_machine)).
 //! - No online CPU waits for the one that comes other than in a still point or with preemption on.
-//!   It answers no calls yet, and the startup that stops the machine holds no spin lock, which is
-//!   checked. So every stopper comes.
+//!   It answers no calls yet, and the startup that stops the machine holds no spin lock. So every
+//!   stopper comes. Only a lock that was taken with `lock` is found to be held, because that turns
+//!   preemption off; `lock_irqsave` and `lock_masked` don't, so those the startup has to open by
+//!   itself.
 //! - Its works are queued under the one lock of works that wait for each other, as those of any stop
 //!   (`one-order-of-stops` of [`WorkQueue`](crate::stop_machine::WorkQueue)). A stop of two CPUs
 //!   that doesn't take the stop mutex is before it in both queues, or behind it.
