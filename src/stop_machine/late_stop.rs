@@ -15,7 +15,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::{ThreadName, ThreadState, patience};
+use crate::sched::{ThreadName, ThreadState};
 use crate::stop_machine::job::{End, Job};
 use crate::stop_machine::{HeldBy, HeldUp, MultiStopState, StopHost};
 use crate::sync::atomic::Ordering;
@@ -30,7 +30,7 @@ pub struct LateStop<'a> {
     pub name: &'static str,
     /// The thread that called for the stop.
     pub caller: &'a ThreadName,
-    /// After how long a wait is reported.
+    /// After how long a wait of this stop is reported.
     patience: Duration,
     participants: &'a CpuMask,
     look_fn: &'a dyn Fn(CpuId) -> LateCpu,
@@ -180,7 +180,8 @@ impl<P: StopHost> Job<'_, P> {
             cpus,
             name: self.name,
             caller: self.caller_name,
-            patience: patience::<P>(),
+            // Not that of now: another may have been chosen meanwhile.
+            patience: Duration::from_nanos(P::frequency().ticks_to_ns(self.patience)),
             participants: self.participants,
             look_fn: &look,
         });
