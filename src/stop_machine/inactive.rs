@@ -266,7 +266,9 @@ impl<P: StopHost> Job<'_, P> {
             || self.stop.is_in(MultiStopState::DisableIrq).then_some(()),
             |woken| watch.look(woken),
         );
-        self.be_still(here, &masked, P::now(), &mut watch);
+        let off = P::now();
+        watch.restart(off);
+        self.be_still(here, &masked, off, &mut watch);
         machine.stopper(here).set_still(false);
         self.finish();
         // This sleep may take the timer's interrupt too, as those before it.

@@ -9,7 +9,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sched::late_at;
 use crate::stop_machine::StopHost;
 use crate::stop_machine::job::Job;
 use crate::sync::Woken;
@@ -42,6 +41,14 @@ impl<P: StopHost> Job<'_, P> {
 }
 
 impl<P: StopHost> LateWatch<'_, '_, P> {
+    /// Begins anew at `off`, when all have come: what they have taken to come doesn't count.
+    /// A timer that comes due earlier finds that, and is armed again.
+    pub(super) fn restart(&mut self, off: Instant) {
+        if self.late_at != Instant::FOREVER {
+            self.late_at = off.after_ticks(self.job.patience);
+        }
+    }
+
     /// Looks at the time if the timer ended a sleep: `woken` is what ended it.
     #[inline]
     pub(super) fn look(&mut self, woken: Woken) {
@@ -61,7 +68,7 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
         }
         self.job.tell_late_once(P::still_point_is_late);
         // The missing CPUs may have come just now, and others be late in the next state.
-        self.late_at = late_at::<P>();
+        self.late_at = P::now().after_ticks(self.job.patience);
         P::arm_timer(Some(self.late_at));
     }
 

@@ -25,8 +25,9 @@ use crate::deadlines::{Flag, sleep};
 use crate::sim::Sim;
 
 const CPUS: usize = 4;
-/// Longer than the patience of what waits.
+/// Longer than the patience of what waits, and shorter than that, but not twice.
 const LONG: u64 = 12_000_000_000;
+const SHORT: u64 = 8_000_000_000;
 
 /// What the steps of a test have done, in order.
 type Done<T> = Arc<Mutex<Vec<T>>>;
@@ -350,6 +351,15 @@ fn what_hangs_is_named() {
                 Sim::hold_cpu(here, LONG);
             });
             assert!(stopped.is_ok());
+            // One that leaves the still point keeps the CPU that comes up waiting.
+            let long = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), LONG));
+            let request = StopRequest::new().on(cpu(1));
+            let stopped = stop().stop_from_inactive(&request, || long.start(Sim::now()));
+            assert!(stopped.is_ok());
+            // To come and to run the function take long, but neither takes too long.
+            Sim::hold_cpu(cpu(1), SHORT);
+            let stopped = stop().stop_from_inactive(&request, || Sim::hold_cpu(cpu(1), SHORT));
+            assert!(stopped.is_ok());
         });
         Sim::take_notes();
         assert_eq!(hotplug().cpu_up(cpu(3)), Ok(()));
@@ -360,7 +370,8 @@ fn what_hangs_is_named() {
             late,
             [
                 "CPU3 late in Prepare: 1, for idle/3",
-                "CPU0 late in Run: 3, for idle/3"
+                "CPU0 late in Run: 3, for idle/3",
+                "CPU3 late in Exit: 1, for idle/3"
             ]
         );
         remove(step);
@@ -368,8 +379,7 @@ fn what_hangs_is_named() {
     });
 }
 
-/// A timer that comes due while the CPU that comes up is in a stop, and waits for the others to leave:
-/// its interrupt is taken by that wait, and comes when the stop is over.
+/// The wait for the others to leave takes the interrupt of a timer; it comes when the stop is over.
 #[test]
 fn a_timer_that_is_due_in_a_stop_is_not_lost() {
     Sim::run(CPUS, || {
