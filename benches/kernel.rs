@@ -151,36 +151,42 @@ mod kernel {
         print_line("floor", samples, rounds.warm_up);
     }
 
-    /// Cross calls of functions that do nothing, waited for: one other CPU, idle,
-    /// and all others. Then the stopper of that one CPU.
+    /// Cross calls of functions that do nothing, waited for: one other CPU, idle, and all others.
+    /// Then the stopper of that one CPU. Each by itself, one after another without a pause, and as
+    /// often as the module that measures Linux does it.
     fn calls(rounds: &Rounds) {
+        let rounds = &Rounds {
+            measured: 4 * rounds.measured,
+            warm_up: 4 * rounds.warm_up,
+        };
         let others = kernel().masks.online().without(&CpuMask::of(CpuId::BOOT));
         let one = others.first().expect("more than one CPU");
-        let mut single = Vec::with_capacity(rounds.measured);
-        let mut many = Vec::with_capacity(rounds.measured);
-        let mut stop_one = Vec::with_capacity(rounds.measured);
+        one_by_one(rounds, "smp_call_single", || {
+            let called = api::call_on(one, || ());
+            assert!(called.is_ok(), "{called:?}");
+        });
+        one_by_one(rounds, "smp_call_many", || {
+            let all = api::call_on_many(&others, |_| ());
+            assert!(all == others, "{all} of {others}");
+        });
+        one_by_one(rounds, "stop_one_cpu", || {
+            let stopped = api::stop::stop_one_cpu(one, || ());
+            assert!(stopped.is_ok(), "{stopped:?}");
+        });
+    }
+
+    /// Measures each call of `op_fn`.
+    fn one_by_one(rounds: &Rounds, op: &str, op_fn: impl Fn()) {
+        let mut samples = Vec::with_capacity(rounds.measured);
         for round in 0..rounds.warm_up + rounds.measured {
             let began = Hw::now();
-            let called = api::call_on(one, || ());
+            op_fn();
             let ended = Hw::now();
-            assert!(called.is_ok(), "{called:?}");
-            let again = Hw::now();
-            let all = api::call_on_many(&others, |_| ());
-            let over = Hw::now();
-            assert!(all == others, "{all} of {others}");
-            let stops = Hw::now();
-            let stopped = api::stop::stop_one_cpu(one, || ());
-            let goes_on = Hw::now();
-            assert!(stopped.is_ok(), "{stopped:?}");
             if round >= rounds.warm_up {
-                single.push(ns(ended.ticks_since(began)));
-                many.push(ns(over.ticks_since(again)));
-                stop_one.push(ns(goes_on.ticks_since(stops)));
+                samples.push(ns(ended.ticks_since(began)));
             }
         }
-        print_line("smp_call_single", single, rounds.warm_up);
-        print_line("smp_call_many", many, rounds.warm_up);
-        print_line("stop_one_cpu", stop_one, rounds.warm_up);
+        print_line(op, samples, rounds.warm_up);
     }
 
     /// Threads and what they wait by. All on the boot CPU, or it and the last one.
