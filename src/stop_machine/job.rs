@@ -79,17 +79,16 @@ impl<P: StopHost> Job<'_, P> {
         }
     }
 
+    /// Publishes `next`, and wakes the CPUs that act on it.
     fn publish(&self, next: MultiStopState) {
-        {
-            // Only the runners act on RUN: the other CPUs sleep on until EXIT.
-            let waiting = match next {
-                MultiStopState::Run => self.runners,
-                _ => self.participants,
-            };
-            self.machine
-                .point
-                .publish::<P>(waiting.bits(), || self.stop.publish(next));
-        }
+        // Only the runners act on RUN: the other CPUs sleep on until EXIT.
+        let waiting = match next {
+            MultiStopState::Run => self.runners,
+            _ => self.participants,
+        };
+        self.machine
+            .point
+            .publish::<P>(waiting.bits(), || self.stop.publish(next));
     }
 
     /// Waits in PREPARE, IRQs on, until all have arrived; returns false if the stop is given up

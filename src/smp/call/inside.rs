@@ -1,9 +1,9 @@
 //! What a CPU is inside of that may not wait for another CPU: each such wait is found at once,
 //! whether it would have an end or not.
 //!
-//! In a still point and in an INIT step an allocation is found, too. While its function runs, the CPU has work for
-//! a preemption point, which nothing ever does; so an allocation, which has a preemption point
-//! behind it, costs no more for being checked.
+//! In a still point and in an INIT step an allocation is found, too. While its function runs, the
+//! CPU has work for a preemption point, which nothing ever does; so an allocation, which has a
+//! preemption point behind it, costs no more for being checked.
 
 #![forbid(unsafe_code)]
 
