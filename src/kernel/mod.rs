@@ -117,7 +117,8 @@ pub struct Kernel {
     pub(crate) areas: Areas,
 }
 
-/// How often each CPU has taken each SGI, whether it was sent or posted, its timer interrupt, and the console's.
+/// How often each CPU has taken each SGI, whether it was sent or posted, its timer interrupt,
+/// and the console's.
 pub struct InterruptCounts {
     /// One count for each SGI, by its number, then the timer's and the console's. Relaxed:
     /// counters, which order nothing.
