@@ -4,6 +4,8 @@
 //@ smp: 1 2 4
 //@ gic: 3
 //@ timeout: 240
+// The bound on realtime threads would let the reader go on before the writer has seen it.
+//@ append: sched_rt_runtime_us=-1
 
 #![no_std]
 #![no_main]
