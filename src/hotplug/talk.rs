@@ -8,12 +8,9 @@ use crate::sched::lock::Completion;
 use crate::sync::{SpinBudget, Spins};
 use crate::time::Instant;
 
-/// What a sleep of control costs, in sleeps by WFI: control is a thread that is switched away
-/// from, and the event SGI has a handler that makes it ready.
-const THREAD: u32 = 4;
-
-/// The same where control waits for a CPU to start, which takes a host longer than to wake one
-/// that sleeps: control polls for that as long as it has nothing else to do.
+/// What a sleep of control costs, in sleeps by WFI, where it waits for a CPU to start. That takes a
+/// host longer than to wake one that sleeps: control polls for it as long as it has nothing else to
+/// do.
 const START: u32 = 16;
 
 /// Turns between two looks whether another thread waits for control's CPU: a look takes the lock
@@ -38,8 +35,8 @@ impl Talk {
         Talk {
             start: SpinBudget::of_eager_thread(START),
             walks: SpinBudget::of_eager_thread(START),
-            dead: SpinBudget::of_thread(THREAD),
-            verdict: SpinBudget::of_thread(THREAD),
+            dead: SpinBudget::of_thread(),
+            verdict: SpinBudget::of_thread(),
         }
     }
 }

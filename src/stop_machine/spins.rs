@@ -7,10 +7,6 @@
 use crate::sync::SpinBudget;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// What a stop of one CPU sleeps by, in sleeps by WFI: its caller is a thread that is switched
-/// away from, and the CPU that has run the function makes it ready.
-const THREAD: u32 = 4;
-
 /// How long the waits of all stops spin.
 pub(super) struct StopSpins {
     of_two: StateSpins,
@@ -49,7 +45,7 @@ impl StopSpins {
         StopSpins {
             of_two: StateSpins::new(SpinBudget::of_pair),
             of_more: StateSpins::new(SpinBudget::new),
-            of_one: SpinBudget::of_thread(THREAD),
+            of_one: SpinBudget::of_thread(),
             is_set: AtomicBool::new(false),
             set: StateSpins::new(SpinBudget::fixed),
         }

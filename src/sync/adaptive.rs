@@ -37,6 +37,9 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// The least that a wait spins, in turns: on every machine that is a small part of a sleep.
 const FEW_TURNS: u32 = 6;
 
+/// What the sleep of a thread costs, in sleeps by WFI.
+const THREAD_SLEEPS: u32 = 4;
+
 /// How many times the cost that was measured at boot a sleep is taken to cost at most.
 const MOST: u32 = 16;
 
@@ -191,16 +194,16 @@ impl SpinBudget {
     }
 
     const_unless_loom! {
-        /// Returns the budget of waits whose sleep costs `sleeps` times what a WFI costs: a thread
-        /// that sleeps is switched away from and back to, and has to be made ready.
-        pub const fn of_thread(sleeps: u32) -> Self {
-            Self::with(FEW_TURNS, FEW_TURNS, sleeps)
+        /// Returns the budget of waits by which a thread sleeps. It is switched away from and back
+        /// to, and another CPU or a handler makes it ready.
+        pub const fn of_thread() -> Self {
+            Self::with(FEW_TURNS, FEW_TURNS, THREAD_SLEEPS)
         }
     }
 
     const_unless_loom! {
-        /// Does as [`SpinBudget::of_thread`], for waits that spin for as long as they may until
-        /// they have learnt that it is in vain.
+        /// Does as [`SpinBudget::of_thread`], for waits whose sleep costs `sleeps` times what a WFI
+        /// costs, and that spin for as long as they may until they have learnt that it is in vain.
         pub const fn of_eager_thread(sleeps: u32) -> Self {
             Self::with(u32::MAX, FEW_TURNS, sleeps)
         }

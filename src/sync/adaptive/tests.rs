@@ -109,7 +109,10 @@ fn whatever_happens_no_wait_spins_for_longer_than_a_sleep_costs() {
     for _ in 0..200 {
         let sleep = 100 + random.below(50_000);
         let sleeps = 1 + u32::try_from(random.below(16)).expect("small");
-        let (cost, budget) = (machine(sleep), SpinBudget::of_thread(sleeps));
+        let (cost, budget) = (
+            machine(sleep),
+            SpinBudget::with(FEW_TURNS, FEW_TURNS, sleeps),
+        );
         let most = (u64::from(sleeps) * sleep / TURN).max(FEW_TURNS.into());
         for _ in 0..200 {
             let event = random.below(4 * sleep);
