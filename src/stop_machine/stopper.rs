@@ -9,8 +9,8 @@
 //! - **online-enabled**: the stopper of an online CPU is enabled: `init:stopper` comes
 //!   just before `init:online`. It is disabled only by the stop that is to take its CPU offline, and
 //!   enabled again by that stop's caller if the CPU has stayed. That thread has the stop mutex and
-//!   the hotplug lock for writing. So whoever has one of these, or the hotplug lock for reading,
-//!   finds the stoppers of all online CPUs enabled.
+//!   the hotplug lock for writing. So a thread that has one of these, or the hotplug lock for
+//!   reading, finds the stoppers of all online CPUs enabled.
 //! - **own-cpu-wakes**: the queue is filled under its lock, by any CPU; the thread is
 //!   woken by its own CPU only, in the handler of the stop SGI.
 

@@ -1,5 +1,5 @@
-//! Stops that a CPU asks for before it is online, in the startup of an INIT step: who takes part,
-//! one CPU after the other in each way up, faults, and what is said of CPUs that hang.
+//! Stops that a CPU asks for before it is online, in the startup of an INIT step: which CPUs
+//! take part, one CPU after the other in each way up, faults, and what is said of CPUs that hang.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
