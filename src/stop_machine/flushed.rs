@@ -81,7 +81,7 @@ impl<P: StopHost> Job<'_, P> {
     /// Queues the works, unless the stop has been given up (queuer-counts).
     pub(super) fn queue_if_flushed(&self) {
         if self.stop.flushed() {
-            self.machine.queue_everywhere(self);
+            self.machine.queue_everywhere(self, self.participants);
         } else {
             self.finish();
         }
@@ -106,7 +106,9 @@ impl<P: StopHost> Job<'_, P> {
         for holder in P::sched().flush_holders(flush.id) {
             let stopper = self.machine.stopper(holder.cpu);
             stopper.note_held_up(HeldUp::by_holder::<P>(&holder));
-            self.not_come.set(holder.cpu.index(), Ordering::Relaxed);
+            self.notes
+                .not_come
+                .set(holder.cpu.index(), Ordering::Relaxed);
         }
         let leaving = self.stop.leaving_in_flush(flush.end());
         self.finish_for(leaving); // (queuer-counts)

@@ -59,7 +59,7 @@ impl<P: StopHost> Job<'_, P> {
             // could miss one that is queued at this moment.
             if stopper.take_back_own() {
                 stopper.note_held_up(HeldUp::of::<P>(cpu));
-                self.not_come.set(cpu.index(), Ordering::Relaxed);
+                self.notes.not_come.set(cpu.index(), Ordering::Relaxed);
                 taken += 1;
             }
         }
@@ -85,7 +85,7 @@ impl<P: StopHost> Job<'_, P> {
         if self.stop.state() != MultiStopState::Abort {
             return None;
         }
-        let cpus = CpuMask::from_bits(self.not_come.snapshot(Ordering::Relaxed));
+        let cpus = CpuMask::from_bits(self.notes.not_come.snapshot(Ordering::Relaxed));
         let not_come = |cpu: CpuId| {
             let held_up = self.machine.stopper(cpu).take_held_up()?;
             Some(NotCome { cpu, held_up })

@@ -67,15 +67,13 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::late_at;
 use crate::smp::call::Inside;
 use crate::stop_machine::call_cell::CallCell;
-use crate::stop_machine::job::{End, Job};
-use crate::stop_machine::queueing::is_disabled;
+use crate::stop_machine::job::{End, Job, Notes};
 use crate::stop_machine::walk::as_u32;
 use crate::stop_machine::{
     MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
-    StopReport, StopRequest, Work, push_together,
+    StopReport, StopRequest, Work,
 };
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{AtomicBits, IrqGuard};
+use crate::sync::IrqGuard;
 use crate::time::Instant;
 
 /// The name of the function in messages.
@@ -116,11 +114,9 @@ impl<P: StopHost> StopMachine<P> {
         request: &StopRequest<'_, P>,
         call_fn: impl FnOnce() -> R + Send,
     ) -> Result<(R, StopReport), StopError> {
-        let _here = IrqGuard::<P>::new(); // A thread that calls this by mistake stays here.
         let name = core::any::type_name_of_val(&call_fn);
         let call = CallCell::<_, _, P>::new(call_fn);
-        let runner = CpuMask::of(request.cpu.unwrap_or_else(P::this_cpu));
-        let report = self.stop_inactive(request, runner, name, &|_on| call.run())?;
+        let report = self.stop_inactive(request, None, name, &|_on| call.run())?;
         Ok((call.take(), report)) // (fn-before-exit)
     }
 
@@ -142,18 +138,20 @@ impl<P: StopHost> StopMachine<P> {
         call_fn: &(impl Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
         let name = core::any::type_name_of_val(call_fn);
-        self.stop_inactive(request, runners, name, call_fn)
+        self.stop_inactive(request, Some(runners), name, call_fn)
     }
 
+    /// Runs one stop; its arguments are those of `StopMachine::stop_and_run`.
     fn stop_inactive(
         &'static self,
         request: &StopRequest<'_, P>,
-        runners: CpuMask,
+        runners: Option<CpuMask>,
         name: &'static str,
         call_fn: &(dyn Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
-        let _here = IrqGuard::<P>::new(); // As `stop_from_inactive`.
+        let _here = IrqGuard::<P>::new(); // A thread that calls this by mistake stays here.
         let here = P::this_cpu();
+        let runners = runners.unwrap_or_else(|| CpuMask::of(request.cpu.unwrap_or(here)));
         assert!(
             request.mode != StopMode::FlushPreempted,
             "BUG: a stop from a CPU that isn't online is to begin with a flush"
@@ -230,20 +228,10 @@ impl<P: StopHost> StopMachine<P> {
             spins: self.spins.of(count),
             late_at: late,
             patience: late.ticks_since(called),
-            told: AtomicU32::new(0),
-            fn_began: AtomicU64::new(0),
-            fn_ended: AtomicU64::new(0),
-            not_come: AtomicBits::new(),
+            notes: Notes::new(),
         };
         job.go_through_inactive(here, &online);
-        self.stops.fetch_add(1, Ordering::Relaxed);
-        Ok(StopReport {
-            called,
-            // Relaxed: `is_over` has ordered them.
-            fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
-            fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
-            ended: P::now(),
-        })
+        Ok(job.report(called))
     }
 }
 
@@ -259,7 +247,8 @@ impl<P: StopHost> Job<'_, P> {
         let looks = self.arrive(); // Before any CPU waits for it.
         let mut watch = self.watch(looks, P::now());
         let work: &dyn Work = self;
-        self.queue_on(online, &work);
+        machine.set_current(&work);
+        machine.queue_everywhere(self, online);
         machine.point.wait_masked_until_late::<P, ()>(
             here.index(),
             &self.spins.arrival,
@@ -281,23 +270,5 @@ impl<P: StopHost> Job<'_, P> {
         watch.end();
         P::set_priority_mask_closed(false);
         drop(masked);
-    }
-
-    /// Queues this job on the stoppers of `online`, and starts them.
-    ///
-    /// # Context
-    /// As for [`Job::go_through_inactive`], which waits until the stop is over.
-    fn queue_on(&self, online: &CpuMask, work: &&(dyn Work + '_)) {
-        let machine = self.machine;
-        machine.set_current(work);
-        let own = |cpu: CpuId| {
-            let stopper = machine.stopper(cpu);
-            (&stopper.works, &stopper.own)
-        };
-        if let Err(nth) = push_together(&machine.queueing, online.iter().map(own)) {
-            is_disabled(online.iter().nth(nth));
-        }
-        machine.wake_stoppers(online);
-        self.finish(); // The count of what queues the works.
     }
 }

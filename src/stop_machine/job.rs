@@ -9,7 +9,9 @@ use crate::smp::call::{Calls, Inside};
 use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::late::LateWatch;
 use crate::stop_machine::spins::StateSpins;
-use crate::stop_machine::{Acked, MultiStop, MultiStopState, StopHost, StopMachine, Work};
+use crate::stop_machine::{
+    Acked, MultiStop, MultiStopState, StopHost, StopMachine, StopReport, Work,
+};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, IrqGuard, SpinBudget};
 use crate::time::Instant;
@@ -38,16 +40,33 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) late_at: Instant,
     /// How long the still point may take before it is called late, in ticks.
     pub(super) patience: u64,
+    pub(super) notes: Notes,
+}
+
+/// What is noted of a stop while it goes on.
+pub(super) struct Notes {
     /// In which states a CPU has reported that the stop takes long: a bit for each. Relaxed: it
     /// guards no data.
     pub(super) told: AtomicU32,
-    /// When `call_fn` began, in ticks. Relaxed, as `fn_ended`: written by a runner inside
+    /// When the function began, in ticks. Relaxed, as `fn_ended`: written by a runner inside
     /// the still point, read by the caller after the stop, which orders it.
-    pub(super) fn_began: AtomicU64,
-    pub(super) fn_ended: AtomicU64,
+    fn_began: AtomicU64,
+    fn_ended: AtomicU64,
     /// The participants whose works were taken back. Relaxed: read after the stop, which orders
     /// it.
     pub(super) not_come: AtomicBits,
+}
+
+impl Notes {
+    #[inline(always)] // Into the job: else it is made aside, and copied.
+    pub(super) fn new() -> Self {
+        Notes {
+            told: AtomicU32::new(0),
+            fn_began: AtomicU64::new(0),
+            fn_ended: AtomicU64::new(0),
+            not_come: AtomicBits::new(),
+        }
+    }
 }
 
 /// How the caller of a stop waits for its end.
@@ -188,6 +207,19 @@ impl<P: StopHost> Job<'_, P> {
         }
     }
 
+    /// Counts the stop, which is over and was called for at `called`, and returns what it cost.
+    #[inline]
+    pub(super) fn report(&self, called: Instant) -> StopReport {
+        self.machine.stops.fetch_add(1, Ordering::Relaxed);
+        StopReport {
+            called,
+            // Relaxed: `is_over` has ordered them.
+            fn_began: Instant(self.notes.fn_began.load(Ordering::Relaxed)),
+            fn_ended: Instant(self.notes.fn_ended.load(Ordering::Relaxed)),
+            ended: P::now(),
+        }
+    }
+
     /// Leaves for `count` participants; returns whether they were the last.
     fn leaves_last(&self, count: u32) -> bool {
         let last = self.stop.leave_for(count);
@@ -235,10 +267,10 @@ impl<P: StopHost> Job<'_, P> {
         if self.runners.contains(cpu) {
             // Its own acknowledgement is still missing, so this state stays until it is seen.
             reached(MultiStopState::Run, &self.spins.run);
-            self.fn_began.store(P::now().0, Ordering::Relaxed);
+            self.notes.fn_began.store(P::now().0, Ordering::Relaxed);
             self.calls
                 .run_inside(cpu, Inside::Stop, || (self.call_fn)(cpu));
-            self.fn_ended.store(P::now().0, Ordering::Relaxed);
+            self.notes.fn_ended.store(P::now().0, Ordering::Relaxed);
             self.ack(MultiStopState::Run);
         }
         reached(MultiStopState::Exit, &self.spins.exit);

@@ -109,10 +109,13 @@ impl LateCpu {
     /// # Context
     /// Any.
     pub fn not_come<P: StopHost>(cpu: CpuId) -> LateCpu {
-        let HeldUp { thread, by } = HeldUp::of::<P>(cpu);
+        LateCpu::held_up(cpu, Seen::NotCome, HeldUp::of::<P>(cpu))
+    }
+
+    fn held_up(cpu: CpuId, seen: Seen, HeldUp { thread, by }: HeldUp) -> LateCpu {
         LateCpu {
             cpu,
-            seen: Seen::NotCome,
+            seen,
             thread,
             by: Some(by),
         }
@@ -123,9 +126,14 @@ impl LateCpu {
     /// # Context
     /// Any.
     pub fn begun<P: StopHost>(cpu: CpuId) -> LateCpu {
+        LateCpu::inside::<P>(cpu, Seen::In(MultiStopState::Run))
+    }
+
+    /// Returns a line for a CPU whose stopper has come as far as `seen`.
+    fn inside<P: StopHost>(cpu: CpuId, seen: Seen) -> LateCpu {
         LateCpu {
             cpu,
-            seen: Seen::In(MultiStopState::Run),
+            seen,
             thread: P::sched().current_name_racy(cpu),
             by: HeldBy::function_of::<P>(cpu),
         }
@@ -155,7 +163,7 @@ impl<P: StopHost> Job<'_, P> {
     pub(super) fn tell_late_once(&self, tell_fn: impl FnOnce(&LateStop<'_>)) {
         self.tell_late(|late| {
             let state = 1 << late.state as u32;
-            if self.told.fetch_or(state, Ordering::Relaxed) & state == 0 {
+            if self.notes.told.fetch_or(state, Ordering::Relaxed) & state == 0 {
                 tell_fn(late);
             }
         });
@@ -229,7 +237,7 @@ impl<P: StopHost> Job<'_, P> {
         let stopper = self.machine.stopper(cpu).thread();
         let state = stopper.map(|thread| thread.state_racy());
         let awake = matches!(state, Some(ThreadState::Running | ThreadState::Runnable));
-        awake && !self.not_come.get(cpu.index(), Ordering::Relaxed)
+        awake && !self.notes.not_come.get(cpu.index(), Ordering::Relaxed)
     }
 
     fn is_asleep(&self, cpu: CpuId) -> bool {
@@ -238,31 +246,21 @@ impl<P: StopHost> Job<'_, P> {
 
     fn line(&self, cpu: CpuId, state: MultiStopState, is_waited_for: bool) -> LateCpu {
         let seen = self.seen(cpu, state);
-        let unflushed = self
-            .unflushed(cpu)
-            .filter(|_| state == MultiStopState::Flush);
-        if let Some(HeldUp { thread, by }) = unflushed {
-            return LateCpu {
-                cpu,
-                seen,
-                thread,
-                by: Some(by),
-            };
+        if seen == Seen::NotCome {
+            return LateCpu::not_come::<P>(cpu);
         }
-        match seen {
-            Seen::NotCome => LateCpu::not_come::<P>(cpu),
-            _ if !is_waited_for => LateCpu {
+        if !is_waited_for {
+            return LateCpu {
                 cpu,
                 seen,
                 thread: None,
                 by: None,
-            },
-            _ => LateCpu {
-                cpu,
-                seen,
-                thread: P::sched().current_name_racy(cpu),
-                by: HeldBy::function_of::<P>(cpu),
-            },
+            };
+        }
+        let unflushed = (state == MultiStopState::Flush).then(|| self.unflushed(cpu));
+        match unflushed.flatten() {
+            Some(held_up) => LateCpu::held_up(cpu, seen, held_up),
+            None => LateCpu::inside::<P>(cpu, seen),
         }
     }
 }

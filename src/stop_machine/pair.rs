@@ -4,10 +4,9 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::late_at;
 use crate::sched::lock::Completion;
 use crate::stop_machine::call_cell::CallCell;
-use crate::stop_machine::job::{End, Job, PairEnd};
+use crate::stop_machine::job::{End, Job, Notes, PairEnd};
 use crate::stop_machine::queueing::{lent, node_for};
 use crate::stop_machine::{MultiStop, MultiStopState, StopError, StopHost, StopMachine};
-use crate::sync::atomic::{AtomicU32, AtomicU64};
 use crate::sync::{AtomicBits, might_sleep_in};
 
 impl<P: StopHost> StopMachine<P> {
@@ -61,10 +60,7 @@ impl<P: StopHost> StopMachine<P> {
             spins: self.spins.of(2),
             late_at: late,
             patience: late.ticks_since(called),
-            told: AtomicU32::new(0),
-            fn_began: AtomicU64::new(0),
-            fn_ended: AtomicU64::new(0),
-            not_come: AtomicBits::new(),
+            notes: Notes::new(),
         };
         // SAFETY: the job and both nodes stay in this frame until the stop is done, or was not
         // accepted.

@@ -38,13 +38,13 @@ impl<P: StopHost> StopMachine<P> {
         unsafe { self.current.get() }.flushed();
     }
 
-    /// Queues `job`, which the stoppers find, on every participant's stopper, and starts them
-    /// all.
+    /// Queues `job`, which the stoppers find, on those of `cpus`, and starts them all. These are its
+    /// participants, but for one that takes part in its own person.
     ///
     /// # Context
-    /// The thread that calls for the stop, or the last CPU to finish the flush with which it
-    /// begins: that one's idle thread, or a handler which interrupts it.
-    pub(super) fn queue_everywhere(&'static self, job: &Job<'_, P>) {
+    /// The thread that calls for the stop; the last CPU to finish the flush with which it begins,
+    /// that one's idle thread, or a handler which interrupts it; or the CPU that isn't online.
+    pub(super) fn queue_everywhere(&'static self, job: &Job<'_, P>, cpus: &CpuMask) {
         let here = PreemptGuard::<P>::new(); // (queued-unpreempted)
         let own = |cpu: CpuId| {
             let stopper = self.stoppers.get(cpu);
@@ -56,10 +56,10 @@ impl<P: StopHost> StopMachine<P> {
             };
             (&stopper.works, &stopper.own, behind)
         };
-        if let Err(nth) = push_everywhere(&self.queueing, job.participants.iter().map(own)) {
-            is_disabled(job.participants.iter().nth(nth));
+        if let Err(nth) = push_everywhere(&self.queueing, cpus.iter().map(own)) {
+            is_disabled(cpus.iter().nth(nth));
         }
-        self.wake_stoppers(job.participants);
+        self.wake_stoppers(cpus);
         job.all_are_queued();
         drop(here); // The stopper takes the CPU here.
     }
@@ -129,7 +129,7 @@ impl<P: StopHost> StopMachine<P> {
     ///
     /// # Context
     /// Preemption off: the stopper of this CPU runs at the end of that.
-    pub(super) fn wake_stoppers(&self, cpus: &CpuMask) {
+    fn wake_stoppers(&self, cpus: &CpuMask) {
         let me = P::this_cpu();
         let mut others = *cpus;
         others.remove(me);
@@ -165,6 +165,6 @@ pub(super) unsafe fn lent(node: &StopperNode) -> &'static StopperNode {
 /// Takes the number by value: a message that borrowed it would have it stored for each CPU.
 #[cold]
 #[inline(never)]
-pub(super) fn is_disabled(cpu: Option<CpuId>) -> ! {
+fn is_disabled(cpu: Option<CpuId>) -> ! {
     panic!("BUG: {cpu:?} is online and its stopper is disabled");
 }

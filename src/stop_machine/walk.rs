@@ -5,13 +5,12 @@ use crate::sched::{InKernel, late_at};
 use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::early_end::EarlyEnd;
 use crate::stop_machine::flushed::Flush;
-use crate::stop_machine::job::{End, Job};
+use crate::stop_machine::job::{End, Job, Notes};
 use crate::stop_machine::{
     MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
     StopReport, StopRequest, Work,
 };
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{AtomicBits, might_sleep_in};
+use crate::sync::might_sleep_in;
 use crate::time::Instant;
 
 impl<P: StopHost> StopMachine<P> {
@@ -185,10 +184,7 @@ impl<P: StopHost> StopMachine<P> {
             spins: self.spins.of(count),
             late_at: late,
             patience: late.ticks_since(called),
-            told: AtomicU32::new(0),
-            fn_began: AtomicU64::new(0),
-            fn_ended: AtomicU64::new(0),
-            not_come: AtomicBits::new(),
+            notes: Notes::new(),
         };
         let work: &dyn Work = &job;
         self.set_current(&work);
@@ -202,7 +198,7 @@ impl<P: StopHost> StopMachine<P> {
             flush.done.wait_patiently(|| job.tell_late(P::stop_is_late));
         } else if job.stop.is_in(MultiStopState::Prepare) {
             // If it is given up already no CPU is disturbed.
-            self.queue_everywhere(&job);
+            self.queue_everywhere(&job, &participants);
             self.wait_for_end(&job, caller);
         }
         drop(early);
@@ -217,14 +213,7 @@ impl<P: StopHost> StopMachine<P> {
                 StopError::Late(missing)
             });
         }
-        self.stops.fetch_add(1, Ordering::Relaxed);
-        Ok(StopReport {
-            called,
-            // Relaxed: `is_over` has ordered them.
-            fn_began: Instant(job.fn_began.load(Ordering::Relaxed)),
-            fn_ended: Instant(job.fn_ended.load(Ordering::Relaxed)),
-            ended: P::now(),
-        })
+        Ok(job.report(called))
     }
 
     /// Waits until all have left. This CPU's own stopper has, so fn is over, however long it took.
