@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{Awaited, CpuDownError};
-use stillpoint::platform::Platform;
-use stillpoint::sched::{ThreadState, Timer};
+use stillpoint::platform::{Platform, PreemptWork};
+use stillpoint::sched::{ThreadState, Timer, run_app};
 use stillpoint::stop_machine::{
     CancelToken, HeldBy, HeldUp, NotCome, StopError, StopHost, StopMode, StopRequest,
 };
@@ -95,6 +95,30 @@ fn a_thread_of_the_kernel_that_computes_is_named() {
         assert_eq!(stopped, Err(StopError::Late(vec![missing])));
         // The classic stop takes the CPU from it.
         assert_eq!(stop(&StopRequest::new()), Ok(1));
+        done.set();
+    });
+}
+
+/// The flush comes when a thread is on its way to the code of its application, which computes: the
+/// thread gives its CPU away where that begins.
+#[test]
+fn an_application_that_begins_holds_no_flush_up() {
+    with_all_up(|| {
+        let (runs, done) = (Flag::default(), Flag::default());
+        let (says, told) = (runs.clone(), done.clone());
+        spawn("begins", cpu(2), move || {
+            says.set();
+            while !Sim::has_preempt_work(PreemptWork::Flush) {
+                Sim::relax();
+            }
+            run_app::<Sim, ()>(|| {
+                while !told.is_set() {
+                    Sim::relax();
+                }
+            });
+        });
+        runs.sleep_until_set();
+        assert_eq!(stop(&flushing().before(Sim::deadline(SHORT))), Ok(1));
         done.set();
     });
 }

@@ -157,33 +157,6 @@ pub(crate) fn named(ktap: &mut Ktap) {
     );
 }
 
-/// A thread of an application that computes from its first instruction on holds no flush up,
-/// wherever the flush finds it on its way there.
-pub(crate) fn begins_in_app(ktap: &mut Ktap) {
-    if last_cpu() == CpuId::BOOT {
-        return; // It would keep the caller's CPU.
-    }
-    let mut held = None;
-    for _ in 0..200 {
-        let end = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&end);
-        let builder = thread::Builder::new().affinity(CpuMask::of(last_cpu()));
-        let computes = builder.spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                Hw::relax();
-            }
-        });
-        let stopped = Stop::new().mode(StopMode::FlushPreempted).run(|| ());
-        end.store(true, Ordering::Relaxed);
-        computes.expect("a stack is left").join();
-        if let Err(error) = stopped {
-            held = Some(error);
-            break;
-        }
-    }
-    ktap.equal("an application that begins holds no flush up", held, None);
-}
-
 /// A change of affinity that would move a marked thread waits for the end of the mode.
 pub(crate) fn affinity_waits(ktap: &mut Ktap) {
     if last_cpu() == CpuId::BOOT {

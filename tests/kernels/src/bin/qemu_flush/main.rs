@@ -52,7 +52,6 @@ fn main() {
     holders::storm(&mut ktap, 100);
     noise.end();
     holders::named(&mut ktap);
-    holders::begins_in_app(&mut ktap);
     holders::affinity_waits(&mut ktap);
     leaves::check(&mut ktap);
     ktap.finish()
