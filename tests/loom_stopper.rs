@@ -12,13 +12,16 @@ mod loom_plain_cpu;
 #[path = "support/loom_word.rs"]
 mod loom_word;
 
+use core::iter;
+
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_orders::every_order;
 use loom_plain_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::sched::{BlockState, Blocker, KthreadStep, ThreadState, Wakeup, next_step};
-use stillpoint::stop_machine::{WorkNode, WorkQueue};
+use stillpoint::stop_machine::{Behind, WorkNode, WorkQueue, push_everywhere};
+use stillpoint::sync::SpinLock;
 
 /// A work in the model.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,8 @@ const WORKS: usize = 2;
 
 struct World {
     works: WorkQueue<Task, Cpu>,
+    /// The lock of works that wait for each other.
+    order: SpinLock<(), Cpu>,
     block_state: BlockState,
     /// The lock of the run queue.
     run_queue: Mutex<()>,
@@ -52,6 +57,7 @@ struct World {
 fn world(state: ThreadState) -> Arc<World> {
     let world = World {
         works: WorkQueue::new(),
+        order: SpinLock::new(()),
         block_state: BlockState::new(state),
         run_queue: Mutex::new(()),
         enqueued: Condvar::new(),
@@ -115,7 +121,10 @@ impl World {
         let node = Box::leak(Box::new(WorkNode::new(task)));
         let accepted = match task {
             Task::Count(_) => self.works.push(node),
-            Task::Leave => self.works.push_last(node),
+            Task::Leave => {
+                let last = iter::once((&self.works, &*node, Behind::Refused));
+                push_everywhere(&self.order, last).is_ok()
+            }
         };
         if accepted {
             self.wake();

@@ -8,7 +8,7 @@
 //! - **accepted-stays**: a work that was accepted stays until it is taken, by the stopper or
 //!   back by its owner, whether the queue is enabled or not. It is taken once.
 //! - **last-stays-last**: one work is pushed, and the queue disabled, under one lock
-//!   ([`WorkQueue::push_last`]). So all that the queue has accepted is before that work, and nothing
+//!   ([`Behind::Refused`]). So all that the queue has accepted is before that work, and nothing
 //!   comes in behind it.
 //! - **closed-in-order**: a queue is disabled while works that wait for each other are pushed, under
 //!   their lock. So of several such works all are accepted, or none.
@@ -95,7 +95,7 @@ impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
         self.inner.lock_irqsave().enabled
     }
 
-    /// Has the queue accept work from now on, until a [`WorkQueue::push_last`].
+    /// Has the queue accept work from now on, until a work is pushed that is the last ([`Behind::Refused`]).
     pub fn enable(&self) {
         self.inner.lock_irqsave().enabled = true;
     }
@@ -106,24 +106,12 @@ impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
     /// If the node is in a queue already (queued-once).
     #[must_use]
     pub fn push(&self, node: &'static WorkNode<T>) -> bool {
-        self.push_and(node, true)
+        self.push_masked(node, true, &IrqGuard::new())
     }
 
-    /// Does as [`WorkQueue::push`], and disables the queue (last-stays-last). Works that wait for
-    /// others may be in it, so this is done in [`push_everywhere`] (closed-in-order).
-    ///
-    /// # Panics
-    /// As [`WorkQueue::push`].
-    #[must_use]
-    pub fn push_last(&self, node: &'static WorkNode<T>) -> bool {
-        self.push_and(node, false)
-    }
-
-    #[inline]
-    fn push_and(&self, node: &'static WorkNode<T>, stays_enabled: bool) -> bool {
-        self.push_masked(node, stays_enabled, &IrqGuard::new())
-    }
-
+    /// Does as [`WorkQueue::push`], and disables the queue if it isn't to stay enabled
+    /// (last-stays-last). Works that wait for others may be in it, so that is done in
+    /// [`push_everywhere`] (closed-in-order).
     #[inline]
     fn push_masked(
         &self,
@@ -216,7 +204,7 @@ pub fn push_together<'a, T: Sync + 'static, E: LocalCpu + 'a>(
 pub enum Behind {
     /// It stays enabled.
     Accepted,
-    /// It is disabled ([`WorkQueue::push_last`]).
+    /// It is disabled (last-stays-last).
     Refused,
 }
 
@@ -254,6 +242,7 @@ mod tests {
     use super::*;
     use crate::sync::nowhere::Nowhere;
     use alloc::boxed::Box;
+    use core::iter::once;
 
     fn node(work: u32) -> &'static WorkNode<u32> {
         Box::leak(Box::new(WorkNode::new(work)))
@@ -280,10 +269,12 @@ mod tests {
 
     #[test]
     fn nothing_is_accepted_behind_the_last_work() {
+        let order = SpinLock::<(), Nowhere>::new(());
         let queue = WorkQueue::<u32, Nowhere>::new();
+        let push_last = |node| push_everywhere(&order, once((&queue, node, Behind::Refused)));
         queue.enable();
-        assert!(queue.push(node(1)) && queue.push_last(node(2)));
-        assert!(!queue.push(node(3)) && !queue.push_last(node(4)));
+        assert!(queue.push(node(1)) && push_last(node(2)).is_ok());
+        assert!(!queue.push(node(3)) && push_last(node(4)).is_err());
         assert_eq!(queue.pop().map(|node| *node.work()), Some(1));
         assert_eq!(queue.pop().map(|node| *node.work()), Some(2));
         assert!(!queue.is_enabled() && !queue.has_work());
