@@ -1,13 +1,12 @@
 //! A running machine in QEMU, with its console, its monitor and its gdbstub.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
 use crate::gdb::Gdb;
 use crate::monitor::Monitor;
@@ -167,32 +166,21 @@ pub fn run_to_end(
 const MONITOR: &str = "monitor";
 const STUB: &str = "gdbstub";
 
-/// A temporary directory for the sockets of a machine. Dropping this removes it. It isn't in
-/// the target directory, whose path may be too long: the path of a socket has at most about a
-/// hundred characters.
+/// A temporary directory for the sockets of a machine, with a name that nothing else has, whatever
+/// a killed rig left behind. Dropping this removes it. It isn't in the target directory, whose
+/// path may be too long: the path of a socket has at most about a hundred characters.
 struct Sockets {
-    dir: PathBuf,
+    dir: TempDir,
 }
 
 impl Sockets {
     fn new() -> Result<Sockets> {
-        // Relaxed: the number only has to be unique.
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("stillpoint-{}-{number}", process::id());
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
+        let dir = tempfile::Builder::new().prefix("stillpoint-").tempdir();
+        let dir = dir.context("a directory for a machine's sockets")?;
         Ok(Sockets { dir })
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-}
-
-impl Drop for Sockets {
-    fn drop(&mut self) {
-        // A directory that can't be removed is left to the system's own cleaning.
-        let _left_there = fs::remove_dir_all(&self.dir);
+        self.dir.path().join(name)
     }
 }
