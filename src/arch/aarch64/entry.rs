@@ -190,8 +190,8 @@ entry_reset_el1:
         msr     fpcr, xzr
         msr     fpsr, xzr
 
-        // Both timers are off, and EL0 has no access to them. Debug events that were on
-        // before this entry are off.
+        // Both timers and the event stream are off, and EL0 has no access to them. Debug
+        // events that were on before this entry are off.
         msr     cntv_ctl_el0, xzr
         msr     cntp_ctl_el0, xzr
         msr     cntkctl_el1, xzr

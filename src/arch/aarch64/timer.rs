@@ -1,5 +1,5 @@
 //! The generic timer: the counter that all CPUs share, and each CPU's one-shot
-//! virtual timer.
+//! virtual timer and event stream.
 //!
 //! The kernel uses the *virtual* timer, whether it was entered at EL1 or EL2: it needs no
 //! permission from a hypervisor, and after an entry at EL2 the entry code sets
@@ -9,16 +9,23 @@
 //! The functions that arm a timer or turn it off act only on the running CPU, and are
 //! called with IRQs masked. Those that read are allowed anywhere, MMU off included.
 //!
+//! # The event stream
+//! A CPU that sleeps in WFE is woken by the event that it waits for, and by nothing else: a
+//! masked interrupt doesn't wake it. So the counter sends each online CPU an event at least every
+//! 100 us, by which a CPU that waits in vain can look at the time now and then. EL1 may set that
+//! up for itself, in CNTKCTL_EL1. QEMU has the register and no stream; no CPU sleeps in WFE there.
+//!
 //! # Sources
 //! Arm ARM (DDI 0487), the Generic Timer: CNTFRQ_EL0, CNTVCT_EL0, CNTV_CTL_EL0,
-//! CNTV_CVAL_EL0.
+//! CNTV_CVAL_EL0; CNTKCTL_EL1 and "Event streams". Linux's period is the same,
+//! `ARCH_TIMER_EVT_STREAM_PERIOD_US`.
 
 use core::fmt;
 use core::time::Duration;
 
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{
-    CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
+    CNTFRQ_EL0, CNTKCTL_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
 };
 
 use super::hint;
@@ -33,6 +40,9 @@ static FREQUENCY_HZ: AtomicU64 = AtomicU64::new(0);
 /// that a counter of the architecture has (the only one from Armv8.6 on), so that a time
 /// limit is too long rather than too short.
 const UNKNOWN_HZ: u64 = 1_000_000_000;
+
+/// The time within which each event of the stream follows the one before.
+const EVENT_PERIOD: Duration = Duration::from_micros(100);
 
 /// Why the counter can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,9 +126,12 @@ pub fn arm_by(at: Instant) {
 }
 
 /// Puts this CPU's timer into a known state, because its state after a reset is unknown:
-/// off, its interrupt masked, and set to [`Instant::FOREVER`].
+/// off, its interrupt masked, and set to [`Instant::FOREVER`]. Turns the event stream on, which
+/// the entry code and the pen turn off.
 pub fn init_cpu() {
     CNTV_CVAL_EL0.set(Instant::FOREVER.0);
+    let bit = frequency().bit_within(EVENT_PERIOD).min(15); // EVNTI has four bits.
+    CNTKCTL_EL1.write(CNTKCTL_EL1::EVNTI.val(bit.into()) + CNTKCTL_EL1::EVNTEN::Enable);
     arm(None);
 }
 

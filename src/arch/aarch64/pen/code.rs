@@ -130,6 +130,7 @@ pen_from_firmware:
     .type pen_park, %function
 pen_park:
         msr     daifset, #0xf
+        msr     cntkctl_el1, xzr            // The event stream would end each WFE.
     "#,
     park!(assemble_park),
     arrive!(assemble_arrive),

@@ -101,6 +101,7 @@ fn main() {
         cycles,
     );
     ktap.check("and has them right afterwards", right);
+    ktap.check("all CPUs have their event stream", all_have_event_streams());
     ktap.check(
         "its interrupt interface too: SGIs and the timer arrive",
         interfaces && alive,
@@ -119,6 +120,19 @@ type Looked = ([u64; NAMES.len()], Option<[u64; 3]>);
 fn look(cpu: CpuId) -> Looked {
     let looked = api::spawn_on(cpu, "look", || (read_all(), has_gicv3().then(interface)));
     looked.expect("a stack").join()
+}
+
+/// Returns whether the counter sends each CPU an event at least every 100 us, and no more often
+/// than every 50 us.
+fn all_have_event_streams() -> bool {
+    let hz = Hw::frequency().hz();
+    kernel().masks.online().iter().all(|cpu| {
+        let read = api::spawn_on(cpu, "read", || read!("cntkctl_el1"));
+        let control = read.expect("a stack").join();
+        let apart = 2u64 << (control >> 4 & 0xf);
+        let is_on = control & !0xf0 == 1 << 2; // EVNTEN, EVNTDIR 0, nothing for EL0.
+        is_on && (hz / 20_000..=hz / 10_000).contains(&apart)
+    })
 }
 
 /// Returns whether an SGI arrives at `cpu`, and a thread there can sleep.
