@@ -96,6 +96,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/stop_machine/stop.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
     ("src/stop_machine/stopper.rs", "tells messages where a CPU is; nothing is read through it"),
     ("src/sync/adaptive.rs", "guesses how long to wait; nothing is read through it"),
+    ("src/sync/local_cpu.rs", "a look at the word of a lock, which another access takes: tests/loom_spin_word.rs"),
     ("src/sync/lockdep/graph.rs", "a 0 that is read late is looked at again under the graph's lock"),
     ("src/sync/lockdep_key.rs", "a fact: every store has the same value"),
     ("src/sync/running.rs", "a name for messages, which never changes"),

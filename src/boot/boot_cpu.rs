@@ -23,7 +23,7 @@ use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::{StopMachine, StopMode};
 use crate::sync::atomic::AtomicU32;
-use crate::sync::{Once, SleepCost, SpinLock, Wait};
+use crate::sync::{Once, SleepCost, SpinBudget, SpinLock, Wait};
 use crate::trace::Trace;
 
 /// Boots the machine. The entry's assembly calls it with the MMU off and everything masked,
@@ -68,6 +68,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         trace: Trace::new(cpus),
         interrupts: InterruptCounts::new(cpus),
         sleep_cost: SleepCost::new(),
+        lock_spins: SpinBudget::new(),
         midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
         test_handler: Once::new(),
         test_last_act: Once::new(),

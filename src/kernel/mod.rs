@@ -36,7 +36,7 @@ use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::StopMachine;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Once, SleepCost, SpinLock};
+use crate::sync::{Once, SleepCost, SpinBudget, SpinLock};
 use crate::trace::Trace;
 
 pub(crate) use areas::Areas;
@@ -82,6 +82,8 @@ pub struct Kernel {
     pub interrupts: InterruptCounts,
     /// What a sleep costs on this machine.
     pub sleep_cost: SleepCost,
+    /// How long waits for a spin lock spin, whichever lock it is.
+    pub lock_spins: SpinBudget,
     /// Each CPU's affinity, indexed by CPU number.
     pub mpidrs: Vec<Mpidr>,
     /// Each CPU's MIDR_EL1, which the CPU has read itself; 0 before it first ran. Relaxed: it

@@ -108,7 +108,7 @@ impl SleepCost {
 
     /// Sets what [`SleepCost::learn`] measures: the ticks of a sleep, and of as many turns as it
     /// times.
-    fn set(&self, sleep: u64, timed_turns: u64) {
+    pub(super) fn set(&self, sleep: u64, timed_turns: u64) {
         let ticks = u32::try_from(sleep).unwrap_or(u32::MAX / MOST).max(1);
         let turns = u32::try_from(timed_turns).unwrap_or(u32::MAX).max(1);
         self.timed_turns.store(turns, Ordering::Relaxed);

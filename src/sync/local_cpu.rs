@@ -8,9 +8,10 @@ use core::marker::PhantomData;
 use core::num::NonZeroUsize;
 
 use crate::config::MASK_WORDS;
-use crate::sync::SleepCost;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(all(debug_assertions, not(loom)))]
 use crate::sync::lockdep::{Manner, Place};
+use crate::sync::{SleepCost, SpinBudget};
 
 /// The interrupt mask of a CPU as it was before [`LocalCpu::irq_save`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,37 @@ pub trait LocalCpu: 'static {
     /// Tells the core, or its emulator, that this loop is waiting: `YIELD`, never `ISB`,
     /// never nothing.
     fn relax();
+
+    /// Loads `word`, and watches it from that moment on: the next store to it by another CPU is an
+    /// event. `LDXR`, which sets the exclusive monitor. It orders nothing. A CPU watches one word
+    /// at a time.
+    fn load_watched(word: &AtomicUsize) -> usize {
+        word.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps until there has been an event since the last such sleep: `WFE`. May return early,
+    /// and does so after 100 us at the latest, even if there is none.
+    fn sleep_until_event() {
+        Self::relax();
+    }
+
+    /// Returns how long waits for a spin lock spin before they sleep; `None` on a machine of a
+    /// test, whose waits learn nothing.
+    fn lock_spins() -> Option<&'static SpinBudget> {
+        None
+    }
+
+    /// Returns the time of the counter that all CPUs share, in ticks. It is what a wait learns
+    /// from: see [`LocalCpu::sleep_cost`].
+    fn ticks() -> u64 {
+        0
+    }
+
+    /// Returns what a sleep costs on this machine; `None` on a machine of a test, whose waits
+    /// learn nothing.
+    fn sleep_cost() -> Option<&'static SleepCost> {
+        None
+    }
 
     /// Returns a number that belongs to this CPU for ever and to no other, and is cheap to
     /// read: the mark by which a spin lock knows its holder. It is this CPU's as long as
@@ -172,18 +204,6 @@ pub trait Wait: LocalCpu {
     /// whether IRQs are masked or not.
     fn interrupt_is_pending() -> bool {
         false
-    }
-
-    /// Returns the time of the counter that all CPUs share, in ticks. It is what a wait learns
-    /// from: see [`Wait::sleep_cost`].
-    fn ticks() -> u64 {
-        0
-    }
-
-    /// Returns what a sleep costs on this machine; `None` on a machine of a test, whose waits
-    /// learn nothing.
-    fn sleep_cost() -> Option<&'static SleepCost> {
-        None
     }
 }
 

@@ -1,14 +1,39 @@
 //! A value behind a [`SpinWord`], and the wait for it.
+//!
+//! A waiter turns for as long as waits for spin locks have been worth it lately ([`SpinBudget`]),
+//! and then sleeps in WFE until the word is stored to. There is one budget for all locks of the
+//! machine. Each is held for a moment, whatever it guards, so a long wait says something about the
+//! machine: its host doesn't run the holder. Then the sleep gives the host the core.
+//!
+//! | Machine | YIELD | WFE |
+//! |---|---|---|
+//! | a core | does nothing, or lets another thread of the core go first | sleeps until the holder's store |
+//! | a virtual CPU (KVM), the only thread of its core | as above | as above |
+//! | ... where others wait for the core | as above | traps: the host runs another virtual CPU, one that was preempted if there is one |
+//! | QEMU, one host thread for all CPUs | hands the turn over | hands the turn over |
+//! | QEMU, a host thread for each CPU | does nothing | does nothing |
+//!
+//! A sleep is taken to cost what one in WFI does ([`SleepCost`](crate::sync::SleepCost)): a trapped
+//! WFE costs about that, and one that doesn't trap costs less, so that the CPU spins for a
+//! microsecond or so where it might have slept. What a WFE itself costs can't be seen: an unlock
+//! notes no time. The turns stay few where waits are long.
+//!
+//! # Sources
+//! Linux: `arch/arm64/kvm/handle_exit.c` and `kvm_vcpu_on_spin` for the trap, and
+//! `vcpu_clear_wfx_traps` for when there is none; `__cmpwait_case_64` for the wait. QEMU:
+//! `trans_YIELD` and `trans_WFE`.
 
 use core::marker::PhantomData;
 use core::num::NonZeroUsize;
 use core::ops::{Deref, DerefMut};
 
 use crate::sync::spin_word::SpinWord;
-use crate::sync::{LocalCpu, UnsafeCell};
+use crate::sync::{LocalCpu, SpinBudget, UnsafeCell};
 
-/// Turns between two looks at the clock.
-const TURNS: u32 = 1024;
+/// How many times a waiter sleeps between two looks at the clock: 26 ms at most, because no sleep
+/// is longer than 100 us. An emulator whose WFE does nothing needs microseconds for that, and a
+/// look takes the lock of all its devices.
+const SLEEPS: u32 = 256;
 
 /// A value that one CPU at a time may touch, whatever that CPU does meanwhile.
 pub(super) struct Lock<T, E> {
@@ -84,23 +109,39 @@ impl<T, E: LocalCpu> Lock<T, E> {
 #[inline(never)]
 #[track_caller]
 fn wait<E: LocalCpu>(word: &SpinWord, me: NonZeroUsize, type_name_fn: fn() -> &'static str) {
+    let take = || match word.holder() {
+        Some(holder) => {
+            assert!(
+                holder != me,
+                "BUG: this CPU takes a spin lock of {} that it holds",
+                type_name_fn()
+            );
+            false
+        }
+        None => word.try_take(me),
+    };
+    let budget = E::lock_spins();
+    for _ in 0..budget.map_or(0, SpinBudget::turns) {
+        if take() {
+            return;
+        }
+        E::relax();
+    }
+    let began = E::ticks();
     let mut late_at = None;
-    loop {
-        for _ in 0..TURNS {
-            match word.holder() {
-                Some(holder) => assert!(
-                    holder != me,
-                    "BUG: this CPU takes a spin lock of {} that it holds",
-                    type_name_fn()
-                ),
-                None if word.try_take(me) => return,
-                None => {}
+    'taken: loop {
+        for _ in 0..SLEEPS {
+            if take() {
+                break 'taken;
             }
-            E::relax();
+            word.sleep_while_held::<E>();
         }
         if let Some(holder) = word.holder() {
             E::spins_long(&mut late_at, holder, type_name_fn());
         }
+    }
+    if let (Some(budget), Some(cost)) = (budget, E::sleep_cost()) {
+        budget.note_sleep(E::ticks().saturating_sub(began), cost);
     }
 }
 
@@ -127,3 +168,6 @@ impl<T, E> Drop for Guard<'_, T, E> {
         self.lock.word.open();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,10 @@
 //! - **own-mark-is-held**: a CPU that reads its own mark holds the word. A CPU never
 //!   reads a value older than its own last store (coherence), and a holder's last store
 //!   opens the word. A holder stays on its CPU: preemption is off.
+//! - **watched-then-looked**: a CPU that sleeps for the word watches it first, and then looks
+//!   whether it is held. A word that was opened before is seen open, and one that is opened later
+//!   ends the sleep. So the holder's store is all that an unlock takes: no fence, no look at
+//!   whether a CPU waits, no event of its own.
 //!
 //! `tests/loom_spin_word.rs` checks this file as it stands.
 
@@ -13,12 +17,13 @@
 
 use core::num::NonZeroUsize;
 
+use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// No CPU holds the word.
 const OPEN: usize = 0;
 
-/// Which CPU holds a lock, by its mark ([`LocalCpu::cpu_mark`](crate::sync::LocalCpu::cpu_mark)).
+/// Which CPU holds a lock, by its mark ([`LocalCpu::cpu_mark`]).
 #[derive(Debug)]
 pub struct SpinWord {
     /// A mark, or [`OPEN`]. Taken Acquire, which pairs with the Release of
@@ -64,5 +69,17 @@ impl SpinWord {
     #[inline]
     pub fn holder(&self) -> Option<NonZeroUsize> {
         NonZeroUsize::new(self.holder.load(Ordering::Relaxed))
+    }
+
+    /// Sleeps while the word is held. May return early: the caller looks again.
+    ///
+    /// # Context
+    /// Not the holder.
+    #[inline]
+    pub fn sleep_while_held<E: LocalCpu>(&self) {
+        // What is loaded is what the CPU watches (watched-then-looked).
+        if E::load_watched(&self.holder) != OPEN {
+            E::sleep_until_event();
+        }
     }
 }

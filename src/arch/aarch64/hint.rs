@@ -10,6 +10,8 @@ use core::arch::asm;
 
 use aarch64_cpu::asm::barrier;
 
+use crate::sync::atomic::AtomicUsize;
+
 /// Sleeps until an interrupt is pending, masked by `DAIF` or not (`WFI`).
 /// May return early.
 #[inline]
@@ -23,6 +25,35 @@ pub fn wfi() {
 pub fn relax() {
     // SAFETY: YIELD is a hint and changes no state.
     unsafe { asm!("yield", options(nostack, preserves_flags)) }
+}
+
+/// Loads `word` and sets this core's exclusive monitor on it (`LDXR`). When another CPU stores to
+/// it from then on, that clears the monitor, which is an event for [`wfe`]: no `SEV` is needed.
+///
+/// # Sources
+/// Arm ARM (DDI 0487), "Wait for Event mechanism and Send event": what sets the Event Register;
+/// and the example of a spin lock that uses WFE, whose unlock is a plain STLR.
+#[inline]
+pub fn load_watched(word: &AtomicUsize) -> usize {
+    let value;
+    // SAFETY: it reads a word that the reference keeps readable. Other CPUs may store to it.
+    unsafe {
+        asm!(
+            "ldxr {value}, [{word}]",
+            value = out(reg) value,
+            word = in(reg) word.as_ptr(),
+            options(nostack, preserves_flags)
+        );
+    }
+    value
+}
+
+/// Sleeps until there is an event, takes it, and returns at once if one came before (`WFE`). The
+/// event stream of [`super::timer`] ends it, too.
+#[inline]
+pub fn wfe() {
+    // SAFETY: WFE changes no state but time and the event register.
+    unsafe { asm!("wfe", options(nostack, preserves_flags)) }
 }
 
 /// Wakes all CPUs that sleep in WFE (`SEV`).

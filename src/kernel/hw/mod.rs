@@ -22,7 +22,8 @@ use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, late_at, patience};
 use crate::smp::call::{CallHost, Calls, Inside};
 use crate::stop_machine::{LateCpu, LateStop, StopHost, StopMachine};
-use crate::sync::{IrqFlags, IrqGuard, LocalCpu, SleepCost, Wait, Woken};
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::{IrqFlags, IrqGuard, LocalCpu, SleepCost, SpinBudget, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::Event;
 
@@ -79,6 +80,30 @@ impl LocalCpu for Hw {
     #[inline]
     fn relax() {
         hint::relax();
+    }
+
+    #[inline]
+    fn load_watched(word: &AtomicUsize) -> usize {
+        hint::load_watched(word)
+    }
+
+    #[inline]
+    fn sleep_until_event() {
+        hint::wfe();
+    }
+
+    fn lock_spins() -> Option<&'static SpinBudget> {
+        try_kernel().map(|kernel| &kernel.lock_spins)
+    }
+
+    #[inline]
+    fn ticks() -> u64 {
+        timer::now().0
+    }
+
+    #[inline]
+    fn sleep_cost() -> Option<&'static SleepCost> {
+        try_kernel().map(|kernel| &kernel.sleep_cost)
     }
 
     #[inline]
@@ -219,16 +244,6 @@ impl Wait for Hw {
     #[inline]
     fn interrupt_is_pending() -> bool {
         irq::is_pending()
-    }
-
-    #[inline]
-    fn ticks() -> u64 {
-        timer::now().0
-    }
-
-    #[inline]
-    fn sleep_cost() -> Option<&'static SleepCost> {
-        try_kernel().map(|kernel| &kernel.sleep_cost)
     }
 }
 
