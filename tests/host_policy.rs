@@ -137,6 +137,11 @@ fn what_holds_a_flush_up_is_named() {
 }
 
 #[test]
+fn what_holds_a_flush_up_is_named_though_its_queue_is_locked() {
+    flush::a_locked_queue_hides_no_holder();
+}
+
+#[test]
 fn a_thread_that_becomes_urgent_where_it_waits_goes_where_it_may_run() {
     classes::one_that_waits_becomes_as_urgent_as_the_first();
 }

@@ -2,15 +2,17 @@
 //! on afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use stillpoint::cpu::CpuMask;
-use stillpoint::sched::{Class, FlushEnd, FlushHook, FlushId, Nice, Thread};
+use stillpoint::sched::{Class, FlushEnd, FlushHolder, FlushHook, FlushId, Nice, Thread};
 
 use crate::bound::{busy, fifo};
 use crate::checks;
-use crate::driver::{act, cpu, sched};
+use crate::driver::{act, cpu, interrupt, sched};
 use crate::platform::{Many, NEVER, machine};
+use crate::races::{block, start};
 use crate::world::{Habits, MS, US, World};
 
 thread_local! {
@@ -318,4 +320,51 @@ pub(crate) fn holders_are_named() {
     assert_eq!(class, Class::Normal);
     world.end_flush(on, id);
     assert_eq!(TOLD.get(), None, "it was given up");
+}
+
+/// Returns what is told of the flush `id` while the queue of the CPU is locked on which `sleeper`
+/// wakes.
+fn holders_in_a_wake(id: FlushId, sleeper: &Arc<Thread<Many>>) -> Vec<FlushHolder> {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let theirs = Rc::clone(&told);
+    machine().meanwhile(move || {
+        machine().masked.set(true);
+        *theirs.borrow_mut() = sched().flush_holders(id).collect();
+    });
+    interrupt(0, || sched().wake(sleeper));
+    told.take()
+}
+
+/// A CPU whose queue is locked just then holds a flush up unless it has finished this one.
+pub(crate) fn a_locked_queue_hides_no_holder() {
+    let mut world = World::new(1, 2, 0, Habits::default());
+    let computes = start(&mut world, Class::Normal, 0);
+    let sleepers = [0, 1].map(|_| {
+        let sleeper = start(&mut world, Class::Normal, 1);
+        block(1, &sleeper);
+        world.driver.rest(&mut world.random);
+        world.settle();
+        sleeper
+    });
+    let id = world.begin_flush(0);
+    world.driver.rest(&mut world.random);
+    let holder = FlushHolder {
+        cpu: cpu(0),
+        thread: Some(*computes.name()),
+        entered: true,
+    };
+    assert_eq!(holders_in_a_wake(id, &sleepers[0]), [holder]);
+    world.end_flush(0, id);
+    block(1, &sleepers[0]);
+    world.driver.rest(&mut world.random);
+    world.settle();
+
+    let id = world.begin_flush(0);
+    let unknown = FlushHolder {
+        cpu: cpu(1),
+        thread: None,
+        entered: false,
+    };
+    assert_eq!(holders_in_a_wake(id, &sleepers[1]), [holder, unknown]);
+    world.end_flush(0, id);
 }

@@ -114,7 +114,7 @@ fn while_it_turns(take_fn: fn(&Arc<Thread<Many>>)) {
 }
 
 /// Starts a thread of `class` that may run on CPU `on` only, and lets the machine come to rest.
-fn start(world: &mut World, class: Class, on: usize) -> Arc<Thread<Many>> {
+pub(crate) fn start(world: &mut World, class: Class, on: usize) -> Arc<Thread<Many>> {
     busy(world, class, mask(&[on]));
     world.driver.rest(&mut world.random);
     world.settle();
@@ -122,7 +122,7 @@ fn start(world: &mut World, class: Class, on: usize) -> Arc<Thread<Many>> {
 }
 
 /// Has `thread`, which runs on CPU `on`, block there.
-fn block(on: usize, thread: &Arc<Thread<Many>>) {
+pub(crate) fn block(on: usize, thread: &Arc<Thread<Many>>) {
     act(on, || {
         sched().about_to_block(thread);
         sched().schedule();
