@@ -64,6 +64,10 @@ mod stops;
 mod stops_flush;
 #[path = "host_hotplug/stops_leaving.rs"]
 mod stops_leaving;
+#[path = "host_hotplug/stops_races.rs"]
+mod stops_races;
+#[path = "host_hotplug/stops_timers.rs"]
+mod stops_timers;
 #[path = "host_hotplug/sweep.rs"]
 mod sweep;
 #[path = "host_hotplug/table.rs"]

@@ -11,7 +11,7 @@ use stillpoint::hotplug::{
     Callbacks, CpuUpError, FailError, Parallel, Passing, Place, StepError, StepHandle,
 };
 use stillpoint::platform::Platform;
-use stillpoint::sched::{SchedHost, Timer};
+use stillpoint::sched::Timer;
 use stillpoint::stop_machine::{
     CancelToken, StopError, StopHost, StopMachine, StopMode, StopRequest,
 };
@@ -53,11 +53,11 @@ fn init_step(
     installed("stops", Place::Init, callbacks, Passing::Skipped)
 }
 
-fn stopping(start_fn: impl Fn(CpuId) + Send + Sync + 'static) -> StepHandle<Sim> {
+pub(crate) fn stopping(start_fn: impl Fn(CpuId) + Send + Sync + 'static) -> StepHandle<Sim> {
     init_step(start_fn, true)
 }
 
-fn remove(step: StepHandle<Sim>) {
+pub(crate) fn remove(step: StepHandle<Sim>) {
     assert!(step.remove(Passing::Called).is_ok());
 }
 
@@ -376,48 +376,6 @@ fn what_hangs_is_named() {
         );
         remove(step);
         check_online(CPUS, &[0, 1, 2, 3]);
-    });
-}
-
-/// The wait for the others to leave takes the interrupt of a timer; it comes when the stop is over.
-#[test]
-fn a_timer_that_is_due_in_a_stop_is_not_lost() {
-    Sim::run(CPUS, || {
-        all_up(CPUS);
-        let me = Sim::sched().current();
-        let ran = Arc::new(AtomicU32::new(0));
-        let theirs = Arc::clone(&ran);
-        let timer = Timer::<Sim>::new(move || {
-            theirs.fetch_add(1, Ordering::Relaxed);
-        });
-        // CPU 1 takes a long interrupt as it leaves.
-        let long = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), LONG / 10));
-        let step = stopping(move |_| {
-            Sim::hold_cpu(cpu(1), LONG);
-            let request = StopRequest::new().on(cpu(1));
-            let stopped = stop().stop_from_inactive(&request, || long.start(Sim::now()));
-            assert!(stopped.is_ok());
-        });
-        for turn in 1..=2 {
-            assert_eq!(Sim::sched().set_affinity(&me, &mask(&[3])), Ok(()));
-            timer.start(Sim::deadline(Duration::from_secs(3))); // Adopted, and adopted back.
-            assert_eq!(Sim::sched().set_affinity(&me, &mask(&[0])), Ok(()));
-            assert_eq!(hotplug().cpu_down(cpu(3)), Ok(()));
-            stop().set_spins((turn == 2).then_some(0));
-            assert_eq!(hotplug().cpu_up(cpu(3)), Ok(()));
-            stop().set_spins(None);
-            sleep(Duration::from_secs(20));
-            assert_eq!(ran.load(Ordering::Relaxed), turn);
-            let awake = Flag::default();
-            let theirs = awake.clone();
-            spawn("sleeper", cpu(3), move || {
-                sleep(Duration::from_millis(1));
-                theirs.set();
-            });
-            sleep(Duration::from_secs(20));
-            assert!(awake.is_set());
-        }
-        remove(step);
     });
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn with_all_up(test: impl FnOnce() + Send + 'static) {
     });
 }
 
-fn late_stop(request: &StopRequest<'_, Sim>) -> Result<u32, StopError> {
+pub(crate) fn late_stop(request: &StopRequest<'_, Sim>) -> Result<u32, StopError> {
     let still = stop().lock();
     let stopped = stop().stop(&still, request, || 1);
     stopped.map(|(value, _)| value)

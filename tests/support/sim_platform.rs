@@ -44,7 +44,9 @@ static STEPS: LazyLock<Vec<Step<StepContext>>> = LazyLock::new(|| {
 
 impl LocalCpu for Sim {
     fn irq_save() -> IrqFlags {
-        IrqFlags(u64::from(MASKED.replace(true)))
+        let flags = IrqFlags(u64::from(MASKED.replace(true)));
+        super::script::stand_at_times();
+        flags
     }
 
     unsafe fn irq_restore(flags: IrqFlags) {

@@ -7,6 +7,8 @@ use stillpoint::hotplug::ApRefusal;
 use stillpoint::platform::{PowerState, PsciError};
 use stillpoint::trace::Direction;
 
+use super::{MACHINE, give_turn, state};
+
 /// The behaviour of a call of CPU_ON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct On {
@@ -52,6 +54,11 @@ pub(crate) struct Script {
     /// Whether a CPU that sends the Reschedule SGI stands still for a moment, in which the CPU that
     /// gets it runs.
     pub(crate) stands_after_sgi: bool,
+    /// Of how many times that a CPU masks interrupts one is followed by a moment in which it stands
+    /// still and the others run. 0: none.
+    pub(crate) stands_each: u64,
+    /// How often a CPU has masked interrupts since CPUs stand still then.
+    pub(crate) maskings: u64,
     /// The steps that fail once, with the direction in which they do.
     pub(crate) fails: Vec<(usize, Direction)>,
     /// How many more stacks there are, if they are counted.
@@ -80,6 +87,8 @@ impl Script {
             held_after_asking: 0,
             early_off: false,
             stands_after_sgi: false,
+            stands_each: 0,
+            maskings: 0,
             fails: Vec::new(),
             stacks: None,
             before_step: None,
@@ -93,6 +102,21 @@ impl Script {
             cpu.index() as u64
         } else {
             1
+        }
+    }
+}
+
+/// Has this CPU, which has just masked interrupts, stand still for a moment, if the script says so.
+pub(super) fn stand_at_times() {
+    if MACHINE.get().is_none() {
+        return; // A test's own thread.
+    }
+    let mut state = state();
+    let each = state.script.stands_each;
+    if each > 0 {
+        state.script.maskings += 1;
+        if state.script.maskings.is_multiple_of(each) {
+            give_turn(state);
         }
     }
 }
