@@ -64,6 +64,8 @@ mod stops;
 mod stops_flush;
 #[path = "host_hotplug/stops_leaving.rs"]
 mod stops_leaving;
+#[path = "host_hotplug/stops_lines.rs"]
+mod stops_lines;
 #[path = "host_hotplug/stops_races.rs"]
 mod stops_races;
 #[path = "host_hotplug/stops_timers.rs"]

@@ -290,6 +290,7 @@ impl StopHost for Sim {
     fn stop_is_late(late: &LateStop<'_>) {
         let LateStop { cpus, state, .. } = late;
         Sim::note(&format!("waits for CPUs {cpus} in {state:?}"));
+        Sim::tell_late(late);
     }
 
     fn works_are_late(cpus: &CpuMask, lines: &dyn Fn(CpuId) -> LateCpu) {
@@ -305,6 +306,7 @@ impl StopHost for Sim {
             ..
         } = late;
         Sim::note(&format!("late in {state:?}: {cpus}, for {caller}"));
+        Sim::tell_late(late);
     }
 }
 

@@ -65,6 +65,8 @@ pub(crate) struct Script {
     pub(crate) stacks: Option<u32>,
     /// Is called before each step, by the thread that passes it.
     pub(crate) before_step: Option<fn(usize, Direction)>,
+    /// Is called with each line that tells of a stop that takes long.
+    pub(crate) reads_line: Option<fn(String)>,
     /// Is called when the heap cache of a CPU is emptied.
     pub(crate) empties: Option<fn(CpuId)>,
 }
@@ -92,6 +94,7 @@ impl Script {
             fails: Vec::new(),
             stacks: None,
             before_step: None,
+            reads_line: None,
             empties: None,
         }
     }

@@ -7,6 +7,7 @@ use stillpoint::hotplug::{
     HotplugHost, RecordedCall, RecordedWalk, pass_a_still_point, recorded_calls, recorded_walks,
 };
 use stillpoint::platform::Platform;
+use stillpoint::stop_machine::LateStop;
 use stillpoint::time::Instant;
 use stillpoint::trace::{Event, Trace};
 
@@ -52,6 +53,15 @@ impl Sim {
     pub(crate) fn last_calls(cpu: CpuId) -> Vec<RecordedCall> {
         let (since, trace) = machine().rings.get().expect("walks are recorded");
         recorded_calls(cpu, &trace.walks_of(cpu, *since))
+    }
+
+    /// Has the script read what is told of a stop that takes long.
+    pub(super) fn tell_late(late: &LateStop<'_>) {
+        let read_fn = state().script.reads_line;
+        if let Some(read_fn) = read_fn {
+            read_fn(late.to_string());
+            late.each().for_each(|line| read_fn(line.to_string()));
+        }
     }
 
     pub(super) fn write_down(at: Instant, event: Event) {
