@@ -4,7 +4,7 @@
 //@ smp: 2
 //@ timeout: 120
 //@ cases: fn own-fn unwaited prepare call call-behind-timer mutex reader walk grace barrier tasks timer spin operators
-//@ cases: disable-irq leave one-cpu cpus one-long cpus-long flush pinned online rw-read rw-write semaphore
+//@ cases: not-come disable-irq leave one-cpu cpus one-long cpus-long flush pinned online rw-read rw-write semaphore
 //
 // The function of a still point, on a CPU that is not the caller's, and on the caller's.
 //@ case: fn
@@ -18,10 +18,20 @@
 //@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
 //@ output: warning:   CPU0 is in PREPARE$
 //@ output: warning:   CPU1 has not come: .+ \(runs the call qemu_late::.*\)$
+// The time is that of the boot argument.
 //@ case: prepare
+//@ append: watchdog_thresh=1
 //@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
 //@ output: warning:   CPU0 is in PREPARE$
 //@ output: warning:   CPU1 has not come: holder \(preemption is off\)$
+// A CPU has IRQs masked, and then it does another work of its stopper.
+//@ case: not-come
+//@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
+//@ output: warning:   CPU0 is in PREPARE$
+//@ output: warning:   CPU1 has not come: holder \(IRQs are masked, or it is not run\)$
+//@ output: warning: stop_machine: CPUs 1 have not come yet to the stop that main has asked for:$
+//@ output: warning:   CPU0 is in PREPARE$
+//@ output: warning:   CPU1 has not come: stopper/1 \(does another work of its stopper\)$
 // A thread of the kernel computes, and a stop waits for preempted threads.
 //@ case: flush
 //@ output: warning: stop_machine: CPUs 1 have not given preempted threads their time yet, for the stop that main has asked for:$
@@ -84,14 +94,16 @@ stillpoint::entry!(main);
 
 use core::time::Duration;
 
-use stillpoint::api::stop::{Stop, StopMode, stop_cpus, stop_one_cpu};
+use stillpoint::api::stop::{
+    Stop, StopMode, StopWork, stop_cpus, stop_one_cpu, stop_one_cpu_nowait,
+};
 use stillpoint::api::{self, JoinHandle, thread};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::sched::lock::{Mutex, RwLock, Semaphore};
 use stillpoint::sched::{Service, Timer};
 use stillpoint::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use stillpoint::sync::{PreemptGuard, SpinLock};
+use stillpoint::sync::{IrqGuard, PreemptGuard, SpinLock};
 
 use kernel_support::case::case;
 use kernel_support::ktap::Ktap;
@@ -167,6 +179,20 @@ fn unwaited() -> bool {
     queued.is_ok() && api::stop_machine(|| ()).is_ok()
 }
 
+/// CPU 1 doesn't come to a stop for long, for two reasons, one after the other.
+fn not_come() -> bool {
+    let holder = holder(|| {
+        let _masked = IrqGuard::<Hw>::new();
+        take_long();
+    });
+    let first = api::stop_machine(|| ());
+    holder.join();
+    BEGUN.store(false, Ordering::Relaxed);
+    let queued = stop_one_cpu_nowait(other(), StopWork::leak(|_| take_long()));
+    let begun = eventually(|| BEGUN.load(Ordering::Relaxed));
+    first.is_ok() && begun && queued.is_ok() && api::stop_machine(|| ()).is_ok()
+}
+
 /// The caller's CPU is in PREPARE when CPU 1 sends it a call that takes long. CPU 1 comes to
 /// the stop only after that.
 fn disable_irq() -> bool {
@@ -236,6 +262,7 @@ fn run(case: &str) -> bool {
             holder.join();
             stopped.is_ok()
         }
+        "not-come" => not_come(),
         "one-cpu" | "cpus" => {
             let holder = holder(|| {
                 let _here = PreemptGuard::<Hw>::new();
@@ -400,7 +427,9 @@ fn run(case: &str) -> bool {
 }
 
 fn main() {
-    Hw::set_patience(Duration::from_secs(1));
+    if case() != "prepare" {
+        Hw::set_patience(Duration::from_secs(1));
+    }
     let mut ktap = Ktap::new();
     // The waiter is here, and the other CPU delays it.
     let here = thread::current().set_affinity(&CpuMask::of(CpuId::BOOT));
