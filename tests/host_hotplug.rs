@@ -1,6 +1,6 @@
 //! Hotplug on the host. The walk along a state table: order, failures, reversal, counters.
 //! The rules of the kernel's own table. Whole operations with a failure, on a simulated
-//! machine; on the same machine a stop during calls that make further calls.
+//! machine; on the same machine a stop during calls that make further calls, and waits for a mutex.
 
 #[path = "host_hotplug/affinity.rs"]
 mod affinity;
@@ -40,6 +40,8 @@ mod given_back;
 mod history;
 #[path = "host_hotplug/inactive.rs"]
 mod inactive;
+#[path = "host_hotplug/mutexes.rs"]
+mod mutexes;
 #[path = "host_hotplug/never_online.rs"]
 mod never_online;
 #[path = "host_hotplug/plain_walks.rs"]

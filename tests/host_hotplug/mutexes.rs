@@ -1,0 +1,159 @@
+//! What a thread does that waits for a mutex: it spins while the owner runs on another CPU, and
+//! else it sleeps at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use stillpoint::cpu::{CpuId, CpuMask};
+use stillpoint::hotplug::HotplugHost;
+use stillpoint::platform::Platform;
+use stillpoint::sched::lock::Mutex;
+use stillpoint::sched::{Class, Priority, SchedHost, Thread, ThreadName, ThreadState};
+use stillpoint::sync::LocalCpu;
+
+use crate::sim::Sim;
+
+/// The CPU of the waiter, and another one. The thread of the test has the third one.
+const WAITERS: usize = 2;
+const OTHER: usize = 1;
+
+type Shared = Arc<Mutex<(), Sim>>;
+
+/// Calls `test_fn` with a mutex, on the boot CPU of three that are online.
+fn on_three_cpus(test_fn: fn(&Shared)) {
+    Sim::run(3, move || {
+        for cpu in [OTHER, WAITERS] {
+            assert_eq!(Sim::hotplug().cpu_up(number(cpu)), Ok(()));
+        }
+        let me = Sim::sched().current();
+        let here = CpuMask::of(CpuId::BOOT);
+        assert_eq!(Sim::sched().set_affinity(&me, &here), Ok(()));
+        test_fn(&Arc::new(Mutex::new(())));
+    });
+}
+
+fn number(cpu: usize) -> CpuId {
+    CpuId::new(cpu).expect("a small number")
+}
+
+fn urgent() -> Class {
+    Class::fifo(Priority::new(10).expect("1 to 99"))
+}
+
+fn spawn(cpu: usize, class: Class, body: impl FnOnce() + Send + 'static) -> Arc<Thread<Sim>> {
+    let name = ThreadName::new(format_args!("on {cpu}"));
+    let spawned = Sim::sched().spawn(name, class, &CpuMask::of(number(cpu)), body);
+    spawned.expect("the CPU is active")
+}
+
+/// Has a thread of `class` wait for `mutex`. Returns it when it is in line.
+fn wait_for(mutex: &Shared, class: Class) -> Arc<Thread<Sim>> {
+    let own = Arc::clone(mutex);
+    let waiter = spawn(WAITERS, class, move || drop(own.lock()));
+    relax_until(|| mutex.waiting_racy() == 1);
+    waiter
+}
+
+/// Has a thread of `cpu` hold `mutex` while it calls `hold_fn`. Returns when it holds it.
+fn hold(mutex: &Shared, cpu: usize, hold_fn: impl FnOnce() + Send + 'static) {
+    let own = Arc::clone(mutex);
+    spawn(cpu, Class::Normal, move || {
+        let _held = own.lock();
+        hold_fn();
+    });
+    relax_until(|| mutex.owner_racy().is_some());
+}
+
+fn relax_until(mut is_so_fn: impl FnMut() -> bool) {
+    while !is_so_fn() {
+        Sim::relax();
+    }
+}
+
+/// Takes turns until the flag is set.
+fn compute_until(flag: &Arc<AtomicBool>) -> impl FnOnce() + Send + 'static {
+    let flag = Arc::clone(flag);
+    // Relaxed: one CPU of the machine runs at a time.
+    move || relax_until(|| flag.load(Ordering::Relaxed))
+}
+
+#[test]
+fn it_does_not_sleep_if_the_owner_lets_go_soon() {
+    on_three_cpus(|mutex| {
+        let held = mutex.lock();
+        let waiter = wait_for(mutex, Class::Normal);
+        assert_eq!(waiter.state_racy(), ThreadState::Running);
+        drop(held);
+        relax_until(|| {
+            assert_ne!(waiter.state_racy(), ThreadState::Blocked);
+            waiter.state_racy() == ThreadState::Dead
+        });
+    });
+}
+
+#[test]
+fn it_sleeps_if_the_owner_keeps_the_mutex() {
+    on_three_cpus(|mutex| {
+        let held = mutex.lock();
+        let waiter = wait_for(mutex, Class::Normal);
+        assert_eq!(waiter.state_racy(), ThreadState::Running);
+        (0..50).for_each(|_| Sim::relax());
+        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+        drop(held);
+        relax_until(|| waiter.state_racy() == ThreadState::Dead);
+    });
+}
+
+#[test]
+fn it_takes_its_place_anew_when_its_level_changes() {
+    on_three_cpus(|mutex| {
+        let held = mutex.lock();
+        let waiter = wait_for(mutex, Class::Normal);
+        Sim::sched().set_class(&waiter, urgent());
+        Sim::relax();
+        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+        drop(held);
+        relax_until(|| waiter.state_racy() == ThreadState::Dead);
+    });
+}
+
+#[test]
+fn it_sleeps_at_once_if_the_owner_sleeps() {
+    on_three_cpus(|mutex| {
+        hold(mutex, OTHER, || {
+            Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
+        });
+        (0..50).for_each(|_| Sim::relax());
+        let waiter = wait_for(mutex, Class::Normal);
+        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+        relax_until(|| waiter.state_racy() == ThreadState::Dead);
+    });
+}
+
+#[test]
+fn it_sleeps_at_once_if_the_owner_waits_for_its_cpu() {
+    on_three_cpus(|mutex| {
+        let end = Arc::new(AtomicBool::new(false));
+        hold(mutex, WAITERS, compute_until(&end));
+        let waiter = wait_for(mutex, urgent());
+        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+        end.store(true, Ordering::Relaxed);
+        relax_until(|| waiter.state_racy() == ThreadState::Dead);
+    });
+}
+
+#[test]
+fn it_sleeps_at_once_if_another_thread_waits_for_its_cpu() {
+    on_three_cpus(|mutex| {
+        let end = Arc::new(AtomicBool::new(false));
+        let other = spawn(WAITERS, Class::Normal, compute_until(&end));
+        relax_until(|| other.state_racy() == ThreadState::Running);
+        let held = mutex.lock();
+        let waiter = wait_for(mutex, urgent());
+        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+        drop(held);
+        relax_until(|| waiter.state_racy() == ThreadState::Dead);
+        end.store(true, Ordering::Relaxed);
+    });
+}
