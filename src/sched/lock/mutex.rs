@@ -56,8 +56,8 @@ impl<T, P: SchedHost> Mutex<T, P> {
         }
     }
 
-    /// Takes the mutex; sleeps until it is free. The owner is as urgent meanwhile as the
-    /// running thread, if that is a realtime one.
+    /// Takes the mutex; sleeps until it is free, if that takes more than a moment. The owner is as
+    /// urgent meanwhile as the running thread, if that is a realtime one.
     ///
     /// # Context
     /// Thread, preemption on.
