@@ -55,15 +55,6 @@ impl Frequency {
             .saturating_mul(self.hz())
             .saturating_add(parts.div_ceil(1_000_000_000))
     }
-
-    /// Returns the highest bit of a counter of this frequency that turns from 0 to 1 at least
-    /// once in every `period`; 0 if none does.
-    pub fn bit_within(self, period: Duration) -> u32 {
-        // Bit n turns to 1 once in 2^(n + 1) ticks. No more ticks than a whole period has.
-        let ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-        let ticks = u128::from(ns) * u128::from(self.hz()) / 1_000_000_000;
-        ticks.checked_ilog2().unwrap_or(0).saturating_sub(1)
-    }
 }
 
 #[cfg(test)]
@@ -79,20 +70,5 @@ mod tests {
         assert_eq!(pi.duration_to_ticks(Duration::MAX), u64::MAX);
         assert_eq!(pi.ticks_to_ns(u64::MAX), u64::MAX);
         assert_eq!(Frequency::new(0), None);
-    }
-
-    #[test]
-    fn a_bit_of_the_counter_turns_to_1_in_every_period() {
-        let period = Duration::from_micros(100);
-        // Of a Pi 4, of QEMU's machines, and of CPUs from Armv8.6 on.
-        for (hz, bit) in [(54_000_000, 11), (62_500_000, 11), (1_000_000_000, 15)] {
-            let frequency = Frequency::new(hz).unwrap();
-            assert_eq!(frequency.bit_within(period), bit, "{hz}");
-            let apart = frequency.ticks_to_ns(2 << bit);
-            assert!((50_000..=100_000).contains(&apart), "{hz}: {apart}");
-        }
-        let exact = Frequency::new(40_960_000).unwrap(); // 4096 ticks
-        assert_eq!(exact.bit_within(period), 11);
-        assert_eq!(Frequency::new(1).unwrap().bit_within(period), 0);
     }
 }

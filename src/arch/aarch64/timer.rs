@@ -125,12 +125,25 @@ pub fn arm_by(at: Instant) {
     }
 }
 
+/// Returns the highest of the counter's bits that turns from 0 to 1 once in `ticks` or more often,
+/// and that CNTKCTL_EL1.EVNTI, of four bits, can name. Bit n turns to 1 once in 2^(n + 1) ticks.
+const fn event_bit(ticks: u64) -> u32 {
+    let bits = u64::BITS - ticks.leading_zeros(); // 2^bits is more than `ticks`.
+    let bit = bits.saturating_sub(2);
+    if bit < 15 { bit } else { 15 }
+}
+
+// At 54 MHz (a Pi 4), 62.5 MHz and 1 GHz; exactly, and at the ends.
+const _: () = assert!(event_bit(5400) == 11 && event_bit(6250) == 11 && event_bit(100_000) == 15);
+const _: () = assert!(event_bit(4096) == 11 && event_bit(4095) == 10);
+const _: () = assert!(event_bit(1) == 0 && event_bit(0) == 0 && event_bit(u64::MAX) == 15);
+
 /// Puts this CPU's timer into a known state, because its state after a reset is unknown:
 /// off, its interrupt masked, and set to [`Instant::FOREVER`]. Turns the event stream on, which
 /// the entry code and the pen turn off.
 pub fn init_cpu() {
     CNTV_CVAL_EL0.set(Instant::FOREVER.0);
-    let bit = frequency().bit_within(EVENT_PERIOD).min(15); // EVNTI has four bits.
+    let bit = event_bit(frequency().duration_to_ticks(EVENT_PERIOD));
     CNTKCTL_EL1.write(CNTKCTL_EL1::EVNTI.val(bit.into()) + CNTKCTL_EL1::EVNTEN::Enable);
     arm(None);
 }
