@@ -157,8 +157,8 @@ impl StopWork {
 }
 
 /// Has the stopper of `cpu` do `work`, as [`stop_one_cpu`] says, without waiting. From when it
-/// begins the work may be queued again. Before there are threads it is done at once, also inside
-/// itself.
+/// begins the work may be queued again. Before there are threads it is done at once; inside the
+/// function of a stop or of a work, its own too, it is done after that function.
 ///
 /// ```no_run
 /// use stillpoint::api::stop::{StopWork, stop_one_cpu_nowait};

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | a still point | IRQs masked, on this CPU |
 //! | a work of one CPU, or of several | preemption off, on this CPU |
+//! | a work without a waiting caller, inside another function | it is done after that |
 //! | another CPU | it is not online |
 //! | a deadline that is past, a token that was cancelled | the error, without a CPU that did not come |
 //! | a deadline to come | it is met |
@@ -24,10 +25,28 @@ use alloc::vec::Vec;
 use crate::cpu::{CpuId, CpuMask};
 use crate::smp::call::Inside;
 use crate::stop_machine::{
-    NowaitError, StopError, StopHost, StopMachine, StopReport, StopRequest, StopWork,
+    NowaitError, StopError, StopHost, StopMachine, StopReport, StopRequest, StopWork, Work,
+    WorkQueue,
 };
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard};
+
+/// The works that wait while there are no threads: inside the function that asks for them. As a
+/// stopper does it, the CPU does them one after the other.
+pub(super) struct EarlyWorks<P: StopHost> {
+    works: WorkQueue<&'static dyn Work, P>,
+    /// Whether the CPU is inside a function of the family. Relaxed: one CPU uses it.
+    is_inside: AtomicBool,
+}
+
+impl<P: StopHost> EarlyWorks<P> {
+    pub(super) fn new() -> Self {
+        EarlyWorks {
+            works: WorkQueue::enabled(),
+            is_inside: AtomicBool::new(false),
+        }
+    }
+}
 
 /// The family of stops while there are no threads.
 pub struct Alone<P: StopHost> {
@@ -110,15 +129,17 @@ impl<P: StopHost> Alone<P> {
         if called >= request.deadline {
             return Err(StopError::Late(Vec::new()));
         }
-        let masked = IrqGuard::<P>::new();
-        let fn_began = P::now();
-        let value = self.inside(call_fn);
-        let fn_ended = P::now();
-        if let Some(release_fn) = request.release_fn {
-            self.inside(|| release_fn(here));
-        }
-        machine.times.note(here, fn_began, P::now());
-        drop(masked);
+        let (value, fn_began, fn_ended) = self.then_works(|| {
+            let _masked = IrqGuard::<P>::new();
+            let fn_began = P::now();
+            let value = self.inside(call_fn);
+            let fn_ended = P::now();
+            if let Some(release_fn) = request.release_fn {
+                self.inside(|| release_fn(here));
+            }
+            machine.times.note(here, fn_began, P::now());
+            (value, fn_began, fn_ended)
+        });
         machine.stops.fetch_add(1, Ordering::Relaxed);
         let report = StopReport {
             called,
@@ -127,6 +148,20 @@ impl<P: StopHost> Alone<P> {
             ended: P::now(),
         };
         Ok((value, report))
+    }
+
+    /// Calls `call_fn`, and then does the works that were asked for inside it, and inside these.
+    fn then_works<R>(&self, call_fn: impl FnOnce() -> R) -> R {
+        let early = &self.machine.early;
+        let was_inside = early.is_inside.swap(true, Ordering::Relaxed);
+        let value = call_fn();
+        if !was_inside {
+            while let Some(node) = early.works.pop() {
+                node.work().run(self.here);
+            }
+            early.is_inside.store(false, Ordering::Relaxed);
+        }
+        value
     }
 
     /// Calls `call_fn`, IRQs masked, as in a still point.
@@ -150,23 +185,30 @@ impl<P: StopHost> Alone<P> {
     pub fn stop_one_cpu<R>(&self, cpu: CpuId, call_fn: impl FnOnce() -> R) -> Result<R, StopError> {
         self.check_context("stop_one_cpu");
         self.is_here(cpu)?;
-        let _alone = PreemptGuard::<P>::new();
-        Ok(call_fn())
+        Ok(self.then_works(|| {
+            let _alone = PreemptGuard::<P>::new();
+            call_fn()
+        }))
     }
 
-    /// Does as [`StopMachine::stop_one_cpu_nowait`]. The work is done on return; one that asks for
-    /// itself again is done inside itself.
+    /// Does as [`StopMachine::stop_one_cpu_nowait`]. The work is done on return; inside a function of
+    /// the family it is done after that function.
     ///
     /// # Context
     /// Any.
     ///
     /// # Errors
-    /// [`NowaitError::NotOnline`].
-    pub fn stop_one_cpu_nowait(&self, cpu: CpuId, work: &StopWork<P>) -> Result<(), NowaitError> {
+    /// [`NowaitError`].
+    pub fn stop_one_cpu_nowait(
+        &self,
+        cpu: CpuId,
+        work: &'static StopWork<P>,
+    ) -> Result<(), NowaitError> {
         if cpu != self.here {
             return Err(NowaitError::NotOnline(cpu));
         }
-        work.run_directly(cpu);
+        work.queue_on(cpu, |node| self.machine.early.works.push(node))?;
+        self.then_works(|| ());
         Ok(())
     }
 
@@ -195,8 +237,10 @@ impl<P: StopHost> Alone<P> {
         self.check_context("stop_cpus");
         let here = CpuMask::of(self.here).and(cpus);
         if !here.is_empty() {
-            let _alone = PreemptGuard::<P>::new();
-            call_fn(self.here);
+            self.then_works(|| {
+                let _alone = PreemptGuard::<P>::new();
+                call_fn(self.here);
+            });
         }
         here
     }

@@ -119,10 +119,26 @@ impl<P: StopHost> StopWork<P> {
         }))
     }
 
-    /// Does the work at once on `cpu`, which is this CPU and has no stopper yet. From when it begins
-    /// it may be done again, also inside itself.
-    pub(super) fn run_directly(&self, cpu: CpuId) {
-        self.node.work().run(cpu);
+    /// Queues the work by `push_fn`, which returns whether it was accepted: whether `cpu` is online.
+    ///
+    /// # Errors
+    /// [`NowaitError`].
+    pub(super) fn queue_on(
+        &'static self,
+        cpu: CpuId,
+        push_fn: impl FnOnce(&'static StopperNode) -> bool,
+    ) -> Result<(), NowaitError> {
+        // Pairs with the stores of false: the node was taken before (`queued-once` of
+        // `work_queue`).
+        if self.queued.swap(true, Ordering::Acquire) {
+            return Err(NowaitError::Busy);
+        }
+        if push_fn(&self.node) {
+            return Ok(());
+        }
+        // Pairs with the swap.
+        self.queued.store(false, Ordering::Release);
+        Err(NowaitError::NotOnline(cpu))
     }
 }
 
@@ -229,17 +245,7 @@ impl<P: StopHost> StopMachine<P> {
         cpu: CpuId,
         work: &'static StopWork<P>,
     ) -> Result<(), NowaitError> {
-        // Pairs with the stores of false: the node was taken before (`queued-once` of
-        // `work_queue`).
-        if work.queued.swap(true, Ordering::Acquire) {
-            return Err(NowaitError::Busy);
-        }
-        if self.queue_one(cpu, &work.node) {
-            return Ok(());
-        }
-        // Pairs with the swap.
-        work.queued.store(false, Ordering::Release);
-        Err(NowaitError::NotOnline(cpu))
+        work.queue_on(cpu, |node| self.queue_one(cpu, node))
     }
 
     /// Runs `call_fn` in the stopper of each of `cpus` that is online, at the same time, each as

@@ -6,6 +6,7 @@ use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::sched::lock::{Mutex, MutexGuard};
 use crate::sched::{Service, ThreadName};
 use crate::smp::call::CallHost;
+use crate::stop_machine::alone::EarlyWorks;
 use crate::stop_machine::current::Current;
 use crate::stop_machine::spins::StopSpins;
 use crate::stop_machine::stopper::StopperService;
@@ -49,6 +50,8 @@ pub struct StopMachine<P: StopHost> {
     pub(super) stoppers: PerCpu<Stopper<P>>,
     /// Whether a stopper was ever enabled. Relaxed: the boot CPU stores it before another CPU runs.
     pub(super) has_begun: AtomicBool,
+    /// The works that wait before a stopper was enabled.
+    pub(super) early: EarlyWorks<P>,
     /// The work of the stop that has the stop mutex.
     pub(super) current: Current,
     /// To which CPU that isn't online the stop mutex is lent.
@@ -76,6 +79,7 @@ impl<P: StopHost> StopMachine<P> {
             mutex: Mutex::new(()),
             stoppers: PerCpu::new(cpus, |_| Stopper::new()),
             has_begun: AtomicBool::new(false),
+            early: EarlyWorks::new(),
             current: Current::new(),
             loan: Loan::new(),
             queueing: SpinLock::new(()),

@@ -81,9 +81,18 @@ pub struct WorkQueue<T: 'static, E: LocalCpu> {
 impl<T: Sync, E: LocalCpu> WorkQueue<T, E> {
     /// Makes a disabled, empty queue.
     pub fn new() -> Self {
+        Self::make(false)
+    }
+
+    /// Makes an empty queue that accepts work.
+    pub fn enabled() -> Self {
+        Self::make(true)
+    }
+
+    fn make(enabled: bool) -> Self {
         WorkQueue {
             inner: SpinLock::new(Inner {
-                enabled: false,
+                enabled,
                 works: LinkedList::new(WorkLink::new()),
             }),
             queued: AtomicUsize::new(0),

@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use stillpoint::cpu::CpuMask;
@@ -84,25 +85,65 @@ fn the_others_call_with_preemption_off() {
     });
 }
 
-/// A work that asks for itself again is done inside itself, as often as it asks.
+/// A work that asks for itself again is done again when it has ended, as often as it asks.
 #[test]
 fn a_work_without_a_waiting_caller_is_done_at_once() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
-    static WORK: std::sync::OnceLock<&StopWork<Sim>> = std::sync::OnceLock::new();
+    static INSIDE: AtomicU32 = AtomicU32::new(0);
+    static WORK: OnceLock<&StopWork<Sim>> = OnceLock::new();
     before_threads(|alone| {
         let work = StopWork::<Sim>::leak(|on| {
-            if RUNS.fetch_add(1, Ordering::Relaxed) < 2 {
+            assert_eq!(INSIDE.fetch_add(1, Ordering::Relaxed), 0, "in itself");
+            assert_eq!((on, Sim::preempt_count()), (cpu(0), 1));
+            let runs = RUNS.fetch_add(1, Ordering::Relaxed) + 1;
+            if runs < 1000 {
                 let alone = Sim::stop_machine().alone().expect("no stopper yet");
                 let work = WORK.get().expect("it is set");
                 assert_eq!(alone.stop_one_cpu_nowait(on, work), Ok(()));
+                let again = alone.stop_one_cpu_nowait(on, work);
+                assert_eq!(again, Err(NowaitError::Busy), "as later");
             }
+            INSIDE.fetch_sub(1, Ordering::Relaxed);
         });
         let work = WORK.get_or_init(|| work);
         assert_eq!(alone.stop_one_cpu_nowait(cpu(0), work), Ok(()));
-        assert_eq!(RUNS.load(Ordering::Relaxed), 3);
+        assert_eq!(RUNS.load(Ordering::Relaxed), 1000);
         // It isn't taken for queued: the stopper accepts it later.
         assert_eq!(alone.stop_one_cpu_nowait(cpu(0), work), Ok(()));
-        assert_eq!(RUNS.load(Ordering::Relaxed), 4);
+        assert_eq!(RUNS.load(Ordering::Relaxed), 1001);
+    });
+}
+
+/// What is asked for inside a function of the family is done after that, in its order.
+#[test]
+fn works_are_done_one_after_the_other() {
+    static ORDER: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let note = |what| ORDER.lock().expect("no panic under it").push(what);
+    let note_work = move |what| {
+        assert_eq!((Sim::preempt_count(), Sim::is_closed()), (1, false));
+        note(what);
+    };
+    before_threads(move |alone| {
+        let queue = |work: &'static StopWork<Sim>| {
+            let alone = Sim::stop_machine().alone().expect("no stopper yet");
+            assert_eq!(alone.stop_one_cpu_nowait(cpu(0), work), Ok(()));
+        };
+        let last = StopWork::<Sim>::leak(move |_| note_work("last"));
+        let second = StopWork::<Sim>::leak(move |_| note_work("second"));
+        let first = StopWork::<Sim>::leak(move |_| {
+            queue(last);
+            note_work("first");
+        });
+        let ask = || {
+            queue(first);
+            queue(second);
+            note("asked");
+        };
+        assert!(alone.stop(&plain(), ask).is_ok());
+        assert_eq!(alone.stop_one_cpu(cpu(0), ask), Ok(()));
+        assert_eq!(alone.stop_cpus(&mask(&[0]), &|_| ask()), mask(&[0]));
+        let order = ORDER.lock().expect("no panic under it");
+        assert_eq!(order[..], ["asked", "first", "second", "last"].repeat(3));
     });
 }
 

@@ -9,8 +9,8 @@ use stillpoint::api::time;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
-use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::{AtomicU32, Ordering};
+use stillpoint::sync::{LocalCpu, Once};
 
 use kernel_support::ktap::Ktap;
 
@@ -122,11 +122,19 @@ fn released() -> bool {
     stopped == Ok(0) && order.load(Ordering::Relaxed) == 2
 }
 
+/// The work asks for itself again more often than the stack would bear it inside itself.
 fn nowait() -> bool {
+    const MANY: u32 = 10_000;
     static RUNS: AtomicU32 = AtomicU32::new(0);
-    let work = StopWork::leak(|_| {
-        RUNS.fetch_add(1, Ordering::Relaxed);
+    static WORK: Once<StopWork> = Once::new();
+    let work = *WORK.call_once(|| {
+        StopWork::leak(|on| {
+            if RUNS.fetch_add(1, Ordering::Relaxed) + 1 < MANY {
+                let again = WORK.get().map(|work| stop_one_cpu_nowait(on, *work));
+                assert!(again == Some(Ok(())));
+            }
+        })
     });
     let queued = || stop_one_cpu_nowait(CpuId::BOOT, work) == Ok(());
-    queued() && queued() && RUNS.load(Ordering::Relaxed) == 2
+    queued() && queued() && RUNS.load(Ordering::Relaxed) == MANY + 1
 }
