@@ -72,13 +72,13 @@ pub fn stop_machine_cpuslocked<R: Send>(
 ///
 /// # Context
 /// The startup of an [`InitStep`] that says that it [stops the machine], on its CPU; holding no spin
-/// lock: a CPU that waits for one can't come, and the machine hangs. Only one that was taken with
-/// `lock` is found, not one of `lock_irqsave`. It takes no lock that sleeps: the operation that
-/// brings the CPU up has them. It waits with IRQs masked, and is not given up: the operation can't
-/// turn back there.
+/// lock: a CPU that waits for one can't come, and the machine hangs. It takes no lock that sleeps: the
+/// operation that brings the CPU up has them. It waits with IRQs masked, and is not given up: the
+/// operation can't turn back there.
 ///
 /// # Panics
-/// Elsewhere; if `call_fn` may wait, or allocates.
+/// Elsewhere; if `call_fn` may wait, or allocates; with a spin lock held, but one that was taken with
+/// `lock_irqsave` is found in a debug build only.
 ///
 /// [`InitStep`]: crate::api::hotplug::InitStep
 /// [stops the machine]: crate::api::hotplug::InitStep::stops_machine

@@ -38,9 +38,9 @@
 //!   [`stop_machine`](crate::stop_machine)).
 //! - No online CPU waits for the one that comes other than in a still point or with preemption on.
 //!   It answers no calls yet, and the startup that stops the machine holds no spin lock. So every
-//!   stopper comes. Only a lock that was taken with `lock` is found to be held, because that turns
-//!   preemption off; `lock_irqsave` and `lock_masked` don't, so those the startup has to open by
-//!   itself.
+//!   stopper comes. A lock that was taken with `lock` is found to be held, because that turns
+//!   preemption off; `lock_irqsave` and `lock_masked` don't, so the lock validator of a debug build
+//!   is asked for those.
 //! - Its works are queued under the one lock of works that wait for each other, as those of any stop
 //!   (`one-order-of-stops` of [`WorkQueue`](crate::stop_machine::WorkQueue)). A stop of two CPUs
 //!   that doesn't take the stop mutex is before it in both queues, or behind it.
@@ -73,7 +73,7 @@ use crate::stop_machine::{
     MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
     StopReport, StopRequest, Work,
 };
-use crate::sync::IrqGuard;
+use crate::sync::{IrqGuard, assert_no_spin_lock};
 use crate::time::Instant;
 
 /// The name of the function in messages.
@@ -176,6 +176,7 @@ impl<P: StopHost> StopMachine<P> {
             count == 0,
             "BUG: {NAME} with preemption off (count {count})"
         );
+        assert_no_spin_lock::<P>(NAME);
         if self.loan.take(here).is_ok() {
             return;
         }

@@ -124,6 +124,11 @@ pub trait LocalCpu: 'static {
     #[cfg(all(debug_assertions, not(loom)))]
     fn might_sleep(_at: Place, _what: &str) {}
 
+    /// For the validator: the caller, a function called `what`, is about to wait for CPUs that may
+    /// wait for a spin lock.
+    #[cfg(all(debug_assertions, not(loom)))]
+    fn assert_no_spin_lock(_what: &str) {}
+
     /// Returns the name of the code that this CPU is inside of and that may not wait, such as
     /// the function of a stop, for a panic's message. `None` if there is none, or it isn't
     /// known.

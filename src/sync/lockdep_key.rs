@@ -126,3 +126,8 @@ pub fn might_sleep<E: LocalCpu>() {
 pub fn might_sleep_in<E: LocalCpu>(what: &'static str) {
     E::might_sleep(Location::caller(), what);
 }
+
+/// Checks that the caller, a function called `what`, holds no spin lock.
+pub fn assert_no_spin_lock<E: LocalCpu>(what: &'static str) {
+    E::assert_no_spin_lock(what);
+}

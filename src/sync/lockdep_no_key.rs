@@ -72,3 +72,7 @@ pub fn might_sleep<E: LocalCpu>() {
 pub fn might_sleep_in<E: LocalCpu>(what: &'static str) {
     assert_may_schedule::<E>(what);
 }
+
+/// Would check that the caller holds no spin lock: which locks it holds isn't known here.
+#[inline(always)]
+pub fn assert_no_spin_lock<E: LocalCpu>(_what: &'static str) {}

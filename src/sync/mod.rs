@@ -57,7 +57,7 @@ internal!(held_cell::HeldCell);
 internal!(posted::Posted);
 internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
-internal!(lockdep_key::{LockHeld, LockKey, might_sleep, might_sleep_in});
+internal!(lockdep_key::{LockHeld, LockKey, assert_no_spin_lock, might_sleep, might_sleep_in});
 internal!(spin_word::SpinWord);
 internal!(wait_point::WaitPoint);
 

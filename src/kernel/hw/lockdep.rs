@@ -90,6 +90,13 @@ pub(super) fn might_sleep(at: Place, what: &str) {
     }
 }
 
+/// See [`LocalCpu::assert_no_spin_lock`].
+pub(super) fn assert_no_spin_lock(what: &str) {
+    if let Some(Some(lock)) = with_held(|held, _| held.last_spin_lock().copied()) {
+        panic!("BUG: {what} with a spin lock held:\n  holds {lock}");
+    }
+}
+
 /// Records that an interrupt handler begins or ends on this CPU.
 pub(in crate::kernel) fn set_in_irq(in_irq: bool) {
     let _unless_in_panic = with_held(|held, _| held.set_in_irq(in_irq));

@@ -154,6 +154,11 @@ impl LocalCpu for Hw {
         lockdep::might_sleep(at, what);
     }
 
+    #[cfg(debug_assertions)]
+    fn assert_no_spin_lock(what: &str) {
+        lockdep::assert_no_spin_lock(what);
+    }
+
     fn no_wait_place() -> Option<&'static str> {
         try_kernel()?.calls.no_wait_place(Self::this_cpu())
     }

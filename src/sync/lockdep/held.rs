@@ -105,13 +105,18 @@ impl HeldLocks {
             in_irq: self.in_irq,
             irqs_on,
         };
-        let spins = |lock: &&HeldLock| lock.class.kind == super::LockKind::Spin;
         Err(SleepReport {
             at,
             preempt_count,
             place,
-            holds: self.here().rev().find(spins).copied(),
+            holds: self.last_spin_lock().copied(),
         })
+    }
+
+    /// Returns the spin lock that was taken last of those that are held here.
+    pub fn last_spin_lock(&self) -> Option<&HeldLock> {
+        let spins = |lock: &&HeldLock| lock.class.kind == super::LockKind::Spin;
+        self.here().rev().find(spins)
     }
 }
 

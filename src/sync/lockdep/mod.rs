@@ -21,7 +21,8 @@
 //!    has declared the order in which it takes several: [`Nesting`];
 //! 3. a spin lock that is taken in an interrupt handler, and elsewhere with IRQs on;
 //!    also by way of others: what a handler takes leads to what is taken with IRQs on;
-//! 4. a wait with preemption or IRQs off, or in a handler.
+//! 4. a wait with preemption or IRQs off, or in a handler;
+//! 5. a spin lock that is held where a CPU stops the machine before it is online.
 //!
 //! A *map* stands for work that threads wait for: "the work of that thread". The thread that
 //! works holds it; a thread that waits until the work is done takes it for a moment. So

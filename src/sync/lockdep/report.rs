@@ -187,6 +187,12 @@ impl fmt::Display for Report {
     }
 }
 
+impl fmt::Display for HeldLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n    since {}", self.class, self.at)
+    }
+}
+
 /// A wait where a thread may not wait.
 #[derive(Clone, Copy, Debug)]
 pub struct SleepReport {
@@ -210,7 +216,7 @@ impl fmt::Display for SleepReport {
             yes(self.place.in_irq)
         )?;
         match &self.holds {
-            Some(lock) => write!(f, "\n  holds {}\n    since {}", lock.class, lock.at),
+            Some(lock) => write!(f, "\n  holds {lock}"),
             None => Ok(()),
         }
     }

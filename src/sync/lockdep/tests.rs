@@ -319,7 +319,10 @@ fn a_wait_is_judged_by_where_it_is() {
     let report = report.to_string();
     assert!(report.contains(&test.sites[0].to_string()), "{report}");
     assert!(held.may_sleep(at(), 0, false).is_err());
+    let spin = held.last_spin_lock().expect("it is held").to_string();
+    assert!(spin.contains(&test.sites[0].to_string()), "{spin}");
     test.lockdep.release(&mut held, 0);
+    assert!(held.last_spin_lock().is_none());
     held.set_in_irq(true);
     assert!(held.may_sleep(at(), 0, true).is_err());
 }

@@ -6,7 +6,7 @@
 //@ status: 101
 //@ cases: sleep-in-spin mutex-in-spin mutex-in-handler
 //@ cases: mutexes spins three recursive descending cpus-read handler-spin inversion join
-//@ cases: scope fork-join park callback-read
+//@ cases: scope fork-join park callback-read spin-in-stop
 //
 //@ case: sleep-in-spin|mutex-in-spin
 //@ output: ^kernel panic on CPU 0, thread main: BUG: sleeping function called from invalid context:$
@@ -72,6 +72,12 @@
 //@ output: ^kernel panic on CPU 0, thread (main|reader): BUG: possible circular locking dependency:$
 //@ output: ^  (main is about to take work of .*qemu_misuse.* \(tests/kernels/src/bin/qemu_misuse|reader is about to take rw lock of \(\) \(src/hotplug/core)\.rs:[0-9]+:[0-9]+\)$
 //@ output: ^  (reader took rw lock of \(\) \(src/hotplug/core|main took work of .*qemu_misuse.* \(tests/kernels/src/bin/qemu_misuse)\.rs:[0-9]+:[0-9]+\)$
+// A CPU that comes stops the machine, first without the lock.
+//@ case: spin-in-stop
+//@ output: ^without it the stop ends: 1$
+//@ output: ^kernel panic on CPU 1, .*: BUG: stop_machine_from_inactive_cpu with a spin lock held:$
+//@ output: ^  holds spin lock of \(\) \(tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+\)$
+//@ output: ^    since tests/kernels/src/bin/qemu_misuse\.rs:[0-9]+:[0-9]+$
 
 #![no_std]
 #![no_main]
@@ -81,6 +87,7 @@ stillpoint::entry!(main);
 use core::time::Duration;
 
 use stillpoint::api::hotplug;
+use stillpoint::api::stop::stop_machine_from_inactive_cpu;
 use stillpoint::api::thread::Builder;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, TEST_SGI, kernel};
@@ -199,6 +206,21 @@ fn callback_read() {
     println!("it left: {:?}, {:?}", api::cpu_down(cpu), step.is_ok());
 }
 
+/// A CPU stops the machine as it comes.
+fn spin_in_stop() {
+    let cpu = CpuId::new(1).expect("a small number");
+    assert_eq!(api::cpu_down(cpu), Ok(()));
+    let step = hotplug::InitStep::new("stops").startup(|_| {
+        let stop = || stop_machine_from_inactive_cpu(|| 1);
+        drop(SPIN_A.lock_irqsave());
+        println!("without it the stop ends: {:?}", stop());
+        let _held = SPIN_A.lock_irqsave();
+        println!("with it: {:?}", stop());
+    });
+    let step = step.stops_machine().install_nocalls();
+    println!("it came: {:?}, {:?}", api::cpu_up(cpu), step.is_ok());
+}
+
 fn main() {
     stay_on_boot_cpu();
     match case() {
@@ -265,6 +287,7 @@ fn main() {
         }
         "park" => park(),
         "callback-read" => callback_read(),
+        "spin-in-stop" => spin_in_stop(),
         other => println!("there is no case {other}"),
     }
     println!("the misuse was not found");
