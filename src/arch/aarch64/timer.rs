@@ -41,8 +41,8 @@ static FREQUENCY_HZ: AtomicU64 = AtomicU64::new(0);
 /// limit is too long rather than too short.
 const UNKNOWN_HZ: u64 = 1_000_000_000;
 
-/// The time within which each event of the stream follows the one before.
-const EVENT_PERIOD: Duration = Duration::from_micros(100);
+/// How many events of the stream there are in a second, at least.
+const EVENTS_PER_SECOND: u64 = 10_000;
 
 /// Why the counter can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ const _: () = assert!(event_bit(1) == 0 && event_bit(0) == 0 && event_bit(u64::M
 /// the entry code and the pen turn off.
 pub fn init_cpu() {
     CNTV_CVAL_EL0.set(Instant::FOREVER.0);
-    let bit = event_bit(frequency().duration_to_ticks(EVENT_PERIOD));
+    let bit = event_bit(frequency().hz() / EVENTS_PER_SECOND);
     CNTKCTL_EL1.write(CNTKCTL_EL1::EVNTI.val(bit.into()) + CNTKCTL_EL1::EVNTEN::Enable);
     arm(None);
 }
