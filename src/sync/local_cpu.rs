@@ -73,7 +73,7 @@ pub trait LocalCpu: 'static {
     }
 
     /// Sleeps until there has been an event since the last such sleep: `WFE`. May return early,
-    /// and does so after 100 us at the latest, even if there is none.
+    /// and does so after 100 us at the latest from the step on that sets this CPU's timer up.
     fn sleep_until_event() {
         Self::relax();
     }

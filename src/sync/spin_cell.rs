@@ -3,7 +3,7 @@
 //! A waiter turns for as long as waits for spin locks have been worth it lately ([`SpinBudget`]),
 //! and then sleeps in WFE until the word is stored to. There is one budget for all locks of the
 //! machine. Each is held for a moment, whatever it guards, so a long wait says something about the
-//! machine: its host doesn't run the holder. Then the sleep gives the host the core.
+//! machine: its host doesn't run the holder. A sleep leaves the core to the host then.
 //!
 //! | Machine | YIELD | WFE |
 //! |---|---|---|
@@ -20,7 +20,7 @@
 //!
 //! # Sources
 //! Linux: `arch/arm64/kvm/handle_exit.c` and `kvm_vcpu_on_spin` for the trap, and
-//! `vcpu_clear_wfx_traps` for when there is none; `__cmpwait_case_64` for the wait. QEMU:
+//! `kvm_vcpu_should_clear_twe` for when there is none; `__cmpwait_case_64` for the wait. QEMU:
 //! `trans_YIELD` and `trans_WFE`.
 
 use core::marker::PhantomData;

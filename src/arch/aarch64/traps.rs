@@ -16,7 +16,8 @@
 //! write the priority mask (ICC registers; GICC of a GICv2 is the hardware's GICV), the virtual
 //! timer and its counter, barriers, and maintenance of caches and TLBs. The console and the
 //! distributor's shared interrupts aren't counted either: no operation that is measured prints
-//! or moves the interrupt of a device.
+//! or moves the interrupt of a device. Nor is a WFE, by which a CPU waits for a spin lock: it traps
+//! only while something else on the host waits for the core.
 //!
 //! Without the feature `internals` nothing is counted, and [`count`] is no instruction.
 
