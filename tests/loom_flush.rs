@@ -31,40 +31,49 @@ struct Queue {
 
 struct World {
     word: FlushWord,
-    queues: [Mutex<Queue>; 2],
-    /// Whether the SGI to CPU 1 has arrived.
-    sgi: (Mutex<bool>, Condvar),
+    queues: Vec<Mutex<Queue>>,
+    /// Whether the SGI to each CPU has arrived.
+    sgis: Vec<(Mutex<bool>, Condvar)>,
     /// What the caller wrote before it began.
     before: Word,
     /// What each CPU's marked thread wrote last.
-    work: [Word; 2],
+    work: Vec<Word>,
     /// How often a CPU was the last.
     told: AtomicU32,
 }
 
 fn world() -> Arc<World> {
+    world_of(2)
+}
+
+fn world_of(cpus: usize) -> Arc<World> {
     Arc::new(World {
         word: FlushWord::new(),
-        queues: [Mutex::new(Queue::default()), Mutex::new(Queue::default())],
-        sgi: (Mutex::new(false), Condvar::new()),
+        queues: (0..cpus).map(|_| Mutex::default()).collect(),
+        sgis: (0..cpus)
+            .map(|_| (Mutex::new(false), Condvar::new()))
+            .collect(),
         before: Word::new(0),
-        work: [Word::new(0), Word::new(0)],
+        work: (0..cpus).map(|_| Word::new(0)).collect(),
         told: AtomicU32::new(0),
     })
 }
 
 impl World {
-    /// Sends the SGI to CPU 1.
+    /// Sends the SGI to all CPUs but CPU 0.
     fn send(&self) {
-        *self.sgi.0.lock().expect("never poisoned") = true;
-        self.sgi.1.notify_one();
+        for (here, changed) in &self.sgis[1..] {
+            *here.lock().expect("never poisoned") = true;
+            changed.notify_one();
+        }
     }
 
-    /// Waits for the SGI, on CPU 1.
-    fn wait_for_sgi(&self) {
-        let mut here = self.sgi.0.lock().expect("never poisoned");
+    /// Waits for the SGI, on CPU `cpu`.
+    fn wait_for_sgi(&self, cpu: usize) {
+        let (here, changed) = &self.sgis[cpu];
+        let mut here = here.lock().expect("never poisoned");
         while !*here {
-            here = self.sgi.1.wait(here).expect("never poisoned");
+            here = changed.wait(here).expect("never poisoned");
         }
         *here = false;
     }
@@ -119,42 +128,66 @@ impl World {
         }
     }
 
+    /// Has CPU `cpu` run its marked thread and finish. If it is the last, it sees what all did.
+    fn finish_all(&self, cpu: usize) {
+        if self.run_marked(cpu) {
+            let did = |work: &Word| work.get() == 1;
+            assert!(self.work.iter().all(did), "what the others did");
+        }
+    }
+
+    /// Returns whether no CPU has a marked thread.
+    fn is_flushed(&self) -> bool {
+        (0..self.queues.len()).all(|cpu| self.marked(cpu) == 0)
+    }
+
     fn marked(&self, cpu: usize) -> u32 {
         self.queues[cpu].lock().expect("never poisoned").marked
     }
 }
 
+/// Has `cpus` CPUs flush a marked thread each, at the request of CPU 0.
+fn all_flush(cpus: u32) {
+    let world = world_of(cpus as usize);
+    for queue in &world.queues {
+        queue.lock().expect("never poisoned").marked = 1;
+    }
+    let others: Vec<_> = (1..cpus as usize)
+        .map(|me| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                // It looks for another reason, or when the SGI has come.
+                if !world.look(me) {
+                    world.wait_for_sgi(me);
+                    assert!(world.look(me), "an SGI without a request");
+                }
+                assert_eq!(world.before.get(), 7, "what the caller did before");
+                world.finish_all(me);
+            })
+        })
+        .collect();
+    world.before.set(7);
+    let id = world.word.begin(cpus);
+    world.send();
+    assert!(world.look(0));
+    world.finish_all(0);
+    for cpu in others {
+        cpu.join().expect("no panic");
+    }
+    assert_eq!(world.told.load(Ordering::Relaxed), 1, "one is the last");
+    assert_eq!(world.word.end(id), FlushEnd::Finished);
+    assert_eq!(world.word.end(id), FlushEnd::Over, "it ends once");
+    assert_eq!(world.word.look(), None);
+}
+
 #[test]
 fn the_last_to_finish_sees_what_all_did() {
-    every_order(|| {
-        let world = world();
-        let other = Arc::clone(&world);
-        world.queues[0].lock().expect("never poisoned").marked = 1;
-        world.queues[1].lock().expect("never poisoned").marked = 1;
-        let cpu = thread::spawn(move || {
-            // It looks for another reason, or when the SGI has come.
-            if !other.look(1) {
-                other.wait_for_sgi();
-                assert!(other.look(1), "an SGI without a request");
-            }
-            assert_eq!(other.before.get(), 7, "what the caller did before");
-            if other.run_marked(1) {
-                assert_eq!(other.work[0].get(), 1, "what CPU 0 did");
-            }
-        });
-        world.before.set(7);
-        let id = world.word.begin(2);
-        world.send();
-        assert!(world.look(0));
-        if world.run_marked(0) {
-            assert_eq!(world.work[1].get(), 1, "what CPU 1 did");
-        }
-        cpu.join().expect("no panic");
-        assert_eq!(world.told.load(Ordering::Relaxed), 1, "one is the last");
-        assert_eq!(world.word.end(id), FlushEnd::Finished);
-        assert_eq!(world.word.end(id), FlushEnd::Over, "it ends once");
-        assert_eq!(world.word.look(), None);
-    });
+    every_order(|| all_flush(2));
+}
+
+#[test]
+fn the_last_of_three_sees_what_all_did() {
+    every_order(|| all_flush(3));
 }
 
 #[test]
@@ -215,54 +248,55 @@ fn the_last_to_finish_and_the_end_agree() {
 }
 
 /// CPU 0 moves its marked thread to CPU 1 before it enters. The thread is in no queue for a
-/// moment, in which CPU 1 may have finished.
+/// moment, in which CPU 1 may have finished, and other CPUs too.
+fn one_is_on_its_way(cpus: u32) {
+    let world = world_of(cpus as usize);
+    world.queues[0].lock().expect("never poisoned").marked = 1;
+    let id = world.word.begin(cpus);
+    let others: Vec<_> = (1..cpus as usize)
+        .map(|me| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                assert!(world.look(me));
+                let mut last = world.run_marked(me);
+                // The SGI that announces the thread, or the next one.
+                last |= me == 1 && world.run_marked(me);
+                assert!(!last || world.is_flushed(), "all are flushed");
+            })
+        })
+        .collect();
+    // Where it looked, no request was on.
+    let moved = {
+        let mut from = world.queues[0].lock().expect("never poisoned");
+        core::mem::take(&mut from.marked)
+    };
+    {
+        let mut to = world.queues[1].lock().expect("never poisoned");
+        to.marked += moved;
+        if let Some(id) = to.entered.filter(|_| to.finished) {
+            to.finished = false;
+            world.word.unfinish(id);
+        }
+    }
+    assert!(world.look(0));
+    let mut last = world.run_marked(0);
+    for cpu in others {
+        cpu.join().expect("no panic");
+    }
+    last |= world.run_marked(1);
+    assert!(!last || world.is_flushed(), "all are flushed");
+    assert_eq!(world.told.load(Ordering::Relaxed), 1, "one is the last");
+    assert_eq!(world.word.end(id), FlushEnd::Finished);
+}
+
 #[test]
 fn a_thread_on_its_way_is_waited_for() {
-    every_order(|| {
-        let world = world();
-        let other = Arc::clone(&world);
-        world.queues[0].lock().expect("never poisoned").marked = 1;
-        let id = world.word.begin(2);
-        let cpu = thread::spawn(move || {
-            assert!(other.look(1));
-            let mut last = other.run_marked(1);
-            // The SGI that announces the thread, or the next one.
-            last |= other.run_marked(1);
-            if last {
-                assert_eq!(
-                    (other.marked(0), other.marked(1)),
-                    (0, 0),
-                    "all are flushed"
-                );
-            }
-        });
-        // Where it looked, no request was on.
-        let moved = {
-            let mut from = world.queues[0].lock().expect("never poisoned");
-            core::mem::take(&mut from.marked)
-        };
-        {
-            let mut to = world.queues[1].lock().expect("never poisoned");
-            to.marked += moved;
-            if let Some(id) = to.entered.filter(|_| to.finished) {
-                to.finished = false;
-                world.word.unfinish(id);
-            }
-        }
-        assert!(world.look(0));
-        let mut last = world.run_marked(0);
-        cpu.join().expect("no panic");
-        last |= world.run_marked(1);
-        if last {
-            assert_eq!(
-                (world.marked(0), world.marked(1)),
-                (0, 0),
-                "all are flushed"
-            );
-        }
-        assert_eq!(world.told.load(Ordering::Relaxed), 1, "one is the last");
-        assert_eq!(world.word.end(id), FlushEnd::Finished);
-    });
+    every_order(|| one_is_on_its_way(2));
+}
+
+#[test]
+fn a_thread_on_its_way_among_three_is_waited_for() {
+    every_order(|| one_is_on_its_way(3));
 }
 
 /// CPU 1 has entered, and is about to pull a thread of CPU 0, which has not.
@@ -279,30 +313,18 @@ fn a_cpu_that_has_entered_moves_no_thread() {
             let last = other.run_marked(1);
             other.move_one(1);
             if last {
-                assert_eq!(
-                    (other.marked(0), other.marked(1)),
-                    (0, 0),
-                    "all are flushed"
-                );
+                assert!(other.is_flushed(), "all are flushed");
             }
         });
         let id = world.word.begin(2);
         assert!(world.look(0));
         if world.run_marked(0) {
-            assert_eq!(
-                (world.marked(0), world.marked(1)),
-                (0, 0),
-                "all are flushed"
-            );
+            assert!(world.is_flushed(), "all are flushed");
         }
         cpu.join().expect("no panic");
         assert!(world.look(1));
         let _last = world.run_marked(1);
-        assert_eq!(
-            (world.marked(0), world.marked(1)),
-            (0, 0),
-            "all are flushed"
-        );
+        assert!(world.is_flushed(), "all are flushed");
         assert_eq!(world.told.load(Ordering::Relaxed), 1, "one is the last");
         assert_eq!(world.word.end(id), FlushEnd::Finished);
     });
