@@ -20,16 +20,27 @@ const OTHER: usize = 1;
 
 type Shared = Arc<Mutex<(), Sim>>;
 
-/// Calls `test_fn` with a mutex, on the boot CPU of three that are online.
-fn on_three_cpus(test_fn: fn(&Shared)) {
-    Sim::run(3, move || {
+/// Each case below, on the boot CPU of three that are online. They share a machine, because its
+/// threads never end.
+#[test]
+fn a_thread_spins_for_a_mutex_while_its_owner_runs() {
+    Sim::run(3, || {
         for cpu in [OTHER, WAITERS] {
             assert_eq!(Sim::hotplug().cpu_up(number(cpu)), Ok(()));
         }
         let me = Sim::sched().current();
         let here = CpuMask::of(CpuId::BOOT);
         assert_eq!(Sim::sched().set_affinity(&me, &here), Ok(()));
-        test_fn(&Arc::new(Mutex::new(())));
+        for case_fn in [
+            it_does_not_sleep_if_the_owner_lets_go_soon,
+            it_sleeps_if_the_owner_keeps_the_mutex,
+            it_takes_its_place_anew_when_its_level_changes,
+            it_sleeps_at_once_if_the_owner_sleeps,
+            it_sleeps_at_once_if_the_owner_waits_for_its_cpu,
+            it_sleeps_at_once_if_another_thread_waits_for_its_cpu,
+        ] {
+            case_fn(&Arc::new(Mutex::new(())));
+        }
     });
 }
 
@@ -78,82 +89,64 @@ fn compute_until(flag: &Arc<AtomicBool>) -> impl FnOnce() + Send + 'static {
     move || relax_until(|| flag.load(Ordering::Relaxed))
 }
 
-#[test]
-fn it_does_not_sleep_if_the_owner_lets_go_soon() {
-    on_three_cpus(|mutex| {
-        let held = mutex.lock();
-        let waiter = wait_for(mutex, Class::Normal);
-        assert_eq!(waiter.state_racy(), ThreadState::Running);
-        drop(held);
-        relax_until(|| {
-            assert_ne!(waiter.state_racy(), ThreadState::Blocked);
-            waiter.state_racy() == ThreadState::Dead
-        });
+fn it_does_not_sleep_if_the_owner_lets_go_soon(mutex: &Shared) {
+    let held = mutex.lock();
+    let waiter = wait_for(mutex, Class::Normal);
+    assert_eq!(waiter.state_racy(), ThreadState::Running);
+    drop(held);
+    relax_until(|| {
+        assert_ne!(waiter.state_racy(), ThreadState::Blocked);
+        waiter.state_racy() == ThreadState::Dead
     });
 }
 
-#[test]
-fn it_sleeps_if_the_owner_keeps_the_mutex() {
-    on_three_cpus(|mutex| {
-        let held = mutex.lock();
-        let waiter = wait_for(mutex, Class::Normal);
-        assert_eq!(waiter.state_racy(), ThreadState::Running);
-        (0..50).for_each(|_| Sim::relax());
-        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
-        drop(held);
-        relax_until(|| waiter.state_racy() == ThreadState::Dead);
-    });
+fn it_sleeps_if_the_owner_keeps_the_mutex(mutex: &Shared) {
+    let held = mutex.lock();
+    let waiter = wait_for(mutex, Class::Normal);
+    assert_eq!(waiter.state_racy(), ThreadState::Running);
+    (0..50).for_each(|_| Sim::relax());
+    assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+    drop(held);
+    relax_until(|| waiter.state_racy() == ThreadState::Dead);
 }
 
-#[test]
-fn it_takes_its_place_anew_when_its_level_changes() {
-    on_three_cpus(|mutex| {
-        let held = mutex.lock();
-        let waiter = wait_for(mutex, Class::Normal);
-        Sim::sched().set_class(&waiter, urgent());
-        Sim::relax();
-        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
-        drop(held);
-        relax_until(|| waiter.state_racy() == ThreadState::Dead);
-    });
+fn it_takes_its_place_anew_when_its_level_changes(mutex: &Shared) {
+    let held = mutex.lock();
+    let waiter = wait_for(mutex, Class::Normal);
+    Sim::sched().set_class(&waiter, urgent());
+    Sim::relax();
+    assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+    drop(held);
+    relax_until(|| waiter.state_racy() == ThreadState::Dead);
 }
 
-#[test]
-fn it_sleeps_at_once_if_the_owner_sleeps() {
-    on_three_cpus(|mutex| {
-        hold(mutex, OTHER, || {
-            Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
-        });
-        (0..50).for_each(|_| Sim::relax());
-        let waiter = wait_for(mutex, Class::Normal);
-        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
-        relax_until(|| waiter.state_racy() == ThreadState::Dead);
+fn it_sleeps_at_once_if_the_owner_sleeps(mutex: &Shared) {
+    hold(mutex, OTHER, || {
+        Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
     });
+    (0..50).for_each(|_| Sim::relax());
+    let waiter = wait_for(mutex, Class::Normal);
+    assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+    relax_until(|| waiter.state_racy() == ThreadState::Dead);
 }
 
-#[test]
-fn it_sleeps_at_once_if_the_owner_waits_for_its_cpu() {
-    on_three_cpus(|mutex| {
-        let end = Arc::new(AtomicBool::new(false));
-        hold(mutex, WAITERS, compute_until(&end));
-        let waiter = wait_for(mutex, urgent());
-        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
-        end.store(true, Ordering::Relaxed);
-        relax_until(|| waiter.state_racy() == ThreadState::Dead);
-    });
+fn it_sleeps_at_once_if_the_owner_waits_for_its_cpu(mutex: &Shared) {
+    let end = Arc::new(AtomicBool::new(false));
+    hold(mutex, WAITERS, compute_until(&end));
+    let waiter = wait_for(mutex, urgent());
+    assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+    end.store(true, Ordering::Relaxed);
+    relax_until(|| waiter.state_racy() == ThreadState::Dead);
 }
 
-#[test]
-fn it_sleeps_at_once_if_another_thread_waits_for_its_cpu() {
-    on_three_cpus(|mutex| {
-        let end = Arc::new(AtomicBool::new(false));
-        let other = spawn(WAITERS, Class::Normal, compute_until(&end));
-        relax_until(|| other.state_racy() == ThreadState::Running);
-        let held = mutex.lock();
-        let waiter = wait_for(mutex, urgent());
-        assert_eq!(waiter.state_racy(), ThreadState::Blocked);
-        drop(held);
-        relax_until(|| waiter.state_racy() == ThreadState::Dead);
-        end.store(true, Ordering::Relaxed);
-    });
+fn it_sleeps_at_once_if_another_thread_waits_for_its_cpu(mutex: &Shared) {
+    let end = Arc::new(AtomicBool::new(false));
+    let other = spawn(WAITERS, Class::Normal, compute_until(&end));
+    relax_until(|| other.state_racy() == ThreadState::Running);
+    let held = mutex.lock();
+    let waiter = wait_for(mutex, urgent());
+    assert_eq!(waiter.state_racy(), ThreadState::Blocked);
+    drop(held);
+    relax_until(|| waiter.state_racy() == ThreadState::Dead);
+    end.store(true, Ordering::Relaxed);
 }
