@@ -79,7 +79,7 @@ fn tell(text: &str) {
 /// would hold the machine's state.
 pub(super) fn abort_without_thread(error: &std::io::Error) -> ! {
     tell(&format!(
-        "a simulated machine gets no host thread: {error}; host_hotplug needs some 14,000 of them"
+        "a simulated machine gets no host thread: {error}; host_hotplug needs some 10,000 of them"
     ));
     std::process::abort()
 }
