@@ -342,6 +342,8 @@ fn what_hangs_is_named() {
         all_up(CPUS - 1);
         let done: Done<CpuMask> = Done::default();
         let theirs = Arc::clone(&done);
+        // It ends with the step: where IRQs are masked it may not.
+        let long = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), LONG));
         let step = stopping(move |here| {
             // An online CPU doesn't come.
             Sim::hold_cpu(cpu(1), LONG);
@@ -352,7 +354,6 @@ fn what_hangs_is_named() {
             });
             assert!(stopped.is_ok());
             // One that leaves the still point keeps the CPU that comes up waiting.
-            let long = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), LONG));
             let request = StopRequest::new().on(cpu(1));
             let stopped = stop().stop_from_inactive(&request, || long.start(Sim::now()));
             assert!(stopped.is_ok());
