@@ -102,6 +102,8 @@ fn stopper(world: &World, cpu: usize, runner: usize, spins: u32) {
     world.point.wait_masked::<Cpu, ()>(cpu, spins, || {
         (!world.stop.is_in(MultiStopState::Prepare)).then_some(())
     });
+    // What each did before it came is visible: here a CPU runs the calls that it was sent.
+    assert!(world.before.iter().all(|before| before.get() == 10));
     world.masked.fetch_add(1, Ordering::Relaxed);
     ack(world, MultiStopState::DisableIrq, runner);
     if cpu == runner {
