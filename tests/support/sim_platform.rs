@@ -91,6 +91,13 @@ impl LocalCpu for Sim {
         give_turn(state());
         serve();
     }
+
+    /// As a release build does, without the validator.
+    #[cfg(debug_assertions)]
+    fn might_sleep(at: stillpoint::sync::lockdep::Place, what: &str) {
+        let may_wait = PREEMPT_COUNT.get() == 0 && !MASKED.get();
+        assert!(may_wait, "BUG: {what} may not wait at {at}");
+    }
 }
 
 impl Wait for Sim {
