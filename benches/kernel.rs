@@ -4,8 +4,8 @@
 //! back to back from one thread on the boot CPU, after unmeasured rounds; times
 //! are CNTVCT differences. `floor` is a bare SGI to all other CPUs and their
 //! answers, with nothing of the kernel in between but the interrupt handler.
-//! With the boot argument `case=hotplug` it measures nothing but hotplug, with `case=traps` it only
-//! counts what traps to a hypervisor, and with `maxcpus=1` and `case=first` or `case=first-floor` it
+//! With the boot argument `case=stop` it measures nothing but stops and calls, with `case=hotplug`
+//! nothing but hotplug, with `case=traps` it only counts what traps to a hypervisor, and with `maxcpus=1` and `case=first` or `case=first-floor` it
 //! measures the first time that the other CPUs come.
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
@@ -97,6 +97,7 @@ mod kernel {
         match var("case") {
             Some("hotplug") => return hotplug(&rounds),
             Some("traps") => return traps(&rounds),
+            Some("stop") => return calls_and_stops(&rounds, cpus),
             _ => {}
         }
         if cpus > 1 {
@@ -111,6 +112,15 @@ mod kernel {
             hotplug(&rounds);
             traps(&rounds);
         }
+    }
+
+    /// What stops and calls other CPUs, and nothing else.
+    fn calls_and_stops(rounds: &Rounds, cpus: usize) {
+        if cpus > 1 {
+            floor(rounds);
+            calls(rounds);
+        }
+        stops(rounds);
     }
 
     /// The boot's own figure, one sample.
