@@ -23,7 +23,7 @@ use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::{StopMachine, StopMode};
 use crate::sync::atomic::AtomicU32;
-use crate::sync::{Once, SleepCost, SpinBudget, SpinLock, Wait};
+use crate::sync::{Once, SLICE, SleepCost, SpinBudget, SpinLock, Wait};
 use crate::trace::Trace;
 
 /// Boots the machine. The entry's assembly calls it with the MMU off and everything masked,
@@ -132,7 +132,8 @@ fn start_irq_chip(kernel: &Kernel, console_line: Option<(u32, Trigger)>) {
         missing!("interrupt controller: {error}");
     }
     // Only the SGIs for wake and panic are on.
-    kernel.sleep_cost.learn::<Hw>(|| {
+    let slice = Hw::frequency().duration_to_ticks(SLICE);
+    kernel.sleep_cost.learn::<Hw>(slice, || {
         Hw::send_sgi_to(Sgi::Wake, CpuId::BOOT, CpuId::BOOT);
         Hw::sleep();
         let _woken = Hw::take_wake();

@@ -70,6 +70,12 @@ impl CpuMask {
         self.iter().next()
     }
 
+    /// Returns the CPU of the set, if it has exactly one.
+    pub fn only(&self) -> Option<CpuId> {
+        let mut cpus = self.iter();
+        cpus.next().filter(|_| cpus.next().is_none())
+    }
+
     /// Returns an iterator over the CPUs in rising order.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {

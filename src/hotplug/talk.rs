@@ -54,7 +54,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if self.poll(budget, &check_fn) {
             return true;
         }
-        Spins::Spent(budget).sleep::<P, bool>(|| self.sleep_until_event(at, check_fn))
+        Spins::Learnt(budget).sleep::<P, bool>(|| self.sleep_until_event(at, check_fn))
     }
 
     /// Sleeps until `check_fn` returns true, at most until `at`; returns its last answer.
@@ -80,7 +80,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub(super) fn wait_walks(&self, done: &Completion<P>, late_fn: impl FnMut()) {
         let budget = &self.talk.walks;
         if !self.poll(budget, || done.try_wait()) {
-            Spins::Spent(budget).sleep::<P, ()>(|| done.wait_patiently(late_fn));
+            Spins::Learnt(budget).sleep::<P, ()>(|| done.wait_patiently(late_fn));
         }
     }
 
@@ -90,16 +90,16 @@ impl<P: HotplugHost> Hotplug<P> {
     /// # Context
     /// Thread, preemption on. The CPU isn't idle for a grace period meanwhile.
     fn poll(&self, budget: &SpinBudget, check_fn: impl Fn() -> bool) -> bool {
-        for turn in 0..budget.turns_within::<P>() {
+        budget.begin::<P>();
+        let mut turn = 0;
+        let ended = Spins::Learnt(budget).spin::<P, bool>(|| {
             if check_fn() {
-                return true;
+                return Some(true);
             }
+            turn += 1;
             // With a window of CPUs a turn is long, and a thread that waits may be urgent.
-            if turn % AWAITED_TURNS == 0 && P::sched().is_awaited() {
-                return false;
-            }
-            P::relax();
-        }
-        false
+            (turn % AWAITED_TURNS == 1 && P::sched().is_awaited()).then_some(false)
+        });
+        ended.unwrap_or(false)
     }
 }

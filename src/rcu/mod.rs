@@ -199,6 +199,12 @@ impl<P: SchedHost> GracePeriods<P> {
         self.idle.get(cpu).posted.post(sgi.number())
     }
 
+    /// Notes that an SGI is sent to `cpu` and to no other CPU, without being posted.
+    #[inline]
+    pub fn note_called_alone(&self, cpu: CpuId) {
+        self.idle.get(cpu).posted.note_called_alone();
+    }
+
     /// Returns whether `cpu` slept a moment ago because it had no work.
     #[inline]
     pub fn is_idle(&self, cpu: CpuId) -> bool {

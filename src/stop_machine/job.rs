@@ -256,11 +256,12 @@ impl<P: StopHost> Job<'_, P> {
         let stopper = machine.stoppers.get(cpu);
         stopper.set_still(true);
         self.ack(MultiStopState::DisableIrq);
+        let stop = &self.stop;
         let mut reached = |state: MultiStopState, spins: &SpinBudget| {
             machine.point.wait_masked_until_late::<P, ()>(
                 cpu.index(),
                 spins,
-                || self.stop.is_in(state).then_some(()),
+                move || stop.is_in(state).then_some(()),
                 |woken| watch.look(woken),
             );
         };

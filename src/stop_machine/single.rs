@@ -213,22 +213,19 @@ impl<P: StopHost> StopMachine<P> {
             return Err(StopError::NotOnline(cpu));
         }
         // That CPU is on its way: for some turns this is cheaper than to sleep and be woken.
-        let spins = self.spins.of_one();
-        let mut turns = spins.turns();
-        while turns > 0 && !call.has_run.load(Ordering::Relaxed) {
-            P::relax();
-            turns -= 1;
-        }
+        let spins = Spins::Learnt(self.spins.of_one());
+        let has_run = || call.has_run.load(Ordering::Relaxed).then_some(());
+        let in_time = spins.spin::<P, ()>(has_run).is_some();
         let late = || {
             P::works_are_late(&CpuMask::of(cpu), &|cpu| {
                 line::<P>(cpu, call.has_begun.load(Ordering::Relaxed))
             });
         };
         let wait = || call.done.wait_patiently(late);
-        if turns > 0 {
+        if in_time {
             wait();
         } else {
-            Spins::Spent(spins).sleep::<P, ()>(wait);
+            spins.sleep::<P, ()>(wait);
         }
         Ok(call.cell.take())
     }

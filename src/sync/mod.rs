@@ -23,7 +23,6 @@ macro_rules! const_unless_loom {
 }
 pub(crate) use const_unless_loom;
 
-mod adaptive;
 mod bits;
 #[cfg(all(debug_assertions, not(loom)))]
 mod held_cell;
@@ -39,17 +38,18 @@ mod lockdep_key;
 pub(crate) mod nowhere;
 mod posted;
 mod running;
+mod sleep_cost;
 #[cfg(not(loom))]
 mod spin_cell;
 mod spin_lock;
 mod spin_word;
+mod spins;
 mod wait_point;
 
 pub use bits::Bits;
 pub use local_cpu::{IrqGuard, PreemptGuard};
 pub use spin_lock::{SpinLock, SpinLockGuard};
 
-internal!(adaptive::{SleepCost, SpinBudget, Spins});
 internal!(bits::AtomicBits);
 internal!(local_cpu::{LocalCpu, IrqFlags, PinnedCpu, Wait, Woken, assert_may_schedule});
 #[cfg(all(debug_assertions, not(loom)))]
@@ -58,7 +58,9 @@ internal!(posted::Posted);
 internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
 internal!(lockdep_key::{LockHeld, LockKey, assert_no_spin_lock, might_sleep, might_sleep_in});
+internal!(sleep_cost::{SLICE, SleepCost});
 internal!(spin_word::SpinWord);
+internal!(spins::{SpinBudget, Spins});
 internal!(wait_point::WaitPoint);
 
 /// Atomic types: core's, or loom's when a model is being checked.

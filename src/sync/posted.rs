@@ -18,6 +18,10 @@
 //! - **post-shows-work**: the handler sees what the sender stored before the post (Release,
 //!   Acquire).
 //!
+//! # When it polls
+//! It learns from SGIs to it alone. One that is sent to several CPUs wakes them all: if all of
+//! them polled for it, they would take the cores of a host from the CPU that is about to send it.
+//!
 //! `tests/loom_posted.rs` checks this file as it stands.
 //!
 //! # Sources
@@ -25,7 +29,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{SpinBudget, Spins, Wait};
 
 /// The CPU polls; the bits below are SGIs, by number.
@@ -33,7 +37,7 @@ const POLLS: u32 = 1 << 31;
 
 /// While a CPU doesn't poll, how many of its sleeps go by between two whose length it learns
 /// from: a look at the clock is dear beside an interrupt.
-const UNWATCHED: u32 = 7;
+const UNWATCHED: u32 = 15;
 
 /// The SGIs that were posted to one CPU, and whether it polls for them.
 #[derive(Debug)]
@@ -43,6 +47,9 @@ pub struct Posted {
     word: AtomicU32,
     /// How long the CPU polls before it sleeps. Only this CPU uses it.
     budget: SpinBudget,
+    /// Whether another CPU has sent an SGI to this one alone, not to several. Relaxed: the CPU only
+    /// learns from it.
+    called_alone: AtomicBool,
     /// How many sleeps go by before the next that the budget learns from. Relaxed: only this CPU
     /// uses it.
     unwatched: AtomicU32,
@@ -54,6 +61,7 @@ impl Posted {
         Posted {
             word: AtomicU32::new(0),
             budget: SpinBudget::of_idle(),
+            called_alone: AtomicBool::new(false),
             unwatched: AtomicU32::new(0),
         }
     }
@@ -65,7 +73,17 @@ impl Posted {
     #[must_use]
     pub fn post(&self, number: u8) -> bool {
         let seen = self.word.load(Ordering::Relaxed);
-        seen & POLLS != 0 && self.post_if_it_polls(seen, 1 << number)
+        let posted = seen & POLLS != 0 && self.post_if_it_polls(seen, 1 << number);
+        if !posted {
+            self.note_called_alone();
+        }
+        posted
+    }
+
+    /// Notes that an SGI is sent to the CPU and to no other one.
+    #[inline]
+    pub fn note_called_alone(&self) {
+        self.called_alone.store(true, Ordering::Relaxed);
     }
 
     #[cold]
@@ -83,22 +101,19 @@ impl Posted {
         false
     }
 
-    /// Polls for at most `turns`. Returns the SGIs that were posted, a bit for each number; `None`
+    /// Polls for as long as `spins` says. Returns the SGIs that were posted, a bit for each number; `None`
     /// if none was and no interrupt is pending.
     ///
     /// # Context
     /// The CPU itself, IRQs masked.
-    pub fn poll<W: Wait>(&self, turns: u32) -> Option<u32> {
+    pub fn poll<'s, W: Wait>(&self, spins: impl Into<Spins<'s>>) -> Option<u32> {
         self.word.store(POLLS, Ordering::Relaxed); // From now on SGIs are posted.
-        let ended = (0..turns).any(|_| {
+        let ended = spins.into().spin::<W, ()>(|| {
             let ended = self.word.load(Ordering::Relaxed) != POLLS || W::interrupt_is_pending();
-            if !ended {
-                W::relax();
-            }
-            ended
+            ended.then_some(())
         });
         let posted = self.word.swap(0, Ordering::Acquire) & !POLLS; // (posted-or-sent)
-        (ended || posted != 0).then_some(posted)
+        (ended.is_some() || posted != 0).then_some(posted)
     }
 
     /// Waits until an interrupt is pending or an SGI was posted: polls for as long as that has
@@ -121,13 +136,17 @@ impl Posted {
     #[cold]
     #[inline(never)]
     fn sleep_and_learn<W: Wait>(&self) -> u32 {
-        let turns = self.budget.turns();
-        if turns > 0
-            && let Some(posted) = self.poll::<W>(turns)
+        let spins = Spins::Learnt(&self.budget);
+        let called_alone = || self.called_alone.swap(false, Ordering::Relaxed);
+        if self.budget.turns() > 0
+            && let Some(posted) = self.poll::<W>(spins)
         {
+            if !called_alone() && posted == 0 {
+                self.budget.note_other();
+            }
             return posted;
         }
-        Spins::Spent(&self.budget).sleep::<W, ()>(W::sleep);
+        spins.sleep_unless_other::<W, ()>(W::sleep, called_alone);
         if self.budget.turns() == 0 {
             self.unwatched.store(UNWATCHED, Ordering::Relaxed);
         }

@@ -1,6 +1,6 @@
 //! A value behind a [`SpinWord`], and the wait for it.
 //!
-//! A waiter turns for as long as waits for spin locks have been worth it lately ([`SpinBudget`]),
+//! A waiter turns for as long as waits for spin locks have been worth it lately ([`SpinBudget`](crate::sync::SpinBudget)),
 //! and then sleeps in WFE until the word is stored to. There is one budget for all locks of the
 //! machine. Each is held for a moment, whatever it guards, so a long wait says something about the
 //! machine: its host doesn't run the holder. A sleep leaves the core to the host then.
@@ -28,7 +28,7 @@ use core::num::NonZeroUsize;
 use core::ops::{Deref, DerefMut};
 
 use crate::sync::spin_word::SpinWord;
-use crate::sync::{LocalCpu, SpinBudget, UnsafeCell};
+use crate::sync::{LocalCpu, Spins, UnsafeCell};
 
 /// How many times a waiter sleeps between two looks at the clock: 26 ms at most, because no sleep
 /// is longer than 100 us. An emulator whose WFE does nothing needs microseconds for that, and a
@@ -120,29 +120,24 @@ fn wait<E: LocalCpu>(word: &SpinWord, me: NonZeroUsize, type_name_fn: fn() -> &'
         }
         None => word.try_take(me),
     };
-    let budget = E::lock_spins();
-    for _ in 0..budget.map_or(0, SpinBudget::turns) {
-        if take() {
-            return;
-        }
-        E::relax();
+    let spins = E::lock_spins().map_or(Spins::Turns(0), Spins::Learnt);
+    if spins.spin::<E, ()>(|| take().then_some(())).is_some() {
+        return;
     }
-    let began = E::ticks();
-    let mut late_at = None;
-    'taken: loop {
-        for _ in 0..SLEEPS {
-            if take() {
-                break 'taken;
+    spins.sleep_until_store::<E, ()>(|| {
+        let mut late_at = None;
+        loop {
+            for _ in 0..SLEEPS {
+                if take() {
+                    return;
+                }
+                word.sleep_while_held::<E>();
             }
-            word.sleep_while_held::<E>();
+            if let Some(holder) = word.holder() {
+                E::spins_long(&mut late_at, holder, type_name_fn());
+            }
         }
-        if let Some(holder) = word.holder() {
-            E::spins_long(&mut late_at, holder, type_name_fn());
-        }
-    }
-    if let (Some(budget), Some(cost)) = (budget, E::sleep_cost()) {
-        budget.note_sleep(E::ticks().saturating_sub(began), cost);
-    }
+    });
 }
 
 impl<T, E> Deref for Guard<'_, T, E> {

@@ -154,7 +154,7 @@ impl WaitPoint {
         mut woken_fn: impl FnMut(Woken),
     ) -> T {
         let spins = spins.into();
-        if let Some(value) = spin::<W, T>(spins.turns(), &mut check_fn) {
+        if let Some(value) = spins.spin::<W, T>(&mut check_fn) {
             return value;
         }
         spins.sleep::<W, T>(|| {
@@ -189,7 +189,7 @@ impl WaitPoint {
         mut check_fn: impl FnMut() -> Option<T>,
     ) -> T {
         let spins = spins.into();
-        if let Some(value) = spin::<W, T>(spins.turns(), &mut check_fn) {
+        if let Some(value) = spins.spin::<W, T>(&mut check_fn) {
             return value;
         }
         spins.sleep::<W, T>(|| {
@@ -207,16 +207,6 @@ impl WaitPoint {
             value
         })
     }
-}
-
-fn spin<W: Wait, T>(spins: u32, check_fn: &mut impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..spins {
-        if let Some(value) = check_fn() {
-            return Some(value);
-        }
-        W::relax();
-    }
-    None
 }
 
 #[cfg(all(test, not(loom)))]

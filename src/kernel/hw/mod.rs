@@ -242,7 +242,6 @@ impl Wait for Hw {
     }
 
     fn send_wake(cpus: &[u64; MASK_WORDS]) {
-        kernel().sleep_cost.note_sent(Self::ticks());
         Self::send_sgi(Sgi::Wake, &CpuMask::from_bits(*cpus));
     }
 
@@ -307,12 +306,18 @@ impl Platform for Hw {
     }
 
     fn send_sgi(sgi: Sgi, targets: &CpuMask) {
-        kernel().irq_chip.send_sgi(sgi.number(), targets);
+        let kernel = kernel();
+        kernel.sleep_cost.note_sent(Self::ticks());
+        if let Some(target) = targets.only() {
+            kernel.grace_periods.note_called_alone(target);
+        }
+        kernel.irq_chip.send_sgi(sgi.number(), targets);
     }
 
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {
         let kernel = kernel();
         if !kernel.grace_periods.post(sgi, target) {
+            kernel.sleep_cost.note_sent(Self::ticks());
             kernel.irq_chip.send_sgi_to(sgi.number(), me, target);
         }
     }

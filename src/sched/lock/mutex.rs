@@ -158,22 +158,16 @@ impl<T, P: SchedHost> Mutex<T, P> {
     /// which may be the owner; and as soon as its own level changes, because it takes its place
     /// anew then (`change-wakes` of `inherit`).
     fn spin_and_sleep(&self, me: &Arc<Thread<P>>) -> bool {
-        let spins = if P::sched().is_awaited() {
-            0
-        } else {
-            self.spins.turns()
-        };
-        for _ in 0..spins {
-            P::relax();
-            // Both are hints: it looks under the lock before it sleeps.
-            if !me.wait_link.is_linked() || me.level() != me.place.at() {
-                return self.sleep(self.turns.lock_irqsave(), me, Instant::FOREVER);
-            }
-        }
         let sleep = || self.sleep(self.turns.lock_irqsave(), me, Instant::FOREVER);
-        match spins {
-            0 => sleep(),
-            _ => Spins::Spent(&self.spins).sleep::<P, bool>(sleep),
+        if P::sched().is_awaited() {
+            return sleep();
+        }
+        let spins = Spins::Learnt(&self.spins);
+        // Both are hints: it looks under the lock before it sleeps.
+        let is_over = || !me.wait_link.is_linked() || me.level() != me.place.at();
+        match spins.spin::<P, ()>(|| is_over().then_some(())) {
+            Some(()) => sleep(),
+            None => spins.sleep::<P, bool>(sleep),
         }
     }
 

@@ -127,8 +127,8 @@ impl<P: CallHost> Calls<P> {
             }),
             words: cpus.div_ceil(64),
             point: WaitPoint::new(),
-            to_one: SpinBudget::of_pair(),
-            to_many: SpinBudget::new(),
+            to_one: SpinBudget::of_many(),
+            to_many: SpinBudget::of_many(),
             _platform: PhantomData,
         }
     }
@@ -399,13 +399,10 @@ impl<P: CallHost> Calls<P> {
             self.wait_serving(me, done_fn, missing_fn);
             return;
         }
-        for _ in 0..budget.turns() {
-            if done_fn() {
-                return;
-            }
-            P::relax();
+        let spins = Spins::Learnt(budget);
+        if spins.spin::<P, ()>(|| done_fn().then_some(())).is_none() {
+            self.wait_asleep(me, budget, done_fn, missing_fn);
         }
-        self.wait_asleep(me, budget, done_fn, missing_fn);
     }
 
     #[cold]
