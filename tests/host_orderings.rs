@@ -96,6 +96,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/stop_machine/stop.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
     ("src/stop_machine/stopper.rs", "tells messages where a CPU is; nothing is read through it"),
     ("src/sync/sleep_cost.rs", "guesses what a sleep costs; nothing is read through it"),
+    ("src/sync/spins/tests.rs", "a test of one thread"),
     ("src/sync/spins.rs", "guesses how long to wait; nothing is read through it"),
     ("src/sync/local_cpu.rs", "a look at the word of a lock, which another access takes: tests/loom_spin_word.rs"),
     ("src/sync/lockdep/graph.rs", "a 0 that is read late is looked at again under the graph's lock"),
