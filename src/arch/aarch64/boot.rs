@@ -193,7 +193,8 @@ boot_primary:
         bl      entry_check_features
         cbnz    x0, boot_fail
 
-        // 4. bss.
+        // 4. bss. The symbols of the linker script are weak: see image.rs.
+        .weak   __bss_start, __bss_end, __image_start, __image_size, __rela_start, __rela_end
         adrp    x1, __bss_start
         add     x1, x1, :lo12:__bss_start
         adrp    x2, __bss_end

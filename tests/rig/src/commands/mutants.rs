@@ -45,6 +45,8 @@ const FLOOR: Duration = Duration::from_secs(60);
 const NEEDED: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
+    "build.rs",
+    "linker.ld",
     "rust-toolchain.toml",
     "clippy.toml",
     "src",
