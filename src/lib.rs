@@ -95,6 +95,8 @@ macro_rules! internal {
 #[cfg(target_os = "none")]
 pub mod api;
 
+pub use stillpoint_macros::{main, test};
+
 // Each pair is written out, because a macro would hide the modules' files from rustfmt.
 #[cfg(feature = "internals")]
 pub mod bootargs;

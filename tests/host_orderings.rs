@@ -56,6 +56,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/kernel/mod.rs", "counts for display, and an address that is set before a second CPU runs"),
     ("src/kernel/panic.rs", "nothing is read through the first word, and what goes on after the second is the console"),
     ("src/kernel/panic_hook.rs", "one CPU uses the word: the one that reports the panic"),
+    ("src/kernel/program_tests.rs", "one word; nothing else is read through it"),
     ("src/kernel/test_hooks.rs", "settings of tests; nothing else is read through them"),
     ("src/kernel/watchdog.rs", "a setting that orders nothing"),
     ("src/kernel/whereabouts.rs", "orders what is printed; nothing is read through it"),

@@ -95,3 +95,16 @@ macro_rules! entry {
         }
     };
 }
+
+/// Makes a program of the tests in this crate, the functions with the attribute
+/// [`test`](macro@crate::test). The file is one of `tests/`, with `harness = false` in the
+/// manifest. A program with [`main`](macro@crate::main) doesn't need it.
+#[macro_export]
+macro_rules! test_main {
+    () => {
+        #[unsafe(no_mangle)]
+        extern "Rust" fn stillpoint_main() -> u8 {
+            $crate::api::run_tests()
+        }
+    };
+}

@@ -54,7 +54,7 @@ pub mod time;
 
 pub use crate::errno::Errno;
 #[doc(hidden)]
-pub use crate::kernel::print;
+pub use crate::kernel::{Test, print, run_tests};
 pub use crate::kernel::{exit, reboot};
 pub use crate::shell_program::run_shell;
 pub use termination::{ExitStatus, Termination};

@@ -15,6 +15,7 @@
 
 mod parallel;
 mod program;
+mod test_args;
 mod words;
 
 use alloc::string::String;
@@ -31,6 +32,7 @@ use crate::sched::Priority;
 use words::words;
 
 pub use parallel::Parallel;
+pub use test_args::TestArgs;
 pub use words::BootArg;
 
 /// The value of `loglevel=` if the line has none.

@@ -67,6 +67,8 @@ places! {
     PerCpuEnd = "__percpu_end",
     StaticKeysStart = "__static_keys_start",
     StaticKeysEnd = "__static_keys_end",
+    TestsStart = "__tests_start",
+    TestsEnd = "__tests_end",
     SymbolsStart = "__symbols_start",
     SymbolsEnd = "__symbols_end",
     RodataEnd = "__rodata_end",
@@ -133,6 +135,11 @@ pub fn static_keys() -> &'static [Entry] {
     // SAFETY: the linker script puts nothing but whole entries between the two symbols, aligned,
     // where they are mapped read only. Nothing has to be relocated in them.
     unsafe { core::slice::from_raw_parts(start, range.len() / size_of::<Entry>()) }
+}
+
+/// Returns the range of the table of the program's tests, in [`rodata`].
+pub fn program_tests() -> Range<usize> {
+    address_of(Place::TestsStart)..address_of(Place::TestsEnd)
 }
 
 /// Returns the page in [`data`] that the address map must leave out, because text is mapped there
