@@ -20,7 +20,7 @@ macro_rules! config {
             /// # Errors
             ///
             /// The value of a variable that must be text isn't UTF-8.
-            fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Config> {
+            pub fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Config> {
                 Ok(Config {
                     $($field: Value::read(lookup($name)).context($name)?,)*
                 })

@@ -66,6 +66,17 @@ impl Elf {
         bytes.with_context(|| format!("the Image ends before {name}"))
     }
 
+    /// Returns the size of the section `name`; 0 if the file has none.
+    ///
+    /// # Errors
+    ///
+    /// The file is no ELF file.
+    pub fn section_size(&self, name: &str) -> Result<u64> {
+        let file = self.parsed()?;
+        let section = file.section_by_name(name);
+        Ok(section.map_or(0, |section| section.size()))
+    }
+
     fn parsed(&self) -> Result<ElfFile64<'_, LittleEndian>> {
         ElfFile64::parse(&*self.bytes).with_context(|| self.path.display().to_string())
     }

@@ -10,23 +10,32 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use object::{Object, ObjectSection, ObjectSegment, SectionFlags, elf};
 
 use crate::process::THIS_PROGRAM;
-use crate::symbols;
+use crate::symbols::{self, Names};
 use crate::tools::part_of;
 
 /// Makes `image` from `elf`, unless `image` is newer than `elf` and than this program.
 ///
 /// # Errors
 ///
-/// A file can't be read or written, `elf` wasn't linked by linker.ld, or there is no room
-/// for its symbols.
+/// A file can't be read or written, or `elf` wasn't linked by linker.ld.
 pub fn make(elf: &Path, image: &Path) -> Result<()> {
     if is_newer(image, elf) {
         return Ok(());
     }
+    make_anew(elf, image)
+}
+
+/// Makes `image` from `elf`, even if `image` is newer. Cargo may put an older program in the
+/// place of the one that `image` was made from.
+///
+/// # Errors
+///
+/// The errors of [`make`].
+pub fn make_anew(elf: &Path, image: &Path) -> Result<()> {
     let bytes = fs::read(elf).with_context(|| elf.display().to_string())?;
     let (flat, warning) = flat(&bytes).with_context(|| elf.display().to_string())?;
     if let Some(warning) = warning {
@@ -52,7 +61,7 @@ fn flat(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
     let elf = object::File::parse(bytes)?;
     let room = elf.section_by_name(".symbols");
     let room = room.context("no section .symbols: was it linked by linker.ld?")?;
-    let (text, warning) = symbols_for(&elf, room.size())?;
+    let (text, warning) = symbols_for(&elf, room.size());
     let mut image: Vec<u8> = Vec::new();
     let start = lowest(&elf)?;
     for section in elf.sections().filter(is_in_file) {
@@ -73,24 +82,23 @@ fn flat(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
 
 /// Returns the text of the symbols of `elf`, at most `room` bytes of it, and a warning if
 /// names had to be left out.
-fn symbols_for(elf: &object::File, room: u64) -> Result<(String, Option<String>)> {
+fn symbols_for(elf: &object::File, room: u64) -> (String, Option<String>) {
     let functions = symbols::functions(elf);
-    let fits = |text: &str| u64::try_from(text.len()).is_ok_and(|size| size <= room);
-    let all = symbols::text(&functions);
-    if fits(&all) {
-        return Ok((all, None));
-    }
-    let ours = symbols::text_without_libraries(&functions);
-    if !fits(&ours) {
-        bail!(
-            "without those of libraries there are {} bytes of symbols, and room for {room}: \
-             give .symbols more room in linker.ld",
-            ours.len()
-        );
-    }
+    let all = symbols::text(&functions, Names::All);
     let size = all.len();
-    let warning = format!("{size} bytes, room for {room}: those of libraries are left out");
-    Ok((ours, Some(warning)))
+    let fits = |text: &str| u64::try_from(text.len()).is_ok_and(|size| size <= room);
+    if fits(&all) {
+        return (all, None);
+    }
+    let fewer = [
+        (Names::WithoutLibraries, "those of libraries are left out"),
+        (Names::Program, "only the program's are there"),
+    ];
+    let texts = fewer.map(|(names, what)| (symbols::text(&functions, names), what));
+    let fitting = texts.into_iter().find(|(text, _)| fits(text));
+    let (text, what) = fitting.unwrap_or((String::new(), "there are none"));
+    let warning = format!("{size} bytes, room for {room}: {what}");
+    (text, Some(warning))
 }
 
 /// Returns the load address of the first byte of the Image.

@@ -53,7 +53,6 @@ fn main() {
 
 /// Runs the command that `arguments` name, and returns the exit status.
 fn rig(arguments: Vec<OsString>) -> Result<i32> {
-    let arguments = paths::enter_root(arguments)?;
     let name = arguments
         .first()
         .and_then(|name| name.to_str())
@@ -65,6 +64,10 @@ fn rig(arguments: Vec<OsString>) -> Result<i32> {
         }
         return Ok(2);
     };
+    if command.anywhere {
+        return (command.run)(&config::Config::default(), &arguments[1..]);
+    }
+    let arguments = paths::enter_root(arguments)?;
     let config = config::Config::from_env()?;
     (command.run)(&config, &arguments[1..])
 }

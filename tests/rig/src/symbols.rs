@@ -58,24 +58,25 @@ fn readable(name: &str) -> String {
     name
 }
 
-/// Returns the text of `functions`: a line for each.
-#[must_use]
-pub fn text(functions: &[Function]) -> String {
-    functions
-        .iter()
-        .map(|(address, name)| format!("{address:x} {name}\n"))
-        .collect()
+/// The functions whose names are in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Those of all functions.
+    All,
+    /// Those of the kernel and the program.
+    WithoutLibraries,
+    /// Those of the program alone, and of assembly.
+    Program,
 }
 
-/// Returns the text of `functions` without the names of libraries' functions, which are the
-/// least useful. Such a function keeps a line without a name, or it would look like a part of
-/// the function before it.
+/// Returns the text of `functions`: a line for each. A function whose name isn't among `names`
+/// has a line without a name, or it would look like a part of the function before it.
 #[must_use]
-pub fn text_without_libraries(functions: &[Function]) -> String {
+pub fn text(functions: &[Function], names: Names) -> String {
     let mut text = String::new();
     let mut nameless = false;
     for (address, name) in functions {
-        if is_ours(name) {
+        if names == Names::All || is_of(name, names) {
             text.push_str(&format!("{address:x} {name}\n"));
             nameless = false;
         } else {
@@ -88,13 +89,46 @@ pub fn text_without_libraries(functions: &[Function]) -> String {
     text
 }
 
-/// Returns whether a function is this kernel's own. The names of assembly have no path.
-fn is_ours(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    ["stillpoint", "kernel_support", "qemu_"]
-        .iter()
-        .any(|own| name.contains(own))
-        || name.bytes().all(plain)
+/// The kernel's crate.
+const KERNEL: &str = "stillpoint";
+
+/// The crates whose functions are left out first: Rust's own and those that the kernel is built
+/// with. The rest are the kernel's and the program's.
+const LIBRARIES: &[&str] = &[
+    "aarch64_cpu",
+    "aarch64_paging",
+    "alloc",
+    "allocator_api2",
+    "arm_gic",
+    "arm_pl011_uart",
+    "bitflags",
+    "compiler_builtins",
+    "core",
+    "embedded_cli",
+    "embedded_io",
+    "fdt",
+    "intrusive_collections",
+    "lock_api",
+    "log",
+    "safe_mmio",
+    "smccc",
+    "spin",
+    "talc",
+    "tock_registers",
+    "ufmt",
+    "ufmt_write",
+    "zerocopy",
+];
+
+/// Returns whether the name of a function is among `names`: a path in it begins with a crate
+/// that isn't left out. The names of assembly have no path.
+fn is_of(name: &str, names: Names) -> bool {
+    let in_path = |char: char| char.is_alphanumeric() || "_:".contains(char);
+    let paths = name.split(|char| !in_path(char));
+    // What stands behind a closing bracket begins with `::`.
+    let crates = paths.filter_map(|path| path.split_once("::").map(|(first, _)| first));
+    let mut crates = crates.filter(|first| !first.is_empty() && !LIBRARIES.contains(first));
+    crates.any(|first| names != Names::Program || first != KERNEL) || !name.contains("::")
 }
 
 #[cfg(test)]
@@ -128,13 +162,22 @@ mod tests {
             (0x30, "alloc::vec"),
             (0x40, "memcpy"),
             (0x50, "core::str::x"),
+            (0x60, "<core::option::Option<T> as core::fmt::Debug>::fmt"),
+            (0x70, "core::ptr::drop_in_place<mine::Queue>"),
+            (0x80, "mine::main::{{closure}}"),
         ]
         .map(|(address, name)| (address, name.to_owned()))
         .into();
         assert_eq!(
-            text_without_libraries(&functions),
-            "10 stillpoint::idle\n20\n40 memcpy\n50\n"
+            text(&functions, Names::WithoutLibraries),
+            "10 stillpoint::idle\n20\n40 memcpy\n50\n\
+             70 core::ptr::drop_in_place<mine::Queue>\n80 mine::main::{{closure}}\n"
         );
-        assert!(text(&functions).contains("20 core::fmt::write\n"));
+        assert_eq!(
+            text(&functions, Names::Program),
+            "10\n40 memcpy\n50\n70 core::ptr::drop_in_place<mine::Queue>\n\
+             80 mine::main::{{closure}}\n"
+        );
+        assert!(text(&functions, Names::All).contains("20 core::fmt::write\n"));
     }
 }

@@ -9,6 +9,7 @@ use crate::config::Config;
 
 pub mod bad_boot;
 pub mod bench;
+pub mod boot;
 pub mod check;
 pub mod dtb;
 pub mod held;
@@ -37,12 +38,22 @@ pub struct Command {
     pub name: &'static str,
     pub arguments: &'static str,
     pub run: fn(&Config, &[OsString]) -> Result<i32>,
+    /// Whether it works in the directory where it is started, and not in the root of the tree.
+    pub anywhere: bool,
+}
+
+impl Command {
+    const fn anywhere(mut self) -> Command {
+        self.anywhere = true;
+        self
+    }
 }
 
 /// All commands.
 pub const ALL: &[Command] = &[
     command("bad-boot", "ELF IMAGE MUTE_ELF MUTE_IMAGE", bad_boot::run),
     command("bench", "[KERNEL]", bench::run),
+    command("boot", "[--OPTION VALUE]... ELF [ARGUMENT]...", boot::run).anywhere(),
     command("check", "", check::run),
     command("dtb", "FILE.dts...", dtb::run),
     command("held", "ELF", held::run),
@@ -76,5 +87,6 @@ const fn command(
         name,
         arguments,
         run,
+        anywhere: false,
     }
 }

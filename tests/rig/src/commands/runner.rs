@@ -39,10 +39,10 @@ use crate::watch::{Watched, run_watched};
 use crate::{image, qemu};
 
 /// Seconds after which a test without a directive `timeout` is ended.
-const TIMEOUT: u64 = 60;
+pub const TIMEOUT: u64 = 60;
 
 /// The status of a kernel that was ended at its time limit.
-const TIMED_OUT: i32 = 124;
+pub const TIMED_OUT: i32 = 124;
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     let [elf] = arguments else {
@@ -89,14 +89,23 @@ impl Failure {
 /// Prints the last line, and returns the exit status.
 fn report(verdict: &Result<Counts, Failure>) -> i32 {
     match verdict {
+        Ok(counts) => say(Ok(counts), ""),
+        Err(Failure { status, why, log }) => say(Err((*status, why)), log),
+    }
+}
+
+/// Prints the last line for a kernel that has printed `log`, and returns the exit status. A
+/// failure has a status and a reason.
+pub fn say(verdict: Result<&Counts, (i32, &str)>, log: &str) -> i32 {
+    match verdict {
         Ok(counts) => {
             print(&format!("runner: ok {counts}\n"));
             0
         }
-        Err(Failure { status, why, log }) => {
+        Err((status, why)) => {
             let broken: String = ktap::broken(log).map(|line| format!("; {line}")).collect();
             print(&format!("runner: FAIL {why}{broken}\n"));
-            *status
+            status
         }
     }
 }
