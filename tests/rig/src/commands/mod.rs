@@ -27,6 +27,7 @@ pub mod sdcard;
 pub mod shipped;
 pub mod size;
 pub mod stage;
+pub mod template;
 pub mod test_qemu;
 pub mod tfa;
 pub mod typed;
@@ -71,6 +72,7 @@ pub const ALL: &[Command] = &[
     command("shipped", "IMAGE", shipped::run),
     command("size", "ELF IMAGE", size::run),
     command("stage", "[NAME]", stage::run),
+    command("template", "", template::run),
     command("test-qemu", "", test_qemu::run),
     command("tfa", "IMAGE", tfa::run),
     command("typed", "IMAGE", typed::run),

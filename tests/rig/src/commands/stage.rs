@@ -8,7 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, built_tests, cargo, name_of};
-use crate::commands::{bad_boot, held, matrix, parked, places, shipped, test_qemu, typed, uboot};
+use crate::commands::{
+    bad_boot, held, matrix, parked, places, shipped, template, test_qemu, typed, uboot,
+};
 use crate::config::{Config, or};
 use crate::image;
 use crate::kernels::PACKAGE;
@@ -31,6 +33,7 @@ pub const STAGES: &[Stage] = &[
     Stage::quiet("host-tests", host_tests),
     Stage::quiet("loom", loom),
     Stage::quiet("build", |_| build()),
+    Stage::quiet("template", |config| done(template::run(config, &[])?)),
     Stage::at_once("qemu-tests", qemu_tests),
     Stage::at_once("qemu-gicv2", qemu_gicv2),
     Stage::at_once("qemu-debug", qemu_debug),
@@ -81,7 +84,7 @@ fn clippy_host(config: &Config) -> Result<()> {
     succeed(
         cargo(config)
             .args(clippy)
-            .args(["-p", "stillpoint-rig"])
+            .args(["-p", "stillpoint-rig", "-p", "stillpoint-macros"])
             .args(STRICT),
     )
 }

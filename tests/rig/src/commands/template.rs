@@ -1,0 +1,304 @@
+//! `template`: copies `examples/template` to a temporary directory, and builds and runs it there,
+//! as somebody does who writes a program. One copy depends on this tree by its path, one by git.
+//!
+//! The files of `template/` are added to the first copy: a program that ends with a status, and
+//! tests that have to fail.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::cargo::cargo;
+use crate::config::Config;
+use crate::counts::Counts;
+use crate::paths::target_dir;
+use crate::process::{code, ends_with_us, output_of, succeed};
+use crate::report::print;
+
+/// The directory that is copied, and its files.
+const TEMPLATE: &str = "examples/template";
+const FILES: &[&str] = &[
+    ".cargo/config.toml",
+    ".gitignore",
+    "Cargo.toml",
+    "rust-toolchain.toml",
+    "src/main.rs",
+];
+
+/// The dependency in the template's manifest. A copy names it otherwise.
+const DEPENDENCY: &str = "path = \"../..\"";
+
+/// What is added to a copy: each file, and its text.
+const ADDED: &[(&str, &str)] = &[
+    ("examples/ends.rs", include_str!("template/ends.rs")),
+    ("tests/fails.rs", include_str!("template/fails.rs")),
+];
+
+/// What a copy's manifest says of the second.
+const ADDED_TARGET: &str = "\n[[test]]\nname = \"fails\"\nharness = false\n";
+
+/// A compiler that leaves the argument `$WITHOUT` out. Cargo calls it for the program alone.
+const WITHOUT: &str = r#"#!/bin/sh
+for word; do
+    shift
+    [ "$word" = "$WITHOUT" ] || set -- "$@" "$word"
+done
+exec "$@"
+"#;
+
+/// What is seen of a copy.
+type Check = (&'static str, fn(&Copy) -> Result<()>);
+
+const BY_PATH: &[Check] = &[
+    ("its program runs", |copy| {
+        let ran = copy.cargo(&["run"], &[])?;
+        ran.ended(0, &["CPUs 0-3: nothing else moves"])
+    }),
+    ("its tests run", |copy| {
+        let ran = copy.cargo(&["test", "--bins"], &[])?;
+        ran.ended(0, &["ok 1 - tests::a_cpu", "runner: ok 2 passed, 0 failed"])
+    }),
+    ("one of its tests is chosen", |copy| {
+        let ran = copy.cargo(&["test", "--bins", "still_point"], &[])?;
+        ran.ended(0, &["ok 1 - tests::a_still", "runner: ok 1 passed"])
+    }),
+    ("a program has its machine, arguments and status", |copy| {
+        copy.add()?;
+        let machine = [
+            ("STILLPOINT_SMP", "8"),
+            ("STILLPOINT_GIC", "2"),
+            ("STILLPOINT_CPU", "cortex-a72"),
+        ];
+        let ran = copy.cargo(&["run", "--example", "ends", "7"], &machine)?;
+        ran.ended(7, &["8 CPUs, GICv2"])?;
+        let ran = copy.cargo(&["run", "--example", "ends", "two words"], &[])?;
+        ran.ended(1, &["error: that is no status"])
+    }),
+    ("tests that fail are told, and others run", |copy| {
+        let ran = copy.cargo(&["test", "--test", "fails"], &[])?;
+        let told = [
+            "1..7",
+            "ok 1 - a_passes",
+            "ok 2 - b_has_to_panic",
+            "not ok 3 - c_has_to_panic_and_returns",
+            "they differ",
+            "fails::d_panics",
+            "not ok 4 - d_panics",
+            "error: it says why",
+            "not ok 5 - e_returns_an_error",
+            "ok 6 - f_is_ignored # SKIP ignored",
+            "ok 7 - g_runs_after_all_of_them",
+            "runner: FAIL 3 of the results",
+        ];
+        ran.ended(1, &told)
+    }),
+    ("a wrong link says what is missing", |copy| {
+        let script = "undefined symbol: add_the_link_argument_-Tlinker.ld_to_.cargo/config.toml";
+        let ran = copy.build_without("-Clink-arg=-Tlinker.ld")?;
+        ran.ended(101, &[script])?;
+        if ran.text.matches("undefined symbol").count() != 1 {
+            bail!("it says more:\n{}", ran.text);
+        }
+        let ran = copy.build_without("-Clink-arg=-pie")?;
+        ran.ended(101, &["add the link argument -pie to .cargo/config.toml"])
+    }),
+];
+
+const BY_GIT: &[Check] = &[("by git, its tests run", |copy| {
+    let ran = copy.cargo(&["test"], &[])?;
+    ran.ended(0, &["runner: ok 2 passed, 0 failed"])
+})];
+
+pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
+    let dir = tempfile::Builder::new().prefix("stillpoint-").tempdir();
+    let dir = dir.context("a temporary directory")?;
+    let tools = install_runner(config, &dir)?;
+    let by_path = format!("path = \"{}\"", absolute(".")?.display());
+    let by_git = format!("git = \"file://{}\"", commit()?.display());
+    let mut counts = Counts::default();
+    for (name, dependency, checks) in [("path", by_path, BY_PATH), ("git", by_git, BY_GIT)] {
+        let copy = Copy::new(config, dir.path().join(name), &dependency, &tools)?;
+        for (what, check_fn) in checks {
+            check_fn(&copy).with_context(|| format!("template: {what}"))?;
+            print(&format!("template: {what}\n"));
+            counts.passed += 1;
+        }
+    }
+    print(&format!("template: {counts}\n"));
+    Ok(0)
+}
+
+/// Installs the rig below `dir`, as its users do, and returns the directory of its program. It is
+/// built already, in the same profile.
+fn install_runner(config: &Config, dir: &TempDir) -> Result<PathBuf> {
+    let mut install = cargo(config);
+    install.args(["install", "-q", "--locked", "--offline", "--debug"]);
+    install.args(["--path", "tests/rig", "--no-track", "--root"]);
+    install.arg(dir.path());
+    install.arg("--target-dir").arg(target_dir());
+    succeed(&mut install)?;
+    Ok(dir.path().join("bin"))
+}
+
+/// Makes a git repository with one commit, of the files in this tree as they are now, and returns
+/// its path. The same files make the same commit, so that cargo builds it once.
+fn commit() -> Result<PathBuf> {
+    let repository = absolute(target_dir().join("template.git"))?;
+    let git = |arguments: &[&str]| -> Result<String> {
+        let mut git = Command::new("git");
+        for name in ["AUTHOR", "COMMITTER"] {
+            git.env(format!("GIT_{name}_NAME"), "template");
+            git.env(format!("GIT_{name}_EMAIL"), "template");
+            git.env(format!("GIT_{name}_DATE"), "2000-01-01T00:00:00Z");
+        }
+        git.env("GIT_DIR", &repository).env("GIT_WORK_TREE", ".");
+        let output = output_of(git.args(arguments))?;
+        Ok(String::from_utf8(output)?.trim().to_owned())
+    };
+    git(&["init", "-q"])?;
+    git(&["add", "--all"])?;
+    let tree = git(&["write-tree"])?;
+    let commit = git(&["commit-tree", "-m", "template", &tree])?;
+    git(&["update-ref", "refs/heads/main", &commit])?;
+    git(&["symbolic-ref", "HEAD", "refs/heads/main"])?;
+    Ok(repository)
+}
+
+/// A copy of the template.
+struct Copy<'a> {
+    config: &'a Config,
+    dir: PathBuf,
+    /// The variable `PATH`, with the installed runner.
+    path: OsString,
+}
+
+impl<'a> Copy<'a> {
+    /// Copies the template to `dir`, with `dependency` in its manifest. `tools` is the directory of
+    /// the runner.
+    fn new(config: &'a Config, dir: PathBuf, dependency: &str, tools: &Path) -> Result<Copy<'a>> {
+        let all = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::env::split_paths(&all);
+        let path = std::env::join_paths([tools.to_owned()].into_iter().chain(all))?;
+        let copy = Copy { config, dir, path };
+        for file in FILES {
+            let from = Path::new(TEMPLATE).join(file);
+            let text = fs::read_to_string(&from).with_context(|| from.display().to_string())?;
+            copy.write(file, &text)?;
+        }
+        let manifest = copy.read("Cargo.toml")?;
+        if !manifest.contains(DEPENDENCY) {
+            bail!("the manifest has no {DEPENDENCY}");
+        }
+        copy.write("Cargo.toml", &manifest.replace(DEPENDENCY, dependency))?;
+        // So that nothing is fetched: cargo keeps the versions and leaves out what it doesn't need.
+        copy.write("Cargo.lock", &fs::read_to_string("Cargo.lock")?)?;
+        Ok(copy)
+    }
+
+    /// Adds [`ADDED`].
+    fn add(&self) -> Result<()> {
+        for (file, text) in ADDED {
+            self.write(file, text)?;
+        }
+        let manifest = self.read("Cargo.toml")?;
+        self.write("Cargo.toml", &format!("{manifest}{ADDED_TARGET}"))
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        let path = self.dir.join(file);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<()> {
+        let path = self.dir.join(file);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, text).with_context(|| path.display().to_string())
+    }
+
+    /// Runs cargo with `arguments` and `variables`.
+    fn cargo(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
+        let mut cargo = cargo(self.config);
+        cargo
+            .args(arguments)
+            .current_dir(&self.dir)
+            .env("PATH", &self.path)
+            .env("CARGO_TARGET_DIR", absolute(target_dir())?)
+            .envs(variables.iter().copied());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = ends_with_us(&mut cargo).output()?;
+        let text = [stdout, stderr].concat();
+        Ok(Ran {
+            status: code(status),
+            text: String::from_utf8_lossy(&text).into_owned(),
+        })
+    }
+
+    /// Builds the program without an argument of `.cargo/config.toml`.
+    fn build_without(&self, argument: &str) -> Result<Ran> {
+        let wrapper = self.dir.join("without.sh");
+        self.write("without.sh", WITHOUT)?;
+        executable(&wrapper)?;
+        let wrapper = wrapper.display().to_string();
+        let variables = [
+            ("RUSTC_WORKSPACE_WRAPPER", wrapper.as_str()),
+            ("WITHOUT", argument),
+        ];
+        self.cargo(&["build"], &variables)
+    }
+}
+
+/// Makes the file `path` executable.
+fn executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::set_permissions(
+        path,
+        fs::Permissions::from_mode(0o755),
+    )?)
+}
+
+/// How a cargo has ended, and what it has printed.
+struct Ran {
+    status: i32,
+    text: String,
+}
+
+impl Ran {
+    /// Checks the status, and that each of `parts` is in a line of the output, in their order.
+    fn ended(&self, status: i32, parts: &[&str]) -> Result<()> {
+        let mut rest = self.text.lines();
+        for part in parts {
+            if !rest.any(|line| line.contains(part)) {
+                bail!("not printed, or not in this order: {part}\n{}", self.text);
+            }
+        }
+        if self.status != status {
+            bail!("status {} instead of {status}\n{}", self.status, self.text);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_end_is_told() {
+        let ran = Ran {
+            status: 7,
+            text: "one\ntwo\nthree\n".to_owned(),
+        };
+        assert!(ran.ended(7, &["ne", "three"]).is_ok());
+        assert!(ran.ended(0, &["one"]).is_err());
+        assert!(ran.ended(7, &["two", "one"]).is_err());
+    }
+}
