@@ -30,8 +30,8 @@ ICOUNT ?=
 DTB ?=
 ## seconds after which a run is ended; empty: never (tests: 60)
 TIMEOUT ?=
-## what the kernel prints to before it has read the device tree: docs/consoles.md
-EARLYCON ?= pl011,0x9000000
+## for build: whose console it prints to before it has read the device tree: virt, rpi4, none
+EARLYCON ?= virt
 ## for test-qemu, test-host, loom: only tests with this in their name; a host_FILE is a file
 TEST ?=
 ## for test-qemu: of tests that have cases, only this one
@@ -53,7 +53,7 @@ V ?=
 # shell expands them.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export BOARD TCG SMP MEM CPU GIC VIRT SECURE LONG ICOUNT INIT APPEND DTB TIMEOUT EARLYCON TEST CASE
+export BOARD TCG SMP MEM CPU GIC VIRT SECURE LONG ICOUNT INIT APPEND DTB TIMEOUT TEST CASE
 export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS PROFILE REQUIRE_ALL V J
 
 # They would replace the link flags of .cargo/config.toml silently.
@@ -67,6 +67,10 @@ IMAGE := $(DIR)/Image
 SIZES = $(if $(filter file,$(origin SMP)),1 2 4 20,$(SMP))
 
 BENCH_SIZES = $(if $(filter file,$(origin SMP)),,$(SMP))
+
+comma := ,
+FEATURES = $(if $(filter-out virt,$(EARLYCON)),--no-default-features --features \
+	standard$(addprefix $(comma)earlycon-,$(filter-out none,$(EARLYCON))))
 
 RIG := $(DIR)/debug/stillpoint-rig
 
@@ -87,7 +91,7 @@ setup: ## install what is missing: Rust toolchain, QEMU, device tree compiler
 	@tests/setup.sh
 
 build: $(RIG) ## the kernel, as an ELF and as the flat target/Image that boots
-	cargo build --release --target $(TARGET) --bin stillpoint
+	cargo build --release --target $(TARGET) --bin stillpoint $(FEATURES)
 	@$(RIG) image $(ELF) $(IMAGE)
 
 image: setup build ## files for a Raspberry Pi 4's SD card, in target/sdcard

@@ -162,9 +162,9 @@ mod rcu;
 pub mod sched;
 #[cfg(not(feature = "internals"))]
 mod sched;
-#[cfg(feature = "internals")]
+#[cfg(all(feature = "internals", feature = "shell"))]
 pub mod shell;
-#[cfg(not(feature = "internals"))]
+#[cfg(all(not(feature = "internals"), feature = "shell"))]
 mod shell;
 #[cfg(feature = "internals")]
 pub mod smp;
@@ -207,9 +207,9 @@ mod drivers;
 pub mod kernel;
 #[cfg(all(not(feature = "internals"), target_os = "none"))]
 mod kernel;
-#[cfg(all(feature = "internals", target_os = "none"))]
+#[cfg(all(feature = "internals", feature = "shell", target_os = "none"))]
 pub mod shell_program;
-#[cfg(all(not(feature = "internals"), target_os = "none"))]
+#[cfg(all(not(feature = "internals"), feature = "shell", target_os = "none"))]
 mod shell_program;
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ pub use crate::errno::Errno;
 #[doc(hidden)]
 pub use crate::kernel::{Test, print, run_tests};
 pub use crate::kernel::{exit, reboot};
+#[cfg(feature = "shell")]
 pub use crate::shell_program::run_shell;
 pub use termination::{ExitStatus, Termination};
 

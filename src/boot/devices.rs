@@ -12,7 +12,9 @@ use crate::boot::cpu_list::list_cpus;
 use crate::boot::early::Early;
 use crate::cpu::Mpidr;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
+#[cfg(feature = "gicv2")]
 use crate::drivers::gicv2::GicV2;
+#[cfg(feature = "gicv3")]
 use crate::drivers::gicv3::{self, GicV3};
 use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, TimerDesc};
 use crate::kernel::CpuPower;
@@ -88,20 +90,28 @@ fn init_timer(tree: &DeviceTree<'_>) -> TimerDesc {
 
 /// Returns the tree's interrupt controller. Removes the CPUs that it can't interrupt from
 /// `mpidrs`, each with a warning.
+#[cfg_attr(not(feature = "gicv2"), allow(clippy::ptr_arg))] // Only a GICv2 leaves CPUs out.
 fn make_irq_chip(gic: &GicDesc, mpidrs: &mut Vec<Mpidr>) -> Box<dyn IrqChip + Send> {
     match gic {
+        #[cfg(feature = "gicv3")]
         GicDesc::V3 {
             distributor,
             redistributors,
             stride,
         } => Box::new(make_gicv3(*distributor, redistributors, *stride, mpidrs)),
+        #[cfg(feature = "gicv2")]
         GicDesc::V2 {
             distributor,
             cpu_interface,
         } => Box::new(make_gicv2(*distributor, *cpu_interface, mpidrs)),
+        #[cfg(not(feature = "gicv3"))]
+        GicDesc::V3 { .. } => missing!("this program was built without the feature gicv3"),
+        #[cfg(not(feature = "gicv2"))]
+        GicDesc::V2 { .. } => missing!("this program was built without the feature gicv2"),
     }
 }
 
+#[cfg(feature = "gicv3")]
 fn make_gicv3(
     distributor: PhysRange,
     redistributors: &Redistributors,
@@ -134,6 +144,7 @@ fn make_gicv3(
     }
 }
 
+#[cfg(feature = "gicv2")]
 fn make_gicv2(distributor: PhysRange, cpu_interface: PhysRange, mpidrs: &mut Vec<Mpidr>) -> GicV2 {
     // SAFETY: the tree says that the registers are there. `early` mapped as much of them as
     // the driver uses as device memory, for ever. No other driver uses them.

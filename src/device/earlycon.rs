@@ -1,7 +1,7 @@
 //! `earlycon=`: a console that is named by its kind and address, as Linux names it.
 //!
-//! The kernel's argument and the environment variable `EARLYCON` of the build have the
-//! same syntax. The variable is parsed at compile time, so the parser is `const`.
+//! The driver writes its built-in consoles with the same syntax, and they are parsed at compile
+//! time, so the parser is `const`.
 //!
 //! | | |
 //! |---|---|

@@ -1,18 +1,20 @@
 //! A console for messages before the real console is up.
 //!
-//! Until the device tree has been read, this is the console that the kernel was built
-//! with, by the environment variable `EARLYCON=pl011,0x9000000`: the only address that is
-//! compiled in. Without the variable there is none. Once there is a tree, the caller
-//! may [`choose`] another.
+//! Until the device tree has been read, this is the console of the board whose feature
+//! `earlycon-…` the kernel was built with: the only address that is compiled in. Without such a
+//! feature there is none. Once there is a tree, the caller may [`choose`] another.
 //!
 //! It needs no memory, no lock and no page tables. If CPUs print at the same time, their
 //! letters mix. It is a debugging aid: as soon as the real console is up, use that.
 
 use core::ops::Range;
 
+#[cfg(feature = "pl011")]
 use arm_pl011_uart::{Uart, UniqueMmioPointer};
 
+#[cfg(feature = "pl011")]
 use super::pl011;
+#[cfg(feature = "ns16550")]
 use super::uart16550::MmioPort;
 use crate::arch::aarch64::probe;
 use crate::device::{EarlyCon, EarlyConKind, Ns16550, ROOM_LIMIT};
@@ -20,14 +22,29 @@ use crate::platform::Console;
 use crate::sync::UnsafeCell;
 
 /// The early console that the kernel was built with.
-pub const BUILT_IN: Option<EarlyCon> = match option_env!("EARLYCON") {
-    None => None,
-    Some(words) if words.is_empty() => None,
-    Some(words) => match EarlyCon::parse(words.as_bytes()) {
-        Ok(console) => Some(console),
-        Err(_) => panic!("EARLYCON must be a kind and an address, such as pl011,0x9000000"),
-    },
+pub const BUILT_IN: Option<EarlyCon> = if cfg!(feature = "earlycon-rpi4") {
+    Some(known("bcm2835aux,0xfe215040"))
+} else if cfg!(feature = "earlycon-virt") {
+    Some(known("pl011,0x9000000"))
+} else {
+    None
 };
+
+/// Returns the console of the argument `earlycon=words`.
+const fn known(words: &str) -> EarlyCon {
+    match EarlyCon::parse(words.as_bytes()) {
+        Ok(console) => console,
+        Err(_) => panic!("BUG: this is no early console"),
+    }
+}
+
+/// Returns whether this kernel was built with the driver of `kind`.
+pub const fn has_driver(kind: EarlyConKind) -> bool {
+    match kind {
+        EarlyConKind::Pl011 | EarlyConKind::SbsaUart => cfg!(feature = "pl011"),
+        EarlyConKind::Ns16550(_) => cfg!(feature = "ns16550"),
+    }
+}
 
 /// The console that [`write_str`] prints to.
 struct Chosen(UnsafeCell<Option<EarlyCon>>);
@@ -64,11 +81,14 @@ pub fn write_str(text: &str) {
         return;
     };
     match kind {
+        #[cfg(feature = "pl011")]
         EarlyConKind::Pl011 => {
             turn_on_pl011(base);
             write_sbsa_uart(base, text);
         }
+        #[cfg(feature = "pl011")]
         EarlyConKind::SbsaUart => write_sbsa_uart(base, text),
+        #[cfg(feature = "ns16550")]
         EarlyConKind::Ns16550(layout) => {
             // SAFETY: the caller of `choose` promised that the UART exists. Another CPU that
             // prints meanwhile makes single accesses too, so at worst letters are lost.
@@ -77,10 +97,16 @@ pub fn write_str(text: &str) {
                 write(text, |byte| uart.put(byte));
             }
         }
+        // Such a console is never chosen.
+        #[cfg(not(all(feature = "pl011", feature = "ns16550")))]
+        _ => {
+            let _not_printed = (base, text);
+        }
     }
 }
 
 /// Turns a PL011 at `base` on. A UART as SBSA asks for it is always on.
+#[cfg(feature = "pl011")]
 fn turn_on_pl011(base: u64) {
     if let Ok(base) = pl011::registers_at(base) {
         // SAFETY: the caller of `choose` promised that the UART exists.
@@ -89,6 +115,7 @@ fn turn_on_pl011(base: u64) {
 }
 
 /// Writes `text` to a PL011, or to the part of one that SBSA asks for.
+#[cfg(feature = "pl011")]
 fn write_sbsa_uart(base: u64, text: &str) {
     let Ok(base) = pl011::registers_at(base) else {
         return;

@@ -9,7 +9,14 @@
 pub mod bcm_watchdog;
 pub mod early;
 mod gic;
+#[cfg(not(any(feature = "gicv2", feature = "gicv3")))]
+compile_error!("a program needs the feature gicv2 or gicv3, or both");
+
+#[cfg(feature = "gicv2")]
 pub mod gicv2;
+#[cfg(feature = "gicv3")]
 pub mod gicv3;
+#[cfg(feature = "pl011")]
 pub mod pl011;
+#[cfg(feature = "ns16550")]
 pub mod uart16550;

@@ -9,9 +9,13 @@
 use alloc::boxed::Box;
 use core::fmt::{self, Write};
 
-use crate::device::{Ns16550, TypedAhead};
+#[cfg(feature = "ns16550")]
+use crate::device::Ns16550;
+use crate::device::TypedAhead;
 use crate::drivers::early;
+#[cfg(feature = "pl011")]
 use crate::drivers::pl011::Pl011;
+#[cfg(feature = "ns16550")]
 use crate::drivers::uart16550::MmioPort;
 use crate::dt::{ConsoleDesc, ConsoleKind, DeviceTree};
 use crate::kernel::Hw;
@@ -229,6 +233,8 @@ pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
 enum NoConsole {
     /// The kernel has no driver for it.
     Unknown,
+    /// The program was built without its driver.
+    LeftOut,
     /// A UART's registers can't be at this address.
     BadAddress(u64),
     /// No UART answers at this address.
@@ -239,6 +245,7 @@ impl fmt::Display for NoConsole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoConsole::Unknown => f.write_str("none of a known kind"),
+            NoConsole::LeftOut => f.write_str("this program was built without its driver"),
             NoConsole::BadAddress(address) => {
                 write!(f, "{address:#x} can not be the address of a UART")
             }
@@ -250,31 +257,37 @@ impl fmt::Display for NoConsole {
 /// Returns the driver for the console that the tree names.
 fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
     let base = found.registers.start();
-    let bad = NoConsole::BadAddress(base);
     let early = found.early().ok_or(NoConsole::Unknown)?;
+    if !early::has_driver(early.kind) {
+        return Err(NoConsole::LeftOut);
+    }
     // SAFETY: `boot::early` has checked that the tree has no memory there, and mapped it.
     if !unsafe { early::answers(early) } {
         return Err(NoConsole::Silent(base));
     }
     match found.kind {
+        #[cfg(feature = "pl011")]
         ConsoleKind::Pl011 => {
             // SAFETY: the tree says that it is a PL011. `boot::early` mapped it as device
             // memory, and the early console is not used again.
-            let uart = unsafe { Pl011::new(base) }.map_err(|_| bad)?;
+            let uart = unsafe { Pl011::new(base) }.map_err(|_| NoConsole::BadAddress(base))?;
             Ok(Box::new(uart))
         }
+        #[cfg(feature = "pl011")]
         ConsoleKind::SbsaUart => {
             // SAFETY: as above, for SBSA's generic UART.
-            let uart = unsafe { Pl011::new_sbsa(base) }.map_err(|_| bad)?;
+            let uart = unsafe { Pl011::new_sbsa(base) }.map_err(|_| NoConsole::BadAddress(base))?;
             Ok(Box::new(uart))
         }
+        #[cfg(feature = "ns16550")]
         ConsoleKind::Ns16550(layout) => {
             // SAFETY: as above, for a 16550; `dt` has checked that the whole layout lies
             // within the registers that the tree names.
-            let port = unsafe { MmioPort::new(base, layout) }.ok_or(bad)?;
+            let port = unsafe { MmioPort::new(base, layout) }.ok_or(NoConsole::BadAddress(base))?;
             Ok(Box::new(Ns16550::new(port, layout.model)))
         }
-        ConsoleKind::Other => Err(NoConsole::Unknown),
+        #[allow(unreachable_patterns)] // With all drivers only `Other` is left.
+        _ => Err(NoConsole::Unknown),
     }
 }
 

@@ -78,6 +78,20 @@ places! {
     ImageEnd = "__image_end",
 }
 
+/// How many bytes the linker script reserves for the names of functions. A debug build has more
+/// functions. Eight bytes are the least: the section must be there.
+const SYMBOLS_ROOM: usize = match (cfg!(feature = "symbols"), cfg!(debug_assertions)) {
+    (true, false) => 96 << 10,
+    (true, true) => 160 << 10,
+    (false, _) => 8,
+};
+
+global_asm!(
+    ".global stillpoint_symbols_room",
+    ".equ stillpoint_symbols_room, {room}",
+    room = const SYMBOLS_ROOM,
+);
+
 unsafe extern "C" {
     /// For each [`Place`], the distance from the entry itself to the symbol: nothing in the table
     /// is relocated, so it can be read at any time.

@@ -13,6 +13,8 @@ use crate::memory::bytes;
 /// Why a console can't be the early one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotTaken {
+    /// The program was built without its driver.
+    LeftOut,
     /// Its address is too large for this CPU.
     Beyond(u64),
     /// The tree has memory at this address, so the argument was meant for another machine.
@@ -24,6 +26,7 @@ pub(crate) enum NotTaken {
 impl fmt::Display for NotTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::LeftOut => f.write_str("this program was built without its driver"),
             Self::Beyond(address) => write!(f, "this CPU has no address {address:#x}"),
             Self::Memory(address) => write!(f, "{address:#x} is memory"),
             Self::Silent(address) => write!(f, "no UART answers at {address:#x}"),
@@ -37,6 +40,9 @@ impl fmt::Display for NotTaken {
 #[inline(never)] // The walks of the tree have large frames.
 pub(super) fn choose(tree: &DeviceTree<'_>) -> Option<NotTaken> {
     let check = |console: EarlyCon| {
+        if !early::has_driver(console.kind) {
+            return Err(NotTaken::LeftOut);
+        }
         let registers = early::registers(console);
         if !mmu::can_address(bytes(&registers).end) {
             return Err(NotTaken::Beyond(console.base));
@@ -68,7 +74,10 @@ pub(super) fn choose_last(tree: &DeviceTree<'_>) {
         let registers = bytes(&early::registers(*console));
         let in_image = registers.start < image.end && image.start < registers.end;
         // SAFETY: the boot ends, so no memory is in use; and the MMU is off.
-        mmu::can_address(registers.end) && !in_image && unsafe { early::answers(*console) }
+        early::has_driver(console.kind)
+            && mmu::can_address(registers.end)
+            && !in_image
+            && unsafe { early::answers(*console) }
     });
 }
 

@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use super::{EarlyError, range};
 use crate::arch::aarch64::image;
-use crate::drivers::{early, gicv2};
+use crate::device::gic::{GICV2_CPU_INTERFACE_SIZE, GICV2_DISTRIBUTOR_SIZE};
+use crate::drivers::early;
 use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
 use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes};
 
@@ -97,8 +98,8 @@ fn devices<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + '
             distributor,
             cpu_interface,
         }) => {
-            let distributor = at_least(distributor, gicv2::DISTRIBUTOR_SIZE);
-            let cpu_interface = at_least(cpu_interface, gicv2::CPU_INTERFACE_SIZE);
+            let distributor = at_least(distributor, GICV2_DISTRIBUTOR_SIZE);
+            let cpu_interface = at_least(cpu_interface, GICV2_CPU_INTERFACE_SIZE);
             ([Some(distributor), Some(cpu_interface)], None)
         }
         Err(_) => ([None, None], None),

@@ -66,6 +66,13 @@ pub const WAKE_AND_PANIC: u32 = 1 << Sgi::Wake.number() | 1 << Sgi::Panic.number
 /// guests it is at 0x300_1000 (`xen/include/public/arch-arm.h`).
 pub const ADDRESS_ALIGNMENT: u64 = 0x1000;
 
+/// Size of the registers of a GICv2's distributor, in bytes.
+pub const GICV2_DISTRIBUTOR_SIZE: u64 = 0x1000;
+
+/// Size of the registers of a GICv2's CPU interface, in bytes. Some device trees say less,
+/// because the last register came with GICv2.
+pub const GICV2_CPU_INTERFACE_SIZE: u64 = 0x2000;
+
 /// Offset of the group registers.
 pub const IGROUPR: usize = 0x080;
 /// Offset of the registers that turn interrupts on: those whose bit is written as 1.

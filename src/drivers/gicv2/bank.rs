@@ -5,10 +5,9 @@ use aarch64_cpu::asm::barrier;
 use safe_mmio::UniqueMmioPointer;
 use safe_mmio::fields::ReadPureWrite;
 
-use super::DISTRIBUTOR_SIZE;
 use super::distributor::Distributor;
 use crate::arch::aarch64::traps::{self, Trap};
-use crate::device::gic::{GicV2Bank, ICENABLER, PrivateRegisters};
+use crate::device::gic::{GICV2_DISTRIBUTOR_SIZE, GicV2Bank, ICENABLER, PrivateRegisters};
 
 /// The bank of the running CPU. The CPU makes it with IRQs masked, and uses it only until
 /// it unmasks them.
@@ -30,7 +29,7 @@ impl BankRegisters<'_> {
     fn register(&self, offset: usize) -> UniqueMmioPointer<'_, ReadPureWrite<u32>> {
         traps::count(Trap::Gic);
         assert!(
-            offset.is_multiple_of(4) && (offset as u64) < DISTRIBUTOR_SIZE,
+            offset.is_multiple_of(4) && (offset as u64) < GICV2_DISTRIBUTOR_SIZE,
             "BUG: a GICv2's distributor has no register at {offset:#x}"
         );
         // SAFETY: it is inside the registers that the caller of `Distributor::new`

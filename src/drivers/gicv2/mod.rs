@@ -66,7 +66,7 @@ use core::ptr::{self, NonNull};
 use arm_gic::gicv2::registers::{Gicc, Gicd};
 
 use crate::cpu::Mpidr;
-use crate::device::gic::is_register_address;
+use crate::device::gic::{GICV2_CPU_INTERFACE_SIZE, GICV2_DISTRIBUTOR_SIZE, is_register_address};
 use crate::drivers::gic::SgiWrites;
 use crate::sync::atomic::AtomicU8;
 
@@ -78,15 +78,8 @@ pub use error::GicInitError;
 /// The most CPUs that a GICv2 can have: the number of bits of a target list.
 pub const MAX_INTERFACES: usize = 8;
 
-/// Size of a distributor's registers in bytes.
-pub const DISTRIBUTOR_SIZE: u64 = 0x1000;
-
-/// Size of a CPU interface's registers in bytes. Some device trees say less,
-/// because the last register came with GICv2.
-pub const CPU_INTERFACE_SIZE: u64 = 0x2000;
-
-const _: () = assert!(size_of::<Gicd>() as u64 <= DISTRIBUTOR_SIZE);
-const _: () = assert!(size_of::<Gicc>() as u64 <= CPU_INTERFACE_SIZE);
+const _: () = assert!(size_of::<Gicd>() as u64 <= GICV2_DISTRIBUTOR_SIZE);
+const _: () = assert!(size_of::<Gicc>() as u64 <= GICV2_CPU_INTERFACE_SIZE);
 
 /// Returns a pointer to device registers at `address`.
 ///
@@ -148,8 +141,8 @@ impl GicV2 {
     /// [`GicInitError`] if no GICv2 can be at these addresses, or it can't be turned on.
     ///
     /// # Safety
-    /// The addresses must be those of a GICv2, [`DISTRIBUTOR_SIZE`] and
-    /// [`CPU_INTERFACE_SIZE`] bytes from there on mapped as device memory for ever,
+    /// The addresses must be those of a GICv2, [`GICV2_DISTRIBUTOR_SIZE`] and
+    /// [`GICV2_CPU_INTERFACE_SIZE`] bytes from there on mapped as device memory for ever,
     /// and used by nothing else.
     pub unsafe fn new(
         distributor: u64,

@@ -5,27 +5,18 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::config::Config;
 use crate::kernels;
 use crate::paths::target_dir;
 use crate::process::{code, ends_with_us};
 
-/// The default early console, to which the kernel prints before it has read the device
-/// tree. All builds have the same, because each change of it builds the kernel again.
-const EARLYCON: &str = "pl011,0x9000000";
-
 /// Returns the command `cargo`, without the variables that would silently replace the link
 /// flags of .cargo/config.toml.
 #[must_use]
-pub fn cargo(config: &Config) -> Command {
+pub fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
     cargo
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env(
-            "EARLYCON",
-            config.earlycon.as_deref().unwrap_or(EARLYCON.as_ref()),
-        );
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo
 }
 
@@ -99,21 +90,22 @@ pub fn name_of(path: &Path) -> &str {
 pub struct Variant {
     name: &'static str,
     settings: &'static [&'static str],
-    early_console: bool,
+    /// The features, if they aren't the default ones.
+    features: Option<&'static str>,
 }
 
 /// As in the profile `dev`: little optimization, and the lock validator.
 pub const DEBUG_BUILD: Variant = Variant {
     name: "checked",
     settings: &["debug-assertions=true", "opt-level=1", "codegen-units=16"],
-    early_console: true,
+    features: None,
 };
 
 /// Without an early console.
 pub const MUTE: Variant = Variant {
     name: "mute",
     settings: &["debug=\"none\""],
-    early_console: false,
+    features: Some("standard"),
 };
 
 impl Variant {
@@ -131,8 +123,8 @@ impl Variant {
                     .arg(format!("profile.release.package.{package}.{setting}"));
             }
         }
-        if !self.early_console {
-            cargo.env("EARLYCON", "");
+        if let Some(features) = self.features {
+            cargo.args(["--no-default-features", "--features", features]);
         }
     }
 

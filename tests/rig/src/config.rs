@@ -63,9 +63,6 @@ config! {
     init: OsString = "INIT",
     /// Further boot arguments, byte for byte.
     append: OsString = "APPEND",
-    /// The early console, to which the kernel prints before it has read the device tree.
-    /// Empty for a kernel without one.
-    earlycon: Option<OsString> = "EARLYCON",
     /// Further arguments of QEMU, split at white space.
     qemu: String = "QEMU",
     /// Seconds after which a run is ended.
@@ -101,16 +98,6 @@ trait Value: Sized {
 
     /// Returns the value for the environment; `None` to leave the variable unset.
     fn value(&self) -> Option<&OsStr>;
-}
-
-impl Value for Option<OsString> {
-    fn read(value: Option<OsString>) -> Result<Self> {
-        Ok(value)
-    }
-
-    fn value(&self) -> Option<&OsStr> {
-        self.as_deref()
-    }
 }
 
 impl Value for OsString {
@@ -211,15 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_early_console_may_be_set_to_nothing() {
+    fn what_is_set_to_nothing_is_not_set() {
         let config = Config::read(|_| Some(OsString::new())).expect("text");
         let mut command = Command::new("true");
         config.export(&mut command);
-        let set: Vec<_> = command
-            .get_envs()
-            .filter(|(_, value)| value.is_some())
-            .collect();
-        assert_eq!(set, [("EARLYCON".as_ref(), Some("".as_ref()))]);
+        assert!(command.get_envs().all(|(_, value)| value.is_none()));
     }
 
     #[test]

@@ -80,9 +80,15 @@ fn flat(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>)> {
     Ok((image, warning))
 }
 
+/// The size of the section in a program without names: it can't be empty.
+const NO_ROOM: u64 = 8;
+
 /// Returns the text of the symbols of `elf`, at most `room` bytes of it, and a warning if
 /// names had to be left out.
 fn symbols_for(elf: &object::File, room: u64) -> (String, Option<String>) {
+    if room <= NO_ROOM {
+        return (String::new(), None);
+    }
     let functions = symbols::functions(elf);
     let all = symbols::text(&functions, Names::All);
     let size = all.len();

@@ -108,7 +108,7 @@ pub fn build(config: &Config, kernels: &[Kernel]) -> Result<Vec<Built>> {
     let profile = &config.profile;
     let mut all = Vec::new();
     for debug in [false, true] {
-        let mut cargo = cargo(config);
+        let mut cargo = cargo();
         cargo.args(["build", "--target", TARGET, "-p", PACKAGE]);
         if debug {
             DEBUG_BUILD.choose(&mut cargo);

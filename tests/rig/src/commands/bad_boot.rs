@@ -4,8 +4,8 @@
 //! Each case puts a damaged tree into memory and jumps to the Image's first byte with an
 //! address in x0. It doesn't use QEMU's own loader, which would refuse such a tree. At the
 //! end the CPU must sleep in `boot_halt`, with the reason in `boot_failure_reason`. Exactly
-//! one line must be on the early console, and none with the second Image, which is built with
-//! `EARLYCON=` and so has no console. QEMU takes semihosting calls, so a boot that makes one
+//! one line must be on the early console, and none with the second Image, which is built without
+//! one. QEMU takes semihosting calls, so a boot that makes one
 //! although its arguments don't ask for it ends QEMU and fails the case.
 //!
 //! If the tree's boot arguments have `exit=semihosting`, a refused boot ends with status 101

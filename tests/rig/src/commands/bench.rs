@@ -117,7 +117,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         _ => vec![REAL, ICOUNT],
     };
     print("Building the bench kernel.\n");
-    let image = build(config, bench)?;
+    let image = build(bench)?;
     let linux = Linux::parse(&fs::read_to_string("benches/linux.tsv")?);
     let mut lines = Vec::new();
     for clock in clocks {
@@ -147,8 +147,8 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
 }
 
 /// Builds the kernel of `bench`, and returns its Image.
-fn build(config: &Config, bench: &Bench) -> Result<PathBuf> {
-    let mut cargo = cargo(config);
+fn build(bench: &Bench) -> Result<PathBuf> {
+    let mut cargo = cargo();
     cargo.args([
         "build",
         "--release",

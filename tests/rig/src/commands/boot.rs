@@ -166,26 +166,12 @@ impl Program<'_> {
     /// Runs its tests, which `arguments` select.
     fn test(&self, arguments: &[OsString]) -> Result<i32> {
         let limit = self.config.timeout_or(TIMEOUT)?;
-        let mut printed = String::new();
-        let verdict = loop {
-            let done = ktap::results(&printed);
+        let (status, printed) = boot_on(limit, |done| {
             let mut arguments = arguments.to_vec();
             arguments.push(format!("--from={done}").into());
-            let (status, log) = self.boot_tests(&arguments, limit)?;
-            printed.push_str(&log);
-            let mut now = ktap::results(&printed);
-            if status == TIMED_OUT {
-                now += 1;
-                let line = format!("not ok {now} - timed out after {limit} s\n");
-                print(&line);
-                printed.push_str(&line);
-            }
-            if now < ktap::planned(&printed) && now > done && matches!(status, PANICKED | TIMED_OUT)
-            {
-                continue;
-            }
-            break verdict(status, &printed);
-        };
+            self.boot_tests(&arguments, limit)
+        })?;
+        let verdict = verdict(status, &printed);
         let verdict = verdict.as_ref();
         let verdict = verdict.map_err(|(status, why)| (*status, why.as_str()));
         Ok(runner::say(verdict, &printed))
@@ -205,6 +191,34 @@ impl Program<'_> {
         let status = run_watched(&self.machine(arguments)?, &watched)?;
         let printed = std::fs::read(&log).with_context(|| log.display().to_string())?;
         Ok((status, String::from_utf8_lossy(&printed).into_owned()))
+    }
+}
+
+/// Boots a program of tests, and again behind each test that has ended its machine, or that was
+/// ended with it after `limit` seconds. Returns the last status and what all have printed.
+///
+/// * `boot_fn` — boots the program from the test on whose number it gets, counted from 0, and
+///   returns the status and what was printed
+fn boot_on(
+    limit: u64,
+    mut boot_fn: impl FnMut(u64) -> Result<(i32, String)>,
+) -> Result<(i32, String)> {
+    let mut printed = String::new();
+    loop {
+        let before = ktap::results(&printed);
+        let (status, log) = boot_fn(before)?;
+        printed.push_str(&log);
+        if status == TIMED_OUT {
+            let hangs = ktap::results(&printed) + 1;
+            let line = format!("not ok {hangs} - timed out after {limit} s\n");
+            print(&line);
+            printed.push_str(&line);
+        }
+        let now = ktap::results(&printed);
+        let goes_on = matches!(status, PANICKED | TIMED_OUT);
+        if !goes_on || now == before || now >= ktap::planned(&printed) {
+            return Ok((status, printed));
+        }
     }
 }
 
@@ -260,6 +274,46 @@ mod tests {
             "-- --exact \"two words\" \"\""
         );
         assert!(boot_arguments(&words(&["a\"b"])).is_err());
+    }
+
+    #[test]
+    fn tests_go_on_behind_one_that_ends_its_machine() {
+        let run = |boots: &[(i32, &str)]| {
+            let mut boots = boots.iter();
+            let mut from = Vec::new();
+            let booted = boot_on(9, |done| {
+                from.push(done);
+                let (status, log) = boots.next().expect("no more boots");
+                Ok((*status, (*log).to_owned()))
+            });
+            let (status, printed) = booted.expect("no error");
+            assert!(boots.next().is_none(), "more boots");
+            (from, verdict(status, &printed).map_err(|(_, why)| why))
+        };
+        let passed = |passed| {
+            Ok(Counts {
+                passed,
+                ..Counts::default()
+            })
+        };
+        let first = "1..3\nok 1 - a\n";
+        let boots = [
+            (PANICKED, first),
+            (PANICKED, "ok 2 - b\n"),
+            (0, "ok 3 - c\n"),
+        ];
+        assert_eq!(run(&boots), (vec![0, 1, 2], passed(3)));
+        let boots = [(TIMED_OUT, first), (0, "ok 3 - c\n")];
+        let failed = Err("1 of the results".to_owned());
+        assert_eq!(run(&boots), (vec![0, 2], failed));
+        // A panic between two tests would come again.
+        let failed = Err("ended with status 101 after 1 of 3 tests".to_owned());
+        assert_eq!(
+            run(&[(PANICKED, first), (PANICKED, "")]),
+            (vec![0, 1], failed)
+        );
+        let failed = Err("ended with status 0 after 1 of 3 tests".to_owned());
+        assert_eq!(run(&[(0, first)]), (vec![0], failed));
     }
 
     #[test]

@@ -64,14 +64,14 @@ const PREEMPTIONS: &str = "3";
 /// How many of the last lines of a compiler or a model are shown if it fails unexpectedly.
 const LAST_LINES: usize = 20;
 
-pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
     let only = match arguments {
         [] => "",
         [text] => text.to_str().context("TEXT is not text")?,
         _ => bail!("mutants [TEXT]"),
     };
     let mutants = list::read(Path::new(LISTS)).map_err(Error::msg)?;
-    let sums = plant(config, &mutants, only, FLOOR, print)?;
+    let sums = plant(&mutants, only, FLOOR, print)?;
     Ok(i32::from(sums.failed != 0))
 }
 
@@ -81,13 +81,12 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
 ///
 /// The tree can't be copied, or cargo can't be started.
 pub fn plant(
-    config: &Config,
     mutants: &[Mutant],
     only: &str,
     floor: Duration,
     mut tell_fn: impl FnMut(&str),
 ) -> Result<Sums> {
-    let mut tree = Copy::make(config)?;
+    let mut tree = Copy::make()?;
     let sums = plant::plant(mutants, only, floor, &mut tree, &mut tell_fn)?;
     let Sums {
         caught,
@@ -101,17 +100,16 @@ pub fn plant(
 }
 
 /// A copy of the tree on disk.
-struct Copy<'a> {
-    config: &'a Config,
+struct Copy {
     tree: PathBuf,
     /// The directory of the copy, and of what is built from it.
     work: PathBuf,
     log: PathBuf,
 }
 
-impl Copy<'_> {
+impl Copy {
     /// Copies the files of the tree that git tracks.
-    fn make(config: &Config) -> Result<Copy<'_>> {
+    fn make() -> Result<Copy> {
         let work = absolute(target_dir().join("mutants"))?;
         let tree = work.join("tree");
         if tree.exists() {
@@ -129,7 +127,6 @@ impl Copy<'_> {
             fs::copy(file, &to).with_context(|| file.to_owned())?;
         }
         Ok(Copy {
-            config,
             tree,
             log: work.join("log"),
             work,
@@ -140,7 +137,7 @@ impl Copy<'_> {
     /// status; `None` if it still runs after `limit`.
     fn cargo(&self, model: &str, more: &[&str], limit: Duration) -> Result<Option<i32>> {
         let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
-        let mut cargo = cargo(self.config);
+        let mut cargo = cargo();
         cargo
             .args(["test", "--release", "--test", model])
             .args(more);
@@ -187,7 +184,7 @@ const MODEL_KILLED: &str = "(signal: 9, SIGKILL: kill)";
 /// How many of the last lines of a model tell how it ended: cargo adds a few.
 const END_LINES: usize = 5;
 
-impl plant::Tree for Copy<'_> {
+impl plant::Tree for Copy {
     fn source(&self, file: &str) -> Result<String> {
         fs::read_to_string(file).with_context(|| file.to_owned())
     }

@@ -32,9 +32,9 @@ const STAGES: &[Stage] = &[
     Stage::quiet("mutants", all_mutants),
     Stage::quiet("loom", loom),
     Stage::quiet("policy", policy),
-    Stage::quiet("steps", steps),
-    Stage::quiet("trees", trees),
-    Stage::quiet("miri", miri),
+    Stage::quiet("steps", |_| steps()),
+    Stage::quiet("trees", |_| trees()),
+    Stage::quiet("miri", |_| miri()),
     Stage::quiet("qemu-el2", qemu_el2),
     Stage::quiet("qemu-icount", qemu_icount),
     Stage::quiet("qemu-gicv2", qemu_gicv2),
@@ -104,7 +104,6 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
 fn of_no_machine(config: &Config) -> Config {
     Config {
         case: config.case.clone(),
-        earlycon: config.earlycon.clone(),
         fuzz_seconds: config.fuzz_seconds.clone(),
         jobs: config.jobs.clone(),
         loom_max_preemptions: config.loom_max_preemptions.clone(),
@@ -182,7 +181,7 @@ fn needs_component(name: &str) -> Result<()> {
     }
 }
 
-fn needs_cargo_fuzz(config: &Config) -> Result<()> {
+fn needs_cargo_fuzz() -> Result<()> {
     needs_nightly()?;
     let mut fuzz = Command::new("cargo-fuzz");
     if fuzz.arg("--version").stdout(Stdio::null()).status().is_ok() {
@@ -190,7 +189,7 @@ fn needs_cargo_fuzz(config: &Config) -> Result<()> {
     }
     print("nightly: adding cargo-fuzz\n");
     let install = ["+nightly", "install", "--quiet", "--locked", "cargo-fuzz"];
-    match status(cargo(config).args(install))? {
+    match status(cargo().args(install))? {
         0 => Ok(()),
         _ => skip("cargo-fuzz can't be had"),
     }
@@ -200,7 +199,7 @@ fn needs_cargo_fuzz(config: &Config) -> Result<()> {
 /// the tokens and names of a blob. An input that takes 10 s counts as an endless loop; other
 /// inputs take microseconds.
 fn fuzz(config: &Config) -> Result<()> {
-    needs_cargo_fuzz(config)?;
+    needs_cargo_fuzz()?;
     let seeds = std::env::current_dir()?.join("target/nightly/seeds");
     fs::create_dir_all(&seeds).context("target/nightly/seeds")?;
     fs::create_dir_all("fuzz/corpus/device_tree").context("fuzz/corpus/device_tree")?;
@@ -211,7 +210,7 @@ fn fuzz(config: &Config) -> Result<()> {
             fs::copy(&blob, seeds.join(blob.file_name().unwrap_or_default()))?;
         }
     }
-    let mut fuzz = cargo(config);
+    let mut fuzz = cargo();
     fuzz.args([
         "+nightly",
         "fuzz",
@@ -239,7 +238,7 @@ fn all_mutants(config: &Config) -> Result<()> {
 
 /// Runs the scheduler's policy on many more loads than the check does, and at all sizes.
 fn policy(config: &Config) -> Result<()> {
-    let mut cargo = cargo(config);
+    let mut cargo = cargo();
     cargo.args(["test", "--release", "--test", "host_policy"]);
     succeed(cargo.env("POLICY_STEPS", "1000000"))?;
     qemu(Config {
@@ -251,12 +250,12 @@ fn policy(config: &Config) -> Result<()> {
 
 /// Has the engine of hotplug do a million random operations beside its model. The host threads
 /// that a process starts are never freed, so each has a part of them.
-fn steps(config: &Config) -> Result<()> {
+fn steps() -> Result<()> {
     const EACH: u64 = 20_000;
     /// Operations of one seed.
     const LIFE: u64 = 100;
     (0..1_000_000 / EACH).try_for_each(|part| {
-        let mut cargo = cargo(config);
+        let mut cargo = cargo();
         cargo.args([
             "test",
             "--release",
@@ -270,8 +269,8 @@ fn steps(config: &Config) -> Result<()> {
 }
 
 /// Reads many more broken device trees than the check does.
-fn trees(config: &Config) -> Result<()> {
-    let mut cargo = cargo(config);
+fn trees() -> Result<()> {
+    let mut cargo = cargo();
     cargo.args(["test", "--release", "--test", "host_dt"]);
     succeed(cargo.env("DT_MUTANTS", "200000"))
 }
@@ -287,11 +286,11 @@ fn loom(config: &Config) -> Result<()> {
 /// and its locks. Threads that pass a baton are slow under Miri, and never end, which Miri
 /// reports as leaks. Tests that start a program (dtc, QEMU, git) or read the sources can't
 /// run under Miri.
-fn miri(config: &Config) -> Result<()> {
+fn miri() -> Result<()> {
     needs_component("rust-src")?;
     needs_component("miri")?;
     let miri = |flags: &str| {
-        let mut miri = cargo(config);
+        let mut miri = cargo();
         miri.env("CARGO_TARGET_DIR", "target/miri")
             .env("MIRIFLAGS", flags);
         miri.args(["+nightly", "miri", "test"]);

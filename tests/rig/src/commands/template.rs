@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::cargo::cargo;
 use crate::config::Config;
 use crate::counts::Counts;
-use crate::paths::target_dir;
+use crate::paths::{TARGET, target_dir};
 use crate::process::{code, ends_with_us, output_of, succeed};
 use crate::report::print;
 
@@ -56,7 +56,8 @@ type Check = (&'static str, fn(&Copy) -> Result<()>);
 const BY_PATH: &[Check] = &[
     ("its program runs", |copy| {
         let ran = copy.cargo(&["run"], &[])?;
-        ran.ended(0, &["CPUs 0-3: nothing else moves"])
+        ran.ended(0, &["CPUs 0-3: nothing else moves"])?;
+        copy.has_names(true)
     }),
     ("its tests run", |copy| {
         let ran = copy.cargo(&["test", "--bins"], &[])?;
@@ -108,20 +109,32 @@ const BY_PATH: &[Check] = &[
     }),
 ];
 
-const BY_GIT: &[Check] = &[("by git, its tests run", |copy| {
-    let ran = copy.cargo(&["test"], &[])?;
-    ran.ended(0, &["runner: ok 2 passed, 0 failed"])
-})];
+/// What the copy by git names of the features.
+const FEW: &str = "default-features = false, features = [\"gicv3\", \"pl011\"]";
 
-pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
+const BY_GIT: &[Check] = &[
+    ("by git and with few features, its tests run", |copy| {
+        let ran = copy.cargo(&["test"], &[])?;
+        ran.ended(0, &["runner: ok 2 passed, 0 failed"])
+    }),
+    ("a driver that is left out is missed", |copy| {
+        let ran = copy.cargo(&["run"], &[("STILLPOINT_GIC", "2")])?;
+        ran.ended(101, &["this program was built without the feature gicv2"])
+    }),
+    ("the names of functions are left out", |copy| {
+        copy.has_names(false)
+    }),
+];
+
+pub fn run(_config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let dir = tempfile::Builder::new().prefix("stillpoint-").tempdir();
     let dir = dir.context("a temporary directory")?;
-    let tools = install_runner(config, &dir)?;
+    let tools = install_runner(&dir)?;
     let by_path = format!("path = \"{}\"", absolute(".")?.display());
-    let by_git = format!("git = \"file://{}\"", commit()?.display());
+    let by_git = format!("git = \"file://{}\", {FEW}", commit()?.display());
     let mut counts = Counts::default();
     for (name, dependency, checks) in [("path", by_path, BY_PATH), ("git", by_git, BY_GIT)] {
-        let copy = Copy::new(config, dir.path().join(name), &dependency, &tools)?;
+        let copy = Copy::new(dir.path().join(name), &dependency, &tools)?;
         for (what, check_fn) in checks {
             check_fn(&copy).with_context(|| format!("template: {what}"))?;
             print(&format!("template: {what}\n"));
@@ -134,8 +147,8 @@ pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
 
 /// Installs the rig below `dir`, as its users do, and returns the directory of its program. It is
 /// built already, in the same profile.
-fn install_runner(config: &Config, dir: &TempDir) -> Result<PathBuf> {
-    let mut install = cargo(config);
+fn install_runner(dir: &TempDir) -> Result<PathBuf> {
+    let mut install = cargo();
     install.args(["install", "-q", "--locked", "--offline", "--debug"]);
     install.args(["--path", "tests/rig", "--no-track", "--root"]);
     install.arg(dir.path());
@@ -169,21 +182,20 @@ fn commit() -> Result<PathBuf> {
 }
 
 /// A copy of the template.
-struct Copy<'a> {
-    config: &'a Config,
+struct Copy {
     dir: PathBuf,
     /// The variable `PATH`, with the installed runner.
     path: OsString,
 }
 
-impl<'a> Copy<'a> {
+impl Copy {
     /// Copies the template to `dir`, with `dependency` in its manifest. `tools` is the directory of
     /// the runner.
-    fn new(config: &'a Config, dir: PathBuf, dependency: &str, tools: &Path) -> Result<Copy<'a>> {
+    fn new(dir: PathBuf, dependency: &str, tools: &Path) -> Result<Copy> {
         let all = std::env::var_os("PATH").unwrap_or_default();
         let all = std::env::split_paths(&all);
         let path = std::env::join_paths([tools.to_owned()].into_iter().chain(all))?;
-        let copy = Copy { config, dir, path };
+        let copy = Copy { dir, path };
         for file in FILES {
             let from = Path::new(TEMPLATE).join(file);
             let text = fs::read_to_string(&from).with_context(|| from.display().to_string())?;
@@ -223,7 +235,7 @@ impl<'a> Copy<'a> {
 
     /// Runs cargo with `arguments` and `variables`.
     fn cargo(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
-        let mut cargo = cargo(self.config);
+        let mut cargo = cargo();
         cargo
             .args(arguments)
             .current_dir(&self.dir)
@@ -240,6 +252,22 @@ impl<'a> Copy<'a> {
             status: code(status),
             text: String::from_utf8_lossy(&text).into_owned(),
         })
+    }
+
+    /// Checks that the Image of the program that ran last has the names of functions, or hasn't.
+    fn has_names(&self, wanted: bool) -> Result<()> {
+        let image = target_dir().join(TARGET).join("debug/template.Image");
+        let image = fs::read(&image).with_context(|| image.display().to_string())?;
+        for name in [
+            " template::main\n",
+            " stillpoint::sched::spawn::thread_entry\n",
+        ] {
+            let name = name.as_bytes();
+            if image.windows(name.len()).any(|part| part == name) != wanted {
+                bail!("{} in its Image: not {wanted}", name.escape_ascii());
+            }
+        }
+        Ok(())
     }
 
     /// Builds the program without an argument of `.cargo/config.toml`.
