@@ -1,15 +1,17 @@
 //! QEMU's command line. No other module depends on its options.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, or};
+use crate::paths::target_dir;
 use crate::process::{output_of, succeed};
-use crate::tools::compile_dts;
+use crate::tools::{compile_dts, part_of};
 
 /// QEMU for aarch64.
 pub const PROGRAM: &str = "qemu-system-aarch64";
@@ -33,7 +35,7 @@ pub fn command(config: &Config, image: &Path) -> Result<Command> {
             5.. => bail!("a Raspberry Pi 4 has 4 CPUs"),
             cpus => boot_arguments.push(format!(" maxcpus={cpus}")),
         }
-        dtb = or(dtb, "dts/bcm2711-rpi-4-b.dts");
+        dtb = or(dtb, PI_TREE);
     } else {
         let mut machine = format!("virt,gic-version={}", or(&config.gic, "3"));
         if config.virt == "on" {
@@ -78,13 +80,30 @@ pub fn command(config: &Config, image: &Path) -> Result<Command> {
     } else {
         vm.args(["-accel", "tcg"]);
     }
-    if dtb.ends_with(".dts") {
+    if dtb == PI_TREE && !Path::new(dtb).exists() {
+        vm.arg("-dtb").arg(pi_tree()?);
+    } else if dtb.ends_with(".dts") {
         vm.arg("-dtb").arg(compile_dts(Path::new(dtb))?);
     } else if !dtb.is_empty() {
         vm.args(["-dtb", dtb]);
     }
     vm.args(config.qemu.split_whitespace());
     Ok(vm)
+}
+
+/// The device tree of a Raspberry Pi 4, in this tree. QEMU has none for its `raspi4b`.
+const PI_TREE: &str = "dts/bcm2711-rpi-4-b.dts";
+
+/// Compiles the tree of a Raspberry Pi 4 outside of this tree, and returns the path of the blob.
+fn pi_tree() -> Result<PathBuf> {
+    let dir = target_dir().join("dts");
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let source = part_of(&dir.join("bcm2711-rpi-4-b.dts"));
+    let text = include_str!("../../../dts/bcm2711-rpi-4-b.dts");
+    fs::write(&source, text).with_context(|| source.display().to_string())?;
+    let blob = compile_dts(&source);
+    fs::remove_file(&source)?;
+    blob
 }
 
 /// Checks the settings of the machine, so that a misspelt one isn't taken for the default.

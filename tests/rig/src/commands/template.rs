@@ -18,6 +18,7 @@ use crate::counts::Counts;
 use crate::paths::{TARGET, target_dir};
 use crate::process::{code, ends_with_us, output_of, succeed};
 use crate::report::print;
+use crate::tools::qemu_has_rpi4;
 
 /// The directory that is copied, and its files.
 const TEMPLATE: &str = "examples/template";
@@ -78,6 +79,15 @@ const BY_PATH: &[Check] = &[
         ran.ended(7, &["8 CPUs, GICv2"])?;
         let ran = copy.cargo(&["run", "--example", "ends", "two words"], &[])?;
         ran.ended(1, &["error: that is no status"])
+    }),
+    ("a program runs on a Raspberry Pi 4", |copy| {
+        if !qemu_has_rpi4()? {
+            print("template: this QEMU has no raspi4b\n");
+            return Ok(());
+        }
+        let pi = [("STILLPOINT_BOARD", "rpi4")];
+        let ran = copy.cargo(&["run", "--example", "ends", "8"], &pi)?;
+        ran.ended(8, &["on Raspberry Pi 4 Model B"])
     }),
     ("tests that fail are told, and others run", |copy| {
         let ran = copy.cargo(&["test", "--test", "fails"], &[])?;
