@@ -64,6 +64,10 @@
 //! | host, tests | no | core's |
 //! | host, `--cfg loom` | no | loom's |
 //!
+//! # Features
+//!
+//! `docs/applications.md` says how a program is made, and which features leave what out of it.
+//!
 //! # What programs may use
 //!
 //! Programs may use only `api` and the macros; everything that a module of the kernel offers

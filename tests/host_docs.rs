@@ -67,6 +67,61 @@ fn the_program_of_the_readme_is_the_one_that_runs() {
     assert_eq!(shown.trim_end(), program.trim_end());
 }
 
+/// Returns the lines of `text` that begin with `start`, without it and what ends them.
+fn lines_with<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(start));
+    lines.map(|line| line.trim_end_matches(end)).collect()
+}
+
+#[test]
+fn the_chapter_on_programs_describes_the_template_and_the_runner() {
+    let chapter = read("docs/applications.md");
+    let template = |file: &str| read(&format!("examples/template/{file}"));
+    let (program, _) = template("src/main.rs")
+        .split_once("\n#[cfg(test)]")
+        .map(|(program, tests)| (program.to_owned(), tests.to_owned()))
+        .expect("the template has tests");
+    assert!(chapter.contains(&format!("```rust\n{program}```\n")));
+    // Each argument of the linker and the compiler, in the template as in this tree.
+    let flags = lines_with(&template(".cargo/config.toml"), "    \"-C", "\",").join(" ");
+    let ours = lines_with(&read(".cargo/config.toml"), "    \"-C", "\",").join(" ");
+    assert_eq!(flags, ours);
+    for flag in flags.split(' ') {
+        let flag = flag.strip_prefix("link-arg=").unwrap_or(flag);
+        assert!(chapter.contains(&format!("{flag}`")), "no word of {flag}");
+    }
+    for key in ["channel", "targets"] {
+        let of_template = lines_with(&template("rust-toolchain.toml"), key, "").join("");
+        assert_eq!(
+            of_template,
+            lines_with(&read("rust-toolchain.toml"), key, "").join("")
+        );
+    }
+    // Each option of the runner, and each feature.
+    let boot = read("tests/rig/src/commands/boot.rs");
+    let (_, options) = boot.split_once("const OPTIONS:").expect("the options");
+    let (options, _) = options.split_once("];").expect("their end");
+    let options: Vec<_> = between(options, '"').collect();
+    assert!(options.len() > 10, "{options:?}");
+    for option in options {
+        assert!(
+            chapter.contains(&format!("`--{option}`")),
+            "no word of --{option}"
+        );
+    }
+    let manifest = read("Cargo.toml");
+    let (_, features) = manifest.split_once("\n[features]\n").expect("features");
+    let (features, _) = features.split_once("\n[").expect("their end");
+    let features = features.lines().filter_map(|line| line.split_once(" = ["));
+    let features: Vec<_> = features.map(|(name, _)| name).collect();
+    assert!(features.len() > 10, "{features:?}");
+    for feature in features {
+        let is_for_programs = !matches!(feature, "default" | "internals");
+        let named = chapter.contains(&format!("`{feature}`"));
+        assert_eq!(named, is_for_programs, "{feature}");
+    }
+}
+
 #[test]
 fn the_readme_has_each_command_of_the_shell() {
     let table = read("src/shell/command.rs");

@@ -3,8 +3,7 @@ use stillpoint::api::thread::{self, Class, Priority};
 use stillpoint::api::{cpu::CpuId, hotplug, stop};
 use stillpoint::println;
 
-stillpoint::entry!(main);
-
+#[stillpoint::main]
 fn main() {
     let worker = thread::Builder::new()
         .name("worker")
