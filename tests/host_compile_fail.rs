@@ -6,6 +6,12 @@
 //! the library as programs have it, and against the one with the feature `internals`.
 //! The first line names both verdicts. If the second is `ok`, nothing but visibility
 //! keeps the mistake out.
+//!
+//! And what must compile: each example of the documentation of `api`, and the files in
+//! `examples/api`.
+
+#[path = "support/sources.rs"]
+mod sources;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -235,4 +241,90 @@ fn only_these_modules_are_for_programs() {
     }
     modules.sort_unstable();
     assert_eq!(modules, ["api"]);
+}
+
+/// Returns the examples in the documentation in `text`, a Rust file: those that stand there, and
+/// not in a file of their own. A line that rustdoc hides is there without its mark.
+fn examples(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut example: Option<String> = None;
+    for line in text.lines() {
+        let line = line.trim_start();
+        let Some(line) = line
+            .strip_prefix("//!")
+            .or_else(|| line.strip_prefix("///"))
+        else {
+            continue;
+        };
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        match (line, &mut example) {
+            ("```no_run", _) => example = Some(String::new()),
+            ("```", Some(_)) => found.extend(example.take().filter(|example| !example.is_empty())),
+            (line, Some(example)) => {
+                // An attribute of a whole program has no place in a part of one.
+                let line = line.strip_prefix("# ").unwrap_or(line);
+                if !line.starts_with("#![") {
+                    *example += &format!("{line}\n");
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn the_examples_of_the_api_compile() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![root.join("src/macros/lib.rs")];
+    sources::collect(&root.join("src/api"), &mut files).expect("a directory");
+    let mut program = "#![no_std]\n#![no_main]\nextern crate alloc;\n".to_owned();
+    let mut count = 0;
+    for file in files {
+        let text = fs::read_to_string(&file).expect("it can be read");
+        assert!(
+            !text.contains("```ignore"),
+            "{} has an example that nobody tries",
+            file.display()
+        );
+        for example in examples(&text) {
+            count += 1;
+            program += &format!(
+                "// {}\nfn example_{count}() -> Result<(), \
+                 alloc::boxed::Box<dyn core::error::Error>> {{\n{example};Ok(())\n}}\n",
+                file.display()
+            );
+        }
+    }
+    assert!(count >= 10, "{count} examples are too few");
+    let mut files = Vec::new();
+    sources::collect(&root.join("examples/api"), &mut files).expect("a directory");
+    assert!(files.len() > 10, "{files:?}");
+    for (number, file) in files.iter().enumerate() {
+        program += &format!("#[path = {file:?}]\nmod file_{number};\n");
+    }
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples.rs");
+    fs::write(&source, program).expect("it can be written");
+    let [_, outside] = inside_and_outside();
+    let said = outside.compile(&source, "examples");
+    assert!(said.is_empty(), "{said}");
+}
+
+#[test]
+fn an_example_is_found_where_it_stands() {
+    let text = "\
+//! ```text
+//! none
+//! ```
+//! ```no_run
+//! # let a = 1;
+//! #![no_std]
+//! b(a);
+//!
+//! ```
+    /// ```no_run
+    #[doc = include_str!(\"c.rs\")]
+    /// ```
+";
+    assert_eq!(examples(text), ["let a = 1;\nb(a);\n\n"]);
 }

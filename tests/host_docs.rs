@@ -54,7 +54,7 @@ fn every_crate_has_a_job_and_the_docs_name_it() {
 
 #[test]
 fn the_program_of_the_readme_is_the_one_that_runs() {
-    let program = read("tests/kernels/src/bin/qemu_readme/program.rs");
+    let program = read("examples/api/program.rs");
     let (_, section) = read("README.md")
         .split_once("\n## A program\n\n")
         .map(|(before, after)| (before.to_string(), after.to_string()))

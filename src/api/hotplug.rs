@@ -1,6 +1,8 @@
 //! Bringing CPUs up and taking them down, and being told of it.
 //!
-//! ```ignore
+//! ```no_run
+//! # use stillpoint::api::{cpu::CpuId, hotplug};
+//! # let cpu = CpuId::from_index(1);
 //! hotplug::cpu_down(cpu)?;
 //! hotplug::cpu_up(cpu)?;
 //! ```
@@ -71,8 +73,8 @@ impl CpusReadGuard {
     /// # Context
     /// Any.
     ///
-    /// ```ignore
-    #[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/guard.rs")]
+    /// ```no_run
+    #[doc = include_str!("../../examples/api/guard.rs")]
     /// ```
     pub fn each_online(&self) -> impl Iterator<Item = CpuId> + use<'_> {
         let online = self.online();
@@ -108,8 +110,8 @@ impl RegistrationGuard {
 /// # Errors
 /// [`WouldDeadlock`], in a callback of hotplug, under [`cpus_read_lock`] and in a pinned thread.
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/by_hand.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/by_hand.rs")]
 /// ```
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn registration_lock() -> Result<RegistrationGuard, WouldDeadlock> {
@@ -195,8 +197,8 @@ pub fn set_down_limit(limit: Option<Duration>) {
 /// # Errors
 /// [`BatchError`]: which CPUs did not come up, and why each did not. The others have.
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/together.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/together.rs")]
 /// ```
 pub fn cpus_up(cpus: &CpuMask) -> Result<(), BatchError<CpuUpError>> {
     let _in_kernel = enter();
@@ -217,7 +219,9 @@ pub fn cpus_up(cpus: &CpuMask) -> Result<(), BatchError<CpuUpError>> {
 /// # Errors
 /// [`BatchError`]: which CPUs did not go, and why each did not. The others have gone.
 ///
-/// ```ignore
+/// ```no_run
+/// # use stillpoint::{api::{cpu::{CpuId, CpuMask}, hotplug}, println};
+/// # let cpus = CpuMask::of(CpuId::from_index(1));
 /// if let Err(error) = hotplug::cpus_down(&cpus) {
 ///     for (cpu, why) in error.failed() {
 ///         println!("CPU{cpu} stays: {why}");

@@ -18,8 +18,8 @@ use crate::kernel::entry::enter;
 /// calls, and it may take only locks that no other CPU holds for long: not that of the console,
 /// and no memory.
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_family/example.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/init_step.rs")]
 /// ```
 #[must_use = "it is installed by `install_nocalls`"]
 pub struct InitStep {

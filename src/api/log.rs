@@ -1,9 +1,10 @@
 //! The kernel's log: the facade of the crate `log`, whose macros a program may use from
 //! here or from that crate itself.
 //!
-//! ```ignore
+//! ```no_run
 //! use stillpoint::api::log;
 //!
+//! # let count = 7;
 //! log::info!("{} requests", count);
 //! ```
 //! A line goes to the console, with the time since the system counter started, if the boot

@@ -27,7 +27,9 @@ macro_rules! println {
 
 /// Declares variables of which every possible CPU has its own copy:
 ///
-/// ```ignore
+/// ```no_run
+/// # use core::sync::atomic::{AtomicU64, Ordering};
+/// # use stillpoint::api::sync::PreemptGuard;
 /// stillpoint::percpu! {
 ///     /// Requests served.
 ///     static HITS: AtomicU64 = AtomicU64::new(0);

@@ -24,8 +24,8 @@
 //! point, where each allocation panics. The section `# Panics` of a function says when else it
 //! panics.
 //!
-//! ```ignore
-#![doc = include_str!("../../tests/kernels/src/bin/qemu_readme/program.rs")]
+//! ```no_run
+#![doc = include_str!("../../examples/api/program.rs")]
 //! ```
 
 mod handle;

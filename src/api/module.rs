@@ -6,8 +6,8 @@
 //! replaced often is better served by [`rcu`](crate::api::rcu), and one that never has to come
 //! back whole by an [`Arc`](alloc::sync::Arc).
 //!
-//! ```ignore
-#![doc = include_str!("../../tests/kernels/src/bin/qemu_module/example.rs")]
+//! ```no_run
+#![doc = include_str!("../../examples/api/module.rs")]
 //! ```
 
 use core::ops::Deref;

@@ -19,8 +19,8 @@ use crate::kernel::entry::{Entered, enter};
 /// instances are passed in the order in which they were added, on the way down in reverse.
 /// If one fails, those that were passed are undone.
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/multi.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/multi.rs")]
 /// ```
 #[must_use = "it is installed by `install`"]
 pub struct MultiStepBuilder<T> {
@@ -99,8 +99,8 @@ impl<T: Send + Sync + 'static> MultiStepBuilder<T> {
 /// [`PrepareStep`](crate::api::hotplug::PrepareStep): on the control CPU, before the CPU that
 /// comes runs, and when the CPU that goes is off. The order is that of [`MultiStepBuilder`].
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/multi_prepare.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/multi_prepare.rs")]
 /// ```
 #[must_use = "it is installed by `install`"]
 pub struct MultiPrepareStepBuilder<T> {

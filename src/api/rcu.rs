@@ -1,7 +1,11 @@
 //! RCU: data that threads read without a lock while other threads replace it, and that is
 //! freed when no thread reads it any more. The names are Linux's where Linux has them.
 //!
-//! ```ignore
+//! ```no_run
+//! # use core::sync::atomic::{AtomicPtr, Ordering};
+//! # use stillpoint::api::rcu;
+//! # static SHARED: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
+//! # let new = core::ptr::null_mut();
 //! let old = SHARED.swap(new, Ordering::AcqRel);
 //! rcu::synchronize();
 //! // No reader has `old` any more.

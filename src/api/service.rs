@@ -106,8 +106,8 @@ mod adapter {
 /// [`InstallError`]; what was done is undone. It names the step `prep:threads` if a thread can't be
 /// made, and `sched:threads` if [`Service::setup`] fails.
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_services/example.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/services.rs")]
 /// ```
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn register_service<S: Service>(

@@ -5,8 +5,8 @@
 //! A key is a static. It counts: it is on while it was enabled more often than disabled.
 //! `StaticKey` is off at first, `StaticKey<true>` is on.
 //!
-//! ```ignore
-#![doc = include_str!("../../tests/kernels/src/bin/qemu_static_key/example.rs")]
+//! ```no_run
+#![doc = include_str!("../../examples/api/static_key.rs")]
 //! ```
 //!
 //! | Macro | While the key is off | While it is on |

@@ -16,8 +16,8 @@ use crate::kernel::{Hw, kernel};
 /// Builds a step that is passed on the control CPU on behalf of the CPU that comes or goes:
 /// the startup before that CPU runs, the teardown when it is off. Both may wait.
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/prepare.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/prepare.rs")]
 /// ```
 #[must_use = "it is installed by `install`"]
 pub struct PrepareStep {
@@ -116,8 +116,8 @@ impl PrepareStep {
 /// when the CPU is online and before other threads are placed there, the teardown when no
 /// other thread is placed there any more. Both may wait, and the teardown may refuse.
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/enable.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/enable.rs")]
 /// ```
 #[must_use = "it is installed by `install`"]
 pub struct EnableStep {
@@ -223,8 +223,8 @@ impl EnableStep {
 /// # Errors
 /// [`InstallError`].
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/post_dead.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/post_dead.rs")]
 /// ```
 ///
 /// [`cpus_read_lock`]: crate::api::hotplug::cpus_read_lock
@@ -251,8 +251,8 @@ pub fn post_dead(
 /// # Errors
 /// [`InstallError`], but for [`InstallError::Step`].
 ///
-/// ```ignore
-#[doc = include_str!("../../tests/kernels/src/bin/qemu_steps/examples/on_cpus.rs")]
+/// ```no_run
+#[doc = include_str!("../../examples/api/on_cpus.rs")]
 /// ```
 pub fn on_cpus(
     start_fn: impl Fn(CpuId) + Send + Sync + 'static,

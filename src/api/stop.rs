@@ -162,7 +162,8 @@ impl StopWork {
 ///
 /// ```no_run
 /// use stillpoint::api::stop::{StopWork, stop_one_cpu_nowait};
-/// use stillpoint::api::{cpu, println};
+/// use stillpoint::api::cpu;
+/// use stillpoint::println;
 ///
 /// let work = StopWork::leak(|cpu| println!("in the stopper of CPU {cpu}"));
 /// let queued = stop_one_cpu_nowait(cpu::current(), work);

@@ -53,7 +53,7 @@ impl CancelToken {
 ///
 /// ```no_run
 /// use core::time::Duration;
-/// use stillpoint::api::println;
+/// use stillpoint::println;
 /// use stillpoint::api::stop::{Stop, StopError};
 /// use stillpoint::api::time::deadline;
 ///

@@ -1,6 +1,8 @@
 //! Threads, with the interface of Rust's std.
 //!
-//! ```ignore
+//! ```no_run
+//! # use stillpoint::api::{cpu::{CpuId, CpuMask}, thread};
+//! # let cpu = CpuId::from_index(1);
 //! let sum = thread::Builder::new()
 //!     .name("adder")
 //!     .affinity(CpuMask::of(cpu))

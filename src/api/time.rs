@@ -1,6 +1,9 @@
 //! Time: instants of the system counter, and functions that are called at an instant.
 //!
-//! ```ignore
+//! ```no_run
+//! # use core::time::Duration;
+//! # use stillpoint::{api::{sync::Completion, time::{self, Timer}}, println};
+//! # static DONE: Completion = Completion::new();
 //! let began = time::now();
 //! let timer = Timer::new(|| DONE.complete());
 //! timer.start(began + Duration::from_millis(10));

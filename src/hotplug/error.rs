@@ -140,6 +140,8 @@ impl fmt::Display for StepError {
     }
 }
 
+impl core::error::Error for StepError {}
+
 /// What is not as it was before an operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {

@@ -17,7 +17,7 @@ use proc_macro::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 ///
 /// In a build of `cargo test` the program's tests run instead: see [`macro@test`].
 ///
-/// ```ignore
+/// ```no_run
 /// #![no_std]
 /// #![no_main]
 ///
@@ -52,7 +52,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// harness needs `std`. The tests of a program stand beside its `#[stillpoint::main]`, under
 /// `#[cfg(test)]`; a file in `tests/` says `stillpoint::test_main!()` once.
 ///
-/// ```ignore
+/// ```no_run
 /// #[cfg(test)]
 /// mod tests {
 ///     #[stillpoint::test]

@@ -48,6 +48,8 @@ impl fmt::Display for AffinityError {
     }
 }
 
+impl core::error::Error for AffinityError {}
+
 /// What [`Scheduler::push_one`] has done.
 enum Pushed {
     /// A thread has gone.

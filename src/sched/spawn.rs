@@ -56,6 +56,8 @@ impl fmt::Display for SpawnError {
     }
 }
 
+impl core::error::Error for SpawnError {}
+
 impl<P: SchedHost> Scheduler<P> {
     /// Makes a thread that will run `body`. It is parked until it is unparked.
     ///

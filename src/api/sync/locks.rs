@@ -42,7 +42,9 @@ impl<T> Mutex<T> {
     /// gives the order in which the thread takes them, which the lock validator of a
     /// debug build checks.
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # use stillpoint::api::sync::{Mutex, Nesting};
+    /// # let (accounts, from, to) = ([const { Mutex::new(0) }; 2], 0_usize, 1_usize);
     /// // Every transfer takes the account with the lower index first.
     /// let low = accounts[from.min(to)].lock();
     /// let high = accounts[from.max(to)].lock_nested(Nesting::Ascending);

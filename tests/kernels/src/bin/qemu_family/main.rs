@@ -13,6 +13,7 @@
 extern crate alloc;
 
 mod early;
+#[path = "../../../../../examples/api/init_step.rs"]
 mod example;
 mod given_up;
 mod inactive;

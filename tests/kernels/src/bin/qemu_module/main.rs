@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+#[path = "../../../../../examples/api/module.rs"]
 mod example;
 mod preempted;
 

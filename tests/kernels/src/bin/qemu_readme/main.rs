@@ -9,4 +9,5 @@
 #![no_std]
 #![no_main]
 
+#[path = "../../../../../examples/api/program.rs"]
 mod program;

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+#[path = "../../../../../examples/api/services.rs"]
 mod example;
 mod storm;
 

@@ -34,6 +34,7 @@
 
 extern crate alloc;
 
+#[path = "../../../../../examples/api/static_key.rs"]
 mod example;
 mod faults;
 mod keys;

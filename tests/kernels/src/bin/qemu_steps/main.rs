@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+#[path = "../../../../../examples/api"]
 mod examples {
     pub(crate) mod by_hand;
     pub(crate) mod enable;
