@@ -143,6 +143,9 @@ pub fn run(_config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let by_path = format!("path = \"{}\"", absolute(".")?.display());
     let by_git = format!("git = \"file://{}\", {FEW}", commit()?.display());
     let mut counts = Counts::default();
+    check_package().context("template: what cargo would publish")?;
+    print("template: what cargo would publish is the library\n");
+    counts.passed += 1;
     for (name, dependency, checks) in [("path", by_path, BY_PATH), ("git", by_git, BY_GIT)] {
         let copy = Copy::new(dir.path().join(name), &dependency, &tools)?;
         for (what, check_fn) in checks {
@@ -166,6 +169,49 @@ fn install_runner(dir: &TempDir) -> Result<PathBuf> {
     succeed(&mut install)?;
     Ok(dir.path().join("bin"))
 }
+
+/// Checks that the package to publish has the files of the library, and none of what builds,
+/// boots and tests it.
+fn check_package() -> Result<()> {
+    let mut list = cargo();
+    list.args(["package", "--list", "--allow-dirty", "--offline", "-q"]);
+    let files = String::from_utf8(output_of(&mut list)?)?;
+    let of_library = |file: &&str| {
+        file.starts_with("src/") && !file.starts_with("src/macros/")
+            || file.starts_with("examples/api/")
+            || file.starts_with("LICENSE-")
+            || OF_PACKAGE.contains(file)
+    };
+    let others: Vec<&str> = files.lines().filter(|file| !of_library(file)).collect();
+    if !others.is_empty() {
+        bail!("it has {others:?}");
+    }
+    for needed in [
+        "build.rs",
+        "linker.ld",
+        "src/lib.rs",
+        "examples/api/program.rs",
+    ] {
+        if !files.lines().any(|file| file == needed) {
+            bail!("it has no {needed}");
+        }
+    }
+    Ok(())
+}
+
+/// The files of the package outside of its directories.
+const OF_PACKAGE: &[&str] = &[
+    ".cargo_vcs_info.json",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Cargo.toml.orig",
+    "README.md",
+    "build.rs",
+    "docs/applications.md",
+    "linker.ld",
+    "tests/support/xorshift.rs",
+];
 
 /// Makes a git repository with one commit, of the files in this tree as they are now, and returns
 /// its path. The same files make the same commit, so that cargo builds it once.
