@@ -284,7 +284,7 @@ fn the_examples_of_the_api_compile() {
         let text = fs::read_to_string(&file).expect("it can be read");
         assert!(
             !text.contains("```ignore"),
-            "{} has an example that nobody tries",
+            "{} has an example that is not compiled",
             file.display()
         );
         for example in examples(&text) {
