@@ -61,6 +61,7 @@
 //! | Build | `arch`, `drivers`, `kernel` and above | atomics |
 //! |---|---|---|
 //! | target (`target_os = "none"`) | yes | core's |
+//! | host, a program that is checked | yes, with a panic for each instruction | core's |
 //! | host, tests | no | core's |
 //! | host, `--cfg loom` | no | loom's |
 //!
@@ -83,6 +84,12 @@
     not(feature = "internals"),
     allow(dead_code, unreachable_pub, unused_imports)
 )]
+// On a host a program is only checked: nothing is called there, and behind what stands for an
+// instruction nothing is reached.
+#![cfg_attr(
+    all(machine, not(target_os = "none")),
+    allow(unused, unused_unsafe, unreachable_code, clippy::all)
+)]
 
 extern crate alloc;
 
@@ -96,7 +103,7 @@ macro_rules! internal {
     };
 }
 
-#[cfg(target_os = "none")]
+#[cfg(machine)]
 pub mod api;
 
 pub use stillpoint_macros::{main, test};
@@ -195,25 +202,25 @@ pub mod trace;
 #[cfg(not(feature = "internals"))]
 mod trace;
 
-#[cfg(all(feature = "internals", target_os = "none"))]
+#[cfg(all(feature = "internals", machine))]
 pub mod arch;
-#[cfg(all(not(feature = "internals"), target_os = "none"))]
+#[cfg(all(not(feature = "internals"), machine))]
 mod arch;
-#[cfg(all(feature = "internals", target_os = "none"))]
+#[cfg(all(feature = "internals", machine))]
 pub mod boot;
-#[cfg(all(not(feature = "internals"), target_os = "none"))]
+#[cfg(all(not(feature = "internals"), machine))]
 mod boot;
-#[cfg(all(feature = "internals", target_os = "none"))]
+#[cfg(all(feature = "internals", machine))]
 pub mod drivers;
-#[cfg(all(not(feature = "internals"), target_os = "none"))]
+#[cfg(all(not(feature = "internals"), machine))]
 mod drivers;
-#[cfg(all(feature = "internals", target_os = "none"))]
+#[cfg(all(feature = "internals", machine))]
 pub mod kernel;
-#[cfg(all(not(feature = "internals"), target_os = "none"))]
+#[cfg(all(not(feature = "internals"), machine))]
 mod kernel;
-#[cfg(all(feature = "internals", feature = "shell", target_os = "none"))]
+#[cfg(all(feature = "internals", feature = "shell", machine))]
 pub mod shell_program;
-#[cfg(all(not(feature = "internals"), feature = "shell", target_os = "none"))]
+#[cfg(all(not(feature = "internals"), feature = "shell", machine))]
 mod shell_program;
 
 #[cfg(test)]

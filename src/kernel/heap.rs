@@ -118,7 +118,7 @@ struct Heap {
     total: AtomicUsize,
 }
 
-#[global_allocator]
+#[cfg_attr(target_os = "none", global_allocator)]
 static HEAP: Heap = Heap {
     shared: SpinLock::new(SharedHeap {
         allocator: Memory(Talc::new(Manual)),

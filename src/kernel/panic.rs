@@ -74,7 +74,7 @@ pub(super) fn reports_here(me: CpuId) -> bool {
     FIRST.load(Ordering::Relaxed) == me.as_u32()
 }
 
-#[panic_handler]
+#[cfg_attr(target_os = "none", panic_handler)]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let _masked = Hw::irq_save();
     let others = begin(info.location());

@@ -1,8 +1,10 @@
 //! The attributes `#[stillpoint::main]` and `#[stillpoint::test]`.
 //!
-//! Both leave the function as it is written and add a `const _` behind it, which is only there
-//! on the target. What that names is in `stillpoint::api`; the names begin with
-//! `::stillpoint`, so a program may not rename the dependency.
+//! Both leave the function as it is written, but for `#[inline(never)]`, by which it has its name
+//! in a backtrace, and add a `const _` behind it, which is only there on the target. What that names is in `stillpoint::api`; the names begin with
+//! `::stillpoint`, so a program may not rename the dependency. On a host, where a program is only
+//! checked, `main` is a function that does nothing, because what `main` may return there is
+//! another matter.
 //!
 //! The functions are read token by token: only the attributes, the name and the parameters
 //! matter, for which a parser of all of Rust is not worth its compilation.
@@ -33,10 +35,17 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
             return Err(Wrong::new("this attribute is for tests", attribute.span()));
         }
         Ok("
+            #[cfg(target_os = \"none\")]
+            #[inline(never)]
+            ITEM
             #[cfg(all(target_os = \"none\", not(test)))]
             const _: () = { ::stillpoint::entry!(FUNCTION); };
             #[cfg(all(target_os = \"none\", test))]
             const _: () = { let _: fn() -> _ = FUNCTION; ::stillpoint::test_main!(); };
+            #[cfg(not(target_os = \"none\"))]
+            fn main() {}
+            #[cfg(not(target_os = \"none\"))]
+            const _: () = { #[allow(dead_code)] ITEM };
         "
         .to_owned())
     })
@@ -68,6 +77,9 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
         let has = |name| function.of_tests.iter().any(|it| it.to_string() == name);
         Ok(format!(
             "
+            #[inline(never)]
+            #[cfg_attr(not(target_os = \"none\"), allow(dead_code))]
+            ITEM
             #[cfg(target_os = \"none\")]
             const _: () = {{
                 #[used]
@@ -86,8 +98,10 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     })
 }
 
-/// Stands for the function's name in the text that an attribute adds.
+/// Stands for the function's name in the text that an attribute becomes.
 const FUNCTION: &str = "FUNCTION";
+/// Stands for the function there.
+const ITEM: &str = "ITEM";
 
 /// The attributes of a test that Rust's own harness knows, too.
 const OF_TESTS: [&str; 2] = ["ignore", "should_panic"];
@@ -114,25 +128,20 @@ impl Wrong {
     }
 }
 
-/// Returns the function `item` and, behind it, the text that `add_fn` returns; in that text the
-/// function's name stands in the place of [`FUNCTION`]. If there is a mistake, a
-/// `compile_error!` stands behind the item instead.
+/// Returns the text that `expand_fn` returns for the function `item`, with the function in the
+/// place of [`ITEM`], and its name in that of [`FUNCTION`]. If there is a mistake, it returns the
+/// item and a `compile_error!`.
 fn expand(
     arguments: TokenStream,
     item: TokenStream,
-    add_fn: impl FnOnce(&Function) -> Result<String, Wrong>,
+    expand_fn: impl FnOnce(&Function) -> Result<String, Wrong>,
 ) -> TokenStream {
     let whole = item.clone();
     let expanded = match arguments.into_iter().next() {
         Some(first) => Err(Wrong::new("this attribute has no arguments", first.span())),
         None => read(item).and_then(|function| {
-            let text = add_fn(&function)?;
-            let added = parse(&text);
-            // So that the function has its name in a backtrace.
-            let mut all = parse("#[inline(never)]");
-            all.extend(function.rest);
-            all.extend(with_name(added, &function.name));
-            Ok(all)
+            let text = expand_fn(&function)?;
+            Ok(filled(parse(&text), &function))
         }),
     };
     expanded.unwrap_or_else(|Wrong { why, span }| {
@@ -152,16 +161,21 @@ fn parse(text: &str) -> TokenStream {
         .expect("BUG: an attribute adds what is no Rust")
 }
 
-/// Returns `tokens` with `name` in the place of [`FUNCTION`].
-fn with_name(tokens: TokenStream, name: &Ident) -> TokenStream {
-    let replaced = tokens.into_iter().map(|token| match token {
-        TokenTree::Ident(ident) if ident.to_string() == FUNCTION => name.clone().into(),
-        TokenTree::Group(group) => {
-            Group::new(group.delimiter(), with_name(group.stream(), name)).into()
+/// Returns `tokens` with `function` in the place of [`ITEM`], and its name in that of
+/// [`FUNCTION`].
+fn filled(tokens: TokenStream, function: &Function) -> TokenStream {
+    let parts = tokens.into_iter().map(|token| match token {
+        TokenTree::Ident(ident) if ident.to_string() == FUNCTION => {
+            TokenTree::from(function.name.clone()).into()
         }
-        other => other,
+        TokenTree::Ident(ident) if ident.to_string() == ITEM => function.rest.clone(),
+        TokenTree::Group(group) => {
+            let inside = filled(group.stream(), function);
+            TokenTree::from(Group::new(group.delimiter(), inside)).into()
+        }
+        other => TokenStream::from(other),
     });
-    replaced.collect()
+    parts.collect()
 }
 
 /// Reads a function: its attributes, and its head up to the parameters.

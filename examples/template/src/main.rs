@@ -1,5 +1,4 @@
-#![no_std]
-#![no_main]
+#![cfg_attr(target_os = "none", no_std, no_main)]
 
 use stillpoint::api::{cpu, stop};
 use stillpoint::println;

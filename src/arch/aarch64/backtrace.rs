@@ -6,13 +6,13 @@
 //! base, wherever the loader put the Image. The function's name follows if the Image
 //! has its symbols.
 
-use core::arch::asm;
 use core::fmt;
 use core::ops::Range;
 
 use super::cpu_local::this_cpu;
 use super::exception::ExceptionFrame;
 use super::{image, thread_head};
+use crate::arch::assembly::asm;
 use crate::memory::Frames;
 use crate::symbols::{Symbol, Symbols};
 

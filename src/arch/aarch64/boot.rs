@@ -25,10 +25,9 @@
 //! `boot_failure_reason`, and ESR, ELR and FAR of an exception to the three words behind
 //! it. Then the CPU sleeps in `boot_halt`.
 
-use core::arch::{asm, global_asm};
-
 use super::failure::BootFailure;
 use super::image;
+use crate::arch::assembly::{asm, global_asm};
 use crate::coherency::boot;
 
 unsafe extern "C" {

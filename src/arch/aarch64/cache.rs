@@ -18,8 +18,9 @@
 //! and instruction cache instructions"). So each function begins with a DMB. The DSB at
 //! its end completes the instructions.
 
-use core::arch::asm;
 use core::ops::Range;
+
+use crate::arch::assembly::asm;
 
 use aarch64_cpu::asm::barrier;
 

@@ -9,9 +9,10 @@
 //! effect in program order (Arm ARM, "Synchronization requirements for AArch64 System
 //! registers"), and a thread has no other system registers of its own.
 
-use core::arch::global_asm;
 use core::mem::offset_of;
 use core::ops::Range;
+
+use crate::arch::assembly::global_asm;
 
 use super::cpu_local::offsets as local;
 use super::thread_head::ThreadHead;

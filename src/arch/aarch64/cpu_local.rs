@@ -17,7 +17,6 @@
 //! one from its first line of Rust ([`adopt_boot_cpu`]), so that even a fault with the
 //! MMU off is reported.
 
-use core::arch::asm;
 use core::mem::offset_of;
 use core::ops::Range;
 
@@ -25,6 +24,7 @@ use super::exception::FRAME_SIZE;
 use super::image;
 use super::thread_head::ThreadHead;
 use super::vectors;
+use crate::arch::assembly::asm;
 use crate::cpu::CpuId;
 use crate::platform::{PreemptWork, ThreadName};
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
 //! A function of a test kernel that the boot CPU calls before there are threads.
 
-use core::arch::global_asm;
+use crate::arch::assembly::global_asm;
 
 // The symbol is weak, so a test kernel may define a function of this name, which is called instead.
 global_asm!(

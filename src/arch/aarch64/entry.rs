@@ -21,7 +21,7 @@
 //! CPU with [`BootFailure::EarlyException`]. One taken to EL2, which the CPU has left,
 //! stops it with [`BootFailure::ExceptionAtEl2`].
 
-use core::arch::global_asm;
+use crate::arch::assembly::global_asm;
 
 use super::failure::BootFailure;
 

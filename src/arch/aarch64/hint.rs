@@ -6,10 +6,9 @@
 //! here are compiler barriers. They are no barriers for the CPU, unless they say so: a
 //! protocol that needs a `DSB` has to execute one.
 
-use core::arch::asm;
-
 use aarch64_cpu::asm::barrier;
 
+use crate::arch::assembly::asm;
 use crate::sync::atomic::AtomicUsize;
 
 /// Sleeps until an interrupt is pending, masked by `DAIF` or not (`WFI`).

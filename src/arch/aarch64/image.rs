@@ -1,9 +1,9 @@
 //! The address ranges of the running Image, from the symbols of `linker.ld` and of the
 //! boot assembly.
 
-use core::arch::global_asm;
 use core::ops::Range;
 
+use crate::arch::assembly::global_asm;
 use crate::patch::Entry;
 use crate::symbols::Symbols;
 

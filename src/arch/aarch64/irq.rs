@@ -12,8 +12,7 @@
 //! is pending by then is taken in finite time, and no later than the next context
 //! synchronization event ([`crate::sync::Wait::serve_interrupts`]).
 
-use core::arch::asm;
-
+use crate::arch::assembly::asm;
 use crate::sync::IrqFlags;
 
 /// `DAIF.I`, and `ISR_EL1.I`.

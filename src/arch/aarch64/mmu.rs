@@ -12,7 +12,6 @@
 //! load-acquire, which memory allows then. [`PageTables::enable`] turns the map on, on
 //! the boot CPU. [`PageTables::registers`] returns the values that another CPU needs.
 
-use core::arch::asm;
 use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -26,6 +25,7 @@ use aarch64_paging::paging::{
 
 use super::cache;
 use super::image;
+use crate::arch::assembly::asm;
 use crate::coherency::boot;
 use crate::coherency::words::{Bss, CachesOn, Invalidate, Relocated, Tables, Write};
 use crate::config::PAGE_SIZE;

@@ -12,9 +12,8 @@
 //! Arm ARM, ESR_ELx.EC 0x25, Data Abort taken without a change in Exception level; a
 //! synchronous External abort.
 
-use core::arch::global_asm;
-
 use super::exception::ExceptionFrame;
+use crate::arch::assembly::global_asm;
 use crate::device::RegisterWidth;
 use crate::fault::Class;
 

@@ -14,10 +14,11 @@
 use core::fmt;
 
 use aarch64_cpu::asm::barrier;
+use smccc::Call;
 use smccc::psci::{self, AffinityState, LowestAffinityLevel, MigrateType};
-use smccc::{Call, hvc64, smc64};
 
 use super::traps::{self, Trap};
+use crate::arch::assembly::{hvc64, smc64};
 use crate::cpu::Mpidr;
 use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
 

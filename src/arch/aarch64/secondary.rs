@@ -11,10 +11,9 @@
 //! to turn it off again, or goes to the parking pen. Control finds the reason, and that
 //! the CPU is off.
 
-use core::arch::global_asm;
-
 use super::boot_record::{BootRecord, LIFE_MASK, OffMethod, offsets};
 use super::mmu::caches_off;
+use crate::arch::assembly::global_asm;
 use crate::coherency::pen::refuse;
 
 unsafe extern "C" {

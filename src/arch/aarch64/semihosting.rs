@@ -13,7 +13,7 @@
 //! Arm, *Semihosting for AArch32 and AArch64*: SYS_EXIT_EXTENDED, the HLT
 //! encoding. Arm ARM, HLT: undefined when halting is not allowed.
 
-use core::arch::global_asm;
+use crate::arch::assembly::global_asm;
 
 /// SYS_EXIT_EXTENDED.
 const EXIT_EXTENDED: u32 = 0x20;

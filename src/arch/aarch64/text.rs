@@ -14,13 +14,13 @@
 //! Under QEMU a store to code drops what it has translated of it, so a test there never finds a
 //! missing instruction of cache maintenance, nor a missing ISB: `tests/host_patch.rs` has a model.
 
-use core::arch::asm;
 use core::ptr::with_exposed_provenance;
 
 use aarch64_cpu::asm::barrier;
 
 use super::image;
 use super::mmu::{MmuRegisters, attributes};
+use crate::arch::assembly::asm;
 use crate::config::PAGE_SIZE;
 use crate::memory::MapKind;
 use crate::patch::Text;

@@ -17,12 +17,12 @@
 //! cost no more than plain ones, because another CPU may read the count for a report of
 //! which CPU holds something up.
 
-use core::arch::asm;
 use core::mem::offset_of;
 use core::ops::Range;
 
 use super::exception::FRAME_SIZE;
 use super::hint::compiler_barrier;
+use crate::arch::assembly::asm;
 use crate::platform::ThreadName;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 

@@ -36,8 +36,9 @@
 //! not changed: a handler does no floating-point arithmetic, so the rounding mode of the
 //! interrupted thread makes no difference.
 
-use core::arch::global_asm;
 use core::mem::offset_of;
+
+use crate::arch::assembly::global_asm;
 
 use super::cpu_local::offsets as local;
 use super::exception::{ExceptionFrame, FRAME_SIZE};

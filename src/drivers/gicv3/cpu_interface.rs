@@ -8,9 +8,9 @@
 
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{ID_AA64PFR0_EL1, Readable};
-use arm_gic::gicv3::GicCpuInterface;
 use arm_gic::{IntId, InterruptGroup};
 
+use crate::arch::assembly::GicCpuInterface;
 use crate::device::gic::{GicV3Interface, Icc, IccRegisters};
 
 /// Reads a system register whose read has no side effects.
@@ -20,7 +20,7 @@ macro_rules! read {
         // SAFETY: reading this register changes nothing, and it exists: the
         // caller has checked for the system register interface.
         unsafe {
-            core::arch::asm!(
+            crate::arch::assembly::asm!(
                 concat!("mrs {}, ", $register),
                 out(reg) value,
                 options(nomem, nostack, preserves_flags),
@@ -37,7 +37,7 @@ macro_rules! write {
         let value: u64 = $value;
         // SAFETY: these registers control interrupts and change no memory.
         unsafe {
-            core::arch::asm!(
+            crate::arch::assembly::asm!(
                 concat!("msr ", $register, ", {}"),
                 in(reg) value,
                 options(nostack, preserves_flags),

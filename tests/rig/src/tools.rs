@@ -8,6 +8,23 @@ use anyhow::{Context, Result, bail};
 use crate::paths::target_dir;
 use crate::process::{output_of, succeed};
 
+/// Returns what the compiler says if it is called with `arguments`.
+fn rustc(arguments: &[&str]) -> Result<String> {
+    let output = output_of(Command::new("rustc").args(arguments))?;
+    String::from_utf8(output).context("what rustc says")
+}
+
+/// Returns the target triple of this host.
+///
+/// # Errors
+///
+/// The compiler doesn't name it.
+pub fn host() -> Result<String> {
+    let version = rustc(&["-vV"])?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
+}
+
 /// Returns the command for a tool of the toolchain's own LLVM. The system's binutils need
 /// not know aarch64; rustup's `llvm-tools` do, and rust-toolchain.toml asks for them.
 ///
@@ -15,17 +32,10 @@ use crate::process::{output_of, succeed};
 ///
 /// The compiler doesn't print its path.
 pub fn llvm(tool: &str) -> Result<Command> {
-    let rustc = |arguments: &[&str]| -> Result<String> {
-        let output = output_of(Command::new("rustc").args(arguments))?;
-        String::from_utf8(output).context("what rustc says")
-    };
-    let version = rustc(&["-vV"])?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("rustc -vV names no host")?;
     let root = rustc(&["--print", "sysroot"])?;
     let bin = Path::new(root.trim_end())
         .join("lib/rustlib")
-        .join(host)
+        .join(host()?)
         .join("bin");
     Ok(Command::new(bin.join(format!("llvm-{tool}"))))
 }

@@ -1,10 +1,10 @@
 //! The code of the parking pen: the page of assembly that a parked CPU runs.
 
-use core::arch::global_asm;
 use core::mem::offset_of;
 
 use super::words::{CommandLine, PARKED, SLOTS, Slot, TAKEN};
 use crate::arch::aarch64::mmu::{self, caches_off};
+use crate::arch::assembly::global_asm;
 use crate::coherency::pen::{arrive, park};
 use crate::config::MAX_PEN_CPUS;
 

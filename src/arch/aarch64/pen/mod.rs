@@ -27,11 +27,11 @@
 mod code;
 mod words;
 
-use core::arch::asm;
 use core::fmt;
 use core::time::Duration;
 
 use super::{cpu, timer};
+use crate::arch::assembly::asm;
 use crate::coherency::pen;
 use crate::config::MAX_PEN_CPUS;
 use crate::cpu::Mpidr;

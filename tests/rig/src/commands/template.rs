@@ -18,7 +18,7 @@ use crate::counts::Counts;
 use crate::paths::{TARGET, target_dir};
 use crate::process::{code, ends_with_us, output_of, succeed};
 use crate::report::print;
-use crate::tools::qemu_has_rpi4;
+use crate::tools::{host, qemu_has_rpi4};
 
 /// The directory that is copied, and its files.
 const TEMPLATE: &str = "examples/template";
@@ -59,6 +59,14 @@ const BY_PATH: &[Check] = &[
         let ran = copy.cargo(&["run"], &[])?;
         ran.ended(0, &["CPUs 0-3: nothing else moves"])?;
         copy.has_names(true)
+    }),
+    ("it can be checked on a host", |copy| {
+        let ran = copy.cargo(&["check", "--tests", "--target", &host()?], &[])?;
+        ran.ended(0, &["Finished"])?;
+        match ran.text.contains("warning: ") {
+            true => bail!("with a warning:\n{}", ran.text),
+            false => Ok(()),
+        }
     }),
     ("its tests run", |copy| {
         let ran = copy.cargo(&["test", "--bins"], &[])?;
