@@ -1,13 +1,13 @@
 //! `template`: copies `examples/template` to a temporary directory, and builds and runs it there,
 //! as somebody does who writes a program. One copy depends on this tree by its path, one by git.
 //!
-//! The files of `template/` are added to the first copy: a program that ends with a status, and
-//! tests that have to fail.
+//! The files of `template/` are added to the first copy: programs that end with a status or read a
+//! key, and tests that have to fail.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf, absolute};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -36,10 +36,11 @@ const DEPENDENCY: &str = "path = \"../..\"";
 /// What is added to a copy: each file, and its text.
 const ADDED: &[(&str, &str)] = &[
     ("examples/ends.rs", include_str!("template/ends.rs")),
+    ("examples/key.rs", include_str!("template/key.rs")),
     ("tests/fails.rs", include_str!("template/fails.rs")),
 ];
 
-/// What a copy's manifest says of the second.
+/// What a copy's manifest says of the tests among them.
 const ADDED_TARGET: &str = "\n[[test]]\nname = \"fails\"\nharness = false\n";
 
 /// A compiler that leaves the argument `$WITHOUT` out. Cargo calls it for the program alone.
@@ -97,6 +98,16 @@ const BY_PATH: &[Check] = &[
         let ran = copy.cargo(&["run", "--example", "ends", "8"], &pi)?;
         ran.ended(8, &["on Raspberry Pi 4 Model B"])
     }),
+    (
+        "on a terminal Ctrl-A is the program's, Ctrl-] QEMU's",
+        |copy| {
+            const CTRL_A: &[u8] = b"\x01";
+            copy.on_terminal("cargo run --example key", CTRL_A)?
+                .ended(0, &["the key 1"])?;
+            let ran = copy.on_terminal("cargo run --example key", b"\x1dx")?;
+            ran.ended(0, &["QEMU: Terminated"])
+        },
+    ),
     ("tests that fail are told, and others run", |copy| {
         let ran = copy.cargo(&["test", "--test", "fails"], &[])?;
         let told = [
@@ -300,17 +311,31 @@ impl Copy {
     /// Runs cargo with `arguments` and `variables`.
     fn cargo(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
         let mut cargo = cargo();
-        cargo
-            .args(arguments)
+        cargo.args(arguments).envs(variables.iter().copied());
+        self.run(cargo.stdin(Stdio::null()))
+    }
+
+    /// Runs the shell command `line` on a terminal of its own, on which `keys` are typed.
+    fn on_terminal(&self, line: &str, keys: &[u8]) -> Result<Ran> {
+        let typed = self.dir.join("keys");
+        fs::write(&typed, keys)?;
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", line, "/dev/null"]);
+        script.env("STILLPOINT_TIMEOUT", "30");
+        self.run(script.stdin(File::open(typed)?))
+    }
+
+    /// Runs `command` in the copy's directory.
+    fn run(&self, command: &mut Command) -> Result<Ran> {
+        command
             .current_dir(&self.dir)
             .env("PATH", &self.path)
-            .env("CARGO_TARGET_DIR", absolute(target_dir())?)
-            .envs(variables.iter().copied());
+            .env("CARGO_TARGET_DIR", absolute(target_dir())?);
         let Output {
             status,
             stdout,
             stderr,
-        } = ends_with_us(&mut cargo).output()?;
+        } = ends_with_us(command).output()?;
         let text = [stdout, stderr].concat();
         Ok(Ran {
             status: code(status),
