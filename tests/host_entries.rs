@@ -69,6 +69,8 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("rcu::Callback::new", VALUE),
     ("rcu::ReadGuard::new", SECTION),
     ("rcu::read", SECTION),
+    ("rcu_box::RcuBox::new", VALUE),
+    ("rcu_box::RcuBox::read", READS),
     ("static_key::StaticKey::count_racy", READS),
     ("static_key::StaticKey::disable", CALLS),
     ("static_key::StaticKey::disabling", VALUE),

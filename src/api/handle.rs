@@ -191,7 +191,6 @@ pub(super) fn assert_is_for_programs(class: Class) {
 }
 
 /// A handle that returns the value of a thread. If it is dropped, the thread runs on.
-#[must_use]
 pub struct JoinHandle<T>(pub(super) sched::JoinHandle<T, Hw>);
 
 impl<T> JoinHandle<T> {

@@ -32,6 +32,7 @@ mod handle;
 mod init_step;
 mod macros;
 mod multi_step;
+mod rcu_box;
 mod service;
 mod step;
 mod termination;

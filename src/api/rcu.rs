@@ -1,15 +1,9 @@
 //! RCU: data that threads read without a lock while other threads replace it, and that is
 //! freed when no thread reads it any more. The names are Linux's where Linux has them.
 //!
-//! ```no_run
-//! # use core::sync::atomic::{AtomicPtr, Ordering};
-//! # use stillpoint::api::rcu;
-//! # static SHARED: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
-//! # let new = core::ptr::null_mut();
-//! let old = SHARED.swap(new, Ordering::AcqRel);
-//! rcu::synchronize();
-//! // No reader has `old` any more.
-//! ```
+//! [`RcuBox`] is such data. For other data, a writer makes it unreachable, and frees it after
+//! [`synchronize`], or in a callback of [`call_rcu`].
+//!
 //! A section is a region with preemption off, or with IRQs masked: [`read`] is one, and so
 //! is any hold of a spin lock.
 
@@ -19,6 +13,7 @@ use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::rcu;
 
+pub use super::rcu_box::RcuBox;
 pub use crate::rcu::GraceStats;
 
 /// A read-side section lasts while this exists. Not `Send`.

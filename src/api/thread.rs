@@ -388,7 +388,6 @@ struct Member {
 }
 
 /// A handle that returns the value of a scope's thread.
-#[must_use]
 pub struct ScopedJoinHandle<'scope, T> {
     handle: sched::JoinHandle<T, Hw>,
     threads: &'scope Members,
