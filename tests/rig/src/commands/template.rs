@@ -228,6 +228,7 @@ const OF_PACKAGE: &[&str] = &[
     "README.md",
     "build.rs",
     "docs/applications.md",
+    "docs/guide.md",
     "linker.ld",
     "tests/support/xorshift.rs",
 ];
