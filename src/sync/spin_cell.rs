@@ -1,9 +1,10 @@
 //! A value behind a [`SpinWord`], and the wait for it.
 //!
-//! A waiter turns for as long as waits for spin locks have been worth it lately ([`SpinBudget`](crate::sync::SpinBudget)),
-//! and then sleeps in WFE until the word is stored to. There is one budget for all locks of the
-//! machine. Each is held for a moment, whatever it guards, so a long wait says something about the
-//! machine: its host doesn't run the holder. A sleep leaves the core to the host then.
+//! A waiter turns for as long as waits for spin locks have been worth it lately
+//! ([`SpinBudget`](crate::sync::SpinBudget)), and then sleeps in WFE until the word is stored to.
+//! There is one budget for all locks of the machine. Each is held for a moment, whatever it guards,
+//! so a long wait says something about the machine: its host doesn't run the holder. A sleep leaves
+//! the core to the host then.
 //!
 //! | Machine | YIELD | WFE |
 //! |---|---|---|
@@ -109,17 +110,14 @@ impl<T, E: LocalCpu> Lock<T, E> {
 #[inline(never)]
 #[track_caller]
 fn wait<E: LocalCpu>(word: &SpinWord, me: NonZeroUsize, type_name_fn: fn() -> &'static str) {
-    let take = || match word.holder() {
-        Some(holder) => {
-            assert!(
-                holder != me,
-                "BUG: this CPU takes a spin lock of {} that it holds",
-                type_name_fn()
-            );
-            false
-        }
-        None => word.try_take(me),
-    };
+    // No closure: the place of the panic is the caller's. While it waits, no other code of this CPU
+    // can leave the word with its mark.
+    assert!(
+        word.holder() != Some(me),
+        "BUG: this CPU takes a spin lock of {} that it holds",
+        type_name_fn()
+    );
+    let take = || word.holder().is_none() && word.try_take(me);
     let spins = E::lock_spins().map_or(Spins::Turns(0), Spins::Learnt);
     if spins.spin::<E, ()>(|| take().then_some(())).is_some() {
         return;
