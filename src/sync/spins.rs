@@ -194,9 +194,7 @@ impl SpinBudget {
 
     /// Learns that it was no wait of this kind: the budget falls as after one that was too long.
     pub(super) fn note_other(&self) {
-        let turns = self.turns() / 4;
-        let turns = if turns < FEW_TURNS { self.least } else { turns };
-        self.turns.store(turns, Ordering::Relaxed);
+        self.change(self.turns() / 4);
     }
 
     /// Learns how long turns take from `turns` that took `ticks`.
@@ -231,9 +229,14 @@ impl SpinBudget {
         } else {
             turns.saturating_mul(2).max(FEW_TURNS).min(most)
         };
-        let next = if next < FEW_TURNS { self.least } else { next };
-        if next != self.turns() {
-            self.turns.store(next, Ordering::Relaxed);
+        self.change(next);
+    }
+
+    /// Lets the next wait spin for `turns`, or for the least if they are few.
+    fn change(&self, turns: u32) {
+        let turns = if turns < FEW_TURNS { self.least } else { turns };
+        if turns != self.turns() {
+            self.set(turns);
         }
     }
 
