@@ -1,13 +1,13 @@
-//! When an idle CPU polls: on a machine that is made up, where a turn takes 20 ns and a sleep costs
-//! 10 us.
+//! How long waits spin, and when an idle CPU polls: on a machine that is made up, where a turn takes
+//! 20 ns at boot and a sleep costs 10 us.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 
 use stillpoint::config::MASK_WORDS;
-use stillpoint::sync::{IrqFlags, LocalCpu, Posted, SleepCost, Wait, Woken};
+use stillpoint::sync::{IrqFlags, LocalCpu, Posted, SleepCost, SpinBudget, Spins, Wait, Woken};
 
-/// Who sends the SGI that comes next.
+/// To which CPUs the next SGI is sent.
 #[derive(Clone, Copy)]
 enum Call {
     Alone,
@@ -24,6 +24,8 @@ struct Machine {
     pending: Cell<bool>,
     sleeps: Cell<u32>,
     turns: Cell<u32>,
+    /// How long a turn takes.
+    turn: Cell<u64>,
 }
 
 thread_local! {
@@ -37,6 +39,7 @@ thread_local! {
             pending: Cell::new(false),
             sleeps: Cell::new(0),
             turns: Cell::new(0),
+            turn: Cell::new(20),
         };
         Box::leak(Box::new(machine))
     };
@@ -83,6 +86,54 @@ impl Machine {
     }
 }
 
+/// What ends a sleep, and when.
+#[derive(Clone, Copy)]
+enum Wake {
+    /// An SGI that is sent when that comes which is waited for, and wakes the CPU so much later.
+    Sgi(u64),
+    /// Anything else, so much later.
+    Other(u64),
+}
+
+impl Machine {
+    /// Has a CPU wait by `budget` for what comes after `event`; returns whether it slept.
+    fn wait(&self, budget: &SpinBudget, event: u64, wake: Wake) -> bool {
+        let at = self.now.get() + event;
+        let spins = Spins::Learnt(budget);
+        let came = || (self.now.get() >= at).then_some(());
+        if spins.spin::<Idle, ()>(came).is_some() {
+            return false;
+        }
+        spins.sleep::<Idle, ()>(|| {
+            self.now.set(at.max(self.now.get() + 1));
+            let (Wake::Sgi(late) | Wake::Other(late)) = wake;
+            if let Wake::Sgi(_) = wake {
+                self.cost.note_sent(self.now.get());
+            }
+            self.now.set(self.now.get() + late);
+        });
+        true
+    }
+
+    /// Returns how many of as many waits slept.
+    fn waits(&self, count: u32, budget: &SpinBudget, event: u64, wake: Wake) -> u32 {
+        let slept = (0..count).map(|_| u32::from(self.wait(budget, event, wake)));
+        slept.sum()
+    }
+
+    /// Has a CPU wait for one that needs its core, until `count` waits have spun in vain for as long
+    /// as they may, which is `most` turns.
+    fn waits_in_vain(&self, count: u32, budget: &SpinBudget, most: u32) {
+        let mut full = 0;
+        while full < count {
+            full += u32::from(budget.turns() >= most);
+            // It comes when this CPU sleeps, whenever that is.
+            let spun = u64::from(budget.turns()) * self.turn.get();
+            self.wait(budget, spun + 1000, Wake::Sgi(10_000));
+        }
+    }
+}
+
 /// The CPU.
 struct Idle;
 
@@ -103,7 +154,7 @@ impl LocalCpu for Idle {
     fn preempt_point() {}
     fn relax() {
         machine().turns.set(machine().turns.get() + 1);
-        machine().pass(machine().now.get() + 20);
+        machine().pass(machine().now.get() + machine().turn.get());
     }
     fn ticks() -> u64 {
         machine().now.get()
@@ -171,4 +222,67 @@ fn a_cpu_that_is_called_rarely_stops_to_poll() {
     machine.turns.set(0);
     assert_eq!(sleeps(machine, 100, Call::Alone, 1_000_000), 100);
     assert_eq!(machine.turns.get(), 0);
+}
+
+#[test]
+fn what_counts_is_when_the_sgi_was_sent_not_when_it_woke_the_cpu() {
+    let machine = a_machine();
+    let budget = SpinBudget::of_pair();
+    assert!(machine.waits(100, &budget, 5000, Wake::Sgi(1_000_000)) < 20);
+    assert!(!machine.wait(&budget, 5000, Wake::Sgi(1_000_000)));
+}
+
+#[test]
+fn a_sleep_that_no_sgi_ended_counts_without_its_own_cost() {
+    let machine = a_machine();
+    let budget = SpinBudget::of_pair();
+    assert!(machine.waits(100, &budget, 15_000, Wake::Other(10_000)) < 20);
+    assert!(!machine.wait(&budget, 15_000, Wake::Other(10_000)));
+}
+
+#[test]
+fn sleeps_teach_what_a_wake_up_costs() {
+    let machine = a_machine();
+    machine.waits(100, &SpinBudget::new(), 1_000_000, Wake::Sgi(30_000));
+    assert!((25_000..=30_000).contains(&machine.cost.ticks()));
+}
+
+#[test]
+fn turns_that_take_less_than_at_boot_are_more() {
+    let machine = a_machine();
+    machine.turn.set(2);
+    let budget = SpinBudget::of_pair();
+    machine.waits(100, &budget, 15_000, Wake::Sgi(10_000));
+    assert!(!machine.wait(&budget, 15_000, Wake::Sgi(10_000)));
+    assert!(budget.turns() > 7000, "{}", budget.turns());
+}
+
+/// How many turns [`SpinBudget::of_pair`] may spin on this machine.
+const MOST_OF_A_PAIR: u32 = 1000;
+
+#[test]
+fn waits_that_spins_end_make_up_for_others_in_vain() {
+    let machine = a_machine();
+    let budget = SpinBudget::of_pair();
+    machine.waits_in_vain(150, &budget, MOST_OF_A_PAIR);
+    machine.waits(20, &budget, 2000, Wake::Sgi(10_000));
+    assert_eq!(machine.waits(100, &budget, 2000, Wake::Sgi(10_000)), 0);
+    let before = machine.now.get();
+    machine.waits_in_vain(60, &budget, MOST_OF_A_PAIR);
+    let took = machine.now.get() - before;
+    assert!(took < 50_000_000, "it held back: {took}");
+}
+
+#[test]
+fn waits_for_what_is_there_do_not() {
+    let machine = a_machine();
+    let budget = SpinBudget::of_pair();
+    machine.waits_in_vain(150, &budget, MOST_OF_A_PAIR);
+    assert_eq!(machine.waits(100, &budget, 0, Wake::Sgi(10_000)), 0);
+    machine.waits_in_vain(51, &budget, MOST_OF_A_PAIR);
+    machine.waits(20, &budget, 2000, Wake::Sgi(10_000));
+    assert!(
+        machine.wait(&budget, 2000, Wake::Sgi(10_000)),
+        "it holds back"
+    );
 }
