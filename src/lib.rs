@@ -44,8 +44,8 @@
 //! Image. `boot::early` checks the whole device tree and turns the MMU on. `boot::boot_cpu`
 //! makes the kernel for the machine that the tree describes, and brings the boot CPU
 //! through its steps, as any CPU. The first thread brings up the other CPUs and then runs
-//! the program: the function that `entry!` names. In the kernel that ships it is the
-//! shell.
+//! the program: the function with the attribute `main`, or that `entry!` names. In the kernel
+//! that ships it is the shell.
 //!
 //! # Where to read on
 //!
