@@ -44,6 +44,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
             const _: () = { let _: fn() -> _ = FUNCTION; ::stillpoint::test_main!(); };
             #[cfg(not(target_os = \"none\"))]
             fn main() {}
+            // On a host the function is only checked: nothing calls it.
             #[cfg(not(target_os = \"none\"))]
             const _: () = { #[allow(dead_code)] ITEM };
         "
@@ -78,6 +79,7 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
         Ok(format!(
             "
             #[inline(never)]
+            // On a host the function is only checked: nothing calls it.
             #[cfg_attr(not(target_os = \"none\"), allow(dead_code))]
             ITEM
             #[cfg(target_os = \"none\")]

@@ -1,5 +1,5 @@
 //! `template`: copies `examples/template` to a temporary directory, and builds and runs it there,
-//! as somebody does who writes a program. One copy depends on this tree by its path, one by git.
+//! as the author of a program does. One copy depends on this tree by its path, one by git.
 //!
 //! The files of `template/` are added to the first copy: programs that end with a status or read a
 //! key, and tests that have to fail.
