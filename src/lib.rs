@@ -21,6 +21,7 @@
 //!              stop_machine                stoppers and the still point
 //!                 module                   references to what may be unloaded
 //!                hotplug                   the state table and the walks
+//!                  pool                    jobs, and the workers that take them
 //!                 shell                    commands, over a small trait
 //!   ─────────────────────────────────────────────────────────────────────────
 //!                 kernel                   the one kernel: `Hw`, heap, console, panic
@@ -165,6 +166,10 @@ mod patch;
 pub mod platform;
 #[cfg(not(feature = "internals"))]
 mod platform;
+#[cfg(feature = "internals")]
+pub mod pool;
+#[cfg(not(feature = "internals"))]
+mod pool;
 #[cfg(feature = "internals")]
 pub mod rcu;
 #[cfg(not(feature = "internals"))]

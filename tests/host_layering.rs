@@ -42,6 +42,7 @@ const LAYERS: &[&[&str]] = &[
     &["stop_machine"],
     &["module"],
     &["hotplug"],
+    &["pool"],
     &["shell"],
 ];
 
@@ -92,6 +93,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["sched", "itself"],
     &["sched", "links"],
     &["sched", "scheduler"],
+    &["pool", "job_link"],
     &["smp", "call"],
     &["stop_machine", "current"],
     &["stop_machine", "early_end"],

@@ -1,0 +1,50 @@
+//! Jobs that are done by the workers of the CPUs that are there.
+//!
+//! Each CPU has a worker and a queue of jobs. While the CPU is there, its worker *serves*: it
+//! takes jobs, wherever they wait. When the CPU goes, what waits in its queue is handed over to a
+//! queue that belongs to no CPU, and its worker takes no job any more.
+//!
+//! ```text
+//!   a job is given                        a worker
+//!   ──────────────                        ────────
+//!   queue of this CPU, if it is open,     takes: this CPU's queue, the shared one, the others'
+//!     else the shared queue               none: it says that it rests, and looks again
+//!   a worker that rests?                    one: it rests no more. Had it been chosen to be
+//!     it rests no more, and is woken          woken, it wakes another one
+//!                                           none: it sleeps
+//!   the CPU goes
+//!   ────────────
+//!   its queue closes, and is emptied into the shared one
+//!   its worker serves no more; all that rest are woken
+//! ```
+//!
+//! A worker is a thread that isn't bound: one whose CPU goes in the middle of a job finishes it
+//! elsewhere. So nothing waits for a job when a CPU goes.
+//!
+//! # Invariants
+//! - **run-once**: what a job does is taken out of it under its lock, by a worker or by a thread
+//!   that waits for the job. So it is done once, whatever queue the job is in.
+//! - **closed-is-empty**: a queue is closed and emptied under one hold of its lock, and accepts
+//!   nothing while it is closed. So a job waits in a queue of a CPU that serves, in the shared one,
+//!   or in the hands of the thread that moves it there and wakes those that rest afterwards.
+//! - **serves-before-open**: a CPU is among those that serve before its queue opens. So a worker
+//!   that looks at the queues of those that serve has looked at every queue that was open.
+//! - **rests-then-looks**: a worker says that it rests before it looks for the last time. A thread
+//!   that gives a job looks for a worker that rests after the job is in its queue. Both are under
+//!   the lock of the roster: the worker finds the job, or the thread finds the worker.
+//! - **wake-passed-on**: a worker that was chosen to be woken and takes a job that it found before
+//!   has perhaps not taken the job for which it was chosen, so it wakes another one. A worker that
+//!   leaves has all that rest woken. So a job doesn't wait while a worker rests.
+//!
+//! # Memory ordering
+//! The locks order everything. A lock of a queue is never held with another one, nor with the
+//! roster's.
+//!
+//! `tests/loom_pool.rs` model-checks [`Board`].
+
+mod board;
+mod job;
+mod job_link;
+
+internal!(board::{Board, Next});
+internal!(job::{Job, JobFn, Runner, Started});
