@@ -24,13 +24,14 @@ const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 const PRIVATE: [&str; 6] = ["mod", "macros", "termination", "locks", "pins", "waits"];
 
 /// Files whose names another module re-exports, each with that module.
-const OF: [(&str, &str); 6] = [
+const OF: [(&str, &str); 7] = [
     ("handle", "thread"),
     ("init_step", "hotplug"),
     ("step", "hotplug"),
     ("multi_step", "hotplug"),
     ("service", "hotplug"),
     ("rcu_box", "rcu"),
+    ("pool_scope", "pool"),
 ];
 
 /// The words that may stand between `pub` and the name.

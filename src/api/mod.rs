@@ -8,6 +8,7 @@
 //! | [`time`] | instants, timers |
 //! | [`cpu`] | numbers and sets of CPUs, cross calls, per-CPU variables |
 //! | [`hotplug`] | bringing CPUs up and taking them down, steps that follow them |
+//! | [`pool`] | jobs for all CPUs that are there |
 //! | [`stop`] | the still point |
 //! | [`static_key`] | switches that cost one instruction where they are looked at |
 //! | [`module`] | values that can be unloaded while all CPUs use them |
@@ -32,6 +33,7 @@ mod handle;
 mod init_step;
 mod macros;
 mod multi_step;
+mod pool_scope;
 mod rcu_box;
 mod service;
 mod step;
@@ -45,6 +47,7 @@ pub mod log;
 pub mod mem;
 pub mod module;
 pub mod panic;
+pub mod pool;
 pub mod rcu;
 pub mod static_key;
 pub mod stop;

@@ -10,7 +10,7 @@
 //@ cases: mutex mutex-nested mutex-until rw-read rw-read-nested rw-write rw-write-nested
 //@ cases: semaphore completion completion-patient completion-until once
 //@ cases: condvar condvar-until condvar-while wait-queue
-//@ cases: join join-scoped scope spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
+//@ cases: join join-scoped join-job scope scope-of-jobs spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
 //@ cases: set-affinity read-byte read-line read-line-until shell
 //@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus stop-inactive
 //@ cases: tasks barrier timer-cancel timer-drop
@@ -65,7 +65,7 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls WaitQueue::wait_until, which may wait
 //@ case: join.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls join, which may wait
-//@ case: scope
+//@ case: scope.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls scope, which may wait
 //@ case: spawn.*|builder-spawn
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls spawn, which may wait
@@ -140,6 +140,7 @@ use stillpoint::api::hotplug::{
     EnableStep, InitStep, MultiPrepareStepBuilder, MultiStepBuilder, PrepareStep, Service,
 };
 use stillpoint::api::module::Module;
+use stillpoint::api::pool::Pool;
 use stillpoint::api::sync::{
     Completion, Condvar, Mutex, Nesting, Once, PreemptGuard, RwLock, Semaphore, WaitQueue,
 };
@@ -164,6 +165,10 @@ static MODULE: Module<()> = Module::new();
 
 fn other() -> CpuId {
     CpuId::from_index(1)
+}
+
+fn pool() -> Pool {
+    Pool::new().expect("there is a slot")
 }
 
 /// Returns an instant that is over: what waits until then need not wait.
@@ -316,6 +321,15 @@ fn main() {
             assert!(eventually(|| ended.is_finished()), "it doesn't end");
             still(|| ended.join());
         }),
+        "join-job" => {
+            let done = pool().spawn(|| ());
+            assert!(eventually(|| done.is_finished()), "it isn't done");
+            still(|| done.join());
+        }
+        "scope-of-jobs" => {
+            let pool = pool();
+            still(|| pool.scope(|_| ()));
+        }
         "spawn-scoped" => thread::scope(|scope| {
             still(|| drop(Builder::new().spawn_scoped(scope, || ())));
         }),

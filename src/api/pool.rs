@@ -1,0 +1,283 @@
+//! A pool: jobs that are done on the CPUs that are there.
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/api/pool.rs")]
+//! ```
+//! A pool has a worker for each CPU. When a CPU goes, its worker takes no job any more: what waits
+//! on the CPU is done by the others, and a job that the worker is in the middle of goes on on
+//! another CPU, as any thread does. Hotplug doesn't wait for it. When a CPU comes, its worker
+//! takes its share. Each job is done exactly once, whatever comes and goes.
+//!
+//! Workers are ordinary threads that may run on any CPU; the scheduler has them run where there is
+//! room. So there are as many jobs at work as there are CPUs. A job may wait, as any thread may;
+//! its worker takes no other one meanwhile. Jobs that wait for each other by other means than
+//! [`JobHandle::join`] and [`Pool::scope`] may have no worker that does the last of them.
+//!
+//! A panic in a job ends the machine, as it does everywhere. So there is no result that says that
+//! a job has panicked, and a scope ends when all its jobs have returned.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::api::hotplug::{EnableStep, InstallError, Step};
+use crate::api::sync::{Completion, Mutex};
+use crate::api::thread::{self, Builder, JoinHandle, Thread};
+use crate::cpu::{CpuId, PerCpu};
+use crate::errno::Errno;
+use crate::kernel::entry::enter;
+use crate::kernel::{Hw, kernel};
+use crate::platform::Platform;
+use crate::pool::{Board, Job, Next, Runner};
+use crate::sched::InKernel;
+use crate::sync::{SpinLock, might_sleep_in};
+
+pub use crate::api::pool_scope::{PoolScope, ScopedJobHandle};
+
+/// Workers that follow the CPUs online. Threads share it by reference, or in an `Arc`.
+///
+/// Dropping it waits until all its jobs have been done, then ends its workers.
+///
+/// # Panics
+/// If it is dropped in one of its own jobs, or where [`Step::remove`] returns an error or may not
+/// be called.
+pub struct Pool {
+    crew: Arc<Crew>,
+    /// By which the workers follow the CPUs. `None` only while it is made, and inside `drop`.
+    step: Option<Step>,
+}
+
+impl Pool {
+    /// Returns a pool with a worker for each CPU that is online, and for each that comes later. In
+    /// the state table it is the step `enable:pool`.
+    ///
+    /// A CPU for which no worker can be made, because no stack is left, doesn't come up.
+    ///
+    /// # Context
+    /// As [`EnableStep::install`].
+    ///
+    /// # Errors
+    /// [`InstallError`]: no slot of the table is free, or no stack is left for a worker.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn new() -> Result<Pool, InstallError> {
+        let _in_kernel = enter();
+        let mut pool = Pool {
+            crew: Arc::new(Crew::new()),
+            step: None,
+        };
+        let (comes, goes) = (Arc::clone(&pool.crew), Arc::clone(&pool.crew));
+        let step = EnableStep::new("pool")
+            .startup(move |cpu| comes.begin(cpu))
+            .teardown(move |cpu| {
+                goes.wake(goes.board.close(cpu).iter());
+                Ok(())
+            });
+        pool.step = Some(step.install()?);
+        Ok(pool)
+    }
+
+    /// Has a worker call `body`, once. Jobs are begun in the order in which they were given, as far
+    /// as they are given on one CPU.
+    ///
+    /// # Context
+    /// Thread; allocates.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> JobHandle<T> {
+        let _in_kernel = enter();
+        let (job_fn, outcome) = with_outcome(move |_| body());
+        let job = Job::new(Box::new(job_fn));
+        self.crew.give(Arc::clone(&job));
+        JobHandle { job, outcome }
+    }
+
+    pub(super) fn crew(&self) -> &Crew {
+        &self.crew
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let in_kernel = enter();
+        self.crew.help(&in_kernel);
+        drop(self.step.take()); // The workers take no job from here on.
+        self.crew.board.end();
+        self.crew.wake(kernel().masks.possible().iter());
+        let workers = core::mem::take(&mut *self.crew.workers.lock());
+        workers.into_iter().for_each(JoinHandle::join);
+        self.crew.help(&in_kernel); // What the last jobs have given.
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+/// The workers of a pool, and what they share.
+pub(super) struct Crew {
+    board: Board<Hw>,
+    /// The worker of each CPU that has been there, to be woken.
+    threads: PerCpu<SpinLock<Option<Thread>, Hw>>,
+    /// The same, to be joined.
+    workers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Crew {
+    fn new() -> Crew {
+        let cpus = kernel().masks.possible().count();
+        Crew {
+            board: Board::new(cpus),
+            threads: PerCpu::new(cpus, |_| SpinLock::new(None)),
+            workers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Queues `job`.
+    pub(super) fn give(&self, job: Arc<Job<Hw>>) {
+        self.wake(self.board.push(job, Hw::this_cpu()));
+    }
+
+    /// Returns whether `runner` should go on with a job that it can pass on.
+    pub(super) fn stays(&self, runner: Runner) -> bool {
+        match runner {
+            Runner::Worker(cpu) => self.board.is_serving(cpu),
+            Runner::Waiter => true,
+        }
+    }
+
+    fn wake(&self, workers: impl IntoIterator<Item = CpuId>) {
+        for cpu in workers {
+            let worker = self.threads.get(cpu).lock_irqsave().clone();
+            if let Some(worker) = worker {
+                worker.unpark();
+            }
+        }
+    }
+
+    /// Has the worker of `cpu` take jobs. If there is none, it is made; a worker that has left is
+    /// kept.
+    fn begin(self: &Arc<Crew>, cpu: CpuId) -> Result<(), Errno> {
+        let is_there = self.threads.get(cpu).lock_irqsave().is_some();
+        if !is_there {
+            let crew = Arc::clone(self);
+            let worker = Builder::new()
+                .name(format_args!("pool/{cpu}"))
+                .spawn(move || crew.work(cpu))
+                .map_err(|_| Errno::NoMemory)?;
+            *self.threads.get(cpu).lock_irqsave() = Some(worker.thread());
+            self.workers.lock().push(worker);
+        }
+        self.board.open(cpu);
+        self.wake([cpu]);
+        Ok(())
+    }
+
+    /// The life of the worker of `cpu`.
+    fn work(&self, cpu: CpuId) {
+        let in_kernel = enter();
+        loop {
+            match self.board.next(cpu, Hw::this_cpu()) {
+                Next::Job(job, another) => {
+                    self.wake(another);
+                    run(job, Runner::Worker(cpu), &in_kernel);
+                }
+                Next::Rest => thread::park(),
+                Next::End => return,
+            }
+        }
+    }
+
+    /// Does what waits.
+    fn help(&self, in_kernel: &InKernel<Hw>) {
+        while let Some(job) = self.board.take_any(Hw::this_cpu()) {
+            run(job, Runner::Waiter, in_kernel);
+        }
+    }
+}
+
+/// Does `job`, unless another thread has begun it.
+pub(super) fn run(job: Arc<Job<Hw>>, runner: Runner, in_kernel: &InKernel<Hw>) {
+    let started = job.start();
+    drop(job);
+    if let Some(started) = started {
+        in_kernel.call_app(|| started.run(runner));
+    }
+}
+
+/// Where a job leaves its value.
+pub(super) struct Outcome<T> {
+    value: SpinLock<Option<T>, Hw>,
+    done: Completion,
+}
+
+impl<T> Outcome<T> {
+    /// Waits for the value of `job`. If no thread has begun the job, this one does it.
+    pub(super) fn join(&self, job: Arc<Job<Hw>>, in_kernel: &InKernel<Hw>) -> T {
+        might_sleep_in::<Hw>("join");
+        run(job, Runner::Waiter, in_kernel);
+        self.done.wait();
+        let value = self.value.lock().take();
+        value.expect("BUG: a job ended without a value")
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.value.lock().is_some()
+    }
+}
+
+/// Returns what a job does that calls `body`, and where its value will be.
+pub(super) fn with_outcome<T: Send, F: FnOnce(Runner) -> T + Send>(
+    body: F,
+) -> (impl FnOnce(Runner) + Send + use<T, F>, Arc<Outcome<T>>) {
+    let outcome = Arc::new(Outcome {
+        value: SpinLock::new(None),
+        done: Completion::new(),
+    });
+    let its = Arc::clone(&outcome);
+    let job_fn = move |runner| {
+        let value = body(runner);
+        let _in_kernel = enter();
+        *its.value.lock() = Some(value);
+        its.done.complete();
+    };
+    (job_fn, outcome)
+}
+
+/// A handle that returns the value of a job. If it is dropped, the job is done all the same.
+pub struct JobHandle<T> {
+    job: Arc<Job<Hw>>,
+    outcome: Arc<Outcome<T>>,
+}
+
+impl<T> JobHandle<T> {
+    /// Waits until the job has been done, and returns its value. If no worker has begun the job,
+    /// the calling thread does it. So a job may join others of its pool.
+    ///
+    /// # Context
+    /// Thread, preemption on. The thread holds no lock that the job takes.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn join(self) -> T {
+        let in_kernel = enter();
+        self.outcome.join(self.job, &in_kernel)
+    }
+
+    /// Returns whether the job has been done: [`JobHandle::join`] would not wait. What the job did
+    /// is visible to the caller then.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn is_finished(&self) -> bool {
+        let _in_kernel = enter();
+        self.outcome.is_there()
+    }
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle").finish_non_exhaustive()
+    }
+}
