@@ -2,7 +2,7 @@
 //! as the author of a program does. One copy depends on this tree by its path, one by git.
 //!
 //! The files of `template/` are added to the first copy: programs that end with a status or read a
-//! key, and tests that have to fail.
+//! key, and tests that have to fail. So is the example of `examples/pool.rs`.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -38,6 +38,10 @@ const ADDED: &[(&str, &str)] = &[
     ("examples/ends.rs", include_str!("template/ends.rs")),
     ("examples/key.rs", include_str!("template/key.rs")),
     ("tests/fails.rs", include_str!("template/fails.rs")),
+    (
+        "examples/pool.rs",
+        include_str!("../../../../examples/pool.rs"),
+    ),
 ];
 
 /// What a copy's manifest says of the tests among them.
@@ -89,6 +93,13 @@ const BY_PATH: &[Check] = &[
         let ran = copy.cargo(&["run", "--example", "ends", "two words"], &[])?;
         ran.ended(1, &["error: that is no status"])
     }),
+    (
+        "the example of a pool works while CPUs come and go",
+        |copy| {
+            let ran = copy.cargo(&["run", "--example", "pool"], &[])?;
+            ran.ended(0, &["% on CPUs 0,2-3", "17984 primes below 200000"])
+        },
+    ),
     ("a program runs on a Raspberry Pi 4", |copy| {
         if !qemu_has_rpi4()? {
             print("template: this QEMU has no raspi4b\n");
