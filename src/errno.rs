@@ -15,16 +15,24 @@ use core::fmt;
 pub enum Errno {
     /// EPERM: a policy forbids it.
     NotPermitted = 1,
+    /// ENOENT: no such file.
+    NoEntry = 2,
+    /// ESRCH: no such thread.
+    NoProcess = 3,
     /// EIO: firmware or hardware failed.
     Io = 5,
     /// EAGAIN: it may work when tried again.
     Again = 11,
     /// ENOMEM.
     NoMemory = 12,
+    /// EACCES: it may not be written, or not by this caller.
+    Access = 13,
     /// EBUSY: something in use stands against it.
     Busy = 16,
     /// ENODEV: no such CPU.
     NoDevice = 19,
+    /// EISDIR: a directory stands where a file should.
+    IsDirectory = 21,
     /// EINVAL.
     Invalid = 22,
     /// ENOSPC: no room is left.
@@ -51,11 +59,15 @@ impl Errno {
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotPermitted => "EPERM",
+            Self::NoEntry => "ENOENT",
+            Self::NoProcess => "ESRCH",
             Self::Io => "EIO",
             Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
+            Self::Access => "EACCES",
             Self::Busy => "EBUSY",
             Self::NoDevice => "ENODEV",
+            Self::IsDirectory => "EISDIR",
             Self::Invalid => "EINVAL",
             Self::NoSpace => "ENOSPC",
             Self::Deadlock => "EDEADLK",
@@ -71,11 +83,15 @@ impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotPermitted => "Operation not permitted",
+            Self::NoEntry => "No such file or directory",
+            Self::NoProcess => "No such process",
             Self::Io => "Input/output error",
             Self::Again => "Resource temporarily unavailable",
             Self::NoMemory => "Cannot allocate memory",
+            Self::Access => "Permission denied",
             Self::Busy => "Device or resource busy",
             Self::NoDevice => "No such device",
+            Self::IsDirectory => "Is a directory",
             Self::Invalid => "Invalid argument",
             Self::NoSpace => "No space left on device",
             Self::Deadlock => "Resource deadlock avoided",
