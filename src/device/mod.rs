@@ -9,6 +9,7 @@ mod bcm_watchdog;
 mod earlycon;
 pub mod gic;
 mod irq_routes;
+mod log_ring;
 mod ns16550;
 mod patience;
 mod typed_ahead;
@@ -18,6 +19,7 @@ pub use bcm_watchdog::{
 };
 pub use earlycon::{EarlyCon, EarlyConError, EarlyConKind};
 pub use irq_routes::IrqRoutes;
+pub use log_ring::LogRing;
 pub use ns16550::{Layout, Model, Ns16550, Port, RegisterWidth};
 pub use patience::{Patience, ROOM_LIMIT};
 pub use typed_ahead::TypedAhead;

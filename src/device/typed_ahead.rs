@@ -65,6 +65,21 @@ impl TypedAhead {
         }
     }
 
+    /// Takes the first `byte` out, and all that came before it. Returns how many bytes came
+    /// before; `None` if there is no such byte: nothing is taken out then.
+    ///
+    /// # Context
+    /// As [`TypedAhead::receive`].
+    pub fn take_through(&mut self, byte: u8, console: &(impl Console + ?Sized)) -> Option<usize> {
+        let found = |received: &Received| *received == Received::Byte(byte);
+        let before = self.kept.iter().position(found)?;
+        self.kept.drain(..=before);
+        if self.paused {
+            self.receive(console);
+        }
+        Some(before)
+    }
+
     /// Takes the oldest byte or gap out and returns it; `None` if there is none. If the
     /// buffer was full and is half empty now, receives what `console` has kept meanwhile.
     ///
