@@ -7,11 +7,13 @@
 //! failure no byte waits until there is room again. A byte that doesn't go out is lost.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 #[cfg(feature = "ns16550")]
 use crate::device::Ns16550;
-use crate::device::TypedAhead;
+use crate::device::{LogRing, TypedAhead};
 use crate::drivers::early;
 #[cfg(feature = "pl011")]
 use crate::drivers::pl011::Pl011;
@@ -28,8 +30,9 @@ use crate::time::Instant;
 
 /// The UART, once [`init`] has found it. Until then output goes to the early console.
 static DEVICE: Once<Box<dyn Console + Send>> = Once::new();
-/// Held while bytes go out. No other lock is taken under it.
-static OUTPUT: SpinLock<(), Hw> = SpinLock::new(());
+/// Held while bytes go out; has the last of what the log has printed. No other lock is taken
+/// under it.
+static OUTPUT: SpinLock<LogRing, Hw> = SpinLock::new(LogRing::new());
 /// The bytes that have arrived and have not been read.
 static INPUT: SpinLock<TypedAhead, Hw> = SpinLock::new(TypedAhead::new());
 /// Completed each time that bytes have been put into [`INPUT`].
@@ -69,13 +72,16 @@ const PIECE: usize = 128;
 struct Pieces {
     bytes: [u8; PIECE],
     len: usize,
+    /// Whether the log's ring gets it, too.
+    is_log: bool,
 }
 
 impl Pieces {
-    const fn new() -> Pieces {
+    const fn new(is_log: bool) -> Pieces {
         Pieces {
             bytes: [0; PIECE],
             len: 0,
+            is_log,
         }
     }
 
@@ -84,7 +90,10 @@ impl Pieces {
         let text = core::str::from_utf8(&self.bytes[..len]);
         let text = text.expect("BUG: a piece is cut at a character");
         if !text.is_empty() {
-            let one = (!BROKEN.load(Ordering::Relaxed)).then(|| OUTPUT.lock_irqsave());
+            let mut one = (!BROKEN.load(Ordering::Relaxed)).then(|| OUTPUT.lock_irqsave());
+            if let Some(ring) = one.as_mut().filter(|_| self.is_log) {
+                ring.add(text.as_bytes());
+            }
             write(&mut Output, format_args!("{text}"));
             drop(one);
         }
@@ -123,7 +132,12 @@ impl Write for Pieces {
 /// # Context
 /// Any; IRQs are masked while a piece of up to 128 bytes goes out.
 pub fn print(text: fmt::Arguments<'_>) {
-    let mut pieces = Pieces::new();
+    print_to(text, false);
+}
+
+/// Prints as [`print`] does, and with `is_log` to the log's ring, too.
+fn print_to(text: fmt::Arguments<'_>, is_log: bool) {
+    let mut pieces = Pieces::new(is_log);
     write(&mut pieces, text);
     pieces.put(pieces.len);
 }
@@ -344,6 +358,58 @@ pub(crate) fn read_until(at: Instant) -> Option<Received> {
     }
 }
 
+/// Takes the next Ctrl-C out of the input, and all that was typed before it; sleeps until `at` at
+/// the latest. Returns how many bytes came before it; `None` if none is typed by then.
+///
+/// # Context
+/// Thread, preemption on.
+pub(crate) fn interrupted_until(at: Instant) -> Option<usize> {
+    loop {
+        // The clock is read before the input, as in `read_until`.
+        let late = Hw::now() >= at;
+        if let Some(device) = DEVICE.get()
+            && let Some(dropped) = INPUT.lock_irqsave().take_through(CTRL_C, &**device)
+        {
+            return Some(dropped);
+        }
+        if late {
+            return None;
+        }
+        let _told = ARRIVED.wait_until(at);
+    }
+}
+
+/// What a terminal sends for Ctrl-C.
+const CTRL_C: u8 = 3;
+
+/// Returns what the log's ring has, from the first whole line on.
+///
+/// # Context
+/// Thread; allocates.
+pub(crate) fn logged() -> String {
+    let mut text = Vec::new();
+    let mut piece = [0; PIECE];
+    let mut next = 0;
+    loop {
+        // The lock is held for a piece only: interrupts are masked meanwhile.
+        let (from, count) = OUTPUT.lock_irqsave().copy(next, &mut piece);
+        if from > next {
+            // The ring has lost what comes before, and perhaps the beginning of a line.
+            text.clear();
+        }
+        if count == 0 {
+            break;
+        }
+        text.extend_from_slice(&piece[..count]);
+        next = from + count;
+    }
+    let text = String::from_utf8_lossy(&text);
+    match text.find('[') {
+        Some(at) => text[at..].into(),
+        None => String::new(),
+    }
+}
+
 /// The kernel's log. Each line begins with the time since the counter started, as in
 /// Linux.
 struct Logger;
@@ -362,11 +428,14 @@ impl log::Log for Logger {
                 log::Level::Warn => "warning: ",
                 _ => "",
             };
-            print(format_args!(
-                "[{}] {mark}{}\n",
-                super::walks::Seconds(Hw::now()),
-                record.args()
-            ));
+            print_to(
+                format_args!(
+                    "[{}] {mark}{}\n",
+                    super::walks::Seconds(Hw::now()),
+                    record.args()
+                ),
+                true,
+            );
         }
     }
 
