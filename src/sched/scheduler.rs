@@ -29,7 +29,7 @@ use crate::sched::{
     BlockState, Blocker, Class, CpuMap, Placement, RunQueue, Switch, SwitchReason, Thread,
     ThreadName, ThreadState,
 };
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use crate::sync::{IrqGuard, LockMap, SpinLock, SpinLockGuard, assert_may_schedule};
 use crate::time::Instant;
 use crate::trace::Event;
@@ -94,6 +94,8 @@ pub struct Scheduler<P: SchedHost> {
     /// Whether a thread may remember CPUs that it has lost. Relaxed: set under the lock of a run
     /// queue; see `give_back`.
     pub(super) any_lost: AtomicBool,
+    /// How many threads were ever listed. Relaxed: only changed under the lock of `threads`.
+    pub(super) listed: AtomicU32,
     /// All threads that have not ended. This lock is taken before any run queue's.
     pub(super) threads: SpinLock<LinkedList<AllLink<P>>, P>,
 }
@@ -114,6 +116,7 @@ impl<P: SchedHost> Scheduler<P> {
             flush: Flush::new(),
             parted: Parted::new(),
             any_lost: AtomicBool::new(false),
+            listed: AtomicU32::new(0),
             threads: SpinLock::new(LinkedList::new(AllLink::NEW)),
         }
     }

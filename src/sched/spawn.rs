@@ -100,7 +100,9 @@ impl<P: SchedHost> Scheduler<P> {
     /// lock of the queue to which each thread belongs, so the thread's CPU is set
     /// before this call.
     fn list(&self, thread: &Arc<Thread<P>>) {
-        self.threads.lock_irqsave().push_back(Arc::clone(thread));
+        let mut threads = self.threads.lock_irqsave();
+        thread.set_number(self.listed.fetch_add(1, Ordering::Relaxed) + 1);
+        threads.push_back(Arc::clone(thread));
     }
 
     /// Starts a thread that may run on `cpus`. CPUs that the machine doesn't have are
@@ -247,6 +249,22 @@ impl<P: SchedHost> Scheduler<P> {
         for thread in self.threads.lock_irqsave().iter() {
             look_fn(thread);
         }
+    }
+
+    /// Returns the thread of this number, if it has not ended and isn't an idle thread.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn thread_of_number(&self, number: u32) -> Option<Arc<Thread<P>>> {
+        let threads = self.threads.lock_irqsave();
+        let mut at = threads.front();
+        while let Some(thread) = at.get() {
+            if thread.number() == number {
+                return at.clone_pointer();
+            }
+            at.move_next();
+        }
+        None
     }
 
     /// Removes `thread` from the list of threads that live.

@@ -56,6 +56,8 @@ pub struct Thread<P: SchedHost> {
     pub(crate) sleep_link: DueLink,
     due: Due,
     name: ThreadName,
+    /// The thread's number; 0 until it is in the list of all threads. Relaxed: for display.
+    number: AtomicU32,
     /// [`QUEUED`] and [`MOVABLE`]. Relaxed: run-queue lock.
     queued: AtomicU8,
     /// The thread's class, and how urgent it is.
@@ -130,6 +132,7 @@ impl<P: SchedHost> Thread<P> {
             sleep_link: DueLink::new(),
             due: Due::new(),
             name,
+            number: AtomicU32::new(0),
             queued: AtomicU8::new(0),
             urgency: Urgency::new(class),
             share: Share::new(Nice::default()),
@@ -160,6 +163,17 @@ impl<P: SchedHost> Thread<P> {
     /// Returns the thread's name, such as `cpuhp/3`.
     pub fn name(&self) -> &ThreadName {
         &self.name
+    }
+
+    /// Returns the thread's number, by which people name it. Each thread that is started has a
+    /// greater one.
+    pub fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Sets what [`Thread::number`] returns.
+    pub(super) fn set_number(&self, number: u32) {
+        self.number.store(number, Ordering::Relaxed);
     }
 
     /// Returns the thread's class, as of a moment ago.
