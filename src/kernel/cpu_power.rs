@@ -16,7 +16,7 @@ use crate::drivers::bcm_watchdog::BcmWatchdog;
 use crate::dt::{CpuDesc, EnableMethod};
 use crate::hotplug::Parked;
 use crate::kernel::{LastCall, LastCallBy};
-use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
+use crate::platform::{Conduit, CpuOps, PowerState, PsciError, PsciQuery};
 
 /// PSCI, the pen, or both; and the board's own switch, if it has one.
 pub(crate) struct CpuPower {
@@ -56,6 +56,11 @@ impl CpuPower {
             Some(conduit) => Some((Psci::new(conduit)?, conduit)),
         };
         Ok(CpuPower { psci, pen, board })
+    }
+
+    /// Asks firmware, and returns its answer; `None` if the machine has no PSCI.
+    pub(crate) fn ask(&self, query: PsciQuery) -> Option<i64> {
+        self.psci.as_ref().map(|(psci, _)| psci.ask(query))
     }
 
     /// Returns whether `cpu` goes off by parking in the pen.

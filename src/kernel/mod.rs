@@ -31,7 +31,7 @@ use crate::arch::aarch64::mmu::MmuRegisters;
 use crate::cpu::{CpuId, CpuMasks, Mpidr, PerCpu};
 use crate::device::IrqRoutes;
 use crate::hotplug::Hotplug;
-use crate::platform::{IrqChip, SGI_COUNT, Trigger};
+use crate::platform::{IrqChip, PsciQuery, SGI_COUNT, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
@@ -192,6 +192,11 @@ impl Kernel {
     /// Returns the call by which `cpu` goes off, for benches that make it themselves.
     pub fn last_call(&self, cpu: CpuId) -> LastCall {
         self.cpu_ops.last_call(self.mpidrs[cpu.index()])
+    }
+
+    /// Asks firmware, and returns its answer; `None` if the machine has no PSCI.
+    pub(crate) fn ask_firmware(&self, query: PsciQuery) -> Option<i64> {
+        self.cpu_ops.ask(query)
     }
 
     /// Returns the console's receive interrupt and the CPU that it goes to, if there is input.

@@ -19,7 +19,7 @@ use crate::time::{Frequency, Instant};
 
 pub use console::{Console, Received};
 pub use irq::{Irq, IrqChip, IrqChipError, IrqToken, OUR_SGI_COUNT, SGI_COUNT, Sgi, Trigger};
-pub use power::{Conduit, CpuOps, PowerState, PsciError};
+pub use power::{Conduit, CpuOps, PowerState, PsciError, PsciQuery};
 pub use thread_name::ThreadName;
 
 /// Work that a CPU may have to do at a preemption point, or at the end of a switch. The

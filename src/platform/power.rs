@@ -153,3 +153,16 @@ pub trait CpuOps: Sync {
     /// Writes the name that messages use, such as `PSCI 1.1 (hvc)`.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
+
+/// A question that firmware answers without doing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PsciQuery {
+    /// PSCI_VERSION.
+    Version,
+    /// AFFINITY_INFO of this CPU, at level 0.
+    AffinityInfo(Mpidr),
+    /// PSCI_FEATURES of the function with this number.
+    Features(u32),
+    /// MIGRATE_INFO_TYPE.
+    MigrateInfoType,
+}

@@ -20,7 +20,7 @@ use smccc::psci::{self, AffinityState, LowestAffinityLevel, MigrateType};
 use super::traps::{self, Trap};
 use crate::arch::assembly::{hvc64, smc64};
 use crate::cpu::Mpidr;
-use crate::platform::{Conduit, CpuOps, PowerState, PsciError};
+use crate::platform::{Conduit, CpuOps, PowerState, PsciError, PsciQuery};
 
 /// A version of PSCI; a later one compares as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +139,27 @@ impl Psci {
     /// Returns the version of this PSCI.
     pub const fn version(&self) -> PsciVersion {
         self.version
+    }
+
+    /// Asks firmware, and returns what it puts into the register.
+    pub fn ask(&self, query: PsciQuery) -> i64 {
+        let (function, argument) = match query {
+            PsciQuery::Version => (0x8400_0000, 0),
+            PsciQuery::AffinityInfo(cpu) => (0xc400_0004, cpu.raw()),
+            PsciQuery::Features(function) => (0x8400_000a, function.into()),
+            PsciQuery::MigrateInfoType => (0x8400_0006, 0),
+        };
+        traps::count(Trap::Firmware);
+        let mut args = [0; 17];
+        args[0] = argument;
+        let results = match self.conduit {
+            Conduit::Hvc => Hvc::call64(function, args),
+            Conduit::Smc => Smc::call64(function, args),
+        };
+        // PSCI's answers are in w0, with a sign.
+        #[allow(clippy::cast_possible_truncation)]
+        let answer = results[0] as u32;
+        answer.cast_signed().into()
     }
 
     /// Returns the CPU on which a trusted OS runs that can use one CPU only: the CPU that
