@@ -24,6 +24,8 @@ const VALUE: &str = "makes a value";
 const READS: &str = "reads one word";
 /// It is over before preemption is on again; what follows is the caller's section.
 const SECTION: &str = "preemption is off in it";
+/// It is the program itself from then on: it runs the program's commands.
+const PROGRAM: &str = "it is the program";
 /// It does nothing but to call a function that has an entry.
 const CALLS: &str = "calls a function that has one";
 
@@ -71,6 +73,7 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("rcu::read", SECTION),
     ("rcu_box::RcuBox::new", VALUE),
     ("rcu_box::RcuBox::read", READS),
+    ("shell::run", PROGRAM),
     ("static_key::StaticKey::count_racy", READS),
     ("static_key::StaticKey::disable", CALLS),
     ("static_key::StaticKey::disabling", VALUE),

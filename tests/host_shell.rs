@@ -10,8 +10,12 @@ mod fake;
 mod files;
 #[path = "host_shell/properties.rs"]
 mod properties;
+#[path = "host_shell/running.rs"]
+mod running;
 #[path = "host_shell/sequences.rs"]
 mod sequences;
+#[path = "host_shell/term.rs"]
+mod term;
 
 use stillpoint::shell::{Outcome, Status};
 

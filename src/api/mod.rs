@@ -17,6 +17,7 @@
 //! | [`log`] | the kernel's log |
 //! | [`args`] | the program's boot arguments |
 //! | [`console`] | input from the console |
+//! | [`shell`] | a command line, with commands of the program's own |
 //! | [`mod@panic`] | a function that a panic calls |
 //!
 //! # Panics
@@ -49,6 +50,8 @@ pub mod module;
 pub mod panic;
 pub mod pool;
 pub mod rcu;
+#[cfg(feature = "shell")]
+pub mod shell;
 pub mod static_key;
 pub mod stop;
 mod stop_request;

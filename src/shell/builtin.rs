@@ -4,13 +4,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
-use super::command::complain;
-use super::machine::Failure;
+use super::command::{complain, fail};
 use super::machine::{Machine, StepRow, StopCost};
+use super::numbers::cpu;
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
-use crate::cpu::CpuId;
-use crate::errno::Errno;
 
 /// The options of `stop`.
 pub(super) const STOP_OPTIONS: [Opt; 1] = [Opt {
@@ -40,7 +38,7 @@ pub(super) fn states<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
             machine.write(format_args!("{number:3}: {}\n", row.name));
             continue;
         }
-        let name = format!("{}:{}", row.group, row.name);
+        let name = row.full_name();
         machine.write(format_args!(
             "{number:3}: {name:22} up {ups:<6} down {downs:<6} past "
         ));
@@ -75,14 +73,7 @@ pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         irqs_off_ns,
     } = match machine.stop() {
         Ok(report) => report,
-        Err(error) => {
-            complain(
-                machine,
-                "stop",
-                format_args!("{} ({}: {error})", error.errno(), error.errno().name()),
-            );
-            return Outcome::Continue(Status::FAILURE);
-        }
+        Err(error) => return fail(machine, "stop", &error),
     };
     machine.write(format_args!(
         "Time to fn:       {:>14} us\n",
@@ -199,15 +190,10 @@ impl fmt::Display for Micros {
 
 /// `trace`: prints the hotplug walks of one CPU, or of all CPUs.
 pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
-    let cpu = match args.operands.first() {
+    let cpu = match args.operands.first().map(|word| cpu(machine, word)) {
         None => None,
-        Some(word) => match existing_cpu(machine, word) {
-            Ok(cpu) => Some(cpu),
-            Err(problem) => {
-                complain(machine, "trace", format_args!("{problem}"));
-                return Outcome::Continue(Status::FAILURE);
-            }
-        },
+        Some(Ok(cpu)) => Some(cpu),
+        Some(Err(error)) => return fail(machine, "trace", &error),
     };
     machine.trace(cpu);
     if !machine.is_tracing() {
@@ -216,22 +202,6 @@ pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         ));
     }
     Outcome::Continue(Status::SUCCESS)
-}
-
-/// Returns the CPU whose number is `word`.
-///
-/// # Errors
-/// The message to print if `word` is no number, or there is no such CPU.
-fn existing_cpu<M: Machine>(machine: &M, word: &str) -> Result<CpuId, String> {
-    // `parse` accepts a plus sign.
-    if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!(
-            "'{word}' is not a CPU number: 'trace' alone shows all CPUs"
-        ));
-    }
-    let cpu = word.parse().ok().and_then(CpuId::new);
-    cpu.filter(|cpu| machine.masks().possible.contains(*cpu))
-        .ok_or_else(|| format!("CPU {word} does not exist ({})", Errno::Invalid.name()))
 }
 
 /// `echo`: prints its words, separated by spaces.

@@ -1,19 +1,26 @@
 //! The commands, as a table, and how a line of them is run.
 //!
 //! A row holds a command's name, what may follow the name, and the function that runs
-//! the command. `run_command` checks the options and the number of operands against
+//! the command. `run_words` checks the options and the number of operands against
 //! the row before it calls the function, so a mistyped command has changed nothing.
 //! Messages about a mistake read as they do on Linux, and begin with the command's name.
+//!
+//! The rows of the shell itself are in `table`; a program adds rows of its own by
+//! [`Machine::commands`].
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
-use super::help::{self, print_help};
-use super::machine::Machine;
-use super::options::{Opt, Parsed, parse_options};
+use super::help::print_help;
+use super::machine::{Failure, Machine};
+use super::options::{Opt, Parsed, parse_command, parse_options};
+use super::program::{Call, ShellCommand};
 use super::status::{Outcome, Report, Status};
 use super::syntax::{Simple, parse_line};
-use super::{PROMPT, builtin, chcpu, files, lscpu, ps, sysctl};
+use super::table::built_in;
+use super::{PROMPT, ctrl_c, files};
 use crate::escape::Escaped;
 
 /// A row of the command table.
@@ -22,159 +29,135 @@ pub(super) struct Command<M: Machine> {
     /// What follows the name, as the help shows it.
     pub(super) usage: &'static str,
     /// One line of help.
-    pub(super) help: &'static str,
-    /// The text that ends its help, from [`help`]; empty if there is none.
+    pub(super) summary: &'static str,
+    /// The text that ends its help, from `texts`; empty if there is none.
     pub(super) more: &'static str,
     pub(super) takes: Takes,
-    run: fn(&M, &Parsed<'_>) -> Outcome,
+    /// What its operands are, for completion; the last stands for all that follow.
+    pub(super) words: &'static [Word],
+    run: Run<M>,
+}
+
+/// The function of a row.
+#[derive(Clone, Copy)]
+enum Run<M: Machine> {
+    Ours(fn(&M, &Parsed<'_>) -> Outcome),
+    Programs(ShellCommand),
 }
 
 /// What may follow a command's name.
+#[derive(Clone, Copy)]
 pub(super) enum Takes {
     /// Any words, options or not.
     Words,
     /// These options, and up to so many other words.
     Options(&'static [Opt], usize),
+    /// These options, so many words, and then a command, whose options are its own.
+    Command(&'static [Opt], usize),
 }
 
-/// Returns the command table.
-pub(super) fn commands<M: Machine>() -> [Command<M>; 16] {
-    use Takes::{Options, Words};
-    [
+impl Takes {
+    /// Returns the options.
+    pub(super) fn options(self) -> &'static [Opt] {
+        match self {
+            Takes::Words => &[],
+            Takes::Options(options, _) | Takes::Command(options, _) => options,
+        }
+    }
+}
+
+/// What an operand is, for completion.
+#[derive(Clone, Copy)]
+pub(super) enum Word {
+    /// Anything.
+    Any,
+    /// The name of a command.
+    Command,
+    /// A file or a directory.
+    Path,
+    /// A CPU.
+    Cpu,
+    /// A list of CPUs.
+    CpuList,
+    /// A step of the state table.
+    Step,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+impl<M: Machine> Command<M> {
+    /// Returns a command without options and operands.
+    pub(super) const fn new(
+        name: &'static str,
+        usage: &'static str,
+        summary: &'static str,
+        run: fn(&M, &Parsed<'_>) -> Outcome,
+    ) -> Command<M> {
         Command {
-            name: "help",
-            usage: "[COMMAND]",
-            help: "show the commands, or how one is used",
+            name,
+            usage,
+            summary,
             more: "",
-            takes: Options(&[], 1),
-            run: help::run,
-        },
-        Command {
-            name: "lscpu",
-            usage: "[-e]",
-            help: "display information about the CPUs",
-            more: help::LSCPU,
-            takes: Options(&lscpu::OPTIONS, 0),
-            run: lscpu::run,
-        },
-        Command {
-            name: "chcpu",
-            usage: "-e|-d LIST",
-            help: "enable or disable CPUs",
-            more: help::CHCPU,
-            takes: Options(&chcpu::OPTIONS, 0),
-            run: chcpu::run,
-        },
-        Command {
-            name: "states",
-            usage: "",
-            help: "show the hotplug state table and its counters",
-            more: help::STATES,
-            takes: Options(&[], 0),
-            run: builtin::states,
-        },
-        Command {
-            name: "stop",
-            usage: "[-v]",
-            help: "stop all CPUs once and show how long it took",
-            more: help::STOP,
-            takes: Options(&builtin::STOP_OPTIONS, 0),
-            run: builtin::stop,
-        },
-        Command {
-            name: "selftest",
-            usage: "",
-            help: "check that everything works on this machine",
-            more: "",
-            takes: Options(&[], 0),
-            run: builtin::selftest,
-        },
-        Command {
-            name: "free",
-            usage: "[-h]",
-            help: "display the amount of free and used memory, in KiB",
-            more: help::FREE,
-            takes: Options(&builtin::FREE_OPTIONS, 0),
-            run: builtin::free,
-        },
-        Command {
-            name: "ps",
-            usage: "",
-            help: "show the threads and what they have used",
-            more: help::PS,
-            takes: Options(&[], 0),
-            run: ps::ps,
-        },
-        Command {
-            name: "top",
-            usage: "",
-            help: "show which CPUs and threads are busy, over one second",
-            more: help::TOP,
-            takes: Options(&[], 0),
-            run: ps::top,
-        },
-        Command {
-            name: "sysctl",
-            usage: "KEY[=VALUE]...",
-            help: "show or change settings of scheduler and hotplug",
-            more: help::SYSCTL,
-            takes: Options(&sysctl::OPTIONS, sysctl::WORDS),
-            run: sysctl::run,
-        },
-        Command {
-            name: "trace",
-            usage: "[CPU]",
-            help: "show the recorded hotplug walks",
-            more: help::TRACE,
-            takes: Options(&[], 1),
-            run: builtin::trace,
-        },
-        Command {
-            name: "cat",
-            usage: "FILE...",
-            help: "print files of the CPUs, which Linux has too",
-            more: help::CAT,
-            takes: Options(&[], files::WORDS),
-            run: files::cat,
-        },
-        Command {
-            name: "echo",
-            usage: "[WORD]... [> FILE]",
-            help: "print the words, or write them to a file",
-            more: "",
-            takes: Words,
-            run: builtin::echo,
-        },
-        Command {
-            name: "exit",
-            usage: "[N]",
-            help: "turn the machine off, with exit status N",
-            more: help::POWEROFF,
-            takes: Options(&[], 1),
-            run: builtin::exit,
-        },
-        Command {
-            name: "poweroff",
-            usage: "",
-            help: "turn the machine off",
-            more: help::POWEROFF,
-            takes: Options(&[], 0),
-            run: builtin::poweroff,
-        },
-        Command {
-            name: "reboot",
-            usage: "",
-            help: "reset the machine",
-            more: help::REBOOT,
-            takes: Options(&[], 0),
-            run: builtin::reboot,
-        },
-    ]
+            takes: Takes::Options(&[], 0),
+            words: &[],
+            run: Run::Ours(run),
+        }
+    }
+
+    /// Returns the command with what may follow its name.
+    pub(super) const fn takes(mut self, takes: Takes) -> Command<M> {
+        self.takes = takes;
+        self
+    }
+
+    /// Returns the command with up to `count` operands and no options.
+    pub(super) const fn operands(self, count: usize) -> Command<M> {
+        self.takes(Takes::Options(&[], count))
+    }
+
+    /// Returns the command with what its operands are.
+    pub(super) const fn words(mut self, words: &'static [Word]) -> Command<M> {
+        self.words = words;
+        self
+    }
+
+    /// Returns the command with a text that ends its help.
+    pub(super) const fn more(mut self, more: &'static str) -> Command<M> {
+        self.more = more;
+        self
+    }
+}
+
+/// Returns the command table: the shell's own commands, then the program's.
+pub(super) fn commands<M: Machine>(machine: &M) -> Vec<Command<M>> {
+    let mut table = built_in::<M>();
+    table.extend(machine.commands().iter().map(|command| Command {
+        name: command.name(),
+        usage: command.usage(),
+        summary: command.summary(),
+        more: "",
+        takes: Takes::Words,
+        words: &[],
+        run: Run::Programs(*command),
+    }));
+    table
+}
+
+/// Checks the names of the commands that the program adds.
+///
+/// # Panics
+/// If there is already a command of that name.
+pub fn check_commands<M: Machine>(machine: &M) {
+    let table = commands(machine);
+    for (at, row) in table.iter().enumerate() {
+        let is_new = table[..at].iter().all(|other| other.name != row.name);
+        assert!(is_new, "BUG: the shell has a command {} already", row.name);
+    }
 }
 
 /// Runs the commands of `line`, separated by `;`, until one asks to turn the machine
-/// off or to reset it. If the line has a syntax error, runs nothing. After a command
-/// that fails the next one still runs.
+/// off or to reset it, or is ended by Ctrl-C. If the line has a syntax error, runs nothing.
+/// After a command that fails the next one still runs.
 ///
 /// # Context
 /// Thread, preemption on; it may sleep.
@@ -213,17 +196,19 @@ fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Re
     let mut last = Status::SUCCESS;
     for Simple { text, words, file } in &sequence {
         before_fn(text);
-        if let [name, args @ ..] = words.as_slice() {
-            report.outcome = match file {
-                None => run_command(machine, name, args, last),
-                // Of the commands, `echo` alone has a file (judged-whole).
-                Some(path) => files::write(machine, path, &args.join(" ")),
-            };
-        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        report.outcome = match (file, words.as_slice()) {
+            // Of the commands, `echo` alone has a file (judged-whole).
+            (Some(path), [_, words @ ..]) => files::write(machine, path, &words.join(" ")),
+            _ => run_words(machine, &words, last),
+        };
         match report.outcome {
             Outcome::Continue(status) => {
                 report.failed += usize::from(!status.is_success());
                 last = status;
+                if status == Status::INTERRUPTED {
+                    break;
+                }
             }
             Outcome::PowerOff(_) | Outcome::Reboot => break,
         }
@@ -231,29 +216,41 @@ fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Re
     report
 }
 
-/// Runs the command `name`; `last` is the status of the one before it in its line.
-fn run_command<M: Machine>(machine: &M, name: &str, args: &[String], last: Status) -> Outcome {
-    let Some(command) = commands::<M>().into_iter().find(|row| row.name == name) else {
+/// Runs the command that `words` are; `last` is the status of the one before it in its line.
+pub(super) fn run_words<M: Machine>(machine: &M, words: &[&str], last: Status) -> Outcome {
+    let [name, args @ ..] = words else {
+        return Outcome::Continue(Status::SUCCESS);
+    };
+    let command = commands(machine).into_iter().find(|row| row.name == *name);
+    let Some(command) = command else {
         complain(machine, name, format_args!("command not found"));
-        let hint = match name {
+        let hint = match *name {
             "quit" | "logout" | "halt" | "shutdown" => "Try 'poweroff'.",
             _ => "Try 'help' for a list of the commands.",
         };
         machine.write(format_args!("{hint}\n"));
         return Outcome::Continue(Status::NOT_FOUND);
     };
-    let (options, operands) = match command.takes {
-        Takes::Words => {
-            let parsed = Parsed {
-                operands: args.iter().map(String::as_str).collect(),
-                last,
-                ..Parsed::default()
-            };
-            return (command.run)(machine, &parsed);
+    let run = match command.run {
+        Run::Ours(run) => run,
+        Run::Programs(theirs) => {
+            if let ["-h" | "--help"] = args {
+                print_help(machine, &command);
+                return Outcome::Continue(Status::SUCCESS);
+            }
+            return run_programs(machine, theirs, args);
         }
-        Takes::Options(options, operands) => (options, operands),
     };
-    match parse_options(options, args) {
+    let parsed = match command.takes {
+        Takes::Words => Ok(Parsed::of_words(args)),
+        Takes::Options(options, _) => parse_options(options, args),
+        Takes::Command(options, _) => parse_command(options, args),
+    };
+    let most = match command.takes {
+        Takes::Options(_, operands) => operands,
+        Takes::Words | Takes::Command(..) => usize::MAX,
+    };
+    match parsed {
         Err(error) => {
             complain(machine, name, format_args!("{error}"));
             try_help(machine, name)
@@ -262,8 +259,21 @@ fn run_command<M: Machine>(machine: &M, name: &str, args: &[String], last: Statu
             print_help(machine, &command);
             Outcome::Continue(Status::SUCCESS)
         }
-        Ok(parsed) if parsed.operands.len() > operands => bad_usage(machine, name),
-        Ok(parsed) => (command.run)(machine, &Parsed { last, ..parsed }),
+        Ok(parsed) if parsed.operands.len() > most => bad_usage(machine, name),
+        Ok(parsed) => run(machine, &Parsed { last, ..parsed }),
+    }
+}
+
+/// Runs a command of the program.
+fn run_programs<M: Machine>(machine: &M, command: ShellCommand, words: &[&str]) -> Outcome {
+    let mut call = Call {
+        words,
+        write_fn: &|text| machine.write(text),
+        interrupted_fn: &|| ctrl_c::came(machine, Duration::ZERO),
+    };
+    match command.run(&mut call) {
+        Ok(()) => Outcome::Continue(Status::SUCCESS),
+        Err(error) => fail(machine, command.name(), &error),
     }
 }
 
@@ -271,6 +281,26 @@ fn run_command<M: Machine>(machine: &M, name: &str, args: &[String], last: Statu
 pub(super) fn complain<M: Machine>(machine: &M, name: &str, message: fmt::Arguments<'_>) {
     let message = Escaped(format_args!("{name}: {message}"));
     machine.write(format_args!("{message}\n"));
+}
+
+/// Prints why the command `name` has failed. Returns the failure.
+pub(super) fn fail<M: Machine>(machine: &M, name: &str, error: &impl Failure) -> Outcome {
+    complain(machine, name, format_args!("{}", Explained(error)));
+    Outcome::Continue(Status::FAILURE)
+}
+
+/// An error as the shell prints it: in Linux's words, with its name and the detail behind.
+pub(super) struct Explained<'e, E>(pub(super) &'e E);
+
+impl<E: Failure> fmt::Display for Explained<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errno = self.0.errno();
+        let detail = alloc::format!("{}", self.0);
+        match detail.as_str() {
+            "" => write!(f, "{errno} ({})", errno.name()),
+            detail => write!(f, "{errno} ({}: {detail})", errno.name()),
+        }
+    }
 }
 
 /// Prints that the arguments of the command `name` make no sense. Returns the failure.

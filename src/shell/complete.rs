@@ -1,33 +1,140 @@
-//! Completion of command names, and the word boundaries that the cursor keys use.
+//! Completion of what is typed: commands, CPUs, steps, paths.
+//!
+//! What can stand at a place is in the table of commands ([`Word`]). A word is completed as it
+//! stands in the line: one with quotes isn't, because none of what is completed needs them.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// How a name of which the beginning has been typed can go on.
+use super::command::{Command, Takes, Word, commands};
+use super::files;
+use super::machine::Machine;
+use super::options::parse_command;
+
+/// How a word of which the beginning has been typed can go on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Completion<'n> {
-    /// All names that begin so go on with this text; a space ends a unique name.
+pub(super) enum Completion {
+    /// All words that begin so go on with this text; a space ends a unique word.
     Certain(String),
-    /// These names begin so, and differ in the next character.
-    OneOf(Vec<&'n str>),
+    /// These words begin so, and differ in the next character.
+    OneOf(Vec<String>),
 }
 
-/// Returns how the command name at the end of `before` goes on, by the list `names`;
-/// `None` if no name begins so, or if `before` has something behind the name already.
-pub(super) fn completion<'n>(
-    before: &str,
-    names: impl Iterator<Item = &'n str>,
-) -> Option<Completion<'n>> {
-    let begun = before.rsplit(';').next()?.trim_start();
-    let fits: Vec<&str> = names.filter(|name| name.starts_with(begun)).collect();
+/// Returns how the word at the end of `before` goes on; `None` if nothing that begins so can
+/// stand there.
+pub(super) fn completion<M: Machine>(machine: &M, before: &str) -> Option<Completion> {
+    let command = before.rsplit(';').next()?;
+    let mut words: Vec<&str> = command.split_whitespace().collect();
+    let begun = match command.chars().next_back() {
+        Some(last) if !last.is_whitespace() => words.pop()?,
+        _ => "",
+    };
+    let (begun, candidates) = candidates(machine, &words, begun);
+    among(begun, candidates)
+}
+
+/// Returns the part of `begun` that is completed, and what may stand in its place behind
+/// `words`.
+fn candidates<'a, M: Machine>(
+    machine: &M,
+    words: &[&str],
+    begun: &'a str,
+) -> (&'a str, Vec<String>) {
+    let table = commands(machine);
+    let names = || table.iter().map(|row| row.name.to_string()).collect();
+    let [name, arguments @ ..] = words else {
+        return (begun, names());
+    };
+    let file = |begun: &'a str| (begun, files::names_from(machine, begun));
+    if let [.., ">"] = arguments {
+        return file(begun);
+    }
+    if let Some(path) = begun.strip_prefix('>') {
+        return file(path);
+    }
+    let Some(row) = table.iter().find(|row| row.name == *name) else {
+        return (begun, Vec::new());
+    };
+    if let Takes::Command(options, before) = row.takes
+        && let Ok(parsed) = parse_command(options, arguments)
+        && let Some(theirs) = parsed.operands.get(before..)
+        && (before > 0 || !begun.starts_with('-') || !theirs.is_empty())
+    {
+        return candidates(machine, theirs, begun);
+    }
+    if begun.starts_with("--") {
+        return (begun, long_options(row));
+    }
+    let options = row.takes.options();
+    let value = arguments.last().and_then(|last| {
+        let is_it = |short: char, long: &str| {
+            last.strip_prefix("--").is_some_and(|name| name == long)
+                || last
+                    .strip_prefix('-')
+                    .is_some_and(|name| name.ends_with(short))
+        };
+        let option = options
+            .iter()
+            .find(|option| is_it(option.short, option.long));
+        option.and_then(|option| option.value)
+    });
+    let operands = arguments.iter().filter(|word| !word.starts_with('-'));
+    let place = operands.count();
+    let word = match value {
+        Some("cpu-list") => Word::CpuList,
+        Some(_) => Word::Any,
+        None => match row.words {
+            [] => Word::Any,
+            words => words[place.min(words.len() - 1)],
+        },
+    };
+    match word {
+        Word::Any => (begun, Vec::new()),
+        Word::Command => (begun, names()),
+        Word::Path => file(begun),
+        Word::Cpu => (begun, cpus(machine)),
+        Word::CpuList => {
+            let last = begun.rfind([',', '-']).map_or(0, |at| at + 1);
+            (&begun[last..], cpus(machine))
+        }
+        Word::Step => (begun, steps(machine)),
+        Word::OneOf(words) => (begun, words.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// Returns the long options of `row`.
+fn long_options<M: Machine>(row: &Command<M>) -> Vec<String> {
+    let options = row.takes.options().iter();
+    let known = options.map(|option| String::from("--") + option.long);
+    let help = (!matches!(row.takes, Takes::Words)).then(|| "--help".into());
+    known.chain(help).collect()
+}
+
+/// Returns the numbers of the CPUs.
+fn cpus<M: Machine>(machine: &M) -> Vec<String> {
+    let possible = machine.masks().possible;
+    possible.iter().map(|cpu| cpu.to_string()).collect()
+}
+
+/// Returns the names of the steps.
+fn steps<M: Machine>(machine: &M) -> Vec<String> {
+    machine.steps().map(|row| row.full_name()).collect()
+}
+
+/// Returns how `begun` goes on if one of `candidates` is meant.
+fn among(begun: &str, candidates: Vec<String>) -> Option<Completion> {
+    let mut fits: Vec<String> = candidates;
+    fits.retain(|word| word.starts_with(begun));
     let (first, others) = fits.split_first()?;
     if others.is_empty() {
+        // What is below a directory comes next.
+        let space = if first.ends_with('/') { "" } else { " " };
         return Some(Completion::Certain(
-            String::from(&first[begun.len()..]) + " ",
+            String::from(&first[begun.len()..]) + space,
         ));
     }
-    let common = others.iter().fold(*first, |common, name| {
-        let same = common.chars().zip(name.chars()).take_while(|(a, b)| a == b);
+    let common = others.iter().fold(first.as_str(), |common, word| {
+        let same = common.chars().zip(word.chars()).take_while(|(a, b)| a == b);
         &common[..same.map(|(c, _)| c.len_utf8()).sum()]
     });
     Some(match &common[begun.len()..] {
@@ -36,61 +143,30 @@ pub(super) fn completion<'n>(
     })
 }
 
-/// Returns how many characters lie between the beginning of the last word of `before` and
-/// its end.
-pub(super) fn to_word_start(before: &str) -> usize {
-    let backwards = before.chars().rev().skip_while(|c| c.is_whitespace());
-    let spaces = before.chars().count() - before.trim_end().chars().count();
-    spaces + backwards.take_while(|c| !c.is_whitespace()).count()
-}
-
-/// Returns how many characters lie between the beginning of `after` and the end of its
-/// first word.
-pub(super) fn to_word_end(after: &str) -> usize {
-    let word = after.trim_start();
-    let spaces = after.chars().count() - word.chars().count();
-    spaces + word.chars().take_while(|c| !c.is_whitespace()).count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::Completion::{Certain, OneOf};
     use super::*;
 
     #[test]
-    fn a_name_goes_on_as_far_as_it_is_certain() {
-        let names = ["states", "stop", "status", "echo"];
-        for (before, wanted) in [
+    fn a_word_goes_on_as_far_as_it_is_certain() {
+        let words = ["states", "stop", "status", "echo", "/sys/", "日本", "日時"];
+        let among = |begun| among(begun, words.map(String::from).into());
+        for (begun, wanted) in [
             ("e", Some(Certain("cho ".into()))),
             ("echo", Some(Certain(" ".into()))),
             ("sta", Some(Certain("t".into()))),
-            ("st", Some(OneOf(["states", "stop", "status"].into()))),
-            ("", Some(OneOf(names.into()))),
-            ("echo 1;  ec", Some(Certain("ho ".into()))),
+            (
+                "st",
+                Some(OneOf(["states", "stop", "status"].map(String::from).into())),
+            ),
+            ("", Some(OneOf(words.map(String::from).into()))),
+            ("/", Some(Certain("sys/".into()))),
+            ("日", Some(OneOf(["日本", "日時"].map(String::from).into()))),
             ("x", None),
             ("é", None),
-            ("echo e", None),
-            ("echo ", None),
         ] {
-            assert_eq!(completion(before, names.into_iter()), wanted, "{before:?}");
-        }
-    }
-
-    #[test]
-    fn words_are_what_stands_between_spaces() {
-        for (text, start, end) in [
-            ("", 0, 0),
-            ("ab", 2, 2),
-            ("ab cé", 2, 2),
-            ("  ab  ", 4, 4),
-            ("日本\u{3000}ü ", 2, 2),
-            ("  ", 2, 2),
-        ] {
-            assert_eq!(
-                (to_word_start(text), to_word_end(text)),
-                (start, end),
-                "{text:?}"
-            );
+            assert_eq!(among(begun), wanted, "{begun:?}");
         }
     }
 }

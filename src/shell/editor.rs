@@ -1,72 +1,37 @@
-//! The line editor: `embedded-cli` for the line, our keys in front of it.
+//! The line editor: Emacs's keys, a history with a search, completion.
 //!
-//! The crate keeps the line, the cursor, the echo and the history. It was
-//! chosen over `noline`, which first asks the terminal for its size, so it eats
-//! the first bytes of a pipe, and which panics on an `ESC [ R` that it didn't
-//! ask for. This module makes up for what version 0.2 lacks:
+//! It is our own, because no crate does it for a console that may also be a pipe: `noline` asks
+//! the terminal for its size first, which eats the first bytes of a pipe, and panics on an
+//! answer that it didn't ask for; `embedded-cli` takes each character for one column, knows
+//! neither word nor search keys, and hands on words without their quotes. What is hard about it
+//! is a crate's: `unicode-width` knows how many columns a character takes.
 //!
-//! - *Keys.* The crate takes the DEL that most terminals send for Backspace as
-//!   text, prints SS3 arrows as letters, has no Home, End, Delete and no Ctrl
-//!   keys, lets a broken escape sequence swallow an Enter, and builds a `str`
-//!   out of overlong UTF-8 without a check, which is undefined behaviour. So
-//!   [`Keys`] decodes, and the crate is fed nothing but valid characters and its
-//!   own complete sequences. A compound key is several of those.
-//! - *The raw line.* The crate hands its command processor words without their quotes,
-//!   but our parser needs the quotes: `echo "a;b"` must not become two commands. The
-//!   crate also redraws prompt and line when asked ([`Cli::write`]), through the writer
-//!   that we gave it. So we read the line by having it redrawn into a copy.
-//! - *Text that doesn't fit.* The crate drops a character for which there is no room.
-//!   The editor rings the bell then. If Enter follows with no editing key between, the
-//!   editor refuses the line: `chcpu -d 1,2,…` cut off at the limit would be another list.
-//! - *Bytes that the console has lost.* A line with a gap may be the beginning of one
-//!   line and the end of another. The editor refuses it at Enter, whatever keys came
-//!   between, because they may have been meant for the other line. Only Ctrl-C starts
-//!   anew.
-//! - *Wide characters.* The crate takes each character for one column. So the editor
-//!   redraws a line that isn't all ASCII after each key: first the whole line, then once
-//!   more its part before the cursor. The terminal itself finds the cursor's column
-//!   that way.
+//! What would be lost is said (`no-input-lost` of the shell):
 //!
-//! A line is drawn on one row. If it is longer than a row of the terminal, its end is
-//! drawn wrongly.
+//! - *Text that doesn't fit.* The editor rings the bell for the first character for which there
+//!   is no room. If Enter follows with no editing key between, it refuses the line:
+//!   `chcpu -d 1,2,…` cut off at the limit would be another list.
+//! - *Bytes that aren't UTF-8.* As text that doesn't fit.
+//! - *Bytes that the console has lost.* A line with a gap may be the beginning of one line and
+//!   the end of another. The editor refuses it at Enter, whatever keys came between, because
+//!   they may have been meant for the other line. Only Ctrl-C starts anew.
 
-use alloc::rc::Rc;
+use alloc::format;
 use alloc::string::String;
-use core::convert::Infallible;
 use core::fmt;
 
-use embedded_cli::cli::{Cli, CliBuilder};
-use embedded_cli::command::RawCommand;
-
-use super::command::commands;
-use super::complete::{Completion, completion, to_word_end, to_word_start};
+use super::complete::{Completion, completion};
+use super::history::History;
 use super::keys::{Key, Keys};
+use super::line::Line;
 use super::machine::Machine;
-use super::screen::{Bytes, Mode, Screen, ScreenWriter};
+use super::painter::Painter;
 
 /// The prompt in front of the line.
 pub const PROMPT: &str = "stillpoint# ";
 
 /// The longest line, in bytes.
 pub const LINE_LIMIT: usize = 512;
-
-/// Bytes for the lines of the history; each line takes one byte more than its length.
-const HISTORY_SIZE: usize = 2048;
-
-/// What the crate draws before the prompt when it redraws: carriage return,
-/// erase in line (ECMA-48, EL 2).
-const REDRAW: &str = "\r\x1b[2K";
-
-/// Cursor to the top left, erase in page (ECMA-48, CUP and ED 2).
-const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
-
-// The bytes that stand for a key in the crate.
-const BACKSPACE: &str = "\x08";
-const ENTER: &str = "\r";
-const UP: &str = "\x1b[A";
-const DOWN: &str = "\x1b[B";
-const RIGHT: &str = "\x1b[C";
-const LEFT: &str = "\x1b[D";
 
 /// Why a line was refused at Enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,42 +56,56 @@ impl fmt::Display for LineError {
 
 impl core::error::Error for LineError {}
 
+/// A search in the history.
+struct Search {
+    /// The text that is searched for.
+    text: String,
+    /// The number of the line that was found last, and is shown.
+    found: Option<usize>,
+    /// Whether no line before it has the text.
+    fails: bool,
+    /// The line that was typed before, and its cursor.
+    typed: (String, usize),
+}
+
 /// A line being edited, and the lines before it.
 pub(super) struct Editor<'m, M: Machine> {
-    cli: Cli<ScreenWriter<'m, M>, Infallible, Bytes, Bytes>,
-    screen: Rc<Screen<'m, M>>,
+    machine: &'m M,
+    painter: Painter<'m, M>,
     keys: Keys,
+    line: Line,
+    history: History,
+    search: Option<Search>,
     /// Why the line will be refused at Enter; `None` if it won't be. An editing key
     /// clears it, except [`LineError::Lost`], which only Ctrl-C clears.
     lost: Option<LineError>,
-    /// Whether every character of the line is ASCII, and so takes one column.
-    is_ascii: bool,
 }
 
 impl<'m, M: Machine> Editor<'m, M> {
     /// Returns an editor with an empty line and no history. It draws nothing yet.
     pub(super) fn new(machine: &'m M) -> Editor<'m, M> {
-        let screen = Screen::new(machine);
-        screen.set_mode(Mode::Discard); // `build` draws a prompt.
-        let Ok(cli) = CliBuilder::default()
-            .writer(ScreenWriter(screen.clone()))
-            .command_buffer(Bytes::new(LINE_LIMIT))
-            .history_buffer(Bytes::new(HISTORY_SIZE))
-            .prompt(PROMPT)
-            .build();
-        screen.set_mode(Mode::Show);
         Editor {
-            cli,
-            screen,
+            machine,
+            painter: Painter::new(machine),
             keys: Keys::new(),
+            line: Line::default(),
+            history: History::default(),
+            search: None,
             lost: None,
-            is_ascii: true,
         }
     }
 
-    /// Draws the prompt. The caller calls this when it is ready for the next line.
-    pub(super) fn prompt(&self) {
-        self.screen.draw(PROMPT);
+    /// Draws the prompt and the line. The caller calls this when it is ready for the next line.
+    pub(super) fn draw(&mut self) {
+        let (text, cursor) = (self.line.text(), self.line.cursor());
+        match &self.search {
+            None => self.painter.draw(PROMPT, text, cursor),
+            Some(search) => {
+                let failed = if search.fails { "failed " } else { "" };
+                let prompt = format!("({failed}reverse-i-search)`{}': ", search.text);
+                self.painter.draw(&prompt, text, cursor);
+            }
+        }
     }
 
     /// Takes a byte from the console. At Enter it returns the line just as it
@@ -142,22 +121,11 @@ impl<'m, M: Machine> Editor<'m, M> {
                 continue;
             }
             let told = self.lost.is_some();
-            let done = match key {
-                Key::Char(c) if c.is_ascii() && self.is_ascii => self.edit(key),
-                Key::ClearScreen | Key::Interrupt | Key::Complete => self.edit(key),
-                // The crate draws a line of the history from its beginning.
-                Key::Up | Key::Down => {
-                    let done = self.edit(key);
-                    self.is_ascii = self.text().is_ascii();
-                    done
-                }
-                Key::Char(_) => self.edit_and_repaint(key),
-                _ if !self.is_ascii => self.edit_and_repaint(key),
-                _ => self.edit(key),
-            };
+            let done = self.edit(key);
+            self.draw();
             // For a line that will be refused the bell has rung already.
             if !done && !told {
-                self.screen.draw("\x07");
+                self.painter.bell();
             }
         }
         line
@@ -167,222 +135,185 @@ impl<'m, M: Machine> Editor<'m, M> {
     pub(super) fn lose(&mut self) {
         self.keys = Keys::new();
         self.lost = Some(LineError::Lost);
-        self.screen.draw("\x07");
+        self.painter.bell();
     }
 
     /// Does what `key` asks for. Returns whether it could.
     fn edit(&mut self, key: Key) -> bool {
         match key {
             Key::Char(c) => {
-                let typed = self.press(c.encode_utf8(&mut [0; 4]));
+                let typed = match &mut self.search {
+                    None => self.line.insert(c.encode_utf8(&mut [0; 4])),
+                    Some(search) => search.type_in(c),
+                };
                 if !typed {
                     self.lost.get_or_insert(LineError::TooLong);
+                    return false;
                 }
-                return typed;
+                return self.search.is_none() || self.search_on();
             }
             Key::Damaged => {
                 self.lost.get_or_insert(LineError::NotUtf8);
                 return false;
             }
+            Key::Position(columns) => return self.painter.answer(columns.into()),
             Key::Enter | Key::Unknown => return false,
             Key::Interrupt => self.lost = None,
             _ => self.lost = self.lost.filter(|lost| *lost == LineError::Lost),
         }
+        match (key, &mut self.search) {
+            (Key::Search, _) => return self.search_back(),
+            (Key::Backspace, Some(search)) => {
+                return search.text.pop().is_some() && self.search_again();
+            }
+            (Key::Abort, search) => match search.take() {
+                None => return false,
+                Some(Search { typed, .. }) => return self.line.set(&typed.0, typed.1),
+            },
+            _ => self.end_search(),
+        }
         match key {
-            Key::Backspace => self.press(BACKSPACE),
-            Key::Delete => self.delete(),
-            Key::Left => self.press(LEFT),
-            Key::Right => self.press(RIGHT),
-            Key::WordLeft => self.word_left(),
-            Key::WordRight => self.word_right(),
-            Key::Complete => self.complete(),
-            Key::Up => self.press(UP),
-            Key::Down => self.press(DOWN),
-            Key::Home => self.press_all(LEFT),
-            Key::End => self.press_all(RIGHT),
-            Key::KillToStart => self.press_all(BACKSPACE),
-            Key::KillToEnd => {
-                while self.delete() {}
+            Key::Backspace => self.line.backspace(),
+            Key::Delete => self.line.delete_right(),
+            Key::Left => self.line.left(),
+            Key::Right => self.line.right(),
+            Key::WordLeft => self.line.word_left(),
+            Key::WordRight => self.line.word_right(),
+            Key::KillToStart => self.line.kill_to_start(),
+            Key::KillToEnd => self.line.kill_to_end(),
+            Key::Home => {
+                self.line.home();
                 true
             }
-            Key::KillWord => self.kill_word(),
+            Key::End => {
+                self.line.end();
+                true
+            }
+            Key::KillWord => self.line.kill_word(),
+            Key::KillWordRight => self.line.kill_word_right(),
+            Key::Complete => self.complete(),
+            Key::Up => match self.history.older(self.line.text()) {
+                None => false,
+                Some(line) => self.line.set(line, line.len()),
+            },
+            Key::Down => match self.history.newer() {
+                None => false,
+                Some(line) => self.line.set(line, line.len()),
+            },
             Key::ClearScreen => {
-                self.screen.draw(CLEAR_SCREEN);
-                // `redraw` leaves the terminal's cursor at the end of the line, so the
-                // crate's cursor has to be there too.
-                self.press_all(RIGHT);
-                self.redraw();
+                self.painter.clear();
                 true
             }
             Key::Interrupt => {
-                self.screen.draw("^C\n");
-                self.discard_line();
-                self.prompt();
+                self.painter.finish("^C");
+                self.line.take();
+                self.history.leave();
                 true
             }
-            Key::Char(_) | Key::Damaged | Key::Enter | Key::Unknown => false,
+            Key::Char(_)
+            | Key::Damaged
+            | Key::Enter
+            | Key::Unknown
+            | Key::Position(_)
+            | Key::Search
+            | Key::Abort => false,
         }
-    }
-
-    /// Does what [`Editor::edit`] does, for a line with wide characters: repaints it
-    /// instead of letting the crate draw.
-    fn edit_and_repaint(&mut self, key: Key) -> bool {
-        let mode = self.screen.set_mode(Mode::Discard);
-        let done = self.edit(key);
-        self.screen.set_mode(mode);
-        self.repaint();
-        done
-    }
-
-    /// Draws the line, and then once more its part before the cursor.
-    fn repaint(&mut self) {
-        let text = self.text();
-        let before = self.before_cursor();
-        self.screen.draw(REDRAW);
-        self.prompt();
-        self.screen.draw(&text);
-        if before.len() < text.len() {
-            self.screen.draw("\r");
-            self.prompt();
-            self.screen.draw(&before);
-        }
-        self.is_ascii = text.is_ascii();
     }
 
     /// Ends the line, adds it to the history and returns it, unless it is refused.
     fn enter(&mut self) -> Result<String, LineError> {
-        self.screen.draw("\n");
+        if self.search.is_some() {
+            self.end_search();
+            self.draw();
+        }
+        self.painter.finish("");
+        let line = self.line.take();
         if let Some(error) = self.lost.take() {
-            self.discard_line();
+            self.history.leave();
             return Err(error);
         }
-        let line = self.text();
-        let mode = self.screen.set_mode(Mode::Discard);
-        self.press(ENTER);
-        self.screen.set_mode(mode);
-        self.is_ascii = true;
+        self.history.add(&line);
         Ok(line)
     }
 
-    /// Gives the crate a character or a key. Returns whether that changed anything: the
-    /// crate draws exactly then.
-    fn press(&mut self, key: &str) -> bool {
-        self.screen.take_drawn();
-        let mut ignore = RawCommand::processor(|_, _| Ok(()));
-        for byte in key.bytes() {
-            let Ok(()) = self
-                .cli
-                .process_byte::<RawCommand<'_>, _>(byte, &mut ignore);
-        }
-        self.screen.take_drawn()
-    }
-
-    /// Presses `key`, which moves or deletes towards an end of the line, until nothing
-    /// changes any more. Returns true.
-    fn press_all(&mut self, key: &str) -> bool {
-        while self.press(key) {}
-        true
-    }
-
-    /// Presses `key` `count` times. Returns whether `count` is above 0.
-    fn press_times(&mut self, key: &str, count: usize) -> bool {
-        for _ in 0..count {
-            self.press(key);
-        }
-        count > 0
-    }
-
-    /// Deletes the character behind the cursor. Returns whether there was one.
-    fn delete(&mut self) -> bool {
-        self.press(RIGHT) && self.press(BACKSPACE)
-    }
-
-    /// Deletes the word before the cursor and the spaces behind it. Returns whether
-    /// there was anything to delete.
-    fn kill_word(&mut self) -> bool {
-        let count = to_word_start(&self.before_cursor());
-        self.press_times(BACKSPACE, count)
-    }
-
-    /// Moves to the beginning of the word before the cursor. Returns whether the cursor
-    /// moved.
-    fn word_left(&mut self) -> bool {
-        let count = to_word_start(&self.before_cursor());
-        self.press_times(LEFT, count)
-    }
-
-    /// Moves to the end of the word after the cursor. Returns whether the cursor moved.
-    fn word_right(&mut self) -> bool {
-        let text = self.text();
-        let after = &text[self.before_cursor().len()..];
-        let count = to_word_end(after);
-        self.press_times(RIGHT, count)
-    }
-
-    /// Completes the command name before the cursor as far as all fitting names agree.
-    /// If they don't agree on another character, prints them. Returns whether a name
-    /// fits, and its completion fits into the line.
-    fn complete(&mut self) -> bool {
-        let rows = commands::<M>();
-        let before = self.before_cursor();
-        let Some(completion) = completion(&before, rows.iter().map(|row| row.name)) else {
-            return false;
-        };
-        let typed = match completion {
-            Completion::Certain(more) => {
-                let mode = self.screen.set_mode(Mode::Discard);
-                let fits = more.chars().all(|c| self.press(c.encode_utf8(&mut [0; 4])));
-                self.screen.set_mode(mode);
-                fits
-            }
-            Completion::OneOf(names) => {
-                self.screen.draw("\n");
-                self.screen.draw(&names.join("  "));
-                self.screen.draw("\n");
+    /// Begins a search, or looks further back. Returns whether there is another line that has
+    /// the text.
+    fn search_back(&mut self) -> bool {
+        match &self.search {
+            None => {
+                self.search = Some(Search {
+                    text: String::new(),
+                    found: None,
+                    fails: false,
+                    typed: (self.line.text().into(), self.line.cursor()),
+                });
                 true
             }
+            Some(Search { found, text, .. }) if !text.is_empty() => {
+                self.look(found.unwrap_or(usize::MAX))
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Looks for the text, to which a character was added, from the line that is shown on.
+    fn search_on(&mut self) -> bool {
+        let shown = self.search.as_ref().and_then(|search| search.found);
+        self.look(shown.map_or(usize::MAX, |number| number + 1))
+    }
+
+    /// Looks for the text, of which a character was taken, from the newest line on.
+    fn search_again(&mut self) -> bool {
+        self.look(usize::MAX)
+    }
+
+    /// Looks for the text of the search in the lines before number `before`, and shows the
+    /// newest that has it. Returns whether there is one.
+    fn look(&mut self, before: usize) -> bool {
+        let Some(search) = &mut self.search else {
+            return false;
         };
-        self.repaint();
-        typed
-    }
-
-    /// Returns the part of the line before the cursor.
-    fn before_cursor(&mut self) -> String {
-        let mode = self.screen.set_mode(Mode::Discard);
-        let mut cursor = 0;
-        while self.press(LEFT) {
-            cursor += 1;
+        let found = self.history.find(&search.text, before);
+        search.fails = found.is_none();
+        if let Some((number, at, line)) = found {
+            search.found = Some(number);
+            self.line.set(line, at);
         }
-        for _ in 0..cursor {
-            self.press(RIGHT);
+        !search.fails
+    }
+
+    /// Ends the search, if there is one: the line that it shows is edited from now on.
+    fn end_search(&mut self) {
+        if let Some(Search { found, typed, .. }) = self.search.take()
+            && let Some(number) = found
+        {
+            self.history.go(number, &typed.0);
         }
-        self.screen.set_mode(mode);
-        self.text().chars().take(cursor).collect()
     }
 
-    /// Empties the line. Draws nothing and leaves the history as it is.
-    fn discard_line(&mut self) {
-        let mode = self.screen.set_mode(Mode::Discard);
-        self.press_all(RIGHT);
-        self.press_all(BACKSPACE);
-        self.screen.set_mode(mode);
-        self.is_ascii = true;
+    /// Completes the word before the cursor as far as all fitting words agree. If they don't
+    /// agree on another character, prints them. Returns whether a word fits, and its completion
+    /// fits into the line.
+    fn complete(&mut self) -> bool {
+        match completion(self.machine, self.line.before()) {
+            None => false,
+            Some(Completion::Certain(more)) => self.line.insert(&more),
+            Some(Completion::OneOf(words)) => {
+                self.painter.finish("");
+                self.machine.write(format_args!("{}\n", words.join("  ")));
+                true
+            }
+        }
     }
+}
 
-    /// Returns the line as it was typed, quotes included.
-    fn text(&mut self) -> String {
-        let mode = self.screen.set_mode(Mode::Copy);
-        self.redraw();
-        self.screen.set_mode(mode);
-        let copy = self.screen.take_copy();
-        copy.strip_prefix(REDRAW)
-            .and_then(|copy| copy.strip_prefix(PROMPT))
-            .expect("BUG: the line is not drawn after the prompt")
-            .into()
-    }
-
-    /// Has the crate draw prompt and line, with the cursor at the line's end.
-    fn redraw(&mut self) {
-        let Ok(()) = self.cli.write(|_| Ok(()));
+impl Search {
+    /// Adds a character to the text. Returns whether there is room.
+    fn type_in(&mut self, c: char) -> bool {
+        let fits = self.text.len() + c.len_utf8() <= LINE_LIMIT;
+        if fits {
+            self.text.push(c);
+        }
+        fits
     }
 }

@@ -21,7 +21,7 @@
 //!   what was sent.
 //!
 //! # Sources
-//! ECMA-48 (control sequences); xterm's control sequences (SS3 in application
+//! ECMA-48 (control sequences, CPR); xterm's control sequences (SS3 in application
 //! mode, `~` keys); RFC 3629 (UTF-8).
 
 /// A key, or a damaged byte.
@@ -63,6 +63,14 @@ pub(super) enum Key {
     ClearScreen,
     /// Ctrl-C.
     Interrupt,
+    /// Alt-D.
+    KillWordRight,
+    /// Ctrl-R.
+    Search,
+    /// Ctrl-G.
+    Abort,
+    /// The terminal's answer where its cursor is: in this column, counted from 1.
+    Position(u16),
     /// A key that does nothing here.
     Unknown,
     /// Bytes that are not UTF-8.
@@ -79,7 +87,7 @@ enum State {
     /// After ESC O.
     Ss3,
     /// After ESC [: holds the first parameter as read so far, which saturates.
-    Csi(u8),
+    Csi(u16),
     /// In a character of UTF-8: its bytes so far, their number, and the number of bytes
     /// that it has.
     Utf8([u8; 4], usize, usize),
@@ -92,9 +100,9 @@ pub(super) struct Keys {
     state: State,
     /// Whether the last byte was a CR, so that a LF belongs to the same Enter.
     last_was_cr: bool,
-    /// The second parameter of the control sequence, which says which modifier keys were
-    /// held down; `None` while the first parameter is read. A third one replaces it.
-    modifier: Option<u8>,
+    /// The second parameter of the control sequence, which for a key says which modifier keys
+    /// were held down; `None` while the first parameter is read. A third one replaces it.
+    second: Option<u16>,
 }
 
 const ESCAPE: u8 = 0x1b;
@@ -104,7 +112,7 @@ impl Keys {
         Keys {
             state: State::Ground,
             last_was_cr: false,
-            modifier: None,
+            second: None,
         }
     }
 
@@ -145,11 +153,13 @@ impl Keys {
             0x04 => Key::Delete,
             0x05 => Key::End,
             0x06 => Key::Right,
+            0x07 => Key::Abort,
             0x09 => Key::Complete,
             0x0b => Key::KillToEnd,
             0x0c => Key::ClearScreen,
             0x0e => Key::Down,
             0x10 => Key::Up,
+            0x12 => Key::Search,
             0x15 => Key::KillToStart,
             0x17 => Key::KillWord,
             0x00..0x20 => Key::Unknown,
@@ -189,7 +199,7 @@ impl Keys {
         match byte {
             b'[' => {
                 self.state = State::Csi(0);
-                self.modifier = None;
+                self.second = None;
                 None
             }
             b'O' => {
@@ -198,6 +208,7 @@ impl Keys {
             }
             b'b' => Some(Key::WordLeft),
             b'f' => Some(Key::WordRight),
+            b'd' => Some(Key::KillWordRight),
             _ => Some(Key::Unknown),
         }
     }
@@ -205,12 +216,12 @@ impl Keys {
     /// Returns whether an arrow key moves by words, which it does with Alt or Ctrl. xterm
     /// sends 1 plus the sum of the modifiers, where Alt is 2 and Ctrl is 4.
     fn jumps(&self) -> bool {
-        matches!(self.modifier, Some(3 | 5))
+        matches!(self.second, Some(3 | 5))
     }
 
     /// Takes a byte of a control sequence, of which `parameter` is the first parameter so
     /// far. Returns the key of the whole sequence, or `None` if it goes on.
-    fn csi(&mut self, parameter: u8, byte: u8) -> Option<Key> {
+    fn csi(&mut self, parameter: u16, byte: u8) -> Option<Key> {
         match byte {
             b'~' => Some(match parameter {
                 1 | 7 => Key::Home,
@@ -218,20 +229,21 @@ impl Keys {
                 4 | 8 => Key::End,
                 _ => Key::Unknown,
             }),
+            b'R' => Some(self.second.map_or(Key::Unknown, Key::Position)),
             b'C' if self.jumps() => Some(Key::WordRight),
             b'D' if self.jumps() => Some(Key::WordLeft),
             0x40..=0x7e => Some(letter_key(byte)),
             b'0'..=b'9' => {
-                let (first, second) = match self.modifier {
+                let (first, second) = match self.second {
                     None => (with_digit(parameter, byte), None),
-                    Some(modifier) => (parameter, Some(with_digit(modifier, byte))),
+                    Some(second) => (parameter, Some(with_digit(second, byte))),
                 };
-                self.modifier = second;
+                self.second = second;
                 self.state = State::Csi(first);
                 None
             }
             0x20..0x40 => {
-                self.modifier = Some(0);
+                self.second = Some(0);
                 self.state = State::Csi(parameter);
                 None
             }
@@ -242,8 +254,9 @@ impl Keys {
 }
 
 /// Returns `number` with the decimal digit `digit` behind it; saturates.
-fn with_digit(number: u8, digit: u8) -> u8 {
-    number.saturating_mul(10).saturating_add(digit - b'0')
+fn with_digit(number: u16, digit: u8) -> u16 {
+    let digit = u16::from(digit - b'0');
+    number.saturating_mul(10).saturating_add(digit)
 }
 
 fn is_continuation(byte: u8) -> bool {

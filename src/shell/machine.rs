@@ -9,8 +9,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::program::ShellCommand;
 use crate::cpu::{CpuId, CpuMask, Mpidr};
 use crate::errno::Errno;
+use crate::platform::PsciQuery;
 
 /// An error of the kernel that the shell can print. Its `Display` adds the
 /// detail that [`Errno`] can't carry: the step, the thread, firmware's code.
@@ -30,6 +32,19 @@ pub trait Machine {
     /// Prints text on the console. A line ends with `\n`; the console adds what else a
     /// terminal needs.
     fn write(&self, text: fmt::Arguments<'_>);
+
+    /// Returns the commands that the program adds to the shell's own.
+    fn commands(&self) -> &[ShellCommand] {
+        &[]
+    }
+
+    /// Waits for `within` at most until Ctrl-C is typed, and takes it and all that was typed
+    /// before it out of the input. Returns how many bytes it has dropped so, without the Ctrl-C;
+    /// `None` if none was typed: the input stays as it is then.
+    fn interrupted(&self, within: Duration) -> Option<usize>;
+
+    /// Takes the next typed byte out of the input; waits for `within` at most.
+    fn typed(&self, within: Duration) -> Typed;
 
     /// Returns the CPU masks, consistent with each other.
     fn masks(&self) -> Masks;
@@ -82,6 +97,37 @@ pub trait Machine {
     /// Returns how much memory there is, and how much of it is in use.
     fn memory(&self) -> MemoryReport;
 
+    /// Returns what the log still has, oldest first; each line has its end.
+    fn log(&self) -> String;
+
+    /// Returns the boot arguments.
+    fn boot_line(&self) -> String;
+
+    /// Returns the frequency of the timer, in hertz.
+    fn timer_hz(&self) -> u64;
+
+    /// Returns how often each interrupt was taken.
+    fn interrupts(&self) -> Vec<InterruptRow>;
+
+    /// Has `cpu` wait at its entry, before it says that it is alive, the next time that it is
+    /// started, or lets it go on.
+    fn set_held(&self, cpu: CpuId, held: bool);
+
+    /// Asks firmware, and returns its answer as it stands in the register.
+    ///
+    /// # Errors
+    /// There is no PSCI.
+    fn psci(&self, query: PsciQuery) -> Result<i64, Self::Error>;
+
+    /// Returns the identity of the thread that runs the shell: see [`ThreadRow::id`].
+    fn this_thread(&self) -> usize;
+
+    /// Lets the thread `id` run on `cpus` only.
+    ///
+    /// # Errors
+    /// There is no such thread, or it can't run there. Nothing has changed then.
+    fn set_affinity(&self, id: usize, cpus: &CpuMask) -> Result<(), Self::Error>;
+
     /// Returns the threads that have not ended, except idle threads, in the order in
     /// which they were made.
     fn threads(&self) -> Vec<ThreadRow>;
@@ -128,15 +174,39 @@ pub trait Machine {
     fn trace(&self, cpu: Option<CpuId>);
 }
 
+/// What [`Machine::typed`] has taken out of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// This byte.
+    Byte(u8),
+    /// The place of bytes that the console has lost.
+    Lost,
+    /// Nothing: nothing was typed in time.
+    Nothing,
+}
+
+/// How often an interrupt was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterruptRow {
+    /// The name in front of the colon: a number, or `IPI0` for an SGI.
+    pub name: String,
+    /// A count for each CPU, by its number.
+    pub counts: Vec<u64>,
+    /// What it is.
+    pub what: String,
+}
+
 /// A thread, and what it has used, as of a moment ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadRow {
-    /// Tells the thread from others that live.
+    /// The number of the thread: each that was made has a greater one.
     pub id: usize,
     /// The thread's name.
     pub name: String,
     /// The CPU that it runs on, or ran on last.
     pub cpu: CpuId,
+    /// The CPUs that it may run on.
+    pub cpus: CpuMask,
     /// The class as `ps` names it: `TS`, `FF`, `RR`; `STP` for a stopper.
     pub class: &'static str,
     /// The realtime priority, if the thread has one.
@@ -259,6 +329,14 @@ pub struct StepRow<'a> {
     /// The CPUs for which that difference is neither 0 nor 1. If the mask isn't empty the
     /// kernel has lost a callback.
     pub unbalanced: CpuMask,
+}
+
+impl StepRow<'_> {
+    /// Returns the name with its group in front, `sched:drain`.
+    pub fn full_name(&self) -> String {
+        let colon = if self.group.is_empty() { "" } else { ":" };
+        alloc::format!("{}{colon}{}", self.group, self.name)
+    }
 }
 
 /// What one still point took, in nanoseconds.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   console ──byte──▶ editor ──line──▶ syntax ──words──▶ command ──▶ Machine
-//!                    (keys, history)   (quotes, ;)    (table, options)   │
+//!                (keys, history, painter) (quotes, ;) (table, options)   │
 //!   init="…" ───────────────line──────▶                                  │
 //!   console ◀──────────────────────── text ──────────────────────────────┘
 //! ```
@@ -26,31 +26,46 @@
 
 #![forbid(unsafe_code)]
 
+mod affinity;
+mod again;
 mod builtin;
 mod chcpu;
 mod command;
 mod complete;
 mod cpulist;
+mod ctrl_c;
 mod editor;
+mod faults;
 mod files;
 mod help;
+mod history;
 mod keys;
+mod line;
 mod lscpu;
 mod machine;
 mod midr;
+mod numbers;
 mod options;
+mod painter;
+mod program;
 mod ps;
-mod screen;
+mod small;
 mod status;
+mod stress;
 mod syntax;
 mod sysctl;
+mod table;
+mod texts;
+mod words;
 
-pub use command::{run_line, run_shown};
+pub use command::{check_commands, run_line, run_shown};
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
 pub use machine::{
-    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost, ThreadRow,
+    CpuInfo, CpuState, Failure, InterruptRow, Machine, Masks, MemoryReport, StepRow, StopCost,
+    ThreadRow, Typed,
 };
+pub use program::{Call, CommandError, ShellCommand};
 pub use status::{Outcome, Report, Status};
 
 use editor::Editor;
@@ -64,8 +79,8 @@ pub struct Shell<'m, M: Machine> {
 impl<'m, M: Machine> Shell<'m, M> {
     /// Returns a session on `machine`'s console. Prints the first prompt.
     pub fn new(machine: &'m M) -> Shell<'m, M> {
-        let editor = Editor::new(machine);
-        editor.prompt();
+        let mut editor = Editor::new(machine);
+        editor.draw();
         Shell { machine, editor }
     }
 
@@ -91,7 +106,7 @@ impl<'m, M: Machine> Shell<'m, M> {
             }
         };
         if let Outcome::Continue(_) = outcome {
-            self.editor.prompt();
+            self.editor.draw();
         }
         Some(outcome)
     }

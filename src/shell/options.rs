@@ -10,7 +10,6 @@
 //! # Sources
 //! POSIX.1-2017, XBD 12.2; the GNU C library manual, "Getopt".
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -91,10 +90,30 @@ impl fmt::Display for OptionError<'_> {
 /// [`OptionError`] for the first word that doesn't fit.
 pub(super) fn parse_options<'a>(
     table: &[Opt],
-    args: &'a [String],
+    args: &[&'a str],
+) -> Result<Parsed<'a>, OptionError<'a>> {
+    parse(table, args, false)
+}
+
+/// Returns `args` as [`parse_options`] does, but the options end with the first operand: it and
+/// all words behind it are operands.
+///
+/// # Errors
+/// As those of [`parse_options`].
+pub(super) fn parse_command<'a>(
+    table: &[Opt],
+    args: &[&'a str],
+) -> Result<Parsed<'a>, OptionError<'a>> {
+    parse(table, args, true)
+}
+
+fn parse<'a>(
+    table: &[Opt],
+    args: &[&'a str],
+    ends_at_operand: bool,
 ) -> Result<Parsed<'a>, OptionError<'a>> {
     let mut parsed = Parsed::default();
-    let mut words = args.iter().map(String::as_str);
+    let mut words = args.iter().copied();
     while let Some(word) = words.next() {
         if word == "--" {
             parsed.operands.extend(words.by_ref());
@@ -104,6 +123,9 @@ pub(super) fn parse_options<'a>(
             short(table, letters, &mut words, &mut parsed)?;
         } else {
             parsed.operands.push(word);
+            if ends_at_operand {
+                parsed.operands.extend(words.by_ref());
+            }
         }
     }
     Ok(parsed)
@@ -129,6 +151,27 @@ fn named<'t, 'a>(table: &'t [Opt], name: &str, word: &'a str) -> Result<&'t Opt,
 }
 
 impl<'a> Parsed<'a> {
+    /// Returns `args` with nothing among them taken for an option.
+    pub(super) fn of_words(args: &[&'a str]) -> Parsed<'a> {
+        Parsed {
+            operands: args.into(),
+            ..Parsed::default()
+        }
+    }
+
+    /// Returns whether the option of letter `short` was given.
+    pub(super) fn has(&self, short: char) -> bool {
+        self.options.iter().any(|(letter, _)| *letter == short)
+    }
+
+    /// Returns the value of the option of letter `short`; that of the last, if it was given more
+    /// than once.
+    pub(super) fn value(&self, short: char) -> Option<&'a str> {
+        let given = self.options.iter().rev();
+        let mut values = given.filter(|(letter, _)| *letter == short);
+        values.next().map(|(_, value)| *value)
+    }
+
     /// Adds `option` with `value`, which is empty if the option takes none.
     fn take(&mut self, option: &Opt, value: &'a str) {
         if option.long == HELP.long {
@@ -213,8 +256,8 @@ mod tests {
         },
     ];
 
-    fn strings(words: &str) -> Vec<String> {
-        words.split_whitespace().map(String::from).collect()
+    fn split(words: &str) -> Vec<&str> {
+        words.split_whitespace().collect()
     }
 
     #[test]
@@ -234,11 +277,21 @@ mod tests {
                 &[],
             ),
         ] {
-            let args = strings(words);
+            let args = split(words);
             let parsed = parse_options(&TABLE, &args).unwrap();
             assert_eq!(parsed.options, options, "{words}");
             assert_eq!(parsed.operands, operands, "{words}");
         }
+    }
+
+    #[test]
+    fn the_options_of_a_command_behind_are_its_own() {
+        let args = split("-x stop -v --no");
+        let parsed = parse_command(&TABLE, &args).unwrap();
+        assert_eq!((parsed.has('x'), parsed.has('e')), (true, false));
+        assert_eq!(parsed.operands, ["stop", "-v", "--no"]);
+        let args = split("-e 1 -x -e 2");
+        assert_eq!(parse_command(&TABLE, &args).unwrap().value('e'), Some("2"));
     }
 
     #[test]
@@ -254,7 +307,7 @@ mod tests {
             ("-h", false, &[('h', "")]),
             ("--hu -h", false, &[('h', ""), ('h', "")]),
         ] {
-            let args = strings(words);
+            let args = split(words);
             let parsed = parse_options(&[human], &args).unwrap();
             assert_eq!(
                 (parsed.help, &parsed.options[..]),
@@ -262,7 +315,7 @@ mod tests {
                 "{words}"
             );
         }
-        assert!(parse_options(&TABLE, &strings("-h")).unwrap().help);
+        assert!(parse_options(&TABLE, &split("-h")).unwrap().help);
     }
 
     #[test]
@@ -278,7 +331,7 @@ mod tests {
             ("--enable", "option '--enable' requires an argument"),
             ("--hex=1", "option '--hex' doesn't allow an argument"),
         ] {
-            let args = strings(words);
+            let args = split(words);
             let error = parse_options(&TABLE, &args).unwrap_err();
             assert_eq!(error.to_string(), message);
         }

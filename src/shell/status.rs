@@ -16,6 +16,9 @@ impl Status {
     /// There is no such command.
     pub const NOT_FOUND: Status = Status(127);
 
+    /// Ctrl-C has ended the command.
+    pub const INTERRUPTED: Status = Status(130);
+
     /// Returns the status `code`.
     pub const fn new(code: u8) -> Status {
         Status(code)

@@ -1,9 +1,10 @@
 //! `sysctl`: the settings that may change while the machine runs.
 //!
-//! Keys and values of the scheduler are Linux's, and messages are those of procps. Linux has the settings as
-//! files below `/proc/sys`; here there are no files.
+//! Keys and values of the scheduler are Linux's, and messages are those of procps. The settings
+//! are files below `/proc/sys`, too: see `files`.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -45,10 +46,10 @@ const PERIOD: &str = "kernel.sched_rt_period_us";
 const DOWN: &str = "kernel.cpu_down_timeout_ms";
 const WATCHDOG: &str = "kernel.watchdog_thresh";
 /// All keys, in the order of their names.
-const KEYS: [&str; 4] = [DOWN, PERIOD, RUNTIME, WATCHDOG];
+pub(super) const KEYS: [&str; 4] = [DOWN, PERIOD, RUNTIME, WATCHDOG];
 
 /// Why a setting was not read or not changed.
-enum Refusal<'a> {
+pub(super) enum Refusal<'a> {
     NoSuchKey(&'a str),
     ReadOnly(&'a str),
     BadValue(&'a str),
@@ -93,15 +94,33 @@ pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         return Outcome::Continue(Status::FAILURE);
     }
     for request in requests.into_iter().flatten() {
-        match request.change {
-            None => {}
-            Some(Change::Runtime(runtime)) => machine.set_realtime_runtime(runtime),
-            Some(Change::DownLimit(limit)) => machine.set_down_limit(limit),
-            Some(Change::Watchdog(seconds)) => machine.set_watchdog_seconds(seconds),
+        if let Some(change) = request.change {
+            apply(machine, change);
         }
         show(machine, request.key, has('n'));
     }
     Outcome::Continue(Status::SUCCESS)
+}
+
+/// Sets the setting `key` to what `text` says.
+///
+/// # Errors
+/// [`Refusal`]; nothing has changed then.
+pub(super) fn set<M: Machine>(
+    machine: &M,
+    key: &'static str,
+    text: &str,
+) -> Result<(), Refusal<'static>> {
+    apply(machine, Change::parse(key, text)?);
+    Ok(())
+}
+
+fn apply<M: Machine>(machine: &M, change: Change) {
+    match change {
+        Change::Runtime(runtime) => machine.set_realtime_runtime(runtime),
+        Change::DownLimit(limit) => machine.set_down_limit(limit),
+        Change::Watchdog(seconds) => machine.set_watchdog_seconds(seconds),
+    }
 }
 
 /// Returns the key that `word` names, with `.` or `/` between its parts.
@@ -135,36 +154,42 @@ impl Request {
             return Ok(Request { key, change: None });
         };
         let key = known(key.trim())?;
+        Ok(Request {
+            key,
+            change: Some(Change::parse(key, value)?),
+        })
+    }
+}
+
+impl Change {
+    /// Reads the value `text` of the setting `key`.
+    fn parse(key: &'static str, text: &str) -> Result<Change, Refusal<'static>> {
         if key == PERIOD {
             return Err(Refusal::ReadOnly(PERIOD));
         }
-        let number = value.trim().parse::<i64>();
-        let number = number.map_err(|_| Refusal::BadValue(key))?;
-        let change = if key == DOWN {
-            let time = u32::try_from(number).map_err(|_| Refusal::BadValue(key))?;
+        let bad = || Refusal::BadValue(key);
+        let number = text.trim().parse::<i64>().map_err(|_| bad())?;
+        Ok(if key == DOWN {
+            let time = u32::try_from(number).map_err(|_| bad())?;
             let limit = Duration::from_millis(time.into());
             Change::DownLimit(Some(limit).filter(|limit| !limit.is_zero()))
         } else if key == WATCHDOG {
             let seconds = u8::try_from(number).ok();
             let seconds = seconds.filter(|seconds| *seconds <= WATCHDOG_MAX);
-            Change::Watchdog(seconds.ok_or(Refusal::BadValue(key))?)
+            Change::Watchdog(seconds.ok_or_else(bad)?)
         } else if number == -1 {
             Change::Runtime(None)
         } else {
             let time = u64::try_from(number).ok().map(Duration::from_micros);
             let time = time.filter(|time| *time <= REALTIME_PERIOD);
-            Change::Runtime(Some(time.ok_or(Refusal::BadValue(key))?))
-        };
-        Ok(Request {
-            key,
-            change: Some(change),
+            Change::Runtime(Some(time.ok_or_else(bad)?))
         })
     }
 }
 
-/// Prints the setting `key`.
-fn show<M: Machine>(machine: &M, key: &str, value_only: bool) {
-    let value = match key {
+/// Returns the value of the setting `key`.
+pub(super) fn value<M: Machine>(machine: &M, key: &str) -> String {
+    match key {
         PERIOD => format!("{}", REALTIME_PERIOD.as_micros()),
         WATCHDOG => format!("{}", machine.watchdog_seconds()),
         DOWN => format!("{}", machine.down_limit().unwrap_or_default().as_millis()),
@@ -172,7 +197,12 @@ fn show<M: Machine>(machine: &M, key: &str, value_only: bool) {
             let runtime = machine.realtime_runtime();
             runtime.map_or_else(|| "-1".into(), |time| format!("{}", time.as_micros()))
         }
-    };
+    }
+}
+
+/// Prints the setting `key`.
+fn show<M: Machine>(machine: &M, key: &str, value_only: bool) {
+    let value = value(machine, key);
     if value_only {
         machine.write(format_args!("{value}\n"));
     } else {

@@ -12,19 +12,26 @@ use crate::errno::Errno;
 use crate::hotplug::{
     BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
 };
-use crate::kernel::{Hw, heap, is_tracing, kernel, log_walk, print, set_tracing, walks, watchdog};
+use crate::kernel::{
+    Hw, console, heap, is_tracing, kernel, log_walk, print, set_tracing, walks, watchdog,
+};
 use crate::memory::StackLayout;
 use crate::patch::KeyError;
-use crate::platform::{Platform, Sgi};
+use crate::platform::{Platform, PsciQuery, Received, Sgi};
+use crate::sched::AffinityError;
 use crate::shell::{
-    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, StepRow, StopCost, ThreadRow,
+    CpuInfo, CpuState, Failure, InterruptRow, Machine, Masks, MemoryReport, ShellCommand, StepRow,
+    StopCost, ThreadRow, Typed,
 };
-use crate::shell_program::{selftest, threads};
+use crate::shell_program::{interrupts, selftest, threads};
 use crate::sync::atomic::Ordering;
 
 /// The machine that this kernel runs on, for [`crate::shell`].
-#[derive(Clone, Copy, Debug)]
-pub struct KernelMachine;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelMachine {
+    /// The commands that the program adds.
+    pub commands: &'static [ShellCommand],
+}
 
 /// Why a shell command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +46,12 @@ pub enum MachineError {
     Fail(FailError),
     /// A static key was not changed.
     Key(KeyError),
+    /// The CPUs of a thread were not changed.
+    Affinity(AffinityError),
+    /// There is no such thread.
+    NoThread,
+    /// There is no PSCI.
+    NoFirmware,
 }
 
 impl fmt::Display for MachineError {
@@ -49,6 +62,9 @@ impl fmt::Display for MachineError {
             MachineError::Target(error) => fmt::Display::fmt(error, f),
             MachineError::Fail(error) => fmt::Display::fmt(error, f),
             MachineError::Key(error) => fmt::Display::fmt(error, f),
+            MachineError::Affinity(error) => fmt::Display::fmt(error, f),
+            MachineError::NoThread => f.write_str("it has ended, or never was"),
+            MachineError::NoFirmware => f.write_str("this machine has no PSCI"),
         }
     }
 }
@@ -60,7 +76,9 @@ impl Failure for MachineError {
             MachineError::Down(error) => error.errno(),
             MachineError::Target(error) => error.errno(),
             MachineError::Key(error) => error.errno(),
-            MachineError::Fail(_) => Errno::Invalid,
+            MachineError::Fail(_) | MachineError::Affinity(_) => Errno::Invalid,
+            MachineError::NoThread => Errno::NoProcess,
+            MachineError::NoFirmware => Errno::NotImplemented,
         }
     }
 }
@@ -70,6 +88,22 @@ impl Machine for KernelMachine {
 
     fn write(&self, text: fmt::Arguments<'_>) {
         print(text);
+    }
+
+    fn commands(&self) -> &[ShellCommand] {
+        self.commands
+    }
+
+    fn interrupted(&self, within: Duration) -> Option<usize> {
+        console::interrupted_until(Hw::deadline(within))
+    }
+
+    fn typed(&self, within: Duration) -> Typed {
+        match console::read_until(Hw::deadline(within)) {
+            Some(Received::Byte(byte)) => Typed::Byte(byte),
+            Some(Received::Lost) => Typed::Lost,
+            None => Typed::Nothing,
+        }
     }
 
     fn masks(&self) -> Masks {
@@ -272,6 +306,42 @@ impl Machine for KernelMachine {
             stacks: kernel().areas.stacks() * stack,
             stacks_used: kernel().areas.stacks_in_use() * stack,
         }
+    }
+
+    fn log(&self) -> String {
+        console::logged()
+    }
+
+    fn boot_line(&self) -> String {
+        kernel().bootargs.into()
+    }
+
+    fn timer_hz(&self) -> u64 {
+        Hw::frequency().hz()
+    }
+
+    fn interrupts(&self) -> Vec<InterruptRow> {
+        interrupts::all()
+    }
+
+    fn set_held(&self, cpu: CpuId, held: bool) {
+        kernel().hotplug.hold_at_entry(cpu, held);
+    }
+
+    fn psci(&self, query: PsciQuery) -> Result<i64, MachineError> {
+        kernel().ask_firmware(query).ok_or(MachineError::NoFirmware)
+    }
+
+    fn this_thread(&self) -> usize {
+        kernel().sched.current().number() as usize
+    }
+
+    fn set_affinity(&self, id: usize, cpus: &CpuMask) -> Result<(), MachineError> {
+        let number = u32::try_from(id).map_err(|_| MachineError::NoThread)?;
+        let thread = kernel().sched.thread_of_number(number);
+        let thread = thread.ok_or(MachineError::NoThread)?;
+        let set = kernel().sched.set_affinity(&thread, cpus);
+        set.map_err(MachineError::Affinity)
     }
 
     fn threads(&self) -> Vec<ThreadRow> {

@@ -8,10 +8,11 @@
 //! and `selftest` sends SGIs itself. `api` has none of these: it would promise the inner
 //! shape of the kernel to every program.
 
+mod interrupts;
 mod kernel_machine;
 mod run;
 mod selftest;
 mod threads;
 
 pub use kernel_machine::KernelMachine;
-pub use run::run_shell;
+pub use run::{run_shell, run_shell_with};

@@ -5,7 +5,7 @@ use crate::bootargs::BootArgs;
 use crate::kernel::exit::end_alone;
 use crate::kernel::{console, exit, kernel, print, reboot};
 use crate::platform::Received;
-use crate::shell::{Outcome, Shell, Status, run_shown};
+use crate::shell::{Outcome, Shell, ShellCommand, Status, check_commands, run_shown};
 
 /// Runs the commands of `init=`, and prints each before it runs; then runs a shell on the
 /// console. Never returns.
@@ -18,7 +18,19 @@ use crate::shell::{Outcome, Shell, Status, run_shown};
 /// # Context
 /// Thread.
 pub fn run_shell() -> ! {
-    let machine = KernelMachine;
+    run_shell_with(&[])
+}
+
+/// Does as [`run_shell`], with commands of the program beside the shell's own.
+///
+/// # Context
+/// Thread.
+///
+/// # Panics
+/// If a command has the name of another one.
+pub fn run_shell_with(commands: &'static [ShellCommand]) -> ! {
+    let machine = KernelMachine { commands };
+    check_commands(&machine);
     let arguments = BootArgs::parse(kernel().bootargs);
     if let Some(line) = arguments.init {
         let outcome = run_shown(&machine, line).outcome;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::{Class, Nice, Policy, Thread, ThreadName, ThreadState, Usage};
@@ -26,7 +26,8 @@ pub(super) fn all() -> Vec<ThreadRow> {
 
 /// What is copied of a thread while the list of threads is locked.
 struct Seen {
-    id: usize,
+    number: u32,
+    cpus: CpuMask,
     name: ThreadName,
     cpu: CpuId,
     class: Class,
@@ -38,7 +39,8 @@ struct Seen {
 impl Seen {
     fn of(thread: &Thread<Hw>) -> Seen {
         Seen {
-            id: core::ptr::from_ref(thread).addr(),
+            number: thread.number(),
+            cpus: thread.affinity(),
             name: *thread.name(),
             cpu: thread.cpu(),
             class: thread.class(),
@@ -56,9 +58,10 @@ impl Seen {
             Class::Normal | Class::Idle => ("TS", None, Some(self.nice.get())),
         };
         ThreadRow {
-            id: self.id,
+            id: self.number as usize,
             name: self.name.as_str().into(),
             cpu: self.cpu,
+            cpus: self.cpus,
             class,
             priority,
             nice,

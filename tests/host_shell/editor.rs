@@ -4,6 +4,7 @@ use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell, Status};
 
 use crate::OK;
 use crate::fake::{Did, Fake};
+use crate::term::Term;
 
 /// Feeds `bytes` to a new session; returns the output of the commands, without prompts and
 /// echo. Each line must be one `echo`.
@@ -76,9 +77,9 @@ fn drawn(bytes: &str) -> String {
 
 #[test]
 fn tab_completes_the_name_of_a_command() {
-    assert_eq!(drawn("lsc\t"), "lsc\r\x1b[2Kstillpoint# lscpu ");
+    assert_eq!(drawn("lsc\t"), "lscpu ");
     // First as far as all candidates agree, then the candidates.
-    assert_eq!(drawn("st\t"), "st\nstates  stop\n\r\x1b[2Kstillpoint# st");
+    assert_eq!(drawn("st\t"), "st\nstates  stress  stop\nstillpoint# st");
     assert!(drawn("\t").starts_with("\nhelp  lscpu  chcpu  "));
     for line in ["x\t", "lscpu \t", "echo e\t"] {
         assert!(
@@ -89,20 +90,93 @@ fn tab_completes_the_name_of_a_command() {
 }
 
 #[test]
-fn the_terminal_finds_the_column_of_a_wide_character() {
-    let line = "\r\x1b[2Kstillpoint# 日本";
-    assert!(drawn("日本").ends_with(line));
-    // The cursor is in the column behind the text that is drawn before it.
+fn tab_completes_what_can_stand_there() {
+    for (line, completed) in [
+        ("help sta\t", "help states "),
+        ("time chc\t", "time chcpu "),
+        ("time lscpu --ext\t", "time lscpu --extended "),
+        ("repeat 3 watch -n 1 upt\t", "repeat 3 watch -n 1 uptime "),
+        ("chcpu --dis\t3", "chcpu --disable 3"),
+        ("fail 1 sch\t", "fail 1 sched:drain "),
+        ("target 0 ena\t", "target 0 enable:pmu "),
+        ("hold 1 of\t", "hold 1 off "),
+        ("cat /pr\tcpu\t", "cat /proc/cpuinfo "),
+        ("cat /sys/d\t\t", "cat /sys/devices/system/"),
+        (
+            "cat /sys/devices/system/cpu/cpu1/on\t",
+            "cat /sys/devices/system/cpu/cpu1/online ",
+        ),
+        ("cat proc/cm\t", "cat proc/cmdline "),
+        (
+            "echo 1 > /sys/k\tt\tt\t",
+            "echo 1 > /sys/kernel/tracing/tracing_on ",
+        ),
+        ("echo 1 >/proc/up\t", "echo 1 >/proc/uptime "),
+        (
+            "lscpu; sysctl kernel.w\t",
+            "lscpu; sysctl kernel.watchdog_thresh ",
+        ),
+        ("psci aff\t1", "psci affinity_info 1"),
+        ("taskset -c 1 psci v\t", "taskset -c 1 psci version "),
+    ] {
+        let text = drawn(line);
+        let shown = text.replace('\x07', "");
+        // What is asked for the width of the terminal isn't text.
+        let shown = shown.replace("\x1b7\x1b[999C\x1b[6n\x1b8", "");
+        assert_eq!(shown, completed, "{line:?}");
+    }
+    // CPUs, in a list too.
+    for line in ["chcpu -d 0,\t", "taskset -c 0-\t", "trace \t", "hold \t"] {
+        let line = line.to_owned();
+        let wanted = "\n0  1\nstillpoint# ".to_owned() + line.trim_end_matches('\t');
+        assert!(drawn(&line).ends_with(&wanted), "{line:?}");
+    }
+}
+
+#[test]
+fn what_was_entered_is_searched_backwards() {
+    let before = "echo one\nlscpu\necho two\n";
+    for (keys, printed) in [
+        // Enter runs what is found; other keys edit it.
+        ("\x12two\n", "two"),
+        ("\x12echo\x12\n", "one"),
+        ("\x12e\x12\x12\x05!\n", "one!"),
+        ("\x12two\x7f\x7f\x7fone\n", "one"),
+        // The place in the line is that of the text.
+        ("\x12wo\x1b[D\x04\x04r\n", "ro"),
+        // From the line that was found one goes on up and down.
+        ("\x12one\x1b[B\x1b[B\n", "two"),
+        // What isn't found changes nothing.
+        ("\x12twox\x12\n", "two"),
+        ("echo three\x12one\x07\n", "three"),
+        ("echo th\x12\x07ree\n", "three"),
+        ("\x12two\x03echo x\n", "x"),
+    ] {
+        let fake = Fake::new(2, "0");
+        let mut shell = Shell::new(&fake);
+        for byte in before.bytes() {
+            let _ = shell.feed(byte);
+        }
+        fake.console.take();
+        let mut ended = 0;
+        for byte in keys.bytes() {
+            ended += usize::from(shell.feed(byte).is_some());
+        }
+        let text = fake.console.take();
+        assert_eq!(ended, 1, "{keys:?}");
+        let wanted = format!("\n{printed}\n{PROMPT}");
+        assert!(text.ends_with(&wanted), "{keys:?}: {text:?}");
+    }
+    let shown = |keys: &str| {
+        let mut term = Term::new(80);
+        term.show(&drawn(keys));
+        term.from("(")
+    };
+    assert_eq!(shown("echo a\n\x12ech"), "(reverse-i-search)`ech': echo a");
     assert_eq!(
-        drawn("日本\x1b[D"),
-        drawn("日本") + line + "\rstillpoint# 日"
+        shown("echo a\n\x12ax"),
+        "(failed reverse-i-search)`ax': echo a"
     );
-    assert_eq!(drawn("ab\x1b[D"), "ab\x1b[D", "no need to");
-    // Without such a character the line is drawn as any other.
-    assert!(drawn("a日\x7fb").ends_with("\r\x1b[2Kstillpoint# ab"));
-    assert!(drawn("日\x03b").ends_with("\nstillpoint# b"));
-    let up = "\x1b[A";
-    assert!(drawn(&format!("echo 日\n{up}\x1b[D")).ends_with("\rstillpoint# echo "));
 }
 
 #[test]
@@ -116,6 +190,9 @@ fn history_goes_back_and_forth() {
     // Below the newest line of the history is an empty line; above the oldest is none.
     let keys = format!("echo a\n{up}{up}{down}echo b\n");
     assert_eq!(typed(keys.as_bytes()), ["a", "b"]);
+    // What was begun waits there.
+    let keys = format!("echo a\necho b{up}{down}c\n");
+    assert_eq!(typed(keys.as_bytes()), ["a", "bc"]);
 }
 
 #[test]
@@ -143,7 +220,7 @@ fn a_session_looks_as_expected() {
     assert_eq!(
         fake.console.take(),
         "stillpoint# chcpu -e 1\nCPU 1 enabled\n\
-         stillpoint# x\x1b[D\x1b[P\x07\n\
+         stillpoint# x\x1b[D\x1b[J\x07\n\
          stillpoint# poweroff\n"
     );
 }
@@ -227,4 +304,43 @@ fn a_line_that_is_not_utf8_is_refused() {
         assert_eq!(did, [Did::Down(3)], "{noise:?}");
         assert!(text.contains("sh: line ignored: it is not UTF-8\n"));
     }
+}
+
+#[test]
+fn a_long_line_goes_over_rows_of_the_terminal() {
+    let width = "\x1b[1;50R";
+    let text = "x".repeat(60);
+    let fake = Fake::new(1, "0");
+    let mut shell = Shell::new(&fake);
+    let mut feed = |bytes: &str| {
+        for byte in bytes.bytes() {
+            let _ = shell.feed(byte);
+        }
+        fake.console.take()
+    };
+    // It asks once, when the line gets long, and a row is ended when the width is known.
+    let drawn = feed(&text[..38]);
+    assert_eq!(drawn.matches("\x1b[6n").count(), 1, "{drawn:?}");
+    assert_eq!(feed(width), " \r", "12 of the prompt and 38");
+    assert_eq!(feed(&text[38..]), "x".repeat(22));
+    // An answer that it didn't ask for is a key that does nothing.
+    assert_eq!(feed(width), "\x07");
+    assert_eq!(feed("\x01"), "\x1b[A\x1b[10D");
+    assert_eq!(feed("\x05"), "\x1b[B\x1b[10C");
+    // Ctrl-L clears the terminal, and asks again.
+    assert_eq!(feed("\x0c").matches("\x1b[6n").count(), 1);
+    let drawn = feed("\x1b[1;100R");
+    assert_eq!(drawn, format!("\x1b[H\x1b[J{PROMPT}{text}"));
+    assert!(feed("\n").ends_with(&format!(
+        "{text}: command not found\nTry 'help' for a list of the commands.\n{PROMPT}"
+    )));
+}
+
+#[test]
+fn a_mark_is_drawn_with_its_character() {
+    let mut term = Term::new(80);
+    term.show(PROMPT);
+    term.show(&drawn("echo e\u{301}日!\x1b[D\x1b[D\x7fa\x05"));
+    assert_eq!(term.from(PROMPT), "stillpoint# echo a日!");
+    assert_eq!(drawn("e\u{301}"), "e\x1b[D\x1b[Je\u{301}");
 }

@@ -1,14 +1,16 @@
 //! A fake machine of a few CPUs that records the calls of its methods.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
 use stillpoint::errno::Errno;
+use stillpoint::platform::PsciQuery;
 use stillpoint::shell::{
-    CpuInfo, CpuState, Failure, Machine, Masks, MemoryReport, Report, StepRow, StopCost, ThreadRow,
-    parse_cpu_list, run_line,
+    CpuInfo, CpuState, Failure, InterruptRow, Machine, Masks, MemoryReport, Report, ShellCommand,
+    StepRow, StopCost, ThreadRow, Typed, parse_cpu_list, run_line,
 };
 
 /// A refusal with a reason.
@@ -37,7 +39,13 @@ pub(crate) enum Did {
     Trace(Option<usize>),
     Target(usize, usize),
     Fail(usize, Option<usize>),
+    Held(usize, bool),
+    Affinity(usize, CpuMask),
+    Psci(PsciQuery),
 }
+
+/// How often the shell may wait for input.
+const PATIENCE: u32 = 200;
 
 /// A machine of a few CPUs, of which `stuck` refuse to come or go.
 pub(crate) struct Fake {
@@ -54,6 +62,16 @@ pub(crate) struct Fake {
     watchdog: RefCell<u8>,
     /// Whether events are recorded.
     tracing: RefCell<bool>,
+    /// The steps that are to fail, by CPU.
+    failures: RefCell<Vec<(CpuId, usize)>>,
+    /// How often the shell has waited for input. Somebody types Ctrl-C in the end.
+    waits: RefCell<u32>,
+    /// The CPUs of thread 1.
+    affinity: RefCell<CpuMask>,
+    /// What is typed while commands run.
+    pub(crate) input: RefCell<VecDeque<u8>>,
+    /// The commands of the program.
+    commands: Vec<ShellCommand>,
     /// The output that was not taken yet.
     pub(crate) console: RefCell<String>,
 }
@@ -71,6 +89,11 @@ impl Fake {
             down_limit: RefCell::default(),
             watchdog: RefCell::new(10),
             tracing: RefCell::new(true),
+            failures: RefCell::default(),
+            waits: RefCell::default(),
+            affinity: RefCell::new(CpuMask::first_n(present)),
+            input: RefCell::default(),
+            commands: Vec::new(),
             console: RefCell::default(),
         }
     }
@@ -79,6 +102,29 @@ impl Fake {
     pub(crate) fn with_stuck(self, list: &str) -> Fake {
         let stuck = parse_cpu_list(list).expect("a list");
         Fake { stuck, ..self }
+    }
+
+    /// Adds commands of a program.
+    pub(crate) fn with_commands(self, commands: &[ShellCommand]) -> Fake {
+        let commands = commands.into();
+        Fake { commands, ..self }
+    }
+
+    /// Has the step of state `state` of CPU 0 fail.
+    pub(crate) fn with_failure(self, state: usize) -> Fake {
+        let failures = RefCell::new(vec![(CpuId::BOOT, state)]);
+        Fake { failures, ..self }
+    }
+
+    /// Returns whether the shell has waited so often that somebody types Ctrl-C.
+    fn has_waited(&self) -> bool {
+        *self.waits.borrow_mut() += 1;
+        self.waits.borrow().is_multiple_of(PATIENCE)
+    }
+
+    /// Types `bytes` while the next command runs.
+    pub(crate) fn types(&self, bytes: &[u8]) {
+        self.input.borrow_mut().extend(bytes);
     }
 
     /// Runs a line; returns its output and its result.
@@ -110,6 +156,14 @@ impl Fake {
         if self.stuck.contains(cpu) {
             return Err(Refused(Errno::Busy, "enable:pmu refused"));
         }
+        *self.slept.borrow_mut() += 1_500_000;
+        // Every step is passed, so a failure that was asked for happens.
+        let is_it = |failure: &(CpuId, usize)| failure.0 == cpu;
+        let mut failures = self.failures.borrow_mut();
+        if let Some(at) = failures.iter().position(is_it) {
+            failures.remove(at);
+            return Err(Refused(Errno::Again, "injected"));
+        }
         if online {
             self.online.borrow_mut().insert(cpu);
         } else {
@@ -124,6 +178,92 @@ impl Machine for Fake {
 
     fn write(&self, text: fmt::Arguments<'_>) {
         self.console.borrow_mut().push_str(&text.to_string());
+    }
+
+    fn commands(&self) -> &[ShellCommand] {
+        &self.commands
+    }
+
+    fn interrupted(&self, within: Duration) -> Option<usize> {
+        let mut input = self.input.borrow_mut();
+        let Some(at) = input.iter().position(|byte| *byte == 3) else {
+            self.sleep(within);
+            return self.has_waited().then_some(0);
+        };
+        input.drain(..=at);
+        Some(at)
+    }
+
+    fn typed(&self, within: Duration) -> Typed {
+        let byte = self.input.borrow_mut().pop_front();
+        if byte.is_none() {
+            self.sleep(within);
+            if self.has_waited() {
+                return Typed::Byte(3);
+            }
+        }
+        byte.map_or(Typed::Nothing, Typed::Byte)
+    }
+
+    fn log(&self) -> String {
+        "[    0.000001] Stillpoint\n".into()
+    }
+
+    fn boot_line(&self) -> String {
+        "maxcpus=2 quiet".into()
+    }
+
+    fn timer_hz(&self) -> u64 {
+        62_500_000
+    }
+
+    fn interrupts(&self) -> Vec<InterruptRow> {
+        let row = |name: &str, counts: Vec<u64>, what: &str| InterruptRow {
+            name: name.into(),
+            counts,
+            what: what.into(),
+        };
+        vec![
+            row(
+                "27",
+                vec![1, 20, 300, 4000],
+                "   GICv3  27 Level     arch_timer",
+            ),
+            row(
+                "IPI2",
+                vec![7, 8, 9, 1_234_567_890],
+                "     Rescheduling interrupts",
+            ),
+        ]
+    }
+
+    fn set_held(&self, cpu: CpuId, held: bool) {
+        self.did.borrow_mut().push(Did::Held(cpu.index(), held));
+    }
+
+    fn psci(&self, query: PsciQuery) -> Result<i64, Refused> {
+        self.did.borrow_mut().push(Did::Psci(query));
+        Ok(match query {
+            PsciQuery::Version => 0x1_0001,
+            PsciQuery::AffinityInfo(_) => 1,
+            PsciQuery::Features(_) => -1,
+            PsciQuery::MigrateInfoType => 2,
+        })
+    }
+
+    fn this_thread(&self) -> usize {
+        1
+    }
+
+    fn set_affinity(&self, id: usize, cpus: &CpuMask) -> Result<(), Refused> {
+        if cpus.and(&self.online.borrow()).is_empty() {
+            return Err(Refused(Errno::Invalid, "none is active"));
+        }
+        self.did.borrow_mut().push(Did::Affinity(id, *cpus));
+        if id == 1 {
+            self.affinity.replace(*cpus);
+        }
+        Ok(())
     }
 
     fn masks(&self) -> Masks {
@@ -182,7 +322,11 @@ impl Machine for Fake {
     }
 
     fn failure(&self, cpu: CpuId) -> Option<usize> {
-        (cpu == CpuId::BOOT).then_some(14)
+        let failures = self.failures.borrow();
+        failures
+            .iter()
+            .find(|(of, _)| *of == cpu)
+            .map(|(_, state)| *state)
     }
 
     fn set_failure(&self, cpu: CpuId, state: Option<usize>) -> Result<(), Refused> {
@@ -190,6 +334,9 @@ impl Machine for Fake {
             return Err(Refused(Errno::Invalid, "no such step"));
         }
         self.did.borrow_mut().push(Did::Fail(cpu.index(), state));
+        let mut failures = self.failures.borrow_mut();
+        failures.retain(|(of, _)| *of != cpu);
+        failures.extend(state.map(|state| (cpu, state)));
         Ok(())
     }
 
@@ -219,6 +366,20 @@ impl Machine for Fake {
                 ..row
             },
             StepRow {
+                number: 30,
+                group: "init",
+                name: "online",
+                past: CpuMask::EMPTY,
+                ..row
+            },
+            StepRow {
+                number: 31,
+                group: "prep",
+                name: "drain",
+                past: CpuMask::EMPTY,
+                ..row
+            },
+            StepRow {
                 number: 32,
                 group: "enable",
                 name: "pmu",
@@ -240,6 +401,7 @@ impl Machine for Fake {
             id: 1,
             name: "main".into(),
             cpu: CpuId::BOOT,
+            cpus: *self.affinity.borrow(),
             class: "TS",
             priority: None,
             nice: Some(-5),
@@ -253,6 +415,7 @@ impl Machine for Fake {
             id: 2,
             name: "cpuhp/1".into(),
             cpu: CpuId::new(1).expect("small"),
+            cpus: CpuMask::of(CpuId::new(1).expect("small")),
             class: "FF",
             priority: Some(99),
             nice: None,

@@ -9,7 +9,7 @@ const FAILED: Outcome = Outcome::Continue(Status::FAILURE);
 
 #[test]
 fn files_read_as_in_linux() {
-    let fake = Fake::new(4, "0,2-3");
+    let fake = Fake::new(4, "0,2-3").with_failure(14);
     let cpu = |file: &str| {
         let (text, report) = fake.run(&format!("cat /sys/devices/system/cpu/{file}"));
         assert_eq!(report.outcome, OK, "{file}: {text}");
@@ -19,6 +19,7 @@ fn files_read_as_in_linux() {
     assert_eq!(cpu("present"), "0-3\n");
     assert_eq!(cpu("online"), "0,2-3\n");
     assert_eq!(cpu("offline"), "1\n");
+    assert_eq!(cpu("kernel_max"), "511\n");
     assert_eq!(cpu("cpu1/online"), "0\n");
     assert_eq!(cpu("cpu2/online"), "1\n");
     assert_eq!(cpu("cpu2/hotplug/state"), "33\n");
@@ -27,7 +28,7 @@ fn files_read_as_in_linux() {
     assert_eq!(cpu("cpu1/hotplug/fail"), "-1\n");
     assert_eq!(
         cpu("hotplug/states"),
-        "  0: offline\n 14: sched:drain\n 32: enable:pmu\n 33: online\n"
+        "  0: offline\n 14: sched:drain\n 30: init:online\n 31: prep:drain\n 32: enable:pmu\n 33: online\n"
     );
     assert_eq!(fake.did(), []);
 }
@@ -53,6 +54,7 @@ fn what_is_written_is_done() {
 fn what_is_wrong_changes_nothing() {
     let invalid = "echo: write error: Invalid argument";
     let denied = "Permission denied";
+    let directory = "Is a directory";
     let fake = Fake::new(4, "0").with_stuck("1");
     for (value, file, message) in [
         ("2", "cpu1/online", invalid),
@@ -76,9 +78,12 @@ fn what_is_wrong_changes_nothing() {
         ("1", "cpu01/online", denied),
         ("1", "cpu+1/online", denied),
         ("1", "cpu/online", denied),
-        ("1", "cpu1/hotplug", denied),
-        ("1", "cpu1", denied),
-        ("1", "", denied),
+        ("1", "kernel_max", denied),
+        ("1", "hotplug/history", denied),
+        ("1", "cpu1/online/", denied),
+        ("1", "cpu1/hotplug", directory),
+        ("1", "cpu1", directory),
+        ("1", "", directory),
     ] {
         let line = format!("echo {value} > /sys/devices/system/cpu/{file}");
         let (text, report) = fake.run(&line);
@@ -86,8 +91,12 @@ fn what_is_wrong_changes_nothing() {
         assert_eq!(report.outcome, FAILED, "{line}");
         assert_eq!(fake.did(), [], "{line}");
     }
-    let (text, report) = fake.run("cat /etc/passwd /sys/devices/system/cpu/possible");
-    assert_eq!(text, "cat: /etc/passwd: No such file or directory\n0-3\n");
+    let (text, report) = fake.run("cat /etc/passwd /proc/ /sys/devices/system/cpu/possible ''");
+    assert_eq!(
+        text,
+        "cat: /etc/passwd: No such file or directory\ncat: /proc/: Is a directory\n0-3\n\
+         cat: : No such file or directory\n"
+    );
     assert_eq!(report.outcome, FAILED);
     assert_eq!(fake.run("echo 1 > online").1.outcome, FAILED);
 }
@@ -120,4 +129,106 @@ fn tracing_is_switched_as_in_linux() {
     let (text, _) = fake.run(&format!("echo 0 > {FILE}"));
     let message = "Resource deadlock avoided (EDEADLK: it can't wait)";
     assert_eq!(text, format!("echo: write error: {message}\n"));
+}
+
+#[test]
+fn proc_tells_of_the_machine_in_linuxs_formats() {
+    let fake = Fake::new(4, "0,3");
+    let cat = |file: &str| {
+        let (text, report) = fake.run(&format!("cat /proc/{file}"));
+        assert_eq!(report.outcome, OK, "{file}: {text}");
+        text
+    };
+    assert_eq!(
+        cat("cpuinfo"),
+        "processor\t: 0\nBogoMIPS\t: 125.00\nCPU implementer\t: 0x41\nCPU architecture: 8\n\
+         CPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n\
+         processor\t: 3\nBogoMIPS\t: 125.00\n\n"
+    );
+    let interrupts = "           CPU0       CPU3
+ 27:          1       4000     GICv3  27 Level     arch_timer
+IPI2:         7 1234567890       Rescheduling interrupts
+";
+    assert_eq!(cat("interrupts"), interrupts);
+    assert_eq!(fake.run("interrupts").0, interrupts);
+    assert_eq!(
+        cat("meminfo"),
+        "MemTotal:           1124 kB\nMemFree:            1079 kB\nMemAvailable:       1080 kB\n\
+         Cached:                0 kB\nKernelStack:          20 kB\n"
+    );
+    assert_eq!(
+        fake.run("sleep 12.345; cat /proc/uptime").0,
+        "17.34 15.43\n"
+    );
+    assert_eq!(cat("cmdline"), "maxcpus=2 quiet\n");
+    assert_eq!(
+        cat("schedstat"),
+        "version 15\ntimestamp 17345\ncpu0 0 0 0 0 0 0 5000000000 0 0\n\
+         cpu3 0 0 0 0 0 0 14258750000 0 0\n"
+    );
+    assert_eq!(
+        fake.run("cat /sys/devices/system/cpu/hotplug/history").0,
+        ""
+    );
+    assert_eq!(fake.did(), [Did::Trace(None)]);
+}
+
+#[test]
+fn settings_are_files_too() {
+    const FILE: &str = "/proc/sys/kernel/watchdog_thresh";
+    let fake = Fake::new(1, "0");
+    assert_eq!(fake.run(&format!("echo 7 > {FILE}; cat {FILE}")).0, "7\n");
+    assert_eq!(fake.run("sysctl -n kernel.watchdog_thresh").0, "7\n");
+    for value in ["61", "x", ""] {
+        let (text, report) = fake.run(&format!("echo {value} > {FILE}"));
+        assert_eq!(text, "echo: write error: Invalid argument\n", "{value}");
+        assert_eq!(report.outcome, FAILED);
+    }
+    let period = "/proc/sys/kernel/sched_rt_period_us";
+    assert_eq!(
+        fake.run(&format!("echo 1 > {period}")).0,
+        format!("sh: {period}: Permission denied\n")
+    );
+    assert_eq!(fake.run(&format!("cat {period}")).0, "1000000\n");
+}
+
+#[test]
+fn directories_are_listed() {
+    let fake = Fake::new(12, "0");
+    for (line, names) in [
+        ("ls", "proc  sys\n"),
+        ("ls /", "proc  sys\n"),
+        (
+            "ls -1 /proc",
+            "cmdline\ncpuinfo\ninterrupts\nmeminfo\nschedstat\nsys\nuptime\n",
+        ),
+        ("ls sys//devices/system/cpu/cpu11/", "hotplug  online\n"),
+        (
+            "ls /sys/devices/system/cpu/cpu0/hotplug",
+            "fail    state   target\n",
+        ),
+        ("ls /proc/uptime", "/proc/uptime\n"),
+        (
+            "ls /sys/kernel /proc/uptime",
+            "/sys/kernel:\ntracing\n/proc/uptime:\n/proc/uptime\n",
+        ),
+    ] {
+        let (text, report) = fake.run(line);
+        assert_eq!((text.as_str(), report.outcome), (names, OK), "{line}");
+    }
+    assert_eq!(
+        fake.run("ls /sys/devices/system/cpu").0,
+        "\
+cpu0        cpu3        cpu6        cpu9        hotplug     online
+cpu1        cpu4        cpu7        cpu10       kernel_max  possible
+cpu2        cpu5        cpu8        cpu11       offline     present
+"
+    );
+    let (text, report) = fake.run("ls /sys/no /proc/uptime/");
+    assert_eq!(
+        text,
+        "ls: cannot access '/sys/no': No such file or directory\n\
+         ls: cannot access '/proc/uptime/': No such file or directory\n"
+    );
+    assert_eq!(report.outcome, Outcome::Continue(Status::new(2)));
 }

@@ -104,7 +104,6 @@ const LIBRARIES: &[&str] = &[
     "bitflags",
     "compiler_builtins",
     "core",
-    "embedded_cli",
     "embedded_io",
     "fdt",
     "intrusive_collections",
@@ -115,8 +114,7 @@ const LIBRARIES: &[&str] = &[
     "spin",
     "talc",
     "tock_registers",
-    "ufmt",
-    "ufmt_write",
+    "unicode_width",
     "zerocopy",
 ];
 

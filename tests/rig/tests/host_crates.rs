@@ -21,13 +21,10 @@ const OTHER_LICENCES: [(&str, &str, &str); 1] = [(
 )];
 
 /// The crates of which there is more than one version, each with the reason.
-const VERSIONS: [(&str, &str); 2] = [
-    ("embedded-io", "embedded-cli and arm-pl011-uart disagree"),
-    (
-        "syn",
-        "the derives of dependencies disagree; it runs on the host",
-    ),
-];
+const VERSIONS: [(&str, &str); 1] = [(
+    "syn",
+    "the derives of dependencies disagree; it runs on the host",
+)];
 
 /// A crate as it was resolved.
 struct Crate {

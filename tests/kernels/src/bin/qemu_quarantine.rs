@@ -107,7 +107,11 @@ fn main() {
 /// Returns whether the victim's health and the shell's output are as expected.
 fn is(health: CpuHealth, state: CpuState) -> bool {
     same("health", hotplug().health(victim()), health)
-        & same("state", KernelMachine.cpu_info(victim()).state, state)
+        & same(
+            "state",
+            KernelMachine::default().cpu_info(victim()).state,
+            state,
+        )
         & same(
             "present",
             hotplug().present().contains(victim()),
@@ -214,7 +218,7 @@ fn held() -> ! {
         & is_quarantined(Quarantine::NotDead(state))
         & stays_down(StepError::NotDead(state));
     ktap.check("a CPU that does not say DEAD is quarantined", sound);
-    let listed = run_line(&KernelMachine, "lscpu -e").failed;
+    let listed = run_line(&KernelMachine::default(), "lscpu -e").failed;
     ktap.check(
         "the others are unharmed",
         same("lscpu", listed, 0) & unharmed(victim()),

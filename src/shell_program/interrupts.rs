@@ -1,0 +1,62 @@
+//! The rows of `/proc/interrupts`.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::cpu::CpuId;
+use crate::kernel::kernel;
+use crate::platform::{Sgi, Trigger};
+use crate::shell::InterruptRow;
+
+/// Returns a row for the timer, the console and each SGI.
+pub(super) fn all() -> Vec<InterruptRow> {
+    let kernel = kernel();
+    let counts = |count_fn: &dyn Fn(CpuId) -> u64| -> Vec<u64> {
+        kernel.masks.possible().iter().map(count_fn).collect()
+    };
+    let line = |intid: u32, trigger: Trigger, what: &str, counts: Vec<u64>| InterruptRow {
+        name: format!("{intid}"),
+        counts,
+        what: {
+            let kind = match trigger {
+                Trigger::Level => "Level",
+                Trigger::Edge => "Edge",
+            };
+            format!(
+                "{:>8} {intid:>3} {kind:<8}  {what}",
+                kernel.irq_chip().name()
+            )
+        },
+    };
+    let timers = counts(&|cpu| kernel.interrupts.timers(cpu));
+    let mut rows = Vec::from([line(
+        kernel.timer_ppi,
+        kernel.timer_trigger,
+        "arch_timer",
+        timers,
+    )]);
+    if let Some(spi) = kernel.console_spi {
+        let consoles = counts(&|cpu| kernel.interrupts.consoles(cpu));
+        rows.push(line(spi, Trigger::Level, "console", consoles));
+    }
+    rows.extend(Sgi::ALL.iter().map(|sgi| InterruptRow {
+        name: format!("IPI{}", sgi.number()),
+        counts: counts(&|cpu| kernel.interrupts.sgis(cpu, sgi.number())),
+        what: String::from("     ") + what(*sgi),
+    }));
+    rows
+}
+
+/// Returns what an SGI is for, in Linux's words where it has it.
+const fn what(sgi: Sgi) -> &'static str {
+    match sgi {
+        Sgi::Stop => "Stop machine interrupts",
+        Sgi::Call => "Function call interrupts",
+        Sgi::Reschedule => "Rescheduling interrupts",
+        Sgi::GracePeriod => "RCU grace period interrupts",
+        Sgi::Event => "Hotplug event interrupts",
+        Sgi::Wake => "Wake interrupts",
+        Sgi::Panic => "CPU stop interrupts",
+    }
+}
