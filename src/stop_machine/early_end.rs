@@ -44,6 +44,7 @@ impl<'a, P: StopHost> EarlyEnd<'a, P> {
             timer.start(deadline);
             timer
         });
+        // Most deadlines are earlier, and end the flush before it is late: that spares a timer.
         let late = late_flush.filter(|late| *late < deadline).map(|at| {
             let timer = Timer::new(move || stop.tell_late_flush());
             timer.start(at);

@@ -149,7 +149,7 @@ impl<P: StopHost> StopMachine<P> {
         name: &'static str,
         call_fn: &(dyn Fn(CpuId) + Sync),
     ) -> Result<StopReport, StopError> {
-        let _here = IrqGuard::<P>::new(); // A thread that calls this by mistake stays here.
+        let masked = IrqGuard::<P>::new(); // A thread that calls this by mistake stays here.
         let here = P::this_cpu();
         let runners = runners.unwrap_or_else(|| CpuMask::of(request.cpu.unwrap_or(here)));
         assert!(
@@ -161,7 +161,7 @@ impl<P: StopHost> StopMachine<P> {
             "BUG: a stop from a CPU that isn't online is to be given up"
         );
         self.take_loan(here);
-        let stopped = self.stop_as_borrower(here, request, runners, name, call_fn);
+        let stopped = self.stop_as_borrower(here, masked, request, runners, name, call_fn);
         self.loan.give_back(here);
         stopped
     }
@@ -195,10 +195,12 @@ impl<P: StopHost> StopMachine<P> {
         }
     }
 
-    /// Runs one stop of all online CPUs and `here`, which has the stop mutex.
+    /// Runs one stop of all online CPUs and `here`, which has the stop mutex, and which `masked` is
+    /// about.
     fn stop_as_borrower(
         &'static self,
         here: CpuId,
+        masked: IrqGuard<P>,
         request: &StopRequest<'_, P>,
         runners: CpuMask,
         name: &'static str,
@@ -231,7 +233,7 @@ impl<P: StopHost> StopMachine<P> {
             patience: late.ticks_since(called),
             notes: Notes::new(),
         };
-        job.go_through_inactive(here, &online);
+        job.go_through_inactive(here, masked, &online);
         Ok(job.report(called))
     }
 }
@@ -240,12 +242,11 @@ impl<P: StopHost> Job<'_, P> {
     /// Asks the CPUs of `online` to come, takes part as `here`, and waits until all have left.
     ///
     /// # Context
-    /// `here` itself, IRQs masked; it has the stop mutex.
-    fn go_through_inactive(&self, here: CpuId, online: &CpuMask) {
+    /// `here` itself, which `masked` is about; it has the stop mutex.
+    fn go_through_inactive(&self, here: CpuId, masked: IrqGuard<P>, online: &CpuMask) {
         let machine = self.machine;
-        let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
-        let looks = self.arrive(); // Before any CPU waits for it.
+        let looks = self.arrive(); // Before any CPU waits for it: as the first, it looks.
         let mut watch = self.watch(looks, P::now());
         let work: &dyn Work = self;
         machine.set_current(&work);

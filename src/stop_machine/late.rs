@@ -43,10 +43,11 @@ impl<P: StopHost> Job<'_, P> {
 impl<P: StopHost> LateWatch<'_, '_, P> {
     /// Begins anew at `off`, when all have come: what they have taken to come doesn't count.
     /// A timer that comes due earlier finds that, and is armed again.
+    ///
+    /// # Context
+    /// A CPU that watches.
     pub(super) fn restart(&mut self, off: Instant) {
-        if self.late_at != Instant::FOREVER {
-            self.late_at = off.after_ticks(self.job.patience);
-        }
+        self.late_at = off.after_ticks(self.job.patience);
     }
 
     /// Looks at the time if the timer ended a sleep: `woken` is what ended it.
