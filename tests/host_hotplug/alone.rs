@@ -37,12 +37,15 @@ fn a_stop_is_a_direct_call_with_irqs_masked() {
         let stopped = alone.stop(&plain(), || {
             assert!(!Sim::irqs_enabled());
             order.push("called");
+            Sim::relax(); // It takes a moment.
             Sim::this_cpu()
         });
         let (ran_on, report) = stopped.expect("no request");
         assert_eq!((ran_on, &order[..]), (cpu(0), &["called"][..]));
         assert!(report.called <= report.fn_began && report.fn_ended <= report.ended);
-        assert!(report.fn_began <= report.fn_ended);
+        let off = Sim::stop_machine().times().irqs_off(cpu(0));
+        assert!(off.start <= report.fn_began && report.fn_began < report.fn_ended);
+        assert!(report.fn_ended <= off.end && off.end <= report.ended);
         assert_eq!(Sim::stop_machine().stops(), 1);
         let here = plain().on(cpu(0));
         assert_eq!(alone.stop(&here, || 2).map(|(value, _)| value), Ok(2));

@@ -1,11 +1,11 @@
-//! A stop during calls that make each other again and again.
+//! Stops and calls: calls that make each other again and again, and one that was sent before.
 
 use std::array;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use stillpoint::cpu::CpuId;
+use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::platform::Platform;
 use stillpoint::sched::SchedHost;
 use stillpoint::smp::call::CallHost;
@@ -82,5 +82,29 @@ fn calls_that_breed_calls_do_not_hold_up_a_stop() {
         game.is_over.store(true, Ordering::Relaxed);
         Sim::sched().sleep_until(Sim::deadline(Duration::from_millis(1)));
         assert_eq!(Arc::strong_count(&game), 1, "a ball is lost");
+    });
+}
+
+/// The SGI of the call is on its way still when its target comes to the stop.
+#[test]
+fn a_call_of_before_a_stop_runs_before_its_function() {
+    Sim::run(CPUS, || {
+        assert_eq!(up(), Ok(()));
+        Sim::script(|script| script.calls_on_their_way = true);
+        for other in [1, 0].map(CpuId::from_index) {
+            let me = Sim::sched().current();
+            let here = CpuMask::first_n(CPUS).without(&CpuMask::of(other));
+            assert_eq!(Sim::sched().set_affinity(&me, &here), Ok(()));
+            let ran = Arc::new(AtomicBool::new(false));
+            let theirs = Arc::clone(&ran);
+            let called = Sim::calls().call_on_nowait(other, move || {
+                theirs.store(true, Ordering::Relaxed);
+            });
+            assert_eq!(called, Ok(()));
+            assert!(!ran.load(Ordering::Relaxed));
+            let still = Sim::stop_machine().lock();
+            let had_run = Sim::stop_machine().stop_once(&still, || ran.load(Ordering::Relaxed));
+            assert!(had_run.0, "the stop comes before the call");
+        }
     });
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::platform::Platform;
+use stillpoint::platform::{Platform, Sgi};
 use stillpoint::sched::Timer;
 use stillpoint::stop_machine::{
     CancelToken, HeldBy, NowaitError, StopError, StopHost, StopMachine, StopRequest, StopWork,
@@ -100,6 +100,32 @@ fn a_work_of_one_cpu_runs_there_with_preemption_off() {
     });
 }
 
+/// A caller that never sleeps sees by itself that the work has been done.
+#[test]
+fn a_caller_that_spins_need_not_be_woken() {
+    with_all_up(|| {
+        stop().set_spins(Some(u32::MAX));
+        assert_eq!(stop().stop_one_cpu(cpu(1), Sim::this_cpu), Ok(cpu(1)));
+        stop().set_spins(None);
+    });
+}
+
+#[test]
+fn what_a_stop_cost_is_noted_of_each_cpu() {
+    with_all_up(|| {
+        let still = stop().lock();
+        for runner in 0..CPUS {
+            let stopped = stop().stop_on(&still, cpu(runner), || Sim::hold_cpu(cpu(runner), 1_000));
+            let ((), report) = stopped.expect("all are online");
+            for number in 0..CPUS {
+                let off = stop().times().irqs_off(cpu(number));
+                assert!(report.called <= off.start && off.start <= report.fn_began);
+                assert!(report.fn_ended <= off.end && off.end <= report.ended);
+            }
+        }
+    });
+}
+
 #[test]
 fn a_work_may_queue_itself_again_when_it_begins() {
     static WORK: OnceLock<&'static StopWork<Sim>> = OnceLock::new();
@@ -127,7 +153,7 @@ fn a_work_that_is_not_waited_for_is_queued_once_and_runs() {
         let runs = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&runs);
         let work = StopWork::<Sim>::leak(move |on| {
-            assert_eq!(on, cpu(1));
+            assert_eq!((on, Sim::preempt_count()), (cpu(1), 1));
             counted.fetch_add(1, Ordering::Relaxed);
         });
         let done = busy_from(cpu(1), || true);
@@ -156,7 +182,7 @@ fn a_work_of_several_cpus_runs_on_those_that_are_online() {
         let still = stop().lock();
         let asked: CpuMask = mask(&[0, 1, 3, CPUS + 1]);
         let ran_on = stop().stop_cpus(&still, &asked, &|on| {
-            assert_eq!(on, Sim::this_cpu());
+            assert_eq!((on, Sim::preempt_count()), (Sim::this_cpu(), 1));
             ran.fetch_add(1 << on.index(), Ordering::Relaxed);
         });
         assert_eq!(ran_on, mask(&[0, 3]));
@@ -357,6 +383,13 @@ fn a_cpu_of_two_that_does_not_come_is_named() {
         assert_eq!(told, ["CPU2 waits for CPUs 1 in Prepare"]);
         let told = told_while_held(&[1, 2], pair_of(1, 2));
         assert_eq!(told[0], "CPU0 waits for CPUs 1-2 in Prepare");
+        // One takes an interrupt as it leaves: the other doesn't look any more.
+        let long = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), VERY_LONG));
+        let told = told_while_held(&[], || {
+            let stopped = stop().stop_two_cpus(cpu(1), cpu(2), || long.start(Sim::now()));
+            assert_eq!(stopped, Ok(()));
+        });
+        assert_eq!(told, ["CPU0 waits for CPUs 1 in Exit"]);
     });
 }
 
@@ -364,8 +397,10 @@ fn a_cpu_of_two_that_does_not_come_is_named() {
 fn a_deadline_that_is_past_stops_nothing() {
     with_all_up(|| {
         let past = StopRequest::new().before(Sim::now());
+        Sim::hold_cpu(cpu(1), 1_000_000); // It would take the SGI.
         let stopped = late_stop(&past);
         assert!(matches!(stopped, Err(StopError::Late(_))), "{stopped:?}");
+        assert!(!Sim::is_sent(Sgi::Stop, cpu(1)), "a CPU is disturbed");
         assert_eq!(late_stop(&before(LONG)), Ok(1));
     });
 }

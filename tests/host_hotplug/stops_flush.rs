@@ -123,6 +123,34 @@ fn an_application_that_begins_holds_no_flush_up() {
     });
 }
 
+/// To give the CPU away takes a thread long, and then to come to the stop another CPU, but neither
+/// takes too long: of the second nothing is told when both together have.
+#[test]
+fn the_flush_is_no_wait_for_cpus_to_come() {
+    const LONG_NS: u64 = 8_000_000_000;
+    with_all_up(|| {
+        let runs = Flag::default();
+        let says = runs.clone();
+        spawn("computes", cpu(2), move || {
+            says.set();
+            while !Sim::has_preempt_work(PreemptWork::Flush) {
+                Sim::relax();
+            }
+            Sim::hold_cpu(cpu(2), LONG_NS);
+            Sim::hold_cpu(cpu(1), LONG_NS);
+        });
+        runs.sleep_until_set();
+        Sim::take_notes();
+        let begun = Sim::now();
+        assert_eq!(
+            stop(&flushing().before(begun.after_ticks(4 * LONG_NS))),
+            Ok(1)
+        );
+        assert!(Sim::now() >= begun.after_ticks(2 * LONG_NS));
+        assert_eq!(Sim::take_notes(), [""; 0]);
+    });
+}
+
 #[test]
 fn a_cpu_with_irqs_masked_is_named() {
     with_all_up(|| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{CpuDownError, UP_TO_ONLINE};
 use stillpoint::platform::Platform;
-use stillpoint::sched::SchedHost;
+use stillpoint::sched::{SchedHost, ThreadState};
 use stillpoint::stop_machine::{NowaitError, StopError, StopWork};
 use stillpoint::sync::{LocalCpu, PreemptGuard};
 
@@ -92,6 +92,18 @@ fn a_cpu_that_goes_accepts_nothing_behind_its_part_in_the_stop() {
             assert_eq!(ran.load(Ordering::Relaxed), 1);
             assert_eq!(hotplug().cpus_up(&mask(goers)), Ok(()));
         }
+    });
+}
+
+#[test]
+fn the_stopper_of_a_cpu_that_has_gone_is_parked() {
+    beside_others(|| {
+        let stopper = stop().stopper(cpu(1)).thread().expect("it was made");
+        assert_eq!(stopper.state_racy(), ThreadState::Blocked);
+        assert_eq!(hotplug().cpu_down(cpu(1)), Ok(()));
+        assert_eq!(stopper.state_racy(), ThreadState::Parked);
+        assert_eq!(hotplug().cpu_up(cpu(1)), Ok(()));
+        assert_eq!(stopper.state_racy(), ThreadState::Blocked);
     });
 }
 

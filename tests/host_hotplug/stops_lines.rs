@@ -12,8 +12,9 @@ use stillpoint::stop_machine::{StopError, StopMode, StopRequest, StopWork};
 use stillpoint::sync::{LocalCpu, PreemptGuard};
 
 use crate::affinity::spawn;
-use crate::batches::{cpu, mask};
+use crate::batches::{cpu, hotplug, mask};
 use crate::deadlines::{Flag, sleep};
+use crate::inactive::{remove, stopping};
 use crate::sim::Sim;
 use crate::stops::{late_stop, stop, with_all_up};
 
@@ -318,5 +319,71 @@ fn each_line_is_told_and_no_other() {
             let is_told = all.iter().any(|line| has(line, &text));
             assert!(is_told, "no scene has this told: {text}");
         }
+    });
+}
+
+#[test]
+fn of_a_cpu_that_does_not_leave_the_caller_tells_once() {
+    with_all_up(|| {
+        Sim::take_notes();
+        let timer = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), 3 * LONG));
+        stop_on(1, || timer.start(Sim::now()));
+        assert_eq!(Sim::take_notes(), ["CPU0 waits for CPUs 1 in Exit"]);
+    });
+}
+
+/// Returns what is told of works that take long while `works_fn` runs.
+fn told_of_works(works_fn: impl FnOnce()) -> Vec<String> {
+    Sim::take_notes();
+    works_fn();
+    let mut notes = Sim::take_notes();
+    notes.retain(|note| note.contains("waits for works"));
+    notes
+}
+
+#[test]
+fn works_that_take_long_are_told_of() {
+    with_all_up(|| {
+        let told = told_of_works(|| {
+            Sim::hold_cpu(cpu(1), LONG);
+            assert_eq!(stop().stop_one_cpu(cpu(1), || ()), Ok(()));
+        });
+        assert_eq!(told, ["CPU0 waits for works of CPUs 1: [NotCome]"]);
+        let told = told_of_works(|| assert_eq!(stop().stop_one_cpu(cpu(1), hold_here), Ok(())));
+        assert_eq!(told, ["CPU0 waits for works of CPUs 1: [In(Run)]"]);
+        // One has ended, one has begun, and one has not.
+        let told = told_of_works(|| {
+            Sim::hold_cpu(cpu(3), LONG);
+            let still = stop().lock();
+            let ran_on = stop().stop_cpus(&still, &mask(&[1, 2, 3]), &|on| {
+                if on == cpu(2) {
+                    hold_here();
+                }
+            });
+            assert_eq!(ran_on, mask(&[1, 2, 3]));
+        });
+        let wanted = "CPU0 waits for works of CPUs 2-3: [In(Run), NotCome]";
+        assert_eq!(told, [wanted]);
+    });
+}
+
+/// In a later stop a CPU is seen where it is in that, whatever it did as it came.
+#[test]
+fn a_cpu_that_has_stopped_the_machine_as_it_came_is_named_later() {
+    with_all_up(|| {
+        let me = Sim::sched().current();
+        assert_eq!(Sim::sched().set_affinity(&me, &mask(&[0])), Ok(()));
+        let step = stopping(|_| {
+            let stopped = stop().stop_from_inactive(&StopRequest::new(), || ());
+            assert!(stopped.is_ok());
+        });
+        assert_eq!(hotplug().cpu_down(cpu(1)), Ok(()));
+        assert_eq!(hotplug().cpu_up(cpu(1)), Ok(()));
+        let _timer = hold_up_in_timer(cpu(1));
+        Sim::hold_cpu(cpu(3), LATER_NS);
+        Sim::take_notes();
+        stop_here();
+        assert_eq!(Sim::take_notes(), ["CPU0 late in DisableIrq: 1, for main"]);
+        remove(step);
     });
 }

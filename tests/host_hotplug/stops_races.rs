@@ -1,17 +1,19 @@
 //! Stops that are given up at the very moment at which something else happens to them, on the
 //! simulated machine: a CPU stands still in the midst of the one or of the other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stillpoint::platform::Platform;
+use stillpoint::sched::{SchedHost, Timer};
 use stillpoint::stop_machine::{CancelToken, StopError, StopMode, StopRequest};
-use stillpoint::sync::LocalCpu;
+use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard};
 
 use crate::affinity::spawn;
-use crate::batches::cpu;
+use crate::batches::{cpu, mask};
 use crate::deadlines::{Flag, sleep};
 use crate::sim::Sim;
-use crate::stops::{late_stop, with_all_up};
+use crate::stops::{late_stop, stop, with_all_up};
 
 /// An SGI waits for the CPU that cancels, which takes it as soon as it unmasks interrupts. Its
 /// stopper would come to the stop then, as the last one.
@@ -65,5 +67,93 @@ fn a_flush_that_ends_behind_an_abort_leaves_the_machine_whole() {
             Sim::script(|script| script.stands_each = 0);
         }
         assert!(ran > 0 && given_up > 0, "{ran} ran, {given_up} didn't");
+    });
+}
+
+/// The stop is cancelled before its works are queued, in the midst of that or after it, while a CPU
+/// doesn't come: no CPU waits for that one any more.
+#[test]
+fn works_that_are_queued_behind_an_abort_are_taken_back() {
+    const BUSY: u64 = 1_000_000;
+    const STEPS: usize = 40;
+    with_all_up(|| {
+        let (mut named, mut not_asked) = (0, 0);
+        for step in 0..STEPS {
+            let begun = Sim::now();
+            let ready = [Flag::default(), Flag::default()];
+            let [busy, cancels] = ready.clone();
+            spawn("busy", cpu(1), move || {
+                let _here = PreemptGuard::<Sim>::new();
+                busy.set();
+                while Sim::now() < begun.after_ticks(BUSY) {
+                    Sim::relax();
+                }
+            });
+            let token = CancelToken::<Sim>::new();
+            let theirs = token.clone();
+            let go = Flag::default();
+            let gone = go.clone();
+            spawn("cancels", cpu(2), move || {
+                let _masked = IrqGuard::<Sim>::new();
+                cancels.set();
+                while !gone.is_set() {
+                    Sim::relax();
+                }
+                (0..STEPS / 2).for_each(|_| Sim::relax());
+                Sim::hold_cpu(cpu(0), BUSY / 10); // It stands until this is done.
+                theirs.cancel();
+            });
+            ready.iter().for_each(Flag::sleep_until_set);
+            let still = stop().lock();
+            go.set();
+            (0..step).for_each(|_| Sim::relax());
+            Sim::script(|script| script.stands_each = 1);
+            let stopped = stop().stop(&still, &StopRequest::new().cancelled_by(&token), || ());
+            Sim::script(|script| script.stands_each = 0);
+            drop(still);
+            assert!(
+                Sim::now() < begun.after_ticks(BUSY / 2),
+                "{step}: it has waited for CPU 1"
+            );
+            let Err(StopError::Cancelled(missing)) = stopped else {
+                panic!("CPU 1 has not come: {stopped:?}");
+            };
+            if missing.is_empty() {
+                not_asked += 1;
+            } else {
+                named += 1;
+            }
+            sleep(Duration::from_millis(2));
+        }
+        assert!(
+            named > 0 && not_asked > 0,
+            "{named} named CPU 1, {not_asked} didn't"
+        );
+    });
+}
+
+/// A CPU takes an interrupt as it leaves the stop, and meanwhile the caller's thread is sent to
+/// another CPU. The last to leave wakes the CPU on which the thread has begun to wait.
+#[test]
+fn the_caller_waits_on_one_cpu() {
+    const MOMENT: u64 = 10_000_000;
+    with_all_up(|| {
+        let me = Sim::sched().current();
+        assert_eq!(Sim::sched().set_affinity(&me, &mask(&[0])), Ok(()));
+        let begun = Sim::now();
+        let theirs = Arc::clone(&me);
+        spawn("sends", cpu(2), move || {
+            sleep(Duration::from_nanos(MOMENT / 2));
+            assert_eq!(Sim::sched().set_affinity(&theirs, &mask(&[3])), Ok(()));
+        });
+        // Else a thread that is not woken sleeps for ever.
+        spawn("ticks", cpu(3), || sleep(Duration::from_nanos(3 * MOMENT)));
+        let long = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), MOMENT));
+        let still = stop().lock();
+        let stopped = stop().stop_on(&still, cpu(1), || long.start(Sim::now()));
+        assert!(stopped.is_ok());
+        drop(still);
+        assert_eq!(Sim::this_cpu(), cpu(3), "it goes when the stop is over");
+        assert!(Sim::now() < begun.after_ticks(2 * MOMENT));
     });
 }

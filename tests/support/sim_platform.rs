@@ -221,6 +221,9 @@ impl Platform for Sim {
 
     fn send_sgi(sgi: Sgi, targets: &CpuMask) {
         let mut state = state();
+        if sgi == Sgi::Call && state.script.calls_on_their_way {
+            return;
+        }
         for target in targets.iter() {
             state.cpus[target.index()].pending |= 1 << sgi.number();
         }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::ApRefusal;
-use stillpoint::platform::{PowerState, PsciError};
+use stillpoint::platform::{PowerState, PsciError, Sgi};
 use stillpoint::trace::Direction;
 
-use super::{MACHINE, give_turn, state};
+use super::{MACHINE, Sim, give_turn, state};
 
 /// The behaviour of a call of CPU_ON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub(crate) struct Script {
     pub(crate) stands_each: u64,
     /// How often a CPU has masked interrupts since CPUs stand still then.
     pub(crate) maskings: u64,
+    /// Whether the SGIs of cross calls are on their way for longer than the test takes.
+    pub(crate) calls_on_their_way: bool,
     /// The steps that fail once, with the direction in which they do.
     pub(crate) fails: Vec<(usize, Direction)>,
     /// How many more stacks there are, if they are counted.
@@ -91,6 +93,7 @@ impl Script {
             stands_after_sgi: false,
             stands_each: 0,
             maskings: 0,
+            calls_on_their_way: false,
             fails: Vec::new(),
             stacks: None,
             before_step: None,
@@ -106,6 +109,13 @@ impl Script {
         } else {
             1
         }
+    }
+}
+
+impl Sim {
+    /// Returns whether `cpu` was sent `sgi` and has not taken it.
+    pub(crate) fn is_sent(sgi: Sgi, cpu: CpuId) -> bool {
+        state().cpus[cpu.index()].pending & 1 << sgi.number() != 0
     }
 }
 
