@@ -1,14 +1,19 @@
 //! A program with a console. Its output is kept, a test can wait for it, and can type input.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, OutputModes, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::process::{Running, code};
 
@@ -16,7 +21,7 @@ use crate::process::{Running, code};
 pub struct Session {
     running: Running,
     console: Arc<Console>,
-    input: Option<ChildStdin>,
+    input: Option<File>,
     copier: Option<JoinHandle<()>>,
     /// How many bytes of the output [`Session::expect`] has passed.
     expected: usize,
@@ -61,7 +66,6 @@ impl Session {
     ///
     /// The program can't be started, or `log` can't be written.
     pub fn start(command: &mut Command, log: &Path, echo: bool) -> Result<Session> {
-        let log = File::create(log).with_context(|| log.display().to_string())?;
         let (reader, writer) = io::pipe()?;
         command
             .stdin(Stdio::piped())
@@ -71,6 +75,50 @@ impl Session {
         // Closes this program's copies of the pipe's ends, or the console would never end.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let input = running.child().stdin.take();
+        let input = input.map(|input| File::from(OwnedFd::from(input)));
+        Session::of(running, input, reader, log, echo)
+    }
+
+    /// Starts `command` on a terminal of its own, of `columns` columns; otherwise as
+    /// [`Session::start`] does, without the echo.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::start`]; there is no terminal left.
+    pub fn start_on_terminal(command: &mut Command, log: &Path, columns: u16) -> Result<Session> {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("a terminal")?;
+        grantpt(&ours)?;
+        unlockpt(&ours)?;
+        let name = ptsname(&ours, Vec::new())?;
+        let theirs = File::options()
+            .read(true)
+            .write(true)
+            .open(OsStr::from_bytes(name.as_bytes()))?;
+        let ours = File::from(ours);
+        set_columns(&ours, columns)?;
+        // The program has its carriage returns itself.
+        let mut modes = tcgetattr(&theirs)?;
+        modes.output_modes.remove(OutputModes::ONLCR);
+        tcsetattr(&theirs, OptionalActions::Now, &modes)?;
+        command
+            .stdin(theirs.try_clone()?)
+            .stdout(theirs.try_clone()?)
+            .stderr(theirs);
+        let running = Running::start(command)?;
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Session::of(running, Some(ours.try_clone()?), ours, log, false)
+    }
+
+    /// Returns the session of `running`, whose output `reader` has.
+    fn of(
+        running: Running,
+        input: Option<File>,
+        reader: impl Read + Send + 'static,
+        log: &Path,
+        echo: bool,
+    ) -> Result<Session> {
+        let log = File::create(log).with_context(|| log.display().to_string())?;
         let console = Arc::<Console>::default();
         console.lock().sink = Some(Sink { log, echo });
         let copier = thread::spawn({
@@ -84,6 +132,25 @@ impl Session {
             copier: Some(copier),
             expected: 0,
         })
+    }
+
+    /// Gives the program's terminal so many columns.
+    ///
+    /// # Errors
+    ///
+    /// It is on none, or its input has ended.
+    pub fn resize(&self, columns: u16) -> Result<()> {
+        set_columns(self.input.as_ref().context("its input has ended")?, columns)
+    }
+
+    /// Types `bytes`, and waits until all have been read.
+    ///
+    /// # Errors
+    ///
+    /// The program has ended, or its input has.
+    pub fn type_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let input = self.input.as_mut().context("its input has ended")?;
+        Ok(input.write_all(bytes)?)
     }
 
     /// Types `text`. It must be short enough for the pipe: a program that hangs doesn't read
@@ -213,6 +280,17 @@ impl End {
     }
 }
 
+/// Gives a terminal so many columns.
+fn set_columns(terminal: &File, columns: u16) -> Result<()> {
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    Ok(tcsetwinsize(terminal, size)?)
+}
+
 impl Console {
     fn lock(&self) -> MutexGuard<'_, Printed> {
         self.printed.lock().unwrap_or_else(PoisonError::into_inner)
@@ -235,7 +313,7 @@ impl Console {
     }
 
     /// Adds the bytes from `reader` to the output until it ends.
-    fn copy(&self, mut reader: PipeReader) {
+    fn copy(&self, mut reader: impl Read) {
         let mut part = [0; 4096];
         let mut returns = Returns::default();
         loop {
@@ -327,6 +405,20 @@ mod tests {
             "it was said but once"
         );
         assert_eq!(session.finish(soon()).expect("an end"), End::Status(3));
+    }
+
+    #[test]
+    fn a_program_may_have_a_terminal_of_its_own() {
+        let log = std::env::temp_dir().join(format!("rig-session-tty-{}", std::process::id()));
+        let mut command = Command::new("sh");
+        command.args(["-c", "stty size; read word; stty size; echo $word"]);
+        let mut session = Session::start_on_terminal(&mut command, &log, 71).expect("a shell");
+        std::fs::remove_file(log).expect("a log");
+        session.expect("24 71\n", soon()).expect("its size");
+        session.resize(72).expect("another size");
+        session.type_bytes(b"word\n").expect("it reads");
+        session.expect("24 72\nword\n", soon()).expect("both");
+        assert_eq!(session.finish(soon()).expect("an end"), End::Status(0));
     }
 
     #[test]

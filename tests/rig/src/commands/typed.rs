@@ -1,8 +1,11 @@
 //! `typed IMAGE`: types faster than the shell reads.
 //!
 //! The shell must run each pasted line as it was typed, or refuse it with a message. It must
-//! not cut a line, join it with another, or lose it silently. QEMU's serial port takes only
+//! not cut a line, join it with another, or lose it silently. The case `terminal` types as a person
+//! does, on a terminal. QEMU's serial port takes only
 //! as many bytes as the kernel has room for, so the verdict doesn't depend on time.
+
+mod terminal;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -48,6 +51,11 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
             judge_fn(&Printed::of(&printed))
         });
     }
+    let log = log_dir()?.join("typed-terminal.log");
+    let line = |took: &str| format!("{:<24} {took:>13}", "terminal");
+    cases.run("terminal", &log, line, || {
+        terminal::a_session(Path::new(image), &log, limit)
+    });
     Ok(cases.finish())
 }
 
