@@ -54,7 +54,8 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     let console_line = console::init(&tree);
     panic::set_stacks(early.stacks);
 
-    let devices = Devices::of_tree(&tree, early);
+    let limit = arguments.possible_limit().unwrap_or(usize::MAX);
+    let devices = Devices::of_tree(&tree, early, limit);
     let cpus = devices.mpidrs.len();
     heap::init_caches(cpus);
     per_cpu::init(cpus);

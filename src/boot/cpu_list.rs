@@ -8,12 +8,18 @@ use crate::cpu::Mpidr;
 use crate::dt::{CpuStatus, DeviceTree, EnableMethod};
 use crate::kernel::CpuPower;
 
-/// Returns the CPUs of the tree that may be started and can be, the boot CPU first. Logs
-/// every CPU that is left out.
-pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) -> Vec<Mpidr> {
+/// Returns the CPUs of the tree that may be started and can be, the boot CPU first, `limit` of
+/// them at most. Logs every CPU that is left out, and how many lie beyond the limit.
+pub(super) fn list_cpus(
+    tree: &DeviceTree<'_>,
+    power: &CpuPower,
+    early: &Early,
+    limit: usize,
+) -> Vec<Mpidr> {
     let me = cpu::mpidr();
     let mut mpidrs = Vec::from([me]);
     let mut is_listed = false;
+    let mut beyond = 0;
     for found in tree.cpus() {
         match found {
             Ok(cpu) if cpu.mpidr == me => is_listed = true,
@@ -41,6 +47,7 @@ pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) 
                     EnableMethod::Psci | EnableMethod::Unknown => "nothing starts it",
                 }
             ),
+            Ok(_) if mpidrs.len() == limit => beyond += 1,
             Ok(_) if mpidrs.len() == crate::config::MAX_CPUS => {
                 log::warn!(
                     "more than {} CPUs; the rest stays off",
@@ -51,6 +58,9 @@ pub(super) fn list_cpus(tree: &DeviceTree<'_>, power: &CpuPower, early: &Early) 
             Ok(cpu) => mpidrs.push(cpu.mpidr),
             Err(error) => log::warn!("a CPU is left out: {error}"),
         }
+    }
+    if beyond > 0 {
+        log::info!("CPUs left alone: {beyond}, as nr_cpus= or possible_cpus= is {limit}");
     }
     if !is_listed {
         log::warn!("CPU {me}, which boots, is not in the device tree: it is used all the same");

@@ -53,14 +53,15 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// Returns the devices that `tree` names. A boot without one of them ends here.
-    pub(super) fn of_tree(tree: &DeviceTree<'_>, early: &Early) -> Devices {
+    /// Returns the devices that `tree` names, `cpus` CPUs at most among them. A boot without one of
+    /// them ends here.
+    pub(super) fn of_tree(tree: &DeviceTree<'_>, early: &Early, cpus: usize) -> Devices {
         let gic = match tree.gic() {
             Ok(gic) => gic,
             Err(error) => missing!("no usable interrupt controller: {error}"),
         };
         let cpu_ops = make_cpu_ops(tree, &gic);
-        let mut mpidrs = list_cpus(tree, &cpu_ops, early);
+        let mut mpidrs = list_cpus(tree, &cpu_ops, early, cpus);
         let timer = init_timer(tree);
         let irq_chip = make_irq_chip(&gic, &mut mpidrs);
         Devices {

@@ -41,6 +41,9 @@ const DEFAULT_LOGLEVEL: u8 = 6;
 const REALTIME_PERIOD_US: i32 = 1_000_000;
 const _: () = assert!(REALTIME_PERIOD.as_micros() == REALTIME_PERIOD_US as u128);
 
+/// The largest value of `loglevel=`, by which all is shown (Linux's
+/// CONSOLE_LOGLEVEL_MOTORMOUTH).
+const MAX_LOGLEVEL: u8 = 15;
 /// The value of `loglevel=` that `quiet` stands for (Linux's CONSOLE_LOGLEVEL_QUIET).
 const QUIET_LOGLEVEL: u8 = 4;
 /// The value of `loglevel=` that `debug` stands for (Linux's CONSOLE_LOGLEVEL_DEBUG).
@@ -54,12 +57,16 @@ pub struct BootArgs<'a> {
     /// `maxcpus=N`: bring up no more than `N` CPUs at boot; `nosmp` is `maxcpus=0`.
     /// See [`BootArgs::boot_cpus`].
     pub maxcpus: Option<usize>,
+    /// `nr_cpus=N`: use no more than `N` CPUs, ever. See [`BootArgs::possible_limit`].
+    pub nr_cpus: Option<usize>,
+    /// `possible_cpus=N`: the same. Linux has it on x86.
+    pub possible_cpus: Option<usize>,
     /// `exit=semihosting`: end the emulator with the exit status, instead of a power-off.
     pub exit_semihosting: bool,
     /// `earlycon=KIND,ADDRESS`: the UART to print to before there is a console. Without a
     /// value, and without the word, it is the console of the device tree.
     pub earlycon: Option<EarlyCon>,
-    /// `loglevel=N`, 0 to 7; `quiet` is 4 and `debug` is 10, as in Linux. See
+    /// `loglevel=N`, 0 to 15; `quiet` is 4 and `debug` is 10, as in Linux. See
     /// [`BootArgs::log_filter`].
     pub loglevel: Option<u8>,
     /// `rcutree.kthread_prio=N`: run the callbacks of RCU in a thread of realtime priority
@@ -101,6 +108,8 @@ impl<'a> BootArgs<'a> {
             match setting {
                 Setting::Init(commands) => args.init = Some(commands),
                 Setting::MaxCpus(count) => args.maxcpus = Some(count),
+                Setting::NrCpus(count) => args.nr_cpus = Some(count),
+                Setting::PossibleCpus(count) => args.possible_cpus = Some(count),
                 Setting::ExitSemihosting => args.exit_semihosting = true,
                 Setting::EarlyCon(console) => args.earlycon = console,
                 Setting::LogLevel(level) => args.loglevel = Some(level),
@@ -125,6 +134,14 @@ impl<'a> BootArgs<'a> {
         self.maxcpus.map(|count| count.max(1))
     }
 
+    /// Returns how many CPUs the kernel may use, with the boot CPU, or `None` for all. Those
+    /// beyond are left alone, as if the machine didn't have them. If the line has both words the
+    /// lower number holds.
+    pub fn possible_limit(&self) -> Option<usize> {
+        let given = self.nr_cpus.into_iter().chain(self.possible_cpus);
+        given.min()
+    }
+
     /// Returns which messages of the log go to the console: those whose number in Linux is
     /// below `loglevel=`. Without the word that is 6.
     ///
@@ -134,7 +151,7 @@ impl<'a> BootArgs<'a> {
     /// | warn | 4, KERN_WARNING | | `loglevel=5` |
     /// | info | 5, KERN_NOTICE | how far the boot is, a line for each walk | `loglevel=6` |
     /// | debug | 6, KERN_INFO | each step of a walk | `loglevel=7` |
-    /// | trace | 7, KERN_DEBUG | | `debug` |
+    /// | trace | 7, KERN_DEBUG | | `loglevel=8`, and `debug` |
     pub fn log_filter(&self) -> LevelFilter {
         match self.loglevel.unwrap_or(DEFAULT_LOGLEVEL) {
             0..=3 => LevelFilter::Off,
@@ -233,6 +250,10 @@ enum Setting<'a> {
     Init(&'a str),
     /// `maxcpus=` with this number, or `nosmp`, which is 0.
     MaxCpus(usize),
+    /// `nr_cpus=` with this number.
+    NrCpus(usize),
+    /// `possible_cpus=` with this number.
+    PossibleCpus(usize),
     /// `exit=semihosting`.
     ExitSemihosting,
     /// `earlycon=` with this UART, or `earlycon` without a value.
@@ -281,6 +302,8 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
     match arg.name {
         "init" => Ok(Setting::Init(value?)),
         "maxcpus" => number(value?).map(Setting::MaxCpus),
+        "nr_cpus" => count(value?).map(Setting::NrCpus),
+        "possible_cpus" => count(value?).map(Setting::PossibleCpus),
         "nosmp" if value.is_ok() => Err(BootArgErrorKind::UnexpectedValue),
         "nosmp" => Ok(Setting::MaxCpus(0)),
         "exit" if value? == "semihosting" => Ok(Setting::ExitSemihosting),
@@ -294,7 +317,7 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
         "quiet" => Ok(Setting::LogLevel(QUIET_LOGLEVEL)),
         "debug" => Ok(Setting::LogLevel(DEBUG_LOGLEVEL)),
         "loglevel" => match u8::try_from(number(value?)?) {
-            Ok(level @ 0..=7) => Ok(Setting::LogLevel(level)),
+            Ok(level @ 0..=MAX_LOGLEVEL) => Ok(Setting::LogLevel(level)),
             _ => Err(BootArgErrorKind::BadValue),
         },
         "rcutree.kthread_prio" => match u8::try_from(number(value?)?) {
@@ -342,6 +365,14 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
 /// Returns whether `word` is an `init=`, with or without a value.
 fn is_init(word: &[u8]) -> bool {
     word.split(|byte| *byte == b'=').next() == Some(b"init")
+}
+
+/// Returns the number of CPUs that `text` is, which is not 0.
+fn count(text: &str) -> Result<usize, BootArgErrorKind> {
+    match number(text)? {
+        0 => Err(BootArgErrorKind::BadValue),
+        count => Ok(count),
+    }
 }
 
 fn number(text: &str) -> Result<usize, BootArgErrorKind> {

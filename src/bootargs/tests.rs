@@ -35,6 +35,8 @@ fn the_log_shows_what_is_below_the_level() {
         ("loglevel=5", LevelFilter::Warn),
         ("loglevel=6", LevelFilter::Info),
         ("loglevel=7", LevelFilter::Debug),
+        ("loglevel=8", LevelFilter::Trace),
+        ("loglevel=15", LevelFilter::Trace),
         ("quiet debug", LevelFilter::Trace),
         ("debug loglevel=4", LevelFilter::Error),
     ] {
@@ -93,6 +95,17 @@ fn maxcpus_0_and_nosmp_leave_the_boot_cpu() {
 }
 
 #[test]
+fn cpus_beyond_a_limit_are_left_alone() {
+    let limit = |line| BootArgs::parse(line).possible_limit();
+    assert_eq!(limit(""), None);
+    assert_eq!(limit("nr_cpus=3"), Some(3));
+    assert_eq!(limit("possible_cpus=3"), Some(3));
+    assert_eq!(limit("nr_cpus=4 possible_cpus=2"), Some(2));
+    assert_eq!(limit("possible_cpus=4 nr_cpus=9 nr_cpus=3"), Some(3));
+    assert_eq!(limit("maxcpus=2 nr_cpus=0"), None);
+}
+
+#[test]
 fn the_bound_on_realtime_threads_is_as_on_linux() {
     let runtime = |line| BootArgs::parse(line).realtime_runtime();
     let us = |time| Some(Duration::from_micros(time));
@@ -118,7 +131,13 @@ fn a_bad_value_is_reported_and_changes_nothing() {
         ("exit=never", BadValue),
         ("earlycon=ttyS0", BadValue),
         ("earlycon=pl011,9000000", BadValue),
-        ("loglevel=8", BadValue),
+        ("loglevel=16", BadValue),
+        ("nr_cpus=0", BadValue),
+        ("nr_cpus=two", NotANumber),
+        ("nr_cpus", MissingValue),
+        ("possible_cpus=0", BadValue),
+        ("possible_cpus=-1", NotANumber),
+        ("possible_cpus", MissingValue),
         ("loglevel=300", BadValue),
         ("loglevel=a", NotANumber),
         ("rcutree.kthread_prio=100", BadValue),

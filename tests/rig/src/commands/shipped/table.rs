@@ -193,11 +193,17 @@ const USE: &[Case] = &[
     ),
     Case::new(
         "boot_argument_limits_cpus",
-        4,
-        "lscpu; chcpu -e 2-3; lscpu; poweroff",
-        &[r"On-line CPU\(s\) list: +0-1$", ALL_FOUR],
+        5,
+        "lscpu; chcpu -e 2-3; lscpu; chcpu -e 4; nproc; poweroff",
+        &[
+            "CPUs left alone: 1, as nr_cpus= or possible_cpus= is 4",
+            r"On-line CPU\(s\) list: +0-1$",
+            ALL_FOUR,
+            "CPU 4 does not exist",
+            "^4$",
+        ],
     )
-    .with(|machine| machine.append = "maxcpus=2".into()),
+    .with(|machine| machine.append = "maxcpus=2 nr_cpus=4 possible_cpus=9".into()),
     Case::new(
         "entered_at_el2",
         2,
