@@ -20,10 +20,12 @@ use loom_cpu::Cpu;
 use loom_orders::every_order;
 use loom_word::Word;
 use stillpoint::config::MASK_WORDS;
+use stillpoint::cpu::CpuMask;
 use stillpoint::stop_machine::{
-    Acked, Behind, MultiStop, MultiStopState, WorkNode, WorkQueue, push_everywhere, push_together,
+    Acked, Behind, MultiStop, MultiStopState, WorkNode, WorkQueue, publish_disable_irq,
+    push_everywhere, push_together,
 };
-use stillpoint::sync::{SpinLock, Wait, WaitPoint};
+use stillpoint::sync::{Resting, SpinLock, Wait, WaitPoint};
 
 /// How many CPUs take part. The caller is on CPU 0.
 const CPUS: usize = 2;
@@ -37,6 +39,7 @@ const ALL: [u64; MASK_WORDS] = {
 struct World {
     stop: MultiStop,
     point: WaitPoint,
+    resting: Resting,
     queues: [WorkQueue<(), Cpu>; CPUS],
     order: SpinLock<(), Cpu>,
     nodes: [&'static WorkNode<()>; CPUS],
@@ -66,6 +69,7 @@ impl World {
         World {
             stop: MultiStop::new(2, 1),
             point: WaitPoint::new(),
+            resting: Resting::new(),
             queues: [queue(), queue()],
             order: SpinLock::new(()),
             nodes: [node(()), node(())],
@@ -78,8 +82,19 @@ impl World {
 
     /// Acknowledges a state as `Job::ack` does.
     fn ack(&self, state: MultiStopState) {
-        if let Acked::Last(next) = self.stop.ack(state) {
-            self.point.publish::<Cpu>(&ALL, || self.stop.publish(next));
+        match self.stop.ack(state) {
+            Acked::More(_) => (),
+            Acked::Last(MultiStopState::DisableIrq) => publish_disable_irq::<Cpu>(
+                &self.stop,
+                (&self.point, &self.resting),
+                &CpuMask::from_bits(ALL),
+                || 0,
+                |_| false,
+                |_| (),
+            ),
+            Acked::Last(next) => self.point.publish::<Cpu>(&ALL, || {
+                self.stop.publish(next);
+            }),
         }
     }
 
@@ -101,14 +116,18 @@ impl World {
         assert_eq!(self.frame.get(), 1);
         self.before[cpu].set(1);
         self.ack(MultiStopState::Prepare);
-        let goes_on = self.point.wait_open::<Cpu, bool>(cpu, spins, || {
-            if self.stop.is_in(MultiStopState::Prepare) {
-                return None;
+        let point = &self.point;
+        let (_masked, goes_on) =
+            point.wait_open_at_rest::<Cpu, bool>(cpu, spins, &self.resting, || {
+                if self.stop.is_in(MultiStopState::Prepare) {
+                    return None;
+                }
+                Some(!self.stop.is_in(MultiStopState::Abort))
+            });
+        if goes_on != Some(false) {
+            if goes_on == Some(true) {
+                self.ack(MultiStopState::DisableIrq);
             }
-            Some(!self.stop.is_in(MultiStopState::Abort))
-        });
-        if goes_on {
-            self.ack(MultiStopState::DisableIrq);
             if cpu == 0 {
                 self.reach(cpu, MultiStopState::Run, spins);
                 assert!(self.before.iter().all(|word| word.get() == 1));

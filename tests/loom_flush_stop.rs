@@ -102,8 +102,7 @@ impl World {
             queues.queued[cpu] = false;
         }
         if let Acked::Last(next) = self.stop.ack(MultiStopState::Prepare) {
-            self.stop.publish(next);
-            if self.stop.is_in(MultiStopState::DisableIrq) {
+            if self.stop.publish(next) {
                 self.ran.set(self.ran.get() + 1);
             }
         }

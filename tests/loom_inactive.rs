@@ -22,10 +22,11 @@ use stillpoint::config::MASK_WORDS;
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
 use stillpoint::hotplug::{Handshake, SyncState};
 use stillpoint::stop_machine::{
-    Acked, Lent, Loan, MultiStop, MultiStopState, WorkNode, WorkQueue, push_together,
+    Acked, Lent, Loan, MultiStop, MultiStopState, WorkNode, WorkQueue, publish_disable_irq,
+    push_together,
 };
 use stillpoint::sync::atomic::AtomicU32;
-use stillpoint::sync::{SpinLock, Wait, WaitPoint};
+use stillpoint::sync::{Resting, SpinLock, Wait, WaitPoint};
 
 /// A stop, in the frame of the CPU that asks for it: its number says which that is.
 struct Stop {
@@ -48,6 +49,8 @@ struct World {
     queues: Vec<WorkQueue<usize, Cpu>>,
     order: SpinLock<(), Cpu>,
     point: WaitPoint,
+    /// The CPUs that may be counted as still.
+    resting: Resting,
     left: WaitPoint,
     /// By the number of the CPU that asks, so CPU 0 has none.
     stops: Vec<Stop>,
@@ -83,6 +86,7 @@ impl World {
             queues: (0..cpus).map(|_| WorkQueue::new()).collect(),
             order: SpinLock::new(()),
             point: WaitPoint::new(),
+            resting: Resting::new(),
             left: WaitPoint::new(),
             stops: (0..cpus).map(stop).collect(),
         };
@@ -99,11 +103,22 @@ impl World {
         let stop = &self.stops[asks];
         if let Acked::Last(next) = stop.barrier.ack(state) {
             let waiting = match next {
+                MultiStopState::DisableIrq => {
+                    return publish_disable_irq::<Cpu>(
+                        &stop.barrier,
+                        (&self.point, &self.resting),
+                        &CpuMask::first_n(asks + 1),
+                        || 0,
+                        |_| false,
+                        |_| (),
+                    );
+                }
                 MultiStopState::Run => bits([stop.runner].into_iter()),
                 _ => bits(0..=asks),
             };
-            self.point
-                .publish::<Cpu>(&waiting, || stop.barrier.publish(next));
+            self.point.publish::<Cpu>(&waiting, || {
+                stop.barrier.publish(next);
+            });
         }
     }
 
@@ -113,10 +128,9 @@ impl World {
             .wait_masked::<Cpu, ()>(cpu, 0, || barrier.is_in(state).then_some(()));
     }
 
-    /// Goes from DISABLE_IRQ to EXIT as `Job::be_still` does.
-    fn be_still(&self, asks: usize, cpu: usize) {
+    /// Goes from DISABLE_IRQ, which has been acknowledged for it, to EXIT, as `Job::stay_still` does.
+    fn stay_still(&self, asks: usize, cpu: usize) {
         let stop = &self.stops[asks];
-        self.ack(asks, MultiStopState::DisableIrq);
         if cpu == stop.runner {
             self.reach(asks, cpu, MultiStopState::Run);
             stop.result.set(stop.before.iter().map(Word::get).sum());
@@ -145,10 +159,16 @@ impl World {
         assert_eq!(stop.frame.get(), 1);
         stop.before[cpu].set(1);
         self.ack(asks, MultiStopState::Prepare);
-        self.point.wait_open::<Cpu, ()>(cpu, 0, || {
-            (!stop.barrier.is_in(MultiStopState::Prepare)).then_some(())
-        });
-        self.be_still(asks, cpu);
+        let resting = &self.resting;
+        let (_masked, has_come) = self
+            .point
+            .wait_open_at_rest::<Cpu, ()>(cpu, 0, resting, || {
+                (!stop.barrier.is_in(MultiStopState::Prepare)).then_some(())
+            });
+        if has_come.is_some() {
+            self.ack(asks, MultiStopState::DisableIrq);
+        }
+        self.stay_still(asks, cpu);
         self.leave(asks);
     }
 
@@ -166,7 +186,8 @@ impl World {
         assert_eq!(push_together(&self.order, works), Ok(()));
         self.leave(cpu);
         self.reach(cpu, cpu, MultiStopState::DisableIrq);
-        self.be_still(cpu, cpu);
+        self.ack(cpu, MultiStopState::DisableIrq);
+        self.stay_still(cpu, cpu);
         self.leave(cpu);
         self.left
             .wait_masked::<Cpu, ()>(cpu, 0, || stop.barrier.is_over().then_some(()));

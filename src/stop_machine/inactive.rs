@@ -259,7 +259,8 @@ impl<P: StopHost> Job<'_, P> {
         );
         let off = P::now();
         watch.restart(off);
-        self.be_still(here, &masked, off, &mut watch);
+        self.become_still(here);
+        self.stay_still(here, &masked, off, &mut watch);
         machine.stopper(here).set_still(false);
         self.finish();
         // This sleep may take the timer's interrupt too, as those before it.

@@ -6,6 +6,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::lock::Completion;
 use crate::sched::{self, ThreadName};
 use crate::smp::call::{Calls, Inside};
+use crate::stop_machine::disable_irq::publish_disable_irq;
 use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::late::LateWatch;
 use crate::stop_machine::spins::StateSpins;
@@ -102,51 +103,76 @@ impl<P: StopHost> Job<'_, P> {
     fn publish(&self, next: MultiStopState) {
         // Only the runners act on RUN: the other CPUs sleep on until EXIT.
         let waiting = match next {
+            MultiStopState::DisableIrq => return self.publish_disable_irq(),
             MultiStopState::Run => self.runners,
             _ => self.participants,
         };
-        self.machine
-            .point
-            .publish::<P>(waiting.bits(), || self.stop.publish(next));
+        self.machine.point.publish::<P>(waiting.bits(), || {
+            self.stop.publish(next);
+        });
     }
 
-    /// Waits in PREPARE, IRQs on, until all have arrived; returns false if the stop is given up
-    /// instead.
-    fn wait_for_all(&self, cpu: CpuId) -> bool {
-        self.machine
-            .point
-            .wait_open::<P, bool>(cpu.index(), &self.spins.arrival, || self.leaves_prepare())
+    /// Publishes DISABLE_IRQ. Out of line: of all the CPUs that acknowledge a state one does this.
+    #[inline(never)]
+    fn publish_disable_irq(&self) {
+        let machine = self.machine;
+        publish_disable_irq::<P>(
+            &self.stop,
+            (&machine.point, &machine.resting),
+            self.participants,
+            || P::now().0,
+            |cpu| self.calls.has_queued(cpu),
+            |cpu| machine.stoppers.get(cpu).set_still(true),
+        );
+    }
+
+    /// Waits in PREPARE, IRQs on, until all have arrived. Returns with IRQs masked, and whether the
+    /// stop goes on; `None` if this CPU has been counted as still (`counted-stays-masked` of
+    /// [`Resting`](crate::sync::Resting)).
+    #[inline]
+    fn wait_for_all(&self, cpu: CpuId) -> (IrqGuard<P>, Option<bool>) {
+        self.wait_at_rest(cpu, || self.leaves_prepare())
     }
 
     /// Does as [`Job::wait_for_all`], and looks at the time meanwhile, to name those that don't
     /// come. Out of line: two CPUs do this.
     #[cold]
     #[inline(never)]
-    fn wait_for_all_and_look(&self, cpu: CpuId) -> bool {
+    fn wait_for_all_and_look(&self, cpu: CpuId) -> (IrqGuard<P>, Option<bool>) {
         if let End::Pair(pair) = self.end {
             pair.come.set(cpu.index(), Ordering::Relaxed);
         }
         if let Some(goes_on) = self.leaves_prepare() {
-            return goes_on;
+            return (IrqGuard::new(), Some(goes_on));
         }
         let watch = P::sched().watch(cpu);
         let mut late_at = match self.end {
             End::Flushed(_) => sched::late_at::<P>(), // The flush was no wait for these.
             _ => self.late_at,
         };
-        let goes_on =
-            self.machine
-                .point
-                .wait_open::<P, bool>(cpu.index(), &self.spins.arrival, || {
-                    // Every interrupt that ends the sleep leads here.
-                    if P::now() >= late_at {
-                        late_at = sched::late_at::<P>();
-                        self.tell_late_once(P::stop_is_late);
-                    }
-                    self.leaves_prepare()
-                });
+        let waited = self.wait_at_rest(cpu, || {
+            // Every interrupt that ends the sleep leads here.
+            if P::now() >= late_at {
+                late_at = sched::late_at::<P>();
+                self.tell_late_once(P::stop_is_late);
+            }
+            self.leaves_prepare()
+        });
         drop(watch);
-        goes_on
+        waited
+    }
+
+    #[inline]
+    fn wait_at_rest(
+        &self,
+        cpu: CpuId,
+        check_fn: impl FnMut() -> Option<bool>,
+    ) -> (IrqGuard<P>, Option<bool>) {
+        let machine = self.machine;
+        let spins = &self.spins.arrival;
+        machine
+            .point
+            .wait_open_at_rest::<P, bool>(cpu.index(), spins, &machine.resting, check_fn)
     }
 
     /// Returns whether the stop goes on after PREPARE, when that is over.
@@ -238,14 +264,24 @@ impl<P: StopHost> Job<'_, P> {
         left + self.stop.runners() + 1 >= self.stop.participants() // (`first-look` of `late_stop`)
     }
 
-    /// Goes from DISABLE_IRQ to EXIT.
+    /// Acknowledges DISABLE_IRQ.
+    ///
+    /// # Context
+    /// `cpu` itself, IRQs masked.
+    #[inline]
+    pub(super) fn become_still(&self, cpu: CpuId) {
+        self.machine.stoppers.get(cpu).set_still(true);
+        self.ack(MultiStopState::DisableIrq);
+    }
+
+    /// Goes from DISABLE_IRQ, which has been acknowledged for `cpu`, to EXIT.
     ///
     /// * `off` — since when IRQs are masked for it
     ///
     /// # Context
     /// `cpu` itself, which `masked` and `watch` are about, priority mask closed.
     #[inline(always)] // Into both of its callers: it is most of what a stop costs a CPU.
-    pub(super) fn be_still(
+    pub(super) fn stay_still(
         &self,
         cpu: CpuId,
         masked: &IrqGuard<P>,
@@ -253,9 +289,6 @@ impl<P: StopHost> Job<'_, P> {
         watch: &mut LateWatch<'_, '_, P>,
     ) {
         let machine = self.machine;
-        let stopper = machine.stoppers.get(cpu);
-        stopper.set_still(true);
-        self.ack(MultiStopState::DisableIrq);
         let stop = &self.stop;
         let mut reached = |state: MultiStopState, spins: &SpinBudget| {
             machine.point.wait_masked_until_late::<P, ()>(
@@ -291,24 +324,36 @@ impl<P: StopHost> Work for Job<'_, P> {
     fn run(&self, cpu: CpuId) {
         let looks = self.arrive();
         // (all-arrive-first)
-        let goes_on = if looks {
+        let (masked, goes_on) = if looks {
             self.wait_for_all_and_look(cpu)
         } else {
             self.wait_for_all(cpu)
         };
-        if !goes_on {
+        if goes_on == Some(false) {
+            drop(masked);
             P::trace(reached_event(MultiStopState::Abort));
             self.finish();
             return;
         }
 
-        let masked = IrqGuard::<P>::new();
         P::set_priority_mask_closed(true);
-        let off = P::now();
+        let was_counted = goes_on.is_none();
+        let off = if was_counted {
+            Instant(self.machine.resting.counted_at())
+        } else {
+            P::now()
+        };
+        // One that was counted is woken to leave, or by the timer of its look in PREPARE.
+        let looks = looks && !(was_counted && self.stop.is_in(MultiStopState::Exit));
         let mut watch = self.watch(looks, off);
-        // Calls that were queued to this CPU before it arrived run before fn.
-        self.calls.run_queued(cpu);
-        self.be_still(cpu, &masked, off, &mut watch);
+        if was_counted {
+            watch.look(P::take_wake());
+        } else {
+            // Calls that were queued to this CPU before it arrived run before fn.
+            self.calls.run_queued(cpu);
+            self.become_still(cpu);
+        }
+        self.stay_still(cpu, &masked, off, &mut watch);
         watch.end();
         P::set_priority_mask_closed(false);
         drop(masked);

@@ -7,7 +7,7 @@
 //!   queue a work on each
 //!   stopper, one SGI to all ─► runnable ⇒ runs
 //!                              PREPARE      arrive; wait with IRQs on
-//!                              DISABLE_IRQ  mask IRQs; acknowledge; wait
+//!                              DISABLE_IRQ  mask IRQs; acknowledge; wait (`disable_irq`)
 //!                              RUN          the chosen CPUs run fn; the rest wait
 //!                              EXIT         IRQs back on; done
 //!   waits for all ◄─────────── the last one wakes the caller's CPU, if it sleeps
@@ -58,6 +58,7 @@ mod alone;
 mod call_cell;
 mod cancel;
 mod current;
+mod disable_irq;
 mod early_end;
 mod flushed;
 mod give_up;
@@ -82,6 +83,7 @@ mod work_queue;
 
 pub use alone::Alone;
 pub use cancel::CancelToken;
+pub use disable_irq::publish_disable_irq;
 pub use late_stop::{LateCpu, LateStop, Seen};
 pub use loan::{Lent, Loan};
 pub use multi_stop::{Acked, MultiStop, MultiStopState};

@@ -12,7 +12,8 @@
 //! access, until [`MultiStop::is_over`].
 //!
 //! (1) [`MultiStop::ack`] says to the last one "publish"; it then calls
-//! [`MultiStop::publish`], through the wait point, so that sleepers wake.
+//! [`MultiStop::publish`], through the wait point, so that sleepers wake. To DISABLE_IRQ it wakes
+//! only those that it can't acknowledge for ([`MultiStop::ack_for`], `resting`).
 //!
 //! (2) [`MultiStop::abort`], by a deadline or a cancel.
 //!
@@ -21,8 +22,9 @@
 //!
 //! # Invariants
 //! - **acks-once**: a CPU acknowledges each state at most once, and only after it has
-//!   seen it published (PREPARE is published before any works are queued). Only CPUs that run
-//!   `fn` acknowledge RUN.
+//!   seen it published (PREPARE is published before any works are queued). DISABLE_IRQ may be
+//!   acknowledged for it, by the CPU that has published it. Only CPUs that run `fn` acknowledge
+//!   RUN.
 //! - **count-before-state**: the count is reset for the next state *before* that is
 //!   published: a CPU that sees the new state finds the new count.
 //! - **published-once**: a state is published once, by the last to acknowledge the one
@@ -238,15 +240,28 @@ impl MultiStop {
         Acked::Last(next)
     }
 
-    /// Publishes `next`, which [`MultiStop::ack`] returned (published-once). DISABLE_IRQ isn't
-    /// published if the stop has been given up (one-way-out-of-prepare).
+    /// Acknowledges DISABLE_IRQ for `count` CPUs that sleep with IRQs masked and stay so until EXIT.
+    /// The caller has published that state, and acknowledges it for itself later.
+    ///
+    /// # Panics
+    /// If there were no other CPUs to acknowledge it.
     #[inline]
-    pub fn publish(&self, next: MultiStopState) {
+    pub fn ack_for(&self, count: u32) {
+        // Relaxed: the caller's own acknowledgement comes later and orders for all of them what
+        // it has acquired when it found that they sleep.
+        let left = self.left.fetch_sub(count, Ordering::Relaxed);
+        assert!(left > count, "BUG: {count} of {left} CPUs were at rest");
+    }
+
+    /// Publishes `next`, which [`MultiStop::ack`] returned (published-once); returns whether it has.
+    /// DISABLE_IRQ isn't published if the stop has been given up (one-way-out-of-prepare).
+    #[inline]
+    pub fn publish(&self, next: MultiStopState) -> bool {
         if next == MultiStopState::DisableIrq {
-            self.leave_state(MultiStopState::Prepare, next, Ordering::Release);
-        } else {
-            self.state.store(next as u32, Ordering::Release);
+            return self.leave_state(MultiStopState::Prepare, next, Ordering::Release);
         }
+        self.state.store(next as u32, Ordering::Release);
+        true
     }
 
     /// Ends FLUSH, unless the stop has been given up (one-way-out-of-flush); returns whether it
@@ -326,7 +341,7 @@ mod tests {
         ] {
             assert_eq!(stop.state(), state);
             assert_eq!(stop.ack(state), Acked::Last(state.next()));
-            stop.publish(state.next());
+            assert!(stop.publish(state.next()));
         }
         assert_eq!(stop.state(), MultiStopState::Exit);
         assert_eq!(stop.abort(), None, "too late");
@@ -342,12 +357,31 @@ mod tests {
             assert_eq!(stop.ack(state), Acked::More(2));
             assert_eq!(stop.ack(state), Acked::More(1));
             assert_eq!(stop.ack(state), Acked::Last(state.next()));
-            stop.publish(state.next());
+            assert!(stop.publish(state.next()));
         }
         assert_eq!(
             stop.ack(MultiStopState::Run),
             Acked::Last(MultiStopState::Exit)
         );
+    }
+
+    #[test]
+    fn one_cpu_acknowledges_for_those_at_rest() {
+        let stop = MultiStop::new(3, 1);
+        assert_eq!(stop.ack(MultiStopState::Prepare), Acked::More(2));
+        assert_eq!(stop.ack(MultiStopState::Prepare), Acked::More(1));
+        let last = stop.ack(MultiStopState::Prepare);
+        assert_eq!(last, Acked::Last(MultiStopState::DisableIrq));
+        assert!(stop.publish(MultiStopState::DisableIrq));
+        stop.ack_for(2);
+        let last = stop.ack(MultiStopState::DisableIrq);
+        assert_eq!(last, Acked::Last(MultiStopState::Run));
+    }
+
+    #[test]
+    #[should_panic(expected = "BUG: 2 of 2 CPUs")]
+    fn no_cpu_acknowledges_for_itself_among_those_at_rest() {
+        MultiStop::new(2, 1).ack_for(2);
     }
 
     #[test]
@@ -358,7 +392,7 @@ mod tests {
         assert_eq!(stop.abort(), None, "once");
         let last = stop.ack(MultiStopState::Prepare);
         assert_eq!(last, Acked::Last(MultiStopState::DisableIrq));
-        stop.publish(MultiStopState::DisableIrq);
+        assert!(!stop.publish(MultiStopState::DisableIrq));
         assert_eq!(stop.state(), MultiStopState::Abort);
         assert!(!stop.leave());
         assert!(!stop.is_over());

@@ -12,7 +12,7 @@ use crate::stop_machine::spins::StopSpins;
 use crate::stop_machine::stopper::StopperService;
 use crate::stop_machine::{CpuStopTimes, LateCpu, LateStop, Loan, Stopper};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{IrqGuard, SpinLock, WaitPoint};
+use crate::sync::{IrqGuard, Resting, SpinLock, WaitPoint};
 use crate::time::Instant;
 
 /// What a stop needs of the machine, beyond cross calls.
@@ -62,6 +62,9 @@ pub struct StopMachine<P: StopHost> {
     /// Where the CPUs of a stop wait for its next state. One waiter of each CPU: its
     /// stopper, or what runs before it is online.
     pub(super) point: WaitPoint,
+    /// The CPUs that sleep in PREPARE, which need not be woken to mask IRQs. Those that a stop
+    /// counts are its participants, and have all come to it.
+    pub(super) resting: Resting,
     /// Where the caller waits for the last participant to leave. One waiter in all: it has
     /// the stop mutex, or is lent it.
     pub(super) left: WaitPoint,
@@ -84,6 +87,7 @@ impl<P: StopHost> StopMachine<P> {
             loan: Loan::new(),
             queueing: SpinLock::new(()),
             point: WaitPoint::new(),
+            resting: Resting::new(),
             left: WaitPoint::new(),
             times: CpuStopTimes::new(cpus),
             stops: AtomicU64::new(0),

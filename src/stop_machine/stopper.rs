@@ -56,8 +56,8 @@ pub struct Stopper<P: StopHost> {
     pub(super) own: StopperNode,
     thread: Once<Arc<Thread<P>>>,
     /// It has masked IRQs for the stop that it goes through, and has run what was called
-    /// before. Cleared before it leaves, so the next stop doesn't see it. Relaxed: for messages,
-    /// nothing travels with it.
+    /// before. Set by its own CPU, or by the one that counts that as still. Cleared before it
+    /// leaves, so the next stop doesn't see it. Relaxed: for messages, nothing travels with it.
     still: AtomicBool,
     /// What kept this CPU from the stop that was given up last.
     held_up: SpinLock<Option<HeldUp>, P>,
@@ -75,7 +75,7 @@ impl<P: StopHost> Stopper<P> {
         }
     }
 
-    /// Says whether this CPU, whose stopper it is, has masked IRQs for its stop.
+    /// Says whether the CPU whose stopper it is has masked IRQs for its stop.
     #[inline]
     pub(crate) fn set_still(&self, still: bool) {
         self.still.store(still, Ordering::Relaxed);

@@ -51,6 +51,17 @@ impl AtomicBits {
         self.words[word].fetch_and(!mask, order) & mask != 0
     }
 
+    /// Clears those of `bits` that are set; returns which those were.
+    pub fn clear_each(&self, bits: &Bits, order: Ordering) -> Bits {
+        let mut were_set = *bits;
+        for (word, of_interest) in self.words.iter().zip(&mut were_set) {
+            if *of_interest != 0 {
+                *of_interest &= word.fetch_and(!*of_interest, order);
+            }
+        }
+        were_set
+    }
+
     /// Returns whether bit `bit` is set.
     ///
     /// # Panics

@@ -37,6 +37,7 @@ mod lockdep_key;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod nowhere;
 mod posted;
+mod resting;
 mod running;
 mod sleep_cost;
 #[cfg(not(loom))]
@@ -55,6 +56,7 @@ internal!(local_cpu::{LocalCpu, IrqFlags, PinnedCpu, Wait, Woken, assert_may_sch
 #[cfg(all(debug_assertions, not(loom)))]
 internal!(held_cell::HeldCell);
 internal!(posted::Posted);
+internal!(resting::Resting);
 internal!(running::{CallName, Running});
 internal!(lock_map::{LockMap, LockMapGuard});
 internal!(lockdep_key::{LockHeld, LockKey, assert_no_spin_lock, might_sleep, might_sleep_in});

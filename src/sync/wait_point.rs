@@ -34,7 +34,7 @@
 
 use crate::config::MASK_WORDS;
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{AtomicBits, Bits, IrqGuard, Spins, Wait, Woken};
+use crate::sync::{AtomicBits, Bits, IrqGuard, Resting, Spins, Wait, Woken};
 
 /// A place where CPUs wait for a state to be published.
 #[derive(Debug, Default)]
@@ -205,6 +205,63 @@ impl WaitPoint {
             };
             self.end_sleep(cpu);
             value
+        })
+    }
+
+    /// As [`WaitPoint::wait_open`], and returns with IRQs masked. While it sleeps it is at rest: a
+    /// CPU that stores the new state may count it in `resting` instead of waking it. Returns `None`
+    /// then, whenever it is woken.
+    ///
+    /// # Context
+    /// As [`WaitPoint::wait_open`].
+    ///
+    /// # Panics
+    /// As [`WaitPoint::wait_open`].
+    #[inline]
+    pub fn wait_open_at_rest<'s, W: Wait, T>(
+        &self,
+        cpu: usize,
+        spins: impl Into<Spins<'s>>,
+        resting: &Resting,
+        mut check_fn: impl FnMut() -> Option<T>,
+    ) -> (IrqGuard<W>, Option<T>) {
+        let spins = spins.into();
+        match spins.spin::<W, T>(&mut check_fn) {
+            Some(value) => (IrqGuard::new(), Some(value)),
+            None => self.sleep_open_at_rest(cpu, spins, resting, check_fn),
+        }
+    }
+
+    /// The sleep of [`WaitPoint::wait_open_at_rest`]. Out of line: a wait that ends in its spin
+    /// doesn't pay for it.
+    #[inline(never)]
+    fn sleep_open_at_rest<W: Wait, T>(
+        &self,
+        cpu: usize,
+        spins: Spins<'_>,
+        resting: &Resting,
+        mut check_fn: impl FnMut() -> Option<T>,
+    ) -> (IrqGuard<W>, Option<T>) {
+        spins.sleep_at_rest::<W, T>(resting, || {
+            self.begin_sleep(cpu);
+            let (masked, value) = loop {
+                let masked = IrqGuard::<W>::new();
+                let value = check_fn();
+                if value.is_some() {
+                    break (masked, value);
+                }
+                // A CPU that has stored the state since then sends an SGI, if it is too early to
+                // count this one.
+                resting.begin(cpu);
+                W::sleep();
+                if !resting.take_back(cpu) {
+                    break (masked, None); // (counted-stays-masked)
+                }
+                drop(masked);
+                W::serve_interrupts(); // The handlers consume the wake SGI (consume-then-check).
+            };
+            self.end_sleep(cpu);
+            (masked, value)
         })
     }
 }

@@ -2,7 +2,7 @@
 //! interrupt to look at the time, and the timers' functions are called when the stop is over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use stillpoint::cpu::CpuId;
@@ -20,6 +20,10 @@ use crate::stops::{stop, with_all_up};
 const CPUS: usize = 4;
 /// Longer than a still point may take before it is called late, in nanoseconds.
 const LONG: u64 = 12_000_000_000;
+/// For how long a CPU doesn't come to a stop, and how long the function of that takes. The one alone
+/// ends before [`MIDST`], both together behind it.
+const WAIT: u64 = 1_000_000_000;
+const FUNCTION: u64 = 5_000_000_000;
 /// In the midst of that.
 const MIDST: Duration = Duration::from_secs(3);
 /// Soon after the stop, and long before the next look at the time.
@@ -106,5 +110,49 @@ fn so_is_one_of_the_cpu_that_stops_the_machine_as_it_comes() {
             assert!(awake.is_set());
         }
         remove(step);
+    });
+}
+
+/// The stoppers sleep until CPU 1 has come. Timers that fall due meanwhile run; those that do while
+/// the function runs don't, though their interrupts end the sleep. All that time counts as time with
+/// interrupts off.
+#[test]
+fn a_cpu_that_sleeps_until_all_have_come_takes_no_interrupt_after_that() {
+    with_all_up(|| {
+        let inside = Arc::new(AtomicBool::new(false));
+        let ran = Arc::new(AtomicU32::new(0));
+        let timers: Vec<_> = (0..CPUS)
+            .map(|number| {
+                let (inside, ran) = (Arc::clone(&inside), Arc::clone(&ran));
+                let timer = Arc::new(Timer::<Sim>::new(move || {
+                    assert!(!inside.load(Ordering::Relaxed), "in the still point");
+                    ran.fetch_add(1, Ordering::Relaxed);
+                }));
+                let starts = Arc::clone(&timer);
+                spawn("sets", cpu(number), move || {
+                    starts.start(Sim::deadline(MIDST))
+                });
+                timer
+            })
+            .collect();
+        sleep(Duration::from_millis(1));
+        stop().set_spins(Some(0));
+        Sim::hold_cpu(cpu(1), WAIT);
+        let still = stop().lock();
+        let here = Sim::this_cpu();
+        stop().stop_once(&still, || {
+            inside.store(true, Ordering::Relaxed);
+            Sim::hold_cpu(here, FUNCTION);
+            inside.store(false, Ordering::Relaxed);
+        });
+        for on in (0..CPUS).map(cpu) {
+            let off = stop().times().irqs_off_ticks(on);
+            assert!((FUNCTION..FUNCTION + WAIT).contains(&off), "{on:?}: {off}");
+        }
+        drop(still);
+        stop().set_spins(None);
+        sleep(SOON);
+        assert_eq!(ran.load(Ordering::Relaxed) as usize, CPUS);
+        drop(timers);
     });
 }

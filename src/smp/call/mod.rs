@@ -156,6 +156,16 @@ impl<P: CallHost> Calls<P> {
         );
     }
 
+    /// Returns whether a call is queued on `cpu`. A call is seen that was queued before an event
+    /// with which this CPU has synchronised.
+    ///
+    /// # Context
+    /// Any.
+    #[inline]
+    pub fn has_queued(&self, cpu: CpuId) -> bool {
+        !self.cpus.get(cpu).queue.is_empty()
+    }
+
     /// Runs the calls that are queued on `cpu` at this moment, in a stop before the CPU
     /// is still. Calls that are queued meanwhile stay for the call SGI, so functions
     /// that call each other's CPUs for ever don't delay a stop.
