@@ -172,6 +172,42 @@ fn the_sample_of_trace_has_the_steps_of_the_table() {
     assert_eq!(sampled_steps(&readme, "down"), names);
 }
 
+/// The names of rows that a chapter names, in the order in which it does.
+fn rows_named(text: &str) -> Vec<&str> {
+    let names = between(text, '`').filter(|name| {
+        let group = name.split(':').next().unwrap_or_default();
+        name.contains(':') && ["prep", "sync", "init", "sched", "enable"].contains(&group)
+    });
+    names.collect()
+}
+
+#[test]
+fn the_chapter_of_one_cpu_down_has_ten_steps_in_the_order_of_the_table() {
+    let chapter = read("docs/one-cpu-down.md");
+    let steps = chapter
+        .lines()
+        .filter(|line| line.starts_with("## ") && line.contains(". "));
+    let numbers: Vec<_> = steps.map(|line| line[3..].split('.').next()).collect();
+    let ten: Vec<_> = (1..=10).map(|number: u32| number.to_string()).collect();
+    assert_eq!(
+        numbers,
+        ten.iter()
+            .map(|number| Some(number.as_str()))
+            .collect::<Vec<_>>()
+    );
+    let table = read("src/hotplug/table.rs");
+    let places: Vec<_> = rows_named(&chapter)
+        .into_iter()
+        .map(|name| {
+            let place = table.find(&format!("name: \"{name}\""));
+            place.unwrap_or_else(|| panic!("the table has no row {name}"))
+        })
+        .collect();
+    assert!(places.len() >= 8, "{places:?}");
+    // On the way down the last row comes first.
+    assert!(places.is_sorted_by(|one, next| one > next), "{places:?}");
+}
+
 /// Returns the files of the tree that `text` names between backquotes. Names with a place
 /// holder (`qemu_NAME.rs`) or an asterisk (`host_*`) are left out.
 fn named_files(text: &str) -> impl Iterator<Item = &str> {
