@@ -258,7 +258,7 @@ impl WaitPoint {
                     break (masked, None); // (counted-stays-masked)
                 }
                 drop(masked);
-                W::serve_interrupts(); // The handlers consume the wake SGI (consume-then-check).
+                W::serve_interrupts(); // As in `wait_open`.
             };
             self.end_sleep(cpu);
             (masked, value)
