@@ -258,6 +258,44 @@ fn a_gap_in_what_is_typed_ahead_stays_in_its_place() {
 }
 
 #[test]
+fn a_byte_is_found_in_what_is_typed_ahead_and_taken_with_all_before_it() {
+    const CTRL_C: u8 = 3;
+    let fake = FakeUart::new(Chip::Ns16550);
+    let uart = uart(&fake);
+    uart.set_receive_interrupt(true);
+    let mut ahead = TypedAhead::new();
+    ahead.reserve();
+    fake.types(b"ab");
+    ahead.receive(&uart);
+    assert_eq!(ahead.take_through(CTRL_C, &uart), None);
+    fake.types(b"c\x03de\x03f");
+    ahead.receive(&uart);
+    assert_eq!(
+        ahead.take_through(CTRL_C, &uart),
+        Some(3),
+        "nothing was taken"
+    );
+    assert_eq!(ahead.take_through(CTRL_C, &uart), Some(2));
+    assert_eq!(ahead.take_through(CTRL_C, &uart), None);
+    assert_eq!(take(&mut ahead, &uart, 9), b"f");
+    // When memory is full the rest waits in the UART, and comes when there is room again.
+    let mut sent = 0;
+    while fake.input() == 0 {
+        fake.types(b"xy");
+        ahead.receive(&uart);
+        sent += 2;
+    }
+    let in_memory = sent - fake.input();
+    assert_eq!(ahead.take_through(CTRL_C, &uart), None);
+    take(&mut ahead, &uart, 1);
+    fake.types(b"\x03!");
+    assert_eq!(ahead.take_through(b'x', &uart), Some(1));
+    assert_eq!(ahead.take_through(CTRL_C, &uart), Some(sent - 3));
+    assert!(in_memory > 4000 && fake.input() == 0);
+    assert_eq!(take(&mut ahead, &uart, 9), b"!");
+}
+
+#[test]
 fn a_mini_uart_s_reserved_bits_say_nothing() {
     let fake = FakeUart::new(Chip::MiniUart);
     let uart = uart(&fake);

@@ -4,8 +4,9 @@
 //@ smp: 4
 //@ cases: thread enable prepare post-dead spins
 //@ plan: none
-//@ append: init=poweroff
+//@ append: init=greet;poweroff
 //@ status: 0
+//@ output: ^greetings$
 //
 //@ case: thread
 //@ output: ^\[ *[0-9.]+\] warning: .*CPU2 .*ETIMEDOUT
@@ -30,8 +31,10 @@
 
 stillpoint::entry!(main);
 
-use stillpoint::api;
+use core::fmt::Write;
+
 use stillpoint::api::hotplug::{EnableStep, InstallError, PrepareStep, Step, post_dead};
+use stillpoint::api::shell::{self, ShellCommand};
 use stillpoint::api::thread;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::Hw;
@@ -59,8 +62,13 @@ fn main() {
         "spins" => keep(PrepareStep::new("stuck").teardown(spin).install()),
         other => panic!("no such case: {other}"),
     }
-    api::run_shell()
+    shell::run(&COMMANDS)
 }
+
+/// A command of the program's own.
+static COMMANDS: [ShellCommand; 1] = [ShellCommand::new("greet", "", "greet", |call| {
+    Ok(writeln!(call, "greetings")?)
+})];
 
 /// Has a thread keep CPU 2.
 fn pin_a_thread() {

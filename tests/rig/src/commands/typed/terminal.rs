@@ -65,6 +65,9 @@ pub fn a_session(image: &Path, log: &Path, limit: Duration) -> Result<()> {
     resize(&mut person)?;
     paste(&mut person)?;
     no_text(&mut person)?;
+    // The stopper of the boot CPU is the first thread that there is.
+    let own = "taskset -pc 1; psci affinity_info 1; taskset -c 1 interrupts; dmesg\n";
+    person.types(own, &["list: 0\n0 ON\n", "IPI3:", PROMPT])?;
     let faults = "fail 1 sched:drain; chcpu -d 1; target 1 online; exit 7\n";
     person.types(faults, &["EAGAIN"])?;
     person.session.finish(from + limit)?.is(7, limit)
