@@ -39,6 +39,8 @@ pub(super) struct Painter<'m, M> {
     shown: String,
     /// Where in `shown` the terminal's cursor is, in bytes.
     at: usize,
+    /// The place of the terminal's cursor.
+    cursor: Place,
     /// The place behind what is drawn.
     end: Place,
     /// The columns of the terminal, as far as they are known.
@@ -72,6 +74,7 @@ impl<'m, M: Machine> Painter<'m, M> {
             machine,
             shown: String::new(),
             at: 0,
+            cursor: Place::default(),
             end: Place::default(),
             columns: None,
             has_asked: false,
@@ -95,8 +98,9 @@ impl<'m, M: Machine> Painter<'m, M> {
         let same = self.same_as(&text);
         let at_end = self.at == self.shown.len() && same == self.shown.len();
         if same < text.len() || same < self.shown.len() {
-            self.go_to(same);
             if !at_end {
+                // Behind the character before: the terminal knows whether the next one fits there.
+                self.go(self.advance(Place::default(), &text[..same]));
                 self.write(format_args!("\x1b[J"));
             }
             let new = &text[same..];
@@ -108,6 +112,7 @@ impl<'m, M: Machine> Painter<'m, M> {
             };
             self.shown = text;
             self.at = self.shown.len();
+            self.cursor = self.end;
             self.end_row();
         }
         self.go_to(prompt.len() + cursor);
@@ -140,11 +145,7 @@ impl<'m, M: Machine> Painter<'m, M> {
         if !mark.is_empty() {
             self.go_to(self.shown.len());
         }
-        let down = if self.at == self.shown.len() {
-            0
-        } else {
-            self.end.row - self.place(self.at).row
-        };
+        let down = self.end.row - self.cursor.row;
         if down > 0 {
             self.write(format_args!("\x1b[{down}B"));
         }
@@ -185,6 +186,7 @@ impl<'m, M: Machine> Painter<'m, M> {
             self.forget();
         } else {
             self.end = self.advance(Place::default(), &self.shown);
+            self.cursor = self.place(self.at);
             if self.at == self.shown.len() {
                 self.end_row();
             }
@@ -196,6 +198,7 @@ impl<'m, M: Machine> Painter<'m, M> {
     fn forget(&mut self) {
         self.shown.clear();
         self.at = 0;
+        self.cursor = Place::default();
         self.end = Place::default();
     }
 
@@ -242,11 +245,15 @@ impl<'m, M: Machine> Painter<'m, M> {
 
     /// Moves the terminal's cursor to byte `at`.
     fn go_to(&mut self, at: usize) {
-        if at == self.at {
-            return;
+        if at != self.at {
+            self.at = at;
+            self.go(self.place(at));
         }
-        let (from, to) = (self.place(self.at), self.place(at));
-        self.at = at;
+    }
+
+    /// Moves the terminal's cursor to `to`.
+    fn go(&mut self, to: Place) {
+        let from = core::mem::replace(&mut self.cursor, to);
         self.step('A', from.row.saturating_sub(to.row));
         self.step('B', to.row.saturating_sub(from.row));
         if to.column == 0 && from.column > 0 {

@@ -4,6 +4,7 @@ use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell, Status};
 
 use crate::OK;
 use crate::fake::{Did, Fake};
+use crate::properties::press;
 use crate::term::Term;
 
 /// Feeds `bytes` to a new session; returns the output of the commands, without prompts and
@@ -334,6 +335,31 @@ fn a_long_line_goes_over_rows_of_the_terminal() {
     assert!(feed("\n").ends_with(&format!(
         "{text}: command not found\nTry 'help' for a list of the commands.\n{PROMPT}"
     )));
+}
+
+#[test]
+fn a_wide_character_goes_to_the_next_row_and_back() {
+    let fake = Fake::new(1, "0");
+    let mut shell = Shell::new(&fake);
+    let mut term = Term::new(41);
+    term.show(&fake.console.take());
+    // 12 columns of the prompt, 28, one that stays free, and then the row is over.
+    let text = "x".repeat(28);
+    let (left, delete, home) = ("\x1b[D", "\x04", "\x01");
+    for (keys, shown) in [
+        (format!("{text}日bc"), format!("{text}日bc")),
+        // Before the wide character, in the next row; `b` stands in the free column then.
+        (left.repeat(3) + delete, format!("{text}bc")),
+        ("\x1b[Cd".into(), format!("{text}bdc")),
+        (format!("{home}y"), format!("y{text}bdc")),
+        ("\x05\x7f\x7f\x7f日".into(), format!("y{text}日")),
+        (format!("{home}{delete}"), format!("{text}日")),
+        ("\x05!".into(), format!("{text}日!")),
+        (format!("{home}z"), format!("z{text}日!")),
+    ] {
+        press(&mut shell, &fake, &mut term, &keys);
+        assert_eq!(term.from(PROMPT), format!("{PROMPT}{shown}"), "{keys:?}");
+    }
 }
 
 #[test]

@@ -63,7 +63,12 @@ fn random_lists_parse_or_fail_inside_the_text() {
 
 /// Feeds `bytes` to `shell`, and what `term` answers to what is drawn. Returns what was drawn, and
 /// how many lines have ended.
-fn press(shell: &mut Shell<Fake>, fake: &Fake, term: &mut Term, bytes: &str) -> (String, usize) {
+pub(crate) fn press(
+    shell: &mut Shell<Fake>,
+    fake: &Fake,
+    term: &mut Term,
+    bytes: &str,
+) -> (String, usize) {
     let mut all = String::new();
     let mut ended = 0;
     let mut next = Some(String::from(bytes));
