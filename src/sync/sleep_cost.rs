@@ -23,8 +23,9 @@ const MOST: u32 = 32;
 /// The turns that are timed at boot.
 pub(super) const TIMED_TURNS: u32 = 1024;
 
-/// The sleeps that are timed at boot.
-const TIMED_SLEEPS: u32 = 4;
+/// How many times each is timed at boot. The least counts: the first time is cold, and a host may
+/// stop this CPU in between.
+const TIMES: u32 = 4;
 
 /// About what a host gives a thread before it looks at others. It only says how long waits go
 /// without long spins that were in vain.
@@ -70,15 +71,12 @@ impl SleepCost {
     /// # Context
     /// The boot CPU, alone.
     pub fn learn<W: Wait>(&self, slice: u64, mut sleep_fn: impl FnMut()) {
-        let time_of = |call_fn: &mut dyn FnMut()| {
-            let began = W::ticks();
-            call_fn();
-            W::ticks().saturating_sub(began)
+        let least_of = |call_fn: &mut dyn FnMut()| {
+            let times = (0..TIMES).map(|_| ticks_of::<W>(call_fn));
+            times.min().unwrap_or(0)
         };
-        // The least: what the first one does for the first time isn't a sleep's cost.
-        let sleeps = (0..TIMED_SLEEPS).map(|_| time_of(&mut sleep_fn));
-        let sleep = sleeps.min().unwrap_or(0);
-        let turns = time_of(&mut || {
+        let sleep = least_of(&mut sleep_fn);
+        let turns = least_of(&mut || {
             for _ in 0..TIMED_TURNS {
                 // As a wait's turn does, it looks at a word.
                 if self.sent.load(Ordering::Relaxed) == u64::MAX {
@@ -123,12 +121,13 @@ impl SleepCost {
         }
         let ticks = self.ticks.load(Ordering::Relaxed);
         let woken_in = u32::try_from(woken_in).unwrap_or(u32::MAX);
+        let woken_in = woken_in.min(ticks.saturating_mul(4));
         let next = if ticks == least {
             woken_in // The first, or it has been as short as it can be.
         } else if woken_in < ticks {
             ticks - (ticks - woken_in) / 4
         } else {
-            ticks.saturating_add((woken_in.min(ticks.saturating_mul(4)) - ticks) / 16)
+            ticks.saturating_add((woken_in - ticks) / 16)
         };
         let next = next.clamp(least, least.saturating_mul(MOST));
         self.ticks.store(next, Ordering::Relaxed);
@@ -148,6 +147,15 @@ impl SleepCost {
     pub(super) fn slice(&self) -> u64 {
         self.slice.load(Ordering::Relaxed).max(1).into()
     }
+}
+
+/// Returns what a call of `call_fn` takes, in ticks. Out of line: each copy of this code would be
+/// cold once more.
+#[inline(never)]
+fn ticks_of<W: Wait>(call_fn: &mut dyn FnMut()) -> u64 {
+    let began = W::ticks();
+    call_fn();
+    W::ticks().saturating_sub(began)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -13,8 +13,9 @@
 //!   that came later                    the budget falls to a quarter, down to a few turns
 //!   it has spun for all of that and    likewise: what comes a little later would be spun for in
 //!   slept                              vain for ever
-//!   200 spins more were in vain than   it spins for a few turns alone for 80 ms; for twice as long
-//!   have ended waits                   each time, up to 2 s
+//!   400 spins more were in vain than   it spins for a few turns alone for 80 ms; for twice as long
+//!   have ended waits: those of a few   each time, up to 2 s
+//!   turns don't count
 //! ```
 //! With a core for each CPU the waits of a kind that takes microseconds end in the spin after a
 //! few sleeps. With more CPUs than cores the CPU that is awaited often doesn't run: a wait takes
@@ -57,7 +58,11 @@ const THREAD_SLEEPS: u32 = 4;
 /// How many spins more may be in vain than end waits, until a budget holds back. With a core for
 /// each CPU but two that wait for each other on one of them, that is some milliseconds: within
 /// that a host sees it.
-const VAIN_SPINS: u32 = 200;
+const VAIN_SPINS: u32 = 400;
+
+/// The fewest ticks from which a wait learns how long turns take: what is shorter, a clock of 1 MHz
+/// can't tell.
+const TOLD: u64 = 16;
 
 /// For how many time slices of a host a budget holds back: the first time, and at most.
 const HOLDS_BACK: (u32, u32) = (20, 500);
@@ -69,7 +74,7 @@ pub struct SpinBudget {
     turns: AtomicU32,
     /// What [`TIMED_TURNS`] turns take, in ticks; 0: as at boot.
     timed_turns: AtomicU32,
-    /// How many spins of full length were in vain; those that ended waits are taken off.
+    /// How many spins were in vain, but those of a few turns; those that ended waits are taken off.
     vain: AtomicU32,
     /// For how many time slices it holds back this time, or did the last time; 0: it didn't.
     holds_back: AtomicU32,
@@ -182,7 +187,7 @@ impl SpinBudget {
         }
     }
 
-    /// Learns from a wait that ended while it spun.
+    /// Learns from a wait that ended while it spun for more than a few turns.
     #[inline]
     fn note_spin(&self) {
         let vain = self.vain.load(Ordering::Relaxed);
@@ -201,14 +206,20 @@ impl SpinBudget {
 
     /// Learns how long turns take from `turns` that took `ticks`.
     fn note_turns(&self, turns: u32, ticks: u64, cost: &SleepCost) {
+        if ticks < TOLD {
+            return;
+        }
         let took = ticks.saturating_mul(TIMED_TURNS.into()) / u64::from(turns.max(1));
         let took = u32::try_from(took).unwrap_or(u32::MAX).max(1);
         let before = self.timed(cost);
-        let next = if took < before {
+        let is_first = self.timed_turns.load(Ordering::Relaxed) == 0;
+        // Longer ones may have been interrupted.
+        let next = if is_first {
+            took.min(before.saturating_mul(8))
+        } else if took < before {
             took.midpoint(before)
         } else {
-            // Longer ones may have been interrupted.
-            before.saturating_add((took.min(before.saturating_mul(2)) - before) / 8)
+            before.saturating_add((took.min(before.saturating_mul(2)) - before).div_ceil(8))
         };
         self.timed_turns.store(next, Ordering::Relaxed);
     }
@@ -224,7 +235,8 @@ impl SpinBudget {
         let awaited = self.ticks_of(turns, cost).saturating_add(came);
         // Or nearly all: what a sleep costs changes while the budget grows.
         let is_full = turns > most - most / 8;
-        let next = if is_full && self.was_in_vain(now, cost) || self.is_held_back(now, cost) {
+        let is_dear = turns > FEW_TURNS;
+        let next = if is_dear && self.was_in_vain(now, cost) || self.is_held_back(now, cost) {
             0
         } else if is_full || awaited > self.worth_ticks(cost) {
             turns / 4
@@ -242,8 +254,8 @@ impl SpinBudget {
         }
     }
 
-    /// Notes a spin of all turns that a wait may spin, in vain. Returns whether there have been
-    /// enough of them: then the budget begins to hold back.
+    /// Notes a spin in vain. Returns whether there have been enough of them: then the budget begins
+    /// to hold back.
     fn was_in_vain(&self, now: u64, cost: &SleepCost) -> bool {
         let vain = self.vain.load(Ordering::Relaxed) + 1;
         let is_enough = vain > VAIN_SPINS;
@@ -342,7 +354,9 @@ impl Spins<'_> {
         for turn in 1..turns {
             E::relax();
             if let Some(value) = check_fn() {
-                self.note_spin();
+                if turn > FEW_TURNS {
+                    self.note_spin();
+                }
                 return Some(value);
             }
             if turn == UNTIMED {

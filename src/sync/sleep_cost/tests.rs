@@ -35,6 +35,17 @@ fn wake_ups_that_a_host_delays_hardly_count() {
 }
 
 #[test]
+fn one_that_a_host_delays_is_soon_forgotten_even_after_the_shortest() {
+    let cost = machine(1000);
+    for _ in 0..20 {
+        sleeps(&cost, 1, 4_000_000);
+        assert!(cost.ticks() <= 4000, "{}", cost.ticks());
+        sleeps(&cost, 10, 900);
+        assert!(cost.ticks() < 1300, "{}", cost.ticks());
+    }
+}
+
+#[test]
 fn the_cost_stays_near_what_was_measured_at_boot() {
     let cost = machine(1000);
     sleeps(&cost, 10_000, 4_000_000);
