@@ -209,6 +209,30 @@ fn a_cpu_that_is_called_with_others_does_not_poll() {
     assert_eq!(machine.turns.get(), 0);
 }
 
+/// What it was called for alone before it was idle says nothing about its sleep.
+#[test]
+fn nor_does_one_that_was_called_alone_while_it_was_busy() {
+    let machine = a_machine();
+    for _ in 0..100 {
+        machine.posted.note_called_alone();
+        machine.idle(Call::ToSeveral, 5000);
+    }
+    assert_eq!(machine.turns.get(), 0);
+}
+
+/// Nothing is learnt from an interrupt that came before the CPU was idle.
+#[test]
+fn a_cpu_that_polls_goes_on_with_it_though_it_finds_an_interrupt_at_once() {
+    let machine = a_machine();
+    sleeps(machine, 200, Call::Alone, 5000);
+    for _ in 0..20 {
+        machine.pending.set(true);
+        assert_eq!(machine.posted.sleep::<Idle>(), 0);
+        machine.pending.set(false);
+    }
+    assert_eq!(sleeps(machine, 100, Call::Alone, 5000), 0);
+}
+
 #[test]
 fn a_cpu_that_polls_stops_when_it_is_called_with_others() {
     let machine = a_machine();

@@ -136,6 +136,11 @@ impl Posted {
     #[cold]
     #[inline(never)]
     fn sleep_and_learn<W: Wait>(&self) -> u32 {
+        if W::interrupt_is_pending() {
+            return 0; // It doesn't have to wait, and there is nothing to learn.
+        }
+        // What the CPU was called for before doesn't end this sleep.
+        self.called_alone.store(false, Ordering::Relaxed);
         let spins = Spins::Learnt(&self.budget);
         let called_alone = || self.called_alone.swap(false, Ordering::Relaxed);
         if self.budget.turns() > 0
