@@ -273,7 +273,7 @@ fn stands_for(pattern: &str, item: &str) -> bool {
 }
 
 /// The names of the standard library that signatures use, and `Self`.
-const STANDARD: [&str; 30] = [
+const STANDARD: [&str; 33] = [
     "Add",
     "AddAssign",
     "Arguments",
@@ -292,11 +292,14 @@ const STANDARD: [&str; 30] = [
     "FnOnce",
     "Formatter",
     "From",
+    "Future",
     "Infallible",
     "Item",
     "Iterator",
     "Option",
+    "Output",
     "PartialEq",
+    "Range",
     "Result",
     "Self",
     "Send",

@@ -9,12 +9,15 @@ mod loom_orders;
 #[path = "support/loom_plain_cpu.rs"]
 mod loom_plain_cpu;
 
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_orders::every_order;
 use loom_plain_cpu::Cpu;
 use stillpoint::cpu::CpuId;
-use stillpoint::pool::{Board, Job, Next, Runner};
+use stillpoint::pool::{Board, CallApp, Home, Job, Next, Runner};
 
 const CPUS: usize = 2;
 
@@ -25,6 +28,18 @@ struct Notes {
     permits: [bool; CPUS],
     /// How often each job was done.
     done: [u32; 2],
+    /// How many jobs have not been done. The workers end when there are none.
+    left: usize,
+    /// Those that a task has left, and how many are being called.
+    wakers: Vec<Option<Waker>>,
+    called: usize,
+}
+
+impl Notes {
+    fn finish(&mut self, which: usize) {
+        self.done[which] += 1;
+        self.left = self.left.saturating_sub(1);
+    }
 }
 
 struct World {
@@ -34,16 +49,28 @@ struct World {
     changed: Condvar,
 }
 
+/// The model knows no difference between the kernel and the program.
+struct Program;
+
+impl CallApp for Program {
+    fn call<R>(&self, app_fn: impl FnOnce() -> R) -> R {
+        app_fn()
+    }
+}
+
 fn cpu(index: usize) -> CpuId {
     CpuId::from_index(index)
 }
 
 impl World {
-    /// Returns a pool whose workers serve, and that hasn't a job.
-    fn new() -> Arc<World> {
+    /// Returns a pool whose workers serve, and that is to do `left` jobs.
+    fn new(left: usize) -> Arc<World> {
         let world = World {
             board: Board::new(CPUS),
-            notes: Mutex::new(Notes::default()),
+            notes: Mutex::new(Notes {
+                left,
+                ..Notes::default()
+            }),
             changed: Condvar::new(),
         };
         for index in 0..CPUS {
@@ -77,11 +104,20 @@ impl World {
                 Next::Job(job, another) => {
                     self.wake(another);
                     if let Some(started) = job.start() {
-                        started.run(Runner::Worker(cpu(index)));
+                        started.run(Runner::Worker(cpu(index)), &Program);
                     }
                 }
-                Next::Rest => self.wait(|notes| core::mem::take(&mut notes.permits[index])),
-                Next::End => return,
+                Next::Rest => {
+                    let mut over = false;
+                    self.wait(|notes| {
+                        over = notes.left == 0;
+                        over || core::mem::take(&mut notes.permits[index])
+                    });
+                    if over {
+                        return;
+                    }
+                }
+                Next::End => unreachable!("no worker is told to end"),
             }
         }
     }
@@ -89,13 +125,6 @@ impl World {
     /// The step of CPU `index` is torn down.
     fn leave(&self, index: usize) {
         self.wake(self.board.close(cpu(index)).iter());
-    }
-
-    /// Ends the workers, when all of the first `jobs` have been done.
-    fn end(&self, jobs: usize) {
-        self.wait(|notes| notes.done[..jobs].iter().all(|done| *done > 0));
-        self.board.end();
-        self.wake((0..CPUS).map(cpu));
     }
 
     fn assert_done(&self, wanted: [u32; 2]) {
@@ -110,9 +139,52 @@ fn give(world: &Arc<World>, which: usize, awaits: Option<usize>, near: usize) {
         if let Some(other) = awaits {
             noted.wait(|notes| notes.done[other] > 0);
         }
-        noted.change(|notes| notes.done[which] += 1);
+        noted.change(|notes| notes.finish(which));
     }));
     world.wake(world.board.push(job, cpu(near)));
+}
+
+/// A task's home, behind an `Arc` that the kernel knows.
+struct HomeOf(Arc<World>);
+
+impl Home<Cpu> for HomeOf {
+    fn queue(&self, job: std::sync::Arc<Job<Cpu>>) {
+        self.0.wake(self.0.board.push(job, cpu(0)));
+    }
+}
+
+/// Gives a task that notes its wakers, as many as `wakers`, and is over when all have been called.
+fn give_task(world: &Arc<World>, wakers: usize) {
+    let noted = Arc::clone(world);
+    let future = poll_fn(move |context| {
+        let mut notes = noted.notes.lock().expect("never poisoned");
+        if notes.wakers.is_empty() {
+            notes.wakers = (0..wakers).map(|_| Some(context.waker().clone())).collect();
+            noted.changed.notify_all();
+        }
+        if notes.called < wakers {
+            return Poll::Pending;
+        }
+        notes.finish(0);
+        noted.changed.notify_all();
+        Poll::Ready(())
+    });
+    let home = std::sync::Arc::new(HomeOf(Arc::clone(world)));
+    let job = Job::task(Box::pin(future), home);
+    world.wake(world.board.push(job, cpu(0)));
+}
+
+/// Does what another thread, or an interrupt handler, does when the task may go on.
+fn call_waker(world: &Arc<World>, index: usize) {
+    let mut waker = None;
+    world.wait(|notes| {
+        waker = notes.wakers.get_mut(index).and_then(Option::take);
+        waker.is_some()
+    });
+    world.change(|notes| notes.called += 1);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
 }
 
 fn spawn(
@@ -133,13 +205,11 @@ fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
 #[test]
 fn a_job_of_a_cpu_that_goes_is_done_elsewhere() {
     every_order(|| {
-        let world = World::new();
+        let world = World::new(1);
         let worker = spawn(&world, |world| world.work(0));
         let leaver = spawn(&world, |world| world.leave(1));
         give(&world, 0, None, 1);
-        join([leaver]);
-        world.end(1);
-        join([worker]);
+        join([worker, leaver]);
         world.assert_done([1, 0]);
     });
 }
@@ -148,11 +218,10 @@ fn a_job_of_a_cpu_that_goes_is_done_elsewhere() {
 #[test]
 fn a_worker_that_leaves_takes_no_job_along() {
     every_order(|| {
-        let world = World::new();
+        let world = World::new(1);
         let workers = [0, 1].map(|index| spawn(&world, move |world| world.work(index)));
         give(&world, 0, None, 0);
         world.leave(1);
-        world.end(1);
         join(workers);
         world.assert_done([1, 0]);
     });
@@ -162,11 +231,10 @@ fn a_worker_that_leaves_takes_no_job_along() {
 #[test]
 fn as_many_jobs_are_done_at_once_as_there_are_workers() {
     every_order(|| {
-        let world = World::new();
+        let world = World::new(2);
         let workers = [0, 1].map(|index| spawn(&world, move |world| world.work(index)));
         give(&world, 0, Some(1), 0);
         give(&world, 1, None, 0);
-        world.end(2);
         join(workers);
         world.assert_done([1, 1]);
     });
@@ -176,16 +244,14 @@ fn as_many_jobs_are_done_at_once_as_there_are_workers() {
 #[test]
 fn a_worker_that_comes_finds_what_waits() {
     every_order(|| {
-        let world = World::new();
+        let world = World::new(1);
         world.leave(0);
         world.leave(1);
         let worker = spawn(&world, |world| world.work(0));
         let giver = spawn(&world, |world| give(world, 0, None, 0));
         world.board.open(cpu(0));
         world.wake([cpu(0)]);
-        join([giver]);
-        world.end(1);
-        join([worker]);
+        join([worker, giver]);
         world.assert_done([1, 0]);
     });
 }
@@ -194,16 +260,42 @@ fn a_worker_that_comes_finds_what_waits() {
 #[test]
 fn a_job_is_done_by_its_worker_or_by_a_thread_that_waits() {
     every_order(|| {
-        let world = World::new();
+        let world = World::new(1);
         let noted = Arc::clone(&world);
-        let job = Job::new(Box::new(move |_| noted.change(|notes| notes.done[0] += 1)));
+        let job = Job::new(Box::new(move |_| noted.change(|notes| notes.finish(0))));
         let worker = spawn(&world, |world| world.work(0));
         world.wake(world.board.push(std::sync::Arc::clone(&job), cpu(0)));
         if let Some(started) = job.start() {
-            started.run(Runner::Waiter);
+            started.run(Runner::Waiter, &Program);
         }
-        world.end(1);
         join([worker]);
+        world.assert_done([1, 0]);
+    });
+}
+
+/// A wake may come while the task is polled, before, or when it waits again.
+#[test]
+fn a_wake_of_a_task_is_not_lost() {
+    every_order(|| {
+        let world = World::new(1);
+        let worker = spawn(&world, |world| world.work(0));
+        let caller = spawn(&world, |world| call_waker(world, 0));
+        give_task(&world, 1);
+        join([worker, caller]);
+        world.assert_done([1, 0]);
+    });
+}
+
+/// The task is queued once: a second entry would panic in the queue.
+#[test]
+fn a_task_that_is_woken_twice_is_queued_once() {
+    every_order(|| {
+        let world = World::new(1);
+        let worker = spawn(&world, |world| world.work(0));
+        let caller = spawn(&world, |world| call_waker(world, 0));
+        give_task(&world, 2);
+        call_waker(&world, 1);
+        join([worker, caller]);
         world.assert_done([1, 0]);
     });
 }

@@ -9,6 +9,7 @@
 //! | [`cpu`] | numbers and sets of CPUs, cross calls, per-CPU variables |
 //! | [`hotplug`] | bringing CPUs up and taking them down, steps that follow them |
 //! | [`pool`] | jobs for all CPUs that are there |
+//! | [`task`] | futures: tasks of a pool, and a thread that waits for one |
 //! | [`stop`] | the still point |
 //! | [`static_key`] | switches that cost one instruction where they are looked at |
 //! | [`module`] | values that can be unloaded while all CPUs use them |
@@ -56,6 +57,7 @@ pub mod static_key;
 pub mod stop;
 mod stop_request;
 pub mod sync;
+pub mod task;
 pub mod thread;
 pub mod time;
 

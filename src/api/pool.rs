@@ -18,26 +18,187 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
+use core::future::Future;
 
 use crate::api::hotplug::{EnableStep, InstallError, Step};
-use crate::api::sync::{Completion, Mutex};
-use crate::api::thread::{self, Builder, JoinHandle, Thread};
-use crate::cpu::{CpuId, PerCpu};
-use crate::errno::Errno;
+use crate::api::task::TaskHandle;
+use crate::api::task::tasks::with_value;
+use crate::api::thread::JoinHandle;
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
-use crate::platform::Platform;
-use crate::pool::{Board, Job, Next, Runner};
-use crate::sched::InKernel;
-use crate::sync::{SpinLock, might_sleep_in};
+use crate::pool::Job;
+
+use crew::{Crew, Outcome, with_outcome};
 
 pub use crate::api::pool_scope::{PoolScope, ScopedJobHandle};
 
+/// What is behind a pool.
+pub(super) mod crew {
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    use crate::api::sync::{Completion, Mutex};
+    use crate::api::task::tasks::Tasks;
+    use crate::api::thread::{self, Builder, JoinHandle, Thread};
+    use crate::cpu::{CpuId, PerCpu};
+    use crate::errno::Errno;
+    use crate::kernel::entry::enter;
+    use crate::kernel::{Hw, kernel};
+    use crate::platform::Platform;
+    use crate::pool::{Board, CallApp, Home, Job, Next, Runner};
+    use crate::sched::InKernel;
+    use crate::sync::{SpinLock, might_sleep_in};
+
+    /// The workers of a pool, and what they share.
+    pub(in crate::api) struct Crew {
+        pub(super) board: Board<Hw>,
+        /// The worker of each CPU that has been there, to be woken.
+        threads: PerCpu<SpinLock<Option<Thread>, Hw>>,
+        /// The same, to be joined.
+        pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
+        pub(super) tasks: Tasks,
+    }
+
+    impl Crew {
+        pub(super) fn new() -> Crew {
+            let cpus = kernel().masks.possible().count();
+            Crew {
+                board: Board::new(cpus),
+                threads: PerCpu::new(cpus, |_| SpinLock::new(None)),
+                workers: Mutex::new(Vec::new()),
+                tasks: Tasks::new(),
+            }
+        }
+
+        /// Queues `job`.
+        pub(in crate::api) fn give(&self, job: Arc<Job<Hw>>) {
+            self.wake(self.board.push(job, Hw::this_cpu()));
+        }
+
+        /// Returns whether `runner` should go on with a job that it can pass on.
+        pub(in crate::api) fn stays(&self, runner: Runner) -> bool {
+            match runner {
+                Runner::Worker(cpu) => self.board.is_serving(cpu),
+                Runner::Waiter => true,
+            }
+        }
+
+        pub(super) fn wake(&self, workers: impl IntoIterator<Item = CpuId>) {
+            for cpu in workers {
+                let worker = self.threads.get(cpu).lock_irqsave().clone();
+                if let Some(worker) = worker {
+                    worker.unpark();
+                }
+            }
+        }
+
+        /// Has the worker of `cpu` take jobs. If there is none, it is made; a worker that has left is
+        /// kept.
+        pub(super) fn begin(self: &Arc<Crew>, cpu: CpuId) -> Result<(), Errno> {
+            let is_there = self.threads.get(cpu).lock_irqsave().is_some();
+            if !is_there {
+                let crew = Arc::clone(self);
+                let worker = Builder::new()
+                    .name(format_args!("pool/{cpu}"))
+                    .spawn(move || crew.work(cpu))
+                    .map_err(|_| Errno::NoMemory)?;
+                *self.threads.get(cpu).lock_irqsave() = Some(worker.thread());
+                self.workers.lock().push(worker);
+            }
+            self.board.open(cpu);
+            self.wake([cpu]);
+            Ok(())
+        }
+
+        /// The life of the worker of `cpu`.
+        fn work(&self, cpu: CpuId) {
+            let in_kernel = enter();
+            loop {
+                match self.board.next(cpu, Hw::this_cpu()) {
+                    Next::Job(job, another) => {
+                        self.wake(another);
+                        run(job, Runner::Worker(cpu), &in_kernel);
+                    }
+                    Next::Rest => thread::park(),
+                    Next::End => return,
+                }
+            }
+        }
+
+        /// Does what waits.
+        pub(super) fn help(&self, in_kernel: &InKernel<Hw>) {
+            while let Some(job) = self.board.take_any(Hw::this_cpu()) {
+                run(job, Runner::Waiter, in_kernel);
+            }
+        }
+    }
+
+    impl Home<Hw> for Crew {
+        fn queue(&self, job: Arc<Job<Hw>>) {
+            let _in_kernel = enter();
+            self.give(job);
+        }
+    }
+
+    impl CallApp for InKernel<Hw> {
+        fn call<R>(&self, app_fn: impl FnOnce() -> R) -> R {
+            self.call_app(app_fn)
+        }
+    }
+
+    /// Does `job`, unless another thread has begun it.
+    pub(in crate::api) fn run(job: Arc<Job<Hw>>, runner: Runner, in_kernel: &InKernel<Hw>) {
+        let started = job.start();
+        drop(job);
+        if let Some(started) = started {
+            started.run(runner, in_kernel);
+        }
+    }
+
+    /// Where a job leaves its value.
+    pub(in crate::api) struct Outcome<T> {
+        value: SpinLock<Option<T>, Hw>,
+        done: Completion,
+    }
+
+    impl<T> Outcome<T> {
+        /// Waits for the value of `job`. If no thread has begun the job, this one does it.
+        pub(in crate::api) fn join(&self, job: Arc<Job<Hw>>, in_kernel: &InKernel<Hw>) -> T {
+            might_sleep_in::<Hw>("join");
+            run(job, Runner::Waiter, in_kernel);
+            self.done.wait();
+            let value = self.value.lock().take();
+            value.expect("BUG: a job ended without a value")
+        }
+
+        pub(in crate::api) fn is_there(&self) -> bool {
+            self.value.lock().is_some()
+        }
+    }
+
+    /// Returns what a job does that calls `body`, and where its value will be.
+    pub(in crate::api) fn with_outcome<T: Send, F: FnOnce(Runner) -> T + Send>(
+        body: F,
+    ) -> (impl FnOnce(Runner) + Send + use<T, F>, Arc<Outcome<T>>) {
+        let outcome = Arc::new(Outcome {
+            value: SpinLock::new(None),
+            done: Completion::new(),
+        });
+        let its = Arc::clone(&outcome);
+        let job_fn = move |runner| {
+            let value = body(runner);
+            let _in_kernel = enter();
+            *its.value.lock() = Some(value);
+            its.done.complete();
+        };
+        (job_fn, outcome)
+    }
+}
+
 /// Workers that follow the CPUs online. Threads share it by reference, or in an `Arc`.
 ///
-/// Dropping it waits until all its jobs have been done, then ends its workers.
+/// Dropping it waits until all its jobs and tasks have been done, then ends its workers.
 ///
 /// # Panics
 /// If it is dropped in one of its own jobs, or where [`Step::remove`] returns an error or may not
@@ -93,6 +254,30 @@ impl Pool {
         JobHandle { job, outcome }
     }
 
+    /// Has workers poll `future` until it has its value: now, and each time that it has been woken.
+    /// A worker whose CPU goes ends the poll that it is in, and others do the rest.
+    ///
+    /// The wakers that the future is polled with may be called anywhere, an interrupt handler
+    /// included. A future that is never woken again keeps the pool from being dropped.
+    ///
+    /// ```no_run
+    #[doc = include_str!("../../examples/api/tasks.rs")]
+    /// ```
+    ///
+    /// # Context
+    /// Thread, preemption on; allocates.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn spawn_async<F>(&self, future: F) -> TaskHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let _in_kernel = enter();
+        let (future, handle) = with_value(future, self.crew.tasks.count());
+        let home = Arc::clone(&self.crew);
+        self.crew.give(Job::task(Box::pin(future), home));
+        handle
+    }
+
     pub(super) fn crew(&self) -> &Crew {
         &self.crew
     }
@@ -101,6 +286,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let in_kernel = enter();
+        self.crew.tasks.wait_for_none();
         self.crew.help(&in_kernel);
         drop(self.step.take()); // The workers take no job from here on.
         self.crew.board.end();
@@ -115,136 +301,6 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
     }
-}
-
-/// The workers of a pool, and what they share.
-pub(super) struct Crew {
-    board: Board<Hw>,
-    /// The worker of each CPU that has been there, to be woken.
-    threads: PerCpu<SpinLock<Option<Thread>, Hw>>,
-    /// The same, to be joined.
-    workers: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Crew {
-    fn new() -> Crew {
-        let cpus = kernel().masks.possible().count();
-        Crew {
-            board: Board::new(cpus),
-            threads: PerCpu::new(cpus, |_| SpinLock::new(None)),
-            workers: Mutex::new(Vec::new()),
-        }
-    }
-
-    /// Queues `job`.
-    pub(super) fn give(&self, job: Arc<Job<Hw>>) {
-        self.wake(self.board.push(job, Hw::this_cpu()));
-    }
-
-    /// Returns whether `runner` should go on with a job that it can pass on.
-    pub(super) fn stays(&self, runner: Runner) -> bool {
-        match runner {
-            Runner::Worker(cpu) => self.board.is_serving(cpu),
-            Runner::Waiter => true,
-        }
-    }
-
-    fn wake(&self, workers: impl IntoIterator<Item = CpuId>) {
-        for cpu in workers {
-            let worker = self.threads.get(cpu).lock_irqsave().clone();
-            if let Some(worker) = worker {
-                worker.unpark();
-            }
-        }
-    }
-
-    /// Has the worker of `cpu` take jobs. If there is none, it is made; a worker that has left is
-    /// kept.
-    fn begin(self: &Arc<Crew>, cpu: CpuId) -> Result<(), Errno> {
-        let is_there = self.threads.get(cpu).lock_irqsave().is_some();
-        if !is_there {
-            let crew = Arc::clone(self);
-            let worker = Builder::new()
-                .name(format_args!("pool/{cpu}"))
-                .spawn(move || crew.work(cpu))
-                .map_err(|_| Errno::NoMemory)?;
-            *self.threads.get(cpu).lock_irqsave() = Some(worker.thread());
-            self.workers.lock().push(worker);
-        }
-        self.board.open(cpu);
-        self.wake([cpu]);
-        Ok(())
-    }
-
-    /// The life of the worker of `cpu`.
-    fn work(&self, cpu: CpuId) {
-        let in_kernel = enter();
-        loop {
-            match self.board.next(cpu, Hw::this_cpu()) {
-                Next::Job(job, another) => {
-                    self.wake(another);
-                    run(job, Runner::Worker(cpu), &in_kernel);
-                }
-                Next::Rest => thread::park(),
-                Next::End => return,
-            }
-        }
-    }
-
-    /// Does what waits.
-    fn help(&self, in_kernel: &InKernel<Hw>) {
-        while let Some(job) = self.board.take_any(Hw::this_cpu()) {
-            run(job, Runner::Waiter, in_kernel);
-        }
-    }
-}
-
-/// Does `job`, unless another thread has begun it.
-pub(super) fn run(job: Arc<Job<Hw>>, runner: Runner, in_kernel: &InKernel<Hw>) {
-    let started = job.start();
-    drop(job);
-    if let Some(started) = started {
-        in_kernel.call_app(|| started.run(runner));
-    }
-}
-
-/// Where a job leaves its value.
-pub(super) struct Outcome<T> {
-    value: SpinLock<Option<T>, Hw>,
-    done: Completion,
-}
-
-impl<T> Outcome<T> {
-    /// Waits for the value of `job`. If no thread has begun the job, this one does it.
-    pub(super) fn join(&self, job: Arc<Job<Hw>>, in_kernel: &InKernel<Hw>) -> T {
-        might_sleep_in::<Hw>("join");
-        run(job, Runner::Waiter, in_kernel);
-        self.done.wait();
-        let value = self.value.lock().take();
-        value.expect("BUG: a job ended without a value")
-    }
-
-    pub(super) fn is_there(&self) -> bool {
-        self.value.lock().is_some()
-    }
-}
-
-/// Returns what a job does that calls `body`, and where its value will be.
-pub(super) fn with_outcome<T: Send, F: FnOnce(Runner) -> T + Send>(
-    body: F,
-) -> (impl FnOnce(Runner) + Send + use<T, F>, Arc<Outcome<T>>) {
-    let outcome = Arc::new(Outcome {
-        value: SpinLock::new(None),
-        done: Completion::new(),
-    });
-    let its = Arc::clone(&outcome);
-    let job_fn = move |runner| {
-        let value = body(runner);
-        let _in_kernel = enter();
-        *its.value.lock() = Some(value);
-        its.done.complete();
-    };
-    (job_fn, outcome)
 }
 
 /// A handle that returns the value of a job. If it is dropped, the job is done all the same.

@@ -1,20 +1,132 @@
 //! Jobs that borrow from their caller's frame, and loops whose turns are jobs.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use crate::api::pool::{Outcome, Pool, run, with_outcome};
-use crate::api::sync::{Condvar, Mutex};
+use crate::api::pool::Pool;
+use crate::api::pool::crew::{Outcome, with_outcome};
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::pool::{Job, JobFn, Runner};
-use crate::sched::InKernel;
-use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::might_sleep_in;
+
+use jobs::Jobs;
+use turns::Turns;
+
+mod jobs {
+    use alloc::collections::VecDeque;
+    use alloc::sync::Arc;
+
+    use crate::api::pool::crew::run;
+    use crate::api::sync::{Condvar, Mutex};
+    use crate::kernel::Hw;
+    use crate::pool::{Job, Runner};
+    use crate::sched::InKernel;
+
+    /// The jobs of a scope.
+    pub(super) struct Jobs {
+        state: Mutex<JobsState>,
+        /// Notified when a job is added, and when none is left.
+        changed: Condvar,
+    }
+
+    struct JobsState {
+        /// How many have not been done.
+        left: usize,
+        /// Those that have perhaps not been begun.
+        waiting: VecDeque<Arc<Job<Hw>>>,
+    }
+
+    impl Jobs {
+        pub(super) fn new() -> Jobs {
+            Jobs {
+                state: Mutex::new(JobsState {
+                    left: 0,
+                    waiting: VecDeque::new(),
+                }),
+                changed: Condvar::new(),
+            }
+        }
+
+        pub(super) fn add(&self, job: Arc<Job<Hw>>) {
+            let mut state = self.state.lock();
+            // Mostly they are begun in this order. So the list is about as long as what waits.
+            while state.waiting.front().is_some_and(|job| job.has_started()) {
+                state.waiting.pop_front();
+            }
+            state.waiting.push_back(job);
+            state.left += 1;
+            drop(state);
+            self.changed.notify_all();
+        }
+
+        pub(super) fn finish(&self) {
+            let mut state = self.state.lock();
+            state.left -= 1;
+            if state.left == 0 {
+                self.changed.notify_all();
+            }
+        }
+
+        /// Waits until none is left, and does those that no worker has begun.
+        pub(super) fn wait(&self, in_kernel: &InKernel<Hw>) {
+            let mut state = self.state.lock();
+            loop {
+                if let Some(job) = state.waiting.pop_front() {
+                    drop(state);
+                    run(job, Runner::Waiter, in_kernel);
+                    state = self.state.lock();
+                } else if state.left == 0 {
+                    return;
+                } else {
+                    state = self.changed.wait(state);
+                }
+            }
+        }
+    }
+}
+
+mod turns {
+    use core::ops::Range;
+
+    use crate::sync::atomic::{AtomicUsize, Ordering};
+
+    /// The numbers of a loop, in chunks.
+    pub(super) struct Turns {
+        range: Range<usize>,
+        chunk: usize,
+        /// The number of the next chunk. Relaxed: it gives each out once, and orders nothing.
+        next: AtomicUsize,
+    }
+
+    impl Turns {
+        pub(super) fn new(range: Range<usize>, chunk: usize) -> Turns {
+            Turns {
+                range,
+                chunk: chunk.max(1),
+                next: AtomicUsize::new(0),
+            }
+        }
+
+        pub(super) fn chunks(&self) -> usize {
+            self.range.len().div_ceil(self.chunk)
+        }
+
+        /// Returns the next chunk.
+        pub(super) fn take(&self) -> Option<Range<usize>> {
+            let nth = self.next.fetch_add(1, Ordering::Relaxed);
+            if nth >= self.chunks() {
+                return None;
+            }
+            let start = self.range.start + nth * self.chunk;
+            let end = start.saturating_add(self.chunk).min(self.range.end);
+            Some(start..end)
+        }
+    }
+}
 
 /// Jobs that may borrow from the frame of [`Pool::scope`].
 pub struct PoolScope<'scope, 'env: 'scope> {
@@ -22,58 +134,6 @@ pub struct PoolScope<'scope, 'env: 'scope> {
     jobs: Arc<Jobs>,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
-}
-
-/// The jobs of a scope.
-struct Jobs {
-    state: Mutex<JobsState>,
-    /// Notified when a job is added, and when none is left.
-    changed: Condvar,
-}
-
-struct JobsState {
-    /// How many have not been done.
-    left: usize,
-    /// Those that have perhaps not been begun.
-    waiting: VecDeque<Arc<Job<Hw>>>,
-}
-
-impl Jobs {
-    fn add(&self, job: Arc<Job<Hw>>) {
-        let mut state = self.state.lock();
-        // Mostly they are begun in this order. So the list is about as long as what waits.
-        while state.waiting.front().is_some_and(|job| job.has_started()) {
-            state.waiting.pop_front();
-        }
-        state.waiting.push_back(job);
-        state.left += 1;
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    fn finish(&self) {
-        let mut state = self.state.lock();
-        state.left -= 1;
-        if state.left == 0 {
-            self.changed.notify_all();
-        }
-    }
-
-    /// Waits until none is left, and does those that no worker has begun.
-    fn wait(&self, in_kernel: &InKernel<Hw>) {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(job) = state.waiting.pop_front() {
-                drop(state);
-                run(job, Runner::Waiter, in_kernel);
-                state = self.state.lock();
-            } else if state.left == 0 {
-                return;
-            } else {
-                state = self.changed.wait(state);
-            }
-        }
-    }
 }
 
 impl Pool {
@@ -104,13 +164,7 @@ impl Pool {
         might_sleep_in::<Hw>("scope");
         let scope = PoolScope {
             pool: self,
-            jobs: Arc::new(Jobs {
-                state: Mutex::new(JobsState {
-                    left: 0,
-                    waiting: VecDeque::new(),
-                }),
-                changed: Condvar::new(),
-            }),
+            jobs: Arc::new(Jobs::new()),
             _scope: PhantomData,
             _env: PhantomData,
         };
@@ -141,11 +195,7 @@ impl Pool {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn par_for(&self, range: Range<usize>, chunk: usize, body: impl Fn(usize) + Sync) {
         let _in_kernel = enter();
-        let turns = Turns {
-            range,
-            chunk: chunk.max(1),
-            next: AtomicUsize::new(0),
-        };
+        let turns = Turns::new(range, chunk);
         // One for each CPU that may come meanwhile. The caller does those that none has begun.
         let jobs = turns.chunks().min(kernel().masks.possible().count());
         self.scope(|scope| {
@@ -246,30 +296,5 @@ impl<T> ScopedJobHandle<'_, T> {
 impl<T> fmt::Debug for ScopedJobHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScopedJobHandle").finish_non_exhaustive()
-    }
-}
-
-/// The numbers of a loop, in chunks.
-struct Turns {
-    range: Range<usize>,
-    chunk: usize,
-    /// The number of the next chunk. Relaxed: it gives each out once, and orders nothing.
-    next: AtomicUsize,
-}
-
-impl Turns {
-    fn chunks(&self) -> usize {
-        self.range.len().div_ceil(self.chunk)
-    }
-
-    /// Returns the next chunk.
-    fn take(&self) -> Option<Range<usize>> {
-        let nth = self.next.fetch_add(1, Ordering::Relaxed);
-        if nth >= self.chunks() {
-            return None;
-        }
-        let start = self.range.start + nth * self.chunk;
-        let end = start.saturating_add(self.chunk).min(self.range.end);
-        Some(start..end)
     }
 }

@@ -235,8 +235,16 @@ mod tests {
 
     use super::{Board, Next};
     use crate::cpu::{CpuId, CpuMask};
-    use crate::pool::{Job, Runner};
+    use crate::pool::{CallApp, Job, Runner};
     use crate::sync::nowhere::Nowhere;
+
+    struct Program;
+
+    impl CallApp for Program {
+        fn call<R>(&self, app_fn: impl FnOnce() -> R) -> R {
+            app_fn()
+        }
+    }
 
     /// What was done, and by which worker.
     type Done = Arc<Mutex<Vec<(u32, usize)>>>;
@@ -260,7 +268,7 @@ mod tests {
         };
         job.start()
             .expect("it has it alone")
-            .run(Runner::Worker(cpu(index)));
+            .run(Runner::Worker(cpu(index)), &Program);
         another
     }
 

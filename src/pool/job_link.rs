@@ -8,4 +8,4 @@ use intrusive_collections::{LinkedListAtomicLink, intrusive_adapter};
 use crate::pool::Job;
 use crate::sync::LocalCpu;
 
-intrusive_adapter!(pub(super) JobLink<E> = Arc<Job<E>>: Job<E> { link => LinkedListAtomicLink } where E: LocalCpu);
+intrusive_adapter!(pub(super) JobLink<E> = Arc<Job<E>>: Job<E> { link => LinkedListAtomicLink } where E: LocalCpu + 'static);

@@ -1,5 +1,7 @@
 //! Jobs that are done by the workers of the CPUs that are there.
 //!
+//! A job is a function, or a *task*: a future, which is in a queue each time that it was woken.
+//!
 //! Each CPU has a worker and a queue of jobs. While the CPU is there, its worker *serves*: it
 //! takes jobs, wherever they wait. When the CPU goes, what waits in its queue is handed over to a
 //! queue that belongs to no CPU, and its worker takes no job any more.
@@ -36,15 +38,19 @@
 //!   has perhaps not taken the job for which it was chosen, so it wakes another one. A worker that
 //!   leaves has all that rest woken. So a job doesn't wait while a worker rests.
 //!
+//! - **woken-once**: a task is put into a queue by the thread that has made it Queued, under its
+//!   lock. A wake before it is taken out again changes nothing, and one while it is polled has the
+//!   thread that polls it queue it. So it is in one queue at most, and no wake is lost.
+//!
 //! # Memory ordering
 //! The locks order everything. A lock of a queue is never held with another one, nor with the
 //! roster's.
 //!
-//! `tests/loom_pool.rs` model-checks [`Board`].
+//! `tests/loom_pool.rs` model-checks [`Board`] and [`Job`].
 
 mod board;
 mod job;
 mod job_link;
 
 internal!(board::{Board, Next});
-internal!(job::{Job, JobFn, Runner, Started});
+internal!(job::{CallApp, Home, Job, JobFn, Runner, Started, TaskFuture});

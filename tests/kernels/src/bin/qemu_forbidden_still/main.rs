@@ -10,7 +10,7 @@
 //@ cases: mutex mutex-nested mutex-until rw-read rw-read-nested rw-write rw-write-nested
 //@ cases: semaphore completion completion-patient completion-until once
 //@ cases: condvar condvar-until condvar-while wait-queue
-//@ cases: join join-scoped join-job scope scope-of-jobs spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
+//@ cases: join join-scoped join-job scope scope-of-jobs block-on spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
 //@ cases: set-affinity read-byte read-line read-line-until shell
 //@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus stop-inactive
 //@ cases: tasks barrier timer-cancel timer-drop
@@ -67,6 +67,8 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls join, which may wait
 //@ case: scope.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls scope, which may wait
+//@ case: block-on
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls block_on, which may wait
 //@ case: spawn.*|builder-spawn
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls spawn, which may wait
 //@ case: set-affinity
@@ -146,7 +148,7 @@ use stillpoint::api::sync::{
 };
 use stillpoint::api::thread::{Builder, Class};
 use stillpoint::api::time::{Instant, Timer};
-use stillpoint::api::{args, console, cpu, hotplug, rcu, stop, thread, time};
+use stillpoint::api::{args, console, cpu, hotplug, rcu, stop, task, thread, time};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::kernel;
 use stillpoint::println;
@@ -226,6 +228,7 @@ fn misuse(case: &str) {
         // What it would return is of no use: the call panics.
         "wait-queue" => drop(QUEUE.wait_until(over(), || true)),
         "scope" => thread::scope(|_| ()),
+        "block-on" => task::block_on(async {}),
         "spawn" => drop(thread::spawn(|| ())),
         "spawn-on" => drop(thread::spawn_on(CpuId::BOOT, "never", || ())),
         "builder-spawn" => drop(Builder::new().spawn(|| ())),

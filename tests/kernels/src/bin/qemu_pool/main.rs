@@ -1,5 +1,5 @@
-//! The jobs of a pool are done once, and their values come back, whatever CPUs come and go
-//! meanwhile.
+//! The jobs and tasks of a pool are done once, and their values come back, whatever CPUs come and
+//! go meanwhile.
 
 //@ smp: 2 4
 //@ timeout: 240
@@ -12,7 +12,10 @@
 
 extern crate alloc;
 
+#[path = "../../../../../examples/api/tasks.rs"]
+mod example;
 mod storm;
+mod tasks;
 
 stillpoint::entry!(main);
 
@@ -36,7 +39,7 @@ use kernel_support::unharmed::same;
 
 fn main() {
     let mut ktap = Ktap::new();
-    let warm = leave_and_return(|| with_pool(recursion)) & storm::pools(1);
+    let warm = leave_and_return(|| with_pool(recursion) & tasks::dropped()) & storm::pools(1);
     ktap.check("a first time, for memory that is kept", warm);
     let before = InUse::settled();
     ktap.check("jobs that join jobs", with_pool(recursion));
@@ -51,6 +54,13 @@ fn main() {
         with_pool(storm::jobs),
     );
     ktap.check("loops while CPUs come and go", with_pool(storm::loops));
+    ktap.check("what wakes a task", with_pool(tasks::woken));
+    ktap.check("tasks that sleep", with_pool(tasks::sleepers));
+    ktap.check(
+        "tasks while CPUs come and go",
+        with_pool(tasks::while_cpus_move),
+    );
+    ktap.check("tasks of a pool that is dropped", tasks::dropped());
     ktap.check("pools come and go in a storm", storm::pools(40));
     ktap.check("masks and counters", states_say(&possible()));
     ktap.check("as much memory in use as before", before.is_back());

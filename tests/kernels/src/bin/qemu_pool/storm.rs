@@ -17,7 +17,7 @@ use kernel_support::xorshift::Random;
 const JOBS: usize = 10_000;
 
 /// Calls `work_fn` while CPUs come and go. Returns whether that was right, and all CPUs are back.
-fn while_they_move(work_fn: impl FnOnce() -> bool) -> bool {
+pub(crate) fn while_they_move(work_fn: impl FnOnce() -> bool) -> bool {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let moving = scope.spawn(|| {
