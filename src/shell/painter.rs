@@ -145,10 +145,7 @@ impl<'m, M: Machine> Painter<'m, M> {
         if !mark.is_empty() {
             self.go_to(self.shown.len());
         }
-        let down = self.end.row - self.cursor.row;
-        if down > 0 {
-            self.write(format_args!("\x1b[{down}B"));
-        }
+        self.step('B', self.end.row - self.cursor.row);
         self.write(format_args!("{mark}\n"));
         self.forget();
         self.asked_in_line = false;

@@ -202,6 +202,31 @@ fn abandoned_lines_are_not_in_the_history() {
 }
 
 #[test]
+fn refused_lines_are_not_in_the_history() {
+    let (text, _) = session(b"chcpu -d 1\nchcpu -d 2\xff\n\x1b[A\n");
+    assert!(text.ends_with(&format!("CPU 1 is already disabled\n{PROMPT}")));
+}
+
+#[test]
+fn the_oldest_lines_of_the_history_are_forgotten() {
+    let lines: String = (0..1000)
+        .map(|number| format!("echo {number:60}\n"))
+        .collect();
+    let found = |what: &str| {
+        let shown = drawn(&format!("{lines}\x12{what}"));
+        let mut term = Term::new(200);
+        term.show(&shown);
+        term.from("(")
+    };
+    assert!(found(" 999").starts_with("(reverse-i-search)"));
+    assert!(found(" 900").starts_with("(reverse-i-search)"));
+    assert!(
+        found(" 800").starts_with("(failed"),
+        "8 KiB have gone since"
+    );
+}
+
+#[test]
 fn pasted_lines_run_one_by_one() {
     for end in ["\n", "\r", "\r\n"] {
         let paste = ["echo 1", "", "echo 2; echo 3", "echo 4", ""].join(end);
@@ -360,6 +385,10 @@ fn a_wide_character_goes_to_the_next_row_and_back() {
         press(&mut shell, &fake, &mut term, &keys);
         assert_eq!(term.from(PROMPT), format!("{PROMPT}{shown}"), "{keys:?}");
     }
+    // What a command prints stands below all rows of the line.
+    let (drawn, _) = press(&mut shell, &fake, &mut term, &format!("{home}\n"));
+    let below = format!("\x1b[B\nz{text}日!: command not found\n");
+    assert!(drawn.contains(&below), "{drawn:?}");
 }
 
 #[test]
