@@ -46,6 +46,8 @@ mod mutexes;
 mod never_online;
 #[path = "host_hotplug/plain_walks.rs"]
 mod plain_walks;
+#[path = "host_hotplug/rw_locks.rs"]
+mod rw_locks;
 #[path = "host_hotplug/services.rs"]
 mod services;
 #[path = "host_hotplug/services_random.rs"]

@@ -287,6 +287,20 @@ fn a_host_that_stops_the_boot_cpu_while_it_measures_is_not_believed() {
     assert!(machine.waits(100, &budget, 5000, Wake::Sgi(10_000)) < 20);
 }
 
+/// No SGI ends such a wait, but its limit.
+#[test]
+fn waits_that_are_given_up_are_not_taken_for_short_ones() {
+    let machine = a_machine();
+    let budget = SpinBudget::of_thread();
+    let few = budget.turns();
+    let limit = budget.least_limit::<Idle>();
+    for more in [1, 1000, 100_000] {
+        // What the sleep itself takes is within the limit.
+        machine.waits(20, &budget, limit + more, Wake::Other(0));
+        assert_eq!(budget.turns(), few, "{more}");
+    }
+}
+
 #[test]
 fn turns_that_take_less_than_at_boot_are_more() {
     let machine = a_machine();

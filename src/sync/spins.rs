@@ -187,6 +187,14 @@ impl SpinBudget {
         }
     }
 
+    /// Returns within how many ticks a wait that is given up would be taken for a short one: it
+    /// counts as one if it lasts for less than its sleep is worth.
+    pub fn least_limit<E: LocalCpu>(&self) -> u64 {
+        E::sleep_cost().map_or(0, |cost| {
+            self.worth_ticks(cost).saturating_add(cost.ticks())
+        })
+    }
+
     /// Learns from a wait that ended while it spun for more than a few turns.
     #[inline]
     fn note_spin(&self) {

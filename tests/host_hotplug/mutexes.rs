@@ -15,8 +15,8 @@ use stillpoint::sync::LocalCpu;
 use crate::sim::Sim;
 
 /// The CPU of the waiter, and another one. The thread of the test has the third one.
-const WAITERS: usize = 2;
-const OTHER: usize = 1;
+pub(crate) const WAITERS: usize = 2;
+pub(crate) const OTHER: usize = 1;
 
 type Shared = Arc<Mutex<(), Sim>>;
 
@@ -33,6 +33,8 @@ fn a_thread_spins_for_a_mutex_while_its_owner_runs() {
         assert_eq!(Sim::sched().set_affinity(&me, &here), Ok(()));
         for case_fn in [
             it_does_not_sleep_if_the_owner_lets_go_soon,
+            it_spins_if_it_has_a_limit_too,
+            it_gives_up_at_once_if_its_limit_is_past,
             it_sleeps_if_the_owner_keeps_the_mutex,
             it_takes_its_place_anew_when_its_level_changes,
             it_sleeps_at_once_if_the_owner_sleeps,
@@ -44,7 +46,7 @@ fn a_thread_spins_for_a_mutex_while_its_owner_runs() {
     });
 }
 
-fn number(cpu: usize) -> CpuId {
+pub(crate) fn number(cpu: usize) -> CpuId {
     CpuId::new(cpu).expect("a small number")
 }
 
@@ -52,7 +54,11 @@ fn urgent() -> Class {
     Class::fifo(Priority::new(10).expect("1 to 99"))
 }
 
-fn spawn(cpu: usize, class: Class, body: impl FnOnce() + Send + 'static) -> Arc<Thread<Sim>> {
+pub(crate) fn spawn(
+    cpu: usize,
+    class: Class,
+    body: impl FnOnce() + Send + 'static,
+) -> Arc<Thread<Sim>> {
     let name = ThreadName::new(format_args!("on {cpu}"));
     let spawned = Sim::sched().spawn(name, class, &CpuMask::of(number(cpu)), body);
     spawned.expect("the CPU is active")
@@ -76,7 +82,7 @@ fn hold(mutex: &Shared, cpu: usize, hold_fn: impl FnOnce() + Send + 'static) {
     relax_until(|| mutex.owner_racy().is_some());
 }
 
-fn relax_until(mut is_so_fn: impl FnMut() -> bool) {
+pub(crate) fn relax_until(mut is_so_fn: impl FnMut() -> bool) {
     while !is_so_fn() {
         Sim::relax();
     }
@@ -98,6 +104,31 @@ fn it_does_not_sleep_if_the_owner_lets_go_soon(mutex: &Shared) {
         assert_ne!(waiter.state_racy(), ThreadState::Blocked);
         waiter.state_racy() == ThreadState::Dead
     });
+}
+
+fn it_spins_if_it_has_a_limit_too(mutex: &Shared) {
+    let held = mutex.lock();
+    let own = Arc::clone(mutex);
+    let waiter = spawn(WAITERS, Class::Normal, move || {
+        let limit = Sim::deadline(Duration::from_millis(1));
+        assert!(own.lock_until(limit).is_some());
+    });
+    relax_until(|| mutex.waiting_racy() == 1);
+    assert_eq!(waiter.state_racy(), ThreadState::Running);
+    drop(held);
+    relax_until(|| {
+        assert_ne!(waiter.state_racy(), ThreadState::Blocked);
+        waiter.state_racy() == ThreadState::Dead
+    });
+}
+
+fn it_gives_up_at_once_if_its_limit_is_past(mutex: &Shared) {
+    let end = Arc::new(AtomicBool::new(false));
+    hold(mutex, OTHER, compute_until(&end));
+    let now = Sim::now();
+    assert!(mutex.lock_until(now).is_none());
+    assert_eq!(Sim::now(), now, "no other CPU had a turn");
+    end.store(true, Ordering::Relaxed);
 }
 
 fn it_sleeps_if_the_owner_keeps_the_mutex(mutex: &Shared) {

@@ -7,7 +7,8 @@ use crate::sched::lock;
 use crate::time::Instant;
 
 /// A place where threads wait until the value of a [`Mutex`](crate::api::sync::Mutex) has
-/// changed; the mutex is unlocked meanwhile.
+/// changed; the mutex is unlocked meanwhile. They sleep at once: how long that takes, no owner of a
+/// lock says.
 pub struct Condvar(lock::Condvar<Hw>);
 
 impl Condvar {
@@ -194,6 +195,9 @@ impl Default for Completion {
 
 /// A number of permits; a thread that finds none sleeps until one is returned. It goes to
 /// the thread that has waited longest, and no thread that comes later can take it in between.
+///
+/// A permit may stand for an event, so a thread sleeps at once. Where one thread at a time may go on,
+/// a [`Mutex`](crate::api::sync::Mutex) is cheaper: a wait for it spins first.
 pub struct Semaphore(lock::Semaphore<Hw>);
 
 impl Semaphore {

@@ -10,6 +10,9 @@ use crate::time::Instant;
 
 /// A queue in which threads wait, with a mutex open, for a notification that the value
 /// has changed.
+///
+/// A thread that waits sleeps at once: when a value changes, no owner of a lock says. What it then
+/// waits for to have the mutex again is a wait for a mutex.
 pub struct Condvar<P: SchedHost> {
     waiters: SpinLock<Waiters<P>, P>,
 }

@@ -20,6 +20,7 @@ mod reader_counts;
 mod reader_loans;
 mod rw_lock;
 mod semaphore;
+mod spin_first;
 mod turns;
 mod wait_queue;
 mod waiters;

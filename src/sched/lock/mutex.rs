@@ -2,11 +2,7 @@
 //! the one that has waited longest, and no thread that comes later can take it in between.
 //! The owner is as urgent meanwhile as the most urgent thread that waits: `inherit`.
 //!
-//! A thread that has taken its place in line spins for a while before it sleeps, if the owner runs
-//! on another CPU meanwhile: for as long as waits for this mutex have been worth it lately
-//! ([`SpinBudget`]). Two wake-ups are saved by that, its own and, where two threads take turns, the
-//! other one's. It spins with preemption on, and a thread that is handed the mutex while it spins
-//! doesn't sleep. A wait with a limit doesn't spin.
+//! A thread that has taken its place in line spins for a moment before it sleeps: `spin_first`.
 //!
 //! # Invariants
 //! - **owner-while-held**: the owner is set before its `lock` returns, until its
@@ -22,11 +18,12 @@ use core::ops::{Deref, DerefMut};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
+use crate::sched::lock::spin_first::{gets_on, spin_then_sleep};
 use crate::sched::lock::turns::{Turn, Turns};
-use crate::sched::{SchedHost, Thread, ThreadState};
+use crate::sched::{SchedHost, Thread};
 use crate::sched::{late_at, patience};
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{LockHeld, LockKey, SpinBudget, SpinLock, SpinLockGuard, Spins};
+use crate::sync::{LockHeld, LockKey, SpinBudget, SpinLock, SpinLockGuard};
 use crate::sync::{const_unless_loom, might_sleep_in};
 use crate::time::Instant;
 
@@ -139,36 +136,18 @@ impl<T, P: SchedHost> Mutex<T, P> {
             !owner.is_some_and(|owner| Arc::ptr_eq(owner, me)),
             "BUG: {me:?} takes a mutex that it holds"
         );
-        let gets_on = owner.is_some_and(|owner| {
-            matches!(
-                owner.state_racy(),
-                ThreadState::Running | ThreadState::Runnable
-            )
-        });
+        let gets_on = owner.is_some_and(|owner| gets_on(owner));
         turns.queue(me);
-        if !gets_on || at != Instant::FOREVER {
+        if !gets_on {
             return self.sleep(turns, me, at);
         }
         drop(turns);
-        self.spin_and_sleep(me)
-    }
-
-    /// Waits in line until `me` is the owner, which it returns: spins for as long as that has been
-    /// worth it lately, and then sleeps. It sleeps at once if another thread is ready on this CPU,
-    /// which may be the owner; and as soon as its own level changes, because it takes its place
-    /// anew then (`change-wakes` of `inherit`).
-    fn spin_and_sleep(&self, me: &Arc<Thread<P>>) -> bool {
-        let sleep = || self.sleep(self.turns.lock_irqsave(), me, Instant::FOREVER);
-        if P::sched().is_awaited() {
-            return sleep();
-        }
-        let spins = Spins::Learnt(&self.spins);
-        // Both are hints: it looks under the lock before it sleeps.
+        // Both are hints: it looks under the lock before it sleeps. With another level it takes its
+        // place anew (`change-wakes` of `inherit`).
         let is_over = || !me.wait_link.is_linked() || me.level() != me.place.at();
-        match spins.spin::<P, ()>(|| is_over().then_some(())) {
-            Some(()) => sleep(),
-            None => spins.sleep::<P, bool>(sleep),
-        }
+        spin_then_sleep::<P, bool>(&self.spins, at, is_over, || {
+            self.sleep(self.turns.lock_irqsave(), me, at)
+        })
     }
 
     /// Sleeps in line until `me` is the owner, but no longer than until `at`. Returns whether it

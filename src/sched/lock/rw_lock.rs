@@ -2,6 +2,9 @@
 //!
 //! Readers and writers take turns: a reader waits behind a writer that waits, and a
 //! writer that leaves lets in all readers that have come meanwhile. So neither starves.
+//! A thread that waits spins for a moment before it sleeps (`spin_first`): it isn't known which
+//! threads read, so a writer spins whatever they do, as far as it has been worth it lately.
+//!
 //! A thread that reads must not read again inside, because a writer may have come in
 //! between. The thread keeps a record of the locks that it holds for reading
 //! (`HeldRwLocks`), by which such a second read is found.
@@ -21,10 +24,12 @@ use core::ops::{Deref, DerefMut};
 
 use spin::rwlock::{RwLock as Cell, RwLockReadGuard as CellRead, RwLockWriteGuard as CellWrite};
 
+use crate::sched::lock::spin_first::{gets_on, spin_then_sleep};
 use crate::sched::lock::waiters::{Waiters, wait_until_taken};
 use crate::sched::{SchedHost, Thread};
 use crate::sync::lockdep::{LockKind, Nesting};
-use crate::sync::{LockHeld, LockKey, SpinLock, const_unless_loom, might_sleep_in};
+use crate::sync::{LockHeld, LockKey, SpinBudget, SpinLock, const_unless_loom, might_sleep_in};
+use crate::time::Instant;
 
 struct Inner<P: SchedHost> {
     readers: usize,
@@ -35,6 +40,11 @@ struct Inner<P: SchedHost> {
 }
 
 impl<P: SchedHost> Inner<P> {
+    /// Returns whether those that have the lock get on, as far as it is known.
+    fn gets_on(&self) -> bool {
+        self.writer.as_ref().is_none_or(|writer| gets_on(writer))
+    }
+
     /// Lets in the writer that has waited longest, once the last reader has left.
     fn let_writer_in(&mut self) {
         if self.readers == 0 {
@@ -50,6 +60,10 @@ impl<P: SchedHost> Inner<P> {
 pub struct RwLock<T, P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
     value: Cell<T>,
+    /// How long a thread that waits to read spins before it sleeps.
+    read_spins: SpinBudget,
+    /// And one that waits to write.
+    write_spins: SpinBudget,
     key: LockKey,
 }
 
@@ -66,6 +80,8 @@ impl<T, P: SchedHost> RwLock<T, P> {
                     waiting_writers: Waiters::new(),
                 }),
                 value: Cell::new(value),
+                read_spins: SpinBudget::of_thread(),
+                write_spins: SpinBudget::of_thread(),
                 key: LockKey::new::<T>(LockKind::Rw),
             }
         }
@@ -109,14 +125,14 @@ impl<T, P: SchedHost> RwLock<T, P> {
             if inner.writer.is_some() || !inner.waiting_writers.is_empty() {
                 let me = P::sched().current();
                 inner.waiting_readers.add(&me);
-                Some(me)
+                Some((me, inner.gets_on()))
             } else {
                 inner.readers += 1;
                 None
             }
         };
-        if let Some(me) = waits {
-            wait_until_taken(&self.inner, &me, "its turn to read");
+        if let Some((me, gets_on)) = waits {
+            self.wait(&self.read_spins, &me, gets_on, "its turn to read");
         }
         P::sched().with_current(|me| me.rw_locks.add(self.address()));
         ReadGuard {
@@ -161,14 +177,14 @@ impl<T, P: SchedHost> RwLock<T, P> {
             self.check_may_wait(&inner, &me);
             if inner.writer.is_some() || inner.readers > 0 {
                 inner.waiting_writers.add(&me);
-                Some(me)
+                Some((me, inner.gets_on()))
             } else {
                 inner.writer = Some(me);
                 None
             }
         };
-        if let Some(me) = waits {
-            wait_until_taken(&self.inner, &me, "its turn to write");
+        if let Some((me, gets_on)) = waits {
+            self.wait(&self.write_spins, &me, gets_on, "its turn to write");
         }
         WriteGuard {
             value: Some(self.value.try_write().expect("BUG: a writer is not alone")),
@@ -176,6 +192,18 @@ impl<T, P: SchedHost> RwLock<T, P> {
             held,
             _not_send: PhantomData,
         }
+    }
+
+    /// Waits until `me`, which is in line for `what`, has been let in. `gets_on` says whether those
+    /// that have the lock get on.
+    fn wait(&self, spins: &SpinBudget, me: &Arc<Thread<P>>, gets_on: bool, what: &str) {
+        let sleep = || wait_until_taken(&self.inner, me, what);
+        if !gets_on {
+            return sleep();
+        }
+        // A hint: it looks under the lock before it sleeps.
+        let is_over = || !me.wait_link.is_linked();
+        spin_then_sleep::<P, ()>(spins, Instant::FOREVER, is_over, sleep);
     }
 
     /// Returns the lock's address, by which it is recognised: the address of a field

@@ -13,6 +13,9 @@ struct Inner<P: SchedHost> {
 
 /// A number of permits. A permit that is released goes to the thread that has waited
 /// longest, and no thread that comes later can take it in between.
+///
+/// A thread that waits sleeps at once: which threads have permits isn't known, and often none has
+/// one and the permit stands for an event. A lock is a [`Mutex`](super::Mutex), which spins first.
 pub struct Semaphore<P: SchedHost> {
     inner: SpinLock<Inner<P>, P>,
 }
