@@ -117,8 +117,6 @@ fn what_is_wrong_with_a_crate_is_told() {
         of("old", Some(SOURCE), "BSD-3-Clause/MIT"),
         of("syn", Some(SOURCE), "MIT"),
         of("syn", Some(SOURCE), "MIT"),
-        of("embedded-io", Some(SOURCE), "MIT"),
-        of("embedded-io", Some(SOURCE), "MIT"),
     ];
     assert_eq!(faults(&known), [""; 0]);
     let wrong = [
