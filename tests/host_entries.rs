@@ -74,6 +74,7 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("rcu_box::RcuBox::new", VALUE),
     ("rcu_box::RcuBox::read", READS),
     ("shell::run", PROGRAM),
+    ("residents::Residence::cpu", READS),
     ("static_key::StaticKey::count_racy", READS),
     ("static_key::StaticKey::disable", CALLS),
     ("static_key::StaticKey::disabling", VALUE),

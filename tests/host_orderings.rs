@@ -26,6 +26,7 @@ use list::Mutant;
 #[rustfmt::skip]
 const REASONS: &[(&str, &str)] = &[
     ("src/api/pool_scope.rs", "hands out numbers, each once; nothing is read through it"),
+    ("src/api/residents.rs", "a CPU's own word: its thread sets and reads it"),
     ("src/api/rcu_box.rs", "one pointer, published and taken; when the old value may go is a grace period: tests/loom_rcu.rs"),
     ("src/arch/aarch64/boot_record.rs", "cache maintenance and CPU_ON order the words: tests/host_caches.rs models that"),
     ("src/arch/aarch64/cpu_local.rs", "a CPU's own words, or set before the CPU is started"),

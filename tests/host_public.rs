@@ -24,7 +24,7 @@ const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 const PRIVATE: [&str; 6] = ["mod", "macros", "termination", "locks", "pins", "waits"];
 
 /// Files whose names another module re-exports, each with that module.
-const OF: [(&str, &str); 7] = [
+const OF: [(&str, &str); 8] = [
     ("handle", "thread"),
     ("init_step", "hotplug"),
     ("step", "hotplug"),
@@ -32,6 +32,7 @@ const OF: [(&str, &str); 7] = [
     ("service", "hotplug"),
     ("rcu_box", "rcu"),
     ("pool_scope", "pool"),
+    ("residents", "hotplug"),
 ];
 
 /// The words that may stand between `pub` and the name.

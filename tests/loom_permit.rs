@@ -139,3 +139,18 @@ fn a_thread_that_is_late_leaves_the_permit() {
         assert!(world.wait(|| true));
     });
 }
+
+/// The thread is asked to park, which ends its wait for a permit. Loom fails a model in which it
+/// never ends.
+#[test]
+fn a_wait_that_is_called_off_ends() {
+    every_order(|| {
+        let world = world();
+        let asking = Arc::clone(&world);
+        let asker = thread::spawn(move || {
+            asking.block_state.ask_to_park(|| asking.wake());
+        });
+        assert!(!world.wait(|| world.block_state.should_park()));
+        asker.join().expect("a thread of the model");
+    });
+}

@@ -227,15 +227,32 @@ fn a_worker_that_leaves_takes_no_job_along() {
     });
 }
 
-/// The first job waits for the second one, so each needs a worker of its own.
+/// The worker sleeps, and is not to be woken in place of one that serves.
+#[test]
+fn a_worker_that_has_left_is_not_chosen() {
+    every_order(|| {
+        let world = World::new(1);
+        let workers = [0, 1].map(|index| spawn(&world, move |world| world.work(index)));
+        world.leave(1);
+        give(&world, 0, None, 1);
+        join(workers);
+        world.assert_done([1, 0]);
+    });
+}
+
+/// The first job waits for the second one, so each needs a worker of its own. The second worker
+/// gives the first job itself, before it works: a thread more would need more preemptions.
 #[test]
 fn as_many_jobs_are_done_at_once_as_there_are_workers() {
     every_order(|| {
         let world = World::new(2);
-        let workers = [0, 1].map(|index| spawn(&world, move |world| world.work(index)));
-        give(&world, 0, Some(1), 0);
-        give(&world, 1, None, 0);
-        join(workers);
+        let other = spawn(&world, |world| {
+            give(world, 0, Some(1), 0);
+            world.work(1);
+        });
+        let giver = spawn(&world, |world| give(world, 1, None, 0));
+        world.work(0);
+        join([other, giver]);
         world.assert_done([1, 1]);
     });
 }
@@ -251,6 +268,21 @@ fn a_worker_that_comes_finds_what_waits() {
         let giver = spawn(&world, |world| give(world, 0, None, 0));
         world.board.open(cpu(0));
         world.wake([cpu(0)]);
+        join([worker, giver]);
+        world.assert_done([1, 0]);
+    });
+}
+
+/// A CPU comes whose worker is still busy with a job of before: what is given there is found by the
+/// others.
+#[test]
+fn a_queue_that_opens_is_looked_at() {
+    every_order(|| {
+        let world = World::new(1);
+        world.leave(1);
+        let worker = spawn(&world, |world| world.work(0));
+        let giver = spawn(&world, |world| give(world, 0, None, 1));
+        world.board.open(cpu(1));
         join([worker, giver]);
         world.assert_done([1, 0]);
     });

@@ -16,7 +16,9 @@ use loom::thread;
 use loom_plain_cpu::Cpu;
 use loom_word::Word;
 use stillpoint::errno::Errno;
-use stillpoint::sched::{Acts, BlockState, Blocker, KthreadLife, ThreadState, Wakeup, live};
+use stillpoint::sched::{
+    Acts, BlockState, Blocker, KthreadLife, ThreadState, Wakeup, live, next_step, stay,
+};
 
 /// What the lock of the run queue guards beside the state of the thread.
 #[derive(Default)]
@@ -38,6 +40,8 @@ struct World {
     /// How many setups fail before one succeeds.
     refuses: u32,
     work: AtomicBool,
+    /// The work goes on for ever, and parks inside of it.
+    goes_on: bool,
     /// Only the thread accesses these while it is unparked, and control while it is parked.
     setups: Word,
     unparks: Word,
@@ -47,7 +51,7 @@ struct World {
 }
 
 impl World {
-    fn new(refuses: u32) -> Arc<World> {
+    fn new(refuses: u32, goes_on: bool) -> Arc<World> {
         Arc::new(World {
             life: KthreadLife::new(),
             block_state: BlockState::new(ThreadState::Parked),
@@ -55,7 +59,8 @@ impl World {
             enqueued: Condvar::new(),
             changed: Condvar::new(),
             refuses,
-            work: AtomicBool::new(false),
+            work: AtomicBool::new(goes_on),
+            goes_on,
             setups: Word::new(0),
             unparks: Word::new(0),
             parks: Word::new(0),
@@ -191,10 +196,18 @@ impl Acts for World {
         self.work.load(Ordering::Relaxed)
     }
 
-    fn run(&self) {
+    fn run(&self) -> bool {
         assert_eq!(self.unparks.get(), self.parks.get() + 1, "it works parked");
-        self.work.store(false, Ordering::Relaxed);
         add(&self.runs);
+        if !self.goes_on {
+            self.work.store(false, Ordering::Relaxed);
+            return true;
+        }
+        // Work without an end, which parks inside of it.
+        while stay(self, &self.life, self) {
+            let _parks_or_was_woken = next_step(self, || false);
+        }
+        false
     }
 
     fn park(&self) {
@@ -212,8 +225,12 @@ impl Acts for World {
 /// Runs `control_fn` against the thread, and a waker if one `wakes`; checks that the thread has
 /// ended, and has been set up `set_up` times. Each refusal comes before.
 fn model(wakes: bool, refuses: u32, set_up: u32, control_fn: fn(&World)) {
+    model_of(wakes, refuses, set_up, false, control_fn);
+}
+
+fn model_of(wakes: bool, refuses: u32, set_up: u32, goes_on: bool, control_fn: fn(&World)) {
     loom::model(move || {
-        let world = World::new(refuses);
+        let world = World::new(refuses, goes_on);
         let its = Arc::clone(&world);
         let service = thread::spawn(move || {
             its.wait_for_first_unpark();
@@ -272,5 +289,20 @@ fn a_setup_that_fails_is_told_before_anything_else() {
         assert_eq!(world.runs.get(), 0);
         assert!(world.start());
         world.park_thread();
+    });
+}
+
+/// Work that never returns parks inside of it, goes on there, and returns at the end.
+#[test]
+fn work_that_goes_on_parks_inside_and_returns_when_it_ends() {
+    model_of(false, 0, 1, true, |world| {
+        for starts in 1..3 {
+            assert!(world.start());
+            world.park_thread();
+            // It may have been asked to park again before it had gone on.
+            assert!((1..=starts).contains(&world.parks.get()));
+            assert_eq!(world.parks.get(), world.unparks.get());
+            assert!(world.runs.get() <= 1, "it goes on where it was");
+        }
     });
 }

@@ -33,6 +33,7 @@ use crate::time::Instant;
 
 pub use crate::api::init_step::InitStep;
 pub use crate::api::multi_step::{Instance, MultiPrepareStepBuilder, MultiStep, MultiStepBuilder};
+pub use crate::api::residents::{Residence, Residents, spawn_on_each_cpu};
 pub use crate::api::service::{RegisteredService, Service, register_service};
 pub use crate::api::step::{EnableStep, PrepareStep, Step, on_cpus, post_dead};
 pub use crate::hotplug::{

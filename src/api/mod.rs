@@ -37,6 +37,7 @@ mod macros;
 mod multi_step;
 mod pool_scope;
 mod rcu_box;
+mod residents;
 mod service;
 mod step;
 mod termination;

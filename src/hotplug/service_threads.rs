@@ -89,6 +89,16 @@ impl<P: HotplugHost> ServiceThreads<P> {
         }
     }
 
+    /// Gives the thread of `cpu` a permit, if there is one.
+    ///
+    /// # Context
+    /// Any.
+    pub(super) fn give_permit(&self, cpu: CpuId) {
+        if let Some(thread) = self.threads.get(cpu).get() {
+            P::sched().give_permit(thread.thread());
+        }
+    }
+
     /// Ends all threads, which are parked, also those of CPUs that are offline.
     ///
     /// # Context

@@ -224,6 +224,17 @@ impl<P: HotplugHost> ServiceHandle<P> {
         }
     }
 
+    /// Gives the service's thread on `cpu` a permit, which it takes when it waits for one. Does
+    /// nothing if the CPU has never been up.
+    ///
+    /// # Context
+    /// Any.
+    pub fn give_permit(&self, cpu: CpuId) {
+        if let Some(service) = &self.0 {
+            service.threads.give_permit(cpu);
+        }
+    }
+
     /// Removes the service: its threads park, clean up, and have ended on return.
     ///
     /// # Context

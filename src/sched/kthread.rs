@@ -23,9 +23,10 @@ use crate::errno::Errno;
 use crate::sched::lock::Completion;
 use crate::sched::{
     Acts, Class, KthreadLife, Placement, Running, SchedHost, Scheduler, SpawnError, Thread,
-    ThreadName, live, patience,
+    ThreadName, live, patience, stay,
 };
-use crate::sync::{LockMap, LockMapGuard};
+use crate::sync::{LockMap, LockMapGuard, might_sleep_in};
+use crate::time::Instant;
 
 /// The work of a per-CPU thread.
 ///
@@ -64,6 +65,12 @@ pub trait Service<P: SchedHost>: Send + Sync {
     /// Does the work, or a part of it.
     fn run(&self, cpu: CpuId);
 
+    /// Is called in place of [`Service::run`], for work that goes on while its CPU is away and
+    /// comes back: `stays` parks the thread inside of it.
+    fn run_and_stay(&self, cpu: CpuId, _stays: &dyn Stays) {
+        self.run(cpu);
+    }
+
     /// Is called before the thread parks, because its CPU goes down.
     fn park(&self, _cpu: CpuId) {}
 
@@ -76,6 +83,21 @@ pub trait Service<P: SchedHost>: Send + Sync {
     /// # Context
     /// As for all. It runs on another CPU if `cpu` is offline.
     fn cleanup(&self, _cpu: CpuId) {}
+}
+
+/// What the work of a per-CPU thread asks of its life. The thread itself calls it.
+pub trait Stays {
+    /// Returns whether the thread has been asked to park, or is to end.
+    fn is_leaving(&self) -> bool;
+
+    /// Parks if the thread has been asked to, until its CPU is back. Returns whether it goes on;
+    /// if not, the work is to return, because the thread ends. Its CPU may be offline then, and the
+    /// thread on another one.
+    fn stay(&self) -> bool;
+
+    /// Waits for a permit until `at`, or until the thread is asked to park. Returns whether it got
+    /// one.
+    fn wait_permit(&self, at: Instant) -> bool;
 }
 
 /// A per-CPU thread of a service.
@@ -189,22 +211,58 @@ struct Server<'a, P: SchedHost> {
     cpu: CpuId,
     service: &'a dyn Service<P>,
     seat: &'a Seat<P>,
-    work: &'a LockMap,
+    me: &'a Arc<Thread<P>>,
     working: Cell<Option<LockMapGuard<'a, P>>>,
+    /// Whether the thread has parked inside of its work, and is to end.
+    has_ended: Cell<bool>,
 }
 
 fn serve<P: SchedHost>(cpu: CpuId, service: &dyn Service<P>, seat: &Seat<P>) {
     let sched = P::sched();
     let me = sched.current();
-    let thread = Running { sched, me: &me };
     let server = Server {
         cpu,
         service,
         seat,
-        work: &me.work,
+        me: &me,
         working: Cell::new(None),
+        has_ended: Cell::new(false),
     };
-    live(&thread, &seat.life, &server);
+    live(&server.running(), &seat.life, &server);
+}
+
+impl<P: SchedHost> Server<'_, P> {
+    fn running(&self) -> Running<'_, P> {
+        Running {
+            sched: P::sched(),
+            me: self.me,
+        }
+    }
+}
+
+impl<P: SchedHost> Stays for Server<'_, P> {
+    fn is_leaving(&self) -> bool {
+        self.has_ended.get() || self.me.block_state.should_park()
+    }
+
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn stay(&self) -> bool {
+        might_sleep_in::<P>("stay");
+        if !self.has_ended.get() {
+            self.has_ended
+                .set(!stay(&self.running(), &self.seat.life, self));
+        }
+        !self.has_ended.get()
+    }
+
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn wait_permit(&self, at: Instant) -> bool {
+        might_sleep_in::<P>("park");
+        let is_late = || self.is_leaving() || (at != Instant::FOREVER && P::now() >= at);
+        self.me.permit.wait(&self.running(), is_late, || {
+            P::sched().schedule_until(self.me, at);
+        })
+    }
 }
 
 impl<P: SchedHost> Acts for Server<'_, P> {
@@ -216,7 +274,7 @@ impl<P: SchedHost> Acts for Server<'_, P> {
             P::sched().current(),
             P::this_cpu()
         );
-        self.working.set(Some(self.work.work::<P>()));
+        self.working.set(Some(self.me.work.work::<P>()));
     }
 
     fn setup(&self) -> Result<(), Errno> {
@@ -235,8 +293,9 @@ impl<P: SchedHost> Acts for Server<'_, P> {
         self.service.should_run(self.cpu)
     }
 
-    fn run(&self) {
-        self.service.run(self.cpu);
+    fn run(&self) -> bool {
+        self.service.run_and_stay(self.cpu, self);
+        !self.has_ended.get()
     }
 
     fn park(&self) {
@@ -248,7 +307,7 @@ impl<P: SchedHost> Acts for Server<'_, P> {
     }
 
     fn cleanup(&self) {
-        let _working = self.work.work::<P>();
+        let _working = self.me.work.work::<P>();
         self.service.cleanup(self.cpu);
     }
 }

@@ -6,7 +6,7 @@
 //!                    ▲             │ yes            │             │
 //!                    │             └────► works ◄───┘             │
 //!                    │                      │ asked to park       │
-//!                    └──────────────────── parked ◄───────────────┘
+//!                    └──────────────────── parked ◄───────────────┘      (or inside of its
 //!                                           │ unparked, and is to end
 //!                                           ▼
 //!                                        cleanup, if it is set up
@@ -55,8 +55,9 @@ pub trait Acts {
     fn unpark(&self);
     /// Returns whether there is work to do.
     fn should_run(&self) -> bool;
-    /// Does the work, or a part of it.
-    fn run(&self);
+    /// Does the work, or a part of it. Returns whether the thread goes on; not if [`stay`] has
+    /// said inside that it is to end.
+    fn run(&self) -> bool;
     /// The thread is about to park.
     fn park(&self);
     /// The thread parks now.
@@ -119,12 +120,33 @@ impl<E: LocalCpu> Default for KthreadLife<E> {
     }
 }
 
+/// Parks as [`live`] does, if the thread has been asked to, inside of its work. Returns whether the
+/// thread goes on there; if not, it is to end (ends-from-its-park).
+///
+/// # Context
+/// The thread itself, in [`Acts::run`], which returns `false` then.
+#[must_use]
+pub fn stay<E: LocalCpu>(thread: &impl Blocker, life: &KthreadLife<E>, acts: &impl Acts) -> bool {
+    if !thread.block_state().should_park() {
+        return true;
+    }
+    acts.park();
+    acts.rest();
+    thread.park();
+    if life.ends() {
+        return false;
+    }
+    acts.begin();
+    acts.unpark();
+    true
+}
+
 /// Lives the life of a per-CPU thread. The order of the checks is the same for all.
 ///
 /// # Context
 /// The thread itself, at its first unpark.
 pub fn live<E: LocalCpu>(thread: &impl Blocker, life: &KthreadLife<E>, acts: &impl Acts) {
-    while !life.ends() {
+    'life: while !life.ends() {
         acts.begin();
         let works = life.set_up(acts);
         if works {
@@ -133,7 +155,8 @@ pub fn live<E: LocalCpu>(thread: &impl Blocker, life: &KthreadLife<E>, acts: &im
         loop {
             match next_step(thread, || works && acts.should_run()) {
                 KthreadStep::Park => break,
-                KthreadStep::Run => acts.run(),
+                KthreadStep::Run if acts.run() => {}
+                KthreadStep::Run => break 'life,
                 KthreadStep::Again => {}
             }
         }

@@ -53,7 +53,7 @@ impl Permit {
 
     /// Makes `thread`, which is running, wait for a permit and take it, until
     /// `is_late_fn` returns true. Returns whether it got one. `sleep_fn` gives the CPU
-    /// away.
+    /// away. What makes `is_late_fn` true wakes the thread afterwards.
     pub fn wait(
         &self,
         thread: &impl Blocker,
@@ -69,7 +69,7 @@ impl Permit {
             }
             thread.about_to_block();
             // Relaxed: the lock of the run queue orders it, and `take` comes after it.
-            if self.given.load(Ordering::Relaxed) {
+            if self.given.load(Ordering::Relaxed) || is_late_fn() {
                 thread.cancel_block();
             } else {
                 sleep_fn();

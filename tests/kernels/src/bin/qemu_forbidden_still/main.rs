@@ -20,7 +20,7 @@
 //@ cases: freeze thaw disable registration
 //@ cases: on-cpus post-dead enable enable-nocalls prepare prepare-nocalls init-nocalls
 //@ cases: multi multi-prepare add add-nocalls remove-instance remove-instance-nocalls
-//@ cases: remove-multi remove-step remove-step-nocalls register remove-service
+//@ cases: remove-multi remove-step remove-step-nocalls register remove-service remove-residents
 // Waits for what only other CPUs do.
 //@ cases: synchronize call call-own call-many call-each
 // Allocations, and what allocates.
@@ -365,6 +365,11 @@ fn main() {
             let service = hotplug::register_service("service", Nothing);
             let service = service.expect("it is registered");
             still(|| service.remove().is_ok());
+        }
+        "remove-residents" => {
+            let residents = hotplug::spawn_on_each_cpu("residents", |_| ());
+            let residents = residents.expect("they are made");
+            still(|| residents.remove().is_ok());
         }
         "grow" => {
             let mut list: Vec<u8> = Vec::with_capacity(8);

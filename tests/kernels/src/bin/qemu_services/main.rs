@@ -11,6 +11,9 @@ extern crate alloc;
 
 #[path = "../../../../../examples/api/services.rs"]
 mod example;
+#[path = "../../../../../examples/api/residents.rs"]
+mod resident;
+mod residents;
 mod storm;
 
 stillpoint::entry!(main);
@@ -114,11 +117,22 @@ fn main() {
     let mut ktap = Ktap::new();
     // What is kept for ever, such as the threads of a CPU, is there after the first time.
     let cycled = leave_and_return(|| true);
-    ktap.check("the example of the documentation runs", cycled && example());
+    ktap.check(
+        "the example of the documentation runs",
+        cycled && example() && resident::count_seconds().is_ok(),
+    );
     let before = InUse::settled();
     ktap.check("threads follow their CPUs, in order", follows());
     ktap.check("a service that refuses a CPU is undone", refuses());
     ktap.check("a CPU that a service refuses turns back", turns_back());
+    ktap.check(
+        "plain threads go on where they were",
+        residents::they_go_on(),
+    );
+    ktap.check(
+        "plain threads are called anew",
+        residents::they_are_called_anew(),
+    );
     ktap.check("services come and go in a storm", storm::storm());
     let all = possible();
     ktap.check("masks and counters", masks_say(&all) && states_say(&all));
