@@ -115,7 +115,11 @@ impl<'a> Stop<'a> {
     /// Asks for the stop to be given up if not all CPUs have come by `deadline`. It counts from the
     /// call: also a wait for another stop, or for an operation of hotplug, ends there.
     ///
-    /// A function that has begun isn't interrupted.
+    /// A function that has begun isn't interrupted. [`Instant::FOREVER`] asks for no deadline, and so
+    /// does [`deadline`](crate::api::time::deadline) of more time than the counter has: a stop that
+    /// flushes preempted threads is given up after [`FLUSH_LIMIT`] then.
+    ///
+    /// [`FLUSH_LIMIT`]: crate::api::stop::FLUSH_LIMIT
     pub fn before(mut self, deadline: Instant) -> Self {
         self.request = self.request.before(deadline);
         self

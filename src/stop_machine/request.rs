@@ -137,10 +137,11 @@ pub enum StopError {
     /// The deadline came before the stop could begin: another stop, or an operation of hotplug, was
     /// in the way. This thread called for it, if it is known.
     Busy(Option<ThreadName>),
-    /// The deadline came before these CPUs did. If there is none, the last one came at the
-    /// very instant, or there were no threads yet.
+    /// The deadline came before these CPUs did. If there is none, the last one came at the very
+    /// instant, no CPU was asked to come because the deadline was past, or there were no threads
+    /// yet.
     Late(Vec<NotCome>),
-    /// The stop was cancelled before these CPUs came.
+    /// The stop was cancelled before these CPUs came. If there is none: as for [`StopError::Late`].
     Cancelled(Vec<NotCome>),
 }
 

@@ -142,7 +142,7 @@ impl<P: StopHost> StopMachine<P> {
         self.stops.load(Ordering::Relaxed)
     }
 
-    /// Sets how many turns a CPU spins before it sleeps (`u32::MAX`: it never does), from
+    /// Sets how many turns a CPU spins before it sleeps (`u32::MAX`: it spins for seconds), from
     /// the next stop on. With `None` it is what earlier stops have taught.
     pub fn set_spins(&self, spins: Option<u32>) {
         self.spins.set(spins);

@@ -2,23 +2,29 @@
 //! deadlines at about the instant at which the last CPU comes.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api::stop::{
-    CancelToken, HeldBy, NotCome, Stop, StopError, StopWork, stop_machine, stop_one_cpu_nowait,
+    CancelToken, HeldBy, NotCome, NowaitError, Stop, StopError, StopWork, stop_cpus, stop_machine,
+    stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus,
 };
 use stillpoint::api::sync::{IrqGuard, PreemptGuard};
-use stillpoint::api::thread::Builder;
+use stillpoint::api::thread::{self, Builder};
 use stillpoint::api::time::{self, Timer};
+use stillpoint::config::MAX_CPUS;
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::kernel;
+use stillpoint::platform::Sgi;
 use stillpoint::println;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
+use stillpoint::time::Instant;
 
 use kernel_support::case::told;
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{last_cpu, spin_until, stay_on_boot_cpu};
 use kernel_support::memory::InUse;
+use kernel_support::unharmed::same;
 
 /// The limit of a stop that is to be given up. All CPUs but one come before, on a slow host too.
 const SHORT: Duration = Duration::from_millis(300);
@@ -38,6 +44,15 @@ pub(crate) fn check(ktap: &mut Ktap) {
         ktap.check("a timer cancels a stop", cancelled(last));
     }
     ktap.check("nothing is left of thousands", many());
+    ktap.check("a deadline that is past disturbs no CPU", past());
+    ktap.check(
+        "a token may be of many stops, and is too late in fn",
+        shared(),
+    );
+    ktap.check(
+        "a CPU that the machine has not is not online",
+        nowhere(last),
+    );
     let after = Stop::new().before(time::deadline(LONG)).run(|| 7);
     ktap.equal("the next stop is as ever", after, Ok(7));
 }
@@ -156,4 +171,45 @@ fn many() -> bool {
     }
     println!("# {given_up} were given up, {ran} were not");
     whole && ran > 0 && kernel().stop_machine.stops() - stops == ran && before.is_back()
+}
+
+fn past() -> bool {
+    [Instant(0), time::now()].into_iter().all(|at| {
+        let before = kernel().interrupts.sgis(last_cpu(), Sgi::Stop.number());
+        let stopped = Stop::new().before(at).run(|| ());
+        let after = kernel().interrupts.sgis(last_cpu(), Sgi::Stop.number());
+        same("stopped", stopped, Err(StopError::Late(Vec::new()))) & same("SGIs", after, before)
+    })
+}
+
+fn shared() -> bool {
+    let token = CancelToken::new();
+    let all_ran = thread::scope(|scope| {
+        let stops = || (0..50).all(|_| Stop::new().cancelled_by(&token).run(|| ()).is_ok());
+        let threads = [(); 3].map(|()| scope.spawn(stops));
+        threads.into_iter().all(|thread| thread.join())
+    });
+    let inside = Stop::new().cancelled_by(&token).run(|| token.cancel());
+    let after = Stop::new().cancelled_by(&token).run(|| ());
+    all_ran
+        & same("inside", inside, Ok(()))
+        & same("after", after, Err(StopError::Cancelled(Vec::new())))
+}
+
+fn nowhere(last: CpuId) -> bool {
+    let nowhere = CpuId::new(MAX_CPUS - 1).expect("a number");
+    let error = || Err(StopError::NotOnline(nowhere));
+    let mask = CpuMask::of(nowhere);
+    let work = StopWork::leak(|_| ());
+    let queued = stop_one_cpu_nowait(nowhere, work);
+    same("one", stop_one_cpu(nowhere, || ()), error())
+        & same("two", stop_two_cpus(last, nowhere, || ()), error())
+        & same("on", Stop::new().on(nowhere).run(|| ()), error())
+        & same(
+            "each",
+            Stop::new().run_on_each(&mask, |_| ()).map(drop),
+            error(),
+        )
+        & same("some", stop_cpus(&mask, |_| ()), CpuMask::EMPTY)
+        & same("queued", queued, Err(NowaitError::NotOnline(nowhere)))
 }
