@@ -28,7 +28,6 @@ use stillpoint::api::hotplug::{
     InstallError, cpu_down, cpu_up, cpus_down, cpus_read_lock, cpus_up,
 };
 use stillpoint::api::pool::Pool;
-use stillpoint::api::sync::Mutex;
 use stillpoint::api::thread;
 use stillpoint::sync::atomic::{AtomicUsize, Ordering};
 
@@ -126,35 +125,35 @@ fn turns(pool: &Pool) -> bool {
     sound
 }
 
-/// Returns how many of `jobs` jobs are at work at the same time.
-fn most_at_once(pool: &Pool, jobs: usize) -> usize {
-    let state = Arc::new(Mutex::new((0, 0)));
-    let handles: Vec<_> = (0..jobs)
+/// Returns how many of four jobs for each CPU are at work at the same time. Each waits until there
+/// have been `wanted`.
+fn most_at_once(pool: &Pool, wanted: usize) -> usize {
+    let (at_work, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (at_work, most) = (Arc::new(at_work), Arc::new(most));
+    let handles: Vec<_> = (0..4 * possible().count())
         .map(|_| {
-            let state = Arc::clone(&state);
+            let (at_work, most) = (Arc::clone(&at_work), Arc::clone(&most));
             pool.spawn(move || {
-                {
-                    let mut state = state.lock();
-                    state.0 += 1;
-                    state.1 = state.0.max(state.1);
-                }
-                thread::sleep(Duration::from_millis(5));
-                state.lock().0 -= 1;
+                let now = at_work.fetch_add(1, Ordering::Relaxed) + 1;
+                most.fetch_max(now, Ordering::Relaxed);
+                eventually(|| most.load(Ordering::Relaxed) >= wanted);
+                thread::sleep(Duration::from_millis(1));
+                at_work.fetch_sub(1, Ordering::Relaxed);
             })
         })
         .collect();
     // A join would be one more thread at work.
     eventually(|| handles.iter().all(|it| it.is_finished()));
-    state.lock().1
+    most.load(Ordering::Relaxed)
 }
 
 fn at_once(pool: &Pool) -> bool {
     let all = possible().count();
-    let mut sound = same("all", most_at_once(pool, 4 * all), all);
+    let mut sound = same("all", most_at_once(pool, all), all);
     sound &= same("down", cpu_down(last_cpu()), Ok(()));
-    sound &= same("fewer", most_at_once(pool, 4 * all), all - 1);
+    sound &= same("fewer", most_at_once(pool, all - 1), all - 1);
     sound &= same("up", cpu_up(last_cpu()), Ok(()));
-    sound & same("all again", most_at_once(pool, 4 * all), all)
+    sound & same("all again", most_at_once(pool, all), all)
 }
 
 /// Hotplug doesn't wait for a job, and the job goes on.
