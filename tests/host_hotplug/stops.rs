@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::platform::{Platform, Sgi};
-use stillpoint::sched::Timer;
+use stillpoint::sched::{SchedHost, Timer};
+use stillpoint::smp::call::CallHost;
 use stillpoint::stop_machine::{
     CancelToken, HeldBy, NowaitError, StopError, StopHost, StopMachine, StopRequest, StopWork,
 };
@@ -53,9 +54,12 @@ fn before(limit: Duration) -> StopRequest<'static, Sim> {
 #[test]
 fn a_stop_runs_on_the_cpu_of_its_caller_or_as_it_is_asked() {
     with_all_up(|| {
+        let me = Sim::sched().current();
         let still = stop().lock();
-        let here = stop().stop_once(&still, Sim::this_cpu).0;
-        assert_eq!(here, Sim::this_cpu());
+        for number in [3, 1, 0] {
+            assert_eq!(Sim::sched().set_affinity(&me, &mask(&[number])), Ok(()));
+            assert_eq!(stop().stop_once(&still, Sim::this_cpu).0, cpu(number));
+        }
         let there = stop().stop_on(&still, cpu(2), Sim::this_cpu);
         assert_eq!(there.map(|(ran_on, _)| ran_on), Ok(cpu(2)));
     });
@@ -69,6 +73,8 @@ fn each_cpu_is_released_after_the_function_with_irqs_masked() {
         let release = |on: CpuId| {
             assert_eq!(on, Sim::this_cpu());
             assert!(!Sim::irqs_enabled());
+            let place = Sim::calls().no_wait_place(on);
+            assert_eq!(place, Some("the function of a stop"), "it may not wait");
             assert_eq!(ran.load(Ordering::Relaxed), 1, "fn comes first");
             released.fetch_add(1, Ordering::Relaxed);
         };
@@ -171,6 +177,7 @@ fn a_work_that_is_not_waited_for_is_queued_once_and_runs() {
         let absent = CpuId::from_index(CPUS);
         let refused = stop().stop_one_cpu_nowait(absent, work);
         assert_eq!(refused, Err(NowaitError::NotOnline(absent)));
+        assert_eq!(stop().stop_one_cpu_nowait(cpu(1), work), Ok(()));
     });
 }
 

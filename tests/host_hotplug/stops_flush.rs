@@ -10,7 +10,7 @@ use stillpoint::hotplug::{Awaited, CpuDownError};
 use stillpoint::platform::{Platform, PreemptWork};
 use stillpoint::sched::{ThreadState, Timer, run_app};
 use stillpoint::stop_machine::{
-    CancelToken, HeldBy, HeldUp, NotCome, StopError, StopHost, StopMode, StopRequest,
+    CancelToken, FLUSH_LIMIT, HeldBy, HeldUp, NotCome, StopError, StopHost, StopMode, StopRequest,
 };
 use stillpoint::sync::{IrqGuard, LocalCpu};
 
@@ -96,6 +96,29 @@ fn a_thread_of_the_kernel_that_computes_is_named() {
         // The classic stop takes the CPU from it.
         assert_eq!(stop(&StopRequest::new()), Ok(1));
         done.set();
+    });
+}
+
+#[test]
+fn without_a_deadline_of_its_own_it_has_one() {
+    with_all_up(|| {
+        let runs = Flag::default();
+        let says = runs.clone();
+        spawn("computes", cpu(2), move || {
+            says.set();
+            while !Sim::has_preempt_work(PreemptWork::Flush) {
+                Sim::relax();
+            }
+            Sim::hold_cpu(cpu(2), 3_000_000_000);
+        });
+        runs.sleep_until_set();
+        let begun = Sim::now();
+        let stopped = stop(&flushing());
+        assert!(matches!(stopped, Err(StopError::Late(_))), "{stopped:?}");
+        let limit = Sim::frequency().duration_to_ticks(FLUSH_LIMIT);
+        assert!(Sim::now() >= begun.after_ticks(limit));
+        assert!(Sim::now() < begun.after_ticks(2 * limit));
+        sleep(3 * FLUSH_LIMIT);
     });
 }
 

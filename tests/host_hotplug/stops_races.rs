@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stillpoint::platform::Platform;
 use stillpoint::sched::{SchedHost, Timer};
-use stillpoint::stop_machine::{CancelToken, StopError, StopMode, StopRequest};
+use stillpoint::stop_machine::{CancelToken, StopError, StopMode, StopRequest, StopWork};
 use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard};
 
 use crate::affinity::spawn;
@@ -129,6 +129,37 @@ fn works_that_are_queued_behind_an_abort_are_taken_back() {
             named > 0 && not_asked > 0,
             "{named} named CPU 1, {not_asked} didn't"
         );
+    });
+}
+
+/// An interrupt wakes the caller's stopper for a work of its own, before the works of a stop are
+/// queued, in the midst of that or after it. The stopper begins its part only when all have been
+/// asked to come: else it would wait for those that haven't.
+#[test]
+fn the_caller_asks_all_before_its_own_stopper_begins() {
+    with_all_up(|| {
+        let me = Sim::sched().current();
+        assert_eq!(Sim::sched().set_affinity(&me, &mask(&[0])), Ok(()));
+        let work = StopWork::<Sim>::leak(|_| ());
+        let timer = Timer::<Sim>::new(move || {
+            assert_eq!(stop().stop_one_cpu_nowait(cpu(0), work), Ok(()));
+        });
+        let interrupted = |at: u64, stop_fn: &dyn Fn()| {
+            timer.start(Sim::now().after_ticks(at));
+            Sim::script(|script| script.stands_each = 1);
+            stop_fn();
+            Sim::script(|script| script.stands_each = 0);
+            sleep(Duration::from_millis(1));
+        };
+        for step in 0..60 {
+            interrupted(step * 250, &|| {
+                let request = StopRequest::new().before(Sim::deadline(Duration::from_millis(5)));
+                assert_eq!(late_stop(&request), Ok(1));
+            });
+            interrupted(step * 250, &|| {
+                assert_eq!(stop().stop_two_cpus(cpu(0), cpu(1), || 1), Ok(1));
+            });
+        }
     });
 }
 

@@ -50,7 +50,7 @@ fn control_that_polls_keeps_no_thread_from_running() {
     Sim::run(2, || {
         assert_eq!(up(), Ok(()));
         assert_eq!(down(), Ok(()));
-        starts_after(Duration::from_micros(100));
+        starts_after(Duration::from_micros(10));
         let ran = Arc::new(AtomicBool::new(false));
         let its = Arc::clone(&ran);
         let name = ThreadName::new(format_args!("ready"));
