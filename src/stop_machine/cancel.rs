@@ -78,9 +78,7 @@ impl<P: StopHost> CancelToken<P> {
             inner.stop.is_none(),
             "BUG: two stops have one cancel token at a time"
         );
-        if !inner.cancelled {
-            inner.stop = Some(stop);
-        }
+        inner.stop = Some(stop);
         !inner.cancelled
     }
 
