@@ -6,11 +6,13 @@
 //!                    ▲             │ yes            │             │
 //!                    │             └────► works ◄───┘             │
 //!                    │                      │ asked to park       │
-//!                    └──────────────────── parked ◄───────────────┘      (or inside of its
+//!                    └──────────────────── parked ◄───────────────┘
 //!                                           │ unparked, and is to end
 //!                                           ▼
 //!                                        cleanup, if it is set up
 //! ```
+//! Work that goes on for ever parks inside of it, in [`stay`], and goes on there when it is
+//! unparked. If the thread is to end, the work returns, and cleanup is next.
 //!
 //! # Invariants
 //! - **set-up-once**: `setup` succeeds once in a thread's life, and `cleanup` is called once
