@@ -80,6 +80,8 @@ mod sweep;
 mod table;
 #[path = "host_hotplug/targets.rs"]
 mod targets;
+#[path = "host_hotplug/timeline.rs"]
+mod timeline;
 #[path = "host_hotplug/told.rs"]
 mod told;
 #[path = "host_hotplug/urgency.rs"]

@@ -110,6 +110,7 @@ mod step;
 mod table;
 mod talk;
 mod target;
+mod timeline;
 mod verdict;
 mod walk;
 mod walk_text;
@@ -144,6 +145,7 @@ pub use table::{
     steps,
 };
 pub use target::{ONLINE, RestingPlace, TargetError, state_number};
+pub use timeline::{RecordedStay, Timeline, recorded_stays};
 pub use verdict::release_all;
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};
 pub use walk_text::{WalkLine, part_name, way};

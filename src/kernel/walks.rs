@@ -5,8 +5,8 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::hotplug::{
-    Part, PartKind, RecordedCall, RecordedWalk, StepName, WalkLine, part_name, pass_a_still_point,
-    recorded_calls, recorded_walks, way,
+    Part, PartKind, RecordedCall, RecordedWalk, StepName, Timeline, WalkLine, part_name,
+    pass_a_still_point, recorded_calls, recorded_stays, recorded_walks, way,
 };
 use crate::kernel::kernel;
 use crate::kernel::{Hw, print};
@@ -78,6 +78,27 @@ pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
             print_call(cpu, call);
         }
     }
+}
+
+/// Prints all that the trace rings have of `cpus`, as a timeline in JSON.
+///
+/// # Context
+/// As for [`log_walk`].
+pub(crate) fn export(cpus: impl Iterator<Item = CpuId>) {
+    let of_cpu = |cpu| {
+        let (walks, calls) = history_since(cpu, Instant(0));
+        (cpu, walks, calls)
+    };
+    let cpus: Vec<_> = cpus.map(of_cpu).collect();
+    let mut records = Vec::new();
+    kernel().trace.add_stops(Instant(0), &mut records);
+    let timeline = Timeline {
+        cpus: &cpus,
+        stays: &recorded_stays(&records),
+        frequency: Hw::frequency(),
+        step_name_fn: step_name,
+    };
+    print(format_args!("{timeline}\n"));
 }
 
 /// Returns the walks of `cpu`, and the calls of installations and removals for it, that the rings

@@ -188,14 +188,19 @@ impl fmt::Display for Micros {
     }
 }
 
-/// `trace`: prints the hotplug walks of one CPU, or of all CPUs.
+/// The word that has `trace` print a timeline.
+pub(super) const EXPORT: &str = "export";
+
+/// `trace`: prints the hotplug walks of one CPU, or of all CPUs, or a timeline of all.
 pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
-    let cpu = match args.operands.first().map(|word| cpu(machine, word)) {
-        None => None,
-        Some(Ok(cpu)) => Some(cpu),
-        Some(Err(error)) => return fail(machine, "trace", &error),
-    };
-    machine.trace(cpu);
+    match args.operands.first().copied() {
+        None => machine.trace(None),
+        Some(EXPORT) => machine.export_trace(),
+        Some(word) => match cpu(machine, word) {
+            Ok(cpu) => machine.trace(Some(cpu)),
+            Err(error) => return fail(machine, "trace", &error),
+        },
+    }
     if !machine.is_tracing() {
         machine.write(format_args!(
             "nothing is recorded now: /sys/kernel/tracing/tracing_on is 0\n"

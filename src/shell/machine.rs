@@ -172,6 +172,9 @@ pub trait Machine {
 
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
+
+    /// Prints the recorded walks and still points of all CPUs as a timeline in JSON.
+    fn export_trace(&self);
 }
 
 /// What [`Machine::typed`] has taken out of the input.

@@ -51,7 +51,7 @@ fn cpus<M: Machine>() -> Vec<Command<M>> {
         .more(texts::STATES),
         Command::new(
             "trace",
-            "[CPU]",
+            "[CPU|export]",
             "show the recorded hotplug walks",
             builtin::trace,
         )

@@ -76,7 +76,11 @@ after each command that brings CPUs up or takes them down, and after the boot.
 While 0 is in /sys/kernel/tracing/tracing_on nothing is recorded, and the kernel doesn't
 even look. The boot argument tracing_on=0 begins so.
 
+With export it is a timeline of all CPUs, with what each did in still points, as JSON:
+save it as a file, and open that in ui.perfetto.dev or chrome://tracing.
+
 Examples:
+ trace export                                 a timeline in JSON
  echo 0 > /sys/kernel/tracing/tracing_on      record nothing any more
  echo 1 > /sys/kernel/tracing/tracing_on      record again
 ";

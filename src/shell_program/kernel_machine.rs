@@ -377,6 +377,10 @@ impl Machine for KernelMachine {
         set_tracing(on).map_err(MachineError::Key)
     }
 
+    fn export_trace(&self) {
+        walks::export(kernel().masks.possible().iter());
+    }
+
     fn trace(&self, cpu: Option<CpuId>) {
         let possible = kernel().masks.possible();
         walks::print_all(

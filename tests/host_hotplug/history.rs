@@ -13,22 +13,22 @@ use stillpoint::trace::{Event, Gap, Record, Trace};
 use crate::fake::Fake;
 use crate::xorshift::Random;
 
-const CONTROL: usize = 0;
-const AP: usize = 3;
+pub(crate) const CONTROL: usize = 0;
+pub(crate) const AP: usize = 3;
 
-fn cpu(number: usize) -> CpuId {
+pub(crate) fn cpu(number: usize) -> CpuId {
     CpuId::new(number).expect("a small number")
 }
 
 /// Writes trace records, each some time after the one before.
-struct Writer {
+pub(crate) struct Writer {
     now: u64,
     random: Random,
-    records: Vec<Record>,
+    pub(crate) records: Vec<Record>,
 }
 
 impl Writer {
-    fn new(seed: u64) -> Writer {
+    pub(crate) fn new(seed: u64) -> Writer {
         Writer {
             now: 1000,
             random: Random::new(seed),
@@ -36,7 +36,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, on: usize, event: Event) {
+    pub(crate) fn write(&mut self, on: usize, event: Event) {
         self.now += self.random.below(100) as u64;
         self.records.push(Record {
             at: Instant(self.now),
@@ -72,19 +72,19 @@ impl Writer {
         self.write(CONTROL, Event::WalkEnd { cpu: cpu(AP) });
     }
 
-    fn stop(&mut self, state: MultiStopState) {
+    pub(crate) fn stop(&mut self, state: MultiStopState) {
         for on in [1, CONTROL, AP] {
             self.write(on, Event::Stop { state: state as u8 });
         }
     }
 
-    fn up(&mut self) {
+    pub(crate) fn up(&mut self) {
         self.begin(Up);
         (0..ALL_UP).for_each(|step| self.step(step, Up, true));
         self.end();
     }
 
-    fn down(&mut self) {
+    pub(crate) fn down(&mut self) {
         self.begin(Down);
         (UP_TO_ONLINE..ALL_UP)
             .rev()
@@ -101,7 +101,7 @@ impl Writer {
         self.end();
     }
 
-    fn walks(&self) -> Vec<RecordedWalk> {
+    pub(crate) fn walks(&self) -> Vec<RecordedWalk> {
         recorded_walks(cpu(AP), &self.records, Instant(0))
     }
 }

@@ -219,8 +219,11 @@ IRQs off:                 98.113 us at most, on CPU 1\n"
 #[test]
 fn trace_takes_a_cpu_that_exists() {
     let fake = Fake::new(4, "0");
-    assert_eq!(fake.run("trace; trace 3").1.failed, 0);
-    assert_eq!(fake.did(), [Did::Trace(None), Did::Trace(Some(3))]);
+    assert_eq!(fake.run("trace; trace 3; trace export").1.failed, 0);
+    assert_eq!(
+        fake.did(),
+        [Did::Trace(None), Did::Trace(Some(3)), Did::ExportTrace]
+    );
     for word in ["4", "512", "99999999999999999999"] {
         let (text, report) = fake.run(&format!("trace {word}"));
         let message = format!("trace: No such device (ENODEV: CPU {word} does not exist)\n");

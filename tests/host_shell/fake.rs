@@ -37,6 +37,7 @@ pub(crate) enum Did {
     Stop,
     SelfTest,
     Trace(Option<usize>),
+    ExportTrace,
     Target(usize, usize),
     Fail(usize, Option<usize>),
     Held(usize, bool),
@@ -519,5 +520,9 @@ impl Machine for Fake {
         self.did
             .borrow_mut()
             .push(Did::Trace(cpu.map(CpuId::index)));
+    }
+
+    fn export_trace(&self) {
+        self.did.borrow_mut().push(Did::ExportTrace);
     }
 }

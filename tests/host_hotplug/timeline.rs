@@ -1,0 +1,131 @@
+//! The timeline of recorded walks and still points: a reader of JSON that isn't ours takes it, its
+//! slices are those that were recorded, and those inside others end inside them.
+
+use serde_json::Value;
+use stillpoint::hotplug::{
+    Part, PartKind, StepName, Timeline, recorded_calls, recorded_stays, steps,
+};
+use stillpoint::stop_machine::MultiStopState;
+use stillpoint::time::Frequency;
+use stillpoint::trace::Direction::Up;
+use stillpoint::trace::{Event, Record};
+
+use crate::fake::Fake;
+use crate::history::{AP, CONTROL, Writer, cpu};
+
+/// The sizes of ticks of QEMU, of a Raspberry Pi 4, and one that no nanosecond divides.
+const FREQUENCIES: [u64; 3] = [62_500_000, 54_000_000, 19_200_000];
+
+fn json(records: &[Record], writer: &Writer, hz: u64, name: &'static str) -> Value {
+    let walks = writer.walks();
+    let calls = recorded_calls(cpu(AP), records);
+    let timeline = Timeline {
+        cpus: &[(cpu(AP), walks, calls)],
+        stays: &recorded_stays(records),
+        frequency: Frequency::new(hz).expect("not 0"),
+        step_name_fn: |step: usize| match steps::<Fake>().get(step) {
+            Some(_) if name.is_empty() => StepName::from("sched:drain"),
+            _ => StepName::from(name),
+        },
+    };
+    let text = timeline.to_string();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+fn slices(json: &Value) -> Vec<&Value> {
+    let events = json["traceEvents"].as_array().expect("a list");
+    events.iter().filter(|event| event["ph"] == "X").collect()
+}
+
+/// Returns from when to when a slice goes, in nanoseconds.
+fn span(slice: &Value) -> (f64, f64) {
+    let ns = |field: &str| {
+        let us = slice[field].as_f64().expect("a number");
+        (us * 1000.0).round()
+    };
+    (ns("ts"), ns("ts") + ns("dur"))
+}
+
+#[test]
+fn each_part_is_a_slice_inside_its_walk() {
+    for hz in FREQUENCIES {
+        let mut writer = Writer::new(hz);
+        writer.up();
+        writer.down();
+        let json = json(&writer.records, &writer, hz, "");
+        let slices = slices(&json);
+        let walks = writer.walks();
+        // DEAD takes no time; what lies between steps is a sum. Three CPUs were in the stop.
+        let has_place = |part: &&Part| !matches!(part.kind, PartKind::Dead | PartKind::Between);
+        let parts = walks.iter().flat_map(|walk| &walk.parts);
+        let parts = parts.filter(has_place).count();
+        assert_eq!(slices.len(), walks.len() + parts + 3);
+        assert_eq!(json["otherData"]["slices"], slices.len().to_string());
+        let of_walks = slices.iter().filter(|slice| slice["pid"] == 1);
+        let mut walk = None;
+        let mut last = 0.0;
+        for slice in of_walks {
+            let (began, ended) = span(slice);
+            assert_eq!(slice["tid"], AP);
+            if slice["name"] == "up" || slice["name"] == "down" {
+                walk = Some((began, ended));
+                last = began;
+                continue;
+            }
+            let (walk_began, walk_ended) = walk.expect("a walk comes before its parts");
+            assert!(walk_began <= began && ended <= walk_ended, "{slice}");
+            assert!(
+                last <= began,
+                "{slice} begins before the one before it ends"
+            );
+            last = ended;
+        }
+        let dead = json["traceEvents"].as_array().expect("a list");
+        assert_eq!(dead.iter().filter(|event| event["ph"] == "i").count(), 1);
+    }
+}
+
+#[test]
+fn what_has_no_beginning_or_no_end_is_no_stay() {
+    let mut writer = Writer::new(1);
+    writer.stop(MultiStopState::Exit);
+    writer.stop(MultiStopState::Prepare);
+    writer.stop(MultiStopState::Abort);
+    writer.stop(MultiStopState::Prepare);
+    let stays = recorded_stays(&writer.records);
+    let given_up: Vec<_> = stays.iter().map(|stay| (stay.on, stay.given_up)).collect();
+    let expected = [1, CONTROL, AP].map(|number| (cpu(number), true));
+    assert_eq!(given_up, expected);
+    // One arrival is lost, and the CPU arrives again.
+    writer.stop(MultiStopState::Prepare);
+    writer.stop(MultiStopState::Exit);
+    let stays = recorded_stays(&writer.records);
+    assert_eq!(stays.len(), 6);
+    assert!(!stays[5].given_up && stays[5].ticks < 1000);
+}
+
+#[test]
+fn a_step_may_have_any_name_and_fail() {
+    let name = "mine:\"quoted\"\\\n\u{1}ü";
+    let mut writer = Writer::new(2);
+    let (cpu, step) = (cpu(AP), 7);
+    let begin = Event::CallBegin {
+        cpu,
+        step,
+        direction: Up,
+    };
+    writer.write(AP, begin);
+    let end = Event::CallEnd {
+        cpu,
+        step,
+        direction: Up,
+        ok: false,
+    };
+    writer.write(AP, end);
+    let json = json(&writer.records, &writer, FREQUENCIES[0], name);
+    let slices = slices(&json);
+    assert_eq!(slices.len(), 1);
+    assert_eq!(slices[0]["name"], name);
+    assert_eq!(slices[0]["args"]["ok"], false);
+    assert_eq!(slices[0]["args"]["on"], AP);
+}
