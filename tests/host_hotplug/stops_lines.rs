@@ -332,6 +332,25 @@ fn of_a_cpu_that_does_not_leave_the_caller_tells_once() {
     });
 }
 
+/// Calls wait for two of the CPUs, so they are woken when the last one has come: long after it was
+/// told of.
+#[test]
+fn a_cpu_that_is_woken_to_go_on_tells_nothing_more() {
+    with_all_up(|| {
+        let me = Sim::sched().current();
+        assert_eq!(Sim::sched().set_affinity(&me, &mask(&[0])), Ok(()));
+        Sim::take_notes();
+        Sim::script(|script| script.calls_on_their_way = true);
+        for number in [2, 3] {
+            assert_eq!(Sim::calls().call_on_nowait(cpu(number), || ()), Ok(()));
+        }
+        Sim::hold_cpu(cpu(1), LONG);
+        stop_here();
+        Sim::script(|script| script.calls_on_their_way = false);
+        assert_eq!(Sim::take_notes(), ["CPU0 waits for CPUs 1 in Prepare"]);
+    });
+}
+
 /// Returns what is told of works that take long while `works_fn` runs.
 fn told_of_works(works_fn: impl FnOnce()) -> Vec<String> {
     Sim::take_notes();
