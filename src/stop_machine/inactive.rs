@@ -259,9 +259,10 @@ impl<P: StopHost> Job<'_, P> {
         );
         let off = P::now();
         watch.restart(off);
-        self.become_still(here);
+        let stopper = machine.stopper(here);
+        self.become_still(stopper);
         self.stay_still(here, &masked, off, &mut watch);
-        machine.stopper(here).set_still(false);
+        stopper.set_still(false);
         self.finish();
         // This sleep may take the timer's interrupt too, as those before it.
         machine.left.wait_masked_until_late::<P, ()>(

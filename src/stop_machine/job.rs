@@ -11,7 +11,7 @@ use crate::stop_machine::flushed::Flush;
 use crate::stop_machine::late::LateWatch;
 use crate::stop_machine::spins::StateSpins;
 use crate::stop_machine::{
-    Acked, MultiStop, MultiStopState, StopHost, StopMachine, StopReport, Work,
+    Acked, MultiStop, MultiStopState, StopHost, StopMachine, StopReport, Stopper, Work,
 };
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, IrqGuard, SpinBudget};
@@ -267,10 +267,10 @@ impl<P: StopHost> Job<'_, P> {
     /// Acknowledges DISABLE_IRQ.
     ///
     /// # Context
-    /// `cpu` itself, IRQs masked.
+    /// The CPU of `stopper`, IRQs masked.
     #[inline]
-    pub(super) fn become_still(&self, cpu: CpuId) {
-        self.machine.stoppers.get(cpu).set_still(true);
+    pub(super) fn become_still(&self, stopper: &Stopper<P>) {
+        stopper.set_still(true);
         self.ack(MultiStopState::DisableIrq);
     }
 
@@ -288,8 +288,7 @@ impl<P: StopHost> Job<'_, P> {
         off: Instant,
         watch: &mut LateWatch<'_, '_, P>,
     ) {
-        let machine = self.machine;
-        let stop = &self.stop;
+        let (machine, stop) = (self.machine, &self.stop);
         let mut reached = |state: MultiStopState, spins: &SpinBudget| {
             machine.point.wait_masked_until_late::<P, ()>(
                 cpu.index(),
@@ -311,8 +310,9 @@ impl<P: StopHost> Job<'_, P> {
         if let Some(release_fn) = self.release_fn {
             self.calls.run_inside(cpu, Inside::Stop, || release_fn(cpu));
         }
-        P::trace_masked(masked, cpu, P::now, reached_event(MultiStopState::Exit));
-        machine.times.note(cpu, off, P::now());
+        let on = P::now();
+        P::trace_masked(masked, cpu, || on, reached_event(MultiStopState::Exit));
+        machine.times.note(cpu, off, on);
     }
 }
 
@@ -336,6 +336,7 @@ impl<P: StopHost> Work for Job<'_, P> {
             return;
         }
 
+        let stopper = self.machine.stoppers.get(cpu);
         P::set_priority_mask_closed(true);
         let was_counted = goes_on.is_none();
         let off = if was_counted {
@@ -351,13 +352,13 @@ impl<P: StopHost> Work for Job<'_, P> {
         } else {
             // Calls that were queued to this CPU before it arrived run before fn.
             self.calls.run_queued(cpu);
-            self.become_still(cpu);
+            self.become_still(stopper);
         }
         self.stay_still(cpu, &masked, off, &mut watch);
         watch.end();
         P::set_priority_mask_closed(false);
         drop(masked);
-        self.machine.stoppers.get(cpu).set_still(false);
+        stopper.set_still(false);
         self.finish();
     }
 
