@@ -101,10 +101,10 @@ impl World {
             }
             queues.queued[cpu] = false;
         }
-        if let Acked::Last(next) = self.stop.ack(MultiStopState::Prepare) {
-            if self.stop.publish(next) {
-                self.ran.set(self.ran.get() + 1);
-            }
+        if let Acked::Last(next) = self.stop.ack(MultiStopState::Prepare)
+            && self.stop.publish(next)
+        {
+            self.ran.set(self.ran.get() + 1);
         }
         self.leave_for(id, 1);
     }
