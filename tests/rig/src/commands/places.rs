@@ -81,7 +81,7 @@ const HABITS: &[Habit] = &[
             r"'loglevel=.u\{7\}' ignored: not a number",
             r"^stillpoint# nosuch.u\{1b\}\[2J$",
             r"^nosuch.u\{1b\}\[2J: command not found$",
-            r"^trace: '.u\{1b\}\[2J' is not a CPU number",
+            r"^trace: Invalid argument \(EINVAL: '.u\{1b\}\[2J' is not a CPU number\)",
         ],
     ),
 ];
