@@ -10,7 +10,7 @@ use stillpoint::errno::Errno;
 use stillpoint::hotplug::{
     Callbacks, CpuUpError, FailError, Parallel, Passing, Place, StepError, StepHandle,
 };
-use stillpoint::platform::Platform;
+use stillpoint::platform::{Platform, PreemptWork};
 use stillpoint::sched::Timer;
 use stillpoint::stop_machine::{
     CancelToken, StopError, StopHost, StopMachine, StopMode, StopRequest,
@@ -330,6 +330,23 @@ fn what_it_can_not_do_is_a_fault() {
                 "BUG: a stop from a CPU that isn't online is to begin with a flush".to_owned(),
             ]
         );
+        remove(step);
+    });
+}
+
+/// In a debug build an allocation panics where this mark is set.
+#[test]
+fn behind_its_stop_the_step_has_the_mark_of_a_still_point_too() {
+    Sim::run(CPUS, || {
+        all_up(CPUS - 1);
+        let done: Done<bool> = Done::default();
+        let theirs = Arc::clone(&done);
+        let step = stopping(move |here| {
+            let _stopped = stop_from(here, None);
+            note(&theirs, Sim::has_preempt_work(PreemptWork::Still));
+        });
+        assert_eq!(hotplug().cpu_up(cpu(3)), Ok(()));
+        assert_eq!(take(&done), [true]);
         remove(step);
     });
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::platform::{Platform, Sgi};
+use stillpoint::platform::{Platform, PreemptWork, Sgi};
 use stillpoint::sched::{SchedHost, Timer};
 use stillpoint::smp::call::CallHost;
 use stillpoint::stop_machine::{
@@ -62,6 +62,20 @@ fn a_stop_runs_on_the_cpu_of_its_caller_or_as_it_is_asked() {
         }
         let there = stop().stop_on(&still, cpu(2), Sim::this_cpu);
         assert_eq!(there.map(|(ran_on, _)| ran_on), Ok(cpu(2)));
+    });
+}
+
+/// In a debug build an allocation panics where this mark is set.
+#[test]
+fn the_mark_of_a_still_point_is_there_for_the_function_alone() {
+    with_all_up(|| {
+        let is_marked = || Sim::has_preempt_work(PreemptWork::Still);
+        let still = stop().lock();
+        for _ in 0..2 {
+            assert!(!is_marked());
+            assert!(stop().stop_once(&still, is_marked).0);
+        }
+        assert!(!is_marked());
     });
 }
 
