@@ -24,13 +24,7 @@ type Shared = Arc<Mutex<(), Sim>>;
 /// threads never end.
 #[test]
 fn a_thread_spins_for_a_mutex_while_its_owner_runs() {
-    Sim::run(3, || {
-        for cpu in [OTHER, WAITERS] {
-            assert_eq!(Sim::hotplug().cpu_up(number(cpu)), Ok(()));
-        }
-        let me = Sim::sched().current();
-        let here = CpuMask::of(CpuId::BOOT);
-        assert_eq!(Sim::sched().set_affinity(&me, &here), Ok(()));
+    on_three_cpus(|| {
         for case_fn in [
             it_does_not_sleep_if_the_owner_lets_go_soon,
             it_spins_if_it_has_a_limit_too,
@@ -43,6 +37,19 @@ fn a_thread_spins_for_a_mutex_while_its_owner_runs() {
         ] {
             case_fn(&Arc::new(Mutex::new(())));
         }
+    });
+}
+
+/// Runs `test_fn` in a thread that stays on the boot CPU, with [`OTHER`] and [`WAITERS`] online.
+pub(crate) fn on_three_cpus(test_fn: impl FnOnce() + Send + 'static) {
+    Sim::run(3, || {
+        for cpu in [OTHER, WAITERS] {
+            assert_eq!(Sim::hotplug().cpu_up(number(cpu)), Ok(()));
+        }
+        let me = Sim::sched().current();
+        let here = CpuMask::of(CpuId::BOOT);
+        assert_eq!(Sim::sched().set_affinity(&me, &here), Ok(()));
+        test_fn();
     });
 }
 

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stillpoint::cpu::{CpuId, CpuMask};
-use stillpoint::hotplug::HotplugHost;
 use stillpoint::platform::Platform;
 use stillpoint::sched::lock::RwLock;
 use stillpoint::sched::{Class, SchedHost, Thread, ThreadState};
 use stillpoint::sync::LocalCpu;
 
-use crate::mutexes::{OTHER, WAITERS, number, relax_until, spawn};
+use crate::mutexes::{OTHER, WAITERS, on_three_cpus, relax_until, spawn};
 use crate::sim::Sim;
 
 type Shared = Arc<RwLock<(), Sim>>;
@@ -48,13 +46,7 @@ const WAYS: [(Way, Way); 3] = [
 
 #[test]
 fn a_thread_spins_for_an_rw_lock_while_its_writer_runs() {
-    Sim::run(3, || {
-        for cpu in [OTHER, WAITERS] {
-            assert_eq!(Sim::hotplug().cpu_up(number(cpu)), Ok(()));
-        }
-        let me = Sim::sched().current();
-        let here = CpuMask::of(CpuId::BOOT);
-        assert_eq!(Sim::sched().set_affinity(&me, &here), Ok(()));
+    on_three_cpus(|| {
         for (holds, waits) in WAYS {
             it_does_not_sleep_if_the_lock_is_free_soon(holds, waits);
             it_sleeps_if_the_lock_is_kept(holds, waits);

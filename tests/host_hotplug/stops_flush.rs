@@ -57,6 +57,25 @@ fn computes(cpu: CpuId) -> Flag {
     done
 }
 
+/// Starts a thread of the kernel on `cpu` that computes, with preemption on, until a flush comes to
+/// the CPU, and calls `then_fn`. Returns when it computes.
+pub(crate) fn computes_until_flush(
+    name: &str,
+    cpu: CpuId,
+    then_fn: impl FnOnce() + Send + 'static,
+) {
+    let runs = Flag::default();
+    let says = runs.clone();
+    spawn(name, cpu, move || {
+        says.set();
+        while !Sim::has_preempt_work(PreemptWork::Flush) {
+            Sim::relax();
+        }
+        then_fn();
+    });
+    runs.sleep_until_set();
+}
+
 fn held_up(cpu: CpuId, thread: &str, by: HeldBy) -> NotCome {
     let thread = Some(name(thread));
     NotCome {
@@ -102,16 +121,9 @@ fn a_thread_of_the_kernel_that_computes_is_named() {
 #[test]
 fn without_a_deadline_of_its_own_it_has_one() {
     with_all_up(|| {
-        let runs = Flag::default();
-        let says = runs.clone();
-        spawn("computes", cpu(2), move || {
-            says.set();
-            while !Sim::has_preempt_work(PreemptWork::Flush) {
-                Sim::relax();
-            }
+        computes_until_flush("computes", cpu(2), || {
             Sim::hold_cpu(cpu(2), 3_000_000_000);
         });
-        runs.sleep_until_set();
         let begun = Sim::now();
         let stopped = stop(&flushing());
         assert!(matches!(stopped, Err(StopError::Late(_))), "{stopped:?}");
@@ -127,20 +139,15 @@ fn without_a_deadline_of_its_own_it_has_one() {
 #[test]
 fn an_application_that_begins_holds_no_flush_up() {
     with_all_up(|| {
-        let (runs, done) = (Flag::default(), Flag::default());
-        let (says, told) = (runs.clone(), done.clone());
-        spawn("begins", cpu(2), move || {
-            says.set();
-            while !Sim::has_preempt_work(PreemptWork::Flush) {
-                Sim::relax();
-            }
+        let done = Flag::default();
+        let told = done.clone();
+        computes_until_flush("begins", cpu(2), move || {
             run_app::<Sim, ()>(|| {
                 while !told.is_set() {
                     Sim::relax();
                 }
             });
         });
-        runs.sleep_until_set();
         assert_eq!(stop(&flushing().before(Sim::deadline(SHORT))), Ok(1));
         done.set();
     });
@@ -152,17 +159,10 @@ fn an_application_that_begins_holds_no_flush_up() {
 fn the_flush_is_no_wait_for_cpus_to_come() {
     const LONG_NS: u64 = 8_000_000_000;
     with_all_up(|| {
-        let runs = Flag::default();
-        let says = runs.clone();
-        spawn("computes", cpu(2), move || {
-            says.set();
-            while !Sim::has_preempt_work(PreemptWork::Flush) {
-                Sim::relax();
-            }
+        computes_until_flush("computes", cpu(2), || {
             Sim::hold_cpu(cpu(2), LONG_NS);
             Sim::hold_cpu(cpu(1), LONG_NS);
         });
-        runs.sleep_until_set();
         Sim::take_notes();
         let begun = Sim::now();
         assert_eq!(

@@ -17,6 +17,7 @@ use crate::deadlines::{Flag, sleep};
 use crate::inactive::{remove, stopping};
 use crate::sim::Sim;
 use crate::stops::{late_stop, stop, with_all_up};
+use crate::stops_flush::computes_until_flush;
 
 const CPUS: usize = 4;
 /// Longer than what is called late, and not twice as long, in nanoseconds.
@@ -64,19 +65,12 @@ fn hold_two() {
 
 /// Starts a thread on CPU 0 that computes for long, and takes interrupts.
 fn computes_here() {
-    let runs = Flag::default();
-    let theirs = runs.clone();
-    spawn("holder", cpu(0), move || {
-        theirs.set();
-        while !Sim::has_preempt_work(PreemptWork::Flush) {
-            Sim::relax();
-        }
+    computes_until_flush("holder", cpu(0), || {
         for _ in 0..100 {
             Sim::hold_cpu(cpu(0), LONG / 100);
             Sim::relax();
         }
     });
-    runs.sleep_until_set();
 }
 
 /// Starts a thread on CPU 1 that goes on, with or without preemption, until `is_asked_fn` returns true,
