@@ -305,8 +305,8 @@ impl fmt::Debug for Pool {
 
 /// A handle that returns the value of a job. If it is dropped, the job is done all the same.
 pub struct JobHandle<T> {
-    job: Arc<Job<Hw>>,
-    outcome: Arc<Outcome<T>>,
+    pub(super) job: Arc<Job<Hw>>,
+    pub(super) outcome: Arc<Outcome<T>>,
 }
 
 impl<T> JobHandle<T> {

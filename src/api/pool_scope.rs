@@ -6,8 +6,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use crate::api::pool::Pool;
-use crate::api::pool::crew::{Outcome, with_outcome};
+use crate::api::pool::crew::with_outcome;
+use crate::api::pool::{JobHandle, Pool};
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::pool::{Job, JobFn, Runner};
@@ -239,8 +239,7 @@ impl<'scope, 'env> PoolScope<'scope, 'env> {
         self.jobs.add(Arc::clone(&job)); // Before a worker can finish it.
         self.pool.crew().give(Arc::clone(&job));
         ScopedJobHandle {
-            job,
-            outcome,
+            handle: JobHandle { job, outcome },
             _scope: PhantomData,
         }
     }
@@ -267,8 +266,7 @@ impl fmt::Debug for PoolScope<'_, '_> {
 
 /// A handle that returns the value of a scope's job.
 pub struct ScopedJobHandle<'scope, T> {
-    job: Arc<Job<Hw>>,
-    outcome: Arc<Outcome<T>>,
+    handle: JobHandle<T>,
     _scope: PhantomData<&'scope ()>,
 }
 
@@ -279,8 +277,8 @@ impl<T> ScopedJobHandle<'_, T> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
-        let in_kernel = enter();
-        self.outcome.join(self.job, &in_kernel)
+        let _in_kernel = enter();
+        self.handle.join()
     }
 
     /// As [`JobHandle::is_finished`](crate::api::pool::JobHandle::is_finished).
@@ -289,7 +287,7 @@ impl<T> ScopedJobHandle<'_, T> {
     /// Thread.
     pub fn is_finished(&self) -> bool {
         let _in_kernel = enter();
-        self.outcome.is_there()
+        self.handle.is_finished()
     }
 }
 

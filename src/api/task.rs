@@ -85,7 +85,7 @@ pub(super) mod tasks {
 
     /// The value of a task.
     pub(in crate::api) enum Value<T> {
-        /// It isn't there; who is to be woken.
+        /// It isn't there. The waker is of what waits for it.
         Awaited(Option<Waker>),
         There(T),
         Taken,
