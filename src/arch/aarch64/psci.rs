@@ -156,8 +156,7 @@ impl Psci {
             Conduit::Hvc => Hvc::call64(function, args),
             Conduit::Smc => Smc::call64(function, args),
         };
-        // PSCI's answers are in w0, with a sign.
-        #[allow(clippy::cast_possible_truncation)]
+        #[allow(clippy::cast_possible_truncation)] // PSCI's answers are in w0, with a sign.
         let answer = results[0] as u32;
         answer.cast_signed().into()
     }
