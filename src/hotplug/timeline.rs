@@ -20,7 +20,7 @@ use core::fmt::{self, Display, Write};
 use crate::cpu::CpuId;
 use crate::hotplug::{Part, PartKind, RecordedCall, RecordedWalk, StepName, part_name, way};
 use crate::stop_machine::MultiStopState;
-use crate::time::{Frequency, Instant};
+use crate::time::{Frequency, Instant, Thousandths};
 use crate::trace::{Event, Record};
 
 /// The group of tracks for walks, as the format numbers it.
@@ -210,7 +210,7 @@ impl Events<'_, '_> {
         let began = self.frequency.ticks_to_ns(slice.at.0);
         let ended = self.frequency.ticks_to_ns(slice.at.0 + slice.ticks);
         self.begin("X", slice, name, began)?;
-        write!(self.out, ",\"dur\":{}", Micros(ended - began))?;
+        write!(self.out, ",\"dur\":{}", Thousandths(ended - began))?;
         write!(self.out, ",\"args\":{{\"ok\":{is_ok}")?;
         if let Some(on) = on {
             write!(self.out, ",\"on\":{on}")?;
@@ -232,17 +232,8 @@ impl Events<'_, '_> {
         write!(
             self.out,
             "\",\"pid\":{group},\"tid\":{track},\"ts\":{}",
-            Micros(at)
+            Thousandths(at)
         )
-    }
-}
-
-/// Nanoseconds, displayed as microseconds.
-struct Micros(u64);
-
-impl Display for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::hotplug::{PartKind, RecordedWalk, StepName};
-use crate::time::Frequency;
+use crate::time::{Frequency, Thousandths};
 use crate::trace::Direction;
 
 /// Displays the outcome and the duration of a walk in one line.
@@ -56,8 +56,7 @@ struct Millis(u64);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let us = self.0 / 1000;
-        write!(f, "{}.{:03} ms", us / 1000, us % 1000)
+        write!(f, "{} ms", Thousandths(self.0 / 1000))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::hotplug::{
 use crate::kernel::kernel;
 use crate::kernel::{Hw, print};
 use crate::platform::Platform;
-use crate::time::Instant;
+use crate::time::{Instant, Thousandths};
 use crate::trace::Direction;
 
 /// Displays an instant as Linux does: seconds and microseconds since the counter started.
@@ -181,8 +181,7 @@ fn print_row(cpu: CpuId, direction: Direction, part: &Part, note: fmt::Arguments
     let name = part_name(part.kind, step_name);
     let ns = Hw::frequency().ticks_to_ns(part.ticks);
     print(format_args!(
-        "[{at}] CPU{cpu:<3} {way:<5} {name:<19} on CPU{on:<3} {:>6}.{:03} us{note}\n",
-        ns / 1000,
-        ns % 1000
+        "[{at}] CPU{cpu:<3} {way:<5} {name:<19} on CPU{on:<3} {:>10} us{note}\n",
+        Thousandths(ns)
     ));
 }

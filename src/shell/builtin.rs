@@ -2,13 +2,13 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use core::fmt;
 
 use super::command::{complain, fail};
 use super::machine::{Machine, StepRow, StopCost};
 use super::numbers::cpu;
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
+use crate::time::Thousandths;
 
 /// The options of `stop`.
 pub(super) const STOP_OPTIONS: [Opt; 1] = [Opt {
@@ -77,11 +77,11 @@ pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     };
     machine.write(format_args!(
         "Time to fn:       {:>14} us\n",
-        Micros(to_fn_ns)
+        Thousandths(to_fn_ns)
     ));
     machine.write(format_args!(
         "Whole:            {:>14} us\n",
-        Micros(whole_ns)
+        Thousandths(whole_ns)
     ));
     machine.write(format_args!(
         "SGI writes:       {request_writes:>10} for the request, {wake_writes} to wake\n"
@@ -89,7 +89,7 @@ pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     if args.options.is_empty() {
         // The list is never empty, because the CPU of the caller takes part.
         if let Some((cpu, ns)) = irqs_off_ns.iter().max_by_key(|(_, ns)| *ns) {
-            let most = Micros(*ns);
+            let most = Thousandths(*ns);
             machine.write(format_args!(
                 "IRQs off:         {most:>14} us at most, on CPU {cpu}\n"
             ));
@@ -100,7 +100,7 @@ pub(super) fn stop<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         let cpu = cpu.index();
         machine.write(format_args!(
             "IRQs off CPU {cpu:<4} {:>14} us\n",
-            Micros(ns)
+            Thousandths(ns)
         ));
     }
     Outcome::Continue(Status::SUCCESS)
@@ -177,15 +177,6 @@ pub(super) fn selftest<M: Machine>(machine: &M, _: &Parsed<'_>) -> Outcome {
         }
     });
     Outcome::Continue(status)
-}
-
-/// A time in nanoseconds, printed as microseconds.
-struct Micros(u64);
-
-impl fmt::Display for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}.{:03}", self.0 / 1000, self.0 % 1000))
-    }
 }
 
 /// The word that has `trace` print a timeline.

@@ -17,6 +17,7 @@ use super::options::{Opt, Parsed};
 use super::painter::CLEAR;
 use super::status::{Outcome, Status};
 use crate::cpu::CpuId;
+use crate::time::Thousandths;
 
 /// The options of `top`.
 pub(super) const TOP_OPTIONS: [Opt; 3] = [
@@ -48,8 +49,7 @@ struct Seconds(u64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.0 / 1_000_000;
-        f.pad(&format!("{}.{:03}", ms / 1000, ms % 1000))
+        Thousandths(self.0 / 1_000_000).fmt(f)
     }
 }
 

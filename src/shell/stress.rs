@@ -9,6 +9,7 @@ use super::numbers::number;
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
 use crate::cpu::{CpuId, CpuMask};
+use crate::time::Thousandths;
 
 /// The options of `stress`.
 pub(super) const OPTIONS: [Opt; 1] = [Opt {
@@ -53,16 +54,6 @@ impl Tally {
     }
 }
 
-/// Milliseconds with three places.
-struct Millis(u64);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let us = self.0 / 1000;
-        write!(f, "{}.{:03}", us / 1000, us % 1000)
-    }
-}
-
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally {
@@ -77,7 +68,7 @@ impl fmt::Display for Tally {
         )?;
         if let Some(least) = self.least_ns {
             let mean = self.sum_ns / (*done).max(1) as u64;
-            let [least, mean, most] = [least, mean, self.most_ns].map(Millis);
+            let [least, mean, most] = [least, mean, self.most_ns].map(|ns| Thousandths(ns / 1000));
             write!(f, "; min/mean/max {least}/{mean}/{most} ms")?;
         }
         Ok(())

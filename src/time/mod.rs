@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod instant;
+mod thousandths;
 
 pub use instant::{Frequency, Instant};
+pub(crate) use thousandths::Thousandths;
