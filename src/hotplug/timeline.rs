@@ -17,6 +17,7 @@
 use alloc::vec::Vec;
 use core::fmt::{self, Display, Write};
 
+use crate::config::MAX_CPUS;
 use crate::cpu::CpuId;
 use crate::hotplug::{Part, PartKind, RecordedCall, RecordedWalk, StepName, part_name, way};
 use crate::stop_machine::MultiStopState;
@@ -27,6 +28,17 @@ use crate::trace::{Event, Record};
 const WALKS: u32 = 1;
 /// The group of tracks for still points.
 const STOPS: u32 = 2;
+
+/// How far the numbers of the tracks of two groups are apart.
+const TRACKS: u32 = 1000;
+
+const _: () = assert!(MAX_CPUS < TRACKS as usize);
+
+/// Returns the number of the track of `cpu` in `group`, which no other track has. Perfetto takes 0
+/// for no number, and a track of the group's own number for that of the whole group.
+fn track(group: u32, cpu: CpuId) -> usize {
+    (group * TRACKS) as usize + cpu.index()
+}
 
 /// The time of one CPU in one stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,16 +160,16 @@ fn part_is_ok(part: &Part) -> bool {
 /// Where and when a slice is.
 struct Slice {
     group: u32,
-    track: CpuId,
+    cpu: CpuId,
     at: Instant,
     ticks: u64,
 }
 
 impl Slice {
-    fn new(group: u32, track: CpuId, at: Instant, ticks: u64) -> Slice {
+    fn new(group: u32, cpu: CpuId, at: Instant, ticks: u64) -> Slice {
         Slice {
             group,
-            track,
+            cpu,
             at,
             ticks,
         }
@@ -191,9 +203,10 @@ impl Events<'_, '_> {
 
     fn name_track(&mut self, group: u32, cpu: CpuId) -> fmt::Result {
         self.next()?;
+        let track = track(group, cpu);
         write!(
             self.out,
-            "{{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":{group},\"tid\":{cpu},\
+            "{{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":{group},\"tid\":{track},\
              \"args\":{{\"name\":\"CPU {cpu}\"}}}}"
         )
     }
@@ -228,7 +241,7 @@ impl Events<'_, '_> {
         self.next()?;
         write!(self.out, "{{\"ph\":\"{kind}\",\"name\":\"")?;
         write!(Escaped(&mut *self.out), "{name}")?;
-        let (group, track) = (slice.group, slice.track);
+        let (group, track) = (slice.group, track(slice.group, slice.cpu));
         write!(
             self.out,
             "\",\"pid\":{group},\"tid\":{track},\"ts\":{}",

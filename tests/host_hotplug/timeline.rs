@@ -1,7 +1,11 @@
 //! The timeline of recorded walks and still points: a reader of JSON that isn't ours takes it, its
 //! slices are those that were recorded, and those inside others end inside them.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
+use stillpoint::config::MAX_CPUS;
+use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{
     Part, PartKind, StepName, Timeline, recorded_calls, recorded_stays, steps,
 };
@@ -46,6 +50,46 @@ fn span(slice: &Value) -> (f64, f64) {
     (ns("ts"), ns("ts") + ns("dur"))
 }
 
+/// Returns the name of the track that `slice` is on.
+fn track_name<'a>(json: &'a Value, slice: &Value) -> &'a str {
+    let events = json["traceEvents"].as_array().expect("a list");
+    let of_track = |event: &&Value| {
+        let is_name = event["name"] == "thread_name" && event["ph"] == "M";
+        is_name && event["pid"] == slice["pid"] && event["tid"] == slice["tid"]
+    };
+    let names: Vec<_> = events.iter().filter(of_track).collect();
+    assert_eq!(names.len(), 1, "{slice} is on one track with a name");
+    names[0]["args"]["name"].as_str().expect("a name")
+}
+
+/// Perfetto takes a track of number 0, or of its group's number, for that of the whole group.
+#[test]
+fn no_two_tracks_are_one_to_perfetto() {
+    let cpus: Vec<_> = (0..MAX_CPUS).map(CpuId::from_index).collect();
+    let cpus: Vec<_> = cpus.into_iter().map(|cpu| (cpu, vec![], vec![])).collect();
+    let timeline = Timeline {
+        cpus: &cpus,
+        stays: &[],
+        frequency: Frequency::new(FREQUENCIES[0]).expect("not 0"),
+        step_name_fn: |_: usize| StepName::from(""),
+    };
+    let json: Value = serde_json::from_str(&timeline.to_string()).expect("JSON");
+    let events = json["traceEvents"].as_array().expect("a list");
+    let mut numbers = BTreeSet::from([0]);
+    for event in events {
+        let field = match event["name"].as_str() {
+            Some("process_name") => "pid",
+            _ => "tid",
+        };
+        let number = event[field].as_u64().expect("a number");
+        assert!(
+            numbers.insert(number),
+            "{event} has a number that was there"
+        );
+    }
+    assert!(numbers.len() > 2 * MAX_CPUS);
+}
+
 #[test]
 fn each_part_is_a_slice_inside_its_walk() {
     for hz in FREQUENCIES {
@@ -66,7 +110,7 @@ fn each_part_is_a_slice_inside_its_walk() {
         let mut last = 0.0;
         for slice in of_walks {
             let (began, ended) = span(slice);
-            assert_eq!(slice["tid"], AP);
+            assert_eq!(track_name(&json, slice), format!("CPU {AP}"));
             if slice["name"] == "up" || slice["name"] == "down" {
                 walk = Some((began, ended));
                 last = began;
