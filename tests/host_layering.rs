@@ -100,7 +100,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["stop_machine", "pair"],
     &["stop_machine", "queueing"],
     &["stop_machine", "single"],
-    &["stop_machine", "walk"],
+    &["stop_machine", "stop"],
     &["stop_machine", "work_link"],
     &["module", "slot"],
 ];

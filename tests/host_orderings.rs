@@ -97,7 +97,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/stop_machine/report.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
     ("src/stop_machine/single.rs", "counts down as the barrier of a stop does, tests/loom_multi_stop.rs; the completion orders the rest"),
     ("src/stop_machine/spins.rs", "a setting of tests; nothing is read through it"),
-    ("src/stop_machine/stop.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
+    ("src/stop_machine/machine.rs", "written in the still point, which orders it: tests/loom_multi_stop.rs"),
     ("src/stop_machine/stopper.rs", "tells messages where a CPU is; nothing is read through it"),
     ("src/sync/sleep_cost.rs", "guesses what a sleep costs; nothing is read through it"),
     ("src/sync/spins/tests.rs", "a test of one thread"),

@@ -24,7 +24,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::stop_machine::walk::as_u32;
+use crate::stop_machine::stop::as_u32;
 use crate::stop_machine::{MultiStop, MultiStopState};
 use crate::sync::{Resting, Wait, WaitPoint};
 

@@ -68,7 +68,7 @@ use crate::sched::late_at;
 use crate::smp::call::Inside;
 use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::job::{End, Job, Notes};
-use crate::stop_machine::walk::as_u32;
+use crate::stop_machine::stop::as_u32;
 use crate::stop_machine::{
     MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
     StopReport, StopRequest, Work,

@@ -1,207 +1,241 @@
-//! The stoppers of the machine, the mutex of stops, and what a CPU does to join and to leave.
+//! `stop_machine` itself: one stop of all online CPUs, from its call to its end.
 
-#![forbid(unsafe_code)]
-
-use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::sched::lock::{Mutex, MutexGuard};
-use crate::sched::{Service, ThreadName};
-use crate::smp::call::CallHost;
-use crate::stop_machine::alone::EarlyWorks;
-use crate::stop_machine::current::Current;
-use crate::stop_machine::spins::StopSpins;
-use crate::stop_machine::stopper::StopperService;
-use crate::stop_machine::{CpuStopTimes, LateCpu, LateStop, Loan, Stopper};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{IrqGuard, Resting, SpinLock, WaitPoint};
+use crate::cpu::{CpuId, CpuMask};
+use crate::sched::{InKernel, late_at};
+use crate::stop_machine::call_cell::CallCell;
+use crate::stop_machine::early_end::EarlyEnd;
+use crate::stop_machine::flushed::Flush;
+use crate::stop_machine::job::{End, Job, Notes};
+use crate::stop_machine::{
+    MultiStop, MultiStopState, StopError, StopHost, StopMachine, StopMode, StopMutexGuard,
+    StopReport, StopRequest, Work,
+};
+use crate::sync::might_sleep_in;
 use crate::time::Instant;
 
-/// What a stop needs of the machine, beyond cross calls.
-pub trait StopHost: CallHost {
-    /// Returns the one instance.
-    fn stop_machine() -> &'static StopMachine<Self>;
-
-    /// Reports that a stop waits for a CPU for a long time.
-    ///
-    /// # Context
-    /// Any; IRQs may be masked.
-    fn stop_is_late(late: &LateStop<'_>);
-
-    /// Reports that a caller waits for works of `cpus` for a long time, without a still point.
-    /// `lines` has what is known of each.
-    ///
-    /// # Context
-    /// Thread, IRQs on.
-    fn works_are_late(cpus: &CpuMask, lines: &dyn Fn(CpuId) -> LateCpu);
-
-    /// Reports that a machine whose CPUs have masked IRQs waits for a CPU for a long time.
-    ///
-    /// # Context
-    /// A stopper, IRQs masked, while the CPUs that it names go on. It takes no lock that
-    /// another CPU may hold: that lock might never be opened.
-    fn still_point_is_late(late: &LateStop<'_>);
-}
-
-/// Holds off every other stop, and every CPU that comes up, until dropped.
-pub type StopMutexGuard<'a, P> = MutexGuard<'a, (), P>;
-
-/// The stoppers of all CPUs, and the one stop at a time that they take part in.
-pub struct StopMachine<P: StopHost> {
-    mutex: Mutex<(), P>,
-    pub(super) stoppers: PerCpu<Stopper<P>>,
-    /// Whether a stopper was ever enabled. Relaxed: the boot CPU stores it before another CPU runs.
-    pub(super) has_begun: AtomicBool,
-    /// The works that wait before a stopper was enabled.
-    pub(super) early: EarlyWorks<P>,
-    /// The work of the stop that has the stop mutex.
-    pub(super) current: Current,
-    /// To which CPU that isn't online the stop mutex is lent.
-    pub(super) loan: Loan,
-    /// Held while works that wait for each other are queued (`one-order-of-stops` of
-    /// `work_queue`).
-    pub(super) queueing: SpinLock<(), P>,
-    /// Where the CPUs of a stop wait for its next state. One waiter of each CPU: its
-    /// stopper, or what runs before it is online.
-    pub(super) point: WaitPoint,
-    /// The CPUs that sleep in PREPARE, which need not be woken to mask IRQs. Those that a stop
-    /// counts are its participants, and have all come to it.
-    pub(super) resting: Resting,
-    /// Where the caller waits for the last participant to leave. One waiter in all: it has
-    /// the stop mutex, or is lent it.
-    pub(super) left: WaitPoint,
-    pub(super) times: CpuStopTimes,
-    /// How many stops there have been. Relaxed: a counter on which no code synchronises.
-    pub(super) stops: AtomicU64,
-    /// How long a waiting CPU spins before it sleeps.
-    pub(super) spins: StopSpins,
-}
-
 impl<P: StopHost> StopMachine<P> {
-    /// Makes the stoppers of `cpus` CPUs, disabled.
-    pub fn new(cpus: usize) -> Self {
-        StopMachine {
-            mutex: Mutex::new(()),
-            stoppers: PerCpu::new(cpus, |_| Stopper::new()),
-            has_begun: AtomicBool::new(false),
-            early: EarlyWorks::new(),
-            current: Current::new(),
-            loan: Loan::new(),
-            queueing: SpinLock::new(()),
-            point: WaitPoint::new(),
-            resting: Resting::new(),
-            left: WaitPoint::new(),
-            times: CpuStopTimes::new(cpus),
-            stops: AtomicU64::new(0),
-            spins: StopSpins::new(),
-        }
-    }
-
-    /// Takes the stop mutex: no stop begins until the guard is dropped.
-    /// The order of locks is in `docs/architecture.md`.
+    /// Stops all online CPUs and runs `call_fn` on one of them while nothing moves: on this CPU,
+    /// or on that of the request.
+    /// Returns its value and what the stop cost.
+    ///
+    /// All that any CPU did before is visible to `call_fn`, and what it did is
+    /// visible to every CPU afterwards. It must not sleep, wait, or take a
+    /// sleeping lock. If it takes long, a CPU that waits for it says so
+    /// ([`StopHost::still_point_is_late`]).
     ///
     /// # Context
-    /// Thread, preemption on.
-    #[cfg_attr(debug_assertions, track_caller)]
-    pub fn lock(&self) -> StopMutexGuard<'_, P> {
-        self.mutex.lock()
-    }
-
-    /// Does as [`StopMachine::lock`], but waits no longer than until `at`. Returns `None` then.
+    /// Thread, preemption on; `_still` is the stop mutex. Allocates if the request has a
+    /// deadline, and with an error.
     ///
-    /// # Context
-    /// As [`StopMachine::lock`].
-    #[cfg_attr(debug_assertions, track_caller)]
-    pub fn lock_until(&self, at: Instant) -> Option<StopMutexGuard<'_, P>> {
-        self.mutex.lock_until(at)
-    }
-
-    /// Returns the name of the thread that has the stop mutex, or had it a moment ago.
-    pub fn owner_racy(&self) -> Option<ThreadName> {
-        self.mutex.owner_racy().map(|owner| *owner.name())
-    }
-
-    /// Returns the stopper of `cpu`.
-    pub fn stopper(&self, cpu: CpuId) -> &Stopper<P> {
-        self.stoppers.get(cpu)
-    }
-
-    /// Returns the CPUs that slept in a stop a moment ago, also one that an interrupt has
-    /// taken out of its sleep: for tests.
-    #[cfg(feature = "internals")]
-    pub fn sleepers_racy(&self) -> CpuMask {
-        CpuMask::from_bits(self.point.sleepers_racy())
-    }
-
-    /// Returns for how long each CPU had IRQs off in its last stop.
-    pub fn times(&self) -> &CpuStopTimes {
-        &self.times
-    }
-
-    /// Returns how many stops there have been: how often the machine was brought to a still
-    /// point. Exact when no stop is under way.
-    pub fn stops(&self) -> u64 {
-        self.stops.load(Ordering::Relaxed)
-    }
-
-    /// Sets how many turns a CPU spins before it sleeps (`u32::MAX`: it spins for seconds), from
-    /// the next stop on. With `None` it is what earlier stops have taught.
-    pub fn set_spins(&self, spins: Option<u32>) {
-        self.spins.set(spins);
-    }
-
-    /// Returns the service of the stoppers' threads, which park by themselves: the still point
-    /// of a take-down asks them to ([`StopMachine::disable`]).
-    pub fn service() -> alloc::sync::Arc<dyn Service<P>> {
-        alloc::sync::Arc::new(StopperService::<P>::new())
-    }
-
-    /// `init:stopper`, startup: the stopper accepts work, and its thread is unparked.
-    ///
-    /// # Context
-    /// `cpu` itself, IRQs masked, not online yet: no other CPU takes these locks.
-    pub fn enable(&self, cpu: CpuId) {
-        let stopper = self.stoppers.get(cpu);
-        stopper.enable();
-        self.has_begun.store(true, Ordering::Relaxed);
-        P::sched().unpark(Self::thread_of(stopper));
-    }
-
-    /// `init:stopper`, teardown: the stopper's thread parks after the work that it does. That is the
-    /// last one: the stop that takes `cpu` offline has disabled the stopper (`accepted-runs` of
-    /// `stopper`).
-    ///
-    /// # Context
-    /// `cpu` itself, in the still point, no longer online.
+    /// # Errors
+    /// [`StopError`], except [`StopError::Busy`]; `call_fn` has not run then, and nothing has
+    /// changed.
     ///
     /// # Panics
-    /// If the stop was not asked for with [`StopRequest::taking_offline`].
-    ///
-    /// [`StopRequest::taking_offline`]: crate::stop_machine::StopRequest::taking_offline
-    pub fn disable(&self, cpu: CpuId) {
-        let stopper = self.stoppers.get(cpu);
-        assert!(
-            !stopper.is_enabled(),
-            "BUG: {cpu:?} goes, and its stopper accepts work"
-        );
-        P::sched().ask_to_park(Self::thread_of(stopper));
+    /// With preemption off; if `call_fn` may wait.
+    pub fn stop<R: Send>(
+        &'static self,
+        _still: &StopMutexGuard<'_, P>,
+        request: &StopRequest<'_, P>,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        // With preemption off this CPU's own stopper would never run.
+        might_sleep_in::<P>("stop_machine");
+        let name = core::any::type_name_of_val(&call_fn);
+        let call = CallCell::<_, _, P>::new(call_fn);
+        let report = self.stop_and_run(request, None, name, &|_on| call.run())?;
+        Ok((call.take(), report)) // (fn-before-exit)
     }
 
-    fn thread_of(stopper: &Stopper<P>) -> &alloc::sync::Arc<crate::sched::Thread<P>> {
-        stopper
-            .thread()
-            .expect("BUG: a stopper is used before prep:threads")
-    }
-
-    /// Handles the stop SGI: wakes this CPU's stopper, which has work (`own-cpu-wakes` of
-    /// `stopper`).
+    /// Does as [`StopMachine::stop`], with no request.
     ///
     /// # Context
-    /// Interrupt handler, or with preemption off: a preemption point follows.
-    pub fn stop_interrupt(&self) {
-        let stopper = self.stoppers.get(P::this_cpu());
-        if let Some(thread) = stopper.thread() {
-            let masked = IrqGuard::<P>::new();
-            P::sched().wake_masked(thread, &masked);
-            masked.end_no_resched();
-        }
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop`].
+    pub fn stop_once<R: Send>(
+        &'static self,
+        still: &StopMutexGuard<'_, P>,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> (R, StopReport) {
+        let stopped = self.stop(still, &StopRequest::new(), call_fn);
+        // This CPU is online, and the stop has no deadline.
+        stopped.unwrap_or_else(|error| panic!("BUG: a stop without a request failed: {error}"))
     }
+
+    /// Does as [`StopMachine::stop`], with the function on `cpu`, and no other request.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`].
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop`].
+    pub fn stop_on<R: Send>(
+        &'static self,
+        still: &StopMutexGuard<'_, P>,
+        cpu: CpuId,
+        call_fn: impl FnOnce() -> R + Send,
+    ) -> Result<(R, StopReport), StopError> {
+        self.stop(still, &StopRequest::new().on(cpu), call_fn)
+    }
+
+    /// Does as [`StopMachine::stop_each`], with no request.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Errors
+    /// [`StopError::NotOnline`] if one of `runners` isn't.
+    ///
+    /// # Panics
+    /// As for [`StopMachine::stop_each`].
+    pub fn stop_all(
+        &'static self,
+        still: &StopMutexGuard<'_, P>,
+        runners: CpuMask,
+        call_fn: &(impl Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        self.stop_each(still, &StopRequest::new(), runners, call_fn)
+    }
+
+    /// Stops all online CPUs and runs `call_fn` on each of `runners`, at the same time.
+    ///
+    /// As [`StopMachine::stop`] otherwise.
+    ///
+    /// # Context
+    /// As for [`StopMachine::stop`].
+    ///
+    /// # Errors
+    /// As for [`StopMachine::stop`]; [`StopError::NotOnline`] if one of `runners` isn't.
+    ///
+    /// # Panics
+    /// If `runners` is empty: the still point would have no end. As
+    /// [`StopMachine::stop`] otherwise.
+    pub fn stop_each(
+        &'static self,
+        _still: &StopMutexGuard<'_, P>,
+        request: &StopRequest<'_, P>,
+        runners: CpuMask,
+        call_fn: &(impl Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        might_sleep_in::<P>("stop_machine"); // As `stop`.
+        let name = core::any::type_name_of_val(call_fn);
+        self.stop_and_run(request, Some(runners), name, call_fn)
+    }
+
+    /// Runs one stop.
+    ///
+    /// * `runners` — the CPUs that run `call_fn`; one CPU, by the request, if `None`
+    /// * `name` — the name of `call_fn` in messages
+    fn stop_and_run(
+        &'static self,
+        request: &StopRequest<'_, P>,
+        runners: Option<CpuMask>,
+        name: &'static str,
+        call_fn: &(dyn Fn(CpuId) + Sync),
+    ) -> Result<StopReport, StopError> {
+        let called = P::now();
+        // The stop mutex keeps the mask still (participants-are-fixed).
+        let participants = P::masks().online();
+        let count = participants.count();
+        // The caller waits on this CPU, and this CPU's timer ends its sleep.
+        let here = P::sched().migrate_disable();
+        let caller = here.cpu();
+        let one = request.cpu.unwrap_or(caller);
+        let (runners, run_count, away) = match runners {
+            // A mask is dear to count and to compare.
+            None => (
+                CpuMask::of(one),
+                1,
+                Some(one).filter(|cpu| !participants.contains(*cpu)),
+            ),
+            Some(cpus) => (cpus, cpus.count(), cpus.without(&participants).first()),
+        };
+        if let Some(cpu) = away {
+            return Err(StopError::NotOnline(cpu));
+        }
+        let me = P::sched().current();
+        let late = late_at::<P>();
+        let deadline = request.limit();
+        let inside = (request.mode == StopMode::FlushPreempted).then(InKernel::<P>::enter);
+        let flush = inside
+            .as_ref()
+            .map(|inside| Flush::begin(self, &participants, inside));
+        let new = match flush {
+            None => MultiStop::new,
+            Some(_) => MultiStop::flushing,
+        };
+        let job = Job {
+            machine: self,
+            calls: P::calls(),
+            stop: new(as_u32(count), as_u32(run_count)),
+            participants: &participants,
+            runners: &runners,
+            call_fn,
+            release_fn: request.release_fn,
+            leaving: request.leaving,
+            name,
+            end: flush.as_ref().map_or(End::Caller(caller), End::Flushed),
+            caller_name: me.name(),
+            spins: self.spins.of(count),
+            late_at: late,
+            patience: late.ticks_since(called),
+            notes: Notes::new(),
+        };
+        let work: &dyn Work = &job;
+        self.set_current(&work);
+        let ends_early = request.cancel.is_some() || deadline != Instant::FOREVER;
+        let late_flush = flush.as_ref().map(|_| late);
+        let early = ends_early.then(|| {
+            // SAFETY: it is dropped before the job goes.
+            unsafe { EarlyEnd::begin(&job, deadline, request.cancel, late_flush) }
+        });
+        if let Some(flush) = &flush {
+            flush.done.wait_patiently(|| job.tell_late(P::stop_is_late));
+        } else if job.stop.is_in(MultiStopState::Prepare) {
+            // If it is given up already no CPU is disturbed.
+            self.queue_everywhere(&job, &participants);
+            self.wait_for_end(&job, caller);
+        }
+        drop(early);
+        if let Some(cpus) = request.leaving {
+            self.enable_those_that_stay(cpus);
+        }
+        if let Some(missing) = job.given_up() {
+            let cancelled = request.cancel.is_some_and(|token| token.is_cancelled());
+            return Err(if cancelled {
+                StopError::Cancelled(missing)
+            } else {
+                StopError::Late(missing)
+            });
+        }
+        Ok(job.report(called))
+    }
+
+    /// Waits until all have left. This CPU's own stopper has, so fn is over, however long it took.
+    fn wait_for_end(&self, job: &Job<'_, P>, caller: CpuId) {
+        let mut late = late_at::<P>();
+        // Its interrupt ends the sleep, so that this thread looks at the time.
+        let watch = P::sched().watch(caller);
+        self.left
+            .wait_open::<P, ()>(caller.index(), &job.spins.end, || {
+                if job.stop.is_over() {
+                    return Some(());
+                }
+                if P::now() >= late {
+                    late = Instant::FOREVER;
+                    job.tell_late(P::stop_is_late);
+                }
+                None
+            });
+        drop(watch);
+    }
+}
+
+pub(super) fn as_u32(count: usize) -> u32 {
+    u32::try_from(count).expect("BUG: CPU counts fit 32 bits")
 }
