@@ -92,9 +92,7 @@ impl World {
                 |_| false,
                 |_| (),
             ),
-            Acked::Last(next) => self.point.publish::<Cpu>(&ALL, || {
-                self.stop.publish(next);
-            }),
+            Acked::Last(next) => self.point.publish::<Cpu>(&ALL, || self.stop.publish(next)),
         }
     }
 
@@ -148,7 +146,9 @@ impl World {
     /// Gives the stop up as a timer's function does: `Job::give_up`.
     fn give_up(&self) {
         if self.stop.abort().is_some() {
-            self.point.publish::<Cpu>(&ALL, || ());
+            if let Some(sleepers) = self.point.sleepers_after_store(&ALL) {
+                Cpu::send_wake(&sleepers);
+            }
             self.take_back();
         }
         assert_eq!(self.frame.get(), 1);

@@ -101,8 +101,8 @@ impl World {
             }
             queues.queued[cpu] = false;
         }
-        if let Acked::Last(next) = self.stop.ack(MultiStopState::Prepare)
-            && self.stop.publish(next)
+        if let Acked::Last(MultiStopState::DisableIrq) = self.stop.ack(MultiStopState::Prepare)
+            && self.stop.disable_irq()
         {
             self.ran.set(self.ran.get() + 1);
         }

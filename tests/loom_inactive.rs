@@ -116,9 +116,8 @@ impl World {
                 MultiStopState::Run => bits([stop.runner].into_iter()),
                 _ => bits(0..=asks),
             };
-            self.point.publish::<Cpu>(&waiting, || {
-                stop.barrier.publish(next);
-            });
+            self.point
+                .publish::<Cpu>(&waiting, || stop.barrier.publish(next));
         }
     }
 

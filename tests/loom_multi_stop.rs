@@ -129,9 +129,9 @@ fn ack(world: &World, state: MultiStopState, runner: usize) {
             waiting = [0; MASK_WORDS];
             waiting[0] = 1 << runner;
         }
-        world.point.publish::<Cpu>(&waiting, || {
-            world.stop.publish(next);
-        });
+        world
+            .point
+            .publish::<Cpu>(&waiting, || world.stop.publish(next));
     }
 }
 

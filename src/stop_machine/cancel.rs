@@ -8,10 +8,19 @@ use core::fmt;
 use crate::stop_machine::StopHost;
 use crate::sync::SpinLock;
 
-/// What gives a stop up. It stays for as long as it is in a token.
+/// Why a stop is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its deadline has come.
+    Deadline,
+    /// Its token was cancelled.
+    Cancel,
+}
+
+/// A stop that can be given up. It stays for as long as it is in a token.
 pub(super) trait GiveUp: Sync {
-    /// Gives the stop up, unless all CPUs have arrived.
-    fn give_up(&self);
+    /// Gives the stop up, unless its CPUs have begun to mask IRQs.
+    fn give_up(&self, why: Why);
 
     /// Reports a flush that takes long, if the stop is in it still.
     fn tell_late_flush(&self);
@@ -48,7 +57,7 @@ impl<P: StopHost> CancelToken<P> {
         }
     }
 
-    /// Cancels the stop: it is given up, unless all CPUs have come. If its caller waits for
+    /// Cancels the stop: it is given up, unless its CPUs have begun to mask IRQs. If its caller waits for
     /// another stop or an operation of hotplug to end, it is given up after that.
     ///
     /// # Context
@@ -58,7 +67,7 @@ impl<P: StopHost> CancelToken<P> {
         inner.cancelled = true;
         // Under the lock (`frame-outlives-giver-up` of `give_up`).
         if let Some(stop) = inner.stop {
-            stop.give_up();
+            stop.give_up(Why::Cancel);
         }
     }
 

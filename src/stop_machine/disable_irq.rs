@@ -24,8 +24,8 @@
 #![forbid(unsafe_code)]
 
 use crate::cpu::{CpuId, CpuMask};
+use crate::stop_machine::MultiStop;
 use crate::stop_machine::stop::as_u32;
-use crate::stop_machine::{MultiStop, MultiStopState};
 use crate::sync::{Resting, Wait, WaitPoint};
 
 /// Publishes DISABLE_IRQ, unless `stop` has been given up, and acknowledges it for those of
@@ -47,8 +47,8 @@ pub fn publish_disable_irq<W: Wait>(
     is_called_fn: impl Fn(CpuId) -> bool,
     counted_fn: impl FnMut(CpuId),
 ) {
-    if !stop.publish(MultiStopState::DisableIrq) {
-        return;
+    if !stop.disable_irq() {
+        return; // It is in ABORT, which each CPU that has come finds as it waits.
     }
     let Some(sleepers) = point.sleepers_after_store(participants.bits()) else {
         return;

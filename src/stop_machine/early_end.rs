@@ -1,7 +1,8 @@
-//! What may end a stop early, for as long as the stop's frame is there.
+//! What may end a stop early, for as long as the stop's frame is there: it arms the deadline's timer and
+//! the token. `give_up` is what they call.
 
 use crate::sched::Timer;
-use crate::stop_machine::cancel::GiveUp;
+use crate::stop_machine::cancel::{GiveUp, Why};
 use crate::stop_machine::{CancelToken, StopHost};
 use crate::time::Instant;
 
@@ -37,10 +38,10 @@ impl<'a, P: StopHost> EarlyEnd<'a, P> {
         if let Some(token) = token
             && !token.begin(stop)
         {
-            stop.give_up();
+            stop.give_up(Why::Cancel);
         }
         let timer = (deadline != Instant::FOREVER).then(|| {
-            let timer = Timer::new(move || stop.give_up());
+            let timer = Timer::new(move || stop.give_up(Why::Deadline));
             timer.start(deadline);
             timer
         });

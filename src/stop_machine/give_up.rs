@@ -1,14 +1,20 @@
-//! Giving a stop up before all CPUs have arrived: at its deadline, or because it is cancelled.
+//! Giving a stop up, before IRQs are masked: at its deadline, or because it is cancelled.
 //!
 //! ```text
-//!   timer or cancel                    participants        caller
-//!   ───────────────                    ────────────        ──────
+//!   timer or cancel                    a CPU that has come   one that hasn't    caller
+//!   ───────────────                    ───────────────────   ───────────────    ──────
 //!   PREPARE → ABORT, or it is too late (FLUSH → ABORT: see `flushed`)
-//!   wakes those that sleep ──────────► leave at once
+//!   wakes those that sleep ──────────► finds ABORT, leaves
 //!   takes back each work that has
-//!   not begun; notes what is in the way
-//!   leaves for these ────────────────────────────────────► all have left: an error
+//!   not begun ─────────────────────────────────────────────► never hears of it
+//!   notes what held that CPU up
+//!   leaves for that CPU ──────────────────────────────────────────────────────► all have
+//!                                                                      left: an error
 //! ```
+//! It is decided in one place: [`MultiStop::abort`](crate::stop_machine::MultiStop::abort), a
+//! compare-exchange. Its rival is the last CPU to come, which moves from PREPARE to DISABLE_IRQ
+//! (`one-way-out-of-prepare` of [`MultiStop`](crate::stop_machine::MultiStop)). [`GiveUp::give_up`] is
+//! called by what `early_end` has armed: the timer of the deadline, and the token.
 //!
 //! # Invariants
 //! - **frame-outlives-giver-up**: the caller returns only after it has dropped the timer,
@@ -20,12 +26,10 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::vec::Vec;
-
 use crate::cpu::{CpuId, CpuMask};
-use crate::stop_machine::cancel::GiveUp;
+use crate::stop_machine::cancel::{GiveUp, Why};
 use crate::stop_machine::job::Job;
-use crate::stop_machine::{HeldUp, MultiStopState, NotCome, StopHost};
+use crate::stop_machine::{HeldUp, MultiStopState, NotCome, StopError, StopHost};
 use crate::sync::atomic::Ordering;
 
 impl<P: StopHost> GiveUp for Job<'_, P> {
@@ -35,16 +39,21 @@ impl<P: StopHost> GiveUp for Job<'_, P> {
         }
     }
 
-    fn give_up(&self) {
-        match self.stop.abort() {
-            None => return,
-            Some(MultiStopState::Flush) => return self.give_up_flush(),
-            Some(_) => (),
+    fn give_up(&self, why: Why) {
+        let Some(state) = self.stop.abort() else {
+            return; // DISABLE_IRQ is published, or it has been given up before.
+        };
+        let is_cancelled = why == Why::Cancel;
+        self.notes.cancelled.store(is_cancelled, Ordering::Relaxed);
+        if state == MultiStopState::Flush {
+            return self.give_up_flush();
         }
-        // The state is stored: wakes those that sleep in PREPARE.
-        self.machine
-            .point
-            .publish::<P>(self.participants.bits(), || ());
+        // ABORT carries nothing, so `abort` has stored it Relaxed. A CPU that sleeps in PREPARE sees
+        // it by the fence before the look at the sleepers (sleeper-or-state).
+        let sleepers = (self.machine.point).sleepers_after_store(self.participants.bits());
+        if let Some(sleepers) = sleepers {
+            P::send_wake(&sleepers);
+        }
         self.take_back();
     }
 }
@@ -69,19 +78,21 @@ impl<P: StopHost> Job<'_, P> {
     }
 
     /// Ends the queueing of works (taken-or-begun).
-    pub(super) fn all_are_queued(&self) {
+    pub(super) fn end_queueing(&self) {
+        // Relaxed: a giver-up that took a queue's lock before this thread did stored ABORT before
+        // that; one that takes it later finds the work.
         if self.stop.state() == MultiStopState::Abort {
             self.take_back();
         }
         self.finish();
     }
 
-    /// Returns which CPUs had not come when the stop was given up, and what held them up; `None`
-    /// if it was not given up.
+    /// Returns why the stop was given up, with the CPUs that had not come, and what held each up;
+    /// `None` if it was not given up.
     ///
     /// # Context
-    /// The stop is over. Allocates.
-    pub(super) fn given_up(&self) -> Option<Vec<NotCome>> {
+    /// The stop is over, and what might have given it up has let go of it. Allocates.
+    pub(super) fn given_up(&self) -> Option<StopError> {
         if self.stop.state() != MultiStopState::Abort {
             return None;
         }
@@ -90,6 +101,11 @@ impl<P: StopHost> Job<'_, P> {
             let held_up = self.machine.stopper(cpu).take_held_up()?;
             Some(NotCome { cpu, held_up })
         };
-        Some(cpus.iter().filter_map(not_come).collect())
+        let missing = cpus.iter().filter_map(not_come).collect();
+        Some(if self.notes.cancelled.load(Ordering::Relaxed) {
+            StopError::Cancelled(missing)
+        } else {
+            StopError::Late(missing)
+        })
     }
 }

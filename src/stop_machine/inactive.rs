@@ -251,6 +251,7 @@ impl<P: StopHost> Job<'_, P> {
         let work: &dyn Work = self;
         machine.set_current(&work);
         machine.queue_everywhere(self, online);
+        // No such stop is given up (`stop_inactive`), so ABORT never comes.
         machine.point.wait_masked_until_late::<P, ()>(
             here.index(),
             &self.spins.arrival,

@@ -13,7 +13,7 @@ use crate::stop_machine::spins::StateSpins;
 use crate::stop_machine::{
     Acked, MultiStop, MultiStopState, StopHost, StopMachine, StopReport, Stopper, Work,
 };
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{AtomicBits, IrqGuard, SpinBudget};
 use crate::time::Instant;
 use crate::trace::Event;
@@ -56,7 +56,16 @@ pub(super) struct Notes {
     /// The participants whose works were taken back. Relaxed: read after the stop, which orders
     /// it.
     pub(super) not_come: AtomicBits,
+    /// Whether a cancel gave the stop up, and not its deadline. Relaxed: the caller reads it when the
+    /// timer and the token have let go of the stop, which orders it (`frame-outlives-giver-up` of
+    /// `give_up`).
+    pub(super) cancelled: AtomicBool,
 }
+
+/// How a CPU leaves PREPARE: `Some(true)` to become still, `Some(false)` because the stop has been
+/// given up, `None` counted as still already (`counted-stays-masked` of
+/// [`Resting`](crate::sync::Resting)). An enum made a stop some instructions longer on each CPU.
+type GoesOn = Option<bool>;
 
 impl Notes {
     #[inline(always)] // Into the job: else it is made aside, and copied.
@@ -66,6 +75,7 @@ impl Notes {
             fn_began: AtomicU64::new(0),
             fn_ended: AtomicU64::new(0),
             not_come: AtomicBits::new(),
+            cancelled: AtomicBool::new(false),
         }
     }
 }
@@ -107,9 +117,8 @@ impl<P: StopHost> Job<'_, P> {
             MultiStopState::Run => self.runners,
             _ => self.participants,
         };
-        self.machine.point.publish::<P>(waiting.bits(), || {
-            self.stop.publish(next);
-        });
+        let stop = &self.stop;
+        (self.machine.point).publish::<P>(waiting.bits(), || stop.publish(next));
     }
 
     /// Publishes DISABLE_IRQ. Out of line: of all the CPUs that acknowledge a state one does this.
@@ -126,11 +135,9 @@ impl<P: StopHost> Job<'_, P> {
         );
     }
 
-    /// Waits in PREPARE, IRQs on, until all have arrived. Returns with IRQs masked, and whether the
-    /// stop goes on; `None` if this CPU has been counted as still (`counted-stays-masked` of
-    /// [`Resting`](crate::sync::Resting)).
+    /// Waits in PREPARE, IRQs on, until all have arrived. Returns with IRQs masked.
     #[inline]
-    fn wait_for_all(&self, cpu: CpuId) -> (IrqGuard<P>, Option<bool>) {
+    fn wait_for_all(&self, cpu: CpuId) -> (IrqGuard<P>, GoesOn) {
         self.wait_at_rest(cpu, || self.leaves_prepare())
     }
 
@@ -138,7 +145,7 @@ impl<P: StopHost> Job<'_, P> {
     /// come. Out of line: two CPUs do this.
     #[cold]
     #[inline(never)]
-    fn wait_for_all_and_look(&self, cpu: CpuId) -> (IrqGuard<P>, Option<bool>) {
+    fn wait_for_all_and_look(&self, cpu: CpuId) -> (IrqGuard<P>, GoesOn) {
         if let End::Pair(pair) = self.end {
             pair.come.set(cpu.index(), Ordering::Relaxed);
         }
@@ -167,7 +174,7 @@ impl<P: StopHost> Job<'_, P> {
         &self,
         cpu: CpuId,
         check_fn: impl FnMut() -> Option<bool>,
-    ) -> (IrqGuard<P>, Option<bool>) {
+    ) -> (IrqGuard<P>, GoesOn) {
         let machine = self.machine;
         let spins = &self.spins.arrival;
         machine

@@ -12,10 +12,12 @@
 //! access, until [`MultiStop::is_over`].
 //!
 //! (1) [`MultiStop::ack`] says to the last one "publish"; it then calls
-//! [`MultiStop::publish`], through the wait point, so that sleepers wake. To DISABLE_IRQ it wakes
-//! only those that it can't acknowledge for ([`MultiStop::ack_for`], `resting`).
+//! [`MultiStop::publish`], through the wait point, so that sleepers wake. DISABLE_IRQ it publishes by
+//! [`MultiStop::disable_irq`], unless (2) came first, and wakes only those that it can't acknowledge
+//! for ([`MultiStop::ack_for`], `resting`).
 //!
-//! (2) [`MultiStop::abort`], by a deadline or a cancel.
+//! (2) [`MultiStop::abort`], by a deadline or a cancel: it decides that the stop is given up. What
+//! calls it, and what it does for the CPUs, is `give_up`.
 //!
 //! (3) [`MultiStop::flushed`], in a stop that begins with a flush of preempted threads, by the
 //! CPU that was the last to finish it. All other stops begin in PREPARE.
@@ -28,9 +30,11 @@
 //! - **count-before-state**: the count is reset for the next state *before* that is
 //!   published: a CPU that sees the new state finds the new count.
 //! - **published-once**: a state is published once, by the last to acknowledge the one
-//!   before.
+//!   before. ABORT is published by what gives the stop up, and PREPARE, after FLUSH, by the last to
+//!   finish the flush.
 //! - **one-way-out-of-prepare**: PREPARE ends by a compare-exchange, to DISABLE_IRQ or to
-//!   ABORT. So either `fn` runs, or no CPU has masked IRQs.
+//!   ABORT. So either `fn` runs, or no CPU has masked IRQs. The last CPU to arrive may lose: then it
+//!   has arrived, and the stop is given up all the same.
 //! - **one-way-out-of-flush**: FLUSH ends by a compare-exchange, to PREPARE or to ABORT. So
 //!   either the works are queued, or no stopper ever hears of the stop.
 //! - **leave-is-last**: the owner of the barrier may free it, and all that the
@@ -137,7 +141,7 @@ pub enum Acked {
 /// The barrier of one stop.
 #[derive(Debug)]
 pub struct MultiStop {
-    /// Written Release in [`MultiStop::publish`], loaded Acquire in
+    /// Written Release in [`MultiStop::publish`] and [`MultiStop::disable_irq`], loaded Acquire in
     /// [`MultiStop::is_in`]. ABORT and PREPARE are written Relaxed: they guard no data.
     state: AtomicU32,
     /// Acknowledgements that the current state still waits for. Counted down
@@ -219,7 +223,7 @@ impl MultiStop {
     /// Returns whether `state` was published last. It is what a CPU polls.
     #[inline]
     pub fn is_in(&self, state: MultiStopState) -> bool {
-        // Pairs with the Release in `publish`.
+        // Pairs with the Release in `publish` and `disable_irq`.
         self.state.load(Ordering::Acquire) == state as u32
     }
 
@@ -253,15 +257,26 @@ impl MultiStop {
         assert!(left > count, "BUG: {count} of {left} CPUs were at rest");
     }
 
-    /// Publishes `next`, which [`MultiStop::ack`] returned (published-once); returns whether it has.
-    /// DISABLE_IRQ isn't published if the stop has been given up (one-way-out-of-prepare).
+    /// Publishes DISABLE_IRQ, unless the stop has been given up (one-way-out-of-prepare); returns
+    /// whether it has not. From then on nothing gives it up.
+    ///
+    /// # Context
+    /// The CPU to which [`MultiStop::ack`] returned that state (published-once).
     #[inline]
-    pub fn publish(&self, next: MultiStopState) -> bool {
-        if next == MultiStopState::DisableIrq {
-            return self.leave_state(MultiStopState::Prepare, next, Ordering::Release);
-        }
+    #[must_use]
+    pub fn disable_irq(&self) -> bool {
+        self.leave_state(
+            MultiStopState::Prepare,
+            MultiStopState::DisableIrq,
+            Ordering::Release,
+        )
+    }
+
+    /// Publishes RUN or EXIT: `next`, which [`MultiStop::ack`] returned (published-once).
+    #[inline]
+    pub fn publish(&self, next: MultiStopState) {
+        debug_assert!(matches!(next, MultiStopState::Run | MultiStopState::Exit));
         self.state.store(next as u32, Ordering::Release);
-        true
     }
 
     /// Ends FLUSH, unless the stop has been given up (one-way-out-of-flush); returns whether it
@@ -279,9 +294,10 @@ impl MultiStop {
         )
     }
 
-    /// Gives the stop up, unless all have arrived; returns in which state that was, if it was
-    /// done by this call. In PREPARE the caller takes back the works that have not begun, and
-    /// leaves for each. In FLUSH there are none, and it leaves for all participants.
+    /// Gives the stop up, unless DISABLE_IRQ is published (one-way-out-of-prepare); returns in which
+    /// state that was, if it was done by this call. After PREPARE the caller takes back the works that
+    /// have not begun, and leaves for each. After FLUSH there are none, and it leaves for all
+    /// participants.
     ///
     /// The caller keeps the owner from freeing the barrier meanwhile.
     #[must_use]
@@ -330,6 +346,14 @@ impl MultiStop {
 mod tests {
     use super::*;
 
+    fn publish(stop: &MultiStop, next: MultiStopState) {
+        if next == MultiStopState::DisableIrq {
+            assert!(stop.disable_irq());
+        } else {
+            stop.publish(next);
+        }
+    }
+
     #[test]
     fn one_cpu_walks_through_alone() {
         let stop = MultiStop::new(1, 1);
@@ -341,7 +365,7 @@ mod tests {
         ] {
             assert_eq!(stop.state(), state);
             assert_eq!(stop.ack(state), Acked::Last(state.next()));
-            assert!(stop.publish(state.next()));
+            publish(&stop, state.next());
         }
         assert_eq!(stop.state(), MultiStopState::Exit);
         assert_eq!(stop.abort(), None, "too late");
@@ -357,7 +381,7 @@ mod tests {
             assert_eq!(stop.ack(state), Acked::More(2));
             assert_eq!(stop.ack(state), Acked::More(1));
             assert_eq!(stop.ack(state), Acked::Last(state.next()));
-            assert!(stop.publish(state.next()));
+            publish(&stop, state.next());
         }
         assert_eq!(
             stop.ack(MultiStopState::Run),
@@ -372,7 +396,7 @@ mod tests {
         assert_eq!(stop.ack(MultiStopState::Prepare), Acked::More(1));
         let last = stop.ack(MultiStopState::Prepare);
         assert_eq!(last, Acked::Last(MultiStopState::DisableIrq));
-        assert!(stop.publish(MultiStopState::DisableIrq));
+        assert!(stop.disable_irq());
         stop.ack_for(2);
         let last = stop.ack(MultiStopState::DisableIrq);
         assert_eq!(last, Acked::Last(MultiStopState::Run));
@@ -392,7 +416,7 @@ mod tests {
         assert_eq!(stop.abort(), None, "once");
         let last = stop.ack(MultiStopState::Prepare);
         assert_eq!(last, Acked::Last(MultiStopState::DisableIrq));
-        assert!(!stop.publish(MultiStopState::DisableIrq));
+        assert!(!stop.disable_irq());
         assert_eq!(stop.state(), MultiStopState::Abort);
         assert!(!stop.leave());
         assert!(!stop.is_over());

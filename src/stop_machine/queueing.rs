@@ -60,7 +60,7 @@ impl<P: StopHost> StopMachine<P> {
             is_disabled(cpus.iter().nth(nth));
         }
         self.wake_stoppers(cpus);
-        job.all_are_queued();
+        job.end_queueing();
         drop(here); // The stopper takes the CPU here.
     }
 

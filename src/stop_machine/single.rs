@@ -9,8 +9,8 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::sched::lock::Completion;
 use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::queueing::{lent, node_for};
-use crate::stop_machine::stopper::StopperNode;
 use crate::stop_machine::stop::as_u32;
+use crate::stop_machine::stopper::StopperNode;
 use crate::stop_machine::{
     LateCpu, StopError, StopHost, StopMachine, StopMutexGuard, Work, WorkNode,
 };

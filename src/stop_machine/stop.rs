@@ -205,15 +205,10 @@ impl<P: StopHost> StopMachine<P> {
         if let Some(cpus) = request.leaving {
             self.enable_those_that_stay(cpus);
         }
-        if let Some(missing) = job.given_up() {
-            let cancelled = request.cancel.is_some_and(|token| token.is_cancelled());
-            return Err(if cancelled {
-                StopError::Cancelled(missing)
-            } else {
-                StopError::Late(missing)
-            });
+        match job.given_up() {
+            Some(error) => Err(error),
+            None => Ok(job.report(called)),
         }
-        Ok(job.report(called))
     }
 
     /// Waits until all have left. This CPU's own stopper has, so fn is over, however long it took.

@@ -11,7 +11,7 @@ use stillpoint::sync::{IrqGuard, LocalCpu, PreemptGuard};
 
 use crate::affinity::spawn;
 use crate::batches::{cpu, mask};
-use crate::deadlines::{Flag, sleep};
+use crate::deadlines::{Flag, busy_from, sleep};
 use crate::sim::Sim;
 use crate::stops::{late_stop, stop, with_all_up};
 
@@ -186,5 +186,37 @@ fn the_caller_waits_on_one_cpu() {
         drop(still);
         assert_eq!(Sim::this_cpu(), cpu(3), "it goes when the stop is over");
         assert!(Sim::now() < begun.after_ticks(2 * MOMENT));
+    });
+}
+
+/// A deadline and a cancel come due in one interrupt of the caller's CPU, before the caller runs again:
+/// the error tells which of the two has given the stop up, not what has come to pass since.
+#[test]
+fn the_first_of_a_deadline_and_a_cancel_is_told() {
+    const MOMENT: Duration = Duration::from_millis(2);
+    with_all_up(|| {
+        let done = busy_from(cpu(1), || true);
+        sleep(MOMENT);
+        for cancel_is_first in [false, true] {
+            let due = Sim::deadline(MOMENT);
+            let times = [due.after_ticks(10), due.after_ticks(20)];
+            let [cancel_at, deadline] = if cancel_is_first {
+                times
+            } else {
+                [times[1], times[0]]
+            };
+            let long = Timer::<Sim>::new(|| Sim::hold_cpu(Sim::this_cpu(), 1_000_000));
+            long.start(due); // Both are due behind it.
+            let token = CancelToken::<Sim>::new();
+            let theirs = token.clone();
+            let cancels = Timer::<Sim>::new(move || theirs.cancel());
+            cancels.start(cancel_at);
+            let request = StopRequest::new().before(deadline).cancelled_by(&token);
+            let error = late_stop(&request).expect_err("CPU 1 doesn't come");
+            assert!(token.is_cancelled());
+            let is_cancelled = matches!(error, StopError::Cancelled(_));
+            assert_eq!(is_cancelled, cancel_is_first, "{error:?}");
+        }
+        done.set();
     });
 }
