@@ -1,10 +1,12 @@
 //! Stops that don't happen: a CPU that doesn't come, a stop in the way, a token, and thousands of
 //! deadlines at about the instant at which the last CPU comes.
 
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use stillpoint::api::hotplug::{EnableStep, cpu_down, cpu_up};
 use stillpoint::api::stop::{
     CancelToken, HeldBy, NotCome, NowaitError, Stop, StopError, StopWork, stop_cpus, stop_machine,
     stop_one_cpu, stop_one_cpu_nowait, stop_two_cpus,
@@ -42,6 +44,13 @@ pub(crate) fn check(ktap: &mut Ktap) {
         ktap.equal("IRQs are masked", by, Some(HeldBy::IrqsOff));
         ktap.equal("another stop", behind_a_work(last), Some(HeldBy::OtherStop));
         ktap.check("a timer cancels a stop", cancelled(last));
+    }
+    ktap.check("behind another stop its caller is named", behind(in_stop));
+    let named = "behind an operation of hotplug its thread is named";
+    if last == CpuId::BOOT {
+        ktap.inapplicable(named, "one CPU");
+    } else {
+        ktap.check(named, behind(in_operation));
     }
     ktap.check("nothing is left of thousands", many());
     ktap.check("a deadline that is past disturbs no CPU", past());
@@ -124,6 +133,53 @@ fn behind_a_work(cpu: CpuId) -> Option<HeldBy> {
     let by = late_for(cpu);
     flags[1].store(true, Ordering::Relaxed);
     by
+}
+
+/// Whether a thread holds the locks of a stop, and whether it may let go of them.
+static HOLDS: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+
+fn sleep_until(flag: &AtomicBool) {
+    while !flag.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Holds what the caller has until the stop in question is over.
+fn hold() {
+    HOLDS[0].store(true, Ordering::Relaxed);
+    sleep_until(&HOLDS[1]);
+}
+
+fn in_stop() {
+    let _still = kernel().stop_machine.lock();
+    hold();
+}
+
+fn in_operation() {
+    let slow = EnableStep::new("slow").teardown(|_| {
+        hold();
+        Ok(())
+    });
+    let slow = slow.install_nocalls().expect("there is room for a step");
+    let went = cpu_down(last_cpu()).is_ok();
+    assert!(went && slow.remove_nocalls().is_ok() && cpu_up(last_cpu()).is_ok());
+}
+
+/// Returns whether a stop tells at its deadline that thread `owner` is in the way, which calls
+/// `hold_fn`, and whether the next one takes place.
+fn behind(hold_fn: fn()) -> bool {
+    for flag in &HOLDS {
+        flag.store(false, Ordering::Relaxed);
+    }
+    let owner = Builder::new().name("owner").spawn(hold_fn);
+    let owner = owner.expect("there is a stack for a thread");
+    sleep_until(&HOLDS[0]);
+    let stopped = Stop::new().before(time::deadline(SHORT / 10)).run(|| ());
+    HOLDS[1].store(true, Ordering::Relaxed);
+    owner.join();
+    let told = stopped.expect_err("a lock is held").to_string();
+    let named = "an operation of thread owner lasted until the deadline";
+    same("told", told.as_str(), named) & stop_machine(|| ()).is_ok()
 }
 
 fn cancelled(cpu: CpuId) -> bool {
