@@ -15,6 +15,19 @@
 //!
 //! The names are Linux's.
 //!
+//! # When a stop is given up
+//! | What | Error |
+//! |---|---|
+//! | a CPU that is asked for isn't online | [`StopError::NotOnline`] |
+//! | the deadline comes while another stop, or an operation of hotplug, is in the way | [`StopError::Busy`] |
+//! | the deadline comes before all CPUs have | [`StopError::Late`] |
+//! | the token is cancelled before all CPUs have come, or was before the call | [`StopError::Cancelled`] |
+//!
+//! When the last CPU has come the CPUs mask interrupts, and from then on nothing gives the stop up. So
+//! the function runs and the call returns its value, or it has not run and the call returns an error;
+//! never both. It is decided by one compare-exchange, `MultiStop::abort` in
+//! `src/stop_machine/multi_stop.rs`.
+//!
 //! # Before there are threads
 //! Then one CPU is online, IRQs are masked, and each of these functions calls its function directly:
 //! with IRQs masked where a still point is asked for, else with preemption off. The errors are the

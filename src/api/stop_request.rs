@@ -125,7 +125,8 @@ impl<'a> Stop<'a> {
         self
     }
 
-    /// Asks for the stop to be given up when `token` is cancelled, unless all CPUs have come.
+    /// Asks for the stop to be given up when `token` is cancelled, unless all CPUs have come by then: see
+    /// [when a stop is given up](crate::api::stop#when-a-stop-is-given-up).
     pub fn cancelled_by(mut self, token: &'a CancelToken) -> Self {
         self.request = self.request.cancelled_by(&token.0);
         self

@@ -10,11 +10,13 @@
 //!                              DISABLE_IRQ  mask IRQs; acknowledge; wait (`disable_irq`)
 //!                              RUN          the chosen CPUs run fn; the rest wait
 //!                              EXIT         IRQs back on; done
+//!                              ABORT        instead of all after PREPARE: leave (`give_up`)
 //!   waits for all ◄─────────── the last one wakes the caller's CPU, if it sleeps
 //! ```
 //!
-//! Before the last one has arrived a deadline or a cancel can give the stop up (`give_up`): the
-//! works that have not begun are taken back, all others leave, and `fn` doesn't run.
+//! As long as no CPU has masked IRQs a deadline or a cancel can give the stop up (`early_end` arms
+//! them, [`MultiStop::abort`] decides, `give_up` does the rest): the works that have not begun are
+//! taken back, all others leave, and `fn` doesn't run.
 //!
 //! A stop can begin with a flush of preempted threads (`flushed`): then all code that doesn't
 //! sleep is excluded, with preemption on too.
@@ -23,7 +25,7 @@
 //! (`single`), and the still point of two (`pair`). Before there are threads all of them are direct
 //! calls (`alone`). A CPU that comes up can stop the machine before it is online (`inactive`).
 //!
-//! The last to acknowledge a state publishes the next. See
+//! The last to acknowledge a state publishes the next, but for ABORT. See
 //! [`MultiStop`] for the state machine and [`crate::sync::WaitPoint`] for the
 //! waiting.
 //!
