@@ -22,12 +22,13 @@
 //!                 module                   references to what may be unloaded
 //!                hotplug                   the state table and the walks
 //!                  pool                    jobs, and the workers that take them
-//!                 shell                    commands, over a small trait
+//!              shell, lab                  commands, over a small trait; races that are replayed
 //!   ─────────────────────────────────────────────────────────────────────────
 //!                 kernel                   the one kernel: `Hw`, heap, console, panic
 //!                  boot                    from the first instruction to the first thread
 //!             shell_program                the shell on the console
 //!                  api                     what programs call
+//!              lab_program                 the race lab, a program over api
 //!   ─────────────────────────────────────────────────────────────────────────
 //!            arch, drivers                 implement `platform`
 //! ```
@@ -72,8 +73,8 @@
 //!
 //! # What programs may use
 //!
-//! Programs may use only `api` and the macros; everything that a module of the kernel offers
-//! to programs is there. Safe code that uses nothing else can't cause undefined behaviour.
+//! Programs may use only `api`, the macros and the command `LAB`; everything that a module of the
+//! kernel offers to programs is there. Safe code that uses nothing else can't cause undefined behaviour.
 //! It panics only as a `# Panics` section says, or if it calls a function outside its
 //! `# Context`. Everything else is public only with the feature `internals`, for tests,
 //! benches and the fuzzer, and promises neither. `tests/host_compile_fail.rs` checks that
@@ -107,6 +108,8 @@ macro_rules! internal {
 #[cfg(machine)]
 pub mod api;
 
+#[cfg(all(feature = "shell", machine))]
+pub use lab_program::LAB;
 pub use stillpoint_macros::{main, test};
 
 // Each pair is written out, because a macro would hide the modules' files from rustfmt.
@@ -150,6 +153,10 @@ mod fault;
 pub mod hotplug;
 #[cfg(not(feature = "internals"))]
 mod hotplug;
+#[cfg(all(feature = "internals", feature = "shell"))]
+pub mod lab;
+#[cfg(all(not(feature = "internals"), feature = "shell"))]
+mod lab;
 #[cfg(feature = "internals")]
 pub mod memory;
 #[cfg(not(feature = "internals"))]
@@ -223,6 +230,10 @@ mod drivers;
 pub mod kernel;
 #[cfg(all(not(feature = "internals"), machine))]
 mod kernel;
+#[cfg(all(feature = "internals", feature = "shell", machine))]
+pub mod lab_program;
+#[cfg(all(not(feature = "internals"), feature = "shell", machine))]
+mod lab_program;
 #[cfg(all(feature = "internals", feature = "shell", machine))]
 pub mod shell_program;
 #[cfg(all(not(feature = "internals"), feature = "shell", machine))]

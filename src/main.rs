@@ -5,9 +5,13 @@
 #[cfg(target_os = "none")]
 stillpoint::entry!(main);
 
+/// The commands beside the shell's own.
+#[cfg(target_os = "none")]
+static COMMANDS: [stillpoint::api::shell::ShellCommand; 1] = [stillpoint::LAB];
+
 #[cfg(target_os = "none")]
 fn main() {
-    stillpoint::api::run_shell()
+    stillpoint::api::shell::run(&COMMANDS)
 }
 
 /// Does nothing: the host has no kernel to run.

@@ -43,7 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["module"],
     &["hotplug"],
     &["pool"],
-    &["shell"],
+    &["shell", "lab"],
 ];
 
 /// The modules that access hardware and implement `platform`.
@@ -70,7 +70,15 @@ const DRIVERS_NAME: &str = "smp";
 
 /// The modules above the layers, lowest first. Each may name every pure module and the modules
 /// before it in this list.
-const TOP: &[&str] = &["kernel", "boot", "shell_program", "api", "lib", "main"];
+const TOP: &[&str] = &[
+    "kernel",
+    "boot",
+    "shell_program",
+    "api",
+    "lab_program",
+    "lib",
+    "main",
+];
 
 /// The modules that may name the hardware.
 const KNOW_HARDWARE: &[&str] = &["kernel", "boot"];

@@ -84,6 +84,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/sched/urgency.rs", "under the run-queue lock"),
     ("src/sched/usage.rs", "under the run-queue lock; counts for display"),
     ("src/sched/wake.rs", "hints, stored under the run-queue lock"),
+    ("src/lab_program/y2006.rs", "what a race lab reads without order: a still point orders it, or the lab shows that none does"),
     ("src/shell_program/kernel_machine.rs", "a fact about the silicon, stored by its CPU before it is online"),
     ("src/shell_program/selftest.rs", "a count, read after the calls have been waited for"),
     ("src/smp/call/inside.rs", "a CPU's own word"),

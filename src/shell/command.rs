@@ -10,6 +10,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Command<M: Machine> {
     pub(super) takes: Takes,
     /// What its operands are, for completion; the last stands for all that follow.
     pub(super) words: &'static [Word],
+    /// The words that are completed if `words` is empty.
+    pub(super) completed: &'static [&'static str],
     run: Run<M>,
 }
 
@@ -100,6 +103,7 @@ impl<M: Machine> Command<M> {
             more: "",
             takes: Takes::Options(&[], 0),
             words: &[],
+            completed: &[],
             run: Run::Ours(run),
         }
     }
@@ -138,6 +142,7 @@ pub(super) fn commands<M: Machine>(machine: &M) -> Vec<Command<M>> {
         more: "",
         takes: Takes::Words,
         words: &[],
+        completed: command.completed(),
         run: Run::Programs(*command),
     }));
     table
@@ -266,12 +271,18 @@ pub(super) fn run_words<M: Machine>(machine: &M, words: &[&str], last: Status) -
 
 /// Runs a command of the program.
 fn run_programs<M: Machine>(machine: &M, command: ShellCommand, words: &[&str]) -> Outcome {
+    let is_ended = Cell::new(false);
     let mut call = Call {
         words,
         write_fn: &|text| machine.write(text),
-        interrupted_fn: &|| ctrl_c::came(machine, Duration::ZERO),
+        interrupted_fn: &|| {
+            let came = ctrl_c::came(machine, Duration::ZERO);
+            is_ended.set(is_ended.get() || came);
+            came
+        },
     };
     match command.run(&mut call) {
+        Ok(()) if is_ended.get() => ctrl_c::ENDED,
         Ok(()) => Outcome::Continue(Status::SUCCESS),
         Err(error) => fail(machine, command.name(), &error),
     }

@@ -84,7 +84,7 @@ fn candidates<'a, M: Machine>(
         Some("cpu-list") => Word::CpuList,
         Some(_) => Word::Any,
         None => match row.words {
-            [] => Word::Any,
+            [] => Word::OneOf(row.completed),
             words => words[place.min(words.len() - 1)],
         },
     };

@@ -16,6 +16,7 @@ pub struct ShellCommand {
     name: &'static str,
     usage: &'static str,
     summary: &'static str,
+    completed: &'static [&'static str],
     run: Function,
 }
 
@@ -36,8 +37,16 @@ impl ShellCommand {
             name,
             usage,
             summary,
+            completed: &[],
             run,
         }
+    }
+
+    /// Sets the words that Tab completes behind the name, such as what may be shown.
+    #[must_use]
+    pub const fn completes(mut self, words: &'static [&'static str]) -> ShellCommand {
+        self.completed = words;
+        self
     }
 
     /// Returns the name.
@@ -53,6 +62,11 @@ impl ShellCommand {
     /// Returns the line that says what the command does.
     pub const fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    /// Returns what [`ShellCommand::completes`] has set.
+    pub(super) const fn completed(&self) -> &'static [&'static str] {
+        self.completed
     }
 
     /// Runs the command.
@@ -77,7 +91,8 @@ impl Call<'_> {
 
     /// Returns whether Ctrl-C was typed since the command began. A command that takes long asks
     /// now and then, and returns. It is true once for each Ctrl-C; what was typed before that is
-    /// dropped, with a message.
+    /// dropped, with a message. A command that returns without an error behind it has status 130,
+    /// and the rest of its line doesn't run.
     ///
     /// # Context
     /// Thread, preemption on.

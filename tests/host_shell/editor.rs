@@ -1,6 +1,6 @@
 //! The line editor's keys, its history, pasted text, and lines that are refused.
 
-use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell, Status};
+use stillpoint::shell::{LINE_LIMIT, Outcome, PROMPT, Shell, ShellCommand, Status};
 
 use crate::OK;
 use crate::fake::{Did, Fake};
@@ -67,13 +67,26 @@ fn keys_edit_the_line() {
 
 /// Returns what a session draws for `bytes` after its first prompt.
 fn drawn(bytes: &str) -> String {
-    let fake = Fake::new(2, "0");
-    let mut shell = Shell::new(&fake);
+    drawn_by(&Fake::new(2, "0"), bytes)
+}
+
+/// Does as [`drawn`], on this machine.
+fn drawn_by(fake: &Fake, bytes: &str) -> String {
+    let mut shell = Shell::new(fake);
     fake.console.take();
     for byte in bytes.bytes() {
         let _ = shell.feed(byte);
     }
     fake.console.take()
+}
+
+#[test]
+fn tab_completes_what_a_program_says() {
+    const PLAY: ShellCommand =
+        ShellCommand::new("play", "WORD", "play", |_| Ok(())).completes(&["chess", "go"]);
+    let fake = Fake::new(1, "0").with_commands(&[PLAY]);
+    assert_eq!(drawn_by(&fake, "pl\tch\t"), "play chess ");
+    assert!(drawn_by(&fake, "play \t").starts_with("play \nchess  go\n"));
 }
 
 #[test]

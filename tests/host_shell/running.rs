@@ -373,11 +373,15 @@ fn taskset_shows_and_sets() {
 fn greet(call: &mut Call<'_>) -> Result<(), CommandError> {
     match call.words() {
         ["-x", ..] => Err(CommandError::new(Errno::NoDevice, "no such planet")),
-        ["wait"] => {
+        ["wait", how @ ..] => {
+            let fails = !how.is_empty();
             while !call.is_interrupted() {
                 writeln!(call, "waiting")?;
             }
-            Err(CommandError::from(Errno::Canceled))
+            if fails {
+                return Err(CommandError::from(Errno::Canceled));
+            }
+            Ok(())
         }
         words => Ok(writeln!(call, "hello {}", words.join("+"))?),
     }
@@ -408,10 +412,18 @@ fn a_program_adds_commands() {
     }
     let (table, _) = fake.run("help");
     assert!(table.contains("\ngreet [WORD]..."), "{table}");
-    fake.types(b"\x03");
-    let (text, report) = fake.run("greet wait; nproc");
-    assert_eq!(text, "^C\ngreet: Operation canceled (ECANCELED)\n1\n");
-    assert_eq!(report.outcome, OK);
+    for (line, text, outcome) in [
+        ("greet wait; nproc", "^C\n", INTERRUPTED),
+        (
+            "greet wait -e; nproc",
+            "^C\ngreet: Operation canceled (ECANCELED)\n1\n",
+            OK,
+        ),
+    ] {
+        fake.types(b"\x03");
+        let (said, report) = fake.run(line);
+        assert_eq!((said.as_str(), report.outcome), (text, outcome), "{line}");
+    }
 }
 
 #[test]

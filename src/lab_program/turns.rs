@@ -1,0 +1,246 @@
+//! What forces the order of the steps of an act: each thread waits until it is its turn
+//! (`one-may-speak` of [`lab_program`](crate::lab_program)).
+//!
+//! ```text
+//!            is_after(2)                      is_after(2)
+//!   writer ──── waits ────┐                 reader ─ says step 1 ─┐
+//!                         ▼                                       ▼
+//!                 step 2 is said by the keeper ◄── calls GO ── reader
+//! ```
+//! A thread waits for a number of steps to have been said, or for a *signal*, which is for what
+//! is no step. A thread that may not sleep looks again and again.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::api::cpu;
+use crate::api::sync::{SpinLock, WaitQueue};
+use crate::api::time::{self, Instant};
+use crate::lab::{Event, Line, Record};
+use crate::lab_program::trouble::Trouble;
+
+/// How long an act may take. It takes milliseconds, but a guest may have to wait for its host.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+
+/// The act was given up: the thread has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GivenUp;
+
+/// What is said without a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signal(pub(super) u32);
+
+/// The order of an act.
+pub(super) struct Turns {
+    /// Never held for longer than a step takes to note, and taken in still points too.
+    state: SpinLock<State>,
+    changed: WaitQueue,
+    limit: Instant,
+}
+
+struct State {
+    /// No step is done before all threads are there.
+    begun: bool,
+    record: Record,
+    /// A bit for each signal that was given.
+    signals: u32,
+    /// How many threads have ended.
+    ended: usize,
+    given_up: Option<Trouble>,
+}
+
+impl Turns {
+    /// Returns the order of an act that has not begun.
+    pub(super) fn new() -> Turns {
+        Turns {
+            state: SpinLock::new(State {
+                begun: false,
+                record: Record::new(),
+                signals: 0,
+                ended: 0,
+                given_up: None,
+            }),
+            changed: WaitQueue::new(),
+            limit: time::deadline(LIMIT),
+        }
+    }
+
+    /// Returns when the act is given up.
+    pub(super) fn limit(&self) -> Instant {
+        self.limit
+    }
+
+    /// Changes the state, and wakes the threads that wait for it to change.
+    fn change<R>(&self, change_fn: impl FnOnce(&mut State) -> R) -> R {
+        let result = change_fn(&mut self.state.lock_irqsave());
+        self.changed.wake_all();
+        result
+    }
+
+    /// Begins the act.
+    pub(super) fn begin(&self) {
+        self.change(|state| state.begun = true);
+    }
+
+    /// Says a step.
+    ///
+    /// # Context
+    /// Any but a still point; on the CPU on which the step is done.
+    pub(super) fn say(&self, line: Line) {
+        self.change(|state| state.record.add(cpu::current(), line));
+    }
+
+    /// Says a step, and wakes no thread: for a still point. The next step wakes them.
+    ///
+    /// # Context
+    /// Any.
+    pub(super) fn say_still(&self, line: Line) {
+        let mut state = self.state.lock_irqsave();
+        state.record.add(cpu::current(), line);
+    }
+
+    /// Gives a signal.
+    ///
+    /// # Context
+    /// Any but a still point.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.change(|state| state.signals |= 1 << signal.0);
+    }
+
+    /// Says a step and gives a signal, both at once.
+    ///
+    /// # Context
+    /// As [`Turns::say`].
+    pub(super) fn say_and_signal(&self, line: Line, signal: Signal) {
+        self.change(|state| {
+            state.record.add(cpu::current(), line);
+            state.signals |= 1 << signal.0;
+        });
+    }
+
+    /// Returns how many steps were said.
+    ///
+    /// # Context
+    /// Any.
+    pub(super) fn steps(&self) -> usize {
+        self.state.lock_irqsave().record.len()
+    }
+
+    /// Waits until `steps` steps were said. `who` waits.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`GivenUp`].
+    pub(super) fn after(&self, who: &str, steps: usize) -> Result<(), GivenUp> {
+        let what = format_args!("step {steps}");
+        self.wait(who, what, |state| state.record.len() >= steps)
+    }
+
+    /// Waits until `signal` was given. `who` waits.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`GivenUp`].
+    pub(super) fn wait_for(&self, who: &str, signal: Signal) -> Result<(), GivenUp> {
+        let what = format_args!("signal {}", signal.0);
+        self.wait(who, what, |state| state.signals & 1 << signal.0 != 0)
+    }
+
+    /// Looks for `signal` again and again until it was given, and calls `between_fn` between two
+    /// looks. `who` waits.
+    ///
+    /// # Context
+    /// Thread; preemption may be off.
+    ///
+    /// # Errors
+    /// [`GivenUp`].
+    pub(super) fn look_for(
+        &self,
+        who: &str,
+        signal: Signal,
+        between_fn: impl Fn(),
+    ) -> Result<(), GivenUp> {
+        loop {
+            let state = self.state.lock_irqsave();
+            if state.given_up.is_some() {
+                return Err(GivenUp);
+            }
+            if state.signals & 1 << signal.0 != 0 {
+                return Ok(());
+            }
+            drop(state);
+            if time::now() >= self.limit {
+                self.give_up(Trouble::Stuck(format!(
+                    "the {who} has looked in vain for signal {}",
+                    signal.0
+                )));
+                return Err(GivenUp);
+            }
+            between_fn();
+        }
+    }
+
+    fn wait(
+        &self,
+        who: &str,
+        what: core::fmt::Arguments<'_>,
+        is_there_fn: impl Fn(&State) -> bool,
+    ) -> Result<(), GivenUp> {
+        let is_over = || {
+            let state = self.state.lock_irqsave();
+            state.given_up.is_some() || (state.begun && is_there_fn(&state))
+        };
+        if !self.changed.wait_until(self.limit, is_over) {
+            self.give_up(Trouble::Stuck(format!(
+                "the {who} has waited in vain for {what}"
+            )));
+        }
+        match self.state.lock_irqsave().given_up {
+            Some(_) => Err(GivenUp),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the act up because of `why`, unless it was before: each wait ends (`waits-end` of
+    /// [`lab_program`](crate::lab_program)).
+    ///
+    /// # Context
+    /// Any but a still point.
+    pub(super) fn give_up(&self, why: Trouble) {
+        self.change(|state| {
+            state.given_up.get_or_insert(why);
+        });
+    }
+
+    /// Says that a thread of the act has ended.
+    pub(super) fn end(&self) {
+        self.change(|state| state.ended += 1);
+    }
+
+    /// Waits until `threads` threads have ended, but no longer than until `at`. Returns whether
+    /// they have.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    pub(super) fn wait_ended(&self, threads: usize, at: Instant) -> bool {
+        let is_over = || self.state.lock_irqsave().ended >= threads;
+        self.changed.wait_until(at, is_over)
+    }
+
+    /// Returns the steps.
+    ///
+    /// # Errors
+    /// The act was given up.
+    pub(super) fn finish(&self) -> Result<Vec<Event>, Trouble> {
+        let mut state = self.state.lock_irqsave();
+        match state.given_up.take() {
+            Some(why) => Err(why),
+            None => Ok(state.record.take()),
+        }
+    }
+}
