@@ -228,7 +228,11 @@ fn documents() -> Vec<String> {
         .into();
     for entry in fs::read_dir(root.join("docs")).expect("a directory") {
         let name = entry.expect("an entry").file_name();
-        documents.push(format!("docs/{}", name.to_string_lossy()));
+        let name = name.to_string_lossy();
+        // There are pictures too.
+        if name.ends_with(".md") {
+            documents.push(format!("docs/{name}"));
+        }
     }
     documents
 }
